@@ -1,0 +1,381 @@
+//! The one error type of the library.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::dtype::DType;
+
+/// What the library's functions return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, with the path or the name it is about.
+///
+/// `Display` gives one sentence, which ends with the cause; [`Error::hint`] says what to do where that is known.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused.
+    #[error("cannot {action} `{}`: {source}", path.display())]
+    Io {
+        /// What was tried: "read", "create", …
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+
+    /// There is nothing at the path, or something that is no SavedModel.
+    #[error("`{}` is not a SavedModel: {reason}", path.display())]
+    NotASavedModel {
+        /// What was given.
+        path: PathBuf,
+        /// What is there instead.
+        reason: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+
+    /// A file of a model cannot be what it should be: cut short, overwritten, hostile.
+    #[error("`{}` is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// The model is whole, but needs something that this library or its TensorFlow does not have.
+    #[error("`{}` cannot be used: {reason}", path.display())]
+    Unsupported {
+        /// The model or its file.
+        path: PathBuf,
+        /// What it needs.
+        reason: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+
+    /// No meta graph has exactly these tags.
+    #[error("`{}` has no meta graph with the tag set {}; it has {}", path.display(), tag_set(asked), tag_sets(available))]
+    UnknownTags {
+        /// The model.
+        path: PathBuf,
+        /// The tags asked for.
+        asked: Vec<String>,
+        /// The tag sets there are.
+        available: Vec<Vec<String>>,
+    },
+
+    /// No signature of that name, or none named where there are several.
+    #[error("`{}` has no signature `{name}`; {}", path.display(), list("it has", available))]
+    UnknownSignature {
+        /// The model.
+        path: PathBuf,
+        /// The name asked for.
+        name: String,
+        /// The signatures there are.
+        available: Vec<String>,
+    },
+
+    /// An input was given that the signature does not have.
+    #[error("signature `{signature}` has no input `{input}`; {}", list("its inputs are", available))]
+    UnknownInput {
+        /// The signature.
+        signature: String,
+        /// The name given.
+        input: String,
+        /// The inputs there are.
+        available: Vec<String>,
+    },
+
+    /// Inputs of the signature were not given.
+    #[error("signature `{signature}` needs {}, which {} not given", names(missing), if missing.len() == 1 { "was" } else { "were" })]
+    MissingInput {
+        /// The signature.
+        signature: String,
+        /// Every input that is missing.
+        missing: Vec<String>,
+    },
+
+    /// An input was given twice, or two names of one tensor got different values.
+    #[error("input `{input}` of signature `{signature}` {reason}")]
+    ConflictingInput {
+        /// The signature.
+        signature: String,
+        /// The input.
+        input: String,
+        /// What is in conflict.
+        reason: String,
+    },
+
+    /// A tensor has another element type than is wanted.
+    #[error("input `{input}` of signature `{signature}` is {expected}, not {given}")]
+    WrongDType {
+        /// The signature.
+        signature: String,
+        /// The input.
+        input: String,
+        /// What the signature declares.
+        expected: DType,
+        /// What was given.
+        given: DType,
+    },
+
+    /// A signature has no output of that name.
+    #[error("there is no output `{output}`; {}", list("the outputs are", available))]
+    UnknownOutput {
+        /// The name asked for.
+        output: String,
+        /// The outputs there are.
+        available: Vec<String>,
+    },
+
+    /// An element type that no tensor of ours can hold.
+    #[error("{}dtype {dtype} cannot be fed or fetched", name.as_ref().map(|name| format!("`{name}`: ")).unwrap_or_default())]
+    UnsupportedDType {
+        /// The input, output or array, where there is one.
+        name: Option<String>,
+        /// The dtype.
+        dtype: DType,
+    },
+
+    /// A tensor was viewed as what it does not hold.
+    #[error("the tensor holds {held}, not {asked}")]
+    WrongElement {
+        /// What was asked for.
+        asked: &'static str,
+        /// What it holds.
+        held: DType,
+    },
+
+    /// A shape that cannot be, or that does not fit the elements.
+    #[error("shape {shape:?}: {reason}")]
+    InvalidShape {
+        /// The shape.
+        shape: Vec<usize>,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A tensor's contents cannot be.
+    #[error("the tensor is not valid: {reason}")]
+    InvalidTensor {
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// Data in a file or a request that should have become a tensor.
+    #[error("{source_name}: {reason}")]
+    InvalidData {
+        /// The file, array or input it stands in.
+        source_name: String,
+        /// What is wrong with it.
+        reason: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+
+    /// The memory that was asked for is not to be had.
+    #[error("{bytes} bytes of memory cannot be had")]
+    OutOfMemory {
+        /// How much was asked for.
+        bytes: usize,
+    },
+
+    /// libtensorflow was not found, or could not be opened.
+    #[error(transparent)]
+    Runtime(#[from] Box<crate::runtime::RuntimeError>),
+
+    /// TensorFlow refused.
+    #[error("TensorFlow could not {action}: {}", first_line(message))]
+    TensorFlow {
+        /// What was tried, with the name it was tried on.
+        action: String,
+        /// Its status code.
+        code: Code,
+        /// Its message, whole.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+
+    /// What should be written is there already.
+    #[error("`{}` exists already and is not empty", path.display())]
+    Exists {
+        /// The target.
+        path: PathBuf,
+    },
+}
+
+impl Error {
+    /// An operating system error at a path; for `map_err`.
+    pub(crate) fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { action, path: path.as_ref().to_path_buf(), source }
+    }
+
+    /// A damaged file; for `map_err` and `ok_or_else`.
+    pub(crate) fn damaged(path: impl AsRef<Path>, reason: impl Into<String>) -> Self {
+        Self::Damaged { path: path.as_ref().to_path_buf(), reason: reason.into() }
+    }
+
+    /// Data that is no tensor, without a hint.
+    pub(crate) fn data(source_name: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::InvalidData { source_name: source_name.into(), reason: reason.into(), hint: None }
+    }
+
+    /// What to do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotASavedModel { hint, .. }
+            | Self::Unsupported { hint, .. }
+            | Self::InvalidData { hint, .. }
+            | Self::TensorFlow { hint, .. } => hint.clone(),
+            Self::UnknownTags { available, .. } if !available.is_empty() => {
+                Some(format!("choose one by its tags, such as `{}`", available[0].join(",")))
+            }
+            Self::Damaged { .. } => Some("copy the model again from where it was made".into()),
+            Self::Runtime(error) => Some(error.hint()),
+            Self::Exists { .. } => Some("name another target, or allow it to be overwritten".into()),
+            _ => None,
+        }
+    }
+
+    /// What TensorFlow said in full, if it was TensorFlow that refused and it said more than the first line.
+    #[must_use]
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            Self::TensorFlow { message, .. } if message.trim() != first_line(message) => Some(message.trim()),
+            _ => None,
+        }
+    }
+}
+
+/// TensorFlow's status codes (`tensorflow/c/tf_status.h`), which are gRPC's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the names are gRPC's")]
+pub enum Code {
+    Cancelled,
+    Unknown,
+    InvalidArgument,
+    DeadlineExceeded,
+    NotFound,
+    AlreadyExists,
+    PermissionDenied,
+    ResourceExhausted,
+    FailedPrecondition,
+    Aborted,
+    OutOfRange,
+    Unimplemented,
+    Internal,
+    Unavailable,
+    DataLoss,
+    Unauthenticated,
+}
+
+/// The codes by their numbers, which begin at 1; 0 is "no error".
+const CODES: [(Code, &str); 16] = [
+    (Code::Cancelled, "CANCELLED"),
+    (Code::Unknown, "UNKNOWN"),
+    (Code::InvalidArgument, "INVALID_ARGUMENT"),
+    (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+    (Code::NotFound, "NOT_FOUND"),
+    (Code::AlreadyExists, "ALREADY_EXISTS"),
+    (Code::PermissionDenied, "PERMISSION_DENIED"),
+    (Code::ResourceExhausted, "RESOURCE_EXHAUSTED"),
+    (Code::FailedPrecondition, "FAILED_PRECONDITION"),
+    (Code::Aborted, "ABORTED"),
+    (Code::OutOfRange, "OUT_OF_RANGE"),
+    (Code::Unimplemented, "UNIMPLEMENTED"),
+    (Code::Internal, "INTERNAL"),
+    (Code::Unavailable, "UNAVAILABLE"),
+    (Code::DataLoss, "DATA_LOSS"),
+    (Code::Unauthenticated, "UNAUTHENTICATED"),
+];
+
+impl Code {
+    /// The code of a number; `None` for 0, which is success. Numbers nobody knows are `Unknown`.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        let index = number.checked_sub(1)? as usize;
+        Some(CODES.get(index).map_or(Self::Unknown, |(code, _)| *code))
+    }
+
+    /// The name in gRPC's spelling.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        CODES.iter().find(|(code, _)| *code == self).map_or("UNKNOWN", |(_, name)| name)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The first line of a message that may be a whole C++ stack.
+fn first_line(message: &str) -> &str {
+    message.trim().lines().next().unwrap_or("it gave no reason")
+}
+
+/// "`a`, `b` and `c`".
+fn names(names: &[String]) -> String {
+    /// More names than this make a message nobody reads.
+    const SHOWN: usize = 12;
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    match shown.split_last() {
+        None => "none".into(),
+        Some(_) if names.len() > SHOWN => format!("{} and {} more", shown.join(", "), names.len() - SHOWN),
+        Some((last, [])) => last.clone(),
+        Some((last, first)) => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+fn list(verb: &str, all: &[String]) -> String {
+    format!("{verb} {}", names(all))
+}
+
+fn tag_set(tags: &[String]) -> String {
+    if tags.is_empty() { "`` (empty)".into() } else { format!("`{}`", tags.join(",")) }
+}
+
+fn tag_sets(sets: &[Vec<String>]) -> String {
+    let sets: Vec<String> = sets.iter().map(|tags| tag_set(tags)).collect();
+    if sets.is_empty() { "none".into() } else { sets.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_list_what_exists() {
+        let error = Error::UnknownSignature {
+            path: "m".into(),
+            name: "serve".into(),
+            available: vec!["serving_default".into(), "train".into()],
+        };
+        assert_eq!(error.to_string(), "`m` has no signature `serve`; it has `serving_default` and `train`");
+        let error = Error::UnknownTags { path: "m".into(), asked: vec!["gpu".into()], available: vec![vec![]] };
+        assert_eq!(error.to_string(), "`m` has no meta graph with the tag set `gpu`; it has `` (empty)");
+    }
+
+    #[test]
+    fn long_lists_stay_readable() {
+        let all: Vec<String> = (0..10_000).map(|number| number.to_string()).collect();
+        assert!(names(&all).ends_with("and 9988 more"));
+    }
+
+    #[test]
+    fn codes_go_by_their_numbers() {
+        assert_eq!(Code::from_number(0), None);
+        assert_eq!(Code::from_number(3), Some(Code::InvalidArgument));
+        assert_eq!(Code::from_number(16), Some(Code::Unauthenticated));
+        assert_eq!(Code::from_number(77), Some(Code::Unknown));
+    }
+}

@@ -1,0 +1,70 @@
+//! Many byte strings in one piece of memory.
+
+/// The elements of a string tensor in row-major order: byte strings, laid end to end.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Strings {
+    bytes: Vec<u8>,
+    /// Where each string ends; it begins where the one before it ends.
+    ends: Vec<usize>,
+}
+
+impl Strings {
+    /// No strings yet, with room for some.
+    #[must_use]
+    pub fn with_capacity(count: usize, bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), ends: Vec::with_capacity(count) }
+    }
+
+    /// `count` empty strings.
+    #[must_use]
+    pub fn empty(count: usize) -> Self {
+        Self { bytes: Vec::new(), ends: vec![0; count] }
+    }
+
+    /// Adds a string.
+    pub fn push(&mut self, string: &[u8]) {
+        self.bytes.extend_from_slice(string);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// The number of strings.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The bytes of all strings together.
+    #[must_use]
+    pub fn total_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// One string.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(index)?;
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        Some(&self.bytes[start..end])
+    }
+
+    /// The strings in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
+        (0..self.len()).map(|index| self.get(index).unwrap_or_default())
+    }
+}
+
+impl<S: AsRef<[u8]>> FromIterator<S> for Strings {
+    fn from_iter<I: IntoIterator<Item = S>>(strings: I) -> Self {
+        let mut all = Self::default();
+        for string in strings {
+            all.push(string.as_ref());
+        }
+        all
+    }
+}
