@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""Times tf-persist's commands against what others do for the same, as whole processes; run by scripts/bench.
+
+Each comparison runs its two sides in turn, A B A B …, after one round that does not count, and prints the median of each
+side, the median of the ratios pair by pair, and the largest resident memory of our side.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+ROOT = Path(__file__).resolve().parent.parent
+OURS = str(ROOT / "target/release/tf-persist")
+SAVED_MODEL_CLI = str(ROOT / ".venv/bin/saved_model_cli")
+C_PROGRAM = str(ROOT / "target/bench/run_half_plus_two")
+DIGITS = str(ROOT / "models/digits/model")
+SMALLEST = str(ROOT / "models/half_plus_two/model")
+CONSTANT_BYTES = 500 * 1000 * 1000
+
+Side = Sequence[str] | Callable[[], object]
+
+
+def timed(side: Side) -> tuple[float, int]:
+    """Seconds, and the peak resident memory in bytes of a command (0 for a function)."""
+    started = time.perf_counter()
+    if callable(side):
+        side()
+        return time.perf_counter() - started, 0
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "TF_PERSIST_LIBTENSORFLOW": str(ROOT / ".venv")}
+    process = subprocess.Popen(side, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.perf_counter() - started
+    if process.returncode != 0:
+        sys.exit(f"error: {' '.join(side)} failed")
+    return seconds, usage.ru_maxrss * 1024
+
+
+def compare(what: str, ours: Side, other_name: str, other: Side, runs: int) -> None:
+    """Prints one line: our median, the other's, the median ratio other/ours, and our peak memory."""
+    timed(ours), timed(other)
+    pairs = [(timed(ours), timed(other)) for _ in range(runs)]
+    our_seconds = statistics.median(a[0] for a, _ in pairs)
+    other_seconds = statistics.median(b[0] for _, b in pairs)
+    ratio = statistics.median(b[0] / a[0] for a, b in pairs)
+    memory = max(a[1] for a, _ in pairs) / 1e6
+    print(
+        f"{what}: {our_seconds * 1e3:.1f} ms; {other_name}: {other_seconds * 1e3:.1f} ms; "
+        f"ratio {ratio:.3g}; our peak memory {memory:.1f} MB",
+        flush=True,
+    )
+
+
+def write_constants(folder: Path) -> None:
+    """A SavedModel whose bytes are constants: ten nodes of 50 MB each."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    from tensorflow.core.framework import types_pb2
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel(saved_model_schema_version=1)
+    meta_graph = saved.meta_graphs.add()
+    meta_graph.meta_info_def.tags.append("serve")
+    part = CONSTANT_BYTES // 10
+    for index in range(10):
+        node = meta_graph.graph_def.node.add(name=f"constant_{index}", op="Const")
+        node.attr["dtype"].type = types_pb2.DT_FLOAT
+        node.attr["value"].tensor.dtype = types_pb2.DT_FLOAT
+        node.attr["value"].tensor.tensor_shape.dim.add(size=part // 4)
+        node.attr["value"].tensor.tensor_content = os.urandom(part)
+    folder.mkdir()
+    (folder / "saved_model.pb").write_bytes(saved.SerializeToString())
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=7, help="counted pairs of each comparison (default 7)")
+    runs = parser.parse_args().runs
+    compare(
+        "inspect digits",
+        [OURS, "inspect", DIGITS],
+        "saved_model_cli show --all",
+        [SAVED_MODEL_CLI, "show", "--dir", DIGITS, "--all"],
+        runs,
+    )
+    run = [OURS, "run", SMALLEST, "--input", "x=[1,2,3]"]
+    cli_run = [SAVED_MODEL_CLI, "run", "--dir", SMALLEST, "--tag_set", "serve", "--signature_def", "serving_default"]
+    compare("run half_plus_two", run, "saved_model_cli run", [*cli_run, "--input_exprs", "x=[1.0,2.0,3.0]"], runs)
+    compare("run half_plus_two", run, "C program", [C_PROGRAM, SMALLEST], 3 * runs)
+    with TemporaryDirectory() as work:
+        folder = Path(work) / "constants"
+        write_constants(folder)
+        size = (folder / "saved_model.pb").stat().st_size / 1e6
+        inspect = [OURS, "inspect", str(folder)]
+        compare(f"inspect {size:.0f} MB of constants", inspect, "reading the file in Python", (folder / "saved_model.pb").read_bytes, runs)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
