@@ -1,2 +1,14 @@
-//! x
+//! Interop tests against Python TensorFlow, over the models of `models/` and, where `TF_PERSIST_CORPUS` names it, a corpus of
+//! real models of TensorFlow 1.0 to 2.21.
+//!
+//! Python runs as few processes as there are questions, because its TensorFlow takes seconds to import.
 
+mod bit_equality;
+mod compare;
+mod memory;
+mod negative;
+mod python;
+mod recorded;
+mod round_trip;
+mod state;
+mod threads;

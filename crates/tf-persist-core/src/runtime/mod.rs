@@ -1,16 +1,131 @@
-//! libtensorflow: found, opened once, and proved by a token.
+//! libtensorflow: found, opened once a process, and proved by a token.
 
-/// placeholder
-#[derive(Debug)]
-pub struct RuntimeError;
-impl RuntimeError {
-    pub fn hint(&self) -> String {
-        String::new()
+mod error;
+mod search;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use error::{Attempt, Outcome, RuntimeError};
+pub use search::{Origin, Place, Search, cache_folder};
+
+use crate::error::{Error, Result};
+use crate::ffi;
+
+/// The oldest TensorFlow whose C API is known to have all that is called here (`TF_TString` came with 2.4).
+const MINIMUM: (u32, u32) = (2, 4);
+
+/// The proof that libtensorflow is open.
+///
+/// Opening costs about 0.3 s and 300 MB, once a process; TensorFlow cannot be closed again. The tensorflow crate works from
+/// then on as well: both call the same library.
+#[derive(Clone)]
+pub struct Runtime(Arc<Opened>);
+
+struct Opened {
+    library: ffi::Library,
+    place: Place,
+    file: PathBuf,
+}
+
+/// The one runtime of the process.
+static OPENED: Mutex<Option<Runtime>> = Mutex::new(None);
+
+impl Runtime {
+    /// Opens libtensorflow where [`Search::default`] finds it, or gives what is open already.
+    ///
+    /// To be called before threads are started that read the environment from C: it sets `TF_CPP_MIN_LOG_LEVEL` (unless it is
+    /// set) and, for a moment, `TENSORFLOW_DIR`.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`] with every place that was tried, if there is none or it cannot be opened.
+    pub fn open() -> Result<Self> {
+        Self::open_with(&Search::default())
+    }
+
+    /// As [`Runtime::open`], with a search of one's own. What is open already is given whatever the search says.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`] with every place that was tried, if there is none or it cannot be opened.
+    pub fn open_with(search: &Search) -> Result<Self> {
+        let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = &*opened {
+            return Ok(runtime.clone());
+        }
+        let mut tried = Vec::new();
+        for place in search.places() {
+            let found = match place.find() {
+                Ok(found) => found,
+                Err(outcome) => {
+                    let explicit = place.origin().is_explicit();
+                    tried.push(Attempt { place, outcome });
+                    // A folder that was named is meant: falling back to another TensorFlow would hide the mistake.
+                    if explicit {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            match ffi::Library::open(&found.core, found.framework.as_deref()) {
+                Ok(library) if version_is_too_old(&library.version) => {
+                    let version = library.version;
+                    tried.push(Attempt { place, outcome: Outcome::WrongVersion { file: found.core, version } });
+                }
+                Ok(library) => {
+                    let runtime = Self(Arc::new(Opened { library, place, file: found.core }));
+                    *opened = Some(runtime.clone());
+                    return Ok(runtime);
+                }
+                Err(error) => tried.push(Attempt { place, outcome: Outcome::of(error, found.core) }),
+            }
+            // Something that calls itself libtensorflow stood there and is in the process by now, whole or in part.
+            break;
+        }
+        Err(Error::Runtime(Box::new(RuntimeError { tried })))
+    }
+
+    /// The version libtensorflow gives of itself, such as `2.21.0`.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.0.library.version
+    }
+
+    /// The file that was opened.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.0.file
+    }
+
+    /// Where the search found it, and why it looked there.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.0.place
+    }
+
+    pub(crate) fn library(&self) -> &ffi::Library {
+        &self.0.library
     }
 }
-impl std::fmt::Display for RuntimeError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "x")
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Runtime({} at {})", self.version(), self.file().display())
     }
 }
-impl std::error::Error for RuntimeError {}
+
+fn version_is_too_old(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < MINIMUM
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_number() {
+        assert!(version_is_too_old("1.15.5") && version_is_too_old("2.3.4") && version_is_too_old(""));
+        assert!(!version_is_too_old("2.4.0") && !version_is_too_old("2.21.0-rc1") && !version_is_too_old("3.0"));
+    }
+}

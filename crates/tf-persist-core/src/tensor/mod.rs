@@ -2,6 +2,10 @@
 
 mod buffer;
 mod element;
+mod growing;
+pub mod json;
+pub mod npy;
+pub mod npz;
 mod strings;
 
 use std::fmt;

@@ -1,0 +1,190 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use tf_persist_core::runtime::{Runtime, Search};
+
+/// TensorFlow models outside the notebook: look into them, run them, write them, with the numbers that Python gave.
+#[derive(Debug, Parser)]
+#[command(name = "tf-persist", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Exit codes: 0 done, 1 it could not be done, 2 wrong usage.")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Look into a model: signatures, variables, assets, ops. Needs no TensorFlow
+    Inspect(InspectArgs),
+    /// Run a signature of a model
+    Run(RunArgs),
+    /// Write a model out again, complete, as a SavedModel
+    Export(ExportArgs),
+    /// Say which libtensorflow is used, and where it was looked for
+    Runtime(RuntimeArgs),
+}
+
+/// How a report is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For tools; documented in docs/cli.md.
+    Json,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct InspectArgs {
+    /// The folder of a SavedModel
+    pub(crate) path: PathBuf,
+    /// Show only the meta graph with these tags (comma list; "" is the empty set)
+    #[arg(long, value_name = "TAGS")]
+    pub(crate) tags: Option<String>,
+    /// Show only this signature
+    #[arg(long, value_name = "NAME")]
+    pub(crate) signature: Option<String>,
+    /// Show only the variables, each
+    #[arg(long)]
+    pub(crate) variables: bool,
+    /// Show only the ops, each
+    #[arg(long)]
+    pub(crate) ops: bool,
+    /// How to write the report
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RunArgs {
+    /// The folder of a SavedModel
+    pub(crate) path: PathBuf,
+    /// The signature to run [default: serving_default, else the only one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) signature: Option<String>,
+    /// An input: a number, a string or a nested list as JSON, or an array of numpy's
+    #[arg(long, value_name = "NAME=JSON|NAME=@FILE.npy", conflicts_with = "requests")]
+    pub(crate) input: Vec<String>,
+    /// All inputs: arrays by name, or a JSON object {"inputs": …} or {"instances": […]} ("-" is standard input)
+    #[arg(long, value_name = "FILE.npz|FILE.json", conflicts_with = "requests")]
+    pub(crate) inputs: Option<PathBuf>,
+    /// Many requests, a JSON object a line, answered in order by one session, a line each ("-" is standard input)
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) requests: Option<PathBuf>,
+    /// Where to write the outputs instead of printing them
+    #[arg(long, value_name = "FILE.npz|FILE.npy|FILE.json")]
+    pub(crate) output: Option<PathBuf>,
+    /// How to print the outputs
+    #[arg(long, value_enum, default_value = "text", conflicts_with = "output")]
+    pub(crate) format: Format,
+    /// Run this many times, and say how long it took
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "requests")]
+    pub(crate) repeat: Option<u32>,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExportArgs {
+    /// The folder of a SavedModel
+    pub(crate) source: PathBuf,
+    /// The folder to write; it must not exist, or be empty
+    pub(crate) target: PathBuf,
+    /// Replace what stands at the target, in one step, once the new model is whole
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+}
+
+/// How a model is loaded.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Loading")]
+pub(crate) struct LoadArgs {
+    /// The tag set of the meta graph (comma list; "" is the empty set) [default: the only meta graph, else "serve"]
+    #[arg(long, value_name = "TAGS")]
+    pub(crate) tags: Option<String>,
+    /// A library of further ops, loaded before the model; repeatable (the variable is a colon-separated list)
+    #[arg(long, value_name = "FILE.so", env = "TF_PERSIST_OP_LIBRARIES", value_delimiter = ':')]
+    pub(crate) op_library: Vec<PathBuf>,
+    /// Threads within one op; 0 is TensorFlow's choice
+    #[arg(long, value_name = "N", env = "TF_PERSIST_INTRA_OP_THREADS", default_value_t = 0)]
+    #[arg(value_parser = clap::value_parser!(i32).range(0..=4096))]
+    pub(crate) intra_op_threads: i32,
+    /// Threads that run ops side by side; 0 is TensorFlow's choice, -1 runs the graph in the calling thread
+    #[arg(long, value_name = "N", env = "TF_PERSIST_INTER_OP_THREADS", default_value_t = 0)]
+    #[arg(value_parser = clap::value_parser!(i32).range(-1..=4096), allow_negative_numbers = true)]
+    pub(crate) inter_op_threads: i32,
+    #[command(flatten)]
+    pub(crate) library: LibraryArgs,
+}
+
+/// Where libtensorflow is.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct LibraryArgs {
+    /// The folder of libtensorflow, also TF_PERSIST_LIBTENSORFLOW [default: searched for, see `tf-persist runtime`]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) libtensorflow: Option<PathBuf>,
+}
+
+impl LibraryArgs {
+    pub(crate) fn search(&self) -> Search {
+        self.libtensorflow.as_ref().map_or_else(Search::default, Search::only)
+    }
+
+    pub(crate) fn open(&self) -> tf_persist_core::Result<Runtime> {
+        Runtime::open_with(&self.search())
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RuntimeArgs {
+    #[command(subcommand)]
+    pub(crate) action: Option<RuntimeAction>,
+    #[command(flatten)]
+    pub(crate) library: LibraryArgs,
+    /// How to write the report
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RuntimeAction {
+    /// Fetch libtensorflow through pip into the user's cache
+    Install(InstallArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct InstallArgs {
+    /// The Python whose pip fetches it; it need not have TensorFlow
+    #[arg(long, value_name = "PYTHON", env = "TF_PERSIST_PYTHON", default_value = "python3")]
+    pub(crate) python: PathBuf,
+    /// Fetch it even if it is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// A comma list of tags; the empty string is the empty set.
+pub(crate) fn tags(list: &str) -> Vec<String> {
+    list.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn tags_are_a_comma_list() {
+        assert_eq!(tags("serve"), ["serve"]);
+        assert_eq!(tags("serve, train"), ["serve", "train"]);
+        assert!(tags("").is_empty());
+    }
+}

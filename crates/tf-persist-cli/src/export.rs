@@ -1,0 +1,25 @@
+//! `tf-persist export`.
+
+use std::io::Write;
+
+use anstream::stdout;
+use tf_persist_core::{SaveOptions, SavedModel};
+
+use crate::args::ExportArgs;
+use crate::format::{bytes, count};
+
+pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
+    let artefact = SavedModel::open(&args.source)?;
+    let model = artefact.load(args.load.options()?)?;
+    let options = SaveOptions::default().overwrite(args.overwrite).only_loaded(args.load.tags.is_some());
+    let saved = model.save(&args.target, options)?;
+    writeln!(
+        stdout(),
+        "`{}`: {}, {} ({})",
+        args.target.display(),
+        count(saved.meta_graphs as u64, "meta graph"),
+        count(saved.variables as u64, "variable"),
+        bytes(saved.variable_bytes)
+    )?;
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! How a failure is told: what, why, and what to do.
+
+use std::backtrace::BacktraceStatus;
+use std::io;
+use std::process::exit;
+
+use anstream::eprintln;
+use anstyle::{AnsiColor, Style};
+
+/// It could not be done.
+const FAILED: i32 = 1;
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default().bold();
+
+/// A failure that has been told already: the report says it, or each request's answer does.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Told(pub(crate) String);
+
+/// Prints an error with its causes and hint; gives the exit code.
+#[expect(clippy::print_stderr, reason = "this is where errors are printed")]
+pub(crate) fn print(error: &anyhow::Error) -> i32 {
+    debug_assert!(matches!(
+        error.backtrace().status(),
+        BacktraceStatus::Disabled | BacktraceStatus::Captured | BacktraceStatus::Unsupported
+    ));
+    eprintln!("{ERROR}error:{ERROR:#} {}", message(error));
+    let core = error.chain().find_map(|cause| cause.downcast_ref::<tf_persist_core::Error>());
+    if let Some(detail) = core.and_then(tf_persist_core::Error::detail) {
+        eprintln!("TensorFlow says:");
+        for line in detail.lines() {
+            eprintln!("  {line}");
+        }
+    }
+    if let Some(hint) = core.and_then(tf_persist_core::Error::hint) {
+        eprintln!("{HINT}hint:{HINT:#} {hint}");
+    }
+    FAILED
+}
+
+/// The error and its causes in one line, each said once: many errors end with their cause.
+fn message(error: &anyhow::Error) -> String {
+    let mut message = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
+}
+
+/// Whether the reader of our output has gone, as `head` does: that is no failure.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// A panic is a bug of ours, and is told as one, without a backtrace.
+pub(crate) fn report_panics_as_bugs() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(|place| format!(" at {}:{}", place.file(), place.line())).unwrap_or_default();
+        let what = info.payload_as_str().unwrap_or("no message");
+        eprintln!("{ERROR}error:{ERROR:#} this is a bug in tf-persist: {what}{place}");
+        eprintln!("{HINT}hint:{HINT:#} report it with the command and the model, if you can share it");
+        exit(FAILED);
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = io::Error::other("disk full");
+        let error = anyhow::Error::new(error).context("cannot write `x`: disk full");
+        assert_eq!(message(&error), "cannot write `x`: disk full");
+        let error = Err::<(), _>(io::Error::other("disk full")).context("cannot write `x`").unwrap_err();
+        assert_eq!(message(&error), "cannot write `x`: disk full");
+    }
+
+    #[test]
+    fn a_broken_pipe_is_found_under_its_context() {
+        let error = anyhow::Error::new(io::Error::from(io::ErrorKind::BrokenPipe)).context("cannot print");
+        assert!(is_broken_pipe(&error));
+        assert!(!is_broken_pipe(&anyhow::anyhow!("other")));
+    }
+}

@@ -1,0 +1,162 @@
+//! The report for tools; its form is documented in docs/cli.md.
+
+use std::io::Write;
+
+use serde_json::{Map, Value, json};
+use tf_persist_core::saved_model::{FoundFile, TensorInfo, TensorKind, TrainingKind};
+use tf_persist_core::{PartialShape, SignatureDef};
+
+use super::{MetaGraphReport, Report, Selection};
+
+pub(super) fn write(out: &mut impl Write, report: &Report<'_>, selection: &Selection<'_>) -> anyhow::Result<()> {
+    let mut root = Map::new();
+    root.insert("path".into(), json!(report.model.path().display().to_string()));
+    let file = report.model.file().file_name().unwrap_or_default();
+    root.insert("file".into(), json!(file.to_string_lossy()));
+    let meta_graphs: Vec<Value> = report.meta_graphs.iter().map(|one| meta_graph(one, selection)).collect();
+    root.insert("meta_graphs".into(), json!(meta_graphs));
+    if selection.variables() {
+        root.insert("variables".into(), variables(report));
+    }
+    if selection.everything() {
+        root.insert("fingerprint".into(), fingerprint(report));
+    }
+    serde_json::to_writer_pretty(&mut *out, &root)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+fn meta_graph(report: &MetaGraphReport<'_>, selection: &Selection<'_>) -> Value {
+    let meta_graph = report.meta_graph;
+    let mut object = Map::new();
+    object.insert("tags".into(), json!(meta_graph.tags()));
+    if selection.everything() {
+        object.insert("tensorflow_version".into(), json!(meta_graph.tensorflow_version()));
+        object.insert("git_version".into(), json!(meta_graph.git_version()));
+        object.insert("producer".into(), json!(meta_graph.producer()));
+    }
+    if selection.signatures() {
+        let signatures = report.signatures.iter().map(|one| (one.name.clone(), signature(one)));
+        object.insert("signatures".into(), Value::Object(signatures.collect()));
+    }
+    if selection.ops() {
+        object.insert("nodes".into(), json!(meta_graph.nodes()));
+        object.insert("functions".into(), json!(meta_graph.functions()));
+        object.insert("function_nodes".into(), json!(meta_graph.function_nodes()));
+        object.insert("ops".into(), json!(meta_graph.ops()));
+        object.insert("custom_ops".into(), json!(meta_graph.custom_ops()));
+    }
+    if selection.everything() {
+        object.insert("init_op".into(), json!(meta_graph.init_op().map(|init| &init.operation)));
+        object.insert("object_graph_nodes".into(), json!(meta_graph.object_graph_nodes()));
+        object.insert("training".into(), training(report));
+        object.insert("assets".into(), assets(report));
+        object.insert("missing".into(), json!(report.missing));
+    }
+    Value::Object(object)
+}
+
+fn signature(signature: &SignatureDef) -> Value {
+    let infos = |infos: &[(String, TensorInfo)]| {
+        Value::Object(infos.iter().map(|(name, info)| (name.clone(), tensor_info(info))).collect())
+    };
+    let defaults: Vec<&String> = signature.defaults.iter().map(|(name, _)| name).collect();
+    json!({
+        "method_name": signature.method_name,
+        "inputs": infos(&signature.inputs),
+        "outputs": infos(&signature.outputs),
+        "defaults": defaults,
+    })
+}
+
+fn tensor_info(info: &TensorInfo) -> Value {
+    let tensor = match &info.kind {
+        TensorKind::Dense { name } => json!(name),
+        TensorKind::CooSparse { values, indices, dense_shape } => {
+            json!({ "indices": indices, "values": values, "dense_shape": dense_shape })
+        }
+        TensorKind::Composite { components } => json!(components.iter().map(tensor_info).collect::<Vec<_>>()),
+        _ => Value::Null,
+    };
+    json!({ "dtype": info.dtype.to_string(), "shape": shape(&info.shape), "tensor": tensor })
+}
+
+/// A list with -1 for an open size; null for an unknown rank.
+fn shape(shape: &PartialShape) -> Value {
+    let size = |size: &Option<u64>| size.map_or(json!(-1), |size| json!(size));
+    shape.sizes().map_or(Value::Null, |sizes| Value::Array(sizes.iter().map(size).collect()))
+}
+
+fn training(report: &MetaGraphReport<'_>) -> Value {
+    let kind = match report.training.kind() {
+        TrainingKind::Signature => "signature",
+        TrainingKind::StateOnly => "state_only",
+        TrainingKind::InferenceOnly => "inference_only",
+        _ => "unknown",
+    };
+    json!({
+        "kind": kind,
+        "signatures": report.training.signatures,
+        "optimizer_variables": report.training.optimizer_variables,
+        "summary": report.training.to_string(),
+    })
+}
+
+fn assets(report: &MetaGraphReport<'_>) -> Value {
+    let found = |files: &[FoundFile]| {
+        let file = |file: &FoundFile| json!({ "name": file.name, "bytes": file.bytes, "declared": file.declared });
+        Value::Array(files.iter().map(file).collect())
+    };
+    match &report.assets {
+        Ok(assets) => json!({
+            "files": found(&assets.files),
+            "extra": found(&assets.extra),
+            "missing": assets.missing,
+            "escaping": assets.escaping,
+        }),
+        Err(error) => json!({ "error": error.to_string() }),
+    }
+}
+
+fn variables(report: &Report<'_>) -> Value {
+    let variables = match &report.variables {
+        Ok(variables) => variables,
+        Err(error) => return json!({ "error": error.to_string() }),
+    };
+    let all: Vec<Value> = variables
+        .all
+        .iter()
+        .map(|variable| {
+            json!({
+                "name": variable.name,
+                "key": variable.entry.key,
+                "dtype": variable.entry.dtype.to_string(),
+                "shape": variable.entry.shape,
+                "bytes": variable.entry.bytes(),
+            })
+        })
+        .collect();
+    json!({
+        "count": all.len(),
+        "bytes": variables.total_bytes,
+        "shards": variables.num_shards(),
+        "all": all,
+    })
+}
+
+/// Hashes are 64-bit numbers, which many JSON readers cannot hold: they stand as text.
+fn fingerprint(report: &Report<'_>) -> Value {
+    match &report.fingerprint {
+        Ok(None) => Value::Null,
+        Err(error) => json!({ "error": error.to_string() }),
+        Ok(Some(fingerprint)) => json!({
+            "saved_model_checksum": fingerprint.saved_model_checksum.to_string(),
+            "graph_def_program_hash": fingerprint.graph_def_program_hash.to_string(),
+            "signature_def_hash": fingerprint.signature_def_hash.to_string(),
+            "saved_object_graph_hash": fingerprint.saved_object_graph_hash.to_string(),
+            "checkpoint_hash": fingerprint.checkpoint_hash.to_string(),
+            "uuid": fingerprint.uuid,
+            "checkpoint": fingerprint.checkpoint.name(),
+        }),
+    }
+}

@@ -1,0 +1,126 @@
+//! `tf-persist inspect`.
+
+mod json;
+mod text;
+
+use std::io::{BufWriter, Write};
+
+use anstream::stdout;
+use anyhow::Context;
+use tf_persist_core::saved_model::{Assets, Fingerprint, Training, Variables};
+use tf_persist_core::{Error, MetaGraph, SavedModel, SignatureDef};
+
+use crate::args::{Format, InspectArgs, tags};
+
+/// What is shown. Without any narrowing option, everything.
+struct Selection<'a> {
+    args: &'a InspectArgs,
+}
+
+impl Selection<'_> {
+    fn is_narrowed(&self) -> bool {
+        self.args.signature.is_some() || self.args.variables || self.args.ops
+    }
+
+    fn everything(&self) -> bool {
+        !self.is_narrowed()
+    }
+
+    fn signatures(&self) -> bool {
+        self.everything() || self.args.signature.is_some()
+    }
+
+    fn variables(&self) -> bool {
+        self.everything() || self.args.variables
+    }
+
+    fn ops(&self) -> bool {
+        self.everything() || self.args.ops
+    }
+}
+
+/// What is known of a model. Parts that cannot be read are errors, which do not keep the others from being shown.
+struct Report<'a> {
+    model: &'a SavedModel,
+    meta_graphs: Vec<MetaGraphReport<'a>>,
+    variables: Result<&'a Variables, Error>,
+    fingerprint: Result<Option<Fingerprint>, Error>,
+}
+
+struct MetaGraphReport<'a> {
+    meta_graph: &'a MetaGraph,
+    signatures: Vec<&'a SignatureDef>,
+    training: Training,
+    assets: Result<Assets, Error>,
+    /// What keeps it from running, in sentences.
+    missing: Vec<String>,
+}
+
+pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
+    let model = SavedModel::open(&args.path)?;
+    let meta_graphs = match args.tags.as_deref().map(tags) {
+        Some(tags) => vec![model.meta_graph(Some(&tags))?],
+        None => model.meta_graphs().iter().collect(),
+    };
+    let report = Report::of(&model, &meta_graphs, args.signature.as_deref())?;
+    let selection = Selection { args };
+    let mut out = BufWriter::new(stdout().lock());
+    match args.format {
+        Format::Text => text::write(&mut out, &report, &selection),
+        Format::Json => json::write(&mut out, &report, &selection),
+    }
+    .and_then(|()| out.flush().map_err(Into::into))
+    .context("cannot print the report")?;
+    // A report of a model that is not whole ends with the reason, and the exit code says so too.
+    for meta_graph in meta_graphs {
+        model.check(meta_graph)?;
+    }
+    Ok(())
+}
+
+impl<'a> Report<'a> {
+    fn of(model: &'a SavedModel, meta_graphs: &[&'a MetaGraph], signature: Option<&str>) -> Result<Self, Error> {
+        let chosen = |meta_graph: &'a MetaGraph| match signature {
+            None => meta_graph.signatures().iter().collect(),
+            Some(name) => meta_graph.signature(name).into_iter().collect::<Vec<_>>(),
+        };
+        let reports = meta_graphs.iter().map(|meta_graph| {
+            let assets = model.assets(meta_graph);
+            MetaGraphReport {
+                meta_graph,
+                signatures: chosen(meta_graph),
+                training: model.training(meta_graph),
+                missing: missing(model, meta_graph, &assets),
+                assets,
+            }
+        });
+        let reports: Vec<_> = reports.collect();
+        if let (Some(name), true) = (signature, reports.iter().all(|report| report.signatures.is_empty())) {
+            let all = meta_graphs.iter().flat_map(|meta_graph| meta_graph.signatures());
+            let available = all.map(|signature| signature.name.clone()).collect();
+            return Err(Error::UnknownSignature { path: model.path().to_path_buf(), name: name.to_owned(), available });
+        }
+        Ok(Self { model, meta_graphs: reports, variables: model.variables(), fingerprint: model.fingerprint() })
+    }
+}
+
+/// What keeps a meta graph from running: variables, assets, ops.
+fn missing(model: &SavedModel, meta_graph: &MetaGraph, assets: &Result<Assets, Error>) -> Vec<String> {
+    let mut missing = Vec::new();
+    if let Err(error) = model.check(meta_graph) {
+        missing.push(error.to_string());
+    }
+    match assets {
+        Ok(assets) => missing.extend(assets.missing.iter().map(|name| format!("the asset `assets/{name}`"))),
+        Err(error) => missing.push(error.to_string()),
+    }
+    let custom: Vec<String> = meta_graph.custom_ops().keys().map(|op| format!("`{op}`")).collect();
+    if !custom.is_empty() {
+        missing.push(format!(
+            "a library with the op{} {}",
+            if custom.len() == 1 { "" } else { "s" },
+            custom.join(", ")
+        ));
+    }
+    missing
+}

@@ -1,0 +1,175 @@
+//! The report for people.
+
+use std::fs;
+use std::io::Write;
+
+use anstyle::{AnsiColor, Style};
+use tf_persist_core::printable;
+use tf_persist_core::saved_model::{FoundFile, OPS_VERSION};
+
+use super::{MetaGraphReport, Report, Selection};
+use crate::format::{bytes, count, grouped};
+
+/// So many variables are shown unless `--variables` asks for each.
+const VARIABLES: usize = 20;
+/// So many ops are shown unless `--ops` asks for each.
+const OPS: usize = 12;
+
+const TITLE: Style = Style::new().bold();
+const NAME: Style = AnsiColor::Cyan.on_default();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+
+pub(super) fn write(out: &mut impl Write, report: &Report<'_>, selection: &Selection<'_>) -> anyhow::Result<()> {
+    if selection.everything() {
+        let file = report.model.file();
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let size = fs::metadata(file).map(|found| bytes(found.len())).unwrap_or_default();
+        writeln!(out, "{TITLE}{}{TITLE:#}  ({name}, {size})", report.model.path().display())?;
+    }
+    for meta_graph in &report.meta_graphs {
+        write_meta_graph(out, meta_graph, selection)?;
+    }
+    if selection.variables() {
+        write_variables(out, report, selection)?;
+    }
+    if selection.everything() {
+        write_fingerprint(out, report)?;
+    }
+    Ok(())
+}
+
+fn write_meta_graph(
+    out: &mut impl Write,
+    report: &MetaGraphReport<'_>,
+    selection: &Selection<'_>,
+) -> anyhow::Result<()> {
+    let meta_graph = report.meta_graph;
+    if selection.everything() {
+        let tags = if meta_graph.tags().is_empty() { "(no tags)".into() } else { meta_graph.tags().join(",") };
+        let version = match meta_graph.tensorflow_version() {
+            "" => "an unknown TensorFlow".to_owned(),
+            version => format!("TensorFlow {}", printable(version)),
+        };
+        writeln!(out, "\n{TITLE}meta graph{TITLE:#} {NAME}{}{NAME:#}  written by {version}", printable(&tags))?;
+        writeln!(out, "  training   {}", report.training)?;
+    }
+    if selection.signatures() {
+        for signature in &report.signatures {
+            writeln!(out, "\n{TITLE}signature{TITLE:#} {signature}")?;
+        }
+    }
+    if selection.ops() {
+        write_ops(out, report, selection)?;
+    }
+    if selection.everything() {
+        write_assets(out, report)?;
+        if report.missing.is_empty() {
+            writeln!(out, "\n{TITLE}to run it{TITLE:#}  nothing is missing")?;
+        } else {
+            writeln!(out, "\n{WARNING}to run it{WARNING:#}  missing:")?;
+            for missing in &report.missing {
+                writeln!(out, "  {}", printable(missing))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_ops(out: &mut impl Write, report: &MetaGraphReport<'_>, selection: &Selection<'_>) -> anyhow::Result<()> {
+    let meta_graph = report.meta_graph;
+    writeln!(
+        out,
+        "\n{TITLE}ops{TITLE:#}  {}, {}, {} in them",
+        count(meta_graph.nodes(), "node"),
+        count(meta_graph.functions(), "function"),
+        count(meta_graph.function_nodes(), "node")
+    )?;
+    let custom = meta_graph.custom_ops();
+    let mut ops: Vec<(&str, u64)> = meta_graph.ops().iter().map(|(op, count)| (op.as_str(), *count)).collect();
+    // Custom ones first, then the most used.
+    ops.sort_by_key(|(op, count)| (!custom.contains_key(op), std::cmp::Reverse(*count)));
+    let shown = if selection.args.ops { ops.len() } else { custom.len() + OPS };
+    let width = ops.iter().take(shown).map(|(_, count)| grouped(*count).len()).max().unwrap_or(0);
+    for (op, count) in ops.iter().take(shown) {
+        let mark = if custom.contains_key(op) {
+            format!("  {WARNING}not in TensorFlow {OPS_VERSION}{WARNING:#}")
+        } else {
+            String::new()
+        };
+        writeln!(out, "  {:>width$}  {}{mark}", grouped(*count), printable(op))?;
+    }
+    write_rest(out, ops.len(), shown, "op", "--ops")
+}
+
+fn write_assets(out: &mut impl Write, report: &MetaGraphReport<'_>) -> anyhow::Result<()> {
+    // What could not be read stands under what is missing.
+    let Ok(assets) = &report.assets else { return Ok(()) };
+    let sections: [(&str, &[FoundFile]); 2] = [("assets", &assets.files), ("assets.extra", &assets.extra)];
+    for (title, files) in sections.into_iter().filter(|(_, files)| !files.is_empty()) {
+        writeln!(out, "\n{TITLE}{title}{TITLE:#}")?;
+        for file in files {
+            writeln!(out, "  {}  {}", printable(&file.name), bytes(file.bytes))?;
+        }
+    }
+    for name in &assets.escaping {
+        writeln!(out, "  {WARNING}outside the folder:{WARNING:#} {}", printable(name))?;
+    }
+    Ok(())
+}
+
+fn write_variables(out: &mut impl Write, report: &Report<'_>, selection: &Selection<'_>) -> anyhow::Result<()> {
+    let variables = match &report.variables {
+        Ok(variables) => variables,
+        Err(error) => {
+            writeln!(out, "\n{WARNING}variables{WARNING:#}  {}", printable(&error.to_string()))?;
+            return Ok(());
+        }
+    };
+    let shards = u64::from(variables.num_shards());
+    writeln!(
+        out,
+        "\n{TITLE}variables{TITLE:#}  {}, {}, {}",
+        count(variables.all.len() as u64, "variable"),
+        bytes(variables.total_bytes),
+        count(shards, "shard")
+    )?;
+    let shown = if selection.args.variables { variables.all.len() } else { VARIABLES };
+    let rows: Vec<[String; 4]> = variables
+        .all
+        .iter()
+        .take(shown)
+        .map(|variable| {
+            let entry = &variable.entry;
+            [printable(&variable.name), entry.dtype.to_string(), format!("{:?}", entry.shape), bytes(entry.bytes())]
+        })
+        .collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let (names, dtypes, shapes, sizes) = (width(0), width(1), width(2), width(3));
+    for [name, dtype, shape, size] in &rows {
+        writeln!(out, "  {name:names$}  {dtype:dtypes$}  {shape:shapes$}  {size:>sizes$}")?;
+    }
+    write_rest(out, variables.all.len(), shown, "variable", "--variables")
+}
+
+fn write_rest(out: &mut impl Write, all: usize, shown: usize, noun: &str, option: &str) -> anyhow::Result<()> {
+    if all > shown {
+        writeln!(out, "  … {} more; {option} shows them", count((all - shown) as u64, noun))?;
+    }
+    Ok(())
+}
+
+fn write_fingerprint(out: &mut impl Write, report: &Report<'_>) -> anyhow::Result<()> {
+    match &report.fingerprint {
+        Ok(None) => writeln!(out, "\n{TITLE}fingerprint{TITLE:#}  none (TensorFlow 2.11 and later write one)")?,
+        Err(error) => writeln!(out, "\n{WARNING}fingerprint{WARNING:#}  {}", printable(&error.to_string()))?,
+        Ok(Some(fingerprint)) => {
+            let variables = match fingerprint.checkpoint.name() {
+                "matches" => "the variables are those it was made of",
+                "differs" => "the variables are not those it was made of",
+                _ => "it says nothing of variables",
+            };
+            writeln!(out, "\n{TITLE}fingerprint{TITLE:#}  {}; {variables}", fingerprint.saved_model_checksum)?;
+        }
+    }
+    Ok(())
+}

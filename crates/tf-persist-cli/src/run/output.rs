@@ -1,0 +1,139 @@
+//! Outputs to the terminal and to files.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anstream::stdout;
+use anyhow::{Context, bail};
+use serde_json::json;
+use tempfile::NamedTempFile;
+use tf_persist_core::tensor::json::{Form, Layout, write_outputs};
+use tf_persist_core::tensor::{npy, npz};
+use tf_persist_core::{Outputs, SignatureDef};
+
+use super::{Timings, view};
+use crate::args::Format;
+
+/// Every output by its name, one or many.
+pub(super) const COLUMN: Layout = Layout { form: Form::Column, bare_single: false };
+
+/// A file to write the outputs to.
+pub(super) struct Target {
+    path: PathBuf,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Npz,
+    Npy,
+    Json,
+}
+
+impl Target {
+    /// Checks that the outputs of this signature can go there.
+    pub(super) fn of(path: &Path, signature: &SignatureDef) -> anyhow::Result<Self> {
+        let kind = match path.extension().and_then(|ending| ending.to_str()) {
+            Some("npz") => Kind::Npz,
+            Some("npy") if signature.output_count() != 1 => bail!(
+                "signature `{}` has {} outputs, and a .npy file holds one; write an .npz",
+                signature.name,
+                signature.output_count()
+            ),
+            Some("npy") => Kind::Npy,
+            Some("json") => Kind::Json,
+            _ => bail!("`{}` ends neither in .npz nor in .npy nor in .json", path.display()),
+        };
+        Ok(Self { path: path.to_path_buf(), kind })
+    }
+
+    /// Writes the outputs; the file appears whole or not at all.
+    pub(super) fn write(&self, outputs: &Outputs) -> anyhow::Result<()> {
+        let writing = || format!("cannot write `{}`", self.path.display());
+        let folder = match self.path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let mut file = BufWriter::new(NamedTempFile::new_in(folder).with_context(writing)?);
+        match self.kind {
+            Kind::Npz => {
+                npz::write(&self.path, &mut file, outputs.iter())?;
+            }
+            Kind::Npy => {
+                let (_, tensor) = outputs.iter().next().context("the signature has no output")?;
+                npy::write(&self.path, &mut file, tensor)?;
+            }
+            Kind::Json => {
+                write_outputs(&self.path, &mut file, outputs.iter(), COLUMN)?;
+                file.write_all(b"\n").with_context(writing)?;
+            }
+        }
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error).with_context(writing)?;
+        file.as_file().sync_all().with_context(writing)?;
+        readable(file.as_file()).with_context(writing)?;
+        file.persist(&self.path).map_err(|error| error.error).with_context(writing)?;
+        Ok(())
+    }
+}
+
+/// Temporary files are the owner's alone; results are as readable as any other new file.
+fn readable(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    /// What `open` makes of a new file under the usual umask.
+    const MODE: u32 = 0o644;
+    file.set_permissions(PermissionsExt::from_mode(MODE))
+}
+
+/// Prints the outputs, and the timings if there are any.
+pub(super) fn print(format: Format, outputs: &Outputs, timings: Option<&Timings>) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(stdout().lock());
+    match format {
+        Format::Text => {
+            for (name, tensor) in outputs.iter() {
+                writeln!(out, "{name}  {} {:?}", tensor.dtype(), tensor.shape())?;
+                writeln!(out, "{}", view::view(tensor)?)?;
+            }
+            if let Some(timings) = timings {
+                writeln!(out, "{}", sentence(timings))?;
+            }
+        }
+        Format::Json => {
+            let mut object = Vec::new();
+            write_outputs("standard output", &mut object, outputs.iter(), COLUMN)?;
+            if let Some(timings) = timings {
+                let micros = |duration: std::time::Duration| duration.as_secs_f64() * 1e6;
+                let timings = json!({
+                    "runs": timings.runs(),
+                    "min_us": micros(timings.min()),
+                    "median_us": micros(timings.median()),
+                    "max_us": micros(timings.max()),
+                });
+                // The object is closed anew behind one more member.
+                object.truncate(object.iter().rposition(|byte| *byte == b'}').unwrap_or(object.len()));
+                write!(object, ", \"timings\": {timings}}}")?;
+            }
+            out.write_all(&object)?;
+            writeln!(out)?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// Prints the timings alone: the outputs went to a file.
+pub(super) fn print_timings(timings: Option<&Timings>) -> anyhow::Result<()> {
+    match timings {
+        Some(timings) => Ok(writeln!(stdout(), "{}", sentence(timings))?),
+        None => Ok(()),
+    }
+}
+
+fn sentence(timings: &Timings) -> String {
+    format!(
+        "{} runs: median {:.1?}, shortest {:.1?}, longest {:.1?}",
+        timings.runs(),
+        timings.median(),
+        timings.min(),
+        timings.max()
+    )
+}

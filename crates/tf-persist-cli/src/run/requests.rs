@@ -1,0 +1,80 @@
+//! Many requests through one session, an answer a line.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use serde_json::json;
+use tf_persist_core::LoadedModel;
+use tf_persist_core::tensor::json::{ExtraInputs, Form, Layout, Request, write_outputs};
+
+use super::output::COLUMN;
+use super::wanted;
+use crate::args::{Format, RunArgs};
+use crate::failure::Told;
+
+/// The row form of an answer, as TensorFlow Serving gives it.
+const ROW: Layout = Layout { form: Form::Row, bare_single: true };
+
+/// Answers every line in order. A request that fails is answered with `{"error": …}`, and the ones behind it go on.
+pub(super) fn answer(
+    args: &RunArgs,
+    path: &Path,
+    load: impl FnOnce() -> anyhow::Result<LoadedModel>,
+) -> anyhow::Result<()> {
+    if args.output.is_some() || args.format == Format::Json && !args.input.is_empty() {
+        bail!("--requests answers on standard output, a line each; --output does not go with it");
+    }
+    let name = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
+    let reading = || format!("cannot read `{name}`");
+    let mut lines: Box<dyn BufRead> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(BufReader::new(File::open(path).with_context(reading)?))
+    };
+    let model = load()?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let (mut line, mut number, mut asked, mut failed) = (Vec::new(), 0, 0, 0);
+    loop {
+        line.clear();
+        if lines.read_until(b'\n', &mut line).with_context(reading)? == 0 {
+            break;
+        }
+        number += 1;
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        asked += 1;
+        match one(&model, args.signature.as_deref(), &format!("line {number}"), &line) {
+            Ok(answer) => out.write_all(&answer)?,
+            Err(error) => {
+                failed += 1;
+                write!(out, "{}", json!({ "error": error.to_string() }))?;
+            }
+        }
+        out.write_all(b"\n")?;
+        // Whoever feeds a request at a time waits for its answer.
+        out.flush()?;
+    }
+    if failed > 0 {
+        bail!(Told(format!("{failed} of {asked} requests of `{name}` failed; their answers say why")));
+    }
+    Ok(())
+}
+
+/// The answer to one request, in its own form.
+fn one(model: &LoadedModel, signature: Option<&str>, source: &str, line: &[u8]) -> tf_persist_core::Result<Vec<u8>> {
+    let request = Request::parse(source, line)?;
+    let signature = match request.signature_name().or(signature) {
+        Some(name) => model.signature(name)?,
+        None => model.default_signature()?,
+    };
+    let form = request.form()?;
+    let inputs = request.tensors(&signature.definition().name, &wanted(&signature), ExtraInputs::Refuse)?;
+    let outputs = signature.run(inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)))?;
+    let layout = if form == Form::Row { ROW } else { COLUMN };
+    let mut answer = Vec::new();
+    write_outputs("answer", &mut answer, outputs.iter(), layout)?;
+    Ok(answer)
+}

@@ -1,0 +1,31 @@
+//! Checkpoints: the variables of a model, read without TensorFlow.
+//!
+//! A checkpoint of TensorFlow's format V2 ("tensor bundle") is an index and one or more shards, named after a prefix:
+//!
+//! ```text
+//! variables.index                 what there is: dtype, shape, shard, offset, length and checksum of each tensor
+//! variables.data-00000-of-00002   the tensors' bytes, little-endian, one after the other
+//! variables.data-00001-of-00002
+//! ```
+//!
+//! [`CheckpointIndex::open`] reads and checks the index, and that each tensor lies inside its shard. It reads none of the
+//! tensors' bytes. Source of the format: `tensorflow/core/util/tensor_bundle/tensor_bundle.h` and `tensor_bundle.proto`.
+
+mod entry;
+pub(crate) mod file;
+mod index;
+mod slice;
+mod table;
+pub(crate) mod wire;
+
+pub use entry::{Entry, Part};
+pub use index::{CheckpointIndex, MAX_INDEX_BYTES, index_path, shard_path};
+pub use slice::{Extent, Slice};
+
+/// Under this key a checkpoint of TensorFlow 2 keeps its object graph: a string tensor that is no variable.
+pub const OBJECT_GRAPH_KEY: &str = "_CHECKPOINTABLE_OBJECT_GRAPH";
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

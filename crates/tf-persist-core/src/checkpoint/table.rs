@@ -1,0 +1,133 @@
+//! The sorted table in which a checkpoint's index is stored.
+//!
+//! It is LevelDB's: data blocks of prefix-compressed keys and their values, an index block of where the data blocks are, and a
+//! footer that says where the index block is. Source: `tensorflow/tsl/lib/io/format.cc` and `block.cc`, and
+//! <https://github.com/google/leveldb/blob/main/doc/table_format.md>.
+//!
+//! ```text
+//! block     entry*  restart offsets (u32 each)  number of restarts (u32)
+//! entry     shared (varint)  own (varint)  value length (varint)  own bytes of the key  value
+//! trailer   type (u8, 0: plain, 1: snappy)  masked CRC-32C of block and type (u32), after every block
+//! footer    metaindex handle  index handle  zeros up to 40 bytes  magic number (u64)
+//! handle    offset (varint)  length without the trailer (varint)
+//! ```
+
+use super::wire::Reader;
+
+/// The footer's length: two handles of at most 20 bytes, and the magic number.
+pub(crate) const FOOTER_BYTES: usize = 48;
+
+/// The last 8 bytes of a table.
+pub(crate) const MAGIC: u64 = 0xdb47_7524_8b80_fb57;
+
+/// What stands after each block: its type and its checksum.
+const TRAILER_BYTES: usize = 5;
+
+/// Goes through a table in the order of its keys, which must be strictly ascending, and hands each key and value to `visit`.
+///
+/// Takes time in proportion to the bytes and memory for one key.
+///
+/// # Errors
+/// A sentence about what is wrong: with the table, or what `visit` said.
+pub(crate) fn read_table(
+    bytes: &[u8],
+    mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), String>,
+) -> Result<(), String> {
+    let Some((body, footer)) = bytes.split_last_chunk::<FOOTER_BYTES>() else {
+        return Err(format!("it has {} bytes, and its footer alone would have {FOOTER_BYTES}", bytes.len()));
+    };
+    let Some((handles, magic)) = footer.split_last_chunk::<8>() else { return Err("its footer is cut off".into()) };
+    if u64::from_le_bytes(*magic) != MAGIC {
+        return Err("it does not end in a checkpoint index's magic number: cut short, or another kind of file".into());
+    }
+    let mut reader = Reader::new(handles);
+    handle(&mut reader)?; // The metaindex: of filters, which TensorFlow does not write.
+    let index = block(body, handle(&mut reader)?, "index block")?;
+
+    let mut key = Vec::new();
+    // Data blocks follow each other. If two could overlap, a small file could send the reader over the same bytes for ever.
+    let mut end = 0;
+    read_block(index, &mut Vec::new(), |_, value| {
+        let (offset, length) = handle(&mut Reader::new(value))?;
+        if offset < end {
+            return Err(format!("its data block at byte {offset} begins before the one before it ends"));
+        }
+        let data = block(body, (offset, length), "data block")?;
+        end = offset + length;
+        read_block(data, &mut key, &mut visit)
+    })
+}
+
+/// Where a block is: offset and length.
+fn handle(reader: &mut Reader<'_>) -> Result<(usize, usize), String> {
+    let mut number = || reader.varint().ok().and_then(|number| usize::try_from(number).ok());
+    number().zip(number()).ok_or_else(|| "where one of its blocks is cannot be read".into())
+}
+
+/// The contents of a block whose checksum is right.
+fn block<'a>(body: &'a [u8], (offset, length): (usize, usize), what: &str) -> Result<&'a [u8], String> {
+    let whole = offset
+        .checked_add(length)
+        .and_then(|end| end.checked_add(TRAILER_BYTES))
+        .and_then(|end| body.get(offset..end))
+        .ok_or_else(|| format!("its {what} of {length} bytes at byte {offset} lies outside the file"))?;
+    let (checked, checksum) = whole.split_last_chunk::<4>().ok_or("a block is cut off")?;
+    if unmask(u32::from_le_bytes(*checksum)) != crc32c::crc32c(checked) {
+        return Err(format!("the checksum of its {what} at byte {offset} is wrong"));
+    }
+    match checked.split_last() {
+        Some((0, contents)) => Ok(contents),
+        Some((1, _)) => {
+            Err(format!("its {what} is compressed with snappy, which TensorFlow never does to checkpoints"))
+        }
+        _ => Err(format!("its {what} is of an unknown type")),
+    }
+}
+
+/// Goes through a block's entries. `key` is the key before the first: keys ascend across blocks too.
+fn read_block(
+    block: &[u8],
+    key: &mut Vec<u8>,
+    mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), String>,
+) -> Result<(), String> {
+    let entries = block
+        .split_last_chunk::<4>()
+        .and_then(|(rest, count)| {
+            let restarts = usize::try_from(u32::from_le_bytes(*count)).ok()?.checked_mul(4)?;
+            rest.get(..rest.len().checked_sub(restarts)?)
+        })
+        .ok_or("a block is shorter than its list of restarts")?;
+    let mut reader = Reader::new(entries);
+    // The first key of a block is whole; the one before it in the table is there to be compared with.
+    let mut first = true;
+    while reader.position() < entries.len() {
+        let mut number = || reader.varint().ok().and_then(|number| usize::try_from(number).ok());
+        let lengths = number().zip(number()).zip(number());
+        let ((shared, own), value) = lengths.ok_or("the lengths of an entry cannot be read")?;
+        let rest = &entries[reader.position()..];
+        let own_bytes = rest.get(..own).ok_or("a key goes beyond the end of its block")?;
+        let value_bytes =
+            rest[own..].get(..value).ok_or_else(|| "a value goes beyond the end of its block".to_owned())?;
+        let before = if first { 0 } else { key.len() };
+        if shared > before {
+            return Err("a key shares more bytes with the key before it than that has".into());
+        }
+        // The empty key comes first in a checkpoint, before anything it could be compared with.
+        let begins = first && key.is_empty();
+        if !begins && own_bytes <= &key[shared..] {
+            return Err(format!("its keys are not in order after `{}`", String::from_utf8_lossy(key)));
+        }
+        key.truncate(shared);
+        key.extend_from_slice(own_bytes);
+        first = false;
+        visit(key, value_bytes)?;
+        reader.seek(reader.position() + own + value);
+    }
+    Ok(())
+}
+
+/// Checksums are stored rotated and shifted, so that a checksum of bytes with checksums in them is worth something
+/// (`tensorflow/tsl/lib/hash/crc32c.h`).
+fn unmask(masked: u32) -> u32 {
+    masked.wrapping_sub(0xa282_ead8).rotate_left(15)
+}

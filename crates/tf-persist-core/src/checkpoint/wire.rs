@@ -1,0 +1,207 @@
+//! The wire format of protocol buffers, read field by field, without copying and without recursion.
+//!
+//! Source: <https://protobuf.dev/programming-guides/encoding/>. What the library needs of a model it reads in this way, and
+//! leaves the rest untouched: decoding all of a graph takes forty times the memory of the file.
+
+/// Why bytes are no message, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WireError {
+    pub(crate) offset: usize,
+    pub(crate) reason: &'static str,
+}
+
+impl std::fmt::Display for WireError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} at byte {}", self.reason, self.offset)
+    }
+}
+
+/// What a field holds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Value<'a> {
+    Varint(u64),
+    Fixed64(u64),
+    Fixed32(u32),
+    /// A string, bytes, a message, or packed numbers.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Value<'a> {
+    /// The bytes of a length-delimited field.
+    pub(crate) fn bytes(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// The text of a string field; empty if it is not one.
+    pub(crate) fn text(self) -> &'a str {
+        self.bytes().and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+
+    /// The number of an integer, enum or bool field. Protobuf cuts what does not fit, and so does a cast of this.
+    pub(crate) fn int(self) -> Option<i64> {
+        match self {
+            Self::Varint(value) => Some(value.cast_signed()),
+            _ => None,
+        }
+    }
+}
+
+/// Reads the fields of one message in turn.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader<'a> {
+    bytes: &'a [u8],
+    position: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, position: 0 }
+    }
+
+    /// Where the next field begins.
+    pub(crate) fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Goes to a position, which lies in the bytes or at their end.
+    pub(crate) fn seek(&mut self, position: usize) {
+        self.position = position.min(self.bytes.len());
+    }
+
+    /// The next field, which must end before a position: where the message that it stands in ends.
+    pub(crate) fn next_until(&mut self, end: usize) -> Result<(u32, Value<'a>), WireError> {
+        let mut inner = Self { bytes: &self.bytes[..end.min(self.bytes.len())], position: self.position };
+        let next = inner.next()?;
+        self.position = inner.position;
+        next.ok_or_else(|| self.error(end, "the data ends before a field"))
+    }
+
+    fn error(&self, offset: usize, reason: &'static str) -> WireError {
+        WireError { offset, reason }
+    }
+
+    /// The next field's number and value, or `None` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, WireError> {
+        let start = self.position;
+        if start >= self.bytes.len() {
+            return Ok(None);
+        }
+        let tag = self.varint()?;
+        let field = u32::try_from(tag >> 3).ok().filter(|field| (1..1 << 29).contains(field));
+        let Some(field) = field else { return Err(self.error(start, "a field number that cannot be")) };
+        let value = match tag & 7 {
+            0 => Value::Varint(self.varint()?),
+            1 => Value::Fixed64(u64::from_le_bytes(self.fixed(start)?)),
+            2 => Value::Bytes(self.delimited()?),
+            5 => Value::Fixed32(u32::from_le_bytes(self.fixed(start)?)),
+            // Groups went out of use before TensorFlow was written, and the protobuf crate would lose them on rewrite.
+            3 | 4 => return Err(self.error(start, "a group, which no TensorFlow message has")),
+            _ => return Err(self.error(start, "a field type that cannot be")),
+        };
+        Ok(Some((field, value)))
+    }
+
+    /// A number of 7 bits a byte, lowest first.
+    pub(crate) fn varint(&mut self) -> Result<u64, WireError> {
+        let start = self.position;
+        let mut value = 0_u64;
+        for shift in (0..70).step_by(7) {
+            let Some(byte) = self.bytes.get(self.position) else {
+                return Err(self.error(start, "the data ends inside a number"));
+            };
+            self.position += 1;
+            // The tenth byte has room for the 64th bit alone.
+            if shift == 63 && *byte > 1 {
+                break;
+            }
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(self.error(start, "a number of more than 64 bits"))
+    }
+
+    fn fixed<const N: usize>(&mut self, start: usize) -> Result<[u8; N], WireError> {
+        let Some(bytes) = self.bytes[self.position..].first_chunk() else {
+            return Err(self.error(start, "the data ends inside a number"));
+        };
+        self.position += N;
+        Ok(*bytes)
+    }
+
+    fn delimited(&mut self) -> Result<&'a [u8], WireError> {
+        let start = self.position;
+        let length = self.varint()?;
+        let rest = &self.bytes[self.position..];
+        let bytes = usize::try_from(length).ok().and_then(|length| rest.get(..length));
+        let Some(bytes) = bytes else {
+            return Err(self.error(start, "a length that goes beyond the end of the data"));
+        };
+        self.position += bytes.len();
+        Ok(bytes)
+    }
+}
+
+/// The fields of a message, and the error that ends it if there is one.
+pub(crate) fn try_fields(bytes: &[u8]) -> impl Iterator<Item = Result<(u32, Value<'_>), WireError>> {
+    let mut reader = Reader::new(bytes);
+    std::iter::from_fn(move || {
+        let next = reader.next();
+        if next.is_err() {
+            reader.seek(usize::MAX);
+        }
+        next.transpose()
+    })
+}
+
+/// The fields of a message that was checked before: an error ends it.
+pub(crate) fn fields(bytes: &[u8]) -> impl Iterator<Item = (u32, Value<'_>)> {
+    let mut reader = Reader::new(bytes);
+    std::iter::from_fn(move || reader.next().ok().flatten())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(bytes: &[u8]) -> &'static str {
+        let mut reader = Reader::new(bytes);
+        loop {
+            match reader.next() {
+                Ok(Some(_)) => {}
+                Ok(None) => return "whole",
+                Err(error) => return error.reason,
+            }
+        }
+    }
+
+    #[test]
+    fn reads_each_type() {
+        let bytes = [0x08, 0x96, 0x01, 0x12, 2, b'h', b'i', 0x1d, 1, 0, 0, 0, 0x21, 2, 0, 0, 0, 0, 0, 0, 0];
+        let all: Vec<_> = fields(&bytes).collect();
+        let expected =
+            [(1, Value::Varint(150)), (2, Value::Bytes(b"hi")), (3, Value::Fixed32(1)), (4, Value::Fixed64(2))];
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn refuses_what_cannot_be() {
+        assert_eq!(reason(&[]), "whole");
+        assert_eq!(reason(&[0x80]), "the data ends inside a number");
+        assert_eq!(reason(&[0x0d, 1, 2]), "the data ends inside a number");
+        assert_eq!(reason(&[0x08; 1]), "the data ends inside a number");
+        assert_eq!(reason(&[0x00, 1]), "a field number that cannot be");
+        assert_eq!(reason(&[0x0b]), "a group, which no TensorFlow message has");
+        assert_eq!(reason(&[0x0e]), "a field type that cannot be");
+        assert_eq!(reason(&[0x12, 5, 1]), "a length that goes beyond the end of the data");
+        // A length of 2^60.
+        let huge = [0x12, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10];
+        assert_eq!(reason(&huge), "a length that goes beyond the end of the data");
+        let endless = [0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
+        assert_eq!(reason(&endless), "a number of more than 64 bits");
+    }
+}

@@ -1,0 +1,138 @@
+//! The plain way out: the same graph, the session's present variables, and everything that stands beside them.
+
+use std::fs;
+use std::path::Path;
+
+use super::copy::copy_parts;
+use super::fingerprint;
+use super::staging::Staging;
+use crate::checkpoint::CheckpointIndex;
+use crate::error::{Error, Result};
+use crate::saved_model::{SavedModel, Variable, Variables, parse_tensor_name};
+use crate::session::LoadedModel;
+use crate::tensor::Tensor;
+
+/// How a model is saved.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct SaveOptions {
+    overwrite: bool,
+    only_loaded: bool,
+}
+
+impl SaveOptions {
+    /// Whether a model that stands at the target is replaced. The two change places in one step, once the new one is whole.
+    #[must_use]
+    pub fn overwrite(mut self, overwrite: bool) -> Self {
+        self.overwrite = overwrite;
+        self
+    }
+
+    /// Whether only the loaded meta graph is written, where the file has several.
+    #[must_use]
+    pub fn only_loaded(mut self, only: bool) -> Self {
+        self.only_loaded = only;
+        self
+    }
+}
+
+/// What was saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Saved {
+    /// The number of meta graphs.
+    pub meta_graphs: usize,
+    /// The number of variables.
+    pub variables: usize,
+    /// Their bytes.
+    pub variable_bytes: u64,
+}
+
+impl LoadedModel {
+    /// Saves the model as a SavedModel folder: the graph as it was loaded, the variables as they are now, assets,
+    /// `assets.extra` and fingerprint. The target appears whole or not at all.
+    ///
+    /// Other threads may run signatures meanwhile; what they write may or may not be in it.
+    ///
+    /// # Errors
+    /// If the target is there and not empty (unless [`SaveOptions::overwrite`]), the disk is full, or other meta graphs of the
+    /// file have variables that this session lacks (unless [`SaveOptions::only_loaded`]).
+    pub fn save(&self, target: impl AsRef<Path>, options: SaveOptions) -> Result<Saved> {
+        let staging = Staging::begin(target.as_ref(), options.overwrite)?;
+        let variables = self.save_variables(staging.path())?;
+        let source = self.artefact();
+        let meta_graphs = if options.only_loaded && source.meta_graphs().len() > 1 {
+            self.write_loaded_meta_graph(staging.path())?;
+            1
+        } else {
+            self.check_coverage(variables.as_ref())?;
+            copy_graph(source, staging.path())?;
+            fingerprint::carry_over(source.path(), staging.path(), variables.as_ref())?;
+            source.meta_graphs().len()
+        };
+        copy_parts(source.path(), staging.path())?;
+        staging.publish()?;
+        let variables = variables.map_or_else(Variables::none, Variables::of);
+        Ok(Saved { meta_graphs, variables: variables.all.len(), variable_bytes: variables.total_bytes })
+    }
+
+    /// Runs the meta graph's own saver, if it has one and there is something to save.
+    fn save_variables(&self, folder: &Path) -> Result<Option<CheckpointIndex>> {
+        let meta_graph = self.meta_graph();
+        let had_variables = self.artefact().variables()?.index.is_some();
+        let Some(saver) = meta_graph.saver().filter(|_| had_variables) else { return Ok(None) };
+        let session = self.session();
+        let port = |name: &str| {
+            let (op, index) = parse_tensor_name(name)?;
+            let missing = || {
+                let reason = format!("its saver names the tensor `{name}`, which the graph lacks");
+                Error::damaged(self.artefact().path(), reason)
+            };
+            session.port(op, index).ok_or_else(missing)
+        };
+        let (filename, save) = (port(&saver.filename_tensor)?, port(&saver.save_tensor)?);
+        let variables = folder.join("variables");
+        fs::create_dir(&variables).map_err(Error::io("create", &variables))?;
+        let prefix = variables.join("variables");
+        let feed = Tensor::from_strings(&[], [prefix.as_os_str().as_encoded_bytes()])?;
+        let action = || format!("save the variables of `{}`", self.artefact().path().display());
+        session.run(action, None, &[(filename, &feed)], &[save], &[])?;
+        CheckpointIndex::open(&prefix).map(Some)
+    }
+
+    /// Several meta graphs share one set of variables. Writing back all of them is only right if this session holds every one.
+    fn check_coverage(&self, saved: Option<&CheckpointIndex>) -> Result<()> {
+        let source = self.artefact();
+        if source.meta_graphs().len() == 1 {
+            return Ok(());
+        }
+        let kept = |before: &&Variable| {
+            let now = saved.and_then(|saved| saved.get(&before.entry.key));
+            now.is_some_and(|now| now.shape == before.entry.shape && now.dtype == before.entry.dtype)
+        };
+        let lost = source.variables()?.all.iter().find(|before| !kept(before));
+        let Some(lost) = lost else { return Ok(()) };
+        let tags = self.meta_graph().tags().join(",");
+        Err(Error::Unsupported {
+            path: source.path().to_path_buf(),
+            reason: format!(
+                "it has {} meta graphs, and the one with the tags `{tags}` lacks the variable `{}` of another",
+                source.meta_graphs().len(),
+                lost.name
+            ),
+            hint: Some(format!("write this meta graph alone, with --tags {tags}")),
+        })
+    }
+
+    /// Writes the loaded meta graph and no other. No fingerprint: none is better than one of another file.
+    fn write_loaded_meta_graph(&self, folder: &Path) -> Result<()> {
+        let path = folder.join("saved_model.pb");
+        fs::write(&path, self.artefact().alone(self.meta_graph())).map_err(Error::io("write", &path))
+    }
+}
+
+fn copy_graph(source: &SavedModel, folder: &Path) -> Result<()> {
+    let target = folder.join(source.file().file_name().unwrap_or_default());
+    fs::copy(source.file(), target).map_err(Error::io("copy", source.file()))?;
+    Ok(())
+}

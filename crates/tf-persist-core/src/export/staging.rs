@@ -1,0 +1,194 @@
+//! A folder that appears whole or not at all.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use tempfile::TempDir;
+
+use crate::error::{Error, Result};
+
+/// A folder under a hidden name beside its target. Dropped without [`Staging::publish`], it vanishes.
+pub(super) struct Staging {
+    folder: TempDir,
+    target: PathBuf,
+    overwrite: bool,
+}
+
+impl Staging {
+    /// Begins a folder that shall become `target`.
+    ///
+    /// Fails at once if the target may not be written: it is there and holds something, unless `overwrite`; or it is no folder.
+    pub(super) fn begin(target: &Path, overwrite: bool) -> Result<Self> {
+        let target = std::path::absolute(target).map_err(Error::io("name", target))?;
+        match fs::metadata(&target) {
+            Ok(found) if !found.is_dir() => {
+                let source = io::Error::from(io::ErrorKind::NotADirectory);
+                return Err(Error::Io { action: "write a model to", path: target, source });
+            }
+            Ok(_) if !overwrite && !is_empty(&target)? => return Err(Error::Exists { path: target }),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io("look at", &target)(error)),
+        }
+        let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
+            let source = io::Error::from(io::ErrorKind::InvalidInput);
+            return Err(Error::Io { action: "write a model to", path: target, source });
+        };
+        fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+        let folder = tempfile::Builder::new()
+            .prefix(&format!(".{}.tmp-", name.to_string_lossy()))
+            .tempdir_in(parent)
+            .map_err(Error::io("create a folder in", parent))?;
+        Ok(Self { folder, target, overwrite })
+    }
+
+    /// The folder to write into.
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Makes everything durable and gives the folder its name, in one step.
+    pub(super) fn publish(self) -> Result<()> {
+        let Self { folder, target, overwrite } = self;
+        open_to_others(folder.path())?;
+        sync_tree(folder.path())?;
+        let parent = target.parent().unwrap_or(Path::new("/"));
+        let into = Error::io("move the finished model to", &target);
+        match fs::symlink_metadata(&target) {
+            // The two folders change places, so that at no moment there is none; the old one goes with the temporary folder.
+            Ok(_) if overwrite && !is_empty(&target)? => exchange(folder.path(), &target)?,
+            // An empty folder is replaced by a rename; one that was filled meanwhile makes the rename fail.
+            _ => {
+                fs::rename(folder.path(), &target).map_err(into)?;
+                // Its name is gone; there is nothing to delete.
+                let _ = folder.keep();
+                return sync(parent);
+            }
+        }
+        sync(parent)?;
+        folder.close().map_err(Error::io("delete what was overwritten at", &target))
+    }
+}
+
+/// Two folders change places. Where the file system cannot do it in one step, the old one steps aside first.
+fn exchange(new: &Path, target: &Path) -> Result<()> {
+    let into = || Error::io("move the finished model to", target);
+    match renameat_with(CWD, new, CWD, target, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
+            let aside = new.with_extension("old");
+            fs::rename(target, &aside).map_err(into())?;
+            if let Err(error) = fs::rename(new, target) {
+                // Back to how it was; the first error is the one to tell.
+                let _ = fs::rename(&aside, target);
+                return Err(into()(error));
+            }
+            fs::rename(&aside, new).map_err(into())
+        }
+        Err(error) => Err(into()(error.into())),
+    }
+}
+
+fn is_empty(folder: &Path) -> Result<bool> {
+    let mut entries = fs::read_dir(folder).map_err(Error::io("read", folder))?;
+    Ok(entries.next().is_none())
+}
+
+/// Temporary folders are the owner's alone; a model is as readable as any other new folder.
+fn open_to_others(folder: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let probe = folder.join(".mode");
+    fs::create_dir(&probe).map_err(Error::io("create", &probe))?;
+    let mode = fs::metadata(&probe).map_err(Error::io("look at", &probe))?.permissions().mode();
+    fs::remove_dir(&probe).map_err(Error::io("delete", &probe))?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(mode & 0o777)).map_err(Error::io("open to others", folder))
+}
+
+/// Every file, then every folder from the inside out.
+fn sync_tree(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
+        let entry = entry.map_err(Error::io("read", folder))?;
+        let path = entry.path();
+        if entry.file_type().map_err(Error::io("look at", &path))?.is_dir() { sync_tree(&path)? } else { sync(&path)? }
+    }
+    sync(folder)
+}
+
+fn sync(path: &Path) -> Result<()> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(Error::io("write to disk", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn staged(target: &Path, overwrite: bool) -> Result<Staging> {
+        let staging = Staging::begin(target, overwrite)?;
+        fs::create_dir(staging.path().join("variables")).unwrap();
+        fs::write(staging.path().join("variables/data"), "new").unwrap();
+        Ok(staging)
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn appears_whole_or_not_at_all() {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("a/b/model");
+        drop(staged(&target, false).unwrap());
+        assert!(names(&root.path().join("a/b")).is_empty());
+        staged(&target, false).unwrap().publish().unwrap();
+        assert_eq!(names(&root.path().join("a/b")), ["model"]);
+        assert_eq!(fs::read(target.join("variables/data")).unwrap(), b"new");
+    }
+
+    #[test]
+    fn an_empty_target_is_taken_and_a_full_one_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("model");
+        fs::create_dir(&target).unwrap();
+        staged(&target, false).unwrap().publish().unwrap();
+        assert!(matches!(staged(&target, false), Err(Error::Exists { .. })));
+        assert_eq!(names(root.path()), ["model"]);
+    }
+
+    #[test]
+    fn overwriting_changes_places_and_leaves_nothing_behind() {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("model");
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("old"), "old").unwrap();
+        let staging = staged(&target, true).unwrap();
+        assert_eq!(names(&target), ["old"]);
+        staging.publish().unwrap();
+        assert_eq!((names(&target), names(root.path())), (vec!["variables".to_owned()], vec!["model".to_owned()]));
+    }
+
+    #[test]
+    fn a_file_or_a_root_as_target_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(staged(&file, true).is_err());
+        assert!(Staging::begin(Path::new("/"), false).is_err());
+        assert_eq!(names(root.path()), ["file"]);
+    }
+
+    #[test]
+    fn a_published_folder_is_as_readable_as_any_other() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        let (target, other) = (root.path().join("model"), root.path().join("other"));
+        staged(&target, false).unwrap().publish().unwrap();
+        fs::create_dir(&other).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&target), mode(&other));
+    }
+}

@@ -1,0 +1,134 @@
+//! Opening libtensorflow, once a process.
+
+use std::env;
+use std::ffi::{CStr, OsStr, c_char, c_int};
+use std::io;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use tensorflow_sys_runtime as tf;
+
+/// The name that the finder of tensorflow-sys-runtime looks for.
+const FINDER_NAME: &str = if cfg!(target_os = "macos") { "libtensorflow.dylib" } else { "libtensorflow.so" };
+/// The variable that names the folder it looks in first.
+const FINDER_VARIABLE: &str = "TENSORFLOW_DIR";
+/// TensorFlow's log level: 2 hides the informational lines and warnings that it writes to stderr.
+const LOG_VARIABLE: &str = "TF_CPP_MIN_LOG_LEVEL";
+
+/// Functions of libtensorflow that are called under types of our own, resolved once.
+///
+/// Those with dtypes because of the enum (see the module's text), those of strings because a tensor may hold a million of them
+/// and tensorflow-sys takes a lock a call, and `TF_SetRequireShapeInferenceFns` because it is not bound there.
+pub(super) struct Symbols {
+    pub(super) tensor_type: unsafe extern "C" fn(*const tf::TF_Tensor) -> c_int,
+    pub(super) new_tensor: NewTensor,
+    pub(super) string_copy: unsafe extern "C" fn(*mut tf::TF_TString, *const c_char, usize),
+    pub(super) string_data: unsafe extern "C" fn(*const tf::TF_TString) -> *const c_char,
+    pub(super) string_size: unsafe extern "C" fn(*const tf::TF_TString) -> usize,
+    pub(super) string_dealloc: unsafe extern "C" fn(*mut tf::TF_TString),
+    version: unsafe extern "C" fn() -> *const c_char,
+}
+
+/// What frees the memory of a tensor: data, length, argument.
+pub(super) type Deallocator = unsafe extern "C" fn(*mut std::ffi::c_void, usize, *mut std::ffi::c_void);
+
+/// `TF_NewTensor`: dtype, dimensions, their number, data, bytes, deallocator and its argument.
+type NewTensor = unsafe extern "C" fn(
+    c_int,
+    *const i64,
+    c_int,
+    *mut std::ffi::c_void,
+    usize,
+    Deallocator,
+    *mut std::ffi::c_void,
+) -> *mut tf::TF_Tensor;
+
+static SYMBOLS: OnceLock<Symbols> = OnceLock::new();
+
+/// The resolved functions. Only called by types that exist after [`Library::open`].
+pub(super) fn symbols() -> &'static Symbols {
+    SYMBOLS.get().expect("libtensorflow is open wherever one of its objects is")
+}
+
+/// Why a file could not be opened as libtensorflow.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// The dynamic linker refused.
+    Linker { message: String },
+    /// It is a library, but not TensorFlow's: this function is missing.
+    NotTensorFlow { missing: &'static str },
+    /// The private folder that leads tensorflow-sys to the file could not be made.
+    Io(io::Error),
+}
+
+/// An open libtensorflow. It stays open until the process ends: TensorFlow cannot be unloaded.
+#[derive(Debug, Clone)]
+pub(crate) struct Library {
+    pub(crate) version: String,
+}
+
+impl Library {
+    /// Opens `core`, after the `framework` it needs. To be called once a process; the caller keeps the lock.
+    ///
+    /// Sets `TF_CPP_MIN_LOG_LEVEL` unless it is set, and for a moment `TENSORFLOW_DIR`.
+    pub(crate) fn open(core: &Path, framework: Option<&Path>) -> Result<Self, OpenError> {
+        if env::var_os(LOG_VARIABLE).is_none() {
+            set_variable(LOG_VARIABLE, Some(OsStr::new("2")));
+        }
+        if let Some(framework) = framework {
+            // Kept open for good: `core` finds it by its name from now on, wherever the link that leads to `core` stands.
+            std::mem::forget(link(framework)?);
+        }
+        let library = link(core)?;
+        let symbols = Symbols {
+            tensor_type: symbol(&library, "TF_TensorType")?,
+            new_tensor: symbol(&library, "TF_NewTensor")?,
+            string_copy: symbol(&library, "TF_StringCopy")?,
+            string_data: symbol(&library, "TF_StringGetDataPointer")?,
+            string_size: symbol(&library, "TF_StringGetSize")?,
+            string_dealloc: symbol(&library, "TF_StringDealloc")?,
+            version: symbol(&library, "TF_Version")?,
+        };
+        std::mem::forget(library);
+        open_for_tensorflow_sys(core)?;
+        // SAFETY: returns a NUL-terminated string that lives for ever.
+        let version = unsafe { CStr::from_ptr((symbols.version)()) }.to_string_lossy().into_owned();
+        SYMBOLS.get_or_init(|| symbols);
+        Ok(Self { version })
+    }
+}
+
+fn link(path: &Path) -> Result<libloading::Library, OpenError> {
+    // SAFETY: runs the library's initialisers, which is what opening TensorFlow means; the user chose the file.
+    unsafe { libloading::Library::new(path) }.map_err(|error| OpenError::Linker { message: error.to_string() })
+}
+
+fn symbol<T: Copy>(library: &libloading::Library, name: &'static str) -> Result<T, OpenError> {
+    // SAFETY: every `T` above is the function's type in `tensorflow/c/*.h`, with enums as the integers they are in C.
+    unsafe { library.get::<T>(name) }.map(|symbol| *symbol).map_err(|_| OpenError::NotTensorFlow { missing: name })
+}
+
+/// Makes tensorflow-sys-runtime use the library that is open by now. Its finder knows one file name in one folder only, so it
+/// is given a private folder with a link of that name; the dynamic linker sees the same file and does not load it again.
+fn open_for_tensorflow_sys(core: &Path) -> Result<(), OpenError> {
+    let folder = tempfile::Builder::new().prefix("tf-persist-").tempdir().map_err(OpenError::Io)?;
+    let core = core.canonicalize().map_err(OpenError::Io)?;
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(core, folder.path().join(FINDER_NAME)).map_err(OpenError::Io)?;
+    let before = env::var_os(FINDER_VARIABLE);
+    set_variable(FINDER_VARIABLE, Some(folder.path().as_os_str()));
+    let opened = tf::library::load();
+    set_variable(FINDER_VARIABLE, before.as_deref());
+    opened.map_err(|message| OpenError::Linker { message })
+}
+
+fn set_variable(name: &str, value: Option<&OsStr>) {
+    // SAFETY: Rust's own readers of the environment take a lock. C code that reads it in another thread at this moment would
+    // race, which is why opening happens once, and `Runtime::open` says to call it before threads are started.
+    unsafe {
+        match value {
+            Some(value) => env::set_var(name, value),
+            None => env::remove_var(name),
+        }
+    }
+}

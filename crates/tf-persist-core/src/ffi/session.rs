@@ -1,0 +1,205 @@
+//! `TF_Session` over the graph of a SavedModel.
+
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr::{self, NonNull};
+
+use tensorflow_sys_runtime as tf;
+
+use super::library::Library;
+use super::status::Status;
+use super::tensor::TfTensor;
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+
+/// A session with its graph. Runs may happen in many threads at once.
+pub(crate) struct Session {
+    session: NonNull<tf::TF_Session>,
+    graph: NonNull<tf::TF_Graph>,
+}
+
+// SAFETY: TF_SessionRun and TF_GraphOperationByName take TensorFlow's own locks.
+unsafe impl Send for Session {}
+// SAFETY: as above.
+unsafe impl Sync for Session {}
+
+/// An output of an op of one session's graph.
+#[derive(Clone, Copy)]
+pub(crate) struct Port {
+    output: tf::TF_Output,
+    graph: NonNull<tf::TF_Graph>,
+}
+
+// SAFETY: points into a graph, which never moves or drops its ops; it is only followed by `Session::run` of that graph.
+unsafe impl Send for Port {}
+// SAFETY: as above; it is never written through.
+unsafe impl Sync for Port {}
+
+/// An op of one session's graph, to be run for what it does.
+#[derive(Clone, Copy)]
+pub(crate) struct Target {
+    op: NonNull<tf::TF_Operation>,
+    graph: NonNull<tf::TF_Graph>,
+}
+
+// SAFETY: as for `Port`.
+unsafe impl Send for Target {}
+// SAFETY: as for `Port`.
+unsafe impl Sync for Target {}
+
+impl Session {
+    /// Loads the meta graph with these tags, restores its variables and runs its initialisers. `config` is a serialized
+    /// `ConfigProto`.
+    pub(crate) fn load(_open: &Library, path: &Path, tags: &[String], config: &[u8]) -> Result<Self> {
+        let refuse_nul = |_| Error::data(path.display().to_string(), "a path or a tag cannot hold a NUL");
+        let folder = CString::new(path.as_os_str().as_bytes()).map_err(refuse_nul)?;
+        let tags: Vec<CString> =
+            tags.iter().map(|tag| CString::new(tag.as_str())).collect::<Result<_, _>>().map_err(refuse_nul)?;
+        let tag_pointers: Vec<*const c_char> = tags.iter().map(|tag| tag.as_ptr()).collect();
+        let options = Options::new(config)?;
+        // SAFETY: takes nothing, and never returns null.
+        let graph = Graph(unsafe { NonNull::new_unchecked(tf::TF_NewGraph()) });
+        let mut status = Status::new();
+        // SAFETY: options, graph and status are live, strings NUL-terminated, `tag_pointers` as long as said; null is allowed
+        // for the run options and for the meta graph, which is read without TensorFlow here.
+        let session = unsafe {
+            tf::TF_LoadSessionFromSavedModel(
+                options.0.as_ptr(),
+                ptr::null(),
+                folder.as_ptr(),
+                tag_pointers.as_ptr(),
+                tag_pointers.len() as c_int,
+                graph.0.as_ptr(),
+                ptr::null_mut(),
+                status.raw(),
+            )
+        };
+        status.check(|| format!("load `{}`", path.display()))?;
+        let session = NonNull::new(session).ok_or_else(|| Error::InvalidTensor { reason: "no session came".into() })?;
+        let session = Self { session, graph: graph.0 };
+        // The session drops the graph from here on.
+        std::mem::forget(graph);
+        Ok(session)
+    }
+
+    /// An op's output, if the graph has that op and the op that output.
+    pub(crate) fn port(&self, op: &str, index: u32) -> Option<Port> {
+        let target = self.target(op)?;
+        // SAFETY: the op belongs to the live graph.
+        let outputs = unsafe { tf::TF_OperationNumOutputs(target.op.as_ptr()) };
+        let index = c_int::try_from(index).ok().filter(|index| *index < outputs)?;
+        Some(Port { output: tf::TF_Output { oper: target.op.as_ptr(), index }, graph: self.graph })
+    }
+
+    /// An op, if the graph has it.
+    pub(crate) fn target(&self, op: &str) -> Option<Target> {
+        let name = CString::new(op).ok()?;
+        // SAFETY: the graph is live, the name NUL-terminated.
+        let op = unsafe { tf::TF_GraphOperationByName(self.graph.as_ptr(), name.as_ptr()) };
+        Some(Target { op: NonNull::new(op)?, graph: self.graph })
+    }
+
+    /// Feeds, fetches and runs. `run_options` is a serialized `RunOptions`. `action` names the run in an error.
+    pub(crate) fn run(
+        &self,
+        action: impl Fn() -> String,
+        run_options: Option<&[u8]>,
+        feeds: &[(Port, &Tensor)],
+        fetches: &[Port],
+        targets: &[Target],
+    ) -> Result<Vec<Tensor>> {
+        let graphs = feeds.iter().map(|(port, _)| port.graph).chain(fetches.iter().map(|port| port.graph));
+        assert!(
+            graphs.chain(targets.iter().map(|target| target.graph)).all(|graph| graph == self.graph),
+            "ports and targets belong to the session that they are run in"
+        );
+        let inputs: Vec<tf::TF_Output> = feeds.iter().map(|(port, _)| port.output).collect();
+        let adopted: Vec<TfTensor> = feeds.iter().map(|(_, tensor)| TfTensor::adopt(tensor)).collect::<Result<_>>()?;
+        let input_values: Vec<*mut tf::TF_Tensor> = adopted.iter().map(TfTensor::raw).collect();
+        let outputs: Vec<tf::TF_Output> = fetches.iter().map(|port| port.output).collect();
+        let mut output_values: Vec<*mut tf::TF_Tensor> = vec![ptr::null_mut(); outputs.len()];
+        let target_ops: Vec<*const tf::TF_Operation> =
+            targets.iter().map(|target| target.op.as_ptr().cast_const()).collect();
+        let run_options = run_options.map(borrowed);
+        let mut status = Status::new();
+        // SAFETY: the session is live; every op belongs to its graph (asserted); arrays are as long as said; inputs stay alive
+        // until the call returns, and TensorFlow counts its own references to what it keeps.
+        unsafe {
+            tf::TF_SessionRun(
+                self.session.as_ptr(),
+                run_options.as_ref().map_or(ptr::null(), ptr::from_ref),
+                inputs.as_ptr(),
+                input_values.as_ptr(),
+                inputs.len() as c_int,
+                outputs.as_ptr(),
+                output_values.as_mut_ptr(),
+                outputs.len() as c_int,
+                target_ops.as_ptr(),
+                target_ops.len() as c_int,
+                ptr::null_mut(),
+                status.raw(),
+            );
+        }
+        // SAFETY: what is not null is a live tensor that was made for us. Taken over before the status is looked at, so that
+        // nothing leaks if a run fails after some outputs.
+        let outputs: Vec<Option<TfTensor>> = output_values
+            .into_iter()
+            .map(|raw| NonNull::new(raw).map(|raw| unsafe { TfTensor::from_raw(raw) }))
+            .collect();
+        status.check(action)?;
+        let missing = || Error::InvalidTensor { reason: "TensorFlow returned no value for an output".into() };
+        outputs.into_iter().map(|output| output.ok_or_else(missing)?.into_tensor()).collect()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let mut status = Status::new();
+        // SAFETY: live, closed and deleted once, before the graph it runs. What a failing close says has no reader.
+        unsafe {
+            tf::TF_CloseSession(self.session.as_ptr(), status.raw());
+            tf::TF_DeleteSession(self.session.as_ptr(), status.raw());
+            tf::TF_DeleteGraph(self.graph.as_ptr());
+        }
+    }
+}
+
+/// A graph until a session takes it over.
+struct Graph(NonNull<tf::TF_Graph>);
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        // SAFETY: live, and deleted once: whoever takes it over forgets this.
+        unsafe { tf::TF_DeleteGraph(self.0.as_ptr()) }
+    }
+}
+
+/// Session options with a `ConfigProto`.
+struct Options(NonNull<tf::TF_SessionOptions>);
+
+impl Options {
+    fn new(config: &[u8]) -> Result<Self> {
+        let mut status = Status::new();
+        // SAFETY: never returns null; the bytes are readable for their length and copied.
+        let options = unsafe {
+            let options = Self(NonNull::new_unchecked(tf::TF_NewSessionOptions()));
+            tf::TF_SetConfig(options.0.as_ptr(), config.as_ptr().cast::<c_void>(), config.len(), status.raw());
+            options
+        };
+        status.check(|| "take the session's options".into())?;
+        Ok(options)
+    }
+}
+
+impl Drop for Options {
+    fn drop(&mut self) {
+        // SAFETY: live, and deleted once.
+        unsafe { tf::TF_DeleteSessionOptions(self.0.as_ptr()) }
+    }
+}
+
+/// Bytes as a `TF_Buffer` that owns nothing; it must not outlive them.
+fn borrowed(bytes: &[u8]) -> tf::TF_Buffer {
+    tf::TF_Buffer { data: bytes.as_ptr().cast(), length: bytes.len(), data_deallocator: None }
+}

@@ -1,0 +1,135 @@
+//! `TF_Tensor`: our memory adopted by TensorFlow, and TensorFlow's memory seen as ours.
+
+use std::ffi::{c_int, c_void};
+use std::ptr::NonNull;
+use std::slice;
+use std::sync::Arc;
+
+use tensorflow_sys_runtime as tf;
+
+use super::library::symbols;
+use super::strings::{self, StringArray};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::tensor::{Buffer, ForeignMemory, Tensor, byte_len};
+
+/// A live `TF_Tensor`.
+pub(super) struct TfTensor(NonNull<tf::TF_Tensor>);
+
+// SAFETY: a TF_Tensor is a reference-counted buffer with a shape. This type only reads it, and TensorFlow counts atomically.
+unsafe impl Send for TfTensor {}
+// SAFETY: as above; reading from several threads is fine.
+unsafe impl Sync for TfTensor {}
+
+impl TfTensor {
+    /// Hands a tensor to TensorFlow. Numbers are adopted where they stand, which keeps their memory alive until TensorFlow lets
+    /// go; strings are copied into TensorFlow's own.
+    ///
+    /// TensorFlow never writes to adopted memory: `TF_NewTensor` marks it as not owned, so no op takes it over for its output.
+    pub(super) fn adopt(tensor: &Tensor) -> Result<Self> {
+        match tensor.buffer() {
+            Some(buffer) => {
+                let bytes = buffer.bytes();
+                let (data, len) = (bytes.as_ptr().cast_mut().cast(), bytes.len());
+                Self::new(tensor, data, len, release::<Buffer>, Box::into_raw(Box::new(buffer.clone())).cast())
+            }
+            None => {
+                let mut array = Box::new(StringArray::copy_of(tensor.strings()?)?);
+                let (data, len) = (array.data(), array.byte_len());
+                Self::new(tensor, data, len, release::<StringArray>, Box::into_raw(array).cast())
+            }
+        }
+    }
+
+    fn new(
+        tensor: &Tensor,
+        data: *mut c_void,
+        len: usize,
+        deallocator: super::library::Deallocator,
+        owner: *mut c_void,
+    ) -> Result<Self> {
+        let dims: Vec<i64> = tensor.shape().iter().map(|size| *size as i64).collect();
+        // SAFETY: `data` is readable for `len` bytes until `deallocator` is called with `owner`, which happens exactly once,
+        // failure included. Rank and element count are within TensorFlow's limits: `Tensor` cannot be made otherwise.
+        let raw = unsafe {
+            let dtype = tensor.dtype().number();
+            (symbols().new_tensor)(dtype, dims.as_ptr(), dims.len() as c_int, data, len, deallocator, owner)
+        };
+        let refused = || Error::InvalidTensor { reason: format!("TensorFlow refused {tensor:?}") };
+        NonNull::new(raw).map(Self).ok_or_else(refused)
+    }
+
+    /// Takes over a tensor that a C call returned.
+    ///
+    /// # Safety
+    /// `raw` is a live tensor that nobody else frees.
+    pub(super) unsafe fn from_raw(raw: NonNull<tf::TF_Tensor>) -> Self {
+        Self(raw)
+    }
+
+    pub(super) fn raw(&self) -> *mut tf::TF_Tensor {
+        self.0.as_ptr()
+    }
+
+    /// The tensor as one of ours: numbers stay where they are, strings are copied.
+    pub(super) fn into_tensor(self) -> Result<Tensor> {
+        let raw = self.raw();
+        // SAFETY: the tensor is live; dimension indices are below the rank.
+        let (dtype, shape) = unsafe {
+            let rank = tf::TF_NumDims(raw);
+            let shape: Vec<usize> = (0..rank).map(|index| tf::TF_Dim(raw, index) as usize).collect();
+            (DType::from_number((symbols().tensor_type)(raw)), shape)
+        };
+        if dtype == DType::String {
+            let count = crate::shape::element_count(&shape)?;
+            // SAFETY: a string tensor's data are as many TF_TStrings as it has elements.
+            let strings = unsafe { strings::read(tf::TF_TensorData(raw), count) };
+            return Tensor::from_string_array(&shape, strings);
+        }
+        let expected = byte_len(dtype, &shape)?;
+        if self.bytes().len() != expected {
+            let reason = format!("TensorFlow gave {} bytes for {dtype} {shape:?}", self.bytes().len());
+            return Err(Error::InvalidTensor { reason });
+        }
+        Ok(Tensor::from_foreign(dtype, shape, Arc::new(self)))
+    }
+}
+
+impl ForeignMemory for TfTensor {
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: the data are readable for their size as long as the tensor lives, and are not written to while it does: an
+        // output's buffer is shared by then, so no op may take it over.
+        unsafe {
+            match tf::TF_TensorByteSize(self.raw()) {
+                0 => &[],
+                len => slice::from_raw_parts(tf::TF_TensorData(self.raw()).cast::<u8>(), len),
+            }
+        }
+    }
+}
+
+impl Drop for TfTensor {
+    fn drop(&mut self) {
+        // SAFETY: live, and deleted once.
+        unsafe { tf::TF_DeleteTensor(self.raw()) }
+    }
+}
+
+/// The deallocator of adopted memory: drops the `Box` that kept it alive. TensorFlow calls it from any of its threads.
+unsafe extern "C" fn release<T: Send>(_data: *mut c_void, _len: usize, owner: *mut c_void) {
+    // SAFETY: `owner` came from `Box::into_raw` of a `Box<T>`, and TensorFlow calls this once.
+    drop(unsafe { Box::from_raw(owner.cast::<T>()) });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Slots hold raw pointers as integers, so the compiler cannot see what may cross threads; this is what must.
+    #[test]
+    fn what_tensorflow_frees_may_be_freed_from_any_thread() {
+        fn may_cross_threads<T: Send>() {}
+        may_cross_threads::<Buffer>();
+        may_cross_threads::<StringArray>();
+    }
+}

@@ -1,0 +1,264 @@
+//! Where libtensorflow is looked for.
+
+use std::env;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::error::Outcome;
+
+/// Names of the library itself, the one of Python's wheels first.
+const CORE_NAMES: &[&str] = if cfg!(target_os = "macos") {
+    &["libtensorflow_cc.2.dylib", "libtensorflow.2.dylib", "libtensorflow.dylib"]
+} else {
+    &["libtensorflow_cc.so.2", "libtensorflow.so.2", "libtensorflow.so"]
+};
+
+/// The library that it needs beside it.
+const FRAMEWORK_NAME: &str =
+    if cfg!(target_os = "macos") { "libtensorflow_framework.2.dylib" } else { "libtensorflow_framework.so.2" };
+
+/// The dynamic linker's own search path.
+const LINKER_PATH: &str = if cfg!(target_os = "macos") { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
+
+/// Folders that installers of the C library use.
+const SYSTEM_FOLDERS: &[&str] = &[
+    "/usr/local/lib",
+    "/usr/local/lib/libtensorflow",
+    "/opt/libtensorflow",
+    "/opt/homebrew/lib",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+];
+
+/// Who named a folder to look in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// The caller: `--libtensorflow` of the command line.
+    Caller,
+    /// The variable `TF_PERSIST_LIBTENSORFLOW`.
+    Variable,
+    /// The variable `TENSORFLOW_DIR`, which the tensorflow crate knows as well.
+    TensorFlowDir,
+    /// The active virtual environment, or the `.venv` of the folder or one above it.
+    VirtualEnvironment,
+    /// The user's cache, which `tf-persist runtime install` fills.
+    Cache,
+    /// The system's library folders.
+    System,
+}
+
+impl Origin {
+    /// Whether the folder was named for this tool, so that nothing else may be used in its place.
+    #[must_use]
+    pub fn is_explicit(&self) -> bool {
+        matches!(self, Self::Caller | Self::Variable)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Caller => "--libtensorflow",
+            Self::Variable => "TF_PERSIST_LIBTENSORFLOW",
+            Self::TensorFlowDir => "TENSORFLOW_DIR",
+            Self::VirtualEnvironment => "virtual environment",
+            Self::Cache => "user cache",
+            Self::System => "system",
+        })
+    }
+}
+
+/// A folder to look in, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    origin: Origin,
+    folder: PathBuf,
+}
+
+impl Place {
+    /// Why it is looked at.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The folder, as it was named.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What is there, without opening it.
+    #[must_use]
+    pub fn look(&self) -> String {
+        self.find().map_or_else(|outcome| outcome.to_string(), |found| format!("`{}`", found.core.display()))
+    }
+
+    /// The library in this folder, or in one of the folders below it that wheels and tarballs have.
+    pub(super) fn find(&self) -> Result<Found, Outcome> {
+        // The library itself may be named as well as its folder.
+        let folder = if self.folder.is_file() { self.folder.parent().unwrap_or(&self.folder) } else { &self.folder };
+        if !folder.is_dir() {
+            return Err(Outcome::NoFolder);
+        }
+        let below = [folder.to_path_buf(), folder.join("lib"), folder.join("tensorflow")];
+        let folders = below.into_iter().chain(wheel_folders(folder));
+        for folder in folders {
+            for name in CORE_NAMES {
+                let core = folder.join(name);
+                if !core.is_file() {
+                    continue;
+                }
+                // Absolute, so that the dynamic linker does not search for it elsewhere.
+                let core = std::path::absolute(&core).unwrap_or(core);
+                let framework = core.with_file_name(FRAMEWORK_NAME);
+                return if framework.is_file() {
+                    Ok(Found { core, framework: Some(framework) })
+                } else if needs_framework(&core) {
+                    Err(Outcome::NoFramework { file: core, framework: FRAMEWORK_NAME.into() })
+                } else {
+                    Ok(Found { core, framework: None })
+                };
+            }
+        }
+        Err(Outcome::NoLibrary)
+    }
+}
+
+/// Whether the file asks for the framework library. A libtensorflow built in one piece does not, nor does a file that is no
+/// library at all, which the dynamic linker will say better.
+fn needs_framework(core: &Path) -> bool {
+    core.file_name().is_some_and(|name| name.to_string_lossy().contains("_cc"))
+}
+
+/// The library's files.
+pub(super) struct Found {
+    pub(super) core: PathBuf,
+    pub(super) framework: Option<PathBuf>,
+}
+
+/// Where to look, in the order of the places.
+///
+/// The default looks where the environment says: `TF_PERSIST_LIBTENSORFLOW`, `TENSORFLOW_DIR`, the active virtual environment
+/// and the `.venv` of this folder or one above it, the user's cache, the system's library folders.
+#[derive(Debug, Clone, Default)]
+pub struct Search {
+    folder: Option<PathBuf>,
+}
+
+impl Search {
+    /// Looks in this folder and nowhere else: the `tensorflow` folder of a Python environment, the environment itself, or an
+    /// unpacked libtensorflow tarball.
+    #[must_use]
+    pub fn only(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: Some(folder.into()) }
+    }
+
+    /// The places in order.
+    #[must_use]
+    pub fn places(&self) -> Vec<Place> {
+        if let Some(folder) = &self.folder {
+            return vec![Place { origin: Origin::Caller, folder: folder.clone() }];
+        }
+        let mut places = Vec::new();
+        let mut add = |origin: Origin, folder: PathBuf| {
+            if !places.iter().any(|place: &Place| place.folder == folder) {
+                places.push(Place { origin, folder });
+            }
+        };
+        let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        if let Some(folder) = variable("TF_PERSIST_LIBTENSORFLOW") {
+            add(Origin::Variable, folder);
+        }
+        if let Some(folder) = variable("TENSORFLOW_DIR") {
+            add(Origin::TensorFlowDir, folder);
+        }
+        for name in ["VIRTUAL_ENV", "CONDA_PREFIX"] {
+            if let Some(folder) = variable(name) {
+                add(Origin::VirtualEnvironment, folder);
+            }
+        }
+        if let Ok(here) = env::current_dir() {
+            for folder in here.ancestors().map(|folder| folder.join(".venv")).filter(|folder| folder.is_dir()) {
+                add(Origin::VirtualEnvironment, folder);
+            }
+        }
+        if let Some(folder) = cache_folder() {
+            add(Origin::Cache, folder);
+        }
+        if let Some(list) = env::var_os(LINKER_PATH) {
+            for folder in env::split_paths(&list).filter(|folder| folder.is_absolute()) {
+                add(Origin::System, folder);
+            }
+        }
+        for folder in SYSTEM_FOLDERS {
+            add(Origin::System, PathBuf::from(folder));
+        }
+        places
+    }
+}
+
+/// Where `tf-persist runtime install` puts libtensorflow: `$XDG_CACHE_HOME/tf-persist/libtensorflow`, or the same under
+/// `~/.cache` (macOS: `~/Library/Caches`).
+#[must_use]
+pub fn cache_folder() -> Option<PathBuf> {
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = absolute("XDG_CACHE_HOME").or_else(|| {
+        let home = absolute("HOME")?;
+        Some(if cfg!(target_os = "macos") { home.join("Library/Caches") } else { home.join(".cache") })
+    })?;
+    Some(base.join("tf-persist").join("libtensorflow"))
+}
+
+/// The `tensorflow` folders of the Python versions of an environment.
+fn wheel_folders(environment: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(environment.join("lib")) else { return Vec::new() };
+    let mut folders: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("python3")))
+        .map(|path| path.join("site-packages").join("tensorflow"))
+        .collect();
+    folders.sort();
+    folders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(folder: &Path) -> Place {
+        Place { origin: Origin::Caller, folder: folder.to_path_buf() }
+    }
+
+    #[test]
+    fn finds_the_wheel_of_an_environment() {
+        let root = tempfile::tempdir().unwrap();
+        let wheel = root.path().join("lib/python3.12/site-packages/tensorflow");
+        fs::create_dir_all(&wheel).unwrap();
+        assert!(matches!(place(root.path()).find(), Err(Outcome::NoLibrary)));
+        fs::write(wheel.join(CORE_NAMES[0]), "").unwrap();
+        assert!(matches!(place(root.path()).find(), Err(Outcome::NoFramework { .. })));
+        fs::write(wheel.join(FRAMEWORK_NAME), "").unwrap();
+        for named in [root.path(), wheel.as_path(), &wheel.join(CORE_NAMES[0])] {
+            let found = place(named).find().ok().unwrap();
+            assert_eq!((found.core, found.framework), (wheel.join(CORE_NAMES[0]), Some(wheel.join(FRAMEWORK_NAME))));
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_says_so() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(matches!(place(&root.path().join("none")).find(), Err(Outcome::NoFolder)));
+    }
+
+    #[test]
+    fn the_caller_is_the_only_place_when_it_names_one() {
+        let places = Search::only("/somewhere").places();
+        assert_eq!(places.len(), 1);
+        assert!(places[0].origin().is_explicit());
+    }
+}

@@ -1,0 +1,232 @@
+//! What is gathered from a serialized `MetaGraphDef`, without decoding its graph.
+
+use tf_persist_proto::bytes::Bytes;
+use tf_persist_proto::protobuf::Message;
+use tf_persist_proto::tensorflow as pb;
+
+use super::meta_graph::{AssetFile, Contents, InitOp, InitSource, Saver, VariableNode};
+use super::ops::Counter;
+use super::signature::SignatureDef;
+use crate::checkpoint::wire::{Value, fields};
+
+/// Operations whose nodes hold variables (`tensorflow/core/ops/resource_variable_ops.cc`, `state_ops.cc`).
+const VARIABLE_OPS: [&str; 4] = ["AutoReloadVariable", "VarHandleOp", "Variable", "VariableV2"];
+
+/// The collection in which TensorFlow 1 keeps what is now in `asset_file_def`.
+const ASSETS_COLLECTION: &str = "saved_model_assets";
+
+/// The collection of operations that fill tables.
+const TABLE_INITIALIZER: &str = "table_initializer";
+
+/// Goes through a `MetaGraphDef` that was surveyed before. As in protobuf, of a field that comes twice the later one counts,
+/// and messages that come twice are one.
+///
+/// # Errors
+/// If something in a signature or an asset cannot be decoded.
+pub(super) fn collect(file: &Bytes, room: &mut usize) -> Result<Contents, String> {
+    let mut contents = Contents::default();
+    let mut counter = Counter::default();
+    let mut collections = Vec::new();
+    let mut signatures = std::collections::BTreeMap::new();
+    for (field, value) in fields(file) {
+        let Some(bytes) = value.bytes() else { continue };
+        match field {
+            1 => meta_info(bytes, &mut contents),
+            2 => graph(bytes, &mut contents, &mut counter)?,
+            3 => saver(bytes, contents.saver.get_or_insert_default()),
+            4 => collections.push(entry(bytes)),
+            5 => {
+                let (name, bytes) = entry(bytes);
+                let proto = pb::SignatureDef::parse_from_tokio_bytes(&file.slice_ref(bytes))
+                    .map_err(|error| format!("signature `{}`: {error}", name.escape_debug()))?;
+                signatures.insert(name, proto);
+            }
+            6 => contents.assets.push(asset(bytes)),
+            7 => object_graph(bytes, &mut contents),
+            _ => {}
+        }
+    }
+    (contents.ops, contents.calls) = counter.finish();
+    for (name, proto) in signatures {
+        contents.signatures.push(SignatureDef::from_proto(name, &proto, room));
+    }
+    let operations = contents.signatures.extract_if(.., |signature| signature.is_operation());
+    for signature in operations {
+        // Others are kept out of sight too: `__saved_model_train_op`.
+        if let Some((_, info)) = signature.outputs.first()
+            && signature.name == InitSource::Signature.name()
+        {
+            let info = signature.output(&signature.name).unwrap_or(info);
+            let operation = info.tensor_names().first().copied().unwrap_or_default().to_owned();
+            contents.init_ops.push(InitOp { source: InitSource::Signature, operation });
+        }
+    }
+    for (name, bytes) in collections {
+        contents.collections.push(name.to_owned());
+        let source = [InitSource::MainOp, InitSource::LegacyInitOp].into_iter().find(|source| source.name() == name);
+        if let Some(source) = source {
+            let operations = node_list(bytes).map(|operation| InitOp { source, operation });
+            contents.init_ops.extend(operations);
+        } else if name == TABLE_INITIALIZER {
+            contents.table_initializers = node_list(bytes).collect();
+        } else if name == ASSETS_COLLECTION && contents.assets.is_empty() {
+            contents.assets = any_list(bytes).map(asset).collect();
+        }
+    }
+    contents.init_ops.sort_by_key(|init| init.source);
+    contents.collections.sort();
+    contents.collections.dedup();
+    Ok(contents)
+}
+
+/// `MetaInfoDef`.
+fn meta_info(message: &[u8], contents: &mut Contents) {
+    for (field, value) in fields(message) {
+        match field {
+            4 => contents.tags.push(value.text().to_owned()),
+            5 => contents.tensorflow_version = value.text().to_owned(),
+            6 => contents.git_version = value.text().to_owned(),
+            7 => contents.stripped_default_attrs = value.int().unwrap_or_default() != 0,
+            _ => {}
+        }
+    }
+}
+
+/// `GraphDef`.
+fn graph<'a>(message: &'a [u8], contents: &mut Contents, counter: &mut Counter<'a>) -> Result<(), String> {
+    for (field, value) in fields(message) {
+        let Some(bytes) = value.bytes() else { continue };
+        match field {
+            1 => {
+                let (name, op) = node(bytes);
+                contents.nodes += 1;
+                counter.node(op)?;
+                if VARIABLE_OPS.contains(&op) {
+                    contents.variable_nodes.push(VariableNode { name: name.to_owned(), op: op.to_owned() });
+                }
+            }
+            2 => {
+                for (_, function) in fields(bytes).filter(|(field, _)| *field == 1) {
+                    let Some(bytes) = function.bytes() else { continue };
+                    contents.functions += 1;
+                    contents.function_nodes += self::function(bytes, counter)?;
+                }
+            }
+            4 => {
+                for (field, value) in fields(bytes) {
+                    if let (1, Some(producer)) = (field, value.int()) {
+                        contents.producer = producer;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// `FunctionDef`: the number of its nodes.
+fn function<'a>(message: &'a [u8], counter: &mut Counter<'a>) -> Result<u64, String> {
+    let mut nodes = 0;
+    for (field, value) in fields(message) {
+        let Some(bytes) = value.bytes() else { continue };
+        match field {
+            // The name of the `OpDef` that is its signature.
+            1 => fields(bytes).filter(|(field, _)| *field == 1).for_each(|(_, name)| counter.function(name.text())),
+            3 => {
+                nodes += 1;
+                counter.node(node(bytes).1)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(nodes)
+}
+
+/// `NodeDef`: its name and its operation.
+fn node(message: &[u8]) -> (&str, &str) {
+    let (mut name, mut op) = ("", "");
+    for (field, value) in fields(message) {
+        match field {
+            1 => name = value.text(),
+            2 => op = value.text(),
+            _ => {}
+        }
+    }
+    (name, op)
+}
+
+/// `SaverDef`.
+fn saver(message: &[u8], saver: &mut Saver) {
+    for (field, value) in fields(message) {
+        match (field, value) {
+            (1, Value::Bytes(_)) => saver.filename_tensor = value.text().to_owned(),
+            (2, Value::Bytes(_)) => saver.save_tensor = value.text().to_owned(),
+            (3, Value::Bytes(_)) => saver.restore_op = value.text().to_owned(),
+            (5, Value::Varint(sharded)) => saver.sharded = sharded != 0,
+            (7, Value::Varint(version)) => saver.version = version.cast_signed(),
+            _ => {}
+        }
+    }
+}
+
+/// `AssetFileDef`: `tensor_info` is field 1, whose name is field 1, and the file's name is field 2.
+fn asset(message: &[u8]) -> AssetFile {
+    let mut asset = AssetFile { tensor: String::new(), filename: String::new() };
+    for (field, value) in fields(message) {
+        match field {
+            1 => {
+                let info = fields(value.bytes().unwrap_or_default());
+                if let Some((_, name)) = info.filter(|(field, _)| *field == 1).last() {
+                    asset.tensor = name.text().to_owned();
+                }
+            }
+            2 => asset.filename = value.text().to_owned(),
+            _ => {}
+        }
+    }
+    asset
+}
+
+/// `SavedObjectGraph`: objects are field 1, and an object's slot variables field 3.
+fn object_graph(message: &[u8], contents: &mut Contents) {
+    let objects = fields(message).filter(|(field, _)| *field == 1).filter_map(|(_, value)| value.bytes());
+    let (mut nodes, mut slots) = (0, 0);
+    for object in objects {
+        nodes += 1;
+        slots += fields(object).filter(|(field, _)| *field == 3).count() as u64;
+    }
+    *contents.object_graph_nodes.get_or_insert_default() += nodes;
+    contents.slot_variables += slots;
+}
+
+/// An entry of a map from text to a message.
+fn entry(message: &[u8]) -> (&str, &[u8]) {
+    let (mut key, mut content): (&str, &[u8]) = ("", &[]);
+    for (field, value) in fields(message) {
+        match field {
+            1 => key = value.text(),
+            2 => content = value.bytes().unwrap_or_default(),
+            _ => {}
+        }
+    }
+    (key, content)
+}
+
+/// The names in a `CollectionDef` that is a `NodeList`: field 1, whose names are field 1.
+fn node_list(message: &[u8]) -> impl Iterator<Item = String> + '_ {
+    list(message, 1).map(|value| value.text().to_owned())
+}
+
+/// The messages in a `CollectionDef` that is an `AnyList`: field 5, whose `Any`s are field 1, whose content is field 2.
+fn any_list(message: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list(message, 5).filter_map(|value| {
+        let content = fields(value.bytes()?).filter(|(field, _)| *field == 2).last();
+        content.and_then(|(_, content)| content.bytes())
+    })
+}
+
+fn list(message: &[u8], kind: u32) -> impl Iterator<Item = Value<'_>> {
+    let lists = fields(message).filter(move |(field, _)| *field == kind).filter_map(|(_, list)| list.bytes());
+    lists.flat_map(fields).filter(|(field, _)| *field == 1).map(|(_, value)| value)
+}

@@ -1,0 +1,93 @@
+//! The tensors that a caller gives and gets, by the names that the command line, npz files and requests use for them.
+
+use super::signature::{DefaultValue, SignatureDef, TensorInfo, TensorKind};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+
+/// One tensor behind an input or output, under the name it is given and got by.
+pub(crate) struct Part<'a> {
+    pub(crate) name: String,
+    pub(crate) dtype: DType,
+    /// The tensor's name in the graph.
+    pub(crate) tensor: &'a str,
+}
+
+impl TensorInfo {
+    /// The tensors behind the input or output `key`: one if it is dense; of a sparse tensor `KEY.indices`, `KEY.values` and
+    /// `KEY.dense_shape`; of any other composite `KEY.0`, `KEY.1`, ….
+    pub(crate) fn parts(&self, key: &str) -> Vec<Part<'_>> {
+        match &self.kind {
+            TensorKind::Dense { name } => vec![Part { name: key.to_owned(), dtype: self.dtype, tensor: name }],
+            TensorKind::CooSparse { values, indices, dense_shape } => vec![
+                Part { name: format!("{key}.indices"), dtype: DType::Int64, tensor: indices },
+                Part { name: format!("{key}.values"), dtype: self.dtype, tensor: values },
+                Part { name: format!("{key}.dense_shape"), dtype: DType::Int64, tensor: dense_shape },
+            ],
+            TensorKind::Composite { components } => {
+                let components = components.iter().enumerate();
+                components.flat_map(|(index, component)| component.parts(&format!("{key}.{index}"))).collect()
+            }
+        }
+    }
+}
+
+impl SignatureDef {
+    /// The tensors to be given: name and dtype. A sparse input `KEY` is three, `KEY.indices`, `KEY.values` and
+    /// `KEY.dense_shape`; any other composite is `KEY.0`, `KEY.1`, ….
+    #[must_use]
+    pub fn input_tensors(&self) -> Vec<(String, DType)> {
+        let parts = self.inputs.iter().flat_map(|(key, info)| info.parts(key));
+        parts.map(|part| (part.name, part.dtype)).collect()
+    }
+
+    /// The number of tensors that come back; a sparse output is three.
+    #[must_use]
+    pub fn output_count(&self) -> usize {
+        self.outputs.iter().map(|(key, info)| info.parts(key).len()).sum()
+    }
+
+    /// The dtype of one of the [tensors to be given](Self::input_tensors).
+    ///
+    /// # Errors
+    /// [`Error::UnknownInput`] with the inputs there are.
+    pub fn input_dtype(&self, name: &str) -> Result<DType> {
+        let tensors = self.input_tensors();
+        match tensors.iter().find(|(other, _)| other == name) {
+            Some((_, dtype)) => Ok(*dtype),
+            None => Err(Error::UnknownInput {
+                signature: self.name.clone(),
+                input: name.to_owned(),
+                available: tensors.into_iter().map(|(name, _)| name).collect(),
+            }),
+        }
+    }
+
+    /// Checks names and dtypes of what will be given, as running does, before there is a session to run in.
+    ///
+    /// # Errors
+    /// If an input is missing, unknown, of another dtype, of one that cannot be fed, or given twice.
+    pub fn check_inputs(&self, given: &[(String, Tensor)]) -> Result<()> {
+        let mut seen: Vec<&str> = Vec::new();
+        for (name, tensor) in given {
+            let expected = self.input_dtype(name)?;
+            if seen.contains(&name.as_str()) {
+                let (signature, input) = (self.name.clone(), name.clone());
+                return Err(Error::ConflictingInput { signature, input, reason: "was given twice".into() });
+            }
+            if tensor.dtype() != expected {
+                let (signature, input, given) = (self.name.clone(), name.clone(), tensor.dtype());
+                return Err(Error::WrongDType { signature, input, expected, given });
+            }
+            seen.push(name);
+        }
+        let optional = |name: &str| matches!(self.default_value(name), Some(DefaultValue::Tensor(_)));
+        let missing: Vec<String> = self
+            .input_tensors()
+            .into_iter()
+            .map(|(name, _)| name)
+            .filter(|name| !seen.contains(&name.as_str()) && !optional(name))
+            .collect();
+        if missing.is_empty() { Ok(()) } else { Err(Error::MissingInput { signature: self.name.clone(), missing }) }
+    }
+}

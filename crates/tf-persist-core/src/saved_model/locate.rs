@@ -1,0 +1,231 @@
+//! Finding the file of a SavedModel, and saying what is there instead if there is none.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// The names that a model's file may have, the one that TensorFlow prefers first (`tensorflow/cc/saved_model/constants.h`).
+const BINARY: &str = "saved_model.pb";
+const TEXT: &str = "saved_model.pbtxt";
+const CHUNKED: &str = "saved_model.cpb";
+
+/// A folder may have any number of entries. So many are looked at to say what it is.
+const MAX_ENTRIES: usize = 10_000;
+
+/// The file of a SavedModel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ModelFile {
+    /// A protobuf.
+    Binary(PathBuf),
+    /// A protobuf in text format.
+    Text(PathBuf),
+}
+
+/// What is wrong with a path, and what to do.
+type Verdict = (String, Option<String>);
+
+/// The file of the SavedModel in a folder.
+///
+/// # Errors
+/// [`Error::NotASavedModel`] that says what is there instead; [`Error::Unsupported`] for a model in chunks.
+pub(super) fn locate(path: &Path) -> Result<ModelFile> {
+    let refuse = |(reason, hint): Verdict| Error::NotASavedModel { path: path.to_path_buf(), reason, hint };
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Err(refuse(("it does not exist".into(), None)));
+        }
+        Err(error) => return Err(Error::io("look at", path)(error)),
+    };
+    if metadata.is_file() {
+        return Err(refuse(of_file(path)));
+    }
+    if !metadata.is_dir() {
+        return Err(refuse(("it is neither a folder nor a file".into(), None)));
+    }
+    if path.join(BINARY).exists() {
+        return Ok(ModelFile::Binary(path.join(BINARY)));
+    }
+    if path.join(TEXT).exists() {
+        return Ok(ModelFile::Text(path.join(TEXT)));
+    }
+    if path.join(CHUNKED).exists() {
+        return Err(Error::Unsupported {
+            path: path.join(CHUNKED),
+            reason: "it is a model of more than 2 GB, in chunks, which can only be read by Python".into(),
+            hint: Some("export it without `experimental_image_format`, its weights as variables".into()),
+        });
+    }
+    of_folder(path).map(refuse).map(Err)?
+}
+
+/// What a file is that was given instead of a folder.
+fn of_file(path: &Path) -> Verdict {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
+    if [BINARY, TEXT, CHUNKED].contains(&name.as_ref()) {
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let hint = format!("give the folder that it is in: `{}`", folder.display());
+        return ("it is the file inside a SavedModel".into(), Some(hint));
+    }
+    let begins = beginning(path);
+    if extension == "keras" || extension == "h5" || extension == "hdf5" || begins.starts_with(b"\x89HDF") {
+        return keras_file(&name);
+    }
+    if extension == "tflite" || begins.get(4..8) == Some(b"TFL3") {
+        return tflite();
+    }
+    if [".index", ".ckpt", ".meta"].iter().any(|end| name.ends_with(end)) || name.contains(".data-0") {
+        return checkpoint();
+    }
+    if ["zip", "tar", "tgz", "gz", "zst", "xz"].contains(&extension.as_str()) || begins.starts_with(b"PK\x03\x04") {
+        return ("it is an archive".into(), Some("unpack it, and give the folder with `saved_model.pb`".into()));
+    }
+    if extension == "pb" || extension == "pbtxt" {
+        let hint = "export a SavedModel in Python, with `tf.saved_model.save`";
+        return ("it is a single file, perhaps a frozen graph; a SavedModel is a folder".into(), Some(hint.into()));
+    }
+    ("it is a file; a SavedModel is a folder".into(), None)
+}
+
+/// What a folder without a model's file is.
+fn of_folder(path: &Path) -> Result<Verdict> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path).map_err(Error::io("read", path))?.take(MAX_ENTRIES) {
+        names.push(entry.map_err(Error::io("read", path))?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    if names.is_empty() {
+        return Ok(("it is an empty folder".into(), None));
+    }
+    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    let ends = |end: &str| names.iter().find(|name| name.to_ascii_lowercase().ends_with(end));
+    let is_model = |name: &&String| [BINARY, TEXT].iter().any(|file| path.join(name).join(file).exists());
+
+    if has("export.meta") {
+        let hint = "load it in TensorFlow 1 and export it with `tf.saved_model`";
+        return Ok(("it is a SessionBundle of 2016, the format before SavedModel".into(), Some(hint.into())));
+    }
+    let versions = names.iter().filter(|name| name.parse::<u64>().is_ok()).filter(is_model);
+    if let Some(latest) = versions.max_by_key(|name| name.parse::<u64>().unwrap_or_default()) {
+        let hint = format!("name a version, such as `{}`", path.join(latest).display());
+        return Ok(("it is a folder of versions, as TensorFlow Serving has them".into(), Some(hint)));
+    }
+    if let Some(child) = names.iter().find(is_model) {
+        let hint = format!("the folder `{}` inside it is one", path.join(child).display());
+        return Ok((format!("it has no `{BINARY}`"), Some(hint)));
+    }
+    if let Some(name) = ends(".keras").or_else(|| ends(".h5")).or_else(|| ends(".hdf5")) {
+        return Ok(keras_file(name));
+    }
+    if has("config.json") && has("model.weights.h5") {
+        return Ok(keras_file("config.json"));
+    }
+    if ends(".tflite").is_some() {
+        return Ok(tflite());
+    }
+    if has("model.json") {
+        let hint = "export a SavedModel from the model that it was made of";
+        return Ok(("it is a model of TensorFlow.js".into(), Some(hint.into())));
+    }
+    if has("checkpoint") || ends(".index").is_some() {
+        return Ok(checkpoint());
+    }
+    Ok((format!("it has no `{BINARY}` and no `{TEXT}`"), None))
+}
+
+fn keras_file(name: &str) -> Verdict {
+    let hint = "load it in Python with `keras.models.load_model` and write it with `model.export(DIR)`";
+    (format!("`{}` is a Keras file", name.escape_debug()), Some(hint.into()))
+}
+
+fn tflite() -> Verdict {
+    let hint = "export a SavedModel from the model that it was made of";
+    ("it is a TensorFlow Lite model".into(), Some(hint.into()))
+}
+
+fn checkpoint() -> Verdict {
+    let hint = "a checkpoint has variables without a graph: restore it in Python into its model, and export that";
+    ("it is a bare checkpoint".into(), Some(hint.into()))
+}
+
+/// The first bytes of a file, or none.
+fn beginning(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Ok(file) = fs::File::open(path) {
+        let _ = file.take(8).read_to_end(&mut bytes);
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of a folder with these files in it; `PATH` stands for the folder.
+    fn refusal(files: &[&str]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, b"x").unwrap();
+        }
+        said(folder.path()).replace(&folder.path().display().to_string(), "PATH")
+    }
+
+    fn said(path: &Path) -> String {
+        let error = locate(path).unwrap_err();
+        format!("{error}; {}", error.hint().unwrap_or_default())
+    }
+
+    #[test]
+    fn finds_the_file_that_tensorflow_takes() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(TEXT), "").unwrap();
+        assert_eq!(locate(folder.path()).unwrap(), ModelFile::Text(folder.path().join(TEXT)));
+        fs::write(folder.path().join(BINARY), "").unwrap();
+        assert_eq!(locate(folder.path()).unwrap(), ModelFile::Binary(folder.path().join(BINARY)));
+    }
+
+    #[test]
+    fn says_what_a_folder_is() {
+        assert!(refusal(&[]).contains("it is an empty folder"));
+        assert!(refusal(&["export.meta", "export-00000-of-00001"]).contains("SessionBundle"));
+        assert!(refusal(&["checkpoint", "m.index", "m.data-00000-of-00001"]).contains("bare checkpoint"));
+        assert!(refusal(&["9/saved_model.pb", "10/saved_model.pb", "a"]).contains("such as `PATH/10`"));
+        assert!(refusal(&["model/saved_model.pb"]).contains("the folder `PATH/model` inside it"));
+        assert!(refusal(&["model.keras"]).contains("`model.export(DIR)`"));
+        assert!(refusal(&["config.json", "metadata.json", "model.weights.h5"]).contains("Keras"));
+        assert!(refusal(&["model.tflite"]).contains("TensorFlow Lite"));
+        assert!(refusal(&["model.json", "group1-shard1of1.bin"]).contains("TensorFlow.js"));
+        assert!(refusal(&["saved_model.cpb"]).contains("more than 2 GB"));
+        assert!(refusal(&["weights.bin"]).contains("no `saved_model.pb` and no `saved_model.pbtxt`"));
+    }
+
+    #[test]
+    fn says_what_a_file_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &[u8]| {
+            let path = folder.path().join(name);
+            fs::write(&path, content).unwrap();
+            said(&path)
+        };
+        let hint = format!("give the folder that it is in: `{}`", folder.path().display());
+        assert!(file("saved_model.pb", b"").contains(&hint));
+        assert!(file("model.keras", b"").contains("Keras file"));
+        assert!(file("weights", b"\x89HDF\r\n\x1a\n").contains("Keras file"));
+        assert!(file("model", b"\x1c\0\0\0TFL3").contains("TensorFlow Lite"));
+        assert!(file("variables.index", b"").contains("bare checkpoint"));
+        assert!(file("model.tar.gz", b"").contains("archive"));
+        assert!(file("frozen.pb", b"").contains("frozen graph"));
+        assert!(file("notes", b"").contains("a SavedModel is a folder"));
+        assert!(said(&folder.path().join("nothing")).contains("it does not exist"));
+        assert!(said(&folder.path().join("notes/below")).contains("it does not exist"));
+    }
+}

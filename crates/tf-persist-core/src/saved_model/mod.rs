@@ -1,0 +1,288 @@
+//! SavedModels as they lie on disk: opened, checked and looked into without TensorFlow.
+//!
+//! [`SavedModel::open`] reads `saved_model.pb` once, walks over its structure within limits, and gathers what there is to say
+//! of each [`MetaGraph`]. The graph itself stays as it was written: decoding it would take forty times the file's memory, and
+//! only those who change graphs need it. A hostile folder can make it fail, with a sentence, and nothing else.
+//!
+//! Source of the format: `tensorflow/core/protobuf/saved_model.proto`, `meta_graph.proto`, and the loader in
+//! `tensorflow/cc/saved_model/`.
+
+mod alone;
+mod assets;
+mod collect;
+mod feeds;
+mod fingerprint;
+mod limits;
+mod locate;
+mod meta_graph;
+mod ops;
+pub(crate) mod proto_tensor;
+mod schema;
+mod signature;
+mod tensor_name;
+mod text;
+mod training;
+mod variables;
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use tf_persist_proto::bytes::Bytes;
+use tf_persist_proto::protobuf::Message;
+use tf_persist_proto::tensorflow as pb;
+
+pub use assets::{Assets, FoundFile};
+pub(crate) use feeds::Part;
+pub use fingerprint::{CheckpointMatch, Fingerprint};
+pub use meta_graph::{AssetFile, InitOp, InitSource, MetaGraph, Saver, VariableNode};
+pub use ops::{OPS_VERSION, is_known_op};
+pub use signature::{DEFAULT_SIGNATURE, DefaultValue, SignatureDef, TensorInfo, TensorKind, printable};
+pub use tensor_name::parse_tensor_name;
+pub use training::{Training, TrainingKind};
+pub use variables::{Variable, Variables};
+
+use crate::checkpoint::file::{file_length, read_file};
+
+use crate::checkpoint::{CheckpointIndex, index_path};
+use crate::error::{Error, Result};
+use locate::{ModelFile, locate};
+use signature::MAX_DEFAULT_BYTES;
+
+/// The tag of graphs that are for inference (`kSavedModelTagServe`).
+pub const SERVE: &str = "serve";
+
+/// A SavedModel on disk. Cloning it is cheap.
+///
+/// It keeps the model's file in memory; a [`MetaGraph`] taken out of it does not.
+#[derive(Clone)]
+pub struct SavedModel {
+    model: Arc<Model>,
+}
+
+struct Model {
+    path: PathBuf,
+    file: PathBuf,
+    is_text: bool,
+    /// The `SavedModel` protobuf, in binary form whatever the file is.
+    bytes: Bytes,
+    meta_graphs: Vec<MetaGraph>,
+    variables: OnceLock<Variables>,
+}
+
+impl SavedModel {
+    /// Opens the SavedModel in a folder, from its `saved_model.pb` or else `saved_model.pbtxt`.
+    ///
+    /// The file is read once and kept; memory beyond its size is a few hundred bytes for each signature and each
+    /// different operation. Nothing else in the folder is looked at yet.
+    ///
+    /// # Errors
+    /// - [`Error::NotASavedModel`], which says what is at the path instead;
+    /// - [`Error::Damaged`], if the file is not whole or not sane: it is cut off, nested more than 100 deep, or would take
+    ///   far more memory than its size;
+    /// - [`Error::Unsupported`], if the model is in chunks or the file above protobuf's limit of 2 GiB;
+    /// - [`Error::Io`], if the operating system refuses to read it.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let located = locate(path)?;
+        let (file, is_text) = match &located {
+            ModelFile::Binary(file) => (file, false),
+            ModelFile::Text(file) => (file, true),
+        };
+        let (limit, limit_name) = if is_text {
+            (text::MAX_TEXT_BYTES, "the limit of a text")
+        } else {
+            (limits::MAX_FILE_BYTES, "protobuf's limit")
+        };
+        let bytes = read_file(file, limit, limit_name)?.unwrap_or_default();
+        let damaged = |reason: String| Error::damaged(file, reason);
+        if bytes.is_empty() {
+            return Err(damaged("it is empty".into()));
+        }
+        if bytes.starts_with(b"version https://git-lfs.github.com/") {
+            return Err(damaged(
+                "it is a pointer of Git LFS, and the file itself was not fetched: `git lfs pull`".into(),
+            ));
+        }
+        let bytes = Bytes::from(if is_text { text::to_binary(bytes).map_err(damaged)? } else { bytes });
+        let survey = limits::survey(&bytes).map_err(damaged)?;
+
+        let mut room = MAX_DEFAULT_BYTES;
+        let read = |range| MetaGraph::read(path, &bytes, range, &mut room);
+        let meta_graphs = meta_graph_ranges(&bytes).into_iter().map(read).collect::<Result<Vec<_>, _>>();
+        let meta_graphs = meta_graphs.map_err(damaged)?;
+        if meta_graphs.is_empty() {
+            let what = if survey.looks_like_graph { ": it looks like a bare graph, a frozen one perhaps" } else { "" };
+            return Err(damaged(format!("it has no meta graph{what}")));
+        }
+        let file = file.clone();
+        let model = Model { path: path.to_path_buf(), file, is_text, bytes, meta_graphs, variables: OnceLock::new() };
+        Ok(Self { model: Arc::new(model) })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.model.path
+    }
+
+    /// The file that it was read from.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.model.file
+    }
+
+    /// Whether that file is text.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        self.model.is_text
+    }
+
+    /// The meta graphs, in the order of the file; at least one.
+    #[must_use]
+    pub fn meta_graphs(&self) -> &[MetaGraph] {
+        &self.model.meta_graphs
+    }
+
+    /// The meta graph with exactly these tags, in whatever order. Where no tags are given: the only one, else the one
+    /// whose only tag is `serve`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTags`] with the tag sets there are.
+    pub fn meta_graph(&self, tags: Option<&[String]>) -> Result<&MetaGraph> {
+        let serve = [SERVE.to_owned()];
+        let tags = match (tags, self.meta_graphs()) {
+            (None, [only]) => return Ok(only),
+            (Some(tags), _) => tags,
+            (None, _) => &serve,
+        };
+        self.meta_graphs().iter().find(|meta_graph| meta_graph.has_tags(tags)).ok_or_else(|| Error::UnknownTags {
+            path: self.path().to_path_buf(),
+            asked: tags.to_vec(),
+            available: self.meta_graphs().iter().map(|meta_graph| meta_graph.tags().to_vec()).collect(),
+        })
+    }
+
+    /// The signature of this name of the meta graph that is taken where no tags are given.
+    ///
+    /// # Errors
+    /// As [`SavedModel::meta_graph`] and [`MetaGraph::signature`].
+    pub fn signature(&self, name: &str) -> Result<&SignatureDef> {
+        self.meta_graph(None)?.signature(name)
+    }
+
+    /// The variables that the model was saved with; none if it has no `variables/variables.index`. All meta graphs share
+    /// them.
+    ///
+    /// # Errors
+    /// If the index or a shard is damaged, as [`CheckpointIndex::open`].
+    pub fn variables(&self) -> Result<&Variables> {
+        if let Some(variables) = self.model.variables.get() {
+            return Ok(variables);
+        }
+        let prefix = variables::prefix(self.path());
+        let variables = match file_length(&index_path(&prefix))? {
+            Some(_) => Variables::of(CheckpointIndex::open(&prefix)?),
+            None => Variables::none(),
+        };
+        Ok(self.model.variables.get_or_init(|| variables))
+    }
+
+    /// Whether the model has what a session needs besides custom ops: its variables, whole.
+    ///
+    /// TensorFlow loads a model whose variables are missing, and then fails at every run.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the graph would restore variables that are not there, or as [`SavedModel::variables`].
+    pub fn check(&self, meta_graph: &MetaGraph) -> Result<()> {
+        // TensorFlow looks at the variables only if the graph can restore them.
+        if meta_graph.saver().is_none_or(|saver| saver.restore_op.is_empty()) {
+            return Ok(());
+        }
+        let nodes = meta_graph.variable_nodes();
+        if self.variables()?.index.is_some() || nodes.is_empty() {
+            return Ok(());
+        }
+        let first = signature::printable(&nodes[0].name);
+        let what = match nodes.len() {
+            1 => format!("a variable, `{first}`"),
+            count => format!("{count} variables, `{first}` and others"),
+        };
+        let reason = format!(
+            "`variables/variables.index` is missing: the graph has {what}, and TensorFlow would load it without their \
+             values and fail at every run"
+        );
+        Err(Error::damaged(self.path(), reason))
+    }
+
+    /// Whether the model can be trained on. Variables that cannot be read count as none.
+    #[must_use]
+    pub fn training(&self, meta_graph: &MetaGraph) -> Training {
+        Training::of(meta_graph, self.variables().ok())
+    }
+
+    /// The files in the folders `assets` and `assets.extra`, and which of those that the meta graph declares are missing.
+    ///
+    /// # Errors
+    /// If a folder cannot be read, or has far more in it than any model has.
+    pub fn assets(&self, meta_graph: &MetaGraph) -> Result<Assets> {
+        Assets::of(self.path(), meta_graph)
+    }
+
+    /// The fingerprint, if there is a `fingerprint.pb`, compared with the variables that are there.
+    ///
+    /// # Errors
+    /// If the file is damaged or cannot be read.
+    pub fn fingerprint(&self) -> Result<Option<Fingerprint>> {
+        let index = self.variables().ok().and_then(|variables| variables.index.as_ref());
+        Fingerprint::read(self.path(), index.map(CheckpointIndex::fingerprint))
+    }
+
+    /// The whole `SavedModel` protobuf, as it was written; of a text, in binary form.
+    #[allow(dead_code, reason = "for export")]
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.model.bytes
+    }
+
+    /// Decodes all of it. Bytes of constants stay in the file's memory, which is shared; the rest takes about forty times
+    /// its size.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it has numbers that do not fit their fields.
+    #[allow(dead_code, reason = "for export")]
+    pub(crate) fn decode(&self) -> Result<pb::SavedModel> {
+        self.decode_range(0..self.model.bytes.len())
+    }
+
+    /// Decodes one meta graph, as [`SavedModel::decode`] does.
+    #[allow(dead_code, reason = "for export")]
+    pub(crate) fn decode_meta_graph(&self, meta_graph: &MetaGraph) -> Result<pb::MetaGraphDef> {
+        self.decode_range(meta_graph.range())
+    }
+
+    fn decode_range<M: Message>(&self, range: Range<usize>) -> Result<M> {
+        let message = M::parse_from_tokio_bytes(&self.model.bytes.slice(range));
+        message.map_err(|error| Error::damaged(self.file(), error.to_string()))
+    }
+}
+
+impl std::fmt::Debug for SavedModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SavedModel").field("path", &self.path()).field("meta_graphs", &self.meta_graphs()).finish()
+    }
+}
+
+/// Where the meta graphs stand in a serialized `SavedModel`: field 2.
+fn meta_graph_ranges(bytes: &[u8]) -> Vec<Range<usize>> {
+    let mut reader = crate::checkpoint::wire::Reader::new(bytes);
+    let mut ranges = Vec::new();
+    while let Ok(Some((field, value))) = reader.next() {
+        if let (2, Some(content)) = (field, value.bytes()) {
+            ranges.push(reader.position() - content.len()..reader.position());
+        }
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! The operations of a graph, counted, and which of them TensorFlow does not have.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::LazyLock;
+
+/// The TensorFlow that the list of its operations was taken from.
+pub const OPS_VERSION: &str = "2.21";
+
+/// Every operation of that TensorFlow, sorted. `scripts/list_ops.py` makes the list.
+static KNOWN: LazyLock<Vec<&'static str>> = LazyLock::new(|| include_str!("ops_2_21.txt").lines().collect());
+
+/// How many different operations a graph may use. TensorFlow has 1,800; a hostile file could name one a node.
+const MAX_OPS: usize = 1 << 16;
+
+/// Whether TensorFlow has this operation by itself, without any library of custom ones.
+#[must_use]
+pub fn is_known_op(op: &str) -> bool {
+    KNOWN.binary_search(&op).is_ok()
+}
+
+/// Counts operations while a graph is read.
+#[derive(Default)]
+pub(super) struct Counter<'a> {
+    counts: HashMap<&'a str, u64>,
+    functions: HashSet<&'a str>,
+}
+
+impl<'a> Counter<'a> {
+    /// Counts a node.
+    pub(super) fn node(&mut self, op: &'a str) -> Result<(), String> {
+        *self.counts.entry(op).or_default() += 1;
+        if self.counts.len() > MAX_OPS {
+            return Err(format!("its graph names more than {MAX_OPS} different operations"));
+        }
+        Ok(())
+    }
+
+    /// Notes a function of the graph's library.
+    pub(super) fn function(&mut self, name: &'a str) {
+        self.functions.insert(name);
+    }
+
+    /// Operations by count, and functions that nodes call as if they were operations, by count.
+    pub(super) fn finish(self) -> (BTreeMap<String, u64>, BTreeMap<String, u64>) {
+        let owned = |(name, count): (&str, u64)| (name.to_owned(), count);
+        let (calls, ops): (Vec<_>, Vec<_>) =
+            self.counts.into_iter().partition(|(name, _)| self.functions.contains(name));
+        (ops.into_iter().map(owned).collect(), calls.into_iter().map(owned).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_sorted() {
+        assert!(KNOWN.is_sorted() && KNOWN.len() > 1700);
+        assert!(is_known_op("MatMul") && is_known_op("BoostedTreesBucketize") && is_known_op("_Arg"));
+        assert!(!is_known_op("SimpleMLCreateModelResource") && !is_known_op(""));
+    }
+
+    #[test]
+    fn a_function_is_no_op() {
+        let mut counter = Counter::default();
+        counter.function("f");
+        ["f", "Add", "f"].iter().for_each(|op| counter.node(op).unwrap());
+        let (ops, calls) = counter.finish();
+        assert_eq!(ops, BTreeMap::from([("Add".to_owned(), 1)]));
+        assert_eq!(calls, BTreeMap::from([("f".to_owned(), 2)]));
+    }
+
+    #[test]
+    fn refuses_more_ops_than_there_can_be() {
+        let names: Vec<String> = (0..=MAX_OPS).map(|number| format!("op{number}")).collect();
+        let mut counter = Counter::default();
+        assert!(names.iter().try_for_each(|name| counter.node(name)).is_err());
+    }
+}

@@ -1,0 +1,126 @@
+//! The variables of a model, from the index of its checkpoint.
+
+use std::path::{Path, PathBuf};
+
+use crate::checkpoint::{CheckpointIndex, Entry, OBJECT_GRAPH_KEY};
+
+/// What TensorFlow 2 appends to a variable's way through the object graph.
+const VALUE_SUFFIX: &str = "/.ATTRIBUTES/VARIABLE_VALUE";
+
+/// Beneath this stand an optimizer's variables of one other variable each.
+const SLOT: &str = "/.OPTIMIZER_SLOT/";
+
+/// Optimizers' variables in TensorFlow 1, as the ends of names: `dense/kernel/Adam_1`.
+const SLOT_ENDS: [&str; 12] = [
+    "Adadelta",
+    "Adadelta_1",
+    "Adagrad",
+    "Adam",
+    "Adam_1",
+    "Ftrl",
+    "Ftrl_1",
+    "Momentum",
+    "RMSProp",
+    "RMSProp_1",
+    "RMSProp_2",
+    "beta1_power",
+];
+
+/// The variables that a model was saved with.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Variables {
+    /// The index they are from; `None` if the model has no `variables/variables.index`.
+    pub index: Option<CheckpointIndex>,
+    /// The variables, sorted by key. The object graph of TensorFlow 2 stands in the same checkpoint and is none.
+    pub all: Vec<Variable>,
+    /// The bytes of all variables.
+    pub total_bytes: u64,
+}
+
+/// A variable as it was saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Variable {
+    /// What to call it: its key without what TensorFlow 2 appends to it.
+    pub name: String,
+    /// What the checkpoint says of it.
+    pub entry: Entry,
+}
+
+impl Variables {
+    pub(crate) fn none() -> Self {
+        Self { index: None, all: Vec::new(), total_bytes: 0 }
+    }
+
+    pub(crate) fn of(index: CheckpointIndex) -> Self {
+        let tensors = index.entries.iter().filter(|entry| entry.key != OBJECT_GRAPH_KEY);
+        let all: Vec<_> = tensors
+            .map(|entry| {
+                let name = entry.key.strip_suffix(VALUE_SUFFIX).unwrap_or(&entry.key).to_owned();
+                Variable { name, entry: entry.clone() }
+            })
+            .collect();
+        let total_bytes = all.iter().fold(0_u64, |sum, variable| sum.saturating_add(variable.entry.bytes()));
+        Self { index: Some(index), all, total_bytes }
+    }
+
+    /// The number of shards; 0 without an index.
+    #[must_use]
+    pub fn num_shards(&self) -> u32 {
+        self.index.as_ref().map_or(0, |index| index.num_shards)
+    }
+}
+
+impl Variable {
+    /// Whether its key is one that optimizers use.
+    #[must_use]
+    pub fn is_optimizer_state(&self) -> bool {
+        let key = &self.entry.key;
+        let object = |name: &str| key.starts_with(&format!("{name}/")) || key.contains(&format!("/{name}/"));
+        let end = self.name.rsplit('/').next().unwrap_or_default();
+        key.contains(SLOT) || object("optimizer") || object("_optimizer") || SLOT_ENDS.contains(&end)
+    }
+}
+
+/// What the names of a model's checkpoint begin with.
+pub(super) fn prefix(model: &Path) -> PathBuf {
+    model.join("variables").join("variables")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::testing::{entry, header, table};
+
+    fn variables(keys: &[&str]) -> Variables {
+        let (header, value) = (header(1), entry(1, &[2], 0, 0, 8));
+        let mut rows: Vec<(&[u8], &[u8])> = vec![(b"", &header)];
+        rows.extend(keys.iter().map(|key| (key.as_bytes(), value.as_slice())));
+        Variables::of(CheckpointIndex::read(Path::new("v"), &table(&rows)).unwrap())
+    }
+
+    #[test]
+    fn names_are_short_and_the_object_graph_is_no_variable() {
+        let keys = [OBJECT_GRAPH_KEY, "a/.ATTRIBUTES/VARIABLE_VALUE", "save_counter/.ATTRIBUTES/VARIABLE_VALUE", "w"];
+        let variables = variables(&keys);
+        let names: Vec<_> = variables.all.iter().map(|variable| variable.name.as_str()).collect();
+        assert_eq!(names, ["a", "save_counter", "w"]);
+        assert_eq!(variables.total_bytes, 24);
+        assert_eq!(variables.num_shards(), 1);
+    }
+
+    #[test]
+    fn tells_the_state_of_optimizers() {
+        let state = [
+            "beta1_power",
+            "dense/kernel/Adam_1",
+            "dense/kernel/Momentum",
+            "optimizer/_variables/0/.ATTRIBUTES/VARIABLE_VALUE",
+            "w/.OPTIMIZER_SLOT/optimizer/m/.ATTRIBUTES/VARIABLE_VALUE",
+        ];
+        assert!(variables(&state).all.iter().all(Variable::is_optimizer_state));
+        let others = ["Adam/w", "dense/kernel", "keras_api/metrics/0/total/.ATTRIBUTES/VARIABLE_VALUE", "optimizer_x"];
+        assert!(!variables(&others).all.iter().any(Variable::is_optimizer_state));
+    }
+}

@@ -1,0 +1,115 @@
+//! How a model is loaded.
+
+use std::path::PathBuf;
+
+use protobuf::{Message, MessageField};
+use tf_persist_proto::tensorflow::ConfigProto;
+use tf_persist_proto::tensorflow::config::config_proto::Experimental;
+
+use crate::error::{Error, Result};
+use crate::runtime::Runtime;
+
+/// Which of TensorFlow's executors runs a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Executor {
+    /// TensorFlow's own choice: ops run on the inter-op threads.
+    #[default]
+    Default,
+    /// One thread, in topological order. Faster on small graphs; refuses the control flow of TensorFlow 1.
+    SingleThreaded,
+}
+
+/// How a model is loaded. The default is TensorFlow's own, but for soft placement, which is on: a graph that was pinned to a
+/// GPU runs where there is none.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    pub(super) tags: Option<Vec<String>>,
+    pub(super) op_libraries: Vec<PathBuf>,
+    pub(super) runtime: Option<Runtime>,
+    intra_op_threads: i32,
+    inter_op_threads: i32,
+    executor: Executor,
+    soft_placement: bool,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            tags: None,
+            op_libraries: Vec::new(),
+            runtime: None,
+            intra_op_threads: 0,
+            inter_op_threads: 0,
+            executor: Executor::Default,
+            soft_placement: true,
+        }
+    }
+}
+
+impl LoadOptions {
+    /// The tag set of the meta graph; the order does not matter, and the set may be empty. Without it: the only meta graph,
+    /// or the one tagged `serve` and nothing else.
+    #[must_use]
+    pub fn tags<S: Into<String>>(mut self, tags: impl IntoIterator<Item = S>) -> Self {
+        self.tags = Some(tags.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Loads this library of further ops before the model. Loaded once a process, for good.
+    #[must_use]
+    pub fn op_library(mut self, path: impl Into<PathBuf>) -> Self {
+        self.op_libraries.push(path.into());
+        self
+    }
+
+    /// Uses this runtime instead of [`Runtime::open`].
+    #[must_use]
+    pub fn runtime(mut self, runtime: Runtime) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Threads within one op, such as a matrix product. 0 is TensorFlow's own choice, which is one a core.
+    #[must_use]
+    pub fn intra_op_threads(mut self, threads: i32) -> Self {
+        self.intra_op_threads = threads;
+        self
+    }
+
+    /// Threads that run ops side by side. 0 is TensorFlow's own choice; -1 runs the graph in the thread that calls, which is
+    /// several times as fast on small graphs.
+    #[must_use]
+    pub fn inter_op_threads(mut self, threads: i32) -> Self {
+        self.inter_op_threads = threads;
+        self
+    }
+
+    /// Which executor runs the graph.
+    #[must_use]
+    pub fn executor(mut self, executor: Executor) -> Self {
+        self.executor = executor;
+        self
+    }
+
+    /// Whether an op that is pinned to a device that is not there may run on another. On unless switched off.
+    #[must_use]
+    pub fn soft_placement(mut self, allow: bool) -> Self {
+        self.soft_placement = allow;
+        self
+    }
+
+    /// The options as a serialized `ConfigProto`.
+    pub(super) fn config(&self) -> Result<Vec<u8>> {
+        let mut config = ConfigProto::new();
+        config.intra_op_parallelism_threads = self.intra_op_threads;
+        config.inter_op_parallelism_threads = self.inter_op_threads;
+        config.allow_soft_placement = self.soft_placement;
+        if self.executor == Executor::SingleThreaded {
+            let mut experimental = Experimental::new();
+            experimental.executor_type = "SINGLE_THREADED_EXECUTOR".into();
+            config.experimental = MessageField::some(experimental);
+        }
+        config.write_to_bytes().map_err(|error| Error::data("session options", error.to_string()))
+    }
+}

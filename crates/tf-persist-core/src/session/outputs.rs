@@ -1,0 +1,72 @@
+//! What a run gives back.
+
+use std::fmt;
+use std::ops::Index;
+use std::sync::Arc;
+
+use super::bind::Binding;
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+
+/// The outputs of a run by name, in the signature's order. They outlive the model.
+#[derive(Clone)]
+pub struct Outputs {
+    binding: Arc<Binding>,
+    tensors: Vec<Tensor>,
+}
+
+impl Outputs {
+    pub(super) fn new(binding: Arc<Binding>, tensors: Vec<Tensor>) -> Self {
+        Self { binding, tensors }
+    }
+
+    /// An output.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub fn get(&self, name: &str) -> Result<&Tensor> {
+        let found = self.iter().find(|(other, _)| *other == name).map(|(_, tensor)| tensor);
+        found.ok_or_else(|| Error::UnknownOutput {
+            output: name.to_owned(),
+            available: self.iter().map(|(name, _)| name.to_owned()).collect(),
+        })
+    }
+
+    /// Names and tensors, in the signature's order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Tensor)> + Clone {
+        self.binding.outputs.iter().map(|output| output.name.as_str()).zip(&self.tensors)
+    }
+
+    /// The number of outputs.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// Whether the signature has no outputs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+}
+
+/// An output by its name.
+///
+/// # Panics
+/// If there is none of that name; [`Outputs::get`] says so instead.
+impl Index<&str> for Outputs {
+    type Output = Tensor;
+
+    fn index(&self, name: &str) -> &Tensor {
+        match self.get(name) {
+            Ok(tensor) => tensor,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+impl fmt::Debug for Outputs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}

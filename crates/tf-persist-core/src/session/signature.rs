@@ -1,0 +1,157 @@
+//! Running a signature.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use super::LoadedModel;
+use super::bind::{Binding, Input, Source};
+use super::outputs::Outputs;
+use crate::dtype::DType;
+use crate::error::{Code, Error, Result};
+use crate::saved_model::SignatureDef;
+use crate::tensor::Tensor;
+
+/// The inputs of a signature that has none.
+pub const NO_INPUTS: [(&str, Tensor); 0] = [];
+
+/// A signature of a loaded model, ready to run from any number of threads at once. Keeps the model alive.
+#[derive(Clone)]
+pub struct Signature {
+    model: LoadedModel,
+    binding: Arc<Binding>,
+}
+
+impl Signature {
+    pub(super) fn new(model: LoadedModel, binding: Arc<Binding>) -> Self {
+        Self { model, binding }
+    }
+
+    /// What the model declares: inputs and outputs with dtype and shape.
+    #[must_use]
+    pub fn definition(&self) -> &SignatureDef {
+        &self.binding.definition
+    }
+
+    /// The tensors to be given: name and dtype. A sparse input `KEY` is three: `KEY.indices`, `KEY.values`, `KEY.dense_shape`.
+    pub fn inputs(&self) -> impl ExactSizeIterator<Item = (&str, DType)> {
+        self.binding.inputs.iter().map(|input| (input.name.as_str(), input.dtype))
+    }
+
+    /// The names of the tensors that come back. A sparse output is three, as an input.
+    pub fn outputs(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.binding.outputs.iter().map(|output| output.name.as_str())
+    }
+
+    /// Runs the signature.
+    ///
+    /// Names and dtypes are checked before TensorFlow is asked; shapes are not, because signatures lie about them and the graph
+    /// knows. Numbers are neither copied on their way in nor on their way out.
+    ///
+    /// # Errors
+    /// If an input is missing, unknown, of another dtype or given twice, or TensorFlow refuses or fails.
+    pub fn run<'a, T: Borrow<Tensor>>(&self, inputs: impl IntoIterator<Item = (&'a str, T)>) -> Result<Outputs> {
+        let binding = &*self.binding;
+        let mut given: Vec<Option<T>> = binding.inputs.iter().map(|_| None).collect();
+        for (name, tensor) in inputs {
+            let index = self.input_index(name)?;
+            let input = &binding.inputs[index];
+            self.check_dtype(input, tensor.borrow())?;
+            if given[index].replace(tensor).is_some() {
+                return Err(self.conflict(&input.name, "was given twice"));
+            }
+        }
+        let fed = self.assign(&given)?;
+        let feeds: Vec<_> = binding.feeds.iter().copied().zip(fed.iter().copied()).collect();
+        let action = || format!("run signature `{}` of `{}`", self.name(), self.model.artefact().path().display());
+        let fetched = self
+            .model
+            .session()
+            .run(action, None, &feeds, &binding.fetches, &[])
+            .map_err(|error| self.explain(error, &given))?;
+        let value = |source: &Source| match source {
+            Source::Fetch(place) => fetched[*place].clone(),
+            Source::Feed(place) => fed[*place].clone(),
+        };
+        let tensors = binding.outputs.iter().map(|output| value(&output.source)).collect();
+        Ok(Outputs::new(self.binding.clone(), tensors))
+    }
+
+    fn name(&self) -> &str {
+        &self.binding.definition.name
+    }
+
+    fn input_index(&self, name: &str) -> Result<usize> {
+        self.binding.inputs.iter().position(|input| input.name == name).ok_or_else(|| Error::UnknownInput {
+            signature: self.name().to_owned(),
+            input: name.to_owned(),
+            available: self.binding.inputs.iter().map(|input| input.name.clone()).collect(),
+        })
+    }
+
+    fn check_dtype(&self, input: &Input, tensor: &Tensor) -> Result<()> {
+        if input.dtype == tensor.dtype() {
+            return Ok(());
+        }
+        Err(Error::WrongDType {
+            signature: self.name().to_owned(),
+            input: input.name.clone(),
+            expected: input.dtype,
+            given: tensor.dtype(),
+        })
+    }
+
+    /// The value of each feed, from what was given and the defaults.
+    fn assign<'v, T: Borrow<Tensor>>(&'v self, given: &'v [Option<T>]) -> Result<Vec<&'v Tensor>> {
+        let binding = &*self.binding;
+        let mut fed: Vec<Option<&Tensor>> = vec![None; binding.feeds.len()];
+        let mut missing = Vec::new();
+        for (input, given) in binding.inputs.iter().zip(given) {
+            let Some(tensor) = given.as_ref().map(Borrow::borrow).or(input.default.as_ref()) else {
+                missing.push(input.name.clone());
+                continue;
+            };
+            match fed[input.feed] {
+                Some(other) if other != tensor => {
+                    let reason = "names the same tensor as another input, which was given another value";
+                    return Err(self.conflict(&input.name, reason));
+                }
+                _ => fed[input.feed] = Some(tensor),
+            }
+        }
+        if !missing.is_empty() {
+            return Err(Error::MissingInput { signature: self.name().to_owned(), missing });
+        }
+        Ok(fed.into_iter().flatten().collect())
+    }
+
+    fn conflict(&self, input: &str, reason: &str) -> Error {
+        Error::ConflictingInput {
+            signature: self.name().to_owned(),
+            input: input.to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// Says which shapes were not as declared, when TensorFlow did not like what it was given.
+    fn explain<T: Borrow<Tensor>>(&self, error: Error, given: &[Option<T>]) -> Error {
+        let Error::TensorFlow { action, code: code @ Code::InvalidArgument, message, hint: None } = error else {
+            return error;
+        };
+        let unlike = |(input, given): (&Input, &Option<T>)| {
+            let info = self.definition().input(&input.name)?;
+            let shape = given.as_ref()?.borrow().shape();
+            (!info.shape.accepts(shape))
+                .then(|| format!("`{}` is declared as {} and was given as {shape:?}", input.name, info.shape))
+        };
+        let unlike: Vec<String> = self.binding.inputs.iter().zip(given).filter_map(unlike).collect();
+        let hint = (!unlike.is_empty()).then(|| unlike.join("; "));
+        Error::TensorFlow { action, code, message, hint }
+    }
+}
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signature({} of {:?})", self.name(), self.model)
+    }
+}

@@ -1,0 +1,117 @@
+//! Aligned memory that grows as data arrives, for readers that cannot trust the size they were told.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use aligned_vec::{AVec, ConstAlign};
+use bytemuck::NoUninit;
+
+use super::{ALIGNMENT, Buffer, Data, Tensor, byte_len};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+
+/// Data is read in pieces of this size, so that memory is touched once it is about to be filled and is still in the cache then.
+const PIECE: usize = 256 * 1024;
+
+/// The bytes of a numeric tensor to be.
+pub(super) struct Growing {
+    memory: AVec<u8, ConstAlign<ALIGNMENT>>,
+}
+
+/// Why a reader could not fill the memory.
+pub(super) enum Shortfall {
+    /// The reader ended after this many bytes.
+    Ended(usize),
+    /// The reader failed.
+    Io(io::Error),
+    /// There is no memory.
+    Memory(Error),
+}
+
+impl Growing {
+    pub(super) fn new() -> Self {
+        Self { memory: AVec::new(ALIGNMENT) }
+    }
+
+    /// Zeros, to be written to.
+    pub(super) fn zeros(len: usize) -> Result<Self> {
+        let mut zeros = Self::new();
+        zeros.reserve(len)?;
+        zeros.memory.resize(len, 0);
+        Ok(zeros)
+    }
+
+    /// Makes room for exactly so many bytes more. They are not touched, and so not resident, until they are written.
+    pub(super) fn reserve(&mut self, additional: usize) -> Result<()> {
+        self.memory.try_reserve_exact(additional).map_err(|_| Error::OutOfMemory { bytes: additional })
+    }
+
+    /// Adds an element.
+    #[inline]
+    pub(super) fn push<T: NoUninit>(&mut self, value: &T) -> Result<()> {
+        let bytes = bytemuck::bytes_of(value);
+        if self.memory.capacity() - self.memory.len() < bytes.len() {
+            self.grow(bytes.len())?;
+        }
+        self.memory.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Doubles the memory, so that adding elements one by one copies each of them about once.
+    #[cold]
+    fn grow(&mut self, wanted: usize) -> Result<()> {
+        self.reserve(wanted.max(self.memory.len()).max(ALIGNMENT))
+    }
+
+    /// Reads `len` bytes. `present` of them are known to be there, and get their memory at once; for the others it grows as
+    /// they arrive, to at most twice of what did.
+    pub(super) fn fill(&mut self, reader: &mut dyn Read, len: usize, present: usize) -> Result<(), Shortfall> {
+        self.reserve(len.min(present)).map_err(Shortfall::Memory)?;
+        let start = self.memory.len();
+        while self.memory.len() - start < len {
+            let filled = self.memory.len();
+            let piece = PIECE.min(len - (filled - start));
+            if self.memory.capacity() - filled < piece {
+                self.grow(piece).map_err(Shortfall::Memory)?;
+            }
+            self.memory.resize(filled + piece, 0);
+            let read = read_full(reader, &mut self.memory[filled..]).map_err(Shortfall::Io)?;
+            if read < piece {
+                return Err(Shortfall::Ended(filled - start + read));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.memory
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.memory
+    }
+
+    /// The tensor of these bytes, which are not copied.
+    pub(super) fn into_tensor(self, dtype: DType, shape: &[usize]) -> Result<Tensor> {
+        let expected = byte_len(dtype, shape)?;
+        if expected != self.memory.len() {
+            let reason = format!("{dtype} of this shape has {expected} bytes, {} were given", self.memory.len());
+            return Err(Error::InvalidShape { shape: shape.to_vec(), reason });
+        }
+        Ok(Tensor { dtype, shape: shape.to_vec(), data: Data::Bytes(Buffer::Owned(Arc::new(self.memory))) })
+    }
+}
+
+/// Fills the buffer, or as much of it as there is data for.
+pub(super) fn read_full(reader: &mut dyn Read, mut buffer: &mut [u8]) -> io::Result<usize> {
+    let wanted = buffer.len();
+    while !buffer.is_empty() {
+        match reader.read(buffer) {
+            Ok(0) => break,
+            Ok(read) => buffer = &mut buffer[read..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(wanted - buffer.len())
+}

@@ -1,0 +1,53 @@
+//! The JSON forms of TensorFlow Serving's REST interface: requests in, answers out.
+//!
+//! A request is `{"inputs": …}`, the column form, with whole tensors by input name (or one bare tensor, if the signature has
+//! one input), or `{"instances": […]}`, the row form, with one item a row of the batch. It may name its `signature_name`.
+//! Other keys mean nothing. See TensorFlow Serving's <https://www.tensorflow.org/tfx/serving/api_rest> and its
+//! `util/json_tensor.cc`, whose rules these are, apart from what is said below.
+//!
+//! | dtype | JSON |
+//! |---|---|
+//! | floats | any number, also `NaN`, `Infinity` and `-Infinity`; too large a number becomes infinite |
+//! | integers, quantised ones as their raw number | an integer in range, written without `.` and `e` |
+//! | `bool` | `true`, `false` |
+//! | `string` | text, or `{"b64": "…"}` for bytes (standard alphabet, padding or none) |
+//! | complex | `{"real": r, "imag": i}` |
+//!
+//! Unlike TensorFlow Serving, this reads and writes half, bfloat16, uint16, quantised and complex tensors (a server that wants
+//! to refuse them asks [`is_served_by_tensorflow_serving`]); checks the range of all integers; refuses bytes after the request,
+//! keys given twice, and, unless told otherwise, inputs that the signature does not have; does not know `Inf` for `Infinity`;
+//! and refuses nesting deeper than 200, where no tensor can follow.
+
+mod cell;
+mod decode;
+mod inputs;
+mod nest;
+mod read;
+mod write;
+
+pub use read::{ExtraInputs, Form, Request, read_value};
+pub use write::{Layout, write_outputs};
+
+use crate::dtype::DType;
+
+/// Whether TensorFlow Serving's REST interface reads and writes tensors of this dtype.
+#[must_use]
+pub fn is_served_by_tensorflow_serving(dtype: DType) -> bool {
+    matches!(
+        dtype,
+        DType::Float32
+            | DType::Float64
+            | DType::Int8
+            | DType::Int16
+            | DType::Int32
+            | DType::Int64
+            | DType::UInt8
+            | DType::UInt32
+            | DType::UInt64
+            | DType::Bool
+            | DType::String
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,52 @@
+//! numpy's .npy form of one array.
+//!
+//! | numpy | here |
+//! |---|---|
+//! | `b1`, `i1`–`i8`, `u1`–`u8`, `f2`, `f4`, `f8`, `c8`, `c16`, in either byte order | the dtype of that name |
+//! | `V2`, as which numpy saves the bfloat16 of ml_dtypes | `bfloat16` |
+//! | `S`: bytes, without the NULs at the end, which numpy cannot tell from filling | `string` |
+//! | `U`: text, as UTF-8, likewise | `string` |
+//! | objects, dates, records, other raw bytes | refused by name |
+//!
+//! Fortran order is turned into row-major order. Format:
+//! <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
+
+mod descr;
+mod header;
+mod read;
+mod write;
+
+pub(super) use read::{Length, read_sized};
+pub use read::{from_bytes, read, read_file};
+pub(super) use write::Plan;
+pub use write::write;
+
+use super::Tensor;
+use crate::dtype::DType;
+
+/// The tensor as the dtype that a signature declares, if only its name has to change for that: the elements stay the same bits.
+///
+/// A file cannot say bfloat16 or a quantised type, so uint16 is taken as the bits of bfloat16, and an integer as the quantised
+/// integer of its size. Nothing is converted: float64 for float32 is refused, as TensorFlow does.
+///
+/// # Errors
+/// The dtype that was given, if it is another one.
+pub fn into_dtype(mut tensor: Tensor, expected: DType) -> Result<Tensor, DType> {
+    let given = tensor.dtype;
+    let same_bits = matches!(
+        (given, expected),
+        (DType::UInt16, DType::BFloat16 | DType::QUInt16)
+            | (DType::Int8, DType::QInt8)
+            | (DType::UInt8, DType::QUInt8)
+            | (DType::Int16, DType::QInt16)
+            | (DType::Int32, DType::QInt32)
+    );
+    if given != expected && !same_bits {
+        return Err(given);
+    }
+    tensor.dtype = expected;
+    Ok(tensor)
+}
+
+#[cfg(test)]
+pub(super) mod tests;

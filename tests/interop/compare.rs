@@ -1,0 +1,64 @@
+//! Comparing fresh answers with recorded ones.
+
+use serde::Deserialize;
+use tf_persist_core::{DType, Element, Tensor};
+
+use crate::recorded::Tensors;
+
+/// How far numbers may be off: `|fresh - recorded| <= atol + rtol * |recorded|`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Tolerance {
+    pub atol: f64,
+    pub rtol: f64,
+}
+
+/// The largest absolute difference; panics where one is outside the tolerance, or anything but floats differs at all.
+pub fn largest_difference(about: &str, fresh: &Tensors, recorded: &Tensors, tolerance: Tolerance) -> f64 {
+    let names = |tensors: &Tensors| {
+        let mut names: Vec<String> = tensors.iter().map(|(name, _)| name.clone()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(fresh), names(recorded), "{about}");
+    let mut largest = 0.0_f64;
+    for (name, recorded) in recorded {
+        let fresh = &fresh.iter().find(|(other, _)| other == name).unwrap().1;
+        assert_eq!((fresh.dtype(), fresh.shape()), (recorded.dtype(), recorded.shape()), "{about}, `{name}`");
+        let (Some(ours), Some(theirs)) = (numbers(fresh), numbers(recorded)) else {
+            assert_eq!(fresh, recorded, "{about}, `{name}`");
+            continue;
+        };
+        for (ours, theirs) in ours.into_iter().zip(theirs) {
+            if ours == theirs || ours.is_nan() && theirs.is_nan() {
+                continue;
+            }
+            let difference = (ours - theirs).abs();
+            let allowed = tolerance.atol + tolerance.rtol * theirs.abs();
+            assert!(difference <= allowed, "{about}, `{name}`: {ours} is not {theirs} within {allowed}");
+            largest = largest.max(difference);
+        }
+    }
+    largest
+}
+
+/// The elements as wide floats, if they are floats or complex numbers.
+fn numbers(tensor: &Tensor) -> Option<Vec<f64>> {
+    fn wide<T: Element + Copy>(tensor: &Tensor, widen: impl Fn(T) -> f64) -> Option<Vec<f64>> {
+        Some(tensor.view::<T>().unwrap().iter().map(|value| widen(*value)).collect())
+    }
+    match tensor.dtype() {
+        DType::Float32 | DType::Complex64 => {
+            let real =
+                Tensor::from_bytes(DType::Float32, &[tensor.bytes().unwrap().len() / 4], tensor.bytes().unwrap());
+            wide::<f32>(&real.unwrap(), f64::from)
+        }
+        DType::Float64 | DType::Complex128 => {
+            let real =
+                Tensor::from_bytes(DType::Float64, &[tensor.bytes().unwrap().len() / 8], tensor.bytes().unwrap());
+            wide::<f64>(&real.unwrap(), |value| value)
+        }
+        DType::Float16 => wide::<half::f16>(tensor, f64::from),
+        DType::BFloat16 => wide::<half::bf16>(tensor, f64::from),
+        _ => None,
+    }
+}

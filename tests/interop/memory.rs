@@ -1,0 +1,49 @@
+//! What is copied on the way into TensorFlow and out of it: nothing but strings.
+
+use tf_persist_core::{DType, LoadOptions, LoadedModel, Tensor};
+
+use crate::recorded::{Recorded, root};
+
+/// A signature that gives its inputs back, of a model that echoes.
+fn echo(input: Tensor) -> (Tensor, Tensor) {
+    let recorded = Recorded::read(&root().join("models/dtypes"));
+    let model = LoadedModel::load(&recorded.model, LoadOptions::default()).unwrap();
+    let signature = model.signature("unknown_rank").unwrap();
+    let wanted = input.dtype();
+    let name = signature.inputs().find(|(_, dtype)| *dtype == wanted).unwrap().0.to_owned();
+    // Every other input is one element.
+    let inputs: Vec<(String, Tensor)> = signature
+        .inputs()
+        .map(|(other, dtype)| {
+            let tensor = if other == name { input.clone() } else { Tensor::zeros(dtype, &[1]).unwrap() };
+            (other.to_owned(), tensor)
+        })
+        .collect();
+    let outputs = signature.run(inputs.iter().map(|(name, tensor)| (name.as_str(), tensor))).unwrap();
+    let output = outputs.iter().find(|(_, tensor)| tensor.dtype() == wanted).unwrap().1.clone();
+    (input, output)
+}
+
+#[test]
+fn sixty_four_megabytes_go_through_tensorflow_without_a_copy() {
+    let mut input = Tensor::zeros(DType::Float32, &[16 << 20]).unwrap();
+    let values = input.view_mut::<f32>().unwrap();
+    (values[0], values[values.len() - 1]) = (1.0, 2.0);
+    let filled = input.bytes().unwrap().as_ptr();
+    let (input, output) = echo(input);
+    assert_eq!(input.bytes().unwrap().as_ptr(), filled, "filling in place does not move the memory");
+    assert_eq!(
+        output.bytes().unwrap().as_ptr(),
+        filled,
+        "the graph echoes the very memory that it was given, and the answer is that memory"
+    );
+    assert_eq!(output.view::<f32>().unwrap().last(), Some(&2.0));
+}
+
+#[test]
+fn an_answer_can_be_fed_again_and_outlives_its_session() {
+    let (input, output) = echo(Tensor::from_slice(&[3], &[1.5_f32, -2.0, f32::NAN]).unwrap());
+    drop(input);
+    let (_, again) = echo(output.clone());
+    assert_eq!(again, output);
+}

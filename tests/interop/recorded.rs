@@ -1,0 +1,169 @@
+//! Models with recorded answers: a folder with `model/`, `meta.json` and `io.npz`.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+use tf_persist_core::tensor::{npy, npz};
+use tf_persist_core::{DType, LoadOptions, LoadedModel, Tensor};
+
+use crate::compare::{Tolerance, largest_difference};
+
+/// A model and what Python answered.
+pub struct Recorded {
+    pub name: String,
+    pub model: PathBuf,
+    pub meta: Meta,
+    arrays: BTreeMap<String, Tensor>,
+}
+
+/// What is read of `meta.json`.
+#[derive(Deserialize)]
+pub struct Meta {
+    pub tags: Vec<String>,
+    pub cases: Vec<Case>,
+    pub tolerance: Tolerance,
+    #[serde(default)]
+    pub custom_op_libs: Vec<String>,
+    /// Signatures that must be refused, and why.
+    #[serde(default)]
+    pub refused: BTreeMap<String, String>,
+}
+
+/// One run.
+#[derive(Deserialize)]
+pub struct Case {
+    pub signature: String,
+    pub tags: Option<Vec<String>>,
+    pub inputs: BTreeMap<String, Value>,
+    pub outputs: BTreeMap<String, Value>,
+}
+
+/// Named tensors.
+pub type Tensors = Vec<(String, Tensor)>;
+
+impl Recorded {
+    pub fn read(folder: &Path) -> Self {
+        let meta = fs::read_to_string(folder.join("meta.json")).unwrap();
+        Self {
+            name: folder.file_name().unwrap().to_string_lossy().into_owned(),
+            model: folder.join("model"),
+            meta: serde_json::from_str(&meta).unwrap_or_else(|error| panic!("{}: {error}", folder.display())),
+            arrays: npz::read_file(folder.join("io.npz")).unwrap().into_iter().collect(),
+        }
+    }
+
+    /// Every model of a folder that is a SavedModel with answers.
+    pub fn all(folder: &Path) -> Vec<Self> {
+        let mut folders: Vec<PathBuf> = fs::read_dir(folder)
+            .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.join("model").is_dir() && path.join("meta.json").is_file())
+            .collect();
+        folders.sort();
+        assert!(!folders.is_empty(), "no models in {}", folder.display());
+        folders.iter().map(|folder| Self::read(folder)).collect()
+    }
+
+    pub fn tags_of(&self, case: &Case) -> Vec<String> {
+        case.tags.clone().unwrap_or_else(|| self.meta.tags.clone())
+    }
+
+    pub fn inputs(&self, case: &Case) -> Tensors {
+        self.decode(&case.inputs)
+    }
+
+    pub fn outputs(&self, case: &Case) -> Tensors {
+        self.decode(&case.outputs)
+    }
+
+    /// Runs every case in order, one session for each tag set, and gives each one's outputs.
+    pub fn run(&self, model: &Path) -> Vec<Tensors> {
+        let mut sessions: BTreeMap<Vec<String>, LoadedModel> = BTreeMap::new();
+        let run = |case: &Case| {
+            let tags = self.tags_of(case);
+            let session = sessions.entry(tags.clone()).or_insert_with(|| {
+                LoadedModel::load(model, LoadOptions::default().tags(tags))
+                    .unwrap_or_else(|error| panic!("{}: {error}", self.name))
+            });
+            let inputs = self.inputs(case);
+            let outputs = session
+                .signature(&case.signature)
+                .and_then(|signature| signature.run(inputs.iter().map(|(name, tensor)| (name.as_str(), tensor))))
+                .unwrap_or_else(|error| panic!("{}, `{}`: {error}\n{:?}", self.name, case.signature, error.detail()));
+            outputs.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect()
+        };
+        self.meta.cases.iter().map(run).collect()
+    }
+
+    /// Runs every case of `model` and compares with what was recorded; the largest difference.
+    pub fn check(&self, model: &Path) -> f64 {
+        let mut largest = 0.0_f64;
+        for (case, fresh) in self.meta.cases.iter().zip(self.run(model)) {
+            let about = format!("{}, `{}`", self.name, case.signature);
+            largest = largest.max(largest_difference(&about, &fresh, &self.outputs(case), self.meta.tolerance));
+        }
+        largest
+    }
+
+    /// The tensors behind the entries of a case; a sparse one gives three.
+    fn decode(&self, entries: &BTreeMap<String, Value>) -> Tensors {
+        let mut tensors = Vec::new();
+        for (key, entry) in entries {
+            if entry.get("npz").is_some() {
+                tensors.push((key.clone(), self.dense(entry)));
+            } else {
+                for part in ["indices", "values", "dense_shape"] {
+                    tensors.push((format!("{key}.{part}"), self.dense(&entry[part])));
+                }
+            }
+        }
+        tensors
+    }
+
+    fn dense(&self, entry: &Value) -> Tensor {
+        let dtype = DType::from_name(entry["dtype"].as_str().unwrap()).unwrap();
+        let name = entry["npz"].as_str().unwrap();
+        if dtype == DType::String {
+            self.strings(name)
+        } else {
+            npy::into_dtype(self.array(name).clone(), dtype).unwrap()
+        }
+    }
+
+    fn strings(&self, name: &str) -> Tensor {
+        let bytes = self.array(&format!("{name}.bytes")).view::<u8>().unwrap();
+        let offsets = self.array(&format!("{name}.offsets")).view::<i64>().unwrap();
+        let shape = self.array(&format!("{name}.shape")).view::<i64>().unwrap();
+        let shape: Vec<usize> = shape.iter().map(|size| *size as usize).collect();
+        let strings = offsets.windows(2).map(|ends| &bytes[ends[0] as usize..ends[1] as usize]);
+        Tensor::from_strings(&shape, strings).unwrap()
+    }
+
+    fn array(&self, name: &str) -> &Tensor {
+        self.arrays.get(name).unwrap_or_else(|| panic!("{}: io.npz has no `{name}`", self.name))
+    }
+}
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+/// The models of the repository.
+pub fn models() -> Vec<Recorded> {
+    Recorded::all(&root().join("models"))
+}
+
+/// The corpus of real models, where it is set; else says that `test` is skipped.
+#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
+pub fn corpus(test: &str) -> Option<PathBuf> {
+    let corpus = env::var_os("TF_PERSIST_CORPUS").map(PathBuf::from);
+    if corpus.is_none() {
+        println!("SKIPPED {test}: TF_PERSIST_CORPUS is not set");
+    }
+    corpus
+}

@@ -1,0 +1,62 @@
+//! Python → Rust → Python: recorded answers come out of the model, and out of its export, in both languages.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use tf_persist_core::{LoadOptions, LoadedModel, SaveOptions};
+
+use crate::python;
+use crate::recorded::{Recorded, corpus, models, root};
+
+#[test]
+fn every_model_of_ours_answers_and_survives_export() {
+    round_trip(&models(), &root().join("models"));
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "what is left out is said")]
+fn every_real_model_answers_and_survives_export() {
+    let Some(corpus) = corpus("every_real_model_answers_and_survives_export") else { return };
+    let dev = corpus.join("dev");
+    let (plain, custom): (Vec<_>, Vec<_>) =
+        Recorded::all(&dev).into_iter().partition(|recorded| recorded.meta.custom_op_libs.is_empty());
+    for recorded in custom {
+        println!("left out, needs an op library: {}", recorded.name);
+    }
+    round_trip(&plain, &dev);
+}
+
+/// Runs the recorded cases of each model, of its export, and of the export in Python.
+#[expect(clippy::print_stdout, reason = "the differences are worth a look")]
+fn round_trip(all: &[Recorded], folder: &Path) {
+    let work = tempfile::tempdir().unwrap();
+    let mut pairs = String::new();
+    for recorded in all {
+        let before = recorded.check(&recorded.model);
+        let exported = work.path().join(&recorded.name);
+        let options = LoadOptions::default().tags(&recorded.meta.tags);
+        LoadedModel::load(&recorded.model, options)
+            .and_then(|model| model.save(&exported, SaveOptions::default()))
+            .unwrap_or_else(|error| panic!("{}: {error}", recorded.name));
+        let after = recorded.check(&exported);
+        println!("{}: {} cases, off by {before:e}; exported {after:e}", recorded.name, recorded.meta.cases.len());
+        writeln!(pairs, "{}={}", exported.display(), folder.join(&recorded.name).display()).unwrap();
+    }
+    let list = work.path().join("list");
+    fs::write(&list, pairs).unwrap();
+    println!("{}", python::run("check_export.py", [Path::new("--list"), &list]));
+}
+
+#[test]
+fn one_meta_graph_of_two_is_exported_alone() {
+    let recorded = Recorded::read(&root().join("models/multi"));
+    let work = tempfile::tempdir().unwrap();
+    let exported = work.path().join("exported");
+    let model = LoadedModel::load(&recorded.model, LoadOptions::default().tags(["train", "serve"])).unwrap();
+    let saved = model.save(&exported, SaveOptions::default().only_loaded(true)).unwrap();
+    assert_eq!(saved.meta_graphs, 1);
+    let model = LoadedModel::load(&exported, LoadOptions::default()).unwrap();
+    assert_eq!(model.artefact().meta_graphs().len(), 1);
+    assert!(model.signature("gradients").is_ok());
+}
