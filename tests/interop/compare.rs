@@ -7,13 +7,13 @@ use crate::recorded::Tensors;
 
 /// How far numbers may be off: `|fresh - recorded| <= atol + rtol * |recorded|`.
 #[derive(Debug, Clone, Copy, Deserialize)]
-pub struct Tolerance {
-    pub atol: f64,
-    pub rtol: f64,
+pub(crate) struct Tolerance {
+    pub(crate) atol: f64,
+    pub(crate) rtol: f64,
 }
 
 /// The largest absolute difference; panics where one is outside the tolerance, or anything but floats differs at all.
-pub fn largest_difference(about: &str, fresh: &Tensors, recorded: &Tensors, tolerance: Tolerance) -> f64 {
+pub(crate) fn largest_difference(about: &str, fresh: &Tensors, recorded: &Tensors, tolerance: Tolerance) -> f64 {
     let names = |tensors: &Tensors| {
         let mut names: Vec<String> = tensors.iter().map(|(name, _)| name.clone()).collect();
         names.sort();

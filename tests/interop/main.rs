@@ -11,4 +11,5 @@ mod python;
 mod recorded;
 mod round_trip;
 mod state;
+mod tensorflow_rust;
 mod threads;

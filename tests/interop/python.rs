@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::recorded::root;
 
 /// Runs `scripts/NAME ARGS`; its standard output. Panics with all it said if it fails.
-pub fn run(name: &str, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
+pub(crate) fn run(name: &str, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
     let python = interpreter();
     let output = Command::new(&python)
         .arg(root().join("scripts").join(name))

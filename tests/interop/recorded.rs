@@ -13,40 +13,40 @@ use tf_persist_core::{DType, LoadOptions, LoadedModel, Tensor};
 use crate::compare::{Tolerance, largest_difference};
 
 /// A model and what Python answered.
-pub struct Recorded {
-    pub name: String,
-    pub model: PathBuf,
-    pub meta: Meta,
+pub(crate) struct Recorded {
+    pub(crate) name: String,
+    pub(crate) model: PathBuf,
+    pub(crate) meta: Meta,
     arrays: BTreeMap<String, Tensor>,
 }
 
 /// What is read of `meta.json`.
 #[derive(Deserialize)]
-pub struct Meta {
-    pub tags: Vec<String>,
-    pub cases: Vec<Case>,
-    pub tolerance: Tolerance,
+pub(crate) struct Meta {
+    pub(crate) tags: Vec<String>,
+    pub(crate) cases: Vec<Case>,
+    pub(crate) tolerance: Tolerance,
     #[serde(default)]
-    pub custom_op_libs: Vec<String>,
+    pub(crate) custom_op_libs: Vec<String>,
     /// Signatures that must be refused, and why.
     #[serde(default)]
-    pub refused: BTreeMap<String, String>,
+    pub(crate) refused: BTreeMap<String, String>,
 }
 
 /// One run.
 #[derive(Deserialize)]
-pub struct Case {
-    pub signature: String,
-    pub tags: Option<Vec<String>>,
-    pub inputs: BTreeMap<String, Value>,
-    pub outputs: BTreeMap<String, Value>,
+pub(crate) struct Case {
+    pub(crate) signature: String,
+    pub(crate) tags: Option<Vec<String>>,
+    pub(crate) inputs: BTreeMap<String, Value>,
+    pub(crate) outputs: BTreeMap<String, Value>,
 }
 
 /// Named tensors.
-pub type Tensors = Vec<(String, Tensor)>;
+pub(crate) type Tensors = Vec<(String, Tensor)>;
 
 impl Recorded {
-    pub fn read(folder: &Path) -> Self {
+    pub(crate) fn read(folder: &Path) -> Self {
         let meta = fs::read_to_string(folder.join("meta.json")).unwrap();
         Self {
             name: folder.file_name().unwrap().to_string_lossy().into_owned(),
@@ -57,7 +57,7 @@ impl Recorded {
     }
 
     /// Every model of a folder that is a SavedModel with answers.
-    pub fn all(folder: &Path) -> Vec<Self> {
+    pub(crate) fn all(folder: &Path) -> Vec<Self> {
         let mut folders: Vec<PathBuf> = fs::read_dir(folder)
             .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
             .map(|entry| entry.unwrap().path())
@@ -68,20 +68,20 @@ impl Recorded {
         folders.iter().map(|folder| Self::read(folder)).collect()
     }
 
-    pub fn tags_of(&self, case: &Case) -> Vec<String> {
+    pub(crate) fn tags_of(&self, case: &Case) -> Vec<String> {
         case.tags.clone().unwrap_or_else(|| self.meta.tags.clone())
     }
 
-    pub fn inputs(&self, case: &Case) -> Tensors {
+    pub(crate) fn inputs(&self, case: &Case) -> Tensors {
         self.decode(&case.inputs)
     }
 
-    pub fn outputs(&self, case: &Case) -> Tensors {
+    pub(crate) fn outputs(&self, case: &Case) -> Tensors {
         self.decode(&case.outputs)
     }
 
     /// Runs every case in order, one session for each tag set, and gives each one's outputs.
-    pub fn run(&self, model: &Path) -> Vec<Tensors> {
+    pub(crate) fn run(&self, model: &Path) -> Vec<Tensors> {
         let mut sessions: BTreeMap<Vec<String>, LoadedModel> = BTreeMap::new();
         let run = |case: &Case| {
             let tags = self.tags_of(case);
@@ -100,7 +100,7 @@ impl Recorded {
     }
 
     /// Runs every case of `model` and compares with what was recorded; the largest difference.
-    pub fn check(&self, model: &Path) -> f64 {
+    pub(crate) fn check(&self, model: &Path) -> f64 {
         let mut largest = 0.0_f64;
         for (case, fresh) in self.meta.cases.iter().zip(self.run(model)) {
             let about = format!("{}, `{}`", self.name, case.signature);
@@ -149,18 +149,18 @@ impl Recorded {
 }
 
 /// The root of the repository.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
 /// The models of the repository.
-pub fn models() -> Vec<Recorded> {
+pub(crate) fn models() -> Vec<Recorded> {
     Recorded::all(&root().join("models"))
 }
 
 /// The corpus of real models, where it is set; else says that `test` is skipped.
 #[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
-pub fn corpus(test: &str) -> Option<PathBuf> {
+pub(crate) fn corpus(test: &str) -> Option<PathBuf> {
     let corpus = env::var_os("TF_PERSIST_CORPUS").map(PathBuf::from);
     if corpus.is_none() {
         println!("SKIPPED {test}: TF_PERSIST_CORPUS is not set");

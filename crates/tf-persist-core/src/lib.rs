@@ -14,6 +14,7 @@ pub mod saved_model;
 mod session;
 mod shape;
 pub mod tensor;
+mod tensorflow_rust;
 
 pub use dtype::DType;
 pub use error::{Code, Error, Result};

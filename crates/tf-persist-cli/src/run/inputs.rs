@@ -1,6 +1,6 @@
 //! Inputs from the command line and from files.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -95,8 +95,6 @@ fn single(signature: &SignatureDef, input: &str) -> anyhow::Result<(String, Tens
         if !Path::new(path).extension().is_some_and(|ending| ending == "npy") {
             bail!("--input {name}: `{path}` does not end in .npy");
         }
-        // Opened here, so that a missing file is told as such.
-        File::open(path).with_context(|| format!("cannot read `{path}`"))?;
         return Ok(reinterpreted(signature, name.to_owned(), npy::read_file(path)?)?);
     }
     let dtype = signature.input_dtype(name)?;

@@ -71,7 +71,9 @@ impl Builder {
     /// Makes room for the elements of a text of valid JSON: between two elements stands a comma. The memory is a few times that
     /// of the text at most.
     pub(super) fn reserve_for(&mut self, text: &[u8]) -> Result<()> {
-        let commas = text.iter().filter(|byte| **byte == b',').count();
+        // In runs so short that a byte holds the count of each, which is what makes it fast.
+        let in_run = |run: &[u8]| usize::from(run.iter().map(|byte| u8::from(*byte == b',')).sum::<u8>());
+        let commas: usize = text.chunks(u8::MAX.into()).map(in_run).sum();
         self.elements.reserve(commas + 1)
     }
 
