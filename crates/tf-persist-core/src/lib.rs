@@ -1,5 +1,43 @@
 //! TensorFlow SavedModels as things you can hold: look into them, run them, write them, from Rust, with the numbers that
 //! Python gave and no Python at run time.
+//!
+//! ```no_run
+//! use tf_persist_core::{LoadOptions, SaveOptions, SavedModel, Tensor};
+//!
+//! # fn main() -> tf_persist_core::Result<()> {
+//! let artefact = SavedModel::open("models/digits/model")?; // milliseconds, without TensorFlow
+//! println!("{}", artefact.signature("serving_default")?);
+//!
+//! let model = artefact.load(LoadOptions::default())?; // opens libtensorflow, restores the variables
+//! let image = Tensor::from_slice(&[1, 8, 8, 1], &[0.0_f32; 64])?;
+//! let answer = model.signature("serving_default")?.run([("image", image)])?;
+//! let probabilities = answer["probabilities"].view::<f32>()?;
+//!
+//! model.save("digits-copy", SaveOptions::default())?; // whole, or not at all
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Two states of a model
+//!
+//! [`SavedModel`] is the artefact: tags, signatures, variables, ops, assets. It never touches TensorFlow and cannot be hurt by a
+//! hostile file. [`SavedModel::load`] asks the [`Runtime`](runtime::Runtime) for a session and gives a [`LoadedModel`], whose
+//! [`Signature`]s run from any number of threads.
+//!
+//! # libtensorflow
+//!
+//! It is opened at run time: nothing is linked. [`runtime::Search`] says where it is looked for; the one in Python's `tensorflow`
+//! package will do.
+//!
+//! # Memory
+//!
+//! A [`Tensor`] is dtype, shape and aligned bytes. TensorFlow adopts the bytes of what is fed, and what is fetched stays in
+//! TensorFlow's memory until it is dropped: numbers are not copied either way. Strings are copied once each way.
+//!
+//! # A SavedModel is a program
+//!
+//! Opening one is safe. Running one lets it do whatever its ops can, reading and writing files among them: load only models that
+//! you trust.
 
 #[cfg(target_endian = "big")]
 compile_error!("tensors, checkpoints and .npy files are little-endian, and so must the machine be");
@@ -15,6 +53,8 @@ mod session;
 mod shape;
 pub mod tensor;
 mod tensorflow_rust;
+pub mod text_format;
+mod wire;
 
 pub use dtype::DType;
 pub use error::{Code, Error, Result};

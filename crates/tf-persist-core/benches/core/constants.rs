@@ -17,7 +17,7 @@ pub(crate) fn write(bytes: usize) -> TempDir {
     meta_graph.meta_info_def.mut_or_insert_default().tags.push("serve".into());
     let graph = meta_graph.graph_def.mut_or_insert_default();
     // Not zeros, which a file system might not store.
-    let content = Bytes::from((0..NODE).map(|index| (index * 31 >> 3) as u8 | 1).collect::<Vec<_>>());
+    let content = Bytes::from((0..NODE).map(|index| ((index * 31) >> 3) as u8 | 1).collect::<Vec<_>>());
     for index in 0..bytes / NODE {
         let mut tensor = pb::TensorProto::new();
         tensor.dtype = pb::DataType::DT_UINT8.into();

@@ -1,9 +1,9 @@
 //! One tensor of a checkpoint, as the index describes it.
 
 use super::slice::Slice;
-use super::wire::{Value, WireError, try_fields};
 use crate::dtype::DType;
 use crate::shape::{MAX_RANK, element_count};
+use crate::wire::{Value, WireError, try_fields};
 
 /// A tensor of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use super::entry::{Entry, Part, RawEntry};
 use super::file::{file_length, read_file};
 use super::slice::Slice;
 use super::table::read_table;
-use super::wire::{Value, try_fields};
 use crate::error::{Error, Result};
+use crate::wire::{Value, try_fields};
 
 /// An index has about a hundred bytes a tensor. One of this size would be of half a million tensors.
 pub const MAX_INDEX_BYTES: u64 = 64 << 20;
@@ -17,9 +17,11 @@ pub const MAX_INDEX_BYTES: u64 = 64 << 20;
 /// TensorFlow writes the number of a shard with five digits.
 const MAX_SHARDS: u64 = 99_999;
 
-/// Keys are stored without what they share with the key before, so that a small file could stand for endless ones. Those of
-/// real models are less than four times as long in full.
+/// Keys are stored without what they share with the key before, so that a small file could stand for endless ones. All
+/// together may take so many times the file's bytes, and so many more. Those of real models take four times, or ten if the
+/// index is compressed.
 const MAX_KEY_GROWTH: usize = 32;
+const KEY_BYTES_BASE: usize = 1 << 20;
 
 /// The version of the format that this reader knows (`kTensorBundleVersion`).
 const FORMAT_VERSION: i64 = 1;
@@ -64,7 +66,7 @@ impl CheckpointIndex {
         let mut header = None;
         let mut parts = BTreeMap::new();
         let mut raw = Vec::new();
-        let mut room = bytes.len().saturating_mul(MAX_KEY_GROWTH);
+        let mut room = bytes.len().saturating_mul(MAX_KEY_GROWTH).saturating_add(KEY_BYTES_BASE);
         let table = read_table(bytes, |key, value| {
             let Some(left) = room.checked_sub(key.len()) else {
                 return Err(format!("its keys have more than {MAX_KEY_GROWTH} times the file's bytes"));

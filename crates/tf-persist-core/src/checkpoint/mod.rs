@@ -16,7 +16,6 @@ pub(crate) mod file;
 mod index;
 mod slice;
 mod table;
-pub(crate) mod wire;
 
 pub use entry::{Entry, Part};
 pub use index::{CheckpointIndex, MAX_INDEX_BYTES, index_path, shard_path};

@@ -1,7 +1,7 @@
 //! Slices: the parts in which a partitioned variable is stored.
 
-use super::wire::{Value, try_fields};
 use crate::shape::MAX_RANK;
+use crate::wire::{Value, try_fields};
 
 /// A range of one dimension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

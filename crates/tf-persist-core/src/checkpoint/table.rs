@@ -12,7 +12,12 @@
 //! handle    offset (varint)  length without the trailer (varint)
 //! ```
 
-use super::wire::Reader;
+use std::borrow::Cow;
+
+use crate::wire::Reader;
+
+/// An element of three bytes of snappy repeats up to 64, so that no data can grow more than this.
+const MAX_GROWTH: usize = 32;
 
 /// The footer's length: two handles of at most 20 bytes, and the magic number.
 pub(crate) const FOOTER_BYTES: usize = 48;
@@ -25,7 +30,7 @@ const TRAILER_BYTES: usize = 5;
 
 /// Goes through a table in the order of its keys, which must be strictly ascending, and hands each key and value to `visit`.
 ///
-/// Takes time in proportion to the bytes and memory for one key.
+/// Takes time in proportion to the bytes, and memory for one key and one decompressed block.
 ///
 /// # Errors
 /// A sentence about what is wrong: with the table, or what `visit` said.
@@ -47,14 +52,14 @@ pub(crate) fn read_table(
     let mut key = Vec::new();
     // Data blocks follow each other. If two could overlap, a small file could send the reader over the same bytes for ever.
     let mut end = 0;
-    read_block(index, &mut Vec::new(), |_, value| {
+    read_block(&index, &mut Vec::new(), |_, value| {
         let (offset, length) = handle(&mut Reader::new(value))?;
         if offset < end {
             return Err(format!("its data block at byte {offset} begins before the one before it ends"));
         }
         let data = block(body, (offset, length), "data block")?;
         end = offset + length;
-        read_block(data, &mut key, &mut visit)
+        read_block(&data, &mut key, &mut visit)
     })
 }
 
@@ -64,8 +69,8 @@ fn handle(reader: &mut Reader<'_>) -> Result<(usize, usize), String> {
     number().zip(number()).ok_or_else(|| "where one of its blocks is cannot be read".into())
 }
 
-/// The contents of a block whose checksum is right.
-fn block<'a>(body: &'a [u8], (offset, length): (usize, usize), what: &str) -> Result<&'a [u8], String> {
+/// The contents of a block whose checksum is right, decompressed if need be.
+fn block<'a>(body: &'a [u8], (offset, length): (usize, usize), what: &str) -> Result<Cow<'a, [u8]>, String> {
     let whole = offset
         .checked_add(length)
         .and_then(|end| end.checked_add(TRAILER_BYTES))
@@ -76,10 +81,10 @@ fn block<'a>(body: &'a [u8], (offset, length): (usize, usize), what: &str) -> Re
         return Err(format!("the checksum of its {what} at byte {offset} is wrong"));
     }
     match checked.split_last() {
-        Some((0, contents)) => Ok(contents),
-        Some((1, _)) => {
-            Err(format!("its {what} is compressed with snappy, which TensorFlow never does to checkpoints"))
-        }
+        Some((0, contents)) => Ok(Cow::Borrowed(contents)),
+        Some((1, contents)) => decompress(contents)
+            .map(Cow::Owned)
+            .ok_or_else(|| format!("its {what} at byte {offset} is not what snappy makes")),
         _ => Err(format!("its {what} is of an unknown type")),
     }
 }
@@ -130,4 +135,13 @@ fn read_block(
 /// (`tensorflow/tsl/lib/hash/crc32c.h`).
 fn unmask(masked: u32) -> u32 {
     masked.wrapping_sub(0xa282_ead8).rotate_left(15)
+}
+
+/// The data that a block was compressed from; `None` if it was not, or is damaged.
+fn decompress(compressed: &[u8]) -> Option<Vec<u8>> {
+    let length = snap::raw::decompress_len(compressed).ok()?;
+    if length > compressed.len().saturating_mul(MAX_GROWTH) {
+        return None;
+    }
+    snap::raw::Decoder::new().decompress_vec(compressed).ok()
 }

@@ -1,7 +1,7 @@
 //! A SavedModel with one of its meta graphs, without decoding any.
 
 use super::{MetaGraph, SavedModel};
-use crate::checkpoint::wire::Reader;
+use crate::wire::Reader;
 
 /// `SavedModel.meta_graphs`.
 const META_GRAPHS: u32 = 2;

@@ -50,8 +50,8 @@ impl Assets {
         for name in declared {
             if !stays_inside(name) {
                 assets.escaping.push(name.to_owned());
-            } else if let Some(file) = assets.files.iter_mut().find(|file| file.name == name) {
-                file.declared = true;
+            } else if let Ok(index) = assets.files.binary_search_by(|file| file.name.as_str().cmp(name)) {
+                assets.files[index].declared = true;
             } else if fs::symlink_metadata(folder.join(name)).is_err() {
                 assets.missing.push(name.to_owned());
             }

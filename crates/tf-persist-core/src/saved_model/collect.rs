@@ -1,13 +1,12 @@
 //! What is gathered from a serialized `MetaGraphDef`, without decoding its graph.
 
 use tf_persist_proto::bytes::Bytes;
-use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow as pb;
 
 use super::meta_graph::{AssetFile, Contents, InitOp, InitSource, Saver, VariableNode};
 use super::ops::Counter;
 use super::signature::SignatureDef;
-use crate::checkpoint::wire::{Value, fields};
+use crate::wire::{Value, fields};
 
 /// Operations whose nodes hold variables (`tensorflow/core/ops/resource_variable_ops.cc`, `state_ops.cc`).
 const VARIABLE_OPS: [&str; 4] = ["AutoReloadVariable", "VarHandleOp", "Variable", "VariableV2"];
@@ -18,11 +17,15 @@ const ASSETS_COLLECTION: &str = "saved_model_assets";
 /// The collection of operations that fill tables.
 const TABLE_INITIALIZER: &str = "table_initializer";
 
+/// How many tags, collections, init ops, tables and assets of TensorFlow 1 there may be, each. Real models have tens; a
+/// hostile file could have one every two bytes.
+const MAX_NAMES: usize = 100_000;
+
 /// Goes through a `MetaGraphDef` that was surveyed before. As in protobuf, of a field that comes twice the later one counts,
 /// and messages that come twice are one.
 ///
 /// # Errors
-/// If something in a signature or an asset cannot be decoded.
+/// If a signature cannot be decoded, or there is more of something than any model has.
 pub(super) fn collect(file: &Bytes, room: &mut usize) -> Result<Contents, String> {
     let mut contents = Contents::default();
     let mut counter = Counter::default();
@@ -31,13 +34,16 @@ pub(super) fn collect(file: &Bytes, room: &mut usize) -> Result<Contents, String
     for (field, value) in fields(file) {
         let Some(bytes) = value.bytes() else { continue };
         match field {
-            1 => meta_info(bytes, &mut contents),
+            1 => meta_info(bytes, &mut contents)?,
             2 => graph(bytes, &mut contents, &mut counter)?,
             3 => saver(bytes, contents.saver.get_or_insert_default()),
-            4 => collections.push(entry(bytes)),
+            4 => {
+                collections.push(entry(bytes));
+                check_count("collections", collections.len())?;
+            }
             5 => {
                 let (name, bytes) = entry(bytes);
-                let proto = pb::SignatureDef::parse_from_tokio_bytes(&file.slice_ref(bytes))
+                let proto: pb::SignatureDef = tf_persist_proto::parse(&file.slice_ref(bytes))
                     .map_err(|error| format!("signature `{}`: {error}", name.escape_debug()))?;
                 signatures.insert(name, proto);
             }
@@ -64,15 +70,19 @@ pub(super) fn collect(file: &Bytes, room: &mut usize) -> Result<Contents, String
     for (name, bytes) in collections {
         contents.collections.push(name.to_owned());
         let source = [InitSource::MainOp, InitSource::LegacyInitOp].into_iter().find(|source| source.name() == name);
+        // One more than there may be, so that the count tells.
+        let names = node_list(bytes).take(MAX_NAMES + 1);
         if let Some(source) = source {
-            let operations = node_list(bytes).map(|operation| InitOp { source, operation });
-            contents.init_ops.extend(operations);
+            contents.init_ops.extend(names.map(|operation| InitOp { source, operation }));
         } else if name == TABLE_INITIALIZER {
-            contents.table_initializers = node_list(bytes).collect();
+            contents.table_initializers = names.collect();
         } else if name == ASSETS_COLLECTION && contents.assets.is_empty() {
-            contents.assets = any_list(bytes).map(asset).collect();
+            contents.assets = any_list(bytes).map(asset).take(MAX_NAMES + 1).collect();
         }
+        check_count("init ops", contents.init_ops.len())?;
+        check_count("tables", contents.table_initializers.len())?;
     }
+    check_count("assets", contents.assets.len())?;
     contents.init_ops.sort_by_key(|init| init.source);
     contents.collections.sort();
     contents.collections.dedup();
@@ -80,16 +90,25 @@ pub(super) fn collect(file: &Bytes, room: &mut usize) -> Result<Contents, String
 }
 
 /// `MetaInfoDef`.
-fn meta_info(message: &[u8], contents: &mut Contents) {
+fn meta_info(message: &[u8], contents: &mut Contents) -> Result<(), String> {
     for (field, value) in fields(message) {
         match field {
-            4 => contents.tags.push(value.text().to_owned()),
+            4 => {
+                contents.tags.push(value.text().to_owned());
+                check_count("tags", contents.tags.len())?;
+            }
             5 => contents.tensorflow_version = value.text().to_owned(),
             6 => contents.git_version = value.text().to_owned(),
             7 => contents.stripped_default_attrs = value.int().unwrap_or_default() != 0,
             _ => {}
         }
     }
+    Ok(())
+}
+
+/// Whether there may be so many.
+fn check_count(what: &str, count: usize) -> Result<(), String> {
+    if count <= MAX_NAMES { Ok(()) } else { Err(format!("it has more than {MAX_NAMES} {what}")) }
 }
 
 /// `GraphDef`.

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::checkpoint::file::read_file;
-use crate::checkpoint::wire::{Value, try_fields};
 use crate::error::{Error, Result};
+use crate::wire::{Value, try_fields};
 
 /// A fingerprint has a hundred bytes.
 const MAX_FINGERPRINT_BYTES: u64 = 64 << 10;

@@ -6,10 +6,10 @@
 //! - **Depth.** Decoding recurses. More than [`MAX_DEPTH`] messages within each other are refused, as C++ protobuf and so
 //!   TensorFlow itself refuse them.
 //! - **Decoded size.** An empty message is two bytes on disk and some hundreds in memory. The walk adds up what decoding would
-//!   take, and refuses what is above [`decoded_limit`].
+//!   take, and refuses a file that would take out of all proportion to its own size.
 
 use super::schema::{Field, Kind};
-use crate::checkpoint::wire::{Reader, Value, WireError};
+use crate::wire::{Reader, Value, WireError};
 
 /// How many messages may stand within each other: the default of C++ protobuf (`io::CodedInputStream`), which TensorFlow
 /// reads the same file with. Entries of maps are messages.
@@ -21,11 +21,11 @@ pub(crate) const MAX_FILE_BYTES: u64 = i32::MAX as u64;
 /// A small model may take this much decoded, however much that is for each of its bytes.
 const DECODED_BASE: u64 = 64 << 20;
 
-/// A larger one may take this many bytes for each of its own. The graphs of real models take 30 to 50, nearly all of it room
+/// A larger one may take this many bytes for each of its own. The graphs of real models take 30 to 70, nearly all of it room
 /// for attributes; a file of empty messages would take more than a thousand.
 const DECODED_PER_BYTE: u64 = 128;
 
-/// And none may take more than this beside what its own constants are: a graph of a million nodes.
+/// A graph of more than this, a million nodes, is not decoded. It can be opened, which decodes no graph.
 const DECODED_MOST: u64 = 4 << 30;
 
 /// Signatures and asset names are decoded when a model is opened; the rest only for work on the graph.
@@ -45,17 +45,11 @@ const UNKNOWN_FIELD: u64 = 512;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Survey {
     /// The memory that all of the file takes when it is decoded, from above; bytes that are shared with the file not counted.
-    pub(crate) decoded_bytes: u64,
+    decoded_bytes: u64,
     /// Of this, what signatures and asset names take.
     signature_bytes: u64,
     /// Whether field 1 is a message, as it is in a bare `GraphDef`.
     pub(crate) looks_like_graph: bool,
-}
-
-/// The most memory that a file of this size may take when it is decoded.
-pub(crate) fn decoded_limit(file_bytes: u64) -> u64 {
-    let by_size = DECODED_BASE + DECODED_PER_BYTE * file_bytes;
-    by_size.min(DECODED_MOST + 2 * file_bytes)
 }
 
 /// Walks over a serialized `SavedModel`.
@@ -64,13 +58,11 @@ pub(crate) fn decoded_limit(file_bytes: u64) -> u64 {
 /// A sentence about what is wrong with it.
 pub(crate) fn survey(bytes: &[u8]) -> Result<Survey, String> {
     let survey = walk(bytes)?;
-    let limit = decoded_limit(bytes.len() as u64);
+    let limit = DECODED_BASE + DECODED_PER_BYTE * bytes.len() as u64;
     if survey.decoded_bytes > limit {
+        let (length, needed, limit) = (bytes.len(), survey.decoded_bytes >> 20, limit >> 20);
         return Err(format!(
-            "its {} bytes would take {} MB in memory, far more than any real model's: the limit is {} MB",
-            bytes.len(),
-            survey.decoded_bytes >> 20,
-            limit >> 20
+            "its {length} bytes would take {needed} MB in memory, out of all proportion: the limit is {limit} MB"
         ));
     }
     if survey.signature_bytes > MAX_SIGNATURE_BYTES {
@@ -78,6 +70,22 @@ pub(crate) fn survey(bytes: &[u8]) -> Result<Survey, String> {
         return Err(format!("its signatures would take {needed} MB in memory: the limit is {limit} MB"));
     }
     Ok(survey)
+}
+
+impl Survey {
+    /// Whether a file of this size may be decoded.
+    ///
+    /// # Errors
+    /// A sentence, if it would take too much memory.
+    pub(crate) fn check_decoding(&self, file_bytes: usize) -> Result<(), String> {
+        // Numbers that are stored one by one are copied: they may double the file.
+        let limit = DECODED_MOST + 2 * file_bytes as u64;
+        if self.decoded_bytes <= limit {
+            return Ok(());
+        }
+        let (needed, limit) = (self.decoded_bytes >> 20, limit >> 20);
+        Err(format!("its graph would take {needed} MB in memory to be worked on, and the limit is {limit} MB"))
+    }
 }
 
 /// A message that the walk is inside of.
@@ -164,4 +172,75 @@ fn cost(field: Option<Field>, value: Value<'_>, first: bool) -> Result<(u64, Opt
         // Not in the schema, or there as another type.
         _ => (UNKNOWN_FIELD + length, None),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::testing::{delimited, number};
+
+    /// A message in a field of a message, as often as there are fields.
+    fn nested(fields: &[u64], content: &[u8]) -> Vec<u8> {
+        fields.iter().rev().fold(content.to_vec(), |inner, field| {
+            let mut outer = Vec::new();
+            delimited(&mut outer, *field, &inner);
+            outer
+        })
+    }
+
+    #[test]
+    fn depth_is_limited_as_in_tensorflow() {
+        // SavedModel.meta_graphs.graph_def.node.experimental_type.args.args…: four messages, and any number.
+        let with = |args: usize| survey(&nested(&[[2, 2, 1, 7].as_slice(), &vec![2; args]].concat(), &[]));
+        assert!(with(96).is_ok());
+        assert!(with(97).unwrap_err().contains("nested more than 100 deep"));
+        assert!(with(10_000).unwrap_err().contains("nested more than 100 deep"));
+        // Where the schema has no message, nothing is followed.
+        assert!(survey(&nested(&[9; 10_000], &[])).is_ok());
+    }
+
+    #[test]
+    fn a_file_of_empty_messages_is_refused() {
+        let nodes = [0x0a, 0].repeat(1 << 22);
+        assert!(survey(&nested(&[2, 2], &nodes)).unwrap_err().contains("out of all proportion"));
+        let unknown = [0x78, 0].repeat(1 << 20);
+        assert!(survey(&nested(&[2, 2], &unknown)).unwrap_err().contains("out of all proportion"));
+        let attributes = [0x0a, 2, 0x2a, 0].repeat(1 << 17);
+        assert!(survey(&nested(&[2, 2], &attributes)).unwrap_err().contains("out of all proportion"));
+    }
+
+    #[test]
+    fn signatures_have_a_limit_of_their_own() {
+        let mut signatures = Vec::new();
+        let filler = vec![0; 8 << 20];
+        for _ in 0..1 << 18 {
+            delimited(&mut signatures, 5, &nested(&[2, 1], &[]));
+        }
+        delimited(&mut signatures, 9, &filler);
+        assert!(survey(&nested(&[2], &signatures)).unwrap_err().contains("its signatures would take"));
+    }
+
+    #[test]
+    fn constants_cost_nothing() {
+        // …node.attr.value.tensor.tensor_content
+        let constant = nested(&[2, 2, 1, 5, 2, 8, 4], &[0; 1 << 20]);
+        let small = walk(&constant).unwrap();
+        assert!(small.decoded_bytes < 16 << 10);
+        assert!(small.check_decoding(constant.len()).is_ok());
+        let large = Survey { decoded_bytes: 5 << 30, ..small };
+        assert!(large.check_decoding(constant.len()).unwrap_err().contains("5120 MB"));
+    }
+
+    #[test]
+    fn refuses_what_is_no_message() {
+        assert!(survey(&nested(&[2, 1, 5], b"\xff")).unwrap_err().contains("not UTF-8"));
+        assert!(survey(&[0x12, 2, 0x12, 5]).unwrap_err().contains("beyond the end of the data at byte 3"));
+        assert!(survey(&[0x12, 2, 0x13, 0]).unwrap_err().contains("a group"));
+        let mut graph = Vec::new();
+        delimited(&mut graph, 1, b"");
+        assert!(survey(&graph).unwrap().looks_like_graph);
+        let mut model = Vec::new();
+        number(&mut model, 1, 1);
+        assert!(!survey(&model).unwrap().looks_like_graph);
+    }
 }

@@ -16,7 +16,6 @@ mod limits;
 mod locate;
 mod meta_graph;
 mod ops;
-pub(crate) mod proto_tensor;
 mod schema;
 mod signature;
 mod tensor_name;
@@ -46,6 +45,7 @@ use crate::checkpoint::file::{file_length, read_file};
 
 use crate::checkpoint::{CheckpointIndex, index_path};
 use crate::error::{Error, Result};
+use limits::Survey;
 use locate::{ModelFile, locate};
 use signature::MAX_DEFAULT_BYTES;
 
@@ -66,6 +66,7 @@ struct Model {
     is_text: bool,
     /// The `SavedModel` protobuf, in binary form whatever the file is.
     bytes: Bytes,
+    survey: Survey,
     meta_graphs: Vec<MetaGraph>,
     variables: OnceLock<Variables>,
 }
@@ -104,7 +105,7 @@ impl SavedModel {
                 "it is a pointer of Git LFS, and the file itself was not fetched: `git lfs pull`".into(),
             ));
         }
-        let bytes = Bytes::from(if is_text { text::to_binary(bytes).map_err(damaged)? } else { bytes });
+        let bytes = Bytes::from(if is_text { text::to_binary(&bytes).map_err(damaged)? } else { bytes });
         let survey = limits::survey(&bytes).map_err(damaged)?;
 
         let mut room = MAX_DEFAULT_BYTES;
@@ -116,7 +117,8 @@ impl SavedModel {
             return Err(damaged(format!("it has no meta graph{what}")));
         }
         let file = file.clone();
-        let model = Model { path: path.to_path_buf(), file, is_text, bytes, meta_graphs, variables: OnceLock::new() };
+        let path = path.to_path_buf();
+        let model = Model { path, file, is_text, bytes, survey, meta_graphs, variables: OnceLock::new() };
         Ok(Self { model: Arc::new(model) })
     }
 
@@ -248,7 +250,7 @@ impl SavedModel {
     /// its size.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if it has numbers that do not fit their fields.
+    /// [`Error::Damaged`] if it has numbers that do not fit their fields, [`Error::Unsupported`] if it would take gigabytes.
     #[allow(dead_code, reason = "for export")]
     pub(crate) fn decode(&self) -> Result<pb::SavedModel> {
         self.decode_range(0..self.model.bytes.len())
@@ -261,7 +263,10 @@ impl SavedModel {
     }
 
     fn decode_range<M: Message>(&self, range: Range<usize>) -> Result<M> {
-        let message = M::parse_from_tokio_bytes(&self.model.bytes.slice(range));
+        if let Err(reason) = self.model.survey.check_decoding(self.model.bytes.len()) {
+            return Err(Error::Unsupported { path: self.file().to_path_buf(), reason, hint: None });
+        }
+        let message = tf_persist_proto::parse(&self.model.bytes.slice(range));
         message.map_err(|error| Error::damaged(self.file(), error.to_string()))
     }
 }
@@ -274,7 +279,7 @@ impl std::fmt::Debug for SavedModel {
 
 /// Where the meta graphs stand in a serialized `SavedModel`: field 2.
 fn meta_graph_ranges(bytes: &[u8]) -> Vec<Range<usize>> {
-    let mut reader = crate::checkpoint::wire::Reader::new(bytes);
+    let mut reader = crate::wire::Reader::new(bytes);
     let mut ranges = Vec::new();
     while let Ok(Some((field, value))) = reader.next() {
         if let (2, Some(content)) = (field, value.bytes()) {

@@ -1,6 +1,6 @@
 //! The operations of a graph, counted, and which of them TensorFlow does not have.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
 /// The TensorFlow that the list of its operations was taken from.
@@ -22,7 +22,7 @@ pub fn is_known_op(op: &str) -> bool {
 #[derive(Default)]
 pub(super) struct Counter<'a> {
     counts: HashMap<&'a str, u64>,
-    functions: HashSet<&'a str>,
+    functions: Vec<&'a str>,
 }
 
 impl<'a> Counter<'a> {
@@ -37,15 +37,16 @@ impl<'a> Counter<'a> {
 
     /// Notes a function of the graph's library.
     pub(super) fn function(&mut self, name: &'a str) {
-        self.functions.insert(name);
+        self.functions.push(name);
     }
 
     /// Operations by count, and functions that nodes call as if they were operations, by count.
-    pub(super) fn finish(self) -> (BTreeMap<String, u64>, BTreeMap<String, u64>) {
+    pub(super) fn finish(mut self) -> (BTreeMap<String, u64>, BTreeMap<String, u64>) {
+        // A function is called by nodes of its name, which may come before it.
+        let calls = self.functions.iter().filter_map(|name| self.counts.remove_entry(name));
         let owned = |(name, count): (&str, u64)| (name.to_owned(), count);
-        let (calls, ops): (Vec<_>, Vec<_>) =
-            self.counts.into_iter().partition(|(name, _)| self.functions.contains(name));
-        (ops.into_iter().map(owned).collect(), calls.into_iter().map(owned).collect())
+        let calls = calls.map(owned).collect();
+        (self.counts.into_iter().map(owned).collect(), calls)
     }
 }
 

@@ -4,10 +4,10 @@ use std::fmt;
 
 use tf_persist_proto::tensorflow as pb;
 
-use super::proto_tensor::{partial_shape, tensor_from_proto};
 use crate::dtype::DType;
 use crate::shape::PartialShape;
 use crate::tensor::Tensor;
+use crate::tensor::proto::{self, partial_shape};
 
 /// The name that exporters give a model's main signature (`kDefaultServingSignatureDefKey`).
 pub const DEFAULT_SIGNATURE: &str = "serving_default";
@@ -113,7 +113,7 @@ impl SignatureDef {
             map.iter().map(|(name, info)| (name.clone(), TensorInfo::from_proto(info))).collect()
         };
         let default = |(name, value): (&String, &pb::TensorProto)| {
-            let value = match tensor_from_proto(value, *room) {
+            let value = match proto::from_proto(value, *room) {
                 Ok(tensor) => {
                     *room = room.saturating_sub(tensor.bytes().map_or(0, <[u8]>::len));
                     DefaultValue::Tensor(tensor)

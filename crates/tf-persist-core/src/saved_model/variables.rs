@@ -26,6 +26,11 @@ const SLOT_ENDS: [&str; 12] = [
     "beta1_power",
 ];
 
+/// Optimizers of Keras in TensorFlow 1, which keep their settings as variables: `SGD/iterations`.
+const KERAS_OPTIMIZERS: [&str; 7] = ["Adadelta", "Adagrad", "Adam", "Adamax", "Nadam", "RMSprop", "SGD"];
+const KERAS_SETTINGS: [&str; 8] =
+    ["beta_1", "beta_2", "decay", "iter", "iterations", "learning_rate", "lr", "momentum"];
+
 /// The variables that a model was saved with.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -79,7 +84,11 @@ impl Variable {
         let key = &self.entry.key;
         let object = |name: &str| key.starts_with(&format!("{name}/")) || key.contains(&format!("/{name}/"));
         let end = self.name.rsplit('/').next().unwrap_or_default();
-        key.contains(SLOT) || object("optimizer") || object("_optimizer") || SLOT_ENDS.contains(&end)
+        let keras = key.strip_prefix("training/").unwrap_or(key).split_once('/').is_some_and(|(optimizer, rest)| {
+            let trained = key.len() > optimizer.len() + 1 + rest.len();
+            KERAS_OPTIMIZERS.contains(&optimizer) && (trained || KERAS_SETTINGS.contains(&rest))
+        });
+        key.contains(SLOT) || object("optimizer") || object("_optimizer") || SLOT_ENDS.contains(&end) || keras
     }
 }
 
@@ -113,10 +122,12 @@ mod tests {
     #[test]
     fn tells_the_state_of_optimizers() {
         let state = [
+            "SGD/iterations",
             "beta1_power",
             "dense/kernel/Adam_1",
             "dense/kernel/Momentum",
             "optimizer/_variables/0/.ATTRIBUTES/VARIABLE_VALUE",
+            "training/Adam/Variable_3",
             "w/.OPTIMIZER_SLOT/optimizer/m/.ATTRIBUTES/VARIABLE_VALUE",
         ];
         assert!(variables(&state).all.iter().all(Variable::is_optimizer_state));

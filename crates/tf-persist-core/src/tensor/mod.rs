@@ -6,6 +6,7 @@ mod growing;
 pub mod json;
 pub mod npy;
 pub mod npz;
+pub mod proto;
 mod strings;
 
 use std::fmt;

@@ -9,14 +9,14 @@ use tf_persist_proto::bytes::Bytes;
 use tf_persist_proto::protobuf::{EnumOrUnknown, MessageField};
 use tf_persist_proto::tensorflow as pb;
 
-use crate::checkpoint::wire::Reader;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::shape::{PartialShape, element_count};
 use crate::tensor::{Element, Strings, Tensor};
+use crate::wire::Reader;
 
 /// A declared shape. As TensorFlow has it, one that is not there is a scalar's.
-pub(crate) fn partial_shape(proto: &pb::TensorShapeProto) -> PartialShape {
+pub fn partial_shape(proto: &pb::TensorShapeProto) -> PartialShape {
     if proto.unknown_rank {
         return PartialShape::unknown();
     }
@@ -27,7 +27,7 @@ pub(crate) fn partial_shape(proto: &pb::TensorShapeProto) -> PartialShape {
 ///
 /// # Errors
 /// If a size or the rank is not known.
-pub(crate) fn whole_shape(proto: &pb::TensorShapeProto) -> Result<Vec<usize>> {
+pub fn whole_shape(proto: &pb::TensorShapeProto) -> Result<Vec<usize>> {
     let unknown = || Error::InvalidTensor { reason: format!("its shape {} is not known", partial_shape(proto)) };
     if proto.unknown_rank {
         return Err(unknown());
@@ -42,7 +42,7 @@ pub(crate) fn whole_shape(proto: &pb::TensorShapeProto) -> Result<Vec<usize>> {
 ///
 /// # Errors
 /// If the dtype is not supported, the shape is not known or too large, or the bytes are not what dtype and shape make them.
-pub(crate) fn tensor_from_proto(proto: &pb::TensorProto, max_filled_bytes: usize) -> Result<Tensor> {
+pub fn from_proto(proto: &pb::TensorProto, max_filled_bytes: usize) -> Result<Tensor> {
     let dtype = DType::from_number(proto.dtype.value());
     let shape = whole_shape(&proto.tensor_shape)?;
     if !dtype.is_supported() {
@@ -82,7 +82,7 @@ pub(crate) fn tensor_from_proto(proto: &pb::TensorProto, max_filled_bytes: usize
 }
 
 /// A `TensorProto` of a tensor: numbers as raw bytes, strings in `string_val`. The elements are copied once.
-pub(crate) fn tensor_to_proto(tensor: &Tensor) -> pb::TensorProto {
+pub fn to_proto(tensor: &Tensor) -> pb::TensorProto {
     let dim = tensor.shape().iter().map(|size| pb::tensor_shape::tensor_shape_proto::Dim {
         size: i64::try_from(*size).unwrap_or(i64::MAX),
         ..Default::default()
@@ -199,48 +199,48 @@ mod tests {
         for number in 0..=33 {
             let dtype = DType::from_number(number);
             if !dtype.is_supported() {
-                assert!(tensor_from_proto(&proto(dtype, &[2]), LIMIT).is_err());
+                assert!(from_proto(&proto(dtype, &[2]), LIMIT).is_err());
                 continue;
             }
             let tensor = match dtype.size() {
                 Some(size) => Tensor::from_bytes(dtype, &[3], &vec![1; 3 * size]).unwrap(),
                 None => Tensor::from_strings(&[3], ["a", "", "ä\0"]).unwrap(),
             };
-            assert_eq!(tensor_from_proto(&tensor_to_proto(&tensor), LIMIT).unwrap(), tensor);
+            assert_eq!(from_proto(&to_proto(&tensor), LIMIT).unwrap(), tensor);
             // No values at all are zeros.
-            assert_eq!(tensor_from_proto(&proto(dtype, &[4]), LIMIT).unwrap(), Tensor::zeros(dtype, &[4]).unwrap());
+            assert_eq!(from_proto(&proto(dtype, &[4]), LIMIT).unwrap(), Tensor::zeros(dtype, &[4]).unwrap());
         }
     }
 
     #[test]
     fn the_last_value_is_repeated() {
         let floats = pb::TensorProto { float_val: vec![1.0, 2.0], ..proto(DType::Float32, &[4]) };
-        assert_eq!(tensor_from_proto(&floats, LIMIT).unwrap().view::<f32>().unwrap(), [1.0, 2.0, 2.0, 2.0]);
+        assert_eq!(from_proto(&floats, LIMIT).unwrap().view::<f32>().unwrap(), [1.0, 2.0, 2.0, 2.0]);
         let none = pb::TensorProto { float_val: vec![1.0], ..proto(DType::Float32, &[0, 7]) };
-        assert!(tensor_from_proto(&none, LIMIT).unwrap().is_empty());
+        assert!(from_proto(&none, LIMIT).unwrap().is_empty());
         let strings = pb::TensorProto { string_val: vec![Bytes::from_static(b"a")], ..proto(DType::String, &[2]) };
-        assert_eq!(tensor_from_proto(&strings, LIMIT).unwrap(), Tensor::from_strings(&[2], ["a", "a"]).unwrap());
+        assert_eq!(from_proto(&strings, LIMIT).unwrap(), Tensor::from_strings(&[2], ["a", "a"]).unwrap());
     }
 
     #[test]
     fn numbers_stand_in_fields_of_other_types() {
         let halves = pb::TensorProto { half_val: vec![0x3c00], ..proto(DType::Float16, &[]) };
-        assert_eq!(tensor_from_proto(&halves, LIMIT).unwrap().view::<f16>().unwrap(), [f16::ONE]);
+        assert_eq!(from_proto(&halves, LIMIT).unwrap().view::<f16>().unwrap(), [f16::ONE]);
         let halves = pb::TensorProto { half_val: vec![0x3f80], ..proto(DType::BFloat16, &[]) };
-        assert_eq!(tensor_from_proto(&halves, LIMIT).unwrap().view::<bf16>().unwrap(), [bf16::ONE]);
+        assert_eq!(from_proto(&halves, LIMIT).unwrap().view::<bf16>().unwrap(), [bf16::ONE]);
         let complex = pb::TensorProto { scomplex_val: vec![1.0, 2.0], ..proto(DType::Complex64, &[1]) };
         let expected = Complex { re: 1.0, im: 2.0 };
-        assert_eq!(tensor_from_proto(&complex, LIMIT).unwrap().view::<Complex<f32>>().unwrap(), [expected]);
+        assert_eq!(from_proto(&complex, LIMIT).unwrap().view::<Complex<f32>>().unwrap(), [expected]);
         let small = pb::TensorProto { int_val: vec![-1, 300], ..proto(DType::Int8, &[2]) };
-        assert_eq!(tensor_from_proto(&small, LIMIT).unwrap().view::<i8>().unwrap(), [-1, 44]);
+        assert_eq!(from_proto(&small, LIMIT).unwrap().view::<i8>().unwrap(), [-1, 44]);
         let list =
             pb::TensorProto { tensor_content: Bytes::from_static(b"\x02\x00\x01abc"), ..proto(DType::String, &[3]) };
-        assert_eq!(tensor_from_proto(&list, LIMIT).unwrap(), Tensor::from_strings(&[3], ["ab", "", "c"]).unwrap());
+        assert_eq!(from_proto(&list, LIMIT).unwrap(), Tensor::from_strings(&[3], ["ab", "", "c"]).unwrap());
     }
 
     #[test]
     fn refuses_what_cannot_be() {
-        let one = |proto: pb::TensorProto| tensor_from_proto(&proto, LIMIT).unwrap_err().to_string();
+        let one = |proto: pb::TensorProto| from_proto(&proto, LIMIT).unwrap_err().to_string();
         assert!(
             one(pb::TensorProto { float_val: vec![1.0], ..proto(DType::Float32, &[1 << 40]) }).contains("its limit")
         );
