@@ -73,10 +73,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) requests: Option<PathBuf>,
     /// Where to write the outputs instead of printing them
-    #[arg(long, value_name = "FILE.npz|FILE.npy|FILE.json")]
+    #[arg(long, value_name = "FILE.npz|FILE.npy|FILE.json", conflicts_with = "requests")]
     pub(crate) output: Option<PathBuf>,
     /// How to print the outputs
-    #[arg(long, value_enum, default_value = "text", conflicts_with = "output")]
+    #[arg(long, value_enum, default_value = "text", conflicts_with_all = ["output", "requests"])]
     pub(crate) format: Format,
     /// Run this many times, and say how long it took
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "requests")]

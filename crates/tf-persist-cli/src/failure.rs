@@ -1,11 +1,11 @@
 //! How a failure is told: what, why, and what to do.
 
-use std::backtrace::BacktraceStatus;
 use std::io;
 use std::process::exit;
 
 use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
+use tf_persist_core::printable;
 
 /// It could not be done.
 const FAILED: i32 = 1;
@@ -21,20 +21,16 @@ pub(crate) struct Told(pub(crate) String);
 /// Prints an error with its causes and hint; gives the exit code.
 #[expect(clippy::print_stderr, reason = "this is where errors are printed")]
 pub(crate) fn print(error: &anyhow::Error) -> i32 {
-    debug_assert!(matches!(
-        error.backtrace().status(),
-        BacktraceStatus::Disabled | BacktraceStatus::Captured | BacktraceStatus::Unsupported
-    ));
-    eprintln!("{ERROR}error:{ERROR:#} {}", message(error));
+    eprintln!("{ERROR}error:{ERROR:#} {}", printable(&message(error)));
     let core = error.chain().find_map(|cause| cause.downcast_ref::<tf_persist_core::Error>());
     if let Some(detail) = core.and_then(tf_persist_core::Error::detail) {
         eprintln!("TensorFlow says:");
         for line in detail.lines() {
-            eprintln!("  {line}");
+            eprintln!("  {}", printable(line));
         }
     }
     if let Some(hint) = core.and_then(tf_persist_core::Error::hint) {
-        eprintln!("{HINT}hint:{HINT:#} {hint}");
+        eprintln!("{HINT}hint:{HINT:#} {}", printable(&hint));
     }
     FAILED
 }

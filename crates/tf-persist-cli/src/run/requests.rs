@@ -11,7 +11,7 @@ use tf_persist_core::tensor::json::{ExtraInputs, Form, Layout, Request, write_ou
 
 use super::output::COLUMN;
 use super::wanted;
-use crate::args::{Format, RunArgs};
+use crate::args::RunArgs;
 use crate::failure::Told;
 
 /// The row form of an answer, as TensorFlow Serving gives it.
@@ -23,9 +23,6 @@ pub(super) fn answer(
     path: &Path,
     load: impl FnOnce() -> anyhow::Result<LoadedModel>,
 ) -> anyhow::Result<()> {
-    if args.output.is_some() || args.format == Format::Json && !args.input.is_empty() {
-        bail!("--requests answers on standard output, a line each; --output does not go with it");
-    }
     let name = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
     let reading = || format!("cannot read `{name}`");
     let mut lines: Box<dyn BufRead> = if path == Path::new("-") {

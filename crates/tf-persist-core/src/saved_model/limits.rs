@@ -52,13 +52,18 @@ pub(crate) struct Survey {
     pub(crate) looks_like_graph: bool,
 }
 
+/// The memory that a model of so many bytes may take when it is decoded.
+pub(crate) fn decoded_limit(bytes: u64) -> u64 {
+    DECODED_BASE + DECODED_PER_BYTE * bytes
+}
+
 /// Walks over a serialized `SavedModel`.
 ///
 /// # Errors
 /// A sentence about what is wrong with it.
 pub(crate) fn survey(bytes: &[u8]) -> Result<Survey, String> {
     let survey = walk(bytes)?;
-    let limit = DECODED_BASE + DECODED_PER_BYTE * bytes.len() as u64;
+    let limit = decoded_limit(bytes.len() as u64);
     if survey.decoded_bytes > limit {
         let (length, needed, limit) = (bytes.len(), survey.decoded_bytes >> 20, limit >> 20);
         return Err(format!(

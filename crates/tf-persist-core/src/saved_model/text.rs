@@ -3,20 +3,26 @@
 use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow as pb;
 
+use super::limits::decoded_limit;
 use crate::text_format::{Options, UnknownFields, parse_with};
 
 /// The longest text that is read. Text is for graphs that people read; constants take four characters a byte.
 pub(super) const MAX_TEXT_BYTES: u64 = 256 << 20;
 
-/// How much memory a text may take while it is read: every message of it is decoded, at up to 5 KB each.
-const MAX_MEMORY: u64 = 2 << 30;
+/// How much memory a text may take while it is read, since every message of it is decoded, at up to 5 KB each: as much as its
+/// binary form may, for so many bytes.
+fn memory(text: &[u8]) -> u64 {
+    /// The graph of a million nodes.
+    const MOST: u64 = 2 << 30;
+    decoded_limit(text.len() as u64).min(MOST)
+}
 
 /// Reads a text, and gives the model in binary form. Fields of newer TensorFlows are passed over.
 ///
 /// # Errors
 /// A sentence about what is wrong with it.
 pub(super) fn to_binary(text: &[u8]) -> Result<Vec<u8>, String> {
-    let options = Options { unknown_fields: UnknownFields::Skip, memory: MAX_MEMORY, ..Options::default() };
+    let options = Options { unknown_fields: UnknownFields::Skip, memory: memory(text), ..Options::default() };
     let parsed = parse_with::<pb::SavedModel>(text, &options);
     let model = parsed.map_err(|error| format!("it is not a SavedModel's text: {error}"))?.message;
     model.write_to_bytes().map_err(|error| format!("it cannot be put in binary form: {error}"))

@@ -1,0 +1,166 @@
+//! Export where the disk is full, the folder is closed, or the process is killed: whole, or not at all.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::thread;
+use std::time::Duration;
+
+use crate::export::inspected;
+use crate::support::Dir;
+
+/// Processes are killed so many milliseconds after their hidden folder has appeared.
+const MOMENTS: [u64; 6] = [0, 10, 35, 50, 70, 120];
+
+/// Files may not become longer than this many KiB; the signal that comes with it is ignored, so that writing fails as it does
+/// on a full disk.
+fn full_disk(kib: u32) -> String {
+    format!("trap '' XFSZ; ulimit -f {kib}; exec \"$@\"")
+}
+
+#[test]
+fn a_full_disk_fails_with_a_sentence_and_leaves_nothing_behind() {
+    let dir = Dir::new();
+    let before = dir.listing();
+    // What does not fit are the variables, the graph, the graph as text, and where there are no variables.
+    for (kib, model) in [(8, "digits"), (40, "text"), (8, "text_format"), (1, "bare_table")] {
+        let ran = dir.bash(&full_disk(kib), &format!("export models/{model}/model out")).run().fails();
+        let ran = ran.says("File too large").says(format!("models/{model}/model"));
+        ran.check(dir.listing() == before, "something is left behind");
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_no_folders_above_the_target_behind() {
+    let dir = Dir::new();
+    let before = dir.listing();
+    dir.bash(&full_disk(8), "export models/digits/model some/where/out").run().fails();
+    assert_eq!(dir.listing(), before);
+}
+
+#[test]
+fn a_copy_that_fails_names_the_place_it_was_written_to() {
+    let dir = Dir::new();
+    let ran = dir.bash(&full_disk(40), "export models/text/model out").run().fails();
+    // The source is whole; it is the target's disk that has no room.
+    ran.says("out");
+}
+
+#[test]
+fn outputs_on_a_full_disk_leave_nothing_behind() {
+    let dir = Dir::new();
+    let numbers = vec!["1"; 20_000].join(",");
+    dir.write("in.json", format!("{{\"instances\": [{numbers}]}}"));
+    let before = dir.listing();
+    let mut all = Vec::new();
+    for ending in ["npy", "json", "npz"] {
+        let line = format!("run models/half_plus_two/model --inputs in.json --output y.{ending}");
+        all.push((ending, dir.bash(&full_disk(8), &line).run()));
+        assert_eq!(dir.listing(), before);
+    }
+    for (ending, ran) in all {
+        ran.fails().says(format!("y.{ending}")).says("File too large");
+    }
+}
+
+#[test]
+fn of_two_processes_with_one_target_one_at_most_fails() {
+    let dir = Dir::new();
+    let mut children: Vec<_> = (0..2).map(|_| dir.cmd("export models/digits/model out").start()).collect();
+    let codes: Vec<_> = children.iter_mut().map(|child| child.wait().unwrap().code()).collect();
+    assert!(codes.contains(&Some(0)) && codes.iter().all(|code| [Some(0), Some(1)].contains(code)), "{codes:?}");
+    inspected(&dir, "out");
+    assert_eq!(dir.names(""), ["models", "out"]);
+}
+
+#[test]
+fn a_folder_that_may_not_be_written_to_is_named() {
+    let dir = Dir::new();
+    // Nobody, not even root, makes folders here.
+    dir.cmd("export models/half_plus_two/model /sys/out").run().fails().says("/sys");
+    let closed = dir.path("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).unwrap();
+    let root = fs::create_dir(closed.join("probe")).is_ok();
+    if !root {
+        dir.cmd("export models/half_plus_two/model closed/out").run().fails().says("closed");
+        assert!(dir.names("closed").is_empty());
+    }
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn messages_do_not_name_folders_that_the_user_never_saw() {
+    let dir = Dir::new();
+    let closed = dir.cmd("export models/half_plus_two/model /sys/out").run().fails();
+    closed.check(!closed.err().contains(".tmp"), "it names its own temporary folder");
+}
+
+#[test]
+fn a_process_that_is_killed_leaves_a_whole_model_or_none() {
+    let dir = Dir::new();
+    dir.cmd("export models/digits/model whole").run().ok();
+    for moment in MOMENTS {
+        killed(&dir, "export models/digits/model out", moment);
+        if dir.path("out").exists() {
+            is_whole(&dir, "out");
+            fs::remove_dir_all(dir.path("out")).unwrap();
+        }
+        only_hidden_folders_are_beside(&dir, &["models", "whole"]);
+    }
+}
+
+#[test]
+fn a_process_that_is_killed_while_overwriting_leaves_the_old_model_or_the_new() {
+    let dir = Dir::new();
+    dir.cmd("export models/digits/model whole").run().ok();
+    dir.copy_model("half_plus_two", "out");
+    let old = fs::read(dir.path("out/saved_model.pb")).unwrap();
+    for moment in MOMENTS {
+        killed(&dir, "export models/digits/model out --overwrite", moment);
+        if fs::read(dir.path("out/saved_model.pb")).unwrap() == old {
+            inspected(&dir, "out");
+        } else {
+            is_whole(&dir, "out");
+            fs::remove_dir_all(dir.path("out")).unwrap();
+            dir.copy_model("half_plus_two", "out");
+        }
+        only_hidden_folders_are_beside(&dir, &["models", "out", "whole"]);
+    }
+}
+
+fn killed(dir: &Dir, line: &str, moment: u64) {
+    let mut child = dir.cmd(line).start();
+    let begun = || dir.names("").iter().any(|name| name.starts_with('.'));
+    while !begun() && child.try_wait().unwrap().is_none() {
+        thread::sleep(Duration::from_micros(200));
+    }
+    thread::sleep(Duration::from_millis(moment));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// The model is what `whole` is, and answers.
+#[track_caller]
+fn is_whole(dir: &Dir, path: &str) {
+    let (mut report, mut expected) = (inspected(dir, path), inspected(dir, "whole"));
+    for report in [&mut report, &mut expected] {
+        report["path"] = "".into();
+        // Each copy has an identifier of its own.
+        report["fingerprint"]["uuid"] = "".into();
+    }
+    assert_eq!(report, expected);
+    let pixels = format!("image=[[{}]]", ["[[0],[0],[0],[0],[0],[0],[0],[0]]"; 8].join(","));
+    dir.cmd(&format!("run {path} --input {pixels}")).run().ok().prints("probabilities  float32 [1, 10]");
+}
+
+#[track_caller]
+fn only_hidden_folders_are_beside(dir: &Dir, expected: &[&str]) {
+    let names = dir.names("");
+    let (hidden, others): (Vec<&str>, Vec<&str>) =
+        names.iter().map(String::as_str).partition(|name| name.starts_with('.'));
+    assert_eq!(others, expected);
+    assert!(hidden.iter().all(|name| name.starts_with(".out.tmp-")), "{hidden:?}");
+    for name in hidden {
+        fs::remove_dir_all(dir.path(name)).unwrap();
+    }
+}

@@ -1,0 +1,110 @@
+//! Help, version and wrong usage: nobody needs TensorFlow to be told how to use a command.
+
+use crate::support::Dir;
+
+/// Every command, by what stands between the binary's name and the options.
+const COMMANDS: [&str; 6] = ["", "inspect", "run", "export", "runtime", "runtime install"];
+
+#[test]
+fn help_and_version_need_no_tensorflow() {
+    let dir = Dir::new();
+    for command in COMMANDS {
+        let usage = format!("Usage: tf-persist {command}");
+        for option in ["--help", "-h"] {
+            let help = dir.cmd(&format!("{command} {option}")).without_tensorflow().run().ok().prints(usage.trim_end());
+            help.check(help.err().is_empty(), "help goes to standard output alone");
+        }
+        for option in ["--version", "-V"] {
+            let version = dir.cmd(&format!("{command} {option}")).without_tensorflow().run().ok();
+            version.check(version.out().contains(env!("CARGO_PKG_VERSION")), "the version is missing");
+            version.check(version.out().starts_with("tf-persist"), "the name is missing");
+        }
+        dir.cmd(&format!("help {command}")).without_tensorflow().run().ok().prints("Usage: tf-persist");
+    }
+}
+
+#[test]
+fn help_names_every_option_of_the_contract() {
+    let dir = Dir::new();
+    let options = [
+        ("inspect", "--tags --signature --variables --ops --format"),
+        (
+            "run",
+            "--tags --signature --input --inputs --requests --output --format --op-library --repeat --libtensorflow",
+        ),
+        ("export", "--overwrite --tags --op-library --libtensorflow"),
+        ("runtime", "install --libtensorflow --format"),
+    ];
+    for (command, options) in options {
+        let mut help = dir.cmd(&format!("{command} --help")).run().ok();
+        for option in options.split(' ') {
+            help = help.prints(option);
+        }
+    }
+    let all = dir.cmd("--help").run().ok().prints("Exit codes: 0 done, 1 it could not be done, 2 wrong usage.");
+    for command in ["inspect", "run", "export", "runtime"] {
+        all.check(all.out().contains(&format!("\n  {command} ")), format_args!("`{command}` is missing"));
+    }
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    let dir = Dir::new();
+    let wrong = [
+        "",
+        "frobnicate",
+        "--frobnicate",
+        "inspect",
+        "inspect a b",
+        "inspect a --format yaml",
+        "inspect a --frobnicate",
+        "inspect a --tags",
+        "run",
+        "run a --format xml",
+        "run a --repeat 0",
+        "run a --repeat many",
+        "run a --repeat -1",
+        "run a --input x=1 --requests b.jsonl",
+        "run a --inputs c.npz --requests b.jsonl",
+        "run a --requests b.jsonl --repeat 3",
+        "run a --format json --output b.json",
+        "run a --intra-op-threads -1",
+        "run a --inter-op-threads -2",
+        "run a --intra-op-threads four",
+        "run a --signature b --signature c",
+        "export",
+        "export a",
+        "export a b c",
+        "export a b --overwrite=maybe",
+        "runtime frobnicate",
+        "runtime install --python",
+        "runtime --format csv",
+    ];
+    for line in wrong {
+        dir.cmd(line).without_tensorflow().run().misused();
+    }
+}
+
+#[test]
+fn options_that_exclude_each_other_are_wrong_usage() {
+    let dir = Dir::new();
+    dir.cmd("run models/half_plus_two/model --requests - --output a.json").without_tensorflow().run().misused();
+}
+
+#[test]
+fn an_input_without_a_value_is_wrong_usage() {
+    let dir = Dir::new();
+    dir.cmd("run models/half_plus_two/model --input x").without_tensorflow().run().misused();
+}
+
+#[test]
+fn an_empty_variable_is_as_good_as_none() {
+    let dir = Dir::new();
+    let names =
+        ["TF_PERSIST_OP_LIBRARIES", "TF_PERSIST_INTRA_OP_THREADS", "TF_PERSIST_INTER_OP_THREADS", "TF_PERSIST_PYTHON"];
+    for name in names {
+        // Far enough to see that it was understood: the path is no model.
+        let ran = dir.cmd("run none --input x=1").env(name, "").without_tensorflow().run();
+        ran.fails().says("`none` is not a SavedModel");
+    }
+}

@@ -1,0 +1,21 @@
+//! Tests of the command line as its users meet it: the built binary, real models, whole processes.
+//!
+//! Nothing here needs Python. `run` and `export` need libtensorflow, as [`support::libtensorflow`] finds it; everything that can
+//! be told without it is tested with a libtensorflow that does not exist.
+
+mod bad_input;
+mod bad_variables;
+mod command;
+mod disk;
+mod export;
+mod help;
+mod hostile;
+mod inputs;
+mod inspect;
+mod outputs;
+mod recorded;
+mod requests;
+mod run;
+mod runtime;
+mod streams;
+mod support;
