@@ -97,11 +97,13 @@ impl<'a> Reader<'a> {
                 let mut map = field.descriptor.mut_map(message);
                 self.each(|reader| {
                     let (key, value) = reader.entry(field, key_type, value_type)?;
+                    let size = match &value {
+                        ReflectValueBox::Message(value) => size_of_val(&**value),
+                        _ => size_of::<ReflectValueBox>(),
+                    };
                     // The nodes of a B-tree have room for 11 entries, and are half full or more, except for the first.
                     let entries = if map.is_empty() { 11 } else { 1 };
-                    let value_size =
-                        if let ReflectValueBox::Message(value) = &value { size_of_val(&**value) } else { 32 };
-                    reader.charge(entries * (value_size + size_of::<String>()))?;
+                    reader.charge(entries * (size + size_of::<String>()))?;
                     map.insert(key, value);
                     Ok(())
                 })?;
@@ -141,7 +143,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads one value of a repeated field, or a list of them in brackets.
-    fn each(&mut self, mut one: impl FnMut(&mut Self) -> Result<(), Fault>) -> Result<(), Fault> {
+    pub(super) fn each(&mut self, mut one: impl FnMut(&mut Self) -> Result<(), Fault>) -> Result<(), Fault> {
         if !self.lexer.take(b'[')? {
             return one(self);
         }
@@ -153,12 +155,10 @@ impl<'a> Reader<'a> {
             if self.lexer.take(b']')? {
                 return Ok(());
             }
-            self.comma_in_list()?;
+            if !self.lexer.take(b',')? {
+                return Err(self.lexer.unexpected("`,` or `]`"));
+            }
         }
-    }
-
-    pub(super) fn comma_in_list(&mut self) -> Result<(), Fault> {
-        if self.lexer.take(b',')? { Ok(()) } else { Err(self.lexer.unexpected("`,` or `]`")) }
     }
 
     /// Reads a value of any type that stands alone: in a list or in a map.

@@ -96,9 +96,7 @@ impl Reader<'_> {
             Kind::Integer if text.len() > 1 && text.starts_with('0') => None,
             Kind::Integer => text.parse().ok(),
             Kind::Float => text.trim_end_matches(['f', 'F']).parse().ok(),
-            Kind::Identifier if text.eq_ignore_ascii_case("inf") => Some(f64::INFINITY),
-            Kind::Identifier if text.eq_ignore_ascii_case("infinity") => Some(f64::INFINITY),
-            Kind::Identifier if text.eq_ignore_ascii_case("nan") => Some(f64::NAN),
+            Kind::Identifier => infinite_or_nan(text),
             _ => None,
         };
         let value: f64 = value.ok_or_else(|| self.mismatch(target, "a decimal number"))?;
@@ -166,6 +164,12 @@ fn magnitude(digits: &str) -> Option<u64> {
         _ => (digits, 10),
     };
     u64::from_str_radix(digits, radix).ok()
+}
+
+/// The number that a name stands for, in upper or lower case.
+pub(super) fn infinite_or_nan(name: &str) -> Option<f64> {
+    let is = |other| name.eq_ignore_ascii_case(other);
+    if is("inf") || is("infinity") { Some(f64::INFINITY) } else { is("nan").then_some(f64::NAN) }
 }
 
 /// Whether a value is what a field without presence is when it is not set. Negative zero is something else.
