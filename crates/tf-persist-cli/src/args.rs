@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -64,7 +65,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) signature: Option<String>,
     /// An input: a number, a string or a nested list as JSON, or an array of numpy's
-    #[arg(long, value_name = "NAME=JSON|NAME=@FILE.npy", conflicts_with = "requests")]
+    #[arg(long, value_name = "NAME=JSON|NAME=@FILE.npy", conflicts_with = "requests", value_parser = assignment)]
     pub(crate) input: Vec<String>,
     /// All inputs: arrays by name, or a JSON object {"inputs": …} or {"instances": […]} ("-" is standard input)
     #[arg(long, value_name = "FILE.npz|FILE.json", conflicts_with = "requests")]
@@ -105,17 +106,17 @@ pub(crate) struct LoadArgs {
     /// The tag set of the meta graph (comma list; "" is the empty set) [default: the only meta graph, else "serve"]
     #[arg(long, value_name = "TAGS")]
     pub(crate) tags: Option<String>,
-    /// A library of further ops, loaded before the model; repeatable (the variable is a colon-separated list)
-    #[arg(long, value_name = "FILE.so", env = "TF_PERSIST_OP_LIBRARIES", value_delimiter = ':')]
+    /// A library of further ops, loaded before the model; repeatable; also TF_PERSIST_OP_LIBRARIES, colon-separated
+    #[arg(long, value_name = "FILE.so")]
     pub(crate) op_library: Vec<PathBuf>,
-    /// Threads within one op; 0 is TensorFlow's choice
-    #[arg(long, value_name = "N", env = "TF_PERSIST_INTRA_OP_THREADS", default_value_t = 0)]
-    #[arg(value_parser = clap::value_parser!(i32).range(0..=4096))]
-    pub(crate) intra_op_threads: i32,
-    /// Threads that run ops side by side; 0 is TensorFlow's choice, -1 runs the graph in the calling thread
-    #[arg(long, value_name = "N", env = "TF_PERSIST_INTER_OP_THREADS", default_value_t = 0)]
-    #[arg(value_parser = clap::value_parser!(i32).range(-1..=4096), allow_negative_numbers = true)]
-    pub(crate) inter_op_threads: i32,
+    /// Threads within one op, also TF_PERSIST_INTRA_OP_THREADS; 0 is TensorFlow's choice [default: 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=i64::from(MAX_THREADS)))]
+    pub(crate) intra_op_threads: Option<i32>,
+    /// Threads that run ops side by side, also TF_PERSIST_INTER_OP_THREADS; 0 is TensorFlow's choice, -1 runs the graph in
+    /// the calling thread [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(i32).range(-1..=i64::from(MAX_THREADS)))]
+    pub(crate) inter_op_threads: Option<i32>,
     #[command(flatten)]
     pub(crate) library: LibraryArgs,
 }
@@ -157,12 +158,25 @@ pub(crate) enum RuntimeAction {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct InstallArgs {
-    /// The Python whose pip fetches it; it need not have TensorFlow
-    #[arg(long, value_name = "PYTHON", env = "TF_PERSIST_PYTHON", default_value = "python3")]
-    pub(crate) python: PathBuf,
+    /// The Python whose pip fetches it, also TF_PERSIST_PYTHON; it need not have TensorFlow [default: python3]
+    #[arg(long, value_name = "PYTHON")]
+    pub(crate) python: Option<PathBuf>,
     /// Fetch it even if it is there
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+/// More threads than this are a slip of the finger.
+pub(crate) const MAX_THREADS: i32 = 4096;
+
+/// A variable of the environment. One that is empty is as good as none, which clap does not think.
+pub(crate) fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// A name and a value with `=` between them.
+fn assignment(text: &str) -> Result<String, &'static str> {
+    if text.contains('=') { Ok(text.to_owned()) } else { Err("it is not of the form NAME=JSON or NAME=@FILE.npy") }
 }
 
 /// A comma list of tags; the empty string is the empty set.

@@ -3,15 +3,18 @@
 use std::io::Write;
 
 use anstream::stdout;
+use anyhow::Context;
 use tf_persist_core::{SaveOptions, SavedModel};
 
 use crate::args::ExportArgs;
+use crate::failure::PRINTING;
 use crate::format::{bytes, count};
 
 pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
-    let artefact = SavedModel::open(&args.source)?;
-    let model = artefact.load(args.load.options()?)?;
     let options = SaveOptions::default().overwrite(args.overwrite).only_loaded(args.load.tags.is_some());
+    let artefact = SavedModel::open(&args.source)?;
+    options.check_target(&args.target)?;
+    let model = artefact.load(args.load.options()?)?;
     let saved = model.save(&args.target, options)?;
     writeln!(
         stdout(),
@@ -20,6 +23,6 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
         count(saved.meta_graphs as u64, "meta graph"),
         count(saved.variables as u64, "variable"),
         bytes(saved.variable_bytes)
-    )?;
-    Ok(())
+    )
+    .context(PRINTING)
 }

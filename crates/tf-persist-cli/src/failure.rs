@@ -7,6 +7,9 @@ use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
 use tf_persist_core::printable;
 
+/// What was tried when standard output cannot be written to.
+pub(crate) const PRINTING: &str = "cannot write to standard output";
+
 /// It could not be done.
 const FAILED: i32 = 1;
 
@@ -19,7 +22,6 @@ const HINT: Style = AnsiColor::Cyan.on_default().bold();
 pub(crate) struct Told(pub(crate) String);
 
 /// Prints an error with its causes and hint; gives the exit code.
-#[expect(clippy::print_stderr, reason = "this is where errors are printed")]
 pub(crate) fn print(error: &anyhow::Error) -> i32 {
     eprintln!("{ERROR}error:{ERROR:#} {}", printable(&message(error)));
     let core = error.chain().find_map(|cause| cause.downcast_ref::<tf_persist_core::Error>());
@@ -49,10 +51,11 @@ fn message(error: &anyhow::Error) -> String {
 
 /// Whether the reader of our output has gone, as `head` does: that is no failure.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    error.chain().any(|cause| {
+        let direct = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let in_json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+        direct.or(in_json) == Some(io::ErrorKind::BrokenPipe)
+    })
 }
 
 /// A panic is a bug of ours, and is told as one, without a backtrace.

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::dtype::DType;
+use crate::shape::PartialShape;
 
 /// What the library's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -124,6 +125,19 @@ pub enum Error {
         given: DType,
     },
 
+    /// A tensor has another shape than the graph's placeholder takes.
+    #[error("input `{input}` of signature `{signature}` takes the shape {expected}, not {given:?}")]
+    WrongShape {
+        /// The signature.
+        signature: String,
+        /// The input.
+        input: String,
+        /// What the graph declares; -1 is any size.
+        expected: PartialShape,
+        /// What was given.
+        given: Vec<usize>,
+    },
+
     /// A signature has no output of that name.
     #[error("there is no output `{output}`; {}", list("the outputs are", available))]
     UnknownOutput {
@@ -234,12 +248,18 @@ impl Error {
             | Self::Unsupported { hint, .. }
             | Self::InvalidData { hint, .. }
             | Self::TensorFlow { hint, .. } => hint.clone(),
-            Self::UnknownTags { available, .. } if !available.is_empty() => {
-                Some(format!("choose one by its tags, such as `{}`", available[0].join(",")))
+            Self::UnknownTags { available, .. } => available.first().map(|tags| match tags.join(",") {
+                none if none.is_empty() => "choose one by its tags, such as --tags \"\"".into(),
+                tags => format!("choose one by its tags, such as --tags {tags}"),
+            }),
+            Self::UnknownSignature { available, .. } if !available.is_empty() => {
+                Some("choose one of them; on the command line with --signature NAME".into())
             }
             Self::Damaged { .. } => Some("copy the model again from where it was made".into()),
             Self::Runtime(error) => Some(error.hint()),
-            Self::Exists { .. } => Some("name another target, or allow it to be overwritten".into()),
+            Self::Exists { .. } => {
+                Some("name another target, or let it be replaced; on the command line with --overwrite".into())
+            }
             _ => None,
         }
     }

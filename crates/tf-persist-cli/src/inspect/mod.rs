@@ -3,6 +3,7 @@
 mod json;
 mod text;
 
+use std::collections::BTreeSet;
 use std::io::{BufWriter, Write};
 
 use anstream::stdout;
@@ -97,7 +98,8 @@ impl<'a> Report<'a> {
         let reports: Vec<_> = reports.collect();
         if let (Some(name), true) = (signature, reports.iter().all(|report| report.signatures.is_empty())) {
             let all = meta_graphs.iter().flat_map(|meta_graph| meta_graph.signatures());
-            let available = all.map(|signature| signature.name.clone()).collect();
+            let available: BTreeSet<String> = all.map(|signature| signature.name.clone()).collect();
+            let available = available.into_iter().collect();
             return Err(Error::UnknownSignature { path: model.path().to_path_buf(), name: name.to_owned(), available });
         }
         Ok(Self { model, meta_graphs: reports, variables: model.variables(), fingerprint: model.fingerprint() })

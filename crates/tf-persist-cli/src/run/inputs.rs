@@ -92,7 +92,7 @@ fn single(signature: &SignatureDef, input: &str) -> anyhow::Result<(String, Tens
         bail!("--input `{input}` is not NAME=JSON or NAME=@FILE.npy");
     };
     if let Some(path) = value.strip_prefix('@') {
-        if !Path::new(path).extension().is_some_and(|ending| ending == "npy") {
+        if Path::new(path).extension().is_none_or(|ending| ending != "npy") {
             bail!("--input {name}: `{path}` does not end in .npy");
         }
         return Ok(reinterpreted(signature, name.to_owned(), npy::read_file(path)?)?);

@@ -7,15 +7,19 @@ mod view;
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use tf_persist_core::{LoadOptions, Outputs, SavedModel, Signature};
 
-use crate::args::{LoadArgs, RunArgs, tags};
+use crate::args::{LoadArgs, MAX_THREADS, RunArgs, tags, variable};
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let artefact = SavedModel::open(&args.path)?;
     let tags = args.load.tag_list();
     let meta_graph = artefact.meta_graph(tags.as_deref())?;
     if let Some(path) = &args.requests {
+        if let Some(name) = &args.signature {
+            meta_graph.signature(name)?;
+        }
         return requests::answer(args, path, || artefact.load(args.load.options()?).map_err(Into::into));
     }
     // What is wrong with the inputs is said before TensorFlow is opened, which takes a third of a second.
@@ -49,18 +53,27 @@ impl LoadArgs {
     }
 
     pub(crate) fn options(&self) -> anyhow::Result<LoadOptions> {
-        let mut options = LoadOptions::default()
-            .runtime(self.library.open()?)
-            .intra_op_threads(self.intra_op_threads)
-            .inter_op_threads(self.inter_op_threads);
+        let intra = self.intra_op_threads.map_or_else(|| threads("TF_PERSIST_INTRA_OP_THREADS"), Ok)?;
+        let inter = self.inter_op_threads.map_or_else(|| threads("TF_PERSIST_INTER_OP_THREADS"), Ok)?;
+        let mut options =
+            LoadOptions::default().runtime(self.library.open()?).intra_op_threads(intra).inter_op_threads(inter);
         if let Some(tags) = self.tag_list() {
             options = options.tags(tags);
         }
-        for library in &self.op_library {
+        let listed = variable("TF_PERSIST_OP_LIBRARIES").filter(|_| self.op_library.is_empty());
+        let listed = listed.iter().flat_map(std::env::split_paths).filter(|path| !path.as_os_str().is_empty());
+        for library in self.op_library.iter().cloned().chain(listed) {
             options = options.op_library(library);
         }
         Ok(options)
     }
+}
+
+/// A number of threads from the environment; 0, which is TensorFlow's own choice, where there is none.
+fn threads(name: &str) -> anyhow::Result<i32> {
+    let Some(value) = variable(name) else { return Ok(0) };
+    let number = value.to_str().and_then(|text| text.parse().ok()).filter(|number| (-1..=MAX_THREADS).contains(number));
+    number.with_context(|| format!("{name} is `{}`, which is no number of threads", value.display()))
 }
 
 /// How long runs took, the first one left out: it warms up.

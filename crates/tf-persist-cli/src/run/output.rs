@@ -10,10 +10,12 @@ use serde_json::json;
 use tempfile::NamedTempFile;
 use tf_persist_core::tensor::json::{Form, Layout, write_outputs};
 use tf_persist_core::tensor::{npy, npz};
-use tf_persist_core::{Outputs, SignatureDef};
+use tf_persist_core::{Outputs, SignatureDef, printable};
 
 use super::{Timings, view};
 use crate::args::Format;
+use crate::failure::PRINTING;
+use crate::format::count;
 
 /// Every output by its name, one or many.
 pub(super) const COLUMN: Layout = Layout { form: Form::Column, bare_single: false };
@@ -55,7 +57,10 @@ impl Target {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        let mut file = BufWriter::new(NamedTempFile::new_in(folder).with_context(writing)?);
+        let mut file = BufWriter::new(
+            // Its own words name the temporary file, which nobody asked for.
+            NamedTempFile::new_in(folder).map_err(|error| io::Error::from(error.kind())).with_context(writing)?,
+        );
         match self.kind {
             Kind::Npz => {
                 npz::write(&self.path, &mut file, outputs.iter())?;
@@ -87,15 +92,24 @@ fn readable(file: &File) -> io::Result<()> {
 
 /// Prints the outputs, and the timings if there are any.
 pub(super) fn print(format: Format, outputs: &Outputs, timings: Option<&Timings>) -> anyhow::Result<()> {
-    let mut out = BufWriter::new(stdout().lock());
+    write_report(&mut BufWriter::new(stdout().lock()), format, outputs, timings)
+}
+
+fn write_report(
+    out: &mut impl Write,
+    format: Format,
+    outputs: &Outputs,
+    timings: Option<&Timings>,
+) -> anyhow::Result<()> {
     match format {
         Format::Text => {
             for (name, tensor) in outputs.iter() {
-                writeln!(out, "{name}  {} {:?}", tensor.dtype(), tensor.shape())?;
-                writeln!(out, "{}", view::view(tensor)?)?;
+                let view = view::view(tensor)?;
+                writeln!(out, "{}  {} {:?}\n{view}", printable(name), tensor.dtype(), tensor.shape())
+                    .context(PRINTING)?;
             }
             if let Some(timings) = timings {
-                writeln!(out, "{}", sentence(timings))?;
+                writeln!(out, "{}", sentence(timings)).context(PRINTING)?;
             }
         }
         Format::Json => {
@@ -113,25 +127,25 @@ pub(super) fn print(format: Format, outputs: &Outputs, timings: Option<&Timings>
                 object.truncate(object.iter().rposition(|byte| *byte == b'}').unwrap_or(object.len()));
                 write!(object, ", \"timings\": {timings}}}")?;
             }
-            out.write_all(&object)?;
-            writeln!(out)?;
+            object.push(b'\n');
+            out.write_all(&object).context(PRINTING)?;
         }
     }
-    Ok(out.flush()?)
+    out.flush().context(PRINTING)
 }
 
 /// Prints the timings alone: the outputs went to a file.
 pub(super) fn print_timings(timings: Option<&Timings>) -> anyhow::Result<()> {
     match timings {
-        Some(timings) => Ok(writeln!(stdout(), "{}", sentence(timings))?),
+        Some(timings) => writeln!(stdout(), "{}", sentence(timings)).context(PRINTING),
         None => Ok(()),
     }
 }
 
 fn sentence(timings: &Timings) -> String {
     format!(
-        "{} runs: median {:.1?}, shortest {:.1?}, longest {:.1?}",
-        timings.runs(),
+        "{}: median {:.1?}, shortest {:.1?}, longest {:.1?}",
+        count(timings.runs() as u64, "run"),
         timings.median(),
         timings.min(),
         timings.max()

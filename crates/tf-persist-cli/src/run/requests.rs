@@ -1,6 +1,6 @@
 //! Many requests through one session, an answer a line.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use tf_persist_core::tensor::json::{ExtraInputs, Form, Layout, Request, write_ou
 use super::output::COLUMN;
 use super::wanted;
 use crate::args::RunArgs;
-use crate::failure::Told;
+use crate::failure::{PRINTING, Told};
 
 /// The row form of an answer, as TensorFlow Serving gives it.
 const ROW: Layout = Layout { form: Form::Row, bare_single: true };
@@ -30,6 +30,9 @@ pub(super) fn answer(
     } else {
         Box::new(BufReader::new(File::open(path).with_context(reading)?))
     };
+    if fs::metadata(path).is_ok_and(|found| found.is_dir()) {
+        bail!("cannot read `{name}`: it is a folder");
+    }
     let model = load()?;
     let mut out = BufWriter::new(io::stdout().lock());
     let (mut line, mut number, mut asked, mut failed) = (Vec::new(), 0, 0, 0);
@@ -44,15 +47,15 @@ pub(super) fn answer(
         }
         asked += 1;
         match one(&model, args.signature.as_deref(), &format!("line {number}"), &line) {
-            Ok(answer) => out.write_all(&answer)?,
+            Ok(answer) => out.write_all(&answer).context(PRINTING)?,
             Err(error) => {
                 failed += 1;
-                write!(out, "{}", json!({ "error": error.to_string() }))?;
+                write!(out, "{}", json!({ "error": error.to_string() })).context(PRINTING)?;
             }
         }
-        out.write_all(b"\n")?;
+        out.write_all(b"\n").context(PRINTING)?;
         // Whoever feeds a request at a time waits for its answer.
-        out.flush()?;
+        out.flush().context(PRINTING)?;
     }
     if failed > 0 {
         bail!(Told(format!("{failed} of {asked} requests of `{name}` failed; their answers say why")));

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tf_persist_core::runtime::cache_folder;
 use zip::ZipArchive;
 
-use crate::args::InstallArgs;
+use crate::args::{InstallArgs, variable};
 
 /// The TensorFlow that is fetched.
 const VERSION: &str = "2.21.0";
@@ -54,7 +54,6 @@ const WHEEL: Option<Wheel> = Some(Wheel {
 )))]
 const WHEEL: Option<Wheel> = None;
 
-#[expect(clippy::print_stderr, reason = "progress goes to stderr, the result to stdout")]
 pub(super) fn install(args: &InstallArgs) -> anyhow::Result<()> {
     let wheel =
         WHEEL.context("there is no TensorFlow wheel for this machine; build libtensorflow and name its folder")?;
@@ -69,7 +68,8 @@ pub(super) fn install(args: &InstallArgs) -> anyhow::Result<()> {
     // Beside the target, so that the finished folder is moved, not copied, and vanishes whole if anything fails.
     let work = tempfile::Builder::new().prefix(".install-").tempdir_in(parent).context("cannot create a folder")?;
     eprintln!("fetching {} {VERSION} through pip (about 270 MB)", wheel.package);
-    let file = fetch(&wheel, &args.python, work.path())?;
+    let python = args.python.clone().or_else(|| variable("TF_PERSIST_PYTHON").map(PathBuf::from));
+    let file = fetch(&wheel, &python.unwrap_or_else(|| "python3".into()), work.path())?;
     eprintln!("checking its SHA-256");
     check(&file, wheel.sha256)?;
     let folder = work.path().join("libtensorflow");

@@ -5,11 +5,13 @@ mod install;
 use std::io::Write;
 
 use anstream::stdout;
+use anyhow::Context;
 use serde_json::json;
 use tf_persist_core::Error;
 use tf_persist_core::runtime::{Place, Runtime};
 
 use crate::args::{Format, RuntimeAction, RuntimeArgs};
+use crate::failure::PRINTING;
 
 pub(crate) fn runtime(args: &RuntimeArgs) -> anyhow::Result<()> {
     if let Some(RuntimeAction::Install(install)) = &args.action {
@@ -18,9 +20,10 @@ pub(crate) fn runtime(args: &RuntimeArgs) -> anyhow::Result<()> {
     let places = args.library.search().places();
     let opened = args.library.open();
     match args.format {
-        Format::Text => print_text(&places, &opened)?,
-        Format::Json => print_json(&places, &opened)?,
+        Format::Text => print_text(&places, &opened),
+        Format::Json => print_json(&places, &opened),
     }
+    .context(PRINTING)?;
     opened.map(drop).map_err(Into::into)
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::staging::Staging;
 use crate::error::{Error, Result};
 
 /// Files and folders of a SavedModel besides graph, variables and fingerprint: assets, what servers keep beside them, Keras's
@@ -13,19 +14,19 @@ const PARTS: [&str; 5] = ["assets", "assets.extra", "keras_metadata.pb", "debug"
 ///
 /// Links are followed as long as they stay within the model: what a model folder shows may be copied, what it points to
 /// elsewhere on the machine may not.
-pub(super) fn copy_parts(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn copy_parts(from: &Path, to: &Staging) -> Result<()> {
     let root = from.canonicalize().map_err(Error::io("open", from))?;
     for part in PARTS {
         let source = from.join(part);
         if source.symlink_metadata().is_ok() {
-            copy(&root, &source, &to.join(part), &mut Vec::new())?;
+            copy(&root, &source, Path::new(part), to, &mut Vec::new())?;
         }
     }
     Ok(())
 }
 
-/// `above` are the real folders that are being copied, so that a link to one of them is no endless descent.
-fn copy(root: &Path, source: &Path, target: &Path, above: &mut Vec<PathBuf>) -> Result<()> {
+/// Copies `source` to the place `name` below the target. `above` are the real folders that are being copied, so that a link to one of them is no endless descent.
+fn copy(root: &Path, source: &Path, name: &Path, to: &Staging, above: &mut Vec<PathBuf>) -> Result<()> {
     let real = source.canonicalize().map_err(Error::io("open", source))?;
     if !real.starts_with(root) {
         return Err(Error::Unsupported {
@@ -36,7 +37,7 @@ fn copy(root: &Path, source: &Path, target: &Path, above: &mut Vec<PathBuf>) -> 
     }
     let kind = fs::metadata(&real).map_err(Error::io("look at", &real))?.file_type();
     if kind.is_file() {
-        fs::copy(&real, target).map_err(Error::io("copy", source))?;
+        fs::copy(&real, to.path().join(name)).map_err(Error::io("write", to.shown(name)))?;
         return Ok(());
     }
     if !kind.is_dir() || above.contains(&real) {
@@ -44,12 +45,12 @@ fn copy(root: &Path, source: &Path, target: &Path, above: &mut Vec<PathBuf>) -> 
             if kind.is_dir() { "it links to a folder it stands in" } else { "it is neither a file nor a folder" };
         return Err(Error::Unsupported { path: source.to_path_buf(), reason: reason.into(), hint: None });
     }
-    fs::create_dir(target).map_err(Error::io("create", target))?;
+    fs::create_dir(to.path().join(name)).map_err(Error::io("create", to.shown(name)))?;
     let entries = fs::read_dir(&real).map_err(Error::io("read", &real))?;
     above.push(real.clone());
     for entry in entries {
-        let name = entry.map_err(Error::io("read", &real))?.file_name();
-        copy(root, &source.join(&name), &target.join(&name), above)?;
+        let entry = entry.map_err(Error::io("read", &real))?.file_name();
+        copy(root, &source.join(&entry), &name.join(&entry), to, above)?;
     }
     above.pop();
     Ok(())
@@ -61,27 +62,30 @@ mod tests {
 
     use super::*;
 
+    /// A model folder to copy from, a staged one to copy to, and where they stand.
+    fn folders() -> (tempfile::TempDir, PathBuf, Staging) {
+        let root = tempfile::tempdir().unwrap();
+        let from = root.path().join("from");
+        fs::create_dir_all(from.join("assets/deep")).unwrap();
+        let to = Staging::begin(&root.path().join("to"), false).unwrap();
+        (root, from, to)
+    }
+
     #[test]
     fn copies_the_parts_and_nothing_else() {
-        let root = tempfile::tempdir().unwrap();
-        let (from, to) = (root.path().join("from"), root.path().join("to"));
-        fs::create_dir_all(from.join("assets/deep")).unwrap();
-        fs::create_dir(&to).unwrap();
+        let (_root, from, to) = folders();
         fs::write(from.join("assets/deep/vocabulary"), "a\nb").unwrap();
         fs::write(from.join("notes.txt"), "").unwrap();
         symlink("deep/vocabulary", from.join("assets/link")).unwrap();
         copy_parts(&from, &to).unwrap();
-        assert_eq!(fs::read(to.join("assets/deep/vocabulary")).unwrap(), b"a\nb");
-        assert_eq!(fs::read(to.join("assets/link")).unwrap(), b"a\nb");
-        assert!(!to.join("notes.txt").exists());
+        assert_eq!(fs::read(to.path().join("assets/deep/vocabulary")).unwrap(), b"a\nb");
+        assert_eq!(fs::read(to.path().join("assets/link")).unwrap(), b"a\nb");
+        assert!(!to.path().join("notes.txt").exists());
     }
 
     #[test]
     fn a_link_out_of_the_model_is_refused() {
-        let root = tempfile::tempdir().unwrap();
-        let (from, to) = (root.path().join("from"), root.path().join("to"));
-        fs::create_dir_all(from.join("assets")).unwrap();
-        fs::create_dir(&to).unwrap();
+        let (root, from, to) = folders();
         fs::write(root.path().join("secret"), "s").unwrap();
         symlink("../../secret", from.join("assets/link")).unwrap();
         assert!(copy_parts(&from, &to).unwrap_err().to_string().contains("outside the model"));
@@ -89,10 +93,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_contains_itself_ends() {
-        let root = tempfile::tempdir().unwrap();
-        let (from, to) = (root.path().join("from"), root.path().join("to"));
-        fs::create_dir_all(from.join("assets")).unwrap();
-        fs::create_dir(&to).unwrap();
+        let (_root, from, to) = folders();
         symlink(".", from.join("assets/again")).unwrap();
         assert!(copy_parts(&from, &to).is_err());
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use protobuf::Message;
 use tf_persist_proto::tensorflow::FingerprintDef;
 
+use super::staging::Staging;
 use crate::checkpoint::CheckpointIndex;
 use crate::checkpoint::file::read_file;
 use crate::error::{Error, Result};
@@ -18,7 +19,7 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// Writes the fingerprint of the copy, if the original has one: its hashes of the graph, which is the same to the byte, the
 /// hash of the new variables' index (0 without variables, as TensorFlow has it), and an identifier of its own.
-pub(super) fn carry_over(from: &Path, to: &Path, variables: Option<&CheckpointIndex>) -> Result<()> {
+pub(super) fn carry_over(from: &Path, to: &Staging, variables: Option<&CheckpointIndex>) -> Result<()> {
     let source = from.join(FILE);
     let Some(bytes) = read_file(&source, MAX_BYTES, "the limit of a fingerprint")? else { return Ok(()) };
     let damaged = |error: protobuf::Error| Error::damaged(&source, error.to_string());
@@ -26,6 +27,6 @@ pub(super) fn carry_over(from: &Path, to: &Path, variables: Option<&CheckpointIn
     fingerprint.checkpoint_hash = variables.map_or(0, CheckpointIndex::fingerprint);
     // TensorFlow draws a random 64-bit number; so does the standard library, to seed its hash maps.
     fingerprint.uuid = RandomState::new().hash_one(&fingerprint.uuid).to_string();
-    let target = to.join(FILE);
-    fs::write(&target, fingerprint.write_to_bytes().map_err(damaged)?).map_err(Error::io("write", &target))
+    let bytes = fingerprint.write_to_bytes().map_err(damaged)?;
+    fs::write(to.path().join(FILE), bytes).map_err(Error::io("write", to.shown(FILE)))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::copy::copy_parts;
 use super::fingerprint;
-use super::staging::Staging;
+use super::staging::{self, Staging};
 use crate::checkpoint::CheckpointIndex;
 use crate::error::{Error, Result};
 use crate::saved_model::{SavedModel, Variable, Variables, parse_tensor_name};
@@ -48,6 +48,16 @@ pub struct Saved {
     pub variable_bytes: u64,
 }
 
+impl SaveOptions {
+    /// Checks, before anything is loaded, that a model may be saved at `target`.
+    ///
+    /// # Errors
+    /// If it is there and not empty (unless [`SaveOptions::overwrite`]), or is no folder.
+    pub fn check_target(&self, target: impl AsRef<Path>) -> Result<()> {
+        staging::check(target.as_ref(), self.overwrite)
+    }
+}
+
 impl LoadedModel {
     /// Saves the model as a SavedModel folder: the graph as it was loaded, the variables as they are now, assets,
     /// `assets.extra` and fingerprint. The target appears whole or not at all.
@@ -59,25 +69,25 @@ impl LoadedModel {
     /// file have variables that this session lacks (unless [`SaveOptions::only_loaded`]).
     pub fn save(&self, target: impl AsRef<Path>, options: SaveOptions) -> Result<Saved> {
         let staging = Staging::begin(target.as_ref(), options.overwrite)?;
-        let variables = self.save_variables(staging.path())?;
+        let variables = self.save_variables(&staging)?;
         let source = self.artefact();
         let meta_graphs = if options.only_loaded && source.meta_graphs().len() > 1 {
-            self.write_loaded_meta_graph(staging.path())?;
+            self.write_loaded_meta_graph(&staging)?;
             1
         } else {
             self.check_coverage(variables.as_ref())?;
-            copy_graph(source, staging.path())?;
-            fingerprint::carry_over(source.path(), staging.path(), variables.as_ref())?;
+            copy_graph(source, &staging)?;
+            fingerprint::carry_over(source.path(), &staging, variables.as_ref())?;
             source.meta_graphs().len()
         };
-        copy_parts(source.path(), staging.path())?;
+        copy_parts(source.path(), &staging)?;
         staging.publish()?;
         let variables = variables.map_or_else(Variables::none, Variables::of);
         Ok(Saved { meta_graphs, variables: variables.all.len(), variable_bytes: variables.total_bytes })
     }
 
     /// Runs the meta graph's own saver, if it has one and there is something to save.
-    fn save_variables(&self, folder: &Path) -> Result<Option<CheckpointIndex>> {
+    fn save_variables(&self, staging: &Staging) -> Result<Option<CheckpointIndex>> {
         let meta_graph = self.meta_graph();
         let had_variables = self.artefact().variables()?.index.is_some();
         let Some(saver) = meta_graph.saver().filter(|_| had_variables) else { return Ok(None) };
@@ -91,8 +101,8 @@ impl LoadedModel {
             session.port(op, index).ok_or_else(missing)
         };
         let (filename, save) = (port(&saver.filename_tensor)?, port(&saver.save_tensor)?);
-        let variables = folder.join("variables");
-        fs::create_dir(&variables).map_err(Error::io("create", &variables))?;
+        let variables = staging.path().join("variables");
+        fs::create_dir(&variables).map_err(Error::io("create", staging.shown("variables")))?;
         let prefix = variables.join("variables");
         let feed = Tensor::from_strings(&[], [prefix.as_os_str().as_encoded_bytes()])?;
         let action = || format!("save the variables of `{}`", self.artefact().path().display());
@@ -125,14 +135,15 @@ impl LoadedModel {
     }
 
     /// Writes the loaded meta graph and no other. No fingerprint: none is better than one of another file.
-    fn write_loaded_meta_graph(&self, folder: &Path) -> Result<()> {
-        let path = folder.join("saved_model.pb");
-        fs::write(&path, self.artefact().alone(self.meta_graph())).map_err(Error::io("write", &path))
+    fn write_loaded_meta_graph(&self, staging: &Staging) -> Result<()> {
+        let name = "saved_model.pb";
+        fs::write(staging.path().join(name), self.artefact().alone(self.meta_graph()))
+            .map_err(Error::io("write", staging.shown(name)))
     }
 }
 
-fn copy_graph(source: &SavedModel, folder: &Path) -> Result<()> {
-    let target = folder.join(source.file().file_name().unwrap_or_default());
-    fs::copy(source.file(), target).map_err(Error::io("copy", source.file()))?;
+fn copy_graph(source: &SavedModel, staging: &Staging) -> Result<()> {
+    let name = source.file().file_name().unwrap_or_default();
+    fs::copy(source.file(), staging.path().join(name)).map_err(Error::io("write", staging.shown(name)))?;
     Ok(())
 }

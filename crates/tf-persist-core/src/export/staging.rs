@@ -12,8 +12,33 @@ use crate::error::{Error, Result};
 /// A folder under a hidden name beside its target. Dropped without [`Staging::publish`], it vanishes.
 pub(super) struct Staging {
     folder: TempDir,
+    /// Dropped after the folder that stands in them.
+    parents: Parents,
     target: PathBuf,
     overwrite: bool,
+}
+
+/// The folders above the target that had to be made. Dropped, they vanish again, unless there is something in them by then.
+struct Parents(Vec<PathBuf>);
+
+impl Parents {
+    fn make(parent: &Path) -> Result<Self> {
+        let missing = |folder: &&Path| !folder.exists();
+        let mut made = Self(parent.ancestors().take_while(missing).map(Path::to_path_buf).collect());
+        fs::create_dir_all(parent)
+            .map_err(Error::io("create", parent))
+            .inspect_err(|_| made.0.retain(|it| it.exists()))?;
+        Ok(made)
+    }
+}
+
+impl Drop for Parents {
+    fn drop(&mut self) {
+        for folder in &self.0 {
+            // One that is not empty stays, and so do those above it.
+            let _ = fs::remove_dir(folder);
+        }
+    }
 }
 
 impl Staging {
@@ -21,27 +46,24 @@ impl Staging {
     ///
     /// Fails at once if the target may not be written: it is there and holds something, unless `overwrite`; or it is no folder.
     pub(super) fn begin(target: &Path, overwrite: bool) -> Result<Self> {
+        check(target, overwrite)?;
         let target = std::path::absolute(target).map_err(Error::io("name", target))?;
-        match fs::metadata(&target) {
-            Ok(found) if !found.is_dir() => {
-                let source = io::Error::from(io::ErrorKind::NotADirectory);
-                return Err(Error::Io { action: "write a model to", path: target, source });
-            }
-            Ok(_) if !overwrite && !is_empty(&target)? => return Err(Error::Exists { path: target }),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::io("look at", &target)(error)),
-        }
         let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
             let source = io::Error::from(io::ErrorKind::InvalidInput);
             return Err(Error::Io { action: "write a model to", path: target, source });
         };
-        fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+        let parents = Parents::make(parent)?;
         let folder = tempfile::Builder::new()
             .prefix(&format!(".{}.tmp-", name.to_string_lossy()))
             .tempdir_in(parent)
-            .map_err(Error::io("create a folder in", parent))?;
-        Ok(Self { folder, target, overwrite })
+            // Its own words name the temporary folder, which nobody asked for.
+            .map_err(|error| Error::io("create a folder in", parent)(error.kind().into()))?;
+        Ok(Self { folder, parents, target, overwrite })
+    }
+
+    /// The place that a file of the folder will have, which is what errors name.
+    pub(super) fn shown(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.target.join(name)
     }
 
     /// The folder to write into.
@@ -51,7 +73,8 @@ impl Staging {
 
     /// Makes everything durable and gives the folder its name, in one step.
     pub(super) fn publish(self) -> Result<()> {
-        let Self { folder, target, overwrite } = self;
+        // Dropped in the reverse order: the folder, then those above it.
+        let Self { parents: _parents, folder, target, overwrite } = self;
         open_to_others(folder.path())?;
         sync_tree(folder.path())?;
         let parent = target.parent().unwrap_or(Path::new("/"));
@@ -69,6 +92,20 @@ impl Staging {
         }
         sync(parent)?;
         folder.close().map_err(Error::io("delete what was overwritten at", &target))
+    }
+}
+
+/// Whether a model may be written to `target`: it is not there, or empty, or may be overwritten.
+pub(super) fn check(target: &Path, overwrite: bool) -> Result<()> {
+    match fs::metadata(target) {
+        Ok(found) if !found.is_dir() => {
+            let source = io::Error::from(io::ErrorKind::NotADirectory);
+            Err(Error::Io { action: "write a model to", path: target.to_path_buf(), source })
+        }
+        Ok(_) if !overwrite && !is_empty(target)? => Err(Error::Exists { path: target.to_path_buf() }),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io("look at", target)(error)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `TF_Session` over the graph of a SavedModel.
 
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::{self, NonNull};
@@ -11,6 +11,7 @@ use super::library::Library;
 use super::status::Status;
 use super::tensor::TfTensor;
 use crate::error::{Error, Result};
+use crate::shape::PartialShape;
 use crate::tensor::Tensor;
 
 /// A session with its graph. Runs may happen in many threads at once.
@@ -90,6 +91,28 @@ impl Session {
         let outputs = unsafe { tf::TF_OperationNumOutputs(target.op.as_ptr()) };
         let index = c_int::try_from(index).ok().filter(|index| *index < outputs)?;
         Some(Port { output: tf::TF_Output { oper: target.op.as_ptr(), index }, graph: self.graph })
+    }
+
+    /// The shape that a placeholder of the graph takes. Of other tensors nothing is said: what is inferred of them binds nobody.
+    pub(crate) fn placeholder_shape(&self, port: &Port) -> PartialShape {
+        assert!(port.graph == self.graph, "ports belong to the session that they are asked of");
+        let mut status = Status::new();
+        // SAFETY: the op belongs to the live graph; its type is NUL-terminated and lives as long; `dims` has room for the rank.
+        let (is_placeholder, dims) = unsafe {
+            let op_type = CStr::from_ptr(tf::TF_OperationOpType(port.output.oper));
+            let rank = tf::TF_GraphGetTensorNumDims(self.graph.as_ptr(), port.output, status.raw());
+            let mut dims = vec![-1_i64; usize::try_from(rank).unwrap_or(0)];
+            if rank > 0 {
+                tf::TF_GraphGetTensorShape(self.graph.as_ptr(), port.output, dims.as_mut_ptr(), rank, status.raw());
+            }
+            (op_type.to_bytes().starts_with(b"Placeholder"), (rank >= 0).then_some(dims))
+        };
+        match dims {
+            Some(dims) if is_placeholder && status.check(String::new).is_ok() => {
+                PartialShape::new(dims.into_iter().map(|size| u64::try_from(size).ok()).collect())
+            }
+            _ => PartialShape::unknown(),
+        }
     }
 
     /// An op, if the graph has it.

@@ -66,8 +66,13 @@ impl SignatureDef {
     /// Checks names and dtypes of what will be given, as running does, before there is a session to run in.
     ///
     /// # Errors
-    /// If an input is missing, unknown, of another dtype, of one that cannot be fed, or given twice.
+    /// If an input is missing, unknown, of another dtype or given twice, or if an input or output is of a dtype that cannot be
+    /// fed or fetched.
     pub fn check_inputs(&self, given: &[(String, Tensor)]) -> Result<()> {
+        let mut parts = self.inputs.iter().chain(&self.outputs).flat_map(|(key, info)| info.parts(key));
+        if let Some(part) = parts.find(|part| !part.dtype.is_supported()) {
+            return Err(Error::UnsupportedDType { name: Some(part.name), dtype: part.dtype });
+        }
         let mut seen: Vec<&str> = Vec::new();
         for (name, tensor) in given {
             let expected = self.input_dtype(name)?;

@@ -6,6 +6,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::ffi::{Port, Session};
 use crate::saved_model::{DefaultValue, Part, SignatureDef, parse_tensor_name};
+use crate::shape::PartialShape;
 use crate::tensor::Tensor;
 
 /// A signature whose tensor names are ports of the graph.
@@ -25,6 +26,8 @@ pub(super) struct Input {
     pub(super) dtype: DType,
     /// Its place in `feeds`.
     pub(super) feed: usize,
+    /// The shape that the graph takes, where it says.
+    pub(super) shape: PartialShape,
     /// What it is if the caller leaves it out.
     pub(super) default: Option<Tensor>,
 }
@@ -55,7 +58,8 @@ impl Binding {
                     Some(DefaultValue::Tensor(value)) if value.dtype() == dtype => Some(value.clone()),
                     _ => None,
                 };
-                inputs.push(Input { name, dtype, feed, default });
+                let shape = session.placeholder_shape(&feeds.ports[feed]);
+                inputs.push(Input { name, dtype, feed, shape, default });
             }
         }
         let mut fetches = Slots::default();

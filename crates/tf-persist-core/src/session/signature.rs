@@ -8,7 +8,7 @@ use super::LoadedModel;
 use super::bind::{Binding, Input, Source};
 use super::outputs::Outputs;
 use crate::dtype::DType;
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::saved_model::SignatureDef;
 use crate::tensor::Tensor;
 
@@ -45,18 +45,19 @@ impl Signature {
 
     /// Runs the signature.
     ///
-    /// Names and dtypes are checked before TensorFlow is asked; shapes are not, because signatures lie about them and the graph
-    /// knows. Numbers are neither copied on their way in nor on their way out.
+    /// Names and dtypes are checked before TensorFlow is asked, and shapes against the graph's placeholders, as Python's session
+    /// does: some kernels abort the process on a rank they do not expect. The shapes that a signature declares are not, because
+    /// signatures lie about them. Numbers are neither copied on their way in nor on their way out.
     ///
     /// # Errors
-    /// If an input is missing, unknown, of another dtype or given twice, or TensorFlow refuses or fails.
+    /// If an input is missing, unknown, of another dtype or shape, or given twice, or TensorFlow refuses or fails.
     pub fn run<'a, T: Borrow<Tensor>>(&self, inputs: impl IntoIterator<Item = (&'a str, T)>) -> Result<Outputs> {
         let binding = &*self.binding;
         let mut given: Vec<Option<T>> = binding.inputs.iter().map(|_| None).collect();
         for (name, tensor) in inputs {
             let index = self.input_index(name)?;
             let input = &binding.inputs[index];
-            self.check_dtype(input, tensor.borrow())?;
+            self.check(input, tensor.borrow())?;
             if given[index].replace(tensor).is_some() {
                 return Err(self.conflict(&input.name, "was given twice"));
             }
@@ -89,9 +90,17 @@ impl Signature {
         })
     }
 
-    fn check_dtype(&self, input: &Input, tensor: &Tensor) -> Result<()> {
+    fn check(&self, input: &Input, tensor: &Tensor) -> Result<()> {
         if input.dtype == tensor.dtype() {
-            return Ok(());
+            if input.shape.accepts(tensor.shape()) {
+                return Ok(());
+            }
+            return Err(Error::WrongShape {
+                signature: self.name().to_owned(),
+                input: input.name.clone(),
+                expected: input.shape.clone(),
+                given: tensor.shape().to_vec(),
+            });
         }
         Err(Error::WrongDType {
             signature: self.name().to_owned(),
@@ -135,9 +144,7 @@ impl Signature {
 
     /// Says which shapes were not as declared, when TensorFlow did not like what it was given.
     fn explain<T: Borrow<Tensor>>(&self, error: Error, given: &[Option<T>]) -> Error {
-        let Error::TensorFlow { action, code: code @ Code::InvalidArgument, message, hint: None } = error else {
-            return error;
-        };
+        let Error::TensorFlow { action, code, message, hint: None } = error else { return error };
         let unlike = |(input, given): (&Input, &Option<T>)| {
             let info = self.definition().input(&input.name)?;
             let shape = given.as_ref()?.borrow().shape();

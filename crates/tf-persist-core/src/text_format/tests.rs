@@ -1,9 +1,9 @@
 use std::fmt::Debug;
 
 use proptest::prelude::*;
+use tf_persist_proto::protobuf::MessageFull;
 use tf_persist_proto::protobuf::descriptor::{FieldDescriptorProto, FileDescriptorProto, UninterpretedOption};
 use tf_persist_proto::protobuf::well_known_types::any::Any;
-use tf_persist_proto::protobuf::{Message, MessageFull};
 use tf_persist_proto::serving::{
     BatchingParameters, ModelServerConfig, PlatformConfigMap, SavedModelBundleSourceAdapterConfig,
 };

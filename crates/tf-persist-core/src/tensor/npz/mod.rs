@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::mem::ManuallyDrop;
 use std::path::Path;
 
 use zip::result::ZipError;
@@ -142,20 +143,24 @@ pub fn write<'a, W: Write + Seek>(
         }
         plans.push((name, Plan::new(&format!("{source}, array `{name}`"), tensor)?));
     }
-    let mut archive = ZipWriter::new(writer);
     let failed = |error: ZipError| match error {
         ZipError::Io(error) => Error::io("write", target)(error),
         other => Error::data(&source, format!("it cannot be written: {other}")),
     };
+    // A writer that is dropped half-way writes an end and complains on standard error if it cannot. Half an archive is no use to
+    // anybody, so it is forgotten instead, which leaks its list of members.
+    let mut archive = ManuallyDrop::new(ZipWriter::new(writer));
     for (name, plan) in plans {
         let options = SimpleFileOptions::DEFAULT
             .compression_method(CompressionMethod::Stored)
             .large_file(plan.len() >= ZIP64_BYTES_THR)
             .system(System::Unix);
         archive.start_file(format!("{name}{SUFFIX}"), options).map_err(failed)?;
-        plan.write(&mut archive).map_err(Error::io("write", target))?;
+        plan.write(&mut *archive).map_err(Error::io("write", target))?;
     }
-    archive.finish().map_err(failed)
+    // What is buffered is written now, where a failure can still be told.
+    archive.flush().map_err(Error::io("write", target))?;
+    ManuallyDrop::into_inner(archive).finish().map_err(failed)
 }
 
 fn damaged(source: &str, error: ZipError) -> Error {
