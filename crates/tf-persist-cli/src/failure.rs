@@ -8,10 +8,12 @@ use anstyle::{AnsiColor, Style};
 use tf_persist_core::printable;
 
 /// What was tried when standard output cannot be written to.
-pub(crate) const PRINTING: &str = "cannot write to standard output";
+pub(crate) const PRINTING: &str = "cannot print to standard output";
 
 /// It could not be done.
 const FAILED: i32 = 1;
+/// It was not asked for in the right way.
+const MISUSED: i32 = 2;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default().bold();
@@ -20,6 +22,11 @@ const HINT: Style = AnsiColor::Cyan.on_default().bold();
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Told(pub(crate) String);
+
+/// What was asked for cannot be meant: a variable of the environment that makes no sense. Clap tells the rest itself.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Misuse(pub(crate) String);
 
 /// Prints an error with its causes and hint; gives the exit code.
 pub(crate) fn print(error: &anyhow::Error) -> i32 {
@@ -34,7 +41,7 @@ pub(crate) fn print(error: &anyhow::Error) -> i32 {
     if let Some(hint) = core.and_then(tf_persist_core::Error::hint) {
         eprintln!("{HINT}hint:{HINT:#} {}", printable(&hint));
     }
-    FAILED
+    if error.chain().any(|cause| cause.is::<Misuse>()) { MISUSED } else { FAILED }
 }
 
 /// The error and its causes in one line, each said once: many errors end with their cause.

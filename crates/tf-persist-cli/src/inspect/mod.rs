@@ -4,7 +4,7 @@ mod json;
 mod text;
 
 use std::collections::BTreeSet;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 
 use anstream::stdout;
 use anyhow::Context;
@@ -12,6 +12,7 @@ use tf_persist_core::saved_model::{Assets, Fingerprint, Training, Variables};
 use tf_persist_core::{Error, MetaGraph, SavedModel, SignatureDef};
 
 use crate::args::{Format, InspectArgs, tags};
+use crate::failure::PRINTING;
 
 /// What is shown. Without any narrowing option, everything.
 struct Selection<'a> {
@@ -65,18 +66,23 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     };
     let report = Report::of(&model, &meta_graphs, args.signature.as_deref())?;
     let selection = Selection { args };
-    let mut out = BufWriter::new(stdout().lock());
     match args.format {
-        Format::Text => text::write(&mut out, &report, &selection),
-        Format::Json => json::write(&mut out, &report, &selection),
+        Format::Text => print(stdout().lock(), |out| text::write(out, &report, &selection)),
+        // As it is: what looks like a colour in a name is part of the name.
+        Format::Json => print(io::stdout().lock(), |out| json::write(out, &report, &selection)),
     }
-    .and_then(|()| out.flush().map_err(Into::into))
-    .context("cannot print the report")?;
+    .context(PRINTING)?;
     // A report of a model that is not whole ends with the reason, and the exit code says so too.
     for meta_graph in meta_graphs {
         model.check(meta_graph)?;
     }
     Ok(())
+}
+
+fn print<W: Write>(out: W, write: impl FnOnce(&mut BufWriter<W>) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(out);
+    write(&mut out)?;
+    Ok(out.flush()?)
 }
 
 impl<'a> Report<'a> {

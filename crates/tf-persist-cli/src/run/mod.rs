@@ -7,10 +7,10 @@ mod view;
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use tf_persist_core::{LoadOptions, Outputs, SavedModel, Signature};
 
 use crate::args::{LoadArgs, MAX_THREADS, RunArgs, tags, variable};
+use crate::failure::Misuse;
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let artefact = SavedModel::open(&args.path)?;
@@ -73,7 +73,7 @@ impl LoadArgs {
 fn threads(name: &str) -> anyhow::Result<i32> {
     let Some(value) = variable(name) else { return Ok(0) };
     let number = value.to_str().and_then(|text| text.parse().ok()).filter(|number| (-1..=MAX_THREADS).contains(number));
-    number.with_context(|| format!("{name} is `{}`, which is no number of threads", value.display()))
+    number.ok_or_else(|| Misuse(format!("{name} is `{}`, which is no number of threads", value.display())).into())
 }
 
 /// How long runs took, the first one left out: it warms up.

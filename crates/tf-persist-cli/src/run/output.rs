@@ -92,7 +92,11 @@ fn readable(file: &File) -> io::Result<()> {
 
 /// Prints the outputs, and the timings if there are any.
 pub(super) fn print(format: Format, outputs: &Outputs, timings: Option<&Timings>) -> anyhow::Result<()> {
-    write_report(&mut BufWriter::new(stdout().lock()), format, outputs, timings)
+    match format {
+        Format::Text => write_report(&mut BufWriter::new(stdout().lock()), format, outputs, timings),
+        // As it is: what looks like a colour in a name is part of the name.
+        Format::Json => write_report(&mut BufWriter::new(io::stdout().lock()), format, outputs, timings),
+    }
 }
 
 fn write_report(

@@ -2,7 +2,7 @@
 
 mod install;
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use anstream::stdout;
 use anyhow::Context;
@@ -70,6 +70,6 @@ fn print_json(places: &[Place], opened: &Result<Runtime, Error>) -> anyhow::Resu
         "file": runtime.map(|runtime| runtime.file().display().to_string()),
         "places": places,
     });
-    writeln!(stdout(), "{report:#}")?;
+    writeln!(io::stdout(), "{report:#}")?;
     Ok(())
 }

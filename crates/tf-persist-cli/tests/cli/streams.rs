@@ -61,7 +61,7 @@ fn a_report_that_cannot_be_written_is_a_failure() {
     ];
     for line in lines {
         let ran = dir.bash("exec \"$@\" > /dev/full", line).without_tensorflow().run().fails();
-        ran.says("cannot print the report: No space left on device");
+        ran.says("cannot print to standard output: No space left on device");
     }
 }
 
