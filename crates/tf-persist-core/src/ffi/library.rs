@@ -12,13 +12,14 @@ use tensorflow_sys_runtime as tf;
 const FINDER_NAME: &str = if cfg!(target_os = "macos") { "libtensorflow.dylib" } else { "libtensorflow.so" };
 /// The variable that names the folder it looks in first.
 const FINDER_VARIABLE: &str = "TENSORFLOW_DIR";
-/// TensorFlow's log level: 2 hides the informational lines and warnings that it writes to stderr.
+/// TensorFlow's log level: 2 hides the informational lines and warnings that it writes to stderr, but for two about oneDNN
+/// that it writes before it looks at any level.
 const LOG_VARIABLE: &str = "TF_CPP_MIN_LOG_LEVEL";
 
 /// Functions of libtensorflow that are called under types of our own, resolved once.
 ///
 /// Those with dtypes because of the enum (see the module's text), those of strings because a tensor may hold a million of them
-/// and tensorflow-sys takes a lock a call, and `TF_SetRequireShapeInferenceFns` because it is not bound there.
+/// and tensorflow-sys takes a lock a call.
 pub(super) struct Symbols {
     pub(super) tensor_type: unsafe extern "C" fn(*const tf::TF_Tensor) -> c_int,
     pub(super) new_tensor: NewTensor,
