@@ -51,3 +51,49 @@ fn a_model_may_be_saved_over_the_one_it_was_loaded_from() {
     assert_eq!(value(&LoadedModel::load(&path, LoadOptions::default()).unwrap()), value(&model));
     assert_eq!(fs::read_dir(work.path()).unwrap().count(), 1, "nothing is left beside it");
 }
+
+/// A variable of TensorFlow 1 that a signature adds to, and a signature that gives its input back.
+const REFERENCE_VARIABLE: &str = r#"
+    saved_model_schema_version: 1
+    meta_graphs {
+      meta_info_def { tags: "serve" }
+      graph_def {
+        node { name: "w" op: "VariableV2" attr { key: "dtype" value { type: DT_FLOAT } }
+               attr { key: "shape" value { shape { dim { size: 3 } } } } }
+        node { name: "one" op: "Const" attr { key: "dtype" value { type: DT_FLOAT } }
+               attr { key: "value" value { tensor { dtype: DT_FLOAT tensor_shape { dim { size: 3 } } float_val: 1 } } } }
+        node { name: "init" op: "Assign" input: "w" input: "one" attr { key: "T" value { type: DT_FLOAT } } }
+        node { name: "add" op: "AssignAdd" input: "w" input: "one" attr { key: "T" value { type: DT_FLOAT } } }
+        versions { producer: 26 }
+      }
+      collection_def { key: "saved_model_main_op" value { node_list { value: "init" } } }
+      signature_def { key: "add" value { outputs { key: "y" value { name: "add:0" dtype: DT_FLOAT_REF } } } }
+      signature_def { key: "echo" value { inputs { key: "x" value { name: "one:0" dtype: DT_FLOAT } }
+                                          outputs { key: "y" value { name: "one:0" dtype: DT_FLOAT } } } }
+    }"#;
+
+#[test]
+fn an_answer_does_not_change_with_the_variable_it_came_from() {
+    let work = tempfile::tempdir().unwrap();
+    fs::write(work.path().join("saved_model.pbtxt"), REFERENCE_VARIABLE).unwrap();
+    let model = LoadedModel::load(work.path(), LoadOptions::default()).unwrap();
+    let add = model.signature("add").unwrap();
+    let first = add.run(NO_INPUTS).unwrap();
+    assert_eq!(first["y"].view::<f32>().unwrap(), [2.0; 3]);
+    let second = add.run(NO_INPUTS).unwrap();
+    assert_eq!(second["y"].view::<f32>().unwrap(), [3.0; 3]);
+    assert_eq!(
+        first["y"].view::<f32>().unwrap(),
+        [2.0; 3],
+        "TensorFlow wrote to the variable's memory, not to the answer"
+    );
+}
+
+#[test]
+fn a_signature_that_gives_its_inputs_back_has_nothing_to_run() {
+    let work = tempfile::tempdir().unwrap();
+    fs::write(work.path().join("saved_model.pbtxt"), REFERENCE_VARIABLE).unwrap();
+    let model = LoadedModel::load(work.path(), LoadOptions::default()).unwrap();
+    let x = Tensor::from_slice(&[2], &[5.0_f32, 6.0]).unwrap();
+    assert_eq!(model.signature("echo").unwrap().run([("x", &x)]).unwrap()["y"], x);
+}

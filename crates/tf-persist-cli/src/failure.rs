@@ -1,7 +1,6 @@
 //! How a failure is told: what, why, and what to do.
 
 use std::io;
-use std::process::exit;
 
 use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
@@ -11,7 +10,7 @@ use tf_persist_core::printable;
 pub(crate) const PRINTING: &str = "cannot print to standard output";
 
 /// It could not be done.
-const FAILED: i32 = 1;
+pub(crate) const FAILED: i32 = 1;
 /// It was not asked for in the right way.
 const MISUSED: i32 = 2;
 
@@ -72,7 +71,6 @@ pub(crate) fn report_panics_as_bugs() {
         let what = info.payload_as_str().unwrap_or("no message");
         eprintln!("{ERROR}error:{ERROR:#} this is a bug in tf-persist: {what}{place}");
         eprintln!("{HINT}hint:{HINT:#} report it with the command and the model, if you can share it");
-        exit(FAILED);
     }));
 }
 

@@ -9,6 +9,7 @@ mod run;
 mod runtime;
 
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{ExitCode, exit};
 
 use clap::Parser;
@@ -22,16 +23,18 @@ fn main() -> ExitCode {
         // Help and version come this way too, with exit code 0; wrong usage has 2.
         Err(error) => error.exit(),
     };
-    let result = match args.command {
+    let run = || match args.command {
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Run(args) => run::run(&args),
         Command::Export(args) => export::export(&args),
         Command::Runtime(args) => runtime::runtime(&args),
     };
-    let code = match result {
-        Ok(()) => 0,
-        Err(error) if failure::is_broken_pipe(&error) => 0,
-        Err(error) => failure::print(&error),
+    // A panic is told where it happens; it is caught here so that what was begun is cleared away on the way.
+    let code = match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(())) => 0,
+        Ok(Err(error)) if failure::is_broken_pipe(&error) => 0,
+        Ok(Err(error)) => failure::print(&error),
+        Err(_) => failure::FAILED,
     };
     // Everything is written by now, and the operating system takes memory back faster than a session's destructors do.
     let _ = std::io::stdout().flush();

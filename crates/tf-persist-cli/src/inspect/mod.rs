@@ -76,6 +76,9 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     for meta_graph in meta_graphs {
         model.check(meta_graph)?;
     }
+    let Report { variables, fingerprint, .. } = report;
+    variables?;
+    fingerprint?;
     Ok(())
 }
 

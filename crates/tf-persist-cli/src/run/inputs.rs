@@ -10,6 +10,7 @@ use tf_persist_core::tensor::{npy, npz};
 use tf_persist_core::{DType, Error, SignatureDef, Tensor};
 
 use crate::args::RunArgs;
+use crate::failure::Misuse;
 
 /// What was given, read but not yet made tensors of: that takes the signature's dtypes.
 pub(super) struct Given<'a> {
@@ -79,9 +80,11 @@ impl FileInputs {
             "json" => {
                 Ok(Self::Json { bytes: fs::read(path).with_context(|| format!("cannot read `{source}`"))?, source })
             }
-            "npy" => bail!("`{source}` is one array without a name; give it as --input NAME=@{source}"),
-            "jsonl" => bail!("`{source}` has many requests; give it as --requests {source}"),
-            _ => bail!("`{source}` ends neither in .npz nor in .json"),
+            "npy" => {
+                bail!(Misuse(format!("`{source}` is one array without a name; give it as --input NAME=@{source}")))
+            }
+            "jsonl" => bail!(Misuse(format!("`{source}` has many requests; give it as --requests {source}"))),
+            _ => bail!(Misuse(format!("`{source}` ends neither in .npz nor in .json"))),
         }
     }
 }
@@ -93,7 +96,7 @@ fn single(signature: &SignatureDef, input: &str) -> anyhow::Result<(String, Tens
     };
     if let Some(path) = value.strip_prefix('@') {
         if Path::new(path).extension().is_none_or(|ending| ending != "npy") {
-            bail!("--input {name}: `{path}` does not end in .npy");
+            bail!(Misuse(format!("--input {name}: `{path}` does not end in .npy")));
         }
         return Ok(reinterpreted(signature, name.to_owned(), npy::read_file(path)?)?);
     }

@@ -7,7 +7,7 @@ mod view;
 
 use std::time::{Duration, Instant};
 
-use tf_persist_core::{LoadOptions, Outputs, SavedModel, Signature};
+use tf_persist_core::{LoadOptions, Outputs, SavedModel};
 
 use crate::args::{LoadArgs, MAX_THREADS, RunArgs, tags, variable};
 use crate::failure::Misuse;
@@ -109,9 +109,4 @@ impl Timings {
     fn max(&self) -> Duration {
         self.sorted.last().copied().unwrap_or_default()
     }
-}
-
-/// The names and dtypes that a request is read by.
-fn wanted(signature: &Signature) -> Vec<(String, tf_persist_core::DType)> {
-    signature.inputs().map(|(name, dtype)| (name.to_owned(), dtype)).collect()
 }

@@ -1,6 +1,5 @@
 //! Outputs to the terminal and to files.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -14,7 +13,7 @@ use tf_persist_core::{Outputs, SignatureDef, printable};
 
 use super::{Timings, view};
 use crate::args::Format;
-use crate::failure::PRINTING;
+use crate::failure::{Misuse, PRINTING};
 use crate::format::count;
 
 /// Every output by its name, one or many.
@@ -38,14 +37,15 @@ impl Target {
     pub(super) fn of(path: &Path, signature: &SignatureDef) -> anyhow::Result<Self> {
         let kind = match path.extension().and_then(|ending| ending.to_str()) {
             Some("npz") => Kind::Npz,
-            Some("npy") if signature.output_count() != 1 => bail!(
-                "signature `{}` has {} outputs, and a .npy file holds one; write an .npz",
-                signature.name,
-                signature.output_count()
-            ),
+            Some("npy") if signature.output_count() != 1 => {
+                let (name, outputs) = (&signature.name, signature.output_count());
+                bail!(Misuse(format!(
+                    "signature `{name}` has {outputs} outputs, and a .npy file holds one; write an .npz"
+                )))
+            }
             Some("npy") => Kind::Npy,
             Some("json") => Kind::Json,
-            _ => bail!("`{}` ends neither in .npz nor in .npy nor in .json", path.display()),
+            _ => bail!(Misuse(format!("`{}` ends neither in .npz nor in .npy nor in .json", path.display()))),
         };
         Ok(Self { path: path.to_path_buf(), kind })
     }
@@ -59,7 +59,7 @@ impl Target {
         };
         let mut file = BufWriter::new(
             // Its own words name the temporary file, which nobody asked for.
-            NamedTempFile::new_in(folder).map_err(|error| io::Error::from(error.kind())).with_context(writing)?,
+            temporary_file(folder).map_err(|error| io::Error::from(error.kind())).with_context(writing)?,
         );
         match self.kind {
             Kind::Npz => {
@@ -76,18 +76,15 @@ impl Target {
         }
         let file = file.into_inner().map_err(io::IntoInnerError::into_error).with_context(writing)?;
         file.as_file().sync_all().with_context(writing)?;
-        readable(file.as_file()).with_context(writing)?;
         file.persist(&self.path).map_err(|error| error.error).with_context(writing)?;
         Ok(())
     }
 }
 
-/// Temporary files are the owner's alone; results are as readable as any other new file.
-fn readable(file: &File) -> io::Result<()> {
+/// A file that will be as readable as any other new file: the process's mask says by whom.
+fn temporary_file(folder: &Path) -> io::Result<NamedTempFile> {
     use std::os::unix::fs::PermissionsExt;
-    /// What `open` makes of a new file under the usual umask.
-    const MODE: u32 = 0o644;
-    file.set_permissions(PermissionsExt::from_mode(MODE))
+    tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o666)).tempfile_in(folder)
 }
 
 /// Prints the outputs, and the timings if there are any.

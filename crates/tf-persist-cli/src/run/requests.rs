@@ -10,7 +10,6 @@ use tf_persist_core::LoadedModel;
 use tf_persist_core::tensor::json::{ExtraInputs, Form, Layout, Request, write_outputs};
 
 use super::output::COLUMN;
-use super::wanted;
 use crate::args::RunArgs;
 use crate::failure::{PRINTING, Told};
 
@@ -71,7 +70,8 @@ fn one(model: &LoadedModel, signature: Option<&str>, source: &str, line: &[u8]) 
         None => model.default_signature()?,
     };
     let form = request.form()?;
-    let inputs = request.tensors(&signature.definition().name, &wanted(&signature), ExtraInputs::Refuse)?;
+    let definition = signature.definition();
+    let inputs = request.tensors(&definition.name, &definition.input_tensors(), ExtraInputs::Refuse)?;
     let outputs = signature.run(inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)))?;
     let layout = if form == Form::Row { ROW } else { COLUMN };
     let mut answer = Vec::new();

@@ -243,10 +243,16 @@ fn files_that_are_no_arrays_are_refused_with_their_names() {
     }
     refused(&dir, "--inputs pickled.npz").says("`x`").says("pickled");
     refused(&dir, "--input x=@pickled.npy").says("pickled").hints("objects");
-    refused(&dir, "--input x=@data.bin").says("`data.bin` does not end in .npy");
-    refused(&dir, "--inputs data.bin").says("`data.bin` ends neither in .npz nor in .json");
-    refused(&dir, "--inputs x.npy").says("--input NAME=@x.npy");
-    refused(&dir, "--inputs x.jsonl").says("--requests x.jsonl");
+    let misused = [
+        ("--input x=@data.bin", "`data.bin` does not end in .npy"),
+        ("--inputs data.bin", "`data.bin` ends neither in .npz nor in .json"),
+        ("--inputs x.npy", "--input NAME=@x.npy"),
+        ("--inputs x.jsonl", "--requests x.jsonl"),
+    ];
+    for (option, said) in misused {
+        let ran = dir.cmd(&format!("run models/half_plus_two/model {option}")).without_tensorflow().run().misused();
+        ran.check(ran.err().contains(said), "it should say what is wrong");
+    }
     refused(&dir, "--inputs missing.json").says("`missing.json`");
     refused(&dir, "--inputs models").says("`models`");
     fs::create_dir(dir.path("folder.json")).unwrap();

@@ -15,14 +15,14 @@ const PARTS: [&str; 5] = ["assets", "assets.extra", "keras_metadata.pb", "debug"
 /// Links are followed as long as they stay within the model: what a model folder shows may be copied, what it points to
 /// elsewhere on the machine may not.
 pub(super) fn copy_parts(from: &Path, to: &Staging) -> Result<()> {
+    PARTS.iter().try_for_each(|part| copy_part(from, part, to))
+}
+
+/// Copies a file or folder of a model, if it is there.
+pub(super) fn copy_part(from: &Path, part: &str, to: &Staging) -> Result<()> {
     let root = from.canonicalize().map_err(Error::io("open", from))?;
-    for part in PARTS {
-        let source = from.join(part);
-        if source.symlink_metadata().is_ok() {
-            copy(&root, &source, Path::new(part), to, &mut Vec::new())?;
-        }
-    }
-    Ok(())
+    let source = from.join(part);
+    if source.symlink_metadata().is_ok() { copy(&root, &source, Path::new(part), to, &mut Vec::new()) } else { Ok(()) }
 }
 
 /// Copies `source` to the place `name` below the target. `above` are the real folders that are being copied, so that a link to one of them is no endless descent.

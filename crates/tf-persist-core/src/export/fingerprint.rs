@@ -18,15 +18,15 @@ const FILE: &str = "fingerprint.pb";
 const MAX_BYTES: u64 = 1 << 20;
 
 /// Writes the fingerprint of the copy, if the original has one: its hashes of the graph, which is the same to the byte, the
-/// hash of the new variables' index (0 without variables, as TensorFlow has it), and an identifier of its own.
+/// hash of the new variables' index (0 without variables, as TensorFlow has it), and an identifier of its own. One that cannot be
+/// read is left out: TensorFlow loads the model without.
 pub(super) fn carry_over(from: &Path, to: &Staging, variables: Option<&CheckpointIndex>) -> Result<()> {
     let source = from.join(FILE);
     let Some(bytes) = read_file(&source, MAX_BYTES, "the limit of a fingerprint")? else { return Ok(()) };
-    let damaged = |error: protobuf::Error| Error::damaged(&source, error.to_string());
-    let mut fingerprint: FingerprintDef = tf_persist_proto::parse(&bytes.into()).map_err(damaged)?;
+    let Ok(mut fingerprint) = tf_persist_proto::parse::<FingerprintDef>(&bytes.into()) else { return Ok(()) };
     fingerprint.checkpoint_hash = variables.map_or(0, CheckpointIndex::fingerprint);
     // TensorFlow draws a random 64-bit number; so does the standard library, to seed its hash maps.
     fingerprint.uuid = RandomState::new().hash_one(&fingerprint.uuid).to_string();
-    let bytes = fingerprint.write_to_bytes().map_err(damaged)?;
+    let bytes = fingerprint.write_to_bytes().map_err(|error| Error::damaged(&source, error.to_string()))?;
     fs::write(to.path().join(FILE), bytes).map_err(Error::io("write", to.shown(FILE)))
 }

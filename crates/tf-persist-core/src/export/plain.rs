@@ -1,9 +1,9 @@
 //! The plain way out: the same graph, the session's present variables, and everything that stands beside them.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::copy::copy_parts;
+use super::copy::{copy_part, copy_parts};
 use super::fingerprint;
 use super::staging::{self, Staging};
 use crate::checkpoint::CheckpointIndex;
@@ -68,6 +68,7 @@ impl LoadedModel {
     /// If the target is there and not empty (unless [`SaveOptions::overwrite`]), the disk is full, or other meta graphs of the
     /// file have variables that this session lacks (unless [`SaveOptions::only_loaded`]).
     pub fn save(&self, target: impl AsRef<Path>, options: SaveOptions) -> Result<Saved> {
+        self.check_place(target.as_ref())?;
         let staging = Staging::begin(target.as_ref(), options.overwrite)?;
         let variables = self.save_variables(&staging)?;
         let source = self.artefact();
@@ -86,11 +87,30 @@ impl LoadedModel {
         Ok(Saved { meta_graphs, variables: variables.all.len(), variable_bytes: variables.total_bytes })
     }
 
-    /// Runs the meta graph's own saver, if it has one and there is something to save.
+    /// The target must not stand in the model it is made of, nor the model in the target.
+    fn check_place(&self, target: &Path) -> Result<()> {
+        let source = self.artefact().path();
+        let (Ok(source), Ok(target)) = (source.canonicalize(), real(target)) else { return Ok(()) };
+        if source == target || !(target.starts_with(&source) || source.starts_with(&target)) {
+            return Ok(());
+        }
+        let reason = if target.starts_with(&source) { "it stands in the model" } else { "the model stands in it" };
+        let hint = Some("name a target beside the model".to_owned());
+        Err(Error::Unsupported { path: target, reason: reason.into(), hint })
+    }
+
+    /// Runs the meta graph's own saver, if there is something to save. Variables that no saver restores are not in the session
+    /// either: they are copied as they are.
     fn save_variables(&self, staging: &Staging) -> Result<Option<CheckpointIndex>> {
         let meta_graph = self.meta_graph();
         let had_variables = self.artefact().variables()?.index.is_some();
-        let Some(saver) = meta_graph.saver().filter(|_| had_variables) else { return Ok(None) };
+        if !had_variables {
+            return Ok(None);
+        }
+        let Some(saver) = meta_graph.saver() else {
+            copy_part(self.artefact().path(), "variables", staging)?;
+            return CheckpointIndex::open(staging.path().join("variables").join("variables")).map(Some);
+        };
         let session = self.session();
         let port = |name: &str| {
             let (op, index) = parse_tensor_name(name)?;
@@ -144,6 +164,19 @@ impl LoadedModel {
 
 fn copy_graph(source: &SavedModel, staging: &Staging) -> Result<()> {
     let name = source.file().file_name().unwrap_or_default();
-    fs::copy(source.file(), staging.path().join(name)).map_err(Error::io("write", staging.shown(name)))?;
-    Ok(())
+    let (target, writing) = (staging.path().join(name), Error::io("write", staging.shown(name)));
+    if source.is_text() {
+        // A text may say more than its binary form in memory.
+        return fs::copy(source.file(), target).map(drop).map_err(writing);
+    }
+    // What was loaded, which need not be what lies there by now.
+    fs::write(target, source.bytes()).map_err(writing)
+}
+
+/// A path without links, of which the last parts need not be there yet.
+fn real(path: &Path) -> std::io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    let existing = path.ancestors().find(|folder| folder.exists()).unwrap_or(&path);
+    let rest = path.strip_prefix(existing).unwrap_or(Path::new(""));
+    Ok(existing.canonicalize()?.join(rest))
 }

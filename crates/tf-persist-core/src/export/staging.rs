@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -47,7 +48,11 @@ impl Staging {
     /// Fails at once if the target may not be written: it is there and holds something, unless `overwrite`; or it is no folder.
     pub(super) fn begin(target: &Path, overwrite: bool) -> Result<Self> {
         check(target, overwrite)?;
-        let target = std::path::absolute(target).map_err(Error::io("name", target))?;
+        // A link to a folder stays a link: what it leads to is replaced.
+        let target = match target.canonicalize() {
+            Ok(real) => real,
+            Err(_) => std::path::absolute(target).map_err(Error::io("name", target))?,
+        };
         let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
             let source = io::Error::from(io::ErrorKind::InvalidInput);
             return Err(Error::Io { action: "write a model to", path: target, source });
@@ -55,6 +60,8 @@ impl Staging {
         let parents = Parents::make(parent)?;
         let folder = tempfile::Builder::new()
             .prefix(&format!(".{}.tmp-", name.to_string_lossy()))
+            // As readable as any other new folder: the process's mask says who may.
+            .permissions(fs::Permissions::from_mode(0o777))
             .tempdir_in(parent)
             // Its own words name the temporary folder, which nobody asked for.
             .map_err(|error| Error::io("create a folder in", parent)(error.kind().into()))?;
@@ -75,7 +82,6 @@ impl Staging {
     pub(super) fn publish(self) -> Result<()> {
         // Dropped in the reverse order: the folder, then those above it.
         let Self { parents: _parents, folder, target, overwrite } = self;
-        open_to_others(folder.path())?;
         sync_tree(folder.path())?;
         let parent = target.parent().unwrap_or(Path::new("/"));
         let into = Error::io("move the finished model to", &target);
@@ -95,15 +101,27 @@ impl Staging {
     }
 }
 
-/// Whether a model may be written to `target`: it is not there, or empty, or may be overwritten.
+/// Whether a model may be written to `target`: it is not there, or empty, or a model that may be overwritten.
 pub(super) fn check(target: &Path, overwrite: bool) -> Result<()> {
+    let holds_model = || ["saved_model.pb", "saved_model.pbtxt"].iter().any(|name| target.join(name).is_file());
     match fs::metadata(target) {
         Ok(found) if !found.is_dir() => {
             let source = io::Error::from(io::ErrorKind::NotADirectory);
             Err(Error::Io { action: "write a model to", path: target.to_path_buf(), source })
         }
-        Ok(_) if !overwrite && !is_empty(target)? => Err(Error::Exists { path: target.to_path_buf() }),
-        Ok(_) => Ok(()),
+        Ok(_) if is_empty(target)? => Ok(()),
+        Ok(_) if !overwrite => Err(Error::Exists { path: target.to_path_buf() }),
+        Ok(_) if holds_model() => Ok(()),
+        Ok(_) => Err(Error::Unsupported {
+            path: target.to_path_buf(),
+            reason: "it holds something else than a model, which is not overwritten".into(),
+            hint: Some("name another target, or empty the folder yourself".into()),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && target.is_symlink() => Err(Error::Unsupported {
+            path: target.to_path_buf(),
+            reason: "it is a link that leads nowhere".into(),
+            hint: None,
+        }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::io("look at", target)(error)),
     }
@@ -115,14 +133,17 @@ fn exchange(new: &Path, target: &Path) -> Result<()> {
     match renameat_with(CWD, new, CWD, target, RenameFlags::EXCHANGE) {
         Ok(()) => Ok(()),
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
-            let aside = new.with_extension("old");
-            fs::rename(target, &aside).map_err(into())?;
+            let parent = target.parent().unwrap_or(Path::new("/"));
+            let aside = tempfile::Builder::new().prefix(".old-").tempdir_in(parent);
+            let aside = aside.map_err(|error| Error::io("create a folder in", parent)(error.kind().into()))?;
+            let old = aside.path().join("old");
+            fs::rename(target, &old).map_err(into())?;
             if let Err(error) = fs::rename(new, target) {
                 // Back to how it was; the first error is the one to tell.
-                let _ = fs::rename(&aside, target);
+                let _ = fs::rename(&old, target);
                 return Err(into()(error));
             }
-            fs::rename(&aside, new).map_err(into())
+            fs::rename(&old, new).map_err(into())
         }
         Err(error) => Err(into()(error.into())),
     }
@@ -131,16 +152,6 @@ fn exchange(new: &Path, target: &Path) -> Result<()> {
 fn is_empty(folder: &Path) -> Result<bool> {
     let mut entries = fs::read_dir(folder).map_err(Error::io("read", folder))?;
     Ok(entries.next().is_none())
-}
-
-/// Temporary folders are the owner's alone; a model is as readable as any other new folder.
-fn open_to_others(folder: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let probe = folder.join(".mode");
-    fs::create_dir(&probe).map_err(Error::io("create", &probe))?;
-    let mode = fs::metadata(&probe).map_err(Error::io("look at", &probe))?.permissions().mode();
-    fs::remove_dir(&probe).map_err(Error::io("delete", &probe))?;
-    fs::set_permissions(folder, fs::Permissions::from_mode(mode & 0o777)).map_err(Error::io("open to others", folder))
 }
 
 /// Every file, then every folder from the inside out.
@@ -201,11 +212,25 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let target = root.path().join("model");
         fs::create_dir(&target).unwrap();
-        fs::write(target.join("old"), "old").unwrap();
+        fs::write(target.join("thesis"), "").unwrap();
+        assert!(staged(&target, true).is_err(), "what is no model is not overwritten");
+        fs::write(target.join("saved_model.pb"), "old").unwrap();
         let staging = staged(&target, true).unwrap();
-        assert_eq!(names(&target), ["old"]);
+        assert_eq!(names(&target), ["saved_model.pb", "thesis"]);
         staging.publish().unwrap();
         assert_eq!((names(&target), names(root.path())), (vec!["variables".to_owned()], vec!["model".to_owned()]));
+    }
+
+    #[test]
+    fn a_link_to_a_folder_stays_a_link() {
+        let root = tempfile::tempdir().unwrap();
+        let (real, link) = (root.path().join("v1"), root.path().join("current"));
+        fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        staged(&link, false).unwrap().publish().unwrap();
+        assert!(link.is_symlink() && real.join("variables/data").is_file());
+        fs::remove_dir_all(&real).unwrap();
+        assert!(staged(&link, true).is_err(), "a link that leads nowhere");
     }
 
     #[test]
@@ -220,7 +245,6 @@ mod tests {
 
     #[test]
     fn a_published_folder_is_as_readable_as_any_other() {
-        use std::os::unix::fs::PermissionsExt;
         let root = tempfile::tempdir().unwrap();
         let (target, other) = (root.path().join("model"), root.path().join("other"));
         staged(&target, false).unwrap().publish().unwrap();

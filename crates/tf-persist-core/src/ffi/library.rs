@@ -19,7 +19,7 @@ const LOG_VARIABLE: &str = "TF_CPP_MIN_LOG_LEVEL";
 /// Functions of libtensorflow that are called under types of our own, resolved once.
 ///
 /// Those with dtypes because of the enum (see the module's text), those of strings because a tensor may hold a million of them
-/// and tensorflow-sys takes a lock a call.
+/// and tensorflow-sys takes a lock a call, and one that is not bound there.
 pub(super) struct Symbols {
     pub(super) tensor_type: unsafe extern "C" fn(*const tf::TF_Tensor) -> c_int,
     pub(super) new_tensor: NewTensor,
@@ -27,7 +27,8 @@ pub(super) struct Symbols {
     pub(super) string_data: unsafe extern "C" fn(*const tf::TF_TString) -> *const c_char,
     pub(super) string_size: unsafe extern "C" fn(*const tf::TF_TString) -> usize,
     pub(super) string_dealloc: unsafe extern "C" fn(*mut tf::TF_TString),
-    version: unsafe extern "C" fn() -> *const c_char,
+    /// `TF_SetRequireShapeInferenceFns`, where there is one.
+    pub(super) require_shape_functions: Option<unsafe extern "C" fn(*mut tf::TF_Graph, bool)>,
 }
 
 /// What frees the memory of a tensor: data, length, argument.
@@ -51,6 +52,17 @@ pub(super) fn symbols() -> &'static Symbols {
     SYMBOLS.get().expect("libtensorflow is open wherever one of its objects is")
 }
 
+/// `TF_Version`.
+type Version = unsafe extern "C" fn() -> *const c_char;
+
+/// The oldest TensorFlow whose C API has all that is called here: `TF_TString` came with 2.4.
+const MINIMUM: (u32, u32) = (2, 4);
+
+fn is_too_old(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < MINIMUM
+}
+
 /// Why a file could not be opened as libtensorflow.
 #[derive(Debug)]
 pub(crate) enum OpenError {
@@ -58,6 +70,8 @@ pub(crate) enum OpenError {
     Linker { message: String },
     /// It is a library, but not TensorFlow's: this function is missing.
     NotTensorFlow { missing: &'static str },
+    /// It is a TensorFlow of before 2.4.
+    TooOld { version: String },
     /// The private folder that leads tensorflow-sys to the file could not be made.
     Io(io::Error),
 }
@@ -81,6 +95,12 @@ impl Library {
             std::mem::forget(link(framework)?);
         }
         let library = link(core)?;
+        // SAFETY: returns a NUL-terminated string that lives for ever.
+        let version =
+            unsafe { CStr::from_ptr(symbol::<Version>(&library, "TF_Version")?()) }.to_string_lossy().into_owned();
+        if is_too_old(&version) {
+            return Err(OpenError::TooOld { version });
+        }
         let symbols = Symbols {
             tensor_type: symbol(&library, "TF_TensorType")?,
             new_tensor: symbol(&library, "TF_NewTensor")?,
@@ -88,12 +108,10 @@ impl Library {
             string_data: symbol(&library, "TF_StringGetDataPointer")?,
             string_size: symbol(&library, "TF_StringGetSize")?,
             string_dealloc: symbol(&library, "TF_StringDealloc")?,
-            version: symbol(&library, "TF_Version")?,
+            require_shape_functions: symbol(&library, "TF_SetRequireShapeInferenceFns").ok(),
         };
         std::mem::forget(library);
         open_for_tensorflow_sys(core)?;
-        // SAFETY: returns a NUL-terminated string that lives for ever.
-        let version = unsafe { CStr::from_ptr((symbols.version)()) }.to_string_lossy().into_owned();
         SYMBOLS.get_or_init(|| symbols);
         Ok(Self { version })
     }
@@ -112,7 +130,7 @@ fn symbol<T: Copy>(library: &libloading::Library, name: &'static str) -> Result<
 /// Makes tensorflow-sys-runtime use the library that is open by now. Its finder knows one file name in one folder only, so it
 /// is given a private folder with a link of that name; the dynamic linker sees the same file and does not load it again.
 fn open_for_tensorflow_sys(core: &Path) -> Result<(), OpenError> {
-    let folder = tempfile::Builder::new().prefix("tf-persist-").tempdir().map_err(OpenError::Io)?;
+    let folder = private_folder().map_err(OpenError::Io)?;
     let core = core.canonicalize().map_err(OpenError::Io)?;
     #[cfg(unix)]
     std::os::unix::fs::symlink(core, folder.path().join(FINDER_NAME)).map_err(OpenError::Io)?;
@@ -123,6 +141,14 @@ fn open_for_tensorflow_sys(core: &Path) -> Result<(), OpenError> {
     opened.map_err(|message| OpenError::Linker { message })
 }
 
+/// A folder for a moment: in the usual place, or where else a system without one may be written to.
+fn private_folder() -> io::Result<tempfile::TempDir> {
+    let mut folder = tempfile::Builder::new();
+    folder.prefix("tf-persist-");
+    let others = ["/dev/shm", "/tmp", "/var/tmp"];
+    folder.tempdir().or_else(|error| others.iter().find_map(|place| folder.tempdir_in(place).ok()).ok_or(error))
+}
+
 fn set_variable(name: &str, value: Option<&OsStr>) {
     // SAFETY: Rust's own readers of the environment take a lock. C code that reads it in another thread at this moment would
     // race, which is why opening happens once, and `Runtime::open` says to call it before threads are started.
@@ -131,5 +157,16 @@ fn set_variable(name: &str, value: Option<&OsStr>) {
             Some(value) => env::set_var(name, value),
             None => env::remove_var(name),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_number() {
+        assert!(is_too_old("1.15.5") && is_too_old("2.3.4") && is_too_old(""));
+        assert!(!is_too_old("2.4.0") && !is_too_old("2.21.0-rc1") && !is_too_old("3.0"));
     }
 }

@@ -7,7 +7,7 @@ use std::ptr::{self, NonNull};
 
 use tensorflow_sys_runtime as tf;
 
-use super::library::Library;
+use super::library::{Library, symbols};
 use super::status::Status;
 use super::tensor::TfTensor;
 use crate::error::{Error, Result};
@@ -18,7 +18,12 @@ use crate::tensor::Tensor;
 pub(crate) struct Session {
     session: NonNull<tf::TF_Session>,
     graph: NonNull<tf::TF_Graph>,
+    /// Whether the graph has variables that its ops write to in place.
+    has_reference_variables: bool,
 }
+
+/// Ops that give out a reference to their memory (TensorFlow 1's variables).
+const REFERENCE_VARIABLES: [&str; 4] = ["VariableV2", "Variable", "TemporaryVariable", "AutoReloadVariable"];
 
 // SAFETY: TF_SessionRun and TF_GraphOperationByName take TensorFlow's own locks.
 unsafe impl Send for Session {}
@@ -51,8 +56,14 @@ unsafe impl Sync for Target {}
 
 impl Session {
     /// Loads the meta graph with these tags, restores its variables and runs its initialisers. `config` is a serialized
-    /// `ConfigProto`.
-    pub(crate) fn load(_open: &Library, path: &Path, tags: &[String], config: &[u8]) -> Result<Self> {
+    /// `ConfigProto`, `ops` are the names of all ops that the graph has.
+    pub(crate) fn load<'o>(
+        _open: &Library,
+        path: &Path,
+        tags: &[String],
+        ops: impl IntoIterator<Item = &'o String>,
+        config: &[u8],
+    ) -> Result<Self> {
         let refuse_nul = |_| Error::data(path.display().to_string(), "a path or a tag cannot hold a NUL");
         let folder = CString::new(path.as_os_str().as_bytes()).map_err(refuse_nul)?;
         let tags: Vec<CString> =
@@ -61,6 +72,10 @@ impl Session {
         let options = Options::new(config)?;
         // SAFETY: takes nothing, and never returns null.
         let graph = Graph(unsafe { NonNull::new_unchecked(tf::TF_NewGraph()) });
+        if let Some(require) = symbols().require_shape_functions {
+            // SAFETY: the graph is live. Ops of old libraries have no shape function, and are imported all the same.
+            unsafe { require(graph.0.as_ptr(), false) };
+        }
         let mut status = Status::new();
         // SAFETY: options, graph and status are live, strings NUL-terminated, `tag_pointers` as long as said; null is allowed
         // for the run options and for the meta graph, which is read without TensorFlow here.
@@ -78,7 +93,8 @@ impl Session {
         };
         status.check(|| format!("load `{}`", path.display()))?;
         let session = NonNull::new(session).ok_or_else(|| Error::InvalidTensor { reason: "no session came".into() })?;
-        let session = Self { session, graph: graph.0 };
+        let has_reference_variables = ops.into_iter().any(|op| REFERENCE_VARIABLES.contains(&op.as_str()));
+        let session = Self { session, graph: graph.0, has_reference_variables };
         // The session drops the graph from here on.
         std::mem::forget(graph);
         Ok(session)
@@ -172,7 +188,8 @@ impl Session {
             .collect();
         status.check(action)?;
         let missing = || Error::InvalidTensor { reason: "TensorFlow returned no value for an output".into() };
-        outputs.into_iter().map(|output| output.ok_or_else(missing)?.into_tensor()).collect()
+        let copy = self.has_reference_variables;
+        outputs.into_iter().map(|output| output.ok_or_else(missing)?.into_tensor(copy)).collect()
     }
 }
 

@@ -71,8 +71,11 @@ impl TfTensor {
         self.0.as_ptr()
     }
 
-    /// The tensor as one of ours: numbers stay where they are, strings are copied.
-    pub(super) fn into_tensor(self) -> Result<Tensor> {
+    /// The tensor as one of ours: numbers stay where they are unless they are to be copied, strings are copied.
+    ///
+    /// Must copy where the memory can be that of a reference variable of TensorFlow 1: its ops write to it in place, whoever
+    /// else looks at it.
+    pub(super) fn into_tensor(self, copy: bool) -> Result<Tensor> {
         let raw = self.raw();
         // SAFETY: the tensor is live; dimension indices are below the rank.
         let (dtype, shape) = unsafe {
@@ -91,6 +94,9 @@ impl TfTensor {
             let reason = format!("TensorFlow gave {} bytes for {dtype} {shape:?}", self.bytes().len());
             return Err(Error::InvalidTensor { reason });
         }
+        if copy {
+            return Tensor::from_bytes(dtype, &shape, self.bytes());
+        }
         Ok(Tensor::from_foreign(dtype, shape, Arc::new(self)))
     }
 }
@@ -98,7 +104,8 @@ impl TfTensor {
 impl ForeignMemory for TfTensor {
     fn bytes(&self) -> &[u8] {
         // SAFETY: the data are readable for their size as long as the tensor lives, and are not written to while it does: an
-        // output's buffer is shared by then, so no op may take it over.
+        // output's buffer is shared by then, so no op takes it over, and resource variables are copied before they are written
+        // to. Reference variables are not, which is why `into_tensor` copies where a graph has any.
         unsafe {
             match tf::TF_TensorByteSize(self.raw()) {
                 0 => &[],

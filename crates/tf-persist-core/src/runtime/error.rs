@@ -50,6 +50,11 @@ pub enum Outcome {
         /// A function that it lacks.
         missing: &'static str,
     },
+    /// No folder could be made for the link that leads the tensorflow crate to it.
+    NoTemporaryFolder {
+        /// What the operating system said.
+        reason: String,
+    },
     /// It is a TensorFlow of before 2.4.
     WrongVersion {
         /// The file.
@@ -64,9 +69,8 @@ impl Outcome {
         match error {
             OpenError::Linker { message } => Self::NotOpened { file, reason: message },
             OpenError::NotTensorFlow { missing } => Self::NotTensorFlow { file, missing },
-            OpenError::Io(error) => {
-                Self::NotOpened { file, reason: format!("cannot make a temporary folder for the link to it: {error}") }
-            }
+            OpenError::TooOld { version } => Self::WrongVersion { file, version },
+            OpenError::Io(error) => Self::NoTemporaryFolder { reason: error.kind().to_string() },
         }
     }
 }
@@ -83,6 +87,7 @@ impl fmt::Display for Outcome {
             Self::NotTensorFlow { file, missing } => {
                 write!(f, "`{}` is not a libtensorflow: it has no function `{missing}`", file.display())
             }
+            Self::NoTemporaryFolder { reason } => write!(f, "no temporary folder can be made: {reason}"),
             Self::WrongVersion { file, version } => {
                 write!(f, "`{}` is TensorFlow {version}; 2.4 or later is needed", file.display())
             }
@@ -103,6 +108,9 @@ impl RuntimeError {
         match self.found() {
             Some(Attempt { outcome: Outcome::NoFramework { .. } | Outcome::NotOpened { .. }, .. }) => {
                 "install it again with `tf-persist runtime install`, or name another folder with --libtensorflow".into()
+            }
+            Some(Attempt { outcome: Outcome::NoTemporaryFolder { .. }, .. }) => {
+                "set TMPDIR to a folder that can be written to".into()
             }
             Some(_) => "name the folder of another one with --libtensorflow DIR or TF_PERSIST_LIBTENSORFLOW".into(),
             None => "`tf-persist runtime install` fetches it; or name its folder with --libtensorflow DIR or \

@@ -13,9 +13,6 @@ pub use search::{Origin, Place, Search, cache_folder};
 use crate::error::{Error, Result};
 use crate::ffi;
 
-/// The oldest TensorFlow whose C API is known to have all that is called here (`TF_TString` came with 2.4).
-const MINIMUM: (u32, u32) = (2, 4);
-
 /// The proof that libtensorflow is open.
 ///
 /// Opening costs about 0.3 s and 300 MB, once a process; TensorFlow cannot be closed again. The tensorflow crate works from
@@ -68,10 +65,6 @@ impl Runtime {
                 }
             };
             match ffi::Library::open(&found.core, found.framework.as_deref()) {
-                Ok(library) if version_is_too_old(&library.version) => {
-                    let version = library.version;
-                    tried.push(Attempt { place, outcome: Outcome::WrongVersion { file: found.core, version } });
-                }
                 Ok(library) => {
                     let runtime = Self(Arc::new(Opened { library, place, file: found.core }));
                     *opened = Some(runtime.clone());
@@ -111,21 +104,5 @@ impl Runtime {
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Runtime({} at {})", self.version(), self.file().display())
-    }
-}
-
-fn version_is_too_old(version: &str) -> bool {
-    let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < MINIMUM
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_compared_by_number() {
-        assert!(version_is_too_old("1.15.5") && version_is_too_old("2.3.4") && version_is_too_old(""));
-        assert!(!version_is_too_old("2.4.0") && !version_is_too_old("2.21.0-rc1") && !version_is_too_old("3.0"));
     }
 }

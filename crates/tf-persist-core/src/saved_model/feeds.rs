@@ -63,6 +63,14 @@ impl SignatureDef {
         }
     }
 
+    /// What one of the tensors to be given is if it is left out. Defaults are of dense inputs, whose tensors have their names.
+    pub(crate) fn default_of(&self, name: &str, dtype: DType) -> Option<&Tensor> {
+        match self.default_value(name) {
+            Some(DefaultValue::Tensor(value)) if value.dtype() == dtype => Some(value),
+            _ => None,
+        }
+    }
+
     /// Checks names and dtypes of what will be given, as running does, before there is a session to run in.
     ///
     /// # Errors
@@ -86,12 +94,11 @@ impl SignatureDef {
             }
             seen.push(name);
         }
-        let optional = |name: &str| matches!(self.default_value(name), Some(DefaultValue::Tensor(_)));
         let missing: Vec<String> = self
             .input_tensors()
             .into_iter()
+            .filter(|(name, dtype)| !seen.contains(&name.as_str()) && self.default_of(name, *dtype).is_none())
             .map(|(name, _)| name)
-            .filter(|name| !seen.contains(&name.as_str()) && !optional(name))
             .collect();
         if missing.is_empty() { Ok(()) } else { Err(Error::MissingInput { signature: self.name.clone(), missing }) }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::ffi::{Port, Session};
-use crate::saved_model::{DefaultValue, Part, SignatureDef, parse_tensor_name};
+use crate::saved_model::{Part, SignatureDef, parse_tensor_name};
 use crate::shape::PartialShape;
 use crate::tensor::Tensor;
 
@@ -54,10 +54,7 @@ impl Binding {
             for Part { name, dtype, tensor } in info.parts(key) {
                 let dtype = supported(&name, dtype)?;
                 let feed = feeds.place(session, definition, tensor, model)?;
-                let default = match definition.default_value(key) {
-                    Some(DefaultValue::Tensor(value)) if value.dtype() == dtype => Some(value.clone()),
-                    _ => None,
-                };
+                let default = definition.default_of(&name, dtype).cloned();
                 let shape = session.placeholder_shape(&feeds.ports[feed]);
                 inputs.push(Input { name, dtype, feed, shape, default });
             }

@@ -9,6 +9,7 @@ mod signature;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 pub use op_library::OpLibrary;
@@ -49,8 +50,14 @@ impl SavedModel {
         for path in &options.op_libraries {
             OpLibrary::load(&runtime, path)?;
         }
-        let session = ffi::Session::load(runtime.library(), self.path(), meta_graph.tags(), &options.config()?)
-            .map_err(explain_refusal)?;
+        let session = ffi::Session::load(
+            runtime.library(),
+            self.path(),
+            meta_graph.tags(),
+            meta_graph.ops().keys(),
+            &options.config()?,
+        )
+        .map_err(|error| explain_refusal(error, self.path()))?;
         init::run_orphaned_initializers(&session, self, &meta_graph)?;
         let names = meta_graph.signatures().iter().map(|signature| signature.name.clone());
         let bindings = names.map(|name| (name, OnceLock::new())).collect();
@@ -63,7 +70,7 @@ impl LoadedModel {
     ///
     /// # Errors
     /// As [`SavedModel::open`] and [`SavedModel::load`].
-    pub fn load(path: impl AsRef<std::path::Path>, options: LoadOptions) -> Result<Self> {
+    pub fn load(path: impl AsRef<Path>, options: LoadOptions) -> Result<Self> {
         SavedModel::open(path)?.load(options)
     }
 
@@ -129,7 +136,7 @@ impl fmt::Debug for LoadedModel {
 }
 
 /// Adds what to do about the refusals that people meet.
-fn explain_refusal(error: Error) -> Error {
+fn explain_refusal(error: Error, path: &Path) -> Error {
     let Error::TensorFlow { action, code, message, hint: None } = error else { return error };
     let hint = if message.contains("Op type not registered") {
         Some("load the library that has the op with --op-library FILE.so".to_owned())
@@ -140,6 +147,10 @@ fn explain_refusal(error: Error) -> Error {
         )
     } else if message.contains("NodeDef mentions attr") {
         Some("the model was written by a newer TensorFlow: use a libtensorflow of its version or later".to_owned())
+    } else if message.contains("matching files")
+        && path.as_os_str().as_encoded_bytes().iter().any(|it| b"*?[\\".contains(it))
+    {
+        Some("TensorFlow takes `*`, `?`, `[` and `\\` in a path for a pattern: rename the folder".to_owned())
     } else {
         None
     };

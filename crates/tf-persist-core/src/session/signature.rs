@@ -65,11 +65,14 @@ impl Signature {
         let fed = self.assign(&given)?;
         let feeds: Vec<_> = binding.feeds.iter().copied().zip(fed.iter().copied()).collect();
         let action = || format!("run signature `{}` of `{}`", self.name(), self.model.artefact().path().display());
-        let fetched = self
-            .model
-            .session()
-            .run(action, None, &feeds, &binding.fetches, &[])
-            .map_err(|error| self.explain(error, &given))?;
+        // A signature that only gives its inputs back has nothing to run, which TensorFlow takes for an error.
+        let fetched = match binding.fetches.as_slice() {
+            [] => Vec::new(),
+            fetches => {
+                let run = self.model.session().run(action, None, &feeds, fetches, &[]);
+                run.map_err(|error| self.explain(error, &given))?
+            }
+        };
         let value = |source: &Source| match source {
             Source::Fetch(place) => fetched[*place].clone(),
             Source::Feed(place) => fed[*place].clone(),
@@ -114,18 +117,22 @@ impl Signature {
     fn assign<'v, T: Borrow<Tensor>>(&'v self, given: &'v [Option<T>]) -> Result<Vec<&'v Tensor>> {
         let binding = &*self.binding;
         let mut fed: Vec<Option<&Tensor>> = vec![None; binding.feeds.len()];
-        let mut missing = Vec::new();
         for (input, given) in binding.inputs.iter().zip(given) {
-            let Some(tensor) = given.as_ref().map(Borrow::borrow).or(input.default.as_ref()) else {
-                missing.push(input.name.clone());
-                continue;
-            };
+            let Some(tensor) = given.as_ref().map(Borrow::borrow) else { continue };
             match fed[input.feed] {
                 Some(other) if other != tensor => {
                     let reason = "names the same tensor as another input, which was given another value";
                     return Err(self.conflict(&input.name, reason));
                 }
                 _ => fed[input.feed] = Some(tensor),
+            }
+        }
+        // What was given stands before what is there by default, under whichever of its names.
+        let mut missing = Vec::new();
+        for (input, _) in binding.inputs.iter().zip(given).filter(|(_, given)| given.is_none()) {
+            match &input.default {
+                Some(default) => fed[input.feed] = fed[input.feed].or(Some(default)),
+                None => missing.push(input.name.clone()),
             }
         }
         if !missing.is_empty() {

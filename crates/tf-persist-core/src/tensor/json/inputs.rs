@@ -87,27 +87,31 @@ impl<'a> Inputs<'a> {
         Ok(())
     }
 
-    /// Reads an object that has every input exactly once.
+    /// Reads an object that has each input at most once, and the same ones as the objects before it.
     fn read_row(&mut self, row: usize, jiter: &mut Jiter<'_>) -> Result<()> {
-        let mut given = 0;
         let mut key = self.checked(jiter.known_object().map(|name| self.known(name)))?;
         while let Some(known) = key {
             let index = known.map_err(|name| self.unknown(name))?;
             if self.builders[index].values() > row {
                 return Err(self.twice(index));
             }
+            if self.builders[index].values() < row {
+                let name = self.inputs[index].0;
+                return Err(
+                    self.data(format!("at [{row}]: input `{name}` is given here, and not in the items before it"))
+                );
+            }
             self.read_input(index, jiter, Some(row))?;
-            given += 1;
             key = self.checked(jiter.next_key().map(|name| self.known(name)))?;
         }
-        if given == self.inputs.len() {
+        // What no row has may have a default: that is the signature's to know.
+        let given_before = |builder: &Builder| builder.values() > 0 && builder.values() <= row;
+        let inputs = self.inputs.iter().zip(&self.builders);
+        let missing: Vec<&str> =
+            inputs.filter(|(_, builder)| given_before(builder)).map(|((name, _), _)| *name).collect();
+        if missing.is_empty() {
             return Ok(());
         }
-        let missing = self.without_value(row);
-        if row == 0 {
-            return Err(Error::MissingInput { signature: self.signature.into(), missing });
-        }
-        // It was given, in other rows.
         Err(self.data(format!("at [{row}]: input `{}` is missing", missing.join("`, `"))))
     }
 
@@ -136,13 +140,9 @@ impl<'a> Inputs<'a> {
         })
     }
 
-    /// The tensors, in the order of the inputs.
+    /// The tensors that were given, in the order of the inputs.
     pub(super) fn finish(self) -> Result<Vec<(String, Tensor)>> {
-        let missing = self.without_value(0);
-        if !missing.is_empty() {
-            return Err(Error::MissingInput { signature: self.signature.into(), missing });
-        }
-        let tensors = self.inputs.into_iter().zip(self.builders);
+        let tensors = self.inputs.into_iter().zip(self.builders).filter(|(_, builder)| builder.values() > 0);
         tensors.map(|((name, _), builder)| Ok((name.to_owned(), builder.finish(self.by_row)?))).collect()
     }
 
@@ -167,12 +167,6 @@ impl<'a> Inputs<'a> {
     /// The input of a key, or the key itself if there is none.
     fn known(&self, key: Option<&str>) -> Option<Result<usize, String>> {
         key.map(|name| self.indices.get(name).copied().ok_or_else(|| name.to_owned()))
-    }
-
-    /// The inputs that have no value for a row.
-    fn without_value(&self, row: usize) -> Vec<String> {
-        let inputs = self.inputs.iter().zip(&self.builders);
-        inputs.filter(|(_, builder)| builder.values() <= row).map(|((name, _), _)| (*name).to_owned()).collect()
     }
 
     fn checked<T>(&self, result: JiterResult<T>) -> Result<T> {

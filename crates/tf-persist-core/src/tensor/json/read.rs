@@ -127,10 +127,11 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Decodes the tensors, in the order of `inputs`, which are all inputs of the signature with their dtypes.
+    /// Decodes the tensors that are given, in the order of `inputs`, which are all inputs of the signature with their dtypes. Whether
+    /// one that is not given may be left out is the signature's to know.
     ///
     /// # Errors
-    /// [`Error::MissingInput`], [`Error::UnknownInput`] and [`Error::ConflictingInput`] if the names are not those of the
+    /// [`Error::UnknownInput`] and [`Error::ConflictingInput`] if the names are not those of the
     /// signature; [`Error::UnsupportedDType`] if the signature has a dtype that no tensor can hold; [`Error::InvalidData`],
     /// which says where, if a value is not of its dtype, lists are ragged or rows differ in shape.
     pub fn tensors<S: AsRef<str>>(
