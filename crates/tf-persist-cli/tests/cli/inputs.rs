@@ -254,7 +254,8 @@ fn files_that_are_no_arrays_are_refused_with_their_names() {
         ran.check(ran.err().contains(said), "it should say what is wrong");
     }
     refused(&dir, "--inputs missing.json").says("`missing.json`");
-    refused(&dir, "--inputs models").says("`models`");
+    let ran = dir.cmd("run models/half_plus_two/model --inputs models").without_tensorflow().run().misused();
+    ran.check(ran.err().contains("`models`"), "it should be named");
     fs::create_dir(dir.path("folder.json")).unwrap();
     refused(&dir, "--inputs folder.json").says("`folder.json`");
     fs::create_dir(dir.path("folder.npz")).unwrap();
