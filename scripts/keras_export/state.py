@@ -1,0 +1,83 @@
+"""The whole state of a model, every variable once.
+
+A `tf.Module` tracks the plain `tf.Variable`s inside Keras's variables. Were it to track those, the layers or the
+optimizer, TensorFlow would save separate copies of them, which the signatures do not train.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+GROUPS = ("weights", "seeds", "optimizer", "metrics", "other")
+"""`other` is what the signatures use and Keras does not list, such as the seed that layers without one share."""
+
+Tree = dict[str, Any]
+
+
+class State(tf.Module):
+    """The variables as nested dicts, by group and by Keras's path; and the lookup tables of text layers."""
+
+    def __init__(self, model: keras.Model, functions: Iterable[Any]) -> None:
+        super().__init__()
+        self.counts = dict.fromkeys(GROUPS, 0)
+        self.tables = _tables(model)
+        seen: set[int] = set()
+        trees: dict[str, Tree] = {group: {} for group in GROUPS}
+        for group, path, variable in _variables(model, functions):
+            if id(variable) not in seen:
+                seen.add(id(variable))
+                _put(trees[group], _parts(model, path), variable)
+                self.counts[group] += 1
+        for group, tree in trees.items():
+            if tree:
+                setattr(self, group, tree)
+
+
+def _variables(model: keras.Model, functions: Iterable[Any]) -> Iterator[tuple[str, str, tf.Variable]]:
+    """Group, path and variable; some come twice, first in the group they belong to."""
+    weights = {id(weight) for weight in model.weights}
+    for variable in model.variables:
+        yield "weights" if id(variable) in weights else "seeds", variable.path, variable.value
+    if functions:
+        if model.compiled and model.optimizer is not None:
+            for variable in model.optimizer.variables:
+                yield "optimizer", variable.path, variable.value
+        if model.compiled:
+            for variable in model.metrics_variables:
+                yield "metrics", variable.path, variable.value
+    for function in functions:
+        for variable in function.graph.variables:
+            yield "other", variable.name.split(":")[0], variable
+
+
+def _parts(model: keras.Model, path: str) -> list[str]:
+    """The path without the model's own name at its head."""
+    parts = [part for part in path.split("/") if part]
+    return parts[1:] if len(parts) > 1 and parts[0] == model.name else parts
+
+
+def _put(tree: Tree, parts: list[str], variable: tf.Variable) -> None:
+    """Hangs the variable in the tree; where something hangs there already, a number is added to its name."""
+    *folders, name = parts
+    for folder in folders:
+        below = tree.setdefault(folder, {})
+        if not isinstance(below, dict):
+            below = tree.setdefault(f"{folder}_", {})
+        tree = below
+    free, number = name, 1
+    while free in tree:
+        free, number = f"{name}_{number}", number + 1
+    tree[free] = variable
+
+
+def _tables(model: keras.Model) -> list[Any]:
+    """The lookup tables of layers that have one (StringLookup and its kin, TextVectorization)."""
+    tables: dict[int, Any] = {}
+    for layer in model._flatten_layers():
+        for owner in (layer, getattr(layer, "_lookup_layer", None)):
+            table = getattr(owner, "lookup_table", None)
+            if table is not None:
+                tables[id(table)] = table
+    return list(tables.values())
