@@ -19,6 +19,11 @@ import numpy as np
 from keras_export import interface, load, write
 from keras_export.errors import ExportError, first_line
 
+SEEDS_LOST = (
+    "Keras's files do not hold the state of random seeds (keras issue 19796), so dropout begins its sequence anew; to "
+    "go on exactly, export from the program that trained, or set the seeds in a function and export module:function"
+)
+
 
 def read_examples(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an npz file."""
@@ -76,7 +81,10 @@ def main() -> int:
         options = write.Options(
             arguments.inference_only, arguments.sample_weight, dict(arguments.targets), examples
         )
-        print(describe(write.export(model, arguments.target, options)))
+        exported = write.export(model, arguments.target, options)
+        print(describe(exported))
+        if exported.variables["seeds"] and ":" not in arguments.source and not arguments.inference_only:
+            print(f"note: {SEEDS_LOST}", file=sys.stderr)
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -11,6 +11,8 @@ from typing import Any
 
 import h5py
 import keras
+import numpy as np
+from keras.src.legacy.saving.legacy_h5_format import load_attributes_from_hdf5_group
 
 from .errors import ExportError, first_line
 
@@ -85,7 +87,32 @@ def _load_file(path: Path, known: dict[str, Any], unsafe_lambda: bool) -> keras.
         raise ExportError(_why_not_loaded(path, error)) from error
     if not isinstance(model, keras.Model):
         raise ExportError(f"`{path}` holds a `{type(model).__name__}`, not a model")
+    if path.suffix in HDF5_ENDINGS and model.compiled and model.optimizer is not None:
+        _restore_optimizer(model, path)
     return model
+
+
+def _restore_optimizer(model: keras.Model, path: Path) -> None:
+    """Gives the model a new optimizer with the state from the `.h5` file.
+
+    Keras 3.15 builds the optimizer for the variables that the model itself owns, not its layers: for none. The state is
+    dropped without a word, and the first step of training fails.
+    """
+    optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
+    optimizer.build(model.trainable_variables)
+    with h5py.File(path, "r") as file:
+        group = file.get("optimizer_weights")
+        names = [] if group is None else load_attributes_from_hdf5_group(group, "weight_names")
+        values = [np.asarray(group[name]) for name in names]
+    if values:
+        if [value.shape for value in values] != [tuple(variable.shape) for variable in optimizer.variables]:
+            raise ExportError(
+                f"`{path}` holds a state that is not that of its optimizer, `{type(optimizer).__name__}`: save the "
+                "model as .keras"
+            )
+        for variable, value in zip(optimizer.variables, values, strict=True):
+            variable.assign(value)
+    model.optimizer = optimizer
 
 
 def _why_not_loaded(path: Path, error: Exception) -> str:
