@@ -10,14 +10,19 @@ OUT gets the signatures `serving_default`, `train` (one step of the optimizer) a
 """
 
 import argparse
+import os
 import sys
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_export import interface, load, write
+import keras_export  # noqa: F401 (chooses TensorFlow as Keras's backend where nothing else is chosen)
 from keras_export.errors import ExportError, first_line
+
+if TYPE_CHECKING:
+    from keras_export.write import Exported
 
 SEEDS_LOST = (
     "Keras's files do not hold the state of random seeds (keras issue 19796), so dropout begins its sequence anew; to "
@@ -34,15 +39,33 @@ def read_examples(path: Path) -> dict[str, np.ndarray]:
         raise ExportError(f"`{path}` is not an npz file that can be read: {first_line(error)}") from error
 
 
-def target(text: str) -> tuple[str, object]:
-    """An argument of --target."""
+def check_backend() -> None:
+    """Refuses another backend than TensorFlow; Keras, imported with it, might fail for the want of it."""
+    backend = os.environ["KERAS_BACKEND"]
+    if backend != "tensorflow":
+        raise ExportError(
+            f"KERAS_BACKEND is `{backend}`, and a SavedModel can be written on TensorFlow only; run again with "
+            "KERAS_BACKEND=tensorflow (a .keras file may come from any backend)"
+        )
+
+
+def run(arguments: argparse.Namespace) -> "Exported":
+    """Loads and exports. TensorFlow is imported here, not for `--help` or a wrong argument."""
+    check_backend()
+    examples = read_examples(arguments.examples) if arguments.examples else {}
+    from keras_export import interface, load, write
+
     try:
-        return interface.parse_target(text)
+        targets = dict(interface.parse_target(text) for text in arguments.targets)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+        raise ExportError(f"--target: {error}") from error
+    write.check_target(arguments.target)
+    model = load.load_model(arguments.source, arguments.custom_objects, arguments.unsafe_lambda)
+    options = write.Options(arguments.inference_only, arguments.sample_weight, targets, examples)
+    return write.export(model, arguments.target, options)
 
 
-def describe(exported: write.Exported) -> str:
+def describe(exported: "Exported") -> str:
     """The signatures and the state, one a line."""
     lines = []
     for name, function in exported.signatures.items():
@@ -70,18 +93,17 @@ def main() -> int:
     parser.add_argument("--inference-only", action="store_true", help="`serving_default` and the weights alone")
     parser.add_argument("--sample-weight", action="store_true", help="`train` and `evaluate` take `sample_weight`")
     parser.add_argument(
-        "--target", type=target, action="append", default=[], dest="targets", metavar="NAME=DTYPE[SHAPE]",
+        "--target",
+        action="append",
+        default=[],
+        dest="targets",
+        metavar="NAME=DTYPE[SHAPE]",
         help="a target's dtype and shape, such as y=int32[None]; repeatable",
-    )  # fmt: skip
+    )
     parser.add_argument("--unsafe-lambda", action="store_true", help="run Python code that the file contains")
     arguments = parser.parse_args()
     try:
-        examples = read_examples(arguments.examples) if arguments.examples else {}
-        model = load.load_model(arguments.source, arguments.custom_objects, arguments.unsafe_lambda)
-        options = write.Options(
-            arguments.inference_only, arguments.sample_weight, dict(arguments.targets), examples
-        )
-        exported = write.export(model, arguments.target, options)
+        exported = run(arguments)
         print(describe(exported))
         if exported.variables["seeds"] and ":" not in arguments.source and not arguments.inference_only:
             print(f"note: {SEEDS_LOST}", file=sys.stderr)

@@ -26,7 +26,7 @@ def load_model(source: str, custom_objects: list[str], unsafe_lambda: bool) -> k
     if keras.config.backend() != "tensorflow":
         raise ExportError(
             f"Keras runs on `{keras.config.backend()}` here, and a SavedModel can be written on TensorFlow only; "
-            "run again with KERAS_BACKEND=tensorflow (a .keras file may come from any backend)"
+            "run again with KERAS_BACKEND=tensorflow"
         )
     known = _custom_objects(custom_objects)
     path = Path(source)
@@ -59,9 +59,10 @@ def _check_archive(path: Path) -> None:
         hint = "; it is an HDF5 file: rename it to .h5" if h5py.is_hdf5(path) else ", or is cut short"
         raise ExportError(f"`{path}` is not a Keras file: it is no zip archive{hint}")
     with zipfile.ZipFile(path) as archive:
-        missing = {"config.json", "model.weights.h5"} - set(archive.namelist())
-    if missing:
-        raise ExportError(f"`{path}` is not a whole Keras file: the archive has no `{'`, no `'.join(sorted(missing))}`")
+        names = archive.namelist()
+    for wanted in ("config.json", "model.weights"):
+        if not any(name.startswith(wanted) for name in names):
+            raise ExportError(f"`{path}` is not a whole Keras file: the archive has no `{wanted}`")
 
 
 def _check_hdf5(path: Path) -> None:

@@ -4,7 +4,7 @@ A `tf.Module` tracks the plain `tf.Variable`s inside Keras's variables. Were it 
 optimizer, TensorFlow would save separate copies of them, which the signatures do not train.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -19,13 +19,13 @@ Tree = dict[str, Any]
 class State(tf.Module):
     """The variables as nested dicts, by group and by Keras's path; and the lookup tables of text layers."""
 
-    def __init__(self, model: keras.Model, functions: Iterable[Any]) -> None:
+    def __init__(self, model: keras.Model, functions: Sequence[Any], trains: bool) -> None:
         super().__init__()
         self.counts = dict.fromkeys(GROUPS, 0)
         self.tables = _tables(model)
         seen: set[int] = set()
         trees: dict[str, Tree] = {group: {} for group in GROUPS}
-        for group, path, variable in _variables(model, functions):
+        for group, path, variable in _variables(model, functions, trains):
             if id(variable) not in seen:
                 seen.add(id(variable))
                 _put(trees[group], _parts(model, path), variable)
@@ -35,18 +35,25 @@ class State(tf.Module):
                 setattr(self, group, tree)
 
 
-def _variables(model: keras.Model, functions: Iterable[Any]) -> Iterator[tuple[str, str, tf.Variable]]:
-    """Group, path and variable; some come twice, first in the group they belong to."""
+def _variables(
+    model: keras.Model, functions: Sequence[Any], trains: bool
+) -> Iterator[tuple[str, str, tf.Variable]]:
+    """Group, path and variable; some come twice, first in the group they belong to.
+
+    Without training, the optimizer and the metrics stay away, and so do the seeds, unless a function uses them.
+    """
     weights = {id(weight) for weight in model.weights}
+    used = {id(variable) for function in functions for variable in function.graph.variables}
     for variable in model.variables:
-        yield "weights" if id(variable) in weights else "seeds", variable.path, variable.value
-    if functions:
-        if model.compiled and model.optimizer is not None:
-            for variable in model.optimizer.variables:
-                yield "optimizer", variable.path, variable.value
-        if model.compiled:
-            for variable in model.metrics_variables:
-                yield "metrics", variable.path, variable.value
+        if id(variable) in weights:
+            yield "weights", variable.path, variable.value
+        elif trains or id(variable.value) in used:
+            yield "seeds", variable.path, variable.value
+    if trains:
+        for variable in model.optimizer.variables:
+            yield "optimizer", variable.path, variable.value
+        for variable in model.metrics_variables:
+            yield "metrics", variable.path, variable.value
     for function in functions:
         for variable in function.graph.variables:
             yield "other", variable.name.split(":")[0], variable

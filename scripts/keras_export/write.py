@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from .errors import ExportError, first_line
-from .interface import SAMPLE_WEIGHT, inputs_of, targets_of
+from .interface import inputs_of, targets_of
 from .state import State
 from .steps import trace_serving, trace_training
 
@@ -41,12 +41,9 @@ class Exported:
 
 def export(model: keras.Model, target: Path, options: Options) -> Exported:
     """Writes the model to the folder `target`, which must not exist."""
-    if target.exists() or target.is_symlink():
-        raise ExportError(f"`{target}` exists; choose another name or remove it")
-    if not target.parent.is_dir():
-        raise ExportError(f"`{target.parent}` is not a folder")
+    check_target(target)
     signatures = _signatures(model, options)
-    state = State(model, [signatures[name] for name in signatures])
+    state = State(model, list(signatures.values()), trains=not options.inference_only)
     try:
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
             built = Path(scratch) / "model"
@@ -58,6 +55,14 @@ def export(model: keras.Model, target: Path, options: Options) -> Exported:
     except OSError as error:
         raise ExportError(f"`{target}` cannot be written: {error.strerror or error}") from error
     return Exported(signatures, state.counts, recorded)
+
+
+def check_target(target: Path) -> None:
+    """Refuses a target that exists, or that has no folder to stand in."""
+    if target.exists() or target.is_symlink():
+        raise ExportError(f"`{target}` exists; choose another name or remove it")
+    if not target.parent.is_dir():
+        raise ExportError(f"`{target.parent}` is not a folder")
 
 
 def _signatures(model: keras.Model, options: Options) -> dict[str, Any]:
@@ -72,9 +77,7 @@ def _signatures(model: keras.Model, options: Options) -> dict[str, Any]:
     serving = trace_serving(model, inputs)
     signatures = {"serving_default": serving.function}
     if not options.inference_only:
-        targets = targets_of(
-            model, inputs, serving.outputs, serving.structure, options.examples, options.targets
-        )
+        targets = targets_of(model, inputs, serving.outputs, serving.structure, options.examples, options.targets)
         signatures |= trace_training(model, inputs, targets, options.sample_weight)
     return signatures
 
@@ -84,6 +87,8 @@ def _save(state: State, signatures: Mapping[str, Any], folder: Path) -> None:
         tf.saved_model.save(state, str(folder), signatures=dict(signatures))
     except (AssertionError, ValueError, TypeError, NotImplementedError) as error:
         raise ExportError(f"TensorFlow does not save the model: {first_line(error)}") from error
+    except tf.errors.OpError as error:
+        raise ExportError(f"`{folder.parent.parent}` cannot be written to: {first_line(error)}") from error
     saved = [name for name, _ in tf.train.list_variables(str(folder / "variables" / "variables"))]
     count = sum(name.endswith("/.ATTRIBUTES/VARIABLE_VALUE") for name in saved)
     if count != sum(state.counts.values()):
@@ -139,6 +144,3 @@ def _sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-__all__ = ["SAMPLE_WEIGHT", "Exported", "Options", "export"]
