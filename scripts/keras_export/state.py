@@ -40,18 +40,24 @@ def _variables(
 ) -> Iterator[tuple[str, str, tf.Variable]]:
     """Group, path and variable; some come twice, first in the group they belong to.
 
+    Keras numbers optimizers and seed generators as they are made (`adam_1`, `seed_generator_7`); the paths are without
+    that, so that a model has the same names whenever it is exported.
+
     Without training, the optimizer and the metrics stay away, and so do the seeds, unless a function uses them.
     """
     weights = {id(weight) for weight in model.weights}
     used = {id(variable) for function in functions for variable in function.graph.variables}
+    owners = {
+        id(generator.state): layer.name for layer in model._flatten_layers() for generator in layer._seed_generators
+    }
     for variable in model.variables:
         if id(variable) in weights:
             yield "weights", variable.path, variable.value
         elif trains or id(variable.value) in used:
-            yield "seeds", variable.path, variable.value
+            yield "seeds", f"{owners.get(id(variable), model.name)}/{variable.name}", variable.value
     if trains:
         for variable in model.optimizer.variables:
-            yield "optimizer", variable.path, variable.value
+            yield "optimizer", variable.name.removeprefix(f"{model.name}_"), variable.value
         for variable in model.metrics_variables:
             yield "metrics", variable.path, variable.value
     for function in functions:

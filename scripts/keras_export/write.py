@@ -47,7 +47,7 @@ def export(model: keras.Model, target: Path, options: Options) -> Exported:
     try:
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
             built = Path(scratch) / "model"
-            _save(state, signatures, built)
+            _save(state, signatures, built, target)
             recorded = _record(model, signatures, options, Path(scratch))
             _sync(built)
             built.rename(target)
@@ -82,17 +82,17 @@ def _signatures(model: keras.Model, options: Options) -> dict[str, Any]:
     return signatures
 
 
-def _save(state: State, signatures: Mapping[str, Any], folder: Path) -> None:
+def _save(state: State, signatures: Mapping[str, Any], folder: Path, target: Path) -> None:
     try:
         tf.saved_model.save(state, str(folder), signatures=dict(signatures))
     except (AssertionError, ValueError, TypeError, NotImplementedError) as error:
         raise ExportError(f"TensorFlow does not save the model: {first_line(error)}") from error
     except tf.errors.OpError as error:
-        raise ExportError(f"`{folder.parent.parent}` cannot be written to: {first_line(error)}") from error
+        raise ExportError(f"`{target}` cannot be written: {first_line(error)}") from error
     saved = [name for name, _ in tf.train.list_variables(str(folder / "variables" / "variables"))]
-    count = sum(name.endswith("/.ATTRIBUTES/VARIABLE_VALUE") for name in saved)
-    if count != sum(state.counts.values()):
-        raise ExportError(f"{sum(state.counts.values())} variables were to be saved, and {count} were: please report it")
+    count, wanted = sum(name.endswith("/.ATTRIBUTES/VARIABLE_VALUE") for name in saved), sum(state.counts.values())
+    if count != wanted:
+        raise ExportError(f"{wanted} variables were to be saved, and {count} were: please report it")
 
 
 def _record(model: keras.Model, signatures: Mapping[str, Any], options: Options, scratch: Path) -> list[str]:

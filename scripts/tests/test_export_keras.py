@@ -175,6 +175,18 @@ class Written(Case):
         expected = len(model.variables) + len(model.optimizer.variables) + len(model.metrics_variables)
         self.assertEqual(len(self.state(session)), expected)
 
+    def test_names_do_not_depend_on_what_was_made_before(self) -> None:
+        """Keras numbers optimizers and seeds as they are made, and a file changes their names."""
+        model = adam()
+        model.save(self.folder / "model.keras")
+        models = {"one": model, "two": adam(), "file": load.load_model(str(self.folder / "model.keras"), [], False)}
+        names = {}
+        for name, each in models.items():
+            write.export(each, self.folder / name, write.Options())
+            names[name] = tf.train.list_variables(str(self.folder / name / "variables/variables"))
+        self.assertEqual(names["one"], names["two"])
+        self.assertEqual(names["one"], names["file"])
+
     def test_inference_only(self) -> None:
         """One signature, and the weights alone."""
         model = keras_odd.not_compiled()
@@ -314,6 +326,20 @@ class Refused(Case):
         done = self.command("keras_odd:not_compiled", str(self.folder / "out"))
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertIn("exists", done.stderr)
+
+    def test_disk_full(self) -> None:
+        """No file may grow beyond 4 KiB, as on a full disk: it is said, and nothing is left behind."""
+        script = (
+            "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); import export_keras; "
+            "sys.argv[1:] = ['keras_odd:subclassed', 'out']; sys.exit(export_keras.main())"
+        )
+        variables = {**os.environ, "PYTHONPATH": f"{SCRIPTS}:{SCRIPTS / 'tests'}", "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", script], cwd=self.folder, env=variables, capture_output=True, text=True
+        )
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("`out` cannot be written", done.stderr)
+        self.assertEqual(list(self.folder.iterdir()), [])
 
     def test_other_backend(self) -> None:
         """Keras on something else; in a process of its own."""
