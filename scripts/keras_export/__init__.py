@@ -1,0 +1,15 @@
+"""From a compiled Keras 3 model to a SavedModel that can be trained on.
+
+- `errors`: the one exception for what the user can put right
+- `load`: a `.keras` or `.h5` file, or `module:function`, to a model
+- `interface`: the names, dtypes and shapes of inputs, outputs and targets
+- `steps`: the functions behind the signatures
+- `state`: every variable of the model, once
+- `write`: the SavedModel, whole or not at all
+"""
+
+import os
+
+# Read by Keras and TensorFlow when they are first imported, so this stands before every import of them.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

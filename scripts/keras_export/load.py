@@ -1,0 +1,175 @@
+"""A Keras model from where it lies: a `.keras` file, an `.h5` file, or a function that returns it."""
+
+import importlib
+import importlib.util
+import re
+import sys
+import zipfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+from keras.src.legacy.saving.legacy_h5_format import load_attributes_from_hdf5_group
+
+from .errors import ExportError, first_line
+
+HDF5_ENDINGS = (".h5", ".hdf5")
+UNKNOWN = re.compile(r"(?:Could not locate|Unknown) ([\w ]+?):? '([^']+)'")
+"""How Keras says that a class or function is not registered: version 3's files, and its reader of `.h5`."""
+
+
+def load_model(source: str, custom_objects: list[str], unsafe_lambda: bool) -> keras.Model:
+    """The model behind `source`; modules named in `custom_objects` are imported first."""
+    if keras.config.backend() != "tensorflow":
+        raise ExportError(
+            f"Keras runs on `{keras.config.backend()}` here, and a SavedModel can be written on TensorFlow only; "
+            "run again with KERAS_BACKEND=tensorflow"
+        )
+    known = _custom_objects(custom_objects)
+    path = Path(source)
+    if path.suffix in (".keras", *HDF5_ENDINGS) or path.exists():
+        _check_file(path)
+        return _load_file(path, known, unsafe_lambda)
+    if ":" in source:
+        return _call(source)
+    raise ExportError(f"`{source}` does not exist (wanted: a .keras or .h5 file, or module:function)")
+
+
+def _check_file(path: Path) -> None:
+    """Refuses, with the reason, what Keras would refuse with another one."""
+    if not path.exists():
+        raise ExportError(f"`{path}` does not exist")
+    if path.is_dir():
+        is_saved_model = any((path / name).exists() for name in ("saved_model.pb", "saved_model.pbtxt"))
+        what = "is a SavedModel already" if is_saved_model else "is a folder"
+        raise ExportError(f"`{path}` {what}; wanted: a .keras or .h5 file, or module:function")
+    if path.suffix == ".keras":
+        _check_archive(path)
+    elif path.suffix in HDF5_ENDINGS:
+        _check_hdf5(path)
+    else:
+        raise ExportError(f"`{path}` is not a Keras file by its name, which ends in .keras, .h5 or .hdf5")
+
+
+def _check_archive(path: Path) -> None:
+    if not zipfile.is_zipfile(path):
+        hint = "; it is an HDF5 file: rename it to .h5" if h5py.is_hdf5(path) else ", or is cut short"
+        raise ExportError(f"`{path}` is not a Keras file: it is no zip archive{hint}")
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    for wanted in ("config.json", "model.weights"):
+        if not any(name.startswith(wanted) for name in names):
+            raise ExportError(f"`{path}` is not a whole Keras file: the archive has no `{wanted}`")
+
+
+def _check_hdf5(path: Path) -> None:
+    if not h5py.is_hdf5(path):
+        hint = "; it is a zip archive: rename it to .keras" if zipfile.is_zipfile(path) else ", or is cut short"
+        raise ExportError(f"`{path}` is not an HDF5 file{hint}")
+    try:
+        with h5py.File(path, "r") as file:
+            whole = "model_config" in file.attrs
+    except OSError as error:
+        raise ExportError(f"`{path}` cannot be read: {first_line(error)}") from error
+    if not whole:
+        raise ExportError(
+            f"`{path}` holds weights alone, not the model: build and compile the model in a function, call "
+            f'`model.load_weights("{path.name}")` there, and export that as module:function'
+        )
+
+
+def _load_file(path: Path, known: dict[str, Any], unsafe_lambda: bool) -> keras.Model:
+    try:
+        model = keras.saving.load_model(path, custom_objects=known, safe_mode=not unsafe_lambda)
+    except Exception as error:
+        raise ExportError(_why_not_loaded(path, error)) from error
+    if not isinstance(model, keras.Model):
+        raise ExportError(f"`{path}` holds a `{type(model).__name__}`, not a model")
+    if path.suffix in HDF5_ENDINGS and model.compiled and model.optimizer is not None:
+        _restore_optimizer(model, path)
+    return model
+
+
+def _restore_optimizer(model: keras.Model, path: Path) -> None:
+    """Gives the model a new optimizer with the state from the `.h5` file.
+
+    Keras 3.15 builds the optimizer for the variables that the model itself owns, not its layers: for none. The state is
+    dropped without a word, and the first step of training fails.
+    """
+    optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
+    optimizer.build(model.trainable_variables)
+    with h5py.File(path, "r") as file:
+        group = file.get("optimizer_weights")
+        names = [] if group is None else load_attributes_from_hdf5_group(group, "weight_names")
+        values = [np.asarray(group[name]) for name in names]
+    if values:
+        if [value.shape for value in values] != [tuple(variable.shape) for variable in optimizer.variables]:
+            raise ExportError(
+                f"`{path}` holds a state that is not that of its optimizer, `{type(optimizer).__name__}`: save the "
+                "model as .keras"
+            )
+        for variable, value in zip(optimizer.variables, values, strict=True):
+            variable.assign(value)
+    model.optimizer = optimizer
+
+
+def _why_not_loaded(path: Path, error: Exception) -> str:
+    unknown = UNKNOWN.search(str(error))
+    if unknown:
+        kind, name = unknown[1].strip(), unknown[2]
+        return (
+            f"`{path}` uses the {kind} `{name}`, which Keras does not know: name the Python module that defines it "
+            "with --custom-objects MODULE"
+        )
+    if "safe_mode" in str(error) or "unsafe" in str(error).lower():
+        return (
+            f"`{path}` contains a lambda, that is Python code which would run here: if you trust the file, "
+            "export with --unsafe-lambda"
+        )
+    return f"`{path}` cannot be loaded by Keras {keras.__version__}: {first_line(error)}"
+
+
+def _custom_objects(names: list[str]) -> dict[str, Any]:
+    """The public classes and functions that the modules define, by name; importing them registers the decorated."""
+    known: dict[str, Any] = {}
+    for name in names:
+        module = _import(name)
+        own = {key: value for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}
+        known.update({key: value for key, value in own.items() if callable(value) and not key.startswith("_")})
+    return known
+
+
+def _import(name: str) -> ModuleType:
+    """The module by its dotted name, looked for in the current folder too, or by the path of its file."""
+    try:
+        if name.endswith(".py"):
+            spec = importlib.util.spec_from_file_location(Path(name).stem, name)
+            if spec is None or spec.loader is None:
+                raise ImportError(f"`{name}` is not a Python file")
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = module
+            spec.loader.exec_module(module)
+            return module
+        if "" not in sys.path:
+            sys.path.insert(0, "")
+        return importlib.import_module(name)
+    except Exception as error:
+        raise ExportError(f"the module `{name}` cannot be imported: {first_line(error)}") from error
+
+
+def _call(source: str) -> keras.Model:
+    name, _, function = source.rpartition(":")
+    module = _import(name)
+    build = getattr(module, function, None)
+    if not callable(build):
+        raise ExportError(f"the module `{name}` has no function `{function}`")
+    try:
+        model = build()
+    except Exception as error:
+        raise ExportError(f"`{source}` failed: {type(error).__name__}: {first_line(error)}") from error
+    if not isinstance(model, keras.Model):
+        raise ExportError(f"`{source}` returned a `{type(model).__name__}`, not a Keras model")
+    return model
