@@ -116,7 +116,7 @@ class Written(Case):
     def test_recurrent(self) -> None:
         """Gradients gathered over two steps, averaged weights, clipping, recurrent dropout.
 
-        TensorFlow optimizes this one's graph differently inside Keras's own function: a last digit may differ.
+        A last digit differs from Keras's own function, we think because TensorFlow optimizes the graph differently in it.
         """
         x, y = numbers(ROWS, 5, 2), numbers(ROWS, 1)
         self.against_keras(keras_odd.recurrent(), x, y, {"series": x, "y": y}, rtol=1e-6)

@@ -79,7 +79,7 @@ pub(crate) struct RunArgs {
     /// How to print the outputs
     #[arg(long, value_enum, default_value = "text", conflicts_with_all = ["output", "requests"])]
     pub(crate) format: Format,
-    /// Run this many times, and say how long it took
+    /// Run this many times more, after the first, and say how long they took
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "requests")]
     pub(crate) repeat: Option<u32>,
     #[command(flatten)]
