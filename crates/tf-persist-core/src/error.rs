@@ -112,6 +112,17 @@ pub enum Error {
         reason: String,
     },
 
+    /// A checkpoint has no tensor with that key.
+    #[error("the checkpoint `{}` has no variable `{key}`; {}", prefix.display(), list("it has", available))]
+    UnknownVariable {
+        /// What the names of the checkpoint's files begin with.
+        prefix: PathBuf,
+        /// The key asked for.
+        key: String,
+        /// The keys there are.
+        available: Vec<String>,
+    },
+
     /// A tensor has another element type than is wanted.
     #[error("input `{input}` of signature `{signature}` is {expected}, not {given}")]
     WrongDType {

@@ -1,4 +1,4 @@
-//! Checkpoints: the variables of a model, read without TensorFlow.
+//! Checkpoints: the variables of a model, read and written without TensorFlow.
 //!
 //! A checkpoint of TensorFlow's format V2 ("tensor bundle") is an index and one or more shards, named after a prefix:
 //!
@@ -9,17 +9,26 @@
 //! ```
 //!
 //! [`CheckpointIndex::open`] reads and checks the index, and that each tensor lies inside its shard. It reads none of the
-//! tensors' bytes. Source of the format: `tensorflow/core/util/tensor_bundle/tensor_bundle.h` and `tensor_bundle.proto`.
+//! tensors' bytes; [`CheckpointReader`] does. [`CheckpointWriter`] writes what TensorFlow reads. Source of the format: `tensorflow/core/util/tensor_bundle/tensor_bundle.h` and `tensor_bundle.proto`.
 
+mod assemble;
+mod encode;
 mod entry;
 pub(crate) mod file;
 mod index;
+mod read;
 mod slice;
+mod source;
+mod strings;
 mod table;
+mod table_builder;
+mod write;
 
 pub use entry::{Entry, Part};
 pub use index::{CheckpointIndex, MAX_INDEX_BYTES, index_path, shard_path};
+pub use read::CheckpointReader;
 pub use slice::{Extent, Slice};
+pub use write::CheckpointWriter;
 
 /// Under this key a checkpoint of TensorFlow 2 keeps its object graph: a string tensor that is no variable.
 pub const OBJECT_GRAPH_KEY: &str = "_CHECKPOINTABLE_OBJECT_GRAPH";

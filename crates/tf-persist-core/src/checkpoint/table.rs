@@ -14,6 +14,7 @@
 
 use std::borrow::Cow;
 
+use super::encode::unmask;
 use crate::wire::Reader;
 
 /// An element of three bytes of snappy repeats up to 64, so that no data can grow more than this.
@@ -129,12 +130,6 @@ fn read_block(
         reader.seek(reader.position() + own + value);
     }
     Ok(())
-}
-
-/// Checksums are stored rotated and shifted, so that a checksum of bytes with checksums in them is worth something
-/// (`tensorflow/tsl/lib/hash/crc32c.h`).
-fn unmask(masked: u32) -> u32 {
-    masked.wrapping_sub(0xa282_ead8).rotate_left(15)
 }
 
 /// The data that a block was compressed from; `None` if it was not, or is damaged.

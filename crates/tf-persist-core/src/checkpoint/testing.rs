@@ -1,5 +1,7 @@
 //! Checkpoint files made by hand, for tests.
 
+use super::encode::mask;
+pub(crate) use super::encode::{delimited, number, varint};
 use super::table::MAGIC;
 
 /// A `BundleHeaderProto` of this many shards.
@@ -68,7 +70,7 @@ pub(crate) fn table_of_blocks(blocks: &[Vec<u8>]) -> Vec<u8> {
 pub(crate) fn block(mut entries: Vec<u8>, kind: u8) -> Vec<u8> {
     entries.extend([0, 0, 0, 0, 1, 0, 0, 0, kind]);
     let checksum = crc32c::crc32c(&entries);
-    entries.extend(checksum.rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes());
+    entries.extend(mask(checksum).to_le_bytes());
     entries
 }
 
@@ -79,26 +81,4 @@ pub(crate) fn record(block: &mut Vec<u8>, shared: usize, own: &[u8], value: &[u8
     }
     block.extend(own);
     block.extend(value);
-}
-
-/// A field that holds a number.
-pub(crate) fn number(message: &mut Vec<u8>, field: u64, value: u64) {
-    varint(message, field << 3);
-    varint(message, value);
-}
-
-/// A field that holds a string, bytes or a message.
-pub(crate) fn delimited(message: &mut Vec<u8>, field: u64, bytes: &[u8]) {
-    varint(message, field << 3 | 2);
-    varint(message, bytes.len() as u64);
-    message.extend(bytes);
-}
-
-/// A number of 7 bits a byte, lowest first.
-pub(crate) fn varint(bytes: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
 }

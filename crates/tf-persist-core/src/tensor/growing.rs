@@ -14,12 +14,12 @@ use crate::error::{Error, Result};
 const PIECE: usize = 256 * 1024;
 
 /// The bytes of a numeric tensor to be.
-pub(super) struct Growing {
+pub(crate) struct Growing {
     memory: AVec<u8, ConstAlign<ALIGNMENT>>,
 }
 
 /// Why a reader could not fill the memory.
-pub(super) enum Shortfall {
+pub(crate) enum Shortfall {
     /// The reader ended after this many bytes.
     Ended(usize),
     /// The reader failed.
@@ -29,12 +29,12 @@ pub(super) enum Shortfall {
 }
 
 impl Growing {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { memory: AVec::new(ALIGNMENT) }
     }
 
     /// Zeros, to be written to.
-    pub(super) fn zeros(len: usize) -> Result<Self> {
+    pub(crate) fn zeros(len: usize) -> Result<Self> {
         let mut zeros = Self::new();
         zeros.reserve(len)?;
         zeros.memory.resize(len, 0);
@@ -65,7 +65,7 @@ impl Growing {
 
     /// Reads `len` bytes. `present` of them are known to be there, and get their memory at once; for the others it grows as
     /// they arrive, to at most twice of what did.
-    pub(super) fn fill(&mut self, reader: &mut dyn Read, len: usize, present: usize) -> Result<(), Shortfall> {
+    pub(crate) fn fill(&mut self, reader: &mut dyn Read, len: usize, present: usize) -> Result<(), Shortfall> {
         self.reserve(len.min(present)).map_err(Shortfall::Memory)?;
         let start = self.memory.len();
         while self.memory.len() - start < len {
@@ -83,16 +83,16 @@ impl Growing {
         Ok(())
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.memory
     }
 
-    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.memory
     }
 
     /// The tensor of these bytes, which are not copied.
-    pub(super) fn into_tensor(self, dtype: DType, shape: &[usize]) -> Result<Tensor> {
+    pub(crate) fn into_tensor(self, dtype: DType, shape: &[usize]) -> Result<Tensor> {
         let expected = byte_len(dtype, shape)?;
         if expected != self.memory.len() {
             let reason = format!("{dtype} of this shape has {expected} bytes, {} were given", self.memory.len());

@@ -7,6 +7,7 @@ pub mod json;
 pub mod npy;
 pub mod npz;
 pub mod proto;
+mod stats;
 mod strings;
 
 use std::fmt;
@@ -17,6 +18,8 @@ use num_complex::Complex;
 
 pub(crate) use buffer::{Buffer, ForeignMemory};
 pub use element::Element;
+pub(crate) use growing::{Growing, Shortfall};
+pub use stats::{Number, Stats};
 pub use strings::Strings;
 
 use crate::dtype::DType;

@@ -21,6 +21,17 @@ impl Strings {
         Self { bytes: Vec::new(), ends: vec![0; count] }
     }
 
+    /// Strings that lie end to end already; each ends where `ends` says, the last one at the end of `bytes`.
+    pub(crate) fn from_parts(bytes: Vec<u8>, ends: Vec<usize>) -> Self {
+        debug_assert!(ends.is_sorted() && ends.last().copied().unwrap_or(0) == bytes.len());
+        Self { bytes, ends }
+    }
+
+    /// The bytes of all strings, laid end to end.
+    pub(crate) fn all_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Adds a string.
     pub fn push(&mut self, string: &[u8]) {
         self.bytes.extend_from_slice(string);

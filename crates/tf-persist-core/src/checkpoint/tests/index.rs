@@ -3,12 +3,13 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::testing::{block, delimited, entry, header, number, record, table, table_of_blocks};
-use super::*;
+use crate::checkpoint::table::MAGIC;
+use crate::checkpoint::testing::{block, delimited, entry, header, number, record, table, table_of_blocks};
+use crate::checkpoint::*;
 use crate::{DType, Error};
 
 /// TensorFlow 2.21 wrote this: `w`, float32 [7, 3], in slices of 3, 2 and 2 rows; `bias`, bfloat16 [3]; `words`, 3 strings.
-const PARTITIONED: &[u8] = include_bytes!("testdata/partitioned.index");
+const PARTITIONED: &[u8] = include_bytes!("../testdata/partitioned.index");
 
 fn read(bytes: &[u8]) -> Result<CheckpointIndex, Error> {
     CheckpointIndex::read(Path::new("v"), bytes)
@@ -101,7 +102,7 @@ fn refuses_blocks_that_overlap() {
     bytes.extend(list);
     bytes.extend(handles);
     bytes.extend([0; 36]);
-    bytes.extend(table::MAGIC.to_le_bytes());
+    bytes.extend(MAGIC.to_le_bytes());
     assert!(refusal(&bytes).contains("begins before the one before it ends"));
 }
 

@@ -1,0 +1,214 @@
+//! A checkpoint that TensorFlow reads.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Place;
+use std::fs::{self, File, Permissions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::encode::{delimited, fixed32, mask, number};
+use super::index::{CheckpointIndex, MAX_INDEX_BYTES, index_path, shard_path};
+use super::strings::encode;
+use super::table_builder::TableBuilder;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::shape::element_count;
+use crate::tensor::Tensor;
+
+/// Writes a checkpoint of one shard: the bytes of the tensors in the order in which they are added, one after the other, as
+/// TensorFlow's `BundleWriter` does. Equal tensors under equal keys in the same order make equal files.
+///
+/// Nothing is to be seen until [`CheckpointWriter::finish`]. Dropped before, it leaves nothing behind.
+///
+/// ```no_run
+/// use tf_persist_core::Tensor;
+/// use tf_persist_core::checkpoint::CheckpointWriter;
+///
+/// # fn main() -> tf_persist_core::Result<()> {
+/// let mut checkpoint = CheckpointWriter::create("checkpoints/step-100")?;
+/// checkpoint.add("kernel", &Tensor::from_slice(&[2, 2], &[1.0_f32, 2.0, 3.0, 4.0])?)?;
+/// checkpoint.add("words", &Tensor::from_strings(&[2], ["a", "b"])?)?;
+/// checkpoint.finish()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct CheckpointWriter {
+    prefix: PathBuf,
+    data: NamedTempFile,
+    /// The bytes written so far.
+    length: u64,
+    /// A `BundleEntryProto` by each key.
+    entries: BTreeMap<String, Vec<u8>>,
+    /// Whether a tensor could not be written whole.
+    failed: bool,
+}
+
+impl CheckpointWriter {
+    /// Begins the checkpoint with this prefix; the folder it stands in is made if need be.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if there is one with this prefix, [`Error::Io`] if files cannot be made there,
+    /// or the prefix ends in no name.
+    pub fn create(prefix: impl AsRef<Path>) -> Result<Self> {
+        let prefix = std::path::absolute(prefix.as_ref()).map_err(Error::io("name", prefix.as_ref()))?;
+        let index = index_path(&prefix);
+        if index.file_name().is_none_or(|name| name == ".index") {
+            let source = ErrorKind::InvalidInput.into();
+            return Err(Error::Io { action: "write a checkpoint to", path: prefix, source });
+        }
+        if fs::symlink_metadata(&index).is_ok() {
+            return Err(Error::Exists { path: index });
+        }
+        let folder = folder(&prefix);
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        let data = temporary(&shard_path(&prefix, 0, 1))?;
+        Ok(Self { prefix, data, length: 0, entries: BTreeMap::new(), failed: false })
+    }
+
+    /// Adds a tensor.
+    ///
+    /// # Errors
+    /// - [`Error::InvalidData`] if a tensor with this key was added before, or the key is empty or begins with a zero: such keys
+    ///   are the format's own;
+    /// - [`Error::Io`] if it cannot be written. The checkpoint cannot be finished then.
+    pub fn add(&mut self, key: &str, tensor: &Tensor) -> Result<()> {
+        if tensor.dtype() != DType::String {
+            return self.put(key, tensor.dtype(), tensor.shape(), &[], tensor.bytes()?, None);
+        }
+        let strings = tensor.strings()?;
+        let (lengths, checksum) = encode(strings)?;
+        self.put(key, tensor.dtype(), tensor.shape(), &lengths, strings.all_bytes(), Some(checksum))
+    }
+
+    /// Adds a tensor of these little-endian bytes: of numbers of any type, those that no [`Tensor`] holds as such included.
+    ///
+    /// # Errors
+    /// As [`CheckpointWriter::add`]; [`Error::UnsupportedDType`] if the elements of this type are no numbers, or of a size that is
+    /// not known; [`Error::InvalidShape`] if there are not as many bytes as dtype and shape make.
+    pub fn add_bytes(&mut self, key: &str, dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<()> {
+        let size = dtype.size().ok_or_else(|| Error::UnsupportedDType { name: Some(key.to_owned()), dtype })?;
+        if element_count(shape)?.checked_mul(size) != Some(bytes.len()) {
+            let reason = format!("{dtype} of this shape does not have {} bytes", bytes.len());
+            return Err(Error::InvalidShape { shape: shape.to_vec(), reason });
+        }
+        self.put(key, dtype, shape, &[], bytes, None)
+    }
+
+    /// Makes everything durable and gives the files their names, the index last. Gives the index.
+    ///
+    /// # Errors
+    /// - [`Error::Exists`] if a checkpoint with this prefix has appeared meanwhile;
+    /// - [`Error::Unsupported`] if there are so many tensors that the index is above [`MAX_INDEX_BYTES`];
+    /// - [`Error::Io`] if the disk is full, or the files cannot be moved.
+    pub fn finish(self) -> Result<CheckpointIndex> {
+        let Self { prefix, data, entries, failed, .. } = self;
+        if failed {
+            return Err(Error::data(format!("the checkpoint `{}`", prefix.display()), "a tensor could not be written"));
+        }
+        let (index_path, shard_path) = (index_path(&prefix), shard_path(&prefix, 0, 1));
+        let mut table = TableBuilder::new();
+        table.add(b"", &header());
+        entries.iter().for_each(|(key, entry)| table.add(key.as_bytes(), entry));
+        let bytes = table.finish();
+        if bytes.len() as u64 > MAX_INDEX_BYTES {
+            let reason = format!("its index would have {} bytes, and the limit is {MAX_INDEX_BYTES}", bytes.len());
+            return Err(Error::Unsupported { path: prefix, reason, hint: None });
+        }
+        let mut index = temporary(&index_path)?;
+        index.write_all(&bytes).map_err(Error::io("write", &index_path))?;
+        for (file, path) in [(&index, &index_path), (&data, &shard_path)] {
+            file.as_file().sync_all().map_err(Error::io("write to disk", path))?;
+        }
+        if fs::symlink_metadata(&index_path).is_ok() {
+            return Err(Error::Exists { path: index_path });
+        }
+        // A shard without an index is nobody's: what a writer left that was stopped between the two.
+        data.persist(&shard_path).map_err(|error| Error::io("create", &shard_path)(error.error))?;
+        index.persist_noclobber(&index_path).map_err(|error| match error.error.kind() {
+            ErrorKind::AlreadyExists => Error::Exists { path: index_path.clone() },
+            _ => Error::io("create", &index_path)(error.error),
+        })?;
+        let folder = folder(&prefix);
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("write to disk", folder))?;
+        CheckpointIndex::read(&prefix, &bytes)
+    }
+
+    fn put(
+        &mut self,
+        key: &str,
+        dtype: DType,
+        shape: &[usize],
+        before: &[u8],
+        bytes: &[u8],
+        checksum: Option<u32>,
+    ) -> Result<()> {
+        let refuse = |reason: &str| Err(Error::data(format!("variable `{key}`"), reason));
+        if key.is_empty() || key.starts_with('\0') {
+            return refuse("a checkpoint keeps such keys for itself");
+        }
+        let Place::Vacant(place) = self.entries.entry(key.to_owned()) else {
+            return refuse("the checkpoint has one with this key already");
+        };
+        let written = self.data.write_all(before).and_then(|()| self.data.write_all(bytes));
+        if let Err(error) = written {
+            self.failed = true;
+            return Err(Error::io("write", shard_path(&self.prefix, 0, 1))(error));
+        }
+        let length = (before.len() + bytes.len()) as u64;
+        let checksum = checksum.unwrap_or_else(|| mask(crc32c::crc32c(bytes)));
+        place.insert(entry(dtype, shape, self.length, length, checksum));
+        self.length += length;
+        Ok(())
+    }
+}
+
+/// The folder in which the files of a checkpoint stand; its prefix is an absolute path.
+fn folder(prefix: &Path) -> &Path {
+    prefix.parent().unwrap_or(Path::new("/"))
+}
+
+/// A file under a hidden name beside its target, as readable as any other new file.
+fn temporary(target: &Path) -> Result<NamedTempFile> {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    tempfile::Builder::new()
+        .prefix(&format!(".{name}.tmp-"))
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder(target))
+        .map_err(Error::io("create a file for", target))
+}
+
+/// `BundleHeaderProto`: one shard, little-endian, version 1 of the format.
+fn header() -> Vec<u8> {
+    let mut message = Vec::new();
+    number(&mut message, 1, 1);
+    delimited(&mut message, 3, &[0x08, 1]);
+    message
+}
+
+/// `BundleEntryProto`. Zeros are left out, as protobuf does.
+fn entry(dtype: DType, shape: &[usize], offset: u64, bytes: u64, checksum: u32) -> Vec<u8> {
+    let mut dimensions = Vec::new();
+    for size in shape {
+        let mut dimension = Vec::new();
+        if *size > 0 {
+            number(&mut dimension, 1, *size as u64);
+        }
+        delimited(&mut dimensions, 2, &dimension);
+    }
+    let mut message = Vec::new();
+    number(&mut message, 1, u64::from(dtype.number().cast_unsigned()));
+    delimited(&mut message, 2, &dimensions);
+    for (field, value) in [(4, offset), (5, bytes)] {
+        if value > 0 {
+            number(&mut message, field, value);
+        }
+    }
+    if checksum > 0 {
+        fixed32(&mut message, 6, checksum);
+    }
+    message
+}
