@@ -49,6 +49,9 @@ pub(crate) struct InspectArgs {
     /// Show only the variables, each
     #[arg(long)]
     pub(crate) variables: bool,
+    /// Show only the variables, each, and read them: lowest, highest and mean number, how many are NaN or infinite
+    #[arg(long)]
+    pub(crate) stats: bool,
     /// Show only the ops, each
     #[arg(long)]
     pub(crate) ops: bool,

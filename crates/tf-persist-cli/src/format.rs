@@ -31,6 +31,20 @@ pub(crate) fn bytes(number: u64) -> String {
     if unit == 0 { format!("{number} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
+/// A number with six digits that count: `0.5`, `-12.3457`, `1.5e-9`.
+pub(crate) fn short(number: f64) -> String {
+    let scientific = format!("{number:.5e}");
+    let Some((digits, exponent)) = scientific.split_once('e') else { return number.to_string() };
+    let trimmed = |text: &str| match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text.to_owned(),
+    };
+    match exponent.parse::<i32>() {
+        Ok(exponent @ -4..6) => trimmed(&format!("{number:.*}", (5 - exponent) as usize)),
+        _ => format!("{}e{exponent}", trimmed(digits)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,6 +53,14 @@ mod tests {
     fn numbers_are_grouped() {
         assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!((count(1, "op"), count(2, "op")), ("1 op".into(), "2 ops".into()));
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        let numbers = [0.0, -0.5, 1.0 / 3.0, 100.0, 999_999.5, 123_456.7, 0.000_123_456_78, 1.5e-9, -2e30, f64::MAX];
+        let expected =
+            ["0", "-0.5", "0.333333", "100", "1e6", "123457", "0.000123457", "1.5e-9", "-2e30", "1.79769e308"];
+        assert_eq!(numbers.map(short), expected);
     }
 
     #[test]

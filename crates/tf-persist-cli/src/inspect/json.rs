@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use tf_persist_core::saved_model::{FoundFile, TensorInfo, TensorKind, TrainingKind};
 use tf_persist_core::{PartialShape, SignatureDef};
 
-use super::{MetaGraphReport, Report, Selection};
+use super::{MetaGraphReport, Report, Selection, stats};
 
 pub(super) fn write(out: &mut impl Write, report: &Report<'_>, selection: &Selection<'_>) -> anyhow::Result<()> {
     let mut root = Map::new();
@@ -126,14 +126,19 @@ fn variables(report: &Report<'_>) -> Value {
     let all: Vec<Value> = variables
         .all
         .iter()
-        .map(|variable| {
-            json!({
+        .enumerate()
+        .map(|(number, variable)| {
+            let mut object = json!({
                 "name": variable.name,
                 "key": variable.entry.key,
                 "dtype": variable.entry.dtype.to_string(),
                 "shape": variable.entry.shape,
                 "bytes": variable.entry.bytes(),
-            })
+            });
+            if let Some(read) = report.stats.as_ref().and_then(|all| all.get(number)) {
+                object["stats"] = stats::json(read);
+            }
+            object
         })
         .collect();
     json!({

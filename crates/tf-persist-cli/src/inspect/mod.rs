@@ -1,6 +1,7 @@
 //! `tf-persist inspect`.
 
 mod json;
+mod stats;
 mod text;
 
 use std::collections::BTreeSet;
@@ -21,7 +22,7 @@ struct Selection<'a> {
 
 impl Selection<'_> {
     fn is_narrowed(&self) -> bool {
-        self.args.signature.is_some() || self.args.variables || self.args.ops
+        self.args.signature.is_some() || self.each_variable() || self.args.ops
     }
 
     fn everything(&self) -> bool {
@@ -33,7 +34,12 @@ impl Selection<'_> {
     }
 
     fn variables(&self) -> bool {
-        self.everything() || self.args.variables
+        self.everything() || self.each_variable()
+    }
+
+    /// Whether all variables are shown, however many they are.
+    fn each_variable(&self) -> bool {
+        self.args.variables || self.args.stats
     }
 
     fn ops(&self) -> bool {
@@ -47,6 +53,8 @@ struct Report<'a> {
     meta_graphs: Vec<MetaGraphReport<'a>>,
     variables: Result<&'a Variables, Error>,
     fingerprint: Result<Option<Fingerprint>, Error>,
+    /// Of each variable, if they were asked for.
+    stats: Option<Vec<stats::Read>>,
 }
 
 struct MetaGraphReport<'a> {
@@ -64,7 +72,10 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
         Some(tags) => vec![model.meta_graph(Some(&tags))?],
         None => model.meta_graphs().iter().collect(),
     };
-    let report = Report::of(&model, &meta_graphs, args.signature.as_deref())?;
+    let mut report = Report::of(&model, &meta_graphs, args.signature.as_deref())?;
+    if args.stats {
+        report.stats = report.variables.as_ref().ok().map(|variables| stats::of(variables));
+    }
     let selection = Selection { args };
     match args.format {
         Format::Text => print(stdout().lock(), |out| text::write(out, &report, &selection)),
@@ -76,10 +87,13 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     for meta_graph in meta_graphs {
         model.check(meta_graph)?;
     }
-    let Report { variables, fingerprint, .. } = report;
+    let Report { variables, fingerprint, stats, .. } = report;
     variables?;
     fingerprint?;
-    Ok(())
+    match stats.into_iter().flatten().find_map(Result::err) {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
+    }
 }
 
 fn print<W: Write>(out: W, write: impl FnOnce(&mut BufWriter<W>) -> anyhow::Result<()>) -> anyhow::Result<()> {
@@ -111,7 +125,8 @@ impl<'a> Report<'a> {
             let available = available.into_iter().collect();
             return Err(Error::UnknownSignature { path: model.path().to_path_buf(), name: name.to_owned(), available });
         }
-        Ok(Self { model, meta_graphs: reports, variables: model.variables(), fingerprint: model.fingerprint() })
+        let (variables, fingerprint) = (model.variables(), model.fingerprint());
+        Ok(Self { model, meta_graphs: reports, variables, fingerprint, stats: None })
     }
 }
 

@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use tf_persist_core::printable;
 use tf_persist_core::saved_model::{FoundFile, OPS_VERSION};
 
-use super::{MetaGraphReport, Report, Selection};
+use super::{MetaGraphReport, Report, Selection, stats};
 use crate::format::{bytes, count, grouped};
 
 /// So many variables are shown unless `--variables` asks for each.
@@ -133,7 +133,7 @@ fn write_variables(out: &mut impl Write, report: &Report<'_>, selection: &Select
         bytes(variables.total_bytes),
         count(shards, "shard")
     )?;
-    let shown = if selection.args.variables { variables.all.len() } else { VARIABLES };
+    let shown = if selection.each_variable() { variables.all.len() } else { VARIABLES };
     let rows: Vec<[String; 4]> = variables
         .all
         .iter()
@@ -145,8 +145,18 @@ fn write_variables(out: &mut impl Write, report: &Report<'_>, selection: &Select
         .collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let (names, dtypes, shapes, sizes) = (width(0), width(1), width(2), width(3));
-    for [name, dtype, shape, size] in &rows {
-        writeln!(out, "  {name:names$}  {dtype:dtypes$}  {shape:shapes$}  {size:>sizes$}")?;
+    for (number, [name, dtype, shape, size]) in rows.iter().enumerate() {
+        write!(out, "  {name:names$}  {dtype:dtypes$}  {shape:shapes$}  {size:>sizes$}")?;
+        if let Some(read) = report.stats.as_ref().and_then(|all| all.get(number)) {
+            let (figures, warning) = stats::text(read);
+            if !figures.is_empty() {
+                write!(out, "  {figures}")?;
+            }
+            if !warning.is_empty() {
+                write!(out, "  {WARNING}{}{WARNING:#}", printable(&warning))?;
+            }
+        }
+        writeln!(out)?;
     }
     write_rest(out, variables.all.len(), shown, "variable", "--variables")
 }

@@ -17,5 +17,6 @@ mod recorded;
 mod requests;
 mod run;
 mod runtime;
+mod stats;
 mod streams;
 mod support;
