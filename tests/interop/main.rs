@@ -4,6 +4,7 @@
 //! Python runs as few processes as there are questions, because its TensorFlow takes seconds to import.
 
 mod bit_equality;
+mod checkpoint;
 mod compare;
 mod memory;
 mod negative;

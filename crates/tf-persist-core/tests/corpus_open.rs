@@ -9,8 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tf_persist_core::Error;
+use tf_persist_core::checkpoint::{CheckpointReader, CheckpointWriter, Entry, index_path, shard_path};
 use tf_persist_core::saved_model::{MetaGraph, SavedModel, SignatureDef, TensorInfo, parse_tensor_name};
+use tf_persist_core::{DType, Error};
 
 /// The corpus, if there is one.
 fn corpus() -> Option<PathBuf> {
@@ -164,4 +165,56 @@ fn models_that_fail_are_told_apart() {
     let graph = model.meta_graph(None).unwrap();
     assert!(graph.ops().contains_key("BoostedTreesBucketize") && graph.custom_ops().is_empty());
     model.check(graph).unwrap();
+}
+
+/// Every tensor of every checkpoint has the checksum that TensorFlow gave it.
+#[test]
+fn every_variable_reads_with_a_right_checksum() {
+    let Some(corpus) = corpus() else { return };
+    let mut bytes = 0;
+    for (what, folder, _) in cases(&corpus.join("dev")) {
+        let model = SavedModel::open(&folder).unwrap();
+        let Some(index) = model.variables().unwrap().index.clone() else { continue };
+        let reader = CheckpointReader::new(index);
+        for entry in &reader.index().entries {
+            let read = match entry.dtype {
+                DType::Other(_) => reader.read_bytes(&entry.key),
+                _ => reader.read(&entry.key),
+            };
+            let tensor = read.unwrap_or_else(|error| panic!("{what}: {error}"));
+            bytes += entry.bytes();
+            assert_eq!(tensor.len(), entry.shape.iter().product::<usize>(), "{what}: {}", entry.key);
+        }
+    }
+    assert!(bytes > 0);
+}
+
+/// What TensorFlow wrote in one shard, we write again byte for byte.
+#[test]
+fn checkpoints_are_written_as_tensorflow_writes_them() {
+    let Some(corpus) = corpus() else { return };
+    let (mut same, mut differ) = (0, Vec::new());
+    for (what, folder, _) in cases(&corpus.join("dev")) {
+        let model = SavedModel::open(&folder).unwrap();
+        let Some(index) = model.variables().unwrap().index.clone() else { continue };
+        let plain = |entry: &Entry| !entry.is_partitioned() && entry.dtype.is_supported();
+        if index.num_shards != 1 || !index.entries.iter().all(plain) {
+            continue;
+        }
+        let mut entries: Vec<&Entry> = index.entries.iter().collect();
+        entries.sort_by_key(|entry| (entry.parts[0].offset, entry.bytes()));
+        let reader = CheckpointReader::new(index.clone());
+        let work = tempfile::tempdir().unwrap();
+        let prefix = work.path().join("variables");
+        let mut writer = CheckpointWriter::create(&prefix).unwrap();
+        for entry in entries {
+            writer.add(&entry.key, &reader.read(&entry.key).unwrap()).unwrap();
+        }
+        assert_eq!(writer.finish().unwrap().entries, index.entries, "{what}");
+        let equal = |a: PathBuf, b: PathBuf| fs::read(a).unwrap() == fs::read(b).unwrap();
+        assert!(equal(shard_path(&prefix, 0, 1), shard_path(&index.prefix, 0, 1)), "{what}");
+        if equal(index_path(&prefix), index_path(&index.prefix)) { same += 1 } else { differ.push(what) }
+    }
+    eprintln!("{same} indices are the same; compressed, or of another version: {differ:?}");
+    assert!(same > 0);
 }

@@ -94,12 +94,12 @@ mod tests {
 
     #[test]
     fn rows_are_one_run_and_columns_many() {
-        assert_eq!(runs(&[(3, Some(2)), (0, None)], &[7, 3]), [9..15]);
+        assert_eq!(runs(&[(3, Some(2)), (0, None)], &[7, 3]), vec![9..15]);
         assert_eq!(runs(&[(0, None), (1, Some(2))], &[3, 4]), [1..3, 5..7, 9..11]);
         assert_eq!(runs(&[(1, Some(1)), (0, Some(2)), (1, Some(1))], &[2, 2, 3]), [7..8, 10..11]);
         assert_eq!(runs(&[(0, None), (1, Some(1)), (0, None)], &[2, 2, 3]), [3..6, 9..12]);
-        assert_eq!(runs(&[(0, None)], &[5]), [0..5]);
-        assert_eq!(runs(&[], &[]), [0..1]);
+        assert_eq!(runs(&[(0, None)], &[5]), vec![0..5]);
+        assert_eq!(runs(&[], &[]), vec![0..1]);
     }
 
     #[test]
