@@ -19,10 +19,20 @@ const LOG_VARIABLE: &str = "TF_CPP_MIN_LOG_LEVEL";
 /// Functions of libtensorflow that are called under types of our own, resolved once.
 ///
 /// Those with dtypes because of the enum (see the module's text), those of strings because a tensor may hold a million of them
-/// and tensorflow-sys takes a lock a call, and one that is not bound there.
+/// and tensorflow-sys takes a lock a call, those of a run because a run of a small graph takes microseconds, and one that is
+/// not bound there.
 pub(super) struct Symbols {
     pub(super) tensor_type: unsafe extern "C" fn(*const tf::TF_Tensor) -> c_int,
     pub(super) new_tensor: NewTensor,
+    pub(super) delete_tensor: unsafe extern "C" fn(*mut tf::TF_Tensor),
+    pub(super) tensor_rank: unsafe extern "C" fn(*const tf::TF_Tensor) -> c_int,
+    pub(super) tensor_dim: unsafe extern "C" fn(*const tf::TF_Tensor, c_int) -> i64,
+    pub(super) tensor_data: unsafe extern "C" fn(*const tf::TF_Tensor) -> *mut std::ffi::c_void,
+    pub(super) tensor_bytes: unsafe extern "C" fn(*const tf::TF_Tensor) -> usize,
+    pub(super) session_run: SessionRun,
+    pub(super) new_status: unsafe extern "C" fn() -> *mut tf::TF_Status,
+    pub(super) delete_status: unsafe extern "C" fn(*mut tf::TF_Status),
+    pub(super) status_code: unsafe extern "C" fn(*const tf::TF_Status) -> c_int,
     pub(super) string_copy: unsafe extern "C" fn(*mut tf::TF_TString, *const c_char, usize),
     pub(super) string_data: unsafe extern "C" fn(*const tf::TF_TString) -> *const c_char,
     pub(super) string_size: unsafe extern "C" fn(*const tf::TF_TString) -> usize,
@@ -44,6 +54,23 @@ type NewTensor = unsafe extern "C" fn(
     Deallocator,
     *mut std::ffi::c_void,
 ) -> *mut tf::TF_Tensor;
+
+/// `TF_SessionRun`: session, run options, inputs, their values and number, outputs, their values and number, targets and their
+/// number, run metadata, status.
+type SessionRun = unsafe extern "C" fn(
+    *mut tf::TF_Session,
+    *const tf::TF_Buffer,
+    *const tf::TF_Output,
+    *const *mut tf::TF_Tensor,
+    c_int,
+    *const tf::TF_Output,
+    *mut *mut tf::TF_Tensor,
+    c_int,
+    *const *const tf::TF_Operation,
+    c_int,
+    *mut tf::TF_Buffer,
+    *mut tf::TF_Status,
+);
 
 static SYMBOLS: OnceLock<Symbols> = OnceLock::new();
 
@@ -104,6 +131,15 @@ impl Library {
         let symbols = Symbols {
             tensor_type: symbol(&library, "TF_TensorType")?,
             new_tensor: symbol(&library, "TF_NewTensor")?,
+            delete_tensor: symbol(&library, "TF_DeleteTensor")?,
+            tensor_rank: symbol(&library, "TF_NumDims")?,
+            tensor_dim: symbol(&library, "TF_Dim")?,
+            tensor_data: symbol(&library, "TF_TensorData")?,
+            tensor_bytes: symbol(&library, "TF_TensorByteSize")?,
+            session_run: symbol(&library, "TF_SessionRun")?,
+            new_status: symbol(&library, "TF_NewStatus")?,
+            delete_status: symbol(&library, "TF_DeleteStatus")?,
+            status_code: symbol(&library, "TF_GetCode")?,
             string_copy: symbol(&library, "TF_StringCopy")?,
             string_data: symbol(&library, "TF_StringGetDataPointer")?,
             string_size: symbol(&library, "TF_StringGetSize")?,

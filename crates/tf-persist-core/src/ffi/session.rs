@@ -165,7 +165,7 @@ impl Session {
         // SAFETY: the session is live; every op belongs to its graph (asserted); arrays are as long as said; inputs stay alive
         // until the call returns, and TensorFlow counts its own references to what it keeps.
         unsafe {
-            tf::TF_SessionRun(
+            (symbols().session_run)(
                 self.session.as_ptr(),
                 run_options.as_ref().map_or(ptr::null(), ptr::from_ref),
                 inputs.as_ptr(),

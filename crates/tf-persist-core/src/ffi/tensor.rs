@@ -79,14 +79,14 @@ impl TfTensor {
         let raw = self.raw();
         // SAFETY: the tensor is live; dimension indices are below the rank.
         let (dtype, shape) = unsafe {
-            let rank = tf::TF_NumDims(raw);
-            let shape: Vec<usize> = (0..rank).map(|index| tf::TF_Dim(raw, index) as usize).collect();
+            let rank = (symbols().tensor_rank)(raw);
+            let shape: Vec<usize> = (0..rank).map(|index| (symbols().tensor_dim)(raw, index) as usize).collect();
             (DType::from_number((symbols().tensor_type)(raw)), shape)
         };
         if dtype == DType::String {
             let count = crate::shape::element_count(&shape)?;
             // SAFETY: a string tensor's data are as many TF_TStrings as it has elements.
-            let strings = unsafe { strings::read(tf::TF_TensorData(raw), count) };
+            let strings = unsafe { strings::read((symbols().tensor_data)(raw), count) };
             return Tensor::from_string_array(&shape, strings);
         }
         let expected = byte_len(dtype, &shape)?;
@@ -107,9 +107,9 @@ impl ForeignMemory for TfTensor {
         // output's buffer is shared by then, so no op takes it over, and resource variables are copied before they are written
         // to. Reference variables are not, which is why `into_tensor` copies where a graph has any.
         unsafe {
-            match tf::TF_TensorByteSize(self.raw()) {
+            match (symbols().tensor_bytes)(self.raw()) {
                 0 => &[],
-                len => slice::from_raw_parts(tf::TF_TensorData(self.raw()).cast::<u8>(), len),
+                len => slice::from_raw_parts((symbols().tensor_data)(self.raw()).cast::<u8>(), len),
             }
         }
     }
@@ -118,7 +118,7 @@ impl ForeignMemory for TfTensor {
 impl Drop for TfTensor {
     fn drop(&mut self) {
         // SAFETY: live, and deleted once.
-        unsafe { tf::TF_DeleteTensor(self.raw()) }
+        unsafe { (symbols().delete_tensor)(self.raw()) }
     }
 }
 
