@@ -32,7 +32,8 @@
 //! # Memory
 //!
 //! A [`Tensor`] is dtype, shape and aligned bytes. TensorFlow adopts the bytes of what is fed, and what is fetched stays in
-//! TensorFlow's memory until it is dropped: numbers are not copied either way. Strings are copied once each way.
+//! TensorFlow's memory until it is dropped: numbers are not copied either way. Strings are copied once each way, and so is what
+//! comes out of a graph with TensorFlow 1's reference variables, whose ops write to memory that others look at.
 //!
 //! # A SavedModel is a program
 //!
