@@ -21,12 +21,8 @@ struct Selection<'a> {
 }
 
 impl Selection<'_> {
-    fn is_narrowed(&self) -> bool {
-        self.args.signature.is_some() || self.each_variable() || self.args.ops
-    }
-
     fn everything(&self) -> bool {
-        !self.is_narrowed()
+        !(self.args.signature.is_some() || self.each_variable() || self.args.ops)
     }
 
     fn signatures(&self) -> bool {

@@ -90,49 +90,40 @@ fn temporary_file(folder: &Path) -> io::Result<NamedTempFile> {
 /// Prints the outputs, and the timings if there are any.
 pub(super) fn print(format: Format, outputs: &Outputs, timings: Option<&Timings>) -> anyhow::Result<()> {
     match format {
-        Format::Text => write_report(&mut BufWriter::new(stdout().lock()), format, outputs, timings),
+        Format::Text => write_text(&mut BufWriter::new(stdout().lock()), outputs, timings),
         // As it is: what looks like a colour in a name is part of the name.
-        Format::Json => write_report(&mut BufWriter::new(io::stdout().lock()), format, outputs, timings),
+        Format::Json => write_json(&mut io::stdout().lock(), outputs, timings),
     }
 }
 
-fn write_report(
-    out: &mut impl Write,
-    format: Format,
-    outputs: &Outputs,
-    timings: Option<&Timings>,
-) -> anyhow::Result<()> {
-    match format {
-        Format::Text => {
-            for (name, tensor) in outputs.iter() {
-                let view = view::view(tensor)?;
-                writeln!(out, "{}  {} {:?}\n{view}", printable(name), tensor.dtype(), tensor.shape())
-                    .context(PRINTING)?;
-            }
-            if let Some(timings) = timings {
-                writeln!(out, "{}", sentence(timings)).context(PRINTING)?;
-            }
-        }
-        Format::Json => {
-            let mut object = Vec::new();
-            write_outputs("standard output", &mut object, outputs.iter(), COLUMN)?;
-            if let Some(timings) = timings {
-                let micros = |duration: std::time::Duration| duration.as_secs_f64() * 1e6;
-                let timings = json!({
-                    "runs": timings.runs(),
-                    "min_us": micros(timings.min()),
-                    "median_us": micros(timings.median()),
-                    "max_us": micros(timings.max()),
-                });
-                // The object is closed anew behind one more member.
-                object.truncate(object.iter().rposition(|byte| *byte == b'}').unwrap_or(object.len()));
-                write!(object, ", \"timings\": {timings}}}")?;
-            }
-            object.push(b'\n');
-            out.write_all(&object).context(PRINTING)?;
-        }
+fn write_text(out: &mut impl Write, outputs: &Outputs, timings: Option<&Timings>) -> anyhow::Result<()> {
+    for (name, tensor) in outputs.iter() {
+        let view = view::view(tensor)?;
+        writeln!(out, "{}  {} {:?}\n{view}", printable(name), tensor.dtype(), tensor.shape()).context(PRINTING)?;
+    }
+    if let Some(timings) = timings {
+        writeln!(out, "{}", sentence(timings)).context(PRINTING)?;
     }
     out.flush().context(PRINTING)
+}
+
+fn write_json(out: &mut impl Write, outputs: &Outputs, timings: Option<&Timings>) -> anyhow::Result<()> {
+    let mut object = Vec::new();
+    write_outputs("standard output", &mut object, outputs.iter(), COLUMN)?;
+    if let Some(timings) = timings {
+        let micros = |duration: std::time::Duration| duration.as_secs_f64() * 1e6;
+        let timings = json!({
+            "runs": timings.runs(),
+            "min_us": micros(timings.min()),
+            "median_us": micros(timings.median()),
+            "max_us": micros(timings.max()),
+        });
+        // The object is closed anew behind one more member.
+        object.truncate(object.iter().rposition(|byte| *byte == b'}').unwrap_or(object.len()));
+        write!(object, ", \"timings\": {timings}}}")?;
+    }
+    object.push(b'\n');
+    out.write_all(&object).and_then(|()| out.flush()).context(PRINTING)
 }
 
 /// Prints the timings alone: the outputs went to a file.

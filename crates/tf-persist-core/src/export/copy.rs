@@ -25,7 +25,8 @@ pub(super) fn copy_part(from: &Path, part: &str, to: &Staging) -> Result<()> {
     if source.symlink_metadata().is_ok() { copy(&root, &source, Path::new(part), to, &mut Vec::new()) } else { Ok(()) }
 }
 
-/// Copies `source` to the place `name` below the target. `above` are the real folders that are being copied, so that a link to one of them is no endless descent.
+/// Copies `source` to the place `name` below the target. `above` are the real folders that are being copied, so that a link to
+/// one of them is no endless descent.
 fn copy(root: &Path, source: &Path, name: &Path, to: &Staging, above: &mut Vec<PathBuf>) -> Result<()> {
     let real = source.canonicalize().map_err(Error::io("open", source))?;
     if !real.starts_with(root) {

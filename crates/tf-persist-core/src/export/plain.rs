@@ -34,6 +34,14 @@ impl SaveOptions {
         self.only_loaded = only;
         self
     }
+
+    /// Checks, before anything is loaded, that a model may be saved at `target`.
+    ///
+    /// # Errors
+    /// If it is there and not empty (unless [`SaveOptions::overwrite`]), or is no folder.
+    pub fn check_target(&self, target: impl AsRef<Path>) -> Result<()> {
+        staging::check(target.as_ref(), self.overwrite)
+    }
 }
 
 /// What was saved.
@@ -46,16 +54,6 @@ pub struct Saved {
     pub variables: usize,
     /// Their bytes.
     pub variable_bytes: u64,
-}
-
-impl SaveOptions {
-    /// Checks, before anything is loaded, that a model may be saved at `target`.
-    ///
-    /// # Errors
-    /// If it is there and not empty (unless [`SaveOptions::overwrite`]), or is no folder.
-    pub fn check_target(&self, target: impl AsRef<Path>) -> Result<()> {
-        staging::check(target.as_ref(), self.overwrite)
-    }
 }
 
 impl LoadedModel {

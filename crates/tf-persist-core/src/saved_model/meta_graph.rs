@@ -199,7 +199,8 @@ impl MetaGraph {
         }
     }
 
-    fn unknown_signature(&self, name: &str) -> Error {
+    /// What is said of a name that no signature has.
+    pub(crate) fn unknown_signature(&self, name: &str) -> Error {
         Error::UnknownSignature {
             path: self.contents.path.clone(),
             name: name.to_owned(),

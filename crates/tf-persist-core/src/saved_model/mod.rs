@@ -241,7 +241,6 @@ impl SavedModel {
     }
 
     /// The whole `SavedModel` protobuf, as it was written; of a text, in binary form.
-    #[allow(dead_code, reason = "for export")]
     pub(crate) fn bytes(&self) -> &Bytes {
         &self.model.bytes
     }

@@ -84,9 +84,9 @@ impl Variable {
         let key = &self.entry.key;
         let object = |name: &str| key.starts_with(&format!("{name}/")) || key.contains(&format!("/{name}/"));
         let end = self.name.rsplit('/').next().unwrap_or_default();
-        let keras = key.strip_prefix("training/").unwrap_or(key).split_once('/').is_some_and(|(optimizer, rest)| {
-            let trained = key.len() > optimizer.len() + 1 + rest.len();
-            KERAS_OPTIMIZERS.contains(&optimizer) && (trained || KERAS_SETTINGS.contains(&rest))
+        let trained = key.strip_prefix("training/");
+        let keras = trained.unwrap_or(key).split_once('/').is_some_and(|(optimizer, rest)| {
+            KERAS_OPTIMIZERS.contains(&optimizer) && (trained.is_some() || KERAS_SETTINGS.contains(&rest))
         });
         key.contains(SLOT) || object("optimizer") || object("_optimizer") || SLOT_ENDS.contains(&end) || keras
     }

@@ -7,7 +7,6 @@ mod options;
 mod outputs;
 mod signature;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -33,8 +32,8 @@ struct Inner {
     session: ffi::Session,
     artefact: SavedModel,
     meta_graph: MetaGraph,
-    /// Each signature is bound to the graph when it is first asked for.
-    bindings: BTreeMap<String, OnceLock<Arc<Binding>>>,
+    /// Each signature of the meta graph, in its order, is bound to the graph when it is first asked for.
+    bindings: Vec<OnceLock<Arc<Binding>>>,
     runtime: Runtime,
 }
 
@@ -59,8 +58,7 @@ impl SavedModel {
         )
         .map_err(|error| explain_refusal(error, self.path()))?;
         init::run_orphaned_initializers(&session, self, &meta_graph)?;
-        let names = meta_graph.signatures().iter().map(|signature| signature.name.clone());
-        let bindings = names.map(|name| (name, OnceLock::new())).collect();
+        let bindings = meta_graph.signatures().iter().map(|_| OnceLock::new()).collect();
         Ok(LoadedModel(Arc::new(Inner { session, artefact: self.clone(), meta_graph, bindings, runtime })))
     }
 }
@@ -97,14 +95,9 @@ impl LoadedModel {
     /// # Errors
     /// If there is none of that name, or it names a tensor that the graph lacks.
     pub fn signature(&self, name: &str) -> Result<Signature> {
-        let meta_graph = self.meta_graph();
-        let definition = meta_graph.signature(name)?;
-        let unbound = || Error::UnknownSignature {
-            path: self.artefact().path().to_path_buf(),
-            name: name.to_owned(),
-            available: self.0.bindings.keys().cloned().collect(),
-        };
-        let slot = self.0.bindings.get(name).ok_or_else(unbound)?;
+        let mut bound = self.meta_graph().signatures().iter().zip(&self.0.bindings);
+        let found = bound.find(|(definition, _)| definition.name == name);
+        let (definition, slot) = found.ok_or_else(|| self.meta_graph().unknown_signature(name))?;
         let binding = match slot.get() {
             Some(binding) => binding.clone(),
             None => {
