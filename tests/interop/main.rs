@@ -6,6 +6,7 @@
 mod bit_equality;
 mod checkpoint;
 mod compare;
+mod export_options;
 mod memory;
 mod negative;
 mod python;

@@ -13,7 +13,7 @@
 //! let answer = model.signature("serving_default")?.run([("image", image)])?;
 //! let probabilities = answer["probabilities"].view::<f32>()?;
 //!
-//! model.save("digits-copy", SaveOptions::default())?; // whole, or not at all
+//! model.save("digits-copy", &SaveOptions::default())?; // whole, or not at all
 //! # Ok(())
 //! # }
 //! ```
@@ -48,6 +48,7 @@ mod dtype;
 mod error;
 mod export;
 mod ffi;
+mod graph;
 pub mod runtime;
 pub mod saved_model;
 mod session;

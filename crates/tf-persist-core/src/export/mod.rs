@@ -2,7 +2,12 @@
 
 mod copy;
 mod fingerprint;
-mod plain;
+mod freeze;
+mod options;
+mod prune;
+mod save;
 mod staging;
+mod values;
 
-pub use plain::{SaveOptions, Saved};
+pub use options::SaveOptions;
+pub use save::Saved;

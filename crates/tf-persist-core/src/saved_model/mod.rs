@@ -28,7 +28,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use tf_persist_proto::bytes::Bytes;
-use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow as pb;
 
 pub use assets::{Assets, FoundFile};
@@ -45,6 +44,7 @@ use crate::checkpoint::file::{file_length, read_file};
 
 use crate::checkpoint::{CheckpointIndex, index_path};
 use crate::error::{Error, Result};
+pub(crate) use limits::MAX_FILE_BYTES;
 use limits::Survey;
 use locate::{ModelFile, locate};
 use signature::MAX_DEFAULT_BYTES;
@@ -245,27 +245,16 @@ impl SavedModel {
         &self.model.bytes
     }
 
-    /// Decodes all of it. Bytes of constants stay in the file's memory, which is shared; the rest takes about forty times
-    /// its size.
+    /// Decodes a meta graph. Bytes of constants stay in the file's memory, which is shared; the rest takes about forty times its
+    /// size.
     ///
     /// # Errors
     /// [`Error::Damaged`] if it has numbers that do not fit their fields, [`Error::Unsupported`] if it would take gigabytes.
-    #[allow(dead_code, reason = "for export")]
-    pub(crate) fn decode(&self) -> Result<pb::SavedModel> {
-        self.decode_range(0..self.model.bytes.len())
-    }
-
-    /// Decodes one meta graph, as [`SavedModel::decode`] does.
-    #[allow(dead_code, reason = "for export")]
     pub(crate) fn decode_meta_graph(&self, meta_graph: &MetaGraph) -> Result<pb::MetaGraphDef> {
-        self.decode_range(meta_graph.range())
-    }
-
-    fn decode_range<M: Message>(&self, range: Range<usize>) -> Result<M> {
         if let Err(reason) = self.model.survey.check_decoding(self.model.bytes.len()) {
             return Err(Error::Unsupported { path: self.file().to_path_buf(), reason, hint: None });
         }
-        let message = tf_persist_proto::parse(&self.model.bytes.slice(range));
+        let message = tf_persist_proto::parse(&self.model.bytes.slice(meta_graph.range()));
         message.map_err(|error| Error::damaged(self.file(), error.to_string()))
     }
 }
