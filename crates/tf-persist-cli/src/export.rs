@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use tf_persist_core::{SaveOptions, SavedModel, printable};
 
-use crate::args::{Format, tags};
+use crate::args::{Format, LibraryArgs, tags};
 use crate::failure::PRINTING;
 use crate::format::{bytes, count};
 
@@ -40,9 +40,11 @@ pub(crate) struct ExportArgs {
     /// How to write the report
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
-    // Nothing is loaded any more; scripts that name these libraries go on working.
-    #[arg(long, value_name = "FILE.so", hide = true)]
+    /// Taken as `run` takes it, and not needed: nothing is loaded
+    #[arg(long, value_name = "FILE.so")]
     op_library: Vec<PathBuf>,
+    #[command(flatten)]
+    library: LibraryArgs,
 }
 
 fn renaming(text: &str) -> Result<(String, String), &'static str> {
@@ -85,12 +87,14 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let signatures: Vec<String> = saved.signatures.iter().map(|name| format!("`{}`", printable(name))).collect();
     writeln!(
         out,
-        "`{target}`: {}, {} ({}), {} ({})",
+        "`{target}`: {}, {} ({}), {}",
         count(saved.meta_graphs as u64, "meta graph"),
-        count(saved.signatures.len() as u64, "signature"),
-        signatures.join(", "),
         count(saved.variables as u64, "variable"),
-        bytes(saved.variable_bytes)
+        bytes(saved.variable_bytes),
+        match signatures.as_slice() {
+            [] => "no signatures".to_owned(),
+            names => format!("{} {}", if names.len() == 1 { "signature" } else { "signatures" }, names.join(", ")),
+        }
     )
     .context(PRINTING)
 }

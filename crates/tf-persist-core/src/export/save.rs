@@ -1,5 +1,6 @@
 //! Saving: of a model as it lies there, without TensorFlow, and of one that runs, with its variables as they are now.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +28,7 @@ const GRAPH_FILE: &str = "saved_model.pb";
 pub struct Saved {
     /// The number of meta graphs.
     pub meta_graphs: usize,
-    /// The names of the signatures, of all meta graphs.
+    /// The names of the signatures, of all meta graphs, sorted.
     pub signatures: Vec<String>,
     /// The number of variables.
     pub variables: usize,
@@ -134,7 +135,8 @@ fn write_unchanged(
     }
     copy_parts(source.path(), staging)?;
     let signatures = meta_graphs.iter().flat_map(MetaGraph::signatures);
-    Ok((variables, signatures.map(|signature| signature.name.clone()).collect()))
+    let names: BTreeSet<String> = signatures.map(|signature| signature.name.clone()).collect();
+    Ok((variables, names.into_iter().collect()))
 }
 
 /// The graph changed after the options, with the variables it then has.

@@ -133,7 +133,10 @@ pub(super) fn write_some(
     let stays = |key: &str| key != OBJECT_GRAPH_KEY && kept.as_ref().is_none_or(|kept| kept.contains(key));
     let entries: Vec<_> = reader.index().entries.iter().filter(|entry| stays(&entry.key)).collect();
     if let Some(missing) = kept.iter().flatten().find(|key| reader.index().get(key).is_none()) {
-        return Err(Error::damaged(&reader.index().prefix, format!("it lacks the variable `{missing}`, which the graph restores")));
+        return Err(Error::damaged(
+            &reader.index().prefix,
+            format!("it lacks the variable `{missing}`, which the graph restores"),
+        ));
     }
     if entries.is_empty() && tracked.is_none() {
         return Ok(None);
@@ -143,7 +146,8 @@ pub(super) fn write_some(
     let mut writer = CheckpointWriter::create(folder.join(PREFIX))?;
     // First, as its key is the first; the order of the data is that of the keys in TensorFlow's files as well.
     if let Some(tracked) = tracked {
-        let bytes = tracked.write_to_bytes().map_err(|error| Error::damaged(&reader.index().prefix, error.to_string()))?;
+        let bytes =
+            tracked.write_to_bytes().map_err(|error| Error::damaged(&reader.index().prefix, error.to_string()))?;
         writer.add(OBJECT_GRAPH_KEY, &Tensor::from_strings(&[], [bytes])?)?;
     }
     for entry in entries {

@@ -98,4 +98,3 @@ pub(crate) fn shape_proto(sizes: &[usize]) -> pb::TensorShapeProto {
     });
     pb::TensorShapeProto { dim: dim.collect(), ..Default::default() }
 }
-

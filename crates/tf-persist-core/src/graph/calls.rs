@@ -51,13 +51,7 @@ pub(crate) struct Arguments<'n> {
 pub(crate) fn arguments<'n>(node: &'n pb::NodeDef, graph: &Graph<'_>) -> Option<Arguments<'n>> {
     type Names = &'static [&'static str];
     if graph.function(&node.op).is_some() {
-        return Some(Arguments {
-            functions: vec![&node.op],
-            attributes: &[],
-            first: 0,
-            types: &[],
-            is_loop: false,
-        });
+        return Some(Arguments { functions: vec![&node.op], attributes: &[], first: 0, types: &[], is_loop: false });
     }
     let (attributes, first, types, is_loop): (Names, usize, Names, bool) = match node.op.as_str() {
         "PartitionedCall" | "StatefulPartitionedCall" | "TPUPartitionedCall" => (&["f"], 0, &["Tin"], false),

@@ -5,7 +5,7 @@ use pb::meta_graph::collection_def::{AnyList, NodeList};
 use pb::meta_graph::tensor_info::{CooSparse, Encoding};
 use proptest::prelude::*;
 use tempfile::TempDir;
-use tf_persist_proto::protobuf::{EnumOrUnknown, MessageField};
+use tf_persist_proto::protobuf::{EnumOrUnknown, Message, MessageField};
 
 use super::*;
 use crate::checkpoint::shard_path;

@@ -46,7 +46,8 @@ pub(super) fn rewrite(
     let originals = library.originals();
     let graph = originals.graph();
     let body = Body::new(nodes, is_function);
-    let mut todo: Vec<(String, Frozen)> = frozen.iter().map(|(tensor, frozen)| (tensor.clone(), frozen.clone())).collect();
+    let mut todo: Vec<(String, Frozen)> =
+        frozen.iter().map(|(tensor, frozen)| (tensor.clone(), frozen.clone())).collect();
     let mut tensors = frozen;
     let mut reading: BTreeMap<usize, Frozen> = BTreeMap::new();
     let mut passing: BTreeMap<usize, Vec<(usize, Frozen)>> = BTreeMap::new();
@@ -67,12 +68,19 @@ pub(super) fn rewrite(
                     if frozen.kind == HandleKind::Reference {
                         continue;
                     }
-                    let call = calls.entry(place).or_insert_with(|| Call { call, arguments: BTreeMap::new(), functions: Vec::new() });
+                    let call = calls.entry(place).or_insert_with(|| Call {
+                        call,
+                        arguments: BTreeMap::new(),
+                        functions: Vec::new(),
+                    });
                     call.arguments.insert(argument, frozen.clone());
                     changed.insert(place);
                 }
                 Use::Other => {
-                    return Err(format!("the variable `{}` cannot become a constant: the op `{}` does something else with it than to read it", frozen.variable, node.op));
+                    return Err(format!(
+                        "the variable `{}` cannot become a constant: the op `{}` does something else with it than to read it",
+                        frozen.variable, node.op
+                    ));
                 }
             }
         }
@@ -124,9 +132,18 @@ pub(super) fn rewrite(
 }
 
 /// The name of a call's output.
-fn output(body: &Body<'_>, node: &pb::NodeDef, call: &Arguments<'_>, index: usize, functions: &[Specialised]) -> String {
+fn output(
+    body: &Body<'_>,
+    node: &pb::NodeDef,
+    call: &Arguments<'_>,
+    index: usize,
+    functions: &[Specialised],
+) -> String {
     // Where the op is the function itself, its outputs are named as the function's are.
-    match (call.attributes.is_empty() && body.is_function(), functions.first().and_then(|function| function.outputs.get(index))) {
+    match (
+        call.attributes.is_empty() && body.is_function(),
+        functions.first().and_then(|function| function.outputs.get(index)),
+    ) {
         (true, Some(name)) => format!("{}:{name}:0", node.name),
         _ => body.output(node, index),
     }

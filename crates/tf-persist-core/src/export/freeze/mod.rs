@@ -14,7 +14,7 @@ use std::path::Path;
 use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::meta_graph::collection_def::Kind;
 
-use super::prune::{Restored, forget_variables, signature_tensors};
+use super::prune::{Restored, forget_variables, nodes_of_variables, signature_tensors};
 use crate::checkpoint::{CheckpointReader, Slice};
 use crate::error::{Error, Result};
 use crate::graph::attr::{self, ProtoType};
@@ -65,11 +65,12 @@ pub(super) fn freeze(
     }
     let names: BTreeSet<String> = frozen.keys().cloned().collect();
     let mut library = Library::new(std::mem::take(&mut graph.library.mut_or_insert_default().function));
-    let rewritten = body::rewrite(&graph.node, false, frozen, &mut library, 0).map_err(|reason| Error::Unsupported {
-        path: file.to_path_buf(),
-        reason,
-        hint: Some("name the signatures that only read with --signatures, or export without --frozen".into()),
-    })?;
+    let rewritten =
+        body::rewrite(&graph.node, false, frozen, &mut library, 0).map_err(|reason| Error::Unsupported {
+            path: file.to_path_buf(),
+            reason,
+            hint: Some("name the signatures that only read with --signatures, or export without --frozen".into()),
+        })?;
     graph.node = rewritten.nodes;
     graph.library.mut_or_insert_default().function = library.into_functions();
     forget_variables(definition, &names);
@@ -91,7 +92,8 @@ fn value(file: &Path, item: &Restored, values: &CheckpointReader) -> Result<Tens
     }
     let cut = Slice::parse(&saved.slice).and_then(|slice| slice.cut(&whole));
     cut.ok_or_else(|| {
-        let reason = format!("its saver reads `{}` of the variable `{}`, which has no such slice", saved.slice, saved.key);
+        let reason =
+            format!("its saver reads `{}` of the variable `{}`, which has no such slice", saved.slice, saved.key);
         Error::damaged(file, reason)
     })
 }
@@ -109,13 +111,17 @@ fn drop_unreached(definition: &mut pb::MetaGraphDef) {
     let (nodes, functions) = {
         let graph = Graph::new(&definition.graph_def);
         let mut roots: Vec<String> = definition.signature_def.values().flat_map(signature_tensors).collect();
+        roots.extend(nodes_of_variables(definition, |_| true));
         for collection in definition.collection_def.values() {
             if let Some(Kind::NodeList(list)) = &collection.kind {
                 roots.extend(list.value.iter().cloned());
             }
         }
         let reach = Reach::of(&graph, roots.iter().map(String::as_str));
-        (graph.nodes.iter().enumerate().map(|(place, _)| reach.has_place(place)).collect::<Vec<_>>(), reach.functions().clone())
+        (
+            graph.nodes.iter().enumerate().map(|(place, _)| reach.has_place(place)).collect::<Vec<_>>(),
+            reach.functions().clone(),
+        )
     };
     let graph = definition.graph_def.mut_or_insert_default();
     let mut nodes = nodes.into_iter();

@@ -22,7 +22,7 @@ const VARIABLES: [&str; 7] = [
 const DROPPED: [&str; 5] = ["cond_context", "while_context", "queue_runners", "savers", "train_op"];
 
 /// The nodes that Python's loader looks up for the variables that are kept, which are those that `is_kept` says.
-pub(super) fn nodes_of_variables(definition: &pb::MetaGraphDef, is_kept: impl Fn(&str) -> bool) -> Vec<String> {
+pub(crate) fn nodes_of_variables(definition: &pb::MetaGraphDef, is_kept: impl Fn(&str) -> bool) -> Vec<String> {
     let mut nodes = Vec::new();
     for variable in VARIABLES.iter().flat_map(|name| variables(definition, name)) {
         if is_kept(node_of(&variable.variable_name)) {
@@ -67,7 +67,8 @@ pub(super) fn prune(definition: &mut pb::MetaGraphDef, has: impl Fn(&str) -> boo
         Some(Kind::AnyList(list)) => {
             list.value.retain(|any| {
                 let asset = tf_persist_proto::parse::<pb::AssetFileDef>(&any.value.clone().into());
-                !any.type_url.ends_with("AssetFileDef") || asset.is_ok_and(|asset| has(node_of(asset.tensor_info.name())))
+                !any.type_url.ends_with("AssetFileDef")
+                    || asset.is_ok_and(|asset| has(node_of(asset.tensor_info.name())))
             });
             !list.value.is_empty()
         }

@@ -57,6 +57,7 @@ fn members(graph: &Graph<'_>, group: usize) -> Vec<usize> {
 fn is_needed(graph: &Graph<'_>, member: usize, reach: &Reach) -> bool {
     let own = Reach::of(graph, [&*graph.nodes[member].name]);
     let holds = |node: &pb::NodeDef| is_variable(node) || node.op.contains("HashTable");
-    let mut holders = (0..graph.nodes.len()).filter(|place| own.has_place(*place) && holds(&graph.nodes[*place])).peekable();
+    let mut holders =
+        (0..graph.nodes.len()).filter(|place| own.has_place(*place) && holds(&graph.nodes[*place])).peekable();
     holders.peek().is_none() || holders.any(|place| reach.has_place(place))
 }

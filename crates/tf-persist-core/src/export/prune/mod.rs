@@ -13,10 +13,10 @@ use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 
 use super::SaveOptions;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Reach};
+use crate::graph::{Graph, Reach, node_of};
 use crate::saved_model::{MetaGraph, SavedModel};
+pub(super) use collections::{forget_variables, nodes_of_variables};
 use objects::Objects;
-pub(super) use collections::forget_variables;
 pub(super) use saver::Restored;
 use saver::restored;
 pub(super) use signatures::tensors as signature_tensors;
@@ -66,16 +66,14 @@ pub(super) fn prune(
     }
 
     let saver = meta_graph.saver().cloned().unwrap_or_default();
-    let restored = restored(&Graph::new(&definition.graph_def), &saver.restore_op).map_err(|reason| Error::Unsupported {
-        path: source.file().to_path_buf(),
-        reason,
-        hint: Some("export it with all its variables, without --inference-only and --frozen".into()),
-    })?;
-    let roots: Vec<String> = signatures
-        .keys()
-        .filter_map(|name| definition.signature_def.get(name))
-        .flat_map(signatures::tensors)
-        .collect();
+    let restored =
+        restored(&Graph::new(&definition.graph_def), &saver.restore_op).map_err(|reason| Error::Unsupported {
+            path: source.file().to_path_buf(),
+            reason,
+            hint: Some("export it with all its variables, without --inference-only and --frozen".into()),
+        })?;
+    let roots: Vec<String> =
+        signatures.keys().filter_map(|name| definition.signature_def.get(name)).flat_map(signatures::tensors).collect();
     let mut reach = Reach::of(&Graph::new(&definition.graph_def), roots.iter().map(String::as_str));
     let initializers = initializers::prune(&mut definition, meta_graph, &reach);
 
@@ -86,12 +84,12 @@ pub(super) fn prune(
         None => None,
     };
     let required = objects.as_ref().map(|objects| objects.require(&graph, &restored, &mut reach)).unwrap_or_default();
+    let holds = |item: &&Restored| reach.has(&graph, &item.holder);
+    let kept: Vec<Restored> = restored.iter().filter(holds).cloned().collect();
     // Those of variables that become constants are not looked up any more.
-    if !options.is_frozen() {
-        let of_variables = collections::nodes_of_variables(&definition, |node| reach.has(&graph, node));
-        reach.add_nodes(&graph, of_variables.iter().map(String::as_str));
-    }
-
+    let becomes_constant = |node: &str| options.is_frozen() && kept.iter().any(|item| node_of(&item.holder) == node);
+    let looked_up = nodes_of_variables(&definition, |node| reach.has(&graph, node) && !becomes_constant(node));
+    reach.add_nodes(&graph, looked_up.iter().map(String::as_str));
     let kept: Vec<Restored> = restored.iter().filter(|item| reach.has(&graph, &item.holder)).cloned().collect();
     let (assets, places, dropped_assets) = assets(&definition, &graph, &reach);
     let graphs = objects.map(|objects| {
@@ -101,8 +99,13 @@ pub(super) fn prune(
     let (saved, tracked) = graphs.unzip();
     let saver = if options.is_frozen() { None } else { saver::new_saver(&graph, &kept, tracked.as_ref())? };
 
-    let names: BTreeSet<String> =
-        graph.nodes.iter().enumerate().filter(|(place, _)| reach.has_place(*place)).map(|(_, node)| node.name.clone()).collect();
+    let names: BTreeSet<String> = graph
+        .nodes
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| reach.has_place(*place))
+        .map(|(_, node)| node.name.clone())
+        .collect();
     signatures::apply(&mut definition, meta_graph, &signatures);
     definition.object_graph_def = saved.into();
     definition.asset_file_def = assets;

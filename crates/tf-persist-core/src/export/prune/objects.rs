@@ -50,8 +50,12 @@ impl<'a> Objects<'a> {
             }
             self.pairs.insert(saved, tracked);
             let others = &self.tracked.nodes[tracked].children;
-            let others: HashMap<&str, i32> = others.iter().map(|child| (child.local_name.as_str(), child.node_id)).collect();
-            let same = self.saved.nodes[saved].children.iter().filter_map(|child| Some((child.node_id, *others.get(&*child.local_name)?)));
+            let others: HashMap<&str, i32> =
+                others.iter().map(|child| (child.local_name.as_str(), child.node_id)).collect();
+            let same = self.saved.nodes[saved]
+                .children
+                .iter()
+                .filter_map(|child| Some((child.node_id, *others.get(&*child.local_name)?)));
             todo.extend(same.map(|(saved, tracked)| (place(saved), place(tracked))));
         }
         // An optimizer's variables of others are no children: the optimizer names them by slot.
@@ -86,8 +90,10 @@ impl<'a> Objects<'a> {
 
     /// Adds to `reach` what the objects need that belong to what is reached, and gives the nodes that have to stay for it.
     pub(super) fn require(&self, graph: &Graph<'_>, restored: &[Restored], reach: &mut Reach) -> BTreeSet<usize> {
-        let holders: HashMap<&str, &str> =
-            restored.iter().flat_map(|item| item.tensors.iter().map(|tensor| (tensor.key.as_str(), item.holder.as_str()))).collect();
+        let holders: HashMap<&str, &str> = restored
+            .iter()
+            .flat_map(|item| item.tensors.iter().map(|tensor| (tensor.key.as_str(), item.holder.as_str())))
+            .collect();
         let mut required = BTreeSet::new();
         loop {
             let mut todo: Vec<usize> = Vec::new();
@@ -107,9 +113,12 @@ impl<'a> Objects<'a> {
                         is_new |= holder.is_some_and(|holder| reach.add_nodes(graph, [holder]));
                     }
                     Some(Kind::Constant(constant)) => is_new |= reach.add_nodes(graph, [&*constant.operation]),
-                    Some(Kind::CapturedTensor(tensor)) => is_new |= reach.add_function(graph, &tensor.concrete_function),
+                    Some(Kind::CapturedTensor(tensor)) => {
+                        is_new |= reach.add_function(graph, &tensor.concrete_function)
+                    }
                     Some(Kind::Asset(asset)) => {
-                        let file = usize::try_from(asset.asset_file_def_index).ok().and_then(|index| self.assets.get(index));
+                        let file =
+                            usize::try_from(asset.asset_file_def_index).ok().and_then(|index| self.assets.get(index));
                         is_new |= file.is_some_and(|file| reach.add_nodes(graph, [file.tensor_info.name()]));
                     }
                     // What makes and fills it stands beside it.
@@ -140,7 +149,13 @@ impl<'a> Objects<'a> {
 
     /// The nodes that stay where only what is reached stays: those that `require` gave, those with something of it, and those on
     /// the way to them.
-    pub(super) fn reached(&self, graph: &Graph<'_>, restored: &[Restored], reach: &Reach, required: &BTreeSet<usize>) -> BTreeSet<usize> {
+    pub(super) fn reached(
+        &self,
+        graph: &Graph<'_>,
+        restored: &[Restored],
+        reach: &Reach,
+        required: &BTreeSet<usize>,
+    ) -> BTreeSet<usize> {
         let keys: BTreeSet<&str> = restored
             .iter()
             .filter(|item| reach.has(graph, &item.holder))
@@ -213,11 +228,15 @@ impl<'a> Objects<'a> {
     ) -> (pb::SavedObjectGraph, pb::TrackableObjectGraph) {
         let map = self.signature_map();
         let numbers = numbers(kept.iter().copied());
-        let mut saved = pb::SavedObjectGraph { special_fields: self.saved.special_fields.clone(), ..Default::default() };
+        let mut saved =
+            pb::SavedObjectGraph { special_fields: self.saved.special_fields.clone(), ..Default::default() };
         for (name, function) in &self.saved.concrete_functions {
-            let bound: Option<Vec<i32>> = function.bound_inputs.iter().map(|id| numbers.get(&place(*id)).copied()).collect();
+            let bound: Option<Vec<i32>> =
+                function.bound_inputs.iter().map(|id| numbers.get(&place(*id)).copied()).collect();
             if let Some(bound_inputs) = bound.filter(|_| has_function(name)) {
-                saved.concrete_functions.insert(name.clone(), pb::SavedConcreteFunction { bound_inputs, ..function.clone() });
+                saved
+                    .concrete_functions
+                    .insert(name.clone(), pb::SavedConcreteFunction { bound_inputs, ..function.clone() });
             }
         }
         for node in kept {
@@ -227,7 +246,8 @@ impl<'a> Objects<'a> {
             keep_references(&mut object.dependencies, &numbers);
             keep_slots(&mut object.slot_variables, &numbers);
             object.saveable_objects.retain(|_, saveable| {
-                let ids = [saveable.save_function, saveable.restore_function].map(|id| numbers.get(&place(id)).copied());
+                let ids =
+                    [saveable.save_function, saveable.restore_function].map(|id| numbers.get(&place(id)).copied());
                 let [Some(save_function), Some(restore_function)] = ids else { return false };
                 (saveable.save_function, saveable.restore_function) = (save_function, restore_function);
                 true
@@ -249,7 +269,8 @@ impl<'a> Objects<'a> {
     }
 
     fn keep_tracked(&self, kept: &BTreeSet<usize>, map: Option<usize>, signatures: &Kept) -> pb::TrackableObjectGraph {
-        let mut tracked = pb::TrackableObjectGraph { special_fields: self.tracked.special_fields.clone(), ..Default::default() };
+        let mut tracked =
+            pb::TrackableObjectGraph { special_fields: self.tracked.special_fields.clone(), ..Default::default() };
         let map = map.and_then(|map| self.pairs.get(&map)).copied();
         let places: BTreeSet<usize> = kept.iter().filter_map(|node| self.pairs.get(node)).copied().collect();
         let numbers = numbers(places.iter().copied());
@@ -298,7 +319,8 @@ fn keep_references(references: &mut Vec<Reference>, numbers: &BTreeMap<usize, i3
 
 fn keep_slots(slots: &mut Vec<Slot>, numbers: &BTreeMap<usize, i32>) {
     slots.retain_mut(|slot| {
-        let ids = [slot.original_variable_node_id, slot.slot_variable_node_id].map(|id| numbers.get(&place(id)).copied());
+        let ids =
+            [slot.original_variable_node_id, slot.slot_variable_node_id].map(|id| numbers.get(&place(id)).copied());
         let [Some(original), Some(variable)] = ids else { return false };
         (slot.original_variable_node_id, slot.slot_variable_node_id) = (original, variable);
         true
@@ -312,7 +334,8 @@ fn check(saved: &pb::SavedObjectGraph, tracked: &pb::TrackableObjectGraph) -> Re
     let bound = saved.concrete_functions.values().flat_map(|function| &function.bound_inputs).copied();
     let of_object = |object: &pb::SavedObject| {
         let references = object.children.iter().chain(&object.dependencies).map(|reference| reference.node_id);
-        let slots = object.slot_variables.iter().flat_map(|slot| [slot.original_variable_node_id, slot.slot_variable_node_id]);
+        let slots =
+            object.slot_variables.iter().flat_map(|slot| [slot.original_variable_node_id, slot.slot_variable_node_id]);
         let saveables = object.saveable_objects.values().flat_map(|it| [it.save_function, it.restore_function]);
         references.chain(slots).chain(saveables).collect::<Vec<i32>>()
     };
@@ -322,9 +345,10 @@ fn check(saved: &pb::SavedObjectGraph, tracked: &pb::TrackableObjectGraph) -> Re
     let count = tracked.nodes.len();
     let whole = tracked.nodes.iter().all(|object| {
         object.children.iter().all(|child| inside(child.node_id, count))
-            && object.slot_variables.iter().all(|slot| {
-                inside(slot.original_variable_node_id, count) && inside(slot.slot_variable_node_id, count)
-            })
+            && object
+                .slot_variables
+                .iter()
+                .all(|slot| inside(slot.original_variable_node_id, count) && inside(slot.slot_variable_node_id, count))
     });
     if whole { Ok(()) } else { Err("the object graph of its checkpoint refers to an object that is not there".into()) }
 }

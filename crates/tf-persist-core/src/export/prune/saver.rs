@@ -46,12 +46,16 @@ pub(crate) fn restored(graph: &Graph<'_>, restore_op: &str) -> Result<Vec<Restor
     if restore_op.is_empty() {
         return Ok(Vec::new());
     }
-    let node = graph.node(restore_op).ok_or_else(|| format!("its saver names the op `{restore_op}`, which the graph lacks"))?;
+    let node = graph
+        .node(restore_op)
+        .ok_or_else(|| format!("its saver names the op `{restore_op}`, which the graph lacks"))?;
     if let Some(call) = arguments(node, graph) {
         let function = call.functions.first().and_then(|name| graph.function(name));
-        let function = function.ok_or_else(|| format!("its saver calls a function, by `{restore_op}`, that the graph lacks"))?;
+        let function =
+            function.ok_or_else(|| format!("its saver calls a function, by `{restore_op}`, that the graph lacks"))?;
         let given = function.signature.input_arg.iter().zip(&node.input);
-        let given: HashMap<&str, &str> = given.map(|(argument, input)| (argument.name.as_str(), input.as_str())).collect();
+        let given: HashMap<&str, &str> =
+            given.map(|(argument, input)| (argument.name.as_str(), input.as_str())).collect();
         let body = Body::of(function);
         return collect(&body, |_| true, |input| given.get(input).map(|outer| (*outer).to_owned()));
     }
@@ -95,7 +99,9 @@ fn collect(
             let item = *by_node.entry(taker).or_insert(found.len());
             if item == found.len() {
                 let holder = node.input.first().and_then(|input| outer(input));
-                let holder = holder.ok_or_else(|| format!("its saver restores `{}` into what is no variable of the graph", tensor.key))?;
+                let holder = holder.ok_or_else(|| {
+                    format!("its saver restores `{}` into what is no variable of the graph", tensor.key)
+                })?;
                 found.push(Restored { holder, op: node.op.clone(), tensors: vec![tensor] });
             } else if position == 1 {
                 found[item].tensors.insert(0, tensor);
@@ -144,7 +150,12 @@ pub(crate) fn new_saver(
     if kept.is_empty() {
         return Ok(None);
     }
-    let is_taken = |scope: &str| graph.nodes.iter().any(|node| node.name.strip_prefix(scope).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
+    let is_taken = |scope: &str| {
+        graph
+            .nodes
+            .iter()
+            .any(|node| node.name.strip_prefix(scope).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    };
     let scope = free_name("saver", is_taken);
     let name = |name: &str| format!("{scope}/{name}");
     let filename = name("filename");
@@ -155,7 +166,12 @@ pub(crate) fn new_saver(
     let string = || attr::dtype(DType::String);
     let mut nodes = vec![
         attr::const_node(&name("filename/default"), prefix),
-        attr::node(&filename, "PlaceholderWithDefault", [&*name("filename/default")], [("dtype", string()), ("shape", attr::shape(&[]))]),
+        attr::node(
+            &filename,
+            "PlaceholderWithDefault",
+            [&*name("filename/default")],
+            [("dtype", string()), ("shape", attr::shape(&[]))],
+        ),
         strings(&name("restore/keys"), &tensors, |tensor| &tensor.key)?,
         strings(&name("restore/slices"), &tensors, |tensor| &tensor.slice)?,
     ];
@@ -164,7 +180,11 @@ pub(crate) fn new_saver(
 
     let object_graph = object_graph.map(Message::write_to_bytes).transpose();
     let object_graph = object_graph.map_err(|error| Error::data("the object graph", error.to_string()))?;
-    let graph_key = Saved { key: OBJECT_GRAPH_KEY.into(), slice: String::new(), dtype: EnumOrUnknown::from_i32(DType::String.number()) };
+    let graph_key = Saved {
+        key: OBJECT_GRAPH_KEY.into(),
+        slice: String::new(),
+        dtype: EnumOrUnknown::from_i32(DType::String.number()),
+    };
     let mut saved_tensors = tensors.clone();
     let mut save_types = types;
     if object_graph.is_some() {
@@ -202,7 +222,8 @@ pub(crate) fn new_saver(
                 node.attr.insert("validate_shape".into(), attr::boolean(false));
             }
             _ => {
-                let types = [("Tkeys", dtype), ("Tvalues", attr::proto_type(item.tensors[item.tensors.len() - 1].dtype))];
+                let types =
+                    [("Tkeys", dtype), ("Tvalues", attr::proto_type(item.tensors[item.tensors.len() - 1].dtype))];
                 nodes.push(attr::node(&read, "LookupTableExportV2", [&*item.holder], types.clone()));
                 save.input.extend([read.clone(), format!("{read}:1")]);
                 node.attr.insert("Tin".into(), types[0].1.clone());

@@ -66,7 +66,10 @@ pub(super) fn select(
         }
         if let Some((other, _)) = kept.iter().find(|(_, taken)| **taken == new) {
             let (name, new) = (printable(&name), printable(&new));
-            return Err(refusal(source, format!("the signatures `{}` and `{name}` would both be called `{new}`", printable(other))));
+            return Err(refusal(
+                source,
+                format!("the signatures `{}` and `{name}` would both be called `{new}`", printable(other)),
+            ));
         }
         kept.insert(name, new);
     }
