@@ -88,6 +88,7 @@ pub(super) fn bind<'g>(nodes: &Nodes<'g>, given: &'g [Given]) -> Result<Vec<Vari
             hint: Some("give the value of every variable; those that are not trained are state".into()),
         });
     }
+    check_apart(with.iter().map(|(node, _)| *node))?;
     let initializers = initializers(nodes);
     let whole = |(node, kind): (&'g NodeDef, Kind)| {
         let given = values[node.name.as_str()];
@@ -98,6 +99,28 @@ pub(super) fn bind<'g>(nodes: &Nodes<'g>, given: &'g [Given]) -> Result<Vec<Vari
         Ok(Variable { name, kind, dtype, whole_shape, trainable: given.trainable, value: &given.value, initializer })
     };
     with.into_iter().map(whole).collect()
+}
+
+/// Handles of one container and shared name lead to one variable, and an empty shared name is a name like any other: two
+/// values would overwrite each other.
+fn check_apart<'g>(variables: impl Iterator<Item = &'g NodeDef>) -> Result<()> {
+    let mut seen: BTreeMap<(&[u8], &[u8]), &str> = BTreeMap::new();
+    for node in variables.filter(|node| Kind::of(&node.op) == Some(Kind::Resource)) {
+        let text = |name: &str| match node.attr.get(name).and_then(|attribute| attribute.value.as_ref()) {
+            Some(Value::S(text)) => text.as_ref(),
+            _ => &[],
+        };
+        let name = text("shared_name");
+        if let Some(other) = seen.insert((text("container"), name), &node.name) {
+            let shared = String::from_utf8_lossy(name);
+            return Err(Error::InvalidData {
+                source_name: "the graph".into(),
+                reason: format!("`{other}` and `{}` are one variable: both have the shared name `{shared}`", node.name),
+                hint: Some("give each `VarHandleOp` a `shared_name` of its own, such as its name".into()),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Checks a value against the variable's attributes; gives the shape that the graph has for it.
