@@ -8,7 +8,7 @@ use tensorflow::{DataType, Operation, Scope, Session, SessionOptions, SessionRun
 use tf_persist_core::runtime::Runtime;
 use tf_persist_core::saved_model::TrainingKind;
 use tf_persist_core::tensor::npz;
-use tf_persist_core::{GraphSignature, LoadOptions, LoadedModel, ModelBuilder, SaveOptions, Tensor};
+use tf_persist_core::{GraphSignature, LoadOptions, LoadedModel, ModelBuilder, PartialShape, SaveOptions, Tensor};
 
 use crate::born_in_rust::{Born, Digits};
 use crate::python;
@@ -240,4 +240,34 @@ fn both_kinds_of_variables_tables_and_assets_go_along() {
     let words = Tensor::from_strings(&[3], ["zwei", "drei", "null"]).unwrap();
     let ids = loaded.signature("ids").unwrap().run([("words", words)]).unwrap();
     assert_eq!(ids["ids"].view::<i64>().unwrap(), [2, -1, 0]);
+}
+
+#[test]
+fn what_tensorflow_knows_better_is_refused_before_anything_is_written() {
+    let work = tempfile::tempdir().unwrap();
+    let vocabulary = work.path().join("vocabulary.txt");
+    fs::write(&vocabulary, "a\n").unwrap();
+    let line = Line::new(&vocabulary);
+    let target = work.path().join("model");
+    let refused = |builder: ModelBuilder, words: &str| {
+        let said = builder.save(&target).unwrap_err().to_string();
+        assert!(said.contains(words) && !target.exists(), "`{said}` does not say `{words}`");
+    };
+    let with = |signature: GraphSignature| line.builder(&vocabulary).signature(signature);
+    let more = || GraphSignature::new("more").input("x", "x");
+    refused(with(more().output("y", "line:1")), "output `y` of signature `more`: the operation `line` has no output 1");
+    refused(with(more().output("y", "slope")), "output `y` of signature `more`");
+    refused(with(more().input("steps", "steps").output("y", "line")), "`steps` is a variable, which is not fed");
+    let wrong = PartialShape::new(vec![Some(2), None]);
+    refused(with(more().shape(wrong).output("y", "line")), "the shape [2, -1] is declared, and the graph has [-1]");
+    refused(line.builder(&vocabulary).asset("x", &vocabulary), "`x` is float32, and a path is a string");
+    // A node of an op that nobody has.
+    let alien = ModelBuilder::new(b"\x0a\x0e\x0a\x01a\x12\x09AlienOp42".to_vec()).unwrap();
+    refused(alien, "AlienOp42");
+    assert_eq!(fs::read_dir(work.path()).unwrap().count(), 1, "nothing was left beside it");
+
+    // A size that the graph leaves open may be declared.
+    let declared = more().shape(PartialShape::new(vec![Some(2)])).output("y", "line");
+    let saved = with(declared).save(&target).unwrap();
+    assert_eq!(saved.signature("more").unwrap().input("x").unwrap().shape.to_string(), "[2]");
 }

@@ -136,3 +136,6 @@ impl ModelBuilder {
         self
     }
 }
+
+#[cfg(test)]
+mod tests;

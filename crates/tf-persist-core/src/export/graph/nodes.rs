@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(free.scope("save"), "save_2");
         assert_eq!(free.node("a/b"), "a/b_1");
         assert_eq!(free.node("a/b"), "a/b_2");
-        assert_eq!(free.node("ü b:0"), "._b_0");
+        assert_eq!(free.node("ü b:0"), ".__b_0");
     }
 
     #[test]
