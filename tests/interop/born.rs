@@ -193,6 +193,7 @@ impl Line {
             .signature(GraphSignature::new("serving_default").input("x", "x").output("y", "line"))
             .signature(fed("train").output("loss", "loss").runs("step"))
             .signature(GraphSignature::new("steps").output("steps", "steps"))
+            .signature(fed("train and look").output("steps", "steps").runs("step"))
             .signature(GraphSignature::new("ids").input("words", "words").output("ids", "ids"))
             .asset("vocabulary:0", vocabulary)
             .init_op("fill");
@@ -234,6 +235,8 @@ fn both_kinds_of_variables_tables_and_assets_go_along() {
         recording.case("train", &[("x", &x), ("y", &y)], &[("loss", line.step(&x, &y))]);
     }
     recording.case("steps", &[], &[("steps", Tensor::scalar(7_i64).unwrap())]);
+    // A variable is given as it is after what the signature runs.
+    recording.case("train and look", &[("x", &x), ("y", &y)], &[("steps", Tensor::scalar(8_i64).unwrap())]);
     recording.check(work.path());
 
     let loaded = saved.load(LoadOptions::default()).unwrap();
@@ -265,6 +268,14 @@ fn what_tensorflow_knows_better_is_refused_before_anything_is_written() {
     let alien = ModelBuilder::new(b"\x0a\x0e\x0a\x01a\x12\x09AlienOp42".to_vec()).unwrap();
     refused(alien, "AlienOp42");
     assert_eq!(fs::read_dir(work.path()).unwrap().count(), 1, "nothing was left beside it");
+
+    // A graph that says nothing of its version is taken for one of this TensorFlow; without variables there is no saver.
+    let least = ModelBuilder::new(b"\x0a\x09\x0a\x01a\x12\x04NoOp".to_vec()).unwrap().tags(["train", "gpu"]);
+    let least = least.save(work.path().join("least")).unwrap();
+    let meta_graph = least.meta_graph(None).unwrap();
+    assert!(meta_graph.producer() > 1000 && meta_graph.saver().is_none() && meta_graph.has_tags(&["gpu", "train"]));
+    assert!(!least.path().join("variables").exists());
+    least.load(LoadOptions::default().tags(["train", "gpu"])).unwrap();
 
     // A size that the graph leaves open may be declared.
     let declared = more().shape(PartialShape::new(vec![Some(2)])).output("y", "line");

@@ -9,6 +9,7 @@ mod signatures;
 mod variables;
 mod write;
 
+use std::fmt;
 use std::path::PathBuf;
 
 use tf_persist_proto::bytes::Bytes;
@@ -30,32 +31,41 @@ use variables::Given;
 /// of them can train it on if it has a signature that [runs](GraphSignature::runs) a train op.
 ///
 /// ```no_run
-/// use tensorflow::{Graph, Session, SessionOptions, SessionRunArgs};
+/// use tensorflow::{DataType, Scope, Session, SessionOptions, SessionRunArgs, Tensor, Variable, ops};
 /// use tf_persist_core::runtime::Runtime;
 /// use tf_persist_core::{GraphSignature, ModelBuilder};
 ///
-/// # fn build(_: &mut Graph) -> tensorflow::Operation { unimplemented!() }
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let runtime = Runtime::open()?; // before the first call of the tensorflow crate, which panics otherwise
-/// let mut graph = Graph::new();
-/// let kernel = build(&mut graph); // a variable, and the rest
-/// let session = Session::new(&SessionOptions::new(), &graph)?;
+/// let mut scope = Scope::new_root_scope();
+/// let x = ops::Placeholder::new().dtype(DataType::Float).shape([3]).build(&mut scope.with_op_name("x"))?;
+/// let factor = Variable::builder().const_initial_value(2.0_f32).build(&mut scope.with_op_name("factor"))?;
+/// ops::mul(x, factor.output().clone(), &mut scope.with_op_name("y"))?;
+///
+/// let session = Session::new(&SessionOptions::new(), &scope.graph())?;
+/// let mut args = SessionRunArgs::new();
+/// args.add_target(factor.initializer());
+/// session.run(&mut args)?;
 /// // … trained …
 /// let mut args = SessionRunArgs::new();
-/// let token = args.request_fetch(&kernel, 0);
+/// let token = args.request_fetch(&factor.output().operation, 0);
 /// session.run(&mut args)?;
-/// let value = runtime.from_tensorflow_rust(&args.fetch::<f32>(token)?)?;
+/// let value: Tensor<f32> = args.fetch(token)?;
 ///
-/// let model = ModelBuilder::new(graph.graph_def()?)?
-///     .variable(kernel.name()?, value)
-///     .signature(GraphSignature::new("serving_default").input("x", "x").output("y", "MatMul:0"))
+/// let model = ModelBuilder::new(scope.graph().graph_def()?)?
+///     .variable(factor.name(), runtime.from_tensorflow_rust(&value)?)
+///     .signature(GraphSignature::new("serving_default").input("x", "x").output("y", "y"))
 ///     .save("my_model")?;
 /// println!("{}", model.signature("serving_default")?);
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone)]
+///
+/// `examples/born_in_rust.rs` is a whole program, with a train op.
+#[derive(Clone)]
 pub struct ModelBuilder {
+    /// The graph as it was given, whose constants the decoded one shares.
+    bytes: Bytes,
     graph: GraphDef,
     variables: Vec<Given>,
     signatures: Vec<GraphSignature>,
@@ -72,8 +82,10 @@ impl ModelBuilder {
     /// [`Error::InvalidData`] if these bytes are no graph, if it is above protobuf's limit of 2 GiB, nested more than 100 deep,
     /// or would take far more memory than its size.
     pub fn new(graph_def: Vec<u8>) -> Result<Self> {
-        let graph = decode_graph(&Bytes::from(graph_def)).map_err(|reason| Error::data("the graph", reason))?;
+        let bytes = Bytes::from(graph_def);
+        let graph = decode_graph(&bytes).map_err(|reason| Error::data("the graph", reason))?;
         Ok(Self {
+            bytes,
             graph,
             variables: Vec::new(),
             signatures: Vec::new(),
@@ -134,6 +146,19 @@ impl ModelBuilder {
     pub fn overwrite(mut self, overwrite: bool) -> Self {
         self.overwrite = overwrite;
         self
+    }
+}
+
+/// The names of what was given: a graph may have millions of nodes.
+impl fmt::Debug for ModelBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variables: Vec<&str> = self.variables.iter().map(|given| given.name.as_str()).collect();
+        let signatures: Vec<&str> = self.signatures.iter().map(|signature| signature.name.as_str()).collect();
+        f.debug_struct("ModelBuilder")
+            .field("nodes", &self.graph.node.len())
+            .field("variables", &variables)
+            .field("signatures", &signatures)
+            .finish_non_exhaustive()
     }
 }
 

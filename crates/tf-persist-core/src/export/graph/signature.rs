@@ -78,7 +78,7 @@ impl GraphSignature {
     /// each output becomes a copy that waits for the operation.
     ///
     /// The values are those that the graph computes on the way: a loss is that from before the step if the step follows from
-    /// it, as a gradient does.
+    /// it, as a gradient does. A variable itself is given as it is after the step.
     #[must_use]
     pub fn runs(mut self, operation: impl Into<String>) -> Self {
         self.runs.push(operation.into());

@@ -100,11 +100,20 @@ fn values_of_another_dtype_or_shape() {
 }
 
 #[test]
-fn handles_of_one_variable() {
-    for (first, second) in [("", ""), ("shared", "shared")] {
-        let two = ModelBuilder::new(bytes(vec![handle("a", first), handle("b", second)])).unwrap();
-        refused(&two.variable("a", pair()).variable("b", pair()), "`a` and `b` are one variable");
-    }
+fn operations_of_one_variable() {
+    let two = |nodes: [NodeDef; 2]| {
+        ModelBuilder::new(bytes(nodes.into())).unwrap().variable("a", pair()).variable("b", pair())
+    };
+    let reference = |name: &str, shared: &str| {
+        with(variable(name, "VariableV2", &[2]), "shared_name", Value::S(shared.as_bytes().to_vec().into()))
+    };
+    refused(&two([handle("a", ""), handle("b", "")]), "`a` and `b` are one variable: both have the shared name ``");
+    refused(&two([handle("a", "c"), handle("b", "c")]), "`a` and `b` are one variable: both have the shared name `c`");
+    refused(&two([reference("a", "c"), reference("b", "c")]), "`a` and `b` are one variable");
+    refused(&two([reference("a", ""), reference("b", "a")]), "`a` and `b` are one variable");
+    // These are two, and the next thing is refused.
+    refused(&two([reference("a", ""), reference("b", "")]).init_op("nope"), "the init op `nope`");
+    refused(&two([reference("a", "c"), handle("b", "c")]).init_op("nope"), "the init op `nope`");
 }
 
 #[test]

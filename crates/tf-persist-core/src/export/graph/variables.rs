@@ -34,7 +34,7 @@ pub(super) struct Variable<'g> {
 }
 
 /// How an operation gives out its variable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     /// As a reference to its memory, as in TensorFlow 1.
     Reference,
@@ -88,7 +88,7 @@ pub(super) fn bind<'g>(nodes: &Nodes<'g>, given: &'g [Given]) -> Result<Vec<Vari
             hint: Some("give the value of every variable; those that are not trained are state".into()),
         });
     }
-    check_apart(with.iter().map(|(node, _)| *node))?;
+    check_apart(with.iter().copied())?;
     let initializers = initializers(nodes);
     let whole = |(node, kind): (&'g NodeDef, Kind)| {
         let given = values[node.name.as_str()];
@@ -101,22 +101,23 @@ pub(super) fn bind<'g>(nodes: &Nodes<'g>, given: &'g [Given]) -> Result<Vec<Vari
     with.into_iter().map(whole).collect()
 }
 
-/// Handles of one container and shared name lead to one variable, and an empty shared name is a name like any other: two
-/// values would overwrite each other.
-fn check_apart<'g>(variables: impl Iterator<Item = &'g NodeDef>) -> Result<()> {
-    let mut seen: BTreeMap<(&[u8], &[u8]), &str> = BTreeMap::new();
-    for node in variables.filter(|node| Kind::of(&node.op) == Some(Kind::Resource)) {
+/// Variables of one kind, container and shared name are one, and two values would overwrite each other. A reference without a
+/// shared name goes by that of its operation; to a handle the empty name is a name like any other.
+fn check_apart<'g>(variables: impl Iterator<Item = (&'g NodeDef, Kind)>) -> Result<()> {
+    let mut seen: BTreeMap<(Kind, &[u8], &[u8]), &str> = BTreeMap::new();
+    for (node, kind) in variables {
         let text = |name: &str| match node.attr.get(name).and_then(|attribute| attribute.value.as_ref()) {
             Some(Value::S(text)) => text.as_ref(),
             _ => &[],
         };
-        let name = text("shared_name");
-        if let Some(other) = seen.insert((text("container"), name), &node.name) {
+        let shared = text("shared_name");
+        let name = if kind == Kind::Reference && shared.is_empty() { node.name.as_bytes() } else { shared };
+        if let Some(other) = seen.insert((kind, text("container"), name), &node.name) {
             let shared = String::from_utf8_lossy(name);
             return Err(Error::InvalidData {
                 source_name: "the graph".into(),
                 reason: format!("`{other}` and `{}` are one variable: both have the shared name `{shared}`", node.name),
-                hint: Some("give each `VarHandleOp` a `shared_name` of its own, such as its name".into()),
+                hint: Some("give each variable a `shared_name` of its own, such as its name".into()),
             });
         }
     }

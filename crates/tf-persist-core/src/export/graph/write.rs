@@ -97,9 +97,7 @@ impl ModelBuilder {
     /// The whole message. The graph has the nodes that it was given, and behind them those that are added.
     fn define(&self, nodes: &Nodes<'_>, variables: &[Variable<'_>]) -> Result<pb::SavedModel> {
         let runtime = Runtime::open()?;
-        let given = self.graph.write_to_bytes().map_err(|error| Error::data("the graph", error.to_string()))?;
-        let imported = ImportedGraph::import(runtime.library(), &given)?;
-        drop(given);
+        let imported = ImportedGraph::import(runtime.library(), &self.bytes)?;
         let mut names = FreeNames::of(nodes);
         let (mut meta_graph, mut added) = (MetaGraphDef::default(), Vec::new());
         for signature in &self.signatures {
