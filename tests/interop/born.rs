@@ -245,6 +245,19 @@ fn both_kinds_of_variables_tables_and_assets_go_along() {
     assert_eq!(ids["ids"].view::<i64>().unwrap(), [2, -1, 0]);
 }
 
+/// A field of a protobuf that is bytes.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![number << 3 | 2];
+    let mut length = content.len();
+    while length > 0x7f {
+        bytes.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    bytes.push(length as u8);
+    bytes.extend(content);
+    bytes
+}
+
 #[test]
 fn what_tensorflow_knows_better_is_refused_before_anything_is_written() {
     let work = tempfile::tempdir().unwrap();
@@ -265,12 +278,16 @@ fn what_tensorflow_knows_better_is_refused_before_anything_is_written() {
     refused(with(more().shape(wrong).output("y", "line")), "the shape [2, -1] is declared, and the graph has [-1]");
     refused(line.builder(&vocabulary).asset("x", &vocabulary), "`x` is float32, and a path is a string");
     // A node of an op that nobody has.
-    let alien = ModelBuilder::new(b"\x0a\x0e\x0a\x01a\x12\x09AlienOp42".to_vec()).unwrap();
-    refused(alien, "AlienOp42");
+    let node = |op: &[u8]| field(1, &[field(1, b"a"), field(2, op)].concat());
+    refused(ModelBuilder::new(node(b"AlienOp42")).unwrap(), "AlienOp42");
+    // `NodeDef.experimental_type` 98 messages deep: a graph still, but no model.
+    let deep = (0..97).fold(Vec::new(), |inner, _| field(2, &inner));
+    let nested = field(1, &[field(1, b"a"), field(2, b"NoOp"), field(7, &deep)].concat());
+    refused(ModelBuilder::new(nested).unwrap(), "nested more than 100 deep");
     assert_eq!(fs::read_dir(work.path()).unwrap().count(), 1, "nothing was left beside it");
 
     // A graph that says nothing of its version is taken for one of this TensorFlow; without variables there is no saver.
-    let least = ModelBuilder::new(b"\x0a\x09\x0a\x01a\x12\x04NoOp".to_vec()).unwrap().tags(["train", "gpu"]);
+    let least = ModelBuilder::new(node(b"NoOp")).unwrap().tags(["train", "gpu"]);
     let least = least.save(work.path().join("least")).unwrap();
     let meta_graph = least.meta_graph(None).unwrap();
     assert!(meta_graph.producer() > 1000 && meta_graph.saver().is_none() && meta_graph.has_tags(&["gpu", "train"]));

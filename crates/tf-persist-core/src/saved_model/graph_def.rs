@@ -1,9 +1,9 @@
-//! Serialized graphs that come from elsewhere than a model's file.
+//! Serialized graphs that come from elsewhere than a model's file, and what becomes of them.
 
 use tf_persist_proto::bytes::Bytes;
 use tf_persist_proto::tensorflow as pb;
 
-use super::limits::{MAX_FILE_BYTES, survey_graph};
+use super::limits::{MAX_FILE_BYTES, survey, survey_graph};
 
 /// A graph of more bytes fits no `saved_model.pb`.
 pub(crate) const MAX_GRAPH_BYTES: u64 = MAX_FILE_BYTES;
@@ -18,6 +18,14 @@ pub(crate) fn decode_graph(bytes: &Bytes) -> Result<pb::GraphDef, String> {
     }
     survey_graph(bytes)?.check_decoding(bytes.len())?;
     tf_persist_proto::parse(bytes).map_err(|error| error.to_string())
+}
+
+/// Whether a serialized `SavedModel` is within the limits of those that are opened.
+///
+/// # Errors
+/// A sentence about what is too much.
+pub(crate) fn check_model(bytes: &[u8]) -> Result<(), String> {
+    survey(bytes).map(drop)
 }
 
 #[cfg(test)]

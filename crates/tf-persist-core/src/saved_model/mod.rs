@@ -35,7 +35,7 @@ use tf_persist_proto::tensorflow as pb;
 pub use assets::{Assets, FoundFile};
 pub(crate) use feeds::Part;
 pub use fingerprint::{CheckpointMatch, Fingerprint};
-pub(crate) use graph_def::{MAX_GRAPH_BYTES, decode_graph};
+pub(crate) use graph_def::{MAX_GRAPH_BYTES, check_model, decode_graph};
 pub use meta_graph::{AssetFile, InitOp, InitSource, MetaGraph, Saver, VariableNode};
 pub use ops::{OPS_VERSION, is_known_op};
 pub use signature::{DEFAULT_SIGNATURE, DefaultValue, SignatureDef, TensorInfo, TensorKind, printable};

@@ -48,7 +48,8 @@ impl<'g> Nodes<'g> {
         })
     }
 
-    /// Every node that the operations `from` wait for, and they themselves. Tensors that are fed end the way.
+    /// Every node that the operations `from` wait for, and they themselves. Tensors that are fed end the way, and so does a
+    /// placeholder that is fed where it is only waited for (`FeedInputs` in `tensorflow/core/graph/subgraph.cc`).
     pub(super) fn behind<'a>(&self, from: impl IntoIterator<Item = &'a str>, fed: &[(&str, u32)]) -> Vec<&'g NodeDef> {
         let mut waiting: Vec<&NodeDef> = from.into_iter().filter_map(|name| self.get(name)).collect();
         let mut seen: HashSet<&str> = waiting.iter().map(|node| node.name.as_str()).collect();
@@ -57,9 +58,12 @@ impl<'g> Nodes<'g> {
             found.push(node);
             for input in &node.input {
                 let (name, index) = split(input);
-                let is_fed = index.is_some_and(|index| fed.contains(&(name, index)));
-                if let Some(next) = self.get(name).filter(|_| !is_fed && !seen.contains(name)) {
-                    seen.insert(&next.name);
+                let Some(next) = self.get(name) else { continue };
+                let is_fed = match index {
+                    Some(index) => fed.contains(&(name, index)),
+                    None => is_placeholder(next) && fed.contains(&(name, 0)),
+                };
+                if !is_fed && seen.insert(&next.name) {
                     waiting.push(next);
                 }
             }
@@ -136,7 +140,8 @@ mod tests {
             ("y", "Placeholder", &[]),
             ("loop", "Merge", &["x", "next"]),
             ("next", "NextIteration", &["loop:1", "^step"]),
-            ("step", "NoOp", &["^y"]),
+            ("step", "NoOp", &["^y", "^z"]),
+            ("z", "Const", &[]),
         ]);
         let nodes = Nodes::of(&graph).unwrap();
         let behind = |fed: &[(&str, u32)]| {
@@ -144,9 +149,9 @@ mod tests {
             names.sort_unstable();
             names
         };
-        assert_eq!(behind(&[]), ["loop", "next", "step", "x", "y"]);
+        assert_eq!(behind(&[]), ["loop", "next", "step", "x", "y", "z"]);
         assert_eq!(behind(&[("x", 0), ("next", 0)]), ["loop"]);
-        assert_eq!(behind(&[("y", 0)]), ["loop", "next", "step", "x", "y"], "who waits is not fed");
+        assert_eq!(behind(&[("y", 0), ("z", 0)]), ["loop", "next", "step", "x", "z"], "z runs where it is waited for");
     }
 
     #[test]

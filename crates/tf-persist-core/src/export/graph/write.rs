@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::export::staging::{self, Staging};
 use crate::ffi::ImportedGraph;
 use crate::runtime::Runtime;
-use crate::saved_model::{MAX_GRAPH_BYTES, SavedModel};
+use crate::saved_model::{MAX_GRAPH_BYTES, SavedModel, check_model};
 
 /// The version of the file's format (`kSavedModelSchemaVersion`).
 const SCHEMA_VERSION: i64 = 1;
@@ -62,9 +62,6 @@ impl ModelBuilder {
         }
         assets::copy(&files, &staging)?;
         fs::write(staging.path().join(FILE), bytes).map_err(Error::io("write", staging.shown(FILE)))?;
-        // What could not be opened again shall not appear: a graph at the very limit is beyond it by now.
-        let written = SavedModel::open(staging.path())?;
-        written.check(&written.meta_graphs()[0])?;
         staging.publish()?;
         SavedModel::open(target)
     }
@@ -176,5 +173,9 @@ fn serialize(model: &pb::SavedModel) -> Result<Vec<u8>> {
         let reason = format!("its model would have {bytes} bytes, and protobuf's limit is {MAX_GRAPH_BYTES}");
         return Err(Error::data("the graph", reason));
     }
-    model.write_to_bytes().map_err(|error| Error::data("the graph", error.to_string()))
+    let bytes = model.write_to_bytes().map_err(|error| Error::data("the graph", error.to_string()))?;
+    // A graph at the very limit of graphs may be beyond that of models.
+    check_model(&bytes)
+        .map_err(|reason| Error::data("the graph", format!("its model could not be opened: {reason}")))?;
+    Ok(bytes)
 }
