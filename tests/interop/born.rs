@@ -54,6 +54,16 @@ impl Recording {
     }
 }
 
+/// The variables that Python finds in a model: in a session, those of them that are trained, and eagerly.
+fn variables_in_python(model: &Path) -> [Vec<String>; 3] {
+    let said = python::run("check_variables.py", [model]);
+    let names: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    ["global", "trainable", "eager"].map(|kind| {
+        let names = names[kind].as_array().unwrap().iter();
+        names.map(|name| name.as_str().unwrap().to_owned()).collect()
+    })
+}
+
 #[test]
 fn the_example_goes_on_in_python_as_in_rust() {
     let work = tempfile::tempdir().unwrap();
@@ -79,6 +89,11 @@ fn the_example_goes_on_in_python_as_in_rust() {
     }
     served(&mut recording);
     recording.check(work.path());
+    let [all, trained, _] = variables_in_python(saved.path());
+    assert_eq!(
+        (all.len(), trained),
+        (12, ["hidden", "logits"].map(|it| [format!("{it}/kernel"), format!("{it}/bias")]).concat())
+    );
     assert!(born.train_epoch(&training).unwrap() < first);
 }
 
@@ -238,6 +253,11 @@ fn both_kinds_of_variables_tables_and_assets_go_along() {
     // A variable is given as it is after what the signature runs.
     recording.case("train and look", &[("x", &x), ("y", &y)], &[("steps", Tensor::scalar(8_i64).unwrap())]);
     recording.check(work.path());
+
+    let [all, trained, eager] = variables_in_python(&model);
+    assert_eq!(all, ["slope", "offset", "slope/Momentum", "steps"]);
+    assert_eq!(trained, ["slope", "offset"]);
+    assert_eq!(eager, ["slope", "offset", "slope/Momentum"], "it lists resource variables only");
 
     let loaded = saved.load(LoadOptions::default()).unwrap();
     let words = Tensor::from_strings(&[3], ["zwei", "drei", "null"]).unwrap();

@@ -111,11 +111,10 @@ impl Born {
         let mut root = Scope::new_root_scope();
         let scope = &mut root;
 
-        let batch_of =
-            |sizes: &[i64]| Shape::from(Some([None].into_iter().chain(sizes.iter().map(|it| Some(*it))).collect()));
-        let image = ops::Placeholder::new().dtype(DataType::Float).shape(batch_of(&[8, 8, 1]));
+        let images = Shape::from(Some(vec![None, Some(8), Some(8), Some(1)]));
+        let image = ops::Placeholder::new().dtype(DataType::Float).shape(images);
         let image = image.build(&mut scope.with_op_name("image"))?;
-        let label = ops::Placeholder::new().dtype(DataType::Int64).shape(batch_of(&[]));
+        let label = ops::Placeholder::new().dtype(DataType::Int64).shape(Shape::from(Some(vec![None])));
         let label = label.build(&mut scope.with_op_name("label"))?;
 
         let flat = ops::constant(&[-1, PIXELS as i32][..], scope)?;
@@ -127,8 +126,8 @@ impl Born {
         let probabilities = ops::softmax(logits.clone(), &mut scope.with_op_name("probabilities"))?;
 
         // The sparse cross entropy, which takes labels as they are, has no gradient in TensorFlow's C++.
-        let (depth, on, off) = (DIGITS as i32, 1.0_f32, 0.0_f32);
-        let (depth, on, off) = (ops::constant(depth, scope)?, ops::constant(on, scope)?, ops::constant(off, scope)?);
+        let depth = ops::constant(DIGITS as i32, scope)?;
+        let (on, off) = (ops::constant(1.0_f32, scope)?, ops::constant(0.0_f32, scope)?);
         let wanted = ops::one_hot(label.clone(), depth, on, off, scope)?;
         let losses = ops::softmax_cross_entropy_with_logits(logits.clone(), wanted, scope)?;
         let all = ops::constant(&[0_i32][..], scope)?;
