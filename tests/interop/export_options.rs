@@ -36,7 +36,7 @@ fn prune_and_freeze(all: &[Recorded], folder: &Path) {
         let options = SaveOptions::default().tags(&recorded.meta.tags).signatures(signatures);
         for (way, options) in [("pruned", options.clone().inference_only(true)), ("frozen", options.frozen(true))] {
             let exported = work.path().join(way).join(&recorded.name);
-            let saved = match model.save(&exported, &options) {
+            let saved = match model.save(&exported, options) {
                 Ok(saved) => saved,
                 Err(error) if way == "frozen" && error.to_string().contains("constant") => {
                     println!("{}: cannot be frozen: {error}", recorded.name);

@@ -4,6 +4,10 @@
 //! Python runs as few processes as there are questions, because its TensorFlow takes seconds to import.
 
 mod bit_equality;
+mod born;
+#[path = "../../crates/tf-persist-core/examples/born_in_rust.rs"]
+#[allow(dead_code, reason = "an example has a main function, too")]
+mod born_in_rust;
 mod checkpoint;
 mod compare;
 mod export_options;

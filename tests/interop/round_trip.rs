@@ -37,7 +37,7 @@ fn round_trip(all: &[Recorded], folder: &Path) {
         let exported = work.path().join(&recorded.name);
         let options = LoadOptions::default().tags(&recorded.meta.tags);
         LoadedModel::load(&recorded.model, options)
-            .and_then(|model| model.save(&exported, &SaveOptions::default()))
+            .and_then(|model| model.save(&exported, SaveOptions::default()))
             .unwrap_or_else(|error| panic!("{}: {error}", recorded.name));
         let after = recorded.check(&exported);
         println!("{}: {} cases, off by {before:e}; exported {after:e}", recorded.name, recorded.meta.cases.len());
@@ -54,7 +54,7 @@ fn one_meta_graph_of_two_is_exported_alone() {
     let work = tempfile::tempdir().unwrap();
     let exported = work.path().join("exported");
     let model = LoadedModel::load(&recorded.model, LoadOptions::default().tags(["train", "serve"])).unwrap();
-    let saved = model.save(&exported, &SaveOptions::default().tags(["train", "serve"])).unwrap();
+    let saved = model.save(&exported, SaveOptions::default().tags(["train", "serve"])).unwrap();
     assert_eq!(saved.meta_graphs, 1);
     let model = LoadedModel::load(&exported, LoadOptions::default()).unwrap();
     assert_eq!(model.artefact().meta_graphs().len(), 1);

@@ -30,7 +30,7 @@ fn the_present_variables_are_saved() {
     let after = value(&model);
     assert_ne!(before, after);
     let saved = work.path().join("saved");
-    model.save(&saved, &SaveOptions::default()).unwrap();
+    model.save(&saved, SaveOptions::default()).unwrap();
     let again = LoadedModel::load(&saved, LoadOptions::default()).unwrap();
     assert_eq!(value(&again), after);
     // The original is as it was.
@@ -43,11 +43,11 @@ fn a_model_may_be_saved_over_the_one_it_was_loaded_from() {
     let work = tempfile::tempdir().unwrap();
     let path = work.path().join("model");
     let model = LoadedModel::load(counter().model, LoadOptions::default()).unwrap();
-    model.save(&path, &SaveOptions::default()).unwrap();
+    model.save(&path, SaveOptions::default()).unwrap();
     let model = LoadedModel::load(&path, LoadOptions::default()).unwrap();
-    let refused = model.save(&path, &SaveOptions::default()).unwrap_err();
+    let refused = model.save(&path, SaveOptions::default()).unwrap_err();
     assert!(refused.to_string().contains("exists already"), "{refused}");
-    model.save(&path, &SaveOptions::default().overwrite(true)).unwrap();
+    model.save(&path, SaveOptions::default().overwrite(true)).unwrap();
     assert_eq!(value(&LoadedModel::load(&path, LoadOptions::default()).unwrap()), value(&model));
     assert_eq!(fs::read_dir(work.path()).unwrap().count(), 1, "nothing is left beside it");
 }

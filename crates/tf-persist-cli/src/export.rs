@@ -71,7 +71,7 @@ impl ExportArgs {
 pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let options = args.options();
     options.check_target(&args.target)?;
-    let saved = SavedModel::open(&args.source)?.save(&args.target, &options)?;
+    let saved = SavedModel::open(&args.source)?.save(&args.target, options)?;
     let target = args.target.display();
     let mut out = stdout();
     if args.format == Format::Json {

@@ -13,7 +13,7 @@
 //! let answer = model.signature("serving_default")?.run([("image", image)])?;
 //! let probabilities = answer["probabilities"].view::<f32>()?;
 //!
-//! model.save("digits-copy", &SaveOptions::default())?; // whole, or not at all
+//! model.save("digits-copy", SaveOptions::default())?; // whole, or not at all
 //! # Ok(())
 //! # }
 //! ```
@@ -60,7 +60,7 @@ mod wire;
 
 pub use dtype::DType;
 pub use error::{Code, Error, Result};
-pub use export::{SaveOptions, Saved};
+pub use export::{GraphSignature, ModelBuilder, SaveOptions, Saved};
 pub use saved_model::{MetaGraph, SavedModel, SignatureDef, TensorInfo, printable};
 pub use session::{Executor, LoadOptions, LoadedModel, NO_INPUTS, OpLibrary, Outputs, Signature};
 pub use shape::{MAX_RANK, PartialShape, element_count};

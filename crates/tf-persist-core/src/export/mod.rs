@@ -1,5 +1,6 @@
 //! Every way out of a model.
 
+mod build;
 mod copy;
 mod fingerprint;
 mod freeze;
@@ -9,5 +10,6 @@ mod save;
 mod staging;
 mod values;
 
+pub use build::{GraphSignature, ModelBuilder};
 pub use options::SaveOptions;
 pub use save::Saved;

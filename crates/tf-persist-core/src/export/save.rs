@@ -45,7 +45,7 @@ impl SavedModel {
     ///
     /// # fn main() -> tf_persist_core::Result<()> {
     /// let digits = SavedModel::open("models/digits/model")?;
-    /// digits.save("digits-frozen", &SaveOptions::default().frozen(true))?;
+    /// digits.save("digits-frozen", SaveOptions::default().frozen(true))?;
     /// # Ok(())
     /// # }
     /// ```
@@ -53,7 +53,7 @@ impl SavedModel {
     /// # Errors
     /// If the target is there and not empty (unless [`SaveOptions::overwrite`]), the disk is full, the model is damaged, or the
     /// options do not fit it: a signature that it lacks, a variable that cannot become a constant.
-    pub fn save(&self, target: impl AsRef<Path>, options: &SaveOptions) -> Result<Saved> {
+    pub fn save(&self, target: impl AsRef<Path>, options: SaveOptions) -> Result<Saved> {
         let chosen = match &options.tags {
             Some(tags) => Some(self.meta_graph(Some(tags))?),
             None if options.rewrites() => Some(self.meta_graph(None)?),
@@ -63,7 +63,7 @@ impl SavedModel {
             Some(meta_graph) => self.check(meta_graph)?,
             None => self.meta_graphs().iter().try_for_each(|meta_graph| self.check(meta_graph))?,
         }
-        save(self, chosen, &Values::Artefact, target.as_ref(), options)
+        save(self, chosen, &Values::Artefact, target.as_ref(), &options)
     }
 }
 
@@ -75,14 +75,14 @@ impl LoadedModel {
     /// # Errors
     /// As [`SavedModel::save`], and if other meta graphs of the file have variables that this session lacks, unless
     /// [`SaveOptions::tags`] says that this meta graph alone is to be written.
-    pub fn save(&self, target: impl AsRef<Path>, options: &SaveOptions) -> Result<Saved> {
+    pub fn save(&self, target: impl AsRef<Path>, options: SaveOptions) -> Result<Saved> {
         let (source, loaded) = (self.artefact(), self.meta_graph());
         if let Some(tags) = options.tags.as_ref().filter(|tags| !loaded.has_tags(tags)) {
             let available = vec![loaded.tags().to_vec()];
             return Err(Error::UnknownTags { path: source.path().to_path_buf(), asked: tags.clone(), available });
         }
         let alone = options.tags.is_some() || options.rewrites();
-        save(source, alone.then_some(loaded), &Values::Session(self), target.as_ref(), options)
+        save(source, alone.then_some(loaded), &Values::Session(self), target.as_ref(), &options)
     }
 }
 
