@@ -34,7 +34,7 @@ pub(crate) struct ExportArgs {
     /// Without --signatures those are kept that neither train nor write variables, and the default one
     #[arg(long)]
     inference_only: bool,
-    /// Turn the variables into constants of the graph, which then runs faster; implies --inference-only
+    /// Turn the variables into constants of the graph, which then runs faster; what no kept signature reaches goes
     #[arg(long)]
     frozen: bool,
     /// How to write the report

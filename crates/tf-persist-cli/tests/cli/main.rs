@@ -8,6 +8,7 @@ mod bad_variables;
 mod command;
 mod disk;
 mod export;
+mod export_options;
 mod help;
 mod hostile;
 mod inputs;

@@ -13,3 +13,6 @@ mod values;
 pub use build::{GraphSignature, ModelBuilder};
 pub use options::SaveOptions;
 pub use save::Saved;
+
+#[cfg(test)]
+mod tests;

@@ -59,9 +59,10 @@ impl SaveOptions {
         self
     }
 
-    /// Whether variables become constants of the graph, so that TensorFlow can compute with them ahead of time: implies
-    /// [`SaveOptions::inference_only`]. The result has neither variables nor an object graph: Python's `tf.saved_model.load`
-    /// takes it for a model of TensorFlow 1, and gives its signatures. A variable that a kept signature writes is refused.
+    /// Whether variables become constants of the graph, so that TensorFlow can compute with them ahead of time. What no kept
+    /// signature reaches goes, as with [`SaveOptions::inference_only`]; but no signature goes by itself, and a variable that one
+    /// writes is refused. The result has neither variables nor an object graph: Python's `tf.saved_model.load` takes it for a
+    /// model of TensorFlow 1, and gives its signatures.
     #[must_use]
     pub fn frozen(mut self, frozen: bool) -> Self {
         self.frozen = frozen;
@@ -85,6 +86,11 @@ impl SaveOptions {
     }
 
     pub(super) fn is_inference_only(&self) -> bool {
+        self.inference_only
+    }
+
+    /// Whether only what the kept signatures reach stays.
+    pub(super) fn prunes(&self) -> bool {
         self.inference_only || self.frozen
     }
 
@@ -94,6 +100,6 @@ impl SaveOptions {
 
     /// Whether the graph is changed.
     pub(super) fn rewrites(&self) -> bool {
-        self.is_inference_only() || self.signatures.is_some() || !self.renamed.is_empty()
+        self.prunes() || self.signatures.is_some() || !self.renamed.is_empty()
     }
 }

@@ -69,7 +69,10 @@ pub(super) fn freeze(
         body::rewrite(&graph.node, false, frozen, &mut library, 0).map_err(|reason| Error::Unsupported {
             path: file.to_path_buf(),
             reason,
-            hint: Some("name the signatures that only read with --signatures, or export without --frozen".into()),
+            hint: Some(
+                "leave out the signatures that write: --inference-only, or --signatures with the names of the others"
+                    .into(),
+            ),
         })?;
     graph.node = rewritten.nodes;
     graph.library.mut_or_insert_default().function = library.into_functions();

@@ -45,8 +45,8 @@ pub(super) fn prune(
     let mut definition = source.decode_meta_graph(meta_graph)?;
     let damaged = |reason: String| Error::damaged(source.file(), reason);
     let signatures = signatures::select(source, meta_graph, &definition, &Graph::new(&definition.graph_def), options)?;
-    let has_objects = definition.object_graph_def.is_some();
-    if !options.is_inference_only() {
+    let has_objects = !definition.object_graph_def.nodes.is_empty();
+    if !options.prunes() {
         let objects = tracked.as_ref().filter(|_| has_objects);
         let graphs = match objects {
             Some(tracked) => {
