@@ -25,7 +25,7 @@ fn call(name: &str, function: &str, inputs: &[&str]) -> pb::NodeDef {
     let types = vec![EnumOrUnknown::from_i32(RESOURCE); inputs.len()];
     let function = Value::Func(pb::NameAttrList { name: function.into(), ..Default::default() });
     let function = pb::AttrValue { value: Some(function), ..Default::default() };
-    let mut node = attr::node(name, "PartitionedCall", [], [("f", function), ("Tin", attr::dtypes(types))]);
+    let mut node = attr::node(name, "PartitionedCall", &[], [("f", function), ("Tin", attr::dtypes(types))]);
     node.attr.insert("Tout".into(), attr::dtypes(vec![EnumOrUnknown::from_i32(FLOAT)]));
     node.input = inputs.iter().map(|input| (*input).to_owned()).collect();
     node
@@ -57,19 +57,19 @@ fn model(folder: &Path, functions: Vec<pb::FunctionDef>, objects: pb::SavedObjec
     let mut keys = attr::strings_node("keys", &["v"]).unwrap();
     keys.name = "keys".into();
     let nodes = vec![
-        attr::node("v", "VarHandleOp", [], [("dtype", float()), ("shape", attr::shape(&[]))]),
+        attr::node("v", "VarHandleOp", &[], [("dtype", float()), ("shape", attr::shape(&[]))]),
         call("y", "f", &["v"]),
-        attr::node("prefix", "Placeholder", [], [("dtype", attr::dtype(DType::String))]),
+        attr::node("prefix", "Placeholder", &[], [("dtype", attr::dtype(DType::String))]),
         keys,
         attr::strings_node("slices", &[""]).unwrap(),
         attr::node(
             "read",
             "RestoreV2",
-            ["prefix", "keys", "slices"],
+            &["prefix", "keys", "slices"],
             [("dtypes", attr::dtypes(vec![EnumOrUnknown::from_i32(FLOAT)]))],
         ),
-        attr::node("assign", "AssignVariableOp", ["v", "read"], [("dtype", float())]),
-        attr::node("restore", "NoOp", ["^assign"], []),
+        attr::node("assign", "AssignVariableOp", &["v", "read"], [("dtype", float())]),
+        attr::node("restore", "NoOp", &["^assign"], []),
     ];
     let output = pb::TensorInfo {
         dtype: EnumOrUnknown::from_i32(FLOAT),
@@ -109,7 +109,7 @@ fn model(folder: &Path, functions: Vec<pb::FunctionDef>, objects: pb::SavedObjec
 }
 
 fn read() -> pb::NodeDef {
-    attr::node("read", "ReadVariableOp", ["handle"], [("dtype", attr::dtype(DType::Float32))])
+    attr::node("read", "ReadVariableOp", &["handle"], [("dtype", attr::dtype(DType::Float32))])
 }
 
 /// What comes of saving a model, and the names of its functions.
@@ -151,7 +151,7 @@ fn functions_are_rewritten_for_the_values_they_get() {
 #[test]
 fn a_function_that_writes_is_refused_by_the_name_of_the_variable() {
     let folder = tempfile::tempdir().unwrap();
-    let write = attr::node("write", "AssignAddVariableOp", ["handle", "one:output:0"], []);
+    let write = attr::node("write", "AssignAddVariableOp", &["handle", "one:output:0"], []);
     let functions = vec![function("f", vec![read(), write], "read:value:0")];
     let model = model(folder.path(), functions, pb::SavedObjectGraph::default());
     let error = saved(&model, frozen()).unwrap_err().to_string();

@@ -15,16 +15,21 @@ fn attr(value: Value) -> pb::AttrValue {
     pb::AttrValue { value: Some(value), ..Default::default() }
 }
 
+/// A dtype as protobufs have it.
+pub(crate) fn of(dtype: DType) -> ProtoType {
+    EnumOrUnknown::from_i32(dtype.number())
+}
+
 pub(crate) fn dtype(dtype: DType) -> pb::AttrValue {
-    proto_type(EnumOrUnknown::from_i32(dtype.number()))
+    proto_type(of(dtype))
 }
 
 pub(crate) fn proto_type(dtype: ProtoType) -> pb::AttrValue {
     attr(Value::Type(dtype))
 }
 
-pub(crate) fn dtypes(types: Vec<ProtoType>) -> pb::AttrValue {
-    attr(Value::List(ListValue { type_: types, ..Default::default() }))
+pub(crate) fn dtypes(types: impl IntoIterator<Item = ProtoType>) -> pb::AttrValue {
+    attr(Value::List(ListValue { type_: types.into_iter().collect(), ..Default::default() }))
 }
 
 pub(crate) fn boolean(value: bool) -> pb::AttrValue {
@@ -63,7 +68,7 @@ pub(crate) fn list_of_types(node: &pb::NodeDef, name: &str) -> Vec<ProtoType> {
 /// A `Const` node.
 pub(crate) fn const_node(name: &str, value: pb::TensorProto) -> pb::NodeDef {
     let dtype = value.dtype;
-    node(name, "Const", [], [("dtype", proto_type(dtype)), ("value", tensor(value))])
+    node(name, "Const", &[], [("dtype", proto_type(dtype)), ("value", tensor(value))])
 }
 
 /// A `Const` node that holds a vector of strings.
@@ -71,19 +76,25 @@ pub(crate) fn strings_node<S: AsRef<[u8]>>(name: &str, strings: &[S]) -> crate::
     Ok(const_node(name, proto::to_proto(&Tensor::from_strings(&[strings.len()], strings)?)))
 }
 
-pub(crate) fn node<const INPUTS: usize, const ATTRS: usize>(
-    name: &str,
+/// A node with these inputs and attributes.
+pub(crate) fn node<'n>(
+    name: impl Into<String>,
     op: &str,
-    inputs: [&str; INPUTS],
-    attrs: [(&str, pb::AttrValue); ATTRS],
+    inputs: &[&str],
+    attributes: impl IntoIterator<Item = (&'n str, pb::AttrValue)>,
 ) -> pb::NodeDef {
     pb::NodeDef {
-        name: name.to_owned(),
+        name: name.into(),
         op: op.to_owned(),
-        input: inputs.map(str::to_owned).into(),
-        attr: attrs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        input: inputs.iter().map(|input| (*input).to_owned()).collect(),
+        attr: attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         ..Default::default()
     }
+}
+
+/// The attribute `_class` that keeps a node where another is.
+pub(crate) fn beside(other: &str) -> pb::AttrValue {
+    attr(Value::List(ListValue { s: vec![format!("loc:@{other}").into_bytes().into()], ..Default::default() }))
 }
 
 pub(crate) fn shape(sizes: &[usize]) -> pb::AttrValue {

@@ -1,7 +1,6 @@
 //! A model made of a graph and its variables' values, without a model that it was loaded from.
 
 mod assets;
-mod node;
 mod nodes;
 mod saver;
 mod signature;

@@ -3,16 +3,17 @@
 
 use tf_persist_proto::bytes::Bytes;
 use tf_persist_proto::protobuf::{EnumOrUnknown, Message};
-use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 use tf_persist_proto::tensorflow::meta_graph::collection_def::{BytesList, Kind as CollectionKind};
 use tf_persist_proto::tensorflow::saver::saver_def::CheckpointFormatVersion;
-use tf_persist_proto::tensorflow::{CollectionDef, NodeDef, SaverDef, TensorShapeProto, VariableDef};
+use tf_persist_proto::tensorflow::{CollectionDef, NodeDef, SaverDef, VariableDef};
 
-use super::node::{beside, dtype, dtypes, node, strings, with};
 use super::nodes::FreeNames;
 use super::variables::{Kind, Variable};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::graph::attr::{self, node};
+use crate::tensor::Tensor;
+use crate::tensor::proto::to_proto;
 
 /// What is added to a graph with variables.
 pub(super) struct Saver {
@@ -38,25 +39,24 @@ impl Saver {
 
         let keys: Vec<&str> = variables.iter().map(|variable| variable.name).collect();
         let whole = vec![""; keys.len()];
-        let types = || dtypes(variables.iter().map(|variable| variable.dtype));
+        let types = || attr::dtypes(variables.iter().map(|variable| attr::of(variable.dtype)));
         for op in ["SaveV2", "RestoreV2"] {
-            nodes.push(strings(name(&format!("{op}/tensor_names")), &[keys.len()], &keys)?);
-            nodes.push(strings(name(&format!("{op}/shape_and_slices")), &[keys.len()], &whole)?);
+            nodes.push(attr::strings_node(&name(&format!("{op}/tensor_names")), &keys)?);
+            nodes.push(attr::strings_node(&name(&format!("{op}/shape_and_slices")), &whole)?);
         }
         let (prefix, tensors, slices) = (name("Const"), name("SaveV2/tensor_names"), name("SaveV2/shape_and_slices"));
         let values = reads.iter().map(|read| read.name.as_str());
         let inputs: Vec<&str> = [prefix.as_str(), &tensors, &slices].into_iter().chain(values).collect();
-        nodes.push(with(node(name("SaveV2"), "SaveV2", &inputs), "dtypes", types()));
+        nodes.push(node(name("SaveV2"), "SaveV2", &inputs, [("dtypes", types())]));
         let saved = format!("^{}", name("SaveV2"));
-        let save = node(name("control_dependency"), "Identity", &[&prefix, &saved]);
-        nodes.push(with(save, "T", dtype(DType::String)));
+        let string = attr::dtype(DType::String);
+        nodes.push(node(name("control_dependency"), "Identity", &[&prefix, &saved], [("T", string)]));
 
         let (tensors, slices) = (name("RestoreV2/tensor_names"), name("RestoreV2/shape_and_slices"));
-        let restore = node(name("RestoreV2"), "RestoreV2", &[&prefix, &tensors, &slices]);
-        nodes.push(with(restore, "dtypes", types()));
+        nodes.push(node(name("RestoreV2"), "RestoreV2", &[&prefix, &tensors, &slices], [("dtypes", types())]));
         let assigned: Vec<String> = assigns.iter().map(|assign| format!("^{}", assign.name)).collect();
         let assigned: Vec<&str> = assigned.iter().map(String::as_str).collect();
-        let all = node(name("restore_all"), "NoOp", &assigned);
+        let all = node(name("restore_all"), "NoOp", &assigned, []);
         nodes.extend(reads);
         nodes.extend(assigns);
         nodes.push(all);
@@ -91,12 +91,11 @@ impl Saver {
 fn filename(scope: &str) -> Result<Vec<NodeDef>> {
     let (input, filename) = (format!("{scope}/filename/input"), format!("{scope}/filename"));
     let default = |name: &str, input: &str| {
-        let scalar = Value::Shape(TensorShapeProto::default());
-        let placeholder = with(node(name, "PlaceholderWithDefault", &[input]), "dtype", dtype(DType::String));
-        with(placeholder, "shape", scalar)
+        let attributes = [("dtype", attr::dtype(DType::String)), ("shape", attr::shape(&[]))];
+        node(name, "PlaceholderWithDefault", &[input], attributes)
     };
     Ok(vec![
-        strings(input.clone(), &[], &["model"])?,
+        attr::const_node(&input, to_proto(&Tensor::from_strings(&[], [b"model"])?)),
         default(&filename, &input),
         default(&format!("{scope}/Const"), &filename),
     ])
@@ -104,14 +103,15 @@ fn filename(scope: &str) -> Result<Vec<NodeDef>> {
 
 /// The node that gives the variable's present value.
 fn read(variable: &Variable<'_>, names: &mut FreeNames) -> NodeDef {
+    let dtype = attr::dtype(variable.dtype);
     match variable.kind {
         Kind::Reference => {
-            let read = node(names.node(&format!("{}/read", variable.name)), "Identity", &[variable.name]);
-            with(with(read, "T", dtype(variable.dtype)), "_class", beside(variable.name))
+            let name = names.node(&format!("{}/read", variable.name));
+            node(name, "Identity", &[variable.name], [("T", dtype), ("_class", attr::beside(variable.name))])
         }
         Kind::Resource => {
             let name = names.node(&format!("{}/Read/ReadVariableOp", variable.name));
-            with(node(name, "ReadVariableOp", &[variable.name]), "dtype", dtype(variable.dtype))
+            node(name, "ReadVariableOp", &[variable.name], [("dtype", dtype)])
         }
     }
 }
@@ -120,14 +120,19 @@ fn read(variable: &Variable<'_>, names: &mut FreeNames) -> NodeDef {
 fn assign(variable: &Variable<'_>, scope: &str, index: usize) -> NodeDef {
     let op = variable.kind.assign();
     let name = if index == 0 { format!("{scope}/{op}") } else { format!("{scope}/{op}_{index}") };
-    let restored = format!("{scope}/RestoreV2:{index}");
-    let assign = node(name, op, &[variable.name, &restored]);
+    let inputs = [variable.name, &format!("{scope}/RestoreV2:{index}")];
+    let dtype = attr::dtype(variable.dtype);
     match variable.kind {
         Kind::Reference => {
-            let assign = with(with(assign, "T", dtype(variable.dtype)), "_class", beside(variable.name));
-            with(with(assign, "use_locking", Value::B(true)), "validate_shape", Value::B(variable.whole_shape))
+            let attributes = [
+                ("T", dtype),
+                ("_class", attr::beside(variable.name)),
+                ("use_locking", attr::boolean(true)),
+                ("validate_shape", attr::boolean(variable.whole_shape)),
+            ];
+            node(name, op, &inputs, attributes)
         }
-        Kind::Resource => with(assign, "dtype", dtype(variable.dtype)),
+        Kind::Resource => node(name, op, &inputs, [("dtype", dtype)]),
     }
 }
 

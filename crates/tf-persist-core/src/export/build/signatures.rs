@@ -7,12 +7,12 @@ use tf_persist_proto::tensorflow::meta_graph::tensor_info::Encoding;
 use tf_persist_proto::tensorflow::tensor_shape::tensor_shape_proto::Dim;
 use tf_persist_proto::tensorflow::{NodeDef, SignatureDef, TensorInfo, TensorShapeProto};
 
-use super::node::{dtype, node, with};
 use super::nodes::{FreeNames, Nodes, is_placeholder};
 use super::signature::{Bound, GraphSignature};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::ffi::{ImportedGraph, TensorType};
+use crate::graph::attr::{self, node};
 use crate::saved_model::parse_tensor_name;
 use crate::shape::PartialShape;
 
@@ -111,9 +111,14 @@ pub(super) fn define(
             let runs = signature.runs.iter().map(|operation| format!("^{operation}"));
             let inputs: Vec<String> = std::iter::once(tensor).chain(runs).collect();
             let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
-            let copy = node(names.node(&format!("{}/{}", signature.name, output.key)), "Identity", &inputs);
+            let copy = node(
+                names.node(&format!("{}/{}", signature.name, output.key)),
+                "Identity",
+                &inputs,
+                [("T", attr::dtype(found.dtype))],
+            );
             tensor = format!("{}:0", copy.name);
-            added.push(with(copy, "T", dtype(found.dtype)));
+            added.push(copy);
         }
         definition.outputs.insert(output.key.clone(), info(tensor, &found));
     }

@@ -6,25 +6,38 @@ use std::path::Path;
 use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 use tf_persist_proto::tensorflow::tensor_shape::tensor_shape_proto::Dim;
-use tf_persist_proto::tensorflow::{GraphDef, NodeDef, TensorShapeProto};
+use tf_persist_proto::tensorflow::{AttrValue, GraphDef, NodeDef, TensorShapeProto};
 
-use super::node::{dtype, node, with};
 use super::{GraphSignature, ModelBuilder};
 use crate::dtype::DType;
 use crate::error::Error;
+use crate::graph::attr;
 use crate::tensor::Tensor;
 
-fn shape(sizes: &[i64]) -> Value {
+fn shape(sizes: &[i64]) -> AttrValue {
     let dim = sizes.iter().map(|size| Dim { size: *size, ..Dim::default() }).collect();
-    Value::Shape(TensorShapeProto { dim, ..TensorShapeProto::default() })
+    let shape = Value::Shape(TensorShapeProto { dim, ..TensorShapeProto::default() });
+    AttrValue { value: Some(shape), ..AttrValue::default() }
+}
+
+fn node(name: &str, op: &str, inputs: &[&str]) -> NodeDef {
+    attr::node(name, op, inputs, [])
 }
 
 fn variable(name: &str, op: &str, sizes: &[i64]) -> NodeDef {
-    with(with(node(name, op, &[]), "dtype", dtype(DType::Float32)), "shape", shape(sizes))
+    attr::node(name, op, &[], [("dtype", attr::dtype(DType::Float32)), ("shape", shape(sizes))])
+}
+
+/// A variable that others of this name share.
+fn shared(name: &str, op: &str, shared_name: &str) -> NodeDef {
+    let mut node = variable(name, op, &[2]);
+    let value = Value::S(shared_name.as_bytes().to_vec().into());
+    node.attr.insert("shared_name".into(), AttrValue { value: Some(value), ..AttrValue::default() });
+    node
 }
 
 fn handle(name: &str, shared_name: &str) -> NodeDef {
-    with(variable(name, "VarHandleOp", &[2]), "shared_name", Value::S(shared_name.as_bytes().to_vec().into()))
+    shared(name, "VarHandleOp", shared_name)
 }
 
 /// y = x * w, z = x * y2, a train op and an initialiser.
@@ -104,9 +117,7 @@ fn operations_of_one_variable() {
     let two = |nodes: [NodeDef; 2]| {
         ModelBuilder::new(bytes(nodes.into())).unwrap().variable("a", pair()).variable("b", pair())
     };
-    let reference = |name: &str, shared: &str| {
-        with(variable(name, "VariableV2", &[2]), "shared_name", Value::S(shared.as_bytes().to_vec().into()))
-    };
+    let reference = |name: &str, shared_name: &str| shared(name, "VariableV2", shared_name);
     refused(&two([handle("a", ""), handle("b", "")]), "`a` and `b` are one variable: both have the shared name ``");
     refused(&two([handle("a", "c"), handle("b", "c")]), "`a` and `b` are one variable: both have the shared name `c`");
     refused(&two([reference("a", "c"), reference("b", "c")]), "`a` and `b` are one variable");

@@ -169,13 +169,13 @@ pub(crate) fn new_saver(
         attr::node(
             &filename,
             "PlaceholderWithDefault",
-            [&*name("filename/default")],
+            &[&*name("filename/default")],
             [("dtype", string()), ("shape", attr::shape(&[]))],
         ),
         strings(&name("restore/keys"), &tensors, |tensor| &tensor.key)?,
         strings(&name("restore/slices"), &tensors, |tensor| &tensor.slice)?,
     ];
-    let mut restore = attr::node(&name("restore"), "RestoreV2", [], [("dtypes", attr::dtypes(types.clone()))]);
+    let mut restore = attr::node(&name("restore"), "RestoreV2", &[], [("dtypes", attr::dtypes(types.clone()))]);
     restore.input = vec![filename.clone(), name("restore/keys"), name("restore/slices")];
 
     let object_graph = object_graph.map(Message::write_to_bytes).transpose();
@@ -193,9 +193,9 @@ pub(crate) fn new_saver(
     }
     nodes.push(strings(&name("save/keys"), &saved_tensors, |tensor| &tensor.key)?);
     nodes.push(strings(&name("save/slices"), &saved_tensors, |tensor| &tensor.slice)?);
-    let mut save = attr::node(&name("save"), "SaveV2", [], [("dtypes", attr::dtypes(save_types))]);
+    let mut save = attr::node(&name("save"), "SaveV2", &[], [("dtypes", attr::dtypes(save_types))]);
     save.input = vec![filename.clone(), name("save/keys"), name("save/slices")];
-    let mut all = attr::node(&name("restore_all"), "NoOp", [], []);
+    let mut all = attr::node(&name("restore_all"), "NoOp", &[], []);
     let mut next = 0;
     for (number, item) in kept.iter().enumerate() {
         let mut restored: Vec<String> = Vec::new();
@@ -205,7 +205,7 @@ pub(crate) fn new_saver(
         }
         let (read, assign) = (name(&format!("read_{number}")), name(&format!("assign_{number}")));
         let dtype = attr::proto_type(item.tensors[0].dtype);
-        let mut node = attr::node(&assign, &item.op, [&*item.holder], []);
+        let mut node = attr::node(&assign, &item.op, &[&*item.holder], []);
         node.input.extend(restored);
         match item.op.as_str() {
             "Assign" => {
@@ -216,7 +216,7 @@ pub(crate) fn new_saver(
                 node.attr.insert("use_locking".into(), attr::boolean(true));
             }
             "AssignVariableOp" => {
-                nodes.push(attr::node(&read, "ReadVariableOp", [&*item.holder], [("dtype", dtype.clone())]));
+                nodes.push(attr::node(&read, "ReadVariableOp", &[&*item.holder], [("dtype", dtype.clone())]));
                 save.input.push(read);
                 node.attr.insert("dtype".into(), dtype);
                 node.attr.insert("validate_shape".into(), attr::boolean(false));
@@ -224,7 +224,7 @@ pub(crate) fn new_saver(
             _ => {
                 let types =
                     [("Tkeys", dtype), ("Tvalues", attr::proto_type(item.tensors[item.tensors.len() - 1].dtype))];
-                nodes.push(attr::node(&read, "LookupTableExportV2", [&*item.holder], types.clone()));
+                nodes.push(attr::node(&read, "LookupTableExportV2", &[&*item.holder], types.clone()));
                 save.input.extend([read.clone(), format!("{read}:1")]);
                 node.attr.insert("Tin".into(), types[0].1.clone());
                 node.attr.insert("Tout".into(), types[1].1.clone());
@@ -238,7 +238,7 @@ pub(crate) fn new_saver(
         save.input.push(node.name.clone());
         nodes.push(node);
     }
-    let mut saved = attr::node(&name("saved"), "Identity", [&*filename], [("T", string())]);
+    let mut saved = attr::node(&name("saved"), "Identity", &[&*filename], [("T", string())]);
     saved.input.push(format!("^{}", save.name));
     let definition = pb::SaverDef {
         filename_tensor_name: format!("{filename}:0"),
