@@ -9,14 +9,19 @@
 //! ```
 //!
 //! [`CheckpointIndex::open`] reads and checks the index, and that each tensor lies inside its shard. It reads none of the
-//! tensors' bytes; [`CheckpointReader`] does. [`CheckpointWriter`] writes what TensorFlow reads. Source of the format: `tensorflow/core/util/tensor_bundle/tensor_bundle.h` and `tensor_bundle.proto`.
+//! tensors' bytes; [`CheckpointReader`] does. [`CheckpointWriter`] writes what TensorFlow reads. [`restore`] puts a training checkpoint's
+//! variables into a model.
+//!
+//! Source of the format: `tensorflow/core/util/tensor_bundle/tensor_bundle.h` and `tensor_bundle.proto`.
 
 mod assemble;
 mod encode;
 mod entry;
 pub(crate) mod file;
 mod index;
+mod locate;
 mod read;
+pub mod restore;
 mod slice;
 mod source;
 mod strings;
@@ -26,6 +31,7 @@ mod write;
 
 pub use entry::{Entry, Part};
 pub use index::{CheckpointIndex, MAX_INDEX_BYTES, index_path, shard_path};
+pub use locate::find_checkpoint;
 pub use read::CheckpointReader;
 pub use slice::{Extent, Slice};
 pub use write::CheckpointWriter;

@@ -15,7 +15,7 @@ use super::strings::{Flaw, decode};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::shape::element_count;
-use crate::tensor::{Growing, Shortfall, Strings, Tensor};
+use crate::tensor::{Growing, Shortfall, Strings, Tensor, read_full};
 
 /// Reads the tensors of a checkpoint, each when it is asked for, and checks their checksums.
 ///
@@ -96,7 +96,7 @@ impl CheckpointReader {
         }
     }
 
-    fn entry(&self, key: &str) -> Result<&Entry> {
+    pub(super) fn entry(&self, key: &str) -> Result<&Entry> {
         self.index.get(key).ok_or_else(|| Error::UnknownVariable {
             prefix: self.index.prefix.clone(),
             key: key.to_owned(),
@@ -223,8 +223,30 @@ impl CheckpointReader {
         if source.checksum() == unmask(part.crc32c) {
             Ok(bytes)
         } else {
-            Err(self.damaged(entry, part, "the checksum is wrong"))
+            Err(self.damaged(entry, part, WRONG_CHECKSUM))
         }
+    }
+
+    /// Hands on the bytes of a part, piece by piece; at the end, whether the checksum was right.
+    pub(super) fn for_each_piece(
+        &self,
+        entry: &Entry,
+        part: &Part,
+        mut visit: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let (mut source, mut left) = self.source(part)?;
+        let mut piece = vec![0; PIECE.min(left)];
+        while left > 0 {
+            let wanted = PIECE.min(left);
+            let read =
+                read_full(&mut source, &mut piece[..wanted]).map_err(Error::io("read", self.shard_path(part)))?;
+            if read < wanted {
+                return Err(self.damaged(entry, part, ENDED));
+            }
+            visit(&piece[..read])?;
+            left -= read;
+        }
+        if source.checksum() == unmask(part.crc32c) { Ok(()) } else { Err(self.damaged(entry, part, WRONG_CHECKSUM)) }
     }
 
     /// The strings of a part, whose checksums are right.
@@ -264,6 +286,10 @@ impl CheckpointReader {
 
 /// A shard was long enough when the index was opened.
 const ENDED: &str = "the file ends inside it";
+const WRONG_CHECKSUM: &str = "the checksum is wrong";
+
+/// Pieces of this size are in the cache still when they are summed up and written.
+const PIECE: usize = 256 * 1024;
 
 fn cover(count: usize) -> Result<Cover> {
     Cover::none(count).map_err(|bytes| Error::OutOfMemory { bytes })

@@ -1,7 +1,6 @@
 //! A checkpoint that TensorFlow reads.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry as Place;
 use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +9,9 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::encode::{delimited, fixed32, mask, number};
+use super::entry::Part;
 use super::index::{CheckpointIndex, MAX_INDEX_BYTES, index_path, shard_path};
+use super::read::CheckpointReader;
 use super::strings::encode;
 use super::table_builder::TableBuilder;
 use crate::dtype::DType;
@@ -98,6 +99,35 @@ impl CheckpointWriter {
         self.put(key, dtype, shape, &[], bytes, None)
     }
 
+    /// Adds a tensor of another checkpoint, whatever its dtype, without holding all of it in memory; its checksum is checked.
+    /// Strings and partitioned tensors are read whole, and the latter put together.
+    ///
+    /// # Errors
+    /// As [`CheckpointWriter::add`] and [`CheckpointReader::read_bytes`]. If it was begun to be written, the checkpoint cannot be
+    /// finished any more.
+    pub fn add_from(&mut self, key: &str, source: &CheckpointReader, source_key: &str) -> Result<()> {
+        let entry = source.entry(source_key)?;
+        match (entry.dtype, entry.parts.as_slice()) {
+            (DType::String, _) => self.add(key, &source.read(source_key)?),
+            (DType::Resource | DType::Variant, _) => {
+                Err(Error::UnsupportedDType { name: Some(source_key.to_owned()), dtype: entry.dtype })
+            }
+            (_, [part @ Part { slice: None, .. }]) => {
+                self.check_key(key)?;
+                // Until it is whole, and its checksum was right.
+                self.failed = true;
+                let shard = shard_path(&self.prefix, 0, 1);
+                source.for_each_piece(entry, part, |piece| {
+                    self.data.write_all(piece).map_err(Error::io("write", &shard))
+                })?;
+                self.failed = false;
+                self.record(key, entry.dtype, &entry.shape, part.bytes, part.crc32c);
+                Ok(())
+            }
+            _ => self.add_bytes(key, entry.dtype, &entry.shape, source.read_bytes(source_key)?.bytes()?),
+        }
+    }
+
     /// Makes everything durable and gives the files their names, the index last. Gives the index.
     ///
     /// # Errors
@@ -146,23 +176,33 @@ impl CheckpointWriter {
         bytes: &[u8],
         checksum: Option<u32>,
     ) -> Result<()> {
-        let refuse = |reason: &str| Err(Error::data(format!("variable `{key}`"), reason));
-        if key.is_empty() || key.starts_with('\0') {
-            return refuse("a checkpoint keeps such keys for itself");
-        }
-        let Place::Vacant(place) = self.entries.entry(key.to_owned()) else {
-            return refuse("the checkpoint has one with this key already");
-        };
+        self.check_key(key)?;
         let written = self.data.write_all(before).and_then(|()| self.data.write_all(bytes));
         if let Err(error) = written {
             self.failed = true;
             return Err(Error::io("write", shard_path(&self.prefix, 0, 1))(error));
         }
-        let length = (before.len() + bytes.len()) as u64;
         let checksum = checksum.unwrap_or_else(|| mask(crc32c::crc32c(bytes)));
-        place.insert(entry(dtype, shape, self.length, length, checksum));
-        self.length += length;
+        self.record(key, dtype, shape, (before.len() + bytes.len()) as u64, checksum);
         Ok(())
+    }
+
+    /// Whether a tensor may have this key.
+    fn check_key(&self, key: &str) -> Result<()> {
+        let refuse = |reason: &str| Err(Error::data(format!("variable `{key}`"), reason));
+        if key.is_empty() || key.starts_with('\0') {
+            return refuse("a checkpoint keeps such keys for itself");
+        }
+        if self.entries.contains_key(key) {
+            return refuse("the checkpoint has one with this key already");
+        }
+        Ok(())
+    }
+
+    /// Notes what was written last.
+    fn record(&mut self, key: &str, dtype: DType, shape: &[usize], length: u64, checksum: u32) {
+        self.entries.insert(key.to_owned(), entry(dtype, shape, self.length, length, checksum));
+        self.length += length;
     }
 }
 

@@ -103,7 +103,7 @@ impl Growing {
 }
 
 /// Fills the buffer, or as much of it as there is data for.
-pub(super) fn read_full(reader: &mut dyn Read, mut buffer: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn read_full(reader: &mut dyn Read, mut buffer: &mut [u8]) -> io::Result<usize> {
     let wanted = buffer.len();
     while !buffer.is_empty() {
         match reader.read(buffer) {
