@@ -10,6 +10,7 @@ mod memory;
 mod negative;
 mod python;
 mod recorded;
+mod restore;
 mod round_trip;
 mod state;
 mod tensorflow_rust;

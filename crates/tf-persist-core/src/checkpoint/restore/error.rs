@@ -13,12 +13,22 @@ pub struct OtherCheckpoint {
     pub checkpoint: PathBuf,
     /// The prefix of the model's variables.
     pub model: PathBuf,
-    /// The keys of the model's variables that it does not have.
-    pub missing: Vec<String>,
+    /// The model's variables that it does not have.
+    pub missing: Vec<Missing>,
     /// The model's variables that it has with another dtype or shape.
     pub misfits: Vec<Misfit>,
     /// The keys that it has and the model has not.
     pub extra: Vec<String>,
+}
+
+/// A variable that a checkpoint does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Missing {
+    /// Its key in the model.
+    pub key: String,
+    /// Its name in Python, where that is known.
+    pub name: Option<String>,
 }
 
 /// A variable with another dtype or shape than the model's.
@@ -56,7 +66,7 @@ impl fmt::Display for OtherCheckpoint {
         write!(f, "the checkpoint `{}` is not one of this model: ", self.checkpoint.display())?;
         let mut parts = Vec::new();
         if !self.missing.is_empty() {
-            parts.push(format!("it lacks {}", list(self.missing.iter().map(|key| format!("`{}`", short(key))))));
+            parts.push(format!("it lacks {}", list(self.missing.iter().map(Missing::to_string))));
         }
         if !self.misfits.is_empty() {
             parts.push(list(self.misfits.iter().map(|misfit| misfit.to_string())));
@@ -65,6 +75,20 @@ impl fmt::Display for OtherCheckpoint {
             parts.push(format!("it has besides {}", list(self.extra.iter().map(|key| format!("`{}`", short(key))))));
         }
         f.write_str(&parts.join("; "))
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = short(&self.key);
+        write!(f, "`{key}`")?;
+        match &self.name {
+            // `weights/dense/kernel` need not be told that it is `sequential/dense/kernel`; `variables/2` has to.
+            Some(name) if !key.ends_with(name.rsplit('/').next().unwrap_or_default()) => {
+                write!(f, " (`{}`)", name.escape_debug())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

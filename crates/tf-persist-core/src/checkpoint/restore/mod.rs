@@ -25,7 +25,7 @@ use std::collections::BTreeSet;
 use super::{CheckpointReader, Entry, OBJECT_GRAPH_KEY};
 use crate::error::Result;
 
-pub use error::{Misfit, OtherCheckpoint};
+pub use error::{Misfit, Missing, OtherCheckpoint};
 
 /// The end of the keys under which Keras 2 keeps a layer's settings: of the object, and no variable.
 const SETTINGS: &str = "/.ATTRIBUTES/OBJECT_CONFIG_JSON";

@@ -12,6 +12,9 @@ use crate::checkpoint::Entry;
 const COPIES: &str = "_all_variables/";
 const ORIGINALS: &str = "variables/";
 
+/// What TensorFlow 2 calls a variable that was given no name.
+const NO_NAME: &str = "Variable";
+
 /// Keys by name.
 type Names<'a> = BTreeMap<&'a str, Vec<&'a str>>;
 
@@ -99,6 +102,11 @@ fn same_but_number(a: &str, b: &str) -> bool {
     stem(a) == stem(b)
 }
 
+/// Whether a name was given, and tells one variable from another.
+pub(super) fn tells(name: &str) -> bool {
+    !name.is_empty() && name != NO_NAME
+}
+
 fn fits(sides: &Sides<'_>, our_key: &str, their_key: &str) -> bool {
     sides.wanted.iter().any(|entry| entry.key == our_key && sides.fits(entry, their_key))
 }
@@ -130,7 +138,7 @@ fn our_names<'a>(sides: &Sides<'a>) -> Names<'a> {
         Some(graph) => {
             let saved = graph.tensors_below(0).filter(|saved| wanted.contains(saved.key.as_str()));
             saved
-                .filter(|saved| !saved.full_name.is_empty())
+                .filter(|saved| tells(&saved.full_name))
                 .for_each(|saved| names.entry(saved.full_name.as_str()).or_default().push(saved.key.as_str()));
         }
         None => wanted.into_iter().for_each(|key| names.entry(key).or_default().push(key)),
@@ -142,7 +150,7 @@ fn their_names<'a>(sides: &Sides<'a>) -> Names<'a> {
     let mut names = Names::new();
     match sides.their_graph {
         Some(graph) => {
-            let saved = graph.tensors_below(sides.object.unwrap_or(0)).filter(|saved| !saved.full_name.is_empty());
+            let saved = graph.tensors_below(sides.object.unwrap_or(0)).filter(|saved| tells(&saved.full_name));
             saved.for_each(|saved| names.entry(saved.full_name.as_str()).or_default().push(saved.key.as_str()));
         }
         None => {

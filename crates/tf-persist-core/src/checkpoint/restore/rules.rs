@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::error::{Misfit, OtherCheckpoint, list, short};
+use super::error::{Misfit, Missing, OtherCheckpoint, list, short};
 use super::graph::{Conflict, Keys, ObjectGraph, walk};
 use super::{Matched, RestoreOptions, names, variables};
 use crate::checkpoint::{CheckpointReader, Entry};
@@ -208,17 +208,25 @@ fn choose(
         }
         return Ok((first.keys.clone(), first.matched.clone()));
     }
-    match conflict {
-        // Something fits twice: that is what keeps the rest from being found.
-        Some(conflict) if first.misfits.is_empty() => Err(sides.conflict(&conflict)),
-        _ => Err(other(sides, model, first, options)),
+    // What fits twice may be what keeps a variable from being found.
+    let used: BTreeSet<&String> = first.keys.values().collect();
+    let open = |it: &Conflict| !first.keys.contains_key(&it.key) && !it.candidates.iter().any(|key| used.contains(key));
+    match conflict.filter(|it| first.misfits.is_empty() && open(it)) {
+        Some(conflict) => Err(sides.conflict(&conflict)),
+        None => Err(other(sides, model, first, options)),
     }
 }
 
 /// What to say of a checkpoint of another model, by the rule that found the most.
 fn other(sides: &Sides<'_>, model: &CheckpointReader, found: &Candidate, options: &RestoreOptions) -> Error {
     let keys = &found.keys;
-    let missing = sides.wanted.iter().filter(|entry| !keys.contains_key(&entry.key)).map(|entry| entry.key.clone());
+    let all: BTreeMap<&str, &str> = match sides.our_graph {
+        Some(graph) => graph.tensors_below(0).map(|saved| (saved.key.as_str(), saved.full_name.as_str())).collect(),
+        None => BTreeMap::new(),
+    };
+    let name = |key: &str| all.get(key).filter(|name| names::tells(name)).map(|name| (*name).to_owned());
+    let missing = sides.wanted.iter().filter(|entry| !keys.contains_key(&entry.key));
+    let missing = missing.map(|entry| Missing { key: entry.key.clone(), name: name(&entry.key) });
     // What may be missing is not to be complained of; but nothing at all that is there is.
     let missing = if options.keep_missing && !keys.is_empty() { Vec::new() } else { missing.collect() };
     let used: BTreeSet<&String> = keys.values().collect();
