@@ -15,6 +15,7 @@
 //! Source of the format: `tensorflow/core/util/tensor_bundle/tensor_bundle.h` and `tensor_bundle.proto`.
 
 mod assemble;
+mod checksum;
 mod encode;
 mod entry;
 pub(crate) mod file;
@@ -23,7 +24,6 @@ mod locate;
 mod read;
 pub mod restore;
 mod slice;
-mod source;
 mod strings;
 mod table;
 mod table_builder;

@@ -1,21 +1,21 @@
 //! The tensors of a checkpoint.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::ErrorKind;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::assemble::{Cover, for_each_run};
-use super::encode::unmask;
+use super::checksum::Checksum;
 use super::entry::{Entry, Part};
 use super::index::{CheckpointIndex, shard_path};
-use super::source::Source;
 use super::strings::{Flaw, decode};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::shape::element_count;
-use crate::tensor::{Growing, Shortfall, Strings, Tensor, read_full};
+use crate::tensor::{Growing, Shortfall, Strings, Tensor};
 
 /// Reads the tensors of a checkpoint, each when it is asked for, and checks their checksums.
 ///
@@ -212,19 +212,17 @@ impl CheckpointReader {
 
     /// The bytes of a part, whose checksum is right.
     fn part(&self, entry: &Entry, part: &Part) -> Result<Growing> {
-        let (mut source, len) = self.source(part)?;
+        let len = length(part)?;
         let mut bytes = Growing::new();
+        let mut checksum = Checksum::new();
         // That the bytes are there was checked when the index was opened.
-        bytes.fill(&mut source, len, len).map_err(|shortfall| match shortfall {
+        let read = bytes.fill_from(self.shard(part)?, part.offset, len, |piece| checksum.update(piece));
+        read.map_err(|shortfall| match shortfall {
             Shortfall::Ended(_) => self.damaged(entry, part, ENDED),
             Shortfall::Io(error) => Error::io("read", self.shard_path(part))(error),
             Shortfall::Memory(error) => error,
         })?;
-        if source.checksum() == unmask(part.crc32c) {
-            Ok(bytes)
-        } else {
-            Err(self.damaged(entry, part, WRONG_CHECKSUM))
-        }
+        if checksum.masked() == part.crc32c { Ok(bytes) } else { Err(self.damaged(entry, part, WRONG_CHECKSUM)) }
     }
 
     /// Hands on the bytes of a part, piece by piece; at the end, whether the checksum was right.
@@ -234,40 +232,38 @@ impl CheckpointReader {
         part: &Part,
         mut visit: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
-        let (mut source, mut left) = self.source(part)?;
+        let (shard, mut offset, mut left) = (self.shard(part)?, part.offset, length(part)?);
         let mut piece = vec![0; PIECE.min(left)];
+        let mut checksum = Checksum::new();
         while left > 0 {
-            let wanted = PIECE.min(left);
-            let read =
-                read_full(&mut source, &mut piece[..wanted]).map_err(Error::io("read", self.shard_path(part)))?;
-            if read < wanted {
-                return Err(self.damaged(entry, part, ENDED));
-            }
-            visit(&piece[..read])?;
-            left -= read;
+            let piece = &mut piece[..PIECE.min(left)];
+            self.read_exact(entry, part, shard, piece, offset)?;
+            checksum.update(piece);
+            visit(piece)?;
+            left -= piece.len();
+            offset += piece.len() as u64;
         }
-        if source.checksum() == unmask(part.crc32c) { Ok(()) } else { Err(self.damaged(entry, part, WRONG_CHECKSUM)) }
+        if checksum.masked() == part.crc32c { Ok(()) } else { Err(self.damaged(entry, part, WRONG_CHECKSUM)) }
+    }
+
+    fn read_exact(&self, entry: &Entry, part: &Part, shard: &File, bytes: &mut [u8], offset: u64) -> Result<()> {
+        shard.read_exact_at(bytes, offset).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => self.damaged(entry, part, ENDED),
+            _ => Error::io("read", self.shard_path(part))(error),
+        })
     }
 
     /// The strings of a part, whose checksums are right.
     fn string_part(&self, entry: &Entry, part: &Part, count: usize) -> Result<Strings> {
-        let (mut source, len) = self.source(part)?;
+        let len = length(part)?;
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { bytes: len })?;
-        source.read_to_end(&mut bytes).map_err(Error::io("read", self.shard_path(part)))?;
-        if bytes.len() < len {
-            return Err(self.damaged(entry, part, ENDED));
-        }
+        bytes.resize(len, 0);
+        self.read_exact(entry, part, self.shard(part)?, &mut bytes, part.offset)?;
         decode(bytes, count, part.crc32c).map_err(|flaw| match flaw {
             Flaw::Reason(reason) => self.damaged(entry, part, reason),
             Flaw::Memory(bytes) => Error::OutOfMemory { bytes },
         })
-    }
-
-    /// Where a part is read from, and its length.
-    fn source(&self, part: &Part) -> Result<(Source<'_>, usize)> {
-        let len = usize::try_from(part.bytes).map_err(|_| Error::OutOfMemory { bytes: usize::MAX })?;
-        Ok((Source::new(self.shard(part)?, part.offset, part.bytes), len))
     }
 
     /// The shard a part stands in, opened once.
@@ -290,6 +286,11 @@ const WRONG_CHECKSUM: &str = "the checksum is wrong";
 
 /// Pieces of this size are in the cache still when they are summed up and written.
 const PIECE: usize = 256 * 1024;
+
+/// The length of a part, in memory.
+fn length(part: &Part) -> Result<usize> {
+    usize::try_from(part.bytes).map_err(|_| Error::OutOfMemory { bytes: usize::MAX })
+}
 
 fn cover(count: usize) -> Result<Cover> {
     Cover::none(count).map_err(|bytes| Error::OutOfMemory { bytes })

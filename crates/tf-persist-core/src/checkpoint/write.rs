@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use super::encode::{delimited, fixed32, mask, number};
+use super::checksum::masked;
+use super::encode::{delimited, fixed32, number};
 use super::entry::Part;
 use super::index::{CheckpointIndex, MAX_INDEX_BYTES, index_path, shard_path};
 use super::read::CheckpointReader;
@@ -182,7 +183,7 @@ impl CheckpointWriter {
             self.failed = true;
             return Err(Error::io("write", shard_path(&self.prefix, 0, 1))(error));
         }
-        let checksum = checksum.unwrap_or_else(|| mask(crc32c::crc32c(bytes)));
+        let checksum = checksum.unwrap_or_else(|| masked(bytes));
         self.record(key, dtype, shape, (before.len() + bytes.len()) as u64, checksum);
         Ok(())
     }

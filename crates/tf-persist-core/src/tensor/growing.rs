@@ -1,21 +1,29 @@
 //! Aligned memory that grows as data arrives, for readers that cannot trust the size they were told.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use aligned_vec::{AVec, ConstAlign};
+use aligned_vec::AVec;
 use bytemuck::NoUninit;
 
+use super::buffer::Aligned;
 use super::{ALIGNMENT, Buffer, Data, Tensor, byte_len};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::ffi;
 
 /// Data is read in pieces of this size, so that memory is touched once it is about to be filled and is still in the cache then.
 const PIECE: usize = 256 * 1024;
 
+/// Memory of this size and more is aligned to huge pages, and asks for them: a fresh page of 4 KB costs more than what is read
+/// into it.
+const LARGE: usize = 4 << 20;
+const HUGE_PAGE: usize = 2 << 20;
+
 /// The bytes of a numeric tensor to be.
 pub(crate) struct Growing {
-    memory: AVec<u8, ConstAlign<ALIGNMENT>>,
+    memory: Aligned,
 }
 
 /// Why a reader could not fill the memory.
@@ -43,7 +51,15 @@ impl Growing {
 
     /// Makes room for exactly so many bytes more. They are not touched, and so not resident, until they are written.
     pub(super) fn reserve(&mut self, additional: usize) -> Result<()> {
-        self.memory.try_reserve_exact(additional).map_err(|_| Error::OutOfMemory { bytes: additional })
+        let large = self.memory.capacity() == 0 && additional >= LARGE;
+        if large {
+            self.memory = AVec::new(HUGE_PAGE);
+        }
+        self.memory.try_reserve_exact(additional).map_err(|_| Error::OutOfMemory { bytes: additional })?;
+        if large {
+            ffi::prefer_huge_pages(&mut self.memory);
+        }
+        Ok(())
     }
 
     /// Adds an element.
@@ -83,6 +99,20 @@ impl Growing {
         Ok(())
     }
 
+    /// Reads `len` bytes of a file, from an offset on, straight into memory that nobody has written to before; shows each piece
+    /// to `visit` while it is in the cache. That the file has so many bytes was checked before.
+    pub(crate) fn fill_from(
+        &mut self,
+        file: &File,
+        offset: u64,
+        len: usize,
+        visit: impl FnMut(&[u8]),
+    ) -> Result<(), Shortfall> {
+        self.reserve(len).map_err(Shortfall::Memory)?;
+        let read = ffi::append_file(&mut self.memory, file, offset, len, visit).map_err(Shortfall::Io)?;
+        if read == len { Ok(()) } else { Err(Shortfall::Ended(read)) }
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.memory
     }
@@ -103,7 +133,7 @@ impl Growing {
 }
 
 /// Fills the buffer, or as much of it as there is data for.
-pub(crate) fn read_full(reader: &mut dyn Read, mut buffer: &mut [u8]) -> io::Result<usize> {
+pub(super) fn read_full(reader: &mut dyn Read, mut buffer: &mut [u8]) -> io::Result<usize> {
     let wanted = buffer.len();
     while !buffer.is_empty() {
         match reader.read(buffer) {

@@ -18,7 +18,7 @@ use num_complex::Complex;
 
 pub(crate) use buffer::{Buffer, ForeignMemory};
 pub use element::Element;
-pub(crate) use growing::{Growing, Shortfall, read_full};
+pub(crate) use growing::{Growing, Shortfall};
 pub use stats::{Number, Stats};
 pub use strings::Strings;
 
