@@ -15,12 +15,15 @@
 //! Source of the format: `tensorflow/core/util/tensor_bundle/tensor_bundle.h` and `tensor_bundle.proto`.
 
 mod assemble;
+mod check;
 mod checksum;
+mod copy;
 mod encode;
 mod entry;
 pub(crate) mod file;
 mod index;
 mod locate;
+mod publish;
 mod read;
 pub mod restore;
 mod slice;
@@ -29,6 +32,7 @@ mod table;
 mod table_builder;
 mod write;
 
+pub use copy::copy_checkpoint;
 pub use entry::{Entry, Part};
 pub use index::{CheckpointIndex, MAX_INDEX_BYTES, index_path, shard_path};
 pub use locate::find_checkpoint;

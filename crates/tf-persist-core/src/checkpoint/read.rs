@@ -1,17 +1,15 @@
 //! The tensors of a checkpoint.
 
 use std::fs::File;
-use std::io::ErrorKind;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::assemble::{Cover, for_each_run};
+use super::check::{ENDED, Stored, WRONG_CHECKSUM};
 use super::checksum::Checksum;
 use super::entry::{Entry, Part};
 use super::index::{CheckpointIndex, shard_path};
-use super::strings::{Flaw, decode};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::shape::element_count;
@@ -141,7 +139,7 @@ impl CheckpointReader {
     /// The strings of a string tensor.
     fn strings(&self, entry: &Entry) -> Result<Strings> {
         if let [part @ Part { slice: None, .. }] = entry.parts.as_slice() {
-            return self.string_part(entry, part, element_count(&entry.shape)?);
+            return self.stored(entry, part, |stored| stored.strings());
         }
         let count = self.check_slices(entry)?;
         let mut cover = cover(count)?;
@@ -153,8 +151,7 @@ impl CheckpointReader {
         places.resize(count, (0, 0));
         let mut slices = Vec::new();
         for (number, part) in entry.parts.iter().enumerate() {
-            let shape = part.slice.as_ref().and_then(|slice| slice.shape_in(&entry.shape)).unwrap_or_default();
-            slices.push(self.string_part(entry, part, element_count(&shape)?)?);
+            slices.push(self.stored(entry, part, |stored| stored.strings())?);
             let mut strings = 0..;
             self.for_each_run(entry, part, &mut cover, |run| {
                 places[run].iter_mut().zip(&mut strings).for_each(|(place, string)| *place = (number, string));
@@ -212,58 +209,28 @@ impl CheckpointReader {
 
     /// The bytes of a part, whose checksum is right.
     fn part(&self, entry: &Entry, part: &Part) -> Result<Growing> {
-        let len = length(part)?;
-        let mut bytes = Growing::new();
-        let mut checksum = Checksum::new();
-        // That the bytes are there was checked when the index was opened.
-        let read = bytes.fill_from(self.shard(part)?, part.offset, len, |piece| checksum.update(piece));
-        read.map_err(|shortfall| match shortfall {
-            Shortfall::Ended(_) => self.damaged(entry, part, ENDED),
-            Shortfall::Io(error) => Error::io("read", self.shard_path(part))(error),
-            Shortfall::Memory(error) => error,
-        })?;
-        if checksum.masked() == part.crc32c { Ok(bytes) } else { Err(self.damaged(entry, part, WRONG_CHECKSUM)) }
+        self.stored(entry, part, |stored| {
+            let mut bytes = Growing::new();
+            let mut checksum = Checksum::new();
+            // That the bytes are there was checked when the index was opened.
+            let read = bytes.fill_from(stored.file, part.offset, stored.length()?, |piece| checksum.update(piece));
+            read.map_err(|shortfall| match shortfall {
+                Shortfall::Ended(_) => stored.damaged(ENDED),
+                Shortfall::Io(error) => Error::io("read", stored.path)(error),
+                Shortfall::Memory(error) => error,
+            })?;
+            if checksum.masked() == part.crc32c { Ok(bytes) } else { Err(stored.damaged(WRONG_CHECKSUM)) }
+        })
     }
 
-    /// Hands on the bytes of a part, piece by piece; at the end, whether the checksum was right.
-    pub(super) fn for_each_piece(
+    /// Hands a part to `work`, with the shard that it stands in.
+    pub(super) fn stored<T>(
         &self,
         entry: &Entry,
         part: &Part,
-        mut visit: impl FnMut(&[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let (shard, mut offset, mut left) = (self.shard(part)?, part.offset, length(part)?);
-        let mut piece = vec![0; PIECE.min(left)];
-        let mut checksum = Checksum::new();
-        while left > 0 {
-            let piece = &mut piece[..PIECE.min(left)];
-            self.read_exact(entry, part, shard, piece, offset)?;
-            checksum.update(piece);
-            visit(piece)?;
-            left -= piece.len();
-            offset += piece.len() as u64;
-        }
-        if checksum.masked() == part.crc32c { Ok(()) } else { Err(self.damaged(entry, part, WRONG_CHECKSUM)) }
-    }
-
-    fn read_exact(&self, entry: &Entry, part: &Part, shard: &File, bytes: &mut [u8], offset: u64) -> Result<()> {
-        shard.read_exact_at(bytes, offset).map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => self.damaged(entry, part, ENDED),
-            _ => Error::io("read", self.shard_path(part))(error),
-        })
-    }
-
-    /// The strings of a part, whose checksums are right.
-    fn string_part(&self, entry: &Entry, part: &Part, count: usize) -> Result<Strings> {
-        let len = length(part)?;
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { bytes: len })?;
-        bytes.resize(len, 0);
-        self.read_exact(entry, part, self.shard(part)?, &mut bytes, part.offset)?;
-        decode(bytes, count, part.crc32c).map_err(|flaw| match flaw {
-            Flaw::Reason(reason) => self.damaged(entry, part, reason),
-            Flaw::Memory(bytes) => Error::OutOfMemory { bytes },
-        })
+        work: impl FnOnce(Stored<'_>) -> Result<T>,
+    ) -> Result<T> {
+        work(Stored { path: &self.shard_path(part), file: self.shard(part)?, entry, part })
     }
 
     /// The shard a part stands in, opened once.
@@ -278,18 +245,6 @@ impl CheckpointReader {
         let file = File::open(&path).map_err(Error::io("open", &path))?;
         Ok(shard.get_or_init(|| file))
     }
-}
-
-/// A shard was long enough when the index was opened.
-const ENDED: &str = "the file ends inside it";
-const WRONG_CHECKSUM: &str = "the checksum is wrong";
-
-/// Pieces of this size are in the cache still when they are summed up and written.
-const PIECE: usize = 256 * 1024;
-
-/// The length of a part, in memory.
-fn length(part: &Part) -> Result<usize> {
-    usize::try_from(part.bytes).map_err(|_| Error::OutOfMemory { bytes: usize::MAX })
 }
 
 fn cover(count: usize) -> Result<Cover> {

@@ -33,13 +33,16 @@ pub(super) fn same(sides: &Sides<'_>) -> Result<Keys, Conflict> {
 /// `sequential_1/dense/kernel`. All variables below a first part go together.
 pub(super) fn renumbered(sides: &Sides<'_>) -> Result<Keys, Conflict> {
     let (ours, theirs) = (our_names(sides), their_names(sides));
-    let their_heads: BTreeSet<&str> = theirs.keys().filter_map(|name| Some(name.split_once('/')?.0)).collect();
+    let first_parts = |names: &Names<'_>| -> BTreeSet<String> {
+        names.keys().filter_map(|name| Some(name.split_once('/')?.0.to_owned())).collect()
+    };
+    let (our_heads, their_heads) = (first_parts(&ours), first_parts(&theirs));
     let mut groups: BTreeMap<&str, Vec<(&str, &[&str])>> = BTreeMap::new();
     let mut keys = Keys::new();
     for (name, our_keys) in &ours {
         if let Some(candidates) = theirs.get(name) {
             insert(&mut keys, our_keys, candidates)?;
-        } else if let Some((head, rest)) = name.split_once('/').filter(|(head, _)| !their_heads.contains(head)) {
+        } else if let Some((head, rest)) = name.split_once('/').filter(|(head, _)| !their_heads.contains(*head)) {
             groups.entry(head).or_default().push((rest, our_keys));
         }
     }
@@ -50,8 +53,12 @@ pub(super) fn renumbered(sides: &Sides<'_>) -> Result<Keys, Conflict> {
     for _ in 0..2 {
         let mut unfit = Vec::new();
         for (head, group) in left {
-            let fitting = |candidate: &&&str| {
+            // One that the model has as well, or that stands for another, is not this one under another number.
+            let free =
+                |candidate: &str| !our_heads.contains(candidate) && !heads.values().any(|taken| *taken == candidate);
+            let fitting = |candidate: &&String| {
                 same_but_number(head, candidate)
+                    && free(candidate)
                     && group.iter().all(|(rest, our_keys)| {
                         let found = theirs.get(renamed(candidate, rest, &heads).as_str());
                         found.is_some_and(|found| {
@@ -59,7 +66,7 @@ pub(super) fn renumbered(sides: &Sides<'_>) -> Result<Keys, Conflict> {
                         })
                     })
             };
-            let fitting: Vec<&str> = their_heads.iter().filter(fitting).copied().collect();
+            let fitting: Vec<&str> = their_heads.iter().filter(fitting).map(String::as_str).collect();
             match fitting.as_slice() {
                 [] => unfit.push((head, group)),
                 [candidate] => {
