@@ -5,9 +5,10 @@ use std::path::Path;
 
 use tf_persist_core::Error;
 use tf_persist_core::checkpoint::restore::{Mapping, Matched, RestoreOptions};
-use tf_persist_core::checkpoint::{CheckpointReader, find_checkpoint};
+use tf_persist_core::checkpoint::{CheckpointReader, copy_checkpoint, find_checkpoint, index_path};
 
 use crate::python;
+use crate::recorded::root;
 
 /// What a case is to show.
 struct Case {
@@ -88,8 +89,8 @@ fn refusal(folder: &Path, options: &RestoreOptions) -> Error {
     Mapping::find(&model(folder), &checkpoint(&folder.join("checkpoint")), options).unwrap_err()
 }
 
-fn restore(root: &Path, case: &Case) {
-    let folder = root.join(case.name);
+fn restore(made: &Path, case: &Case) {
+    let folder = made.join(case.name);
     let (model, checkpoint) = (model(&folder), checkpoint(&folder.join(case.given)));
     let mapping =
         Mapping::find(&model, &checkpoint, &case.options).unwrap_or_else(|error| panic!("{}: {error}", case.name));
@@ -118,22 +119,22 @@ fn restore(root: &Path, case: &Case) {
 #[test]
 fn training_checkpoints_go_into_models() {
     let work = tempfile::tempdir().unwrap();
-    let root = work.path().join("cases");
-    python::run("make_checkpoints.py", ["make".as_ref(), root.as_os_str()]);
+    let made = work.path().join("cases");
+    python::run("make_checkpoints.py", ["make".as_ref(), made.as_os_str()]);
 
     for case in cases() {
-        restore(&root, &case);
+        restore(&made, &case);
     }
-    let checked = python::run("make_checkpoints.py", ["check".as_ref(), root.as_os_str()]);
+    let checked = python::run("make_checkpoints.py", ["check".as_ref(), made.as_os_str()]);
     assert_eq!(checked.lines().count(), cases().len(), "{checked}");
 
-    refused(&root);
+    refused(&made);
 }
 
 /// What is refused, and how.
-fn refused(root: &Path) {
+fn refused(cases: &Path) {
     let none = RestoreOptions::default();
-    let Error::OtherCheckpoint(other) = refusal(&root.join("shapes"), &none) else { panic!("shapes") };
+    let Error::OtherCheckpoint(other) = refusal(&cases.join("shapes"), &none) else { panic!("shapes") };
     assert!(other.missing.is_empty());
     let text = other.to_string();
     for part in [
@@ -144,40 +145,69 @@ fn refused(root: &Path) {
         assert!(text.contains(part), "{text}");
     }
     // What has another shape is not what is missing.
-    assert!(matches!(refusal(&root.join("shapes"), &options(true, None)), Error::OtherCheckpoint(_)));
+    assert!(matches!(refusal(&cases.join("shapes"), &options(true, None)), Error::OtherCheckpoint(_)));
 
-    let error = refusal(&root.join("missing"), &none);
+    let error = refusal(&cases.join("missing"), &none);
     assert!(error.to_string().ends_with("is not one of this model: it lacks `steps`"), "{error}");
     assert!(error.hint().unwrap().contains("--keep-missing"));
 
-    let error = refusal(&root.join("two_objects"), &none);
+    let error = refusal(&cases.join("two_objects"), &none);
     let text = error.to_string();
     assert!(
         text.contains("could be the model's `layers/0`: `discriminator/layers/0` and `generator/layers/0`"),
         "{text}"
     );
     assert!(error.hint().unwrap().contains("--checkpoint-object"));
-    let text = refusal(&root.join("two_objects"), &options(false, Some("critic"))).to_string();
+    let text = refusal(&cases.join("two_objects"), &options(false, Some("critic"))).to_string();
     assert!(text.contains("no object `critic`; at its root are `discriminator` and `generator`"), "{text}");
 
-    let folder = root.join("keras_script");
+    let folder = cases.join("keras_script");
     let error = Mapping::find(&model(&folder), &checkpoint(&folder.join("training")), &none).unwrap_err();
     let Error::OtherCheckpoint(other) = error else { panic!("{error}") };
     assert!(other.missing.iter().all(|it| it.key.starts_with("metrics/") || it.key.starts_with("seeds/")), "{other}");
 
-    let folder = root.join("keras_archive");
+    let folder = cases.join("keras_archive");
     let text = refusal(&folder, &none).to_string();
     assert!(text.contains("`variables/2` (`seed_generator"), "{text}");
 
-    let error = find_checkpoint(root.join("keras_saved/x.weights.h5")).unwrap_err();
+    let error = find_checkpoint(cases.join("keras_saved/x.weights.h5")).unwrap_err();
     assert!(error.to_string().contains("Keras's own format") && error.hint().unwrap().contains("tf.train.Checkpoint"));
 
     // A checkpoint of quite another model, and nothing of it may be missing or all.
-    let (ours, theirs) = (model(&root.join("session_saver")), checkpoint(&root.join("keys/checkpoint")));
+    let (ours, theirs) = (model(&cases.join("session_saver")), checkpoint(&cases.join("keys/checkpoint")));
     for keep_missing in [false, true] {
         let error = Mapping::find(&ours, &theirs, &options(keep_missing, None)).unwrap_err().to_string();
         assert!(error.contains("it lacks `bias` and `layer/kernel`; it has besides `layers/0`"), "{error}");
     }
     let error = Mapping::find(&ours, &ours, &options(false, Some("model"))).unwrap_err().to_string();
     assert!(error.contains("a checkpoint of TensorFlow 1"), "{error}");
+}
+
+/// The checkpoints of all models, of TensorFlow 1.0 to 2.21: each is its own model's, and is copied as it is.
+#[test]
+fn every_model_takes_its_own_variables() {
+    let work = tempfile::tempdir().unwrap();
+    let mut folders = vec![root().join("models")];
+    match std::env::var_os("TF_PERSIST_CORPUS") {
+        Some(corpus) => folders.push(Path::new(&corpus).join("dev")),
+        None => eprintln!("TF_PERSIST_CORPUS is not set: the corpus is skipped"),
+    }
+    let mut count = 0;
+    for folder in folders {
+        for entry in fs::read_dir(folder).unwrap() {
+            let prefix = entry.unwrap().path().join("model/variables/variables");
+            if !index_path(&prefix).exists() {
+                continue;
+            }
+            let model = CheckpointReader::open(&prefix).unwrap();
+            let mapping = Mapping::find(&model, &model, &RestoreOptions::default()).unwrap();
+            assert!(mapping.pairs.iter().all(|pair| pair.key == pair.source), "{}", prefix.display());
+            assert!(mapping.kept.is_empty() && mapping.unused.is_empty(), "{}", prefix.display());
+            let copied = copy_checkpoint(&prefix, work.path().join(format!("{count}/variables"))).unwrap();
+            assert_eq!(copied.entries, model.index().entries, "{}", prefix.display());
+            mapping.write(&model, &model, work.path().join(format!("{count}/written"))).unwrap();
+            count += 1;
+        }
+    }
+    assert!(count >= 5, "{count}");
 }

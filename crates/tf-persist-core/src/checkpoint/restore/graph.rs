@@ -20,11 +20,11 @@ pub(super) struct ObjectGraph {
 /// An object: a layer, a list, a variable.
 #[derive(Default)]
 pub(super) struct Node {
-    /// Attributes of the object: their names there, and the objects.
+    /// Attributes of the object: their names there, and the objects. Sorted.
     pub(super) children: Vec<(String, usize)>,
-    /// The tensors that are saved of it.
+    /// The tensors that are saved of it, sorted by what they are to it.
     pub(super) tensors: Vec<Saved>,
-    /// An optimizer's variables: of which variable, under what name, and the variable itself.
+    /// An optimizer's variables: of which variable, under what name, and the variable itself. Sorted.
     slots: Vec<(usize, String, usize)>,
 }
 
@@ -88,10 +88,7 @@ impl ObjectGraph {
 
     /// The object at the end of a way from the root, such as `generator` or `gan.generator`.
     pub(super) fn find(&self, way: &str) -> Option<usize> {
-        way.split(['.', '/']).try_fold(0, |node, name| {
-            let child = self.nodes[node].children.iter().find(|(child, _)| child == name);
-            child.map(|(_, number)| *number)
-        })
+        way.split(['.', '/']).try_fold(0, |node, name| self.nodes[node].child(name))
     }
 
     /// The tensors of an object and of all that are reached from it.
@@ -150,7 +147,26 @@ impl Node {
                 _ => {}
             }
         }
+        node.children.sort();
+        node.slots.sort();
+        node.tensors.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(node)
+    }
+
+    fn child(&self, name: &str) -> Option<usize> {
+        let first = self.children.partition_point(|(child, _)| child.as_str() < name);
+        self.children.get(first).filter(|(child, _)| child == name).map(|(_, number)| *number)
+    }
+
+    fn tensor(&self, name: &str) -> Option<&Saved> {
+        let first = self.tensors.partition_point(|saved| saved.name.as_str() < name);
+        self.tensors.get(first).filter(|saved| saved.name == name)
+    }
+
+    fn slot(&self, original: usize, name: &str) -> Option<usize> {
+        let first = self.slots.partition_point(|(of, slot, _)| (*of, slot.as_str()) < (original, name));
+        let found = self.slots.get(first).filter(|(of, slot, _)| *of == original && slot == name);
+        found.map(|(_, _, number)| *number)
     }
 }
 
@@ -164,7 +180,8 @@ pub(super) fn walk(ours: &ObjectGraph, theirs: &ObjectGraph, start: (usize, usiz
     let mut paired: BTreeMap<usize, usize> = BTreeMap::new();
     let mut keys = Keys::new();
     let mut queue = VecDeque::from([start]);
-    loop {
+    // Once more for the variables of optimizers, which keep nothing of their own.
+    for _ in 0..2 {
         while let Some((our, their)) = queue.pop_front() {
             let (our_node, their_node) = (ours.node(our), theirs.node(their));
             if let Some(before) = paired.get(&our) {
@@ -180,33 +197,24 @@ pub(super) fn walk(ours: &ObjectGraph, theirs: &ObjectGraph, start: (usize, usiz
             }
             paired.insert(our, their);
             for saved in &our_node.tensors {
-                if let Some(same) = their_node.tensors.iter().find(|same| same.name == saved.name) {
+                if let Some(same) = their_node.tensor(&saved.name) {
                     keys.insert(saved.key.clone(), same.key.clone());
                 }
             }
-            let by_name: BTreeMap<&str, usize> =
-                their_node.children.iter().map(|(name, number)| (name.as_str(), *number)).collect();
             let children = our_node.children.iter();
-            queue.extend(children.filter_map(|(name, our)| Some((*our, *by_name.get(name.as_str())?))));
+            queue.extend(children.filter_map(|(name, our)| Some((*our, their_node.child(name)?))));
         }
         for (our, their) in &paired {
-            let by_name: BTreeMap<(usize, &str), usize> = theirs
-                .node(*their)
-                .slots
-                .iter()
-                .map(|(original, name, slot)| ((*original, name.as_str()), *slot))
-                .collect();
             for (original, name, slot) in &ours.node(*our).slots {
-                let same = paired.get(original).and_then(|original| by_name.get(&(*original, name.as_str())));
+                let original = paired.get(original);
+                let same = original.and_then(|original| theirs.node(*their).slot(*original, name));
                 if let Some(same) = same.filter(|_| !paired.contains_key(slot)) {
-                    queue.push_back((*slot, *same));
+                    queue.push_back((*slot, same));
                 }
             }
         }
-        if queue.is_empty() {
-            return Ok(keys);
-        }
     }
+    Ok(keys)
 }
 
 /// A variable of a model for which several of the checkpoint could stand.

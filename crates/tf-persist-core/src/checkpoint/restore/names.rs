@@ -12,6 +12,9 @@ use crate::checkpoint::Entry;
 const COPIES: &str = "_all_variables/";
 const ORIGINALS: &str = "variables/";
 
+/// How many first parts of names are tried for others. There is one for each model and optimizer in names that Keras made.
+const MAX_TRIES: usize = 1_000_000;
+
 /// What TensorFlow 2 calls a variable that was given no name.
 const NO_NAME: &str = "Variable";
 
@@ -45,6 +48,9 @@ pub(super) fn renumbered(sides: &Sides<'_>) -> Result<Keys, Conflict> {
         } else if let Some((head, rest)) = name.split_once('/').filter(|(head, _)| !their_heads.contains(*head)) {
             groups.entry(head).or_default().push((rest, our_keys));
         }
+    }
+    if groups.len().saturating_mul(their_heads.len()) > MAX_TRIES {
+        return Ok(keys);
     }
     // An optimizer's variables have the model's name within theirs (`adam_1/sequential_1_dense_kernel_momentum`), so they come
     // after it.
@@ -93,8 +99,9 @@ pub(super) fn renumbered(sides: &Sides<'_>) -> Result<Keys, Conflict> {
 
 /// The name below another first part; where it begins with a first part that was renamed, with that one renamed as well.
 fn renamed(head: &str, rest: &str, heads: &BTreeMap<&str, &str>) -> String {
+    // The longest first: `sequential_1` before `sequential`.
     let inner =
-        heads.iter().find_map(|(old, new)| Some(format!("{new}_{}", rest.strip_prefix(old)?.strip_prefix('_')?)));
+        heads.iter().rev().find_map(|(old, new)| Some(format!("{new}_{}", rest.strip_prefix(old)?.strip_prefix('_')?)));
     format!("{head}/{}", inner.as_deref().unwrap_or(rest))
 }
 
@@ -115,7 +122,8 @@ pub(super) fn tells(name: &str) -> bool {
 }
 
 fn fits(sides: &Sides<'_>, our_key: &str, their_key: &str) -> bool {
-    sides.wanted.iter().any(|entry| entry.key == our_key && sides.fits(entry, their_key))
+    let found = sides.wanted.binary_search_by(|entry| entry.key.as_str().cmp(our_key));
+    found.is_ok_and(|index| sides.fits(sides.wanted[index], their_key))
 }
 
 /// Every key of ours takes the one key of theirs.

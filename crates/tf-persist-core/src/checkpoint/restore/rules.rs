@@ -60,20 +60,19 @@ impl Sides<'_> {
         candidate.misfits.is_empty() && candidate.keys.len() == self.wanted.len()
     }
 
-    fn ambiguous(&self, key: &str, candidates: impl ExactSizeIterator<Item = String>) -> Error {
-        Error::Unsupported {
-            path: self.checkpoint.index().prefix.clone(),
-            reason: format!("several of its variables could be the model's `{}`: {}", short(key), list(candidates)),
-            hint: Some(
-                "say which object of the checkpoint is the model, such as `generator`; on the command line with \
-                 --checkpoint-object NAME"
-                    .into(),
+    fn ambiguous(&self, key: &str, candidates: &[&str]) -> Error {
+        let shown = list(candidates.iter().map(|key| format!("`{}`", short(key))));
+        let key = short(key);
+        let reason = match candidates {
+            [_] => format!(
+                "its {shown} could be the model's `{key}` or another of the model's variables that has the same name"
             ),
-        }
-    }
-
-    fn conflict(&self, conflict: &Conflict) -> Error {
-        self.ambiguous(&conflict.key, conflict.candidates.iter().map(|key| format!("`{}`", short(key))))
+            _ => format!("several of its variables could be the model's `{key}`: {shown}"),
+        };
+        let hint = "say which object of the checkpoint is the model, such as `generator`; on the command line with \
+                    --checkpoint-object NAME";
+        let hint = (candidates.len() > 1).then(|| hint.into());
+        Error::Unsupported { path: self.checkpoint.index().prefix.clone(), reason, hint }
     }
 }
 
@@ -202,8 +201,7 @@ fn choose(
         for second in ranked {
             if let Some((key, source)) = first.keys.iter().find(|(key, source)| second.keys.get(*key) != Some(source)) {
                 let candidates = [Some(source), second.keys.get(key)].into_iter().flatten();
-                let candidates: Vec<String> = candidates.map(|key| format!("`{}`", short(key))).collect();
-                return Err(sides.ambiguous(key, candidates.into_iter()));
+                return Err(sides.ambiguous(key, &candidates.map(String::as_str).collect::<Vec<_>>()));
             }
         }
         return Ok((first.keys.clone(), first.matched.clone()));
@@ -212,7 +210,9 @@ fn choose(
     let used: BTreeSet<&String> = first.keys.values().collect();
     let open = |it: &Conflict| !first.keys.contains_key(&it.key) && !it.candidates.iter().any(|key| used.contains(key));
     match conflict.filter(|it| first.misfits.is_empty() && open(it)) {
-        Some(conflict) => Err(sides.conflict(&conflict)),
+        Some(Conflict { key, candidates }) => {
+            Err(sides.ambiguous(&key, &candidates.iter().map(String::as_str).collect::<Vec<_>>()))
+        }
         None => Err(other(sides, model, first, options)),
     }
 }
