@@ -8,7 +8,7 @@ use tf_persist_core::checkpoint::restore::{Mapping, Matched, RestoreOptions};
 use tf_persist_core::checkpoint::{CheckpointReader, copy_checkpoint, find_checkpoint, index_path};
 
 use crate::python;
-use crate::recorded::root;
+use crate::recorded::{corpus, root};
 
 /// What a case is to show.
 struct Case {
@@ -188,10 +188,7 @@ fn refused(cases: &Path) {
 fn every_model_takes_its_own_variables() {
     let work = tempfile::tempdir().unwrap();
     let mut folders = vec![root().join("models")];
-    match std::env::var_os("TF_PERSIST_CORPUS") {
-        Some(corpus) => folders.push(Path::new(&corpus).join("dev")),
-        None => eprintln!("TF_PERSIST_CORPUS is not set: the corpus is skipped"),
-    }
+    folders.extend(corpus("every_model_takes_its_own_variables").map(|corpus| corpus.join("dev")));
     let mut count = 0;
     for folder in folders {
         for entry in fs::read_dir(folder).unwrap() {

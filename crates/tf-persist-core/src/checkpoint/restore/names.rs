@@ -21,6 +21,9 @@ const NO_NAME: &str = "Variable";
 /// Keys by name.
 type Names<'a> = BTreeMap<&'a str, Vec<&'a str>>;
 
+/// What stands below a first part: the rest of each name, and the keys.
+type Group<'a> = Vec<(&'a str, &'a [&'a str])>;
+
 /// Variables of the same names. What the checkpoint does not have is left out.
 pub(super) fn same(sides: &Sides<'_>) -> Result<Keys, Conflict> {
     let theirs = their_names(sides);
@@ -40,7 +43,7 @@ pub(super) fn renumbered(sides: &Sides<'_>) -> Result<Keys, Conflict> {
         names.keys().filter_map(|name| Some(name.split_once('/')?.0.to_owned())).collect()
     };
     let (our_heads, their_heads) = (first_parts(&ours), first_parts(&theirs));
-    let mut groups: BTreeMap<&str, Vec<(&str, &[&str])>> = BTreeMap::new();
+    let mut groups: BTreeMap<&str, Group<'_>> = BTreeMap::new();
     let mut keys = Keys::new();
     for (name, our_keys) in &ours {
         if let Some(candidates) = theirs.get(name) {
@@ -55,7 +58,7 @@ pub(super) fn renumbered(sides: &Sides<'_>) -> Result<Keys, Conflict> {
     // An optimizer's variables have the model's name within theirs (`adam_1/sequential_1_dense_kernel_momentum`), so they come
     // after it.
     let mut heads: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut left: Vec<(&str, Vec<(&str, &[&str])>)> = groups.into_iter().collect();
+    let mut left: Vec<(&str, Group<'_>)> = groups.into_iter().collect();
     for _ in 0..2 {
         let mut unfit = Vec::new();
         for (head, group) in left {
