@@ -8,6 +8,8 @@
 //! cargo run --release --example checkpoint -- make TO VARIABLES MB  variables of float32, MB megabytes each
 //! ```
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
+
 use std::error::Error;
 use std::process::ExitCode;
 
