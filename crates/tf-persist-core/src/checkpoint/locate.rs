@@ -37,7 +37,7 @@ pub fn find_checkpoint(path: impl AsRef<Path>) -> Result<PathBuf> {
     let path = path.as_ref();
     // A folder may have the name of a checkpoint's prefix that stands beside it, as `ckpt/` and `ckpt.index`: what is named
     // exactly goes first.
-    if path.is_dir() { in_folder(path) } else { named(path) }
+    if path.is_dir() && !index_path(path).is_file() { in_folder(path) } else { named(path) }
 }
 
 fn named(path: &Path) -> Result<PathBuf> {

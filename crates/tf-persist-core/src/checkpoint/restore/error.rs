@@ -17,6 +17,8 @@ pub struct OtherCheckpoint {
     pub missing: Vec<Missing>,
     /// The model's variables that it has with another dtype or shape.
     pub misfits: Vec<Misfit>,
+    /// How many of the model's variables it has.
+    pub found: usize,
     /// The keys that it has and the model has not.
     pub extra: Vec<String>,
 }
@@ -48,8 +50,10 @@ pub struct Misfit {
 impl OtherCheckpoint {
     /// What to do about it, where that is known.
     pub(crate) fn hint(&self) -> Option<String> {
-        let only_missing = self.misfits.is_empty() && !self.missing.is_empty();
-        only_missing.then(|| {
+        if self.found == 0 {
+            return Some("take a checkpoint of the model that was exported".into());
+        }
+        self.misfits.is_empty().then(|| {
             "take a checkpoint of the model that was exported, or let what is missing keep the model's values; on the command \
              line with --keep-missing"
                 .into()

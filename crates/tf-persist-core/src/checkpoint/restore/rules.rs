@@ -197,24 +197,22 @@ fn choose(
     if complete && sure {
         return Ok((first.keys.clone(), first.matched.clone()));
     }
-    if complete || (options.keep_missing && first.misfits.is_empty() && most > 0) {
-        for second in ranked {
-            if let Some((key, source)) = first.keys.iter().find(|(key, source)| second.keys.get(*key) != Some(source)) {
-                let candidates = [Some(source), second.keys.get(key)].into_iter().flatten();
-                return Err(sides.ambiguous(key, &candidates.map(String::as_str).collect::<Vec<_>>()));
-            }
-        }
-        return Ok((first.keys.clone(), first.matched.clone()));
-    }
     // What fits twice may be what keeps a variable from being found.
     let used: BTreeSet<&String> = first.keys.values().collect();
     let open = |it: &Conflict| !first.keys.contains_key(&it.key) && !it.candidates.iter().any(|key| used.contains(key));
-    match conflict.filter(|it| first.misfits.is_empty() && open(it)) {
-        Some(Conflict { key, candidates }) => {
-            Err(sides.ambiguous(&key, &candidates.iter().map(String::as_str).collect::<Vec<_>>()))
-        }
-        None => Err(other(sides, model, first, options)),
+    if let Some(Conflict { key, candidates }) = conflict.filter(|it| first.misfits.is_empty() && open(it)) {
+        return Err(sides.ambiguous(&key, &candidates.iter().map(String::as_str).collect::<Vec<_>>()));
     }
+    if !complete && (!options.keep_missing || !first.misfits.is_empty() || first.keys.is_empty()) {
+        return Err(other(sides, model, first, options));
+    }
+    for second in ranked {
+        if let Some((key, source)) = first.keys.iter().find(|(key, source)| second.keys.get(*key) != Some(source)) {
+            let candidates = [Some(source), second.keys.get(key)].into_iter().flatten();
+            return Err(sides.ambiguous(key, &candidates.map(String::as_str).collect::<Vec<_>>()));
+        }
+    }
+    Ok((first.keys.clone(), first.matched.clone()))
 }
 
 /// What to say of a checkpoint of another model, by the rule that found the most.
@@ -236,6 +234,7 @@ fn other(sides: &Sides<'_>, model: &CheckpointReader, found: &Candidate, options
         model: model.index().prefix.clone(),
         missing,
         misfits: found.misfits.clone(),
+        found: keys.len() - found.misfits.len(),
         extra: extra.collect(),
     }))
 }

@@ -216,6 +216,7 @@ fn lists_in_messages_stay_short() {
         model: Path::new("m").into(),
         missing,
         misfits: Vec::new(),
+        found: 0,
         extra: Vec::new(),
     };
     assert!(other.to_string().ends_with("`10`, `11` and 988 more"), "{other}");

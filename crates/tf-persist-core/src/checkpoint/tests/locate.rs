@@ -36,6 +36,9 @@ fn a_checkpoint_has_many_names() {
     assert!(matches!(find_checkpoint(root), Err(Error::Damaged { .. })));
     fs::write(root.join("checkpoint"), vec![b' '; 2 << 20]).unwrap();
     assert!(matches!(find_checkpoint(root), Err(Error::Unsupported { .. })));
+    // A folder of the same name as a prefix beside it.
+    fs::create_dir(&prefix).unwrap();
+    assert_eq!(find_checkpoint(&prefix).unwrap(), prefix);
     // A SavedModel.
     let variables = root.join("model/variables/variables");
     write(&variables);
