@@ -51,17 +51,20 @@ pub(crate) fn append_file<A: Alignment>(
     }
 }
 
-/// Asks the operating system to back what a vector has allocated with huge pages, where it has any: memory of gigabytes is
-/// handed out in half the time. That it may refuse changes nothing.
-pub(crate) fn prefer_huge_pages<A: Alignment>(memory: &mut AVec<u8, A>) {
-    let page = rustix::param::page_size();
+/// The small page. Where it is larger, the advice is refused.
+const PAGE: usize = 4096;
+
+/// Asks the operating system to back the first `length` bytes of what a vector has allocated with huge pages of this size, as
+/// far as they fill such pages, counted from the small page in which the vector begins: memory of gigabytes is handed out in
+/// half the time. That it may refuse changes nothing.
+pub(crate) fn prefer_huge_pages<A: Alignment>(memory: &mut AVec<u8, A>, length: usize, page: usize) {
     let start = memory.as_mut_ptr().addr();
-    let first = start.next_multiple_of(page);
-    let end = (start + memory.capacity()) / page * page;
+    let first = start / PAGE * PAGE;
+    let end = (start + length.min(memory.capacity())) / page * page;
     if first < end {
-        let pointer = memory.as_mut_ptr().wrapping_add(first - start);
-        // SAFETY: the pages lie wholly within the vector's own allocation, and this advice changes neither what stands in them
-        // nor who may use them.
+        let pointer = memory.as_mut_ptr().wrapping_sub(start - first);
+        // SAFETY: this advice changes neither what stands in memory nor who may use it, so that it may be given for any range;
+        // besides the vector's own pages, that is the rest of the page in which it begins, which the allocator has.
         let _ = unsafe { rustix::mm::madvise(pointer.cast(), end - first, Advice::LinuxHugepage) };
     }
 }
@@ -103,10 +106,10 @@ mod tests {
 
     #[test]
     fn huge_pages_hold_what_was_written() {
-        for length in [0, 1, 5000, 5 << 20] {
+        for length in [0, 1, 5000, 2 << 20, 5 << 20] {
             let mut memory: AVec<u8, ConstAlign<64>> = AVec::new(64);
             memory.resize(length, 7);
-            prefer_huge_pages(&mut memory);
+            prefer_huge_pages(&mut memory, length, 2 << 20);
             assert!(memory.iter().all(|byte| *byte == 7));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aligned_vec::{AVec, RuntimeAlign};
+use aligned_vec::{AVec, ConstAlign};
 
 use super::ALIGNMENT;
 use crate::error::{Error, Result};
@@ -13,8 +13,7 @@ pub(crate) trait ForeignMemory: Send + Sync {
     fn bytes(&self) -> &[u8];
 }
 
-/// Memory aligned to [`ALIGNMENT`] or more.
-pub(super) type Aligned = AVec<u8, RuntimeAlign>;
+pub(super) type Aligned = AVec<u8, ConstAlign<ALIGNMENT>>;
 
 /// Shared, read-only bytes. Whoever wants to write gets a copy unless it is the only owner.
 #[derive(Clone)]

@@ -16,10 +16,13 @@ use crate::ffi;
 /// Data is read in pieces of this size, so that memory is touched once it is about to be filled and is still in the cache then.
 const PIECE: usize = 256 * 1024;
 
-/// Memory of this size and more is aligned to huge pages, and asks for them: a fresh page of 4 KB costs more than what is read
-/// into it.
+/// Memory of this size and more asks for huge pages: handing out a fresh page of 4 KB costs more than what is read into it.
 const LARGE: usize = 4 << 20;
+
+/// The system's allocator takes such memory as a mapping of its own, with its book-keeping in front. A mapping of a multiple of
+/// the huge page begins at one; the room that this adds is never touched, and so never resident.
 const HUGE_PAGE: usize = 2 << 20;
+const BOOK_KEEPING: usize = 4096;
 
 /// The bytes of a numeric tensor to be.
 pub(crate) struct Growing {
@@ -49,16 +52,15 @@ impl Growing {
         Ok(zeros)
     }
 
-    /// Makes room for exactly so many bytes more. They are not touched, and so not resident, until they are written.
+    /// Makes room for so many bytes more. They are not touched, and so not resident, until they are written.
     pub(super) fn reserve(&mut self, additional: usize) -> Result<()> {
-        let large = self.memory.capacity() == 0 && additional >= LARGE;
-        if large {
-            self.memory = AVec::new(HUGE_PAGE);
+        let fail = |_| Error::OutOfMemory { bytes: additional };
+        if self.memory.capacity() > 0 || additional < LARGE {
+            return self.memory.try_reserve_exact(additional).map_err(fail);
         }
-        self.memory.try_reserve_exact(additional).map_err(|_| Error::OutOfMemory { bytes: additional })?;
-        if large {
-            ffi::prefer_huge_pages(&mut self.memory);
-        }
+        let mapped = additional.checked_add(BOOK_KEEPING).and_then(|bytes| bytes.checked_next_multiple_of(HUGE_PAGE));
+        self.memory.try_reserve_exact(mapped.map_or(additional, |mapped| mapped - BOOK_KEEPING)).map_err(fail)?;
+        ffi::prefer_huge_pages(&mut self.memory, additional, HUGE_PAGE);
         Ok(())
     }
 
