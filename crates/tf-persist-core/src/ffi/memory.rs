@@ -51,20 +51,16 @@ pub(crate) fn append_file<A: Alignment>(
     }
 }
 
-/// The small page. Where it is larger, the advice is refused.
-const PAGE: usize = 4096;
-
 /// Asks the operating system to back the first `length` bytes of what a vector has allocated with huge pages of this size, as
-/// far as they fill such pages, counted from the small page in which the vector begins: memory of gigabytes is handed out in
-/// half the time. That it may refuse changes nothing.
+/// far as they fill such pages. That it may refuse changes nothing.
 pub(crate) fn prefer_huge_pages<A: Alignment>(memory: &mut AVec<u8, A>, length: usize, page: usize) {
     let start = memory.as_mut_ptr().addr();
-    let first = start / PAGE * PAGE;
+    let Some(first) = start.checked_next_multiple_of(page) else { return };
     let end = (start + length.min(memory.capacity())) / page * page;
     if first < end {
-        let pointer = memory.as_mut_ptr().wrapping_sub(start - first);
-        // SAFETY: this advice changes neither what stands in memory nor who may use it, so that it may be given for any range;
-        // besides the vector's own pages, that is the rest of the page in which it begins, which the allocator has.
+        let pointer = memory.as_mut_ptr().wrapping_add(first - start);
+        // SAFETY: the pages lie wholly within the vector's own allocation, and this advice changes neither what stands in them
+        // nor who may use them.
         let _ = unsafe { rustix::mm::madvise(pointer.cast(), end - first, Advice::LinuxHugepage) };
     }
 }
