@@ -6,7 +6,9 @@ side, the median of the ratios pair by pair, and the largest resident memory of 
 """
 
 import argparse
+import functools
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -16,11 +18,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = str(ROOT / "target/release/tf-persist")
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+OURS = str(TARGET / "release/tf-persist")
+CHECKPOINT = str(TARGET / "release/examples/checkpoint")
 SAVED_MODEL_CLI = str(ROOT / ".venv/bin/saved_model_cli")
 C_PROGRAM = str(ROOT / "target/bench/run_half_plus_two")
 DIGITS = str(ROOT / "models/digits/model")
 SMALLEST = str(ROOT / "models/half_plus_two/model")
+VARIABLES, VARIABLE_MB = 200, 5
 CONSTANT_BYTES = 500 * 1000 * 1000
 
 Side = Sequence[str] | Callable[[], object]
@@ -42,10 +47,21 @@ def timed(side: Side) -> tuple[float, int]:
     return seconds, usage.ru_maxrss * 1024
 
 
-def compare(what: str, ours: Side, other_name: str, other: Side, runs: int) -> None:
-    """Prints one line: our median, the other's, the median ratio other/ours, and our peak memory."""
-    timed(ours), timed(other)
-    pairs = [(timed(ours), timed(other)) for _ in range(runs)]
+def compare(
+    what: str, ours: Side, other_name: str, other: Side, runs: int, between: Callable[[], object] = lambda: None
+) -> None:
+    """Prints one line: our median, the other's, the median ratio other/ours, and our peak memory.
+
+    `between` is called after each side and does not count.
+    """
+
+    def one(side: Side) -> tuple[float, int]:
+        result = timed(side)
+        between()
+        return result
+
+    one(ours), one(other)
+    pairs = [(one(ours), one(other)) for _ in range(runs)]
     our_seconds = statistics.median(a[0] for a, _ in pairs)
     other_seconds = statistics.median(b[0] for _, b in pairs)
     ratio = statistics.median(b[0] / a[0] for a, b in pairs)
@@ -77,16 +93,62 @@ def write_constants(folder: Path) -> None:
     (folder / "saved_model.pb").write_bytes(saved.SerializeToString())
 
 
+def load_checkpoint(prefix: str) -> Callable[[], object]:
+    """Reads every tensor in Python, each dropped before the next; TensorFlow is imported already when it is called."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    import tensorflow as tf
+
+    def read() -> None:
+        reader = tf.train.load_checkpoint(prefix)
+        for key in reader.get_variable_to_shape_map():
+            reader.get_tensor(key)
+
+    return read
+
+
+def checkpoints(runs: int) -> None:
+    """Reading, copying and restoring a checkpoint of 1 GB in 200 variables, which is in the page cache."""
+    about = f"{VARIABLES} variables of {VARIABLE_MB} MB"
+    places = [("on disk, to the disk", TARGET)]
+    shared = Path("/dev/shm")
+    if shared.is_dir() and shutil.disk_usage(shared).free > 4 * VARIABLES * VARIABLE_MB * 1_000_000:
+        places.insert(0, ("in memory", shared))
+    for place, parent in places:
+        with TemporaryDirectory(dir=parent) as work:
+            folder, copy = Path(work) / "from", Path(work) / "to"
+            prefix, target = str(folder / "variables"), str(copy / "variables")
+            subprocess.run([CHECKPOINT, "make", prefix, str(VARIABLES), str(VARIABLE_MB)], check=True)
+            if parent == TARGET:
+                files = [str(file) for file in folder.iterdir()]
+                read, keep = [CHECKPOINT, "read", prefix], [CHECKPOINT, "keep", prefix]
+                compare(f"read {about}, one after the other", read, "cat to /dev/null", ["cat", *files], 3 * runs)
+                compare(f"read {about}, all kept", keep, "cat to /dev/null", ["cat", *files], 3 * runs)
+            remove = functools.partial(shutil.rmtree, copy, ignore_errors=True)
+            copy_it = ["cp", "-r", str(folder), str(copy)]
+            durable = ["sh", "-c", 'cp -r "$0" "$1" && sync "$1"/*', str(folder), str(copy)]
+            name, other = ("cp -r", copy_it) if parent == shared else ("cp -r, sync", durable)
+            compare(f"copy {about}, {place}", [CHECKPOINT, "copy", prefix, target], name, other, runs, remove)
+            restore = [CHECKPOINT, "restore", prefix, prefix, target]
+            compare(f"restore {about}, {place}", restore, name, other, runs, remove)
+            if parent == TARGET:
+                # Last: the memory of a process with TensorFlow in it counts as that of the commands it starts.
+                compare(f"read {about}", read, "tf.train.load_checkpoint, imported", load_checkpoint(prefix), runs)
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write-constants", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--checkpoints", action="store_true", help="only what is done with checkpoints")
     parser.add_argument("--runs", type=int, default=7, help="counted pairs of each comparison (default 7)")
     arguments = parser.parse_args()
     if arguments.write_constants:
         write_constants(arguments.write_constants)
         return 0
     runs = arguments.runs
+    if arguments.checkpoints:
+        checkpoints(runs)
+        return 0
     compare(
         "inspect digits",
         [OURS, "inspect", DIGITS],
@@ -105,6 +167,7 @@ def main() -> int:
         size = (folder / "saved_model.pb").stat().st_size / 1e6
         inspect = [OURS, "inspect", str(folder)]
         compare(f"inspect {size:.0f} MB of constants", inspect, "reading the file in Python", (folder / "saved_model.pb").read_bytes, runs)
+    checkpoints(runs)
     return 0
 
 

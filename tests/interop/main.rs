@@ -15,6 +15,7 @@ mod memory;
 mod negative;
 mod python;
 mod recorded;
+mod restore;
 mod round_trip;
 mod state;
 mod tensorflow_rust;

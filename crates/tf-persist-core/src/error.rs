@@ -123,6 +123,10 @@ pub enum Error {
         available: Vec<String>,
     },
 
+    /// A checkpoint that should be put into a model does not have the model's variables.
+    #[error("{0}")]
+    OtherCheckpoint(Box<crate::checkpoint::restore::OtherCheckpoint>),
+
     /// A tensor has another element type than is wanted.
     #[error("input `{input}` of signature `{signature}` is {expected}, not {given}")]
     WrongDType {
@@ -266,6 +270,7 @@ impl Error {
             Self::UnknownSignature { available, .. } if !available.is_empty() => {
                 Some("choose one of them; on the command line with --signature NAME".into())
             }
+            Self::OtherCheckpoint(other) => other.hint(),
             Self::Damaged { .. } => Some("copy the model again from where it was made".into()),
             Self::Runtime(error) => Some(error.hint()),
             Self::Exists { .. } => {

@@ -127,7 +127,7 @@ impl CheckpointIndex {
     }
 
     /// Checks that every shard in which a tensor stands is there and is long enough for it.
-    fn check_shards(&self) -> Result<()> {
+    pub(super) fn check_shards(&self) -> Result<()> {
         let mut lengths = BTreeMap::new();
         for entry in &self.entries {
             for part in &entry.parts {

@@ -9,23 +9,33 @@
 //! ```
 //!
 //! [`CheckpointIndex::open`] reads and checks the index, and that each tensor lies inside its shard. It reads none of the
-//! tensors' bytes; [`CheckpointReader`] does. [`CheckpointWriter`] writes what TensorFlow reads. Source of the format: `tensorflow/core/util/tensor_bundle/tensor_bundle.h` and `tensor_bundle.proto`.
+//! tensors' bytes; [`CheckpointReader`] does. [`CheckpointWriter`] writes what TensorFlow reads. [`restore`] puts a training checkpoint's
+//! variables into a model.
+//!
+//! Source of the format: `tensorflow/core/util/tensor_bundle/tensor_bundle.h` and `tensor_bundle.proto`.
 
 mod assemble;
+mod check;
+mod checksum;
+mod copy;
 mod encode;
 mod entry;
 pub(crate) mod file;
 mod index;
+mod locate;
+mod publish;
 mod read;
+pub mod restore;
 mod slice;
-mod source;
 mod strings;
 mod table;
 mod table_builder;
 mod write;
 
+pub use copy::copy_checkpoint;
 pub use entry::{Entry, Part};
 pub use index::{CheckpointIndex, MAX_INDEX_BYTES, index_path, shard_path};
+pub use locate::find_checkpoint;
 pub use read::CheckpointReader;
 pub use slice::{Extent, Slice};
 pub use write::CheckpointWriter;

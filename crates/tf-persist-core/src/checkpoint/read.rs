@@ -1,17 +1,15 @@
 //! The tensors of a checkpoint.
 
 use std::fs::File;
-use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::assemble::{Cover, for_each_run};
-use super::encode::unmask;
+use super::check::{ENDED, Stored, WRONG_CHECKSUM};
+use super::checksum::Checksum;
 use super::entry::{Entry, Part};
 use super::index::{CheckpointIndex, shard_path};
-use super::source::Source;
-use super::strings::{Flaw, decode};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::shape::element_count;
@@ -96,7 +94,7 @@ impl CheckpointReader {
         }
     }
 
-    fn entry(&self, key: &str) -> Result<&Entry> {
+    pub(super) fn entry(&self, key: &str) -> Result<&Entry> {
         self.index.get(key).ok_or_else(|| Error::UnknownVariable {
             prefix: self.index.prefix.clone(),
             key: key.to_owned(),
@@ -141,7 +139,7 @@ impl CheckpointReader {
     /// The strings of a string tensor.
     fn strings(&self, entry: &Entry) -> Result<Strings> {
         if let [part @ Part { slice: None, .. }] = entry.parts.as_slice() {
-            return self.string_part(entry, part, element_count(&entry.shape)?);
+            return self.stored(entry, part, |stored| stored.strings());
         }
         let count = self.check_slices(entry)?;
         let mut cover = cover(count)?;
@@ -153,8 +151,7 @@ impl CheckpointReader {
         places.resize(count, (0, 0));
         let mut slices = Vec::new();
         for (number, part) in entry.parts.iter().enumerate() {
-            let shape = part.slice.as_ref().and_then(|slice| slice.shape_in(&entry.shape)).unwrap_or_default();
-            slices.push(self.string_part(entry, part, element_count(&shape)?)?);
+            slices.push(self.stored(entry, part, |stored| stored.strings())?);
             let mut strings = 0..;
             self.for_each_run(entry, part, &mut cover, |run| {
                 places[run].iter_mut().zip(&mut strings).for_each(|(place, string)| *place = (number, string));
@@ -212,40 +209,28 @@ impl CheckpointReader {
 
     /// The bytes of a part, whose checksum is right.
     fn part(&self, entry: &Entry, part: &Part) -> Result<Growing> {
-        let (mut source, len) = self.source(part)?;
-        let mut bytes = Growing::new();
-        // That the bytes are there was checked when the index was opened.
-        bytes.fill(&mut source, len, len).map_err(|shortfall| match shortfall {
-            Shortfall::Ended(_) => self.damaged(entry, part, ENDED),
-            Shortfall::Io(error) => Error::io("read", self.shard_path(part))(error),
-            Shortfall::Memory(error) => error,
-        })?;
-        if source.checksum() == unmask(part.crc32c) {
-            Ok(bytes)
-        } else {
-            Err(self.damaged(entry, part, "the checksum is wrong"))
-        }
-    }
-
-    /// The strings of a part, whose checksums are right.
-    fn string_part(&self, entry: &Entry, part: &Part, count: usize) -> Result<Strings> {
-        let (mut source, len) = self.source(part)?;
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { bytes: len })?;
-        source.read_to_end(&mut bytes).map_err(Error::io("read", self.shard_path(part)))?;
-        if bytes.len() < len {
-            return Err(self.damaged(entry, part, ENDED));
-        }
-        decode(bytes, count, part.crc32c).map_err(|flaw| match flaw {
-            Flaw::Reason(reason) => self.damaged(entry, part, reason),
-            Flaw::Memory(bytes) => Error::OutOfMemory { bytes },
+        self.stored(entry, part, |stored| {
+            let mut bytes = Growing::new();
+            let mut checksum = Checksum::new();
+            // That the bytes are there was checked when the index was opened.
+            let read = bytes.fill_from(stored.file, part.offset, stored.length()?, |piece| checksum.update(piece));
+            read.map_err(|shortfall| match shortfall {
+                Shortfall::Ended(_) => stored.damaged(ENDED),
+                Shortfall::Io(error) => Error::io("read", stored.path)(error),
+                Shortfall::Memory(error) => error,
+            })?;
+            if checksum.masked() == part.crc32c { Ok(bytes) } else { Err(stored.damaged(WRONG_CHECKSUM)) }
         })
     }
 
-    /// Where a part is read from, and its length.
-    fn source(&self, part: &Part) -> Result<(Source<'_>, usize)> {
-        let len = usize::try_from(part.bytes).map_err(|_| Error::OutOfMemory { bytes: usize::MAX })?;
-        Ok((Source::new(self.shard(part)?, part.offset, part.bytes), len))
+    /// Hands a part to `work`, with the shard that it stands in.
+    pub(super) fn stored<T>(
+        &self,
+        entry: &Entry,
+        part: &Part,
+        work: impl FnOnce(Stored<'_>) -> Result<T>,
+    ) -> Result<T> {
+        work(Stored { path: &self.shard_path(part), file: self.shard(part)?, entry, part })
     }
 
     /// The shard a part stands in, opened once.
@@ -261,9 +246,6 @@ impl CheckpointReader {
         Ok(shard.get_or_init(|| file))
     }
 }
-
-/// A shard was long enough when the index was opened.
-const ENDED: &str = "the file ends inside it";
 
 fn cover(count: usize) -> Result<Cover> {
     Cover::none(count).map_err(|bytes| Error::OutOfMemory { bytes })

@@ -1,16 +1,17 @@
 //! A checkpoint that TensorFlow reads.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry as Place;
-use std::fs::{self, File, Permissions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-use super::encode::{delimited, fixed32, mask, number};
-use super::index::{CheckpointIndex, MAX_INDEX_BYTES, index_path, shard_path};
+use super::checksum::masked;
+use super::encode::{delimited, fixed32, number};
+use super::entry::Part;
+use super::index::{CheckpointIndex, MAX_INDEX_BYTES};
+use super::publish::Unpublished;
+use super::read::CheckpointReader;
 use super::strings::encode;
 use super::table_builder::TableBuilder;
 use crate::dtype::DType;
@@ -37,7 +38,7 @@ use crate::tensor::Tensor;
 /// ```
 #[derive(Debug)]
 pub struct CheckpointWriter {
-    prefix: PathBuf,
+    new: Unpublished,
     data: NamedTempFile,
     /// The bytes written so far.
     length: u64,
@@ -54,19 +55,9 @@ impl CheckpointWriter {
     /// [`Error::Exists`] if there is one with this prefix, [`Error::Io`] if files cannot be made there,
     /// or the prefix ends in no name.
     pub fn create(prefix: impl AsRef<Path>) -> Result<Self> {
-        let prefix = std::path::absolute(prefix.as_ref()).map_err(Error::io("name", prefix.as_ref()))?;
-        let index = index_path(&prefix);
-        if index.file_name().is_none_or(|name| name == ".index") {
-            let source = ErrorKind::InvalidInput.into();
-            return Err(Error::Io { action: "write a checkpoint to", path: prefix, source });
-        }
-        if fs::symlink_metadata(&index).is_ok() {
-            return Err(Error::Exists { path: index });
-        }
-        let folder = folder(&prefix);
-        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        let data = temporary(&shard_path(&prefix, 0, 1))?;
-        Ok(Self { prefix, data, length: 0, entries: BTreeMap::new(), failed: false })
+        let new = Unpublished::begin(prefix.as_ref())?;
+        let data = new.file(&new.shard_path(0, 1))?;
+        Ok(Self { new, data, length: 0, entries: BTreeMap::new(), failed: false })
     }
 
     /// Adds a tensor.
@@ -98,6 +89,35 @@ impl CheckpointWriter {
         self.put(key, dtype, shape, &[], bytes, None)
     }
 
+    /// Adds a tensor of another checkpoint, whatever its dtype, without holding all of it in memory; its checksum is checked.
+    /// Strings and partitioned tensors are read whole, and the latter put together.
+    ///
+    /// # Errors
+    /// As [`CheckpointWriter::add`] and [`CheckpointReader::read_bytes`]. If it was begun to be written, the checkpoint cannot be
+    /// finished any more.
+    pub fn add_from(&mut self, key: &str, source: &CheckpointReader, source_key: &str) -> Result<()> {
+        let entry = source.entry(source_key)?;
+        match (entry.dtype, entry.parts.as_slice()) {
+            (DType::String, _) => self.add(key, &source.read(source_key)?),
+            (DType::Resource | DType::Variant, _) => {
+                Err(Error::UnsupportedDType { name: Some(source_key.to_owned()), dtype: entry.dtype })
+            }
+            (_, [part @ Part { slice: None, .. }]) => {
+                self.check_key(key)?;
+                // Until it is whole, and its checksum was right.
+                self.failed = true;
+                let shard = self.new.shard_path(0, 1);
+                source.stored(entry, part, |stored| {
+                    stored.for_each_piece(|piece| self.data.write_all(piece).map_err(Error::io("write", &shard)))
+                })?;
+                self.failed = false;
+                self.record(key, entry.dtype, &entry.shape, part.bytes, part.crc32c);
+                Ok(())
+            }
+            _ => self.add_bytes(key, entry.dtype, &entry.shape, source.read_bytes(source_key)?.bytes()?),
+        }
+    }
+
     /// Makes everything durable and gives the files their names, the index last. Gives the index.
     ///
     /// # Errors
@@ -105,36 +125,21 @@ impl CheckpointWriter {
     /// - [`Error::Unsupported`] if there are so many tensors that the index is above [`MAX_INDEX_BYTES`];
     /// - [`Error::Io`] if the disk is full, or the files cannot be moved.
     pub fn finish(self) -> Result<CheckpointIndex> {
-        let Self { prefix, data, entries, failed, .. } = self;
+        let Self { mut new, data, entries, failed, .. } = self;
+        let prefix = new.prefix();
         if failed {
             return Err(Error::data(format!("the checkpoint `{}`", prefix.display()), "a tensor could not be written"));
         }
-        let (index_path, shard_path) = (index_path(&prefix), shard_path(&prefix, 0, 1));
         let mut table = TableBuilder::new();
         table.add(b"", &header());
         entries.iter().for_each(|(key, entry)| table.add(key.as_bytes(), entry));
         let bytes = table.finish();
         if bytes.len() as u64 > MAX_INDEX_BYTES {
             let reason = format!("its index would have {} bytes, and the limit is {MAX_INDEX_BYTES}", bytes.len());
-            return Err(Error::Unsupported { path: prefix, reason, hint: None });
+            return Err(Error::Unsupported { path: prefix.to_path_buf(), reason, hint: None });
         }
-        let mut index = temporary(&index_path)?;
-        index.write_all(&bytes).map_err(Error::io("write", &index_path))?;
-        for (file, path) in [(&index, &index_path), (&data, &shard_path)] {
-            file.as_file().sync_all().map_err(Error::io("write to disk", path))?;
-        }
-        if fs::symlink_metadata(&index_path).is_ok() {
-            return Err(Error::Exists { path: index_path });
-        }
-        // A shard without an index is nobody's: what a writer left that was stopped between the two.
-        data.persist(&shard_path).map_err(|error| Error::io("create", &shard_path)(error.error))?;
-        index.persist_noclobber(&index_path).map_err(|error| match error.error.kind() {
-            ErrorKind::AlreadyExists => Error::Exists { path: index_path.clone() },
-            _ => Error::io("create", &index_path)(error.error),
-        })?;
-        let folder = folder(&prefix);
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("write to disk", folder))?;
-        CheckpointIndex::read(&prefix, &bytes)
+        new.add(data, 0, 1)?;
+        new.finish(&bytes)
     }
 
     fn put(
@@ -146,39 +151,34 @@ impl CheckpointWriter {
         bytes: &[u8],
         checksum: Option<u32>,
     ) -> Result<()> {
+        self.check_key(key)?;
+        let written = self.data.write_all(before).and_then(|()| self.data.write_all(bytes));
+        if let Err(error) = written {
+            self.failed = true;
+            return Err(Error::io("write", self.new.shard_path(0, 1))(error));
+        }
+        let checksum = checksum.unwrap_or_else(|| masked(bytes));
+        self.record(key, dtype, shape, (before.len() + bytes.len()) as u64, checksum);
+        Ok(())
+    }
+
+    /// Whether a tensor may have this key.
+    fn check_key(&self, key: &str) -> Result<()> {
         let refuse = |reason: &str| Err(Error::data(format!("variable `{key}`"), reason));
         if key.is_empty() || key.starts_with('\0') {
             return refuse("a checkpoint keeps such keys for itself");
         }
-        let Place::Vacant(place) = self.entries.entry(key.to_owned()) else {
+        if self.entries.contains_key(key) {
             return refuse("the checkpoint has one with this key already");
-        };
-        let written = self.data.write_all(before).and_then(|()| self.data.write_all(bytes));
-        if let Err(error) = written {
-            self.failed = true;
-            return Err(Error::io("write", shard_path(&self.prefix, 0, 1))(error));
         }
-        let length = (before.len() + bytes.len()) as u64;
-        let checksum = checksum.unwrap_or_else(|| mask(crc32c::crc32c(bytes)));
-        place.insert(entry(dtype, shape, self.length, length, checksum));
-        self.length += length;
         Ok(())
     }
-}
 
-/// The folder in which the files of a checkpoint stand; its prefix is an absolute path.
-fn folder(prefix: &Path) -> &Path {
-    prefix.parent().unwrap_or(Path::new("/"))
-}
-
-/// A file under a hidden name beside its target, as readable as any other new file.
-fn temporary(target: &Path) -> Result<NamedTempFile> {
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    tempfile::Builder::new()
-        .prefix(&format!(".{name}.tmp-"))
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(folder(target))
-        .map_err(Error::io("create a file for", target))
+    /// Notes what was written last.
+    fn record(&mut self, key: &str, dtype: DType, shape: &[usize], length: u64, checksum: u32) {
+        self.entries.insert(key.to_owned(), entry(dtype, shape, self.length, length, checksum));
+        self.length += length;
+    }
 }
 
 /// `BundleHeaderProto`: one shard, little-endian, version 1 of the format.

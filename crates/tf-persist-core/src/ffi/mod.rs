@@ -1,15 +1,17 @@
-//! The only `unsafe` of the library: TensorFlow's C API as types that cannot be misused.
+//! The only `unsafe` of the library: TensorFlow's C API as types that cannot be misused, and memory that a file is read into
+//! without being zeroed before.
 //!
 //! Rules kept here, so that nobody outside has to know them: every status becomes a `Result`; every pointer is freed by the
 //! type that holds it; memory that TensorFlow adopts lives until TensorFlow lets it go; and a dtype number leaves as a plain
 //! integer, because the C enum of tensorflow-sys stops at 23 and a Rust enum that holds another number is undefined behaviour.
 //!
-//! Functions that take no [`Library`] still need one: the types below can only be made after it is open.
+//! Functions on types that take no [`Library`] still need one: these types can only be made after it is open.
 
 #![allow(unsafe_code)]
 
 mod graph;
 mod library;
+mod memory;
 mod op_library;
 mod session;
 mod status;
@@ -18,5 +20,6 @@ mod tensor;
 
 pub(crate) use graph::{ImportedGraph, TensorType};
 pub(crate) use library::{Library, OpenError};
+pub(crate) use memory::{append_file, prefer_huge_pages};
 pub(crate) use op_library::load_op_library;
 pub(crate) use session::{Port, Session, Target};

@@ -13,7 +13,7 @@ pub(crate) trait ForeignMemory: Send + Sync {
     fn bytes(&self) -> &[u8];
 }
 
-type Aligned = AVec<u8, ConstAlign<ALIGNMENT>>;
+pub(super) type Aligned = AVec<u8, ConstAlign<ALIGNMENT>>;
 
 /// Shared, read-only bytes. Whoever wants to write gets a copy unless it is the only owner.
 #[derive(Clone)]

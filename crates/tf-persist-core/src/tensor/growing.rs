@@ -1,21 +1,34 @@
 //! Aligned memory that grows as data arrives, for readers that cannot trust the size they were told.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use aligned_vec::{AVec, ConstAlign};
+use aligned_vec::AVec;
 use bytemuck::NoUninit;
 
+use super::buffer::Aligned;
 use super::{ALIGNMENT, Buffer, Data, Tensor, byte_len};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::ffi;
 
 /// Data is read in pieces of this size, so that memory is touched once it is about to be filled and is still in the cache then.
 const PIECE: usize = 256 * 1024;
 
+/// Memory of this size and more asks for huge pages: handing out a fresh page of 4 KB costs more than what is read into it.
+const LARGE: usize = 4 << 20;
+
+/// The system's allocator takes such memory as a mapping of its own, with its book-keeping in front. A mapping of a multiple of
+/// the huge page begins at one, so that all but the first, which the book-keeping spoils, are the tensor's. The room that this
+/// adds is never touched, and so never resident. To ask for the alignment instead would keep the allocator from handing out
+/// freed memory again, which is faster still.
+const HUGE_PAGE: usize = 2 << 20;
+const BOOK_KEEPING: usize = 4096;
+
 /// The bytes of a numeric tensor to be.
 pub(crate) struct Growing {
-    memory: AVec<u8, ConstAlign<ALIGNMENT>>,
+    memory: Aligned,
 }
 
 /// Why a reader could not fill the memory.
@@ -41,9 +54,16 @@ impl Growing {
         Ok(zeros)
     }
 
-    /// Makes room for exactly so many bytes more. They are not touched, and so not resident, until they are written.
+    /// Makes room for so many bytes more. They are not touched, and so not resident, until they are written.
     pub(super) fn reserve(&mut self, additional: usize) -> Result<()> {
-        self.memory.try_reserve_exact(additional).map_err(|_| Error::OutOfMemory { bytes: additional })
+        let fail = |_| Error::OutOfMemory { bytes: additional };
+        if self.memory.capacity() > 0 || additional < LARGE {
+            return self.memory.try_reserve_exact(additional).map_err(fail);
+        }
+        let mapped = additional.checked_add(BOOK_KEEPING).and_then(|bytes| bytes.checked_next_multiple_of(HUGE_PAGE));
+        self.memory.try_reserve_exact(mapped.map_or(additional, |mapped| mapped - BOOK_KEEPING)).map_err(fail)?;
+        ffi::prefer_huge_pages(&mut self.memory, additional, HUGE_PAGE);
+        Ok(())
     }
 
     /// Adds an element.
@@ -81,6 +101,20 @@ impl Growing {
             }
         }
         Ok(())
+    }
+
+    /// Reads `len` bytes of a file, from an offset on, straight into memory that nobody has written to before; shows each piece
+    /// to `visit` while it is in the cache. That the file has so many bytes was checked before.
+    pub(crate) fn fill_from(
+        &mut self,
+        file: &File,
+        offset: u64,
+        len: usize,
+        visit: impl FnMut(&[u8]),
+    ) -> Result<(), Shortfall> {
+        self.reserve(len).map_err(Shortfall::Memory)?;
+        let read = ffi::append_file(&mut self.memory, file, offset, len, visit).map_err(Shortfall::Io)?;
+        if read == len { Ok(()) } else { Err(Shortfall::Ended(read)) }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

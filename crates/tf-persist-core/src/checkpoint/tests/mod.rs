@@ -1,3 +1,5 @@
+mod copy;
 mod index;
+mod locate;
 mod read;
 mod write;

@@ -116,6 +116,44 @@ fn keys_and_bytes_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn tensors_of_another_checkpoint_are_added() {
+    let slices =
+        CheckpointReader::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/checkpoint/testdata/slices")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let prefix = folder.path().join("step");
+    let mut writer = CheckpointWriter::create(&prefix).unwrap();
+    for entry in &slices.index().entries {
+        writer.add_from(&format!("new/{}", entry.key), &slices, &entry.key).unwrap();
+    }
+    assert!(writer.add_from("new/rows", &slices, "rows").unwrap_err().to_string().contains("one with this key"));
+    assert!(matches!(writer.add_from("x", &slices, "nothing"), Err(Error::UnknownVariable { .. })));
+    let index = writer.finish().unwrap();
+    // What was in slices is in one piece.
+    assert!(index.entries.iter().all(|entry| !entry.is_partitioned()));
+    let written = CheckpointReader::open(&prefix).unwrap();
+    for entry in &slices.index().entries {
+        let key = format!("new/{}", entry.key);
+        if entry.dtype == DType::String {
+            assert_eq!(written.read(&key).unwrap(), slices.read(&entry.key).unwrap());
+        } else {
+            assert_eq!(written.read_bytes(&key).unwrap(), slices.read_bytes(&entry.key).unwrap(), "{key}");
+            assert_eq!(written.index().get(&key).unwrap().shape, entry.shape);
+        }
+    }
+
+    // A damaged one spoils the checkpoint, which then is never seen.
+    let mut bytes = fs::read(shard_path(&prefix, 0, 1)).unwrap();
+    let place = written.index().get("new/float8").unwrap().parts[0].offset as usize;
+    bytes[place] ^= 1;
+    fs::write(shard_path(&prefix, 0, 1), bytes).unwrap();
+    let mut writer = CheckpointWriter::create(folder.path().join("next")).unwrap();
+    let error = writer.add_from("float8", &written, "new/float8").unwrap_err();
+    assert!(error.to_string().contains("`new/float8`: the checksum is wrong"), "{error}");
+    assert!(writer.finish().is_err());
+    assert_eq!(names(folder.path()).len(), 2);
+}
+
+#[test]
 fn a_folder_that_is_a_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();

@@ -1,0 +1,180 @@
+//! Rule 3: variables by the names that they were given in Python.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::graph::{Conflict, Keys};
+use super::rules::Sides;
+use super::variables;
+use crate::checkpoint::Entry;
+
+/// Keras's `ExportArchive` saves each variable twice, as itself under `variables` and as a copy under this: the wrapper that
+/// Keras 3 has around it. Both have the same name, and so the same value.
+const COPIES: &str = "_all_variables/";
+const ORIGINALS: &str = "variables/";
+
+/// How many first parts of names are tried for others. There is one for each model and optimizer in names that Keras made.
+const MAX_TRIES: usize = 1_000_000;
+
+/// What TensorFlow 2 calls a variable that was given no name.
+const NO_NAME: &str = "Variable";
+
+/// Keys by name.
+type Names<'a> = BTreeMap<&'a str, Vec<&'a str>>;
+
+/// What stands below a first part: the rest of each name, and the keys.
+type Group<'a> = Vec<(&'a str, &'a [&'a str])>;
+
+/// Variables of the same names. What the checkpoint does not have is left out.
+pub(super) fn same(sides: &Sides<'_>) -> Result<Keys, Conflict> {
+    let theirs = their_names(sides);
+    let mut keys = Keys::new();
+    for (name, ours) in our_names(sides) {
+        let Some(candidates) = theirs.get(name) else { continue };
+        insert(&mut keys, &ours, candidates)?;
+    }
+    Ok(keys)
+}
+
+/// As [`same`], and variables whose names differ in the number at the end of their first part, which Keras counts up in a process:
+/// `sequential_1/dense/kernel`. All variables below a first part go together.
+pub(super) fn renumbered(sides: &Sides<'_>) -> Result<Keys, Conflict> {
+    let (ours, theirs) = (our_names(sides), their_names(sides));
+    let first_parts = |names: &Names<'_>| -> BTreeSet<String> {
+        names.keys().filter_map(|name| Some(name.split_once('/')?.0.to_owned())).collect()
+    };
+    let (our_heads, their_heads) = (first_parts(&ours), first_parts(&theirs));
+    let mut groups: BTreeMap<&str, Group<'_>> = BTreeMap::new();
+    let mut keys = Keys::new();
+    for (name, our_keys) in &ours {
+        if let Some(candidates) = theirs.get(name) {
+            insert(&mut keys, our_keys, candidates)?;
+        } else if let Some((head, rest)) = name.split_once('/').filter(|(head, _)| !their_heads.contains(*head)) {
+            groups.entry(head).or_default().push((rest, our_keys));
+        }
+    }
+    if groups.len().saturating_mul(their_heads.len()) > MAX_TRIES {
+        return Ok(keys);
+    }
+    // An optimizer's variables have the model's name within theirs (`adam_1/sequential_1_dense_kernel_momentum`), so they come
+    // after it.
+    let mut heads: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut left: Vec<(&str, Group<'_>)> = groups.into_iter().collect();
+    for _ in 0..2 {
+        let mut unfit = Vec::new();
+        for (head, group) in left {
+            // One that the model has as well, or that stands for another, is not this one under another number.
+            let free =
+                |candidate: &str| !our_heads.contains(candidate) && !heads.values().any(|taken| *taken == candidate);
+            let fitting = |candidate: &&String| {
+                same_but_number(head, candidate)
+                    && free(candidate)
+                    && group.iter().all(|(rest, our_keys)| {
+                        let found = theirs.get(renamed(candidate, rest, &heads).as_str());
+                        found.is_some_and(|found| {
+                            our_keys.iter().all(|key| found.iter().all(|their| fits(sides, key, their)))
+                        })
+                    })
+            };
+            let fitting: Vec<&str> = their_heads.iter().filter(fitting).map(String::as_str).collect();
+            match fitting.as_slice() {
+                [] => unfit.push((head, group)),
+                [candidate] => {
+                    for (rest, our_keys) in &group {
+                        if let Some(candidates) = theirs.get(renamed(candidate, rest, &heads).as_str()) {
+                            insert(&mut keys, our_keys, candidates)?;
+                        }
+                    }
+                    heads.insert(head, candidate);
+                }
+                several => {
+                    let (rest, our_keys) = group[0];
+                    let candidates =
+                        several.iter().filter_map(|head| theirs.get(renamed(head, rest, &heads).as_str())?.first());
+                    let candidates = candidates.map(|key| (*key).to_owned()).collect();
+                    return Err(Conflict { key: our_keys[0].to_owned(), candidates });
+                }
+            }
+        }
+        left = unfit;
+    }
+    Ok(keys)
+}
+
+/// The name below another first part; where it begins with a first part that was renamed, with that one renamed as well.
+fn renamed(head: &str, rest: &str, heads: &BTreeMap<&str, &str>) -> String {
+    // The longest first: `sequential_1` before `sequential`.
+    let inner =
+        heads.iter().rev().find_map(|(old, new)| Some(format!("{new}_{}", rest.strip_prefix(old)?.strip_prefix('_')?)));
+    format!("{head}/{}", inner.as_deref().unwrap_or(rest))
+}
+
+/// Whether two names are one, but for the number that Keras appends.
+fn same_but_number(a: &str, b: &str) -> bool {
+    fn stem(name: &str) -> &str {
+        match name.rsplit_once('_') {
+            Some((stem, number)) if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => stem,
+            _ => name,
+        }
+    }
+    stem(a) == stem(b)
+}
+
+/// Whether a name was given, and tells one variable from another.
+pub(super) fn tells(name: &str) -> bool {
+    !name.is_empty() && name != NO_NAME
+}
+
+fn fits(sides: &Sides<'_>, our_key: &str, their_key: &str) -> bool {
+    let found = sides.wanted.binary_search_by(|entry| entry.key.as_str().cmp(our_key));
+    found.is_ok_and(|index| sides.fits(sides.wanted[index], their_key))
+}
+
+/// Every key of ours takes the one key of theirs.
+fn insert(keys: &mut Keys, ours: &[&str], theirs: &[&str]) -> Result<(), Conflict> {
+    let conflict = |key: &str, candidates: &[&str]| {
+        let candidates = candidates.iter().map(|key| (*key).to_owned()).collect();
+        Err(Conflict { key: key.to_owned(), candidates })
+    };
+    let originals = ours.iter().filter(|key| !key.starts_with(COPIES)).count();
+    let copies_only = originals == 1 && ours.iter().all(|key| key.starts_with(COPIES) || key.starts_with(ORIGINALS));
+    match (ours, theirs) {
+        ([key, ..], several) if several.len() > 1 => conflict(key, several),
+        // Two variables of the model have one name: which of them is it?
+        ([key, _, ..], one) if !copies_only => conflict(key, one),
+        (ours, [one]) => {
+            keys.extend(ours.iter().map(|key| ((*key).to_owned(), (*one).to_owned())));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn our_names<'a>(sides: &Sides<'a>) -> Names<'a> {
+    let mut names = Names::new();
+    let wanted: BTreeSet<&str> = sides.wanted.iter().map(|entry| entry.key.as_str()).collect();
+    match sides.our_graph {
+        Some(graph) => {
+            let saved = graph.tensors_below(0).filter(|saved| wanted.contains(saved.key.as_str()));
+            saved
+                .filter(|saved| tells(&saved.full_name))
+                .for_each(|saved| names.entry(saved.full_name.as_str()).or_default().push(saved.key.as_str()));
+        }
+        None => wanted.into_iter().for_each(|key| names.entry(key).or_default().push(key)),
+    }
+    names
+}
+
+fn their_names<'a>(sides: &Sides<'a>) -> Names<'a> {
+    let mut names = Names::new();
+    match sides.their_graph {
+        Some(graph) => {
+            let saved = graph.tensors_below(sides.object.unwrap_or(0)).filter(|saved| tells(&saved.full_name));
+            saved.for_each(|saved| names.entry(saved.full_name.as_str()).or_default().push(saved.key.as_str()));
+        }
+        None => {
+            let keys = variables(sides.checkpoint).map(|entry: &Entry| entry.key.as_str());
+            keys.for_each(|key| names.entry(key).or_default().push(key));
+        }
+    }
+    names
+}

@@ -1,0 +1,210 @@
+//! Training checkpoints that Python wrote, put into models that Python wrote, whose answers are then those of the training.
+
+use std::fs;
+use std::path::Path;
+
+use tf_persist_core::Error;
+use tf_persist_core::checkpoint::restore::{Mapping, Matched, RestoreOptions};
+use tf_persist_core::checkpoint::{CheckpointReader, copy_checkpoint, find_checkpoint, index_path};
+
+use crate::python;
+use crate::recorded::{corpus, root};
+
+/// What a case is to show.
+struct Case {
+    name: &'static str,
+    /// The path that is given for the checkpoint, below the case's folder.
+    given: &'static str,
+    options: RestoreOptions,
+    matched: Matched,
+    /// What keeps the model's value, as the beginnings of keys.
+    kept: &'static [&'static str],
+}
+
+fn objects(model: &str, checkpoint: &str) -> Matched {
+    Matched::Objects { model: model.into(), checkpoint: checkpoint.into() }
+}
+
+fn options(keep_missing: bool, object: Option<&str>) -> RestoreOptions {
+    let mut options = RestoreOptions::default();
+    options.keep_missing = keep_missing;
+    options.object = object.map(Into::into);
+    options
+}
+
+fn cases() -> Vec<Case> {
+    let case = |name, given, matched| Case { name, given, options: options(false, None), matched, kept: &[] };
+    vec![
+        case("keys", "checkpoint", Matched::Keys),
+        case("objects", "training", objects("", "model")),
+        case("root_inside", "checkpoint.index", objects("net", "")),
+        Case {
+            options: options(false, Some("generator")),
+            ..case("two_objects", "checkpoint", objects("", "generator"))
+        },
+        case("slots", "checkpoint.data-00000-of-00001", objects("", "trainer")),
+        Case { options: options(true, None), kept: &["steps/"], ..case("missing", "checkpoint", Matched::Keys) },
+        case("keras_saved", "training/checkpoint-1", objects("", "model")),
+        // The seed of the dropout, which no checkpoint of a Keras model has; it is saved twice.
+        Case {
+            options: options(true, None),
+            kept: &["_all_variables/", "variables/2/"],
+            ..case("keras_archive", "checkpoint", Matched::Names)
+        },
+        Case {
+            options: options(true, None),
+            kept: &["metrics/", "seeds/"],
+            ..case("keras_script", "training", Matched::Names)
+        },
+        case("keras_renumbered", "checkpoint", Matched::Names),
+        case("session_saver", "training", Matched::Keys),
+        case("session_partitioned", "training/model.ckpt-20", Matched::Keys),
+        case("session_objects", "checkpoint", Matched::Names),
+    ]
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn model(folder: &Path) -> CheckpointReader {
+    CheckpointReader::open(folder.join("model/variables/variables")).unwrap()
+}
+
+fn checkpoint(path: &Path) -> CheckpointReader {
+    CheckpointReader::open(find_checkpoint(path).unwrap()).unwrap()
+}
+
+/// Why a checkpoint is refused.
+fn refusal(folder: &Path, options: &RestoreOptions) -> Error {
+    Mapping::find(&model(folder), &checkpoint(&folder.join("checkpoint")), options).unwrap_err()
+}
+
+fn restore(made: &Path, case: &Case) {
+    let folder = made.join(case.name);
+    let (model, checkpoint) = (model(&folder), checkpoint(&folder.join(case.given)));
+    let mapping =
+        Mapping::find(&model, &checkpoint, &case.options).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+    assert_eq!(mapping.matched, case.matched, "{}", case.name);
+    let expected = |key: &&String| case.kept.iter().any(|kept| key.starts_with(kept));
+    assert_eq!(mapping.kept.iter().filter(|key| !expected(key)).count(), 0, "{}: kept {:?}", case.name, mapping.kept);
+    assert!(mapping.kept.len() < mapping.pairs.len(), "{}: kept {:?}", case.name, mapping.kept);
+    assert_eq!(mapping.kept.is_empty(), case.kept.is_empty(), "{}", case.name);
+
+    let restored = folder.join("restored");
+    copy_folder(&folder.join("model"), &restored);
+    fs::remove_dir_all(restored.join("variables")).unwrap();
+    let written = mapping.write(&model, &checkpoint, restored.join("variables/variables")).unwrap();
+    let described = |reader: &CheckpointReader| -> Vec<_> {
+        let entries = reader.index().entries.iter();
+        entries.map(|entry| (entry.key.clone(), entry.dtype, entry.shape.clone())).collect()
+    };
+    let written = CheckpointReader::new(written);
+    assert_eq!(described(&written), described(&model), "{}", case.name);
+    for pair in &mapping.pairs {
+        let (ours, theirs) = (written.read_bytes(&pair.key).unwrap(), checkpoint.read_bytes(&pair.source).unwrap());
+        assert_eq!(ours, theirs, "{}: {}", case.name, pair.key);
+    }
+}
+
+#[test]
+fn training_checkpoints_go_into_models() {
+    let work = tempfile::tempdir().unwrap();
+    let made = work.path().join("cases");
+    python::run("make_checkpoints.py", ["make".as_ref(), made.as_os_str()]);
+
+    for case in cases() {
+        restore(&made, &case);
+    }
+    let checked = python::run("make_checkpoints.py", ["check".as_ref(), made.as_os_str()]);
+    assert_eq!(checked.lines().count(), cases().len(), "{checked}");
+
+    refused(&made);
+}
+
+/// What is refused, and how.
+fn refused(cases: &Path) {
+    let none = RestoreOptions::default();
+    let Error::OtherCheckpoint(other) = refusal(&cases.join("shapes"), &none) else { panic!("shapes") };
+    assert!(other.missing.is_empty());
+    let text = other.to_string();
+    for part in [
+        "`layers/0` is float32[4, 3] in the model and float32[4, 5] in the checkpoint",
+        "`steps` is int64[] in the model and float32[] in the checkpoint",
+        "it has besides `more`",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    // What has another shape is not what is missing.
+    assert!(matches!(refusal(&cases.join("shapes"), &options(true, None)), Error::OtherCheckpoint(_)));
+
+    let error = refusal(&cases.join("missing"), &none);
+    assert!(error.to_string().ends_with("is not one of this model: it lacks `steps`"), "{error}");
+    assert!(error.hint().unwrap().contains("--keep-missing"));
+
+    let error = refusal(&cases.join("two_objects"), &none);
+    let text = error.to_string();
+    assert!(
+        text.contains("could be the model's `layers/0`: `discriminator/layers/0` and `generator/layers/0`"),
+        "{text}"
+    );
+    assert!(error.hint().unwrap().contains("--checkpoint-object"));
+    let text = refusal(&cases.join("two_objects"), &options(false, Some("critic"))).to_string();
+    assert!(text.contains("no object `critic`; at its root are `discriminator` and `generator`"), "{text}");
+
+    let folder = cases.join("keras_script");
+    let error = Mapping::find(&model(&folder), &checkpoint(&folder.join("training")), &none).unwrap_err();
+    let Error::OtherCheckpoint(other) = error else { panic!("{error}") };
+    assert!(other.missing.iter().all(|it| it.key.starts_with("metrics/") || it.key.starts_with("seeds/")), "{other}");
+
+    let folder = cases.join("keras_archive");
+    let text = refusal(&folder, &none).to_string();
+    assert!(text.contains("`variables/2` (`seed_generator"), "{text}");
+
+    let error = find_checkpoint(cases.join("keras_saved/x.weights.h5")).unwrap_err();
+    assert!(error.to_string().contains("Keras's own format") && error.hint().unwrap().contains("tf.train.Checkpoint"));
+
+    // A checkpoint of quite another model, and nothing of it may be missing or all.
+    let (ours, theirs) = (model(&cases.join("session_saver")), checkpoint(&cases.join("keys/checkpoint")));
+    for keep_missing in [false, true] {
+        let error = Mapping::find(&ours, &theirs, &options(keep_missing, None)).unwrap_err().to_string();
+        assert!(error.contains("it lacks `bias` and `layer/kernel`; it has besides `layers/0`"), "{error}");
+    }
+    let error = Mapping::find(&ours, &ours, &options(false, Some("model"))).unwrap_err().to_string();
+    assert!(error.contains("a checkpoint of TensorFlow 1"), "{error}");
+}
+
+/// The checkpoints of all models, of TensorFlow 1.0 to 2.21: each is its own model's, and is copied as it is.
+#[test]
+fn every_model_takes_its_own_variables() {
+    let work = tempfile::tempdir().unwrap();
+    let mut folders = vec![root().join("models")];
+    folders.extend(corpus("every_model_takes_its_own_variables").map(|corpus| corpus.join("dev")));
+    let mut count = 0;
+    for folder in folders {
+        for entry in fs::read_dir(folder).unwrap() {
+            let prefix = entry.unwrap().path().join("model/variables/variables");
+            if !index_path(&prefix).exists() {
+                continue;
+            }
+            let model = CheckpointReader::open(&prefix).unwrap();
+            let mapping = Mapping::find(&model, &model, &RestoreOptions::default()).unwrap();
+            assert!(mapping.pairs.iter().all(|pair| pair.key == pair.source), "{}", prefix.display());
+            assert!(mapping.kept.is_empty() && mapping.unused.is_empty(), "{}", prefix.display());
+            let copied = copy_checkpoint(&prefix, work.path().join(format!("{count}/variables"))).unwrap();
+            assert_eq!(copied.entries, model.index().entries, "{}", prefix.display());
+            mapping.write(&model, &model, work.path().join(format!("{count}/written"))).unwrap();
+            count += 1;
+        }
+    }
+    assert!(count >= 5, "{count}");
+}
