@@ -55,6 +55,7 @@ mod shape;
 pub mod tensor;
 mod tensorflow_rust;
 pub mod text_format;
+pub mod train;
 mod wire;
 
 pub use dtype::DType;

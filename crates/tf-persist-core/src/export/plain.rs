@@ -42,6 +42,11 @@ impl SaveOptions {
     pub fn check_target(&self, target: impl AsRef<Path>) -> Result<()> {
         staging::check(target.as_ref(), self.overwrite)
     }
+
+    /// As [`SaveOptions::check_target`], and that a folder can be made there.
+    pub(crate) fn try_target(&self, target: &Path) -> Result<()> {
+        Staging::begin(target, self.overwrite).map(drop)
+    }
 }
 
 /// What was saved.
@@ -66,8 +71,37 @@ impl LoadedModel {
     /// If the target is there and not empty (unless [`SaveOptions::overwrite`]), the disk is full, or other meta graphs of the
     /// file have variables that this session lacks (unless [`SaveOptions::only_loaded`]).
     pub fn save(&self, target: impl AsRef<Path>, options: SaveOptions) -> Result<Saved> {
-        self.check_place(target.as_ref())?;
-        let staging = Staging::begin(target.as_ref(), options.overwrite)?;
+        self.save_with(target.as_ref(), options, |_| Ok(()))
+    }
+
+    /// As [`LoadedModel::save`]; `finish` is given the folder before it appears, to look at it and to add to it.
+    pub(crate) fn save_with(
+        &self,
+        target: &Path,
+        options: SaveOptions,
+        finish: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Saved> {
+        let (staging, saved) = self.stage(target, options)?;
+        finish(staging.path())?;
+        staging.publish()?;
+        Ok(saved)
+    }
+
+    /// Does all that saving does, but for the last step, and takes it back: whoever will save later knows that it can be done.
+    /// `look` is given the folder before it vanishes.
+    pub(crate) fn rehearse_save<T>(
+        &self,
+        target: &Path,
+        options: SaveOptions,
+        look: impl FnOnce(&Path) -> Result<T>,
+    ) -> Result<T> {
+        let (staging, _) = self.stage(target, options)?;
+        look(staging.path())
+    }
+
+    fn stage(&self, target: &Path, options: SaveOptions) -> Result<(Staging, Saved)> {
+        self.check_place(target)?;
+        let staging = Staging::begin(target, options.overwrite)?;
         let variables = self.save_variables(&staging)?;
         let source = self.artefact();
         let meta_graphs = if options.only_loaded && source.meta_graphs().len() > 1 {
@@ -80,9 +114,9 @@ impl LoadedModel {
             source.meta_graphs().len()
         };
         copy_parts(source.path(), &staging)?;
-        staging.publish()?;
         let variables = variables.map_or_else(Variables::none, Variables::of);
-        Ok(Saved { meta_graphs, variables: variables.all.len(), variable_bytes: variables.total_bytes })
+        let saved = Saved { meta_graphs, variables: variables.all.len(), variable_bytes: variables.total_bytes };
+        Ok((staging, saved))
     }
 
     /// The target must not stand in the model it is made of, nor the model in the target.
