@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use tf_persist_core::runtime::{Runtime, Search};
 
+use crate::train::TrainArgs;
+
 /// TensorFlow models outside the notebook: look into them, run them, write them, with the numbers that Python gave.
 #[derive(Debug, Parser)]
 #[command(name = "tf-persist", version, max_term_width = 100, propagate_version = true)]
@@ -23,6 +25,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Write a model out again, complete, as a SavedModel
     Export(ExportArgs),
+    /// Train a model on by its own train signature, and save it with its whole state
+    Train(TrainArgs),
     /// Say which libtensorflow is used, and where it was looked for
     Runtime(RuntimeArgs),
 }

@@ -109,6 +109,14 @@ impl Trainer {
         Ok(Self { artefact: artefact.clone(), meta_graph, options, loss, data, validation: None, target: None, place })
     }
 
+    /// Whether the model can be trained at all, by the signature of these options; for those who have no data yet.
+    ///
+    /// # Errors
+    /// [`Error::NotTrainable`] or [`Error::UnknownSignature`], as [`Trainer::new`].
+    pub fn check(artefact: &SavedModel, options: &TrainOptions) -> Result<()> {
+        train_signature(artefact, artefact.meta_graph(options.tags.as_deref())?, &options.signature).map(drop)
+    }
+
     /// Measures these data with the `evaluate` signature at the end of each epoch.
     ///
     /// # Errors

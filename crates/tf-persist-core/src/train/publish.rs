@@ -8,6 +8,7 @@ use super::place::{PLACE_FILE, Place};
 use crate::checkpoint::{CheckpointReader, index_path};
 use crate::error::{Error, Result};
 use crate::export::{SaveOptions, Saved};
+use crate::saved_model::Variables;
 use crate::session::LoadedModel;
 use crate::tensor::Stats;
 
@@ -96,9 +97,10 @@ fn checkpoint(folder: &Path) -> Result<Option<CheckpointReader>> {
 fn nans(folder: &Path) -> Result<BTreeSet<String>> {
     let Some(reader) = checkpoint(folder)? else { return Ok(BTreeSet::new()) };
     let mut names = BTreeSet::new();
-    for entry in reader.index().entries.iter().filter(|entry| entry.dtype.is_float()) {
-        if Stats::of(&reader.read(&entry.key)?).is_some_and(|stats| stats.nans > 0) {
-            names.insert(entry.key.clone());
+    for variable in Variables::of(reader.index().clone()).all {
+        let is_float = variable.entry.dtype.is_float();
+        if is_float && Stats::of(&reader.read(&variable.entry.key)?).is_some_and(|stats| stats.nans > 0) {
+            names.insert(variable.name);
         }
     }
     Ok(names)
