@@ -13,7 +13,9 @@ use crate::args::{Format, LoadArgs};
 const MAX_BATCH: u64 = 1 << 32;
 
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Exit codes: 0 done, 1 it could not be done, 2 wrong usage, 130 stopped by Ctrl-C, 143 by SIGTERM.")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 it could not be done, 2 wrong usage, 130 stopped by Ctrl-C, 143 by SIGTERM."
+)]
 pub(crate) struct TrainArgs {
     /// The folder of a SavedModel with a train signature
     pub(crate) path: PathBuf,

@@ -61,7 +61,8 @@ mod tests {
 
     #[test]
     fn says_all_that_the_model_does_not_know() {
-        let args = parsed(&["tf-persist", "train", "m", "--data", "a.npz", "--output", "out", "--seed", "7", "--epochs", "9"]);
+        let args =
+            parsed(&["tf-persist", "train", "m", "--data", "a.npz", "--output", "out", "--seed", "7", "--epochs", "9"]);
         let expected = "tf-persist train out --resume --data a.npz --output out --overwrite";
         assert_eq!(to_go_on(&args), expected);
         let line = "tf-persist train m --data a.npz --output out --validate b.npz --checkpoint-every 10 \

@@ -18,7 +18,7 @@ const SIZE: (u32, u32) = (960, 540);
 /// More points than this look no different; each pair is the lowest and the highest of some steps.
 const MAX_POINTS: usize = 4_000;
 
-const STEPS: RGBColor = RGBColor(158, 188, 218);
+const STEPS: RGBColor = RGBColor(120, 160, 200);
 const MEANS: RGBColor = RGBColor(33, 102, 172);
 const VALIDATION: RGBColor = RGBColor(178, 24, 43);
 
@@ -119,7 +119,9 @@ fn draw(
         let legend = move |(x, y)| PathElement::new([(x, y), (x + 20, y)], style);
         chart.draw_series(line)?.label(label).legend(legend);
     }
-    chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK).label_font(text).draw()?;
+    let mut legend = chart.configure_series_labels();
+    legend.position(SeriesLabelPosition::UpperRight).background_style(WHITE.mix(0.8)).border_style(BLACK);
+    legend.label_font(text).draw()?;
     root.present()
 }
 
@@ -159,7 +161,9 @@ mod tests {
     use super::*;
 
     fn curve(losses: Vec<f64>) -> Curve {
-        Curve { losses, ..Curve::new(true) }
+        let mut curve = Curve::new(true);
+        curve.losses = losses;
+        curve
     }
 
     #[test]

@@ -97,9 +97,8 @@ fn check_shape(
     batch_size: usize,
 ) -> Result<()> {
     let Some(sizes) = info.shape.sizes() else { return Ok(()) };
-    let refuse = |reason: String, hint: Option<String>| {
-        Err(Error::InvalidData { source_name: source.to_owned(), reason, hint })
-    };
+    let refuse =
+        |reason: String, hint: Option<String>| Err(Error::InvalidData { source_name: source.to_owned(), reason, hint });
     let (Some((rows, row)), Some((batch, inner))) = (array.shape().split_first(), sizes.split_first()) else {
         return refuse(format!("array `{name}` has rows, and signature `{}` takes a scalar", signature.name), None);
     };
@@ -176,10 +175,7 @@ mod tests {
     }
 
     fn images() -> SignatureDef {
-        signature(&[
-            ("image", info(DType::Float32, &[None, Some(8), Some(8)])),
-            ("y", info(DType::Int64, &[None])),
-        ])
+        signature(&[("image", info(DType::Float32, &[None, Some(8), Some(8)])), ("y", info(DType::Int64, &[None]))])
     }
 
     #[test]

@@ -56,7 +56,14 @@ pub struct Place {
 
 impl Place {
     /// The beginning of a training.
-    pub(super) fn begin(signature: &str, seed: u64, shuffle: bool, batch_size: usize, rows: usize, data: String) -> Self {
+    pub(super) fn begin(
+        signature: &str,
+        seed: u64,
+        shuffle: bool,
+        batch_size: usize,
+        rows: usize,
+        data: String,
+    ) -> Self {
         Self {
             format: FORMAT,
             signature: signature.to_owned(),
@@ -132,8 +139,7 @@ impl Place {
 
     /// The file's bytes.
     pub(super) fn to_json(&self) -> Result<Vec<u8>> {
-        let mut json =
-            serde_json::to_vec_pretty(self).map_err(|error| Error::data(PLACE_FILE, error.to_string()))?;
+        let mut json = serde_json::to_vec_pretty(self).map_err(|error| Error::data(PLACE_FILE, error.to_string()))?;
         json.push(b'\n');
         Ok(json)
     }

@@ -18,22 +18,22 @@ pub(super) struct Publisher {
     options: SaveOptions,
     /// The place that this run published last, as its file's bytes.
     published: Option<Vec<u8>>,
-    /// The variables that had NaNs before the training.
-    nans_before: BTreeSet<String>,
+    /// The variables that were not finite before the training.
+    not_finite_before: BTreeSet<String>,
 }
 
 /// What a checkpoint has come to.
 pub(super) enum Published {
     Saved(Saved),
-    /// The variable of this name has become NaN: nothing was published.
-    NotANumber(String),
+    /// The variable of this name has become NaN or infinite: nothing was published.
+    NotFinite(String),
 }
 
 impl Publisher {
     /// Tries all of it out, but for the last step, so that what will not work is known before hours of training.
     pub(super) fn begin(model: &LoadedModel, target: PathBuf, options: SaveOptions) -> Result<Self> {
-        let nans_before = model.rehearse_save(&target, options, nans)?;
-        Ok(Self { target, options, published: None, nans_before })
+        let not_finite_before = model.rehearse_save(&target, options, not_finite)?;
+        Ok(Self { target, options, published: None, not_finite_before })
     }
 
     /// Whether there is a checkpoint of this run, and where.
@@ -50,12 +50,12 @@ impl Publisher {
             options = options.overwrite(true);
         }
         let mut bytes = Vec::new();
-        let mut not_a_number = None;
+        let mut diverged = None;
         let finish = |folder: &Path| {
-            not_a_number = nans(folder)?.into_iter().find(|name| !self.nans_before.contains(name));
-            if not_a_number.is_some() {
+            diverged = not_finite(folder)?.into_iter().find(|name| !self.not_finite_before.contains(name));
+            if diverged.is_some() {
                 // Any error will do: it keeps the folder from appearing.
-                return Err(Error::data("variables", "NaN"));
+                return Err(Error::data("variables", "not finite"));
             }
             let reader = checkpoint(folder)?;
             place.variables = reader.map(|reader| reader.index().fingerprint());
@@ -65,8 +65,8 @@ impl Publisher {
             fs::write(&file, &bytes).map_err(Error::io("write", &shown))
         };
         let saved = model.save_with(&self.target, options, finish);
-        if let Some(name) = not_a_number {
-            return Ok(Published::NotANumber(name));
+        if let Some(name) = diverged {
+            return Ok(Published::NotFinite(name));
         }
         let saved = saved?;
         self.published = Some(bytes);
@@ -93,13 +93,14 @@ fn checkpoint(folder: &Path) -> Result<Option<CheckpointReader>> {
     if index_path(&prefix).exists() { CheckpointReader::open(&prefix).map(Some) } else { Ok(None) }
 }
 
-/// The variables that have a NaN. A step whose loss is a number can leave such ones behind, which only the next loss shows.
-fn nans(folder: &Path) -> Result<BTreeSet<String>> {
+/// The variables that have a NaN or an infinity. A step whose loss is a number can leave such ones behind, and only later losses
+/// show it, or none does.
+fn not_finite(folder: &Path) -> Result<BTreeSet<String>> {
     let Some(reader) = checkpoint(folder)? else { return Ok(BTreeSet::new()) };
     let mut names = BTreeSet::new();
     for variable in Variables::of(reader.index().clone()).all {
         let is_float = variable.entry.dtype.is_float();
-        if is_float && Stats::of(&reader.read(&variable.entry.key)?).is_some_and(|stats| stats.nans > 0) {
+        if is_float && Stats::of(&reader.read(&variable.entry.key)?).is_some_and(|it| it.nans + it.infinities > 0) {
             names.insert(variable.name);
         }
     }

@@ -14,8 +14,10 @@ impl Trainer {
     /// As [`Trainer::new`], and [`Error::CannotResume`] if the model was not published by a training, has come to its end, has
     /// other variables than were published, or was trained on other data.
     pub fn resume(artefact: &SavedModel, data: Dataset, options: TrainOptions) -> Result<Self> {
-        let refuse = |reason: String, hint: Option<String>| {
-            Error::CannotResume { path: artefact.path().to_path_buf(), reason, hint }
+        let refuse = |reason: String, hint: Option<String>| Error::CannotResume {
+            path: artefact.path().to_path_buf(),
+            reason,
+            hint,
         };
         let Some(mut place) = Place::read(artefact.path())? else {
             let hint = "begin a training of it; on the command line without --resume".to_owned();
@@ -56,7 +58,8 @@ impl Trainer {
                 given.rows,
                 short(&given.data)
             );
-            let hint = "give the data that it was trained on, or begin anew; on the command line without --resume".to_owned();
+            let hint =
+                "give the data that it was trained on, or begin anew; on the command line without --resume".to_owned();
             return Err(refuse(reason, Some(hint)));
         }
         if given.rows != place.rows {

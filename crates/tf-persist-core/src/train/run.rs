@@ -23,15 +23,11 @@ impl Trainer {
     /// `observe` is told of every step, and can stop it.
     ///
     /// # Errors
-    /// - [`Error::Diverged`] if a loss or a variable becomes NaN, or a loss infinite: nothing is published from then on, and the
+    /// - [`Error::Diverged`] if a loss, or a variable that was finite, becomes NaN or infinite: nothing is published from then on, and the
     ///   checkpoint before it stays;
     /// - as [`LoadedModel::save`], told before the first step where that is possible, because saving is tried out then;
     /// - as [`Signature::run`].
-    pub fn run(
-        self,
-        model: &LoadedModel,
-        mut observe: impl FnMut(Event<'_>) -> ControlFlow<()>,
-    ) -> Result<Trained> {
+    pub fn run(self, model: &LoadedModel, mut observe: impl FnMut(Event<'_>) -> ControlFlow<()>) -> Result<Trained> {
         let train = model.signature(&self.place.signature)?;
         let evaluate = match self.validation {
             Some(data) => Some((model.signature(&self.options.evaluate)?, data)),
@@ -113,17 +109,24 @@ impl Running<'_> {
     /// The rest of an epoch.
     fn epoch(&mut self, observe: Observe<'_>) -> Result<ControlFlow<()>> {
         let (epoch, all) = (self.place.epoch, self.place.steps_per_epoch());
-        let order = order(self.data.rows(), self.place.seed, epoch, self.place.shuffle);
         let (rows_before, time_before) = (self.rows, self.trained_for);
+        let mut lap = Instant::now();
+        let order = order(self.data.rows(), self.place.seed, epoch, self.place.shuffle);
         for rows in order.chunks(self.batch_size).skip(self.place.step as usize) {
-            let started = Instant::now();
             let values = step::run(&self.train, &self.data, rows)?;
-            self.trained_for += started.elapsed();
             let number = self.place.step + 1;
             self.advance(&values, rows)?;
             let loss = self.loss_in(&values);
-            let told = Step { epoch: epoch + 1, step: number, steps: self.place.steps, rows: rows.len(), loss, values: &values };
+            let told = Step {
+                epoch: epoch + 1,
+                step: number,
+                steps: self.place.steps,
+                rows: rows.len(),
+                loss,
+                values: &values,
+            };
             let mut flow = observe(Event::Step(&told));
+            self.trained_for += lap.elapsed();
             let over = number == all;
             let mut finished = None;
             if over {
@@ -152,6 +155,7 @@ impl Running<'_> {
             if flow.is_break() {
                 return Ok(flow);
             }
+            lap = Instant::now();
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -205,14 +209,14 @@ impl Running<'_> {
         self.place.set_sums(&self.sums.values);
         match publisher.publish(self.model, &mut self.place)? {
             Published::Saved(saved) => self.saved = Some(saved),
-            Published::NotANumber(name) => {
+            Published::NotFinite(name) => {
                 // The place is that of the next batch; the step that did it is the one before.
                 let (epoch, step) = match self.place.step {
                     0 => (self.place.epoch - 1, self.place.steps_per_epoch()),
                     step => (self.place.epoch, step),
                 };
                 let cause = "its loss was still a number; try a lower learning rate".to_owned();
-                return Err(self.diverged(format!("variable `{name}` is NaN"), epoch, step, cause));
+                return Err(self.diverged(format!("variable `{name}` is not finite"), epoch, step, cause));
             }
         }
         self.saved_at = (self.place.steps, Instant::now());
