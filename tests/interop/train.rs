@@ -54,7 +54,8 @@ fn train(stop: impl Fn(&Event) -> bool, validates: bool) -> (Vec<f64>, Trained, 
 #[test]
 fn an_observer_is_told_of_everything_and_can_stop_anywhere() {
     let (losses, trained, events) = train(|_| false, true);
-    let validated = ["validated 100/450", "validated 200/450", "validated 300/450", "validated 400/450", "validated 450/450"];
+    let validated =
+        ["validated 100/450", "validated 200/450", "validated 300/450", "validated 400/450", "validated 450/450"];
     let mut expected = vec!["begun at 0".to_owned()];
     for epoch in 1..=2 {
         expected.extend((1..=14).map(|step| format!("{epoch}.{step}")));

@@ -31,7 +31,7 @@ type Points = Vec<(f64, f64)>;
 impl Target {
     /// Checks that a file can be written there, before there is anything to draw.
     pub(super) fn of(path: &Path) -> anyhow::Result<Self> {
-        if path.extension().is_none_or(|ending| ending != "svg") {
+        if !path.as_os_str().as_encoded_bytes().ends_with(b".svg") {
             bail!(Misuse(format!("--plot: `{}` does not end in .svg", path.display())));
         }
         let target = Self(path.to_path_buf());

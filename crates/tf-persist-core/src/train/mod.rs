@@ -154,9 +154,16 @@ fn train_signature<'m>(artefact: &SavedModel, meta_graph: &'m MetaGraph, name: &
     if found.is_ok() || training.kind() == TrainingKind::Signature {
         return found;
     }
+    let reason = match training.kind() {
+        TrainingKind::StateOnly => format!(
+            "it has no train signature; its optimizer's state ({} variables) is for Python alone",
+            training.optimizer_variables
+        ),
+        _ => training.to_string(),
+    };
     Err(Error::NotTrainable {
         path: artefact.path().to_path_buf(),
-        reason: training.to_string(),
+        reason,
         hint: Some("export it from Keras with all its state, by scripts/export_keras.py; see docs/keras.md".into()),
     })
 }
