@@ -151,6 +151,21 @@ fn a_loss_that_is_no_number_ends_it_and_the_last_good_checkpoint_stays() {
 }
 
 #[test]
+fn a_batch_that_tensorflow_refuses_is_named() {
+    let dir = Dir::new();
+    let mut arrays = npz::read_file(dir.path(DATA)).unwrap();
+    let (_, labels) = arrays.iter_mut().find(|(name, _)| name == "y").unwrap();
+    labels.view_mut::<i64>().unwrap()[70] = 10;
+    let file = fs::File::create(dir.path("ten.npz")).unwrap();
+    npz::write("ten.npz", file, arrays.iter().map(|(name, tensor)| (name.as_str(), tensor))).unwrap();
+    let line = format!("train {MODEL} --data ten.npz --no-shuffle --output out --checkpoint-every 1");
+    let ran = dir.cmd(&line).run().fails().says("TensorFlow could not run signature `train`");
+    let ran = ran.hints("it was step 3 of epoch 1; the batch was rows 64, 65, 66, 67, 68, 69, 70, 71, … of `ten.npz`");
+    ran.hints("`out` is the model after step 2");
+    assert_eq!(steps(&dir), Some(2));
+}
+
+#[test]
 fn what_others_put_at_the_output_meanwhile_stays() {
     let dir = Dir::new();
     let script = r#""$@" & pid=$!

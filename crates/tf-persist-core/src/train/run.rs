@@ -15,7 +15,7 @@ use crate::session::{LoadedModel, Signature};
 /// Unless checkpoints are asked for by steps, the end of an epoch is one if the last is older than this.
 const STALE: Duration = Duration::from_secs(30);
 
-/// So many of a batch's rows are named where its loss is no number.
+/// So many rows are named of a batch that failed.
 const SHOWN_ROWS: usize = 8;
 
 impl Trainer {
@@ -113,7 +113,7 @@ impl Running<'_> {
         let mut lap = Instant::now();
         let order = order(self.data.rows(), self.place.seed, epoch, self.place.shuffle);
         for rows in order.chunks(self.batch_size).skip(self.place.step as usize) {
-            let values = step::run(&self.train, &self.data, rows)?;
+            let values = step::run(&self.train, &self.data, rows).map_err(|error| self.explain(error, rows))?;
             let number = self.place.step + 1;
             self.advance(&values, rows)?;
             let loss = self.loss_in(&values);
@@ -173,12 +173,7 @@ impl Running<'_> {
         let what = if loss.is_nan() { "NaN" } else { "infinite" };
         let cause = match self.data.not_finite(rows) {
             Some((name, row)) => format!("row {row} of array `{name}` of `{}` is not finite", self.data.source()),
-            None => {
-                let shown: Vec<String> = rows.iter().take(SHOWN_ROWS).map(usize::to_string).collect();
-                let more = if rows.len() > SHOWN_ROWS { ", …" } else { "" };
-                let rows = shown.join(", ");
-                format!("the batch was rows {rows}{more} of `{}`; try a lower learning rate", self.data.source())
-            }
+            None => format!("{}; try a lower learning rate", self.batch(rows)),
         };
         Err(self.diverged(format!("the {} is {what}", self.loss), self.place.epoch, self.place.step, cause))
     }
@@ -188,12 +183,33 @@ impl Running<'_> {
     }
 
     fn diverged(&self, what: String, epoch: u64, step: u64, cause: String) -> Error {
-        let kept = match self.publisher.as_ref().and_then(Publisher::last) {
-            Some(target) => format!("; `{}` is the model after step {}", target.display(), self.saved_at.0),
-            None => "; nothing was published".into(),
-        };
-        let hint = Some(format!("{cause}{kept}"));
+        let hint = Some(format!("{cause}; {}", self.kept()));
         Error::Diverged { what, epoch: epoch + 1, step, steps: self.place.steps, hint }
+    }
+
+    /// Which step it was that TensorFlow refused, such as one with a label that the model has no class for. What it may have
+    /// changed by then nobody knows, so it is not saved.
+    fn explain(&self, error: Error, rows: &[usize]) -> Error {
+        let Error::TensorFlow { action, code, message, hint } = error else { return error };
+        let place = format!("it was step {} of epoch {}", self.place.step + 1, self.place.epoch + 1);
+        let hint = hint.map(|hint| format!("{hint}; ")).unwrap_or_default();
+        let hint = Some(format!("{hint}{place}; {}; {}", self.batch(rows), self.kept()));
+        Error::TensorFlow { action, code, message, hint }
+    }
+
+    /// The rows of a batch, for people.
+    fn batch(&self, rows: &[usize]) -> String {
+        let shown: Vec<String> = rows.iter().take(SHOWN_ROWS).map(usize::to_string).collect();
+        let more = if rows.len() > SHOWN_ROWS { ", …" } else { "" };
+        format!("the batch was rows {}{more} of `{}`", shown.join(", "), self.data.source())
+    }
+
+    /// What is left of the training if it ends here.
+    fn kept(&self) -> String {
+        match self.publisher.as_ref().and_then(Publisher::last) {
+            Some(target) => format!("`{}` is the model after step {}", target.display(), self.saved_at.0),
+            None => "nothing was published".into(),
+        }
     }
 
     /// Whether a checkpoint is due after this step, which may be the last of its epoch.
