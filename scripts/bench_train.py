@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Times an epoch of `tf-persist train` against `model.fit`; run by scripts/bench_train.
 
-The model is `adam` of tests/keras_digits.py (convolution, batch normalisation, dropout, two dense layers, a learning-rate
-schedule), the data scikit-learn's 1,797 digits, batches of 32. Both shuffle. The sides take turns, A B C A B C …, and the
-medians of their epochs and of the ratios round by round are printed.
+The model is `adam` of tests/keras_digits.py (convolution, batch normalisation, dropout, two dense layers, a schedule of
+the learning rate), the data scikit-learn's 1,797 digits, batches of 32. Both shuffle. The sides take turns, A B C A B C
+and on, and the medians of their epochs and of the ratios round by round are printed.
 
 - An epoch of ours is the last of a process's; the first one has TensorFlow optimize the graph.
 - An epoch of Keras's is `fit(epochs=1)` on a model that has been fitted before, so that it does not trace or compile.

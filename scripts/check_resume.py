@@ -90,9 +90,9 @@ class Rust:
         file = self._scratch / "data.npz"
         np.savez(file, image=np.concatenate([x for x, _ in data]), y=np.concatenate([y for _, y in data]))
         command = [self._binary, "train", str(model), "--data", str(file), "--output", str(target), "--format", "json"]
-        threads = ["--intra-op-threads", "1", "--inter-op-threads", "1"]
-        options = options or ("--no-shuffle", "--batch-size", str(len(data[0][1])))
-        ran = subprocess.run([*command, *threads, *options], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        command += ["--intra-op-threads", "1", "--inter-op-threads", "1"]
+        command += options or ("--no-shuffle", "--batch-size", str(len(data[0][1])))
+        ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         outputs = json.loads(ran.stdout)["batches"]
         steps = zip(*outputs.values(), strict=True)
         return [dict(zip(outputs, map(np.float32, values), strict=True)) for values in steps]
