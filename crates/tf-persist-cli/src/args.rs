@@ -120,7 +120,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=i64::from(MAX_THREADS)))]
     pub(crate) intra_op_threads: Option<i32>,
     /// Threads that run ops side by side, also TF_PERSIST_INTER_OP_THREADS; 0 is TensorFlow's choice, -1 runs the graph in
-    /// the calling thread [default: 0]
+    /// the calling thread [default: 0; of `train`: -1]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(i32).range(-1..=i64::from(MAX_THREADS)))]
     pub(crate) inter_op_threads: Option<i32>,

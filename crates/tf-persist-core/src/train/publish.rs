@@ -62,6 +62,8 @@ impl Publisher {
             bytes = place.to_json()?;
             let (file, shown) = (folder.join(PLACE_FILE), self.target.join(PLACE_FILE));
             fs::create_dir_all(file.parent().unwrap_or(folder)).map_err(Error::io("create", &shown))?;
+            // That of the source was copied with its permissions, which may forbid to write to it.
+            let _ = fs::remove_file(&file);
             fs::write(&file, &bytes).map_err(Error::io("write", &shown))
         };
         let saved = model.save_with(&self.target, options, finish);
