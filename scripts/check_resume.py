@@ -3,7 +3,7 @@
 
     scripts/check_resume.py                                   all optimizers, N = M = 20
     scripts/check_resume.py --only adam sgd --steps 10 30
-    scripts/check_resume.py --tf-persist target/debug/tf-persist   and the saved model is written again by it
+    scripts/check_resume.py --tf-persist target/debug/tf-persist   and Rust trains and rewrites, too
 
 Each model of tests/keras_digits.py (batch normalisation, dropout with and without a seed, a learning-rate schedule) is
 exported, and its `train` signature is run on scikit-learn's digits in a v1 session, as C API clients do it:
@@ -11,11 +11,16 @@ exported, and its `train` signature is run on scikit-learn's digits in a v1 sess
 1. `session`: N + M steps in one session, the reference
 2. `resumed`: N steps, saved with the model's own saver to a new SavedModel, loaded from there, M steps
 3. `rewritten`: the same, with the saved model written once more by `tf-persist export` in between
-4. `eager`: the saved model loaded with `tf.saved_model.load`, M steps
-5. `keras`: `train_on_batch`, N + M steps, without XLA
-6. `.keras`, `.h5`: N steps of `train_on_batch`, saved as a file, exported from there, M steps in a session; Keras's
+4. `rust`: N + M steps of `tf-persist train`, in the order of the data
+5. `rust, then python`: N steps of `tf-persist train`, and M in a session
+6. `python, then rust`: N steps in a session, and M of `tf-persist train`
+7. `rust, resumed`: an epoch of `tf-persist train` on shuffled data and one more with `--resume`, against two without a
+   stop
+8. `eager`: the saved model loaded with `tf.saved_model.load`, M steps
+9. `keras`: `train_on_batch`, N + M steps, without XLA
+10. `.keras`, `.h5`: N steps of `train_on_batch`, saved as a file, exported from there, M steps in a session; Keras's
    files do not hold the state of the dropout layers' seeds, which is put back by hand
-7. `keras xla`: `train_on_batch` as Keras compiles it by itself, with XLA, which draws other random numbers from the
+11. `keras xla`: `train_on_batch` as Keras compiles it by itself, with XLA, which draws other random numbers from the
    same seeds: other dropout, other losses (without dropout they are within 1e-6)
 
 All but the last must have the reference's losses, accuracies and variables bit for bit. One line each; exit code 1 if
@@ -23,6 +28,7 @@ any differs.
 """
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -71,6 +77,30 @@ class Session:
         prefix = str(folder / "variables" / "variables")
         self._session.run(saver.save_tensor_name, {saver.filename_tensor_name: prefix})
         shutil.copy(self._folder / "saved_model.pb", folder)
+
+
+class Rust:
+    """`tf-persist train`, on one thread."""
+
+    def __init__(self, binary: Path, scratch: Path) -> None:
+        self._binary, self._scratch = str(binary), scratch
+
+    def train(self, model: Path, data: Batches, target: Path, *options: str) -> Logs:
+        """One epoch of these batches, all of one size, in their order unless the options say otherwise."""
+        file = self._scratch / "data.npz"
+        np.savez(file, image=np.concatenate([x for x, _ in data]), y=np.concatenate([y for _, y in data]))
+        command = [self._binary, "train", str(model), "--data", str(file), "--output", str(target), "--format", "json"]
+        command += ["--intra-op-threads", "1", "--inter-op-threads", "1"]
+        command += options or ("--no-shuffle", "--batch-size", str(len(data[0][1])))
+        ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        outputs = json.loads(ran.stdout)["batches"]
+        steps = zip(*outputs.values(), strict=True)
+        return [dict(zip(outputs, map(np.float32, values), strict=True)) for values in steps]
+
+    def export(self, model: Path, target: Path) -> None:
+        """The model written once more."""
+        command = [self._binary, "export", str(model), str(target)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def variables(folder: Path) -> dict[str, np.ndarray]:
@@ -156,12 +186,31 @@ def check(name: str, first: int, then: int, scratch: Path, tf_persist: Path | No
     again.save(scratch / "resumed")
     holds = [report("resumed", logs, reference[first:], scratch / "resumed")]
     if tf_persist:
-        command = [str(tf_persist), "export", str(scratch / "saved"), str(scratch / "rewritten")]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        rust = Rust(tf_persist, scratch)
+        rust.export(scratch / "saved", scratch / "rewritten")
         again = Session(scratch / "rewritten")
         logs = again.train(tail)
         again.save(scratch / "rewritten_end")
         holds.append(report("rewritten", logs, reference[first:], scratch / "rewritten_end"))
+        logs = rust.train(scratch / "exported", data, scratch / "rust")
+        holds.append(report("rust", logs, reference, scratch / "rust"))
+        logs = rust.train(scratch / "exported", head, scratch / "rust_half")
+        again = Session(scratch / "rust_half")
+        logs += again.train(tail)
+        again.save(scratch / "rust_python")
+        holds.append(report("rust, then python", logs, reference, scratch / "rust_python"))
+        logs = rust.train(scratch / "saved", tail, scratch / "python_rust")
+        holds.append(report("python, then rust", logs, reference[first:], scratch / "python_rust"))
+        shuffled = ("--seed", "7", "--batch-size", "20")
+        through = rust.train(scratch / "exported", data, scratch / "two_epochs", "--epochs", "2", *shuffled)
+        rust.train(scratch / "exported", data, scratch / "one_epoch", *shuffled)
+        logs = rust.train(scratch / "one_epoch", data, scratch / "second_epoch", "--resume", "--epochs", "2")
+        off = difference(logs, through[-len(logs) :])
+        differ = unequal(variables(scratch / "second_epoch"), variables(scratch / "two_epochs"))
+        holds.append(off is None and not differ and len(logs) * 2 == len(through))
+        losses = "bit-equal" if off is None else f"off by up to {off:.2g}"
+        line = f"{len(logs)} steps {losses}, {len(differ)} variables differ"
+        print(f"  {'ok  ' if holds[-1] else 'FAIL'} rust, resumed: {line}", flush=True)
     logs = eager_steps(scratch / "saved", tail, scratch / "eager")
     holds.append(report("eager", logs, reference[first:], scratch / "eager"))
     model = build()
@@ -189,7 +238,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=sorted(OPTIMIZERS), default=list(OPTIMIZERS), metavar="NAME")
     parser.add_argument("--steps", nargs=2, type=int, default=[20, 20], metavar=("N", "M"))
-    parser.add_argument("--tf-persist", type=Path, metavar="FILE", help="the binary, for `rewritten`")
+    parser.add_argument("--tf-persist", type=Path, metavar="FILE", help="the binary, for what Rust does")
     arguments = parser.parse_args()
     os.environ.setdefault("TF_PERSIST_LIBTENSORFLOW", str(Path(tf.__file__).parent))
     tf.config.threading.set_intra_op_parallelism_threads(1)

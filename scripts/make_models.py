@@ -19,7 +19,15 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from tf_models import element_types, keras_models, modules, v1_graphs, v1_lore  # noqa: F401 (they register models)
+import keras_export  # noqa: F401 (sets what Keras reads when it is imported)
+from tf_models import (  # noqa: F401 (they register models)
+    element_types,
+    keras_models,
+    modules,
+    trainable,
+    v1_graphs,
+    v1_lore,
+)
 from tf_models.record import record
 from tf_models.registry import MAKERS, SEED, Built
 

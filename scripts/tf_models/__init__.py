@@ -1,7 +1,7 @@
 """The small real models of models/, and the tools that record and check what they answer.
 
 - `registry`: the `@model` decorator and what a maker hands back
-- `keras_models`, `modules`, `element_types`, `v1_graphs`, `v1_lore`: the makers, by family
+- `keras_models`, `trainable`, `modules`, `element_types`, `v1_graphs`, `v1_lore`: the makers, by family
 - `assets`: text files to be taken in as assets
 - `describe`: what a SavedModel says of itself
 - `entries`: recorded arrays to and from io.npz and meta.json

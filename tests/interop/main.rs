@@ -20,3 +20,4 @@ mod round_trip;
 mod state;
 mod tensorflow_rust;
 mod threads;
+mod train;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use tf_persist_core::runtime::{Runtime, Search};
 
+use crate::train::TrainArgs;
+
 /// TensorFlow models outside the notebook: look into them, run them, write them, with the numbers that Python gave.
 #[derive(Debug, Parser)]
 #[command(name = "tf-persist", version, max_term_width = 100, propagate_version = true)]
@@ -23,6 +25,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Write a model out again, complete, as a SavedModel
     Export(crate::export::ExportArgs),
+    /// Train a model on by its own train signature, and save it with its whole state
+    Train(TrainArgs),
     /// Say which libtensorflow is used, and where it was looked for
     Runtime(RuntimeArgs),
 }
@@ -103,7 +107,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=i64::from(MAX_THREADS)))]
     pub(crate) intra_op_threads: Option<i32>,
     /// Threads that run ops side by side, also TF_PERSIST_INTER_OP_THREADS; 0 is TensorFlow's choice, -1 runs the graph in
-    /// the calling thread [default: 0]
+    /// the calling thread [default: 0; of `train`: -1]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(i32).range(-1..=i64::from(MAX_THREADS)))]
     pub(crate) inter_op_threads: Option<i32>,

@@ -27,8 +27,16 @@ pub(crate) struct Told(pub(crate) String);
 #[error("{0}")]
 pub(crate) struct Misuse(pub(crate) String);
 
+/// It was stopped by a signal, and has said so: the exit code that shells give a process which such a signal ends.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped by a signal")]
+pub(crate) struct Stopped(pub(crate) i32);
+
 /// Prints an error with its causes and hint; gives the exit code.
 pub(crate) fn print(error: &anyhow::Error) -> i32 {
+    if let Some(Stopped(code)) = error.downcast_ref() {
+        return *code;
+    }
     eprintln!("{ERROR}error:{ERROR:#} {}", printable(&message(error)));
     let core = error.chain().find_map(|cause| cause.downcast_ref::<tf_persist_core::Error>());
     if let Some(detail) = core.and_then(tf_persist_core::Error::detail) {

@@ -231,6 +231,43 @@ pub enum Error {
         hint: Option<String>,
     },
 
+    /// The model has nothing to train it with, or only what this library cannot feed.
+    #[error("`{}` cannot be trained on: {reason}", path.display())]
+    NotTrainable {
+        /// The model.
+        path: PathBuf,
+        /// What it lacks.
+        reason: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+
+    /// Training cannot go on from where the model says it was left.
+    #[error("the training of `{}` cannot be resumed: {reason}", path.display())]
+    CannotResume {
+        /// The model.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+
+    /// Training has come to numbers that are none.
+    #[error("{what} after step {step} of epoch {epoch}, which is step {steps} in all")]
+    Diverged {
+        /// What is no number: "the loss is NaN".
+        what: String,
+        /// The epoch, counted from 1.
+        epoch: u64,
+        /// The step in the epoch, counted from 1.
+        step: u64,
+        /// The step of the whole training, counted from 1.
+        steps: u64,
+        /// What is known of the cause, and where the last good state is.
+        hint: Option<String>,
+    },
+
     /// What should be written is there already.
     #[error("`{}` exists already and is not empty", path.display())]
     Exists {
@@ -262,6 +299,9 @@ impl Error {
             Self::NotASavedModel { hint, .. }
             | Self::Unsupported { hint, .. }
             | Self::InvalidData { hint, .. }
+            | Self::NotTrainable { hint, .. }
+            | Self::CannotResume { hint, .. }
+            | Self::Diverged { hint, .. }
             | Self::TensorFlow { hint, .. } => hint.clone(),
             Self::UnknownTags { available, .. } => available.first().map(|tags| match tags.join(",") {
                 none if none.is_empty() => "choose one by its tags, such as --tags \"\"".into(),

@@ -24,6 +24,11 @@
 //! hostile file. [`SavedModel::load`] asks the [`Runtime`](runtime::Runtime) for a session and gives a [`LoadedModel`], whose
 //! [`Signature`]s run from any number of threads.
 //!
+//! # Training
+//!
+//! [`train::Trainer`] runs a model's own train signature over data, with checkpoints that are whole models and from which it goes on
+//! bit for bit.
+//!
 //! # libtensorflow
 //!
 //! It is opened at run time: nothing is linked. [`runtime::Search`] says where it is looked for; the one in Python's `tensorflow`
@@ -56,6 +61,7 @@ mod shape;
 pub mod tensor;
 mod tensorflow_rust;
 pub mod text_format;
+pub mod train;
 mod wire;
 
 pub use dtype::DType;

@@ -53,8 +53,13 @@ impl LoadArgs {
     }
 
     pub(crate) fn options(&self) -> anyhow::Result<LoadOptions> {
-        let intra = self.intra_op_threads.map_or_else(|| threads("TF_PERSIST_INTRA_OP_THREADS"), Ok)?;
-        let inter = self.inter_op_threads.map_or_else(|| threads("TF_PERSIST_INTER_OP_THREADS"), Ok)?;
+        self.options_or(0, 0)
+    }
+
+    /// The options, with these numbers of threads where neither an option nor the environment says how many.
+    pub(crate) fn options_or(&self, intra: i32, inter: i32) -> anyhow::Result<LoadOptions> {
+        let intra = self.intra_op_threads.map_or_else(|| threads("TF_PERSIST_INTRA_OP_THREADS", intra), Ok)?;
+        let inter = self.inter_op_threads.map_or_else(|| threads("TF_PERSIST_INTER_OP_THREADS", inter), Ok)?;
         let mut options =
             LoadOptions::default().runtime(self.library.open()?).intra_op_threads(intra).inter_op_threads(inter);
         if let Some(tags) = self.tag_list() {
@@ -69,9 +74,9 @@ impl LoadArgs {
     }
 }
 
-/// A number of threads from the environment; 0, which is TensorFlow's own choice, where there is none.
-fn threads(name: &str) -> anyhow::Result<i32> {
-    let Some(value) = variable(name) else { return Ok(0) };
+/// A number of threads from the environment; the default where there is none.
+fn threads(name: &str, default: i32) -> anyhow::Result<i32> {
+    let Some(value) = variable(name) else { return Ok(default) };
     let number = value.to_str().and_then(|text| text.parse().ok()).filter(|number| (-1..=MAX_THREADS).contains(number));
     number.ok_or_else(|| Misuse(format!("{name} is `{}`, which is no number of threads", value.display())).into())
 }

@@ -213,6 +213,13 @@ impl Ran {
         self
     }
 
+    /// It ended with this code, which is none of the usual ones.
+    #[track_caller]
+    pub(crate) fn exits_with(self, code: i32) -> Self {
+        self.check(self.status.code() == Some(code), format_args!("it should have ended with {code}"));
+        self
+    }
+
     /// Nothing took long.
     #[track_caller]
     pub(crate) fn quick(self) -> Self {

@@ -3,7 +3,7 @@
 use crate::support::Dir;
 
 /// Every command, by what stands between the binary's name and the options.
-const COMMANDS: [&str; 6] = ["", "inspect", "run", "export", "runtime", "runtime install"];
+const COMMANDS: [&str; 7] = ["", "inspect", "run", "export", "train", "runtime", "runtime install"];
 
 #[test]
 fn help_and_version_need_no_tensorflow() {
@@ -36,6 +36,11 @@ fn help_names_every_option_of_the_contract() {
             "export",
             "--overwrite --tags --signatures --rename-signature --inference-only --frozen --op-library --libtensorflow",
         ),
+        (
+            "train",
+            "--data --validate --output --overwrite --resume --epochs --batch-size --seed --no-shuffle --signature \
+             --checkpoint-every --plot --format --tags --op-library --libtensorflow",
+        ),
         ("runtime", "install --libtensorflow --format"),
     ];
     for (command, options) in options {
@@ -45,7 +50,7 @@ fn help_names_every_option_of_the_contract() {
         }
     }
     let all = dir.cmd("--help").run().ok().prints("Exit codes: 0 done, 1 it could not be done, 2 wrong usage.");
-    for command in ["inspect", "run", "export", "runtime"] {
+    for command in ["inspect", "run", "export", "train", "runtime"] {
         all.check(all.out().contains(&format!("\n  {command} ")), format_args!("`{command}` is missing"));
     }
 }
@@ -79,6 +84,21 @@ fn wrong_usage_exits_with_2() {
         "export a",
         "export a b c",
         "export a b --overwrite=maybe",
+        "train",
+        "train a",
+        "train a --data b.npz",
+        "train a --output c",
+        "train a --data b.npz --output c --batch-size 0",
+        "train a --data b.npz --output c --batch-size -1",
+        "train a --data b.npz --output c --epochs 0",
+        "train a --data b.npz --output c --checkpoint-every 0",
+        "train a --data b.npz --output c --seed -1",
+        "train a --data b.npz --output c --seed 1 --no-shuffle",
+        "train a --data b.npz --output c --resume --seed 1",
+        "train a --data b.npz --output c --resume --batch-size 8",
+        "train a --data b.npz --output c --resume --no-shuffle",
+        "train a --data b.npz --output c --evaluate-signature d",
+        "train a --data b.npz --output c --plot d.png",
         "runtime frobnicate",
         "runtime install --python",
         "runtime --format csv",

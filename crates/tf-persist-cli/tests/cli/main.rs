@@ -21,3 +21,5 @@ mod runtime;
 mod stats;
 mod streams;
 mod support;
+mod train;
+mod train_stops;

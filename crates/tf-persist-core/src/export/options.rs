@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::staging;
+use super::staging::{self, Staging};
 use crate::error::Result;
 
 /// How a model is saved.
@@ -75,6 +75,11 @@ impl SaveOptions {
     /// If it is there and not empty (unless [`SaveOptions::overwrite`]), or is no folder.
     pub fn check_target(&self, target: impl AsRef<Path>) -> Result<()> {
         staging::check(target.as_ref(), self.overwrite)
+    }
+
+    /// As [`SaveOptions::check_target`], and that a folder can be made there.
+    pub(crate) fn try_target(&self, target: &Path) -> Result<()> {
+        Staging::begin(target, self.overwrite).map(drop)
     }
 
     pub(super) fn kept_signatures(&self) -> Option<&[String]> {

@@ -63,7 +63,9 @@ impl SavedModel {
             Some(meta_graph) => self.check(meta_graph)?,
             None => self.meta_graphs().iter().try_for_each(|meta_graph| self.check(meta_graph))?,
         }
-        save(self, chosen, &Values::Artefact, target.as_ref(), &options)
+        let (staging, saved) = stage(self, chosen, &Values::Artefact, target.as_ref(), &options)?;
+        staging.publish()?;
+        Ok(saved)
     }
 }
 
@@ -76,38 +78,67 @@ impl LoadedModel {
     /// As [`SavedModel::save`], and if other meta graphs of the file have variables that this session lacks, unless
     /// [`SaveOptions::tags`] says that this meta graph alone is to be written.
     pub fn save(&self, target: impl AsRef<Path>, options: SaveOptions) -> Result<Saved> {
+        self.save_with(target.as_ref(), &options, |_| Ok(()))
+    }
+
+    /// As [`LoadedModel::save`]; `finish` is given the folder before it appears, to look at it and to add to it.
+    pub(crate) fn save_with(
+        &self,
+        target: &Path,
+        options: &SaveOptions,
+        finish: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Saved> {
+        let (staging, saved) = self.stage(target, options)?;
+        finish(staging.path())?;
+        staging.publish()?;
+        Ok(saved)
+    }
+
+    /// Does all that saving does, but for the last step, and takes it back: whoever will save later knows that it can be done.
+    /// `look` is given the folder before it vanishes.
+    pub(crate) fn rehearse_save<T>(
+        &self,
+        target: &Path,
+        options: &SaveOptions,
+        look: impl FnOnce(&Path) -> Result<T>,
+    ) -> Result<T> {
+        let (staging, _) = self.stage(target, options)?;
+        look(staging.path())
+    }
+
+    fn stage(&self, target: &Path, options: &SaveOptions) -> Result<(Staging, Saved)> {
         let (source, loaded) = (self.artefact(), self.meta_graph());
         if let Some(tags) = options.tags.as_ref().filter(|tags| !loaded.has_tags(tags)) {
             let available = vec![loaded.tags().to_vec()];
             return Err(Error::UnknownTags { path: source.path().to_path_buf(), asked: tags.clone(), available });
         }
         let alone = options.tags.is_some() || options.rewrites();
-        save(source, alone.then_some(loaded), &Values::Session(self), target.as_ref(), &options)
+        stage(source, alone.then_some(loaded), &Values::Session(self), target, options)
     }
 }
 
-/// Saves one meta graph, or all.
-fn save(
+/// Writes one meta graph, or all, into a folder that is still to appear.
+fn stage(
     source: &SavedModel,
     chosen: Option<&MetaGraph>,
     values: &Values<'_>,
     target: &Path,
     options: &SaveOptions,
-) -> Result<Saved> {
+) -> Result<(Staging, Saved)> {
     check_place(source, target)?;
     let staging = Staging::begin(target, options.overwrite)?;
     let (variables, signatures) = match chosen {
         Some(meta_graph) if options.rewrites() => write_changed(source, meta_graph, values, &staging, options)?,
         _ => write_unchanged(source, chosen, values, &staging)?,
     };
-    staging.publish()?;
     let variables = variables.map_or_else(Variables::none, Variables::of);
-    Ok(Saved {
+    let saved = Saved {
         meta_graphs: if chosen.is_some() { 1 } else { source.meta_graphs().len() },
         signatures,
         variables: variables.all.len(),
         variable_bytes: variables.total_bytes,
-    })
+    };
+    Ok((staging, saved))
 }
 
 /// The graph as it is.

@@ -1,0 +1,82 @@
+//! How far it is: a bar on a terminal, a line for each epoch everywhere.
+
+use std::time::{Duration, Instant};
+
+use anstream::eprintln;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tf_persist_core::printable;
+use tf_persist_core::train::{Epoch, Event, Place};
+
+use super::report::rate;
+use crate::format::{grouped, short};
+
+/// The bar's words change this often; a step may take less than a millisecond.
+const REFRESH: Duration = Duration::from_millis(50);
+
+pub(super) struct Progress {
+    bar: ProgressBar,
+    epochs: u64,
+    told: Instant,
+}
+
+impl Progress {
+    pub(super) fn new(place: &Place) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(place.steps_per_epoch()), ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len}  {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self { bar, epochs: place.epochs, told: Instant::now() }
+    }
+
+    pub(super) fn tell(&mut self, event: &Event) {
+        match event {
+            Event::Begun(place) => {
+                if place.steps > 0 {
+                    let (epoch, step, all) = (place.epoch + 1, place.step, place.steps_per_epoch());
+                    self.line(&format!("going on in epoch {epoch} of {}, {step} of {all} steps done", place.epochs));
+                }
+                self.bar.set_prefix(self.epoch_name(place.epoch + 1));
+                self.bar.set_position(place.step);
+            }
+            Event::Step(step) if !self.bar.is_hidden() && self.told.elapsed() >= REFRESH => {
+                self.told = Instant::now();
+                self.bar.set_prefix(self.epoch_name(step.epoch));
+                self.bar.set_message(format!("loss {}", short(step.loss)));
+                self.bar.set_position(step.step);
+            }
+            Event::Validating { rows, all } if !self.bar.is_hidden() && self.told.elapsed() >= REFRESH => {
+                self.told = Instant::now();
+                self.bar.set_message(format!("validating {} of {}", grouped(*rows as u64), grouped(*all as u64)));
+            }
+            Event::Epoch(epoch) => self.line(&self.describe(epoch)),
+            _ => {}
+        }
+    }
+
+    fn epoch_name(&self, epoch: u64) -> String {
+        format!("epoch {epoch}/{}", self.epochs)
+    }
+
+    fn describe(&self, epoch: &Epoch) -> String {
+        let validation = match &epoch.validation {
+            Some(values) => format!("  validation {}", values_of(values)),
+            None => String::new(),
+        };
+        let (means, rows) = (values_of(&epoch.means), grouped(epoch.rows));
+        let (name, rate) = (self.epoch_name(epoch.epoch), rate(epoch.rows, epoch.seconds));
+        format!("{name}  {means}{validation}  {rows} rows in {:.2} s ({} rows/s)", epoch.seconds, grouped(rate as u64))
+    }
+
+    fn line(&self, line: &str) {
+        self.bar.suspend(|| eprintln!("{}", printable(line)));
+    }
+
+    /// Takes the bar away.
+    pub(super) fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// `loss 0.25, accuracy 0.9`.
+pub(super) fn values_of(values: &[(String, f64)]) -> String {
+    values.iter().map(|(name, value)| format!("{name} {}", short(*value))).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,98 @@
+//! What came of it, on standard output.
+
+use std::io::{self, Write};
+
+use anstream::stdout;
+use anyhow::Context;
+use serde_json::{Map, Value, json};
+use tf_persist_core::printable;
+use tf_persist_core::train::{Epoch, Trained};
+
+use super::curve::Curve;
+use super::progress::values_of;
+use super::{TrainArgs, command};
+use crate::args::Format;
+use crate::failure::PRINTING;
+use crate::format::{bytes, count, grouped};
+
+pub(super) fn print(args: &TrainArgs, trained: &Trained, curve: &Curve) -> anyhow::Result<()> {
+    match args.format {
+        Format::Text => writeln!(stdout(), "{}", text(args, trained)).context(PRINTING),
+        Format::Json => {
+            let mut line = serde_json::to_vec(&json(args, trained, curve)).context(PRINTING)?;
+            line.push(b'\n');
+            io::stdout().lock().write_all(&line).context(PRINTING)
+        }
+    }
+}
+
+/// Rows a second; 0 where no time has passed.
+pub(super) fn rate(rows: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 { rows as f64 / seconds } else { 0.0 }
+}
+
+fn text(args: &TrainArgs, trained: &Trained) -> String {
+    let Some(saved) = &trained.saved else { return "nothing was trained".into() };
+    let mut line = format!(
+        "`{}`: {}, {} ({}); {} in {:.2} s, {} rows/s",
+        printable(&args.output.display().to_string()),
+        count(trained.epochs.len() as u64, "epoch"),
+        count(saved.variables as u64, "variable"),
+        bytes(saved.variable_bytes),
+        count(trained.steps, "step"),
+        trained.seconds,
+        grouped(rate(trained.rows, trained.seconds) as u64)
+    );
+    if let Some(epoch) = trained.epochs.last() {
+        line.push_str(&format!("\n{}", printable(&values_of(&epoch.means))));
+        if let Some(values) = &epoch.validation {
+            line.push_str(&format!("; validation {}", printable(&values_of(values))));
+        }
+    }
+    line
+}
+
+/// As docs/cli.md says.
+fn json(args: &TrainArgs, trained: &Trained, curve: &Curve) -> Value {
+    let place = &trained.place;
+    let epochs: Vec<Value> = trained.epochs.iter().map(epoch).collect();
+    let batches: Map<String, Value> =
+        curve.outputs.iter().map(|(name, values)| (name.clone(), json!(values))).collect();
+    json!({
+        "output": args.output.display().to_string(),
+        "stopped": trained.stopped,
+        "to_go_on": (trained.stopped && trained.saved.is_some()).then(|| command::to_go_on(args)),
+        "epochs": epochs,
+        "steps": trained.steps,
+        "rows": trained.rows,
+        "seconds": trained.seconds,
+        "rows_per_second": rate(trained.rows, trained.seconds),
+        "batches": batches,
+        "place": {
+            "epoch": place.epoch,
+            "step": place.step,
+            "steps": place.steps,
+            "epochs": place.epochs,
+            "batch_size": place.batch_size,
+            "seed": place.seed,
+            "shuffle": place.shuffle,
+            "rows": place.rows,
+            "data": place.data,
+        },
+    })
+}
+
+fn epoch(epoch: &Epoch) -> Value {
+    let object = |values: &[(String, f64)]| -> Value {
+        values.iter().map(|(name, value)| (name.clone(), json!(value))).collect::<Map<_, _>>().into()
+    };
+    json!({
+        "epoch": epoch.epoch,
+        "steps": epoch.steps,
+        "train": object(&epoch.means),
+        "validation": epoch.validation.as_deref().map(object),
+        "rows": epoch.rows,
+        "seconds": epoch.seconds,
+        "rows_per_second": rate(epoch.rows, epoch.seconds),
+    })
+}

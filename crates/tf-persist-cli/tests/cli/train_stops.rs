@@ -1,0 +1,276 @@
+//! Training that is stopped, killed, or comes to numbers that are none: what stands at the output is whole, and goes on exactly.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use tf_persist_core::Tensor;
+use tf_persist_core::tensor::npz;
+
+use crate::export::inspected;
+use crate::support::Dir;
+use crate::train::{ONE_THREAD, place, same_variables};
+use Moment::{Early, Late};
+
+const MODEL: &str = "models/digits_trainable/model";
+const DATA: &str = "models/digits_trainable/train.npz";
+
+/// Starts the command, sends it a signal once there is a checkpoint of it, and gives its exit code.
+const SIGNALLED: &str = r#"place=out/assets.extra/tf-persist-training.json
+    before=$(cat $place 2> /dev/null); "$@" & pid=$!
+    while [ "$(cat $place 2> /dev/null)" = "$before" ] && kill -0 $pid; do sleep 0.01; done 2> /dev/null
+    sleep 0.05; kill -$SIGNAL $pid 2> /dev/null; wait $pid"#;
+
+#[test]
+fn a_training_that_is_stopped_goes_on_bit_for_bit() {
+    let dir = Dir::new();
+    let begin = format!("train {MODEL} --data {DATA} --epochs 4 --seed 3 --validate {DATA} --format json {ONE_THREAD}");
+    let through = dir.cmd(&format!("{begin} --output through")).run().ok().json();
+    let line = format!("{begin} --output out --checkpoint-every 1");
+    let mut ran = dir.bash(SIGNALLED, &line).env("SIGNAL", "INT").run().exits_with(130);
+    let mut losses = Vec::new();
+    let mut epochs = Vec::new();
+    let mut times = 0;
+    // Stopped again and again, in the middle of epochs, until it is done.
+    loop {
+        let report = ran.json();
+        losses.extend(report["batches"]["loss"].as_array().unwrap().clone());
+        epochs.extend(report["epochs"].as_array().unwrap().clone());
+        if report["stopped"] == false {
+            break;
+        }
+        let at = place(&dir, "out");
+        ran.check(at["steps"] == losses.len(), "steps are lost, or made twice");
+        let command = report["to_go_on"].as_str().unwrap();
+        ran.check(ran.err().contains(&format!("to go on: {command}\n")), "the command is not told");
+        let command = command.strip_prefix("tf-persist ").unwrap();
+        // It is for a shell; none of its words needs quotes here. More often than not it is stopped once more.
+        times += 1;
+        let script = if times < 4 { SIGNALLED } else { "exec \"$@\"" };
+        let signal = if times % 2 == 0 { "INT" } else { "TERM" };
+        ran = dir.bash(script, &format!("{command} --format json")).env("SIGNAL", signal).run();
+        if ran.json()["stopped"] == true {
+            ran = ran.exits_with(if signal == "INT" { 130 } else { 143 });
+        }
+    }
+    assert!(times > 0);
+    assert_eq!(losses, *through["batches"]["loss"].as_array().unwrap());
+    same_variables(&dir, "out", "through");
+    // The means of an epoch are of all its rows, whenever they were trained on. A validation that was stopped is not made up for.
+    for (epoch, expected) in epochs.iter().zip(through["epochs"].as_array().unwrap()) {
+        assert_eq!(epoch["train"], expected["train"]);
+        assert!(epoch["validation"].is_null() || epoch["validation"] == expected["validation"]);
+    }
+    assert_eq!(epochs.len(), 4);
+    assert_eq!(dir.names(""), ["models", "out", "through"]);
+}
+
+#[test]
+fn the_second_signal_ends_it_at_once() {
+    let dir = Dir::new();
+    // Steps that take a while: all rows many times over, in one batch.
+    let arrays: Vec<_> =
+        npz::read_file(dir.path(DATA)).unwrap().into_iter().map(|(name, it)| (name, repeated(&it))).collect();
+    let file = fs::File::create(dir.path("many.npz")).unwrap();
+    npz::write("many.npz", file, arrays.iter().map(|(name, tensor)| (name.as_str(), tensor))).unwrap();
+    let script = r#""$@" & pid=$!
+        while ! [ -e out ] && kill -0 $pid; do sleep 0.01; done
+        sleep 0.1; kill -INT $pid; sleep 0.02; kill -INT $pid; wait $pid"#;
+    let line =
+        format!("train {MODEL} --data many.npz --batch-size 1000000 --epochs 1000 --output out --checkpoint-every 1");
+    // The first signal may find a step at its end, and then there is no time for a second.
+    let ended = (0..5).any(|_| {
+        let _ = fs::remove_dir_all(dir.path("out"));
+        let ran = dir.bash(script, &line).run().exits_with(130);
+        !ran.err().contains("to go on")
+    });
+    assert!(ended, "it always took its time");
+    inspected(&dir, "out");
+    assert!(place(&dir, "out")["steps"].as_u64().unwrap() >= 1);
+}
+
+/// An array's rows, forty times over.
+fn repeated(array: &Tensor) -> Tensor {
+    const TIMES: usize = 40;
+    let mut shape = array.shape().to_vec();
+    shape[0] *= TIMES;
+    Tensor::from_bytes(array.dtype(), &shape, &array.bytes().unwrap().repeat(TIMES)).unwrap()
+}
+
+#[test]
+fn a_signal_before_the_first_step_leaves_nothing() {
+    let dir = Dir::new();
+    // The rehearsal's hidden folder shows that signals are caught by now.
+    let script = r#""$@" & pid=$!
+        while [ -z "$(ls -A | grep '^\.out')" ] && kill -0 $pid; do sleep 0.001; done
+        kill -TERM $pid; wait $pid"#;
+    let ran = dir.bash(script, &format!("train {MODEL} --data {DATA} --output out")).run();
+    if ran.err().contains("stopped before the first step") {
+        ran.exits_with(143).prints("nothing was trained");
+        assert_eq!(dir.names(""), ["models"]);
+    } else {
+        // The machine was busy, and steps were made meanwhile.
+        ran.check(dir.path("out").exists(), "it should have saved");
+    }
+}
+
+/// The data, with one pixel of a row changed.
+fn with_pixel(dir: &Dir, name: &str, row: usize, pixel: f32) {
+    let mut arrays = npz::read_file(dir.path(DATA)).unwrap();
+    let (_, images) = arrays.iter_mut().find(|(name, _)| name == "image").unwrap();
+    images.view_mut::<f32>().unwrap()[row * 64 + 27] = pixel;
+    let file = fs::File::create(dir.path(name)).unwrap();
+    npz::write(name, file, arrays.iter().map(|(name, tensor)| (name.as_str(), tensor))).unwrap();
+}
+
+#[test]
+fn a_loss_that_is_no_number_ends_it_and_the_last_good_checkpoint_stays() {
+    let dir = Dir::new();
+    with_pixel(&dir, "nan.npz", 100, f32::NAN);
+    let line = format!("train {MODEL} --data nan.npz --no-shuffle --output out --checkpoint-every 2 --plot loss.svg");
+    let ran = dir.cmd(&line).run().fails();
+    let ran = ran.says("the loss is NaN after step 4 of epoch 1, which is step 4 in all");
+    let ran = ran.hints("row 100 of array `image` of `nan.npz` is not finite; `out` is the model after step 2");
+    ran.check(ran.out().is_empty(), "there is nothing to report");
+    assert_eq!(place(&dir, "out")["steps"], 2);
+    let stats = dir.cmd("inspect out --stats").without_tensorflow().run().ok();
+    stats.check(!stats.out().contains("NaN"), "the state is bad");
+    assert!(fs::read_to_string(dir.path("loss.svg")).unwrap().contains("</svg>"), "the way to it is drawn");
+    // Without a checkpoint before it there is none.
+    let ran = dir.cmd(&format!("train {MODEL} --data nan.npz --no-shuffle --output none")).run().fails();
+    ran.hints("nothing was published");
+    assert!(!dir.path("none").exists());
+    // Square it, and it is beyond float32: the loss stays a number, a moving variance does not.
+    with_pixel(&dir, "huge.npz", 40, 1e25);
+    let ran = dir.cmd(&format!("train {MODEL} --data huge.npz --no-shuffle --output huge --checkpoint-every 1")).run();
+    let ran = ran.fails().says("variable `weights/norm/moving_variance` is not finite after step 2 of epoch 1");
+    ran.hints("`huge` is the model after step 1");
+    assert_eq!(place(&dir, "huge")["steps"], 1);
+    assert_eq!(dir.names(""), ["huge", "huge.npz", "loss.svg", "models", "nan.npz", "out"]);
+}
+
+#[test]
+fn a_batch_that_tensorflow_refuses_is_named() {
+    let dir = Dir::new();
+    let mut arrays = npz::read_file(dir.path(DATA)).unwrap();
+    let (_, labels) = arrays.iter_mut().find(|(name, _)| name == "y").unwrap();
+    labels.view_mut::<i64>().unwrap()[70] = 10;
+    let file = fs::File::create(dir.path("ten.npz")).unwrap();
+    npz::write("ten.npz", file, arrays.iter().map(|(name, tensor)| (name.as_str(), tensor))).unwrap();
+    let line = format!("train {MODEL} --data ten.npz --no-shuffle --output out --checkpoint-every 1");
+    let ran = dir.cmd(&line).run().fails().says("TensorFlow could not run signature `train`");
+    let ran = ran.hints("it was step 3 of epoch 1; the batch was rows 64, 65, 66, 67, 68, 69, 70, 71, … of `ten.npz`");
+    ran.hints("`out` is the model after step 2");
+    assert_eq!(steps(&dir), Some(2));
+}
+
+#[test]
+fn what_others_put_at_the_output_meanwhile_stays() {
+    let dir = Dir::new();
+    let script = r#""$@" & pid=$!
+        while ! [ -e out ] && kill -0 $pid; do sleep 0.01; done
+        while kill -0 $pid; do echo '"mine"' > out/assets.extra/tf-persist-training.json; sleep 0.002; done 2> /dev/null
+        wait $pid"#;
+    let line = format!("train {MODEL} --data {DATA} --epochs 100000 --output out --checkpoint-every 1");
+    let ran = dir.bash(script, &line).run().fails();
+    ran.says("what stands there is no longer what this training put there").hints("an output of its own");
+    assert_eq!(fs::read_to_string(dir.path("out/assets.extra/tf-persist-training.json")).unwrap(), "\"mine\"\n");
+    assert_eq!(dir.names(""), ["models", "out"]);
+}
+
+/// When a process is killed.
+#[derive(Clone, Copy)]
+enum Moment {
+    /// So many milliseconds after its hidden folder has appeared, for the rehearsal.
+    Early(u64),
+    /// So many milliseconds after its first checkpoint.
+    Late(u64),
+}
+
+/// How many steps the model at `out` was trained for, if it was.
+fn steps(dir: &Dir) -> Option<u64> {
+    let path = dir.path("out/assets.extra/tf-persist-training.json");
+    serde_json::from_slice::<Value>(&fs::read(path).ok()?).ok()?["steps"].as_u64()
+}
+
+fn killed(dir: &Dir, line: &str, moment: Moment) {
+    let before = steps(dir);
+    let mut child = dir.cmd(line).start();
+    let reached = || match moment {
+        Moment::Early(_) => dir.names("").iter().any(|name| name.starts_with('.')),
+        Moment::Late(_) => steps(dir) != before,
+    };
+    while !reached() && child.try_wait().unwrap().is_none() {
+        thread::sleep(Duration::from_micros(200));
+    }
+    let (Moment::Early(milliseconds) | Moment::Late(milliseconds)) = moment;
+    thread::sleep(Duration::from_millis(milliseconds));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// Deletes the hidden folders that a killed process leaves; nothing else may be new.
+#[track_caller]
+fn sweep(dir: &Dir, expected: &[&str]) {
+    let names = dir.names("");
+    let (hidden, others): (Vec<&str>, Vec<&str>) =
+        names.iter().map(String::as_str).partition(|name| name.starts_with('.'));
+    assert_eq!(others, expected);
+    for name in hidden {
+        assert!(name.starts_with(".out.tmp-"), "{name}");
+        fs::remove_dir_all(dir.path(name)).unwrap();
+    }
+}
+
+#[test]
+fn a_training_that_is_killed_leaves_a_whole_model_or_none_and_goes_on() {
+    let dir = Dir::new();
+    let begin = format!("train {MODEL} --data {DATA} --epochs 6 {ONE_THREAD}");
+    dir.cmd(&format!("{begin} --output through")).run().ok();
+    let moments = [Early(0), Early(15), Late(0), Late(7), Early(5), Late(13), Late(31), Early(40), Late(50), Late(101)];
+    for moment in moments {
+        // Each begins where the one before was killed, over what stands there.
+        let before = steps(&dir);
+        let line = match before {
+            Some(_) => format!("train out --resume --data {DATA} --output out --overwrite {ONE_THREAD}"),
+            None => format!("{begin} --output out"),
+        };
+        killed(&dir, &format!("{line} --checkpoint-every 1"), moment);
+        if dir.path("out").exists() {
+            let report = inspected(&dir, "out");
+            assert_eq!(report["fingerprint"]["checkpoint"], "matches");
+            assert_eq!(report["variables"]["count"], 23);
+            assert!(steps(&dir).unwrap() >= before.unwrap_or(1));
+            sweep(&dir, &["models", "out", "through"]);
+        } else {
+            assert_eq!(before, None);
+            sweep(&dir, &["models", "through"]);
+        }
+    }
+    let at = place(&dir, "out");
+    assert!(at["steps"].as_u64().unwrap() > 1 && at["epoch"] != 6, "it should have been killed on the way: {at}");
+    dir.cmd(&format!("train out --resume --data {DATA} --output out --overwrite {ONE_THREAD}")).run().ok();
+    same_variables(&dir, "out", "through");
+}
+
+#[test]
+fn a_model_that_is_to_be_overwritten_stays_whole_until_the_first_checkpoint() {
+    let dir = Dir::new();
+    dir.copy_model("half_plus_two", "out");
+    let old = fs::read(dir.path("out/saved_model.pb")).unwrap();
+    let line = format!("train {MODEL} --data {DATA} --epochs 100 --output out --overwrite --checkpoint-every 1");
+    for moment in [Early(0), Early(20), Late(0), Late(20), Late(45)] {
+        killed(&dir, &line, moment);
+        if fs::read(dir.path("out/saved_model.pb")).unwrap() == old {
+            let ran = dir.cmd("run out --input x=[1,2] --format json").run().ok();
+            ran.check(ran.out().contains("[2.5, 3.0]"), "another answer");
+        } else {
+            assert_eq!(inspected(&dir, "out")["fingerprint"]["checkpoint"], "matches");
+            assert!(place(&dir, "out")["steps"].as_u64().unwrap() > 0);
+            fs::remove_dir_all(dir.path("out")).unwrap();
+            dir.copy_model("half_plus_two", "out");
+        }
+        sweep(&dir, &["models", "out"]);
+    }
+}

@@ -1,0 +1,72 @@
+//! Going on from where a published model says it was left.
+
+use super::place::PLACE_FILE;
+use super::{Dataset, Place, TrainOptions, Trainer, new_run};
+use crate::checkpoint::CheckpointIndex;
+use crate::error::{Error, Result};
+use crate::saved_model::SavedModel;
+
+impl Trainer {
+    /// A training that goes on with the batch that would have come next. Signature, batch size, seed and shuffling are those it
+    /// was begun with, whatever the options say; so is the number of epochs, unless the options have one. Needs no TensorFlow.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`], and [`Error::CannotResume`] if the model was not published by a training, has come to its end, has
+    /// other variables than were published, or was trained on other data.
+    pub fn resume(artefact: &SavedModel, data: Dataset, options: TrainOptions) -> Result<Self> {
+        let refuse = |reason: String, hint: Option<String>| Error::CannotResume {
+            path: artefact.path().to_path_buf(),
+            reason,
+            hint,
+        };
+        let Some(mut place) = Place::read(artefact.path())? else {
+            let hint = "begin a training of it; on the command line without --resume".to_owned();
+            return Err(refuse(format!("it has no `{PLACE_FILE}`: no training of tf-persist wrote it"), Some(hint)));
+        };
+        place.epochs = options.epochs.unwrap_or(place.epochs);
+        if (place.epoch, place.step) >= (place.epochs, 0) {
+            let reason = match (place.epoch, place.step) {
+                (epochs, 0) => format!("{epochs} of {} epochs are done", place.epochs),
+                (epoch, step) => {
+                    format!("it is at step {step} of epoch {}, and {} epochs are asked for", epoch + 1, place.epochs)
+                }
+            };
+            let hint = "to train longer, ask for more epochs in all; on the command line with --epochs".to_owned();
+            return Err(refuse(reason, Some(hint)));
+        }
+        if place.variables != artefact.variables()?.index.as_ref().map(CheckpointIndex::fingerprint) {
+            let reason = format!("its variables are not those that `{PLACE_FILE}` was written with");
+            let hint = "begin a new training from them; on the command line without --resume".to_owned();
+            return Err(refuse(reason, Some(hint)));
+        }
+        let options = TrainOptions {
+            signature: place.signature.clone(),
+            batch_size: place.batch_size,
+            seed: place.seed,
+            shuffle: place.shuffle,
+            ..options
+        };
+        let source = data.source().to_owned();
+        let mut trainer = Self::new(artefact, data, options)?;
+        let given = trainer.place();
+        if given.data != place.data {
+            let short = |digest: &str| digest.chars().take(12).collect::<String>();
+            let reason = format!(
+                "it was trained on other data than those of `{source}`: {} rows with the SHA-256 {}…, not {} rows with {}…",
+                place.rows,
+                short(&place.data),
+                given.rows,
+                short(&given.data)
+            );
+            let hint =
+                "give the data that it was trained on, or begin anew; on the command line without --resume".to_owned();
+            return Err(refuse(reason, Some(hint)));
+        }
+        if given.rows != place.rows {
+            return Err(Error::damaged(artefact.path().join(PLACE_FILE), "its number of rows is not that of its data"));
+        }
+        place.run = new_run();
+        trainer.place = place;
+        Ok(trainer)
+    }
+}

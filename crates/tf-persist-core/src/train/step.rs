@@ -1,0 +1,125 @@
+//! One run of a signature over a batch, and the means of many.
+
+use std::collections::BTreeMap;
+
+use half::{bf16, f16};
+
+use super::Dataset;
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::saved_model::{SignatureDef, TensorInfo};
+use crate::session::Signature;
+use crate::tensor::Tensor;
+
+/// Outputs that are one number, by name.
+pub(super) type Values = Vec<(String, f64)>;
+
+/// Runs a signature on these rows; the outputs that are one number each.
+pub(super) fn run(signature: &Signature, data: &Dataset, rows: &[usize]) -> Result<Values> {
+    let outputs = signature.run(data.batch(rows)?)?;
+    Ok(outputs.iter().filter_map(|(name, tensor)| Some((name.to_owned(), scalar(tensor)?))).collect())
+}
+
+/// The output that must stay a number: `loss`, else the only one that is a single float.
+pub(super) fn loss_of(signature: &SignatureDef) -> Option<&str> {
+    let is_scalar = |info: &TensorInfo| info.dtype.is_float() && info.shape.rank().is_none_or(|rank| rank == 0);
+    if signature.output("loss").is_some_and(|info| info.dtype.is_float()) {
+        return Some("loss");
+    }
+    let mut scalars = signature.outputs.iter().filter(|(_, info)| is_scalar(info));
+    match (scalars.next(), scalars.next()) {
+        (Some((name, _)), None) => Some(name),
+        _ => None,
+    }
+}
+
+/// The number of a tensor with one element.
+fn scalar(tensor: &Tensor) -> Option<f64> {
+    fn only<T: crate::Element>(tensor: &Tensor) -> Option<T> {
+        match tensor.view::<T>().ok()? {
+            [value] => Some(*value),
+            _ => None,
+        }
+    }
+    match tensor.dtype() {
+        DType::Float32 => only::<f32>(tensor).map(f64::from),
+        DType::Float64 => only::<f64>(tensor),
+        DType::Float16 => only::<f16>(tensor).map(f64::from),
+        DType::BFloat16 => only::<bf16>(tensor).map(f64::from),
+        DType::Int32 => only::<i32>(tensor).map(f64::from),
+        DType::Int64 => only::<i64>(tensor).map(|value| value as f64),
+        _ => None,
+    }
+}
+
+/// Sums of outputs over rows: each batch counts with its size.
+#[derive(Default)]
+pub(super) struct Sums {
+    pub(super) values: BTreeMap<String, f64>,
+    pub(super) rows: u64,
+}
+
+impl Sums {
+    pub(super) fn add(&mut self, values: &[(String, f64)], rows: usize) {
+        for (name, value) in values {
+            let sum = self.values.entry(name.clone()).or_default();
+            *sum += value * rows as f64;
+        }
+        self.rows += rows as u64;
+    }
+
+    /// The means, `first` before the others.
+    pub(super) fn means(&self, first: &str) -> Values {
+        let mut means: Values =
+            self.values.iter().map(|(name, sum)| (name.clone(), sum / self.rows.max(1) as f64)).collect();
+        means.sort_by_key(|(name, _)| name != first);
+        means
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::saved_model::TensorKind;
+    use crate::shape::PartialShape;
+
+    #[test]
+    fn batches_count_with_their_sizes() {
+        let mut sums = Sums::default();
+        let values = |accuracy, loss| [("accuracy".to_owned(), accuracy), ("loss".to_owned(), loss)];
+        sums.add(&values(1.0, 2.0), 3);
+        sums.add(&values(0.0, 6.0), 1);
+        assert_eq!(sums.means("loss"), [("loss".to_owned(), 3.0), ("accuracy".to_owned(), 0.75)]);
+    }
+
+    #[test]
+    fn the_loss_is_the_one_called_so_or_the_only_float() {
+        let info = |dtype, sizes: &[Option<u64>]| TensorInfo {
+            dtype,
+            shape: PartialShape::new(sizes.to_vec()),
+            kind: TensorKind::Dense { name: "x:0".into() },
+        };
+        let signature = |outputs: &[(&str, TensorInfo)]| SignatureDef {
+            name: "train".into(),
+            method_name: String::new(),
+            inputs: Vec::new(),
+            outputs: outputs.iter().map(|(name, info)| ((*name).to_owned(), info.clone())).collect(),
+            defaults: Vec::new(),
+        };
+        let (float, count) = (info(DType::Float32, &[]), info(DType::Int64, &[]));
+        let many = info(DType::Float32, &[None, Some(3)]);
+        let loss = |outputs: &[(&str, TensorInfo)]| loss_of(&signature(outputs)).map(str::to_owned);
+        assert_eq!(loss(&[("accuracy", float.clone()), ("loss", float.clone())]).unwrap(), "loss");
+        assert_eq!(loss(&[("cost", float.clone()), ("step", count.clone()), ("y", many.clone())]).unwrap(), "cost");
+        assert_eq!(loss(&[("a", float.clone()), ("b", float)]), None);
+        assert_eq!(loss(&[("step", count), ("y", many)]), None);
+    }
+
+    #[test]
+    fn one_number_of_any_float_or_integer() {
+        assert_eq!(scalar(&Tensor::scalar(0.1_f32).unwrap()), Some(f64::from(0.1_f32)));
+        assert_eq!(scalar(&Tensor::from_slice(&[1], &[7_i64]).unwrap()), Some(7.0));
+        assert_eq!(scalar(&Tensor::from_slice(&[2], &[7_i64, 8]).unwrap()), None);
+        assert_eq!(scalar(&Tensor::from_strings(&[], ["7"]).unwrap()), None);
+    }
+}

@@ -1,0 +1,115 @@
+//! The trainer as a library: what it tells, when it stops, and what it leaves behind.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use tf_persist_core::train::{Dataset, Event, Place, TrainOptions, Trained, Trainer};
+use tf_persist_core::{Error, LoadOptions, LoadedModel, SaveOptions, SavedModel};
+
+use crate::recorded::root;
+
+fn folder() -> PathBuf {
+    root().join("models/digits_trainable")
+}
+
+fn data(name: &str) -> Dataset {
+    Dataset::read(folder().join(name)).unwrap()
+}
+
+/// One thread, for numbers that are the same every time.
+fn load(artefact: &SavedModel) -> LoadedModel {
+    artefact.load(LoadOptions::default().intra_op_threads(1).inter_op_threads(1)).unwrap()
+}
+
+/// Trains two epochs of batches of 100; the losses, and what came of it.
+fn train(stop: impl Fn(&Event) -> bool, validates: bool) -> (Vec<f64>, Trained, Vec<String>) {
+    let artefact = SavedModel::open(folder().join("model")).unwrap();
+    let mut trainer =
+        Trainer::new(&artefact, data("train.npz"), TrainOptions::default().batch_size(100).epochs(2)).unwrap();
+    if validates {
+        trainer = trainer.validate_on(data("validate.npz")).unwrap();
+    }
+    let (mut losses, mut events) = (Vec::new(), Vec::new());
+    let trained = trainer.run(&load(&artefact), |event| {
+        let name = match &event {
+            Event::Step(step) => {
+                losses.push(step.loss);
+                assert_eq!(step.values.len(), 2, "loss and accuracy");
+                assert_eq!(step.steps, losses.len() as u64);
+                assert_eq!(step.rows, if step.step == 14 { 47 } else { 100 });
+                format!("{}.{}", step.epoch, step.step)
+            }
+            Event::Begun(place) => format!("begun at {}", place.steps),
+            Event::Validating { rows, all } => format!("validated {rows}/{all}"),
+            Event::Epoch(epoch) => format!("epoch {}", epoch.epoch),
+            Event::Saved(_) => "saved".into(),
+            other => format!("{other:?}"),
+        };
+        events.push(name);
+        if stop(&event) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    (losses, trained.unwrap(), events)
+}
+
+#[test]
+fn an_observer_is_told_of_everything_and_can_stop_anywhere() {
+    let (losses, trained, events) = train(|_| false, true);
+    let validated =
+        ["validated 100/450", "validated 200/450", "validated 300/450", "validated 400/450", "validated 450/450"];
+    let mut expected = vec!["begun at 0".to_owned()];
+    for epoch in 1..=2 {
+        expected.extend((1..=14).map(|step| format!("{epoch}.{step}")));
+        expected.extend(validated.map(String::from));
+        expected.push(format!("epoch {epoch}"));
+    }
+    assert_eq!(events, expected);
+    assert_eq!((trained.stopped, trained.steps, trained.rows, trained.epochs.len()), (false, 28, 2 * 1347, 2));
+    assert!(trained.saved.is_none(), "nobody asked for it");
+    assert_eq!(trained.epochs[0].validation.as_ref().unwrap()[0].0, "loss");
+
+    // Validation changes nothing.
+    let (unvalidated, _, _) = train(|_| false, false);
+    assert_eq!(losses, unvalidated);
+
+    let (none, trained, events) = train(|event| matches!(event, Event::Begun(_)), true);
+    assert_eq!((none.len(), trained.stopped, events.len()), (0, true, 1));
+    let (some, trained, _) = train(|event| matches!(event, Event::Step(step) if step.steps == 5), true);
+    assert_eq!((&some[..], trained.stopped, trained.place.step), (&losses[..5], true, 5));
+    let (epoch, trained, _) = train(|event| matches!(event, Event::Validating { .. }), true);
+    assert_eq!((epoch.len(), trained.stopped), (14, true));
+    assert_eq!((trained.place.epoch, trained.place.step), (1, 0));
+    assert_eq!(trained.epochs[0].validation, None, "half a validation is none");
+    // Who stops it at its last step stops nothing.
+    let (all, trained, _) = train(|event| matches!(event, Event::Step(step) if step.steps == 28), true);
+    assert_eq!((all, trained.stopped), (losses, false));
+}
+
+#[test]
+fn a_checkpoint_is_a_model_and_a_place() {
+    let work = tempfile::tempdir().unwrap();
+    let out = work.path().join("out");
+    let artefact = SavedModel::open(folder().join("model")).unwrap();
+    assert_eq!(Place::read(artefact.path()).unwrap(), None);
+    let options = TrainOptions::default().batch_size(500).seed(9).checkpoint_every(2.try_into().unwrap());
+    let trainer = Trainer::new(&artefact, data("train.npz"), options.clone()).unwrap();
+    let trainer = trainer.save_to(&out, SaveOptions::default()).unwrap();
+    let mut places = Vec::new();
+    let model = load(&artefact);
+    let trained = trainer.run(&model, |event| {
+        if let Event::Saved(place) = event {
+            assert_eq!(Place::read(&out).unwrap().as_ref(), Some(place), "it is there when it is told");
+            places.push((place.epoch, place.step, place.steps));
+        }
+        ControlFlow::Continue(())
+    });
+    assert_eq!(places, [(0, 2, 2), (1, 0, 3)]);
+    assert_eq!(trained.unwrap().saved.unwrap().variables, 23);
+    // The model that was trained answers as the one that was saved.
+    let image = data("validate.npz").arrays().find(|(name, _)| *name == "image").unwrap().1.clone();
+    let answer = |model: &LoadedModel| model.signature("serving_default").unwrap().run([("image", &image)]).unwrap();
+    let saved = load(&SavedModel::open(&out).unwrap());
+    assert_eq!(answer(&model)["probabilities"], answer(&saved)["probabilities"]);
+    // Its output is its own from now on, but not another training's.
+    let trainer = Trainer::new(&artefact, data("train.npz"), options).unwrap();
+    assert!(matches!(trainer.save_to(&out, SaveOptions::default()), Err(Error::Exists { .. })));
+}
