@@ -48,6 +48,8 @@ mod dtype;
 mod error;
 mod export;
 mod ffi;
+mod files;
+pub mod pack;
 pub mod runtime;
 pub mod saved_model;
 mod session;

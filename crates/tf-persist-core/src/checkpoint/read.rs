@@ -1,6 +1,5 @@
 //! The tensors of a checkpoint.
 
-use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -10,7 +9,7 @@ use super::assemble::{Cover, for_each_run};
 use super::encode::unmask;
 use super::entry::{Entry, Part};
 use super::index::{CheckpointIndex, shard_path};
-use super::source::Source;
+use super::source::{Shard, Source};
 use super::strings::{Flaw, decode};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -36,7 +35,7 @@ use crate::tensor::{Growing, Shortfall, Strings, Tensor};
 pub struct CheckpointReader {
     index: CheckpointIndex,
     /// The shards that were read from.
-    shards: Vec<OnceLock<File>>,
+    shards: Vec<OnceLock<Shard>>,
 }
 
 impl CheckpointReader {
@@ -249,15 +248,14 @@ impl CheckpointReader {
     }
 
     /// The shard a part stands in, opened once.
-    fn shard(&self, part: &Part) -> Result<&File> {
-        let path = self.shard_path(part);
+    fn shard(&self, part: &Part) -> Result<&Shard> {
         let Some(shard) = self.shards.get(part.shard as usize) else {
             return Err(Error::damaged(&self.index.prefix, format!("it has no shard {}", part.shard)));
         };
         if let Some(file) = shard.get() {
             return Ok(file);
         }
-        let file = File::open(&path).map_err(Error::io("open", &path))?;
+        let file = self.index.open_shard(part.shard)?;
         Ok(shard.get_or_init(|| file))
     }
 }

@@ -3,18 +3,37 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use crate::pack::Pack;
+
+/// An open shard: a file, or one in a pack, by its number there.
+#[derive(Debug)]
+pub(super) enum Shard {
+    File(File),
+    Packed(Arc<Pack>, usize),
+}
+
+impl Shard {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read_at(buffer, offset),
+            Self::Packed(pack, number) => pack.read_at(*number, buffer, offset),
+        }
+    }
+}
 
 /// A range of a shard, which sums up what is read of it. It keeps a position of its own, so that any number of threads may
 /// read from one file.
 pub(super) struct Source<'a> {
-    file: &'a File,
+    file: &'a Shard,
     offset: u64,
     left: u64,
     checksum: u32,
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(file: &'a File, offset: u64, bytes: u64) -> Self {
+    pub(super) fn new(file: &'a Shard, offset: u64, bytes: u64) -> Self {
         Self { file, offset, left: bytes, checksum: 0 }
     }
 

@@ -1,28 +1,53 @@
 //! Copying the parts of a model that export leaves as they are.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::staging::Staging;
 use crate::error::{Error, Result};
+use crate::files::Files;
+use crate::pack::Pack;
 
 /// Files and folders of a SavedModel besides graph, variables and fingerprint: assets, what servers keep beside them, Keras's
 /// own metadata, debug information, and the batching file of TensorFlow Serving.
-const PARTS: [&str; 5] = ["assets", "assets.extra", "keras_metadata.pb", "debug", "batching_params.pbtxt"];
+pub(crate) const PARTS: [&str; 5] = ["assets", "assets.extra", "keras_metadata.pb", "debug", "batching_params.pbtxt"];
 
 /// Copies these parts from one model folder to another.
 ///
 /// Links are followed as long as they stay within the model: what a model folder shows may be copied, what it points to
 /// elsewhere on the machine may not.
-pub(super) fn copy_parts(from: &Path, to: &Staging) -> Result<()> {
+pub(super) fn copy_parts(from: &Files, to: &Staging) -> Result<()> {
     PARTS.iter().try_for_each(|part| copy_part(from, part, to))
 }
 
 /// Copies a file or folder of a model, if it is there.
-pub(super) fn copy_part(from: &Path, part: &str, to: &Staging) -> Result<()> {
+pub(super) fn copy_part(from: &Files, part: &str, to: &Staging) -> Result<()> {
+    let from = match from {
+        Files::Folder(folder) => folder,
+        Files::Pack(pack) => return copy_packed(pack, part, to),
+    };
     let root = from.canonicalize().map_err(Error::io("open", from))?;
     let source = from.join(part);
     if source.symlink_metadata().is_ok() { copy(&root, &source, Path::new(part), to, &mut Vec::new()) } else { Ok(()) }
+}
+
+/// Copies a file, or what stands in a folder, out of a pack.
+fn copy_packed(pack: &Pack, part: &str, to: &Staging) -> Result<()> {
+    for (number, entry) in pack.entries().iter().enumerate() {
+        let name = &entry.name;
+        if name.strip_prefix(part).is_none_or(|rest| !rest.is_empty() && !rest.starts_with('/')) {
+            continue;
+        }
+        let place = to.path().join(name);
+        let writing = || Error::io("write", to.shown(name));
+        if let Some(folder) = place.parent() {
+            fs::create_dir_all(folder).map_err(writing())?;
+        }
+        let mut file = File::create_new(place).map_err(writing())?;
+        pack.for_each_piece(number, |piece| file.write_all(piece.bytes()).map_err(writing()))?;
+    }
+    Ok(())
 }
 
 /// Copies `source` to the place `name` below the target. `above` are the real folders that are being copied, so that a link to
@@ -78,7 +103,7 @@ mod tests {
         fs::write(from.join("assets/deep/vocabulary"), "a\nb").unwrap();
         fs::write(from.join("notes.txt"), "").unwrap();
         symlink("deep/vocabulary", from.join("assets/link")).unwrap();
-        copy_parts(&from, &to).unwrap();
+        copy_parts(&Files::Folder(from), &to).unwrap();
         assert_eq!(fs::read(to.path().join("assets/deep/vocabulary")).unwrap(), b"a\nb");
         assert_eq!(fs::read(to.path().join("assets/link")).unwrap(), b"a\nb");
         assert!(!to.path().join("notes.txt").exists());
@@ -89,13 +114,13 @@ mod tests {
         let (root, from, to) = folders();
         fs::write(root.path().join("secret"), "s").unwrap();
         symlink("../../secret", from.join("assets/link")).unwrap();
-        assert!(copy_parts(&from, &to).unwrap_err().to_string().contains("outside the model"));
+        assert!(copy_parts(&Files::Folder(from), &to).unwrap_err().to_string().contains("outside the model"));
     }
 
     #[test]
     fn a_folder_that_contains_itself_ends() {
         let (_root, from, to) = folders();
         symlink(".", from.join("assets/again")).unwrap();
-        assert!(copy_parts(&from, &to).is_err());
+        assert!(copy_parts(&Files::Folder(from), &to).is_err());
     }
 }

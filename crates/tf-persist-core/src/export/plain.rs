@@ -8,6 +8,7 @@ use super::fingerprint;
 use super::staging::{self, Staging};
 use crate::checkpoint::CheckpointIndex;
 use crate::error::{Error, Result};
+use crate::files::Files;
 use crate::saved_model::{SavedModel, Variable, Variables, parse_tensor_name};
 use crate::session::LoadedModel;
 use crate::tensor::Tensor;
@@ -35,10 +36,15 @@ impl SaveOptions {
         self
     }
 
-    /// Checks, before anything is loaded, that a model may be saved at `target`.
+    pub(super) fn overwrites(&self) -> bool {
+        self.overwrite
+    }
+
+    /// Checks, before anything is loaded, that a model may be saved at `target`: in a folder, or, if it ends in `.tfpack`, in a
+    /// [pack](crate::pack).
     ///
     /// # Errors
-    /// If it is there and not empty (unless [`SaveOptions::overwrite`]), or is no folder.
+    /// If it is there and not empty (unless [`SaveOptions::overwrite`]), or is no folder, or no pack.
     pub fn check_target(&self, target: impl AsRef<Path>) -> Result<()> {
         staging::check(target.as_ref(), self.overwrite)
     }
@@ -56,9 +62,18 @@ pub struct Saved {
     pub variable_bytes: u64,
 }
 
+impl Saved {
+    pub(super) fn of(meta_graphs: usize, variables: &Variables) -> Self {
+        Self { meta_graphs, variables: variables.all.len(), variable_bytes: variables.total_bytes }
+    }
+}
+
 impl LoadedModel {
-    /// Saves the model as a SavedModel folder: the graph as it was loaded, the variables as they are now, assets,
-    /// `assets.extra` and fingerprint. The target appears whole or not at all.
+    /// Saves the model as a SavedModel folder, or as a [pack](crate::pack) if the target ends in `.tfpack`: the graph as it was
+    /// loaded, the variables as they are now, assets, `assets.extra` and fingerprint. The target appears whole or not at all.
+    ///
+    /// The fingerprint is one of a new model, with an identifier of its own: [`SavedModel::pack`] makes packs that are the same
+    /// each time.
     ///
     /// Other threads may run signatures meanwhile; what they write may or may not be in it.
     ///
@@ -66,7 +81,7 @@ impl LoadedModel {
     /// If the target is there and not empty (unless [`SaveOptions::overwrite`]), the disk is full, or other meta graphs of the
     /// file have variables that this session lacks (unless [`SaveOptions::only_loaded`]).
     pub fn save(&self, target: impl AsRef<Path>, options: SaveOptions) -> Result<Saved> {
-        self.check_place(target.as_ref())?;
+        check_place(self.artefact().path(), target.as_ref())?;
         let staging = Staging::begin(target.as_ref(), options.overwrite)?;
         let variables = self.save_variables(&staging)?;
         let source = self.artefact();
@@ -76,25 +91,12 @@ impl LoadedModel {
         } else {
             self.check_coverage(variables.as_ref())?;
             copy_graph(source, &staging)?;
-            fingerprint::carry_over(source.path(), &staging, variables.as_ref())?;
+            fingerprint::carry_over(source.files(), &staging, variables.as_ref())?;
             source.meta_graphs().len()
         };
-        copy_parts(source.path(), &staging)?;
+        copy_parts(source.files(), &staging)?;
         staging.publish()?;
-        let variables = variables.map_or_else(Variables::none, Variables::of);
-        Ok(Saved { meta_graphs, variables: variables.all.len(), variable_bytes: variables.total_bytes })
-    }
-
-    /// The target must not stand in the model it is made of, nor the model in the target.
-    fn check_place(&self, target: &Path) -> Result<()> {
-        let source = self.artefact().path();
-        let (Ok(source), Ok(target)) = (source.canonicalize(), real(target)) else { return Ok(()) };
-        if source == target || !(target.starts_with(&source) || source.starts_with(&target)) {
-            return Ok(());
-        }
-        let reason = if target.starts_with(&source) { "it stands in the model" } else { "the model stands in it" };
-        let hint = Some("name a target beside the model".to_owned());
-        Err(Error::Unsupported { path: target, reason: reason.into(), hint })
+        Ok(Saved::of(meta_graphs, &variables.map_or_else(Variables::none, Variables::of)))
     }
 
     /// Runs the meta graph's own saver, if there is something to save. Variables that no saver restores are not in the session
@@ -106,7 +108,7 @@ impl LoadedModel {
             return Ok(None);
         }
         let Some(saver) = meta_graph.saver() else {
-            copy_part(self.artefact().path(), "variables", staging)?;
+            copy_part(self.artefact().files(), "variables", staging)?;
             return CheckpointIndex::open(staging.path().join("variables").join("variables")).map(Some);
         };
         let session = self.session();
@@ -160,12 +162,26 @@ impl LoadedModel {
     }
 }
 
+/// The target must not stand in the model it is made of, nor the model in the target.
+pub(super) fn check_place(source: &Path, target: &Path) -> Result<()> {
+    let (Ok(source), Ok(target)) = (source.canonicalize(), real(target)) else { return Ok(()) };
+    if source == target || !(target.starts_with(&source) || source.starts_with(&target)) {
+        return Ok(());
+    }
+    let reason = if target.starts_with(&source) { "it stands in the model" } else { "the model stands in it" };
+    let hint = Some("name a target beside the model".to_owned());
+    Err(Error::Unsupported { path: target, reason: reason.into(), hint })
+}
+
 fn copy_graph(source: &SavedModel, staging: &Staging) -> Result<()> {
     let name = source.file().file_name().unwrap_or_default();
     let (target, writing) = (staging.path().join(name), Error::io("write", staging.shown(name)));
     if source.is_text() {
         // A text may say more than its binary form in memory.
-        return fs::copy(source.file(), target).map(drop).map_err(writing);
+        return match source.files() {
+            Files::Folder(_) => fs::copy(source.file(), target).map(drop).map_err(writing),
+            packed => copy_part(packed, &name.to_string_lossy(), staging),
+        };
     }
     // What was loaded, which need not be what lies there by now.
     fs::write(target, source.bytes()).map_err(writing)

@@ -9,6 +9,7 @@
 #![allow(unsafe_code)]
 
 mod library;
+mod memory_folder;
 mod op_library;
 mod session;
 mod status;
@@ -16,5 +17,6 @@ mod strings;
 mod tensor;
 
 pub(crate) use library::{Library, OpenError};
+pub(crate) use memory_folder::MemoryFolder;
 pub(crate) use op_library::load_op_library;
 pub(crate) use session::{Port, Session, Target};
