@@ -38,7 +38,7 @@ pub(crate) enum Format {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct InspectArgs {
-    /// The folder of a SavedModel
+    /// A SavedModel: its folder, or a .tfpack file
     pub(crate) path: PathBuf,
     /// Show only the meta graph with these tags (comma list; "" is the empty set)
     #[arg(long, value_name = "TAGS")]
@@ -62,7 +62,7 @@ pub(crate) struct InspectArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RunArgs {
-    /// The folder of a SavedModel
+    /// A SavedModel: its folder, or a .tfpack file
     pub(crate) path: PathBuf,
     /// The signature to run [default: serving_default, else the only one]
     #[arg(long, value_name = "NAME")]
@@ -91,9 +91,9 @@ pub(crate) struct RunArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ExportArgs {
-    /// The folder of a SavedModel
+    /// A SavedModel: its folder, or a .tfpack file
     pub(crate) source: PathBuf,
-    /// The folder to write; it must not exist, or be empty
+    /// The folder to write, which must not exist, or be empty; or one file, if it ends in .tfpack
     pub(crate) target: PathBuf,
     /// Replace what stands at the target, in one step, once the new model is whole
     #[arg(long)]

@@ -63,6 +63,6 @@ pub use dtype::DType;
 pub use error::{Code, Error, Result};
 pub use export::{SaveOptions, Saved};
 pub use saved_model::{MetaGraph, SavedModel, SignatureDef, TensorInfo, printable};
-pub use session::{Executor, LoadOptions, LoadedModel, NO_INPUTS, OpLibrary, Outputs, Signature};
+pub use session::{Executor, LoadOptions, LoadedModel, NO_INPUTS, OpLibrary, Outputs, Signature, Unpacked};
 pub use shape::{MAX_RANK, PartialShape, element_count};
 pub use tensor::{Element, Strings, Tensor};

@@ -55,6 +55,7 @@ pub(super) struct FileSymbols {
     pub(super) create_file: unsafe extern "C" fn(*const c_char, *mut *mut WritableFile, *mut tf::TF_Status),
     pub(super) append: unsafe extern "C" fn(*mut WritableFile, *const c_char, usize, *mut tf::TF_Status),
     pub(super) close: unsafe extern "C" fn(*mut WritableFile, *mut tf::TF_Status),
+    pub(super) delete_file: unsafe extern "C" fn(*const c_char, *mut tf::TF_Status),
     pub(super) delete_all: unsafe extern "C" fn(*const c_char, *mut i64, *mut i64, *mut tf::TF_Status),
 }
 
@@ -65,6 +66,7 @@ impl FileSymbols {
             create_file: symbol(library, "TF_NewWritableFile")?,
             append: symbol(library, "TF_AppendWritableFile")?,
             close: symbol(library, "TF_CloseWritableFile")?,
+            delete_file: symbol(library, "TF_DeleteFile")?,
             delete_all: symbol(library, "TF_DeleteRecursively")?,
         })
     }

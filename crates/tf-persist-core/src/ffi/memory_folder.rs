@@ -73,24 +73,22 @@ impl MemoryFolder {
         Ok(MemoryFile { folder: self, name, handle: NonNull::new(handle) })
     }
 
-    /// Deletes a file or a folder with all that is in it. What is not there is no error.
-    pub(crate) fn delete(&self, name: &str) {
-        self.delete_path(&self.path.join(name));
-    }
-
-    fn delete_path(&self, path: &Path) {
-        let Ok(path) = c_path(path) else { return };
-        let (mut files, mut folders) = (0, 0);
+    /// Deletes a file. What cannot be deleted goes with the folder.
+    pub(crate) fn delete_file(&self, name: &str) {
+        let Ok(path) = c_path(&self.path.join(name)) else { return };
         let mut status = Status::new();
-        // SAFETY: the path is NUL-terminated, the numbers and the status are live. What cannot be deleted stays in memory; that
-        // has no reader.
-        unsafe { (self.files.delete_all)(path.as_ptr(), &raw mut files, &raw mut folders, status.raw()) };
+        // SAFETY: the path is NUL-terminated, the status live.
+        unsafe { (self.files.delete_file)(path.as_ptr(), status.raw()) };
     }
 }
 
 impl Drop for MemoryFolder {
     fn drop(&mut self) {
-        self.delete_path(&self.path);
+        let Ok(path) = c_path(&self.path) else { return };
+        let (mut files, mut folders) = (0, 0);
+        let mut status = Status::new();
+        // SAFETY: the path is NUL-terminated, the numbers and the status are live. That something cannot be deleted has no reader.
+        unsafe { (self.files.delete_all)(path.as_ptr(), &raw mut files, &raw mut folders, status.raw()) };
     }
 }
 

@@ -1,0 +1,168 @@
+//! Where TensorFlow reads the files of a model: its folder, or where those of a pack are put for it.
+//!
+//! TensorFlow wants a folder. It has a file system in memory, `ram://`, which everything of its own can read: the graph, the
+//! variables, and the files that tables are filled from. What it cannot do is hand out a file as a region of memory
+//! (`ImmutableConst`), nor can a library of further ops read it that opens files with its own hands: such models get a private
+//! folder on disk.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use super::options::LoadOptions;
+use crate::error::{Code, Error, Result};
+use crate::ffi::{Library, MemoryFolder};
+use crate::files::Files;
+use crate::pack::{Entry, Pack};
+use crate::saved_model::{MetaGraph, SavedModel};
+
+/// The folder of the variables, and of the files that the graph reads.
+const VARIABLES: &str = "variables";
+const ASSETS: &str = "assets";
+
+/// An operation that maps a file into memory, which `ram://` cannot.
+const MAPS_FILES: &str = "ImmutableConst";
+
+/// Where the files of a pack are put for TensorFlow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Unpacked {
+    /// Into memory: TensorFlow's file system `ram://`. They are deleted as soon as the model is loaded, but for assets, which are
+    /// kept while it is.
+    Memory,
+    /// Into a private folder in the system's place for temporary files, which is deleted in the same way.
+    Disk,
+}
+
+/// Where TensorFlow reads a model.
+pub(super) enum Place {
+    Folder,
+    Memory(Option<MemoryFolder>),
+    Disk(Option<TempDir>),
+}
+
+impl Place {
+    /// The place for a model, with its files there.
+    pub(super) fn of(
+        model: &SavedModel,
+        meta_graph: &MetaGraph,
+        options: &LoadOptions,
+        library: &Library,
+    ) -> Result<Self> {
+        let Files::Pack(pack) = model.files() else { return Ok(Self::Folder) };
+        let graph = model.file().file_name().unwrap_or_default().to_string_lossy();
+        let asked = options.unpacked;
+        match asked.unwrap_or_else(|| choice(pack, meta_graph)) {
+            Unpacked::Disk => Self::on_disk(pack, &graph),
+            Unpacked::Memory => match Self::in_memory(pack, &graph, library) {
+                // What TensorFlow refuses, the disk may do; what is wrong with the pack stays wrong.
+                Err(Error::TensorFlow { .. } | Error::Unsupported { .. }) if asked.is_none() => Self::on_disk(pack, &graph),
+                place => place,
+            },
+        }
+    }
+
+    /// Another place to try, if TensorFlow said that this one cannot do something.
+    pub(super) fn instead(&self, error: &Error, model: &SavedModel, options: &LoadOptions) -> Option<Result<Self>> {
+        let Files::Pack(pack) = model.files() else { return None };
+        let lacks = matches!(error, Error::TensorFlow { code: Code::Unimplemented, .. });
+        let graph = model.file().file_name().unwrap_or_default().to_string_lossy();
+        (lacks && matches!(self, Self::Memory(_)) && options.unpacked.is_none()).then(|| Self::on_disk(pack, &graph))
+    }
+
+    fn in_memory(pack: &Arc<Pack>, graph: &str, library: &Library) -> Result<Self> {
+        let folder = MemoryFolder::new(library)?;
+        for (number, entry) in needed(pack, graph) {
+            let mut file = folder.create(&entry.name)?;
+            pack.for_each_piece(number, |piece| file.append(piece.bytes()))?;
+            file.close()?;
+        }
+        Ok(Self::Memory(Some(folder)))
+    }
+
+    fn on_disk(pack: &Arc<Pack>, graph: &str) -> Result<Self> {
+        let creating = |error: std::io::Error| {
+            Error::io("create a folder for temporary files in", std::env::temp_dir())(error.kind().into())
+        };
+        let folder = tempfile::Builder::new().prefix("tf-persist-").tempdir().map_err(creating)?;
+        for (number, entry) in needed(pack, graph) {
+            let path = folder.path().join(&entry.name);
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+            }
+            let mut file = File::create_new(&path).map_err(Error::io("create", &path))?;
+            pack.for_each_piece(number, |piece| file.write_all(piece.bytes()).map_err(Error::io("write", &path)))?;
+        }
+        Ok(Self::Disk(Some(folder)))
+    }
+
+    /// The folder as TensorFlow calls it. To be asked before [`Place::loaded`].
+    pub(super) fn folder<'a>(&'a self, model: &'a SavedModel) -> &'a Path {
+        match self {
+            Self::Memory(Some(folder)) => folder.path(),
+            Self::Disk(Some(folder)) => folder.path(),
+            _ => model.path(),
+        }
+    }
+
+    /// Deletes what was only needed for loading. Assets stay: ops of the graph may have kept their paths.
+    pub(super) fn loaded(&mut self, model: &SavedModel) {
+        let Files::Pack(pack) = model.files() else { return };
+        let graph = model.file().file_name().unwrap_or_default().to_string_lossy();
+        if !pack.has_folder(ASSETS) {
+            match self {
+                Self::Folder => {}
+                Self::Memory(folder) => drop(folder.take()),
+                Self::Disk(folder) => drop(folder.take()),
+            }
+            return;
+        }
+        // What cannot be deleted now goes with the folder.
+        for (_, entry) in needed(pack, &graph).filter(|(_, entry)| !is_in(ASSETS, entry)) {
+            match self {
+                Self::Memory(Some(folder)) => folder.delete_file(&entry.name),
+                Self::Disk(Some(folder)) => drop(fs::remove_file(folder.path().join(&entry.name))),
+                _ => {}
+            }
+        }
+    }
+
+    /// Where the files of a pack were put.
+    pub(super) fn unpacked(&self) -> Option<Unpacked> {
+        match self {
+            Self::Folder => None,
+            Self::Memory(_) => Some(Unpacked::Memory),
+            Self::Disk(_) => Some(Unpacked::Disk),
+        }
+    }
+
+    /// What TensorFlow said of its folder, said of the model.
+    pub(super) fn rename(folder: &Path, error: Error, model: &SavedModel) -> Error {
+        match error {
+            Error::TensorFlow { action, code, message, hint } if model.is_packed() => {
+                let (from, to) = (folder.display().to_string(), model.path().display().to_string());
+                Error::TensorFlow { action: action.replace(&from, &to), code, message: message.replace(&from, &to), hint }
+            }
+            other => other,
+        }
+    }
+}
+
+/// Where the files go if nobody said.
+fn choice(pack: &Pack, meta_graph: &MetaGraph) -> Unpacked {
+    let reads_itself = !meta_graph.custom_ops().is_empty() && pack.has_folder(ASSETS);
+    if reads_itself || meta_graph.ops().contains_key(MAPS_FILES) { Unpacked::Disk } else { Unpacked::Memory }
+}
+
+/// The files that TensorFlow reads.
+fn needed<'a>(pack: &'a Pack, graph: &'a str) -> impl Iterator<Item = (usize, &'a Entry)> {
+    let entries = pack.entries().iter().enumerate();
+    entries.filter(move |(_, entry)| entry.name == graph || is_in(VARIABLES, entry) || is_in(ASSETS, entry))
+}
+
+fn is_in(folder: &str, entry: &Entry) -> bool {
+    entry.name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}
