@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::entry::{Entry, Part, RawEntry};
 use super::file::{file_length, read_file};
+use super::shard::Shard;
 use super::slice::Slice;
-use super::source::Shard;
 use super::table::read_table;
 use crate::error::{Error, Result};
 use crate::pack::Pack;

@@ -17,6 +17,7 @@ mod entry;
 pub(crate) mod file;
 mod index;
 mod read;
+mod shard;
 mod slice;
 mod source;
 mod strings;

@@ -1,27 +1,9 @@
 //! The bytes of one part of a tensor, checked while they are read.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 
-use crate::pack::Pack;
-
-/// An open shard: a file, or one in a pack, by its number there.
-#[derive(Debug)]
-pub(super) enum Shard {
-    File(File),
-    Packed(Arc<Pack>, usize),
-}
-
-impl Shard {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        match self {
-            Self::File(file) => file.read_at(buffer, offset),
-            Self::Packed(pack, number) => pack.read_at(*number, buffer, offset),
-        }
-    }
-}
+use super::shard::Shard;
 
 /// A range of a shard, which sums up what is read of it. It keeps a position of its own, so that any number of threads may
 /// read from one file.

@@ -92,7 +92,7 @@ mod tests {
         }
         let long = "a".repeat(256);
         let deep = "a/".repeat(40) + "a";
-        let longer = ["a".repeat(250); 5].join("/");
+        let longer = vec!["a".repeat(250); 5].join("/");
         let refused = [
             "", "/etc/passwd", "../a", "a/../b", "a/..", "./a", "a//b", "a/", "a\\b", "a\0b", "a\nb", "SHA256SUMS", &long,
             &deep, &longer,
