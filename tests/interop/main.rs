@@ -8,6 +8,7 @@ mod checkpoint;
 mod compare;
 mod memory;
 mod negative;
+mod pack;
 mod python;
 mod recorded;
 mod round_trip;

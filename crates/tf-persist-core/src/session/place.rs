@@ -2,7 +2,7 @@
 //!
 //! TensorFlow wants a folder. It has a file system in memory, `ram://`, which everything of its own can read: the graph, the
 //! variables, and the files that tables are filled from. What it cannot do is hand out a file as a region of memory
-//! (`ImmutableConst`), nor can a library of further ops read it that opens files with its own hands: such models get a private
+//! (`ImmutableConst`), nor read a graph in text form, which it gets in binary form; nor can a library of further ops read it that opens files with its own hands: such models get a private
 //! folder on disk.
 
 use std::fs::{self, File};
@@ -18,6 +18,9 @@ use crate::ffi::{Library, MemoryFolder};
 use crate::files::Files;
 use crate::pack::{Entry, Pack};
 use crate::saved_model::{MetaGraph, SavedModel};
+
+/// The graph in binary form.
+const GRAPH: &str = "saved_model.pb";
 
 /// The folder of the variables, and of the files that the graph reads.
 const VARIABLES: &str = "variables";
@@ -53,13 +56,12 @@ impl Place {
         library: &Library,
     ) -> Result<Self> {
         let Files::Pack(pack) = model.files() else { return Ok(Self::Folder) };
-        let graph = model.file().file_name().unwrap_or_default().to_string_lossy();
         let asked = options.unpacked;
         match asked.unwrap_or_else(|| choice(pack, meta_graph)) {
-            Unpacked::Disk => Self::on_disk(pack, &graph),
-            Unpacked::Memory => match Self::in_memory(pack, &graph, library) {
+            Unpacked::Disk => Self::on_disk(model, pack),
+            Unpacked::Memory => match Self::in_memory(model, pack, library) {
                 // What TensorFlow refuses, the disk may do; what is wrong with the pack stays wrong.
-                Err(Error::TensorFlow { .. } | Error::Unsupported { .. }) if asked.is_none() => Self::on_disk(pack, &graph),
+                Err(Error::TensorFlow { .. } | Error::Unsupported { .. }) if asked.is_none() => Self::on_disk(model, pack),
                 place => place,
             },
         }
@@ -69,13 +71,16 @@ impl Place {
     pub(super) fn instead(&self, error: &Error, model: &SavedModel, options: &LoadOptions) -> Option<Result<Self>> {
         let Files::Pack(pack) = model.files() else { return None };
         let lacks = matches!(error, Error::TensorFlow { code: Code::Unimplemented, .. });
-        let graph = model.file().file_name().unwrap_or_default().to_string_lossy();
-        (lacks && matches!(self, Self::Memory(_)) && options.unpacked.is_none()).then(|| Self::on_disk(pack, &graph))
+        (lacks && matches!(self, Self::Memory(_)) && options.unpacked.is_none()).then(|| Self::on_disk(model, pack))
     }
 
-    fn in_memory(pack: &Arc<Pack>, graph: &str, library: &Library) -> Result<Self> {
+    fn in_memory(model: &SavedModel, pack: &Arc<Pack>, library: &Library) -> Result<Self> {
         let folder = MemoryFolder::new(library)?;
-        for (number, entry) in needed(pack, graph) {
+        // As it was read, and in binary form: of a text, this file system says at its end that there is an error.
+        let mut graph = folder.create(GRAPH)?;
+        graph.append(model.bytes())?;
+        graph.close()?;
+        for (number, entry) in needed(pack, None) {
             let mut file = folder.create(&entry.name)?;
             pack.for_each_piece(number, |piece| file.append(piece.bytes()))?;
             file.close()?;
@@ -83,12 +88,13 @@ impl Place {
         Ok(Self::Memory(Some(folder)))
     }
 
-    fn on_disk(pack: &Arc<Pack>, graph: &str) -> Result<Self> {
+    fn on_disk(model: &SavedModel, pack: &Arc<Pack>) -> Result<Self> {
+        let graph = model.file().file_name().unwrap_or_default().to_string_lossy();
         let creating = |error: std::io::Error| {
             Error::io("create a folder for temporary files in", std::env::temp_dir())(error.kind().into())
         };
         let folder = tempfile::Builder::new().prefix("tf-persist-").tempdir().map_err(creating)?;
-        for (number, entry) in needed(pack, graph) {
+        for (number, entry) in needed(pack, Some(&graph)) {
             let path = folder.path().join(&entry.name);
             if let Some(parent) = path.parent() {
                 fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
@@ -111,21 +117,22 @@ impl Place {
     /// Deletes what was only needed for loading. Assets stay: ops of the graph may have kept their paths.
     pub(super) fn loaded(&mut self, model: &SavedModel) {
         let Files::Pack(pack) = model.files() else { return };
+        let keep = pack.has_folder(ASSETS);
         let graph = model.file().file_name().unwrap_or_default().to_string_lossy();
-        if !pack.has_folder(ASSETS) {
-            match self {
-                Self::Folder => {}
-                Self::Memory(folder) => drop(folder.take()),
-                Self::Disk(folder) => drop(folder.take()),
-            }
-            return;
-        }
+        let rest = || needed(pack, Some(&graph)).filter(|(_, entry)| !is_in(ASSETS, entry));
         // What cannot be deleted now goes with the folder.
-        for (_, entry) in needed(pack, &graph).filter(|(_, entry)| !is_in(ASSETS, entry)) {
-            match self {
-                Self::Memory(Some(folder)) => folder.delete_file(&entry.name),
-                Self::Disk(Some(folder)) => drop(fs::remove_file(folder.path().join(&entry.name))),
-                _ => {}
+        match self {
+            Self::Folder => {}
+            Self::Memory(folder) if !keep => drop(folder.take()),
+            Self::Disk(folder) if !keep => drop(folder.take()),
+            Self::Memory(folder) => {
+                let Some(folder) = folder else { return };
+                folder.delete_file(GRAPH);
+                rest().for_each(|(_, entry)| folder.delete_file(&entry.name));
+            }
+            Self::Disk(folder) => {
+                let Some(folder) = folder else { return };
+                rest().for_each(|(_, entry)| drop(fs::remove_file(folder.path().join(&entry.name))));
             }
         }
     }
@@ -157,10 +164,12 @@ fn choice(pack: &Pack, meta_graph: &MetaGraph) -> Unpacked {
     if reads_itself || meta_graph.ops().contains_key(MAPS_FILES) { Unpacked::Disk } else { Unpacked::Memory }
 }
 
-/// The files that TensorFlow reads.
-fn needed<'a>(pack: &'a Pack, graph: &'a str) -> impl Iterator<Item = (usize, &'a Entry)> {
+/// The files that TensorFlow reads: variables, assets and the graph, if that is named.
+fn needed<'a>(pack: &'a Pack, graph: Option<&'a str>) -> impl Iterator<Item = (usize, &'a Entry)> {
     let entries = pack.entries().iter().enumerate();
-    entries.filter(move |(_, entry)| entry.name == graph || is_in(VARIABLES, entry) || is_in(ASSETS, entry))
+    entries.filter(move |(_, entry)| {
+        Some(entry.name.as_str()) == graph || is_in(VARIABLES, entry) || is_in(ASSETS, entry)
+    })
 }
 
 fn is_in(folder: &str, entry: &Entry) -> bool {
