@@ -175,3 +175,30 @@ fn needed<'a>(pack: &'a Pack, graph: Option<&'a str>) -> impl Iterator<Item = (u
 fn is_in(folder: &str, entry: &Entry) -> bool {
     entry.name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_is_on_disk_only_assets_stay_and_they_vanish_with_the_model() {
+        for (name, stays) in [("text", &["assets/vocabulary.txt"][..]), ("digits", &[])] {
+            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models").join(name).join("model");
+            let model = SavedModel::from_bytes(SavedModel::open(source).unwrap().to_bytes().unwrap()).unwrap();
+            let Files::Pack(pack) = model.files() else { panic!("it is a pack") };
+            let mut place = Place::on_disk(&model, pack).unwrap();
+            let folder = place.folder(&model).to_path_buf();
+            let files = || {
+                let all = needed(pack, Some("saved_model.pb")).map(|(_, entry)| entry.name.clone());
+                all.filter(|name| folder.join(name).is_file()).collect::<Vec<_>>()
+            };
+            assert_eq!(files().len(), 3 + stays.len(), "{name}");
+            assert!(!folder.join("fingerprint.pb").exists(), "TensorFlow does not need it");
+            place.loaded(&model);
+            assert_eq!(files(), stays, "{name}");
+            assert_eq!(folder.exists(), !stays.is_empty(), "{name}");
+            drop(place);
+            assert!(!folder.exists(), "{name}");
+        }
+    }
+}
