@@ -16,9 +16,8 @@ fuzz_target!(|data: &[u8]| {
     // Without this, no changed table would get past its digest.
     let mut signed = data.to_vec();
     let Some(end) = data.len().checked_sub(END) else { return };
-    let Some(table) = data[..end].windows(14).rposition(|window| window.ends_with(b"SHA256SUMS") && window.starts_with(b"PK")) else {
-        return;
-    };
+    let header = |window: &[u8]| window.starts_with(b"PK\x03\x04") && window.ends_with(b"SHA256SUMS");
+    let Some(table) = data[..end].windows(40).rposition(header) else { return };
     let digest = Sha256::digest(&signed[table..data.len() - DIGEST]);
     let text: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     signed[data.len() - DIGEST..].copy_from_slice(text.as_bytes());

@@ -47,7 +47,11 @@ fn check(recorded: &Recorded, model: &SavedModel, place: Unpacked) -> f64 {
         let about = format!("{}, `{}`, {place:?}", recorded.name, case.signature);
         let session = sessions.entry(tags.clone()).or_insert_with(|| {
             // Memory is what is taken unless something else is said.
-            let options = if place == Unpacked::Memory { LoadOptions::default() } else { LoadOptions::default().unpack_to(place) };
+            let options = if place == Unpacked::Memory {
+                LoadOptions::default()
+            } else {
+                LoadOptions::default().unpack_to(place)
+            };
             model.load(options.tags(tags)).unwrap_or_else(|error| panic!("{about}: {error} {:?}", error.detail()))
         });
         assert_eq!(session.unpacked(), Some(place), "{about}");

@@ -14,15 +14,8 @@ use tf_persist_core::checkpoint::CheckpointReader;
 use tf_persist_core::{DType, Error, SaveOptions, SavedModel, Tensor};
 
 /// What belongs to a model besides its graph.
-const PARTS: [&str; 7] = [
-    "assets",
-    "assets.extra",
-    "batching_params.pbtxt",
-    "debug",
-    "fingerprint.pb",
-    "keras_metadata.pb",
-    "variables",
-];
+const PARTS: [&str; 7] =
+    ["assets", "assets.extra", "batching_params.pbtxt", "debug", "fingerprint.pb", "keras_metadata.pb", "variables"];
 
 /// The folders of all models there are.
 fn models() -> Vec<PathBuf> {
@@ -121,7 +114,10 @@ fn what_is_taken_out_is_what_was_packed() {
             assert!(other.is_packed() && everything(other) == expected, "{about}: {}", other.path().display());
             assert_eq!(other.to_bytes().unwrap(), bytes, "{about}: packed again");
         }
-        assert_eq!((packed.path(), packed.file()), (pack.as_path(), pack.join(model.file().file_name().unwrap()).as_path()));
+        assert_eq!(
+            (packed.path(), packed.file()),
+            (pack.as_path(), pack.join(model.file().file_name().unwrap()).as_path())
+        );
 
         packed.unpack(&out, SaveOptions::default()).unwrap();
         let (mut before, after) = (files(folder), files(&out));
@@ -159,7 +155,9 @@ fn only_what_belongs_to_a_model_is_packed() {
     let work = tempfile::tempdir().unwrap();
     let folder = work.path().join("model");
     copy(&model("text"), &folder, false);
-    for name in ["assets.extra/warm/up", "debug/info.pb", "keras_metadata.pb", "batching_params.pbtxt", "variables/more"] {
+    for name in
+        ["assets.extra/warm/up", "debug/info.pb", "keras_metadata.pb", "batching_params.pbtxt", "variables/more"]
+    {
         fs::create_dir_all(folder.join(name).parent().unwrap()).unwrap();
         fs::write(folder.join(name), name).unwrap();
     }

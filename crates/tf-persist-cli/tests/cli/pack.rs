@@ -67,7 +67,9 @@ fn with_tags_one_meta_graph_is_packed() {
     dir.cmd("export models/multi/model one.tfpack --tags serve,train").run().ok().prints("1 meta graph");
     dir.cmd("export both.tfpack two.tfpack --tags serve").run().ok().prints("1 meta graph");
     dir.cmd("export both.tfpack three --tags serve").run().ok().prints("1 meta graph");
-    for (path, tags) in [("one.tfpack", json!(["serve", "train"])), ("two.tfpack", json!(["serve"])), ("three", json!(["serve"]))] {
+    for (path, tags) in
+        [("one.tfpack", json!(["serve", "train"])), ("two.tfpack", json!(["serve"])), ("three", json!(["serve"]))]
+    {
         let report = inspected(&dir, path);
         assert_eq!(report["meta_graphs"].as_array().unwrap().len(), 1, "{path}");
         assert_eq!(report["meta_graphs"][0]["tags"], tags, "{path}");
@@ -83,7 +85,8 @@ fn what_is_no_whole_pack_is_refused() {
     let whole = fs::read(dir.path("m.tfpack")).unwrap();
     let refused = |bytes: &[u8]| {
         dir.write("bad.tfpack", bytes);
-        let commands = ["inspect bad.tfpack", "run bad.tfpack", "export bad.tfpack out", "export bad.tfpack out.tfpack"];
+        let commands =
+            ["inspect bad.tfpack", "run bad.tfpack", "export bad.tfpack out", "export bad.tfpack out.tfpack"];
         All(commands.map(|line| without_tensorflow(&dir, line).quick().fails().says("bad.tfpack")).into())
     };
     for length in [0, 1, 22, 102, whole.len() / 2, whole.len() - 1] {

@@ -105,9 +105,8 @@ impl MemoryFile<'_> {
     /// Finishes the file.
     pub(crate) fn close(mut self) -> Result<()> {
         let status = self.close_once();
-        status.map_or(Ok(()), |status| {
-            status.check(|| format!("write `{}`", self.folder.path.join(self.name).display()))
-        })
+        status
+            .map_or(Ok(()), |status| status.check(|| format!("write `{}`", self.folder.path.join(self.name).display())))
     }
 
     fn close_once(&mut self) -> Option<Status> {

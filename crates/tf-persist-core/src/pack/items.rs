@@ -31,7 +31,10 @@ pub(crate) struct Item {
 
 enum Content {
     /// A file, as messages call it, and as it is without links.
-    File { shown: PathBuf, real: PathBuf },
+    File {
+        shown: PathBuf,
+        real: PathBuf,
+    },
     Bytes(Bytes),
     Packed(Arc<Pack>, usize),
 }

@@ -87,15 +87,29 @@ mod tests {
 
     #[test]
     fn names_are_relative_and_plain() {
-        for name in ["saved_model.pb", "assets/a b/ü.txt", "..a/b..", "a.b", "variables/variables.data-00000-of-00001"] {
+        for name in ["saved_model.pb", "assets/a b/ü.txt", "..a/b..", "a.b", "variables/variables.data-00000-of-00001"]
+        {
             assert_eq!(check(name), Ok(()), "{name}");
         }
         let long = "a".repeat(256);
         let deep = "a/".repeat(40) + "a";
         let longer = vec!["a".repeat(250); 5].join("/");
         let refused = [
-            "", "/etc/passwd", "../a", "a/../b", "a/..", "./a", "a//b", "a/", "a\\b", "a\0b", "a\nb", "SHA256SUMS", &long,
-            &deep, &longer,
+            "",
+            "/etc/passwd",
+            "../a",
+            "a/../b",
+            "a/..",
+            "./a",
+            "a//b",
+            "a/",
+            "a\\b",
+            "a\0b",
+            "a\nb",
+            "SHA256SUMS",
+            &long,
+            &deep,
+            &longer,
         ];
         for name in refused {
             assert!(check(name).is_err(), "{name}");

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::layout::{
-    COMMENT_BYTES, COMMENT_HEAD, CRC_OFFSET, DIGEST_BYTES, END, END_BYTES, END64_BYTES, Entry, MAGIC, RECORD, RECORD_BYTES,
-    contents, local_header, offsets, push_hex, table,
+    COMMENT_BYTES, COMMENT_HEAD, CRC_OFFSET, DIGEST_BYTES, END, END_BYTES, END64_BYTES, Entry, MAGIC, RECORD,
+    RECORD_BYTES, contents, local_header, offsets, push_hex, table,
 };
 use super::name::{SUMS, check_all};
 use super::{FORMAT_VERSION, MAX_FILES, MAX_TABLE_BYTES};
@@ -116,7 +116,9 @@ impl Pack {
 
     /// Whether it has a folder of this name.
     pub(crate) fn has_folder(&self, name: &str) -> bool {
-        self.entries.iter().any(|entry| entry.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('/')))
+        let inside = format!("{name}/");
+        let first = self.entries.partition_point(|entry| entry.name < inside);
+        self.entries.get(first).is_some_and(|entry| entry.name.starts_with(&inside))
     }
 
     /// Some bytes of a file, unchecked; less than asked for only at its end.
@@ -266,7 +268,8 @@ impl Reading<'_> {
 
         // What the digest is of.
         let table_length = self.length.checked_sub(sums_offset).filter(|length| *length <= MAX_TABLE_BYTES);
-        let table_length = table_length.ok_or_else(|| self.damaged("its table is too long, or stands behind its end"))?;
+        let table_length =
+            table_length.ok_or_else(|| self.damaged("its table is too long, or stands behind its end"))?;
         let found = self.bytes(sums_offset, table_length)?;
         let summed = found.len() - DIGEST_BYTES.min(found.len());
         let mut right = String::new();
@@ -318,7 +321,9 @@ impl Reading<'_> {
             let version = version.split(' ').next().unwrap_or_default().escape_debug().to_string();
             return Err(Error::Unsupported {
                 path: self.path.to_path_buf(),
-                reason: format!("it is a pack of version `{version}`, and version {FORMAT_VERSION} is what is read here"),
+                reason: format!(
+                    "it is a pack of version `{version}`, and version {FORMAT_VERSION} is what is read here"
+                ),
                 hint: Some("read it with a later tf-persist".into()),
             });
         }

@@ -219,7 +219,8 @@ fn files_that_overlap_or_reach_beyond_the_end_are_refused() {
     });
     let lengths = "the lengths in its table are not those of the file";
     // 5 for 4 takes a byte of what stands before the next file.
-    for (length, why) in [(5_u32, "its table is not what"), (500, lengths), (1 << 20, lengths), (u32::MAX - 1, lengths)] {
+    for (length, why) in [(5_u32, "its table is not what"), (500, lengths), (1 << 20, lengths), (u32::MAX - 1, lengths)]
+    {
         refused_with(why, |bytes, table| {
             let at = record(bytes, table, 1) + 20;
             bytes[at..at + 4].copy_from_slice(&length.to_le_bytes());

@@ -34,7 +34,10 @@ pub(crate) fn write(to: &mut (impl Write + Seek), items: &[Item], wrote: impl Fn
     }
     let table = table(&entries, &offsets, end);
     if table.len() as u64 > MAX_TABLE_BYTES {
-        return Err(too_many(format!("its table would have {} bytes, and the limit is {MAX_TABLE_BYTES}", table.len())));
+        return Err(too_many(format!(
+            "its table would have {} bytes, and the limit is {MAX_TABLE_BYTES}",
+            table.len()
+        )));
     }
     to.write_all(&table).map_err(&wrote)?;
     to.flush().map_err(&wrote)

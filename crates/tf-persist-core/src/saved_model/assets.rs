@@ -46,7 +46,8 @@ pub struct FoundFile {
 impl Assets {
     pub(super) fn of(files: &Files, meta_graph: &MetaGraph) -> Result<Self> {
         let declared: BTreeSet<&str> = meta_graph.assets().iter().map(|asset| asset.filename.as_str()).collect();
-        let mut assets = Self { files: list_in(files, "assets")?, extra: list_in(files, "assets.extra")?, ..Self::default() };
+        let mut assets =
+            Self { files: list_in(files, "assets")?, extra: list_in(files, "assets.extra")?, ..Self::default() };
         for name in declared {
             if !stays_inside(name) {
                 assets.escaping.push(name.to_owned());

@@ -61,7 +61,9 @@ impl Place {
             Unpacked::Disk => Self::on_disk(model, pack),
             Unpacked::Memory => match Self::in_memory(model, pack, library) {
                 // What TensorFlow refuses, the disk may do; what is wrong with the pack stays wrong.
-                Err(Error::TensorFlow { .. } | Error::Unsupported { .. }) if asked.is_none() => Self::on_disk(model, pack),
+                Err(Error::TensorFlow { .. } | Error::Unsupported { .. }) if asked.is_none() => {
+                    Self::on_disk(model, pack)
+                }
                 place => place,
             },
         }
@@ -151,7 +153,12 @@ impl Place {
         match error {
             Error::TensorFlow { action, code, message, hint } if model.is_packed() => {
                 let (from, to) = (folder.display().to_string(), model.path().display().to_string());
-                Error::TensorFlow { action: action.replace(&from, &to), code, message: message.replace(&from, &to), hint }
+                Error::TensorFlow {
+                    action: action.replace(&from, &to),
+                    code,
+                    message: message.replace(&from, &to),
+                    hint,
+                }
             }
             other => other,
         }
@@ -167,9 +174,8 @@ fn choice(pack: &Pack, meta_graph: &MetaGraph) -> Unpacked {
 /// The files that TensorFlow reads: variables, assets and the graph, if that is named.
 fn needed<'a>(pack: &'a Pack, graph: Option<&'a str>) -> impl Iterator<Item = (usize, &'a Entry)> {
     let entries = pack.entries().iter().enumerate();
-    entries.filter(move |(_, entry)| {
-        Some(entry.name.as_str()) == graph || is_in(VARIABLES, entry) || is_in(ASSETS, entry)
-    })
+    entries
+        .filter(move |(_, entry)| Some(entry.name.as_str()) == graph || is_in(VARIABLES, entry) || is_in(ASSETS, entry))
 }
 
 fn is_in(folder: &str, entry: &Entry) -> bool {
