@@ -14,7 +14,7 @@ use crate::pack::{self, Item, is_pack};
 use crate::saved_model::SavedModel;
 
 impl SavedModel {
-    /// The model as the bytes of a [pack](crate::pack), which [`SavedModel::from_bytes`] opens. Equal models give equal bytes.
+    /// The model as the bytes of a [pack], which [`SavedModel::from_bytes`] opens. Equal models give equal bytes.
     ///
     /// ```no_run
     /// # fn main() -> tf_persist_core::Result<()> {
@@ -40,7 +40,7 @@ impl SavedModel {
         Ok(bytes.into_inner())
     }
 
-    /// Writes the model to a [pack](crate::pack), as it is: every meta graph, and the fingerprint that it has. Equal models give
+    /// Writes the model to a [pack], as it is: every meta graph, and the fingerprint that it has. Equal models give
     /// equal packs. The target appears whole or not at all.
     ///
     /// # Errors
