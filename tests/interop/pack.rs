@@ -95,6 +95,10 @@ fn state_is_saved_into_a_pack_and_taken_up_again() {
         loaded = LoadedModel::load(&pack, LoadOptions::default()).unwrap();
     }
     assert_eq!(names(work.path()), ["m.tfpack"]);
+    // Bytes of a model that runs have its state as well.
+    let bytes = loaded.to_bytes(SaveOptions::default()).unwrap();
+    let again = SavedModel::from_bytes(bytes).unwrap().load(LoadOptions::default()).unwrap();
+    assert_eq!(run(&again), run(&loaded));
     let folder = work.path().join("folder");
     loaded.save(&folder, SaveOptions::default()).unwrap();
     assert_eq!(LoadedModel::load(&folder, LoadOptions::default()).unwrap().unpacked(), None);

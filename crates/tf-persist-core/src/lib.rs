@@ -24,6 +24,11 @@
 //! hostile file. [`SavedModel::load`] asks the [`Runtime`](runtime::Runtime) for a session and gives a [`LoadedModel`], whose
 //! [`Signature`]s run from any number of threads.
 //!
+//! # A model in one file
+//!
+//! [`SavedModel::pack`] and [`SavedModel::to_bytes`] make one file, or bytes, of a model, and [`SavedModel::open`] and
+//! [`SavedModel::from_bytes`] take them: see [`pack`].
+//!
 //! # libtensorflow
 //!
 //! It is opened at run time: nothing is linked. [`runtime::Search`] says where it is looked for; the one in Python's `tensorflow`

@@ -1,7 +1,6 @@
 //! Copying the parts of a model that export leaves as they are.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::staging::Staging;
@@ -39,13 +38,7 @@ fn copy_packed(pack: &Pack, part: &str, to: &Staging) -> Result<()> {
         if name.strip_prefix(part).is_none_or(|rest| !rest.is_empty() && !rest.starts_with('/')) {
             continue;
         }
-        let place = to.path().join(name);
-        let writing = || Error::io("write", to.shown(name));
-        if let Some(folder) = place.parent() {
-            fs::create_dir_all(folder).map_err(writing())?;
-        }
-        let mut file = File::create_new(place).map_err(writing())?;
-        pack.for_each_piece(number, |piece| file.write_all(piece.bytes()).map_err(writing()))?;
+        pack.take_out(number, to.path(), &to.shown(name))?;
     }
     Ok(())
 }

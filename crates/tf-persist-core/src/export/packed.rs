@@ -12,6 +12,7 @@ use super::staging::{Parents, Staging, sync};
 use crate::error::{Error, Result};
 use crate::pack::{self, Item, is_pack};
 use crate::saved_model::SavedModel;
+use crate::session::LoadedModel;
 
 impl SavedModel {
     /// The model as the bytes of a [pack], which [`SavedModel::from_bytes`] opens. Equal models give equal bytes.
@@ -68,6 +69,23 @@ impl SavedModel {
         pack::of_model(self)?.iter().try_for_each(|item| take_out(item, &staging))?;
         staging.publish()?;
         Ok(Saved::of(self.meta_graphs().len(), variables))
+    }
+}
+
+impl LoadedModel {
+    /// The model as [`LoadedModel::save`] would save it, its variables as they are now, as the bytes of a [pack].
+    ///
+    /// TensorFlow writes variables to files only: on the way they stand in a private folder among the system's temporary files.
+    ///
+    /// # Errors
+    /// As [`LoadedModel::save`] and [`SavedModel::to_bytes`].
+    pub fn to_bytes(&self, options: SaveOptions) -> Result<Vec<u8>> {
+        let temporary = tempfile::Builder::new().prefix("tf-persist-").tempdir();
+        let place = std::env::temp_dir();
+        let work = temporary.map_err(|error| Error::io("create a folder in", place)(error.kind().into()))?;
+        let folder = work.path().join("model");
+        self.save(&folder, options)?;
+        SavedModel::open(&folder)?.to_bytes()
     }
 }
 

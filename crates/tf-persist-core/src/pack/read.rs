@@ -1,7 +1,7 @@
 //! Opening a pack, and reading what is in it.
 
-use std::fs::File;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -77,8 +77,10 @@ impl Pack {
     /// Opens a file. It is kept open: what is read later is of the file that was checked, whatever takes its place.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let missing = || Error::io("read", path)(io::ErrorKind::NotFound.into());
-        let length = file_length(path)?.ok_or_else(missing)?;
+        // Whether it is a regular file is asked before it is opened, its length after: another may have taken its place.
+        file_length(path)?.ok_or_else(missing)?;
         let file = File::open(path).map_err(Error::io("open", path))?;
+        let length = file.metadata().map_err(Error::io("look at", path))?.len();
         Self::read(path.to_path_buf(), Data::File(file), length)
     }
 
@@ -180,6 +182,17 @@ impl Pack {
             offset += read as u64;
         }
         check(digest)
+    }
+
+    /// Writes a file to its place below a folder. `shown` is what errors call that place.
+    pub(crate) fn take_out(&self, number: usize, folder: &Path, shown: &Path) -> Result<()> {
+        let place = folder.join(&self.entries[number].name);
+        let writing = || Error::io("write", shown);
+        if let Some(parent) = place.parent() {
+            fs::create_dir_all(parent).map_err(writing())?;
+        }
+        let mut file = File::create_new(place).map_err(writing())?;
+        self.for_each_piece(number, |piece| file.write_all(piece.bytes()).map_err(writing()))
     }
 
     fn shown(&self, entry: &Entry) -> PathBuf {

@@ -1,12 +1,11 @@
 //! Where TensorFlow reads the files of a model: its folder, or where those of a pack are put for it.
 //!
 //! TensorFlow wants a folder. It has a file system in memory, `ram://`, which everything of its own can read: the graph, the
-//! variables, and the files that tables are filled from. What it cannot do is hand out a file as a region of memory
-//! (`ImmutableConst`), nor read a graph in text form, which it gets in binary form; nor can a library of further ops read it that opens files with its own hands: such models get a private
-//! folder on disk.
+//! variables, and the files that tables are filled from. It cannot read a graph in text form to its end, and gets it in binary
+//! form. It cannot hand out a file as a region of memory (`ImmutableConst`), nor can a library of further ops read it that opens
+//! files with its own hands: such models get a private folder on disk.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -97,12 +96,7 @@ impl Place {
         };
         let folder = tempfile::Builder::new().prefix("tf-persist-").tempdir().map_err(creating)?;
         for (number, entry) in needed(pack, Some(&graph)) {
-            let path = folder.path().join(&entry.name);
-            if let Some(parent) = path.parent() {
-                fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-            }
-            let mut file = File::create_new(&path).map_err(Error::io("create", &path))?;
-            pack.for_each_piece(number, |piece| file.write_all(piece.bytes()).map_err(Error::io("write", &path)))?;
+            pack.take_out(number, folder.path(), &folder.path().join(&entry.name))?;
         }
         Ok(Self::Disk(Some(folder)))
     }
