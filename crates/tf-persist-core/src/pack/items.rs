@@ -170,3 +170,24 @@ impl Walk<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_while_it_is_packed_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let graph = folder.path().join("saved_model.pb");
+        fs::write(&graph, "graph").unwrap();
+        let items = of_folder(folder.path(), "saved_model.pb").unwrap();
+        let pack = || super::super::write(&mut Cursor::new(Vec::new()), &items, |error| panic!("{error}"));
+        pack().unwrap();
+        for contents in ["grap", "graphs", ""] {
+            fs::write(&graph, contents).unwrap();
+            assert!(pack().unwrap_err().to_string().contains("its length changed"), "{contents}");
+        }
+    }
+}
