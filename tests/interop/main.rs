@@ -13,6 +13,7 @@ mod compare;
 mod export_options;
 mod memory;
 mod negative;
+mod pack;
 mod python;
 mod recorded;
 mod restore;

@@ -42,7 +42,7 @@ pub(crate) enum Format {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct InspectArgs {
-    /// The folder of a SavedModel
+    /// A SavedModel: its folder, or a .tfpack file
     pub(crate) path: PathBuf,
     /// Show only the meta graph with these tags (comma list; "" is the empty set)
     #[arg(long, value_name = "TAGS")]
@@ -66,7 +66,7 @@ pub(crate) struct InspectArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RunArgs {
-    /// The folder of a SavedModel
+    /// A SavedModel: its folder, or a .tfpack file
     pub(crate) path: PathBuf,
     /// The signature to run [default: serving_default, else the only one]
     #[arg(long, value_name = "NAME")]

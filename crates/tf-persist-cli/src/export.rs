@@ -14,9 +14,9 @@ use crate::format::{bytes, count};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// The folder of a SavedModel
+    /// A SavedModel: its folder, or a .tfpack file
     source: PathBuf,
-    /// The folder to write; it must not exist, or be empty
+    /// The folder to write, which must not exist, or be empty; or one file, if it ends in .tfpack
     target: PathBuf,
     /// Replace what stands at the target, in one step, once the new model is whole
     #[arg(long)]

@@ -29,6 +29,11 @@
 //! [`train::Trainer`] runs a model's own train signature over data, with checkpoints that are whole models and from which it goes on
 //! bit for bit.
 //!
+//! # A model in one file
+//!
+//! [`SavedModel::save`] to `model.tfpack` and [`SavedModel::to_bytes`] make one file, or bytes, of a model, and [`SavedModel::open`] and
+//! [`SavedModel::from_bytes`] take them: see [`pack`].
+//!
 //! # libtensorflow
 //!
 //! It is opened at run time: nothing is linked. [`runtime::Search`] says where it is looked for; the one in Python's `tensorflow`
@@ -53,7 +58,9 @@ mod dtype;
 mod error;
 mod export;
 mod ffi;
+mod files;
 mod graph;
+pub mod pack;
 pub mod runtime;
 pub mod saved_model;
 mod session;
@@ -68,6 +75,6 @@ pub use dtype::DType;
 pub use error::{Code, Error, Result};
 pub use export::{GraphSignature, ModelBuilder, SaveOptions, Saved};
 pub use saved_model::{MetaGraph, SavedModel, SignatureDef, TensorInfo, printable};
-pub use session::{Executor, LoadOptions, LoadedModel, NO_INPUTS, OpLibrary, Outputs, Signature};
+pub use session::{Executor, LoadOptions, LoadedModel, NO_INPUTS, OpLibrary, Outputs, Signature, Unpacked};
 pub use shape::{MAX_RANK, PartialShape, element_count};
 pub use tensor::{Element, Strings, Tensor};

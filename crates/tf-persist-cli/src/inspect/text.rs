@@ -1,6 +1,5 @@
 //! The report for people.
 
-use std::fs;
 use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
@@ -23,7 +22,7 @@ pub(super) fn write(out: &mut impl Write, report: &Report<'_>, selection: &Selec
     if selection.everything() {
         let file = report.model.file();
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let size = fs::metadata(file).map(|found| bytes(found.len())).unwrap_or_default();
+        let size = report.model.file_bytes().map(bytes).unwrap_or_default();
         writeln!(out, "{TITLE}{}{TITLE:#}  ({name}, {size})", report.model.path().display())?;
     }
     for meta_graph in &report.meta_graphs {

@@ -13,7 +13,7 @@ const MOMENTS: [u64; 6] = [0, 10, 35, 50, 70, 120];
 
 /// Files may not become longer than this many KiB; the signal that comes with it is ignored, so that writing fails as it does
 /// on a full disk.
-fn full_disk(kib: u32) -> String {
+pub(crate) fn full_disk(kib: u32) -> String {
     format!("trap '' XFSZ; ulimit -f {kib}; exec \"$@\"")
 }
 

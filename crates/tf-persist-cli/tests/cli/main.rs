@@ -14,6 +14,7 @@ mod hostile;
 mod inputs;
 mod inspect;
 mod outputs;
+mod pack;
 mod recorded;
 mod requests;
 mod run;

@@ -1,6 +1,5 @@
 //! Whether the bytes of a tensor are those that were saved.
 
-use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -23,7 +22,7 @@ pub(super) const WRONG_CHECKSUM: &str = "the checksum is wrong";
 /// A part of a tensor in an open shard. `path` is what errors name.
 pub(super) struct Stored<'a> {
     pub(super) path: &'a Path,
-    pub(super) file: &'a File,
+    pub(super) file: &'a dyn FileExt,
     pub(super) entry: &'a Entry,
     pub(super) part: &'a Part,
 }

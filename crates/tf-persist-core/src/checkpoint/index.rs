@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::entry::{Entry, Part, RawEntry};
 use super::file::{file_length, read_file};
+use super::shard::Shard;
 use super::slice::Slice;
 use super::table::read_table;
 use crate::error::{Error, Result};
+use crate::pack::Pack;
 use crate::wire::{Value, try_fields};
 
 /// An index has about a hundred bytes a tensor. One of this size would be of half a million tensors.
@@ -37,6 +41,8 @@ pub struct CheckpointIndex {
     /// The tensors, in the order of their keys.
     pub entries: Vec<Entry>,
     fingerprint: u64,
+    /// The pack that the files stand in, if they do not stand in a folder.
+    pack: Option<Arc<Pack>>,
 }
 
 impl CheckpointIndex {
@@ -58,6 +64,40 @@ impl CheckpointIndex {
         let index = Self::read(prefix, &bytes)?;
         index.check_shards()?;
         Ok(index)
+    }
+
+    /// As [`CheckpointIndex::open`], of a checkpoint in a pack.
+    pub(crate) fn open_in(pack: &Arc<Pack>, prefix: &str) -> Result<Self> {
+        let prefix = pack.path().join(prefix);
+        let path = index_path(&prefix);
+        let missing = || Error::io("read", &path)(std::io::ErrorKind::NotFound.into());
+        let number = pack.find_shown(&path).ok_or_else(missing)?;
+        let length = pack.entries()[number].length;
+        if length > MAX_INDEX_BYTES {
+            let reason = format!("it has {length} bytes, and the limit of an index is {MAX_INDEX_BYTES} bytes");
+            return Err(Error::Unsupported { path, reason, hint: None });
+        }
+        let mut index = Self::read(&prefix, &pack.contents(number)?)?;
+        index.pack = Some(pack.clone());
+        index.check_shards()?;
+        Ok(index)
+    }
+
+    /// A shard, opened.
+    pub(super) fn open_shard(&self, shard: u32) -> Result<Shard> {
+        let path = shard_path(&self.prefix, shard, self.num_shards);
+        let Some(pack) = &self.pack else {
+            return File::open(&path).map(Shard::File).map_err(Error::io("open", &path));
+        };
+        let missing = || Error::io("open", &path)(std::io::ErrorKind::NotFound.into());
+        Ok(Shard::Packed(pack.clone(), pack.find_shown(&path).ok_or_else(missing)?))
+    }
+
+    fn shard_length(&self, path: &Path) -> Result<Option<u64>> {
+        match &self.pack {
+            None => file_length(path),
+            Some(pack) => Ok(pack.find_shown(path).map(|number| pack.entries()[number].length)),
+        }
     }
 
     /// The index in these bytes, checked by itself.
@@ -105,7 +145,8 @@ impl CheckpointIndex {
             let reason = format!("`{}` stands in a shard that is not one of its {num_shards}", entry.key);
             return Err(Error::damaged(&path, reason));
         }
-        Ok(Self { prefix: prefix.to_path_buf(), num_shards, entries, fingerprint: farmhash::fingerprint64(bytes) })
+        let fingerprint = farmhash::fingerprint64(bytes);
+        Ok(Self { prefix: prefix.to_path_buf(), num_shards, entries, fingerprint, pack: None })
     }
 
     /// The tensor with this key.
@@ -135,7 +176,7 @@ impl CheckpointIndex {
                 let length = match lengths.get(&part.shard) {
                     Some(length) => *length,
                     None => {
-                        let Some(length) = file_length(&path())? else {
+                        let Some(length) = self.shard_length(&path())? else {
                             return Err(Error::damaged(path(), "it is missing: the checkpoint has this shard"));
                         };
                         lengths.insert(part.shard, length);

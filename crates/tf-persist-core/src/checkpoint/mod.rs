@@ -26,6 +26,7 @@ mod locate;
 mod publish;
 mod read;
 pub mod restore;
+mod shard;
 mod slice;
 mod strings;
 mod table;

@@ -1,7 +1,8 @@
 //! The tensors of a checkpoint.
 
-use std::fs::File;
+use std::io::{self, Read};
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -10,6 +11,7 @@ use super::check::{ENDED, Stored, WRONG_CHECKSUM};
 use super::checksum::Checksum;
 use super::entry::{Entry, Part};
 use super::index::{CheckpointIndex, shard_path};
+use super::shard::Shard;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::shape::element_count;
@@ -34,7 +36,7 @@ use crate::tensor::{Growing, Shortfall, Strings, Tensor};
 pub struct CheckpointReader {
     index: CheckpointIndex,
     /// The shards that were read from.
-    shards: Vec<OnceLock<File>>,
+    shards: Vec<OnceLock<Shard>>,
 }
 
 impl CheckpointReader {
@@ -209,16 +211,25 @@ impl CheckpointReader {
 
     /// The bytes of a part, whose checksum is right.
     fn part(&self, entry: &Entry, part: &Part) -> Result<Growing> {
+        let shard = self.shard(part)?;
         self.stored(entry, part, |stored| {
             let mut bytes = Growing::new();
-            let mut checksum = Checksum::new();
-            // That the bytes are there was checked when the index was opened.
-            let read = bytes.fill_from(stored.file, part.offset, stored.length()?, |piece| checksum.update(piece));
-            read.map_err(|shortfall| match shortfall {
+            let length = stored.length()?;
+            let explain = |shortfall| match shortfall {
                 Shortfall::Ended(_) => stored.damaged(ENDED),
                 Shortfall::Io(error) => Error::io("read", stored.path)(error),
                 Shortfall::Memory(error) => error,
-            })?;
+            };
+            let mut checksum = Checksum::new();
+            // That the bytes are there was checked when the index was opened.
+            let filled = match shard {
+                Shard::File(file) => bytes.fill_from(file, part.offset, length, |piece| checksum.update(piece)),
+                packed => {
+                    let mut reader = Summed { shard: packed, offset: part.offset, checksum: &mut checksum };
+                    bytes.fill(&mut reader, length, length)
+                }
+            };
+            filled.map_err(explain)?;
             if checksum.masked() == part.crc32c { Ok(bytes) } else { Err(stored.damaged(WRONG_CHECKSUM)) }
         })
     }
@@ -234,16 +245,31 @@ impl CheckpointReader {
     }
 
     /// The shard a part stands in, opened once.
-    fn shard(&self, part: &Part) -> Result<&File> {
-        let path = self.shard_path(part);
+    fn shard(&self, part: &Part) -> Result<&Shard> {
         let Some(shard) = self.shards.get(part.shard as usize) else {
             return Err(Error::damaged(&self.index.prefix, format!("it has no shard {}", part.shard)));
         };
         if let Some(file) = shard.get() {
             return Ok(file);
         }
-        let file = File::open(&path).map_err(Error::io("open", &path))?;
+        let file = self.index.open_shard(part.shard)?;
         Ok(shard.get_or_init(|| file))
+    }
+}
+
+/// A shard read from an offset on, and summed up on the way.
+struct Summed<'a> {
+    shard: &'a Shard,
+    offset: u64,
+    checksum: &'a mut Checksum,
+}
+
+impl Read for Summed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.shard.read_at(buffer, self.offset)?;
+        self.checksum.update(&buffer[..read]);
+        self.offset += read as u64;
+        Ok(read)
     }
 }
 

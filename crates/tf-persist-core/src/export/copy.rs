@@ -6,10 +6,12 @@ use std::path::{Component, Path, PathBuf};
 
 use super::staging::Staging;
 use crate::error::{Error, Result};
+use crate::files::Files;
+use crate::pack::Pack;
 
 /// Files and folders of a SavedModel besides graph, variables and fingerprint: assets, what servers keep beside them, Keras's
 /// own metadata, debug information, and the batching file of TensorFlow Serving.
-const PARTS: [&str; 5] = ["assets", "assets.extra", "keras_metadata.pb", "debug", "batching_params.pbtxt"];
+pub(crate) const PARTS: [&str; 5] = ["assets", "assets.extra", "keras_metadata.pb", "debug", "batching_params.pbtxt"];
 
 /// Those of them that do not depend on the graph's nodes.
 const FITTING_PARTS: [&str; 3] = ["assets", "assets.extra", "batching_params.pbtxt"];
@@ -18,13 +20,13 @@ const FITTING_PARTS: [&str; 3] = ["assets", "assets.extra", "batching_params.pbt
 ///
 /// Links are followed as long as they stay within the model: what a model folder shows may be copied, what it points to
 /// elsewhere on the machine may not.
-pub(super) fn copy_parts(from: &Path, to: &Staging) -> Result<()> {
+pub(super) fn copy_parts(from: &Files, to: &Staging) -> Result<()> {
     PARTS.iter().try_for_each(|part| copy_part(from, part, to))
 }
 
 /// Copies what still fits a graph that was changed: not Keras's own metadata and debug information, which count the old graph's
 /// nodes, and of the assets not these.
-pub(super) fn copy_fitting_parts(from: &Path, without_assets: &BTreeSet<String>, to: &Staging) -> Result<()> {
+pub(super) fn copy_fitting_parts(from: &Files, without_assets: &BTreeSet<String>, to: &Staging) -> Result<()> {
     FITTING_PARTS.iter().try_for_each(|part| copy_part(from, part, to))?;
     for name in without_assets {
         // A name that leads elsewhere was never copied.
@@ -37,23 +39,56 @@ pub(super) fn copy_fitting_parts(from: &Path, without_assets: &BTreeSet<String>,
 }
 
 /// Copies a file or folder of a model, if it is there.
-pub(super) fn copy_part(from: &Path, part: &str, to: &Staging) -> Result<()> {
+pub(super) fn copy_part(from: &Files, part: &str, to: &Staging) -> Result<()> {
+    let from = match from {
+        Files::Folder(folder) => folder,
+        Files::Pack(pack) => return copy_packed(pack, part, to),
+    };
     let root = from.canonicalize().map_err(Error::io("open", from))?;
     let source = from.join(part);
     if source.symlink_metadata().is_ok() { copy(&root, &source, Path::new(part), to, &mut Vec::new()) } else { Ok(()) }
 }
 
+/// Copies a file, or what stands in a folder, out of a pack.
+fn copy_packed(pack: &Pack, part: &str, to: &Staging) -> Result<()> {
+    for (number, entry) in pack.entries().iter().enumerate() {
+        let name = &entry.name;
+        if name.strip_prefix(part).is_none_or(|rest| !rest.is_empty() && !rest.starts_with('/')) {
+            continue;
+        }
+        pack.take_out(number, to.path(), &to.shown(name))?;
+    }
+    Ok(())
+}
+
+/// Refuses links in a folder of a model that lead out of the model.
+pub(super) fn check_links(from: &Path, part: &str) -> Result<()> {
+    let root = from.canonicalize().map_err(Error::io("open", from))?;
+    let folder = from.join(part);
+    stays_within(&root, &folder)?;
+    for entry in fs::read_dir(&folder).map_err(Error::io("read", &folder))? {
+        stays_within(&root, &entry.map_err(Error::io("read", &folder))?.path())?;
+    }
+    Ok(())
+}
+
+/// The real path, which has to lie in the model.
+fn stays_within(root: &Path, source: &Path) -> Result<PathBuf> {
+    let real = source.canonicalize().map_err(Error::io("open", source))?;
+    if real.starts_with(root) {
+        return Ok(real);
+    }
+    Err(Error::Unsupported {
+        path: source.to_path_buf(),
+        reason: format!("it links to `{}`, outside the model", real.display()),
+        hint: Some("replace the link by a copy of the file".into()),
+    })
+}
+
 /// Copies `source` to the place `name` below the target. `above` are the real folders that are being copied, so that a link to
 /// one of them is no endless descent.
 fn copy(root: &Path, source: &Path, name: &Path, to: &Staging, above: &mut Vec<PathBuf>) -> Result<()> {
-    let real = source.canonicalize().map_err(Error::io("open", source))?;
-    if !real.starts_with(root) {
-        return Err(Error::Unsupported {
-            path: source.to_path_buf(),
-            reason: format!("it links to `{}`, outside the model", real.display()),
-            hint: Some("replace the link by a copy of the file".into()),
-        });
-    }
+    let real = stays_within(root, source)?;
     let kind = fs::metadata(&real).map_err(Error::io("look at", &real))?.file_type();
     if kind.is_file() {
         fs::copy(&real, to.path().join(name)).map_err(Error::io("write", to.shown(name)))?;
@@ -96,7 +131,7 @@ mod tests {
         fs::write(from.join("assets/deep/vocabulary"), "a\nb").unwrap();
         fs::write(from.join("notes.txt"), "").unwrap();
         symlink("deep/vocabulary", from.join("assets/link")).unwrap();
-        copy_parts(&from, &to).unwrap();
+        copy_parts(&Files::Folder(from), &to).unwrap();
         assert_eq!(fs::read(to.path().join("assets/deep/vocabulary")).unwrap(), b"a\nb");
         assert_eq!(fs::read(to.path().join("assets/link")).unwrap(), b"a\nb");
         assert!(!to.path().join("notes.txt").exists());
@@ -107,13 +142,13 @@ mod tests {
         let (root, from, to) = folders();
         fs::write(root.path().join("secret"), "s").unwrap();
         symlink("../../secret", from.join("assets/link")).unwrap();
-        assert!(copy_parts(&from, &to).unwrap_err().to_string().contains("outside the model"));
+        assert!(copy_parts(&Files::Folder(from), &to).unwrap_err().to_string().contains("outside the model"));
     }
 
     #[test]
     fn a_folder_that_contains_itself_ends() {
         let (_root, from, to) = folders();
         symlink(".", from.join("assets/again")).unwrap();
-        assert!(copy_parts(&from, &to).is_err());
+        assert!(copy_parts(&Files::Folder(from), &to).is_err());
     }
 }

@@ -2,28 +2,27 @@
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
 
 use protobuf::Message;
 use tf_persist_proto::tensorflow::FingerprintDef;
 
 use super::staging::Staging;
 use crate::checkpoint::CheckpointIndex;
-use crate::checkpoint::file::read_file;
 use crate::error::{Error, Result};
+use crate::files::Files;
 
 /// The file's name (`tensorflow/cc/saved_model/constants.h`).
-const FILE: &str = "fingerprint.pb";
+pub(crate) const FILE: &str = "fingerprint.pb";
 /// The file has about a hundred bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// Writes the fingerprint of the copy, if the original has one: its hashes of the graph, which is the same to the byte, the
 /// hash of the new variables' index (0 without variables, as TensorFlow has it), and an identifier of its own. One that cannot be
 /// read is left out: TensorFlow loads the model without.
-pub(super) fn carry_over(from: &Path, to: &Staging, variables: Option<&CheckpointIndex>) -> Result<()> {
-    let source = from.join(FILE);
-    let Some(bytes) = read_file(&source, MAX_BYTES, "the limit of a fingerprint")? else { return Ok(()) };
-    let Ok(mut fingerprint) = tf_persist_proto::parse::<FingerprintDef>(&bytes.into()) else { return Ok(()) };
+pub(super) fn carry_over(from: &Files, to: &Staging, variables: Option<&CheckpointIndex>) -> Result<()> {
+    let source = from.path().join(FILE);
+    let Some(bytes) = from.read(FILE, MAX_BYTES, "the limit of a fingerprint")? else { return Ok(()) };
+    let Ok(mut fingerprint) = tf_persist_proto::parse::<FingerprintDef>(&bytes) else { return Ok(()) };
     fingerprint.checkpoint_hash = variables.map_or(0, CheckpointIndex::fingerprint);
     // TensorFlow draws a random 64-bit number; so does the standard library, to seed its hash maps.
     fingerprint.uuid = RandomState::new().hash_one(&fingerprint.uuid).to_string();

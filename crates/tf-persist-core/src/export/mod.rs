@@ -5,12 +5,15 @@ mod copy;
 mod fingerprint;
 mod freeze;
 mod options;
+mod packed;
 mod prune;
 mod save;
 mod staging;
 mod values;
 
 pub use build::{GraphSignature, ModelBuilder};
+pub(crate) use copy::PARTS;
+pub(crate) use fingerprint::FILE as FINGERPRINT;
 pub use options::SaveOptions;
 pub use save::Saved;
 

@@ -69,10 +69,11 @@ impl SaveOptions {
         self
     }
 
-    /// Checks, before anything is loaded, that a model may be saved at `target`.
+    /// Checks, before anything is loaded, that a model may be saved at `target`: in a folder, or, if it ends in `.tfpack`, in a
+    /// [pack](crate::pack).
     ///
     /// # Errors
-    /// If it is there and not empty (unless [`SaveOptions::overwrite`]), or is no folder.
+    /// If it is there and not empty (unless [`SaveOptions::overwrite`]), or is no folder, or no pack.
     pub fn check_target(&self, target: impl AsRef<Path>) -> Result<()> {
         staging::check(target.as_ref(), self.overwrite)
     }

@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow as pb;
 
-use super::copy::{copy_fitting_parts, copy_parts};
+use super::copy::{copy_fitting_parts, copy_part, copy_parts};
 use super::prune::{self, Pruned};
 use super::staging::Staging;
 use super::values::{self, Values};
 use super::{SaveOptions, fingerprint, freeze};
 use crate::checkpoint::CheckpointIndex;
 use crate::error::{Error, Result};
+use crate::files::Files;
+use crate::pack::is_pack_path;
 use crate::saved_model::{MAX_FILE_BYTES, MetaGraph, SavedModel, Variable, Variables};
 use crate::session::LoadedModel;
 
@@ -37,8 +39,9 @@ pub struct Saved {
 }
 
 impl SavedModel {
-    /// Saves the model as a SavedModel folder, without TensorFlow: the graph, the variables with their checksums checked, assets,
-    /// `assets.extra` and fingerprint. The target appears whole or not at all.
+    /// Saves the model as a SavedModel folder, or as a [pack](crate::pack) if the target ends in `.tfpack`, without TensorFlow: the graph, the variables with their checksums checked, assets,
+    /// `assets.extra` and fingerprint. The target appears whole or not at all. Where no option asks for less, a pack and what comes out
+    /// of one have the files as they are: equal models make equal packs, byte for byte.
     ///
     /// ```no_run
     /// use tf_persist_core::{SaveOptions, SavedModel};
@@ -54,6 +57,7 @@ impl SavedModel {
     /// If the target is there and not empty (unless [`SaveOptions::overwrite`]), the disk is full, the model is damaged, or the
     /// options do not fit it: a signature that it lacks, a variable that cannot become a constant.
     pub fn save(&self, target: impl AsRef<Path>, options: SaveOptions) -> Result<Saved> {
+        let target = target.as_ref();
         let chosen = match &options.tags {
             Some(tags) => Some(self.meta_graph(Some(tags))?),
             None if options.rewrites() => Some(self.meta_graph(None)?),
@@ -63,14 +67,20 @@ impl SavedModel {
             Some(meta_graph) => self.check(meta_graph)?,
             None => self.meta_graphs().iter().try_for_each(|meta_graph| self.check(meta_graph))?,
         }
-        let (staging, saved) = stage(self, chosen, &Values::Artefact, target.as_ref(), &options)?;
+        if chosen.is_none() && (is_pack_path(target) || self.is_packed()) {
+            values::check_all(self)?;
+            let write = if is_pack_path(target) { Self::pack } else { Self::unpack };
+            return write(self, target, options.overwrite);
+        }
+        let (staging, saved) = stage(self, chosen, &Values::Artefact, target, &options)?;
         staging.publish()?;
         Ok(saved)
     }
 }
 
 impl LoadedModel {
-    /// Saves the model as a SavedModel folder: as [`SavedModel::save`], with the variables as they are now.
+    /// Saves the model as a SavedModel folder or a pack: as [`SavedModel::save`], with the variables as they are now and a fingerprint
+    /// with an identifier of its own.
     ///
     /// Other threads may run signatures meanwhile; what they write may or may not be in it.
     ///
@@ -117,6 +127,19 @@ impl LoadedModel {
     }
 }
 
+impl Saved {
+    pub(super) fn of(meta_graphs: &[MetaGraph], variables: &Variables) -> Self {
+        let names: BTreeSet<&str> =
+            meta_graphs.iter().flat_map(MetaGraph::signatures).map(|signature| signature.name.as_str()).collect();
+        Self {
+            meta_graphs: meta_graphs.len(),
+            signatures: names.into_iter().map(str::to_owned).collect(),
+            variables: variables.all.len(),
+            variable_bytes: variables.total_bytes,
+        }
+    }
+}
+
 /// Writes one meta graph, or all, into a folder that is still to appear.
 fn stage(
     source: &SavedModel,
@@ -125,18 +148,11 @@ fn stage(
     target: &Path,
     options: &SaveOptions,
 ) -> Result<(Staging, Saved)> {
-    check_place(source, target)?;
+    check_place(source.path(), target)?;
     let staging = Staging::begin(target, options.overwrite)?;
-    let (variables, signatures) = match chosen {
+    let saved = match chosen {
         Some(meta_graph) if options.rewrites() => write_changed(source, meta_graph, values, &staging, options)?,
         _ => write_unchanged(source, chosen, values, &staging)?,
-    };
-    let variables = variables.map_or_else(Variables::none, Variables::of);
-    let saved = Saved {
-        meta_graphs: if chosen.is_some() { 1 } else { source.meta_graphs().len() },
-        signatures,
-        variables: variables.all.len(),
-        variable_bytes: variables.total_bytes,
     };
     Ok((staging, saved))
 }
@@ -147,7 +163,7 @@ fn write_unchanged(
     chosen: Option<&MetaGraph>,
     values: &Values<'_>,
     staging: &Staging,
-) -> Result<(Option<CheckpointIndex>, Vec<String>)> {
+) -> Result<Saved> {
     let variables = values.write_all(source, staging)?;
     let meta_graphs = chosen.map_or(source.meta_graphs(), std::slice::from_ref);
     match chosen {
@@ -161,13 +177,11 @@ fn write_unchanged(
                 check_coverage(source, variables.as_ref())?;
             }
             copy_graph(source, staging)?;
-            fingerprint::carry_over(source.path(), staging, variables.as_ref())?;
+            fingerprint::carry_over(source.files(), staging, variables.as_ref())?;
         }
     }
-    copy_parts(source.path(), staging)?;
-    let signatures = meta_graphs.iter().flat_map(MetaGraph::signatures);
-    let names: BTreeSet<String> = signatures.map(|signature| signature.name.clone()).collect();
-    Ok((variables, names.into_iter().collect()))
+    copy_parts(source.files(), staging)?;
+    Ok(Saved::of(meta_graphs, &variables.map_or_else(Variables::none, Variables::of)))
 }
 
 /// The graph changed after the options, with the variables it then has.
@@ -177,7 +191,7 @@ fn write_changed(
     values: &Values<'_>,
     staging: &Staging,
     options: &SaveOptions,
-) -> Result<(Option<CheckpointIndex>, Vec<String>)> {
+) -> Result<Saved> {
     let values = values.open(source, staging)?;
     let reader = values.reader();
     let tracked = reader.map(values::object_graph).transpose()?.flatten();
@@ -196,8 +210,9 @@ fn write_changed(
     let for_users = |name: &&String| !name.starts_with("__saved_model");
     let signatures = definition.signature_def.keys().filter(for_users).cloned().collect();
     write_graph(source, definition, staging)?;
-    copy_fitting_parts(source.path(), &dropped_assets, staging)?;
-    Ok((variables, signatures))
+    copy_fitting_parts(source.files(), &dropped_assets, staging)?;
+    let variables = variables.map_or_else(Variables::none, Variables::of);
+    Ok(Saved { meta_graphs: 1, signatures, variables: variables.all.len(), variable_bytes: variables.total_bytes })
 }
 
 fn write_graph(source: &SavedModel, definition: pb::MetaGraphDef, staging: &Staging) -> Result<()> {
@@ -216,8 +231,8 @@ fn write_graph(source: &SavedModel, definition: pb::MetaGraphDef, staging: &Stag
 }
 
 /// The target must not stand in the model it is made of, nor the model in the target.
-fn check_place(source: &SavedModel, target: &Path) -> Result<()> {
-    let (Ok(source), Ok(target)) = (source.path().canonicalize(), real(target)) else { return Ok(()) };
+pub(super) fn check_place(source: &Path, target: &Path) -> Result<()> {
+    let (Ok(source), Ok(target)) = (source.canonicalize(), real(target)) else { return Ok(()) };
     if source == target || !(target.starts_with(&source) || source.starts_with(&target)) {
         return Ok(());
     }
@@ -253,7 +268,10 @@ fn copy_graph(source: &SavedModel, staging: &Staging) -> Result<()> {
     let (target, writing) = (staging.path().join(name), Error::io("write", staging.shown(name)));
     if source.is_text() {
         // A text may say more than its binary form in memory.
-        return fs::copy(source.file(), target).map(drop).map_err(writing);
+        return match source.files() {
+            Files::Folder(_) => fs::copy(source.file(), target).map(drop).map_err(writing),
+            packed => copy_part(packed, &name.to_string_lossy(), staging),
+        };
     }
     // What was loaded, which need not be what lies there by now.
     fs::write(target, source.bytes()).map_err(writing)

@@ -1,4 +1,4 @@
-//! A folder that appears whole or not at all.
+//! A folder that appears whole or not at all. Where the target is a pack, the folder is packed at the end.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
 
+use super::packed;
 use crate::error::{Error, Result};
+use crate::pack::is_pack_path;
 
 /// A folder under a hidden name beside its target. Dropped without [`Staging::publish`], it vanishes.
 pub(super) struct Staging {
@@ -20,10 +22,10 @@ pub(super) struct Staging {
 }
 
 /// The folders above the target that had to be made. Dropped, they vanish again, unless there is something in them by then.
-struct Parents(Vec<PathBuf>);
+pub(super) struct Parents(Vec<PathBuf>);
 
 impl Parents {
-    fn make(parent: &Path) -> Result<Self> {
+    pub(super) fn make(parent: &Path) -> Result<Self> {
         let missing = |folder: &&Path| !folder.exists();
         let mut made = Self(parent.ancestors().take_while(missing).map(Path::to_path_buf).collect());
         fs::create_dir_all(parent)
@@ -68,7 +70,7 @@ impl Staging {
         Ok(Self { folder, parents, target, overwrite })
     }
 
-    /// The place that a file of the folder will have, which is what errors name.
+    /// The place that a file of the folder will have, in it or in the pack, which is what errors name.
     pub(super) fn shown(&self, name: impl AsRef<Path>) -> PathBuf {
         self.target.join(name)
     }
@@ -82,6 +84,10 @@ impl Staging {
     pub(super) fn publish(self) -> Result<()> {
         // Dropped in the reverse order: the folder, then those above it.
         let Self { parents: _parents, folder, target, overwrite } = self;
+        if is_pack_path(&target) {
+            packed::publish_folder(folder.path(), &target, overwrite)?;
+            return folder.close().map_err(Error::io("delete what was packed into", &target));
+        }
         sync_tree(folder.path())?;
         let parent = target.parent().unwrap_or(Path::new("/"));
         let into = Error::io("move the finished model to", &target);
@@ -103,6 +109,9 @@ impl Staging {
 
 /// Whether a model may be written to `target`: it is not there, or empty, or a model that may be overwritten.
 pub(super) fn check(target: &Path, overwrite: bool) -> Result<()> {
+    if is_pack_path(target) {
+        return packed::check(target, overwrite);
+    }
     let holds_model = || ["saved_model.pb", "saved_model.pbtxt"].iter().any(|name| target.join(name).is_file());
     match fs::metadata(target) {
         Ok(found) if !found.is_dir() => {
@@ -164,7 +173,7 @@ fn sync_tree(folder: &Path) -> Result<()> {
     sync(folder)
 }
 
-fn sync(path: &Path) -> Result<()> {
+pub(super) fn sync(path: &Path) -> Result<()> {
     File::open(path).and_then(|file| file.sync_all()).map_err(Error::io("write to disk", path))
 }
 

@@ -8,12 +8,13 @@ use tempfile::TempDir;
 use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow as pb;
 
-use super::copy::copy_part;
+use super::copy::{check_links, copy_part};
 use super::prune::Restored;
 use super::staging::Staging;
-use crate::checkpoint::{CheckpointIndex, CheckpointReader, CheckpointWriter, OBJECT_GRAPH_KEY};
+use crate::checkpoint::{CheckpointIndex, CheckpointReader, CheckpointWriter, OBJECT_GRAPH_KEY, copy_checkpoint};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::files::Files;
 use crate::saved_model::{SavedModel, parse_tensor_name};
 use crate::session::LoadedModel;
 use crate::tensor::Tensor;
@@ -56,10 +57,17 @@ impl Values<'_> {
                 run_saver(model, &folder.join(PREFIX))?;
             }
             // Variables that no saver restores are not in the session either.
-            _ => {
-                check_all(source)?;
-                copy_part(source.path(), "variables", staging)?;
-            }
+            _ => match source.files() {
+                Files::Folder(from) => {
+                    check_links(from, "variables")?;
+                    fs::create_dir(&folder).map_err(Error::io("create", staging.shown("variables")))?;
+                    return copy_checkpoint(from.join("variables").join(PREFIX), folder.join(PREFIX)).map(Some);
+                }
+                packed => {
+                    check_all(source)?;
+                    copy_part(packed, "variables", staging)?;
+                }
+            },
         }
         CheckpointIndex::open(folder.join(PREFIX)).map(Some)
     }
@@ -82,7 +90,7 @@ impl Values<'_> {
 }
 
 /// Reads all variables of a model, and so compares every checksum.
-fn check_all(source: &SavedModel) -> Result<()> {
+pub(super) fn check_all(source: &SavedModel) -> Result<()> {
     let Some(index) = &source.variables()?.index else { return Ok(()) };
     let reader = CheckpointReader::new(index.clone());
     index.entries.iter().try_for_each(|entry| match entry.dtype {
@@ -150,11 +158,6 @@ pub(super) fn write_some(
             tracked.write_to_bytes().map_err(|error| Error::damaged(&reader.index().prefix, error.to_string()))?;
         writer.add(OBJECT_GRAPH_KEY, &Tensor::from_strings(&[], [bytes])?)?;
     }
-    for entry in entries {
-        match entry.dtype {
-            DType::String => writer.add(&entry.key, &reader.read(&entry.key)?)?,
-            dtype => writer.add_bytes(&entry.key, dtype, &entry.shape, reader.read_bytes(&entry.key)?.bytes()?)?,
-        }
-    }
+    entries.iter().try_for_each(|entry| writer.add_from(&entry.key, reader, &entry.key))?;
     writer.finish().map(Some)
 }

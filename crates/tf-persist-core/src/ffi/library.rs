@@ -19,7 +19,7 @@ const LOG_VARIABLE: &str = "TF_CPP_MIN_LOG_LEVEL";
 /// Functions of libtensorflow that are called under types of our own, resolved once.
 ///
 /// Those with dtypes because of the enum (see the module's text), those of strings because a tensor may hold a million of them
-/// and tensorflow-sys takes a lock a call, those of a run because a run of a small graph takes microseconds, and one that is
+/// and tensorflow-sys takes a lock a call, those of a run because a run of a small graph takes microseconds, and those that are
 /// not bound there.
 pub(super) struct Symbols {
     pub(super) tensor_type: unsafe extern "C" fn(*const tf::TF_Tensor) -> c_int,
@@ -40,6 +40,37 @@ pub(super) struct Symbols {
     pub(super) string_dealloc: unsafe extern "C" fn(*mut tf::TF_TString),
     /// `TF_SetRequireShapeInferenceFns`, where there is one.
     pub(super) require_shape_functions: Option<unsafe extern "C" fn(*mut tf::TF_Graph, bool)>,
+    /// Those of `tensorflow/c/env.h`, where all of them are there.
+    pub(super) files: Option<FileSymbols>,
+}
+
+/// `TF_WritableFileHandle`, of which nothing is known here.
+#[repr(C)]
+pub(super) struct WritableFile {
+    _opaque: [u8; 0],
+}
+
+/// Functions that write files through TensorFlow's file systems.
+pub(super) struct FileSymbols {
+    pub(super) create_folder: unsafe extern "C" fn(*const c_char, *mut tf::TF_Status),
+    pub(super) create_file: unsafe extern "C" fn(*const c_char, *mut *mut WritableFile, *mut tf::TF_Status),
+    pub(super) append: unsafe extern "C" fn(*mut WritableFile, *const c_char, usize, *mut tf::TF_Status),
+    pub(super) close: unsafe extern "C" fn(*mut WritableFile, *mut tf::TF_Status),
+    pub(super) delete_file: unsafe extern "C" fn(*const c_char, *mut tf::TF_Status),
+    pub(super) delete_all: unsafe extern "C" fn(*const c_char, *mut i64, *mut i64, *mut tf::TF_Status),
+}
+
+impl FileSymbols {
+    fn of(library: &libloading::Library) -> Result<Self, OpenError> {
+        Ok(Self {
+            create_folder: symbol(library, "TF_CreateDir")?,
+            create_file: symbol(library, "TF_NewWritableFile")?,
+            append: symbol(library, "TF_AppendWritableFile")?,
+            close: symbol(library, "TF_CloseWritableFile")?,
+            delete_file: symbol(library, "TF_DeleteFile")?,
+            delete_all: symbol(library, "TF_DeleteRecursively")?,
+        })
+    }
 }
 
 /// What frees the memory of a tensor: data, length, argument.
@@ -147,6 +178,7 @@ impl Library {
             string_size: symbol(&library, "TF_StringGetSize")?,
             string_dealloc: symbol(&library, "TF_StringDealloc")?,
             require_shape_functions: symbol(&library, "TF_SetRequireShapeInferenceFns").ok(),
+            files: FileSymbols::of(&library).ok(),
         };
         std::mem::forget(library);
         open_for_tensorflow_sys(core)?;

@@ -12,6 +12,7 @@
 mod graph;
 mod library;
 mod memory;
+mod memory_folder;
 mod op_library;
 mod session;
 mod status;
@@ -21,5 +22,6 @@ mod tensor;
 pub(crate) use graph::{ImportedGraph, TensorType};
 pub(crate) use library::{Library, OpenError};
 pub(crate) use memory::{append_file, prefer_huge_pages};
+pub(crate) use memory_folder::MemoryFolder;
 pub(crate) use op_library::load_op_library;
 pub(crate) use session::{Port, Session, Target};

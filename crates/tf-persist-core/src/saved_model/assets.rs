@@ -7,6 +7,7 @@ use std::path::{Component, Path};
 
 use super::meta_graph::MetaGraph;
 use crate::error::{Error, Result};
+use crate::files::Files;
 
 /// How deep the folders of assets are looked into.
 const MAX_FOLDER_DEPTH: usize = 16;
@@ -43,16 +44,16 @@ pub struct FoundFile {
 }
 
 impl Assets {
-    pub(super) fn of(model: &Path, meta_graph: &MetaGraph) -> Result<Self> {
-        let folder = model.join("assets");
+    pub(super) fn of(files: &Files, meta_graph: &MetaGraph) -> Result<Self> {
         let declared: BTreeSet<&str> = meta_graph.assets().iter().map(|asset| asset.filename.as_str()).collect();
-        let mut assets = Self { files: list(&folder)?, extra: list(&model.join("assets.extra"))?, ..Self::default() };
+        let mut assets =
+            Self { files: list_in(files, "assets")?, extra: list_in(files, "assets.extra")?, ..Self::default() };
         for name in declared {
             if !stays_inside(name) {
                 assets.escaping.push(name.to_owned());
             } else if let Ok(index) = assets.files.binary_search_by(|file| file.name.as_str().cmp(name)) {
                 assets.files[index].declared = true;
-            } else if fs::symlink_metadata(folder.join(name)).is_err() {
+            } else if !is_there(files, &format!("assets/{name}")) {
                 assets.missing.push(name.to_owned());
             }
         }
@@ -65,6 +66,27 @@ pub(crate) fn stays_inside(name: &str) -> bool {
     !name.is_empty()
         && !name.contains('\0')
         && Path::new(name).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+}
+
+/// Whether a file or folder of this name is there, or a link, wherever it leads.
+fn is_there(files: &Files, name: &str) -> bool {
+    match files {
+        Files::Folder(model) => fs::symlink_metadata(model.join(name)).is_ok(),
+        Files::Pack(pack) => pack.find(name).is_some() || pack.has_folder(name),
+    }
+}
+
+/// The files in a folder of a model.
+fn list_in(files: &Files, folder: &str) -> Result<Vec<FoundFile>> {
+    let pack = match files {
+        Files::Folder(model) => return list(&model.join(folder)),
+        Files::Pack(pack) => pack,
+    };
+    let inside = pack.entries().iter().filter_map(|entry| {
+        let name = entry.name.strip_prefix(folder)?.strip_prefix('/')?.to_owned();
+        Some(FoundFile { name, bytes: entry.length, is_link: false, declared: false })
+    });
+    Ok(inside.collect())
 }
 
 /// The files in a folder and the folders in it, sorted; none if there is no such folder. Links to folders are not followed.

@@ -1,9 +1,7 @@
 //! `fingerprint.pb`: hashes of a model's parts, by which exports are told apart.
 
-use std::path::Path;
-
-use crate::checkpoint::file::read_file;
 use crate::error::{Error, Result};
+use crate::files::Files;
 use crate::wire::{Value, try_fields};
 
 /// A fingerprint has a hundred bytes.
@@ -61,9 +59,10 @@ impl CheckpointMatch {
 
 impl Fingerprint {
     /// Reads a model's fingerprint, if it has one. `index` is the hash of its `variables.index`.
-    pub(super) fn read(model: &Path, index: Option<u64>) -> Result<Option<Self>> {
-        let path = model.join("fingerprint.pb");
-        let Some(bytes) = read_file(&path, MAX_FINGERPRINT_BYTES, "the limit of a fingerprint")? else {
+    pub(super) fn read(files: &Files, index: Option<u64>) -> Result<Option<Self>> {
+        let name = "fingerprint.pb";
+        let path = files.path().join(name);
+        let Some(bytes) = files.read(name, MAX_FINGERPRINT_BYTES, "the limit of a fingerprint")? else {
             return Ok(None);
         };
         let mut fingerprint = Self::default();

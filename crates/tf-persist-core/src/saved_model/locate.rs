@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::pack::Pack;
 
 /// The names that a model's file may have, the one that TensorFlow prefers first (`tensorflow/cc/saved_model/constants.h`).
 const BINARY: &str = "saved_model.pb";
@@ -22,6 +23,22 @@ pub(super) enum ModelFile {
     Binary(PathBuf),
     /// A protobuf in text format.
     Text(PathBuf),
+}
+
+/// The file of the SavedModel in a pack.
+///
+/// # Errors
+/// [`Error::NotASavedModel`] if there is none.
+pub(super) fn locate_in(pack: &Pack) -> Result<ModelFile> {
+    let path = |name| pack.path().join(name);
+    if pack.find(BINARY).is_some() {
+        return Ok(ModelFile::Binary(path(BINARY)));
+    }
+    if pack.find(TEXT).is_some() {
+        return Ok(ModelFile::Text(path(TEXT)));
+    }
+    let reason = format!("it is a pack without `{BINARY}` and without `{TEXT}`");
+    Err(Error::NotASavedModel { path: pack.path().to_path_buf(), reason, hint: None })
 }
 
 /// What is wrong with a path, and what to do.

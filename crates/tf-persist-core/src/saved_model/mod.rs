@@ -4,6 +4,8 @@
 //! of each [`MetaGraph`]. The graph itself stays as it was written: decoding it would take forty times the file's memory, and
 //! only those who change graphs need it. A hostile folder can make it fail, with a sentence, and nothing else.
 //!
+//! [`SavedModel::from_bytes`] opens a model that is a pack in memory; see [`pack`](crate::pack).
+//!
 //! Source of the format: `tensorflow/core/protobuf/saved_model.proto`, `meta_graph.proto`, and the loader in
 //! `tensorflow/cc/saved_model/`.
 
@@ -42,19 +44,18 @@ pub use tensor_name::parse_tensor_name;
 pub use training::{Training, TrainingKind};
 pub use variables::{Variable, Variables};
 
-use crate::checkpoint::file::{file_length, read_file};
-
-use crate::checkpoint::{CheckpointIndex, index_path};
+use crate::checkpoint::CheckpointIndex;
 use crate::error::{Error, Result};
+use crate::files::Files;
 pub(crate) use limits::MAX_FILE_BYTES;
 use limits::Survey;
-use locate::{ModelFile, locate};
+use locate::{ModelFile, locate, locate_in};
 use signature::MAX_DEFAULT_BYTES;
 
 /// The tag of graphs that are for inference (`kSavedModelTagServe`).
 pub const SERVE: &str = "serve";
 
-/// A SavedModel on disk. Cloning it is cheap.
+/// A SavedModel in a folder or in a [pack](crate::pack). Cloning it is cheap.
 ///
 /// It keeps the model's file in memory; a [`MetaGraph`] taken out of it does not.
 #[derive(Clone)]
@@ -63,7 +64,7 @@ pub struct SavedModel {
 }
 
 struct Model {
-    path: PathBuf,
+    files: Files,
     file: PathBuf,
     is_text: bool,
     /// The `SavedModel` protobuf, in binary form whatever the file is.
@@ -74,10 +75,10 @@ struct Model {
 }
 
 impl SavedModel {
-    /// Opens the SavedModel in a folder, from its `saved_model.pb` or else `saved_model.pbtxt`.
+    /// Opens the SavedModel in a folder or a pack (`.tfpack`), from its `saved_model.pb` or else `saved_model.pbtxt`.
     ///
     /// The file is read once and kept; memory beyond its size is a few hundred bytes for each signature and each
-    /// different operation. Nothing else in the folder is looked at yet.
+    /// different operation. Nothing else in the folder is looked at yet; of a pack, the table is read and checked.
     ///
     /// # Errors
     /// - [`Error::NotASavedModel`], which says what is at the path instead;
@@ -86,18 +87,36 @@ impl SavedModel {
     /// - [`Error::Unsupported`], if the model is in chunks or the file above protobuf's limit of 2 GiB;
     /// - [`Error::Io`], if the operating system refuses to read it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let located = locate(path)?;
+        Self::read(Files::open(path.as_ref())?)
+    }
+
+    /// Opens the SavedModel in the bytes of a pack, which [`SavedModel::to_bytes`] gave or which are a `.tfpack` file's. They
+    /// stay as they are for as long as the model, and what is read of them is not copied first: variables and graph are taken
+    /// out of this memory.
+    ///
+    /// # Errors
+    /// Those of [`SavedModel::open`]; [`Error::Damaged`] if the bytes are no pack, or not all of one.
+    pub fn from_bytes(bytes: impl Into<Bytes>) -> Result<Self> {
+        Self::read(Files::from_bytes(bytes.into())?)
+    }
+
+    fn read(files: Files) -> Result<Self> {
+        let located = match &files {
+            Files::Folder(folder) => locate(folder)?,
+            Files::Pack(pack) => locate_in(pack)?,
+        };
         let (file, is_text) = match &located {
             ModelFile::Binary(file) => (file, false),
             ModelFile::Text(file) => (file, true),
         };
+        let path = files.path();
         let (limit, limit_name) = if is_text {
             (text::MAX_TEXT_BYTES, "the limit of a text")
         } else {
             (limits::MAX_FILE_BYTES, "protobuf's limit")
         };
-        let bytes = read_file(file, limit, limit_name)?.unwrap_or_default();
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let bytes = files.read(&name, limit, limit_name)?.unwrap_or_default();
         let damaged = |reason: String| Error::damaged(file, reason);
         if bytes.is_empty() {
             return Err(damaged("it is empty".into()));
@@ -107,7 +126,7 @@ impl SavedModel {
                 "it is a pointer of Git LFS, and the file itself was not fetched: `git lfs pull`".into(),
             ));
         }
-        let bytes = Bytes::from(if is_text { text::to_binary(&bytes).map_err(damaged)? } else { bytes });
+        let bytes = if is_text { text::to_binary(&bytes).map_err(damaged)?.into() } else { bytes };
         let survey = limits::survey(&bytes).map_err(damaged)?;
 
         let mut room = MAX_DEFAULT_BYTES;
@@ -119,21 +138,36 @@ impl SavedModel {
             return Err(damaged(format!("it has no meta graph{what}")));
         }
         let file = file.clone();
-        let path = path.to_path_buf();
-        let model = Model { path, file, is_text, bytes, survey, meta_graphs, variables: OnceLock::new() };
+        let model = Model { files, file, is_text, bytes, survey, meta_graphs, variables: OnceLock::new() };
         Ok(Self { model: Arc::new(model) })
     }
 
-    /// The folder.
+    /// The folder, or the pack; of a pack in memory, `<memory>`.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.model.path
+        self.model.files.path()
     }
 
-    /// The file that it was read from.
+    /// The file that it was read from. Of one in a pack this is the path of the pack and the name in it, which nothing but
+    /// messages can use.
     #[must_use]
     pub fn file(&self) -> &Path {
         &self.model.file
+    }
+
+    /// The length of that file, as it was when it was read; of a text, as it is now.
+    #[must_use]
+    pub fn file_bytes(&self) -> Option<u64> {
+        if self.is_text() {
+            return self.files().length(&self.file().file_name()?.to_string_lossy()).ok()?;
+        }
+        Some(self.bytes().len() as u64)
+    }
+
+    /// Whether it stands in a pack: a `.tfpack` file, or bytes.
+    #[must_use]
+    pub fn is_packed(&self) -> bool {
+        matches!(self.model.files, Files::Pack(_))
     }
 
     /// Whether that file is text.
@@ -184,11 +218,7 @@ impl SavedModel {
         if let Some(variables) = self.model.variables.get() {
             return Ok(variables);
         }
-        let prefix = variables::prefix(self.path());
-        let variables = match file_length(&index_path(&prefix))? {
-            Some(_) => Variables::of(CheckpointIndex::open(&prefix)?),
-            None => Variables::none(),
-        };
+        let variables = variables::index(&self.model.files)?.map_or_else(Variables::none, Variables::of);
         Ok(self.model.variables.get_or_init(|| variables))
     }
 
@@ -230,7 +260,7 @@ impl SavedModel {
     /// # Errors
     /// If a folder cannot be read, or has far more in it than any model has.
     pub fn assets(&self, meta_graph: &MetaGraph) -> Result<Assets> {
-        Assets::of(self.path(), meta_graph)
+        Assets::of(&self.model.files, meta_graph)
     }
 
     /// The fingerprint, if there is a `fingerprint.pb`, compared with the variables that are there.
@@ -239,7 +269,12 @@ impl SavedModel {
     /// If the file is damaged or cannot be read.
     pub fn fingerprint(&self) -> Result<Option<Fingerprint>> {
         let index = self.variables().ok().and_then(|variables| variables.index.as_ref());
-        Fingerprint::read(self.path(), index.map(CheckpointIndex::fingerprint))
+        Fingerprint::read(&self.model.files, index.map(CheckpointIndex::fingerprint))
+    }
+
+    /// Where its files stand.
+    pub(crate) fn files(&self) -> &Files {
+        &self.model.files
     }
 
     /// The whole `SavedModel` protobuf, as it was written; of a text, in binary form.

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use tf_persist_proto::protobuf::{EnumOrUnknown, Message, MessageField};
 
 use super::*;
+use crate::checkpoint::index_path;
 use crate::checkpoint::shard_path;
 use crate::checkpoint::testing::{delimited, entry, header, number, table};
 use crate::{DType, PartialShape, Tensor};

@@ -1,8 +1,8 @@
 //! The variables of a model, from the index of its checkpoint.
 
-use std::path::{Path, PathBuf};
-
 use crate::checkpoint::{CheckpointIndex, Entry, OBJECT_GRAPH_KEY};
+use crate::error::Result;
+use crate::files::Files;
 
 /// What TensorFlow 2 appends to a variable's way through the object graph.
 const VALUE_SUFFIX: &str = "/.ATTRIBUTES/VARIABLE_VALUE";
@@ -98,12 +98,24 @@ impl Variable {
 }
 
 /// What the names of a model's checkpoint begin with.
-pub(super) fn prefix(model: &Path) -> PathBuf {
-    model.join("variables").join("variables")
+const PREFIX: &str = "variables/variables";
+
+/// The index of a model's checkpoint, if it has one.
+pub(super) fn index(files: &Files) -> Result<Option<CheckpointIndex>> {
+    if files.length(&format!("{PREFIX}.index"))?.is_none() {
+        return Ok(None);
+    }
+    let index = match files {
+        Files::Folder(folder) => CheckpointIndex::open(folder.join(PREFIX)),
+        Files::Pack(pack) => CheckpointIndex::open_in(pack, PREFIX),
+    };
+    index.map(Some)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::checkpoint::testing::{entry, header, table};
 

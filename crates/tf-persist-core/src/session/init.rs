@@ -1,5 +1,7 @@
 //! Tables that no initialiser of the meta graph fills.
 
+use std::path::Path;
+
 use crate::error::{Error, Result};
 use crate::ffi::{Port, Session, Target};
 use crate::saved_model::{MetaGraph, SavedModel, parse_tensor_name};
@@ -8,7 +10,14 @@ use crate::tensor::Tensor;
 /// Runs the ops of the collection `table_initializer`, with the paths of the assets fed, where the meta graph has no
 /// initialiser of its own that TensorFlow ran while loading. Modules of TensorFlow Hub and graphs of TensorFlow Transform are
 /// written so: Python's loaders of them know it.
-pub(super) fn run_orphaned_initializers(session: &Session, model: &SavedModel, meta_graph: &MetaGraph) -> Result<()> {
+///
+/// `folder` is where TensorFlow finds the model.
+pub(super) fn run_orphaned_initializers(
+    session: &Session,
+    model: &SavedModel,
+    meta_graph: &MetaGraph,
+    folder: &Path,
+) -> Result<()> {
     if meta_graph.init_op().is_some() || meta_graph.table_initializers().is_empty() {
         return Ok(());
     }
@@ -25,7 +34,7 @@ pub(super) fn run_orphaned_initializers(session: &Session, model: &SavedModel, m
         let (op, index) = parse_tensor_name(&asset.tensor)?;
         // An asset whose tensor was pruned from the graph is nobody's input.
         let Some(port) = session.port(op, index) else { continue };
-        let path = model.path().join("assets").join(&asset.filename);
+        let path = folder.join("assets").join(&asset.filename);
         let path = Tensor::from_strings(&[], [path.as_os_str().as_encoded_bytes()])?;
         paths.push((port, path));
     }

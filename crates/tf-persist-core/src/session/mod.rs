@@ -5,6 +5,7 @@ mod init;
 mod op_library;
 mod options;
 mod outputs;
+mod place;
 mod signature;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 pub use op_library::OpLibrary;
 pub use options::{Executor, LoadOptions};
 pub use outputs::Outputs;
+pub use place::Unpacked;
 pub use signature::{NO_INPUTS, Signature};
 
 use crate::error::{Error, Result};
@@ -21,6 +23,7 @@ use crate::ffi;
 use crate::runtime::Runtime;
 use crate::saved_model::{MetaGraph, SavedModel};
 use bind::Binding;
+use place::Place;
 
 /// A SavedModel in a session: variables restored, initialisers run, ready to answer.
 ///
@@ -35,6 +38,8 @@ struct Inner {
     /// Each signature of the meta graph, in its order, is bound to the graph when it is first asked for.
     bindings: Vec<OnceLock<Arc<Binding>>>,
     runtime: Runtime,
+    /// Dropped after the session.
+    place: Place,
 }
 
 impl SavedModel {
@@ -49,17 +54,37 @@ impl SavedModel {
         for path in &options.op_libraries {
             OpLibrary::load(&runtime, path)?;
         }
-        let session = ffi::Session::load(
-            runtime.library(),
-            self.path(),
-            meta_graph.tags(),
-            meta_graph.ops().keys(),
-            &options.config()?,
-        )
-        .map_err(|error| explain_refusal(error, self.path()))?;
-        init::run_orphaned_initializers(&session, self, &meta_graph)?;
+        let mut place = Place::of(self, &meta_graph, &options, runtime.library())?;
+        let mut session = self.session(&meta_graph, &options, &runtime, &place);
+        if let Err(error) = &session
+            && let Some(other) = place.instead(error, self, &options)
+        {
+            place = other?;
+            session = self.session(&meta_graph, &options, &runtime, &place);
+        }
+        let session = session?;
+        place.loaded(self);
         let bindings = meta_graph.signatures().iter().map(|_| OnceLock::new()).collect();
-        Ok(LoadedModel(Arc::new(Inner { session, artefact: self.clone(), meta_graph, bindings, runtime })))
+        Ok(LoadedModel(Arc::new(Inner { session, artefact: self.clone(), meta_graph, bindings, runtime, place })))
+    }
+
+    /// A session over the files at a place, its tables filled.
+    fn session(
+        &self,
+        meta_graph: &MetaGraph,
+        options: &LoadOptions,
+        runtime: &Runtime,
+        place: &Place,
+    ) -> Result<ffi::Session> {
+        let folder = place.folder(self);
+        let load = || {
+            let config = options.config()?;
+            let ops = meta_graph.ops().keys();
+            let session = ffi::Session::load(runtime.library(), folder, meta_graph.tags(), ops, &config)?;
+            init::run_orphaned_initializers(&session, self, meta_graph, folder)?;
+            Ok(session)
+        };
+        load().map_err(|error| explain_refusal(Place::rename(folder, error, self), self.path()))
     }
 }
 
@@ -76,6 +101,12 @@ impl LoadedModel {
     #[must_use]
     pub fn artefact(&self) -> &SavedModel {
         &self.0.artefact
+    }
+
+    /// Where the files of its pack were put for TensorFlow; `None` if it was loaded from a folder.
+    #[must_use]
+    pub fn unpacked(&self) -> Option<Unpacked> {
+        self.0.place.unpacked()
     }
 
     /// The meta graph that was loaded.

@@ -6,6 +6,7 @@ use protobuf::{Message, MessageField};
 use tf_persist_proto::tensorflow::ConfigProto;
 use tf_persist_proto::tensorflow::config::config_proto::Experimental;
 
+use super::place::Unpacked;
 use crate::error::{Error, Result};
 use crate::runtime::Runtime;
 
@@ -27,6 +28,7 @@ pub struct LoadOptions {
     pub(super) tags: Option<Vec<String>>,
     pub(super) op_libraries: Vec<PathBuf>,
     pub(super) runtime: Option<Runtime>,
+    pub(super) unpacked: Option<Unpacked>,
     intra_op_threads: i32,
     inter_op_threads: i32,
     executor: Executor,
@@ -39,6 +41,7 @@ impl Default for LoadOptions {
             tags: None,
             op_libraries: Vec::new(),
             runtime: None,
+            unpacked: None,
             intra_op_threads: 0,
             inter_op_threads: 0,
             executor: Executor::Default,
@@ -67,6 +70,14 @@ impl LoadOptions {
     #[must_use]
     pub fn runtime(mut self, runtime: Runtime) -> Self {
         self.runtime = Some(runtime);
+        self
+    }
+
+    /// Where the files of a [pack](crate::pack) are put for TensorFlow. Unless it is said, into memory; on disk if the model has
+    /// ops that could not read them there, or TensorFlow says so.
+    #[must_use]
+    pub fn unpack_to(mut self, place: Unpacked) -> Self {
+        self.unpacked = Some(place);
         self
     }
 

@@ -1,0 +1,29 @@
+//! An open shard, wherever it stands.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use crate::pack::Pack;
+
+/// A file, or one in a pack, by its number there. It is read as a file is: at any place, by any number of threads.
+#[derive(Debug)]
+pub(super) enum Shard {
+    File(File),
+    Packed(Arc<Pack>, usize),
+}
+
+impl FileExt for Shard {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read_at(buffer, offset),
+            Self::Packed(pack, number) => pack.read_at(*number, buffer, offset),
+        }
+    }
+
+    /// Shards that were opened to be read are not written to.
+    fn write_at(&self, _bytes: &[u8], _offset: u64) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}

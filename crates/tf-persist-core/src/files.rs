@@ -1,0 +1,71 @@
+//! The files of a model, wherever they stand: in a folder, or in a pack.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::checkpoint::file::{file_length, read_file};
+use crate::error::{Error, Result};
+use crate::pack::{Pack, is_pack, is_pack_path};
+
+/// Where the files of a model stand. Names are relative, with `/`.
+#[derive(Clone)]
+pub(crate) enum Files {
+    Folder(PathBuf),
+    Pack(Arc<Pack>),
+}
+
+impl Files {
+    /// The pack at a path, if a file is there that is one or is called so; else the folder there, whether it exists or not.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let is_file = fs::metadata(path).is_ok_and(|found| found.is_file());
+        if is_file && (is_pack_path(path) || is_pack(path)) {
+            return Ok(Self::Pack(Arc::new(Pack::open(path)?)));
+        }
+        Ok(Self::Folder(path.to_path_buf()))
+    }
+
+    pub(crate) fn from_bytes(bytes: Bytes) -> Result<Self> {
+        Ok(Self::Pack(Arc::new(Pack::from_bytes(bytes)?)))
+    }
+
+    /// The folder, or the pack.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Folder(path) => path,
+            Self::Pack(pack) => pack.path(),
+        }
+    }
+
+    /// The length of a file; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// If it is no regular file, or cannot be looked at.
+    pub(crate) fn length(&self, name: &str) -> Result<Option<u64>> {
+        match self {
+            Self::Folder(path) => file_length(&path.join(name)),
+            Self::Pack(pack) => Ok(pack.find(name).map(|number| pack.entries()[number].length)),
+        }
+    }
+
+    /// A whole file of at most `limit` bytes; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// If it is no regular file, is larger than the limit, cannot be read, has a wrong checksum in its pack, or the memory cannot
+    /// be had.
+    pub(crate) fn read(&self, name: &str, limit: u64, limit_name: &str) -> Result<Option<Bytes>> {
+        let pack = match self {
+            Self::Folder(path) => return Ok(read_file(&path.join(name), limit, limit_name)?.map(Bytes::from)),
+            Self::Pack(pack) => pack,
+        };
+        let Some(number) = pack.find(name) else { return Ok(None) };
+        let length = pack.entries()[number].length;
+        if length > limit {
+            let reason = format!("it has {length} bytes, and {limit_name} is {limit} bytes");
+            return Err(Error::Unsupported { path: pack.path().join(name), reason, hint: None });
+        }
+        pack.contents(number).map(Some)
+    }
+}
