@@ -227,6 +227,26 @@ pub enum Error {
         hint: Option<String>,
     },
 
+    /// A model has no answers that it could be compared with.
+    #[error("`{}` has no recorded answers: {reason}", path.display())]
+    NothingRecorded {
+        /// The model.
+        path: PathBuf,
+        /// What there is instead.
+        reason: String,
+    },
+
+    /// A request cannot be kept as a golden example.
+    #[error("cannot record requests of `{}`: {reason}", path.display())]
+    NotRecorded {
+        /// The model.
+        path: PathBuf,
+        /// What is in the way.
+        reason: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+
     /// What should be written is there already.
     #[error("`{}` exists already and is not empty", path.display())]
     Exists {
@@ -258,6 +278,7 @@ impl Error {
             Self::NotASavedModel { hint, .. }
             | Self::Unsupported { hint, .. }
             | Self::InvalidData { hint, .. }
+            | Self::NotRecorded { hint, .. }
             | Self::TensorFlow { hint, .. } => hint.clone(),
             Self::UnknownTags { available, .. } => available.first().map(|tags| match tags.join(",") {
                 none if none.is_empty() => "choose one by its tags, such as --tags \"\"".into(),
@@ -265,6 +286,9 @@ impl Error {
             }),
             Self::UnknownSignature { available, .. } if !available.is_empty() => {
                 Some("choose one of them; on the command line with --signature NAME".into())
+            }
+            Self::NothingRecorded { path, .. } => {
+                Some(format!("record some: tf-persist verify {} --record FILE.npz", path.display()))
             }
             Self::Damaged { .. } => Some("copy the model again from where it was made".into()),
             Self::Runtime(error) => Some(error.hint()),

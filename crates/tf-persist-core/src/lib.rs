@@ -48,6 +48,8 @@ mod dtype;
 mod error;
 mod export;
 mod ffi;
+pub mod golden;
+mod graph;
 pub mod runtime;
 pub mod saved_model;
 mod session;

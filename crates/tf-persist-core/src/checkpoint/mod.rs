@@ -12,7 +12,7 @@
 //! tensors' bytes; [`CheckpointReader`] does. [`CheckpointWriter`] writes what TensorFlow reads. Source of the format: `tensorflow/core/util/tensor_bundle/tensor_bundle.h` and `tensor_bundle.proto`.
 
 mod assemble;
-mod encode;
+pub(crate) mod encode;
 mod entry;
 pub(crate) mod file;
 mod index;

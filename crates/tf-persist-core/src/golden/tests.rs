@@ -1,0 +1,1 @@
+//! Records as TensorFlow Serving writes them, and as nobody should.
