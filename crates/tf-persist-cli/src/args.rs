@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Write a model out again, complete, as a SavedModel
     Export(ExportArgs),
+    /// Ask a model the requests that were recorded in it, and say whether it answers as it did; or record them
+    Verify(crate::verify::VerifyArgs),
     /// Say which libtensorflow is used, and where it was looked for
     Runtime(RuntimeArgs),
 }

@@ -27,8 +27,16 @@ pub(crate) struct Told(pub(crate) String);
 #[error("{0}")]
 pub(crate) struct Misuse(pub(crate) String);
 
+/// The report on standard output says it all: two things differ. Nothing is printed beside it.
+#[derive(Debug, thiserror::Error)]
+#[error("they differ")]
+pub(crate) struct Verdict;
+
 /// Prints an error with its causes and hint; gives the exit code.
 pub(crate) fn print(error: &anyhow::Error) -> i32 {
+    if error.is::<Verdict>() {
+        return FAILED;
+    }
     eprintln!("{ERROR}error:{ERROR:#} {}", printable(&message(error)));
     let core = error.chain().find_map(|cause| cause.downcast_ref::<tf_persist_core::Error>());
     if let Some(detail) = core.and_then(tf_persist_core::Error::detail) {

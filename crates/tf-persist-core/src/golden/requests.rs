@@ -20,7 +20,7 @@ use super::tfrecord::{MAX_RECORD_BYTES, write_record};
 use crate::error::{Error, Result};
 use crate::saved_model::{MetaGraph, SERVE, SavedModel, SignatureDef, TensorKind};
 use crate::session::LoadedModel;
-use crate::tensor::{Tensor, Tolerance};
+use crate::tensor::Tolerance;
 use crate::tensor::proto::to_proto;
 
 /// The golden examples of a model, as they shall be. Nothing is written before [`Recorder::write`].
