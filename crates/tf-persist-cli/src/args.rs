@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Ask a model the requests that were recorded in it, and say whether it answers as it did; or record them
     Verify(crate::verify::VerifyArgs),
+    /// Compare two models: signatures, ops, functions, variables, assets. Needs no TensorFlow
+    Diff(crate::diff::DiffArgs),
     /// Say which libtensorflow is used, and where it was looked for
     Runtime(RuntimeArgs),
 }

@@ -1,6 +1,7 @@
 //! The command `tf-persist`: arguments in, reports out.
 
 mod args;
+mod diff;
 mod export;
 mod failure;
 mod format;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Export(args) => export::export(&args),
         Command::Verify(args) => verify::verify(&args),
+        Command::Diff(args) => diff::diff(&args),
         Command::Runtime(args) => runtime::runtime(&args),
     };
     // A panic is told where it happens; it is caught here so that what was begun is cleared away on the way.

@@ -44,6 +44,7 @@
 compile_error!("tensors, checkpoints and .npy files are little-endian, and so must the machine be");
 
 pub mod checkpoint;
+pub mod diff;
 mod dtype;
 mod error;
 mod export;

@@ -14,6 +14,7 @@ use tf_persist_core::{Error, SavedModel};
 use crate::args::Format;
 use crate::failure::{PRINTING, Verdict};
 pub(crate) use args::{VerifyArgs, tolerance};
+pub(crate) use report::comparison_json;
 
 pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
     let artefact = SavedModel::open(&args.path)?;

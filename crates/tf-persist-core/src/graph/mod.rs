@@ -6,6 +6,8 @@ mod read;
 
 use std::collections::HashMap;
 
+pub(crate) use read::entry;
+
 /// A `GraphDef`.
 #[derive(Debug, Default)]
 pub(crate) struct Graph<'a> {
@@ -57,11 +59,6 @@ impl<'a> Graph<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// The nodes that it takes something from, with what it takes: the tensor, or `None` for control.
-    pub(crate) fn sources(&self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
-        self.inputs.iter().map(|input| source(input))
-    }
-
     /// The functions that it calls.
     pub(crate) fn calls(&self) -> Vec<&'a str> {
         let mut names = vec![self.op];

@@ -78,7 +78,7 @@ fn argument(value: Value<'_>) -> Argument<'_> {
 }
 
 /// An entry of a map with texts for keys.
-pub(super) fn entry(value: Value<'_>) -> (&str, &[u8]) {
+pub(crate) fn entry(value: Value<'_>) -> (&str, &[u8]) {
     let (mut key, mut content): (&str, &[u8]) = ("", &[]);
     for (field, value) in fields(value.bytes().unwrap_or_default()) {
         match field {
