@@ -9,7 +9,7 @@ use super::DiffArgs;
 use crate::format::{bytes, count};
 
 /// More lines of one kind are a number.
-const SHOWN: usize = 12;
+const SHOWN: usize = 6;
 
 pub(super) fn write(out: &mut impl Write, diff: &Diff, args: &DiffArgs) -> anyhow::Result<()> {
     let variables = &diff.variables;
@@ -62,13 +62,17 @@ fn write_meta_graph(out: &mut impl Write, meta_graph: &MetaGraphDiff, of: &str) 
     lists(out, "ops", of, [Vec::new(), graph.ops.iter().map(op).collect(), Vec::new()])?;
     let functions = &graph.functions;
     lists(out, "functions", of, [&functions.removed, &functions.changed, &functions.added].map(|it| shown(it)))?;
-    if functions.callers > 0 {
-        writeln!(out, "  {} the same in itself, calling others that are not", count(functions.callers as u64, "function"))?;
+    if functions.callers > 0 && functions.removed.len() + functions.changed.len() + functions.added.len() == 0 {
+        writeln!(out, "functions{of}: {} differ in what they call", functions.callers)?;
+    } else if functions.callers > 0 {
+        writeln!(out, "  {} besides, which call others that differ", count(functions.callers as u64, "function"))?;
     }
     let nodes = &graph.nodes;
     lists(out, "graph", of, [&nodes.removed, &nodes.changed, &nodes.added].map(|it| shown(it)))?;
-    if nodes.dependent > 0 {
-        writeln!(out, "  {} the same in itself, given something that is not", count(nodes.dependent as u64, "node"))?;
+    if nodes.dependent > 0 && nodes.removed.len() + nodes.changed.len() + nodes.added.len() == 0 {
+        writeln!(out, "graph{of}: {} in what they depend on", count(nodes.dependent as u64, "node"))?;
+    } else if nodes.dependent > 0 {
+        writeln!(out, "  {} besides, which depend on others that differ", count(nodes.dependent as u64, "node"))?;
     }
     Ok(())
 }

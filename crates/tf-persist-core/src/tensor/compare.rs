@@ -150,12 +150,26 @@ impl fmt::Display for Comparison {
             write!(f, "; {} with NaN or infinity on one side", self.not_finite)?;
         }
         if let (Some(absolute), Some(relative)) = (self.largest_absolute, self.largest_relative) {
-            write!(f, "; largest absolute difference {absolute:.3e}, relative {relative:.3e}")?;
+            write!(f, "; largest absolute difference {}, relative {}", short(absolute), short(relative))?;
         }
         match &self.worst {
             Some(worst) => write!(f, "; at {:?} {} instead of {}", worst.index, worst.found, worst.expected),
             None => Ok(()),
         }
+    }
+}
+
+/// A difference with four digits that count: `0.25`, `1.5e-9`.
+fn short(number: f64) -> String {
+    let scientific = format!("{number:.3e}");
+    let Some((digits, exponent)) = scientific.split_once('e') else { return scientific };
+    let trimmed = |text: &str| match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text.to_owned(),
+    };
+    match exponent.parse::<i32>() {
+        Ok(exponent @ -3..4) => trimmed(&format!("{number:.*}", (3 - exponent) as usize)),
+        _ => format!("{}e{exponent}", trimmed(digits)),
     }
 }
 
@@ -363,6 +377,16 @@ mod tests {
         let complex = |re: f32| Tensor::from_slice(&[1], &[Complex { re, im: 4.0 }]).unwrap();
         assert_eq!(compare(&complex(3.0), &complex(0.0), Tolerance::EXACT).largest_relative, Some(0.6));
         assert!(!compare(&complex(f32::NAN), &complex(0.0), Tolerance::Rounding).is_within());
+    }
+
+    #[test]
+    fn what_differs_is_said_in_a_sentence() {
+        let compared = compare(&floats(&[1.0, 2.5, f32::NAN]), &floats(&[1.0, 2.0, 0.0]), Tolerance::Within(9.0));
+        let said = "differs in 2 of 3 elements, 1 of them by more than is tolerated; 1 with NaN or infinity on one side; \
+                    largest absolute difference 0.5, relative 0.2; at [2] NaN instead of 0";
+        assert_eq!(compared.to_string(), said);
+        assert_eq!(compare(&floats(&[1.0]), &floats(&[1.0]), Tolerance::EXACT).to_string(), "is equal");
+        assert_eq!([0.0, 3.0, 1234.5678, 0.001, 1.5e-9, 2e30].map(short), ["0", "3", "1235", "0.001", "1.5e-9", "2e30"]);
     }
 
     #[test]
