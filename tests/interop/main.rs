@@ -6,6 +6,8 @@
 mod bit_equality;
 mod checkpoint;
 mod compare;
+mod diff;
+mod golden;
 mod memory;
 mod negative;
 mod python;

@@ -63,16 +63,16 @@ fn write_meta_graph(out: &mut impl Write, meta_graph: &MetaGraphDiff, of: &str) 
     let functions = &graph.functions;
     lists(out, "functions", of, [&functions.removed, &functions.changed, &functions.added].map(|it| shown(it)))?;
     if functions.callers > 0 && functions.removed.len() + functions.changed.len() + functions.added.len() == 0 {
-        writeln!(out, "functions{of}: {} differ in what they call", functions.callers)?;
+        writeln!(out, "functions{of}: {} different in what is called", count(functions.callers as u64, "function"))?;
     } else if functions.callers > 0 {
-        writeln!(out, "  {} besides, which call others that differ", count(functions.callers as u64, "function"))?;
+        writeln!(out, "  {} besides, for calling others that differ", count(functions.callers as u64, "function"))?;
     }
     let nodes = &graph.nodes;
     lists(out, "graph", of, [&nodes.removed, &nodes.changed, &nodes.added].map(|it| shown(it)))?;
     if nodes.dependent > 0 && nodes.removed.len() + nodes.changed.len() + nodes.added.len() == 0 {
-        writeln!(out, "graph{of}: {} in what they depend on", count(nodes.dependent as u64, "node"))?;
+        writeln!(out, "graph{of}: {} different in what is given", count(nodes.dependent as u64, "node"))?;
     } else if nodes.dependent > 0 {
-        writeln!(out, "  {} besides, which depend on others that differ", count(nodes.dependent as u64, "node"))?;
+        writeln!(out, "  {} besides, for depending on others that differ", count(nodes.dependent as u64, "node"))?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod bad_input;
 mod bad_variables;
 mod command;
+mod diff;
 mod disk;
 mod export;
 mod help;
@@ -20,3 +21,4 @@ mod runtime;
 mod stats;
 mod streams;
 mod support;
+mod verify;
