@@ -14,10 +14,9 @@ use crate::recorded::{Recorded, corpus, models, root};
 #[test]
 fn models_of_ours_answer_as_they_were_recorded() {
     let recorded = golden(&models(), &root().join("models"));
-    // Their signatures change the state, or have inputs that are not dense.
-    let refused = ["counter", "sparse"];
-    assert!(refused.iter().all(|name| !recorded.contains(&(*name).to_owned()) || *name == "counter"), "{recorded:?}");
-    assert!(recorded.len() >= 12, "{recorded:?}");
+    // Its inputs are not dense.
+    assert!(!recorded.contains(&"sparse".to_owned()), "{recorded:?}");
+    assert_eq!(recorded.len(), 13, "{recorded:?}");
 }
 
 #[test]
