@@ -37,7 +37,10 @@ fn exports_of_python_differ_in_what_was_changed() {
 
     assert!(with("v1_first", "v1_again").is_same());
     let v1 = with("v1_first", "v1_loop");
-    assert_eq!((v1.parts(), &v1.meta_graphs[0].graph.nodes.changed[..]), (vec!["graph"], &["while/add_1/y (Const)".into()][..]));
+    assert_eq!(
+        (v1.parts(), &v1.meta_graphs[0].graph.nodes.changed[..]),
+        (vec!["graph"], &["while/add_1/y (Const)".into()][..])
+    );
 }
 
 #[test]
@@ -52,6 +55,9 @@ fn real_models_are_their_exports() {
     exports(&dev.into_iter().filter(|recorded| recorded.meta.custom_op_libs.is_empty()).collect::<Vec<_>>());
 }
 
+/// Loading it runs an init op that draws two of its variables anew.
+const REINITIALISED: &str = "tf112_half_plus_two_mkl_conv";
+
 /// Compares each model with itself and with its export, whose variables TensorFlow has written anew.
 fn exports(all: &[Recorded]) {
     let work = tempfile::tempdir().unwrap();
@@ -63,7 +69,10 @@ fn exports(all: &[Recorded]) {
         let model = artefact.load(LoadOptions::default().tags(&recorded.meta.tags)).unwrap();
         model.save(&exported, SaveOptions::default()).unwrap();
         let diff = compare(&recorded.model, &exported);
-        // Counters that an initialiser sets are at their initial value once the model is loaded.
-        assert!(diff.is_same(), "{}: {diff:?}", recorded.name);
+        if recorded.name == REINITIALISED {
+            assert_eq!(diff.parts(), ["variables"], "{diff:?}");
+        } else {
+            assert!(diff.is_same(), "{}: {diff:?}", recorded.name);
+        }
     }
 }

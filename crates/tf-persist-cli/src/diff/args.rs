@@ -8,8 +8,10 @@ use crate::args::Format;
 use crate::verify::tolerance;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 the same, 1 different (or it could not be done: then there is an error and no report), \
-                        2 wrong usage.")]
+#[command(
+    after_help = "Exit codes: 0 the same, 1 different (or it could not be done: then there is an error and no report), \
+                        2 wrong usage."
+)]
 pub(crate) struct DiffArgs {
     /// The folder of a SavedModel
     pub(crate) a: PathBuf,

@@ -39,9 +39,10 @@ pub(super) fn write(out: &mut impl Write, diff: &Diff, args: &DiffArgs) -> anyho
     }
     write_variables(out, variables, args)?;
     let assets = &diff.assets;
-    let changed = assets.changed.iter().map(|asset| {
-        format!("{} ({} -> {})", printable(&asset.name), bytes(asset.bytes[0]), bytes(asset.bytes[1]))
-    });
+    let changed = assets
+        .changed
+        .iter()
+        .map(|asset| format!("{} ({} -> {})", printable(&asset.name), bytes(asset.bytes[0]), bytes(asset.bytes[1])));
     lists(out, "assets", "", [shown(&assets.removed), changed.collect(), shown(&assets.added)])?;
     for note in &diff.notes {
         writeln!(out, "note: {note}")?;
@@ -92,12 +93,9 @@ fn write_variables(out: &mut impl Write, variables: &VariablesDiff, args: &DiffA
     }
     let within = variables.changed.len() - changed;
     let within = if within > 0 { format!(", {within} more within {}", args.tolerance) } else { String::new() };
-    writeln!(
-        out,
-        "variables: {removed} removed, {changed} of {} changed{within}, {added} added",
-        variables.common
-    )?;
-    let lines = outside.into_iter().map(|variable| format!("{} {}", printable(&variable.name), change(&variable.change)));
+    writeln!(out, "variables: {removed} removed, {changed} of {} changed{within}, {added} added", variables.common)?;
+    let lines =
+        outside.into_iter().map(|variable| format!("{} {}", printable(&variable.name), change(&variable.change)));
     lines_of(out, '-', shown(&variables.removed))?;
     lines_of(out, '~', lines.collect())?;
     lines_of(out, '+', shown(&variables.added))

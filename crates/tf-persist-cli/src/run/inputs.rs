@@ -117,11 +117,7 @@ fn single(signature: &SignatureDef, input: &str) -> anyhow::Result<(String, Tens
 
 /// An array of numpy's as the signature's dtype, where that keeps its bits: uint16 as bfloat16, say. Any other is left for the
 /// signature to refuse by name.
-pub(crate) fn reinterpreted(
-    signature: &SignatureDef,
-    name: String,
-    array: Tensor,
-) -> Result<(String, Tensor), Error> {
+pub(crate) fn reinterpreted(signature: &SignatureDef, name: String, array: Tensor) -> Result<(String, Tensor), Error> {
     let expected = signature.input_dtype(&name)?;
     match npy::into_dtype(array, expected) {
         Ok(tensor) => Ok((name, tensor)),

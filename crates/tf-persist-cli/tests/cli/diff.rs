@@ -44,13 +44,17 @@ fn a_constant_and_a_signature_are_seen() {
     let ran = different(diff(&dir, "a b"), "different: graph");
     ran.prints("graph: 1 changed\n  ~ c (Const)\n  1 node besides, for depending on others that differ\n");
     let report = diff(&dir, "a b --format json").json();
-    assert_eq!(report["meta_graphs"][0]["graph"], json!({"added": [], "removed": [], "changed": ["c (Const)"], "dependent": 1}));
+    assert_eq!(
+        report["meta_graphs"][0]["graph"],
+        json!({"added": [], "removed": [], "changed": ["c (Const)"], "dependent": 1})
+    );
     diff(&dir, "a b --variables").ok().prints_only("same: 0 variables\n");
 
     let text = fs::read_to_string(dir.path("a/saved_model.pbtxt")).unwrap();
     dir.write("c/saved_model.pbtxt", text.replace("\"chance\"", "\"luck\"").replace("key: \"y\"", "key: \"z\""));
     let ran = different(diff(&dir, "a c"), "different: signatures");
-    let ran = ran.prints("signatures: 1 removed, 1 changed, 1 added\n  - chance\n  ~ serving_default: output `y` removed; ");
+    let ran =
+        ran.prints("signatures: 1 removed, 1 changed, 1 added\n  - chance\n  ~ serving_default: output `y` removed; ");
     ran.prints("output `z` added\n  + luck\n");
     let report = diff(&dir, "a c --format json").json();
     let expected = json!({"added": ["luck"], "removed": ["chance"],
@@ -92,7 +96,12 @@ fn values_and_their_tolerance() {
         dir.copy_model("half_plus_two", name);
         let variables = dir.path(name).join("variables");
         let tensors = tf_persist_core::checkpoint::CheckpointReader::open(variables.join("variables")).unwrap();
-        let all: Vec<_> = tensors.index().entries.iter().map(|entry| (entry.key.clone(), tensors.read(&entry.key).unwrap())).collect();
+        let all: Vec<_> = tensors
+            .index()
+            .entries
+            .iter()
+            .map(|entry| (entry.key.clone(), tensors.read(&entry.key).unwrap()))
+            .collect();
         fs::remove_dir_all(&variables).unwrap();
         fs::create_dir(&variables).unwrap();
         let mut writer = tf_persist_core::checkpoint::CheckpointWriter::create(variables.join("variables")).unwrap();
@@ -106,7 +115,9 @@ fn values_and_their_tolerance() {
     }
     let ran = different(diff(&dir, "a b"), "different: variables");
     let ran = ran.prints("variables: 0 removed, 2 of 2 changed, 0 added\n");
-    ran.prints("differs in 1 of 1 elements; largest absolute difference 0.0625, relative 0.05882; at [] 1.0625 instead of 1\n");
+    ran.prints(
+        "differs in 1 of 1 elements; largest absolute difference 0.0625, relative 0.05882; at [] 1.0625 instead of 1\n",
+    );
     diff(&dir, "a b --tolerance 0.1").ok().prints("2 variables, 2 of them not equal, but within 0.1\n");
     let report = diff(&dir, "a b --tolerance 0.1 --format json").ok().json();
     let changed = &report["variables"]["changed"][0];
@@ -123,7 +134,10 @@ fn meta_graphs_are_told_apart_by_their_tags() {
     );
     ran.prints("- meta graph `serve,train`\n");
     diff(&dir, "models/multi/model models/multi/model --tags train,serve").ok();
-    diff(&dir, "models/multi/model models/half_plus_two/model --tags serve,train").fails().says("has no meta graph").prints_only("");
+    diff(&dir, "models/multi/model models/half_plus_two/model --tags serve,train")
+        .fails()
+        .says("has no meta graph")
+        .prints_only("");
 }
 
 #[test]
@@ -144,32 +158,31 @@ fn wrong_usage_of_diff_exits_with_2() {
     }
 }
 
+/// A chain of thousands of nodes, and one of functions of which the last calls this one, and a node that is its own input.
+fn chain(model: &mut pb::SavedModel, last: &str) {
+    let graph = model.meta_graphs[0].graph_def.mut_or_insert_default();
+    let node = |name: &str, op: &str, input: &str| pb::NodeDef {
+        name: name.into(),
+        op: op.into(),
+        input: vec![input.into()],
+        ..Default::default()
+    };
+    graph.node.push(node("own", "Neg", "own"));
+    for number in 0..20_000 {
+        graph.node.push(node(&format!("n{number}"), "Neg", &format!("n{}", number + 1)));
+        let mut function = pb::FunctionDef::new();
+        function.signature.mut_or_insert_default().name = format!("f{number}");
+        let called = if number == 19_999 { last.to_owned() } else { format!("f{}", number + 1) };
+        function.node_def.push(node("call", &called, "x"));
+        graph.library.mut_or_insert_default().function.push(function);
+    }
+}
+
 #[test]
 fn hostile_graphs_end() {
     let dir = Dir::new();
-    // Functions that call each other in circles and in a chain of thousands, and a node that is its own input.
-    let deep = |last: &str| {
-        move |model: &mut pb::SavedModel| {
-            let graph = model.meta_graphs[0].graph_def.mut_or_insert_default();
-            let node = |name: &str, op: &str, input: &str| pb::NodeDef {
-                name: name.into(),
-                op: op.into(),
-                input: vec![input.into()],
-                ..Default::default()
-            };
-            graph.node.push(node("own", "Neg", "own"));
-            for number in 0..20_000 {
-                graph.node.push(node(&format!("n{number}"), "Neg", &format!("n{}", number + 1)));
-                let mut function = pb::FunctionDef::new();
-                function.signature.mut_or_insert_default().name = format!("f{number}");
-                let called = if number == 19_999 { last.to_owned() } else { format!("f{}", number + 1) };
-                function.node_def.push(node("call", &called, "x"));
-                graph.library.mut_or_insert_default().function.push(function);
-            }
-        }
-    };
-    dir.write_proto("chain", deep("Abs"));
-    dir.write_proto("circle", deep("f0"));
+    dir.write_proto("chain", |model| chain(model, "Abs"));
+    dir.write_proto("circle", |model| chain(model, "f0"));
     assert!(pb::SavedModel::parse_from_bytes(&fs::read(dir.path("circle/saved_model.pb")).unwrap()).is_ok());
     diff(&dir, "chain chain").ok();
     let ran = dir.cmd("diff chain circle").without_tensorflow().run();

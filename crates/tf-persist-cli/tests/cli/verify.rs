@@ -115,7 +115,11 @@ fn another_answer_is_told_with_its_place() {
     let exact = dir.cmd("verify near --tolerance 0").run();
     exact.check(exact.out().starts_with("different: 1 of 1 answer\n"), "0 demands the same bits");
     // What was recorded is not quietly replaced.
-    dir.cmd("verify new --record in.json").run().fails().says("record 1 is the same request with another answer").hints("--replace");
+    dir.cmd("verify new --record in.json")
+        .run()
+        .fails()
+        .says("record 1 is the same request with another answer")
+        .hints("--replace");
     dir.cmd("verify new --record in.json --replace").run().ok();
     dir.cmd("verify new").run().ok();
 }
@@ -164,7 +168,8 @@ fn requests_of_tensorflow_serving_run_and_have_nothing_to_compare_with() {
     dir.cmd("verify m").run().ok().prints("same: 1 answer");
 
     // Kinds that are not run are counted; filtered outputs are compared alone.
-    let streamed = PredictionLog { log_type: Some(Log_type::PredictStreamedLog(Default::default())), ..Default::default() };
+    let streamed =
+        PredictionLog { log_type: Some(Log_type::PredictStreamedLog(Default::default())), ..Default::default() };
     let session = PredictionLog { log_type: Some(Log_type::SessionRunLog(Default::default())), ..Default::default() };
     let multi = PredictionLog { log_type: Some(Log_type::MultiInferenceLog(Default::default())), ..Default::default() };
     let mut filtered = answered.clone();
@@ -174,7 +179,9 @@ fn requests_of_tensorflow_serving_run_and_have_nothing_to_compare_with() {
     write(&dir, "m", &[streamed, session, multi, filtered.clone(), log, other]);
     let ran = dir.cmd("verify m").run().ok();
     ran.check(
-        ran.out().starts_with("same: 1 answer, bit for bit; 1 request ran, nothing to compare with; 4 requests not replayed\n"),
+        ran.out().starts_with(
+            "same: 1 answer, bit for bit; 1 request ran, nothing to compare with; 4 requests not replayed\n",
+        ),
         "each should be counted",
     );
     let ran = ran.prints("record 2, session_run `serving_default`: not replayed");
@@ -197,10 +204,10 @@ fn classification_and_regression_are_replayed() {
     let recorded = Recorded::read("tf1_graph");
     let cases = recorded.cases();
     let case = |signature: &str| cases.iter().find(|case| case.signature == signature).unwrap();
-    let get = |tensors: &[(String, Tensor)], name: &str| tensors.iter().find(|(other, _)| other == name).unwrap().1.clone();
-    let spec = |signature: &str| {
-        MessageField::some(pb::ModelSpec { signature_name: signature.into(), ..Default::default() })
-    };
+    let get =
+        |tensors: &[(String, Tensor)], name: &str| tensors.iter().find(|(other, _)| other == name).unwrap().1.clone();
+    let spec =
+        |signature: &str| MessageField::some(pb::ModelSpec { signature_name: signature.into(), ..Default::default() });
     let input = |signature: &str| {
         let inputs = get(&case(signature).inputs, "inputs");
         let examples = inputs.strings().unwrap().iter().map(|bytes| Example::parse_from_bytes(bytes).unwrap());
@@ -227,11 +234,15 @@ fn classification_and_regression_are_replayed() {
             input: input("classify"),
             ..Default::default()
         }),
-        response: MessageField::some(pb::ClassificationResponse { result: MessageField::some(result), ..Default::default() }),
+        response: MessageField::some(pb::ClassificationResponse {
+            result: MessageField::some(result),
+            ..Default::default()
+        }),
         ..Default::default()
     };
     let values = get(&case("regress").outputs, "outputs");
-    let regressions = values.view::<f32>().unwrap().iter().map(|value| pb::Regression { value: *value, ..Default::default() });
+    let regressions =
+        values.view::<f32>().unwrap().iter().map(|value| pb::Regression { value: *value, ..Default::default() });
     let result = pb::RegressionResult { regressions: regressions.collect(), ..Default::default() };
     let regress = pb::RegressLog {
         request: MessageField::some(pb::RegressionRequest {
@@ -239,17 +250,24 @@ fn classification_and_regression_are_replayed() {
             input: input("regress"),
             ..Default::default()
         }),
-        response: MessageField::some(pb::RegressionResponse { result: MessageField::some(result), ..Default::default() }),
+        response: MessageField::some(pb::RegressionResponse {
+            result: MessageField::some(result),
+            ..Default::default()
+        }),
         ..Default::default()
     };
     let mut logs = [Log_type::ClassifyLog(classify), Log_type::RegressLog(regress)]
         .map(|log| PredictionLog { log_type: Some(log), ..Default::default() });
     write(&dir, "m", &logs);
     dir.cmd("verify m").run().ok().prints("same: 2 answers");
-    logs[0].mut_classify_log().response.mut_or_insert_default().result.mut_or_insert_default().classifications[0].classes[0]
+    logs[0].mut_classify_log().response.mut_or_insert_default().result.mut_or_insert_default().classifications[0]
+        .classes[0]
         .label = "other".into();
     write(&dir, "m", &logs);
-    let changed = dir.cmd("verify m").run().prints("different: 1 of 2 answers\n  record 1, classify `classify`: `classes` differs");
+    let changed = dir
+        .cmd("verify m")
+        .run()
+        .prints("different: 1 of 2 answers\n  record 1, classify `classify`: `classes` differs");
     changed.prints("instead of \"other\"");
 }
 

@@ -62,8 +62,15 @@ fn files(model: &SavedModel) -> Result<BTreeMap<String, u64>> {
     // Which of them a meta graph declares does not matter here.
     let Some(meta_graph) = model.meta_graphs().first() else { return Ok(BTreeMap::new()) };
     let assets = model.assets(meta_graph)?;
-    let within = |folder: &'static str| move |file: crate::saved_model::FoundFile| (format!("{folder}/{}", file.name), file.bytes);
-    Ok(assets.files.into_iter().map(within("assets")).chain(assets.extra.into_iter().map(within("assets.extra"))).collect())
+    let within = |folder: &'static str| {
+        move |file: crate::saved_model::FoundFile| (format!("{folder}/{}", file.name), file.bytes)
+    };
+    Ok(assets
+        .files
+        .into_iter()
+        .map(within("assets"))
+        .chain(assets.extra.into_iter().map(within("assets.extra")))
+        .collect())
 }
 
 /// Whether two files have the same bytes. What is no regular file has none.

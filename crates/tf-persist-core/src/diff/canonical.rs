@@ -54,7 +54,8 @@ pub(super) type Known<'f> = dyn Fn(&str) -> Option<Vec<u8>> + 'f;
 
 /// A node by itself: operation, device, attributes.
 pub(super) fn own(node: &Node<'_>, known: &Known<'_>) -> Hash {
-    let mut parts = Parts::new("node").and(&known(node.op).unwrap_or_else(|| node.op.into())).and(node.device.as_bytes());
+    let mut parts =
+        Parts::new("node").and(&known(node.op).unwrap_or_else(|| node.op.into())).and(node.device.as_bytes());
     let mut shared_name = None;
     let mut all: Vec<(&str, Hash)> = Vec::with_capacity(node.attrs.len());
     for (name, value) in &node.attrs {
@@ -174,8 +175,10 @@ pub(super) fn whole(nodes: &[Node<'_>], own: &[Hash], given: &HashMap<&str, Hash
         }
     }
     // What is left goes round in a circle.
-    let left: Vec<(usize, Hash)> =
-        (0..nodes.len()).filter(|place| hashes[*place].is_none()).map(|place| (place, combine(place, &hashes))).collect();
+    let left: Vec<(usize, Hash)> = (0..nodes.len())
+        .filter(|place| hashes[*place].is_none())
+        .map(|place| (place, combine(place, &hashes)))
+        .collect();
     for (place, hash) in left {
         hashes[place] = Some(hash);
     }

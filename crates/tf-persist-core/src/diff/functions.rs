@@ -64,7 +64,12 @@ fn hash(function: &Function<'_>, known: &super::canonical::Known<'_>) -> Hash {
     let own: Vec<Hash> = function.nodes.iter().map(|node| own(node, known)).collect();
     let argument = |argument: &Argument<'_>| {
         let [of_a, of_b, of_c] = argument.of.map(str::as_bytes);
-        Parts::new("argument").and(&argument.dtype.to_le_bytes()).and(of_a).and(of_b).and(of_c).and(&[argument.is_ref.into()])
+        Parts::new("argument")
+            .and(&argument.dtype.to_le_bytes())
+            .and(of_a)
+            .and(of_b)
+            .and(of_c)
+            .and(&[argument.is_ref.into()])
     };
     let mut given = HashMap::new();
     let mut parts = Parts::new("function");

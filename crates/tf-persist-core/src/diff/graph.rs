@@ -183,8 +183,7 @@ fn hashes(
 ) -> Vec<Hash> {
     let mut own: Vec<Hash> =
         graph.nodes.iter().map(|node| own(node, &|name| functions.get(name).map(|hash| hash.to_vec()))).collect();
-    let places: HashMap<&str, usize> =
-        graph.nodes.iter().enumerate().map(|(place, node)| (node.name, place)).collect();
+    let places: HashMap<&str, usize> = graph.nodes.iter().enumerate().map(|(place, node)| (node.name, place)).collect();
     // A path of an asset is fed when the model is loaded; what stands in the graph is where it was on the machine it comes from.
     for asset in meta_graph.assets() {
         let place = parse_tensor_name(&asset.tensor).ok().and_then(|(op, _)| places.get(op));
@@ -226,7 +225,10 @@ fn inputs(meta_graph: &MetaGraph) -> HashMap<String, Hash> {
     for signature in meta_graph.signatures() {
         for part in signature.inputs.iter().flat_map(|(key, info)| info.parts(key)) {
             let Ok((op, _)) = parse_tensor_name(part.tensor) else { continue };
-            names.entry(op.to_owned()).or_default().insert(format!("{}\0{}\0{}", signature.name, part.name, part.dtype));
+            names
+                .entry(op.to_owned())
+                .or_default()
+                .insert(format!("{}\0{}\0{}", signature.name, part.name, part.dtype));
         }
     }
     let hash = |names: BTreeSet<String>| {
@@ -268,13 +270,7 @@ fn nodes(a: &Side<'_>, b: &Side<'_>) -> NodesDiff {
 }
 
 /// Outputs that are now taken from another tensor than before, though the graph has the same nodes.
-fn note_rewired(
-    a: &Side<'_>,
-    b: &Side<'_>,
-    of_a: &MetaGraph,
-    of_b: &MetaGraph,
-    signatures: &mut Vec<SignatureDiff>,
-) {
+fn note_rewired(a: &Side<'_>, b: &Side<'_>, of_a: &MetaGraph, of_b: &MetaGraph, signatures: &mut Vec<SignatureDiff>) {
     let tensors = |side: &Side<'_>, meta_graph: &MetaGraph| {
         let hashes: HashMap<&str, Hash> =
             side.graph.nodes.iter().map(|node| node.name).zip(side.nodes.iter().copied()).collect();

@@ -19,9 +19,8 @@ pub struct SignatureDiff {
 /// The signatures that differ, sorted by name, and what is only to be noted: other names of tensors.
 pub(super) fn diff(a: &MetaGraph, b: &MetaGraph) -> (Vec<SignatureDiff>, Vec<String>) {
     let (mut all, mut notes) = (Vec::new(), Vec::new());
-    let [of_a, of_b] = [a, b].map(|meta_graph| {
-        meta_graph.signatures().iter().map(|it| (it.name.as_str(), it)).collect::<BTreeMap<_, _>>()
-    });
+    let [of_a, of_b] = [a, b]
+        .map(|meta_graph| meta_graph.signatures().iter().map(|it| (it.name.as_str(), it)).collect::<BTreeMap<_, _>>());
     for (name, signature) in &of_a {
         let name = (*name).to_owned();
         let Some(other) = of_b.get(name.as_str()) else {
@@ -55,7 +54,9 @@ fn changes(a: &SignatureDef, b: &SignatureDef) -> Vec<String> {
             let before = described(info);
             match find(of_b, name) {
                 None => changes.push(format!("{what} `{}` removed", printable(name))),
-                Some(after) if after != before => changes.push(format!("{what} `{}` {before} -> {after}", printable(name))),
+                Some(after) if after != before => {
+                    changes.push(format!("{what} `{}` {before} -> {after}", printable(name)))
+                }
                 Some(_) => {}
             }
         }

@@ -57,7 +57,8 @@ impl Records {
         let Some(data) = self.reader.next_record()?.map(Bytes::from) else { return Ok(None) };
         let number = self.reader.number();
         if number > MAX_RECORDS {
-            let reason = format!("it has more than {MAX_RECORDS} records, with which TensorFlow Serving loads no model");
+            let reason =
+                format!("it has more than {MAX_RECORDS} records, with which TensorFlow Serving loads no model");
             return Err(Error::Unsupported { path: self.path.clone(), reason, hint: None });
         }
         let record = decode::record(number, &data);

@@ -154,10 +154,13 @@ pub(super) fn compare(found: &Tensors, recorded: &Tensors, tolerance: Tolerance)
     let report = |name: &str, result| OutputReport { name: name.to_owned(), result };
     let mut reports = Vec::new();
     for (name, recorded) in recorded {
-        reports.push(report(name, match get(found, name) {
-            Some(found) => compare_output(&found, recorded, tolerance)?,
-            None => OutputResult::Missing,
-        }));
+        reports.push(report(
+            name,
+            match get(found, name) {
+                Some(found) => compare_output(&found, recorded, tolerance)?,
+                None => OutputResult::Missing,
+            },
+        ));
     }
     let unexpected = found.iter().filter(|(name, _)| get(recorded, name).is_none());
     reports.extend(unexpected.map(|(name, _)| report(name, OutputResult::Unexpected)));

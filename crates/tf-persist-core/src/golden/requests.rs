@@ -97,8 +97,7 @@ impl Recorder {
     /// inputs or outputs that are no dense tensors, which TensorFlow Serving fails on when it warms up.
     pub fn check(&self, meta_graph: &MetaGraph, signature: &SignatureDef) -> Result<()> {
         let name = &signature.name;
-        let composite =
-            |(_, info): &&(String, crate::TensorInfo)| !matches!(info.kind, TensorKind::Dense { .. });
+        let composite = |(_, info): &&(String, crate::TensorInfo)| !matches!(info.kind, TensorKind::Dense { .. });
         if let Some((key, _)) = signature.inputs.iter().chain(&signature.outputs).find(composite) {
             let reason = format!(
                 "`{key}` of signature `{name}` is no dense tensor, and TensorFlow Serving, which runs what is recorded, \
@@ -134,7 +133,8 @@ impl Recorder {
         let answer = ask(model, &request)?;
         let again = compare(&ask(model, &request)?, &answer, Tolerance::Rounding)?;
         if let Some(output) = again.iter().find(|output| !output.is_same()) {
-            let reason = format!("signature `{signature}` answers the same request otherwise the second time: {output}");
+            let reason =
+                format!("signature `{signature}` answers the same request otherwise the second time: {output}");
             return Err(self.refusal(reason, None));
         }
         if let Some((record, _)) = place.map(|place| &self.records[place])
@@ -222,10 +222,7 @@ impl Recorder {
             ..Default::default()
         };
         let log = PredictionLog {
-            log_metadata: MessageField::some(LogMetadata {
-                saved_model_tags: self.tags.clone(),
-                ..Default::default()
-            }),
+            log_metadata: MessageField::some(LogMetadata { saved_model_tags: self.tags.clone(), ..Default::default() }),
             log_type: Some(Log_type::PredictLog(log)),
             ..Default::default()
         };

@@ -28,12 +28,10 @@ fn predict(signature: &str, inputs: &[(&str, TensorProto)], outputs: &[(&str, Te
     let map = |tensors: &[(&str, TensorProto)]| {
         tensors.iter().map(|(name, tensor)| ((*name).to_owned(), tensor.clone())).collect()
     };
-    let request =
-        pb::PredictRequest { model_spec: spec(signature), inputs: map(inputs), ..Default::default() };
+    let request = pb::PredictRequest { model_spec: spec(signature), inputs: map(inputs), ..Default::default() };
     let mut log = pb::PredictLog { request: MessageField::some(request), ..Default::default() };
     if !outputs.is_empty() {
-        log.response =
-            MessageField::some(pb::PredictResponse { outputs: map(outputs), ..Default::default() });
+        log.response = MessageField::some(pb::PredictResponse { outputs: map(outputs), ..Default::default() });
     }
     pb::PredictionLog { log_type: Some(Log_type::PredictLog(log)), ..Default::default() }
 }
@@ -45,7 +43,8 @@ fn floats(values: &[f32]) -> TensorProto {
 #[test]
 fn reads_a_request_and_its_answer() {
     let mut log = predict("", &[("b", floats(&[2.0])), ("a", floats(&[1.0]))], &[("y", floats(&[3.0]))]);
-    log.log_metadata = MessageField::some(pb::LogMetadata { saved_model_tags: vec!["serve".into()], ..Default::default() });
+    log.log_metadata =
+        MessageField::some(pb::LogMetadata { saved_model_tags: vec!["serve".into()], ..Default::default() });
     let record = parse(&log).unwrap();
     assert_eq!((record.kind(), record.signature(), record.has_answer()), (Kind::Predict, "serving_default", true));
     assert_eq!(record.tags, ["serve"]);
@@ -59,7 +58,8 @@ fn reads_a_request_and_its_answer() {
 
 #[test]
 fn requests_are_the_same_whatever_they_are_stored_as() {
-    let same = |a: &pb::PredictionLog, b: &pb::PredictionLog| parse(a).unwrap().request.is_same(&parse(b).unwrap().request);
+    let same =
+        |a: &pb::PredictionLog, b: &pb::PredictionLog| parse(a).unwrap().request.is_same(&parse(b).unwrap().request);
     let plain = predict("serving_default", &[("a", floats(&[1.0, 1.0]))], &[]);
     let values = TensorProto { tensor_content: Default::default(), float_val: vec![1.0], ..floats(&[1.0, 1.0]) };
     assert!(same(&plain, &predict("", &[("a", values)], &[("y", floats(&[1.0]))])));

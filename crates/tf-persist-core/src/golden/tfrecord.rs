@@ -111,7 +111,9 @@ impl<R: Read> Reader<R> {
         };
         Err(Error::Unsupported {
             path: self.path.clone(),
-            reason: format!("it is a TFRecord file compressed by {kind}, which TensorFlow Serving does not read either"),
+            reason: format!(
+                "it is a TFRecord file compressed by {kind}, which TensorFlow Serving does not read either"
+            ),
             hint: Some("write it without compression".into()),
         })
     }

@@ -177,7 +177,11 @@ fn short(number: f64) -> String {
 enum Pair {
     Equal,
     /// Finite numbers so far apart, and the moduli of the found and the expected one.
-    Apart { by: f64, found: f64, expected: f64 },
+    Apart {
+        by: f64,
+        found: f64,
+        expected: f64,
+    },
     /// One of them is NaN or infinite.
     NotFinite,
     /// No numbers.
@@ -265,11 +269,9 @@ fn numbers<T: Element>(
 fn integers<T: Element + Into<i128>>(found: &Tensor, expected: &Tensor) -> Result<Scan> {
     numbers(found, expected, (0.0, 0.0), |a: T, b: T| match (a.into(), b.into()) {
         (a, b) if a == b => Pair::Equal,
-        (a, b) => Pair::Apart {
-            by: a.abs_diff(b) as f64,
-            found: a.unsigned_abs() as f64,
-            expected: b.unsigned_abs() as f64,
-        },
+        (a, b) => {
+            Pair::Apart { by: a.abs_diff(b) as f64, found: a.unsigned_abs() as f64, expected: b.unsigned_abs() as f64 }
+        }
     })
 }
 
@@ -370,7 +372,10 @@ mod tests {
         assert_eq!(compared.worst.unwrap().index, [0, 0]);
         let bools = |values: &[bool]| Tensor::from_slice(&[2], values).unwrap();
         let compared = compare(&bools(&[true, false]), &bools(&[true, true]), Tolerance::Rounding);
-        assert_eq!((compared.outside, compared.largest_absolute, compared.worst.unwrap().found), (1, None, "false".into()));
+        assert_eq!(
+            (compared.outside, compared.largest_absolute, compared.worst.unwrap().found),
+            (1, None, "false".into())
+        );
         let strings = |values: [&str; 2]| Tensor::from_strings(&[2], values).unwrap();
         let compared = compare(&strings(["a", "b\n"]), &strings(["a", "c"]), Tolerance::Rounding);
         assert_eq!((compared.outside, compared.worst.unwrap().found), (1, "\"b\\n\"".into()));
@@ -386,7 +391,10 @@ mod tests {
                     largest absolute difference 0.5, relative 0.2; at [2] NaN instead of 0";
         assert_eq!(compared.to_string(), said);
         assert_eq!(compare(&floats(&[1.0]), &floats(&[1.0]), Tolerance::EXACT).to_string(), "is equal");
-        assert_eq!([0.0, 3.0, 1234.5678, 0.001, 1.5e-9, 2e30].map(short), ["0", "3", "1235", "0.001", "1.5e-9", "2e30"]);
+        assert_eq!(
+            [0.0, 3.0, 1234.5678, 0.001, 1.5e-9, 2e30].map(short),
+            ["0", "3", "1235", "0.001", "1.5e-9", "2e30"]
+        );
     }
 
     #[test]
