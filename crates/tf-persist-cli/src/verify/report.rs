@@ -54,7 +54,7 @@ pub(super) fn text(out: &mut impl Write, replays: &[Replay], tolerance: Toleranc
         "different" => format!("{different} of {}", count(compared, "answer")),
         "same" if equal == compared => format!("{}, bit for bit", count(compared, "answer")),
         "same" => format!("{} within {} ({equal} bit for bit)", count(compared, "answer"), tolerated(tolerance)),
-        _ => "nothing to compare with".to_owned(),
+        _ => "no record has an answer".to_owned(),
     };
     write!(out, "{}: {how}", tally.verdict())?;
     if unanswered > 0 {

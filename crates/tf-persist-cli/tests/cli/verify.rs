@@ -161,7 +161,7 @@ fn requests_of_tensorflow_serving_run_and_have_nothing_to_compare_with() {
     log.log_metadata = MessageField::none();
     write(&dir, "m", std::slice::from_ref(&log));
     let ran = dir.cmd("verify m").run().fails().says("have no answers to compare with").hints("--record");
-    ran.prints_only("unknown: nothing to compare with; 1 request ran, nothing to compare with\n");
+    ran.prints_only("unknown: no record has an answer; 1 request ran, nothing to compare with\n");
     assert_eq!(dir.cmd("verify m --format json").run().fails().json()["verdict"], "unknown");
     // Recorded, the request is given an answer, and stays one.
     dir.cmd("verify m --record in.json").run().ok().prints("1 request recorded, 1 record in all");

@@ -1,6 +1,6 @@
 //! Graphs: operations by number, functions and nodes by what they compute.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::canonical::{Hash, Parts, own, whole};
 use super::functions::{self, base, contents, reached};
@@ -100,7 +100,9 @@ pub(super) fn diff(
             all.ops.push(OpDiff { op: op.clone(), counts });
         }
     }
-    let (first, second) = (Side::of(of_a, bytes.0), Side::of(of_b, bytes.1));
+    let inputs = (inputs(of_a), inputs(of_b));
+    let first = Side::of(of_a, bytes.0, &given(&inputs.0, &inputs.1));
+    let second = Side::of(of_b, bytes.1, &given(&inputs.1, &inputs.0));
     all.functions = functions::diff(
         [&first.graph, &second.graph],
         [&first.functions, &second.functions],
@@ -125,7 +127,7 @@ struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    fn of(meta_graph: &MetaGraph, bytes: &'a [u8]) -> Self {
+    fn of(meta_graph: &MetaGraph, bytes: &'a [u8], given: &HashMap<&str, Hash>) -> Self {
         let graph = Graph::of_meta_graph(bytes);
         let functions = contents(&graph);
         let saving = saving(&graph, meta_graph);
@@ -137,7 +139,7 @@ impl<'a> Side<'a> {
         let used = calls(false);
         let mut saving_functions = calls(true);
         saving_functions.retain(|name| !used.contains(name));
-        let nodes = hashes(&graph, &functions, &saving, meta_graph);
+        let nodes = hashes(&graph, &functions, &saving, meta_graph, given);
         Self { graph, functions, nodes, saving, saving_functions }
     }
 
@@ -180,6 +182,7 @@ fn hashes(
     functions: &HashMap<&str, Hash>,
     saving: &HashSet<&str>,
     meta_graph: &MetaGraph,
+    given: &HashMap<&str, Hash>,
 ) -> Vec<Hash> {
     let mut own: Vec<Hash> =
         graph.nodes.iter().map(|node| own(node, &|name| functions.get(name).map(|hash| hash.to_vec()))).collect();
@@ -191,9 +194,7 @@ fn hashes(
             own[*place] = Parts::new("asset").and(asset.filename.as_bytes()).hash();
         }
     }
-    let given = inputs(meta_graph);
-    let given: HashMap<&str, Hash> = given.iter().map(|(name, hash)| (name.as_str(), *hash)).collect();
-    let hashes = whole(&graph.nodes, &own, &given);
+    let hashes = whole(&graph.nodes, &own, given);
     // Tables that are told apart by nothing but their made-up names are what is done with them.
     let nameless: HashSet<&str> = graph
         .nodes
@@ -216,25 +217,31 @@ fn hashes(
             own[*place] = Parts::new("used").and(&own[*place]).and_all(users).hash();
         }
     }
-    whole(&graph.nodes, &own, &given)
+    whole(&graph.nodes, &own, given)
 }
 
-/// What stands for the tensors that signatures feed: the names of the inputs.
-fn inputs(meta_graph: &MetaGraph) -> HashMap<String, Hash> {
-    let mut names: HashMap<String, BTreeSet<String>> = HashMap::new();
+/// The inputs of all signatures, each as one text, with the node that is fed.
+fn inputs(meta_graph: &MetaGraph) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
     for signature in meta_graph.signatures() {
         for part in signature.inputs.iter().flat_map(|(key, info)| info.parts(key)) {
-            let Ok((op, _)) = parse_tensor_name(part.tensor) else { continue };
-            names
-                .entry(op.to_owned())
-                .or_default()
-                .insert(format!("{}\0{}\0{}", signature.name, part.name, part.dtype));
+            if let Ok((op, _)) = parse_tensor_name(part.tensor) {
+                all.insert(format!("{}\0{}", signature.name, part.name), op.to_owned());
+            }
         }
     }
-    let hash = |names: BTreeSet<String>| {
-        names.into_iter().fold(Parts::new("input"), |parts, name| parts.and(name.as_bytes())).hash()
-    };
-    names.into_iter().map(|(op, names)| (op, hash(names))).collect()
+    all
+}
+
+/// What stands for the nodes that signatures feed: the names of the inputs that both models have. One that is the input of nothing
+/// that both have goes by its own name.
+fn given<'i>(inputs: &'i BTreeMap<String, String>, other: &BTreeMap<String, String>) -> HashMap<&'i str, Hash> {
+    let mut names: BTreeMap<&str, Parts> = BTreeMap::new();
+    for (input, node) in inputs.iter().filter(|(input, _)| other.contains_key(*input)) {
+        let parts = names.remove(node.as_str()).unwrap_or_else(|| Parts::new("input"));
+        names.insert(node, parts.and(input.as_bytes()));
+    }
+    names.into_iter().map(|(node, parts)| (node, parts.hash())).collect()
 }
 
 fn nodes(a: &Side<'_>, b: &Side<'_>) -> NodesDiff {
