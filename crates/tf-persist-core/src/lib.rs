@@ -50,7 +50,7 @@ mod error;
 mod export;
 mod ffi;
 pub mod golden;
-mod graph;
+mod outline;
 pub mod runtime;
 pub mod saved_model;
 mod session;

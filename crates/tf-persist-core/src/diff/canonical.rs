@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
-use crate::graph::{Node, source};
+use crate::outline::{Node, source};
 use crate::wire::fields;
 
 /// Half a SHA-256.
@@ -112,7 +112,7 @@ fn function(message: &[u8], known: &Known<'_>) -> Hash {
         match field {
             1 => name = value.text(),
             2 => {
-                let (key, value) = crate::graph::entry(value);
+                let (key, value) = crate::outline::entry(value);
                 if !IGNORED.contains(&key) {
                     all.push(Parts::new("entry").and(key.as_bytes()).and(&attribute(value, known)).hash());
                 }

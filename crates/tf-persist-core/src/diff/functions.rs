@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::canonical::{Hash, Parts, own, whole};
 use super::graph::FunctionsDiff;
-use crate::graph::{Argument, Function, Graph, source};
+use crate::outline::{Argument, Function, Graph, source};
 
 /// A function's name without the numbers that an export gives it: `__inference_train_123` is `__inference_train`.
 pub(super) fn base(mut name: &str) -> &str {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::canonical::{Hash, Parts, own, whole};
 use super::functions::{self, base, contents, reached};
 use super::signatures::SignatureDiff;
-use crate::graph::{Graph, Node, source};
+use crate::outline::{Graph, Node, source};
 use crate::saved_model::{MetaGraph, SavedModel, parse_tensor_name, printable};
 
 /// What the graphs of two meta graphs differ in.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::graph::{Graph, Node, source};
+use crate::outline::{Graph, Node, source};
 use crate::saved_model::{MetaGraph, SavedModel, SignatureDef, parse_tensor_name};
 
 /// Operations that write to variables, tables and generators of random numbers, by how their names begin
