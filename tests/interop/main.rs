@@ -4,9 +4,14 @@
 //! Python runs as few processes as there are questions, because its TensorFlow takes seconds to import.
 
 mod bit_equality;
+mod born;
+#[path = "../../crates/tf-persist-core/examples/born_in_rust.rs"]
+#[allow(dead_code, reason = "an example has a main function, too")]
+mod born_in_rust;
 mod checkpoint;
 mod compare;
 mod diff;
+mod export_options;
 mod golden;
 mod memory;
 mod negative;

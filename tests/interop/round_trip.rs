@@ -54,7 +54,7 @@ fn one_meta_graph_of_two_is_exported_alone() {
     let work = tempfile::tempdir().unwrap();
     let exported = work.path().join("exported");
     let model = LoadedModel::load(&recorded.model, LoadOptions::default().tags(["train", "serve"])).unwrap();
-    let saved = model.save(&exported, SaveOptions::default().only_loaded(true)).unwrap();
+    let saved = model.save(&exported, SaveOptions::default().tags(["train", "serve"])).unwrap();
     assert_eq!(saved.meta_graphs, 1);
     let model = LoadedModel::load(&exported, LoadOptions::default()).unwrap();
     assert_eq!(model.artefact().meta_graphs().len(), 1);

@@ -22,7 +22,7 @@ pub(crate) enum Command {
     /// Run a signature of a model
     Run(RunArgs),
     /// Write a model out again, complete, as a SavedModel
-    Export(ExportArgs),
+    Export(crate::export::ExportArgs),
     /// Ask a model the requests that were recorded in it, and say whether it answers as it did; or record them
     Verify(crate::verify::VerifyArgs),
     /// Compare two models: signatures, ops, functions, variables, assets. Needs no TensorFlow
@@ -89,19 +89,6 @@ pub(crate) struct RunArgs {
     /// Run this many times more, after the first, and say how long they took
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "requests")]
     pub(crate) repeat: Option<u32>,
-    #[command(flatten)]
-    pub(crate) load: LoadArgs,
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct ExportArgs {
-    /// The folder of a SavedModel
-    pub(crate) source: PathBuf,
-    /// The folder to write; it must not exist, or be empty
-    pub(crate) target: PathBuf,
-    /// Replace what stands at the target, in one step, once the new model is whole
-    #[arg(long)]
-    pub(crate) overwrite: bool,
     #[command(flatten)]
     pub(crate) load: LoadArgs,
 }

@@ -379,7 +379,7 @@ fn first_line(message: &str) -> &str {
 }
 
 /// "`a`, `b` and `c`".
-fn names(names: &[String]) -> String {
+pub(crate) fn names(names: &[String]) -> String {
     /// More names than this make a message nobody reads.
     const SHOWN: usize = 12;
     let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();

@@ -50,6 +50,7 @@ mod error;
 mod export;
 mod ffi;
 pub mod golden;
+mod graph;
 mod outline;
 pub mod runtime;
 pub mod saved_model;
@@ -62,7 +63,7 @@ mod wire;
 
 pub use dtype::DType;
 pub use error::{Code, Error, Result};
-pub use export::{SaveOptions, Saved};
+pub use export::{GraphSignature, ModelBuilder, SaveOptions, Saved};
 pub use saved_model::{MetaGraph, SavedModel, SignatureDef, TensorInfo, printable};
 pub use session::{Executor, LoadOptions, LoadedModel, NO_INPUTS, OpLibrary, Outputs, Signature};
 pub use shape::{MAX_RANK, PartialShape, element_count};

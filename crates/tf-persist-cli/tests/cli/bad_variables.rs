@@ -116,7 +116,7 @@ fn flipped_bytes_of_a_variable_are_found_when_it_is_read() {
     change(&model.join(SHARD), |bytes| bytes.iter_mut().for_each(|byte| *byte ^= 0x55));
     let before = dir.listing();
     for line in ["run model --input x=[1]", "export model out"] {
-        let ran = dir.cmd(line).run().quick().fails().says("`model`").prints_only("");
+        let ran = dir.cmd(line).run().quick().fails().says("model").prints_only("");
         ran.check(dir.listing() == before, "something was left behind");
     }
 }

@@ -96,7 +96,9 @@ fn the_target_may_be_missing_or_empty() {
     let dir = Dir::new();
     fs::create_dir(dir.path("empty")).unwrap();
     fs::create_dir(dir.path("here")).unwrap();
-    export(&dir, "half_plus_two/model missing").ok().prints_only("`missing`: 1 meta graph, 2 variables (8 B)\n");
+    export(&dir, "half_plus_two/model missing")
+        .ok()
+        .prints_only("`missing`: 1 meta graph, 2 variables (8 B), signature `serving_default`\n");
     export(&dir, "half_plus_two/model empty").ok();
     export(&dir, "half_plus_two/model deep/er/still/").ok();
     let model = dir.path("models/half_plus_two/model").canonicalize().unwrap();

@@ -32,7 +32,10 @@ fn help_names_every_option_of_the_contract() {
             "run",
             "--tags --signature --input --inputs --requests --output --format --op-library --repeat --libtensorflow",
         ),
-        ("export", "--overwrite --tags --op-library --libtensorflow"),
+        (
+            "export",
+            "--overwrite --tags --signatures --rename-signature --inference-only --frozen --op-library --libtensorflow",
+        ),
         ("verify", "--record --replace --signature --tolerance --format --tags --op-library --libtensorflow"),
         ("diff", "--tags --variables --tolerance --format"),
         ("runtime", "install --libtensorflow --format"),

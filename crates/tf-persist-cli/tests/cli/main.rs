@@ -9,6 +9,7 @@ mod command;
 mod diff;
 mod disk;
 mod export;
+mod export_options;
 mod help;
 mod hostile;
 mod inputs;

@@ -1,6 +1,8 @@
 //! Slices: the parts in which a partitioned variable is stored.
 
+use super::assemble::for_each_run;
 use crate::shape::MAX_RANK;
+use crate::tensor::Tensor;
 use crate::wire::{Value, try_fields};
 
 /// A range of one dimension.
@@ -37,6 +39,34 @@ impl Slice {
             extents.push(extent);
         }
         Ok(Self(extents))
+    }
+
+    /// Reads a slice as `RestoreV2` has it: the whole tensor's shape, a space, and a range for each dimension, as `10 3 0,5:-`
+    /// (`ParseShapeAndSlice` in `tensorflow/core/util/saved_tensor_slice_util.cc`).
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let ranges = text.rsplit(' ').next()?.split(':');
+        let extent = |range: &str| match range {
+            "-" => Some(Extent { start: 0, length: None }),
+            range => {
+                let (start, length) = range.split_once(',')?;
+                Some(Extent { start: start.parse().ok()?, length: Some(length.parse().ok()?) })
+            }
+        };
+        ranges.map(extent).collect::<Option<Vec<_>>>().filter(|extents| extents.len() <= MAX_RANK).map(Self)
+    }
+
+    /// What it cuts out of a tensor of numbers; `None` if it does not lie inside.
+    pub(crate) fn cut(&self, tensor: &Tensor) -> Option<Tensor> {
+        let shape = self.shape_in(tensor.shape())?;
+        let size = tensor.dtype().size()?;
+        let bytes = tensor.bytes().ok()?;
+        let mut cut = Vec::new();
+        for_each_run(self, tensor.shape(), |run| {
+            cut.extend_from_slice(bytes.get(run.start * size..run.end * size).ok_or(())?);
+            Ok::<(), ()>(())
+        })
+        .ok()?;
+        Tensor::from_bytes(tensor.dtype(), &shape, &cut).ok()
     }
 
     /// The shape of what it cuts out of a tensor of this shape; `None` if it does not lie inside.
@@ -137,6 +167,17 @@ mod tests {
     fn codes_sort_as_numbers_do() {
         let numbers = [i64::MIN, -8193, -8192, -65, -64, -1, 0, 1, 63, 64, 8191, 8192, 1 << 40, i64::MAX];
         assert!(numbers.windows(2).all(|pair| signed(pair[0]) < signed(pair[1])));
+    }
+
+    #[test]
+    fn cuts_as_restore_does() {
+        let tensor = Tensor::from_slice(&[4, 3], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11_i32]).unwrap();
+        let cut = Slice::parse("4 3 1,2:-").unwrap().cut(&tensor).unwrap();
+        assert_eq!((cut.shape(), cut.view::<i32>().unwrap()), (&[2, 3][..], &[3, 4, 5, 6, 7, 8][..]));
+        let cut = Slice::parse("4 3 0,2:1,2").unwrap().cut(&tensor).unwrap();
+        assert_eq!(cut.view::<i32>().unwrap(), [1, 2, 4, 5]);
+        assert!(Slice::parse("4 3 3,2:-").unwrap().cut(&tensor).is_none());
+        assert!(Slice::parse("4 3 x").is_none());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Copying the parts of a model that export leaves as they are.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::staging::Staging;
 use crate::error::{Error, Result};
@@ -10,12 +11,29 @@ use crate::error::{Error, Result};
 /// own metadata, debug information, and the batching file of TensorFlow Serving.
 const PARTS: [&str; 5] = ["assets", "assets.extra", "keras_metadata.pb", "debug", "batching_params.pbtxt"];
 
+/// Those of them that do not depend on the graph's nodes.
+const FITTING_PARTS: [&str; 3] = ["assets", "assets.extra", "batching_params.pbtxt"];
+
 /// Copies these parts from one model folder to another.
 ///
 /// Links are followed as long as they stay within the model: what a model folder shows may be copied, what it points to
 /// elsewhere on the machine may not.
 pub(super) fn copy_parts(from: &Path, to: &Staging) -> Result<()> {
     PARTS.iter().try_for_each(|part| copy_part(from, part, to))
+}
+
+/// Copies what still fits a graph that was changed: not Keras's own metadata and debug information, which count the old graph's
+/// nodes, and of the assets not these.
+pub(super) fn copy_fitting_parts(from: &Path, without_assets: &BTreeSet<String>, to: &Staging) -> Result<()> {
+    FITTING_PARTS.iter().try_for_each(|part| copy_part(from, part, to))?;
+    for name in without_assets {
+        // A name that leads elsewhere was never copied.
+        let path = Path::new(name);
+        if path.components().all(|part| matches!(part, Component::Normal(_))) {
+            let _ = fs::remove_file(to.path().join("assets").join(path));
+        }
+    }
+    Ok(())
 }
 
 /// Copies a file or folder of a model, if it is there.

@@ -8,6 +8,7 @@
 
 #![allow(unsafe_code)]
 
+mod graph;
 mod library;
 mod op_library;
 mod session;
@@ -15,6 +16,7 @@ mod status;
 mod strings;
 mod tensor;
 
+pub(crate) use graph::{ImportedGraph, TensorType};
 pub(crate) use library::{Library, OpenError};
 pub(crate) use op_library::load_op_library;
 pub(crate) use session::{Port, Session, Target};

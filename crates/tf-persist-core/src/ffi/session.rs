@@ -70,12 +70,7 @@ impl Session {
             tags.iter().map(|tag| CString::new(tag.as_str())).collect::<Result<_, _>>().map_err(refuse_nul)?;
         let tag_pointers: Vec<*const c_char> = tags.iter().map(|tag| tag.as_ptr()).collect();
         let options = Options::new(config)?;
-        // SAFETY: takes nothing, and never returns null.
-        let graph = Graph(unsafe { NonNull::new_unchecked(tf::TF_NewGraph()) });
-        if let Some(require) = symbols().require_shape_functions {
-            // SAFETY: the graph is live. Ops of old libraries have no shape function, and are imported all the same.
-            unsafe { require(graph.0.as_ptr(), false) };
-        }
+        let graph = Graph::new();
         let mut status = Status::new();
         // SAFETY: options, graph and status are live, strings NUL-terminated, `tag_pointers` as long as said; null is allowed
         // for the run options and for the meta graph, which is read without TensorFlow here.
@@ -205,8 +200,21 @@ impl Drop for Session {
     }
 }
 
-/// A graph until a session takes it over.
-struct Graph(NonNull<tf::TF_Graph>);
+/// A graph that no session has taken over.
+pub(super) struct Graph(pub(super) NonNull<tf::TF_Graph>);
+
+impl Graph {
+    /// An empty graph, which takes ops without a shape function as well: those of old libraries have none.
+    pub(super) fn new() -> Self {
+        // SAFETY: takes nothing, and never returns null.
+        let graph = Self(unsafe { NonNull::new_unchecked(tf::TF_NewGraph()) });
+        if let Some(require) = symbols().require_shape_functions {
+            // SAFETY: the graph is live.
+            unsafe { require(graph.0.as_ptr(), false) };
+        }
+        graph
+    }
+}
 
 impl Drop for Graph {
     fn drop(&mut self) {
@@ -240,6 +248,6 @@ impl Drop for Options {
 }
 
 /// Bytes as a `TF_Buffer` that owns nothing; it must not outlive them.
-fn borrowed(bytes: &[u8]) -> tf::TF_Buffer {
+pub(super) fn borrowed(bytes: &[u8]) -> tf::TF_Buffer {
     tf::TF_Buffer { data: bytes.as_ptr().cast(), length: bytes.len(), data_deallocator: None }
 }

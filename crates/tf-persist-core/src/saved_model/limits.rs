@@ -62,7 +62,16 @@ pub(crate) fn decoded_limit(bytes: u64) -> u64 {
 /// # Errors
 /// A sentence about what is wrong with it.
 pub(crate) fn survey(bytes: &[u8]) -> Result<Survey, String> {
-    let survey = walk(bytes)?;
+    survey_as(Kind::SavedModel, bytes)
+}
+
+/// Walks over a serialized `GraphDef`, in the same way.
+pub(super) fn survey_graph(bytes: &[u8]) -> Result<Survey, String> {
+    survey_as(Kind::GraphDef, bytes)
+}
+
+fn survey_as(kind: Kind, bytes: &[u8]) -> Result<Survey, String> {
+    let survey = walk(kind, bytes)?;
     let limit = decoded_limit(bytes.len() as u64);
     if survey.decoded_bytes > limit {
         let (length, needed, limit) = (bytes.len(), survey.decoded_bytes >> 20, limit >> 20);
@@ -103,10 +112,10 @@ struct Frame {
     signature: bool,
 }
 
-fn walk(bytes: &[u8]) -> Result<Survey, String> {
+fn walk(root: Kind, bytes: &[u8]) -> Result<Survey, String> {
     let mut survey = Survey::default();
     let mut reader = Reader::new(bytes);
-    let mut frames = vec![Frame { kind: Kind::SavedModel, end: bytes.len(), seen: 0, signature: false }];
+    let mut frames = vec![Frame { kind: root, end: bytes.len(), seen: 0, signature: false }];
     while let Some(frame) = frames.last_mut() {
         if reader.position() >= frame.end {
             frames.pop();
@@ -229,7 +238,7 @@ mod tests {
     fn constants_cost_nothing() {
         // …node.attr.value.tensor.tensor_content
         let constant = nested(&[2, 2, 1, 5, 2, 8, 4], &[0; 1 << 20]);
-        let small = walk(&constant).unwrap();
+        let small = walk(Kind::SavedModel, &constant).unwrap();
         assert!(small.decoded_bytes < 16 << 10);
         assert!(small.check_decoding(constant.len()).is_ok());
         let large = Survey { decoded_bytes: 5 << 30, ..small };

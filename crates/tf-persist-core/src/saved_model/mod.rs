@@ -12,6 +12,7 @@ mod assets;
 mod collect;
 mod feeds;
 mod fingerprint;
+mod graph_def;
 mod limits;
 mod locate;
 mod meta_graph;
@@ -28,12 +29,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use tf_persist_proto::bytes::Bytes;
-use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow as pb;
 
 pub use assets::{Assets, FoundFile};
 pub(crate) use feeds::Part;
 pub use fingerprint::{CheckpointMatch, Fingerprint};
+pub(crate) use graph_def::{MAX_GRAPH_BYTES, check_model, decode_graph};
 pub use meta_graph::{AssetFile, InitOp, InitSource, MetaGraph, Saver, VariableNode};
 pub use ops::{OPS_VERSION, is_known_op};
 pub use signature::{DEFAULT_SIGNATURE, DefaultValue, SignatureDef, TensorInfo, TensorKind, printable};
@@ -45,6 +46,7 @@ use crate::checkpoint::file::{file_length, read_file};
 
 use crate::checkpoint::{CheckpointIndex, index_path};
 use crate::error::{Error, Result};
+pub(crate) use limits::MAX_FILE_BYTES;
 use limits::Survey;
 use locate::{ModelFile, locate};
 use signature::MAX_DEFAULT_BYTES;
@@ -250,27 +252,16 @@ impl SavedModel {
         self.model.bytes.get(meta_graph.range()).unwrap_or_default()
     }
 
-    /// Decodes all of it. Bytes of constants stay in the file's memory, which is shared; the rest takes about forty times
-    /// its size.
+    /// Decodes a meta graph. Bytes of constants stay in the file's memory, which is shared; the rest takes about forty times its
+    /// size.
     ///
     /// # Errors
     /// [`Error::Damaged`] if it has numbers that do not fit their fields, [`Error::Unsupported`] if it would take gigabytes.
-    #[allow(dead_code, reason = "for export")]
-    pub(crate) fn decode(&self) -> Result<pb::SavedModel> {
-        self.decode_range(0..self.model.bytes.len())
-    }
-
-    /// Decodes one meta graph, as [`SavedModel::decode`] does.
-    #[allow(dead_code, reason = "for export")]
     pub(crate) fn decode_meta_graph(&self, meta_graph: &MetaGraph) -> Result<pb::MetaGraphDef> {
-        self.decode_range(meta_graph.range())
-    }
-
-    fn decode_range<M: Message>(&self, range: Range<usize>) -> Result<M> {
         if let Err(reason) = self.model.survey.check_decoding(self.model.bytes.len()) {
             return Err(Error::Unsupported { path: self.file().to_path_buf(), reason, hint: None });
         }
-        let message = tf_persist_proto::parse(&self.model.bytes.slice(range));
+        let message = tf_persist_proto::parse(&self.model.bytes.slice(meta_graph.range()));
         message.map_err(|error| Error::damaged(self.file(), error.to_string()))
     }
 }

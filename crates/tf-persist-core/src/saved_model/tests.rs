@@ -5,7 +5,7 @@ use pb::meta_graph::collection_def::{AnyList, NodeList};
 use pb::meta_graph::tensor_info::{CooSparse, Encoding};
 use proptest::prelude::*;
 use tempfile::TempDir;
-use tf_persist_proto::protobuf::{EnumOrUnknown, MessageField};
+use tf_persist_proto::protobuf::{EnumOrUnknown, Message, MessageField};
 
 use super::*;
 use crate::checkpoint::shard_path;
@@ -143,11 +143,10 @@ fn gathers_what_there_is_to_say() {
 fn what_is_opened_can_be_decoded() {
     let folder = write(vec![meta_graph(&["serve"]), meta_graph(&["train"])]);
     let model = SavedModel::open(folder.path()).unwrap();
-    let decoded = model.decode().unwrap();
-    assert_eq!(decoded.meta_graphs[1], model.decode_meta_graph(&model.meta_graphs()[1]).unwrap());
-    assert_eq!(decoded.write_to_bytes().unwrap(), model.bytes().as_ref());
+    let decode = |place: usize| model.decode_meta_graph(&model.meta_graphs()[place]).unwrap();
+    assert_eq!([decode(0), decode(1)], [meta_graph(&["serve"]), meta_graph(&["train"])]);
     // The bytes of a constant are the file's.
-    let content = &decoded.meta_graphs[0].signature_def["train"].defaults["image"].tensor_content;
+    let content = &decode(0).signature_def["train"].defaults["image"].tensor_content;
     assert!(model.bytes().as_ptr_range().contains(&content.as_ptr()));
 }
 
@@ -390,8 +389,8 @@ fn sample() -> Vec<u8> {
 /// Asks everything of a model that may be anything.
 fn ask_everything(folder: &Path) {
     let Ok(model) = SavedModel::open(folder) else { return };
-    let _ = model.decode();
     for graph in model.meta_graphs() {
+        let _ = model.decode_meta_graph(graph);
         let _ = (model.check(graph), model.training(graph).to_string(), model.assets(graph), graph.custom_ops());
         let _: Vec<String> = graph.signatures().iter().map(SignatureDef::to_string).collect();
     }

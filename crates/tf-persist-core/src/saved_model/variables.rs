@@ -26,6 +26,10 @@ const SLOT_ENDS: [&str; 12] = [
     "beta1_power",
 ];
 
+/// The same of the tensorflow crate's optimizer, which leaves the last part of the name to the operation:
+/// `dense/kernel/accum/VariableV2`.
+const RUST_SLOT_ENDS: [&str; 2] = ["/accum/VariableV2", "/accum_update/VariableV2"];
+
 /// Optimizers of Keras in TensorFlow 1, which keep their settings as variables: `SGD/iterations`.
 const KERAS_OPTIMIZERS: [&str; 7] = ["Adadelta", "Adagrad", "Adam", "Adamax", "Nadam", "RMSprop", "SGD"];
 const KERAS_SETTINGS: [&str; 8] =
@@ -88,7 +92,8 @@ impl Variable {
         let keras = trained.unwrap_or(key).split_once('/').is_some_and(|(optimizer, rest)| {
             KERAS_OPTIMIZERS.contains(&optimizer) && (trained.is_some() || KERAS_SETTINGS.contains(&rest))
         });
-        key.contains(SLOT) || object("optimizer") || object("_optimizer") || SLOT_ENDS.contains(&end) || keras
+        let named = SLOT_ENDS.contains(&end) || RUST_SLOT_ENDS.iter().any(|slot| key.ends_with(slot));
+        key.contains(SLOT) || object("optimizer") || object("_optimizer") || named || keras
     }
 }
 
@@ -126,6 +131,7 @@ mod tests {
             "beta1_power",
             "dense/kernel/Adam_1",
             "dense/kernel/Momentum",
+            "dense/kernel/accum/VariableV2",
             "optimizer/_variables/0/.ATTRIBUTES/VARIABLE_VALUE",
             "training/Adam/Variable_3",
             "w/.OPTIMIZER_SLOT/optimizer/m/.ATTRIBUTES/VARIABLE_VALUE",

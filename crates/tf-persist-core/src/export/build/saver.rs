@@ -1,0 +1,152 @@
+//! The nodes by which a graph saves and restores its variables, as Python's `tf.compat.v1.train.Saver` adds them
+//! (`tensorflow/python/training/saver.py`, version 2 of the format), and what the model says of its variables.
+
+use tf_persist_proto::bytes::Bytes;
+use tf_persist_proto::protobuf::{EnumOrUnknown, Message};
+use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
+use tf_persist_proto::tensorflow::meta_graph::collection_def::{BytesList, Kind as CollectionKind};
+use tf_persist_proto::tensorflow::saver::saver_def::CheckpointFormatVersion;
+use tf_persist_proto::tensorflow::{CollectionDef, NodeDef, SaverDef, TensorShapeProto, VariableDef};
+
+use super::node::{beside, dtype, dtypes, node, strings, with};
+use super::nodes::FreeNames;
+use super::variables::{Kind, Variable};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+
+/// What is added to a graph with variables.
+pub(super) struct Saver {
+    pub(super) nodes: Vec<NodeDef>,
+    pub(super) definition: SaverDef,
+    /// A `VariableDef` for each variable, in the order of the graph.
+    pub(super) definitions: Vec<VariableDef>,
+}
+
+impl Saver {
+    pub(super) fn of(variables: &[Variable<'_>], names: &mut FreeNames) -> Result<Self> {
+        let scope = names.scope("save");
+        let name = |node: &str| format!("{scope}/{node}");
+        let mut nodes = filename(&scope)?;
+        let (mut definitions, mut reads, mut assigns) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, variable) in variables.iter().enumerate() {
+            let read = read(variable, names);
+            let assign = assign(variable, &scope, index);
+            definitions.push(define(variable, &read.name, &assign.name));
+            reads.push(read);
+            assigns.push(assign);
+        }
+
+        let keys: Vec<&str> = variables.iter().map(|variable| variable.name).collect();
+        let whole = vec![""; keys.len()];
+        let types = || dtypes(variables.iter().map(|variable| variable.dtype));
+        for op in ["SaveV2", "RestoreV2"] {
+            nodes.push(strings(name(&format!("{op}/tensor_names")), &[keys.len()], &keys)?);
+            nodes.push(strings(name(&format!("{op}/shape_and_slices")), &[keys.len()], &whole)?);
+        }
+        let (prefix, tensors, slices) = (name("Const"), name("SaveV2/tensor_names"), name("SaveV2/shape_and_slices"));
+        let values = reads.iter().map(|read| read.name.as_str());
+        let inputs: Vec<&str> = [prefix.as_str(), &tensors, &slices].into_iter().chain(values).collect();
+        nodes.push(with(node(name("SaveV2"), "SaveV2", &inputs), "dtypes", types()));
+        let saved = format!("^{}", name("SaveV2"));
+        let save = node(name("control_dependency"), "Identity", &[&prefix, &saved]);
+        nodes.push(with(save, "T", dtype(DType::String)));
+
+        let (tensors, slices) = (name("RestoreV2/tensor_names"), name("RestoreV2/shape_and_slices"));
+        let restore = node(name("RestoreV2"), "RestoreV2", &[&prefix, &tensors, &slices]);
+        nodes.push(with(restore, "dtypes", types()));
+        let assigned: Vec<String> = assigns.iter().map(|assign| format!("^{}", assign.name)).collect();
+        let assigned: Vec<&str> = assigned.iter().map(String::as_str).collect();
+        let all = node(name("restore_all"), "NoOp", &assigned);
+        nodes.extend(reads);
+        nodes.extend(assigns);
+        nodes.push(all);
+
+        let definition = SaverDef {
+            filename_tensor_name: format!("{prefix}:0"),
+            save_tensor_name: format!("{}:0", name("control_dependency")),
+            restore_op_name: name("restore_all"),
+            // What Python's saver has by default; it counts for Python's saver alone.
+            max_to_keep: 5,
+            keep_checkpoint_every_n_hours: 10_000.0,
+            version: EnumOrUnknown::new(CheckpointFormatVersion::V2),
+            ..SaverDef::default()
+        };
+        Ok(Self { nodes, definition, definitions })
+    }
+
+    /// The collections by which Python finds the variables.
+    pub(super) fn collections(&self) -> Result<Vec<(String, CollectionDef)>> {
+        let trained = self.definitions.iter().filter(|definition| definition.trainable);
+        let all = [("variables", self.definitions.iter().collect()), ("trainable_variables", trained.collect())];
+        let collection = |(name, definitions): (&str, Vec<&VariableDef>)| {
+            let value = definitions.into_iter().map(serialize).collect::<Result<Vec<Bytes>>>()?;
+            let kind = Some(CollectionKind::BytesList(BytesList { value, ..BytesList::default() }));
+            Ok((name.to_owned(), CollectionDef { kind, ..CollectionDef::default() }))
+        };
+        all.into_iter().map(collection).collect()
+    }
+}
+
+/// Where the checkpoint's prefix is fed. Python names the constants behind it, in case it is not.
+fn filename(scope: &str) -> Result<Vec<NodeDef>> {
+    let (input, filename) = (format!("{scope}/filename/input"), format!("{scope}/filename"));
+    let default = |name: &str, input: &str| {
+        let scalar = Value::Shape(TensorShapeProto::default());
+        let placeholder = with(node(name, "PlaceholderWithDefault", &[input]), "dtype", dtype(DType::String));
+        with(placeholder, "shape", scalar)
+    };
+    Ok(vec![
+        strings(input.clone(), &[], &["model"])?,
+        default(&filename, &input),
+        default(&format!("{scope}/Const"), &filename),
+    ])
+}
+
+/// The node that gives the variable's present value.
+fn read(variable: &Variable<'_>, names: &mut FreeNames) -> NodeDef {
+    match variable.kind {
+        Kind::Reference => {
+            let read = node(names.node(&format!("{}/read", variable.name)), "Identity", &[variable.name]);
+            with(with(read, "T", dtype(variable.dtype)), "_class", beside(variable.name))
+        }
+        Kind::Resource => {
+            let name = names.node(&format!("{}/Read/ReadVariableOp", variable.name));
+            with(node(name, "ReadVariableOp", &[variable.name]), "dtype", dtype(variable.dtype))
+        }
+    }
+}
+
+/// The node that gives the variable what was read from the checkpoint.
+fn assign(variable: &Variable<'_>, scope: &str, index: usize) -> NodeDef {
+    let op = variable.kind.assign();
+    let name = if index == 0 { format!("{scope}/{op}") } else { format!("{scope}/{op}_{index}") };
+    let restored = format!("{scope}/RestoreV2:{index}");
+    let assign = node(name, op, &[variable.name, &restored]);
+    match variable.kind {
+        Kind::Reference => {
+            let assign = with(with(assign, "T", dtype(variable.dtype)), "_class", beside(variable.name));
+            with(with(assign, "use_locking", Value::B(true)), "validate_shape", Value::B(variable.whole_shape))
+        }
+        Kind::Resource => with(assign, "dtype", dtype(variable.dtype)),
+    }
+}
+
+/// What Python makes a variable of. It wants an initialiser: one that the graph lacks is the node that restores the variable.
+fn define(variable: &Variable<'_>, read: &str, restore: &str) -> VariableDef {
+    let tensor = |name: &str| if name.contains(':') { name.to_owned() } else { format!("{name}:0") };
+    let (initializer, initial) = variable.initializer.unwrap_or((restore, ""));
+    VariableDef {
+        variable_name: tensor(variable.name),
+        initial_value_name: if initial.is_empty() { String::new() } else { tensor(initial) },
+        initializer_name: initializer.to_owned(),
+        snapshot_name: tensor(read),
+        is_resource: variable.kind == Kind::Resource,
+        trainable: variable.trainable,
+        ..VariableDef::default()
+    }
+}
+
+fn serialize(definition: &VariableDef) -> Result<Bytes> {
+    let what = || format!("variable `{}`", definition.variable_name);
+    definition.write_to_bytes().map(Bytes::from).map_err(|error| Error::data(what(), error.to_string()))
+}

@@ -1,0 +1,162 @@
+//! The graph's variables and the values they are saved with.
+
+use std::collections::BTreeMap;
+
+use tf_persist_proto::tensorflow::NodeDef;
+use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
+
+use super::nodes::{Nodes, split};
+use crate::dtype::DType;
+use crate::error::{Error, Result, names};
+use crate::shape::PartialShape;
+use crate::tensor::Tensor;
+use crate::tensor::proto::partial_shape;
+
+/// A value given for a variable.
+#[derive(Debug, Clone)]
+pub(super) struct Given {
+    pub(super) name: String,
+    pub(super) value: Tensor,
+    pub(super) trainable: bool,
+}
+
+/// A variable of the graph with the value it is saved with.
+pub(super) struct Variable<'g> {
+    pub(super) name: &'g str,
+    pub(super) kind: Kind,
+    pub(super) dtype: DType,
+    /// Whether the graph knows all of its sizes.
+    pub(super) whole_shape: bool,
+    pub(super) trainable: bool,
+    pub(super) value: &'g Tensor,
+    /// The first node that assigns to it, which is its initialiser, and the name of what that assigns.
+    pub(super) initializer: Option<(&'g str, &'g str)>,
+}
+
+/// How an operation gives out its variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// As a reference to its memory, as in TensorFlow 1.
+    Reference,
+    /// As a handle, which other operations read and write through.
+    Resource,
+}
+
+impl Kind {
+    /// `None` if a node of this operation is no variable.
+    fn of(op: &str) -> Option<Self> {
+        match op {
+            "VariableV2" | "Variable" => Some(Self::Reference),
+            "VarHandleOp" => Some(Self::Resource),
+            _ => None,
+        }
+    }
+
+    /// The operation that assigns to such a variable.
+    pub(super) fn assign(self) -> &'static str {
+        match self {
+            Self::Reference => "Assign",
+            Self::Resource => "AssignVariableOp",
+        }
+    }
+}
+
+/// Matches the graph's variables with their values; they come in the order of the graph.
+///
+/// Fails, with the name, if a variable has no value or two, if a value is of no variable, or of another dtype or shape.
+pub(super) fn bind<'g>(nodes: &Nodes<'g>, given: &'g [Given]) -> Result<Vec<Variable<'g>>> {
+    let mut values: BTreeMap<&str, &Given> = BTreeMap::new();
+    for one in given {
+        let node = nodes.get(&one.name);
+        let refuse = |reason: String| Err(Error::data(format!("variable `{}`", one.name.escape_debug()), reason));
+        match node {
+            None => return refuse("the graph has no operation of this name".into()),
+            Some(node) if Kind::of(&node.op).is_none() => {
+                return refuse(format!("the operation of this name is no variable, but a `{}`", node.op));
+            }
+            Some(_) if values.insert(&one.name, one).is_some() => return refuse("it was given two values".into()),
+            Some(_) => {}
+        }
+    }
+    let variables = nodes.all().iter().filter_map(|node| Some((node, Kind::of(&node.op)?)));
+    let (with, without): (Vec<_>, Vec<_>) = variables.partition(|(node, _)| values.contains_key(node.name.as_str()));
+    if !without.is_empty() {
+        let missing: Vec<String> = without.iter().map(|(node, _)| node.name.clone()).collect();
+        return Err(Error::InvalidData {
+            source_name: "the graph".into(),
+            reason: format!("no value was given for its variables {}", names(&missing)),
+            hint: Some("give the value of every variable; those that are not trained are state".into()),
+        });
+    }
+    check_apart(with.iter().copied())?;
+    let initializers = initializers(nodes);
+    let whole = |(node, kind): (&'g NodeDef, Kind)| {
+        let given = values[node.name.as_str()];
+        let shape = check(node, &given.value)?;
+        let whole_shape = shape.sizes().is_some_and(|sizes| sizes.iter().all(Option::is_some));
+        let (name, dtype) = (node.name.as_str(), given.value.dtype());
+        let initializer = initializers.get(name).copied();
+        Ok(Variable { name, kind, dtype, whole_shape, trainable: given.trainable, value: &given.value, initializer })
+    };
+    with.into_iter().map(whole).collect()
+}
+
+/// Variables of one kind, container and shared name are one, and two values would overwrite each other. A reference without a
+/// shared name goes by that of its operation; to a handle the empty name is a name like any other.
+fn check_apart<'g>(variables: impl Iterator<Item = (&'g NodeDef, Kind)>) -> Result<()> {
+    let mut seen: BTreeMap<(Kind, &[u8], &[u8]), &str> = BTreeMap::new();
+    for (node, kind) in variables {
+        let text = |name: &str| match node.attr.get(name).and_then(|attribute| attribute.value.as_ref()) {
+            Some(Value::S(text)) => text.as_ref(),
+            _ => &[],
+        };
+        let shared = text("shared_name");
+        let name = if kind == Kind::Reference && shared.is_empty() { node.name.as_bytes() } else { shared };
+        if let Some(other) = seen.insert((kind, text("container"), name), &node.name) {
+            let shared = String::from_utf8_lossy(name);
+            return Err(Error::InvalidData {
+                source_name: "the graph".into(),
+                reason: format!("`{other}` and `{}` are one variable: both have the shared name `{shared}`", node.name),
+                hint: Some("give each variable a `shared_name` of its own, such as its name".into()),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Checks a value against the variable's attributes; gives the shape that the graph has for it.
+fn check(node: &NodeDef, value: &Tensor) -> Result<PartialShape> {
+    let attribute = |name: &str| node.attr.get(name).and_then(|attribute| attribute.value.as_ref());
+    let dtype = match attribute("dtype") {
+        Some(Value::Type(number)) => DType::from_number(number.value()),
+        _ => DType::Invalid,
+    };
+    // The oldest operation writes an unknown shape as that of a scalar (`state_ops.cc`).
+    let shape = match attribute("shape") {
+        Some(Value::Shape(shape)) if node.op != "Variable" || !shape.dim.is_empty() => partial_shape(shape),
+        _ => PartialShape::unknown(),
+    };
+    let refuse = |reason: String| Err(Error::data(format!("variable `{}`", node.name), reason));
+    if value.dtype() != dtype {
+        return refuse(format!("it is {dtype} in the graph, and its value {}", value.dtype()));
+    }
+    if !shape.accepts(value.shape()) {
+        return refuse(format!("it has the shape {shape} in the graph, and its value {:?}", value.shape()));
+    }
+    Ok(shape)
+}
+
+/// The first node that assigns to each variable, and what it assigns: graphs are in the order in which they were made, and a
+/// variable is initialised before anything else assigns to it.
+fn initializers<'g>(nodes: &Nodes<'g>) -> BTreeMap<&'g str, (&'g str, &'g str)> {
+    let mut first = BTreeMap::new();
+    for node in nodes.all() {
+        let [variable, value, ..] = node.input.as_slice() else { continue };
+        let (variable, _) = split(variable);
+        let kind = nodes.get(variable).and_then(|variable| Kind::of(&variable.op));
+        if kind.is_some_and(|kind| kind.assign() == node.op) {
+            first.entry(variable).or_insert((node.name.as_str(), value.as_str()));
+        }
+    }
+    first
+}

@@ -1,0 +1,181 @@
+//! From what was given to a folder that holds it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use tf_persist_proto::bytes::Bytes;
+use tf_persist_proto::protobuf::{Message, MessageField};
+use tf_persist_proto::tensorflow::meta_graph::meta_graph_def::MetaInfoDef;
+use tf_persist_proto::tensorflow::{self as pb, GraphDef, MetaGraphDef, OpDef, OpList};
+
+use super::nodes::{FreeNames, Nodes, split};
+use super::saver::Saver;
+use super::signatures::INIT_OP;
+use super::variables::Variable;
+use super::{ModelBuilder, assets, signatures, variables};
+use crate::checkpoint::CheckpointWriter;
+use crate::error::{Error, Result};
+use crate::export::staging::{self, Staging};
+use crate::ffi::ImportedGraph;
+use crate::runtime::Runtime;
+use crate::saved_model::{MAX_GRAPH_BYTES, SavedModel, check_model};
+
+/// The version of the file's format (`kSavedModelSchemaVersion`).
+const SCHEMA_VERSION: i64 = 1;
+/// The file of the model.
+const FILE: &str = "saved_model.pb";
+
+impl ModelBuilder {
+    /// Writes the model, which appears whole or not at all, and opens it.
+    ///
+    /// TensorFlow is asked to check the graph and what its tensors are; the variables are written without it.
+    ///
+    /// # Errors
+    /// Before anything is written:
+    /// - [`Error::Exists`] if the target is there and not empty (unless [`ModelBuilder::overwrite`]);
+    /// - [`Error::InvalidData`] if the graph is empty; if a variable of it has no value or two, or one of another dtype or shape;
+    ///   if a signature has a name twice, names a tensor that the graph lacks, has no output, or gives what waits for a
+    ///   placeholder that it does not feed; if the init op would overwrite variables; if an asset has no tensor or no name;
+    /// - [`Error::UnsupportedDType`] if an input or output is a resource or a variant;
+    /// - [`Error::TensorFlow`] if TensorFlow refuses the graph, [`Error::Runtime`] if there is none.
+    ///
+    /// Later, [`Error::Io`] if the disk is full.
+    pub fn save(&self, target: impl AsRef<Path>) -> Result<SavedModel> {
+        let target = target.as_ref();
+        staging::check(target, self.overwrite)?;
+        let nodes = Nodes::of(&self.graph)?;
+        let variables = variables::bind(&nodes, &self.variables)?;
+        signatures::check(&self.signatures, &nodes)?;
+        self.check_init_op(&nodes, &variables)?;
+        let files = assets::check(&self.assets, &nodes)?;
+        let model = self.define(&nodes, &variables)?;
+        let bytes = serialize(&model)?;
+        drop(model);
+
+        let staging = Staging::begin(target, self.overwrite)?;
+        if !variables.is_empty() {
+            let prefix = staging.path().join("variables").join("variables");
+            let mut checkpoint = CheckpointWriter::create(&prefix)?;
+            variables.iter().try_for_each(|variable| checkpoint.add(variable.name, variable.value))?;
+            checkpoint.finish()?;
+        }
+        assets::copy(&files, &staging)?;
+        fs::write(staging.path().join(FILE), bytes).map_err(Error::io("write", staging.shown(FILE)))?;
+        staging.publish()?;
+        SavedModel::open(target)
+    }
+
+    /// An init op runs after the variables are restored: one that assigns to them would undo that.
+    fn check_init_op(&self, nodes: &Nodes<'_>, variables: &[Variable<'_>]) -> Result<()> {
+        let Some(operation) = &self.init_op else { return Ok(()) };
+        let what = || format!("the init op `{}`", operation.escape_debug());
+        nodes.required(operation, what)?;
+        let behind = nodes.behind([operation.as_str()], &[]);
+        let overwrites = |variable: &&Variable<'_>| {
+            let assigned = |input: &String| split(input).0 == variable.name;
+            behind.iter().any(|node| node.op == variable.kind.assign() && node.input.first().is_some_and(assigned))
+        };
+        match variables.iter().find(overwrites) {
+            None => Ok(()),
+            Some(variable) => Err(Error::InvalidData {
+                source_name: what(),
+                reason: format!(
+                    "it assigns to the variable `{}`, whose value would be lost at every load",
+                    variable.name
+                ),
+                hint: Some(
+                    "variables are restored without it: leave it out, or name one that fills tables only".into(),
+                ),
+            }),
+        }
+    }
+
+    /// The whole message. The graph has the nodes that it was given, and behind them those that are added.
+    fn define(&self, nodes: &Nodes<'_>, variables: &[Variable<'_>]) -> Result<pb::SavedModel> {
+        let runtime = Runtime::open()?;
+        let imported = ImportedGraph::import(runtime.library(), &self.bytes)?;
+        let mut names = FreeNames::of(nodes);
+        let (mut meta_graph, mut added) = (MetaGraphDef::default(), Vec::new());
+        for signature in &self.signatures {
+            let (definition, nodes) = signatures::define(signature, &imported, &mut names)?;
+            meta_graph.signature_def.insert(signature.name.clone(), definition);
+            added.extend(nodes);
+        }
+        if let Some(operation) = &self.init_op {
+            meta_graph.signature_def.insert(INIT_OP.to_owned(), signatures::init_op(operation));
+        }
+        for asset in &self.assets {
+            meta_graph.asset_file_def.push(asset.define(&imported)?);
+        }
+        if !variables.is_empty() {
+            let saver = Saver::of(variables, &mut names)?;
+            meta_graph.collection_def.extend(saver.collections()?);
+            meta_graph.saver_def = MessageField::some(saver.definition);
+            added.extend(saver.nodes);
+        }
+        let mut graph = self.graph.clone();
+        graph.node.extend(added);
+        if graph.versions.producer == 0 {
+            graph.versions = own_versions(&runtime)?;
+        }
+        meta_graph.meta_info_def = MessageField::some(MetaInfoDef {
+            stripped_op_list: MessageField::some(ops(&graph, &imported)?),
+            tags: self.tags.clone(),
+            tensorflow_version: runtime.version().to_owned(),
+            tensorflow_git_version: "unknown".into(),
+            ..MetaInfoDef::default()
+        });
+        meta_graph.graph_def = MessageField::some(graph);
+        Ok(pb::SavedModel {
+            saved_model_schema_version: SCHEMA_VERSION,
+            meta_graphs: vec![meta_graph],
+            ..pb::SavedModel::default()
+        })
+    }
+}
+
+/// The versions that this TensorFlow gives the graphs it writes, for a graph without: it would be taken for one of 2015.
+fn own_versions(runtime: &Runtime) -> Result<MessageField<pb::VersionDef>> {
+    let empty = Bytes::from(ImportedGraph::none(runtime.library())?);
+    let empty: GraphDef =
+        tf_persist_proto::parse(&empty).map_err(|error| Error::data("the graph", error.to_string()))?;
+    Ok(empty.versions)
+}
+
+/// The definitions of the ops that graph and functions use, by which later and earlier versions of TensorFlow know what the
+/// attributes meant. Without their documentation, as Python writes them.
+fn ops(graph: &GraphDef, imported: &ImportedGraph) -> Result<OpList> {
+    let functions = &graph.library.function;
+    let of_functions = functions.iter().flat_map(|function| &function.node_def);
+    let mut used: BTreeSet<&str> = graph.node.iter().chain(of_functions).map(|node| node.op.as_str()).collect();
+    for function in functions {
+        used.remove(function.signature.name.as_str());
+    }
+    let definition = |op: &str| {
+        let bytes = Bytes::from(imported.op_def(op)?);
+        let parsed = tf_persist_proto::parse::<OpDef>(&bytes);
+        let mut definition = parsed.map_err(|error| Error::data(format!("op `{op}`"), error.to_string()))?;
+        definition.summary.clear();
+        definition.description.clear();
+        definition.input_arg.iter_mut().for_each(|argument| argument.description.clear());
+        definition.output_arg.iter_mut().for_each(|argument| argument.description.clear());
+        definition.attr.iter_mut().for_each(|attribute| attribute.description.clear());
+        Ok(definition)
+    };
+    let op = used.into_iter().map(definition).collect::<Result<Vec<_>>>()?;
+    Ok(OpList { op, ..OpList::default() })
+}
+
+fn serialize(model: &pb::SavedModel) -> Result<Vec<u8>> {
+    let bytes = model.compute_size();
+    if bytes > MAX_GRAPH_BYTES {
+        let reason = format!("its model would have {bytes} bytes, and protobuf's limit is {MAX_GRAPH_BYTES}");
+        return Err(Error::data("the graph", reason));
+    }
+    let bytes = model.write_to_bytes().map_err(|error| Error::data("the graph", error.to_string()))?;
+    // A graph at the very limit of graphs may be beyond that of models.
+    check_model(&bytes)
+        .map_err(|reason| Error::data("the graph", format!("its model could not be opened: {reason}")))?;
+    Ok(bytes)
+}

@@ -1,0 +1,121 @@
+//! Functions made anew for arguments that are values where handles were.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
+
+use tf_persist_proto::tensorflow as pb;
+
+use super::{Frozen, body};
+use crate::graph::{Graph, free_name};
+
+/// The functions of a graph: as they were, and those that were made of them.
+pub(super) struct Library {
+    originals: Rc<Originals>,
+    made: Vec<pb::FunctionDef>,
+    names: HashSet<String>,
+    /// What was made of a function for given arguments.
+    known: HashMap<(String, Vec<(usize, i32)>), Specialised>,
+}
+
+/// The functions as they were.
+pub(super) struct Originals(pb::GraphDef);
+
+impl Originals {
+    pub(super) fn graph(&self) -> Graph<'_> {
+        Graph::new(&self.0)
+    }
+}
+
+/// A function made for given arguments.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Specialised {
+    pub(super) name: String,
+    /// The names of its outputs.
+    pub(super) outputs: Vec<String>,
+    /// Its outputs that are values where handles were.
+    pub(super) returned: Vec<(usize, Frozen)>,
+}
+
+impl Library {
+    pub(super) fn new(functions: Vec<pb::FunctionDef>) -> Self {
+        let names = functions.iter().map(|function| function.signature.name.clone()).collect();
+        let library = pb::FunctionDefLibrary { function: functions, ..Default::default() };
+        let originals = pb::GraphDef { library: Some(library).into(), ..Default::default() };
+        Self { originals: Rc::new(Originals(originals)), made: Vec::new(), names, known: HashMap::new() }
+    }
+
+    pub(super) fn originals(&self) -> Rc<Originals> {
+        self.originals.clone()
+    }
+
+    /// All functions, those that were made among them.
+    pub(super) fn into_functions(self) -> Vec<pb::FunctionDef> {
+        let mut functions = self.originals.0.library.function.clone();
+        functions.extend(self.made);
+        functions
+    }
+
+    /// The function that takes values for these arguments.
+    ///
+    /// # Errors
+    /// A sentence, if it does something else with one of them than to read it.
+    pub(super) fn specialise(
+        &mut self,
+        name: &str,
+        arguments: &BTreeMap<usize, Frozen>,
+        depth: usize,
+    ) -> Result<Specialised, String> {
+        let key = (name.to_owned(), arguments.iter().map(|(place, frozen)| (*place, frozen.dtype.value())).collect());
+        if let Some(known) = self.known.get(&key) {
+            // The same dtypes, and perhaps other variables.
+            let mut known = known.clone();
+            for (_, frozen) in &mut known.returned {
+                let same = arguments.values().find(|argument| argument.dtype == frozen.dtype);
+                frozen.clone_from(same.unwrap_or(&frozen.clone()));
+            }
+            return Ok(known);
+        }
+        let originals = self.originals.clone();
+        let graph = originals.graph();
+        let original = graph.function(name).ok_or_else(|| format!("it calls the function `{name}`, which it lacks"))?;
+        let mut function = original.clone();
+        let mut frozen = BTreeMap::new();
+        let signature = function.signature.mut_or_insert_default();
+        for (place, value) in arguments {
+            let Some(argument) = signature.input_arg.get_mut(*place) else {
+                return Err(format!("it calls the function `{name}` with more arguments than it takes"));
+            };
+            argument.type_ = value.dtype;
+            argument.handle_data.clear();
+            argument.experimental_full_type = None.into();
+            frozen.insert(argument.name.clone(), value.clone());
+            if let Ok(place) = u32::try_from(*place) {
+                function.arg_attr.remove(&place);
+                function.resource_arg_unique_id.remove(&place);
+            }
+        }
+        function.attr.remove("_input_shapes");
+        let body = body::rewrite(&original.node_def, true, frozen, self, depth + 1)?;
+        function.node_def = body.nodes;
+        let mut returned = Vec::new();
+        for (place, output) in signature.output_arg.iter_mut().enumerate() {
+            let Some(tensor) = function.ret.get_mut(&output.name) else { continue };
+            if let Some(value) = body.frozen.get(tensor) {
+                output.type_ = value.dtype;
+                output.handle_data.clear();
+                output.experimental_full_type = None.into();
+                returned.push((place, value.clone()));
+            }
+            if let Some(new) = body.renamed.get(tensor) {
+                tensor.clone_from(new);
+            }
+        }
+        let outputs = signature.output_arg.iter().map(|output| output.name.clone()).collect();
+        signature.name = free_name(&format!("{name}_frozen"), |name| self.names.contains(name));
+        let made = Specialised { name: signature.name.clone(), outputs, returned };
+        self.names.insert(made.name.clone());
+        self.known.insert(key, made.clone());
+        self.made.push(function);
+        Ok(made)
+    }
+}

@@ -1,0 +1,135 @@
+//! Variables as constants, so that TensorFlow can compute with them ahead of time.
+//!
+//! A variable's node becomes a `Const` of the same name, and wherever its handle went now goes its value: through calls of functions
+//! and loops as well, each function rewritten for the arguments that are values now. The functions stay functions: TensorFlow
+//! inlines them when it loads the graph.
+
+mod body;
+mod functions;
+mod reads;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use tf_persist_proto::tensorflow as pb;
+use tf_persist_proto::tensorflow::meta_graph::collection_def::Kind;
+
+use super::prune::{Restored, forget_variables, nodes_of_variables, signature_tensors};
+use crate::checkpoint::{CheckpointReader, Slice};
+use crate::error::{Error, Result};
+use crate::graph::attr::{self, ProtoType};
+use crate::graph::{Graph, HandleKind, Reach, node_of, variable_kind};
+use crate::saved_model::InitSource;
+use crate::tensor::{Tensor, proto};
+use functions::Library;
+
+/// A variable whose value takes the place of its handle.
+#[derive(Debug, Clone, PartialEq)]
+struct Frozen {
+    /// The name of its node.
+    variable: String,
+    dtype: ProtoType,
+    kind: HandleKind,
+}
+
+/// Turns into constants what a pruned meta graph restores from a checkpoint.
+///
+/// # Errors
+/// If a kept signature does anything else with a variable than to read it, a table has its contents in the checkpoint, or the
+/// constants would take more than a protobuf can hold.
+pub(super) fn freeze(
+    file: &Path,
+    definition: &mut pb::MetaGraphDef,
+    kept: &[Restored],
+    values: &CheckpointReader,
+) -> Result<()> {
+    let graph = definition.graph_def.mut_or_insert_default();
+    let total = kept.iter().flat_map(|item| &item.tensors).filter_map(|tensor| values.index().get(&tensor.key));
+    let total = total.fold(0_u64, |sum, entry| sum.saturating_add(entry.bytes()));
+    if total > crate::saved_model::MAX_FILE_BYTES {
+        let reason = format!("its variables have {total} bytes, and a graph with its constants can have 2 GiB");
+        return Err(unsupported(file, reason));
+    }
+    let mut frozen = BTreeMap::new();
+    for item in kept {
+        let name = node_of(&item.holder).to_owned();
+        let node = graph.node.iter_mut().find(|node| node.name == name);
+        let Some((node, kind)) = node.and_then(|node| variable_kind(node).map(|kind| (node, kind))) else {
+            let what = "has its contents in the checkpoint and is no variable, so it cannot become a constant";
+            return Err(unsupported(file, format!("`{name}` {what}")));
+        };
+        let value = value(file, item, values)?;
+        let dtype = item.tensors[0].dtype;
+        *node = attr::const_node(&name, proto::to_proto(&value));
+        frozen.insert(name.clone(), Frozen { variable: name, dtype, kind });
+    }
+    let names: BTreeSet<String> = frozen.keys().cloned().collect();
+    let mut library = Library::new(std::mem::take(&mut graph.library.mut_or_insert_default().function));
+    let rewritten =
+        body::rewrite(&graph.node, false, frozen, &mut library, 0).map_err(|reason| Error::Unsupported {
+            path: file.to_path_buf(),
+            reason,
+            hint: Some(
+                "leave out the signatures that write: --inference-only, or --signatures with the names of the others"
+                    .into(),
+            ),
+        })?;
+    graph.node = rewritten.nodes;
+    graph.library.mut_or_insert_default().function = library.into_functions();
+    forget_variables(definition, &names);
+    forget_init_signature(definition);
+    drop_unreached(definition);
+    Ok(())
+}
+
+fn unsupported(file: &Path, reason: String) -> Error {
+    Error::Unsupported { path: file.to_path_buf(), reason, hint: None }
+}
+
+/// The value of a variable, or of the slice of one that a node holds.
+fn value(file: &Path, item: &Restored, values: &CheckpointReader) -> Result<Tensor> {
+    let saved = &item.tensors[0];
+    let whole = values.read(&saved.key)?;
+    if saved.slice.is_empty() {
+        return Ok(whole);
+    }
+    let cut = Slice::parse(&saved.slice).and_then(|slice| slice.cut(&whole));
+    cut.ok_or_else(|| {
+        let reason =
+            format!("its saver reads `{}` of the variable `{}`, which has no such slice", saved.slice, saved.key);
+        Error::damaged(file, reason)
+    })
+}
+
+/// TensorFlow 2 names its init op twice: among the signatures and in a collection. Without an object graph, Python takes the first
+/// for a signature like any other, which it cannot be.
+fn forget_init_signature(definition: &mut pb::MetaGraphDef) {
+    if definition.collection_def.contains_key(InitSource::MainOp.name()) {
+        definition.signature_def.remove(InitSource::Signature.name());
+    }
+}
+
+/// Takes out the nodes and functions that nothing needs any more: what assigned and initialised variables, functions as they were.
+fn drop_unreached(definition: &mut pb::MetaGraphDef) {
+    let (nodes, functions) = {
+        let graph = Graph::new(&definition.graph_def);
+        let mut roots: Vec<String> = definition.signature_def.values().flat_map(signature_tensors).collect();
+        roots.extend(nodes_of_variables(definition, |_| true));
+        for collection in definition.collection_def.values() {
+            if let Some(Kind::NodeList(list)) = &collection.kind {
+                roots.extend(list.value.iter().cloned());
+            }
+        }
+        let reach = Reach::of(&graph, roots.iter().map(String::as_str));
+        (
+            graph.nodes.iter().enumerate().map(|(place, _)| reach.has_place(place)).collect::<Vec<_>>(),
+            reach.functions().clone(),
+        )
+    };
+    let graph = definition.graph_def.mut_or_insert_default();
+    let mut nodes = nodes.into_iter();
+    graph.node.retain(|_| nodes.next().unwrap_or(true));
+    if let Some(library) = graph.library.as_mut() {
+        library.function.retain(|function| functions.contains(&function.signature.name));
+    }
+}

@@ -1,0 +1,107 @@
+//! The nodes that read a variable, as nodes that take its value.
+
+use tf_persist_proto::tensorflow as pb;
+
+use super::Frozen;
+use crate::dtype::DType;
+use crate::graph::{HandleKind, attr, is_control};
+use crate::tensor::{Tensor, proto};
+
+/// What becomes of a node that reads: the nodes to be put before it, and its output's new name in a function, if that changes.
+#[derive(Debug, Default)]
+pub(super) struct Rewritten {
+    pub(super) before: Vec<pb::NodeDef>,
+    /// The old and the new name of the output.
+    pub(super) output: Option<(&'static str, &'static str)>,
+}
+
+/// Rewrites a node that reads a variable, given what it reads.
+pub(super) fn rewrite(node: &mut pb::NodeDef, frozen: &Frozen, is_function: bool) -> Rewritten {
+    let dtype = attr::proto_type(frozen.dtype);
+    let mut rewritten = Rewritten::default();
+    match (frozen.kind, node.op.as_str()) {
+        (HandleKind::Resource, "ReadVariableOp") => {
+            become_op(node, "Identity", &[("dtype", None), ("T", Some(dtype))]);
+            rewritten.output = Some(("value", "output"));
+        }
+        // A gather along the first dimension that is no batch's (`resource_variable_ops.cc`).
+        (HandleKind::Resource, "ResourceGather") => {
+            let batch_dims = node.attr.get("batch_dims").map_or(0, pb::AttrValue::i);
+            let axis = Tensor::scalar(i32::try_from(batch_dims).unwrap_or_default());
+            let axis_name = format!("{}/frozen_axis", node.name);
+            let axis = axis.map(|axis| attr::const_node(&axis_name, proto::to_proto(&axis))).unwrap_or_default();
+            become_op(
+                node,
+                "GatherV2",
+                &[
+                    ("dtype", None),
+                    ("validate_indices", None),
+                    ("Tparams", Some(dtype)),
+                    ("Taxis", Some(attr::dtype(DType::Int32))),
+                ],
+            );
+            node.input.insert(2, if is_function { format!("{axis_name}:output:0") } else { axis_name });
+            rewritten.before.push(axis);
+        }
+        (HandleKind::Resource, "ResourceGatherNd") => {
+            become_op(node, "GatherNd", &[("dtype", None), ("Tparams", Some(dtype))]);
+        }
+        (HandleKind::Resource, "VariableShape") => become_op(node, "Shape", &[("T", Some(dtype))]),
+        (HandleKind::Resource, "DisableCopyOnRead") => {
+            become_op(node, "NoOp", &[]);
+            node.input.retain(|input| is_control(input));
+            node.attr.clear();
+        }
+        (_, "VarIsInitializedOp" | "IsVariableInitialized") => {
+            let yes = Tensor::scalar(true).map(|yes| attr::const_node(&node.name, proto::to_proto(&yes)));
+            let mut yes = yes.unwrap_or_default();
+            yes.input = node.input.iter().filter(|input| is_control(input)).cloned().collect();
+            *node = yes;
+            rewritten.output = Some(("is_initialized", "output"));
+        }
+        // Any op reads a reference, and takes a value as well.
+        _ => {}
+    }
+    rewritten
+}
+
+/// Rewrites a node that hands a handle on, so that it hands the value on.
+pub(super) fn pass(node: &mut pb::NodeDef, frozen: &Frozen, position: usize) {
+    if let Some(op) = node.op.strip_prefix("Ref") {
+        node.op = op.to_owned();
+    }
+    if node.op == "IdentityN" {
+        set_type(node, "T", position, frozen);
+    } else {
+        node.attr.insert("T".into(), attr::proto_type(frozen.dtype));
+    }
+    forget_shapes(node);
+}
+
+/// Sets one of the dtypes that an attribute lists.
+pub(super) fn set_type(node: &mut pb::NodeDef, name: &str, place: usize, frozen: &Frozen) {
+    let mut types = attr::list_of_types(node, name);
+    if let Some(dtype) = types.get_mut(place) {
+        *dtype = frozen.dtype;
+        node.attr.insert(name.to_owned(), attr::dtypes(types));
+    }
+}
+
+/// Shapes that were noted for handles, which are scalars, are not those of the values.
+pub(super) fn forget_shapes(node: &mut pb::NodeDef) {
+    node.attr.remove("_output_shapes");
+    node.attr.remove("_handle_shapes");
+    node.attr.remove("_handle_dtypes");
+    node.experimental_type = None.into();
+}
+
+fn become_op(node: &mut pb::NodeDef, op: &str, attributes: &[(&str, Option<pb::AttrValue>)]) {
+    node.op = op.to_owned();
+    for (name, value) in attributes {
+        match value {
+            Some(value) => drop(node.attr.insert((*name).to_owned(), value.clone())),
+            None => drop(node.attr.remove(*name)),
+        }
+    }
+    forget_shapes(node);
+}

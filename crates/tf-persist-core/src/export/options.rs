@@ -1,0 +1,105 @@
+//! How a model is saved.
+
+use std::path::Path;
+
+use super::staging;
+use crate::error::Result;
+
+/// How a model is saved.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct SaveOptions {
+    pub(super) overwrite: bool,
+    pub(super) tags: Option<Vec<String>>,
+    signatures: Option<Vec<String>>,
+    renamed: Vec<(String, String)>,
+    inference_only: bool,
+    frozen: bool,
+}
+
+impl SaveOptions {
+    /// Whether a model that stands at the target is replaced. The two change places in one step, once the new one is whole.
+    #[must_use]
+    pub fn overwrite(mut self, overwrite: bool) -> Self {
+        self.overwrite = overwrite;
+        self
+    }
+
+    /// Writes the meta graph with these tags and no other. The order does not matter, and the set may be empty. Without it all
+    /// meta graphs are written, unless the options change the graph: then the one that is loaded where no tags are given.
+    #[must_use]
+    pub fn tags<S: Into<String>>(mut self, tags: impl IntoIterator<Item = S>) -> Self {
+        self.tags = Some(tags.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Keeps these signatures and no others. Everything else stays as it is.
+    #[must_use]
+    pub fn signatures<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.signatures = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Gives a signature another name.
+    #[must_use]
+    pub fn rename_signature(mut self, old: impl Into<String>, new: impl Into<String>) -> Self {
+        self.renamed.push((old.into(), new.into()));
+        self
+    }
+
+    /// Whether only what inference needs is written: every function, node, variable, table and asset that no kept signature
+    /// reaches goes. Where [`SaveOptions::signatures`] names none, those are kept that neither are called after training nor write
+    /// variables, and the default one.
+    ///
+    /// What Python's `tf.saved_model.load` makes of the object graph has the kept signatures, the functions they call and the
+    /// variables they read.
+    #[must_use]
+    pub fn inference_only(mut self, inference_only: bool) -> Self {
+        self.inference_only = inference_only;
+        self
+    }
+
+    /// Whether variables become constants of the graph, so that TensorFlow can compute with them ahead of time. What no kept
+    /// signature reaches goes, as with [`SaveOptions::inference_only`]; but no signature goes by itself, and a variable that one
+    /// writes is refused. The result has neither variables nor an object graph: Python's `tf.saved_model.load` takes it for a
+    /// model of TensorFlow 1, and gives its signatures.
+    #[must_use]
+    pub fn frozen(mut self, frozen: bool) -> Self {
+        self.frozen = frozen;
+        self
+    }
+
+    /// Checks, before anything is loaded, that a model may be saved at `target`.
+    ///
+    /// # Errors
+    /// If it is there and not empty (unless [`SaveOptions::overwrite`]), or is no folder.
+    pub fn check_target(&self, target: impl AsRef<Path>) -> Result<()> {
+        staging::check(target.as_ref(), self.overwrite)
+    }
+
+    pub(super) fn kept_signatures(&self) -> Option<&[String]> {
+        self.signatures.as_deref()
+    }
+
+    pub(super) fn renamed_signatures(&self) -> &[(String, String)] {
+        &self.renamed
+    }
+
+    pub(super) fn is_inference_only(&self) -> bool {
+        self.inference_only
+    }
+
+    /// Whether only what the kept signatures reach stays.
+    pub(super) fn prunes(&self) -> bool {
+        self.inference_only || self.frozen
+    }
+
+    pub(super) fn is_frozen(&self) -> bool {
+        self.frozen
+    }
+
+    /// Whether the graph is changed.
+    pub(super) fn rewrites(&self) -> bool {
+        self.prunes() || self.signatures.is_some() || !self.renamed.is_empty()
+    }
+}

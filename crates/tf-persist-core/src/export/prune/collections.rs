@@ -1,0 +1,98 @@
+//! The collections of a pruned graph. They name nodes, which have to be there.
+
+use std::collections::{BTreeSet, HashSet};
+
+use tf_persist_proto::tensorflow as pb;
+use tf_persist_proto::tensorflow::meta_graph::collection_def::Kind;
+
+use crate::graph::node_of;
+
+/// Collections of `VariableDef`s (`tf.compat.v1.GraphKeys`).
+const VARIABLES: [&str; 7] = [
+    "variables",
+    "trainable_variables",
+    "local_variables",
+    "model_variables",
+    "moving_average_variables",
+    "metric_variables",
+    "global_step",
+];
+
+/// Collections that describe parts of the graph which only training, or Python's own bookkeeping, makes use of.
+const DROPPED: [&str; 5] = ["cond_context", "while_context", "queue_runners", "savers", "train_op"];
+
+/// The nodes that Python's loader looks up for the variables that are kept, which are those that `is_kept` says.
+pub(crate) fn nodes_of_variables(definition: &pb::MetaGraphDef, is_kept: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut nodes = Vec::new();
+    for variable in VARIABLES.iter().flat_map(|name| variables(definition, name)) {
+        if is_kept(node_of(&variable.variable_name)) {
+            let names = [
+                variable.variable_name,
+                variable.initializer_name,
+                variable.snapshot_name,
+                variable.initial_value_name,
+            ];
+            nodes.extend(names.into_iter().filter(|name| !name.is_empty()));
+        }
+    }
+    nodes
+}
+
+fn variables(definition: &pb::MetaGraphDef, collection: &str) -> Vec<pb::VariableDef> {
+    match definition.collection_def.get(collection).and_then(|collection| collection.kind.as_ref()) {
+        Some(Kind::BytesList(list)) => {
+            list.value.iter().filter_map(|bytes| tf_persist_proto::parse(bytes).ok()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Leaves in the collections what names nodes that are there.
+pub(super) fn prune(definition: &mut pb::MetaGraphDef, has: impl Fn(&str) -> bool) {
+    for name in DROPPED {
+        definition.collection_def.remove(name);
+    }
+    definition.collection_def.retain(|name, collection| match &mut collection.kind {
+        Some(Kind::NodeList(list)) => {
+            list.value.retain(|node| has(node_of(node)));
+            !list.value.is_empty()
+        }
+        Some(Kind::BytesList(list)) if VARIABLES.contains(&name.as_str()) => {
+            list.value.retain(|bytes| {
+                let variable = tf_persist_proto::parse::<pb::VariableDef>(bytes);
+                variable.is_ok_and(|variable| has(node_of(&variable.variable_name)))
+            });
+            !list.value.is_empty()
+        }
+        Some(Kind::AnyList(list)) => {
+            list.value.retain(|any| {
+                let asset = tf_persist_proto::parse::<pb::AssetFileDef>(&any.value.clone().into());
+                !any.type_url.ends_with("AssetFileDef")
+                    || asset.is_ok_and(|asset| has(node_of(asset.tensor_info.name())))
+            });
+            !list.value.is_empty()
+        }
+        _ => true,
+    });
+    // Declarations of the ops that the graph uses: those that are gone need none.
+    if let Some(list) = definition.meta_info_def.as_mut().and_then(|info| info.stripped_op_list.as_mut()) {
+        let mut used: HashSet<&str> = definition.graph_def.node.iter().map(|node| node.op.as_str()).collect();
+        let functions = definition.graph_def.library.function.iter();
+        used.extend(functions.flat_map(|function| &function.node_def).map(|node| node.op.as_str()));
+        list.op.retain(|op| used.contains(op.name.as_str()));
+    }
+}
+
+/// Takes variables out of the collections, by the names of their nodes.
+pub(crate) fn forget_variables(definition: &mut pb::MetaGraphDef, names: &BTreeSet<String>) {
+    definition.collection_def.retain(|name, collection| match &mut collection.kind {
+        Some(Kind::BytesList(list)) if VARIABLES.contains(&name.as_str()) => {
+            list.value.retain(|bytes| {
+                let variable = tf_persist_proto::parse::<pb::VariableDef>(bytes);
+                variable.is_ok_and(|variable| !names.contains(node_of(&variable.variable_name)))
+            });
+            !list.value.is_empty()
+        }
+        _ => true,
+    });
+}

@@ -1,0 +1,354 @@
+//! The object graph of TensorFlow 2, which Python's `tf.saved_model.load` builds its objects after, and the other one that stands
+//! in the checkpoint and says under which key each object's value is.
+//!
+//! Both are trees with cross-references: nodes with named children, by number, the root first. Sources:
+//! `tensorflow/core/protobuf/{saved_object_graph,trackable_object_graph}.proto`, `tensorflow/python/saved_model/load.py`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use tf_persist_proto::tensorflow as pb;
+use tf_persist_proto::tensorflow::saved_object_graph::saved_object::Kind;
+
+use super::saver::Restored;
+use super::signatures::Kept;
+use crate::graph::{Graph, Reach};
+
+/// The kind of object that holds the signatures (`signature_serialization._SignatureMap`).
+const SIGNATURE_MAP: &str = "signature_map";
+/// The attribute of a variable's node in the checkpoint's object graph.
+const VALUE: &str = "VARIABLE_VALUE";
+
+/// The two object graphs of a model.
+pub(super) struct Objects<'a> {
+    saved: &'a pb::SavedObjectGraph,
+    tracked: &'a pb::TrackableObjectGraph,
+    /// For each node of the first its counterpart in the second.
+    pairs: BTreeMap<usize, usize>,
+    assets: &'a [pb::AssetFileDef],
+}
+
+impl<'a> Objects<'a> {
+    /// # Errors
+    /// A sentence, if a node refers to one that is not there.
+    pub(super) fn new(definition: &'a pb::MetaGraphDef, tracked: &'a pb::TrackableObjectGraph) -> Result<Self, String> {
+        let saved = definition.object_graph_def.get_or_default();
+        check(saved, tracked)?;
+        let mut objects = Self { saved, tracked, pairs: BTreeMap::new(), assets: &definition.asset_file_def };
+        objects.pair();
+        Ok(objects)
+    }
+
+    /// Pairs the nodes that stand at the same place in both graphs, from the root on.
+    fn pair(&mut self) {
+        if self.saved.nodes.is_empty() || self.tracked.nodes.is_empty() {
+            return;
+        }
+        let mut todo = vec![(0, 0)];
+        while let Some((saved, tracked)) = todo.pop() {
+            if self.pairs.contains_key(&saved) {
+                continue;
+            }
+            self.pairs.insert(saved, tracked);
+            let others = &self.tracked.nodes[tracked].children;
+            let others: HashMap<&str, i32> =
+                others.iter().map(|child| (child.local_name.as_str(), child.node_id)).collect();
+            let same = self.saved.nodes[saved]
+                .children
+                .iter()
+                .filter_map(|child| Some((child.node_id, *others.get(&*child.local_name)?)));
+            todo.extend(same.map(|(saved, tracked)| (place(saved), place(tracked))));
+        }
+        // An optimizer's variables of others are no children: the optimizer names them by slot.
+        let pairs = self.pairs.clone();
+        for (saved, tracked) in pairs {
+            for slot in &self.saved.nodes[saved].slot_variables {
+                let original = self.pairs.get(&place(slot.original_variable_node_id)).copied();
+                let mut others = self.tracked.nodes[tracked].slot_variables.iter();
+                let other = others.find(|other| {
+                    other.slot_name == slot.slot_name && Some(place(other.original_variable_node_id)) == original
+                });
+                if let Some(other) = other {
+                    self.pairs.entry(place(slot.slot_variable_node_id)).or_insert(place(other.slot_variable_node_id));
+                }
+            }
+        }
+    }
+
+    /// The checkpoint's key of a variable's node.
+    fn key(&self, node: usize) -> Option<&'a str> {
+        let attributes = &self.tracked.nodes[*self.pairs.get(&node)?].attributes;
+        attributes.iter().find(|attribute| attribute.name == VALUE).map(|attribute| attribute.checkpoint_key.as_str())
+    }
+
+    fn functions(&self, node: usize) -> &'a [String] {
+        match &self.saved.nodes[node].kind {
+            Some(Kind::Function(function)) => &function.concrete_functions,
+            Some(Kind::BareConcreteFunction(function)) => std::slice::from_ref(&function.concrete_function_name),
+            _ => &[],
+        }
+    }
+
+    /// Adds to `reach` what the objects need that belong to what is reached, and gives the nodes that have to stay for it.
+    pub(super) fn require(&self, graph: &Graph<'_>, restored: &[Restored], reach: &mut Reach) -> BTreeSet<usize> {
+        let holders: HashMap<&str, &str> = restored
+            .iter()
+            .flat_map(|item| item.tensors.iter().map(|tensor| (tensor.key.as_str(), item.holder.as_str())))
+            .collect();
+        let mut required = BTreeSet::new();
+        loop {
+            let mut todo: Vec<usize> = Vec::new();
+            for (name, function) in &self.saved.concrete_functions {
+                if reach.functions().contains(name) {
+                    todo.extend(function.bound_inputs.iter().map(|id| place(*id)));
+                }
+            }
+            let mut is_new = false;
+            while let Some(node) = todo.pop() {
+                let object = &self.saved.nodes[node];
+                let children = object.children.iter().map(|child| place(child.node_id));
+                is_new |= required.insert(node);
+                match &object.kind {
+                    Some(Kind::Variable(_)) => {
+                        let holder = self.key(node).and_then(|key| holders.get(key).copied());
+                        is_new |= holder.is_some_and(|holder| reach.add_nodes(graph, [holder]));
+                    }
+                    Some(Kind::Constant(constant)) => is_new |= reach.add_nodes(graph, [&*constant.operation]),
+                    Some(Kind::CapturedTensor(tensor)) => {
+                        is_new |= reach.add_function(graph, &tensor.concrete_function)
+                    }
+                    Some(Kind::Asset(asset)) => {
+                        let file =
+                            usize::try_from(asset.asset_file_def_index).ok().and_then(|index| self.assets.get(index));
+                        is_new |= file.is_some_and(|file| reach.add_nodes(graph, [file.tensor_info.name()]));
+                    }
+                    // What makes and fills it stands beside it.
+                    Some(Kind::Resource(_)) => {
+                        for child in children.filter(|child| !self.functions(*child).is_empty()) {
+                            is_new |= required.insert(child);
+                            for function in self.functions(child) {
+                                is_new |= reach.add_function(graph, function);
+                            }
+                        }
+                    }
+                    _ => {}
+                }
+                for saveable in object.saveable_objects.values() {
+                    for node in [saveable.save_function, saveable.restore_function].map(place) {
+                        is_new |= required.insert(node);
+                        for function in self.functions(node) {
+                            is_new |= reach.add_function(graph, function);
+                        }
+                    }
+                }
+            }
+            if !is_new {
+                return required;
+            }
+        }
+    }
+
+    /// The nodes that stay where only what is reached stays: those that `require` gave, those with something of it, and those on
+    /// the way to them.
+    pub(super) fn reached(
+        &self,
+        graph: &Graph<'_>,
+        restored: &[Restored],
+        reach: &Reach,
+        required: &BTreeSet<usize>,
+    ) -> BTreeSet<usize> {
+        let keys: BTreeSet<&str> = restored
+            .iter()
+            .filter(|item| reach.has(graph, &item.holder))
+            .flat_map(|item| item.tensors.iter().map(|tensor| tensor.key.as_str()))
+            .collect();
+        let is_leaf = |node: &usize| match &self.saved.nodes[*node].kind {
+            Some(Kind::Variable(_)) => self.key(*node).is_some_and(|key| keys.contains(key)),
+            Some(Kind::Function(_) | Kind::BareConcreteFunction(_)) => {
+                self.functions(*node).iter().any(|function| reach.functions().contains(function))
+            }
+            _ => false,
+        };
+        // From these upwards: whatever has one of them below it.
+        let mut parents: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (node, object) in self.saved.nodes.iter().enumerate() {
+            for child in &object.children {
+                parents.entry(place(child.node_id)).or_default().push(node);
+            }
+        }
+        let mut live: BTreeSet<usize> = required.clone();
+        live.extend((0..self.saved.nodes.len()).filter(is_leaf));
+        let mut todo: Vec<usize> = live.iter().copied().collect();
+        while let Some(node) = todo.pop() {
+            todo.extend(parents.get(&node).into_iter().flatten().copied().filter(|parent| live.insert(*parent)));
+        }
+        // And of these, what the root leads to.
+        let mut kept = required.clone();
+        let mut todo = vec![0];
+        todo.extend(required);
+        while let Some(node) = todo.pop() {
+            kept.insert(node);
+            let children = self.saved.nodes[node].children.iter().map(|child| place(child.node_id));
+            todo.extend(children.filter(|child| live.contains(child) && !kept.contains(child)));
+        }
+        kept.extend(self.signature_map());
+        kept
+    }
+
+    /// All nodes but those of signatures that go.
+    pub(super) fn all_but_signatures(&self, signatures: &Kept) -> BTreeSet<usize> {
+        let mut kept: BTreeSet<usize> = (0..self.saved.nodes.len()).collect();
+        let Some(map) = self.signature_map() else { return kept };
+        let gone = self.saved.nodes[map].children.iter().filter(|child| !signatures.contains_key(&child.local_name));
+        for node in gone.map(|child| place(child.node_id)) {
+            let mut others = self.saved.nodes.iter().enumerate().filter(|(other, _)| *other != map);
+            if !others.any(|(_, other)| other.children.iter().any(|child| place(child.node_id) == node)) {
+                kept.remove(&node);
+            }
+        }
+        kept
+    }
+
+    fn signature_map(&self) -> Option<usize> {
+        let children = self.saved.nodes.first()?.children.iter().map(|child| place(child.node_id));
+        let is_map = |node: &usize| match &self.saved.nodes[*node].kind {
+            Some(Kind::UserObject(object)) => object.identifier == SIGNATURE_MAP,
+            _ => false,
+        };
+        children.into_iter().find(is_map)
+    }
+
+    /// The two graphs with these nodes alone, numbered anew, and the signatures under their new names. `has_function` says which
+    /// functions the library still has, `assets` where each of its files now stands.
+    pub(super) fn keep(
+        &self,
+        kept: &BTreeSet<usize>,
+        signatures: &Kept,
+        has_function: impl Fn(&str) -> bool,
+        assets: &[Option<i32>],
+    ) -> (pb::SavedObjectGraph, pb::TrackableObjectGraph) {
+        let map = self.signature_map();
+        let numbers = numbers(kept.iter().copied());
+        let mut saved =
+            pb::SavedObjectGraph { special_fields: self.saved.special_fields.clone(), ..Default::default() };
+        for (name, function) in &self.saved.concrete_functions {
+            let bound: Option<Vec<i32>> =
+                function.bound_inputs.iter().map(|id| numbers.get(&place(*id)).copied()).collect();
+            if let Some(bound_inputs) = bound.filter(|_| has_function(name)) {
+                saved
+                    .concrete_functions
+                    .insert(name.clone(), pb::SavedConcreteFunction { bound_inputs, ..function.clone() });
+            }
+        }
+        for node in kept {
+            let mut object = self.saved.nodes[*node].clone();
+            rename(&mut object.children, map == Some(*node), signatures);
+            keep_references(&mut object.children, &numbers);
+            keep_references(&mut object.dependencies, &numbers);
+            keep_slots(&mut object.slot_variables, &numbers);
+            object.saveable_objects.retain(|_, saveable| {
+                let ids =
+                    [saveable.save_function, saveable.restore_function].map(|id| numbers.get(&place(id)).copied());
+                let [Some(save_function), Some(restore_function)] = ids else { return false };
+                (saveable.save_function, saveable.restore_function) = (save_function, restore_function);
+                true
+            });
+            match &mut object.kind {
+                Some(Kind::Function(function)) => {
+                    function.concrete_functions.retain(|name| saved.concrete_functions.contains_key(name));
+                }
+                Some(Kind::Asset(asset)) => {
+                    let index = usize::try_from(asset.asset_file_def_index).ok();
+                    let index = index.and_then(|index| assets.get(index).copied().flatten());
+                    asset.asset_file_def_index = index.unwrap_or(asset.asset_file_def_index);
+                }
+                _ => {}
+            }
+            saved.nodes.push(object);
+        }
+        (saved, self.keep_tracked(kept, map, signatures))
+    }
+
+    fn keep_tracked(&self, kept: &BTreeSet<usize>, map: Option<usize>, signatures: &Kept) -> pb::TrackableObjectGraph {
+        let mut tracked =
+            pb::TrackableObjectGraph { special_fields: self.tracked.special_fields.clone(), ..Default::default() };
+        let map = map.and_then(|map| self.pairs.get(&map)).copied();
+        let places: BTreeSet<usize> = kept.iter().filter_map(|node| self.pairs.get(node)).copied().collect();
+        let numbers = numbers(places.iter().copied());
+        for node in &places {
+            let mut object = self.tracked.nodes[*node].clone();
+            rename(&mut object.children, map == Some(*node), signatures);
+            keep_references(&mut object.children, &numbers);
+            keep_slots(&mut object.slot_variables, &numbers);
+            tracked.nodes.push(object);
+        }
+        tracked
+    }
+}
+
+type Reference = pb::trackable_object_graph::trackable_object_graph::trackable_object::ObjectReference;
+type Slot = pb::trackable_object_graph::trackable_object_graph::trackable_object::SlotVariableReference;
+
+/// A node's number as a place. All of them were checked.
+fn place(id: i32) -> usize {
+    usize::try_from(id).unwrap_or_default()
+}
+
+fn numbers(kept: impl Iterator<Item = usize>) -> BTreeMap<usize, i32> {
+    kept.zip(0..).collect()
+}
+
+fn rename(children: &mut Vec<Reference>, is_map: bool, signatures: &Kept) {
+    if is_map {
+        children.retain_mut(|child| {
+            let Some(new) = signatures.get(&child.local_name) else { return false };
+            child.local_name.clone_from(new);
+            true
+        });
+    }
+}
+
+fn keep_references(references: &mut Vec<Reference>, numbers: &BTreeMap<usize, i32>) {
+    references.retain_mut(|reference| match numbers.get(&place(reference.node_id)) {
+        Some(number) => {
+            reference.node_id = *number;
+            true
+        }
+        None => false,
+    });
+}
+
+fn keep_slots(slots: &mut Vec<Slot>, numbers: &BTreeMap<usize, i32>) {
+    slots.retain_mut(|slot| {
+        let ids =
+            [slot.original_variable_node_id, slot.slot_variable_node_id].map(|id| numbers.get(&place(id)).copied());
+        let [Some(original), Some(variable)] = ids else { return false };
+        (slot.original_variable_node_id, slot.slot_variable_node_id) = (original, variable);
+        true
+    });
+}
+
+/// Every number leads to a node.
+fn check(saved: &pb::SavedObjectGraph, tracked: &pb::TrackableObjectGraph) -> Result<(), String> {
+    let inside = |id: i32, count: usize| usize::try_from(id).is_ok_and(|id| id < count);
+    let count = saved.nodes.len();
+    let bound = saved.concrete_functions.values().flat_map(|function| &function.bound_inputs).copied();
+    let of_object = |object: &pb::SavedObject| {
+        let references = object.children.iter().chain(&object.dependencies).map(|reference| reference.node_id);
+        let slots =
+            object.slot_variables.iter().flat_map(|slot| [slot.original_variable_node_id, slot.slot_variable_node_id]);
+        let saveables = object.saveable_objects.values().flat_map(|it| [it.save_function, it.restore_function]);
+        references.chain(slots).chain(saveables).collect::<Vec<i32>>()
+    };
+    if !bound.chain(saved.nodes.iter().flat_map(of_object)).all(|id| inside(id, count)) {
+        return Err("its object graph refers to an object that is not there".into());
+    }
+    let count = tracked.nodes.len();
+    let whole = tracked.nodes.iter().all(|object| {
+        object.children.iter().all(|child| inside(child.node_id, count))
+            && object
+                .slot_variables
+                .iter()
+                .all(|slot| inside(slot.original_variable_node_id, count) && inside(slot.slot_variable_node_id, count))
+    });
+    if whole { Ok(()) } else { Err("the object graph of its checkpoint refers to an object that is not there".into()) }
+}

@@ -1,0 +1,120 @@
+//! Which signatures an export keeps, and under which names.
+
+use std::collections::BTreeMap;
+
+use tf_persist_proto::tensorflow as pb;
+
+use crate::error::{Error, Result};
+use crate::export::SaveOptions;
+use crate::graph::{Graph, Reach, Writes};
+use crate::saved_model::{MetaGraph, SavedModel, printable};
+
+/// The signatures that are kept: the name each has, and the name it gets.
+pub(super) type Kept = BTreeMap<String, String>;
+
+/// The signatures to keep, after the options.
+///
+/// With [`SaveOptions::inference_only`] and no list of signatures: the default one, and those that are not called after training
+/// and write no variable.
+///
+/// # Errors
+/// If a named one is not there, two would get the same name, or none is left.
+pub(super) fn select(
+    source: &SavedModel,
+    meta_graph: &MetaGraph,
+    definition: &pb::MetaGraphDef,
+    graph: &Graph<'_>,
+    options: &SaveOptions,
+) -> Result<Kept> {
+    let default = meta_graph.default_signature().ok().map(|signature| signature.name.clone());
+    let training = source.training(meta_graph).signatures;
+    let mut names: Vec<String> = match options.kept_signatures() {
+        Some(names) => {
+            names.iter().try_for_each(|name| meta_graph.signature(name).map(drop))?;
+            names.to_vec()
+        }
+        None if options.is_inference_only() => {
+            let infers = |name: &str| {
+                let trains = training.iter().any(|it| it == name);
+                !trains && (default.as_deref() == Some(name) || !writes(definition, graph, name))
+            };
+            let names = meta_graph.signatures().iter().map(|signature| signature.name.clone());
+            names.filter(|name| infers(name)).collect()
+        }
+        None => meta_graph.signatures().iter().map(|signature| signature.name.clone()).collect(),
+    };
+    for (old, _) in options.renamed_signatures() {
+        meta_graph.signature(old)?;
+        // What is renamed is kept.
+        if !names.contains(old) {
+            return Err(refusal(source, format!("signature `{}` is to be renamed, and is not kept", printable(old))));
+        }
+    }
+    names.sort();
+    names.dedup();
+    if names.is_empty() && !meta_graph.signatures().is_empty() {
+        let reason = "each of its signatures trains or writes variables, so none would be left";
+        let hint = Some("name those to keep with --signatures".to_owned());
+        return Err(Error::Unsupported { path: source.path().to_path_buf(), reason: reason.into(), hint });
+    }
+    let mut kept = Kept::new();
+    for name in names {
+        let new = options.renamed_signatures().iter().find(|(old, _)| *old == name);
+        let new = new.map_or_else(|| name.clone(), |(_, new)| new.clone());
+        if new.is_empty() || new == "__saved_model_init_op" {
+            return Err(refusal(source, format!("`{}` is no name for a signature", printable(&new))));
+        }
+        if let Some((other, _)) = kept.iter().find(|(_, taken)| **taken == new) {
+            let (name, new) = (printable(&name), printable(&new));
+            return Err(refusal(
+                source,
+                format!("the signatures `{}` and `{name}` would both be called `{new}`", printable(other)),
+            ));
+        }
+        kept.insert(name, new);
+    }
+    Ok(kept)
+}
+
+fn refusal(source: &SavedModel, reason: String) -> Error {
+    Error::Unsupported { path: source.path().to_path_buf(), reason, hint: None }
+}
+
+/// Whether a signature writes to variables.
+fn writes(definition: &pb::MetaGraphDef, graph: &Graph<'_>, name: &str) -> bool {
+    let Some(signature) = definition.signature_def.get(name) else { return false };
+    let tensors = tensors(signature);
+    !Writes::of(graph, &Reach::of(graph, tensors.iter().map(String::as_str))).is_empty()
+}
+
+/// The names of all tensors that a signature feeds and fetches.
+pub(crate) fn tensors(signature: &pb::SignatureDef) -> Vec<String> {
+    use tf_persist_proto::tensorflow::meta_graph::tensor_info::Encoding;
+    let mut names = Vec::new();
+    let mut todo: Vec<&pb::TensorInfo> = signature.inputs.values().chain(signature.outputs.values()).collect();
+    while let Some(info) = todo.pop() {
+        match &info.encoding {
+            Some(Encoding::Name(name)) => names.push(name.clone()),
+            Some(Encoding::CooSparse(sparse)) => names.extend([
+                sparse.indices_tensor_name.clone(),
+                sparse.values_tensor_name.clone(),
+                sparse.dense_shape_tensor_name.clone(),
+            ]),
+            Some(Encoding::CompositeTensor(composite)) => todo.extend(&composite.components),
+            _ => {}
+        }
+    }
+    names
+}
+
+/// Leaves the kept signatures in the meta graph, under their new names. What is no signature for users stays.
+pub(super) fn apply(definition: &mut pb::MetaGraphDef, meta_graph: &MetaGraph, kept: &Kept) {
+    let is_for_users = |name: &str| meta_graph.signatures().iter().any(|signature| signature.name == name);
+    for (name, signature) in std::mem::take(&mut definition.signature_def) {
+        match kept.get(&name) {
+            Some(new) => drop(definition.signature_def.insert(new.clone(), signature)),
+            None if is_for_users(&name) => {}
+            None => drop(definition.signature_def.insert(name, signature)),
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Saving: of a model as it lies there, without TensorFlow, and of one that runs, with its variables as they are now.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tf_persist_proto::protobuf::Message;
+use tf_persist_proto::tensorflow as pb;
+
+use super::copy::{copy_fitting_parts, copy_parts};
+use super::prune::{self, Pruned};
+use super::staging::Staging;
+use super::values::{self, Values};
+use super::{SaveOptions, fingerprint, freeze};
+use crate::checkpoint::CheckpointIndex;
+use crate::error::{Error, Result};
+use crate::saved_model::{MAX_FILE_BYTES, MetaGraph, SavedModel, Variable, Variables};
+use crate::session::LoadedModel;
+
+/// The version of the format (`kSavedModelSchemaVersion`).
+const SCHEMA_VERSION: i64 = 1;
+/// The name of the file that has the graph.
+const GRAPH_FILE: &str = "saved_model.pb";
+
+/// What was saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Saved {
+    /// The number of meta graphs.
+    pub meta_graphs: usize,
+    /// The names of the signatures, of all meta graphs, sorted.
+    pub signatures: Vec<String>,
+    /// The number of variables.
+    pub variables: usize,
+    /// Their bytes.
+    pub variable_bytes: u64,
+}
+
+impl SavedModel {
+    /// Saves the model as a SavedModel folder, without TensorFlow: the graph, the variables with their checksums checked, assets,
+    /// `assets.extra` and fingerprint. The target appears whole or not at all.
+    ///
+    /// ```no_run
+    /// use tf_persist_core::{SaveOptions, SavedModel};
+    ///
+    /// # fn main() -> tf_persist_core::Result<()> {
+    /// let digits = SavedModel::open("models/digits/model")?;
+    /// digits.save("digits-frozen", SaveOptions::default().frozen(true))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If the target is there and not empty (unless [`SaveOptions::overwrite`]), the disk is full, the model is damaged, or the
+    /// options do not fit it: a signature that it lacks, a variable that cannot become a constant.
+    pub fn save(&self, target: impl AsRef<Path>, options: SaveOptions) -> Result<Saved> {
+        let chosen = match &options.tags {
+            Some(tags) => Some(self.meta_graph(Some(tags))?),
+            None if options.rewrites() => Some(self.meta_graph(None)?),
+            None => None,
+        };
+        match chosen {
+            Some(meta_graph) => self.check(meta_graph)?,
+            None => self.meta_graphs().iter().try_for_each(|meta_graph| self.check(meta_graph))?,
+        }
+        save(self, chosen, &Values::Artefact, target.as_ref(), &options)
+    }
+}
+
+impl LoadedModel {
+    /// Saves the model as a SavedModel folder: as [`SavedModel::save`], with the variables as they are now.
+    ///
+    /// Other threads may run signatures meanwhile; what they write may or may not be in it.
+    ///
+    /// # Errors
+    /// As [`SavedModel::save`], and if other meta graphs of the file have variables that this session lacks, unless
+    /// [`SaveOptions::tags`] says that this meta graph alone is to be written.
+    pub fn save(&self, target: impl AsRef<Path>, options: SaveOptions) -> Result<Saved> {
+        let (source, loaded) = (self.artefact(), self.meta_graph());
+        if let Some(tags) = options.tags.as_ref().filter(|tags| !loaded.has_tags(tags)) {
+            let available = vec![loaded.tags().to_vec()];
+            return Err(Error::UnknownTags { path: source.path().to_path_buf(), asked: tags.clone(), available });
+        }
+        let alone = options.tags.is_some() || options.rewrites();
+        save(source, alone.then_some(loaded), &Values::Session(self), target.as_ref(), &options)
+    }
+}
+
+/// Saves one meta graph, or all.
+fn save(
+    source: &SavedModel,
+    chosen: Option<&MetaGraph>,
+    values: &Values<'_>,
+    target: &Path,
+    options: &SaveOptions,
+) -> Result<Saved> {
+    check_place(source, target)?;
+    let staging = Staging::begin(target, options.overwrite)?;
+    let (variables, signatures) = match chosen {
+        Some(meta_graph) if options.rewrites() => write_changed(source, meta_graph, values, &staging, options)?,
+        _ => write_unchanged(source, chosen, values, &staging)?,
+    };
+    staging.publish()?;
+    let variables = variables.map_or_else(Variables::none, Variables::of);
+    Ok(Saved {
+        meta_graphs: if chosen.is_some() { 1 } else { source.meta_graphs().len() },
+        signatures,
+        variables: variables.all.len(),
+        variable_bytes: variables.total_bytes,
+    })
+}
+
+/// The graph as it is.
+fn write_unchanged(
+    source: &SavedModel,
+    chosen: Option<&MetaGraph>,
+    values: &Values<'_>,
+    staging: &Staging,
+) -> Result<(Option<CheckpointIndex>, Vec<String>)> {
+    let variables = values.write_all(source, staging)?;
+    let meta_graphs = chosen.map_or(source.meta_graphs(), std::slice::from_ref);
+    match chosen {
+        Some(meta_graph) if source.meta_graphs().len() > 1 => {
+            // No fingerprint: none is better than one of another file.
+            fs::write(staging.path().join(GRAPH_FILE), source.alone(meta_graph))
+                .map_err(Error::io("write", staging.shown(GRAPH_FILE)))?;
+        }
+        _ => {
+            if let Values::Session(_) = values {
+                check_coverage(source, variables.as_ref())?;
+            }
+            copy_graph(source, staging)?;
+            fingerprint::carry_over(source.path(), staging, variables.as_ref())?;
+        }
+    }
+    copy_parts(source.path(), staging)?;
+    let signatures = meta_graphs.iter().flat_map(MetaGraph::signatures);
+    let names: BTreeSet<String> = signatures.map(|signature| signature.name.clone()).collect();
+    Ok((variables, names.into_iter().collect()))
+}
+
+/// The graph changed after the options, with the variables it then has.
+fn write_changed(
+    source: &SavedModel,
+    meta_graph: &MetaGraph,
+    values: &Values<'_>,
+    staging: &Staging,
+    options: &SaveOptions,
+) -> Result<(Option<CheckpointIndex>, Vec<String>)> {
+    let values = values.open(source, staging)?;
+    let reader = values.reader();
+    let tracked = reader.map(values::object_graph).transpose()?.flatten();
+    let Pruned { mut definition, tracked, kept, dropped_assets } = prune::prune(source, meta_graph, tracked, options)?;
+    let mut variables = None;
+    if options.is_frozen() {
+        definition.object_graph_def = None.into();
+        let none = Vec::new();
+        if let Some(reader) = reader {
+            freeze::freeze(source.file(), &mut definition, kept.as_ref().unwrap_or(&none), reader)?;
+        }
+    } else if let Some(reader) = reader {
+        variables = values::write_some(reader, kept.as_deref(), tracked.as_ref(), staging)?;
+    }
+    drop(values);
+    let for_users = |name: &&String| !name.starts_with("__saved_model");
+    let signatures = definition.signature_def.keys().filter(for_users).cloned().collect();
+    write_graph(source, definition, staging)?;
+    copy_fitting_parts(source.path(), &dropped_assets, staging)?;
+    Ok((variables, signatures))
+}
+
+fn write_graph(source: &SavedModel, definition: pb::MetaGraphDef, staging: &Staging) -> Result<()> {
+    let model = pb::SavedModel {
+        saved_model_schema_version: SCHEMA_VERSION,
+        meta_graphs: vec![definition],
+        ..Default::default()
+    };
+    let size = model.compute_size();
+    if size > MAX_FILE_BYTES {
+        let reason = format!("the graph would have {size} bytes, and protobuf's limit is 2 GiB");
+        return Err(Error::Unsupported { path: source.file().to_path_buf(), reason, hint: None });
+    }
+    let bytes = model.write_to_bytes().map_err(|error| Error::damaged(source.file(), error.to_string()))?;
+    fs::write(staging.path().join(GRAPH_FILE), bytes).map_err(Error::io("write", staging.shown(GRAPH_FILE)))
+}
+
+/// The target must not stand in the model it is made of, nor the model in the target.
+fn check_place(source: &SavedModel, target: &Path) -> Result<()> {
+    let (Ok(source), Ok(target)) = (source.path().canonicalize(), real(target)) else { return Ok(()) };
+    if source == target || !(target.starts_with(&source) || source.starts_with(&target)) {
+        return Ok(());
+    }
+    let reason = if target.starts_with(&source) { "it stands in the model" } else { "the model stands in it" };
+    let hint = Some("name a target beside the model".to_owned());
+    Err(Error::Unsupported { path: target, reason: reason.into(), hint })
+}
+
+/// Several meta graphs share one set of variables. Writing back all of them is only right if the session holds every one.
+fn check_coverage(source: &SavedModel, saved: Option<&CheckpointIndex>) -> Result<()> {
+    if source.meta_graphs().len() == 1 {
+        return Ok(());
+    }
+    let kept = |before: &&Variable| {
+        let now = saved.and_then(|saved| saved.get(&before.entry.key));
+        now.is_some_and(|now| now.shape == before.entry.shape && now.dtype == before.entry.dtype)
+    };
+    let lost = source.variables()?.all.iter().find(|before| !kept(before));
+    let Some(lost) = lost else { return Ok(()) };
+    Err(Error::Unsupported {
+        path: source.path().to_path_buf(),
+        reason: format!(
+            "it has {} meta graphs, and the one that is loaded lacks the variable `{}` of another",
+            source.meta_graphs().len(),
+            lost.name
+        ),
+        hint: Some("write this meta graph alone, with --tags".into()),
+    })
+}
+
+fn copy_graph(source: &SavedModel, staging: &Staging) -> Result<()> {
+    let name = source.file().file_name().unwrap_or_default();
+    let (target, writing) = (staging.path().join(name), Error::io("write", staging.shown(name)));
+    if source.is_text() {
+        // A text may say more than its binary form in memory.
+        return fs::copy(source.file(), target).map(drop).map_err(writing);
+    }
+    // What was loaded, which need not be what lies there by now.
+    fs::write(target, source.bytes()).map_err(writing)
+}
+
+/// A path without links, of which the last parts need not be there yet.
+fn real(path: &Path) -> std::io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    let existing = path.ancestors().find(|folder| folder.exists()).unwrap_or(&path);
+    let rest = path.strip_prefix(existing).unwrap_or(Path::new(""));
+    Ok(existing.canonicalize()?.join(rest))
+}

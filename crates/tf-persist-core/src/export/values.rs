@@ -1,0 +1,160 @@
+//! Where the values of the variables come from, and how they get into a model that is written.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+use tf_persist_proto::protobuf::Message;
+use tf_persist_proto::tensorflow as pb;
+
+use super::copy::copy_part;
+use super::prune::Restored;
+use super::staging::Staging;
+use crate::checkpoint::{CheckpointIndex, CheckpointReader, CheckpointWriter, OBJECT_GRAPH_KEY};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::saved_model::{SavedModel, parse_tensor_name};
+use crate::session::LoadedModel;
+use crate::tensor::Tensor;
+
+/// What the names of a model's checkpoint begin with, in the folder `variables`.
+const PREFIX: &str = "variables";
+
+/// Where the values come from.
+pub(super) enum Values<'a> {
+    /// The model's own checkpoint.
+    Artefact,
+    /// The session.
+    Session(&'a LoadedModel),
+}
+
+/// A checkpoint with the values, open for reading.
+pub(super) struct Opened {
+    reader: Option<CheckpointReader>,
+    /// The folder it is in, if it was written for this.
+    _folder: Option<TempDir>,
+}
+
+impl Opened {
+    /// `None` if the model has no checkpoint.
+    pub(super) fn reader(&self) -> Option<&CheckpointReader> {
+        self.reader.as_ref()
+    }
+}
+
+impl Values<'_> {
+    /// Writes all variables of a model into one that is being written. `None` if it has none.
+    pub(super) fn write_all(&self, source: &SavedModel, staging: &Staging) -> Result<Option<CheckpointIndex>> {
+        if source.variables()?.index.is_none() {
+            return Ok(None);
+        }
+        let folder = staging.path().join("variables");
+        match self {
+            Values::Session(model) if model.meta_graph().saver().is_some() => {
+                fs::create_dir(&folder).map_err(Error::io("create", staging.shown("variables")))?;
+                run_saver(model, &folder.join(PREFIX))?;
+            }
+            // Variables that no saver restores are not in the session either.
+            _ => {
+                check_all(source)?;
+                copy_part(source.path(), "variables", staging)?;
+            }
+        }
+        CheckpointIndex::open(folder.join(PREFIX)).map(Some)
+    }
+
+    /// Opens the values of all variables.
+    pub(super) fn open(&self, source: &SavedModel, staging: &Staging) -> Result<Opened> {
+        let Some(index) = &source.variables()?.index else { return Ok(Opened { reader: None, _folder: None }) };
+        match self {
+            Values::Session(model) if model.meta_graph().saver().is_some() => {
+                // In the folder that becomes the model, so that it is on the same disk, and gone before the model is published.
+                let folder = tempfile::Builder::new().prefix("values-").tempdir_in(staging.path());
+                let folder = folder.map_err(Error::io("create", staging.shown("variables")))?;
+                let prefix = folder.path().join(PREFIX);
+                run_saver(model, &prefix)?;
+                Ok(Opened { reader: Some(CheckpointReader::open(prefix)?), _folder: Some(folder) })
+            }
+            _ => Ok(Opened { reader: Some(CheckpointReader::new(index.clone())), _folder: None }),
+        }
+    }
+}
+
+/// Reads all variables of a model, and so compares every checksum.
+fn check_all(source: &SavedModel) -> Result<()> {
+    let Some(index) = &source.variables()?.index else { return Ok(()) };
+    let reader = CheckpointReader::new(index.clone());
+    index.entries.iter().try_for_each(|entry| match entry.dtype {
+        DType::String => reader.read(&entry.key).map(drop),
+        _ => reader.read_bytes(&entry.key).map(drop),
+    })
+}
+
+/// Runs the meta graph's own saver.
+fn run_saver(model: &LoadedModel, prefix: &Path) -> Result<()> {
+    let Some(saver) = model.meta_graph().saver() else { return Ok(()) };
+    let session = model.session();
+    let port = |name: &str| {
+        let (op, index) = parse_tensor_name(name)?;
+        let missing = || {
+            let reason = format!("its saver names the tensor `{name}`, which the graph lacks");
+            Error::damaged(model.artefact().path(), reason)
+        };
+        session.port(op, index).ok_or_else(missing)
+    };
+    let (filename, save) = (port(&saver.filename_tensor)?, port(&saver.save_tensor)?);
+    let feed = Tensor::from_strings(&[], [prefix.as_os_str().as_encoded_bytes()])?;
+    let action = || format!("save the variables of `{}`", model.artefact().path().display());
+    session.run(action, None, &[(filename, &feed)], &[save], &[]).map(drop)
+}
+
+/// The object graph that stands in a checkpoint of TensorFlow 2.
+pub(super) fn object_graph(reader: &CheckpointReader) -> Result<Option<pb::TrackableObjectGraph>> {
+    if reader.index().get(OBJECT_GRAPH_KEY).is_none() {
+        return Ok(None);
+    }
+    let tensor = reader.read(OBJECT_GRAPH_KEY)?;
+    let damaged = |reason: String| Error::damaged(&reader.index().prefix, format!("`{OBJECT_GRAPH_KEY}`: {reason}"));
+    let bytes = tensor.strings()?.iter().next().unwrap_or_default();
+    let graph = tf_persist_proto::parse(&bytes.to_vec().into()).map_err(|error| damaged(error.to_string()))?;
+    Ok(Some(graph))
+}
+
+/// Writes those variables that are kept, all if nothing says which, and the object graph in place of the one that was there.
+pub(super) fn write_some(
+    reader: &CheckpointReader,
+    kept: Option<&[Restored]>,
+    tracked: Option<&pb::TrackableObjectGraph>,
+    staging: &Staging,
+) -> Result<Option<CheckpointIndex>> {
+    let kept: Option<BTreeSet<&str>> =
+        kept.map(|kept| kept.iter().flat_map(|item| item.tensors.iter().map(|tensor| tensor.key.as_str())).collect());
+    let stays = |key: &str| key != OBJECT_GRAPH_KEY && kept.as_ref().is_none_or(|kept| kept.contains(key));
+    let entries: Vec<_> = reader.index().entries.iter().filter(|entry| stays(&entry.key)).collect();
+    if let Some(missing) = kept.iter().flatten().find(|key| reader.index().get(key).is_none()) {
+        return Err(Error::damaged(
+            &reader.index().prefix,
+            format!("it lacks the variable `{missing}`, which the graph restores"),
+        ));
+    }
+    if entries.is_empty() && tracked.is_none() {
+        return Ok(None);
+    }
+    let folder = staging.path().join("variables");
+    fs::create_dir(&folder).map_err(Error::io("create", staging.shown("variables")))?;
+    let mut writer = CheckpointWriter::create(folder.join(PREFIX))?;
+    // First, as its key is the first; the order of the data is that of the keys in TensorFlow's files as well.
+    if let Some(tracked) = tracked {
+        let bytes =
+            tracked.write_to_bytes().map_err(|error| Error::damaged(&reader.index().prefix, error.to_string()))?;
+        writer.add(OBJECT_GRAPH_KEY, &Tensor::from_strings(&[], [bytes])?)?;
+    }
+    for entry in entries {
+        match entry.dtype {
+            DType::String => writer.add(&entry.key, &reader.read(&entry.key)?)?,
+            dtype => writer.add_bytes(&entry.key, dtype, &entry.shape, reader.read_bytes(&entry.key)?.bytes()?)?,
+        }
+    }
+    writer.finish().map(Some)
+}

@@ -1,0 +1,73 @@
+//! Which functions a node calls, and with what.
+
+use std::collections::BTreeMap;
+
+use tf_persist_proto::tensorflow as pb;
+use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
+
+use super::Graph;
+
+/// Every function that a node names: by its op, or in an attribute.
+pub(crate) fn called_functions<'n>(node: &'n pb::NodeDef, graph: &Graph<'_>, mut found: impl FnMut(&'n str)) {
+    if graph.function(&node.op).is_some() {
+        found(&node.op);
+    }
+    in_attributes(&node.attr, &mut found);
+}
+
+/// The functions that attributes name, those of functions given as attributes included.
+fn in_attributes<'n>(attributes: &'n BTreeMap<String, pb::AttrValue>, found: &mut impl FnMut(&'n str)) {
+    // A list of its own instead of recursion: how deep attributes nest is the file's choice.
+    let mut todo: Vec<_> = attributes.values().collect();
+    while let Some(value) = todo.pop() {
+        let functions = match &value.value {
+            Some(Value::Func(function)) => std::slice::from_ref(function),
+            Some(Value::List(list)) => &list.func,
+            _ => continue,
+        };
+        for function in functions {
+            found(&function.name);
+            todo.extend(function.attr.values());
+        }
+    }
+}
+
+/// How the inputs of a node that calls functions become their arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Arguments<'n> {
+    /// The functions. All of them get the same arguments.
+    pub(crate) functions: Vec<&'n str>,
+    /// The attributes that name them; none where the op itself is the function.
+    pub(crate) attributes: &'static [&'static str],
+    /// The input that is the first argument.
+    pub(crate) first: usize,
+    /// The attributes that list the arguments' dtypes, one after the other.
+    pub(crate) types: &'static [&'static str],
+    /// Whether each output is the argument of the same place, as it leaves a loop.
+    pub(crate) is_loop: bool,
+}
+
+/// The calls whose arguments are known; `None` for other nodes, and for ops that call functions in a way of their own.
+pub(crate) fn arguments<'n>(node: &'n pb::NodeDef, graph: &Graph<'_>) -> Option<Arguments<'n>> {
+    type Names = &'static [&'static str];
+    if graph.function(&node.op).is_some() {
+        return Some(Arguments { functions: vec![&node.op], attributes: &[], first: 0, types: &[], is_loop: false });
+    }
+    let (attributes, first, types, is_loop): (Names, usize, Names, bool) = match node.op.as_str() {
+        "PartitionedCall" | "StatefulPartitionedCall" | "TPUPartitionedCall" => (&["f"], 0, &["Tin"], false),
+        "If" | "StatelessIf" => (&["then_branch", "else_branch"], 1, &["Tin"], false),
+        "Case" | "StatelessCase" => (&["branches"], 1, &["Tin"], false),
+        "While" | "StatelessWhile" => (&["cond", "body"], 0, &["T"], true),
+        "BatchFunction" => (&["f"], 0, &["Tin", "Tcaptured"], false),
+        _ => return None,
+    };
+    let mut functions = Vec::new();
+    for attribute in attributes {
+        match &node.attr.get(*attribute)?.value {
+            Some(Value::Func(function)) => functions.push(function.name.as_str()),
+            Some(Value::List(list)) => functions.extend(list.func.iter().map(|function| function.name.as_str())),
+            _ => return None,
+        }
+    }
+    Some(Arguments { functions, attributes, first, types, is_loop })
+}

@@ -1,0 +1,142 @@
+//! Where a variable goes: the nodes that take its handle, in the graph and in a function's body.
+
+use std::collections::HashMap;
+
+use tf_persist_proto::tensorflow as pb;
+
+use super::{Arguments, Graph, arguments, is_control, tensor_of};
+
+/// How a node hands out its variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum HandleKind {
+    /// A handle, read by ops of its own: TensorFlow 2, and `use_resource` in TensorFlow 1.
+    Resource,
+    /// A reference, read by any op that takes a value.
+    Reference,
+}
+
+/// The kind of a node that holds a variable; `None` for all others.
+pub(crate) fn variable_kind(node: &pb::NodeDef) -> Option<HandleKind> {
+    match node.op.as_str() {
+        "VarHandleOp" => Some(HandleKind::Resource),
+        "Variable" | "VariableV2" => Some(HandleKind::Reference),
+        _ => None,
+    }
+}
+
+/// Whether a node holds a variable.
+pub(crate) fn is_variable(node: &pb::NodeDef) -> bool {
+    variable_kind(node).is_some()
+}
+
+/// The nodes of a graph or of a function, and which of them take a tensor.
+pub(crate) struct Body<'a> {
+    pub(crate) nodes: &'a [pb::NodeDef],
+    is_function: bool,
+    takers: HashMap<&'a str, Vec<(usize, usize)>>,
+}
+
+/// What a node does with the handle it takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Use<'n> {
+    /// It reads the value.
+    Read,
+    /// It hands the handle on, at these outputs.
+    Pass(Vec<usize>),
+    /// It calls functions, with the handle as the argument of this number.
+    Call(Arguments<'n>, usize),
+    /// Anything else: it writes, as far as anyone knows.
+    Other,
+}
+
+impl<'a> Body<'a> {
+    /// The top of a graph.
+    pub(crate) fn top(graph: &Graph<'a>) -> Self {
+        Self::new(graph.nodes, false)
+    }
+
+    /// A function's body.
+    pub(crate) fn of(function: &'a pb::FunctionDef) -> Self {
+        Self::new(&function.node_def, true)
+    }
+
+    pub(crate) fn new(nodes: &'a [pb::NodeDef], is_function: bool) -> Self {
+        let mut takers: HashMap<&str, Vec<(usize, usize)>> = HashMap::new();
+        for (place, node) in nodes.iter().enumerate() {
+            for (position, input) in node.input.iter().enumerate().filter(|(_, input)| !is_control(input)) {
+                let tensor = if is_function { input.as_str() } else { tensor_of(input) };
+                takers.entry(tensor).or_default().push((place, position));
+            }
+        }
+        Self { nodes, is_function, takers }
+    }
+
+    pub(crate) fn is_function(&self) -> bool {
+        self.is_function
+    }
+
+    /// The nodes that take a tensor, and as which of their inputs.
+    pub(crate) fn takers(&self, tensor: &str) -> &[(usize, usize)] {
+        let tensor = if self.is_function { tensor } else { tensor_of(tensor) };
+        self.takers.get(tensor).map_or(&[], Vec::as_slice)
+    }
+
+    /// The name of a node's output, for an op whose outputs are these: in functions an output is named after the op's
+    /// declaration.
+    pub(crate) fn output(&self, node: &pb::NodeDef, index: usize) -> String {
+        if !self.is_function {
+            return if index == 0 { node.name.clone() } else { format!("{}:{index}", node.name) };
+        }
+        let (argument, index) = match (node.op.as_str(), index) {
+            ("Switch" | "RefSwitch", 0) => ("output_false", 0),
+            ("Switch" | "RefSwitch", _) => ("output_true", 0),
+            ("RestoreV2", index) => ("tensors", index),
+            ("LookupTableExportV2", 0) => ("keys", 0),
+            ("LookupTableExportV2", _) => ("values", 0),
+            ("ReadVariableOp", _) => ("value", 0),
+            ("BatchFunction", index) => ("out_tensors", index),
+            (_, index) => ("output", index),
+        };
+        format!("{}:{argument}:{index}", node.name)
+    }
+}
+
+impl<'n> Use<'n> {
+    /// What a node does with a handle that is its input of this number.
+    pub(crate) fn of(node: &'n pb::NodeDef, position: usize, kind: HandleKind, graph: &Graph<'_>) -> Self {
+        if let Some(arguments) = arguments(node, graph) {
+            return match position.checked_sub(arguments.first) {
+                Some(argument) => Self::Call(arguments, argument),
+                None => Self::Other,
+            };
+        }
+        match kind {
+            HandleKind::Resource => Self::of_resource(node, position),
+            HandleKind::Reference => Self::of_reference(node),
+        }
+    }
+
+    fn of_resource(node: &pb::NodeDef, position: usize) -> Self {
+        match node.op.as_str() {
+            "ReadVariableOp" | "ResourceGather" | "ResourceGatherNd" | "VariableShape" | "VarIsInitializedOp"
+            | "DisableCopyOnRead" => Self::Read,
+            "Identity" | "Enter" | "NextIteration" | "Exit" => Self::Pass(vec![0]),
+            "Switch" => Self::Pass(vec![0, 1]),
+            "IdentityN" => Self::Pass(vec![position]),
+            _ => Self::Other,
+        }
+    }
+
+    fn of_reference(node: &pb::NodeDef) -> Self {
+        match node.op.as_str() {
+            "RefIdentity" | "RefEnter" | "RefNextIteration" | "RefExit" => Self::Pass(vec![0]),
+            "RefSwitch" => Self::Pass(vec![0, 1]),
+            "Assign" | "AssignAdd" | "AssignSub" | "StridedSliceAssign" | "CountUpTo" | "RefMerge" | "RefSelect" => {
+                Self::Other
+            }
+            "ScatterNd" | "ScatterNdNonAliasingAdd" => Self::Read,
+            op if ["Apply", "SparseApply", "Scatter"].iter().any(|writes| op.starts_with(writes)) => Self::Other,
+            _ => Self::Read,
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What something needs: the nodes and functions that can be reached from given nodes, and the variables they write.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use crate::dtype::DType;
+
+use super::{Body, Graph, HandleKind, Use, called_functions, variable_kind};
+
+/// Nodes of the graph's top, and functions.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reach {
+    /// For each node, whether it is reached. Empty if none is.
+    nodes: Vec<bool>,
+    functions: BTreeSet<String>,
+}
+
+impl Reach {
+    /// What is reached from these nodes, given by their own name or a tensor's.
+    pub(crate) fn of<'r>(graph: &Graph<'_>, roots: impl IntoIterator<Item = &'r str>) -> Self {
+        let mut reach = Self { nodes: vec![false; graph.nodes.len()], functions: BTreeSet::new() };
+        reach.add_nodes(graph, roots);
+        reach
+    }
+
+    /// Whether a node is reached, given by its own name or a tensor's.
+    pub(crate) fn has(&self, graph: &Graph<'_>, input: &str) -> bool {
+        graph.place(input).is_some_and(|place| self.nodes[place])
+    }
+
+    /// Whether the node at this place is reached.
+    pub(crate) fn has_place(&self, place: usize) -> bool {
+        self.nodes.get(place).copied().unwrap_or(false)
+    }
+
+    /// The functions that are reached.
+    pub(crate) fn functions(&self) -> &BTreeSet<String> {
+        &self.functions
+    }
+
+    /// Adds nodes and all they need. Says whether anything was new.
+    pub(crate) fn add_nodes<'r>(&mut self, graph: &Graph<'_>, roots: impl IntoIterator<Item = &'r str>) -> bool {
+        let mut todo: Vec<usize> = roots.into_iter().filter_map(|root| graph.place(root)).collect();
+        let mut is_new = false;
+        while let Some(place) = todo.pop() {
+            if std::mem::replace(&mut self.nodes[place], true) {
+                continue;
+            }
+            is_new = true;
+            let node = &graph.nodes[place];
+            todo.extend(node.input.iter().filter_map(|input| graph.place(input)));
+            called_functions(node, graph, |function| {
+                self.add_function(graph, function);
+            });
+        }
+        is_new
+    }
+
+    /// Adds a function and all it calls. Says whether it was new.
+    pub(crate) fn add_function(&mut self, graph: &Graph<'_>, name: &str) -> bool {
+        let mut todo = vec![name];
+        let mut is_new = false;
+        while let Some(name) = todo.pop() {
+            let Some(function) = graph.function(name) else { continue };
+            if self.functions.insert(name.to_owned()) {
+                is_new = true;
+                function.node_def.iter().for_each(|node| called_functions(node, graph, |called| todo.push(called)));
+            }
+        }
+        is_new
+    }
+}
+
+/// The variables that are written, each with the first op that was seen to.
+#[derive(Debug, Default)]
+pub(crate) struct Writes(BTreeMap<String, String>);
+
+impl Writes {
+    /// The variables of the graph's top that the reached nodes write: by any op that is not known to read, in the graph or in a
+    /// function.
+    pub(crate) fn of(graph: &Graph<'_>, reach: &Reach) -> Self {
+        let mut writes = Self::default();
+        let top = Body::top(graph);
+        let mut bodies = Bodies::default();
+        for (place, node) in graph.nodes.iter().enumerate() {
+            let Some(kind) = variable_kind(node).filter(|_| reach.has_place(place)) else { continue };
+            if let Some(op) = writer(graph, &top, reach, &mut bodies, &node.name, kind) {
+                writes.0.insert(node.name.clone(), op);
+            }
+        }
+        writes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The bodies of functions, each indexed once.
+type Bodies<'a> = HashMap<&'a str, Option<Body<'a>>>;
+
+/// The first op found that does something else with a variable than to read it.
+fn writer<'a>(
+    graph: &Graph<'a>,
+    top: &Body<'a>,
+    reach: &Reach,
+    bodies: &mut Bodies<'a>,
+    variable: &str,
+    kind: HandleKind,
+) -> Option<String> {
+    // Tensors that hold the handle: at the top (no function), or in one.
+    let mut todo: Vec<(Option<&'a str>, String)> = vec![(None, variable.to_owned())];
+    let mut seen: HashSet<(Option<&'a str>, String)> = todo.iter().cloned().collect();
+    while let Some((function, tensor)) = todo.pop() {
+        let body = match function {
+            None => top,
+            Some(name) => {
+                let body = bodies.entry(name).or_insert_with(|| graph.function(name).map(Body::of));
+                let Some(body) = body else { continue };
+                body
+            }
+        };
+        let mut found: Vec<(Option<&'a str>, String)> = Vec::new();
+        for &(place, position) in body.takers(&tensor) {
+            if function.is_none() && !reach.has_place(place) {
+                continue;
+            }
+            let node = &body.nodes[place];
+            match Use::of(node, position, kind, graph) {
+                Use::Read => {}
+                Use::Other => return Some(node.op.clone()),
+                Use::Pass(outputs) => {
+                    found.extend(outputs.into_iter().map(|index| (function, body.output(node, index))));
+                }
+                Use::Call(call, argument) => {
+                    if call.is_loop {
+                        found.push((function, body.output(node, argument)));
+                    }
+                    for callee in call.functions.iter().filter_map(|name| graph.function(name)) {
+                        let Some(given) = callee.signature.input_arg.get(argument) else { continue };
+                        found.push((Some(callee.signature.name.as_str()), given.name.clone()));
+                        // A handle that comes back may be this one.
+                        let returned = callee.signature.output_arg.iter().enumerate();
+                        let handles = returned.filter(|(_, output)| output.type_.value() == DType::Resource.number());
+                        found.extend(handles.map(|(index, _)| (function, body.output(node, index))));
+                    }
+                }
+            }
+        }
+        todo.extend(found.into_iter().filter(|it| seen.insert(it.clone())));
+    }
+    None
+}
