@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tf_persist_core::diff::{Diff, DiffOptions, VariableChange, diff};
+use tf_persist_core::diff::{Diff, DiffOptions, MetaGraphDiff, VariableChange, diff};
 use tf_persist_core::{LoadOptions, SaveOptions, SavedModel};
 
 use crate::python;
@@ -34,6 +34,22 @@ fn exports_of_python_differ_in_what_was_changed() {
     assert!(functions.callers > 0 && functions.added.is_empty() && functions.removed.is_empty(), "{functions:?}");
     assert_eq!(with("first", "swapped").parts(), ["functions", "graph"]);
     assert_eq!(with("first", "tables").parts(), ["graph"]);
+
+    // What is left out for inference is gone, and the rest is as it was.
+    let exported = work.path().join("exported");
+    let artefact = SavedModel::open(work.path().join("first")).unwrap();
+    artefact.save(&exported, SaveOptions::default().inference_only(true)).unwrap();
+    let inference = with("first", "exported");
+    assert_eq!(inference.parts(), ["signatures", "ops", "functions", "graph", "variables"], "{inference:?}");
+    let MetaGraphDiff { signatures, graph, .. } = &inference.meta_graphs[0];
+    assert!(
+        matches!(&signatures[..], [train] if train.name == "train" && train.added == Some(false)),
+        "{signatures:?}"
+    );
+    assert!(graph.functions.added.is_empty() && graph.functions.removed.iter().any(|name| name.contains("train")));
+    assert!(inference.variables.added.is_empty() && inference.variables.changed.is_empty());
+    // The step of training, and the weights that the module tracks twice.
+    assert!(inference.variables.removed.contains(&"step".to_owned()), "{:?}", inference.variables);
 
     assert!(with("v1_first", "v1_again").is_same());
     let v1 = with("v1_first", "v1_loop");

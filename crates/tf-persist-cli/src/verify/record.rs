@@ -11,7 +11,7 @@ use tf_persist_core::tensor::json::{ExtraInputs, Request};
 use tf_persist_core::{MetaGraph, SavedModel, SignatureDef, Tensor};
 
 use super::VerifyArgs;
-use crate::failure::PRINTING;
+use crate::failure::{Misuse, PRINTING};
 use crate::format::count;
 use crate::run::inputs::{FileInputs, reinterpreted};
 
@@ -68,7 +68,14 @@ fn read<'a>(args: &VerifyArgs, meta_graph: &'a MetaGraph, file: &Path) -> anyhow
         Ok(Asked { signature, inputs })
     };
     let name = file.display().to_string();
-    if file.extension().is_some_and(|ending| ending == "jsonl") {
+    let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    match ending {
+        "npz" | "json" | "jsonl" => {}
+        _ if name == "-" => {}
+        "npy" => bail!(Misuse(format!("`{name}` is one array without a name; write an .npz"))),
+        _ => bail!(Misuse(format!("`{name}` ends neither in .npz nor in .json nor in .jsonl"))),
+    }
+    if ending == "jsonl" {
         let text = fs::read(file).with_context(|| format!("cannot read `{name}`"))?;
         let lines = text.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.trim_ascii().is_empty());
         let requests = lines.map(|(number, line)| of_json(&format!("`{name}`, line {}", number + 1), line));

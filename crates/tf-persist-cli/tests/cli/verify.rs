@@ -317,7 +317,7 @@ fn wrong_requests_are_told_before_tensorflow_is_opened() {
     dir.cmd("verify m --record none.json").without_tensorflow().run().fails().says("none.json");
     dir.cmd("verify m --record none.jsonl").without_tensorflow().run().fails().says("none.jsonl");
     dir.cmd("verify m --record a.txt").without_tensorflow().run().misused();
-    dir.cmd("verify m --record a.npy").without_tensorflow().run().misused();
+    dir.cmd("verify m --record a.npy").without_tensorflow().run().misused().says("write an .npz");
     dir.write("d.npz", npz(&[("x", npy("<f8", "(1,)", &[0; 8]))]));
     dir.cmd("verify m --record d.npz").without_tensorflow().run().fails().says("is float32, not float64");
     fs::remove_file(dir.path("d.npz")).unwrap();
