@@ -11,8 +11,8 @@ use crate::saved_model::{MetaGraph, SavedModel, parse_tensor_name, printable};
 /// What the graphs of two meta graphs differ in.
 ///
 /// Nodes and functions are compared by what they compute: operation, attributes, device, and what they are given. Names do not
-/// count, but for those of variables and placeholders; nor do the order, the attributes that say nothing of what is computed, the
-/// paths of assets, and what only serves to save and restore the variables.
+/// count, but for those of variables and placeholders; nor do the order, the attributes that say nothing of what is computed, those
+/// of functions as such, the paths of assets, and what only serves to save and restore the variables.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct GraphDiff {

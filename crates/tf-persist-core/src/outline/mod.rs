@@ -38,7 +38,6 @@ pub(crate) struct Function<'a> {
     pub(crate) returns: HashMap<&'a str, &'a str>,
     /// The nodes that run whatever is asked for.
     pub(crate) control_returns: Vec<&'a str>,
-    pub(crate) attrs: Vec<(&'a str, &'a [u8])>,
 }
 
 /// An input or output of a function (`OpDef.ArgDef`).

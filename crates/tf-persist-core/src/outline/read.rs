@@ -54,7 +54,6 @@ fn function(message: &[u8]) -> Function<'_> {
                 let (name, tensor) = entry(value);
                 function.returns.insert(name, std::str::from_utf8(tensor).unwrap_or_default());
             }
-            5 => function.attrs.push(entry(value)),
             6 => function.control_returns.push(std::str::from_utf8(entry(value).1).unwrap_or_default()),
             _ => {}
         }
