@@ -27,6 +27,10 @@ pub(crate) enum Command {
     Export(crate::export::ExportArgs),
     /// Train a model on by its own train signature, and save it with its whole state
     Train(TrainArgs),
+    /// Ask a model the requests that were recorded in it, and say whether it answers as it did; or record them
+    Verify(crate::verify::VerifyArgs),
+    /// Compare two models: signatures, ops, functions, variables, assets. Needs no TensorFlow
+    Diff(crate::diff::DiffArgs),
     /// Say which libtensorflow is used, and where it was looked for
     Runtime(RuntimeArgs),
 }

@@ -32,10 +32,18 @@ pub(crate) struct Misuse(pub(crate) String);
 #[error("stopped by a signal")]
 pub(crate) struct Stopped(pub(crate) i32);
 
+/// The report on standard output says it all: two things differ. Nothing is printed beside it.
+#[derive(Debug, thiserror::Error)]
+#[error("they differ")]
+pub(crate) struct Verdict;
+
 /// Prints an error with its causes and hint; gives the exit code.
 pub(crate) fn print(error: &anyhow::Error) -> i32 {
     if let Some(Stopped(code)) = error.downcast_ref() {
         return *code;
+    }
+    if error.is::<Verdict>() {
+        return FAILED;
     }
     eprintln!("{ERROR}error:{ERROR:#} {}", printable(&message(error)));
     let core = error.chain().find_map(|cause| cause.downcast_ref::<tf_persist_core::Error>());

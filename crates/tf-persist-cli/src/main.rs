@@ -1,6 +1,7 @@
 //! The command `tf-persist`: arguments in, reports out.
 
 mod args;
+mod diff;
 mod export;
 mod failure;
 mod format;
@@ -8,6 +9,7 @@ mod inspect;
 mod run;
 mod runtime;
 mod train;
+mod verify;
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,6 +31,8 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Export(args) => export::export(&args),
         Command::Train(args) => train::train(&args),
+        Command::Verify(args) => verify::verify(&args),
+        Command::Diff(args) => diff::diff(&args),
         Command::Runtime(args) => runtime::runtime(&args),
     };
     // A panic is told where it happens; it is caught here so that what was begun is cleared away on the way.

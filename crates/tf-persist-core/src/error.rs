@@ -231,6 +231,26 @@ pub enum Error {
         hint: Option<String>,
     },
 
+    /// A model has no answers that it could be compared with.
+    #[error("`{}` has no recorded answers: {reason}", path.display())]
+    NothingRecorded {
+        /// The model.
+        path: PathBuf,
+        /// What there is instead.
+        reason: String,
+    },
+
+    /// A request cannot be kept as a golden example.
+    #[error("cannot record requests of `{}`: {reason}", path.display())]
+    NotRecorded {
+        /// The model.
+        path: PathBuf,
+        /// What is in the way.
+        reason: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+
     /// The model has nothing to train it with, or only what this library cannot feed.
     #[error("`{}` cannot be trained on: {reason}", path.display())]
     NotTrainable {
@@ -302,6 +322,7 @@ impl Error {
             | Self::NotTrainable { hint, .. }
             | Self::CannotResume { hint, .. }
             | Self::Diverged { hint, .. }
+            | Self::NotRecorded { hint, .. }
             | Self::TensorFlow { hint, .. } => hint.clone(),
             Self::UnknownTags { available, .. } => available.first().map(|tags| match tags.join(",") {
                 none if none.is_empty() => "choose one by its tags, such as --tags \"\"".into(),
@@ -311,6 +332,9 @@ impl Error {
                 Some("choose one of them; on the command line with --signature NAME".into())
             }
             Self::OtherCheckpoint(other) => other.hint(),
+            Self::NothingRecorded { path, .. } => {
+                Some(format!("record some: tf-persist verify {} --record FILE.npz", path.display()))
+            }
             Self::Damaged { .. } => Some("copy the model again from where it was made".into()),
             Self::Runtime(error) => Some(error.hint()),
             Self::Exists { .. } => {

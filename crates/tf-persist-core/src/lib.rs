@@ -54,12 +54,15 @@
 compile_error!("tensors, checkpoints and .npy files are little-endian, and so must the machine be");
 
 pub mod checkpoint;
+pub mod diff;
 mod dtype;
 mod error;
 mod export;
 mod ffi;
 mod files;
+pub mod golden;
 mod graph;
+mod outline;
 pub mod pack;
 pub mod runtime;
 pub mod saved_model;

@@ -19,7 +19,8 @@ pub(super) struct Given<'a> {
     signature_name: Option<String>,
 }
 
-enum FileInputs {
+/// What stands in a file of inputs.
+pub(crate) enum FileInputs {
     Arrays(Vec<(String, Tensor)>),
     Json { source: String, bytes: Vec<u8> },
 }
@@ -67,7 +68,8 @@ impl<'a> Given<'a> {
 }
 
 impl FileInputs {
-    fn read(path: &Path) -> anyhow::Result<Self> {
+    /// Reads a file by the ending of its name.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let source = path.display().to_string();
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
         match ending {
@@ -115,7 +117,7 @@ fn single(signature: &SignatureDef, input: &str) -> anyhow::Result<(String, Tens
 
 /// An array of numpy's as the signature's dtype, where that keeps its bits: uint16 as bfloat16, say. Any other is left for the
 /// signature to refuse by name.
-fn reinterpreted(signature: &SignatureDef, name: String, array: Tensor) -> Result<(String, Tensor), Error> {
+pub(crate) fn reinterpreted(signature: &SignatureDef, name: String, array: Tensor) -> Result<(String, Tensor), Error> {
     let expected = signature.input_dtype(&name)?;
     match npy::into_dtype(array, expected) {
         Ok(tensor) => Ok((name, tensor)),

@@ -1,6 +1,6 @@
 //! `tf-persist run`.
 
-mod inputs;
+pub(crate) mod inputs;
 mod output;
 mod requests;
 mod view;

@@ -3,7 +3,7 @@
 use crate::support::Dir;
 
 /// Every command, by what stands between the binary's name and the options.
-const COMMANDS: [&str; 7] = ["", "inspect", "run", "export", "train", "runtime", "runtime install"];
+const COMMANDS: [&str; 9] = ["", "inspect", "run", "export", "train", "verify", "diff", "runtime", "runtime install"];
 
 #[test]
 fn help_and_version_need_no_tensorflow() {
@@ -41,6 +41,8 @@ fn help_names_every_option_of_the_contract() {
             "--data --validate --output --overwrite --resume --epochs --batch-size --seed --no-shuffle --signature \
              --checkpoint-every --plot --format --tags --op-library --libtensorflow",
         ),
+        ("verify", "--record --replace --signature --tolerance --format --tags --op-library --libtensorflow"),
+        ("diff", "--tags --variables --tolerance --format"),
         ("runtime", "install --libtensorflow --format"),
     ];
     for (command, options) in options {
@@ -50,7 +52,7 @@ fn help_names_every_option_of_the_contract() {
         }
     }
     let all = dir.cmd("--help").run().ok().prints("Exit codes: 0 done, 1 it could not be done, 2 wrong usage.");
-    for command in ["inspect", "run", "export", "train", "runtime"] {
+    for command in ["inspect", "run", "export", "train", "verify", "diff", "runtime"] {
         all.check(all.out().contains(&format!("\n  {command} ")), format_args!("`{command}` is missing"));
     }
 }

@@ -6,6 +6,7 @@
 mod bad_input;
 mod bad_variables;
 mod command;
+mod diff;
 mod disk;
 mod export;
 mod export_options;
@@ -24,3 +25,4 @@ mod streams;
 mod support;
 mod train;
 mod train_stops;
+mod verify;

@@ -18,7 +18,7 @@ mod assemble;
 mod check;
 mod checksum;
 mod copy;
-mod encode;
+pub(crate) mod encode;
 mod entry;
 pub(crate) mod file;
 mod index;

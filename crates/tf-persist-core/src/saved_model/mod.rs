@@ -282,6 +282,11 @@ impl SavedModel {
         &self.model.bytes
     }
 
+    /// A meta graph's `MetaGraphDef`, as it was written.
+    pub(crate) fn meta_graph_bytes(&self, meta_graph: &MetaGraph) -> &[u8] {
+        self.model.bytes.get(meta_graph.range()).unwrap_or_default()
+    }
+
     /// Decodes a meta graph. Bytes of constants stay in the file's memory, which is shared; the rest takes about forty times its
     /// size.
     ///

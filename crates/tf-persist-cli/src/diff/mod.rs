@@ -1,0 +1,33 @@
+//! `tf-persist diff`: what two models differ in.
+
+mod args;
+mod json;
+mod text;
+
+use std::io::{self, BufWriter};
+
+use anstream::stdout;
+use anyhow::{Context, bail};
+use tf_persist_core::SavedModel;
+use tf_persist_core::diff::DiffOptions;
+use tf_persist_core::tensor::Tolerance;
+
+use crate::args::{Format, tags};
+use crate::failure::{PRINTING, Verdict};
+pub(crate) use args::DiffArgs;
+
+pub(crate) fn diff(args: &DiffArgs) -> anyhow::Result<()> {
+    let (a, b) = (SavedModel::open(&args.a)?, SavedModel::open(&args.b)?);
+    let options = DiffOptions::default()
+        .tags(args.tags.as_deref().map(tags))
+        .tolerance(Tolerance::Within(args.tolerance))
+        .only_variables(args.variables);
+    let diff = tf_persist_core::diff::diff(&a, &b, &options)?;
+    match args.format {
+        Format::Text => text::write(&mut BufWriter::new(stdout().lock()), &diff, args),
+        // As it is: what looks like a colour in a name is part of the name.
+        Format::Json => json::write(&mut io::stdout().lock(), &diff),
+    }
+    .context(PRINTING)?;
+    if diff.is_same() { Ok(()) } else { bail!(Verdict) }
+}

@@ -1,0 +1,51 @@
+//! `tf-persist verify`: does the model give here what it gave there?
+
+mod args;
+mod record;
+mod report;
+
+use std::io::{self, BufWriter};
+
+use anstream::stdout;
+use anyhow::{Context, bail};
+use tf_persist_core::golden::{FILE, Outcome, Records, Replay};
+use tf_persist_core::{Error, SavedModel};
+
+use crate::args::Format;
+use crate::failure::{PRINTING, Verdict};
+pub(crate) use args::{VerifyArgs, tolerance};
+pub(crate) use report::comparison_json;
+
+pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
+    let artefact = SavedModel::open(&args.path)?;
+    if let Some(file) = &args.record {
+        return record::record(args, &artefact, file);
+    }
+    let tags = args.load.tag_list();
+    artefact.meta_graph(tags.as_deref())?;
+    let nothing = |reason: String| Error::NothingRecorded { path: args.path.clone(), reason };
+    let Some(records) = Records::of(&artefact)? else { bail!(nothing(format!("there is no `{FILE}`"))) };
+    // A damaged file is told before TensorFlow is opened, and before a verdict over a part of it.
+    let count = records.map(|record| record.map(drop)).collect::<Result<Vec<()>, _>>()?.len();
+    if count == 0 {
+        bail!(nothing(format!("`{FILE}` is empty")));
+    }
+    let model = artefact.load(args.load.options()?)?;
+    let mut replays = Vec::new();
+    for record in Records::of(&artefact)?.into_iter().flatten() {
+        replays.push(model.replay(&record?, args.tolerated())?);
+    }
+    match args.format {
+        Format::Text => report::text(&mut BufWriter::new(stdout().lock()), &replays, args.tolerated()),
+        // As it is: what looks like a colour in a name is part of the name.
+        Format::Json => report::json(&mut io::stdout().lock(), &replays),
+    }
+    .context(PRINTING)?;
+    if replays.iter().any(Replay::is_different) {
+        bail!(Verdict);
+    }
+    if !replays.iter().any(|replay| matches!(replay.outcome, Outcome::Compared(_))) {
+        bail!(nothing("its requests ran, and have no answers to compare with".into()));
+    }
+    Ok(())
+}

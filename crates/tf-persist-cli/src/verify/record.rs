@@ -1,0 +1,97 @@
+//! `tf-persist verify --record`.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use anstream::stdout;
+use anyhow::{Context, bail};
+use tf_persist_core::golden::{Added, FILE, Recorder};
+use tf_persist_core::tensor::json::{ExtraInputs, Request};
+use tf_persist_core::{MetaGraph, SavedModel, SignatureDef, Tensor};
+
+use super::VerifyArgs;
+use crate::failure::{Misuse, PRINTING};
+use crate::format::count;
+use crate::run::inputs::{FileInputs, reinterpreted};
+
+/// A request that is checked, and not asked yet.
+struct Asked<'a> {
+    signature: &'a SignatureDef,
+    inputs: Vec<(String, Tensor)>,
+}
+
+pub(super) fn record(args: &VerifyArgs, artefact: &SavedModel, file: &Path) -> anyhow::Result<()> {
+    let tags = args.load.tag_list();
+    let meta_graph = artefact.meta_graph(tags.as_deref())?;
+    // What is wrong with the requests is said before TensorFlow is opened.
+    let requests = read(args, meta_graph, file)?;
+    let mut recorder = Recorder::begin(artefact, meta_graph, args.replace)?;
+    for (index, request) in requests.iter().enumerate() {
+        request.signature.check_inputs(&request.inputs)?;
+        // Each signature once.
+        if requests[..index].iter().all(|before| before.signature.name != request.signature.name) {
+            recorder.check(meta_graph, request.signature)?;
+        }
+    }
+    let model = artefact.load(args.load.options()?)?;
+    let (mut new, mut known) = (0, 0);
+    for (index, request) in requests.into_iter().enumerate() {
+        match recorder.add(&model, &request.signature.name, request.inputs) {
+            Ok(Added::New) => new += 1,
+            Ok(_) => known += 1,
+            Err(error) => return Err(error).with_context(|| format!("request {} of `{}`", index + 1, file.display())),
+        }
+    }
+    let records = recorder.write()?;
+    let known = if known > 0 { format!(" ({} there already)", count(known, "request")) } else { String::new() };
+    writeln!(
+        stdout(),
+        "`{}`: {} recorded{known}, {} in all",
+        args.path.join(FILE).display(),
+        count(new, "request"),
+        count(records as u64, "record")
+    )
+    .context(PRINTING)
+}
+
+/// The requests of a file, in its order.
+fn read<'a>(args: &VerifyArgs, meta_graph: &'a MetaGraph, file: &Path) -> anyhow::Result<Vec<Asked<'a>>> {
+    let named = |name: Option<&str>| match name {
+        Some(name) => meta_graph.signature(name),
+        None => meta_graph.default_signature(),
+    };
+    let of_json = |source: &str, bytes: &[u8]| -> anyhow::Result<Asked<'a>> {
+        let request = Request::parse(source, bytes)?;
+        let signature = named(request.signature_name().or(args.signature.as_deref()))?;
+        let inputs = request.tensors(&signature.name, &signature.input_tensors(), ExtraInputs::Refuse)?;
+        Ok(Asked { signature, inputs })
+    };
+    let name = file.display().to_string();
+    let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    match ending {
+        "npz" | "json" | "jsonl" => {}
+        _ if name == "-" => {}
+        "npy" => bail!(Misuse(format!("`{name}` is one array without a name; write an .npz"))),
+        _ => bail!(Misuse(format!("`{name}` ends neither in .npz nor in .json nor in .jsonl"))),
+    }
+    if ending == "jsonl" {
+        let text = fs::read(file).with_context(|| format!("cannot read `{name}`"))?;
+        let lines = text.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.trim_ascii().is_empty());
+        let requests = lines.map(|(number, line)| of_json(&format!("`{name}`, line {}", number + 1), line));
+        let requests = requests.collect::<anyhow::Result<Vec<_>>>()?;
+        if requests.is_empty() {
+            bail!("`{name}` has no requests");
+        }
+        return Ok(requests);
+    }
+    let request = match FileInputs::read(file)? {
+        FileInputs::Json { source, bytes } => of_json(&source, &bytes)?,
+        FileInputs::Arrays(arrays) => {
+            let signature = named(args.signature.as_deref())?;
+            let inputs = arrays.into_iter().map(|(name, array)| reinterpreted(signature, name, array));
+            Asked { signature, inputs: inputs.collect::<Result<_, _>>()? }
+        }
+    };
+    Ok(vec![request])
+}

@@ -1,0 +1,172 @@
+//! `PredictionLog`s, read field by field.
+//!
+//! Decoded whole, a small hostile record could take a thousand times its bytes; so only what is needed is decoded, and a tensor
+//! once it is known that it has no fields that no tensor here can use.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use tf_persist_proto::tensorflow::TensorProto;
+
+use super::examples;
+use super::record::{Kind, Record, Request, Tensors};
+use crate::tensor::proto::from_proto;
+use crate::wire::{Value, WireError, try_fields};
+
+/// Tensors may be stored as one value that stands for all elements. All of a record's together may take this much memory.
+const MAX_FILLED_BYTES: usize = 256 << 20;
+
+/// A shape of 254 dimensions has 3 kB; names of dimensions are known to nobody.
+const MAX_SHAPE_BYTES: usize = 64 << 10;
+
+/// Fields of a later schema that a tensor may have.
+const MAX_UNKNOWN_FIELDS: usize = 64;
+
+/// The largest number of a field of `TensorProto` that a tensor here can have.
+const LAST_TENSOR_FIELD: u32 = 18;
+
+/// A `PredictionLog`.
+pub(super) fn record(number: usize, data: &Bytes) -> Result<Record, String> {
+    let mut tags = Vec::new();
+    // Of a oneof, the last one counts.
+    let mut log: (Kind, &[u8]) = (Kind::Unknown, &[]);
+    for field in try_fields(data) {
+        let (number, value) = field.map_err(text)?;
+        let Value::Bytes(bytes) = value else { continue };
+        let kind = match number {
+            1 => {
+                tags = saved_model_tags(bytes)?;
+                continue;
+            }
+            2 => Kind::Classify,
+            3 => Kind::Regress,
+            4 => Kind::MultiInference,
+            5 => Kind::SessionRun,
+            6 => Kind::Predict,
+            7 => Kind::PredictStreamed,
+            _ => continue,
+        };
+        log = (kind, bytes);
+    }
+    let (kind, bytes) = log;
+    let [request, response] = request_and_response(bytes)?;
+    let (request, answer) = match kind {
+        Kind::Predict => predict(data, request, response)?,
+        Kind::Classify | Kind::Regress => examples::log(kind, request, response)?,
+        _ => (Request { kind, signature: String::new(), inputs: Tensors::new(), output_filter: Vec::new() }, None),
+    };
+    Ok(Record { number, tags, request, answer })
+}
+
+/// `LogMetadata.saved_model_tags`.
+fn saved_model_tags(message: &[u8]) -> Result<Vec<String>, String> {
+    let mut tags = Vec::new();
+    for field in try_fields(message) {
+        if let (3, value @ Value::Bytes(_)) = field.map_err(text)? {
+            tags.push(value.text().to_owned());
+        }
+    }
+    Ok(tags)
+}
+
+/// Fields 1 and 2, which all logs have.
+fn request_and_response(message: &[u8]) -> Result<[&[u8]; 2], String> {
+    let mut parts: [&[u8]; 2] = [&[]; 2];
+    for field in try_fields(message) {
+        match field.map_err(text)? {
+            (1, Value::Bytes(bytes)) => parts[0] = bytes,
+            (2, Value::Bytes(bytes)) => parts[1] = bytes,
+            _ => {}
+        }
+    }
+    Ok(parts)
+}
+
+/// `PredictRequest` and `PredictResponse`. A response without outputs is none.
+fn predict(data: &Bytes, request: &[u8], response: &[u8]) -> Result<(Request, Option<Tensors>), String> {
+    let mut room = MAX_FILLED_BYTES;
+    let (mut signature, mut output_filter) = (String::new(), Vec::new());
+    let mut inputs = BTreeMap::new();
+    for field in try_fields(request) {
+        match field.map_err(text)? {
+            (1, Value::Bytes(spec)) => signature = signature_name(spec)?,
+            (2, Value::Bytes(entry)) => {
+                let (name, tensor) = self::entry(data, entry, "input", &mut room)?;
+                inputs.insert(name, tensor);
+            }
+            (3, value @ Value::Bytes(_)) => output_filter.push(value.text().to_owned()),
+            _ => {}
+        }
+    }
+    output_filter.sort();
+    output_filter.dedup();
+    let mut outputs = BTreeMap::new();
+    for field in try_fields(response) {
+        if let (1, Value::Bytes(entry)) = field.map_err(text)? {
+            let (name, tensor) = self::entry(data, entry, "output", &mut room)?;
+            outputs.insert(name, tensor);
+        }
+    }
+    let request = Request { kind: Kind::Predict, signature, inputs: inputs.into_iter().collect(), output_filter };
+    let answer = (!outputs.is_empty()).then(|| outputs.into_iter().collect());
+    Ok((request, answer))
+}
+
+/// `ModelSpec.signature_name`.
+pub(super) fn signature_name(spec: &[u8]) -> Result<String, String> {
+    let mut name = String::new();
+    for field in try_fields(spec) {
+        if let (3, value @ Value::Bytes(_)) = field.map_err(text)? {
+            value.text().clone_into(&mut name);
+        }
+    }
+    Ok(name)
+}
+
+/// An entry of a map from names to tensors.
+fn entry(
+    data: &Bytes,
+    message: &[u8],
+    what: &str,
+    room: &mut usize,
+) -> Result<(String, crate::tensor::Tensor), String> {
+    let (mut name, mut content): (&str, &[u8]) = ("", &[]);
+    for field in try_fields(message) {
+        match field.map_err(text)? {
+            (1, value @ Value::Bytes(_)) => name = value.text(),
+            (2, Value::Bytes(bytes)) => content = bytes,
+            _ => {}
+        }
+    }
+    let refuse = |reason: String| format!("its {what} `{}`: {reason}", name.escape_debug());
+    check_tensor(content).map_err(refuse)?;
+    let proto: TensorProto =
+        tf_persist_proto::parse(&data.slice_ref(content)).map_err(|error| refuse(error.to_string()))?;
+    let tensor = from_proto(&proto, *room).map_err(|error| refuse(error.to_string()))?;
+    let length = tensor.bytes().map_or_else(|_| tensor.strings().map_or(0, |all| all.total_bytes()), <[u8]>::len);
+    *room = room.saturating_sub(length.saturating_sub(content.len()));
+    Ok((name.to_owned(), tensor))
+}
+
+/// Whether decoding a `TensorProto` takes memory in proportion to its bytes.
+fn check_tensor(message: &[u8]) -> Result<(), String> {
+    let mut unknown = 0;
+    for field in try_fields(message) {
+        match field.map_err(text)? {
+            (2, Value::Bytes(shape)) if shape.len() > MAX_SHAPE_BYTES => {
+                return Err(format!("its shape has {} bytes, and the limit is {MAX_SHAPE_BYTES}", shape.len()));
+            }
+            (14 | 15, _) => return Err("it holds a resource or a variant, which cannot be given to a model".into()),
+            (LAST_TENSOR_FIELD.., _) => unknown += 1,
+            _ => {}
+        }
+        if unknown > MAX_UNKNOWN_FIELDS {
+            return Err(format!("it has more than {MAX_UNKNOWN_FIELDS} fields that are not known"));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn text(error: WireError) -> String {
+    error.to_string()
+}

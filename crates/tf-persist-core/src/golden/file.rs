@@ -1,0 +1,76 @@
+//! The file of golden examples in a model.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::decode;
+use super::record::Record;
+use super::tfrecord::Reader;
+use crate::checkpoint::file::file_length;
+use crate::error::{Error, Result};
+use crate::saved_model::SavedModel;
+
+/// Where it stands in the model's folder (`kSavedModelAssetsExtraDirectory` and `kRequestsFileName` of TensorFlow Serving).
+pub const FILE: &str = "assets.extra/tf_serving_warmup_requests";
+
+/// More records than this TensorFlow Serving does not load a model with (`WarmupConsts::kMaxNumRecords`).
+pub const MAX_RECORDS: usize = 1000;
+
+/// The records of a model, in the order of the file, each read when it is asked for. The first error is the last answer.
+#[derive(Debug)]
+pub struct Records {
+    reader: Reader<BufReader<File>>,
+    path: PathBuf,
+    failed: bool,
+}
+
+impl Records {
+    /// The records of a model; `None` if nothing was recorded.
+    ///
+    /// # Errors
+    /// If the file is there and cannot be opened.
+    pub fn of(model: &SavedModel) -> Result<Option<Self>> {
+        Self::open(&model.path().join(FILE))
+    }
+
+    fn open(path: &Path) -> Result<Option<Self>> {
+        let Some(length) = file_length(path)? else { return Ok(None) };
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        let reader = Reader::new(path, BufReader::new(file), length);
+        Ok(Some(Self { reader, path: path.to_path_buf(), failed: false }))
+    }
+
+    /// The next record, and its data.
+    pub(super) fn next_with_data(&mut self) -> Result<Option<(Record, Bytes)>> {
+        if self.failed {
+            return Ok(None);
+        }
+        let next = self.read();
+        self.failed = next.is_err();
+        next
+    }
+
+    fn read(&mut self) -> Result<Option<(Record, Bytes)>> {
+        let Some(data) = self.reader.next_record()?.map(Bytes::from) else { return Ok(None) };
+        let number = self.reader.number();
+        if number > MAX_RECORDS {
+            let reason =
+                format!("it has more than {MAX_RECORDS} records, with which TensorFlow Serving loads no model");
+            return Err(Error::Unsupported { path: self.path.clone(), reason, hint: None });
+        }
+        let record = decode::record(number, &data);
+        let damaged = |reason: String| Error::damaged(&self.path, format!("record {number}: {reason}"));
+        Ok(Some((record.map_err(damaged)?, data)))
+    }
+}
+
+impl Iterator for Records {
+    type Item = Result<Record>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_with_data().map(|next| next.map(|(record, _)| record)).transpose()
+    }
+}

@@ -1,0 +1,111 @@
+//! One record: a request, and the answer it was given.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::decode;
+use crate::saved_model::DEFAULT_SIGNATURE;
+use crate::tensor::Tensor;
+
+/// Named tensors, sorted by name.
+pub(super) type Tensors = Vec<(String, Tensor)>;
+
+/// A record of a file of golden examples.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Its number in the file, from 1.
+    pub number: usize,
+    pub(super) tags: Vec<String>,
+    pub(super) request: Request,
+    /// What the request was answered; `None` in plain files of TensorFlow Serving, which have requests alone.
+    pub(super) answer: Option<Tensors>,
+}
+
+/// What kind of request a record has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Tensors by name.
+    Predict,
+    /// `tf.Example`s to be classified.
+    Classify,
+    /// `tf.Example`s to be given a number.
+    Regress,
+    /// Several requests over one input, which are not run.
+    MultiInference,
+    /// Feeds and fetches by the graph's names, which are not run.
+    SessionRun,
+    /// Requests in parts, which are not run.
+    PredictStreamed,
+    /// None that is known here.
+    Unknown,
+}
+
+/// A request.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Request {
+    pub(super) kind: Kind,
+    /// The signature; empty for the default one.
+    pub(super) signature: String,
+    pub(super) inputs: Tensors,
+    /// The outputs that are asked for; all, if it is empty.
+    pub(super) output_filter: Vec<String>,
+}
+
+impl Record {
+    /// Reads the data of the record with this number.
+    ///
+    /// # Errors
+    /// A sentence, if it is no `PredictionLog` or has tensors that cannot be. Kinds that are not run are not looked into.
+    pub fn parse(number: usize, data: Vec<u8>) -> Result<Self, String> {
+        decode::record(number, &Bytes::from(data))
+    }
+
+    /// What kind of request it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.request.kind
+    }
+
+    /// The signature that is asked.
+    #[must_use]
+    pub fn signature(&self) -> &str {
+        self.request.signature()
+    }
+
+    /// Whether there is an answer to compare with.
+    #[must_use]
+    pub fn has_answer(&self) -> bool {
+        self.answer.is_some()
+    }
+}
+
+impl Request {
+    pub(super) fn signature(&self) -> &str {
+        if self.signature.is_empty() { DEFAULT_SIGNATURE } else { &self.signature }
+    }
+
+    /// Whether a model cannot tell the two apart.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.kind == other.kind
+            && self.signature() == other.signature()
+            && self.inputs == other.inputs
+            && self.output_filter == other.output_filter
+    }
+}
+
+impl fmt::Display for Kind {
+    /// As TensorFlow Serving calls it: `predict`, `classify`, ….
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Predict => "predict",
+            Self::Classify => "classify",
+            Self::Regress => "regress",
+            Self::MultiInference => "multi_inference",
+            Self::SessionRun => "session_run",
+            Self::PredictStreamed => "predict_streamed",
+            Self::Unknown => "unknown",
+        })
+    }
+}

@@ -1,0 +1,99 @@
+//! Golden examples: what is recorded of real models is the same when it is asked again, of the model and of its export, and
+//! Python's TensorFlow reads the file.
+
+use std::fs;
+use std::path::Path;
+
+use tf_persist_core::golden::{Added, FILE, Outcome, Recorder, Records};
+use tf_persist_core::tensor::Tolerance;
+use tf_persist_core::{Error, LoadOptions, LoadedModel, SaveOptions, SavedModel};
+
+use crate::python;
+use crate::recorded::{Recorded, corpus, models, root};
+
+#[test]
+fn models_of_ours_answer_as_they_were_recorded() {
+    let recorded = golden(&models(), &root().join("models"));
+    // Its inputs are not dense.
+    assert!(!recorded.contains(&"sparse".to_owned()), "{recorded:?}");
+    assert_eq!(recorded.len(), 13, "{recorded:?}");
+}
+
+#[test]
+fn real_models_answer_as_they_were_recorded() {
+    let Some(corpus) = corpus("real_models_answer_as_they_were_recorded") else { return };
+    let dev = corpus.join("dev");
+    let plain: Vec<_> =
+        Recorded::all(&dev).into_iter().filter(|recorded| recorded.meta.custom_op_libs.is_empty()).collect();
+    let recorded = golden(&plain, &dev);
+    assert!(recorded.len() >= 20, "{recorded:?}");
+}
+
+/// Records every case of each model that can be recorded, and gives the names of the models that have one.
+#[expect(clippy::print_stdout, reason = "what is left out is said")]
+fn golden(all: &[Recorded], folder: &Path) -> Vec<String> {
+    let work = tempfile::tempdir().unwrap();
+    let (mut pairs, mut names) = (Vec::new(), Vec::new());
+    for recorded in all {
+        let model = work.path().join(&recorded.name);
+        copy(&recorded.model, &model);
+        // Some come with requests of their own.
+        let before = model.join(FILE).exists();
+        let artefact = SavedModel::open(&model).unwrap();
+        let options = || LoadOptions::default().tags(&recorded.meta.tags);
+        let loaded = artefact.load(options()).unwrap();
+        let meta_graph = loaded.meta_graph();
+        let mut recorder = Recorder::begin(&artefact, meta_graph, before).unwrap();
+        for case in recorded.meta.cases.iter().filter(|case| recorded.tags_of(case) == recorded.meta.tags) {
+            let about = format!("{}, `{}`", recorded.name, case.signature);
+            match recorder.check(meta_graph, meta_graph.signature(&case.signature).unwrap()) {
+                Ok(()) => {}
+                Err(error @ Error::NotRecorded { .. }) => {
+                    println!("left out: {about}: {error}");
+                    continue;
+                }
+                Err(error) => panic!("{about}: {error}"),
+            }
+            let added = recorder.add(&loaded, &case.signature, recorded.inputs(case));
+            assert!(matches!(added, Ok(Added::New | Added::Known)), "{about}: {added:?}");
+        }
+        if recorder.is_empty() {
+            continue;
+        }
+        let count = recorder.write().unwrap();
+        assert_eq!(replayed(&loaded), count, "{}", recorded.name);
+        let exported = work.path().join(format!("{}.exported", recorded.name));
+        loaded.save(&exported, SaveOptions::default()).unwrap();
+        drop(loaded);
+        let exported = LoadedModel::load(&exported, options()).unwrap();
+        assert_eq!(replayed(&exported), count, "{}, exported", recorded.name);
+        pairs.push(format!("{}={}", model.display(), folder.join(&recorded.name).display()));
+        names.push(recorded.name.clone());
+    }
+    println!("{}", python::run("check_golden.py", &pairs));
+    names
+}
+
+/// How many records there are; each must be answered as it was.
+fn replayed(model: &LoadedModel) -> usize {
+    let mut count = 0;
+    for record in Records::of(model.artefact()).unwrap().unwrap() {
+        let replay = model.replay(&record.unwrap(), Tolerance::Rounding).unwrap();
+        assert!(matches!(replay.outcome, Outcome::Compared(_)) && !replay.is_different(), "{replay:?}");
+        count += 1;
+    }
+    count
+}
+
+/// Copies a folder whose files may be read-only; the copy is not.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
+        if path.is_dir() {
+            copy(&path, &to.join(name));
+        } else {
+            fs::write(to.join(name), fs::read(path).unwrap()).unwrap();
+        }
+    }
+}
