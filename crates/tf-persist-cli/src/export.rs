@@ -6,11 +6,15 @@ use std::path::PathBuf;
 use anstream::stdout;
 use anyhow::Context;
 use clap::Args;
+use tf_persist_core::checkpoint::restore::{Mapping, RestoreOptions};
 use tf_persist_core::{SaveOptions, SavedModel, printable};
 
 use crate::args::{Format, LibraryArgs, tags};
 use crate::failure::PRINTING;
 use crate::format::{bytes, count};
+
+/// How many variables a list names.
+const MAX_NAMES: usize = 5;
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
@@ -37,6 +41,15 @@ pub(crate) struct ExportArgs {
     /// Turn the variables into constants of the graph, which then runs faster; what no kept signature reaches goes
     #[arg(long)]
     frozen: bool,
+    /// Take the variables' values from a training checkpoint of Python's: its prefix, or its folder
+    #[arg(long, value_name = "PREFIX")]
+    from_checkpoint: Option<PathBuf>,
+    /// With --from-checkpoint: the object in it that is the model, as `generator` or `gan.generator`
+    #[arg(long, value_name = "NAME", requires = "from_checkpoint")]
+    checkpoint_object: Option<String>,
+    /// With --from-checkpoint: variables that it lacks keep the model's values
+    #[arg(long, requires = "from_checkpoint")]
+    keep_missing: bool,
     /// How to write the report
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -64,6 +77,12 @@ impl ExportArgs {
         if let Some(names) = &self.signatures {
             options = options.signatures(names);
         }
+        if let Some(path) = &self.from_checkpoint {
+            let mut how = RestoreOptions::default();
+            how.keep_missing = self.keep_missing;
+            how.object.clone_from(&self.checkpoint_object);
+            options = options.from_checkpoint(path, how);
+        }
         self.rename_signature.iter().fold(options, |options, (old, new)| options.rename_signature(old, new))
     }
 }
@@ -75,12 +94,18 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let target = args.target.display();
     let mut out = stdout();
     if args.format == Format::Json {
+        let restored = saved.restored.as_ref().map(|mapping| {
+            serde_json::json!({
+                "from_checkpoint": mapping.pairs.len(), "kept": mapping.kept, "unused": mapping.unused,
+            })
+        });
         let report = serde_json::json!({
             "path": target.to_string(),
             "meta_graphs": saved.meta_graphs,
             "signatures": saved.signatures,
             "variables": saved.variables,
             "variable_bytes": saved.variable_bytes,
+            "restored": restored,
         });
         return writeln!(out, "{report:#}").context(PRINTING);
     }
@@ -96,5 +121,23 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
             names => format!("{} {}", if names.len() == 1 { "signature" } else { "signatures" }, names.join(", ")),
         }
     )
-    .context(PRINTING)
+    .context(PRINTING)?;
+    saved.restored.as_ref().map_or(Ok(()), |mapping| write_restored(&mut out, mapping).context(PRINTING))
+}
+
+/// What came from the checkpoint, and what did not.
+fn write_restored(out: &mut impl Write, mapping: &Mapping) -> std::io::Result<()> {
+    let names = |keys: &[String]| {
+        let shown: Vec<String> = keys.iter().take(MAX_NAMES).map(|key| format!("`{}`", printable(key))).collect();
+        let more = keys.len().saturating_sub(MAX_NAMES);
+        if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+    };
+    writeln!(out, "from the checkpoint: {}", count(mapping.pairs.len() as u64, "variable"))?;
+    if !mapping.kept.is_empty() {
+        writeln!(out, "kept as they were: {}", names(&mapping.kept))?;
+    }
+    if !mapping.unused.is_empty() {
+        writeln!(out, "not used of the checkpoint: {}", names(&mapping.unused))?;
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! The files of a model, wherever they stand: in a folder, or in a pack.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +10,38 @@ use bytes::Bytes;
 use crate::checkpoint::file::{file_length, read_file};
 use crate::error::{Error, Result};
 use crate::pack::{Pack, is_pack, is_pack_path};
+
+/// An open file of a model.
+#[derive(Debug)]
+pub(crate) enum FileReader {
+    File(BufReader<File>),
+    Packed(BufReader<Packed>),
+}
+
+/// A file in a pack, read from the offset on.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    pack: Arc<Pack>,
+    number: usize,
+    offset: u64,
+}
+
+impl Read for Packed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.pack.read_at(self.number, buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+impl Read for FileReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read(buffer),
+            Self::Packed(packed) => packed.read(buffer),
+        }
+    }
+}
 
 /// Where the files of a model stand. Names are relative, with `/`.
 #[derive(Clone)]
@@ -29,6 +62,26 @@ impl Files {
 
     pub(crate) fn from_bytes(bytes: Bytes) -> Result<Self> {
         Ok(Self::Pack(Arc::new(Pack::from_bytes(bytes)?)))
+    }
+
+    /// Opens a file to be read from its beginning, and says how long it is; `None` if there is none of that name. The checksum that
+    /// a pack has of it is not compared.
+    ///
+    /// # Errors
+    /// If it is no regular file, or cannot be opened.
+    pub(crate) fn reader(&self, name: &str) -> Result<Option<(FileReader, u64)>> {
+        let Some(length) = self.length(name)? else { return Ok(None) };
+        let reader = match self {
+            Self::Folder(folder) => {
+                let path = folder.join(name);
+                FileReader::File(BufReader::new(File::open(&path).map_err(Error::io("open", &path))?))
+            }
+            Self::Pack(pack) => {
+                let Some(number) = pack.find(name) else { return Ok(None) };
+                FileReader::Packed(BufReader::new(Packed { pack: pack.clone(), number, offset: 0 }))
+            }
+        };
+        Ok(Some((reader, length)))
     }
 
     /// The folder, or the pack.

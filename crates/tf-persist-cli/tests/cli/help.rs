@@ -34,7 +34,8 @@ fn help_names_every_option_of_the_contract() {
         ),
         (
             "export",
-            "--overwrite --tags --signatures --rename-signature --inference-only --frozen --op-library --libtensorflow",
+            "--overwrite --tags --signatures --rename-signature --inference-only --frozen --from-checkpoint --keep-missing \
+             --checkpoint-object --op-library --libtensorflow",
         ),
         (
             "train",

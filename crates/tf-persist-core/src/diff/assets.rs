@@ -1,11 +1,11 @@
 //! The files of `assets` and `assets.extra`, by their contents.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, Read};
-use std::path::Path;
+use std::io::Read;
+use std::path::PathBuf;
 
 use crate::error::{Error, Result};
+use crate::files::FileReader;
 use crate::saved_model::SavedModel;
 
 /// What the files of two models differ in.
@@ -50,7 +50,7 @@ pub(super) fn diff(a: &SavedModel, b: &SavedModel) -> Result<AssetsDiff> {
             continue;
         };
         all.common += 1;
-        if bytes != *other || !is_equal(&a.path().join(&name), &b.path().join(&name))? {
+        if bytes != *other || !is_equal(a, b, &name)? {
             all.changed.push(AssetDiff { name, bytes: [bytes, *other] });
         }
     }
@@ -73,9 +73,9 @@ fn files(model: &SavedModel) -> Result<BTreeMap<String, u64>> {
         .collect())
 }
 
-/// Whether two files have the same bytes. What is no regular file has none.
-fn is_equal(a: &Path, b: &Path) -> Result<bool> {
-    let (Some(mut a), Some(mut b)) = (open(a)?, open(b)?) else { return Ok(true) };
+/// Whether two models have a file of the same bytes under this name. What is no regular file has none.
+fn is_equal(a: &SavedModel, b: &SavedModel, name: &str) -> Result<bool> {
+    let (Some(mut a), Some(mut b)) = (open(a, name)?, open(b, name)?) else { return Ok(true) };
     let (mut chunk, mut other) = (vec![0; CHUNK], vec![0; CHUNK]);
     loop {
         let (read, read_other) = (a.fill(&mut chunk)?, b.fill(&mut other)?);
@@ -90,26 +90,26 @@ fn is_equal(a: &Path, b: &Path) -> Result<bool> {
 
 const CHUNK: usize = 1 << 16;
 
-struct Source<'a> {
-    path: &'a Path,
-    reader: BufReader<File>,
+struct Source {
+    path: PathBuf,
+    reader: FileReader,
 }
 
-fn open(path: &Path) -> Result<Option<Source<'_>>> {
+fn open(model: &SavedModel, name: &str) -> Result<Option<Source>> {
+    let path = model.path().join(name);
     // To open a pipe would wait for its other end.
-    if !path.is_file() {
+    if !model.is_packed() && !path.is_file() {
         return Ok(None);
     }
-    let file = File::open(path).map_err(Error::io("open", path))?;
-    Ok(Some(Source { path, reader: BufReader::new(file) }))
+    Ok(model.files().reader(name)?.map(|(reader, _)| Source { path, reader }))
 }
 
-impl Source<'_> {
+impl Source {
     /// As many bytes as there is room for, or as there are.
     fn fill(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
-            match self.reader.read(&mut buffer[filled..]).map_err(Error::io("read", self.path))? {
+            match self.reader.read(&mut buffer[filled..]).map_err(Error::io("read", &self.path))? {
                 0 => break,
                 read => filled += read,
             }

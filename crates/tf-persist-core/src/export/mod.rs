@@ -7,6 +7,7 @@ mod freeze;
 mod options;
 mod packed;
 mod prune;
+mod requests;
 mod save;
 mod staging;
 mod values;

@@ -1,8 +1,9 @@
 //! How a model is saved.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::staging::{self, Staging};
+use crate::checkpoint::restore::RestoreOptions;
 use crate::error::Result;
 
 /// How a model is saved.
@@ -15,6 +16,7 @@ pub struct SaveOptions {
     renamed: Vec<(String, String)>,
     inference_only: bool,
     frozen: bool,
+    pub(super) checkpoint: Option<(PathBuf, RestoreOptions)>,
 }
 
 impl SaveOptions {
@@ -66,6 +68,17 @@ impl SaveOptions {
     #[must_use]
     pub fn frozen(mut self, frozen: bool) -> Self {
         self.frozen = frozen;
+        self
+    }
+
+    /// Takes the variables' values from a training checkpoint, instead of the model's own: `checkpoint` is a path as
+    /// [`find_checkpoint`](crate::checkpoint::find_checkpoint) takes it, and [`restore`](crate::checkpoint::restore) says which
+    /// variable of it is which of the model's.
+    ///
+    /// Not for a [`LoadedModel`](crate::LoadedModel), whose variables are those of its session.
+    #[must_use]
+    pub fn from_checkpoint(mut self, checkpoint: impl Into<PathBuf>, how: RestoreOptions) -> Self {
+        self.checkpoint = Some((checkpoint.into(), how));
         self
     }
 

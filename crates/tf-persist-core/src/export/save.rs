@@ -10,9 +10,10 @@ use tf_persist_proto::tensorflow as pb;
 use super::copy::{copy_fitting_parts, copy_part, copy_parts};
 use super::prune::{self, Pruned};
 use super::staging::Staging;
-use super::values::{self, Values};
-use super::{SaveOptions, fingerprint, freeze};
+use super::values::{self, Restoring, Values};
+use super::{SaveOptions, fingerprint, freeze, requests};
 use crate::checkpoint::CheckpointIndex;
+use crate::checkpoint::restore::Mapping;
 use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::pack::is_pack_path;
@@ -36,6 +37,8 @@ pub struct Saved {
     pub variables: usize,
     /// Their bytes.
     pub variable_bytes: u64,
+    /// Which of them came from where, with [`SaveOptions::from_checkpoint`].
+    pub restored: Option<Mapping>,
 }
 
 impl SavedModel {
@@ -66,6 +69,13 @@ impl SavedModel {
         match chosen {
             Some(meta_graph) => self.check(meta_graph)?,
             None => self.meta_graphs().iter().try_for_each(|meta_graph| self.check(meta_graph))?,
+        }
+        if let Some((path, how)) = &options.checkpoint {
+            let other = Restoring::find(self, path, how)?;
+            let (staging, mut saved) = stage(self, chosen, &Values::Checkpoint(&other), target, &options)?;
+            saved.restored = Some(other.mapping);
+            staging.publish()?;
+            return Ok(saved);
         }
         if chosen.is_none() && (is_pack_path(target) || self.is_packed()) {
             values::check_all(self)?;
@@ -122,6 +132,11 @@ impl LoadedModel {
             let available = vec![loaded.tags().to_vec()];
             return Err(Error::UnknownTags { path: source.path().to_path_buf(), asked: tags.clone(), available });
         }
+        if options.checkpoint.is_some() {
+            let reason = "it is loaded, and its variables are those of its session, not of a checkpoint";
+            let hint = Some("save the artefact, with SavedModel::save".to_owned());
+            return Err(Error::Unsupported { path: source.path().to_path_buf(), reason: reason.into(), hint });
+        }
         let alone = options.tags.is_some() || options.rewrites();
         stage(source, alone.then_some(loaded), &Values::Session(self), target, options)
     }
@@ -136,6 +151,7 @@ impl Saved {
             signatures: names.into_iter().map(str::to_owned).collect(),
             variables: variables.all.len(),
             variable_bytes: variables.total_bytes,
+            restored: None,
         }
     }
 }
@@ -195,7 +211,8 @@ fn write_changed(
     let values = values.open(source, staging)?;
     let reader = values.reader();
     let tracked = reader.map(values::object_graph).transpose()?.flatten();
-    let Pruned { mut definition, tracked, kept, dropped_assets } = prune::prune(source, meta_graph, tracked, options)?;
+    let Pruned { mut definition, tracked, kept, dropped_assets, signatures: kept_signatures } =
+        prune::prune(source, meta_graph, tracked, options)?;
     let mut variables = None;
     if options.is_frozen() {
         definition.object_graph_def = None.into();
@@ -211,8 +228,15 @@ fn write_changed(
     let signatures = definition.signature_def.keys().filter(for_users).cloned().collect();
     write_graph(source, definition, staging)?;
     copy_fitting_parts(source.files(), &dropped_assets, staging)?;
+    requests::fit(staging, &kept_signatures)?;
     let variables = variables.map_or_else(Variables::none, Variables::of);
-    Ok(Saved { meta_graphs: 1, signatures, variables: variables.all.len(), variable_bytes: variables.total_bytes })
+    Ok(Saved {
+        meta_graphs: 1,
+        signatures,
+        variables: variables.all.len(),
+        variable_bytes: variables.total_bytes,
+        restored: None,
+    })
 }
 
 fn write_graph(source: &SavedModel, definition: pb::MetaGraphDef, staging: &Staging) -> Result<()> {

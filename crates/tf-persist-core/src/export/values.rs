@@ -11,7 +11,10 @@ use tf_persist_proto::tensorflow as pb;
 use super::copy::{check_links, copy_part};
 use super::prune::Restored;
 use super::staging::Staging;
-use crate::checkpoint::{CheckpointIndex, CheckpointReader, CheckpointWriter, OBJECT_GRAPH_KEY, copy_checkpoint};
+use crate::checkpoint::restore::{Mapping, RestoreOptions};
+use crate::checkpoint::{
+    CheckpointIndex, CheckpointReader, CheckpointWriter, OBJECT_GRAPH_KEY, copy_checkpoint, find_checkpoint,
+};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::files::Files;
@@ -28,6 +31,32 @@ pub(super) enum Values<'a> {
     Artefact,
     /// The session.
     Session(&'a LoadedModel),
+    /// A training checkpoint.
+    Checkpoint(&'a Restoring),
+}
+
+/// A training checkpoint that has the variables of a model.
+pub(super) struct Restoring {
+    own: CheckpointReader,
+    other: CheckpointReader,
+    pub(super) mapping: Mapping,
+}
+
+impl Restoring {
+    pub(super) fn find(model: &SavedModel, path: &Path, options: &RestoreOptions) -> Result<Self> {
+        let Some(index) = &model.variables()?.index else {
+            let reason = "it has no variables, for which a checkpoint could have values".to_owned();
+            return Err(Error::Unsupported { path: model.path().to_path_buf(), reason, hint: None });
+        };
+        let own = CheckpointReader::new(index.clone());
+        let other = CheckpointReader::open(find_checkpoint(path)?)?;
+        let mapping = Mapping::find(&own, &other, options)?;
+        Ok(Self { own, other, mapping })
+    }
+
+    fn write(&self, prefix: &Path) -> Result<CheckpointIndex> {
+        self.mapping.write(&self.own, &self.other, prefix)
+    }
 }
 
 /// A checkpoint with the values, open for reading.
@@ -56,6 +85,10 @@ impl Values<'_> {
                 fs::create_dir(&folder).map_err(Error::io("create", staging.shown("variables")))?;
                 run_saver(model, &folder.join(PREFIX))?;
             }
+            Values::Checkpoint(restoring) => {
+                fs::create_dir(&folder).map_err(Error::io("create", staging.shown("variables")))?;
+                return restoring.write(&folder.join(PREFIX)).map(Some);
+            }
             // Variables that no saver restores are not in the session either.
             _ => match source.files() {
                 Files::Folder(from) => {
@@ -75,17 +108,24 @@ impl Values<'_> {
     /// Opens the values of all variables.
     pub(super) fn open(&self, source: &SavedModel, staging: &Staging) -> Result<Opened> {
         let Some(index) = &source.variables()?.index else { return Ok(Opened { reader: None, _folder: None }) };
-        match self {
-            Values::Session(model) if model.meta_graph().saver().is_some() => {
-                // In the folder that becomes the model, so that it is on the same disk, and gone before the model is published.
-                let folder = tempfile::Builder::new().prefix("values-").tempdir_in(staging.path());
-                let folder = folder.map_err(Error::io("create", staging.shown("variables")))?;
-                let prefix = folder.path().join(PREFIX);
-                run_saver(model, &prefix)?;
-                Ok(Opened { reader: Some(CheckpointReader::open(prefix)?), _folder: Some(folder) })
-            }
-            _ => Ok(Opened { reader: Some(CheckpointReader::new(index.clone())), _folder: None }),
+        let is_own = match self {
+            Values::Artefact => true,
+            Values::Session(model) => model.meta_graph().saver().is_none(),
+            Values::Checkpoint(_) => false,
+        };
+        if is_own {
+            return Ok(Opened { reader: Some(CheckpointReader::new(index.clone())), _folder: None });
         }
+        // In the folder that becomes the model, so that it is on the same disk, and gone before the model is published.
+        let folder = tempfile::Builder::new().prefix("values-").tempdir_in(staging.path());
+        let folder = folder.map_err(Error::io("create", staging.shown("variables")))?;
+        let prefix = folder.path().join(PREFIX);
+        match self {
+            Values::Artefact => {}
+            Values::Session(model) => run_saver(model, &prefix)?,
+            Values::Checkpoint(restoring) => drop(restoring.write(&prefix)?),
+        }
+        Ok(Opened { reader: Some(CheckpointReader::open(prefix)?), _folder: Some(folder) })
     }
 }
 

@@ -1,16 +1,14 @@
 //! The file of golden examples in a model.
 
-use std::fs::File;
-use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 
 use super::decode;
 use super::record::Record;
 use super::tfrecord::Reader;
-use crate::checkpoint::file::file_length;
 use crate::error::{Error, Result};
+use crate::files::{FileReader, Files};
 use crate::saved_model::SavedModel;
 
 /// Where it stands in the model's folder (`kSavedModelAssetsExtraDirectory` and `kRequestsFileName` of TensorFlow Serving).
@@ -22,7 +20,7 @@ pub const MAX_RECORDS: usize = 1000;
 /// The records of a model, in the order of the file, each read when it is asked for. The first error is the last answer.
 #[derive(Debug)]
 pub struct Records {
-    reader: Reader<BufReader<File>>,
+    reader: Reader<FileReader>,
     path: PathBuf,
     failed: bool,
 }
@@ -33,14 +31,13 @@ impl Records {
     /// # Errors
     /// If the file is there and cannot be opened.
     pub fn of(model: &SavedModel) -> Result<Option<Self>> {
-        Self::open(&model.path().join(FILE))
+        Self::in_files(model.files())
     }
 
-    fn open(path: &Path) -> Result<Option<Self>> {
-        let Some(length) = file_length(path)? else { return Ok(None) };
-        let file = File::open(path).map_err(Error::io("open", path))?;
-        let reader = Reader::new(path, BufReader::new(file), length);
-        Ok(Some(Self { reader, path: path.to_path_buf(), failed: false }))
+    pub(crate) fn in_files(files: &Files) -> Result<Option<Self>> {
+        let Some((file, length)) = files.reader(FILE)? else { return Ok(None) };
+        let path = files.path().join(FILE);
+        Ok(Some(Self { reader: Reader::new(&path, file, length), path, failed: false }))
     }
 
     /// The next record, and its data.

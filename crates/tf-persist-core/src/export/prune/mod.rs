@@ -6,7 +6,7 @@ mod objects;
 mod saver;
 mod signatures;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
@@ -28,6 +28,8 @@ pub(super) struct Pruned {
     pub(super) tracked: Option<pb::TrackableObjectGraph>,
     /// What the graph restores from the checkpoint, of which nothing else stays; `None` if all of it does.
     pub(super) kept: Option<Vec<Restored>>,
+    /// The signatures that stay, and the names they have now.
+    pub(super) signatures: BTreeMap<String, String>,
     /// The files in `assets` that no kept part of the graph reads.
     pub(super) dropped_assets: BTreeSet<String>,
 }
@@ -62,7 +64,7 @@ pub(super) fn prune(
             definition.object_graph_def = Some(saved).into();
             tracked
         });
-        return Ok(Pruned { definition, tracked, kept: None, dropped_assets: BTreeSet::new() });
+        return Ok(Pruned { definition, tracked, kept: None, signatures, dropped_assets: BTreeSet::new() });
     }
 
     let saver = meta_graph.saver().cloned().unwrap_or_default();
@@ -114,7 +116,7 @@ pub(super) fn prune(
     definition.graph_def.mut_or_insert_default().node.extend(nodes.unwrap_or_default());
     definition.saver_def = saver.into();
     collections::prune(&mut definition, |node| names.contains(node));
-    Ok(Pruned { definition, tracked, kept: Some(kept), dropped_assets })
+    Ok(Pruned { definition, tracked, kept: Some(kept), signatures, dropped_assets })
 }
 
 /// The asset files whose tensors are reached, where each of them now stands in the list, and the names of files that nothing reads

@@ -175,7 +175,7 @@ pub(crate) fn new_saver(
         strings(&name("restore/keys"), &tensors, |tensor| &tensor.key)?,
         strings(&name("restore/slices"), &tensors, |tensor| &tensor.slice)?,
     ];
-    let mut restore = attr::node(&name("restore"), "RestoreV2", &[], [("dtypes", attr::dtypes(types.clone()))]);
+    let mut restore = attr::node(name("restore"), "RestoreV2", &[], [("dtypes", attr::dtypes(types.clone()))]);
     restore.input = vec![filename.clone(), name("restore/keys"), name("restore/slices")];
 
     let object_graph = object_graph.map(Message::write_to_bytes).transpose();
@@ -193,9 +193,9 @@ pub(crate) fn new_saver(
     }
     nodes.push(strings(&name("save/keys"), &saved_tensors, |tensor| &tensor.key)?);
     nodes.push(strings(&name("save/slices"), &saved_tensors, |tensor| &tensor.slice)?);
-    let mut save = attr::node(&name("save"), "SaveV2", &[], [("dtypes", attr::dtypes(save_types))]);
+    let mut save = attr::node(name("save"), "SaveV2", &[], [("dtypes", attr::dtypes(save_types))]);
     save.input = vec![filename.clone(), name("save/keys"), name("save/slices")];
-    let mut all = attr::node(&name("restore_all"), "NoOp", &[], []);
+    let mut all = attr::node(name("restore_all"), "NoOp", &[], []);
     let mut next = 0;
     for (number, item) in kept.iter().enumerate() {
         let mut restored: Vec<String> = Vec::new();
@@ -238,7 +238,7 @@ pub(crate) fn new_saver(
         save.input.push(node.name.clone());
         nodes.push(node);
     }
-    let mut saved = attr::node(&name("saved"), "Identity", &[&*filename], [("T", string())]);
+    let mut saved = attr::node(name("saved"), "Identity", &[&*filename], [("T", string())]);
     saved.input.push(format!("^{}", save.name));
     let definition = pb::SaverDef {
         filename_tensor_name: format!("{filename}:0"),

@@ -1,0 +1,85 @@
+//! The recorded requests of a model whose signatures change: TensorFlow Serving does not load a model that it cannot warm up.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufReader, BufWriter, Write};
+
+use tf_persist_proto::protobuf::Message;
+use tf_persist_proto::serving::PredictionLog;
+use tf_persist_proto::serving::prediction_log::prediction_log::Log_type;
+
+use super::staging::Staging;
+use crate::error::{Error, Result};
+use crate::golden::{FILE, tfrecord};
+use crate::saved_model::DEFAULT_SIGNATURE;
+
+/// Leaves those requests that ask a signature which is kept, under the name it now has. Without any, the file goes.
+///
+/// # Errors
+/// If the file is damaged.
+pub(super) fn fit(staging: &Staging, kept: &BTreeMap<String, String>) -> Result<()> {
+    let path = staging.path().join(FILE);
+    let Ok(length) = fs::metadata(&path).map(|found| found.len()) else { return Ok(()) };
+    if kept.iter().all(|(old, new)| old == new) && all_kept(staging, length, kept)? {
+        return Ok(());
+    }
+    let fresh = path.with_extension("new");
+    let mut count = 0;
+    {
+        let file = File::create_new(&fresh).map_err(Error::io("write", staging.shown(FILE)))?;
+        let mut writer = BufWriter::new(file);
+        for_each(staging, length, |data, mut log| {
+            let Some(renamed) = rename(&mut log, kept) else { return Ok(()) };
+            let changed = if renamed { log.write_to_bytes().ok() } else { None };
+            count += 1;
+            tfrecord::write_record(&mut writer, changed.as_deref().unwrap_or(data))
+                .map_err(Error::io("write", staging.shown(FILE)))
+        })?;
+        writer.flush().map_err(Error::io("write", staging.shown(FILE)))?;
+    }
+    if count == 0 {
+        let _ = fs::remove_file(&fresh);
+        return fs::remove_file(&path).map_err(Error::io("write", staging.shown(FILE)));
+    }
+    fs::rename(&fresh, &path).map_err(Error::io("write", staging.shown(FILE)))
+}
+
+fn all_kept(staging: &Staging, length: u64, kept: &BTreeMap<String, String>) -> Result<bool> {
+    let mut all = true;
+    for_each(staging, length, |_, mut log| {
+        all &= rename(&mut log, kept).is_some();
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+fn for_each(staging: &Staging, length: u64, mut take: impl FnMut(&[u8], PredictionLog) -> Result<()>) -> Result<()> {
+    let (path, shown) = (staging.path().join(FILE), staging.shown(FILE));
+    let file = File::open(&path).map_err(Error::io("open", &shown))?;
+    let mut reader = tfrecord::Reader::new(&shown, BufReader::new(file), length);
+    while let Some(data) = reader.next_record()? {
+        let number = reader.number();
+        let log = tf_persist_proto::parse::<PredictionLog>(&data.clone().into())
+            .map_err(|error| Error::damaged(&shown, format!("record {number}: {error}")))?;
+        take(&data, log)?;
+    }
+    Ok(())
+}
+
+/// Gives a request the new name of its signature, and says whether it is another; `None` if the signature is not kept. Requests
+/// that name no signature, feeds and fetches among them, stay as they are.
+fn rename(log: &mut PredictionLog, kept: &BTreeMap<String, String>) -> Option<bool> {
+    let spec = match log.log_type.as_mut()? {
+        Log_type::PredictLog(log) => &mut log.request.mut_or_insert_default().model_spec,
+        Log_type::ClassifyLog(log) => &mut log.request.mut_or_insert_default().model_spec,
+        Log_type::RegressLog(log) => &mut log.request.mut_or_insert_default().model_spec,
+        _ => return Some(false),
+    };
+    let name = if spec.signature_name.is_empty() { DEFAULT_SIGNATURE.to_owned() } else { spec.signature_name.clone() };
+    let new = kept.get(&name)?;
+    if *new == name {
+        return Some(false);
+    }
+    spec.mut_or_insert_default().signature_name.clone_from(new);
+    Some(true)
+}
