@@ -71,7 +71,8 @@ impl SavedModel {
             None => self.meta_graphs().iter().try_for_each(|meta_graph| self.check(meta_graph))?,
         }
         if let Some((path, how)) = &options.checkpoint {
-            let other = Restoring::find(self, path, how)?;
+            // Of what goes anyway, nothing need be in the checkpoint.
+            let other = Restoring::find(self, path, how, options.prunes())?;
             let (staging, mut saved) = stage(self, chosen, &Values::Checkpoint(&other), target, &options)?;
             saved.restored = Some(other.mapping);
             staging.publish()?;
@@ -208,11 +209,15 @@ fn write_changed(
     staging: &Staging,
     options: &SaveOptions,
 ) -> Result<Saved> {
+    let restoring = values.restoring();
     let values = values.open(source, staging)?;
     let reader = values.reader();
     let tracked = reader.map(values::object_graph).transpose()?.flatten();
     let Pruned { mut definition, tracked, kept, dropped_assets, signatures: kept_signatures } =
         prune::prune(source, meta_graph, tracked, options)?;
+    if let Some(restoring) = restoring {
+        restoring.check(kept.as_deref())?;
+    }
     let mut variables = None;
     if options.is_frozen() {
         definition.object_graph_def = None.into();

@@ -9,7 +9,7 @@ use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow as pb;
 
 use super::copy::{check_links, copy_part};
-use super::prune::Restored;
+use super::prune::{Restored, Saved};
 use super::staging::Staging;
 use crate::checkpoint::restore::{Mapping, RestoreOptions};
 use crate::checkpoint::{
@@ -40,18 +40,32 @@ pub(super) struct Restoring {
     own: CheckpointReader,
     other: CheckpointReader,
     pub(super) mapping: Mapping,
+    options: RestoreOptions,
 }
 
 impl Restoring {
-    pub(super) fn find(model: &SavedModel, path: &Path, options: &RestoreOptions) -> Result<Self> {
+    /// Finds the variables of a model in a checkpoint. With `keep_for_now`, that some are missing is no error before
+    /// [`Restoring::check`].
+    pub(super) fn find(model: &SavedModel, path: &Path, options: &RestoreOptions, keep_for_now: bool) -> Result<Self> {
         let Some(index) = &model.variables()?.index else {
             let reason = "it has no variables, for which a checkpoint could have values".to_owned();
             return Err(Error::Unsupported { path: model.path().to_path_buf(), reason, hint: None });
         };
         let own = CheckpointReader::new(index.clone());
         let other = CheckpointReader::open(find_checkpoint(path)?)?;
-        let mapping = Mapping::find(&own, &other, options)?;
-        Ok(Self { own, other, mapping })
+        let mut tolerant = options.clone();
+        tolerant.keep_missing |= keep_for_now;
+        let mapping = Mapping::find(&own, &other, &tolerant)?;
+        Ok(Self { own, other, mapping, options: options.clone() })
+    }
+
+    /// Whether the checkpoint has all that is kept, if it has to.
+    pub(super) fn check(&self, kept: Option<&[Restored]>) -> Result<()> {
+        let is_missing = |tensor: &Saved| self.mapping.kept.contains(&tensor.key);
+        if self.options.keep_missing || !kept.into_iter().flatten().flat_map(|item| &item.tensors).any(is_missing) {
+            return Ok(());
+        }
+        Mapping::find(&self.own, &self.other, &self.options).map(drop)
     }
 
     fn write(&self, prefix: &Path) -> Result<CheckpointIndex> {
@@ -74,6 +88,11 @@ impl Opened {
 }
 
 impl Values<'_> {
+    /// The training checkpoint, if it is one.
+    pub(super) fn restoring(&self) -> Option<&Restoring> {
+        if let Values::Checkpoint(restoring) = self { Some(restoring) } else { None }
+    }
+
     /// Writes all variables of a model into one that is being written. `None` if it has none.
     pub(super) fn write_all(&self, source: &SavedModel, staging: &Staging) -> Result<Option<CheckpointIndex>> {
         if source.variables()?.index.is_none() {

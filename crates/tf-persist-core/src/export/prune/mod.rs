@@ -17,8 +17,8 @@ use crate::graph::{Graph, Reach, node_of};
 use crate::saved_model::{MetaGraph, SavedModel};
 pub(super) use collections::{forget_variables, nodes_of_variables};
 use objects::Objects;
-pub(super) use saver::Restored;
 use saver::restored;
+pub(super) use saver::{Restored, Saved};
 pub(super) use signatures::tensors as signature_tensors;
 
 /// A meta graph made smaller.
