@@ -73,8 +73,7 @@ impl SavedModel {
         if let Some((path, how)) = &options.checkpoint {
             // Of what goes anyway, nothing need be in the checkpoint.
             let other = Restoring::find(self, path, how, options.prunes())?;
-            let (staging, mut saved) = stage(self, chosen, &Values::Checkpoint(&other), target, &options)?;
-            saved.restored = Some(other.mapping);
+            let (staging, saved) = stage(self, chosen, &Values::Checkpoint(&other), target, &options)?;
             staging.publish()?;
             return Ok(saved);
         }
@@ -198,7 +197,8 @@ fn write_unchanged(
         }
     }
     copy_parts(source.files(), staging)?;
-    Ok(Saved::of(meta_graphs, &variables.map_or_else(Variables::none, Variables::of)))
+    let saved = Saved::of(meta_graphs, &variables.map_or_else(Variables::none, Variables::of));
+    Ok(Saved { restored: values.restoring().map(|restoring| restoring.mapping.clone()), ..saved })
 }
 
 /// The graph changed after the options, with the variables it then has.
@@ -240,7 +240,7 @@ fn write_changed(
         signatures,
         variables: variables.all.len(),
         variable_bytes: variables.total_bytes,
-        restored: None,
+        restored: restoring.map(|restoring| restoring.mapping_of(kept.as_deref())),
     })
 }
 

@@ -68,6 +68,17 @@ impl Restoring {
         Mapping::find(&self.own, &self.other, &self.options).map(drop)
     }
 
+    /// What was found for the variables that are kept.
+    pub(super) fn mapping_of(&self, kept: Option<&[Restored]>) -> Mapping {
+        let mut mapping = self.mapping.clone();
+        if let Some(kept) = kept {
+            let stays = |key: &str| kept.iter().flat_map(|item| &item.tensors).any(|tensor| tensor.key == key);
+            mapping.pairs.retain(|pair| stays(&pair.key));
+            mapping.kept.retain(|key| stays(key));
+        }
+        mapping
+    }
+
     fn write(&self, prefix: &Path) -> Result<CheckpointIndex> {
         self.mapping.write(&self.own, &self.other, prefix)
     }
