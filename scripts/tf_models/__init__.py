@@ -7,7 +7,7 @@
 - `entries`: recorded arrays to and from io.npz and meta.json
 - `runners`: a SavedModel in a v1 session, and as Python loads it eagerly
 - `compare`: recorded against fresh answers
-- `record`: runs a fresh model and writes io.npz, meta.json, held_out.npz and training.npz
+- `record`: runs a fresh model and writes io.npz, meta.json and held_out.npz
 """
 
 import logging

@@ -70,7 +70,6 @@ def digits(folder: Path) -> Built:
     return Built(
         cases=[Case("serving_default", {"image": held_x[start:end]}) for start, end in [(0, 1), (1, 4), (4, 36)]],
         held_out=HeldOut("serving_default", "image", "probabilities", held_x, held_y, least_accuracy=0.975),
-        training={"image": train_x, "label": train_y},
     )
 
 

@@ -21,7 +21,7 @@ EAGER_TOLERANCE = Tolerance(atol=1e-6, rtol=0.0)
 
 
 def record(maker: Maker, built: Built, folder: Path) -> None:
-    """Writes `folder`/io.npz, meta.json and, where there is one, held_out.npz and training.npz for `folder`/model."""
+    """Writes `folder`/io.npz, meta.json and, where there is one, held_out.npz for the model in `folder`/model."""
     answers = _run_in_session(built, folder / "model")
     meta: dict[str, Any] = {
         "name": maker.name,
@@ -42,8 +42,6 @@ def record(maker: Maker, built: Built, folder: Path) -> None:
         meta["refused"] = dict(built.refused)
     if built.held_out:
         meta["held_out"] = _record_held_out(built, built.held_out, folder)
-    if built.training:
-        np.savez_compressed(folder / "training.npz", **built.training)
     npz: dict[str, np.ndarray] = {}
     meta["cases"] = [
         _encode_case(index, case, outputs, npz)

@@ -57,7 +57,6 @@ class Built:
     `session_config`: fields of the ConfigProto without which the model does not load.
     `loads_eagerly`: whether Python's `tf.saved_model.load` takes the model, too.
     `refused`: signatures that a C API client cannot call, with the reason; they have no cases.
-    `training`: what it was trained on, where others shall train on it as well: written to training.npz.
     """
 
     cases: Sequence[Case]
@@ -69,7 +68,6 @@ class Built:
     loads_eagerly: bool = True
     refused: Mapping[str, str] = field(default_factory=dict)
     held_out: HeldOut | None = None
-    training: Arrays = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ def digits_trainable(folder: Path) -> Built:
     write.export(digits_network(), folder, write.Options())
     np.savez_compressed(folder.parent / "train.npz", image=train_x, y=train_y)
     np.savez_compressed(folder.parent / "validate.npz", image=held_x, y=held_y)
+    np.savez_compressed(folder.parent / "examples.npz", image=held_x[:16])
     served = Case("serving_default", {"image": held_x[:4]})
     steps = [Case("train", {"image": train_x[start : start + 8], "y": train_y[start : start + 8]}) for start in (0, 8)]
     evaluated = Case("evaluate", {"image": held_x[:8], "y": held_y[:8]})

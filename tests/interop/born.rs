@@ -68,9 +68,9 @@ fn variables_in_python(model: &Path) -> [Vec<String>; 3] {
 fn the_example_goes_on_in_python_as_in_rust() {
     let work = tempfile::tempdir().unwrap();
     let born = Born::new().unwrap();
-    let data = root().join("models/digits");
-    let training = Digits::read(data.to_str().unwrap(), "training.npz").unwrap();
-    let held_out = Digits::read(data.to_str().unwrap(), "held_out.npz").unwrap();
+    let data = root().join("models/digits_trainable");
+    let training = Digits::read(data.to_str().unwrap(), "train.npz").unwrap();
+    let held_out = Digits::read(data.to_str().unwrap(), "validate.npz").unwrap();
     let first = born.train_epoch(&training).unwrap();
     let saved = born.save(&work.path().join("model")).unwrap();
     assert_eq!(saved.training(&saved.meta_graphs()[0]).kind(), TrainingKind::Signature);

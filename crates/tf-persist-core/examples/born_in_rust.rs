@@ -7,8 +7,8 @@
 //! python -c 'import tensorflow as tf; print(tf.saved_model.load("my_digits").signatures["train"])'
 //! ```
 //!
-//! The data are `training.npz` and `held_out.npz` of `models/digits`: `image` (float32, n × 8 × 8 × 1, 0 to 1) and `label`
-//! (int64, n).
+//! The data are `train.npz` and `validate.npz` of `models/digits_trainable`: `image` (float32, n × 8 × 8 × 1, 0 to 1) and `y`, the
+//! labels (int64, n).
 
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
@@ -33,10 +33,10 @@ const BATCH: usize = 32;
 
 fn main() -> Result<()> {
     let target = env::args().nth(1).unwrap_or_else(|| "born_in_rust".into());
-    let data = env::args().nth(2).unwrap_or_else(|| "models/digits".into());
+    let data = env::args().nth(2).unwrap_or_else(|| "models/digits_trainable".into());
 
     let born = Born::new()?;
-    let (training, held_out) = (Digits::read(&data, "training.npz")?, Digits::read(&data, "held_out.npz")?);
+    let (training, held_out) = (Digits::read(&data, "train.npz")?, Digits::read(&data, "validate.npz")?);
     for epoch in 1..=12 {
         println!("epoch {epoch:2}: loss {:.4}", born.train_epoch(&training)?);
     }
@@ -70,7 +70,7 @@ impl Digits {
             let index = arrays.iter().position(|(array, _)| array == name);
             index.map(|index| arrays.swap_remove(index).1).ok_or(format!("{} lacks `{name}`", path.display()))
         };
-        Ok(Self { image: take("image")?, label: take("label")? })
+        Ok(Self { image: take("image")?, label: take("y")? })
     }
 
     pub(crate) fn len(&self) -> usize {
