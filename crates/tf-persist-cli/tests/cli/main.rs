@@ -23,6 +23,7 @@ mod runtime;
 mod stats;
 mod streams;
 mod support;
+mod tour;
 mod train;
 mod train_stops;
 mod verify;

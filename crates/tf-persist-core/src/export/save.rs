@@ -19,6 +19,7 @@ use crate::files::Files;
 use crate::pack::is_pack_path;
 use crate::saved_model::{MAX_FILE_BYTES, MetaGraph, SavedModel, Variable, Variables};
 use crate::session::LoadedModel;
+use crate::train::PLACE_FILE;
 
 /// The version of the format (`kSavedModelSchemaVersion`).
 const SCHEMA_VERSION: i64 = 1;
@@ -234,6 +235,10 @@ fn write_changed(
     write_graph(source, definition, staging)?;
     copy_fitting_parts(source.files(), &dropped_assets, staging)?;
     requests::fit(staging, &kept_signatures)?;
+    if options.prunes() {
+        // Without a train signature there is nothing to go on with.
+        let _ = fs::remove_file(staging.path().join(PLACE_FILE));
+    }
     let variables = variables.map_or_else(Variables::none, Variables::of);
     Ok(Saved {
         meta_graphs: 1,

@@ -1,12 +1,12 @@
 //! Where in the data a training is.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::file::read_file;
 use crate::error::{Error, Result};
+use crate::files::Files;
+use crate::saved_model::SavedModel;
 
 /// The file of a model that says so.
 pub const PLACE_FILE: &str = "assets.extra/tf-persist-training.json";
@@ -82,13 +82,17 @@ impl Place {
         }
     }
 
-    /// Reads the place of the model in this folder; `None` if it has none.
+    /// The place of a model; `None` if it has none.
     ///
     /// # Errors
     /// [`Error::Damaged`] if the file is not what [`Place`] is written as, [`Error::Unsupported`] if it is of a later version.
-    pub fn read(model: &Path) -> Result<Option<Self>> {
-        let path = model.join(PLACE_FILE);
-        let Some(bytes) = read_file(&path, MAX_BYTES, "the limit of such a file")? else { return Ok(None) };
+    pub fn of(model: &SavedModel) -> Result<Option<Self>> {
+        Self::read(model.files())
+    }
+
+    fn read(files: &Files) -> Result<Option<Self>> {
+        let path = files.path().join(PLACE_FILE);
+        let Some(bytes) = files.read(PLACE_FILE, MAX_BYTES, "the limit of such a file")? else { return Ok(None) };
         #[derive(Deserialize)]
         struct Form {
             format: u32,
@@ -164,7 +168,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("assets.extra")).unwrap();
         fs::write(folder.path().join(PLACE_FILE), json.to_string()).unwrap();
-        Place::read(folder.path())
+        Place::read(&Files::Folder(folder.path().to_path_buf()))
     }
 
     #[test]
@@ -174,7 +178,7 @@ mod tests {
         let again = read(&json).unwrap().unwrap();
         assert_eq!(again, place);
         assert_eq!(again.sums().unwrap()["loss"].to_bits(), (0.1_f64 + 0.2).to_bits());
-        assert_eq!(Place::read(Path::new("/nonexistent")).unwrap(), None);
+        assert_eq!(Place::read(&Files::Folder("/nonexistent".into())).unwrap(), None);
     }
 
     #[test]

@@ -19,7 +19,7 @@ impl Trainer {
             reason,
             hint,
         };
-        let Some(mut place) = Place::read(artefact.path())? else {
+        let Some(mut place) = Place::of(artefact)? else {
             let hint = "begin a training of it; on the command line without --resume".to_owned();
             return Err(refuse(format!("it has no `{PLACE_FILE}`: no training of tf-persist wrote it"), Some(hint)));
         };
