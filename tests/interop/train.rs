@@ -89,7 +89,7 @@ fn a_checkpoint_is_a_model_and_a_place() {
     let work = tempfile::tempdir().unwrap();
     let out = work.path().join("out");
     let artefact = SavedModel::open(folder().join("model")).unwrap();
-    assert_eq!(Place::of(artefact).unwrap(), None);
+    assert_eq!(Place::of(&artefact).unwrap(), None);
     let options = TrainOptions::default().batch_size(500).seed(9).checkpoint_every(2.try_into().unwrap());
     let trainer = Trainer::new(&artefact, data("train.npz"), options.clone()).unwrap();
     let trainer = trainer.save_to(&out, SaveOptions::default()).unwrap();
