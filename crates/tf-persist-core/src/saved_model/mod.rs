@@ -31,6 +31,7 @@ use std::sync::{Arc, OnceLock};
 use tf_persist_proto::bytes::Bytes;
 use tf_persist_proto::tensorflow as pb;
 
+pub(crate) use assets::stays_inside;
 pub use assets::{Assets, FoundFile};
 pub(crate) use feeds::Part;
 pub use fingerprint::{CheckpointMatch, Fingerprint};
@@ -245,6 +246,11 @@ impl SavedModel {
     /// The whole `SavedModel` protobuf, as it was written; of a text, in binary form.
     pub(crate) fn bytes(&self) -> &Bytes {
         &self.model.bytes
+    }
+
+    /// A meta graph, as it was written.
+    pub(crate) fn meta_graph_bytes(&self, meta_graph: &MetaGraph) -> &[u8] {
+        &self.model.bytes[meta_graph.range()]
     }
 
     /// Decodes a meta graph. Bytes of constants stay in the file's memory, which is shared; the rest takes about forty times its

@@ -8,6 +8,7 @@ use tf_persist_proto::tensorflow::config::config_proto::Experimental;
 
 use crate::error::{Error, Result};
 use crate::runtime::Runtime;
+use crate::scan::Trust;
 
 /// Which of TensorFlow's executors runs a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,6 +28,7 @@ pub struct LoadOptions {
     pub(super) tags: Option<Vec<String>>,
     pub(super) op_libraries: Vec<PathBuf>,
     pub(super) runtime: Option<Runtime>,
+    pub(super) trust: Trust,
     intra_op_threads: i32,
     inter_op_threads: i32,
     executor: Executor,
@@ -39,6 +41,7 @@ impl Default for LoadOptions {
             tags: None,
             op_libraries: Vec::new(),
             runtime: None,
+            trust: Trust::Nothing,
             intra_op_threads: 0,
             inter_op_threads: 0,
             executor: Executor::Default,
@@ -67,6 +70,13 @@ impl LoadOptions {
     #[must_use]
     pub fn runtime(mut self, runtime: Runtime) -> Self {
         self.runtime = Some(runtime);
+        self
+    }
+
+    /// What the model may do that [`SavedModel::scan`](crate::SavedModel::scan) calls a danger; [`Trust::Nothing`] unless it is said.
+    #[must_use]
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.trust = trust;
         self
     }
 
