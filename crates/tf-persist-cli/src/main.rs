@@ -7,6 +7,7 @@ mod format;
 mod inspect;
 mod run;
 mod runtime;
+mod scan;
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Run(args) => run::run(&args),
         Command::Export(args) => export::export(&args),
+        Command::Scan(args) => scan::scan(&args),
         Command::Runtime(args) => runtime::runtime(&args),
     };
     // A panic is told where it happens; it is caught here so that what was begun is cleared away on the way.

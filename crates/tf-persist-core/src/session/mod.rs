@@ -48,7 +48,7 @@ impl SavedModel {
         let meta_graph = self.meta_graph(options.tags.as_deref())?.clone();
         self.check(&meta_graph)?;
         options.trust.check(self, &meta_graph)?;
-        let runtime = options.runtime.clone().map_or_else(Runtime::open, Ok)?;
+        let runtime = options.runtime.clone().map_or_else(|| Runtime::open_with(&options.search), Ok)?;
         for path in &options.op_libraries {
             OpLibrary::load(&runtime, path)?;
         }

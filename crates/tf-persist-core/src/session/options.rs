@@ -7,7 +7,7 @@ use tf_persist_proto::tensorflow::ConfigProto;
 use tf_persist_proto::tensorflow::config::config_proto::Experimental;
 
 use crate::error::{Error, Result};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Search};
 use crate::scan::Trust;
 
 /// Which of TensorFlow's executors runs a graph.
@@ -28,6 +28,7 @@ pub struct LoadOptions {
     pub(super) tags: Option<Vec<String>>,
     pub(super) op_libraries: Vec<PathBuf>,
     pub(super) runtime: Option<Runtime>,
+    pub(super) search: Search,
     pub(super) trust: Trust,
     intra_op_threads: i32,
     inter_op_threads: i32,
@@ -41,6 +42,7 @@ impl Default for LoadOptions {
             tags: None,
             op_libraries: Vec::new(),
             runtime: None,
+            search: Search::default(),
             trust: Trust::Nothing,
             intra_op_threads: 0,
             inter_op_threads: 0,
@@ -70,6 +72,13 @@ impl LoadOptions {
     #[must_use]
     pub fn runtime(mut self, runtime: Runtime) -> Self {
         self.runtime = Some(runtime);
+        self
+    }
+
+    /// Looks for libtensorflow here, if no [runtime](Self::runtime) is given, and only once the model has been found to be sound.
+    #[must_use]
+    pub fn search(mut self, search: Search) -> Self {
+        self.search = search;
         self
     }
 
