@@ -23,7 +23,9 @@ pub(super) fn assets(model: &SavedModel, meta_graph: &MetaGraph, found: &mut Col
             format!("the graph reads an asset outside of the model: `{name}`")
         } else {
             match outside(model.path(), &folder.join(&asset.filename)) {
-                Some(target) => format!("the graph reads the asset `{name}`, which is a link to `{}`", target.display()),
+                Some(target) => {
+                    format!("the graph reads the asset `{name}`, which is a link to `{}`", target.display())
+                }
                 None => continue,
             }
         };

@@ -29,9 +29,7 @@ pub(super) fn judge<'a>(resolver: &mut Resolver<'_, 'a>, body: usize, node: &Nod
     let verdict = |level, what: String| vec![Verdict { level: unless_reached(level, entrance), what, path: None }];
     match entry.effect {
         Effect::Fixed(level) => verdict(level, entry.does.to_owned()),
-        Effect::Python => {
-            verdict(Level::Danger, format!("{}: a function that the process registered", entry.does))
-        }
+        Effect::Python => verdict(Level::Danger, format!("{}: a function that the process registered", entry.does)),
         Effect::Graph => verdict(Level::Danger, format!("{}, which cannot be looked into", entry.does)),
         Effect::Setting => verdict(Level::Danger, entry.does.to_owned()),
         Effect::Log => match url_path(node.text_attr("output_stream").unwrap_or_default()) {
@@ -84,9 +82,7 @@ fn named(entry: &Entry, name: &Name<'_>, entrance: Option<&Entrance>) -> Verdict
         }
         Name::Asset(file) => (format!("{}: the asset `{}`", entry.does, shown(file.as_bytes())), None),
         Name::Prefix => (format!("{}: the one that it is told", entry.does), None),
-        Name::Input(key) => {
-            (format!("{}: whatever the input `{}` names", entry.does, shown(key.as_bytes())), None)
-        }
+        Name::Input(key) => (format!("{}: whatever the input `{}` names", entry.does, shown(key.as_bytes())), None),
         Name::Variable(_) | Name::Computed => (format!("{} whose name is computed", entry.does), None),
     };
     Verdict { level: unless_reached(level(entry.effect, name, entrance), entrance), what, path }

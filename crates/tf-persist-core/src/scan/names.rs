@@ -70,7 +70,9 @@ impl<'a> Call<'a> {
     fn of(node: &Node<'a>, index: &Index<'_>) -> Option<Self> {
         let named = |attributes: &[&str]| attributes.iter().flat_map(|it| node.functions(it)).collect::<Vec<_>>();
         let (functions, first) = match node.op {
-            "PartitionedCall" | "StatefulPartitionedCall" | "TPUPartitionedCall" | "BatchFunction" => (named(&["f"]), 0),
+            "PartitionedCall" | "StatefulPartitionedCall" | "TPUPartitionedCall" | "BatchFunction" => {
+                (named(&["f"]), 0)
+            }
             "If" | "StatelessIf" | "_If" => (named(&["then_branch", "else_branch"]), 1),
             "Case" | "StatelessCase" => (named(&["branches"]), 1),
             "While" | "StatelessWhile" | "_While" => {
@@ -156,11 +158,25 @@ impl<'r, 'a> Resolver<'r, 'a> {
         let tensors = || node.tensors().collect::<Vec<_>>();
         match node.op {
             "Const" => constants(node),
-            "Identity" | "PlaceholderWithDefault" | "Enter" | "Exit" | "NextIteration" | "Switch" | "StopGradient"
-            | "Snapshot" | "GuaranteeConst" | "EnsureShape" | "Reshape" | "ExpandDims" | "Squeeze" | "Unpack"
-            | "StridedSlice" | "Gather" | "GatherV2" | "ShardedFilename" | "ShardedFilespec" => {
-                self.any(body, node.tensors().take(1))
-            }
+            "Identity"
+            | "PlaceholderWithDefault"
+            | "Enter"
+            | "Exit"
+            | "NextIteration"
+            | "Switch"
+            | "StopGradient"
+            | "Snapshot"
+            | "GuaranteeConst"
+            | "EnsureShape"
+            | "Reshape"
+            | "ExpandDims"
+            | "Squeeze"
+            | "Unpack"
+            | "StridedSlice"
+            | "Gather"
+            | "GatherV2"
+            | "ShardedFilename"
+            | "ShardedFilespec" => self.any(body, node.tensors().take(1)),
             "IdentityN" => self.any(body, node.tensors().skip(number).take(1)),
             "Merge" | "Pack" => self.any(body, tensors()),
             "Select" | "SelectV2" => self.any(body, node.tensors().skip(1)),

@@ -229,8 +229,13 @@ impl fmt::Display for Finding {
         }
         let shown = self.reached_from.iter().take(SHOWN_ENTRANCES).map(Entrance::to_string).collect::<Vec<_>>();
         let all = self.reached_from.len() as u64 + self.more_entrances;
-        let (node, ways) = (short(self.node.as_deref().unwrap_or_default()), self.functions.iter().map(|name| short(name)));
-        write!(f, "\n    by {}", if shown.is_empty() { "nothing that is run by itself".into() } else { shown.join(", ") })?;
+        let (node, ways) =
+            (short(self.node.as_deref().unwrap_or_default()), self.functions.iter().map(|name| short(name)));
+        write!(
+            f,
+            "\n    by {}",
+            if shown.is_empty() { "nothing that is run by itself".into() } else { shown.join(", ") }
+        )?;
         if all > shown.len() as u64 {
             write!(f, " and {} more", all - shown.len() as u64)?;
         }
@@ -246,7 +251,8 @@ impl fmt::Display for Report {
         let told: Vec<String> =
             counts.iter().filter(|(_, count)| *count > 0).map(|(level, count)| format!("{count} {level}")).collect();
         f.write_str(&if told.is_empty() { "nothing found".to_owned() } else { told.join(", ") })?;
-        let several = self.findings.iter().any(|finding| finding.tags != self.findings[0].tags && !finding.tags.is_empty());
+        let several =
+            self.findings.iter().any(|finding| finding.tags != self.findings[0].tags && !finding.tags.is_empty());
         for (level, count) in counts {
             for finding in self.of_level(level).take(SHOWN) {
                 write!(f, "\n{level:7}  ")?;

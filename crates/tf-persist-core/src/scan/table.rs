@@ -230,14 +230,33 @@ mod tests {
     /// Ops by whose names one would look for them; a TensorFlow that has more of them makes this fail.
     #[test]
     fn no_op_with_a_telling_name_was_forgotten() {
-        let words = ["File", "Reader", "Save", "Restore", "Checkpoint", "Rpc", "PyFunc", "Sql", "LMDB", "Record", "Snapshot"];
+        let words =
+            ["File", "Reader", "Save", "Restore", "Checkpoint", "Rpc", "PyFunc", "Sql", "LMDB", "Record", "Snapshot"];
         // They name files or read what another op of the table opened, or neither.
         let computes = [
-            "IdentityReader", "IdentityReaderV2", "ReaderNumRecordsProduced", "ReaderNumRecordsProducedV2",
-            "ReaderNumWorkUnitsCompleted", "ReaderNumWorkUnitsCompletedV2", "ReaderRead", "ReaderReadUpTo",
-            "ReaderReadUpToV2", "ReaderReadV2", "ReaderReset", "ReaderResetV2", "ReaderRestoreState",
-            "ReaderRestoreStateV2", "ReaderSerializeState", "ReaderSerializeStateV2", "RpcCheckStatus", "RpcGetValue",
-            "RpcServerRegister", "DeleteRpcFutureResource", "ShardedFilename", "ShardedFilespec", "Snapshot",
+            "IdentityReader",
+            "IdentityReaderV2",
+            "ReaderNumRecordsProduced",
+            "ReaderNumRecordsProducedV2",
+            "ReaderNumWorkUnitsCompleted",
+            "ReaderNumWorkUnitsCompletedV2",
+            "ReaderRead",
+            "ReaderReadUpTo",
+            "ReaderReadUpToV2",
+            "ReaderReadV2",
+            "ReaderReset",
+            "ReaderResetV2",
+            "ReaderRestoreState",
+            "ReaderRestoreStateV2",
+            "ReaderSerializeState",
+            "ReaderSerializeStateV2",
+            "RpcCheckStatus",
+            "RpcGetValue",
+            "RpcServerRegister",
+            "DeleteRpcFutureResource",
+            "ShardedFilename",
+            "ShardedFilespec",
+            "Snapshot",
             "SnapshotNestedDatasetReader",
         ];
         let telling = |op: &&str| words.iter().any(|word| op.contains(word)) && !computes.contains(op);

@@ -6,8 +6,8 @@ use super::judge::{Verdict, custom, judge};
 use super::names::Resolver;
 use super::reach::{Budget, Reach, Root, Tangled, roots};
 use super::report::{Collector, Finding, FindingKind};
-use super::variables::TextVariables;
 use super::table;
+use super::variables::TextVariables;
 use crate::saved_model::{MetaGraph, SavedModel, is_known_op};
 
 /// How many functions of a way are told.
@@ -129,7 +129,8 @@ impl<'a> Scan<'_, 'a> {
     /// The functions on the way to a body, by name; of very many, the first and the last.
     fn way(&self, reach: &Reach, body: usize) -> Vec<String> {
         let names = |way: &[usize]| way.iter().map(|body| self.index.bodies[*body].name.to_owned()).collect::<Vec<_>>();
-        let way: Vec<usize> = reach.way(body).into_iter().filter(|body| !self.index.bodies[*body].name.is_empty()).collect();
+        let way: Vec<usize> =
+            reach.way(body).into_iter().filter(|body| !self.index.bodies[*body].name.is_empty()).collect();
         if way.len() <= WAY {
             return names(&way);
         }
