@@ -15,7 +15,7 @@ use crate::saved_model::parse_tensor_name;
 const MAX_DEPTH: usize = 48;
 
 /// Steps in all for one name: joins of joins double at each.
-const MAX_STEPS: usize = 4_000;
+const MAX_STEPS: usize = 1_000;
 
 /// How many names one op is looked at for, and how many callers a function.
 const MAX_NAMES: usize = 64;

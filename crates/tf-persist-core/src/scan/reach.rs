@@ -7,9 +7,13 @@ use super::index::{Index, TOP};
 use crate::graph::node_of;
 use crate::saved_model::{MetaGraph, parse_tensor_name};
 
-/// Steps that a scan may take. A graph of a million nodes with ten signatures takes some tens of millions; a hostile file can
-/// have a hundred thousand signatures.
-const MAX_STEPS: u64 = 200_000_000;
+/// Steps that a scan of a small graph may take, and those that each node more allows: a graph of a million nodes with ten
+/// signatures takes some tens of millions. A hostile file can have a hundred thousand signatures that all reach everything.
+const BASE_STEPS: u64 = 4 << 20;
+const STEPS_PER_NODE: u64 = 64;
+
+/// What following a name by one tensor costs, in steps from node to node.
+const NAME_STEPS: u64 = 8;
 
 /// What is fed to a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,19 +42,23 @@ pub(super) struct Tangled;
 #[derive(Debug)]
 pub(super) struct Budget(u64);
 
-impl Default for Budget {
-    fn default() -> Self {
-        Self(MAX_STEPS)
-    }
-}
-
 impl Budget {
-    pub(super) fn step(&mut self) -> Result<(), Tangled> {
-        self.steps(1)
+    pub(super) fn of(index: &Index<'_>) -> Self {
+        let nodes: usize = index.bodies.iter().map(|body| body.nodes.len()).sum();
+        Self(BASE_STEPS + STEPS_PER_NODE * nodes as u64)
     }
 
-    pub(super) fn steps(&mut self, steps: usize) -> Result<(), Tangled> {
-        self.0 = self.0.checked_sub(steps as u64).ok_or(Tangled)?;
+    pub(super) fn step(&mut self) -> Result<(), Tangled> {
+        self.take(1)
+    }
+
+    /// Takes what it cost to follow a name by so many tensors.
+    pub(super) fn followed(&mut self, tensors: usize) -> Result<(), Tangled> {
+        self.take(NAME_STEPS * tensors as u64)
+    }
+
+    fn take(&mut self, steps: u64) -> Result<(), Tangled> {
+        self.0 = self.0.checked_sub(steps).ok_or(Tangled)?;
         Ok(())
     }
 }

@@ -45,7 +45,7 @@ struct Scan<'r, 'a> {
 
 impl<'a> Scan<'_, 'a> {
     fn all(&self, meta_graph: &'a MetaGraph, found: &mut Collector) -> Result<(), Tangled> {
-        let mut budget = Budget::default();
+        let mut budget = Budget::of(self.index);
         let mut reach = Reach::new(self.index);
         let mut seen_at_top = vec![false; self.index.bodies[TOP].suspects.len()];
         let mut seen = vec![false; self.index.bodies.len()];
@@ -106,7 +106,7 @@ impl<'a> Scan<'_, 'a> {
             Some(entry) => {
                 let mut resolver = Resolver::new(self.index, reach, root, &self.variables);
                 let verdicts = judge(&mut resolver, body, node, entry);
-                budget.steps(resolver.taken)?;
+                budget.followed(resolver.taken)?;
                 verdicts
             }
             // A function of that name is called, and looked into where it stands.
