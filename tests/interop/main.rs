@@ -16,6 +16,7 @@ mod negative;
 mod python;
 mod recorded;
 mod round_trip;
+mod scan;
 mod state;
 mod tensorflow_rust;
 mod threads;

@@ -3,7 +3,7 @@
 use crate::support::Dir;
 
 /// Every command, by what stands between the binary's name and the options.
-const COMMANDS: [&str; 6] = ["", "inspect", "run", "export", "runtime", "runtime install"];
+const COMMANDS: [&str; 7] = ["", "inspect", "run", "export", "scan", "runtime", "runtime install"];
 
 #[test]
 fn help_and_version_need_no_tensorflow() {
@@ -30,12 +30,13 @@ fn help_names_every_option_of_the_contract() {
         ("inspect", "--tags --signature --variables --ops --format"),
         (
             "run",
-            "--tags --signature --input --inputs --requests --output --format --op-library --repeat --libtensorflow",
+            "--tags --signature --input --inputs --requests --output --format --op-library --repeat --trust --libtensorflow",
         ),
         (
             "export",
             "--overwrite --tags --signatures --rename-signature --inference-only --frozen --op-library --libtensorflow",
         ),
+        ("scan", "--tags --format --fail-on"),
         ("runtime", "install --libtensorflow --format"),
     ];
     for (command, options) in options {
@@ -45,7 +46,7 @@ fn help_names_every_option_of_the_contract() {
         }
     }
     let all = dir.cmd("--help").run().ok().prints("Exit codes: 0 done, 1 it could not be done, 2 wrong usage.");
-    for command in ["inspect", "run", "export", "runtime"] {
+    for command in ["inspect", "run", "export", "scan", "runtime"] {
         all.check(all.out().contains(&format!("\n  {command} ")), format_args!("`{command}` is missing"));
     }
 }
@@ -79,6 +80,10 @@ fn wrong_usage_exits_with_2() {
         "export a",
         "export a b c",
         "export a b --overwrite=maybe",
+        "scan",
+        "scan a --fail-on everything",
+        "scan a --format yaml",
+        "run a --trust WriteFile",
         "runtime frobnicate",
         "runtime install --python",
         "runtime --format csv",

@@ -18,6 +18,7 @@ mod recorded;
 mod requests;
 mod run;
 mod runtime;
+mod scan;
 mod stats;
 mod streams;
 mod support;
