@@ -3,7 +3,7 @@
 //! Nothing is decoded or copied: a graph takes about fifty bytes a node here, against some thousands decoded. What else a scan
 //! asks of a node, it reads in the node's bytes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
 use super::table;
@@ -82,6 +82,7 @@ impl<'a> Index<'a> {
         for (place, body) in index.bodies.iter().enumerate().skip(1) {
             index.functions.entry(body.name).or_default().push(place);
         }
+        index.shadowed(&mut mentions);
         index.connect(&mentions, &gradients);
         index
     }
@@ -107,6 +108,25 @@ impl<'a> Index<'a> {
                 _ => {}
             }
         }
+    }
+
+    /// Functions that are called like ops of TensorFlow, which refuses them today: their nodes are calls as well.
+    fn shadowed(&self, mentions: &mut Vec<Mention<'a>>) {
+        let shadows: HashSet<&str> = self.functions.keys().copied().filter(|name| is_known_op(name)).collect();
+        if shadows.is_empty() {
+            return;
+        }
+        for (body, place, node) in self.nodes() {
+            if shadows.contains(node.op) {
+                mentions.push(Mention::by(body, place, node.op));
+            }
+        }
+    }
+
+    /// Every node, with its body and its place.
+    fn nodes(&self) -> impl Iterator<Item = (usize, usize, &Node<'a>)> {
+        let bodies = self.bodies.iter().enumerate();
+        bodies.flat_map(|(body, it)| it.nodes.iter().enumerate().map(move |(place, node)| (body, place, node)))
     }
 
     /// Makes calls of mentions. A name stands for the functions that have it, for their gradients, and for the functions that
@@ -177,8 +197,9 @@ impl<'a> Body<'a> {
         let place = self.nodes.len();
         for (field, value) in fields(bytes) {
             match (field, value) {
-                (1, _) => node.name = value.text(),
-                (2, _) => node.op = value.text(),
+                // A field of another type than its own is not that field, to protobuf neither.
+                (1, Value::Bytes(_)) => node.name = value.text(),
+                (2, Value::Bytes(_)) => node.op = value.text(),
                 (5, Value::Bytes(entry)) => {
                     mention_functions(entry, |name| mentions.push(Mention::by(body, place, name)));
                 }
@@ -222,27 +243,33 @@ impl<'a> Node<'a> {
         self.inputs().filter(|input| !input.starts_with('^'))
     }
 
-    /// The `AttrValue` of this name; of several, the last counts.
-    pub(super) fn attr(&self, name: &str) -> Option<&'a [u8]> {
-        messages(self.bytes, 5).filter(|entry| text(entry, 1) == name).last().map(|entry| last(entry, 2))
+    /// The `AttrValue` of this name: of several entries the last, and its parts, which protobuf makes one of.
+    pub(super) fn attr(&self, name: &str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let entry = messages(self.bytes, 5).filter(|entry| text(entry, 1) == name).last().unwrap_or_default();
+        messages(entry, 2)
     }
 
     /// A text attribute.
     pub(super) fn text_attr(&self, name: &str) -> Option<&'a [u8]> {
-        self.attr(name).map(|value| last(value, 2))
+        self.attr(name).flat_map(|value| messages(value, 2)).last()
     }
 
     /// An attribute that lists texts.
     pub(super) fn text_list(&self, name: &str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let value = self.attr(name).unwrap_or_default();
-        messages(value, 1).flat_map(|list| messages(list, 2))
+        self.attr(name).flat_map(|value| messages(value, 1)).flat_map(|list| messages(list, 2))
+    }
+
+    /// An attribute that is a tensor, in its parts.
+    pub(super) fn tensor_attr(&self, name: &str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.attr(name).flat_map(|value| messages(value, 8))
     }
 
     /// The functions that an attribute names: one, or a list of them.
     pub(super) fn functions(&self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
-        let value = self.attr(name).unwrap_or_default();
-        let listed = messages(value, 1).flat_map(|list| messages(list, 9));
-        messages(value, 10).chain(listed).map(|function| text(function, 1))
+        self.attr(name).flat_map(|value| {
+            let listed = messages(value, 1).flat_map(|list| messages(list, 9));
+            messages(value, 10).chain(listed).map(|function| text(function, 1))
+        })
     }
 }
 
@@ -251,7 +278,7 @@ fn mention_functions<'a>(entry: &'a [u8], mut found: impl FnMut(&'a str)) {
     let mut key = "";
     for (field, value) in fields(entry) {
         match (field, value) {
-            (1, _) => key = value.text(),
+            (1, Value::Bytes(_)) => key = value.text(),
             (2, Value::Bytes(attr)) => {
                 // How deep functions are given as attributes of functions is the file's choice.
                 let mut todo = vec![attr];
@@ -261,7 +288,7 @@ fn mention_functions<'a>(entry: &'a [u8], mut found: impl FnMut(&'a str)) {
                             (1, Value::Bytes(list)) => {
                                 messages(list, 9).for_each(|function| mention(function, &mut found, &mut todo));
                             }
-                            (2, _) if key == "_gradient_op_type" => found(value.text()),
+                            (2, Value::Bytes(_)) if key == "_gradient_op_type" => found(value.text()),
                             (10, Value::Bytes(function)) => mention(function, &mut found, &mut todo),
                             _ => {}
                         }
@@ -276,7 +303,7 @@ fn mention_functions<'a>(entry: &'a [u8], mut found: impl FnMut(&'a str)) {
 /// `NameAttrList`: a function's name, and attributes for it.
 fn mention<'a>(function: &'a [u8], found: &mut impl FnMut(&'a str), todo: &mut Vec<&'a [u8]>) {
     found(text(function, 1));
-    todo.extend(messages(function, 2).map(|entry| last(entry, 2)));
+    todo.extend(messages(function, 2).flat_map(|entry| messages(entry, 2)));
 }
 
 /// Calls `found` with what a function's own attribute names: the functions of its gradient, or what it implements.
@@ -296,7 +323,7 @@ pub(super) fn messages(message: &[u8], number: u32) -> impl Iterator<Item = &[u8
 }
 
 /// The last content of a field.
-pub(super) fn last(message: &[u8], number: u32) -> &[u8] {
+fn last(message: &[u8], number: u32) -> &[u8] {
     messages(message, number).last().unwrap_or_default()
 }
 

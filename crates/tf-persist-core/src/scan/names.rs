@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::index::{Body, Index, Node, TOP, last, messages};
+use super::index::{Body, Index, Node, TOP, messages};
 use super::reach::{Feed, Reach, Root};
 use super::variables::TextVariables;
 use crate::saved_model::parse_tensor_name;
@@ -211,9 +211,11 @@ impl<'r, 'a> Resolver<'r, 'a> {
         let separator = node.text_attr("separator").unwrap_or_default();
         let parts: Vec<Names<'a>> = node.tensors().map(|tensor| self.tensor(body, tensor)).collect();
         let Some((first, rest)) = parts.split_first() else { return computed() };
-        let own = |name: &Name<'_>| matches!(name, Name::Constant(text) if !climbs(text));
+        // Dots of two parts could make the two of `..`.
+        let stays = |text: &[u8]| !text.windows(2).any(|two| two == b"..") && !text.ends_with(b".");
+        let own = |name: &Name<'_>| matches!(name, Name::Constant(text) if stays(text));
         let prefix = Names::from([Name::Prefix]);
-        if *first == prefix && rest.iter().all(|part| !part.is_empty() && part.iter().all(own)) && !climbs(separator) {
+        if *first == prefix && rest.iter().all(|part| !part.is_empty() && part.iter().all(own)) && stays(separator) {
             return prefix;
         }
         let only = |part: &Names<'a>| match part.first() {
@@ -296,13 +298,12 @@ fn computed<'a>() -> Names<'a> {
 
 /// The texts of a `Const` node: `string_val` is field 8 of `TensorProto`, which is field 8 of `AttrValue`.
 fn constants<'a>(node: &Node<'a>) -> Names<'a> {
-    let tensor = node.attr("value").map(|value| last(value, 8)).unwrap_or_default();
     // The bytes of a whole tensor of texts: nobody writes them so.
-    if !last(tensor, 4).is_empty() {
+    if node.tensor_attr("value").flat_map(|tensor| messages(tensor, 4)).any(|content| !content.is_empty()) {
         return computed();
     }
     let mut names = Names::new();
-    for text in messages(tensor, 8) {
+    for text in node.tensor_attr("value").flat_map(|tensor| messages(tensor, 8)) {
         if text.len() > MAX_LENGTH || names.len() == MAX_NAMES {
             return computed();
         }
@@ -312,7 +313,7 @@ fn constants<'a>(node: &Node<'a>) -> Names<'a> {
 }
 
 /// Whether a part of a path goes up.
-pub(super) fn climbs(path: &[u8]) -> bool {
+fn climbs(path: &[u8]) -> bool {
     path.split(|byte| matches!(byte, b'/' | b'\\')).any(|part| part == b"..")
 }
 

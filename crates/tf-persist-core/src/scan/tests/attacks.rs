@@ -2,9 +2,11 @@
 
 use std::os::unix::fs::symlink;
 
+use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow as pb;
 
 use super::graphs::{Model, constant, danger, func, funcs, function, node, text};
+use crate::checkpoint::testing::delimited;
 use crate::saved_model::SavedModel;
 use crate::scan::{Entrance, FindingKind, Level};
 
@@ -132,6 +134,45 @@ fn a_function_called_like_an_op_does_not_hide_the_op() {
     let evil = node("call", "WriteFile", &["x", "x"], []);
     let report = hidden(evil, vec![function("WriteFile", &["a", "b"], vec![], &[("r", "a")])]).scan();
     assert_eq!(danger(&report).op.as_deref(), Some("WriteFile"));
+}
+
+/// Protobuf makes one message of what comes in parts, and does not know a field that is of another type than its own.
+#[test]
+fn ways_of_writing_hide_nothing() {
+    let print = |stream: &str| node("y", "PrintV2", &["x"], [("output_stream", text(stream))]);
+    let with = |change: &dyn Fn(&mut Vec<u8>)| {
+        let model = Model::serving("y:0", vec![]);
+        let mut bytes = print("file:///tmp/x").write_to_bytes().unwrap();
+        change(&mut bytes);
+        let (mut graph, mut meta_graph, mut file) = (Vec::new(), model.proto.write_to_bytes().unwrap(), Vec::new());
+        delimited(&mut graph, 1, &bytes);
+        delimited(&mut meta_graph, 2, &graph);
+        delimited(&mut file, 2, &meta_graph);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("saved_model.pb"), file).unwrap();
+        let report = SavedModel::open(folder.path()).unwrap().scan().unwrap();
+        danger(&report).what.clone()
+    };
+    let expected = "appends to a file: `/tmp/x`";
+    assert_eq!(with(&|_| {}), expected);
+    // Name and op once more, as numbers.
+    assert_eq!(with(&|bytes| bytes.extend([0x10, 1, 0x08, 1])), expected);
+    // An entry for the attribute whose value comes in two parts, the second empty, and whose name comes as a number, too.
+    let entry = |parts: &[&[u8]]| {
+        let mut entry = Vec::new();
+        delimited(&mut entry, 1, b"output_stream");
+        parts.iter().for_each(|part| delimited(&mut entry, 2, part));
+        entry.extend([0x08, 1, 0x10, 1]);
+        entry
+    };
+    let stream = [b"\x12\x0d".as_slice(), b"file:///tmp/x"].concat();
+    assert_eq!(with(&|bytes| delimited(bytes, 5, &entry(&[&stream, b""]))), expected);
+}
+
+#[test]
+fn a_function_called_like_a_harmless_op_is_followed() {
+    let report = hidden(node("call", "Add", &["x", "x"], []), vec![writer("Add")]).scan();
+    assert_eq!(danger(&report).functions, ["Add"]);
 }
 
 #[test]
