@@ -90,7 +90,7 @@ pub(super) fn folder(model: &SavedModel, found: &mut Collector) -> Result<()> {
     }
     let parts: Vec<String> =
         sizes.iter().filter(|(_, bytes)| *bytes > 0).map(|(what, bytes)| format!("{what} {bytes} bytes")).collect();
-    let what = format!("the model has {files} files and folders: {}", parts.join(", "));
+    let what = format!("{}; files and folders: {files}", parts.join(", "));
     found.add(Finding::new(FindingKind::Size, Level::Info, what));
     Ok(())
 }

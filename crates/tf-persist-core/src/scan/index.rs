@@ -309,10 +309,7 @@ fn mention<'a>(function: &'a [u8], found: &mut impl FnMut(&'a str), todo: &mut V
 /// Calls `found` with what a function's own attribute names: the functions of its gradient, or what it implements.
 fn mention_texts<'a>(entry: &'a [u8], mut found: impl FnMut(&'a str)) {
     if ["api_implements", "forward_function_name", "backward_function_name"].contains(&text(entry, 1)) {
-        messages(entry, 2)
-            .flat_map(|value| fields(value))
-            .filter(|(field, _)| *field == 2)
-            .for_each(|(_, value)| found(value.text()));
+        messages(entry, 2).flat_map(fields).filter(|(field, _)| *field == 2).for_each(|(_, value)| found(value.text()));
     }
     mention_functions(entry, found);
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::Entrance;
 use super::index::{Index, TOP};
+use super::judge::shown;
 use crate::graph::node_of;
 use crate::saved_model::{MetaGraph, parse_tensor_name};
 
@@ -86,7 +87,7 @@ pub(super) fn roots<'a>(meta_graph: &'a MetaGraph) -> Vec<Root<'a>> {
             let input = Feed::Input(key);
             info.tensor_names().into_iter().map(move |tensor| (tensor, input))
         });
-        add(Entrance::Signature(signature.name.clone()), outputs.collect(), inputs.collect());
+        add(Entrance::Signature(shown(signature.name.as_bytes())), outputs.collect(), inputs.collect());
     }
     roots
 }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::judge::shown;
 use super::{Entrance, Level};
 use crate::saved_model::printable;
 
@@ -12,6 +13,9 @@ const MAX_FINDINGS: usize = 10_000;
 
 /// How many entrances a finding tells; more are counted.
 const MAX_ENTRANCES: usize = 64;
+
+/// How many tags of a meta graph are told.
+const MAX_TAGS: usize = 16;
 
 /// How many findings of a level are printed.
 const SHOWN: usize = 20;
@@ -51,6 +55,9 @@ impl FindingKind {
 }
 
 /// One thing that a model may do, however often.
+///
+/// Names out of the file may be hostile: [`printable`] shows them safely. Of a name longer than any that an exporter gives, the
+/// first 256 characters are kept, and `…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
@@ -62,7 +69,7 @@ pub struct Finding {
     pub what: String,
     /// The op.
     pub op: Option<String>,
-    /// The first node of those that do it. Names out of the file may be hostile: [`printable`] shows them safely.
+    /// The first node of those that do it.
     pub node: Option<String>,
     /// The functions on the way to that node, from the first entrance; where there are very many, some in the middle are left out.
     pub functions: Vec<String>,
@@ -146,7 +153,7 @@ impl Collector {
 
     /// Begins with another graph.
     pub(super) fn begin(&mut self, tags: &[String]) {
-        self.tags = tags.to_vec();
+        self.tags = tags.iter().take(MAX_TAGS).map(|tag| shown(tag.as_bytes())).collect();
         self.nodes.clear();
     }
 
@@ -227,7 +234,8 @@ impl fmt::Display for Finding {
         if self.kind != FindingKind::Op {
             return Ok(());
         }
-        let shown = self.reached_from.iter().take(SHOWN_ENTRANCES).map(Entrance::to_string).collect::<Vec<_>>();
+        let entrances = self.reached_from.iter().take(SHOWN_ENTRANCES);
+        let shown: Vec<String> = entrances.map(|entrance| short(&entrance.to_string())).collect();
         let all = self.reached_from.len() as u64 + self.more_entrances;
         let (node, ways) =
             (short(self.node.as_deref().unwrap_or_default()), self.functions.iter().map(|name| short(name)));

@@ -2,7 +2,7 @@
 
 use super::Level;
 use super::index::{Index, TOP};
-use super::judge::{Verdict, custom, judge};
+use super::judge::{Verdict, custom, judge, shown};
 use super::names::Resolver;
 use super::reach::{Budget, Reach, Root, Tangled, roots};
 use super::report::{Collector, Finding, FindingKind};
@@ -115,10 +115,10 @@ impl<'a> Scan<'_, 'a> {
         };
         for verdict in verdicts.into_iter().filter(|verdict| verdict.level >= self.least) {
             let mut finding = Finding::new(FindingKind::Op, verdict.level, verdict.what);
-            finding.op = Some(node.op.to_owned());
+            finding.op = Some(shown(node.op.as_bytes()));
             finding.path = verdict.path;
             if found.is_new(&finding) {
-                finding.node = Some(node.name.to_owned());
+                finding.node = Some(shown(node.name.as_bytes()));
                 finding.functions = self.way(reach, body);
             }
             found.add_node(finding, (body, place), root.map(|root| &root.entrance));
@@ -128,7 +128,8 @@ impl<'a> Scan<'_, 'a> {
 
     /// The functions on the way to a body, by name; of very many, the first and the last.
     fn way(&self, reach: &Reach, body: usize) -> Vec<String> {
-        let names = |way: &[usize]| way.iter().map(|body| self.index.bodies[*body].name.to_owned()).collect::<Vec<_>>();
+        let names =
+            |way: &[usize]| way.iter().map(|body| shown(self.index.bodies[*body].name.as_bytes())).collect::<Vec<_>>();
         let way: Vec<usize> =
             reach.way(body).into_iter().filter(|body| !self.index.bodies[*body].name.is_empty()).collect();
         if way.len() <= WAY {

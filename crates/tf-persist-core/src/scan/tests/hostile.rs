@@ -223,3 +223,17 @@ proptest! {
         prop_assert!(!model.scan().findings.is_empty());
     }
 }
+
+/// Long names do not become longer by being told often.
+#[test]
+fn long_names_are_cut() {
+    let long = "n".repeat(100_000);
+    let inner = (0..2_000).map(|number| node(&format!("{long}{number}"), &format!("{long}op{number}"), &[], []));
+    let evil = function(&long, &["a"], inner.collect(), &[]);
+    let nodes = vec![node("y", "PartitionedCall", &["x"], [("f", func(&long))])];
+    let report = Model::serving("y:0", nodes).functions(vec![evil]).signature(&long, "x:0", "y:0").scan();
+    let custom = report.of_level(Level::Warning).next().unwrap();
+    let names = [custom.op.as_deref(), custom.node.as_deref(), custom.functions.first().map(String::as_str)];
+    assert!(names.iter().all(|name| name.unwrap().chars().count() == 257), "{}", custom);
+    assert!(report.to_string().len() < 20_000);
+}
