@@ -20,6 +20,7 @@ mod python;
 mod recorded;
 mod restore;
 mod round_trip;
+mod scan;
 mod state;
 mod tensorflow_rust;
 mod threads;

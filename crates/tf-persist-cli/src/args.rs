@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Verify(crate::verify::VerifyArgs),
     /// Compare two models: signatures, ops, functions, variables, assets. Needs no TensorFlow
     Diff(crate::diff::DiffArgs),
+    /// Say what a model may do to this machine: files, sockets, Python. Needs no TensorFlow
+    Scan(crate::scan::ScanArgs),
     /// Say which libtensorflow is used, and where it was looked for
     Runtime(RuntimeArgs),
 }
@@ -107,6 +109,9 @@ pub(crate) struct LoadArgs {
     /// A library of further ops, loaded before the model; repeatable; also TF_PERSIST_OP_LIBRARIES, colon-separated
     #[arg(long, value_name = "FILE.so")]
     pub(crate) op_library: Vec<PathBuf>,
+    /// Let the model do what `tf-persist scan` calls a danger: all of it, or what these ops do (comma list)
+    #[arg(long, value_name = "OP,…", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub(crate) trust: Option<String>,
     /// Threads within one op, also TF_PERSIST_INTRA_OP_THREADS; 0 is TensorFlow's choice [default: 0]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=i64::from(MAX_THREADS)))]
     pub(crate) intra_op_threads: Option<i32>,

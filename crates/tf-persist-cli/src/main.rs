@@ -8,6 +8,7 @@ mod format;
 mod inspect;
 mod run;
 mod runtime;
+mod scan;
 mod train;
 mod verify;
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::train(&args),
         Command::Verify(args) => verify::verify(&args),
         Command::Diff(args) => diff::diff(&args),
+        Command::Scan(args) => scan::scan(&args),
         Command::Runtime(args) => runtime::runtime(&args),
     };
     // A panic is told where it happens; it is caught here so that what was begun is cleared away on the way.

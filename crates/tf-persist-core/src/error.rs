@@ -288,6 +288,19 @@ pub enum Error {
         hint: Option<String>,
     },
 
+    /// A model would do what reaches outside of it, and nobody said that it may.
+    #[error("`{}` is not trusted: {what}{}", path.display(), match more { 0 => String::new(), more => format!(" (and {more} more)") })]
+    Untrusted {
+        /// The model.
+        path: PathBuf,
+        /// What it would do first.
+        what: String,
+        /// How many things more it would do.
+        more: u64,
+        /// The op that would do it, if it is one.
+        op: Option<String>,
+    },
+
     /// What should be written is there already.
     #[error("`{}` exists already and is not empty", path.display())]
     Exists {
@@ -336,6 +349,13 @@ impl Error {
                 Some(format!("record some: tf-persist verify {} --record FILE.npz", path.display()))
             }
             Self::Damaged { .. } => Some("copy the model again from where it was made".into()),
+            Self::Untrusted { op, .. } => Some(match op {
+                Some(op) => format!(
+                    "`tf-persist scan` says all that it may do; if you trust it, load it with --trust, or with --trust={op} for \
+                     this op alone"
+                ),
+                None => "`tf-persist scan` says all that it may do; if you trust it, load it with --trust".into(),
+            }),
             Self::Runtime(error) => Some(error.hint()),
             Self::Exists { .. } => {
                 Some("name another target, or let it be replaced; on the command line with --overwrite".into())

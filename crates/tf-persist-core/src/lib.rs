@@ -47,8 +47,9 @@
 //!
 //! # A SavedModel is a program
 //!
-//! Opening one is safe. Running one lets it do whatever its ops can, reading and writing files among them: load only models that
-//! you trust.
+//! Opening one is safe. Running one lets it do whatever its ops can. [`SavedModel::scan`] says what that is, and
+//! [`SavedModel::load`] refuses what reaches outside of the model, files and sockets among it, unless [`LoadOptions::trust`] says
+//! otherwise. Ops of libraries, and what TensorFlow makes of hostile numbers, are beyond it: load only models that you trust.
 
 #[cfg(target_endian = "big")]
 compile_error!("tensors, checkpoints and .npy files are little-endian, and so must the machine be");
@@ -66,6 +67,7 @@ mod outline;
 pub mod pack;
 pub mod runtime;
 pub mod saved_model;
+pub mod scan;
 mod session;
 mod shape;
 pub mod tensor;

@@ -7,6 +7,7 @@ mod view;
 
 use std::time::{Duration, Instant};
 
+use tf_persist_core::scan::Trust;
 use tf_persist_core::{LoadOptions, Outputs, SavedModel};
 
 use crate::args::{LoadArgs, MAX_THREADS, RunArgs, tags, variable};
@@ -52,6 +53,15 @@ impl LoadArgs {
         self.tags.as_deref().map(tags)
     }
 
+    /// What the model may do: of `--trust` alone everything, of `--trust=A,B` what these ops do.
+    fn trust(&self) -> Trust {
+        match self.trust.as_deref() {
+            None => Trust::Nothing,
+            Some("") => Trust::Everything,
+            Some(ops) => Trust::ops(ops.split(',').map(str::trim)),
+        }
+    }
+
     pub(crate) fn options(&self) -> anyhow::Result<LoadOptions> {
         self.options_or(0, 0)
     }
@@ -60,8 +70,8 @@ impl LoadArgs {
     pub(crate) fn options_or(&self, intra: i32, inter: i32) -> anyhow::Result<LoadOptions> {
         let intra = self.intra_op_threads.map_or_else(|| threads("TF_PERSIST_INTRA_OP_THREADS", intra), Ok)?;
         let inter = self.inter_op_threads.map_or_else(|| threads("TF_PERSIST_INTER_OP_THREADS", inter), Ok)?;
-        let mut options =
-            LoadOptions::default().runtime(self.library.open()?).intra_op_threads(intra).inter_op_threads(inter);
+        let mut options = LoadOptions::default().intra_op_threads(intra).inter_op_threads(inter).trust(self.trust());
+        options = options.search(self.library.search());
         if let Some(tags) = self.tag_list() {
             options = options.tags(tags);
         }

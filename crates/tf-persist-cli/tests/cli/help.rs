@@ -3,7 +3,8 @@
 use crate::support::Dir;
 
 /// Every command, by what stands between the binary's name and the options.
-const COMMANDS: [&str; 9] = ["", "inspect", "run", "export", "train", "verify", "diff", "runtime", "runtime install"];
+const COMMANDS: [&str; 10] =
+    ["", "inspect", "scan", "run", "export", "train", "verify", "diff", "runtime", "runtime install"];
 
 #[test]
 fn help_and_version_need_no_tensorflow() {
@@ -30,7 +31,7 @@ fn help_names_every_option_of_the_contract() {
         ("inspect", "--tags --signature --variables --ops --format"),
         (
             "run",
-            "--tags --signature --input --inputs --requests --output --format --op-library --repeat --libtensorflow",
+            "--tags --signature --input --inputs --requests --output --format --op-library --repeat --trust --libtensorflow",
         ),
         (
             "export",
@@ -44,6 +45,7 @@ fn help_names_every_option_of_the_contract() {
         ),
         ("verify", "--record --replace --signature --tolerance --format --tags --op-library --libtensorflow"),
         ("diff", "--tags --variables --tolerance --format"),
+        ("scan", "--tags --format --fail-on"),
         ("runtime", "install --libtensorflow --format"),
     ];
     for (command, options) in options {
@@ -53,7 +55,7 @@ fn help_names_every_option_of_the_contract() {
         }
     }
     let all = dir.cmd("--help").run().ok().prints("Exit codes: 0 done, 1 it could not be done, 2 wrong usage.");
-    for command in ["inspect", "run", "export", "train", "verify", "diff", "runtime"] {
+    for command in ["inspect", "scan", "run", "export", "train", "verify", "diff", "runtime"] {
         all.check(all.out().contains(&format!("\n  {command} ")), format_args!("`{command}` is missing"));
     }
 }
@@ -102,6 +104,10 @@ fn wrong_usage_exits_with_2() {
         "train a --data b.npz --output c --resume --no-shuffle",
         "train a --data b.npz --output c --evaluate-signature d",
         "train a --data b.npz --output c --plot d.png",
+        "scan",
+        "scan a --fail-on everything",
+        "scan a --format yaml",
+        "run a --trust WriteFile",
         "runtime frobnicate",
         "runtime install --python",
         "runtime --format csv",

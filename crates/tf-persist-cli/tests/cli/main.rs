@@ -20,6 +20,7 @@ mod recorded;
 mod requests;
 mod run;
 mod runtime;
+mod scan;
 mod stats;
 mod streams;
 mod support;

@@ -6,6 +6,7 @@
 
 mod constants;
 mod ffi;
+mod functions;
 
 use std::fs;
 use std::hint::black_box;
@@ -33,6 +34,21 @@ fn open(c: &mut Criterion) {
     group.sample_size(10);
     group.bench_function("read the file", |b| b.iter(|| fs::read(&file).unwrap()));
     group.bench_function("open", |b| b.iter(|| SavedModel::open(folder.path()).unwrap()));
+    group.finish();
+}
+
+fn scan(c: &mut Criterion) {
+    let mut group = c.benchmark_group("scan");
+    for name in ["half_plus_two", "digits"] {
+        let artefact = SavedModel::open(model(name)).unwrap();
+        group.bench_function(name, |b| b.iter(|| artefact.scan().unwrap()));
+    }
+    // 10 MB of nodes, every function reached.
+    let folder = functions::write(&model("digits"), 10_000_000);
+    let artefact = SavedModel::open(folder.path()).unwrap();
+    group.sample_size(20);
+    group.bench_function("open 10 MB of functions", |b| b.iter(|| SavedModel::open(folder.path()).unwrap()));
+    group.bench_function("scan 10 MB of functions", |b| b.iter(|| artefact.scan().unwrap()));
     group.finish();
 }
 
@@ -85,5 +101,5 @@ fn from_slice<T: Element>(values: &[T]) -> Tensor {
     Tensor::from_slice(&[values.len()], values).unwrap()
 }
 
-criterion_group!(benches, open, load, run, tensors);
+criterion_group!(benches, open, scan, load, run, tensors);
 criterion_main!(benches);

@@ -162,13 +162,13 @@ fn function<'a>(message: &'a [u8], counter: &mut Counter<'a>) -> Result<u64, Str
     Ok(nodes)
 }
 
-/// `NodeDef`: its name and its operation.
+/// `NodeDef`: its name and its operation. A field of another type than its own is not that field, to protobuf neither.
 fn node(message: &[u8]) -> (&str, &str) {
     let (mut name, mut op) = ("", "");
     for (field, value) in fields(message) {
-        match field {
-            1 => name = value.text(),
-            2 => op = value.text(),
+        match (field, value) {
+            (1, Value::Bytes(_)) => name = value.text(),
+            (2, Value::Bytes(_)) => op = value.text(),
             _ => {}
         }
     }
@@ -193,14 +193,14 @@ fn saver(message: &[u8], saver: &mut Saver) {
 fn asset(message: &[u8]) -> AssetFile {
     let mut asset = AssetFile { tensor: String::new(), filename: String::new() };
     for (field, value) in fields(message) {
-        match field {
-            1 => {
-                let info = fields(value.bytes().unwrap_or_default());
-                if let Some((_, name)) = info.filter(|(field, _)| *field == 1).last() {
+        match (field, value) {
+            (1, Value::Bytes(info)) => {
+                let names = fields(info).filter(|(field, name)| *field == 1 && name.bytes().is_some());
+                if let Some((_, name)) = names.last() {
                     asset.tensor = name.text().to_owned();
                 }
             }
-            2 => asset.filename = value.text().to_owned(),
+            (2, Value::Bytes(_)) => asset.filename = value.text().to_owned(),
             _ => {}
         }
     }
@@ -223,9 +223,9 @@ fn object_graph(message: &[u8], contents: &mut Contents) {
 fn entry(message: &[u8]) -> (&str, &[u8]) {
     let (mut key, mut content): (&str, &[u8]) = ("", &[]);
     for (field, value) in fields(message) {
-        match field {
-            1 => key = value.text(),
-            2 => content = value.bytes().unwrap_or_default(),
+        match (field, value) {
+            (1, Value::Bytes(_)) => key = value.text(),
+            (2, Value::Bytes(bytes)) => content = bytes,
             _ => {}
         }
     }

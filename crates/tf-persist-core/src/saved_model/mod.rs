@@ -33,6 +33,7 @@ use std::sync::{Arc, OnceLock};
 use tf_persist_proto::bytes::Bytes;
 use tf_persist_proto::tensorflow as pb;
 
+pub(crate) use assets::stays_inside;
 pub use assets::{Assets, FoundFile};
 pub(crate) use feeds::Part;
 pub use fingerprint::{CheckpointMatch, Fingerprint};

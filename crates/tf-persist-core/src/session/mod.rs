@@ -46,11 +46,14 @@ impl SavedModel {
     /// Loads a meta graph into a session of TensorFlow's, which opens libtensorflow if it is not open.
     ///
     /// # Errors
-    /// If there is no libtensorflow, no such meta graph, a variable file is missing or damaged, or TensorFlow refuses the graph.
+    /// If there is no libtensorflow, no such meta graph, a variable file is missing or damaged, or TensorFlow refuses the graph;
+    /// [`Error::Untrusted`] before TensorFlow is opened, if the graph would reach outside of the model in a way that
+    /// [`LoadOptions::trust`] does not allow.
     pub fn load(&self, options: LoadOptions) -> Result<LoadedModel> {
         let meta_graph = self.meta_graph(options.tags.as_deref())?.clone();
         self.check(&meta_graph)?;
-        let runtime = options.runtime.clone().map_or_else(Runtime::open, Ok)?;
+        options.trust.check(self, &meta_graph)?;
+        let runtime = options.runtime.clone().map_or_else(|| Runtime::open_with(&options.search), Ok)?;
         for path in &options.op_libraries {
             OpLibrary::load(&runtime, path)?;
         }

@@ -8,7 +8,8 @@ use tf_persist_proto::tensorflow::config::config_proto::Experimental;
 
 use super::place::Unpacked;
 use crate::error::{Error, Result};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Search};
+use crate::scan::Trust;
 
 /// Which of TensorFlow's executors runs a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,6 +30,8 @@ pub struct LoadOptions {
     pub(super) op_libraries: Vec<PathBuf>,
     pub(super) runtime: Option<Runtime>,
     pub(super) unpacked: Option<Unpacked>,
+    pub(super) search: Search,
+    pub(super) trust: Trust,
     intra_op_threads: i32,
     inter_op_threads: i32,
     executor: Executor,
@@ -42,6 +45,8 @@ impl Default for LoadOptions {
             op_libraries: Vec::new(),
             runtime: None,
             unpacked: None,
+            search: Search::default(),
+            trust: Trust::Nothing,
             intra_op_threads: 0,
             inter_op_threads: 0,
             executor: Executor::Default,
@@ -78,6 +83,20 @@ impl LoadOptions {
     #[must_use]
     pub fn unpack_to(mut self, place: Unpacked) -> Self {
         self.unpacked = Some(place);
+        self
+    }
+
+    /// Looks for libtensorflow here, if no [runtime](Self::runtime) is given, and only once the model has been found to be sound.
+    #[must_use]
+    pub fn search(mut self, search: Search) -> Self {
+        self.search = search;
+        self
+    }
+
+    /// What the model may do that [`SavedModel::scan`](crate::SavedModel::scan) calls a danger; [`Trust::Nothing`] unless it is said.
+    #[must_use]
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.trust = trust;
         self
     }
 

@@ -1,0 +1,323 @@
+//! Where the name of a file comes from: a constant, an asset, the saver's prefix, a signature's input, or nobody can tell.
+//!
+//! A name is followed backwards through what hands texts on: identities, joins, selections, variables that are assigned once,
+//! and the arguments and results of functions. What is not known to hand a text on unchanged makes the name a computed one, and so
+//! does a way that is too long: a computed name is judged as the worst.
+
+use std::collections::BTreeSet;
+
+use super::index::{Body, Index, Node, TOP, messages};
+use super::reach::{Feed, Reach, Root};
+use super::variables::TextVariables;
+use crate::saved_model::parse_tensor_name;
+
+/// How far a name is followed. In TensorFlow's own savers and initialisers it takes less than ten steps.
+const MAX_DEPTH: usize = 48;
+
+/// Steps in all for one name: joins of joins double at each.
+const MAX_STEPS: usize = 1_000;
+
+/// How many names one op is looked at for, and how many callers a function.
+const MAX_NAMES: usize = 64;
+
+/// The longest name: `PATH_MAX` of Linux.
+const MAX_LENGTH: usize = 4_096;
+
+/// Where a name comes from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Name<'a> {
+    /// It stands in the graph.
+    Constant(Vec<u8>),
+    /// The path of one of the model's assets.
+    Asset(&'a str),
+    /// The checkpoint that the saver is told.
+    Prefix,
+    /// An input of the signature.
+    Input(&'a str),
+    /// A variable's handle: what is in it counts.
+    Variable(usize),
+    /// Anything else.
+    Computed,
+}
+
+type Names<'a> = BTreeSet<Name<'a>>;
+
+/// Follows names, for what one root reaches.
+pub(super) struct Resolver<'r, 'a> {
+    pub(super) index: &'r Index<'a>,
+    pub(super) reach: &'r Reach,
+    pub(super) root: Option<&'r Root<'a>>,
+    pub(super) variables: &'r TextVariables<'r, 'a>,
+    way: Vec<(usize, &'a str)>,
+    steps: usize,
+    /// Steps taken in all.
+    pub(super) taken: usize,
+    /// Whether a value is followed that is assigned to a variable, perhaps by the init op.
+    assigned: bool,
+}
+
+/// How a node calls functions.
+struct Call<'a> {
+    functions: Vec<&'a str>,
+    /// Those whose results are its outputs.
+    results: Vec<&'a str>,
+    /// The input that is the first argument.
+    first: usize,
+    is_loop: bool,
+}
+
+impl<'a> Call<'a> {
+    fn of(node: &Node<'a>, index: &Index<'_>) -> Option<Self> {
+        let named = |attributes: &[&str]| attributes.iter().flat_map(|it| node.functions(it)).collect::<Vec<_>>();
+        let (functions, first) = match node.op {
+            "PartitionedCall" | "StatefulPartitionedCall" | "TPUPartitionedCall" | "BatchFunction" => {
+                (named(&["f"]), 0)
+            }
+            "If" | "StatelessIf" | "_If" => (named(&["then_branch", "else_branch"]), 1),
+            "Case" | "StatelessCase" => (named(&["branches"]), 1),
+            "While" | "StatelessWhile" | "_While" => {
+                let (functions, results) = (named(&["cond", "body"]), named(&["body"]));
+                return Some(Self { functions, results, first: 0, is_loop: true });
+            }
+            op if !index.functions(op).is_empty() => (vec![op], 0),
+            _ => return None,
+        };
+        Some(Self { results: functions.clone(), functions, first, is_loop: false })
+    }
+}
+
+impl<'r, 'a> Resolver<'r, 'a> {
+    pub(super) fn new(
+        index: &'r Index<'a>,
+        reach: &'r Reach,
+        root: Option<&'r Root<'a>>,
+        variables: &'r TextVariables<'r, 'a>,
+    ) -> Self {
+        Self { index, reach, root, variables, way: Vec::new(), steps: MAX_STEPS, taken: 0, assigned: false }
+    }
+
+    /// Where the text in a node's input comes from: at least one name.
+    pub(super) fn input(&mut self, body: usize, node: &Node<'a>, input: usize) -> Names<'a> {
+        (self.steps, self.assigned) = (MAX_STEPS, false);
+        let names = node.tensors().nth(input).map(|tensor| self.tensor(body, tensor)).unwrap_or_default();
+        let known = |name: &Name<'_>| !matches!(name, Name::Variable(_));
+        if names.is_empty() || names.len() > MAX_NAMES || !names.iter().all(known) { computed() } else { names }
+    }
+
+    fn tensor(&mut self, body: usize, tensor: &'a str) -> Names<'a> {
+        if self.steps == 0 || self.way.len() > MAX_DEPTH {
+            return computed();
+        }
+        self.steps -= 1;
+        self.taken += 1;
+        // Around a loop there comes nothing that did not go into it.
+        if self.way.contains(&(body, tensor)) {
+            return Names::new();
+        }
+        self.way.push((body, tensor));
+        let names = if body == TOP { self.at_top(tensor) } else { self.in_function(body, tensor) };
+        self.way.pop();
+        names
+    }
+
+    fn at_top(&mut self, tensor: &'a str) -> Names<'a> {
+        let Ok((name, output)) = parse_tensor_name(tensor) else { return computed() };
+        match self.root.and_then(|root| root.feed(name, output)) {
+            Some(Feed::Input(key)) => return Names::from([Name::Input(key)]),
+            Some(Feed::Prefix) => return Names::from([Name::Prefix]),
+            Some(Feed::Asset(file)) => return Names::from([Name::Asset(file)]),
+            None => {}
+        }
+        let top = &self.index.bodies[TOP];
+        let Some(node) = top.place(name).map(|place| &top.nodes[place]) else { return computed() };
+        // What a variable holds was assigned by the init op, where assets are fed, or where they are not.
+        if let Some(file) = self.variables.asset(name, output).filter(|_| self.assigned) {
+            let mut names = Names::from([Name::Asset(file)]);
+            if node.op != "Placeholder" {
+                names.extend(self.node(TOP, node, "", output as usize));
+            }
+            return names;
+        }
+        self.node(TOP, node, "", output as usize)
+    }
+
+    /// In functions a tensor is `argument` or `node:output:0`.
+    fn in_function(&mut self, body: usize, tensor: &'a str) -> Names<'a> {
+        let function = &self.index.bodies[body];
+        let mut parts = tensor.splitn(3, ':');
+        let (Some(name), Some(output)) = (parts.next(), parts.next()) else {
+            let argument = function.arguments.iter().position(|argument| *argument == tensor);
+            return argument.map_or_else(computed, |argument| self.argument(body, argument));
+        };
+        let number = parts.next().and_then(|number| number.parse().ok()).unwrap_or_default();
+        let Some(place) = function.place(name) else { return computed() };
+        self.node(body, &function.nodes[place], output, number)
+    }
+
+    fn node(&mut self, body: usize, node: &Node<'a>, output: &str, number: usize) -> Names<'a> {
+        let tensors = || node.tensors().collect::<Vec<_>>();
+        match node.op {
+            "Const" => constants(node),
+            "Identity"
+            | "PlaceholderWithDefault"
+            | "Enter"
+            | "Exit"
+            | "NextIteration"
+            | "Switch"
+            | "StopGradient"
+            | "Snapshot"
+            | "GuaranteeConst"
+            | "EnsureShape"
+            | "Reshape"
+            | "ExpandDims"
+            | "Squeeze"
+            | "Unpack"
+            | "StridedSlice"
+            | "Gather"
+            | "GatherV2"
+            | "ShardedFilename"
+            | "ShardedFilespec" => self.any(body, node.tensors().take(1)),
+            "IdentityN" => self.any(body, node.tensors().skip(number).take(1)),
+            "Merge" | "Pack" => self.any(body, tensors()),
+            "Select" | "SelectV2" => self.any(body, node.tensors().skip(1)),
+            "ConcatV2" => self.any(body, node.tensors().take(tensors().len().saturating_sub(1))),
+            "Concat" => self.any(body, node.tensors().skip(1)),
+            "StringJoin" => self.join(body, node),
+            "VarHandleOp" if body == TOP => {
+                self.index.bodies[TOP].place(node.name).map(Name::Variable).into_iter().collect()
+            }
+            "ReadVariableOp" => self.variable(body, node),
+            _ => match Call::of(node, self.index) {
+                Some(call) => self.result(body, node, &call, output, number),
+                None => computed(),
+            },
+        }
+    }
+
+    /// The names in any of these tensors.
+    fn any(&mut self, body: usize, tensors: impl IntoIterator<Item = &'a str>) -> Names<'a> {
+        let mut names = Names::new();
+        for tensor in tensors {
+            names.extend(self.tensor(body, tensor));
+            if names.len() > MAX_NAMES {
+                return computed();
+            }
+        }
+        names
+    }
+
+    /// Texts that are put together: a constant if all are, and still the saver's prefix with something behind it.
+    fn join(&mut self, body: usize, node: &Node<'a>) -> Names<'a> {
+        let separator = node.text_attr("separator").unwrap_or_default();
+        let parts: Vec<Names<'a>> = node.tensors().map(|tensor| self.tensor(body, tensor)).collect();
+        let Some((first, rest)) = parts.split_first() else { return computed() };
+        // Dots of two parts could make the two of `..`.
+        let stays = |text: &[u8]| !text.windows(2).any(|two| two == b"..") && !text.ends_with(b".");
+        let own = |name: &Name<'_>| matches!(name, Name::Constant(text) if stays(text));
+        let prefix = Names::from([Name::Prefix]);
+        if *first == prefix && rest.iter().all(|part| !part.is_empty() && part.iter().all(own)) && stays(separator) {
+            return prefix;
+        }
+        let only = |part: &Names<'a>| match part.first() {
+            Some(Name::Constant(text)) if part.len() == 1 => Some(text.clone()),
+            _ => None,
+        };
+        if let Some(texts) = parts.iter().map(only).collect::<Option<Vec<_>>>() {
+            let joined = texts.join(separator);
+            return if joined.len() > MAX_LENGTH { computed() } else { Names::from([Name::Constant(joined)]) };
+        }
+        let input = parts.iter().flatten().find(|name| matches!(name, Name::Input(_)));
+        input.cloned().map_or_else(computed, |input| Names::from([input]))
+    }
+
+    /// What a variable holds, if all that is ever assigned to it is known.
+    fn variable(&mut self, body: usize, node: &Node<'a>) -> Names<'a> {
+        let mut names = Names::new();
+        for handle in self.any(body, node.tensors().take(1)) {
+            let assigned = match handle {
+                Name::Variable(place) => self.variables.assigned(place),
+                _ => None,
+            };
+            let Some(values) = assigned.filter(|values| !values.is_empty()) else { return computed() };
+            let before = std::mem::replace(&mut self.assigned, true);
+            names.extend(self.any(TOP, values.iter().copied()));
+            self.assigned = before;
+        }
+        names
+    }
+
+    /// What a call gives as an output.
+    fn result(&mut self, body: usize, node: &Node<'a>, call: &Call<'a>, output: &str, number: usize) -> Names<'a> {
+        let mut names = Names::new();
+        if call.is_loop {
+            names.extend(self.any(body, node.tensors().skip(number).take(1)));
+        }
+        for function in call.results.iter().flat_map(|name| self.index.functions(name)) {
+            let callee = &self.index.bodies[*function];
+            let named = || callee.outputs.iter().position(|name| *name == output);
+            let number = if callee.name == node.op && body != TOP { named().unwrap_or(number) } else { number };
+            match callee.returned(number) {
+                Some(tensor) => names.extend(self.tensor(*function, tensor)),
+                None => return computed(),
+            }
+        }
+        names
+    }
+
+    /// What a function's argument is, from all of its callers.
+    fn argument(&mut self, body: usize, argument: usize) -> Names<'a> {
+        let index = self.index;
+        let function: &Body<'a> = &index.bodies[body];
+        if function.is_ambiguous || function.callers.len() > MAX_NAMES {
+            return computed();
+        }
+        let mut names = Names::new();
+        for &(caller, place) in &function.callers {
+            if !self.reach.has_body(caller) || caller == TOP && !self.reach.has_node(place) {
+                continue;
+            }
+            let node = &index.bodies[caller].nodes[place];
+            let call = Call::of(node, index).filter(|call| call.functions.contains(&function.name));
+            let Some(call) = call else { return computed() };
+            let Some(tensor) = node.tensors().nth(argument + call.first) else { return computed() };
+            names.extend(self.tensor(caller, tensor));
+            if call.is_loop {
+                for &results in call.results.iter().flat_map(|name| index.functions(name)) {
+                    let Some(tensor) = index.bodies[results].returned(argument) else { return computed() };
+                    names.extend(self.tensor(results, tensor));
+                }
+            }
+        }
+        names
+    }
+}
+
+fn computed<'a>() -> Names<'a> {
+    Names::from([Name::Computed])
+}
+
+/// The texts of a `Const` node: `string_val` is field 8 of `TensorProto`, which is field 8 of `AttrValue`.
+fn constants<'a>(node: &Node<'a>) -> Names<'a> {
+    // The bytes of a whole tensor of texts: nobody writes them so.
+    if node.tensor_attr("value").flat_map(|tensor| messages(tensor, 4)).any(|content| !content.is_empty()) {
+        return computed();
+    }
+    let mut names = Names::new();
+    for text in node.tensor_attr("value").flat_map(|tensor| messages(tensor, 8)) {
+        if text.len() > MAX_LENGTH || names.len() == MAX_NAMES {
+            return computed();
+        }
+        names.insert(Name::Constant(text.to_vec()));
+    }
+    if names.is_empty() { Names::from([Name::Constant(Vec::new())]) } else { names }
+}
+
+/// Whether a part of a path goes up.
+fn climbs(path: &[u8]) -> bool {
+    path.split(|byte| matches!(byte, b'/' | b'\\')).any(|part| part == b"..")
+}
+
+/// Whether a path stays below the folder that the process is in: it is not absolute, does not climb, and names no file system.
+pub(super) fn is_relative(path: &[u8]) -> bool {
+    !path.is_empty() && !climbs(path) && !matches!(path[0], b'/' | b'\\' | b'~') && !path.contains(&b':')
+}

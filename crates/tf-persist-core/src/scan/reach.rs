@@ -1,0 +1,218 @@
+//! What each of a model's entrances reaches: nodes at the top, and functions with the way to them.
+
+use std::collections::HashMap;
+
+use super::Entrance;
+use super::index::{Index, TOP};
+use super::judge::shown;
+use crate::graph::node_of;
+use crate::saved_model::{MetaGraph, parse_tensor_name};
+
+/// Steps that a scan of a small graph may take, and those that each node more allows: a graph of a million nodes with ten
+/// signatures takes some tens of millions. A hostile file can have a hundred thousand signatures that all reach everything.
+const BASE_STEPS: u64 = 4 << 20;
+const STEPS_PER_NODE: u64 = 64;
+
+/// What following a name by one tensor costs, in steps from node to node.
+const NAME_STEPS: u64 = 8;
+
+/// What is fed to a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Feed<'a> {
+    /// A signature's input.
+    Input(&'a str),
+    /// The prefix of a checkpoint.
+    Prefix,
+    /// The path of an asset.
+    Asset(&'a str),
+}
+
+/// A place where a graph is entered: what is fetched or run, and what is fed.
+#[derive(Debug)]
+pub(super) struct Root<'a> {
+    pub(super) entrance: Entrance,
+    targets: Vec<&'a str>,
+    feeds: HashMap<(&'a str, u32), Feed<'a>>,
+}
+
+/// The steps are used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tangled;
+
+/// Steps that are left.
+#[derive(Debug)]
+pub(super) struct Budget(u64);
+
+impl Budget {
+    pub(super) fn of(index: &Index<'_>) -> Self {
+        let nodes: usize = index.bodies.iter().map(|body| body.nodes.len()).sum();
+        Self(BASE_STEPS + STEPS_PER_NODE * nodes as u64)
+    }
+
+    pub(super) fn step(&mut self) -> Result<(), Tangled> {
+        self.take(1)
+    }
+
+    /// Takes what it cost to follow a name by so many tensors.
+    pub(super) fn followed(&mut self, tensors: usize) -> Result<(), Tangled> {
+        self.take(NAME_STEPS * tensors as u64)
+    }
+
+    fn take(&mut self, steps: u64) -> Result<(), Tangled> {
+        self.0 = self.0.checked_sub(steps).ok_or(Tangled)?;
+        Ok(())
+    }
+}
+
+/// The entrances of a meta graph: saver, init op, signatures.
+pub(super) fn roots<'a>(meta_graph: &'a MetaGraph) -> Vec<Root<'a>> {
+    let mut roots = Vec::new();
+    let mut add = |entrance, targets: Vec<&'a str>, feeds: Vec<(&'a str, Feed<'a>)>| {
+        if targets.iter().any(|target| !target.is_empty()) {
+            roots.push(Root::new(entrance, targets, feeds));
+        }
+    };
+    let assets = || meta_graph.assets().iter().map(|asset| (asset.tensor.as_str(), Feed::Asset(&asset.filename)));
+    if let Some(saver) = meta_graph.saver() {
+        let prefix = (saver.filename_tensor.as_str(), Feed::Prefix);
+        add(Entrance::Save, vec![&saver.save_tensor], vec![prefix]);
+        add(Entrance::Restore, vec![&saver.restore_op], assets().chain([prefix]).collect());
+    }
+    let operations = meta_graph.init_ops().iter().map(|init| init.operation.as_str());
+    let tables = meta_graph.table_initializers().iter().map(String::as_str);
+    add(Entrance::Init, operations.chain(tables).collect(), assets().collect());
+    for signature in meta_graph.signatures() {
+        let outputs = signature.outputs.iter().flat_map(|(_, info)| info.tensor_names());
+        let inputs = signature.inputs.iter().flat_map(|(key, info)| {
+            let input = Feed::Input(key);
+            info.tensor_names().into_iter().map(move |tensor| (tensor, input))
+        });
+        add(Entrance::Signature(shown(signature.name.as_bytes())), outputs.collect(), inputs.collect());
+    }
+    roots
+}
+
+impl<'a> Root<'a> {
+    fn new(entrance: Entrance, targets: Vec<&'a str>, feeds: Vec<(&'a str, Feed<'a>)>) -> Self {
+        let feeds = feeds.into_iter().filter_map(|(tensor, feed)| Some((parse_tensor_name(tensor).ok()?, feed)));
+        Self { entrance, targets, feeds: feeds.collect() }
+    }
+
+    /// What is fed to an output of a node at the top.
+    pub(super) fn feed(&self, node: &str, output: u32) -> Option<Feed<'a>> {
+        self.feeds.get(&(node, output)).copied()
+    }
+
+    /// Whether an input at the top is fed, so that its node need not run. An input `^node` makes it run all the same.
+    fn is_fed(&self, input: &str) -> bool {
+        !input.starts_with('^') && parse_tensor_name(input).is_ok_and(|tensor| self.feeds.contains_key(&tensor))
+    }
+}
+
+/// What was reached from one root. It is used for one after the other, because clearing it would take longer than filling it.
+pub(super) struct Reach {
+    round: u32,
+    nodes: Vec<u32>,
+    bodies: Vec<u32>,
+    /// From which body a body was reached first.
+    from: Vec<usize>,
+    /// The functions reached in this round.
+    pub(super) functions: Vec<usize>,
+    /// For each node of the top, where its calls begin in those of the top, which are sorted by node.
+    calls: HashMap<usize, Vec<usize>>,
+}
+
+impl Reach {
+    pub(super) fn new(index: &Index<'_>) -> Self {
+        let mut calls: HashMap<usize, Vec<usize>> = HashMap::new();
+        for (node, callee) in &index.bodies[TOP].calls {
+            calls.entry(node.unwrap_or_default()).or_default().push(*callee);
+        }
+        Self {
+            round: 0,
+            nodes: vec![0; index.bodies[TOP].nodes.len()],
+            bodies: vec![0; index.bodies.len()],
+            from: vec![TOP; index.bodies.len()],
+            functions: Vec::new(),
+            calls,
+        }
+    }
+
+    pub(super) fn has_node(&self, place: usize) -> bool {
+        self.nodes[place] == self.round
+    }
+
+    /// Whether a body is reached; the top always is.
+    pub(super) fn has_body(&self, body: usize) -> bool {
+        body == TOP || self.bodies[body] == self.round
+    }
+
+    /// The functions on the way to a body, itself the last.
+    pub(super) fn way(&self, body: usize) -> Vec<usize> {
+        let mut way: Vec<usize> = std::iter::successors(Some(body), |body| Some(self.from[*body]))
+            .take_while(|body| *body != TOP)
+            .take(self.bodies.len())
+            .collect();
+        way.reverse();
+        way
+    }
+
+    /// Goes on to the next root.
+    pub(super) fn walk(&mut self, index: &Index<'_>, root: &Root<'_>, budget: &mut Budget) -> Result<(), Tangled> {
+        self.round += 1;
+        self.functions.clear();
+        let top = &index.bodies[TOP];
+        let mut todo: Vec<usize> =
+            root.targets.iter().filter(|target| !root.is_fed(target)).filter_map(|it| top.place(node_of(it))).collect();
+        while let Some(place) = todo.pop() {
+            if std::mem::replace(&mut self.nodes[place], self.round) == self.round {
+                continue;
+            }
+            budget.step()?;
+            for input in top.nodes[place].inputs() {
+                budget.step()?;
+                if !root.is_fed(input) {
+                    todo.extend(top.place(node_of(input)));
+                }
+            }
+            if let Some(callees) = self.calls.get(&place) {
+                let callees = callees.clone();
+                self.enter(index, TOP, callees.into_iter(), budget)?;
+            }
+        }
+        // In the order in which they were found, so that ways are short.
+        let mut next = 0;
+        while let Some(body) = self.functions.get(next).copied() {
+            next += 1;
+            self.enter(index, body, index.bodies[body].calls.iter().map(|(_, callee)| *callee), budget)?;
+        }
+        Ok(())
+    }
+
+    /// What nothing that was walked from reaches: everything, as if all of the top were run.
+    pub(super) fn everything(&mut self, index: &Index<'_>) {
+        self.round += 1;
+        self.nodes.fill(self.round);
+        self.bodies.fill(self.round);
+        self.from.fill(TOP);
+        self.functions = (1..index.bodies.len()).collect();
+    }
+
+    fn enter(
+        &mut self,
+        index: &Index<'_>,
+        from: usize,
+        callees: impl Iterator<Item = usize>,
+        budget: &mut Budget,
+    ) -> Result<(), Tangled> {
+        debug_assert!(from < index.bodies.len());
+        for callee in callees {
+            budget.step()?;
+            if std::mem::replace(&mut self.bodies[callee], self.round) != self.round {
+                self.from[callee] = from;
+                self.functions.push(callee);
+            }
+        }
+        Ok(())
+    }
+}

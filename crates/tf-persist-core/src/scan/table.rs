@@ -1,0 +1,267 @@
+//! What TensorFlow's ops may do beyond computing, op by op.
+//!
+//! Grown from a look at each of the ops of [`OPS_VERSION`](crate::saved_model::OPS_VERSION): those that take or have a text which
+//! their kernels (`tensorflow/core/kernels/`, `…/kernels/data/`, `…/kernels/summary_kernels.cc`, `…/distributed_runtime/rpc_ops.cc`)
+//! use as the name of a file or the address of a machine, and those that run what is no graph. An op that is not here computes.
+//! Ops that need a TPU are left out: they have no kernel in a process without one.
+
+use Effect::{
+    Address, Cache, Debugger, Descriptor, Fixed, Graph, Log, Python, Read, Restore, Save, Setting, SummaryWriter, Write,
+};
+use Place::{Attr, Input, Inputs, Nowhere};
+
+use super::Level::{self, Info, Warning};
+
+/// What an op does to the world outside of its graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// It reads files; none if the name is empty.
+    Read,
+    /// It creates, replaces or deletes files.
+    Write,
+    /// It reads a checkpoint: its place is the saver.
+    Restore,
+    /// It writes a checkpoint: its place is the saver.
+    Save,
+    /// It writes files unless the name is empty.
+    Cache,
+    /// It prints, or appends to a file if its stream is `file://…`.
+    Log,
+    /// It sends tensors to the URLs that an attribute lists: `file://…` or `grpc://…`.
+    Debugger,
+    /// It reads a file of protobuf descriptors unless the attribute says `local://` or `bytes://…`.
+    Descriptor,
+    /// It opens a socket.
+    Address,
+    /// It calls Python.
+    Python,
+    /// It runs a graph that is the value of a tensor.
+    Graph,
+    /// It changes how the whole process reaches files.
+    Setting,
+    /// It creates event files.
+    SummaryWriter,
+    /// Always as grave as this.
+    Fixed(Level),
+}
+
+/// Where an op has the name of what it reads, writes or calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Input(usize),
+    Inputs(&'static [usize]),
+    Attr(&'static str),
+    /// It comes at run time: out of a queue, a resource.
+    Nowhere,
+}
+
+/// An op of the table.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) op: &'static str,
+    pub(super) effect: Effect,
+    pub(super) place: Place,
+    /// What it does, as the end of a sentence that begins with its name.
+    pub(super) does: &'static str,
+}
+
+impl Effect {
+    /// Whether it is ever [`Level::Danger`].
+    pub(super) fn may_be_danger(self) -> bool {
+        !matches!(self, Fixed(Level::Info | Level::Warning))
+    }
+}
+
+/// The entry of an op; `None` for those that only compute, and for those of libraries.
+pub(super) fn entry(op: &str) -> Option<&'static Entry> {
+    TABLE.binary_search_by(|entry| entry.op.cmp(op)).ok().map(|place| &TABLE[place])
+}
+
+macro_rules! table {
+    ($($op:ident $effect:expr, $place:expr, $does:literal;)*) => {
+        /// Sorted by name.
+        pub(super) static TABLE: &[Entry] =
+            &[$(Entry { op: stringify!($op), effect: $effect, place: $place, does: $does }),*];
+    };
+}
+
+table! {
+    Abort Fixed(Warning), Nowhere, "ends the process";
+    Assert Fixed(Info), Nowhere, "may fail, with tensors in its message";
+    CSVDataset Read, Input(0), "reads a file";
+    CSVDatasetV2 Read, Input(0), "reads a file";
+    CacheDataset Cache, Input(1), "writes a file and reads it again";
+    CacheDatasetV2 Cache, Input(1), "writes a file and reads it again";
+    CalibrationStatisticsSaver Write, Attr("output_file_path"), "writes a file";
+    CollectiveAllToAllV2 Fixed(Info), Nowhere, "hands tensors to other devices";
+    CollectiveAllToAllV3 Fixed(Info), Nowhere, "hands tensors to other devices";
+    CollectiveBcastRecv Fixed(Info), Nowhere, "takes tensors from other devices";
+    CollectiveBcastRecvV2 Fixed(Info), Nowhere, "takes tensors from other devices";
+    CollectiveBcastSend Fixed(Info), Nowhere, "hands tensors to other devices";
+    CollectiveBcastSendV2 Fixed(Info), Nowhere, "hands tensors to other devices";
+    CollectiveGather Fixed(Info), Nowhere, "hands tensors to other devices";
+    CollectiveGatherV2 Fixed(Info), Nowhere, "hands tensors to other devices";
+    CollectiveReduce Fixed(Info), Nowhere, "hands tensors to other devices";
+    CollectiveReduceScatterV2 Fixed(Info), Nowhere, "hands tensors to other devices";
+    CollectiveReduceV2 Fixed(Info), Nowhere, "hands tensors to other devices";
+    CollectiveReduceV3 Fixed(Info), Nowhere, "hands tensors to other devices";
+    Copy Debugger, Attr("debug_ops_spec"), "is TensorFlow's debugger";
+    CopyHost Debugger, Attr("debug_ops_spec"), "is TensorFlow's debugger";
+    CreateSummaryDbWriter SummaryWriter, Input(1), "creates a database of events";
+    CreateSummaryFileWriter SummaryWriter, Input(1), "creates a file of events in a folder";
+    DTensorRestoreV2 Restore, Input(0), "reads a checkpoint";
+    DataServiceDataset Address, Input(2), "opens a socket to a data service";
+    DataServiceDatasetV2 Address, Input(2), "opens a socket to a data service";
+    DataServiceDatasetV3 Address, Input(2), "opens a socket to a data service";
+    DataServiceDatasetV4 Address, Input(2), "opens a socket to a data service";
+    DatasetFromGraph Graph, Nowhere, "runs a graph that is the value of a tensor";
+    DatasetToTFRecord Write, Input(1), "writes a file";
+    DebugIdentity Debugger, Attr("debug_urls"), "is TensorFlow's debugger";
+    DebugIdentityV2 Debugger, Attr("debug_urls"), "is TensorFlow's debugger";
+    DebugIdentityV3 Debugger, Attr("debug_urls"), "is TensorFlow's debugger";
+    DebugNanCount Debugger, Attr("debug_urls"), "is TensorFlow's debugger";
+    DebugNumericSummary Debugger, Attr("debug_urls"), "is TensorFlow's debugger";
+    DecodeProtoV2 Descriptor, Attr("descriptor_source"), "reads a file";
+    DeserializeIterator Fixed(Warning), Nowhere, "takes the state of a data pipeline, which is not looked into";
+    DistributedSave Address, Input(2), "has a data service write files";
+    DumpTensor Write, Attr("log_dir_path"), "writes files to a folder";
+    EagerPyFunc Python, Nowhere, "calls Python";
+    EncodeProto Descriptor, Attr("descriptor_source"), "reads a file";
+    ExperimentalCSVDataset Read, Input(0), "reads a file";
+    ExperimentalDatasetToTFRecord Write, Input(1), "writes a file";
+    ExperimentalLMDBDataset Read, Input(0), "reads a file";
+    ExperimentalMatchingFilesDataset Read, Input(0), "lists files";
+    ExperimentalSleepDataset Fixed(Info), Nowhere, "waits";
+    ExperimentalSqlDataset Read, Input(1), "reads a database";
+    FileSystemSetConfiguration Setting, Nowhere, "changes how the process reaches a file system";
+    FixedLengthRecordDataset Read, Input(0), "reads a file";
+    FixedLengthRecordDatasetV2 Read, Input(0), "reads a file";
+    FixedLengthRecordReader Read, Nowhere, "reads files";
+    FixedLengthRecordReaderV2 Read, Nowhere, "reads files";
+    FixedUnigramCandidateSampler Read, Attr("vocab_file"), "reads a file";
+    FlushSummaryWriter Fixed(Info), Nowhere, "writes to a file of events";
+    GenerateVocabRemapping Read, Inputs(&[0, 1]), "reads a file";
+    ImmutableConst Read, Attr("memory_region_name"), "reads a file";
+    ImportEvent Fixed(Warning), Nowhere, "writes to a file of events";
+    InitializeTableFromTextFile Read, Input(1), "reads a file";
+    InitializeTableFromTextFileV2 Read, Input(1), "reads a file";
+    LMDBDataset Read, Input(0), "reads a file";
+    LMDBReader Read, Nowhere, "reads files";
+    ListSnapshotChunksDataset Read, Input(0), "reads a folder";
+    LoadAndRemapMatrix Read, Input(0), "reads a checkpoint";
+    LoadDataset Read, Input(0), "reads a folder";
+    MatchingFiles Read, Input(0), "lists files";
+    MatchingFilesDataset Read, Input(0), "lists files";
+    MergeV2Checkpoints Save, Inputs(&[0, 1]), "moves and deletes checkpoints";
+    MlirPassthroughOp Fixed(Warning), Nowhere, "runs a program that is not looked into";
+    Print Fixed(Info), Nowhere, "prints tensors";
+    PrintV2 Log, Attr("output_stream"), "prints tensors";
+    PyFunc Python, Nowhere, "calls Python";
+    PyFuncStateless Python, Nowhere, "calls Python";
+    ReadFile Read, Input(0), "reads a file";
+    RecordInput Read, Attr("file_pattern"), "reads files";
+    Recv Fixed(Warning), Nowhere, "takes a tensor from a device, which may be another machine's";
+    RegisterDataset Address, Input(1), "opens a socket to a data service";
+    RegisterDatasetV2 Address, Input(1), "opens a socket to a data service";
+    RemoteCall Fixed(Warning), Nowhere, "calls a function on a device, which may be another machine's";
+    Restore Restore, Input(0), "reads a checkpoint";
+    RestoreSlice Restore, Input(0), "reads a checkpoint";
+    RestoreV2 Restore, Input(0), "reads a checkpoint";
+    RpcCall Address, Nowhere, "calls another process";
+    RpcClient Address, Input(0), "opens a socket";
+    RpcServer Address, Input(0), "listens on a socket";
+    RpcServerStart Address, Nowhere, "listens on a socket";
+    Save Save, Input(0), "writes a checkpoint";
+    SaveDataset Write, Input(1), "writes a folder";
+    SaveDatasetV2 Write, Input(1), "writes a folder";
+    SaveSlices Save, Input(0), "writes a checkpoint";
+    SaveV2 Save, Input(0), "writes a checkpoint";
+    Send Fixed(Warning), Nowhere, "hands a tensor to a device, which may be another machine's";
+    Skipgram Read, Attr("filename"), "reads a file";
+    SleepDataset Fixed(Info), Nowhere, "waits";
+    SnapshotChunkDataset Read, Input(0), "reads a file";
+    SnapshotDataset Write, Input(1), "writes a folder and reads it again";
+    SnapshotDatasetReader Read, Input(0), "reads a folder";
+    SnapshotDatasetV2 Write, Input(1), "writes a folder and reads it again";
+    SqlDataset Read, Input(1), "reads a database";
+    StatsAggregatorSetSummaryWriter Fixed(Warning), Nowhere, "writes to a file of events";
+    TFRecordDataset Read, Input(0), "reads a file";
+    TFRecordDatasetV2 Read, Input(0), "reads a file";
+    TFRecordReader Read, Nowhere, "reads files";
+    TFRecordReaderV2 Read, Nowhere, "reads files";
+    TextLineDataset Read, Input(0), "reads a file";
+    TextLineReader Read, Nowhere, "reads files";
+    TextLineReaderV2 Read, Nowhere, "reads files";
+    WholeFileReader Read, Nowhere, "reads files";
+    WholeFileReaderV2 Read, Nowhere, "reads files";
+    WorkerHeartbeat Fixed(Warning), Nowhere, "may end the process";
+    WriteAudioSummary Fixed(Warning), Nowhere, "writes to a file of events";
+    WriteFile Write, Input(0), "writes a file";
+    WriteGraphSummary Fixed(Warning), Nowhere, "writes to a file of events";
+    WriteHistogramSummary Fixed(Warning), Nowhere, "writes to a file of events";
+    WriteImageSummary Fixed(Warning), Nowhere, "writes to a file of events";
+    WriteRawProtoSummary Fixed(Warning), Nowhere, "writes to a file of events";
+    WriteScalarSummary Fixed(Warning), Nowhere, "writes to a file of events";
+    WriteSummary Fixed(Warning), Nowhere, "writes to a file of events";
+    XlaCallModule Fixed(Warning), Nowhere, "runs a program that is not looked into";
+    XlaCustomCall Fixed(Warning), Nowhere, "runs a program that is not looked into";
+    XlaCustomCallV2 Fixed(Warning), Nowhere, "runs a program that is not looked into";
+    _HostRecv Fixed(Warning), Nowhere, "takes a tensor from a device, which may be another machine's";
+    _HostSend Fixed(Warning), Nowhere, "hands a tensor to a device, which may be another machine's";
+    _Recv Fixed(Warning), Nowhere, "takes a tensor from a device, which may be another machine's";
+    _Send Fixed(Warning), Nowhere, "hands a tensor to a device, which may be another machine's";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::saved_model::is_known_op;
+
+    #[test]
+    fn the_table_is_sorted_and_of_tensorflow() {
+        assert!(TABLE.windows(2).all(|pair| pair[0].op < pair[1].op));
+        for entry in TABLE {
+            assert!(is_known_op(entry.op), "{}", entry.op);
+        }
+        assert_eq!(entry("ReadFile").map(|entry| entry.place), Some(Input(0)));
+        assert!(entry("MatMul").is_none());
+    }
+
+    /// Ops by whose names one would look for them; a TensorFlow that has more of them makes this fail.
+    #[test]
+    fn no_op_with_a_telling_name_was_forgotten() {
+        let words =
+            ["File", "Reader", "Save", "Restore", "Checkpoint", "Rpc", "PyFunc", "Sql", "LMDB", "Record", "Snapshot"];
+        // They name files or read what another op of the table opened, or neither.
+        let computes = [
+            "IdentityReader",
+            "IdentityReaderV2",
+            "ReaderNumRecordsProduced",
+            "ReaderNumRecordsProducedV2",
+            "ReaderNumWorkUnitsCompleted",
+            "ReaderNumWorkUnitsCompletedV2",
+            "ReaderRead",
+            "ReaderReadUpTo",
+            "ReaderReadUpToV2",
+            "ReaderReadV2",
+            "ReaderReset",
+            "ReaderResetV2",
+            "ReaderRestoreState",
+            "ReaderRestoreStateV2",
+            "ReaderSerializeState",
+            "ReaderSerializeStateV2",
+            "RpcCheckStatus",
+            "RpcGetValue",
+            "RpcServerRegister",
+            "DeleteRpcFutureResource",
+            "ShardedFilename",
+            "ShardedFilespec",
+            "Snapshot",
+            "SnapshotNestedDatasetReader",
+        ];
+        let telling = |op: &&str| words.iter().any(|word| op.contains(word)) && !computes.contains(op);
+        let ops = include_str!("../saved_model/ops_2_21.txt").lines();
+        let forgotten: Vec<&str> = ops.filter(telling).filter(|op| entry(op).is_none()).collect();
+        assert_eq!(forgotten, [""; 0]);
+    }
+}

@@ -1,0 +1,5 @@
+mod attacks;
+mod graphs;
+mod hostile;
+mod names;
+mod trust;

@@ -1,0 +1,77 @@
+//! Who may load what.
+
+use std::time::{Duration, Instant};
+
+use super::graphs::{Model, constant, node};
+use crate::error::Error;
+use crate::runtime::Search;
+use crate::scan::Trust;
+use crate::session::LoadOptions;
+
+fn evil() -> Model {
+    let nodes = vec![
+        constant("path", &["/tmp/owned"]),
+        node("write", "WriteFile", &["path", "x"], []),
+        node("read", "ReadFile", &["path"], []),
+        node("y", "Identity", &["read", "^write"], []),
+    ];
+    Model::serving("y:0", nodes)
+}
+
+/// What loading says where there is no TensorFlow: a model that is let through fails for that reason.
+fn load(model: Model, trust: Trust) -> Error {
+    let (folder, model) = model.open();
+    let nowhere = Search::only(folder.path());
+    model.load(LoadOptions::default().search(nowhere).trust(trust)).unwrap_err()
+}
+
+#[test]
+fn dangers_are_refused_before_tensorflow_is_opened() {
+    let error = load(evil(), Trust::Nothing);
+    assert!(
+        error.to_string().ends_with(
+            "is not trusted: the op `WriteFile`, reached by `serving_default`, writes a file: `/tmp/owned` (and 1 more)"
+        ) || error.to_string().ends_with(
+            "is not trusted: the op `ReadFile`, reached by `serving_default`, reads a file: `/tmp/owned` (and 1 more)"
+        ),
+        "{error}"
+    );
+    assert!(error.hint().unwrap().contains("--trust="), "{error:?}");
+    for trust in [Trust::ops(["WriteFile"]), Trust::ops(["ReadFile"]), Trust::ops(["MatMul"])] {
+        assert!(matches!(load(evil(), trust), Error::Untrusted { .. }));
+    }
+    for trust in [Trust::ops(["WriteFile", "ReadFile"]), Trust::Everything] {
+        assert!(matches!(load(evil(), trust), Error::Runtime(_)));
+    }
+}
+
+#[test]
+fn an_asset_that_climbs_out_is_trusted_with_everything_alone() {
+    let model = || Model::serving("x:0", vec![constant("a", &[""])]).asset("a:0", "../../x");
+    for trust in [Trust::Nothing, Trust::ops(["ReadFile"])] {
+        let error = load(model(), trust);
+        assert!(error.to_string().ends_with("the graph reads an asset outside of the model: `../../x`"), "{error}");
+        assert!(error.hint().unwrap().ends_with("load it with --trust"));
+    }
+    assert!(matches!(load(model(), Trust::Everything), Error::Runtime(_)));
+}
+
+#[test]
+fn warnings_and_what_nothing_reaches_are_let_through() {
+    let nodes =
+        vec![constant("path", &["words.txt"]), node("y", "ReadFile", &["path"], []), node("c", "Custom", &["y"], [])];
+    assert!(matches!(load(Model::serving("c:0", nodes), Trust::Nothing), Error::Runtime(_)));
+    let model = evil().signature("serving_default", "x:0", "path:0");
+    assert!(matches!(load(model, Trust::Nothing), Error::Runtime(_)));
+}
+
+/// A graph without any op that can be a danger is not walked through, however large it is.
+#[test]
+fn arithmetic_is_not_looked_into() {
+    let add = |number: usize| node(&format!("n{number}"), "Add", &["x", "x"], []);
+    let (_folder, model) = Model::serving("n0:0", (0..100_000).map(add).collect()).open();
+    let meta_graph = model.meta_graph(None).unwrap();
+    let started = Instant::now();
+    Trust::Nothing.check(&model, meta_graph).unwrap();
+    assert!(started.elapsed() < Duration::from_millis(5), "{:?}", started.elapsed());
+}

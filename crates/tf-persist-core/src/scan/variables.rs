@@ -1,0 +1,75 @@
+//! Variables that hold texts: what is assigned to them. TensorFlow 2.21 keeps the paths of assets in such.
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+
+use super::index::{Index, TOP};
+use crate::graph::node_of;
+use crate::saved_model::{MetaGraph, parse_tensor_name};
+
+/// What is assigned to a graph's variables, and which assets are fed to the graph.
+pub(super) struct TextVariables<'r, 'a> {
+    index: &'r Index<'a>,
+    assets: HashMap<(&'a str, u32), &'a str>,
+    assigned: OnceCell<HashMap<usize, Option<Vec<&'a str>>>>,
+}
+
+impl<'r, 'a> TextVariables<'r, 'a> {
+    pub(super) fn new(index: &'r Index<'a>, meta_graph: &'a MetaGraph) -> Self {
+        let assets = meta_graph.assets().iter();
+        let assets = assets.filter_map(|asset| Some((parse_tensor_name(&asset.tensor).ok()?, asset.filename.as_str())));
+        Self { index, assets: assets.collect(), assigned: OnceCell::new() }
+    }
+
+    /// The asset whose path is fed to an output of a node while the model is loaded.
+    pub(super) fn asset(&self, node: &str, output: u32) -> Option<&'a str> {
+        self.assets.get(&(node, output)).copied()
+    }
+
+    /// The tensors at the top that are assigned to the variable at this place; `None` if something else might write to it.
+    pub(super) fn assigned(&self, place: usize) -> Option<&[&'a str]> {
+        self.assigned.get_or_init(|| self.collect()).get(&place)?.as_deref()
+    }
+
+    fn collect(&self) -> HashMap<usize, Option<Vec<&'a str>>> {
+        let bodies = &self.index.bodies;
+        let top = &bodies[TOP];
+        // Two nodes of one shared name are one variable.
+        let mut shared: HashMap<&[u8], usize> = HashMap::new();
+        for node in bodies.iter().flat_map(|body| &body.nodes) {
+            match node.op {
+                "VarHandleOp" => *shared.entry(shared_name(node)).or_default() += 1,
+                "_VarHandlesOp" => return HashMap::new(),
+                _ => {}
+            }
+        }
+        let alone = |node| shared.get(shared_name(node)) == Some(&1);
+        let variables = top.nodes.iter().enumerate().filter(|(_, node)| node.op == "VarHandleOp" && alone(node));
+        let mut assigned: HashMap<usize, Option<Vec<&'a str>>> =
+            variables.map(|(place, _)| (place, Some(Vec::new()))).collect();
+        for node in &top.nodes {
+            for (position, tensor) in node.tensors().enumerate() {
+                let Some(variable) = top.place(node_of(tensor)).and_then(|place| assigned.get_mut(&place)) else {
+                    continue;
+                };
+                match (node.op, position) {
+                    ("ReadVariableOp" | "VarIsInitializedOp" | "DisableCopyOnRead" | "VariableShape", _) => {}
+                    ("AssignVariableOp", 0) => match (variable.as_mut(), node.tensors().nth(1)) {
+                        (Some(values), Some(value)) => values.push(value),
+                        _ => *variable = None,
+                    },
+                    _ => *variable = None,
+                }
+            }
+        }
+        assigned
+    }
+}
+
+/// The name under which a session keeps a variable: the node's own where it has none.
+fn shared_name<'a>(node: &super::index::Node<'a>) -> &'a [u8] {
+    match node.text_attr("shared_name") {
+        None | Some([]) => node.name.as_bytes(),
+        Some(name) => name,
+    }
+}

@@ -1,0 +1,142 @@
+//! The scan of one graph: every entrance is followed, and every op of the table judged where it is reached.
+
+use super::Level;
+use super::index::{Index, TOP};
+use super::judge::{Verdict, custom, judge, shown};
+use super::names::Resolver;
+use super::reach::{Budget, Reach, Root, Tangled, roots};
+use super::report::{Collector, Finding, FindingKind};
+use super::table;
+use super::variables::TextVariables;
+use crate::saved_model::{MetaGraph, SavedModel, is_known_op};
+
+/// How many functions of a way are told.
+const WAY: usize = 16;
+
+/// Gathers what a graph's ops may do that is at least as grave as `least`.
+pub(super) fn walk(model: &SavedModel, meta_graph: &MetaGraph, least: Level, found: &mut Collector) {
+    if !worth_a_walk(meta_graph, least) {
+        return;
+    }
+    let index = Index::of(model.meta_graph_bytes(meta_graph));
+    let scan = Scan { index: &index, variables: TextVariables::new(&index, meta_graph), least };
+    if scan.all(meta_graph, found).is_err() {
+        let what = "the graph is so tangled that it cannot be told what is reached from where".to_owned();
+        found.add(Finding::new(FindingKind::Graph, Level::Danger, what));
+    }
+}
+
+/// Whether the ops that were counted on opening can give such findings: most graphs of constants and arithmetic cannot.
+fn worth_a_walk(meta_graph: &MetaGraph, least: Level) -> bool {
+    let counts = |entry: &table::Entry| least < Level::Danger || entry.effect.may_be_danger();
+    // A function that is called like one of TensorFlow's ops hides the op from the count.
+    let mut ops = meta_graph.ops().keys().chain(meta_graph.calls().keys());
+    ops.any(|op| match table::entry(op) {
+        Some(entry) => counts(entry),
+        None => least < Level::Danger && !is_known_op(op),
+    })
+}
+
+struct Scan<'r, 'a> {
+    index: &'r Index<'a>,
+    variables: TextVariables<'r, 'a>,
+    least: Level,
+}
+
+impl<'a> Scan<'_, 'a> {
+    fn all(&self, meta_graph: &'a MetaGraph, found: &mut Collector) -> Result<(), Tangled> {
+        let mut budget = Budget::of(self.index);
+        let mut reach = Reach::new(self.index);
+        let mut seen_at_top = vec![false; self.index.bodies[TOP].suspects.len()];
+        let mut seen = vec![false; self.index.bodies.len()];
+        for root in roots(meta_graph) {
+            reach.walk(self.index, &root, &mut budget)?;
+            for (number, place) in self.index.bodies[TOP].suspects.iter().enumerate() {
+                budget.step()?;
+                if reach.has_node(*place) {
+                    seen_at_top[number] = true;
+                    self.node(&reach, Some(&root), TOP, *place, &mut budget, found)?;
+                }
+            }
+            for &body in &reach.functions {
+                seen[body] = true;
+                self.function(&reach, Some(&root), body, &mut budget, found)?;
+            }
+        }
+        // What is left, nothing reaches.
+        reach.everything(self.index);
+        for (number, place) in self.index.bodies[TOP].suspects.iter().enumerate() {
+            if !seen_at_top[number] {
+                self.node(&reach, None, TOP, *place, &mut budget, found)?;
+            }
+        }
+        for body in (1..self.index.bodies.len()).filter(|body| !seen[*body]) {
+            self.function(&reach, None, body, &mut budget, found)?;
+        }
+        Ok(())
+    }
+
+    fn function(
+        &self,
+        reach: &Reach,
+        root: Option<&Root<'a>>,
+        body: usize,
+        budget: &mut Budget,
+        found: &mut Collector,
+    ) -> Result<(), Tangled> {
+        for place in &self.index.bodies[body].suspects {
+            self.node(reach, root, body, *place, budget, found)?;
+        }
+        Ok(())
+    }
+
+    fn node(
+        &self,
+        reach: &Reach,
+        root: Option<&Root<'a>>,
+        body: usize,
+        place: usize,
+        budget: &mut Budget,
+        found: &mut Collector,
+    ) -> Result<(), Tangled> {
+        budget.step()?;
+        let node = &self.index.bodies[body].nodes[place];
+        let verdicts: Vec<Verdict> = match table::entry(node.op) {
+            Some(entry) if self.least == Level::Danger && !entry.effect.may_be_danger() => return Ok(()),
+            Some(entry) => {
+                let mut resolver = Resolver::new(self.index, reach, root, &self.variables);
+                let verdicts = judge(&mut resolver, body, node, entry);
+                budget.followed(resolver.taken)?;
+                verdicts
+            }
+            // A function of that name is called, and looked into where it stands.
+            None if !self.index.functions(node.op).is_empty() => return Ok(()),
+            None => vec![custom()],
+        };
+        for verdict in verdicts.into_iter().filter(|verdict| verdict.level >= self.least) {
+            let mut finding = Finding::new(FindingKind::Op, verdict.level, verdict.what);
+            finding.op = Some(shown(node.op.as_bytes()));
+            finding.path = verdict.path;
+            if found.is_new(&finding) {
+                finding.node = Some(shown(node.name.as_bytes()));
+                finding.functions = self.way(reach, body);
+            }
+            found.add_node(finding, (body, place), root.map(|root| &root.entrance));
+        }
+        Ok(())
+    }
+
+    /// The functions on the way to a body, by name; of very many, the first and the last.
+    fn way(&self, reach: &Reach, body: usize) -> Vec<String> {
+        let names =
+            |way: &[usize]| way.iter().map(|body| shown(self.index.bodies[*body].name.as_bytes())).collect::<Vec<_>>();
+        let way: Vec<usize> =
+            reach.way(body).into_iter().filter(|body| !self.index.bodies[*body].name.is_empty()).collect();
+        if way.len() <= WAY {
+            return names(&way);
+        }
+        let (first, last) = (names(&way[..WAY / 2]), names(&way[way.len() - WAY / 2..]));
+        let between = format!("… {} more …", way.len() - WAY);
+        [first, vec![between], last].concat()
+    }
+}

@@ -1,0 +1,178 @@
+"""Write SavedModels that do what a model should not: they write and read files, print to files, call Python.
+
+    .venv/bin/python scripts/make_attacks.py OUT VICTIM
+
+makes a folder for each in OUT, whose name says where the op is hidden. What they write, they write to the folder VICTIM; what
+they read is /etc/hostname. `tf-persist scan` must find each, and `load` must refuse it: tests/interop/scan.rs.
+"""
+
+import argparse
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import tensorflow as tf
+
+READ = "/etc/hostname"
+SCALAR = [tf.TensorSpec([], tf.float32, name="x")]
+
+
+def module(function):
+    """A module whose `serving_default` is this function of a number."""
+    made = tf.Module()
+    made.serve = tf.function(function, input_signature=SCALAR)
+    return made, made.serve
+
+
+def write_in_signature(victim):
+    def serve(x):
+        tf.io.write_file(str(victim / "write_in_signature"), "owned")
+        return {"y": x + 1.0}
+
+    return module(serve)
+
+
+def read_in_signature(victim):
+    return module(lambda x: {"y": tf.io.read_file(READ)})
+
+
+def read_joined_name(victim):
+    return module(lambda x: {"y": tf.io.read_file(tf.strings.join(["/etc", "hostname"], "/"))})
+
+
+def read_computed_name(victim):
+    return module(lambda x: {"y": tf.io.read_file(tf.strings.regex_replace("Zetc/hostname", "Z", "/"))})
+
+
+def read_any(victim):
+    made = tf.Module()
+    made.serve = tf.function(
+        lambda path: {"y": tf.io.read_file(path)}, input_signature=[tf.TensorSpec([], tf.string, name="path")]
+    )
+    return made, made.serve
+
+
+def function_in_function(victim):
+    @tf.function
+    def inner(x):
+        tf.io.write_file(str(victim / "function_in_function"), "owned")
+        return x + 1.0
+
+    @tf.function
+    def outer(x):
+        return inner(x) * 2.0
+
+    return module(lambda x: {"y": outer(x)})
+
+
+def while_body(victim):
+    def serve(x):
+        while x < 10.0:
+            tf.io.write_file(str(victim / "while_body"), "owned")
+            x += 1.0
+        return {"y": x}
+
+    return module(serve)
+
+
+def if_branch(victim):
+    def serve(x):
+        if x > 0.0:
+            tf.io.write_file(str(victim / "if_branch"), "owned")
+        return {"y": x}
+
+    return module(serve)
+
+
+def dataset_map(victim):
+    def serve(x):
+        def write(number):
+            tf.io.write_file(str(victim / "dataset_map"), "owned")
+            return tf.cast(number, tf.float32)
+
+        return {"y": tf.data.Dataset.range(3).map(write).reduce(x, lambda a, b: a + b)}
+
+    return module(serve)
+
+
+def dataset_of_lines(victim):
+    def serve(x):
+        lines = tf.data.TextLineDataset(READ)
+        return {"y": lines.reduce("", lambda a, b: tf.strings.join([a, b]))}
+
+    return module(serve)
+
+
+def gradient(victim):
+    @tf.custom_gradient
+    def identity(x):
+        def grad(upstream):
+            tf.io.write_file(str(victim / "gradient"), "owned")
+            return upstream
+
+        return tf.identity(x), grad
+
+    def serve(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = identity(x)
+        return {"y": tape.gradient(y, x)}
+
+    return module(serve)
+
+
+def print_to_file(victim):
+    def serve(x):
+        tf.print("owned", output_stream=f"file://{victim / 'print_to_file'}")
+        return {"y": x + 1.0}
+
+    return module(serve)
+
+
+def python_function(victim):
+    return module(lambda x: {"y": tf.py_function(lambda y: y + 1.0, [x], tf.float32)})
+
+
+def saved_dataset(victim):
+    def serve(x):
+        cached = tf.data.Dataset.range(3).cache(str(victim / "saved_dataset"))
+        return {"y": x + tf.cast(cached.reduce(tf.constant(0, tf.int64), lambda a, b: a + b), tf.float32)}
+
+    return module(serve)
+
+
+def init_op(victim):
+    class Evil(tf.lookup.TextFileInitializer):
+        def initialize(self, table):
+            with tf.control_dependencies([tf.io.write_file(str(victim / "init_op"), "owned")]):
+                return super().initialize(table)
+
+    words = victim / "words.txt"
+    words.write_text("a\nb\n")
+    made = tf.Module()
+    initializer = Evil(str(words), tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER)
+    made.table = tf.lookup.StaticHashTable(initializer, -1)
+    made.serve = tf.function(
+        lambda word: {"y": made.table.lookup(word)}, input_signature=[tf.TensorSpec([None], tf.string, name="word")]
+    )
+    return made, made.serve
+
+
+ATTACKS = [
+    write_in_signature, read_in_signature, read_joined_name, read_computed_name, read_any, function_in_function,
+    while_body, if_branch, dataset_map, dataset_of_lines, gradient, print_to_file, python_function, saved_dataset, init_op,
+]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=pathlib.Path, help="the folder for the models")
+    parser.add_argument("victim", type=pathlib.Path, help="the folder that they write to")
+    arguments = parser.parse_args()
+    for attack in ATTACKS:
+        made, serve = attack(arguments.victim.resolve())
+        tf.saved_model.save(made, str(arguments.out / attack.__name__), signatures=serve)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+//! Models that real TensorFlow exported and that do what a model should not: each is found, refused, and does it when trusted.
+
+use std::fs;
+
+use tf_persist_core::scan::{Level, Trust};
+use tf_persist_core::{Error, LoadOptions, SavedModel, Tensor};
+
+use crate::python;
+use crate::recorded::{Recorded, corpus, root};
+
+/// What each model of `scripts/make_attacks.py` does.
+const ATTACKS: [(&str, &str, &str); 15] = [
+    ("write_in_signature", "WriteFile", "VICTIM"),
+    ("read_in_signature", "ReadFile", "`/etc/hostname`"),
+    ("read_joined_name", "ReadFile", "`/etc/hostname`"),
+    ("read_computed_name", "ReadFile", "computed"),
+    ("read_any", "ReadFile", "whatever the input `path` names"),
+    ("function_in_function", "WriteFile", "VICTIM"),
+    ("while_body", "WriteFile", "VICTIM"),
+    ("if_branch", "WriteFile", "VICTIM"),
+    ("dataset_map", "WriteFile", "VICTIM"),
+    ("dataset_of_lines", "TextLineDataset", "computed"),
+    ("gradient", "WriteFile", "VICTIM"),
+    ("print_to_file", "PrintV2", "VICTIM"),
+    ("python_function", "EagerPyFunc", "calls Python"),
+    ("saved_dataset", "CacheDatasetV2", "VICTIM"),
+    ("init_op", "WriteFile", "VICTIM"),
+];
+
+#[test]
+fn real_attacks_are_found_and_refused_and_real() {
+    let work = tempfile::tempdir().unwrap();
+    let (out, victim) = (work.path().join("models"), work.path().canonicalize().unwrap().join("victim"));
+    fs::create_dir(&victim).unwrap();
+    python::run("make_attacks.py", [&out, &victim]);
+    assert_eq!(fs::read_dir(&out).unwrap().count(), ATTACKS.len());
+    // What Python itself wrote while it made them.
+    for entry in fs::read_dir(&victim).unwrap().map(|entry| entry.unwrap()) {
+        if entry.file_name() != "words.txt" {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    let written = |name: &str| {
+        let mut entries = fs::read_dir(&victim).unwrap().map(|entry| entry.unwrap().file_name());
+        entries.any(|file| file.to_string_lossy().starts_with(name))
+    };
+    for (name, op, what) in ATTACKS {
+        let model = SavedModel::open(out.join(name)).unwrap();
+        let report = model.scan().unwrap();
+        let what = what.replace("VICTIM", &format!("`{}`", victim.join(name).display()));
+        let found = report.of_level(Level::Danger).any(|it| it.op.as_deref() == Some(op) && it.what.contains(&what));
+        assert!(found, "{name}: {report}");
+        let error = model.load(LoadOptions::default()).unwrap_err();
+        assert!(matches!(&error, Error::Untrusted { op: Some(refused), .. } if refused == op), "{name}: {error}");
+        assert!(!written(name), "{name} was run");
+        if !what.contains("victim") {
+            continue;
+        }
+        // Trusted with that, it does what was said of it.
+        let loaded = model.load(LoadOptions::default().trust(Trust::ops([op]))).unwrap();
+        if name != "init_op" {
+            let x = Tensor::scalar(1.0_f32).unwrap();
+            loaded.signature("serving_default").unwrap().run([("x", x)]).unwrap();
+        }
+        assert!(written(name), "{name} did not do what was said of it");
+    }
+}
+
+/// No model of ours and none of the corpus is called a danger: all load without a word of trust.
+#[test]
+fn real_models_are_no_danger() {
+    let mut folders = vec![root().join("models")];
+    folders.extend(corpus("real_models_are_no_danger").map(|corpus| corpus.join("dev")));
+    for recorded in folders.iter().flat_map(|folder| Recorded::all(folder)) {
+        let model = SavedModel::open(&recorded.model).unwrap();
+        let report = model.scan().unwrap();
+        assert_eq!(report.of_level(Level::Danger).count(), 0, "{report}");
+        // What is warned of is what needs a library.
+        let warned = report.of_level(Level::Warning).all(|finding| finding.what.contains("a library brings it"));
+        assert!(warned, "{report}");
+        let customs = model.meta_graphs().iter().map(|graph| graph.custom_ops().len()).max().unwrap_or_default();
+        assert_eq!(report.of_level(Level::Warning).count(), customs, "{report}");
+    }
+}
