@@ -96,8 +96,9 @@ pub(crate) struct LoadArgs {
     /// The tag set of the meta graph (comma list; "" is the empty set) [default: the only meta graph, else "serve"]
     #[arg(long, value_name = "TAGS")]
     pub(crate) tags: Option<String>,
-    /// A library of further ops, loaded before the model; repeatable; also TF_PERSIST_OP_LIBRARIES, colon-separated
-    #[arg(long, value_name = "FILE.so")]
+    /// A library of further ops, or the installed pip package that has it, loaded before the model; repeatable; also
+    /// TF_PERSIST_OP_LIBRARIES, colon-separated
+    #[arg(long, value_name = "FILE.so|PACKAGE")]
     pub(crate) op_library: Vec<PathBuf>,
     /// Threads within one op, also TF_PERSIST_INTRA_OP_THREADS; 0 is TensorFlow's choice [default: 0]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=i64::from(MAX_THREADS)))]

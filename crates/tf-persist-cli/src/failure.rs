@@ -37,6 +37,11 @@ pub(crate) fn print(error: &anyhow::Error) -> i32 {
             eprintln!("  {}", printable(line));
         }
     }
+    if let Some(tf_persist_core::Error::MissingOps(missing)) = core
+        && missing.ops().len() > 1
+    {
+        missing.places().iter().for_each(|place| eprintln!("  {}", printable(place)));
+    }
     if let Some(hint) = core.and_then(tf_persist_core::Error::hint) {
         eprintln!("{HINT}hint:{HINT:#} {}", printable(&hint));
     }

@@ -214,6 +214,14 @@ pub enum Error {
     #[error(transparent)]
     Runtime(#[from] Box<crate::runtime::RuntimeError>),
 
+    /// A library of ops cannot be loaded.
+    #[error(transparent)]
+    OpLibrary(#[from] Box<crate::op_library::OpLibraryError>),
+
+    /// The graph uses ops that there are not.
+    #[error(transparent)]
+    MissingOps(#[from] Box<crate::saved_model::MissingOps>),
+
     /// TensorFlow refused.
     #[error("TensorFlow could not {action}: {}", first_line(message))]
     TensorFlow {
@@ -268,6 +276,8 @@ impl Error {
             }
             Self::Damaged { .. } => Some("copy the model again from where it was made".into()),
             Self::Runtime(error) => Some(error.hint()),
+            Self::OpLibrary(error) => error.hint(),
+            Self::MissingOps(error) => Some(error.hint()),
             Self::Exists { .. } => {
                 Some("name another target, or let it be replaced; on the command line with --overwrite".into())
             }

@@ -9,7 +9,7 @@ use std::io::{self, BufWriter, Write};
 
 use anstream::stdout;
 use anyhow::Context;
-use tf_persist_core::saved_model::{Assets, Fingerprint, Training, Variables};
+use tf_persist_core::saved_model::{Assets, Fingerprint, MissingOp, Training, Variables};
 use tf_persist_core::{Error, MetaGraph, SavedModel, SignatureDef};
 
 use crate::args::{Format, InspectArgs, tags};
@@ -58,6 +58,8 @@ struct MetaGraphReport<'a> {
     signatures: Vec<&'a SignatureDef>,
     training: Training,
     assets: Result<Assets, Error>,
+    /// The ops that it uses and TensorFlow does not have.
+    missing_ops: Vec<MissingOp>,
     /// What keeps it from running, in sentences.
     missing: Vec<String>,
 }
@@ -106,11 +108,13 @@ impl<'a> Report<'a> {
         };
         let reports = meta_graphs.iter().map(|meta_graph| {
             let assets = model.assets(meta_graph);
+            let missing_ops = model.missing_ops(meta_graph);
             MetaGraphReport {
                 meta_graph,
                 signatures: chosen(meta_graph),
                 training: model.training(meta_graph),
-                missing: missing(model, meta_graph, &assets),
+                missing: missing(model, meta_graph, &assets, &missing_ops),
+                missing_ops,
                 assets,
             }
         });
@@ -127,7 +131,12 @@ impl<'a> Report<'a> {
 }
 
 /// What keeps a meta graph from running: variables, assets, ops.
-fn missing(model: &SavedModel, meta_graph: &MetaGraph, assets: &Result<Assets, Error>) -> Vec<String> {
+fn missing(
+    model: &SavedModel,
+    meta_graph: &MetaGraph,
+    assets: &Result<Assets, Error>,
+    ops: &[MissingOp],
+) -> Vec<String> {
     let mut missing = Vec::new();
     if let Err(error) = model.check(meta_graph) {
         missing.push(error.to_string());
@@ -136,13 +145,27 @@ fn missing(model: &SavedModel, meta_graph: &MetaGraph, assets: &Result<Assets, E
         Ok(assets) => missing.extend(assets.missing.iter().map(|name| format!("the asset `assets/{name}`"))),
         Err(error) => missing.push(error.to_string()),
     }
-    let custom: Vec<String> = meta_graph.custom_ops().keys().map(|op| format!("`{op}`")).collect();
-    if !custom.is_empty() {
-        missing.push(format!(
-            "a library with the op{} {}",
-            if custom.len() == 1 { "" } else { "s" },
-            custom.join(", ")
-        ));
-    }
+    missing.extend(packages_to_load(ops));
     missing
+}
+
+/// More ops than this in a sentence nobody reads.
+const SHOWN: usize = 10;
+
+/// A sentence for each package that has missing ops, and one for the ops that no package is known to have.
+fn packages_to_load(ops: &[MissingOp]) -> Vec<String> {
+    let packages: BTreeSet<Option<&str>> = ops.iter().map(|op| op.package.map(|package| package.name)).collect();
+    let sentence = |package: &Option<&str>| {
+        let of: Vec<&MissingOp> = ops.iter().filter(|op| op.package.map(|it| it.name) == *package).collect();
+        let shown: Vec<String> = of.iter().take(SHOWN).map(ToString::to_string).collect();
+        let more = of.len().saturating_sub(SHOWN);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let whose = match (package, of.first().and_then(|op| op.package?.note)) {
+            (None, _) => "a library".to_owned(),
+            (Some(name), None) => format!("the op library of `{name}`"),
+            (Some(name), Some(note)) => format!("the op library of `{name}` ({note})"),
+        };
+        format!("{whose} with the op{} {}{more}", if of.len() == 1 { "" } else { "s" }, shown.join(", "))
+    };
+    packages.iter().map(sentence).collect()
 }

@@ -5,9 +5,10 @@ mod output;
 mod requests;
 mod view;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tf_persist_core::{LoadOptions, Outputs, SavedModel};
+use tf_persist_core::{LoadOptions, LoadedModel, Outputs, SavedModel};
 
 use crate::args::{LoadArgs, MAX_THREADS, RunArgs, tags, variable};
 use crate::failure::Misuse;
@@ -20,7 +21,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
         if let Some(name) = &args.signature {
             meta_graph.signature(name)?;
         }
-        return requests::answer(args, path, || artefact.load(args.load.options()?).map_err(Into::into));
+        return requests::answer(args, path, || args.load.load(&artefact));
     }
     // What is wrong with the inputs is said before TensorFlow is opened, which takes a third of a second.
     let given = inputs::Given::read(args)?;
@@ -32,7 +33,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let inputs = given.tensors(definition)?;
     definition.check_inputs(&inputs)?;
 
-    let model = artefact.load(args.load.options()?)?;
+    let model = args.load.load(&artefact)?;
     let signature = model.signature(&definition.name)?;
     let run = || signature.run(inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)));
     let outputs = run()?;
@@ -52,6 +53,24 @@ impl LoadArgs {
         self.tags.as_deref().map(tags)
     }
 
+    /// Loads a model. What can be told without TensorFlow is told before it is opened.
+    fn load(&self, artefact: &SavedModel) -> anyhow::Result<LoadedModel> {
+        if self.op_libraries().is_empty() {
+            artefact.check_ops(artefact.meta_graph(self.tag_list().as_deref())?)?;
+        }
+        Ok(artefact.load(self.options()?)?)
+    }
+
+    /// The op libraries asked for: files and packages.
+    fn op_libraries(&self) -> Vec<PathBuf> {
+        if !self.op_library.is_empty() {
+            return self.op_library.clone();
+        }
+        let listed = variable("TF_PERSIST_OP_LIBRARIES");
+        let listed = listed.iter().flat_map(std::env::split_paths);
+        listed.filter(|path| !path.as_os_str().is_empty()).collect()
+    }
+
     pub(crate) fn options(&self) -> anyhow::Result<LoadOptions> {
         let intra = self.intra_op_threads.map_or_else(|| threads("TF_PERSIST_INTRA_OP_THREADS"), Ok)?;
         let inter = self.inter_op_threads.map_or_else(|| threads("TF_PERSIST_INTER_OP_THREADS"), Ok)?;
@@ -60,9 +79,7 @@ impl LoadArgs {
         if let Some(tags) = self.tag_list() {
             options = options.tags(tags);
         }
-        let listed = variable("TF_PERSIST_OP_LIBRARIES").filter(|_| self.op_library.is_empty());
-        let listed = listed.iter().flat_map(std::env::split_paths).filter(|path| !path.as_os_str().is_empty());
-        for library in self.op_library.iter().cloned().chain(listed) {
+        for library in self.op_libraries() {
             options = options.op_library(library);
         }
         Ok(options)

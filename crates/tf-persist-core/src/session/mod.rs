@@ -1,8 +1,8 @@
 //! A model that runs: a SavedModel in a session of TensorFlow's.
 
 mod bind;
+mod explain;
 mod init;
-mod op_library;
 mod options;
 mod outputs;
 mod signature;
@@ -11,15 +11,15 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-pub use op_library::OpLibrary;
 pub use options::{Executor, LoadOptions};
 pub use outputs::Outputs;
 pub use signature::{NO_INPUTS, Signature};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ffi;
+use crate::op_library::OpLibrary;
 use crate::runtime::Runtime;
-use crate::saved_model::{MetaGraph, SavedModel};
+use crate::saved_model::{MetaGraph, OPS_VERSION, SavedModel};
 use bind::Binding;
 
 /// A SavedModel in a session: variables restored, initialisers run, ready to answer.
@@ -41,13 +41,23 @@ impl SavedModel {
     /// Loads a meta graph into a session of TensorFlow's, which opens libtensorflow if it is not open.
     ///
     /// # Errors
-    /// If there is no libtensorflow, no such meta graph, a variable file is missing or damaged, or TensorFlow refuses the graph.
+    /// If there is no libtensorflow, no such meta graph, a variable file is missing or damaged, an op library cannot be loaded, the
+    /// graph uses ops that there are not ([`Error::MissingOps`](crate::Error::MissingOps)), or TensorFlow refuses it.
     pub fn load(&self, options: LoadOptions) -> Result<LoadedModel> {
         let meta_graph = self.meta_graph(options.tags.as_deref())?.clone();
         self.check(&meta_graph)?;
+        // What can be told without TensorFlow is, before it is opened, which takes a third of a second.
+        if options.runtime.is_none() && options.op_libraries.is_empty() && !Runtime::is_open() {
+            self.check_ops(&meta_graph)?;
+        }
         let runtime = options.runtime.clone().map_or_else(Runtime::open, Ok)?;
-        for path in &options.op_libraries {
-            OpLibrary::load(&runtime, path)?;
+        for name in &options.op_libraries {
+            OpLibrary::load_named(&runtime, name)?;
+        }
+        // What another TensorFlow than that of the list has, and what libraries brought, only this process knows.
+        let listed = runtime.version().strip_prefix(OPS_VERSION).is_some_and(|rest| rest.starts_with('.'));
+        if !listed || !meta_graph.custom_ops().is_empty() {
+            self.check_ops_with(&meta_graph, &ffi::all_ops(runtime.library()), runtime.version())?;
         }
         let session = ffi::Session::load(
             runtime.library(),
@@ -56,7 +66,7 @@ impl SavedModel {
             meta_graph.ops().keys(),
             &options.config()?,
         )
-        .map_err(|error| explain_refusal(error, self.path()))?;
+        .map_err(|error| explain::refusal(error, self.path(), &meta_graph, &runtime))?;
         init::run_orphaned_initializers(&session, self, &meta_graph)?;
         let bindings = meta_graph.signatures().iter().map(|_| OnceLock::new()).collect();
         Ok(LoadedModel(Arc::new(Inner { session, artefact: self.clone(), meta_graph, bindings, runtime })))
@@ -126,26 +136,4 @@ impl fmt::Debug for LoadedModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "LoadedModel({} {:?})", self.artefact().path().display(), self.meta_graph().tags())
     }
-}
-
-/// Adds what to do about the refusals that people meet.
-fn explain_refusal(error: Error, path: &Path) -> Error {
-    let Error::TensorFlow { action, code, message, hint: None } = error else { return error };
-    let hint = if message.contains("Op type not registered") {
-        Some("load the library that has the op with --op-library FILE.so".to_owned())
-    } else if message.contains("No OpKernel was registered") {
-        Some(
-            "this TensorFlow knows the op but can no longer run it: export the model anew, or use an older libtensorflow"
-                .to_owned(),
-        )
-    } else if message.contains("NodeDef mentions attr") {
-        Some("the model was written by a newer TensorFlow: use a libtensorflow of its version or later".to_owned())
-    } else if message.contains("matching files")
-        && path.as_os_str().as_encoded_bytes().iter().any(|it| b"*?[\\".contains(it))
-    {
-        Some("TensorFlow takes `*`, `?`, `[` and `\\` in a path for a pattern: rename the folder".to_owned())
-    } else {
-        None
-    };
-    Error::TensorFlow { action, code, message, hint }
 }
