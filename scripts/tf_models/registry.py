@@ -57,6 +57,7 @@ class Built:
     `session_config`: fields of the ConfigProto without which the model does not load.
     `loads_eagerly`: whether Python's `tf.saved_model.load` takes the model, too.
     `refused`: signatures that a C API client cannot call, with the reason; they have no cases.
+    `custom_op_libs`: the libraries of ops that it needs, by their folders in examples/.
     `training`: what it was trained on, where others shall train on it as well: written to training.npz.
     """
 
@@ -70,6 +71,7 @@ class Built:
     refused: Mapping[str, str] = field(default_factory=dict)
     held_out: HeldOut | None = None
     training: Arrays = field(default_factory=dict)
+    custom_op_libs: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ mod compare;
 mod export_options;
 mod memory;
 mod negative;
+mod op_libraries;
 mod python;
 mod recorded;
 mod round_trip;
