@@ -174,7 +174,11 @@ impl<'a> Input<'a> {
         let input = Self(Handle { api, tensor });
         // SAFETY: the tensor is live; its second dimension is asked for only where it has two.
         let is_points = unsafe { (api.rank)(tensor) == 2 && (api.dim)(tensor, 1) == 2 };
-        if is_points { Ok(input) } else { Err(format!("`{name}` must have the shape [n, 2]: latitudes and longitudes")) }
+        if is_points {
+            Ok(input)
+        } else {
+            Err(format!("`{name}` must have the shape [n, 2]: latitudes and longitudes"))
+        }
     }
 
     /// Its points.

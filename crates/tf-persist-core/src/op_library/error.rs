@@ -159,11 +159,14 @@ impl fmt::Display for OpLibraryError {
             OpLibraryProblem::MissingSymbol { symbol } => {
                 write!(f, "it needs `{symbol}`, which is in none of its libraries")
             }
-            OpLibraryProblem::MissingNeighbour { name } => write!(f, "it needs the library `{name}`, which was not found"),
+            OpLibraryProblem::MissingNeighbour { name } => {
+                write!(f, "it needs the library `{name}`, which was not found")
+            }
             OpLibraryProblem::NotOpened { reason } => write!(f, "{reason}"),
             OpLibraryProblem::NoOps => write!(f, "it was loaded, but registers no ops: it is no op library"),
             OpLibraryProblem::AlreadyRegistered { by, loaded } => {
-                let by = by.as_ref().map_or("TensorFlow or this process".to_owned(), |by| format!("`{}`", by.display()));
+                let by =
+                    by.as_ref().map_or("TensorFlow or this process".to_owned(), |by| format!("`{}`", by.display()));
                 let then = if *loaded { "; every run of them would fail now, in this process" } else { "" };
                 write!(f, "its ops are there already from {by}{then}")
             }
@@ -187,7 +190,12 @@ impl std::error::Error for OpLibraryError {}
 
 /// What the dynamic linker's refusal means. Its messages are those of glibc (`elf/dl-lookup.c`, `elf/dl-load.c`) and of musl and
 /// macOS where they are alike.
-pub(super) fn of_linker(message: &str, path: &Path, version: &str, wants: impl FnOnce() -> Option<Wants>) -> OpLibraryProblem {
+pub(super) fn of_linker(
+    message: &str,
+    path: &Path,
+    version: &str,
+    wants: impl FnOnce() -> Option<Wants>,
+) -> OpLibraryProblem {
     let after = |mark: &str| message.split_once(mark).map(|(_, rest)| rest.trim());
     if let Some(symbol) = after("undefined symbol: ").or_else(|| after("symbol not found: ")) {
         let symbol = symbol.split([',', ' ', '\n']).next().unwrap_or_default();
@@ -210,7 +218,8 @@ pub(super) fn of_linker(message: &str, path: &Path, version: &str, wants: impl F
 
 /// Whether a function is TensorFlow's, or of the libraries that are built into it.
 fn is_of_tensorflow(symbol: &str) -> bool {
-    let spaces = ["10tensorflow", "4absl", "3tsl", "3xla", "6google8protobuf", "5Eigen", "3re2", "4mlir", "15stream_executor"];
+    let spaces =
+        ["10tensorflow", "4absl", "3tsl", "3xla", "6google8protobuf", "5Eigen", "3re2", "4mlir", "15stream_executor"];
     symbol.starts_with("TF_")
         || symbol.starts_with("TFE_")
         || (symbol.starts_with("_Z") && spaces.iter().any(|space| symbol.contains(space)))

@@ -102,7 +102,11 @@ fn not_a_binary(magic: &[u8]) -> Option<&'static str> {
         b"\x7fELF" if cfg!(target_os = "macos") => Some("it is a library for Linux"),
         b"\x7fELF" => None,
         magic if mach_o.iter().any(|known| magic == known) => {
-            if cfg!(target_os = "macos") { None } else { Some("it is a library for macOS") }
+            if cfg!(target_os = "macos") {
+                None
+            } else {
+                Some("it is a library for macOS")
+            }
         }
         [b'M', b'Z', ..] => Some("it is a library for Windows"),
         [b'P', b'K', ..] => Some("it is an archive, perhaps a wheel: install it, and name the package"),

@@ -47,10 +47,12 @@ pub(super) fn is_tensorflow(name: &str) -> bool {
 /// version; then those of the environments in which libtensorflow is looked for.
 pub(super) fn site_packages(runtime: &Runtime) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = Vec::new();
-    let of_runtime = runtime.file().ancestors().find(|folder| {
-        folder.file_name().is_some_and(|name| name == "site-packages" || name == "dist-packages")
-    });
-    let environments = Search::default().places().into_iter().filter(|place| *place.origin() == Origin::VirtualEnvironment);
+    let of_runtime = runtime
+        .file()
+        .ancestors()
+        .find(|folder| folder.file_name().is_some_and(|name| name == "site-packages" || name == "dist-packages"));
+    let environments =
+        Search::default().places().into_iter().filter(|place| *place.origin() == Origin::VirtualEnvironment);
     let environments = environments.flat_map(|place| of_environment(place.folder()));
     for folder in of_runtime.map(Path::to_path_buf).into_iter().chain(environments) {
         let known = |other: &PathBuf| other.canonicalize().ok() == folder.canonicalize().ok();

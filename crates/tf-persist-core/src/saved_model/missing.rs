@@ -56,11 +56,20 @@ impl SavedModel {
     /// [`Error::MissingOps`](crate::Error::MissingOps).
     pub fn check_ops(&self, meta_graph: &MetaGraph) -> crate::Result<()> {
         let foreign = |op: &String| !is_known_op(op) && usual_package(op).is_some();
-        if meta_graph.ops().keys().any(foreign) { self.refuse(self.missing_ops(meta_graph), OPS_VERSION) } else { Ok(()) }
+        if meta_graph.ops().keys().any(foreign) {
+            self.refuse(self.missing_ops(meta_graph), OPS_VERSION)
+        } else {
+            Ok(())
+        }
     }
 
     /// Refuses a meta graph with ops that are not among these, which this TensorFlow has.
-    pub(crate) fn check_ops_with(&self, meta_graph: &MetaGraph, ops: &BTreeSet<String>, version: &str) -> crate::Result<()> {
+    pub(crate) fn check_ops_with(
+        &self,
+        meta_graph: &MetaGraph,
+        ops: &BTreeSet<String>,
+        version: &str,
+    ) -> crate::Result<()> {
         self.refuse(self.ops_without(meta_graph, |op| ops.contains(op)), version)
     }
 
@@ -151,7 +160,12 @@ fn short(name: &str) -> String {
 impl fmt::Display for MissingOp {
     /// The op, how often and where it is used: "`Op` (2 nodes, such as `n` in function `f`, of signature `s`)".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}", short(&self.name), if self.count == 1 { "1 node".into() } else { format!("{} nodes", self.count) })?;
+        write!(
+            f,
+            "{} ({}",
+            short(&self.name),
+            if self.count == 1 { "1 node".into() } else { format!("{} nodes", self.count) }
+        )?;
         if !self.used.node.is_empty() {
             write!(f, ", {}{}", if self.count == 1 { "" } else { "such as " }, short(&self.used.node))?;
         }
@@ -248,7 +262,8 @@ mod tests {
             function
         });
         branch.attr.insert("branches".into(), value);
-        let nodes = vec![node("c", "Const", &[]), branch, node("direct", "Mine", &["^if"]), node("plain", "Const", &[])];
+        let nodes =
+            vec![node("c", "Const", &[]), branch, node("direct", "Mine", &["^if"]), node("plain", "Const", &[])];
         let functions = vec![
             ("then", vec![node("call", "inner", &[])]),
             ("inner", vec![node("deep", "TFText>Own", &[])]),
@@ -267,7 +282,9 @@ mod tests {
             of("TFText>Own").to_string(),
             "`TFText>Own` (1 node, `deep` in function `inner`, of signature `to_direct` and 1 more)"
         );
-        assert!(missing.hint().starts_with("`pip install tensorflow-text` and give --op-library tensorflow-text; give"));
+        assert!(
+            missing.hint().starts_with("`pip install tensorflow-text` and give --op-library tensorflow-text; give")
+        );
         // Without TensorFlow the op of a known package is enough to refuse.
         assert!(matches!(model.check_ops(&model.meta_graphs()[0]), Err(crate::Error::MissingOps(_))));
     }

@@ -89,11 +89,32 @@ const PACKAGES: &[Row] = &[
         names: &["GetCalibrationDataOp"],
     },
     Row {
-        package: noted("tensorflow", "in its folder: lite/experimental/microfrontend/python/ops/_audio_microfrontend_op.so"),
+        package: noted(
+            "tensorflow",
+            "in its folder: lite/experimental/microfrontend/python/ops/_audio_microfrontend_op.so",
+        ),
         prefixes: &[],
         names: &["AudioMicrofrontend"],
     },
-    Row { package: noted("intel-tensorflow", "a build with MKL; the graph was optimised for it"), prefixes: &["_Mkl"], names: &[] },
+    Row {
+        package: noted("tensorflow", "up to 1.15: it was part of tf.contrib"),
+        prefixes: &[],
+        names: &[
+            "GatherTree",
+            "GradientTreesPrediction",
+            "ImageProjectiveTransform",
+            "PeriodicResample",
+            "Resampler",
+            "SparseFeatureCross",
+            "SparseFeatureCrossV2",
+            "TreePredictionsV4",
+        ],
+    },
+    Row {
+        package: noted("intel-tensorflow", "a build with MKL; the graph was optimised for it"),
+        prefixes: &["_Mkl"],
+        names: &[],
+    },
 ];
 
 /// The package that usually has an op that TensorFlow does not; `None` if it is not known.
@@ -104,6 +125,8 @@ pub fn usual_package(op: &str) -> Option<OpPackage> {
 }
 
 /// Ops that TensorFlow still knows and can no longer run, and the last release that could.
+///
+/// The wheels of 2.8.4 have the kernels of the boosted trees and those of 2.9.3 do not.
 const REMOVED_KERNELS: &[(&str, &str)] = &[("BoostedTrees", "2.8")];
 
 /// The last TensorFlow that could run an op which later ones know but have no kernel for; `None` if that is not known.
@@ -132,6 +155,7 @@ mod tests {
         assert_eq!(name("DALIDatasetV2"), Some("nvidia-dali-tf-plugin"));
         assert_eq!(name("TRTEngineOp"), Some("tensorflow"));
         assert_eq!(name("_MklConv2D"), Some("intel-tensorflow"));
+        assert!(usual_package("GatherTree").unwrap().note.unwrap().contains("tf.contrib"));
         assert_eq!(name("MyOp"), None);
     }
 

@@ -16,7 +16,9 @@ pub(super) fn refusal(error: Error, path: &Path, meta_graph: &MetaGraph, runtime
                 version => format!("TensorFlow {version}"),
             };
             let this = runtime.version();
-            Some(format!("the model was written by {writer}, and this is {this}: use a libtensorflow of its version or later"))
+            Some(format!(
+                "the model was written by {writer}, and this is {this}: use a libtensorflow of its version or later"
+            ))
         } else if message.contains("matching files") && is_pattern {
             Some("TensorFlow takes `*`, `?`, `[` and `\\` in a path for a pattern: rename the folder".to_owned())
         } else {
@@ -36,11 +38,18 @@ fn add_hint(error: Error, hint: impl FnOnce(&str) -> Option<String>) -> Error {
     Error::TensorFlow { action, code, message, hint }
 }
 
+/// Ops that run Python code: their kernels are in Python's TensorFlow, and their code in the process that made the graph.
+const PYTHON_OPS: [&str; 3] = ["EagerPyFunc", "PyFunc", "PyFuncStateless"];
+
 /// What to do where an op has no kernel, or two.
 fn of_kernels(message: &str) -> Option<String> {
     let op = || message.split_once("Op '")?.1.split('\'').next();
     if message.contains("No OpKernel was registered") {
         let op = op()?;
+        if PYTHON_OPS.contains(&op) {
+            return Some("the model calls Python functions of the program that made it (`tf.py_function`), which no SavedModel holds: \
+                         export it without them".into());
+        }
         Some(match last_tensorflow_with_kernel(op) {
             Some(version) => format!(
                 "TensorFlow {version} was the last that could run `{op}`: export the model anew, or use a libtensorflow of that version"
@@ -65,9 +74,15 @@ mod tests {
 
     #[test]
     fn a_kernel_that_is_gone_leads_to_the_last_tensorflow_that_had_it() {
-        let of = |op: &str| of_kernels(&format!("No OpKernel was registered to support Op '{op}' used by {{{{node x}}}}"));
-        assert!(of("BoostedTreesPredict").unwrap().contains("TensorFlow 2.8 was the last that could run `BoostedTreesPredict`"));
+        let of =
+            |op: &str| of_kernels(&format!("No OpKernel was registered to support Op '{op}' used by {{{{node x}}}}"));
+        assert!(
+            of("BoostedTreesPredict")
+                .unwrap()
+                .contains("TensorFlow 2.8 was the last that could run `BoostedTreesPredict`")
+        );
         assert!(of("TPUOrdinalSelector").unwrap().contains("knows `TPUOrdinalSelector` but cannot run it here"));
+        assert!(of("EagerPyFunc").unwrap().contains("Python functions of the program that made it"));
         assert_eq!(of_kernels("No OpKernel was registered, says another"), None);
         assert!(of_kernels("Multiple OpKernel registrations match NodeDef").unwrap().contains("two op libraries"));
         assert_eq!(of_kernels("anything else"), None);
