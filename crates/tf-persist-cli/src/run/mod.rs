@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tf_persist_core::{LoadOptions, LoadedModel, Outputs, SavedModel};
 
 use crate::args::{LoadArgs, MAX_THREADS, RunArgs, tags, variable};
-use crate::failure::Misuse;
+use crate::failure::{self, Misuse};
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let artefact = SavedModel::open(&args.path)?;
@@ -58,7 +58,16 @@ impl LoadArgs {
         if self.op_libraries().is_empty() {
             artefact.check_ops(artefact.meta_graph(self.tag_list().as_deref())?)?;
         }
-        Ok(artefact.load(self.options()?)?)
+        let model = artefact.load(self.options()?)?;
+        if let [first, rest @ ..] = model.ignored_attributes() {
+            let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
+            failure::warn(&format!(
+                "TensorFlow {} does not know {first}{more}, and runs `{}` without",
+                model.runtime().version(),
+                artefact.path().display()
+            ));
+        }
+        Ok(model)
     }
 
     /// The op libraries asked for: files and packages.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tf_persist_proto::protobuf::EnumOrUnknown;
 use tf_persist_proto::tensorflow as pb;
 
 use crate::support::Dir;
@@ -61,17 +62,37 @@ fn ten_thousand_unknown_ops_stay_readable() {
     text.check(text.out().contains("and 9990 more"), "the missing ops are not cut short");
 }
 
+/// TensorFlow runs without what it does not know. That the answer may differ has to be said.
 #[test]
-fn an_attribute_that_tensorflow_does_not_know_says_who_wrote_it() {
+fn an_attribute_that_tensorflow_does_not_know_is_told() {
+    let dir = Dir::new();
+    dir.write_proto("m", |model| {
+        let mut value = pb::AttrValue::new();
+        value.set_i(7);
+        graph(model).node[0].attr.insert("of_the_future".into(), value.clone());
+        graph(model).node[0].attr.insert("_of_some_tool".into(), value);
+    });
+    let ran = dir.cmd("run m").args(RUN.split_whitespace()).run().ok();
+    let warning = "does not know the attribute `of_the_future` of the op `Const` (node `features/shape_default`), and runs `m` without";
+    ran.check(ran.err().contains(warning), "it is not told");
+    let quiet = dir.cmd("run models/sparse/model").args(RUN.split_whitespace()).run().ok();
+    quiet.check(!quiet.err().contains("warning: "), "there is nothing to warn of");
+}
+
+/// An element type, which is the value of an attribute, is another matter: TensorFlow refuses it.
+#[test]
+fn an_element_type_that_tensorflow_does_not_know_says_who_wrote_it() {
     let dir = Dir::new();
     dir.write_proto("m", |model| {
         model.meta_graphs[0].meta_info_def.mut_or_insert_default().tensorflow_version = "2.99.0".into();
+        let mut new = node("new", "Placeholder");
         let mut value = pb::AttrValue::new();
-        value.set_i(7);
-        graph(model).node[0].attr.insert("of_the_future".into(), value);
+        value.value = Some(pb::attr_value::attr_value::Value::Type(EnumOrUnknown::from_i32(77)));
+        new.attr.insert("dtype".into(), value);
+        graph(model).node.push(new);
     });
     let ran = dir.cmd("run m").args(RUN.split_whitespace()).run().fails();
-    ran.says("of_the_future").hints("the model was written by TensorFlow 2.99.0, and this is 2.");
+    ran.hints("the model was written by TensorFlow 2.99.0, and this is 2.");
 }
 
 #[test]
@@ -108,7 +129,7 @@ fn kernels_that_are_gone_or_never_were_are_told_apart() {
     ran.hints("calls Python functions of the program that made it");
 }
 
-/// Ten megabytes of graph with custom ops in it. The limit is that of an optimised build on a quiet machine, times ten.
+/// Ten megabytes of graph with custom ops in it. The limit is for optimised builds.
 #[test]
 fn missing_ops_of_a_large_graph_are_found_at_once() {
     let dir = Dir::new();
@@ -132,5 +153,6 @@ fn missing_ops_of_a_large_graph_are_found_at_once() {
     let ran = dir.cmd("inspect m").without_tensorflow().run().ok();
     ran.check(ran.out().contains("`OwnOp` (13334 nodes, such as `scope/of"), "the op is not found");
     ran.check(ran.out().contains("of signature `serving_default`"), "its signature is not found");
-    ran.check(ran.took < Duration::from_millis(1500), "it takes too long");
+    let limit = Duration::from_millis(if cfg!(debug_assertions) { 10_000 } else { 150 });
+    ran.check(ran.took < limit, "it takes too long");
 }

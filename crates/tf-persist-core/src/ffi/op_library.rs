@@ -1,6 +1,6 @@
 //! Libraries of further ops, and what ops and kernels there are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, c_char};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -26,13 +26,16 @@ pub(crate) fn load_op_library(_open: &Library, path: &Path) -> Result<Vec<u8>> {
     unsafe { Ok(copied(&tf::TF_GetOpList(handle))) }
 }
 
-/// The names of all ops that there are in this process: TensorFlow's own, and those of the op libraries that were loaded.
-pub(crate) fn all_ops(_open: &Library) -> BTreeSet<String> {
+/// All ops that there are in this process, TensorFlow's own and those of the op libraries that were loaded, each with the names of
+/// its attributes.
+pub(crate) fn all_ops(_open: &Library) -> BTreeMap<String, BTreeSet<String>> {
     // SAFETY: gives a serialized `OpList`, which is ours to delete.
     let list = unsafe { taken(tf::TF_GetAllOpList()) };
     let ops = fields(&list).filter(|(field, _)| *field == 1).filter_map(|(_, op)| op.bytes());
-    let name = |op| fields(op).find(|(field, _)| *field == 1).map(|(_, name)| name.text().to_owned());
-    ops.filter_map(name).collect()
+    // `OpDef.name` is field 1, `OpDef.attr` field 4, and `AttrDef.name` field 1.
+    let name = |message| fields(message).find(|(field, _)| *field == 1).map_or("", |(_, name)| name.text()).to_owned();
+    let attributes = |op| fields(op).filter(|(field, _)| *field == 4).filter_map(|(_, attribute)| attribute.bytes());
+    ops.map(|op| (name(op), attributes(op).map(name).collect())).collect()
 }
 
 /// How many kernels of an op are registered more than once. TensorFlow takes them, and then refuses to run the op.

@@ -9,6 +9,9 @@ use super::op_uses::{OpUse, op_uses};
 use super::ops::{OPS_VERSION, is_known_op};
 use super::{MetaGraph, SavedModel, printable};
 
+/// The ops of a TensorFlow, each with the names of its attributes.
+pub(crate) type KnownOps = BTreeMap<String, BTreeSet<String>>;
+
 /// So many ops are named in a message; a damaged or hostile model may have any number.
 const SHOWN: usize = 10;
 /// So many ops are looked for in the graph.
@@ -64,13 +67,8 @@ impl SavedModel {
     }
 
     /// Refuses a meta graph with ops that are not among these, which this TensorFlow has.
-    pub(crate) fn check_ops_with(
-        &self,
-        meta_graph: &MetaGraph,
-        ops: &BTreeSet<String>,
-        version: &str,
-    ) -> crate::Result<()> {
-        self.refuse(self.ops_without(meta_graph, |op| ops.contains(op)), version)
+    pub(crate) fn check_ops_with(&self, meta_graph: &MetaGraph, ops: &KnownOps, version: &str) -> crate::Result<()> {
+        self.refuse(self.ops_without(meta_graph, |op| ops.contains_key(op)), version)
     }
 
     fn refuse(&self, ops: Vec<MissingOp>, version: &str) -> crate::Result<()> {
@@ -242,7 +240,7 @@ mod tests {
     }
 
     fn refusal(model: &SavedModel) -> MissingOps {
-        let none = BTreeSet::from(["Const".to_owned(), "If".to_owned()]);
+        let none = KnownOps::from([("Const".to_owned(), BTreeSet::new()), ("If".to_owned(), BTreeSet::new())]);
         match model.check_ops_with(&model.meta_graphs()[0], &none, "2.21.0") {
             Err(crate::Error::MissingOps(missing)) => *missing,
             other => panic!("{other:?}"),

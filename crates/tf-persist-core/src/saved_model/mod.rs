@@ -25,6 +25,7 @@ mod signature;
 mod tensor_name;
 mod text;
 mod training;
+mod unknown_attributes;
 mod variables;
 
 use std::ops::Range;
@@ -46,6 +47,7 @@ pub use ops::{OPS_VERSION, is_known_op};
 pub use signature::{DEFAULT_SIGNATURE, DefaultValue, SignatureDef, TensorInfo, TensorKind, printable};
 pub use tensor_name::parse_tensor_name;
 pub use training::{Training, TrainingKind};
+pub use unknown_attributes::UnknownAttribute;
 pub use variables::{Variable, Variables};
 
 use crate::checkpoint::file::{file_length, read_file};

@@ -10,7 +10,7 @@ use crate::saved_model::{MetaGraph, last_tensorflow_with_kernel};
 pub(super) fn refusal(error: Error, path: &Path, meta_graph: &MetaGraph, runtime: &Runtime) -> Error {
     add_hint(error, |message| {
         let is_pattern = path.as_os_str().as_encoded_bytes().iter().any(|it| b"*?[\\".contains(it));
-        if message.contains("NodeDef mentions attr") || message.contains("unknown data type enum") {
+        if message.contains("NodeDef mentions attr") || message.contains("invalid DataType enum") {
             let writer = match meta_graph.tensorflow_version() {
                 "" => "an unknown TensorFlow".to_owned(),
                 version => format!("TensorFlow {version}"),

@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::ffi;
 use crate::op_library::OpLibrary;
 use crate::runtime::Runtime;
-use crate::saved_model::{MetaGraph, OPS_VERSION, SavedModel};
+use crate::saved_model::{MetaGraph, SavedModel, UnknownAttribute};
 use bind::Binding;
 
 /// A SavedModel in a session: variables restored, initialisers run, ready to answer.
@@ -35,6 +35,7 @@ struct Inner {
     /// Each signature of the meta graph, in its order, is bound to the graph when it is first asked for.
     bindings: Vec<OnceLock<Arc<Binding>>>,
     runtime: Runtime,
+    ignored: Vec<UnknownAttribute>,
 }
 
 impl SavedModel {
@@ -54,11 +55,9 @@ impl SavedModel {
         for name in &options.op_libraries {
             OpLibrary::load_named(&runtime, name)?;
         }
-        // What another TensorFlow than that of the list has, and what libraries brought, only this process knows.
-        let listed = runtime.version().strip_prefix(OPS_VERSION).is_some_and(|rest| rest.starts_with('.'));
-        if !listed || !meta_graph.custom_ops().is_empty() {
-            self.check_ops_with(&meta_graph, &ffi::all_ops(runtime.library()), runtime.version())?;
-        }
+        let ops = ffi::all_ops(runtime.library());
+        self.check_ops_with(&meta_graph, &ops, runtime.version())?;
+        let ignored = self.unknown_attributes(&meta_graph, &ops);
         let session = ffi::Session::load(
             runtime.library(),
             self.path(),
@@ -69,7 +68,7 @@ impl SavedModel {
         .map_err(|error| explain::refusal(error, self.path(), &meta_graph, &runtime))?;
         init::run_orphaned_initializers(&session, self, &meta_graph)?;
         let bindings = meta_graph.signatures().iter().map(|_| OnceLock::new()).collect();
-        Ok(LoadedModel(Arc::new(Inner { session, artefact: self.clone(), meta_graph, bindings, runtime })))
+        Ok(LoadedModel(Arc::new(Inner { session, artefact: self.clone(), meta_graph, bindings, runtime, ignored })))
     }
 }
 
@@ -98,6 +97,13 @@ impl LoadedModel {
     #[must_use]
     pub fn runtime(&self) -> &Runtime {
         &self.0.runtime
+    }
+
+    /// Attributes of the graph's nodes that this TensorFlow does not know and leaves out of account: the model was written by a newer
+    /// one, and its answers may differ from what that one gives. At most a hundred.
+    #[must_use]
+    pub fn ignored_attributes(&self) -> &[UnknownAttribute] {
+        &self.0.ignored
     }
 
     /// A signature, ready to run.
