@@ -4,12 +4,14 @@ mod json;
 mod stats;
 mod text;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Write};
 
 use anstream::stdout;
 use anyhow::Context;
-use tf_persist_core::saved_model::{Assets, Fingerprint, MissingOp, Training, Variables};
+use tf_persist_core::saved_model::{
+    Assets, Fingerprint, MissingOp, Training, Variables, is_known_op, last_tensorflow_with_kernel,
+};
 use tf_persist_core::{Error, MetaGraph, SavedModel, SignatureDef};
 
 use crate::args::{Format, InspectArgs, tags};
@@ -146,7 +148,22 @@ fn missing(
         Err(error) => missing.push(error.to_string()),
     }
     missing.extend(packages_to_load(ops));
+    missing.extend(removed_kernels(meta_graph));
     missing
+}
+
+/// A sentence for each release of TensorFlow that was the last to run some of the ops.
+fn removed_kernels(meta_graph: &MetaGraph) -> Vec<String> {
+    let mut by_release: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for op in meta_graph.ops().keys().filter(|op| is_known_op(op)) {
+        if let Some(release) = last_tensorflow_with_kernel(op) {
+            by_release.entry(release).or_default().push(format!("`{op}`"));
+        }
+    }
+    let sentence = |(release, ops): (&str, Vec<String>)| {
+        format!("TensorFlow {release} or older, which was the last that could run {}", ops.join(", "))
+    };
+    by_release.into_iter().map(sentence).collect()
 }
 
 /// More ops than this in a sentence nobody reads.

@@ -113,6 +113,8 @@ fn kernels_that_are_gone_or_never_were_are_told_apart() {
     };
     let ran = refused("BoostedTreesEnsembleResourceHandleOp", &|_| {});
     ran.says("BoostedTreesEnsembleResourceHandleOp").hints("TensorFlow 2.8 was the last that could run");
+    let report = dir.cmd("inspect BoostedTreesEnsembleResourceHandleOp").without_tensorflow().run().ok();
+    report.prints("TensorFlow 2.8 or older, which was the last that could run `BoostedTreesEnsembleResourceHandleOp`");
     let ran = refused("TPUOrdinalSelector", &|_| {});
     ran.hints("knows `TPUOrdinalSelector` but cannot run it here");
     let ran = refused("PyFunc", &|node| {

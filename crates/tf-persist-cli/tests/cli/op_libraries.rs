@@ -96,7 +96,7 @@ fn files_that_are_no_libraries_are_refused() {
     assert!(Command::new("mkfifo").arg(dir.path("pipe.so")).status().unwrap().success());
     refused(&dir, "pipe.so").says("no regular file");
     let closed = dir.write("closed.so", "x");
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o0)).unwrap();
     if fs::read(&closed).is_ok() {
         return skipped("a library without the right to read it", "this user may read everything");
     }

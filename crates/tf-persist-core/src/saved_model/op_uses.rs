@@ -2,7 +2,8 @@
 //!
 //! Read off the serialized graph, which stays as it is: to decode 10 MB of it takes a second.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 
 use super::meta_graph::MetaGraph;
 use super::tensor_name::parse_tensor_name;
@@ -26,22 +27,33 @@ pub struct OpUse {
 const MAX_FOLLOWED: usize = 2_000_000;
 /// So many signatures are followed.
 const MAX_SIGNATURES: usize = 256;
+/// So many nodes are gone to, for all signatures together: a second's work.
+const MAX_VISITS: usize = 50_000_000;
 
-/// What there is to know of a node, or of a function's nodes together.
-#[derive(Default)]
+/// The number of something that is not there.
+const NOWHERE: usize = usize::MAX;
+
+/// A node, or a function with all its nodes.
 struct Part<'a> {
-    /// The nodes whose values or whose running it needs.
-    inputs: Vec<&'a str>,
-    /// The functions that it may call.
-    calls: Vec<&'a str>,
-    /// The wanted ops in it.
-    ops: Vec<&'a str>,
+    /// The nodes that it needs, as a range of `Graph::inputs`.
+    inputs: Range<usize>,
+    /// The functions that it may call, as a range of `Graph::calls`.
+    calls: Range<usize>,
+    /// The wanted ops in it, as a range of `Graph::ops`.
+    ops: Range<usize>,
+    name: &'a str,
 }
 
+/// What the ops' users need to know of a graph. Of 100,000 nodes each has a few words in a few large lists.
 struct Graph<'a> {
     wanted: &'a BTreeSet<&'a str>,
-    nodes: HashMap<&'a str, Part<'a>>,
-    functions: HashMap<&'a str, Part<'a>>,
+    /// The functions that nodes call as if they were ops.
+    called: &'a BTreeMap<String, u64>,
+    nodes: Vec<Part<'a>>,
+    functions: Vec<Part<'a>>,
+    inputs: Vec<&'a str>,
+    calls: Vec<&'a str>,
+    ops: Vec<&'a str>,
     /// The first place of each wanted op: node and function.
     first: BTreeMap<&'a str, (&'a str, Option<&'a str>)>,
 }
@@ -52,7 +64,16 @@ pub(super) fn op_uses<'a>(
     meta_graph: &'a MetaGraph,
     wanted: &'a BTreeSet<&'a str>,
 ) -> BTreeMap<&'a str, OpUse> {
-    let mut graph = Graph { wanted, nodes: HashMap::new(), functions: HashMap::new(), first: BTreeMap::new() };
+    let mut graph = Graph {
+        wanted,
+        called: meta_graph.calls(),
+        nodes: Vec::new(),
+        functions: Vec::new(),
+        inputs: Vec::new(),
+        calls: Vec::new(),
+        ops: Vec::new(),
+        first: BTreeMap::new(),
+    };
     let follow = meta_graph.nodes() as usize <= MAX_FOLLOWED;
     for (_, graph_def) in fields(bytes).filter(|(field, _)| *field == 2) {
         graph.read(graph_def.bytes().unwrap_or_default(), follow);
@@ -65,10 +86,11 @@ pub(super) fn op_uses<'a>(
     if !follow {
         return uses;
     }
+    let mut paths = Paths::of(&graph);
     for signature in meta_graph.signatures().iter().take(MAX_SIGNATURES) {
         let parts = signature.outputs.iter().flat_map(|(key, info)| info.parts(key));
         let names: Vec<&str> = parts.filter_map(|part| Some(parse_tensor_name(part.tensor).ok()?.0)).collect();
-        for op in graph.reached(names) {
+        for op in paths.reached(&names) {
             if let Some(found) = uses.get_mut(op) {
                 found.signatures.push(signature.name.clone());
             }
@@ -79,7 +101,7 @@ pub(super) fn op_uses<'a>(
     let loading = loading.chain(meta_graph.saver().map(|saver| saver.restore_op.as_str()));
     // An init op may be given by the name of its tensor.
     let names: Vec<&str> = loading.map(|name| name.split(':').next().unwrap_or(name)).collect();
-    for op in graph.reached(names) {
+    for op in paths.reached(&names) {
         if let Some(found) = uses.get_mut(op) {
             found.at_load = true;
         }
@@ -94,79 +116,135 @@ impl<'a> Graph<'a> {
             let Some(bytes) = value.bytes() else { continue };
             match field {
                 1 => {
-                    let mut part = Part::default();
-                    let name = self.node(bytes, None, follow, &mut part);
+                    let start = self.ends();
+                    let name = self.node(bytes, None, follow);
                     if follow {
-                        self.nodes.insert(name, part);
+                        self.nodes.push(self.part(start, name));
                     }
                 }
                 2 => {
                     let functions = fields(bytes).filter(|(field, _)| *field == 1);
-                    functions.filter_map(|(_, function)| function.bytes()).for_each(|bytes| self.function(bytes));
+                    functions
+                        .filter_map(|(_, function)| function.bytes())
+                        .for_each(|bytes| self.function(bytes, follow));
                 }
                 _ => {}
             }
         }
     }
 
+    /// Where the lists end.
+    fn ends(&self) -> [usize; 3] {
+        [self.inputs.len(), self.calls.len(), self.ops.len()]
+    }
+
+    /// What was added to the lists since.
+    fn part(&self, start: [usize; 3], name: &'a str) -> Part<'a> {
+        let [inputs, calls, ops] = self.ends();
+        Part { inputs: start[0]..inputs, calls: start[1]..calls, ops: start[2]..ops, name }
+    }
+
     /// `FunctionDef`: its name is that of the `OpDef` in field 1; nodes are field 3.
-    fn function(&mut self, bytes: &'a [u8]) {
+    fn function(&mut self, bytes: &'a [u8], follow: bool) {
         let signature = fields(bytes).find(|(field, _)| *field == 1).and_then(|(_, signature)| signature.bytes());
         let name = fields(signature.unwrap_or_default()).find(|(field, _)| *field == 1);
         let name = name.map_or("", |(_, name)| name.text());
-        let mut part = Part::default();
+        let start = self.ends();
         for (_, node) in fields(bytes).filter(|(field, _)| *field == 3) {
-            self.node(node.bytes().unwrap_or_default(), Some(name), false, &mut part);
+            self.node(node.bytes().unwrap_or_default(), Some(name), follow);
         }
-        part.calls.sort_unstable();
-        part.calls.dedup();
-        part.ops.sort_unstable();
-        part.ops.dedup();
-        self.functions.insert(name, part);
+        if follow {
+            // Whoever calls a function may run all of it: how its nodes hang together does not matter.
+            self.inputs.truncate(start[0]);
+            self.functions.push(self.part(start, name));
+        }
     }
 
-    /// `NodeDef`: name, op, inputs, and attributes in field 5. Gives its name.
-    fn node(&mut self, bytes: &'a [u8], function: Option<&'a str>, inputs: bool, part: &mut Part<'a>) -> &'a str {
+    /// `NodeDef`: name, op, inputs, and attributes in field 5. Adds to the lists what it needs, and gives its name.
+    fn node(&mut self, bytes: &'a [u8], function: Option<&'a str>, follow: bool) -> &'a str {
         let (mut name, mut op) = ("", "");
         for (field, value) in fields(bytes) {
             match field {
                 1 => name = value.text(),
                 2 => op = value.text(),
-                3 if inputs => {
+                3 if follow => {
                     let text = value.text().trim_start_matches('^');
-                    part.inputs.push(text.split(':').next().unwrap_or(text));
+                    self.inputs.push(text.split(':').next().unwrap_or(text));
                 }
-                5 => attribute(value.bytes().unwrap_or_default(), &mut part.calls),
+                5 if follow => attribute(value.bytes().unwrap_or_default(), &mut self.calls),
                 _ => {}
             }
         }
         if self.wanted.contains(op) {
-            part.ops.push(op);
             self.first.entry(op).or_insert((name, function));
-        } else if !op.is_empty() {
-            // A function may be called by a node that has its name for an op.
-            part.calls.push(op);
+            if follow {
+                self.ops.push(op);
+            }
+        } else if follow && !self.called.is_empty() && self.called.contains_key(op) {
+            self.calls.push(op);
         }
         name
     }
+}
+
+/// The ways through a graph: names resolved to numbers.
+struct Paths<'g, 'a> {
+    graph: &'g Graph<'a>,
+    by_name: HashMap<&'a str, usize>,
+    inputs: Vec<usize>,
+    calls: Vec<usize>,
+    visits: usize,
+}
+
+impl<'g, 'a> Paths<'g, 'a> {
+    fn of(graph: &'g Graph<'a>) -> Self {
+        let numbers = |parts: &[Part<'a>]| -> HashMap<&'a str, usize> {
+            parts.iter().enumerate().map(|(number, part)| (part.name, number)).collect()
+        };
+        let resolve = |names: &[&str], by_name: &HashMap<&str, usize>| -> Vec<usize> {
+            names.iter().map(|name| by_name.get(name).copied().unwrap_or(NOWHERE)).collect()
+        };
+        let by_name = numbers(&graph.nodes);
+        let inputs = resolve(&graph.inputs, &by_name);
+        let calls = resolve(&graph.calls, &numbers(&graph.functions));
+        Self { graph, by_name, inputs, calls, visits: 0 }
+    }
 
     /// The wanted ops that running these nodes reaches.
-    fn reached(&self, from: Vec<&'a str>) -> BTreeSet<&'a str> {
+    fn reached(&mut self, from: &[&str]) -> BTreeSet<&'a str> {
         let mut ops = BTreeSet::new();
-        let (mut seen, mut called) = (HashSet::new(), HashSet::new());
-        let (mut nodes, mut calls): (Vec<&str>, Vec<&str>) = (from, Vec::new());
-        while let Some(name) = nodes.pop() {
-            let Some(part) = self.nodes.get(name).filter(|_| seen.insert(name)) else { continue };
-            ops.extend(&part.ops);
-            nodes.extend(&part.inputs);
-            calls.extend(&part.calls);
-        }
-        while let Some(name) = calls.pop() {
-            let Some(part) = self.functions.get(name).filter(|_| called.insert(name)) else { continue };
-            ops.extend(&part.ops);
-            calls.extend(&part.calls);
-        }
+        let mut calls = Vec::new();
+        let nodes = from.iter().filter_map(|name| self.by_name.get(name).copied()).collect();
+        let graph = self.graph;
+        self.walk(&graph.nodes, nodes, |paths, part, next| {
+            ops.extend(&graph.ops[part.ops.clone()]);
+            next.extend(&paths.inputs[part.inputs.clone()]);
+            calls.extend(&paths.calls[part.calls.clone()]);
+        });
+        self.walk(&graph.functions, calls, |paths, part, next| {
+            ops.extend(&graph.ops[part.ops.clone()]);
+            next.extend(&paths.calls[part.calls.clone()]);
+        });
         ops
+    }
+
+    /// Goes to each part once, from these on; `go` adds where to go next.
+    fn walk(
+        &mut self,
+        parts: &[Part<'a>],
+        mut next: Vec<usize>,
+        mut go: impl FnMut(&Self, &Part<'a>, &mut Vec<usize>),
+    ) {
+        let mut seen = vec![false; parts.len()];
+        while let Some(number) = next.pop() {
+            let Some(seen) = seen.get_mut(number).filter(|seen| !**seen) else { continue };
+            *seen = true;
+            self.visits += 1;
+            if self.visits > MAX_VISITS {
+                return;
+            }
+            go(self, &parts[number], &mut next);
+        }
     }
 }
 

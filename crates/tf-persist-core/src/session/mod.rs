@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::ffi;
 use crate::op_library::OpLibrary;
 use crate::runtime::Runtime;
-use crate::saved_model::{MetaGraph, SavedModel, UnknownAttribute};
+use crate::saved_model::{MetaGraph, OPS_VERSION, SavedModel, UnknownAttribute};
 use bind::Binding;
 
 /// A SavedModel in a session: variables restored, initialisers run, ready to answer.
@@ -55,9 +55,15 @@ impl SavedModel {
         for name in &options.op_libraries {
             OpLibrary::load_named(&runtime, name)?;
         }
-        let ops = ffi::all_ops(runtime.library());
-        self.check_ops_with(&meta_graph, &ops, runtime.version())?;
-        let ignored = self.unknown_attributes(&meta_graph, &ops);
+        // To ask TensorFlow for its ops takes longer than to load a small model: it is asked only where the list does not do.
+        let listed = runtime.version().strip_prefix(OPS_VERSION).is_some_and(|rest| rest.starts_with('.'));
+        let loaded: Vec<OpLibrary> = OpLibrary::loaded();
+        let is_loaded = |op: &&str| loaded.iter().any(|library| library.ops().iter().any(|own| own == op));
+        let ops = (!listed || !meta_graph.custom_ops().keys().all(is_loaded)).then(|| ffi::all_ops(runtime.library()));
+        if let Some(ops) = &ops {
+            self.check_ops_with(&meta_graph, ops, runtime.version())?;
+        }
+        let ignored = self.unknown_attributes(&meta_graph, ops.as_ref());
         let session = ffi::Session::load(
             runtime.library(),
             self.path(),
