@@ -138,7 +138,9 @@ fn loading() {
     let other = folder.path().join("other.so");
     fs::write(&other, [fs::read(&path).unwrap(), b"\0".to_vec()].concat()).unwrap();
     let same = OpLibraryProblem::AlreadyRegistered { by: Some(path.canonicalize().unwrap()), loaded: true };
-    assert_eq!(problem(OpLibrary::load(&runtime, &other)), same);
+    for _ in 0..2 {
+        assert_eq!(problem(OpLibrary::load(&runtime, &other)), same);
+    }
     assert!(!answers());
 
     // Packages, by their names in either spelling.

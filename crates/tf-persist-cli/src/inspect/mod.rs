@@ -10,7 +10,7 @@ use std::io::{self, BufWriter, Write};
 use anstream::stdout;
 use anyhow::Context;
 use tf_persist_core::saved_model::{
-    Assets, Fingerprint, MissingOp, Training, Variables, is_known_op, last_tensorflow_with_kernel,
+    Assets, Fingerprint, MissingOp, OpPackage, Training, Variables, is_known_op, last_tensorflow_with_kernel,
 };
 use tf_persist_core::{Error, MetaGraph, SavedModel, SignatureDef};
 
@@ -171,16 +171,19 @@ const SHOWN: usize = 10;
 
 /// A sentence for each package that has missing ops, and one for the ops that no package is known to have.
 fn packages_to_load(ops: &[MissingOp]) -> Vec<String> {
-    let packages: BTreeSet<Option<&str>> = ops.iter().map(|op| op.package.map(|package| package.name)).collect();
-    let sentence = |package: &Option<&str>| {
-        let of: Vec<&MissingOp> = ops.iter().filter(|op| op.package.map(|it| it.name) == *package).collect();
+    let packages: BTreeSet<Option<OpPackage>> = ops.iter().map(|op| op.package).collect();
+    let sentence = |package: &Option<OpPackage>| {
+        let of: Vec<&MissingOp> = ops.iter().filter(|op| op.package == *package).collect();
         let shown: Vec<String> = of.iter().take(SHOWN).map(ToString::to_string).collect();
         let more = of.len().saturating_sub(SHOWN);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let whose = match (package, of.first().and_then(|op| op.package?.note)) {
-            (None, _) => "a library".to_owned(),
-            (Some(name), None) => format!("the op library of `{name}`"),
-            (Some(name), Some(note)) => format!("the op library of `{name}` ({note})"),
+        let whose = match package {
+            None => "a library".to_owned(),
+            Some(package) => {
+                let note = package.note.map(|note| format!(" ({note})")).unwrap_or_default();
+                let library = if package.is_tensorflow() { "" } else { "the op library of " };
+                format!("{library}`{}`{note}", package.name)
+            }
         };
         format!("{whose} with the op{} {}{more}", if of.len() == 1 { "" } else { "s" }, shown.join(", "))
     };

@@ -18,5 +18,5 @@ mod tensor;
 
 pub(crate) use graph::{ImportedGraph, TensorType};
 pub(crate) use library::{Library, OpenError};
-pub(crate) use op_library::{all_ops, doubled_kernels, load_op_library};
+pub(crate) use op_library::{all_ops, has_doubled_kernels, load_op_library};
 pub(crate) use session::{Port, Session, Target};

@@ -38,15 +38,15 @@ pub(crate) fn all_ops(_open: &Library) -> BTreeMap<String, BTreeSet<String>> {
     ops.map(|op| (name(op), attributes(op).map(name).collect())).collect()
 }
 
-/// How many kernels of an op are registered more than once. TensorFlow takes them, and then refuses to run the op.
-pub(crate) fn doubled_kernels(_open: &Library, op: &str) -> usize {
-    let Ok(name) = CString::new(op) else { return 0 };
+/// Whether a kernel of an op is registered more than once. TensorFlow takes it, and then refuses to run the op.
+pub(crate) fn has_doubled_kernels(_open: &Library, op: &str) -> bool {
+    let Ok(name) = CString::new(op) else { return false };
     let mut status = Status::new();
     // SAFETY: the name is NUL-terminated; a serialized `KernelList` comes, which is ours to delete, or null with an error.
     let list = unsafe { taken(tf::TF_GetRegisteredKernelsForOp(name.as_ptr().cast::<c_char>(), status.raw())) };
     let mut seen = BTreeSet::new();
-    let kernels = fields(&list).filter(|(field, _)| *field == 1).filter_map(|(_, kernel)| kernel.bytes());
-    kernels.filter(|kernel| !seen.insert(*kernel)).count()
+    let mut kernels = fields(&list).filter(|(field, _)| *field == 1).filter_map(|(_, kernel)| kernel.bytes());
+    kernels.any(|kernel| !seen.insert(kernel))
 }
 
 /// The bytes of a buffer.

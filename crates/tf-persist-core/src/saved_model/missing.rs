@@ -58,7 +58,8 @@ impl SavedModel {
     /// # Errors
     /// [`Error::MissingOps`](crate::Error::MissingOps).
     pub fn check_ops(&self, meta_graph: &MetaGraph) -> crate::Result<()> {
-        let foreign = |op: &String| !is_known_op(op) && usual_package(op).is_some();
+        let foreign =
+            |op: &String| !is_known_op(op) && usual_package(op).is_some_and(|package| !package.is_tensorflow());
         if meta_graph.ops().keys().any(foreign) {
             self.refuse(self.missing_ops(meta_graph), OPS_VERSION)
         } else {
@@ -124,19 +125,17 @@ impl MissingOps {
     /// What to do: the packages to name, by the ops that they have.
     #[must_use]
     pub fn hint(&self) -> String {
-        let mut packages: BTreeMap<&str, Option<&str>> = BTreeMap::new();
-        for package in self.ops.iter().filter_map(|op| op.package) {
-            packages.entry(package.name).or_insert(package.note);
-        }
+        let packages: BTreeSet<OpPackage> = self.ops.iter().filter_map(|op| op.package).collect();
         let newer = self.ops.iter().any(|op| is_known_op(&op.name));
         let unknown = self.ops.iter().any(|op| op.package.is_none() && !is_known_op(&op.name));
         let mut ways: Vec<String> = Vec::new();
-        for (name, note) in packages {
-            let note = note.map(|note| format!(" ({note})")).unwrap_or_default();
-            // TensorFlow itself is no package of op libraries; the note says what to do.
-            ways.push(match name {
-                "tensorflow" | "intel-tensorflow" => format!("use `{name}`{note}"),
-                name => format!("`pip install {name}`{note} and give --op-library {name}"),
+        for package in packages {
+            let name = package.name;
+            let note = package.note.map(|note| format!(" ({note})")).unwrap_or_default();
+            ways.push(if package.is_tensorflow() {
+                format!("use `{name}`{note}")
+            } else {
+                format!("`pip install {name}`{note} and give --op-library {name}")
             });
         }
         if newer {
@@ -292,6 +291,10 @@ mod tests {
         let model = model(vec![node("n", "FutureOp", &[])], vec![], &["n"]);
         assert!(model.check_ops(&model.meta_graphs()[0]).is_ok());
         assert_eq!(model.missing_ops(&model.meta_graphs()[0])[0].name, "FutureOp");
+        // Builds of TensorFlow have ops that this one lacks, and may be the one that will be opened.
+        let build = super::tests::model(vec![node("n", "TRTEngineOp", &[])], vec![], &["n"]);
+        assert!(build.check_ops(&build.meta_graphs()[0]).is_ok());
+        assert!(refusal(&build).hint().starts_with("use `tensorflow` (a build for Linux"));
         // And what this list has may be missing from an older one.
         let older = super::tests::model(vec![node("n", "MatMul", &[])], vec![], &["n"]);
         assert!(refusal(&older).hint().contains("use TensorFlow 2.21"));

@@ -23,10 +23,12 @@ pub struct OpUse {
     pub at_load: bool,
 }
 
-/// A graph of more nodes is not followed from its signatures; the first node of each op is found all the same.
+/// A graph of more nodes, or with more functions, is not followed from its signatures; the first node of each op is found all the same.
 const MAX_FOLLOWED: usize = 2_000_000;
 /// So many signatures are followed.
 const MAX_SIGNATURES: usize = 256;
+/// So many inputs and calls are kept, which takes 500 MB; real graphs have a few for each node.
+const MAX_EDGES: usize = 20_000_000;
 /// So many nodes are gone to, for all signatures together: a second's work.
 const MAX_VISITS: usize = 50_000_000;
 
@@ -74,7 +76,7 @@ pub(super) fn op_uses<'a>(
         ops: Vec::new(),
         first: BTreeMap::new(),
     };
-    let follow = meta_graph.nodes() as usize <= MAX_FOLLOWED;
+    let follow = meta_graph.nodes().max(meta_graph.functions()) as usize <= MAX_FOLLOWED;
     for (_, graph_def) in fields(bytes).filter(|(field, _)| *field == 2) {
         graph.read(graph_def.bytes().unwrap_or_default(), follow);
     }
@@ -164,6 +166,7 @@ impl<'a> Graph<'a> {
     fn node(&mut self, bytes: &'a [u8], function: Option<&'a str>, follow: bool) -> &'a str {
         let (mut name, mut op) = ("", "");
         for (field, value) in fields(bytes) {
+            let follow = follow && self.inputs.len() + self.calls.len() < MAX_EDGES;
             match field {
                 1 => name = value.text(),
                 2 => op = value.text(),
