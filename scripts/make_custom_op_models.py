@@ -84,10 +84,11 @@ def haversine(ops, folder: Path) -> Built:
     """A tf.Module that calls Haversine in a branch and at the top."""
 
     class Distances(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float64, "start"), tf.TensorSpec([None, 2], tf.float64, "end")])
+        @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float64, name) for name in ("start", "end")])
         def distance(self, start: tf.Tensor, end: tf.Tensor) -> dict[str, tf.Tensor]:
             there = ops.haversine(start=start, end=end)
-            longest = tf.cond(tf.size(there) > 0, lambda: tf.reduce_max(ops.haversine(start=end, end=start)), lambda: tf.constant(0.0, tf.float64))
+            back = lambda: tf.reduce_max(ops.haversine(start=end, end=start))  # noqa: E731 (a branch)
+            longest = tf.cond(tf.size(there) > 0, back, lambda: tf.constant(0.0, tf.float64))
             return {"kilometres": there, "longest": longest}
 
     module = Distances()

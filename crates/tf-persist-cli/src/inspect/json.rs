@@ -67,6 +67,7 @@ fn missing_op(op: &MissingOp) -> Value {
         "function": op.used.function,
         "signatures": op.used.signatures,
         "at_load": op.used.at_load,
+        "reached": op.used.reached,
     })
 }
 

@@ -147,7 +147,9 @@ fn missing(
         Ok(assets) => missing.extend(assets.missing.iter().map(|name| format!("the asset `assets/{name}`"))),
         Err(error) => missing.push(error.to_string()),
     }
-    missing.extend(packages_to_load(ops));
+    // Ops in functions that nobody calls keep nobody from running the rest.
+    let needed: Vec<&MissingOp> = ops.iter().filter(|op| op.used.reached).collect();
+    missing.extend(packages_to_load(&needed));
     missing.extend(removed_kernels(meta_graph));
     missing
 }
@@ -170,10 +172,10 @@ fn removed_kernels(meta_graph: &MetaGraph) -> Vec<String> {
 const SHOWN: usize = 10;
 
 /// A sentence for each package that has missing ops, and one for the ops that no package is known to have.
-fn packages_to_load(ops: &[MissingOp]) -> Vec<String> {
+fn packages_to_load(ops: &[&MissingOp]) -> Vec<String> {
     let packages: BTreeSet<Option<OpPackage>> = ops.iter().map(|op| op.package).collect();
     let sentence = |package: &Option<OpPackage>| {
-        let of: Vec<&MissingOp> = ops.iter().filter(|op| op.package == *package).collect();
+        let of: Vec<&MissingOp> = ops.iter().copied().filter(|op| op.package == *package).collect();
         let shown: Vec<String> = of.iter().take(SHOWN).map(ToString::to_string).collect();
         let more = of.len().saturating_sub(SHOWN);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };

@@ -158,3 +158,20 @@ fn missing_ops_of_a_large_graph_are_found_at_once() {
     let limit = Duration::from_millis(if cfg!(debug_assertions) { 10_000 } else { 150 });
     ran.check(ran.took < limit, "it takes too long");
 }
+
+/// TensorFlow looks at a function when it is called. Python's loader refuses such a model; the sessions of old servers ran it.
+#[test]
+fn an_op_in_a_function_that_nothing_calls_is_not_missed() {
+    let dir = Dir::new();
+    dir.write_proto("m", |model| {
+        let mut function = pb::FunctionDef::new();
+        function.signature.mut_or_insert_default().name = "nobodys".into();
+        function.node_def.push(node("tokens", "TFText>WhitespaceTokenizeWithOffsetsV2"));
+        graph(model).library.mut_or_insert_default().function.push(function);
+    });
+    dir.cmd("run m").args(RUN.split_whitespace()).run().ok();
+    dir.cmd("inspect m").without_tensorflow().run().ok().prints("nothing is missing");
+    let report = dir.cmd("inspect m --format json").without_tensorflow().run().ok().json();
+    assert_eq!(report["meta_graphs"][0]["missing_ops"][0]["reached"], json!(false));
+    assert_eq!(report["meta_graphs"][0]["missing_ops"][0]["function"], json!("nobodys"));
+}

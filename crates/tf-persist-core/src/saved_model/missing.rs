@@ -72,7 +72,8 @@ impl SavedModel {
         self.refuse(self.ops_without(meta_graph, |op| ops.contains_key(op)), version)
     }
 
-    fn refuse(&self, ops: Vec<MissingOp>, version: &str) -> crate::Result<()> {
+    fn refuse(&self, mut ops: Vec<MissingOp>, version: &str) -> crate::Result<()> {
+        ops.retain(|op| op.used.reached);
         if ops.is_empty() {
             return Ok(());
         }
@@ -91,7 +92,8 @@ impl SavedModel {
             name: op.to_owned(),
             count,
             package: usual_package(op),
-            used: uses.remove(op).unwrap_or_default(),
+            // What was not looked for counts as used.
+            used: uses.remove(op).unwrap_or_else(|| OpUse { reached: true, ..OpUse::default() }),
         };
         missing.into_iter().map(of).collect()
     }
@@ -274,7 +276,11 @@ mod tests {
         assert_eq!(of("TFText>Own").used.function.as_deref(), Some("inner"));
         assert_eq!(of("Yours").used.signatures, ["to_direct", "to_if"]);
         assert_eq!(of("Mine").used.signatures, ["to_direct"]);
-        assert!(of("Lost").used.signatures.is_empty() && of("Lost").used.node == "lost");
+        // What nobody calls is missing, and no reason not to load the model.
+        assert!(missing.ops().iter().all(|op| op.name != "Lost"));
+        let all = model.missing_ops(&model.meta_graphs()[0]);
+        let lost = all.iter().find(|op| op.name == "Lost").unwrap();
+        assert!(!lost.used.reached && lost.used.signatures.is_empty() && lost.used.node == "lost");
         assert_eq!(
             of("TFText>Own").to_string(),
             "`TFText>Own` (1 node, `deep` in function `inner`, of signature `to_direct` and 1 more)"

@@ -21,6 +21,9 @@ pub struct OpUse {
     pub signatures: Vec<String>,
     /// Whether it runs when the model is loaded: an init op or the restoring of variables reaches it.
     pub at_load: bool,
+    /// Whether TensorFlow ever gets to it. It does not where the op stands in functions alone that nothing calls: such a model loads and
+    /// runs without it. True as well where the graph is too large to tell.
+    pub reached: bool,
 }
 
 /// A graph of more nodes, or with more functions, is not followed from its signatures; the first node of each op is found all the same.
@@ -56,8 +59,8 @@ struct Graph<'a> {
     inputs: Vec<&'a str>,
     calls: Vec<&'a str>,
     ops: Vec<&'a str>,
-    /// The first place of each wanted op: node and function.
-    first: BTreeMap<&'a str, (&'a str, Option<&'a str>)>,
+    /// Of each wanted op the first node and its function, and whether a node outside of functions uses it: those TensorFlow looks up all.
+    first: BTreeMap<&'a str, (&'a str, Option<&'a str>, bool)>,
 }
 
 /// Where the wanted ops are used in a serialized `MetaGraphDef` that was surveyed before.
@@ -81,9 +84,10 @@ pub(super) fn op_uses<'a>(
         graph.read(graph_def.bytes().unwrap_or_default(), follow);
     }
     let mut uses: BTreeMap<&str, OpUse> = BTreeMap::new();
-    for (op, (node, function)) in &graph.first {
+    for (op, (node, function, in_graph)) in &graph.first {
         let function = function.map(str::to_owned);
-        uses.insert(op, OpUse { node: (*node).to_owned(), function, ..OpUse::default() });
+        let reached = *in_graph || !follow;
+        uses.insert(op, OpUse { node: (*node).to_owned(), function, reached, ..OpUse::default() });
     }
     if !follow {
         return uses;
@@ -95,6 +99,7 @@ pub(super) fn op_uses<'a>(
         for op in paths.reached(&names) {
             if let Some(found) = uses.get_mut(op) {
                 found.signatures.push(signature.name.clone());
+                found.reached = true;
             }
         }
     }
@@ -106,6 +111,7 @@ pub(super) fn op_uses<'a>(
     for op in paths.reached(&names) {
         if let Some(found) = uses.get_mut(op) {
             found.at_load = true;
+            found.reached = true;
         }
     }
     uses
@@ -179,7 +185,7 @@ impl<'a> Graph<'a> {
             }
         }
         if self.wanted.contains(op) {
-            self.first.entry(op).or_insert((name, function));
+            self.first.entry(op).or_insert((name, function, false)).2 |= function.is_none();
             if follow {
                 self.ops.push(op);
             }
