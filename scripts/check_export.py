@@ -4,6 +4,7 @@
     scripts/check_export.py DIR=META ...            each DIR, a SavedModel, against META/meta.json and META/io.npz
     scripts/check_export.py --list FILE             the same pairs from a file, one a line
     scripts/check_export.py --eager-only DIR=META   with `tf.saved_model.load` only
+    scripts/check_export.py --op-library FILE.so …  after loading a library of ops that the models use; repeatable
 
 Each model is loaded with `tf.saved_model.load` and into a v1 session, and every recorded case is run in both. A model
 that the eager loader is recorded to refuse is run in the session only. One line a model; exit code 1 if any fails.
@@ -22,6 +23,8 @@ from tf_models.compare import Mismatch, largest_difference
 from tf_models.entries import decode
 from tf_models.registry import Tolerance
 from tf_models.runners import EagerRunner, SessionRunner
+
+import tensorflow as tf  # after tf_models, which sets its log level
 
 Load = Callable[[list[str]], EagerRunner | SessionRunner]
 
@@ -78,7 +81,10 @@ def main() -> int:
     parser.add_argument("pairs", nargs="*", type=_pair, metavar="DIR=META")
     parser.add_argument("--list", type=Path, metavar="FILE", help="more pairs, one a line")
     parser.add_argument("--eager-only", action="store_true", help="leave out the v1 session")
+    parser.add_argument("--op-library", action="append", default=[], metavar="FILE.so", help="loaded first; repeatable")
     arguments = parser.parse_args()
+    for library in arguments.op_library:
+        tf.load_op_library(library)
     pairs = list(arguments.pairs)
     try:
         if arguments.list:

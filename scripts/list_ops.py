@@ -1,4 +1,4 @@
-"""Write the names of the operations that libtensorflow knows, sorted, one a line.
+"""Write the operations that libtensorflow knows, sorted, one a line: its name and those of its attributes.
 
 What a model uses beyond these, and beyond its own functions, are custom ops:
 they need a library of their own (`--op-library`). The list is checked in as
@@ -56,17 +56,23 @@ def fields(data):
             position += length
 
 
-def op_names(folder):
-    """The names of the ops of the libtensorflow in a folder."""
+def ops(folder):
+    """The ops of the libtensorflow in a folder, as lines."""
     ctypes.CDLL(str(folder / "libtensorflow_framework.so.2"), mode=ctypes.RTLD_GLOBAL)
     library = ctypes.CDLL(str(folder / "libtensorflow_cc.so.2"))
     library.TF_GetAllOpList.restype = ctypes.POINTER(Buffer)
     buffer = library.TF_GetAllOpList().contents
     op_list = ctypes.string_at(buffer.data, buffer.length)
-    # OpList.op is field 1, and OpDef.name is field 1.
+    # OpList.op is field 1, OpDef.name field 1, OpDef.attr field 4, and AttrDef.name field 1.
     for number, op in fields(op_list):
         if number == 1:
-            yield next(content for number, content in fields(op) if number == 1).decode()
+            attributes = (name(content) for number, content in fields(op) if number == 4)
+            yield " ".join([name(op), *sorted(attributes)])
+
+
+def name(message):
+    """The text in a message's field 1."""
+    return next(content for number, content in fields(message) if number == 1).decode()
 
 
 def main():
@@ -75,7 +81,7 @@ def main():
     folder = parser.parse_args().folder
     if folder is None:
         folder = pathlib.Path(importlib.util.find_spec("tensorflow").origin).parent
-    sys.stdout.writelines(f"{name}\n" for name in sorted(set(op_names(folder))))
+    sys.stdout.writelines(f"{line}\n" for line in sorted(set(ops(folder)), key=lambda line: line.split()))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ def record(maker: Maker, built: Built, folder: Path) -> None:
         meta["run_after_load"] = list(built.run_after_load)
     if built.session_config:
         meta["session_config"] = dict(built.session_config)
+    if built.custom_op_libs:
+        meta["custom_op_libs"] = list(built.custom_op_libs)
     if built.refused:
         meta["refused"] = dict(built.refused)
     if built.held_out:

@@ -57,6 +57,7 @@ class Built:
     `session_config`: fields of the ConfigProto without which the model does not load.
     `loads_eagerly`: whether Python's `tf.saved_model.load` takes the model, too.
     `refused`: signatures that a C API client cannot call, with the reason; they have no cases.
+    `custom_op_libs`: the libraries of ops that it needs, by their folders in examples/.
     """
 
     cases: Sequence[Case]
@@ -68,6 +69,7 @@ class Built:
     loads_eagerly: bool = True
     refused: Mapping[str, str] = field(default_factory=dict)
     held_out: HeldOut | None = None
+    custom_op_libs: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

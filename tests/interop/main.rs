@@ -15,6 +15,7 @@ mod export_options;
 mod golden;
 mod memory;
 mod negative;
+mod op_libraries;
 mod pack;
 mod python;
 mod recorded;

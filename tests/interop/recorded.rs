@@ -80,13 +80,19 @@ impl Recorded {
         self.decode(&case.outputs)
     }
 
+    /// Options to load it with: its op libraries.
+    pub(crate) fn options(&self) -> LoadOptions {
+        let libraries = self.meta.custom_op_libs.iter();
+        libraries.fold(LoadOptions::default(), |options, library| options.op_library(op_library(library)))
+    }
+
     /// Runs every case in order, one session for each tag set, and gives each one's outputs.
     pub(crate) fn run(&self, model: &Path) -> Vec<Tensors> {
         let mut sessions: BTreeMap<Vec<String>, LoadedModel> = BTreeMap::new();
         let run = |case: &Case| {
             let tags = self.tags_of(case);
             let session = sessions.entry(tags.clone()).or_insert_with(|| {
-                LoadedModel::load(model, LoadOptions::default().tags(tags))
+                LoadedModel::load(model, self.options().tags(tags))
                     .unwrap_or_else(|error| panic!("{}: {error}", self.name))
             });
             let inputs = self.inputs(case);
@@ -145,6 +151,15 @@ impl Recorded {
 
     fn array(&self, name: &str) -> &Tensor {
         self.arrays.get(name).unwrap_or_else(|| panic!("{}: io.npz has no `{name}`", self.name))
+    }
+}
+
+/// The library behind an entry of `custom_op_libs`: one of `examples/`, or a package as in `tensorflow-text==2.21.1: FILES`.
+fn op_library(entry: &str) -> PathBuf {
+    match entry {
+        "moving_average_op" => crate::op_libraries::moving_average(),
+        "haversine_op" => crate::op_libraries::haversine(),
+        package => package.split("==").next().unwrap_or(package).into(),
     }
 }
 

@@ -106,8 +106,9 @@ pub(crate) struct LoadArgs {
     /// The tag set of the meta graph (comma list; "" is the empty set) [default: the only meta graph, else "serve"]
     #[arg(long, value_name = "TAGS")]
     pub(crate) tags: Option<String>,
-    /// A library of further ops, loaded before the model; repeatable; also TF_PERSIST_OP_LIBRARIES, colon-separated
-    #[arg(long, value_name = "FILE.so")]
+    /// A library of further ops, or the installed pip package that has it, loaded before the model; repeatable; also
+    /// TF_PERSIST_OP_LIBRARIES, colon-separated
+    #[arg(long, value_name = "FILE.so|PACKAGE")]
     pub(crate) op_library: Vec<PathBuf>,
     /// Let the model do what `tf-persist scan` calls a danger: all of it, or what these ops do (comma list)
     #[arg(long, value_name = "OP,…", num_args = 0..=1, require_equals = true, default_missing_value = "")]

@@ -54,7 +54,7 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
     /// Taken as `run` takes it, and not needed: nothing is loaded
-    #[arg(long, value_name = "FILE.so")]
+    #[arg(long, value_name = "FILE.so|PACKAGE")]
     op_library: Vec<PathBuf>,
     #[command(flatten)]
     library: LibraryArgs,

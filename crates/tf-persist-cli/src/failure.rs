@@ -15,6 +15,7 @@ pub(crate) const FAILED: i32 = 1;
 const MISUSED: i32 = 2;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default().bold();
 
 /// A failure that has been told already: the report says it, or each request's answer does.
@@ -53,10 +54,20 @@ pub(crate) fn print(error: &anyhow::Error) -> i32 {
             eprintln!("  {}", printable(line));
         }
     }
+    if let Some(tf_persist_core::Error::MissingOps(missing)) = core
+        && missing.ops().len() > 1
+    {
+        missing.places().iter().for_each(|place| eprintln!("  {}", printable(place)));
+    }
     if let Some(hint) = core.and_then(tf_persist_core::Error::hint) {
         eprintln!("{HINT}hint:{HINT:#} {}", printable(&hint));
     }
     if error.chain().any(|cause| cause.is::<Misuse>()) { MISUSED } else { FAILED }
+}
+
+/// Says what the user should know although it was done.
+pub(crate) fn warn(text: &str) {
+    eprintln!("{WARNING}warning:{WARNING:#} {}", printable(text));
 }
 
 /// The error and its causes in one line, each said once: many errors end with their cause.

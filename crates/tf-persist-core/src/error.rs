@@ -218,6 +218,14 @@ pub enum Error {
     #[error(transparent)]
     Runtime(#[from] Box<crate::runtime::RuntimeError>),
 
+    /// A library of ops cannot be loaded.
+    #[error(transparent)]
+    OpLibrary(#[from] Box<crate::op_library::OpLibraryError>),
+
+    /// The graph uses ops that there are not.
+    #[error(transparent)]
+    MissingOps(#[from] Box<crate::saved_model::MissingOps>),
+
     /// TensorFlow refused.
     #[error("TensorFlow could not {action}: {}", first_line(message))]
     TensorFlow {
@@ -357,6 +365,8 @@ impl Error {
                 None => "`tf-persist scan` says all that it may do; if you trust it, load it with --trust".into(),
             }),
             Self::Runtime(error) => Some(error.hint()),
+            Self::OpLibrary(error) => error.hint(),
+            Self::MissingOps(error) => Some(error.hint()),
             Self::Exists { .. } => {
                 Some("name another target, or let it be replaced; on the command line with --overwrite".into())
             }

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use serde_json::{Map, Value, json};
-use tf_persist_core::saved_model::{FoundFile, TensorInfo, TensorKind, TrainingKind};
+use tf_persist_core::saved_model::{FoundFile, MissingOp, TensorInfo, TensorKind, TrainingKind};
 use tf_persist_core::{PartialShape, SignatureDef};
 
 use super::{MetaGraphReport, Report, Selection, stats};
@@ -52,8 +52,23 @@ fn meta_graph(report: &MetaGraphReport<'_>, selection: &Selection<'_>) -> Value 
         object.insert("training".into(), training(report));
         object.insert("assets".into(), assets(report));
         object.insert("missing".into(), json!(report.missing));
+        let ops = report.missing_ops.iter().map(missing_op);
+        object.insert("missing_ops".into(), Value::Array(ops.collect()));
     }
     Value::Object(object)
+}
+
+fn missing_op(op: &MissingOp) -> Value {
+    json!({
+        "op": op.name,
+        "nodes": op.count,
+        "package": op.package.map(|package| package.name),
+        "node": op.used.node,
+        "function": op.used.function,
+        "signatures": op.used.signatures,
+        "at_load": op.used.at_load,
+        "reached": op.used.reached,
+    })
 }
 
 fn signature(signature: &SignatureDef) -> Value {

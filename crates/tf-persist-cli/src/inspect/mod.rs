@@ -4,12 +4,14 @@ mod json;
 mod stats;
 mod text;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Write};
 
 use anstream::stdout;
 use anyhow::Context;
-use tf_persist_core::saved_model::{Assets, Fingerprint, Training, Variables};
+use tf_persist_core::saved_model::{
+    Assets, Fingerprint, MissingOp, OpPackage, Training, Variables, is_known_op, last_tensorflow_with_kernel,
+};
 use tf_persist_core::{Error, MetaGraph, SavedModel, SignatureDef};
 
 use crate::args::{Format, InspectArgs, tags};
@@ -58,6 +60,8 @@ struct MetaGraphReport<'a> {
     signatures: Vec<&'a SignatureDef>,
     training: Training,
     assets: Result<Assets, Error>,
+    /// The ops that it uses and TensorFlow does not have.
+    missing_ops: Vec<MissingOp>,
     /// What keeps it from running, in sentences.
     missing: Vec<String>,
 }
@@ -106,11 +110,13 @@ impl<'a> Report<'a> {
         };
         let reports = meta_graphs.iter().map(|meta_graph| {
             let assets = model.assets(meta_graph);
+            let missing_ops = model.missing_ops(meta_graph);
             MetaGraphReport {
                 meta_graph,
                 signatures: chosen(meta_graph),
                 training: model.training(meta_graph),
-                missing: missing(model, meta_graph, &assets),
+                missing: missing(model, meta_graph, &assets, &missing_ops),
+                missing_ops,
                 assets,
             }
         });
@@ -127,7 +133,12 @@ impl<'a> Report<'a> {
 }
 
 /// What keeps a meta graph from running: variables, assets, ops.
-fn missing(model: &SavedModel, meta_graph: &MetaGraph, assets: &Result<Assets, Error>) -> Vec<String> {
+fn missing(
+    model: &SavedModel,
+    meta_graph: &MetaGraph,
+    assets: &Result<Assets, Error>,
+    ops: &[MissingOp],
+) -> Vec<String> {
     let mut missing = Vec::new();
     if let Err(error) = model.check(meta_graph) {
         missing.push(error.to_string());
@@ -136,13 +147,47 @@ fn missing(model: &SavedModel, meta_graph: &MetaGraph, assets: &Result<Assets, E
         Ok(assets) => missing.extend(assets.missing.iter().map(|name| format!("the asset `assets/{name}`"))),
         Err(error) => missing.push(error.to_string()),
     }
-    let custom: Vec<String> = meta_graph.custom_ops().keys().map(|op| format!("`{op}`")).collect();
-    if !custom.is_empty() {
-        missing.push(format!(
-            "a library with the op{} {}",
-            if custom.len() == 1 { "" } else { "s" },
-            custom.join(", ")
-        ));
-    }
+    // Ops in functions that nobody calls keep nobody from running the rest.
+    let needed: Vec<&MissingOp> = ops.iter().filter(|op| op.used.reached).collect();
+    missing.extend(packages_to_load(&needed));
+    missing.extend(removed_kernels(meta_graph));
     missing
+}
+
+/// A sentence for each release of TensorFlow that was the last to run some of the ops.
+fn removed_kernels(meta_graph: &MetaGraph) -> Vec<String> {
+    let mut by_release: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for op in meta_graph.ops().keys().filter(|op| is_known_op(op)) {
+        if let Some(release) = last_tensorflow_with_kernel(op) {
+            by_release.entry(release).or_default().push(format!("`{op}`"));
+        }
+    }
+    let sentence = |(release, ops): (&str, Vec<String>)| {
+        format!("TensorFlow {release} or older, which was the last that could run {}", ops.join(", "))
+    };
+    by_release.into_iter().map(sentence).collect()
+}
+
+/// More ops than this in a sentence nobody reads.
+const SHOWN: usize = 10;
+
+/// A sentence for each package that has missing ops, and one for the ops that no package is known to have.
+fn packages_to_load(ops: &[&MissingOp]) -> Vec<String> {
+    let packages: BTreeSet<Option<OpPackage>> = ops.iter().map(|op| op.package).collect();
+    let sentence = |package: &Option<OpPackage>| {
+        let of: Vec<&MissingOp> = ops.iter().copied().filter(|op| op.package == *package).collect();
+        let shown: Vec<String> = of.iter().take(SHOWN).map(ToString::to_string).collect();
+        let more = of.len().saturating_sub(SHOWN);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let whose = match package {
+            None => "a library".to_owned(),
+            Some(package) => {
+                let note = package.note.map(|note| format!(" ({note})")).unwrap_or_default();
+                let library = if package.is_tensorflow() { "" } else { "the op library of " };
+                format!("{library}`{}`{note}", package.name)
+            }
+        };
+        format!("{whose} with the op{} {}{more}", if of.len() == 1 { "" } else { "s" }, shown.join(", "))
+    };
+    packages.iter().map(sentence).collect()
 }

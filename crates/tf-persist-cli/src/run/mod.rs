@@ -5,13 +5,14 @@ mod output;
 mod requests;
 mod view;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tf_persist_core::scan::Trust;
-use tf_persist_core::{LoadOptions, Outputs, SavedModel};
+use tf_persist_core::{LoadOptions, LoadedModel, Outputs, SavedModel};
 
 use crate::args::{LoadArgs, MAX_THREADS, RunArgs, tags, variable};
-use crate::failure::Misuse;
+use crate::failure::{self, Misuse};
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let artefact = SavedModel::open(&args.path)?;
@@ -21,7 +22,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
         if let Some(name) = &args.signature {
             meta_graph.signature(name)?;
         }
-        return requests::answer(args, path, || artefact.load(args.load.options()?).map_err(Into::into));
+        return requests::answer(args, path, || args.load.load(&artefact));
     }
     // What is wrong with the inputs is said before TensorFlow is opened, which takes a third of a second.
     let given = inputs::Given::read(args)?;
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let inputs = given.tensors(definition)?;
     definition.check_inputs(&inputs)?;
 
-    let model = artefact.load(args.load.options()?)?;
+    let model = args.load.load(&artefact)?;
     let signature = model.signature(&definition.name)?;
     let run = || signature.run(inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)));
     let outputs = run()?;
@@ -62,6 +63,33 @@ impl LoadArgs {
         }
     }
 
+    /// Loads a model. What can be told without TensorFlow is told before it is opened.
+    fn load(&self, artefact: &SavedModel) -> anyhow::Result<LoadedModel> {
+        if self.op_libraries().is_empty() {
+            artefact.check_ops(artefact.meta_graph(self.tag_list().as_deref())?)?;
+        }
+        let model = artefact.load(self.options()?)?;
+        if let [first, rest @ ..] = model.ignored_attributes() {
+            let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
+            failure::warn(&format!(
+                "TensorFlow {} does not know {first}{more}, and runs `{}` without",
+                model.runtime().version(),
+                artefact.path().display()
+            ));
+        }
+        Ok(model)
+    }
+
+    /// The op libraries asked for: files and packages.
+    fn op_libraries(&self) -> Vec<PathBuf> {
+        if !self.op_library.is_empty() {
+            return self.op_library.clone();
+        }
+        let listed = variable("TF_PERSIST_OP_LIBRARIES");
+        let listed = listed.iter().flat_map(std::env::split_paths);
+        listed.filter(|path| !path.as_os_str().is_empty()).collect()
+    }
+
     pub(crate) fn options(&self) -> anyhow::Result<LoadOptions> {
         self.options_or(0, 0)
     }
@@ -75,9 +103,7 @@ impl LoadArgs {
         if let Some(tags) = self.tag_list() {
             options = options.tags(tags);
         }
-        let listed = variable("TF_PERSIST_OP_LIBRARIES").filter(|_| self.op_library.is_empty());
-        let listed = listed.iter().flat_map(std::env::split_paths).filter(|path| !path.as_os_str().is_empty());
-        for library in self.op_library.iter().cloned().chain(listed) {
+        for library in self.op_libraries() {
             options = options.op_library(library);
         }
         Ok(options)

@@ -154,8 +154,8 @@ fn wait(child: &mut Child, started: Instant) -> (ExitStatus, bool) {
 /// A command that has run.
 pub(crate) struct Ran {
     line: String,
-    status: ExitStatus,
-    took: Duration,
+    pub(crate) status: ExitStatus,
+    pub(crate) took: Duration,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     listing: Vec<String>,

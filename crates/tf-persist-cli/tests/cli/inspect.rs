@@ -98,7 +98,7 @@ fn the_json_report_has_the_form_that_is_documented() {
     assert_eq!(keys(&json), "path file meta_graphs variables fingerprint");
     let graph = &json["meta_graphs"][0];
     let expected = "tags tensorflow_version git_version producer signatures nodes functions function_nodes ops custom_ops \
-                    init_op object_graph_nodes training assets missing";
+                    init_op object_graph_nodes training assets missing missing_ops";
     assert_eq!(keys(graph), expected);
     assert_eq!(keys(&graph["signatures"]["serving_default"]), "method_name inputs outputs defaults");
     assert_eq!(keys(&graph["signatures"]["serving_default"]["inputs"]["x"]), "dtype shape tensor");
@@ -236,7 +236,7 @@ fn ops_that_tensorflow_lacks_are_marked() {
     let report = dir.cmd("inspect custom").without_tensorflow().run().ok();
     report
         .prints("  1  SimpleMLInferenceOp  not in TensorFlow 2.")
-        .prints("to run it  missing:\n  a library with the op `SimpleMLInferenceOp`");
+        .prints("to run it  missing:\n  the op library of `ydf-tf` (with a TensorFlow of before 2.19: ");
     let json = dir.cmd("inspect custom --format json").without_tensorflow().run().ok().json();
     assert_eq!(json["meta_graphs"][0]["custom_ops"], json!({ "SimpleMLInferenceOp": 1 }));
     assert_eq!(json["meta_graphs"][0]["missing"].as_array().unwrap().len(), 1);

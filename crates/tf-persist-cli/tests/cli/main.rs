@@ -14,6 +14,8 @@ mod help;
 mod hostile;
 mod inputs;
 mod inspect;
+mod old_graphs;
+mod op_libraries;
 mod outputs;
 mod pack;
 mod recorded;

@@ -1,6 +1,7 @@
-//! Libraries of further ops.
+//! Libraries of further ops, and what ops and kernels there are.
 
-use std::ffi::CString;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{CString, c_char};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::slice;
@@ -10,6 +11,7 @@ use tensorflow_sys_runtime as tf;
 use super::library::Library;
 use super::status::Status;
 use crate::error::{Error, Result};
+use crate::wire::fields;
 
 /// Loads an op library into the process, for good, and gives the serialized `OpList` of what it registered. The same path
 /// twice is fine.
@@ -21,8 +23,56 @@ pub(crate) fn load_op_library(_open: &Library, path: &Path) -> Result<Vec<u8>> {
     let handle = unsafe { tf::TF_LoadLibrary(name.as_ptr(), status.raw()) };
     status.check(|| format!("load the op library `{}`", path.display()))?;
     // SAFETY: the list belongs to the handle, which is never deleted; it is copied here.
+    unsafe { Ok(copied(&tf::TF_GetOpList(handle))) }
+}
+
+/// All ops that there are in this process, TensorFlow's own and those of the op libraries that were loaded, each with the names of
+/// its attributes.
+pub(crate) fn all_ops(_open: &Library) -> BTreeMap<String, BTreeSet<String>> {
+    // SAFETY: gives a serialized `OpList`, which is ours to delete.
+    let list = unsafe { taken(tf::TF_GetAllOpList()) };
+    let ops = fields(&list).filter(|(field, _)| *field == 1).filter_map(|(_, op)| op.bytes());
+    // `OpDef.name` is field 1, `OpDef.attr` field 4, and `AttrDef.name` field 1.
+    let name = |message| fields(message).find(|(field, _)| *field == 1).map_or("", |(_, name)| name.text()).to_owned();
+    let attributes = |op| fields(op).filter(|(field, _)| *field == 4).filter_map(|(_, attribute)| attribute.bytes());
+    ops.map(|op| (name(op), attributes(op).map(name).collect())).collect()
+}
+
+/// Whether a kernel of an op is registered more than once. TensorFlow takes it, and then refuses to run the op.
+pub(crate) fn has_doubled_kernels(_open: &Library, op: &str) -> bool {
+    let Ok(name) = CString::new(op) else { return false };
+    let mut status = Status::new();
+    // SAFETY: the name is NUL-terminated; a serialized `KernelList` comes, which is ours to delete, or null with an error.
+    let list = unsafe { taken(tf::TF_GetRegisteredKernelsForOp(name.as_ptr().cast::<c_char>(), status.raw())) };
+    let mut seen = BTreeSet::new();
+    let mut kernels = fields(&list).filter(|(field, _)| *field == 1).filter_map(|(_, kernel)| kernel.bytes());
+    kernels.any(|kernel| !seen.insert(kernel))
+}
+
+/// The bytes of a buffer.
+///
+/// # Safety
+/// The buffer's data must be readable for its length, or null.
+unsafe fn copied(buffer: &tf::TF_Buffer) -> Vec<u8> {
+    if buffer.length == 0 || buffer.data.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: as the caller says.
+    unsafe { slice::from_raw_parts(buffer.data.cast(), buffer.length).to_vec() }
+}
+
+/// The bytes of a buffer that is deleted then; none if it is null.
+///
+/// # Safety
+/// The buffer must be null, or live and ours.
+unsafe fn taken(buffer: *mut tf::TF_Buffer) -> Vec<u8> {
+    if buffer.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: live, as the caller says, and deleted once.
     unsafe {
-        let list = tf::TF_GetOpList(handle);
-        Ok(if list.length == 0 { Vec::new() } else { slice::from_raw_parts(list.data.cast(), list.length).to_vec() })
+        let bytes = copied(&*buffer);
+        tf::TF_DeleteBuffer(buffer);
+        bytes
     }
 }

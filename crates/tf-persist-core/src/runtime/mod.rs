@@ -78,6 +78,12 @@ impl Runtime {
         Err(Error::Runtime(Box::new(RuntimeError { tried })))
     }
 
+    /// Whether libtensorflow is open in this process.
+    #[must_use]
+    pub fn is_open() -> bool {
+        OPENED.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// The version libtensorflow gives of itself, such as `2.21.0`.
     #[must_use]
     pub fn version(&self) -> &str {

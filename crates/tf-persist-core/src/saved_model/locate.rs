@@ -134,6 +134,13 @@ fn of_folder(path: &Path) -> Result<Verdict> {
         let hint = format!("name a version, such as `{}`", path.join(latest).display());
         return Ok(("it is a folder of versions, as TensorFlow Serving has them".into(), Some(hint)));
     }
+    if names.iter().any(|name| path.join(name).join("export.meta").exists()) {
+        let hint = "load them in TensorFlow 1 and export them with `tf.saved_model`";
+        return Ok((
+            "it is a folder of SessionBundles of 2016, the format before SavedModel".into(),
+            Some(hint.into()),
+        ));
+    }
     if let Some(child) = names.iter().find(is_model) {
         let hint = format!("the folder `{}` inside it is one", path.join(child).display());
         return Ok((format!("it has no `{BINARY}`"), Some(hint)));
@@ -214,6 +221,7 @@ mod tests {
     fn says_what_a_folder_is() {
         assert!(refusal(&[]).contains("it is an empty folder"));
         assert!(refusal(&["export.meta", "export-00000-of-00001"]).contains("SessionBundle"));
+        assert!(refusal(&["00000123/export.meta"]).contains("a folder of SessionBundles"));
         assert!(refusal(&["checkpoint", "m.index", "m.data-00000-of-00001"]).contains("bare checkpoint"));
         assert!(refusal(&["9/saved_model.pb", "10/saved_model.pb", "a"]).contains("such as `PATH/10`"));
         assert!(refusal(&["model/saved_model.pb"]).contains("the folder `PATH/model` inside it"));

@@ -6,8 +6,11 @@ use std::sync::LazyLock;
 /// The TensorFlow that the list of its operations was taken from.
 pub const OPS_VERSION: &str = "2.21";
 
-/// Every operation of that TensorFlow, sorted. `scripts/list_ops.py` makes the list.
-static KNOWN: LazyLock<Vec<&'static str>> = LazyLock::new(|| include_str!("ops_2_21.txt").lines().collect());
+/// Every operation of that TensorFlow with its attributes, parted by spaces, sorted by name. `scripts/list_ops.py` makes the list.
+static KNOWN: LazyLock<Vec<(&'static str, &'static str)>> = LazyLock::new(|| {
+    let lines = include_str!("ops_2_21.txt").lines();
+    lines.map(|line| line.split_once(' ').unwrap_or((line, ""))).collect()
+});
 
 /// How many different operations a graph may use. TensorFlow has 1,800; a hostile file could name one a node.
 const MAX_OPS: usize = 1 << 16;
@@ -15,7 +18,17 @@ const MAX_OPS: usize = 1 << 16;
 /// Whether TensorFlow has this operation by itself, without any library of custom ones.
 #[must_use]
 pub fn is_known_op(op: &str) -> bool {
-    KNOWN.binary_search(&op).is_ok()
+    find(op).is_some()
+}
+
+/// Whether an operation of that TensorFlow has this attribute; `None` if it does not have the operation.
+pub(super) fn is_known_attribute(op: &str, attribute: &str) -> Option<bool> {
+    find(op).map(|attributes| attributes.split(' ').any(|known| known == attribute))
+}
+
+fn find(op: &str) -> Option<&'static str> {
+    let index = KNOWN.binary_search_by(|(name, _)| (*name).cmp(op)).ok()?;
+    KNOWN.get(index).map(|(_, attributes)| *attributes)
 }
 
 /// Counts operations while a graph is read.
@@ -59,6 +72,10 @@ mod tests {
         assert!(KNOWN.is_sorted() && KNOWN.len() > 1700);
         assert!(is_known_op("MatMul") && is_known_op("BoostedTreesBucketize") && is_known_op("_Arg"));
         assert!(!is_known_op("SimpleMLCreateModelResource") && !is_known_op(""));
+        assert_eq!(is_known_attribute("MatMul", "transpose_a"), Some(true));
+        assert_eq!(is_known_attribute("MatMul", "transpose"), Some(false));
+        assert_eq!(is_known_attribute("NoOp", "T"), Some(false));
+        assert_eq!(is_known_attribute("SimpleMLCreateModelResource", "T"), None);
     }
 
     #[test]

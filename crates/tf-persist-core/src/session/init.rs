@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::explain;
 use crate::error::{Error, Result};
 use crate::ffi::{Port, Session, Target};
 use crate::saved_model::{MetaGraph, SavedModel, parse_tensor_name};
@@ -40,5 +41,5 @@ pub(super) fn run_orphaned_initializers(
     }
     let feeds: Vec<(Port, &Tensor)> = paths.iter().map(|(port, path)| (*port, path)).collect();
     let action = || format!("initialise the tables of `{}`", model.path().display());
-    session.run(action, None, &feeds, &[], &targets).map(drop)
+    session.run(action, None, &feeds, &[], &targets).map(drop).map_err(explain::failed_run)
 }

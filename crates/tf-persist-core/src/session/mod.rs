@@ -1,8 +1,8 @@
 //! A model that runs: a SavedModel in a session of TensorFlow's.
 
 mod bind;
+mod explain;
 mod init;
-mod op_library;
 mod options;
 mod outputs;
 mod place;
@@ -12,16 +12,16 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-pub use op_library::OpLibrary;
 pub use options::{Executor, LoadOptions};
 pub use outputs::Outputs;
 pub use place::Unpacked;
 pub use signature::{NO_INPUTS, Signature};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ffi;
+use crate::op_library::OpLibrary;
 use crate::runtime::Runtime;
-use crate::saved_model::{MetaGraph, SavedModel};
+use crate::saved_model::{MetaGraph, OPS_VERSION, SavedModel, UnknownAttribute};
 use bind::Binding;
 use place::Place;
 
@@ -40,23 +40,38 @@ struct Inner {
     runtime: Runtime,
     /// Dropped after the session.
     place: Place,
+    ignored: Vec<UnknownAttribute>,
 }
 
 impl SavedModel {
     /// Loads a meta graph into a session of TensorFlow's, which opens libtensorflow if it is not open.
     ///
     /// # Errors
-    /// If there is no libtensorflow, no such meta graph, a variable file is missing or damaged, or TensorFlow refuses the graph;
-    /// [`Error::Untrusted`] before TensorFlow is opened, if the graph would reach outside of the model in a way that
-    /// [`LoadOptions::trust`] does not allow.
+    /// If there is no libtensorflow, no such meta graph, a variable file is missing or damaged, an op library cannot be loaded, the
+    /// graph uses ops that there are not ([`Error::MissingOps`](crate::Error::MissingOps)), or TensorFlow refuses it;
+    /// [`Error::Untrusted`](crate::Error::Untrusted) before TensorFlow is opened, if the graph would reach outside of the model in a
+    /// way that [`LoadOptions::trust`] does not allow.
     pub fn load(&self, options: LoadOptions) -> Result<LoadedModel> {
         let meta_graph = self.meta_graph(options.tags.as_deref())?.clone();
         self.check(&meta_graph)?;
         options.trust.check(self, &meta_graph)?;
-        let runtime = options.runtime.clone().map_or_else(|| Runtime::open_with(&options.search), Ok)?;
-        for path in &options.op_libraries {
-            OpLibrary::load(&runtime, path)?;
+        // What can be told without TensorFlow is, before it is opened, which takes a third of a second.
+        if options.runtime.is_none() && options.op_libraries.is_empty() && !Runtime::is_open() {
+            self.check_ops(&meta_graph)?;
         }
+        let runtime = options.runtime.clone().map_or_else(|| Runtime::open_with(&options.search), Ok)?;
+        for name in &options.op_libraries {
+            OpLibrary::load_named(&runtime, name)?;
+        }
+        // To ask TensorFlow for its ops takes longer than to load a small model: it is asked only where the list does not do.
+        let listed = runtime.version().strip_prefix(OPS_VERSION).is_some_and(|rest| rest.starts_with('.'));
+        let loaded: Vec<OpLibrary> = OpLibrary::loaded();
+        let is_loaded = |op: &&str| loaded.iter().any(|library| library.ops().iter().any(|own| own == op));
+        let ops = (!listed || !meta_graph.custom_ops().keys().all(is_loaded)).then(|| ffi::all_ops(runtime.library()));
+        if let Some(ops) = &ops {
+            self.check_ops_with(&meta_graph, ops, runtime.version())?;
+        }
+        let ignored = self.unknown_attributes(&meta_graph, ops.as_ref());
         let mut place = Place::of(self, &meta_graph, &options, runtime.library())?;
         let mut session = self.session(&meta_graph, &options, &runtime, &place);
         if let Err(error) = &session
@@ -68,7 +83,8 @@ impl SavedModel {
         let session = session?;
         place.loaded(self);
         let bindings = meta_graph.signatures().iter().map(|_| OnceLock::new()).collect();
-        Ok(LoadedModel(Arc::new(Inner { session, artefact: self.clone(), meta_graph, bindings, runtime, place })))
+        let artefact = self.clone();
+        Ok(LoadedModel(Arc::new(Inner { session, artefact, meta_graph, bindings, runtime, place, ignored })))
     }
 
     /// A session over the files at a place, its tables filled.
@@ -87,7 +103,7 @@ impl SavedModel {
             init::run_orphaned_initializers(&session, self, meta_graph, folder)?;
             Ok(session)
         };
-        load().map_err(|error| explain_refusal(Place::rename(folder, error, self), self.path()))
+        load().map_err(|error| explain::refusal(Place::rename(folder, error, self), self.path(), meta_graph, runtime))
     }
 }
 
@@ -122,6 +138,13 @@ impl LoadedModel {
     #[must_use]
     pub fn runtime(&self) -> &Runtime {
         &self.0.runtime
+    }
+
+    /// Attributes of the graph's nodes that this TensorFlow does not know and leaves out of account: the model was written by a newer
+    /// one, and its answers may differ from what that one gives. At most a hundred.
+    #[must_use]
+    pub fn ignored_attributes(&self) -> &[UnknownAttribute] {
+        &self.0.ignored
     }
 
     /// A signature, ready to run.
@@ -160,26 +183,4 @@ impl fmt::Debug for LoadedModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "LoadedModel({} {:?})", self.artefact().path().display(), self.meta_graph().tags())
     }
-}
-
-/// Adds what to do about the refusals that people meet.
-fn explain_refusal(error: Error, path: &Path) -> Error {
-    let Error::TensorFlow { action, code, message, hint: None } = error else { return error };
-    let hint = if message.contains("Op type not registered") {
-        Some("load the library that has the op with --op-library FILE.so".to_owned())
-    } else if message.contains("No OpKernel was registered") {
-        Some(
-            "this TensorFlow knows the op but can no longer run it: export the model anew, or use an older libtensorflow"
-                .to_owned(),
-        )
-    } else if message.contains("NodeDef mentions attr") {
-        Some("the model was written by a newer TensorFlow: use a libtensorflow of its version or later".to_owned())
-    } else if message.contains("matching files")
-        && path.as_os_str().as_encoded_bytes().iter().any(|it| b"*?[\\".contains(it))
-    {
-        Some("TensorFlow takes `*`, `?`, `[` and `\\` in a path for a pattern: rename the folder".to_owned())
-    } else {
-        None
-    };
-    Error::TensorFlow { action, code, message, hint }
 }

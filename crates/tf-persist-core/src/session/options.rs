@@ -64,10 +64,11 @@ impl LoadOptions {
         self
     }
 
-    /// Loads this library of further ops before the model. Loaded once a process, for good.
+    /// Loads this library of further ops before the model: a file, or the name of an installed pip package that has such, as
+    /// [`OpLibrary::load_named`](crate::OpLibrary::load_named). Loaded once a process, for good.
     #[must_use]
-    pub fn op_library(mut self, path: impl Into<PathBuf>) -> Self {
-        self.op_libraries.push(path.into());
+    pub fn op_library(mut self, file_or_package: impl Into<PathBuf>) -> Self {
+        self.op_libraries.push(file_or_package.into());
         self
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::LoadedModel;
 use super::bind::{Binding, Input, Source};
+use super::explain;
 use super::outputs::Outputs;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -149,8 +150,10 @@ impl Signature {
         }
     }
 
-    /// Says which shapes were not as declared, when TensorFlow did not like what it was given.
+    /// Says what to do about an op that cannot run, else which shapes were not as declared, when TensorFlow did not like what it
+    /// was given.
     fn explain<T: Borrow<Tensor>>(&self, error: Error, given: &[Option<T>]) -> Error {
+        let error = explain::failed_run(error);
         let Error::TensorFlow { action, code, message, hint: None } = error else { return error };
         let unlike = |(input, given): (&Input, &Option<T>)| {
             let info = self.definition().input(&input.name)?;

@@ -1,0 +1,177 @@
+//! Graphs of other TensorFlows, newer, older and other people's: what is missing is named, and what to do is said.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tf_persist_proto::protobuf::EnumOrUnknown;
+use tf_persist_proto::tensorflow as pb;
+
+use crate::support::Dir;
+
+/// A node of `models/sparse`'s graph.
+fn node(name: &str, op: &str) -> pb::NodeDef {
+    let mut node = pb::NodeDef::new();
+    node.name = name.into();
+    node.op = op.into();
+    node
+}
+
+fn graph(model: &mut pb::SavedModel) -> &mut pb::GraphDef {
+    model.meta_graphs[0].graph_def.mut_or_insert_default()
+}
+
+const RUN: &str = "--signature serving_default --input features.indices=[[0,0]] --input features.values=[1] \
+                   --input features.dense_shape=[1,4]";
+
+#[test]
+fn the_op_of_a_known_package_is_named_before_tensorflow_is_opened() {
+    let dir = Dir::new();
+    dir.write_proto("m", |model| {
+        graph(model).node.push(node("tokens", "TFText>WhitespaceTokenizeWithOffsetsV2"));
+        graph(model).node.push(node("own", "OwnOp"));
+    });
+    let ran = dir.cmd("run m").args(RUN.split_whitespace()).without_tensorflow().run().quick().fails();
+    let ran = ran
+        .says("`m` uses 2 ops that TensorFlow 2.21 does not have: `OwnOp`, `TFText>WhitespaceTokenizeWithOffsetsV2`");
+    let ran = ran.hints("--op-library tensorflow-text");
+    ran.check(
+        ran.err().contains("  `TFText>WhitespaceTokenizeWithOffsetsV2` (1 node, `tokens`)\n"),
+        "no place is named",
+    );
+    let report = dir.cmd("inspect m --format json").without_tensorflow().run().ok().json();
+    let ops = &report["meta_graphs"][0]["missing_ops"];
+    assert_eq!(ops[1]["package"], "tensorflow-text");
+    assert_eq!((&ops[0]["op"], &ops[0]["node"], &ops[0]["package"]), (&json!("OwnOp"), &json!("own"), &json!(null)));
+    let text = dir.cmd("inspect m").without_tensorflow().run().ok();
+    text.check(
+        text.out().contains("the op library of `tensorflow-text` with the op `TFText>"),
+        "the package is not named",
+    );
+}
+
+#[test]
+fn ten_thousand_unknown_ops_stay_readable() {
+    let dir = Dir::new();
+    dir.write_proto("m", |model| {
+        graph(model).node.extend((0..10_000).map(|index| node(&format!("n{index}"), &format!("Own{index:05}"))))
+    });
+    let ran = dir.cmd("run m").args(RUN.split_whitespace()).run().fails();
+    let ran = ran.says("uses 10000 ops").says("and 9990 more");
+    ran.check(ran.err().lines().count() < 20 && ran.err().len() < 4000, "it is too long to read");
+    let text = dir.cmd("inspect m").without_tensorflow().run().ok();
+    text.check(text.out().contains("and 9990 more"), "the missing ops are not cut short");
+}
+
+/// TensorFlow runs without what it does not know. That the answer may differ has to be said.
+#[test]
+fn an_attribute_that_tensorflow_does_not_know_is_told() {
+    let dir = Dir::new();
+    dir.write_proto("m", |model| {
+        let mut value = pb::AttrValue::new();
+        value.set_i(7);
+        graph(model).node[0].attr.insert("of_the_future".into(), value.clone());
+        graph(model).node[0].attr.insert("_of_some_tool".into(), value);
+    });
+    let ran = dir.cmd("run m").args(RUN.split_whitespace()).run().ok();
+    let warning = "does not know the attribute `of_the_future` of the op `Const` (node `features/shape_default`), and runs `m` without";
+    ran.check(ran.err().contains(warning), "it is not told");
+    let quiet = dir.cmd("run models/sparse/model").args(RUN.split_whitespace()).run().ok();
+    quiet.check(!quiet.err().contains("warning: "), "there is nothing to warn of");
+}
+
+/// An element type, which is the value of an attribute, is another matter: TensorFlow refuses it.
+#[test]
+fn an_element_type_that_tensorflow_does_not_know_says_who_wrote_it() {
+    let dir = Dir::new();
+    dir.write_proto("m", |model| {
+        model.meta_graphs[0].meta_info_def.mut_or_insert_default().tensorflow_version = "2.99.0".into();
+        let mut new = node("new", "Placeholder");
+        let mut value = pb::AttrValue::new();
+        value.value = Some(pb::attr_value::attr_value::Value::Type(EnumOrUnknown::from_i32(77)));
+        new.attr.insert("dtype".into(), value);
+        graph(model).node.push(new);
+    });
+    let ran = dir.cmd("run m").args(RUN.split_whitespace()).run().fails();
+    ran.hints("the model was written by TensorFlow 2.99.0, and this is 2.");
+}
+
+#[test]
+fn kernels_that_are_gone_or_never_were_are_told_apart() {
+    let dir = Dir::new();
+    let refused = |name: &str, change: &dyn Fn(&mut pb::NodeDef)| {
+        dir.write_proto(name, |model| {
+            let mut new = node("new", name);
+            change(&mut new);
+            graph(model).node.push(new);
+        });
+        dir.cmd("run").arg(name).args(RUN.split_whitespace()).run().fails()
+    };
+    let number = |node: &mut pb::NodeDef, key: &str, number: i64| {
+        let mut value = pb::AttrValue::new();
+        value.set_i(number);
+        node.attr.insert(key.into(), value);
+    };
+    let ran = refused("BoostedTreesEnsembleResourceHandleOp", &|_| {});
+    ran.says("BoostedTreesEnsembleResourceHandleOp").hints("TensorFlow 2.8 was the last that could run");
+    let report = dir.cmd("inspect BoostedTreesEnsembleResourceHandleOp").without_tensorflow().run().ok();
+    report.prints("TensorFlow 2.8 or older, which was the last that could run `BoostedTreesEnsembleResourceHandleOp`");
+    let ran = refused("TPUOrdinalSelector", &|_| {});
+    ran.hints("knows `TPUOrdinalSelector` but cannot run it here");
+    let ran = refused("PyFunc", &|node| {
+        number(node, "token", 0);
+        let mut value = pb::AttrValue::new();
+        value.set_s(b"pyfunc_0".to_vec().into());
+        node.attr.insert("token".into(), value);
+        for key in ["Tin", "Tout"] {
+            let mut value = pb::AttrValue::new();
+            value.mut_list();
+            node.attr.insert(key.into(), value);
+        }
+    });
+    ran.hints("calls Python functions of the program that made it");
+}
+
+/// Ten megabytes of graph with custom ops in it. The limit is for optimised builds.
+#[test]
+fn missing_ops_of_a_large_graph_are_found_at_once() {
+    let dir = Dir::new();
+    dir.write_proto("m", |model| {
+        let graph = graph(model);
+        for index in 0..120_000 {
+            let mut new =
+                node(&format!("scope/of/some/length/node_{index}"), if index % 9 == 0 { "OwnOp" } else { "Identity" });
+            new.input.push(format!("scope/of/some/length/node_{}", index.max(1) - 1));
+            let mut value = pb::AttrValue::new();
+            value.set_type(pb::DataType::DT_FLOAT);
+            new.attr.insert("T".into(), value);
+            graph.node.push(new);
+        }
+        let last = graph.node.last().unwrap().name.clone();
+        let signature = model.meta_graphs[0].signature_def.get_mut("serving_default").unwrap();
+        signature.outputs.values_mut().for_each(|info| info.set_name(format!("{last}:0")));
+    });
+    let size = std::fs::metadata(dir.path("m/saved_model.pb")).unwrap().len();
+    assert!(size > 9_000_000, "{size}");
+    let ran = dir.cmd("inspect m").without_tensorflow().run().ok();
+    ran.check(ran.out().contains("`OwnOp` (13334 nodes, such as `scope/of"), "the op is not found");
+    ran.check(ran.out().contains("of signature `serving_default`"), "its signature is not found");
+    let limit = Duration::from_millis(if cfg!(debug_assertions) { 10_000 } else { 150 });
+    ran.check(ran.took < limit, "it takes too long");
+}
+
+/// TensorFlow looks at a function when it is called. Python's loader refuses such a model; the sessions of old servers ran it.
+#[test]
+fn an_op_in_a_function_that_nothing_calls_is_not_missed() {
+    let dir = Dir::new();
+    dir.write_proto("m", |model| {
+        let mut function = pb::FunctionDef::new();
+        function.signature.mut_or_insert_default().name = "nobodys".into();
+        function.node_def.push(node("tokens", "TFText>WhitespaceTokenizeWithOffsetsV2"));
+        graph(model).library.mut_or_insert_default().function.push(function);
+    });
+    dir.cmd("run m").args(RUN.split_whitespace()).run().ok();
+    dir.cmd("inspect m").without_tensorflow().run().ok().prints("nothing is missing");
+    let report = dir.cmd("inspect m --format json").without_tensorflow().run().ok().json();
+    assert_eq!(report["meta_graphs"][0]["missing_ops"][0]["reached"], json!(false));
+    assert_eq!(report["meta_graphs"][0]["missing_ops"][0]["function"], json!("nobodys"));
+}

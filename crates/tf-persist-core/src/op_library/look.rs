@@ -1,0 +1,167 @@
+//! What a file is that should be an op library, looked at before the dynamic linker runs it.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use object::read::{NameOrOrdinal, ReadCache};
+use object::{Architecture, Object, ObjectKind};
+
+use super::error::OpLibraryProblem;
+
+/// What the dynamic symbols of a shared library tell of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Look {
+    /// Device and number of the file: another name of it is no other file.
+    pub(super) identity: (u64, u64),
+    /// Its length.
+    pub(super) bytes: u64,
+    /// It asks TensorFlow to register ops.
+    pub(super) registers_ops: bool,
+    /// It asks TensorFlow to register kernels, perhaps of ops that are there already.
+    pub(super) registers_kernels: bool,
+    /// It asks for Python's own functions, which only a Python process has.
+    pub(super) needs_python: bool,
+}
+
+/// Parts of the names of the functions that register ops: of the macro `REGISTER_OP`, and of the C API.
+const OP_FUNCTIONS: [&[u8]; 3] = [b"OpDefBuilderWrapper", b"12OpDefBuilderC", b"TF_RegisterOpDefinition"];
+/// The same of kernels.
+const KERNEL_FUNCTIONS: [&[u8]; 3] = [b"OpKernelRegistrar", b"16KernelDefBuilder", b"TF_RegisterKernelBuilder"];
+/// What every extension module of Python calls.
+const PYTHON_FUNCTIONS: [&[u8]; 2] = [b"PyModule_Create2", b"PyModuleDef_Init"];
+
+impl Look {
+    /// Looks at a file, without running anything of it.
+    ///
+    /// # Errors
+    /// If there is none, it cannot be read, or it is no shared library for this machine.
+    pub(super) fn at(path: &Path) -> Result<Self, OpLibraryProblem> {
+        let refused = |error: std::io::Error| match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => OpLibraryProblem::NotFound,
+            ErrorKind::PermissionDenied => OpLibraryProblem::NoPermission,
+            _ => OpLibraryProblem::NotALibrary { what: format!("it cannot be read: {error}") },
+        };
+        // Asked before it is opened: to open a pipe would wait for somebody who writes to it.
+        let metadata = fs::metadata(path).map_err(refused)?;
+        if metadata.is_dir() {
+            return Err(OpLibraryProblem::IsADirectory);
+        }
+        if !metadata.is_file() {
+            return Err(OpLibraryProblem::NotALibrary { what: "it is no regular file".into() });
+        }
+        let mut file = File::open(path).map_err(refused)?;
+        let mut magic = Vec::new();
+        (&mut file).take(4).read_to_end(&mut magic).map_err(refused)?;
+        if let Some(what) = not_a_binary(&magic) {
+            return Err(OpLibraryProblem::NotALibrary { what: what.into() });
+        }
+        let cut = |error: object::Error| OpLibraryProblem::NotALibrary { what: format!("it is damaged: {error}") };
+        let cache = ReadCache::new(file);
+        let object = object::File::parse(&cache).map_err(cut)?;
+        if object.kind() != ObjectKind::Dynamic {
+            return Err(OpLibraryProblem::NotALibrary { what: "it is a binary, but no shared library".into() });
+        }
+        if !is_of_this_machine(object.architecture()) {
+            let machine = format!("{:?}", object.architecture());
+            return Err(OpLibraryProblem::OtherMachine { machine });
+        }
+        let mut look = Self {
+            identity: (metadata.dev(), metadata.ino()),
+            bytes: metadata.len(),
+            registers_ops: false,
+            registers_kernels: false,
+            needs_python: false,
+        };
+        for import in object.imports().map_err(cut)? {
+            // Ordinals are Windows's.
+            let NameOrOrdinal::Name(name) = import.map_err(cut)?.name() else { continue };
+            look.registers_ops |= has_any(name, &OP_FUNCTIONS);
+            look.registers_kernels |= has_any(name, &KERNEL_FUNCTIONS);
+            look.needs_python |= has_any(name, &PYTHON_FUNCTIONS);
+        }
+        Ok(look)
+    }
+
+    /// Whether a package that has this file means it to be loaded as an op library.
+    pub(super) fn is_op_library(&self) -> bool {
+        (self.registers_ops || self.registers_kernels) && !self.needs_python
+    }
+}
+
+fn has_any(name: &[u8], parts: &[&[u8]]) -> bool {
+    parts.iter().any(|part| name.windows(part.len()).any(|window| window == *part))
+}
+
+/// What a file is whose first bytes are not those of a binary of this kind of system.
+fn not_a_binary(magic: &[u8]) -> Option<&'static str> {
+    let mach_o = [[0xcf, 0xfa, 0xed, 0xfe], [0xca, 0xfe, 0xba, 0xbe]];
+    match magic {
+        [] => Some("it is empty"),
+        b"\x7fELF" if cfg!(target_os = "macos") => Some("it is a library for Linux"),
+        b"\x7fELF" => None,
+        magic if mach_o.iter().any(|known| magic == known) => {
+            if cfg!(target_os = "macos") {
+                None
+            } else {
+                Some("it is a library for macOS")
+            }
+        }
+        [b'M', b'Z', ..] => Some("it is a library for Windows"),
+        [b'P', b'K', ..] => Some("it is an archive, perhaps a wheel: install it, and name the package"),
+        _ => Some("it is no shared library"),
+    }
+}
+
+fn is_of_this_machine(architecture: Architecture) -> bool {
+    match architecture {
+        Architecture::X86_64 => cfg!(target_arch = "x86_64"),
+        Architecture::Aarch64 => cfg!(target_arch = "aarch64"),
+        _ => !cfg!(any(target_arch = "x86_64", target_arch = "aarch64")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(content: &[u8]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("library.so");
+        fs::write(&path, content).unwrap();
+        format!("{:?}", Look::at(&path).unwrap_err())
+    }
+
+    #[test]
+    fn what_is_no_library_is_told() {
+        assert!(refusal(b"").contains("it is empty"));
+        assert!(refusal(b"#!/bin/sh\n").contains("no shared library"));
+        assert!(refusal(b"PK\x03\x04").contains("perhaps a wheel"));
+        assert!(refusal(b"MZ\x90\0").contains("Windows"));
+        assert!(refusal(b"\x7fELF").contains("damaged"));
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Look::at(folder.path()).unwrap_err(), OpLibraryProblem::IsADirectory);
+        assert_eq!(Look::at(&folder.path().join("none.so")).unwrap_err(), OpLibraryProblem::NotFound);
+        let socket = folder.path().join("socket.so");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert!(format!("{:?}", Look::at(&socket).unwrap_err()).contains("no regular file"));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_program_is_no_library_for_ops() {
+        let own = std::env::current_exe().unwrap();
+        let look = Look::at(&own).unwrap();
+        assert!(!look.is_op_library());
+        // The same file cut short, and with another machine in its header (`e_machine`, at byte 18).
+        let bytes = fs::read(&own).unwrap();
+        assert!(refusal(&bytes[..200]).contains("damaged"));
+        let mut other = bytes[..64.min(bytes.len())].to_vec();
+        other[18..20].copy_from_slice(&243_u16.to_le_bytes());
+        // No section or program headers: the machine is all that is left to look at.
+        other[32..48].fill(0);
+        other[54..64].fill(0);
+        assert!(refusal(&other).contains("Riscv64"));
+    }
+}

@@ -1,0 +1,235 @@
+//! Libraries of ops that libtensorflow does not have: named by file or by the pip package that has them, looked at before they
+//! run, and loaded once a process.
+
+mod error;
+mod look;
+mod package;
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use error::{OpLibraryError, OpLibraryProblem, Wants};
+
+use tf_persist_proto::tensorflow::OpList;
+
+use crate::error::{Error, Result};
+use crate::ffi;
+use crate::runtime::Runtime;
+use look::Look;
+
+/// A library of further ops, loaded into the process for good.
+///
+/// Loading one runs code: its initialisers, before anything of it can be checked. One that ends the process then (`abort`,
+/// `exit`) ends it; nothing can catch that.
+#[derive(Debug, Clone)]
+pub struct OpLibrary {
+    path: PathBuf,
+    ops: Vec<String>,
+}
+
+/// A library that was loaded, and which file it was.
+struct Loaded {
+    library: OpLibrary,
+    look: Look,
+    /// Another file has registered its kernels as well.
+    spoiled: bool,
+}
+
+/// What was loaded into this process.
+struct Registry {
+    loaded: Vec<Loaded>,
+    /// Files that were loaded, and should not have been: TensorFlow would not say so a second time.
+    refused: Vec<((u64, u64), OpLibraryProblem)>,
+}
+
+/// The lock is held while a library is loaded: what TensorFlow counts as registered by one must not be another's.
+static REGISTRY: Mutex<Registry> = Mutex::new(Registry { loaded: Vec::new(), refused: Vec::new() });
+
+fn lock() -> MutexGuard<'static, Registry> {
+    REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl OpLibrary {
+    /// Loads a library, or gives what it was when it was loaded before, under whatever name.
+    ///
+    /// # Errors
+    /// [`Error::OpLibrary`], whose [`OpLibraryProblem`] tells a file that is no library from one that was built for another
+    /// TensorFlow, lacks a neighbour, registers nothing, or registers what another file did.
+    pub fn load(runtime: &Runtime, path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let refuse = |problem| refusal(path, problem);
+        let look = Look::at(path).map_err(refuse)?;
+        // Absolute, so that the dynamic linker does not look for a bare name elsewhere.
+        let file = path.canonicalize().map_err(Error::io("open the op library", path))?;
+        let mut registry = lock();
+        let Registry { loaded, refused } = &mut *registry;
+        if let Some((_, problem)) = refused.iter().find(|(identity, _)| *identity == look.identity) {
+            return Err(refuse(problem.clone()));
+        }
+        if let Some(before) = loaded.iter().find(|before| before.look.identity == look.identity) {
+            return Ok(before.library.clone());
+        }
+        // A copy of a file would register the same again, which is only seen when it is too late.
+        let copied = loaded.iter().find(|before| is_copy(before, &file, &look));
+        if let Some(by) = copied.map(|before| before.library.path.clone()) {
+            return Err(refuse(OpLibraryProblem::AlreadyRegistered { by: Some(by), loaded: false }));
+        }
+        let list = ffi::load_op_library(runtime.library(), &file).map_err(|error| match error {
+            Error::TensorFlow { message, .. } => {
+                refuse(error::of_linker(&message, &file, runtime.version(), || package::wants(&file)))
+            }
+            other => other,
+        })?;
+        let list = tf_persist_proto::parse::<OpList>(&list.into())
+            .map_err(|error| Error::damaged(&file, error.to_string()))?;
+        let ops: Vec<String> = list.op.into_iter().map(|op| op.name).collect();
+        let doubled = loaded.iter_mut().find(|before| !before.spoiled && has_doubled_kernels(runtime, before));
+        let by = doubled.map(|before| {
+            before.spoiled = true;
+            before.library.path.clone()
+        });
+        let problem = if by.is_some() || (ops.is_empty() && look.registers_ops) {
+            Some(OpLibraryProblem::AlreadyRegistered { by, loaded: true })
+        } else {
+            (ops.is_empty() && !look.registers_kernels).then_some(OpLibraryProblem::NoOps)
+        };
+        if let Some(problem) = problem {
+            refused.push((look.identity, problem.clone()));
+            return Err(refuse(problem));
+        }
+        let library = Self { path: file, ops };
+        loaded.push(Loaded { library: library.clone(), look, spoiled: false });
+        Ok(library)
+    }
+
+    /// Loads every op library of an installed pip package: `tensorflow-text`, `ydf-tf`, … It is looked for in the environment of
+    /// the libtensorflow in use, the active virtual environment, and the `.venv` of the folder or one above it. No Python runs.
+    ///
+    /// # Errors
+    /// [`Error::OpLibrary`], if there is no such package or it has no op libraries, with those that have; or as
+    /// [`OpLibrary::load`].
+    pub fn load_package(runtime: &Runtime, name: &str) -> Result<Vec<Self>> {
+        let refuse = |problem| refusal(Path::new(name), problem);
+        let wanted = package::normalised(name);
+        if package::is_tensorflow(&wanted) {
+            return Err(refuse(OpLibraryProblem::TensorFlowItself));
+        }
+        let looked = package::site_packages(runtime);
+        let mut found = looked.iter().flat_map(|folder| package::installed(folder));
+        let Some(package) = found.find(|package| package.name == wanted) else {
+            let holders = package::holders(&looked);
+            return Err(refuse(OpLibraryProblem::UnknownPackage { looked, holders }));
+        };
+        let files = package.op_libraries();
+        if files.is_empty() {
+            let holders = package::holders(&looked);
+            return Err(refuse(OpLibraryProblem::NotInPackage { folder: package.info, holders }));
+        }
+        files.iter().map(|file| Self::load(runtime, file)).collect()
+    }
+
+    /// Loads a file, or else the op libraries of the package of that name. What has a path separator, ends like a library, or is
+    /// there as a file is a file.
+    ///
+    /// # Errors
+    /// As [`OpLibrary::load`] and [`OpLibrary::load_package`].
+    pub fn load_named(runtime: &Runtime, name: impl AsRef<Path>) -> Result<Vec<Self>> {
+        let name = name.as_ref();
+        let Some(package) = name.to_str().filter(|text| is_package_name(text) && !name.is_file()) else {
+            return Ok(vec![Self::load(runtime, name)?]);
+        };
+        match Self::load_package(runtime, package) {
+            // A folder may have a package's name; if there is no such package, the folder is what is wrong.
+            Err(Error::OpLibrary(error))
+                if name.is_dir() && matches!(error.problem, OpLibraryProblem::UnknownPackage { .. }) =>
+            {
+                Err(refusal(name, OpLibraryProblem::IsADirectory))
+            }
+            other => other,
+        }
+    }
+
+    /// Every library that was loaded into this process.
+    #[must_use]
+    pub fn loaded() -> Vec<Self> {
+        lock().loaded.iter().map(|loaded| loaded.library.clone()).collect()
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The ops that it registered. Empty if it brings kernels alone, for ops that were there.
+    #[must_use]
+    pub fn ops(&self) -> &[String] {
+        &self.ops
+    }
+}
+
+fn refusal(path: &Path, problem: OpLibraryProblem) -> Error {
+    Error::OpLibrary(Box::new(OpLibraryError { path: path.to_path_buf(), problem }))
+}
+
+/// Whether this is meant as the name of a package and not of a file.
+fn is_package_name(text: &str) -> bool {
+    let ends = [".so", ".dylib", ".dll"];
+    !text.is_empty() && !text.contains(MAIN_SEPARATOR) && !ends.iter().any(|end| text.ends_with(end))
+}
+
+/// Whether a file has the content of one that was loaded.
+fn is_copy(before: &Loaded, file: &Path, look: &Look) -> bool {
+    before.look.bytes == look.bytes && have_same_content(&before.library.path, file).unwrap_or(false)
+}
+
+fn have_same_content(one: &Path, other: &Path) -> std::io::Result<bool> {
+    let (mut one, mut other) = (BufReader::new(File::open(one)?), BufReader::new(File::open(other)?));
+    let (mut of_one, mut of_other) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        let read = one.read(&mut of_one)?;
+        if read == 0 {
+            return Ok(other.read(&mut of_other[..1])? == 0);
+        }
+        // Where the other one ends too early, this is an error, which is as good as a difference.
+        other.read_exact(&mut of_other[..read])?;
+        if of_one[..read] != of_other[..read] {
+            return Ok(false);
+        }
+    }
+}
+
+/// Whether the kernels of a library's ops are there twice. Its first op stands for all: TensorFlow takes 0.2 ms to look one up, and
+/// packages have dozens of libraries.
+fn has_doubled_kernels(runtime: &Runtime, loaded: &Loaded) -> bool {
+    loaded.library.ops.first().is_some_and(|op| ffi::has_doubled_kernels(runtime.library(), op))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_told_from_packages() {
+        assert!(is_package_name("tensorflow-text") && is_package_name("ydf_tf"));
+        assert!(!is_package_name("./tensorflow-text") && !is_package_name("ops.so") && !is_package_name(""));
+    }
+
+    #[test]
+    fn copies_are_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            path
+        };
+        let long = vec![7; 200_000];
+        let one = file("one", &long);
+        assert!(have_same_content(&one, &file("two", &long)).unwrap());
+        assert!(!have_same_content(&one, &file("three", &[&long[..199_999], b"x"].concat())).unwrap());
+        assert!(!have_same_content(&one, &file("four", &[&long[..], b"x"].concat())).unwrap());
+        assert!(have_same_content(&one, &file("five", b"")).is_err());
+    }
+}

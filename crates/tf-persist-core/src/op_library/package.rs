@@ -1,0 +1,222 @@
+//! Op libraries in installed Python packages: found by reading folders, no Python run.
+//!
+//! Source of the layout: the packaging guide's "Recording installed projects" (`NAME-VERSION.dist-info` with `RECORD` and
+//! `METADATA`) and "Names and normalization".
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+
+use super::error::Wants;
+use super::look::Look;
+use crate::runtime::{Origin, Runtime, Search};
+
+/// More entries than this in a folder of packages are not looked at.
+const MAX_PACKAGES: usize = 20_000;
+/// A list of a package's files is not longer than this; TensorFlow's is 3 MB.
+const MAX_RECORD_BYTES: u64 = 64 << 20;
+/// What stands at the beginning of a package's `METADATA`; a long description follows it.
+const MAX_METADATA_BYTES: u64 = 256 << 10;
+/// So far above a file is its package looked for.
+const MAX_DEPTH: usize = 12;
+
+/// An installed package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Package {
+    /// Its name, normalised.
+    pub(super) name: String,
+    /// Its folder `NAME-VERSION.dist-info`.
+    pub(super) info: PathBuf,
+}
+
+/// The name under which packages are compared: lower case, with one `-` for each run of `-`, `_` and `.`.
+pub(super) fn normalised(name: &str) -> String {
+    let parts = name.split(['-', '_', '.']).filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join("-").to_ascii_lowercase()
+}
+
+/// Whether a package is a build of TensorFlow itself.
+pub(super) fn is_tensorflow(name: &str) -> bool {
+    let others = ["tf-nightly", "tf-nightly-cpu", "intel-tensorflow", "intel-tensorflow-avx512"];
+    let builds = ["", "-cpu", "-gpu", "-rocm", "-macos", "-intel", "-cpu-aws"];
+    others.contains(&name) || name.strip_prefix("tensorflow").is_some_and(|rest| builds.contains(&rest))
+}
+
+/// The folders that packages are installed in: that of the libtensorflow in use first, because op libraries are built for one
+/// version; then those of the environments in which libtensorflow is looked for.
+pub(super) fn site_packages(runtime: &Runtime) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = Vec::new();
+    let of_runtime = runtime
+        .file()
+        .ancestors()
+        .find(|folder| folder.file_name().is_some_and(|name| name == "site-packages" || name == "dist-packages"));
+    let environments =
+        Search::default().places().into_iter().filter(|place| *place.origin() == Origin::VirtualEnvironment);
+    let environments = environments.flat_map(|place| of_environment(place.folder()));
+    for folder in of_runtime.map(Path::to_path_buf).into_iter().chain(environments) {
+        let known = |other: &PathBuf| other.canonicalize().ok() == folder.canonicalize().ok();
+        if folder.is_dir() && !folders.iter().any(known) {
+            folders.push(folder);
+        }
+    }
+    folders
+}
+
+/// The folders of packages of an environment, one a version of Python.
+fn of_environment(environment: &Path) -> Vec<PathBuf> {
+    let pythons = entries(&environment.join("lib")).into_iter();
+    let pythons = pythons.filter(|name| name.starts_with("python3"));
+    pythons.map(|name| environment.join("lib").join(name).join("site-packages")).collect()
+}
+
+/// The names in a folder, sorted; none if it cannot be read.
+fn entries(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().take(MAX_PACKAGES);
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect();
+    names.sort();
+    names
+}
+
+/// Every package that is installed in a folder.
+pub(super) fn installed(site_packages: &Path) -> Vec<Package> {
+    let package = |entry: String| {
+        let (name, _) = entry.strip_suffix(".dist-info")?.split_once('-')?;
+        Some(Package { name: normalised(name), info: site_packages.join(&entry) })
+    };
+    entries(site_packages).into_iter().filter_map(package).collect()
+}
+
+/// The packages in these folders that have op libraries.
+pub(super) fn holders(folders: &[PathBuf]) -> Vec<String> {
+    let packages = folders.iter().flat_map(|folder| installed(folder));
+    let packages = packages.filter(|package| !is_tensorflow(&package.name));
+    let holding = packages.filter(|package| package.libraries().any(|(_, look)| look.is_op_library()));
+    holding.map(|package| package.name).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The package that a file was installed with, and what it wants of TensorFlow.
+pub(super) fn wants(library: &Path) -> Option<Wants> {
+    for folder in library.ancestors().skip(1).take(MAX_DEPTH) {
+        let Ok(relative) = library.strip_prefix(folder) else { continue };
+        for package in installed(folder) {
+            if package.files().iter().any(|file| file == relative) {
+                return package.wants();
+            }
+        }
+    }
+    None
+}
+
+impl Package {
+    /// The folder that it is installed in.
+    pub(super) fn folder(&self) -> &Path {
+        self.info.parent().unwrap_or(&self.info)
+    }
+
+    /// Its op libraries, sorted.
+    pub(super) fn op_libraries(&self) -> Vec<PathBuf> {
+        let mut paths: Vec<PathBuf> =
+            self.libraries().filter(|(_, look)| look.is_op_library()).map(|(path, _)| path).collect();
+        paths.sort();
+        paths
+    }
+
+    /// Its shared libraries, and what they are.
+    fn libraries(&self) -> impl Iterator<Item = (PathBuf, Look)> + '_ {
+        let files = self.files().into_iter();
+        let files = files.filter(|file| file.extension().is_some_and(|end| end == "so" || end == "dylib"));
+        files.filter_map(|file| {
+            let path = self.folder().join(file);
+            Look::at(&path).ok().map(|look| (path, look))
+        })
+    }
+
+    /// The files that it was installed with, below the folder of packages.
+    fn files(&self) -> Vec<PathBuf> {
+        let record = beginning(&self.info.join("RECORD"), MAX_RECORD_BYTES);
+        let files = record.lines().map(|line| PathBuf::from(first_of_csv(line)));
+        // What lies elsewhere are scripts; and a list that leads away is no list of libraries.
+        files.filter(|file| file.components().all(|part| matches!(part, Component::Normal(_)))).collect()
+    }
+
+    /// What its metadata says: `Requires-Dist: tensorflow<2.22,>=2.21.0`.
+    fn wants(&self) -> Option<Wants> {
+        let metadata = beginning(&self.info.join("METADATA"), MAX_METADATA_BYTES);
+        // The headers end where the description begins.
+        let headers = || metadata.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(": "));
+        let header = |name: &str| headers().find(|(key, _)| *key == name).map(|(_, value)| value.trim().to_owned());
+        let needs = headers().filter(|(key, _)| *key == "Requires-Dist").filter_map(|(_, value)| {
+            // Without the condition that may follow: for some systems, or for an extra only.
+            let (requirement, condition) = value.split_once(';').unwrap_or((value, ""));
+            let end = requirement.find(|it: char| !(it.is_ascii_alphanumeric() || "-_.".contains(it)));
+            let (name, versions) = requirement.split_at(end.unwrap_or(requirement.len()));
+            let is_it = is_tensorflow(&normalised(name)) && !condition.contains("extra");
+            let versions = versions.trim().trim_matches(['(', ')']);
+            (is_it && !versions.is_empty()).then(|| versions.to_owned())
+        });
+        let tensorflow = needs.into_iter().next();
+        Some(Wants { package: header("Name")?, version: header("Version")?, tensorflow })
+    }
+}
+
+/// The first field of a line of comma-separated values, which is in quotes if it has a comma itself.
+fn first_of_csv(line: &str) -> String {
+    match line.strip_prefix('"') {
+        None => line.split(',').next().unwrap_or_default().to_owned(),
+        // A quote inside is written twice.
+        Some(rest) => {
+            let end = rest.replace("\"\"", "\u{1}\u{1}").find('"').unwrap_or(rest.len());
+            rest[..end].replace("\"\"", "\"")
+        }
+    }
+}
+
+/// The beginning of a text file; empty if it cannot be read.
+fn beginning(path: &Path, limit: u64) -> String {
+    let mut bytes = Vec::new();
+    if path.is_file()
+        && let Ok(file) = File::open(path)
+    {
+        let _ = file.take(limit).read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_compared_as_pip_does() {
+        for name in ["tensorflow-text", "tensorflow_text", "TensorFlow.Text", "tensorflow-_text"] {
+            assert_eq!(normalised(name), "tensorflow-text");
+        }
+        assert!(is_tensorflow("tensorflow") && is_tensorflow("tensorflow-cpu") && is_tensorflow("tf-nightly"));
+        assert!(!is_tensorflow("tensorflow-text") && !is_tensorflow("ydf-tf"));
+    }
+
+    #[test]
+    fn a_package_says_what_it_wants() {
+        let site = tempfile::tempdir().unwrap();
+        let info = site.path().join("own_ops-1.5.dist-info");
+        fs::create_dir_all(&info).unwrap();
+        let record = "own/_ops.so,sha256=x,1\n\"own/a,\"\"b.so\",,\n../../bin/own,,\n/etc/x.so,,\nown_ops-1.5.dist-info/RECORD,,\n";
+        fs::write(info.join("RECORD"), record).unwrap();
+        let metadata = "Metadata-Version: 2.1\nName: own-ops\nVersion: 1.5\nRequires-Dist: tensorflow-cpu<3; extra == 'cpu'\n\
+                        Requires-Dist: tensorflow (<2.16,>=2.15)\n\nRequires-Dist: tensorflow==1.0\n";
+        fs::write(info.join("METADATA"), metadata).unwrap();
+        let packages = installed(site.path());
+        assert_eq!(packages, [Package { name: "own-ops".into(), info }]);
+        let files = packages[0].files();
+        assert_eq!(files[..2], [PathBuf::from("own/_ops.so"), PathBuf::from("own/a,\"b.so")]);
+        assert_eq!(files.len(), 3);
+        let wants = wants(&site.path().join("own/_ops.so")).unwrap();
+        assert_eq!((wants.package.as_str(), wants.version.as_str()), ("own-ops", "1.5"));
+        assert_eq!(wants.tensorflow.as_deref(), Some("<2.16,>=2.15"));
+        assert!(super::wants(&site.path().join("own/other.so")).is_none());
+        // Files that are not there are no libraries.
+        assert!(packages[0].op_libraries().is_empty() && holders(&[site.path().to_path_buf()]).is_empty());
+    }
+}

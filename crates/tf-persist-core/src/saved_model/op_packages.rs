@@ -1,0 +1,180 @@
+//! Which package usually has an op that TensorFlow does not, and which ops TensorFlow had once.
+//!
+//! Small on purpose: what people meet. The names are those that the packages register (their `REGISTER_OP`s).
+
+/// A package of ops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct OpPackage {
+    /// Its name for pip; the first one where there are several.
+    pub name: &'static str,
+    /// What else there is to know of it.
+    pub note: Option<&'static str>,
+}
+
+impl OpPackage {
+    /// Whether it is a build of TensorFlow itself, whose ops need no library.
+    #[must_use]
+    pub fn is_tensorflow(&self) -> bool {
+        matches!(self.name, "tensorflow" | "intel-tensorflow")
+    }
+}
+
+/// A package and how its ops are named: by prefixes, and by whole names.
+struct Row {
+    package: OpPackage,
+    prefixes: &'static [&'static str],
+    names: &'static [&'static str],
+}
+
+const fn package(name: &'static str) -> OpPackage {
+    OpPackage { name, note: None }
+}
+
+const fn noted(name: &'static str, note: &'static str) -> OpPackage {
+    OpPackage { name, note: Some(note) }
+}
+
+/// The first row that an op fits counts.
+const PACKAGES: &[Row] = &[
+    Row {
+        package: package("tensorflow-text"),
+        prefixes: &["TFText>", "Sentencepiece"],
+        names: &[
+            "CaseFoldUTF8",
+            "ConstrainedSequence",
+            "FastBertNormalize",
+            "FastWordpieceTokenizeWithOffsets",
+            "FindSourceOffsets",
+            "MaxSpanningTree",
+            "NormalizeUTF8",
+            "NormalizeUTF8WithOffsetsMap",
+            "PhraseTokenize",
+            "RegexSplitWithOffsets",
+            "RougeL",
+            "SentenceFragments",
+            "SentenceFragmentsV2",
+            "SplitMergeTokenizeWithOffsets",
+            "TokenizerFromLogits",
+            "UnicodeScriptTokenizeWithOffsets",
+            "WhitespaceTokenizeWithOffsets",
+            "WordpieceTokenizeWithOffsets",
+        ],
+    },
+    Row {
+        package: noted("ydf-tf", "with a TensorFlow of before 2.19: tensorflow-decision-forests"),
+        prefixes: &["SimpleML"],
+        names: &[],
+    },
+    Row { package: package("tensorflow-addons"), prefixes: &["Addons>"], names: &[] },
+    Row { package: package("tensorflow-io"), prefixes: &["IO>"], names: &[] },
+    Row { package: package("tensorflow-recommenders-addons"), prefixes: &["TFRA>"], names: &[] },
+    Row { package: package("scann"), prefixes: &["Scann>"], names: &[] },
+    Row {
+        package: package("struct2tensor"),
+        prefixes: &["DecodeProtoSparseV", "EquiJoin"],
+        names: &["DecodeProtoSparse"],
+    },
+    Row {
+        package: package("tensorflow-compression"),
+        prefixes: &["EntropyEncode", "EntropyDecode"],
+        names: &[
+            "CreateRangeDecoder",
+            "CreateRangeEncoder",
+            "PmfToQuantizedCdf",
+            "RangeDecode",
+            "RangeEncode",
+            "StochasticRound",
+            "UnboundedIndexRangeDecode",
+            "UnboundedIndexRangeEncode",
+        ],
+    },
+    Row { package: package("horovod"), prefixes: &["Horovod"], names: &[] },
+    Row { package: package("nvidia-dali-tf-plugin"), prefixes: &["DALIDataset"], names: &["Dali"] },
+    Row {
+        package: noted("tensorflow", "a build for Linux with GPUs and TensorRT, before 2.18"),
+        prefixes: &["TRTEngine", "CreateTRTResourceHandle", "InitializeTRTResource", "SerializeTRTResource"],
+        names: &["GetCalibrationDataOp"],
+    },
+    Row {
+        package: noted(
+            "tensorflow",
+            "with --op-library its file lite/experimental/microfrontend/python/ops/_audio_microfrontend_op.so",
+        ),
+        prefixes: &[],
+        names: &["AudioMicrofrontend"],
+    },
+    Row {
+        package: noted("tensorflow", "up to 1.15: it was part of tf.contrib"),
+        prefixes: &[],
+        names: &[
+            "GatherTree",
+            "GradientTreesPrediction",
+            "ImageProjectiveTransform",
+            "PeriodicResample",
+            "Resampler",
+            "SparseFeatureCross",
+            "SparseFeatureCrossV2",
+            "TreePredictionsV4",
+        ],
+    },
+    Row {
+        package: noted("intel-tensorflow", "a build with MKL; the graph was optimised for it"),
+        prefixes: &["_Mkl"],
+        names: &[],
+    },
+];
+
+/// The package that usually has an op that TensorFlow does not; `None` if it is not known.
+#[must_use]
+pub fn usual_package(op: &str) -> Option<OpPackage> {
+    let fits = |row: &&Row| row.names.contains(&op) || row.prefixes.iter().any(|prefix| op.starts_with(prefix));
+    PACKAGES.iter().find(fits).map(|row| row.package)
+}
+
+/// Ops that TensorFlow still knows and can no longer run, and the last release that could.
+///
+/// The wheels of 2.8.4 have the kernels of the boosted trees and those of 2.9.3 do not.
+const REMOVED_KERNELS: &[(&str, &str)] = &[("BoostedTrees", "2.8")];
+
+/// The last TensorFlow that could run an op which later ones know but have no kernel for; `None` if that is not known.
+#[must_use]
+pub fn last_tensorflow_with_kernel(op: &str) -> Option<&'static str> {
+    REMOVED_KERNELS.iter().find(|(prefix, _)| op.starts_with(prefix)).map(|(_, version)| *version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::saved_model::is_known_op;
+
+    #[test]
+    fn ops_lead_to_their_packages() {
+        let name = |op| usual_package(op).map(|package| package.name);
+        assert_eq!(name("TFText>WhitespaceTokenizeWithOffsetsV2"), Some("tensorflow-text"));
+        assert_eq!(name("SentencepieceTokenizeOp"), Some("tensorflow-text"));
+        assert_eq!(name("WordpieceTokenizeWithOffsets"), Some("tensorflow-text"));
+        assert_eq!(name("SimpleMLInferenceOpWithHandle"), Some("ydf-tf"));
+        assert_eq!(name("Addons>CorrelationCost"), Some("tensorflow-addons"));
+        assert_eq!(name("IO>DecodeAvroV"), Some("tensorflow-io"));
+        assert_eq!(name("DecodeProtoSparseV4"), Some("struct2tensor"));
+        assert_eq!(name("EntropyEncodeChannel"), Some("tensorflow-compression"));
+        assert_eq!(name("HorovodAllreduce"), Some("horovod"));
+        assert_eq!(name("DALIDatasetV2"), Some("nvidia-dali-tf-plugin"));
+        assert_eq!(name("TRTEngineOp"), Some("tensorflow"));
+        assert_eq!(name("_MklConv2D"), Some("intel-tensorflow"));
+        assert!(usual_package("GatherTree").unwrap().note.unwrap().contains("tf.contrib"));
+        assert_eq!(name("MyOp"), None);
+    }
+
+    #[test]
+    fn no_row_is_about_an_op_of_tensorflow() {
+        // A name that TensorFlow has is never missing. Prefixes may fit some, which never come to be asked about.
+        for row in PACKAGES {
+            assert!(row.names.iter().all(|name| !is_known_op(name)), "{}", row.package.name);
+        }
+        assert!(is_known_op("BoostedTreesBucketize"));
+        assert_eq!(last_tensorflow_with_kernel("BoostedTreesBucketize"), Some("2.8"));
+        assert_eq!(last_tensorflow_with_kernel("MatMul"), None);
+    }
+}

@@ -1,0 +1,278 @@
+//! Where a graph uses certain ops: in which node of which function, and for which signatures.
+//!
+//! Read off the serialized graph, which stays as it is: to decode 10 MB of it takes a second.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+
+use super::meta_graph::MetaGraph;
+use super::tensor_name::parse_tensor_name;
+use crate::wire::fields;
+
+/// A place where an op is used.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct OpUse {
+    /// The first node that uses it.
+    pub node: String,
+    /// The function that this node stands in; `None` if it is the graph itself.
+    pub function: Option<String>,
+    /// The signatures that reach one of its nodes, sorted.
+    pub signatures: Vec<String>,
+    /// Whether it runs when the model is loaded: an init op or the restoring of variables reaches it.
+    pub at_load: bool,
+    /// Whether TensorFlow ever gets to it. It does not where the op stands in functions alone that nothing calls: such a model loads and
+    /// runs without it. True as well where the graph is too large to tell.
+    pub reached: bool,
+}
+
+/// A graph of more nodes, or with more functions, is not followed from its signatures; the first node of each op is found all the same.
+const MAX_FOLLOWED: usize = 2_000_000;
+/// So many signatures are followed.
+const MAX_SIGNATURES: usize = 256;
+/// So many inputs and calls are kept, which takes 500 MB; real graphs have a few for each node.
+const MAX_EDGES: usize = 20_000_000;
+/// So many nodes are gone to, for all signatures together: a second's work.
+const MAX_VISITS: usize = 50_000_000;
+
+/// The number of something that is not there.
+const NOWHERE: usize = usize::MAX;
+
+/// A node, or a function with all its nodes.
+struct Part<'a> {
+    /// The nodes that it needs, as a range of `Graph::inputs`.
+    inputs: Range<usize>,
+    /// The functions that it may call, as a range of `Graph::calls`.
+    calls: Range<usize>,
+    /// The wanted ops in it, as a range of `Graph::ops`.
+    ops: Range<usize>,
+    name: &'a str,
+}
+
+/// What the ops' users need to know of a graph. Of 100,000 nodes each has a few words in a few large lists.
+struct Graph<'a> {
+    wanted: &'a BTreeSet<&'a str>,
+    /// The functions that nodes call as if they were ops.
+    called: &'a BTreeMap<String, u64>,
+    nodes: Vec<Part<'a>>,
+    functions: Vec<Part<'a>>,
+    inputs: Vec<&'a str>,
+    calls: Vec<&'a str>,
+    ops: Vec<&'a str>,
+    /// Of each wanted op the first node and its function, and whether a node outside of functions uses it: those TensorFlow looks up all.
+    first: BTreeMap<&'a str, (&'a str, Option<&'a str>, bool)>,
+}
+
+/// Where the wanted ops are used in a serialized `MetaGraphDef` that was surveyed before.
+pub(super) fn op_uses<'a>(
+    bytes: &'a [u8],
+    meta_graph: &'a MetaGraph,
+    wanted: &'a BTreeSet<&'a str>,
+) -> BTreeMap<&'a str, OpUse> {
+    let mut graph = Graph {
+        wanted,
+        called: meta_graph.calls(),
+        nodes: Vec::new(),
+        functions: Vec::new(),
+        inputs: Vec::new(),
+        calls: Vec::new(),
+        ops: Vec::new(),
+        first: BTreeMap::new(),
+    };
+    let follow = meta_graph.nodes().max(meta_graph.functions()) as usize <= MAX_FOLLOWED;
+    for (_, graph_def) in fields(bytes).filter(|(field, _)| *field == 2) {
+        graph.read(graph_def.bytes().unwrap_or_default(), follow);
+    }
+    let mut uses: BTreeMap<&str, OpUse> = BTreeMap::new();
+    for (op, (node, function, in_graph)) in &graph.first {
+        let function = function.map(str::to_owned);
+        let reached = *in_graph || !follow;
+        uses.insert(op, OpUse { node: (*node).to_owned(), function, reached, ..OpUse::default() });
+    }
+    if !follow {
+        return uses;
+    }
+    let mut paths = Paths::of(&graph);
+    for signature in meta_graph.signatures().iter().take(MAX_SIGNATURES) {
+        let parts = signature.outputs.iter().flat_map(|(key, info)| info.parts(key));
+        let names: Vec<&str> = parts.filter_map(|part| Some(parse_tensor_name(part.tensor).ok()?.0)).collect();
+        for op in paths.reached(&names) {
+            if let Some(found) = uses.get_mut(op) {
+                found.signatures.push(signature.name.clone());
+                found.reached = true;
+            }
+        }
+    }
+    let loading = meta_graph.init_ops().iter().map(|init| init.operation.as_str());
+    let loading = loading.chain(meta_graph.table_initializers().iter().map(String::as_str));
+    let loading = loading.chain(meta_graph.saver().map(|saver| saver.restore_op.as_str()));
+    // An init op may be given by the name of its tensor.
+    let names: Vec<&str> = loading.map(|name| name.split(':').next().unwrap_or(name)).collect();
+    for op in paths.reached(&names) {
+        if let Some(found) = uses.get_mut(op) {
+            found.at_load = true;
+            found.reached = true;
+        }
+    }
+    uses
+}
+
+impl<'a> Graph<'a> {
+    /// `GraphDef`: nodes are field 1; field 2 is the library, whose functions are field 1.
+    fn read(&mut self, graph_def: &'a [u8], follow: bool) {
+        for (field, value) in fields(graph_def) {
+            let Some(bytes) = value.bytes() else { continue };
+            match field {
+                1 => {
+                    let start = self.ends();
+                    let name = self.node(bytes, None, follow);
+                    if follow {
+                        self.nodes.push(self.part(start, name));
+                    }
+                }
+                2 => {
+                    let functions = fields(bytes).filter(|(field, _)| *field == 1);
+                    functions
+                        .filter_map(|(_, function)| function.bytes())
+                        .for_each(|bytes| self.function(bytes, follow));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Where the lists end.
+    fn ends(&self) -> [usize; 3] {
+        [self.inputs.len(), self.calls.len(), self.ops.len()]
+    }
+
+    /// What was added to the lists since.
+    fn part(&self, start: [usize; 3], name: &'a str) -> Part<'a> {
+        let [inputs, calls, ops] = self.ends();
+        Part { inputs: start[0]..inputs, calls: start[1]..calls, ops: start[2]..ops, name }
+    }
+
+    /// `FunctionDef`: its name is that of the `OpDef` in field 1; nodes are field 3.
+    fn function(&mut self, bytes: &'a [u8], follow: bool) {
+        let signature = fields(bytes).find(|(field, _)| *field == 1).and_then(|(_, signature)| signature.bytes());
+        let name = fields(signature.unwrap_or_default()).find(|(field, _)| *field == 1);
+        let name = name.map_or("", |(_, name)| name.text());
+        let start = self.ends();
+        for (_, node) in fields(bytes).filter(|(field, _)| *field == 3) {
+            self.node(node.bytes().unwrap_or_default(), Some(name), follow);
+        }
+        if follow {
+            // Whoever calls a function may run all of it: how its nodes hang together does not matter.
+            self.inputs.truncate(start[0]);
+            self.functions.push(self.part(start, name));
+        }
+    }
+
+    /// `NodeDef`: name, op, inputs, and attributes in field 5. Adds to the lists what it needs, and gives its name.
+    fn node(&mut self, bytes: &'a [u8], function: Option<&'a str>, follow: bool) -> &'a str {
+        let (mut name, mut op) = ("", "");
+        for (field, value) in fields(bytes) {
+            let follow = follow && self.inputs.len() + self.calls.len() < MAX_EDGES;
+            match field {
+                1 => name = value.text(),
+                2 => op = value.text(),
+                3 if follow => {
+                    let text = value.text().trim_start_matches('^');
+                    self.inputs.push(text.split(':').next().unwrap_or(text));
+                }
+                5 if follow => attribute(value.bytes().unwrap_or_default(), &mut self.calls),
+                _ => {}
+            }
+        }
+        if self.wanted.contains(op) {
+            self.first.entry(op).or_insert((name, function, false)).2 |= function.is_none();
+            if follow {
+                self.ops.push(op);
+            }
+        } else if follow && !self.called.is_empty() && self.called.contains_key(op) {
+            self.calls.push(op);
+        }
+        name
+    }
+}
+
+/// The ways through a graph: names resolved to numbers.
+struct Paths<'g, 'a> {
+    graph: &'g Graph<'a>,
+    by_name: HashMap<&'a str, usize>,
+    inputs: Vec<usize>,
+    calls: Vec<usize>,
+    visits: usize,
+}
+
+impl<'g, 'a> Paths<'g, 'a> {
+    fn of(graph: &'g Graph<'a>) -> Self {
+        let numbers = |parts: &[Part<'a>]| -> HashMap<&'a str, usize> {
+            parts.iter().enumerate().map(|(number, part)| (part.name, number)).collect()
+        };
+        let resolve = |names: &[&str], by_name: &HashMap<&str, usize>| -> Vec<usize> {
+            names.iter().map(|name| by_name.get(name).copied().unwrap_or(NOWHERE)).collect()
+        };
+        let by_name = numbers(&graph.nodes);
+        let inputs = resolve(&graph.inputs, &by_name);
+        let calls = resolve(&graph.calls, &numbers(&graph.functions));
+        Self { graph, by_name, inputs, calls, visits: 0 }
+    }
+
+    /// The wanted ops that running these nodes reaches.
+    fn reached(&mut self, from: &[&str]) -> BTreeSet<&'a str> {
+        let mut ops = BTreeSet::new();
+        let mut calls = Vec::new();
+        let nodes = from.iter().filter_map(|name| self.by_name.get(name).copied()).collect();
+        let graph = self.graph;
+        self.walk(&graph.nodes, nodes, |paths, part, next| {
+            ops.extend(&graph.ops[part.ops.clone()]);
+            next.extend(&paths.inputs[part.inputs.clone()]);
+            calls.extend(&paths.calls[part.calls.clone()]);
+        });
+        self.walk(&graph.functions, calls, |paths, part, next| {
+            ops.extend(&graph.ops[part.ops.clone()]);
+            next.extend(&paths.calls[part.calls.clone()]);
+        });
+        ops
+    }
+
+    /// Goes to each part once, from these on; `go` adds where to go next.
+    fn walk(
+        &mut self,
+        parts: &[Part<'a>],
+        mut next: Vec<usize>,
+        mut go: impl FnMut(&Self, &Part<'a>, &mut Vec<usize>),
+    ) {
+        let mut seen = vec![false; parts.len()];
+        while let Some(number) = next.pop() {
+            let Some(seen) = seen.get_mut(number).filter(|seen| !**seen) else { continue };
+            *seen = true;
+            self.visits += 1;
+            if self.visits > MAX_VISITS {
+                return;
+            }
+            go(self, &parts[number], &mut next);
+        }
+    }
+}
+
+/// An entry of a node's attributes: the value is field 2. `AttrValue.func` is field 10, and `AttrValue.list` field 1, whose `func`
+/// is field 9; a function's name is field 1 of either.
+fn attribute<'a>(entry: &'a [u8], calls: &mut Vec<&'a str>) {
+    let mut function = |message: &'a [u8]| {
+        calls.extend(fields(message).filter(|(field, _)| *field == 1).map(|(_, name)| name.text()));
+    };
+    for (_, value) in fields(entry).filter(|(field, _)| *field == 2) {
+        for (field, value) in fields(value.bytes().unwrap_or_default()) {
+            match (field, value.bytes()) {
+                (10, Some(bytes)) => function(bytes),
+                (1, Some(list)) => {
+                    let functions = fields(list).filter(|(field, _)| *field == 9);
+                    functions.filter_map(|(_, value)| value.bytes()).for_each(&mut function);
+                }
+                _ => {}
+            }
+        }
+    }
+}
