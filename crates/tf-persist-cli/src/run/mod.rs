@@ -64,7 +64,7 @@ impl LoadArgs {
     }
 
     /// Loads a model. What can be told without TensorFlow is told before it is opened.
-    fn load(&self, artefact: &SavedModel) -> anyhow::Result<LoadedModel> {
+    pub(crate) fn load(&self, artefact: &SavedModel) -> anyhow::Result<LoadedModel> {
         if self.op_libraries().is_empty() {
             artefact.check_ops(artefact.meta_graph(self.tag_list().as_deref())?)?;
         }

@@ -236,7 +236,7 @@ fn ops_that_tensorflow_lacks_are_marked() {
     let report = dir.cmd("inspect custom").without_tensorflow().run().ok();
     report
         .prints("  1  SimpleMLInferenceOp  not in TensorFlow 2.")
-        .prints("to run it  missing:\n  the op library of `ydf-tf` (with a TensorFlow of before 2.19: ");
+        .prints("to run it  missing:\n  the op library of `ydf-tf` (for older TensorFlows: ");
     let json = dir.cmd("inspect custom --format json").without_tensorflow().run().ok().json();
     assert_eq!(json["meta_graphs"][0]["custom_ops"], json!({ "SimpleMLInferenceOp": 1 }));
     assert_eq!(json["meta_graphs"][0]["missing"].as_array().unwrap().len(), 1);

@@ -131,7 +131,7 @@ fn kernels_that_are_gone_or_never_were_are_told_apart() {
     ran.hints("calls Python functions of the program that made it");
 }
 
-/// Ten megabytes of graph with custom ops in it. The limit is for optimised builds.
+/// Ten megabytes of graph with custom ops in it. Optimised, on a quiet machine, it takes 0.1 s; the limits leave room for others.
 #[test]
 fn missing_ops_of_a_large_graph_are_found_at_once() {
     let dir = Dir::new();
@@ -155,7 +155,7 @@ fn missing_ops_of_a_large_graph_are_found_at_once() {
     let ran = dir.cmd("inspect m").without_tensorflow().run().ok();
     ran.check(ran.out().contains("`OwnOp` (13334 nodes, such as `scope/of"), "the op is not found");
     ran.check(ran.out().contains("of signature `serving_default`"), "its signature is not found");
-    let limit = Duration::from_millis(if cfg!(debug_assertions) { 10_000 } else { 150 });
+    let limit = Duration::from_millis(if cfg!(debug_assertions) { 10_000 } else { 1_000 });
     ran.check(ran.took < limit, "it takes too long");
 }
 

@@ -62,7 +62,7 @@ const PACKAGES: &[Row] = &[
         ],
     },
     Row {
-        package: noted("ydf-tf", "with a TensorFlow of before 2.19: tensorflow-decision-forests"),
+        package: noted("ydf-tf", "for older TensorFlows: tensorflow-decision-forests"),
         prefixes: &["SimpleML"],
         names: &[],
     },
@@ -90,7 +90,11 @@ const PACKAGES: &[Row] = &[
         ],
     },
     Row { package: package("horovod"), prefixes: &["Horovod"], names: &[] },
-    Row { package: package("nvidia-dali-tf-plugin"), prefixes: &["DALIDataset"], names: &["Dali"] },
+    Row {
+        package: noted("nvidia-dali-tf-plugin", "the name ends with the version of CUDA, as in -cuda120"),
+        prefixes: &["DALIDataset"],
+        names: &["Dali"],
+    },
     Row {
         package: noted("tensorflow", "a build for Linux with GPUs and TensorRT, before 2.18"),
         prefixes: &["TRTEngine", "CreateTRTResourceHandle", "InitializeTRTResource", "SerializeTRTResource"],
