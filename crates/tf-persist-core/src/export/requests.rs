@@ -5,9 +5,9 @@ use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Write};
 use std::path::Path;
 
-use tf_persist_proto::protobuf::Message;
-use tf_persist_proto::serving::PredictionLog;
+use tf_persist_proto::protobuf::{Message, MessageField};
 use tf_persist_proto::serving::prediction_log::prediction_log::Log_type;
+use tf_persist_proto::serving::{ModelSpec, PredictionLog};
 
 use super::staging::Staging;
 use crate::error::{Error, Result};
@@ -73,15 +73,23 @@ fn for_each(
     Ok(())
 }
 
-/// Gives a request the new name of its signature, and says whether it is another; `None` if the signature is not kept. Requests
-/// that name no signature, feeds and fetches among them, stay as they are.
+/// Gives a request the new names of its signatures, and says whether one is another; `None` if one is not kept.
 fn rename(log: &mut PredictionLog, kept: &BTreeMap<String, String>) -> Option<bool> {
-    let spec = match log.log_type.as_mut()? {
-        Log_type::PredictLog(log) => &mut log.request.mut_or_insert_default().model_spec,
-        Log_type::ClassifyLog(log) => &mut log.request.mut_or_insert_default().model_spec,
-        Log_type::RegressLog(log) => &mut log.request.mut_or_insert_default().model_spec,
-        _ => return Some(false),
+    let specs: Vec<&mut MessageField<ModelSpec>> = match log.log_type.as_mut()? {
+        Log_type::PredictLog(log) => vec![&mut log.request.mut_or_insert_default().model_spec],
+        Log_type::ClassifyLog(log) => vec![&mut log.request.mut_or_insert_default().model_spec],
+        Log_type::RegressLog(log) => vec![&mut log.request.mut_or_insert_default().model_spec],
+        Log_type::MultiInferenceLog(log) => {
+            log.request.mut_or_insert_default().tasks.iter_mut().map(|task| &mut task.model_spec).collect()
+        }
+        Log_type::PredictStreamedLog(log) => log.request.iter_mut().map(|request| &mut request.model_spec).collect(),
+        // Feeds and fetches by the names of nodes, of which some may be gone.
+        _ => return None,
     };
+    specs.into_iter().try_fold(false, |changed, spec| Some(changed | rename_spec(spec, kept)?))
+}
+
+fn rename_spec(spec: &mut MessageField<ModelSpec>, kept: &BTreeMap<String, String>) -> Option<bool> {
     let name = if spec.signature_name.is_empty() { DEFAULT_SIGNATURE.to_owned() } else { spec.signature_name.clone() };
     let new = kept.get(&name)?;
     if *new == name {

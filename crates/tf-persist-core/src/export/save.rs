@@ -19,7 +19,7 @@ use crate::files::Files;
 use crate::pack::is_pack_path;
 use crate::saved_model::{MAX_FILE_BYTES, MetaGraph, SavedModel, Variable, Variables};
 use crate::session::LoadedModel;
-use crate::train::PLACE_FILE;
+use crate::train::{PLACE_FILE, Place};
 
 /// The version of the format (`kSavedModelSchemaVersion`).
 const SCHEMA_VERSION: i64 = 1;
@@ -235,8 +235,9 @@ fn write_changed(
     write_graph(source, definition, staging)?;
     copy_fitting_parts(source.files(), &dropped_assets, staging)?;
     requests::fit(source.path(), staging, &kept_signatures)?;
-    if options.prunes() {
-        // Without a train signature there is nothing to go on with.
+    // Without the signature that it was trained by there is nothing to go on with.
+    let trains = |place: &Place| kept_signatures.get(&place.signature) == Some(&place.signature);
+    if !Place::of(source).ok().flatten().is_some_and(|place| trains(&place)) {
         let _ = fs::remove_file(staging.path().join(PLACE_FILE));
     }
     let variables = variables.map_or_else(Variables::none, Variables::of);

@@ -90,6 +90,11 @@ impl Writes {
         writes
     }
 
+    /// Whether this variable is written.
+    pub(crate) fn has(&self, variable: &str) -> bool {
+        self.0.contains_key(variable)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

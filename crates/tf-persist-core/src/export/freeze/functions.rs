@@ -8,6 +8,9 @@ use tf_persist_proto::tensorflow as pb;
 use super::{Frozen, body};
 use crate::graph::{Graph, free_name};
 
+/// How many functions are made of each, on average. Real models need one, or two.
+const MAX_PER_FUNCTION: usize = 20;
+
 /// The functions of a graph: as they were, and those that were made of them.
 pub(super) struct Library {
     originals: Rc<Originals>,
@@ -75,6 +78,10 @@ impl Library {
             }
             return Ok(known);
         }
+        // A graph can call a function in as many ways as there are sets of arguments.
+        if self.made.len() >= MAX_PER_FUNCTION * self.originals.0.library.function.len() {
+            return Err("its functions call each other in more ways than there is room for".to_owned());
+        }
         let originals = self.originals.clone();
         let graph = originals.graph();
         let original = graph.function(name).ok_or_else(|| format!("it calls the function `{name}`, which it lacks"))?;
@@ -111,7 +118,10 @@ impl Library {
             }
         }
         let outputs = signature.output_arg.iter().map(|output| output.name.clone()).collect();
-        signature.name = free_name(&format!("{name}_frozen"), |name| self.names.contains(name));
+        let wanted = format!("{name}_frozen");
+        // Not all the names that were given before are tried again.
+        let wanted = if self.names.contains(&wanted) { format!("{wanted}_{}", self.made.len()) } else { wanted };
+        signature.name = free_name(&wanted, |name| self.names.contains(name));
         let made = Specialised { name: signature.name.clone(), outputs, returned };
         self.names.insert(made.name.clone());
         self.known.insert(key, made.clone());

@@ -14,11 +14,11 @@ use std::path::Path;
 use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::meta_graph::collection_def::Kind;
 
-use super::prune::{Restored, forget_variables, nodes_of_variables, signature_tensors};
+use super::prune::{Restored, forget_variables, make_local, nodes_of_variables, signature_tensors};
 use crate::checkpoint::{CheckpointReader, Slice};
 use crate::error::{Error, Result};
 use crate::graph::attr::{self, ProtoType};
-use crate::graph::{Graph, HandleKind, Reach, node_of, variable_kind};
+use crate::graph::{Graph, HandleKind, Reach, Writes, node_of, variable_kind};
 use crate::saved_model::InitSource;
 use crate::tensor::{Tensor, proto};
 use functions::Library;
@@ -77,9 +77,10 @@ pub(super) fn freeze(
     graph.node = rewritten.nodes;
     graph.library.mut_or_insert_default().function = library.into_functions();
     forget_variables(definition, &names);
+    make_local(definition);
     forget_init_signature(definition);
     drop_unreached(definition);
-    Ok(())
+    check_others(file, definition)
 }
 
 fn unsupported(file: &Path, reason: String) -> Error {
@@ -106,6 +107,23 @@ fn value(file: &Path, item: &Restored, values: &CheckpointReader) -> Result<Tens
 fn forget_init_signature(definition: &mut pb::MetaGraphDef) {
     if definition.collection_def.contains_key(InitSource::MainOp.name()) {
         definition.signature_def.remove(InitSource::Signature.name());
+    }
+}
+
+/// A variable that is left has to get its value from somewhere: an init op, since no checkpoint is.
+fn check_others(file: &Path, definition: &pb::MetaGraphDef) -> Result<()> {
+    let graph = Graph::new(&definition.graph_def);
+    let reach = Reach::of(&graph, graph.nodes.iter().map(|node| node.name.as_str()));
+    let writes = Writes::of(&graph, &reach);
+    match graph.nodes.iter().find(|node| variable_kind(node).is_some() && !writes.has(&node.name)) {
+        None => Ok(()),
+        Some(variable) => {
+            let reason = format!(
+                "the variable `{}` cannot become a constant: the graph's saver does not restore it, so its value is not known",
+                variable.name
+            );
+            Err(unsupported(file, reason))
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use tf_persist_proto::tensorflow as pb;
-use tf_persist_proto::tensorflow::meta_graph::collection_def::Kind;
+use tf_persist_proto::tensorflow::meta_graph::collection_def::{BytesList, Kind};
 
 use crate::graph::node_of;
 
@@ -95,4 +95,32 @@ pub(crate) fn forget_variables(definition: &mut pb::MetaGraphDef, names: &BTreeS
         }
         _ => true,
     });
+}
+
+/// Calls variables that no checkpoint has local ones: for others, Python makes a saver of its own where there is none, and looks
+/// for their values.
+pub(crate) fn make_local(definition: &mut pb::MetaGraphDef) {
+    let mut moved = Vec::new();
+    for name in ["variables", "trainable_variables", "model_variables"] {
+        if let Some(Kind::BytesList(list)) =
+            definition.collection_def.remove(name).and_then(|collection| collection.kind)
+        {
+            moved.extend(list.value);
+        }
+    }
+    let local = definition.collection_def.entry("local_variables".into()).or_default();
+    let mut list = match local.kind.take() {
+        Some(Kind::BytesList(list)) => list,
+        _ => BytesList::default(),
+    };
+    for value in moved {
+        if !list.value.contains(&value) {
+            list.value.push(value);
+        }
+    }
+    if list.value.is_empty() {
+        definition.collection_def.remove("local_variables");
+    } else {
+        local.kind = Some(Kind::BytesList(list));
+    }
 }

@@ -10,6 +10,7 @@ use crate::saved_model::{MetaGraph, parse_tensor_name};
 /// Takes out of the init ops what only initialises things that are not reached, and gives the ops that stay.
 pub(super) fn prune(definition: &mut pb::MetaGraphDef, meta_graph: &MetaGraph, reach: &Reach) -> Vec<String> {
     let graph = Graph::new(&definition.graph_def);
+    let is_needed = Needed::of(&graph, reach);
     let mut stay = Vec::new();
     let mut groups = Vec::new();
     for init_op in meta_graph.init_ops() {
@@ -17,13 +18,13 @@ pub(super) fn prune(definition: &mut pb::MetaGraphDef, meta_graph: &MetaGraph, r
         let Some(place) = graph.place(name) else { continue };
         stay.push(name.to_owned());
         if is_group(&graph.nodes[place]) {
-            let members = members(&graph, place).into_iter().filter(|member| is_needed(&graph, *member, reach));
+            let members = members(&graph, place).into_iter().filter(|member| is_needed.has(*member));
             groups.push((place, members.map(|member| format!("^{}", graph.nodes[member].name)).collect::<Vec<_>>()));
         }
     }
     // Where no init op runs them, the loaders of TensorFlow Hub and TensorFlow Transform do.
     let tables = meta_graph.table_initializers().iter();
-    let needed = |name: &&String| graph.place(name).is_some_and(|place| is_needed(&graph, place, reach));
+    let needed = |name: &&String| graph.place(name).is_some_and(|place| is_needed.has(place));
     stay.extend(tables.filter(needed).cloned());
     let nodes = &mut definition.graph_def.mut_or_insert_default().node;
     for (place, inputs) in groups {
@@ -53,11 +54,37 @@ fn members(graph: &Graph<'_>, group: usize) -> Vec<usize> {
     found
 }
 
-/// Whether an initialiser has to do with a variable or table that is reached, or with none at all.
-fn is_needed(graph: &Graph<'_>, member: usize, reach: &Reach) -> bool {
-    let own = Reach::of(graph, [&*graph.nodes[member].name]);
-    let holds = |node: &pb::NodeDef| is_variable(node) || node.op.contains("HashTable");
-    let mut holders =
-        (0..graph.nodes.len()).filter(|place| own.has_place(*place) && holds(&graph.nodes[*place])).peekable();
-    holders.peek().is_none() || holders.any(|place| reach.has_place(place))
+/// Which initialisers have to do with a variable or table that is reached, or with none at all.
+struct Needed {
+    /// For each node, whether a holder that is not reached is behind it.
+    behind_others: Vec<bool>,
+    behind_reached: Vec<bool>,
+}
+
+impl Needed {
+    fn of(graph: &Graph<'_>, reach: &Reach) -> Self {
+        let mut takers: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes.len()];
+        for (place, node) in graph.nodes.iter().enumerate() {
+            for input in node.input.iter().filter_map(|input| graph.place(input)) {
+                takers[input].push(place);
+            }
+        }
+        let holds = |node: &pb::NodeDef| is_variable(node) || node.op.contains("HashTable");
+        let behind = |is_reached: bool| {
+            let mut seen = vec![false; graph.nodes.len()];
+            let holders = (0..graph.nodes.len()).filter(|place| holds(&graph.nodes[*place]));
+            let mut todo: Vec<usize> = holders.filter(|place| reach.has_place(*place) == is_reached).collect();
+            while let Some(place) = todo.pop() {
+                if !std::mem::replace(&mut seen[place], true) {
+                    todo.extend(&takers[place]);
+                }
+            }
+            seen
+        };
+        Self { behind_others: behind(false), behind_reached: behind(true) }
+    }
+
+    fn has(&self, member: usize) -> bool {
+        self.behind_reached[member] || !self.behind_others[member]
+    }
 }

@@ -1,5 +1,6 @@
 //! A meta graph with some of its signatures, and with what they need alone.
 
+mod aliases;
 mod collections;
 mod initializers;
 mod objects;
@@ -13,9 +14,10 @@ use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 
 use super::SaveOptions;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Reach, node_of};
+use crate::graph::{Graph, Reach, is_variable, node_of};
 use crate::saved_model::{MetaGraph, SavedModel};
-pub(super) use collections::{forget_variables, nodes_of_variables};
+use aliases::Aliases;
+pub(super) use collections::{forget_variables, make_local, nodes_of_variables};
 use objects::Objects;
 use saver::restored;
 pub(super) use saver::{Restored, Saved};
@@ -86,13 +88,35 @@ pub(super) fn prune(
         None => None,
     };
     let required = objects.as_ref().map(|objects| objects.require(&graph, &restored, &mut reach)).unwrap_or_default();
-    let holds = |item: &&Restored| reach.has(&graph, &item.holder);
-    let kept: Vec<Restored> = restored.iter().filter(holds).cloned().collect();
-    // Those of variables that become constants are not looked up any more.
-    let becomes_constant = |node: &str| options.is_frozen() && kept.iter().any(|item| node_of(&item.holder) == node);
-    let looked_up = nodes_of_variables(&definition, |node| reach.has(&graph, node) && !becomes_constant(node));
-    reach.add_nodes(&graph, looked_up.iter().map(String::as_str));
-    let kept: Vec<Restored> = restored.iter().filter(|item| reach.has(&graph, &item.holder)).cloned().collect();
+    // A variable that Python's loader looks up brings what initialises it, and that may be another variable.
+    let aliases = Aliases::of(&graph);
+    let mut kept: Vec<Restored>;
+    loop {
+        let shared: Vec<&str> = restored
+            .iter()
+            .filter(|item| aliases.is_reached(&graph, &reach, &item.holder))
+            .map(|item| &*item.holder)
+            .collect();
+        let mut is_new = reach.add_nodes(&graph, shared);
+        kept = restored.iter().filter(|item| reach.has(&graph, &item.holder)).cloned().collect();
+        // Those of variables that become constants are not looked up any more.
+        let becomes_constant =
+            |node: &str| options.is_frozen() && kept.iter().any(|item| node_of(&item.holder) == node);
+        let looked_up = nodes_of_variables(&definition, |node| reach.has(&graph, node) && !becomes_constant(node));
+        is_new |= reach.add_nodes(&graph, looked_up.iter().map(String::as_str));
+        if !is_new {
+            break;
+        }
+    }
+    if saver.restore_op.is_empty() && source.variables()?.all.iter().next().is_some() {
+        let reached = graph.nodes.iter().enumerate().find(|(place, node)| reach.has_place(*place) && is_variable(node));
+        if let Some((_, variable)) = reached {
+            let reason =
+                format!("the graph has no saver that says which variable of the checkpoint `{}` is", variable.name);
+            let hint = Some("export it with all its variables, without --inference-only and --frozen".to_owned());
+            return Err(Error::Unsupported { path: source.file().to_path_buf(), reason, hint });
+        }
+    }
     let (assets, places, dropped_assets) = assets(&definition, &graph, &reach);
     let graphs = objects.map(|objects| {
         let nodes = objects.reached(&graph, &restored, &reach, &required);
@@ -116,6 +140,9 @@ pub(super) fn prune(
     definition.graph_def.mut_or_insert_default().node.extend(nodes.unwrap_or_default());
     definition.saver_def = saver.into();
     collections::prune(&mut definition, |node| names.contains(node));
+    if definition.saver_def.is_none() {
+        make_local(&mut definition);
+    }
     Ok(Pruned { definition, tracked, kept: Some(kept), signatures, dropped_assets })
 }
 

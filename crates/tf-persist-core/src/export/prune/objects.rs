@@ -177,9 +177,15 @@ impl<'a> Objects<'a> {
         }
         let mut live: BTreeSet<usize> = required.clone();
         live.extend((0..self.saved.nodes.len()).filter(is_leaf));
+        // A function has what it captures below it, which others may capture as well: it stays only if it is reached itself.
+        let holds = |node: &usize| match &self.saved.nodes[*node].kind {
+            Some(Kind::Function(_) | Kind::BareConcreteFunction(_) | Kind::CapturedTensor(_)) => false,
+            _ => true,
+        };
         let mut todo: Vec<usize> = live.iter().copied().collect();
         while let Some(node) = todo.pop() {
-            todo.extend(parents.get(&node).into_iter().flatten().copied().filter(|parent| live.insert(*parent)));
+            let above = parents.get(&node).into_iter().flatten().copied().filter(holds);
+            todo.extend(above.filter(|parent| live.insert(*parent)));
         }
         // And of these, what the root leads to.
         let mut kept = required.clone();
@@ -227,6 +233,17 @@ impl<'a> Objects<'a> {
         assets: &[Option<i32>],
     ) -> (pb::SavedObjectGraph, pb::TrackableObjectGraph) {
         let map = self.signature_map();
+        // What names a function that is gone goes with it.
+        let has = |name: &String| has_function(name) && self.saved.concrete_functions.contains_key(name);
+        let kept: BTreeSet<usize> = kept
+            .iter()
+            .copied()
+            .filter(|node| match &self.saved.nodes[*node].kind {
+                Some(Kind::BareConcreteFunction(function)) => has(&function.concrete_function_name),
+                _ => true,
+            })
+            .collect();
+        let kept = &kept;
         let numbers = numbers(kept.iter().copied());
         let mut saved =
             pb::SavedObjectGraph { special_fields: self.saved.special_fields.clone(), ..Default::default() };

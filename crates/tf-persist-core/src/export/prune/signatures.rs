@@ -55,16 +55,20 @@ pub(super) fn select(
     }
     names.sort();
     names.dedup();
-    if names.is_empty() && !meta_graph.signatures().is_empty() {
-        let reason = "each of its signatures trains or writes variables, so none would be left";
-        let hint = Some("name those to keep with --signatures".to_owned());
+    if names.is_empty() && (options.prunes() || !meta_graph.signatures().is_empty()) {
+        let (reason, hint) = if meta_graph.signatures().is_empty() {
+            ("it has no signatures, so nothing would be left", None)
+        } else {
+            let hint = "name those to keep with --signatures".to_owned();
+            ("each of its signatures trains or writes variables, so none would be left", Some(hint))
+        };
         return Err(Error::Unsupported { path: source.path().to_path_buf(), reason: reason.into(), hint });
     }
     let mut kept = Kept::new();
     for name in names {
         let new = options.renamed_signatures().iter().find(|(old, _)| *old == name);
         let new = new.map_or_else(|| name.clone(), |(_, new)| new.clone());
-        if new.is_empty() || new == "__saved_model_init_op" {
+        if new.is_empty() || new.starts_with("__saved_model") {
             return Err(refusal(source, format!("`{}` is no name for a signature", printable(&new))));
         }
         if let Some((other, _)) = kept.iter().find(|(_, taken)| **taken == new) {
