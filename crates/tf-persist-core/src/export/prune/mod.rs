@@ -108,7 +108,7 @@ pub(super) fn prune(
             break;
         }
     }
-    if saver.restore_op.is_empty() && source.variables()?.all.iter().next().is_some() {
+    if saver.restore_op.is_empty() && !source.variables()?.all.is_empty() {
         let reached = graph.nodes.iter().enumerate().find(|(place, node)| reach.has_place(*place) && is_variable(node));
         if let Some((_, variable)) = reached {
             let reason =

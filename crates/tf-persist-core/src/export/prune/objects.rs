@@ -178,9 +178,9 @@ impl<'a> Objects<'a> {
         let mut live: BTreeSet<usize> = required.clone();
         live.extend((0..self.saved.nodes.len()).filter(is_leaf));
         // A function has what it captures below it, which others may capture as well: it stays only if it is reached itself.
-        let holds = |node: &usize| match &self.saved.nodes[*node].kind {
-            Some(Kind::Function(_) | Kind::BareConcreteFunction(_) | Kind::CapturedTensor(_)) => false,
-            _ => true,
+        let holds = |node: &usize| {
+            let kind = &self.saved.nodes[*node].kind;
+            !matches!(kind, Some(Kind::Function(_) | Kind::BareConcreteFunction(_) | Kind::CapturedTensor(_)))
         };
         let mut todo: Vec<usize> = live.iter().copied().collect();
         while let Some(node) = todo.pop() {
