@@ -16,7 +16,7 @@ import h5py
 import keras
 import numpy as np
 from keras.src.legacy.saving import json_utils, saving_utils
-from keras.src.legacy.saving.legacy_h5_format import load_attributes_from_hdf5_group
+from keras.src.legacy.saving.legacy_h5_format import load_optimizer_weights_from_hdf5_group
 from keras.src.saving.saving_lib import H5IOStore, NpzIOStore
 
 from .errors import ExportError
@@ -30,16 +30,18 @@ WAYS_OUT = "export from the program that trained it, with module:function, or in
 
 @contextmanager
 def skipped_states() -> Iterator[list[str]]:
-    """Keeps back Keras's warnings that it skipped an optimizer's state, which are to be dealt with; gives their texts."""
+    """Keeps back Keras's warnings that it skipped an optimizer's state, and gives their texts, to be dealt with."""
     texts: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield texts
+    registry: dict[str, Any] = {}  # so that a warning that comes often is shown as often as without this
     for warning in caught:
         if str(warning.message).startswith(SKIPPED):
             texts.append(str(warning.message))
         else:
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+            place = (warning.filename, warning.lineno)
+            warnings.warn_explicit(warning.message, warning.category, *place, registry=registry)
 
 
 def check_archive_optimizer(model: keras.Model, path: Path, skipped: list[str]) -> None:
@@ -53,8 +55,8 @@ def check_archive_optimizer(model: keras.Model, path: Path, skipped: list[str]) 
         # Saving as .h5 takes the optimizer out of the live model's compile configuration (Keras 3.15.1).
         if config and "optimizer" not in config and _compiles_as_keras(type(model)):
             raise ExportError(
-                f"`{path}` does not say which optimizer its model has, as Keras leaves it out of a .keras file once the "
-                f"model was saved as .h5: save it as .keras first, or export the .h5 file, or {WAYS_OUT}"
+                f"`{path}` does not say which optimizer its model has, as Keras leaves it out of a .keras file once "
+                f"the model was saved as .h5: save it as .keras first, or export the .h5 file, or {WAYS_OUT}"
             )
         if not skipped:
             return
@@ -75,11 +77,9 @@ def _compiles_as_keras(kind: type[keras.Model]) -> bool:
 
 
 def _archive_state(archive: zipfile.ZipFile) -> list[np.ndarray]:
-    kind, name = (H5IOStore, "model.weights.h5") if "model.weights.h5" in archive.namelist() else (
-        NpzIOStore,
-        "model.weights.npz",
-    )
-    store = kind(name, archive, mode="r")
+    is_hdf5 = "model.weights.h5" in archive.namelist()
+    kind, ending = (H5IOStore, "h5") if is_hdf5 else (NpzIOStore, "npz")
+    store = kind(f"model.weights.{ending}", archive, mode="r")
     try:
         entry = store.get("optimizer")
         return [np.asarray(entry[str(index)]) for index in range(len(entry.keys()))]
@@ -98,9 +98,8 @@ def compile_from_hdf5(model: keras.Model, path: Path, known: dict[str, Any]) -> 
         text = file.attrs.get("training_config")
         if text is None:
             return
-        group = file.get("optimizer_weights")
-        names = [] if group is None else load_attributes_from_hdf5_group(group, "weight_names")
-        values = [np.asarray(group[name]) for name in names]
+        state = load_optimizer_weights_from_hdf5_group(file) if "optimizer_weights" in file else []
+        values = [np.asarray(value) for value in state]
     config = json_utils.decode(text)
     wanted = {"optimizer_config": config["optimizer_config"], "loss_weights": config.get("loss_weights")}
     arguments = saving_utils.compile_args_from_training_config(wanted, known)
@@ -158,8 +157,8 @@ def _restore(optimizer: keras.optimizers.Optimizer, values: list[np.ndarray], mo
     if not _fits(optimizer, values):
         raise ExportError(
             f"`{path}` holds a state of {len(values)} variables that is not that of its optimizer, "
-            f"`{type(optimizer).__name__}`, with {len(optimizer.variables)}, as when layers were frozen after training: "
-            f"{WAYS_OUT}"
+            f"`{type(optimizer).__name__}`, with {len(optimizer.variables)}, as when layers were frozen after "
+            f"training: {WAYS_OUT}"
         )
     _assign(optimizer, values)
 
