@@ -80,7 +80,7 @@ class State(Case):
         """Names, objects, functions: the state is the file's, and so is the next step."""
         compiled_with = [
             ("adam", "mse", {"metrics": ["mae", "MSLE", "accuracy", "auc"]}),
-            (keras.optimizers.AdamW(0.01), keras.losses.LogCosh(), {"weighted_metrics": [keras.metrics.Poisson()]}),
+            (keras.optimizers.AdamW(0.01), keras.losses.LogCosh(), {"weighted_metrics": [keras.metrics.LogCoshError()]}),
             ("rmsprop", keras.losses.mean_absolute_error, {"metrics": [keras.metrics.mean_squared_error]}),
             ("sgd", "MeanSquaredError", {"metrics": ["mape"]}),
         ]
