@@ -57,7 +57,7 @@ class State(Case):
     """What the model has after it was loaded."""
 
     def saved(self, model: keras.Model, ending: str) -> str:
-        """The model's file; Keras's advice on .h5 is of no use here."""
+        """The model's file."""
         path = self.folder / f"model{ending}"
         model.save(path)
         return str(path)
@@ -78,9 +78,10 @@ class State(Case):
 
     def test_trained(self) -> None:
         """Names, objects, functions: the state is the file's, and so is the next step."""
+        weighted = {"weighted_metrics": [keras.metrics.LogCoshError()]}
         compiled_with = [
             ("adam", "mse", {"metrics": ["mae", "MSLE", "accuracy", "auc"]}),
-            (keras.optimizers.AdamW(0.01), keras.losses.LogCosh(), {"weighted_metrics": [keras.metrics.LogCoshError()]}),
+            (keras.optimizers.AdamW(0.01), keras.losses.LogCosh(), weighted),
             ("rmsprop", keras.losses.mean_absolute_error, {"metrics": [keras.metrics.mean_squared_error]}),
             ("sgd", "MeanSquaredError", {"metrics": ["mape"]}),
         ]
