@@ -142,6 +142,17 @@ class State(Case):
                 model.optimizer.build(model.trainable_variables)
                 self.same_optimizer(model, again)
 
+    def test_loss_scale(self) -> None:
+        """An optimizer inside of another, before the first step and after it."""
+        for model in (network, trained):
+            rule = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.5))
+            model = model(rule, "mse")
+            again = [self.loaded(self.saved(model, ending)) for ending in (".keras", ".h5")]
+            if not rule.built:
+                rule.build(model.trainable_variables)
+            for each in again:
+                self.same_optimizer(model, each)
+
     def test_no_name_of_the_optimizer(self) -> None:
         """Saving as .h5 takes it out of what is saved as .keras afterwards; the .h5 file has it."""
         for model in (trained("adam", "mse"), network(keras.optimizers.Adam(), "mse"), trained("rmsprop", "mse")):
