@@ -62,11 +62,12 @@ def check_archive_optimizer(model: keras.Model, path: Path, skipped: list[str]) 
             return
         values = _archive_state(archive)
     # One that scales the loss, for mixed precision, has another one inside, and its variables among its own.
-    own = [each for each in (model.optimizer, getattr(model.optimizer, "inner_optimizer", None)) if each is not None]
+    main = getattr(model, "optimizer", None)
+    own = [each for each in (main, getattr(main, "inner_optimizer", None)) if each is not None]
     others = [text for text in skipped if not text.startswith(tuple(f"{SKIPPED} '{each.name}'" for each in own))]
     if others or len(skipped) > len(own):
         raise ExportError(f"`{path}` holds the state of an optimizer that Keras does not put back: {WAYS_OUT}")
-    optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
+    optimizer = type(main).from_config(main.get_config())
     _restore(optimizer, values, model, path)
     model.optimizer = optimizer
 

@@ -53,6 +53,14 @@ def trained(*arguments: object, **named: object) -> keras.Model:
     return model
 
 
+class Own(Two):
+    """One whose own `compile` Keras does not call when it loads a file."""
+
+    def compile(self, *arguments: object, **named: object) -> None:
+        """Keras's."""
+        super().compile(*arguments, **named)
+
+
 class State(Case):
     """What the model has after it was loaded."""
 
@@ -176,11 +184,12 @@ class State(Case):
 
     def test_another_optimizer(self) -> None:
         """The state of one that Keras does not build."""
-        model = trained("adam", "mse", kind=Two)
-        model.second.build(model.trainable_variables)
-        path = self.saved(model, ".keras")
-        with self.assertRaisesRegex(ExportError, "an optimizer that Keras does not put back"):
-            load.load_model(path, [__file__], False)
+        for kind in (Two, Own):
+            model = trained("adam", "mse", kind=kind)
+            model.second.build(model.trainable_variables)
+            path = self.saved(model, ".keras")
+            with self.assertRaisesRegex(ExportError, "an optimizer that Keras does not put back"):
+                load.load_model(path, [__file__], False)
 
     def test_custom_loss_and_metric(self) -> None:
         """They are asked for by name, also where a name is Keras's; not for inference."""
