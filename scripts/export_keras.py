@@ -60,7 +60,9 @@ def run(arguments: argparse.Namespace) -> "Exported":
     except ValueError as error:
         raise ExportError(f"--target: {error}") from error
     write.check_target(arguments.target)
-    model = load.load_model(arguments.source, arguments.custom_objects, arguments.unsafe_lambda)
+    model = load.load_model(
+        arguments.source, arguments.custom_objects, arguments.unsafe_lambda, arguments.inference_only
+    )
     options = write.Options(arguments.inference_only, arguments.sample_weight, targets, examples)
     return write.export(model, arguments.target, options)
 

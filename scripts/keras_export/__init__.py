@@ -2,6 +2,7 @@
 
 - `errors`: the one exception for what the user can put right
 - `load`: a `.keras` or `.h5` file, or `module:function`, to a model
+- `compiled`: how a file's model was compiled, and its optimizer's state
 - `interface`: the names, dtypes and shapes of inputs, outputs and targets
 - `steps`: the functions behind the signatures
 - `state`: every variable of the model, once

@@ -11,9 +11,8 @@ from typing import Any
 
 import h5py
 import keras
-import numpy as np
-from keras.src.legacy.saving.legacy_h5_format import load_attributes_from_hdf5_group
 
+from . import compiled
 from .errors import ExportError, first_line
 
 HDF5_ENDINGS = (".h5", ".hdf5")
@@ -21,8 +20,13 @@ UNKNOWN = re.compile(r"(?:Could not locate|Unknown) ([\w ]+?):? '([^']+)'")
 """How Keras says that a class or function is not registered: version 3's files, and its reader of `.h5`."""
 
 
-def load_model(source: str, custom_objects: list[str], unsafe_lambda: bool) -> keras.Model:
-    """The model behind `source`; modules named in `custom_objects` are imported first."""
+def load_model(
+    source: str, custom_objects: list[str], unsafe_lambda: bool, inference_only: bool = False
+) -> keras.Model:
+    """The model behind `source`; modules named in `custom_objects` are imported first.
+
+    A file's model is compiled as the file says, and its optimizer has the saved state, unless `inference_only`.
+    """
     if keras.config.backend() != "tensorflow":
         raise ExportError(
             f"Keras runs on `{keras.config.backend()}` here, and a SavedModel can be written on TensorFlow only; "
@@ -32,7 +36,7 @@ def load_model(source: str, custom_objects: list[str], unsafe_lambda: bool) -> k
     path = Path(source)
     if path.suffix in (".keras", *HDF5_ENDINGS) or path.exists():
         _check_file(path)
-        return _load_file(path, known, unsafe_lambda)
+        return _load_file(path, known, unsafe_lambda, inference_only)
     if ":" in source:
         return _call(source)
     raise ExportError(f"`{source}` does not exist (wanted: a .keras or .h5 file, or module:function)")
@@ -81,39 +85,25 @@ def _check_hdf5(path: Path) -> None:
         )
 
 
-def _load_file(path: Path, known: dict[str, Any], unsafe_lambda: bool) -> keras.Model:
+def _load_file(path: Path, known: dict[str, Any], unsafe_lambda: bool, inference_only: bool) -> keras.Model:
+    is_hdf5 = path.suffix in HDF5_ENDINGS
+    compiles = not inference_only
     try:
-        model = keras.saving.load_model(path, custom_objects=known, safe_mode=not unsafe_lambda)
+        with compiled.skipped_states() as skipped:
+            model = keras.saving.load_model(
+                path, custom_objects=known, compile=compiles and not is_hdf5, safe_mode=not unsafe_lambda
+            )
+        if not isinstance(model, keras.Model):
+            raise ExportError(f"`{path}` holds a `{type(model).__name__}`, not a model")
+        if compiles and is_hdf5:
+            compiled.compile_from_hdf5(model, path, known)
+        elif compiles:
+            compiled.check_archive_optimizer(model, path, skipped)
+    except ExportError:
+        raise
     except Exception as error:
         raise ExportError(_why_not_loaded(path, error)) from error
-    if not isinstance(model, keras.Model):
-        raise ExportError(f"`{path}` holds a `{type(model).__name__}`, not a model")
-    if path.suffix in HDF5_ENDINGS and model.compiled and model.optimizer is not None:
-        _restore_optimizer(model, path)
     return model
-
-
-def _restore_optimizer(model: keras.Model, path: Path) -> None:
-    """Gives the model a new optimizer with the state from the `.h5` file.
-
-    Keras 3.15 builds the optimizer for the variables that the model itself owns, not its layers: for none. The state is
-    dropped without a word, and the first step of training fails.
-    """
-    optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
-    optimizer.build(model.trainable_variables)
-    with h5py.File(path, "r") as file:
-        group = file.get("optimizer_weights")
-        names = [] if group is None else load_attributes_from_hdf5_group(group, "weight_names")
-        values = [np.asarray(group[name]) for name in names]
-    if values:
-        if [value.shape for value in values] != [tuple(variable.shape) for variable in optimizer.variables]:
-            raise ExportError(
-                f"`{path}` holds a state that is not that of its optimizer, `{type(optimizer).__name__}`: save the "
-                "model as .keras"
-            )
-        for variable, value in zip(optimizer.variables, values, strict=True):
-            variable.assign(value)
-    model.optimizer = optimizer
 
 
 def _why_not_loaded(path: Path, error: Exception) -> str:
