@@ -68,3 +68,27 @@ fn of_one_meta_graph(recorded: &Path, folder: &Path) -> Recorded {
     cases.model = recorded.join("model");
     cases
 }
+
+/// Parts that are shared between what stays and what goes: constants, tables, variables that others begin as.
+#[test]
+fn what_hangs_together_is_not_cut() {
+    let work = tempfile::tempdir().unwrap();
+    let (made, out) = (work.path().join("made"), work.path().join("out"));
+    fs::create_dir(&made).unwrap();
+    python::run("check_pruned.py", ["make".as_ref(), made.as_os_str()]);
+    let mut arguments = vec!["check".to_owned()];
+    let mut names: Vec<_> = fs::read_dir(&made).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names.len(), 6, "{names:?}");
+    for name in names {
+        let original = made.join(&name);
+        let model = SavedModel::open(&original).unwrap();
+        let options = SaveOptions::default().signatures(["serving_default"]);
+        for (way, options) in [("pruned", options.clone().inference_only(true)), ("frozen", options.frozen(true))] {
+            let target = out.join(way).join(&name);
+            model.save(&target, options).unwrap_or_else(|error| panic!("{}, {way}: {error}", original.display()));
+            arguments.push(format!("{}={}", target.display(), original.display()));
+        }
+    }
+    python::run("check_pruned.py", arguments);
+}
