@@ -3,11 +3,11 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anstream::stdout;
+use anstream::{eprintln, stdout};
 use anyhow::Context;
 use clap::Args;
 use tf_persist_core::checkpoint::restore::{Mapping, RestoreOptions};
-use tf_persist_core::{SaveOptions, SavedModel, printable};
+use tf_persist_core::{SaveOptions, SavedModel, golden, printable};
 
 use crate::args::{Format, LibraryArgs, tags};
 use crate::failure::PRINTING;
@@ -91,6 +91,12 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let options = args.options();
     options.check_target(&args.target)?;
     let saved = SavedModel::open(&args.source)?.save(&args.target, options)?;
+    if args.from_checkpoint.is_some() && golden::Records::of(&SavedModel::open(&args.target)?)?.is_some() {
+        eprintln!(
+            "note: its recorded answers are those of other variables: `tf-persist verify {} --record FILE --replace` records new ones",
+            printable(&args.target.display().to_string())
+        );
+    }
     let target = args.target.display();
     let mut out = stdout();
     if args.format == Format::Json {

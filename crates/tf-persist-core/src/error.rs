@@ -341,9 +341,7 @@ impl Error {
                 none if none.is_empty() => "choose one by its tags, such as --tags \"\"".into(),
                 tags => format!("choose one by its tags, such as --tags {tags}"),
             }),
-            Self::UnknownSignature { available, .. } if !available.is_empty() => {
-                Some("choose one of them; on the command line with --signature NAME".into())
-            }
+            Self::UnknownSignature { available, .. } if !available.is_empty() => Some("choose one of them".into()),
             Self::OtherCheckpoint(other) => other.hint(),
             Self::NothingRecorded { path, .. } => {
                 Some(format!("record some: tf-persist verify {} --record FILE.npz", path.display()))

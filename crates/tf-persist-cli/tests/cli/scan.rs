@@ -14,7 +14,7 @@ fn node(name: &str, op: &str, inputs: &[&str], types: &[(&str, pb::DataType)]) -
     node.input = inputs.iter().map(|input| (*input).into()).collect();
     for (name, dtype) in types {
         let mut value = pb::AttrValue::new();
-        value.set_type((*dtype).into());
+        value.set_type(*dtype);
         node.attr.insert((*name).into(), value);
     }
     node
@@ -66,13 +66,13 @@ fn a_model_does_only_what_it_is_trusted_with() {
     let what = format!("writes a file: `{}`", target.display());
 
     let scanned = dir.cmd("scan evil").without_tensorflow().run().fails();
-    scanned.prints("evil: 1 danger").prints(&format!("danger   WriteFile {what}")).says("has a danger finding");
+    scanned.prints("evil: 1 danger").prints(format!("danger   WriteFile {what}")).says("has a danger finding");
 
     // Refused without TensorFlow, which is not there.
     for options in ["", " --trust=ReadFile,MatchingFiles"] {
         let line = format!("run evil --input text=\"hello\"{options}");
         let refused = dir.cmd(&line).without_tensorflow().run().fails();
-        let refused = refused.says(&format!("the op `WriteFile`, reached by `serving_default`, {what}"));
+        let refused = refused.says(format!("the op `WriteFile`, reached by `serving_default`, {what}"));
         refused.check(refused.err().contains("--trust=WriteFile for this op alone"), "the hint is missing");
         assert!(!target.exists());
     }

@@ -115,12 +115,35 @@ fn what_cannot_be_trained_is_refused_with_the_reason() {
     let line = format!("train {MODEL} --signature serving_default --data x.npz --output out");
     let ran = dir.cmd(&line).without_tensorflow().run().fails();
     ran.says("signature `serving_default` has no output `loss`, nor a single float that could be it");
+    // What measures is no training, and what trains is no measure.
+    let ran = train("digits_trainable", "--signature evaluate").fails();
+    ran.says("signature `evaluate` evaluates, and trains nothing").hints("train by `train`");
+    let validating = |name: &str| format!("--validate {VALIDATION} --evaluate-signature {name}");
+    let ran = train("digits_trainable", &validating("train")).fails();
+    ran.says("signature `train` trains: it would train on the validation data").hints("--evaluate-signature");
+    let images = npz_files::read_file(dir.path(DATA)).unwrap();
+    let images: Vec<_> = images.iter().filter(|(name, _)| name == "image").map(|(n, t)| (n.as_str(), t)).collect();
+    npz_files::write("x.npz", fs::File::create(dir.path("x.npz")).unwrap(), images).unwrap();
+    let line =
+        format!("train {MODEL} --data {DATA} --validate x.npz --evaluate-signature serving_default --output out");
+    let ran = dir.cmd(&line).without_tensorflow().run().fails();
+    ran.says("`serving_default` has no output that is a single float").hints("--evaluate-signature");
+    dir.cmd(&format!("export {MODEL} twice --rename-signature evaluate=evaluate_in_training")).run().ok();
+    let rest = validating("evaluate_in_training");
+    let ran = dir.cmd(&format!("train twice --data {DATA} --output out {rest}")).without_tensorflow().run().fails();
+    ran.says("`evaluate_in_training` trains, by its name");
+    dir.cmd(&format!("export {MODEL} other --rename-signature evaluate=measure")).run().ok();
+    let line = format!("train other --data {DATA} --output out --signature measure");
+    // Its metrics are variables that it writes, so that is not what tells it; being named the measure is.
+    let line = format!("{line} --validate {VALIDATION} --evaluate-signature measure");
+    let ran = dir.cmd(&line).without_tensorflow().run().fails();
+    ran.says("signature `measure` evaluates, and trains nothing");
     dir.cmd(&format!("train none --data {DATA} --output out"))
         .without_tensorflow()
         .run()
         .fails()
         .says("`none` is not a");
-    assert_eq!(dir.names(""), ["models", "x.npz"]);
+    assert_eq!(dir.names(""), ["models", "other", "twice", "x.npz"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Write};
+use std::path::Path;
 
 use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::serving::PredictionLog;
@@ -17,10 +18,10 @@ use crate::saved_model::DEFAULT_SIGNATURE;
 ///
 /// # Errors
 /// If the file is damaged.
-pub(super) fn fit(staging: &Staging, kept: &BTreeMap<String, String>) -> Result<()> {
+pub(super) fn fit(source: &Path, staging: &Staging, kept: &BTreeMap<String, String>) -> Result<()> {
     let path = staging.path().join(FILE);
     let Ok(length) = fs::metadata(&path).map(|found| found.len()) else { return Ok(()) };
-    if kept.iter().all(|(old, new)| old == new) && all_kept(staging, length, kept)? {
+    if kept.iter().all(|(old, new)| old == new) && all_kept(source, staging, length, kept)? {
         return Ok(());
     }
     let fresh = path.with_extension("new");
@@ -28,7 +29,7 @@ pub(super) fn fit(staging: &Staging, kept: &BTreeMap<String, String>) -> Result<
     {
         let file = File::create_new(&fresh).map_err(Error::io("write", staging.shown(FILE)))?;
         let mut writer = BufWriter::new(file);
-        for_each(staging, length, |data, mut log| {
+        for_each(source, staging, length, |data, mut log| {
             let Some(renamed) = rename(&mut log, kept) else { return Ok(()) };
             let changed = if renamed { log.write_to_bytes().ok() } else { None };
             count += 1;
@@ -44,17 +45,23 @@ pub(super) fn fit(staging: &Staging, kept: &BTreeMap<String, String>) -> Result<
     fs::rename(&fresh, &path).map_err(Error::io("write", staging.shown(FILE)))
 }
 
-fn all_kept(staging: &Staging, length: u64, kept: &BTreeMap<String, String>) -> Result<bool> {
+fn all_kept(source: &Path, staging: &Staging, length: u64, kept: &BTreeMap<String, String>) -> Result<bool> {
     let mut all = true;
-    for_each(staging, length, |_, mut log| {
+    for_each(source, staging, length, |_, mut log| {
         all &= rename(&mut log, kept).is_some();
         Ok(())
     })?;
     Ok(all)
 }
 
-fn for_each(staging: &Staging, length: u64, mut take: impl FnMut(&[u8], PredictionLog) -> Result<()>) -> Result<()> {
-    let (path, shown) = (staging.path().join(FILE), staging.shown(FILE));
+fn for_each(
+    source: &Path,
+    staging: &Staging,
+    length: u64,
+    mut take: impl FnMut(&[u8], PredictionLog) -> Result<()>,
+) -> Result<()> {
+    // What is read is a copy of what stands there.
+    let (path, shown) = (staging.path().join(FILE), source.join(FILE));
     let file = File::open(&path).map_err(Error::io("open", &shown))?;
     let mut reader = tfrecord::Reader::new(&shown, BufReader::new(file), length);
     while let Some(data) = reader.next_record()? {

@@ -234,7 +234,7 @@ fn write_changed(
     let signatures = definition.signature_def.keys().filter(for_users).cloned().collect();
     write_graph(source, definition, staging)?;
     copy_fitting_parts(source.files(), &dropped_assets, staging)?;
-    requests::fit(staging, &kept_signatures)?;
+    requests::fit(source.path(), staging, &kept_signatures)?;
     if options.prunes() {
         // Without a train signature there is nothing to go on with.
         let _ = fs::remove_file(staging.path().join(PLACE_FILE));

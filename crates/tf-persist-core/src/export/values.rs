@@ -52,7 +52,16 @@ impl Restoring {
             return Err(Error::Unsupported { path: model.path().to_path_buf(), reason, hint: None });
         };
         let own = CheckpointReader::new(index.clone());
-        let other = CheckpointReader::open(find_checkpoint(path)?)?;
+        let other = match Files::open(path)? {
+            Files::Folder(_) => CheckpointReader::open(find_checkpoint(path)?)?,
+            Files::Pack(_) => match &SavedModel::open(path)?.variables()?.index {
+                Some(index) => CheckpointReader::new(index.clone()),
+                None => {
+                    let reason = "the model in it has no variables".to_owned();
+                    return Err(Error::Unsupported { path: path.to_path_buf(), reason, hint: None });
+                }
+            },
+        };
         let mut tolerant = options.clone();
         tolerant.keep_missing |= keep_for_now;
         let mapping = Mapping::find(&own, &other, &tolerant)?;
@@ -65,7 +74,15 @@ impl Restoring {
         if self.options.keep_missing || !kept.into_iter().flatten().flat_map(|item| &item.tensors).any(is_missing) {
             return Ok(());
         }
-        Mapping::find(&self.own, &self.other, &self.options).map(drop)
+        let needed =
+            |key: &str| kept.into_iter().flatten().flat_map(|item| &item.tensors).any(|tensor| tensor.key == key);
+        Mapping::find(&self.own, &self.other, &self.options).map(drop).map_err(|error| match error {
+            Error::OtherCheckpoint(mut other) => {
+                other.missing.retain(|missing| needed(&missing.key));
+                Error::OtherCheckpoint(other)
+            }
+            error => error,
+        })
     }
 
     /// What was found for the variables that are kept.

@@ -43,6 +43,7 @@ mod order;
 mod place;
 mod publish;
 mod resume;
+mod roles;
 mod run;
 mod step;
 
@@ -55,8 +56,9 @@ pub use place::{PLACE_FILE, Place};
 
 use crate::error::{Error, Result};
 use crate::export::SaveOptions;
-use crate::saved_model::{MetaGraph, SavedModel, SignatureDef, TrainingKind};
+use crate::saved_model::{MetaGraph, SavedModel};
 use fit::{fit, listed};
+use roles::{check_evaluates, check_trains, train_signature};
 
 /// A training that is checked and ready: a signature, data that fit it, a place to begin at, and one to save to.
 #[derive(Debug)]
@@ -76,12 +78,13 @@ impl Trainer {
     /// A training from the beginning of the data, whatever the model was trained on before. Needs no TensorFlow.
     ///
     /// # Errors
-    /// - [`Error::NotTrainable`] if the model is for inference only, or its signature cannot be trained with rows of arrays;
+    /// - [`Error::NotTrainable`] if the model is for inference only, its signature cannot be trained with rows of arrays, is the
+    ///   one that evaluates, or writes nothing and has no `train` in its name;
     /// - [`Error::UnknownSignature`] if it can be trained, but not by a signature of that name;
     /// - [`Error::InvalidData`] if the data do not fit the signature: names, dtypes, inner shapes, or the batch size is 0.
     pub fn new(artefact: &SavedModel, data: Dataset, options: TrainOptions) -> Result<Self> {
         let meta_graph = artefact.meta_graph(options.tags.as_deref())?.clone();
-        let signature = train_signature(artefact, &meta_graph, &options.signature)?;
+        let signature = train_signature(artefact, &meta_graph, &options)?;
         if options.batch_size == 0 {
             return Err(Error::data("batch size", "it is 0: a batch has one row at least"));
         }
@@ -95,6 +98,7 @@ impl Trainer {
             ),
             hint: None,
         })?;
+        check_trains(artefact, &meta_graph, signature)?;
         let loss = loss.to_owned();
         let mut place = Place::begin(
             &signature.name,
@@ -114,15 +118,18 @@ impl Trainer {
     /// # Errors
     /// [`Error::NotTrainable`] or [`Error::UnknownSignature`], as [`Trainer::new`].
     pub fn check(artefact: &SavedModel, options: &TrainOptions) -> Result<()> {
-        train_signature(artefact, artefact.meta_graph(options.tags.as_deref())?, &options.signature).map(drop)
+        train_signature(artefact, artefact.meta_graph(options.tags.as_deref())?, options).map(drop)
     }
 
     /// Measures these data with the `evaluate` signature at the end of each epoch.
     ///
     /// # Errors
-    /// [`Error::UnknownSignature`] if the model has none, [`Error::InvalidData`] if the data do not fit it.
+    /// [`Error::UnknownSignature`] if the model has none, [`Error::NotTrainable`] if it would train on these data (it is the
+    /// train signature, or has `train` in its name) or has no output that is one float, [`Error::InvalidData`] if the data do
+    /// not fit it.
     pub fn validate_on(mut self, data: Dataset) -> Result<Self> {
         let signature = self.meta_graph.signature(&self.options.evaluate)?;
+        check_evaluates(&self.artefact, &self.meta_graph, signature, &self.place.signature)?;
         self.validation = Some(fit(data, signature, self.artefact.path(), self.options.batch_size)?);
         Ok(self)
     }
@@ -145,27 +152,6 @@ impl Trainer {
     pub fn place(&self) -> &Place {
         &self.place
     }
-}
-
-/// The signature that trains, or why there is none.
-fn train_signature<'m>(artefact: &SavedModel, meta_graph: &'m MetaGraph, name: &str) -> Result<&'m SignatureDef> {
-    let found = meta_graph.signature(name);
-    let training = artefact.training(meta_graph);
-    if found.is_ok() || training.kind() == TrainingKind::Signature {
-        return found;
-    }
-    let reason = match training.kind() {
-        TrainingKind::StateOnly => format!(
-            "it has no train signature; its optimizer's state ({} variables) is for Python alone",
-            training.optimizer_variables
-        ),
-        _ => training.to_string(),
-    };
-    Err(Error::NotTrainable {
-        path: artefact.path().to_path_buf(),
-        reason,
-        hint: Some("export it from Keras with all its state, by scripts/export_keras.py; see docs/keras.md".into()),
-    })
 }
 
 /// A random number. The standard library draws one, too, to seed its hash maps.

@@ -33,6 +33,12 @@ pub(super) fn loss_of(signature: &SignatureDef) -> Option<&str> {
     }
 }
 
+/// Whether an output is one float, as far as the signature tells: a mean of it can be had.
+pub(super) fn is_one_float(info: &TensorInfo) -> bool {
+    let is_one = |sizes: &[Option<u64>]| sizes.iter().all(|size| *size == Some(1));
+    info.dtype.is_float() && info.shape.sizes().is_none_or(is_one)
+}
+
 /// The number of a tensor with one element.
 fn scalar(tensor: &Tensor) -> Option<f64> {
     fn only<T: crate::Element>(tensor: &Tensor) -> Option<T> {
@@ -113,6 +119,22 @@ mod tests {
         assert_eq!(loss(&[("cost", float.clone()), ("step", count.clone()), ("y", many.clone())]).unwrap(), "cost");
         assert_eq!(loss(&[("a", float.clone()), ("b", float)]), None);
         assert_eq!(loss(&[("step", count), ("y", many)]), None);
+    }
+
+    #[test]
+    fn one_float_is_told_by_dtype_and_shape() {
+        let info = |dtype, shape| TensorInfo { dtype, shape, kind: TensorKind::Dense { name: "x:0".into() } };
+        for (sizes, expected) in [
+            (vec![], true),
+            (vec![Some(1), Some(1)], true),
+            (vec![None], false),
+            (vec![None, Some(1)], false),
+            (vec![Some(2)], false),
+        ] {
+            assert_eq!(is_one_float(&info(DType::Float32, PartialShape::new(sizes.clone()))), expected, "{sizes:?}");
+        }
+        assert!(is_one_float(&info(DType::Float64, PartialShape::unknown())));
+        assert!(!is_one_float(&info(DType::Int64, PartialShape::new(vec![]))));
     }
 
     #[test]

@@ -203,7 +203,12 @@ fn choose(
     if let Some(Conflict { key, candidates }) = conflict.filter(|it| first.misfits.is_empty() && open(it)) {
         return Err(sides.ambiguous(&key, &candidates.iter().map(String::as_str).collect::<Vec<_>>()));
     }
-    if !complete && (!options.keep_missing || !first.misfits.is_empty() || first.keys.is_empty()) {
+    if !complete
+        && (!options.keep_missing
+            || !first.misfits.is_empty()
+            || first.keys.is_empty()
+            || only_scalars(sides, &first.keys))
+    {
         return Err(other(sides, model, first, options));
     }
     for second in ranked {
@@ -215,6 +220,12 @@ fn choose(
     Ok((first.keys.clone(), first.matched.clone()))
 }
 
+/// Whether nothing was found but scalars, though the model has more: counters and rates are the same in every model.
+fn only_scalars(sides: &Sides<'_>, found: &BTreeMap<String, String>) -> bool {
+    let mut arrays = sides.wanted.iter().filter(|entry| !entry.shape.is_empty()).peekable();
+    arrays.peek().is_some() && !arrays.any(|entry| found.contains_key(&entry.key))
+}
+
 /// What to say of a checkpoint of another model, by the rule that found the most.
 fn other(sides: &Sides<'_>, model: &CheckpointReader, found: &Candidate, options: &RestoreOptions) -> Error {
     let keys = &found.keys;
@@ -223,10 +234,17 @@ fn other(sides: &Sides<'_>, model: &CheckpointReader, found: &Candidate, options
         None => BTreeMap::new(),
     };
     let name = |key: &str| all.get(key).filter(|name| names::tells(name)).map(|name| (*name).to_owned());
-    let missing = sides.wanted.iter().filter(|entry| !keys.contains_key(&entry.key));
-    let missing = missing.map(|entry| Missing { key: entry.key.clone(), name: name(&entry.key) });
+    // The largest first: a few of them are shown, and weights tell more than counters.
+    let mut missing: Vec<_> = sides.wanted.iter().filter(|entry| !keys.contains_key(&entry.key)).collect();
+    missing.sort_by_key(|entry| std::cmp::Reverse(entry.shape.iter().product::<usize>()));
+    let has_arrays = missing.iter().any(|entry| !entry.shape.is_empty());
+    let missing = missing.into_iter().map(|entry| Missing { key: entry.key.clone(), name: name(&entry.key) });
     // What may be missing is not to be complained of; but nothing at all that is there is.
-    let missing = if options.keep_missing && !keys.is_empty() { Vec::new() } else { missing.collect() };
+    let missing = if options.keep_missing && !keys.is_empty() && !(has_arrays && only_scalars(sides, keys)) {
+        Vec::new()
+    } else {
+        missing.collect()
+    };
     let used: BTreeSet<&String> = keys.values().collect();
     let extra = variables(sides.checkpoint).filter(|entry| !used.contains(&entry.key)).map(|entry| entry.key.clone());
     Error::OtherCheckpoint(Box::new(OtherCheckpoint {

@@ -70,7 +70,7 @@ pub(super) fn freeze(
             path: file.to_path_buf(),
             reason,
             hint: Some(
-                "leave out the signatures that write: --inference-only, or --signatures with the names of the others"
+                "only signatures that write nothing can be frozen: name those with --signatures, if there are any"
                     .into(),
             ),
         })?;

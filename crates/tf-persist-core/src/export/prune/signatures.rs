@@ -43,8 +43,11 @@ pub(super) fn select(
         }
         None => meta_graph.signatures().iter().map(|signature| signature.name.clone()).collect(),
     };
-    for (old, _) in options.renamed_signatures() {
+    for (place, (old, _)) in options.renamed_signatures().iter().enumerate() {
         meta_graph.signature(old)?;
+        if options.renamed_signatures()[..place].iter().any(|(other, _)| other == old) {
+            return Err(refusal(source, format!("signature `{}` is to get two names", printable(old))));
+        }
         // What is renamed is kept.
         if !names.contains(old) {
             return Err(refusal(source, format!("signature `{}` is to be renamed, and is not kept", printable(old))));

@@ -1,0 +1,86 @@
+//! Which signature trains, and which only measures: what takes the one for the other is refused.
+
+use super::fit::listed;
+use super::options::{EVALUATE_SIGNATURE, TrainOptions};
+use super::step::is_one_float;
+use crate::error::{Error, Result};
+use crate::golden::what_it_writes;
+use crate::saved_model::{MetaGraph, SavedModel, SignatureDef, TrainingKind};
+
+/// The signature that trains, or why there is none.
+pub(super) fn train_signature<'m>(
+    artefact: &SavedModel,
+    meta_graph: &'m MetaGraph,
+    options: &TrainOptions,
+) -> Result<&'m SignatureDef> {
+    let found = meta_graph.signature(&options.signature);
+    let training = artefact.training(meta_graph);
+    if let Ok(signature) = found
+        && (signature.name == options.evaluate || signature.name == EVALUATE_SIGNATURE)
+        && !training.signatures.contains(&signature.name)
+    {
+        let reason = format!("signature `{}` evaluates, and trains nothing", signature.name);
+        return Err(not_trainable(artefact, reason, by_another(&training.signatures)));
+    }
+    if found.is_ok() || training.kind() == TrainingKind::Signature {
+        return found;
+    }
+    let reason = match training.kind() {
+        TrainingKind::StateOnly => format!(
+            "it has no train signature; its optimizer's state ({} variables) is for Python alone",
+            training.optimizer_variables
+        ),
+        _ => training.to_string(),
+    };
+    let hint = "export it from Keras with all its state, by scripts/export_keras.py; see docs/keras.md";
+    Err(not_trainable(artefact, reason, Some(hint.into())))
+}
+
+/// A signature that is not called after training has to write something.
+pub(super) fn check_trains(artefact: &SavedModel, meta_graph: &MetaGraph, signature: &SignatureDef) -> Result<()> {
+    let known = artefact.training(meta_graph).signatures;
+    if known.contains(&signature.name) || what_it_writes(artefact, meta_graph, signature).is_some() {
+        return Ok(());
+    }
+    let reason = format!("signature `{}` writes no variable, and so trains nothing", signature.name);
+    Err(not_trainable(artefact, reason, by_another(&known)))
+}
+
+/// A signature that measures must not train on what it measures, and must have something to say.
+///
+/// That it writes variables tells nothing: Keras counts its metrics in variables, and the exporter's `evaluate` puts them back.
+/// So it goes by the names, as [`Training`](crate::Training) does.
+pub(super) fn check_evaluates(
+    artefact: &SavedModel,
+    meta_graph: &MetaGraph,
+    signature: &SignatureDef,
+    train: &str,
+) -> Result<()> {
+    let name = &signature.name;
+    let refuse = |reason: String, hint: &str| Err(not_trainable(artefact, reason, Some(hint.to_owned())));
+    let other = "name one that only measures; on the command line with --evaluate-signature NAME";
+    if name == train {
+        return refuse(format!("signature `{name}` trains: it would train on the validation data, too"), other);
+    }
+    if artefact.training(meta_graph).signatures.contains(name) {
+        let reason = format!("signature `{name}` trains, by its name: it would train on the validation data, too");
+        return refuse(reason, other);
+    }
+    if !signature.outputs.iter().any(|(_, info)| is_one_float(info)) {
+        let outputs = listed(signature.outputs.iter().map(|(name, _)| name.as_str()));
+        let reason = format!(
+            "signature `{name}` has no output that is a single float, so it measures nothing; its outputs are {outputs}"
+        );
+        return refuse(reason, other);
+    }
+    Ok(())
+}
+
+fn by_another(signatures: &[String]) -> Option<String> {
+    let names = listed(signatures.iter().map(String::as_str));
+    (!signatures.is_empty()).then(|| format!("train by {names}; on the command line with --signature NAME"))
+}
+
+fn not_trainable(artefact: &SavedModel, reason: String, hint: Option<String>) -> Error {
+    Error::NotTrainable { path: artefact.path().to_path_buf(), reason, hint }
+}
