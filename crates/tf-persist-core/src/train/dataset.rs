@@ -56,7 +56,10 @@ impl Dataset {
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         if path.is_dir() {
-            return Err(Error::data(path.display().to_string(), "it is a folder, and arrays are read from an .npz file"));
+            return Err(Error::data(
+                path.display().to_string(),
+                "it is a folder, and arrays are read from an .npz file",
+            ));
         }
         Self::new(path.display().to_string(), npz::read_file(path)?)
     }

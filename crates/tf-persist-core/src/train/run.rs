@@ -7,7 +7,7 @@ use super::event::{Epoch, Event, Step, Trained};
 use super::order::order;
 use super::publish::{Published, Publisher};
 use super::step::{self, Sums, Values};
-use super::{Dataset, blame, Place, Trainer};
+use super::{Dataset, Place, Trainer, blame};
 use crate::error::{Error, Result};
 use crate::export::Saved;
 use crate::session::{LoadedModel, Signature};
@@ -241,7 +241,8 @@ impl Running<'_> {
             if values.is_empty() {
                 // Of outputs whose shape the signature does not tell it is seen only now.
                 let name = &self.evaluate_name;
-                let reason = format!("signature `{name}` gave no output that is a single number, so it measures nothing");
+                let reason =
+                    format!("signature `{name}` gave no output that is a single number, so it measures nothing");
                 let path = self.model.artefact().path().to_path_buf();
                 return Err(Error::NotTrainable { path, reason, hint: Some(self.kept()) });
             }
