@@ -217,7 +217,8 @@ fn a_plot_that_fails_takes_nothing_else_with_it() {
     let ran =
         ran.says("the model is at `out`, and only the plot is missing: cannot write `plots/loss.svg`: No such file");
     // The recorded answers are those of the untrained model.
-    ran.says("note: its recorded answers are of before the training: `tf-persist verify out --record FILE --replace`");
+    let note = "note: its recorded answers are of before the training: `tf-persist verify out --record FILE --replace`";
+    ran.check(ran.err().contains(note), "the note is missing");
     assert_eq!(place(&dir, "out")["epoch"], 30);
     dir.cmd("verify out --record one.npz --replace").run().ok();
     dir.cmd("verify out").run().ok();
