@@ -174,8 +174,8 @@ fn a_batch_that_tensorflow_refuses_is_named() {
     assert_eq!(place(&dir, "last")["epoch"], 1);
     // Nothing new, and what stands there is whole.
     let before = dir.listing();
-    let line = format!("train last --data ten.npz --output last --overwrite --no-shuffle");
-    dir.cmd(&line).run().fails().hints("nothing was published; `last` is as it was");
+    let line = "train last --data ten.npz --output last --overwrite --no-shuffle";
+    dir.cmd(line).run().fails().hints("nothing was published; `last` is as it was");
     assert_eq!(dir.listing(), before);
 }
 
@@ -206,7 +206,7 @@ fn a_plot_that_fails_takes_nothing_else_with_it() {
     dir.copy_model("digits_trainable", "model");
     let images = npz::read_file(dir.path(DATA)).unwrap().into_iter().find(|(name, _)| name == "image").unwrap().1;
     let one = Tensor::from_bytes(images.dtype(), &[1, 8, 8, 1], &images.bytes().unwrap()[..256]).unwrap();
-    npz::write("one.npz", fs::File::create(dir.path("one.npz")).unwrap(), [("image", &one)].into_iter()).unwrap();
+    npz::write("one.npz", fs::File::create(dir.path("one.npz")).unwrap(), [("image", &one)]).unwrap();
     dir.cmd("verify model --record one.npz").run().ok();
     fs::create_dir(dir.path("plots")).unwrap();
     let script = r#""$@" & pid=$!
