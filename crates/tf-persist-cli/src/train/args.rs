@@ -17,7 +17,7 @@ const MAX_BATCH: u64 = 1 << 32;
     after_help = "Exit codes: 0 done, 1 it could not be done, 2 wrong usage, 130 stopped by Ctrl-C, 143 by SIGTERM."
 )]
 pub(crate) struct TrainArgs {
-    /// The folder of a SavedModel with a train signature
+    /// The folder of a SavedModel with a train signature, or a pack (.tfpack)
     pub(crate) path: PathBuf,
     /// What to train on: arrays by the names of the signature's inputs, a row an example
     #[arg(long, value_name = "FILE.npz")]
@@ -25,7 +25,7 @@ pub(crate) struct TrainArgs {
     /// What to measure at the end of each epoch, by the signature `evaluate`
     #[arg(long, value_name = "FILE.npz")]
     pub(crate) validate: Option<PathBuf>,
-    /// The folder to write the trained model to, and checkpoints on the way; it must not exist, or be empty
+    /// The folder or pack (.tfpack) to write the trained model to, and checkpoints on the way; it must not exist, or be empty
     #[arg(long, value_name = "DST")]
     pub(crate) output: PathBuf,
     /// Replace what stands at DST, in one step, once there is a checkpoint
@@ -52,7 +52,8 @@ pub(crate) struct TrainArgs {
     /// The signature that measures the validation data
     #[arg(long, value_name = "NAME", default_value = EVALUATE_SIGNATURE, requires = "validate")]
     pub(crate) evaluate_signature: String,
-    /// Save after every N steps [default: at the end of an epoch, if the last time is more than 30 s ago]
+    /// Save after every N steps [default: at the end of the first epoch, and of each that comes at least ten times as long after
+    /// the last save as that took]
     #[arg(long, value_name = "N")]
     pub(crate) checkpoint_every: Option<NonZeroU64>,
     /// Draw the loss of every step and epoch

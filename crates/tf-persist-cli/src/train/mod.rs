@@ -9,8 +9,11 @@ mod report;
 mod signals;
 
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use anstream::eprintln;
+use anyhow::Context;
+use tf_persist_core::golden::{Record, Records};
 use tf_persist_core::train::{Dataset, TrainOptions, Trained, Trainer};
 use tf_persist_core::{SaveOptions, SavedModel, printable};
 
@@ -29,7 +32,7 @@ const INTRA_OP_THREADS: i32 = 0;
 const INTER_OP_THREADS: i32 = -1;
 
 pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<()> {
-    let plot = args.plot.as_deref().map(plot::Target::of).transpose()?;
+    let plot = args.plot.as_deref().map(|path| plot::Target::of(path, &args.output)).transpose()?;
     let artefact = SavedModel::open(&args.path)?;
     let trainer = trainer(args, &artefact)?;
     // Signals are caught once there is something that could be lost.
@@ -47,11 +50,17 @@ pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<()> {
     // What came to a bad end is worth looking at, too; but the end is what is told.
     let drawn = plot.map_or(Ok(()), |plot| plot.draw(&curve));
     let trained = trained?;
-    drawn?;
     if trained.stopped {
         say_how_to_go_on(args, &trained);
     }
     report::print(args, &trained, &curve)?;
+    if trained.saved.is_some() {
+        note_recorded_answers(&args.output);
+        // Hours of training are not lost with a picture of them.
+        drawn.with_context(|| format!("the model is at `{}`, and only the plot is missing", args.output.display()))?;
+    } else {
+        drawn?;
+    }
     match stop.asked() {
         Some(code) if trained.stopped => Err(Stopped(code).into()),
         _ => Ok(()),
@@ -90,6 +99,23 @@ fn trainer(args: &TrainArgs, artefact: &SavedModel) -> anyhow::Result<Trainer> {
         save = save.tags(tags(list));
     }
     Ok(trainer.save_to(&args.output, save)?)
+}
+
+/// Answers that were recorded before the training are carried along, and are hardly those of now.
+fn note_recorded_answers(output: &Path) {
+    let Ok(model) = SavedModel::open(output) else { return };
+    let has_answer = |record: Result<Record, _>| record.is_ok_and(|record| record.has_answer());
+    if Records::of(&model).is_ok_and(|records| records.is_some_and(|mut records| records.any(has_answer))) {
+        // A pack takes no records.
+        let (where_to, name) = match model.is_packed() {
+            true => (", in a folder that it is exported to", "FOLDER".to_owned()),
+            false => ("", printable(&output.display().to_string())),
+        };
+        eprintln!(
+            "note: its recorded answers are of before the training: `tf-persist verify {name} --record FILE --replace` \
+             records new ones{where_to}"
+        );
+    }
 }
 
 fn say_how_to_go_on(args: &TrainArgs, trained: &Trained) {

@@ -1,6 +1,6 @@
 //! The loss as a curve.
 
-use std::fs::Permissions;
+use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -29,10 +29,14 @@ pub(super) struct Target(PathBuf);
 type Points = Vec<(f64, f64)>;
 
 impl Target {
-    /// Checks that a file can be written there, before there is anything to draw.
-    pub(super) fn of(path: &Path) -> anyhow::Result<Self> {
+    /// Checks that a file can be written there, before there is anything to draw, and that the model will not be.
+    pub(super) fn of(path: &Path, output: &Path) -> anyhow::Result<Self> {
         if !path.as_os_str().as_encoded_bytes().ends_with(b".svg") {
             bail!(Misuse(format!("--plot: `{}` does not end in .svg", path.display())));
+        }
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        if absolute(path) == absolute(output) {
+            bail!(Misuse(format!("--plot and --output are both `{}`", path.display())));
         }
         let target = Self(path.to_path_buf());
         if path.is_dir() {
@@ -56,12 +60,14 @@ impl Target {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
+        let writing = || format!("cannot write `{}`", self.0.display());
+        // The system's own words for what is mostly wrong; those of a temporary file name that file, which nobody asked for.
+        fs::metadata(folder).with_context(writing)?;
         tempfile::Builder::new()
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(folder)
-            // Its own words name the temporary file, which nobody asked for.
             .map_err(|error| std::io::Error::from(error.kind()))
-            .with_context(|| format!("cannot write `{}`", self.0.display()))
+            .with_context(writing)
     }
 }
 

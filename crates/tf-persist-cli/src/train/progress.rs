@@ -7,8 +7,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tf_persist_core::printable;
 use tf_persist_core::train::{Epoch, Event, Place};
 
-use super::report::rate;
-use crate::format::{grouped, short};
+use super::report::speed;
+use crate::format::{count, grouped, short};
 
 /// The bar's words change this often; a step may take less than a millisecond.
 const REFRESH: Duration = Duration::from_millis(50);
@@ -61,9 +61,10 @@ impl Progress {
             Some(values) => format!("  validation {}", values_of(values)),
             None => String::new(),
         };
-        let (means, rows) = (values_of(&epoch.means), grouped(epoch.rows));
-        let (name, rate) = (self.epoch_name(epoch.epoch), rate(epoch.rows, epoch.seconds));
-        format!("{name}  {means}{validation}  {rows} rows in {:.2} s ({} rows/s)", epoch.seconds, grouped(rate as u64))
+        let (means, rows) = (values_of(&epoch.means), count(epoch.rows, "row"));
+        let name = self.epoch_name(epoch.epoch);
+        let speed = speed(epoch.rows, epoch.seconds).map(|speed| format!(" ({speed})")).unwrap_or_default();
+        format!("{name}  {means}{validation}  {rows} in {:.2} s{speed}", epoch.seconds)
     }
 
     fn line(&self, line: &str) {

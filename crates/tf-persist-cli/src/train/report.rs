@@ -13,7 +13,7 @@ use super::progress::values_of;
 use super::{TrainArgs, command};
 use crate::args::Format;
 use crate::failure::PRINTING;
-use crate::format::{bytes, count, grouped};
+use crate::format::{bytes, count, grouped, short};
 
 pub(super) fn print(args: &TrainArgs, trained: &Trained, curve: &Curve) -> anyhow::Result<()> {
     match args.format {
@@ -26,6 +26,16 @@ pub(super) fn print(args: &TrainArgs, trained: &Trained, curve: &Curve) -> anyho
     }
 }
 
+/// `1,234 rows/s`; none where there is no rate.
+pub(super) fn speed(rows: u64, seconds: f64) -> Option<String> {
+    match rate(rows, seconds) {
+        rate if rate <= 0.0 => None,
+        // A large model may take seconds for a row.
+        rate if rate < 10.0 => Some(format!("{} rows/s", short((rate * 100.0).ceil() / 100.0))),
+        rate => Some(format!("{} rows/s", grouped(rate as u64))),
+    }
+}
+
 /// Rows a second; 0 where no time has passed.
 pub(super) fn rate(rows: u64, seconds: f64) -> f64 {
     if seconds > 0.0 { rows as f64 / seconds } else { 0.0 }
@@ -34,14 +44,14 @@ pub(super) fn rate(rows: u64, seconds: f64) -> f64 {
 fn text(args: &TrainArgs, trained: &Trained) -> String {
     let Some(saved) = &trained.saved else { return "nothing was trained".into() };
     let mut line = format!(
-        "`{}`: {}, {} ({}); {} in {:.2} s, {} rows/s",
+        "`{}`: {}, {} ({}); {} in {:.2} s{}",
         printable(&args.output.display().to_string()),
         count(trained.epochs.len() as u64, "epoch"),
         count(saved.variables as u64, "variable"),
         bytes(saved.variable_bytes),
         count(trained.steps, "step"),
         trained.seconds,
-        grouped(rate(trained.rows, trained.seconds) as u64)
+        speed(trained.rows, trained.seconds).map(|speed| format!(", {speed}")).unwrap_or_default()
     );
     if let Some(epoch) = trained.epochs.last() {
         line.push_str(&format!("\n{}", printable(&values_of(&epoch.means))));
@@ -95,4 +105,20 @@ fn epoch(epoch: &Epoch) -> Value {
         "seconds": epoch.seconds,
         "rows_per_second": rate(epoch.rows, epoch.seconds),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_never_0() {
+        let said =
+            [(1347, 0.1, "13,470 rows/s"), (1, 2.0, "0.5 rows/s"), (1, 1e6, "0.01 rows/s"), (15, 2.0, "7.5 rows/s")];
+        for (rows, seconds, expected) in said {
+            assert_eq!(speed(rows, seconds).as_deref(), Some(expected));
+        }
+        assert_eq!(speed(0, 1.0), None);
+        assert_eq!(speed(1, 0.0), None);
+    }
 }

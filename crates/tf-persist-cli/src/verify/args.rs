@@ -8,8 +8,11 @@ use tf_persist_core::tensor::Tolerance;
 use crate::args::{Format, LoadArgs};
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 the same, or recorded; 1 different, nothing to compare with, or it could not be done; 2 wrong usage."
+)]
 pub(crate) struct VerifyArgs {
-    /// The folder of a SavedModel
+    /// The folder of a SavedModel, or a pack (.tfpack); --record takes a folder alone
     pub(crate) path: PathBuf,
     /// How far floats may be off, absolute and relative; 0 demands the same bits [default: rounding, by the element type]
     #[arg(long, value_name = "T", value_parser = tolerance)]

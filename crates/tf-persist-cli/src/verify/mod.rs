@@ -5,6 +5,7 @@ mod record;
 mod report;
 
 use std::io::{self, BufWriter};
+use std::path::Path;
 
 use anstream::stdout;
 use anyhow::{Context, bail};
@@ -23,7 +24,7 @@ pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
     }
     let tags = args.load.tag_list();
     artefact.meta_graph(tags.as_deref())?;
-    let nothing = |reason: String| Error::NothingRecorded { path: args.path.clone(), reason };
+    let nothing = |reason: String| nothing_recorded(&artefact, &args.path, reason);
     let Some(records) = Records::of(&artefact)? else { bail!(nothing(format!("there is no `{FILE}`"))) };
     // A damaged file is told before TensorFlow is opened, and before a verdict over a part of it.
     let count = records.map(|record| record.map(drop)).collect::<Result<Vec<()>, _>>()?.len();
@@ -48,4 +49,17 @@ pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
         bail!(nothing("its requests ran, and have no answers to compare with".into()));
     }
     Ok(())
+}
+
+/// A pack takes no records, so it is not told to.
+fn nothing_recorded(artefact: &SavedModel, path: &Path, reason: String) -> Error {
+    if !artefact.is_packed() {
+        return Error::NothingRecorded { path: path.to_path_buf(), reason };
+    }
+    let pack = path.display();
+    let hint = format!(
+        "record some in a folder: tf-persist export {pack} FOLDER, tf-persist verify FOLDER --record FILE.npz, and pack it \
+         again: tf-persist export FOLDER {pack} --overwrite"
+    );
+    Error::InvalidData { source_name: format!("`{pack}` has no recorded answers"), reason, hint: Some(hint) }
 }

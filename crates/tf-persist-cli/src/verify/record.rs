@@ -27,8 +27,9 @@ pub(super) fn record(args: &VerifyArgs, artefact: &SavedModel, file: &Path) -> a
     // What is wrong with the requests is said before TensorFlow is opened.
     let requests = read(args, meta_graph, file)?;
     let mut recorder = Recorder::begin(artefact, meta_graph, args.replace)?;
+    let which = |index: usize| format!("request {} of `{}`", index + 1, file.display());
     for (index, request) in requests.iter().enumerate() {
-        request.signature.check_inputs(&request.inputs)?;
+        request.signature.check_inputs(&request.inputs).with_context(|| which(index))?;
         // Each signature once.
         if requests[..index].iter().all(|before| before.signature.name != request.signature.name) {
             recorder.check(meta_graph, request.signature)?;
@@ -40,7 +41,7 @@ pub(super) fn record(args: &VerifyArgs, artefact: &SavedModel, file: &Path) -> a
         match recorder.add(&model, &request.signature.name, request.inputs) {
             Ok(Added::New) => new += 1,
             Ok(_) => known += 1,
-            Err(error) => return Err(error).with_context(|| format!("request {} of `{}`", index + 1, file.display())),
+            Err(error) => return Err(error).with_context(|| which(index)),
         }
     }
     let records = recorder.write()?;
@@ -90,7 +91,8 @@ fn read<'a>(args: &VerifyArgs, meta_graph: &'a MetaGraph, file: &Path) -> anyhow
         FileInputs::Arrays(arrays) => {
             let signature = named(args.signature.as_deref())?;
             let inputs = arrays.into_iter().map(|(name, array)| reinterpreted(signature, name, array));
-            Asked { signature, inputs: inputs.collect::<Result<_, _>>()? }
+            let inputs = inputs.collect::<Result<_, _>>().with_context(|| format!("`{name}`"))?;
+            Asked { signature, inputs }
         }
     };
     Ok(vec![request])

@@ -161,6 +161,7 @@ fn wrong_data_are_refused_by_name() {
     dir.write("scalar.npz", npz(&[("image", image.clone()), ("y", npy("<i8", "()", &[0; 8]))]));
     dir.write("more.npz", npz(&[("image", image), ("y", four.clone()), ("z", four)]));
     dir.write("text.npz", "no archive");
+    fs::create_dir(dir.path("folder.npz")).unwrap();
     let reasons = [
         (
             "names",
@@ -170,7 +171,8 @@ fn wrong_data_are_refused_by_name() {
         ("float64", "array `image` is float64, and signature `S` takes float32", "image.astype(\"float32\")"),
         ("flat", "array `image` is [4, 64], and signature `S` takes [-1, 8, 8, 1]", "image.reshape(-1, 8, 8, 1)"),
         ("lengths", "array `y` has 3 rows, and `image` has 4", ""),
-        ("empty", "its arrays have no rows", ""),
+        ("empty", "array `image` has no rows", ""),
+        ("folder", "it is a folder, and arrays are read from an .npz file", ""),
         ("nothing", "it has no arrays", ""),
         ("scalar", "array `y` is a scalar, and has no rows", ""),
         ("more", "`z` unknown", "np.savez"),
@@ -205,7 +207,8 @@ fn what_cannot_be_written_is_refused_before_training() {
     train("--output file --overwrite").fails().says("`file`");
     train("--output file/out").fails().says("file");
     train("--output /sys/out").fails().says("/sys");
-    train("--output out --plot none/loss.svg").fails().says("cannot write `none/loss.svg`");
+    train("--output out --plot none/loss.svg").fails().says("cannot write `none/loss.svg`: No such file or directory");
+    train("--output same.svg --plot ./same.svg").misused().says("--plot and --output are both");
     train("--output out --plot loss.svg/").misused();
     train("--output out --plot loss.png").misused();
     // A full disk is found out by a rehearsal, with TensorFlow, before the first step.

@@ -160,9 +160,82 @@ fn a_batch_that_tensorflow_refuses_is_named() {
     npz::write("ten.npz", file, arrays.iter().map(|(name, tensor)| (name.as_str(), tensor))).unwrap();
     let line = format!("train {MODEL} --data ten.npz --no-shuffle --output out --checkpoint-every 1");
     let ran = dir.cmd(&line).run().fails().says("TensorFlow could not run signature `train`");
-    let ran = ran.hints("it was step 3 of epoch 1; the batch was rows 64, 65, 66, 67, 68, 69, 70, 71, … of `ten.npz`");
-    ran.hints("`out` is the model after step 2");
+    let ran = ran.hints(
+        "it was step 3 of epoch 1; row 70 of array `y` of `ten.npz` has the 10; `out` is the model after step 2",
+    );
+    ran.check(ran.err().matches("indices[6] = 10 is not in [0, 10)").count() == 1, "it should be said once");
     assert_eq!(steps(&dir), Some(2));
+    // What was trained before the validation stays, even of the last epoch.
+    let line = format!("train {MODEL} --data {DATA} --validate ten.npz --output last");
+    let ran = dir.cmd(&line).run().fails().says("TensorFlow could not run signature `evaluate`");
+    ran.hints(
+        "the validation after epoch 1; row 70 of array `y` of `ten.npz` has the 10; `last` is the model after step 43",
+    );
+    assert_eq!(place(&dir, "last")["epoch"], 1);
+    // Nothing new, and what stands there is whole.
+    let before = dir.listing();
+    let line = "train last --data ten.npz --output last --overwrite --no-shuffle";
+    dir.cmd(line).run().fails().hints("nothing was published; `last` is as it was");
+    assert_eq!(dir.listing(), before);
+}
+
+#[test]
+fn the_end_of_an_epoch_is_published_without_being_asked_for() {
+    let dir = Dir::new();
+    dir.copy_model("digits_trainable", "model");
+    // Nothing that a process can do after the first epoch takes it away again; and no plot does.
+    let killed = r#""$@" & pid=$!
+        while ! [ -e out ] && kill -0 $pid; do sleep 0.01; done
+        kill -KILL $pid; wait $pid"#;
+    dir.bash(killed, &format!("train model --data {DATA} --epochs 100000 --output out")).run().exits_with(137);
+    assert_eq!(inspected(&dir, "out")["fingerprint"]["checkpoint"], "matches");
+    assert!(place(&dir, "out")["epoch"].as_u64().unwrap() >= 1);
+    assert_eq!(place(&dir, "out")["step"], 0);
+    fs::remove_dir_all(dir.path("out")).unwrap();
+    // A pack is replaced by the next one as a folder is, and its own.
+    let ran =
+        dir.cmd(&format!("train model --data {DATA} --epochs 2 --output m.tfpack --checkpoint-every 20")).run().ok();
+    ran.prints("`m.tfpack`: 2 epochs").prints("rows/s\n");
+    dir.cmd("export m.tfpack unpacked").run().ok();
+    assert_eq!(place(&dir, "unpacked")["steps"], 86);
+}
+
+#[test]
+fn a_plot_that_fails_takes_nothing_else_with_it() {
+    let dir = Dir::new();
+    dir.copy_model("digits_trainable", "model");
+    let images = npz::read_file(dir.path(DATA)).unwrap().into_iter().find(|(name, _)| name == "image").unwrap().1;
+    let one = Tensor::from_bytes(images.dtype(), &[1, 8, 8, 1], &images.bytes().unwrap()[..256]).unwrap();
+    npz::write("one.npz", fs::File::create(dir.path("one.npz")).unwrap(), [("image", &one)]).unwrap();
+    dir.cmd("verify model --record one.npz").run().ok();
+    fs::create_dir(dir.path("plots")).unwrap();
+    let script = r#""$@" & pid=$!
+        while ! [ -e out ] && kill -0 $pid; do sleep 0.01; done
+        rm -r plots; wait $pid"#;
+    let line = format!("train model --data {DATA} --epochs 30 --output out --plot plots/loss.svg");
+    let ran = dir.bash(script, &line).run().fails().prints("`out`: 30 epochs");
+    let ran =
+        ran.says("the model is at `out`, and only the plot is missing: cannot write `plots/loss.svg`: No such file");
+    // The recorded answers are those of the untrained model.
+    let note = "note: its recorded answers are of before the training: `tf-persist verify out --record FILE --replace`";
+    ran.check(ran.err().contains(note), "the note is missing");
+    assert_eq!(place(&dir, "out")["epoch"], 30);
+    dir.cmd("verify out --record one.npz --replace").run().ok();
+    dir.cmd("verify out").run().ok();
+}
+
+#[test]
+fn an_output_that_is_taken_meanwhile_ends_it_at_the_next_epoch() {
+    let dir = Dir::new();
+    // The hidden folder of the rehearsal shows that the output was free by then.
+    let script = r#""$@" & pid=$!
+        while [ -z "$(ls -A | grep '^\.out')" ] && kill -0 $pid; do sleep 0.001; done
+        mkdir out; echo mine > out/file; wait $pid"#;
+    let line = format!("train {MODEL} --data {DATA} --epochs 100000 --output out --checkpoint-every 1000000000");
+    let ran = dir.bash(script, &line).run().fails().quick().says("`out` exists already and is not empty");
+    ran.check(!ran.err().contains("epoch 3/"), "it went on");
+    assert_eq!(fs::read_to_string(dir.path("out/file")).unwrap(), "mine\n");
+    assert_eq!(dir.names(""), ["models", "out"]);
 }
 
 #[test]

@@ -89,6 +89,21 @@ fn what_is_recorded_is_the_same_when_it_is_asked_again() {
 }
 
 #[test]
+fn the_example_of_the_documentation_holds() {
+    let dir = Dir::new();
+    let text = fs::read_to_string(crate::support::root().join("docs/cli.md")).unwrap();
+    let section = text.split_once("## verify PATH").unwrap().1;
+    let example = section.split_once("```console\n").unwrap().1.split_once("```").unwrap().0;
+    let mut commands = 0;
+    for block in example.split("$ tf-persist ").skip(1) {
+        let (line, expected) = block.split_once('\n').unwrap();
+        dir.cmd(line).run().ok().prints(expected);
+        commands += 1;
+    }
+    assert_eq!(commands, 3);
+}
+
+#[test]
 fn another_answer_is_told_with_its_place() {
     let dir = Dir::new();
     times(&dir, "old", "0.5");
@@ -143,6 +158,14 @@ fn a_model_without_recorded_answers_fails_with_a_hint() {
     dir.copy_model("half_plus_two", "m");
     let none = dir.cmd("verify m").without_tensorflow().run().fails().says("`m` has no recorded answers");
     none.hints("tf-persist verify m --record FILE.npz").prints_only("");
+    // A pack takes no records.
+    dir.cmd("export m m.tfpack").run().ok();
+    let none = dir.cmd("verify m.tfpack").without_tensorflow().run().fails();
+    let none = none.says("`m.tfpack` has no recorded answers: there is no `assets.extra/").prints_only("");
+    none.hints("tf-persist export m.tfpack FOLDER, tf-persist verify FOLDER --record FILE.npz");
+    dir.write("x.npz", npz(&[("x", npy("<f4", "(1,)", &[0; 4]))]));
+    let none = dir.cmd("verify m.tfpack --record x.npz").without_tensorflow().run().fails().says("it is no folder");
+    none.hints("unpack it into a folder with export, record there, and export that to a pack again");
     dir.write(format!("m/{FILE}"), "");
     dir.cmd("verify m").without_tensorflow().run().fails().says("is empty");
     dir.cmd("verify none").without_tensorflow().run().fails().says("`none` is not a SavedModel");
@@ -280,7 +303,7 @@ fn what_would_not_hold_is_not_recorded() {
     times(&dir, "m", "2");
     dir.write("delta.json", r#"{"inputs": {"delta": 3}}"#);
     let state = dir.cmd("verify counter --record delta.json --signature increment").without_tensorflow().run().fails();
-    state.says("signature `increment` changes the model's state (`AssignAddVariableOp`").hints("only reads");
+    state.says("signature `increment` writes to the model's state (`AssignAddVariableOp`").hints("only reads");
     let parts = [
         ("features.indices", npy("<i8", "(1, 2)", &[0; 16])),
         ("features.values", npy("<f4", "(1,)", &floats(&[1.0]))),
@@ -319,7 +342,14 @@ fn wrong_requests_are_told_before_tensorflow_is_opened() {
     dir.cmd("verify m --record a.txt").without_tensorflow().run().misused();
     dir.cmd("verify m --record a.npy").without_tensorflow().run().misused().says("write an .npz");
     dir.write("d.npz", npz(&[("x", npy("<f8", "(1,)", &[0; 8]))]));
-    dir.cmd("verify m --record d.npz").without_tensorflow().run().fails().says("is float32, not float64");
+    dir.cmd("verify m --record d.npz")
+        .without_tensorflow()
+        .run()
+        .fails()
+        .says("`d.npz`: ")
+        .says("is float32, not float64");
+    dir.write("d.npz", npz(&[("z", npy("<f4", "(1,)", &[0; 4]))]));
+    dir.cmd("verify m --record d.npz").without_tensorflow().run().fails().says("`d.npz`: ").says("has no input `z`");
     fs::remove_file(dir.path("d.npz")).unwrap();
     assert_eq!(dir.listing(), before);
 }

@@ -55,7 +55,10 @@ impl Recorder {
             Err(Error::NotRecorded { path, reason, hint: Some(hint.to_owned()) })
         };
         if !model.path().is_dir() {
-            return refuse("it is no folder", "unpack it into a folder, and record there");
+            return refuse(
+                "it is no folder",
+                "unpack it into a folder with export, record there, and export that to a pack again",
+            );
         }
         if model.meta_graphs().len() > 1 && !meta_graph.has_tags(&[SERVE]) {
             let reason = format!(
@@ -93,7 +96,7 @@ impl Recorder {
     /// Whether requests to a signature can be recorded.
     ///
     /// # Errors
-    /// [`Error::NotRecorded`] if it writes to the model's state, so that its answer would be another one every time, or has
+    /// [`Error::NotRecorded`] if it writes to the model's state, so that its answer may be another one every time, or has
     /// inputs or outputs that are no dense tensors, which TensorFlow Serving fails on when it warms up.
     pub fn check(&self, meta_graph: &MetaGraph, signature: &SignatureDef) -> Result<()> {
         let name = &signature.name;
@@ -107,7 +110,8 @@ impl Recorder {
         }
         if let Some((op, node)) = what_it_writes(&self.model, meta_graph, signature) {
             let reason = format!(
-                "signature `{name}` changes the model's state (`{op}`, node `{node}`), so its answers change from run to run"
+                "signature `{name}` writes to the model's state (`{op}`, node `{node}`), so what it answers may depend on what \
+                 ran before"
             );
             return Err(self.refusal(reason, Some("record a signature that only reads, such as serving_default")));
         }

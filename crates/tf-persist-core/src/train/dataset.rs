@@ -44,7 +44,7 @@ impl Dataset {
             }
         }
         if rows == 0 {
-            return refuse("its arrays have no rows".into());
+            return refuse(format!("array `{first}` has no rows"));
         }
         Ok(Self { source, arrays, rows })
     }
@@ -55,6 +55,12 @@ impl Dataset {
     /// As [`npz::read_file`] and [`Dataset::new`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
+        if path.is_dir() {
+            return Err(Error::data(
+                path.display().to_string(),
+                "it is a folder, and arrays are read from an .npz file",
+            ));
+        }
         Self::new(path.display().to_string(), npz::read_file(path)?)
     }
 
@@ -172,7 +178,7 @@ mod tests {
             (vec![("x", numbers(&[]))], "array `x` is a scalar"),
             (vec![("x", numbers(&[3])), ("y", numbers(&[]))], "array `y` is a scalar"),
             (vec![("x", numbers(&[3, 2])), ("y", numbers(&[2, 3]))], "array `y` has 2 rows, and `x` has 3"),
-            (vec![("x", numbers(&[0, 2])), ("y", numbers(&[0]))], "its arrays have no rows"),
+            (vec![("x", numbers(&[0, 2])), ("y", numbers(&[0]))], "array `x` has no rows"),
             (vec![("x", numbers(&[2])), ("x", numbers(&[2]))], "array `x` is in it twice"),
         ];
         for (arrays, reason) in refused {

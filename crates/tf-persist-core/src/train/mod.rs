@@ -35,6 +35,7 @@
 //! The means of an epoch weigh each batch by its size. That is exact for what is itself a mean over rows, such as a loss or an
 //! accuracy, and not for others, such as AUC.
 
+mod blame;
 mod dataset;
 mod event;
 mod fit;

@@ -89,8 +89,9 @@ impl TrainOptions {
         self
     }
 
-    /// Publishes the model after every so many steps of the whole training. Unless it is set: at the end of an epoch, if the last
-    /// one is more than 30 seconds ago. Either way it is published at the end and where training is stopped.
+    /// Publishes the model after every so many steps of the whole training. Unless it is set: at the end of an epoch, if
+    /// the last one was published at least ten times as long ago as that took, so that at most a tenth of the time goes into it;
+    /// the end of a run's first epoch always is. Either way it is published at the end and where training is stopped.
     #[must_use]
     pub fn checkpoint_every(mut self, steps: NonZeroU64) -> Self {
         self.checkpoint_every = Some(steps);

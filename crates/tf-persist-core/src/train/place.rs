@@ -1,6 +1,7 @@
 //! Where in the data a training is.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -88,6 +89,12 @@ impl Place {
     /// [`Error::Damaged`] if the file is not what [`Place`] is written as, [`Error::Unsupported`] if it is of a later version.
     pub fn of(model: &SavedModel) -> Result<Option<Self>> {
         Self::read(model.files())
+    }
+
+    /// The file's bytes, of whatever stands at a path; none where there is no model with a place.
+    pub(super) fn bytes_at(path: &Path) -> Option<Vec<u8>> {
+        let files = Files::open(path).ok()?;
+        files.read(PLACE_FILE, MAX_BYTES, "the limit of such a file").ok()?.map(Into::into)
     }
 
     fn read(files: &Files) -> Result<Option<Self>> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::place::{PLACE_FILE, Place};
 use crate::checkpoint::{CheckpointReader, index_path};
@@ -12,6 +13,9 @@ use crate::saved_model::Variables;
 use crate::session::LoadedModel;
 use crate::tensor::Stats;
 
+/// Without being asked for one, a checkpoint is published when so many times as long has passed as the last one took.
+const WORTH: u32 = 10;
+
 /// Where checkpoints go.
 pub(super) struct Publisher {
     target: PathBuf,
@@ -20,6 +24,8 @@ pub(super) struct Publisher {
     published: Option<Vec<u8>>,
     /// The variables that were not finite before the training.
     not_finite_before: BTreeSet<String>,
+    /// How long it took to publish, the last time.
+    took: Duration,
 }
 
 /// What a checkpoint has come to.
@@ -33,17 +39,44 @@ impl Publisher {
     /// Tries all of it out, but for the last step, so that what will not work is known before hours of training.
     pub(super) fn begin(model: &LoadedModel, target: PathBuf, options: SaveOptions) -> Result<Self> {
         let not_finite_before = model.rehearse_save(&target, &options, not_finite)?;
-        Ok(Self { target, options, published: None, not_finite_before })
+        Ok(Self { target, options, published: None, not_finite_before, took: Duration::ZERO })
     }
 
-    /// Whether there is a checkpoint of this run, and where.
-    pub(super) fn last(&self) -> Option<&Path> {
-        self.published.as_ref().map(|_| self.target.as_path())
+    /// What is left of the training if it ends here; `steps` are those of the last checkpoint.
+    pub(super) fn kept(&self, steps: u64) -> String {
+        let target = self.target.display();
+        match &self.published {
+            Some(_) => format!("`{target}` is the model after step {steps}"),
+            // With a model in it, that is: an empty folder is no loss.
+            None if self.target.is_file() || fs::read_dir(&self.target).is_ok_and(|mut all| all.next().is_some()) => {
+                format!("nothing was published; `{target}` is as it was")
+            }
+            None => "nothing was published".into(),
+        }
+    }
+
+    /// Whether so much time has passed since the last checkpoint that another one takes only a small part of it. The first one
+    /// always does.
+    pub(super) fn is_worth_it(&self, since: Duration) -> bool {
+        self.published.is_none() || since >= self.took.saturating_mul(WORTH)
+    }
+
+    /// Whether what is at the target may still be replaced, and a folder made beside it: told as soon as it may not, since what
+    /// is trained from then on would be lost.
+    pub(super) fn check(&self) -> Result<()> {
+        match &self.published {
+            Some(published) => {
+                self.check_own(published)?;
+                self.options.clone().overwrite(true).try_target(&self.target)
+            }
+            None => self.options.try_target(&self.target),
+        }
     }
 
     /// Publishes the model as it is. The first time, what stands at the target is only replaced if that was allowed; later, it is
     /// if it is what this run put there.
     pub(super) fn publish(&mut self, model: &LoadedModel, place: &mut Place) -> Result<Published> {
+        let begun = Instant::now();
         let mut options = self.options.clone();
         if let Some(published) = &self.published {
             self.check_own(published)?;
@@ -72,12 +105,13 @@ impl Publisher {
         }
         let saved = saved?;
         self.published = Some(bytes);
+        self.took = begun.elapsed();
         Ok(Published::Saved(saved))
     }
 
     /// What stands at the target must be what this run published, or nothing.
     fn check_own(&self, published: &[u8]) -> Result<()> {
-        let found = fs::read(self.target.join(PLACE_FILE)).ok();
+        let found = Place::bytes_at(&self.target);
         if !self.target.exists() || found.is_some_and(|found| found == published) {
             return Ok(());
         }

@@ -7,16 +7,10 @@ use super::event::{Epoch, Event, Step, Trained};
 use super::order::order;
 use super::publish::{Published, Publisher};
 use super::step::{self, Sums, Values};
-use super::{Dataset, Place, Trainer};
+use super::{Dataset, Place, Trainer, blame};
 use crate::error::{Error, Result};
 use crate::export::Saved;
 use crate::session::{LoadedModel, Signature};
-
-/// Unless checkpoints are asked for by steps, the end of an epoch is one if the last is older than this.
-const STALE: Duration = Duration::from_secs(30);
-
-/// So many rows are named of a batch that failed.
-const SHOWN_ROWS: usize = 8;
 
 impl Trainer {
     /// Trains the model, which must be the one this was made for, freshly loaded. Blocks until the training is done or stopped;
@@ -44,6 +38,7 @@ impl Trainer {
             train,
             data: self.data,
             evaluate,
+            evaluate_name: self.options.evaluate,
             batch_size: self.options.batch_size,
             loss: self.loss,
             checkpoint_every: self.options.checkpoint_every.map(u64::from),
@@ -66,6 +61,7 @@ struct Running<'m> {
     train: Signature,
     data: Dataset,
     evaluate: Option<(Signature, Dataset)>,
+    evaluate_name: String,
     batch_size: usize,
     loss: String,
     checkpoint_every: Option<u64>,
@@ -143,6 +139,8 @@ impl Running<'_> {
             }
             if self.is_due(over) {
                 flow = either(flow, self.publish(observe)?);
+            } else if over && let Some(publisher) = &self.publisher {
+                publisher.check()?;
             }
             if let Some(mut epoch) = finished {
                 if flow.is_continue() {
@@ -173,7 +171,7 @@ impl Running<'_> {
         let what = if loss.is_nan() { "NaN" } else { "infinite" };
         let cause = match self.data.not_finite(rows) {
             Some((name, row)) => format!("row {row} of array `{name}` of `{}` is not finite", self.data.source()),
-            None => format!("{}; try a lower learning rate", self.batch(rows)),
+            None => format!("{}; try a lower learning rate", blame::batch(&self.data, rows)),
         };
         Err(self.diverged(format!("the {} is {what}", self.loss), self.place.epoch, self.place.step, cause))
     }
@@ -190,33 +188,25 @@ impl Running<'_> {
     /// Which step it was that TensorFlow refused, such as one with a label that the model has no class for. What it may have
     /// changed by then nobody knows, so it is not saved.
     fn explain(&self, error: Error, rows: &[usize]) -> Error {
-        let Error::TensorFlow { action, code, message, hint } = error else { return error };
         let place = format!("it was step {} of epoch {}", self.place.step + 1, self.place.epoch + 1);
-        let hint = hint.map(|hint| format!("{hint}; ")).unwrap_or_default();
-        let hint = Some(format!("{hint}{place}; {}; {}", self.batch(rows), self.kept()));
-        Error::TensorFlow { action, code, message, hint }
-    }
-
-    /// The rows of a batch, for people.
-    fn batch(&self, rows: &[usize]) -> String {
-        let shown: Vec<String> = rows.iter().take(SHOWN_ROWS).map(usize::to_string).collect();
-        let more = if rows.len() > SHOWN_ROWS { ", …" } else { "" };
-        format!("the batch was rows {}{more} of `{}`", shown.join(", "), self.data.source())
+        blame::explained(error, &place, &self.data, rows, &self.kept())
     }
 
     /// What is left of the training if it ends here.
     fn kept(&self) -> String {
-        match self.publisher.as_ref().and_then(Publisher::last) {
-            Some(target) => format!("`{}` is the model after step {}", target.display(), self.saved_at.0),
-            None => "nothing was published".into(),
-        }
+        self.publisher.as_ref().map_or("nothing was published".into(), |it| it.kept(self.saved_at.0))
     }
 
     /// Whether a checkpoint is due after this step, which may be the last of its epoch.
     fn is_due(&self, over: bool) -> bool {
-        match self.checkpoint_every {
-            Some(every) => self.place.steps.is_multiple_of(every),
-            None => over && self.place.epoch < self.place.epochs && self.saved_at.1.elapsed() > STALE,
+        // The last epoch is worth keeping whatever its validation comes to.
+        if over && self.place.epoch == self.place.epochs {
+            return true;
+        }
+        match (self.checkpoint_every, &self.publisher) {
+            (Some(every), _) => self.place.steps.is_multiple_of(every),
+            (None, Some(publisher)) => over && publisher.is_worth_it(self.saved_at.1.elapsed()),
+            (None, None) => false,
         }
     }
 
@@ -245,7 +235,18 @@ impl Running<'_> {
         let order = order(data.rows(), 0, 0, false);
         let (mut sums, mut done) = (Sums::default(), 0);
         for rows in order.chunks(self.batch_size) {
-            sums.add(&step::run(evaluate, data, rows)?, rows.len());
+            let place = || format!("it was the validation after epoch {}", self.place.epoch);
+            let explained = |error| blame::explained(error, &place(), data, rows, &self.kept());
+            let values = step::run(evaluate, data, rows).map_err(explained)?;
+            if values.is_empty() {
+                // Of outputs whose shape the signature does not tell it is seen only now.
+                let name = &self.evaluate_name;
+                let reason =
+                    format!("signature `{name}` gave no output that is a single number, so it measures nothing");
+                let path = self.model.artefact().path().to_path_buf();
+                return Err(Error::NotTrainable { path, reason, hint: Some(self.kept()) });
+            }
+            sums.add(&values, rows.len());
             done += rows.len();
             if observe(Event::Validating { rows: done, all: data.rows() }).is_break() {
                 return Ok((ControlFlow::Break(()), None));
