@@ -177,7 +177,7 @@ fn refused(cases: &Path) {
     let (ours, theirs) = (model(&cases.join("session_saver")), checkpoint(&cases.join("keys/checkpoint")));
     for keep_missing in [false, true] {
         let error = Mapping::find(&ours, &theirs, &options(keep_missing, None)).unwrap_err().to_string();
-        assert!(error.contains("it lacks `bias` and `layer/kernel`; it has besides `layers/0`"), "{error}");
+        assert!(error.contains("it lacks `layer/kernel` and `bias`; it has besides `layers/0`"), "{error}");
     }
     let error = Mapping::find(&ours, &ours, &options(false, Some("model"))).unwrap_err().to_string();
     assert!(error.contains("a checkpoint of TensorFlow 1"), "{error}");
