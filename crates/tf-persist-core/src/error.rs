@@ -349,7 +349,10 @@ impl Error {
                 none if none.is_empty() => "choose one by its tags, such as --tags \"\"".into(),
                 tags => format!("choose one by its tags, such as --tags {tags}"),
             }),
-            Self::UnknownSignature { available, .. } if !available.is_empty() => Some("choose one of them".into()),
+            Self::UnknownSignature { available, .. } if !available.is_empty() => Some(
+                "choose one of them; on the command line with --signature NAME, of export with --signatures NAME"
+                    .into(),
+            ),
             Self::OtherCheckpoint(other) => other.hint(),
             Self::NothingRecorded { path, .. } => {
                 Some(format!("record some: tf-persist verify {} --record FILE.npz", path.display()))
