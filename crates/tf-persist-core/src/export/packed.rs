@@ -9,7 +9,7 @@ use tempfile::NamedTempFile;
 
 use super::SaveOptions;
 use super::save::{Saved, check_place};
-use super::staging::{Parents, Staging, sync};
+use super::staging::{Parents, Staging, resolve, sync};
 use crate::error::{Error, Result};
 use crate::pack::{self, Item, is_pack};
 use crate::saved_model::SavedModel;
@@ -133,11 +133,7 @@ struct StagedPack {
 impl StagedPack {
     fn begin(target: &Path, overwrite: bool) -> Result<Self> {
         check(target, overwrite)?;
-        // A link to a pack stays a link: what it leads to is replaced.
-        let target = match target.canonicalize() {
-            Ok(real) => real,
-            Err(_) => std::path::absolute(target).map_err(Error::io("name", target))?,
-        };
+        let target = resolve(target)?;
         let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
             let source = io::ErrorKind::InvalidInput.into();
             return Err(Error::Io { action: "write a pack to", path: target, source });

@@ -17,14 +17,9 @@ use crate::checkpoint::restore::Mapping;
 use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::pack::is_pack_path;
-use crate::saved_model::{MAX_FILE_BYTES, MetaGraph, SavedModel, Variable, Variables};
+use crate::saved_model::{GRAPH_FILE, MAX_FILE_BYTES, MetaGraph, SCHEMA_VERSION, SavedModel, Variable, Variables};
 use crate::session::LoadedModel;
 use crate::train::{PLACE_FILE, Place};
-
-/// The version of the format (`kSavedModelSchemaVersion`).
-const SCHEMA_VERSION: i64 = 1;
-/// The name of the file that has the graph.
-const GRAPH_FILE: &str = "saved_model.pb";
 
 /// What was saved.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -50,11 +50,7 @@ impl Staging {
     /// Fails at once if the target may not be written: it is there and holds something, unless `overwrite`; or it is no folder.
     pub(super) fn begin(target: &Path, overwrite: bool) -> Result<Self> {
         check(target, overwrite)?;
-        // A link to a folder stays a link: what it leads to is replaced.
-        let target = match target.canonicalize() {
-            Ok(real) => real,
-            Err(_) => std::path::absolute(target).map_err(Error::io("name", target))?,
-        };
+        let target = resolve(target)?;
         let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
             let source = io::Error::from(io::ErrorKind::InvalidInput);
             return Err(Error::Io { action: "write a model to", path: target, source });
@@ -104,6 +100,14 @@ impl Staging {
         }
         sync(parent)?;
         folder.close().map_err(Error::io("delete what was overwritten at", &target))
+    }
+}
+
+/// The absolute path of a target. A link that leads somewhere stays a link: what it leads to is replaced.
+pub(super) fn resolve(target: &Path) -> Result<PathBuf> {
+    match target.canonicalize() {
+        Ok(real) => Ok(real),
+        Err(_) => std::path::absolute(target).map_err(Error::io("name", target)),
     }
 }
 

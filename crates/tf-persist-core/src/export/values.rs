@@ -9,9 +9,9 @@ use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow as pb;
 
 use super::copy::{check_links, copy_part};
-use super::prune::{Restored, Saved};
+use super::prune::Restored;
 use super::staging::Staging;
-use crate::checkpoint::restore::{Mapping, RestoreOptions};
+use crate::checkpoint::restore::{self, Mapping, RestoreOptions};
 use crate::checkpoint::{
     CheckpointIndex, CheckpointReader, CheckpointWriter, OBJECT_GRAPH_KEY, copy_checkpoint, find_checkpoint,
 };
@@ -70,15 +70,13 @@ impl Restoring {
 
     /// Whether the checkpoint has all that is kept, if it has to.
     pub(super) fn check(&self, kept: Option<&[Restored]>) -> Result<()> {
-        let is_missing = |tensor: &Saved| self.mapping.kept.contains(&tensor.key);
-        if self.options.keep_missing || !kept.into_iter().flatten().flat_map(|item| &item.tensors).any(is_missing) {
+        let needed = keys(kept.unwrap_or_default());
+        if self.options.keep_missing || !self.mapping.kept.iter().any(|key| needed.contains(key.as_str())) {
             return Ok(());
         }
-        let needed =
-            |key: &str| kept.into_iter().flatten().flat_map(|item| &item.tensors).any(|tensor| tensor.key == key);
         Mapping::find(&self.own, &self.other, &self.options).map(drop).map_err(|error| match error {
             Error::OtherCheckpoint(mut other) => {
-                other.missing.retain(|missing| needed(&missing.key));
+                other.missing.retain(|missing| needed.contains(missing.key.as_str()));
                 Error::OtherCheckpoint(other)
             }
             error => error,
@@ -89,9 +87,9 @@ impl Restoring {
     pub(super) fn mapping_of(&self, kept: Option<&[Restored]>) -> Mapping {
         let mut mapping = self.mapping.clone();
         if let Some(kept) = kept {
-            let stays = |key: &str| kept.iter().flat_map(|item| &item.tensors).any(|tensor| tensor.key == key);
-            mapping.pairs.retain(|pair| stays(&pair.key));
-            mapping.kept.retain(|key| stays(key));
+            let stay = keys(kept);
+            mapping.pairs.retain(|pair| stay.contains(pair.key.as_str()));
+            mapping.kept.retain(|key| stay.contains(key.as_str()));
         }
         mapping
     }
@@ -176,6 +174,11 @@ impl Values<'_> {
     }
 }
 
+/// The checkpoint's keys of what a graph restores.
+fn keys(kept: &[Restored]) -> BTreeSet<&str> {
+    kept.iter().flat_map(|item| item.tensors.iter().map(|tensor| tensor.key.as_str())).collect()
+}
+
 /// Reads all variables of a model, and so compares every checksum.
 pub(super) fn check_all(source: &SavedModel) -> Result<()> {
     let Some(index) = &source.variables()?.index else { return Ok(()) };
@@ -206,14 +209,9 @@ fn run_saver(model: &LoadedModel, prefix: &Path) -> Result<()> {
 
 /// The object graph that stands in a checkpoint of TensorFlow 2.
 pub(super) fn object_graph(reader: &CheckpointReader) -> Result<Option<pb::TrackableObjectGraph>> {
-    if reader.index().get(OBJECT_GRAPH_KEY).is_none() {
-        return Ok(None);
-    }
-    let tensor = reader.read(OBJECT_GRAPH_KEY)?;
-    let damaged = |reason: String| Error::damaged(&reader.index().prefix, format!("`{OBJECT_GRAPH_KEY}`: {reason}"));
-    let bytes = tensor.strings()?.iter().next().unwrap_or_default();
-    let graph = tf_persist_proto::parse(&bytes.to_vec().into()).map_err(|error| damaged(error.to_string()))?;
-    Ok(Some(graph))
+    let Some(message) = restore::object_graph(reader)? else { return Ok(None) };
+    let graph = tf_persist_proto::parse(&message.into());
+    graph.map(Some).map_err(|error| restore::damaged_object_graph(reader, &error.to_string()))
 }
 
 /// Writes those variables that are kept, all if nothing says which, and the object graph in place of the one that was there.
@@ -223,8 +221,7 @@ pub(super) fn write_some(
     tracked: Option<&pb::TrackableObjectGraph>,
     staging: &Staging,
 ) -> Result<Option<CheckpointIndex>> {
-    let kept: Option<BTreeSet<&str>> =
-        kept.map(|kept| kept.iter().flat_map(|item| item.tensors.iter().map(|tensor| tensor.key.as_str())).collect());
+    let kept = kept.map(keys);
     let stays = |key: &str| key != OBJECT_GRAPH_KEY && kept.as_ref().is_none_or(|kept| kept.contains(key));
     let entries: Vec<_> = reader.index().entries.iter().filter(|entry| stays(&entry.key)).collect();
     if let Some(missing) = kept.iter().flatten().find(|key| reader.index().get(key).is_none()) {

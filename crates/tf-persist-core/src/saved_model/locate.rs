@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::pack::Pack;
 
 /// The names that a model's file may have, the one that TensorFlow prefers first (`tensorflow/cc/saved_model/constants.h`).
-const BINARY: &str = "saved_model.pb";
+pub(crate) const BINARY: &str = "saved_model.pb";
 const TEXT: &str = "saved_model.pbtxt";
 const CHUNKED: &str = "saved_model.cpb";
 

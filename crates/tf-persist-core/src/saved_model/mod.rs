@@ -58,8 +58,12 @@ use crate::error::{Error, Result};
 use crate::files::Files;
 pub(crate) use limits::MAX_FILE_BYTES;
 use limits::Survey;
+pub(crate) use locate::BINARY as GRAPH_FILE;
 use locate::{ModelFile, locate, locate_in};
 use signature::MAX_DEFAULT_BYTES;
+
+/// The version of the file's format (`kSavedModelSchemaVersion`).
+pub(crate) const SCHEMA_VERSION: i64 = 1;
 
 /// The tag of graphs that are for inference (`kSavedModelTagServe`).
 pub const SERVE: &str = "serve";

@@ -16,10 +16,7 @@ use crate::error::{Code, Error, Result};
 use crate::ffi::{Library, MemoryFolder};
 use crate::files::Files;
 use crate::pack::{Entry, Pack};
-use crate::saved_model::{MetaGraph, SavedModel};
-
-/// The graph in binary form.
-const GRAPH: &str = "saved_model.pb";
+use crate::saved_model::{GRAPH_FILE, MetaGraph, SavedModel};
 
 /// The folder of the variables, and of the files that the graph reads.
 const VARIABLES: &str = "variables";
@@ -78,7 +75,7 @@ impl Place {
     fn in_memory(model: &SavedModel, pack: &Arc<Pack>, library: &Library) -> Result<Self> {
         let folder = MemoryFolder::new(library)?;
         // As it was read, and in binary form: of a text, this file system says at its end that there is an error.
-        let mut graph = folder.create(GRAPH)?;
+        let mut graph = folder.create(GRAPH_FILE)?;
         graph.append(model.bytes())?;
         graph.close()?;
         for (number, entry) in needed(pack, None) {
@@ -123,7 +120,7 @@ impl Place {
             Self::Disk(folder) if !keep => drop(folder.take()),
             Self::Memory(folder) => {
                 let Some(folder) = folder else { return };
-                folder.delete_file(GRAPH);
+                folder.delete_file(GRAPH_FILE);
                 rest().for_each(|(_, entry)| folder.delete_file(&entry.name));
             }
             Self::Disk(folder) => {

@@ -39,25 +39,38 @@ pub(super) struct Saved {
     pub(super) key: String,
 }
 
+/// The serialized `TrackableObjectGraph` of a checkpoint; `None` if it has none, as those of TensorFlow 1.
+///
+/// # Errors
+/// [`Error::Damaged`] if it cannot be read, [`Error::Unsupported`] if it is above the limit.
+pub(crate) fn object_graph(checkpoint: &CheckpointReader) -> Result<Option<Vec<u8>>> {
+    let Some(entry) = checkpoint.index().get(OBJECT_GRAPH_KEY) else { return Ok(None) };
+    if entry.bytes() > MAX_GRAPH_BYTES {
+        let path = checkpoint.index().prefix.clone();
+        let reason = format!("its object graph has {} bytes, and the limit is {MAX_GRAPH_BYTES}", entry.bytes());
+        return Err(Error::Unsupported { path, reason, hint: None });
+    }
+    if entry.dtype != DType::String || !entry.shape.is_empty() {
+        let reason = format!("it is {} of shape {:?}, not a string", entry.dtype, entry.shape);
+        return Err(damaged(checkpoint, &reason));
+    }
+    let tensor = checkpoint.read(OBJECT_GRAPH_KEY)?;
+    Ok(Some(tensor.strings()?.get(0).unwrap_or_default().to_vec()))
+}
+
+/// An object graph that is not what it should be.
+pub(crate) fn damaged(checkpoint: &CheckpointReader, reason: &str) -> Error {
+    Error::damaged(&checkpoint.index().prefix, format!("its object graph: {reason}"))
+}
+
 impl ObjectGraph {
     /// The object graph of a checkpoint; `None` if it has none, as those of TensorFlow 1.
     ///
     /// # Errors
     /// [`Error::Damaged`] if it cannot be read, [`Error::Unsupported`] if it is above the limit.
     pub(super) fn of(checkpoint: &CheckpointReader) -> Result<Option<Self>> {
-        let Some(entry) = checkpoint.index().get(OBJECT_GRAPH_KEY) else { return Ok(None) };
-        let path = &checkpoint.index().prefix;
-        let damaged = |reason: String| Error::damaged(path, format!("its object graph: {reason}"));
-        if entry.bytes() > MAX_GRAPH_BYTES {
-            let reason = format!("its object graph has {} bytes, and the limit is {MAX_GRAPH_BYTES}", entry.bytes());
-            return Err(Error::Unsupported { path: path.clone(), reason, hint: None });
-        }
-        if entry.dtype != DType::String || !entry.shape.is_empty() {
-            return Err(damaged(format!("it is {} of shape {:?}, not a string", entry.dtype, entry.shape)));
-        }
-        let tensor = checkpoint.read(OBJECT_GRAPH_KEY)?;
-        let message = tensor.strings()?.get(0).unwrap_or_default();
-        Self::read(message).map(Some).map_err(damaged)
+        let Some(message) = object_graph(checkpoint)? else { return Ok(None) };
+        Self::read(&message).map(Some).map_err(|reason| damaged(checkpoint, &reason))
     }
 
     /// Reads a `TrackableObjectGraph`.

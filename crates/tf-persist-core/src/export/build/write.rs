@@ -19,12 +19,7 @@ use crate::error::{Error, Result};
 use crate::export::staging::{self, Staging};
 use crate::ffi::ImportedGraph;
 use crate::runtime::Runtime;
-use crate::saved_model::{MAX_GRAPH_BYTES, SavedModel, check_model};
-
-/// The version of the file's format (`kSavedModelSchemaVersion`).
-const SCHEMA_VERSION: i64 = 1;
-/// The file of the model.
-const FILE: &str = "saved_model.pb";
+use crate::saved_model::{GRAPH_FILE, MAX_GRAPH_BYTES, SCHEMA_VERSION, SavedModel, check_model};
 
 impl ModelBuilder {
     /// Writes the model, which appears whole or not at all, and opens it.
@@ -61,7 +56,7 @@ impl ModelBuilder {
             checkpoint.finish()?;
         }
         assets::copy(&files, &staging)?;
-        fs::write(staging.path().join(FILE), bytes).map_err(Error::io("write", staging.shown(FILE)))?;
+        fs::write(staging.path().join(GRAPH_FILE), bytes).map_err(Error::io("write", staging.shown(GRAPH_FILE)))?;
         staging.publish()?;
         SavedModel::open(target)
     }

@@ -19,8 +19,8 @@ use crate::saved_model::{MetaGraph, SavedModel};
 use aliases::Aliases;
 pub(super) use collections::{forget_variables, make_local, nodes_of_variables};
 use objects::Objects;
+pub(super) use saver::Restored;
 use saver::restored;
-pub(super) use saver::{Restored, Saved};
 pub(super) use signatures::tensors as signature_tensors;
 
 /// A meta graph made smaller.
@@ -48,7 +48,8 @@ pub(super) fn prune(
 ) -> Result<Pruned> {
     let mut definition = source.decode_meta_graph(meta_graph)?;
     let damaged = |reason: String| Error::damaged(source.file(), reason);
-    let signatures = signatures::select(source, meta_graph, &definition, &Graph::new(&definition.graph_def), options)?;
+    let graph = Graph::new(&definition.graph_def);
+    let signatures = signatures::select(source, meta_graph, &definition, &graph, options)?;
     let has_objects = !definition.object_graph_def.nodes.is_empty();
     if !options.prunes() {
         let objects = tracked.as_ref().filter(|_| has_objects);
@@ -70,15 +71,15 @@ pub(super) fn prune(
     }
 
     let saver = meta_graph.saver().cloned().unwrap_or_default();
-    let restored =
-        restored(&Graph::new(&definition.graph_def), &saver.restore_op).map_err(|reason| Error::Unsupported {
-            path: source.file().to_path_buf(),
-            reason,
-            hint: Some("export it with all its variables, without --inference-only and --frozen".into()),
-        })?;
+    let restored = restored(&graph, &saver.restore_op).map_err(|reason| Error::Unsupported {
+        path: source.file().to_path_buf(),
+        reason,
+        hint: Some("export it with all its variables, without --inference-only and --frozen".into()),
+    })?;
     let roots: Vec<String> =
         signatures.keys().filter_map(|name| definition.signature_def.get(name)).flat_map(signatures::tensors).collect();
-    let mut reach = Reach::of(&Graph::new(&definition.graph_def), roots.iter().map(String::as_str));
+    let mut reach = Reach::of(&graph, roots.iter().map(String::as_str));
+    // It takes nodes out of init ops, and leaves every node at its place.
     let initializers = initializers::prune(&mut definition, meta_graph, &reach);
 
     let graph = Graph::new(&definition.graph_def);
