@@ -1,0 +1,5 @@
+//! TensorFlow Serving's gRPC interface.
+
+mod settings;
+
+pub use settings::Settings;

@@ -1,0 +1,56 @@
+//! Keys, certificates and limits.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Who may ask, and how much.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// A file of API keys, one a line; without it nobody is asked for one.
+    pub api_key_file: Option<PathBuf>,
+    /// Certificates, for both interfaces.
+    pub tls: Option<Tls>,
+    /// What is refused before work is put into it.
+    pub limits: Limits,
+}
+
+/// Certificates, in PEM.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// The server's chain.
+    pub certificate: Vec<u8>,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Those that clients' certificates are signed by; without them clients need none.
+    pub client_ca: Option<Vec<u8>>,
+}
+
+/// What is refused before work is put into it.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The longest request, in bytes, after it was inflated.
+    pub body_bytes: usize,
+    /// Requests under way at once, over both interfaces; more are refused with 503 or `UNAVAILABLE`.
+    pub requests_at_once: usize,
+    /// Connections at once, over both interfaces; more wait to be accepted.
+    pub connections: usize,
+    /// How long a client may take to send the head of a request.
+    pub head_timeout: Duration,
+    /// How long a client may take between two pieces of a body.
+    pub body_timeout: Duration,
+    /// Tensors in one request.
+    pub tensors: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: i32::MAX as usize,
+            requests_at_once: 4096,
+            connections: 16_384,
+            head_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(30),
+            tensors: 4096,
+        }
+    }
+}

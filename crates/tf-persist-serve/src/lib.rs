@@ -1,0 +1,23 @@
+//! A server that answers TensorFlow Serving's clients: its REST and gRPC interfaces over models that [`tf_persist_core`] runs.
+//!
+//! The way of a request: [`rest`] or [`grpc`] decodes it straight into tensors, [`models`] says which version of which model it is
+//! for, [`inference`] checks it against the signature, [`run`] runs it, alone or with others, and the protocol it came by encodes
+//! the answer. Whatever refuses it on that way says why with one [`Status`], for which each protocol has one table of codes.
+//!
+//! The peer whose behaviour this is: <https://github.com/tensorflow/serving>, release 2.20. Where a comment names a file ending in
+//! `.cc`, it is of that repository, under `tensorflow_serving/`.
+
+pub mod grpc;
+pub mod guard;
+pub mod inference;
+pub mod metrics;
+pub mod models;
+pub mod rest;
+pub mod run;
+mod server;
+mod settings;
+mod status;
+
+pub use server::{Server, ServerError, Service};
+pub use settings::Settings;
+pub use status::Status;

@@ -1,0 +1,65 @@
+//! A version of a model that is loaded.
+
+use std::sync::Arc;
+
+use tf_persist_core::{LoadedModel, Result, Signature};
+
+use crate::metrics::Metrics;
+use crate::run::{self, Lane};
+
+/// A version of a model that is loaded and answers. What holds it keeps it loaded.
+pub struct Servable {
+    name: String,
+    version: i64,
+    model: LoadedModel,
+    signatures: Vec<Arc<Served>>,
+}
+
+/// A signature of a servable, with what is known of it from its runs so far.
+pub struct Served {
+    /// The signature, bound to the graph.
+    pub signature: Signature,
+    /// Where its requests wait for each other.
+    pub lane: Lane,
+}
+
+impl Servable {
+    /// A servable of a model that was loaded.
+    ///
+    /// # Errors
+    /// If a signature names a tensor that the graph lacks.
+    pub fn new(name: &str, version: i64, model: LoadedModel, run: &run::Settings, metrics: &Metrics) -> Result<Self> {
+        let names = model.meta_graph().signatures().iter().map(|signature| signature.name.clone());
+        let serve = |signature: String| {
+            let signature = model.signature(&signature)?;
+            let lane = Lane::new(name, &signature, run, metrics);
+            Ok(Arc::new(Served { signature, lane }))
+        };
+        let signatures = names.map(serve).collect::<Result<_>>()?;
+        Ok(Self { name: name.to_owned(), version, model, signatures })
+    }
+
+    /// The name of the model.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The number of the version.
+    #[must_use]
+    pub fn version(&self) -> i64 {
+        self.version
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &LoadedModel {
+        &self.model
+    }
+
+    /// The signature of this name.
+    #[must_use]
+    pub fn signature(&self, name: &str) -> Option<&Arc<Served>> {
+        self.signatures.iter().find(|served| served.signature.definition().name == name)
+    }
+}

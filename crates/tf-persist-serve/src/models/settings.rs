@@ -1,0 +1,83 @@
+//! Which models are served, and how they are loaded.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tf_persist_core::LoadOptions;
+
+/// How models are found and loaded. The names are those of TensorFlow Serving's flags.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where it is said which models there are; `None` is refused at the start.
+    pub source: Option<ModelSource>,
+    /// How often the folders are looked into for versions (`file_system_poll_wait_seconds`); `None`: only at the start.
+    pub poll: Option<Duration>,
+    /// Whether labels may be put on versions that are not available yet (`allow_version_labels_for_unavailable_models`).
+    pub allow_labels_for_unavailable: bool,
+    /// How a version is loaded.
+    pub load: LoadSettings,
+}
+
+/// Where it is said which models there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelSource {
+    /// One model, whose versions are folders of this one (`model_name`, `model_base_path`).
+    BasePath {
+        /// The name it is served by.
+        name: String,
+        /// The folder of its versions.
+        path: PathBuf,
+    },
+    /// A `ModelServerConfig` in text format (`model_config_file`).
+    ConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// How often it is read again (`model_config_file_poll_wait_seconds`); `None`: only when it is asked for.
+        poll: Option<Duration>,
+    },
+}
+
+/// How a version is loaded.
+#[derive(Debug, Clone)]
+pub struct LoadSettings {
+    /// Session options, op libraries, trust and where libtensorflow is. Without tags the only meta graph is taken, else `serve`.
+    pub options: LoadOptions,
+    /// How often a load that failed is tried again (`max_num_load_retries`).
+    pub retries: u32,
+    /// How long is waited before each (`load_retry_interval_micros`).
+    pub retry_interval: Duration,
+    /// How many versions are loaded at once (`num_load_threads`, of which 0 is 1 here).
+    pub threads: usize,
+    /// Whether the requests in `assets.extra/tf_serving_warmup_requests` are run before a version answers (`enable_model_warmup`).
+    pub warm_up: bool,
+    /// How often each of them is run (`num_request_iterations_for_warmup`).
+    pub warm_up_iterations: u32,
+    /// Where the name of the version that is being loaded is written down while it is, so that the next start can say which one
+    /// took the process with it, and leave it alone. `None`: nowhere.
+    pub journal: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            source: None,
+            poll: Some(Duration::from_secs(1)),
+            allow_labels_for_unavailable: false,
+            load: LoadSettings::default(),
+        }
+    }
+}
+
+impl Default for LoadSettings {
+    fn default() -> Self {
+        Self {
+            options: LoadOptions::default(),
+            retries: 5,
+            retry_interval: Duration::from_secs(60),
+            threads: 1,
+            warm_up: true,
+            warm_up_iterations: 1,
+            journal: None,
+        }
+    }
+}

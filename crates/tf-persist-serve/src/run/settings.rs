@@ -1,0 +1,40 @@
+//! How requests are run and batched.
+
+use std::path::PathBuf;
+
+/// How requests are run. Threads of TensorFlow's own are options of the session: see
+/// [`LoadOptions`](tf_persist_core::LoadOptions).
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How many runs of one model may be under way at once; 0: one a core.
+    pub runs_at_once: usize,
+    /// How many requests may wait for one model; what comes then is refused.
+    pub max_waiting: usize,
+    /// Whether requests that wait are run together.
+    pub batching: BatchingSettings,
+}
+
+/// Whether and how requests are run together.
+#[derive(Debug, Clone)]
+pub struct BatchingSettings {
+    /// Whether what waits is run together, up to `max_batch_size` rows. It costs nothing while nothing waits.
+    pub enabled: bool,
+    /// The most rows of one run, where the parameters do not say.
+    pub max_batch_size: usize,
+    /// TensorFlow Serving's `BatchingParameters` in text format (`batching_parameters_file`), read at the start.
+    pub parameters_file: Option<PathBuf>,
+    /// Whether each version's own `batching_params.pbtxt` stands before that file (`enable_per_model_batching_parameters`).
+    pub per_model: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { runs_at_once: 0, max_waiting: 1024, batching: BatchingSettings::default() }
+    }
+}
+
+impl Default for BatchingSettings {
+    fn default() -> Self {
+        Self { enabled: true, max_batch_size: 128, parameters_file: None, per_model: false }
+    }
+}
