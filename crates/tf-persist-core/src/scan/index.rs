@@ -37,6 +37,8 @@ pub(super) struct Body<'a> {
     pub(super) is_ambiguous: bool,
     pub(super) arguments: Vec<&'a str>,
     pub(super) outputs: Vec<&'a str>,
+    /// Whether an argument or an output stands for several tensors, so that their numbers are not those of the names.
+    pub(super) has_lists: bool,
     returns: Vec<(&'a str, &'a str)>,
     places: OnceLock<HashMap<&'a str, usize>>,
 }
@@ -152,8 +154,9 @@ impl<'a> Index<'a> {
         for mention in mentions {
             let Some(&[callee]) = meant.get(mention.name).map(Vec::as_slice) else { continue };
             self.bodies[mention.body].calls.push((mention.node, callee));
-            if let Some(node) = mention.node {
-                self.bodies[callee].callers.push((mention.body, node));
+            match mention.node {
+                Some(node) => self.bodies[callee].callers.push((mention.body, node)),
+                None => self.bodies[callee].is_ambiguous = true,
             }
         }
     }
@@ -184,8 +187,12 @@ impl<'a> Body<'a> {
         for (field, value) in fields(message) {
             match (field, value) {
                 (1, Value::Bytes(_)) => self.name = value.text(),
-                (2, Value::Bytes(argument)) => self.arguments.push(text(argument, 1)),
-                (3, Value::Bytes(argument)) => self.outputs.push(text(argument, 1)),
+                (2 | 3, Value::Bytes(argument)) => {
+                    // `number_attr` and `type_list_attr` of `ArgDef`.
+                    self.has_lists |= !last(argument, 5).is_empty() || !last(argument, 6).is_empty();
+                    let names = if field == 2 { &mut self.arguments } else { &mut self.outputs };
+                    names.push(text(argument, 1));
+                }
                 _ => {}
             }
         }
@@ -247,6 +254,16 @@ impl<'a> Node<'a> {
     pub(super) fn attr(&self, name: &str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let entry = messages(self.bytes, 5).filter(|entry| text(entry, 1) == name).last().unwrap_or_default();
         messages(entry, 2)
+    }
+
+    /// Whether an attribute is a placeholder: TensorFlow puts in its place what the caller of the node's function says.
+    pub(super) fn is_open(&self, name: &str) -> bool {
+        self.attr(name).flat_map(fields).any(|(field, _)| field == 9)
+    }
+
+    /// The number of an attribute that is a type.
+    pub(super) fn type_attr(&self, name: &str) -> Option<i64> {
+        self.attr(name).flat_map(fields).filter(|(field, _)| *field == 6).last()?.1.int()
     }
 
     /// A text attribute.

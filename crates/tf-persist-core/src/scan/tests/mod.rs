@@ -1,5 +1,6 @@
 mod attacks;
 mod graphs;
+mod hidden;
 mod hostile;
 mod names;
 mod trust;
