@@ -242,7 +242,10 @@ impl<'a> Body<'a> {
 impl<'a> Node<'a> {
     /// Its inputs, control inputs among them.
     pub(super) fn inputs(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        fields(self.bytes).filter(|(field, _)| *field == 3).map(|(_, value)| value.text())
+        // What is no text is not an input, to protobuf neither, and must not move those behind it.
+        fields(self.bytes)
+            .filter(|(field, value)| *field == 3 && value.bytes().is_some())
+            .map(|(_, value)| value.text())
     }
 
     /// The tensors it takes.
@@ -292,27 +295,20 @@ impl<'a> Node<'a> {
 
 /// Calls `found` with every function that an attribute's map entry names, and with the kind of gradient a node asks for.
 fn mention_functions<'a>(entry: &'a [u8], mut found: impl FnMut(&'a str)) {
-    let mut key = "";
-    for (field, value) in fields(entry) {
-        match (field, value) {
-            (1, Value::Bytes(_)) => key = value.text(),
-            (2, Value::Bytes(attr)) => {
-                // How deep functions are given as attributes of functions is the file's choice.
-                let mut todo = vec![attr];
-                while let Some(attr) = todo.pop() {
-                    for (field, value) in fields(attr) {
-                        match (field, value) {
-                            (1, Value::Bytes(list)) => {
-                                messages(list, 9).for_each(|function| mention(function, &mut found, &mut todo));
-                            }
-                            (2, Value::Bytes(_)) if key == "_gradient_op_type" => found(value.text()),
-                            (10, Value::Bytes(function)) => mention(function, &mut found, &mut todo),
-                            _ => {}
-                        }
-                    }
+    // The key may stand behind the value.
+    let key = text(entry, 1);
+    // How deep functions are given as attributes of functions is the file's choice.
+    let mut todo: Vec<&[u8]> = messages(entry, 2).collect();
+    while let Some(attr) = todo.pop() {
+        for (field, value) in fields(attr) {
+            match (field, value) {
+                (1, Value::Bytes(list)) => {
+                    messages(list, 9).for_each(|function| mention(function, &mut found, &mut todo));
                 }
+                (2, Value::Bytes(_)) if key == "_gradient_op_type" => found(value.text()),
+                (10, Value::Bytes(function)) => mention(function, &mut found, &mut todo),
+                _ => {}
             }
-            _ => {}
         }
     }
 }

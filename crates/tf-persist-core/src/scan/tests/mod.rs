@@ -4,3 +4,4 @@ mod hidden;
 mod hostile;
 mod names;
 mod trust;
+mod wire;
