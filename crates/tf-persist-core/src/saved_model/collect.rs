@@ -250,19 +250,19 @@ fn init_operation(signature: &[u8]) -> Option<String> {
 }
 
 /// The names in a `CollectionDef` that is a `NodeList`: field 1, whose names are field 1.
-fn node_list<'a>(parts: &[&'a [u8]]) -> impl Iterator<Item = String> + use<'a> {
+fn node_list(parts: &[&[u8]]) -> impl Iterator<Item = String> {
     list(parts, 1).map(|value| value.text().to_owned())
 }
 
 /// The messages in a `CollectionDef` that is an `AnyList`: field 5, whose `Any`s are field 1, whose content is field 2.
-fn any_list<'a>(parts: &[&'a [u8]]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+fn any_list<'a>(parts: &[&'a [u8]]) -> impl Iterator<Item = &'a [u8]> {
     list(parts, 5).filter_map(|value| {
         let content = fields(value.bytes()?).filter(|(field, _)| *field == 2).last();
         content.and_then(|(_, content)| content.bytes())
     })
 }
 
-fn list<'a>(parts: &[&'a [u8]], kind: u32) -> impl Iterator<Item = Value<'a>> + use<'a> {
+fn list<'a>(parts: &[&'a [u8]], kind: u32) -> impl Iterator<Item = Value<'a>> {
     let lists = parts
         .to_vec()
         .into_iter()
