@@ -264,8 +264,8 @@ fn any_list<'a>(parts: &[&'a [u8]]) -> impl Iterator<Item = &'a [u8]> {
 
 fn list<'a>(parts: &[&'a [u8]], kind: u32) -> impl Iterator<Item = Value<'a>> {
     let lists = parts
-        .to_vec()
-        .into_iter()
+        .iter()
+        .copied()
         .flat_map(fields)
         .filter(move |(field, _)| *field == kind)
         .filter_map(|(_, list)| list.bytes());

@@ -274,7 +274,7 @@ impl<'r, 'a> Resolver<'r, 'a> {
         }
         for function in call.results.iter().flat_map(|name| self.index.functions(name)) {
             let callee = &self.index.bodies[*function];
-            if callee.has_lists {
+            if callee.is_ambiguous || callee.has_lists {
                 return computed();
             }
             let named = || callee.outputs.iter().position(|name| *name == output);

@@ -92,6 +92,21 @@ fn lists_move_what_stands_behind_them() {
     assert_eq!(Model::serving("y:0", nodes).functions(vec![names]).lines(), [COMPUTED]);
 }
 
+/// TensorFlow may call, in place of a function, another one that says it does the same.
+#[test]
+fn results_of_what_may_be_called_instead() {
+    let nodes = || vec![node("c", "PartitionedCall", &["x"], [("f", func("f"))]), node("y", "ReadFile", &["c"], [])];
+    let named = |name: &str, file: &str, implements: &str| {
+        let mut function = function(name, &["p"], vec![constant("k", &[file])], &[("r", "k:output:0")]);
+        function.attr.insert("api_implements".into(), text(implements));
+        function
+    };
+    let read = |functions| Model::serving("y:0", nodes()).functions(functions).lines();
+    let alone = "warning ReadFile reads a file: `a` [`serving_default`]";
+    assert_eq!(read(vec![named("f", "a", "this"), named("g", "/etc/hostname", "that")]), [alone]);
+    assert_eq!(read(vec![named("f", "a", "this"), named("g", "/etc/hostname", "this")]), [COMPUTED]);
+}
+
 /// A variable that the init op sets to an asset's path, which `serving_default` reads; and more nodes, which `set` runs.
 fn asset_in_a_variable(shared: Option<&str>, more: Vec<pb::NodeDef>) -> Model {
     let mut variable = node("v", "VarHandleOp", &[], []);
