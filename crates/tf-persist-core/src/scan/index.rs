@@ -156,6 +156,8 @@ impl<'a> Index<'a> {
             self.bodies[mention.body].calls.push((mention.node, callee));
             match mention.node {
                 Some(node) => self.bodies[callee].callers.push((mention.body, node)),
+                // The only one of those that implement the same is called in its own place.
+                None if mention.body == callee => {}
                 None => self.bodies[callee].is_ambiguous = true,
             }
         }
