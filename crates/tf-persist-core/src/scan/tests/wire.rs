@@ -1,4 +1,5 @@
-//! Ways to write a graph down that TensorFlow's protobuf reads otherwise than one would think. Each was tried on TensorFlow 2.21.
+//! Ways to write a graph down that TensorFlow's protobuf reads otherwise than one would think. All but the last were tried on
+//! TensorFlow 2.21, which does what was hidden.
 
 use tempfile::TempDir;
 use tf_persist_proto::protobuf::Message;
