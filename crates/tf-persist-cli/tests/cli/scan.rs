@@ -85,6 +85,18 @@ fn a_model_does_only_what_it_is_trusted_with() {
 }
 
 #[test]
+fn a_pack_is_scanned_like_its_folder() {
+    let dir = Dir::new();
+    evil_model(&dir, Path::new("/tmp/owned"));
+    dir.cmd("export evil evil.tfpack").without_tensorflow().run().ok();
+    let scanned = dir.cmd("scan evil.tfpack").without_tensorflow().run().fails();
+    scanned.prints("evil.tfpack: 1 danger").prints("WriteFile writes a file: `/tmp/owned`").prints("; files: ");
+    dir.cmd("export models/text/model text.tfpack").without_tensorflow().run().ok();
+    let clean = dir.cmd("scan text.tfpack --fail-on warning").without_tensorflow().run().ok();
+    clean.prints("reads a file: the asset `").prints("; files: ");
+}
+
+#[test]
 fn what_fails_is_chosen() {
     let dir = Dir::new();
     evil_model(&dir, Path::new("/tmp/owned"));

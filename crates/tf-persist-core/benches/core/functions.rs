@@ -40,6 +40,12 @@ pub(crate) fn write(of: &Path, bytes: usize) -> TempDir {
     }
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("saved_model.pb"), model.write_to_bytes().unwrap()).unwrap();
+    fs::create_dir(folder.path().join("variables")).unwrap();
+    for entry in fs::read_dir(of.join("variables")).unwrap() {
+        let name = entry.unwrap().file_name();
+        let variables = |model: &Path| model.join("variables").join(&name);
+        fs::copy(variables(of), variables(folder.path())).unwrap();
+    }
     folder
 }
 

@@ -13,6 +13,8 @@ use std::hint::black_box;
 use std::path::PathBuf;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use tf_persist_core::runtime::Search;
+use tf_persist_core::scan::Trust;
 use tf_persist_core::{DType, Element, LoadOptions, LoadedModel, SavedModel, Tensor};
 
 fn model(name: &str) -> PathBuf {
@@ -49,6 +51,16 @@ fn scan(c: &mut Criterion) {
     group.sample_size(20);
     group.bench_function("open 10 MB of functions", |b| b.iter(|| SavedModel::open(folder.path()).unwrap()));
     group.bench_function("scan 10 MB of functions", |b| b.iter(|| artefact.scan().unwrap()));
+    // What loading does before TensorFlow is opened, with the check of what the graph may do and without: there is no TensorFlow.
+    for (what, artefact) in [("half_plus_two", SavedModel::open(model("half_plus_two")).unwrap()), ("10 MB", artefact)]
+    {
+        for (with, trust) in [("with", Trust::Nothing), ("without", Trust::Everything)] {
+            let options = LoadOptions::default().search(Search::only(folder.path())).trust(trust);
+            group.bench_function(format!("before loading {what}, {with} the check"), |b| {
+                b.iter(|| artefact.load(options.clone()).unwrap_err());
+            });
+        }
+    }
     group.finish();
 }
 

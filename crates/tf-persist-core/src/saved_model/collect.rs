@@ -31,6 +31,7 @@ pub(super) fn collect(file: &Bytes, room: &mut usize) -> Result<Contents, String
     let mut counter = Counter::default();
     let mut collections = Vec::new();
     let mut signatures = std::collections::BTreeMap::new();
+    let mut init_signature = None;
     for (field, value) in fields(file) {
         let Some(bytes) = value.bytes() else { continue };
         match field {
@@ -42,8 +43,15 @@ pub(super) fn collect(file: &Bytes, room: &mut usize) -> Result<Contents, String
                 check_count("collections", collections.len())?;
             }
             5 => {
-                let (name, bytes) = entry(bytes);
-                let proto: pb::SignatureDef = tf_persist_proto::parse(&file.slice_ref(bytes))
+                let (name, parts) = entry(bytes);
+                let whole = match *parts {
+                    [part] => file.slice_ref(part),
+                    _ => parts.concat().into(),
+                };
+                if name == InitSource::Signature.name() {
+                    init_signature = init_operation(&whole);
+                }
+                let proto: pb::SignatureDef = tf_persist_proto::parse(&whole)
                     .map_err(|error| format!("signature `{}`: {error}", name.escape_debug()))?;
                 signatures.insert(name, proto);
             }
@@ -56,28 +64,22 @@ pub(super) fn collect(file: &Bytes, room: &mut usize) -> Result<Contents, String
     for (name, proto) in signatures {
         contents.signatures.push(SignatureDef::from_proto(name, &proto, room));
     }
-    let operations = contents.signatures.extract_if(.., |signature| signature.is_operation());
-    for signature in operations {
-        // Others are kept out of sight too: `__saved_model_train_op`.
-        if let Some((_, info)) = signature.outputs.first()
-            && signature.name == InitSource::Signature.name()
-        {
-            let info = signature.output(&signature.name).unwrap_or(info);
-            let operation = info.tensor_names().first().copied().unwrap_or_default().to_owned();
-            contents.init_ops.push(InitOp { source: InitSource::Signature, operation });
-        }
+    // Others are kept out of sight too: `__saved_model_train_op`.
+    contents.signatures.retain(|signature| !signature.is_operation());
+    if let Some(operation) = init_signature {
+        contents.init_ops.push(InitOp { source: InitSource::Signature, operation });
     }
-    for (name, bytes) in collections {
+    for (name, parts) in collections {
         contents.collections.push(name.to_owned());
         let source = [InitSource::MainOp, InitSource::LegacyInitOp].into_iter().find(|source| source.name() == name);
         // One more than there may be, so that the count tells.
-        let names = node_list(bytes).take(MAX_NAMES + 1);
+        let names = node_list(&parts).take(MAX_NAMES + 1);
         if let Some(source) = source {
             contents.init_ops.extend(names.map(|operation| InitOp { source, operation }));
         } else if name == TABLE_INITIALIZER {
             contents.table_initializers = names.collect();
         } else if name == ASSETS_COLLECTION && contents.assets.is_empty() {
-            contents.assets = any_list(bytes).map(asset).take(MAX_NAMES + 1).collect();
+            contents.assets = any_list(&parts).map(asset).take(MAX_NAMES + 1).collect();
         }
         check_count("init ops", contents.init_ops.len())?;
         check_count("tables", contents.table_initializers.len())?;
@@ -92,14 +94,15 @@ pub(super) fn collect(file: &Bytes, room: &mut usize) -> Result<Contents, String
 /// `MetaInfoDef`.
 fn meta_info(message: &[u8], contents: &mut Contents) -> Result<(), String> {
     for (field, value) in fields(message) {
-        match field {
-            4 => {
+        match (field, value) {
+            // A field of another type than its own is not that field, to protobuf neither: TensorFlow would see other tags.
+            (4, Value::Bytes(_)) => {
                 contents.tags.push(value.text().to_owned());
                 check_count("tags", contents.tags.len())?;
             }
-            5 => contents.tensorflow_version = value.text().to_owned(),
-            6 => contents.git_version = value.text().to_owned(),
-            7 => contents.stripped_default_attrs = value.int().unwrap_or_default() != 0,
+            (5, Value::Bytes(_)) => contents.tensorflow_version = value.text().to_owned(),
+            (6, Value::Bytes(_)) => contents.git_version = value.text().to_owned(),
+            (7, Value::Varint(_)) => contents.stripped_default_attrs = value.int().unwrap_or_default() != 0,
             _ => {}
         }
     }
@@ -219,33 +222,52 @@ fn object_graph(message: &[u8], contents: &mut Contents) {
     contents.slot_variables += slots;
 }
 
-/// An entry of a map from text to a message.
-fn entry(message: &[u8]) -> (&str, &[u8]) {
-    let (mut key, mut content): (&str, &[u8]) = ("", &[]);
+/// An entry of a map from text to a message, whose parts, one after the other, are the message.
+fn entry(message: &[u8]) -> (&str, Vec<&[u8]>) {
+    let (mut key, mut parts): (&str, Vec<&[u8]>) = ("", Vec::new());
     for (field, value) in fields(message) {
         match (field, value) {
             (1, Value::Bytes(_)) => key = value.text(),
-            (2, Value::Bytes(bytes)) => content = bytes,
+            (2, Value::Bytes(bytes)) => parts.push(bytes),
             _ => {}
         }
     }
-    (key, content)
+    (key, parts)
+}
+
+/// The operation that TensorFlow runs for a `SignatureDef` that is called `__saved_model_init_op`: the name (field 1) of the output
+/// (field 2) that is called so too, else, which TensorFlow refuses, of the first one. It looks at nothing else of the signature, be
+/// it a dtype or an input.
+fn init_operation(signature: &[u8]) -> Option<String> {
+    let mut outputs = std::collections::BTreeMap::new();
+    for (_, value) in fields(signature).filter(|(field, _)| *field == 2) {
+        let (key, parts) = entry(value.bytes().unwrap_or_default());
+        let names = parts.into_iter().flat_map(fields).filter(|(field, name)| *field == 1 && name.bytes().is_some());
+        outputs.insert(key, names.last().map_or("", |(_, name)| name.text()));
+    }
+    let named = outputs.get(InitSource::Signature.name()).or_else(|| outputs.values().next());
+    named.map(|operation| (*operation).to_owned())
 }
 
 /// The names in a `CollectionDef` that is a `NodeList`: field 1, whose names are field 1.
-fn node_list(message: &[u8]) -> impl Iterator<Item = String> + '_ {
-    list(message, 1).map(|value| value.text().to_owned())
+fn node_list(parts: &[&[u8]]) -> impl Iterator<Item = String> {
+    list(parts, 1).map(|value| value.text().to_owned())
 }
 
 /// The messages in a `CollectionDef` that is an `AnyList`: field 5, whose `Any`s are field 1, whose content is field 2.
-fn any_list(message: &[u8]) -> impl Iterator<Item = &[u8]> {
-    list(message, 5).filter_map(|value| {
+fn any_list<'a>(parts: &[&'a [u8]]) -> impl Iterator<Item = &'a [u8]> {
+    list(parts, 5).filter_map(|value| {
         let content = fields(value.bytes()?).filter(|(field, _)| *field == 2).last();
         content.and_then(|(_, content)| content.bytes())
     })
 }
 
-fn list(message: &[u8], kind: u32) -> impl Iterator<Item = Value<'_>> {
-    let lists = fields(message).filter(move |(field, _)| *field == kind).filter_map(|(_, list)| list.bytes());
-    lists.flat_map(fields).filter(|(field, _)| *field == 1).map(|(_, value)| value)
+fn list<'a>(parts: &[&'a [u8]], kind: u32) -> impl Iterator<Item = Value<'a>> {
+    let lists = parts
+        .iter()
+        .copied()
+        .flat_map(fields)
+        .filter(move |(field, _)| *field == kind)
+        .filter_map(|(_, list)| list.bytes());
+    lists.flat_map(fields).filter(|(field, value)| *field == 1 && value.bytes().is_some()).map(|(_, value)| value)
 }

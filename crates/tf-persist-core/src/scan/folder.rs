@@ -8,6 +8,7 @@ use super::Level;
 use super::judge::shown;
 use super::report::{Collector, Finding, FindingKind};
 use crate::error::{Error, Result};
+use crate::files::Files;
 use crate::saved_model::{MetaGraph, SavedModel, stays_inside};
 
 /// How deep a model's folders are looked into, and how many files: as for assets.
@@ -22,7 +23,9 @@ pub(super) fn assets(model: &SavedModel, meta_graph: &MetaGraph, found: &mut Col
         let what = if !stays_inside(&asset.filename) {
             format!("the graph reads an asset outside of the model: `{name}`")
         } else {
-            match outside(model.path(), &folder.join(&asset.filename)) {
+            // There are no links in a pack.
+            let target = if model.is_packed() { None } else { outside(model.path(), &folder.join(&asset.filename)) };
+            match target {
                 Some(target) => {
                     format!("the graph reads the asset `{name}`, which is a link to `{}`", target.display())
                 }
@@ -50,10 +53,41 @@ fn climbs(path: &Path) -> bool {
     path.components().any(|part| part == std::path::Component::ParentDir)
 }
 
+/// What is in a model's folder or pack.
+struct Sizes<'m> {
+    model: &'m SavedModel,
+    bytes: [(&'static str, u64); 3],
+    /// Files, and folders where there are any.
+    files: usize,
+}
+
+impl Sizes<'_> {
+    fn add(&mut self, path: &Path, name: &str, bytes: u64) {
+        let place = match () {
+            () if path == self.model.file() => 0,
+            () if name.starts_with("variables/") => 1,
+            () => 2,
+        };
+        self.bytes[place].1 = self.bytes[place].1.saturating_add(bytes);
+    }
+
+    fn tell(&self, files: &str, found: &mut Collector) {
+        let there = self.bytes.iter().filter(|(_, bytes)| *bytes > 0);
+        let parts: Vec<String> = there.map(|(what, bytes)| format!("{what} {bytes} bytes")).collect();
+        let what = format!("{}; {files}: {}", parts.join(", "), self.files);
+        found.add(Finding::new(FindingKind::Size, Level::Info, what));
+    }
+}
+
 /// The links in a model's folder, and how much there is in it.
 pub(super) fn folder(model: &SavedModel, found: &mut Collector) -> Result<()> {
-    let mut sizes: [(&str, u64); 3] = [("graph", 0), ("variables", 0), ("other files", 0)];
-    let mut files = 0;
+    let mut sizes = Sizes { model, bytes: [("graph", 0), ("variables", 0), ("other files", 0)], files: 0 };
+    if let Files::Pack(pack) = model.files() {
+        sizes.files = pack.entries().len();
+        pack.entries().iter().for_each(|entry| sizes.add(&pack.path().join(&entry.name), &entry.name, entry.length));
+        sizes.tell("files", found);
+        return Ok(());
+    }
     let mut folders = vec![(model.path().to_path_buf(), String::new(), 0)];
     while let Some((path, prefix, depth)) = folders.pop() {
         let entries = match fs::read_dir(&path) {
@@ -64,8 +98,8 @@ pub(super) fn folder(model: &SavedModel, found: &mut Collector) -> Result<()> {
             let entry = entry.map_err(Error::io("read", &path))?;
             let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
             let kind = entry.file_type().map_err(Error::io("look at", entry.path()))?;
-            files += 1;
-            if files > MAX_FILES {
+            sizes.files += 1;
+            if sizes.files > MAX_FILES {
                 return Err(Error::damaged(model.path(), format!("it has more than {MAX_FILES} files")));
             }
             if kind.is_dir() {
@@ -80,18 +114,10 @@ pub(super) fn folder(model: &SavedModel, found: &mut Collector) -> Result<()> {
                 link(model.path(), &entry.path(), &name, found);
             }
             let bytes = fs::metadata(entry.path()).ok().filter(fs::Metadata::is_file).map_or(0, |file| file.len());
-            let place = match () {
-                () if entry.path() == model.file() => 0,
-                () if name.starts_with("variables/") => 1,
-                () => 2,
-            };
-            sizes[place].1 += bytes;
+            sizes.add(&entry.path(), &name, bytes);
         }
     }
-    let parts: Vec<String> =
-        sizes.iter().filter(|(_, bytes)| *bytes > 0).map(|(what, bytes)| format!("{what} {bytes} bytes")).collect();
-    let what = format!("{}; files and folders: {files}", parts.join(", "));
-    found.add(Finding::new(FindingKind::Size, Level::Info, what));
+    sizes.tell("files and folders", found);
     Ok(())
 }
 

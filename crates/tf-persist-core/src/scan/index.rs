@@ -37,6 +37,8 @@ pub(super) struct Body<'a> {
     pub(super) is_ambiguous: bool,
     pub(super) arguments: Vec<&'a str>,
     pub(super) outputs: Vec<&'a str>,
+    /// Whether an argument or an output stands for several tensors, so that their numbers are not those of the names.
+    pub(super) has_lists: bool,
     returns: Vec<(&'a str, &'a str)>,
     places: OnceLock<HashMap<&'a str, usize>>,
 }
@@ -152,8 +154,11 @@ impl<'a> Index<'a> {
         for mention in mentions {
             let Some(&[callee]) = meant.get(mention.name).map(Vec::as_slice) else { continue };
             self.bodies[mention.body].calls.push((mention.node, callee));
-            if let Some(node) = mention.node {
-                self.bodies[callee].callers.push((mention.body, node));
+            match mention.node {
+                Some(node) => self.bodies[callee].callers.push((mention.body, node)),
+                // The only one of those that implement the same is called in its own place.
+                None if mention.body == callee => {}
+                None => self.bodies[callee].is_ambiguous = true,
             }
         }
     }
@@ -184,8 +189,12 @@ impl<'a> Body<'a> {
         for (field, value) in fields(message) {
             match (field, value) {
                 (1, Value::Bytes(_)) => self.name = value.text(),
-                (2, Value::Bytes(argument)) => self.arguments.push(text(argument, 1)),
-                (3, Value::Bytes(argument)) => self.outputs.push(text(argument, 1)),
+                (2 | 3, Value::Bytes(argument)) => {
+                    // `number_attr` and `type_list_attr` of `ArgDef`.
+                    self.has_lists |= !last(argument, 5).is_empty() || !last(argument, 6).is_empty();
+                    let names = if field == 2 { &mut self.arguments } else { &mut self.outputs };
+                    names.push(text(argument, 1));
+                }
                 _ => {}
             }
         }
@@ -235,7 +244,10 @@ impl<'a> Body<'a> {
 impl<'a> Node<'a> {
     /// Its inputs, control inputs among them.
     pub(super) fn inputs(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        fields(self.bytes).filter(|(field, _)| *field == 3).map(|(_, value)| value.text())
+        // What is no text is not an input, to protobuf neither, and must not move those behind it.
+        fields(self.bytes)
+            .filter(|(field, value)| *field == 3 && value.bytes().is_some())
+            .map(|(_, value)| value.text())
     }
 
     /// The tensors it takes.
@@ -247,6 +259,16 @@ impl<'a> Node<'a> {
     pub(super) fn attr(&self, name: &str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let entry = messages(self.bytes, 5).filter(|entry| text(entry, 1) == name).last().unwrap_or_default();
         messages(entry, 2)
+    }
+
+    /// Whether an attribute is a placeholder: TensorFlow puts in its place what the caller of the node's function says.
+    pub(super) fn is_open(&self, name: &str) -> bool {
+        self.attr(name).flat_map(fields).any(|(field, _)| field == 9)
+    }
+
+    /// The number of an attribute that is a type.
+    pub(super) fn type_attr(&self, name: &str) -> Option<i64> {
+        self.attr(name).flat_map(fields).filter(|(field, _)| *field == 6).last()?.1.int()
     }
 
     /// A text attribute.
@@ -275,27 +297,20 @@ impl<'a> Node<'a> {
 
 /// Calls `found` with every function that an attribute's map entry names, and with the kind of gradient a node asks for.
 fn mention_functions<'a>(entry: &'a [u8], mut found: impl FnMut(&'a str)) {
-    let mut key = "";
-    for (field, value) in fields(entry) {
-        match (field, value) {
-            (1, Value::Bytes(_)) => key = value.text(),
-            (2, Value::Bytes(attr)) => {
-                // How deep functions are given as attributes of functions is the file's choice.
-                let mut todo = vec![attr];
-                while let Some(attr) = todo.pop() {
-                    for (field, value) in fields(attr) {
-                        match (field, value) {
-                            (1, Value::Bytes(list)) => {
-                                messages(list, 9).for_each(|function| mention(function, &mut found, &mut todo));
-                            }
-                            (2, Value::Bytes(_)) if key == "_gradient_op_type" => found(value.text()),
-                            (10, Value::Bytes(function)) => mention(function, &mut found, &mut todo),
-                            _ => {}
-                        }
-                    }
+    // The key may stand behind the value.
+    let key = text(entry, 1);
+    // How deep functions are given as attributes of functions is the file's choice.
+    let mut todo: Vec<&[u8]> = messages(entry, 2).collect();
+    while let Some(attr) = todo.pop() {
+        for (field, value) in fields(attr) {
+            match (field, value) {
+                (1, Value::Bytes(list)) => {
+                    messages(list, 9).for_each(|function| mention(function, &mut found, &mut todo));
                 }
+                (2, Value::Bytes(_)) if key == "_gradient_op_type" => found(value.text()),
+                (10, Value::Bytes(function)) => mention(function, &mut found, &mut todo),
+                _ => {}
             }
-            _ => {}
         }
     }
 }

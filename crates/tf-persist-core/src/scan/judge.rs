@@ -33,11 +33,17 @@ pub(super) fn judge<'a>(resolver: &mut Resolver<'_, 'a>, body: usize, node: &Nod
         Effect::Graph => verdict(Level::Danger, format!("{}, which cannot be looked into", entry.does)),
         Effect::Setting => verdict(Level::Danger, entry.does.to_owned()),
         Effect::Log => match url_path(node.text_attr("output_stream").unwrap_or_default()) {
+            _ if node.is_open("output_stream") => {
+                verdict(Level::Danger, format!("{} to where its function's caller says", entry.does))
+            }
             Some(path) => vec![write(Level::Danger, "appends to a file", path, entrance)],
             None => verdict(Level::Info, entry.does.to_owned()),
         },
         Effect::Debugger => debug(node, entry, entrance),
         Effect::Descriptor => {
+            if node.is_open("descriptor_source") {
+                return vec![named(entry, &Name::Computed, entrance)];
+            }
             let source = node.text_attr("descriptor_source").unwrap_or_default();
             let is_inside = source.is_empty() || source.starts_with(b"local://") || source.starts_with(b"bytes://");
             if is_inside { Vec::new() } else { vec![named(entry, &Name::Constant(source.to_vec()), entrance)] }
@@ -63,6 +69,7 @@ pub(super) fn judge<'a>(resolver: &mut Resolver<'_, 'a>, body: usize, node: &Nod
 fn names<'a>(resolver: &mut Resolver<'_, 'a>, body: usize, node: &Node<'a>, place: Place) -> Vec<Name<'a>> {
     let inputs = match place {
         Place::Nowhere => return vec![Name::Computed],
+        Place::Attr(name) if node.is_open(name) => return vec![Name::Computed],
         Place::Attr(name) => return vec![Name::Constant(node.text_attr(name).unwrap_or_default().to_vec())],
         Place::Input(input) => &[input][..],
         Place::Inputs(inputs) => inputs,
@@ -120,6 +127,10 @@ fn write(level: Level, does: &str, path: &[u8], entrance: Option<&Entrance>) -> 
 /// TensorFlow's debugger: it sends tensors to files and sockets, or, with neither, nowhere.
 fn debug(node: &Node<'_>, entry: &Entry, entrance: Option<&Entrance>) -> Vec<Verdict> {
     let Place::Attr(attribute) = entry.place else { return Vec::new() };
+    if node.is_open(attribute) {
+        let what = "is TensorFlow's debugger, and writes to where its function's caller says".to_owned();
+        return vec![Verdict { level: unless_reached(Level::Danger, entrance), what, path: None }];
+    }
     let mut verdicts = Vec::new();
     // A spec of `Copy` is `DebugIdentity;grpc://host:port,file:///tmp`.
     let urls = node.text_list(attribute).flat_map(|list| list.split(|byte| matches!(byte, b';' | b',')));
@@ -136,9 +147,10 @@ fn debug(node: &Node<'_>, entry: &Entry, entrance: Option<&Entrance>) -> Vec<Ver
     verdicts
 }
 
-/// The path in `file://PATH`.
+/// The path in `file://PATH`. The debugger takes `FILE://` as well.
 fn url_path(url: &[u8]) -> Option<&[u8]> {
-    url.strip_prefix(b"file://")
+    let (scheme, path) = url.split_at_checked(b"file://".len())?;
+    scheme.eq_ignore_ascii_case(b"file://").then_some(path)
 }
 
 /// A name as it is shown: text, and not too much of it.

@@ -67,12 +67,16 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
+    /// `None` if it calls none, or not only such as are known: what batches and datasets call is fed from elsewhere too, and which
+    /// function a placeholder stands for, the caller says.
     fn of(node: &Node<'a>, index: &Index<'_>) -> Option<Self> {
+        const ATTRIBUTES: [&str; 6] = ["f", "then_branch", "else_branch", "branches", "cond", "body"];
+        if ATTRIBUTES.iter().any(|attribute| node.is_open(attribute)) {
+            return None;
+        }
         let named = |attributes: &[&str]| attributes.iter().flat_map(|it| node.functions(it)).collect::<Vec<_>>();
         let (functions, first) = match node.op {
-            "PartitionedCall" | "StatefulPartitionedCall" | "TPUPartitionedCall" | "BatchFunction" => {
-                (named(&["f"]), 0)
-            }
+            "PartitionedCall" | "StatefulPartitionedCall" | "TPUPartitionedCall" => (named(&["f"]), 0),
             "If" | "StatelessIf" | "_If" => (named(&["then_branch", "else_branch"]), 1),
             "Case" | "StatelessCase" => (named(&["branches"]), 1),
             "While" | "StatelessWhile" | "_While" => {
@@ -130,15 +134,18 @@ impl<'r, 'a> Resolver<'r, 'a> {
         }
         let top = &self.index.bodies[TOP];
         let Some(node) = top.place(name).map(|place| &top.nodes[place]) else { return computed() };
-        // What a variable holds was assigned by the init op, where assets are fed, or where they are not.
-        if let Some(file) = self.variables.asset(name, output).filter(|_| self.assigned) {
-            let mut names = Names::from([Name::Asset(file)]);
-            if node.op != "Placeholder" {
-                names.extend(self.node(TOP, node, "", output as usize));
+        // What a variable holds may have been assigned by another entrance: by a signature that is fed this tensor, or by the init
+        // op, where assets are fed. Or else it is what the node gives.
+        let mut names = Names::new();
+        if self.assigned {
+            names.extend(self.variables.feed(name, output));
+            names.extend(self.variables.asset(name, output).map(Name::Asset));
+            if !names.is_empty() && node.op == "Placeholder" {
+                return names;
             }
-            return names;
         }
-        self.node(TOP, node, "", output as usize)
+        names.extend(self.node(TOP, node, "", output as usize));
+        names
     }
 
     /// In functions a tensor is `argument` or `node:output:0`.
@@ -174,9 +181,15 @@ impl<'r, 'a> Resolver<'r, 'a> {
             | "Unpack"
             | "StridedSlice"
             | "Gather"
-            | "GatherV2"
-            | "ShardedFilename"
-            | "ShardedFilespec" => self.any(body, node.tensors().take(1)),
+            | "GatherV2" => self.any(body, node.tensors().take(1)),
+            "ShardedFilename" | "ShardedFilespec" => {
+                // It is a file even if the name before is empty.
+                let of_shard = |name| match name {
+                    Name::Constant(text) => Name::Constant([text.as_slice(), b"-?????-of-?????"].concat()),
+                    other => other,
+                };
+                self.any(body, node.tensors().take(1)).into_iter().map(of_shard).collect()
+            }
             "IdentityN" => self.any(body, node.tensors().skip(number).take(1)),
             "Merge" | "Pack" => self.any(body, tensors()),
             "Select" | "SelectV2" => self.any(body, node.tensors().skip(1)),
@@ -208,6 +221,9 @@ impl<'r, 'a> Resolver<'r, 'a> {
 
     /// Texts that are put together: a constant if all are, and still the saver's prefix with something behind it.
     fn join(&mut self, body: usize, node: &Node<'a>) -> Names<'a> {
+        if node.is_open("separator") {
+            return computed();
+        }
         let separator = node.text_attr("separator").unwrap_or_default();
         let parts: Vec<Names<'a>> = node.tensors().map(|tensor| self.tensor(body, tensor)).collect();
         let Some((first, rest)) = parts.split_first() else { return computed() };
@@ -252,8 +268,15 @@ impl<'r, 'a> Resolver<'r, 'a> {
         if call.is_loop {
             names.extend(self.any(body, node.tensors().skip(number).take(1)));
         }
+        let known = |name: &&str| !self.index.functions(name).is_empty();
+        if call.results.is_empty() || !call.results.iter().all(known) {
+            return computed();
+        }
         for function in call.results.iter().flat_map(|name| self.index.functions(name)) {
             let callee = &self.index.bodies[*function];
+            if callee.is_ambiguous || callee.has_lists {
+                return computed();
+            }
             let named = || callee.outputs.iter().position(|name| *name == output);
             let number = if callee.name == node.op && body != TOP { named().unwrap_or(number) } else { number };
             match callee.returned(number) {
@@ -268,12 +291,14 @@ impl<'r, 'a> Resolver<'r, 'a> {
     fn argument(&mut self, body: usize, argument: usize) -> Names<'a> {
         let index = self.index;
         let function: &Body<'a> = &index.bodies[body];
-        if function.is_ambiguous || function.callers.len() > MAX_NAMES {
+        if function.is_ambiguous || function.has_lists || function.callers.len() > MAX_NAMES {
             return computed();
         }
         let mut names = Names::new();
         for &(caller, place) in &function.callers {
-            if !self.reach.has_body(caller) || caller == TOP && !self.reach.has_node(place) {
+            // What is assigned to a variable, another entrance may have assigned.
+            let is_reached = self.reach.has_body(caller) && (caller != TOP || self.reach.has_node(place));
+            if !is_reached && !self.assigned {
                 continue;
             }
             let node = &index.bodies[caller].nodes[place];
@@ -299,7 +324,9 @@ fn computed<'a>() -> Names<'a> {
 /// The texts of a `Const` node: `string_val` is field 8 of `TensorProto`, which is field 8 of `AttrValue`.
 fn constants<'a>(node: &Node<'a>) -> Names<'a> {
     // The bytes of a whole tensor of texts: nobody writes them so.
-    if node.tensor_attr("value").flat_map(|tensor| messages(tensor, 4)).any(|content| !content.is_empty()) {
+    if node.is_open("value")
+        || node.tensor_attr("value").flat_map(|tensor| messages(tensor, 4)).any(|content| !content.is_empty())
+    {
         return computed();
     }
     let mut names = Names::new();

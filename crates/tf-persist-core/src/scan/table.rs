@@ -101,6 +101,8 @@ table! {
     CollectiveBcastSendV2 Fixed(Info), Nowhere, "hands tensors to other devices";
     CollectiveGather Fixed(Info), Nowhere, "hands tensors to other devices";
     CollectiveGatherV2 Fixed(Info), Nowhere, "hands tensors to other devices";
+    CollectiveInitializeCommunicator Fixed(Info), Nowhere, "hands tensors to other devices";
+    CollectivePermute Fixed(Info), Nowhere, "hands tensors to other devices";
     CollectiveReduce Fixed(Info), Nowhere, "hands tensors to other devices";
     CollectiveReduceScatterV2 Fixed(Info), Nowhere, "hands tensors to other devices";
     CollectiveReduceV2 Fixed(Info), Nowhere, "hands tensors to other devices";

@@ -3,7 +3,8 @@
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
-use super::index::{Index, TOP};
+use super::index::{Index, Node, TOP};
+use super::names::Name;
 use crate::graph::node_of;
 use crate::saved_model::{MetaGraph, parse_tensor_name};
 
@@ -11,6 +12,7 @@ use crate::saved_model::{MetaGraph, parse_tensor_name};
 pub(super) struct TextVariables<'r, 'a> {
     index: &'r Index<'a>,
     assets: HashMap<(&'a str, u32), &'a str>,
+    feeds: HashMap<(&'a str, u32), Name<'a>>,
     assigned: OnceCell<HashMap<usize, Option<Vec<&'a str>>>>,
 }
 
@@ -18,7 +20,19 @@ impl<'r, 'a> TextVariables<'r, 'a> {
     pub(super) fn new(index: &'r Index<'a>, meta_graph: &'a MetaGraph) -> Self {
         let assets = meta_graph.assets().iter();
         let assets = assets.filter_map(|asset| Some((parse_tensor_name(&asset.tensor).ok()?, asset.filename.as_str())));
-        Self { index, assets: assets.collect(), assigned: OnceCell::new() }
+        let inputs = meta_graph.signatures().iter().flat_map(|signature| &signature.inputs);
+        let inputs = inputs.flat_map(|(key, info)| {
+            info.tensor_names().into_iter().map(move |tensor| (tensor, Name::Input(key.as_str())))
+        });
+        let prefix = meta_graph.saver().map(|saver| (saver.filename_tensor.as_str(), Name::Prefix));
+        let feeds = prefix.into_iter().chain(inputs);
+        let feeds = feeds.filter_map(|(tensor, name)| Some((parse_tensor_name(tensor).ok()?, name)));
+        Self { index, assets: assets.collect(), feeds: feeds.collect(), assigned: OnceCell::new() }
+    }
+
+    /// What any signature or the saver feeds to an output of a node: signatures rather than the saver.
+    pub(super) fn feed(&self, node: &str, output: u32) -> Option<Name<'a>> {
+        self.feeds.get(&(node, output)).cloned()
     }
 
     /// The asset whose path is fed to an output of a node while the model is loaded.
@@ -38,8 +52,12 @@ impl<'r, 'a> TextVariables<'r, 'a> {
         let mut shared: HashMap<&[u8], usize> = HashMap::new();
         for node in bodies.iter().flat_map(|body| &body.nodes) {
             match node.op {
+                // Its caller says its name.
+                "VarHandleOp" if node.is_open("shared_name") => return HashMap::new(),
                 "VarHandleOp" => *shared.entry(shared_name(node)).or_default() += 1,
-                "_VarHandlesOp" => return HashMap::new(),
+                "_VarHandlesOp" | "_XlaAotOnlyVarHandleOp" => return HashMap::new(),
+                "Const" | "HostConst" if may_be_handle(node, "dtype") => return HashMap::new(),
+                "ParseTensor" if may_be_handle(node, "out_type") => return HashMap::new(),
                 _ => {}
             }
         }
@@ -66,10 +84,12 @@ impl<'r, 'a> TextVariables<'r, 'a> {
     }
 }
 
-/// The name under which a session keeps a variable: the node's own where it has none.
-fn shared_name<'a>(node: &super::index::Node<'a>) -> &'a [u8] {
-    match node.text_attr("shared_name") {
-        None | Some([]) => node.name.as_bytes(),
-        Some(name) => name,
-    }
+/// The name under which a session keeps a variable. Unlike other resources, variables without one share the empty name.
+fn shared_name<'a>(node: &Node<'a>) -> &'a [u8] {
+    node.text_attr("shared_name").unwrap_or_default()
+}
+
+/// Whether what a node makes of bytes may be, or hold, the handle of a variable: `DT_RESOURCE` or `DT_VARIANT`.
+fn may_be_handle(node: &Node<'_>, attribute: &str) -> bool {
+    node.is_open(attribute) || matches!(node.type_attr(attribute), Some(20 | 21))
 }

@@ -154,8 +154,13 @@ impl Model {
 
     /// What it finds of ops, as lines: level, op, what, and the entrances.
     pub(super) fn lines(self) -> Vec<String> {
-        self.scan().findings.iter().filter(|finding| finding.op.is_some()).map(line).collect()
+        lines(&self.scan())
     }
+}
+
+/// What a report says of ops, as lines.
+pub(super) fn lines(report: &Report) -> Vec<String> {
+    report.findings.iter().filter(|finding| finding.op.is_some()).map(line).collect()
 }
 
 fn line(finding: &Finding) -> String {
