@@ -77,10 +77,12 @@ pub enum OpLibraryProblem {
     NotInPackage {
         /// Where it is installed.
         folder: PathBuf,
+        /// The folder of its sources, if only a link to them was installed (`pip install --editable`).
+        sources: Option<PathBuf>,
         /// The packages that have op libraries.
         holders: Vec<String>,
     },
-    /// The package is TensorFlow itself, whose ops are there anyway.
+    /// The package, or the file, is TensorFlow itself, whose ops are there anyway.
     TensorFlowItself,
 }
 
@@ -123,6 +125,9 @@ impl OpLibraryError {
             OpLibraryProblem::UnknownPackage { .. } => {
                 "name a file with its folder, as in ./ops.so, or `pip install` the package into one of these environments"
                     .into()
+            }
+            OpLibraryProblem::NotInPackage { sources: Some(sources), .. } => {
+                format!("it was installed as a link to `{}`: name the `.so` file in there", sources.display())
             }
             OpLibraryProblem::IsADirectory | OpLibraryProblem::TensorFlowItself => {
                 "name the `.so` file, or the pip package that has it".into()
@@ -178,7 +183,7 @@ impl fmt::Display for OpLibraryError {
                     looked => write!(f, "there is no such file, and no such package in {}; {list}", names(looked)),
                 }
             }
-            OpLibraryProblem::NotInPackage { folder, holders } => {
+            OpLibraryProblem::NotInPackage { folder, holders, .. } => {
                 write!(f, "the package in `{}` has no op libraries; {}", folder.display(), list(holders))
             }
             OpLibraryProblem::TensorFlowItself => write!(f, "it is TensorFlow itself, whose ops are there without it"),
@@ -199,7 +204,10 @@ pub(super) fn of_linker(
     let after = |mark: &str| message.split_once(mark).map(|(_, rest)| rest.trim());
     if let Some(symbol) = after("undefined symbol: ").or_else(|| after("symbol not found: ")) {
         let symbol = symbol.split([',', ' ', '\n']).next().unwrap_or_default();
-        return if is_of_tensorflow(symbol) {
+        return if symbol.starts_with("Py") || symbol.starts_with("_Py") {
+            let reason = format!("it is a module for Python: it asks for `{symbol}`, which no other process has");
+            OpLibraryProblem::NotOpened { reason }
+        } else if is_of_tensorflow(symbol) {
             OpLibraryProblem::OtherTensorFlow { symbol: readable(symbol), version: version.into(), package: wants() }
         } else {
             OpLibraryProblem::MissingSymbol { symbol: readable(symbol) }
@@ -265,6 +273,10 @@ mod tests {
         let hint = OpLibraryError { path: "ops.so".into(), problem: other }.hint().unwrap();
         assert!(hint.contains("release of tensorflow-text for TensorFlow 2.21,"), "{hint}");
         assert_eq!(of("/x/ops.so: undefined symbol: own"), OpLibraryProblem::MissingSymbol { symbol: "own".into() });
+        let module = said(of("/x/ops.so: undefined symbol: PyExc_ValueError"));
+        assert!(
+            module.ends_with("it is a module for Python: it asks for `PyExc_ValueError`, which no other process has")
+        );
         let neighbour = OpLibraryProblem::MissingNeighbour { name: "libown.so.1".into() };
         assert_eq!(of("libown.so.1: cannot open shared object file: No such file or directory"), neighbour);
         let reason = "version `GLIBC_2.99' not found (required by /x/ops.so)".to_owned();

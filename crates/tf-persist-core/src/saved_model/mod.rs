@@ -251,13 +251,13 @@ impl SavedModel {
             return Ok(());
         }
         let first = signature::printable(&nodes[0].name);
-        let what = match nodes.len() {
-            1 => format!("a variable, `{first}`"),
-            count => format!("{count} variables, `{first}` and others"),
+        let (what, values) = match nodes.len() {
+            1 => (format!("a variable, `{first}`"), "its value"),
+            count => (format!("{count} variables, `{first}` and others"), "their values"),
         };
         let reason = format!(
-            "`variables/variables.index` is missing: the graph has {what}, and TensorFlow would load it without their \
-             values and fail at every run"
+            "`variables/variables.index` is missing: the graph has {what}, and TensorFlow would load it without {values} \
+             and fail at every run"
         );
         Err(Error::damaged(self.path(), reason))
     }
