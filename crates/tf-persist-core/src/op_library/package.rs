@@ -299,4 +299,53 @@ mod tests {
         // Files that are not there are no libraries.
         assert!(packages[0].op_libraries().is_empty() && holders(&[site.path().to_path_buf()]).is_empty());
     }
+
+    #[test]
+    fn packages_without_a_list_of_files_are_looked_through() {
+        let root = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &str| {
+            let path = root.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        };
+        // An egg that names its folder, one that does not, and a folder that nobody recorded.
+        file("named_ops-1.0-py3.11.egg-info/top_level.txt", "other\n../away\n");
+        file("named_ops-1.0-py3.11.egg-info/PKG-INFO", "Name: named-ops\nVersion: 1.0\n\nText\n");
+        file("named_ops-1.0-py3.11.egg-info/requires.txt", "tensorflow<2.5,>=2.4\n\n[gpu]\ntensorflow-gpu==1.0\n");
+        file("other/deep/a.so", "");
+        file("other/read.me", "");
+        file("Plain_Ops/b.so", "");
+        file("plain.ops.egg-info/PKG-INFO", "");
+        file("bare_ops/ops/c.so", "");
+        let folders = [root.path().to_path_buf()];
+        let files = |name: &str| named(&folders, name).iter().flat_map(Package::files).collect::<Vec<_>>();
+        assert_eq!(files("named-ops"), [Path::new("other/deep/a.so")]);
+        assert_eq!(files("plain-ops"), [Path::new("Plain_Ops/b.so")]);
+        assert_eq!(files("bare-ops"), [Path::new("bare_ops/ops/c.so")]);
+        assert!(named(&folders, "none").is_empty());
+        let wants = wants(&root.path().join("other/deep/a.so")).unwrap();
+        assert_eq!((wants.package.as_str(), wants.tensorflow.as_deref()), ("named-ops", Some("<2.5,>=2.4")));
+        // Folders below folders end somewhere, and links to folders are not followed.
+        std::os::unix::fs::symlink(root.path(), root.path().join("bare_ops/loop")).unwrap();
+        file(&format!("bare_ops/{}d.so", "x/".repeat(MAX_PACKAGE_DEPTH + 1)), "");
+        assert_eq!(files("bare-ops").len(), 1);
+    }
+
+    #[test]
+    fn a_link_to_sources_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let info = root.path().join("own_ops-1.0.dist-info");
+        fs::create_dir(&info).unwrap();
+        let package = Package { name: "own-ops".into(), info: info.clone() };
+        assert_eq!(package.sources(), None);
+        let origin = |text: &str| fs::write(info.join("direct_url.json"), text).unwrap();
+        origin(r#"{"url": "file:///src/own", "dir_info": {"editable": true}}"#);
+        assert_eq!(package.sources(), Some(PathBuf::from("/src/own")));
+        for other in
+            [r#"{"url": "file:///src/own", "dir_info": {}}"#, r#"{"url": 1, "dir_info": {"editable": true}}"#, "[", ""]
+        {
+            origin(other);
+            assert_eq!(package.sources(), None, "{other}");
+        }
+    }
 }
