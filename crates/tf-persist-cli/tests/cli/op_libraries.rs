@@ -110,6 +110,9 @@ fn libraries_that_cannot_be_opened_say_why() {
     let other = refused(&dir, compile(&dir, "other", tensorflow, &[]));
     let other = other.says("it was built for another TensorFlow than 2.").says("`tensorflow::OpDefBuilder::Removed`");
     other.hints("install the release of the package for TensorFlow 2.");
+    let unlinked = "extern void TF_NewStatus(void); void (*use)(void) = TF_NewStatus;";
+    let unlinked = refused(&dir, compile(&dir, "unlinked", unlinked, &[])).says("it needs `TF_NewStatus`");
+    unlinked.hints("it was not linked with TensorFlow");
     let symbol = "extern void own_function(void); void (*use)(void) = own_function;";
     refused(&dir, compile(&dir, "symbol", symbol, &[])).says("it needs `own_function`");
     let neighbour = compile(&dir, "libneighbour", "void own_function(void) {}", &[]);
@@ -218,4 +221,31 @@ fn the_same_ops_from_two_files_are_refused() {
         .says("_audio_microfrontend_op.so`");
     let other = dir.write("other.so", [fs::read(&library).unwrap(), vec![0]].concat());
     run(&other).fails().says("every run of them would fail now");
+}
+
+/// An op of a name that is taken, which does something else.
+#[test]
+fn other_ops_of_the_same_name_are_refused() {
+    let dir = Dir::new();
+    let report = dir.cmd("runtime --format json").run().ok().json();
+    let tensorflow = report["file"].as_str().unwrap();
+    let framework = tensorflow.replace("libtensorflow_cc", "libtensorflow_framework");
+    let library = |name: &str, ops: &[(&str, &str)]| {
+        let ops: Vec<String> = ops.iter().map(|(op, input)| format!("own(\"{op}\", \"{input}\");")).collect();
+        let code = format!(
+            "void *TF_NewOpDefinitionBuilder(const char *); void TF_OpDefinitionBuilderAddInput(void *, const char *);
+             void TF_RegisterOpDefinition(void *, void *); void *TF_NewStatus(void);
+             static void own(const char *op, const char *input) {{ void *it = TF_NewOpDefinitionBuilder(op);
+             TF_OpDefinitionBuilderAddInput(it, input); TF_RegisterOpDefinition(it, TF_NewStatus()); }}
+             __attribute__((constructor)) static void begin(void) {{ {} }}",
+            ops.concat()
+        );
+        let mut libraries = vec![tensorflow];
+        libraries.extend(Path::new(&framework).exists().then_some(framework.as_str()));
+        compile(&dir, name, &code, &libraries)
+    };
+    refused(&dir, library("of_tensorflow", &[("MatMul", "x: double")]))
+        .says("its ops are there already from TensorFlow");
+    refused(&dir, library("twice", &[("OwnOp", "x: float"), ("OwnOp", "x: double")])).says("its ops are there already");
+    refused(&dir, library("senseless", &[("OwnOp", "x: nonsense")])).says("unknown attr 'nonsense'");
 }

@@ -97,6 +97,9 @@ pub struct Wants {
     pub tensorflow: Option<String>,
 }
 
+/// How functions of TensorFlow's begin, in C and in C++.
+const OF_TENSORFLOW: [&str; 6] = ["TF_", "TFE_", "tensorflow::", "tsl::", "absl::", "google::protobuf::"];
+
 impl OpLibraryError {
     /// The file or the name that was asked for.
     #[must_use]
@@ -122,6 +125,10 @@ impl OpLibraryError {
             OpLibraryProblem::MissingNeighbour { name } => {
                 format!("put `{name}` beside it or into LD_LIBRARY_PATH; `ldd` lists all that it needs")
             }
+            // What is missing is there, or the TensorFlow that it was built for would be at fault.
+            OpLibraryProblem::MissingSymbol { symbol } if OF_TENSORFLOW.iter().any(|own| symbol.starts_with(own)) => {
+                "it was not linked with TensorFlow: add what `tf.sysconfig.get_link_flags()` says when it is built".into()
+            }
             OpLibraryProblem::UnknownPackage { .. } => {
                 "name a file with its folder, as in ./ops.so, or `pip install` the package into one of these environments"
                     .into()
@@ -133,7 +140,8 @@ impl OpLibraryError {
                 "name the `.so` file, or the pip package that has it".into()
             }
             OpLibraryProblem::NoOps => "it may be a library that the op library needs: name that one".into(),
-            OpLibraryProblem::AlreadyRegistered { .. } => "name one of the two files only".into(),
+            OpLibraryProblem::AlreadyRegistered { by: Some(_), .. } => "name one of the two files only".into(),
+            OpLibraryProblem::AlreadyRegistered { by: None, .. } => "do without it".into(),
             _ => return None,
         })
     }
@@ -193,12 +201,13 @@ impl fmt::Display for OpLibraryError {
 
 impl std::error::Error for OpLibraryError {}
 
-/// What the dynamic linker's refusal means. Its messages are those of glibc (`elf/dl-lookup.c`, `elf/dl-load.c`) and of musl and
+/// What the dynamic linker's refusal means; `has` says whether the TensorFlow that is open has a function. Its messages are those of glibc (`elf/dl-lookup.c`, `elf/dl-load.c`) and of musl and
 /// macOS where they are alike.
 pub(super) fn of_linker(
     message: &str,
     path: &Path,
     version: &str,
+    has: impl Fn(&str) -> bool,
     wants: impl FnOnce() -> Option<Wants>,
 ) -> OpLibraryProblem {
     let after = |mark: &str| message.split_once(mark).map(|(_, rest)| rest.trim());
@@ -207,7 +216,7 @@ pub(super) fn of_linker(
         return if symbol.starts_with("Py") || symbol.starts_with("_Py") {
             let reason = format!("it is a module for Python: it asks for `{symbol}`, which no other process has");
             OpLibraryProblem::NotOpened { reason }
-        } else if is_of_tensorflow(symbol) {
+        } else if is_of_tensorflow(symbol) && !has(symbol) {
             OpLibraryProblem::OtherTensorFlow { symbol: readable(symbol), version: version.into(), package: wants() }
         } else {
             OpLibraryProblem::MissingSymbol { symbol: readable(symbol) }
@@ -257,7 +266,7 @@ mod tests {
             let tensorflow = Some(">=2.15,<2.16".into());
             Some(Wants { package: "tensorflow-text".into(), version: "2.15.0".into(), tensorflow })
         };
-        of_linker(message, Path::new("/x/ops.so"), "2.21.0", wants)
+        of_linker(message, Path::new("/x/ops.so"), "2.21.0", |name| name == "TF_NewStatus", wants)
     }
 
     fn said(problem: OpLibraryProblem) -> String {
@@ -273,6 +282,10 @@ mod tests {
         let hint = OpLibraryError { path: "ops.so".into(), problem: other }.hint().unwrap();
         assert!(hint.contains("release of tensorflow-text for TensorFlow 2.21,"), "{hint}");
         assert_eq!(of("/x/ops.so: undefined symbol: own"), OpLibraryProblem::MissingSymbol { symbol: "own".into() });
+        let problem = of("/x/ops.so: undefined symbol: TF_NewStatus");
+        assert_eq!(problem, OpLibraryProblem::MissingSymbol { symbol: "TF_NewStatus".into() });
+        let hint = OpLibraryError { path: "ops.so".into(), problem }.hint().unwrap();
+        assert!(hint.contains("not linked with TensorFlow"), "{hint}");
         let module = said(of("/x/ops.so: undefined symbol: PyExc_ValueError"));
         assert!(
             module.ends_with("it is a module for Python: it asks for `PyExc_ValueError`, which no other process has")

@@ -14,7 +14,7 @@ pub use error::{OpLibraryError, OpLibraryProblem, Wants};
 
 use tf_persist_proto::tensorflow::OpList;
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::ffi;
 use crate::runtime::Runtime;
 use look::Look;
@@ -81,8 +81,16 @@ impl OpLibrary {
             return Err(refuse(OpLibraryProblem::AlreadyRegistered { by: Some(by), loaded: false }));
         }
         let list = ffi::load_op_library(runtime.library(), &file).map_err(|error| match error {
+            // An op of the same name that is not the same, which TensorFlow does not take.
+            Error::TensorFlow { code: Code::AlreadyExists, message, .. } => {
+                let is_its = |op: &String| message.trim_end().ends_with(&format!(" {op}"));
+                let by = loaded.iter().find(|before| before.library.ops.iter().any(is_its));
+                let by = by.map(|before| before.library.path.clone());
+                refuse(OpLibraryProblem::AlreadyRegistered { by, loaded: true })
+            }
             Error::TensorFlow { message, .. } => {
-                refuse(error::of_linker(&message, &file, runtime.version(), || package::wants(&file)))
+                let has = |name: &str| ffi::has_function(runtime.library(), runtime.file(), name);
+                refuse(error::of_linker(&message, &file, runtime.version(), has, || package::wants(&file)))
             }
             other => other,
         })?;
