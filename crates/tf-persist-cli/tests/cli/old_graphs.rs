@@ -201,6 +201,14 @@ fn a_table_that_the_init_op_leaves_out_is_filled() {
         init_op(meta_graph, "init");
     });
     assert_eq!(left_out.ok().json()["outputs"]["ids"], json!([1]));
+    // What cannot be filled does not keep a model from being loaded that TensorFlow loads.
+    let without = bare_table(&dir, "without", |meta_graph| {
+        meta_graph.graph_def.mut_or_insert_default().node.push(node("init", "NoOp"));
+        init_op(meta_graph, "init");
+        let collection = meta_graph.collection_def.get_mut("table_initializer").unwrap();
+        collection.mut_node_list().value = vec!["not_there".into(), "hash_table_Lookup/Add".into()];
+    });
+    without.fails().says("Table not initialized");
     // One that the init op fills is not filled twice: that would be refused with another path.
     let filled = bare_table(&dir, "filled", |meta_graph| {
         let mut init = node("init", "NoOp");

@@ -34,7 +34,11 @@ pub(super) fn run_orphaned_initializers(
             let reason = format!("its collection `table_initializer` names the op `{name}`, which the graph lacks");
             Error::damaged(model.path(), reason)
         };
-        targets.push(session.target(name).ok_or_else(missing)?);
+        match session.target(name) {
+            Some(target) => targets.push(target),
+            None if meta_graph.init_op().is_some() => {}
+            None => return Err(missing()),
+        }
     }
     // A list of assets may name a tensor twice. TensorFlow takes a feed once only, and Python what comes last.
     let mut paths: BTreeMap<(&str, u32), (Port, Tensor)> = BTreeMap::new();
@@ -48,7 +52,13 @@ pub(super) fn run_orphaned_initializers(
     }
     let feeds: Vec<(Port, &Tensor)> = paths.values().map(|(port, path)| (*port, path)).collect();
     let action = || format!("initialise the tables of `{}`", model.path().display());
-    session.run(action, None, &feeds, &[], &targets).map(drop).map_err(explain::failed_run)
+    let run = |targets: &[Target]| session.run(action, None, &feeds, &[], targets).map(drop);
+    if meta_graph.init_op().is_some() {
+        // TensorFlow and Python take such a model as it is. What cannot be filled may be a table that nobody asks; who does is told.
+        targets.chunks(1).for_each(|target| drop(run(target)));
+        return Ok(());
+    }
+    run(&targets).map_err(explain::failed_run)
 }
 
 /// The initialisers of tables that the init op did not run.
