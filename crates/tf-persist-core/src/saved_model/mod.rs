@@ -64,6 +64,8 @@ use signature::MAX_DEFAULT_BYTES;
 
 /// The version of the file's format (`kSavedModelSchemaVersion`).
 pub(crate) const SCHEMA_VERSION: i64 = 1;
+/// Where a saver of the first format writes variables; the second adds `.index` and `.data-…` to that name.
+const OLD_VARIABLES: &str = "variables/variables";
 
 /// The tag of graphs that are for inference (`kSavedModelTagServe`).
 pub const SERVE: &str = "serve";
@@ -249,6 +251,16 @@ impl SavedModel {
         let nodes = meta_graph.variable_nodes();
         if self.variables()?.index.is_some() || nodes.is_empty() {
             return Ok(());
+        }
+        if self.files().length(OLD_VARIABLES)?.is_some() {
+            return Err(Error::Unsupported {
+                path: self.path().join(OLD_VARIABLES),
+                reason: "it is a checkpoint of TensorFlow's first format, which is not read with a SavedModel".into(),
+                hint: Some(
+                    "load the model in Python, with `tf.compat.v1`, and export it with a saver of the second format"
+                        .into(),
+                ),
+            });
         }
         let first = signature::printable(&nodes[0].name);
         let (what, values) = match nodes.len() {
