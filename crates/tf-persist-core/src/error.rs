@@ -379,7 +379,7 @@ impl Error {
     #[must_use]
     pub fn detail(&self) -> Option<&str> {
         match self {
-            Self::TensorFlow { message, .. } if message.trim() != first_line(message) => Some(message.trim()),
+            Self::TensorFlow { message, .. } if message.trim().lines().nth(1).is_some() => Some(message.trim()),
             _ => None,
         }
     }
@@ -451,7 +451,8 @@ impl fmt::Display for Code {
 
 /// The first line of a message that may be a whole C++ stack.
 fn first_line(message: &str) -> &str {
-    message.trim().lines().next().unwrap_or("it gave no reason")
+    let first = message.trim().lines().next().unwrap_or_default().trim_end_matches(['.', ':', ' ']);
+    if first.is_empty() { "it gave no reason" } else { first }
 }
 
 /// "`a`, `b` and `c`".

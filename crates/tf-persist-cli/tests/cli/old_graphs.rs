@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tf_persist_proto::protobuf::EnumOrUnknown;
+use tf_persist_proto::protobuf::{EnumOrUnknown, Message};
 use tf_persist_proto::tensorflow as pb;
 
+use crate::command::Ran;
 use crate::support::Dir;
 
 /// A node of `models/sparse`'s graph.
@@ -174,4 +175,89 @@ fn an_op_in_a_function_that_nothing_calls_is_not_missed() {
     let report = dir.cmd("inspect m --format json").without_tensorflow().run().ok().json();
     assert_eq!(report["meta_graphs"][0]["missing_ops"][0]["reached"], json!(false));
     assert_eq!(report["meta_graphs"][0]["missing_ops"][0]["function"], json!("nobodys"));
+}
+
+/// A copy of `models/bare_table`, whose table no init op fills, changed.
+fn bare_table(dir: &Dir, name: &str, change: impl FnOnce(&mut pb::MetaGraphDef)) -> Ran {
+    let file = dir.copy_model("bare_table", name).join("saved_model.pb");
+    let mut model = pb::SavedModel::parse_from_bytes(&std::fs::read(&file).unwrap()).unwrap();
+    change(&mut model.meta_graphs[0]);
+    std::fs::write(file, model.write_to_bytes().unwrap()).unwrap();
+    dir.cmd("run").arg(name).args(["--input", "words=[\"beta\"]", "--format", "json"]).run()
+}
+
+/// The op of a name, as the init op.
+fn init_op(meta_graph: &mut pb::MetaGraphDef, op: &str) {
+    let collection = meta_graph.collection_def.entry("legacy_init_op".into()).or_default();
+    collection.mut_node_list().value.push(op.into());
+}
+
+/// An init op may do something else, such as to set local variables, and leave the tables to whoever loads the model.
+#[test]
+fn a_table_that_the_init_op_leaves_out_is_filled() {
+    let dir = Dir::new();
+    let left_out = bare_table(&dir, "left_out", |meta_graph| {
+        meta_graph.graph_def.mut_or_insert_default().node.push(node("init", "NoOp"));
+        init_op(meta_graph, "init");
+    });
+    assert_eq!(left_out.ok().json()["outputs"]["ids"], json!([1]));
+    // What cannot be filled does not keep a model from being loaded that TensorFlow loads.
+    let without = bare_table(&dir, "without", |meta_graph| {
+        meta_graph.graph_def.mut_or_insert_default().node.push(node("init", "NoOp"));
+        init_op(meta_graph, "init");
+        let collection = meta_graph.collection_def.get_mut("table_initializer").unwrap();
+        collection.mut_node_list().value = vec!["not_there".into(), "hash_table_Lookup/Add".into()];
+    });
+    without.fails().says("Table not initialized");
+    // One that the init op fills is not filled twice: that would be refused with another path.
+    let filled = bare_table(&dir, "filled", |meta_graph| {
+        let mut init = node("init", "NoOp");
+        init.input.push("^text_file_init/InitializeTableFromTextFileV2".into());
+        meta_graph.graph_def.mut_or_insert_default().node.push(init);
+        init_op(meta_graph, "init");
+    });
+    assert_eq!(filled.ok().json()["outputs"]["ids"], json!([1]));
+}
+
+/// A list of assets may name a tensor twice: TensorFlow refuses to feed it twice, and Python feeds what comes last.
+#[test]
+fn an_asset_that_is_listed_twice_is_fed_once() {
+    let dir = Dir::new();
+    let twice = |meta_graph: &mut pb::MetaGraphDef| {
+        let assets = meta_graph.collection_def.get_mut("saved_model_assets").unwrap().mut_any_list();
+        let first = assets.value[0].clone();
+        assets.value.push(first);
+    };
+    assert_eq!(bare_table(&dir, "twice", twice).ok().json()["outputs"]["ids"], json!([1]));
+    // With an init op it is TensorFlow that feeds them, while it loads the model.
+    let refused = bare_table(&dir, "by_tensorflow", |meta_graph| {
+        twice(meta_graph);
+        init_op(meta_graph, "text_file_init/InitializeTableFromTextFileV2");
+    });
+    refused.fails().says("fed more than once").hints("lists an asset twice for this tensor");
+}
+
+#[test]
+fn what_another_place_or_time_asks_for_is_told() {
+    let dir = Dir::new();
+    let pinned = bare_table(&dir, "pinned", |meta_graph| {
+        let nodes = &mut meta_graph.graph_def.mut_or_insert_default().node;
+        nodes.iter_mut().for_each(|node| node.device = "/job:ps/replica:0/task:0/device:CPU:0".into());
+    });
+    pinned.fails().says("TensorFlow could not").hints("pinned to machines of a cluster");
+    // A GPU that is not there is another matter.
+    let gpu = bare_table(&dir, "gpu", |meta_graph| {
+        let nodes = &mut meta_graph.graph_def.mut_or_insert_default().node;
+        nodes.iter_mut().for_each(|node| node.device = "/job:localhost/replica:0/task:0/device:GPU:3".into());
+    });
+    assert_eq!(gpu.ok().json()["outputs"]["ids"], json!([1]));
+    let newer = bare_table(&dir, "newer", |meta_graph| {
+        meta_graph.meta_info_def.mut_or_insert_default().tensorflow_version = "9.9.0".into();
+        meta_graph.graph_def.mut_or_insert_default().versions.mut_or_insert_default().min_consumer = 99_999;
+    });
+    newer.fails().hints("the model was written by TensorFlow 9.9.0, and this is 2.");
+    let unfilled = bare_table(&dir, "unfilled", |meta_graph| {
+        meta_graph.collection_def.remove("table_initializer");
+    });
+    unfilled.fails().says("Table not initialized").hints("nothing in the model fills this table");
 }

@@ -110,6 +110,9 @@ fn libraries_that_cannot_be_opened_say_why() {
     let other = refused(&dir, compile(&dir, "other", tensorflow, &[]));
     let other = other.says("it was built for another TensorFlow than 2.").says("`tensorflow::OpDefBuilder::Removed`");
     other.hints("install the release of the package for TensorFlow 2.");
+    let unlinked = "extern void TF_NewStatus(void); void (*use)(void) = TF_NewStatus;";
+    let unlinked = refused(&dir, compile(&dir, "unlinked", unlinked, &[])).says("it needs `TF_NewStatus`");
+    unlinked.hints("it was not linked with TensorFlow");
     let symbol = "extern void own_function(void); void (*use)(void) = own_function;";
     refused(&dir, compile(&dir, "symbol", symbol, &[])).says("it needs `own_function`");
     let neighbour = compile(&dir, "libneighbour", "void own_function(void) {}", &[]);
@@ -149,6 +152,40 @@ fn a_package_for_another_tensorflow_says_which_it_wants() {
     cmd.run().fails().says("has no op libraries");
 }
 
+/// Eggs, folders that nobody recorded, and links to sources: what is installed is not always on a list.
+#[test]
+fn a_package_without_a_list_of_its_files_is_found() {
+    let dir = Dir::new();
+    let site = "env/lib/python3.11/site-packages";
+    let whole = fs::read(haversine()).unwrap();
+    dir.write(format!("{site}/Egg_Ops/ops.so"), &whole);
+    dir.write(format!("{site}/egg.ops-1.0-py3.11.egg-info/PKG-INFO"), "Name: egg-ops\nVersion: 1.0\n");
+    dir.write(format!("{site}/bare_ops/below/ops.so"), &whole);
+    let linked = format!("{site}/linked_ops-1.0.dist-info");
+    dir.write(format!("{linked}/RECORD"), "__editable__.linked_ops.pth,,\nlinked_ops-1.0.dist-info/RECORD,,\n");
+    dir.write(format!("{linked}/direct_url.json"), r#"{"url": "file:///src/own", "dir_info": {"editable": true}}"#);
+    let cmd = |package: &str| {
+        let cmd = dir.cmd("run --format json --input start=[[0,0]] --input end=[[0,0]]").arg(root().join(HAVERSINE));
+        cmd.arg("--op-library").arg(package).env("VIRTUAL_ENV", dir.path("env")).run()
+    };
+    cmd("EGG-ops").ok();
+    cmd("bare_ops").ok();
+    cmd("linked-ops").fails().says("has no op libraries").hints("a link to `/src/own`: name the `.so` file in there");
+    // Of two versions, what is left of the other does not matter.
+    dir.write(format!("{site}/bare_ops-0.9.dist-info/RECORD"), "bare_ops/gone.so,,\n");
+    dir.write(format!("{site}/bare_ops-1.0.dist-info/RECORD"), "bare_ops/below/ops.so,,\n");
+    cmd("bare_ops").ok();
+}
+
+#[test]
+fn tensorflow_itself_and_modules_of_python_are_no_op_libraries() {
+    let dir = Dir::new();
+    let module = "extern void PyExc_ValueError(void); void (*use)(void) = PyExc_ValueError;";
+    refused(&dir, compile(&dir, "module", module, &[])).says("it is a module for Python");
+    let report = dir.cmd("runtime --format json").run().ok().json();
+    refused(&dir, report["file"].as_str().unwrap()).says("it is TensorFlow itself");
+}
+
 /// Nothing can catch it: the process ends with what the library does. What is promised is that it ends.
 #[test]
 fn a_library_that_aborts_ends_the_process() {
@@ -184,4 +221,31 @@ fn the_same_ops_from_two_files_are_refused() {
         .says("_audio_microfrontend_op.so`");
     let other = dir.write("other.so", [fs::read(&library).unwrap(), vec![0]].concat());
     run(&other).fails().says("every run of them would fail now");
+}
+
+/// An op of a name that is taken, which does something else.
+#[test]
+fn other_ops_of_the_same_name_are_refused() {
+    let dir = Dir::new();
+    let report = dir.cmd("runtime --format json").run().ok().json();
+    let tensorflow = report["file"].as_str().unwrap();
+    let framework = tensorflow.replace("libtensorflow_cc", "libtensorflow_framework");
+    let library = |name: &str, ops: &[(&str, &str)]| {
+        let ops: Vec<String> = ops.iter().map(|(op, input)| format!("own(\"{op}\", \"{input}\");")).collect();
+        let code = format!(
+            "void *TF_NewOpDefinitionBuilder(const char *); void TF_OpDefinitionBuilderAddInput(void *, const char *);
+             void TF_RegisterOpDefinition(void *, void *); void *TF_NewStatus(void);
+             static void own(const char *op, const char *input) {{ void *it = TF_NewOpDefinitionBuilder(op);
+             TF_OpDefinitionBuilderAddInput(it, input); TF_RegisterOpDefinition(it, TF_NewStatus()); }}
+             __attribute__((constructor)) static void begin(void) {{ {} }}",
+            ops.concat()
+        );
+        let mut libraries = vec![tensorflow];
+        libraries.extend(Path::new(&framework).exists().then_some(framework.as_str()));
+        compile(&dir, name, &code, &libraries)
+    };
+    refused(&dir, library("of_tensorflow", &[("MatMul", "x: double")]))
+        .says("its ops are there already from TensorFlow");
+    refused(&dir, library("twice", &[("OwnOp", "x: float"), ("OwnOp", "x: double")])).says("its ops are there already");
+    refused(&dir, library("senseless", &[("OwnOp", "x: nonsense")])).says("unknown attr 'nonsense'");
 }

@@ -23,5 +23,5 @@ pub(crate) use graph::{ImportedGraph, TensorType};
 pub(crate) use library::{Library, OpenError};
 pub(crate) use memory::{append_file, prefer_huge_pages};
 pub(crate) use memory_folder::MemoryFolder;
-pub(crate) use op_library::{all_ops, has_doubled_kernels, load_op_library};
+pub(crate) use op_library::{all_ops, has_doubled_kernels, has_function, load_op_library};
 pub(crate) use session::{Port, Session, Target};

@@ -26,6 +26,14 @@ pub(crate) fn load_op_library(_open: &Library, path: &Path) -> Result<Vec<u8>> {
     unsafe { Ok(copied(&tf::TF_GetOpList(handle))) }
 }
 
+/// Whether libtensorflow, which is open already, or a library that it needs has a function of this name.
+pub(crate) fn has_function(_open: &Library, libtensorflow: &Path, name: &str) -> bool {
+    // SAFETY: the file is open, so no initialiser runs; what is found is not called.
+    unsafe {
+        libloading::Library::new(libtensorflow).is_ok_and(|library| library.get::<unsafe extern "C" fn()>(name).is_ok())
+    }
+}
+
 /// All ops that there are in this process, TensorFlow's own and those of the op libraries that were loaded, each with the names of
 /// its attributes.
 pub(crate) fn all_ops(_open: &Library) -> BTreeMap<String, BTreeSet<String>> {

@@ -77,10 +77,12 @@ pub enum OpLibraryProblem {
     NotInPackage {
         /// Where it is installed.
         folder: PathBuf,
+        /// The folder of its sources, if only a link to them was installed (`pip install --editable`).
+        sources: Option<PathBuf>,
         /// The packages that have op libraries.
         holders: Vec<String>,
     },
-    /// The package is TensorFlow itself, whose ops are there anyway.
+    /// The package, or the file, is TensorFlow itself, whose ops are there anyway.
     TensorFlowItself,
 }
 
@@ -94,6 +96,9 @@ pub struct Wants {
     /// The versions of TensorFlow that it works with, as in `>=2.21,<2.22`; `None` if it does not say.
     pub tensorflow: Option<String>,
 }
+
+/// How functions of TensorFlow's begin, in C and in C++.
+const OF_TENSORFLOW: [&str; 6] = ["TF_", "TFE_", "tensorflow::", "tsl::", "absl::", "google::protobuf::"];
 
 impl OpLibraryError {
     /// The file or the name that was asked for.
@@ -120,15 +125,23 @@ impl OpLibraryError {
             OpLibraryProblem::MissingNeighbour { name } => {
                 format!("put `{name}` beside it or into LD_LIBRARY_PATH; `ldd` lists all that it needs")
             }
+            // What is missing is there, or the TensorFlow that it was built for would be at fault.
+            OpLibraryProblem::MissingSymbol { symbol } if OF_TENSORFLOW.iter().any(|own| symbol.starts_with(own)) => {
+                "it was not linked with TensorFlow: add what `tf.sysconfig.get_link_flags()` says when it is built".into()
+            }
             OpLibraryProblem::UnknownPackage { .. } => {
                 "name a file with its folder, as in ./ops.so, or `pip install` the package into one of these environments"
                     .into()
+            }
+            OpLibraryProblem::NotInPackage { sources: Some(sources), .. } => {
+                format!("it was installed as a link to `{}`: name the `.so` file in there", sources.display())
             }
             OpLibraryProblem::IsADirectory | OpLibraryProblem::TensorFlowItself => {
                 "name the `.so` file, or the pip package that has it".into()
             }
             OpLibraryProblem::NoOps => "it may be a library that the op library needs: name that one".into(),
-            OpLibraryProblem::AlreadyRegistered { .. } => "name one of the two files only".into(),
+            OpLibraryProblem::AlreadyRegistered { by: Some(_), .. } => "name one of the two files only".into(),
+            OpLibraryProblem::AlreadyRegistered { by: None, .. } => "do without it".into(),
             _ => return None,
         })
     }
@@ -178,7 +191,7 @@ impl fmt::Display for OpLibraryError {
                     looked => write!(f, "there is no such file, and no such package in {}; {list}", names(looked)),
                 }
             }
-            OpLibraryProblem::NotInPackage { folder, holders } => {
+            OpLibraryProblem::NotInPackage { folder, holders, .. } => {
                 write!(f, "the package in `{}` has no op libraries; {}", folder.display(), list(holders))
             }
             OpLibraryProblem::TensorFlowItself => write!(f, "it is TensorFlow itself, whose ops are there without it"),
@@ -188,18 +201,22 @@ impl fmt::Display for OpLibraryError {
 
 impl std::error::Error for OpLibraryError {}
 
-/// What the dynamic linker's refusal means. Its messages are those of glibc (`elf/dl-lookup.c`, `elf/dl-load.c`) and of musl and
+/// What the dynamic linker's refusal means; `has` says whether the TensorFlow that is open has a function. Its messages are those of glibc (`elf/dl-lookup.c`, `elf/dl-load.c`) and of musl and
 /// macOS where they are alike.
 pub(super) fn of_linker(
     message: &str,
     path: &Path,
     version: &str,
+    has: impl Fn(&str) -> bool,
     wants: impl FnOnce() -> Option<Wants>,
 ) -> OpLibraryProblem {
     let after = |mark: &str| message.split_once(mark).map(|(_, rest)| rest.trim());
     if let Some(symbol) = after("undefined symbol: ").or_else(|| after("symbol not found: ")) {
         let symbol = symbol.split([',', ' ', '\n']).next().unwrap_or_default();
-        return if is_of_tensorflow(symbol) {
+        return if symbol.starts_with("Py") || symbol.starts_with("_Py") {
+            let reason = format!("it is a module for Python: it asks for `{symbol}`, which no other process has");
+            OpLibraryProblem::NotOpened { reason }
+        } else if is_of_tensorflow(symbol) && !has(symbol) {
             OpLibraryProblem::OtherTensorFlow { symbol: readable(symbol), version: version.into(), package: wants() }
         } else {
             OpLibraryProblem::MissingSymbol { symbol: readable(symbol) }
@@ -249,7 +266,7 @@ mod tests {
             let tensorflow = Some(">=2.15,<2.16".into());
             Some(Wants { package: "tensorflow-text".into(), version: "2.15.0".into(), tensorflow })
         };
-        of_linker(message, Path::new("/x/ops.so"), "2.21.0", wants)
+        of_linker(message, Path::new("/x/ops.so"), "2.21.0", |name| name == "TF_NewStatus", wants)
     }
 
     fn said(problem: OpLibraryProblem) -> String {
@@ -265,6 +282,14 @@ mod tests {
         let hint = OpLibraryError { path: "ops.so".into(), problem: other }.hint().unwrap();
         assert!(hint.contains("release of tensorflow-text for TensorFlow 2.21,"), "{hint}");
         assert_eq!(of("/x/ops.so: undefined symbol: own"), OpLibraryProblem::MissingSymbol { symbol: "own".into() });
+        let problem = of("/x/ops.so: undefined symbol: TF_NewStatus");
+        assert_eq!(problem, OpLibraryProblem::MissingSymbol { symbol: "TF_NewStatus".into() });
+        let hint = OpLibraryError { path: "ops.so".into(), problem }.hint().unwrap();
+        assert!(hint.contains("not linked with TensorFlow"), "{hint}");
+        let module = said(of("/x/ops.so: undefined symbol: PyExc_ValueError"));
+        assert!(
+            module.ends_with("it is a module for Python: it asks for `PyExc_ValueError`, which no other process has")
+        );
         let neighbour = OpLibraryProblem::MissingNeighbour { name: "libown.so.1".into() };
         assert_eq!(of("libown.so.1: cannot open shared object file: No such file or directory"), neighbour);
         let reason = "version `GLIBC_2.99' not found (required by /x/ops.so)".to_owned();

@@ -6,11 +6,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use object::read::{NameOrOrdinal, ReadCache};
-use object::{Architecture, Object, ObjectKind};
+use object::{Architecture, Object, ObjectKind, ObjectSection, SectionKind};
 
 use super::error::OpLibraryProblem;
 
-/// What the dynamic symbols of a shared library tell of it.
+/// What a shared library asks TensorFlow for, by its dynamic symbols or by names that it looks up itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Look {
     /// Device and number of the file: another name of it is no other file.
@@ -29,6 +29,10 @@ pub(super) struct Look {
 const OP_FUNCTIONS: [&[u8]; 3] = [b"OpDefBuilderWrapper", b"12OpDefBuilderC", b"TF_RegisterOpDefinition"];
 /// The same of kernels.
 const KERNEL_FUNCTIONS: [&[u8]; 3] = [b"OpKernelRegistrar", b"16KernelDefBuilder", b"TF_RegisterKernelBuilder"];
+/// The functions of the C API, where a library that names no TensorFlow to the linker looks them up when it is opened (`dlsym`).
+const LOOKED_UP: [&[u8]; 2] = [b"TF_RegisterOpDefinition", b"TF_RegisterKernelBuilder"];
+/// A larger section is not searched for such names.
+const MAX_SECTION_BYTES: u64 = 64 << 20;
 /// What every extension module of Python calls.
 const PYTHON_FUNCTIONS: [&[u8]; 2] = [b"PyModule_Create2", b"PyModuleDef_Init"];
 
@@ -81,6 +85,10 @@ impl Look {
             look.registers_kernels |= has_any(name, &KERNEL_FUNCTIONS);
             look.needs_python |= has_any(name, &PYTHON_FUNCTIONS);
         }
+        if !look.registers_ops && !look.registers_kernels && !look.needs_python {
+            let [ops, kernels] = LOOKED_UP.map(|name| has_text(&object, name));
+            (look.registers_ops, look.registers_kernels) = (ops, kernels);
+        }
         Ok(look)
     }
 
@@ -88,6 +96,14 @@ impl Look {
     pub(super) fn is_op_library(&self) -> bool {
         (self.registers_ops || self.registers_kernels) && !self.needs_python
     }
+}
+
+/// Whether a text stands among a library's constants.
+fn has_text<'d>(object: &impl Object<'d>, text: &[u8]) -> bool {
+    let constants = [SectionKind::ReadOnlyData, SectionKind::ReadOnlyDataWithRel, SectionKind::ReadOnlyString];
+    let sections = object.sections().filter(|section| constants.contains(&section.kind()));
+    let mut sections = sections.filter(|section| section.size() <= MAX_SECTION_BYTES);
+    sections.any(|section| section.data().is_ok_and(|data| data.windows(text.len()).any(|window| window == text)))
 }
 
 fn has_any(name: &[u8], parts: &[&[u8]]) -> bool {
@@ -151,9 +167,14 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn a_program_is_no_library_for_ops() {
+        // The C library that this test runs with; the test itself has the names that are looked for.
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let library =
+            maps.lines().filter_map(|line| Some(line[line.find('/')?..].to_owned())).find(|it| it.contains("/libc"));
+        assert!(!Look::at(Path::new(&library.unwrap())).unwrap().is_op_library());
         let own = std::env::current_exe().unwrap();
         let look = Look::at(&own).unwrap();
-        assert!(!look.is_op_library());
+        assert!(look.registers_ops && look.registers_kernels && !look.needs_python);
         // The same file cut short, and with another machine in its header (`e_machine`, at byte 18).
         let bytes = fs::read(&own).unwrap();
         assert!(refusal(&bytes[..200]).contains("damaged"));

@@ -14,10 +14,11 @@ pub use error::{OpLibraryError, OpLibraryProblem, Wants};
 
 use tf_persist_proto::tensorflow::OpList;
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::ffi;
 use crate::runtime::Runtime;
 use look::Look;
+use package::Package;
 
 /// A library of further ops, loaded into the process for good.
 ///
@@ -63,6 +64,9 @@ impl OpLibrary {
         let look = Look::at(path).map_err(refuse)?;
         // Absolute, so that the dynamic linker does not look for a bare name elsewhere.
         let file = path.canonicalize().map_err(Error::io("open the op library", path))?;
+        if is_part_of(runtime, &file) {
+            return Err(refuse(OpLibraryProblem::TensorFlowItself));
+        }
         let mut registry = lock();
         let Registry { loaded, refused } = &mut *registry;
         if let Some((_, problem)) = refused.iter().find(|(identity, _)| *identity == look.identity) {
@@ -77,8 +81,16 @@ impl OpLibrary {
             return Err(refuse(OpLibraryProblem::AlreadyRegistered { by: Some(by), loaded: false }));
         }
         let list = ffi::load_op_library(runtime.library(), &file).map_err(|error| match error {
+            // An op of the same name that is not the same, which TensorFlow does not take.
+            Error::TensorFlow { code: Code::AlreadyExists, message, .. } => {
+                let is_its = |op: &String| message.trim_end().ends_with(&format!(" {op}"));
+                let by = loaded.iter().find(|before| before.library.ops.iter().any(is_its));
+                let by = by.map(|before| before.library.path.clone());
+                refuse(OpLibraryProblem::AlreadyRegistered { by, loaded: true })
+            }
             Error::TensorFlow { message, .. } => {
-                refuse(error::of_linker(&message, &file, runtime.version(), || package::wants(&file)))
+                let has = |name: &str| ffi::has_function(runtime.library(), runtime.file(), name);
+                refuse(error::of_linker(&message, &file, runtime.version(), has, || package::wants(&file)))
             }
             other => other,
         })?;
@@ -117,16 +129,16 @@ impl OpLibrary {
             return Err(refuse(OpLibraryProblem::TensorFlowItself));
         }
         let looked = package::site_packages(runtime);
-        let mut found = looked.iter().flat_map(|folder| package::installed(folder));
-        let Some(package) = found.find(|package| package.name == wanted) else {
+        let found = package::named(&looked, &wanted);
+        let Some(first) = found.first() else {
             let holders = package::holders(&looked);
             return Err(refuse(OpLibraryProblem::UnknownPackage { looked, holders }));
         };
-        let files = package.op_libraries();
-        if files.is_empty() {
-            let holders = package::holders(&looked);
-            return Err(refuse(OpLibraryProblem::NotInPackage { folder: package.info, holders }));
-        }
+        // There may be several of a name: in several environments, or what is left of another version in one.
+        let Some(files) = found.iter().map(Package::op_libraries).find(|files| !files.is_empty()) else {
+            let (folder, sources, holders) = (first.info.clone(), first.sources(), package::holders(&looked));
+            return Err(refuse(OpLibraryProblem::NotInPackage { folder, sources, holders }));
+        };
         files.iter().map(|file| Self::load(runtime, file)).collect()
     }
 
@@ -172,6 +184,14 @@ impl OpLibrary {
 
 fn refusal(path: &Path, problem: OpLibraryProblem) -> Error {
     Error::OpLibrary(Box::new(OpLibraryError { path: path.to_path_buf(), problem }))
+}
+
+/// Whether a file is libtensorflow, or another part of it.
+fn is_part_of(runtime: &Runtime, file: &Path) -> bool {
+    let parts = ["libtensorflow.", "libtensorflow_cc.", "libtensorflow_framework."];
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let is_beside = |own: PathBuf| own.parent() == file.parent();
+    parts.iter().any(|part| name.starts_with(part)) && runtime.file().canonicalize().is_ok_and(is_beside)
 }
 
 /// Whether this is meant as the name of a package and not of a file.

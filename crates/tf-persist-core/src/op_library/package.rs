@@ -1,7 +1,9 @@
 //! Op libraries in installed Python packages: found by reading folders, no Python run.
 //!
 //! Source of the layout: the packaging guide's "Recording installed projects" (`NAME-VERSION.dist-info` with `RECORD` and
-//! `METADATA`) and "Names and normalization".
+//! `METADATA`), "Recording the Direct URL Origin of installed distributions" (`direct_url.json`) and "Names and normalization";
+//! setuptools' "The Internal Structure of Python Eggs" (`NAME-VERSION.egg-info` with `PKG-INFO`, `requires.txt` and
+//! `top_level.txt`).
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -18,15 +20,21 @@ const MAX_PACKAGES: usize = 20_000;
 const MAX_RECORD_BYTES: u64 = 64 << 20;
 /// What stands at the beginning of a package's `METADATA`; a long description follows it.
 const MAX_METADATA_BYTES: u64 = 256 << 10;
+/// So deep below a package's folder, and among so many files, are libraries looked for where no list says what it has.
+const MAX_PACKAGE_DEPTH: usize = 12;
+const MAX_PACKAGE_FILES: usize = 100_000;
 /// So far above a file is its package looked for.
 const MAX_DEPTH: usize = 12;
+
+/// How the folders end that say what was installed.
+const INFO_FOLDERS: [&str; 2] = [".dist-info", ".egg-info"];
 
 /// An installed package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Package {
     /// Its name, normalised.
     pub(super) name: String,
-    /// Its folder `NAME-VERSION.dist-info`.
+    /// Its folder `NAME-VERSION.dist-info` or `NAME-VERSION.egg-info`; that of the package itself if it has neither.
     pub(super) info: PathBuf,
 }
 
@@ -82,10 +90,25 @@ fn entries(folder: &Path) -> Vec<String> {
 /// Every package that is installed in a folder.
 pub(super) fn installed(site_packages: &Path) -> Vec<Package> {
     let package = |entry: String| {
-        let (name, _) = entry.strip_suffix(".dist-info")?.split_once('-')?;
+        let whole = INFO_FOLDERS.iter().find_map(|end| entry.strip_suffix(end))?;
+        let (name, _) = whole.split_once('-').unwrap_or((whole, ""));
         Some(Package { name: normalised(name), info: site_packages.join(&entry) })
     };
     entries(site_packages).into_iter().filter_map(package).collect()
+}
+
+/// Every package of a name in these folders, in their order. One that nobody recorded the installation of is a folder of that name.
+pub(super) fn named(folders: &[PathBuf], name: &str) -> Vec<Package> {
+    let recorded = folders.iter().flat_map(|folder| installed(folder)).filter(|package| package.name == name);
+    let recorded: Vec<Package> = recorded.collect();
+    if !recorded.is_empty() {
+        return recorded;
+    }
+    let unrecorded = |folder: &PathBuf| {
+        let entry = entries(folder).into_iter().find(|entry| normalised(entry) == name && folder.join(entry).is_dir());
+        entry.map(|entry| Package { name: name.to_owned(), info: folder.join(entry) })
+    };
+    folders.iter().filter_map(unrecorded).collect()
 }
 
 /// The packages in these folders that have op libraries.
@@ -126,28 +149,61 @@ impl Package {
     /// Its shared libraries, and what they are.
     fn libraries(&self) -> impl Iterator<Item = (PathBuf, Look)> + '_ {
         let files = self.files().into_iter();
-        let files = files.filter(|file| file.extension().is_some_and(|end| end == "so" || end == "dylib"));
+        let files = files.filter(|file| is_named_like_a_library(file));
         files.filter_map(|file| {
             let path = self.folder().join(file);
             Look::at(&path).ok().map(|look| (path, look))
         })
     }
 
-    /// The files that it was installed with, below the folder of packages.
+    /// The files that it was installed with, below the folder of packages; of a package without a list of them, its libraries.
     fn files(&self) -> Vec<PathBuf> {
         let record = beginning(&self.info.join("RECORD"), MAX_RECORD_BYTES);
+        if record.is_empty() {
+            return self.unlisted_libraries();
+        }
         let files = record.lines().map(|line| PathBuf::from(first_of_csv(line)));
         // What lies elsewhere are scripts; and a list that leads away is no list of libraries.
-        files.filter(|file| file.components().all(|part| matches!(part, Component::Normal(_)))).collect()
+        files.filter(|file| stays_below(file)).collect()
+    }
+
+    /// The libraries in the folders that it says are its own, else in that of its name.
+    fn unlisted_libraries(&self) -> Vec<PathBuf> {
+        let own = beginning(&self.info.join("top_level.txt"), MAX_METADATA_BYTES);
+        let mut own: Vec<PathBuf> = own.lines().map(PathBuf::from).filter(|folder| stays_below(folder)).collect();
+        if own.is_empty() {
+            own.extend(
+                entries(self.folder()).into_iter().filter(|entry| normalised(entry) == self.name).map(PathBuf::from),
+            );
+        }
+        let (mut found, mut left) = (Vec::new(), MAX_PACKAGE_FILES);
+        for folder in own {
+            libraries_below(self.folder(), &folder, MAX_PACKAGE_DEPTH, &mut left, &mut found);
+        }
+        found
+    }
+
+    /// Where its sources are, if only a link to them was installed.
+    pub(super) fn sources(&self) -> Option<PathBuf> {
+        let origin = beginning(&self.info.join("direct_url.json"), MAX_METADATA_BYTES);
+        let origin: serde_json::Value = serde_json::from_str(&origin).ok()?;
+        let is_link = origin["dir_info"]["editable"].as_bool().unwrap_or(false);
+        is_link.then(|| origin["url"].as_str()?.strip_prefix("file://").map(PathBuf::from))?
     }
 
     /// What its metadata says: `Requires-Dist: tensorflow<2.22,>=2.21.0`.
     fn wants(&self) -> Option<Wants> {
-        let metadata = beginning(&self.info.join("METADATA"), MAX_METADATA_BYTES);
+        let text = |name| beginning(&self.info.join(name), MAX_METADATA_BYTES);
+        let is_egg = self.info.extension().is_some_and(|end| end == "egg-info");
+        let metadata = text(if is_egg { "PKG-INFO" } else { "METADATA" });
+        // Of an egg, what it needs stands by itself; sections for extras follow.
+        let requires = if is_egg { text("requires.txt") } else { String::new() };
+        let requires = requires.lines().take_while(|line| !line.starts_with('['));
         // The headers end where the description begins.
         let headers = || metadata.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(": "));
         let header = |name: &str| headers().find(|(key, _)| *key == name).map(|(_, value)| value.trim().to_owned());
-        let needs = headers().filter(|(key, _)| *key == "Requires-Dist").filter_map(|(_, value)| {
+        let needs = headers().filter(|(key, _)| *key == "Requires-Dist").map(|(_, value)| value);
+        let needs = needs.chain(requires).filter_map(|value| {
             // Without the condition that may follow: for some systems, or for an extra only.
             let (requirement, condition) = value.split_once(';').unwrap_or((value, ""));
             let end = requirement.find(|it: char| !(it.is_ascii_alphanumeric() || "-_.".contains(it)));
@@ -156,8 +212,32 @@ impl Package {
             let versions = versions.trim().trim_matches(['(', ')']);
             (is_it && !versions.is_empty()).then(|| versions.to_owned())
         });
-        let tensorflow = needs.into_iter().next();
+        let tensorflow = { needs }.next();
         Some(Wants { package: header("Name")?, version: header("Version")?, tensorflow })
+    }
+}
+
+/// Whether a name leads to something below the folder that it is joined to.
+fn stays_below(name: &Path) -> bool {
+    !name.as_os_str().is_empty() && name.components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+fn is_named_like_a_library(file: &Path) -> bool {
+    file.extension().is_some_and(|end| end == "so" || end == "dylib")
+}
+
+/// Adds the libraries in a folder and those below it, as names below `root`. Links to folders are not followed.
+fn libraries_below(root: &Path, folder: &Path, depth: usize, left: &mut usize, found: &mut Vec<PathBuf>) {
+    for name in entries(&root.join(folder)) {
+        let Some(rest) = left.checked_sub(1) else { return };
+        *left = rest;
+        let path = folder.join(name);
+        let Ok(metadata) = fs::symlink_metadata(root.join(&path)) else { continue };
+        if metadata.is_dir() && depth > 0 {
+            libraries_below(root, &path, depth - 1, left, found);
+        } else if is_named_like_a_library(&path) {
+            found.push(path);
+        }
     }
 }
 
@@ -218,5 +298,54 @@ mod tests {
         assert!(super::wants(&site.path().join("own/other.so")).is_none());
         // Files that are not there are no libraries.
         assert!(packages[0].op_libraries().is_empty() && holders(&[site.path().to_path_buf()]).is_empty());
+    }
+
+    #[test]
+    fn packages_without_a_list_of_files_are_looked_through() {
+        let root = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &str| {
+            let path = root.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        };
+        // An egg that names its folder, one that does not, and a folder that nobody recorded.
+        file("named_ops-1.0-py3.11.egg-info/top_level.txt", "other\n../away\n");
+        file("named_ops-1.0-py3.11.egg-info/PKG-INFO", "Name: named-ops\nVersion: 1.0\n\nText\n");
+        file("named_ops-1.0-py3.11.egg-info/requires.txt", "tensorflow<2.5,>=2.4\n\n[gpu]\ntensorflow-gpu==1.0\n");
+        file("other/deep/a.so", "");
+        file("other/read.me", "");
+        file("Plain_Ops/b.so", "");
+        file("plain.ops.egg-info/PKG-INFO", "");
+        file("bare_ops/ops/c.so", "");
+        let folders = [root.path().to_path_buf()];
+        let files = |name: &str| named(&folders, name).iter().flat_map(Package::files).collect::<Vec<_>>();
+        assert_eq!(files("named-ops"), [Path::new("other/deep/a.so")]);
+        assert_eq!(files("plain-ops"), [Path::new("Plain_Ops/b.so")]);
+        assert_eq!(files("bare-ops"), [Path::new("bare_ops/ops/c.so")]);
+        assert!(named(&folders, "none").is_empty());
+        let wants = wants(&root.path().join("other/deep/a.so")).unwrap();
+        assert_eq!((wants.package.as_str(), wants.tensorflow.as_deref()), ("named-ops", Some("<2.5,>=2.4")));
+        // Folders below folders end somewhere, and links to folders are not followed.
+        std::os::unix::fs::symlink(root.path(), root.path().join("bare_ops/loop")).unwrap();
+        file(&format!("bare_ops/{}d.so", "x/".repeat(MAX_PACKAGE_DEPTH + 1)), "");
+        assert_eq!(files("bare-ops").len(), 1);
+    }
+
+    #[test]
+    fn a_link_to_sources_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let info = root.path().join("own_ops-1.0.dist-info");
+        fs::create_dir(&info).unwrap();
+        let package = Package { name: "own-ops".into(), info: info.clone() };
+        assert_eq!(package.sources(), None);
+        let origin = |text: &str| fs::write(info.join("direct_url.json"), text).unwrap();
+        origin(r#"{"url": "file:///src/own", "dir_info": {"editable": true}}"#);
+        assert_eq!(package.sources(), Some(PathBuf::from("/src/own")));
+        for other in
+            [r#"{"url": "file:///src/own", "dir_info": {}}"#, r#"{"url": 1, "dir_info": {"editable": true}}"#, "[", ""]
+        {
+            origin(other);
+            assert_eq!(package.sources(), None, "{other}");
+        }
     }
 }

@@ -131,7 +131,7 @@ impl MetaGraph {
         Ok(Self { contents: Arc::new(contents) })
     }
 
-    pub(super) fn range(&self) -> Range<usize> {
+    pub(crate) fn range(&self) -> Range<usize> {
         self.contents.range.clone()
     }
 

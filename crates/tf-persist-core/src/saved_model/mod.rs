@@ -64,6 +64,8 @@ use signature::MAX_DEFAULT_BYTES;
 
 /// The version of the file's format (`kSavedModelSchemaVersion`).
 pub(crate) const SCHEMA_VERSION: i64 = 1;
+/// Where a saver of the first format writes variables; the second adds `.index` and `.data-…` to that name.
+const OLD_VARIABLES: &str = "variables/variables";
 
 /// The tag of graphs that are for inference (`kSavedModelTagServe`).
 pub const SERVE: &str = "serve";
@@ -250,14 +252,24 @@ impl SavedModel {
         if self.variables()?.index.is_some() || nodes.is_empty() {
             return Ok(());
         }
+        if self.files().length(OLD_VARIABLES)?.is_some() {
+            return Err(Error::Unsupported {
+                path: self.path().join(OLD_VARIABLES),
+                reason: "it is a checkpoint of TensorFlow's first format, which is not read with a SavedModel".into(),
+                hint: Some(
+                    "load the model in Python, with `tf.compat.v1`, and export it with a saver of the second format"
+                        .into(),
+                ),
+            });
+        }
         let first = signature::printable(&nodes[0].name);
-        let what = match nodes.len() {
-            1 => format!("a variable, `{first}`"),
-            count => format!("{count} variables, `{first}` and others"),
+        let (what, values) = match nodes.len() {
+            1 => (format!("a variable, `{first}`"), "its value"),
+            count => (format!("{count} variables, `{first}` and others"), "their values"),
         };
         let reason = format!(
-            "`variables/variables.index` is missing: the graph has {what}, and TensorFlow would load it without their \
-             values and fail at every run"
+            "`variables/variables.index` is missing: the graph has {what}, and TensorFlow would load it without {values} \
+             and fail at every run"
         );
         Err(Error::damaged(self.path(), reason))
     }

@@ -38,6 +38,14 @@ const fn noted(name: &'static str, note: &'static str) -> OpPackage {
 /// The first row that an op fits counts.
 const PACKAGES: &[Row] = &[
     Row {
+        package: noted(
+            "tf-sentencepiece",
+            "for TensorFlow up to 2.2 alone; tensorflow-text took its place, with other ops",
+        ),
+        prefixes: &["SentencepieceEncode", "SentencepieceGetPiece"],
+        names: &["SentencepieceDecode", "SentencepieceIdToPiece", "SentencepiecePieceToId"],
+    },
+    Row {
         package: package("tensorflow-text"),
         prefixes: &["TFText>", "Sentencepiece"],
         names: &[
@@ -72,8 +80,8 @@ const PACKAGES: &[Row] = &[
     Row { package: package("scann"), prefixes: &["Scann>"], names: &[] },
     Row {
         package: package("struct2tensor"),
-        prefixes: &["DecodeProtoSparseV", "EquiJoin"],
-        names: &["DecodeProtoSparse"],
+        prefixes: &["DecodeProtoMap", "DecodeProtoSparse", "EquiJoin"],
+        names: &["RunLengthBefore"],
     },
     Row {
         package: package("tensorflow-compression"),
@@ -84,9 +92,14 @@ const PACKAGES: &[Row] = &[
             "PmfToQuantizedCdf",
             "RangeDecode",
             "RangeEncode",
+            "RunLengthDecode",
+            "RunLengthEncode",
+            "RunLengthGammaDecode",
+            "RunLengthGammaEncode",
             "StochasticRound",
             "UnboundedIndexRangeDecode",
             "UnboundedIndexRangeEncode",
+            "Y4MDataset",
         ],
     },
     Row { package: package("horovod"), prefixes: &["Horovod"], names: &[] },
@@ -158,6 +171,11 @@ mod tests {
         assert_eq!(name("TFText>WhitespaceTokenizeWithOffsetsV2"), Some("tensorflow-text"));
         assert_eq!(name("SentencepieceTokenizeOp"), Some("tensorflow-text"));
         assert_eq!(name("WordpieceTokenizeWithOffsets"), Some("tensorflow-text"));
+        assert_eq!(name("SentencepieceEncodeSparse"), Some("tf-sentencepiece"));
+        assert_eq!(name("SentencepieceIdToStringOp"), Some("tensorflow-text"));
+        assert_eq!(name("DecodeProtoMapV2"), Some("struct2tensor"));
+        assert_eq!(name("RunLengthBefore"), Some("struct2tensor"));
+        assert_eq!(name("RunLengthGammaDecode"), Some("tensorflow-compression"));
         assert_eq!(name("SimpleMLInferenceOpWithHandle"), Some("ydf-tf"));
         assert_eq!(name("Addons>CorrelationCost"), Some("tensorflow-addons"));
         assert_eq!(name("IO>DecodeAvroV"), Some("tensorflow-io"));

@@ -282,6 +282,13 @@ fn variables_may_be_missing_where_none_are_restored() {
     );
     assert_eq!(with(&|graph| graph.saver_def = MessageField::none()), Ok(()));
     assert_eq!(with(&|graph| graph.graph_def.as_mut().unwrap().node.clear()), Ok(()));
+
+    let folder = write(vec![meta_graph(&["serve"])]);
+    fs::create_dir_all(folder.path().join("variables")).unwrap();
+    fs::write(folder.path().join("variables/variables"), "of the first format").unwrap();
+    let model = SavedModel::open(folder.path()).unwrap();
+    let error = model.check(&model.meta_graphs()[0]).unwrap_err();
+    assert!(error.to_string().contains("a checkpoint of TensorFlow's first format"), "{error}");
 }
 
 #[test]

@@ -6,11 +6,15 @@ use crate::error::Error;
 use crate::runtime::Runtime;
 use crate::saved_model::{MetaGraph, last_tensorflow_with_kernel};
 
+/// What TensorFlow says of a graph that a newer one wrote.
+const OF_NEWER: [&str; 4] =
+    ["NodeDef mentions attr", "invalid DataType enum", "GraphDef min consumer version", "GraphDef disallows consumer"];
+
 /// Adds what to do to a refusal to load a model.
 pub(super) fn refusal(error: Error, path: &Path, meta_graph: &MetaGraph, runtime: &Runtime) -> Error {
     add_hint(error, |message| {
         let is_pattern = path.as_os_str().as_encoded_bytes().iter().any(|it| b"*?[\\".contains(it));
-        if message.contains("NodeDef mentions attr") || message.contains("invalid DataType enum") {
+        if OF_NEWER.iter().any(|part| message.contains(part)) {
             let writer = match meta_graph.tensorflow_version() {
                 "" => "an unknown TensorFlow".to_owned(),
                 version => format!("TensorFlow {version}"),
@@ -21,15 +25,35 @@ pub(super) fn refusal(error: Error, path: &Path, meta_graph: &MetaGraph, runtime
             ))
         } else if message.contains("matching files") && is_pattern {
             Some("TensorFlow takes `*`, `?`, `[` and `\\` in a path for a pattern: rename the folder".to_owned())
+        } else if message.contains("fed more than once") {
+            let hint =
+                "the model lists an asset twice for this tensor, which Python lets pass: export it anew from there";
+            Some(hint.to_owned())
+        } else if message.contains("Cannot assign a device for operation") {
+            let hint = "the graph was pinned to machines of a cluster that it was trained on: export it anew, in Python with \
+                        `clear_devices=True`";
+            Some(hint.to_owned())
         } else {
             of_kernels(message)
         }
     })
 }
 
-/// Adds what to do to a refusal to run: ops in functions are looked up no earlier.
+/// Adds what to do to a refusal to run: ops in functions are looked up no earlier, and what is empty is seen no earlier.
 pub(super) fn failed_run(error: Error) -> Error {
-    add_hint(error, of_kernels)
+    add_hint(error, |message| of_kernels(message).or_else(|| of_state(message)))
+}
+
+/// What to do where something has no value, because neither the model's variables nor its init op give it one.
+fn of_state(message: &str) -> Option<String> {
+    let variable = ["Attempting to use uninitialized value", "Could not find variable", "is uninitialized"];
+    if variable.iter().any(|part| message.contains(part)) {
+        Some("the model was saved without a value for this variable, unless another signature gives it one".into())
+    } else if message.contains("Table not initialized") {
+        Some("nothing in the model fills this table: export it anew, with an init op".into())
+    } else {
+        None
+    }
 }
 
 fn add_hint(error: Error, hint: impl FnOnce(&str) -> Option<String>) -> Error {
@@ -86,5 +110,8 @@ mod tests {
         assert_eq!(of_kernels("No OpKernel was registered, says another"), None);
         assert!(of_kernels("Multiple OpKernel registrations match NodeDef").unwrap().contains("two op libraries"));
         assert_eq!(of_kernels("anything else"), None);
+        assert!(of_state("Attempting to use uninitialized value w").unwrap().contains("without a value"));
+        assert!(of_state("Table not initialized.").unwrap().contains("fills this table"));
+        assert_eq!(of_state("anything else"), None);
     }
 }

@@ -1,16 +1,21 @@
 //! Tables that no initialiser of the meta graph fills.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use super::explain;
 use crate::error::{Error, Result};
 use crate::ffi::{Port, Session, Target};
-use crate::saved_model::{MetaGraph, SavedModel, parse_tensor_name};
+use crate::saved_model::{InitSource, MetaGraph, SavedModel, parse_tensor_name};
 use crate::tensor::Tensor;
+use crate::wire::fields;
 
-/// Runs the ops of the collection `table_initializer`, with the paths of the assets fed, where the meta graph has no
-/// initialiser of its own that TensorFlow ran while loading. Modules of TensorFlow Hub and graphs of TensorFlow Transform are
-/// written so: Python's loaders of them know it.
+/// In a graph of more nodes nobody looks for what its init op leaves out.
+const MAX_FOLLOWED: u64 = 2_000_000;
+
+/// Runs the ops of the collection `table_initializer`, with the paths of the assets fed, which the meta graph's init op, if it has
+/// one, did not run while TensorFlow loaded it. Modules of TensorFlow Hub and graphs of TensorFlow Transform are written so:
+/// Python's loaders of them know it.
 ///
 /// `folder` is where TensorFlow finds the model.
 pub(super) fn run_orphaned_initializers(
@@ -19,27 +24,79 @@ pub(super) fn run_orphaned_initializers(
     meta_graph: &MetaGraph,
     folder: &Path,
 ) -> Result<()> {
-    if meta_graph.init_op().is_some() || meta_graph.table_initializers().is_empty() {
+    let left = left_out(model, meta_graph);
+    if left.is_empty() {
         return Ok(());
     }
     let mut targets: Vec<Target> = Vec::new();
-    for name in meta_graph.table_initializers() {
+    for name in left {
         let missing = || {
             let reason = format!("its collection `table_initializer` names the op `{name}`, which the graph lacks");
             Error::damaged(model.path(), reason)
         };
-        targets.push(session.target(name).ok_or_else(missing)?);
+        match session.target(name) {
+            Some(target) => targets.push(target),
+            None if meta_graph.init_op().is_some() => {}
+            None => return Err(missing()),
+        }
     }
-    let mut paths: Vec<(Port, Tensor)> = Vec::new();
+    // A list of assets may name a tensor twice. TensorFlow takes a feed once only, and Python what comes last.
+    let mut paths: BTreeMap<(&str, u32), (Port, Tensor)> = BTreeMap::new();
     for asset in meta_graph.assets() {
         let (op, index) = parse_tensor_name(&asset.tensor)?;
         // An asset whose tensor was pruned from the graph is nobody's input.
         let Some(port) = session.port(op, index) else { continue };
         let path = folder.join("assets").join(&asset.filename);
         let path = Tensor::from_strings(&[], [path.as_os_str().as_encoded_bytes()])?;
-        paths.push((port, path));
+        paths.insert((op, index), (port, path));
     }
-    let feeds: Vec<(Port, &Tensor)> = paths.iter().map(|(port, path)| (*port, path)).collect();
+    let feeds: Vec<(Port, &Tensor)> = paths.values().map(|(port, path)| (*port, path)).collect();
     let action = || format!("initialise the tables of `{}`", model.path().display());
-    session.run(action, None, &feeds, &[], &targets).map(drop).map_err(explain::failed_run)
+    let run = |targets: &[Target]| session.run(action, None, &feeds, &[], targets).map(drop);
+    if meta_graph.init_op().is_some() {
+        // TensorFlow and Python take such a model as it is. What cannot be filled may be a table that nobody asks; who does is told.
+        targets.chunks(1).for_each(|target| drop(run(target)));
+        return Ok(());
+    }
+    run(&targets).map_err(explain::failed_run)
+}
+
+/// The initialisers of tables that the init op did not run.
+fn left_out<'m>(model: &'m SavedModel, meta_graph: &'m MetaGraph) -> Vec<&'m str> {
+    let all: Vec<&str> = meta_graph.table_initializers().iter().map(String::as_str).collect();
+    match meta_graph.init_op() {
+        _ if all.is_empty() => all,
+        None => all,
+        // TensorFlow 2 fills tables in functions, which say nothing of the collections of TensorFlow 1.
+        Some(init) if init.source == InitSource::Signature || meta_graph.nodes() > MAX_FOLLOWED => Vec::new(),
+        Some(init) => {
+            let reached = reached(&model.bytes()[meta_graph.range()], &init.operation);
+            all.into_iter().filter(|name| !reached.contains(node_of(name))).collect()
+        }
+    }
+}
+
+/// The nodes that a node of a serialized `MetaGraphDef` needs, itself among them.
+fn reached<'b>(bytes: &'b [u8], from: &'b str) -> HashSet<&'b str> {
+    let mut inputs: HashMap<&str, Vec<&str>> = HashMap::new();
+    // The graph is field 2 and its nodes field 1, each with its name in field 1 and an input in each field 3.
+    let graphs = fields(bytes).filter(|(field, _)| *field == 2).filter_map(|(_, graph)| graph.bytes());
+    let nodes = graphs.flat_map(fields).filter(|(field, _)| *field == 1).filter_map(|(_, node)| node.bytes());
+    for node in nodes {
+        let texts = |wanted: u32| fields(node).filter(move |(field, _)| *field == wanted).map(|(_, text)| text.text());
+        inputs.insert(texts(1).last().unwrap_or_default(), texts(3).map(node_of).collect());
+    }
+    let (mut seen, mut next) = (HashSet::new(), vec![node_of(from)]);
+    while let Some(name) = next.pop() {
+        if seen.insert(name) {
+            next.extend(inputs.get(name).into_iter().flatten());
+        }
+    }
+    seen
+}
+
+/// The node of an input, a tensor or an op.
+fn node_of(name: &str) -> &str {
+    let name = name.trim_start_matches('^');
+    name.split(':').next().unwrap_or(name)
 }
