@@ -125,7 +125,8 @@ fn decode(criterion: &mut Criterion) {
     // Two passes, where the first one cannot guess the dtype.
     group.throughput(Throughput::Bytes(floats.len() as u64));
     group.bench_function("1MB doubles/ours", |bencher| bencher.iter(|| ours(black_box(&floats), DType::Float64)));
-    let named = floats.replace('[', "{\"x\": [").replacen("{\"x\": [", "[", 1).replace("],", "]},").replace("]]}", "]}]}");
+    let named =
+        floats.replace('[', "{\"x\": [").replacen("{\"x\": [", "[", 1).replace("],", "]},").replace("]]}", "]}]}");
     group.throughput(Throughput::Bytes(named.len() as u64));
     group.bench_function("1MB named/ours", |bencher| bencher.iter(|| ours(black_box(&named), DType::Float32)));
     group.finish();
@@ -150,7 +151,10 @@ fn encode(criterion: &mut Criterion) {
 }
 
 fn config() -> Criterion {
-    Criterion::default().sample_size(30).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(3))
+    Criterion::default()
+        .sample_size(30)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(3))
 }
 
 criterion_group! { name = benches; config = config(); targets = decode, encode }

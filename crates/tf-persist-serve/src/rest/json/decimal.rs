@@ -26,7 +26,11 @@ pub(super) fn write_f32(value: f32, out: &mut Vec<u8>) {
         None => {
             let value = value.abs();
             let short = rounded(f64::from(value), SHORT);
-            if short.text().parse() == Ok(value) { short.write(out) } else { rounded(f64::from(value), LONG_F32).write(out) }
+            if short.text().parse() == Ok(value) {
+                short.write(out)
+            } else {
+                rounded(f64::from(value), LONG_F32).write(out)
+            }
         }
     }
 }
@@ -149,7 +153,8 @@ fn exact_digits(value: f32) -> Option<Decimal> {
     }
     // What the value is times a power of ten that leaves nine digits before the point; in units of 2^-shift.
     let power = POWERS.get(usize::try_from(LONG_F32 as i32 - 1 - exponent).ok()?)?;
-    let (scaled, shift) = if binary < 0 { (mantissa * power, binary.unsigned_abs()) } else { ((mantissa << binary) * power, 0) };
+    let (scaled, shift) =
+        if binary < 0 { (mantissa * power, binary.unsigned_abs()) } else { ((mantissa << binary) * power, 0) };
     let short = round(scaled, shift, 1000);
     // Whether the six digits are nearer to this float than half way to the next one, on the side where they are.
     let candidate = u128::from(short) * 1000 << shift;
@@ -218,19 +223,52 @@ mod tests {
     #[test]
     fn six_digits_if_they_do() {
         for (value, expected) in [
-            (0.0, "0.0"), (-0.0, "-0.0"), (3.0, "3.0"), (2.5, "2.5"), (9_000_000.0, "9e+06"), (999_999.0, "999999.0"),
-            (0.5, "0.5"), (0.0003, "0.0003"), (0.00003, "3e-05"), (555_557.5, "555557.5"), (0.1, "0.1"), (0.2, "0.2"),
-            (1e6, "1e+06"), (100_000.0, "100000.0"), (0.0001, "0.0001"), (1e-7, "1e-07"), (1e30, "1e+30"),
-            (1.0 / 3.0, "0.333333343"), (16_777_216.0, "16777216.0"), (33_554_432.0, "33554432.0"),
-            (123_456_789.0, "123456792.0"), (1_234_567_936.0, "1.23456794e+09"), (1e-45, "1e-45"), (f32::MIN_POSITIVE, "1.17549e-38"),
-            (f32::MAX, "3.40282347e+38"), (999_999_99e1, "1e+09"), (-1.5, "-1.5"), (0.123_456_7, "0.123456702"),
-            (f32::NAN, "NaN"), (f32::INFINITY, "Infinity"), (f32::NEG_INFINITY, "-Infinity"), (1e-4 / 3.0, "3.33333332e-05"),
+            (0.0, "0.0"),
+            (-0.0, "-0.0"),
+            (3.0, "3.0"),
+            (2.5, "2.5"),
+            (9_000_000.0, "9e+06"),
+            (999_999.0, "999999.0"),
+            (0.5, "0.5"),
+            (0.0003, "0.0003"),
+            (0.00003, "3e-05"),
+            (555_557.5, "555557.5"),
+            (0.1, "0.1"),
+            (0.2, "0.2"),
+            (1e6, "1e+06"),
+            (100_000.0, "100000.0"),
+            (0.0001, "0.0001"),
+            (1e-7, "1e-07"),
+            (1e30, "1e+30"),
+            (1.0 / 3.0, "0.333333343"),
+            (16_777_216.0, "16777216.0"),
+            (33_554_432.0, "33554432.0"),
+            (123_456_789.0, "123456792.0"),
+            (1_234_567_936.0, "1.23456794e+09"),
+            (1e-45, "1.4013e-45"),
+            (f32::MIN_POSITIVE, "1.17549435e-38"),
+            (f32::MAX, "3.40282347e+38"),
+            (999_999_99e1, "1e+09"),
+            (-1.5, "-1.5"),
+            (0.123_456_7, "0.123456702"),
+            (f32::NAN, "NaN"),
+            (f32::INFINITY, "Infinity"),
+            (f32::NEG_INFINITY, "-Infinity"),
+            (1e-4 / 3.0, "3.33333332e-05"),
         ] {
             assert_eq!(text(value), expected);
         }
         for (value, expected) in [
-            (0.1, "0.1"), (1.0 / 3.0, "0.33333333333333331"), (1e300, "1e+300"), (3.0, "3.0"), (-1e300, "-1e+300"),
-            (1_234_567.0, "1234567.0"), (1e22, "1e+22"), (f64::NAN, "NaN"), (-0.0, "-0.0"), (5e-324, "4.94066e-324"),
+            (0.1, "0.1"),
+            (1.0 / 3.0, "0.33333333333333331"),
+            (1e300, "1e+300"),
+            (3.0, "3.0"),
+            (-1e300, "-1e+300"),
+            (1_234_567.0, "1234567.0"),
+            (1e22, "1e+22"),
+            (f64::NAN, "NaN"),
+            (-0.0, "-0.0"),
+            (5e-324, "4.94066e-324"),
             (123_456_789_012_345_678.0, "1.2345678901234568e+17"),
         ] {
             assert_eq!(text64(value), expected);

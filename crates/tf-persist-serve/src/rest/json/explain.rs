@@ -120,7 +120,9 @@ fn element(dtype: DType, mut cursor: Cursor<'_>, level: usize, rank: usize) -> R
     let unsigned = number.and_then(Number::as_u64);
     let fits = match dtype {
         DType::Float32 | DType::Float64 => number.is_some(),
-        DType::Int8 | DType::Int16 | DType::Int32 | DType::UInt8 => signed.is_some_and(|value| i32::try_from(value).is_ok()),
+        DType::Int8 | DType::Int16 | DType::Int32 | DType::UInt8 => {
+            signed.is_some_and(|value| i32::try_from(value).is_ok())
+        }
         DType::Int64 => signed.is_some(),
         DType::UInt32 => unsigned.is_some_and(|value| u32::try_from(value).is_ok()),
         DType::UInt64 => unsigned.is_some(),

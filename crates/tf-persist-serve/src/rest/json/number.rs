@@ -192,7 +192,8 @@ impl Cursor<'_> {
             if self.at == from {
                 return self.fault(Fault::MissFraction);
             }
-            counted_fraction = counted_digits(&self.text[first..whole_end], &self.text[from..self.at], &mut significant);
+            counted_fraction =
+                counted_digits(&self.text[first..whole_end], &self.text[from..self.at], &mut significant);
         }
         let mut exponent: i64 = 0;
         if self.eat(b'e') || self.eat(b'E') {

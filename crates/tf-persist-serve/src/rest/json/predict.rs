@@ -65,9 +65,9 @@ impl<'a> PredictBody<'a> {
             return Err(Status::invalid_argument(format!("Failed to get input map for signature: {name}")));
         }
         match (self.outline.members[INSTANCES], self.outline.members[INPUTS]) {
-            (Some(_), Some(_)) => Err(self.outline.refuse(
-                "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist ",
-            )),
+            (Some(_), Some(_)) => Err(self
+                .outline
+                .refuse("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist ")),
             (Some(instances), None) => {
                 let mut inside = instances;
                 if instances.peek() != b'[' {

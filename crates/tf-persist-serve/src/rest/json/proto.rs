@@ -4,8 +4,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use tf_persist_proto::protobuf::reflect::{FieldDescriptor, ReflectFieldRef, ReflectValueRef};
 use tf_persist_proto::protobuf::MessageDyn;
+use tf_persist_proto::protobuf::reflect::{FieldDescriptor, ReflectFieldRef, ReflectValueRef};
 use tf_persist_proto::serving::SignatureDefMap;
 
 use super::decimal::{write_f32, write_f64};

@@ -87,7 +87,12 @@ fn answers_that_cannot_be() {
     let one = Tensor::from_slice(&[1], &[1_i32]).unwrap();
     for form in [Form::Row, Form::Column] {
         assert_eq!(refused(form, &[]), "Cannot convert empty tensor map to JSON");
-        for (dtype, name) in [(DType::Float16, "half"), (DType::BFloat16, "bfloat16"), (DType::UInt16, "uint16"), (DType::Complex64, "complex64")] {
+        for (dtype, name) in [
+            (DType::Float16, "half"),
+            (DType::BFloat16, "bfloat16"),
+            (DType::UInt16, "uint16"),
+            (DType::Complex64, "complex64"),
+        ] {
             let tensor = Tensor::zeros(dtype, &[1]).unwrap();
             assert_eq!(refused(form, &[("y", tensor)]), format!("Failed to write JSON value for tensor type: {name}"));
         }

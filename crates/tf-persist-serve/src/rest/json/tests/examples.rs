@@ -67,10 +67,14 @@ fn the_context_is_in_each_example() {
     let body = r#"{"signature_name": "s", "examples": [{"a": 1}, {"q": "own", "a": 2}],
         "context": {"q": "pizza", "place": ["sfo"]}}"#;
     assert_eq!(ExamplesBody::parse(body.as_bytes()).unwrap().signature_name.unwrap(), "s");
-    let examples = parse(body);
-    assert_eq!((ints(&examples[0], "a"), bytes(&examples[0], "q")), (vec![1], vec![b"pizza".to_vec()]));
-    assert_eq!((ints(&examples[1], "a"), bytes(&examples[1], "q")), (vec![2], vec![b"own".to_vec()]));
-    assert_eq!(bytes(&examples[1], "place"), [b"sfo"]);
+    // Messages that stand one after the other are one, as protobuf has it: TensorFlow merges them.
+    let serialized = |body: &str| -> Vec<Vec<u8>> {
+        let body = ExamplesBody::parse(body.as_bytes()).unwrap();
+        body.examples.iter().map(<[u8]>::to_vec).collect()
+    };
+    let alone = serialized(r#"{"examples": [{"q": "pizza", "place": ["sfo"]}, {"a": 1}, {"q": "own", "a": 2}]}"#);
+    assert_eq!(serialized(body), [[&alone[0][..], &alone[1]].concat(), [&alone[0][..], &alone[2]].concat()]);
+    assert_eq!(parse(r#"{"context": {"a": 1}, "examples": [{}]}"#).len(), 1);
 }
 
 #[test]
@@ -81,7 +85,10 @@ fn the_last_of_features_with_one_name_counts() {
 #[test]
 fn refusals() {
     for (body, expected) in [
-        ("{\"signature_name\": [1], \"examples\": [{}]}", "JSON Value: {\n    \"signature_name\": [1],\n    \"examples\": [{}]\n} not formatted correctly. 'signature_name' key must be a string value."),
+        (
+            "{\"signature_name\": [1], \"examples\": [{}]}",
+            "JSON Value: {\n    \"signature_name\": [1],\n    \"examples\": [{}]\n} not formatted correctly. 'signature_name' key must be a string value.",
+        ),
         ("{\"context\": [{}]}", "Example must be JSON object but got JSON Array"),
         ("{}", "JSON Value: {} When method is classify, key 'examples' is expected and was not found"),
         ("{\"examples\": {}}", "JSON Value: {\n    \"examples\": {}\n} Expecting 'examples' value to be an list/array"),
@@ -92,12 +99,21 @@ fn refusals() {
         ("{\"examples\": [{\"n\": [10, 10.0]}]}", "Unexpected element type in feature: n expecting type: int64"),
         ("{\"examples\": [{\"n\": [1.0, true]}]}", "Unexpected element type in feature: n expecting type: float"),
         ("{\"examples\": [{\"n\": [\"a\", 1]}]}", "Unexpected element type in feature: n expecting type: bytes"),
-        ("{\"examples\": [{\"n\": [1, {\"b64\": \"\"}]}]}", "Unexpected element type in feature: n expecting type: int64"),
+        (
+            "{\"examples\": [{\"n\": [1, {\"b64\": \"\"}]}]}",
+            "Unexpected element type in feature: n expecting type: int64",
+        ),
         ("{\"examples\": [{\"n\": [10, {\"t\": 10}]}]}", "Feature: n has element with unexpected JSON type: Object"),
         ("{\"examples\": [{\"n\": [[10], 20]}]}", "Feature: n has element with unexpected JSON type: Array"),
         ("{\"examples\": [{\"n\": {\"b64\": \"a\"}}]}", "Unable to base64 decode"),
-        ("{\"examples\": [{\"n\": [20, 18446744073709551603]}]}", "Feature: n has uint64_t element. Only int64_t is supported."),
-        ("{\"examples\": [{\"n\": [2.0, 18446744073709551603]}]}", "Unexpected element type in feature: n expecting type: float"),
+        (
+            "{\"examples\": [{\"n\": [20, 18446744073709551603]}]}",
+            "Feature: n has uint64_t element. Only int64_t is supported.",
+        ),
+        (
+            "{\"examples\": [{\"n\": [2.0, 18446744073709551603]}]}",
+            "Unexpected element type in feature: n expecting type: float",
+        ),
     ] {
         assert_eq!(refused(body), expected);
     }

@@ -14,7 +14,9 @@ fn nested<T: serde::Serialize>(shape: &[usize], values: &[T]) -> Value {
     }
 }
 
-fn shaped<T: std::fmt::Debug + Clone>(element: impl Strategy<Value = T> + Clone) -> impl Strategy<Value = (Vec<usize>, Vec<T>)> {
+fn shaped<T: std::fmt::Debug + Clone>(
+    element: impl Strategy<Value = T> + Clone,
+) -> impl Strategy<Value = (Vec<usize>, Vec<T>)> {
     prop::collection::vec(1_usize..5, 1..4).prop_flat_map(move |shape| {
         let count = shape.iter().product::<usize>();
         (Just(shape), prop::collection::vec(element.clone(), count))

@@ -22,7 +22,10 @@ fn neither_form_or_both() {
         invalid("{\"instances\": {\"x\": 1}}", INT),
         "JSON Value: {\n    \"instances\": {\n        \"x\": 1\n    }\n} Expecting 'instances' to be an list/array"
     );
-    assert_eq!(invalid("{\"instances\": []}", INT), "JSON Value: {\n    \"instances\": []\n} No values in 'instances' array");
+    assert_eq!(
+        invalid("{\"instances\": []}", INT),
+        "JSON Value: {\n    \"instances\": []\n} No values in 'instances' array"
+    );
     assert_eq!(invalid("{\"instances\": []}", &[("x", DType::Float32)]), invalid("{\"instances\": []}", INT));
 }
 
@@ -35,7 +38,8 @@ fn a_signature_without_inputs() {
 
 #[test]
 fn ragged_rows() {
-    let prefix = |index: usize| format!("Failed to process element: {index} of 'instances' list. Error: INVALID_ARGUMENT: ");
+    let prefix =
+        |index: usize| format!("Failed to process element: {index} of 'instances' list. Error: INVALID_ARGUMENT: ");
     for (values, index, expected) in [
         ("[[1,2],[3,4],[5,6,7]]", 2, "Expecting tensor size: 2 but got: 3"),
         ("[[1,2],[3,4],[[5,6]]]", 2, "Expecting shape [2] but got: [1,2]"),
@@ -158,12 +162,27 @@ fn base64_that_is_none() {
 fn named_rows() {
     let element = "Failed to process element: ";
     for (instances, expected) in [
-        ("[{\"i\":[1],\"s\":\"\"},{\"i\":[[1]],\"s\":\"\"}]", "1 key: i of 'instances' list. Error: INVALID_ARGUMENT: Expecting shape [1] but got: [1,1]"),
-        ("[{\"i\":[1],\"s\":\"\"},{\"i\":[1,2],\"s\":\"\"}]", "1 key: i of 'instances' list. Error: INVALID_ARGUMENT: Expecting tensor size: 1 but got: 2"),
-        ("[{\"i\":[\"x\"],\"s\":\"\"}]", "0 key: i of 'instances' list. Error: INVALID_ARGUMENT: JSON Value: \"x\" Type: String is not of expected type: int32"),
-        ("[{\"i\":1,\"o\":1,\"s\":\"\"}]", "0 key: o of 'instances' list. Error: INVALID_ARGUMENT: JSON object: does not have named input: o"),
+        (
+            "[{\"i\":[1],\"s\":\"\"},{\"i\":[[1]],\"s\":\"\"}]",
+            "1 key: i of 'instances' list. Error: INVALID_ARGUMENT: Expecting shape [1] but got: [1,1]",
+        ),
+        (
+            "[{\"i\":[1],\"s\":\"\"},{\"i\":[1,2],\"s\":\"\"}]",
+            "1 key: i of 'instances' list. Error: INVALID_ARGUMENT: Expecting tensor size: 1 but got: 2",
+        ),
+        (
+            "[{\"i\":[\"x\"],\"s\":\"\"}]",
+            "0 key: i of 'instances' list. Error: INVALID_ARGUMENT: JSON Value: \"x\" Type: String is not of expected type: int32",
+        ),
+        (
+            "[{\"i\":1,\"o\":1,\"s\":\"\"}]",
+            "0 key: o of 'instances' list. Error: INVALID_ARGUMENT: JSON object: does not have named input: o",
+        ),
         ("[{\"i\":1}]", "0 of 'instances' list. JSON object: {\n    \"i\": 1\n} keys must be equal to: i,s"),
-        ("[{\"i\":1,\"s\":\"\"},{\"s\":\"\"}]", "1 of 'instances' list. JSON object: {\n    \"s\": \"\"\n} keys must be equal to: i,s"),
+        (
+            "[{\"i\":1,\"s\":\"\"},{\"s\":\"\"}]",
+            "1 of 'instances' list. JSON object: {\n    \"s\": \"\"\n} keys must be equal to: i,s",
+        ),
         ("[{}]", "0 of 'instances' list. JSON object: {} keys must be equal to: i,s"),
     ] {
         assert_eq!(invalid(&format!("{{\"instances\": {instances}}}"), TWO), format!("{element}{expected}"));
@@ -201,7 +220,9 @@ fn shown_values_are_cut() {
     let message = invalid(&format!("{{\"y\": \"{long}\", \"inputs\": 1, \"instances\": [1]}}"), INT);
     assert_eq!(
         message,
-        format!("JSON Value: {{\n    \"y\": \"{long}\" Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist ")
+        format!(
+            "JSON Value: {{\n    \"y\": \"{long}\" Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
+        )
     );
     let numbers = "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]".repeat(20).replace("][", "], [");
     let message = invalid(&format!("{{\"instances\": [], \"more\": [{numbers}]}}"), INT);
@@ -213,9 +234,20 @@ fn shown_values_are_cut() {
 #[test]
 fn shown_numbers() {
     for (token, shown) in [
-        ("1e-7", "1e-7"), ("1.5e-10", "1.5e-10"), ("0.001234", "0.001234"), ("0.000001", "0.000001"), ("1e21", "1e21"),
-        ("1e20", "100000000000000000000.0"), ("12.34", "12.34"), ("-0.0", "-0.0"), ("0.0", "0.0"), ("-1.25e300", "-1.25e300"),
-        ("-0", "0"), ("-7", "-7"), ("1234e5", "123400000.0"), ("5e-324", "5e-324"),
+        ("1e-7", "1e-7"),
+        ("1.5e-10", "1.5e-10"),
+        ("0.001234", "0.001234"),
+        ("0.000001", "0.000001"),
+        ("1e21", "1e21"),
+        ("1e20", "100000000000000000000.0"),
+        ("12.34", "12.34"),
+        ("-0.0", "-0.0"),
+        ("0.0", "0.0"),
+        ("-1.25e300", "-1.25e300"),
+        ("-0", "0"),
+        ("-7", "-7"),
+        ("1234e5", "123400000.0"),
+        ("5e-324", "5e-324"),
     ] {
         let message = invalid(&format!("{{\"inputs\": {token}}}"), &[("x", DType::Bool)]);
         assert_eq!(message, format!("JSON Value: {shown} Type: Number is not of expected type: bool"));

@@ -6,13 +6,20 @@ fn every_dtype_has_its_numbers() {
         let tensor = row(json, dtype);
         assert_eq!((tensor.dtype(), tensor.shape(), tensor.view::<T>().unwrap()), (dtype, &[values.len()][..], values));
         let tensor = column(&format!("[{json}]"), dtype);
-        assert_eq!((tensor.dtype(), tensor.shape(), tensor.view::<T>().unwrap()), (dtype, &[1, values.len()][..], values));
+        assert_eq!(
+            (tensor.dtype(), tensor.shape(), tensor.view::<T>().unwrap()),
+            (dtype, &[1, values.len()][..], values)
+        );
         let tensor = one(format!("{{\"inputs\": {{\"y\": [[], 1], \"x\": {json}}}}}"), dtype).1;
         assert_eq!(tensor.view::<T>().unwrap(), values);
     }
     check(DType::Bool, "[true, false, true]", &[true, false, true]);
     check(DType::Int32, "[-2147483648, 0, -0, 2147483647]", &[i32::MIN, 0, 0, i32::MAX]);
-    check(DType::Int64, "[-9223372036854775808, 9007199254740993, 9223372036854775807]", &[i64::MIN, 9_007_199_254_740_993, i64::MAX]);
+    check(
+        DType::Int64,
+        "[-9223372036854775808, 9007199254740993, 9223372036854775807]",
+        &[i64::MIN, 9_007_199_254_740_993, i64::MAX],
+    );
     check(DType::UInt32, "[0, -0, 4294967295]", &[0, 0, u32::MAX]);
     check(DType::UInt64, "[0, 9007199254740993, 18446744073709551615]", &[0, 9_007_199_254_740_993, u64::MAX]);
     // Whatever fits 32 bits is taken, and its upper bits are dropped.
@@ -28,8 +35,10 @@ fn integers_may_lose_digits_in_floats() {
     for token in ["1435774380", "1435774380.0", "1.43577438e9"] {
         assert_eq!(row(&format!("[{token}]"), DType::Float32).view::<f32>().unwrap(), [1_435_774_336.0]);
     }
-    let huge = "[123456789012345678901234567890, -123456789012345678901234567890, 18446744073709551616, -9223372036854775809]";
-    let expected = [1.2345678901234568e29, -1.2345678901234568e29, 18_446_744_073_709_551_616.0, -9_223_372_036_854_775_808.0];
+    let huge =
+        "[123456789012345678901234567890, -123456789012345678901234567890, 18446744073709551616, -9223372036854775809]";
+    let expected =
+        [1.2345678901234568e29, -1.2345678901234568e29, 18_446_744_073_709_551_616.0, -9_223_372_036_854_775_808.0];
     assert_eq!(row(huge, DType::Float64).view::<f64>().unwrap(), expected);
 }
 
@@ -105,7 +114,8 @@ fn base64_objects_are_strings() {
 #[test]
 fn several_inputs_by_name() {
     let inputs: Inputs<'_> = &[("a", DType::Int32), ("b", DType::String), ("c", DType::Float32)];
-    let body = r#"{"instances": [{"a": [[1,2],[3,4]], "b": "x", "c": [NaN]}, {"c": [2], "b": "y", "a": [[5,6],[7,8]]}]}"#;
+    let body =
+        r#"{"instances": [{"a": [[1,2],[3,4]], "b": "x", "c": [NaN]}, {"c": [2], "b": "y", "a": [[5,6],[7,8]]}]}"#;
     let (form, tensors) = decode(body, inputs).unwrap();
     assert_eq!(form, Form::Row);
     let shapes: Vec<(&str, &[usize])> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.shape())).collect();
@@ -138,7 +148,8 @@ fn names_end_at_a_zero() {
 
 #[test]
 fn a_base64_object_in_the_first_instance_makes_it_plain() {
-    let (_, tensors) = decode("{\"instances\": [{\"b64\": \"\"}]}", &[("a", DType::String), ("b", DType::String)]).unwrap();
+    let (_, tensors) =
+        decode("{\"instances\": [{\"b64\": \"\"}]}", &[("a", DType::String), ("b", DType::String)]).unwrap();
     assert_eq!(tensors.len(), 1);
     assert_eq!(tensors[0].0, "a");
 }
