@@ -157,7 +157,7 @@ fn exact_digits(value: f32) -> Option<Decimal> {
         if binary < 0 { (mantissa * power, binary.unsigned_abs()) } else { ((mantissa << binary) * power, 0) };
     let short = round(scaled, shift, 1000);
     // Whether the six digits are nearer to this float than half way to the next one, on the side where they are.
-    let candidate = u128::from(short) * 1000 << shift;
+    let candidate = (u128::from(short) * 1000) << shift;
     let gap = power << binary.max(0);
     let (distance, gap) = if candidate >= scaled {
         (candidate - scaled, gap)
@@ -248,13 +248,13 @@ mod tests {
             (1e-45, "1.4013e-45"),
             (f32::MIN_POSITIVE, "1.17549435e-38"),
             (f32::MAX, "3.40282347e+38"),
-            (999_999_99e1, "1e+09"),
+            (999_999_990.0, "1e+09"),
             (-1.5, "-1.5"),
             (0.123_456_7, "0.123456702"),
             (f32::NAN, "NaN"),
             (f32::INFINITY, "Infinity"),
             (f32::NEG_INFINITY, "-Infinity"),
-            (1e-4 / 3.0, "3.33333332e-05"),
+            (1e-4 / 3.0, "3.33333337e-05"),
         ] {
             assert_eq!(text(value), expected);
         }

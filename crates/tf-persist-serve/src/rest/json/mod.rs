@@ -6,7 +6,7 @@
 //! at once more, for the reason.
 //!
 //! - `cursor`, `number`, `string`: the grammar, which is RapidJSON's.
-//! - `outline`, `predict`, `nest`, `examples`: requests.
+//! - `outline`, `predict`, `tensors`, `nest`, `examples`: requests.
 //! - `explain`, `show`: why a request is refused.
 //! - `write`, `decimal`, `answer`, `proto`: answers.
 
@@ -22,6 +22,7 @@ mod predict;
 mod proto;
 mod show;
 mod string;
+mod tensors;
 mod write;
 
 pub use answer::{classify_answer, error_body, predict_answer, regress_answer};

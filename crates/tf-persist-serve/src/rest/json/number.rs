@@ -210,13 +210,13 @@ impl Cursor<'_> {
             }
         }
         let token = std::str::from_utf8(&self.text[first..self.at]).unwrap_or_default();
-        if self.at == whole_end {
-            if let Ok(value) = token.parse::<u64>() {
-                match (minus, 0_i64.checked_sub_unsigned(value)) {
-                    (false, _) | (true, Some(0)) => return Ok(Number::Unsigned(value)),
-                    (true, Some(value)) => return Ok(Number::Negative(value)),
-                    (true, None) => {}
-                }
+        if self.at == whole_end
+            && let Ok(value) = token.parse::<u64>()
+        {
+            match (minus, 0_i64.checked_sub_unsigned(value)) {
+                (false, _) | (true, Some(0)) => return Ok(Number::Unsigned(value)),
+                (true, Some(value)) => return Ok(Number::Negative(value)),
+                (true, None) => {}
             }
         }
         // The standard library reads exponents of any length.

@@ -93,10 +93,8 @@ impl Json {
 
     /// An element or a member comes.
     fn element(&mut self) {
-        if let Some(filled) = self.open.last_mut() {
-            if std::mem::replace(filled, true) {
-                self.out.push(b',');
-            }
+        if self.open.last_mut().is_some_and(|filled| std::mem::replace(filled, true)) {
+            self.out.push(b',');
         }
         self.new_line();
     }

@@ -15,8 +15,8 @@ impl<'a> Cursor<'a> {
         const HIGH: u64 = 0x8080_8080_8080_8080;
         while let Some(eight) = self.text.get(self.at..self.at + 8).and_then(|eight| eight.try_into().ok()) {
             let bytes = u64::from_le_bytes(eight);
-            let quote = bytes ^ ONES * b'"' as u64;
-            let slash = bytes ^ ONES * b'\\' as u64;
+            let quote = bytes ^ (ONES * b'"' as u64);
+            let slash = bytes ^ (ONES * b'\\' as u64);
             // The lowest bit that is set is right; those above it may not be.
             let special = (bytes.wrapping_sub(ONES * 0x20) & !bytes
                 | quote.wrapping_sub(ONES) & !quote
@@ -171,10 +171,9 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 /// Decodes base64 as `absl::Base64Unescape` does: white space may stand anywhere, and the padding, of `=` or `.`, may be left
 /// out, but not half of it.
 pub(super) fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
-    if !text.ends_with(b"=") || text.len().is_multiple_of(4) {
-        if let Ok(bytes) = LENIENT.decode(text) {
-            return Some(bytes);
-        }
+    let whole = !text.ends_with(b"=") || text.len().is_multiple_of(4);
+    if let Some(bytes) = whole.then(|| LENIENT.decode(text).ok()).flatten() {
+        return Some(bytes);
     }
     let is_space = |byte: &u8| matches!(byte, b' ' | 9..=13);
     let mut compact: Vec<u8> = text.iter().copied().filter(|byte| !is_space(byte)).collect();
