@@ -1,7 +1,7 @@
 //! Floats as TensorFlow Serving writes them: `%g` with six digits if that reads back as the same number, else with as many as always
 //! do, and never without a `.` or an `e`, so that they are not taken for integers (`WriteDecimal` of `util/json_tensor.cc`).
 
-use super::write::push_digits;
+use super::write::{MOST_DIGITS, digits_before_end, push_digits};
 
 /// Digits of `%g`, which are tried first.
 const SHORT: usize = 6;
@@ -73,12 +73,10 @@ impl Decimal {
 
     /// As `%g` does.
     fn write(self, out: &mut Vec<u8>) {
-        let mut text = [b'0'; 20];
-        let mut rest = self.digits;
-        for digit in text[..self.count].iter_mut().rev() {
-            *digit += (rest % 10) as u8;
-            rest /= 10;
-        }
+        // A number has as many digits as it should, but for 0.
+        let mut buffer = [b'0'; MOST_DIGITS];
+        digits_before_end(&mut buffer, self.digits);
+        let text = &buffer[MOST_DIGITS - self.count..];
         let mut len = self.count;
         while len > 1 && text[len - 1] == b'0' {
             len -= 1;

@@ -217,7 +217,7 @@ impl Column {
 
 /// Nested lists of numbers, as 32-bit floats.
 pub(super) fn floats(cursor: &mut Cursor<'_>, nest: &mut Nest, to: &mut TensorBuilder<f32>) -> Result<(), Stop> {
-    nest.take(cursor, |at| Ok(to.push(at.number()?.as_f64() as f32)?))
+    nest.take(cursor, |at| Ok(to.push(at.float()?)?))
 }
 
 #[inline]

@@ -66,6 +66,18 @@ impl Cursor<'_> {
     /// Takes the number here. Whatever is no other token either is taken for one, and refused.
     #[inline]
     pub(super) fn number(&mut self) -> Parsed<Number> {
+        self.number_for::<false>()
+    }
+
+    /// Takes the number here as a 32-bit float: as it is rounded to 64 bits first, and then to 32.
+    #[inline]
+    pub(super) fn float(&mut self) -> Parsed<f32> {
+        Ok(self.number_for::<true>()?.as_f64() as f32)
+    }
+
+    /// Takes the number here. If it is only wanted in 32 bits, a double may be wrong in the last bits that rounding drops.
+    #[inline(always)]
+    fn number_for<const F32: bool>(&mut self) -> Parsed<Number> {
         let start = self.at;
         let minus = self.eat(b'-');
         let first = self.at;
@@ -96,7 +108,7 @@ impl Cursor<'_> {
                 return self.fault(Fault::MissFraction);
             }
         }
-        if whole + fraction > SAFE_DIGITS || mantissa > EXACT_INTEGER {
+        if !(whole + fraction <= SAFE_DIGITS || self.text[first] == b'0' && fraction <= SAFE_DIGITS) {
             return self.odd_number(start);
         }
         let mut power = -(fraction as i32);
@@ -106,12 +118,15 @@ impl Cursor<'_> {
                 None => return self.odd_number(start),
             }
         }
-        // Both are exact, so what one operation makes of them is rounded once.
+        // If both are exact, what one operation makes of them is rounded once.
         let value = match EXACT.get(power.unsigned_abs() as usize) {
             Some(exact) if power < 0 => mantissa as f64 / exact,
             Some(exact) => mantissa as f64 * exact,
             None => return self.odd_number(start),
         };
+        if mantissa > EXACT_INTEGER && !(F32 && rounds_safely(value)) {
+            return self.odd_number(start);
+        }
         Ok(Number::Double(if minus { -value } else { value }))
     }
 
@@ -192,8 +207,10 @@ impl Cursor<'_> {
             if self.at == from {
                 return self.fault(Fault::MissFraction);
             }
-            counted_fraction =
-                counted_digits(&self.text[first..whole_end], &self.text[from..self.at], &mut significant);
+            if self.peek() | 0x20 == b'e' {
+                let (whole, fraction) = (&self.text[first..whole_end], &self.text[from..self.at]);
+                counted_fraction = counted_digits(whole, fraction, &mut significant);
+            }
         }
         let mut exponent: i64 = 0;
         if self.eat(b'e') || self.eat(b'E') {
@@ -232,6 +249,17 @@ impl Cursor<'_> {
             self.at += 1;
         }
     }
+}
+
+/// Whether a double that is wrong by a few units in its last place becomes the same 32-bit float as the right one: it is not near
+/// the middle between two floats, where rounding turns, and its float is a normal one.
+#[inline]
+fn rounds_safely(value: f64) -> bool {
+    /// Twice rounded, a double is wrong by less than three units.
+    const UNITS: u64 = 8;
+    const DROPPED_BITS: u32 = f64::MANTISSA_DIGITS - f32::MANTISSA_DIGITS;
+    let dropped = value.to_bits() & ((1 << DROPPED_BITS) - 1);
+    dropped.abs_diff(1 << (DROPPED_BITS - 1)) > UNITS && (1e-37..1e38).contains(&value)
 }
 
 /// How many digits of a fraction RapidJSON counts, which is what an exponent may be larger by. `significant` is the number of

@@ -176,17 +176,42 @@ impl Writer {
     }
 }
 
-/// Decimal digits, as few as there are.
-pub(super) fn push_digits(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
+/// The digits of the numbers up to 99, two each.
+static PAIRS: [u8; 200] = {
+    let mut pairs = [0; 200];
+    let mut number = 0;
+    while number < 100 {
+        pairs[2 * number] = b'0' + (number / 10) as u8;
+        pairs[2 * number + 1] = b'0' + (number % 10) as u8;
+        number += 1;
     }
+    pairs
+};
+
+/// The most digits that 64 bits have.
+pub(super) const MOST_DIGITS: usize = 20;
+
+/// Writes decimal digits, as few as there are, to the end of the buffer; returns where they begin.
+#[inline]
+pub(super) fn digits_before_end(buffer: &mut [u8; MOST_DIGITS], mut value: u64) -> usize {
+    let mut at = MOST_DIGITS;
+    while value >= 10 {
+        let pair = 2 * (value % 100) as usize;
+        value /= 100;
+        at -= 2;
+        buffer[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+    }
+    if value > 0 || at == MOST_DIGITS {
+        at -= 1;
+        buffer[at] = b'0' + value as u8;
+    }
+    at
+}
+
+/// Decimal digits, as few as there are.
+#[inline]
+pub(super) fn push_digits(out: &mut Vec<u8>, value: u64) {
+    let mut digits = [0; MOST_DIGITS];
+    let at = digits_before_end(&mut digits, value);
     out.extend_from_slice(&digits[at..]);
 }

@@ -47,6 +47,24 @@ proptest! {
         prop_assert!(value.to_bits() == expected.to_bits() || integer && value == 0.0 && expected == 0.0, "{}", token);
     }
 
+    /// Decimals of many digits, among them those that lie in the middle between two floats or next to it.
+    #[test]
+    fn floats_are_rounded_twice(bits in 0_u32..0x7f00_0000, middle: bool, nudge in -12_i64..13, digits in 12_usize..19, negative: bool) {
+        let float = f64::from(f32::from_bits(bits));
+        let next = f64::from(f32::from_bits(bits + 1));
+        let value = if middle { float + (next - float) / 2.0 } else { float };
+        let value = f64::from_bits(value.to_bits().saturating_add_signed(nudge) & (u64::MAX >> 1));
+        let sign = if negative { "-" } else { "" };
+        let plain = if (1e-3..1e3).contains(&value) { value } else { 0.5 + value.fract() / 4.0 };
+        for token in [format!("{sign}{value:.digits$e}"), format!("{sign}{plain:.digits$}"), format!("{sign}{value}")] {
+            let expected = token.parse::<f64>().unwrap() as f32;
+            let integer = !token.contains(['.', 'e']);
+            let read = column(&token, DType::Float32).view::<f32>().unwrap()[0];
+            prop_assert!(read == expected, "{}", token);
+            prop_assert!(integer || read.to_bits() == expected.to_bits(), "{}", token);
+        }
+    }
+
     #[test]
     fn integers_are_read_exactly((shape, values) in shaped(any::<i64>()), (unsigned_shape, unsigned) in shaped(any::<u64>())) {
         let tensor = one(json!({"inputs": nested(&shape, &values)}).to_string(), DType::Int64).1;
