@@ -120,6 +120,12 @@ fn decode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decode");
     let floats = body(|body, number| write!(body, "{number:.7}").unwrap());
     decode_one(&mut group, "floats", &floats);
+    // What Python writes of a list that was an array of 32-bit floats.
+    decode_one(
+        &mut group,
+        "floats of 17 digits",
+        &body(|body, number| write!(body, "{}", f64::from(number) * 1.000_000_001).unwrap()),
+    );
     decode_one(&mut group, "ints", &body(|body, number| write!(body, "{}", (number * 256.0) as u8).unwrap()));
     decode_one(&mut group, "e-notation", &body(|body, number| write!(body, "{:.6e}", number / 1000.0).unwrap()));
     // Two passes, where the first one cannot guess the dtype.
