@@ -77,6 +77,21 @@ impl Growing {
         Ok(())
     }
 
+    /// Adds elements.
+    pub(super) fn extend<T: NoUninit>(&mut self, values: &[T]) -> Result<()> {
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        if self.memory.capacity() - self.memory.len() < bytes.len() {
+            self.grow(bytes.len())?;
+        }
+        self.memory.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Drops what is beyond so many bytes.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.memory.truncate(len);
+    }
+
     /// Doubles the memory, so that adding elements one by one copies each of them about once.
     #[cold]
     fn grow(&mut self, wanted: usize) -> Result<()> {

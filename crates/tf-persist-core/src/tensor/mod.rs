@@ -1,6 +1,7 @@
 //! Tensors: dtype, shape and memory that TensorFlow can adopt without copying. No TensorFlow is needed to own one.
 
 mod buffer;
+mod builder;
 mod compare;
 mod element;
 mod growing;
@@ -18,6 +19,7 @@ use half::{bf16, f16};
 use num_complex::Complex;
 
 pub(crate) use buffer::{Buffer, ForeignMemory};
+pub use builder::TensorBuilder;
 pub use compare::{Comparison, Tolerance, Worst};
 pub use element::Element;
 pub(crate) use growing::{Growing, Shortfall};

@@ -1,13 +1,34 @@
 //! JSON of the REST interface: requests into tensors, answers out of them (`util/json_tensor.cc`).
+//!
+//! What TensorFlow Serving does with a tree of values is done here without one. A request is read once, to its end, because
+//! whatever is wrong with its JSON comes before anything else that may be wrong; what the values become is found out in the
+//! same pass if they are plain nested lists of numbers, and in a second one otherwise. Only a request that is refused is looked
+//! at once more, for the reason.
+//!
+//! - `cursor`, `number`, `string`: the grammar, which is RapidJSON's.
+//! - `outline`, `predict`, `tensors`, `nest`, `examples`: requests.
+//! - `explain`, `show`: why a request is refused.
+//! - `write`, `decimal`, `answer`, `proto`: answers.
 
-use tf_persist_core::tensor::Strings;
-use tf_persist_core::{DType, Tensor};
-use tf_persist_proto::serving::SignatureDefMap;
+mod answer;
+mod cursor;
+mod decimal;
+mod examples;
+mod explain;
+mod nest;
+mod number;
+mod outline;
+mod predict;
+mod proto;
+mod show;
+mod string;
+mod tensors;
+mod write;
 
-use crate::inference::Class;
-use crate::models::VersionStatus;
-use crate::run::Answer;
-use crate::status::Status;
+pub use answer::{classify_answer, error_body, predict_answer, regress_answer};
+pub use examples::ExamplesBody;
+pub use predict::PredictBody;
+pub use proto::{metadata_answer, status_answer};
 
 /// How tensors stand in a request, and so in its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,95 +39,5 @@ pub enum Form {
     Column,
 }
 
-/// The body of a predict request, of which the outline is known: it is a JSON object, and its signature has a name.
-pub struct PredictBody<'a> {
-    body: &'a [u8],
-}
-
-impl<'a> PredictBody<'a> {
-    /// Reads the outline.
-    ///
-    /// # Errors
-    /// `INVALID_ARGUMENT` if it is not a JSON object, or the signature's name no string.
-    pub fn parse(body: &'a [u8]) -> Result<Self, Status> {
-        Ok(Self { body })
-    }
-
-    /// The signature that it names.
-    #[must_use]
-    pub fn signature_name(&self) -> Option<&str> {
-        None
-    }
-
-    /// Decodes the tensors of a signature's inputs.
-    ///
-    /// # Errors
-    /// As TensorFlow Serving.
-    pub fn tensors(&self, inputs: &[(&str, DType)]) -> Result<(Form, Vec<(String, Tensor)>), Status> {
-        let _ = (inputs, self.body);
-        todo!()
-    }
-}
-
-/// The body of a classify or regress request.
-pub struct ExamplesBody {
-    /// The signature that it names.
-    pub signature_name: Option<String>,
-    /// Serialized `tf.Example`s, the context in each.
-    pub examples: Strings,
-}
-
-impl ExamplesBody {
-    /// Reads it.
-    ///
-    /// # Errors
-    /// As TensorFlow Serving.
-    pub fn parse(body: &[u8]) -> Result<Self, Status> {
-        let _ = body;
-        todo!()
-    }
-}
-
-/// The answer to a predict request.
-///
-/// # Errors
-/// If the row form cannot be, or a dtype has no JSON.
-pub fn predict_answer(form: Form, answer: &Answer) -> Result<Vec<u8>, Status> {
-    let _ = (form, answer);
-    todo!()
-}
-
-/// The answer to a classify request: classes by example.
-#[must_use]
-pub fn classify_answer(results: &[Vec<Class>]) -> Vec<u8> {
-    let _ = results;
-    todo!()
-}
-
-/// The answer to a regress request: a value an example.
-#[must_use]
-pub fn regress_answer(results: &[f32]) -> Vec<u8> {
-    let _ = results;
-    todo!()
-}
-
-/// The answer to a status request.
-#[must_use]
-pub fn status_answer(versions: &[VersionStatus]) -> Vec<u8> {
-    let _ = versions;
-    todo!()
-}
-
-/// The answer to a metadata request.
-#[must_use]
-pub fn metadata_answer(model: &str, version: i64, signatures: &SignatureDefMap) -> Vec<u8> {
-    let _ = (model, version, signatures);
-    todo!()
-}
-
-/// The body of a refusal.
-#[must_use]
-pub fn error_body(message: &str) -> Vec<u8> {
-    let _ = message;
-    todo!()
-}
+#[cfg(test)]
+mod tests;

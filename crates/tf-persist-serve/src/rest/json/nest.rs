@@ -1,0 +1,256 @@
+//! Nested lists into tensors: the way of requests that have nothing wrong with them. Elements go straight into the tensor's memory
+//! while its shape is found out, and whatever does not fit is [`Stop::Irregular`], of which `explain` finds the reason.
+
+use tf_persist_core::tensor::{Strings, TensorBuilder};
+use tf_persist_core::{DType, Element, MAX_RANK, Tensor};
+
+use super::cursor::{Cursor, SyntaxError};
+use super::string::decode_base64;
+use crate::status::Status;
+
+/// A value that is no tensor of the shape and the dtype that it must have, or no JSON.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// Something about the value; what it is takes a second look.
+    Irregular,
+    /// There is no memory.
+    Status(Status),
+}
+
+impl From<SyntaxError> for Stop {
+    fn from(_: SyntaxError) -> Self {
+        Self::Irregular
+    }
+}
+
+impl From<tf_persist_core::Error> for Stop {
+    fn from(error: tf_persist_core::Error) -> Self {
+        Self::Status(error.into())
+    }
+}
+
+/// The sizes of nested lists, as far as they are known: the first list that ends at a level says what all others there have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Nest {
+    /// Sizes by level; those of lists that are open are not known yet.
+    sizes: Vec<Option<usize>>,
+    /// How many levels there are, once a first element or an empty list was seen.
+    rank: Option<usize>,
+    /// The elements so far of the lists that are open.
+    open: Vec<usize>,
+}
+
+impl Nest {
+    /// The sizes of all levels.
+    pub(super) fn shape(&self) -> Vec<usize> {
+        self.sizes.iter().map(|size| size.unwrap_or(0)).collect()
+    }
+
+    /// Whether the shape is known already.
+    pub(super) fn is_known(&self) -> bool {
+        self.rank.is_some()
+    }
+
+    /// The cursor is at a list: steps in, and says whether there is anything in it. An empty one is over then.
+    fn enter(&mut self, cursor: &mut Cursor<'_>) -> Result<bool, Stop> {
+        let level = self.open.len();
+        match self.rank {
+            Some(rank) if level >= rank => return Err(Stop::Irregular),
+            Some(_) => {}
+            None if level >= MAX_RANK => return Err(Stop::Irregular),
+            None => self.sizes.push(None),
+        }
+        if cursor.enter() {
+            self.open.push(0);
+            return Ok(true);
+        }
+        self.rank.get_or_insert(level + 1);
+        self.close(level, 0)?;
+        Ok(false)
+    }
+
+    /// A list of this size ends.
+    fn close(&mut self, level: usize, size: usize) -> Result<(), Stop> {
+        let known = self.sizes.get_mut(level).ok_or(Stop::Irregular)?;
+        if *known.get_or_insert(size) == size { Ok(()) } else { Err(Stop::Irregular) }
+    }
+
+    /// Takes the value at the cursor, down to its elements, each of which goes to `leaf`.
+    pub(super) fn take(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        mut leaf: impl FnMut(&mut Cursor<'_>) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        self.open.clear();
+        'value: loop {
+            if cursor.peek() == b'[' {
+                if self.enter(cursor)? {
+                    continue;
+                }
+            } else {
+                let level = self.open.len();
+                if *self.rank.get_or_insert(level) != level {
+                    return Err(Stop::Irregular);
+                }
+                let Some(count) = self.open.last_mut() else { return leaf(cursor) };
+                // The lists that hold the elements are most of the text.
+                loop {
+                    leaf(cursor)?;
+                    *count += 1;
+                    cursor.skip_space();
+                    if !cursor.eat(b',') {
+                        break;
+                    }
+                    cursor.skip_space();
+                }
+                if !cursor.eat(b']') {
+                    return Err(Stop::Irregular);
+                }
+                let size = self.open.pop().unwrap_or_default();
+                self.close(level - 1, size)?;
+            }
+            // A list is over, and with it perhaps what it stands in.
+            loop {
+                let level = self.open.len();
+                let Some(count) = self.open.last_mut() else { return Ok(()) };
+                *count += 1;
+                if cursor.next_element()? {
+                    continue 'value;
+                }
+                let size = self.open.pop().unwrap_or_default();
+                self.close(level - 1, size)?;
+            }
+        }
+    }
+}
+
+/// A tensor to be, by dtype.
+pub(super) enum Column {
+    F32(TensorBuilder<f32>),
+    F64(TensorBuilder<f64>),
+    I8(TensorBuilder<i8>),
+    I16(TensorBuilder<i16>),
+    I32(TensorBuilder<i32>),
+    I64(TensorBuilder<i64>),
+    U8(TensorBuilder<u8>),
+    U32(TensorBuilder<u32>),
+    U64(TensorBuilder<u64>),
+    Bool(TensorBuilder<bool>),
+    Strings(Strings),
+    /// One that has no JSON: it is never more than an empty tensor.
+    Unsupported,
+}
+
+/// Room for the elements that so many bytes of JSON may hold, with blanks and digits as they are common; it grows if need be.
+pub(super) fn room(bytes: usize) -> usize {
+    const BYTES_AN_ELEMENT: usize = 8;
+    bytes / BYTES_AN_ELEMENT + 1
+}
+
+impl Column {
+    /// A tensor of a dtype, of which so many bytes of JSON are there.
+    pub(super) fn new(dtype: DType, bytes: usize) -> Result<Self, Status> {
+        let room = room(bytes);
+        Ok(match dtype {
+            DType::Float32 => Self::F32(TensorBuilder::with_capacity(room)?),
+            DType::Float64 => Self::F64(TensorBuilder::with_capacity(room)?),
+            DType::Int8 => Self::I8(TensorBuilder::with_capacity(room)?),
+            DType::Int16 => Self::I16(TensorBuilder::with_capacity(room)?),
+            DType::Int32 => Self::I32(TensorBuilder::with_capacity(room)?),
+            DType::Int64 => Self::I64(TensorBuilder::with_capacity(room)?),
+            DType::UInt8 => Self::U8(TensorBuilder::with_capacity(room)?),
+            DType::UInt32 => Self::U32(TensorBuilder::with_capacity(room)?),
+            DType::UInt64 => Self::U64(TensorBuilder::with_capacity(room)?),
+            DType::Bool => Self::Bool(TensorBuilder::with_capacity(room)?),
+            DType::String => Self::Strings(Strings::default()),
+            _ => Self::Unsupported,
+        })
+    }
+
+    /// Takes the value at the cursor, and finds or checks its shape.
+    pub(super) fn take(&mut self, cursor: &mut Cursor<'_>, nest: &mut Nest) -> Result<(), Stop> {
+        match self {
+            Self::F32(to) => floats(cursor, nest, to),
+            Self::F64(to) => nest.take(cursor, |at| Ok(to.push(at.number()?.as_f64())?)),
+            // TensorFlow Serving takes what fits 32 bits for all of them, and TensorFlow drops the upper bits.
+            Self::I8(to) => nest.take(cursor, |at| Ok(to.push(int32(at)? as i8)?)),
+            Self::I16(to) => nest.take(cursor, |at| Ok(to.push(int32(at)? as i16)?)),
+            Self::U8(to) => nest.take(cursor, |at| Ok(to.push(int32(at)? as u8)?)),
+            Self::I32(to) => nest.take(cursor, |at| Ok(to.push(int32(at)?)?)),
+            Self::I64(to) => nest.take(cursor, |at| push(to, at.number()?.as_i64())),
+            Self::U32(to) => {
+                nest.take(cursor, |at| push(to, at.number()?.as_u64().and_then(|value| u32::try_from(value).ok())))
+            }
+            Self::U64(to) => nest.take(cursor, |at| push(to, at.number()?.as_u64())),
+            Self::Bool(to) => nest.take(cursor, |at| push(to, boolean(at)?)),
+            Self::Strings(to) => nest.take(cursor, |at| string(at, to)),
+            Self::Unsupported => nest.take(cursor, |_| Err(Stop::Irregular)),
+        }
+    }
+
+    /// The tensor. Elements beyond its shape, which a name that an object has twice brings, are dropped as TensorFlow drops
+    /// them.
+    pub(super) fn finish(self, dtype: DType, shape: &[usize]) -> Result<Tensor, Status> {
+        Ok(match self {
+            Self::F32(from) => from.finish(dtype, shape)?,
+            Self::F64(from) => from.finish(dtype, shape)?,
+            Self::I8(from) => from.finish(dtype, shape)?,
+            Self::I16(from) => from.finish(dtype, shape)?,
+            Self::I32(from) => from.finish(dtype, shape)?,
+            Self::I64(from) => from.finish(dtype, shape)?,
+            Self::U8(from) => from.finish(dtype, shape)?,
+            Self::U32(from) => from.finish(dtype, shape)?,
+            Self::U64(from) => from.finish(dtype, shape)?,
+            Self::Bool(from) => from.finish(dtype, shape)?,
+            Self::Strings(from) => {
+                let wanted = tf_persist_core::element_count(shape)?;
+                if wanted < from.len() {
+                    Tensor::from_strings(shape, from.iter().take(wanted))?
+                } else {
+                    Tensor::from_string_array(shape, from)?
+                }
+            }
+            Self::Unsupported => Tensor::zeros(dtype, shape)?,
+        })
+    }
+}
+
+/// Nested lists of numbers, as 32-bit floats.
+pub(super) fn floats(cursor: &mut Cursor<'_>, nest: &mut Nest, to: &mut TensorBuilder<f32>) -> Result<(), Stop> {
+    nest.take(cursor, |at| Ok(to.push(at.float()?)?))
+}
+
+#[inline]
+fn push<T: Element>(to: &mut TensorBuilder<T>, value: Option<T>) -> Result<(), Stop> {
+    Ok(to.push(value.ok_or(Stop::Irregular)?)?)
+}
+
+#[inline]
+fn int32(cursor: &mut Cursor<'_>) -> Result<i32, Stop> {
+    let value = cursor.number()?.as_i64().ok_or(Stop::Irregular)?;
+    i32::try_from(value).map_err(|_| Stop::Irregular)
+}
+
+#[inline]
+pub(super) fn boolean(cursor: &mut Cursor<'_>) -> Result<Option<bool>, SyntaxError> {
+    Ok(match cursor.peek() {
+        b't' => cursor.word(b"true").map(|()| Some(true))?,
+        b'f' => cursor.word(b"false").map(|()| Some(false))?,
+        _ => None,
+    })
+}
+
+fn string(cursor: &mut Cursor<'_>, to: &mut Strings) -> Result<(), Stop> {
+    match cursor.peek() {
+        b'"' => to.push(&cursor.string()?),
+        b'{' => {
+            let mut text = cursor.base64_object()?.ok_or(Stop::Irregular)?;
+            to.push(&decode_base64(&text.string()?).ok_or(Stop::Irregular)?);
+            text.skip_space();
+            text.at += 1;
+            cursor.at = text.at;
+        }
+        _ => return Err(Stop::Irregular),
+    }
+    Ok(())
+}

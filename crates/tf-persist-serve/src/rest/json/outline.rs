@@ -1,0 +1,90 @@
+//! The outline of a request: a JSON object, of which a few members matter.
+
+use super::cursor::{Cursor, Fault, Parsed};
+use super::show::show;
+use crate::status::Status;
+
+/// A body that is one JSON object, all of it valid, and where the members stand that were asked for.
+pub(super) struct Outline<'a, const N: usize> {
+    /// At the object.
+    root: Cursor<'a>,
+    /// At the values of the members, in the order asked for. Of members with one name, the first counts.
+    pub(super) members: [Option<Cursor<'a>>; N],
+}
+
+impl<'a, const N: usize> Outline<'a, N> {
+    /// Reads a body. `visit` may step over the value of a member that was asked for: it returns where that ends. If it returns
+    /// `None`, the value is stepped over here, and what is wrong with it is found.
+    pub(super) fn parse(
+        body: &'a [u8],
+        names: [&str; N],
+        mut visit: impl FnMut(usize, Cursor<'a>) -> Option<Cursor<'a>>,
+    ) -> Result<Self, Status> {
+        if body.is_empty() {
+            return Err(Status::invalid_argument("JSON Parse error: The document is empty"));
+        }
+        let mut cursor = Cursor { text: body, at: 0 };
+        // A byte order mark, or any part of one.
+        for byte in [0xEF, 0xBB, 0xBF] {
+            cursor.eat(byte);
+        }
+        cursor.skip_space();
+        let mut outline = Self { root: cursor, members: [None; N] };
+        match cursor.peek() {
+            b'{' => outline.members(cursor, names, &mut visit)?,
+            0 | b']' | b'}' | b',' | b':' => cursor.fault(Fault::DocumentEmpty)?,
+            _ => {
+                cursor.skip_value()?;
+                return Err(outline.refuse("Is not object"));
+            }
+        }
+        Ok(outline)
+    }
+
+    fn members(
+        &mut self,
+        mut cursor: Cursor<'a>,
+        names: [&str; N],
+        visit: &mut impl FnMut(usize, Cursor<'a>) -> Option<Cursor<'a>>,
+    ) -> Parsed<()> {
+        if !cursor.enter() {
+            return Ok(());
+        }
+        loop {
+            if cursor.peek() != b'"' {
+                return cursor.fault(Fault::ObjectMissName);
+            }
+            let name = cursor.string()?;
+            cursor.colon()?;
+            let index = names.iter().position(|wanted| wanted.as_bytes() == name.as_ref());
+            let mut end = None;
+            if let Some(index) = index.filter(|index| self.members[*index].is_none()) {
+                self.members[index] = Some(cursor);
+                end = visit(index, cursor);
+            }
+            match end {
+                Some(end) => cursor = end,
+                None => cursor.skip_value()?,
+            }
+            if !cursor.next_member()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// That something is wrong with the whole of it.
+    pub(super) fn refuse(&self, reason: &str) -> Status {
+        Status::invalid_argument(format!("JSON Value: {} {reason}", show(self.root)))
+    }
+
+    /// The name of a signature, which stands at a member.
+    pub(super) fn signature_name(&self, member: usize) -> Result<Option<String>, Status> {
+        let Some(mut value) = self.members[member] else { return Ok(None) };
+        if value.peek() != b'"' {
+            return Err(self.refuse("not formatted correctly. 'signature_name' key must be a string value."));
+        }
+        let name = value.string()?;
+        // An empty name is none: the default signature is meant.
+        Ok((!name.is_empty()).then(|| String::from_utf8_lossy(&name).into_owned()))
+    }
+}

@@ -1,0 +1,111 @@
+//! Predict requests into tensors (`FillPredictRequestFromJson` of `util/json_tensor.cc`).
+
+use tf_persist_core::tensor::TensorBuilder;
+use tf_persist_core::{DType, Tensor};
+
+use super::Form;
+use super::cursor::Cursor;
+use super::nest::{Nest, floats, room};
+use super::outline::Outline;
+use super::tensors::{columns, rows};
+use crate::status::Status;
+
+/// The members that matter, in the order of [`Outline::members`].
+const MEMBERS: [&str; 3] = ["signature_name", "instances", "inputs"];
+const SIGNATURE: usize = 0;
+const INSTANCES: usize = 1;
+const INPUTS: usize = 2;
+
+/// The body of a predict request, of which the outline is known: it is a JSON object, and its signature has a name.
+pub struct PredictBody<'a> {
+    outline: Outline<'a, 3>,
+    signature_name: Option<String>,
+    /// What plain nested lists of numbers are as 32-bit floats, and which member they are of. All of the body has to be read
+    /// before the model is known, and with it the dtype; this one is by far the most common.
+    guess: Option<(usize, Tensor)>,
+}
+
+impl<'a> PredictBody<'a> {
+    /// Reads the outline. All of the body has to be valid JSON; what is after the closing brace is not looked at.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` if it is not a JSON object, or the signature's name no string.
+    pub fn parse(body: &'a [u8]) -> Result<Self, Status> {
+        let mut guess = None;
+        let outline = Outline::parse(body, MEMBERS, |member, mut cursor| {
+            if member == SIGNATURE || guess.is_some() || cursor.peek() != b'[' {
+                return None;
+            }
+            guess = Some((member, guess_floats(&mut cursor)?));
+            Some(cursor)
+        })?;
+        let signature_name = outline.signature_name(SIGNATURE)?;
+        Ok(Self { outline, signature_name, guess })
+    }
+
+    /// The signature that it names; `None` for the default one, which an empty name means as well.
+    #[must_use]
+    pub fn signature_name(&self) -> Option<&str> {
+        self.signature_name.as_deref()
+    }
+
+    /// Decodes the tensors of a signature's inputs.
+    ///
+    /// In the row form of several inputs, where the first instance is a base64 object, only the first input comes back: the
+    /// others are missing, which is for the checks of predict to say.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` if the tensors are not written as the signature wants them; in the column form, `UNIMPLEMENTED` for a
+    /// dtype that JSON has no values for.
+    pub fn tensors(&self, inputs: &[(&str, DType)]) -> Result<(Form, Vec<(String, Tensor)>), Status> {
+        if inputs.is_empty() {
+            let name = self.signature_name().unwrap_or("DEFAULT");
+            return Err(Status::invalid_argument(format!("Failed to get input map for signature: {name}")));
+        }
+        match (self.outline.members[INSTANCES], self.outline.members[INPUTS]) {
+            (Some(_), Some(_)) => Err(self
+                .outline
+                .refuse("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist ")),
+            (Some(instances), None) => {
+                let mut inside = instances;
+                if instances.peek() != b'[' {
+                    return Err(self.outline.refuse("Expecting 'instances' to be an list/array"));
+                }
+                if !inside.enter() {
+                    return Err(self.outline.refuse("No values in 'instances' array"));
+                }
+                let tensors = match self.guessed(INSTANCES, inputs) {
+                    Some(tensors) => tensors,
+                    None => rows(instances, inside, inputs)?,
+                };
+                Ok((Form::Row, tensors))
+            }
+            (None, Some(values)) => {
+                let tensors = match self.guessed(INPUTS, inputs) {
+                    Some(tensors) => tensors,
+                    None => columns(values, inputs)?,
+                };
+                Ok((Form::Column, tensors))
+            }
+            (None, None) => Err(Status::invalid_argument("Missing 'inputs' or 'instances' key")),
+        }
+    }
+
+    /// The tensor that was decoded already, if it is what is wanted.
+    fn guessed(&self, member: usize, inputs: &[(&str, DType)]) -> Option<Vec<(String, Tensor)>> {
+        match (&self.guess, inputs) {
+            (Some((of, tensor)), [(name, DType::Float32)]) if *of == member => {
+                Some(vec![((*name).to_owned(), tensor.clone())])
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Steps over plain nested lists of numbers, if that is what is here.
+fn guess_floats(cursor: &mut Cursor<'_>) -> Option<Tensor> {
+    let mut nest = Nest::default();
+    let mut floats_so_far = TensorBuilder::with_capacity(room(cursor.text.len() - cursor.at)).ok()?;
+    floats(cursor, &mut nest, &mut floats_so_far).ok()?;
+    floats_so_far.finish(DType::Float32, &nest.shape()).ok()
+}

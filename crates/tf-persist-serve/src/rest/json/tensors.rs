@@ -1,0 +1,235 @@
+//! The row form and the column form of tensors (`FillTensorMapFromInstancesList` and `FillTensorMapFromInputsMap` of
+//! `util/json_tensor.cc`). The text is known to be valid JSON.
+
+use tf_persist_core::{Code, DType, Tensor};
+
+use super::cursor::Cursor;
+use super::explain::measure;
+use super::nest::{Column, Nest, Stop};
+use super::show::show;
+use super::string::c_string;
+use crate::status::Status;
+
+/// `instances`: at the list, and inside of it. There is at least one.
+pub(super) fn rows(
+    list: Cursor<'_>,
+    inside: Cursor<'_>,
+    inputs: &[(&str, DType)],
+) -> Result<Vec<(String, Tensor)>, Status> {
+    if inside.peek() != b'{' && inputs.len() > 1 {
+        return Err(Status::invalid_argument(
+            "instances is a plain list, but expecting list of objects as multiple input tensors required as per \
+             tensorinfo_map",
+        ));
+    }
+    if is_named(inside)? { named_rows(inside, inputs) } else { plain_rows(list, inside, inputs[0]) }
+}
+
+/// Whether the value here is an object of named tensors, not one of base64.
+fn is_named(cursor: Cursor<'_>) -> Result<bool, Status> {
+    Ok(cursor.peek() == b'{' && cursor.base64_object()?.is_none())
+}
+
+/// Instances that are values of one input.
+fn plain_rows(
+    list: Cursor<'_>,
+    mut inside: Cursor<'_>,
+    (name, dtype): (&str, DType),
+) -> Result<Vec<(String, Tensor)>, Status> {
+    let mut column = Column::new(dtype, list.text.len() - list.at)?;
+    let mut nest = Nest::default();
+    let mut cursor = list;
+    match column.take(&mut cursor, &mut nest) {
+        Ok(()) => return Ok(vec![(name.to_owned(), column.finish(dtype, &nest.shape())?)]),
+        Err(Stop::Status(status)) => return Err(status),
+        Err(Stop::Irregular) => {}
+    }
+    let mut first = None;
+    let mut index = 0;
+    loop {
+        if is_named(inside)? {
+            let reason = format!("Expecting value/list but got object at item {index} of input list");
+            return Err(Status::invalid_argument(reason));
+        }
+        compare(name, dtype, inside, &mut first).map_err(|status| {
+            Status::invalid_argument(format!("Failed to process element: {index} of 'instances' list. Error: {status}"))
+        })?;
+        index += 1;
+        inside.skip_value()?;
+        if !inside.next_element()? {
+            return Err(unexplained());
+        }
+    }
+}
+
+/// Checks an item on its own, and then against the first one, of which number of elements and shape are kept.
+fn compare(name: &str, dtype: DType, item: Cursor<'_>, first: &mut Option<(usize, Vec<usize>)>) -> Result<(), Status> {
+    let (count, shape) = measure(name, dtype, item)?;
+    let Some((first_count, first_shape)) = first else {
+        *first = Some((count, shape));
+        return Ok(());
+    };
+    if *first_count != count {
+        let reason = format!("Expecting tensor size: {first_count} but got: {count}");
+        return Err(Status::invalid_argument(reason));
+    }
+    if *first_shape != shape {
+        let reason = format!("Expecting shape {} but got: {}", brackets(first_shape), brackets(&shape));
+        return Err(Status::invalid_argument(reason));
+    }
+    Ok(())
+}
+
+/// A shape as TensorFlow Serving prints it.
+fn brackets(shape: &[usize]) -> String {
+    let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
+    format!("[{}]", sizes.join(","))
+}
+
+/// What cannot be: something was refused, and then nothing was found wrong with it.
+fn unexplained() -> Status {
+    Status::new(Code::Internal, "the request's JSON was refused for no reason")
+}
+
+/// An input of which each instance brings a value.
+struct Named<'i> {
+    name: &'i str,
+    dtype: DType,
+    column: Column,
+    nest: Nest,
+    /// The last instance, counted from 1, that had it.
+    seen: usize,
+}
+
+/// Instances that are objects of named values.
+fn named_rows(mut cursor: Cursor<'_>, inputs: &[(&str, DType)]) -> Result<Vec<(String, Tensor)>, Status> {
+    let bytes = (cursor.text.len() - cursor.at) / inputs.len();
+    let mut columns = Vec::with_capacity(inputs.len());
+    for (name, dtype) in inputs.iter().copied() {
+        columns.push(Named { name, dtype, column: Column::new(dtype, bytes)?, nest: Nest::default(), seen: 0 });
+    }
+    let mut count = 0;
+    loop {
+        if !is_named(cursor)? {
+            let reason = format!("Expecting object but got list at item {count} of input list");
+            return Err(Status::invalid_argument(reason));
+        }
+        named_row(&mut cursor, count, &mut columns)?;
+        count += 1;
+        if !cursor.next_element()? {
+            break;
+        }
+    }
+    let finish = |named: Named<'_>| {
+        let mut shape = named.nest.shape();
+        shape.insert(0, count);
+        Ok((named.name.to_owned(), named.column.finish(named.dtype, &shape)?))
+    };
+    columns.into_iter().map(finish).collect()
+}
+
+/// Takes one instance.
+fn named_row(cursor: &mut Cursor<'_>, index: usize, columns: &mut [Named<'_>]) -> Result<(), Status> {
+    let object = *cursor;
+    // Objects mostly have their members in the same order as the signature or as each other.
+    let mut expected = 0;
+    let mut more = cursor.enter();
+    while more {
+        let name = cursor.string()?;
+        let name = c_string(&name);
+        cursor.colon()?;
+        let is = |column: &Named<'_>| column.name.as_bytes() == name;
+        let found = if columns.get(expected).is_some_and(is) { Some(expected) } else { columns.iter().position(is) };
+        let result = match found {
+            Some(found) => {
+                expected = found + 1;
+                columns[found].seen = index + 1;
+                take_named(&mut columns[found], cursor)
+            }
+            None => {
+                let name = String::from_utf8_lossy(name);
+                Err(Status::invalid_argument(format!("JSON object: does not have named input: {name}")))
+            }
+        };
+        result.map_err(|status| {
+            let name = String::from_utf8_lossy(name);
+            Status::invalid_argument(format!(
+                "Failed to process element: {index} key: {name} of 'instances' list. Error: {status}"
+            ))
+        })?;
+        more = cursor.next_member()?;
+    }
+    if columns.iter().all(|column| column.seen == index + 1) {
+        return Ok(());
+    }
+    let mut names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+    names.sort_unstable();
+    Err(Status::invalid_argument(format!(
+        "Failed to process element: {index} of 'instances' list. JSON object: {} keys must be equal to: {}",
+        show(object),
+        names.join(",")
+    )))
+}
+
+/// Takes an instance's value of an input.
+fn take_named(named: &mut Named<'_>, cursor: &mut Cursor<'_>) -> Result<(), Status> {
+    let value = *cursor;
+    let before = named.nest.is_known().then(|| named.nest.clone());
+    match named.column.take(cursor, &mut named.nest) {
+        Ok(()) => Ok(()),
+        Err(Stop::Status(status)) => Err(status),
+        Err(Stop::Irregular) => {
+            let mut first = before.map(|nest| {
+                let shape = nest.shape();
+                (shape.iter().product(), shape)
+            });
+            compare(named.name, named.dtype, value, &mut first)?;
+            Err(unexplained())
+        }
+    }
+}
+
+/// `inputs`: the value of the only input, or an object of all of them. Names that are no inputs are not looked at.
+pub(super) fn columns(values: Cursor<'_>, inputs: &[(&str, DType)]) -> Result<Vec<(String, Tensor)>, Status> {
+    if !is_named(values)? {
+        if inputs.len() > 1 {
+            return Err(Status::invalid_argument(
+                "inputs is a plain value/list, but expecting an object as multiple input tensors required as per \
+                 tensorinfo_map",
+            ));
+        }
+        return Ok(vec![column(values, inputs[0], inputs.len())?]);
+    }
+    let mut found: Vec<Option<Cursor<'_>>> = vec![None; inputs.len()];
+    let mut cursor = values;
+    let mut more = cursor.enter();
+    while more {
+        let name = cursor.string()?;
+        cursor.colon()?;
+        if let Some(index) = inputs.iter().position(|(input, _)| input.as_bytes() == name.as_ref()) {
+            found[index].get_or_insert(cursor);
+        }
+        cursor.skip_value()?;
+        more = cursor.next_member()?;
+    }
+    let column = |(input, at): (&(&str, DType), Option<Cursor<'_>>)| match at {
+        Some(at) => column(at, *input, inputs.len()),
+        None => Err(Status::invalid_argument(format!("Missing named input: {} in 'inputs' object.", input.0))),
+    };
+    inputs.iter().zip(found).map(column).collect()
+}
+
+/// The value here, as a tensor.
+fn column(value: Cursor<'_>, (name, dtype): (&str, DType), inputs: usize) -> Result<(String, Tensor), Status> {
+    let mut column = Column::new(dtype, (value.text.len() - value.at) / inputs)?;
+    let mut nest = Nest::default();
+    let mut cursor = value;
+    match column.take(&mut cursor, &mut nest) {
+        Ok(()) => Ok((name.to_owned(), column.finish(dtype, &nest.shape())?)),
+        Err(Stop::Status(status)) => Err(status),
+        Err(Stop::Irregular) => {
+            measure(name, dtype, value)?;
+            Err(unexplained())
+        }
+    }
+}

@@ -1,0 +1,47 @@
+mod answers;
+mod examples;
+mod properties;
+mod refusals;
+mod requests;
+mod syntax;
+
+use tf_persist_core::{Code, DType, Tensor};
+
+use super::*;
+use crate::status::Status;
+
+type Inputs<'a> = &'a [(&'a str, DType)];
+
+fn decode(body: impl AsRef<[u8]>, inputs: Inputs<'_>) -> Result<(Form, Vec<(String, Tensor)>), Status> {
+    PredictBody::parse(body.as_ref())?.tensors(inputs)
+}
+
+/// The only tensor of a request, and the form.
+fn one(body: impl AsRef<[u8]>, dtype: DType) -> (Form, Tensor) {
+    let (form, mut tensors) = decode(body, &[("x", dtype)]).unwrap();
+    assert_eq!(tensors.len(), 1);
+    assert_eq!(tensors[0].0, "x");
+    (form, tensors.remove(0).1)
+}
+
+fn row(values: &str, dtype: DType) -> Tensor {
+    let (form, tensor) = one(format!("{{\"instances\": {values}}}"), dtype);
+    assert_eq!(form, Form::Row);
+    tensor
+}
+
+fn column(values: &str, dtype: DType) -> Tensor {
+    let (form, tensor) = one(format!("{{\"inputs\": {values}}}"), dtype);
+    assert_eq!(form, Form::Column);
+    tensor
+}
+
+/// What a request is refused with.
+fn refusal(body: impl AsRef<[u8]>, inputs: Inputs<'_>) -> (Code, String) {
+    let status = decode(body, inputs).unwrap_err();
+    (status.code, status.message)
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}

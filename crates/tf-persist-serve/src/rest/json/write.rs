@@ -1,0 +1,217 @@
+//! JSON as RapidJSON's `PrettyWriter` writes it: four blanks a level, and lists either in one line or with a line an element.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// How lists are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lists {
+    /// A line an element.
+    Lines,
+    /// `kFormatSingleLineArray`.
+    OneLine,
+}
+
+const INDENT: usize = 4;
+
+#[derive(Debug, Clone, Copy)]
+struct Level {
+    in_list: bool,
+    /// Values so far; in an object, names count as well.
+    values: usize,
+}
+
+/// A JSON text in the making. What is called must make a JSON value, in order.
+pub(super) struct Writer {
+    out: Vec<u8>,
+    levels: Vec<Level>,
+    /// How lists are laid out from here on.
+    pub(super) lists: Lists,
+}
+
+impl Writer {
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self { out: Vec::with_capacity(bytes), levels: Vec::with_capacity(8), lists: Lists::Lines }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.out
+    }
+
+    /// What stands between the value before and the next one.
+    #[inline]
+    fn before(&mut self) {
+        let Some(level) = self.levels.last_mut() else { return };
+        let values = level.values;
+        level.values += 1;
+        if level.in_list {
+            if self.lists == Lists::OneLine {
+                if values > 0 {
+                    self.out.extend_from_slice(b", ");
+                }
+            } else {
+                if values > 0 {
+                    self.out.push(b',');
+                }
+                self.new_line();
+            }
+        } else if values % 2 == 1 {
+            self.out.extend_from_slice(b": ");
+        } else {
+            if values > 0 {
+                self.out.push(b',');
+            }
+            self.new_line();
+        }
+    }
+
+    fn new_line(&mut self) {
+        self.out.push(b'\n');
+        self.out.resize(self.out.len() + INDENT * self.levels.len(), b' ');
+    }
+
+    pub(super) fn begin_list(&mut self) {
+        self.before();
+        self.levels.push(Level { in_list: true, values: 0 });
+        self.out.push(b'[');
+    }
+
+    pub(super) fn end_list(&mut self) {
+        let empty = self.levels.pop().is_none_or(|level| level.values == 0);
+        if !empty && self.lists == Lists::Lines {
+            self.new_line();
+        }
+        self.out.push(b']');
+    }
+
+    pub(super) fn begin_object(&mut self) {
+        self.before();
+        self.levels.push(Level { in_list: false, values: 0 });
+        self.out.push(b'{');
+    }
+
+    pub(super) fn end_object(&mut self) {
+        if self.levels.pop().is_some_and(|level| level.values > 0) {
+            self.new_line();
+        }
+        self.out.push(b'}');
+    }
+
+    /// A value that is JSON already.
+    pub(super) fn raw(&mut self, json: &[u8]) {
+        self.before();
+        self.out.extend_from_slice(json);
+    }
+
+    /// A value that is written by somebody else, to the end of what is returned.
+    #[inline]
+    pub(super) fn value(&mut self) -> &mut Vec<u8> {
+        self.before();
+        &mut self.out
+    }
+
+    pub(super) fn boolean(&mut self, value: bool) {
+        self.raw(if value { b"true" } else { b"false" });
+    }
+
+    pub(super) fn signed(&mut self, value: i64) {
+        self.before();
+        if value < 0 {
+            self.out.push(b'-');
+        }
+        push_digits(&mut self.out, value.unsigned_abs());
+    }
+
+    pub(super) fn unsigned(&mut self, value: u64) {
+        self.before();
+        push_digits(&mut self.out, value);
+    }
+
+    /// A string or a name. Bytes that are no UTF-8 stand as they are.
+    pub(super) fn string(&mut self, bytes: &[u8]) {
+        self.before();
+        self.out.push(b'"');
+        let mut rest = bytes;
+        while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {
+            self.out.extend_from_slice(&rest[..at]);
+            self.escape(rest[at]);
+            rest = &rest[at + 1..];
+        }
+        self.out.extend_from_slice(rest);
+        self.out.push(b'"');
+    }
+
+    fn escape(&mut self, byte: u8) {
+        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+        let short = match byte {
+            8 => b'b',
+            b'\t' => b't',
+            b'\n' => b'n',
+            12 => b'f',
+            b'\r' => b'r',
+            b'"' | b'\\' => byte,
+            _ => {
+                self.out.extend_from_slice(b"\\u00");
+                self.out.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+                return;
+            }
+        };
+        self.out.extend([b'\\', short]);
+    }
+
+    /// A string of base64.
+    pub(super) fn base64(&mut self, bytes: &[u8]) {
+        self.before();
+        self.out.push(b'"');
+        let start = self.out.len();
+        let len = base64::encoded_len(bytes.len(), true).unwrap_or(0);
+        self.out.resize(start + len, 0);
+        // The length is right by construction.
+        let _ = STANDARD.encode_slice(bytes, &mut self.out[start..]);
+        self.out.push(b'"');
+    }
+}
+
+/// The digits of the numbers up to 99, two each.
+static PAIRS: [u8; 200] = {
+    let mut pairs = [0; 200];
+    let mut number = 0;
+    while number < 100 {
+        pairs[2 * number] = b'0' + (number / 10) as u8;
+        pairs[2 * number + 1] = b'0' + (number % 10) as u8;
+        number += 1;
+    }
+    pairs
+};
+
+/// The most digits that 64 bits have.
+pub(super) const MOST_DIGITS: usize = 20;
+
+/// Writes decimal digits, as few as there are, to the end of the buffer; returns where they begin.
+#[inline]
+pub(super) fn digits_before_end(buffer: &mut [u8; MOST_DIGITS], mut value: u64) -> usize {
+    let mut at = MOST_DIGITS;
+    while value >= 10 {
+        let pair = 2 * (value % 100) as usize;
+        value /= 100;
+        at -= 2;
+        buffer[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+    }
+    if value > 0 || at == MOST_DIGITS {
+        at -= 1;
+        buffer[at] = b'0' + value as u8;
+    }
+    at
+}
+
+/// Decimal digits, as few as there are.
+#[inline]
+pub(super) fn push_digits(out: &mut Vec<u8>, value: u64) {
+    let mut digits = [0; MOST_DIGITS];
+    let at = digits_before_end(&mut digits, value);
+    out.extend_from_slice(&digits[at..]);
+}
