@@ -32,7 +32,7 @@ pub enum Kind {
     Classify,
     /// `tf.Example`s to be given a number.
     Regress,
-    /// Several requests over one input, which are not run.
+    /// `tf.Example`s for several signatures at once, which have no answer to compare with.
     MultiInference,
     /// Feeds and fetches by the graph's names, which are not run.
     SessionRun,
@@ -51,6 +51,17 @@ pub(super) struct Request {
     pub(super) inputs: Tensors,
     /// The outputs that are asked for; all, if it is empty.
     pub(super) output_filter: Vec<String>,
+    /// What is asked of a request for several signatures.
+    pub(super) tasks: Vec<Task>,
+}
+
+/// One of several questions over the same examples.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Task {
+    /// Its signature; empty for the default one.
+    pub(super) signature: String,
+    /// What is to be made of the outputs: the `method_name` of a signature.
+    pub(super) method: String,
 }
 
 impl Record {
@@ -81,6 +92,13 @@ impl Record {
     }
 }
 
+impl Task {
+    /// The signature that is asked.
+    pub(super) fn name(&self) -> &str {
+        if self.signature.is_empty() { DEFAULT_SIGNATURE } else { &self.signature }
+    }
+}
+
 impl Request {
     pub(super) fn signature(&self) -> &str {
         if self.signature.is_empty() { DEFAULT_SIGNATURE } else { &self.signature }
@@ -92,6 +110,7 @@ impl Request {
             && self.signature() == other.signature()
             && self.inputs == other.inputs
             && self.output_filter == other.output_filter
+            && self.tasks == other.tasks
     }
 }
 

@@ -1,18 +1,37 @@
 //! Which models there are: found in folders, loaded, swapped, labelled, unloaded.
 
+mod config;
+mod folder;
+mod journal;
+mod load;
+mod look;
+mod manager;
+mod model;
 mod servable;
 mod settings;
+mod tensorflow;
+mod unload;
+mod view;
+mod warm_up;
 
+use std::fmt;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::time::Duration;
 
 pub use servable::{Servable, Served};
 pub use settings::{LoadSettings, ModelSource, Settings};
 
+use tf_persist_core::Code;
 use tf_persist_proto::serving::ModelServerConfig;
+use tokio::sync::oneshot;
 
 use crate::metrics::Metrics;
 use crate::run;
 use crate::status::Status;
+use manager::{Event, Shared};
+use tensorflow::TensorFlow;
+use view::Readiness;
 
 /// Which version of a model a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -63,13 +82,26 @@ pub struct ModelStatus {
 }
 
 /// The models of a server. Cloning shares them.
+///
+/// How models stand is known to one thread alone, which others tell what they have done: those that load, one that unloads and
+/// one that looks at files. It shows what it knows in a view that requests read without a lock, so that nothing of that, however
+/// long it takes, holds up a request.
 #[derive(Clone)]
 pub struct Models(Arc<Inner>);
 
 struct Inner {
-    settings: Settings,
-    metrics: Metrics,
+    shared: Arc<Shared<Servable>>,
+    events: Sender<Event<Servable>>,
 }
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let _ = self.events.send(Event::Stop { reply: None });
+    }
+}
+
+/// How long [`Models::stop`] waits: for requests that do not end, or a load that does not.
+const STOP_WAIT: Duration = Duration::from_secs(30);
 
 impl Models {
     /// Starts to look for models and to load them, in threads of its own.
@@ -77,8 +109,9 @@ impl Models {
     /// # Errors
     /// What a configuration that cannot be would do to TensorFlow Serving at its start: it does not run.
     pub fn start(settings: Settings, run: run::Settings, metrics: Metrics) -> Result<Self, Status> {
-        let _ = run;
-        Ok(Self(Arc::new(Inner { settings, metrics })))
+        let loader = TensorFlow { load: settings.load.clone(), run, metrics };
+        let (shared, events) = manager::start(settings, Arc::new(loader))?;
+        Ok(Self(Arc::new(Inner { shared, events })))
     }
 
     /// A version that is available. It stays loaded as long as somebody holds it.
@@ -86,8 +119,7 @@ impl Models {
     /// # Errors
     /// `NOT_FOUND` if there is no such model or version, `INVALID_ARGUMENT` if there is no such label.
     pub fn find(&self, name: &str, version: &Version) -> Result<Arc<Servable>, Status> {
-        let _ = (name, version, &self.0.settings, &self.0.metrics);
-        todo!()
+        self.0.shared.view.load().find(name, version).cloned()
     }
 
     /// How the versions of a model fare, newest first; only this one, if one is named. Labels are not looked at, as in
@@ -96,47 +128,90 @@ impl Models {
     /// # Errors
     /// `NOT_FOUND` if nothing was ever seen of it.
     pub fn status(&self, name: &str, version: Option<i64>) -> Result<Vec<VersionStatus>, Status> {
-        let _ = (name, version);
-        todo!()
+        self.0.shared.view.load().status(name, version)
     }
 
     /// All models that are configured, sorted by name.
     #[must_use]
     pub fn list(&self) -> Vec<ModelStatus> {
-        todo!()
+        self.0.shared.view.load().list()
     }
 
-    /// Whether every configured model had a version to answer with once. TensorFlow Serving opens its ports only then.
+    /// Whether every configured model had a version to answer with once, and so for good: what is configured later does not
+    /// change it. TensorFlow Serving opens its ports only then.
     #[must_use]
     pub fn are_ready(&self) -> bool {
-        todo!()
+        self.0.shared.view.load().readiness == Readiness::Ready
     }
 
     /// Returns once [`Models::are_ready`].
     ///
     /// # Errors
-    /// If that cannot be any more: a model's only version could not be loaded. The server is to exit then.
+    /// If that cannot be any more: of a model, no version could be loaded that is there. The server is to exit then.
     pub async fn ready(&self) -> Result<(), Status> {
-        todo!()
+        let mut changed = self.0.shared.changed.subscribe();
+        loop {
+            let readiness = self.0.shared.view.load().readiness.clone();
+            match readiness {
+                Readiness::Ready => return Ok(()),
+                Readiness::Failed(status) => return Err(status),
+                Readiness::Waiting => {}
+            }
+            // The sender lives as long as `self`.
+            if changed.changed().await.is_err() {
+                return Err(stopping());
+            }
+        }
     }
 
     /// Serves another configuration in place of this one; returns once the new models answer.
     ///
+    /// The configuration is taken at once or refused at once. What is awaited then is that each new model has a version that
+    /// answers: a quarter of an hour for one that is being loaded, some seconds for one whose folder has no versions. What is not
+    /// there by then is named, and comes later all the same. Requests that come in the meantime are not held up by it.
+    ///
     /// # Errors
-    /// As TensorFlow Serving's `HandleReloadConfigRequest`; the old configuration stays then, or, if a new model could not be
-    /// loaded, the new one without it.
+    /// As TensorFlow Serving's `HandleReloadConfigRequest`: the old configuration stays if this one cannot be; `UNKNOWN` if a new
+    /// model could not be loaded, which the others are served without.
     pub async fn reload(&self, config: ModelServerConfig) -> Result<(), Status> {
-        let _ = config;
-        todo!()
+        let (reply, answer) = oneshot::channel();
+        let told = self.0.events.send(Event::Reload { config: Box::new(config), reply });
+        told.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
     }
 
     /// Reads the configuration file again at once, and looks for versions at once: what SIGHUP does.
     pub fn refresh(&self) {
-        todo!()
+        let _ = self.0.events.send(Event::Refresh);
     }
 
-    /// Loads nothing any more and unloads everything; returns when nothing is loaded.
+    /// Loads nothing any more and unloads everything; returns when nothing is loaded, or half a minute has passed. It blocks.
     pub fn stop(&self) {
-        todo!()
+        let (reply, done) = mpsc::channel();
+        if self.0.events.send(Event::Stop { reply: Some(reply) }).is_ok()
+            && done.recv_timeout(STOP_WAIT) == Err(RecvTimeoutError::Timeout)
+        {
+            tracing::warn!("not everything is unloaded after {STOP_WAIT:?}");
+        }
     }
 }
+
+fn stopping() -> Status {
+    Status::new(Code::Unavailable, "the server is stopping")
+}
+
+impl fmt::Display for State {
+    /// As TensorFlow Serving calls it: `START`, `LOADING`, ….
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Start => "START",
+            Self::Loading => "LOADING",
+            Self::Available => "AVAILABLE",
+            Self::Unloading => "UNLOADING",
+            Self::End => "END",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
