@@ -2,6 +2,7 @@
 
 mod config;
 mod folder;
+mod handle;
 mod journal;
 mod load;
 mod look;
@@ -16,20 +17,16 @@ mod warm_up;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::time::Duration;
 
 pub use servable::{Servable, Served};
 pub use settings::{LoadSettings, ModelSource, Settings};
 
-use tf_persist_core::Code;
 use tf_persist_proto::serving::ModelServerConfig;
-use tokio::sync::oneshot;
 
 use crate::metrics::Metrics;
 use crate::run;
 use crate::status::Status;
-use manager::{Event, Shared};
+use handle::Handle;
 use tensorflow::TensorFlow;
 use view::Readiness;
 
@@ -87,21 +84,7 @@ pub struct ModelStatus {
 /// one that looks at files. It shows what it knows in a view that requests read without a lock, so that nothing of that, however
 /// long it takes, holds up a request.
 #[derive(Clone)]
-pub struct Models(Arc<Inner>);
-
-struct Inner {
-    shared: Arc<Shared<Servable>>,
-    events: Sender<Event<Servable>>,
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        let _ = self.events.send(Event::Stop { reply: None });
-    }
-}
-
-/// How long [`Models::stop`] waits: for requests that do not end, or a load that does not.
-const STOP_WAIT: Duration = Duration::from_secs(30);
+pub struct Models(Arc<Handle<Servable>>);
 
 impl Models {
     /// Starts to look for models and to load them, in threads of its own.
@@ -110,8 +93,7 @@ impl Models {
     /// What a configuration that cannot be would do to TensorFlow Serving at its start: it does not run.
     pub fn start(settings: Settings, run: run::Settings, metrics: Metrics) -> Result<Self, Status> {
         let loader = TensorFlow { load: settings.load.clone(), run, metrics };
-        let (shared, events) = manager::start(settings, Arc::new(loader))?;
-        Ok(Self(Arc::new(Inner { shared, events })))
+        Ok(Self(Arc::new(Handle::start(settings, loader)?)))
     }
 
     /// A version that is available. It stays loaded as long as somebody holds it.
@@ -119,7 +101,7 @@ impl Models {
     /// # Errors
     /// `NOT_FOUND` if there is no such model or version, `INVALID_ARGUMENT` if there is no such label.
     pub fn find(&self, name: &str, version: &Version) -> Result<Arc<Servable>, Status> {
-        self.0.shared.view.load().find(name, version).cloned()
+        self.0.view().find(name, version).cloned()
     }
 
     /// How the versions of a model fare, newest first; only this one, if one is named. Labels are not looked at, as in
@@ -128,20 +110,20 @@ impl Models {
     /// # Errors
     /// `NOT_FOUND` if nothing was ever seen of it.
     pub fn status(&self, name: &str, version: Option<i64>) -> Result<Vec<VersionStatus>, Status> {
-        self.0.shared.view.load().status(name, version)
+        self.0.view().status(name, version)
     }
 
     /// All models that are configured, sorted by name.
     #[must_use]
     pub fn list(&self) -> Vec<ModelStatus> {
-        self.0.shared.view.load().list()
+        self.0.view().list()
     }
 
     /// Whether every configured model had a version to answer with once, and so for good: what is configured later does not
     /// change it. TensorFlow Serving opens its ports only then.
     #[must_use]
     pub fn are_ready(&self) -> bool {
-        self.0.shared.view.load().readiness == Readiness::Ready
+        self.0.view().readiness == Readiness::Ready
     }
 
     /// Returns once [`Models::are_ready`].
@@ -149,19 +131,7 @@ impl Models {
     /// # Errors
     /// If that cannot be any more: of a model, no version could be loaded that is there. The server is to exit then.
     pub async fn ready(&self) -> Result<(), Status> {
-        let mut changed = self.0.shared.changed.subscribe();
-        loop {
-            let readiness = self.0.shared.view.load().readiness.clone();
-            match readiness {
-                Readiness::Ready => return Ok(()),
-                Readiness::Failed(status) => return Err(status),
-                Readiness::Waiting => {}
-            }
-            // The sender lives as long as `self`.
-            if changed.changed().await.is_err() {
-                return Err(stopping());
-            }
-        }
+        self.0.ready().await
     }
 
     /// Serves another configuration in place of this one; returns once the new models answer.
@@ -174,30 +144,18 @@ impl Models {
     /// As TensorFlow Serving's `HandleReloadConfigRequest`: the old configuration stays if this one cannot be; `UNKNOWN` if a new
     /// model could not be loaded, which the others are served without.
     pub async fn reload(&self, config: ModelServerConfig) -> Result<(), Status> {
-        let (reply, answer) = oneshot::channel();
-        let told = self.0.events.send(Event::Reload { config: Box::new(config), reply });
-        told.map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())?
+        self.0.reload(config).await
     }
 
     /// Reads the configuration file again at once, and looks for versions at once: what SIGHUP does.
     pub fn refresh(&self) {
-        let _ = self.0.events.send(Event::Refresh);
+        self.0.refresh();
     }
 
     /// Loads nothing any more and unloads everything; returns when nothing is loaded, or half a minute has passed. It blocks.
     pub fn stop(&self) {
-        let (reply, done) = mpsc::channel();
-        if self.0.events.send(Event::Stop { reply: Some(reply) }).is_ok()
-            && done.recv_timeout(STOP_WAIT) == Err(RecvTimeoutError::Timeout)
-        {
-            tracing::warn!("not everything is unloaded after {STOP_WAIT:?}");
-        }
+        self.0.stop();
     }
-}
-
-fn stopping() -> Status {
-    Status::new(Code::Unavailable, "the server is stopping")
 }
 
 impl fmt::Display for State {

@@ -11,7 +11,7 @@ use super::Manager;
 use super::publish::why_not;
 use crate::models::config::{self, Models};
 use crate::models::model::Model;
-use crate::models::stopping;
+use crate::models::handle::stopping;
 use crate::status::Status;
 
 /// How long a request for new models waits for one whose folder has no versions. TensorFlow Serving waits for ever.

@@ -9,7 +9,8 @@ use tf_persist_core::Code;
 use super::Manager;
 use crate::models::model::Model;
 use crate::models::view::{Readiness, View};
-use crate::models::{State, VersionStatus, stopping};
+use crate::models::handle::stopping;
+use crate::models::{State, VersionStatus};
 use crate::status::Status;
 
 /// So many models that are configured no more are remembered.
