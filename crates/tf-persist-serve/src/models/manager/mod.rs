@@ -157,6 +157,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
         loop {
             self.act();
             self.publish();
+            // Only now: who is told that a model answers is to find it.
+            self.answer_waiters(Instant::now());
             if self.is_stopped() {
                 break;
             }
@@ -286,7 +288,6 @@ impl<T: Send + Sync + 'static> Manager<T> {
             }
         }
         self.look(now);
-        self.answer_waiters(now);
     }
 }
 

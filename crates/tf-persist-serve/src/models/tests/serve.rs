@@ -214,6 +214,7 @@ fn versions_come_and_go() {
     assert_eq!(latest(&models, "m").unwrap(), "one");
     // All of them.
     bench.remove("m", 1);
+    wait_states(&models, "m", &[(2, End), (1, End), (0, Available)]);
     bench.remove("m", 0);
     wait_states(&models, "m", &[(2, End), (1, End), (0, End)]);
     let said = answer(&models, "m", &Version::Latest).unwrap_err();
