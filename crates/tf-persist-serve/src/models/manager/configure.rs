@@ -56,7 +56,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 tracing::error!(error = %status, "another configuration was refused");
                 let _ = reply.send(Err(status));
             }
-            Ok(models) if models.is_empty() => drop(reply.send(Ok(()))),
+            // Even if nothing is new: labels are to be seen by whoever was told that they stand.
             Ok(models) => self.waiters.push(Waiter { models, since: now, reply }),
         }
     }
