@@ -66,7 +66,11 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
-        if entry.path().is_dir() { copy(&entry.path(), &target) } else { drop(fs::copy(entry.path(), target).unwrap()) }
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 
@@ -190,17 +194,8 @@ fn warm_up(base: &Base, models: &Models) {
         request.input = MessageField::some(examples());
     });
     expect(17, &[classify], Some((Code::InvalidArgument, "warm-up record 1")));
-    let multi = |method: &str| {
-        log(|log| {
-            let request = log.mut_multi_inference_log().request.mut_or_insert_default();
-            request.input = MessageField::some(examples());
-            let mut task = pb::InferenceTask::new();
-            task.method_name = method.into();
-            request.tasks.push(task);
-        })
-    };
-    expect(18, &[multi("tensorflow/serving/predict")], Some((Code::InvalidArgument, "Unsupported signature method_name")));
-    expect(19, &[multi("tensorflow/serving/regress")], Some((Code::InvalidArgument, "warm-up record 1")));
+    expect(18, &[multi(&[("predict", "")])], Some((Code::InvalidArgument, "Unsupported signature method_name")));
+    expect(19, &[multi(&[("regress", "")])], Some((Code::InvalidArgument, "warm-up record 1")));
     base.put(20, |path| {
         with(&[good])(path);
         let file = fs::read(path.join(FILE)).unwrap();
@@ -210,6 +205,54 @@ fn warm_up(base: &Base, models: &Models) {
     assert!(error(models, 20).message.contains("Please verify your warmup data is in TFRecord format"));
     // What says nothing is nothing.
     expect(21, &[Vec::new()], None);
+
+    // A model of TensorFlow Serving's, with signatures for examples.
+    let Some(conformance) = conformance() else { return };
+    let model = conformance.join("testdata/saved_model_half_plus_two_cpu/00000123");
+    let expect = |version: i64, record: Vec<u8>, refused: Option<&str>| {
+        base.put(version, |path| {
+            fs::remove_dir_all(path).unwrap();
+            copy(&model, path);
+            with(&[record])(path);
+        });
+        let Some(text) = refused else { return wait(models, &[(version, Available)]) };
+        wait(models, &[(version, End)]);
+        assert!(error(models, version).message.contains(text), "{}", error(models, version));
+    };
+    let (classify, regress) = (("classify", "classify_x_to_y"), ("regress", "regress_x_to_y"));
+    expect(30, multi(&[classify, regress]), None);
+    expect(31, multi(&[regress, regress]), Some("Duplicate evaluation of signature: regress_x_to_y"));
+    expect(32, multi(&[("regress", "classify_x_to_y")]), Some("it has no output `outputs`"));
+    expect(33, multi(&[("regress", "nothing")]), Some("nothing"));
+    let regress = |input: pb::Input| {
+        log(|log| {
+            let request = log.mut_regress_log().request.mut_or_insert_default();
+            request.model_spec.mut_or_insert_default().signature_name = "regress_x_to_y".into();
+            request.input = MessageField::some(input);
+        })
+    };
+    expect(34, regress(examples()), None);
+    expect(35, regress(pb::Input::new()), Some("Input is empty"));
+}
+
+/// The conformance cases and their models, which stand beside the corpus.
+fn conformance() -> Option<PathBuf> {
+    let folder = PathBuf::from(env::var_os("TF_PERSIST_CORPUS")?).join("../conformance");
+    folder.exists().then_some(folder)
+}
+
+/// A request of these methods of these signatures over the same examples.
+fn multi(tasks: &[(&str, &str)]) -> Vec<u8> {
+    log(|log| {
+        let request = log.mut_multi_inference_log().request.mut_or_insert_default();
+        request.input = MessageField::some(examples());
+        for (method, signature) in tasks {
+            let mut task = pb::InferenceTask::new();
+            task.model_spec.mut_or_insert_default().signature_name = (*signature).into();
+            task.method_name = format!("tensorflow/serving/{method}");
+            request.tasks.push(task);
+        }
+    })
 }
 
 fn log(fill: impl FnOnce(&mut pb::PredictionLog)) -> Vec<u8> {

@@ -63,9 +63,10 @@ impl<T: Send + Sync + 'static> Manager<T> {
 
     /// Takes in what the configuration file says. What is wrong with it is said once.
     pub(super) fn read_file(&mut self, read: Result<ModelServerConfig, Status>) {
+        let is_asked_for = std::mem::take(&mut self.is_file_asked_for);
         let error = match read {
             // What came by a request stays until the file says something new.
-            Ok(config) if config == self.file.0 => None,
+            Ok(config) if config == self.file.0 && !is_asked_for => None,
             Ok(config) => match self.accept(&config) {
                 Ok(_) => {
                     tracing::info!("serving what the model config file says now");

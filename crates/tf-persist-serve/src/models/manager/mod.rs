@@ -68,6 +68,8 @@ pub(super) struct Manager<T> {
     config: config::Models,
     /// The file's configuration that is served, and what was wrong with it when it was read last.
     file: (ModelServerConfig, Option<Status>),
+    /// Whether what the file says is to be served even if it says what it said before.
+    is_file_asked_for: bool,
     ids: u64,
     is_looking: bool,
     /// Whether the files are to be looked at as soon as that can be, and the configuration file among them.
@@ -118,6 +120,7 @@ pub(super) fn start<L: Loader>(
         models: BTreeMap::new(),
         config: config::Models::new(),
         file: (file, None),
+        is_file_asked_for: false,
         ids: 0,
         is_looking: false,
         look_now: (true, false),
@@ -196,7 +199,10 @@ impl<T: Send + Sync + 'static> Manager<T> {
             }
             Event::Unloaded { model, id } => self.with(&model, |model| model.unloaded(id)),
             Event::Reload { config, reply } => self.reload(&config, reply, now),
-            Event::Refresh => self.look_now = (true, true),
+            Event::Refresh => {
+                self.look_now = (true, true);
+                self.is_file_asked_for = true;
+            }
             Event::Stop { reply } => {
                 if self.stopping.is_none() {
                     tracing::info!("unloading all models");
@@ -322,7 +328,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
 
     /// How long there is nothing to do unless something is told.
     fn next_deadline(&self, now: Instant) -> Duration {
-        let looks = [self.next_look, self.next_file].into_iter().flatten().filter(|_| !self.is_looking);
+        let is_blind = self.is_looking || self.stopping.is_some();
+        let looks = [self.next_look, self.next_file].into_iter().flatten().filter(|_| !is_blind);
         let retries = self.models.values().filter_map(Model::next_retry);
         let waiters = self.waiters.iter().map(Waiter::next_deadline);
         let next = looks.chain(retries).chain(waiters).min();

@@ -522,8 +522,12 @@ fn the_file_is_read_again() {
     wait("b instead of a", || latest(&models, "b").is_some() && latest(&models, "a").is_none());
     // A request stands until the file says something new.
     bench.reload(&models, bench.config(&[("a", "")])).unwrap();
+    wait("a instead of b", || latest(&models, "a").is_some() && latest(&models, "b").is_none());
     let_it_look();
     assert!(latest(&models, "a").is_some() && latest(&models, "b").is_none());
+    // Or until somebody asks for it.
+    models.refresh();
+    wait("b again", || latest(&models, "b").is_some() && latest(&models, "a").is_none());
 }
 
 #[test]
