@@ -154,8 +154,26 @@ fn versions_of_a_real_model() {
     wait(&models, &[(6, Available), (5, End)]);
     assert_eq!(ask(&models), 3.0);
     warm_up(&base, &models);
+    #[cfg(target_os = "linux")]
+    only_loading_stands_back();
     models.stop();
     assert_eq!(models.find("m", &Version::Latest).err().unwrap().code, Code::NotFound);
+}
+
+/// TensorFlow's threads have the priority of whoever answers requests, though threads that load have started them.
+#[cfg(target_os = "linux")]
+fn only_loading_stands_back() {
+    let threads = fs::read_dir("/proc/self/task").unwrap().filter_map(|task| {
+        let stat = fs::read_to_string(task.unwrap().path().join("stat")).ok()?;
+        let (name, rest) = stat.rsplit_once(") ")?;
+        let niceness: i32 = rest.split_whitespace().nth(16)?.parse().ok()?;
+        Some((name.split_once('(')?.1.to_owned(), niceness))
+    });
+    let threads: Vec<(String, i32)> = threads.collect();
+    let own = threads.iter().find(|(name, _)| name == "models").unwrap().1;
+    let back: Vec<_> = threads.iter().filter(|(_, niceness)| *niceness > own).collect();
+    // Threads of TensorFlow's have the name of the thread that started them.
+    assert!(back.len() <= 1 && back.iter().all(|(name, _)| name == "load-1"), "{threads:?}");
 }
 
 /// Warm-up requests, right and wrong.
@@ -183,11 +201,23 @@ fn warm_up(base: &Base, models: &Models) {
     };
     expect(10, std::slice::from_ref(&good), None);
     expect(11, &vec![good.clone(); 1000], None);
-    expect(12, &vec![good.clone(); 1001], Some((Code::InvalidArgument, "Number of warmup records exceeds the maximum (1000)")));
+    expect(
+        12,
+        &vec![good.clone(); 1001],
+        Some((Code::InvalidArgument, "Number of warmup records exceeds the maximum (1000)")),
+    );
     expect(13, &[good.clone(), b"\xff\xff\xff".to_vec()], Some((Code::DataLoss, "Failed to parse warmup record")));
     expect(14, &[predict("no_such_input")], Some((Code::InvalidArgument, "no_such_input")));
-    expect(15, &[log(|log| log.mut_session_run_log().request = MessageField::some(Default::default()))], Some((Code::Unimplemented, "Unsupported log_type for warmup: 5")));
-    expect(16, &[log(|log| log.mut_predict_streamed_log().request.push(Default::default()))], Some((Code::Unimplemented, "Unsupported log_type for warmup: 7")));
+    expect(
+        15,
+        &[log(|log| log.mut_session_run_log().request = MessageField::some(Default::default()))],
+        Some((Code::Unimplemented, "Unsupported log_type for warmup: 5")),
+    );
+    expect(
+        16,
+        &[log(|log| log.mut_predict_streamed_log().request.push(Default::default()))],
+        Some((Code::Unimplemented, "Unsupported log_type for warmup: 7")),
+    );
     // The model has no signature for examples.
     let classify = log(|log| {
         let request = log.mut_classify_log().request.mut_or_insert_default();
@@ -300,7 +330,8 @@ fn memory_is_given_back() {
     let Some(folder) = libtensorflow("memory_is_given_back") else { return };
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let swaps: i64 = env::var("TF_PERSIST_SWAPS").map_or(25, |swaps| swaps.parse().unwrap());
-    let model = env::var_os("TF_PERSIST_SWAP_MODEL").map_or_else(|| root().join("models/half_plus_two/model"), PathBuf::from);
+    let model =
+        env::var_os("TF_PERSIST_SWAP_MODEL").map_or_else(|| root().join("models/half_plus_two/model"), PathBuf::from);
     let base = Base(tempfile::tempdir().unwrap());
     fs::create_dir(base.path()).unwrap();
     let models = start(&base, &folder);

@@ -50,7 +50,9 @@ pub(super) fn multi_inference(request: &[u8]) -> Result<Request, String> {
     let (mut tasks, mut input): (Vec<Task>, &[u8]) = (Vec::new(), &[]);
     for field in try_fields(request) {
         match field.map_err(text)? {
-            (1, Value::Bytes(_)) if tasks.len() == MAX_TASKS => return Err(format!("it has more than {MAX_TASKS} tasks")),
+            (1, Value::Bytes(_)) if tasks.len() == MAX_TASKS => {
+                return Err(format!("it has more than {MAX_TASKS} tasks"));
+            }
             (1, Value::Bytes(bytes)) => tasks.push(task(bytes)?),
             (2, Value::Bytes(bytes)) => input = bytes,
             _ => {}

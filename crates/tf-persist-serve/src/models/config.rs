@@ -53,6 +53,14 @@ impl Policy {
             Self::Specific(wanted) => all.filter(|(version, _)| wanted.contains(version)).collect(),
         }
     }
+
+    /// The versions that it names and that are not there.
+    pub(super) fn missing(&self, found: &BTreeMap<i64, PathBuf>) -> Vec<i64> {
+        match self {
+            Self::Specific(wanted) => wanted.iter().filter(|version| !found.contains_key(version)).copied().collect(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl From<&ServableVersionPolicy> for Policy {
@@ -110,7 +118,8 @@ fn file(path: &Path) -> Result<ModelServerConfig, Status> {
     };
     let length = std::fs::metadata(path).map_err(unreadable)?.len();
     if length > MAX_CONFIG_BYTES {
-        let message = format!("the model config file `{shown}` has {length} bytes, and the limit is {MAX_CONFIG_BYTES}");
+        let message =
+            format!("the model config file `{shown}` has {length} bytes, and the limit is {MAX_CONFIG_BYTES}");
         return Err(Status::invalid_argument(message));
     }
     let text = std::fs::read(path).map_err(unreadable)?;
@@ -216,7 +225,9 @@ fn base_path(config: &ModelConfig) -> Result<PathBuf, Status> {
     let local = match scheme(path) {
         None => path,
         // What stands between the slashes is a host, which means nothing in a local file's URI.
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("file") => rest.find('/').map_or("", |slash| &rest[slash..]),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("file") => {
+            rest.find('/').map_or("", |slash| &rest[slash..])
+        }
         Some((scheme, _)) => {
             return refuse(format!(
                 "Model {name} has the base_path()={path}, and file system scheme '{scheme}' is not supported: only local \

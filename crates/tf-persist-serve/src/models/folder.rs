@@ -70,7 +70,9 @@ pub(super) fn look(base_path: &Path) -> Result<Found, String> {
                 "the base path `{shown}` is a SavedModel itself, and versions are folders in it: move it so that there is \
                  `{shown}/1/{graph}`"
             ),
-            None => format!("no versions under the base path `{shown}`: their folders are named by numbers, such as `{shown}/1`"),
+            None => format!(
+                "no versions under the base path `{shown}`: their folders are named by numbers, such as `{shown}/1`"
+            ),
         });
     }
     let versions = versions.into_iter().map(|(version, (path, _))| (version, path)).collect();

@@ -80,8 +80,7 @@ impl Journal {
 
     /// A version is about to be loaded.
     pub(super) fn begin(&self, model: &str, version: i64, path: &Path, stamp: Stamp) {
-        let line =
-            Line { model: model.to_owned(), version, path: path.to_path_buf(), stamp: stamp.0, crashed: false };
+        let line = Line { model: model.to_owned(), version, path: path.to_path_buf(), stamp: stamp.0, crashed: false };
         self.change(|lines| lines.push(line));
     }
 

@@ -31,10 +31,7 @@ pub(super) struct Sight {
 }
 
 /// Starts the thread. It ends when nobody can send to it any more.
-pub(super) fn start<T: Send + Sync + 'static>(
-    orders: Receiver<Order>,
-    events: Sender<Event<T>>,
-) -> Result<(), Status> {
+pub(super) fn start<T: Send + Sync + 'static>(orders: Receiver<Order>, events: Sender<Event<T>>) -> Result<(), Status> {
     spawn("look", move || {
         for order in orders {
             let _ = events.send(Event::Seen(look(order)));

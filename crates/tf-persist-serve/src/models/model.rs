@@ -96,11 +96,16 @@ enum Phase<T> {
     Queued,
     Loading,
     /// Failed, and to be tried again at that time, or when the files change.
-    Waiting { until: Instant, stamps: Stamps },
+    Waiting {
+        until: Instant,
+        stamps: Stamps,
+    },
     Ready(Arc<T>),
     Unloading,
     /// Failed, and to be tried again when the files change.
-    Failed { stamps: Stamps },
+    Failed {
+        stamps: Stamps,
+    },
 }
 
 /// What the files of a version that failed were then, and when they were last looked at.
@@ -199,7 +204,7 @@ impl<T> Model<T> {
         }
     }
 
-    /// A load has ended. Gives back what was loaded if nobody wants it any more.
+    /// A load has ended. Gives back what was loaded if nobody wants it any more, to be unloaded.
     pub(super) fn finished(&mut self, id: u64, outcome: Outcome<T>, retries: Retries, now: Instant) -> Option<T> {
         let Some(at) = self.entries.iter().position(|entry| entry.id == id) else {
             return match outcome {
@@ -226,15 +231,16 @@ impl<T> Model<T> {
             }
             // It was wanted again in the meantime.
             Outcome::Dropped if entry.is_aspired => entry.phase = Phase::New,
-            outcome => {
-                if !matches!(outcome, Outcome::Dropped) {
-                    let cancelled = "Loading of servable cancelled";
-                    entry.error = Some(Status::new(tf_persist_core::Code::Cancelled, cancelled));
-                }
+            Outcome::Dropped => self.end(at),
+            Outcome::Refused(refusal, _) => {
+                entry.error = Some(refusal.status);
                 self.end(at);
-                if let Outcome::Loaded(servable) = outcome {
-                    return Some(servable);
-                }
+            }
+            Outcome::Loaded(servable) => {
+                let cancelled = "Loading of servable cancelled";
+                entry.error = Some(Status::new(tf_persist_core::Code::Cancelled, cancelled));
+                entry.phase = Phase::Unloading;
+                return Some(servable);
             }
         }
         None

@@ -1,7 +1,7 @@
 //! The thread that unloads versions, each when the last request has let go of it, so that no connection's thread has to.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use super::load::{Loader, spawn};

@@ -52,9 +52,9 @@ impl<T> View<T> {
                     .ok_or_else(|| Status::not_found(format!("Servable not found for request: Latest({name})")));
             }
             Version::Number(number) => *number,
-            Version::Label(label) => *table.and_then(|table| table.labels.get(label)).ok_or_else(|| {
-                Status::invalid_argument(format!("Unrecognized servable version label: {label}"))
-            })?,
+            Version::Label(label) => *table
+                .and_then(|table| table.labels.get(label))
+                .ok_or_else(|| Status::invalid_argument(format!("Unrecognized servable version label: {label}")))?,
         };
         let found = table.and_then(|table| {
             let at = table.available.binary_search_by_key(&Reverse(number), |(version, _)| Reverse(*version));

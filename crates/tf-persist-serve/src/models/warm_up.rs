@@ -24,7 +24,9 @@ pub(super) fn run(servable: &Servable, iterations: u32) -> Result<usize, Status>
             )),
             Error::Damaged { .. } => Status::new(
                 Code::DataLoss,
-                format!("Failed to parse warmup record: {error}. Please verify your warmup data is in TFRecord format."),
+                format!(
+                    "Failed to parse warmup record: {error}. Please verify your warmup data is in TFRecord format."
+                ),
             ),
             error => error.into(),
         })?;

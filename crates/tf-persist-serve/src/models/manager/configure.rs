@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 use super::Manager;
 use super::publish::why_not;
 use crate::models::config::{self, Models};
-use crate::models::model::Model;
 use crate::models::handle::stopping;
+use crate::models::model::Model;
 use crate::status::Status;
 
 /// How long a request for new models waits for one whose folder has no versions. TensorFlow Serving waits for ever.
@@ -105,8 +105,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
         for (name, model) in wanted {
             for (label, version) in &model.labels {
                 let stands_on = self.config.get(name).and_then(|model| model.labels.get(label));
-                let may_wait =
-                    self.settings.allow_labels_for_unavailable && stands_on.is_none_or(|stands_on| stands_on == version);
+                let may_wait = self.settings.allow_labels_for_unavailable
+                    && stands_on.is_none_or(|stands_on| stands_on == version);
                 let is_available = || self.models.get(name).is_some_and(|model| model.is_version_available(*version));
                 if !may_wait && !is_available() {
                     return Err(Status::failed_precondition(format!(

@@ -4,8 +4,8 @@ mod configure;
 mod publish;
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -189,8 +189,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             Event::Seen(sight) => self.seen(sight, now),
             Event::Started { model, id } => self.with(&model, |model| model.started(id)),
             Event::Finished { model, id, outcome } => {
-                let retries =
-                    Retries { most: self.settings.load.retries, interval: self.settings.load.retry_interval };
+                let retries = Retries { most: self.settings.load.retries, interval: self.settings.load.retry_interval };
                 let mut left = None;
                 self.with(&model, |model| left = model.finished(id, outcome, retries, now));
                 if let Some(servable) = left {
@@ -238,7 +237,14 @@ impl<T: Send + Sync + 'static> Manager<T> {
             model.was_looked_at = true;
             let chosen = match found {
                 Ok(Found { versions, remark }) => {
-                    model.problem.clone_from(remark);
+                    let base_path = wanted.base_path.display();
+                    let missing = wanted.policy.missing(versions);
+                    model.problem = match remark {
+                        None if !missing.is_empty() => Some(format!(
+                            "its policy names versions that are not under the base path `{base_path}`: {missing:?}"
+                        )),
+                        remark => remark.clone(),
+                    };
                     wanted.policy.choose(versions)
                 }
                 // What is loaded stays: the folder may come back.
@@ -247,12 +253,6 @@ impl<T: Send + Sync + 'static> Manager<T> {
                     continue;
                 }
             };
-            if chosen.is_empty() && model.problem.is_none() {
-                model.problem = Some(format!(
-                    "none of the versions that its policy names are under the base path `{}`",
-                    wanted.base_path.display()
-                ));
-            }
             model.aspire(&chosen, &mut self.ids);
         }
         self.nag(now);

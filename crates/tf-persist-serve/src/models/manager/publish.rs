@@ -7,9 +7,9 @@ use std::time::Instant;
 use tf_persist_core::Code;
 
 use super::Manager;
+use crate::models::handle::stopping;
 use crate::models::model::Model;
 use crate::models::view::{Readiness, View};
-use crate::models::handle::stopping;
 use crate::models::{State, VersionStatus};
 use crate::status::Status;
 
@@ -33,12 +33,14 @@ impl Told {
             let since = before.filter(|(before, _)| before.state != State::End).map(|(_, since)| *since);
             let took = since.map(|since| now.duration_since(since)).unwrap_or_default();
             let (version, state) = (status.version, status.state);
-            match &status.error {
-                Some(error) if state == State::End => {
+            match (&status.error, state) {
+                (Some(error), State::End) => {
                     tracing::error!(%model, version, %state, ?took, %error, "could not be loaded");
                 }
-                Some(error) => tracing::warn!(%model, version, %state, ?took, %error, "will be tried again"),
-                None => tracing::info!(%model, version, %state, ?took, "is {state}"),
+                (Some(error), State::Start | State::Loading) => {
+                    tracing::warn!(%model, version, %state, ?took, %error, "will be tried again");
+                }
+                _ => tracing::info!(%model, version, %state, ?took, "is {state}"),
             }
             let since = since.filter(|_| is_same_state).unwrap_or(now);
             self.0.insert(key, (status.clone(), since));

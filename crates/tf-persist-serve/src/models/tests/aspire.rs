@@ -201,6 +201,10 @@ fn what_is_not_wanted_any_more_is_not_served() {
     bench.aspire(&[1]);
     assert!(two.dropped.load(std::sync::atomic::Ordering::Relaxed));
     assert_eq!(bench.succeed(&two), Some(2), "it is given back to be unloaded");
+    assert_eq!(bench.states(), [(2, Unloading), (1, Available)]);
+    bench.nothing();
+    bench.model.unloaded(two.id);
+    assert_eq!(bench.model.statuses()[0].error.as_ref().unwrap().code, tf_persist_core::Code::Cancelled);
     assert_eq!(bench.states(), [(2, End), (1, Available)]);
     // Wanted again in time, it is.
     bench.aspire(&[3]);

@@ -58,22 +58,24 @@ fn takes_what_there_is_to_say() {
 #[test]
 fn refuses_what_cannot_be() {
     let ok = model("a", "/m/a", TF);
-    assert_eq!(
-        refused(&[ok.clone(), ok.clone()], None),
-        "Illegal to list model a multiple times in config list"
-    );
+    assert_eq!(refused(&[ok.clone(), ok.clone()], None), "Illegal to list model a multiple times in config list");
     for path in ["", "some/relative", "file:", "file://", "file://host", "://x"] {
         let said = refused(&[model("a", path, TF)], None);
         assert_eq!(said, format!("Expected model a to have an absolute path or URI; got base_path()={path}"));
     }
     for (path, scheme) in [("gs://bucket/m", "gs"), ("s3://bucket/m", "s3"), ("hdfs://host/m", "hdfs")] {
         let said = refused(&[model("a", path, TF)], None);
-        assert!(said.contains(path) && said.contains(&format!("file system scheme '{scheme}' is not supported")), "{said}");
+        assert!(
+            said.contains(path) && said.contains(&format!("file system scheme '{scheme}' is not supported")),
+            "{said}"
+        );
     }
     assert!(refused(&[model("a", "/a\\0b", TF)], None).contains("zero byte"));
     assert!(refused(&[model("a", "/m", "model_platform: 'other'")], None).contains("unsupported platform other"));
     assert!(refused(&[model("a", "/m", "")], None).contains("Illegal setting neither"));
-    assert!(refused(&[model("a", "/m", &format!("{TF} model_type: TENSORFLOW"))], None).contains("Illegal setting both"));
+    assert!(
+        refused(&[model("a", "/m", &format!("{TF} model_type: TENSORFLOW"))], None).contains("Illegal setting both")
+    );
     assert!(refused(&[model("a", "/m", "model_type: OTHER")], None).contains("choice 2 not supported"));
     // Changing it is another sentence than wanting it.
     let old = checked(&[ok], None).unwrap();
@@ -103,7 +105,10 @@ fn refuses_what_is_no_list() {
 fn says_where_a_text_is_wrong() {
     let said = parse("model_config_list {\n  config { name: 'm' no_such_field: 1 } }").unwrap_err();
     assert_eq!(said.code, Code::InvalidArgument);
-    assert!(said.message.starts_with("Error parsing text-format tensorflow.serving.ModelServerConfig: 2:22: "), "{said}");
+    assert!(
+        said.message.starts_with("Error parsing text-format tensorflow.serving.ModelServerConfig: 2:22: "),
+        "{said}"
+    );
     assert!(said.message.contains("no_such_field") && said.message.contains("models.config"), "{said}");
     parse("this is no config {").unwrap_err();
     let gone = ModelSource::ConfigFile { path: "/no/such/file".into(), poll: None };

@@ -24,7 +24,25 @@ fn versions_are_what_an_int64_can_be() {
     let base = tempfile::tempdir().unwrap();
     let base = base.path();
     make(base, &["7", "00000123", "-1", "+5", " 6", "1763812345678901234", "9223372036854775807"]);
-    make(base, &["tmp", "v8", "8.5", "9_new", "temp-10", "1e3", "0x10", "9223372036854775808", "", ".tmp_3", "٣", "1,000", "+-1", "-"]);
+    make(
+        base,
+        &[
+            "tmp",
+            "v8",
+            "8.5",
+            "9_new",
+            "temp-10",
+            "1e3",
+            "0x10",
+            "9223372036854775808",
+            "",
+            ".tmp_3",
+            "٣",
+            "1,000",
+            "+-1",
+            "-",
+        ],
+    );
     // What is not UTF-8 is no number, and no panic.
     fs::create_dir(base.join(OsStr::from_bytes(b"12\xff"))).unwrap();
     let versions: Vec<i64> = look(base).unwrap().versions.into_keys().collect();
@@ -59,7 +77,10 @@ fn says_what_is_there_instead() {
     assert!(look(base.path()).unwrap().remark.unwrap().contains("no versions under the base path"));
     fs::write(base.path().join("saved_model.pb"), "").unwrap();
     let remark = look(base.path()).unwrap().remark.unwrap();
-    assert!(remark.contains("is a SavedModel itself") && remark.contains(&format!("`{shown}/1/saved_model.pb`")), "{remark}");
+    assert!(
+        remark.contains("is a SavedModel itself") && remark.contains(&format!("`{shown}/1/saved_model.pb`")),
+        "{remark}"
+    );
     make(base.path(), &["1"]);
     assert_eq!(look(base.path()).unwrap().remark, None);
     // Nothing is something else than an empty folder.

@@ -329,7 +329,8 @@ fn failures_are_retried_and_hold_up_nobody() {
     assert!(!matches!(models.view().readiness, Readiness::Ready));
     let said = bench.ready(&models).unwrap_err();
     assert_eq!(said.code, Code::Unknown);
-    let text = "1 servable(s) did not become available: {{{name: a version: 1} due to error: DATA_LOSS: it is broken}, }";
+    let text =
+        "1 servable(s) did not become available: {{{name: a version: 1} due to error: DATA_LOSS: it is broken}, }";
     assert_eq!(said.message, text);
     assert_eq!(bench.loads(&bench.base("a").join("1")), 4);
     assert_eq!(states(&models, "a"), [(1, End)]);
@@ -455,7 +456,10 @@ fn reloads_wait_for_new_models() {
     });
     assert_eq!(latest(&models, "b").unwrap(), "slow");
     wait_states(&models, "a", &[(1, End)]);
-    assert_eq!(answer(&models, "a", &Version::Latest).unwrap_err().message, "Servable not found for request: Latest(a)");
+    assert_eq!(
+        answer(&models, "a", &Version::Latest).unwrap_err().message,
+        "Servable not found for request: Latest(a)"
+    );
     // To nothing, and back.
     bench.reload(&models, bench.config(&[])).unwrap();
     wait_states(&models, "b", &[(1, End)]);
@@ -471,7 +475,8 @@ fn reloads_name_what_does_not_come() {
     let models = bench.serve(bench.several(&[("a", "")]));
     let said = bench.reload(&models, bench.config(&[("a", ""), ("bad", "")])).unwrap_err();
     assert_eq!(said.code, Code::Unknown);
-    let text = "1 model(s) did not become available: {{{name: bad version: 1} due to error: DATA_LOSS: it is broken}, }";
+    let text =
+        "1 model(s) did not become available: {{{name: bad version: 1} due to error: DATA_LOSS: it is broken}, }";
     assert_eq!(said.message, text);
     assert_eq!((states(&models, "a"), states(&models, "bad")), (vec![(1, Available)], vec![(1, End)]));
     // A folder that is not there is waited for some seconds, and comes later all the same.
@@ -493,7 +498,8 @@ fn another_base_path_is_taken() {
     bench.put("m", 1, "old");
     bench.put("other", 1, "new");
     let models = bench.serve(bench.several(&[("m", "")]));
-    let text = bench.text(&[("m", "")]).replace(bench.base("m").to_str().unwrap(), bench.base("other").to_str().unwrap());
+    let text =
+        bench.text(&[("m", "")]).replace(bench.base("m").to_str().unwrap(), bench.base("other").to_str().unwrap());
     bench.reload(&models, tf_persist_core::text_format::parse(text).unwrap()).unwrap();
     wait("the new one", || latest(&models, "m").as_deref() == Some("new"));
     wait_states(&models, "m", &[(1, Available)]);
@@ -534,13 +540,15 @@ fn the_file_is_read_again() {
 fn a_folder_that_vanishes_is_named() {
     let bench = Bench::new();
     bench.put("m", 1, "one");
-    let models = bench.serve(Settings { poll: None, ..bench.one() });
-    let two = bench.put("m", 2, "slow");
-    models.refresh();
-    wait("it is being loaded", || bench.loads(&two) == 1);
-    bench.remove("m", 2);
-    wait_states(&models, "m", &[(2, End), (1, Available)]);
-    assert!(error(&models, "m", 2).message.contains("vanished while it was being loaded"));
+    for (version, poll) in [(2, None), (3, Some(Duration::from_millis(10)))] {
+        let models = bench.serve(Settings { poll, ..bench.one() });
+        let path = bench.put("m", version, "slow");
+        models.refresh();
+        wait("it is being loaded", || bench.loads(&path) == 1);
+        bench.remove("m", version);
+        wait_states(&models, "m", &[(version, End), (1, Available)]);
+        assert!(error(&models, "m", version).message.contains("vanished while it was being loaded"));
+    }
 }
 
 #[test]
@@ -550,10 +558,8 @@ fn what_took_the_process_down_is_left_alone() {
     let path = bench.put("m", 2, "slow");
     let journal = bench.folder.path().join("journal");
     let settings = || {
-        let mut settings = bench.settings(ModelSource::ConfigFile {
-            path: bench.folder.path().join("models.config"),
-            poll: None,
-        });
+        let mut settings =
+            bench.settings(ModelSource::ConfigFile { path: bench.folder.path().join("models.config"), poll: None });
         settings.load.journal = Some(journal.clone());
         settings
     };
