@@ -1,4 +1,22 @@
 //! Which models there are: found in folders, loaded, swapped, labelled, unloaded.
+//!
+//! A model has a base path, in which each version is a folder, or a [pack](tf_persist_core::pack), whose name is a number. Which of
+//! them are served is a matter of its policy: the newest unless it is said. What happens to them is what TensorFlow Serving does:
+//!
+//! - A new version is loaded and warmed up before the old one is unloaded. If it cannot be, the old one stays.
+//! - A version whose folder is gone is unloaded, once another one answers that is wanted, or if none is; a base path that is gone
+//!   changes nothing.
+//! - A load that failed is tried again, [so often](LoadSettings::retries).
+//!
+//! And what it does not:
+//!
+//! - A model whose folder is missing or empty holds up no other.
+//! - A version that failed is tried again when its files have changed and then stand still for the time between two looks: one that
+//!   was half copied is served when it is whole. What can only be refused again, such as a model that is not trusted, waits for that.
+//! - A [reload](Models::reload) neither waits for ever nor holds up the next.
+//! - A version that took the process down [is left alone](LoadSettings::journal) by the next one.
+//! - Memory of a version that is unloaded is given back to the operating system.
+//! - The threads that load stand back behind those that answer, on Linux.
 
 mod config;
 mod folder;
