@@ -278,7 +278,8 @@ fn multi(tasks: &[(&str, &str)]) -> Vec<u8> {
         request.input = MessageField::some(examples());
         for (method, signature) in tasks {
             let mut task = pb::InferenceTask::new();
-            task.model_spec.mut_or_insert_default().signature_name = (*signature).into();
+            let spec = task.model_spec.mut_or_insert_default();
+            (spec.name, spec.signature_name) = ("m".into(), (*signature).into());
             task.method_name = format!("tensorflow/serving/{method}");
             request.tasks.push(task);
         }

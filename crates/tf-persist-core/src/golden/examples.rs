@@ -65,10 +65,17 @@ pub(super) fn multi_inference(request: &[u8]) -> Result<Request, String> {
 
 /// An `InferenceTask`.
 fn task(message: &[u8]) -> Result<Task, String> {
-    let mut task = Task { signature: String::new(), method: String::new() };
+    let mut task = Task { model: String::new(), signature: String::new(), method: String::new() };
     for field in try_fields(message) {
         match field.map_err(text)? {
-            (1, Value::Bytes(spec)) => task.signature = signature_name(spec)?,
+            (1, Value::Bytes(spec)) => {
+                task.signature = signature_name(spec)?;
+                for field in try_fields(spec) {
+                    if let (1, value @ Value::Bytes(_)) = field.map_err(text)? {
+                        value.text().clone_into(&mut task.model);
+                    }
+                }
+            }
             (2, value @ Value::Bytes(_)) => value.text().clone_into(&mut task.method),
             _ => {}
         }

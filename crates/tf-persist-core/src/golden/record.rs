@@ -58,6 +58,8 @@ pub(super) struct Request {
 /// One of several questions over the same examples.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Task {
+    /// The name that the model is served by.
+    pub(super) model: String,
     /// Its signature; empty for the default one.
     pub(super) signature: String,
     /// What is to be made of the outputs: the `method_name` of a signature.
@@ -83,6 +85,17 @@ impl Record {
     #[must_use]
     pub fn signature(&self) -> &str {
         self.request.signature()
+    }
+
+    /// The tensors that are given, by name; of a request over `tf.Example`s, those as the strings that they were serialized to.
+    pub fn inputs(&self) -> impl ExactSizeIterator<Item = (&str, &Tensor)> {
+        self.request.inputs.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// The outputs that are asked for, without repetition; all, if there are none.
+    #[must_use]
+    pub fn output_filter(&self) -> &[String] {
+        &self.request.output_filter
     }
 
     /// Whether there is an answer to compare with.

@@ -145,6 +145,13 @@ impl LoadedModel {
         let request = &record.request;
         let refuse = |reason: String| Error::data(format!("record {}", record.number), reason);
         for (number, task) in request.tasks.iter().enumerate() {
+            if task.model.is_empty() {
+                return Err(refuse("Found ModelSpec with an empty model name.".into()));
+            }
+            if task.model != request.tasks[0].model {
+                let reason = "All ModelSpecs in a MultiInferenceRequest must access the same model name.";
+                return Err(refuse(reason.into()));
+            }
             let kind = match task.method.as_str() {
                 CLASSIFY_METHOD => Kind::Classify,
                 REGRESS_METHOD => Kind::Regress,

@@ -11,7 +11,6 @@ use super::model::Refusal;
 use super::{LoadSettings, Servable, warm_up};
 use crate::metrics::Metrics;
 use crate::run;
-use crate::status::Status;
 
 /// Whether a version was loaded in this process. TensorFlow has started its threads by then, which keep the priority of the thread
 /// that started them.
@@ -54,20 +53,19 @@ impl Loader for TensorFlow {
 
 impl TensorFlow {
     fn open(&self, model: &str, version: i64, path: &Path) -> Result<Servable, Refusal> {
-        let open = || {
-            let loaded = SavedModel::open(path)?.load(self.load.options.clone())?;
-            for attribute in loaded.ignored_attributes() {
-                tracing::warn!(%model, version, %attribute, "its TensorFlow was newer: an attribute is left out of account");
-            }
-            Servable::new(model, version, loaded, &self.run, &self.metrics)
-        };
-        open().map_err(|error| {
+        let loaded = SavedModel::open(path).and_then(|artefact| artefact.load(self.load.options.clone()));
+        let loaded = loaded.map_err(|error| {
             if let Some(hint) = error.hint() {
                 tracing::warn!(%model, version, "{hint}");
             }
             let is_final = is_final(&error);
-            Refusal { status: Status::from(error), is_final }
-        })
+            Refusal { status: error.into(), is_final }
+        })?;
+        for attribute in loaded.ignored_attributes() {
+            tracing::warn!(%model, version, %attribute, "its TensorFlow was newer: an attribute is left out of account");
+        }
+        let servable = Servable::new(model, version, loaded, &self.run, &self.metrics);
+        servable.map_err(|error| Refusal { status: error.into(), is_final: false })
     }
 
     fn warm_up(&self, servable: &Servable, model: &str, version: i64, path: &Path) -> Result<(), Refusal> {
