@@ -80,6 +80,7 @@ mod wire;
 pub use dtype::DType;
 pub use error::{Code, Error, Result};
 pub use export::{GraphSignature, ModelBuilder, SaveOptions, Saved};
+pub use ffi::release_free_memory;
 pub use op_library::{OpLibrary, OpLibraryError, OpLibraryProblem, Wants};
 pub use saved_model::{MetaGraph, SavedModel, SignatureDef, TensorInfo, printable};
 pub use session::{Executor, LoadOptions, LoadedModel, NO_INPUTS, Outputs, Signature, Unpacked};

@@ -1,4 +1,4 @@
-//! Memory that is filled by the operating system before anybody looks at it.
+//! Memory that is filled by the operating system before anybody looks at it, and memory that is given back to it.
 
 use std::fs::File;
 use std::io;
@@ -62,6 +62,22 @@ pub(crate) fn prefer_huge_pages<A: Alignment>(memory: &mut AVec<u8, A>, length: 
         // SAFETY: the pages lie wholly within the vector's own allocation, and this advice changes neither what stands in them
         // nor who may use them.
         let _ = unsafe { rustix::mm::madvise(pointer.cast(), end - first, Advice::LinuxHugepage) };
+    }
+}
+
+/// Gives memory that was freed back to the operating system, as far as the C library keeps it for later.
+///
+/// TensorFlow allocates in many threads, each of which has an arena of its own in glibc. What a model took that was dropped stays
+/// in them until somebody asks for it, which may be never. This takes milliseconds; elsewhere than with glibc it does nothing.
+pub fn release_free_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        unsafe extern "C" {
+            fn malloc_trim(pad: usize) -> std::ffi::c_int;
+        }
+        // SAFETY: glibc has this function with this signature (`malloc.h`); it may be called from any thread at any time, takes
+        // the locks it needs itself, and touches only memory that nobody has allocated.
+        unsafe { malloc_trim(0) };
     }
 }
 

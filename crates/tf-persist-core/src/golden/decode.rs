@@ -53,7 +53,11 @@ pub(super) fn record(number: usize, data: &Bytes) -> Result<Record, String> {
     let (request, answer) = match kind {
         Kind::Predict => predict(data, request, response)?,
         Kind::Classify | Kind::Regress => examples::log(kind, request, response)?,
-        _ => (Request { kind, signature: String::new(), inputs: Tensors::new(), output_filter: Vec::new() }, None),
+        Kind::MultiInference => (examples::multi_inference(request)?, None),
+        _ => {
+            let (inputs, output_filter) = (Tensors::new(), Vec::new());
+            (Request { kind, signature: String::new(), inputs, output_filter, tasks: Vec::new() }, None)
+        }
     };
     Ok(Record { number, tags, request, answer })
 }
@@ -107,7 +111,8 @@ fn predict(data: &Bytes, request: &[u8], response: &[u8]) -> Result<(Request, Op
             outputs.insert(name, tensor);
         }
     }
-    let request = Request { kind: Kind::Predict, signature, inputs: inputs.into_iter().collect(), output_filter };
+    let inputs = inputs.into_iter().collect();
+    let request = Request { kind: Kind::Predict, signature, inputs, output_filter, tasks: Vec::new() };
     let answer = (!outputs.is_empty()).then(|| outputs.into_iter().collect());
     Ok((request, answer))
 }

@@ -4,7 +4,7 @@
 //! `classes` and `scores`, or `outputs` (`servables/tensorflow/classifier.cc`, `regressor.cc`, `util.cc`).
 
 use super::decode::{signature_name, text};
-use super::record::{Kind, Request, Tensors};
+use super::record::{Kind, Request, Task, Tensors};
 use crate::error::Result as CoreResult;
 use crate::tensor::{Strings, Tensor};
 use crate::wire::{Value, try_fields};
@@ -27,8 +27,7 @@ pub(super) fn log(kind: Kind, request: &[u8], response: &[u8]) -> Result<(Reques
             _ => {}
         }
     }
-    let examples = examples(input)?;
-    let inputs = vec![(INPUTS.to_owned(), tensor(Tensor::from_string_array(&[examples.len()], examples))?)];
+    let inputs = vec![(INPUTS.to_owned(), examples(input)?)];
     let mut result = None;
     for field in try_fields(response) {
         if let (1, Value::Bytes(bytes)) = field.map_err(text)? {
@@ -40,11 +39,52 @@ pub(super) fn log(kind: Kind, request: &[u8], response: &[u8]) -> Result<(Reques
         (Some(result), Kind::Classify) => Some(classifications(result)?),
         (Some(result), _) => Some(regressions(result)?),
     };
-    Ok((Request { kind, signature, inputs, output_filter: Vec::new() }, answer))
+    Ok((Request { kind, signature, inputs, output_filter: Vec::new(), tasks: Vec::new() }, answer))
+}
+
+/// So many questions may be asked at once over the same examples. TensorFlow Serving has no limit, and no signature twice.
+const MAX_TASKS: usize = 1000;
+
+/// A `MultiInferenceRequest`: its examples as the tensor `inputs`, and what is asked over them.
+pub(super) fn multi_inference(request: &[u8]) -> Result<Request, String> {
+    let (mut tasks, mut input): (Vec<Task>, &[u8]) = (Vec::new(), &[]);
+    for field in try_fields(request) {
+        match field.map_err(text)? {
+            (1, Value::Bytes(_)) if tasks.len() == MAX_TASKS => {
+                return Err(format!("it has more than {MAX_TASKS} tasks"));
+            }
+            (1, Value::Bytes(bytes)) => tasks.push(task(bytes)?),
+            (2, Value::Bytes(bytes)) => input = bytes,
+            _ => {}
+        }
+    }
+    let inputs = vec![(INPUTS.to_owned(), examples(input)?)];
+    let signature = tasks.first().map(|task| task.signature.clone()).unwrap_or_default();
+    Ok(Request { kind: Kind::MultiInference, signature, inputs, output_filter: Vec::new(), tasks })
+}
+
+/// An `InferenceTask`.
+fn task(message: &[u8]) -> Result<Task, String> {
+    let mut task = Task { model: String::new(), signature: String::new(), method: String::new() };
+    for field in try_fields(message) {
+        match field.map_err(text)? {
+            (1, Value::Bytes(spec)) => {
+                task.signature = signature_name(spec)?;
+                for field in try_fields(spec) {
+                    if let (1, value @ Value::Bytes(_)) = field.map_err(text)? {
+                        value.text().clone_into(&mut task.model);
+                    }
+                }
+            }
+            (2, value @ Value::Bytes(_)) => value.text().clone_into(&mut task.method),
+            _ => {}
+        }
+    }
+    Ok(task)
 }
 
 /// `Input`: serialized examples. What is said of all of them in a context comes first in each: protobuf merges the two.
-fn examples(input: &[u8]) -> Result<Strings, String> {
+fn examples(input: &[u8]) -> Result<Tensor, String> {
     let mut list: (u32, &[u8]) = (1, &[]);
     for field in try_fields(input) {
         if let (kind @ (1 | 2), Value::Bytes(bytes)) = field.map_err(text)? {
@@ -64,7 +104,8 @@ fn examples(input: &[u8]) -> Result<Strings, String> {
     if context.len().saturating_mul(examples.len()) > MAX_CONTEXT_BYTES {
         return Err(format!("its context would take more than {MAX_CONTEXT_BYTES} bytes in its examples"));
     }
-    Ok(examples.into_iter().map(|example| [context, example].concat()).collect())
+    let examples: Strings = examples.into_iter().map(|example| [context, example].concat()).collect();
+    tensor(Tensor::from_string_array(&[examples.len()], examples))
 }
 
 /// What a context may take in all examples together.
@@ -144,4 +185,17 @@ pub(super) fn answer(kind: Kind, outputs: Tensors) -> CoreResult<Tensors> {
         answer.push((SCORES.to_owned(), scores.map_or_else(|| none(crate::DType::Float32), Ok)?));
     }
     Ok(answer)
+}
+
+/// Whether an answer over examples could be given: there were some, and the signature has the outputs that it is made of.
+pub(super) fn check(kind: Kind, signature: &str, answer: &Tensors, inputs: &Tensors) -> CoreResult<()> {
+    let refuse = |reason: &str| Err(crate::error::Error::data(format!("signature `{signature}`"), reason));
+    if inputs.iter().all(|(_, examples)| examples.is_empty()) {
+        return refuse("Input is empty");
+    }
+    match kind {
+        Kind::Classify if answer.is_empty() => refuse("it has neither the output `classes` nor `scores`"),
+        Kind::Regress if answer.is_empty() => refuse("it has no output `outputs`"),
+        _ => Ok(()),
+    }
 }

@@ -32,7 +32,7 @@ pub enum Kind {
     Classify,
     /// `tf.Example`s to be given a number.
     Regress,
-    /// Several requests over one input, which are not run.
+    /// `tf.Example`s for several signatures at once, which have no answer to compare with.
     MultiInference,
     /// Feeds and fetches by the graph's names, which are not run.
     SessionRun,
@@ -51,6 +51,19 @@ pub(super) struct Request {
     pub(super) inputs: Tensors,
     /// The outputs that are asked for; all, if it is empty.
     pub(super) output_filter: Vec<String>,
+    /// What is asked of a request for several signatures.
+    pub(super) tasks: Vec<Task>,
+}
+
+/// One of several questions over the same examples.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Task {
+    /// The name that the model is served by.
+    pub(super) model: String,
+    /// Its signature; empty for the default one.
+    pub(super) signature: String,
+    /// What is to be made of the outputs: the `method_name` of a signature.
+    pub(super) method: String,
 }
 
 impl Record {
@@ -74,10 +87,28 @@ impl Record {
         self.request.signature()
     }
 
+    /// The tensors that are given, by name; of a request over `tf.Example`s, those as the strings that they were serialized to.
+    pub fn inputs(&self) -> impl ExactSizeIterator<Item = (&str, &Tensor)> {
+        self.request.inputs.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// The outputs that are asked for, without repetition; all, if there are none.
+    #[must_use]
+    pub fn output_filter(&self) -> &[String] {
+        &self.request.output_filter
+    }
+
     /// Whether there is an answer to compare with.
     #[must_use]
     pub fn has_answer(&self) -> bool {
         self.answer.is_some()
+    }
+}
+
+impl Task {
+    /// The signature that is asked.
+    pub(super) fn name(&self) -> &str {
+        if self.signature.is_empty() { DEFAULT_SIGNATURE } else { &self.signature }
     }
 }
 
@@ -92,6 +123,7 @@ impl Request {
             && self.signature() == other.signature()
             && self.inputs == other.inputs
             && self.output_filter == other.output_filter
+            && self.tasks == other.tasks
     }
 }
 

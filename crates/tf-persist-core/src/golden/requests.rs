@@ -127,8 +127,13 @@ impl Recorder {
     /// are [`MAX_RECORDS`] already, or the record would be larger than protobuf's limit.
     pub fn add(&mut self, model: &LoadedModel, signature: &str, mut inputs: Tensors) -> Result<Added> {
         inputs.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let request =
-            Request { kind: Kind::Predict, signature: signature.to_owned(), inputs, output_filter: Vec::new() };
+        let request = Request {
+            kind: Kind::Predict,
+            signature: signature.to_owned(),
+            inputs,
+            output_filter: vec![],
+            tasks: vec![],
+        };
         let place = self.records.iter().position(|(record, _)| record.request.is_same(&request));
         if place.is_none() && self.records.len() >= MAX_RECORDS {
             let reason = format!("there are {MAX_RECORDS} records already, and TensorFlow Serving takes no more");

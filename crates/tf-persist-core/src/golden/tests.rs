@@ -142,10 +142,35 @@ fn answers_are_made_of_outputs_as_tensorflow_serving_does() {
 }
 
 #[test]
+fn several_questions_share_their_examples() {
+    let task = |signature: &str, method: &str| pb::InferenceTask {
+        model_spec: spec(signature),
+        method_name: method.into(),
+        ..Default::default()
+    };
+    let list = pb::ExampleList { examples: vec![Example::new(), Example::new()], ..Default::default() };
+    let request = pb::MultiInferenceRequest {
+        tasks: vec![task("a", "tensorflow/serving/regress"), task("", "other")],
+        input: MessageField::some(pb::Input { kind: Some(InputKind::ExampleList(list)), ..Default::default() }),
+        ..Default::default()
+    };
+    let log = pb::MultiInferenceLog { request: MessageField::some(request), ..Default::default() };
+    let mut log = pb::PredictionLog { log_type: Some(Log_type::MultiInferenceLog(log)), ..Default::default() };
+    let record = parse(&log).unwrap();
+    assert_eq!((record.kind(), record.signature(), record.has_answer()), (Kind::MultiInference, "a", false));
+    let asked: Vec<_> = record.request.tasks.iter().map(|task| (task.name(), task.method.as_str())).collect();
+    assert_eq!(asked, [("a", "tensorflow/serving/regress"), ("serving_default", "other")]);
+    assert_eq!(record.request.inputs[0].1.shape(), [2]);
+
+    let Some(Log_type::MultiInferenceLog(multi)) = &mut log.log_type else { unreachable!() };
+    multi.request.mut_or_insert_default().tasks = vec![task("a", "b"); 1001];
+    assert!(parse(&log).unwrap_err().contains("more than 1000 tasks"));
+}
+
+#[test]
 fn other_kinds_are_told_and_not_looked_into() {
     let kinds = [
         (Log_type::SessionRunLog(Default::default()), Kind::SessionRun),
-        (Log_type::MultiInferenceLog(Default::default()), Kind::MultiInference),
         (Log_type::PredictStreamedLog(Default::default()), Kind::PredictStreamed),
     ];
     for (log, kind) in kinds {

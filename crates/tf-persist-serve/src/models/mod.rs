@@ -1,8 +1,39 @@
 //! Which models there are: found in folders, loaded, swapped, labelled, unloaded.
+//!
+//! A model has a base path, in which each version is a folder, or a [pack](tf_persist_core::pack), whose name is a number. Which of
+//! them are served is a matter of its policy: the newest unless it is said. What happens to them is what TensorFlow Serving does:
+//!
+//! - A new version is loaded and warmed up before the old one is unloaded. If it cannot be, the old one stays.
+//! - A version whose folder is gone is unloaded, once another one answers that is wanted, or if none is; a base path that is gone
+//!   changes nothing.
+//! - A load that failed is tried again, [so often](LoadSettings::retries).
+//!
+//! And what it does not:
+//!
+//! - A model whose folder is missing or empty holds up no other.
+//! - A version that failed is tried again when its files have changed and then stand still for the time between two looks: one that
+//!   was half copied is served when it is whole. What can only be refused again, such as a model that is not trusted, waits for that.
+//! - A [reload](Models::reload) neither waits for ever nor holds up the next.
+//! - A version that took the process down [is left alone](LoadSettings::journal) by the next one.
+//! - Memory of a version that is unloaded is given back to the operating system.
+//! - The threads that load stand back behind those that answer, on Linux.
 
+mod config;
+mod folder;
+mod handle;
+mod journal;
+mod load;
+mod look;
+mod manager;
+mod model;
 mod servable;
 mod settings;
+mod tensorflow;
+mod unload;
+mod view;
+mod warm_up;
 
+use std::fmt;
 use std::sync::Arc;
 
 pub use servable::{Servable, Served};
@@ -13,6 +44,9 @@ use tf_persist_proto::serving::ModelServerConfig;
 use crate::metrics::Metrics;
 use crate::run;
 use crate::status::Status;
+use handle::Handle;
+use tensorflow::TensorFlow;
+use view::Readiness;
 
 /// Which version of a model a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -63,13 +97,12 @@ pub struct ModelStatus {
 }
 
 /// The models of a server. Cloning shares them.
+///
+/// How models stand is known to one thread alone, which others tell what they have done: those that load, one that unloads and
+/// one that looks at files. It shows what it knows in a view that requests read without a lock, so that nothing of that, however
+/// long it takes, holds up a request.
 #[derive(Clone)]
-pub struct Models(Arc<Inner>);
-
-struct Inner {
-    settings: Settings,
-    metrics: Metrics,
-}
+pub struct Models(Arc<Handle<Servable>>);
 
 impl Models {
     /// Starts to look for models and to load them, in threads of its own.
@@ -77,8 +110,8 @@ impl Models {
     /// # Errors
     /// What a configuration that cannot be would do to TensorFlow Serving at its start: it does not run.
     pub fn start(settings: Settings, run: run::Settings, metrics: Metrics) -> Result<Self, Status> {
-        let _ = run;
-        Ok(Self(Arc::new(Inner { settings, metrics })))
+        let loader = TensorFlow { load: settings.load.clone(), run, metrics };
+        Ok(Self(Arc::new(Handle::start(settings, loader)?)))
     }
 
     /// A version that is available. It stays loaded as long as somebody holds it.
@@ -86,8 +119,7 @@ impl Models {
     /// # Errors
     /// `NOT_FOUND` if there is no such model or version, `INVALID_ARGUMENT` if there is no such label.
     pub fn find(&self, name: &str, version: &Version) -> Result<Arc<Servable>, Status> {
-        let _ = (name, version, &self.0.settings, &self.0.metrics);
-        todo!()
+        self.0.view().find(name, version).cloned()
     }
 
     /// How the versions of a model fare, newest first; only this one, if one is named. Labels are not looked at, as in
@@ -96,47 +128,66 @@ impl Models {
     /// # Errors
     /// `NOT_FOUND` if nothing was ever seen of it.
     pub fn status(&self, name: &str, version: Option<i64>) -> Result<Vec<VersionStatus>, Status> {
-        let _ = (name, version);
-        todo!()
+        self.0.view().status(name, version)
     }
 
     /// All models that are configured, sorted by name.
     #[must_use]
     pub fn list(&self) -> Vec<ModelStatus> {
-        todo!()
+        self.0.view().list()
     }
 
-    /// Whether every configured model had a version to answer with once. TensorFlow Serving opens its ports only then.
+    /// Whether every configured model had a version to answer with once, and so for good: what is configured later does not
+    /// change it. TensorFlow Serving opens its ports only then.
     #[must_use]
     pub fn are_ready(&self) -> bool {
-        todo!()
+        self.0.view().readiness == Readiness::Ready
     }
 
     /// Returns once [`Models::are_ready`].
     ///
     /// # Errors
-    /// If that cannot be any more: a model's only version could not be loaded. The server is to exit then.
+    /// If that cannot be any more: of a model, no version could be loaded that is there. The server is to exit then.
     pub async fn ready(&self) -> Result<(), Status> {
-        todo!()
+        self.0.ready().await
     }
 
     /// Serves another configuration in place of this one; returns once the new models answer.
     ///
+    /// The configuration is taken at once or refused at once. What is awaited then is that each new model has a version that
+    /// answers: a quarter of an hour for one that is being loaded, some seconds for one whose folder has no versions. What is not
+    /// there by then is named, and comes later all the same. Requests that come in the meantime are not held up by it.
+    ///
     /// # Errors
-    /// As TensorFlow Serving's `HandleReloadConfigRequest`; the old configuration stays then, or, if a new model could not be
-    /// loaded, the new one without it.
+    /// As TensorFlow Serving's `HandleReloadConfigRequest`: the old configuration stays if this one cannot be; `UNKNOWN` if a new
+    /// model could not be loaded, which the others are served without.
     pub async fn reload(&self, config: ModelServerConfig) -> Result<(), Status> {
-        let _ = config;
-        todo!()
+        self.0.reload(config).await
     }
 
     /// Reads the configuration file again at once, and looks for versions at once: what SIGHUP does.
     pub fn refresh(&self) {
-        todo!()
+        self.0.refresh();
     }
 
-    /// Loads nothing any more and unloads everything; returns when nothing is loaded.
+    /// Loads nothing any more and unloads everything; returns when nothing is loaded, or half a minute has passed. It blocks.
     pub fn stop(&self) {
-        todo!()
+        self.0.stop();
     }
 }
+
+impl fmt::Display for State {
+    /// As TensorFlow Serving calls it: `START`, `LOADING`, ….
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Start => "START",
+            Self::Loading => "LOADING",
+            Self::Available => "AVAILABLE",
+            Self::Unloading => "UNLOADING",
+            Self::End => "END",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+//! Which models are to be served: a `ModelServerConfig`, checked (`model_servers/server_core.cc`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use tf_persist_core::text_format;
+use tf_persist_proto::serving::file_system_storage_path_source::file_system_storage_path_source_config::ServableVersionPolicy;
+use tf_persist_proto::serving::file_system_storage_path_source::file_system_storage_path_source_config::servable_version_policy::Policy_choice;
+use tf_persist_proto::serving::model_server_config::model_server_config::Config;
+use tf_persist_proto::serving::{ModelConfig, ModelConfigList, ModelServerConfig, ModelType};
+
+use super::ModelSource;
+use crate::status::Status;
+
+/// The only platform that can be served (`kTensorFlowModelPlatform`).
+const PLATFORM: &str = "tensorflow";
+
+/// A configuration file longer than this is refused, in bytes. A model takes some hundred.
+const MAX_CONFIG_BYTES: u64 = 64 << 20;
+
+/// What is to be served of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// The folder of its versions.
+    pub(super) base_path: PathBuf,
+    /// Which of its versions.
+    pub(super) policy: Policy,
+    /// Labels and the versions that they stand on.
+    pub(super) labels: BTreeMap<String, i64>,
+}
+
+/// Models by name.
+pub(super) type Models = BTreeMap<String, Wanted>;
+
+/// Which of the versions that are there are to be served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Policy {
+    /// So many of the newest.
+    Latest(usize),
+    /// All of them.
+    All,
+    /// These, as far as they are there.
+    Specific(BTreeSet<i64>),
+}
+
+impl Policy {
+    /// The versions to be served, of those that are there.
+    pub(super) fn choose(&self, found: &BTreeMap<i64, PathBuf>) -> BTreeMap<i64, PathBuf> {
+        let all = found.iter().map(|(version, path)| (*version, path.clone()));
+        match self {
+            Self::Latest(count) => all.rev().take(*count).collect(),
+            Self::All => all.collect(),
+            Self::Specific(wanted) => all.filter(|(version, _)| wanted.contains(version)).collect(),
+        }
+    }
+
+    /// The versions that it names and that are not there.
+    pub(super) fn missing(&self, found: &BTreeMap<i64, PathBuf>) -> Vec<i64> {
+        match self {
+            Self::Specific(wanted) => wanted.iter().filter(|version| !found.contains_key(version)).copied().collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl From<&ServableVersionPolicy> for Policy {
+    fn from(policy: &ServableVersionPolicy) -> Self {
+        match &policy.policy_choice {
+            // What says "none of them" means one, as in TensorFlow Serving.
+            Some(Policy_choice::Latest(latest)) => Self::Latest((latest.num_versions as usize).max(1)),
+            Some(Policy_choice::All(_)) => Self::All,
+            Some(Policy_choice::Specific(specific)) => Self::Specific(specific.versions.iter().copied().collect()),
+            _ => Self::Latest(1),
+        }
+    }
+}
+
+/// The configuration that a source has now.
+///
+/// # Errors
+/// If there is no source, the file cannot be read, or what it says cannot be.
+pub(super) fn read(source: Option<&ModelSource>) -> Result<ModelServerConfig, Status> {
+    match source {
+        Some(ModelSource::BasePath { name, path }) if !path.as_os_str().is_empty() => single(name, path),
+        Some(ModelSource::ConfigFile { path, .. }) if !path.as_os_str().is_empty() => file(path),
+        _ => Err(Status::invalid_argument(
+            "Both server_options.model_base_path and server_options.model_config_file are empty!",
+        )),
+    }
+}
+
+fn single(name: &str, path: &Path) -> Result<ModelServerConfig, Status> {
+    let Some(base_path) = path.to_str() else {
+        let message = format!("The base path `{}` of model {name} is not UTF-8", path.display());
+        return Err(Status::invalid_argument(message));
+    };
+    let mut config = ModelConfig::new();
+    config.name = name.to_owned();
+    config.base_path = base_path.to_owned();
+    config.model_platform = PLATFORM.to_owned();
+    let mut list = ModelConfigList::new();
+    list.config.push(config);
+    let mut server = ModelServerConfig::new();
+    server.config = Some(Config::ModelConfigList(list));
+    Ok(server)
+}
+
+/// Reads a `ModelServerConfig` in text format.
+fn file(path: &Path) -> Result<ModelServerConfig, Status> {
+    let shown = path.display();
+    let unreadable = |error: std::io::Error| {
+        let code = match error.kind() {
+            std::io::ErrorKind::NotFound => tf_persist_core::Code::NotFound,
+            std::io::ErrorKind::PermissionDenied => tf_persist_core::Code::PermissionDenied,
+            _ => tf_persist_core::Code::Unknown,
+        };
+        Status::new(code, format!("cannot read the model config file `{shown}`: {error}"))
+    };
+    let length = std::fs::metadata(path).map_err(unreadable)?.len();
+    if length > MAX_CONFIG_BYTES {
+        let message =
+            format!("the model config file `{shown}` has {length} bytes, and the limit is {MAX_CONFIG_BYTES}");
+        return Err(Status::invalid_argument(message));
+    }
+    let text = std::fs::read(path).map_err(unreadable)?;
+    text_format::parse(&text).map_err(|error| {
+        Status::invalid_argument(format!(
+            "Error parsing text-format tensorflow.serving.ModelServerConfig: {}:{}: {}; Invalid protobuf file: '{shown}'",
+            error.line, error.column, error.message
+        ))
+    })
+}
+
+/// Checks a configuration and takes out of it what is to be served. Labels are checked by whoever knows what is available.
+///
+/// # Errors
+/// `INVALID_ARGUMENT`, in the order of TensorFlow Serving's checks.
+pub(super) fn check(config: &ModelServerConfig, old: Option<&Models>) -> Result<Models, Status> {
+    let list = match &config.config {
+        Some(Config::ModelConfigList(list)) => &list.config[..],
+        // A server that starts with nothing can be told what to serve later.
+        None if old.is_none() => &[],
+        _ => {
+            return Err(Status::invalid_argument(
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently \
+                 supported",
+            ));
+        }
+    };
+    let mut names = BTreeSet::new();
+    for config in list {
+        if !names.insert(&config.name) {
+            let name = &config.name;
+            return Err(Status::invalid_argument(format!(
+                "Illegal to list model {name} multiple times in config list"
+            )));
+        }
+    }
+    let paths: Vec<PathBuf> = list.iter().map(base_path).collect::<Result<_, _>>()?;
+    for config in list.iter().filter(|config| old.is_some_and(|old| old.contains_key(&config.name))) {
+        let (name, platform) = (&config.name, platform(config)?);
+        if platform != PLATFORM {
+            return Err(Status::invalid_argument(format!(
+                "Illegal to change a model's platform. For model {name} platform was {PLATFORM} and new platform requested \
+                 is {platform}"
+            )));
+        }
+    }
+    for config in list {
+        let (name, platform) = (&config.name, platform(config)?);
+        if platform != PLATFORM {
+            return Err(Status::invalid_argument(format!(
+                "Model {name} requests unsupported platform {platform}; the only one is \"{PLATFORM}\""
+            )));
+        }
+        if config.logging_config.is_some() {
+            tracing::warn!(model = %name, "its `logging_config` is ignored: requests are not logged");
+        }
+    }
+    let wanted = list.iter().zip(paths).map(|(config, base_path)| {
+        let policy = config.model_version_policy.as_ref().map_or(Policy::Latest(1), Policy::from);
+        if policy == Policy::Specific(BTreeSet::new()) {
+            tracing::warn!(model = %config.name, "its version policy is `specific`, and names no versions");
+        }
+        (config.name.clone(), Wanted { base_path, policy, labels: config.version_labels.clone() })
+    });
+    Ok(wanted.collect())
+}
+
+/// The platform of a model, by whichever of the two fields that it may be given in.
+fn platform(config: &ModelConfig) -> Result<&str, Status> {
+    let name = &config.name;
+    let model_type = config.model_type.value();
+    if model_type == ModelType::MODEL_TYPE_UNSPECIFIED as i32 {
+        if config.model_platform.is_empty() {
+            return Err(Status::invalid_argument(format!(
+                "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform, \
+                 model name is {name}"
+            )));
+        }
+        return Ok(&config.model_platform);
+    }
+    tracing::warn!(model = %name, "its `model_type` is deprecated: write `model_platform: \"tensorflow\"`");
+    if !config.model_platform.is_empty() {
+        return Err(Status::invalid_argument(format!(
+            "Illegal setting both ModelServerConfig::model_type (deprecated) and ModelServerConfig::model_platform, model \
+             name is {name}"
+        )));
+    }
+    if model_type != ModelType::TENSORFLOW as i32 {
+        return Err(Status::invalid_argument(format!(
+            "ModelServerConfig::model_type choice {model_type} not supported."
+        )));
+    }
+    Ok(PLATFORM)
+}
+
+/// The folder that a base path means: an absolute path, or a URI of the scheme `file`.
+fn base_path(config: &ModelConfig) -> Result<PathBuf, Status> {
+    let (name, path) = (&config.name, config.base_path.as_str());
+    let refuse = |what: String| Err(Status::invalid_argument(what));
+    if path.contains('\0') {
+        return refuse(format!("Model {name} has a base path with a zero byte in it"));
+    }
+    let local = match scheme(path) {
+        None => path,
+        // What stands between the slashes is a host, which means nothing in a local file's URI.
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("file") => {
+            rest.find('/').map_or("", |slash| &rest[slash..])
+        }
+        Some((scheme, _)) => {
+            return refuse(format!(
+                "Model {name} has the base_path()={path}, and file system scheme '{scheme}' is not supported: only local \
+                 folders are; copy or mount it"
+            ));
+        }
+    };
+    if local.starts_with('/') {
+        return Ok(local.into());
+    }
+    refuse(format!("Expected model {name} to have an absolute path or URI; got base_path()={path}"))
+}
+
+/// The scheme of a URI and what follows its `://` (`tensorflow/core/lib/io/path.cc`, `ParseURI`).
+fn scheme(uri: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = uri.split_once("://")?;
+    let mut letters = scheme.bytes();
+    let is_scheme = letters.next().is_some_and(|first| first.is_ascii_alphabetic())
+        && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == b'.');
+    is_scheme.then_some((scheme, rest))
+}

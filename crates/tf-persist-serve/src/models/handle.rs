@@ -1,0 +1,81 @@
+//! What the rest of the server has in hand of the models, whatever it is that answers.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use tf_persist_core::Code;
+use tf_persist_proto::serving::ModelServerConfig;
+use tokio::sync::oneshot;
+
+use super::Settings;
+use super::load::Loader;
+use super::manager::{self, Event, Shared};
+use super::view::{Readiness, View};
+use crate::status::Status;
+
+/// How long [`Handle::stop`] waits: for requests that do not end, or a load that does not.
+const STOP_WAIT: Duration = Duration::from_secs(30);
+
+/// Models that are being served until it is dropped.
+pub(super) struct Handle<T> {
+    shared: Arc<Shared<T>>,
+    events: Sender<Event<T>>,
+}
+
+impl<T> Drop for Handle<T> {
+    fn drop(&mut self) {
+        let _ = self.events.send(Event::Stop { reply: None });
+    }
+}
+
+impl<T: Send + Sync + 'static> Handle<T> {
+    pub(super) fn start<L: Loader<Loaded = T>>(settings: Settings, loader: L) -> Result<Self, Status> {
+        let (shared, events) = manager::start(settings, Arc::new(loader))?;
+        Ok(Self { shared, events })
+    }
+
+    /// The models as they are now.
+    pub(super) fn view(&self) -> arc_swap::Guard<Arc<View<T>>> {
+        self.shared.view.load()
+    }
+
+    pub(super) async fn ready(&self) -> Result<(), Status> {
+        let mut changed = self.shared.changed.subscribe();
+        loop {
+            let readiness = self.view().readiness.clone();
+            match readiness {
+                Readiness::Ready => return Ok(()),
+                Readiness::Failed(status) => return Err(status),
+                Readiness::Waiting => {}
+            }
+            // The sender lives as long as `self`.
+            changed.changed().await.map_err(|_| stopping())?;
+        }
+    }
+
+    pub(super) async fn reload(&self, config: ModelServerConfig) -> Result<(), Status> {
+        let (reply, answer) = oneshot::channel();
+        let told = self.events.send(Event::Reload { config: Box::new(config), reply });
+        told.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    pub(super) fn refresh(&self) {
+        let _ = self.events.send(Event::Refresh);
+    }
+
+    pub(super) fn stop(&self) {
+        let (reply, done) = mpsc::channel();
+        if self.events.send(Event::Stop { reply: Some(reply) }).is_ok()
+            && done.recv_timeout(STOP_WAIT) == Err(RecvTimeoutError::Timeout)
+        {
+            tracing::warn!("not everything is unloaded after {STOP_WAIT:?}");
+        }
+    }
+}
+
+/// What is said to those who ask too late.
+pub(super) fn stopping() -> Status {
+    Status::new(Code::Unavailable, "the server is stopping")
+}

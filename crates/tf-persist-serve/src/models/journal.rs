@@ -1,0 +1,143 @@
+//! Which versions are being loaded, written down while they are: one that takes the process with it is known by name to the next.
+//!
+//! A line of JSON a version. What was found to have taken a process with it stays in the file until its own files change.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tf_persist_core::Code;
+
+use super::folder::Stamp;
+use crate::status::Status;
+
+/// What is longer than this was not written by a journal, in bytes.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The journal; without a file it says nothing.
+#[derive(Default)]
+pub(super) struct Journal {
+    file: Option<PathBuf>,
+    lines: Mutex<Vec<Line>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Line {
+    model: String,
+    version: i64,
+    path: PathBuf,
+    /// What the files were.
+    stamp: u64,
+    /// Whether a process ended while it loaded it.
+    #[serde(default)]
+    crashed: bool,
+}
+
+impl Journal {
+    /// The journal in a file, which need not be there yet. What stands in it took the last process with it.
+    pub(super) fn open(file: Option<&Path>) -> Self {
+        let Some(file) = file else { return Self::default() };
+        let mut lines = read(file).unwrap_or_else(|error| {
+            tracing::warn!(journal = %file.display(), %error, "the journal of loads cannot be read");
+            Vec::new()
+        });
+        for line in lines.iter_mut().filter(|line| !line.crashed) {
+            line.crashed = true;
+            tracing::error!(
+                model = %line.model, version = line.version, path = %line.path.display(),
+                "the last process ended while it was loading this version: it is left alone until its files change"
+            );
+        }
+        let journal = Self { file: Some(file.to_path_buf()), lines: Mutex::new(lines) };
+        journal.change(|_| {});
+        journal
+    }
+
+    /// Why a version is not to be loaded: it took a process with it, and its files are what they were then.
+    pub(super) fn blames(&self, path: &Path, now: Stamp) -> Option<Status> {
+        let mut blame = None;
+        let is_other = |line: &Line| line.crashed && line.path == path && line.stamp != now.0;
+        if self.lines.lock().unwrap_or_else(PoisonError::into_inner).iter().any(is_other) {
+            self.change(|lines| lines.retain(|line| !is_other(line)));
+        }
+        for line in self.lines.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            if line.crashed && line.path == path {
+                let journal = self.file.as_deref().unwrap_or(Path::new("")).display();
+                blame = Some(Status::new(
+                    Code::Aborted,
+                    format!(
+                        "version {} of model {} took the process down when it was loaded last, and is left alone until its \
+                         files change; to try it as it is, delete `{journal}` and start again",
+                        line.version, line.model
+                    ),
+                ));
+            }
+        }
+        blame
+    }
+
+    /// A version is about to be loaded.
+    pub(super) fn begin(&self, model: &str, version: i64, path: &Path, stamp: Stamp) {
+        let line = Line { model: model.to_owned(), version, path: path.to_path_buf(), stamp: stamp.0, crashed: false };
+        self.change(|lines| lines.push(line));
+    }
+
+    /// A load has ended, whichever way.
+    pub(super) fn end(&self, path: &Path) {
+        self.change(|lines| {
+            let at = lines.iter().position(|line| !line.crashed && line.path == path);
+            at.map(|at| lines.remove(at));
+        });
+    }
+
+    /// The process is about to end: what is being loaded is not to blame.
+    pub(super) fn stop(&self) {
+        self.change(|lines| lines.retain(|line| line.crashed));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Line>)) {
+        let Some(file) = &self.file else { return };
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut lines);
+        // Models can be served without it.
+        if let Err(error) = write(file, &lines) {
+            tracing::warn!(journal = %file.display(), %error, "the journal of loads cannot be written");
+        }
+    }
+}
+
+fn read(file: &Path) -> io::Result<Vec<Line>> {
+    let opened = match File::open(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        opened => opened?,
+    };
+    let mut text = String::new();
+    if opened.take(MAX_BYTES + 1).read_to_string(&mut text)? as u64 > MAX_BYTES {
+        return Err(io::Error::other("it is far longer than a journal is"));
+    }
+    text.lines().map(|line| serde_json::from_str(line).map_err(io::Error::from)).collect()
+}
+
+/// Writes beside the file and puts it in its place; an empty journal is no file.
+fn write(file: &Path, lines: &[Line]) -> io::Result<()> {
+    if lines.is_empty() {
+        return match fs::remove_file(file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+    }
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent)?;
+    let mut name = file.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+    name.push(".new");
+    let beside = parent.join(name);
+    let mut new = File::create(&beside)?;
+    for line in lines {
+        writeln!(new, "{}", serde_json::to_string(line)?)?;
+    }
+    new.sync_all()?;
+    fs::rename(&beside, file)?;
+    File::open(parent)?.sync_all()
+}

@@ -1,0 +1,126 @@
+//! The threads that load versions: each takes the next one that waits.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+
+use tf_persist_core::Code;
+
+use super::folder::Stamp;
+use super::journal::Journal;
+use super::manager::Event;
+use super::model::{Job, Outcome, Refusal};
+use crate::status::Status;
+
+/// What makes something that answers out of the files of a version.
+pub(super) trait Loader: Send + Sync + 'static {
+    /// What answers.
+    type Loaded: Send + Sync + 'static;
+
+    /// Loads a version and warms it up.
+    fn load(&self, model: &str, version: i64, path: &Path) -> Result<Self::Loaded, Refusal>;
+
+    /// Something was unloaded, or not loaded in the end: the memory it took can be given back.
+    fn released(&self) {}
+}
+
+/// Versions that wait for a thread.
+#[derive(Default)]
+pub(super) struct Queue {
+    waiting: Mutex<(VecDeque<Job>, bool)>,
+    changed: Condvar,
+}
+
+impl Queue {
+    pub(super) fn push(&self, job: Job) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).0.push_back(job);
+        self.changed.notify_one();
+    }
+
+    /// Those that wait for work go home.
+    pub(super) fn close(&self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        self.changed.notify_all();
+    }
+
+    fn pop(&self) -> Option<Job> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(job) = waiting.0.pop_front() {
+                return Some(job);
+            }
+            if waiting.1 {
+                return None;
+            }
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Starts a thread that loads.
+pub(super) fn start<L: Loader>(
+    number: usize,
+    loader: Arc<L>,
+    queue: Arc<Queue>,
+    journal: Arc<Journal>,
+    events: Sender<Event<L::Loaded>>,
+) -> Result<(), Status> {
+    let work = move || {
+        while let Some(job) = queue.pop() {
+            let (id, model) = (job.id, job.model.clone());
+            let outcome = if job.dropped.load(Ordering::Relaxed) {
+                Outcome::Dropped
+            } else {
+                let _ = events.send(Event::Started { model: model.clone(), id });
+                load(&*loader, &job, &journal)
+            };
+            // Whoever would hear it is gone when the server is.
+            let _ = events.send(Event::Finished { model, id, outcome });
+        }
+    };
+    spawn(&format!("load-{number}"), work)
+}
+
+/// Starts a thread of a name.
+pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Status> {
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
+    spawned.map(drop).map_err(|error| Status::new(Code::ResourceExhausted, format!("cannot start a thread: {error}")))
+}
+
+fn load<L: Loader>(loader: &L, job: &Job, journal: &Journal) -> Outcome<L::Loaded> {
+    let (model, version, path) = (job.model.as_str(), job.version, job.path.as_path());
+    let stamp = Stamp::of(path);
+    if let Some(status) = journal.blames(path, stamp) {
+        return Outcome::Refused(Refusal { status, is_final: true }, stamp);
+    }
+    journal.begin(model, version, path, stamp);
+    let loaded = catch_unwind(AssertUnwindSafe(|| loader.load(model, version, path)));
+    journal.end(path);
+    let refusal = match loaded {
+        Ok(Ok(servable)) => return Outcome::Loaded(servable),
+        Ok(Err(refusal)) => refusal,
+        Err(panic) => {
+            let message = format!("loading `{}` panicked: {}", path.display(), said(&*panic));
+            Refusal { status: Status::new(Code::Internal, message), is_final: false }
+        }
+    };
+    loader.released();
+    // What the loader says of files that are not there any more is hardly to the point.
+    if !path.exists() {
+        let message = format!("`{}` vanished while it was being loaded: {}", path.display(), refusal.status.message);
+        let status = Status::not_found(message);
+        return Outcome::Refused(Refusal { status, is_final: false }, stamp);
+    }
+    Outcome::Refused(refusal, stamp)
+}
+
+/// What a panic said.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it did not say why")
+}

@@ -1,0 +1,182 @@
+//! Serving another configuration: from a request, or from the file.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use tf_persist_core::Code;
+use tf_persist_proto::serving::ModelServerConfig;
+use tokio::sync::oneshot;
+
+use super::Manager;
+use super::publish::why_not;
+use crate::models::config::{self, Models};
+use crate::models::handle::stopping;
+use crate::models::model::Model;
+use crate::status::Status;
+
+/// How long a request for new models waits for one whose folder has no versions. TensorFlow Serving waits for ever.
+const VERSION_WAIT: Duration = Duration::from_secs(5);
+
+/// How long it waits for one that is being loaded.
+const LOAD_WAIT: Duration = Duration::from_secs(900);
+
+/// A request that waits for new models.
+pub(super) struct Waiter {
+    models: BTreeSet<String>,
+    since: Instant,
+    reply: oneshot::Sender<Result<(), Status>>,
+}
+
+impl Waiter {
+    /// When something changes for it though nothing happens.
+    pub(super) fn next_deadline(&self) -> Instant {
+        let first = self.since + VERSION_WAIT;
+        if first > Instant::now() { first } else { self.since + LOAD_WAIT }
+    }
+}
+
+/// How far a model has come that is waited for.
+enum Progress {
+    Waiting,
+    Available,
+    Failed(String),
+}
+
+impl<T: Send + Sync + 'static> Manager<T> {
+    /// Serves another configuration, and answers when the models that are new in it answer.
+    pub(super) fn reload(
+        &mut self,
+        config: &ModelServerConfig,
+        reply: oneshot::Sender<Result<(), Status>>,
+        now: Instant,
+    ) {
+        // Whoever asked may have gone.
+        match self.accept(config) {
+            Err(status) => {
+                tracing::error!(error = %status, "another configuration was refused");
+                let _ = reply.send(Err(status));
+            }
+            // Even if nothing is new: labels are to be seen by whoever was told that they stand.
+            Ok(models) => self.waiters.push(Waiter { models, since: now, reply }),
+        }
+    }
+
+    /// Takes in what the configuration file says. What is wrong with it is said once.
+    pub(super) fn read_file(&mut self, read: Result<ModelServerConfig, Status>) {
+        let is_asked_for = std::mem::take(&mut self.is_file_asked_for);
+        let error = match read {
+            // What came by a request stays until the file says something new.
+            Ok(config) if config == self.file.0 && !is_asked_for => None,
+            Ok(config) => match self.accept(&config) {
+                Ok(_) => {
+                    tracing::info!("serving what the model config file says now");
+                    self.file.0 = config;
+                    None
+                }
+                Err(status) => Some(status.within("PollFilesystemAndReloadConfig failed to ReloadConfig: ")),
+            },
+            Err(status) => Some(status.within("Failed to read ModelServerConfig file: ")),
+        };
+        if let Some(error) = &error
+            && self.file.1.as_ref() != Some(error)
+        {
+            tracing::error!(%error, "the model config file is ignored");
+        }
+        self.file.1 = error;
+    }
+
+    /// Serves a configuration if it can be, or none of it. Gives the models that are new.
+    fn accept(&mut self, config: &ModelServerConfig) -> Result<BTreeSet<String>, Status> {
+        if self.stopping.is_some() {
+            return Err(stopping());
+        }
+        let wanted = config::check(config, Some(&self.config))?;
+        self.check_labels(&wanted)?;
+        let new = wanted.keys().filter(|name| !self.config.contains_key(*name)).cloned().collect();
+        self.configure(wanted);
+        Ok(new)
+    }
+
+    /// Whether labels may stand where they are to.
+    ///
+    /// # Errors
+    /// `FAILED_PRECONDITION` if one would stand on a version that is not available, unless it is new and that is allowed.
+    pub(super) fn check_labels(&self, wanted: &Models) -> Result<(), Status> {
+        for (name, model) in wanted {
+            for (label, version) in &model.labels {
+                let stands_on = self.config.get(name).and_then(|model| model.labels.get(label));
+                let may_wait = self.settings.allow_labels_for_unavailable
+                    && stands_on.is_none_or(|stands_on| stands_on == version);
+                let is_available = || self.models.get(name).is_some_and(|model| model.is_version_available(*version));
+                if !may_wait && !is_available() {
+                    return Err(Status::failed_precondition(format!(
+                        "Request to assign label to version {version} of model {name}, which is not currently available for \
+                         inference"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Wants these models from now on, and no others.
+    pub(super) fn configure(&mut self, wanted: Models) {
+        for (name, model) in &mut self.models {
+            if !wanted.contains_key(name) {
+                model.want(None);
+            }
+        }
+        for (name, wanted) in &wanted {
+            let model = self.models.entry(name.clone()).or_insert_with(|| Model::new(name));
+            if model.wanted.as_ref() != Some(wanted) {
+                tracing::info!(model = %name, base_path = %wanted.base_path.display(), policy = ?wanted.policy, "is configured");
+            }
+            model.want(Some(wanted.clone()));
+        }
+        self.config = wanted;
+        self.look_now.0 = true;
+    }
+
+    /// Answers those whose models have come, or cannot.
+    pub(super) fn answer_waiters(&mut self, now: Instant) {
+        for waiter in std::mem::take(&mut self.waiters) {
+            let waited = now.duration_since(waiter.since);
+            let progress: Vec<Progress> = waiter.models.iter().map(|name| self.progress(name, waited)).collect();
+            if progress.iter().any(|progress| matches!(progress, Progress::Waiting)) {
+                self.waiters.push(waiter);
+                continue;
+            }
+            let failed: Vec<String> = progress
+                .into_iter()
+                .filter_map(|progress| match progress {
+                    Progress::Failed(why) => Some(why),
+                    _ => None,
+                })
+                .collect();
+            let answer = if failed.is_empty() {
+                Ok(())
+            } else {
+                let message = format!("{} model(s) did not become available: {{{}}}", failed.len(), failed.concat());
+                tracing::error!("{message}");
+                Err(Status::new(Code::Unknown, message))
+            };
+            let _ = waiter.reply.send(answer);
+        }
+    }
+
+    fn progress(&self, name: &str, waited: Duration) -> Progress {
+        let removed = |name: &str| Progress::Failed(format!("{{{{name: {name}}} was removed by a later request}}, "));
+        let Some(model) = self.models.get(name) else { return removed(name) };
+        if model.is_available() && model.wanted.is_some() {
+            return Progress::Available;
+        }
+        if model.wanted.is_none() {
+            return removed(name);
+        }
+        let has_none = model.was_looked_at && !model.has_aspired() && waited >= VERSION_WAIT;
+        if model.failure().is_some() || has_none || waited >= LOAD_WAIT {
+            return Progress::Failed(why_not(model));
+        }
+        Progress::Waiting
+    }
+}

@@ -1,0 +1,120 @@
+//! What the thread shows to everybody, and tells the log.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tf_persist_core::Code;
+
+use super::Manager;
+use crate::models::handle::stopping;
+use crate::models::model::Model;
+use crate::models::view::{Readiness, View};
+use crate::models::{State, VersionStatus};
+use crate::status::Status;
+
+/// So many models that are configured no more are remembered.
+const MAX_FORMER: usize = 1000;
+
+/// The states that the log was told, by model and version, and since when.
+#[derive(Default)]
+pub(super) struct Told(BTreeMap<(String, i64), (VersionStatus, Instant)>);
+
+impl Told {
+    /// Tells what has changed.
+    fn tell(&mut self, model: &str, statuses: &[VersionStatus], now: Instant) {
+        for status in statuses {
+            let key = (model.to_owned(), status.version);
+            let before = self.0.get(&key);
+            if before.is_some_and(|(before, _)| before == status) {
+                continue;
+            }
+            let is_same_state = before.is_some_and(|(before, _)| before.state == status.state);
+            let since = before.filter(|(before, _)| before.state != State::End).map(|(_, since)| *since);
+            let took = since.map(|since| now.duration_since(since)).unwrap_or_default();
+            let (version, state) = (status.version, status.state);
+            match (&status.error, state) {
+                (Some(error), State::End) => {
+                    tracing::error!(%model, version, %state, ?took, %error, "could not be loaded");
+                }
+                (Some(error), State::Start | State::Loading) => {
+                    tracing::warn!(%model, version, %state, ?took, %error, "will be tried again");
+                }
+                _ => tracing::info!(%model, version, %state, ?took, "is {state}"),
+            }
+            let since = since.filter(|_| is_same_state).unwrap_or(now);
+            self.0.insert(key, (status.clone(), since));
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> Manager<T> {
+    /// Shows the models as they are now.
+    pub(super) fn publish(&mut self) {
+        let now = Instant::now();
+        let mut view = View::empty();
+        for (name, model) in &self.models {
+            let statuses = model.statuses();
+            self.told.tell(name, &statuses, now);
+            let table = model.table();
+            if table.is_configured || !table.available.is_empty() {
+                view.tables.insert(name.clone(), table);
+            }
+            if !statuses.is_empty() {
+                view.seen.insert(name.clone(), statuses);
+            }
+        }
+        // What the view has forgotten, the log is told anew.
+        let is_known = |name: &str, version: i64| {
+            view.seen.get(name).is_some_and(|seen| seen.iter().any(|status| status.version == version))
+        };
+        self.told.0.retain(|(name, version), _| is_known(name, *version));
+        view.readiness = self.readiness();
+        self.is_ready = view.readiness == Readiness::Ready;
+        self.shared.view.store(Arc::new(view));
+        self.shared.changed.send_replace(());
+        self.forget();
+    }
+
+    /// Whether every configured model had a version to answer with once.
+    fn readiness(&self) -> Readiness {
+        // What is configured later does not take the server out of service.
+        if self.is_ready {
+            return Readiness::Ready;
+        }
+        if self.stopping.is_some() {
+            return Readiness::Failed(stopping());
+        }
+        let configured = || self.models.values().filter(|model| model.wanted.is_some());
+        let failed: Vec<&Model<T>> =
+            configured().filter(|model| !model.was_available && model.failure().is_some()).collect();
+        if !failed.is_empty() {
+            let reasons: String = failed.iter().map(|model| why_not(model)).collect();
+            let message = format!("{} servable(s) did not become available: {{{reasons}}}", failed.len());
+            return Readiness::Failed(Status::new(Code::Unknown, message));
+        }
+        if configured().all(|model| model.was_available) { Readiness::Ready } else { Readiness::Waiting }
+    }
+
+    /// Forgets models that are configured no more, if they are too many.
+    fn forget(&mut self) {
+        let is_former = |model: &Model<T>| model.wanted.is_none() && model.is_idle();
+        let former = self.models.values().filter(|model| is_former(model)).count();
+        let mut superfluous = former.saturating_sub(MAX_FORMER);
+        self.models.retain(|_, model| {
+            let goes = superfluous > 0 && is_former(model);
+            superfluous -= usize::from(goes);
+            !goes
+        });
+    }
+}
+
+/// Why a model is not available, in the words of TensorFlow Serving: "{{name: m version: 1} due to error: …}, ".
+pub(super) fn why_not<T>(model: &Model<T>) -> String {
+    let name = &model.name;
+    match (model.failure(), &model.problem) {
+        (Some((version, error)), _) => format!("{{{{name: {name} version: {version}}} due to error: {error}}}, "),
+        (None, Some(problem)) => format!("{{{{name: {name}}} due to error: {}: {problem}}}, ", Code::NotFound),
+        (None, None) => format!("{{{{name: {name}}}}}, "),
+    }
+}

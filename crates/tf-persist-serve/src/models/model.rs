@@ -1,0 +1,408 @@
+//! A model and its versions: what is to be loaded and unloaded next. Nothing is done here: neither files nor TensorFlow are
+//! touched, and the time is told.
+//!
+//! The order of things is that of `core/availability_preserving_policy.cc`: a version that is not wanted any more goes only once
+//! one that is wanted answers.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::config::Wanted;
+use super::folder::Stamp;
+use super::view::Table;
+use super::{State, VersionStatus};
+use crate::status::Status;
+
+/// So many versions that have ended are remembered of a model, the last ones.
+pub(super) const MAX_ENDED: usize = 100;
+
+/// Why a version was not loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// What is told.
+    pub(super) status: Status,
+    /// Whether it would be the same another time, unless the files change.
+    pub(super) is_final: bool,
+}
+
+/// What came of a load.
+pub(super) enum Outcome<T> {
+    Loaded(T),
+    Refused(Refusal, Stamp),
+    /// It was not begun, because it was not wanted any more.
+    Dropped,
+}
+
+/// A version to be loaded.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    pub(super) id: u64,
+    pub(super) model: String,
+    pub(super) version: i64,
+    pub(super) path: PathBuf,
+    /// Set if it is not wanted any more.
+    pub(super) dropped: Arc<AtomicBool>,
+}
+
+/// What is to be done.
+pub(super) enum Action<T> {
+    Load(Job),
+    Unload { id: u64, servable: Arc<T> },
+}
+
+/// How a failed load is tried again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Retries {
+    pub(super) most: u32,
+    pub(super) interval: Duration,
+}
+
+/// A model: what is wanted of it, and what there is.
+pub(super) struct Model<T> {
+    pub(super) name: String,
+    /// `None` if it is configured no more.
+    pub(super) wanted: Option<Wanted>,
+    /// Whether a version of it answered once since it was configured.
+    pub(super) was_available: bool,
+    /// Whether its base path was looked into since it was configured.
+    pub(super) was_looked_at: bool,
+    /// What is the matter with its base path.
+    pub(super) problem: Option<String>,
+    entries: Vec<Entry<T>>,
+    /// Versions that are gone, by when they went, and why if they could not be loaded.
+    ended: BTreeMap<i64, (u64, Option<Status>)>,
+    endings: u64,
+}
+
+/// A version, as it stands at a path.
+struct Entry<T> {
+    id: u64,
+    version: i64,
+    path: PathBuf,
+    is_aspired: bool,
+    phase: Phase<T>,
+    attempts: u32,
+    error: Option<Status>,
+    dropped: Arc<AtomicBool>,
+}
+
+enum Phase<T> {
+    /// Found.
+    New,
+    /// Handed to those who load.
+    Queued,
+    Loading,
+    /// Failed, and to be tried again at that time, or when the files change.
+    Waiting {
+        until: Instant,
+        stamps: Stamps,
+    },
+    Ready(Arc<T>),
+    Unloading,
+    /// Failed, and to be tried again when the files change.
+    Failed {
+        stamps: Stamps,
+    },
+}
+
+/// What the files of a version that failed were then, and when they were last looked at.
+#[derive(Debug, Clone, Copy)]
+struct Stamps {
+    failed: Stamp,
+    seen: Stamp,
+}
+
+impl<T> Model<T> {
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            wanted: None,
+            was_available: false,
+            was_looked_at: false,
+            problem: None,
+            entries: Vec::new(),
+            ended: BTreeMap::new(),
+            endings: 0,
+        }
+    }
+
+    /// Wants something else of it; `None` for nothing any more.
+    pub(super) fn want(&mut self, wanted: Option<Wanted>) {
+        let base_path = |wanted: &Option<Wanted>| wanted.as_ref().map(|wanted| wanted.base_path.clone());
+        if base_path(&self.wanted) != base_path(&wanted) {
+            self.was_looked_at = false;
+            self.problem = None;
+        }
+        if self.wanted.is_none() {
+            self.was_available = false;
+        }
+        self.wanted = wanted;
+        if self.wanted.is_none() {
+            self.aspire(&BTreeMap::new(), &mut 0);
+        }
+    }
+
+    /// These versions, at these paths, are to be loaded, and no others. Says whether that is anything new.
+    pub(super) fn aspire(&mut self, chosen: &BTreeMap<i64, PathBuf>, ids: &mut u64) -> bool {
+        let mut changed = false;
+        for entry in &mut self.entries {
+            let is_aspired = chosen.get(&entry.version) == Some(&entry.path) && entry.can_be_aspired();
+            changed |= entry.is_aspired != is_aspired;
+            entry.is_aspired = is_aspired;
+            entry.dropped.store(!is_aspired, Ordering::Relaxed);
+        }
+        // What was never loaded has nothing to be waited for.
+        for at in (0..self.entries.len()).rev() {
+            let entry = &self.entries[at];
+            if !entry.is_aspired && matches!(entry.phase, Phase::New | Phase::Waiting { .. } | Phase::Failed { .. }) {
+                self.end(at);
+            }
+        }
+        for (version, path) in chosen {
+            let is_there = |entry: &Entry<T>| entry.is_aspired && entry.version == *version && entry.path == *path;
+            if !self.entries.iter().any(is_there) {
+                *ids += 1;
+                self.entries.push(Entry::new(*ids, *version, path.clone()));
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// What is to be done now. It counts as begun.
+    pub(super) fn decide(&mut self) -> Vec<Action<T>> {
+        std::iter::from_fn(|| self.next_action()).collect()
+    }
+
+    fn next_action(&mut self) -> Option<Action<T>> {
+        let is_ready = |entry: &Entry<T>| matches!(entry.phase, Phase::Ready(_));
+        let has_aspired = self.entries.iter().any(|entry| entry.is_aspired);
+        let has_aspired_ready = self.entries.iter().any(|entry| entry.is_aspired && is_ready(entry));
+        let superfluous = |entry: &Entry<T>| !entry.is_aspired && is_ready(entry);
+        let superfluous_count = self.entries.iter().filter(|entry| superfluous(entry)).count();
+        if !has_aspired || has_aspired_ready || superfluous_count > 1 {
+            let lowest = self.entries.iter_mut().filter(|entry| superfluous(entry)).min_by_key(|entry| entry.version);
+            if let Some(entry) = lowest
+                && let Phase::Ready(servable) = std::mem::replace(&mut entry.phase, Phase::Unloading)
+            {
+                return Some(Action::Unload { id: entry.id, servable });
+            }
+        }
+        let new = self.entries.iter_mut().filter(|entry| entry.is_aspired && matches!(entry.phase, Phase::New));
+        let newest = new.max_by_key(|entry| entry.version)?;
+        newest.phase = Phase::Queued;
+        Some(Action::Load(newest.job(&self.name)))
+    }
+
+    /// Somebody began to load it.
+    pub(super) fn started(&mut self, id: u64) {
+        if let Some(entry) = self.entry(id) {
+            entry.phase = Phase::Loading;
+        }
+    }
+
+    /// A load has ended. Gives back what was loaded if nobody wants it any more, to be unloaded.
+    pub(super) fn finished(&mut self, id: u64, outcome: Outcome<T>, retries: Retries, now: Instant) -> Option<T> {
+        let Some(at) = self.entries.iter().position(|entry| entry.id == id) else {
+            return match outcome {
+                Outcome::Loaded(servable) => Some(servable),
+                _ => None,
+            };
+        };
+        let entry = &mut self.entries[at];
+        match outcome {
+            Outcome::Loaded(servable) if entry.is_aspired => {
+                entry.phase = Phase::Ready(Arc::new(servable));
+                (entry.error, entry.attempts) = (None, 0);
+                self.was_available = true;
+            }
+            Outcome::Refused(refusal, stamp) if entry.is_aspired => {
+                let stamps = Stamps { failed: stamp, seen: stamp };
+                entry.error = Some(refusal.status);
+                entry.phase = if refusal.is_final || entry.attempts >= retries.most {
+                    Phase::Failed { stamps }
+                } else {
+                    Phase::Waiting { until: now + retries.interval, stamps }
+                };
+                entry.attempts = entry.attempts.saturating_add(1);
+            }
+            // It was wanted again in the meantime.
+            Outcome::Dropped if entry.is_aspired => entry.phase = Phase::New,
+            Outcome::Dropped => self.end(at),
+            Outcome::Refused(refusal, _) => {
+                entry.error = Some(refusal.status);
+                self.end(at);
+            }
+            Outcome::Loaded(servable) => {
+                let cancelled = "Loading of servable cancelled";
+                entry.error = Some(Status::new(tf_persist_core::Code::Cancelled, cancelled));
+                entry.phase = Phase::Unloading;
+                return Some(servable);
+            }
+        }
+        None
+    }
+
+    /// It is unloaded.
+    pub(super) fn unloaded(&mut self, id: u64) {
+        if let Some(at) = self.entries.iter().position(|entry| entry.id == id) {
+            self.end(at);
+        }
+    }
+
+    /// When the next failed load is to be tried again.
+    pub(super) fn next_retry(&self) -> Option<Instant> {
+        let untils = self.entries.iter().filter_map(|entry| match entry.phase {
+            Phase::Waiting { until, .. } => Some(until),
+            _ => None,
+        });
+        untils.min()
+    }
+
+    /// Lets those be loaded again whose time has come. Says whether there were any.
+    pub(super) fn retry(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        for entry in &mut self.entries {
+            if matches!(entry.phase, Phase::Waiting { until, .. } if until <= now) {
+                entry.phase = Phase::New;
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// The versions that failed, whose files are worth looking at.
+    pub(super) fn watched(&self) -> impl Iterator<Item = &Path> {
+        let is_watched = |entry: &&Entry<T>| matches!(entry.phase, Phase::Waiting { .. } | Phase::Failed { .. });
+        self.entries.iter().filter(is_watched).map(|entry| entry.path.as_path())
+    }
+
+    /// What the files at a path are now. A version that failed is loaded again if they have changed since then; if `settled`, only
+    /// once they have not changed since they were last looked at: somebody may be copying them. Says whether that is so.
+    pub(super) fn stamped(&mut self, path: &Path, now: Stamp, settled: bool) -> bool {
+        let mut any = false;
+        for entry in self.entries.iter_mut().filter(|entry| entry.path == path) {
+            let (Phase::Waiting { stamps, .. } | Phase::Failed { stamps }) = &mut entry.phase else { continue };
+            let is_still = stamps.seen == now || !settled;
+            stamps.seen = now;
+            if stamps.failed != now && is_still {
+                tracing::info!(model = %self.name, version = entry.version, "its files have changed: it is tried again");
+                (entry.error, entry.attempts) = (None, 0);
+                entry.phase = Phase::New;
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Whether a version answers.
+    pub(super) fn is_available(&self) -> bool {
+        self.entries.iter().any(|entry| matches!(entry.phase, Phase::Ready(_)))
+    }
+
+    /// Whether this version answers.
+    pub(super) fn is_version_available(&self, version: i64) -> bool {
+        self.entries.iter().any(|entry| entry.version == version && matches!(entry.phase, Phase::Ready(_)))
+    }
+
+    /// The newest version that could not be loaded and why, if none answers and none may yet.
+    pub(super) fn failure(&self) -> Option<(i64, &Status)> {
+        let is_failed = |entry: &&Entry<T>| matches!(entry.phase, Phase::Failed { .. });
+        let failed = self.entries.iter().filter(is_failed).max_by_key(|entry| entry.version)?;
+        let error = failed.error.as_ref()?;
+        self.entries.iter().all(|entry| is_failed(&entry)).then_some((failed.version, error))
+    }
+
+    /// Whether versions of it are wanted at all, as far as is known.
+    pub(super) fn has_aspired(&self) -> bool {
+        self.entries.iter().any(|entry| entry.is_aspired)
+    }
+
+    /// Whether nothing of it is loaded, being loaded or to be loaded.
+    pub(super) fn is_idle(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How its versions fare, newest first.
+    pub(super) fn statuses(&self) -> Vec<VersionStatus> {
+        let ended = self.ended.iter().map(|(version, (_, error))| {
+            (*version, VersionStatus { version: *version, state: State::End, error: error.clone() })
+        });
+        let mut all: BTreeMap<i64, VersionStatus> = ended.collect();
+        // Of a version that stands at two paths, because the base path was changed, the one that answers counts.
+        let mut live: Vec<VersionStatus> = self.entries.iter().map(Entry::status).collect();
+        live.sort_by_key(|status| match status.state {
+            State::End => 0,
+            State::Unloading => 1,
+            State::Start => 2,
+            State::Loading => 3,
+            State::Available => 4,
+        });
+        all.extend(live.into_iter().map(|status| (status.version, status)));
+        all.into_values().rev().collect()
+    }
+
+    /// What answers of it.
+    pub(super) fn table(&self) -> Table<T> {
+        let mut available = BTreeMap::new();
+        let mut entries: Vec<&Entry<T>> = self.entries.iter().collect();
+        entries.sort_by_key(|entry| entry.is_aspired);
+        for entry in entries {
+            if let Phase::Ready(servable) = &entry.phase {
+                available.insert(entry.version, servable.clone());
+            }
+        }
+        Table {
+            available: available.into_iter().rev().collect(),
+            labels: self.wanted.as_ref().map(|wanted| wanted.labels.clone()).unwrap_or_default(),
+            is_configured: self.wanted.is_some(),
+        }
+    }
+
+    fn entry(&mut self, id: u64) -> Option<&mut Entry<T>> {
+        self.entries.iter_mut().find(|entry| entry.id == id)
+    }
+
+    /// Takes an entry out, and remembers that it was there.
+    fn end(&mut self, at: usize) {
+        let entry = self.entries.remove(at);
+        self.endings += 1;
+        self.ended.insert(entry.version, (self.endings, entry.error));
+        while self.ended.len() > MAX_ENDED {
+            let oldest = self.ended.iter().min_by_key(|(_, (ending, _))| *ending).map(|(version, _)| *version);
+            oldest.and_then(|version| self.ended.remove(&version));
+        }
+    }
+}
+
+impl<T> Entry<T> {
+    fn new(id: u64, version: i64, path: PathBuf) -> Self {
+        let dropped = Arc::new(AtomicBool::new(false));
+        Self { id, version, path, is_aspired: true, phase: Phase::New, attempts: 0, error: None, dropped }
+    }
+
+    /// One that goes already is not called back: it is loaded anew.
+    fn can_be_aspired(&self) -> bool {
+        !matches!(self.phase, Phase::Unloading)
+    }
+
+    fn job(&self, model: &str) -> Job {
+        let dropped = self.dropped.clone();
+        Job { id: self.id, model: model.to_owned(), version: self.version, path: self.path.clone(), dropped }
+    }
+
+    fn status(&self) -> VersionStatus {
+        let state = match self.phase {
+            // Once it was tried, it is being loaded until that succeeds or is given up, as in TensorFlow Serving.
+            Phase::New | Phase::Queued if self.attempts == 0 => State::Start,
+            Phase::New | Phase::Queued | Phase::Loading | Phase::Waiting { .. } => State::Loading,
+            Phase::Ready(_) => State::Available,
+            Phase::Unloading => State::Unloading,
+            Phase::Failed { .. } => State::End,
+        };
+        VersionStatus { version: self.version, state, error: self.error.clone() }
+    }
+}

@@ -1,0 +1,142 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+
+use tf_persist_core::Code;
+use tf_persist_proto::serving::ModelServerConfig;
+
+use crate::models::ModelSource;
+use crate::models::config::{Models, Policy, check, read};
+use crate::status::Status;
+
+/// A model in a list.
+fn model(name: &str, base_path: &str, more: &str) -> String {
+    format!("config {{ name: '{name}' base_path: '{base_path}' {more} }}")
+}
+
+fn parse(text: &str) -> Result<ModelServerConfig, Status> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("models.config");
+    fs::write(&path, text).unwrap();
+    read(Some(&ModelSource::ConfigFile { path, poll: None }))
+}
+
+fn checked(models: &[String], old: Option<&Models>) -> Result<Models, Status> {
+    check(&parse(&format!("model_config_list {{ {} }}", models.concat())).unwrap(), old)
+}
+
+fn refused(models: &[String], old: Option<&Models>) -> String {
+    let status = checked(models, old).unwrap_err();
+    assert_eq!(status.code, Code::InvalidArgument, "{status}");
+    status.message
+}
+
+const TF: &str = "model_platform: 'tensorflow'";
+
+#[test]
+fn takes_what_there_is_to_say() {
+    let labels = "version_labels { key: 'stable' value: 7 } version_labels { key: 'canary' value: 8 }";
+    let models = checked(
+        &[
+            model("a", "/m/a", &format!("{TF} {labels} logging_config {{ }}")),
+            model("b", "file:///m/b", &format!("{TF} model_version_policy {{ latest {{ num_versions: 2 }} }}")),
+            model("c", "file://localhost/m/c", &format!("{TF} model_version_policy {{ all {{ }} }}")),
+            model("d", "/m/d", &format!("{TF} model_version_policy {{ specific {{ versions: [3, 1, 3] }} }}")),
+            model("e", "/m/e", "model_type: TENSORFLOW model_version_policy { latest { } }"),
+        ],
+        None,
+    )
+    .unwrap();
+    let paths: Vec<&str> = models.values().map(|model| model.base_path.to_str().unwrap()).collect();
+    assert_eq!(paths, ["/m/a", "/m/b", "/m/c", "/m/d", "/m/e"]);
+    let policies: Vec<&Policy> = models.values().map(|model| &model.policy).collect();
+    let specific = Policy::Specific(BTreeSet::from([1, 3]));
+    assert_eq!(policies, [&Policy::Latest(1), &Policy::Latest(2), &Policy::All, &specific, &Policy::Latest(1)]);
+    assert_eq!(models["a"].labels, BTreeMap::from([("canary".into(), 8), ("stable".into(), 7)]));
+}
+
+#[test]
+fn refuses_what_cannot_be() {
+    let ok = model("a", "/m/a", TF);
+    assert_eq!(refused(&[ok.clone(), ok.clone()], None), "Illegal to list model a multiple times in config list");
+    for path in ["", "some/relative", "file:", "file://", "file://host", "://x"] {
+        let said = refused(&[model("a", path, TF)], None);
+        assert_eq!(said, format!("Expected model a to have an absolute path or URI; got base_path()={path}"));
+    }
+    for (path, scheme) in [("gs://bucket/m", "gs"), ("s3://bucket/m", "s3"), ("hdfs://host/m", "hdfs")] {
+        let said = refused(&[model("a", path, TF)], None);
+        assert!(
+            said.contains(path) && said.contains(&format!("file system scheme '{scheme}' is not supported")),
+            "{said}"
+        );
+    }
+    assert!(refused(&[model("a", "/a\\0b", TF)], None).contains("zero byte"));
+    assert!(refused(&[model("a", "/m", "model_platform: 'other'")], None).contains("unsupported platform other"));
+    assert!(refused(&[model("a", "/m", "")], None).contains("Illegal setting neither"));
+    assert!(
+        refused(&[model("a", "/m", &format!("{TF} model_type: TENSORFLOW"))], None).contains("Illegal setting both")
+    );
+    assert!(refused(&[model("a", "/m", "model_type: OTHER")], None).contains("choice 2 not supported"));
+    // Changing it is another sentence than wanting it.
+    let old = checked(&[ok], None).unwrap();
+    let said = refused(&[model("a", "/m/a", "model_platform: 'other'")], Some(&old));
+    assert_eq!(
+        said,
+        "Illegal to change a model's platform. For model a platform was tensorflow and new platform requested is other"
+    );
+    assert!(refused(&[model("b", "/m", "model_platform: 'other'")], Some(&old)).contains("unsupported platform"));
+}
+
+#[test]
+fn refuses_what_is_no_list() {
+    let custom = parse("custom_model_config { type_url: 'type.googleapis.com/x.y' }").unwrap();
+    let nothing = ModelServerConfig::new();
+    for (config, old) in [(&custom, None), (&custom, Some(Models::new())), (&nothing, Some(Models::new()))] {
+        let status = check(config, old.as_ref()).unwrap_err();
+        assert_eq!(status.code, Code::InvalidArgument);
+        assert!(status.message.contains("Only ModelConfigList is currently supported"));
+    }
+    // A server may begin with nothing.
+    assert!(check(&nothing, None).unwrap().is_empty());
+    assert!(check(&parse("model_config_list {}").unwrap(), Some(&Models::new())).unwrap().is_empty());
+}
+
+#[test]
+fn says_where_a_text_is_wrong() {
+    let said = parse("model_config_list {\n  config { name: 'm' no_such_field: 1 } }").unwrap_err();
+    assert_eq!(said.code, Code::InvalidArgument);
+    assert!(
+        said.message.starts_with("Error parsing text-format tensorflow.serving.ModelServerConfig: 2:22: "),
+        "{said}"
+    );
+    assert!(said.message.contains("no_such_field") && said.message.contains("models.config"), "{said}");
+    parse("this is no config {").unwrap_err();
+    let gone = ModelSource::ConfigFile { path: "/no/such/file".into(), poll: None };
+    let said = read(Some(&gone)).unwrap_err();
+    assert!(said.code == Code::NotFound && said.message.contains("`/no/such/file`"), "{said}");
+}
+
+#[test]
+fn one_model_needs_no_file() {
+    let source = |path: &str| ModelSource::BasePath { name: "default".into(), path: path.into() };
+    let models = check(&read(Some(&source("/models/m"))).unwrap(), None).unwrap();
+    assert_eq!(models["default"].base_path, PathBuf::from("/models/m"));
+    assert_eq!(models["default"].policy, Policy::Latest(1));
+    assert!(check(&read(Some(&source("models/m"))).unwrap(), None).unwrap_err().message.contains("absolute path"));
+    for source in [None, Some(source(""))] {
+        assert!(read(source.as_ref()).unwrap_err().message.contains("are empty!"));
+    }
+}
+
+#[test]
+fn policies_choose() {
+    let found: BTreeMap<i64, PathBuf> =
+        [-1, 2, 9, 10].into_iter().map(|version| (version, PathBuf::from(format!("/{version}")))).collect();
+    let chosen = |policy: Policy| policy.choose(&found).into_keys().collect::<Vec<_>>();
+    assert_eq!(chosen(Policy::Latest(1)), [10]);
+    assert_eq!(chosen(Policy::Latest(2)), [9, 10]);
+    assert_eq!(chosen(Policy::Latest(99)), [-1, 2, 9, 10]);
+    assert_eq!(chosen(Policy::All), [-1, 2, 9, 10]);
+    assert_eq!(chosen(Policy::Specific(BTreeSet::from([2, 77]))), [2]);
+    assert_eq!(chosen(Policy::Specific(BTreeSet::new())), [0; 0]);
+}

@@ -1,0 +1,120 @@
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use crate::models::folder::{Stamp, look};
+
+fn make(folder: &Path, names: &[&str]) {
+    for name in names {
+        fs::create_dir_all(folder.join(name)).unwrap();
+    }
+}
+
+/// Versions and the names that they were found under.
+fn found(folder: &Path) -> Vec<(i64, String)> {
+    let found = look(folder).unwrap();
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    found.versions.iter().map(|(version, path)| (*version, name(path))).collect()
+}
+
+#[test]
+fn versions_are_what_an_int64_can_be() {
+    let base = tempfile::tempdir().unwrap();
+    let base = base.path();
+    make(base, &["7", "00000123", "-1", "+5", " 6", "1763812345678901234", "9223372036854775807"]);
+    make(
+        base,
+        &[
+            "tmp",
+            "v8",
+            "8.5",
+            "9_new",
+            "temp-10",
+            "1e3",
+            "0x10",
+            "9223372036854775808",
+            "",
+            ".tmp_3",
+            "٣",
+            "1,000",
+            "+-1",
+            "-",
+        ],
+    );
+    // What is not UTF-8 is no number, and no panic.
+    fs::create_dir(base.join(OsStr::from_bytes(b"12\xff"))).unwrap();
+    let versions: Vec<i64> = look(base).unwrap().versions.into_keys().collect();
+    assert_eq!(versions, [-1, 5, 6, 7, 123, 1763812345678901234, i64::MAX]);
+}
+
+#[test]
+fn the_last_of_two_names_counts() {
+    let base = tempfile::tempdir().unwrap();
+    make(base.path(), &["1", "001", "01"]);
+    assert_eq!(found(base.path()), [(1, "1".into())]);
+    assert!(look(base.path()).unwrap().remark.unwrap().contains("is taken from `1`"));
+}
+
+#[test]
+fn packs_and_links_are_versions() {
+    let base = tempfile::tempdir().unwrap();
+    let other = tempfile::tempdir().unwrap();
+    fs::write(base.path().join("3.tfpack"), "").unwrap();
+    fs::write(base.path().join("x.tfpack"), "").unwrap();
+    // A folder with such a name is none, and a text without one neither.
+    make(base.path(), &["4.tfpack"]);
+    fs::write(base.path().join("5.txt"), "").unwrap();
+    symlink(other.path(), base.path().join("1")).unwrap();
+    assert_eq!(found(base.path()), [(1, "1".into()), (3, "3.tfpack".into())]);
+}
+
+#[test]
+fn says_what_is_there_instead() {
+    let base = tempfile::tempdir().unwrap();
+    let shown = base.path().display();
+    assert!(look(base.path()).unwrap().remark.unwrap().contains("no versions under the base path"));
+    fs::write(base.path().join("saved_model.pb"), "").unwrap();
+    let remark = look(base.path()).unwrap().remark.unwrap();
+    assert!(
+        remark.contains("is a SavedModel itself") && remark.contains(&format!("`{shown}/1/saved_model.pb`")),
+        "{remark}"
+    );
+    make(base.path(), &["1"]);
+    assert_eq!(look(base.path()).unwrap().remark, None);
+    // Nothing is something else than an empty folder.
+    assert!(look(&base.path().join("gone")).unwrap_err().contains("there is no base path"));
+    assert!(look(&base.path().join("saved_model.pb")).unwrap_err().contains("is not a folder"));
+}
+
+#[test]
+fn stamps_tell_changes() {
+    let base = tempfile::tempdir().unwrap();
+    let version = base.path().join("1");
+    let mut before = Stamp::of(&version);
+    let mut changed = |what: &str| {
+        let now = Stamp::of(&version);
+        assert_ne!(std::mem::replace(&mut before, now), now, "{what}");
+        assert_eq!(Stamp::of(&version), now);
+    };
+    make(&version, &["variables"]);
+    changed("appeared");
+    fs::write(version.join("saved_model.pb"), "graph").unwrap();
+    changed("a file");
+    fs::write(version.join("saved_model.pb"), "graph 2").unwrap();
+    changed("longer");
+    fs::write(version.join("variables/a"), "a").unwrap();
+    changed("a file below");
+    // The same length and time of writing.
+    let time = fs::metadata(version.join("variables/a")).unwrap().modified().unwrap();
+    fs::write(version.join("new"), "b").unwrap();
+    fs::File::open(version.join("new")).unwrap().set_modified(time).unwrap();
+    fs::rename(version.join("new"), version.join("variables/a")).unwrap();
+    changed("replaced");
+    // A link in a circle ends.
+    symlink(&version, version.join("circle")).unwrap();
+    changed("a circle");
+    fs::rename(&version, base.path().join("2")).unwrap();
+    changed("gone");
+}

@@ -1,0 +1,77 @@
+//! The thread that unloads versions, each when the last request has let go of it, so that no connection's thread has to.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use super::load::{Loader, spawn};
+use super::manager::Event;
+use crate::status::Status;
+
+/// How often it is looked whether requests have let go: at first, and at the longest.
+const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(100)];
+
+/// A version that answers nobody any more but those who have it.
+pub(super) struct Unload<T> {
+    pub(super) id: u64,
+    pub(super) model: String,
+    pub(super) servable: Arc<T>,
+}
+
+/// Starts the thread. It ends when nobody can send to it any more and everything is unloaded.
+pub(super) fn start<L: Loader>(
+    loader: Arc<L>,
+    orders: Receiver<Unload<L::Loaded>>,
+    events: Sender<Event<L::Loaded>>,
+) -> Result<(), Status> {
+    spawn("unload", move || run(&*loader, &orders, &events))
+}
+
+fn run<L: Loader>(loader: &L, orders: &Receiver<Unload<L::Loaded>>, events: &Sender<Event<L::Loaded>>) {
+    let mut waiting: Vec<Unload<L::Loaded>> = Vec::new();
+    let mut pause = PAUSES[0];
+    let mut is_open = true;
+    while is_open || !waiting.is_empty() {
+        let order = if waiting.is_empty() {
+            orders.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            orders.recv_timeout(pause)
+        };
+        match order {
+            Ok(order) => {
+                waiting.push(order);
+                pause = PAUSES[0];
+            }
+            Err(RecvTimeoutError::Timeout) => pause = (pause * 2).min(PAUSES[1]),
+            Err(RecvTimeoutError::Disconnected) => {
+                // Without a pause this would spin.
+                if is_open {
+                    is_open = false;
+                } else {
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(PAUSES[1]);
+                }
+            }
+        }
+        let mut done = Vec::new();
+        let mut still = Vec::new();
+        for order in waiting {
+            let Unload { id, model, servable } = order;
+            // It is in no table any more: who has it now is the last who will.
+            match Arc::try_unwrap(servable) {
+                Ok(servable) => {
+                    drop(servable);
+                    done.push((id, model));
+                }
+                Err(servable) => still.push(Unload { id, model, servable }),
+            }
+        }
+        waiting = still;
+        if !done.is_empty() {
+            loader.released();
+        }
+        for (id, model) in done {
+            let _ = events.send(Event::Unloaded { model, id });
+        }
+    }
+}

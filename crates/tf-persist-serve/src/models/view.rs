@@ -1,0 +1,89 @@
+//! What requests see of the models: written anew with every change, read without a lock.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::{ModelStatus, Version, VersionStatus};
+use crate::status::Status;
+
+/// The models as they are at a moment.
+pub(super) struct View<T> {
+    /// What answers, by the name of the model.
+    pub(super) tables: HashMap<String, Table<T>>,
+    /// How all versions fare that were ever seen, newest first. Models that are configured no more are still among them.
+    pub(super) seen: HashMap<String, Vec<VersionStatus>>,
+    /// Whether the server may begin to answer.
+    pub(super) readiness: Readiness,
+}
+
+/// What answers of a model.
+pub(super) struct Table<T> {
+    /// The versions that are available, newest first.
+    pub(super) available: Vec<(i64, Arc<T>)>,
+    pub(super) labels: BTreeMap<String, i64>,
+    /// Whether it is configured still, and not only being unloaded.
+    pub(super) is_configured: bool,
+}
+
+/// Whether every configured model had a version to answer with once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Readiness {
+    /// Not yet.
+    Waiting,
+    /// They had; it stays so.
+    Ready,
+    /// That of a model could not be loaded.
+    Failed(Status),
+}
+
+impl<T> View<T> {
+    /// Nothing yet.
+    pub(super) fn empty() -> Self {
+        Self { tables: HashMap::new(), seen: HashMap::new(), readiness: Readiness::Waiting }
+    }
+
+    pub(super) fn find(&self, name: &str, version: &Version) -> Result<&Arc<T>, Status> {
+        let table = self.tables.get(name);
+        let number = match version {
+            Version::Latest => {
+                let newest = table.and_then(|table| table.available.first()).map(|(_, servable)| servable);
+                return newest
+                    .ok_or_else(|| Status::not_found(format!("Servable not found for request: Latest({name})")));
+            }
+            Version::Number(number) => *number,
+            Version::Label(label) => *table
+                .and_then(|table| table.labels.get(label))
+                .ok_or_else(|| Status::invalid_argument(format!("Unrecognized servable version label: {label}")))?,
+        };
+        let found = table.and_then(|table| {
+            let at = table.available.binary_search_by_key(&Reverse(number), |(version, _)| Reverse(*version));
+            at.ok().map(|at| &table.available[at].1)
+        });
+        found.ok_or_else(|| Status::not_found(format!("Servable not found for request: Specific({name}, {number})")))
+    }
+
+    pub(super) fn status(&self, name: &str, version: Option<i64>) -> Result<Vec<VersionStatus>, Status> {
+        let seen = self.seen.get(name).map_or(&[][..], Vec::as_slice);
+        let asked = |status: &&VersionStatus| version.is_none_or(|version| status.version == version);
+        let found: Vec<VersionStatus> = seen.iter().filter(asked).cloned().collect();
+        match version {
+            _ if !found.is_empty() => Ok(found),
+            Some(version) => Err(Status::not_found(format!("Could not find version {version} of model {name}"))),
+            None => Err(Status::not_found(format!("Could not find any versions of model {name}"))),
+        }
+    }
+
+    pub(super) fn list(&self) -> Vec<ModelStatus> {
+        let mut list: Vec<ModelStatus> = (self.tables.iter())
+            .filter(|(_, table)| table.is_configured)
+            .map(|(name, table)| ModelStatus {
+                name: name.clone(),
+                versions: self.seen.get(name).cloned().unwrap_or_default(),
+                labels: table.labels.iter().map(|(label, version)| (label.clone(), *version)).collect(),
+            })
+            .collect();
+        list.sort_by(|a, b| a.name.cmp(&b.name));
+        list
+    }
+}
