@@ -1,5 +1,7 @@
 //! What is gathered from a serialized `MetaGraphDef`, without decoding its graph.
 
+use std::collections::BTreeMap;
+
 use tf_persist_proto::bytes::Bytes;
 use tf_persist_proto::tensorflow as pb;
 
@@ -30,7 +32,7 @@ pub(super) fn collect(file: &Bytes, room: &mut usize) -> Result<Contents, String
     let mut contents = Contents::default();
     let mut counter = Counter::default();
     let mut collections = Vec::new();
-    let mut signatures = std::collections::BTreeMap::new();
+    let mut signatures = BTreeMap::new();
     for (field, value) in fields(file) {
         let Some(bytes) = value.bytes() else { continue };
         match field {
@@ -42,9 +44,7 @@ pub(super) fn collect(file: &Bytes, room: &mut usize) -> Result<Contents, String
                 check_count("collections", collections.len())?;
             }
             5 => {
-                let (name, bytes) = entry(bytes);
-                let proto: pb::SignatureDef = tf_persist_proto::parse(&file.slice_ref(bytes))
-                    .map_err(|error| format!("signature `{}`: {error}", name.escape_debug()))?;
+                let (name, proto) = signature(file, bytes)?;
                 signatures.insert(name, proto);
             }
             6 => contents.assets.push(asset(bytes)),
@@ -87,6 +87,19 @@ pub(super) fn collect(file: &Bytes, room: &mut usize) -> Result<Contents, String
     contents.collections.sort();
     contents.collections.dedup();
     Ok(contents)
+}
+
+/// The signatures of a `MetaGraphDef` that was surveyed before.
+pub(super) fn signature_defs(file: &Bytes) -> Result<BTreeMap<String, pb::SignatureDef>, String> {
+    let entries = fields(file).filter(|(field, _)| *field == 5).filter_map(|(_, value)| value.bytes());
+    entries.map(|bytes| signature(file, bytes).map(|(name, proto)| (name.to_owned(), proto))).collect()
+}
+
+/// An entry of the map of signatures.
+fn signature<'a>(file: &Bytes, message: &'a [u8]) -> Result<(&'a str, pb::SignatureDef), String> {
+    let (name, bytes) = entry(message);
+    let proto = tf_persist_proto::parse(&file.slice_ref(bytes));
+    proto.map(|proto| (name, proto)).map_err(|error| format!("signature `{}`: {error}", name.escape_debug()))
 }
 
 /// `MetaInfoDef`.
