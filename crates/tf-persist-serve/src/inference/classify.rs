@@ -40,8 +40,8 @@ pub async fn classify(
 ) -> Result<Vec<Vec<Class>>, Status> {
     let name = effective_name(signature);
     let served = servable.signature(name);
-    let served = served
-        .ok_or_else(|| Status::invalid_argument(format!("No signature was found with the name: {name}")))?;
+    let served =
+        served.ok_or_else(|| Status::invalid_argument(format!("No signature was found with the name: {name}")))?;
     let outputs = check(servable, served)?;
     let (count, examples) = examples::tensor(examples)?;
     let answer = examples::run(served, examples, &outputs, deadline).await?;
@@ -118,9 +118,7 @@ fn check_output(what: &str, tensor: &Tensor, dtype: DType, examples: usize) -> R
         return Err(Status::invalid_argument(format!("Expected {what} Tensor of {wanted}. Got: {got}")));
     }
     if batch != examples {
-        return Err(Status::invalid_argument(format!(
-            "Expected {what} output batch size of {examples}. Got: {batch}"
-        )));
+        return Err(Status::invalid_argument(format!("Expected {what} output batch size of {examples}. Got: {batch}")));
     }
     Ok(())
 }

@@ -27,7 +27,11 @@ pub fn with_context(context: &[u8], examples: &Strings) -> Result<Strings, Statu
     if added > MAX_CONTEXT_BYTES {
         return Err(Status::new(
             Code::ResourceExhausted,
-            format!("a context of {} bytes for {} examples takes more than {MAX_CONTEXT_BYTES} bytes", context.len(), examples.len()),
+            format!(
+                "a context of {} bytes for {} examples takes more than {MAX_CONTEXT_BYTES} bytes",
+                context.len(),
+                examples.len()
+            ),
         ));
     }
     let mut all = Strings::with_capacity(examples.len(), examples.total_bytes() + added);

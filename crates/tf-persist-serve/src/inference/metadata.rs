@@ -20,5 +20,5 @@ pub fn signature_defs(servable: &Servable) -> Result<SignatureDefMap, Status> {
 /// A signature as text, for refusals that show it.
 pub(super) fn debug_text(servable: &Servable, name: &str) -> String {
     let all = signature_defs(servable).unwrap_or_default();
-    all.signature_def.get(name).map(text_format::print_to_string_pretty).unwrap_or_default()
+    all.signature_def.get(name).map(|signature| text_format::print_to_string_pretty(signature)).unwrap_or_default()
 }

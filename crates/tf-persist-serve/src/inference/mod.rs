@@ -12,7 +12,7 @@ pub use classify::{Class, classify};
 pub use examples::with_context;
 pub use metadata::signature_defs;
 pub use multi::{CLASSIFY, Outcome, REGRESS, Task, multi_inference};
-pub(crate) use predict::{check_count, check_names, input_default};
 pub use predict::predict;
+pub(crate) use predict::{check_count, check_names, input_default, parsing_error};
 pub use regress::regress;
 pub use signature::{DEFAULT_SIGNATURE, effective_name, signature_for_predict};

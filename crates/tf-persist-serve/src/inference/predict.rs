@@ -116,7 +116,8 @@ pub(super) fn check_dtypes(signature: &Signature, given: &[(String, Tensor)]) ->
         let info = signature.definition().input(name)?;
         Some((*info.tensor_names().first()?).to_owned())
     };
-    let Some((first, name, tensor)) = wrong.map(|(name, tensor)| (tensor_name(name), name, tensor)).min_by_key(|at| at.0.clone())
+    let Some((first, name, tensor)) =
+        wrong.map(|(name, tensor)| (tensor_name(name), name, tensor)).min_by_key(|at| at.0.clone())
     else {
         return Ok(());
     };

@@ -28,8 +28,8 @@ pub async fn regress(
 ) -> Result<Vec<f32>, Status> {
     let name = effective_name(signature);
     let served = servable.signature(name);
-    let served = served
-        .ok_or_else(|| Status::invalid_argument(format!("No signature was found with the name: {name}")))?;
+    let served =
+        served.ok_or_else(|| Status::invalid_argument(format!("No signature was found with the name: {name}")))?;
     check(servable, served)?;
     let (count, examples) = examples::tensor(examples)?;
     let answer = examples::run(served, examples, &[OUTPUTS], deadline).await?;

@@ -30,9 +30,8 @@ pub fn signature_for_predict<'a>(
     let name = effective_name(name);
     servable.signature(name).ok_or_else(|| match protocol {
         Protocol::Grpc => Status::failed_precondition(format!("Serving signature key \"{name}\" not found.")),
-        Protocol::Rest => Status::new(
-            Code::InvalidArgument,
-            format!("Serving signature name: \"{name}\" not found in signature def"),
-        ),
+        Protocol::Rest => {
+            Status::new(Code::InvalidArgument, format!("Serving signature name: \"{name}\" not found in signature def"))
+        }
     })
 }

@@ -35,7 +35,8 @@ fn every_dtype_goes_there_and_back_in_both_forms() {
         let tensors = [vec![], vec![3], vec![2, 0], vec![2, 150]].map(|shape: Vec<usize>| match dtype.size() {
             Some(size) => {
                 let count = shape.iter().product::<usize>() * size;
-                let bytes: Vec<u8> = (0..count).map(|at| if dtype == DType::Bool { at % 2 } else { at * 37 } as u8).collect();
+                let bytes: Vec<u8> =
+                    (0..count).map(|at| if dtype == DType::Bool { at % 2 } else { at * 37 } as u8).collect();
                 Tensor::from_bytes(dtype, &shape, &bytes).unwrap()
             }
             None => {
@@ -79,7 +80,9 @@ fn unpacked_values_and_several_pieces_are_one_list() {
 #[test]
 fn refuses_what_cannot_be() {
     let reason = |proto: pb::TensorProto| decode(&proto.write_to_bytes().unwrap(), LIMIT).unwrap_err().to_string();
-    assert!(reason(pb::TensorProto { float_val: vec![1.0], ..message(DType::Float32, &[1 << 40]) }).contains("its limit"));
+    assert!(
+        reason(pb::TensorProto { float_val: vec![1.0], ..message(DType::Float32, &[1 << 40]) }).contains("its limit")
+    );
     let text = pb::TensorProto { string_val: vec![Bytes::from_static(b"a")], ..message(DType::String, &[1 << 40]) };
     assert!(reason(text).contains("its limit"));
     assert!(reason(message(DType::Float32, &[1 << 40, 1 << 40])).contains("63 bits"));
