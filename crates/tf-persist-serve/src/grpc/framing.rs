@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(code(&[&[0, 0, 0]]), Code::Internal);
         assert_eq!(code(&[&[0, 0, 0, 0, 3, b'a']]), Code::Internal);
         assert_eq!(code(&[&[0, 0, 0, 0, 1, b'a', b'b']]), Code::Internal);
-        assert_eq!(code(&[&[0, 0, 0, 0, 1, b'a'], &[0]]), Code::Internal);
+        assert_eq!(code(&[&[0, 0, 0, 0, 1], b"a", &[0]]), Code::Internal);
         assert_eq!(code(&[&[2, 0, 0, 0, 1, b'a']]), Code::Internal);
         assert_eq!(code(&[&[1, 0, 0, 0, 1, b'a']]), Code::Internal);
         assert_eq!(code(&[&[0, 0xff, 0xff, 0xff, 0xff]]), Code::ResourceExhausted);

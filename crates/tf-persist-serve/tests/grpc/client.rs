@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::{Buf, BufMut};
 use tempfile::TempDir;
+use tf_persist_core::LoadOptions;
 use tf_persist_core::runtime::Search;
 use tf_persist_proto::protobuf::{Message, MessageField};
 use tf_persist_proto::serving as pb;
@@ -50,7 +51,7 @@ impl Server {
         std::fs::write(&config, format!("model_config_list {{\n{}}}\n", entries.collect::<String>())).unwrap();
         let mut settings = Settings::default();
         settings.models.source = Some(ModelSource::ConfigFile { path: config, poll: None });
-        settings.models.load.options.search = search();
+        settings.models.load.options = LoadOptions::default().search(search());
         change(&mut settings);
         if tf_persist_core::runtime::Runtime::open_with(&search()).is_err() {
             skipped("there is no libtensorflow");

@@ -10,7 +10,7 @@ mod predict;
 use tf_persist_proto::serving as pb;
 use tonic::codec::CompressionEncoding;
 
-use client::{Raw, Server, refused, root, skipped, spec};
+use client::{Raw, Server, refused, root, spec};
 
 const PREDICT: &str = "/tensorflow.serving.PredictionService/Predict";
 const METADATA: &str = "/tensorflow.serving.PredictionService/GetModelMetadata";

@@ -59,7 +59,7 @@ fn reads_examples_as_they_were_serialized() {
     list.examples = vec![example("a"), example("b")];
     list.context = MessageField::some(example("c"));
     let read = ExamplesRequest::read(&bytes(&request)).unwrap();
-    let joined = plain.iter().map(|example| [bytes(&example("c")).to_vec(), example.to_vec()].concat());
+    let joined = plain.iter().map(|own| [bytes(&example("c")).to_vec(), own.to_vec()].concat());
     assert_eq!(read.input.examples().unwrap(), joined.collect());
     // Of two kinds, the last one counts.
     let mut both = bytes(&request).to_vec();
