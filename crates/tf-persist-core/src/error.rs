@@ -436,6 +436,12 @@ impl Code {
         Some(CODES.get(index).map_or(Self::Unknown, |(code, _)| *code))
     }
 
+    /// The number, which TensorFlow's codes and gRPC's share.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        CODES.iter().zip(1..).find(|((code, _), _)| *code == self).map_or(2, |(_, number)| number)
+    }
+
     /// The name in gRPC's spelling.
     #[must_use]
     pub fn name(self) -> &'static str {

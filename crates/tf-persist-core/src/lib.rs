@@ -75,7 +75,7 @@ pub mod tensor;
 mod tensorflow_rust;
 pub mod text_format;
 pub mod train;
-mod wire;
+pub mod wire;
 
 pub use dtype::DType;
 pub use error::{Code, Error, Result};

@@ -1,14 +1,19 @@
 //! The wire format of protocol buffers, read field by field, without copying and without recursion.
 //!
 //! Source: <https://protobuf.dev/programming-guides/encoding/>. What the library needs of a model it reads in this way, and
-//! leaves the rest untouched: decoding all of a graph takes forty times the memory of the file.
+//! leaves the rest untouched: decoding all of a graph takes forty times the memory of the file. It is public for those who read
+//! other hostile messages, such as a server's requests.
 
 /// Why bytes are no message, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct WireError {
-    pub(crate) offset: usize,
-    pub(crate) reason: &'static str,
+pub struct WireError {
+    /// The byte at which it shows.
+    pub offset: usize,
+    /// What is wrong there.
+    pub reason: &'static str,
 }
+
+impl std::error::Error for WireError {}
 
 impl std::fmt::Display for WireError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -18,9 +23,12 @@ impl std::fmt::Display for WireError {
 
 /// What a field holds.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Value<'a> {
+pub enum Value<'a> {
+    /// An integer, enum or bool.
     Varint(u64),
+    /// Eight bytes, such as a double.
     Fixed64(u64),
+    /// Four bytes, such as a float.
     Fixed32(u32),
     /// A string, bytes, a message, or packed numbers.
     Bytes(&'a [u8]),
@@ -28,7 +36,8 @@ pub(crate) enum Value<'a> {
 
 impl<'a> Value<'a> {
     /// The bytes of a length-delimited field.
-    pub(crate) fn bytes(self) -> Option<&'a [u8]> {
+    #[must_use]
+    pub fn bytes(self) -> Option<&'a [u8]> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
             _ => None,
@@ -36,12 +45,14 @@ impl<'a> Value<'a> {
     }
 
     /// The text of a string field; empty if it is not one.
-    pub(crate) fn text(self) -> &'a str {
+    #[must_use]
+    pub fn text(self) -> &'a str {
         self.bytes().and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
     }
 
     /// The number of an integer, enum or bool field. Protobuf cuts what does not fit, and so does a cast of this.
-    pub(crate) fn int(self) -> Option<i64> {
+    #[must_use]
+    pub fn int(self) -> Option<i64> {
         match self {
             Self::Varint(value) => Some(value.cast_signed()),
             _ => None,
@@ -51,28 +62,34 @@ impl<'a> Value<'a> {
 
 /// Reads the fields of one message in turn.
 #[derive(Debug, Clone)]
-pub(crate) struct Reader<'a> {
+pub struct Reader<'a> {
     bytes: &'a [u8],
     position: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+    /// A reader at the begin of a message.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, position: 0 }
     }
 
     /// Where the next field begins.
-    pub(crate) fn position(&self) -> usize {
+    #[must_use]
+    pub fn position(&self) -> usize {
         self.position
     }
 
     /// Goes to a position, which lies in the bytes or at their end.
-    pub(crate) fn seek(&mut self, position: usize) {
+    pub fn seek(&mut self, position: usize) {
         self.position = position.min(self.bytes.len());
     }
 
     /// The next field, which must end before a position: where the message that it stands in ends.
-    pub(crate) fn next_until(&mut self, end: usize) -> Result<(u32, Value<'a>), WireError> {
+    ///
+    /// # Errors
+    /// If there is no whole field up to there.
+    pub fn next_until(&mut self, end: usize) -> Result<(u32, Value<'a>), WireError> {
         let mut inner = Self { bytes: &self.bytes[..end.min(self.bytes.len())], position: self.position };
         let next = inner.next()?;
         self.position = inner.position;
@@ -84,7 +101,11 @@ impl<'a> Reader<'a> {
     }
 
     /// The next field's number and value, or `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, WireError> {
+    ///
+    /// # Errors
+    /// If the bytes are no field.
+    #[expect(clippy::should_implement_trait, reason = "an iterator would go on after an error")]
+    pub fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, WireError> {
         let start = self.position;
         if start >= self.bytes.len() {
             return Ok(None);
@@ -105,7 +126,10 @@ impl<'a> Reader<'a> {
     }
 
     /// A number of 7 bits a byte, lowest first.
-    pub(crate) fn varint(&mut self) -> Result<u64, WireError> {
+    ///
+    /// # Errors
+    /// If the bytes end inside it, or it has more than 64 bits.
+    pub fn varint(&mut self) -> Result<u64, WireError> {
         let start = self.position;
         let mut value = 0_u64;
         for shift in (0..70).step_by(7) {
@@ -147,7 +171,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The fields of a message, and the error that ends it if there is one.
-pub(crate) fn try_fields(bytes: &[u8]) -> impl Iterator<Item = Result<(u32, Value<'_>), WireError>> {
+pub fn try_fields(bytes: &[u8]) -> impl Iterator<Item = Result<(u32, Value<'_>), WireError>> {
     let mut reader = Reader::new(bytes);
     std::iter::from_fn(move || {
         let next = reader.next();
@@ -159,7 +183,7 @@ pub(crate) fn try_fields(bytes: &[u8]) -> impl Iterator<Item = Result<(u32, Valu
 }
 
 /// The fields of a message that was checked before: an error ends it.
-pub(crate) fn fields(bytes: &[u8]) -> impl Iterator<Item = (u32, Value<'_>)> {
+pub fn fields(bytes: &[u8]) -> impl Iterator<Item = (u32, Value<'_>)> {
     let mut reader = Reader::new(bytes);
     std::iter::from_fn(move || reader.next().ok().flatten())
 }

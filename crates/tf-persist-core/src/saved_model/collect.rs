@@ -1,5 +1,7 @@
 //! What is gathered from a serialized `MetaGraphDef`, without decoding its graph.
 
+use std::collections::BTreeMap;
+
 use tf_persist_proto::bytes::Bytes;
 use tf_persist_proto::tensorflow as pb;
 
@@ -30,7 +32,7 @@ pub(super) fn collect(file: &Bytes, room: &mut usize) -> Result<Contents, String
     let mut contents = Contents::default();
     let mut counter = Counter::default();
     let mut collections = Vec::new();
-    let mut signatures = std::collections::BTreeMap::new();
+    let mut signatures = BTreeMap::new();
     let mut init_signature = None;
     for (field, value) in fields(file) {
         let Some(bytes) = value.bytes() else { continue };
@@ -43,16 +45,11 @@ pub(super) fn collect(file: &Bytes, room: &mut usize) -> Result<Contents, String
                 check_count("collections", collections.len())?;
             }
             5 => {
-                let (name, parts) = entry(bytes);
-                let whole = match *parts {
-                    [part] => file.slice_ref(part),
-                    _ => parts.concat().into(),
-                };
+                let (name, message) = signature(file, bytes);
                 if name == InitSource::Signature.name() {
-                    init_signature = init_operation(&whole);
+                    init_signature = init_operation(&message);
                 }
-                let proto: pb::SignatureDef = tf_persist_proto::parse(&whole)
-                    .map_err(|error| format!("signature `{}`: {error}", name.escape_debug()))?;
+                let proto = decode_signature(name, &message)?;
                 signatures.insert(name, proto);
             }
             6 => contents.assets.push(asset(bytes)),
@@ -89,6 +86,30 @@ pub(super) fn collect(file: &Bytes, room: &mut usize) -> Result<Contents, String
     contents.collections.sort();
     contents.collections.dedup();
     Ok(contents)
+}
+
+/// The signatures of a `MetaGraphDef` that was surveyed before.
+pub(super) fn signature_defs(file: &Bytes) -> Result<BTreeMap<String, pb::SignatureDef>, String> {
+    let entries = fields(file).filter(|(field, _)| *field == 5).filter_map(|(_, value)| value.bytes());
+    let decode = |entry| {
+        let (name, message) = signature(file, entry);
+        decode_signature(name, &message).map(|proto| (name.to_owned(), proto))
+    };
+    entries.map(decode).collect()
+}
+
+/// An entry of the map of signatures: its name, and its message in one piece.
+fn signature<'a>(file: &Bytes, entry: &'a [u8]) -> (&'a str, Bytes) {
+    let (name, parts) = self::entry(entry);
+    let message = match *parts {
+        [part] => file.slice_ref(part),
+        _ => parts.concat().into(),
+    };
+    (name, message)
+}
+
+fn decode_signature(name: &str, message: &Bytes) -> Result<pb::SignatureDef, String> {
+    tf_persist_proto::parse(message).map_err(|error| format!("signature `{}`: {error}", name.escape_debug()))
 }
 
 /// `MetaInfoDef`.
@@ -239,7 +260,7 @@ fn entry(message: &[u8]) -> (&str, Vec<&[u8]>) {
 /// (field 2) that is called so too, else, which TensorFlow refuses, of the first one. It looks at nothing else of the signature, be
 /// it a dtype or an input.
 fn init_operation(signature: &[u8]) -> Option<String> {
-    let mut outputs = std::collections::BTreeMap::new();
+    let mut outputs = BTreeMap::new();
     for (_, value) in fields(signature).filter(|(field, _)| *field == 2) {
         let (key, parts) = entry(value.bytes().unwrap_or_default());
         let names = parts.into_iter().flat_map(fields).filter(|(field, name)| *field == 1 && name.bytes().is_some());

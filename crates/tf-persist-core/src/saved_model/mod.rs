@@ -30,6 +30,7 @@ mod training;
 mod unknown_attributes;
 mod variables;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -310,6 +311,16 @@ impl SavedModel {
     /// A meta graph's `MetaGraphDef`, as it was written.
     pub(crate) fn meta_graph_bytes(&self, meta_graph: &MetaGraph) -> &[u8] {
         self.model.bytes.get(meta_graph.range()).unwrap_or_default()
+    }
+
+    /// A meta graph's signatures as they stand in the file, by name: operations that are among them and what has no type here
+    /// included. Of two with one name the later one counts.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if one cannot be decoded.
+    pub fn signature_defs(&self, meta_graph: &MetaGraph) -> Result<BTreeMap<String, pb::SignatureDef>> {
+        collect::signature_defs(&self.model.bytes.slice(meta_graph.range()))
+            .map_err(|reason| Error::damaged(self.file(), reason))
     }
 
     /// Decodes a meta graph. Bytes of constants stay in the file's memory, which is shared; the rest takes about forty times its

@@ -114,7 +114,7 @@ impl Target<'_> {
     fn fill<T: Element + Default>(&self, values: impl ExactSizeIterator<Item = T>) -> Result<Tensor> {
         let count = element_count(self.shape)?;
         if values.len() < count {
-            self.check_room(count, size_of::<T>())?;
+            check_room(self.dtype, self.shape, size_of::<T>(), self.max_filled_bytes)?;
         }
         let mut tensor = Tensor::zeros(self.dtype, self.shape)?;
         let elements = tensor.view_mut::<T>()?;
@@ -128,17 +128,17 @@ impl Target<'_> {
         elements[given..].fill(last);
         Ok(tensor)
     }
+}
 
-    fn check_room(&self, count: usize, size: usize) -> Result<()> {
-        if count.checked_mul(size).is_some_and(|bytes| bytes <= self.max_filled_bytes) {
-            return Ok(());
-        }
-        let reason = format!(
-            "{} of shape {:?} is stored as fewer values than it has, and its limit is then {} bytes",
-            self.dtype, self.shape, self.max_filled_bytes
-        );
-        Err(Error::InvalidTensor { reason })
+/// Whether a tensor that is stored as fewer values than it has may be made whole.
+pub(super) fn check_room(dtype: DType, shape: &[usize], size: usize, max_filled_bytes: usize) -> Result<()> {
+    if element_count(shape)?.checked_mul(size).is_some_and(|bytes| bytes <= max_filled_bytes) {
+        return Ok(());
     }
+    let reason = format!(
+        "{dtype} of shape {shape:?} is stored as fewer values than it has, and its limit is then {max_filled_bytes} bytes"
+    );
+    Err(Error::InvalidTensor { reason })
 }
 
 fn strings(proto: &pb::TensorProto, shape: &[usize], max_filled_bytes: usize) -> Result<Tensor> {
@@ -149,14 +149,14 @@ fn strings(proto: &pb::TensorProto, shape: &[usize], max_filled_bytes: usize) ->
     let given = &proto.string_val;
     let last: &[u8] = given.last().map_or(&[], |last| last);
     if given.len() < count {
-        Target { dtype: DType::String, shape, max_filled_bytes }.check_room(count, size_of::<usize>() + last.len())?;
+        check_room(DType::String, shape, size_of::<usize>() + last.len(), max_filled_bytes)?;
     }
     let all = given.iter().map(|string| string.as_ref()).chain(std::iter::repeat(last)).take(count);
     Tensor::from_string_array(shape, all.collect())
 }
 
 /// `port::EncodeStringList`: the lengths of all strings, and the strings.
-fn string_list(content: &[u8], count: usize) -> Result<Strings> {
+pub(super) fn string_list(content: &[u8], count: usize) -> Result<Strings> {
     let invalid = || Error::InvalidTensor { reason: "its content is not a list of that many strings".into() };
     // Each string has a length, of one byte at the least.
     if count > content.len() {

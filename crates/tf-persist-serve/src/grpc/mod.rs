@@ -1,5 +1,28 @@
-//! TensorFlow Serving's gRPC interface.
+//! TensorFlow Serving's gRPC interface: PredictionService and ModelService (`apis/*.proto`), and gRPC's own health service.
+//!
+//! All calls but one are one message in, one message out, so gRPC is little more than five bytes before each message and a code
+//! after it (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>), over hyper's HTTP/2. It is written down here, because
+//! servers that take whole messages of two gigabytes must not make room for what a client only says that it will send, and because
+//! tensors go from the message into their own memory without a message object between.
+//!
+//! The way of a call: [`Grpc`] finds the method, [`framing`] reads the message, [`request`] its outline, [`prediction`] and
+//! [`model`] answer it, [`response`] writes the answer down.
 
+mod framing;
+mod health;
+mod metadata;
+mod model;
+mod prediction;
+mod reply;
+mod request;
+mod response;
+mod serve;
+mod service;
 mod settings;
+mod status;
+mod timeout;
 
+pub use reply::Reply;
+pub use serve::{http2, serve, serve_connection};
+pub use service::{Admit, Admitted, Grpc};
 pub use settings::Settings;

@@ -1,46 +1,82 @@
-//! Classify and regress: serialized `tf.Example`s in, classes or values out (`servables/tensorflow/classifier.cc`,
-//! `regressor.cc`).
+//! Serialized `tf.Example`s on their way into a model (`PerformOneShotTensorComputation` in `servables/tensorflow/util.cc`).
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use tf_persist_core::tensor::Strings;
+use tf_persist_core::{Code, Tensor};
 
-use crate::models::Servable;
+use super::predict::check_dtypes;
+use crate::models::Served;
+use crate::run::{Answer, Call};
 use crate::status::Status;
 
-/// A class that an example may be of.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Class {
-    /// Its label; empty if the signature gives scores alone.
-    pub label: Vec<u8>,
-    /// Its score; 0 if the signature gives labels alone.
-    pub score: f32,
-}
+/// The one input of signatures that take examples (`kClassifyInputs`, `kRegressInputs`).
+pub(super) const INPUTS: &str = "inputs";
 
-/// Classifies examples: the classes of each.
+/// A context stands before each example, so that a small message can ask for any amount of memory. What is added to a request in
+/// this way may take so many bytes.
+const MAX_CONTEXT_BYTES: usize = 256 << 20;
+
+/// Examples with a context: serialized messages laid end to end are one message, in which what comes later counts.
 ///
 /// # Errors
-/// `INVALID_ARGUMENT` if there is no such signature, it is none that classifies, or there are no examples; what TensorFlow says.
-pub async fn classify(
-    servable: &Servable,
-    signature: &str,
-    examples: Strings,
-    deadline: Option<Instant>,
-) -> Result<Vec<Vec<Class>>, Status> {
-    let _ = (servable, signature, examples, deadline);
-    todo!()
+/// `RESOURCE_EXHAUSTED` if that would take too much memory.
+pub fn with_context(context: &[u8], examples: &Strings) -> Result<Strings, Status> {
+    let added = context.len().saturating_mul(examples.len());
+    if added > MAX_CONTEXT_BYTES {
+        return Err(Status::new(
+            Code::ResourceExhausted,
+            format!(
+                "a context of {} bytes for {} examples takes more than {MAX_CONTEXT_BYTES} bytes",
+                context.len(),
+                examples.len()
+            ),
+        ));
+    }
+    let mut all = Strings::with_capacity(examples.len(), examples.total_bytes() + added);
+    let mut joined = Vec::new();
+    for example in examples.iter() {
+        joined.clear();
+        joined.extend_from_slice(context);
+        joined.extend_from_slice(example);
+        all.push(&joined);
+    }
+    Ok(all)
 }
 
-/// Regresses examples: the value of each.
+/// The tensor of examples: their number, and itself.
 ///
 /// # Errors
-/// `INVALID_ARGUMENT` if there is no such signature, it is none that regresses, or there are no examples; what TensorFlow says.
-pub async fn regress(
-    servable: &Servable,
-    signature: &str,
-    examples: Strings,
+/// `INVALID_ARGUMENT` if there are none.
+pub(super) fn tensor(examples: Strings) -> Result<(usize, Tensor), Status> {
+    let count = examples.len();
+    if count == 0 {
+        return Err(Status::invalid_argument("Input is empty."));
+    }
+    Ok((count, Tensor::from_string_array(&[count], examples)?))
+}
+
+/// Runs examples through a signature.
+pub(super) async fn run(
+    served: &Arc<Served>,
+    examples: Tensor,
+    outputs: &[&str],
     deadline: Option<Instant>,
-) -> Result<Vec<f32>, Status> {
-    let _ = (servable, signature, examples, deadline);
-    todo!()
+) -> Result<Answer, Status> {
+    let inputs = vec![(INPUTS.to_owned(), examples)];
+    check_dtypes(&served.signature, &inputs)?;
+    let outputs = outputs.iter().map(|&name| name.to_owned()).collect();
+    served.lane.run(&served.signature, Call { inputs, outputs, deadline }).await
+}
+
+/// An output of a run.
+pub(super) fn output<'a>(answer: &'a Answer, name: &str) -> Option<&'a Tensor> {
+    answer.iter().find(|(output, _)| output == name).map(|(_, tensor)| tensor)
+}
+
+/// A shape as TensorFlow writes it.
+pub(super) fn shape_text(shape: &[usize]) -> String {
+    let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
+    format!("[{}]", sizes.join(","))
 }

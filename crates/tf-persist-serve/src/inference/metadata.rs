@@ -1,15 +1,24 @@
 //! What a model is.
 
+use tf_persist_proto::protobuf::text_format;
 use tf_persist_proto::serving::SignatureDefMap;
 
 use crate::models::Servable;
 use crate::status::Status;
 
-/// All signatures of the meta graph as they stand in it, those that are none for users included, as TensorFlow Serving gives them.
+/// All signatures of the meta graph as they stand in it, those that are none for users included, as TensorFlow Serving gives them
+/// (`get_model_metadata_impl.cc`).
 ///
 /// # Errors
-/// If the model's file cannot be read any more.
+/// If one cannot be decoded any more.
 pub fn signature_defs(servable: &Servable) -> Result<SignatureDefMap, Status> {
-    let _ = servable;
-    todo!()
+    let model = servable.model();
+    let signature_def = model.artefact().signature_defs(model.meta_graph())?;
+    Ok(SignatureDefMap { signature_def, ..Default::default() })
+}
+
+/// A signature as text, for refusals that show it.
+pub(super) fn debug_text(servable: &Servable, name: &str) -> String {
+    let all = signature_defs(servable).unwrap_or_default();
+    all.signature_def.get(name).map(|signature| text_format::print_to_string_pretty(signature)).unwrap_or_default()
 }

@@ -1,9 +1,18 @@
 //! What can be asked of a model, whichever protocol asks: predict, classify, regress, several at once, and what it is.
 
+mod classify;
 mod examples;
 mod metadata;
+mod multi;
 mod predict;
+mod regress;
+mod signature;
 
-pub use examples::{Class, classify, regress};
+pub use classify::{Class, classify};
+pub use examples::with_context;
 pub use metadata::signature_defs;
-pub use predict::{DEFAULT_SIGNATURE, predict};
+pub use multi::{CLASSIFY, Outcome, REGRESS, Task, multi_inference};
+pub use predict::predict;
+pub(crate) use predict::{check_count, check_names, input_default, parsing_error};
+pub use regress::regress;
+pub use signature::{DEFAULT_SIGNATURE, effective_name, signature_for_predict};

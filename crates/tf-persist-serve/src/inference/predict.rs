@@ -1,13 +1,15 @@
-//! Predict: tensors in, tensors out.
+//! Predict: tensors in, tensors out (`servables/tensorflow/predict_util.cc`, and `GetInputValues` in TensorFlow's
+//! `cc/saved_model/util.cc`).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use tf_persist_core::saved_model::DefaultValue;
+use tf_persist_core::{DType, Signature, Tensor};
 
 use crate::models::Served;
 use crate::run::{Answer, Call};
 use crate::status::Status;
-
-/// The signature that is meant where none is named.
-pub const DEFAULT_SIGNATURE: &str = "serving_default";
 
 /// Runs a signature.
 ///
@@ -15,5 +17,120 @@ pub const DEFAULT_SIGNATURE: &str = "serving_default";
 /// `INVALID_ARGUMENT` if the inputs or the outputs asked for are not those of the signature, or of another dtype; what
 /// TensorFlow says.
 pub async fn predict(served: &Arc<Served>, call: Call) -> Result<Answer, Status> {
-    served.lane.run(&served.signature, call).await
+    let signature = &served.signature;
+    let given = || call.inputs.iter().map(|(name, _)| name.as_str());
+    check_count(signature, given())?;
+    for (name, _) in signature.inputs() {
+        if !given().any(|given| given == name) {
+            input_default(signature, name, given())?;
+        }
+    }
+    check_names(signature, given())?;
+    check_outputs(signature, &call.outputs)?;
+    check_dtypes(signature, &call.inputs)?;
+    served.lane.run(signature, call).await
+}
+
+/// Whether as many inputs were given as there are, or fewer and some have defaults.
+pub(crate) fn check_count<'a>(
+    signature: &Signature,
+    given: impl ExactSizeIterator<Item = &'a str>,
+) -> Result<(), Status> {
+    let (count, wanted) = (given.len(), signature.inputs().len());
+    if count == wanted || (count < wanted && !signature.definition().defaults.is_empty()) {
+        return Ok(());
+    }
+    let given: BTreeSet<&str> = given.collect();
+    let known: BTreeSet<&str> = signature.inputs().map(|(name, _)| name).collect();
+    Err(Status::invalid_argument(format!(
+        "input size does not match signature: {count}!={wanted} len({{{}}}) != len({{{}}}). Sent extra: {{{}}}. Missing but \
+         required: {{{}}}.",
+        join(given.iter().copied()),
+        join(known.iter().copied()),
+        join(given.difference(&known).copied()),
+        join(known.difference(&given).copied()),
+    )))
+}
+
+/// Whether an input that was not given may be left out.
+pub(crate) fn input_default<'a>(
+    signature: &Signature,
+    name: &str,
+    given: impl Iterator<Item = &'a str>,
+) -> Result<(), Status> {
+    let definition = signature.definition();
+    match definition.default_value(name) {
+        Some(DefaultValue::Tensor(_)) => return Ok(()),
+        Some(_) => return Err(parsing_error(name)),
+        None => {}
+    }
+    let tensor = definition.input(name).and_then(|info| info.tensor_names().first().copied()).unwrap_or_default();
+    Err(Status::invalid_argument(format!(
+        "Signature input alias: {name}(feed name: {tensor}) not found in request and no default value provided. Inputs expected \
+         to be in the request {{{}}}, or default input alias set: {}",
+        join(given.collect::<BTreeSet<_>>()),
+        join(definition.defaults.iter().map(|(name, _)| name.as_str())),
+    )))
+}
+
+/// What is said of a tensor that is none.
+pub(crate) fn parsing_error(name: &str) -> Status {
+    Status::invalid_argument(format!("tensor parsing error: {name}"))
+}
+
+/// Whether all that was given are inputs.
+pub(crate) fn check_names<'a>(signature: &Signature, given: impl Iterator<Item = &'a str>) -> Result<(), Status> {
+    let given: BTreeSet<&str> = given.collect();
+    let used: BTreeSet<&str> = signature.inputs().map(|(name, _)| name).filter(|name| given.contains(name)).collect();
+    if used.len() == given.len() {
+        return Ok(());
+    }
+    let (used, given) = (join(used), join(given));
+    Err(Status::invalid_argument(format!(
+        "Inputs contains invalid name. Used request inputs: {used}, request input: {given}"
+    )))
+}
+
+fn check_outputs(signature: &Signature, wanted: &[String]) -> Result<(), Status> {
+    let mut seen = BTreeSet::new();
+    for name in wanted {
+        if !signature.outputs().any(|output| output == name) {
+            return Err(Status::invalid_argument(format!(
+                "output tensor alias not found in signature: {name} Outputs expected to be in the set {{{}}}.",
+                join(signature.outputs())
+            )));
+        }
+        if !seen.insert(name) {
+            return Err(Status::invalid_argument(format!("duplicate output tensor alias: {name}")));
+        }
+    }
+    Ok(())
+}
+
+/// Whether tensors are of the dtypes of their inputs, in the words of TensorFlow's session (`FunctionCallFrame::SetArgs`), which
+/// counts what it is fed by the names of the graph's tensors.
+pub(super) fn check_dtypes(signature: &Signature, given: &[(String, Tensor)]) -> Result<(), Status> {
+    let expected = |name: &str| signature.inputs().find(|(input, _)| *input == name).map(|(_, dtype)| dtype);
+    let wrong = given.iter().filter(|(name, tensor)| expected(name).is_some_and(|dtype| dtype != tensor.dtype()));
+    let tensor_name = |name: &str| {
+        let info = signature.definition().input(name)?;
+        Some((*info.tensor_names().first()?).to_owned())
+    };
+    let Some((first, name, tensor)) =
+        wrong.map(|(name, tensor)| (tensor_name(name), name, tensor)).min_by_key(|at| at.0.clone())
+    else {
+        return Ok(());
+    };
+    let index = signature.inputs().filter(|(input, _)| tensor_name(input) < first).count();
+    let (expected, given) = (expected(name).map(session_name).unwrap_or_default(), session_name(tensor.dtype()));
+    Err(Status::invalid_argument(format!("Expects arg[{index}] to be {expected} but {given} is provided")))
+}
+
+/// The name that TensorFlow's session has for a dtype (`DataTypeString`).
+fn session_name(dtype: DType) -> String {
+    dtype.enum_name().trim_start_matches("DT_").to_ascii_lowercase()
+}
+
+fn join<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().collect::<Vec<_>>().join(",")
 }

@@ -1,0 +1,274 @@
+//! Messages in the bodies of requests: one byte that says whether it is compressed, four of its length, itself.
+
+use std::fmt::Display;
+use std::io::Read;
+
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use http_body_util::BodyExt;
+use hyper::body::Body;
+use tf_persist_core::Code;
+
+use crate::guard::Limits;
+use crate::status::Status;
+
+/// What stands before a message.
+pub(super) const PREFIX: usize = 5;
+
+/// Room that is made at once for a message that comes in pieces. More is made only as it comes: a client may say that it will send
+/// two gigabytes, in five bytes.
+const FIRST_ROOM: usize = 64 << 10;
+
+/// Longer compressed messages are inflated off the threads that serve connections: at most a thousand times their size, which takes
+/// milliseconds.
+const INFLATED_INLINE: usize = 4 << 10;
+
+/// The largest message that protobuf has, and TensorFlow Serving sends.
+const MAX_ANSWER: usize = i32::MAX as usize;
+
+/// Reads the one message of a request, to the end of the request.
+///
+/// # Errors
+/// `RESOURCE_EXHAUSTED` if it has more than `most` bytes, `DEADLINE_EXCEEDED` if the client takes too long between two pieces,
+/// `UNIMPLEMENTED` if it is compressed in an unknown way, `INTERNAL` if it is none.
+pub(super) async fn read_message<B>(
+    mut body: B,
+    headers: &HeaderMap,
+    most: usize,
+    limits: &Limits,
+) -> Result<Bytes, Status>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    let mut incoming = Incoming::new(most.min(limits.body_bytes));
+    loop {
+        let frame = tokio::time::timeout(limits.body_timeout, body.frame());
+        let frame = frame
+            .await
+            .map_err(|_| Status::new(Code::DeadlineExceeded, "the rest of the request did not come in time"))?;
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|error| Status::new(Code::Cancelled, format!("the request broke off: {error}")))?;
+        // Trailers of a request mean nothing.
+        if let Ok(data) = frame.into_data() {
+            incoming.push(data)?;
+        }
+    }
+    let most = incoming.most;
+    let (compressed, message) = incoming.finish()?;
+    if !compressed {
+        return Ok(message);
+    }
+    let encoding = Encoding::of(headers)?;
+    if message.len() <= INFLATED_INLINE {
+        return encoding.inflate(&message, most);
+    }
+    let inflated = tokio::task::spawn_blocking(move || encoding.inflate(&message, most));
+    inflated.await.unwrap_or_else(|_| Err(internal("the message could not be inflated")))
+}
+
+/// A message and how much of it is there.
+struct Incoming {
+    most: usize,
+    prefix: [u8; PREFIX],
+    prefix_read: usize,
+    length: usize,
+    /// The message, if it came in one piece.
+    whole: Option<Bytes>,
+    pieces: Vec<u8>,
+}
+
+impl Incoming {
+    fn new(most: usize) -> Self {
+        Self { most, prefix: [0; PREFIX], prefix_read: 0, length: 0, whole: None, pieces: Vec::new() }
+    }
+
+    fn push(&mut self, mut data: Bytes) -> Result<(), Status> {
+        if self.prefix_read < PREFIX {
+            let count = data.len().min(PREFIX - self.prefix_read);
+            data.copy_to_slice(&mut self.prefix[self.prefix_read..self.prefix_read + count]);
+            self.prefix_read += count;
+            if self.prefix_read < PREFIX {
+                return Ok(());
+            }
+            let [_, a, b, c, d] = self.prefix;
+            self.length = u32::from_be_bytes([a, b, c, d]) as usize;
+            if self.length > self.most {
+                return Err(too_large(self.length, self.most));
+            }
+            if data.len() == self.length {
+                self.whole = Some(data);
+                return Ok(());
+            }
+        }
+        if data.is_empty() {
+            return Ok(());
+        }
+        if self.whole.is_some() || self.pieces.len() + data.len() > self.length {
+            return Err(internal("more than one message was sent, where one is expected"));
+        }
+        if self.pieces.capacity() < self.pieces.len() + data.len() {
+            // Twice the room each time, but not beyond what is still to come.
+            let room = (2 * (self.pieces.len() + data.len())).max(FIRST_ROOM).min(self.length);
+            let more = self.pieces.try_reserve_exact(room - self.pieces.len());
+            more.map_err(|_| Status::new(Code::ResourceExhausted, "there is no memory for the message"))?;
+        }
+        self.pieces.extend_from_slice(&data);
+        Ok(())
+    }
+
+    /// The message, and whether it is compressed.
+    fn finish(self) -> Result<(bool, Bytes), Status> {
+        if self.prefix_read < PREFIX {
+            return Err(internal("the request ends before its message"));
+        }
+        let message = self.whole.unwrap_or_else(|| self.pieces.into());
+        if message.len() < self.length {
+            return Err(internal("the request ends inside its message"));
+        }
+        match self.prefix[0] {
+            0 => Ok((false, message)),
+            1 => Ok((true, message)),
+            _ => Err(internal("the message's prefix is none")),
+        }
+    }
+}
+
+/// How a message is compressed.
+#[derive(Clone, Copy)]
+enum Encoding {
+    Gzip,
+    Deflate,
+}
+
+impl Encoding {
+    fn of(headers: &HeaderMap) -> Result<Self, Status> {
+        match headers.get("grpc-encoding").map(|value| value.as_bytes()) {
+            Some(b"gzip") => Ok(Self::Gzip),
+            Some(b"deflate") => Ok(Self::Deflate),
+            None | Some(b"identity") => Err(internal("the message is compressed, and its headers do not say how")),
+            Some(other) => {
+                let other = String::from_utf8_lossy(other);
+                Err(Status::new(Code::Unimplemented, format!("messages compressed by `{other}` cannot be read")))
+            }
+        }
+    }
+
+    fn inflate(self, message: &[u8], most: usize) -> Result<Bytes, Status> {
+        let mut inflated = Vec::new();
+        // One byte more than there may be, so that the length tells.
+        let limit = most as u64 + 1;
+        let read = match self {
+            Self::Gzip => flate2::read::GzDecoder::new(message).take(limit).read_to_end(&mut inflated),
+            Self::Deflate => flate2::read::ZlibDecoder::new(message).take(limit).read_to_end(&mut inflated),
+        };
+        read.map_err(|error| internal(format!("the message cannot be inflated: {error}")))?;
+        if inflated.len() > most {
+            return Err(too_large(inflated.len(), most));
+        }
+        Ok(inflated.into())
+    }
+}
+
+/// A message to be sent, written by `write` after room for its prefix.
+///
+/// # Errors
+/// `RESOURCE_EXHAUSTED` if it is larger than gRPC's clients take.
+pub(super) fn framed(length: usize, write: impl FnOnce(&mut Vec<u8>)) -> Result<Bytes, Status> {
+    if length > MAX_ANSWER {
+        let reason = format!("the answer has {length} bytes, and a message at most {MAX_ANSWER}");
+        return Err(Status::new(Code::ResourceExhausted, reason));
+    }
+    let mut out = Vec::with_capacity(PREFIX + length);
+    out.extend_from_slice(&[0; PREFIX]);
+    write(&mut out);
+    // A message of at most 31 bits.
+    let length = (out.len() - PREFIX) as u32;
+    out[1..PREFIX].copy_from_slice(&length.to_be_bytes());
+    Ok(out.into())
+}
+
+fn too_large(length: usize, most: usize) -> Status {
+    Status::new(Code::ResourceExhausted, format!("Received message larger than max ({length} vs. {most})"))
+}
+
+fn internal(reason: impl Into<String>) -> Status {
+    Status::new(Code::Internal, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+    use std::io::Write;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use http::HeaderValue;
+    use hyper::body::Frame;
+
+    use super::*;
+
+    fn read(pieces: &[&[u8]], encoding: Option<&'static str>, most: usize) -> Result<Bytes, Status> {
+        let body = Pieces(pieces.iter().map(|piece| Bytes::copy_from_slice(piece)).collect());
+        let mut headers = HeaderMap::new();
+        encoding.map(|encoding| headers.insert("grpc-encoding", HeaderValue::from_static(encoding)));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(read_message(body, &headers, most, &Limits::default()))
+    }
+
+    /// A body of these pieces.
+    struct Pieces(VecDeque<Bytes>);
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.pop_front().map(|data| Ok(Frame::data(data))))
+        }
+    }
+
+    #[test]
+    fn a_message_comes_in_any_pieces() {
+        let whole = [0, 0, 0, 0, 3, b'a', b'b', b'c'];
+        for cut in 0..whole.len() {
+            assert_eq!(read(&[&whole[..cut], &whole[cut..]], None, 100).unwrap(), "abc");
+            assert_eq!(read(&[&whole[..cut], &[], &whole[cut..], &[]], None, 100).unwrap(), "abc");
+        }
+        let bytes: Vec<&[u8]> = whole.chunks(1).collect();
+        assert_eq!(read(&bytes, None, 100).unwrap(), "abc");
+        assert_eq!(read(&[&[0; 5]], None, 100).unwrap(), "");
+        let long = vec![7; 1 << 20];
+        let framed = framed(long.len(), |out| out.extend_from_slice(&long)).unwrap();
+        assert_eq!(read(&framed.chunks(10_000).collect::<Vec<_>>(), None, 2 << 20).unwrap(), long);
+    }
+
+    #[test]
+    fn refuses_what_is_no_message() {
+        let code = |pieces: &[&[u8]]| read(pieces, None, 100).unwrap_err().code;
+        assert_eq!(code(&[]), Code::Internal);
+        assert_eq!(code(&[&[0, 0, 0]]), Code::Internal);
+        assert_eq!(code(&[&[0, 0, 0, 0, 3, b'a']]), Code::Internal);
+        assert_eq!(code(&[&[0, 0, 0, 0, 1, b'a', b'b']]), Code::Internal);
+        assert_eq!(code(&[&[0, 0, 0, 0, 1], b"a", &[0]]), Code::Internal);
+        assert_eq!(code(&[&[2, 0, 0, 0, 1, b'a']]), Code::Internal);
+        assert_eq!(code(&[&[1, 0, 0, 0, 1, b'a']]), Code::Internal);
+        assert_eq!(code(&[&[0, 0xff, 0xff, 0xff, 0xff]]), Code::ResourceExhausted);
+        assert_eq!(code(&[&[0, 0, 0, 0, 101]]), Code::ResourceExhausted);
+    }
+
+    #[test]
+    fn compressed_messages_are_inflated_within_limits() {
+        let text = vec![b'a'; 50_000];
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&text).unwrap();
+        let mut message = framed(0, |out| out.extend_from_slice(&gzip.finish().unwrap())).unwrap().to_vec();
+        message[0] = 1;
+        assert_eq!(read(&[&message], Some("gzip"), 50_000).unwrap(), text);
+        assert_eq!(read(&[&message], Some("gzip"), 49_999).unwrap_err().code, Code::ResourceExhausted);
+        assert_eq!(read(&[&message], Some("deflate"), 50_000).unwrap_err().code, Code::Internal);
+        assert_eq!(read(&[&message], Some("snappy"), 50_000).unwrap_err().code, Code::Unimplemented);
+        assert_eq!(read(&[&message], None, 50_000).unwrap_err().code, Code::Internal);
+    }
+}

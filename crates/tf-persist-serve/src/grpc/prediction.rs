@@ -1,0 +1,156 @@
+//! PredictionService: Predict, Classify, Regress, MultiInference (`model_servers/prediction_service_impl.cc`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use tf_persist_core::tensor::serialized::{Form, decode};
+use tf_persist_core::{Code, Signature, Tensor};
+use tf_persist_proto::protobuf::MessageField;
+use tf_persist_proto::serving as pb;
+use tf_persist_proto::serving::inference::inference_result::Result as TaskResult;
+
+use super::request::{ExamplesRequest, Input, ModelSpec, MultiInferenceRequest, PredictRequest};
+use super::response;
+use crate::inference::{self, Outcome, effective_name, signature_for_predict};
+use crate::metrics::{Phase, Protocol};
+use crate::models::Servable;
+use crate::run::Call;
+use crate::server::Service;
+use crate::status::Status;
+
+/// Longer messages are decoded, and longer answers written, off the threads that serve connections.
+const INLINE_BYTES: usize = 256 << 10;
+
+/// Tensors may be sent as one value that stands for all elements. All of a request's together may take this much memory.
+const MAX_FILLED_BYTES: usize = 256 << 20;
+
+/// The version that a request asks for.
+///
+/// # Errors
+/// If it names no model, or as [`Models::find`](crate::models::Models::find).
+pub(super) fn find(service: &Service, spec: &ModelSpec) -> Result<Arc<Servable>, Status> {
+    if spec.name.is_empty() {
+        return Err(Status::invalid_argument("ModelSpec has no name specified."));
+    }
+    service.models().find(&spec.name, &spec.version)
+}
+
+pub(super) async fn predict(
+    service: &Service,
+    spec: &ModelSpec,
+    request: PredictRequest,
+    length: usize,
+    deadline: Option<Instant>,
+) -> Result<Bytes, Status> {
+    let start = Instant::now();
+    let servable = find(service, spec)?;
+    let served = signature_for_predict(&servable, &spec.signature, Protocol::Grpc)?.clone();
+    let PredictRequest { inputs, output_filter: outputs, .. } = request;
+    let inputs = if length <= INLINE_BYTES {
+        tensors(&served.signature, inputs)?
+    } else {
+        let served = served.clone();
+        off_thread(move || tensors(&served.signature, inputs)).await?
+    };
+    service.metrics().phase(&spec.name, Phase::Decode, start.elapsed());
+    let answer = inference::predict(&served, Call { inputs, outputs, deadline }).await?;
+    let start = Instant::now();
+    let form = if service.settings().grpc.tensor_content { Form::Content } else { Form::Fields };
+    let size: usize = answer.iter().map(|(_, tensor)| tensor.bytes().map_or(INLINE_BYTES, <[u8]>::len)).sum();
+    let name = spec.name.clone();
+    let (version, signature) = (servable.version(), effective_name(&spec.signature).to_owned());
+    let write = move || response::predict(&answer, form, &name, version, &signature);
+    let message = if size < INLINE_BYTES { write()? } else { off_thread(write).await? };
+    service.metrics().phase(&spec.name, Phase::Encode, start.elapsed());
+    Ok(message)
+}
+
+/// Decodes the tensors of a signature's inputs, with the checks and in the order of TensorFlow Serving's `predict_util.cc`.
+fn tensors(signature: &Signature, mut given: BTreeMap<String, Bytes>) -> Result<Vec<(String, Tensor)>, Status> {
+    let names: Vec<String> = given.keys().cloned().collect();
+    let names = || names.iter().map(String::as_str);
+    inference::check_count(signature, names())?;
+    let mut room = MAX_FILLED_BYTES;
+    let mut tensors = Vec::with_capacity(given.len());
+    for (name, _) in signature.inputs() {
+        let Some((name, message)) = given.remove_entry(name) else {
+            inference::input_default(signature, name, names())?;
+            continue;
+        };
+        let tensor = decode(&message, room).map_err(|_| inference::parsing_error(&name))?;
+        let length = tensor.bytes().map_or_else(|_| tensor.strings().map_or(0, |all| all.total_bytes()), <[u8]>::len);
+        room = room.saturating_sub(length.saturating_sub(message.len()));
+        tensors.push((name, tensor));
+    }
+    inference::check_names(signature, names())?;
+    Ok(tensors)
+}
+
+pub(super) async fn classify(
+    service: &Service,
+    spec: &ModelSpec,
+    request: ExamplesRequest,
+    deadline: Option<Instant>,
+) -> Result<Bytes, Status> {
+    let servable = find(service, spec)?;
+    let examples = examples(service, spec, request.input)?;
+    let results = inference::classify(&servable, &spec.signature, examples, deadline).await?;
+    let spec = response::model_spec(&spec.name, servable.version(), effective_name(&spec.signature));
+    response::classify(results, spec)
+}
+
+pub(super) async fn regress(
+    service: &Service,
+    spec: &ModelSpec,
+    request: ExamplesRequest,
+    deadline: Option<Instant>,
+) -> Result<Bytes, Status> {
+    let servable = find(service, spec)?;
+    let examples = examples(service, spec, request.input)?;
+    let results = inference::regress(&servable, &spec.signature, examples, deadline).await?;
+    let spec = response::model_spec(&spec.name, servable.version(), effective_name(&spec.signature));
+    response::regress(results, spec)
+}
+
+pub(super) async fn multi_inference(
+    service: &Service,
+    spec: &ModelSpec,
+    request: MultiInferenceRequest,
+    deadline: Option<Instant>,
+) -> Result<Bytes, Status> {
+    let servable = find(service, spec)?;
+    let examples = examples(service, spec, request.input)?;
+    let outcomes = inference::multi_inference(&servable, &request.tasks, examples, deadline).await?;
+    let result = |(task, outcome): (inference::Task, Outcome)| pb::InferenceResult {
+        model_spec: MessageField::some(response::model_spec(
+            &task.model,
+            servable.version(),
+            effective_name(&task.signature),
+        )),
+        result: Some(match outcome {
+            Outcome::Classes(results) => TaskResult::ClassificationResult(response::classifications(results)),
+            Outcome::Values(results) => TaskResult::RegressionResult(response::regressions(results)),
+        }),
+        ..Default::default()
+    };
+    response::message(&pb::MultiInferenceResponse {
+        results: request.tasks.into_iter().zip(outcomes).map(result).collect(),
+        ..Default::default()
+    })
+}
+
+fn examples(service: &Service, spec: &ModelSpec, input: Input) -> Result<tf_persist_core::tensor::Strings, Status> {
+    let examples = input.examples()?;
+    if !examples.is_empty() {
+        service.metrics().examples(&spec.name, examples.len());
+    }
+    Ok(examples)
+}
+
+/// Does work that takes long in a thread where that is nobody's wait.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T, Status> + Send + 'static) -> Result<T, Status> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| Err(Status::new(Code::Internal, "the server failed at this request")))
+}

@@ -1,0 +1,89 @@
+//! The body of a response: messages, and at the end the code in trailers.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::mpsc;
+
+use super::status::GRPC_STATUS;
+
+/// The body of a response.
+pub struct Reply(Part);
+
+/// What is still to be sent.
+enum Part {
+    /// A message with its prefix, and the trailers.
+    Message(Bytes),
+    /// Messages as they come, and the trailers.
+    Messages(mpsc::Receiver<Bytes>),
+    /// The trailers.
+    Trailers,
+    Nothing,
+}
+
+impl Reply {
+    /// A message with its prefix.
+    pub(super) fn message(framed: Bytes) -> Self {
+        Self(Part::Message(framed))
+    }
+
+    /// Messages with their prefixes, until nobody can send them any more.
+    pub(super) fn messages(framed: mpsc::Receiver<Bytes>) -> Self {
+        Self(Part::Messages(framed))
+    }
+
+    /// No body: everything is in the headers.
+    pub(super) fn none() -> Self {
+        Self(Part::Nothing)
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Part::Messages(messages) = &mut self.0 {
+            return match messages.poll_recv(context) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Some(message)) => Poll::Ready(Some(Ok(Frame::data(message)))),
+                Poll::Ready(None) => {
+                    self.0 = Part::Nothing;
+                    Poll::Ready(Some(Ok(Frame::trailers(ok()))))
+                }
+            };
+        }
+        let (frame, next) = match std::mem::replace(&mut self.0, Part::Nothing) {
+            Part::Message(message) => (Frame::data(message), Part::Trailers),
+            Part::Trailers => (Frame::trailers(ok()), Part::Nothing),
+            Part::Messages(_) | Part::Nothing => return Poll::Ready(None),
+        };
+        self.0 = next;
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.0, Part::Nothing)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Part::Message(message) => SizeHint::with_exact(message.len() as u64),
+            Part::Messages(_) => SizeHint::default(),
+            Part::Trailers | Part::Nothing => SizeHint::with_exact(0),
+        }
+    }
+}
+
+fn ok() -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
+    trailers
+}

@@ -1,0 +1,246 @@
+//! Requests, read field by field.
+//!
+//! Decoded whole, a small hostile message could take a thousand times its bytes; so only what is needed is read, and everything that
+//! there may be many of has a limit. Tensors stay bytes until it is known which model they are for.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use tf_persist_core::Code;
+use tf_persist_core::tensor::Strings;
+use tf_persist_core::wire::{Value, WireError, try_fields};
+
+use crate::inference::{Task, with_context};
+use crate::models::Version;
+use crate::status::Status;
+
+/// Which model, version and signature a request is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ModelSpec {
+    pub(super) name: String,
+    pub(super) version: Version,
+    /// As it was asked for: empty for the default one.
+    pub(super) signature: String,
+}
+
+/// `PredictRequest`.
+#[derive(Debug)]
+pub(super) struct PredictRequest {
+    pub(super) spec: Option<ModelSpec>,
+    /// Serialized `TensorProto`s by name.
+    pub(super) inputs: BTreeMap<String, Bytes>,
+    pub(super) output_filter: Vec<String>,
+}
+
+/// `ClassificationRequest`, and `RegressionRequest`, which has the same fields.
+#[derive(Debug)]
+pub(super) struct ExamplesRequest {
+    pub(super) spec: Option<ModelSpec>,
+    pub(super) input: Input,
+}
+
+/// `MultiInferenceRequest`.
+#[derive(Debug)]
+pub(super) struct MultiInferenceRequest {
+    pub(super) tasks: Vec<Task>,
+    /// The first task's, which says what version all are for.
+    pub(super) spec: Option<ModelSpec>,
+    pub(super) input: Input,
+}
+
+/// `GetModelMetadataRequest`.
+#[derive(Debug)]
+pub(super) struct MetadataRequest {
+    pub(super) spec: Option<ModelSpec>,
+    pub(super) fields: Vec<String>,
+}
+
+/// `Input`: serialized `tf.Example`s, with or without a context.
+#[derive(Debug, Default)]
+pub(super) struct Input {
+    kind: Option<InputKind>,
+    examples: Strings,
+    context: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InputKind {
+    Plain,
+    WithContext,
+}
+
+impl PredictRequest {
+    /// Reads one with at most so many tensors.
+    pub(super) fn read(message: &Bytes, most: usize) -> Result<Self, Status> {
+        let mut request = Self { spec: None, inputs: BTreeMap::new(), output_filter: Vec::new() };
+        let mut entries = 0;
+        for field in try_fields(message) {
+            match field.map_err(malformed)? {
+                (1, Value::Bytes(spec)) => ModelSpec::merge(&mut request.spec, spec)?,
+                (2, Value::Bytes(entry)) => {
+                    entries += 1;
+                    check_count("tensors", entries, most)?;
+                    let (mut name, mut tensor): (&[u8], &[u8]) = (&[], &[]);
+                    for field in try_fields(entry) {
+                        match field.map_err(malformed)? {
+                            (1, Value::Bytes(bytes)) => name = bytes,
+                            (2, Value::Bytes(bytes)) => tensor = bytes,
+                            _ => {}
+                        }
+                    }
+                    // An empty slice may stand nowhere in the message.
+                    let tensor = if tensor.is_empty() { Bytes::new() } else { message.slice_ref(tensor) };
+                    request.inputs.insert(text(name)?, tensor);
+                }
+                (3, Value::Bytes(name)) => {
+                    check_count("names in `output_filter`", request.output_filter.len() + 1, most)?;
+                    request.output_filter.push(text(name)?);
+                }
+                _ => {}
+            }
+        }
+        Ok(request)
+    }
+}
+
+impl ExamplesRequest {
+    pub(super) fn read(message: &[u8]) -> Result<Self, Status> {
+        let mut request = Self { spec: None, input: Input::default() };
+        for field in try_fields(message) {
+            match field.map_err(malformed)? {
+                (1, Value::Bytes(spec)) => ModelSpec::merge(&mut request.spec, spec)?,
+                (2, Value::Bytes(input)) => request.input.merge(input)?,
+                _ => {}
+            }
+        }
+        Ok(request)
+    }
+}
+
+impl MultiInferenceRequest {
+    /// Reads one with at most so many tasks.
+    pub(super) fn read(message: &[u8], most: usize) -> Result<Self, Status> {
+        let mut request = Self { tasks: Vec::new(), spec: None, input: Input::default() };
+        for field in try_fields(message) {
+            match field.map_err(malformed)? {
+                (1, Value::Bytes(task)) => {
+                    check_count("tasks", request.tasks.len() + 1, most)?;
+                    let (mut spec, mut method) = (None, String::new());
+                    for field in try_fields(task) {
+                        match field.map_err(malformed)? {
+                            (1, Value::Bytes(bytes)) => ModelSpec::merge(&mut spec, bytes)?,
+                            (2, Value::Bytes(name)) => method = text(name)?,
+                            _ => {}
+                        }
+                    }
+                    let (model, signature) =
+                        spec.as_ref().map(|spec| (spec.name.clone(), spec.signature.clone())).unwrap_or_default();
+                    if request.tasks.is_empty() {
+                        request.spec = spec;
+                    }
+                    request.tasks.push(Task { model, signature, method });
+                }
+                (2, Value::Bytes(input)) => request.input.merge(input)?,
+                _ => {}
+            }
+        }
+        Ok(request)
+    }
+}
+
+impl MetadataRequest {
+    /// Reads one; `GetModelStatusRequest` has the first of its fields.
+    pub(super) fn read(message: &[u8]) -> Result<Self, Status> {
+        let mut request = Self { spec: None, fields: Vec::new() };
+        for field in try_fields(message) {
+            match field.map_err(malformed)? {
+                (1, Value::Bytes(spec)) => ModelSpec::merge(&mut request.spec, spec)?,
+                (2, Value::Bytes(name)) => request.fields.push(text(name)?),
+                _ => {}
+            }
+        }
+        Ok(request)
+    }
+}
+
+impl ModelSpec {
+    /// Reads one into what was read of it before: a message that comes twice is one.
+    fn merge(into: &mut Option<Self>, message: &[u8]) -> Result<(), Status> {
+        let spec = into.get_or_insert_with(|| Self {
+            name: String::new(),
+            version: Version::Latest,
+            signature: String::new(),
+        });
+        for field in try_fields(message) {
+            match field.map_err(malformed)? {
+                (1, Value::Bytes(name)) => spec.name = text(name)?,
+                // `Int64Value`; of version and label, the last one counts.
+                (2, Value::Bytes(value)) => {
+                    let mut version = 0;
+                    for field in try_fields(value) {
+                        if let (1, Value::Varint(number)) = field.map_err(malformed)? {
+                            version = number.cast_signed();
+                        }
+                    }
+                    spec.version = Version::Number(version);
+                }
+                (3, Value::Bytes(name)) => spec.signature = text(name)?,
+                (4, Value::Bytes(label)) => spec.version = Version::Label(text(label)?),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Input {
+    fn merge(&mut self, message: &[u8]) -> Result<(), Status> {
+        for field in try_fields(message) {
+            let (kind, list) = match field.map_err(malformed)? {
+                (1, Value::Bytes(list)) => (InputKind::Plain, list),
+                (2, Value::Bytes(list)) => (InputKind::WithContext, list),
+                _ => continue,
+            };
+            if self.kind != Some(kind) {
+                *self = Self { kind: Some(kind), ..Self::default() };
+            }
+            for field in try_fields(list) {
+                match field.map_err(malformed)? {
+                    (1, Value::Bytes(example)) => self.examples.push(example),
+                    (2, Value::Bytes(context)) if kind == InputKind::WithContext => {
+                        self.context.extend_from_slice(context);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The examples, the context in each.
+    pub(super) fn examples(self) -> Result<Strings, Status> {
+        if self.context.is_empty() { Ok(self.examples) } else { with_context(&self.context, &self.examples) }
+    }
+}
+
+fn check_count(what: &str, count: usize, most: usize) -> Result<(), Status> {
+    if count <= most {
+        return Ok(());
+    }
+    Err(Status::invalid_argument(format!("the request has more than {most} {what}")))
+}
+
+/// Protobuf refuses strings that are no text.
+fn text(bytes: &[u8]) -> Result<String, Status> {
+    let text = std::str::from_utf8(bytes);
+    text.map(str::to_owned)
+        .map_err(|error| Status::new(Code::Internal, format!("the request has a name that is no text: {error}")))
+}
+
+/// What gRPC's servers say of a message that they cannot parse.
+fn malformed(error: WireError) -> Status {
+    Status::new(Code::Internal, format!("the request is no message of its type: {error}"))
+}
+
+#[cfg(test)]
+mod tests;

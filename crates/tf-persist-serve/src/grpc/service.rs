@@ -1,0 +1,267 @@
+//! From a path to what answers it.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Body;
+use tf_persist_core::Code;
+use tokio::sync::watch;
+
+use super::framing::read_message;
+use super::reply::Reply;
+use super::request::{ExamplesRequest, MetadataRequest, ModelSpec, MultiInferenceRequest, PredictRequest};
+use super::{health, metadata, model, prediction, status, timeout};
+use crate::metrics::{Api, Protocol};
+use crate::server::Service;
+use crate::status::Status;
+
+/// What is asked about a model, or of its health, is no longer than this.
+const MAX_QUESTION: usize = 64 << 10;
+
+/// A configuration of models, in thousands. Decoded, it may take a hundred times as much.
+const MAX_CONFIG: usize = 4 << 20;
+
+/// What a request holds while it is answered, such as its place among those under way.
+pub type Admitted = Box<dyn Any + Send>;
+
+/// Who may ask: looks at the head of a request, before anything is read of its message.
+pub type Admit = Arc<dyn Fn(&Parts) -> Result<Admitted, Status> + Send + Sync>;
+
+/// The gRPC interface of a server: a service for connections of HTTP/2. Cloning shares it.
+#[derive(Clone)]
+pub struct Grpc(Arc<Inner>);
+
+struct Inner {
+    service: Service,
+    admit: Option<Admit>,
+    draining: watch::Sender<bool>,
+}
+
+/// What can be called.
+#[derive(Clone, Copy)]
+enum Call {
+    Predict,
+    Classify,
+    Regress,
+    MultiInference,
+    GetModelMetadata,
+    GetModelStatus,
+    ReloadConfig,
+    HealthCheck,
+    HealthWatch,
+}
+
+impl Call {
+    fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            "/tensorflow.serving.PredictionService/Predict" => Self::Predict,
+            "/tensorflow.serving.PredictionService/Classify" => Self::Classify,
+            "/tensorflow.serving.PredictionService/Regress" => Self::Regress,
+            "/tensorflow.serving.PredictionService/MultiInference" => Self::MultiInference,
+            "/tensorflow.serving.PredictionService/GetModelMetadata" => Self::GetModelMetadata,
+            "/tensorflow.serving.ModelService/GetModelStatus" => Self::GetModelStatus,
+            "/tensorflow.serving.ModelService/HandleReloadConfigRequest" => Self::ReloadConfig,
+            "/grpc.health.v1.Health/Check" => Self::HealthCheck,
+            "/grpc.health.v1.Health/Watch" => Self::HealthWatch,
+            _ => return None,
+        })
+    }
+
+    /// The longest message that is read.
+    fn max_message(self) -> usize {
+        match self {
+            Self::Predict | Self::Classify | Self::Regress | Self::MultiInference => usize::MAX,
+            Self::ReloadConfig => MAX_CONFIG,
+            Self::GetModelMetadata | Self::GetModelStatus | Self::HealthCheck | Self::HealthWatch => MAX_QUESTION,
+        }
+    }
+}
+
+impl Grpc {
+    /// The gRPC interface of a server, open to everybody.
+    #[must_use]
+    pub fn new(service: Service) -> Self {
+        Self(Arc::new(Inner { service, admit: None, draining: watch::Sender::new(false) }))
+    }
+
+    /// The gRPC interface of a server, open to those that are admitted.
+    #[must_use]
+    pub fn guarded(service: Service, admit: Admit) -> Self {
+        Self(Arc::new(Inner { service, admit: Some(admit), draining: watch::Sender::new(false) }))
+    }
+
+    /// Tells those who watch the server's health that it stops, and lets go of them: nothing else ends a watch.
+    pub fn drain(&self) {
+        self.0.draining.send_replace(true);
+    }
+
+    /// Answers a request.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Reply>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
+        let (head, body) = request.into_parts();
+        if !is_grpc(&head.headers) {
+            let mut response = Response::new(Reply::none());
+            *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return response;
+        }
+        let deadline = timeout::deadline(&head.headers);
+        let work = self.work(&head, body, deadline);
+        let done = match deadline {
+            None => work.await,
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), work)
+                .await
+                .unwrap_or_else(|_| Err(Status::new(Code::DeadlineExceeded, "Deadline Exceeded"))),
+        };
+        match done {
+            Ok(reply) => {
+                let mut response = Response::new(reply);
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+                response
+            }
+            Err(refused) => status::refusal(&refused),
+        }
+    }
+
+    async fn work<B>(&self, head: &Parts, body: B, deadline: Option<Instant>) -> Result<Reply, Status>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
+        let Inner { service, admit, draining } = &*self.0;
+        let _admitted = admit.as_ref().map(|admit| admit(head)).transpose()?;
+        let call = Call::of(head.uri.path()).filter(|_| head.method == Method::POST);
+        let call = call.ok_or_else(|| Status::new(Code::Unimplemented, ""))?;
+        let limits = &service.settings().guard.limits;
+        let message = read_message(body, &head.headers, call.max_message(), limits).await?;
+        let message = match call {
+            Call::Predict => {
+                let mut request = PredictRequest::read(&message, limits.tensors)?;
+                let spec = named(request.spec.take());
+                let length = message.len();
+                // The tensors' slices keep what they need of it.
+                drop(message);
+                let work = |spec| async move { prediction::predict(service, &spec, request, length, deadline).await };
+                self.measured(Api::Predict, spec, work).await?
+            }
+            Call::Classify => {
+                let mut request = ExamplesRequest::read(&message)?;
+                let spec = named(request.spec.take());
+                let work = |spec| async move { prediction::classify(service, &spec, request, deadline).await };
+                self.measured(Api::Classify, spec, work).await?
+            }
+            Call::Regress => {
+                let mut request = ExamplesRequest::read(&message)?;
+                let spec = named(request.spec.take());
+                let work = |spec| async move { prediction::regress(service, &spec, request, deadline).await };
+                self.measured(Api::Regress, spec, work).await?
+            }
+            Call::MultiInference => {
+                let mut request = MultiInferenceRequest::read(&message, limits.tensors)?;
+                let no_name = || Status::invalid_argument("ModelSpec has no name specified.");
+                let spec = request.spec.take().ok_or_else(no_name);
+                let work = |spec| async move { prediction::multi_inference(service, &spec, request, deadline).await };
+                self.measured(Api::MultiInference, spec, work).await?
+            }
+            Call::GetModelMetadata => {
+                let request = MetadataRequest::read(&message)?;
+                let spec = metadata::check(&request).cloned();
+                let work = |spec| async move { metadata::answer(&*prediction::find(service, &spec)?) };
+                self.measured(Api::GetModelMetadata, spec, work).await?
+            }
+            Call::GetModelStatus => {
+                let spec = named(MetadataRequest::read(&message)?.spec);
+                let work = |spec| async move { model::status(service.models(), &spec) };
+                self.measured(Api::GetModelStatus, spec, work).await?
+            }
+            Call::ReloadConfig => {
+                let start = Instant::now();
+                let done = model::reload(service.models(), service.metrics(), message).await;
+                let refused = done.as_ref().err().map(|status| status.code);
+                service.metrics().request("", Api::ReloadConfig, Protocol::Grpc, refused, start.elapsed());
+                done?
+            }
+            Call::HealthCheck => health::check(&message, service.models(), *draining.borrow())?,
+            Call::HealthWatch => {
+                return Ok(Reply::messages(health::watch(&message, service.models(), draining.subscribe())));
+            }
+        };
+        Ok(Reply::message(message))
+    }
+
+    /// Does what a request for a model asks, and counts it.
+    async fn measured<F>(
+        &self,
+        api: Api,
+        spec: Result<ModelSpec, Status>,
+        work: impl FnOnce(ModelSpec) -> F,
+    ) -> Result<Bytes, Status>
+    where
+        F: Future<Output = Result<Bytes, Status>>,
+    {
+        let start = Instant::now();
+        let (model, done) = match spec {
+            Ok(spec) => (spec.name.clone(), work(spec).await),
+            Err(refused) => (String::new(), Err(refused)),
+        };
+        let refused = done.as_ref().err().map(|status| status.code);
+        self.0.service.metrics().request(&model, api, Protocol::Grpc, refused, start.elapsed());
+        done
+    }
+}
+
+fn named(spec: Option<ModelSpec>) -> Result<ModelSpec, Status> {
+    spec.ok_or_else(|| Status::invalid_argument("Missing ModelSpec"))
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    // `application/grpc+proto`, `application/grpc;…`; not `application/grpc-web`.
+    kind.strip_prefix(b"application/grpc").is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+impl<B> hyper::service::Service<Request<B>> for Grpc
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Display,
+{
+    type Response = Response<Reply>;
+    type Error = Infallible;
+    type Future = Caught;
+
+    fn call(&self, request: Request<B>) -> Caught {
+        let grpc = self.clone();
+        Caught(Box::pin(async move { grpc.answer(request).await }))
+    }
+}
+
+/// An answer that is `INTERNAL` if it cannot be had for a defect of this program.
+pub struct Caught(Pin<Box<dyn Future<Output = Response<Reply>> + Send>>);
+
+impl Future for Caught {
+    type Output = Result<Response<Reply>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // After a panic it is dropped and never looked at again.
+        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Ok),
+            Err(_) => {
+                tracing::error!("a gRPC request made the server panic");
+                self.0 = Box::pin(std::future::pending());
+                Poll::Ready(Ok(status::refusal(&Status::new(Code::Internal, "the server failed at this request"))))
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Classify: examples in, classes out (`servables/tensorflow/classifier.cc`).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tf_persist_core::tensor::Strings;
+use tf_persist_core::{DType, Tensor};
+
+use super::examples::{self, INPUTS, output, shape_text};
+use super::metadata::debug_text;
+use super::signature::effective_name;
+use crate::models::{Servable, Served};
+use crate::run::Answer;
+use crate::status::Status;
+
+/// The output with the classes' labels (`kClassifyOutputClasses`).
+const CLASSES: &str = "classes";
+
+/// The output with the classes' scores (`kClassifyOutputScores`).
+const SCORES: &str = "scores";
+
+/// A class that an example may be of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Class {
+    /// Its label; empty if the signature gives scores alone.
+    pub label: Vec<u8>,
+    /// Its score; 0 if the signature gives labels alone.
+    pub score: f32,
+}
+
+/// Classifies examples: the classes of each. An empty name is the default signature's.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` if there is no such signature, it is none that classifies, or there are no examples; what TensorFlow says.
+pub async fn classify(
+    servable: &Servable,
+    signature: &str,
+    examples: Strings,
+    deadline: Option<Instant>,
+) -> Result<Vec<Vec<Class>>, Status> {
+    let name = effective_name(signature);
+    let served = servable.signature(name);
+    let served =
+        served.ok_or_else(|| Status::invalid_argument(format!("No signature was found with the name: {name}")))?;
+    let outputs = check(servable, served)?;
+    let (count, examples) = examples::tensor(examples)?;
+    let answer = examples::run(served, examples, &outputs, deadline).await?;
+    read(served, &answer, count)
+}
+
+/// Whether a signature classifies (`PreProcessClassification`): the outputs to be fetched.
+pub(super) fn check(servable: &Servable, served: &Arc<Served>) -> Result<Vec<&'static str>, Status> {
+    let definition = served.signature.definition();
+    if definition.inputs.len() != 1 {
+        return Err(Status::invalid_argument("Expected one input Tensor."));
+    }
+    if !(1..=2).contains(&definition.outputs.len()) {
+        let found = definition.outputs.len();
+        return Err(Status::invalid_argument(format!("Expected one or two output Tensors, found {found}")));
+    }
+    if definition.input(INPUTS).is_none() {
+        let text = debug_text(servable, &definition.name);
+        return Err(Status::invalid_argument(format!("No classification inputs found in SignatureDef: {text}")));
+    }
+    let mut outputs = vec![CLASSES, SCORES];
+    outputs.retain(|name| definition.output(name).is_some());
+    if outputs.is_empty() {
+        return Err(Status::invalid_argument(format!(
+            "Expected classification signature outputs to contain at least one of \"{CLASSES}\" or \"{SCORES}\". Signature was: {}",
+            debug_text(servable, &definition.name)
+        )));
+    }
+    Ok(outputs)
+}
+
+/// The classes that a run gave (`PostProcessClassificationResult`).
+pub(super) fn read(served: &Served, answer: &Answer, examples: usize) -> Result<Vec<Vec<Class>>, Status> {
+    let definition = served.signature.definition();
+    let classes = output(answer, CLASSES);
+    // If both are one tensor of the graph, it is that of the labels.
+    let names = |output: &str| definition.output(output).map(|info| info.tensor_names());
+    let scores = output(answer, SCORES).filter(|_| names(CLASSES) != names(SCORES));
+    if let Some(classes) = classes {
+        check_output("classes", classes, DType::String, examples)?;
+    }
+    if let Some(scores) = scores {
+        check_output("scores", scores, DType::Float32, examples)?;
+    }
+    let width = match (classes, scores) {
+        (Some(classes), Some(scores)) if classes.shape()[1] != scores.shape()[1] => {
+            return Err(Status::invalid_argument(format!(
+                "Tensors class and score should match in dim_size(1). Got {} vs. {}",
+                classes.shape()[1],
+                scores.shape()[1]
+            )));
+        }
+        (Some(tensor), _) | (None, Some(tensor)) => tensor.shape()[1],
+        (None, None) => 0,
+    };
+    let labels = classes.map(Tensor::strings).transpose()?;
+    let scores = scores.map(Tensor::view::<f32>).transpose()?;
+    let class = |at: usize| Class {
+        label: labels.and_then(|labels| labels.get(at)).unwrap_or_default().to_vec(),
+        score: scores.and_then(|scores| scores.get(at)).copied().unwrap_or_default(),
+    };
+    Ok((0..examples).map(|example| (example * width..(example + 1) * width).map(class).collect()).collect())
+}
+
+fn check_output(what: &str, tensor: &Tensor, dtype: DType, examples: usize) -> Result<(), Status> {
+    let [batch, _] = *tensor.shape() else {
+        let shape = shape_text(tensor.shape());
+        return Err(Status::invalid_argument(format!(
+            "Expected Tensor shape: [batch_size num_classes] but got {shape}"
+        )));
+    };
+    if tensor.dtype() != dtype {
+        let (wanted, got) = (dtype.enum_name(), tensor.dtype().enum_name());
+        return Err(Status::invalid_argument(format!("Expected {what} Tensor of {wanted}. Got: {got}")));
+    }
+    if batch != examples {
+        return Err(Status::invalid_argument(format!("Expected {what} output batch size of {examples}. Got: {batch}")));
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Several classifications and regressions of the same examples (`servables/tensorflow/multi_inference.cc`).
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use tf_persist_core::tensor::Strings;
+
+use super::signature::effective_name;
+use super::{Class, classify, examples, regress};
+use crate::models::Servable;
+use crate::status::Status;
+
+/// The method of signatures that classify (`kClassifyMethodName`).
+pub const CLASSIFY: &str = "tensorflow/serving/classify";
+
+/// The method of signatures that regress (`kRegressMethodName`).
+pub const REGRESS: &str = "tensorflow/serving/regress";
+
+/// What is to be done with the examples.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    /// The model, which is the same in all of them.
+    pub model: String,
+    /// The signature; empty for the default one.
+    pub signature: String,
+    /// [`CLASSIFY`] or [`REGRESS`], whatever the signature itself says.
+    pub method: String,
+}
+
+/// What came of a task.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The classes of each example.
+    Classes(Vec<Vec<Class>>),
+    /// The value of each example.
+    Values(Vec<f32>),
+}
+
+/// Does several tasks, and gives what came of each. TensorFlow Serving does them in one run of the graph; here each signature is
+/// run in its own lane, where it can be batched with others.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` if the tasks are not of one model or two of one signature, there are no examples, or a signature cannot do what
+/// its task asks; `UNIMPLEMENTED` if a method is neither; what TensorFlow says.
+pub async fn multi_inference(
+    servable: &Servable,
+    tasks: &[Task],
+    examples: Strings,
+    deadline: Option<Instant>,
+) -> Result<Vec<Outcome>, Status> {
+    let mut seen = BTreeSet::new();
+    let mut checked = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        if task.model.is_empty() {
+            return Err(Status::invalid_argument("Found ModelSpec with an empty model name."));
+        }
+        if task.model != tasks[0].model {
+            let reason = "All ModelSpecs in a MultiInferenceRequest must access the same model name.";
+            return Err(Status::invalid_argument(reason));
+        }
+        let name = effective_name(&task.signature);
+        if !seen.insert(name) {
+            return Err(Status::invalid_argument(format!("Duplicate evaluation of signature: {name}")));
+        }
+        let served = servable
+            .signature(name)
+            .ok_or_else(|| Status::invalid_argument(format!("Requested signature not found in model graph: {name}")))?;
+        let outputs = match task.method.as_str() {
+            CLASSIFY => Some(classify::check(servable, served)?),
+            REGRESS => {
+                regress::check(servable, served)?;
+                None
+            }
+            other => {
+                let code = tf_persist_core::Code::Unimplemented;
+                return Err(Status::new(code, format!("Unsupported signature method_name: {other}")));
+            }
+        };
+        checked.push((served, outputs));
+    }
+    let (count, examples) = examples::tensor(examples)?;
+    let mut outcomes = Vec::with_capacity(checked.len());
+    for (served, outputs) in checked {
+        outcomes.push(match outputs {
+            Some(outputs) => {
+                let answer = examples::run(served, examples.clone(), &outputs, deadline).await?;
+                Outcome::Classes(classify::read(served, &answer, count)?)
+            }
+            None => {
+                let answer = examples::run(served, examples.clone(), &[regress::OUTPUTS], deadline).await?;
+                Outcome::Values(regress::read(&answer, count)?)
+            }
+        });
+    }
+    Ok(outcomes)
+}

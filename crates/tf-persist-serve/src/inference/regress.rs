@@ -1,0 +1,80 @@
+//! Regress: examples in, values out (`servables/tensorflow/regressor.cc`).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tf_persist_core::DType;
+use tf_persist_core::tensor::Strings;
+
+use super::examples::{self, INPUTS, output, shape_text};
+use super::metadata::debug_text;
+use super::signature::effective_name;
+use crate::models::{Servable, Served};
+use crate::run::Answer;
+use crate::status::Status;
+
+/// The one output (`kRegressOutputs`).
+pub(super) const OUTPUTS: &str = "outputs";
+
+/// Regresses examples: the value of each. An empty name is the default signature's.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` if there is no such signature, it is none that regresses, or there are no examples; what TensorFlow says.
+pub async fn regress(
+    servable: &Servable,
+    signature: &str,
+    examples: Strings,
+    deadline: Option<Instant>,
+) -> Result<Vec<f32>, Status> {
+    let name = effective_name(signature);
+    let served = servable.signature(name);
+    let served =
+        served.ok_or_else(|| Status::invalid_argument(format!("No signature was found with the name: {name}")))?;
+    check(servable, served)?;
+    let (count, examples) = examples::tensor(examples)?;
+    let answer = examples::run(served, examples, &[OUTPUTS], deadline).await?;
+    read(&answer, count)
+}
+
+/// Whether a signature regresses (`PreProcessRegression`).
+pub(super) fn check(servable: &Servable, served: &Arc<Served>) -> Result<(), Status> {
+    let definition = served.signature.definition();
+    if definition.inputs.len() != 1 {
+        return Err(Status::invalid_argument("Expected one input Tensor."));
+    }
+    if definition.outputs.len() != 1 {
+        return Err(Status::invalid_argument("Expected one output Tensor."));
+    }
+    let lacks = |what: &str| {
+        let text = debug_text(servable, &definition.name);
+        Status::invalid_argument(format!("No regression {what} found in SignatureDef: {text}"))
+    };
+    definition.input(INPUTS).ok_or_else(|| lacks(INPUTS))?;
+    definition.output(OUTPUTS).ok_or_else(|| lacks(OUTPUTS))?;
+    Ok(())
+}
+
+/// The values that a run gave (`PostProcessRegressionResult`).
+pub(super) fn read(answer: &Answer, examples: usize) -> Result<Vec<f32>, Status> {
+    let tensor = output(answer, OUTPUTS)
+        .ok_or_else(|| Status::invalid_argument(format!("Could not find output tensor '{OUTPUTS}'")))?;
+    let batch = match *tensor.shape() {
+        [batch] | [batch, 1] => batch,
+        _ => {
+            return Err(Status::invalid_argument(format!(
+                "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got {}",
+                shape_text(tensor.shape())
+            )));
+        }
+    };
+    if batch != examples {
+        return Err(Status::invalid_argument(format!(
+            "Input batch size did not match output batch size: {examples} vs. {batch}"
+        )));
+    }
+    if tensor.dtype() != DType::Float32 {
+        let got = tensor.dtype().enum_name();
+        return Err(Status::invalid_argument(format!("Expected output Tensor of DT_FLOAT.  Got: {got}")));
+    }
+    Ok(tensor.view::<f32>()?.to_vec())
+}
