@@ -8,6 +8,7 @@ pub mod json;
 pub mod npy;
 pub mod npz;
 pub mod proto;
+mod rows;
 mod stats;
 mod strings;
 
