@@ -94,22 +94,11 @@ impl Lane {
 
     /// Runs a short request here, with those of other connections that are ready at this moment.
     async fn gather(&self, signature: &Signature, call: Call, rows: Option<usize>) -> Result<Answer, Status> {
-        {
-            let mut gathering = self.lock();
-            if gathering.is_open {
-                let (task, answer) = self.task(signature, call, rows);
-                gathering.joined.push(task);
-                drop(gathering);
-                return answer.await.unwrap_or_else(|_| Err(panicked()));
-            }
-            if gathering.passes > 0 {
-                gathering.passes -= 1;
-                drop(gathering);
-                return run_alone(&self.facts, signature, &call, rows);
-            }
-            gathering.is_open = true;
-        }
-        let open = Open { lane: self };
+        let (open, call) = match self.enter(signature, call, rows) {
+            Entered::Joins(answer) => return answer.await.unwrap_or_else(|_| Err(panicked())),
+            Entered::Passes(call) => return run_alone(&self.facts, signature, &call, rows),
+            Entered::Opens(open, call) => (open, call),
+        };
         // All that can go on does, before this does.
         tokio::task::yield_now().await;
         let mut joined = open.close();
@@ -122,6 +111,22 @@ impl Lane {
             execute(tasks);
         }
         answer.try_recv().unwrap_or_else(|_| Err(panicked()))
+    }
+
+    /// What a short request does: join one that waits for others, wait for others itself, or neither.
+    fn enter(&self, signature: &Signature, call: Call, rows: Option<usize>) -> Entered<'_> {
+        let mut gathering = self.lock();
+        if gathering.is_open {
+            let (task, answer) = self.task(signature, call, rows);
+            gathering.joined.push(task);
+            return Entered::Joins(answer);
+        }
+        if gathering.passes > 0 {
+            gathering.passes -= 1;
+            return Entered::Passes(call);
+        }
+        gathering.is_open = true;
+        Entered::Opens(Open { lane: self }, call)
     }
 
     fn task(
@@ -138,11 +143,6 @@ impl Lane {
     fn lock(&self) -> MutexGuard<'_, Gathering> {
         // Nothing panics while it is held.
         self.gathering.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    #[cfg(test)]
-    pub(super) fn facts(&self) -> &Facts {
-        &self.facts
     }
 }
 
@@ -163,6 +163,13 @@ fn in_groups(tasks: Vec<Box<Task>>) -> Vec<Vec<Box<Task>>> {
         }
     }
     groups.into_iter().map(|(_, group)| group).collect()
+}
+
+/// What a short request does.
+enum Entered<'l> {
+    Joins(oneshot::Receiver<Result<Answer, Status>>),
+    Passes(Call),
+    Opens(Open<'l>, Call),
 }
 
 /// A gathering that is open. If the request that opened it goes away, runners take over what has joined.
