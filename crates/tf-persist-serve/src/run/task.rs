@@ -142,7 +142,7 @@ impl Task {
         Some(self)
     }
 
-    pub(super) fn finish(self: Box<Self>, answer: Result<Answer, Status>) {
+    pub(super) fn finish(self, answer: Result<Answer, Status>) {
         // Who does not wait any more needs no answer.
         let _ = self.answer.send(answer);
     }
