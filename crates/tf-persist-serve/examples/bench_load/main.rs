@@ -1,6 +1,6 @@
 //! A load generator: so many clients, each with a connection of its own, ask again as soon as they are answered.
 //!
-//! `bench_load rest|grpc|core ADDRESS|MODEL --requests FILE --clients N --seconds S [--echo] [--model NAME]` prints one line of JSON.
+//! `bench_load rest|v2|grpc|core ADDRESS|MODEL --requests FILE --clients N --seconds S [--echo] [--model NAME]` prints one line of JSON.
 //! `core` runs the model in this process, which is what the server is measured against. The file is made by `scripts/bench_serve.py`.
 
 #![allow(clippy::print_stdout, reason = "a program")]
@@ -29,6 +29,8 @@ pub(crate) struct Job {
     pub(crate) requests: Requests,
     /// Whether the answer is the request.
     pub(crate) echo: bool,
+    /// Whether the server speaks the protocol V2 of MLServer and others.
+    pub(crate) v2: bool,
     pub(crate) until: Instant,
 }
 
@@ -63,7 +65,7 @@ impl Seen {
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let usage = "usage: bench_load rest|grpc|core ADDRESS|MODEL --requests FILE --clients N --seconds S [--echo] [--model NAME]";
+    let usage = "usage: bench_load rest|v2|grpc|core ADDRESS|MODEL --requests FILE --clients N --seconds S [--echo] [--model NAME]";
     let (protocol, target) = (arguments.next().ok_or(usage)?, arguments.next().ok_or(usage)?);
     let (mut file, mut clients, mut seconds, mut echo, mut model) = (None, 1, 1.0, false, "m".to_owned());
     while let Some(option) = arguments.next() {
@@ -80,10 +82,11 @@ fn main() -> Result<()> {
     let requests = Requests::read(&file.ok_or(usage)?)?;
     let begin = Instant::now();
     let until = begin + Duration::from_secs_f64(seconds);
-    let job = Arc::new(Job { target, model, requests, echo, until });
+    let v2 = protocol == "v2";
+    let job = Arc::new(Job { target, model, requests, echo, v2, until });
     let seen = match protocol.as_str() {
         "core" => core_loop::run(&job, clients)?,
-        "rest" => in_tasks(clients, |client| rest::client(job.clone(), client))?,
+        "rest" | "v2" => in_tasks(clients, |client| rest::client(job.clone(), client))?,
         "grpc" => in_tasks(clients, |client| grpc::client(job.clone(), client))?,
         _ => return Err(usage.into()),
     };

@@ -38,10 +38,19 @@ pub(crate) async fn client(job: Arc<Job>, number: usize) -> Result<Seen> {
 
 /// The whole request, and the length of its body.
 fn message(job: &Job, case: &Case) -> (Vec<u8>, usize) {
-    let body = format!("{{\"instances\":{}}}", nested(&job.requests, &case.values));
     let (model, target) = (&job.model, &job.target);
+    let (path, body) = if job.v2 {
+        let requests = &job.requests;
+        let input = serde_json::json!({
+            "name": requests.input, "shape": requests.shape, "datatype": "FP32", "data": case.values,
+        });
+        (format!("/v2/models/{model}/infer"), serde_json::json!({ "inputs": [input] }).to_string())
+    } else {
+        let body = format!("{{\"instances\":{}}}", nested(&job.requests, &case.values));
+        (format!("/v1/models/{model}:predict"), body)
+    };
     let head = format!(
-        "POST /v1/models/{model}:predict HTTP/1.1\r\nHost: {target}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        "POST {path} HTTP/1.1\r\nHost: {target}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     ((head + &body).into_bytes(), body.len())
@@ -72,7 +81,8 @@ async fn read_answer(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(u1
             let head = std::str::from_utf8(&buffer[..head])?;
             status = head.get(9..12).ok_or("no status")?.parse()?;
             let length = head.lines().filter_map(|line| line.split_once(':'));
-            let mut length = length.filter(|(name, _)| name.eq_ignore_ascii_case("content-length")).map(|(_, value)| value);
+            let mut length =
+                length.filter(|(name, _)| name.eq_ignore_ascii_case("content-length")).map(|(_, value)| value);
             end = start + length.next_back().ok_or("an answer without a length")?.trim().parse::<usize>()?;
         }
     }
@@ -81,7 +91,10 @@ async fn read_answer(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(u1
 
 fn is_right(body: &[u8], case: &Case) -> bool {
     let Ok(Value::Object(mut answer)) = serde_json::from_slice(body) else { return false };
-    let Some(predictions) = answer.remove("predictions") else { return false };
+    // `outputs` is the protocol V2's: a list of one tensor.
+    let output =
+        answer.get_mut("outputs").and_then(|outputs| outputs.get_mut(0)).and_then(|output| output.get_mut("data"));
+    let Some(predictions) = output.map(Value::take).or_else(|| answer.remove("predictions")) else { return false };
     let mut values = Vec::new();
     flatten(&predictions, &mut values);
     case.is_answered_by(&values)
