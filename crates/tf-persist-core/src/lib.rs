@@ -83,6 +83,6 @@ pub use export::{GraphSignature, ModelBuilder, SaveOptions, Saved};
 pub use ffi::release_free_memory;
 pub use op_library::{OpLibrary, OpLibraryError, OpLibraryProblem, Wants};
 pub use saved_model::{MetaGraph, SavedModel, SignatureDef, TensorInfo, printable};
-pub use session::{Executor, LoadOptions, LoadedModel, NO_INPUTS, Outputs, Signature, Unpacked};
+pub use session::{Executor, LoadOptions, LoadedModel, NO_INPUTS, Outputs, RunOptions, Signature, Unpacked};
 pub use shape::{MAX_RANK, PartialShape, element_count};
 pub use tensor::{Element, Strings, Tensor};

@@ -3,10 +3,12 @@
 //! Source: `tensorflow/core/framework/graph.proto`, `node_def.proto`, `function.proto` and `op_def.proto`.
 
 mod read;
+mod run;
 
 use std::collections::HashMap;
 
 pub(crate) use read::entry;
+pub(crate) use run::find_run;
 
 /// A `GraphDef`.
 #[derive(Debug, Default)]

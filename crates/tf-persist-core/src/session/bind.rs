@@ -1,6 +1,7 @@
 //! A signature bound to the ops of a session's graph: names looked up once, not at every run.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -18,6 +19,8 @@ pub(super) struct Binding {
     pub(super) feeds: Vec<Port>,
     /// The tensors that are fetched, each once.
     pub(super) fetches: Vec<Port>,
+    /// Whether the ops that it reaches check shapes themselves; found out when it is first asked for.
+    pub(super) checks_shapes: OnceLock<bool>,
 }
 
 /// One tensor that the caller gives.
@@ -71,7 +74,8 @@ impl Binding {
                 outputs.push(Output { name, source });
             }
         }
-        Ok(Self { definition: definition.clone(), inputs, outputs, feeds: feeds.ports, fetches: fetches.ports })
+        let (definition, checks_shapes) = (definition.clone(), OnceLock::new());
+        Ok(Self { definition, inputs, outputs, feeds: feeds.ports, fetches: fetches.ports, checks_shapes })
     }
 }
 

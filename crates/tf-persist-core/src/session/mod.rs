@@ -6,6 +6,8 @@ mod init;
 mod options;
 mod outputs;
 mod place;
+mod run_options;
+mod shapes;
 mod signature;
 
 use std::fmt;
@@ -15,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 pub use options::{Executor, LoadOptions};
 pub use outputs::Outputs;
 pub use place::Unpacked;
+pub use run_options::RunOptions;
 pub use signature::{NO_INPUTS, Signature};
 
 use crate::error::Result;

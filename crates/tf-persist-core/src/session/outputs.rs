@@ -12,11 +12,12 @@ use crate::tensor::Tensor;
 #[derive(Clone)]
 pub struct Outputs {
     binding: Arc<Binding>,
-    tensors: Vec<Tensor>,
+    /// A tensor and its place among the signature's outputs.
+    tensors: Vec<(usize, Tensor)>,
 }
 
 impl Outputs {
-    pub(super) fn new(binding: Arc<Binding>, tensors: Vec<Tensor>) -> Self {
+    pub(super) fn new(binding: Arc<Binding>, tensors: Vec<(usize, Tensor)>) -> Self {
         Self { binding, tensors }
     }
 
@@ -34,7 +35,14 @@ impl Outputs {
 
     /// Names and tensors, in the signature's order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Tensor)> + Clone {
-        self.binding.outputs.iter().map(|output| output.name.as_str()).zip(&self.tensors)
+        self.tensors.iter().map(|(place, tensor)| (self.binding.outputs[*place].name.as_str(), tensor))
+    }
+
+    /// Names and tensors, in the signature's order, to be kept.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<(String, Tensor)> {
+        let Self { binding, tensors } = self;
+        tensors.into_iter().map(|(place, tensor)| (binding.outputs[place].name.clone(), tensor)).collect()
     }
 
     /// The number of outputs.
@@ -43,7 +51,7 @@ impl Outputs {
         self.tensors.len()
     }
 
-    /// Whether the signature has no outputs.
+    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tensors.is_empty()

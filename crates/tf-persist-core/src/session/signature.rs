@@ -8,8 +8,11 @@ use super::LoadedModel;
 use super::bind::{Binding, Input, Source};
 use super::explain;
 use super::outputs::Outputs;
+use super::run_options::RunOptions;
+use super::shapes;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::ffi::Port;
 use crate::saved_model::SignatureDef;
 use crate::tensor::Tensor;
 
@@ -53,12 +56,25 @@ impl Signature {
     /// # Errors
     /// If an input is missing, unknown, of another dtype or shape, or given twice, or TensorFlow refuses or fails.
     pub fn run<'a, T: Borrow<Tensor>>(&self, inputs: impl IntoIterator<Item = (&'a str, T)>) -> Result<Outputs> {
+        self.run_with(inputs, &RunOptions::default())
+    }
+
+    /// Runs the signature in a way that is not the usual one.
+    ///
+    /// # Errors
+    /// As [`Signature::run`]; [`Error::UnknownOutput`] if the options name an output that there is not.
+    pub fn run_with<'a, T: Borrow<Tensor>>(
+        &self,
+        inputs: impl IntoIterator<Item = (&'a str, T)>,
+        options: &RunOptions<'_>,
+    ) -> Result<Outputs> {
         let binding = &*self.binding;
+        let wanted = self.wanted(options.outputs)?;
         let mut given: Vec<Option<T>> = binding.inputs.iter().map(|_| None).collect();
         for (name, tensor) in inputs {
             let index = self.input_index(name)?;
             let input = &binding.inputs[index];
-            self.check(input, tensor.borrow())?;
+            self.check(input, tensor.borrow(), options)?;
             if given[index].replace(tensor).is_some() {
                 return Err(self.conflict(&input.name, "was given twice"));
             }
@@ -67,19 +83,66 @@ impl Signature {
         let feeds: Vec<_> = binding.feeds.iter().copied().zip(fed.iter().copied()).collect();
         let action = || format!("run signature `{}` of `{}`", self.name(), self.model.artefact().path().display());
         // A signature that only gives its inputs back has nothing to run, which TensorFlow takes for an error.
-        let fetched = match binding.fetches.as_slice() {
-            [] => Vec::new(),
+        let run = |fetches: &[Port]| match fetches {
+            [] => Ok(Vec::new()),
             fetches => {
                 let run = self.model.session().run(action, None, &feeds, fetches, &[]);
-                run.map_err(|error| self.explain(error, &given))?
+                run.map_err(|error| self.explain(error, &given))
             }
         };
-        let value = |source: &Source| match source {
-            Source::Fetch(place) => fetched[*place].clone(),
-            Source::Feed(place) => fed[*place].clone(),
+        let value = |fetched: &[Tensor], fetches: &[usize], output: usize| match binding.outputs[output].source {
+            Source::Fetch(place) => fetched[fetches.iter().position(|fetch| *fetch == place).unwrap_or(place)].clone(),
+            Source::Feed(place) => fed[place].clone(),
         };
-        let tensors = binding.outputs.iter().map(|output| value(&output.source)).collect();
+        let tensors = match wanted {
+            None => {
+                let fetched = run(&binding.fetches)?;
+                (0..binding.outputs.len()).map(|output| (output, value(&fetched, &[], output))).collect()
+            }
+            Some(wanted) => {
+                let mut fetches: Vec<usize> = Vec::new();
+                for output in &wanted {
+                    match binding.outputs[*output].source {
+                        Source::Fetch(place) if !fetches.contains(&place) => fetches.push(place),
+                        _ => {}
+                    }
+                }
+                let fetched = run(&fetches.iter().map(|place| binding.fetches[*place]).collect::<Vec<_>>())?;
+                wanted.into_iter().map(|output| (output, value(&fetched, &fetches, output))).collect()
+            }
+        };
         Ok(Outputs::new(self.binding.clone(), tensors))
+    }
+
+    /// The model that it belongs to.
+    #[must_use]
+    pub fn model(&self) -> &LoadedModel {
+        &self.model
+    }
+
+    /// Whether every op that a run reaches says itself what shapes it cannot take, so that a run may leave them to it: see
+    /// [`RunOptions::shapes_of_any_kind`].
+    #[must_use]
+    pub fn checks_shapes_itself(&self) -> bool {
+        *self.binding.checks_shapes.get_or_init(|| {
+            let model = &self.model;
+            shapes::are_checked_by_ops(model.artefact(), model.meta_graph(), self.definition())
+        })
+    }
+
+    /// The places of the outputs that are wanted, in the signature's order; `None` for all.
+    fn wanted(&self, names: Option<&[String]>) -> Result<Option<Vec<usize>>> {
+        let Some(names) = names else { return Ok(None) };
+        let place = |name: &String| {
+            self.outputs().position(|output| output == name).ok_or_else(|| Error::UnknownOutput {
+                output: name.clone(),
+                available: self.outputs().map(str::to_owned).collect(),
+            })
+        };
+        let mut places = names.iter().map(place).collect::<Result<Vec<_>>>()?;
+        places.sort_unstable();
+        places.dedup();
+        Ok(Some(places))
     }
 
     fn name(&self) -> &str {
@@ -94,9 +157,9 @@ impl Signature {
         })
     }
 
-    fn check(&self, input: &Input, tensor: &Tensor) -> Result<()> {
+    fn check(&self, input: &Input, tensor: &Tensor, options: &RunOptions<'_>) -> Result<()> {
         if input.dtype == tensor.dtype() {
-            if input.shape.accepts(tensor.shape()) {
+            if input.shape.accepts(tensor.shape()) || options.any_shape && self.checks_shapes_itself() {
                 return Ok(());
             }
             return Err(Error::WrongShape {

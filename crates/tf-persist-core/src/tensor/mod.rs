@@ -9,6 +9,7 @@ pub mod json;
 pub mod npy;
 pub mod npz;
 pub mod proto;
+mod rows;
 pub mod serialized;
 mod stats;
 mod strings;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use tf_persist_core::{LoadedModel, Result, Signature};
+use tf_persist_core::{LoadedModel, Signature};
 
 use crate::metrics::Metrics;
 use crate::run::{self, Lane};
+use crate::status::Status;
 
 /// A version of a model that is loaded and answers. What holds it keeps it loaded.
 pub struct Servable {
@@ -27,15 +28,22 @@ impl Servable {
     /// A servable of a model that was loaded.
     ///
     /// # Errors
-    /// If a signature names a tensor that the graph lacks.
-    pub fn new(name: &str, version: i64, model: LoadedModel, run: &run::Settings, metrics: &Metrics) -> Result<Self> {
+    /// If a signature names a tensor that the graph lacks, or the batching parameters cannot be.
+    pub fn new(
+        name: &str,
+        version: i64,
+        model: LoadedModel,
+        run: &run::Settings,
+        metrics: &Metrics,
+    ) -> Result<Self, Status> {
+        let shared = run::Shared::new(name, model.artefact().path(), run)?;
         let names = model.meta_graph().signatures().iter().map(|signature| signature.name.clone());
         let serve = |signature: String| {
             let signature = model.signature(&signature)?;
-            let lane = Lane::new(name, &signature, run, metrics);
+            let lane = Lane::new(name, &signature, &shared, metrics);
             Ok(Arc::new(Served { signature, lane }))
         };
-        let signatures = names.map(serve).collect::<Result<_>>()?;
+        let signatures = names.map(serve).collect::<Result<_, Status>>()?;
         Ok(Self { name: name.to_owned(), version, model, signatures })
     }
 

@@ -1,15 +1,30 @@
 //! Runs: in which thread, and together with which other requests.
+//!
+//! A session is meant to be loaded so that the thread that asks for a run runs the graph
+//! ([`LoadOptions::inter_op_threads`](tf_persist_core::LoadOptions::inter_op_threads) of -1). A request whose run is known to be
+//! short is run at once in the thread of its connection. All others go to the runners: threads of the model's own, so that neither
+//! connections nor other models wait for it.
+//!
+//! Requests are run together only if they would wait otherwise: those that a runner finds waiting when it becomes free, and, of short
+//! ones, those whose connections were ready at the same moment. Unless batching was asked for as it is of TensorFlow Serving, it is
+//! first tried out whether rows know nothing of each other: two requests are run together and one by one, and the answers compared.
 
+mod execute;
+mod join;
+mod lane;
+mod recent;
+mod rules;
+mod runners;
 mod settings;
+mod task;
 
 use std::time::Instant;
 
-use tf_persist_core::{Signature, Tensor};
+use tf_persist_core::Tensor;
 
+pub use lane::Lane;
+pub(crate) use lane::Shared;
 pub use settings::{BatchingSettings, Settings};
-
-use crate::metrics::Metrics;
-use crate::status::Status;
 
 /// A request that is checked: the tensors of a signature's inputs.
 #[derive(Debug, Clone)]
@@ -24,26 +39,3 @@ pub struct Call {
 
 /// What a run gave: the tensors of the outputs that were wanted, in the signature's order.
 pub type Answer = Vec<(String, Tensor)>;
-
-/// The place where requests for one signature of one version wait for each other, and are run.
-pub struct Lane {}
-
-impl Lane {
-    /// A lane for a signature of a model.
-    #[must_use]
-    pub fn new(model: &str, signature: &Signature, settings: &Settings, metrics: &Metrics) -> Self {
-        let _ = (model, signature, settings, metrics);
-        Self {}
-    }
-
-    /// Runs a request, alone or with others that wait.
-    ///
-    /// # Errors
-    /// What TensorFlow says; `DEADLINE_EXCEEDED` if it takes too long; `UNAVAILABLE` or `RESOURCE_EXHAUSTED` if too many wait.
-    pub async fn run(&self, signature: &Signature, call: Call) -> Result<Answer, Status> {
-        let outputs = signature.run(call.inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)))?;
-        let wanted = |name: &str| call.outputs.is_empty() || call.outputs.iter().any(|output| output == name);
-        let wanted = outputs.iter().filter(|(name, _)| wanted(name));
-        Ok(wanted.map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect())
-    }
-}

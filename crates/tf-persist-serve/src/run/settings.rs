@@ -19,9 +19,13 @@ pub struct Settings {
 pub struct BatchingSettings {
     /// Whether what waits is run together, up to `max_batch_size` rows. It costs nothing while nothing waits.
     pub enabled: bool,
+    /// Whether TensorFlow Serving's batching was asked for (`enable_batching`): its limits hold then, also without a file, and
+    /// requests are run together without proof that the answers are those they would get alone.
+    pub as_asked: bool,
     /// The most rows of one run, where the parameters do not say.
     pub max_batch_size: usize,
-    /// TensorFlow Serving's `BatchingParameters` in text format (`batching_parameters_file`), read at the start.
+    /// TensorFlow Serving's `BatchingParameters` in text format (`batching_parameters_file`). It is what asks for batching, as
+    /// `as_asked` does.
     pub parameters_file: Option<PathBuf>,
     /// Whether each version's own `batching_params.pbtxt` stands before that file (`enable_per_model_batching_parameters`).
     pub per_model: bool,
@@ -35,6 +39,6 @@ impl Default for Settings {
 
 impl Default for BatchingSettings {
     fn default() -> Self {
-        Self { enabled: true, max_batch_size: 128, parameters_file: None, per_model: false }
+        Self { enabled: true, as_asked: false, max_batch_size: 128, parameters_file: None, per_model: false }
     }
 }

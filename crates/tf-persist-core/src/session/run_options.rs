@@ -1,0 +1,27 @@
+//! How a signature is run.
+
+/// How a signature is run. The default is what [`Signature::run`](crate::Signature::run) does.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RunOptions<'a> {
+    pub(super) outputs: Option<&'a [String]>,
+    pub(super) any_shape: bool,
+}
+
+impl<'a> RunOptions<'a> {
+    /// Computes these outputs alone. They come back in the signature's order, each once.
+    #[must_use]
+    pub fn outputs(mut self, names: &'a [String]) -> Self {
+        self.outputs = Some(names);
+        self
+    }
+
+    /// Feeds tensors of any shape, whatever the graph's placeholders say, where all ops that the run reaches are known to refuse
+    /// shapes they cannot take instead of ending the process
+    /// ([`Signature::checks_shapes_itself`](crate::Signature::checks_shapes_itself)). Other signatures are fed what their
+    /// placeholders take. TensorFlow Serving never looks at placeholders.
+    #[must_use]
+    pub fn shapes_of_any_kind(mut self, allow: bool) -> Self {
+        self.any_shape = allow;
+        self
+    }
+}

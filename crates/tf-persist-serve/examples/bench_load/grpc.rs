@@ -1,0 +1,69 @@
+//! A client of the gRPC interface, over tonic.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use tf_persist_proto::protobuf::Message;
+use tf_persist_proto::serving::{ModelSpec, PredictRequest, PredictResponse};
+use tf_persist_proto::tensorflow::tensor_shape::tensor_shape_proto::Dim;
+use tf_persist_proto::tensorflow::types::DataType;
+use tf_persist_proto::tensorflow::{TensorProto, TensorShapeProto};
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::Endpoint;
+
+use crate::raw::{LONGEST, RawCodec};
+use crate::requests::Case;
+use crate::{Job, Result, Seen};
+
+const PREDICT: &str = "/tensorflow.serving.PredictionService/Predict";
+
+/// A client of its own connection, until the time is over.
+pub(crate) async fn client(job: Arc<Job>, number: usize) -> Result<Seen> {
+    let messages: Vec<Bytes> = job.requests.cases.iter().map(|case| message(&job, case)).collect::<Result<_>>()?;
+    let channel = Endpoint::from_shared(format!("http://{}", job.target))?.tcp_nodelay(true).connect().await?;
+    let mut grpc = Grpc::new(channel).max_decoding_message_size(LONGEST).max_encoding_message_size(LONGEST);
+    let mut seen = Seen::default();
+    let mut turn = number;
+    while Instant::now() < job.until {
+        let looks = seen.looks();
+        let message = messages[turn % messages.len()].clone();
+        let begin = Instant::now();
+        grpc.ready().await?;
+        let request = tonic::Request::new(message.clone());
+        let answer = grpc.unary(request, PathAndQuery::from_static(PREDICT), RawCodec).await;
+        let answer = match answer {
+            Ok(_) if !looks => Ok(true),
+            Ok(answer) if job.echo => Ok(answer.into_inner() == message),
+            Ok(answer) => Ok(is_right(&answer.into_inner(), &job.requests.output, job.requests.case(turn))),
+            Err(status) => Err(status.to_string()),
+        };
+        seen.note(begin, answer);
+        turn += 1;
+    }
+    Ok(seen)
+}
+
+fn message(job: &Job, case: &Case) -> Result<Bytes> {
+    let dim = job.requests.shape.iter().map(|size| Dim { size: *size as i64, ..Dim::default() }).collect();
+    let tensor = TensorProto {
+        dtype: DataType::DT_FLOAT.into(),
+        tensor_shape: Some(TensorShapeProto { dim, ..TensorShapeProto::default() }).into(),
+        tensor_content: case.values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>().into(),
+        ..TensorProto::default()
+    };
+    let mut request = PredictRequest::new();
+    request.model_spec = Some(ModelSpec { name: job.model.clone(), ..ModelSpec::default() }).into();
+    request.inputs.insert(job.requests.input.clone(), tensor);
+    Ok(request.write_to_bytes()?.into())
+}
+
+fn is_right(answer: &Bytes, output: &str, case: &Case) -> bool {
+    let Ok(answer) = tf_persist_proto::parse::<PredictResponse>(answer) else { return false };
+    let Some(tensor) = answer.outputs.get(output) else { return false };
+    let mut values = tensor.float_val.clone();
+    let content = tensor.tensor_content.chunks_exact(4);
+    values.extend(content.filter_map(|four| four.try_into().ok()).map(f32::from_le_bytes));
+    case.is_answered_by(&values)
+}

@@ -1,0 +1,110 @@
+//! A client of the REST interface, over a bare socket.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::requests::{Case, Requests};
+use crate::{Job, Result, Seen};
+
+/// A client of its own connection, until the time is over.
+pub(crate) async fn client(job: Arc<Job>, number: usize) -> Result<Seen> {
+    let messages: Vec<(Vec<u8>, usize)> = job.requests.cases.iter().map(|case| message(&job, case)).collect();
+    let mut socket = TcpStream::connect(&job.target).await?;
+    socket.set_nodelay(true)?;
+    let mut seen = Seen::default();
+    let mut buffer = Vec::with_capacity(1 << 16);
+    let mut turn = number;
+    while Instant::now() < job.until {
+        let looks = seen.looks();
+        let (message, body) = &messages[turn % messages.len()];
+        let begin = Instant::now();
+        socket.write_all(message).await?;
+        let (status, start) = read_answer(&mut socket, &mut buffer).await?;
+        let answer = match status {
+            200 if !looks => Ok(true),
+            200 if job.echo => Ok(buffer[start..] == message[message.len() - body..]),
+            200 => Ok(is_right(&buffer[start..], job.requests.case(turn))),
+            _ => Err(format!("{status}: {}", String::from_utf8_lossy(&buffer[start..]))),
+        };
+        seen.note(begin, answer);
+        turn += 1;
+    }
+    Ok(seen)
+}
+
+/// The whole request, and the length of its body.
+fn message(job: &Job, case: &Case) -> (Vec<u8>, usize) {
+    let (model, target) = (&job.model, &job.target);
+    let (path, body) = if job.v2 {
+        let requests = &job.requests;
+        let input = serde_json::json!({
+            "name": requests.input, "shape": requests.shape, "datatype": "FP32", "data": case.values,
+        });
+        (format!("/v2/models/{model}/infer"), serde_json::json!({ "inputs": [input] }).to_string())
+    } else {
+        let body = format!("{{\"instances\":{}}}", nested(&job.requests, &case.values));
+        (format!("/v1/models/{model}:predict"), body)
+    };
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {target}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    ((head + &body).into_bytes(), body.len())
+}
+
+/// The values as lists in lists.
+fn nested(requests: &Requests, values: &[f32]) -> String {
+    let mut level: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
+    for size in requests.shape.iter().skip(1).rev() {
+        level = level.chunks(*size).map(|some| format!("[{}]", some.join(","))).collect();
+    }
+    format!("[{}]", level.join(","))
+}
+
+/// Reads an answer; gives its status and where its body begins in the buffer, which ends with it.
+async fn read_answer(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(u16, usize)> {
+    buffer.clear();
+    let (mut start, mut end) = (0, usize::MAX);
+    let mut status = 0;
+    while buffer.len() < end {
+        if socket.read_buf(buffer).await? == 0 {
+            return Err("the server hung up".into());
+        }
+        if start == 0
+            && let Some(head) = buffer.windows(4).position(|four| four == b"\r\n\r\n")
+        {
+            start = head + 4;
+            let head = std::str::from_utf8(&buffer[..head])?;
+            status = head.get(9..12).ok_or("no status")?.parse()?;
+            let length = head.lines().filter_map(|line| line.split_once(':'));
+            let mut length =
+                length.filter(|(name, _)| name.eq_ignore_ascii_case("content-length")).map(|(_, value)| value);
+            end = start + length.next_back().ok_or("an answer without a length")?.trim().parse::<usize>()?;
+        }
+    }
+    Ok((status, start))
+}
+
+fn is_right(body: &[u8], case: &Case) -> bool {
+    let Ok(Value::Object(mut answer)) = serde_json::from_slice(body) else { return false };
+    // `outputs` is the protocol V2's: a list of one tensor.
+    let output =
+        answer.get_mut("outputs").and_then(|outputs| outputs.get_mut(0)).and_then(|output| output.get_mut("data"));
+    let Some(predictions) = output.map(Value::take).or_else(|| answer.remove("predictions")) else { return false };
+    let mut values = Vec::new();
+    flatten(&predictions, &mut values);
+    case.is_answered_by(&values)
+}
+
+fn flatten(value: &Value, values: &mut Vec<f32>) {
+    match value {
+        Value::Array(list) => list.iter().for_each(|value| flatten(value, values)),
+        // One output by its name, as servers that are no TensorFlow Serving give it.
+        Value::Object(map) => map.values().for_each(|value| flatten(value, values)),
+        value => values.extend(value.as_f64().map(|value| value as f32)),
+    }
+}

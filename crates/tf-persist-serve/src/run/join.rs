@@ -1,0 +1,150 @@
+//! Requests laid together for one run, and its outputs taken apart again (`batching/batching_session.cc`, `batching_util.cc`).
+
+use std::ops::Range;
+
+use tf_persist_core::{Result, Strings, Tensor};
+
+use super::rules::Rules;
+use super::{Answer, Call};
+
+/// The inputs of several requests laid end to end, and filled up to a number of rows that runs may have: with the first row of the
+/// last request, as TensorFlow Serving does. Gives how many rows that added.
+pub(super) fn join(calls: &[&Call], rows: usize, rules: &Rules) -> Result<(Vec<(String, Tensor)>, usize)> {
+    let padding = rules.padded(rows) - rows;
+    let Some(first) = calls.first() else { return Ok((Vec::new(), 0)) };
+    let mut inputs = Vec::with_capacity(first.inputs.len());
+    for (place, (name, _)) in first.inputs.iter().enumerate() {
+        let tensors = || calls.iter().filter_map(move |call| call.inputs.get(place)).map(|(_, tensor)| tensor);
+        let filled = match largest(tensors()) {
+            Some(inner) if rules.pad => tensors().map(|tensor| fill_up(tensor, &inner)).collect::<Result<Vec<_>>>()?,
+            _ => Vec::new(),
+        };
+        let mut parts: Vec<&Tensor> = if filled.is_empty() { tensors().collect() } else { filled.iter().collect() };
+        let row = match parts.last() {
+            Some(last) if padding > 0 => Some(last.rows(0..1)?),
+            _ => None,
+        };
+        parts.extend(row.iter().cycle().take(padding));
+        inputs.push((name.clone(), Tensor::concatenate(&parts)?));
+    }
+    Ok((inputs, padding))
+}
+
+/// The part of the outputs that belongs to some rows; `None` if an output has not as many rows as went in.
+pub(super) fn part(outputs: &Answer, rows: Range<usize>, of: usize) -> Option<Answer> {
+    let part = |(name, tensor): &(String, Tensor)| {
+        (tensor.row_count() == Some(of)).then_some(())?;
+        Some((name.clone(), tensor.rows(rows.clone()).ok()?))
+    };
+    outputs.iter().map(part).collect()
+}
+
+/// The largest inner sizes, if they differ. All are of one rank.
+fn largest<'t>(mut tensors: impl Iterator<Item = &'t Tensor>) -> Option<Vec<usize>> {
+    let first = tensors.next()?.shape().get(1..)?;
+    let (mut largest, mut differ) = (first.to_vec(), false);
+    for tensor in tensors {
+        for (size, other) in largest.iter_mut().zip(tensor.shape().get(1..)?) {
+            differ |= size != other;
+            *size = (*size).max(*other);
+        }
+    }
+    differ.then_some(largest)
+}
+
+/// A tensor whose rows are made as large as `inner`, with its first element in what is new.
+fn fill_up(tensor: &Tensor, inner: &[usize]) -> Result<Tensor> {
+    let mut shape = tensor.shape().to_vec();
+    if shape.get(1..) == Some(inner) {
+        return Ok(tensor.clone());
+    }
+    let old = shape.clone();
+    shape[1..].copy_from_slice(inner);
+    let count = tf_persist_core::element_count(&shape)?;
+    // Where an element of the new tensor stood in the old one; the first element if nowhere.
+    let source = |mut place: usize| {
+        let (mut from, mut stride) = (0, 1);
+        for (new, old) in shape.iter().zip(&old).rev() {
+            let index = place % new;
+            if index >= *old {
+                return 0;
+            }
+            from += index * stride;
+            place /= new;
+            stride *= old;
+        }
+        from
+    };
+    if let Ok(strings) = tensor.strings() {
+        let all: Strings = (0..count).map(|place| strings.get(source(place)).unwrap_or_default()).collect();
+        return Tensor::from_string_array(&shape, all);
+    }
+    let size = tensor.dtype().size().unwrap_or(1);
+    let mut filled = Tensor::zeros(tensor.dtype(), &shape)?;
+    let bytes = tensor.bytes()?;
+    for (place, element) in filled.bytes_mut()?.chunks_exact_mut(size).enumerate() {
+        let from = source(place) * size;
+        element.copy_from_slice(&bytes[from..from + size]);
+    }
+    Ok(filled)
+}
+
+/// The same request with the elements of each tensor in reverse order: another one that is as likely to be of a kind that the model
+/// takes.
+pub(super) fn reversed(call: &Call) -> Result<Call> {
+    let reverse = |(name, tensor): &(String, Tensor)| {
+        if let Ok(strings) = tensor.strings() {
+            let all: Vec<&[u8]> = strings.iter().collect();
+            return Ok((name.clone(), Tensor::from_strings(tensor.shape(), all.into_iter().rev())?));
+        }
+        let mut bytes = tensor.bytes()?.to_vec();
+        bytes.reverse();
+        bytes.chunks_exact_mut(tensor.dtype().size().unwrap_or(1)).for_each(<[u8]>::reverse);
+        Ok((name.clone(), Tensor::from_bytes(tensor.dtype(), tensor.shape(), &bytes)?))
+    };
+    let inputs = call.inputs.iter().map(reverse).collect::<Result<_>>()?;
+    Ok(Call { inputs, outputs: call.outputs.clone(), deadline: call.deadline })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(shape: &[usize], values: &[f32]) -> Call {
+        let tensor = Tensor::from_slice(shape, values).unwrap();
+        Call { inputs: vec![("x".into(), tensor)], outputs: Vec::new(), deadline: None }
+    }
+
+    fn rules(allowed: &[usize], pad: bool) -> Rules {
+        let rules = Rules::of(&crate::run::Settings::default(), std::path::Path::new("")).unwrap();
+        Rules { allowed: allowed.to_vec(), pad, ..rules }
+    }
+
+    #[test]
+    fn rows_are_added_up_to_what_is_allowed() {
+        let (a, b) = (call(&[2, 1], &[1.0, 2.0]), call(&[1, 1], &[3.0]));
+        let (inputs, padding) = join(&[&b, &a], 3, &rules(&[2, 5], false)).unwrap();
+        assert_eq!((inputs[0].1.view::<f32>().unwrap(), padding), (&[3.0, 1.0, 2.0, 1.0, 1.0][..], 2));
+        assert_eq!(part(&inputs, 0..1, 5).unwrap(), b.inputs);
+        assert_eq!(part(&inputs, 1..3, 5).unwrap(), a.inputs);
+        assert_eq!(part(&inputs, 0..1, 3), None);
+    }
+
+    #[test]
+    fn inner_sizes_are_filled_up_with_the_first_element() {
+        let (a, b) = (call(&[1, 2, 1], &[1.0, 2.0]), call(&[1, 1, 3], &[3.0, 4.0, 5.0]));
+        assert!(join(&[&a, &b], 2, &rules(&[], false)).is_err());
+        let (inputs, _) = join(&[&a, &b], 2, &rules(&[], true)).unwrap();
+        assert_eq!(inputs[0].1.shape(), [2, 2, 3]);
+        assert_eq!(inputs[0].1.view::<f32>().unwrap(), [1., 1., 1., 2., 1., 1., 3., 4., 5., 3., 3., 3.]);
+        let text = |strings: &[&str]| Tensor::from_strings(&[1, strings.len()], strings).unwrap();
+        let filled = fill_up(&text(&["a", "b"]), &[3]).unwrap();
+        assert_eq!(filled, text(&["a", "b", "a"]));
+    }
+
+    #[test]
+    fn reversed_requests() {
+        let call = reversed(&call(&[2, 2], &[1.0, 2.0, 3.0, 4.0])).unwrap();
+        assert_eq!(call.inputs[0].1.view::<f32>().unwrap(), [4.0, 3.0, 2.0, 1.0]);
+    }
+}

@@ -1,0 +1,86 @@
+//! How long a signature's runs took lately.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// How many runs are remembered.
+const KEPT: usize = 16;
+
+/// How many runs must have been seen before anything is said of the next.
+const NEEDED: usize = 8;
+
+/// The last runs: how long they took and how many bytes went in.
+#[derive(Default)]
+pub(super) struct Recent {
+    seen: AtomicUsize,
+    /// Nanoseconds in the upper half, bytes in the lower, both cut to 32 bits.
+    runs: [AtomicU64; KEPT],
+}
+
+impl Recent {
+    /// Remembers a run.
+    pub(super) fn note(&self, took: Duration, bytes: usize) {
+        let cut = |number: u64| number.clamp(1, u32::MAX.into());
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let run = cut(took) << 32 | cut(bytes as u64);
+        let place = self.seen.fetch_add(1, Ordering::Relaxed);
+        self.runs[place % KEPT].store(run, Ordering::Relaxed);
+    }
+
+    /// How long a run with so many bytes may take: as long as the slowest but one of those remembered, and longer in proportion if
+    /// more goes in. The very slowest is as a rule one during which the operating system ran something else. `None` if too few
+    /// were seen.
+    pub(super) fn expect(&self, bytes: usize) -> Option<Duration> {
+        if self.seen.load(Ordering::Relaxed) < NEEDED {
+            return None;
+        }
+        let (mut slowest, mut second) = (0, 0);
+        for run in &self.runs {
+            let run = run.load(Ordering::Relaxed);
+            let (took, had) = (run >> 32, run & u64::from(u32::MAX));
+            // Nobody has run here yet.
+            if had == 0 {
+                continue;
+            }
+            let bytes = bytes as u64;
+            let took = if bytes > had { took.saturating_mul(bytes) / had } else { took };
+            if took >= slowest {
+                (slowest, second) = (took, slowest);
+            } else if took > second {
+                second = took;
+            }
+        }
+        Some(Duration::from_nanos(second))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slowest_but_one_in_proportion() {
+        let recent = Recent::default();
+        for run in 0..7 {
+            recent.note(Duration::from_micros(10 + run), 100);
+        }
+        assert_eq!(recent.expect(100), None);
+        recent.note(Duration::from_millis(9), 100);
+        assert_eq!(recent.expect(100), Some(Duration::from_micros(16)));
+        assert_eq!(recent.expect(10), Some(Duration::from_micros(16)));
+        assert_eq!(recent.expect(1000), Some(Duration::from_micros(160)));
+        // Two slow ones are no accident, and what lies far back is forgotten.
+        recent.note(Duration::from_millis(8), 100);
+        assert_eq!(recent.expect(100), Some(Duration::from_millis(8)));
+        (0..KEPT).for_each(|_| recent.note(Duration::from_micros(5), 100));
+        assert_eq!(recent.expect(100), Some(Duration::from_micros(5)));
+    }
+
+    #[test]
+    fn numbers_that_do_not_fit_are_cut() {
+        let recent = Recent::default();
+        (0..8).for_each(|_| recent.note(Duration::from_secs(60), usize::MAX));
+        assert_eq!(recent.expect(0), Some(Duration::from_nanos(u32::MAX.into())));
+        assert!(recent.expect(usize::MAX) >= recent.expect(0));
+    }
+}

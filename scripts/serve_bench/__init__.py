@@ -1,0 +1,1 @@
+"""What scripts/bench_serve.py is made of."""
