@@ -7,7 +7,7 @@ fn limits_are_written_as_tensorflow_serving_writes_them() {
     let labels: Vec<&str> = LATENCY.labels.iter().map(String::as_str).collect();
     assert_eq!(labels[..7], ["10", "18", "32.4", "58.32", "104.976", "188.957", "340.122"]);
     assert_eq!(LATENCY.labels.len(), 33);
-    assert_eq!(labels[32], "1.4748e+09");
+    assert_eq!(labels[32], "1.47476e+09");
     assert_eq!(EXAMPLES.labels.last().unwrap(), "16384");
     for (number, text) in
         [(1e-6, "1e-06"), (0.001, "0.001"), (123_456.7, "123457"), (1_234_567.0, "1.23457e+06"), (0.0, "0")]
