@@ -46,7 +46,7 @@ pub(super) fn raise_open_files(connections: usize) {
     let limit = Rlimit { current: Some(reachable), maximum: found.maximum };
     let reached = if setrlimit(Resource::Nofile, limit).is_ok() { reachable } else { current };
     if reached < wanted {
-        tracing::warn!(
+        tracing::info!(
             open_files = reached,
             connections,
             "the limit of open files (`ulimit -n`) is below what so many connections at once may need"
