@@ -29,10 +29,13 @@ impl Running {
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (sender, log) = mpsc::channel();
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(sender.send(line))));
+        // It leaves, and closes the pipe, when nobody wants to hear more.
+        std::thread::spawn(move || lines.map_while(Result::ok).all(|line| sender.send(line).is_ok()));
         let mut running = Self { child, rest: String::new(), log };
-        let line = running.waits_for("REST address=");
-        running.rest = line.rsplit_once('=').unwrap().1.to_owned();
+        let line = running.waits_for("REST");
+        let (_, port) = line.split_once("127.0.0.1:").unwrap();
+        let digits: String = port.chars().take_while(char::is_ascii_digit).collect();
+        running.rest = format!("127.0.0.1:{digits}");
         running
     }
 
@@ -167,6 +170,9 @@ fn a_log_that_nobody_reads_stops_nothing() {
     let mut server = Running::start(&dir, "--model_base_path=base --log-level=trace --log_format json");
     // The reader of the pipe goes.
     server.log = mpsc::channel().1;
+    server.signal("-HUP");
+    std::thread::sleep(Duration::from_millis(300));
+    server.signal("-HUP");
     for _ in 0..20 {
         assert_eq!(server.ask("GET", "/healthz", "").0, 200);
     }
