@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use tf_persist_core::runtime::{Runtime, Search};
 
 use crate::train::TrainArgs;
@@ -16,6 +16,18 @@ pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+impl Args {
+    /// Reads the command line; what clap found is beside it.
+    pub(crate) fn read() -> Result<(Self, ArgMatches), clap::Error> {
+        let command = Self::command().mut_subcommand(SERVE_LOCAL, crate::serve::args::complete);
+        let matches = command.try_get_matches()?;
+        Ok((Self::from_arg_matches(&matches)?, matches))
+    }
+}
+
+/// The command whose flags are TensorFlow Serving's.
+pub(crate) const SERVE_LOCAL: &str = "serve-local";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -33,6 +45,8 @@ pub(crate) enum Command {
     Diff(crate::diff::DiffArgs),
     /// Say what a model may do to this machine: files, sockets, Python. Needs no TensorFlow
     Scan(crate::scan::ScanArgs),
+    /// Answer TensorFlow Serving's clients: REST and gRPC, by its flags
+    ServeLocal(Box<crate::serve::args::ServeArgs>),
     /// Say which libtensorflow is used, and where it was looked for
     Runtime(RuntimeArgs),
 }
@@ -190,13 +204,11 @@ pub(crate) fn tags(list: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Args::command().debug_assert();
+        Args::command().mut_subcommand(SERVE_LOCAL, crate::serve::args::complete).debug_assert();
     }
 
     #[test]

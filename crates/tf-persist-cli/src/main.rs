@@ -9,6 +9,7 @@ mod inspect;
 mod run;
 mod runtime;
 mod scan;
+mod serve;
 mod train;
 mod verify;
 
@@ -16,13 +17,11 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{ExitCode, exit};
 
-use clap::Parser;
-
 use args::{Args, Command};
 
 fn main() -> ExitCode {
     failure::report_panics_as_bugs();
-    let args = match Args::try_parse() {
+    let (args, matches) = match Args::read() {
         Ok(args) => args,
         // Help and version come this way too, with exit code 0; wrong usage has 2.
         Err(error) => error.exit(),
@@ -35,6 +34,9 @@ fn main() -> ExitCode {
         Command::Verify(args) => verify::verify(&args),
         Command::Diff(args) => diff::diff(&args),
         Command::Scan(args) => scan::scan(&args),
+        Command::ServeLocal(args) => {
+            serve::serve(*args, matches.subcommand_matches(args::SERVE_LOCAL).unwrap_or(&matches))
+        }
         Command::Runtime(args) => runtime::runtime(&args),
     };
     // A panic is told where it happens; it is caught here so that what was begun is cleared away on the way.

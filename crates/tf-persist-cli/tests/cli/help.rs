@@ -3,8 +3,8 @@
 use crate::support::Dir;
 
 /// Every command, by what stands between the binary's name and the options.
-const COMMANDS: [&str; 10] =
-    ["", "inspect", "scan", "run", "export", "train", "verify", "diff", "runtime", "runtime install"];
+const COMMANDS: [&str; 11] =
+    ["", "inspect", "scan", "run", "export", "train", "verify", "diff", "serve-local", "runtime", "runtime install"];
 
 #[test]
 fn help_and_version_need_no_tensorflow() {
@@ -46,6 +46,11 @@ fn help_names_every_option_of_the_contract() {
         ("verify", "--record --replace --signature --tolerance --format --tags --op-library --libtensorflow"),
         ("diff", "--tags --variables --tolerance --format"),
         ("scan", "--tags --format --fail-on"),
+        (
+            "serve-local",
+            "--port --rest_api_port --model_name --model_base_path --model_config_file --host --api_key_file --tls_cert --trust \
+             --libtensorflow --monitoring_config_file --enable_batching TF_PERSIST_MODEL_NAME",
+        ),
         ("runtime", "install --libtensorflow --format"),
     ];
     for (command, options) in options {
@@ -55,7 +60,7 @@ fn help_names_every_option_of_the_contract() {
         }
     }
     let all = dir.cmd("--help").run().ok().prints("Exit codes: 0 done, 1 it could not be done, 2 wrong usage.");
-    for command in ["inspect", "scan", "run", "export", "train", "verify", "diff", "runtime"] {
+    for command in ["inspect", "scan", "run", "export", "train", "verify", "diff", "serve-local", "runtime"] {
         all.check(all.out().contains(&format!("\n  {command} ")), format_args!("`{command}` is missing"));
     }
 }

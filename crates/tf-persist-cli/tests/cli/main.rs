@@ -23,6 +23,7 @@ mod requests;
 mod run;
 mod runtime;
 mod scan;
+mod serve;
 mod stats;
 mod streams;
 mod support;

@@ -23,6 +23,8 @@ pub struct Tls {
     pub key: Vec<u8>,
     /// Those that clients' certificates are signed by; without them clients need none.
     pub client_ca: Option<Vec<u8>>,
+    /// Whether the REST interface stays without, as TensorFlow Serving's own `ssl_config_file` leaves it.
+    pub grpc_only: bool,
 }
 
 /// What is refused before work is put into it.
@@ -32,7 +34,7 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Requests under way at once, over both interfaces; more are refused with 503 or `UNAVAILABLE`.
     pub requests_at_once: usize,
-    /// Connections at once, over both interfaces; more wait to be accepted.
+    /// Connections at once, of each interface; more wait to be accepted.
     pub connections: usize,
     /// How long a client may take to send the head of a request.
     pub head_timeout: Duration,
@@ -40,6 +42,10 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Tensors in one request.
     pub tensors: usize,
+    /// After how long a connection on which nothing happens is closed.
+    pub idle_timeout: Duration,
+    /// How long requests under way are waited for when the server stops.
+    pub drain_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -51,6 +57,8 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
             tensors: 4096,
+            idle_timeout: Duration::from_secs(600),
+            drain_timeout: Duration::from_secs(30),
         }
     }
 }

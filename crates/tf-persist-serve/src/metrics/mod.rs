@@ -1,16 +1,56 @@
 //! What is measured, for Prometheus: TensorFlow Serving's measures under its names, and ours.
 
+mod buckets;
+mod histogram;
+mod model;
+mod page;
 mod settings;
+#[cfg(test)]
+mod tests;
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tf_persist_core::Code;
 
+use histogram::Histogram;
+use model::{OfModel, number};
+pub(crate) use page::state_name;
+pub use page::{DEFAULT_PATH, Gauges};
 pub use settings::Settings;
+
+use crate::models::ModelStatus;
+
+/// Names of models that are measured apart. Requests may name any model, and each name that is seen is kept; beyond this many they are
+/// counted together, under [`OTHERS`].
+const MAX_MODELS: usize = 1024;
+/// The name of those that are not measured apart; no model has it, because URLs cannot.
+const OTHERS: &str = "(others)";
+/// The same for folders.
+const MAX_PATHS: usize = 65_536;
 
 /// The measures of a server. Cloning shares them.
 #[derive(Clone, Default)]
-pub struct Metrics {}
+pub struct Metrics(Arc<Inner>);
+
+/// Reading takes no lock; a model that is seen for the first time makes a new table.
+#[derive(Default)]
+struct Inner {
+    models: ArcSwap<BTreeMap<String, Arc<OfModel>>>,
+    growing: Mutex<()>,
+    paths: Mutex<Paths>,
+}
+
+/// What is measured by folder and the number of a code, which happens seldom.
+#[derive(Default)]
+struct Paths {
+    loads: BTreeMap<(String, usize), u64>,
+    load_micros: BTreeMap<String, u64>,
+    warm_ups: BTreeMap<(String, usize), Histogram>,
+    warmed_records: BTreeMap<(String, usize), u64>,
+}
 
 /// What was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,22 +95,48 @@ impl Metrics {
 
     /// A request was answered, or refused with this code, after so long.
     pub fn request(&self, model: &str, api: Api, protocol: Protocol, refused: Option<Code>, took: Duration) {
-        let _ = (model, api, protocol, refused, took);
+        self.of(model, |of| {
+            of.requests[number(refused)].fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if refused.is_none() {
+                of.latencies[protocol as usize][api.slot(protocol)].add(nanos(took));
+            }
+        });
+    }
+
+    /// A request that names nothing that can be asked was refused: of it only the code is counted.
+    pub(crate) fn malformed(&self, model: &str, code: Code) {
+        self.of(model, |of| {
+            of.requests[number(Some(code))].fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        });
+    }
+
+    /// A request's run took so long, with the time that it waited for it: TensorFlow Serving's `runtime_latency`.
+    pub fn runtime(&self, model: &str, api: Api, took: Duration) {
+        self.of(model, |of| of.runtimes[api as usize].add(nanos(took)));
     }
 
     /// A part of a request's way took so long.
     pub fn phase(&self, model: &str, phase: Phase, took: Duration) {
-        let _ = (model, phase, took);
+        self.of(model, |of| {
+            of.phases[phase as usize].add(nanos(took));
+            if phase == Phase::Queue {
+                of.queueing.add(nanos(took));
+            }
+        });
     }
 
     /// A request had so many examples (rows).
     pub fn examples(&self, model: &str, count: usize) {
-        let _ = (model, count);
+        self.of(model, |of| of.examples.add(count as u64));
     }
 
     /// A batch was run: of so many requests, with so many rows in all, and so many more to fill it up.
     pub fn batch(&self, model: &str, requests: usize, rows: usize, padding: usize) {
-        let _ = (model, requests, rows, padding);
+        self.of(model, |of| {
+            of.batch_requests.add(requests as u64);
+            of.batch_rows.add(rows as u64);
+            of.batch_padding.add(padding as u64);
+        });
     }
 
     /// The value of a counter by TensorFlow Serving's name (`/tensorflow/serving/…`), of the first of its label sets; 0 if there is
@@ -83,11 +149,65 @@ impl Metrics {
 
     /// A version was loaded, or could not be, from this folder.
     pub fn load(&self, path: &str, refused: Option<Code>, took: Duration) {
-        let _ = (path, refused, took);
+        let mut paths = self.paths();
+        let path = if paths.loads.len() < MAX_PATHS { path } else { OTHERS };
+        *paths.loads.entry((path.to_owned(), usize::from(refused.is_some()))).or_default() += 1;
+        *paths.load_micros.entry(path.to_owned()).or_default() += nanos(took) / 1000;
     }
 
     /// A version was warmed up, or could not be, with so many records.
     pub fn warm_up(&self, path: &str, refused: Option<Code>, records: usize, took: Duration) {
-        let _ = (path, refused, records, took);
+        let mut paths = self.paths();
+        let path = if paths.warm_ups.len() < MAX_PATHS { path } else { OTHERS };
+        let key = (path.to_owned(), number(refused));
+        *paths.warmed_records.entry(key.clone()).or_default() += records as u64;
+        let latency = paths.warm_ups.entry(key).or_insert_with(|| Histogram::new(&buckets::LATENCY.limits));
+        latency.add(nanos(took));
     }
+
+    /// What one of TensorFlow Serving's counters stands at, over all labels; by its name there, such as
+    /// `/tensorflow/serving/request_count`. `None` if it is none of those that are kept.
+    #[must_use]
+    pub fn counter(&self, name: &str) -> Option<u64> {
+        page::counter(&self.0, name)
+    }
+
+    /// All measures as text, for Prometheus.
+    #[must_use]
+    pub fn page(&self, models: &[ModelStatus], gauges: Gauges) -> String {
+        page::page(&self.0, models, gauges)
+    }
+
+    /// Does something with the measures of a model.
+    fn of(&self, model: &str, add: impl FnOnce(&OfModel)) {
+        let models = self.0.models.load();
+        match models.get(model) {
+            Some(of) => add(of),
+            None => add(&self.grow(model)),
+        }
+    }
+
+    /// The measures of a model that were not there when they were looked for.
+    #[cold]
+    fn grow(&self, model: &str) -> Arc<OfModel> {
+        let _growing = self.0.growing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let models = self.0.models.load_full();
+        let name = if models.len() < MAX_MODELS { model } else { OTHERS };
+        if let Some(of) = models.get(name) {
+            return Arc::clone(of);
+        }
+        let of = Arc::new(OfModel::new());
+        let mut models = BTreeMap::clone(&models);
+        models.insert(name.to_owned(), Arc::clone(&of));
+        self.0.models.store(Arc::new(models));
+        of
+    }
+
+    fn paths(&self) -> MutexGuard<'_, Paths> {
+        self.0.paths.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn nanos(took: Duration) -> u64 {
+    u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)
 }

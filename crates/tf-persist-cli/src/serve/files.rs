@@ -1,0 +1,86 @@
+//! Files that flags name.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, anyhow, bail};
+use tf_persist_core::text_format;
+use tf_persist_proto::serving::monitoring_config::MonitoringConfig;
+use tf_persist_proto::serving::ssl_config::SSLConfig;
+use tf_persist_serve::guard::Tls;
+use tf_persist_serve::metrics::DEFAULT_PATH;
+
+use super::args::{ServeArgs, given};
+use crate::failure::Misuse;
+
+/// The longest of them, in bytes.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// The path on which measures can be read, if they are to be.
+pub(super) fn prometheus_path(file: &Path) -> anyhow::Result<Option<String>> {
+    let config: MonitoringConfig = parse(file, "MonitoringConfig")?;
+    let prometheus = config.prometheus_config.into_option().unwrap_or_default();
+    if !prometheus.enable {
+        return Ok(None);
+    }
+    let path = if prometheus.path.is_empty() { DEFAULT_PATH.to_owned() } else { prometheus.path };
+    if !path.starts_with('/') {
+        bail!("`{}`: the path of the measures is `{path}`, which does not begin with `/`", file.display());
+    }
+    Ok(Some(path))
+}
+
+/// The certificates, read anew each time they are asked for.
+pub(super) fn certificates(args: &ServeArgs) -> anyhow::Result<Option<Tls>> {
+    let ours = (given(&args.tls_cert), given(&args.tls_key), given(&args.tls_client_ca));
+    let peers = given(&args.ssl_config_file);
+    match (ours, peers) {
+        ((None, None, None), None) => Ok(None),
+        ((None, None, None), Some(file)) => ssl_config(file).map(Some),
+        (_, Some(_)) => {
+            Err(Misuse("--ssl_config_file cannot be used with --tls_cert, --tls_key and --tls_client_ca".into()).into())
+        }
+        ((Some(certificate), Some(key), authorities), None) => Ok(Some(Tls {
+            certificate: read(certificate)?,
+            key: read(key)?,
+            client_ca: authorities.map(|file| read(file)).transpose()?,
+            grpc_only: false,
+        })),
+        _ => Err(Misuse("--tls_cert and --tls_key need each other, and --tls_client_ca needs both".into()).into()),
+    }
+}
+
+fn ssl_config(file: &Path) -> anyhow::Result<Tls> {
+    let config: SSLConfig = parse(file, "SSLConfig")?;
+    if config.client_verify && config.custom_ca.is_empty() {
+        bail!("`{}`: client_verify needs a custom_ca that clients' certificates are signed by", file.display());
+    }
+    let client_ca = config.client_verify.then(|| config.custom_ca.into_bytes());
+    Ok(Tls {
+        certificate: config.server_cert.into_bytes(),
+        key: config.server_key.into_bytes(),
+        client_ca,
+        grpc_only: true,
+    })
+}
+
+fn parse<M: tf_persist_proto::protobuf::MessageFull>(file: &Path, what: &str) -> anyhow::Result<M> {
+    let text = read(file)?;
+    text_format::parse(&text).map_err(|error| {
+        let place = format!("{}:{}", error.line, error.column);
+        let message = error.message;
+        anyhow!(
+            "Invalid protobuf file: '{}': no tensorflow.serving.{what} in text format: {place}: {message}",
+            file.display()
+        )
+    })
+}
+
+fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+    let context = || format!("cannot read `{}`", file.display());
+    let length = fs::metadata(file).with_context(context)?.len();
+    if length > MAX_BYTES {
+        bail!("`{}` has {length} bytes, and {MAX_BYTES} are allowed", file.display());
+    }
+    fs::read(file).with_context(context)
+}

@@ -1,0 +1,188 @@
+//! From flags to settings.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tf_persist_core::LoadOptions;
+use tf_persist_core::scan::Trust;
+use tf_persist_serve::models::{LoadSettings, ModelSource};
+use tf_persist_serve::run::BatchingSettings;
+use tf_persist_serve::{Settings, grpc, guard, metrics, models, rest, run};
+
+use super::args::{Port, ServeArgs, given};
+use super::files;
+use crate::args::{tags, variable};
+use crate::failure::Misuse;
+
+/// The name of the model where none is given.
+const DEFAULT_NAME: &str = "default";
+
+/// The settings that flags ask for.
+pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
+    if args.without_effect.use_alts_credentials == Some(true) {
+        return misuse(
+            "--use_alts_credentials cannot be honoured: ALTS works on Google's machines alone; use --tls_cert",
+        );
+    }
+    let (grpc_port, rest_port) = (address(args, args.port), address(args, args.rest_api_port));
+    if let (Port::At(grpc), Port::At(rest)) = (args.port, args.rest_api_port)
+        && grpc == rest
+    {
+        return misuse(&format!("--port and --rest_api_port are both {grpc}; choose another for one of them"));
+    }
+    let socket = given(&args.grpc_socket_path).cloned();
+    if grpc_port.is_none() && rest_port.is_none() && socket.is_none() {
+        return misuse("--port and --rest_api_port are both 0, and there is no --grpc_socket_path: nobody could ask");
+    }
+    let source = source(args)?;
+    let batching = batching(args)?;
+    let tls = files::certificates(args)?;
+    let prometheus_path = given(&args.monitoring_config_file).map(|file| files::prometheus_path(file)).transpose()?;
+    let client_timeout = Duration::from_secs(args.client_timeout);
+    Ok(Settings {
+        models: models::Settings {
+            poll: seconds(args.file_system_poll_wait_seconds),
+            allow_labels_for_unavailable: args.allow_version_labels_for_unavailable_models,
+            load: load(args, &source)?,
+            source: Some(source),
+        },
+        run: run::Settings { runs_at_once: args.runs_at_once, max_waiting: args.max_waiting, batching },
+        rest: rest::Settings {
+            address: rest_port,
+            timeout: Duration::from_millis(u64::try_from(args.rest_api_timeout_in_ms).unwrap_or(0)),
+            cors: args.rest_api_enable_cors_support,
+        },
+        grpc: grpc::Settings {
+            address: grpc_port,
+            socket,
+            tensor_content: args.enable_serialization_as_tensor_content,
+        },
+        guard: guard::Settings {
+            api_key_file: given(&args.api_key_file).cloned(),
+            tls,
+            limits: guard::Limits {
+                body_bytes: args.max_body_bytes,
+                requests_at_once: args.max_requests,
+                connections: args.max_connections,
+                head_timeout: client_timeout,
+                body_timeout: client_timeout,
+                idle_timeout: Duration::from_secs(args.idle_timeout),
+                drain_timeout: Duration::from_secs(args.drain_timeout),
+                ..guard::Limits::default()
+            },
+        },
+        metrics: metrics::Settings { prometheus_path: prometheus_path.flatten() },
+    })
+}
+
+fn misuse<T>(text: &str) -> anyhow::Result<T> {
+    Err(Misuse(text.to_owned()).into())
+}
+
+fn address(args: &ServeArgs, port: Port) -> Option<SocketAddr> {
+    match port {
+        Port::Off => None,
+        Port::Any => Some(SocketAddr::new(args.host, 0)),
+        Port::At(port) => Some(SocketAddr::new(args.host, port)),
+    }
+}
+
+fn source(args: &ServeArgs) -> anyhow::Result<ModelSource> {
+    if let Some(path) = given(&args.model_config_file) {
+        let poll = seconds(args.model_config_file_poll_wait_seconds);
+        return Ok(ModelSource::ConfigFile { path: path.clone(), poll });
+    }
+    let Some(path) = given(&args.model_base_path) else {
+        return misuse("both --model_base_path and --model_config_file are empty: one of them says what is served");
+    };
+    let name = args.model_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(DEFAULT_NAME);
+    // TensorFlow Serving asks for an absolute path; here one may be relative to where the server is started.
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    Ok(ModelSource::BasePath { name: name.to_owned(), path })
+}
+
+fn batching(args: &ServeArgs) -> anyhow::Result<BatchingSettings> {
+    let parameters_file = given(&args.batching_parameters_file).cloned();
+    if parameters_file.is_some() && args.enable_batching != Some(true) {
+        return misuse("--batching_parameters_file is set without --enable_batching");
+    }
+    Ok(BatchingSettings {
+        enabled: args.enable_batching.unwrap_or(true),
+        max_batch_size: args.max_batch_size,
+        parameters_file,
+        per_model: args.enable_per_model_batching_parameters,
+    })
+}
+
+fn load(args: &ServeArgs, source: &ModelSource) -> anyhow::Result<LoadSettings> {
+    Ok(LoadSettings {
+        options: load_options(args)?,
+        retries: args.max_num_load_retries,
+        retry_interval: Duration::from_micros(u64::try_from(args.load_retry_interval_micros).unwrap_or(0)),
+        threads: (args.num_load_threads as usize).max(1),
+        warm_up: args.enable_model_warmup,
+        warm_up_iterations: args.num_request_iterations_for_warmup.max(1),
+        journal: journal(args, source),
+    })
+}
+
+fn load_options(args: &ServeArgs) -> anyhow::Result<LoadOptions> {
+    let session = args.tensorflow_session_parallelism;
+    let intra = args.tensorflow_intra_op_parallelism;
+    let inter = args.tensorflow_inter_op_parallelism;
+    if session > 0 && intra > 0 && inter.is_some_and(|inter| inter > 0) {
+        return misuse(
+            "either --tensorflow_session_parallelism, or --tensorflow_intra_op_parallelism and \
+             --tensorflow_inter_op_parallelism; not all of them",
+        );
+    }
+    // As TensorFlow Serving has it, but that what is not said leaves the graph to the calling thread.
+    let (intra, inter) = if intra > 0 || inter.is_some() || session <= 0 {
+        (intra.max(0), inter.unwrap_or(-1).max(-1))
+    } else {
+        (session, session)
+    };
+    let trust = match args.trust.as_deref() {
+        None => Trust::Nothing,
+        Some("") => Trust::Everything,
+        Some(ops) => Trust::ops(ops.split(',').map(str::trim)),
+    };
+    let mut options = LoadOptions::default().intra_op_threads(intra).inter_op_threads(inter).trust(trust);
+    options = options.search(args.library.search());
+    if let Some(list) = args.saved_model_tags.as_deref().filter(|list| !list.is_empty()) {
+        options = options.tags(tags(list));
+    }
+    for library in op_libraries(args) {
+        options = options.op_library(library);
+    }
+    Ok(options)
+}
+
+fn op_libraries(args: &ServeArgs) -> Vec<PathBuf> {
+    let is_path = |path: &PathBuf| !path.as_os_str().is_empty();
+    if args.op_library.iter().any(is_path) {
+        return args.op_library.iter().filter(|path| is_path(path)).cloned().collect();
+    }
+    let listed = variable("TF_PERSIST_OP_LIBRARIES");
+    listed.iter().flat_map(std::env::split_paths).filter(is_path).collect()
+}
+
+/// Where the name of the version that is being loaded is written down, so that the next start knows which one took the process with
+/// it: a file of the user's cache, for this source and these ports. Nowhere if there is no cache.
+fn journal(args: &ServeArgs, source: &ModelSource) -> Option<PathBuf> {
+    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
+    let cache = variable("XDG_CACHE_HOME").map(PathBuf::from).and_then(absolute);
+    let cache = cache.or_else(|| Some(Path::new(&variable("HOME")?).join(".cache")).and_then(absolute))?;
+    let mut hasher = DefaultHasher::new();
+    format!("{source:?} {:?} {:?} {:?}", args.port, args.rest_api_port, args.grpc_socket_path).hash(&mut hasher);
+    let folder = cache.join("tf-persist").join("serve-local");
+    std::fs::create_dir_all(&folder).ok()?;
+    Some(folder.join(format!("{:016x}.loading", hasher.finish())))
+}
+
+/// How often something is looked at; not at all if the number is not positive.
+fn seconds(number: i64) -> Option<Duration> {
+    u64::try_from(number).ok().filter(|number| *number > 0).map(Duration::from_secs)
+}

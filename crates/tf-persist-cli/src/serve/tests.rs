@@ -1,0 +1,192 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args as _, Command, FromArgMatches};
+
+use super::args::complete;
+use super::settings::settings;
+use super::*;
+
+/// The flags of a command line.
+fn read(line: &str) -> Result<ServeArgs, clap::Error> {
+    let command = complete(ServeArgs::augment_args(Command::new("serve-local")));
+    ServeArgs::from_arg_matches(&command.try_get_matches_from(format!("serve-local {line}").split_whitespace())?)
+}
+
+/// The settings of a command line that names a model.
+fn set(line: &str) -> Settings {
+    settings(&read(&format!("--model_base_path=/m {line}")).unwrap()).unwrap()
+}
+
+fn refused(line: &str) -> String {
+    settings(&read(line).unwrap()).unwrap_err().to_string()
+}
+
+#[test]
+fn the_defaults_are_the_peers_but_for_the_address() {
+    let settings = set("");
+    let address = settings.grpc.address.unwrap();
+    assert_eq!(address, SocketAddr::from(([127, 0, 0, 1], 8500)));
+    assert_eq!(settings.rest.address, None);
+    assert_eq!(settings.rest.timeout, Duration::from_secs(30));
+    assert!(!settings.rest.cors && settings.grpc.socket.is_none() && settings.metrics.prometheus_path.is_none());
+    let models = settings.models;
+    assert_eq!(models.poll, Some(Duration::from_secs(1)));
+    assert_eq!(models.source, Some(ModelSource::BasePath { name: "default".into(), path: "/m".into() }));
+    assert_eq!((models.load.retries, models.load.retry_interval), (5, Duration::from_secs(60)));
+    assert_eq!((models.load.threads, models.load.warm_up, models.load.warm_up_iterations), (1, true, 1));
+    assert!(settings.run.batching.enabled && !models.allow_labels_for_unavailable);
+    let (ours, theirs) = (settings.guard.limits, tf_persist_serve::guard::Limits::default());
+    assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+}
+
+#[test]
+fn every_flag_may_be_written_in_each_way() {
+    for line in [
+        "--rest_api_port=1 --port=2 --model_name=n --enable_batching=false --rest_api_enable_cors_support",
+        "--rest-api-port 1 --port 2 --model-name n --enable-batching=false --rest-api-enable-cors-support=true",
+        "--rest_api_port=9 --rest-api-port=1 --port=7 --port=2 --model_name n --enable_batching --enable-batching=0 \
+         --rest_api_enable_cors_support=false --rest_api_enable_cors_support=1",
+    ] {
+        let settings = set(line);
+        assert_eq!(settings.rest.address.unwrap().port(), 1, "{line}");
+        assert_eq!(settings.grpc.address.unwrap().port(), 2, "{line}");
+        assert!(settings.rest.cors && !settings.run.batching.enabled, "{line}");
+        assert!(matches!(settings.models.source, Some(ModelSource::BasePath { name, .. }) if name == "n"), "{line}");
+    }
+    let command = complete(ServeArgs::augment_args(Command::new("serve-local")));
+    for flag in
+        command.get_arguments().filter_map(clap::Arg::get_long).filter(|flag| !["help", "version"].contains(flag))
+    {
+        let is_there = |flag: &str| {
+            !matches!(
+                read(&format!("--{flag}=1")).map_err(|error| error.kind()),
+                Err(clap::error::ErrorKind::UnknownArgument)
+            )
+        };
+        assert!(is_there(flag) && is_there(&flag.replace('_', "-")), "--{flag}");
+    }
+}
+
+#[test]
+fn the_command_line_of_the_docker_image_is_taken() {
+    let settings = set("--port=8500 --rest_api_port=8501 --model_name=m --model_base_path=/models/m --host 0.0.0.0");
+    assert_eq!(settings.rest.address.unwrap(), SocketAddr::from(([0, 0, 0, 0], 8501)));
+    assert_eq!(settings.models.source, Some(ModelSource::BasePath { name: "m".into(), path: "/models/m".into() }));
+}
+
+#[test]
+fn flags_without_effect_are_taken() {
+    for (name, may_stand_alone, _) in WITHOUT_EFFECT {
+        set(&format!("--{name}=1"));
+        set(&format!("--{}=1", name.replace('_', "-")));
+        set(&if may_stand_alone { format!("--{name}") } else { format!("--{name} -1") });
+    }
+    set("--enable_grpc_healthcheck_service --use_alts_credentials=false");
+}
+
+#[test]
+fn numbers_mean_what_they_mean_to_the_peer() {
+    let settings = set("--file_system_poll_wait_seconds=0 --rest_api_timeout_in_ms=-1 --load_retry_interval_micros=-5");
+    assert_eq!(settings.models.poll, None);
+    assert_eq!(settings.rest.timeout, Duration::ZERO);
+    assert_eq!(settings.models.load.retry_interval, Duration::ZERO);
+    let settings = set("--port=0 --rest_api_port=any");
+    assert_eq!((settings.grpc.address, settings.rest.address.unwrap().port()), (None, 0));
+    let line = "--model_config_file=/c --model_base_path=/m --model_config_file_poll_wait_seconds=7";
+    let source = settings_of(line).models.source;
+    assert_eq!(source, Some(ModelSource::ConfigFile { path: "/c".into(), poll: Some(Duration::from_secs(7)) }));
+    let empty = settings_of("--model_config_file= --model_base_path=/m --model_name=");
+    assert_eq!(empty.models.source, Some(ModelSource::BasePath { name: "default".into(), path: "/m".into() }));
+}
+
+fn settings_of(line: &str) -> Settings {
+    settings(&read(line).unwrap()).unwrap()
+}
+
+#[test]
+fn threads_are_those_that_were_asked_for() {
+    for (line, intra, inter) in [
+        ("", 0, -1),
+        ("--tensorflow_session_parallelism=3", 3, 3),
+        ("--tensorflow_intra_op_parallelism=2", 2, -1),
+        ("--tensorflow_inter_op_parallelism=4", 0, 4),
+        ("--tensorflow_inter_op_parallelism=0", 0, 0),
+        ("--tensorflow_intra_op_parallelism=2 --tensorflow_session_parallelism=3", 2, -1),
+    ] {
+        let options = format!("{:?}", set(line).models.load.options);
+        for expected in [format!("intra_op_threads: {intra},"), format!("inter_op_threads: {inter},")] {
+            assert!(options.contains(&expected), "{line}: {expected} is not in {options}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    for (line, words) in [
+        ("", "--model_base_path and --model_config_file are empty"),
+        ("--model_base_path=", "--model_base_path and --model_config_file are empty"),
+        ("--model_base_path=/m --port=0", "nobody could ask"),
+        ("--model_base_path=/m --port=5 --rest_api_port=5", "both 5"),
+        ("--model_base_path=/m --batching_parameters_file=/b", "without --enable_batching"),
+        ("--model_base_path=/m --batching_parameters_file=/b --enable_batching=false", "without --enable_batching"),
+        ("--model_base_path=/m --use_alts_credentials", "ALTS"),
+        ("--model_base_path=/m --tls_cert=/c", "need each other"),
+        ("--model_base_path=/m --tls_client_ca=/c", "needs both"),
+        ("--model_base_path=/m --tls_cert=/c --ssl_config_file=/s", "cannot be used with"),
+        ("--model_base_path=/m --tls_cert=/no/c --tls_key=/no/k", "`/no/c`"),
+        ("--model_base_path=/m --ssl_config_file=/no/s", "`/no/s`"),
+        ("--model_base_path=/m --monitoring_config_file=/no/m", "`/no/m`"),
+        (
+            "--model_base_path=/m --tensorflow_session_parallelism=1 --tensorflow_intra_op_parallelism=1 \
+             --tensorflow_inter_op_parallelism=1",
+            "not all of them",
+        ),
+    ] {
+        assert!(refused(line).contains(words), "{line}: {}", refused(line));
+    }
+    for line in [
+        "--port=65536",
+        "--port=-1",
+        "--port=http",
+        "--host=localhost",
+        "--enable_batching=perhaps",
+        "--max_num_load_retries=-1",
+        "--max_body_bytes=0",
+        "--drain_timeout=-1",
+        "--log_level=loud",
+        "--no_such_flag",
+        "stray",
+    ] {
+        read(line).unwrap_err();
+    }
+}
+
+#[test]
+fn measures_and_certificates_are_read_from_the_peers_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config");
+    let monitoring = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        files::prometheus_path(&file)
+    };
+    let path = |text: &str| monitoring(text).unwrap();
+    assert_eq!(path("prometheus_config { enable: true }").unwrap(), "/monitoring/prometheus/metrics");
+    assert_eq!(path("prometheus_config: { enable: true, path: \"/m\" }").unwrap(), "/m");
+    assert_eq!(path("prometheus_config { path: \"/m\" }"), None);
+    assert_eq!(path(""), None);
+    assert!(
+        monitoring("prometheus_config { enable: true path: \"m\" }").unwrap_err().to_string().contains("begin with")
+    );
+    assert!(monitoring("prometheus { }").unwrap_err().to_string().contains("Invalid protobuf file"));
+
+    std::fs::write(&file, "server_key: 'k' server_cert: 'c' custom_ca: 'a' client_verify: true").unwrap();
+    let args = read(&format!("--ssl_config_file={}", file.display())).unwrap();
+    let tls = files::certificates(&args).unwrap().unwrap();
+    assert!(tls.grpc_only);
+    assert_eq!((&tls.key[..], &tls.certificate[..], tls.client_ca.as_deref()), (&b"k"[..], &b"c"[..], Some(&b"a"[..])));
+    std::fs::write(&file, "server_key: 'k' server_cert: 'c' custom_ca: 'a'").unwrap();
+    assert!(files::certificates(&args).unwrap().unwrap().client_ca.is_none());
+    std::fs::write(&file, "client_verify: true").unwrap();
+    assert!(files::certificates(&args).unwrap_err().to_string().contains("custom_ca"));
+}

@@ -1,0 +1,123 @@
+//! API keys.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use sha2::{Digest, Sha256};
+use tf_persist_core::Code;
+
+use crate::status::Status;
+
+/// The header that has a key alone.
+const API_KEY: &str = "x-api-key";
+/// The longest file of keys, in bytes.
+const MAX_FILE: u64 = 1 << 20;
+/// The longest key that is looked at, in bytes.
+const MAX_KEY: usize = 4096;
+
+/// The keys that are let in. What is kept of them is their digests. Cloning shares them.
+#[derive(Debug, Clone, Default)]
+pub struct Keys {
+    file: Option<PathBuf>,
+    digests: Arc<ArcSwapOption<Vec<[u8; 32]>>>,
+}
+
+/// Why keys could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeysError {
+    /// The file cannot be read.
+    #[error("cannot read the API keys in `{}`: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The file has no key, or is no such file.
+    #[error("`{}` is no file of API keys: {why}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+}
+
+impl Keys {
+    /// Reads a file of keys, one a line; lines that are empty or begin with `#` are none. Without a file everybody is let in.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or has no key.
+    pub fn open(file: Option<&Path>) -> Result<Self, KeysError> {
+        let keys = Self { file: file.map(Path::to_owned), digests: Arc::default() };
+        keys.reload()?;
+        Ok(keys)
+    }
+
+    /// Reads the file again.
+    ///
+    /// # Errors
+    /// If it cannot be read, or has no key; those that were read before stay.
+    pub fn reload(&self) -> Result<(), KeysError> {
+        let Some(path) = &self.file else { return Ok(()) };
+        let digests = read(path).map_err(|source| KeysError::Read { path: path.clone(), source })?;
+        let digests = digests.map_err(|why| KeysError::Invalid { path: path.clone(), why })?;
+        self.digests.store(Some(Arc::new(digests)));
+        Ok(())
+    }
+
+    /// Checks the key of a request: `Authorization: Bearer KEY` or `X-Api-Key: KEY`.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED` if it has none, or one that is not let in.
+    pub fn check(&self, headers: &HeaderMap) -> Result<(), Status> {
+        let digests = self.digests.load();
+        let Some(digests) = digests.as_ref() else { return Ok(()) };
+        let refused = |message: &str| Err(Status::new(Code::Unauthenticated, message));
+        let Some(key) = key(headers) else {
+            return refused("An API key is needed: `Authorization: Bearer KEY` or `X-Api-Key: KEY`");
+        };
+        if key.len() > MAX_KEY {
+            return refused("The API key is not known");
+        }
+        let digest: [u8; 32] = Sha256::digest(key).into();
+        // All are compared, and all of each, so that the time it takes says nothing.
+        let known = digests.iter().fold(false, |known, one| known | same(one, &digest));
+        if known { Ok(()) } else { refused("The API key is not known") }
+    }
+}
+
+fn key(headers: &HeaderMap) -> Option<&[u8]> {
+    let bearer = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
+    let bearer = bearer.filter(|value| value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer ")));
+    let key = bearer.map(|value| &value[7..]).or_else(|| headers.get(API_KEY).map(|value| value.as_bytes()));
+    key.map(<[u8]>::trim_ascii)
+}
+
+/// Whether two digests are the same, in a time that does not depend on where they differ.
+fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
+    let difference = a.iter().zip(b).fold(0, |found, (a, b)| found | (a ^ b));
+    std::hint::black_box(difference) == 0
+}
+
+fn read(path: &Path) -> io::Result<Result<Vec<[u8; 32]>, &'static str>> {
+    let mut text = Vec::new();
+    std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MAX_FILE {
+        return Ok(Err("it is longer than 1 MiB"));
+    }
+    let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let keys: Vec<&[u8]> = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#")).collect();
+    if keys.is_empty() {
+        return Ok(Err("it has no key"));
+    }
+    if keys.iter().any(|key| key.len() > MAX_KEY) {
+        return Ok(Err("a key is longer than 4096 bytes"));
+    }
+    Ok(Ok(keys.into_iter().map(|key| Sha256::digest(key).into()).collect()))
+}

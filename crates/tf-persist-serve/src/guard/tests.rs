@@ -1,0 +1,90 @@
+use std::fs;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tf_persist_core::Code;
+
+use super::*;
+
+fn headers(name: &'static str, value: &'static str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    headers
+}
+
+#[test]
+fn the_gate_counts_and_refuses() {
+    let gate = Gate::new(2);
+    let (first, _second) = (gate.enter().unwrap(), gate.enter().unwrap());
+    assert_eq!(gate.enter().unwrap_err().code, Code::Unavailable);
+    assert_eq!(gate.inside(), 2);
+    drop(first);
+    let _third = gate.enter().unwrap();
+}
+
+#[test]
+fn without_a_file_everybody_is_let_in() {
+    Keys::open(None).unwrap().check(&HeaderMap::new()).unwrap();
+    Keys::default().check(&HeaderMap::new()).unwrap();
+}
+
+#[test]
+fn keys_are_read_checked_and_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("keys");
+    fs::write(&file, "# ours\n\n secret-one \r\nsecret-two\n").unwrap();
+    let keys = Keys::open(Some(&file)).unwrap();
+    for (name, value) in
+        [("authorization", "Bearer secret-one"), ("authorization", "bearer  secret-two "), ("x-api-key", "secret-two")]
+    {
+        keys.check(&headers(name, value)).unwrap();
+    }
+    for (name, value) in [
+        ("authorization", "Bearer secret"),
+        ("authorization", "Bearer "),
+        ("authorization", "Basic secret-one"),
+        ("authorization", "secret-one"),
+        ("x-api-key", "# ours"),
+        ("x-api-key", ""),
+        ("accept", "secret-one"),
+    ] {
+        let refused = keys.check(&headers(name, value)).unwrap_err();
+        assert_eq!(refused.code, Code::Unauthenticated, "{name}: {value}");
+        assert!(!refused.message.contains("secret"), "{refused}");
+    }
+    let bearer = headers("authorization", "Bearer secret-one");
+    fs::write(&file, "# none\n").unwrap();
+    assert!(keys.reload().unwrap_err().to_string().contains("no key"));
+    keys.check(&bearer).unwrap();
+    fs::write(&file, "another\n").unwrap();
+    keys.reload().unwrap();
+    keys.check(&bearer).unwrap_err();
+    keys.check(&headers("x-api-key", "another")).unwrap();
+}
+
+#[test]
+fn files_that_have_no_keys_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("keys");
+    assert!(matches!(Keys::open(Some(&file)).unwrap_err(), KeysError::Read { .. }));
+    for text in [Vec::new(), b"#\n".to_vec(), vec![b'x'; 2 << 20], vec![b'y'; 5000]] {
+        fs::write(&file, text).unwrap();
+        assert!(matches!(Keys::open(Some(&file)).unwrap_err(), KeysError::Invalid { .. }));
+    }
+}
+
+#[test]
+fn certificates_that_are_none_are_refused() {
+    let tls = |certificate: &str, key: &str| Tls {
+        certificate: certificate.into(),
+        key: key.into(),
+        client_ca: None,
+        grpc_only: false,
+    };
+    let broken = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
+    assert!(matches!(Certificates::new(&tls("", "")), Err(TlsError::Empty { part: "certificate" })));
+    assert!(matches!(Certificates::new(&tls(broken, "")), Err(TlsError::Pem { part: "certificate", .. })));
+    let shell = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    assert!(matches!(Certificates::new(&tls(shell, "")), Err(TlsError::Pem { part: "key", .. })));
+    let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    assert!(matches!(Certificates::new(&tls(shell, key)), Err(TlsError::Unusable(_))));
+}

@@ -1,0 +1,131 @@
+//! The measures of one model.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tf_persist_core::Code;
+
+use super::buckets::{EXAMPLES, LATENCY, PHASE, QUEUEING};
+use super::histogram::Histogram;
+use super::{Api, Phase, Protocol};
+
+/// How many codes there are, with 0 for success.
+pub(super) const CODES: u32 = 17;
+/// How many things can be asked.
+const APIS: usize = 7;
+/// How many parts the way of a request has.
+const PHASES: usize = 4;
+
+/// The measures of one model, found once a request.
+pub(super) struct OfModel {
+    /// Requests by the number of their code.
+    pub(super) requests: [AtomicU64; CODES as usize],
+    /// How long requests that went well took, by protocol and by what was asked, in nanoseconds.
+    pub(super) latencies: [[Histogram; APIS]; 2],
+    /// How long runs took, as the request sees it, by what was asked, in nanoseconds.
+    pub(super) runtimes: [Histogram; APIS],
+    /// The parts of the way of a request, in nanoseconds.
+    pub(super) phases: [Histogram; PHASES],
+    /// How long requests waited, in TensorFlow Serving's buckets, in nanoseconds.
+    pub(super) queueing: Histogram,
+    /// Examples of a request.
+    pub(super) examples: Histogram,
+    /// Requests of a batch.
+    pub(super) batch_requests: Histogram,
+    /// Rows of a batch.
+    pub(super) batch_rows: Histogram,
+    /// Rows that were added to a batch.
+    pub(super) batch_padding: Histogram,
+}
+
+impl OfModel {
+    pub(super) fn new() -> Self {
+        let latency = || Histogram::new(&LATENCY.limits);
+        let count = || Histogram::new(&EXAMPLES.limits);
+        Self {
+            requests: std::array::from_fn(|_| AtomicU64::new(0)),
+            latencies: std::array::from_fn(|_| std::array::from_fn(|_| latency())),
+            runtimes: std::array::from_fn(|_| latency()),
+            phases: std::array::from_fn(|_| Histogram::new(&PHASE.limits)),
+            queueing: Histogram::new(&QUEUEING.limits),
+            examples: count(),
+            batch_requests: count(),
+            batch_rows: count(),
+            batch_padding: count(),
+        }
+    }
+
+    /// How many requests there were, however they ended.
+    pub(super) fn all_requests(&self) -> u64 {
+        self.requests.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// The number of a code, which is 0 for success.
+pub(super) fn number(refused: Option<Code>) -> usize {
+    let found = refused.and_then(|code| (1..CODES).find(|number| Code::from_number(*number) == Some(code)));
+    found.unwrap_or(0) as usize
+}
+
+/// The name of a code by its number.
+pub(super) fn code_name(number: usize) -> &'static str {
+    Code::from_number(number as u32).map_or("OK", Code::name)
+}
+
+impl Api {
+    pub(super) const ALL: [Self; APIS] = [
+        Self::Predict,
+        Self::Classify,
+        Self::Regress,
+        Self::MultiInference,
+        Self::GetModelMetadata,
+        Self::GetModelStatus,
+        Self::ReloadConfig,
+    ];
+
+    /// What TensorFlow Serving's measures call it: over REST as the URL has it, where status and metadata have no name.
+    pub(super) fn label(self, protocol: Protocol) -> &'static str {
+        match (protocol, self) {
+            (Protocol::Rest, Self::Predict) => "predict",
+            (Protocol::Rest, Self::Classify) => "classify",
+            (Protocol::Rest, Self::Regress) => "regress",
+            (Protocol::Rest, _) => "",
+            (Protocol::Grpc, Self::Predict) => "Predict",
+            (Protocol::Grpc, Self::Classify) => "Classify",
+            (Protocol::Grpc, Self::Regress) => "Regress",
+            (Protocol::Grpc, Self::MultiInference) => "MultiInference",
+            (Protocol::Grpc, Self::GetModelMetadata) => "GetModelMetadata",
+            (Protocol::Grpc, Self::GetModelStatus) => "GetModelStatus",
+            (Protocol::Grpc, Self::ReloadConfig) => "ReloadConfig",
+        }
+    }
+
+    /// Where its histograms are. Those that have no name over REST are one.
+    pub(super) fn slot(self, protocol: Protocol) -> usize {
+        let shared = protocol == Protocol::Rest && self.label(protocol).is_empty();
+        (if shared { Self::GetModelStatus } else { self }) as usize
+    }
+}
+
+impl Protocol {
+    pub(super) const ALL: [Self; 2] = [Self::Rest, Self::Grpc];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Rest => "REST",
+            Self::Grpc => "GRPC",
+        }
+    }
+}
+
+impl Phase {
+    pub(super) const ALL: [Self; PHASES] = [Self::Queue, Self::Decode, Self::Run, Self::Encode];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Decode => "decode",
+            Self::Run => "run",
+            Self::Encode => "encode",
+        }
+    }
+}

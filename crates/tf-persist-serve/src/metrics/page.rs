@@ -1,0 +1,242 @@
+//! The measures as text, as TensorFlow Serving writes them (`util/prometheus_exporter.cc`): a line of the type and no help, labels
+//! in the order they were declared in, empty braces where there are none.
+
+use std::fmt::{Display, Write};
+use std::sync::atomic::Ordering;
+
+use super::buckets::{Buckets, EXAMPLES, LATENCY, PHASE, QUEUEING, SECOND, six_digits};
+use super::histogram::{Histogram, Snapshot};
+use super::model::code_name;
+use super::{Api, Inner, Phase, Protocol};
+use crate::models::{ModelStatus, State};
+
+/// The path of the page where the configuration does not say one.
+pub const DEFAULT_PATH: &str = "/monitoring/prometheus/metrics";
+
+/// Nanoseconds of a microsecond.
+const MICROSECOND: f64 = 1e3;
+
+/// What is no count of events, but so at the moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Gauges {
+    /// Connections that are open.
+    pub connections: usize,
+    /// Requests that are being answered.
+    pub requests: usize,
+    /// Whether all models had a version to answer with, and the server is not stopping.
+    pub ready: bool,
+}
+
+/// A page that grows by lines.
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn kind(&mut self, name: &str, kind: &str) {
+        let _ = writeln!(self.0, "# TYPE {name} {kind}");
+    }
+
+    fn line(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        let _ = writeln!(self.0, "{name}{{{}}} {value}", braces(labels));
+    }
+
+    /// A histogram whose values are shown divided by `unit`. One that is empty is left out.
+    fn histogram(&mut self, name: &str, labels: &[(&str, &str)], histogram: &Histogram, buckets: &Buckets, unit: f64) {
+        let found: Snapshot = histogram.snapshot();
+        if found.count() == 0 {
+            return;
+        }
+        let labels = braces(labels);
+        let comma = if labels.is_empty() { "" } else { "," };
+        let limits = buckets.labels.iter().map(String::as_str).chain(["+Inf"]);
+        for (limit, count) in limits.zip(&found.cumulative) {
+            let _ = writeln!(self.0, "{name}_bucket{{{labels}{comma}le=\"{limit}\"}} {count}");
+        }
+        let sum = found.sum as f64 / unit;
+        let sum = if unit == SECOND { format!("{sum:.9}") } else { six_digits(sum.round()) };
+        let _ = writeln!(self.0, "{name}_sum{{{labels}}} {sum}");
+        let _ = writeln!(self.0, "{name}_count{{{labels}}} {}", found.count());
+    }
+}
+
+fn braces(labels: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    for (name, value) in labels {
+        if !text.is_empty() {
+            text.push(',');
+        }
+        text.push_str(name);
+        text.push_str("=\"");
+        for character in value.chars() {
+            match character {
+                '\\' => text.push_str("\\\\"),
+                '"' => text.push_str("\\\""),
+                '\n' => text.push_str("\\n"),
+                other => text.push(other),
+            }
+        }
+        text.push('"');
+    }
+    text
+}
+
+/// The names of TensorFlow Serving's counters, and what they count, over all labels.
+pub(super) fn counter(inner: &Inner, name: &str) -> Option<u64> {
+    let models = inner.models.load();
+    let paths = || inner.paths.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    Some(match name {
+        "/tensorflow/serving/request_count" => models.values().map(|model| model.all_requests()).sum(),
+        "/tensorflow/serving/request_example_count_total" => {
+            models.values().map(|model| model.examples.snapshot().sum).sum()
+        }
+        "/tensorflow/serving/batching_session/wrapped_run_count" => {
+            models.values().map(|model| model.batch_rows.snapshot().count()).sum()
+        }
+        "/tensorflow/serving/model_warmup_records_read" => paths().warmed_records.values().sum(),
+        "/tensorflow/cc/saved_model/load_attempt_count" => paths().loads.values().sum(),
+        _ => return None,
+    })
+}
+
+/// The whole page.
+pub(super) fn page(inner: &Inner, models: &[ModelStatus], gauges: Gauges) -> String {
+    let mut page = Page::default();
+    peers(&mut page, inner);
+    ours(&mut page, inner, models, gauges);
+    page.0
+}
+
+fn peers(page: &mut Page, inner: &Inner) {
+    let models = inner.models.load();
+    let paths = inner.paths.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+
+    let name = ":tensorflow:cc:saved_model:load_attempt_count";
+    page.kind(name, "counter");
+    for ((path, status), count) in &paths.loads {
+        let status = if *status == 0 { "success" } else { "fail" };
+        page.line(name, &[("model_path", path), ("status", status)], count);
+    }
+    let name = ":tensorflow:cc:saved_model:load_latency";
+    page.kind(name, "counter");
+    for (path, micros) in &paths.load_micros {
+        page.line(name, &[("model_path", path)], micros);
+    }
+
+    let name = ":tensorflow:serving:batching_session:queuing_latency";
+    page.kind(name, "histogram");
+    for (model, of) in models.iter() {
+        page.histogram(name, &[("thread_pool_name", model)], &of.queueing, &QUEUEING, MICROSECOND);
+    }
+    for (name, pick) in [
+        (
+            ":tensorflow:serving:batching_session:input_batch_size",
+            (|of| &of.batch_requests) as fn(&super::OfModel) -> &_,
+        ),
+        (":tensorflow:serving:batching_session:padding_size", |of| &of.batch_padding),
+        (":tensorflow:serving:batching_session:processed_batch_size", |of| &of.batch_rows),
+    ] {
+        page.kind(name, "histogram");
+        for (model, of) in models.iter() {
+            page.histogram(name, &[("model_name", model)], pick(of), &EXAMPLES, 1.0);
+        }
+    }
+    let name = ":tensorflow:serving:batching_session:wrapped_run_count";
+    page.kind(name, "counter");
+    page.line(name, &[], models.values().map(|of| of.batch_rows.snapshot().count()).sum::<u64>());
+
+    let name = ":tensorflow:serving:model_warmup_latency";
+    page.kind(name, "histogram");
+    for ((path, status), histogram) in &paths.warm_ups {
+        page.histogram(name, &[("model_path", path), ("status", code_name(*status))], histogram, &LATENCY, MICROSECOND);
+    }
+    let name = ":tensorflow:serving:model_warmup_records_read";
+    page.kind(name, "counter");
+    for ((path, status), count) in &paths.warmed_records {
+        page.line(name, &[("model_path", path), ("status", code_name(*status))], count);
+    }
+
+    let name = ":tensorflow:serving:request_count";
+    page.kind(name, "counter");
+    for (model, of) in models.iter() {
+        for (number, count) in of.requests.iter().enumerate() {
+            let count = count.load(Ordering::Relaxed);
+            if count > 0 {
+                page.line(name, &[("model_name", model), ("status", code_name(number))], count);
+            }
+        }
+    }
+    let name = ":tensorflow:serving:request_example_count_total";
+    page.kind(name, "counter");
+    for (model, of) in models.iter() {
+        let found = of.examples.snapshot();
+        if found.count() > 0 {
+            page.line(name, &[("model", model)], found.sum);
+        }
+    }
+    let name = ":tensorflow:serving:request_example_counts";
+    page.kind(name, "histogram");
+    for (model, of) in models.iter() {
+        page.histogram(name, &[("model", model)], &of.examples, &EXAMPLES, 1.0);
+    }
+    let name = ":tensorflow:serving:request_latency";
+    page.kind(name, "histogram");
+    for (model, of) in models.iter() {
+        for protocol in Protocol::ALL {
+            for api in Api::ALL {
+                let labels =
+                    [("model_name", model.as_str()), ("API", api.label(protocol)), ("entrypoint", protocol.label())];
+                page.histogram(name, &labels, &of.latencies[protocol as usize][api as usize], &LATENCY, MICROSECOND);
+            }
+        }
+    }
+    let name = ":tensorflow:serving:runtime_latency";
+    page.kind(name, "histogram");
+    for (model, of) in models.iter() {
+        for api in Api::ALL {
+            let labels = [("model_name", model.as_str()), ("API", api.label(Protocol::Grpc)), ("runtime", "TF1")];
+            page.histogram(name, &labels, &of.runtimes[api as usize], &LATENCY, MICROSECOND);
+        }
+    }
+}
+
+fn ours(page: &mut Page, inner: &Inner, models: &[ModelStatus], gauges: Gauges) {
+    let name = "tf_persist_build_info";
+    page.kind(name, "gauge");
+    page.line(name, &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    for (name, value) in [
+        ("tf_persist_connections", gauges.connections),
+        ("tf_persist_ready", usize::from(gauges.ready)),
+        ("tf_persist_requests_under_way", gauges.requests),
+    ] {
+        page.kind(name, "gauge");
+        page.line(name, &[], value);
+    }
+    let name = "tf_persist_model_version_state";
+    page.kind(name, "gauge");
+    for model in models {
+        for found in &model.versions {
+            let state = state_name(found.state);
+            let version = found.version.to_string();
+            page.line(name, &[("model", &model.name), ("version", &version), ("state", state)], 1);
+        }
+    }
+    let name = "tf_persist_request_phase_seconds";
+    page.kind(name, "histogram");
+    for (model, of) in inner.models.load().iter() {
+        for phase in Phase::ALL {
+            let labels = [("model", model.as_str()), ("phase", phase.label())];
+            page.histogram(name, &labels, &of.phases[phase as usize], &PHASE, SECOND);
+        }
+    }
+}
+
+/// The name of a state, as the status of a model has it.
+pub(crate) fn state_name(state: State) -> &'static str {
+    match state {
+        State::Start => "START",
+        State::Loading => "LOADING",
+        State::Available => "AVAILABLE",
+        State::Unloading => "UNLOADING",
+        State::End => "END",
+    }
+}

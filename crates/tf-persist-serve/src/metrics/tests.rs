@@ -1,0 +1,88 @@
+use super::buckets::{EXAMPLES, LATENCY, six_digits};
+use super::*;
+use crate::models::{State, VersionStatus};
+
+#[test]
+fn limits_are_written_as_tensorflow_serving_writes_them() {
+    let labels: Vec<&str> = LATENCY.labels.iter().map(String::as_str).collect();
+    assert_eq!(labels[..7], ["10", "18", "32.4", "58.32", "104.976", "188.957", "340.122"]);
+    assert_eq!(LATENCY.labels.len(), 33);
+    assert_eq!(labels[32], "1.47476e+09");
+    assert_eq!(EXAMPLES.labels.last().unwrap(), "16384");
+    for (number, text) in
+        [(1e-6, "1e-06"), (0.001, "0.001"), (123_456.7, "123457"), (1_234_567.0, "1.23457e+06"), (0.0, "0")]
+    {
+        assert_eq!(six_digits(number), text);
+    }
+}
+
+#[test]
+fn a_value_on_a_limit_is_below_it() {
+    let histogram = Histogram::new(&EXAMPLES.limits);
+    for value in [1, 2, 3, 20_000] {
+        histogram.add(value);
+    }
+    let found = histogram.snapshot();
+    assert_eq!(found.cumulative[..3], [1, 2, 3]);
+    assert_eq!((found.count(), found.sum), (4, 20_006));
+}
+
+#[test]
+fn the_page_has_the_peers_names_and_labels_in_its_order() {
+    let metrics = Metrics::new();
+    metrics.request("m", Api::Predict, Protocol::Rest, None, Duration::from_micros(15));
+    metrics.request("m", Api::Predict, Protocol::Grpc, None, Duration::from_micros(5));
+    metrics.request("m", Api::GetModelStatus, Protocol::Rest, None, Duration::from_micros(5));
+    metrics.request("m", Api::GetModelMetadata, Protocol::Rest, None, Duration::from_micros(5));
+    metrics.request("a\"b\\c", Api::Predict, Protocol::Rest, Some(Code::NotFound), Duration::ZERO);
+    metrics.runtime("m", Api::Predict, Duration::from_micros(11));
+    metrics.examples("m", 3);
+    metrics.phase("m", Phase::Queue, Duration::from_micros(1));
+    metrics.batch("m", 2, 5, 3);
+    metrics.load("/models/m/1", None, Duration::from_millis(2));
+    metrics.warm_up("/models/m/1", Some(Code::Internal), 4, Duration::from_millis(2));
+    let versions = vec![VersionStatus { version: 1, state: State::Available, error: None }];
+    let models = [ModelStatus { name: "m".into(), versions, labels: Vec::new() }];
+    let page = metrics.page(&models, Gauges { connections: 2, requests: 1, ready: true });
+    for line in [
+        "# TYPE :tensorflow:serving:request_count counter",
+        ":tensorflow:serving:request_count{model_name=\"m\",status=\"OK\"} 4",
+        ":tensorflow:serving:request_count{model_name=\"a\\\"b\\\\c\",status=\"NOT_FOUND\"} 1",
+        "# TYPE :tensorflow:serving:request_latency histogram",
+        ":tensorflow:serving:request_latency_bucket{model_name=\"m\",API=\"predict\",entrypoint=\"REST\",le=\"10\"} 0",
+        ":tensorflow:serving:request_latency_bucket{model_name=\"m\",API=\"predict\",entrypoint=\"REST\",le=\"+Inf\"} 1",
+        ":tensorflow:serving:request_latency_sum{model_name=\"m\",API=\"predict\",entrypoint=\"REST\"} 15",
+        ":tensorflow:serving:request_latency_count{model_name=\"m\",API=\"\",entrypoint=\"REST\"} 2",
+        ":tensorflow:serving:request_latency_count{model_name=\"m\",API=\"Predict\",entrypoint=\"GRPC\"} 1",
+        ":tensorflow:serving:runtime_latency_count{model_name=\"m\",API=\"Predict\",runtime=\"TF1\"} 1",
+        ":tensorflow:serving:request_example_counts_bucket{model=\"m\",le=\"4\"} 1",
+        ":tensorflow:serving:request_example_count_total{model=\"m\"} 3",
+        ":tensorflow:serving:batching_session:queuing_latency_count{thread_pool_name=\"m\"} 1",
+        ":tensorflow:serving:batching_session:wrapped_run_count{} 1",
+        ":tensorflow:serving:batching_session:padding_size_sum{model_name=\"m\"} 3",
+        ":tensorflow:serving:model_warmup_latency_count{model_path=\"/models/m/1\",status=\"INTERNAL\"} 1",
+        ":tensorflow:serving:model_warmup_records_read{model_path=\"/models/m/1\",status=\"INTERNAL\"} 4",
+        ":tensorflow:cc:saved_model:load_attempt_count{model_path=\"/models/m/1\",status=\"success\"} 1",
+        ":tensorflow:cc:saved_model:load_latency{model_path=\"/models/m/1\"} 2000",
+        "tf_persist_connections{} 2",
+        "tf_persist_ready{} 1",
+        "tf_persist_model_version_state{model=\"m\",version=\"1\",state=\"AVAILABLE\"} 1",
+        "tf_persist_request_phase_seconds_sum{model=\"m\",phase=\"queue\"} 0.000001000",
+    ] {
+        assert!(page.lines().any(|found| found == line), "`{line}` is missing from\n{page}");
+    }
+    assert!(page.ends_with('\n'));
+    assert_eq!(metrics.counter("/tensorflow/serving/request_count"), Some(5));
+    assert_eq!(metrics.counter("/tensorflow/serving/request_example_count_total"), Some(3));
+    assert_eq!(metrics.counter("/no/such/metric"), None);
+}
+
+#[test]
+fn requests_for_names_without_end_cannot_fill_the_memory() {
+    let metrics = Metrics::new();
+    for number in 0..MAX_MODELS + 10 {
+        metrics.examples(&number.to_string(), 1);
+    }
+    assert!(metrics.0.models.load().len() <= MAX_MODELS + 1);
+    assert_eq!(metrics.counter("/tensorflow/serving/request_example_count_total"), Some(MAX_MODELS as u64 + 10));
+}

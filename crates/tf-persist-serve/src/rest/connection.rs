@@ -1,0 +1,161 @@
+//! A connection, from its first request to its last.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::interval;
+
+use super::service;
+use crate::guard::Limits;
+use crate::server::{Drain, Service};
+
+/// How often a connection is looked at, at the most.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Answers the requests of a connection until the client leaves, or the server stops.
+pub(crate) async fn serve<S>(stream: S, service: Service, mut drain: Drain)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let limits = service.settings().guard.limits.clone();
+    let clock = Arc::new(Clock::new());
+    let answer = {
+        let (service, clock) = (service, Arc::clone(&clock));
+        service_fn(move |request: Request<Incoming>| {
+            let (service, clock) = (service.clone(), Arc::clone(&clock));
+            async move {
+                clock.set(BUSY);
+                let reply = service::answer(&service, request).await;
+                clock.set(IDLE);
+                Ok::<_, Infallible>(reply)
+            }
+        })
+    };
+    // Heads are timed here and not by hyper, which does not tell a client that sends slowly from one that is silent between requests.
+    let mut http = http1::Builder::new();
+    http.header_read_timeout(None).half_close(false);
+    let mut connection =
+        pin!(http.serve_connection(TokioIo::new(Watched { stream, clock: Arc::clone(&clock) }), answer));
+    let mut look = interval((limits.head_timeout / 2).clamp(Duration::from_millis(50), LOOK));
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            biased;
+            result = connection.as_mut() => {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "connection broke");
+                }
+                return;
+            }
+            () = drain.begun(), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            _ = look.tick() => {
+                if let Some(why) = clock.overdue(&limits) {
+                    tracing::debug!(why, "connection closed");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Nothing is under way.
+const IDLE: u64 = 0;
+/// The head of a request has begun to come.
+const HEAD: u64 = 1;
+/// A request is being answered.
+const BUSY: u64 = 2;
+
+/// What a connection does, and since when: milliseconds since its beginning, times four, and the state.
+struct Clock {
+    began: Instant,
+    state: AtomicU64,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Self { began: Instant::now(), state: AtomicU64::new(IDLE) }
+    }
+
+    fn set(&self, state: u64) {
+        self.state.store((self.now() << 2) | state, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+
+    /// Bytes came.
+    fn came(&self) {
+        if self.state.load(Ordering::Relaxed) & 3 == IDLE {
+            self.set(HEAD);
+        }
+    }
+
+    /// Why the connection is to be closed. Bodies are timed where they are read, and requests where they are run.
+    fn overdue(&self, limits: &Limits) -> Option<&'static str> {
+        let state = self.state.load(Ordering::Relaxed);
+        let since = Duration::from_millis(self.now().saturating_sub(state >> 2));
+        match state & 3 {
+            HEAD if since > limits.head_timeout => Some("the head of a request did not come in time"),
+            IDLE if since > limits.idle_timeout => Some("nothing came"),
+            _ => None,
+        }
+    }
+}
+
+/// A stream that tells its clock when bytes come.
+struct Watched<S> {
+    stream: S,
+    clock: Arc<Clock>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
+        if into.filled().len() > before {
+            self.clock.came();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, from)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        from: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, from)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

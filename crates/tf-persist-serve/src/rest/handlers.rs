@@ -1,0 +1,211 @@
+//! What can be asked of models.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tf_persist_core::{Code, Tensor};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout_at;
+
+use super::body::{self, NoBody};
+use super::json::{self, ExamplesBody, Form, PredictBody};
+use super::url::Route;
+use crate::inference::{self, DEFAULT_SIGNATURE};
+use crate::metrics::{Api, Phase};
+use crate::models::{Servable, Served, Version};
+use crate::run::Call;
+use crate::server::Service;
+use crate::status::Status;
+
+/// From so many bytes on, bodies are decoded and answers encoded in threads of their own: the others' connections wait meanwhile
+/// else.
+const LARGE: usize = 256 << 10;
+
+/// Why a request was refused.
+pub(super) enum Refused {
+    /// As TensorFlow Serving would.
+    Status(Status),
+    /// For its body.
+    Body(NoBody),
+}
+
+impl From<Status> for Refused {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
+}
+
+/// A body as it came.
+pub(super) struct Sent {
+    pub(super) bytes: Bytes,
+    pub(super) gzip: bool,
+}
+
+impl Sent {
+    fn is_large(&self) -> bool {
+        self.gzip || self.bytes.len() > LARGE
+    }
+
+    fn inflated(self, service: &Service) -> Result<Bytes, Refused> {
+        if self.gzip {
+            return body::inflate(&self.bytes, &service.settings().guard.limits).map_err(Refused::Body);
+        }
+        Ok(self.bytes)
+    }
+}
+
+/// Answers a request whose URL is sound.
+pub(super) async fn answer(service: &Service, route: &Route, sent: Sent) -> Result<Vec<u8>, Refused> {
+    match route.api {
+        Api::Predict => predict(service, route, sent).await,
+        Api::Classify | Api::Regress => examples(service, route, sent).await,
+        _ if route.model.is_empty() => Err(Status::invalid_argument("Missing model name in request.").into()),
+        Api::GetModelMetadata => metadata(service, route).await.map_err(Refused::Status),
+        _ => status(service, route).map_err(Refused::Status),
+    }
+}
+
+/// A predict request that is decoded.
+struct Decoded {
+    /// Held so that the version stays while it runs.
+    servable: Arc<Servable>,
+    served: Arc<Served>,
+    form: Form,
+    inputs: Vec<(String, Tensor)>,
+}
+
+async fn predict(service: &Service, route: &Route, sent: Sent) -> Result<Vec<u8>, Refused> {
+    let started = Instant::now();
+    let deadline = deadline(service, started);
+    let Decoded { servable, served, form, inputs } = if sent.is_large() {
+        let (service, route) = (service.clone(), route.clone());
+        elsewhere(move || decode(&service, &route, sent)).await?
+    } else {
+        decode(service, route, sent)?
+    };
+    let metrics = service.metrics();
+    let decoded = Instant::now();
+    metrics.phase(&route.model, Phase::Decode, decoded - started);
+
+    let call = Call { inputs, outputs: Vec::new(), deadline };
+    let answer = in_time(deadline, inference::predict(&served, call)).await?;
+    let ran = Instant::now();
+    metrics.runtime(&route.model, Api::Predict, ran - decoded);
+
+    let size: usize = answer.iter().map(|(_, tensor)| tensor.len()).sum();
+    // A number takes several bytes as text.
+    let encoded = if size > LARGE / 8 {
+        elsewhere(move || json::predict_answer(form, &answer).map_err(Refused::Status)).await
+    } else {
+        json::predict_answer(form, &answer).map_err(Refused::Status)
+    };
+    drop(servable);
+    metrics.phase(&route.model, Phase::Encode, ran.elapsed());
+    encoded
+}
+
+/// The order is TensorFlow Serving's: bad JSON for an unknown model is bad JSON, bad tensors for an unknown signature an unknown
+/// signature.
+fn decode(service: &Service, route: &Route, sent: Sent) -> Result<Decoded, Refused> {
+    let bytes = sent.inflated(service)?;
+    let body = PredictBody::parse(&bytes)?;
+    let servable = service.models().find(&route.model, &route.version)?;
+    let name = body.signature_name().filter(|name| !name.is_empty()).unwrap_or(DEFAULT_SIGNATURE);
+    let served = servable.signature(name).cloned().ok_or_else(|| {
+        Status::invalid_argument(format!("Serving signature name: \"{name}\" not found in signature def"))
+    })?;
+    let wanted: Vec<_> = served.signature.inputs().collect();
+    let limit = service.settings().guard.limits.tensors;
+    if wanted.len() > limit {
+        let message =
+            format!("The signature has {} inputs, and {limit} tensors are allowed in a request", wanted.len());
+        return Err(Status::invalid_argument(message).into());
+    }
+    let (form, inputs) = body.tensors(&wanted)?;
+    drop(wanted);
+    Ok(Decoded { servable, served, form, inputs })
+}
+
+async fn examples(service: &Service, route: &Route, sent: Sent) -> Result<Vec<u8>, Refused> {
+    let started = Instant::now();
+    let deadline = deadline(service, started);
+    let parse = |sent: Sent, service: &Service| {
+        let bytes = sent.inflated(service)?;
+        ExamplesBody::parse(&bytes).map_err(Refused::Status)
+    };
+    let body = if sent.is_large() {
+        let service = service.clone();
+        elsewhere(move || parse(sent, &service)).await?
+    } else {
+        parse(sent, service)?
+    };
+    let servable = service.models().find(&route.model, &route.version)?;
+    let name = body.signature_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(DEFAULT_SIGNATURE);
+    let metrics = service.metrics();
+    let decoded = Instant::now();
+    metrics.phase(&route.model, Phase::Decode, decoded - started);
+    metrics.examples(&route.model, body.examples.len());
+
+    let (ran, encoded) = if route.api == Api::Classify {
+        let results = in_time(deadline, inference::classify(&servable, name, body.examples, deadline)).await?;
+        (Instant::now(), json::classify_answer(&results))
+    } else {
+        let results = in_time(deadline, inference::regress(&servable, name, body.examples, deadline)).await?;
+        (Instant::now(), json::regress_answer(&results))
+    };
+    metrics.runtime(&route.model, route.api, ran - decoded);
+    metrics.phase(&route.model, Phase::Encode, ran.elapsed());
+    Ok(encoded)
+}
+
+/// Labels are not looked at, as in TensorFlow Serving: all versions come back.
+fn status(service: &Service, route: &Route) -> Result<Vec<u8>, Status> {
+    let version = match route.version {
+        Version::Number(number) => Some(number),
+        Version::Latest | Version::Label(_) => None,
+    };
+    Ok(json::status_answer(&service.models().status(&route.model, version)?))
+}
+
+async fn metadata(service: &Service, route: &Route) -> Result<Vec<u8>, Status> {
+    let servable = service.models().find(&route.model, &route.version)?;
+    // It may have to be read from the model's file.
+    let answer = move || {
+        let signatures = inference::signature_defs(&servable).map_err(Refused::Status)?;
+        Ok(json::metadata_answer(servable.name(), servable.version(), &signatures))
+    };
+    elsewhere(answer).await.map_err(|refused| match refused {
+        Refused::Status(status) => status,
+        Refused::Body(_) => internal(),
+    })
+}
+
+/// Works in a thread where nobody waits.
+async fn elsewhere<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Refused> {
+    spawn_blocking(work).await.unwrap_or_else(|_| Err(internal().into()))
+}
+
+/// What is said of a panic, which the log has.
+pub(super) fn internal() -> Status {
+    Status::new(Code::Internal, "The server failed; its log says where")
+}
+
+/// When nobody waits any more for a request that came at this time. A timeout of zero is none.
+fn deadline(service: &Service, came: Instant) -> Option<Instant> {
+    let timeout = service.settings().rest.timeout;
+    if timeout == Duration::ZERO { None } else { came.checked_add(timeout) }
+}
+
+/// Gives a run up at its deadline; it may go on all the same, where nobody hears of it.
+async fn in_time<T>(deadline: Option<Instant>, run: impl Future<Output = Result<T, Status>>) -> Result<T, Refused> {
+    let Some(deadline) = deadline else { return run.await.map_err(Refused::Status) };
+    match timeout_at(deadline.into(), run).await {
+        Ok(result) => result.map_err(Refused::Status),
+        // TensorFlow's own words for it.
+        Err(_) => Err(Status::new(Code::DeadlineExceeded, "Timed out waiting for notification").into()),
+    }
+}

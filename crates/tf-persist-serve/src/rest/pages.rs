@@ -1,0 +1,86 @@
+//! What TensorFlow Serving does not have: whether the server lives and is ready, and which models it has. And its page of measures.
+
+use http::{Method, StatusCode};
+use serde::Serialize;
+use serde_json::json;
+
+use super::reply::{self, Reply};
+use crate::metrics::{Gauges, state_name};
+use crate::models::{ModelStatus, State};
+use crate::server::Service;
+
+/// The pages that are open without a key: those who look whether a server lives have none.
+pub(super) fn open(service: &Service, method: &Method, path: &str) -> Option<Reply> {
+    if method != Method::GET && method != Method::HEAD {
+        return None;
+    }
+    match path.split('?').next()? {
+        "/healthz" => Some(reply::text(StatusCode::OK, "ok\n".into())),
+        "/readyz" => Some(ready(service)),
+        _ => None,
+    }
+}
+
+/// The other pages.
+pub(super) fn find(service: &Service, method: &Method, path: &str) -> Option<Reply> {
+    let (path, _query) = path.split_once('?').unwrap_or((path, ""));
+    if service.settings().metrics.prometheus_path.as_deref() == Some(path) {
+        return Some(metrics(service));
+    }
+    (path == "/models" && (method == Method::GET || method == Method::HEAD)).then(|| models(service))
+}
+
+/// Whether requests are to be sent here, and if not, what is waited for.
+fn ready(service: &Service) -> Reply {
+    if service.is_draining() {
+        return waiting(&json!({"ready": false, "stopping": true}));
+    }
+    if service.models().are_ready() {
+        return reply::text(StatusCode::OK, "ok\n".into());
+    }
+    let unready = |model: &ModelStatus| model.versions.iter().all(|version| version.state != State::Available);
+    let waited_for: Vec<String> = service.models().list().into_iter().filter(unready).map(|model| model.name).collect();
+    waiting(&json!({"ready": false, "stopping": false, "waiting_for": waited_for}))
+}
+
+fn waiting(why: &serde_json::Value) -> Reply {
+    reply::json(StatusCode::SERVICE_UNAVAILABLE, text_of(why))
+}
+
+fn models(service: &Service) -> Reply {
+    let models: Vec<_> = service.models().list().into_iter().map(of_model).collect();
+    reply::json(StatusCode::OK, text_of(&json!({ "models": models })))
+}
+
+fn of_model(model: ModelStatus) -> serde_json::Value {
+    let versions: Vec<_> = model
+        .versions
+        .iter()
+        .map(|found| {
+            let error = found.error.as_ref();
+            json!({
+                "version": found.version.to_string(),
+                "state": state_name(found.state),
+                "error": error.map(|error| json!({"code": error.code.name(), "message": error.message})),
+            })
+        })
+        .collect();
+    let labels: serde_json::Map<_, _> =
+        model.labels.into_iter().map(|(label, version)| (label, version.to_string().into())).collect();
+    json!({"name": model.name, "labels": labels, "versions": versions})
+}
+
+fn text_of(value: &impl Serialize) -> Vec<u8> {
+    let mut text = serde_json::to_vec(value).unwrap_or_default();
+    text.push(b'\n');
+    text
+}
+
+fn metrics(service: &Service) -> Reply {
+    let gauges = Gauges {
+        connections: service.connections(),
+        requests: service.gate().inside(),
+        ready: !service.is_draining() && service.models().are_ready(),
+    };
+    reply::text(StatusCode::OK, service.metrics().page(&service.models().list(), gauges))
+}

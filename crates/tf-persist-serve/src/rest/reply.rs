@@ -1,0 +1,115 @@
+//! Replies.
+
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_TYPE,
+};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use tf_persist_core::Code;
+
+use super::json;
+use crate::status::Status;
+
+/// A reply, whose body is whole: it goes out in one write, with its length.
+pub(super) type Reply = Response<Full<Bytes>>;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
+const HTML: HeaderValue = HeaderValue::from_static("text/html");
+
+/// HTTP's code of a refusal (`model_servers/http_server.cc`).
+pub(super) fn http_code(code: Code) -> StatusCode {
+    match code {
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => StatusCode::BAD_REQUEST,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        // The client closed the request: no code of the standard.
+        Code::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+        Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+pub(super) fn json(code: StatusCode, body: Vec<u8>) -> Reply {
+    with(code, JSON, body.into())
+}
+
+pub(super) fn text(code: StatusCode, body: String) -> Reply {
+    with(code, TEXT, body.into())
+}
+
+/// Why a request was refused.
+pub(super) fn refusal(status: &Status) -> Reply {
+    refusal_as(http_code(status.code), &status.message)
+}
+
+/// The same with a code of HTTP that is no status's.
+pub(super) fn refusal_as(code: StatusCode, message: &str) -> Reply {
+    json(code, json::error_body(message))
+}
+
+/// What libevent, which TensorFlow Serving's HTTP server is, says where there is nothing.
+pub(super) fn page(code: StatusCode) -> Reply {
+    let reason = code.canonical_reason().unwrap_or_default();
+    let code_number = code.as_u16();
+    let body = format!(
+        "<HTML><HEAD>\n<TITLE>{code_number} {reason}</TITLE>\n</HEAD><BODY>\n<H1>{reason}</H1>\n</BODY></HTML>\n"
+    );
+    with(code, HTML, body.into())
+}
+
+/// The last reply of its connection: the rest of the request is not read.
+pub(super) fn last(mut reply: Reply) -> Reply {
+    reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    reply
+}
+
+/// Lets pages of any origin read a reply (`rest_api_enable_cors_support`).
+pub(super) fn allow_origins(reply: &mut Reply) {
+    let headers = reply.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET"));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type"));
+}
+
+fn with(code: StatusCode, kind: HeaderValue, body: Bytes) -> Reply {
+    let mut reply = Response::new(Full::new(body));
+    *reply.status_mut() = code;
+    reply.headers_mut().insert(CONTENT_TYPE, kind);
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_the_peers_number() {
+        for (code, number) in [
+            (Code::Cancelled, 499),
+            (Code::Unknown, 500),
+            (Code::InvalidArgument, 400),
+            (Code::DeadlineExceeded, 504),
+            (Code::NotFound, 404),
+            (Code::AlreadyExists, 409),
+            (Code::PermissionDenied, 403),
+            (Code::ResourceExhausted, 429),
+            (Code::FailedPrecondition, 400),
+            (Code::Aborted, 409),
+            (Code::OutOfRange, 400),
+            (Code::Unimplemented, 501),
+            (Code::Internal, 500),
+            (Code::Unavailable, 503),
+            (Code::DataLoss, 500),
+            (Code::Unauthenticated, 401),
+        ] {
+            assert_eq!(http_code(code).as_u16(), number, "{code}");
+        }
+    }
+}

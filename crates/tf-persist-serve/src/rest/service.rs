@@ -1,0 +1,136 @@
+//! From a request to its reply.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::ORIGIN;
+use http::request::Parts;
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+use tf_persist_core::Code;
+
+use super::body::{self, NoBody};
+use super::handlers::{self, Refused, Sent, internal};
+use super::reply::{self, Reply};
+use super::{pages, url};
+use crate::metrics::{Api, Protocol};
+use crate::server::Service;
+use crate::status::Status;
+
+/// Answers a request, whatever happens on the way.
+pub(super) async fn answer(service: &Service, request: Request<Incoming>) -> Reply {
+    let mut reply = caught(dispatch(service, request)).await.unwrap_or_else(|()| reply::refusal(&internal()));
+    if service.settings().rest.cors {
+        reply::allow_origins(&mut reply);
+    }
+    reply
+}
+
+async fn dispatch(service: &Service, request: Request<Incoming>) -> Reply {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    // libevent, which TensorFlow Serving's server is, knows these methods.
+    let known = [Method::GET, Method::POST, Method::HEAD, Method::PUT, Method::DELETE, Method::OPTIONS, Method::PATCH];
+    if !known.contains(&head.method) {
+        return reply::last(reply::page(StatusCode::NOT_IMPLEMENTED));
+    }
+    if !url::is_ours(path) {
+        body::discard(body).await;
+        if let Some(reply) = pages::open(service, &head.method, path) {
+            return reply;
+        }
+        return match service.keys().check(&head.headers) {
+            Ok(()) => pages::find(service, &head.method, path).unwrap_or_else(|| reply::page(StatusCode::NOT_FOUND)),
+            Err(status) => reply::refusal(&status),
+        };
+    }
+    if head.method == Method::OPTIONS {
+        body::discard(body).await;
+        return preflight(&head);
+    }
+    if let Err(status) = service.keys().check(&head.headers) {
+        body::discard(body).await;
+        return reply::refusal(&status);
+    }
+    api(service, &head, path, body).await
+}
+
+/// What a browser asks before it asks, whether or not pages of other origins may read the answer.
+fn preflight(head: &Parts) -> Reply {
+    let origin = head.headers.get(ORIGIN).map(|value| value.as_bytes()).unwrap_or_default();
+    let is_there = |scheme: &[u8]| origin.windows(scheme.len()).any(|found| found == scheme);
+    if is_there(b"http://") || is_there(b"https://") {
+        let mut reply = Reply::default();
+        *reply.status_mut() = StatusCode::OK;
+        return reply;
+    }
+    reply::refusal(&Status::failed_precondition("Origin header is missing in CORS preflight"))
+}
+
+/// What is below `/v1/`.
+async fn api(service: &Service, head: &Parts, path: &str, body: Incoming) -> Reply {
+    let started = Instant::now();
+    let route = match url::parse(&head.method, path) {
+        Ok(route) => route,
+        Err(malformed) => {
+            body::discard(body).await;
+            service.metrics().malformed(&malformed.model, malformed.status.code);
+            return reply::refusal(&malformed.status);
+        }
+    };
+    let refused = match asked(service, head, &route, body).await {
+        Ok(answer) => {
+            service.metrics().request(&route.model, route.api, Protocol::Rest, None, started.elapsed());
+            return reply::json(StatusCode::OK, answer);
+        }
+        Err(refused) => refused,
+    };
+    let (code, reply) = match refused {
+        Refused::Status(status) => (status.code, reply::refusal(&status)),
+        Refused::Body(NoBody::TooLong(limit)) => {
+            let message = format!("The request body is longer than {limit} bytes");
+            (Code::ResourceExhausted, reply::last(reply::refusal_as(StatusCode::PAYLOAD_TOO_LARGE, &message)))
+        }
+        Refused::Body(NoBody::TooSlow) => {
+            let message = "The request body did not come in time";
+            (Code::DeadlineExceeded, reply::last(reply::refusal_as(StatusCode::REQUEST_TIMEOUT, message)))
+        }
+        Refused::Body(NoBody::Broken) => {
+            let message = "The request body is broken";
+            (Code::InvalidArgument, reply::last(reply::refusal_as(StatusCode::BAD_REQUEST, message)))
+        }
+    };
+    service.metrics().request(&route.model, route.api, Protocol::Rest, Some(code), started.elapsed());
+    reply
+}
+
+async fn asked(service: &Service, head: &Parts, route: &url::Route, body: Incoming) -> Result<Vec<u8>, Refused> {
+    let limits = &service.settings().guard.limits;
+    let bytes = if matches!(route.api, Api::Predict | Api::Classify | Api::Regress) {
+        body::read(body, limits).await.map_err(Refused::Body)?
+    } else {
+        body::discard(body).await;
+        Bytes::new()
+    };
+    // It is let in when it is whole: clients that send slowly shut nobody out.
+    let _permit = service.gate().enter()?;
+    handlers::answer(service, route, Sent { bytes, gzip: body::is_gzip(&head.headers) }).await
+}
+
+/// What a future gives; nothing if it panics.
+async fn caught<T>(future: impl Future<Output = T>) -> Result<T, ()> {
+    let mut future = pin!(future);
+    std::future::poll_fn(move |context| {
+        // It is not polled again after a panic.
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
+            Err(_) => Poll::Ready(Err(())),
+        }
+    })
+    .await
+}

@@ -1,0 +1,270 @@
+//! The grammar of URLs (`model_servers/http_rest_api_util.cc`), which are matched as a whole, the query included, whether their letters
+//! are upper or lower case:
+//!
+//! ```text
+//! POST /v1/models/NAME[/versions/N|/labels/L]:(classify|regress|predict)
+//! GET  /v1/models[/NAME][/versions/N|/labels/L][/metadata]
+//! ```
+//!
+//! Names and labels have neither `/` nor `:` in them but percent-encoded, and are decoded after the match.
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+use crate::metrics::Api;
+use crate::models::Version;
+use crate::status::Status;
+
+/// What a URL asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Route {
+    /// What is asked: predict, classify, regress, status or metadata.
+    pub(super) api: Api,
+    /// The name of the model; empty if there is none, which can be of status and metadata.
+    pub(super) model: String,
+    /// Which version.
+    pub(super) version: Version,
+}
+
+/// Why a URL asks for nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Malformed {
+    /// The model that it names all the same.
+    pub(super) model: String,
+    /// What is told.
+    pub(super) status: Status,
+}
+
+/// What stands between the model and the end.
+enum Place<'a> {
+    Latest,
+    Number(&'a str),
+    Label(&'a str),
+}
+
+/// Whether a path belongs to the interface at all. What does not is answered with 404.
+pub(super) fn is_ours(path: &str) -> bool {
+    strip(path, "/v1/").is_some()
+}
+
+/// What a request asks for.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` if nothing can be asked so.
+pub(super) fn parse(method: &Method, path: &str) -> Result<Route, Malformed> {
+    let (name, place, action) = if method == Method::POST {
+        post(path)
+    } else if method == Method::GET {
+        get(path)
+    } else {
+        None
+    }
+    .ok_or_else(|| malformed(method, path, ""))?;
+    let model = decode(name);
+    let version = match place {
+        Place::Latest => Version::Latest,
+        Place::Label(label) => Version::Label(decode(label)),
+        Place::Number(digits) => match digits.parse() {
+            Ok(number) => Version::Number(number),
+            Err(_) => {
+                let message = format!("Failed to convert version: {digits} to numeric.");
+                return Err(Malformed { model, status: Status::invalid_argument(message) });
+            }
+        },
+    };
+    let api = match (method == Method::POST, action) {
+        (true, "predict") => Api::Predict,
+        (true, "classify") => Api::Classify,
+        (true, "regress") => Api::Regress,
+        // It is matched whatever its case is, and then known in lower case alone.
+        (true, _) => return Err(malformed(method, path, &model)),
+        (false, "metadata") => Api::GetModelMetadata,
+        (false, _) => Api::GetModelStatus,
+    };
+    Ok(Route { api, model, version })
+}
+
+fn malformed(method: &Method, path: &str, model: &str) -> Malformed {
+    let status = Status::invalid_argument(format!("Malformed request: {method} {path}"));
+    Malformed { model: model.to_owned(), status }
+}
+
+fn post(path: &str) -> Option<(&str, Place<'_>, &str)> {
+    let (name, rest) = word(strip(path, "/v1/models/")?)?;
+    let (place, rest) = place(rest).unwrap_or((Place::Latest, rest));
+    let action = rest.strip_prefix(':')?;
+    let known = ["classify", "regress", "predict"].iter().any(|known| action.eq_ignore_ascii_case(known));
+    known.then_some((name, place, action))
+}
+
+/// Every part may be missing. As a regular expression does it, each is taken if the rest can be matched then, and else left out:
+/// `/v1/models/versions/1` is version 1 of no model, and `/v1/models/labels/metadata` the metadata of the model `labels`.
+fn get(path: &str) -> Option<(&str, Place<'_>, &str)> {
+    let rest = strip(path, "/v1/models")?;
+    let named = rest.strip_prefix('/').and_then(word).and_then(|(name, rest)| {
+        let (place, action) = tail(rest)?;
+        Some((name, place, action))
+    });
+    named.or_else(|| tail(rest).map(|(place, action)| ("", place, action)))
+}
+
+fn tail(rest: &str) -> Option<(Place<'_>, &str)> {
+    let placed = place(rest).and_then(|(place, rest)| Some((place, end(rest)?)));
+    placed.or_else(|| Some((Place::Latest, end(rest)?)))
+}
+
+fn end(rest: &str) -> Option<&str> {
+    if rest.is_empty() {
+        return Some("");
+    }
+    rest.strip_prefix('/').filter(|action| action.eq_ignore_ascii_case("metadata"))
+}
+
+fn place(rest: &str) -> Option<(Place<'_>, &str)> {
+    if let Some(rest) = strip(rest, "/versions/") {
+        let length = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (digits, rest) = rest.split_at(length);
+        return (length > 0).then_some((Place::Number(digits), rest));
+    }
+    let (label, rest) = word(strip(rest, "/labels/")?)?;
+    Some((Place::Label(label), rest))
+}
+
+/// A name or a label, and what comes after it.
+fn word(text: &str) -> Option<(&str, &str)> {
+    let (word, rest) = text.split_at(text.find(['/', ':']).unwrap_or(text.len()));
+    (!word.is_empty()).then_some((word, rest))
+}
+
+/// What comes after these letters, whatever their case.
+fn strip<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let (begin, rest) = text.split_at_checked(prefix.len())?;
+    begin.eq_ignore_ascii_case(prefix).then_some(rest)
+}
+
+/// What is percent-encoded, decoded. Bytes that are no text become marks of it: no model is called so.
+fn decode(word: &str) -> String {
+    percent_decode_str(word).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RESERVED: &str = "!#$%&'()*+,/:;=?@[]";
+    const ENCODED: &str = "%21%23%24%25%26%27%28%29%2A%2B%2C%2F%3A%3B%3D%3F%40%5B%5D";
+
+    fn number(number: i64) -> Version {
+        Version::Number(number)
+    }
+
+    fn label(label: &str) -> Version {
+        Version::Label(label.to_owned())
+    }
+
+    #[test]
+    fn what_can_be_asked() {
+        let name = format!("modelname{RESERVED}");
+        let latest = format!("latest{RESERVED}");
+        let encoded = |path: &str| path.replace("{e}", ENCODED);
+        let (status, metadata, predict) = (Api::GetModelStatus, Api::GetModelMetadata, Api::Predict);
+        for (method, path, api, model, version) in [
+            ("GET", encoded("/v1/models/modelname{e}"), status, name.as_str(), Version::Latest),
+            ("GET", "/v1/models/modelname/versions/99".into(), status, "modelname", number(99)),
+            ("GET", "/v1/models/modelname/labels/latest".into(), status, "modelname", label("latest")),
+            ("GET", encoded("/v1/models/modelname/labels/latest{e}"), status, "modelname", label(&latest)),
+            ("GET", "/v1/models/modelname/labels/latest/metadata".into(), metadata, "modelname", label("latest")),
+            ("GET", encoded("/v1/models/modelname{e}/labels/latest{e}/metadata"), metadata, &name, label(&latest)),
+            ("GET", "/v1/models/m/metadata".into(), metadata, "m", Version::Latest),
+            ("GET", "/v1/models/m/versions/007/metadata".into(), metadata, "m", number(7)),
+            ("GET", "/V1/Models/M/METADATA".into(), status, "M", Version::Latest),
+            ("GET", "/v1/models/m?x=1".into(), status, "m?x=1", Version::Latest),
+            ("GET", "/v1/models".into(), status, "", Version::Latest),
+            ("GET", "/v1/models/metadata".into(), status, "metadata", Version::Latest),
+            ("GET", "/v1/models/versions/1".into(), status, "", number(1)),
+            ("GET", "/v1/models/versions/1/metadata".into(), metadata, "", number(1)),
+            ("GET", "/v1/models/versions/versions/1".into(), status, "versions", number(1)),
+            ("GET", "/v1/models/versions".into(), status, "versions", Version::Latest),
+            ("GET", "/v1/models/labels/x".into(), status, "", label("x")),
+            ("GET", "/v1/models/labels/metadata".into(), metadata, "labels", Version::Latest),
+            ("GET", "/v1/models/m/labels/metadata".into(), status, "m", label("metadata")),
+            ("GET", "/v1/models/%zz%4".into(), status, "%zz%4", Version::Latest),
+            ("GET", "/v1/models/a+b".into(), status, "a+b", Version::Latest),
+            ("POST", encoded("/v1/models/modelname{e}:predict"), predict, &name, Version::Latest),
+            ("POST", "/v1/models/modelname/versions/99:predict".into(), predict, "modelname", number(99)),
+            ("POST", "/v1/models/modelname/labels/latest:predict".into(), predict, "modelname", label("latest")),
+            ("POST", encoded("/v1/models/modelname/labels/latest{e}:predict"), predict, "modelname", label(&latest)),
+            ("POST", encoded("/v1/models/modelname{e}/labels/latest{e}:predict"), predict, &name, label(&latest)),
+            ("POST", "/V1/MODELS/m/VERSIONS/0000123:classify".into(), Api::Classify, "m", number(123)),
+            ("POST", "/v1/models/m:regress".into(), Api::Regress, "m", Version::Latest),
+            ("POST", "/v1/models/m/versions/9223372036854775807:predict".into(), predict, "m", number(i64::MAX)),
+        ] {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let expected = Route { api, model: model.to_owned(), version };
+            assert_eq!(parse(&method, &path), Ok(expected), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_asked() {
+        for (method, path) in [
+            ("GET", "/v1/foo"),
+            ("GET", "/v1/models/debug/model_name"),
+            ("GET", "/v1/models/m:predict"),
+            ("GET", "/v1/models/foo/version/50:predict"),
+            ("GET", "/v1/models/m/"),
+            ("GET", "/v1/models/"),
+            ("GET", "/v1/models/m/metadata/"),
+            ("GET", "/v1/models/m/versions/"),
+            ("GET", "/v1/models/m/versions/1x"),
+            ("GET", "/v1/modelsm"),
+            ("POST", "/v1/foo"),
+            ("POST", "/v1/models"),
+            ("POST", "/v1/models/m"),
+            ("POST", "/v1/models/m/metadata"),
+            ("POST", "/v1/models/foo/version/50:predict"),
+            ("POST", "/v1/models/foo/versions/string:predict"),
+            ("POST", "/v1/models/foo/versions/HELLO:regress"),
+            ("POST", "/v1/models/foo/label/some_label:regress"),
+            ("POST", "/v1/models/foo/versions/50/labels/some_label:regress"),
+            ("POST", "/v1/models/foo/versions/-1:predict"),
+            ("POST", "/v1/models/foo/versions/:predict"),
+            ("POST", "/v1/models/foo:explain"),
+            ("POST", "/v1/models/foo:predict:predict"),
+            ("POST", "/v1/models/foo:predict?x=1"),
+            ("POST", "/v1/models/foo:PREDICT"),
+            ("POST", "/v1/models/:predict"),
+            ("POST", "/v1/models/foo"),
+            ("PUT", "/v1/models/foo:predict"),
+            ("DELETE", "/v1/models/foo"),
+            ("HEAD", "/v1/models/foo"),
+            ("PATCH", "/v1/models/foo"),
+        ] {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let refused = parse(&method, path).unwrap_err();
+            assert_eq!(refused.status, Status::invalid_argument(format!("Malformed request: {method} {path}")));
+        }
+    }
+
+    #[test]
+    fn versions_that_no_number_holds_are_told() {
+        for (method, path) in [
+            (Method::POST, "/v1/models/foo/versions/18446744073709551615:predict"),
+            (Method::GET, "/v1/models/foo/versions/18446744073709551615"),
+        ] {
+            let refused = parse(&method, path).unwrap_err();
+            let message = "Failed to convert version: 18446744073709551615 to numeric.";
+            assert_eq!(refused, Malformed { model: "foo".into(), status: Status::invalid_argument(message) });
+        }
+    }
+
+    #[test]
+    fn only_what_is_below_v1_is_ours() {
+        for path in ["/v1/", "/V1/x", "/v1/models"] {
+            assert!(is_ours(path), "{path}");
+        }
+        for path in ["/", "/v1", "/v2/models", "", "/é1/", "/index", "*"] {
+            assert!(!is_ours(path), "{path}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The server: its listeners, from the first request to the last.
+
+mod accept;
+mod drain;
+mod grpc;
+mod listen;
+mod service;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::time::timeout;
+
+pub(crate) use drain::Drain;
+pub use service::Service;
+
+use crate::guard::{KeysError, TlsError};
+use crate::rest;
+use crate::settings::Settings;
+use crate::status::Status;
+use accept::{Kind, Listener, Port};
+
+/// Why a server did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// The models could not be had.
+    #[error("{0}")]
+    Models(Status),
+    /// A port could not be taken.
+    #[error("cannot listen on {address} for {what}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// "REST" or "gRPC".
+        what: &'static str,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A UNIX socket could not be taken.
+    #[error("cannot listen on the socket `{}` for gRPC: {source}", path.display())]
+    Socket {
+        /// Where.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// There is nowhere to listen.
+    #[error("there is neither a REST nor a gRPC port to listen on")]
+    NoPort,
+    /// The file of API keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The certificates cannot be used.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
+}
+
+/// A server that listens, and answers once it [runs](Server::run).
+pub struct Server {
+    service: Service,
+    rest: Option<(TcpListener, SocketAddr)>,
+    grpc: Option<(TcpListener, SocketAddr)>,
+    socket: Option<UnixListener>,
+}
+
+impl Server {
+    /// Takes the ports, and starts to load models. Clients may connect from here on. To be called in a runtime of tokio.
+    ///
+    /// # Errors
+    /// If a port cannot be taken, keys or certificates cannot be used, or the models' configuration cannot be.
+    pub fn bind(settings: Settings) -> Result<Self, ServerError> {
+        if settings.rest.address.is_none() && settings.grpc.address.is_none() && settings.grpc.socket.is_none() {
+            return Err(ServerError::NoPort);
+        }
+        listen::raise_open_files(settings.guard.limits.connections);
+        let tcp = |address: Option<SocketAddr>, what| {
+            let bound = address
+                .map(|address| listen::tcp(address).map_err(|source| ServerError::Listen { address, what, source }));
+            bound.transpose()
+        };
+        let rest = tcp(settings.rest.address, "REST")?;
+        let grpc = tcp(settings.grpc.address, "gRPC")?;
+        let socket = settings
+            .grpc
+            .socket
+            .as_ref()
+            .map(|path| listen::unix(path).map_err(|source| ServerError::Socket { path: path.clone(), source }));
+        let socket = socket.transpose()?;
+        let service = Service::guarded(settings)?;
+        Ok(Self { service, rest, grpc, socket })
+    }
+
+    /// What the interfaces speak to.
+    #[must_use]
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// Where REST is, with the port that was found if it was to be any.
+    #[must_use]
+    pub fn rest_address(&self) -> Option<SocketAddr> {
+        self.rest.as_ref().map(|(_, address)| *address)
+    }
+
+    /// Where gRPC is, with the port that was found if it was to be any.
+    #[must_use]
+    pub fn grpc_address(&self) -> Option<SocketAddr> {
+        self.grpc.as_ref().map(|(_, address)| *address)
+    }
+
+    /// Answers until `stop` is done; then takes no more connections, answers what is under way, and unloads the models.
+    ///
+    /// # Errors
+    /// If a model's only version could not be loaded, as TensorFlow Serving, which does not start then.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
+        let Self { service, rest, grpc, socket } = self;
+        let limits = &service.settings().guard.limits;
+        let drain_timeout = limits.drain_timeout;
+        let (alive, mut all_gone) = tokio::sync::mpsc::channel::<()>(1);
+        let port = |listener, kind| Port::new(listener, kind, service.clone(), alive.clone());
+        if let Some((listener, _)) = rest {
+            let (service, drain) = (service.clone(), service.drain());
+            let serve = move |stream| rest::serve(stream, service.clone(), drain.clone());
+            tokio::spawn(port(Listener::Tcp(listener), Kind::Rest).accept(serve));
+        }
+        let routes = grpc::routes(&service);
+        let listeners = grpc.map(|(listener, _)| Listener::Tcp(listener)).into_iter();
+        for listener in listeners.chain(socket.map(Listener::Unix)) {
+            let (service, drain, routes) = (service.clone(), service.drain(), routes.clone());
+            let serve = move |stream| grpc::serve(stream, routes.clone(), service.clone(), drain.clone());
+            tokio::spawn(port(listener, Kind::Grpc).accept(serve));
+        }
+        drop(alive);
+
+        tokio::select! {
+            () = stop => {}
+            status = never_ready(&service) => return Err(ServerError::Models(status)),
+        }
+        service.begin_to_drain();
+        tracing::info!(requests = service.gate().inside(), "stopping: no more connections are taken");
+        if timeout(drain_timeout, all_gone.recv()).await.is_err() {
+            tracing::warn!(requests = service.gate().inside(), "stopping: requests are given up");
+        }
+        let models = service.models().clone();
+        let unloading = tokio::task::spawn_blocking(move || models.stop());
+        if timeout(drain_timeout, unloading).await.is_err() {
+            tracing::warn!("stopping: models are not unloaded in time");
+        }
+        Ok(())
+    }
+}
+
+/// Says when all models are ready; returns only if that cannot be any more.
+async fn never_ready(service: &Service) -> Status {
+    match service.models().ready().await {
+        Ok(()) => tracing::info!("ready: every model answers"),
+        Err(status) => return status,
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,134 @@
+//! What both interfaces speak to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::ServerError;
+use super::drain::{Drain, Drainage};
+use crate::guard::{Certificates, Gate, Keys, Tls};
+use crate::metrics::Metrics;
+use crate::models::Models;
+use crate::settings::Settings;
+use crate::status::Status;
+
+/// What both interfaces speak to. Cloning shares it.
+#[derive(Clone)]
+pub struct Service(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    models: Models,
+    metrics: Metrics,
+    gate: Gate,
+    keys: Keys,
+    certificates: Option<Certificates>,
+    drainage: Drainage,
+    connections: AtomicUsize,
+}
+
+impl Service {
+    /// Starts to load models.
+    ///
+    /// # Errors
+    /// As [`Models::start`]; `INVALID_ARGUMENT` if keys or certificates cannot be used.
+    pub fn start(settings: Settings) -> Result<Self, Status> {
+        Self::guarded(settings).map_err(|error| match error {
+            ServerError::Models(status) => status,
+            other => Status::invalid_argument(other.to_string()),
+        })
+    }
+
+    pub(super) fn guarded(settings: Settings) -> Result<Self, ServerError> {
+        let keys = Keys::open(settings.guard.api_key_file.as_deref())?;
+        let certificates = settings.guard.tls.as_ref().map(Certificates::new).transpose()?;
+        let gate = Gate::new(settings.guard.limits.requests_at_once);
+        let metrics = Metrics::new();
+        let models = Models::start(settings.models.clone(), settings.run.clone(), metrics.clone());
+        let models = models.map_err(ServerError::Models)?;
+        let (drainage, connections) = (Drainage::new(), AtomicUsize::new(0));
+        Ok(Self(Arc::new(Inner { settings, models, metrics, gate, keys, certificates, drainage, connections })))
+    }
+
+    /// How the server is set up.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// The models.
+    #[must_use]
+    pub fn models(&self) -> &Models {
+        &self.0.models
+    }
+
+    /// The measures.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Where requests under way are counted.
+    #[must_use]
+    pub fn gate(&self) -> &Gate {
+        &self.0.gate
+    }
+
+    /// The API keys.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.0.keys
+    }
+
+    /// Whether the server is stopping: it answers what is under way, and nothing else.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.0.drainage.has_begun()
+    }
+
+    /// How many connections are open.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.0.connections.load(Ordering::Relaxed)
+    }
+
+    /// Reads keys and the models' configuration again, looks for versions, and takes these certificates for new connections. What cannot
+    /// be used leaves what there was, and is told in the log.
+    pub fn reload(&self, tls: Option<&Tls>) {
+        if let Err(error) = self.0.keys.reload() {
+            tracing::error!(%error, "the API keys stay as they were");
+        }
+        if let (Some(certificates), Some(tls)) = (&self.0.certificates, tls)
+            && let Err(error) = certificates.replace(tls)
+        {
+            tracing::error!(%error, "the certificates stay as they were");
+        }
+        self.0.models.refresh();
+    }
+
+    pub(super) fn drain(&self) -> Drain {
+        self.0.drainage.drain()
+    }
+
+    pub(super) fn begin_to_drain(&self) {
+        self.0.drainage.begin();
+    }
+
+    pub(super) fn certificates(&self) -> Option<&Certificates> {
+        self.0.certificates.as_ref()
+    }
+
+    /// Counts a connection until what this gives is dropped.
+    pub(super) fn connected(&self) -> Connected {
+        self.0.connections.fetch_add(1, Ordering::Relaxed);
+        Connected(self.clone())
+    }
+}
+
+/// A connection that is open.
+pub(super) struct Connected(Service);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
