@@ -65,7 +65,7 @@ impl TensorFlow {
             tracing::warn!(%model, version, %attribute, "its TensorFlow was newer: an attribute is left out of account");
         }
         let servable = Servable::new(model, version, loaded, &self.run, &self.metrics);
-        servable.map_err(|error| Refusal { status: error.into(), is_final: false })
+        servable.map_err(|error| Refusal { status: error, is_final: false })
     }
 
     fn warm_up(&self, servable: &Servable, model: &str, version: i64, path: &Path) -> Result<(), Refusal> {

@@ -1,83 +1,39 @@
-//! gRPC's connections: HTTP/2, with the guard in front of the routes.
+//! gRPC's connections, with the guard in front of the calls.
 
-use std::convert::Infallible;
-use std::pin::pin;
-use std::time::Duration;
+use std::sync::Arc;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tonic::body::Body;
-use tonic::codegen::Service as _;
-use tonic::service::Routes;
+use http::request::Parts;
 
 use super::accept::Stream;
 use super::{Drain, Service};
+use crate::grpc::{Admitted, Grpc, serve_connection};
 use crate::status::Status;
 
-/// What a client may send of one request before it is told to go on, in bytes.
-const STREAM_WINDOW: u32 = 1 << 20;
-/// The same of all requests of a connection.
-const CONNECTION_WINDOW: u32 = 4 << 20;
-/// Requests of one connection at once.
-const STREAMS: u32 = 1024;
-/// How often a silent client is asked whether it is still there.
-const PING: Duration = Duration::from_secs(60);
+/// Whether the server is alive is told without a key, and however much there is to do.
+const HEALTH: &str = "/grpc.health.v1.Health/";
 
-/// The services that are offered.
-pub(super) fn routes(_service: &Service) -> Routes {
-    Routes::default()
+/// The calls that are offered, to those who may ask.
+pub(super) fn calls(service: &Service) -> Grpc {
+    let guard = service.clone();
+    let admit = move |head: &Parts| -> Result<Admitted, Status> {
+        if head.uri.path().starts_with(HEALTH) {
+            return Ok(Box::new(()));
+        }
+        guard.keys().check(&head.headers)?;
+        Ok(Box::new(guard.gate().enter()?))
+    };
+    Grpc::guarded(service.clone(), Arc::new(admit))
 }
 
-/// Answers the requests of a connection until the client leaves, or the server stops.
-pub(super) async fn serve(stream: Stream, routes: Routes, service: Service, mut drain: Drain) {
-    let answer = service_fn(move |request: Request<Incoming>| {
-        let (mut routes, service) = (routes.clone(), service.clone());
-        async move {
-            // Whether the server is alive is told without a key, and however much there is to do.
-            if request.uri().path().starts_with("/grpc.health.v1.Health/") {
-                return routes.call(request).await;
-            }
-            if let Err(status) = service.keys().check(request.headers()) {
-                return Ok(refusal(status));
-            }
-            let _permit = match service.gate().enter() {
-                Ok(permit) => permit,
-                Err(status) => return Ok(refusal(status)),
-            };
-            Ok::<_, Infallible>(routes.call(request).await?)
-        }
-    });
-    let mut http = http2::Builder::new(TokioExecutor::new());
-    http.timer(TokioTimer::new())
-        .keep_alive_interval(PING)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_concurrent_streams(STREAMS);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), answer));
-    let mut draining = false;
-    loop {
-        tokio::select! {
-            biased;
-            result = connection.as_mut() => {
-                if let Err(error) = result {
-                    tracing::debug!(%error, "connection broke");
-                }
-                return;
-            }
-            () = drain.begun(), if !draining => {
-                draining = true;
-                connection.as_mut().graceful_shutdown();
-            }
-        }
+/// Answers the calls of a connection until the client leaves, or the server stops.
+pub(super) async fn serve(stream: Stream, calls: Grpc, mut drain: Drain) {
+    let watched = calls.clone();
+    let stop = async move {
+        drain.begun().await;
+        // Nothing else ends the call of a client that watches the server's health.
+        watched.drain();
+    };
+    if let Err(error) = serve_connection(stream, calls, stop).await {
+        tracing::debug!(%error, "a gRPC connection broke");
     }
-}
-
-fn refusal(status: Status) -> Response<Body> {
-    // The numbers are the same.
-    let number = (1..17).find(|number| tf_persist_core::Code::from_number(*number) == Some(status.code));
-    let code = tonic::Code::from_i32(number.unwrap_or(2) as i32);
-    tonic::Status::new(code, status.message).into_http()
 }

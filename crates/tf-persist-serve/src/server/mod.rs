@@ -126,11 +126,11 @@ impl Server {
             let serve = move |stream| rest::serve(stream, service.clone(), drain.clone());
             tokio::spawn(port(Listener::Tcp(listener), Kind::Rest).accept(serve));
         }
-        let routes = grpc::routes(&service);
+        let calls = grpc::calls(&service);
         let listeners = grpc.map(|(listener, _)| Listener::Tcp(listener)).into_iter();
         for listener in listeners.chain(socket.map(Listener::Unix)) {
-            let (service, drain, routes) = (service.clone(), service.drain(), routes.clone());
-            let serve = move |stream| grpc::serve(stream, routes.clone(), service.clone(), drain.clone());
+            let (drain, calls) = (service.drain(), calls.clone());
+            let serve = move |stream| grpc::serve(stream, calls.clone(), drain.clone());
             tokio::spawn(port(listener, Kind::Grpc).accept(serve));
         }
         drop(alive);
