@@ -208,6 +208,11 @@ fn versions_come_and_go() {
     // Back.
     bench.remove("m", 2);
     wait_states(&models, "m", &[(2, End), (1, Available)]);
+    // Without its base path it stays.
+    fs::rename(bench.base("m"), bench.base("gone")).unwrap();
+    let_it_look();
+    assert_eq!(states(&models, "m"), [(2, End), (1, Available)]);
+    fs::rename(bench.base("gone"), bench.base("m")).unwrap();
     // An older one is nothing new.
     bench.put("m", 0, "zero");
     let_it_look();
@@ -227,16 +232,6 @@ fn versions_come_and_go() {
     models.stop();
     assert_eq!(latest(&models, "m"), None);
     assert!(bench.texts.dropped_in.lock().unwrap().iter().all(|name| name == "unload"));
-}
-
-#[test]
-fn without_its_base_path_a_model_is_served() {
-    let bench = Bench::new();
-    bench.put("m", 1, "one");
-    let models = bench.serve(bench.one());
-    fs::rename(bench.base("m"), bench.base("gone")).unwrap();
-    let_it_look();
-    assert_eq!(states(&models, "m"), [(1, Available)]);
 }
 
 #[test]
