@@ -11,7 +11,7 @@ use tf_persist_proto::protobuf::MessageField;
 use tf_persist_proto::serving as pb;
 use tf_persist_proto::serving::inference::inference_result::Result as TaskResult;
 
-use super::request::{ExamplesRequest, Input, ModelSpec, MultiInferenceRequest, PredictRequest};
+use super::request::{ExamplesRequest, ModelSpec, MultiInferenceRequest, PredictRequest};
 use super::response;
 use crate::inference::{self, Outcome, effective_name, signature_for_predict};
 use crate::metrics::{Phase, Protocol};
@@ -95,8 +95,10 @@ pub(super) async fn classify(
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
     let servable = find(service, spec)?;
-    let examples = examples(service, spec, request.input)?;
+    let examples = request.input.examples()?;
+    let count = examples.len();
     let results = inference::classify(&servable, &spec.signature, examples, deadline).await?;
+    service.metrics().examples(&spec.name, count);
     let spec = response::model_spec(&spec.name, servable.version(), effective_name(&spec.signature));
     response::classify(results, spec)
 }
@@ -108,8 +110,10 @@ pub(super) async fn regress(
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
     let servable = find(service, spec)?;
-    let examples = examples(service, spec, request.input)?;
+    let examples = request.input.examples()?;
+    let count = examples.len();
     let results = inference::regress(&servable, &spec.signature, examples, deadline).await?;
+    service.metrics().examples(&spec.name, count);
     let spec = response::model_spec(&spec.name, servable.version(), effective_name(&spec.signature));
     response::regress(results, spec)
 }
@@ -121,8 +125,10 @@ pub(super) async fn multi_inference(
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
     let servable = find(service, spec)?;
-    let examples = examples(service, spec, request.input)?;
+    let examples = request.input.examples()?;
+    let count = examples.len();
     let outcomes = inference::multi_inference(&servable, &request.tasks, examples, deadline).await?;
+    service.metrics().examples(&spec.name, count);
     let result = |(task, outcome): (inference::Task, Outcome)| pb::InferenceResult {
         model_spec: MessageField::some(response::model_spec(
             &task.model,
@@ -139,14 +145,6 @@ pub(super) async fn multi_inference(
         results: request.tasks.into_iter().zip(outcomes).map(result).collect(),
         ..Default::default()
     })
-}
-
-fn examples(service: &Service, spec: &ModelSpec, input: Input) -> Result<tf_persist_core::tensor::Strings, Status> {
-    let examples = input.examples()?;
-    if !examples.is_empty() {
-        service.metrics().examples(&spec.name, examples.len());
-    }
-    Ok(examples)
 }
 
 /// Does work that takes long in a thread where that is nobody's wait.
