@@ -8,7 +8,7 @@ use crate::tensor::proto::{check_room, string_list};
 use crate::tensor::{Strings, Tensor, byte_len};
 use crate::wire::{Reader, Value, WireError, try_fields};
 
-/// The tensor that a serialized `TensorProto` holds: what [`from_proto`](super::proto::from_proto) makes of the message.
+/// The tensor that a serialized `TensorProto` holds: what [`from_proto`](crate::tensor::proto::from_proto) makes of the message.
 ///
 /// # Errors
 /// If the bytes are no message, or as `from_proto`.
