@@ -148,7 +148,9 @@ fn entry(
     let proto: TensorProto =
         tf_persist_proto::parse(&data.slice_ref(content)).map_err(|error| refuse(error.to_string()))?;
     let tensor = from_proto(&proto, *room).map_err(|error| refuse(error.to_string()))?;
-    let length = tensor.bytes().map_or_else(|_| tensor.strings().map_or(0, |all| all.total_bytes()), <[u8]>::len);
+    // Of strings, where each ends takes memory too, if they are empty.
+    let strings = || tensor.strings().map_or(0, |all| all.total_bytes() + all.len() * size_of::<usize>());
+    let length = tensor.bytes().map_or_else(|_| strings(), <[u8]>::len);
     *room = room.saturating_sub(length.saturating_sub(content.len()));
     Ok((name.to_owned(), tensor))
 }

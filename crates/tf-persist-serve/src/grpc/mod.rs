@@ -5,8 +5,8 @@
 //! servers that take whole messages of two gigabytes must not make room for what a client only says that it will send, and because
 //! tensors go from the message into their own memory without a message object between.
 //!
-//! The way of a call: [`Grpc`] finds the method, [`framing`] reads the message, [`request`] its outline, [`prediction`] and
-//! [`model`] answer it, [`response`] writes the answer down.
+//! The way of a call: [`Grpc`] finds the method, `framing` reads the message, `request` its outline, `prediction` and
+//! `model` answer it, `response` writes the answer down.
 
 mod framing;
 mod health;

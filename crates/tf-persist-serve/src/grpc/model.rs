@@ -2,6 +2,7 @@
 //! `model_service_impl.cc`).
 
 use bytes::Bytes;
+use tf_persist_core::Code;
 use tf_persist_proto::protobuf::{EnumOrUnknown, MessageField};
 use tf_persist_proto::serving as pb;
 use tf_persist_proto::serving::get_model_status::model_version_status::State as StateNumber;
@@ -13,7 +14,6 @@ use super::response;
 use crate::metrics::Metrics;
 use crate::models::{Models, State, Version, VersionStatus};
 use crate::status::Status;
-use tf_persist_core::Code;
 
 /// `GetModelStatusResponse`.
 pub(super) fn status(models: &Models, spec: &ModelSpec) -> Result<Bytes, Status> {

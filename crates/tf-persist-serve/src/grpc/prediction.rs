@@ -11,7 +11,7 @@ use tf_persist_proto::protobuf::MessageField;
 use tf_persist_proto::serving as pb;
 use tf_persist_proto::serving::inference::inference_result::Result as TaskResult;
 
-use super::request::{ExamplesRequest, Input, ModelSpec, MultiInferenceRequest, PredictRequest};
+use super::request::{ExamplesRequest, ModelSpec, MultiInferenceRequest, PredictRequest};
 use super::response;
 use crate::inference::{self, Outcome, effective_name, signature_for_predict};
 use crate::metrics::{Phase, Protocol};
@@ -58,7 +58,7 @@ pub(super) async fn predict(
     let answer = inference::predict(&served, Call { inputs, outputs, deadline }).await?;
     let start = Instant::now();
     let form = if service.settings().grpc.tensor_content { Form::Content } else { Form::Fields };
-    let size: usize = answer.iter().map(|(_, tensor)| tensor.bytes().map_or(INLINE_BYTES, <[u8]>::len)).sum();
+    let size: usize = answer.iter().map(|(_, tensor)| memory(tensor)).sum();
     let name = spec.name.clone();
     let (version, signature) = (servable.version(), effective_name(&spec.signature).to_owned());
     let write = move || response::predict(&answer, form, &name, version, &signature);
@@ -80,12 +80,17 @@ fn tensors(signature: &Signature, mut given: BTreeMap<String, Bytes>) -> Result<
             continue;
         };
         let tensor = decode(&message, room).map_err(|_| inference::parsing_error(&name))?;
-        let length = tensor.bytes().map_or_else(|_| tensor.strings().map_or(0, |all| all.total_bytes()), <[u8]>::len);
-        room = room.saturating_sub(length.saturating_sub(message.len()));
+        room = room.saturating_sub(memory(&tensor).saturating_sub(message.len()));
         tensors.push((name, tensor));
     }
     inference::check_names(signature, names())?;
     Ok(tensors)
+}
+
+/// What a tensor takes: of strings, where each ends too.
+fn memory(tensor: &Tensor) -> usize {
+    let strings = || tensor.strings().map_or(0, |all| all.total_bytes() + all.len() * size_of::<usize>());
+    tensor.bytes().map_or_else(|_| strings(), <[u8]>::len)
 }
 
 pub(super) async fn classify(
@@ -95,8 +100,10 @@ pub(super) async fn classify(
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
     let servable = find(service, spec)?;
-    let examples = examples(service, spec, request.input)?;
+    let examples = request.input.examples()?;
+    let count = examples.len();
     let results = inference::classify(&servable, &spec.signature, examples, deadline).await?;
+    service.metrics().examples(&spec.name, count);
     let spec = response::model_spec(&spec.name, servable.version(), effective_name(&spec.signature));
     response::classify(results, spec)
 }
@@ -108,8 +115,10 @@ pub(super) async fn regress(
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
     let servable = find(service, spec)?;
-    let examples = examples(service, spec, request.input)?;
+    let examples = request.input.examples()?;
+    let count = examples.len();
     let results = inference::regress(&servable, &spec.signature, examples, deadline).await?;
+    service.metrics().examples(&spec.name, count);
     let spec = response::model_spec(&spec.name, servable.version(), effective_name(&spec.signature));
     response::regress(results, spec)
 }
@@ -121,8 +130,10 @@ pub(super) async fn multi_inference(
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
     let servable = find(service, spec)?;
-    let examples = examples(service, spec, request.input)?;
+    let examples = request.input.examples()?;
+    let count = examples.len();
     let outcomes = inference::multi_inference(&servable, &request.tasks, examples, deadline).await?;
+    service.metrics().examples(&spec.name, count);
     let result = |(task, outcome): (inference::Task, Outcome)| pb::InferenceResult {
         model_spec: MessageField::some(response::model_spec(
             &task.model,
@@ -141,16 +152,19 @@ pub(super) async fn multi_inference(
     })
 }
 
-fn examples(service: &Service, spec: &ModelSpec, input: Input) -> Result<tf_persist_core::tensor::Strings, Status> {
-    let examples = input.examples()?;
-    if !examples.is_empty() {
-        service.metrics().examples(&spec.name, examples.len());
-    }
-    Ok(examples)
-}
-
 /// Does work that takes long in a thread where that is nobody's wait.
 async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T, Status> + Send + 'static) -> Result<T, Status> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|_| Err(Status::new(Code::Internal, "the server failed at this request")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_that_are_empty_take_memory_too() {
+        assert_eq!(memory(&Tensor::from_strings(&[3], ["", "ab", ""]).unwrap()), 2 + 3 * 8);
+        assert_eq!(memory(&Tensor::from_slice(&[3], &[0_i16; 3]).unwrap()), 6);
+    }
 }

@@ -4,6 +4,7 @@ use tf_persist_proto::protobuf::{EnumOrUnknown, Message, MessageField};
 use tf_persist_proto::tensorflow as pb;
 
 use super::*;
+use crate::tensor::Tensor;
 use crate::tensor::proto::from_proto;
 
 const LIMIT: usize = 1 << 20;

@@ -1,43 +1,14 @@
-//! `TensorProto`s as bytes, read into tensors and written out of them without the message between.
-//!
-//! What a server does with every request: numbers are copied once, from the message into aligned memory, and once out of it. Small
-//! hostile messages cannot take much memory: nothing is kept of what is not known. For the rules see [`proto`](super::proto).
+//! Bytes into tensors.
 
-use super::proto::{check_room, string_list};
-use super::{Strings, Tensor, byte_len};
+use super::{Kind, field, values_of};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::shape::{MAX_RANK, element_count};
+use crate::tensor::proto::{check_room, string_list};
+use crate::tensor::{Strings, Tensor, byte_len};
 use crate::wire::{Reader, Value, WireError, try_fields};
 
-/// Numbers of `TensorProto`'s fields (`tensorflow/core/framework/tensor.proto`).
-mod field {
-    pub(super) const DTYPE: u32 = 1;
-    pub(super) const SHAPE: u32 = 2;
-    pub(super) const CONTENT: u32 = 4;
-    pub(super) const FLOAT: u32 = 5;
-    pub(super) const DOUBLE: u32 = 6;
-    pub(super) const INT: u32 = 7;
-    pub(super) const STRING: u32 = 8;
-    pub(super) const COMPLEX64: u32 = 9;
-    pub(super) const INT64: u32 = 10;
-    pub(super) const BOOL: u32 = 11;
-    pub(super) const COMPLEX128: u32 = 12;
-    pub(super) const HALF: u32 = 13;
-    pub(super) const UINT32: u32 = 16;
-    pub(super) const UINT64: u32 = 17;
-}
-
-/// How elements stand in a `TensorProto`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// Each in the field of its type: `float_val`, `string_val`, … (`Tensor::AsProtoField`).
-    Fields,
-    /// As raw bytes in `tensor_content` (`Tensor::AsProtoTensorContent`).
-    Content,
-}
-
-/// The tensor that a serialized `TensorProto` holds: what [`from_proto`](super::proto::from_proto) makes of the message.
+/// The tensor that a serialized `TensorProto` holds: what [`from_proto`](crate::tensor::proto::from_proto) makes of the message.
 ///
 /// # Errors
 /// If the bytes are no message, or as `from_proto`.
@@ -99,35 +70,6 @@ fn read_shape(message: &[u8], shape: &mut Vec<usize>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// How the values of a field are written.
-#[derive(Clone, Copy)]
-enum Kind {
-    /// As the bytes that they have in a tensor.
-    Fixed,
-    /// As numbers of 7 bits a byte.
-    Varint,
-}
-
-/// The field that has the values of a numeric dtype.
-fn values_of(dtype: DType) -> Option<(u32, Kind)> {
-    Some(match dtype {
-        DType::Float32 => (field::FLOAT, Kind::Fixed),
-        DType::Float64 => (field::DOUBLE, Kind::Fixed),
-        DType::Complex64 => (field::COMPLEX64, Kind::Fixed),
-        DType::Complex128 => (field::COMPLEX128, Kind::Fixed),
-        DType::Float16 | DType::BFloat16 => (field::HALF, Kind::Varint),
-        DType::Int8 | DType::QInt8 | DType::Int16 | DType::QInt16 | DType::Int32 | DType::QInt32 => {
-            (field::INT, Kind::Varint)
-        }
-        DType::UInt8 | DType::QUInt8 | DType::UInt16 | DType::QUInt16 => (field::INT, Kind::Varint),
-        DType::Int64 => (field::INT64, Kind::Varint),
-        DType::Bool => (field::BOOL, Kind::Varint),
-        DType::UInt32 => (field::UINT32, Kind::Varint),
-        DType::UInt64 => (field::UINT64, Kind::Varint),
-        DType::String | DType::Invalid | DType::Resource | DType::Variant | DType::Other(_) => return None,
-    })
 }
 
 /// The values of a field of a message that was walked over before: it has no errors but inside of packed values.
@@ -283,167 +225,6 @@ fn strings(message: &[u8], shape: &[usize], content: &[u8], max_filled_bytes: us
     Tensor::from_string_array(shape, strings)
 }
 
-/// The bytes that [`encode`] writes.
-#[must_use]
-pub fn encoded_len(tensor: &Tensor, form: Form) -> usize {
-    let shape = shape_len(tensor);
-    let head = 1 + varint_len(tensor.dtype().number() as u64) + 1 + varint_len(shape as u64) + shape;
-    head + match (form, tensor.strings()) {
-        (Form::Fields, Ok(strings)) => strings.iter().map(|string| delimited_len(string.len())).sum(),
-        (Form::Fields, Err(_)) => packed_len(tensor),
-        (Form::Content, _) => delimited_if_any(content_len(tensor)),
-    }
-}
-
-/// Writes a tensor as a `TensorProto`. Its elements are copied once.
-pub fn encode(tensor: &Tensor, form: Form, out: &mut Vec<u8>) {
-    put_varint(u64::from(field::DTYPE << 3), out);
-    // Sign-extended, as protobuf has all negative enums; there is none.
-    put_varint(tensor.dtype().number() as u64, out);
-    put_head(field::SHAPE, shape_len(tensor), out);
-    for size in tensor.shape() {
-        put_head(2, dimension_len(*size), out);
-        if *size > 0 {
-            put_varint(1 << 3, out);
-            put_varint(*size as u64, out);
-        }
-    }
-    match (form, tensor.bytes(), tensor.strings()) {
-        (Form::Fields, _, Ok(strings)) => {
-            for string in strings.iter() {
-                put_head(field::STRING, string.len(), out);
-                out.extend_from_slice(string);
-            }
-        }
-        (Form::Fields, Ok(bytes), _) => put_packed(tensor.dtype(), bytes, out),
-        (Form::Content, _, Ok(strings)) => {
-            let length = content_len(tensor);
-            if length > 0 {
-                put_head(field::CONTENT, length, out);
-                // `port::EncodeStringList`.
-                strings.iter().for_each(|string| put_varint(string.len() as u64, out));
-                out.extend_from_slice(strings.all_bytes());
-            }
-        }
-        (Form::Content, Ok(bytes), _) if !bytes.is_empty() => {
-            put_head(field::CONTENT, bytes.len(), out);
-            out.extend_from_slice(bytes);
-        }
-        _ => {}
-    }
-}
-
-fn content_len(tensor: &Tensor) -> usize {
-    match (tensor.bytes(), tensor.strings()) {
-        (Ok(bytes), _) => bytes.len(),
-        (_, Ok(strings)) => {
-            strings.iter().map(|string| varint_len(string.len() as u64)).sum::<usize>() + strings.total_bytes()
-        }
-        _ => 0,
-    }
-}
-
-fn packed_len(tensor: &Tensor) -> usize {
-    let Ok(bytes) = tensor.bytes() else { return 0 };
-    match values_of(tensor.dtype()) {
-        None => 0,
-        Some((number, kind)) => {
-            let length = match kind {
-                Kind::Fixed => bytes.len(),
-                Kind::Varint => varints_len(tensor.dtype(), bytes),
-            };
-            // The tags of fields from 16 on have two bytes.
-            delimited_if_any(length) + usize::from(number > 15 && length > 0)
-        }
-    }
-}
-
-fn put_packed(dtype: DType, bytes: &[u8], out: &mut Vec<u8>) {
-    let Some((number, kind)) = values_of(dtype) else { return };
-    if bytes.is_empty() {
-        return;
-    }
-    match kind {
-        Kind::Fixed => {
-            put_head(number, bytes.len(), out);
-            out.extend_from_slice(bytes);
-        }
-        Kind::Varint => {
-            put_head(number, varints_len(dtype, bytes), out);
-            each_value(dtype, bytes, |value| put_varint(value, out));
-        }
-    }
-}
-
-fn varints_len(dtype: DType, bytes: &[u8]) -> usize {
-    let mut length = 0;
-    each_value(dtype, bytes, |value| length += varint_len(value));
-    length
-}
-
-/// The elements of an integer type as protobuf writes them: signed ones are extended to 64 bits.
-fn each_value(dtype: DType, bytes: &[u8], mut take: impl FnMut(u64)) {
-    fn each<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> u64, take: &mut impl FnMut(u64)) {
-        bytes.as_chunks::<N>().0.iter().for_each(|element| take(value(*element)));
-    }
-    let take = &mut take;
-    match dtype {
-        DType::Bool => each(bytes, |[byte]| u64::from(byte != 0), take),
-        DType::UInt8 | DType::QUInt8 => each(bytes, |[byte]| u64::from(byte), take),
-        DType::Int8 | DType::QInt8 => each(bytes, |[byte]| i64::from(byte.cast_signed()).cast_unsigned(), take),
-        DType::UInt16 | DType::QUInt16 | DType::Float16 | DType::BFloat16 => {
-            each(bytes, |element| u64::from(u16::from_le_bytes(element)), take);
-        }
-        DType::Int16 | DType::QInt16 => {
-            each(bytes, |element| i64::from(i16::from_le_bytes(element)).cast_unsigned(), take);
-        }
-        DType::Int32 | DType::QInt32 => {
-            each(bytes, |element| i64::from(i32::from_le_bytes(element)).cast_unsigned(), take);
-        }
-        DType::UInt32 => each(bytes, |element| u64::from(u32::from_le_bytes(element)), take),
-        DType::Int64 | DType::UInt64 => each(bytes, u64::from_le_bytes, take),
-        _ => {}
-    }
-}
-
-fn shape_len(tensor: &Tensor) -> usize {
-    tensor.shape().iter().map(|size| delimited_len(dimension_len(*size))).sum()
-}
-
-fn dimension_len(size: usize) -> usize {
-    if size == 0 { 0 } else { 1 + varint_len(size as u64) }
-}
-
-/// A field whose tag has one byte.
-fn delimited_len(length: usize) -> usize {
-    1 + varint_len(length as u64) + length
-}
-
-fn delimited_if_any(length: usize) -> usize {
-    if length == 0 { 0 } else { delimited_len(length) }
-}
-
-/// Writes the tag and the length of a length-delimited field.
-pub fn put_head(number: u32, length: usize, out: &mut Vec<u8>) {
-    put_varint(u64::from(number) << 3 | 2, out);
-    put_varint(length as u64, out);
-}
-
-/// Writes a number of 7 bits a byte.
-pub fn put_varint(mut value: u64, out: &mut Vec<u8>) {
-    while value > 0x7f {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-/// The bytes of a number of 7 bits a byte.
-#[must_use]
-pub fn varint_len(value: u64) -> usize {
-    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
-}
-
 fn invalid(reason: String) -> Error {
     Error::InvalidTensor { reason }
 }
@@ -451,6 +232,3 @@ fn invalid(reason: String) -> Error {
 fn malformed(error: WireError) -> Error {
     invalid(error.to_string())
 }
-
-#[cfg(test)]
-mod tests;
