@@ -17,6 +17,9 @@ use tf_persist_serve::metrics::Metrics;
 use tf_persist_serve::models::{Servable, Served};
 use tf_persist_serve::run::{Answer, Call, Settings};
 
+/// Adds a node: its name, op, inputs and attributes.
+type AddNode<'n> = dyn FnMut(&str, &str, &[&str], &str) + 'n;
+
 /// A graph in text: `x` [-1, 2], `row` (2 numbers), `all` (an axis), and what the signatures below need.
 fn graph() -> Vec<u8> {
     let mut text = String::new();
@@ -26,7 +29,7 @@ fn graph() -> Vec<u8> {
     };
     let kind = |key: &str, dtype: &str| format!("attr {{ key: '{key}' value {{ type: {dtype} }} }} ");
     let t = kind("T", "DT_FLOAT");
-    let constant = |name: &str, dtype: &str, tensor: &str, node: &mut dyn FnMut(&str, &str, &[&str], &str)| {
+    let constant = |name: &str, dtype: &str, tensor: &str, node: &mut AddNode<'_>| {
         let value = format!("attr {{ key: 'value' value {{ tensor {{ dtype: {dtype} {tensor} }} }} }}");
         node(name, "Const", &[], &(kind("dtype", dtype) + &value));
     };

@@ -147,7 +147,8 @@ impl Settings {
     /// # Errors
     /// As TensorFlow Serving refuses to start.
     pub fn check(&self) -> Result<(), Status> {
-        Rules::of(self, Path::new("")).map(drop)
+        let alone = super::BatchingSettings { per_model: false, ..self.batching.clone() };
+        Rules::of(&Self { batching: alone, ..self.clone() }, Path::new("")).map(drop)
     }
 }
 

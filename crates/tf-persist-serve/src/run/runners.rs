@@ -52,7 +52,9 @@ enum Next {
 impl Runners {
     pub(super) fn new(model: &str, rules: Arc<Rules>) -> Self {
         let (state, wake) = (Mutex::default(), Condvar::new());
-        Self(Arc::new(Inner { name: format!("run {model}"), rules, state, wake }))
+        // A thread's name holds no NUL.
+        let name = format!("run {model}").replace('\0', "");
+        Self(Arc::new(Inner { name, rules, state, wake }))
     }
 
     /// Puts a request where it is run as soon as a thread is free.
