@@ -41,13 +41,13 @@ pub(super) async fn serve(stream: Stream, routes: Routes, service: Service, mut 
                 return routes.call(request).await;
             }
             if let Err(status) = service.keys().check(request.headers()) {
-                return Ok(refusal(status));
+                return Ok::<_, Infallible>(refusal(status));
             }
             let _permit = match service.gate().enter() {
                 Ok(permit) => permit,
                 Err(status) => return Ok(refusal(status)),
             };
-            Ok::<_, Infallible>(routes.call(request).await?)
+            routes.call(request).await
         }
     });
     let mut http = http2::Builder::new(TokioExecutor::new());
