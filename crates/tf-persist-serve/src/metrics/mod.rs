@@ -166,10 +166,11 @@ impl Metrics {
     }
 
     /// What one of TensorFlow Serving's counters stands at, over all labels; by its name there, such as
-    /// `/tensorflow/serving/request_count`. `None` if it is none of those that are kept.
+    /// `/tensorflow/serving/request_count`. 0 if it is none of those that are kept.
     #[must_use]
-    pub fn counter(&self, name: &str) -> Option<u64> {
-        page::counter(&self.0, name)
+    pub fn value(&self, name: &str) -> i64 {
+        let count = page::counter(&self.0, name).unwrap_or(0);
+        i64::try_from(count).unwrap_or(i64::MAX)
     }
 
     /// All measures as text, for Prometheus.

@@ -14,14 +14,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::interval;
+use tokio::time::interval_at;
 
 use super::service;
 use crate::guard::Limits;
 use crate::server::{Drain, Service};
 
-/// How often a connection is looked at, at the most.
-const LOOK: Duration = Duration::from_secs(5);
+/// How seldom a connection is looked at, at the most: ten thousand that are idle wake up some hundred times a second.
+const LOOK: Duration = Duration::from_secs(15);
 
 /// Answers the requests of a connection until the client leaves, or the server stops.
 pub(crate) async fn serve<S>(stream: S, service: Service, mut drain: Drain)
@@ -47,7 +47,8 @@ where
     http.header_read_timeout(None).half_close(false);
     let mut connection =
         pin!(http.serve_connection(TokioIo::new(Watched { stream, clock: Arc::clone(&clock) }), answer));
-    let mut look = interval((limits.head_timeout / 2).clamp(Duration::from_millis(50), LOOK));
+    let often = (limits.head_timeout / 2).clamp(Duration::from_millis(50), LOOK);
+    let mut look = interval_at(tokio::time::Instant::now() + often, often);
     let mut draining = false;
     loop {
         tokio::select! {

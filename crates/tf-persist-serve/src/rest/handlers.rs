@@ -146,8 +146,8 @@ async fn examples(service: &Service, route: &Route, sent: Sent) -> Result<Vec<u8
     let metrics = service.metrics();
     let decoded = Instant::now();
     metrics.phase(&route.model, Phase::Decode, decoded - started);
-    metrics.examples(&route.model, body.examples.len());
 
+    let count = body.examples.len();
     let (ran, encoded) = if route.api == Api::Classify {
         let results = in_time(deadline, inference::classify(&servable, name, body.examples, deadline)).await?;
         (Instant::now(), json::classify_answer(&results))
@@ -155,6 +155,7 @@ async fn examples(service: &Service, route: &Route, sent: Sent) -> Result<Vec<u8
         let results = in_time(deadline, inference::regress(&servable, name, body.examples, deadline)).await?;
         (Instant::now(), json::regress_answer(&results))
     };
+    metrics.examples(&route.model, count);
     metrics.runtime(&route.model, route.api, ran - decoded);
     metrics.phase(&route.model, Phase::Encode, ran.elapsed());
     Ok(encoded)
