@@ -139,14 +139,6 @@ impl Metrics {
         });
     }
 
-    /// The value of a counter by TensorFlow Serving's name (`/tensorflow/serving/…`), of the first of its label sets; 0 if there is
-    /// none.
-    #[must_use]
-    pub fn value(&self, name: &str) -> i64 {
-        let _ = name;
-        0
-    }
-
     /// A version was loaded, or could not be, from this folder.
     pub fn load(&self, path: &str, refused: Option<Code>, took: Duration) {
         let mut paths = self.paths();
