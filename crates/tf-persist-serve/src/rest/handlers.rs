@@ -12,8 +12,8 @@ use tokio::time::timeout_at;
 use super::body::{self, NoBody};
 use super::json::{self, ExamplesBody, Form, PredictBody};
 use super::url::Route;
-use crate::inference::{self, DEFAULT_SIGNATURE};
-use crate::metrics::{Api, Phase};
+use crate::inference::{self, signature_for_predict};
+use crate::metrics::{Api, Phase, Protocol};
 use crate::models::{Servable, Served, Version};
 use crate::run::Call;
 use crate::server::Service;
@@ -112,10 +112,8 @@ fn decode(service: &Service, route: &Route, sent: Sent) -> Result<Decoded, Refus
     let bytes = sent.inflated(service)?;
     let body = PredictBody::parse(&bytes)?;
     let servable = service.models().find(&route.model, &route.version)?;
-    let name = body.signature_name().filter(|name| !name.is_empty()).unwrap_or(DEFAULT_SIGNATURE);
-    let served = servable.signature(name).cloned().ok_or_else(|| {
-        Status::invalid_argument(format!("Serving signature name: \"{name}\" not found in signature def"))
-    })?;
+    let name = body.signature_name().unwrap_or_default();
+    let served = signature_for_predict(&servable, name, Protocol::Rest)?.clone();
     let wanted: Vec<_> = served.signature.inputs().collect();
     let limit = service.settings().guard.limits.tensors;
     if wanted.len() > limit {
@@ -142,7 +140,7 @@ async fn examples(service: &Service, route: &Route, sent: Sent) -> Result<Vec<u8
         parse(sent, service)?
     };
     let servable = service.models().find(&route.model, &route.version)?;
-    let name = body.signature_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(DEFAULT_SIGNATURE);
+    let name = body.signature_name.as_deref().unwrap_or_default();
     let metrics = service.metrics();
     let decoded = Instant::now();
     metrics.phase(&route.model, Phase::Decode, decoded - started);
