@@ -14,6 +14,7 @@ pub struct Servable {
     version: i64,
     model: LoadedModel,
     signatures: Vec<Arc<Served>>,
+    runs: run::Shared,
 }
 
 /// A signature of a servable, with what is known of it from its runs so far.
@@ -44,7 +45,7 @@ impl Servable {
             Ok(Arc::new(Served { signature, lane }))
         };
         let signatures = names.map(serve).collect::<Result<_, Status>>()?;
-        Ok(Self { name: name.to_owned(), version, model, signatures })
+        Ok(Self { name: name.to_owned(), version, model, signatures, runs: shared })
     }
 
     /// The name of the model.
@@ -63,6 +64,11 @@ impl Servable {
     #[must_use]
     pub fn model(&self) -> &LoadedModel {
         &self.model
+    }
+
+    /// Whether a run of it goes on that nobody waits for any more.
+    pub(super) fn is_busy(&self) -> bool {
+        self.runs.is_busy()
     }
 
     /// The signature of this name.

@@ -131,7 +131,7 @@ pub(super) struct Task {
 
 impl Task {
     /// The task, unless nobody waits for its answer any more.
-    pub(super) fn if_wanted(self: Box<Self>) -> Option<Box<Self>> {
+    pub(super) fn if_wanted(self) -> Option<Self> {
         if self.answer.is_closed() {
             return None;
         }
