@@ -58,7 +58,7 @@ pub(super) async fn predict(
     let answer = inference::predict(&served, Call { inputs, outputs, deadline }).await?;
     let start = Instant::now();
     let form = if service.settings().grpc.tensor_content { Form::Content } else { Form::Fields };
-    let size: usize = answer.iter().map(|(_, tensor)| memory(tensor)).sum();
+    let size: usize = answer.iter().map(|(_, tensor)| tensor.memory()).sum();
     let name = spec.name.clone();
     let (version, signature) = (servable.version(), effective_name(&spec.signature).to_owned());
     let write = move || response::predict(&answer, form, &name, version, &signature);
@@ -80,17 +80,11 @@ fn tensors(signature: &Signature, mut given: BTreeMap<String, Bytes>) -> Result<
             continue;
         };
         let tensor = decode(&message, room).map_err(|_| inference::parsing_error(&name))?;
-        room = room.saturating_sub(memory(&tensor).saturating_sub(message.len()));
+        room = room.saturating_sub(tensor.memory().saturating_sub(message.len()));
         tensors.push((name, tensor));
     }
     inference::check_names(signature, names())?;
     Ok(tensors)
-}
-
-/// What a tensor takes: of strings, where each ends too.
-fn memory(tensor: &Tensor) -> usize {
-    let strings = || tensor.strings().map_or(0, |all| all.total_bytes() + all.len() * size_of::<usize>());
-    tensor.bytes().map_or_else(|_| strings(), <[u8]>::len)
 }
 
 pub(super) async fn classify(
@@ -156,15 +150,4 @@ pub(super) async fn multi_inference(
 /// The examples of a request. A context stands in each of them, and so in memory.
 async fn examples(input: Input) -> Result<Strings, Status> {
     elsewhere_if(input.bytes() > LARGE, move || input.examples()).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn strings_that_are_empty_take_memory_too() {
-        assert_eq!(memory(&Tensor::from_strings(&[3], ["", "ab", ""]).unwrap()), 2 + 3 * 8);
-        assert_eq!(memory(&Tensor::from_slice(&[3], &[0_i16; 3]).unwrap()), 6);
-    }
 }
