@@ -15,6 +15,7 @@ pub struct Servable {
     model: LoadedModel,
     /// By name; in place of one that cannot be run, why.
     signatures: Vec<(String, Result<Arc<Served>, Status>)>,
+    runs: run::Shared,
 }
 
 /// A signature of a servable, with what is known of it from its runs so far.
@@ -38,6 +39,7 @@ impl Servable {
         run: &run::Settings,
         metrics: &Metrics,
     ) -> Result<Self, Status> {
+        metrics.know(name);
         let shared = run::Shared::new(name, model.artefact().path(), run)?;
         let names = model.meta_graph().signatures().iter().map(|signature| signature.name.clone());
         let serve = |signature: &str| {
@@ -46,7 +48,7 @@ impl Servable {
             Ok(Arc::new(Served { signature, lane }))
         };
         let signatures = names.map(|signature| (signature.clone(), serve(&signature))).collect();
-        Ok(Self { name: name.to_owned(), version, model, signatures })
+        Ok(Self { name: name.to_owned(), version, model, signatures, runs: shared })
     }
 
     /// The name of the model.
@@ -65,6 +67,11 @@ impl Servable {
     #[must_use]
     pub fn model(&self) -> &LoadedModel {
         &self.model
+    }
+
+    /// Whether a run of it goes on that nobody waits for any more.
+    pub(super) fn is_busy(&self) -> bool {
+        self.runs.is_busy()
     }
 
     /// The signature of this name.
