@@ -101,9 +101,7 @@ pub(super) async fn classify(
 ) -> Result<Bytes, Status> {
     let servable = find(service, spec)?;
     let examples = request.input.examples()?;
-    let count = examples.len();
     let results = inference::classify(&servable, &spec.signature, examples, deadline).await?;
-    service.metrics().examples(&spec.name, count);
     let spec = response::model_spec(&spec.name, servable.version(), effective_name(&spec.signature));
     response::classify(results, spec)
 }
@@ -116,9 +114,7 @@ pub(super) async fn regress(
 ) -> Result<Bytes, Status> {
     let servable = find(service, spec)?;
     let examples = request.input.examples()?;
-    let count = examples.len();
     let results = inference::regress(&servable, &spec.signature, examples, deadline).await?;
-    service.metrics().examples(&spec.name, count);
     let spec = response::model_spec(&spec.name, servable.version(), effective_name(&spec.signature));
     response::regress(results, spec)
 }

@@ -14,6 +14,7 @@ pub struct Servable {
     version: i64,
     model: LoadedModel,
     signatures: Vec<Arc<Served>>,
+    check_method_names: bool,
 }
 
 /// A signature of a servable, with what is known of it from its runs so far.
@@ -44,7 +45,8 @@ impl Servable {
             Ok(Arc::new(Served { signature, lane }))
         };
         let signatures = names.map(serve).collect::<Result<_, Status>>()?;
-        Ok(Self { name: name.to_owned(), version, model, signatures })
+        let check_method_names = run.check_method_names;
+        Ok(Self { name: name.to_owned(), version, model, signatures, check_method_names })
     }
 
     /// The name of the model.
@@ -63,6 +65,11 @@ impl Servable {
     #[must_use]
     pub fn model(&self) -> &LoadedModel {
         &self.model
+    }
+
+    /// Whether classifying and regressing are refused to signatures of another method.
+    pub(crate) fn checks_method_names(&self) -> bool {
+        self.check_method_names
     }
 
     /// The signature of this name.

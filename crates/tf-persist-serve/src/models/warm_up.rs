@@ -1,11 +1,13 @@
 //! Requests that a model brings along to be run before it answers others (`servables/tensorflow/saved_model_warmup_util.cc`).
 
 use tf_persist_core::golden::{FILE, Kind, MAX_RECORDS, Record, Records};
+use tf_persist_core::tensor::Strings;
 use tf_persist_core::{Code, Error};
 use tokio::runtime::{Builder, Runtime};
 
 use super::Servable;
-use crate::inference;
+use crate::inference::{self, Task, signature_for_predict};
+use crate::metrics::Protocol;
 use crate::run::Call;
 use crate::status::Status;
 
@@ -60,16 +62,32 @@ pub(super) fn run(servable: &Servable, iterations: u32) -> Result<usize, Status>
     Ok(count)
 }
 
-/// Asks one of them. Tensors go the way of a user's, whose run is then known to take so long.
+/// Asks one of them, in the way of a user's request, whose run is then known to take so long.
 fn ask(servable: &Servable, record: &Record, runtime: &Runtime) -> Result<(), Status> {
-    if record.kind() != Kind::Predict {
-        return Ok(servable.model().ask_again(record)?);
-    }
     let name = record.signature();
-    let served = servable
-        .signature(name)
-        .ok_or_else(|| Status::failed_precondition(format!("Serving signature key \"{name}\" not found.")))?;
-    let inputs = record.inputs().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
-    let call = Call { inputs, outputs: record.output_filter().to_vec(), deadline: None };
-    runtime.block_on(inference::predict(served, call)).map(drop)
+    let examples = || -> Result<Strings, Status> {
+        let tensor = record.inputs().next().map(|(_, tensor)| tensor.strings().cloned());
+        Ok(tensor.transpose()?.unwrap_or_default())
+    };
+    match record.kind() {
+        Kind::Predict => {
+            let served = signature_for_predict(servable, name, Protocol::Grpc)?;
+            let inputs = record.inputs().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
+            let call = Call { inputs, outputs: record.output_filter().to_vec(), deadline: None };
+            runtime.block_on(inference::predict(served, call)).map(drop)
+        }
+        Kind::Classify => runtime.block_on(inference::classify(servable, name, examples()?, None)).map(drop),
+        Kind::Regress => runtime.block_on(inference::regress(servable, name, examples()?, None)).map(drop),
+        Kind::MultiInference => {
+            let task = |(model, signature, method): (&str, &str, &str)| Task {
+                model: model.to_owned(),
+                signature: signature.to_owned(),
+                method: method.to_owned(),
+            };
+            let tasks: Vec<Task> = record.tasks().map(task).collect();
+            runtime.block_on(inference::multi_inference(servable, &tasks, examples()?, None)).map(drop)
+        }
+        // Those that are not run were refused; one that is none is passed over, as there.
+        _ => Ok(()),
+    }
 }

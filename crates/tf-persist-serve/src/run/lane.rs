@@ -11,7 +11,7 @@ use super::rules::Rules;
 use super::runners::Runners;
 use super::task::{Facts, Proof, Task, late};
 use super::{Answer, Call};
-use crate::metrics::Metrics;
+use crate::metrics::{Api, Metrics};
 use crate::status::Status;
 
 /// A run that is expected to take less is run where the request was decoded. To hand it to another thread and back costs some ten
@@ -61,6 +61,9 @@ impl Lane {
         // So that requests that give the same inputs in another order can be run together.
         call.inputs.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let facts = &self.facts;
+        if facts.rules.asked && facts.proof() != Proof::Refuted {
+            facts.check_sizes(&call)?;
+        }
         let rows = facts.rows(&call);
         if let (Some(most), Some(rows)) = (facts.rules.max_rows, rows)
             && rows > most
@@ -74,10 +77,23 @@ impl Lane {
                 if rows.is_some() && expected >= WORTH_GATHERING {
                     return self.gather(signature, call, rows).await;
                 }
-                run_alone(facts, signature, &call, rows)
+                self.run_here(signature, &call, rows)
             }
             _ => self.wait(signature, call, rows).await,
         }
+    }
+
+    /// A request's run took so long, as the request sees it.
+    pub(crate) fn ran(&self, api: Api, took: Duration) {
+        self.facts.metrics.runtime(&self.facts.model, api, took);
+    }
+
+    /// Runs a request by itself, in this thread.
+    fn run_here(&self, signature: &Signature, call: &Call, rows: Option<usize>) -> Result<Answer, Status> {
+        if self.facts.rules.asked && rows.is_some() {
+            self.facts.metrics.batch_queue(Duration::ZERO);
+        }
+        run_alone(&self.facts, signature, call, rows)
     }
 
     /// Has a request run by a runner.
@@ -96,14 +112,14 @@ impl Lane {
     async fn gather(&self, signature: &Signature, call: Call, rows: Option<usize>) -> Result<Answer, Status> {
         let (open, call) = match self.enter(signature, call, rows) {
             Entered::Joins(answer) => return answer.await.unwrap_or_else(|_| Err(panicked())),
-            Entered::Passes(call) => return run_alone(&self.facts, signature, &call, rows),
+            Entered::Passes(call) => return self.run_here(signature, &call, rows),
             Entered::Opens(open, call) => (open, call),
         };
         // All that can go on does, before this does.
         tokio::task::yield_now().await;
         let mut joined = open.close();
         if joined.is_empty() {
-            return run_alone(&self.facts, signature, &call, rows);
+            return self.run_here(signature, &call, rows);
         }
         let (task, mut answer) = self.task(signature, call, rows);
         joined.insert(0, task);
