@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::Servable;
 use crate::inference::{self, Task, signature_for_predict};
 use crate::metrics::Protocol;
-use crate::run::Call;
+use crate::run::{Call, stay_in_this_thread};
 use crate::status::Status;
 
 /// Runs the requests, each so many times. Gives how many there were.
@@ -53,7 +53,7 @@ pub(super) fn run(servable: &Servable, iterations: u32) -> Result<usize, Status>
             _ => {}
         }
         for _ in 0..iterations {
-            ask(servable, &record, &runtime).map_err(|status| {
+            stay_in_this_thread(|| ask(servable, &record, &runtime)).map_err(|status| {
                 status.within(format_args!("warm-up record {} of `{}`: ", record.number, path.display()))
             })?;
         }

@@ -1,5 +1,6 @@
 //! The place where requests for one signature wait for each other, and are run.
 
+use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,20 @@ const WORTH_GATHERING: Duration = Duration::from_micros(8);
 
 /// If the last looks for others found nobody, only each so-manieth request looks.
 const LOOKS: u32 = 16;
+
+thread_local! {
+    /// Whether requests are run in this thread, whatever they take.
+    static STAYS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs all requests in this thread meanwhile. Runners that a thread of low priority starts would have that priority for as long as
+/// they live.
+pub(crate) fn stay_in_this_thread<T>(work: impl FnOnce() -> T) -> T {
+    STAYS.set(true);
+    let done = work();
+    STAYS.set(false);
+    done
+}
 
 /// The place where requests for one signature of one version wait for each other, and are run.
 pub struct Lane {
@@ -70,6 +85,9 @@ impl Lane {
         {
             let text = format!("Task size {rows} is larger than maximum input batch size {most}");
             return Err(Status::invalid_argument(text));
+        }
+        if STAYS.get() {
+            return self.run_here(signature, &call, rows);
         }
         let expected = facts.recent.expect(call.bytes());
         match expected {
