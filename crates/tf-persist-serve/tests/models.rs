@@ -206,7 +206,11 @@ fn warm_up(base: &Base, models: &Models) {
         &vec![good.clone(); 1001],
         Some((Code::InvalidArgument, "Number of warmup records exceeds the maximum (1000)")),
     );
-    expect(13, &[good.clone(), b"\xff\xff\xff".to_vec()], Some((Code::DataLoss, "Failed to parse warmup record")));
+    expect(
+        13,
+        &[good.clone(), b"\xff\xff\xff".to_vec()],
+        Some((Code::InvalidArgument, "Failed to parse warmup record")),
+    );
     expect(14, &[predict("no_such_input")], Some((Code::InvalidArgument, "no_such_input")));
     expect(
         15,
@@ -232,6 +236,7 @@ fn warm_up(base: &Base, models: &Models) {
         fs::write(path.join(FILE), &file[..file.len() - 1]).unwrap();
     });
     wait(models, &[(20, End)]);
+    assert_eq!(error(models, 20).code, Code::DataLoss);
     assert!(error(models, 20).message.contains("Please verify your warmup data is in TFRecord format"));
     // What says nothing is nothing.
     expect(21, &[Vec::new()], None);

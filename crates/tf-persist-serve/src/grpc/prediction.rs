@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tf_persist_core::tensor::serialized::{Form, decode};
@@ -15,13 +15,19 @@ use super::request::{ExamplesRequest, ModelSpec, MultiInferenceRequest, PredictR
 use super::response;
 use crate::inference::{self, Outcome, effective_name, signature_for_predict};
 use crate::metrics::{Phase, Protocol};
-use crate::models::Servable;
+use crate::models::{Servable, State, Version};
 use crate::run::Call;
 use crate::server::Service;
 use crate::status::Status;
 
 /// Longer messages are decoded, and longer answers written, off the threads that serve connections.
 const INLINE_BYTES: usize = 256 << 10;
+
+/// For so long a request waits for the first version of its model, if the client does.
+const LONGEST_START: Duration = Duration::from_secs(60);
+
+/// How often it looks.
+const START_LOOKS: Duration = Duration::from_millis(5);
 
 /// Tensors may be sent as one value that stands for all elements. All of a request's together may take this much memory.
 const MAX_FILLED_BYTES: usize = 256 << 20;
@@ -37,6 +43,31 @@ pub(super) fn find(service: &Service, spec: &ModelSpec) -> Result<Arc<Servable>,
     service.models().find(&spec.name, &spec.version)
 }
 
+/// The same; while the server starts, a version that is being loaded is waited for. TensorFlow Serving opens its port only when there
+/// is a version of each model.
+async fn find_soon(service: &Service, spec: &ModelSpec, deadline: Option<Instant>) -> Result<Arc<Servable>, Status> {
+    let end = Instant::now() + LONGEST_START;
+    let end = deadline.map_or(end, |deadline| end.min(deadline));
+    loop {
+        let found = find(service, spec);
+        let is_missing = matches!(&found, Err(status) if status.code == Code::NotFound);
+        if !is_missing || service.models().are_ready() || !is_coming(service, spec) || Instant::now() >= end {
+            return found;
+        }
+        tokio::time::sleep(START_LOOKS).await;
+    }
+}
+
+/// Whether the version that a request asks for is being loaded.
+fn is_coming(service: &Service, spec: &ModelSpec) -> bool {
+    let version = match spec.version {
+        Version::Number(number) => Some(number),
+        Version::Latest | Version::Label(_) => None,
+    };
+    let versions = service.models().status(&spec.name, version).unwrap_or_default();
+    versions.iter().any(|found| matches!(found.state, State::Start | State::Loading))
+}
+
 pub(super) async fn predict(
     service: &Service,
     spec: &ModelSpec,
@@ -45,7 +76,7 @@ pub(super) async fn predict(
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
     let start = Instant::now();
-    let servable = find(service, spec)?;
+    let servable = find_soon(service, spec, deadline).await?;
     let served = signature_for_predict(&servable, &spec.signature, Protocol::Grpc)?.clone();
     let PredictRequest { inputs, output_filter: outputs, .. } = request;
     let inputs = if length <= INLINE_BYTES {
@@ -99,7 +130,7 @@ pub(super) async fn classify(
     request: ExamplesRequest,
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
-    let servable = find(service, spec)?;
+    let servable = find_soon(service, spec, deadline).await?;
     let examples = request.input.examples()?;
     let results = inference::classify(&servable, &spec.signature, examples, deadline).await?;
     let spec = response::model_spec(&spec.name, servable.version(), effective_name(&spec.signature));
@@ -112,7 +143,7 @@ pub(super) async fn regress(
     request: ExamplesRequest,
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
-    let servable = find(service, spec)?;
+    let servable = find_soon(service, spec, deadline).await?;
     let examples = request.input.examples()?;
     let results = inference::regress(&servable, &spec.signature, examples, deadline).await?;
     let spec = response::model_spec(&spec.name, servable.version(), effective_name(&spec.signature));
@@ -125,7 +156,7 @@ pub(super) async fn multi_inference(
     request: MultiInferenceRequest,
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
-    let servable = find(service, spec)?;
+    let servable = find_soon(service, spec, deadline).await?;
     let examples = request.input.examples()?;
     let count = examples.len();
     let outcomes = inference::multi_inference(&servable, &request.tasks, examples, deadline).await?;

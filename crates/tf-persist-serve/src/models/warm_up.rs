@@ -19,16 +19,19 @@ use crate::status::Status;
 pub(super) fn run(servable: &Servable, iterations: u32) -> Result<usize, Status> {
     let model = servable.model();
     let path = model.artefact().path().join(FILE);
-    let Some(records) = Records::of(model.artefact())? else { return Ok(0) };
+    let Some(mut records) = Records::of(model.artefact())? else { return Ok(0) };
     let own = || Builder::new_current_thread().enable_time().build();
     let runtime = own().map_err(|error| Status::new(Code::ResourceExhausted, format!("cannot warm up: {error}")))?;
     let mut count = 0;
-    for record in records {
+    while let Some(record) = records.next() {
         let record = record.map_err(|error| match error {
             Error::Unsupported { .. } if count == MAX_RECORDS => Status::invalid_argument(format!(
                 "Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {}",
                 path.display()
             )),
+            Error::Damaged { .. } if records.are_whole() => {
+                Status::invalid_argument(format!("Failed to parse warmup record: {error}"))
+            }
             Error::Damaged { .. } => Status::new(
                 Code::DataLoss,
                 format!(
