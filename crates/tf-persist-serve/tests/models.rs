@@ -206,7 +206,11 @@ fn warm_up(base: &Base, models: &Models) {
         &vec![good.clone(); 1001],
         Some((Code::InvalidArgument, "Number of warmup records exceeds the maximum (1000)")),
     );
-    expect(13, &[good.clone(), b"\xff\xff\xff".to_vec()], Some((Code::DataLoss, "Failed to parse warmup record")));
+    expect(
+        13,
+        &[good.clone(), b"\xff\xff\xff".to_vec()],
+        Some((Code::InvalidArgument, "Failed to parse warmup record")),
+    );
     expect(14, &[predict("no_such_input")], Some((Code::InvalidArgument, "no_such_input")));
     expect(
         15,
@@ -224,7 +228,7 @@ fn warm_up(base: &Base, models: &Models) {
         request.input = MessageField::some(examples());
     });
     expect(17, &[classify], Some((Code::InvalidArgument, "warm-up record 1")));
-    expect(18, &[multi(&[("predict", "")])], Some((Code::InvalidArgument, "Unsupported signature method_name")));
+    expect(18, &[multi(&[("predict", "")])], Some((Code::Unimplemented, "Unsupported signature method_name")));
     expect(19, &[multi(&[("regress", "")])], Some((Code::InvalidArgument, "warm-up record 1")));
     base.put(20, |path| {
         with(&[good])(path);
@@ -232,6 +236,7 @@ fn warm_up(base: &Base, models: &Models) {
         fs::write(path.join(FILE), &file[..file.len() - 1]).unwrap();
     });
     wait(models, &[(20, End)]);
+    assert_eq!(error(models, 20).code, Code::DataLoss);
     assert!(error(models, 20).message.contains("Please verify your warmup data is in TFRecord format"));
     // What says nothing is nothing.
     expect(21, &[Vec::new()], None);
@@ -252,8 +257,8 @@ fn warm_up(base: &Base, models: &Models) {
     let (classify, regress) = (("classify", "classify_x_to_y"), ("regress", "regress_x_to_y"));
     expect(30, multi(&[classify, regress]), None);
     expect(31, multi(&[regress, regress]), Some("Duplicate evaluation of signature: regress_x_to_y"));
-    expect(32, multi(&[("regress", "classify_x_to_y")]), Some("it has no output `outputs`"));
-    expect(33, multi(&[("regress", "nothing")]), Some("nothing"));
+    expect(32, multi(&[("regress", "classify_x_to_y")]), Some("No regression outputs found in SignatureDef: inputs {"));
+    expect(33, multi(&[("regress", "nothing")]), Some("Requested signature not found in model graph: nothing"));
     let regress = |input: pb::Input| {
         log(|log| {
             let request = log.mut_regress_log().request.mut_or_insert_default();
@@ -262,7 +267,21 @@ fn warm_up(base: &Base, models: &Models) {
         })
     };
     expect(34, regress(examples()), None);
-    expect(35, regress(pb::Input::new()), Some("Input is empty"));
+    expect(35, regress(pb::Input::new()), Some("Input is empty."));
+    let classify = |signature: &str| {
+        log(|log| {
+            let request = log.mut_classify_log().request.mut_or_insert_default();
+            request.model_spec.mut_or_insert_default().signature_name = signature.into();
+            request.input = MessageField::some(examples());
+        })
+    };
+    expect(36, classify("nothing"), Some("No signature was found with the name: nothing"));
+    expect(
+        37,
+        classify("regress_x_to_y"),
+        Some("Expected classification signature outputs to contain at least one of"),
+    );
+    expect(38, classify("classify_x_to_y"), None);
 }
 
 /// The conformance cases and their models, which stand beside the corpus.

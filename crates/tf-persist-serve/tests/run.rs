@@ -14,7 +14,7 @@ use tf_persist_core::{
 use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow::GraphDef;
 use tf_persist_serve::Status;
-use tf_persist_serve::metrics::Metrics;
+use tf_persist_serve::metrics::{Gauges, Metrics};
 use tf_persist_serve::models::{Servable, Served};
 use tf_persist_serve::run::{Answer, Call, Settings};
 
@@ -314,6 +314,59 @@ async fn as_tensorflow_serving(model: &LoadedModel, folder: &Path) {
     let outcomes = behind_a_slow_one(&servable, "vsum", vec![v(&[1.0, 2.0, 3.0]), v(&[5.0])]).await;
     let sums = outcomes.iter().map(|outcome| outcome.as_ref().unwrap()[0].1.view::<f32>().unwrap()[0]);
     assert_eq!(sums.collect::<Vec<_>>(), [6.0, 15.0]);
+
+    // What rows there are is asked of a request that comes alone too.
+    let settings = with_parameters(folder, &format!("{common} pad_variable_length_inputs: false"));
+    let servable = serve(model, &settings);
+    let refuse = |signature: &str, call: Call| {
+        let served = servable.signature(signature).unwrap().clone();
+        async move { served.lane.run(&served.signature, call).await.unwrap_err() }
+    };
+    let text = |shape: &[usize]| Tensor::from_strings(shape, vec!["a"; shape.iter().product()]).unwrap();
+    let with = |strings: Tensor| call(vec![("x", x(2, 1.0).inputs[0].1.clone()), ("s", strings)]);
+    for round in 0..3 {
+        let refused = refuse("mixed", with(text(&[]))).await;
+        let words = "Batching Run() input tensors must have at least one dimension";
+        assert_eq!((refused.code, refused.message.as_str()), (Code::InvalidArgument, words), "{round}");
+        let refused = refuse("mixed", with(text(&[3]))).await;
+        let words = "Batching Run() input tensors must have equal 0th-dimension size";
+        assert_eq!((refused.code, refused.message.as_str()), (Code::InvalidArgument, words), "{round}");
+        let refused = refuse("total", x(2, 1.0)).await;
+        let words = "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the input tensors";
+        assert_eq!((refused.code, refused.message.as_str()), (Code::FailedPrecondition, words), "{round}");
+        assert!(
+            servable
+                .signature("total")
+                .unwrap()
+                .lane
+                .run(&servable.signature("total").unwrap().signature, x(1, 1.0))
+                .await
+                .is_ok()
+        );
+    }
+
+    // Each run is measured, also of a request by itself.
+    let settings = with_parameters(folder, &format!("{common} allowed_batch_sizes: [2, 4]"));
+    let metrics = Metrics::new();
+    let servable = Servable::new("m", 1, model.clone(), &settings, &metrics).unwrap();
+    let served = servable.signature("both").unwrap();
+    for rows in [1, 2, 3] {
+        served.lane.run(&served.signature, x(rows, 1.0)).await.unwrap();
+    }
+    let page = metrics.page(&[], Gauges::default());
+    for line in [
+        "wrapped_run_count{} 3",
+        "input_batch_size_sum{} 6",
+        "input_batch_size_count{} 3",
+        "processed_batch_size_sum{} 8",
+        "padding_size_sum{execution_batch_size=\"2\"} 1",
+        "padding_size_count{execution_batch_size=\"2\"} 2",
+        "padding_size_sum{execution_batch_size=\"4\"} 1",
+        "queuing_latency_count{thread_pool_name=\"\"} 3",
+    ] {
+        let line = format!(":tensorflow:serving:batching_session:{line}");
+        assert!(page.lines().any(|found| found == line), "`{line}` is missing from\n{page}");
+    }
 
     // A time to wait is waited, unless the batch is full before.
     let settings = with_parameters(folder, "max_batch_size { value: 2 } batch_timeout_micros { value: 400000 }");

@@ -75,15 +75,15 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N", default_value = "60000000", allow_negative_numbers = true, help_heading = "Models")]
     pub(crate) load_retry_interval_micros: i64,
     /// How many versions are loaded at once; 0 is 1
-    #[arg(long, value_name = "N", default_value = "0", help_heading = "Models")]
-    pub(crate) num_load_threads: u32,
+    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Models")]
+    pub(crate) num_load_threads: i32,
     /// Ask a version the requests in `assets.extra/tf_serving_warmup_requests` before it answers others
     #[arg(long, value_name = "BOOL", default_value = "true", help_heading = "Models")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) enable_model_warmup: bool,
     /// How often each of them; 0 is once
-    #[arg(long, value_name = "N", default_value = "0", help_heading = "Models")]
-    pub(crate) num_request_iterations_for_warmup: u32,
+    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Models")]
+    pub(crate) num_request_iterations_for_warmup: i32,
     /// The tags of the meta graph (comma list) [default: the only meta graph, else "serve"]
     #[arg(long, value_name = "TAGS", help_heading = "Models")]
     pub(crate) saved_model_tags: Option<String>,
@@ -140,6 +140,10 @@ pub(crate) struct ServeArgs {
     /// Requests that may wait for one model; more are refused
     #[arg(long, value_name = "N", default_value = "1024", help_heading = "Running")]
     pub(crate) max_waiting: usize,
+    /// Let only signatures whose method says so classify and regress
+    #[arg(long, value_name = "BOOL", default_value = "false", help_heading = "Running")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub(crate) enable_signature_method_name_check: bool,
     /// Threads within one op and threads that run ops side by side; 0 leaves it to the two below
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Running")]
     pub(crate) tensorflow_session_parallelism: i32,
@@ -216,7 +220,7 @@ pub(crate) struct WithoutEffect {
 }
 
 /// Those flags that are told to have no effect: a name, whether it may stand without a value, and why.
-pub(crate) const WITHOUT_EFFECT: [(&str, bool, &str); 21] = [
+pub(crate) const WITHOUT_EFFECT: [(&str, bool, &str); 20] = [
     ("rest_api_num_threads", false, "connections take no threads"),
     ("grpc_max_threads", false, "connections take no threads"),
     ("grpc_channel_arguments", false, "they are settings of another gRPC library"),
@@ -231,7 +235,6 @@ pub(crate) const WITHOUT_EFFECT: [(&str, bool, &str); 21] = [
     ("prefer_tflite_model", true, "there is no TensorFlow Lite"),
     ("num_tflite_pools", false, "there is no TensorFlow Lite"),
     ("num_tflite_interpreters_per_pool", false, "there is no TensorFlow Lite"),
-    ("enable_signature_method_name_check", true, "method names are not checked"),
     ("xla_cpu_compilation_enabled", true, "XLA is left as the model has it"),
     ("xla_gpu_compilation_enabled", true, "XLA is left as the model has it"),
     ("mixed_precision", false, "models are run as they are"),

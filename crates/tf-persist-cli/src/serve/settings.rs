@@ -48,7 +48,12 @@ pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
             load: load(args, &source)?,
             source: Some(source),
         },
-        run: run::Settings { runs_at_once: args.runs_at_once, max_waiting: args.max_waiting, batching },
+        run: run::Settings {
+            runs_at_once: args.runs_at_once,
+            max_waiting: args.max_waiting,
+            check_method_names: args.enable_signature_method_name_check,
+            batching,
+        },
         rest: rest::Settings {
             address: rest_port,
             timeout: Duration::from_millis(u64::try_from(args.rest_api_timeout_in_ms).unwrap_or(0)),
@@ -122,9 +127,9 @@ fn load(args: &ServeArgs, source: &ModelSource) -> anyhow::Result<LoadSettings> 
         options: load_options(args)?,
         retries: args.max_num_load_retries,
         retry_interval: Duration::from_micros(u64::try_from(args.load_retry_interval_micros).unwrap_or(0)),
-        threads: (args.num_load_threads as usize).max(1),
+        threads: usize::try_from(args.num_load_threads).unwrap_or(0).max(1),
         warm_up: args.enable_model_warmup,
-        warm_up_iterations: args.num_request_iterations_for_warmup.max(1),
+        warm_up_iterations: u32::try_from(args.num_request_iterations_for_warmup).unwrap_or(0).max(1),
         journal: journal(args, source),
     })
 }

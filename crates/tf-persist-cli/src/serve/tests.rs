@@ -89,6 +89,9 @@ fn flags_without_effect_are_taken() {
 fn numbers_mean_what_they_mean_to_the_peer() {
     let settings = set("--file_system_poll_wait_seconds=0 --rest_api_timeout_in_ms=-1 --load_retry_interval_micros=-5");
     assert_eq!(settings.models.poll, None);
+    let negative = set("--num_request_iterations_for_warmup=-1 --num_load_threads=-1").models.load;
+    assert_eq!((negative.warm_up_iterations, negative.threads), (1, 1));
+    assert!(set("--enable_signature_method_name_check").run.check_method_names && !set("").run.check_method_names);
     assert_eq!(settings.rest.timeout, Duration::ZERO);
     assert_eq!(settings.models.load.retry_interval, Duration::ZERO);
     let settings = set("--port=0 --rest_api_port=any");

@@ -114,6 +114,11 @@ fn what_keeps_it_from_starting_is_told() {
     dir.write("keys", "# none\n");
     let line = "serve-local --model_base_path=m --port=0 --rest_api_port=any --api_key_file=keys";
     dir.cmd(line).run().fails().says("it has no key");
+    dir.write("batching", "max_batch_size { value: 0 }");
+    let line =
+        "serve-local --model_base_path=m --port=0 --rest_api_port=any --enable_batching --batching_parameters_file";
+    dir.cmd(&format!("{line}=batching")).run().fails().says("input_batch_size_limit must be positive; was 0");
+    dir.cmd(&format!("{line}=nowhere")).run().fails().says("nowhere");
 }
 
 #[test]

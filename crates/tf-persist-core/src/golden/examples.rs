@@ -186,16 +186,3 @@ pub(super) fn answer(kind: Kind, outputs: Tensors) -> CoreResult<Tensors> {
     }
     Ok(answer)
 }
-
-/// Whether an answer over examples could be given: there were some, and the signature has the outputs that it is made of.
-pub(super) fn check(kind: Kind, signature: &str, answer: &Tensors, inputs: &Tensors) -> CoreResult<()> {
-    let refuse = |reason: &str| Err(crate::error::Error::data(format!("signature `{signature}`"), reason));
-    if inputs.iter().all(|(_, examples)| examples.is_empty()) {
-        return refuse("Input is empty");
-    }
-    match kind {
-        Kind::Classify if answer.is_empty() => refuse("it has neither the output `classes` nor `scores`"),
-        Kind::Regress if answer.is_empty() => refuse("it has no output `outputs`"),
-        _ => Ok(()),
-    }
-}

@@ -23,6 +23,8 @@ pub struct Records {
     reader: Reader<FileReader>,
     path: PathBuf,
     failed: bool,
+    /// Whether the last record was read to its end, whatever it says.
+    whole: bool,
 }
 
 impl Records {
@@ -37,7 +39,13 @@ impl Records {
     pub(crate) fn in_files(files: &Files) -> Result<Option<Self>> {
         let Some((file, length)) = files.reader(FILE)? else { return Ok(None) };
         let path = files.path().join(FILE);
-        Ok(Some(Self { reader: Reader::new(&path, file, length), path, failed: false }))
+        Ok(Some(Self { reader: Reader::new(&path, file, length), path, failed: false, whole: true }))
+    }
+
+    /// Whether the file is sound as far as it was read. If the last record was refused all the same, it is no request.
+    #[must_use]
+    pub fn are_whole(&self) -> bool {
+        self.whole
     }
 
     /// The next record, and its data.
@@ -51,7 +59,9 @@ impl Records {
     }
 
     fn read(&mut self) -> Result<Option<(Record, Bytes)>> {
+        self.whole = false;
         let Some(data) = self.reader.next_record()?.map(Bytes::from) else { return Ok(None) };
+        self.whole = true;
         let number = self.reader.number();
         if number > MAX_RECORDS {
             let reason =

@@ -96,17 +96,16 @@ impl Record {
         &self.request.output_filter
     }
 
+    /// Of a request for several signatures, what is asked: the name that the model is served by, the signature (empty for the
+    /// default one), and the `method_name` of what is to be made of its outputs.
+    pub fn tasks(&self) -> impl ExactSizeIterator<Item = (&str, &str, &str)> {
+        self.request.tasks.iter().map(|task| (task.model.as_str(), task.signature.as_str(), task.method.as_str()))
+    }
+
     /// Whether there is an answer to compare with.
     #[must_use]
     pub fn has_answer(&self) -> bool {
         self.answer.is_some()
-    }
-}
-
-impl Task {
-    /// The signature that is asked.
-    pub(super) fn name(&self) -> &str {
-        if self.signature.is_empty() { DEFAULT_SIGNATURE } else { &self.signature }
     }
 }
 

@@ -3,15 +3,11 @@
 use std::fmt;
 
 use super::examples;
-use super::record::{Kind, Record, Request, Tensors};
+use super::record::{Kind, Record, Tensors};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::session::LoadedModel;
 use crate::tensor::{Comparison, Tensor, Tolerance};
-
-/// The methods of signatures over examples (`kClassifyMethodName`, `kRegressMethodName`).
-const CLASSIFY_METHOD: &str = "tensorflow/serving/classify";
-const REGRESS_METHOD: &str = "tensorflow/serving/regress";
 
 /// What became of a record.
 #[derive(Debug)]
@@ -121,51 +117,6 @@ impl LoadedModel {
             },
         };
         Ok(Replay { number: record.number, kind, signature, outcome })
-    }
-
-    /// Asks the model what was recorded and lets the answer go, as TensorFlow Serving does before a model answers others. Neither
-    /// tags nor answers are looked at. Kinds that are not run are passed over.
-    ///
-    /// # Errors
-    /// If the model refuses the request, or fails.
-    pub fn ask_again(&self, record: &Record) -> Result<()> {
-        match record.kind() {
-            Kind::Predict => self.ask(record).map(drop),
-            Kind::Classify | Kind::Regress => {
-                let answer = self.ask(record)?;
-                examples::check(record.kind(), record.signature(), &answer, &record.request.inputs)
-            }
-            Kind::MultiInference => self.ask_all(record),
-            Kind::SessionRun | Kind::PredictStreamed | Kind::Unknown => Ok(()),
-        }
-    }
-
-    /// Asks each of several questions over the same examples.
-    fn ask_all(&self, record: &Record) -> Result<()> {
-        let request = &record.request;
-        let refuse = |reason: String| Error::data(format!("record {}", record.number), reason);
-        for (number, task) in request.tasks.iter().enumerate() {
-            if task.model.is_empty() {
-                return Err(refuse("Found ModelSpec with an empty model name.".into()));
-            }
-            if task.model != request.tasks[0].model {
-                let reason = "All ModelSpecs in a MultiInferenceRequest must access the same model name.";
-                return Err(refuse(reason.into()));
-            }
-            let kind = match task.method.as_str() {
-                CLASSIFY_METHOD => Kind::Classify,
-                REGRESS_METHOD => Kind::Regress,
-                other => return Err(refuse(format!("Unsupported signature method_name: {other}"))),
-            };
-            let alone = Request { kind, signature: task.signature.clone(), tasks: Vec::new(), ..request.clone() };
-            let signature = alone.signature().to_owned();
-            if request.tasks[..number].iter().any(|before| before.name() == signature) {
-                return Err(refuse(format!("Duplicate evaluation of signature: {signature}")));
-            }
-            let alone = Record { number: record.number, tags: Vec::new(), request: alone, answer: None };
-            self.ask_again(&alone)?;
-        }
-        Ok(())
     }
 
     fn reason_to_skip(&self, record: &Record) -> Option<String> {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tf_persist_core::tensor::Strings;
 use tf_persist_core::tensor::serialized::{Form, decode};
-use tf_persist_core::{Signature, Tensor};
+use tf_persist_core::{Code, Signature, Tensor};
 use tf_persist_proto::protobuf::MessageField;
 use tf_persist_proto::serving as pb;
 use tf_persist_proto::serving::inference::inference_result::Result as TaskResult;
@@ -17,13 +17,19 @@ use super::response;
 use crate::elsewhere::{LARGE, elsewhere_if};
 use crate::inference::{self, Outcome, effective_name, signature_for_predict};
 use crate::metrics::{Phase, Protocol};
-use crate::models::Servable;
+use crate::models::{Servable, State, Version};
 use crate::run::Call;
 use crate::server::Service;
 use crate::status::Status;
 
 /// What a class takes in an answer, about.
 const CLASS_BYTES: usize = 16;
+
+/// For so long a request waits for the first version of its model, if the client does.
+const LONGEST_START: Duration = Duration::from_secs(60);
+
+/// How often it looks.
+const START_LOOKS: Duration = Duration::from_millis(5);
 
 /// Tensors may be sent as one value that stands for all elements. All of a request's together may take this much memory.
 const MAX_FILLED_BYTES: usize = 256 << 20;
@@ -39,6 +45,31 @@ pub(super) fn find(service: &Service, spec: &ModelSpec) -> Result<Arc<Servable>,
     service.models().find(&spec.name, &spec.version)
 }
 
+/// The same; while the server starts, a version that is being loaded is waited for. TensorFlow Serving opens its port only when there
+/// is a version of each model.
+async fn find_soon(service: &Service, spec: &ModelSpec, deadline: Option<Instant>) -> Result<Arc<Servable>, Status> {
+    let end = Instant::now() + LONGEST_START;
+    let end = deadline.map_or(end, |deadline| end.min(deadline));
+    loop {
+        let found = find(service, spec);
+        let is_missing = matches!(&found, Err(status) if status.code == Code::NotFound);
+        if !is_missing || service.models().are_ready() || !is_coming(service, spec) || Instant::now() >= end {
+            return found;
+        }
+        tokio::time::sleep(START_LOOKS).await;
+    }
+}
+
+/// Whether the version that a request asks for is being loaded.
+fn is_coming(service: &Service, spec: &ModelSpec) -> bool {
+    let version = match spec.version {
+        Version::Number(number) => Some(number),
+        Version::Latest | Version::Label(_) => None,
+    };
+    let versions = service.models().status(&spec.name, version).unwrap_or_default();
+    versions.iter().any(|found| matches!(found.state, State::Start | State::Loading))
+}
+
 pub(super) async fn predict(
     service: &Service,
     spec: &ModelSpec,
@@ -47,7 +78,7 @@ pub(super) async fn predict(
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
     let start = Instant::now();
-    let servable = find(service, spec)?;
+    let servable = find_soon(service, spec, deadline).await?;
     let served = signature_for_predict(&servable, &spec.signature, Protocol::Grpc)?.clone();
     let PredictRequest { inputs, output_filter: outputs, .. } = request;
     let inputs = {
@@ -93,11 +124,9 @@ pub(super) async fn classify(
     request: ExamplesRequest,
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
-    let servable = find(service, spec)?;
+    let servable = find_soon(service, spec, deadline).await?;
     let examples = examples(request.input).await?;
-    let count = examples.len();
     let results = inference::classify(&servable, &spec.signature, examples, deadline).await?;
-    service.metrics().examples(&spec.name, count);
     let spec = response::model_spec(&spec.name, servable.version(), effective_name(&spec.signature));
     let count: usize = results.iter().map(Vec::len).sum();
     elsewhere_if(count > LARGE / CLASS_BYTES, move || response::classify(results, spec)).await
@@ -109,11 +138,9 @@ pub(super) async fn regress(
     request: ExamplesRequest,
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
-    let servable = find(service, spec)?;
+    let servable = find_soon(service, spec, deadline).await?;
     let examples = examples(request.input).await?;
-    let count = examples.len();
     let results = inference::regress(&servable, &spec.signature, examples, deadline).await?;
-    service.metrics().examples(&spec.name, count);
     let spec = response::model_spec(&spec.name, servable.version(), effective_name(&spec.signature));
     response::regress(results, spec)
 }
@@ -124,7 +151,7 @@ pub(super) async fn multi_inference(
     request: MultiInferenceRequest,
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
-    let servable = find(service, spec)?;
+    let servable = find_soon(service, spec, deadline).await?;
     let examples = examples(request.input).await?;
     let count = examples.len();
     let outcomes = inference::multi_inference(&servable, &request.tasks, examples, deadline).await?;

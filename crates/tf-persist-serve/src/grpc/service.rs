@@ -155,32 +155,20 @@ impl Grpc {
             Call::MultiInference => {
                 let mut request = read(&message, move |message| MultiInferenceRequest::read(message, most)).await?;
                 let no_name = || Status::invalid_argument("ModelSpec has no name specified.");
-                let spec = request.spec.take().ok_or_else(no_name);
-                let work = |spec| async move { prediction::multi_inference(service, &spec, request, deadline).await };
-                self.measured(Api::MultiInference, spec, work).await?
+                let spec = request.spec.take().ok_or_else(no_name)?;
+                prediction::multi_inference(service, &spec, request, deadline).await?
             }
             Call::GetModelMetadata => {
                 let request = MetadataRequest::read(&message)?;
-                let spec = metadata::check(&request).cloned();
-                let work = |spec| async move {
-                    let servable = prediction::find(service, &spec)?;
-                    // It is read out of the model's graph.
-                    elsewhere(move || metadata::answer(&servable)).await
-                };
-                self.measured(Api::GetModelMetadata, spec, work).await?
+                let servable = prediction::find(service, metadata::check(&request)?)?;
+                // It is read out of the model's graph.
+                elsewhere(move || metadata::answer(&servable)).await?
             }
             Call::GetModelStatus => {
                 let spec = named(MetadataRequest::read(&message)?.spec);
-                let work = |spec| async move { model::status(service.models(), &spec) };
-                self.measured(Api::GetModelStatus, spec, work).await?
+                model::status(service.models(), &spec?)?
             }
-            Call::ReloadConfig => {
-                let start = Instant::now();
-                let done = model::reload(service.models(), service.metrics(), message).await;
-                let refused = done.as_ref().err().map(|status| status.code);
-                service.metrics().request("", Api::ReloadConfig, Protocol::Grpc, refused, start.elapsed());
-                done?
-            }
+            Call::ReloadConfig => model::reload(service.models(), service.metrics(), message).await?,
             Call::HealthCheck => health::check(&message, service.models(), service.is_draining())?,
             Call::HealthWatch => {
                 return Ok(Reply::messages(health::watch(&message, service.models(), service.drain())));
@@ -189,7 +177,8 @@ impl Grpc {
         Ok(Reply::message(message))
     }
 
-    /// Does what a request for a model asks, and counts it.
+    /// Does what a request for a model asks, and counts it. TensorFlow Serving counts these three of gRPC, and no others
+    /// (`model_servers/prediction_service_impl.cc`).
     async fn measured<F>(
         &self,
         api: Api,

@@ -8,7 +8,9 @@ use tf_persist_core::{DType, Tensor};
 
 use super::examples::{self, INPUTS, output, shape_text};
 use super::metadata::debug_text;
-use super::signature::effective_name;
+use super::multi::CLASSIFY;
+use super::signature::{check_method, effective_name};
+use crate::metrics::Api;
 use crate::models::{Servable, Served};
 use crate::run::Answer;
 use crate::status::Status;
@@ -43,13 +45,16 @@ pub async fn classify(
     let served = servable.signature(name, absent)?;
     let outputs = check(servable, served)?;
     let (count, examples) = examples::tensor(examples)?;
+    let begin = Instant::now();
     let answer = examples::run(served, examples, &outputs, deadline).await?;
+    served.lane.ran(Api::Classify, begin.elapsed());
     read(served, &answer, count)
 }
 
 /// Whether a signature classifies (`PreProcessClassification`): the outputs to be fetched.
 pub(super) fn check(servable: &Servable, served: &Arc<Served>) -> Result<Vec<&'static str>, Status> {
     let definition = served.signature.definition();
+    check_method(servable, definition, "classification", CLASSIFY)?;
     if definition.inputs.len() != 1 {
         return Err(Status::invalid_argument("Expected one input Tensor."));
     }

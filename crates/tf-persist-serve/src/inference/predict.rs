@@ -3,10 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tf_persist_core::saved_model::DefaultValue;
 use tf_persist_core::{DType, Signature, Tensor};
 
+use crate::metrics::Api;
 use crate::models::Served;
 use crate::run::{Answer, Call};
 use crate::status::Status;
@@ -28,7 +30,10 @@ pub async fn predict(served: &Arc<Served>, call: Call) -> Result<Answer, Status>
     check_names(signature, given())?;
     check_outputs(signature, &call.outputs)?;
     check_dtypes(signature, &call.inputs)?;
-    served.lane.run(signature, call).await
+    let begin = Instant::now();
+    let answer = served.lane.run(signature, call).await?;
+    served.lane.ran(Api::Predict, begin.elapsed());
+    Ok(answer)
 }
 
 /// Whether as many inputs were given as there are, or fewer and some have defaults.

@@ -8,7 +8,9 @@ use tf_persist_core::tensor::Strings;
 
 use super::examples::{self, INPUTS, output, shape_text};
 use super::metadata::debug_text;
-use super::signature::effective_name;
+use super::multi::REGRESS;
+use super::signature::{check_method, effective_name};
+use crate::metrics::Api;
 use crate::models::{Servable, Served};
 use crate::run::Answer;
 use crate::status::Status;
@@ -31,13 +33,16 @@ pub async fn regress(
     let served = servable.signature(name, absent)?;
     check(servable, served)?;
     let (count, examples) = examples::tensor(examples)?;
+    let begin = Instant::now();
     let answer = examples::run(served, examples, &[OUTPUTS], deadline).await?;
+    served.lane.ran(Api::Regress, begin.elapsed());
     read(&answer, count)
 }
 
 /// Whether a signature regresses (`PreProcessRegression`).
 pub(super) fn check(servable: &Servable, served: &Arc<Served>) -> Result<(), Status> {
     let definition = served.signature.definition();
+    check_method(servable, definition, "regression", REGRESS)?;
     if definition.inputs.len() != 1 {
         return Err(Status::invalid_argument("Expected one input Tensor."));
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tf_persist_core::Code;
+use tf_persist_core::{Code, SignatureDef};
 
 use crate::metrics::Protocol;
 use crate::models::{Servable, Served};
@@ -15,6 +15,15 @@ pub const DEFAULT_SIGNATURE: &str = "serving_default";
 #[must_use]
 pub fn effective_name(name: &str) -> &str {
     if name.is_empty() { DEFAULT_SIGNATURE } else { name }
+}
+
+/// Whether a signature's method is the one of what is asked, where that is looked at.
+pub(super) fn check_method(servable: &Servable, found: &SignatureDef, what: &str, method: &str) -> Result<(), Status> {
+    if !servable.checks_method_names() || found.method_name == method {
+        return Ok(());
+    }
+    let text = format!("Expected {what} signature method_name to be {method}. Was: {}", found.method_name);
+    Err(Status::invalid_argument(text))
 }
 
 /// The signature that a predict request names; empty for the default one.

@@ -22,6 +22,8 @@ pub(super) static LATENCY: LazyLock<Buckets> = LazyLock::new(|| exponential(10.0
 pub(super) static QUEUEING: LazyLock<Buckets> = LazyLock::new(|| exponential(100.0, 1.2, 52, MICROSECOND));
 /// Its counts of examples: 15 powers of two.
 pub(super) static EXAMPLES: LazyLock<Buckets> = LazyLock::new(|| exponential(1.0, 2.0, 15, 1.0));
+/// Its sizes of batches: 14 powers of two.
+pub(super) static BATCHES: LazyLock<Buckets> = LazyLock::new(|| exponential(1.0, 2.0, 14, 1.0));
 /// Ours, of the parts of a request, in seconds: from a microsecond to over a minute, by doubling.
 pub(super) static PHASE: LazyLock<Buckets> = LazyLock::new(|| exponential(1e-6, 2.0, 27, SECOND));
 

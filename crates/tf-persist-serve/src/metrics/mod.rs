@@ -1,5 +1,6 @@
 //! What is measured, for Prometheus: TensorFlow Serving's measures under its names, and ours.
 
+mod batches;
 mod buckets;
 mod histogram;
 mod model;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tf_persist_core::Code;
 
+use batches::Batches;
 use histogram::Histogram;
 use model::{OfModel, number};
 pub use page::{DEFAULT_PATH, Gauges};
@@ -39,6 +41,7 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     models: ArcSwap<BTreeMap<String, Arc<OfModel>>>,
     growing: Mutex<()>,
+    batches: Batches,
     paths: Mutex<Paths>,
 }
 
@@ -116,26 +119,28 @@ impl Metrics {
 
     /// A part of a request's way took so long.
     pub fn phase(&self, model: &str, phase: Phase, took: Duration) {
-        self.of(model, |of| {
-            of.phases[phase as usize].add(nanos(took));
-            if phase == Phase::Queue {
-                of.queueing.add(nanos(took));
-            }
-        });
+        self.of(model, |of| of.phases[phase as usize].add(nanos(took)));
     }
 
-    /// A request had so many examples (rows).
+    /// A request for several signatures had so many examples. TensorFlow Serving counts those of no others
+    /// (`servables/tensorflow/multi_inference.cc`).
     pub fn examples(&self, model: &str, count: usize) {
         self.of(model, |of| of.examples.add(count as u64));
     }
 
-    /// A batch was run: of so many requests, with so many rows in all, and so many more to fill it up.
-    pub fn batch(&self, model: &str, requests: usize, rows: usize, padding: usize) {
-        self.of(model, |of| {
-            of.batch_requests.add(requests as u64);
-            of.batch_rows.add(rows as u64);
-            of.batch_padding.add(padding as u64);
-        });
+    /// An input of a request that is batched has so many rows.
+    pub fn batch_input(&self, rows: usize) {
+        self.0.batches.input.add(rows as u64);
+    }
+
+    /// A request that is batched waited so long for its run.
+    pub fn batch_queue(&self, took: Duration) {
+        self.0.batches.queueing.add(nanos(took));
+    }
+
+    /// A batch was run: of so many rows, with so many more to fill it up.
+    pub fn batch(&self, rows: usize, padding: usize) {
+        self.0.batches.run(rows + padding, padding);
     }
 
     /// A version was loaded, or could not be, from this folder.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tf_persist_core::Code;
 
-use super::buckets::{EXAMPLES, LATENCY, PHASE, QUEUEING};
+use super::buckets::{EXAMPLES, LATENCY, PHASE};
 use super::histogram::Histogram;
 use super::{Api, Phase, Protocol};
 
@@ -25,32 +25,19 @@ pub(super) struct OfModel {
     pub(super) runtimes: [Histogram; APIS],
     /// The parts of the way of a request, in nanoseconds.
     pub(super) phases: [Histogram; PHASES],
-    /// How long requests waited, in TensorFlow Serving's buckets, in nanoseconds.
-    pub(super) queueing: Histogram,
     /// Examples of a request.
     pub(super) examples: Histogram,
-    /// Requests of a batch.
-    pub(super) batch_requests: Histogram,
-    /// Rows of a batch.
-    pub(super) batch_rows: Histogram,
-    /// Rows that were added to a batch.
-    pub(super) batch_padding: Histogram,
 }
 
 impl OfModel {
     pub(super) fn new() -> Self {
         let latency = || Histogram::new(&LATENCY.limits);
-        let count = || Histogram::new(&EXAMPLES.limits);
         Self {
             requests: std::array::from_fn(|_| AtomicU64::new(0)),
             latencies: std::array::from_fn(|_| std::array::from_fn(|_| latency())),
             runtimes: std::array::from_fn(|_| latency()),
             phases: std::array::from_fn(|_| Histogram::new(&PHASE.limits)),
-            queueing: Histogram::new(&QUEUEING.limits),
-            examples: count(),
-            batch_requests: count(),
-            batch_rows: count(),
-            batch_padding: count(),
+            examples: Histogram::new(&EXAMPLES.limits),
         }
     }
 

@@ -4,7 +4,8 @@
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering;
 
-use super::buckets::{Buckets, EXAMPLES, LATENCY, MICROSECOND, PHASE, QUEUEING, SECOND, six_digits};
+use super::batches::Batches;
+use super::buckets::{BATCHES, Buckets, EXAMPLES, LATENCY, MICROSECOND, PHASE, QUEUEING, SECOND, six_digits};
 use super::histogram::{Histogram, Snapshot};
 use super::model::code_name;
 use super::{Api, Inner, Phase, Protocol};
@@ -86,9 +87,7 @@ pub(super) fn counter(inner: &Inner, name: &str) -> Option<u64> {
         "/tensorflow/serving/request_example_count_total" => {
             models.values().map(|model| model.examples.snapshot().sum).sum()
         }
-        "/tensorflow/serving/batching_session/wrapped_run_count" => {
-            models.values().map(|model| model.batch_rows.snapshot().count()).sum()
-        }
+        "/tensorflow/serving/batching_session/wrapped_run_count" => inner.batches.runs(),
         "/tensorflow/serving/model_warmup_records_read" => paths().warmed_records.values().sum(),
         "/tensorflow/cc/saved_model/load_attempt_count" => paths().loads.values().sum(),
         _ => return None,
@@ -119,27 +118,7 @@ fn peers(page: &mut Page, inner: &Inner) {
         page.line(name, &[("model_path", path)], micros);
     }
 
-    let name = ":tensorflow:serving:batching_session:queuing_latency";
-    page.kind(name, "histogram");
-    for (model, of) in models.iter() {
-        page.histogram(name, &[("thread_pool_name", model)], &of.queueing, &QUEUEING, MICROSECOND);
-    }
-    for (name, pick) in [
-        (
-            ":tensorflow:serving:batching_session:input_batch_size",
-            (|of| &of.batch_requests) as fn(&super::OfModel) -> &_,
-        ),
-        (":tensorflow:serving:batching_session:padding_size", |of| &of.batch_padding),
-        (":tensorflow:serving:batching_session:processed_batch_size", |of| &of.batch_rows),
-    ] {
-        page.kind(name, "histogram");
-        for (model, of) in models.iter() {
-            page.histogram(name, &[("model_name", model)], pick(of), &EXAMPLES, 1.0);
-        }
-    }
-    let name = ":tensorflow:serving:batching_session:wrapped_run_count";
-    page.kind(name, "counter");
-    page.line(name, &[], models.values().map(|of| of.batch_rows.snapshot().count()).sum::<u64>());
+    batches(page, &inner.batches);
 
     let name = ":tensorflow:serving:model_warmup_latency";
     page.kind(name, "histogram");
@@ -194,6 +173,29 @@ fn peers(page: &mut Page, inner: &Inner) {
             page.histogram(name, &labels, &of.runtimes[api as usize], &LATENCY, MICROSECOND);
         }
     }
+}
+
+/// Of requests that are batched. They have no label for the model there, and the name of the threads is empty.
+fn batches(page: &mut Page, batches: &Batches) {
+    let name = ":tensorflow:serving:batching_session:input_batch_size";
+    page.kind(name, "histogram");
+    page.histogram(name, &[], &batches.input, &BATCHES, 1.0);
+    let name = ":tensorflow:serving:batching_session:padding_size";
+    page.kind(name, "histogram");
+    let padding = batches.padding.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    for (size, histogram) in padding.iter() {
+        page.histogram(name, &[("execution_batch_size", &size.to_string())], histogram, &BATCHES, 1.0);
+    }
+    drop(padding);
+    let name = ":tensorflow:serving:batching_session:processed_batch_size";
+    page.kind(name, "histogram");
+    page.histogram(name, &[], &batches.processed, &BATCHES, 1.0);
+    let name = ":tensorflow:serving:batching_session:queuing_latency";
+    page.kind(name, "histogram");
+    page.histogram(name, &[("thread_pool_name", "")], &batches.queueing, &QUEUEING, MICROSECOND);
+    let name = ":tensorflow:serving:batching_session:wrapped_run_count";
+    page.kind(name, "counter");
+    page.line(name, &[], batches.runs());
 }
 
 fn ours(page: &mut Page, inner: &Inner, models: &[ModelStatus], gauges: Gauges) {

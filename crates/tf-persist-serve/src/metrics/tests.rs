@@ -38,7 +38,9 @@ fn the_page_has_the_peers_names_and_labels_in_its_order() {
     metrics.runtime("m", Api::Predict, Duration::from_micros(11));
     metrics.examples("m", 3);
     metrics.phase("m", Phase::Queue, Duration::from_micros(1));
-    metrics.batch("m", 2, 5, 3);
+    metrics.batch_queue(Duration::from_micros(1));
+    metrics.batch_input(5);
+    metrics.batch(5, 3);
     metrics.load("/models/m/1", None, Duration::from_millis(2));
     metrics.warm_up("/models/m/1", Some(Code::Internal), 4, Duration::from_millis(2));
     let versions = vec![VersionStatus { version: 1, state: State::Available, error: None }];
@@ -57,9 +59,14 @@ fn the_page_has_the_peers_names_and_labels_in_its_order() {
         ":tensorflow:serving:runtime_latency_count{model_name=\"m\",API=\"Predict\",runtime=\"TF1\"} 1",
         ":tensorflow:serving:request_example_counts_bucket{model=\"m\",le=\"4\"} 1",
         ":tensorflow:serving:request_example_count_total{model=\"m\"} 3",
-        ":tensorflow:serving:batching_session:queuing_latency_count{thread_pool_name=\"m\"} 1",
+        ":tensorflow:serving:batching_session:queuing_latency_count{thread_pool_name=\"\"} 1",
         ":tensorflow:serving:batching_session:wrapped_run_count{} 1",
-        ":tensorflow:serving:batching_session:padding_size_sum{model_name=\"m\"} 3",
+        ":tensorflow:serving:batching_session:padding_size_sum{execution_batch_size=\"8\"} 3",
+        ":tensorflow:serving:batching_session:padding_size_bucket{execution_batch_size=\"8\",le=\"8192\"} 1",
+        ":tensorflow:serving:batching_session:input_batch_size_sum{} 5",
+        ":tensorflow:serving:batching_session:processed_batch_size_bucket{le=\"4\"} 0",
+        ":tensorflow:serving:batching_session:processed_batch_size_bucket{le=\"8\"} 1",
+        ":tensorflow:serving:batching_session:processed_batch_size_sum{} 8",
         ":tensorflow:serving:model_warmup_latency_count{model_path=\"/models/m/1\",status=\"INTERNAL\"} 1",
         ":tensorflow:serving:model_warmup_records_read{model_path=\"/models/m/1\",status=\"INTERNAL\"} 4",
         ":tensorflow:cc:saved_model:load_attempt_count{model_path=\"/models/m/1\",status=\"success\"} 1",

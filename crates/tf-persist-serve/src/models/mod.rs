@@ -110,6 +110,7 @@ impl Models {
     /// # Errors
     /// What a configuration that cannot be would do to TensorFlow Serving at its start: it does not run.
     pub fn start(settings: Settings, run: run::Settings, metrics: Metrics) -> Result<Self, Status> {
+        run.check()?;
         let loader = TensorFlow { load: settings.load.clone(), run, metrics };
         Ok(Self(Arc::new(Handle::start(settings, loader)?)))
     }

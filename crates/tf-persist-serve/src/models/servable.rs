@@ -16,6 +16,7 @@ pub struct Servable {
     /// By name; in place of one that cannot be run, why.
     signatures: Vec<(String, Result<Arc<Served>, Status>)>,
     runs: run::Shared,
+    check_method_names: bool,
 }
 
 /// A signature of a servable, with what is known of it from its runs so far.
@@ -48,7 +49,8 @@ impl Servable {
             Ok(Arc::new(Served { signature, lane }))
         };
         let signatures = names.map(|signature| (signature.clone(), serve(&signature))).collect();
-        Ok(Self { name: name.to_owned(), version, model, signatures, runs: shared })
+        let check_method_names = run.check_method_names;
+        Ok(Self { name: name.to_owned(), version, model, signatures, runs: shared, check_method_names })
     }
 
     /// The name of the model.
@@ -72,6 +74,11 @@ impl Servable {
     /// Whether a run of it goes on that nobody waits for any more.
     pub(super) fn is_busy(&self) -> bool {
         self.runs.is_busy()
+    }
+
+    /// Whether classifying and regressing are refused to signatures of another method.
+    pub(crate) fn checks_method_names(&self) -> bool {
+        self.check_method_names
     }
 
     /// The signature of this name.

@@ -1,13 +1,14 @@
 //! Requests that a model brings along to be run before it answers others (`servables/tensorflow/saved_model_warmup_util.cc`).
 
 use tf_persist_core::golden::{FILE, Kind, MAX_RECORDS, Record, Records};
+use tf_persist_core::tensor::Strings;
 use tf_persist_core::{Code, Error};
 use tokio::runtime::{Builder, Runtime};
 
 use super::Servable;
-use crate::inference;
+use crate::inference::{self, Task, signature_for_predict};
 use crate::metrics::Protocol;
-use crate::run::Call;
+use crate::run::{Call, stay_in_this_thread};
 use crate::status::Status;
 
 /// Runs the requests, each so many times. Gives how many there were.
@@ -18,16 +19,19 @@ use crate::status::Status;
 pub(super) fn run(servable: &Servable, iterations: u32) -> Result<usize, Status> {
     let model = servable.model();
     let path = model.artefact().path().join(FILE);
-    let Some(records) = Records::of(model.artefact())? else { return Ok(0) };
+    let Some(mut records) = Records::of(model.artefact())? else { return Ok(0) };
     let own = || Builder::new_current_thread().enable_time().build();
     let runtime = own().map_err(|error| Status::new(Code::ResourceExhausted, format!("cannot warm up: {error}")))?;
     let mut count = 0;
-    for record in records {
+    while let Some(record) = records.next() {
         let record = record.map_err(|error| match error {
             Error::Unsupported { .. } if count == MAX_RECORDS => Status::invalid_argument(format!(
                 "Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {}",
                 path.display()
             )),
+            Error::Damaged { .. } if records.are_whole() => {
+                Status::invalid_argument(format!("Failed to parse warmup record: {error}"))
+            }
             Error::Damaged { .. } => Status::new(
                 Code::DataLoss,
                 format!(
@@ -52,7 +56,7 @@ pub(super) fn run(servable: &Servable, iterations: u32) -> Result<usize, Status>
             _ => {}
         }
         for _ in 0..iterations {
-            ask(servable, &record, &runtime).map_err(|status| {
+            stay_in_this_thread(|| ask(servable, &record, &runtime)).map_err(|status| {
                 status.within(format_args!("warm-up record {} of `{}`: ", record.number, path.display()))
             })?;
         }
@@ -61,13 +65,32 @@ pub(super) fn run(servable: &Servable, iterations: u32) -> Result<usize, Status>
     Ok(count)
 }
 
-/// Asks one of them. Tensors go the way of a user's, whose run is then known to take so long.
+/// Asks one of them, in the way of a user's request, whose run is then known to take so long.
 fn ask(servable: &Servable, record: &Record, runtime: &Runtime) -> Result<(), Status> {
-    if record.kind() != Kind::Predict {
-        return Ok(servable.model().ask_again(record)?);
+    let name = record.signature();
+    let examples = || -> Result<Strings, Status> {
+        let tensor = record.inputs().next().map(|(_, tensor)| tensor.strings().cloned());
+        Ok(tensor.transpose()?.unwrap_or_default())
+    };
+    match record.kind() {
+        Kind::Predict => {
+            let served = signature_for_predict(servable, name, Protocol::Grpc)?;
+            let inputs = record.inputs().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
+            let call = Call { inputs, outputs: record.output_filter().to_vec(), deadline: None };
+            runtime.block_on(inference::predict(served, call)).map(drop)
+        }
+        Kind::Classify => runtime.block_on(inference::classify(servable, name, examples()?, None)).map(drop),
+        Kind::Regress => runtime.block_on(inference::regress(servable, name, examples()?, None)).map(drop),
+        Kind::MultiInference => {
+            let task = |(model, signature, method): (&str, &str, &str)| Task {
+                model: model.to_owned(),
+                signature: signature.to_owned(),
+                method: method.to_owned(),
+            };
+            let tasks: Vec<Task> = record.tasks().map(task).collect();
+            runtime.block_on(inference::multi_inference(servable, &tasks, examples()?, None)).map(drop)
+        }
+        // Those that are not run were refused; one that is none is passed over, as there.
+        _ => Ok(()),
     }
-    let served = inference::signature_for_predict(servable, record.signature(), Protocol::Grpc)?;
-    let inputs = record.inputs().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
-    let call = Call { inputs, outputs: record.output_filter().to_vec(), deadline: None };
-    runtime.block_on(inference::predict(served, call)).map(drop)
 }

@@ -91,7 +91,6 @@ async fn predict(service: &Service, route: &Route, sent: Sent) -> Result<Vec<u8>
     let call = Call { inputs, outputs: Vec::new(), deadline };
     let answer = in_time(deadline, inference::predict(&served, call)).await?;
     let ran = Instant::now();
-    metrics.runtime(&route.model, Api::Predict, ran - decoded);
 
     let size: usize = answer.iter().map(|(_, tensor)| tensor.len()).sum();
     let encode = move || json::predict_answer(form, &answer).map_err(Refused::Status);
@@ -140,7 +139,6 @@ async fn examples(service: &Service, route: &Route, sent: Sent) -> Result<Vec<u8
     let decoded = Instant::now();
     metrics.phase(&route.model, Phase::Decode, decoded - started);
 
-    let count = body.examples.len();
     let (ran, encoded) = if route.api == Api::Classify {
         let results = in_time(deadline, inference::classify(&servable, name, body.examples, deadline)).await?;
         let classes: usize = results.iter().map(Vec::len).sum();
@@ -150,8 +148,6 @@ async fn examples(service: &Service, route: &Route, sent: Sent) -> Result<Vec<u8
         let results = in_time(deadline, inference::regress(&servable, name, body.examples, deadline)).await?;
         (Instant::now(), json::regress_answer(&results))
     };
-    metrics.examples(&route.model, count);
-    metrics.runtime(&route.model, route.api, ran - decoded);
     metrics.phase(&route.model, Phase::Encode, ran.elapsed());
     Ok(encoded)
 }

@@ -21,13 +21,18 @@ pub(super) fn open(service: &Service, method: &Method, path: &str) -> Option<Rep
     }
 }
 
+/// Whether this is the path of the page of measures, which may be one below `/v1/` too.
+pub(super) fn is_metrics(service: &Service, path: &str) -> bool {
+    service.settings().metrics.prometheus_path.as_deref().is_some_and(|page| path.split('?').next() == Some(page))
+}
+
 /// The other pages.
 pub(super) fn find(service: &Service, method: &Method, path: &str) -> Option<Reply> {
-    let (path, _query) = path.split_once('?').unwrap_or((path, ""));
-    if service.settings().metrics.prometheus_path.as_deref() == Some(path) {
+    if is_metrics(service, path) {
         return Some(metrics(service));
     }
-    (path == "/models" && (method == Method::GET || method == Method::HEAD)).then(|| models(service))
+    (path.split('?').next() == Some("/models") && (method == Method::GET || method == Method::HEAD))
+        .then(|| models(service))
 }
 
 /// Whether requests are to be sent here, and if not, what is waited for.

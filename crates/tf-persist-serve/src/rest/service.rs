@@ -39,7 +39,7 @@ async fn dispatch(service: &Service, request: Request<Incoming>) -> Reply {
     if !known.contains(&head.method) {
         return reply::last(reply::page(StatusCode::NOT_IMPLEMENTED));
     }
-    if !url::is_ours(path) {
+    if !url::is_ours(path) || pages::is_metrics(service, path) {
         body::discard(body).await;
         if let Some(reply) = pages::open(service, &head.method, path) {
             return reply;

@@ -21,7 +21,11 @@ pub(super) fn panicked() -> Status {
 pub(super) fn execute(tasks: Vec<Task>) {
     let mut tasks: Vec<Task> = tasks.into_iter().filter_map(Task::if_wanted).collect();
     for task in &tasks {
-        task.facts.metrics.phase(&task.facts.model, Phase::Queue, task.since.elapsed());
+        let (facts, waited) = (&task.facts, task.since.elapsed());
+        facts.metrics.phase(&facts.model, Phase::Queue, waited);
+        if facts.rules.asked && task.rows.is_some() {
+            facts.metrics.batch_queue(waited);
+        }
     }
     if tasks.len() > 1 && tasks[0].facts.proof() == Proof::Open {
         try_out(&tasks);
@@ -53,22 +57,39 @@ pub(super) fn run_alone(
     rows: Option<usize>,
 ) -> Result<Answer, Status> {
     let rules = &facts.rules;
-    let rows = rows.filter(|_| rules.asked);
-    if let Some(rows) = rows {
-        if rules.split && rows > rules.run_rows {
-            return run_split(facts, signature, call, rows);
-        }
-        if rules.padded(rows) > rows {
-            let (inputs, padding) = join(&[call], rows, rules)?;
-            facts.metrics.batch(&facts.model, 1, rows, padding);
-            let answer = run(facts, signature, &inputs, &call.outputs, call.bytes())?;
-            if let Some(answer) = part(&answer, 0..rows, rows + padding) {
-                return Ok(answer);
+    let Some(rows) = rows.filter(|_| rules.asked) else {
+        return run(facts, signature, &call.inputs, &call.outputs, call.bytes());
+    };
+    if rules.split && rows > rules.run_rows {
+        return run_split(facts, signature, call, rows);
+    }
+    let padding = rules.padded(rows) - rows;
+    facts.metrics.batch(rows, padding);
+    if padding == 0 {
+        let answer = run(facts, signature, &call.inputs, &call.outputs, call.bytes())?;
+        return check_rows(&answer, rows).map(|()| answer);
+    }
+    let (inputs, _) = join(&[call], rows, rules)?;
+    let answer = run(facts, signature, &inputs, &call.outputs, call.bytes())?;
+    check_rows(&answer, rows + padding)?;
+    part(&answer, 0..rows, rows + padding).ok_or_else(panicked)
+}
+
+/// Whether outputs have as many rows as went in, which TensorFlow Serving's batching demands of them also where a request is run by
+/// itself.
+fn check_rows(answer: &Answer, rows: usize) -> Result<(), Status> {
+    for (_, tensor) in answer {
+        match tensor.row_count() {
+            None => return Err(Status::failed_precondition("Batched output tensor has 0 dimensions")),
+            Some(found) if found != rows => {
+                return Err(Status::failed_precondition(
+                    "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the input tensors",
+                ));
             }
-            facts.refute();
+            Some(_) => {}
         }
     }
-    run(facts, signature, &call.inputs, &call.outputs, call.bytes())
+    Ok(())
 }
 
 /// Runs a request of more rows than a run may have in parts.
@@ -82,12 +103,7 @@ fn run_split(facts: &Facts, signature: &Signature, call: &Call, rows: usize) -> 
         if piece.is_late() {
             return Err(super::task::late());
         }
-        let answer = run_alone(facts, signature, &piece, Some(end - start))?;
-        if answer.iter().any(|(_, tensor)| tensor.row_count() != Some(end - start)) {
-            facts.refute();
-            return run(facts, signature, &call.inputs, &call.outputs, call.bytes());
-        }
-        answers.push(answer);
+        answers.push(run_alone(facts, signature, &piece, Some(end - start))?);
         start = end;
     }
     let Some(first) = answers.first() else { return Ok(Vec::new()) };
@@ -110,15 +126,20 @@ fn run_together(tasks: &[Task]) -> Option<Vec<Answer>> {
     let begin = Instant::now();
     let answer = run_unnoted(&first.signature, &inputs, &first.call.outputs).ok()?;
     facts.metrics.phase(&facts.model, Phase::Run, begin.elapsed());
-    facts.metrics.batch(&facts.model, tasks.len(), rows, padding);
+    if !facts.rules.asked {
+        sizes.iter().for_each(|size| facts.metrics.batch_input(*size));
+    }
     let mut start = 0;
     let parts = sizes.iter().map(|size| {
         start += size;
         part(&answer, start - size..start, rows + padding)
     });
     let parts: Option<Vec<Answer>> = parts.collect();
-    if parts.is_none() {
-        facts.refute();
+    match &parts {
+        Some(_) => facts.metrics.batch(rows, padding),
+        // If they are to be run together all the same, each is told why it cannot be.
+        None if facts.rules.asked => {}
+        None => facts.refute(),
     }
     parts
 }

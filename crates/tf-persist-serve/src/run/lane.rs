@@ -1,5 +1,6 @@
 //! The place where requests for one signature wait for each other, and are run.
 
+use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use super::rules::Rules;
 use super::runners::Runners;
 use super::task::{Facts, Proof, Task, late};
 use super::{Answer, Call};
-use crate::metrics::Metrics;
+use crate::metrics::{Api, Metrics};
 use crate::status::Status;
 
 /// A run that is expected to take less is run where the request was decoded. To hand it to another thread and back costs some ten
@@ -29,6 +30,20 @@ const LOOKS: u32 = 16;
 /// So many requests may join one that gathers; what comes then runs by itself. The thread that gathers is away from its other
 /// connections until all of them have run.
 const MAX_JOINED: usize = 256;
+
+thread_local! {
+    /// Whether requests are run in this thread, whatever they take.
+    static STAYS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs all requests in this thread meanwhile. Runners that a thread of low priority starts would have that priority for as long as
+/// they live.
+pub(crate) fn stay_in_this_thread<T>(work: impl FnOnce() -> T) -> T {
+    STAYS.set(true);
+    let done = work();
+    STAYS.set(false);
+    done
+}
 
 /// The place where requests for one signature of one version wait for each other, and are run.
 pub struct Lane {
@@ -65,6 +80,9 @@ impl Lane {
         // So that requests that give the same inputs in another order can be run together.
         call.inputs.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let facts = &self.facts;
+        if facts.rules.asked && facts.proof() != Proof::Refuted {
+            facts.check_sizes(&call)?;
+        }
         let rows = facts.rows(&call);
         if let (Some(most), Some(rows)) = (facts.rules.max_rows, rows)
             && rows > most
@@ -72,16 +90,32 @@ impl Lane {
             let text = format!("Task size {rows} is larger than maximum input batch size {most}");
             return Err(Status::invalid_argument(text));
         }
+        if STAYS.get() {
+            return self.run_here(signature, &call, rows);
+        }
         let expected = facts.recent.expect(call.bytes());
         match expected {
             Some(expected) if expected < SHORT && facts.rules.timeout.is_zero() => {
                 if rows.is_some() && expected >= WORTH_GATHERING {
                     return self.gather(signature, call, rows).await;
                 }
-                run_alone(facts, signature, &call, rows)
+                self.run_here(signature, &call, rows)
             }
             _ => self.wait(signature, call, rows).await,
         }
+    }
+
+    /// A request's run took so long, as the request sees it.
+    pub(crate) fn ran(&self, api: Api, took: Duration) {
+        self.facts.metrics.runtime(&self.facts.model, api, took);
+    }
+
+    /// Runs a request by itself, in this thread.
+    fn run_here(&self, signature: &Signature, call: &Call, rows: Option<usize>) -> Result<Answer, Status> {
+        if self.facts.rules.asked && rows.is_some() {
+            self.facts.metrics.batch_queue(Duration::ZERO);
+        }
+        run_alone(&self.facts, signature, call, rows)
     }
 
     /// Has a request run by a runner.
@@ -100,14 +134,14 @@ impl Lane {
     async fn gather(&self, signature: &Signature, call: Call, rows: Option<usize>) -> Result<Answer, Status> {
         let (open, call) = match self.enter(signature, call, rows) {
             Entered::Joins(answer) => return answer.await.unwrap_or_else(|_| Err(panicked())),
-            Entered::Passes(call) => return run_alone(&self.facts, signature, &call, rows),
+            Entered::Passes(call) => return self.run_here(signature, &call, rows),
             Entered::Opens(open, call) => (open, call),
         };
         // All that can go on does, before this does.
         tokio::task::yield_now().await;
         let mut joined = open.close();
         if joined.is_empty() {
-            return run_alone(&self.facts, signature, &call, rows);
+            return self.run_here(signature, &call, rows);
         }
         let (task, mut answer) = self.task(signature, call, rows);
         joined.insert(0, task);

@@ -23,7 +23,7 @@ use std::time::Instant;
 use tf_persist_core::Tensor;
 
 pub use lane::Lane;
-pub(crate) use lane::Shared;
+pub(crate) use lane::{Shared, stay_in_this_thread};
 pub use settings::{BatchingSettings, Settings};
 
 /// A request that is checked: the tensors of a signature's inputs.

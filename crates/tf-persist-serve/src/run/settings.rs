@@ -10,6 +10,9 @@ pub struct Settings {
     pub runs_at_once: usize,
     /// How many requests may wait for one model; what comes then is refused.
     pub max_waiting: usize,
+    /// Whether only signatures whose method is `tensorflow/serving/classify` classify, and those whose method is
+    /// `tensorflow/serving/regress` regress (`enable_signature_method_name_check`).
+    pub check_method_names: bool,
     /// Whether requests that wait are run together.
     pub batching: BatchingSettings,
 }
@@ -33,7 +36,7 @@ pub struct BatchingSettings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { runs_at_once: 0, max_waiting: 1024, batching: BatchingSettings::default() }
+        Self { runs_at_once: 0, max_waiting: 1024, check_method_names: false, batching: BatchingSettings::default() }
     }
 }
 

@@ -106,6 +106,23 @@ impl Facts {
         }
     }
 
+    /// Whether the inputs of a request have one number of rows, as TensorFlow Serving's batching demands.
+    pub(super) fn check_sizes(&self, call: &Call) -> Result<(), Status> {
+        let mut first = None;
+        for (_, tensor) in &call.inputs {
+            let Some(rows) = tensor.row_count() else {
+                return Err(Status::invalid_argument("Batching Run() input tensors must have at least one dimension"));
+            };
+            if *first.get_or_insert(rows) != rows {
+                return Err(Status::invalid_argument(
+                    "Batching Run() input tensors must have equal 0th-dimension size",
+                ));
+            }
+        }
+        call.inputs.iter().filter_map(|(_, tensor)| tensor.row_count()).for_each(|rows| self.metrics.batch_input(rows));
+        Ok(())
+    }
+
     /// The rows of a request that may be run with others.
     pub(super) fn rows(&self, call: &Call) -> Option<usize> {
         if self.proof() == Proof::Refuted || call.inputs.len() != self.inputs {
@@ -177,7 +194,7 @@ impl Call {
     }
 }
 
-/// What a request gets whose deadline has passed.
+/// What a request gets whose deadline has passed, in the words of TensorFlow's session.
 pub(super) fn late() -> Status {
-    Status::new(Code::DeadlineExceeded, "Deadline Exceeded")
+    Status::new(Code::DeadlineExceeded, "Timed out waiting for notification")
 }

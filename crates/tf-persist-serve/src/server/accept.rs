@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::Service;
+use super::authority::Authorities;
 
 /// How long is waited after a connection could not be taken, as where no more files may be opened.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -105,7 +106,7 @@ impl Port {
                 let _ = stream.set_nodelay(true);
                 Ok(Stream::Tcp(stream))
             }
-            Listener::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
+            Listener::Unix(listener) => Ok(Stream::Unix(Box::new(Local::new(listener.accept().await?.0)))),
         }
     }
 
@@ -131,7 +132,19 @@ async fn encrypted(stream: Stream, tls: Option<TlsAcceptor>) -> io::Result<Strea
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
-    Unix(UnixStream),
+    Unix(Box<Local>),
+}
+
+/// A connection over a UNIX socket, on which gRPC alone is spoken.
+pub(crate) struct Local {
+    stream: UnixStream,
+    authorities: Authorities,
+}
+
+impl Local {
+    fn new(stream: UnixStream) -> Self {
+        Self { stream, authorities: Authorities::new() }
+    }
 }
 
 /// Does the same with whatever it is.
@@ -140,14 +153,26 @@ macro_rules! each {
         match $stream {
             Stream::Tcp($inner) => $do,
             Stream::Tls($inner) => $do,
-            Stream::Unix($inner) => $do,
+            Stream::Unix(local) => {
+                let $inner = &mut local.stream;
+                $do
+            }
         }
     };
 }
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        each!(self.get_mut(), stream => Pin::new(stream).poll_read(context, into))
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(context, into),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(context, into),
+            Stream::Unix(local) => {
+                let before = into.filled().len();
+                let read = Pin::new(&mut local.stream).poll_read(context, into);
+                local.authorities.overwrite(&mut into.filled_mut()[before..]);
+                read
+            }
+        }
     }
 }
 
@@ -173,6 +198,10 @@ impl AsyncWrite for Stream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        each!(self, stream => stream.is_write_vectored())
+        match self {
+            Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+            Self::Unix(local) => local.stream.is_write_vectored(),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The server: its listeners, from the first request to the last.
 
 mod accept;
+mod authority;
 mod drain;
 mod listen;
 mod service;

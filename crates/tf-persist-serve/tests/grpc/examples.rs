@@ -31,6 +31,24 @@ async fn examples_are_classified_and_regressed() {
     several(&server).await;
     several_that_cannot_be(&server).await;
     defaults_and_content(&server).await;
+    let checked = Server::start(&models, |settings| settings.run.check_method_names = true).await.unwrap();
+    methods(&checked).await;
+}
+
+/// Signatures of another method, where methods are looked at.
+async fn methods(server: &Server) {
+    let words =
+        |what: &str, is: &str| format!("Expected {what} signature method_name to be tensorflow/serving/{is}. Was: ");
+    let answer = classify(server, "examples", "regress_default", outputs(&[1.0])).await;
+    let expected = words("classification", "classify") + REGRESS_METHOD;
+    assert_eq!(refused(answer), (INVALID_ARGUMENT, expected));
+    let answer = regress(server, "examples", "", outputs(&[1.0])).await;
+    let expected = words("regression", "regress") + CLASSIFY_METHOD;
+    assert_eq!(refused(answer), (INVALID_ARGUMENT, expected.clone()));
+    let task = multi(&[("examples", "", REGRESS_METHOD)], outputs(&[1.0]));
+    assert_eq!(refused(server.call::<_, pb::MultiInferenceResponse>(MULTI, &task).await), (INVALID_ARGUMENT, expected));
+    regress(server, "examples", "regress_default", outputs(&[1.0])).await.unwrap();
+    classify(server, "examples", "", input(labelled())).await.unwrap();
 }
 
 fn example(features: &[(&str, Kind)]) -> Example {

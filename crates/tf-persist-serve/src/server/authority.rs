@@ -1,0 +1,293 @@
+//! The name of the server in requests over a UNIX socket.
+//!
+//! gRPC's clients put the socket's path there, percent-encoded or not (`:authority: tmp%2Fmodel.sock`), which no host's name can be,
+//! and `h2` refuses such requests (<https://github.com/hyperium/h2/pull/487>). Nobody looks at it here. So what can be in no name is
+//! overwritten while it is read, byte for byte, so that nothing else moves.
+
+/// What a client of HTTP/2 sends first (RFC 9113, section 3.4).
+const PREFACE: usize = 24;
+
+/// Types of frames (section 6).
+const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
+
+/// Flags of a frame of headers.
+const PADDED: u8 = 0x8;
+const PRIORITY: u8 = 0x20;
+
+/// The name of the header, and its place in the static table (RFC 7541, appendix A).
+const AUTHORITY: &[u8] = b":authority";
+const AUTHORITY_INDEX: u64 = 1;
+
+/// Where in the stream of frames the next byte stands.
+enum Place {
+    Preface(usize),
+    FrameHead { bytes: [u8; 9], count: usize },
+    PadLength,
+    Skip(usize),
+    Block,
+}
+
+/// Where in a block of headers the next byte stands (RFC 7541, section 6).
+#[derive(Clone, Copy)]
+enum Field {
+    Begin,
+    /// In a number whose bits so far are these, and what it is.
+    Number {
+        so_far: u64,
+        shift: u32,
+        of: Number,
+    },
+    NameLength,
+    Name {
+        left: u64,
+        at: usize,
+        is_like: bool,
+    },
+    ValueLength {
+        is_authority: bool,
+    },
+    Value {
+        left: u64,
+        overwrite: bool,
+    },
+}
+
+/// What a number is.
+#[derive(Clone, Copy)]
+enum Number {
+    /// Of nothing that is followed by strings.
+    Alone,
+    NameIndex,
+    NameLength {
+        plain: bool,
+    },
+    ValueLength {
+        overwrite: bool,
+    },
+}
+
+/// What has been read of a connection.
+pub(super) struct Authorities {
+    place: Place,
+    field: Field,
+    /// Of the frame of headers: what is left of its payload, and how much of that is padding.
+    left: usize,
+    padding: usize,
+    flags: u8,
+}
+
+impl Authorities {
+    pub(super) fn new() -> Self {
+        Self { place: Place::Preface(PREFACE), field: Field::Begin, left: 0, padding: 0, flags: 0 }
+    }
+
+    /// Overwrites what is to be in the bytes that come next.
+    pub(super) fn overwrite(&mut self, bytes: &mut [u8]) {
+        let mut at = 0;
+        while at < bytes.len() {
+            // What is of no interest is passed over at once.
+            if let Place::Preface(left) | Place::Skip(left) = &mut self.place {
+                let passed = (*left).min(bytes.len() - at);
+                *left -= passed;
+                at += passed;
+                if *left == 0 {
+                    self.place = self.after_skip();
+                }
+                continue;
+            }
+            let byte = &mut bytes[at];
+            at += 1;
+            match &mut self.place {
+                Place::FrameHead { bytes, count } => {
+                    bytes[*count] = *byte;
+                    *count += 1;
+                    if *count == bytes.len() {
+                        let head = *bytes;
+                        self.place = self.frame(head);
+                    }
+                }
+                Place::PadLength => {
+                    self.left -= 1;
+                    self.padding = usize::from(*byte).min(self.left);
+                    self.place = self.after_padding();
+                }
+                _ => {
+                    self.left -= 1;
+                    self.field = self.field.next(byte);
+                    if self.left <= self.padding {
+                        self.place = self.end();
+                    }
+                }
+            }
+        }
+    }
+
+    /// What comes after the head of a frame.
+    fn frame(&mut self, head: [u8; 9]) -> Place {
+        let [a, b, c, kind, flags, ..] = head;
+        self.left = u32::from_be_bytes([0, a, b, c]) as usize;
+        self.padding = 0;
+        self.flags = if kind == HEADERS { flags } else { 0 };
+        match kind {
+            HEADERS => self.field = Field::Begin,
+            CONTINUATION => {}
+            _ => return self.end(),
+        }
+        if self.flags & PADDED != 0 && self.left > 0 { Place::PadLength } else { self.after_padding() }
+    }
+
+    /// What comes where the length of the padding has been read.
+    fn after_padding(&mut self) -> Place {
+        let priority = if self.flags & PRIORITY != 0 { 5.min(self.left) } else { 0 };
+        self.flags = 0;
+        if priority == 0 {
+            return if self.left <= self.padding { self.end() } else { Place::Block };
+        }
+        self.left -= priority;
+        Place::Skip(priority)
+    }
+
+    /// What comes where so many bytes were passed over as were to be.
+    fn after_skip(&mut self) -> Place {
+        if self.left <= self.padding { self.end() } else { Place::Block }
+    }
+
+    /// What comes where nothing of the frame is of interest any more.
+    fn end(&mut self) -> Place {
+        let rest = std::mem::take(&mut self.left);
+        self.padding = 0;
+        if rest == 0 { Place::FrameHead { bytes: [0; 9], count: 0 } } else { Place::Skip(rest) }
+    }
+}
+
+impl Field {
+    /// What comes after a byte, which is overwritten if it is to be.
+    fn next(self, byte: &mut u8) -> Self {
+        match self {
+            Self::Begin => match *byte {
+                byte if byte & 0x80 != 0 => Self::number(byte, 7, Number::Alone),
+                byte if byte & 0x40 != 0 => Self::number(byte, 6, Number::NameIndex),
+                byte if byte & 0x20 != 0 => Self::number(byte, 5, Number::Alone),
+                byte => Self::number(byte, 4, Number::NameIndex),
+            },
+            Self::Number { so_far, shift, of } => {
+                let more = u64::from(*byte & 0x7f).checked_shl(shift).unwrap_or(0);
+                let so_far = so_far.saturating_add(more);
+                if *byte & 0x80 == 0 { of.is(so_far) } else { Self::Number { so_far, shift: shift + 7, of } }
+            }
+            // The first bit of a string says whether it is compressed.
+            Self::NameLength => Self::number(*byte, 7, Number::NameLength { plain: *byte & 0x80 == 0 }),
+            Self::ValueLength { is_authority } => {
+                Self::number(*byte, 7, Number::ValueLength { overwrite: is_authority && *byte & 0x80 == 0 })
+            }
+            Self::Name { left, at, is_like } => {
+                let is_like = is_like && AUTHORITY.get(at) == Some(byte);
+                if left > 1 {
+                    return Self::Name { left: left - 1, at: at + 1, is_like };
+                }
+                Self::ValueLength { is_authority: is_like && at + 1 == AUTHORITY.len() }
+            }
+            Self::Value { left, overwrite } => {
+                if overwrite && !byte.is_ascii_alphanumeric() && !matches!(*byte, b'.' | b'-' | b'_') {
+                    *byte = b'-';
+                }
+                if left > 1 { Self::Value { left: left - 1, overwrite } } else { Self::Begin }
+            }
+        }
+    }
+
+    /// A number that begins in the low bits of a byte (section 5.1).
+    fn number(byte: u8, bits: u32, of: Number) -> Self {
+        let most = u64::MAX >> (64 - bits);
+        let number = u64::from(byte) & most;
+        if number < most { of.is(number) } else { Self::Number { so_far: number, shift: 0, of } }
+    }
+}
+
+impl Number {
+    /// What comes after this number.
+    fn is(self, number: u64) -> Field {
+        match self {
+            Self::Alone => Field::Begin,
+            Self::NameIndex if number == 0 => Field::NameLength,
+            Self::NameIndex => Field::ValueLength { is_authority: number == AUTHORITY_INDEX },
+            Self::NameLength { .. } if number == 0 => Field::ValueLength { is_authority: false },
+            Self::NameLength { plain } => Field::Name { left: number, at: 0, is_like: plain },
+            Self::ValueLength { .. } if number == 0 => Field::Begin,
+            Self::ValueLength { overwrite } => Field::Value { left: number, overwrite },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let length = (payload.len() as u32).to_be_bytes();
+        let mut frame = vec![length[1], length[2], length[3], kind, flags, 0, 0, 0, 1];
+        frame.extend_from_slice(payload);
+        frame
+    }
+
+    /// What a client sends, `%` for `-` and `/` for `-` in what is to be overwritten.
+    fn stream(authority: &str) -> Vec<u8> {
+        let mut stream = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        stream.extend(frame(4, 0, b"\0\x03\0\0%/"));
+        // As Python's client writes it: all names in full.
+        let named = |value: &str| {
+            let mut block = b"@\x05:path\x04/a%b@\x0a:authority".to_vec();
+            block.push(value.len() as u8);
+            block.extend_from_slice(value.as_bytes());
+            block.extend_from_slice(b"\x83\x86@\x02te\x02a/");
+            block
+        };
+        stream.extend(frame(HEADERS, 4, &named(authority)));
+        stream.extend(frame(0, 1, b"%/%/"));
+        // As Java's does, by the number of the name; padded, with a priority.
+        let mut block = vec![3, b'/', b'/', b'/', b'/', b'/'];
+        block.extend([0x3f, 0xe1, 0x1f, 0x41, authority.len() as u8]);
+        block.extend_from_slice(authority.as_bytes());
+        block.extend(b"\x01\0\xff\x90\x01\x0f\x2f\x01/%/%");
+        stream.extend(frame(HEADERS, 4 | PADDED | PRIORITY, &block));
+        // In two frames, the second of which begins within the value.
+        let block = named(authority);
+        let (first, second) = block.split_at(28);
+        stream.extend(frame(HEADERS, 0, first));
+        stream.extend(frame(CONTINUATION, 4, second));
+        stream.extend(frame(HEADERS, 4 | PADDED, b"\x03///"));
+        stream.extend(frame(HEADERS, 4, b""));
+        stream.extend(frame(0, 1, b"/"));
+        stream
+    }
+
+    #[test]
+    fn only_the_servers_name_is_overwritten() {
+        for (sent, read) in
+            [("tmp%2Fmodel.sock", "tmp-2Fmodel.sock"), ("/var/run/a.sock", "-var-run-a.sock"), ("a_b.c-D9", "a_b.c-D9")]
+        {
+            // However the bytes are cut into pieces.
+            for size in [1, 2, 3, 7, 1000] {
+                let (mut found, mut authorities) = (stream(sent), Authorities::new());
+                found.chunks_mut(size).for_each(|piece| authorities.overwrite(piece));
+                assert_eq!(found, stream(read), "{sent} in pieces of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_http_do_no_harm() {
+        let mut seed = 1_u64;
+        for _ in 0..200 {
+            let mut bytes: Vec<u8> = (0..500)
+                .map(|_| {
+                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    // Short frames, many of which are headers.
+                    if seed >> 63 == 0 { (seed >> 40) as u8 & 9 } else { (seed >> 33) as u8 }
+                })
+                .collect();
+            Authorities::new().overwrite(&mut bytes);
+        }
+    }
+}
