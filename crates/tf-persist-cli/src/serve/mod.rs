@@ -33,7 +33,10 @@ pub(crate) fn serve(args: ServeArgs, matches: &ArgMatches) -> anyhow::Result<()>
         tracing::warn!("--enable_per_model_batching_parameters has no effect without --enable_batching");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("serve").build();
-    let served = runtime.context("cannot start threads")?.block_on(run(args, settings));
+    let runtime = runtime.context("cannot start threads")?;
+    let served = runtime.block_on(run(args, settings));
+    // Whatever is still being done, nobody hears of it.
+    runtime.shutdown_background();
     served.map_err(|error| match error {
         ServerError::Models(status) => anyhow!("the models cannot be served: {}", status.message),
         ServerError::Listen { what: "REST", .. } => {

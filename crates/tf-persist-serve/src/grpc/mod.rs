@@ -24,5 +24,5 @@ mod timeout;
 
 pub use reply::Reply;
 pub use serve::{http2, serve, serve_connection};
-pub use service::{Admit, Admitted, Grpc};
+pub use service::{Admit, Admitted, Enter, Grpc};
 pub use settings::Settings;

@@ -34,8 +34,11 @@ const MAX_CONFIG: usize = 4 << 20;
 /// What a request holds while it is answered, such as its place among those under way.
 pub type Admitted = Box<dyn Any + Send>;
 
+/// Lets a request in, once its message is whole: clients that send slowly, or open calls that they never end, shut nobody out.
+pub type Enter = Box<dyn FnOnce() -> Result<Admitted, Status> + Send>;
+
 /// Who may ask: looks at the head of a request, before anything is read of its message.
-pub type Admit = Arc<dyn Fn(&Parts) -> Result<Admitted, Status> + Send + Sync>;
+pub type Admit = Arc<dyn Fn(&Parts) -> Result<Enter, Status> + Send + Sync>;
 
 /// The gRPC interface of a server: a service for connections of HTTP/2. Cloning shares it.
 #[derive(Clone)]
@@ -141,11 +144,12 @@ impl Grpc {
         B::Error: Display,
     {
         let Inner { service, admit, draining } = &*self.0;
-        let _admitted = admit.as_ref().map(|admit| admit(head)).transpose()?;
+        let enter = admit.as_ref().map(|admit| admit(head)).transpose()?;
         let call = Call::of(head.uri.path()).filter(|_| head.method == Method::POST);
         let call = call.ok_or_else(|| Status::new(Code::Unimplemented, ""))?;
         let limits = &service.settings().guard.limits;
         let message = read_message(body, &head.headers, call.max_message(), limits).await?;
+        let _admitted = enter.map(|enter| enter()).transpose()?;
         let message = match call {
             Call::Predict => {
                 let mut request = PredictRequest::read(&message, limits.tensors)?;

@@ -2,7 +2,7 @@
 //!
 //! A line of JSON a version. What was found to have taken a process with it stays in the file until its own files change.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -21,6 +21,8 @@ const MAX_BYTES: u64 = 1 << 20;
 pub(super) struct Journal {
     file: Option<PathBuf>,
     lines: Mutex<Vec<Line>>,
+    /// Held as long as this process writes the journal.
+    _lock: Option<File>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,9 +38,19 @@ struct Line {
 }
 
 impl Journal {
-    /// The journal in a file, which need not be there yet. What stands in it took the last process with it.
+    /// The journal in a file, which need not be there yet. What stands in it took the last process with it, unless that is still
+    /// there: two servers of the same models can listen to whichever ports are free. The second keeps no journal then.
     pub(super) fn open(file: Option<&Path>) -> Self {
         let Some(file) = file else { return Self::default() };
+        let lock = match lock(file) {
+            Ok(lock) => Some(lock),
+            Err(TryLockError::WouldBlock) => {
+                tracing::info!(journal = %file.display(), "another server keeps the journal of loads: this one keeps none");
+                return Self::default();
+            }
+            // Whatever is the matter is told when it is written.
+            Err(TryLockError::Error(_)) => None,
+        };
         let mut lines = read(file).unwrap_or_else(|error| {
             tracing::warn!(journal = %file.display(), %error, "the journal of loads cannot be read");
             Vec::new()
@@ -50,7 +62,7 @@ impl Journal {
                 "the last process ended while it was loading this version: it is left alone until its files change"
             );
         }
-        let journal = Self { file: Some(file.to_path_buf()), lines: Mutex::new(lines) };
+        let journal = Self { file: Some(file.to_path_buf()), lines: Mutex::new(lines), _lock: lock };
         journal.change(|_| {});
         journal
     }
@@ -120,6 +132,26 @@ fn read(file: &Path) -> io::Result<Vec<Line>> {
     text.lines().map(|line| serde_json::from_str(line).map_err(io::Error::from)).collect()
 }
 
+/// Locks a file beside the journal, which is replaced each time it is written, until what this gives is dropped.
+fn lock(file: &Path) -> Result<File, TryLockError> {
+    let beside = beside(file, ".lock").map_err(TryLockError::Error)?;
+    let lock = File::create(beside).map_err(TryLockError::Error)?;
+    lock.try_lock().map(|()| lock)
+}
+
+/// A file in the same folder, which is made.
+fn beside(file: &Path, ending: &str) -> io::Result<PathBuf> {
+    let parent = parent(file);
+    fs::create_dir_all(parent)?;
+    let mut name = file.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+    name.push(ending);
+    Ok(parent.join(name))
+}
+
+fn parent(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Writes beside the file and puts it in its place; an empty journal is no file.
 fn write(file: &Path, lines: &[Line]) -> io::Result<()> {
     if lines.is_empty() {
@@ -128,16 +160,12 @@ fn write(file: &Path, lines: &[Line]) -> io::Result<()> {
             _ => Ok(()),
         };
     }
-    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(parent)?;
-    let mut name = file.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-    name.push(".new");
-    let beside = parent.join(name);
+    let beside = beside(file, ".new")?;
     let mut new = File::create(&beside)?;
     for line in lines {
         writeln!(new, "{}", serde_json::to_string(line)?)?;
     }
     new.sync_all()?;
     fs::rename(&beside, file)?;
-    File::open(parent)?.sync_all()
+    File::open(parent(file))?.sync_all()
 }

@@ -6,7 +6,7 @@ use http::request::Parts;
 
 use super::accept::Stream;
 use super::{Drain, Service};
-use crate::grpc::{Admitted, Grpc, serve_connection};
+use crate::grpc::{Admitted, Enter, Grpc, serve_connection};
 use crate::status::Status;
 
 /// Whether the server is alive is told without a key, and however much there is to do.
@@ -15,12 +15,13 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 /// The calls that are offered, to those who may ask.
 pub(super) fn calls(service: &Service) -> Grpc {
     let guard = service.clone();
-    let admit = move |head: &Parts| -> Result<Admitted, Status> {
+    let admit = move |head: &Parts| -> Result<Enter, Status> {
         if head.uri.path().starts_with(HEALTH) {
-            return Ok(Box::new(()));
+            return Ok(Box::new(|| Ok(Box::new(()))));
         }
         guard.keys().check(&head.headers)?;
-        Ok(Box::new(guard.gate().enter()?))
+        let guard = guard.clone();
+        Ok(Box::new(move || Ok(Box::new(guard.gate().enter()?) as Admitted)))
     };
     Grpc::guarded(service.clone(), Arc::new(admit))
 }

@@ -9,6 +9,7 @@ mod service;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::timeout;
@@ -21,6 +22,9 @@ use crate::rest;
 use crate::settings::Settings;
 use crate::status::Status;
 use accept::{Kind, Listener, Port};
+
+/// How long models are waited for at the end though the time for draining is over.
+const UNLOADING: Duration = Duration::from_secs(1);
 
 /// Why a server did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -141,12 +145,14 @@ impl Server {
         }
         service.begin_to_drain();
         tracing::info!(requests = service.gate().inside(), "stopping: no more connections are taken");
+        let began = Instant::now();
         if timeout(drain_timeout, all_gone.recv()).await.is_err() {
             tracing::warn!(requests = service.gate().inside(), "stopping: requests are given up");
         }
         let models = service.models().clone();
         let unloading = tokio::task::spawn_blocking(move || models.stop());
-        if timeout(drain_timeout, unloading).await.is_err() {
+        // Runs that nobody waits for any more keep their models loaded; the process ends without waiting for them much longer.
+        if timeout(drain_timeout.saturating_sub(began.elapsed()).max(UNLOADING), unloading).await.is_err() {
             tracing::warn!("stopping: models are not unloaded in time");
         }
         Ok(())

@@ -36,7 +36,22 @@ fn who_stops_in_order_blames_nobody() {
     journal.begin("m", 1, Path::new("/m/1"), Stamp(7));
     assert!(file.exists());
     journal.stop();
+    drop(journal);
     assert_eq!(Journal::open(Some(&file)).blames(Path::new("/m/1"), Stamp(7)), None);
+}
+
+#[test]
+fn who_is_still_loading_is_not_blamed_by_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("journal");
+    let first = Journal::open(Some(&file));
+    first.begin("m", 1, Path::new("/m/1"), Stamp(7));
+    let second = Journal::open(Some(&file));
+    assert_eq!(second.blames(Path::new("/m/1"), Stamp(7)), None);
+    second.begin("m", 1, Path::new("/m/1"), Stamp(7));
+    second.stop();
+    drop((first, second));
+    assert!(Journal::open(Some(&file)).blames(Path::new("/m/1"), Stamp(7)).is_some(), "the first wrote it, and went");
 }
 
 #[test]
