@@ -9,6 +9,7 @@
 //! `model` answer it, `response` writes the answer down.
 
 mod framing;
+mod greeting;
 mod health;
 mod metadata;
 mod model;

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::greeting::{Greeted, Greeting};
 use super::service::Grpc;
 
 /// Calls at once on one connection. gRPC clients share one connection among all their threads.
@@ -57,7 +58,8 @@ pub fn http2() -> http2::Builder<TokioExecutor> {
     builder
 }
 
-/// Serves one connection until the client closes it, or until `stop` is done and what was begun is answered.
+/// Serves one connection until the client closes it, or until `stop` is done and what was begun is answered. One that does not begin to
+/// speak HTTP/2 in the time for a request's head is closed: nothing else would ever end it.
 ///
 /// # Errors
 /// If the connection breaks, or the client does not speak HTTP/2.
@@ -65,9 +67,22 @@ pub async fn serve_connection<I>(stream: I, grpc: Grpc, stop: impl Future<Output
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let head_timeout = grpc.head_timeout();
+    let greeting = Greeting::default();
+    let stream = Greeted { stream, greeting: greeting.clone() };
     let mut connection = std::pin::pin!(http2().serve_connection(TokioIo::new(stream), grpc));
+    let silent = async {
+        tokio::time::sleep(head_timeout).await;
+        if greeting.came() {
+            std::future::pending::<()>().await;
+        }
+    };
     tokio::select! {
         done = connection.as_mut() => return done,
+        () = silent => {
+            tracing::debug!("a gRPC connection did not begin in time");
+            return Ok(());
+        }
         () = stop => connection.as_mut().graceful_shutdown(),
     }
     connection.await

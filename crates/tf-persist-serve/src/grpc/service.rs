@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -106,6 +106,11 @@ impl Grpc {
     /// Tells those who watch the server's health that it stops, and lets go of them: nothing else ends a watch.
     pub fn drain(&self) {
         self.0.draining.send_replace(true);
+    }
+
+    /// How long a client may take to begin.
+    pub(super) fn head_timeout(&self) -> Duration {
+        self.0.service.settings().guard.limits.head_timeout
     }
 
     /// Answers a request.

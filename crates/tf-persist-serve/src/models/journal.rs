@@ -16,13 +16,16 @@ use crate::status::Status;
 /// What is longer than this was not written by a journal, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// What is told of a version that is left alone. TensorFlow hardly ever says it of a load.
+pub(super) const LEFT_ALONE: Code = Code::Aborted;
+
 /// The journal; without a file it says nothing.
 #[derive(Default)]
 pub(super) struct Journal {
     file: Option<PathBuf>,
     lines: Mutex<Vec<Line>>,
     /// Held as long as this process writes the journal.
-    _lock: Option<File>,
+    lock: Mutex<Option<File>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +65,7 @@ impl Journal {
                 "the last process ended while it was loading this version: it is left alone until its files change"
             );
         }
-        let journal = Self { file: Some(file.to_path_buf()), lines: Mutex::new(lines), _lock: lock };
+        let journal = Self { file: Some(file.to_path_buf()), lines: Mutex::new(lines), lock: Mutex::new(lock) };
         journal.change(|_| {});
         journal
     }
@@ -78,7 +81,7 @@ impl Journal {
             if line.crashed && line.path == path {
                 let journal = self.file.as_deref().unwrap_or(Path::new("")).display();
                 blame = Some(Status::new(
-                    Code::Aborted,
+                    LEFT_ALONE,
                     format!(
                         "version {} of model {} took the process down when it was loaded last, and is left alone until its \
                          files change; to try it as it is, delete `{journal}` and start again",
@@ -107,6 +110,8 @@ impl Journal {
     /// The process is about to end: what is being loaded is not to blame.
     pub(super) fn stop(&self) {
         self.change(|lines| lines.retain(|line| line.crashed));
+        // The next server may keep it.
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     fn change(&self, change: impl FnOnce(&mut Vec<Line>)) {

@@ -106,6 +106,14 @@ impl Clock {
         }
     }
 
+    /// Bytes went: an answer that takes long to be read is no silence, whether or not the next request has begun to come meanwhile.
+    fn went(&self) {
+        let state = self.state.load(Ordering::Relaxed) & 3;
+        if state != BUSY {
+            self.set(state);
+        }
+    }
+
     /// Why the connection is to be closed. Bodies are timed where they are read, and requests where they are run.
     fn overdue(&self, limits: &Limits) -> Option<&'static str> {
         let state = self.state.load(Ordering::Relaxed);
@@ -118,7 +126,7 @@ impl Clock {
     }
 }
 
-/// A stream that tells its clock when bytes come.
+/// A stream that tells its clock when bytes come and go.
 struct Watched<S> {
     stream: S,
     clock: Arc<Clock>,
@@ -137,7 +145,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, from)
+        let count = ready!(Pin::new(&mut self.stream).poll_write(context, from))?;
+        self.clock.went();
+        Poll::Ready(Ok(count))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -153,7 +163,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         from: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, from)
+        let count = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, from))?;
+        self.clock.went();
+        Poll::Ready(Ok(count))
     }
 
     fn is_write_vectored(&self) -> bool {
