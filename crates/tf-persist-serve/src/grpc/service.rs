@@ -274,3 +274,18 @@ impl Future for Caught {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered() {
+        let panics = async {
+            tokio::task::yield_now().await;
+            panic!("a test");
+        };
+        let response = Caught(Box::pin(panics)).await.unwrap();
+        assert_eq!(response.headers()["grpc-status"], "13");
+    }
+}

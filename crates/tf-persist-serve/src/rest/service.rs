@@ -134,3 +134,18 @@ async fn caught<T>(future: impl Future<Output = T>) -> Result<T, ()> {
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_no_end() {
+        assert_eq!(caught(async { 7 }).await, Ok(7));
+        let late = async {
+            tokio::task::yield_now().await;
+            panic!("a test");
+        };
+        assert_eq!(caught::<()>(late).await, Err(()));
+    }
+}
