@@ -154,6 +154,7 @@ impl Grpc {
         let call = call.ok_or_else(|| Status::new(Code::Unimplemented, ""))?;
         let limits = &service.settings().guard.limits;
         let message = read_message(body, &head.headers, call.max_message(), limits).await?;
+        service.takes(message.len());
         let _admitted = enter.map(|enter| enter()).transpose()?;
         let message = match call {
             Call::Predict => {
@@ -207,6 +208,7 @@ impl Grpc {
                 return Ok(Reply::messages(health::watch(&message, service.models(), draining.subscribe())));
             }
         };
+        service.takes(message.len());
         Ok(Reply::message(message))
     }
 

@@ -116,9 +116,12 @@ async fn asked(service: &Service, head: &Parts, route: &url::Route, body: Incomi
         body::discard(body).await;
         Bytes::new()
     };
+    service.takes(bytes.len());
     // It is let in when it is whole: clients that send slowly shut nobody out.
     let _permit = service.gate().enter()?;
-    handlers::answer(service, route, Sent { bytes, gzip: body::is_gzip(&head.headers) }).await
+    let answer = handlers::answer(service, route, Sent { bytes, gzip: body::is_gzip(&head.headers) }).await?;
+    service.takes(answer.len());
+    Ok(answer)
 }
 
 /// What a future gives; nothing if it panics.

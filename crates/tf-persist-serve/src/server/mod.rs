@@ -11,8 +11,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use tf_persist_core::release_free_memory;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 
 pub(crate) use drain::Drain;
 pub use service::Service;
@@ -22,6 +23,9 @@ use crate::rest;
 use crate::settings::Settings;
 use crate::status::Status;
 use accept::{Kind, Listener, Port};
+
+/// How often memory that requests left behind is given back.
+const TIDY: Duration = Duration::from_secs(5);
 
 /// How long models are waited for at the end though the time for draining is over.
 const UNLOADING: Duration = Duration::from_secs(1);
@@ -138,6 +142,7 @@ impl Server {
             tokio::spawn(port(listener, Kind::Grpc).accept(serve));
         }
         drop(alive);
+        tokio::spawn(give_memory_back(service.clone()));
 
         tokio::select! {
             () = stop => {}
@@ -156,6 +161,22 @@ impl Server {
             tracing::warn!("stopping: models are not unloaded in time");
         }
         Ok(())
+    }
+}
+
+/// Gives memory that large requests took back to the operating system, when nothing is under way. The allocator keeps it else, many
+/// times over where many came at once.
+async fn give_memory_back(service: Service) {
+    let (mut drain, mut look) = (service.drain(), interval(TIDY));
+    loop {
+        tokio::select! {
+            () = drain.begun() => return,
+            _ = look.tick() => {}
+        }
+        if service.has_memory_left_over() {
+            // If it fails, there is nothing to be done about it.
+            let _ = tokio::task::spawn_blocking(release_free_memory).await;
+        }
     }
 }
 
