@@ -1,6 +1,6 @@
 //! What `serve-local` is asked for: TensorFlow Serving's flags (`model_servers/main.cc`) by their names, and ours.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -264,9 +264,15 @@ pub(crate) fn complete(mut command: Command) -> Command {
         let arg = aliases.fold(arg, |arg, alias| arg.alias(alias));
         let name = variable_of(&long);
         // One that is empty is as good as none.
-        let is_given = variable(&name).is_some() && !NO_VARIABLE.contains(&long.as_str());
+        let value = variable(&name).filter(|value| !is_of_kubernetes(value));
+        let is_given = value.is_some() && !NO_VARIABLE.contains(&long.as_str());
         if is_given { arg.env(name).hide_env(true) } else { arg }
     })
+}
+
+/// Kubernetes sets TF_PERSIST_PORT in every container beside a service that is called `tf-persist`: `tcp://10.0.0.7:8500`.
+fn is_of_kubernetes(value: &OsStr) -> bool {
+    ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.as_encoded_bytes().starts_with(scheme.as_bytes()))
 }
 
 /// The environment variable of a flag.

@@ -7,6 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use tf_persist_proto::protobuf::Message;
+use tf_persist_proto::tensorflow as pb;
+
 use crate::support::{Dir, TF_PERSIST, libtensorflow};
 
 /// Longer than anything here takes.
@@ -183,4 +186,48 @@ fn a_log_that_nobody_reads_stops_nothing() {
     }
     server.signal("-TERM");
     assert_eq!(server.exits(), Some(0));
+}
+
+/// Makes the init op of a model, which is run when it is loaded, end the process.
+fn make_deadly(dir: &Dir, version: &str) {
+    let file = dir.path(version).join("saved_model.pb");
+    let mut model = pb::SavedModel::parse_from_bytes(&fs::read(&file).unwrap()).unwrap();
+    let graph = model.meta_graphs[0].graph_def.as_mut().unwrap();
+    let init = graph.node.iter_mut().find(|node| node.name == "NoOp").unwrap();
+    init.op = "Abort".into();
+    init.attr.clear();
+    init.input.clear();
+    fs::write(&file, model.write_to_bytes().unwrap()).unwrap();
+}
+
+#[test]
+fn what_takes_the_process_down_is_named_and_left_alone() {
+    let dir = Dir::new();
+    dir.copy_model("half_plus_two", "bad/1");
+    dir.copy_model("half_plus_two", "good/1");
+    make_deadly(&dir, "bad/1");
+    let config = |name: &str| {
+        let path = dir.path(name);
+        format!("config {{ name: {name:?} base_path: {path:?} model_platform: \"tensorflow\" }} ")
+    };
+    dir.write("config", format!("model_config_list {{ {}{} }}", config("bad"), config("good")));
+    let first = Running::start(&dir, "--model_config_file=config");
+    assert_eq!(first.exits(), None, "a signal ended it");
+
+    let second = Running::start(&dir, "--model_config_file=config");
+    second.waits_for("ready: every model answers");
+    assert_eq!(second.ask("POST", "/v1/models/good:predict", "{\"instances\": [1.0]}").0, 200);
+    let (_, status) = second.ask("GET", "/v1/models/bad", "");
+    assert!(status.contains("took the process down") && status.contains("ABORTED"), "{status}");
+    second.signal("-TERM");
+    assert_eq!(second.exits(), Some(0));
+}
+
+#[test]
+fn kubernetes_names_no_port() {
+    let dir = Dir::new();
+    // The first thing that is wrong is that there is no model, and not that this is no port.
+    let cmd = || dir.cmd("serve-local").without_tensorflow();
+    cmd().env("TF_PERSIST_PORT", "tcp://10.0.0.7:8500").run().misused().says("--model_config_file are empty");
+    cmd().env("TF_PERSIST_PORT", "10.0.0.7").run().misused().says("--port");
 }

@@ -18,6 +18,9 @@ use crate::status::Status;
 /// What is longer than this was not written by a journal, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// What is told of a version that is left alone. TensorFlow hardly ever says it of a load.
+pub(super) const LEFT_ALONE: Code = Code::Aborted;
+
 /// The journal; without a file it says nothing.
 #[derive(Default)]
 pub(super) struct Journal {
@@ -87,7 +90,7 @@ impl Journal {
             if line.crashed && line.path == path {
                 let journal = self.file.as_deref().unwrap_or(Path::new("")).display();
                 blame = Some(Status::new(
-                    Code::Aborted,
+                    LEFT_ALONE,
                     format!(
                         "version {} of model {} took the process down when it was loaded last, and is left alone until its \
                          files change; to try it as it is, delete `{journal}` and start again",

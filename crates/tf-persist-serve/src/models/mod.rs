@@ -139,7 +139,8 @@ impl Models {
     }
 
     /// Whether every configured model had a version to answer with once, and so for good: what is configured later does not
-    /// change it. TensorFlow Serving opens its ports only then.
+    /// change it. TensorFlow Serving opens its ports only then. A model that took the last process down is not waited for, unless
+    /// there is no other.
     #[must_use]
     pub fn are_ready(&self) -> bool {
         self.0.view().readiness == Readiness::Ready

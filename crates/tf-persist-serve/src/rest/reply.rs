@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_TYPE,
+    WWW_AUTHENTICATE,
 };
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
@@ -46,7 +47,12 @@ pub(super) fn text(code: StatusCode, body: String) -> Reply {
 
 /// Why a request was refused.
 pub(super) fn refusal(status: &Status) -> Reply {
-    refusal_as(http_code(status.code), &status.message)
+    let mut reply = refusal_as(http_code(status.code), &status.message);
+    if status.code == Code::Unauthenticated {
+        // Whoever is told 401 is to be told what would help (RFC 9110, 11.6.1).
+        reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    reply
 }
 
 /// The same with a code of HTTP that is no status's.
@@ -88,6 +94,13 @@ fn with(code: StatusCode, kind: HeaderValue, body: Bytes) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_needs_a_key_is_told_how_to_bring_it() {
+        let challenge = |code| refusal(&Status::new(code, "")).headers().get(WWW_AUTHENTICATE).cloned();
+        assert_eq!(challenge(Code::Unauthenticated).unwrap(), "Bearer");
+        assert_eq!(challenge(Code::PermissionDenied), None);
+    }
 
     #[test]
     fn every_code_has_the_peers_number() {

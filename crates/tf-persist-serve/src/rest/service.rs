@@ -117,9 +117,12 @@ async fn asked(service: &Service, head: &Parts, route: &url::Route, body: Incomi
         body::discard(body).await;
         Bytes::new()
     };
+    service.takes(bytes.len());
     // It is let in when it is whole: clients that send slowly shut nobody out.
     let _permit = service.gate().enter()?;
-    handlers::answer(service, route, Sent { bytes, gzip: body::is_gzip(&head.headers) }).await
+    let answer = handlers::answer(service, route, Sent { bytes, gzip: body::is_gzip(&head.headers) }).await?;
+    service.takes(answer.len());
+    Ok(answer)
 }
 
 /// What a future gives; nothing if it panics.
@@ -134,4 +137,19 @@ async fn caught<T>(future: impl Future<Output = T>) -> Result<T, ()> {
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_no_end() {
+        assert_eq!(caught(async { 7 }).await, Ok(7));
+        let late = async {
+            tokio::task::yield_now().await;
+            panic!("a test");
+        };
+        assert_eq!(caught::<()>(late).await, Err(()));
+    }
 }

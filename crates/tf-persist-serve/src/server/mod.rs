@@ -10,19 +10,27 @@ mod watched;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
+use tf_persist_core::release_free_memory;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 
 pub(crate) use drain::Drain;
 pub use service::Service;
-pub(crate) use watched::Watched;
+pub(crate) use watched::{Passed, Watched};
 
 use crate::guard::{KeysError, TlsError};
 use crate::settings::Settings;
 use crate::status::Status;
 use crate::{grpc, rest};
 use accept::{Kind, Listener, Port};
+
+/// How often memory that requests left behind is given back.
+const TIDY: Duration = Duration::from_secs(5);
+
+/// How long models are waited for at the end though the time for draining is over.
+const UNLOADING: Duration = Duration::from_secs(1);
 
 /// Why a server did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +143,7 @@ impl Server {
             tokio::spawn(port(listener, Kind::Grpc).accept(serve));
         }
         drop(alive);
+        tokio::spawn(give_memory_back(service.clone()));
 
         let outcome = tokio::select! {
             () = stop => Ok(()),
@@ -143,15 +152,33 @@ impl Server {
         };
         service.begin_to_drain();
         tracing::info!(requests = service.gate().inside(), "stopping: no more connections are taken");
+        let began = Instant::now();
         if timeout(drain_timeout, all_gone.recv()).await.is_err() {
             tracing::warn!(requests = service.gate().inside(), "stopping: requests are given up");
         }
         let models = service.models().clone();
         let unloading = tokio::task::spawn_blocking(move || models.stop());
-        if timeout(drain_timeout, unloading).await.is_err() {
+        // Runs that nobody waits for any more keep their models loaded; the process ends without waiting for them much longer.
+        if timeout(drain_timeout.saturating_sub(began.elapsed()).max(UNLOADING), unloading).await.is_err() {
             tracing::warn!("stopping: models are not unloaded in time");
         }
         outcome
+    }
+}
+
+/// Gives memory that large requests took back to the operating system, when nothing is under way. The allocator keeps it else, many
+/// times over where many came at once.
+async fn give_memory_back(service: Service) {
+    let (mut drain, mut look) = (service.drain(), interval(TIDY));
+    loop {
+        tokio::select! {
+            () = drain.begun() => return,
+            _ = look.tick() => {}
+        }
+        if service.has_memory_left_over() {
+            // If it fails, there is nothing to be done about it.
+            let _ = tokio::task::spawn_blocking(release_free_memory).await;
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What both interfaces speak to.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::ServerError;
 use super::drain::{Drain, Drainage};
@@ -10,6 +10,9 @@ use crate::metrics::Metrics;
 use crate::models::Models;
 use crate::settings::Settings;
 use crate::status::Status;
+
+/// A request or an answer of more bytes leaves memory behind that is worth giving back.
+const MUCH: usize = 1 << 20;
 
 /// What both interfaces speak to. Cloning shares it.
 #[derive(Clone)]
@@ -24,6 +27,7 @@ struct Inner {
     certificates: Option<Certificates>,
     drainage: Drainage,
     connections: AtomicUsize,
+    took_much: AtomicBool,
 }
 
 impl Service {
@@ -45,8 +49,18 @@ impl Service {
         let metrics = Metrics::new();
         let models = Models::start(settings.models.clone(), settings.run.clone(), metrics.clone());
         let models = models.map_err(ServerError::Models)?;
-        let (drainage, connections) = (Drainage::new(), AtomicUsize::new(0));
-        Ok(Self(Arc::new(Inner { settings, models, metrics, gate, keys, certificates, drainage, connections })))
+        let (drainage, connections, took_much) = (Drainage::new(), AtomicUsize::new(0), AtomicBool::new(false));
+        Ok(Self(Arc::new(Inner {
+            settings,
+            models,
+            metrics,
+            gate,
+            keys,
+            certificates,
+            drainage,
+            connections,
+            took_much,
+        })))
     }
 
     /// How the server is set up.
@@ -103,6 +117,18 @@ impl Service {
             tracing::error!(%error, "the certificates stay as they were");
         }
         self.0.models.refresh();
+    }
+
+    /// A request or an answer has so many bytes.
+    pub(crate) fn takes(&self, bytes: usize) {
+        if bytes > MUCH {
+            self.0.took_much.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether much memory was taken since this was asked last, and nothing is under way that may need it again.
+    pub(super) fn has_memory_left_over(&self) -> bool {
+        self.gate().inside() == 0 && self.0.took_much.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn drain(&self) -> Drain {

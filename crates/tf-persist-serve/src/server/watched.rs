@@ -1,4 +1,4 @@
-//! A connection that tells of what comes.
+//! A connection that tells of what comes and goes.
 
 use std::io;
 use std::pin::Pin;
@@ -6,33 +6,42 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream that tells how many bytes came whenever some do.
-pub(crate) struct Watched<S, F> {
-    stream: S,
-    came: F,
+/// So many bytes came from the client, or went to it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Passed {
+    Came(usize),
+    Went(usize),
 }
 
-impl<S, F: Fn(usize)> Watched<S, F> {
-    pub(crate) fn new(stream: S, came: F) -> Self {
-        Self { stream, came }
+/// A stream that tells how many bytes came or went whenever some do.
+pub(crate) struct Watched<S, F> {
+    stream: S,
+    tell: F,
+}
+
+impl<S, F: Fn(Passed)> Watched<S, F> {
+    pub(crate) fn new(stream: S, tell: F) -> Self {
+        Self { stream, tell }
     }
 }
 
-impl<S: AsyncRead + Unpin, F: Fn(usize) + Unpin> AsyncRead for Watched<S, F> {
+impl<S: AsyncRead + Unpin, F: Fn(Passed) + Unpin> AsyncRead for Watched<S, F> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
         let count = into.filled().len() - before;
         if count > 0 {
-            (self.came)(count);
+            (self.tell)(Passed::Came(count));
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin, F: Unpin> AsyncWrite for Watched<S, F> {
+impl<S: AsyncWrite + Unpin, F: Fn(Passed) + Unpin> AsyncWrite for Watched<S, F> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, from)
+        let count = ready!(Pin::new(&mut self.stream).poll_write(context, from))?;
+        (self.tell)(Passed::Went(count));
+        Poll::Ready(Ok(count))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -48,7 +57,9 @@ impl<S: AsyncWrite + Unpin, F: Unpin> AsyncWrite for Watched<S, F> {
         context: &mut Context<'_>,
         from: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, from)
+        let count = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, from))?;
+        (self.tell)(Passed::Went(count));
+        Poll::Ready(Ok(count))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -8,6 +8,7 @@ use tf_persist_core::Code;
 
 use super::Manager;
 use crate::models::handle::stopping;
+use crate::models::journal::LEFT_ALONE;
 use crate::models::model::Model;
 use crate::models::view::{Readiness, View};
 use crate::models::{State, VersionStatus};
@@ -86,14 +87,17 @@ impl<T: Send + Sync + 'static> Manager<T> {
             return Readiness::Failed(stopping());
         }
         let configured = || self.models.values().filter(|model| model.wanted.is_some());
-        let failed: Vec<&Model<T>> =
-            configured().filter(|model| !model.was_available && model.failure().is_some()).collect();
-        if !failed.is_empty() {
-            let reasons: String = failed.iter().map(|model| why_not(model)).collect();
-            let message = format!("{} servable(s) did not become available: {{{reasons}}}", failed.len());
+        let failed = || configured().filter(|model| !model.was_available && model.failure().is_some());
+        // What took the last process down does not take this one with it: the others would never be served.
+        let is_left_alone = |model: &Model<T>| model.failure().is_some_and(|(_, error)| error.code == LEFT_ALONE);
+        let is_settled = |model: &Model<T>| model.was_available || is_left_alone(model);
+        let is_nothing_left = failed().count() > 0 && failed().count() == configured().count();
+        if is_nothing_left || failed().any(|model| !is_left_alone(model)) {
+            let reasons: String = failed().map(why_not).collect();
+            let message = format!("{} servable(s) did not become available: {{{reasons}}}", failed().count());
             return Readiness::Failed(Status::new(Code::Unknown, message));
         }
-        if configured().all(|model| model.was_available) { Readiness::Ready } else { Readiness::Waiting }
+        if configured().all(is_settled) { Readiness::Ready } else { Readiness::Waiting }
     }
 
     /// Forgets models that are configured no more, if they are too many.

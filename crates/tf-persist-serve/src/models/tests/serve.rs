@@ -591,6 +591,41 @@ fn what_took_the_process_down_is_left_alone() {
 }
 
 #[test]
+fn what_is_left_alone_keeps_no_other_from_being_served() {
+    let bench = Bench::new();
+    bench.put("good", 1, "one");
+    let path = bench.put("bad", 1, "slow");
+    let journal = bench.folder.path().join("journal");
+    let settings = || {
+        let mut settings =
+            bench.settings(ModelSource::ConfigFile { path: bench.folder.path().join("models.config"), poll: None });
+        settings.load.journal = Some(journal.clone());
+        settings
+    };
+    bench.several(&[("bad", "")]);
+    let models = bench.start(settings());
+    wait("it is being loaded", || bench.loads(&path) == 1);
+    let text = fs::read_to_string(&journal).unwrap();
+    fs::write(path.join("go"), "").unwrap();
+    models.stop();
+    fs::remove_file(path.join("go")).unwrap();
+
+    fs::write(&journal, &text).unwrap();
+    let models = bench.start(settings());
+    let refused = bench.runtime.block_on(models.ready()).unwrap_err();
+    assert!(refused.message.contains("took the process down"), "there is nothing else to serve: {refused}");
+    models.stop();
+
+    fs::write(&journal, &text).unwrap();
+    bench.several(&[("bad", ""), ("good", "")]);
+    let models = bench.serve(settings());
+    assert_eq!(latest(&models, "good").unwrap(), "one");
+    wait_states(&models, "bad", &[(1, End)]);
+    assert!(models.view().readiness == Readiness::Ready);
+    models.stop();
+}
+
+#[test]
 fn stopping_unloads_everything() {
     let bench = Bench::new();
     bench.put("m", 1, "one");
