@@ -47,7 +47,7 @@ where
         let clock = Arc::clone(&clock);
         Watched::new(stream, move |passed| match passed {
             Passed::Came(_) => clock.came(),
-            Passed::Went(_) => clock.went(),
+            Passed::Went => clock.went(),
         })
     };
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), answer));

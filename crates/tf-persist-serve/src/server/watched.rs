@@ -6,14 +6,14 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// So many bytes came from the client, or went to it.
+/// Bytes came from the client, so many, or went to it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Passed {
     Came(usize),
-    Went(usize),
+    Went,
 }
 
-/// A stream that tells how many bytes came or went whenever some do.
+/// A stream that tells whenever bytes come or go.
 pub(crate) struct Watched<S, F> {
     stream: S,
     tell: F,
@@ -40,7 +40,7 @@ impl<S: AsyncRead + Unpin, F: Fn(Passed) + Unpin> AsyncRead for Watched<S, F> {
 impl<S: AsyncWrite + Unpin, F: Fn(Passed) + Unpin> AsyncWrite for Watched<S, F> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         let count = ready!(Pin::new(&mut self.stream).poll_write(context, from))?;
-        (self.tell)(Passed::Went(count));
+        (self.tell)(Passed::Went);
         Poll::Ready(Ok(count))
     }
 
@@ -58,7 +58,7 @@ impl<S: AsyncWrite + Unpin, F: Fn(Passed) + Unpin> AsyncWrite for Watched<S, F> 
         from: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let count = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, from))?;
-        (self.tell)(Passed::Went(count));
+        (self.tell)(Passed::Went);
         Poll::Ready(Ok(count))
     }
 
