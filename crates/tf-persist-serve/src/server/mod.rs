@@ -3,9 +3,9 @@
 mod accept;
 mod authority;
 mod drain;
-mod grpc;
 mod listen;
 mod service;
+mod watched;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -16,11 +16,12 @@ use tokio::time::timeout;
 
 pub(crate) use drain::Drain;
 pub use service::Service;
+pub(crate) use watched::Watched;
 
 use crate::guard::{KeysError, TlsError};
-use crate::rest;
 use crate::settings::Settings;
 use crate::status::Status;
+use crate::{grpc, rest};
 use accept::{Kind, Listener, Port};
 
 /// Why a server did not start, or stopped.
@@ -127,19 +128,19 @@ impl Server {
             let serve = move |stream| rest::serve(stream, service.clone(), drain.clone());
             tokio::spawn(port(Listener::Tcp(listener), Kind::Rest).accept(serve));
         }
-        let calls = grpc::calls(&service);
         let listeners = grpc.map(|(listener, _)| Listener::Tcp(listener)).into_iter();
         for listener in listeners.chain(socket.map(Listener::Unix)) {
-            let (drain, calls) = (service.drain(), calls.clone());
-            let serve = move |stream| grpc::serve(stream, calls.clone(), drain.clone());
+            let (service, drain) = (service.clone(), service.drain());
+            let serve = move |stream| grpc::serve(stream, service.clone(), drain.clone());
             tokio::spawn(port(listener, Kind::Grpc).accept(serve));
         }
         drop(alive);
 
-        tokio::select! {
-            () = stop => {}
-            status = never_ready(&service) => return Err(ServerError::Models(status)),
-        }
+        let outcome = tokio::select! {
+            () = stop => Ok(()),
+            // What other models have under way is answered all the same, and no session is torn down by the end of the process.
+            status = never_ready(&service) => Err(ServerError::Models(status)),
+        };
         service.begin_to_drain();
         tracing::info!(requests = service.gate().inside(), "stopping: no more connections are taken");
         if timeout(drain_timeout, all_gone.recv()).await.is_err() {
@@ -150,7 +151,7 @@ impl Server {
         if timeout(drain_timeout, unloading).await.is_err() {
             tracing::warn!("stopping: models are not unloaded in time");
         }
-        Ok(())
+        outcome
     }
 }
 

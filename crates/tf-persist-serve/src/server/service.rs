@@ -105,7 +105,7 @@ impl Service {
         self.0.models.refresh();
     }
 
-    pub(super) fn drain(&self) -> Drain {
+    pub(crate) fn drain(&self) -> Drain {
         self.0.drainage.drain()
     }
 
