@@ -319,7 +319,7 @@ async fn as_tensorflow_serving(model: &LoadedModel, folder: &Path) {
     let settings = with_parameters(folder, &format!("{common} pad_variable_length_inputs: false"));
     let servable = serve(model, &settings);
     let refuse = |signature: &str, call: Call| {
-        let served = servable.signature(signature).unwrap().clone();
+        let served = servable.signature(signature, absent).unwrap().clone();
         async move { served.lane.run(&served.signature, call).await.unwrap_err() }
     };
     let text = |shape: &[usize]| Tensor::from_strings(shape, vec!["a"; shape.iter().product()]).unwrap();
@@ -336,10 +336,10 @@ async fn as_tensorflow_serving(model: &LoadedModel, folder: &Path) {
         assert_eq!((refused.code, refused.message.as_str()), (Code::FailedPrecondition, words), "{round}");
         assert!(
             servable
-                .signature("total")
+                .signature("total", absent)
                 .unwrap()
                 .lane
-                .run(&servable.signature("total").unwrap().signature, x(1, 1.0))
+                .run(&servable.signature("total", absent).unwrap().signature, x(1, 1.0))
                 .await
                 .is_ok()
         );
@@ -349,7 +349,7 @@ async fn as_tensorflow_serving(model: &LoadedModel, folder: &Path) {
     let settings = with_parameters(folder, &format!("{common} allowed_batch_sizes: [2, 4]"));
     let metrics = Metrics::new();
     let servable = Servable::new("m", 1, model.clone(), &settings, &metrics).unwrap();
-    let served = servable.signature("both").unwrap();
+    let served = servable.signature("both", absent).unwrap();
     for rows in [1, 2, 3] {
         served.lane.run(&served.signature, x(rows, 1.0)).await.unwrap();
     }
