@@ -10,6 +10,7 @@ mod run;
 mod runtime;
 mod scan;
 mod serve;
+mod signals;
 mod train;
 mod verify;
 

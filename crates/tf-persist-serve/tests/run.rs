@@ -13,12 +13,17 @@ use tf_persist_core::{
 };
 use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow::GraphDef;
+use tf_persist_serve::Status;
 use tf_persist_serve::metrics::Metrics;
 use tf_persist_serve::models::{Servable, Served};
 use tf_persist_serve::run::{Answer, Call, Settings};
 
 /// Adds a node: its name, op, inputs and attributes.
 type AddNode<'n> = dyn FnMut(&str, &str, &[&str], &str) + 'n;
+
+fn absent() -> Status {
+    Status::not_found("no such signature")
+}
 
 /// A graph in text: `x` [-1, 2], `row` (2 numbers), `all` (an axis), and what the signatures below need.
 fn graph() -> Vec<u8> {
@@ -143,7 +148,7 @@ type Outcome = Result<Answer, tf_persist_serve::Status>;
 /// Runs requests at once, behind a slow one that keeps the only runner busy, so that all of them wait.
 async fn behind_a_slow_one(servable: &Servable, signature: &str, calls: Vec<Call>) -> Vec<Outcome> {
     let spawn = |signature: &str, call: Call| {
-        let served = servable.signature(signature).unwrap().clone();
+        let served = servable.signature(signature, absent).unwrap().clone();
         tokio::spawn(async move { served.lane.run(&served.signature, call).await })
     };
     let slow = spawn("slow", x(1, 0.5));
@@ -198,7 +203,7 @@ async fn together(model: &LoadedModel) {
                 call
             })
             .collect();
-        let served = servable.signature("mixed").unwrap();
+        let served = servable.signature("mixed", absent).unwrap();
         let outcomes = behind_a_slow_one(&servable, "mixed", calls.clone()).await;
         for (call, outcome) in calls.iter().zip(outcomes) {
             assert_eq!(outcome.unwrap(), alone(served, call));
@@ -209,7 +214,7 @@ async fn together(model: &LoadedModel) {
 /// Short requests of many connections, run by the connections' own threads.
 async fn gathered(model: &LoadedModel) {
     let servable = serve(model, &Settings::default());
-    let served = servable.signature("both").unwrap();
+    let served = servable.signature("both", absent).unwrap();
     let connections: Vec<_> = (0..32)
         .map(|connection| {
             let served = served.clone();
@@ -235,7 +240,7 @@ async fn gathered(model: &LoadedModel) {
 async fn what_cannot_be_split(model: &LoadedModel) {
     for signature in ["share", "total"] {
         let servable = serve(model, &one_runner());
-        let served = servable.signature(signature).unwrap();
+        let served = servable.signature(signature, absent).unwrap();
         for begin in [1.0, 1.0, 7.0] {
             // Equal requests at first: they must not be taken for a proof.
             let calls: Vec<Call> = (0..6).map(|at| x(1, begin + if begin > 1.0 { at as f32 } else { 0.0 })).collect();
@@ -273,7 +278,7 @@ async fn as_tensorflow_serving(model: &LoadedModel, folder: &Path) {
     let refused = outcomes.pop().unwrap().unwrap_err();
     assert_eq!(refused.message, "Task size 5 is larger than maximum input batch size 4");
     assert_eq!(refused.code, Code::InvalidArgument);
-    let served = servable.signature("both").unwrap();
+    let served = servable.signature("both", absent).unwrap();
     for (call, outcome) in calls.iter().zip(outcomes) {
         assert_eq!(outcome.unwrap(), alone(served, call));
     }
@@ -300,7 +305,7 @@ async fn as_tensorflow_serving(model: &LoadedModel, folder: &Path) {
     let settings =
         with_parameters(folder, &format!("max_batch_size {{ value: 10 }} {parts} pad_variable_length_inputs: true"));
     let servable = serve(model, &settings);
-    let served = servable.signature("both").unwrap();
+    let served = servable.signature("both", absent).unwrap();
     let outcomes = behind_a_slow_one(&servable, "both", vec![x(10, 1.0), x(2, 5.0)]).await;
     assert_eq!(*outcomes[0].as_ref().unwrap(), alone(served, &x(10, 1.0)));
     assert_eq!(*outcomes[1].as_ref().unwrap(), alone(served, &x(2, 5.0)));
@@ -313,7 +318,7 @@ async fn as_tensorflow_serving(model: &LoadedModel, folder: &Path) {
     // A time to wait is waited, unless the batch is full before.
     let settings = with_parameters(folder, "max_batch_size { value: 2 } batch_timeout_micros { value: 400000 }");
     let servable = serve(model, &settings);
-    let served = servable.signature("both").unwrap();
+    let served = servable.signature("both", absent).unwrap();
     let begin = Instant::now();
     served.lane.run(&served.signature, x(1, 1.0)).await.unwrap();
     assert!(begin.elapsed() >= Duration::from_millis(400));
@@ -338,15 +343,15 @@ async fn state(model: &LoadedModel) {
 
 /// Counts once more.
 async fn count(servable: &Servable) -> f32 {
-    let served = servable.signature("count").unwrap();
+    let served = servable.signature("count", absent).unwrap();
     served.lane.run(&served.signature, x(1, 2.0)).await.unwrap()[0].1.view::<f32>().unwrap()[0]
 }
 
 async fn deadlines_and_limits(model: &LoadedModel) {
     let servable = serve(model, &Settings { max_waiting: 3, ..one_runner() });
     let before = count(&servable).await;
-    let slow = servable.signature("slow").unwrap().clone();
-    let counting = servable.signature("count").unwrap().clone();
+    let slow = servable.signature("slow", absent).unwrap().clone();
+    let counting = servable.signature("count", absent).unwrap().clone();
     let busy = tokio::spawn(async move { slow.lane.run(&slow.signature, x(1, 0.5)).await });
     tokio::time::sleep(Duration::from_millis(20)).await;
 
@@ -378,7 +383,7 @@ async fn deadlines_and_limits(model: &LoadedModel) {
     assert_eq!((refused, count(&servable).await), (5, before + 2.0));
 
     // A run that is under way goes on; who waits for it hears in time.
-    let slow = servable.signature("slow").unwrap();
+    let slow = servable.signature("slow", absent).unwrap();
     let begin = Instant::now();
     let late = Call { deadline: Some(begin + Duration::from_millis(10)), ..x(1, 0.5) };
     assert_eq!(slow.lane.run(&slow.signature, late).await.unwrap_err().code, Code::DeadlineExceeded);
@@ -395,7 +400,7 @@ async fn starvation(model: &LoadedModel) {
     let done = Arc::new(AtomicUsize::new(0));
     let slow: Vec<_> = (0..12)
         .map(|at| {
-            let (served, done) = (large.signature("slow").unwrap().clone(), done.clone());
+            let (served, done) = (large.signature("slow", absent).unwrap().clone(), done.clone());
             tokio::spawn(async move {
                 served.lane.run(&served.signature, x(1, at as f32)).await.unwrap();
                 done.fetch_add(1, Ordering::SeqCst);
@@ -403,7 +408,7 @@ async fn starvation(model: &LoadedModel) {
         })
         .collect();
     tokio::time::sleep(Duration::from_millis(20)).await;
-    let served = small.signature("both").unwrap();
+    let served = small.signature("both", absent).unwrap();
     for at in 0..100 {
         served.lane.run(&served.signature, x(1, at as f32)).await.unwrap();
     }
@@ -421,7 +426,7 @@ async fn shapes() {
         serve(&model.unwrap(), &Settings::default())
     };
     let half = load("half_plus_two");
-    let served = half.signature("serving_default").unwrap();
+    let served = half.signature("serving_default", absent).unwrap();
     let (name, _) = served.signature.inputs().next().unwrap();
     for shape in [vec![], vec![3], vec![2, 2], vec![1, 2, 1]] {
         let count: usize = shape.iter().product();
@@ -433,7 +438,7 @@ async fn shapes() {
     }
     // A convolution would end the process.
     let digits = load("digits");
-    let served = digits.signature("serving_default").unwrap();
+    let served = digits.signature("serving_default", absent).unwrap();
     assert!(!served.signature.checks_shapes_itself());
     let fed = call(vec![("image", Tensor::from_slice(&[3], &[1.0_f32; 3]).unwrap())]);
     let refused = served.lane.run(&served.signature, fed).await.unwrap_err();

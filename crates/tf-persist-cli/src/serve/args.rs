@@ -176,10 +176,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N", default_value = "16384", value_parser = connections, help_heading = "Guard")]
     pub(crate) max_connections: usize,
     /// How long a client may take for the head of a request, or between two pieces of its body, in seconds
-    #[arg(long, value_name = "N", default_value = "30", value_parser = seconds, help_heading = "Guard")]
+    #[arg(long, value_name = "N", default_value = "30", value_parser = some_seconds, help_heading = "Guard")]
     pub(crate) client_timeout: u64,
     /// After how long a connection is closed on which nothing happens, in seconds
-    #[arg(long, value_name = "N", default_value = "600", value_parser = seconds, help_heading = "Guard")]
+    #[arg(long, value_name = "N", default_value = "600", value_parser = some_seconds, help_heading = "Guard")]
     pub(crate) idle_timeout: u64,
 
     /// Whether and where measures can be read: a MonitoringConfig in text format
@@ -307,4 +307,9 @@ fn seconds(text: &str) -> Result<u64, String> {
     /// A year and some.
     const LONGEST: u64 = 400 * 24 * 3600;
     text.parse().ok().filter(|seconds| *seconds <= LONGEST).ok_or_else(|| "it is no number of seconds".into())
+}
+
+/// A time that is none would refuse everybody.
+fn some_seconds(text: &str) -> Result<u64, String> {
+    seconds(text).and_then(|seconds| if seconds > 0 { Ok(seconds) } else { Err("it is no number from 1 on".into()) })
 }

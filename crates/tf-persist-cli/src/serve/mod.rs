@@ -7,19 +7,16 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::process::exit;
-
 use anyhow::{Context, anyhow};
 use clap::ArgMatches;
 use tf_persist_serve::models::ModelSource;
 use tf_persist_serve::{Server, ServerError, Service, Settings};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::task::block_in_place;
 
+use crate::signals::Stop;
 use args::{Port, ServeArgs, WITHOUT_EFFECT};
-
-/// What shells say of a process that a signal ended, before its number.
-const SIGNALLED: i32 = 128;
 
 pub(crate) fn serve(args: ServeArgs, matches: &ArgMatches) -> anyhow::Result<()> {
     let settings = settings::settings(&args)?;
@@ -35,8 +32,12 @@ pub(crate) fn serve(args: ServeArgs, matches: &ArgMatches) -> anyhow::Result<()>
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("serve").build();
     let runtime = runtime.context("cannot start threads")?;
     let served = runtime.block_on(run(args, settings));
-    // Whatever is still being done, nobody hears of it.
+    // What was given up is not waited for.
     runtime.shutdown_background();
+    if served.is_ok() {
+        // Without TensorFlow's destructors: a run that was given up may go on still.
+        signal_hook::low_level::exit(0);
+    }
     served.map_err(|error| match error {
         ServerError::Models(status) => anyhow!("the models cannot be served: {}", status.message),
         ServerError::Listen { what: "REST", .. } => {
@@ -105,35 +106,26 @@ fn greet(server: &Server, args: &ServeArgs) {
     }
 }
 
-/// Listens to signals: once to stop, the second time to stop at once; to read files again.
+/// Listens to signals: to stop, and to read files again. The second that says stop ends the process from within its handler, whatever
+/// the server's threads are doing.
 async fn signals(args: ServeArgs, service: Service, stop: oneshot::Sender<()>) {
     let all = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = all else {
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup), Ok(_)) = (all.0, all.1, all.2, Stop::on_signals())
+    else {
         tracing::error!("signals cannot be listened to: the server stops when it is killed");
         return std::future::pending().await;
     };
-    let mut stop = Some(stop);
-    loop {
-        let (name, number) = tokio::select! {
-            () = next(&mut terminate) => ("SIGTERM", SignalKind::terminate().as_raw_value()),
-            () = next(&mut interrupt) => ("SIGINT", SignalKind::interrupt().as_raw_value()),
-            () = next(&mut hangup) => {
-                reload(&args, &service);
-                continue;
-            }
-        };
-        match stop.take() {
-            Some(stop) => {
-                tracing::info!(signal = name, "stopping");
-                // If the server has stopped already, there is nobody to tell.
-                let _ = stop.send(());
-            }
-            None => {
-                tracing::warn!(signal = name, "stopping at once");
-                exit(SIGNALLED + number);
-            }
+    let name = loop {
+        tokio::select! {
+            () = next(&mut terminate) => break "SIGTERM",
+            () = next(&mut interrupt) => break "SIGINT",
+            // Files may be far away.
+            () = next(&mut hangup) => block_in_place(|| reload(&args, &service)),
         }
-    }
+    };
+    tracing::info!(signal = name, "stopping");
+    // If the server has stopped already, there is nobody to tell.
+    let _ = stop.send(());
 }
 
 async fn next(signal: &mut Signal) {

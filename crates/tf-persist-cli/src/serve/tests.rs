@@ -154,6 +154,8 @@ fn what_cannot_be_meant_is_refused() {
         "--max_num_load_retries=-1",
         "--max_body_bytes=0",
         "--drain_timeout=-1",
+        "--client_timeout=0",
+        "--idle_timeout=0",
         "--log_level=loud",
         "--no_such_flag",
         "stray",

@@ -6,7 +6,6 @@ mod curve;
 mod plot;
 mod progress;
 mod report;
-mod signals;
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -22,9 +21,9 @@ pub(crate) use args::TrainArgs;
 use crate::args::{Format, tags};
 use crate::failure::Stopped;
 use crate::format::count;
+use crate::signals::Stop;
 use curve::Curve;
 use progress::Progress;
-use signals::Stop;
 
 /// Steps of training are mostly small graphs of many ops: run in the calling thread, they need not be handed from thread to
 /// thread. What is large in them is still spread over all cores, within each op.

@@ -1,32 +1,20 @@
 //! `PredictionLog`s, read field by field.
 //!
-//! Decoded whole, a small hostile record could take a thousand times its bytes; so only what is needed is decoded, and a tensor
-//! once it is known that it has no fields that no tensor here can use.
+//! Decoded whole, a small hostile record could take a thousand times its bytes; so only what is needed is read, tensors
+//! among it.
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use tf_persist_proto::tensorflow::TensorProto;
-
 use super::examples;
 use super::record::{Kind, Record, Request, Tensors};
-use crate::tensor::proto::from_proto;
+use crate::tensor::{Tensor, serialized};
 use crate::wire::{Value, WireError, try_fields};
 
 /// Tensors may be stored as one value that stands for all elements. All of a record's together may take this much memory.
 const MAX_FILLED_BYTES: usize = 256 << 20;
 
-/// A shape of 254 dimensions has 3 kB; names of dimensions are known to nobody.
-const MAX_SHAPE_BYTES: usize = 64 << 10;
-
-/// Fields of a later schema that a tensor may have.
-const MAX_UNKNOWN_FIELDS: usize = 64;
-
-/// The largest number of a field of `TensorProto` that a tensor here can have.
-const LAST_TENSOR_FIELD: u32 = 18;
-
 /// A `PredictionLog`.
-pub(super) fn record(number: usize, data: &Bytes) -> Result<Record, String> {
+pub(super) fn record(number: usize, data: &[u8]) -> Result<Record, String> {
     let mut tags = Vec::new();
     // Of a oneof, the last one counts.
     let mut log: (Kind, &[u8]) = (Kind::Unknown, &[]);
@@ -51,7 +39,7 @@ pub(super) fn record(number: usize, data: &Bytes) -> Result<Record, String> {
     let (kind, bytes) = log;
     let [request, response] = request_and_response(bytes)?;
     let (request, answer) = match kind {
-        Kind::Predict => predict(data, request, response)?,
+        Kind::Predict => predict(request, response)?,
         Kind::Classify | Kind::Regress => examples::log(kind, request, response)?,
         Kind::MultiInference => (examples::multi_inference(request)?, None),
         _ => {
@@ -87,7 +75,7 @@ fn request_and_response(message: &[u8]) -> Result<[&[u8]; 2], String> {
 }
 
 /// `PredictRequest` and `PredictResponse`. A response without outputs is none.
-fn predict(data: &Bytes, request: &[u8], response: &[u8]) -> Result<(Request, Option<Tensors>), String> {
+fn predict(request: &[u8], response: &[u8]) -> Result<(Request, Option<Tensors>), String> {
     let mut room = MAX_FILLED_BYTES;
     let (mut signature, mut output_filter) = (String::new(), Vec::new());
     let mut inputs = BTreeMap::new();
@@ -95,7 +83,7 @@ fn predict(data: &Bytes, request: &[u8], response: &[u8]) -> Result<(Request, Op
         match field.map_err(text)? {
             (1, Value::Bytes(spec)) => signature = signature_name(spec)?,
             (2, Value::Bytes(entry)) => {
-                let (name, tensor) = self::entry(data, entry, "input", &mut room)?;
+                let (name, tensor) = self::entry(entry, "input", &mut room)?;
                 inputs.insert(name, tensor);
             }
             (3, value @ Value::Bytes(_)) => output_filter.push(value.text().to_owned()),
@@ -107,7 +95,7 @@ fn predict(data: &Bytes, request: &[u8], response: &[u8]) -> Result<(Request, Op
     let mut outputs = BTreeMap::new();
     for field in try_fields(response) {
         if let (1, Value::Bytes(entry)) = field.map_err(text)? {
-            let (name, tensor) = self::entry(data, entry, "output", &mut room)?;
+            let (name, tensor) = self::entry(entry, "output", &mut room)?;
             outputs.insert(name, tensor);
         }
     }
@@ -129,12 +117,7 @@ pub(super) fn signature_name(spec: &[u8]) -> Result<String, String> {
 }
 
 /// An entry of a map from names to tensors.
-fn entry(
-    data: &Bytes,
-    message: &[u8],
-    what: &str,
-    room: &mut usize,
-) -> Result<(String, crate::tensor::Tensor), String> {
+fn entry(message: &[u8], what: &str, room: &mut usize) -> Result<(String, Tensor), String> {
     let (mut name, mut content): (&str, &[u8]) = ("", &[]);
     for field in try_fields(message) {
         match field.map_err(text)? {
@@ -144,34 +127,9 @@ fn entry(
         }
     }
     let refuse = |reason: String| format!("its {what} `{}`: {reason}", name.escape_debug());
-    check_tensor(content).map_err(refuse)?;
-    let proto: TensorProto =
-        tf_persist_proto::parse(&data.slice_ref(content)).map_err(|error| refuse(error.to_string()))?;
-    let tensor = from_proto(&proto, *room).map_err(|error| refuse(error.to_string()))?;
-    // Of strings, where each ends takes memory too, if they are empty.
-    let strings = || tensor.strings().map_or(0, |all| all.total_bytes() + all.len() * size_of::<usize>());
-    let length = tensor.bytes().map_or_else(|_| strings(), <[u8]>::len);
-    *room = room.saturating_sub(length.saturating_sub(content.len()));
+    let tensor = serialized::decode(content, *room).map_err(|error| refuse(error.to_string()))?;
+    *room = room.saturating_sub(tensor.memory().saturating_sub(content.len()));
     Ok((name.to_owned(), tensor))
-}
-
-/// Whether decoding a `TensorProto` takes memory in proportion to its bytes.
-fn check_tensor(message: &[u8]) -> Result<(), String> {
-    let mut unknown = 0;
-    for field in try_fields(message) {
-        match field.map_err(text)? {
-            (2, Value::Bytes(shape)) if shape.len() > MAX_SHAPE_BYTES => {
-                return Err(format!("its shape has {} bytes, and the limit is {MAX_SHAPE_BYTES}", shape.len()));
-            }
-            (14 | 15, _) => return Err("it holds a resource or a variant, which cannot be given to a model".into()),
-            (LAST_TENSOR_FIELD.., _) => unknown += 1,
-            _ => {}
-        }
-        if unknown > MAX_UNKNOWN_FIELDS {
-            return Err(format!("it has more than {MAX_UNKNOWN_FIELDS} fields that are not known"));
-        }
-    }
-    Ok(())
 }
 
 pub(super) fn text(error: WireError) -> String {

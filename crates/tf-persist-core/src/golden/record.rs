@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use bytes::Bytes;
-
 use super::decode;
 use crate::saved_model::DEFAULT_SIGNATURE;
 use crate::tensor::Tensor;
@@ -72,7 +70,7 @@ impl Record {
     /// # Errors
     /// A sentence, if it is no `PredictionLog` or has tensors that cannot be. Kinds that are not run are not looked into.
     pub fn parse(number: usize, data: Vec<u8>) -> Result<Self, String> {
-        decode::record(number, &Bytes::from(data))
+        decode::record(number, &data)
     }
 
     /// What kind of request it is.

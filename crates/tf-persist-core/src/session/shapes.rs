@@ -4,6 +4,8 @@
 //! oneDNN's convolutions, end the process. Python's session therefore holds what is fed against the placeholders' shapes, as
 //! [`Signature::run`](crate::Signature::run) does. TensorFlow Serving does not, and has clients that rely on it.
 
+use std::collections::HashSet;
+
 use crate::outline::{Graph, find_run};
 use crate::saved_model::{MetaGraph, SavedModel, SignatureDef};
 
@@ -140,8 +142,9 @@ const CHECKING: &[&str] = &[
 pub(super) fn are_checked_by_ops(model: &SavedModel, meta_graph: &MetaGraph, signature: &SignatureDef) -> bool {
     let graph = Graph::of_meta_graph(model.meta_graph_bytes(meta_graph));
     // The ops of functions that are called by name of their own are looked at when they are reached.
-    let is_function = |op: &str| graph.functions.iter().any(|function| function.name == op);
-    find_run(&graph, signature, |node| CHECKING.binary_search(&node.op).is_err() && !is_function(node.op)).is_none()
+    let functions: HashSet<&str> = graph.functions.iter().map(|function| function.name).collect();
+    let is_unknown = |op: &str| CHECKING.binary_search(&op).is_err() && !functions.contains(op);
+    find_run(&graph, signature, |node| is_unknown(node.op)).is_none()
 }
 
 #[cfg(test)]

@@ -141,6 +141,15 @@ impl Tensor {
         self.shape.iter().product()
     }
 
+    /// What the elements take in memory, in bytes; of strings, where each ends takes some too.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        match &self.data {
+            Data::Bytes(buffer) => buffer.bytes().len(),
+            Data::Strings(strings) => strings.total_bytes() + strings.len() * size_of::<usize>(),
+        }
+    }
+
     /// Whether there are no elements: one of the sizes is 0.
     #[must_use]
     pub fn is_empty(&self) -> bool {

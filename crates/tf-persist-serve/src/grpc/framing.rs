@@ -9,6 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 use tf_persist_core::Code;
 
+use crate::elsewhere::elsewhere_if;
 use crate::guard::Limits;
 use crate::status::Status;
 
@@ -60,11 +61,7 @@ where
         return Ok(message);
     }
     let encoding = Encoding::of(headers)?;
-    if message.len() <= INFLATED_INLINE {
-        return encoding.inflate(&message, most);
-    }
-    let inflated = tokio::task::spawn_blocking(move || encoding.inflate(&message, most));
-    inflated.await.unwrap_or_else(|_| Err(internal("the message could not be inflated")))
+    elsewhere_if(message.len() > INFLATED_INLINE, move || encoding.inflate(&message, most)).await
 }
 
 /// A message and how much of it is there.

@@ -4,10 +4,11 @@
 
 use bytes::Bytes;
 use tf_persist_core::wire::{Value, try_fields};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::response::enum_message;
 use crate::models::Models;
+use crate::server::Drain;
 use crate::status::Status;
 
 /// `HealthCheckResponse.ServingStatus`.
@@ -37,12 +38,11 @@ pub(super) fn check(message: &[u8], models: &Models, draining: bool) -> Result<B
 }
 
 /// `Watch`: whether a service answers, now and whenever that changes, until the server stops or the client leaves.
-pub(super) fn watch(message: &[u8], models: &Models, mut draining: watch::Receiver<bool>) -> mpsc::Receiver<Bytes> {
+pub(super) fn watch(message: &[u8], models: &Models, mut drain: Drain) -> mpsc::Receiver<Bytes> {
     let (sender, receiver) = mpsc::channel(1);
     let known = SERVICES.contains(&service(message));
     let models = models.clone();
     tokio::spawn(async move {
-        let stopped = async { draining.wait_for(|draining| *draining).await.map(|_| ()) };
         let tell = async {
             if !known {
                 let _ = sender.send(enum_message(SERVICE_UNKNOWN)).await;
@@ -58,7 +58,7 @@ pub(super) fn watch(message: &[u8], models: &Models, mut draining: watch::Receiv
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            _ = stopped => {
+            () = drain.begun() => {
                 let _ = sender.send(enum_message(if known { NOT_SERVING } else { SERVICE_UNKNOWN })).await;
             }
             () = tell => {}

@@ -5,11 +5,11 @@
 //! servers that take whole messages of two gigabytes must not make room for what a client only says that it will send, and because
 //! tensors go from the message into their own memory without a message object between.
 //!
-//! The way of a call: [`Grpc`] finds the method, `framing` reads the message, `request` its outline, `prediction` and
+//! The way of a call: `serve` takes the connection, `service` says whether the call may be made and finds the method, `framing` reads
+//! the message, `request` its outline, `prediction` and
 //! `model` answer it, `response` writes the answer down.
 
 mod framing;
-mod greeting;
 mod health;
 mod metadata;
 mod model;
@@ -23,7 +23,5 @@ mod settings;
 mod status;
 mod timeout;
 
-pub use reply::Reply;
-pub use serve::{http2, serve, serve_connection};
-pub use service::{Admit, Admitted, Enter, Grpc};
+pub(crate) use serve::serve;
 pub use settings::Settings;

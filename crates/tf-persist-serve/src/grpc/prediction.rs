@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use tf_persist_core::tensor::Strings;
 use tf_persist_core::tensor::serialized::{Form, decode};
-use tf_persist_core::{Code, Signature, Tensor};
+use tf_persist_core::{Signature, Tensor};
 use tf_persist_proto::protobuf::MessageField;
 use tf_persist_proto::serving as pb;
 use tf_persist_proto::serving::inference::inference_result::Result as TaskResult;
 
-use super::request::{ExamplesRequest, ModelSpec, MultiInferenceRequest, PredictRequest};
+use super::request::{ExamplesRequest, Input, ModelSpec, MultiInferenceRequest, PredictRequest};
 use super::response;
+use crate::elsewhere::{LARGE, elsewhere_if};
 use crate::inference::{self, Outcome, effective_name, signature_for_predict};
 use crate::metrics::{Phase, Protocol};
 use crate::models::Servable;
@@ -20,8 +22,8 @@ use crate::run::Call;
 use crate::server::Service;
 use crate::status::Status;
 
-/// Longer messages are decoded, and longer answers written, off the threads that serve connections.
-const INLINE_BYTES: usize = 256 << 10;
+/// What a class takes in an answer, about.
+const CLASS_BYTES: usize = 16;
 
 /// Tensors may be sent as one value that stands for all elements. All of a request's together may take this much memory.
 const MAX_FILLED_BYTES: usize = 256 << 20;
@@ -48,21 +50,19 @@ pub(super) async fn predict(
     let servable = find(service, spec)?;
     let served = signature_for_predict(&servable, &spec.signature, Protocol::Grpc)?.clone();
     let PredictRequest { inputs, output_filter: outputs, .. } = request;
-    let inputs = if length <= INLINE_BYTES {
-        tensors(&served.signature, inputs)?
-    } else {
+    let inputs = {
         let served = served.clone();
-        off_thread(move || tensors(&served.signature, inputs)).await?
+        elsewhere_if(length > LARGE, move || tensors(&served.signature, inputs)).await?
     };
     service.metrics().phase(&spec.name, Phase::Decode, start.elapsed());
     let answer = inference::predict(&served, Call { inputs, outputs, deadline }).await?;
     let start = Instant::now();
     let form = if service.settings().grpc.tensor_content { Form::Content } else { Form::Fields };
-    let size: usize = answer.iter().map(|(_, tensor)| memory(tensor)).sum();
+    let size: usize = answer.iter().map(|(_, tensor)| tensor.memory()).sum();
     let name = spec.name.clone();
     let (version, signature) = (servable.version(), effective_name(&spec.signature).to_owned());
     let write = move || response::predict(&answer, form, &name, version, &signature);
-    let message = if size < INLINE_BYTES { write()? } else { off_thread(write).await? };
+    let message = elsewhere_if(size > LARGE, write).await?;
     service.metrics().phase(&spec.name, Phase::Encode, start.elapsed());
     Ok(message)
 }
@@ -80,17 +80,11 @@ fn tensors(signature: &Signature, mut given: BTreeMap<String, Bytes>) -> Result<
             continue;
         };
         let tensor = decode(&message, room).map_err(|_| inference::parsing_error(&name))?;
-        room = room.saturating_sub(memory(&tensor).saturating_sub(message.len()));
+        room = room.saturating_sub(tensor.memory().saturating_sub(message.len()));
         tensors.push((name, tensor));
     }
     inference::check_names(signature, names())?;
     Ok(tensors)
-}
-
-/// What a tensor takes: of strings, where each ends too.
-fn memory(tensor: &Tensor) -> usize {
-    let strings = || tensor.strings().map_or(0, |all| all.total_bytes() + all.len() * size_of::<usize>());
-    tensor.bytes().map_or_else(|_| strings(), <[u8]>::len)
 }
 
 pub(super) async fn classify(
@@ -100,12 +94,13 @@ pub(super) async fn classify(
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
     let servable = find(service, spec)?;
-    let examples = request.input.examples()?;
+    let examples = examples(request.input).await?;
     let count = examples.len();
     let results = inference::classify(&servable, &spec.signature, examples, deadline).await?;
     service.metrics().examples(&spec.name, count);
     let spec = response::model_spec(&spec.name, servable.version(), effective_name(&spec.signature));
-    response::classify(results, spec)
+    let count: usize = results.iter().map(Vec::len).sum();
+    elsewhere_if(count > LARGE / CLASS_BYTES, move || response::classify(results, spec)).await
 }
 
 pub(super) async fn regress(
@@ -115,7 +110,7 @@ pub(super) async fn regress(
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
     let servable = find(service, spec)?;
-    let examples = request.input.examples()?;
+    let examples = examples(request.input).await?;
     let count = examples.len();
     let results = inference::regress(&servable, &spec.signature, examples, deadline).await?;
     service.metrics().examples(&spec.name, count);
@@ -130,7 +125,7 @@ pub(super) async fn multi_inference(
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
     let servable = find(service, spec)?;
-    let examples = request.input.examples()?;
+    let examples = examples(request.input).await?;
     let count = examples.len();
     let outcomes = inference::multi_inference(&servable, &request.tasks, examples, deadline).await?;
     service.metrics().examples(&spec.name, count);
@@ -152,19 +147,7 @@ pub(super) async fn multi_inference(
     })
 }
 
-/// Does work that takes long in a thread where that is nobody's wait.
-async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T, Status> + Send + 'static) -> Result<T, Status> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|_| Err(Status::new(Code::Internal, "the server failed at this request")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn strings_that_are_empty_take_memory_too() {
-        assert_eq!(memory(&Tensor::from_strings(&[3], ["", "ab", ""]).unwrap()), 2 + 3 * 8);
-        assert_eq!(memory(&Tensor::from_slice(&[3], &[0_i16; 3]).unwrap()), 6);
-    }
+/// The examples of a request. A context stands in each of them, and so in memory.
+async fn examples(input: Input) -> Result<Strings, Status> {
+    elsewhere_if(input.bytes() > LARGE, move || input.examples()).await
 }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::status::GRPC_STATUS;
 
 /// The body of a response.
-pub struct Reply(Part);
+pub(super) struct Reply(Part);
 
 /// What is still to be sent.
 enum Part {

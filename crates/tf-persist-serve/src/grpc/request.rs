@@ -217,6 +217,11 @@ impl Input {
         Ok(())
     }
 
+    /// What the examples take.
+    pub(super) fn bytes(&self) -> usize {
+        self.context.len().saturating_mul(self.examples.len()).saturating_add(self.examples.total_bytes())
+    }
+
     /// The examples, the context in each.
     pub(super) fn examples(self) -> Result<Strings, Status> {
         if self.context.is_empty() { Ok(self.examples) } else { with_context(&self.context, &self.examples) }

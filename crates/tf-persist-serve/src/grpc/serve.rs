@@ -1,17 +1,17 @@
 //! Connections: HTTP/2 with limits that neither large tensors nor hostile clients run into.
 
-use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::time::sleep;
 
-use super::greeting::{Greeted, Greeting};
 use super::service::Grpc;
+use crate::server::{Drain, Moved, Service, Watched};
 
 /// Calls at once on one connection. gRPC clients share one connection among all their threads.
 const MAX_STREAMS: u32 = 1024;
@@ -40,9 +40,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// and closed if it does not say so within this time.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// What every client of HTTP/2 begins with has so many bytes.
+const PREFACE: usize = 24;
+
 /// The HTTP/2 that gRPC is spoken over.
-#[must_use]
-pub fn http2() -> http2::Builder<TokioExecutor> {
+fn http2() -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -58,76 +60,45 @@ pub fn http2() -> http2::Builder<TokioExecutor> {
     builder
 }
 
-/// Serves one connection until the client closes it, or until `stop` is done and what was begun is answered. One that does not begin to
-/// speak HTTP/2 in the time for a request's head is closed: nothing else would ever end it.
-///
-/// # Errors
-/// If the connection breaks, or the client does not speak HTTP/2.
-pub async fn serve_connection<I>(stream: I, grpc: Grpc, stop: impl Future<Output = ()>) -> hyper::Result<()>
+/// Answers the calls of a connection until the client leaves, or the server stops and what was begun is answered.
+pub(crate) async fn serve<S>(stream: S, service: Service, mut drain: Drain)
 where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let head_timeout = grpc.head_timeout();
-    let greeting = Greeting::default();
-    let stream = Greeted { stream, greeting: greeting.clone() };
-    let mut connection = std::pin::pin!(http2().serve_connection(TokioIo::new(stream), grpc));
-    let silent = async {
-        tokio::time::sleep(head_timeout).await;
-        if greeting.came() {
-            std::future::pending::<()>().await;
-        }
+    let head_timeout = service.settings().guard.limits.head_timeout;
+    let heard = Arc::new(AtomicUsize::new(0));
+    let stream = {
+        let heard = Arc::clone(&heard);
+        Watched::new(stream, move |moved| {
+            if let Moved::Came(count) = moved {
+                heard.fetch_add(count, Ordering::Relaxed);
+            }
+        })
     };
-    tokio::select! {
-        done = connection.as_mut() => return done,
-        () = silent => {
-            tracing::debug!("a gRPC connection did not begin in time");
-            return Ok(());
-        }
-        () = stop => connection.as_mut().graceful_shutdown(),
-    }
-    connection.await
-}
-
-/// Serves a listener until `stop` is done and what was begun is answered.
-///
-/// # Errors
-/// If no connection can be accepted any more.
-pub async fn serve(listener: TcpListener, grpc: Grpc, stop: impl Future<Output = ()>) -> io::Result<()> {
-    /// After a failure to accept, such as too many open files, the next attempt waits.
-    const BACK_OFF: Duration = Duration::from_millis(50);
-    let stopping = watch::Sender::new(false);
-    let mut connections = JoinSet::new();
-    let mut stop = std::pin::pin!(stop);
+    let mut connection = pin!(http2().serve_connection(TokioIo::new(stream), Grpc::new(service)));
+    // Who says nothing at all is not asked whether he is there.
+    let mut silence = pin!(sleep(head_timeout));
+    let (mut draining, mut was_looked_at) = (false, false);
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            () = stop.as_mut() => break,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "a gRPC connection could not be accepted");
-                tokio::time::sleep(BACK_OFF).await;
-                continue;
+        tokio::select! {
+            biased;
+            result = connection.as_mut() => {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "a gRPC connection broke");
+                }
+                return;
             }
-        };
-        // A small answer must not wait for more to be sent with it.
-        let _ = stream.set_nodelay(true);
-        let grpc = grpc.clone();
-        let mut stopping = stopping.subscribe();
-        connections.spawn(async move {
-            let stop = async move {
-                let _ = stopping.wait_for(|stopping| *stopping).await;
-            };
-            if let Err(error) = serve_connection(stream, grpc, stop).await {
-                tracing::debug!(%error, "a gRPC connection broke");
+            () = drain.begun(), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
             }
-        });
+            () = silence.as_mut(), if !was_looked_at => {
+                was_looked_at = true;
+                if heard.load(Ordering::Relaxed) < PREFACE {
+                    tracing::debug!("a client of gRPC did not begin in time");
+                    return;
+                }
+            }
+        }
     }
-    drop(listener);
-    grpc.drain();
-    stopping.send_replace(true);
-    while connections.join_next().await.is_some() {}
-    Ok(())
 }

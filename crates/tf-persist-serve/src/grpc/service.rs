@@ -1,13 +1,11 @@
 //! From a path to what answers it.
 
-use std::any::Any;
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -15,12 +13,12 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Body;
 use tf_persist_core::Code;
-use tokio::sync::watch;
 
 use super::framing::read_message;
 use super::reply::Reply;
 use super::request::{ExamplesRequest, MetadataRequest, ModelSpec, MultiInferenceRequest, PredictRequest};
 use super::{health, metadata, model, prediction, status, timeout};
+use crate::elsewhere::{LARGE, elsewhere, elsewhere_if, failed};
 use crate::metrics::{Api, Protocol};
 use crate::server::Service;
 use crate::status::Status;
@@ -31,23 +29,13 @@ const MAX_QUESTION: usize = 64 << 10;
 /// A configuration of models, in thousands. Decoded, it may take a hundred times as much.
 const MAX_CONFIG: usize = 4 << 20;
 
-/// What a request holds while it is answered, such as its place among those under way.
-pub type Admitted = Box<dyn Any + Send>;
+/// Whether the server is alive is told without a key, and however much there is to do.
+const HEALTH: &str = "/grpc.health.v1.Health/";
 
-/// Lets a request in, once its message is whole: clients that send slowly, or open calls that they never end, shut nobody out.
-pub type Enter = Box<dyn FnOnce() -> Result<Admitted, Status> + Send>;
-
-/// Who may ask: looks at the head of a request, before anything is read of its message.
-pub type Admit = Arc<dyn Fn(&Parts) -> Result<Enter, Status> + Send + Sync>;
-
-/// The gRPC interface of a server: a service for connections of HTTP/2. Cloning shares it.
+/// The gRPC interface of a server: a service for connections of HTTP/2.
 #[derive(Clone)]
-pub struct Grpc(Arc<Inner>);
-
-struct Inner {
+pub(super) struct Grpc {
     service: Service,
-    admit: Option<Admit>,
-    draining: watch::Sender<bool>,
 }
 
 /// What can be called.
@@ -91,30 +79,12 @@ impl Call {
 }
 
 impl Grpc {
-    /// The gRPC interface of a server, open to everybody.
-    #[must_use]
-    pub fn new(service: Service) -> Self {
-        Self(Arc::new(Inner { service, admit: None, draining: watch::Sender::new(false) }))
-    }
-
-    /// The gRPC interface of a server, open to those that are admitted.
-    #[must_use]
-    pub fn guarded(service: Service, admit: Admit) -> Self {
-        Self(Arc::new(Inner { service, admit: Some(admit), draining: watch::Sender::new(false) }))
-    }
-
-    /// Tells those who watch the server's health that it stops, and lets go of them: nothing else ends a watch.
-    pub fn drain(&self) {
-        self.0.draining.send_replace(true);
-    }
-
-    /// How long a client may take to begin.
-    pub(super) fn head_timeout(&self) -> Duration {
-        self.0.service.settings().guard.limits.head_timeout
+    pub(super) fn new(service: Service) -> Self {
+        Self { service }
     }
 
     /// Answers a request.
-    pub async fn answer<B>(&self, request: Request<B>) -> Response<Reply>
+    async fn answer<B>(&self, request: Request<B>) -> Response<Reply>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: Display,
@@ -148,17 +118,22 @@ impl Grpc {
         B: Body<Data = Bytes> + Unpin,
         B::Error: Display,
     {
-        let Inner { service, admit, draining } = &*self.0;
-        let enter = admit.as_ref().map(|admit| admit(head)).transpose()?;
+        let service = &self.service;
+        let is_health = head.uri.path().starts_with(HEALTH);
+        if !is_health {
+            service.keys().check(&head.headers)?;
+        }
         let call = Call::of(head.uri.path()).filter(|_| head.method == Method::POST);
         let call = call.ok_or_else(|| Status::new(Code::Unimplemented, ""))?;
         let limits = &service.settings().guard.limits;
         let message = read_message(body, &head.headers, call.max_message(), limits).await?;
         service.takes(message.len());
-        let _admitted = enter.map(|enter| enter()).transpose()?;
+        // It is let in when it is whole: clients that send slowly shut nobody out.
+        let _permit = if is_health { None } else { Some(service.gate().enter()?) };
+        let most = limits.tensors;
         let message = match call {
             Call::Predict => {
-                let mut request = PredictRequest::read(&message, limits.tensors)?;
+                let mut request = read(&message, move |message| PredictRequest::read(message, most)).await?;
                 let spec = named(request.spec.take());
                 let length = message.len();
                 // The tensors' slices keep what they need of it.
@@ -167,19 +142,19 @@ impl Grpc {
                 self.measured(Api::Predict, spec, work).await?
             }
             Call::Classify => {
-                let mut request = ExamplesRequest::read(&message)?;
+                let mut request = read(&message, |message| ExamplesRequest::read(message)).await?;
                 let spec = named(request.spec.take());
                 let work = |spec| async move { prediction::classify(service, &spec, request, deadline).await };
                 self.measured(Api::Classify, spec, work).await?
             }
             Call::Regress => {
-                let mut request = ExamplesRequest::read(&message)?;
+                let mut request = read(&message, |message| ExamplesRequest::read(message)).await?;
                 let spec = named(request.spec.take());
                 let work = |spec| async move { prediction::regress(service, &spec, request, deadline).await };
                 self.measured(Api::Regress, spec, work).await?
             }
             Call::MultiInference => {
-                let mut request = MultiInferenceRequest::read(&message, limits.tensors)?;
+                let mut request = read(&message, move |message| MultiInferenceRequest::read(message, most)).await?;
                 let no_name = || Status::invalid_argument("ModelSpec has no name specified.");
                 let spec = request.spec.take().ok_or_else(no_name);
                 let work = |spec| async move { prediction::multi_inference(service, &spec, request, deadline).await };
@@ -188,7 +163,11 @@ impl Grpc {
             Call::GetModelMetadata => {
                 let request = MetadataRequest::read(&message)?;
                 let spec = metadata::check(&request).cloned();
-                let work = |spec| async move { metadata::answer(&*prediction::find(service, &spec)?) };
+                let work = |spec| async move {
+                    let servable = prediction::find(service, &spec)?;
+                    // It is read out of the model's graph.
+                    elsewhere(move || metadata::answer(&servable)).await
+                };
                 self.measured(Api::GetModelMetadata, spec, work).await?
             }
             Call::GetModelStatus => {
@@ -203,9 +182,9 @@ impl Grpc {
                 service.metrics().request("", Api::ReloadConfig, Protocol::Grpc, refused, start.elapsed());
                 done?
             }
-            Call::HealthCheck => health::check(&message, service.models(), *draining.borrow())?,
+            Call::HealthCheck => health::check(&message, service.models(), service.is_draining())?,
             Call::HealthWatch => {
-                return Ok(Reply::messages(health::watch(&message, service.models(), draining.subscribe())));
+                return Ok(Reply::messages(health::watch(&message, service.models(), service.drain())));
             }
         };
         service.takes(message.len());
@@ -228,9 +207,18 @@ impl Grpc {
             Err(refused) => (String::new(), Err(refused)),
         };
         let refused = done.as_ref().err().map(|status| status.code);
-        self.0.service.metrics().request(&model, api, Protocol::Grpc, refused, start.elapsed());
+        self.service.metrics().request(&model, api, Protocol::Grpc, refused, start.elapsed());
         done
     }
+}
+
+/// Reads a request out of a message.
+async fn read<T: Send + 'static>(
+    message: &Bytes,
+    read: impl FnOnce(&Bytes) -> Result<T, Status> + Send + 'static,
+) -> Result<T, Status> {
+    let message = message.clone();
+    elsewhere_if(message.len() > LARGE, move || read(&message)).await
 }
 
 fn named(spec: Option<ModelSpec>) -> Result<ModelSpec, Status> {
@@ -259,7 +247,7 @@ where
 }
 
 /// An answer that is `INTERNAL` if it cannot be had for a defect of this program.
-pub struct Caught(Pin<Box<dyn Future<Output = Response<Reply>> + Send>>);
+pub(super) struct Caught(Pin<Box<dyn Future<Output = Response<Reply>> + Send>>);
 
 impl Future for Caught {
     type Output = Result<Response<Reply>, Infallible>;
@@ -271,7 +259,7 @@ impl Future for Caught {
             Err(_) => {
                 tracing::error!("a gRPC request made the server panic");
                 self.0 = Box::pin(std::future::pending());
-                Poll::Ready(Ok(status::refusal(&Status::new(Code::Internal, "the server failed at this request"))))
+                Poll::Ready(Ok(status::refusal(&failed())))
             }
         }
     }

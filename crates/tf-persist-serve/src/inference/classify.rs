@@ -39,9 +39,8 @@ pub async fn classify(
     deadline: Option<Instant>,
 ) -> Result<Vec<Vec<Class>>, Status> {
     let name = effective_name(signature);
-    let served = servable.signature(name);
-    let served =
-        served.ok_or_else(|| Status::invalid_argument(format!("No signature was found with the name: {name}")))?;
+    let absent = || Status::invalid_argument(format!("No signature was found with the name: {name}"));
+    let served = servable.signature(name, absent)?;
     let outputs = check(servable, served)?;
     let (count, examples) = examples::tensor(examples)?;
     let answer = examples::run(served, examples, &outputs, deadline).await?;

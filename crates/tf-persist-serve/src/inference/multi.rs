@@ -62,9 +62,8 @@ pub async fn multi_inference(
         if !seen.insert(name) {
             return Err(Status::invalid_argument(format!("Duplicate evaluation of signature: {name}")));
         }
-        let served = servable
-            .signature(name)
-            .ok_or_else(|| Status::invalid_argument(format!("Requested signature not found in model graph: {name}")))?;
+        let absent = || Status::invalid_argument(format!("Requested signature not found in model graph: {name}"));
+        let served = servable.signature(name, absent)?;
         let outputs = match task.method.as_str() {
             CLASSIFY => Some(classify::check(servable, served)?),
             REGRESS => {

@@ -27,9 +27,8 @@ pub async fn regress(
     deadline: Option<Instant>,
 ) -> Result<Vec<f32>, Status> {
     let name = effective_name(signature);
-    let served = servable.signature(name);
-    let served =
-        served.ok_or_else(|| Status::invalid_argument(format!("No signature was found with the name: {name}")))?;
+    let absent = || Status::invalid_argument(format!("No signature was found with the name: {name}"));
+    let served = servable.signature(name, absent)?;
     check(servable, served)?;
     let (count, examples) = examples::tensor(examples)?;
     let answer = examples::run(served, examples, &[OUTPUTS], deadline).await?;

@@ -28,7 +28,7 @@ pub fn signature_for_predict<'a>(
     protocol: Protocol,
 ) -> Result<&'a Arc<Served>, Status> {
     let name = effective_name(name);
-    servable.signature(name).ok_or_else(|| match protocol {
+    servable.signature(name, || match protocol {
         Protocol::Grpc => Status::failed_precondition(format!("Serving signature key \"{name}\" not found.")),
         Protocol::Rest => {
             Status::new(Code::InvalidArgument, format!("Serving signature name: \"{name}\" not found in signature def"))

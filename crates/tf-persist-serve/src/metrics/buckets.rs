@@ -11,7 +11,7 @@ pub(super) struct Buckets {
 }
 
 /// Nanoseconds of a microsecond.
-const MICROSECOND: f64 = 1e3;
+pub(super) const MICROSECOND: f64 = 1e3;
 /// Nanoseconds of a second.
 pub(super) const SECOND: f64 = 1e9;
 

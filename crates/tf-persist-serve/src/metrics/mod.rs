@@ -17,16 +17,15 @@ use tf_persist_core::Code;
 
 use histogram::Histogram;
 use model::{OfModel, number};
-pub(crate) use page::state_name;
 pub use page::{DEFAULT_PATH, Gauges};
 pub use settings::Settings;
 
 use crate::models::ModelStatus;
 
-/// Names of models that are measured apart. Requests may name any model, and each name that is seen is kept; beyond this many they are
-/// counted together, under [`OTHERS`].
+/// Names that are measured apart though no model of that name was loaded. Requests may name any model, and each name that is seen is
+/// kept; beyond this many they are counted together, under [`OTHERS`].
 const MAX_MODELS: usize = 1024;
-/// The name of those that are not measured apart; no model has it, because URLs cannot.
+/// The name of those that are not measured apart.
 const OTHERS: &str = "(others)";
 /// The same for folders.
 const MAX_PATHS: usize = 65_536;
@@ -176,16 +175,21 @@ impl Metrics {
         let models = self.0.models.load();
         match models.get(model) {
             Some(of) => add(of),
-            None => add(&self.grow(model)),
+            None => add(&self.grow(model, false)),
         }
+    }
+
+    /// A model of this name is loaded: it is measured apart, however many names requests have made up.
+    pub(crate) fn know(&self, model: &str) {
+        self.grow(model, true);
     }
 
     /// The measures of a model that were not there when they were looked for.
     #[cold]
-    fn grow(&self, model: &str) -> Arc<OfModel> {
+    fn grow(&self, model: &str, is_known: bool) -> Arc<OfModel> {
         let _growing = self.0.growing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let models = self.0.models.load_full();
-        let name = if models.len() < MAX_MODELS { model } else { OTHERS };
+        let name = if is_known || models.len() < MAX_MODELS { model } else { OTHERS };
         if let Some(of) = models.get(name) {
             return Arc::clone(of);
         }

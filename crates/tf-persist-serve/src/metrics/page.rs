@@ -4,17 +4,14 @@
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering;
 
-use super::buckets::{Buckets, EXAMPLES, LATENCY, PHASE, QUEUEING, SECOND, six_digits};
+use super::buckets::{Buckets, EXAMPLES, LATENCY, MICROSECOND, PHASE, QUEUEING, SECOND, six_digits};
 use super::histogram::{Histogram, Snapshot};
 use super::model::code_name;
 use super::{Api, Inner, Phase, Protocol};
-use crate::models::{ModelStatus, State};
+use crate::models::ModelStatus;
 
 /// The path of the page where the configuration does not say one.
 pub const DEFAULT_PATH: &str = "/monitoring/prometheus/metrics";
-
-/// Nanoseconds of a microsecond.
-const MICROSECOND: f64 = 1e3;
 
 /// What is no count of events, but so at the moment.
 #[derive(Debug, Clone, Copy, Default)]
@@ -215,7 +212,7 @@ fn ours(page: &mut Page, inner: &Inner, models: &[ModelStatus], gauges: Gauges) 
     page.kind(name, "gauge");
     for model in models {
         for found in &model.versions {
-            let state = state_name(found.state);
+            let state = found.state.name();
             let version = found.version.to_string();
             page.line(name, &[("model", &model.name), ("version", &version), ("state", state)], 1);
         }
@@ -227,16 +224,5 @@ fn ours(page: &mut Page, inner: &Inner, models: &[ModelStatus], gauges: Gauges) 
             let labels = [("model", model.as_str()), ("phase", phase.label())];
             page.histogram(name, &labels, &of.phases[phase as usize], &PHASE, SECOND);
         }
-    }
-}
-
-/// The name of a state, as the status of a model has it.
-pub(crate) fn state_name(state: State) -> &'static str {
-    match state {
-        State::Start => "START",
-        State::Loading => "LOADING",
-        State::Available => "AVAILABLE",
-        State::Unloading => "UNLOADING",
-        State::End => "END",
     }
 }

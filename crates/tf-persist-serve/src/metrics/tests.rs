@@ -84,5 +84,11 @@ fn requests_for_names_without_end_cannot_fill_the_memory() {
         metrics.examples(&number.to_string(), 1);
     }
     assert!(metrics.0.models.load().len() <= MAX_MODELS + 1);
-    assert_eq!(metrics.value("/tensorflow/serving/request_example_count_total"), MAX_MODELS as i64 + 10);
+    // Names that were made up do not take the place of models.
+    metrics.know("m");
+    metrics.examples("m", 5);
+    let page = metrics.page(&[], Gauges::default());
+    assert!(page.contains(":tensorflow:serving:request_example_count_total{model=\"m\"} 5\n"));
+    assert!(page.contains(":tensorflow:serving:request_example_count_total{model=\"(others)\"} 10\n"));
+    assert_eq!(metrics.value("/tensorflow/serving/request_example_count_total"), MAX_MODELS as i64 + 15);
 }

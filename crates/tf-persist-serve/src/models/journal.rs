@@ -1,10 +1,12 @@
 //! Which versions are being loaded, written down while they are: one that takes the process with it is known by name to the next.
 //!
-//! A line of JSON a version. What was found to have taken a process with it stays in the file until its own files change.
+//! A line of JSON a version. The file is one process's at a time: another that would write to the same one, such as a server of the
+//! same models on ports that are any, goes without. What was found to have taken a process with it stays in the file until its own files change.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -24,8 +26,12 @@ pub(super) const LEFT_ALONE: Code = Code::Aborted;
 pub(super) struct Journal {
     file: Option<PathBuf>,
     lines: Mutex<Vec<Line>>,
-    /// Held as long as this process writes the journal.
+    /// Whether the server is about to end.
+    is_stopped: AtomicBool,
+    /// What says that the file is in use. The operating system lets go of it however the process ends.
     lock: Mutex<Option<File>>,
+    /// Whether it has let go of the file.
+    is_closed: AtomicBool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,18 +47,20 @@ struct Line {
 }
 
 impl Journal {
-    /// The journal in a file, which need not be there yet. What stands in it took the last process with it, unless that is still
-    /// there: two servers of the same models can listen to whichever ports are free. The second keeps no journal then.
+    /// The journal in a file, which need not be there yet. What stands in it took the last process with it.
     pub(super) fn open(file: Option<&Path>) -> Self {
         let Some(file) = file else { return Self::default() };
         let lock = match lock(file) {
             Ok(lock) => Some(lock),
             Err(TryLockError::WouldBlock) => {
-                tracing::info!(journal = %file.display(), "another server keeps the journal of loads: this one keeps none");
+                tracing::info!(journal = %file.display(), "the journal of loads is another server's: there is none here");
                 return Self::default();
             }
-            // Whatever is the matter is told when it is written.
-            Err(TryLockError::Error(_)) => None,
+            // Where files cannot be locked, or not be written: see below.
+            Err(TryLockError::Error(error)) => {
+                tracing::debug!(journal = %file.display(), %error, "the journal of loads cannot be locked");
+                None
+            }
         };
         let mut lines = read(file).unwrap_or_else(|error| {
             tracing::warn!(journal = %file.display(), %error, "the journal of loads cannot be read");
@@ -65,7 +73,8 @@ impl Journal {
                 "the last process ended while it was loading this version: it is left alone until its files change"
             );
         }
-        let journal = Self { file: Some(file.to_path_buf()), lines: Mutex::new(lines), lock: Mutex::new(lock) };
+        let (lines, lock) = (Mutex::new(lines), Mutex::new(lock));
+        let journal = Self { file: Some(file.to_path_buf()), lines, lock, ..Self::default() };
         journal.change(|_| {});
         journal
     }
@@ -96,7 +105,11 @@ impl Journal {
     /// A version is about to be loaded.
     pub(super) fn begin(&self, model: &str, version: i64, path: &Path, stamp: Stamp) {
         let line = Line { model: model.to_owned(), version, path: path.to_path_buf(), stamp: stamp.0, crashed: false };
-        self.change(|lines| lines.push(line));
+        self.change(|lines| {
+            if !self.is_stopped.load(Ordering::Relaxed) {
+                lines.push(line);
+            }
+        });
     }
 
     /// A load has ended, whichever way.
@@ -107,15 +120,24 @@ impl Journal {
         });
     }
 
-    /// The process is about to end: what is being loaded is not to blame.
+    /// The server is about to end: what is being loaded is not to blame, nor what begins to be.
     pub(super) fn stop(&self) {
-        self.change(|lines| lines.retain(|line| line.crashed));
-        // The next server may keep it.
-        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.change(|lines| {
+            self.is_stopped.store(true, Ordering::Relaxed);
+            lines.retain(|line| line.crashed);
+        });
+    }
+
+    /// Nothing is loaded any more: another server may have the file.
+    pub(super) fn close(&self) {
+        self.stop();
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_closed.store(true, Ordering::Relaxed);
+        lock.take();
     }
 
     fn change(&self, change: impl FnOnce(&mut Vec<Line>)) {
-        let Some(file) = &self.file else { return };
+        let Some(file) = self.file.as_ref().filter(|_| !self.is_closed.load(Ordering::Relaxed)) else { return };
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut lines);
         // Models can be served without it.
@@ -123,6 +145,26 @@ impl Journal {
             tracing::warn!(journal = %file.display(), %error, "the journal of loads cannot be written");
         }
     }
+}
+
+/// Locks a file beside the journal, which itself is replaced whenever it changes.
+fn lock(file: &Path) -> Result<File, TryLockError> {
+    let beside = beside(file, ".lock").map_err(TryLockError::Error)?;
+    let lock = File::options().create(true).append(true).open(beside).map_err(TryLockError::Error)?;
+    lock.try_lock().map(|()| lock)
+}
+
+/// The path of a file beside the journal, whose folder is made.
+fn beside(file: &Path, extension: &str) -> io::Result<PathBuf> {
+    let parent = parent(file);
+    fs::create_dir_all(parent)?;
+    let mut name = file.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+    name.push(extension);
+    Ok(parent.join(name))
+}
+
+fn parent(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn read(file: &Path) -> io::Result<Vec<Line>> {
@@ -135,26 +177,6 @@ fn read(file: &Path) -> io::Result<Vec<Line>> {
         return Err(io::Error::other("it is far longer than a journal is"));
     }
     text.lines().map(|line| serde_json::from_str(line).map_err(io::Error::from)).collect()
-}
-
-/// Locks a file beside the journal, which is replaced each time it is written, until what this gives is dropped.
-fn lock(file: &Path) -> Result<File, TryLockError> {
-    let beside = beside(file, ".lock").map_err(TryLockError::Error)?;
-    let lock = File::create(beside).map_err(TryLockError::Error)?;
-    lock.try_lock().map(|()| lock)
-}
-
-/// A file in the same folder, which is made.
-fn beside(file: &Path, ending: &str) -> io::Result<PathBuf> {
-    let parent = parent(file);
-    fs::create_dir_all(parent)?;
-    let mut name = file.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-    name.push(ending);
-    Ok(parent.join(name))
-}
-
-fn parent(file: &Path) -> &Path {
-    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Writes beside the file and puts it in its place; an empty journal is no file.

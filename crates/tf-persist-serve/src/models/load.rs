@@ -25,6 +25,11 @@ pub(super) trait Loader: Send + Sync + 'static {
     /// Loads a version and warms it up.
     fn load(&self, model: &str, version: i64, path: &Path) -> Result<Self::Loaded, Refusal>;
 
+    /// Whether something is still done with it for those who do not wait for it any more, so that it is not to be dropped yet.
+    fn is_busy(&self, _loaded: &Self::Loaded) -> bool {
+        false
+    }
+
     /// Something was unloaded, or not loaded in the end: the memory it took can be given back.
     fn released(&self) {}
 }

@@ -180,13 +180,21 @@ impl Models {
 impl fmt::Display for State {
     /// As TensorFlow Serving calls it: `START`, `LOADING`, ….
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+        f.pad(self.name())
+    }
+}
+
+impl State {
+    /// As TensorFlow Serving calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Start => "START",
             Self::Loading => "LOADING",
             Self::Available => "AVAILABLE",
             Self::Unloading => "UNLOADING",
             Self::End => "END",
-        })
+        }
     }
 }
 

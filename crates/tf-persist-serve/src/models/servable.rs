@@ -13,7 +13,9 @@ pub struct Servable {
     name: String,
     version: i64,
     model: LoadedModel,
-    signatures: Vec<Arc<Served>>,
+    /// By name; in place of one that cannot be run, why.
+    signatures: Vec<(String, Result<Arc<Served>, Status>)>,
+    runs: run::Shared,
 }
 
 /// A signature of a servable, with what is known of it from its runs so far.
@@ -28,7 +30,8 @@ impl Servable {
     /// A servable of a model that was loaded.
     ///
     /// # Errors
-    /// If a signature names a tensor that the graph lacks, or the batching parameters cannot be.
+    /// If the batching parameters cannot be. A signature that cannot be run, such as one of a dtype that no tensor can hold, does not
+    /// keep the others from being served.
     pub fn new(
         name: &str,
         version: i64,
@@ -36,15 +39,16 @@ impl Servable {
         run: &run::Settings,
         metrics: &Metrics,
     ) -> Result<Self, Status> {
+        metrics.know(name);
         let shared = run::Shared::new(name, model.artefact().path(), run)?;
         let names = model.meta_graph().signatures().iter().map(|signature| signature.name.clone());
-        let serve = |signature: String| {
-            let signature = model.signature(&signature)?;
+        let serve = |signature: &str| {
+            let signature = model.signature(signature)?;
             let lane = Lane::new(name, &signature, &shared, metrics);
             Ok(Arc::new(Served { signature, lane }))
         };
-        let signatures = names.map(serve).collect::<Result<_, Status>>()?;
-        Ok(Self { name: name.to_owned(), version, model, signatures })
+        let signatures = names.map(|signature| (signature.clone(), serve(&signature))).collect();
+        Ok(Self { name: name.to_owned(), version, model, signatures, runs: shared })
     }
 
     /// The name of the model.
@@ -65,9 +69,18 @@ impl Servable {
         &self.model
     }
 
+    /// Whether a run of it goes on that nobody waits for any more.
+    pub(super) fn is_busy(&self) -> bool {
+        self.runs.is_busy()
+    }
+
     /// The signature of this name.
-    #[must_use]
-    pub fn signature(&self, name: &str) -> Option<&Arc<Served>> {
-        self.signatures.iter().find(|served| served.signature.definition().name == name)
+    ///
+    /// # Errors
+    /// What `absent` says, if there is none; why it cannot be run, if it cannot.
+    pub fn signature(&self, name: &str, absent: impl FnOnce() -> Status) -> Result<&Arc<Served>, Status> {
+        let found = self.signatures.iter().find(|(other, _)| other == name);
+        let (_, served) = found.ok_or_else(absent)?;
+        served.as_ref().map_err(Status::clone)
     }
 }

@@ -46,6 +46,10 @@ impl Loader for TensorFlow {
         Ok(servable)
     }
 
+    fn is_busy(&self, loaded: &Servable) -> bool {
+        loaded.is_busy()
+    }
+
     fn released(&self) {
         release_free_memory();
     }

@@ -59,6 +59,10 @@ fn run<L: Loader>(loader: &L, orders: &Receiver<Unload<L::Loaded>>, events: &Sen
             let Unload { id, model, servable } = order;
             // It is in no table any more: who has it now is the last who will.
             match Arc::try_unwrap(servable) {
+                // A run that was given up holds the session: dropped now, it would end in the thread of that run.
+                Ok(servable) if loader.is_busy(&servable) => {
+                    still.push(Unload { id, model, servable: Arc::new(servable) });
+                }
                 Ok(servable) => {
                     drop(servable);
                     done.push((id, model));

@@ -6,6 +6,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::Servable;
 use crate::inference;
+use crate::metrics::Protocol;
 use crate::run::Call;
 use crate::status::Status;
 
@@ -65,10 +66,7 @@ fn ask(servable: &Servable, record: &Record, runtime: &Runtime) -> Result<(), St
     if record.kind() != Kind::Predict {
         return Ok(servable.model().ask_again(record)?);
     }
-    let name = record.signature();
-    let served = servable
-        .signature(name)
-        .ok_or_else(|| Status::failed_precondition(format!("Serving signature key \"{name}\" not found.")))?;
+    let served = inference::signature_for_predict(servable, record.signature(), Protocol::Grpc)?;
     let inputs = record.inputs().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
     let call = Call { inputs, outputs: record.output_filter().to_vec(), deadline: None };
     runtime.block_on(inference::predict(served, call)).map(drop)

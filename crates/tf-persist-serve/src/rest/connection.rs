@@ -1,11 +1,9 @@
 //! A connection, from its first request to its last.
 
 use std::convert::Infallible;
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use http::Request;
@@ -13,12 +11,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::interval_at;
 
 use super::service;
 use crate::guard::Limits;
-use crate::server::{Drain, Service};
+use crate::server::{Drain, Moved, Service, Watched};
 
 /// How seldom a connection is looked at, at the most: ten thousand that are idle wake up some hundred times a second.
 const LOOK: Duration = Duration::from_secs(15);
@@ -45,8 +43,11 @@ where
     // Heads are timed here and not by hyper, which does not tell a client that sends slowly from one that is silent between requests.
     let mut http = http1::Builder::new();
     http.header_read_timeout(None).half_close(false);
-    let mut connection =
-        pin!(http.serve_connection(TokioIo::new(Watched { stream, clock: Arc::clone(&clock) }), answer));
+    let stream = {
+        let clock = Arc::clone(&clock);
+        Watched::new(stream, move |moved| clock.moved(moved))
+    };
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), answer));
     let often = (limits.head_timeout / 2).clamp(Duration::from_millis(50), LOOK);
     let mut look = interval_at(tokio::time::Instant::now() + often, often);
     let mut draining = false;
@@ -99,18 +100,13 @@ impl Clock {
         self.began.elapsed().as_millis() as u64
     }
 
-    /// Bytes came.
-    fn came(&self) {
-        if self.state.load(Ordering::Relaxed) & 3 == IDLE {
-            self.set(HEAD);
-        }
-    }
-
-    /// Bytes went: an answer that takes long to be read is no silence, whether or not the next request has begun to come meanwhile.
-    fn went(&self) {
+    /// Bytes came or went. An answer that takes long to be read is no silence, though the next request has begun to come meanwhile.
+    fn moved(&self, moved: Moved) {
         let state = self.state.load(Ordering::Relaxed) & 3;
-        if state != BUSY {
-            self.set(state);
+        match moved {
+            Moved::Came(_) if state == IDLE => self.set(HEAD),
+            Moved::Went if state != BUSY => self.set(state),
+            _ => {}
         }
     }
 
@@ -123,52 +119,5 @@ impl Clock {
             IDLE if since > limits.idle_timeout => Some("nothing came"),
             _ => None,
         }
-    }
-}
-
-/// A stream that tells its clock when bytes come and go.
-struct Watched<S> {
-    stream: S,
-    clock: Arc<Clock>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = into.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
-        if into.filled().len() > before {
-            self.clock.came();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        let count = ready!(Pin::new(&mut self.stream).poll_write(context, from))?;
-        self.clock.went();
-        Poll::Ready(Ok(count))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        from: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let count = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, from))?;
-        self.clock.went();
-        Poll::Ready(Ok(count))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }

@@ -6,22 +6,21 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tf_persist_core::{Code, Tensor};
-use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
 use super::body::{self, NoBody};
 use super::json::{self, ExamplesBody, Form, PredictBody};
 use super::url::Route;
-use crate::inference::{self, DEFAULT_SIGNATURE};
-use crate::metrics::{Api, Phase};
+use crate::elsewhere::{LARGE, elsewhere, elsewhere_if, failed};
+use crate::inference::{self, signature_for_predict};
+use crate::metrics::{Api, Phase, Protocol};
 use crate::models::{Servable, Served, Version};
 use crate::run::Call;
 use crate::server::Service;
 use crate::status::Status;
 
-/// From so many bytes on, bodies are decoded and answers encoded in threads of their own: the others' connections wait meanwhile
-/// else.
-const LARGE: usize = 256 << 10;
+/// What an element of an answer takes as text, about.
+const ELEMENT_BYTES: usize = 8;
 
 /// Why a request was refused.
 pub(super) enum Refused {
@@ -95,12 +94,8 @@ async fn predict(service: &Service, route: &Route, sent: Sent) -> Result<Vec<u8>
     metrics.runtime(&route.model, Api::Predict, ran - decoded);
 
     let size: usize = answer.iter().map(|(_, tensor)| tensor.len()).sum();
-    // A number takes several bytes as text.
-    let encoded = if size > LARGE / 8 {
-        elsewhere(move || json::predict_answer(form, &answer).map_err(Refused::Status)).await
-    } else {
-        json::predict_answer(form, &answer).map_err(Refused::Status)
-    };
+    let encode = move || json::predict_answer(form, &answer).map_err(Refused::Status);
+    let encoded = elsewhere_if(size > LARGE / ELEMENT_BYTES, encode).await;
     drop(servable);
     metrics.phase(&route.model, Phase::Encode, ran.elapsed());
     encoded
@@ -112,10 +107,8 @@ fn decode(service: &Service, route: &Route, sent: Sent) -> Result<Decoded, Refus
     let bytes = sent.inflated(service)?;
     let body = PredictBody::parse(&bytes)?;
     let servable = service.models().find(&route.model, &route.version)?;
-    let name = body.signature_name().filter(|name| !name.is_empty()).unwrap_or(DEFAULT_SIGNATURE);
-    let served = servable.signature(name).cloned().ok_or_else(|| {
-        Status::invalid_argument(format!("Serving signature name: \"{name}\" not found in signature def"))
-    })?;
+    let name = body.signature_name().unwrap_or_default();
+    let served = signature_for_predict(&servable, name, Protocol::Rest)?.clone();
     let wanted: Vec<_> = served.signature.inputs().collect();
     let limit = service.settings().guard.limits.tensors;
     if wanted.len() > limit {
@@ -142,7 +135,7 @@ async fn examples(service: &Service, route: &Route, sent: Sent) -> Result<Vec<u8
         parse(sent, service)?
     };
     let servable = service.models().find(&route.model, &route.version)?;
-    let name = body.signature_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(DEFAULT_SIGNATURE);
+    let name = body.signature_name.as_deref().unwrap_or_default();
     let metrics = service.metrics();
     let decoded = Instant::now();
     metrics.phase(&route.model, Phase::Decode, decoded - started);
@@ -150,7 +143,9 @@ async fn examples(service: &Service, route: &Route, sent: Sent) -> Result<Vec<u8
     let count = body.examples.len();
     let (ran, encoded) = if route.api == Api::Classify {
         let results = in_time(deadline, inference::classify(&servable, name, body.examples, deadline)).await?;
-        (Instant::now(), json::classify_answer(&results))
+        let classes: usize = results.iter().map(Vec::len).sum();
+        let encode = move || Ok::<_, Refused>(json::classify_answer(&results));
+        (Instant::now(), elsewhere_if(classes > LARGE / ELEMENT_BYTES, encode).await?)
     } else {
         let results = in_time(deadline, inference::regress(&servable, name, body.examples, deadline)).await?;
         (Instant::now(), json::regress_answer(&results))
@@ -179,20 +174,8 @@ async fn metadata(service: &Service, route: &Route) -> Result<Vec<u8>, Status> {
     };
     elsewhere(answer).await.map_err(|refused| match refused {
         Refused::Status(status) => status,
-        Refused::Body(_) => internal(),
+        Refused::Body(_) => failed(),
     })
-}
-
-/// Works in a thread where nobody waits.
-async fn elsewhere<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Refused> + Send + 'static,
-) -> Result<T, Refused> {
-    spawn_blocking(work).await.unwrap_or_else(|_| Err(internal().into()))
-}
-
-/// What is said of a panic, which the log has.
-pub(super) fn internal() -> Status {
-    Status::new(Code::Internal, "The server failed; its log says where")
 }
 
 /// When nobody waits any more for a request that came at this time. A timeout of zero is none.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::reply::{self, Reply};
-use crate::metrics::{Gauges, state_name};
+use crate::metrics::Gauges;
 use crate::models::{ModelStatus, State};
 use crate::server::Service;
 
@@ -60,7 +60,7 @@ fn of_model(model: ModelStatus) -> serde_json::Value {
             let error = found.error.as_ref();
             json!({
                 "version": found.version.to_string(),
-                "state": state_name(found.state),
+                "state": found.state.name(),
                 "error": error.map(|error| json!({"code": error.code.name(), "message": error.message})),
             })
         })

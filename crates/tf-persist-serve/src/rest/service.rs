@@ -14,16 +14,17 @@ use hyper::body::Incoming;
 use tf_persist_core::Code;
 
 use super::body::{self, NoBody};
-use super::handlers::{self, Refused, Sent, internal};
+use super::handlers::{self, Refused, Sent};
 use super::reply::{self, Reply};
 use super::{pages, url};
+use crate::elsewhere::failed;
 use crate::metrics::{Api, Protocol};
 use crate::server::Service;
 use crate::status::Status;
 
 /// Answers a request, whatever happens on the way.
 pub(super) async fn answer(service: &Service, request: Request<Incoming>) -> Reply {
-    let mut reply = caught(dispatch(service, request)).await.unwrap_or_else(|()| reply::refusal(&internal()));
+    let mut reply = caught(dispatch(service, request)).await.unwrap_or_else(|()| reply::refusal(&failed()));
     if service.settings().rest.cors {
         reply::allow_origins(&mut reply);
     }

@@ -18,8 +18,8 @@ pub(super) fn panicked() -> Status {
 }
 
 /// Runs requests that fit each other, and answers them.
-pub(super) fn execute(tasks: Vec<Box<Task>>) {
-    let mut tasks: Vec<Box<Task>> = tasks.into_iter().filter_map(Task::if_wanted).collect();
+pub(super) fn execute(tasks: Vec<Task>) {
+    let mut tasks: Vec<Task> = tasks.into_iter().filter_map(Task::if_wanted).collect();
     for task in &tasks {
         task.facts.metrics.phase(&task.facts.model, Phase::Queue, task.since.elapsed());
     }
@@ -38,7 +38,7 @@ pub(super) fn execute(tasks: Vec<Box<Task>>) {
     tasks.into_iter().for_each(execute_one);
 }
 
-fn execute_one(task: Box<Task>) {
+fn execute_one(task: Task) {
     if let Some(task) = task.if_wanted() {
         let answer = run_alone(&task.facts, &task.signature, &task.call, task.rows);
         task.finish(answer);
@@ -100,7 +100,7 @@ fn run_split(facts: &Facts, signature: &Signature, call: &Call, rows: usize) -> 
 
 /// Runs requests together: the answer of each. `None` if they have to be run one by one: a bad one among them must not take the
 /// others with it.
-fn run_together(tasks: &[Box<Task>]) -> Option<Vec<Answer>> {
+fn run_together(tasks: &[Task]) -> Option<Vec<Answer>> {
     let first = tasks.first()?;
     let facts = &first.facts;
     let sizes: Vec<usize> = tasks.iter().map(|task| task.rows.unwrap_or(0)).collect();
@@ -125,7 +125,7 @@ fn run_together(tasks: &[Box<Task>]) -> Option<Vec<Answer>> {
 
 /// Runs two requests together and one by one, and compares the answers. Whether rows know nothing of each other cannot be read off
 /// a signature: a model may as well divide by the sum over them all.
-fn try_out(tasks: &[Box<Task>]) {
+fn try_out(tasks: &[Task]) {
     let [first, second, ..] = tasks else { return };
     let facts = &first.facts;
     let other = match differ(&first.call, &second.call) {

@@ -26,6 +26,10 @@ const WORTH_GATHERING: Duration = Duration::from_micros(8);
 /// If the last looks for others found nobody, only each so-manieth request looks.
 const LOOKS: u32 = 16;
 
+/// So many requests may join one that gathers; what comes then runs by itself. The thread that gathers is away from its other
+/// connections until all of them have run.
+const MAX_JOINED: usize = 256;
+
 /// The place where requests for one signature of one version wait for each other, and are run.
 pub struct Lane {
     facts: Arc<Facts>,
@@ -38,7 +42,7 @@ pub struct Lane {
 struct Gathering {
     /// Whether a request waits for others to join.
     is_open: bool,
-    joined: Vec<Box<Task>>,
+    joined: Vec<Task>,
     /// Requests to come that need not look for others.
     passes: u32,
 }
@@ -84,7 +88,7 @@ impl Lane {
     async fn wait(&self, signature: &Signature, call: Call, rows: Option<usize>) -> Result<Answer, Status> {
         let deadline = call.deadline;
         let (task, answer) = self.task(signature, call, rows);
-        self.runners.push(task)?;
+        self.runners.push(task);
         let answer = match deadline {
             None => answer.await,
             Some(deadline) => tokio::time::timeout_at(deadline.into(), answer).await.map_err(|_| late())?,
@@ -117,6 +121,9 @@ impl Lane {
     fn enter(&self, signature: &Signature, call: Call, rows: Option<usize>) -> Entered<'_> {
         let mut gathering = self.lock();
         if gathering.is_open {
+            if gathering.joined.len() >= MAX_JOINED {
+                return Entered::Passes(call);
+            }
             let (task, answer) = self.task(signature, call, rows);
             gathering.joined.push(task);
             return Entered::Joins(answer);
@@ -134,10 +141,10 @@ impl Lane {
         signature: &Signature,
         call: Call,
         rows: Option<usize>,
-    ) -> (Box<Task>, oneshot::Receiver<Result<Answer, Status>>) {
+    ) -> (Task, oneshot::Receiver<Result<Answer, Status>>) {
         let (answer, receiver) = oneshot::channel();
         let (facts, signature) = (self.facts.clone(), signature.clone());
-        (Box::new(Task { facts, signature, call, rows, since: Instant::now(), answer }), receiver)
+        (Task { facts, signature, call, rows, since: Instant::now(), answer }, receiver)
     }
 
     fn lock(&self) -> MutexGuard<'_, Gathering> {
@@ -147,13 +154,13 @@ impl Lane {
 }
 
 /// Tasks, of those that fit each other at most as many together as a run may have rows.
-fn in_groups(tasks: Vec<Box<Task>>) -> Vec<Vec<Box<Task>>> {
-    let mut groups: Vec<(usize, Vec<Box<Task>>)> = Vec::new();
+fn in_groups(tasks: Vec<Task>) -> Vec<Vec<Task>> {
+    let mut groups: Vec<(usize, Vec<Task>)> = Vec::new();
     for task in tasks {
         let rows = task.rows.unwrap_or(0);
         let most = task.facts.rules.run_rows;
         let is_apart = task.facts.proof() == Proof::Refuted;
-        let has_room = |(had, group): &&mut (usize, Vec<Box<Task>>)| *had + rows <= most && group[0].fits(&task);
+        let has_room = |(had, group): &&mut (usize, Vec<Task>)| *had + rows <= most && group[0].fits(&task);
         match groups.iter_mut().find(has_room).filter(|_| !is_apart) {
             Some((had, group)) => {
                 *had += rows;
@@ -179,13 +186,13 @@ struct Open<'l> {
 
 impl Open<'_> {
     /// Closes it: those who joined.
-    fn close(self) -> Vec<Box<Task>> {
+    fn close(self) -> Vec<Task> {
         let joined = self.take();
         std::mem::forget(self);
         joined
     }
 
-    fn take(&self) -> Vec<Box<Task>> {
+    fn take(&self) -> Vec<Task> {
         let mut gathering = self.lane.lock();
         gathering.is_open = false;
         gathering.passes = if gathering.joined.is_empty() { LOOKS - 1 } else { 0 };
@@ -196,8 +203,7 @@ impl Open<'_> {
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         for task in self.take() {
-            // A task that is refused is dropped, which tells who waits for it.
-            let _ = self.lane.runners.push(task);
+            self.lane.runners.push(task);
         }
     }
 }
@@ -215,5 +221,10 @@ impl Shared {
         let rules = Arc::new(Rules::of(settings, folder)?);
         let runners = Arc::new(Runners::new(model, rules.clone()));
         Ok(Self { rules, runners })
+    }
+
+    /// Whether something of the version is still run, or waits to be.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.runners.are_busy()
     }
 }

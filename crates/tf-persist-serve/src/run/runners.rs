@@ -35,7 +35,7 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Box<Task>>,
+    waiting: VecDeque<Task>,
     threads: usize,
     idle: usize,
     closed: bool,
@@ -43,7 +43,7 @@ struct State {
 
 /// What a runner does next.
 enum Next {
-    Run(Vec<Box<Task>>),
+    Run(Vec<Task>),
     /// What waits may become more.
     Wait(Duration),
     Nothing,
@@ -57,14 +57,14 @@ impl Runners {
         Self(Arc::new(Inner { name, rules, state, wake }))
     }
 
-    /// Puts a request where it is run as soon as a thread is free.
-    ///
-    /// # Errors
-    /// `UNAVAILABLE` if too many wait, or there can be no thread.
-    pub(super) fn push(&self, task: Box<Task>) -> Result<(), Status> {
+    /// Puts a request where it is run as soon as a thread is free. Who waits for it is told `UNAVAILABLE` if too many wait already, or
+    /// there can be no thread.
+    pub(super) fn push(&self, task: Task) {
         let inner = &self.0;
         let mut state = inner.lock();
-        inner.check_room(&state, &task)?;
+        if let Err(full) = inner.check_room(&state, &task) {
+            return task.finish(Err(full));
+        }
         task.facts.waiting_rows.fetch_add(task.rows.unwrap_or(0), Ordering::Relaxed);
         state.waiting.push_back(task);
         if state.idle >= state.waiting.len() {
@@ -78,18 +78,21 @@ impl Runners {
                 Err(error) => {
                     if let Some(task) = state.waiting.pop_back() {
                         task.facts.waiting_rows.fetch_sub(task.rows.unwrap_or(0), Ordering::Relaxed);
+                        let text = format!("there is no thread to run the request: {error}");
+                        task.finish(Err(Status::new(Code::Unavailable, text)));
                     }
-                    return Err(Status::new(
-                        Code::Unavailable,
-                        format!("there is no thread to run the request: {error}"),
-                    ));
                 }
             }
         } else if !inner.rules.timeout.is_zero() {
             // Whoever waits for the batch to become full looks again.
             inner.wake.notify_all();
         }
-        Ok(())
+    }
+
+    /// Whether a request is being run or waits, though perhaps nobody waits for its answer any more. Each keeps the model loaded.
+    pub(super) fn are_busy(&self) -> bool {
+        let state = self.0.lock();
+        !state.waiting.is_empty() || state.threads > state.idle
     }
 }
 

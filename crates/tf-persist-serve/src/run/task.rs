@@ -131,7 +131,7 @@ pub(super) struct Task {
 
 impl Task {
     /// The task, unless nobody waits for its answer any more.
-    pub(super) fn if_wanted(self: Box<Self>) -> Option<Box<Self>> {
+    pub(super) fn if_wanted(self) -> Option<Self> {
         if self.answer.is_closed() {
             return None;
         }
@@ -173,11 +173,7 @@ impl Call {
 
     /// The bytes that go in.
     pub(super) fn bytes(&self) -> usize {
-        let bytes = |tensor: &tf_persist_core::Tensor| match tensor.bytes() {
-            Ok(bytes) => bytes.len(),
-            Err(_) => tensor.strings().map_or(0, tf_persist_core::Strings::total_bytes),
-        };
-        self.inputs.iter().map(|(_, tensor)| bytes(tensor)).sum()
+        self.inputs.iter().map(|(_, tensor)| tensor.memory()).sum()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Connections: taken as long as there is room for them.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -53,7 +53,8 @@ impl Port {
         F: Future<Output = ()> + Send + 'static,
     {
         let limits = &self.service.settings().guard.limits;
-        let (head_timeout, room) = (limits.head_timeout, Arc::new(Semaphore::new(limits.connections)));
+        let (head_timeout, room) =
+            (limits.head_timeout, Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))));
         let mut drain = self.service.drain();
         loop {
             let next = async {
@@ -67,16 +68,26 @@ impl Port {
             };
             let stream = match stream {
                 Ok(stream) => stream,
+                // The client has left already.
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {
+                    continue;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be taken");
                     sleep(PAUSE).await;
                     continue;
                 }
             };
-            let (tls, serve) = (self.tls(&stream), serve.clone());
+            let (tls, serve, mut drain) = (self.tls(&stream), serve.clone(), drain.clone());
             let held = (place, self.service.connected(), self.alive.clone());
             tokio::spawn(async move {
-                match timeout(head_timeout, encrypted(stream, tls)).await {
+                let encrypted = tokio::select! {
+                    biased;
+                    encrypted = timeout(head_timeout, encrypted(stream, tls)) => encrypted,
+                    // Nothing was asked yet.
+                    () = drain.begun() => return,
+                };
+                match encrypted {
                     Ok(Ok(stream)) => serve(stream).await,
                     Ok(Err(error)) => tracing::debug!(%error, "TLS was not agreed on"),
                     Err(_) => tracing::debug!("TLS was not agreed on in time"),

@@ -2,9 +2,9 @@
 
 mod accept;
 mod drain;
-mod grpc;
 mod listen;
 mod service;
+mod watched;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -17,11 +17,12 @@ use tokio::time::{interval, timeout};
 
 pub(crate) use drain::Drain;
 pub use service::Service;
+pub(crate) use watched::{Moved, Watched};
 
 use crate::guard::{KeysError, TlsError};
-use crate::rest;
 use crate::settings::Settings;
 use crate::status::Status;
+use crate::{grpc, rest};
 use accept::{Kind, Listener, Port};
 
 /// How often memory that requests left behind is given back.
@@ -134,20 +135,20 @@ impl Server {
             let serve = move |stream| rest::serve(stream, service.clone(), drain.clone());
             tokio::spawn(port(Listener::Tcp(listener), Kind::Rest).accept(serve));
         }
-        let calls = grpc::calls(&service);
         let listeners = grpc.map(|(listener, _)| Listener::Tcp(listener)).into_iter();
         for listener in listeners.chain(socket.map(Listener::Unix)) {
-            let (drain, calls) = (service.drain(), calls.clone());
-            let serve = move |stream| grpc::serve(stream, calls.clone(), drain.clone());
+            let (service, drain) = (service.clone(), service.drain());
+            let serve = move |stream| grpc::serve(stream, service.clone(), drain.clone());
             tokio::spawn(port(listener, Kind::Grpc).accept(serve));
         }
         drop(alive);
         tokio::spawn(give_memory_back(service.clone()));
 
-        tokio::select! {
-            () = stop => {}
-            status = never_ready(&service) => return Err(ServerError::Models(status)),
-        }
+        let outcome = tokio::select! {
+            () = stop => Ok(()),
+            // What other models have under way is answered all the same, and no session is torn down by the end of the process.
+            status = never_ready(&service) => Err(ServerError::Models(status)),
+        };
         service.begin_to_drain();
         tracing::info!(requests = service.gate().inside(), "stopping: no more connections are taken");
         let began = Instant::now();
@@ -160,7 +161,7 @@ impl Server {
         if timeout(drain_timeout.saturating_sub(began.elapsed()).max(UNLOADING), unloading).await.is_err() {
             tracing::warn!("stopping: models are not unloaded in time");
         }
-        Ok(())
+        outcome
     }
 }
 

@@ -131,7 +131,7 @@ impl Service {
         self.gate().inside() == 0 && self.0.took_much.swap(false, Ordering::Relaxed)
     }
 
-    pub(super) fn drain(&self) -> Drain {
+    pub(crate) fn drain(&self) -> Drain {
         self.0.drainage.drain()
     }
 

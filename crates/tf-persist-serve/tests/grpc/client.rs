@@ -8,9 +8,8 @@ use tf_persist_core::LoadOptions;
 use tf_persist_core::runtime::Search;
 use tf_persist_proto::protobuf::{Message, MessageField};
 use tf_persist_proto::serving as pb;
-use tf_persist_serve::grpc::{self, Grpc};
 use tf_persist_serve::models::ModelSource;
-use tf_persist_serve::{Service, Settings};
+use tf_persist_serve::{ServerError, Settings};
 use tonic::Status;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
@@ -36,7 +35,7 @@ pub(crate) fn testdata() -> Option<PathBuf> {
 pub(crate) struct Server {
     pub(crate) channel: Channel,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
-    served: tokio::task::JoinHandle<std::io::Result<()>>,
+    served: tokio::task::JoinHandle<Result<(), ServerError>>,
     _folder: TempDir,
 }
 
@@ -57,13 +56,13 @@ impl Server {
             skipped("there is no libtensorflow");
             return None;
         }
-        let service = Service::start(settings).unwrap();
-        service.models().ready().await.unwrap();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        settings.grpc.address = Some(([127, 0, 0, 1], 0).into());
+        let server = tf_persist_serve::Server::bind(settings).unwrap();
+        server.service().models().ready().await.unwrap();
+        let address = server.grpc_address().unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let stopped = async { drop(stopped.await) };
-        let served = tokio::spawn(grpc::serve(listener, Grpc::new(service), stopped));
+        let served = tokio::spawn(server.run(stopped));
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         Some(Self { channel, stop: Some(stop), served, _folder: folder })
     }

@@ -5,6 +5,7 @@
 
 mod client;
 mod examples;
+mod guard;
 mod predict;
 
 use tf_persist_proto::serving as pb;

@@ -140,6 +140,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Answers those whose models have come, or cannot.
     pub(super) fn answer_waiters(&mut self, now: Instant) {
         for waiter in std::mem::take(&mut self.waiters) {
+            if waiter.reply.is_closed() {
+                continue;
+            }
             let waited = now.duration_since(waiter.since);
             let progress: Vec<Progress> = waiter.models.iter().map(|name| self.progress(name, waited)).collect();
             if progress.iter().any(|progress| matches!(progress, Progress::Waiting)) {

@@ -177,7 +177,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             }
         }
         self.queue.close();
-        self.shared.journal.stop();
+        self.shared.journal.close();
         for reply in self.stopping.into_iter().flatten() {
             let _ = reply.send(());
         }

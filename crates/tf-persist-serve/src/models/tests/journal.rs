@@ -36,22 +36,30 @@ fn who_stops_in_order_blames_nobody() {
     journal.begin("m", 1, Path::new("/m/1"), Stamp(7));
     assert!(file.exists());
     journal.stop();
+    // A load that begins all the same is not to blame either.
+    journal.begin("m", 2, Path::new("/m/2"), Stamp(8));
+    assert!(!file.exists());
     drop(journal);
     assert_eq!(Journal::open(Some(&file)).blames(Path::new("/m/1"), Stamp(7)), None);
 }
 
 #[test]
-fn who_is_still_loading_is_not_blamed_by_another() {
+fn two_servers_do_not_blame_each_other() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("journal");
+    let path = Path::new("/m/1");
     let first = Journal::open(Some(&file));
-    first.begin("m", 1, Path::new("/m/1"), Stamp(7));
+    first.begin("m", 1, path, Stamp(7));
     let second = Journal::open(Some(&file));
-    assert_eq!(second.blames(Path::new("/m/1"), Stamp(7)), None);
-    second.begin("m", 1, Path::new("/m/1"), Stamp(7));
+    assert_eq!(second.blames(path, Stamp(7)), None);
+    // What the second does leaves no trace.
+    second.begin("m", 2, Path::new("/m/2"), Stamp(8));
     second.stop();
-    drop((first, second));
-    assert!(Journal::open(Some(&file)).blames(Path::new("/m/1"), Stamp(7)).is_some(), "the first wrote it, and went");
+    drop(second);
+    drop(first);
+    let next = Journal::open(Some(&file));
+    assert!(next.blames(path, Stamp(7)).is_some());
+    assert_eq!(next.blames(Path::new("/m/2"), Stamp(8)), None);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,6 +41,7 @@ impl Drop for Text {
 struct Texts {
     dropped_in: Arc<Mutex<Vec<String>>>,
     loads: Arc<Mutex<HashMap<PathBuf, u32>>>,
+    is_busy: Arc<AtomicBool>,
 }
 
 impl Loader for Texts {
@@ -64,6 +66,10 @@ impl Loader for Texts {
             _ => {}
         }
         Ok(Text { text, dropped_in: self.dropped_in.clone() })
+    }
+
+    fn is_busy(&self, _loaded: &Text) -> bool {
+        self.is_busy.load(Ordering::Relaxed)
     }
 }
 
@@ -245,8 +251,13 @@ fn requests_keep_what_they_have() {
     assert_eq!(held.text, "one");
     let_it_look();
     assert_eq!(states(&models, "m")[1], (1, State::Unloading));
-    // The thread of a request is not the one that unloads.
+    // The thread of a request is not the one that unloads, nor that of a run which goes on after the request was given up.
+    bench.texts.is_busy.store(true, Ordering::Relaxed);
     drop(held);
+    let_it_look();
+    assert_eq!(states(&models, "m")[1], (1, State::Unloading));
+    assert!(bench.texts.dropped_in.lock().unwrap().is_empty());
+    bench.texts.is_busy.store(false, Ordering::Relaxed);
     wait_states(&models, "m", &[(2, Available), (1, End)]);
     assert_eq!(*bench.texts.dropped_in.lock().unwrap(), ["unload"]);
 }

@@ -9,7 +9,7 @@ use tf_persist_proto::protobuf::reflect::{FieldDescriptor, ReflectFieldRef, Refl
 use tf_persist_proto::serving::SignatureDefMap;
 
 use super::decimal::{write_f32, write_f64};
-use crate::models::{State, VersionStatus};
+use crate::models::VersionStatus;
 
 /// The answer to a status request: `GetModelStatusResponse`.
 #[must_use]
@@ -24,13 +24,7 @@ pub fn status_answer(versions: &[VersionStatus]) -> Vec<u8> {
         json.name("version");
         json.string(&version.version.to_string());
         json.name("state");
-        json.string(match version.state {
-            State::Start => "START",
-            State::Loading => "LOADING",
-            State::Available => "AVAILABLE",
-            State::Unloading => "UNLOADING",
-            State::End => "END",
-        });
+        json.string(version.state.name());
         json.name("status");
         json.begin(b'{');
         json.name("error_code");

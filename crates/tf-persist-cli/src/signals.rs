@@ -11,11 +11,11 @@ use signal_hook::flag;
 const SIGNALLED: i32 = 128;
 
 /// Whether an end was asked for, by SIGINT or SIGTERM.
-pub(super) struct Stop(Arc<AtomicUsize>);
+pub(crate) struct Stop(Arc<AtomicUsize>);
 
 impl Stop {
     /// From now on, the first such signal is only noted, and the second ends the process at once.
-    pub(super) fn on_signals() -> anyhow::Result<Self> {
+    pub(crate) fn on_signals() -> anyhow::Result<Self> {
         let (asked, which) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         for signal in [SIGINT, SIGTERM] {
             // In this order: a signal is compared with those before it, and then noted.
@@ -28,7 +28,7 @@ impl Stop {
     }
 
     /// The exit code for the signal that asked for an end, if any did.
-    pub(super) fn asked(&self) -> Option<i32> {
+    pub(crate) fn asked(&self) -> Option<i32> {
         match self.0.load(Ordering::Relaxed) {
             0 => None,
             signal => Some(SIGNALLED + signal as i32),

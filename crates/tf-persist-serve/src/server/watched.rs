@@ -1,47 +1,49 @@
-//! Whether a client has begun to speak HTTP/2.
+//! A connection that tells of what comes and goes.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What a client sends first: the preface, and the head of a frame (RFC 9113, 3.4). What comes later the keep-alive watches over.
-const GREETING: usize = 24 + 9;
+/// What happened on a stream.
+#[derive(Clone, Copy)]
+pub(crate) enum Moved {
+    /// So many bytes came.
+    Came(usize),
+    /// Some went.
+    Went,
+}
 
-/// How much of that has come. Cloning shares it.
-#[derive(Clone, Default)]
-pub(super) struct Greeting(Arc<AtomicUsize>);
+/// A stream that tells whenever bytes come or go.
+pub(crate) struct Watched<S, F> {
+    stream: S,
+    tell: F,
+}
 
-impl Greeting {
-    /// Whether all of it has.
-    pub(super) fn came(&self) -> bool {
-        self.0.load(Ordering::Relaxed) >= GREETING
+impl<S, F: Fn(Moved)> Watched<S, F> {
+    pub(crate) fn new(stream: S, tell: F) -> Self {
+        Self { stream, tell }
     }
 }
 
-/// A stream that counts what comes first.
-pub(super) struct Greeted<S> {
-    pub(super) stream: S,
-    pub(super) greeting: Greeting,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Greeted<S> {
+impl<S: AsyncRead + Unpin, F: Fn(Moved) + Unpin> AsyncRead for Watched<S, F> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
-        if !self.greeting.came() {
-            self.greeting.0.fetch_add(into.filled().len() - before, Ordering::Relaxed);
+        let count = into.filled().len() - before;
+        if count > 0 {
+            (self.tell)(Moved::Came(count));
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Greeted<S> {
+impl<S: AsyncWrite + Unpin, F: Fn(Moved) + Unpin> AsyncWrite for Watched<S, F> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, from)
+        let count = ready!(Pin::new(&mut self.stream).poll_write(context, from))?;
+        (self.tell)(Moved::Went);
+        Poll::Ready(Ok(count))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -57,7 +59,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Greeted<S> {
         context: &mut Context<'_>,
         from: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, from)
+        let count = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, from))?;
+        (self.tell)(Moved::Went);
+        Poll::Ready(Ok(count))
     }
 
     fn is_write_vectored(&self) -> bool {

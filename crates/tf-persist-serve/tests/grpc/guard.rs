@@ -1,0 +1,95 @@
+//! Clients that send slowly, or nothing. No model is needed, and so no TensorFlow.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tf_persist_serve::models::ModelSource;
+use tf_persist_serve::{Server, Settings};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tonic::transport::Endpoint;
+
+use super::{PREDICT, Raw, STATUS};
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server without models: where it is.
+async fn start(change: impl FnOnce(&mut Settings)) -> (Server, SocketAddr, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = Settings::default();
+    settings.models.source = Some(ModelSource::BasePath { name: "m".into(), path: folder.path().to_owned() });
+    settings.grpc.address = Some(([127, 0, 0, 1], 0).into());
+    change(&mut settings);
+    let server = Server::bind(settings).unwrap();
+    let address = server.grpc_address().unwrap();
+    (server, address, folder)
+}
+
+/// A frame of HTTP/2 on the stream 1, or 0 for settings.
+fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let stream = u8::from(kind != 4);
+    [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+/// The beginning of a connection, and the head of a call whose message does not come.
+fn head_of_a_call(path: &str) -> Vec<u8> {
+    let short = |bytes: &str| [&[u8::try_from(bytes.len()).unwrap()], bytes.as_bytes()].concat();
+    // `:method: POST`, `:scheme: http`, `:authority`, `:path` and `content-type`, of HPACK's static table.
+    let head = [&[0x83, 0x86, 0x01][..], &short("h"), &[0x04], &short(path), &[0x0f, 0x10], &short("application/grpc")];
+    let end_of_headers = 4;
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, &[]), frame(1, end_of_headers, &head.concat())].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_clients_shut_nobody_out() {
+    let (server, address, _folder) = start(|settings| settings.guard.limits.requests_at_once = 1).await;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let served = tokio::spawn(server.run(async { drop(stopped.await) }));
+    let mut slow = TcpStream::connect(address).await.unwrap();
+    slow.write_all(&head_of_a_call(PREDICT)).await.unwrap();
+    // The server's settings, and that it has taken in the client's: the head came before anything that is sent now.
+    let mut settings = [0; 9];
+    timeout(PATIENCE, slow.read_exact(&mut settings)).await.unwrap().unwrap();
+
+    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    for _ in 0..20 {
+        let mut client = tonic::client::Grpc::new(channel.clone());
+        client.ready().await.unwrap();
+        let path = http::uri::PathAndQuery::from_static(STATUS);
+        // `model_spec { name: "x" }`
+        let answer = client.unary(tonic::Request::new(vec![10, 3, 10, 1, b'x']), path, Raw).await;
+        assert_eq!(answer.unwrap_err().code(), tonic::Code::NotFound);
+    }
+    drop((channel, slow));
+    stop.send(()).unwrap();
+    timeout(PATIENCE, served).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_says_nothing_is_let_go() {
+    let quick = Duration::from_millis(200);
+    let (server, address, _folder) = start(|settings| settings.guard.limits.head_timeout = quick).await;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let served = tokio::spawn(server.run(async { drop(stopped.await) }));
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    let mut half = TcpStream::connect(address).await.unwrap();
+    half.write_all(b"PRI * HTTP/2.0").await.unwrap();
+    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    for stream in [&mut silent, &mut half] {
+        let mut rest = Vec::new();
+        // A reset is an end too.
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut rest)).await.unwrap();
+    }
+    // One that began stays, however long it says nothing.
+    let mut client = tonic::client::Grpc::new(channel);
+    client.ready().await.unwrap();
+    let path = http::uri::PathAndQuery::from_static(STATUS);
+    let answer = client.unary(tonic::Request::new(vec![10, 3, 10, 1, b'x']), path, Raw).await;
+    assert_eq!(answer.unwrap_err().code(), tonic::Code::NotFound);
+    drop(client);
+    stop.send(()).unwrap();
+    timeout(PATIENCE, served).await.unwrap().unwrap().unwrap();
+}
