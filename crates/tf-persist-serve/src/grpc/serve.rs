@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
 
 use super::service::Grpc;
-use crate::server::{Drain, Passed, Service, Watched};
+use crate::server::{Drain, Moved, Service, Watched};
 
 /// Calls at once on one connection. gRPC clients share one connection among all their threads.
 const MAX_STREAMS: u32 = 1024;
@@ -69,8 +69,8 @@ where
     let heard = Arc::new(AtomicUsize::new(0));
     let stream = {
         let heard = Arc::clone(&heard);
-        Watched::new(stream, move |passed| {
-            if let Passed::Came(count) = passed {
+        Watched::new(stream, move |moved| {
+            if let Moved::Came(count) = moved {
                 heard.fetch_add(count, Ordering::Relaxed);
             }
         })

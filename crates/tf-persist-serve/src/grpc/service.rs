@@ -127,6 +127,7 @@ impl Grpc {
         let call = call.ok_or_else(|| Status::new(Code::Unimplemented, ""))?;
         let limits = &service.settings().guard.limits;
         let message = read_message(body, &head.headers, call.max_message(), limits).await?;
+        service.takes(message.len());
         // It is let in when it is whole: clients that send slowly shut nobody out.
         let _permit = if is_health { None } else { Some(service.gate().enter()?) };
         let most = limits.tensors;

@@ -16,7 +16,7 @@ use tokio::time::interval_at;
 
 use super::service;
 use crate::guard::Limits;
-use crate::server::{Drain, Passed, Service, Watched};
+use crate::server::{Drain, Moved, Service, Watched};
 
 /// How seldom a connection is looked at, at the most: ten thousand that are idle wake up some hundred times a second.
 const LOOK: Duration = Duration::from_secs(15);
@@ -45,10 +45,7 @@ where
     http.header_read_timeout(None).half_close(false);
     let stream = {
         let clock = Arc::clone(&clock);
-        Watched::new(stream, move |passed| match passed {
-            Passed::Came(_) => clock.came(),
-            Passed::Went => clock.went(),
-        })
+        Watched::new(stream, move |moved| clock.moved(moved))
     };
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), answer));
     let often = (limits.head_timeout / 2).clamp(Duration::from_millis(50), LOOK);
@@ -103,18 +100,13 @@ impl Clock {
         self.began.elapsed().as_millis() as u64
     }
 
-    /// Bytes came.
-    fn came(&self) {
-        if self.state.load(Ordering::Relaxed) & 3 == IDLE {
-            self.set(HEAD);
-        }
-    }
-
-    /// Bytes went: an answer that takes long to be read is no silence, whether or not the next request has begun to come meanwhile.
-    fn went(&self) {
+    /// Bytes came or went. An answer that takes long to be read is no silence, though the next request has begun to come meanwhile.
+    fn moved(&self, moved: Moved) {
         let state = self.state.load(Ordering::Relaxed) & 3;
-        if state != BUSY {
-            self.set(state);
+        match moved {
+            Moved::Came(_) if state == IDLE => self.set(HEAD),
+            Moved::Went if state != BUSY => self.set(state),
+            _ => {}
         }
     }
 

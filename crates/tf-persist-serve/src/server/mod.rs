@@ -18,7 +18,7 @@ use tokio::time::{interval, timeout};
 
 pub(crate) use drain::Drain;
 pub use service::Service;
-pub(crate) use watched::{Passed, Watched};
+pub(crate) use watched::{Moved, Watched};
 
 use crate::guard::{KeysError, TlsError};
 use crate::settings::Settings;

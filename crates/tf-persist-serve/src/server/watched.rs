@@ -6,10 +6,12 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes came from the client, so many, or went to it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Passed {
+/// What happened on a stream.
+#[derive(Clone, Copy)]
+pub(crate) enum Moved {
+    /// So many bytes came.
     Came(usize),
+    /// Some went.
     Went,
 }
 
@@ -19,28 +21,28 @@ pub(crate) struct Watched<S, F> {
     tell: F,
 }
 
-impl<S, F: Fn(Passed)> Watched<S, F> {
+impl<S, F: Fn(Moved)> Watched<S, F> {
     pub(crate) fn new(stream: S, tell: F) -> Self {
         Self { stream, tell }
     }
 }
 
-impl<S: AsyncRead + Unpin, F: Fn(Passed) + Unpin> AsyncRead for Watched<S, F> {
+impl<S: AsyncRead + Unpin, F: Fn(Moved) + Unpin> AsyncRead for Watched<S, F> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
         let count = into.filled().len() - before;
         if count > 0 {
-            (self.tell)(Passed::Came(count));
+            (self.tell)(Moved::Came(count));
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin, F: Fn(Passed) + Unpin> AsyncWrite for Watched<S, F> {
+impl<S: AsyncWrite + Unpin, F: Fn(Moved) + Unpin> AsyncWrite for Watched<S, F> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         let count = ready!(Pin::new(&mut self.stream).poll_write(context, from))?;
-        (self.tell)(Passed::Went);
+        (self.tell)(Moved::Went);
         Poll::Ready(Ok(count))
     }
 
@@ -58,7 +60,7 @@ impl<S: AsyncWrite + Unpin, F: Fn(Passed) + Unpin> AsyncWrite for Watched<S, F> 
         from: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let count = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, from))?;
-        (self.tell)(Passed::Went);
+        (self.tell)(Moved::Went);
         Poll::Ready(Ok(count))
     }
 
