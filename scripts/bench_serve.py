@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--models", nargs="+", choices=models.NAMES, default=list(models.NAMES))
     parser.add_argument("--core-threads", type=int, default=2, help="threads of the loop without a server")
-    parser.add_argument("--no-batching", nargs="*", default=["--batch_waiting_requests=false"], help="our flags that switch it off")
+    parser.add_argument("--no-batching", nargs="*", default=["--enable_batching=false"], help="our flags that switch it off")
     parser.add_argument("--without-ours", action="store_true", help="measures the others alone")
     parser.add_argument("--swap-seconds", type=float, default=60.0)
     parser.add_argument("--memory-swaps", type=int, default=100)
