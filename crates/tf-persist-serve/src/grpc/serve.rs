@@ -40,7 +40,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// and closed if it does not say so within this time.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What every client of HTTP/2 begins with has so many bytes.
+/// What every client of HTTP/2 begins with has so many bytes; its settings come with it (RFC 9113, 3.4).
 const PREFACE: usize = 24;
 
 /// The HTTP/2 that gRPC is spoken over.
@@ -94,7 +94,7 @@ where
             }
             () = silence.as_mut(), if !was_looked_at => {
                 was_looked_at = true;
-                if heard.load(Ordering::Relaxed) < PREFACE {
+                if heard.load(Ordering::Relaxed) <= PREFACE {
                     tracing::debug!("a client of gRPC did not begin in time");
                     return;
                 }
