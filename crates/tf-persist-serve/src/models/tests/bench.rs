@@ -1,0 +1,224 @@
+//! All threads of the models over real folders; what is "loaded" is the text of the file `saved_model.pb` of a version.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tf_persist_core::Code;
+use tf_persist_proto::serving::ModelServerConfig;
+use tokio::runtime::Runtime;
+
+use crate::models::handle::Handle;
+use crate::models::load::Loader;
+use crate::models::model::Refusal;
+use crate::models::{ModelSource, Settings, State, Version};
+use crate::status::Status;
+
+/// How long anything may take.
+pub(super) const LIMIT: Duration = Duration::from_secs(20);
+
+/// What was loaded, and says in which thread it is dropped.
+pub(super) struct Text {
+    pub(super) text: String,
+    dropped_in: Arc<Mutex<Vec<String>>>,
+}
+
+impl Drop for Text {
+    fn drop(&mut self) {
+        let name = thread::current().name().unwrap_or_default().to_owned();
+        self.dropped_in.lock().unwrap().push(name);
+    }
+}
+
+#[derive(Clone, Default)]
+pub(super) struct Texts {
+    pub(super) dropped_in: Arc<Mutex<Vec<String>>>,
+    loads: Arc<Mutex<HashMap<PathBuf, u32>>>,
+    pub(super) is_busy: Arc<AtomicBool>,
+}
+
+impl Loader for Texts {
+    type Loaded = Text;
+
+    fn load(&self, _model: &str, _version: i64, path: &Path) -> Result<Text, Refusal> {
+        *self.loads.lock().unwrap().entry(path.to_path_buf()).or_default() += 1;
+        let refuse = |is_final| Refusal { status: Status::new(Code::DataLoss, "it is broken"), is_final };
+        let text = fs::read_to_string(path.join("saved_model.pb")).map_err(|_| refuse(false))?;
+        match text.as_str() {
+            "broken" => return Err(refuse(false)),
+            "forbidden" => return Err(refuse(true)),
+            "panics" => panic!("what a model"),
+            "slow" => {
+                while !path.join("go").exists() {
+                    if !path.exists() {
+                        return Err(refuse(false));
+                    }
+                    thread::sleep(Duration::from_millis(2));
+                }
+            }
+            _ => {}
+        }
+        Ok(Text { text, dropped_in: self.dropped_in.clone() })
+    }
+
+    fn is_busy(&self, _loaded: &Text) -> bool {
+        self.is_busy.load(Ordering::Relaxed)
+    }
+}
+
+pub(super) struct Bench {
+    pub(super) folder: TempDir,
+    pub(super) texts: Texts,
+    pub(super) runtime: Runtime,
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        Self { folder: tempfile::tempdir().unwrap(), texts: Texts::default(), runtime }
+    }
+
+    pub(super) fn base(&self, model: &str) -> PathBuf {
+        self.folder.path().join(model)
+    }
+
+    /// Puts a version there, whole or not at all.
+    pub(super) fn put(&self, model: &str, version: i64, text: &str) -> PathBuf {
+        let base = self.base(model);
+        let hidden = base.join(format!(".{version}"));
+        fs::create_dir_all(&hidden).unwrap();
+        fs::write(hidden.join("saved_model.pb"), text).unwrap();
+        let path = base.join(version.to_string());
+        fs::rename(hidden, &path).unwrap();
+        path
+    }
+
+    pub(super) fn remove(&self, model: &str, version: i64) {
+        let gone = self.base(model).join(format!(".gone{version}"));
+        fs::rename(self.base(model).join(version.to_string()), &gone).unwrap();
+        fs::remove_dir_all(gone).unwrap();
+    }
+
+    pub(super) fn settings(&self, source: ModelSource) -> Settings {
+        let mut settings =
+            Settings { source: Some(source), poll: Some(Duration::from_millis(10)), ..Settings::default() };
+        settings.load.retries = 0;
+        settings.load.retry_interval = Duration::from_millis(20);
+        settings
+    }
+
+    /// Settings that serve one model, `m`.
+    pub(super) fn one(&self) -> Settings {
+        self.settings(ModelSource::BasePath { name: "m".into(), path: self.base("m") })
+    }
+
+    /// Settings that serve what a file says, which is written here.
+    pub(super) fn several(&self, models: &[(&str, &str)]) -> Settings {
+        let path = self.folder.path().join("models.config");
+        fs::write(&path, self.text(models)).unwrap();
+        self.settings(ModelSource::ConfigFile { path, poll: Some(Duration::from_millis(10)) })
+    }
+
+    /// Where it is written down what is being loaded.
+    pub(super) fn journal(&self) -> PathBuf {
+        self.folder.path().join("journal")
+    }
+
+    /// Settings that serve what [`Self::several`] wrote, with a journal.
+    pub(super) fn with_journal(&self) -> Settings {
+        let path = self.folder.path().join("models.config");
+        let mut settings = self.settings(ModelSource::ConfigFile { path, poll: None });
+        settings.load.journal = Some(self.journal());
+        settings
+    }
+
+    /// The journal that is left by a process which died while it loaded a version that is slow, here the first time.
+    pub(super) fn journal_of_who_died_loading(&self, path: &Path) -> String {
+        let models = self.start(self.with_journal());
+        wait("it is being loaded", || self.loads(path) == 1);
+        let left = fs::read_to_string(self.journal()).unwrap();
+        fs::write(path.join("go"), "").unwrap();
+        models.stop();
+        assert!(!self.journal().exists(), "who stops in order blames nobody");
+        fs::remove_file(path.join("go")).unwrap();
+        left
+    }
+
+    pub(super) fn text(&self, models: &[(&str, &str)]) -> String {
+        let model = |(name, more): &(&str, &str)| {
+            let base = self.base(name);
+            format!("config {{ name: '{name}' base_path: '{}' model_platform: 'tensorflow' {more} }}", base.display())
+        };
+        format!("model_config_list {{ {} }}", models.iter().map(model).collect::<String>())
+    }
+
+    pub(super) fn config(&self, models: &[(&str, &str)]) -> ModelServerConfig {
+        tf_persist_core::text_format::parse(self.text(models)).unwrap()
+    }
+
+    pub(super) fn start(&self, settings: Settings) -> Handle<Text> {
+        Handle::start(settings, self.texts.clone()).unwrap()
+    }
+
+    /// Starts and waits until it is ready.
+    pub(super) fn serve(&self, settings: Settings) -> Handle<Text> {
+        let models = self.start(settings);
+        self.ready(&models).unwrap();
+        models
+    }
+
+    pub(super) fn ready(&self, models: &Handle<Text>) -> Result<(), Status> {
+        let ready = async { tokio::time::timeout(LIMIT, models.ready()).await };
+        self.runtime.block_on(ready).expect("it is never ready")
+    }
+
+    pub(super) fn reload(&self, models: &Handle<Text>, config: ModelServerConfig) -> Result<(), Status> {
+        let reload = async { tokio::time::timeout(LIMIT, models.reload(config)).await };
+        self.runtime.block_on(reload).expect("it never answers")
+    }
+
+    pub(super) fn loads(&self, path: &Path) -> u32 {
+        self.texts.loads.lock().unwrap().get(path).copied().unwrap_or_default()
+    }
+}
+
+pub(super) fn answer(models: &Handle<Text>, name: &str, version: &Version) -> Result<String, Status> {
+    models.view().find(name, version).map(|found| found.text.clone())
+}
+
+pub(super) fn latest(models: &Handle<Text>, name: &str) -> Option<String> {
+    answer(models, name, &Version::Latest).ok()
+}
+
+pub(super) fn states(models: &Handle<Text>, name: &str) -> Vec<(i64, State)> {
+    let statuses = models.view().status(name, None).unwrap_or_default();
+    statuses.into_iter().map(|status| (status.version, status.state)).collect()
+}
+
+pub(super) fn error(models: &Handle<Text>, name: &str, version: i64) -> Status {
+    models.view().status(name, Some(version)).unwrap()[0].error.clone().unwrap()
+}
+
+#[track_caller]
+pub(super) fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < LIMIT, "never: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[track_caller]
+pub(super) fn wait_states(models: &Handle<Text>, name: &str, wanted: &[(i64, State)]) {
+    wait(&format!("{wanted:?}"), || states(models, name) == wanted);
+}
+
+/// Long enough for several looks.
+pub(super) fn let_it_look() {
+    thread::sleep(Duration::from_millis(80));
+}

@@ -1,0 +1,164 @@
+//! Other configurations, by request and by file.
+
+use std::fs;
+use std::time::Duration;
+
+use tf_persist_core::Code;
+use tf_persist_proto::serving::ModelServerConfig;
+
+use super::bench::{Bench, LIMIT, answer, latest, let_it_look, states, wait, wait_states};
+use crate::models::State::{Available, End};
+use crate::models::handle::Handle;
+use crate::models::{Settings, Version};
+use crate::status::Status;
+
+#[test]
+fn policies_and_labels_are_changed_by_reloads() {
+    let bench = Bench::new();
+    for version in 1..=3 {
+        bench.put("m", version, &version.to_string());
+    }
+    let models = bench.serve(bench.several(&[("m", "")]));
+    let all = "model_version_policy { all {} }";
+    bench.reload(&models, bench.config(&[("m", all)])).unwrap();
+    wait_states(&models, "m", &[(3, Available), (2, Available), (1, Available)]);
+    let label = |label: &str| answer(&models, "m", &Version::Label(label.into()));
+    let labelled = |version: i64| format!("{all} version_labels {{ key: 'stable' value: {version} }}");
+    for version in [1, 3, 2] {
+        bench.reload(&models, bench.config(&[("m", &labelled(version))])).unwrap();
+        wait("the label", || label("stable") == Ok(version.to_string()));
+    }
+    assert_eq!(models.view().list()[0].labels, [("stable".to_owned(), 2)]);
+    // Onto nothing: all stays as it was.
+    let said = bench.reload(&models, bench.config(&[("m", &labelled(777))])).unwrap_err();
+    assert_eq!(said.code, Code::FailedPrecondition);
+    let text = "Request to assign label to version 777 of model m, which is not currently available for inference";
+    assert_eq!(said.message, text);
+    assert_eq!(label("stable"), Ok("2".into()));
+    for (name, label) in [("m", "canary"), ("nothing", "stable")] {
+        let said = answer(&models, name, &Version::Label(label.into())).unwrap_err();
+        assert_eq!(said, Status::invalid_argument(format!("Unrecognized servable version label: {label}")));
+    }
+    // The version goes, the label does not.
+    bench.reload(&models, bench.config(&[("m", &labelled(2).replace("all {}", "specific { versions: 1 }"))])).unwrap();
+    wait_states(&models, "m", &[(3, End), (2, End), (1, Available)]);
+    assert_eq!(label("stable").unwrap_err().message, "Servable not found for request: Specific(m, 2)");
+}
+
+#[test]
+fn labels_may_wait_if_that_is_allowed() {
+    let bench = Bench::new();
+    bench.put("m", 1, "1");
+    let labels = |text: &str| format!("version_labels {{ {text} }}");
+    let started = labels("key: 'a' value: 1");
+    let refused = Handle::start(bench.several(&[("m", &started)]), bench.texts.clone()).err().unwrap();
+    assert_eq!(refused.code, Code::FailedPrecondition);
+    let settings = Settings { allow_labels_for_unavailable: true, ..bench.several(&[("m", &started)]) };
+    let models = bench.serve(settings);
+    assert_eq!(answer(&models, "m", &Version::Label("a".into())), Ok("1".into()));
+    let both = format!("{started} {}", labels("key: 'new' value: 777"));
+    bench.reload(&models, bench.config(&[("m", &both)])).unwrap();
+    let said = answer(&models, "m", &Version::Label("new".into())).unwrap_err();
+    assert_eq!(said.message, "Servable not found for request: Specific(m, 777)");
+    let moved = labels("key: 'a' value: 777");
+    let said = bench.reload(&models, bench.config(&[("m", &moved)])).unwrap_err();
+    assert_eq!(said.code, Code::FailedPrecondition);
+}
+
+#[test]
+fn reloads_wait_for_new_models() {
+    let bench = Bench::new();
+    bench.put("a", 1, "a");
+    let models = bench.serve(bench.several(&[("a", "")]));
+    let slow = bench.put("b", 1, "slow");
+    bench.runtime.block_on(async {
+        let reload = models.reload(bench.config(&[("b", "")]));
+        tokio::pin!(reload);
+        assert!(tokio::time::timeout(Duration::from_millis(100), &mut reload).await.is_err(), "it must wait");
+        // Neither others nor requests wait for it.
+        assert_eq!(answer(&models, "b", &Version::Latest).unwrap_err().code, Code::NotFound);
+        models.reload(bench.config(&[("b", "")])).await.unwrap();
+        fs::write(slow.join("go"), "").unwrap();
+        tokio::time::timeout(LIMIT, reload).await.unwrap().unwrap();
+    });
+    assert_eq!(latest(&models, "b").unwrap(), "slow");
+    wait_states(&models, "a", &[(1, End)]);
+    assert_eq!(
+        answer(&models, "a", &Version::Latest).unwrap_err().message,
+        "Servable not found for request: Latest(a)"
+    );
+    // To nothing, and back.
+    bench.reload(&models, bench.config(&[])).unwrap();
+    wait_states(&models, "b", &[(1, End)]);
+    bench.reload(&models, bench.config(&[("a", ""), ("b", "")])).unwrap();
+    assert!(latest(&models, "a").is_some() && latest(&models, "b").is_some());
+}
+
+#[test]
+fn reloads_name_what_does_not_come() {
+    let bench = Bench::new();
+    bench.put("a", 1, "a");
+    bench.put("bad", 1, "broken");
+    let models = bench.serve(bench.several(&[("a", "")]));
+    let said = bench.reload(&models, bench.config(&[("a", ""), ("bad", "")])).unwrap_err();
+    assert_eq!(said.code, Code::Unknown);
+    let text =
+        "1 model(s) did not become available: {{{name: bad version: 1} due to error: DATA_LOSS: it is broken}, }";
+    assert_eq!(said.message, text);
+    assert_eq!((states(&models, "a"), states(&models, "bad")), (vec![(1, Available)], vec![(1, End)]));
+    // A folder that is not there is waited for some seconds, and comes later all the same.
+    let said = bench.reload(&models, bench.config(&[("a", ""), ("later", "")])).unwrap_err();
+    assert!(said.message.contains("{{name: later} due to error: NOT_FOUND: there is no base path"), "{said}");
+    bench.put("later", 1, "late");
+    wait("it comes", || latest(&models, "later").as_deref() == Some("late"));
+    // What cannot be changes nothing.
+    let said = bench.reload(&models, bench.config(&[("a", ""), ("a", "")])).unwrap_err();
+    assert_eq!(said.message, "Illegal to list model a multiple times in config list");
+    let said = bench.reload(&models, ModelServerConfig::new()).unwrap_err();
+    assert!(said.message.contains("Only ModelConfigList is currently supported"));
+    assert!(latest(&models, "a").is_some() && latest(&models, "later").is_some());
+}
+
+#[test]
+fn another_base_path_is_taken() {
+    let bench = Bench::new();
+    bench.put("m", 1, "old");
+    bench.put("other", 1, "new");
+    let models = bench.serve(bench.several(&[("m", "")]));
+    let text =
+        bench.text(&[("m", "")]).replace(bench.base("m").to_str().unwrap(), bench.base("other").to_str().unwrap());
+    bench.reload(&models, tf_persist_core::text_format::parse(text).unwrap()).unwrap();
+    wait("the new one", || latest(&models, "m").as_deref() == Some("new"));
+    wait_states(&models, "m", &[(1, Available)]);
+}
+
+#[test]
+fn the_file_is_read_again() {
+    let bench = Bench::new();
+    bench.put("a", 1, "a");
+    bench.put("b", 1, "b");
+    let models = bench.serve(bench.several(&[("a", "")]));
+    let file = bench.folder.path().join("models.config");
+    let write = |text: &str| {
+        fs::write(bench.folder.path().join("new"), text).unwrap();
+        fs::rename(bench.folder.path().join("new"), &file).unwrap();
+    };
+    for bad in ["this is no config {", "", &bench.text(&[("a", ""), ("a", "")])] {
+        write(bad);
+        let_it_look();
+        assert_eq!(latest(&models, "a").unwrap(), "a");
+    }
+    fs::remove_file(&file).unwrap();
+    let_it_look();
+    assert_eq!(latest(&models, "a").unwrap(), "a");
+    write(&bench.text(&[("b", "")]));
+    wait("b instead of a", || latest(&models, "b").is_some() && latest(&models, "a").is_none());
+    // A request stands until the file says something new.
+    bench.reload(&models, bench.config(&[("a", "")])).unwrap();
+    wait("a instead of b", || latest(&models, "a").is_some() && latest(&models, "b").is_none());
+    let_it_look();
+    assert!(latest(&models, "a").is_some() && latest(&models, "b").is_none());
+    // Or until somebody asks for it.
+    models.refresh();
+    wait("b again", || latest(&models, "b").is_some() && latest(&models, "a").is_none());
+}
