@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use hyper::rt::Executor;
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use super::service::Grpc;
@@ -43,9 +45,41 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// What every client of HTTP/2 begins with has so many bytes; its settings come with it (RFC 9113, 3.4).
 const PREFACE: usize = 24;
 
+/// Where the calls of a connection are answered: one at a time in the thread of the connection, which is quickest; of several at once the
+/// others in the threads that all share, so that a client that has one connection has all cores.
+#[derive(Clone)]
+struct Calls {
+    in_the_thread: Arc<AtomicUsize>,
+    shared: Handle,
+}
+
+/// A call that is answered in the thread of its connection.
+struct InTheThread(Arc<AtomicUsize>);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Calls {
+    fn execute(&self, call: F) {
+        if self.in_the_thread.load(Ordering::Relaxed) > 0 {
+            self.shared.spawn(call);
+            return;
+        }
+        self.in_the_thread.fetch_add(1, Ordering::Relaxed);
+        let held = InTheThread(Arc::clone(&self.in_the_thread));
+        tokio::spawn(async move {
+            let _held = held;
+            call.await;
+        });
+    }
+}
+
+impl Drop for InTheThread {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The HTTP/2 that gRPC is spoken over.
-fn http2() -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn http2(shared: Handle) -> http2::Builder<Calls> {
+    let mut builder = http2::Builder::new(Calls { in_the_thread: Arc::default(), shared });
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
@@ -61,7 +95,7 @@ fn http2() -> http2::Builder<TokioExecutor> {
 }
 
 /// Answers the calls of a connection until the client leaves, or the server stops and what was begun is answered.
-pub(crate) async fn serve<S>(stream: S, service: Service, mut drain: Drain)
+pub(crate) async fn serve<S>(stream: S, service: Service, mut drain: Drain, shared: Handle)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -75,7 +109,7 @@ where
             }
         })
     };
-    let mut connection = pin!(http2().serve_connection(TokioIo::new(stream), Grpc::new(service)));
+    let mut connection = pin!(http2(shared).serve_connection(TokioIo::new(stream), Grpc::new(service)));
     // Who says nothing at all is not asked whether he is there.
     let mut silence = pin!(sleep(head_timeout));
     let (mut draining, mut was_looked_at) = (false, false);

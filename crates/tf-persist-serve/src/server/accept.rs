@@ -2,20 +2,17 @@
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use super::Service;
-use super::authority::Authorities;
+use super::stream::{Accepted, Stream};
+use super::threads::Threads;
 
 /// How long is waited after a connection could not be taken, as where no more files may be opened.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -40,11 +37,19 @@ pub(super) struct Port {
     service: Service,
     /// Held by every connection, so that it is known when the last is gone.
     alive: mpsc::Sender<()>,
+    /// Where its connections are served.
+    threads: Arc<Threads>,
 }
 
 impl Port {
-    pub(super) fn new(listener: Listener, kind: Kind, service: Service, alive: mpsc::Sender<()>) -> Self {
-        Self { listener, kind, service, alive }
+    pub(super) fn new(
+        listener: Listener,
+        kind: Kind,
+        service: Service,
+        alive: mpsc::Sender<()>,
+        threads: Arc<Threads>,
+    ) -> Self {
+        Self { listener, kind, service, alive, threads }
     }
 
     /// Takes connections, each into a task of its own, until the server stops. More than are allowed wait to be taken.
@@ -79,12 +84,12 @@ impl Port {
                     continue;
                 }
             };
-            let (tls, serve, mut drain) = (self.tls(&stream), serve.clone(), drain.clone());
+            let (tls, serve, mut drain) = (self.tls(), serve.clone(), drain.clone());
             let held = (place, self.service.connected(), self.alive.clone());
-            tokio::spawn(async move {
+            self.threads.spawn(async move {
                 let encrypted = tokio::select! {
                     biased;
-                    encrypted = timeout(head_timeout, encrypted(stream, tls)) => encrypted,
+                    encrypted = timeout(head_timeout, stream.arrive(tls)) => encrypted,
                     // Nothing was asked yet.
                     () = drain.begun() => return,
                 };
@@ -98,110 +103,23 @@ impl Port {
         }
     }
 
-    async fn next(&self) -> io::Result<Stream> {
+    async fn next(&self) -> io::Result<Accepted> {
         match &self.listener {
             Listener::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
                 // An answer goes out at once. What fails here has left already.
                 let _ = stream.set_nodelay(true);
-                Ok(Stream::Tcp(stream))
+                Ok(Accepted::Tcp(stream.into_std()?))
             }
-            Listener::Unix(listener) => Ok(Stream::Unix(Box::new(Local::new(listener.accept().await?.0)))),
+            Listener::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0.into_std()?)),
         }
     }
 
-    fn tls(&self, stream: &Stream) -> Option<TlsAcceptor> {
+    fn tls(&self) -> Option<TlsAcceptor> {
         let certificates = self.service.certificates()?;
-        match (stream, self.kind) {
-            // Whoever reaches the socket is on this machine, and let in by its permissions.
-            (Stream::Unix(_), _) => None,
-            (_, Kind::Rest) => certificates.rest(),
-            (_, Kind::Grpc) => Some(certificates.grpc()),
-        }
-    }
-}
-
-async fn encrypted(stream: Stream, tls: Option<TlsAcceptor>) -> io::Result<Stream> {
-    match (stream, tls) {
-        (Stream::Tcp(stream), Some(tls)) => Ok(Stream::Tls(Box::new(tls.accept(stream).await?))),
-        (stream, _) => Ok(stream),
-    }
-}
-
-/// A connection.
-pub(crate) enum Stream {
-    Tcp(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-    Unix(Box<Local>),
-}
-
-/// A connection over a UNIX socket, on which gRPC alone is spoken.
-pub(crate) struct Local {
-    stream: UnixStream,
-    authorities: Authorities,
-}
-
-impl Local {
-    fn new(stream: UnixStream) -> Self {
-        Self { stream, authorities: Authorities::new() }
-    }
-}
-
-/// Does the same with whatever it is.
-macro_rules! each {
-    ($stream:expr, $inner:ident => $do:expr) => {
-        match $stream {
-            Stream::Tcp($inner) => $do,
-            Stream::Tls($inner) => $do,
-            Stream::Unix(local) => {
-                let $inner = &mut local.stream;
-                $do
-            }
-        }
-    };
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Tcp(stream) => Pin::new(stream).poll_read(context, into),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(context, into),
-            Stream::Unix(local) => {
-                let before = into.filled().len();
-                let read = Pin::new(&mut local.stream).poll_read(context, into);
-                local.authorities.overwrite(&mut into.filled_mut()[before..]);
-                read
-            }
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        each!(self.get_mut(), stream => Pin::new(stream).poll_write(context, from))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self.get_mut(), stream => Pin::new(stream).poll_flush(context))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(context))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        from: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        each!(self.get_mut(), stream => Pin::new(stream).poll_write_vectored(context, from))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Tcp(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
-            Self::Unix(local) => local.stream.is_write_vectored(),
+        match self.kind {
+            Kind::Rest => certificates.rest(),
+            Kind::Grpc => Some(certificates.grpc()),
         }
     }
 }

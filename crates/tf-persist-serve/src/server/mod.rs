@@ -5,15 +5,20 @@ mod authority;
 mod drain;
 mod listen;
 mod service;
+mod stream;
+mod threads;
+mod vigil;
 mod watched;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tf_persist_core::release_free_memory;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::runtime::Handle;
 use tokio::time::{interval, timeout};
 
 pub(crate) use drain::Drain;
@@ -25,6 +30,7 @@ use crate::settings::Settings;
 use crate::status::Status;
 use crate::{grpc, rest};
 use accept::{Kind, Listener, Port};
+use threads::Threads;
 
 /// How often memory that requests left behind is given back.
 const TIDY: Duration = Duration::from_secs(5);
@@ -57,6 +63,9 @@ pub enum ServerError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// Threads could not be had.
+    #[error("cannot start threads: {0}")]
+    Threads(std::io::Error),
     /// There is nowhere to listen.
     #[error("there is neither a REST nor a gRPC port to listen on")]
     NoPort,
@@ -130,7 +139,9 @@ impl Server {
         let limits = &service.settings().guard.limits;
         let drain_timeout = limits.drain_timeout;
         let (alive, mut all_gone) = tokio::sync::mpsc::channel::<()>(1);
-        let port = |listener, kind| Port::new(listener, kind, service.clone(), alive.clone());
+        // They go on until all connections are gone, whoever takes no more of them.
+        let threads = Arc::new(Threads::start().map_err(ServerError::Threads)?);
+        let port = |listener, kind| Port::new(listener, kind, service.clone(), alive.clone(), Arc::clone(&threads));
         if let Some((listener, _)) = rest {
             let (service, drain) = (service.clone(), service.drain());
             let serve = move |stream| rest::serve(stream, service.clone(), drain.clone());
@@ -139,7 +150,8 @@ impl Server {
         let listeners = grpc.map(|(listener, _)| Listener::Tcp(listener)).into_iter();
         for listener in listeners.chain(socket.map(Listener::Unix)) {
             let (service, drain) = (service.clone(), service.drain());
-            let serve = move |stream| grpc::serve(stream, service.clone(), drain.clone());
+            let shared = Handle::current();
+            let serve = move |stream| grpc::serve(stream, service.clone(), drain.clone(), shared.clone());
             tokio::spawn(port(listener, Kind::Grpc).accept(serve));
         }
         drop(alive);

@@ -1,0 +1,77 @@
+//! Threads that each serve some of the connections, from the first byte to the last.
+//!
+//! In a runtime whose threads share their work, each request of a small model wakes a second thread up only to find nothing to do, and
+//! the first sleeps until the next request comes. Here a thread has connections of its own, and looks for more from them for a moment
+//! before it sleeps: to be woken takes longer than to answer.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+use super::vigil::Vigil;
+
+/// Threads that connections are dealt out to in turn. They end when this is dropped, with what they have under way.
+pub(super) struct Threads {
+    threads: Vec<Thread>,
+    next: AtomicUsize,
+}
+
+struct Thread {
+    runtime: Handle,
+    vigil: Arc<Vigil>,
+    /// Dropping it ends the thread.
+    _over: oneshot::Sender<()>,
+}
+
+impl Threads {
+    /// One a core.
+    ///
+    /// # Errors
+    /// If the operating system gives none.
+    pub(super) fn start() -> io::Result<Self> {
+        let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = (0..cores).map(Thread::start).collect::<io::Result<_>>()?;
+        Ok(Self { threads, next: AtomicUsize::new(0) })
+    }
+
+    /// Serves a connection in the next of them.
+    pub(super) fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
+        let thread = &self.threads[self.next.fetch_add(1, Ordering::Relaxed) % self.threads.len()];
+        let vigil = Arc::clone(&thread.vigil);
+        thread.runtime.spawn(async move {
+            let mut connection = pin!(connection);
+            std::future::poll_fn(|context| {
+                vigil.noted();
+                connection.as_mut().poll(context)
+            })
+            .await;
+        });
+    }
+}
+
+impl Thread {
+    fn start(number: usize) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (handle, vigil) = (runtime.handle().clone(), Arc::new(Vigil::default()));
+        let (over, is_over) = oneshot::channel();
+        let keep = Arc::clone(&vigil);
+        let serve = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = is_over => {}
+                    () = keep.keep() => {}
+                }
+            });
+            // What was given up is not waited for.
+            runtime.shutdown_background();
+        };
+        thread::Builder::new().name(format!("serve-{number}")).spawn(serve)?;
+        Ok(Self { runtime: handle, vigil, _over: over })
+    }
+}
