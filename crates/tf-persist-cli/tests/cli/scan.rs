@@ -87,10 +87,10 @@ fn a_model_does_only_what_it_is_trusted_with() {
 #[test]
 fn a_pack_is_scanned_like_its_folder() {
     let dir = Dir::new();
-    evil_model(&dir, Path::new("/tmp/owned"));
+    evil_model(&dir, Path::new("/owned"));
     dir.cmd("export evil evil.tfpack").without_tensorflow().run().ok();
     let scanned = dir.cmd("scan evil.tfpack").without_tensorflow().run().fails();
-    scanned.prints("evil.tfpack: 1 danger").prints("WriteFile writes a file: `/tmp/owned`").prints("; files: ");
+    scanned.prints("evil.tfpack: 1 danger").prints("WriteFile writes a file: `/owned`").prints("; files: ");
     dir.cmd("export models/text/model text.tfpack").without_tensorflow().run().ok();
     let clean = dir.cmd("scan text.tfpack --fail-on warning").without_tensorflow().run().ok();
     clean.prints("reads a file: the asset `").prints("; files: ");
@@ -99,7 +99,7 @@ fn a_pack_is_scanned_like_its_folder() {
 #[test]
 fn what_fails_is_chosen() {
     let dir = Dir::new();
-    evil_model(&dir, Path::new("/tmp/owned"));
+    evil_model(&dir, Path::new("/owned"));
     dir.cmd("scan evil --fail-on never").without_tensorflow().run().ok();
     for level in ["info", "warning", "danger"] {
         dir.cmd(&format!("scan evil --fail-on {level}")).without_tensorflow().run().fails();
@@ -118,7 +118,7 @@ fn what_fails_is_chosen() {
 #[test]
 fn the_json_report_is_as_documented() {
     let dir = Dir::new();
-    evil_model(&dir, Path::new("/tmp/owned"));
+    evil_model(&dir, Path::new("/owned"));
     let ran = dir.cmd("scan evil --format json --tags serve --fail-on never").without_tensorflow().run().ok();
     let report: Value = serde_json::from_str(ran.out()).unwrap();
     assert_eq!((&report["path"], &report["level"], &report["left_out"]), (&"evil".into(), &"danger".into(), &0.into()));
@@ -126,8 +126,8 @@ fn the_json_report_is_as_documented() {
         "level": "danger",
         "kind": "op",
         "op": "WriteFile",
-        "what": "writes a file: `/tmp/owned`",
-        "path": "/tmp/owned",
+        "what": "writes a file: `/owned`",
+        "path": "/owned",
         "node": "write",
         "functions": [],
         "reached_from": {
