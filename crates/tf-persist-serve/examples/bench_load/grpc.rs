@@ -20,13 +20,14 @@ use crate::{Job, Result, Seen};
 const PREDICT: &str = "/tensorflow.serving.PredictionService/Predict";
 
 /// A client of its own connection, until the time is over.
-pub(crate) async fn client(job: Arc<Job>, number: usize) -> Result<Seen> {
-    let messages: Vec<Bytes> = job.requests.cases.iter().map(|case| message(&job, case)).collect::<Result<_>>()?;
+pub(crate) async fn client(job: Arc<Job>, messages: Arc<Vec<Bytes>>, number: usize) -> Result<Seen> {
     let channel = Endpoint::from_shared(format!("http://{}", job.target))?.tcp_nodelay(true).connect().await?;
     let mut grpc = Grpc::new(channel).max_decoding_message_size(LONGEST).max_encoding_message_size(LONGEST);
     let mut seen = Seen::default();
     let mut turn = number;
-    while Instant::now() < job.until {
+    job.start.wait().await;
+    let until = Instant::now() + job.length;
+    while Instant::now() < until {
         let looks = seen.looks();
         let message = messages[turn % messages.len()].clone();
         let begin = Instant::now();
@@ -43,6 +44,11 @@ pub(crate) async fn client(job: Arc<Job>, number: usize) -> Result<Seen> {
         turn += 1;
     }
     Ok(seen)
+}
+
+/// What is asked.
+pub(crate) fn messages(job: &Job) -> Result<Vec<Bytes>> {
+    job.requests.cases.iter().map(|case| message(job, case)).collect()
 }
 
 fn message(job: &Job, case: &Case) -> Result<Bytes> {

@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use requests::Requests;
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -31,7 +33,9 @@ pub(crate) struct Job {
     pub(crate) echo: bool,
     /// Whether the server speaks the protocol V2 of MLServer and others.
     pub(crate) v2: bool,
-    pub(crate) until: Instant,
+    pub(crate) length: Duration,
+    /// Where clients that are connected wait for the others: the time begins for all of them then.
+    pub(crate) start: Barrier,
 }
 
 /// What a client saw.
@@ -80,14 +84,19 @@ fn main() -> Result<()> {
         }
     }
     let requests = Requests::read(&file.ok_or(usage)?)?;
-    let begin = Instant::now();
-    let until = begin + Duration::from_secs_f64(seconds);
+    let length = Duration::from_secs_f64(seconds);
     let v2 = protocol == "v2";
-    let job = Arc::new(Job { target, model, requests, echo, v2, until });
+    let job = Arc::new(Job { target, model, requests, echo, v2, length, start: Barrier::new(clients) });
     let seen = match protocol.as_str() {
         "core" => core_loop::run(&job, clients)?,
-        "rest" | "v2" => in_tasks(clients, |client| rest::client(job.clone(), client))?,
-        "grpc" => in_tasks(clients, |client| grpc::client(job.clone(), client))?,
+        "rest" | "v2" => {
+            let messages = Arc::new(rest::messages(&job));
+            in_tasks(clients, |client| rest::client(job.clone(), messages.clone(), client))?
+        }
+        "grpc" => {
+            let messages = Arc::new(grpc::messages(&job)?);
+            in_tasks(clients, |client| grpc::client(job.clone(), messages.clone(), client))?
+        }
         _ => return Err(usage.into()),
     };
     report(seen, seconds);
@@ -101,10 +110,11 @@ where
 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let tasks: Vec<_> = (0..clients).map(|number| tokio::spawn(client(number))).collect();
+        let mut tasks: JoinSet<_> = (0..clients).map(client).collect();
         let mut all = Vec::new();
-        for task in tasks {
-            all.push(task.await??);
+        // Whichever fails first: the others may wait for it.
+        while let Some(seen) = tasks.join_next().await {
+            all.push(seen??);
         }
         Ok(all)
     })

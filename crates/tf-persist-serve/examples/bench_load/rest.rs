@@ -11,14 +11,15 @@ use crate::requests::{Case, Requests};
 use crate::{Job, Result, Seen};
 
 /// A client of its own connection, until the time is over.
-pub(crate) async fn client(job: Arc<Job>, number: usize) -> Result<Seen> {
-    let messages: Vec<(Vec<u8>, usize)> = job.requests.cases.iter().map(|case| message(&job, case)).collect();
+pub(crate) async fn client(job: Arc<Job>, messages: Arc<Vec<Message>>, number: usize) -> Result<Seen> {
     let mut socket = TcpStream::connect(&job.target).await?;
     socket.set_nodelay(true)?;
     let mut seen = Seen::default();
     let mut buffer = Vec::with_capacity(1 << 16);
     let mut turn = number;
-    while Instant::now() < job.until {
+    job.start.wait().await;
+    let until = Instant::now() + job.length;
+    while Instant::now() < until {
         let looks = seen.looks();
         let (message, body) = &messages[turn % messages.len()];
         let begin = Instant::now();
@@ -36,8 +37,15 @@ pub(crate) async fn client(job: Arc<Job>, number: usize) -> Result<Seen> {
     Ok(seen)
 }
 
-/// The whole request, and the length of its body.
-fn message(job: &Job, case: &Case) -> (Vec<u8>, usize) {
+/// A whole request, and the length of its body.
+pub(crate) type Message = (Vec<u8>, usize);
+
+/// What is asked.
+pub(crate) fn messages(job: &Job) -> Vec<Message> {
+    job.requests.cases.iter().map(|case| message(job, case)).collect()
+}
+
+fn message(job: &Job, case: &Case) -> Message {
     let (model, target) = (&job.model, &job.target);
     let (path, body) = if job.v2 {
         let requests = &job.requests;
