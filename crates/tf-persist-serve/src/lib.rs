@@ -7,6 +7,7 @@
 //! The peer whose behaviour this is: <https://github.com/tensorflow/serving>, release 2.20. Where a comment names a file ending in
 //! `.cc`, it is of that repository, under `tensorflow_serving/`.
 
+mod caught;
 mod elsewhere;
 pub mod grpc;
 pub mod guard;

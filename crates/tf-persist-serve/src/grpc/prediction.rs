@@ -16,7 +16,7 @@ use super::request::{ExamplesRequest, Input, ModelSpec, MultiInferenceRequest, P
 use super::response;
 use crate::elsewhere::{LARGE, elsewhere_if};
 use crate::inference::{self, Outcome, effective_name, signature_for_predict};
-use crate::metrics::{Phase, Protocol};
+use crate::metrics::{OfModel, Phase, Protocol};
 use crate::models::{Servable, State, Version};
 use crate::run::Call;
 use crate::server::Service;
@@ -76,6 +76,7 @@ pub(super) async fn predict(
     request: PredictRequest,
     length: usize,
     deadline: Option<Instant>,
+    measures: &OfModel,
 ) -> Result<Bytes, Status> {
     let start = Instant::now();
     let servable = find_soon(service, spec, deadline).await?;
@@ -83,10 +84,10 @@ pub(super) async fn predict(
     let PredictRequest { inputs, output_filter: outputs, .. } = request;
     let inputs = {
         let served = served.clone();
-        elsewhere_if(length > LARGE, move || tensors(&served.signature, inputs)).await?
+        elsewhere_if(length > LARGE, move || tensors(&served.signature, &inputs)).await?
     };
-    service.metrics().phase(&spec.name, Phase::Decode, start.elapsed());
-    let answer = inference::predict(&served, Call { inputs, outputs, deadline }).await?;
+    measures.phase(Phase::Decode, start.elapsed());
+    let answer = inference::run(&served, Call { inputs, outputs, deadline }).await?;
     let start = Instant::now();
     let form = if service.settings().grpc.tensor_content { Form::Content } else { Form::Fields };
     let size: usize = answer.iter().map(|(_, tensor)| tensor.memory()).sum();
@@ -94,25 +95,24 @@ pub(super) async fn predict(
     let (version, signature) = (servable.version(), effective_name(&spec.signature).to_owned());
     let write = move || response::predict(&answer, form, &name, version, &signature);
     let message = elsewhere_if(size > LARGE, write).await?;
-    service.metrics().phase(&spec.name, Phase::Encode, start.elapsed());
+    measures.phase(Phase::Encode, start.elapsed());
     Ok(message)
 }
 
 /// Decodes the tensors of a signature's inputs, with the checks and in the order of TensorFlow Serving's `predict_util.cc`.
-fn tensors(signature: &Signature, mut given: BTreeMap<String, Bytes>) -> Result<Vec<(String, Tensor)>, Status> {
-    let names: Vec<String> = given.keys().cloned().collect();
-    let names = || names.iter().map(String::as_str);
+fn tensors(signature: &Signature, given: &BTreeMap<String, Bytes>) -> Result<Vec<(String, Tensor)>, Status> {
+    let names = || given.keys().map(String::as_str);
     inference::check_count(signature, names())?;
     let mut room = MAX_FILLED_BYTES;
     let mut tensors = Vec::with_capacity(given.len());
     for (name, _) in signature.inputs() {
-        let Some((name, message)) = given.remove_entry(name) else {
+        let Some(message) = given.get(name) else {
             inference::input_default(signature, name, names())?;
             continue;
         };
-        let tensor = decode(&message, room).map_err(|_| inference::parsing_error(&name))?;
+        let tensor = decode(message, room).map_err(|_| inference::parsing_error(name))?;
         room = room.saturating_sub(tensor.memory().saturating_sub(message.len()));
-        tensors.push((name, tensor));
+        tensors.push((name.to_owned(), tensor));
     }
     inference::check_names(signature, names())?;
     Ok(tensors)
@@ -127,7 +127,7 @@ pub(super) async fn classify(
     let servable = find_soon(service, spec, deadline).await?;
     let examples = examples(request.input).await?;
     let results = inference::classify(&servable, &spec.signature, examples, deadline).await?;
-    let spec = response::model_spec(&spec.name, servable.version(), effective_name(&spec.signature));
+    let spec = effective_spec(spec, &servable);
     let count: usize = results.iter().map(Vec::len).sum();
     elsewhere_if(count > LARGE / CLASS_BYTES, move || response::classify(results, spec)).await
 }
@@ -141,7 +141,7 @@ pub(super) async fn regress(
     let servable = find_soon(service, spec, deadline).await?;
     let examples = examples(request.input).await?;
     let results = inference::regress(&servable, &spec.signature, examples, deadline).await?;
-    let spec = response::model_spec(&spec.name, servable.version(), effective_name(&spec.signature));
+    let spec = effective_spec(spec, &servable);
     response::regress(results, spec)
 }
 
@@ -155,7 +155,7 @@ pub(super) async fn multi_inference(
     let examples = examples(request.input).await?;
     let count = examples.len();
     let outcomes = inference::multi_inference(&servable, &request.tasks, examples, deadline).await?;
-    service.metrics().examples(&spec.name, count);
+    service.metrics().of(&spec.name).examples(count);
     let result = |(task, outcome): (inference::Task, Outcome)| pb::InferenceResult {
         model_spec: MessageField::some(response::model_spec(
             &task.model,
@@ -172,6 +172,11 @@ pub(super) async fn multi_inference(
         results: request.tasks.into_iter().zip(outcomes).map(result).collect(),
         ..Default::default()
     })
+}
+
+/// What a request meant, as the answer says it.
+fn effective_spec(spec: &ModelSpec, servable: &Servable) -> pb::ModelSpec {
+    response::model_spec(&spec.name, servable.version(), effective_name(&spec.signature))
 }
 
 /// The examples of a request. A context stands in each of them, and so in memory.

@@ -136,3 +136,40 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Builder;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[test]
+    fn of_calls_at_once_the_first_stays() {
+        let shared = Builder::new_multi_thread().worker_threads(1).thread_name("shared").build().unwrap();
+        let here = Builder::new_current_thread().build().unwrap();
+        let calls = Calls { in_the_thread: Arc::default(), shared: shared.handle().clone() };
+        let where_it_is = || std::thread::current().name().unwrap_or_default().to_owned();
+        let call = |calls: &Calls, end: oneshot::Receiver<()>| {
+            let (say, said) = oneshot::channel();
+            calls.execute(async move {
+                let _ = end.await;
+                let _ = say.send(where_it_is());
+            });
+            said
+        };
+        here.block_on(async {
+            let ((end_first, first), (end_second, second)) = (oneshot::channel(), oneshot::channel());
+            let (first, second) = (call(&calls, first), call(&calls, second));
+            drop(end_second);
+            assert_eq!(second.await.unwrap(), "shared");
+            drop(end_first);
+            assert_eq!(first.await.unwrap(), where_it_is());
+            tokio::task::yield_now().await;
+            // It is over, and the next one has its place.
+            let (end_third, third) = oneshot::channel();
+            drop(end_third);
+            assert_eq!(call(&calls, third).await.unwrap(), where_it_is());
+        });
+    }
+}

@@ -2,9 +2,8 @@
 
 use std::convert::Infallible;
 use std::fmt::Display;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -18,8 +17,9 @@ use super::framing::read_message;
 use super::reply::Reply;
 use super::request::{ExamplesRequest, MetadataRequest, ModelSpec, MultiInferenceRequest, PredictRequest};
 use super::{health, metadata, model, prediction, status, timeout};
+use crate::caught::caught;
 use crate::elsewhere::{LARGE, elsewhere, elsewhere_if, failed};
-use crate::metrics::{Api, Protocol};
+use crate::metrics::{Api, OfModel, Protocol};
 use crate::server::Service;
 use crate::status::Status;
 
@@ -37,6 +37,9 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 pub(super) struct Grpc {
     service: Service,
 }
+
+/// An answer that is being made.
+type Answering = Pin<Box<dyn Future<Output = Result<Response<Reply>, Infallible>> + Send>>;
 
 /// What can be called.
 #[derive(Clone, Copy)]
@@ -138,19 +141,21 @@ impl Grpc {
                 let length = message.len();
                 // The tensors' slices keep what they need of it.
                 drop(message);
-                let work = |spec| async move { prediction::predict(service, &spec, request, length, deadline).await };
+                let work = |spec, measures: Arc<OfModel>| async move {
+                    prediction::predict(service, &spec, request, length, deadline, &measures).await
+                };
                 self.measured(Api::Predict, spec, work).await?
             }
             Call::Classify => {
                 let mut request = read(&message, |message| ExamplesRequest::read(message)).await?;
                 let spec = named(request.spec.take());
-                let work = |spec| async move { prediction::classify(service, &spec, request, deadline).await };
+                let work = |spec, _| async move { prediction::classify(service, &spec, request, deadline).await };
                 self.measured(Api::Classify, spec, work).await?
             }
             Call::Regress => {
                 let mut request = read(&message, |message| ExamplesRequest::read(message)).await?;
                 let spec = named(request.spec.take());
-                let work = |spec| async move { prediction::regress(service, &spec, request, deadline).await };
+                let work = |spec, _| async move { prediction::regress(service, &spec, request, deadline).await };
                 self.measured(Api::Regress, spec, work).await?
             }
             Call::MultiInference => {
@@ -184,18 +189,19 @@ impl Grpc {
         &self,
         api: Api,
         spec: Result<ModelSpec, Status>,
-        work: impl FnOnce(ModelSpec) -> F,
+        work: impl FnOnce(ModelSpec, Arc<OfModel>) -> F,
     ) -> Result<Bytes, Status>
     where
         F: Future<Output = Result<Bytes, Status>>,
     {
         let start = Instant::now();
-        let (model, done) = match spec {
-            Ok(spec) => (spec.name.clone(), work(spec).await),
-            Err(refused) => (String::new(), Err(refused)),
+        let measures = self.service.metrics().of(spec.as_ref().map_or("", |spec| &spec.name));
+        let done = match spec {
+            Ok(spec) => work(spec, Arc::clone(&measures)).await,
+            Err(refused) => Err(refused),
         };
         let refused = done.as_ref().err().map(|status| status.code);
-        self.service.metrics().request(&model, api, Protocol::Grpc, refused, start.elapsed());
+        measures.request(api, Protocol::Grpc, refused, start.elapsed());
         done
     }
 }
@@ -226,29 +232,10 @@ where
 {
     type Response = Response<Reply>;
     type Error = Infallible;
-    type Future = Caught;
+    type Future = Answering;
 
-    fn call(&self, request: Request<B>) -> Caught {
+    fn call(&self, request: Request<B>) -> Answering {
         let grpc = self.clone();
-        Caught(Box::pin(async move { grpc.answer(request).await }))
-    }
-}
-
-/// An answer that is `INTERNAL` if it cannot be had for a defect of this program.
-pub(super) struct Caught(Pin<Box<dyn Future<Output = Response<Reply>> + Send>>);
-
-impl Future for Caught {
-    type Output = Result<Response<Reply>, Infallible>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // After a panic it is dropped and never looked at again.
-        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context))) {
-            Ok(poll) => poll.map(Ok),
-            Err(_) => {
-                tracing::error!("a gRPC request made the server panic");
-                self.0 = Box::pin(std::future::pending());
-                Poll::Ready(Ok(status::refusal(&failed())))
-            }
-        }
+        Box::pin(async move { Ok(caught(grpc.answer(request)).await.unwrap_or_else(|()| status::refusal(&failed()))) })
     }
 }

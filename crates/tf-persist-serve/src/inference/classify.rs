@@ -9,7 +9,7 @@ use tf_persist_core::{DType, Tensor};
 use super::examples::{self, INPUTS, output, shape_text};
 use super::metadata::debug_text;
 use super::multi::CLASSIFY;
-use super::signature::{check_method, effective_name};
+use super::signature::check_method;
 use crate::metrics::Api;
 use crate::models::{Servable, Served};
 use crate::run::Answer;
@@ -40,14 +40,10 @@ pub async fn classify(
     examples: Strings,
     deadline: Option<Instant>,
 ) -> Result<Vec<Vec<Class>>, Status> {
-    let name = effective_name(signature);
-    let absent = || Status::invalid_argument(format!("No signature was found with the name: {name}"));
-    let served = servable.signature(name, absent)?;
+    let served = examples::signature(servable, signature)?;
     let outputs = check(servable, served)?;
     let (count, examples) = examples::tensor(examples)?;
-    let begin = Instant::now();
-    let answer = examples::run(served, examples, &outputs, deadline).await?;
-    served.lane.ran(Api::Classify, begin.elapsed());
+    let answer = examples::run_as(Api::Classify, served, examples, &outputs, deadline).await?;
     read(served, &answer, count)
 }
 

@@ -7,7 +7,9 @@ use tf_persist_core::tensor::Strings;
 use tf_persist_core::{Code, Tensor};
 
 use super::predict::check_dtypes;
-use crate::models::Served;
+use super::signature::effective_name;
+use crate::metrics::Api;
+use crate::models::{Servable, Served};
 use crate::run::{Answer, Call};
 use crate::status::Status;
 
@@ -45,6 +47,15 @@ pub fn with_context(context: &[u8], examples: &Strings) -> Result<Strings, Statu
     Ok(all)
 }
 
+/// The signature of this name; an empty one is the default signature's.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` if there is none.
+pub(super) fn signature<'s>(servable: &'s Servable, name: &str) -> Result<&'s Arc<Served>, Status> {
+    let name = effective_name(name);
+    servable.signature(name, || Status::invalid_argument(format!("No signature was found with the name: {name}")))
+}
+
 /// The tensor of examples: their number, and itself.
 ///
 /// # Errors
@@ -68,6 +79,20 @@ pub(super) async fn run(
     check_dtypes(&served.signature, &inputs)?;
     let outputs = outputs.iter().map(|&name| name.to_owned()).collect();
     served.lane.run(&served.signature, Call { inputs, outputs, deadline }).await
+}
+
+/// The same for a request that asks for nothing else, which is measured.
+pub(super) async fn run_as(
+    api: Api,
+    served: &Arc<Served>,
+    examples: Tensor,
+    outputs: &[&str],
+    deadline: Option<Instant>,
+) -> Result<Answer, Status> {
+    let begin = Instant::now();
+    let answer = run(served, examples, outputs, deadline).await?;
+    served.lane.ran(api, begin.elapsed());
+    Ok(answer)
 }
 
 /// An output of a run.

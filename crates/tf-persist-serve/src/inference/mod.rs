@@ -13,6 +13,6 @@ pub use examples::with_context;
 pub use metadata::signature_defs;
 pub use multi::{CLASSIFY, Outcome, REGRESS, Task, multi_inference};
 pub use predict::predict;
-pub(crate) use predict::{check_count, check_names, input_default, parsing_error};
+pub(crate) use predict::{check_count, check_names, input_default, parsing_error, run};
 pub use regress::regress;
 pub use signature::{DEFAULT_SIGNATURE, effective_name, signature_for_predict};

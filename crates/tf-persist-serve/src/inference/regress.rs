@@ -9,7 +9,7 @@ use tf_persist_core::tensor::Strings;
 use super::examples::{self, INPUTS, output, shape_text};
 use super::metadata::debug_text;
 use super::multi::REGRESS;
-use super::signature::{check_method, effective_name};
+use super::signature::check_method;
 use crate::metrics::Api;
 use crate::models::{Servable, Served};
 use crate::run::Answer;
@@ -28,14 +28,10 @@ pub async fn regress(
     examples: Strings,
     deadline: Option<Instant>,
 ) -> Result<Vec<f32>, Status> {
-    let name = effective_name(signature);
-    let absent = || Status::invalid_argument(format!("No signature was found with the name: {name}"));
-    let served = servable.signature(name, absent)?;
+    let served = examples::signature(servable, signature)?;
     check(servable, served)?;
     let (count, examples) = examples::tensor(examples)?;
-    let begin = Instant::now();
-    let answer = examples::run(served, examples, &[OUTPUTS], deadline).await?;
-    served.lane.ran(Api::Regress, begin.elapsed());
+    let answer = examples::run_as(Api::Regress, served, examples, &[OUTPUTS], deadline).await?;
     read(&answer, count)
 }
 

@@ -18,7 +18,8 @@ use tf_persist_core::Code;
 
 use batches::Batches;
 use histogram::Histogram;
-use model::{OfModel, number};
+pub use model::OfModel;
+use model::number;
 pub use page::{DEFAULT_PATH, Gauges};
 pub use settings::Settings;
 
@@ -95,37 +96,11 @@ impl Metrics {
         Self::default()
     }
 
-    /// A request was answered, or refused with this code, after so long.
-    pub fn request(&self, model: &str, api: Api, protocol: Protocol, refused: Option<Code>, took: Duration) {
-        self.of(model, |of| {
-            of.requests[number(refused)].fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            if refused.is_none() {
-                of.latencies[protocol as usize][api.slot(protocol)].add(nanos(took));
-            }
-        });
-    }
-
-    /// A request that names nothing that can be asked was refused: of it only the code is counted.
-    pub(crate) fn malformed(&self, model: &str, code: Code) {
-        self.of(model, |of| {
-            of.requests[number(Some(code))].fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        });
-    }
-
-    /// A request's run took so long, with the time that it waited for it: TensorFlow Serving's `runtime_latency`.
-    pub fn runtime(&self, model: &str, api: Api, took: Duration) {
-        self.of(model, |of| of.runtimes[api as usize].add(nanos(took)));
-    }
-
-    /// A part of a request's way took so long.
-    pub fn phase(&self, model: &str, phase: Phase, took: Duration) {
-        self.of(model, |of| of.phases[phase as usize].add(nanos(took)));
-    }
-
-    /// A request for several signatures had so many examples. TensorFlow Serving counts those of no others
-    /// (`servables/tensorflow/multi_inference.cc`).
-    pub fn examples(&self, model: &str, count: usize) {
-        self.of(model, |of| of.examples.add(count as u64));
+    /// The measures of a model. Those of a name that no model has are kept too, up to some number of names.
+    #[must_use]
+    pub fn of(&self, model: &str) -> Arc<OfModel> {
+        let models = self.0.models.load();
+        models.get(model).map_or_else(|| self.grow(model, false), Arc::clone)
     }
 
     /// An input of a request that is batched has so many rows.
@@ -175,18 +150,9 @@ impl Metrics {
         page::page(&self.0, models, gauges)
     }
 
-    /// Does something with the measures of a model.
-    fn of(&self, model: &str, add: impl FnOnce(&OfModel)) {
-        let models = self.0.models.load();
-        match models.get(model) {
-            Some(of) => add(of),
-            None => add(&self.grow(model, false)),
-        }
-    }
-
     /// A model of this name is loaded: it is measured apart, however many names requests have made up.
-    pub(crate) fn know(&self, model: &str) {
-        self.grow(model, true);
+    pub(crate) fn know(&self, model: &str) -> Arc<OfModel> {
+        self.grow(model, true)
     }
 
     /// The measures of a model that were not there when they were looked for.

@@ -1,12 +1,13 @@
 //! The measures of one model.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tf_persist_core::Code;
 
 use super::buckets::{EXAMPLES, LATENCY, PHASE};
 use super::histogram::Histogram;
-use super::{Api, Phase, Protocol};
+use super::{Api, Phase, Protocol, nanos};
 
 /// How many codes there are, with 0 for success.
 pub(super) const CODES: u32 = 17;
@@ -15,8 +16,8 @@ const APIS: usize = 7;
 /// How many parts the way of a request has.
 const PHASES: usize = 4;
 
-/// The measures of one model, found once a request.
-pub(super) struct OfModel {
+/// The measures of one model.
+pub struct OfModel {
     /// Requests by the number of their code.
     pub(super) requests: [AtomicU64; CODES as usize],
     /// How long requests that went well took, by protocol and by what was asked, in nanoseconds.
@@ -41,6 +42,35 @@ impl OfModel {
         }
     }
 
+    /// A request was answered, or refused with this code, after so long.
+    pub fn request(&self, api: Api, protocol: Protocol, refused: Option<Code>, took: Duration) {
+        self.requests[number(refused)].fetch_add(1, Ordering::Relaxed);
+        if refused.is_none() {
+            self.latencies[protocol as usize][api.slot(protocol)].add(nanos(took));
+        }
+    }
+
+    /// A request that names nothing that can be asked was refused: of it only the code is counted.
+    pub(crate) fn malformed(&self, code: Code) {
+        self.requests[number(Some(code))].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request's run took so long, with the time that it waited for it: TensorFlow Serving's `runtime_latency`.
+    pub fn runtime(&self, api: Api, took: Duration) {
+        self.runtimes[api as usize].add(nanos(took));
+    }
+
+    /// A part of a request's way took so long.
+    pub fn phase(&self, phase: Phase, took: Duration) {
+        self.phases[phase as usize].add(nanos(took));
+    }
+
+    /// A request for several signatures had so many examples. TensorFlow Serving counts those of no others
+    /// (`servables/tensorflow/multi_inference.cc`).
+    pub fn examples(&self, count: usize) {
+        self.examples.add(count as u64);
+    }
+
     /// How many requests there were, however they ended.
     pub(super) fn all_requests(&self) -> u64 {
         self.requests.iter().map(|count| count.load(Ordering::Relaxed)).sum()
@@ -49,8 +79,7 @@ impl OfModel {
 
 /// The number of a code, which is 0 for success.
 pub(super) fn number(refused: Option<Code>) -> usize {
-    let found = refused.and_then(|code| (1..CODES).find(|number| Code::from_number(*number) == Some(code)));
-    found.unwrap_or(0) as usize
+    refused.map_or(0, |code| code.number() as usize)
 }
 
 /// The name of a code by its number.

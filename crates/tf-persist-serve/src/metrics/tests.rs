@@ -30,14 +30,14 @@ fn a_value_on_a_limit_is_below_it() {
 #[test]
 fn the_page_has_the_peers_names_and_labels_in_its_order() {
     let metrics = Metrics::new();
-    metrics.request("m", Api::Predict, Protocol::Rest, None, Duration::from_micros(15));
-    metrics.request("m", Api::Predict, Protocol::Grpc, None, Duration::from_micros(5));
-    metrics.request("m", Api::GetModelStatus, Protocol::Rest, None, Duration::from_micros(5));
-    metrics.request("m", Api::GetModelMetadata, Protocol::Rest, None, Duration::from_micros(5));
-    metrics.request("a\"b\\c", Api::Predict, Protocol::Rest, Some(Code::NotFound), Duration::ZERO);
-    metrics.runtime("m", Api::Predict, Duration::from_micros(11));
-    metrics.examples("m", 3);
-    metrics.phase("m", Phase::Queue, Duration::from_micros(1));
+    metrics.of("m").request(Api::Predict, Protocol::Rest, None, Duration::from_micros(15));
+    metrics.of("m").request(Api::Predict, Protocol::Grpc, None, Duration::from_micros(5));
+    metrics.of("m").request(Api::GetModelStatus, Protocol::Rest, None, Duration::from_micros(5));
+    metrics.of("m").request(Api::GetModelMetadata, Protocol::Rest, None, Duration::from_micros(5));
+    metrics.of("a\"b\\c").request(Api::Predict, Protocol::Rest, Some(Code::NotFound), Duration::ZERO);
+    metrics.of("m").runtime(Api::Predict, Duration::from_micros(11));
+    metrics.of("m").examples(3);
+    metrics.of("m").phase(Phase::Queue, Duration::from_micros(1));
     metrics.batch_queue(Duration::from_micros(1));
     metrics.batch_input(5);
     metrics.batch(5, 3);
@@ -88,12 +88,12 @@ fn the_page_has_the_peers_names_and_labels_in_its_order() {
 fn requests_for_names_without_end_cannot_fill_the_memory() {
     let metrics = Metrics::new();
     for number in 0..MAX_MODELS + 10 {
-        metrics.examples(&number.to_string(), 1);
+        metrics.of(&number.to_string()).examples(1);
     }
     assert!(metrics.0.models.load().len() <= MAX_MODELS + 1);
     // Names that were made up do not take the place of models.
     metrics.know("m");
-    metrics.examples("m", 5);
+    metrics.of("m").examples(5);
     let page = metrics.page(&[], Gauges::default());
     assert!(page.contains(":tensorflow:serving:request_example_count_total{model=\"m\"} 5\n"));
     assert!(page.contains(":tensorflow:serving:request_example_count_total{model=\"(others)\"} 10\n"));

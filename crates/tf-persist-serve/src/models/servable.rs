@@ -40,7 +40,6 @@ impl Servable {
         run: &run::Settings,
         metrics: &Metrics,
     ) -> Result<Self, Status> {
-        metrics.know(name);
         let shared = run::Shared::new(name, model.artefact().path(), run)?;
         let names = model.meta_graph().signatures().iter().map(|signature| signature.name.clone());
         let serve = |signature: &str| {

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tf_persist_core::{Code, Tensor};
+use tf_persist_core::Tensor;
 use tokio::time::timeout_at;
 
 use super::body::{self, NoBody};
 use super::json::{self, ExamplesBody, Form, PredictBody};
 use super::url::Route;
-use crate::elsewhere::{LARGE, elsewhere, elsewhere_if, failed};
+use crate::elsewhere::{LARGE, elsewhere, elsewhere_if};
 use crate::inference::{self, signature_for_predict};
-use crate::metrics::{Api, Phase, Protocol};
+use crate::metrics::{Api, OfModel, Phase, Protocol};
 use crate::models::{Servable, Served, Version};
-use crate::run::Call;
+use crate::run::{Call, late};
 use crate::server::Service;
 use crate::status::Status;
 
@@ -56,10 +56,15 @@ impl Sent {
 }
 
 /// Answers a request whose URL is sound.
-pub(super) async fn answer(service: &Service, route: &Route, sent: Sent) -> Result<Vec<u8>, Refused> {
+pub(super) async fn answer(
+    service: &Service,
+    route: &Route,
+    sent: Sent,
+    measures: &OfModel,
+) -> Result<Vec<u8>, Refused> {
     match route.api {
-        Api::Predict => predict(service, route, sent).await,
-        Api::Classify | Api::Regress => examples(service, route, sent).await,
+        Api::Predict => predict(service, route, sent, measures).await,
+        Api::Classify | Api::Regress => examples(service, route, sent, measures).await,
         _ if route.model.is_empty() => Err(Status::invalid_argument("Missing model name in request.").into()),
         Api::GetModelMetadata => metadata(service, route).await.map_err(Refused::Status),
         _ => status(service, route).map_err(Refused::Status),
@@ -75,7 +80,7 @@ struct Decoded {
     inputs: Vec<(String, Tensor)>,
 }
 
-async fn predict(service: &Service, route: &Route, sent: Sent) -> Result<Vec<u8>, Refused> {
+async fn predict(service: &Service, route: &Route, sent: Sent, measures: &OfModel) -> Result<Vec<u8>, Refused> {
     let started = Instant::now();
     let deadline = deadline(service, started);
     let Decoded { servable, served, form, inputs } = if sent.is_large() {
@@ -84,9 +89,8 @@ async fn predict(service: &Service, route: &Route, sent: Sent) -> Result<Vec<u8>
     } else {
         decode(service, route, sent)?
     };
-    let metrics = service.metrics();
     let decoded = Instant::now();
-    metrics.phase(&route.model, Phase::Decode, decoded - started);
+    measures.phase(Phase::Decode, decoded - started);
 
     let call = Call { inputs, outputs: Vec::new(), deadline };
     let answer = in_time(deadline, inference::predict(&served, call)).await?;
@@ -96,7 +100,7 @@ async fn predict(service: &Service, route: &Route, sent: Sent) -> Result<Vec<u8>
     let encode = move || json::predict_answer(form, &answer).map_err(Refused::Status);
     let encoded = elsewhere_if(size > LARGE / ELEMENT_BYTES, encode).await;
     drop(servable);
-    metrics.phase(&route.model, Phase::Encode, ran.elapsed());
+    measures.phase(Phase::Encode, ran.elapsed());
     encoded
 }
 
@@ -120,7 +124,7 @@ fn decode(service: &Service, route: &Route, sent: Sent) -> Result<Decoded, Refus
     Ok(Decoded { servable, served, form, inputs })
 }
 
-async fn examples(service: &Service, route: &Route, sent: Sent) -> Result<Vec<u8>, Refused> {
+async fn examples(service: &Service, route: &Route, sent: Sent, measures: &OfModel) -> Result<Vec<u8>, Refused> {
     let started = Instant::now();
     let deadline = deadline(service, started);
     let parse = |sent: Sent, service: &Service| {
@@ -135,9 +139,8 @@ async fn examples(service: &Service, route: &Route, sent: Sent) -> Result<Vec<u8
     };
     let servable = service.models().find(&route.model, &route.version)?;
     let name = body.signature_name.as_deref().unwrap_or_default();
-    let metrics = service.metrics();
     let decoded = Instant::now();
-    metrics.phase(&route.model, Phase::Decode, decoded - started);
+    measures.phase(Phase::Decode, decoded - started);
 
     let (ran, encoded) = if route.api == Api::Classify {
         let results = in_time(deadline, inference::classify(&servable, name, body.examples, deadline)).await?;
@@ -148,7 +151,7 @@ async fn examples(service: &Service, route: &Route, sent: Sent) -> Result<Vec<u8
         let results = in_time(deadline, inference::regress(&servable, name, body.examples, deadline)).await?;
         (Instant::now(), json::regress_answer(&results))
     };
-    metrics.phase(&route.model, Phase::Encode, ran.elapsed());
+    measures.phase(Phase::Encode, ran.elapsed());
     Ok(encoded)
 }
 
@@ -165,13 +168,10 @@ async fn metadata(service: &Service, route: &Route) -> Result<Vec<u8>, Status> {
     let servable = service.models().find(&route.model, &route.version)?;
     // It may have to be read from the model's file.
     let answer = move || {
-        let signatures = inference::signature_defs(&servable).map_err(Refused::Status)?;
+        let signatures = inference::signature_defs(&servable)?;
         Ok(json::metadata_answer(servable.name(), servable.version(), &signatures))
     };
-    elsewhere(answer).await.map_err(|refused| match refused {
-        Refused::Status(status) => status,
-        Refused::Body(_) => failed(),
-    })
+    elsewhere(answer).await
 }
 
 /// When nobody waits any more for a request that came at this time. A timeout of zero is none.
@@ -185,7 +185,6 @@ async fn in_time<T>(deadline: Option<Instant>, run: impl Future<Output = Result<
     let Some(deadline) = deadline else { return run.await.map_err(Refused::Status) };
     match timeout_at(deadline.into(), run).await {
         Ok(result) => result.map_err(Refused::Status),
-        // TensorFlow's own words for it.
-        Err(_) => Err(Status::new(Code::DeadlineExceeded, "Timed out waiting for notification").into()),
+        Err(_) => Err(late().into()),
     }
 }

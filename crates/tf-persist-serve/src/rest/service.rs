@@ -1,9 +1,5 @@
 //! From a request to its reply.
 
-use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -17,8 +13,9 @@ use super::body::{self, NoBody};
 use super::handlers::{self, Refused, Sent};
 use super::reply::{self, Reply};
 use super::{pages, url};
+use crate::caught::caught;
 use crate::elsewhere::failed;
-use crate::metrics::{Api, Protocol};
+use crate::metrics::{Api, OfModel, Protocol};
 use crate::server::Service;
 use crate::status::Status;
 
@@ -35,8 +32,8 @@ async fn dispatch(service: &Service, request: Request<Incoming>) -> Reply {
     let (head, body) = request.into_parts();
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     // libevent, which TensorFlow Serving's server is, knows these methods.
-    let known = [Method::GET, Method::POST, Method::HEAD, Method::PUT, Method::DELETE, Method::OPTIONS, Method::PATCH];
-    if !known.contains(&head.method) {
+    let is_known = matches!(head.method.as_str(), "GET" | "POST" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "PATCH");
+    if !is_known {
         return reply::last(reply::page(StatusCode::NOT_IMPLEMENTED));
     }
     if !url::is_ours(path) || pages::is_metrics(service, path) {
@@ -79,13 +76,14 @@ async fn api(service: &Service, head: &Parts, path: &str, body: Incoming) -> Rep
         Ok(route) => route,
         Err(malformed) => {
             body::discard(body).await;
-            service.metrics().malformed(&malformed.model, malformed.status.code);
+            service.metrics().of(&malformed.model).malformed(malformed.status.code);
             return reply::refusal(&malformed.status);
         }
     };
-    let refused = match asked(service, head, &route, body).await {
+    let measures = service.metrics().of(&route.model);
+    let refused = match asked(service, head, &route, body, &measures).await {
         Ok(answer) => {
-            service.metrics().request(&route.model, route.api, Protocol::Rest, None, started.elapsed());
+            measures.request(route.api, Protocol::Rest, None, started.elapsed());
             return reply::json(StatusCode::OK, answer);
         }
         Err(refused) => refused,
@@ -105,11 +103,17 @@ async fn api(service: &Service, head: &Parts, path: &str, body: Incoming) -> Rep
             (Code::InvalidArgument, reply::last(reply::refusal_as(StatusCode::BAD_REQUEST, message)))
         }
     };
-    service.metrics().request(&route.model, route.api, Protocol::Rest, Some(code), started.elapsed());
+    measures.request(route.api, Protocol::Rest, Some(code), started.elapsed());
     reply
 }
 
-async fn asked(service: &Service, head: &Parts, route: &url::Route, body: Incoming) -> Result<Vec<u8>, Refused> {
+async fn asked(
+    service: &Service,
+    head: &Parts,
+    route: &url::Route,
+    body: Incoming,
+    measures: &OfModel,
+) -> Result<Vec<u8>, Refused> {
     let limits = &service.settings().guard.limits;
     let bytes = if matches!(route.api, Api::Predict | Api::Classify | Api::Regress) {
         body::read(body, limits).await.map_err(Refused::Body)?
@@ -120,36 +124,8 @@ async fn asked(service: &Service, head: &Parts, route: &url::Route, body: Incomi
     service.takes(bytes.len());
     // It is let in when it is whole: clients that send slowly shut nobody out.
     let _permit = service.gate().enter()?;
-    let answer = handlers::answer(service, route, Sent { bytes, gzip: body::is_gzip(&head.headers) }).await?;
+    let sent = Sent { bytes, gzip: body::is_gzip(&head.headers) };
+    let answer = handlers::answer(service, route, sent, measures).await?;
     service.takes(answer.len());
     Ok(answer)
-}
-
-/// What a future gives; nothing if it panics.
-async fn caught<T>(future: impl Future<Output = T>) -> Result<T, ()> {
-    let mut future = pin!(future);
-    std::future::poll_fn(move |context| {
-        // It is not polled again after a panic.
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
-            Err(_) => Poll::Ready(Err(())),
-        }
-    })
-    .await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_panic_is_no_end() {
-        assert_eq!(caught(async { 7 }).await, Ok(7));
-        let late = async {
-            tokio::task::yield_now().await;
-            panic!("a test");
-        };
-        assert_eq!(caught::<()>(late).await, Err(()));
-    }
 }

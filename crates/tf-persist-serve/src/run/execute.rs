@@ -22,7 +22,7 @@ pub(super) fn execute(tasks: Vec<Task>) {
     let mut tasks: Vec<Task> = tasks.into_iter().filter_map(Task::if_wanted).collect();
     for task in &tasks {
         let (facts, waited) = (&task.facts, task.since.elapsed());
-        facts.metrics.phase(&facts.model, Phase::Queue, waited);
+        facts.of_model.phase(Phase::Queue, waited);
         if facts.rules.asked && task.rows.is_some() {
             facts.metrics.batch_queue(waited);
         }
@@ -125,7 +125,7 @@ fn run_together(tasks: &[Task]) -> Option<Vec<Answer>> {
     let (inputs, padding) = join(&calls, rows, &facts.rules).ok()?;
     let begin = Instant::now();
     let answer = run_unnoted(&first.signature, &inputs, &first.call.outputs).ok()?;
-    facts.metrics.phase(&facts.model, Phase::Run, begin.elapsed());
+    facts.of_model.phase(Phase::Run, begin.elapsed());
     if !facts.rules.asked {
         sizes.iter().for_each(|size| facts.metrics.batch_input(*size));
     }
@@ -201,7 +201,7 @@ fn run(
     if answer.is_ok() {
         facts.recent.note(took, bytes);
     }
-    facts.metrics.phase(&facts.model, Phase::Run, took);
+    facts.of_model.phase(Phase::Run, took);
     answer
 }
 

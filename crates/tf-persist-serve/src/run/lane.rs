@@ -107,7 +107,7 @@ impl Lane {
 
     /// A request's run took so long, as the request sees it.
     pub(crate) fn ran(&self, api: Api, took: Duration) {
-        self.facts.metrics.runtime(&self.facts.model, api, took);
+        self.facts.of_model.runtime(api, took);
     }
 
     /// Runs a request by itself, in this thread.

@@ -25,6 +25,7 @@ use tf_persist_core::Tensor;
 pub use lane::Lane;
 pub(crate) use lane::{Shared, stay_in_this_thread};
 pub use settings::{BatchingSettings, Settings};
+pub(crate) use task::late;
 
 /// A request that is checked: the tensors of a signature's inputs.
 #[derive(Debug, Clone)]

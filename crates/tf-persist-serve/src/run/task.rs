@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::recent::Recent;
 use super::rules::Rules;
 use super::{Answer, Call};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, OfModel};
 use crate::status::Status;
 
 /// What is known of a signature. It does not keep the model loaded.
@@ -19,6 +19,7 @@ pub(super) struct Facts {
     pub(super) model: String,
     pub(super) rules: Arc<Rules>,
     pub(super) metrics: Metrics,
+    pub(super) of_model: Arc<OfModel>,
     /// How long its requests took that ran alone.
     pub(super) recent: Recent,
     /// How many inputs it has.
@@ -71,6 +72,7 @@ impl Facts {
             model: model.to_owned(),
             rules,
             metrics: metrics.clone(),
+            of_model: metrics.know(model),
             recent: Recent::default(),
             inputs: signature.inputs().len(),
             proof: AtomicU8::new(proof),
@@ -195,6 +197,6 @@ impl Call {
 }
 
 /// What a request gets whose deadline has passed, in the words of TensorFlow's session.
-pub(super) fn late() -> Status {
+pub(crate) fn late() -> Status {
     Status::new(Code::DeadlineExceeded, "Timed out waiting for notification")
 }

@@ -75,3 +75,36 @@ impl Thread {
         Ok(Self { runtime: handle, vigil, _over: over })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn connections_go_round_and_end_with_the_threads() {
+        let threads = Threads::start().unwrap();
+        let count = threads.threads.len();
+        let (say, heard) = mpsc::channel();
+        for _ in 0..count * 2 {
+            let say = say.clone();
+            threads.spawn(async move {
+                say.send(thread::current().name().unwrap_or_default().to_owned()).unwrap();
+                std::future::pending::<()>().await;
+            });
+        }
+        drop(say);
+        let mut names: Vec<String> = heard.iter().take(count * 2).collect();
+        names.sort();
+        let mut expected: Vec<String> = (0..count).flat_map(|number| vec![format!("serve-{number}"); 2]).collect();
+        expected.sort();
+        assert_eq!(names, expected);
+        assert!(heard.try_recv().is_err_and(|error| error == mpsc::TryRecvError::Empty));
+        drop(threads);
+        // What they held is dropped with them.
+        let over = heard.recv_timeout(Duration::from_secs(20));
+        assert_eq!(over, Err(mpsc::RecvTimeoutError::Disconnected));
+    }
+}

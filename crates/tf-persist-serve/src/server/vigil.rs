@@ -32,18 +32,13 @@ impl Vigil {
 
     /// Keeps the thread awake, for ever; to be run in it.
     pub(super) async fn keep(&self) {
-        let mut in_vain = 0;
+        let mut occasions = Occasions::default();
         loop {
             self.begin.notified().await;
             self.has_come.store(false, Ordering::Relaxed);
-            if in_vain >= PATIENCE {
-                in_vain += 1;
-                if in_vain >= PATIENCE + REST {
-                    in_vain = 0;
-                }
-                continue;
+            if occasions.are_worth_it() {
+                occasions.spent(self.moment().await);
             }
-            in_vain = if self.moment().await { 0 } else { in_vain + 1 };
         }
     }
 
@@ -60,5 +55,70 @@ impl Vigil {
             }
         }
         any
+    }
+}
+
+/// Whether to stay awake, from what came of it before.
+#[derive(Default)]
+struct Occasions {
+    /// Moments in a row in which nothing came, and occasions that were passed over since.
+    in_vain: u32,
+}
+
+impl Occasions {
+    fn are_worth_it(&mut self) -> bool {
+        if self.in_vain < PATIENCE {
+            return true;
+        }
+        self.in_vain += 1;
+        if self.in_vain > PATIENCE + REST {
+            self.in_vain = 0;
+        }
+        self.in_vain == 0
+    }
+
+    fn spent(&mut self, any: bool) {
+        self.in_vain = if any { 0 } else { self.in_vain + 1 };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_disappointed_rests() {
+        let mut occasions = Occasions::default();
+        for _ in 0..1000 {
+            assert!(occasions.are_worth_it());
+            occasions.spent(true);
+        }
+        for _ in 0..3 {
+            for _ in 0..PATIENCE {
+                assert!(occasions.are_worth_it());
+                occasions.spent(false);
+            }
+            assert!((0..REST).all(|_| !occasions.are_worth_it()));
+        }
+        // One that was worth it wakes the hope again.
+        assert!(occasions.are_worth_it());
+        occasions.spent(true);
+        assert!(occasions.are_worth_it());
+    }
+
+    #[tokio::test]
+    async fn it_looks_as_long_as_something_comes() {
+        let vigil = Vigil::default();
+        assert!(!vigil.moment().await);
+        let mut left = 100;
+        let something = std::future::poll_fn(|context| {
+            vigil.noted();
+            left -= 1;
+            context.waker().wake_by_ref();
+            if left == 0 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        });
+        let (any, ()) = tokio::join!(vigil.moment(), something);
+        assert!(any);
+        assert_eq!(left, 0);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bytes::{Buf, BufMut};
+use bytes::Bytes;
 use tempfile::TempDir;
 use tf_persist_core::LoadOptions;
 use tf_persist_core::runtime::Search;
@@ -11,8 +11,10 @@ use tf_persist_proto::serving as pb;
 use tf_persist_serve::models::ModelSource;
 use tf_persist_serve::{ServerError, Settings};
 use tonic::Status;
-use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::CompressionEncoding;
 use tonic::transport::{Channel, Endpoint};
+
+use crate::raw::{LONGEST, RawCodec};
 
 /// The root of the repository.
 pub(crate) fn root() -> PathBuf {
@@ -69,7 +71,7 @@ impl Server {
 
     pub(crate) async fn call<A: Message, B: Message>(&self, path: &'static str, request: &A) -> Result<B, Status> {
         let answer = self.raw(path, request.write_to_bytes().unwrap(), None).await?;
-        Ok(tf_persist_proto::parse(&answer.into()).unwrap())
+        Ok(tf_persist_proto::parse(&answer).unwrap())
     }
 
     pub(crate) async fn raw(
@@ -77,14 +79,14 @@ impl Server {
         path: &'static str,
         message: Vec<u8>,
         compressed: Option<CompressionEncoding>,
-    ) -> Result<Vec<u8>, Status> {
-        let mut client = tonic::client::Grpc::new(self.channel.clone()).max_decoding_message_size(1 << 30);
+    ) -> Result<Bytes, Status> {
+        let mut client = tonic::client::Grpc::new(self.channel.clone()).max_decoding_message_size(LONGEST);
         if let Some(encoding) = compressed {
             client = client.send_compressed(encoding);
         }
         client.ready().await.unwrap();
         let path = http::uri::PathAndQuery::from_static(path);
-        client.unary(tonic::Request::new(message), path, Raw).await.map(tonic::Response::into_inner)
+        client.unary(tonic::Request::new(message.into()), path, RawCodec).await.map(tonic::Response::into_inner)
     }
 
     /// Stops the server, and waits until it has.
@@ -110,44 +112,4 @@ pub(crate) fn spec(name: &str, signature: &str) -> MessageField<pb::ModelSpec> {
 pub(crate) fn refused<T: std::fmt::Debug>(answer: Result<T, Status>) -> (i32, String) {
     let status = answer.unwrap_err();
     (status.code() as i32, status.message().to_owned())
-}
-
-/// Messages as bytes.
-#[derive(Clone, Copy)]
-pub(crate) struct Raw;
-
-impl Codec for Raw {
-    type Encode = Vec<u8>;
-    type Decode = Vec<u8>;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn encode(&mut self, item: Vec<u8>, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.put_slice(&item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-        let mut message = vec![0; from.remaining()];
-        from.copy_to_slice(&mut message);
-        Ok(Some(message))
-    }
 }

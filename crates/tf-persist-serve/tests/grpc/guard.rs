@@ -10,7 +10,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tonic::transport::Endpoint;
 
-use super::{PREDICT, Raw, STATUS};
+use super::{PREDICT, STATUS};
+use crate::raw::RawCodec;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -72,7 +73,7 @@ async fn slow_clients_shut_nobody_out() {
         client.ready().await.unwrap();
         let path = http::uri::PathAndQuery::from_static(STATUS);
         // `model_spec { name: "x" }`
-        let answer = client.unary(tonic::Request::new(vec![10, 3, 10, 1, b'x']), path, Raw).await;
+        let answer = client.unary(tonic::Request::new(vec![10, 3, 10, 1, b'x'].into()), path, RawCodec).await;
         assert_eq!(answer.unwrap_err().code(), tonic::Code::NotFound);
     }
     drop((channel, slow));
@@ -99,7 +100,7 @@ async fn who_says_nothing_is_let_go() {
     let mut client = tonic::client::Grpc::new(channel);
     client.ready().await.unwrap();
     let path = http::uri::PathAndQuery::from_static(STATUS);
-    let answer = client.unary(tonic::Request::new(vec![10, 3, 10, 1, b'x']), path, Raw).await;
+    let answer = client.unary(tonic::Request::new(vec![10, 3, 10, 1, b'x'].into()), path, RawCodec).await;
     assert_eq!(answer.unwrap_err().code(), tonic::Code::NotFound);
     drop(client);
     stop.send(()).unwrap();

@@ -7,11 +7,15 @@ mod client;
 mod examples;
 mod guard;
 mod predict;
+#[path = "../../examples/bench_load/raw.rs"]
+mod raw;
 
+use bytes::Bytes;
 use tf_persist_proto::serving as pb;
 use tonic::codec::CompressionEncoding;
 
-use client::{Raw, Server, refused, root, spec};
+use client::{Server, refused, root, spec};
+use raw::RawCodec;
 
 const PREDICT: &str = "/tensorflow.serving.PredictionService/Predict";
 const METADATA: &str = "/tensorflow.serving.PredictionService/GetModelMetadata";
@@ -113,9 +117,9 @@ async fn health(server: &Server) {
     for service in ["", "ModelService", "PredictionService", "tensorflow.serving.PredictionService"] {
         let mut request = vec![1 << 3 | 2, u8::try_from(service.len()).unwrap()];
         request.extend_from_slice(service.as_bytes());
-        assert_eq!(server.raw(CHECK, request, None).await.unwrap(), [8, 1], "{service}");
+        assert_eq!(server.raw(CHECK, request, None).await.unwrap()[..], [8, 1], "{service}");
     }
-    assert_eq!(server.raw(CHECK, Vec::new(), None).await.unwrap(), [8, 1]);
+    assert_eq!(server.raw(CHECK, Vec::new(), None).await.unwrap()[..], [8, 1]);
     assert_eq!(refused(server.raw(CHECK, vec![1 << 3 | 2, 1, b'x'], None).await).0, NOT_FOUND);
 }
 
@@ -125,14 +129,14 @@ async fn watch_ends_with_the_server(server: Server) {
     client.ready().await.unwrap();
     let path = http::uri::PathAndQuery::from_static(WATCH);
     let mut known =
-        client.server_streaming(tonic::Request::new(Vec::new()), path.clone(), Raw).await.unwrap().into_inner();
+        client.server_streaming(tonic::Request::new(Bytes::new()), path.clone(), RawCodec).await.unwrap().into_inner();
     client.ready().await.unwrap();
-    let unknown = tonic::Request::new(vec![1 << 3 | 2, 1, b'x']);
-    let mut unknown = client.server_streaming(unknown, path, Raw).await.unwrap().into_inner();
-    assert_eq!(known.message().await.unwrap().unwrap(), [8, 1]);
-    assert_eq!(unknown.message().await.unwrap().unwrap(), [8, 3]);
+    let unknown = tonic::Request::new(vec![1 << 3 | 2, 1, b'x'].into());
+    let mut unknown = client.server_streaming(unknown, path, RawCodec).await.unwrap().into_inner();
+    assert_eq!(known.message().await.unwrap().unwrap()[..], [8, 1]);
+    assert_eq!(unknown.message().await.unwrap().unwrap()[..], [8, 3]);
     let watching = tokio::spawn(async move {
-        assert_eq!(known.message().await.unwrap().unwrap(), [8, 2]);
+        assert_eq!(known.message().await.unwrap().unwrap()[..], [8, 2]);
         assert_eq!(known.message().await.unwrap(), None);
     });
     drop(unknown);

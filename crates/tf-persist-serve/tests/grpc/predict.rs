@@ -101,7 +101,7 @@ pub(crate) async fn compressed_and_large(server: &Server) {
         let message = request(&[("x", floats(&vec![2.0; count]))]).write_to_bytes().unwrap();
         for compressed in [None, Some(CompressionEncoding::Gzip)] {
             let answer = server.raw(PREDICT, message.clone(), compressed).await.unwrap();
-            let answer: pb::PredictResponse = tf_persist_proto::parse(&answer.into()).unwrap();
+            let answer: pb::PredictResponse = tf_persist_proto::parse(&answer).unwrap();
             let y = from_proto(&answer.outputs["y"], 0).unwrap();
             assert_eq!(y.shape(), [count]);
             assert!(y.view::<f32>().unwrap().iter().all(|y| *y == 3.0));

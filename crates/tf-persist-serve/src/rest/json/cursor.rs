@@ -188,37 +188,29 @@ impl<'a> Cursor<'a> {
 
     /// From a member's value to the next member's name: whether there is one.
     pub(super) fn next_member(&mut self) -> Parsed<bool> {
-        self.skip_space();
-        match self.peek() {
-            b',' => {
-                self.at += 1;
-                self.skip_space();
-                Ok(true)
-            }
-            b'}' => {
-                self.at += 1;
-                Ok(false)
-            }
-            _ => self.fault(Fault::ObjectMissComma),
-        }
+        self.next(b'}', Fault::ObjectMissComma)
     }
 
     /// From an element of a list to the next: whether there is one.
     #[inline]
     pub(super) fn next_element(&mut self) -> Parsed<bool> {
+        self.next(b']', Fault::ArrayMissComma)
+    }
+
+    /// Over a comma, or out of what ends here.
+    #[inline]
+    fn next(&mut self, close: u8, neither: Fault) -> Parsed<bool> {
         self.skip_space();
-        match self.peek() {
-            b',' => {
-                self.at += 1;
-                self.skip_space();
-                Ok(true)
-            }
-            b']' => {
-                self.at += 1;
-                Ok(false)
-            }
-            _ => self.fault(Fault::ArrayMissComma),
+        let found = self.peek();
+        if found != b',' && found != close {
+            return self.fault(neither);
         }
+        self.at += 1;
+        if found == close {
+            return Ok(false);
+        }
+        self.skip_space();
+        Ok(true)
     }
 
     /// Into the list or object here: whether there is anything in it. If not, it was stepped over.

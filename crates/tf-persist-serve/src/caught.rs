@@ -1,0 +1,37 @@
+//! Panics: a defect of this program that takes one request with it, and no more.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
+/// What a future gives; nothing if it panics, which the log has then.
+pub(crate) async fn caught<T>(future: impl Future<Output = T>) -> Result<T, ()> {
+    let mut future = pin!(future);
+    std::future::poll_fn(move |context| {
+        // It is not polled again after a panic.
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Ok),
+            Err(_) => {
+                tracing::error!("a request made the server panic");
+                Poll::Ready(Err(()))
+            }
+        }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_no_end() {
+        assert_eq!(caught(async { 7 }).await, Ok(7));
+        let late = async {
+            tokio::task::yield_now().await;
+            panic!("a test");
+        };
+        assert_eq!(caught::<()>(late).await, Err(()));
+    }
+}
