@@ -18,7 +18,7 @@ use crate::status::Status;
 /// A run that is expected to take less is run where the request was decoded. To hand it to another thread and back costs some ten
 /// microseconds, and up to a hundred where that thread has to be woken on a busy machine; a connection's thread that runs it is
 /// away from its other connections for that long.
-const SHORT: Duration = Duration::from_micros(100);
+const SHORT: Duration = Duration::from_micros(200);
 
 /// A short run that takes less is not worth waiting for others: to lay requests together and to hand out the answers costs some
 /// microseconds for each.

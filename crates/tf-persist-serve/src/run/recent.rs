@@ -27,30 +27,24 @@ impl Recent {
         self.runs[place % KEPT].store(run, Ordering::Relaxed);
     }
 
-    /// How long a run with so many bytes may take: as long as the slowest but one of those remembered, and longer in proportion if
-    /// more goes in. The very slowest is as a rule one during which the operating system ran something else. `None` if too few
-    /// were seen.
+    /// How long a run with so many bytes may take: what a quarter of those remembered took at least, and longer in proportion if more
+    /// goes in. The slowest are as a rule those during which the operating system ran something else. `None` if too few were seen.
     pub(super) fn expect(&self, bytes: usize) -> Option<Duration> {
-        if self.seen.load(Ordering::Relaxed) < NEEDED {
+        let seen = self.seen.load(Ordering::Relaxed).min(KEPT);
+        if seen < NEEDED {
             return None;
         }
-        let (mut slowest, mut second) = (0, 0);
-        for run in &self.runs {
+        let mut times = [0; KEPT];
+        for (time, run) in times.iter_mut().zip(&self.runs) {
             let run = run.load(Ordering::Relaxed);
-            let (took, had) = (run >> 32, run & u64::from(u32::MAX));
-            // Nobody has run here yet.
-            if had == 0 {
-                continue;
-            }
+            // Who has only begun to write has 0, and 0 there.
+            let (took, had) = (run >> 32, (run & u64::from(u32::MAX)).max(1));
             let bytes = bytes as u64;
-            let took = if bytes > had { took.saturating_mul(bytes) / had } else { took };
-            if took >= slowest {
-                (slowest, second) = (took, slowest);
-            } else if took > second {
-                second = took;
-            }
+            *time = if bytes > had { took.saturating_mul(bytes) / had } else { took };
         }
-        Some(Duration::from_nanos(second))
+        // Those that are not there yet are 0, and so at the other end.
+        let (_, quarter, _) = times.select_nth_unstable(KEPT - 1 - seen / 4);
+        Some(Duration::from_nanos(*quarter))
     }
 }
 
@@ -59,18 +53,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_slowest_but_one_in_proportion() {
+    fn a_quarter_are_slower_in_proportion() {
         let recent = Recent::default();
         for run in 0..7 {
             recent.note(Duration::from_micros(10 + run), 100);
         }
         assert_eq!(recent.expect(100), None);
         recent.note(Duration::from_millis(9), 100);
-        assert_eq!(recent.expect(100), Some(Duration::from_micros(16)));
-        assert_eq!(recent.expect(10), Some(Duration::from_micros(16)));
-        assert_eq!(recent.expect(1000), Some(Duration::from_micros(160)));
-        // Two slow ones are no accident, and what lies far back is forgotten.
-        recent.note(Duration::from_millis(8), 100);
+        assert_eq!(recent.expect(100), Some(Duration::from_micros(15)));
+        assert_eq!(recent.expect(10), Some(Duration::from_micros(15)));
+        assert_eq!(recent.expect(1000), Some(Duration::from_micros(150)));
+        // More than a quarter are no accident, and what lies far back is forgotten.
+        (0..3).for_each(|_| recent.note(Duration::from_millis(8), 100));
         assert_eq!(recent.expect(100), Some(Duration::from_millis(8)));
         (0..KEPT).for_each(|_| recent.note(Duration::from_micros(5), 100));
         assert_eq!(recent.expect(100), Some(Duration::from_micros(5)));
