@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// How long.
-const MOMENT: Duration = Duration::from_micros(50);
+const MOMENT: Duration = Duration::from_micros(150);
 
 /// After so many moments in a row in which nothing came, none is spent
 const PATIENCE: u32 = 4;
