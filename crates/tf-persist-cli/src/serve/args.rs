@@ -221,8 +221,8 @@ pub(crate) struct WithoutEffect {
 
 /// Those flags that are told to have no effect: a name, whether it may stand without a value, and why.
 pub(crate) const WITHOUT_EFFECT: [(&str, bool, &str); 20] = [
-    ("rest_api_num_threads", false, "connections take no threads"),
-    ("grpc_max_threads", false, "connections take no threads"),
+    ("rest_api_num_threads", false, "connections have a thread a core"),
+    ("grpc_max_threads", false, "connections have a thread a core"),
     ("grpc_channel_arguments", false, "they are settings of another gRPC library"),
     ("num_unload_threads", false, "versions are unloaded beside the requests as it is"),
     ("flush_filesystem_caches", true, "nothing is flushed"),
