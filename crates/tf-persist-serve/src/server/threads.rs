@@ -16,13 +16,15 @@ use tokio::sync::oneshot;
 
 use super::vigil::Vigil;
 
-/// Threads that connections are dealt out to in turn. They end when this is dropped, with what they have under way.
+/// Threads that connections are dealt out to. They end when this is dropped, with what they have under way.
 pub(super) struct Threads {
     threads: Vec<Thread>,
     next: AtomicUsize,
 }
 
 struct Thread {
+    /// How many connections it has.
+    connections: Arc<AtomicUsize>,
     runtime: Handle,
     vigil: Arc<Vigil>,
     /// Dropping it ends the thread.
@@ -40,11 +42,14 @@ impl Threads {
         Ok(Self { threads, next: AtomicUsize::new(0) })
     }
 
-    /// Serves a connection in the next of them.
+    /// Serves a connection in the thread that has fewest; in turn, if several have.
     pub(super) fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
-        let thread = &self.threads[self.next.fetch_add(1, Ordering::Relaxed) % self.threads.len()];
-        let vigil = Arc::clone(&thread.vigil);
+        let (count, turn) = (self.threads.len(), self.next.fetch_add(1, Ordering::Relaxed));
+        let in_turn = (0..count).map(|place| &self.threads[(turn + place) % count]);
+        let Some(thread) = in_turn.min_by_key(|thread| thread.connections.load(Ordering::Relaxed)) else { return };
+        let (vigil, held) = (Arc::clone(&thread.vigil), Held::new(&thread.connections));
         thread.runtime.spawn(async move {
+            let _held = held;
             let mut connection = pin!(connection);
             std::future::poll_fn(|context| {
                 vigil.noted();
@@ -52,6 +57,22 @@ impl Threads {
             })
             .await;
         });
+    }
+}
+
+/// A connection that is counted.
+struct Held(Arc<AtomicUsize>);
+
+impl Held {
+    fn new(connections: &Arc<AtomicUsize>) -> Self {
+        connections.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(connections))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -72,39 +93,64 @@ impl Thread {
             runtime.shutdown_background();
         };
         thread::Builder::new().name(format!("serve-{number}")).spawn(serve)?;
-        Ok(Self { runtime: handle, vigil, _over: over })
+        Ok(Self { connections: Arc::default(), runtime: handle, vigil, _over: over })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
+    /// How long anything may take.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A connection that is there until its end is told: the name of its thread, and where to tell.
+    fn connect(threads: &Threads) -> (String, oneshot::Sender<()>) {
+        let (say, heard) = mpsc::channel();
+        let (end, is_over) = oneshot::channel::<()>();
+        threads.spawn(async move {
+            say.send(thread::current().name().unwrap_or_default().to_owned()).unwrap();
+            let _ = is_over.await;
+        });
+        (heard.recv_timeout(PATIENCE).unwrap(), end)
+    }
+
+    fn counts(threads: &Threads) -> Vec<usize> {
+        threads.threads.iter().map(|thread| thread.connections.load(Ordering::Relaxed)).collect()
+    }
+
     #[test]
-    fn connections_go_round_and_end_with_the_threads() {
+    fn who_has_fewest_gets_the_next() {
         let threads = Threads::start().unwrap();
         let count = threads.threads.len();
-        let (say, heard) = mpsc::channel();
-        for _ in 0..count * 2 {
-            let say = say.clone();
-            threads.spawn(async move {
-                say.send(thread::current().name().unwrap_or_default().to_owned()).unwrap();
-                std::future::pending::<()>().await;
-            });
-        }
-        drop(say);
-        let mut names: Vec<String> = heard.iter().take(count * 2).collect();
+        let mut connections: Vec<_> = (0..count * 2).map(|_| connect(&threads)).collect();
+        let mut names: Vec<&String> = connections.iter().map(|(name, _)| name).collect();
         names.sort();
-        let mut expected: Vec<String> = (0..count).flat_map(|number| vec![format!("serve-{number}"); 2]).collect();
-        expected.sort();
-        assert_eq!(names, expected);
-        assert!(heard.try_recv().is_err_and(|error| error == mpsc::TryRecvError::Empty));
+        names.dedup();
+        assert_eq!((names.len(), counts(&threads)), (count, vec![2; count]));
+        let (name, end) = connections.remove(count / 2);
+        drop(end);
+        let begun = Instant::now();
+        while !counts(&threads).contains(&1) {
+            assert!(begun.elapsed() < PATIENCE);
+            thread::yield_now();
+        }
+        assert_eq!(connect(&threads).0, name);
+    }
+
+    #[test]
+    fn connections_end_with_the_threads() {
+        let threads = Threads::start().unwrap();
+        let (held, heard) = mpsc::channel::<()>();
+        threads.spawn(async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        });
+        assert_eq!(heard.try_recv(), Err(mpsc::TryRecvError::Empty));
         drop(threads);
-        // What they held is dropped with them.
-        let over = heard.recv_timeout(Duration::from_secs(20));
-        assert_eq!(over, Err(mpsc::RecvTimeoutError::Disconnected));
+        assert_eq!(heard.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected));
     }
 }
