@@ -122,6 +122,16 @@ async fn read(stream: &mut TcpStream) -> Option<Answer> {
     }
 }
 
+/// Sends the head of a request for [`ONE`], and waits until its body is.
+async fn begin(stream: &mut TcpStream, path: &str) {
+    let head =
+        format!("POST {path} HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n", ONE.len());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut go_on = [0; 25];
+    timeout(PATIENCE, stream.read_exact(&mut go_on)).await.unwrap().unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+}
+
 impl Answer {
     /// A refusal with this code and these words.
     #[track_caller]
@@ -362,10 +372,8 @@ async fn stopping_answers_what_is_under_way_and_takes_nothing_more() {
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     read(&mut idle).await.unwrap();
     let mut under_way = server.connect().await;
-    let head = "POST /v1/models/none:predict HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\n";
-    under_way.write_all(head.as_bytes()).await.unwrap();
+    begin(&mut under_way, "/v1/models/none:predict").await;
     under_way.write_all(&ONE.as_bytes()[..5]).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
 
     server.stop.take().unwrap().send(()).unwrap();
     // The idle one is closed, and nobody is let in.
@@ -382,8 +390,7 @@ async fn stopping_answers_what_is_under_way_and_takes_nothing_more() {
 async fn a_client_that_never_ends_is_not_waited_for_without_end() {
     let server = Running::start(|settings, _| settings.guard.limits.drain_timeout = Duration::from_millis(300)).await;
     let mut stuck = server.connect().await;
-    stuck.write_all(b"POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\n{").await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    begin(&mut stuck, "/v1/models/m:predict").await;
     let began = Instant::now();
     server.stop().await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(5));

@@ -162,9 +162,12 @@ fn the_second_signal_ends_it_at_once() {
     fs::create_dir(dir.path("base")).unwrap();
     let server = Running::start(&dir, "--model_base_path=base");
     let mut held = TcpStream::connect(&server.rest).unwrap();
-    held.write_all(b"POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\n{").unwrap();
+    let head = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 20\r\n\r\n";
+    held.write_all(head).unwrap();
     // It is read before the signal comes.
-    std::thread::sleep(Duration::from_millis(300));
+    let mut go_on = [0; 25];
+    held.read_exact(&mut go_on).unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
     server.signal("-INT");
     server.waits_for("no more connections are taken");
     server.signal("-INT");
