@@ -194,3 +194,34 @@ async fn who_does_not_begin_to_speak_is_let_go() {
     let waited = timeout(3 * quick, async { while open.read_buf(&mut seen).await.unwrap() > 0 {} }).await;
     assert!(waited.is_err(), "it was closed: {seen:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_and_does_not_read_holds_up_nobody() {
+    let server = start(|_| ());
+    let mut deaf = TcpStream::connect(server.rest).await.unwrap();
+    // What is said of a model that is not there has its name in it.
+    let name = "n".repeat(4000);
+    let questions = format!("GET /v1/models/{name} HTTP/1.1\r\nHost: h\r\n\r\n").repeat(64);
+    let mut asked = 0;
+    // As long as there is room on the way; then the server asks for no more.
+    while let Ok(sent) = timeout(Duration::from_millis(500), deaf.write_all(questions.as_bytes())).await {
+        sent.unwrap();
+        asked += questions.len();
+        assert!(asked < 256 << 20, "the server keeps answers that nobody reads");
+    }
+    // Whichever thread it is that serves them.
+    for _ in 0..2 * std::thread::available_parallelism().unwrap().get() {
+        let mut other = TcpStream::connect(server.rest).await.unwrap();
+        other.write_all(b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut reply = String::new();
+        timeout(PATIENCE, other.read_to_string(&mut reply)).await.unwrap().unwrap();
+        assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+    }
+    drop(deaf);
+    let gone = async {
+        while server.service.connections() > 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, gone).await.expect("its connection is never closed");
+}
