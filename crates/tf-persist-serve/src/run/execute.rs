@@ -125,7 +125,9 @@ fn run_together(tasks: &[Task]) -> Option<Vec<Answer>> {
     let (inputs, padding) = join(&calls, rows, &facts.rules).ok()?;
     let begin = Instant::now();
     let answer = run_unnoted(&first.signature, &inputs, &first.call.outputs).ok()?;
-    facts.of_model.phase(Phase::Run, begin.elapsed());
+    let took = begin.elapsed();
+    facts.gain.note(took, tasks.len());
+    facts.of_model.phase(Phase::Run, took);
     if !facts.rules.asked {
         sizes.iter().for_each(|size| facts.metrics.batch_input(*size));
     }

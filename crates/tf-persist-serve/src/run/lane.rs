@@ -96,7 +96,8 @@ impl Lane {
         let expected = facts.recent.expect(call.bytes());
         match expected {
             Some(expected) if expected < SHORT && facts.rules.timeout.is_zero() => {
-                if rows.is_some() && expected >= WORTH_GATHERING {
+                let gathers = rows.is_some() && expected >= WORTH_GATHERING;
+                if gathers && (facts.rules.asked || facts.gain.is_expected(&facts.recent)) {
                     return self.gather(signature, call, rows).await;
                 }
                 self.run_here(signature, &call, rows)

@@ -10,6 +10,7 @@
 //! first tried out whether rows know nothing of each other: two requests are run together and one by one, and the answers compared.
 
 mod execute;
+mod gain;
 mod join;
 mod lane;
 mod recent;

@@ -30,6 +30,22 @@ impl Recent {
     /// How long a run with so many bytes may take: what a quarter of those remembered took at least, and longer in proportion if more
     /// goes in. The slowest are as a rule those during which the operating system ran something else. `None` if too few were seen.
     pub(super) fn expect(&self, bytes: usize) -> Option<Duration> {
+        self.slower_than(4, bytes)
+    }
+
+    /// What half of the runs remembered took at least, whatever went in. `None` if too few were seen.
+    pub(super) fn median(&self) -> Option<Duration> {
+        self.slower_than(2, 0)
+    }
+
+    /// Forgets all runs.
+    pub(super) fn forget(&self) {
+        self.seen.store(0, Ordering::Relaxed);
+        self.runs.iter().for_each(|run| run.store(0, Ordering::Relaxed));
+    }
+
+    /// What one run in so many took at least.
+    fn slower_than(&self, one_in: usize, bytes: usize) -> Option<Duration> {
         let seen = self.seen.load(Ordering::Relaxed).min(KEPT);
         if seen < NEEDED {
             return None;
@@ -43,8 +59,8 @@ impl Recent {
             *time = if bytes > had { took.saturating_mul(bytes) / had } else { took };
         }
         // Those that are not there yet are 0, and so at the other end.
-        let (_, quarter, _) = times.select_nth_unstable(KEPT - 1 - seen / 4);
-        Some(Duration::from_nanos(*quarter))
+        let (_, time, _) = times.select_nth_unstable(KEPT - 1 - seen / one_in);
+        Some(Duration::from_nanos(*time))
     }
 }
 
@@ -68,6 +84,12 @@ mod tests {
         assert_eq!(recent.expect(100), Some(Duration::from_millis(8)));
         (0..KEPT).for_each(|_| recent.note(Duration::from_micros(5), 100));
         assert_eq!(recent.expect(100), Some(Duration::from_micros(5)));
+        (0..KEPT / 2).for_each(|_| recent.note(Duration::from_micros(9), 100));
+        assert_eq!(recent.median(), Some(Duration::from_micros(5)));
+        recent.note(Duration::from_micros(9), 100);
+        assert_eq!(recent.median(), Some(Duration::from_micros(9)));
+        recent.forget();
+        assert_eq!((recent.median(), recent.expect(100)), (None, None));
     }
 
     #[test]

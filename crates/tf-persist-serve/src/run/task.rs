@@ -8,6 +8,7 @@ use tf_persist_core::saved_model::TensorKind;
 use tf_persist_core::{Code, Signature, TensorInfo, golden};
 use tokio::sync::oneshot;
 
+use super::gain::Gain;
 use super::recent::Recent;
 use super::rules::Rules;
 use super::{Answer, Call};
@@ -22,6 +23,8 @@ pub(super) struct Facts {
     pub(super) of_model: Arc<OfModel>,
     /// How long its requests took that ran alone.
     pub(super) recent: Recent,
+    /// How long they took that ran with others.
+    pub(super) gain: Gain,
     /// How many inputs it has.
     inputs: usize,
     proof: AtomicU8,
@@ -74,6 +77,7 @@ impl Facts {
             metrics: metrics.clone(),
             of_model: metrics.know(model),
             recent: Recent::default(),
+            gain: Gain::default(),
             inputs: signature.inputs().len(),
             proof: AtomicU8::new(proof),
             trials: AtomicUsize::new(0),
