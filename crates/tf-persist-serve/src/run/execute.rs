@@ -124,8 +124,11 @@ fn run_together(tasks: &[Task]) -> Option<Vec<Answer>> {
     let calls: Vec<&Call> = tasks.iter().map(|task| &task.call).collect();
     let (inputs, padding) = join(&calls, rows, &facts.rules).ok()?;
     let begin = Instant::now();
-    let answer = run_unnoted(&first.signature, &inputs, &first.call.outputs).ok()?;
-    facts.of_model.phase(Phase::Run, begin.elapsed());
+    let answer = run_unnoted(&first.signature, &inputs, &first.call.outputs);
+    let took = begin.elapsed();
+    facts.recent.took(took);
+    let answer = answer.ok()?;
+    facts.of_model.phase(Phase::Run, took);
     if !facts.rules.asked {
         sizes.iter().for_each(|size| facts.metrics.batch_input(*size));
     }
@@ -197,6 +200,7 @@ fn run(
     let begin = Instant::now();
     let answer = run_unnoted(signature, inputs, outputs);
     let took = begin.elapsed();
+    facts.recent.took(took);
     // A refusal is quicker than an answer.
     if answer.is_ok() {
         facts.recent.note(took, bytes);
