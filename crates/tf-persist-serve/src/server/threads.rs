@@ -16,6 +16,14 @@ use tokio::sync::oneshot;
 
 use super::vigil::Vigil;
 
+/// After so many steps of its tasks a thread looks for what has come, and for what is due, though there is more to do. A step may be
+/// a dozen of a client's requests that it sent at once.
+const STEPS: u32 = 7;
+
+/// How many threads all of these may have at once for work that would keep a connection's thread: as many as one runtime has by
+/// itself.
+const HELPERS: usize = 512;
+
 /// Threads that connections are dealt out to in turn. They end when this is dropped, with what they have under way.
 pub(super) struct Threads {
     threads: Vec<Thread>,
@@ -36,7 +44,8 @@ impl Threads {
     /// If the operating system gives none.
     pub(super) fn start() -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let threads = (0..cores).map(Thread::start).collect::<io::Result<_>>()?;
+        let helpers = HELPERS.div_ceil(cores);
+        let threads = (0..cores).map(|number| Thread::start(number, helpers)).collect::<io::Result<_>>()?;
         Ok(Self { threads, next: AtomicUsize::new(0) })
     }
 
@@ -56,8 +65,9 @@ impl Threads {
 }
 
 impl Thread {
-    fn start(number: usize) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+    fn start(number: usize, helpers: usize) -> io::Result<Self> {
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.enable_all().event_interval(STEPS).max_blocking_threads(helpers).build()?;
         let (handle, vigil) = (runtime.handle().clone(), Arc::new(Vigil::default()));
         let (over, is_over) = oneshot::channel();
         let keep = Arc::clone(&vigil);
@@ -82,6 +92,49 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn who_has_always_more_to_do_leaves_room() {
+        let threads = Threads { threads: vec![Thread::start(0, 1).unwrap()], next: AtomicUsize::new(0) };
+        let (say, heard) = mpsc::channel();
+        let steps = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&steps);
+        threads.spawn(std::future::poll_fn(move |context| {
+            count.fetch_add(1, Ordering::Relaxed);
+            thread::sleep(Duration::from_millis(2));
+            context.waker().wake_by_ref();
+            std::task::Poll::Pending
+        }));
+        threads.spawn(async move {
+            for _ in 0..5 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            say.send(steps.load(Ordering::Relaxed)).unwrap();
+        });
+        // Every sleep is over at the next look or the one after it.
+        let steps = heard.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert!(steps <= 5 * 2 * STEPS as usize, "{steps}");
+    }
+
+    #[test]
+    fn helpers_are_limited() {
+        let threads = Threads { threads: vec![Thread::start(0, 2).unwrap()], next: AtomicUsize::new(0) };
+        let (say, heard) = mpsc::channel();
+        threads.spawn(async move {
+            let help = |_| {
+                let say = say.clone();
+                tokio::task::spawn_blocking(move || {
+                    thread::sleep(Duration::from_millis(5));
+                    say.send(thread::current().id()).unwrap();
+                })
+            };
+            for help in (0..10).map(help).collect::<Vec<_>>() {
+                help.await.unwrap();
+            }
+        });
+        let ids: std::collections::HashSet<_> = heard.iter().collect();
+        assert_eq!(ids.len(), 2);
+    }
 
     #[test]
     fn connections_go_round_and_end_with_the_threads() {
