@@ -110,6 +110,7 @@ where
         })
     };
     let mut connection = pin!(http2(shared).serve_connection(TokioIo::new(stream), Grpc::new(service)));
+    let has_begun = || heard.load(Ordering::Relaxed) > PREFACE;
     // Who says nothing at all is not asked whether he is there.
     let mut silence = pin!(sleep(head_timeout));
     let (mut draining, mut was_looked_at) = (false, false);
@@ -123,12 +124,16 @@ where
                 return;
             }
             () = drain.begun(), if !draining => {
+                // Who has not begun has asked nothing, and may never.
+                if !has_begun() {
+                    return;
+                }
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }
             () = silence.as_mut(), if !was_looked_at => {
                 was_looked_at = true;
-                if heard.load(Ordering::Relaxed) <= PREFACE {
+                if !has_begun() {
                     tracing::debug!("a client of gRPC did not begin in time");
                     return;
                 }
