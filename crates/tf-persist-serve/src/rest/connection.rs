@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::interval_at;
 
-use super::service;
+use super::{reply, service};
 use crate::guard::Limits;
 use crate::server::{Drain, Moved, Service, Watched};
 
@@ -36,7 +36,8 @@ where
                 clock.set(BUSY);
                 let reply = service::answer(&service, request).await;
                 clock.set(IDLE);
-                Ok::<_, Infallible>(reply)
+                // Though this connection has not heard of it yet.
+                Ok::<_, Infallible>(if service.is_draining() { reply::last(reply) } else { reply })
             }
         })
     };
