@@ -16,10 +16,6 @@ use tokio::sync::oneshot;
 
 use super::vigil::Vigil;
 
-/// After so many steps of its tasks a thread looks for what has come, and for what is due, though there is more to do. A step may be
-/// a dozen of a client's requests that it sent at once.
-const STEPS: u32 = 7;
-
 /// How many threads all of these may have at once for work that would keep a connection's thread: as many as one runtime has by
 /// itself.
 const HELPERS: usize = 512;
@@ -67,7 +63,7 @@ impl Threads {
 impl Thread {
     fn start(number: usize, helpers: usize) -> io::Result<Self> {
         let mut builder = Builder::new_current_thread();
-        let runtime = builder.enable_all().event_interval(STEPS).max_blocking_threads(helpers).build()?;
+        let runtime = builder.enable_all().max_blocking_threads(helpers).build()?;
         let (handle, vigil) = (runtime.handle().clone(), Arc::new(Vigil::default()));
         let (over, is_over) = oneshot::channel();
         let keep = Arc::clone(&vigil);
@@ -92,29 +88,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-
-    #[test]
-    fn who_has_always_more_to_do_leaves_room() {
-        let threads = Threads { threads: vec![Thread::start(0, 1).unwrap()], next: AtomicUsize::new(0) };
-        let (say, heard) = mpsc::channel();
-        let steps = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&steps);
-        threads.spawn(std::future::poll_fn(move |context| {
-            count.fetch_add(1, Ordering::Relaxed);
-            thread::sleep(Duration::from_millis(2));
-            context.waker().wake_by_ref();
-            std::task::Poll::Pending
-        }));
-        threads.spawn(async move {
-            for _ in 0..5 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            say.send(steps.load(Ordering::Relaxed)).unwrap();
-        });
-        // Every sleep is over at the next look or the one after it.
-        let steps = heard.recv_timeout(Duration::from_secs(20)).unwrap();
-        assert!(steps <= 5 * 2 * STEPS as usize, "{steps}");
-    }
 
     #[test]
     fn helpers_are_limited() {
