@@ -46,7 +46,8 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 const PREFACE: usize = 24;
 
 /// Where the calls of a connection are answered: one at a time in the thread of the connection, which is quickest; of several at once the
-/// others in the threads that all share, so that a client that has one connection has all cores.
+/// others in the threads that all share, so that a client that has one connection has all cores. A `Watch` of the health service is a call
+/// too, for as long as it goes on: beside it all others go to the threads that all share.
 #[derive(Clone)]
 struct Calls {
     in_the_thread: Arc<AtomicUsize>,
