@@ -407,3 +407,18 @@ async fn a_port_that_is_taken_is_named() {
     settings.rest.address = None;
     assert!(matches!(Server::bind(settings).err().unwrap(), ServerError::NoPort));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_dropped_lets_go() {
+    let server = Running::start(|_, _| {}).await;
+    let (address, mut idle) = (server.address, server.connect().await);
+    assert_eq!(server.get("/healthz").await.code, 200);
+    server.done.abort();
+    timeout(PATIENCE, idle.read_to_end(&mut Vec::new())).await.unwrap().unwrap();
+    let gone = async {
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, gone).await.unwrap();
+}

@@ -46,7 +46,8 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 const PREFACE: usize = 24;
 
 /// Where the calls of a connection are answered: one at a time in the thread of the connection, which is quickest; of several at once the
-/// others in the threads that all share, so that a client that has one connection has all cores.
+/// others in the threads that all share, so that a client that has one connection has all cores. A `Watch` of the health service is a call
+/// too, for as long as it goes on: beside it all others go to the threads that all share.
 #[derive(Clone)]
 struct Calls {
     in_the_thread: Arc<AtomicUsize>,
@@ -110,6 +111,7 @@ where
         })
     };
     let mut connection = pin!(http2(shared).serve_connection(TokioIo::new(stream), Grpc::new(service)));
+    let has_begun = || heard.load(Ordering::Relaxed) > PREFACE;
     // Who says nothing at all is not asked whether he is there.
     let mut silence = pin!(sleep(head_timeout));
     let (mut draining, mut was_looked_at) = (false, false);
@@ -123,12 +125,16 @@ where
                 return;
             }
             () = drain.begun(), if !draining => {
+                // Who has not begun has asked nothing, and may never.
+                if !has_begun() {
+                    return;
+                }
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }
             () = silence.as_mut(), if !was_looked_at => {
                 was_looked_at = true;
-                if heard.load(Ordering::Relaxed) <= PREFACE {
+                if !has_begun() {
                     tracing::debug!("a client of gRPC did not begin in time");
                     return;
                 }

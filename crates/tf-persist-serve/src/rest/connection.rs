@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::interval_at;
 
-use super::service;
+use super::{reply, service};
 use crate::guard::Limits;
 use crate::server::{Drain, Moved, Service, Watched};
 
@@ -33,10 +33,16 @@ where
         service_fn(move |request: Request<Incoming>| {
             let (service, clock) = (service.clone(), Arc::clone(&clock));
             async move {
+                // It came together with the one before. A client that sends thousands at once leaves room for others in its thread.
+                let is_one_of_many = clock.is_idle();
                 clock.set(BUSY);
+                if is_one_of_many {
+                    tokio::task::yield_now().await;
+                }
                 let reply = service::answer(&service, request).await;
                 clock.set(IDLE);
-                Ok::<_, Infallible>(reply)
+                // Though this connection has not heard of it yet.
+                Ok::<_, Infallible>(if service.is_draining() { reply::last(reply) } else { reply })
             }
         })
     };
@@ -100,6 +106,10 @@ impl Clock {
         self.began.elapsed().as_millis() as u64
     }
 
+    fn is_idle(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & 3 == IDLE
+    }
+
     /// Bytes came or went. An answer that takes long to be read is no silence, though the next request has begun to come meanwhile.
     fn moved(&self, moved: Moved) {
         let state = self.state.load(Ordering::Relaxed) & 3;
@@ -119,5 +129,52 @@ impl Clock {
             IDLE if since > limits.idle_timeout => Some("nothing came"),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::models::ModelSource;
+
+    /// How often a thread looked at all else while requests were answered that come in so many pieces.
+    async fn looks_during(requests: usize, pieces: usize) -> usize {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = crate::Settings::default();
+        settings.models.source = Some(ModelSource::BasePath { name: "m".into(), path: folder.path().to_owned() });
+        let service = Service::start(settings).unwrap();
+        let (mut client, stream) = tokio::io::duplex(1 << 20);
+        let drain = service.drain();
+        let served = tokio::spawn(serve(stream, service, drain));
+        let asking = tokio::spawn(async move {
+            let mut read = Vec::new();
+            for piece in 1..=pieces {
+                client
+                    .write_all("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n".repeat(requests / pieces).as_bytes())
+                    .await
+                    .unwrap();
+                let count = |read: &[u8]| read.windows(12).filter(|found| found == b"HTTP/1.1 200").count();
+                while count(&read) < piece * requests / pieces {
+                    assert!(client.read_buf(&mut read).await.unwrap() > 0);
+                }
+            }
+        });
+        let mut looks = 0;
+        while !asking.is_finished() {
+            looks += 1;
+            tokio::task::yield_now().await;
+        }
+        asking.await.unwrap();
+        served.await.unwrap();
+        looks
+    }
+
+    #[tokio::test]
+    async fn requests_that_come_at_once_leave_room_for_others() {
+        assert!(looks_during(200, 1).await >= 200);
+        // One that comes by itself is answered at once.
+        assert!(looks_during(200, 200).await < 100);
     }
 }

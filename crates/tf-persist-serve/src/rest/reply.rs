@@ -70,7 +70,7 @@ pub(super) fn page(code: StatusCode) -> Reply {
     with(code, HTML, body.into())
 }
 
-/// The last reply of its connection: the rest of the request is not read.
+/// The last reply of its connection, whatever of its request is not read.
 pub(super) fn last(mut reply: Reply) -> Reply {
     reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     reply

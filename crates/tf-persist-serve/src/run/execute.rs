@@ -124,8 +124,10 @@ fn run_together(tasks: &[Task]) -> Option<Vec<Answer>> {
     let calls: Vec<&Call> = tasks.iter().map(|task| &task.call).collect();
     let (inputs, padding) = join(&calls, rows, &facts.rules).ok()?;
     let begin = Instant::now();
-    let answer = run_unnoted(&first.signature, &inputs, &first.call.outputs).ok()?;
+    let answer = run_unnoted(&first.signature, &inputs, &first.call.outputs);
     let took = begin.elapsed();
+    facts.recent.took(took);
+    let answer = answer.ok()?;
     facts.gain.note(took, tasks.len());
     facts.of_model.phase(Phase::Run, took);
     if !facts.rules.asked {
@@ -199,6 +201,7 @@ fn run(
     let begin = Instant::now();
     let answer = run_unnoted(signature, inputs, outputs);
     let took = begin.elapsed();
+    facts.recent.took(took);
     // A refusal is quicker than an answer.
     if answer.is_ok() {
         facts.recent.note(took, bytes);

@@ -95,7 +95,7 @@ impl Lane {
         }
         let expected = facts.recent.expect(call.bytes());
         match expected {
-            Some(expected) if expected < SHORT && facts.rules.timeout.is_zero() => {
+            Some(expected) if expected < SHORT && facts.rules.timeout.is_zero() && !facts.recent.is_wary() => {
                 let gathers = rows.is_some() && expected >= WORTH_GATHERING;
                 if gathers && (facts.rules.asked || facts.gain.is_expected(&facts.recent)) {
                     return self.gather(signature, call, rows).await;

@@ -9,15 +9,32 @@ const KEPT: usize = 16;
 /// How many runs must have been seen before anything is said of the next.
 const NEEDED: usize = 8;
 
+/// A run that takes this long was slow of itself: no operating system keeps a thread waiting for so long as a rule. A connection's
+/// thread that ran it was away from its other connections for all that time.
+const LONG: Duration = Duration::from_millis(50);
+
+/// For so many requests after such a run a short one is not relied on: one in some hundred may be slow for what is in it.
+const WARY: usize = 1024;
+
 /// The last runs: how long they took and how many bytes went in.
 #[derive(Default)]
 pub(super) struct Recent {
     seen: AtomicUsize,
+    /// Requests to come that are not relied on.
+    wary: AtomicUsize,
     /// Nanoseconds in the upper half, bytes in the lower, both cut to 32 bits.
     runs: [AtomicU64; KEPT],
 }
 
 impl Recent {
+    /// A run took so long, alone or with others, whatever came of it.
+    pub(super) fn took(&self, took: Duration) {
+        // The first of all sets things up.
+        if took >= LONG && self.seen.load(Ordering::Relaxed) > 0 {
+            self.wary.store(WARY, Ordering::Relaxed);
+        }
+    }
+
     /// Remembers a run.
     pub(super) fn note(&self, took: Duration, bytes: usize) {
         let cut = |number: u64| number.clamp(1, u32::MAX.into());
@@ -27,8 +44,9 @@ impl Recent {
         self.runs[place % KEPT].store(run, Ordering::Relaxed);
     }
 
-    /// How long a run with so many bytes may take: what a quarter of those remembered took at least, and longer in proportion if more
-    /// goes in. The slowest are as a rule those during which the operating system ran something else. `None` if too few were seen.
+    /// How long a request's run with so many bytes may take: what three quarters of those remembered took at most, and longer in
+    /// proportion if more goes in. The slowest are as a rule those during which the operating system ran something else. `None` if
+    /// too few were seen.
     pub(super) fn expect(&self, bytes: usize) -> Option<Duration> {
         self.slower_than(4, bytes)
     }
@@ -53,14 +71,21 @@ impl Recent {
         let mut times = [0; KEPT];
         for (time, run) in times.iter_mut().zip(&self.runs) {
             let run = run.load(Ordering::Relaxed);
-            // Who has only begun to write has 0, and 0 there.
+            // Where no run was written yet, both are 0.
             let (took, had) = (run >> 32, (run & u64::from(u32::MAX)).max(1));
             let bytes = bytes as u64;
             *time = if bytes > had { took.saturating_mul(bytes) / had } else { took };
         }
-        // Those that are not there yet are 0, and so at the other end.
+        // Those that are not there yet are 0, and so come first.
         let (_, time, _) = times.select_nth_unstable(KEPT - 1 - seen / one_in);
         Some(Duration::from_nanos(*time))
+    }
+
+    /// Whether the next run may take long though it is expected to be short, as one lately did. To be asked once a request.
+    pub(super) fn is_wary(&self) -> bool {
+        let less = |left: usize| left.checked_sub(1);
+        self.wary.load(Ordering::Relaxed) > 0
+            && self.wary.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 }
 
@@ -69,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quarter_are_slower_in_proportion() {
+    fn a_quarter_may_be_slower_and_more_takes_longer() {
         let recent = Recent::default();
         for run in 0..7 {
             recent.note(Duration::from_micros(10 + run), 100);
@@ -90,6 +115,21 @@ mod tests {
         assert_eq!(recent.median(), Some(Duration::from_micros(9)));
         recent.forget();
         assert_eq!((recent.median(), recent.expect(100)), (None, None));
+    }
+
+    #[test]
+    fn after_a_long_run_a_short_one_is_not_relied_on() {
+        let recent = Recent::default();
+        // The first of all is as a rule a long one.
+        recent.took(LONG);
+        (0..8).for_each(|_| recent.note(Duration::from_micros(5), 100));
+        recent.took(LONG - Duration::from_nanos(1));
+        assert!(!recent.is_wary());
+        for _ in 0..2 {
+            recent.took(LONG);
+            assert!((0..WARY).all(|_| recent.is_wary()));
+            assert!(!recent.is_wary());
+        }
     }
 
     #[test]

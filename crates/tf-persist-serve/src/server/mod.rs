@@ -130,12 +130,14 @@ impl Server {
         self.grpc.as_ref().map(|(_, address)| *address)
     }
 
-    /// Answers until `stop` is done; then takes no more connections, answers what is under way, and unloads the models.
+    /// Answers until `stop` is done; then takes no more connections, answers what is under way, and unloads the models. If this is
+    /// dropped before, it stops too, and gives up what is under way.
     ///
     /// # Errors
     /// If a model's only version could not be loaded, as TensorFlow Serving, which does not start then.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
         let Self { service, rest, grpc, socket } = self;
+        let _end = End(service.clone());
         let limits = &service.settings().guard.limits;
         let drain_timeout = limits.drain_timeout;
         let (alive, mut all_gone) = tokio::sync::mpsc::channel::<()>(1);
@@ -175,6 +177,15 @@ impl Server {
             tracing::warn!("stopping: models are not unloaded in time");
         }
         outcome
+    }
+}
+
+/// The end of a server, however it comes: ports are let go, connections and their threads with them.
+struct End(Service);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.begin_to_drain();
     }
 }
 

@@ -16,6 +16,10 @@ use tokio::sync::oneshot;
 
 use super::vigil::Vigil;
 
+/// How many threads all of these may have at once for work that would keep a connection's thread: as many as one runtime has by
+/// itself.
+const HELPERS: usize = 512;
+
 /// Threads that connections are dealt out to. They end when this is dropped, with what they have under way.
 pub(super) struct Threads {
     threads: Vec<Thread>,
@@ -38,7 +42,8 @@ impl Threads {
     /// If the operating system gives none.
     pub(super) fn start() -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let threads = (0..cores).map(Thread::start).collect::<io::Result<_>>()?;
+        let helpers = HELPERS.div_ceil(cores);
+        let threads = (0..cores).map(|number| Thread::start(number, helpers)).collect::<io::Result<_>>()?;
         Ok(Self { threads, next: AtomicUsize::new(0) })
     }
 
@@ -77,8 +82,9 @@ impl Drop for Held {
 }
 
 impl Thread {
-    fn start(number: usize) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+    fn start(number: usize, helpers: usize) -> io::Result<Self> {
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.enable_all().max_blocking_threads(helpers).build()?;
         let (handle, vigil) = (runtime.handle().clone(), Arc::new(Vigil::default()));
         let (over, is_over) = oneshot::channel();
         let keep = Arc::clone(&vigil);
@@ -120,6 +126,26 @@ mod tests {
 
     fn counts(threads: &Threads) -> Vec<usize> {
         threads.threads.iter().map(|thread| thread.connections.load(Ordering::Relaxed)).collect()
+    }
+
+    #[test]
+    fn helpers_are_limited() {
+        let threads = Threads { threads: vec![Thread::start(0, 2).unwrap()], next: AtomicUsize::new(0) };
+        let (say, heard) = mpsc::channel();
+        threads.spawn(async move {
+            let help = |_| {
+                let say = say.clone();
+                tokio::task::spawn_blocking(move || {
+                    thread::sleep(Duration::from_millis(5));
+                    say.send(thread::current().id()).unwrap();
+                })
+            };
+            for help in (0..10).map(help).collect::<Vec<_>>() {
+                help.await.unwrap();
+            }
+        });
+        let ids: std::collections::HashSet<_> = heard.iter().collect();
+        assert_eq!(ids.len(), 2);
     }
 
     #[test]

@@ -106,3 +106,19 @@ async fn who_says_nothing_is_let_go() {
     stop.send(()).unwrap();
     timeout(PATIENCE, served).await.unwrap().unwrap().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_not_begun_does_not_hold_up_the_end() {
+    let (server, address, _folder) = start(|_| ()).await;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let served = tokio::spawn(server.run(async { drop(stopped.await) }));
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    let mut half = TcpStream::connect(address).await.unwrap();
+    half.write_all(b"PRI * HTTP/2.0").await.unwrap();
+    // Server's settings are the first that is sent: the connections are served.
+    for stream in [&mut silent, &mut half] {
+        timeout(PATIENCE, stream.read_exact(&mut [0; 9])).await.unwrap().unwrap();
+    }
+    stop.send(()).unwrap();
+    timeout(PATIENCE, served).await.unwrap().unwrap().unwrap();
+}
