@@ -170,6 +170,8 @@ impl Server {
         if timeout(drain_timeout, all_gone.recv()).await.is_err() {
             tracing::warn!(requests = service.gate().inside(), "stopping: requests are given up");
         }
+        // With what they were at, which keeps models loaded.
+        drop(threads);
         let models = service.models().clone();
         let unloading = tokio::task::spawn_blocking(move || models.stop());
         // Runs that nobody waits for any more keep their models loaded; the process ends without waiting for them much longer.
