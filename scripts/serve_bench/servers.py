@@ -108,7 +108,7 @@ def ours(model: Model, options: tuple[str, ...] = ()):
     rest, grpc = free_port(), free_port()
     command = [OURS, "serve-local", f"--port={grpc}", f"--rest_api_port={rest}", "--model_name=m"]
     command += [f"--model_base_path={model.base}", *options]
-    ready = lambda: _answers(f"http://127.0.0.1:{rest}/v1/models/m") and _listens(grpc)  # noqa: E731
+    ready = lambda: _answers(f"http://127.0.0.1:{rest}/readyz") and _listens(grpc)  # noqa: E731
     return _started("serve-local", command, ready, rest, grpc)
 
 
