@@ -93,13 +93,14 @@ impl Facts {
         }
     }
 
-    /// Requests must not be run together from now on.
+    /// Requests must not be run together from now on: they would not get the answers that they get alone.
     pub(super) fn refute(&self) {
+        self.give_up("they would not get the answers they get alone");
+    }
+
+    fn give_up(&self, why: &str) {
         if self.proof.swap(REFUTED, Ordering::Relaxed) != REFUTED {
-            tracing::info!(
-                model = self.model,
-                "requests are not run together: they would not get the answers they get alone"
-            );
+            tracing::info!(model = self.model, "requests are not run together: {why}");
         }
     }
 
@@ -108,7 +109,7 @@ impl Facts {
         let next = |proof: u8| (proof < TRIALS_NEEDED && went_well).then(|| proof + 1);
         let _ = self.proof.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
         if self.trials.fetch_add(1, Ordering::Relaxed) >= MAX_TRIALS && self.proof() == Proof::Open {
-            self.refute();
+            self.give_up("no trial showed that they get the answers they get alone");
         }
     }
 
