@@ -12,7 +12,7 @@ use crate::scan::{Entrance, FindingKind, Level};
 
 /// A function that writes a file, whatever calls it.
 fn writer(name: &str) -> pb::FunctionDef {
-    let nodes = vec![constant("path", &["/tmp/owned"]), node("write", "WriteFile", &["path:output:0", "a"], [])];
+    let nodes = vec![constant("path", &["/owned"]), node("write", "WriteFile", &["path:output:0", "a"], [])];
     function(name, &["a"], nodes, &[("r", "a")])
 }
 
@@ -24,7 +24,7 @@ fn hidden(caller: pb::NodeDef, functions: Vec<pb::FunctionDef>) -> Model {
 #[test]
 fn a_write_in_a_signature() {
     let nodes = vec![
-        constant("path", &["/tmp/owned"]),
+        constant("path", &["/owned"]),
         node("write", "WriteFile", &["path", "x"], []),
         node("y", "Identity", &["x", "^write"], []),
     ];
@@ -32,9 +32,9 @@ fn a_write_in_a_signature() {
     let found = danger(&report);
     assert_eq!(report.level(), Some(Level::Danger));
     assert_eq!((found.op.as_deref(), found.node.as_deref()), (Some("WriteFile"), Some("write")));
-    assert_eq!((found.path.as_deref(), found.count), (Some("/tmp/owned"), 1));
+    assert_eq!((found.path.as_deref(), found.count), (Some("/owned"), 1));
     assert_eq!(found.reached_from, [Entrance::Signature("serving_default".into())]);
-    assert_eq!(found.to_string(), "WriteFile writes a file: `/tmp/owned`\n    by `serving_default` → node `write`");
+    assert_eq!(found.to_string(), "WriteFile writes a file: `/owned`\n    by `serving_default` → node `write`");
 }
 
 #[test]
@@ -110,9 +110,9 @@ fn gradients_and_implementations_are_followed() {
 
 #[test]
 fn the_init_op_and_the_saver_have_their_own_places_only() {
-    let path = || constant("path", &["/tmp/owned"]);
+    let path = || constant("path", &["/owned"]);
     let init = Model::serving("x:0", vec![path(), node("init", "WriteFile", &["path", "path"], [])]).init("init");
-    assert_eq!(init.lines(), ["danger WriteFile writes a file: `/tmp/owned` [loading (init op)]"]);
+    assert_eq!(init.lines(), ["danger WriteFile writes a file: `/owned` [loading (init op)]"]);
     let saver = |op: &str| {
         let nodes = vec![
             node("prefix", "Placeholder", &[], []),
@@ -124,9 +124,9 @@ fn the_init_op_and_the_saver_have_their_own_places_only() {
         Model::serving("x:0", nodes).saver("prefix:0", "save:0", "restore").lines()
     };
     let both = "[saving, loading (variables)]";
-    assert_eq!(saver("WriteFile"), [format!("danger WriteFile writes a file: `/tmp/owned` {both}")]);
-    assert_eq!(saver("SaveV2"), [format!("danger SaveV2 writes a checkpoint: `/tmp/owned` {both}")]);
-    assert_eq!(saver("RestoreV2"), [format!("danger RestoreV2 reads a checkpoint: `/tmp/owned` {both}")]);
+    assert_eq!(saver("WriteFile"), [format!("danger WriteFile writes a file: `/owned` {both}")]);
+    assert_eq!(saver("SaveV2"), [format!("danger SaveV2 writes a checkpoint: `/owned` {both}")]);
+    assert_eq!(saver("RestoreV2"), [format!("danger RestoreV2 reads a checkpoint: `/owned` {both}")]);
 }
 
 #[test]
