@@ -121,6 +121,15 @@ async fn handshakes_that_stop_half_way_are_let_go() {
     assert_eq!(healthz(server.rest, None).await.unwrap().0, "200");
 }
 
+/// What is answered to a request, over a connection of its own that is closed then.
+async fn ask(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut reply = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut reply)).await.unwrap().unwrap();
+    reply
+}
+
 /// Waits until the server closes a connection.
 async fn is_closed(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     let mut rest = Vec::new();
@@ -167,12 +176,9 @@ async fn calls_that_never_end_shut_nobody_out() {
     }
     sleep(Duration::from_millis(100)).await;
     assert_eq!(server.service.gate().inside(), 0);
-    let mut stream = TcpStream::connect(server.rest).await.unwrap();
     let body = "{\"instances\": [1.0]}";
     let head = "POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 20\r\n\r\n";
-    stream.write_all((head.to_owned() + body).as_bytes()).await.unwrap();
-    let mut reply = String::new();
-    timeout(PATIENCE, stream.read_to_string(&mut reply)).await.unwrap().unwrap();
+    let reply = ask(server.rest, &(head.to_owned() + body)).await;
     assert!(reply.starts_with("HTTP/1.1 404"), "{reply}");
 }
 
@@ -211,10 +217,7 @@ async fn who_asks_and_does_not_read_holds_up_nobody() {
     }
     // Whichever thread it is that serves them.
     for _ in 0..2 * std::thread::available_parallelism().unwrap().get() {
-        let mut other = TcpStream::connect(server.rest).await.unwrap();
-        other.write_all(b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
-        let mut reply = String::new();
-        timeout(PATIENCE, other.read_to_string(&mut reply)).await.unwrap().unwrap();
+        let reply = ask(server.rest, "GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
         assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
     }
     drop(deaf);
