@@ -127,7 +127,7 @@ pub(super) async fn classify(
     let servable = find_soon(service, spec, deadline).await?;
     let examples = examples(request.input).await?;
     let results = inference::classify(&servable, &spec.signature, examples, deadline).await?;
-    let spec = effective_spec(spec, &servable);
+    let spec = effective_spec(&spec.name, &spec.signature, &servable);
     let count: usize = results.iter().map(Vec::len).sum();
     elsewhere_if(count > LARGE / CLASS_BYTES, move || response::classify(results, spec)).await
 }
@@ -141,7 +141,7 @@ pub(super) async fn regress(
     let servable = find_soon(service, spec, deadline).await?;
     let examples = examples(request.input).await?;
     let results = inference::regress(&servable, &spec.signature, examples, deadline).await?;
-    let spec = effective_spec(spec, &servable);
+    let spec = effective_spec(&spec.name, &spec.signature, &servable);
     response::regress(results, spec)
 }
 
@@ -157,11 +157,7 @@ pub(super) async fn multi_inference(
     let outcomes = inference::multi_inference(&servable, &request.tasks, examples, deadline).await?;
     service.metrics().of(&spec.name).examples(count);
     let result = |(task, outcome): (inference::Task, Outcome)| pb::InferenceResult {
-        model_spec: MessageField::some(response::model_spec(
-            &task.model,
-            servable.version(),
-            effective_name(&task.signature),
-        )),
+        model_spec: MessageField::some(effective_spec(&task.model, &task.signature, &servable)),
         result: Some(match outcome {
             Outcome::Classes(results) => TaskResult::ClassificationResult(response::classifications(results)),
             Outcome::Values(results) => TaskResult::RegressionResult(response::regressions(results)),
@@ -175,8 +171,8 @@ pub(super) async fn multi_inference(
 }
 
 /// What a request meant, as the answer says it.
-fn effective_spec(spec: &ModelSpec, servable: &Servable) -> pb::ModelSpec {
-    response::model_spec(&spec.name, servable.version(), effective_name(&spec.signature))
+fn effective_spec(model: &str, signature: &str, servable: &Servable) -> pb::ModelSpec {
+    response::model_spec(model, servable.version(), effective_name(signature))
 }
 
 /// The examples of a request. A context stands in each of them, and so in memory.

@@ -34,7 +34,8 @@ impl Gain {
             self.rest.store(rest - 1, Ordering::Relaxed);
             return false;
         }
-        let (Some(together), Some(alone)) = (self.together.median(), alone.median()) else { return true };
+        let Some(together) = self.together.median() else { return true };
+        let Some(alone) = alone.median() else { return true };
         // A quarter less at least: little that is gained is lost again where the answers are handed out.
         let pays = (together + TOGETHER) * 4 < alone * 3;
         if !pays {
