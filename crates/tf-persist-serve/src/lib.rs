@@ -8,6 +8,7 @@
 //! `.cc`, it is of that repository, under `tensorflow_serving/`.
 
 mod caught;
+mod count;
 mod elsewhere;
 pub mod grpc;
 pub mod guard;

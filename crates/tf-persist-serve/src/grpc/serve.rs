@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use super::service::Grpc;
+use crate::count::Count;
 use crate::server::{Drain, Moved, Service, Watched};
 
 /// Calls at once on one connection. gRPC clients share one connection among all their threads.
@@ -50,21 +51,16 @@ const PREFACE: usize = 24;
 /// too, for as long as it goes on: beside it all others go to the threads that all share.
 #[derive(Clone)]
 struct Calls {
-    in_the_thread: Arc<AtomicUsize>,
+    in_the_thread: Count,
     shared: Handle,
 }
 
-/// A call that is answered in the thread of its connection.
-struct InTheThread(Arc<AtomicUsize>);
-
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Calls {
     fn execute(&self, call: F) {
-        if self.in_the_thread.load(Ordering::Relaxed) > 0 {
+        let Some(held) = self.in_the_thread.one_of(1) else {
             self.shared.spawn(call);
             return;
-        }
-        self.in_the_thread.fetch_add(1, Ordering::Relaxed);
-        let held = InTheThread(Arc::clone(&self.in_the_thread));
+        };
         tokio::spawn(async move {
             let _held = held;
             call.await;
@@ -72,15 +68,9 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Calls {
     }
 }
 
-impl Drop for InTheThread {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// The HTTP/2 that gRPC is spoken over.
 fn http2(shared: Handle) -> http2::Builder<Calls> {
-    let mut builder = http2::Builder::new(Calls { in_the_thread: Arc::default(), shared });
+    let mut builder = http2::Builder::new(Calls { in_the_thread: Count::default(), shared });
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
@@ -154,7 +144,7 @@ mod tests {
     fn of_calls_at_once_the_first_stays() {
         let shared = Builder::new_multi_thread().worker_threads(1).thread_name("shared").build().unwrap();
         let here = Builder::new_current_thread().build().unwrap();
-        let calls = Calls { in_the_thread: Arc::default(), shared: shared.handle().clone() };
+        let calls = Calls { in_the_thread: Count::default(), shared: shared.handle().clone() };
         let where_it_is = || std::thread::current().name().unwrap_or_default().to_owned();
         let call = |calls: &Calls, end: oneshot::Receiver<()>| {
             let (say, said) = oneshot::channel();

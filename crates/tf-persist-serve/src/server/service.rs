@@ -1,10 +1,11 @@
 //! What both interfaces speak to.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ServerError;
 use super::drain::{Drain, Drainage};
+use crate::count::{Count, Counted};
 use crate::guard::{Certificates, Gate, Keys, Tls};
 use crate::metrics::Metrics;
 use crate::models::Models;
@@ -26,7 +27,7 @@ struct Inner {
     keys: Keys,
     certificates: Option<Certificates>,
     drainage: Drainage,
-    connections: AtomicUsize,
+    connections: Count,
     took_much: AtomicBool,
 }
 
@@ -49,7 +50,7 @@ impl Service {
         let metrics = Metrics::new();
         let models = Models::start(settings.models.clone(), settings.run.clone(), metrics.clone());
         let models = models.map_err(ServerError::Models)?;
-        let (drainage, connections, took_much) = (Drainage::new(), AtomicUsize::new(0), AtomicBool::new(false));
+        let (drainage, connections, took_much) = (Drainage::new(), Count::default(), AtomicBool::new(false));
         Ok(Self(Arc::new(Inner {
             settings,
             models,
@@ -102,7 +103,7 @@ impl Service {
     /// How many connections are open.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.0.connections.load(Ordering::Relaxed)
+        self.0.connections.now()
     }
 
     /// Reads keys and the models' configuration again, looks for versions, and takes these certificates for new connections. What cannot
@@ -144,17 +145,7 @@ impl Service {
     }
 
     /// Counts a connection until what this gives is dropped.
-    pub(super) fn connected(&self) -> Connected {
-        self.0.connections.fetch_add(1, Ordering::Relaxed);
-        Connected(self.clone())
-    }
-}
-
-/// A connection that is open.
-pub(super) struct Connected(Service);
-
-impl Drop for Connected {
-    fn drop(&mut self) {
-        self.0.0.connections.fetch_sub(1, Ordering::Relaxed);
+    pub(super) fn connected(&self) -> Counted {
+        self.0.connections.one()
     }
 }
