@@ -120,7 +120,7 @@ pub(crate) struct ServeArgs {
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) enable_serialization_as_tensor_content: bool,
 
-    /// Run requests that wait together; nothing waits for it. On unless switched off; TensorFlow Serving's is off
+    /// Run requests together as TensorFlow Serving does, with its limits
     #[arg(long, value_name = "BOOL", help_heading = "Running")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) enable_batching: Option<bool>,

@@ -59,7 +59,9 @@ impl Facts {
         // That a first dimension is declared as open is what says that it is the batch's.
         let is_open = |info: &TensorInfo| info.shape.sizes().is_some_and(|sizes| matches!(sizes, [None, ..]));
         let infos = || definition.inputs.iter().chain(&definition.outputs).map(|(_, info)| info);
+        // Nobody else's request may change an answer unless that was asked for.
         let may_batch = rules.batch
+            && rules.asked
             && !definition.inputs.is_empty()
             && infos().all(|info| is_dense(info) && (rules.asked || is_open(info)))
             && {
