@@ -51,6 +51,23 @@ pub(crate) enum Command {
     Runtime(RuntimeArgs),
 }
 
+impl Command {
+    /// What to do where the model has no signature of the name that was given, or several and none was named.
+    pub(crate) fn choose_signature(&self) -> Option<String> {
+        let by_json =
+            |path: &Option<PathBuf>| path.as_ref().is_some_and(|path| path.extension() != Some("npz".as_ref()));
+        let option = match self {
+            Self::Run(args) if by_json(&args.inputs) => "--signature NAME, or by `signature_name` in the request",
+            Self::Verify(args) if by_json(&args.record) => "--signature NAME, or by `signature_name` in the request",
+            Self::Inspect(_) | Self::Run(_) | Self::Verify(_) => "--signature NAME",
+            Self::Train(_) => "--signature NAME, or the one that measures with --evaluate-signature NAME",
+            Self::Export(_) => "--signatures NAME,…",
+            Self::Diff(_) | Self::Scan(_) | Self::ServeLocal(_) | Self::Runtime(_) => return None,
+        };
+        Some(format!("choose one of them with {option}"))
+    }
+}
+
 /// How a report is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {

@@ -131,10 +131,17 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     saved.restored.as_ref().map_or(Ok(()), |mapping| write_restored(&mut out, mapping).context(PRINTING))
 }
 
+/// What TensorFlow 2 appends to a variable's name in a checkpoint.
+const VALUE_SUFFIX: &str = "/.ATTRIBUTES/VARIABLE_VALUE";
+
 /// What came from the checkpoint, and what did not.
 fn write_restored(out: &mut impl Write, mapping: &Mapping) -> std::io::Result<()> {
     let names = |keys: &[String]| {
-        let shown: Vec<String> = keys.iter().take(MAX_NAMES).map(|key| format!("`{}`", printable(key))).collect();
+        let shown: Vec<String> = keys
+            .iter()
+            .take(MAX_NAMES)
+            .map(|key| format!("`{}`", printable(key.strip_suffix(VALUE_SUFFIX).unwrap_or(key))))
+            .collect();
         let more = keys.len().saturating_sub(MAX_NAMES);
         if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
     };

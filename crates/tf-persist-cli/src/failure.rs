@@ -38,8 +38,9 @@ pub(crate) struct Stopped(pub(crate) i32);
 #[error("they differ")]
 pub(crate) struct Verdict;
 
-/// Prints an error with its causes and hint; gives the exit code.
-pub(crate) fn print(error: &anyhow::Error) -> i32 {
+/// Prints an error with its causes and hint; gives the exit code. `choose_signature` is what to do where the signature is not one of the
+/// model's, which every command is told in its own way.
+pub(crate) fn print(error: &anyhow::Error, choose_signature: Option<String>) -> i32 {
     if let Some(Stopped(code)) = error.downcast_ref() {
         return *code;
     }
@@ -49,7 +50,7 @@ pub(crate) fn print(error: &anyhow::Error) -> i32 {
     eprintln!("{ERROR}error:{ERROR:#} {}", printable(&message(error)));
     let core = error.chain().find_map(|cause| cause.downcast_ref::<tf_persist_core::Error>());
     if let Some(detail) = core.and_then(tf_persist_core::Error::detail) {
-        eprintln!("TensorFlow says:");
+        eprintln!("TensorFlow says further:");
         for line in detail.lines() {
             eprintln!("  {}", printable(line));
         }
@@ -59,7 +60,11 @@ pub(crate) fn print(error: &anyhow::Error) -> i32 {
     {
         missing.places().iter().for_each(|place| eprintln!("  {}", printable(place)));
     }
-    if let Some(hint) = core.and_then(tf_persist_core::Error::hint) {
+    let hint = match core {
+        Some(tf_persist_core::Error::UnknownSignature { .. }) => choose_signature,
+        _ => None,
+    };
+    if let Some(hint) = hint.or_else(|| core?.hint()) {
         eprintln!("{HINT}hint:{HINT:#} {}", printable(&hint));
     }
     if error.chain().any(|cause| cause.is::<Misuse>()) { MISUSED } else { FAILED }

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         // Help and version come this way too, with exit code 0; wrong usage has 2.
         Err(error) => error.exit(),
     };
+    let choose_signature = args.command.choose_signature();
     let run = || match args.command {
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Run(args) => run::run(&args),
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
     let code = match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(())) => 0,
         Ok(Err(error)) if failure::is_broken_pipe(&error) => 0,
-        Ok(Err(error)) => failure::print(&error),
+        Ok(Err(error)) => failure::print(&error, choose_signature),
         Err(_) => failure::FAILED,
     };
     // Everything is written by now, and the operating system takes memory back faster than a session's destructors do.

@@ -1,5 +1,7 @@
 //! The one error type of the library.
 
+mod message;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,8 +14,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, with the path or the name it is about.
 ///
-/// `Display` gives one sentence, which ends with the cause; [`Error::hint`] says what to do where that is known.
-#[derive(Debug, thiserror::Error)]
+/// `Display` gives one sentence, which ends with the cause; [`Error::hint`] says what to do where that is known. `Debug` gives both, and
+/// what TensorFlow said besides, because Rust prints the `Debug` of an error that `main` returns.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused.
@@ -227,7 +230,7 @@ pub enum Error {
     MissingOps(#[from] Box<crate::saved_model::MissingOps>),
 
     /// TensorFlow refused.
-    #[error("TensorFlow could not {action}: {}", first_line(message))]
+    #[error("TensorFlow could not {action}: {}", message::sentence(message))]
     TensorFlow {
         /// What was tried, with the name it was tried on.
         action: String,
@@ -349,10 +352,7 @@ impl Error {
                 none if none.is_empty() => "choose one by its tags, such as --tags \"\"".into(),
                 tags => format!("choose one by its tags, such as --tags {tags}"),
             }),
-            Self::UnknownSignature { available, .. } if !available.is_empty() => Some(
-                "choose one of them; on the command line with --signature NAME, of export with --signatures NAME"
-                    .into(),
-            ),
+            Self::UnknownSignature { available, .. } if !available.is_empty() => Some("choose one of them".into()),
             Self::OtherCheckpoint(other) => other.hint(),
             Self::NothingRecorded { path, .. } => {
                 Some(format!("record some: tf-persist verify {} --record FILE.npz", path.display()))
@@ -375,12 +375,27 @@ impl Error {
         }
     }
 
-    /// What TensorFlow said in full, if it was TensorFlow that refused and it said more than the first line.
+    /// The lines that TensorFlow said besides the sentence in `Display`, if it was TensorFlow that refused: which node failed, and other
+    /// failures.
     #[must_use]
-    pub fn detail(&self) -> Option<&str> {
+    pub fn detail(&self) -> Option<String> {
         match self {
-            Self::TensorFlow { message, .. } if message.trim().lines().nth(1).is_some() => Some(message.trim()),
+            Self::TensorFlow { message, .. } => message::rest(message),
             _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        if let Some(detail) = self.detail() {
+            write!(f, "\nTensorFlow says further:")?;
+            detail.lines().try_for_each(|line| write!(f, "\n  {line}"))?;
+        }
+        match self.hint() {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
         }
     }
 }
@@ -455,12 +470,6 @@ impl fmt::Display for Code {
     }
 }
 
-/// The first line of a message that may be a whole C++ stack.
-fn first_line(message: &str) -> &str {
-    let first = message.trim().lines().next().unwrap_or_default().trim_end_matches(['.', ':', ' ']);
-    if first.is_empty() { "it gave no reason" } else { first }
-}
-
 /// "`a`, `b` and `c`".
 pub(crate) fn names(names: &[String]) -> String {
     /// More names than this make a message nobody reads.
@@ -501,6 +510,22 @@ mod tests {
         assert_eq!(error.to_string(), "`m` has no signature `serve`; it has `serving_default` and `train`");
         let error = Error::UnknownTags { path: "m".into(), asked: vec!["gpu".into()], available: vec![vec![]] };
         assert_eq!(error.to_string(), "`m` has no meta graph with the tag set `gpu`; it has `` (empty)");
+    }
+
+    #[test]
+    fn debug_is_the_sentence_and_the_hint() {
+        let error = Error::NotASavedModel { path: "m".into(), reason: "it does not exist".into(), hint: None };
+        assert_eq!(format!("{error:?}"), "`m` is not a SavedModel: it does not exist");
+        let error = Error::TensorFlow {
+            action: "run signature `f` of `m`".into(),
+            code: Code::InvalidArgument,
+            message: "Incompatible shapes: [2] vs. [3]\n\t [[{{node Add}}]]".into(),
+            hint: Some("give both the same shape".into()),
+        };
+        let said = "TensorFlow could not run signature `f` of `m`: Incompatible shapes: [2] vs. [3]\nTensorFlow says further:\n  \
+                    [[{{node Add}}]]\nhint: give both the same shape";
+        assert_eq!(format!("{error:?}"), said);
+        assert_eq!(format!("{error:#?}"), said);
     }
 
     #[test]

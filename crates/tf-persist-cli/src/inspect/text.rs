@@ -19,6 +19,14 @@ const NAME: Style = AnsiColor::Cyan.on_default();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 
 pub(super) fn write(out: &mut impl Write, report: &Report<'_>, selection: &Selection<'_>) -> anyhow::Result<()> {
+    // Every part begins with an empty line; that of the first part is left out where nothing stands above it.
+    let mut text = Vec::new();
+    write_parts(&mut text, report, selection)?;
+    out.write_all(text.strip_prefix(b"\n").unwrap_or(&text))?;
+    Ok(())
+}
+
+fn write_parts(out: &mut impl Write, report: &Report<'_>, selection: &Selection<'_>) -> anyhow::Result<()> {
     if selection.everything() {
         let file = report.model.file();
         let name = file.file_name().unwrap_or_default().to_string_lossy();

@@ -1,5 +1,6 @@
 //! Outputs to the terminal and to files.
 
+use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -47,20 +48,41 @@ impl Target {
             Some("json") => Kind::Json,
             _ => bail!(Misuse(format!("`{}` ends neither in .npz nor in .npy nor in .json", path.display()))),
         };
-        Ok(Self { path: path.to_path_buf(), kind })
+        let target = Self { path: path.to_path_buf(), kind };
+        target.check()?;
+        Ok(target)
+    }
+
+    /// That a file can be written there, which is told before the model runs.
+    fn check(&self) -> anyhow::Result<()> {
+        let writing = || format!("cannot write `{}`", self.path.display());
+        if self.path.is_dir() {
+            bail!("{}: it is a folder", writing());
+        }
+        // Its words are those of the operating system; those of a file that cannot be created are not.
+        fs::metadata(self.folder().join(".")).with_context(writing)?;
+        self.temporary_file().map(drop).with_context(writing)
+    }
+
+    fn folder(&self) -> &Path {
+        match self.path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        }
+    }
+
+    /// A file beside the target that will be as readable as any other new file: the process's mask says by whom.
+    fn temporary_file(&self) -> io::Result<NamedTempFile> {
+        use std::os::unix::fs::PermissionsExt;
+        let file = tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o666)).tempfile_in(self.folder());
+        // Its own words name the temporary file, which nobody asked for.
+        file.map_err(|error| io::Error::from(error.kind()))
     }
 
     /// Writes the outputs; the file appears whole or not at all.
     pub(super) fn write(&self, outputs: &Outputs) -> anyhow::Result<()> {
         let writing = || format!("cannot write `{}`", self.path.display());
-        let folder = match self.path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let mut file = BufWriter::new(
-            // Its own words name the temporary file, which nobody asked for.
-            temporary_file(folder).map_err(|error| io::Error::from(error.kind())).with_context(writing)?,
-        );
+        let mut file = BufWriter::new(self.temporary_file().with_context(writing)?);
         match self.kind {
             Kind::Npz => {
                 npz::write(&self.path, &mut file, outputs.iter())?;
@@ -79,12 +101,6 @@ impl Target {
         file.persist(&self.path).map_err(|error| error.error).with_context(writing)?;
         Ok(())
     }
-}
-
-/// A file that will be as readable as any other new file: the process's mask says by whom.
-fn temporary_file(folder: &Path) -> io::Result<NamedTempFile> {
-    use std::os::unix::fs::PermissionsExt;
-    tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o666)).tempfile_in(folder)
 }
 
 /// Prints the outputs, and the timings if there are any.

@@ -1,7 +1,9 @@
 //! A short view of a tensor, in nested brackets, as numpy prints arrays.
 
-use std::fmt::Write;
+use std::fmt::{Debug, Write};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use half::{bf16, f16};
 use num_complex::Complex;
 use tf_persist_core::{DType, Element, Result, Tensor};
@@ -16,10 +18,10 @@ const STRING: usize = 60;
 /// The elements, or those at the edges.
 pub(super) fn view(tensor: &Tensor) -> Result<String> {
     Ok(match tensor.dtype() {
-        DType::Float32 => of::<f32>(tensor, |value| format!("{value:?}"))?,
-        DType::Float64 => of::<f64>(tensor, |value| format!("{value:?}"))?,
-        DType::Float16 => of::<f16>(tensor, |value| format!("{value:?}"))?,
-        DType::BFloat16 => of::<bf16>(tensor, |value| format!("{value:?}"))?,
+        DType::Float32 => of::<f32>(tensor, |value| float(*value))?,
+        DType::Float64 => of::<f64>(tensor, |value| float(*value))?,
+        DType::Float16 => of::<f16>(tensor, |value| float(value.to_f32()))?,
+        DType::BFloat16 => of::<bf16>(tensor, |value| float(value.to_f32()))?,
         DType::Int8 | DType::QInt8 => of::<i8>(tensor, i8::to_string)?,
         DType::Int16 | DType::QInt16 => of::<i16>(tensor, i16::to_string)?,
         DType::Int32 | DType::QInt32 => of::<i32>(tensor, i32::to_string)?,
@@ -29,8 +31,8 @@ pub(super) fn view(tensor: &Tensor) -> Result<String> {
         DType::UInt32 => of::<u32>(tensor, u32::to_string)?,
         DType::UInt64 => of::<u64>(tensor, u64::to_string)?,
         DType::Bool => of::<bool>(tensor, bool::to_string)?,
-        DType::Complex64 => of::<Complex<f32>>(tensor, Complex::to_string)?,
-        DType::Complex128 => of::<Complex<f64>>(tensor, Complex::to_string)?,
+        DType::Complex64 => of::<Complex<f32>>(tensor, |value| complex(float(value.re), &float(value.im)))?,
+        DType::Complex128 => of::<Complex<f64>>(tensor, |value| complex(float(value.re), &float(value.im)))?,
         DType::String => {
             let strings = tensor.strings()?;
             nested(tensor.shape(), |index| string(strings.get(index).unwrap_or_default()))
@@ -45,13 +47,56 @@ fn of<T: Element>(tensor: &Tensor, show: impl Fn(&T) -> String) -> Result<String
     Ok(nested(tensor.shape(), |index| show(&values[index])))
 }
 
-fn string(bytes: &[u8]) -> String {
-    let text: String = String::from_utf8_lossy(bytes).chars().take(STRING + 1).collect();
-    if text.chars().count() <= STRING {
-        return format!("{text:?}");
+/// A float as JSON requests write it, so that it can be given back.
+fn float<T: Debug + Into<f64> + Copy>(value: T) -> String {
+    match value.into() {
+        f64::INFINITY => "Infinity".into(),
+        f64::NEG_INFINITY => "-Infinity".into(),
+        _ => format!("{value:?}"),
     }
-    let cut: String = text.chars().take(STRING).collect();
-    format!("{cut:?}… ({} bytes)", bytes.len())
+}
+
+fn complex(real: String, imag: &str) -> String {
+    let sign = if imag.starts_with('-') { "" } else { "+" };
+    format!("{real}{sign}{imag}i")
+}
+
+/// A string as JSON requests write it, so that it can be given back: text with escapes, or base64.
+fn string(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => match text.char_indices().nth(STRING) {
+            None => text_in_quotes(text),
+            Some((end, _)) => format!("{}… ({} bytes)", text_in_quotes(&text[..end]), bytes.len()),
+        },
+        Err(_) => {
+            let coded = STANDARD.encode(&bytes[..bytes.len().min(STRING / 4 * 3)]);
+            let cut =
+                if coded.len() * 3 / 4 < bytes.len() { format!("… ({} bytes)", bytes.len()) } else { String::new() };
+            format!("{{\"b64\": \"{coded}\"}}{cut}")
+        }
+    }
+}
+
+/// A JSON string in which nothing moves the cursor or changes the direction of writing.
+fn text_in_quotes(text: &str) -> String {
+    let mut shown = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => shown.extend(['\\', character]),
+            '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
+            '\'' => shown.push(character),
+            // What Rust would not print as it is.
+            _ if character.escape_debug().len() > 1 => {
+                let mut units = [0; 2];
+                character.encode_utf16(&mut units).iter().for_each(|unit| shown.push_str(&format!("\\u{unit:04x}")));
+            }
+            _ => shown.push(character),
+        }
+    }
+    shown.push('"');
+    shown
 }
 
 fn nested(shape: &[usize], element: impl Fn(usize) -> String) -> String {
@@ -110,6 +155,21 @@ mod tests {
         let values: Vec<i64> = (0..1000).collect();
         let shown = view(&Tensor::from_slice(&[1000], &values).unwrap()).unwrap();
         assert_eq!(shown, "[0, 1, 2, …, 997, 998, 999]");
+    }
+
+    #[test]
+    fn what_is_shown_can_be_given_back() {
+        let shown = |tensor: Tensor| view(&tensor).unwrap();
+        let floats = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 1e-7];
+        assert_eq!(shown(Tensor::from_slice(&[4], &floats).unwrap()), "[Infinity, -Infinity, NaN, 1e-7]");
+        let strings = ["a\0b\u{1b}[31m", "it's \\ \u{202e}", "\u{e0001}\n\t"];
+        assert_eq!(
+            shown(Tensor::from_strings(&[3], strings).unwrap()),
+            r#"["a\u0000b\u001b[31m", "it's \\ \u202e", "\udb40\udc01\n\t"]"#
+        );
+        assert_eq!(shown(Tensor::from_strings(&[], [b"\xff\0"]).unwrap()), r#"{"b64": "/wA="}"#);
+        assert!(shown(Tensor::from_strings(&[], [[0xff; 100]]).unwrap()).ends_with(r#"//"}… (100 bytes)"#));
+        assert_eq!(shown(Tensor::scalar(Complex::new(0.5, -1e-9)).unwrap()), "0.5-1e-9i");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tf_persist_core::scan::Level;
 
 use crate::args::{Format, tags};
 use crate::failure::{PRINTING, Told};
+use crate::format::count;
 
 #[derive(Debug, Args)]
 pub(crate) struct ScanArgs {
@@ -63,8 +64,12 @@ pub(crate) fn scan(args: &ScanArgs) -> anyhow::Result<()> {
     .context(PRINTING)?;
     match (report.level(), args.fail_on.level()) {
         (Some(found), Some(limit)) if found >= limit => {
-            let article = if found == Level::Info { "an" } else { "a" };
-            Err(Told(format!("`{}` has {article} {found} finding", args.path.display())).into())
+            let number = report.of_level(found).count() as u64;
+            let found = match found {
+                Level::Info => format!("{} of level info", count(number, "finding")),
+                level => count(number, &level.to_string()),
+            };
+            Err(Told(format!("`{}` has {found}", args.path.display())).into())
         }
         _ => Ok(()),
     }

@@ -7,7 +7,7 @@ use tf_persist_core::golden::{Outcome, OutputReport, OutputResult, Replay};
 use tf_persist_core::printable;
 use tf_persist_core::tensor::{Comparison, Tolerance};
 
-use crate::format::count;
+use crate::format::{count, short};
 
 /// How many replays ended how.
 #[derive(Default)]
@@ -85,7 +85,7 @@ pub(super) fn text(out: &mut impl Write, replays: &[Replay], tolerance: Toleranc
 
 fn tolerated(tolerance: Tolerance) -> String {
     match tolerance {
-        Tolerance::Within(both) => format!("{both} absolute and relative"),
+        Tolerance::Within(both) => format!("{} absolute and relative", short(both)),
         _ => "rounding".to_owned(),
     }
 }

@@ -23,6 +23,7 @@ mod requests;
 mod run;
 mod runtime;
 mod scan;
+mod sentences;
 mod serve;
 mod stats;
 mod streams;

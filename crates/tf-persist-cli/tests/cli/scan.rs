@@ -66,7 +66,7 @@ fn a_model_does_only_what_it_is_trusted_with() {
     let what = format!("writes a file: `{}`", target.display());
 
     let scanned = dir.cmd("scan evil").without_tensorflow().run().fails();
-    scanned.prints("evil: 1 danger").prints(format!("danger   WriteFile {what}")).says("has a danger finding");
+    scanned.prints("evil: 1 danger").prints(format!("danger   WriteFile {what}")).says("has 1 danger");
 
     // Refused without TensorFlow, which is not there.
     for options in ["", " --trust=ReadFile,MatchingFiles"] {
@@ -110,7 +110,11 @@ fn what_fails_is_chosen() {
         .ok()
         .prints("reads a checkpoint: the one that it is told");
     dir.cmd("scan models/digits/model --fail-on warning").without_tensorflow().run().ok();
-    dir.cmd("scan models/digits/model --fail-on info").without_tensorflow().run().fails().says("has an info finding");
+    dir.cmd("scan models/digits/model --fail-on info")
+        .without_tensorflow()
+        .run()
+        .fails()
+        .says("findings of level info");
     dir.cmd("scan models/digits/model --tags nope").without_tensorflow().run().fails().says("no meta graph");
     dir.cmd("scan nothing").without_tensorflow().run().fails().says("`nothing` is not a SavedModel");
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, names as list_names};
 use crate::pack::Pack;
 
 /// The names that a model's file may have, the one that TensorFlow prefers first (`tensorflow/cc/saved_model/constants.h`).
@@ -101,6 +101,10 @@ fn of_file(path: &Path) -> Verdict {
     if [".index", ".ckpt", ".meta"].iter().any(|end| name.ends_with(end)) || name.contains(".data-0") {
         return checkpoint();
     }
+    if extension == "npz" || extension == "npy" {
+        let hint = "name the model, and give the arrays to `run` with --inputs, to `train` with --data";
+        return ("it is a file of numpy arrays".into(), Some(hint.into()));
+    }
     if ["zip", "tar", "tgz", "gz", "zst", "xz"].contains(&extension.as_str()) || begins.starts_with(b"PK\x03\x04") {
         return ("it is an archive".into(), Some("unpack it, and give the folder with `saved_model.pb`".into()));
     }
@@ -141,9 +145,15 @@ fn of_folder(path: &Path) -> Result<Verdict> {
             Some(hint.into()),
         ));
     }
-    if let Some(child) = names.iter().find(is_model) {
-        let hint = format!("the folder `{}` inside it is one", path.join(child).display());
+    let models: Vec<&String> = names.iter().filter(is_model).collect();
+    if let [only] = models[..] {
+        let hint = format!("the folder `{}` inside it is one", path.join(only).display());
         return Ok((format!("it has no `{BINARY}`"), Some(hint)));
+    }
+    if let [first, ..] = models[..] {
+        let named: Vec<String> = models.iter().map(|name| (*name).clone()).collect();
+        let hint = format!("name one of them, such as `{}`", path.join(first).display());
+        return Ok((format!("it is a folder with {} models in it: {}", named.len(), list_names(&named)), Some(hint)));
     }
     if let Some(name) = ends(".keras").or_else(|| ends(".h5")).or_else(|| ends(".hdf5")) {
         return Ok(keras_file(name));
@@ -165,7 +175,8 @@ fn of_folder(path: &Path) -> Result<Verdict> {
 }
 
 fn keras_file(name: &str) -> Verdict {
-    let hint = "load it in Python with `keras.models.load_model` and write it with `model.export(DIR)`";
+    let hint = "write a SavedModel of it with `scripts/export_keras.py FILE DIR`, which can be trained on, or in Python with \
+                `keras.models.load_model(FILE).export(DIR)`, for inference alone";
     (format!("`{}` is a Keras file", name.escape_debug()), Some(hint.into()))
 }
 
@@ -225,8 +236,12 @@ mod tests {
         assert!(refusal(&["checkpoint", "m.index", "m.data-00000-of-00001"]).contains("bare checkpoint"));
         assert!(refusal(&["9/saved_model.pb", "10/saved_model.pb", "a"]).contains("such as `PATH/10`"));
         assert!(refusal(&["model/saved_model.pb"]).contains("the folder `PATH/model` inside it"));
-        assert!(refusal(&["model.keras"]).contains("`model.export(DIR)`"));
+        assert!(refusal(&["model.keras"]).contains("`scripts/export_keras.py FILE DIR`"));
         assert!(refusal(&["config.json", "metadata.json", "model.weights.h5"]).contains("Keras"));
+        assert!(
+            refusal(&["a/saved_model.pb", "b/saved_model.pbtxt", "c"])
+                .contains("2 models in it: `a` and `b`; name one")
+        );
         assert!(refusal(&["model.tflite"]).contains("TensorFlow Lite"));
         assert!(refusal(&["model.json", "group1-shard1of1.bin"]).contains("TensorFlow.js"));
         assert!(refusal(&["saved_model.cpb"]).contains("more than 2 GB"));
@@ -249,6 +264,7 @@ mod tests {
         assert!(file("variables.index", b"").contains("bare checkpoint"));
         assert!(file("model.tar.gz", b"").contains("archive"));
         assert!(file("frozen.pb", b"").contains("frozen graph"));
+        assert!(file("a.in.npz", b"PK\x03\x04").contains("numpy arrays; name the model"));
         assert!(file("notes", b"").contains("a SavedModel is a folder"));
         assert!(said(&folder.path().join("nothing")).contains("it does not exist"));
         assert!(said(&folder.path().join("notes/below")).contains("it does not exist"));

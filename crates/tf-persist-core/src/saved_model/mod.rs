@@ -54,9 +54,10 @@ pub use training::{Training, TrainingKind};
 pub use unknown_attributes::UnknownAttribute;
 pub use variables::{Variable, Variables};
 
-use crate::checkpoint::CheckpointIndex;
+use crate::checkpoint::{CheckpointIndex, CheckpointReader};
 use crate::error::{Error, Result};
 use crate::files::Files;
+use crate::tensor::Tensor;
 pub(crate) use limits::MAX_FILE_BYTES;
 use limits::Survey;
 pub(crate) use locate::BINARY as GRAPH_FILE;
@@ -143,7 +144,8 @@ impl SavedModel {
             ));
         }
         let bytes = if is_text { text::to_binary(&bytes).map_err(damaged)?.into() } else { bytes };
-        let survey = limits::survey(&bytes).map_err(damaged)?;
+        let survey =
+            limits::survey(&bytes).map_err(|reason| damaged(text::instead_of_protobuf(&bytes).unwrap_or(reason)))?;
 
         let mut room = MAX_DEFAULT_BYTES;
         let read = |range| MetaGraph::read(path, &bytes, range, &mut room);
@@ -217,6 +219,14 @@ impl SavedModel {
         })
     }
 
+    /// The signatures, sorted by name, of the meta graph that is taken where no tags are given.
+    ///
+    /// # Errors
+    /// As [`SavedModel::meta_graph`].
+    pub fn signatures(&self) -> Result<&[SignatureDef]> {
+        Ok(self.meta_graph(None)?.signatures())
+    }
+
     /// The signature of this name of the meta graph that is taken where no tags are given.
     ///
     /// # Errors
@@ -236,6 +246,24 @@ impl SavedModel {
         }
         let variables = variables::index(&self.model.files)?.map_or_else(Variables::none, Variables::of);
         Ok(self.model.variables.get_or_init(|| variables))
+    }
+
+    /// Reads the value of one variable, without TensorFlow. It is called as in [`SavedModel::variables`], or by its key in the
+    /// checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::UnknownVariable`] with the names there are; as [`SavedModel::variables`] and [`CheckpointReader::read`].
+    pub fn read_variable(&self, name: &str) -> Result<Tensor> {
+        let variables = self.variables()?;
+        let variable = variables.all.iter().find(|variable| variable.name == name || variable.entry.key == name);
+        match (variable, &variables.index) {
+            (Some(variable), Some(index)) => CheckpointReader::new(index.clone()).read(&variable.entry.key),
+            _ => Err(Error::UnknownVariable {
+                prefix: self.path().join(OLD_VARIABLES),
+                key: name.to_owned(),
+                available: variables.all.iter().map(|variable| variable.name.clone()).collect(),
+            }),
+        }
     }
 
     /// Whether the model has what a session needs besides custom ops: its variables, whole.

@@ -28,6 +28,26 @@ pub(super) fn to_binary(text: &[u8]) -> Result<Vec<u8>, String> {
     model.write_to_bytes().map_err(|error| format!("it cannot be put in binary form: {error}"))
 }
 
+/// What is said of a file that should be a protobuf and is text; `None` if it is none. The bytes of a protobuf's tags and lengths do not
+/// make text for long.
+pub(super) fn instead_of_protobuf(bytes: &[u8]) -> Option<String> {
+    /// So many bytes are looked at, and so many characters are shown.
+    const LOOKED_AT: usize = 1000;
+    const SHOWN: usize = 40;
+    let beginning = &bytes[..bytes.len().min(LOOKED_AT)];
+    let text = match std::str::from_utf8(beginning) {
+        Ok(text) => text,
+        // A character may be cut.
+        Err(error) if error.error_len().is_none() => std::str::from_utf8(&beginning[..error.valid_up_to()]).ok()?,
+        Err(_) => return None,
+    };
+    let is_text = text.chars().all(|character| !character.is_control() || "\t\r\n".contains(character));
+    let line = text.trim().lines().next().filter(|_| is_text)?;
+    let shown: String = line.chars().take(SHOWN).collect();
+    let cut = if shown.len() < text.trim().len() { "…" } else { "" };
+    Some(format!("it is text, and should be a protobuf: `{shown}{cut}`"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,6 +67,15 @@ mod tests {
         let model = pb::SavedModel::parse_from_bytes(&to_binary(text.as_ref()).unwrap()).unwrap();
         assert_eq!(model.meta_graphs[0].meta_info_def.tags, ["a\"{", "bcä"]);
         assert_eq!(model.meta_graphs[0].graph_def.node[0].op, "Add");
+    }
+
+    #[test]
+    fn tells_text_from_a_protobuf() {
+        let said = |bytes: &[u8]| instead_of_protobuf(bytes);
+        assert_eq!(said(b"truncated").unwrap(), "it is text, and should be a protobuf: `truncated`");
+        assert_eq!(said(b"\n<html>\n<p>no").unwrap(), "it is text, and should be a protobuf: `<html>…`");
+        assert!(said("ä".repeat(1000).as_bytes()).is_some());
+        assert_eq!((said(b"\x08\x01\x12\x00"), said(b"\xff\xff"), said(b"\n\n")), (None, None, None));
     }
 
     #[test]

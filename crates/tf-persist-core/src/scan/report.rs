@@ -256,8 +256,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = [Level::Danger, Level::Warning, Level::Info].map(|level| (level, self.of_level(level).count()));
         write!(f, "{}: ", self.path.display())?;
+        let plural = |level, count| if count == 1 || level == Level::Info { "" } else { "s" };
+        let told = counts.iter().filter(|(_, count)| *count > 0);
         let told: Vec<String> =
-            counts.iter().filter(|(_, count)| *count > 0).map(|(level, count)| format!("{count} {level}")).collect();
+            told.map(|(level, count)| format!("{count} {level}{}", plural(*level, *count))).collect();
         f.write_str(&if told.is_empty() { "nothing found".to_owned() } else { told.join(", ") })?;
         let several =
             self.findings.iter().any(|finding| finding.tags != self.findings[0].tags && !finding.tags.is_empty());

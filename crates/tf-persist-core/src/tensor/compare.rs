@@ -5,7 +5,7 @@ use std::fmt;
 use half::{bf16, f16};
 use num_complex::Complex;
 
-use super::{Element, Tensor};
+use super::{Element, Tensor, decimal};
 use crate::dtype::DType;
 use crate::error::Result;
 
@@ -288,15 +288,22 @@ fn index_of(mut place: usize, shape: &[usize]) -> Vec<usize> {
 /// An element as text; strings in quotes, long ones cut.
 fn element(tensor: &Tensor, place: usize) -> String {
     fn of<T: Element + ToString>(tensor: &Tensor, place: usize) -> String {
-        tensor.view::<T>().ok().and_then(|values| values.get(place)).map(T::to_string).unwrap_or_default()
+        shown(tensor, place, T::to_string)
+    }
+    fn shown<T: Element>(tensor: &Tensor, place: usize, text: impl Fn(&T) -> String) -> String {
+        tensor.view::<T>().ok().and_then(|values| values.get(place)).map(text).unwrap_or_default()
+    }
+    fn complex<T: Copy>(value: &Complex<T>, text: impl Fn(T) -> String) -> String {
+        let (re, im) = (text(value.re), text(value.im));
+        format!("{re}{}{im}i", if im.starts_with('-') { "" } else { "+" })
     }
     match tensor.dtype() {
-        DType::Float32 => of::<f32>(tensor, place),
-        DType::Float64 => of::<f64>(tensor, place),
-        DType::Float16 => of::<f16>(tensor, place),
-        DType::BFloat16 => of::<bf16>(tensor, place),
-        DType::Complex64 => of::<Complex<f32>>(tensor, place),
-        DType::Complex128 => of::<Complex<f64>>(tensor, place),
+        DType::Float32 => shown(tensor, place, |value: &f32| decimal(*value)),
+        DType::Float64 => shown(tensor, place, |value: &f64| decimal(*value)),
+        DType::Float16 => shown(tensor, place, |value: &f16| decimal(value.to_f32())),
+        DType::BFloat16 => shown(tensor, place, |value: &bf16| decimal(value.to_f32())),
+        DType::Complex64 => shown(tensor, place, |value: &Complex<f32>| complex(value, decimal)),
+        DType::Complex128 => shown(tensor, place, |value: &Complex<f64>| complex(value, decimal)),
         DType::Int8 | DType::QInt8 => of::<i8>(tensor, place),
         DType::Int16 | DType::QInt16 => of::<i16>(tensor, place),
         DType::Int32 | DType::QInt32 => of::<i32>(tensor, place),
@@ -327,6 +334,15 @@ mod tests {
 
     fn compare(found: &Tensor, expected: &Tensor, tolerance: Tolerance) -> Comparison {
         Comparison::of(found, expected, tolerance).unwrap().unwrap()
+    }
+
+    #[test]
+    fn small_numbers_are_shown_with_an_exponent() {
+        let compared = compare(&floats(&[1e-9]), &floats(&[0.0]), Tolerance::EXACT);
+        assert!(compared.to_string().ends_with("at [0] 1e-9 instead of 0"), "{compared}");
+        let complex = |re, im| Tensor::from_slice(&[], &[Complex::<f64>::new(re, im)]).unwrap();
+        let compared = compare(&complex(1.5, -2e-12), &complex(0.0, 0.5), Tolerance::EXACT);
+        assert!(compared.to_string().ends_with("1.5-2e-12i instead of 0+0.5i"), "{compared}");
     }
 
     #[test]

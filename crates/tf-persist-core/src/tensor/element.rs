@@ -11,6 +11,12 @@ use crate::dtype::DType;
 /// Implemented for `f32`, `f64`, [`half::f16`], [`half::bf16`], `i8` to `i64`, `u8` to `u64`, `bool`, and
 /// [`num_complex::Complex`] of `f32` and `f64`. Strings are not elements of one size: see
 /// [`Tensor::strings`](crate::Tensor::strings).
+#[diagnostic::on_unimplemented(
+    message = "a tensor has no elements of the type `{Self}`",
+    label = "not the type of a tensor's elements",
+    note = "strings go in by `Tensor::from_strings(&[2], [\"a\", \"b\"])` and come out by `tensor.strings()?`",
+    note = "numbers are f32, f64, half::f16, half::bf16, i8 to i64, u8 to u64, bool, and num_complex::Complex"
+)]
 pub trait Element: NoUninit + private::Sealed {
     /// The dtypes that can be viewed as this type: its own first, then the quantised one with the same raw number.
     const DTYPES: &'static [DType];

@@ -3,6 +3,7 @@
 mod buffer;
 mod builder;
 mod compare;
+mod decimal;
 mod element;
 mod growing;
 pub mod json;
@@ -23,6 +24,7 @@ use num_complex::Complex;
 pub(crate) use buffer::{Buffer, ForeignMemory};
 pub use builder::TensorBuilder;
 pub use compare::{Comparison, Tolerance, Worst};
+pub(crate) use decimal::decimal;
 pub use element::Element;
 pub(crate) use growing::{Growing, Shortfall};
 pub use stats::{Number, Stats};

@@ -6,7 +6,7 @@ use bytemuck::Pod;
 use half::{bf16, f16};
 use num_complex::Complex;
 
-use super::{Element, Tensor};
+use super::{Element, Tensor, decimal};
 use crate::dtype::DType;
 
 /// So many numbers are summed up by themselves before they are added to the rest, which keeps the sum of many exact enough.
@@ -44,7 +44,7 @@ impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Integer(number) => number.fmt(f),
-            Self::Float(number) => number.fmt(f),
+            Self::Float(number) => decimal(*number).fmt(f),
         }
     }
 }

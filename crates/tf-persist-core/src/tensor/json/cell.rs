@@ -59,7 +59,7 @@ pub(super) trait Cell: Element {
     fn write(&self, text: &mut Vec<u8>);
 }
 
-/// Any number goes for a float. It is read as a double and then rounded, as Python and TensorFlow Serving do.
+/// Any number in range goes for a float. It is read as a double and then rounded, as Python and TensorFlow Serving do.
 macro_rules! floats {
     ($($float:ty: $round:expr, $widen:expr;)+) => {$(
         impl Cell for $float {
@@ -68,7 +68,12 @@ macro_rules! floats {
                 if !peek.is_num() {
                     return Err(unexpected::<Self>(jiter, peek));
                 }
-                Ok($round(jiter.known_float(peek)?))
+                let start = jiter.current_index();
+                let value: Self = $round(jiter.known_float(peek)?);
+                if $widen(value).is_infinite() {
+                    check_infinity::<Self>(jiter.slice_to_current(start))?;
+                }
+                Ok(value)
             }
 
             /// The shortest text that gives the same number again; always with `.` or `e`.
@@ -120,7 +125,7 @@ impl Cell for bool {
     fn read(jiter: &mut Jiter<'_>, peek: Peek) -> Result<Self, Refused> {
         match peek {
             Peek::True | Peek::False => Ok(jiter.known_bool(peek)?),
-            _ => Err(unexpected::<Self>(jiter, peek)),
+            _ => Err(found(jiter, peek, "bool (true or false)")),
         }
     }
 
@@ -271,11 +276,26 @@ pub(super) fn describe(peek: Peek) -> Option<&'static str> {
     }
 }
 
+/// That an infinite number is written as one, and is not a number that is too large.
+#[cold]
+fn check_infinity<T: Element>(token: &[u8]) -> Result<(), Refused> {
+    if token.ends_with(b"Infinity") {
+        return Ok(());
+    }
+    let sign = if token.starts_with(b"-") { "-" } else { "" };
+    let dtype = T::DTYPES[0].name();
+    Err(format!("{} is outside the range of {dtype}; infinity is written {sign}Infinity", shown(token)).into())
+}
+
+/// A number as it was written, cut if it is long.
+fn shown(token: &[u8]) -> String {
+    const SHOWN: usize = 40;
+    String::from_utf8_lossy(token).chars().take(SHOWN).collect()
+}
+
 #[cold]
 fn not_in_range<T: Element>(token: &[u8]) -> Refused {
-    /// A longer number is cut in the message.
-    const SHOWN: usize = 40;
-    let shown: String = String::from_utf8_lossy(token).chars().take(SHOWN).collect();
+    let shown = shown(token);
     let dtype = T::DTYPES[0].name();
     if token.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-') {
         format!("{shown} is outside the range of {dtype}").into()

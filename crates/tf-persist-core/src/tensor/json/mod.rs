@@ -7,14 +7,14 @@
 //!
 //! | dtype | JSON |
 //! |---|---|
-//! | floats | any number, also `NaN`, `Infinity` and `-Infinity`; too large a number becomes infinite |
+//! | floats | any number in range, also `NaN`, `Infinity` and `-Infinity` |
 //! | integers, quantised ones as their raw number | an integer in range, written without `.` and `e` |
 //! | `bool` | `true`, `false` |
 //! | `string` | text, or `{"b64": "…"}` for bytes (standard alphabet, padding or none) |
 //! | complex | `{"real": r, "imag": i}` |
 //!
 //! Unlike TensorFlow Serving, this reads and writes half, bfloat16, uint16, quantised and complex tensors (a server that wants
-//! to refuse them asks [`is_served_by_tensorflow_serving`]); checks the range of all integers; refuses bytes after the request,
+//! to refuse them asks [`is_served_by_tensorflow_serving`]); checks the range of all numbers (there, too large a float becomes infinite); refuses bytes after the request,
 //! keys given twice, and, unless told otherwise, inputs that the signature does not have; does not know `Inf` for `Infinity`;
 //! and refuses nesting deeper than 200, where no tensor can follow.
 

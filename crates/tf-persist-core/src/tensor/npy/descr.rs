@@ -115,6 +115,10 @@ impl Refusal {
                 ("pickled Python objects", Some("save it without objects, for instance `array.astype(\"S\")`"))
             }
             Some(b'M' | b'm') => ("dates", Some("save them as numbers, for instance `array.astype(\"int64\")`")),
+            Some(b'V') if name == "V1" => (
+                "elements of one byte without a type, as numpy writes float8 and int4",
+                Some("TensorFlow cannot be fed float8 or int4; a model that takes bytes takes `array.view(\"uint8\")`"),
+            ),
             Some(b'V') => {
                 ("raw bytes of no known type", Some("save it as numbers, for instance `array.view(\"uint8\")`"))
             }

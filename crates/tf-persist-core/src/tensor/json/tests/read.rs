@@ -41,21 +41,16 @@ fn a_request_says_what_it_is_before_it_is_decoded() {
 }
 
 #[test]
-fn floats_take_any_number() {
-    assert_eq!(
-        value("[1, -0, 1e400, -1e400, 1e-400]", DType::Float64).view::<f64>().unwrap()[2..],
-        [f64::INFINITY, f64::NEG_INFINITY, 0.0]
-    );
-    let floats = value(
-        "[16777217, 1e39, -1e39, 0.1, NaN, Infinity, -Infinity, 1e-60, 123456789012345678901234567890]",
-        DType::Float32,
-    );
+fn floats_take_any_number_in_range() {
+    assert_eq!(value("[1, -0, 1e-400]", DType::Float64).view::<f64>().unwrap()[1..], [-0.0, 0.0]);
+    let floats =
+        value("[16777217, 0.1, NaN, Infinity, -Infinity, 1e-60, 123456789012345678901234567890]", DType::Float32);
     let floats = floats.view::<f32>().unwrap();
-    assert_eq!(floats[..4], [16_777_216.0, f32::INFINITY, f32::NEG_INFINITY, 0.1]);
-    assert!(floats[4].is_nan());
-    assert_eq!(floats[5..], [f32::INFINITY, f32::NEG_INFINITY, 0.0, 1.234_567_9e29]);
+    assert_eq!(floats[..2], [16_777_216.0, 0.1]);
+    assert!(floats[2].is_nan());
+    assert_eq!(floats[3..], [f32::INFINITY, f32::NEG_INFINITY, 0.0, 1.234_567_9e29]);
     assert_eq!(value("-0", DType::Float32).view::<f32>().unwrap()[0].to_bits(), (-0.0_f32).to_bits());
-    assert_eq!(value("[1.5, 1e9]", DType::Float16).view::<f16>().unwrap(), [f16::from_f32(1.5), f16::INFINITY]);
+    assert_eq!(value("[1.5, Infinity]", DType::Float16).view::<f16>().unwrap(), [f16::from_f32(1.5), f16::INFINITY]);
     assert_eq!(value("[1.5, NaN]", DType::BFloat16).view::<bf16>().unwrap()[0], bf16::from_f32(1.5));
 }
 

@@ -16,6 +16,25 @@ const ONE: &[(&str, DType)] = &[("x", DType::Int32)];
 const TWO: &[(&str, DType)] = &[("a", DType::Int32), ("b", DType::Int32)];
 
 #[test]
+fn floats_that_are_too_large() {
+    for (text, dtype, said) in [
+        ("1e39", DType::Float32, "x: 1e39 is outside the range of float32; infinity is written Infinity"),
+        (
+            "[0, -1e39]",
+            DType::Float32,
+            "x: at [1]: -1e39 is outside the range of float32; infinity is written -Infinity",
+        ),
+        ("1e400", DType::Float64, "x: 1e400 is outside the range of float64; infinity is written Infinity"),
+        ("65520", DType::Float16, "x: 65520 is outside the range of float16; infinity is written Infinity"),
+        ("3.4e38", DType::Float16, "x: 3.4e38 is outside the range of float16; infinity is written Infinity"),
+    ] {
+        assert_eq!(value_refusal(text, dtype), said);
+    }
+    assert!(value_refusal("1e39", DType::BFloat16).contains("outside the range of bfloat16"));
+    assert!(value_refusal(r#"{"real": 1e39, "imag": 0}"#, DType::Complex64).contains("1e39 is outside the range"));
+}
+
+#[test]
 fn what_is_not_json() {
     for text in [
         "",
@@ -135,7 +154,7 @@ fn values_of_another_kind() {
     assert_eq!(value_refusal("null", DType::String), "x: null where a string is expected");
     assert_eq!(value_refusal("\"1\"", DType::Float32), "x: a string where float32 is expected");
     assert_eq!(value_refusal("true", DType::Int8), "x: `true` where int8 is expected");
-    assert_eq!(value_refusal("1", DType::Bool), "x: a number where bool is expected");
+    assert_eq!(value_refusal("1", DType::Bool), "x: a number where bool (true or false) is expected");
     assert_eq!(value_refusal("[1]", DType::String), "x: at [0]: a number where a string is expected");
     assert_eq!(value_refusal("{}", DType::Float16), "x: an object where float16 is expected");
     assert_eq!(value_refusal("1", DType::Complex64), "x: a number where complex64 is expected");
