@@ -117,6 +117,9 @@ pub(crate) struct RunArgs {
     /// Many requests, a JSON object a line, answered in order by one session, a line each ("-" is standard input)
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) requests: Option<PathBuf>,
+    /// Compute these outputs alone (comma list; repeatable), and ask only for the inputs that they need
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub(crate) outputs: Option<Vec<String>>,
     /// Where to write the outputs instead of printing them
     #[arg(long, value_name = "FILE.npz|FILE.npy|FILE.json", conflicts_with = "requests")]
     pub(crate) output: Option<PathBuf>,

@@ -49,6 +49,8 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+        /// What to do.
+        hint: Option<String>,
     },
 
     /// The model is whole, but needs something that this library or its TensorFlow does not have.
@@ -163,6 +165,28 @@ pub enum Error {
         output: String,
         /// The outputs there are.
         available: Vec<String>,
+    },
+
+    /// An output of a signature cannot be fetched.
+    #[error("output `{output}` of signature `{signature}` cannot be fetched: {reason}")]
+    Unfetchable {
+        /// The signature.
+        signature: String,
+        /// The output.
+        output: String,
+        /// What is in the way.
+        reason: String,
+        /// Outputs that can be fetched, as far as is known.
+        others: Vec<String>,
+    },
+
+    /// A signature has no outputs, so that a session has nothing to run.
+    #[error(
+        "a session cannot run signature `{signature}`: it has no outputs, and a session runs what its outputs need"
+    )]
+    NothingToRun {
+        /// The signature.
+        signature: String,
     },
 
     /// An element type that no tensor of ours can hold.
@@ -326,9 +350,15 @@ impl Error {
         move |source| Self::Io { action, path: path.as_ref().to_path_buf(), source }
     }
 
-    /// A damaged file; for `map_err` and `ok_or_else`.
+    /// A file of which bytes are missing or wrong; for `map_err` and `ok_or_else`.
     pub(crate) fn damaged(path: impl AsRef<Path>, reason: impl Into<String>) -> Self {
-        Self::Damaged { path: path.as_ref().to_path_buf(), reason: reason.into() }
+        let hint = Some("copy the model again from where it was made".to_owned());
+        Self::Damaged { path: path.as_ref().to_path_buf(), reason: reason.into(), hint }
+    }
+
+    /// A file that says what cannot be, though its bytes may all be as they were written: another copy would be no better.
+    pub(crate) fn flawed(path: impl AsRef<Path>, reason: impl Into<String>) -> Self {
+        Self::Damaged { path: path.as_ref().to_path_buf(), reason: reason.into(), hint: None }
     }
 
     /// Data that is no tensor, without a hint.
@@ -341,6 +371,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotASavedModel { hint, .. }
+            | Self::Damaged { hint, .. }
             | Self::Unsupported { hint, .. }
             | Self::InvalidData { hint, .. }
             | Self::NotTrainable { hint, .. }
@@ -354,10 +385,17 @@ impl Error {
             }),
             Self::UnknownSignature { available, .. } if !available.is_empty() => Some("choose one of them".into()),
             Self::OtherCheckpoint(other) => other.hint(),
+            Self::Unfetchable { others, .. } if !others.is_empty() => Some(format!(
+                "ask for others, such as {}; on the command line with --outputs {}",
+                names(others),
+                others[0]
+            )),
+            Self::NothingToRun { signature } => Some(format!(
+                "Python runs it for what it does: tf.saved_model.load(PATH).signatures[\"{signature}\"]()"
+            )),
             Self::NothingRecorded { path, .. } => {
                 Some(format!("record some: tf-persist verify {} --record FILE.npz", path.display()))
             }
-            Self::Damaged { .. } => Some("copy the model again from where it was made".into()),
             Self::Untrusted { op, .. } => Some(match op {
                 Some(op) => format!(
                     "`tf-persist scan` says all that it may do; if you trust it, load it with --trust, or with --trust={op} for \

@@ -71,6 +71,7 @@ pub mod saved_model;
 pub mod scan;
 mod session;
 mod shape;
+mod stand_in;
 pub mod tensor;
 mod tensorflow_rust;
 pub mod text_format;

@@ -61,10 +61,11 @@ impl From<Error> for Status {
             | Error::WrongDType { .. }
             | Error::WrongShape { .. }
             | Error::UnknownOutput { .. }
+            | Error::NothingToRun { .. }
             | Error::InvalidShape { .. }
             | Error::InvalidTensor { .. }
             | Error::InvalidData { .. } => Code::InvalidArgument,
-            Error::UnsupportedDType { .. } => Code::Unimplemented,
+            Error::UnsupportedDType { .. } | Error::Unfetchable { .. } => Code::Unimplemented,
             Error::OutOfMemory { .. } => Code::ResourceExhausted,
             Error::NotASavedModel { .. } | Error::UnknownTags { .. } => Code::NotFound,
             Error::Damaged { .. } => Code::DataLoss,

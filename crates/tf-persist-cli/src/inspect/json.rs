@@ -3,10 +3,14 @@
 use std::io::Write;
 
 use serde_json::{Map, Value, json};
-use tf_persist_core::saved_model::{FoundFile, MissingOp, TensorInfo, TensorKind, TrainingKind};
-use tf_persist_core::{PartialShape, SignatureDef};
+use tf_persist_core::saved_model::{DefaultValue, FoundFile, MissingOp, TensorInfo, TensorKind, TrainingKind};
+use tf_persist_core::tensor::json::write_value;
+use tf_persist_core::{DType, PartialShape, SignatureDef};
 
 use super::{MetaGraphReport, Report, Selection, stats};
+
+/// Default values of more elements are not in the report.
+const MAX_DEFAULT: usize = 10_000;
 
 pub(super) fn write(out: &mut impl Write, report: &Report<'_>, selection: &Selection<'_>) -> anyhow::Result<()> {
     let mut root = Map::new();
@@ -76,12 +80,25 @@ fn signature(signature: &SignatureDef) -> Value {
         Value::Object(infos.iter().map(|(name, info)| (name.clone(), tensor_info(info))).collect())
     };
     let defaults: Vec<&String> = signature.defaults.iter().map(|(name, _)| name).collect();
+    let values = signature.defaults.iter().map(|(name, value)| (name.clone(), default_value(value)));
     json!({
         "method_name": signature.method_name,
         "inputs": infos(&signature.inputs),
         "outputs": infos(&signature.outputs),
         "defaults": defaults,
+        "default_values": Value::Object(values.collect()),
     })
+}
+
+/// A default value as JSON; null if it cannot be read or is too long for a report. NaN and infinities, which JSON has no numbers
+/// for, stand in text.
+fn default_value(value: &DefaultValue) -> Value {
+    let DefaultValue::Tensor(tensor) = value else { return Value::Null };
+    let mut text = Vec::new();
+    if tensor.len() > MAX_DEFAULT || write_value("a default", &mut text, tensor).is_err() {
+        return Value::Null;
+    }
+    serde_json::from_slice(&text).unwrap_or_else(|_| json!(String::from_utf8_lossy(&text)))
 }
 
 fn tensor_info(info: &TensorInfo) -> Value {
@@ -90,10 +107,17 @@ fn tensor_info(info: &TensorInfo) -> Value {
         TensorKind::CooSparse { values, indices, dense_shape } => {
             json!({ "indices": indices, "values": values, "dense_shape": dense_shape })
         }
-        TensorKind::Composite { components } => json!(components.iter().map(tensor_info).collect::<Vec<_>>()),
+        TensorKind::Composite { components, .. } => json!(components.iter().map(tensor_info).collect::<Vec<_>>()),
         _ => Value::Null,
     };
-    json!({ "dtype": info.dtype.to_string(), "shape": shape(&info.shape), "tensor": tensor })
+    let dtype = if info.dtype == DType::Invalid { Value::Null } else { json!(info.dtype.to_string()) };
+    let mut object = json!({ "dtype": dtype, "shape": shape(&info.shape), "tensor": tensor });
+    if let TensorKind::Composite { spec, .. } = &info.kind {
+        object["composite"] = if spec.is_ragged() { json!("ragged") } else { json!(spec.class) };
+    } else if info.declared_dtype != info.dtype && info.declared_dtype != DType::Invalid {
+        object["declared_dtype"] = json!(info.declared_dtype.to_string());
+    }
+    object
 }
 
 /// A list with -1 for an open size; null for an unknown rank.

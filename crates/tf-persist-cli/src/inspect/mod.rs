@@ -6,6 +6,7 @@ mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Write};
+use std::path::Path;
 
 use anstream::stdout;
 use anyhow::Context;
@@ -146,6 +147,30 @@ fn missing(
     match assets {
         Ok(assets) => missing.extend(assets.missing.iter().map(|name| format!("the asset `assets/{name}`"))),
         Err(error) => missing.push(error.to_string()),
+    }
+    for path in model.files_read_at_load(meta_graph) {
+        let there = if Path::new(&path).exists() { "which is no part of the model" } else { "which is not there" };
+        missing.push(format!("the file `{path}`, {there}: an initialiser reads it when the model is loaded"));
+    }
+    if let Ok(Some(fingerprint)) = model.fingerprint()
+        && fingerprint.checkpoint_hash != 0
+        && model.variables().is_ok_and(|variables| variables.index.is_none())
+        && model.check(meta_graph).is_ok()
+    {
+        missing.push(
+            "the folder `variables`, which there was when the fingerprint was made: a session needs nothing of it, and Python's \
+             `tf.saved_model.load` will not load the model"
+                .into(),
+        );
+    }
+    let python = model.python_ops(meta_graph);
+    if !python.is_empty() {
+        let ops: Vec<String> = python.iter().map(ToString::to_string).collect();
+        missing.push(format!(
+            "Python and the program that made the model: functions of that program (`tf.py_function`), which no SavedModel holds, \
+             are called by {}",
+            ops.join(", ")
+        ));
     }
     // Ops in functions that nobody calls keep nobody from running the rest.
     let needed: Vec<&MissingOp> = ops.iter().filter(|op| op.used.reached).collect();

@@ -177,7 +177,10 @@ fn write_rest(out: &mut impl Write, all: usize, shown: usize, noun: &str, option
 
 fn write_fingerprint(out: &mut impl Write, report: &Report<'_>) -> anyhow::Result<()> {
     match &report.fingerprint {
-        Ok(None) => writeln!(out, "\n{TITLE}fingerprint{TITLE:#}  none (TensorFlow 2.11 and later write one)")?,
+        Ok(None) => writeln!(
+            out,
+            "\n{TITLE}fingerprint{TITLE:#}  none (`tf.saved_model.save` of TensorFlow 2.11 and later writes one, and nothing else does)"
+        )?,
         Err(error) => writeln!(out, "\n{WARNING}fingerprint{WARNING:#}  {}", printable(&error.to_string()))?,
         Ok(Some(fingerprint)) => {
             let variables = match fingerprint.checkpoint.name() {

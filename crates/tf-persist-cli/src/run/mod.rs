@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tf_persist_core::scan::Trust;
-use tf_persist_core::{LoadOptions, LoadedModel, Outputs, SavedModel};
+use tf_persist_core::{LoadOptions, LoadedModel, Outputs, RunOptions, SavedModel};
 
 use crate::args::{LoadArgs, MAX_THREADS, RunArgs, tags, variable};
 use crate::failure::{self, Misuse};
@@ -30,13 +30,15 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
         Some(name) => meta_graph.signature(name)?,
         None => meta_graph.default_signature()?,
     };
-    let target = args.output.as_deref().map(|path| output::Target::of(path, definition)).transpose()?;
+    let wanted = args.outputs.as_deref();
+    let target = args.output.as_deref().map(|path| output::Target::of(path, definition, wanted)).transpose()?;
     let inputs = given.tensors(definition)?;
-    definition.check_inputs(&inputs)?;
+    artefact.check_inputs(meta_graph, definition, &inputs, wanted)?;
 
     let model = args.load.load(&artefact)?;
     let signature = model.signature(&definition.name)?;
-    let run = || signature.run(inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)));
+    let options = args.run_options();
+    let run = || signature.run_with(inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)), &options);
     let outputs = run()?;
     let timings = args.repeat.map(|times| Timings::of(times, run)).transpose()?;
     match target {
@@ -45,6 +47,12 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
             output::print_timings(timings.as_ref())
         }
         None => output::print(args.format, &outputs, timings.as_ref()),
+    }
+}
+
+impl RunArgs {
+    fn run_options(&self) -> RunOptions<'_> {
+        self.outputs.as_deref().map_or_else(RunOptions::default, |names| RunOptions::default().outputs(names))
     }
 }
 

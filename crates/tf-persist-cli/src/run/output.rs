@@ -34,14 +34,16 @@ enum Kind {
 }
 
 impl Target {
-    /// Checks that the outputs of this signature can go there.
-    pub(super) fn of(path: &Path, signature: &SignatureDef) -> anyhow::Result<Self> {
+    /// Checks that the outputs of this signature, or those that are asked for, can go there.
+    pub(super) fn of(path: &Path, signature: &SignatureDef, wanted: Option<&[String]>) -> anyhow::Result<Self> {
+        let outputs = signature.output_tensors(wanted)?.len();
         let kind = match path.extension().and_then(|ending| ending.to_str()) {
             Some("npz") => Kind::Npz,
-            Some("npy") if signature.output_count() != 1 => {
-                let (name, outputs) = (&signature.name, signature.output_count());
+            Some("npy") if outputs != 1 => {
+                let name = &signature.name;
                 bail!(Misuse(format!(
-                    "signature `{name}` has {outputs} outputs, and a .npy file holds one; write an .npz"
+                    "signature `{name}` has {outputs} outputs, and a .npy file holds one; write an .npz, or choose one with \
+                     --outputs NAME"
                 )))
             }
             Some("npy") => Kind::Npy,

@@ -45,7 +45,7 @@ pub(super) fn answer(
             continue;
         }
         asked += 1;
-        match one(&model, args.signature.as_deref(), &format!("line {number}"), &line) {
+        match one(&model, args, &format!("line {number}"), &line) {
             Ok(answer) => out.write_all(&answer).context(PRINTING)?,
             Err(error) => {
                 failed += 1;
@@ -63,16 +63,17 @@ pub(super) fn answer(
 }
 
 /// The answer to one request, in its own form.
-fn one(model: &LoadedModel, signature: Option<&str>, source: &str, line: &[u8]) -> tf_persist_core::Result<Vec<u8>> {
+fn one(model: &LoadedModel, args: &RunArgs, source: &str, line: &[u8]) -> tf_persist_core::Result<Vec<u8>> {
     let request = Request::parse(source, line)?;
-    let signature = match request.signature_name().or(signature) {
+    let signature = match request.signature_name().or(args.signature.as_deref()) {
         Some(name) => model.signature(name)?,
         None => model.default_signature()?,
     };
     let form = request.form()?;
     let definition = signature.definition();
     let inputs = request.tensors(&definition.name, &definition.input_tensors(), ExtraInputs::Refuse)?;
-    let outputs = signature.run(inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)))?;
+    let inputs = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor));
+    let outputs = signature.run_with(inputs, &args.run_options())?;
     let layout = if form == Form::Row { ROW } else { COLUMN };
     let mut answer = Vec::new();
     write_outputs("answer", &mut answer, outputs.iter(), layout)?;

@@ -29,7 +29,8 @@ pub(super) fn record(args: &VerifyArgs, artefact: &SavedModel, file: &Path) -> a
     let mut recorder = Recorder::begin(artefact, meta_graph, args.replace)?;
     let which = |index: usize| format!("request {} of `{}`", index + 1, file.display());
     for (index, request) in requests.iter().enumerate() {
-        request.signature.check_inputs(&request.inputs).with_context(|| which(index))?;
+        let checked = artefact.check_inputs(meta_graph, request.signature, &request.inputs, None);
+        checked.with_context(|| which(index))?;
         // Each signature once.
         if requests[..index].iter().all(|before| before.signature.name != request.signature.name) {
             recorder.check(meta_graph, request.signature)?;

@@ -95,7 +95,7 @@ fn in_folder(folder: &Path) -> Result<PathBuf> {
         let parsed = text_format::parse_with::<CheckpointState>(&bytes, &options);
         let latest = parsed.map_err(|error| Error::damaged(&state, error.to_string()))?.message.model_checkpoint_path;
         if latest.is_empty() {
-            return Err(Error::damaged(&state, "it names no checkpoint"));
+            return Err(Error::flawed(&state, "it names no checkpoint"));
         }
         let prefix = folder.join(&latest);
         if index_path(&prefix).is_file() {

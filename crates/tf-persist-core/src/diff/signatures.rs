@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::saved_model::{MetaGraph, SignatureDef, TensorInfo, TensorKind, printable};
+use crate::saved_model::{InitSource, MetaGraph, SignatureDef, TensorInfo, TensorKind, printable};
 
 /// A signature that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +19,13 @@ pub struct SignatureDiff {
 /// The signatures that differ, sorted by name, and what is only to be noted: other names of tensors.
 pub(super) fn diff(a: &MetaGraph, b: &MetaGraph) -> (Vec<SignatureDiff>, Vec<String>) {
     let (mut all, mut notes) = (Vec::new(), Vec::new());
-    let [of_a, of_b] = [a, b]
-        .map(|meta_graph| meta_graph.signatures().iter().map(|it| (it.name.as_str(), it)).collect::<BTreeMap<_, _>>());
+    // The init op has another name in every export, and is compared with the rest of the graph.
+    let all_of = |meta_graph| {
+        let operations = MetaGraph::operations(meta_graph).iter().filter(|it| it.name != InitSource::Signature.name());
+        let signatures = meta_graph.signatures().iter().chain(operations);
+        signatures.map(|it| (it.name.as_str(), it)).collect::<BTreeMap<_, _>>()
+    };
+    let [of_a, of_b] = [a, b].map(all_of);
     for (name, signature) in &of_a {
         let name = (*name).to_owned();
         let Some(other) = of_b.get(name.as_str()) else {
@@ -75,11 +80,19 @@ fn described(info: &TensorInfo) -> String {
     let kind = match &info.kind {
         TensorKind::Dense { .. } => String::new(),
         TensorKind::CooSparse { .. } => "sparse ".into(),
-        TensorKind::Composite { components } => {
-            format!("composite of {} ", components.iter().map(described).collect::<Vec<_>>().join(", "))
+        TensorKind::Composite { spec, components } => {
+            let parts = components.iter().map(described).collect::<Vec<_>>().join(", ");
+            let what = if spec.is_ragged() { "ragged" } else { "composite" };
+            let class = if spec.is_ragged() { "" } else { &spec.class };
+            let space = if class.is_empty() { "" } else { " " };
+            format!("{what}{space}{} of {parts} ", printable(class))
         }
     };
-    format!("{kind}{} {}", info.dtype, info.shape)
+    let declared = match info.declared_dtype {
+        declared if declared == info.dtype => String::new(),
+        declared => format!(" (declared {declared})"),
+    };
+    format!("{kind}{}{declared} {}", info.dtype, info.shape)
 }
 
 /// That the tensors have other names, where they have.

@@ -120,6 +120,30 @@ fn signatures_that_take_other_tensors_are_seen() {
     assert_eq!(gone.meta_graphs[0].signatures[0].added, Some(false));
 }
 
+#[test]
+fn signatures_of_composite_outputs_are_compared() {
+    let [a, b] = inputs();
+    let graph = || [a.clone(), b.clone(), node("y", "Neg", &["a"], "")];
+    let composite = |parts: &[&str]| -> String {
+        let part = |name: &&str| format!("components {{ name: \"{name}\" dtype: DT_INT32 }} ");
+        let parts: String = parts.iter().map(part).collect();
+        format!(
+            "signature_def {{ key: \"r\" value {{ outputs {{ key: \"r\" value {{ composite_tensor {{ {parts} }} }} }} }} }}"
+        )
+    };
+    let gone = compare_signed([&graph(), &graph()], [&composite(&["y:0"]), ""]);
+    assert_eq!(gone.meta_graphs[0].signatures[0].added, Some(false));
+    let other = compare_signed([&graph(), &graph()], [&composite(&["y:0"]), &composite(&["y:0", "y:0"])]);
+    assert_eq!(other.meta_graphs[0].signatures[0].changes.len(), 1, "{other:?}");
+    let train = |name: &str| {
+        format!(
+            "signature_def {{ key: \"__saved_model_train_op\" value {{ outputs {{ key: \"op\" value {{ name: \"{name}\" }} }} }} }}"
+        )
+    };
+    let gone = compare_signed([&graph(), &graph()], [&train("y"), ""]);
+    assert_eq!(gone.meta_graphs[0].signatures[0].added, Some(false));
+}
+
 /// A function that subtracts a number, and one that calls it.
 fn library(names: [&str; 2], number: i64, argument: &str) -> String {
     let [leaf, caller] = names;

@@ -26,6 +26,6 @@ pub(super) fn carry_over(from: &Files, to: &Staging, variables: Option<&Checkpoi
     fingerprint.checkpoint_hash = variables.map_or(0, CheckpointIndex::fingerprint);
     // TensorFlow draws a random 64-bit number; so does the standard library, to seed its hash maps.
     fingerprint.uuid = RandomState::new().hash_one(&fingerprint.uuid).to_string();
-    let bytes = fingerprint.write_to_bytes().map_err(|error| Error::damaged(&source, error.to_string()))?;
+    let bytes = fingerprint.write_to_bytes().map_err(|error| Error::flawed(&source, error.to_string()))?;
     fs::write(to.path().join(FILE), bytes).map_err(Error::io("write", to.shown(FILE)))
 }

@@ -93,7 +93,7 @@ fn take_out(item: &Item, to: &Staging) -> Result<()> {
 /// Packs the model in a folder that was staged: its files, each once, under the name of the target in one step.
 pub(super) fn publish_folder(folder: &Path, target: &Path, overwrite: bool) -> Result<()> {
     let graph = ["saved_model.pb", "saved_model.pbtxt"].into_iter().find(|name| folder.join(name).is_file());
-    let graph = graph.ok_or_else(|| Error::damaged(target, "it would be without a graph"))?;
+    let graph = graph.ok_or_else(|| Error::flawed(target, "it would be without a graph"))?;
     StagedPack::begin(target, overwrite)?.publish(&pack::of_folder(folder, graph)?)
 }
 

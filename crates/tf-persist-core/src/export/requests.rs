@@ -67,7 +67,7 @@ fn for_each(
     while let Some(data) = reader.next_record()? {
         let number = reader.number();
         let log = tf_persist_proto::parse::<PredictionLog>(&data.clone().into())
-            .map_err(|error| Error::damaged(&shown, format!("record {number}: {error}")))?;
+            .map_err(|error| Error::flawed(&shown, format!("record {number}: {error}")))?;
         take(&data, log)?;
     }
     Ok(())

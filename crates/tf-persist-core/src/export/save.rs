@@ -256,7 +256,7 @@ fn write_graph(source: &SavedModel, definition: pb::MetaGraphDef, staging: &Stag
         let reason = format!("the graph would have {size} bytes, and protobuf's limit is 2 GiB");
         return Err(Error::Unsupported { path: source.file().to_path_buf(), reason, hint: None });
     }
-    let bytes = model.write_to_bytes().map_err(|error| Error::damaged(source.file(), error.to_string()))?;
+    let bytes = model.write_to_bytes().map_err(|error| Error::flawed(source.file(), error.to_string()))?;
     fs::write(staging.path().join(GRAPH_FILE), bytes).map_err(Error::io("write", staging.shown(GRAPH_FILE)))
 }
 

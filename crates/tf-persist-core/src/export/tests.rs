@@ -148,6 +148,39 @@ fn functions_are_rewritten_for_the_values_they_get() {
     assert_eq!(names, ["f", "g"]);
 }
 
+/// A model of which each signature is an operation by the file's dtypes, and one is.
+#[test]
+fn signatures_without_dtypes_keep_their_graph_and_operations_do_not_outlive_theirs() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = model(folder.path(), vec![function("f", vec![read()], "read:value:0")], Default::default());
+    let mut definition = source.decode_meta_graph(&source.meta_graphs()[0]).unwrap();
+    let graph = definition.graph_def.mut_or_insert_default();
+    graph.node.push(attr::node("z", "Neg", &["y"], [("T", attr::dtype(DType::Float32))]));
+    graph.node.push(attr::node("step", "NoOp", &["^z"], []));
+    let dense = definition.signature_def["serving_default"].outputs["y"].clone();
+    let named = |name: &str| pb::TensorInfo { encoding: Some(Encoding::Name(name.into())), ..Default::default() };
+    let signature = |info| pb::SignatureDef { outputs: [("o".to_owned(), info)].into(), ..Default::default() };
+    let mut ragged = pb::TensorInfo::new();
+    ragged.mut_composite_tensor().components.extend([dense, named("z:0")]);
+    definition.signature_def.insert("ragged".into(), signature(ragged));
+    definition.signature_def.insert("undeclared".into(), signature(named("z:0")));
+    definition.signature_def.insert("__saved_model_train_op".into(), signature(named("step")));
+    let bytes = pb::SavedModel { meta_graphs: vec![definition], ..Default::default() }.write_to_bytes().unwrap();
+    fs::write(folder.path().join("saved_model.pb"), bytes).unwrap();
+    let source = SavedModel::open(folder.path()).unwrap();
+    let left = |options: SaveOptions| {
+        let (definition, _) = saved(&source, options).unwrap();
+        let names: Vec<String> = definition.signature_def.keys().cloned().collect();
+        let nodes = &definition.graph_def.node;
+        (names.join(" "), ["y", "z", "step"].map(|name| nodes.iter().any(|node| node.name == name)))
+    };
+    let all = "__saved_model_train_op ragged serving_default undeclared";
+    assert_eq!(left(SaveOptions::default().rename_signature("ragged", "r")).0, all.replace("ragged", "r"));
+    let pruned = SaveOptions::default().inference_only(true);
+    assert_eq!(left(pruned.clone()), ("ragged serving_default undeclared".into(), [true, true, false]));
+    assert_eq!(left(pruned.signatures(["serving_default"])), ("serving_default".into(), [true, false, false]));
+}
+
 #[test]
 fn a_function_that_writes_is_refused_by_the_name_of_the_variable() {
     let folder = tempfile::tempdir().unwrap();

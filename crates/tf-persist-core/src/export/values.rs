@@ -197,7 +197,7 @@ fn run_saver(model: &LoadedModel, prefix: &Path) -> Result<()> {
         let (op, index) = parse_tensor_name(name)?;
         let missing = || {
             let reason = format!("its saver names the tensor `{name}`, which the graph lacks");
-            Error::damaged(model.artefact().path(), reason)
+            Error::flawed(model.artefact().path(), reason)
         };
         session.port(op, index).ok_or_else(missing)
     };
@@ -239,7 +239,7 @@ pub(super) fn write_some(
     // First, as its key is the first; the order of the data is that of the keys in TensorFlow's files as well.
     if let Some(tracked) = tracked {
         let bytes =
-            tracked.write_to_bytes().map_err(|error| Error::damaged(&reader.index().prefix, error.to_string()))?;
+            tracked.write_to_bytes().map_err(|error| Error::flawed(&reader.index().prefix, error.to_string()))?;
         writer.add(OBJECT_GRAPH_KEY, &Tensor::from_strings(&[], [bytes])?)?;
     }
     entries.iter().try_for_each(|entry| writer.add_from(&entry.key, reader, &entry.key))?;

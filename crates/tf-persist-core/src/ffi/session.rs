@@ -10,6 +10,7 @@ use tensorflow_sys_runtime as tf;
 use super::library::{Library, symbols};
 use super::status::Status;
 use super::tensor::TfTensor;
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::shape::PartialShape;
 use crate::tensor::Tensor;
@@ -102,6 +103,13 @@ impl Session {
         let outputs = unsafe { tf::TF_OperationNumOutputs(target.op.as_ptr()) };
         let index = c_int::try_from(index).ok().filter(|index| *index < outputs)?;
         Some(Port { output: tf::TF_Output { oper: target.op.as_ptr(), index }, graph: self.graph })
+    }
+
+    /// The dtype of a tensor of the graph; of a reference, that of its value.
+    pub(crate) fn dtype(&self, port: &Port) -> DType {
+        assert!(port.graph == self.graph, "ports belong to the session that they are asked of");
+        // SAFETY: the output exists in the live graph.
+        DType::from_number(unsafe { (symbols().output_type)(port.output) })
     }
 
     /// The shape that a placeholder of the graph takes. Of other tensors nothing is said: what is inferred of them binds nobody.

@@ -6,6 +6,7 @@
 use super::decode::{signature_name, text};
 use super::record::{Kind, Request, Task, Tensors};
 use crate::error::Result as CoreResult;
+use crate::saved_model::SignatureDef;
 use crate::tensor::{Strings, Tensor};
 use crate::wire::{Value, try_fields};
 
@@ -15,6 +16,13 @@ const INPUTS: &str = "inputs";
 const CLASSES: &str = "classes";
 const SCORES: &str = "scores";
 const OUTPUTS: &str = "outputs";
+
+/// The outputs that an answer of this kind is made of, as far as the signature has them.
+pub(super) fn outputs_of(kind: Kind, signature: &SignatureDef) -> Vec<String> {
+    let names: &[&str] = if kind == Kind::Classify { &[CLASSES, SCORES] } else { &[OUTPUTS] };
+    let there = names.iter().filter(|name| signature.output(name).is_some());
+    there.map(|name| (*name).to_owned()).collect()
+}
 
 /// A `ClassifyLog` or `RegressLog`: its request, with the examples as the tensor `inputs`, and its answer as the tensors that
 /// it was made of.

@@ -69,7 +69,7 @@ impl Records {
             return Err(Error::Unsupported { path: self.path.clone(), reason, hint: None });
         }
         let record = decode::record(number, &data);
-        let damaged = |reason: String| Error::damaged(&self.path, format!("record {number}: {reason}"));
+        let damaged = |reason: String| Error::flawed(&self.path, format!("record {number}: {reason}"));
         Ok(Some((record.map_err(damaged)?, data)))
     }
 }

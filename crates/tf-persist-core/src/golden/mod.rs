@@ -35,6 +35,7 @@ pub use record::{Kind, Record};
 pub use replay::{Outcome, OutputReport, OutputResult, Replay};
 pub use requests::{Added, Recorder};
 pub use state::what_it_writes;
+pub(crate) use state::{Writes, what_it_writes_to};
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use super::examples;
 use super::record::{Kind, Record, Tensors};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::session::LoadedModel;
+use crate::session::{LoadedModel, RunOptions};
 use crate::tensor::{Comparison, Tensor, Tolerance};
 
 /// What became of a record.
@@ -131,16 +131,15 @@ impl LoadedModel {
     /// The answer to a recorded request, sorted by name.
     fn ask(&self, record: &Record) -> Result<Tensors> {
         let request = &record.request;
-        let outputs = self
-            .signature(request.signature())?
-            .run(request.inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)))?;
-        let filter = &request.output_filter;
-        for name in filter {
-            outputs.get(name)?;
-        }
-        let asked = |name: &str| filter.is_empty() || filter.iter().any(|asked| asked == name);
-        let outputs = outputs.iter().filter(|(name, _)| asked(name));
-        let mut outputs: Tensors = outputs.map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
+        let signature = self.signature(request.signature())?;
+        let asked = match request.kind {
+            Kind::Predict => request.output_filter.clone(),
+            kind => examples::outputs_of(kind, signature.definition()),
+        };
+        let options = RunOptions::default();
+        let options = if asked.is_empty() { options } else { options.outputs(&asked) };
+        let inputs = request.inputs.iter().map(|(name, tensor)| (name.as_str(), tensor));
+        let mut outputs: Tensors = signature.run_with(inputs, &options)?.into_vec();
         outputs.sort_by(|(a, _), (b, _)| a.cmp(b));
         if request.kind == Kind::Predict { Ok(outputs) } else { examples::answer(request.kind, outputs) }
     }

@@ -52,8 +52,30 @@ pub fn what_it_writes(
     meta_graph: &MetaGraph,
     signature: &SignatureDef,
 ) -> Option<(String, String)> {
+    what_it_writes_to(model, meta_graph, signature, Writes::Anything)
+}
+
+/// What is written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writes {
+    /// Variables, tables and generators of random numbers.
+    Anything,
+    /// Variables alone.
+    Variables,
+}
+
+/// As [`what_it_writes`], of some kinds of state.
+pub(crate) fn what_it_writes_to(
+    model: &SavedModel,
+    meta_graph: &MetaGraph,
+    signature: &SignatureDef,
+    what: Writes,
+) -> Option<(String, String)> {
     let graph = Graph::of_meta_graph(model.meta_graph_bytes(meta_graph));
-    let found = find_run(&graph, signature, |node| writes(node.op))?;
+    let is_other = |op: &str| {
+        what == Writes::Variables && ["LookupTable", "Rng", "Stateful"].iter().any(|begin| op.starts_with(begin))
+    };
+    let found = find_run(&graph, signature, |node| writes(node.op) && !is_other(node.op))?;
     Some((found.op.to_owned(), found.name.to_owned()))
 }
 

@@ -94,8 +94,8 @@ impl OpLibrary {
             }
             other => other,
         })?;
-        let list = tf_persist_proto::parse::<OpList>(&list.into())
-            .map_err(|error| Error::damaged(&file, error.to_string()))?;
+        let list =
+            tf_persist_proto::parse::<OpList>(&list.into()).map_err(|error| Error::flawed(&file, error.to_string()))?;
         let ops: Vec<String> = list.op.into_iter().map(|op| op.name).collect();
         let doubled = loaded.iter_mut().find(|before| !before.spoiled && has_doubled_kernels(runtime, before));
         let by = doubled.map(|before| {

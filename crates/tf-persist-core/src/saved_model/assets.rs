@@ -107,13 +107,13 @@ fn list(folder: &Path) -> Result<Vec<FoundFile>> {
             let kind = entry.file_type().map_err(Error::io("look at", entry.path()))?;
             if kind.is_dir() {
                 if depth == MAX_FOLDER_DEPTH {
-                    return Err(Error::damaged(folder, format!("its folders are more than {MAX_FOLDER_DEPTH} deep")));
+                    return Err(Error::flawed(folder, format!("its folders are more than {MAX_FOLDER_DEPTH} deep")));
                 }
                 folders.push((entry.path(), format!("{name}/"), depth + 1));
                 continue;
             }
             if files.len() == MAX_FILES {
-                return Err(Error::damaged(folder, format!("it has more than {MAX_FILES} files")));
+                return Err(Error::flawed(folder, format!("it has more than {MAX_FILES} files")));
             }
             let metadata = fs::metadata(entry.path()).ok().filter(fs::Metadata::is_file);
             let bytes = metadata.map_or(0, |metadata| metadata.len());

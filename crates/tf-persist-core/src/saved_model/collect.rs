@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use tf_persist_proto::bytes::Bytes;
 use tf_persist_proto::tensorflow as pb;
 
+use super::graph_types;
 use super::meta_graph::{AssetFile, Contents, InitOp, InitSource, Saver, VariableNode};
 use super::ops::Counter;
-use super::signature::SignatureDef;
+use super::signature::{SignatureDef, is_operation};
 use crate::wire::{Value, fields};
 
 /// Operations whose nodes hold variables (`tensorflow/core/ops/resource_variable_ops.cc`, `state_ops.cc`).
@@ -59,10 +60,11 @@ pub(super) fn collect(file: &Bytes, room: &mut usize) -> Result<Contents, String
     }
     (contents.ops, contents.calls) = counter.finish();
     for (name, proto) in signatures {
-        contents.signatures.push(SignatureDef::from_proto(name, &proto, room));
+        let signature = SignatureDef::from_proto(name, &proto, room);
+        let kind = if is_operation(name, &proto) { &mut contents.operations } else { &mut contents.signatures };
+        kind.push(signature);
     }
-    // Others are kept out of sight too: `__saved_model_train_op`.
-    contents.signatures.retain(|signature| !signature.is_operation());
+    graph_types::settle(file, contents.signatures.iter_mut().chain(&mut contents.operations));
     if let Some(operation) = init_signature {
         contents.init_ops.push(InitOp { source: InitSource::Signature, operation });
     }

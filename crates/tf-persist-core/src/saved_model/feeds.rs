@@ -24,7 +24,7 @@ impl TensorInfo {
                 Part { name: format!("{key}.values"), dtype: self.dtype, tensor: values },
                 Part { name: format!("{key}.dense_shape"), dtype: DType::Int64, tensor: dense_shape },
             ],
-            TensorKind::Composite { components } => {
+            TensorKind::Composite { components, .. } => {
                 let components = components.iter().enumerate();
                 components.flat_map(|(index, component)| component.parts(&format!("{key}.{index}"))).collect()
             }
@@ -39,12 +39,6 @@ impl SignatureDef {
     pub fn input_tensors(&self) -> Vec<(String, DType)> {
         let parts = self.inputs.iter().flat_map(|(key, info)| info.parts(key));
         parts.map(|part| (part.name, part.dtype)).collect()
-    }
-
-    /// The number of tensors that come back; a sparse output is three.
-    #[must_use]
-    pub fn output_count(&self) -> usize {
-        self.outputs.iter().map(|(key, info)| info.parts(key).len()).sum()
     }
 
     /// The dtype of one of the [tensors to be given](Self::input_tensors).
@@ -69,37 +63,5 @@ impl SignatureDef {
             Some(DefaultValue::Tensor(value)) if value.dtype() == dtype => Some(value),
             _ => None,
         }
-    }
-
-    /// Checks names and dtypes of what will be given, as running does, before there is a session to run in.
-    ///
-    /// # Errors
-    /// If an input is missing, unknown, of another dtype or given twice, or if an input or output is of a dtype that cannot be
-    /// fed or fetched.
-    pub fn check_inputs(&self, given: &[(String, Tensor)]) -> Result<()> {
-        let mut parts = self.inputs.iter().chain(&self.outputs).flat_map(|(key, info)| info.parts(key));
-        if let Some(part) = parts.find(|part| !part.dtype.is_supported()) {
-            return Err(Error::UnsupportedDType { name: Some(part.name), dtype: part.dtype });
-        }
-        let mut seen: Vec<&str> = Vec::new();
-        for (name, tensor) in given {
-            let expected = self.input_dtype(name)?;
-            if seen.contains(&name.as_str()) {
-                let (signature, input) = (self.name.clone(), name.clone());
-                return Err(Error::ConflictingInput { signature, input, reason: "was given twice".into() });
-            }
-            if tensor.dtype() != expected {
-                let (signature, input, given) = (self.name.clone(), name.clone(), tensor.dtype());
-                return Err(Error::WrongDType { signature, input, expected, given });
-            }
-            seen.push(name);
-        }
-        let missing: Vec<String> = self
-            .input_tensors()
-            .into_iter()
-            .filter(|(name, dtype)| !seen.contains(&name.as_str()) && self.default_of(name, *dtype).is_none())
-            .map(|(name, _)| name)
-            .collect();
-        if missing.is_empty() { Ok(()) } else { Err(Error::MissingInput { signature: self.name.clone(), missing }) }
     }
 }

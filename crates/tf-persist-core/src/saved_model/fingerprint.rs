@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::files::Files;
+use crate::stand_in;
 use crate::wire::{Value, try_fields};
 
 /// A fingerprint has a hundred bytes.
@@ -65,6 +66,7 @@ impl Fingerprint {
         let Some(bytes) = files.read(name, MAX_FINGERPRINT_BYTES, "the limit of a fingerprint")? else {
             return Ok(None);
         };
+        stand_in::check(&path, &bytes[..bytes.len().min(stand_in::BEGINNING)])?;
         let mut fingerprint = Self::default();
         for field in try_fields(&bytes) {
             let (number, value) = field.map_err(|error| Error::damaged(&path, error.to_string()))?;

@@ -2,11 +2,13 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, names as list_names};
 use crate::pack::Pack;
+use crate::stand_in;
+use crate::wire::Reader;
 
 /// The names that a model's file may have, the one that TensorFlow prefers first (`tensorflow/cc/saved_model/constants.h`).
 pub(crate) const BINARY: &str = "saved_model.pb";
@@ -72,8 +74,10 @@ pub(super) fn locate(path: &Path) -> Result<ModelFile> {
     if path.join(CHUNKED).exists() {
         return Err(Error::Unsupported {
             path: path.join(CHUNKED),
-            reason: "it is a model of more than 2 GB, in chunks, which can only be read by Python".into(),
-            hint: Some("export it without `experimental_image_format`, its weights as variables".into()),
+            reason: "it is a model in chunks, which open-source TensorFlow up to 2.21 neither writes nor reads: its loaders do not \
+                     look at this file"
+                .into(),
+            hint: Some("export it anew where it was written, as a `saved_model.pb` with its weights as variables".into()),
         });
     }
     of_folder(path).map(refuse).map(Err)?
@@ -107,6 +111,9 @@ fn of_file(path: &Path) -> Verdict {
     }
     if ["zip", "tar", "tgz", "gz", "zst", "xz"].contains(&extension.as_str()) || begins.starts_with(b"PK\x03\x04") {
         return ("it is an archive".into(), Some("unpack it, and give the folder with `saved_model.pb`".into()));
+    }
+    if looks_like_graph(path) {
+        return graph_verdict(&name);
     }
     if extension == "pb" || extension == "pbtxt" {
         let hint = "export a SavedModel in Python, with `tf.saved_model.save`";
@@ -171,7 +178,47 @@ fn of_folder(path: &Path) -> Result<Verdict> {
     if has("checkpoint") || ends(".index").is_some() {
         return Ok(checkpoint());
     }
+    let is_graph = |name: &&String| {
+        [".pb", ".pbtxt"].iter().any(|end| name.to_ascii_lowercase().ends_with(end))
+            && looks_like_graph(&path.join(name))
+    };
+    if let Some(name) = names.iter().find(is_graph) {
+        return Ok(graph_verdict(name));
+    }
     Ok((format!("it has no `{BINARY}` and no `{TEXT}`"), None))
+}
+
+/// What is said of a file that is a graph alone, in the folder of a model or by itself.
+pub(super) fn bare_graph(path: &Path, name: &str) -> Error {
+    let (reason, hint) = graph_verdict(name);
+    Error::NotASavedModel { path: path.to_path_buf(), reason, hint }
+}
+
+fn graph_verdict(name: &str) -> Verdict {
+    let hint = "export a SavedModel of it in Python: import it with `tf.import_graph_def` in a `tf.compat.v1.Session`, and name its \
+                inputs and outputs to `tf.compat.v1.saved_model.simple_save`";
+    let reason =
+        format!("`{}` is a bare graph (GraphDef), a frozen one perhaps, without signatures", name.escape_debug());
+    (reason, Some(hint.into()))
+}
+
+/// Whether a file begins as a serialized `GraphDef` with nodes does, or as its text.
+fn looks_like_graph(path: &Path) -> bool {
+    let begins = beginning(path);
+    // A field 1 with a length, in which the first is a field 1 as well: a node and its name.
+    let mut reader = Reader::new(begins.get(1..).unwrap_or_default());
+    let is_node = begins.first() == Some(&0x0a) && reader.varint().is_ok();
+    is_node && begins.get(1 + reader.position()) == Some(&0x0a) || looks_like_graph_text(&begins)
+}
+
+/// Whether a text begins as that of a `GraphDef` does.
+pub(super) fn looks_like_graph_text(text: &[u8]) -> bool {
+    let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_start);
+    let first = lines.find(|line| !line.is_empty() && !line.starts_with(b"#")).unwrap_or_default();
+    ["node", "library", "versions"].iter().any(|field| {
+        let rest = first.strip_prefix(field.as_bytes()).map(<[u8]>::trim_ascii_start);
+        rest.is_some_and(|rest| matches!(rest.first(), Some(b'{' | b'<' | b':')))
+    })
 }
 
 fn keras_file(name: &str) -> Verdict {
@@ -192,11 +239,7 @@ fn checkpoint() -> Verdict {
 
 /// The first bytes of a file, or none.
 fn beginning(path: &Path) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    if let Ok(file) = fs::File::open(path) {
-        let _ = file.take(8).read_to_end(&mut bytes);
-    }
-    bytes
+    fs::File::open(path).map(stand_in::beginning).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -244,8 +287,29 @@ mod tests {
         );
         assert!(refusal(&["model.tflite"]).contains("TensorFlow Lite"));
         assert!(refusal(&["model.json", "group1-shard1of1.bin"]).contains("TensorFlow.js"));
-        assert!(refusal(&["saved_model.cpb"]).contains("more than 2 GB"));
+        assert!(refusal(&["saved_model.cpb"]).contains("neither writes nor reads"));
         assert!(refusal(&["weights.bin"]).contains("no `saved_model.pb` and no `saved_model.pbtxt`"));
+    }
+
+    #[test]
+    fn says_where_a_bare_graph_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &[u8]| fs::write(folder.path().join(name), content).unwrap();
+        write("labels.txt", b"a");
+        for (name, content) in [
+            ("frozen_graph.pb", &b"\x0a\x1d\x0a\x01x\x12\x0bPlaceholder"[..]),
+            ("graph.pbtxt", b"# made by hand\nnode {\n  name: \"x\"\n}\n"),
+        ] {
+            write(name, content);
+            let said = [said(folder.path()), said(&folder.path().join(name))];
+            for said in said {
+                let expected = format!("`{name}` is a bare graph (GraphDef)");
+                assert!(said.contains(&expected) && said.contains("export a SavedModel"), "{said}");
+            }
+            fs::remove_file(folder.path().join(name)).unwrap();
+        }
+        write("weights.pb", b"\x08\x01");
+        assert!(said(folder.path()).contains("no `saved_model.pb` and no"));
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub(super) struct Contents {
     pub(super) stripped_default_attrs: bool,
     pub(super) producer: i64,
     pub(super) signatures: Vec<SignatureDef>,
+    pub(super) operations: Vec<SignatureDef>,
     pub(super) init_ops: Vec<InitOp>,
     pub(super) table_initializers: Vec<String>,
     pub(super) assets: Vec<AssetFile>,
@@ -177,6 +178,13 @@ impl MetaGraph {
     #[must_use]
     pub fn signatures(&self) -> &[SignatureDef] {
         &self.contents.signatures
+    }
+
+    /// The operations that stand among the signatures in the file, sorted by name: `__saved_model_init_op`,
+    /// `__saved_model_train_op`, and whatever names no tensor. None of them is for users, but who asks TensorFlow Serving for one by
+    /// its name may run it.
+    pub(crate) fn operations(&self) -> &[SignatureDef] {
+        &self.contents.operations
     }
 
     /// The signature of this name.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::op_packages::{OpPackage, usual_package};
 use super::op_uses::{OpUse, op_uses};
-use super::ops::{OPS_VERSION, is_known_op};
+use super::ops::{OPS_VERSION, PYTHON_OPS, is_known_op};
 use super::{MetaGraph, SavedModel, printable};
 
 /// The ops of a TensorFlow, each with the names of its attributes.
@@ -48,6 +48,15 @@ impl SavedModel {
     #[must_use]
     pub fn missing_ops(&self, meta_graph: &MetaGraph) -> Vec<MissingOp> {
         self.ops_without(meta_graph, is_known_op)
+    }
+
+    /// The ops of a meta graph that call Python functions of the process that made it (`tf.py_function`, `tf.numpy_function`): no
+    /// SavedModel holds those, and TensorFlow has no kernel for them outside of Python. Those that nothing reaches are left out.
+    #[must_use]
+    pub fn python_ops(&self, meta_graph: &MetaGraph) -> Vec<MissingOp> {
+        let mut found = self.ops_without(meta_graph, |op| !PYTHON_OPS.contains(&op));
+        found.retain(|op| op.used.reached);
+        found
     }
 
     /// Refuses a meta graph with ops that no TensorFlow ever had, going by the packages that are known to have them.

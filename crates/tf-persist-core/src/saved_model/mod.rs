@@ -12,9 +12,11 @@
 mod alone;
 mod assets;
 mod collect;
+mod composite;
 mod feeds;
 mod fingerprint;
 mod graph_def;
+mod graph_types;
 mod limits;
 mod locate;
 mod meta_graph;
@@ -40,6 +42,7 @@ use tf_persist_proto::tensorflow as pb;
 
 pub(crate) use assets::stays_inside;
 pub use assets::{Assets, FoundFile};
+pub use composite::CompositeSpec;
 pub(crate) use feeds::Part;
 pub use fingerprint::{CheckpointMatch, Fingerprint};
 pub(crate) use graph_def::{MAX_GRAPH_BYTES, check_model, decode_graph};
@@ -47,9 +50,12 @@ pub use meta_graph::{AssetFile, InitOp, InitSource, MetaGraph, Saver, VariableNo
 pub use missing::{MissingOp, MissingOps};
 pub use op_packages::{OpPackage, last_tensorflow_with_kernel, usual_package};
 pub use op_uses::OpUse;
+pub(crate) use ops::PYTHON_OPS;
 pub use ops::{OPS_VERSION, is_known_op};
+pub(crate) use signature::is_operation_name;
 pub use signature::{DEFAULT_SIGNATURE, DefaultValue, SignatureDef, TensorInfo, TensorKind, printable};
 pub use tensor_name::parse_tensor_name;
+pub(crate) use training::is_called_after_training;
 pub use training::{Training, TrainingKind};
 pub use unknown_attributes::UnknownAttribute;
 pub use variables::{Variable, Variables};
@@ -57,6 +63,8 @@ pub use variables::{Variable, Variables};
 use crate::checkpoint::{CheckpointIndex, CheckpointReader};
 use crate::error::{Error, Result};
 use crate::files::Files;
+use crate::golden::Writes;
+use crate::stand_in;
 use crate::tensor::Tensor;
 pub(crate) use limits::MAX_FILE_BYTES;
 use limits::Survey;
@@ -98,7 +106,7 @@ impl SavedModel {
     /// different operation. Nothing else in the folder is looked at yet; of a pack, the table is read and checked.
     ///
     /// # Errors
-    /// - [`Error::NotASavedModel`], which says what is at the path instead;
+    /// - [`Error::NotASavedModel`], which says what is at the path instead: a bare graph, say;
     /// - [`Error::Damaged`], if the file is not whole or not sane: it is cut off, nested more than 100 deep, or would take
     ///   far more memory than its size;
     /// - [`Error::Unsupported`], if the model is in chunks or the file above protobuf's limit of 2 GiB;
@@ -138,10 +146,9 @@ impl SavedModel {
         if bytes.is_empty() {
             return Err(damaged("it is empty".into()));
         }
-        if bytes.starts_with(b"version https://git-lfs.github.com/") {
-            return Err(damaged(
-                "it is a pointer of Git LFS, and the file itself was not fetched: `git lfs pull`".into(),
-            ));
+        stand_in::check(file, &bytes[..bytes.len().min(stand_in::BEGINNING)])?;
+        if is_text && locate::looks_like_graph_text(&bytes) {
+            return Err(locate::bare_graph(path, &name));
         }
         let bytes = if is_text { text::to_binary(&bytes).map_err(damaged)?.into() } else { bytes };
         let survey =
@@ -150,10 +157,12 @@ impl SavedModel {
         let mut room = MAX_DEFAULT_BYTES;
         let read = |range| MetaGraph::read(path, &bytes, range, &mut room);
         let meta_graphs = meta_graph_ranges(&bytes).into_iter().map(read).collect::<Result<Vec<_>, _>>();
-        let meta_graphs = meta_graphs.map_err(damaged)?;
+        let meta_graphs = meta_graphs.map_err(|reason| Error::flawed(file, reason))?;
         if meta_graphs.is_empty() {
-            let what = if survey.looks_like_graph { ": it looks like a bare graph, a frozen one perhaps" } else { "" };
-            return Err(damaged(format!("it has no meta graph{what}")));
+            if survey.looks_like_graph {
+                return Err(locate::bare_graph(path, &name));
+            }
+            return Err(Error::flawed(file, "it has no meta graph"));
         }
         let file = file.clone();
         let model = Model { files, file, is_text, bytes, survey, meta_graphs, variables: OnceLock::new() };
@@ -303,10 +312,13 @@ impl SavedModel {
         Err(Error::damaged(self.path(), reason))
     }
 
-    /// Whether the model can be trained on. Variables that cannot be read count as none.
+    /// Whether the model can be trained on. Variables that cannot be read count as none. The graph is read for signatures that are
+    /// called after training.
     #[must_use]
     pub fn training(&self, meta_graph: &MetaGraph) -> Training {
-        Training::of(meta_graph, self.variables().ok())
+        Training::of(meta_graph, self.variables().ok(), |signature| {
+            crate::golden::what_it_writes_to(self, meta_graph, signature, Writes::Variables).is_some()
+        })
     }
 
     /// The files in the folders `assets` and `assets.extra`, and which of those that the meta graph declares are missing.
@@ -348,7 +360,7 @@ impl SavedModel {
     /// [`Error::Damaged`] if one cannot be decoded.
     pub fn signature_defs(&self, meta_graph: &MetaGraph) -> Result<BTreeMap<String, pb::SignatureDef>> {
         collect::signature_defs(&self.model.bytes.slice(meta_graph.range()))
-            .map_err(|reason| Error::damaged(self.file(), reason))
+            .map_err(|reason| Error::flawed(self.file(), reason))
     }
 
     /// Decodes a meta graph. Bytes of constants stay in the file's memory, which is shared; the rest takes about forty times its

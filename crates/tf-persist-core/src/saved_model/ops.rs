@@ -31,6 +31,9 @@ fn find(op: &str) -> Option<&'static str> {
     KNOWN.get(index).map(|(_, attributes)| *attributes)
 }
 
+/// Ops that run Python code: their kernels are in Python's TensorFlow, and their code is in the process that made the graph.
+pub(crate) const PYTHON_OPS: [&str; 3] = ["EagerPyFunc", "PyFunc", "PyFuncStateless"];
+
 /// Counts operations while a graph is read.
 #[derive(Default)]
 pub(super) struct Counter<'a> {

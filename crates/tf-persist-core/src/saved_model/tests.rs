@@ -128,7 +128,7 @@ fn gathers_what_there_is_to_say() {
     assert_eq!(graph.collections(), ["saved_model_main_op", "table_initializer"]);
     assert_eq!(graph.assets()[0].tensor, "asset:0");
     assert_eq!(graph.object_graph_nodes(), None);
-    assert_eq!(model.training(graph).signatures, ["train"]);
+    assert_eq!(model.training(graph).others, [("train".to_owned(), "gives no loss")]);
 
     let signature = model.signature("serving_default").unwrap();
     let image = signature.input("image").unwrap();
@@ -138,6 +138,116 @@ fn gathers_what_there_is_to_say() {
     assert_eq!((ids.dtype, ids.tensor_names()), (DType::Int64, vec!["v:0", "i:0", "s:0"]));
     let Some(DefaultValue::Tensor(default)) = signature.default_value("image") else { panic!("no default") };
     assert_eq!(default.view::<f32>().unwrap(), [1.0, 2.0]);
+}
+
+#[test]
+fn a_signature_trains_that_writes_variables_and_gives_a_loss() {
+    let mut graph = meta_graph(&["serve"]);
+    let def = graph.graph_def.mut_or_insert_default();
+    let after = |name: &str, op: &str, input: &str| pb::NodeDef { input: vec![input.into()], ..node(name, op) };
+    def.node.push(after("write", "AssignAddVariableOp", "w"));
+    def.node.push(after("loss", "Identity", "^write"));
+    def.node.push(after("draw", "StatefulUniform", "w"));
+    let giving = |tensor: &str, shape: &[i64]| {
+        let outputs = [("loss".to_owned(), info(1, shape, tensor))].into();
+        pb::SignatureDef { outputs, ..Default::default() }
+    };
+    graph.signature_def.insert("train".into(), giving("loss:0", &[]));
+    graph.signature_def.insert("constrained".into(), giving("x:0", &[]));
+    graph.signature_def.insert("train_rows".into(), giving("loss:0", &[-1]));
+    graph.signature_def.insert("trained_draw".into(), giving("draw:0", &[]));
+    graph.signature_def.insert("update".into(), giving("loss:0", &[]));
+    let folder = write(vec![graph]);
+    let model = SavedModel::open(folder.path()).unwrap();
+    let training = model.training(&model.meta_graphs()[0]);
+    assert_eq!((training.kind(), training.signatures.join(" ")), (TrainingKind::Signature, "train".into()));
+    let others = [
+        ("constrained", "writes no variable"),
+        ("train_rows", "gives no loss"),
+        ("trained_draw", "writes no variable"),
+    ];
+    assert_eq!(training.others, others.map(|(name, reason)| (name.to_owned(), reason)));
+}
+
+/// The graph says what is fed and fetched; the signature is believed where it says nothing.
+#[test]
+fn the_graph_decides_on_dtypes() {
+    let mut graph = meta_graph(&["serve"]);
+    let attribute = |field: u64, number: u8| {
+        // `AttrValue` with a type, or with a list of one.
+        let value = if field == 6 { vec![0x30, number] } else { vec![0x0a, 3, 0x32, 1, number] };
+        pb::AttrValue::parse_from_bytes(&value).unwrap()
+    };
+    let with = |name: &str, op: &str, key: &str, value| pb::NodeDef {
+        attr: [(key.to_owned(), value)].into(),
+        ..node(name, op)
+    };
+    let nodes = &mut graph.graph_def.mut_or_insert_default().node;
+    nodes.retain(|node| node.name != "x" && node.name != "y");
+    nodes.push(with("x", "Placeholder", "dtype", attribute(6, 7)));
+    nodes.push(with("y", "StatefulPartitionedCall", "Tout", attribute(1, 9)));
+    nodes.push(with("v", "Placeholder", "dtype", attribute(6, 101)));
+    let signature = graph.signature_def.get_mut("serving_default").unwrap();
+    signature.outputs.insert("undeclared".into(), info(0, &[], "y:0"));
+    signature.outputs.insert("beyond".into(), info(1, &[], "y:1"));
+    let folder = write(vec![graph]);
+    let model = SavedModel::open(folder.path()).unwrap();
+    let signature = model.signature("serving_default").unwrap();
+    let types = |info: Option<&TensorInfo>| info.map(|info| (info.dtype, info.declared_dtype)).unwrap();
+    assert_eq!(types(signature.input("image")), (DType::String, DType::Float32));
+    assert_eq!(types(signature.input("ids")), (DType::Float32, DType::Int64));
+    assert_eq!(types(signature.output("undeclared")), (DType::Int64, DType::Invalid));
+    assert_eq!(types(signature.output("beyond")), (DType::Float32, DType::Float32));
+    let shown = signature.to_string();
+    assert!(shown.contains("string (declared float32)") && !shown.contains("invalid"), "{shown}");
+    // What the file says is handed on as it stands.
+    let definition = &model.signature_defs(&model.meta_graphs()[0]).unwrap()["serving_default"];
+    assert_eq!(definition.inputs["image"].dtype.value(), 1);
+}
+
+#[test]
+fn composite_outputs_are_shown_as_one() {
+    use pb::struct_::type_spec_proto::TypeSpecClass;
+    let mut graph = meta_graph(&["serve"]);
+    let composite = |class: TypeSpecClass, name: &str, state: Option<&[u8]>| {
+        let mut info = pb::TensorInfo::new();
+        let composite = info.mut_composite_tensor();
+        let spec = composite.type_spec.mut_or_insert_default();
+        spec.type_spec_class = class.into();
+        spec.type_spec_class_name = name.into();
+        if let Some(state) = state {
+            spec.type_state = MessageField::some(pb::StructuredValue::parse_from_bytes(state).unwrap());
+        }
+        composite.components.extend([self::info(9, &[-1], "y:1"), self::info(9, &[-1], "y:2")]);
+        info
+    };
+    // `StructuredValue.tuple_value` of a shape of two open sizes, a dtype, a ragged rank, and a dtype.
+    let open = u64::MAX;
+    let mut dim = Vec::new();
+    number(&mut dim, 1, open);
+    let mut shape = Vec::new();
+    delimited(&mut shape, 2, &dim);
+    delimited(&mut shape, 2, &dim);
+    let mut tuple = Vec::new();
+    let mut values = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
+    delimited(&mut values[0], 31, &shape);
+    number(&mut values[1], 32, 9);
+    number(&mut values[2], 12, 1);
+    number(&mut values[3], 32, 9);
+    values.iter().for_each(|value| delimited(&mut tuple, 1, value));
+    let mut state = Vec::new();
+    delimited(&mut state, 52, &tuple);
+    let outputs = [
+        ("r".to_owned(), composite(TypeSpecClass::RAGGED_TENSOR_SPEC, "RaggedTensorSpec", Some(&state))),
+        ("m".to_owned(), composite(TypeSpecClass::EXTENSION_TYPE_SPEC, "shop.Masked.Spec", None)),
+    ];
+    graph.signature_def.insert("s".into(), pb::SignatureDef { outputs: outputs.into(), ..Default::default() });
+    let folder = write(vec![graph]);
+    let model = SavedModel::open(folder.path()).unwrap();
+    let shown = model.signature("s").unwrap().to_string();
+    let lines: Vec<String> = shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(lines[3], "m - [] composite shop.Masked.Spec, its tensors: m.0 y:1, m.1 y:2");
+    assert_eq!(lines[4], "r int64 [-1, -1] ragged int64, values and row splits: r.0 y:1, r.1 y:2");
 }
 
 #[test]
@@ -187,12 +297,9 @@ fn signatures_are_chosen_by_their_names() {
 #[test]
 fn refuses_files_that_are_no_model() {
     assert!(refusal(b"").contains("it is empty"));
-    assert!(refusal(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n").contains("git lfs pull"));
+    assert!(refusal(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n").contains("a pointer of Git LFS"));
+    assert!(refusal(b"<!DOCTYPE html>\n<html>").contains("a web page"));
     assert!(refusal(b"\x08\x01").contains("it has no meta graph"));
-    assert!(
-        refusal(&pb::GraphDef { node: vec![node("x", "Add")], ..Default::default() }.write_to_bytes().unwrap())
-            .contains("a bare graph")
-    );
     // A length of 2^60.
     assert!(refusal(&[0x12, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10]).contains("beyond the end"));
     let nested = (0..10_000).fold(Vec::new(), |inner, depth| {
@@ -206,6 +313,29 @@ fn refuses_files_that_are_no_model() {
         outer
     });
     assert!(refusal(&nested).contains("nested more than 100 deep"));
+}
+
+#[test]
+fn a_bare_graph_is_called_one() {
+    let graph = pb::GraphDef { node: vec![node("x", "Add")], ..Default::default() };
+    let binary = write_bytes(&graph.write_to_bytes().unwrap());
+    let text = tempfile::tempdir().unwrap();
+    fs::write(text.path().join("saved_model.pbtxt"), "node {\n  name: \"x\"\n}\nversions {\n}\n").unwrap();
+    for folder in [binary, text] {
+        let error = SavedModel::open(folder.path()).unwrap_err();
+        assert!(matches!(&error, Error::NotASavedModel { reason, .. } if reason.contains("a bare graph (GraphDef)")));
+        assert!(error.hint().unwrap().contains("export a SavedModel"), "{error:?}");
+    }
+}
+
+#[test]
+fn only_bytes_that_are_missing_or_wrong_are_copied_again() {
+    let hint = |bytes: &[u8]| SavedModel::open(write_bytes(bytes).path()).unwrap_err().hint();
+    assert!(hint(b"").unwrap().contains("copy the model again"));
+    assert!(hint(b"\x12\x05").unwrap().contains("copy the model again"));
+    assert!(hint(b"version https://git-lfs.github.com/spec/v1\n").unwrap().contains("git lfs pull"));
+    assert!(hint(b"<html>").unwrap().contains("download it again"));
+    assert_eq!(hint(b"\x08\x01"), None);
 }
 
 #[test]

@@ -3,14 +3,17 @@
 use std::fmt;
 
 use super::meta_graph::MetaGraph;
+use super::signature::SignatureDef;
 use super::variables::{Variable, Variables};
 
 /// What a model has that training needs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Training {
-    /// The signatures that train: those that have `train` in their name.
+    /// The signatures that train: those that have `train` in their name, write variables, and give a loss.
     pub signatures: Vec<String>,
+    /// Those that have `train` in their name and do not train, each with the reason.
+    pub others: Vec<(String, &'static str)>,
     /// The number of variables that hold an optimizer's state.
     pub optimizer_variables: usize,
 }
@@ -27,13 +30,35 @@ pub enum TrainingKind {
     InferenceOnly,
 }
 
+/// More signatures than this nobody reads.
+const SHOWN: usize = 5;
+
+/// Whether a signature is called after training.
+pub(crate) fn is_called_after_training(name: &str) -> bool {
+    name.to_ascii_lowercase().contains("train")
+}
+
 impl Training {
-    pub(super) fn of(meta_graph: &MetaGraph, variables: Option<&Variables>) -> Self {
-        let trains = |name: &str| name.to_ascii_lowercase().contains("train");
-        let names = meta_graph.signatures().iter().map(|signature| &signature.name);
+    /// `writes` says whether a signature writes variables.
+    pub(super) fn of(
+        meta_graph: &MetaGraph,
+        variables: Option<&Variables>,
+        writes: impl Fn(&SignatureDef) -> bool,
+    ) -> Self {
         let saved = variables.map_or(&[][..], |variables| &variables.all);
         let state = saved.iter().filter(|variable: &&Variable| variable.is_optimizer_state()).count();
-        Self { signatures: names.filter(|name| trains(name)).cloned().collect(), optimizer_variables: state }
+        let mut training = Self { optimizer_variables: state, ..Self::default() };
+        for signature in meta_graph.signatures().iter().filter(|signature| is_called_after_training(&signature.name)) {
+            let name = signature.name.clone();
+            if !signature.outputs.iter().any(|(_, info)| info.is_one_float()) {
+                training.others.push((name, "gives no loss"));
+            } else if !writes(signature) {
+                training.others.push((name, "writes no variable"));
+            } else {
+                training.signatures.push(name);
+            }
+        }
+        training
     }
 
     /// How far the model can be trained on.
@@ -55,14 +80,19 @@ impl fmt::Display for Training {
             1 => "1 variable of optimizer state".to_owned(),
             count => format!("{count} variables of optimizer state"),
         };
+        let others = self.others.iter().take(SHOWN);
+        let others: Vec<String> = others
+            .map(|(name, reason)| format!("signature `{}` {reason}", super::signature::printable(name)))
+            .collect();
+        let none = if others.is_empty() { "no train signature".to_owned() } else { others.join(", ") };
         match self.kind() {
             TrainingKind::Signature => {
                 let names: Vec<String> =
                     self.signatures.iter().map(|name| format!("`{}`", super::signature::printable(name))).collect();
                 write!(f, "can be trained on: signature {}, {state}", names.join(", "))
             }
-            TrainingKind::StateOnly => write!(f, "can be trained on in Python alone: no train signature, {state}"),
-            TrainingKind::InferenceOnly => write!(f, "inference only: no train signature, {state}"),
+            TrainingKind::StateOnly => write!(f, "can be trained on in Python alone: {none}, {state}"),
+            TrainingKind::InferenceOnly => write!(f, "inference only: {none}, {state}"),
         }
     }
 }
@@ -77,6 +107,9 @@ mod tests {
         assert_eq!(training.to_string(), "inference only: no train signature, no optimizer state");
         training.optimizer_variables = 4;
         assert_eq!(training.kind(), TrainingKind::StateOnly);
+        training.others.push(("trainable".into(), "writes no variable"));
+        let text = "can be trained on in Python alone: signature `trainable` writes no variable, 4 variables of optimizer state";
+        assert_eq!(training.to_string(), text);
         training.signatures.push("train".into());
         assert_eq!(training.to_string(), "can be trained on: signature `train`, 4 variables of optimizer state");
     }

@@ -100,12 +100,12 @@ pub(super) fn folder(model: &SavedModel, found: &mut Collector) -> Result<()> {
             let kind = entry.file_type().map_err(Error::io("look at", entry.path()))?;
             sizes.files += 1;
             if sizes.files > MAX_FILES {
-                return Err(Error::damaged(model.path(), format!("it has more than {MAX_FILES} files")));
+                return Err(Error::flawed(model.path(), format!("it has more than {MAX_FILES} files")));
             }
             if kind.is_dir() {
                 if depth == MAX_DEPTH {
                     let reason = format!("its folders are more than {MAX_DEPTH} deep");
-                    return Err(Error::damaged(model.path(), reason));
+                    return Err(Error::flawed(model.path(), reason));
                 }
                 folders.push((entry.path(), format!("{name}/"), depth + 1));
                 continue;

@@ -102,6 +102,24 @@ impl SavedModel {
         self.scan_meta_graphs(std::slice::from_ref(meta_graph))
     }
 
+    /// The files outside of the model that loading a meta graph reads, as far as the graph names them: those of initialisers that
+    /// were not made assets, such as a vocabulary's path on the machine that wrote the model.
+    #[must_use]
+    pub fn files_read_at_load(&self, meta_graph: &MetaGraph) -> Vec<String> {
+        let mut found = Collector::default();
+        found.begin(meta_graph.tags());
+        walk::walk(self, meta_graph, Level::Warning, &mut found);
+        let report = found.finish(self.path());
+        let at_load = |finding: &&Finding| {
+            let reads = finding.op.as_deref().is_some_and(table::reads_files);
+            reads && finding.reached_from.iter().any(|it| matches!(it, Entrance::Init | Entrance::Restore))
+        };
+        let mut paths: Vec<String> = report.findings.iter().filter(at_load).filter_map(|it| it.path.clone()).collect();
+        paths.sort();
+        paths.dedup();
+        paths
+    }
+
     fn scan_meta_graphs(&self, meta_graphs: &[MetaGraph]) -> Result<Report> {
         let mut found = Collector::default();
         for meta_graph in meta_graphs {

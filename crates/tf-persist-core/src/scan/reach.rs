@@ -6,7 +6,7 @@ use super::Entrance;
 use super::index::{Index, TOP};
 use super::judge::shown;
 use crate::graph::node_of;
-use crate::saved_model::{MetaGraph, parse_tensor_name};
+use crate::saved_model::{MetaGraph, SignatureDef, parse_tensor_name};
 
 /// Steps that a scan of a small graph may take, and those that each node more allows: a graph of a million nodes with ten
 /// signatures takes some tens of millions. A hostile file can have a hundred thousand signatures that all reach everything.
@@ -81,8 +81,11 @@ pub(super) fn roots<'a>(meta_graph: &'a MetaGraph) -> Vec<Root<'a>> {
     let operations = meta_graph.init_ops().iter().map(|init| init.operation.as_str());
     let tables = meta_graph.table_initializers().iter().map(String::as_str);
     add(Entrance::Init, operations.chain(tables).collect(), assets().collect());
-    for signature in meta_graph.signatures() {
+    // Loading runs the init op with the assets' paths fed.
+    let is_init = |tensor: &&str| meta_graph.init_ops().iter().any(|init| init.operation == *tensor);
+    for (signature, is_operation) in entrances(meta_graph) {
         let outputs = signature.outputs.iter().flat_map(|(_, info)| info.tensor_names());
+        let outputs = outputs.filter(|tensor| !(is_operation && is_init(tensor)));
         let inputs = signature.inputs.iter().flat_map(|(key, info)| {
             let input = Feed::Input(key);
             info.tensor_names().into_iter().map(move |tensor| (tensor, input))
@@ -90,6 +93,13 @@ pub(super) fn roots<'a>(meta_graph: &'a MetaGraph) -> Vec<Root<'a>> {
         add(Entrance::Signature(shown(signature.name.as_bytes())), outputs.collect(), inputs.collect());
     }
     roots
+}
+
+/// What a client may ask for by name, and whether it is an operation among the signatures: those that are none for users can be
+/// asked for as well, of TensorFlow Serving and in Python.
+fn entrances(meta_graph: &MetaGraph) -> impl Iterator<Item = (&SignatureDef, bool)> {
+    let operations = meta_graph.operations().iter().map(|operation| (operation, true));
+    meta_graph.signatures().iter().map(|signature| (signature, false)).chain(operations)
 }
 
 impl<'a> Root<'a> {

@@ -214,6 +214,11 @@ table! {
     _Send Fixed(Warning), Nowhere, "hands a tensor to a device, which may be another machine's";
 }
 
+/// Whether an op is there to read files that are no checkpoints.
+pub(super) fn reads_files(op: &str) -> bool {
+    entry(op).is_some_and(|entry| entry.effect == Effect::Read)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,7 +20,8 @@ impl<'r, 'a> TextVariables<'r, 'a> {
     pub(super) fn new(index: &'r Index<'a>, meta_graph: &'a MetaGraph) -> Self {
         let assets = meta_graph.assets().iter();
         let assets = assets.filter_map(|asset| Some((parse_tensor_name(&asset.tensor).ok()?, asset.filename.as_str())));
-        let inputs = meta_graph.signatures().iter().flat_map(|signature| &signature.inputs);
+        let signatures = meta_graph.signatures().iter().chain(meta_graph.operations());
+        let inputs = signatures.flat_map(|signature| &signature.inputs);
         let inputs = inputs.flat_map(|(key, info)| {
             info.tensor_names().into_iter().map(move |tensor| (tensor, Name::Input(key.as_str())))
         });

@@ -1,16 +1,20 @@
 //! A signature bound to the ops of a session's graph: names looked up once, not at every run.
 
-use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::ffi::{Port, Session};
-use crate::saved_model::{Part, SignatureDef, parse_tensor_name};
+use crate::saved_model::{Part, SignatureDef, is_operation_name, parse_tensor_name};
 use crate::shape::PartialShape;
 use crate::tensor::Tensor;
 
+/// So many ways to leave inputs out are remembered.
+const KNOWN_WAYS: usize = 32;
+
 /// A signature whose tensor names are ports of the graph.
+///
+/// What cannot be fed or fetched is an error of those who ask for it: the rest of the signature runs.
 pub(super) struct Binding {
     pub(super) definition: SignatureDef,
     pub(super) inputs: Vec<Input>,
@@ -21,14 +25,20 @@ pub(super) struct Binding {
     pub(super) fetches: Vec<Port>,
     /// Whether the ops that it reaches check shapes themselves; found out when it is first asked for.
     pub(super) checks_shapes: OnceLock<bool>,
+    /// What may be left out, as far as it was asked.
+    complete: Mutex<Vec<Way>>,
 }
+
+/// Which inputs are given, and which outputs are asked for: all if `None`.
+type Way = (Vec<bool>, Option<Vec<usize>>);
 
 /// One tensor that the caller gives.
 pub(super) struct Input {
     pub(super) name: String,
+    /// That of the graph, where the graph has the tensor.
     pub(super) dtype: DType,
     /// Its place in `feeds`.
-    pub(super) feed: usize,
+    pub(super) feed: Result<usize, Unusable>,
     /// The shape that the graph takes, where it says.
     pub(super) shape: PartialShape,
     /// What it is if the caller leaves it out.
@@ -38,50 +48,119 @@ pub(super) struct Input {
 /// One tensor that the caller gets.
 pub(super) struct Output {
     pub(super) name: String,
-    pub(super) source: Source,
+    pub(super) source: Result<Source, Unusable>,
 }
 
 /// Where an output's value comes from.
-pub(super) enum Source {
+#[derive(Clone, Copy)]
+pub(super) struct Source {
     /// A place in `fetches`.
-    Fetch(usize),
+    pub(super) fetch: usize,
     /// A place in `feeds`: the signature gives an input back. TensorFlow refuses to fetch what is fed.
-    Feed(usize),
+    pub(super) feed: Option<usize>,
+}
+
+/// Why a tensor can be neither fed nor fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// No tensor of ours holds it.
+    DType(DType),
+    /// The graph has no tensor of this name.
+    Lacking(String),
+    /// It is the name of an operation that gives nothing.
+    Operation(String),
+    /// It has no name that can be understood.
+    Nameless,
 }
 
 impl Binding {
-    pub(super) fn new(session: &Session, definition: &SignatureDef, model: &Path) -> Result<Self> {
+    pub(super) fn new(session: &Session, definition: &SignatureDef) -> Self {
         let mut feeds = Slots::default();
         let mut inputs = Vec::new();
-        for (key, info) in &definition.inputs {
-            for Part { name, dtype, tensor } in info.parts(key) {
-                let dtype = supported(&name, dtype)?;
-                let feed = feeds.place(session, definition, tensor, model)?;
-                let default = definition.default_of(&name, dtype).cloned();
-                let shape = session.placeholder_shape(&feeds.ports[feed]);
-                inputs.push(Input { name, dtype, feed, shape, default });
-            }
+        for part in definition.inputs.iter().flat_map(|(key, info)| info.parts(key)) {
+            let found = feeds.place(session, &part);
+            let dtype = found.as_ref().map_or(part.dtype, |(_, dtype)| *dtype);
+            let feed = found.and_then(|(place, dtype)| supported(dtype).map(|()| place));
+            let default = definition.default_of(&part.name, dtype).cloned();
+            let shape = feed
+                .as_ref()
+                .map_or_else(|_| PartialShape::unknown(), |place| session.placeholder_shape(&feeds.ports[*place]));
+            inputs.push(Input { name: part.name, dtype, feed, shape, default });
         }
         let mut fetches = Slots::default();
         let mut outputs = Vec::new();
-        for (key, info) in &definition.outputs {
-            for Part { name, dtype, tensor } in info.parts(key) {
-                supported(&name, dtype)?;
-                let source = match feeds.find(tensor)? {
-                    Some(feed) => Source::Feed(feed),
-                    None => Source::Fetch(fetches.place(session, definition, tensor, model)?),
-                };
-                outputs.push(Output { name, source });
-            }
+        for part in definition.outputs.iter().flat_map(|(key, info)| info.parts(key)) {
+            let found = fetches.place(session, &part);
+            let source = found.and_then(|(fetch, dtype)| {
+                supported(dtype)?;
+                Ok(Source { fetch, feed: feeds.find(part.tensor) })
+            });
+            outputs.push(Output { name: part.name, source });
         }
-        let (definition, checks_shapes) = (definition.clone(), OnceLock::new());
-        Ok(Self { definition, inputs, outputs, feeds: feeds.ports, fetches: fetches.ports, checks_shapes })
+        Self {
+            definition: definition.clone(),
+            inputs,
+            outputs,
+            feeds: feeds.ports,
+            fetches: fetches.ports,
+            checks_shapes: OnceLock::new(),
+            complete: Mutex::default(),
+        }
+    }
+
+    /// Where the value of an output comes from.
+    pub(super) fn source(&self, output: usize) -> Result<Source> {
+        let output = &self.outputs[output];
+        output.source.clone().map_err(|unusable| self.definition.unfetchable(&output.name, unusable.reason()))
+    }
+
+    /// Where the value of an input goes.
+    pub(super) fn feed(&self, input: &Input) -> Result<usize> {
+        input.feed.clone().map_err(|unusable| match unusable {
+            Unusable::DType(dtype) => Error::UnsupportedDType { name: Some(input.name.clone()), dtype },
+            other => Error::ConflictingInput {
+                signature: self.definition.name.clone(),
+                input: input.name.clone(),
+                reason: format!("cannot be fed: {}", other.reason()),
+            },
+        })
+    }
+
+    /// Whether these inputs are enough to compute these outputs.
+    ///
+    /// # Errors
+    /// [`Error::MissingInput`] with those that are not given.
+    pub(super) fn check_complete(&self, graph: &[u8], way: Way) -> Result<()> {
+        let known = |ways: &Vec<Way>| ways.contains(&way);
+        if known(&self.complete.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(());
+        }
+        let missing = super::required::Ends::of(&self.definition).missing(graph, &way.0, way.1.as_deref());
+        if !missing.is_empty() {
+            return Err(Error::MissingInput { signature: self.definition.name.clone(), missing });
+        }
+        let mut ways = self.complete.lock().unwrap_or_else(PoisonError::into_inner);
+        if ways.len() < KNOWN_WAYS {
+            ways.push(way);
+        }
+        Ok(())
     }
 }
 
-/// Refuses by name what no tensor can hold, before libtensorflow is asked: a number that its C enum lacks must not come back.
-fn supported(name: &str, dtype: DType) -> Result<DType> {
-    if dtype.is_supported() { Ok(dtype) } else { Err(Error::UnsupportedDType { name: Some(name.to_owned()), dtype }) }
+impl Unusable {
+    fn reason(&self) -> String {
+        match self {
+            Self::DType(dtype) => format!("no tensor here holds {dtype}"),
+            Self::Lacking(name) => format!("it names the tensor `{name}`, which the graph lacks"),
+            Self::Operation(name) => format!("it names the operation `{name}`, which gives no tensor"),
+            Self::Nameless => "it names no tensor".into(),
+        }
+    }
+}
+
+/// Refuses what no tensor can hold, before libtensorflow is asked: a number that its C enum lacks must not come back.
+fn supported(dtype: DType) -> Result<(), Unusable> {
+    if dtype.is_supported() { Ok(()) } else { Err(Unusable::DType(dtype)) }
 }
 
 /// Ports without repetition.
@@ -92,22 +171,23 @@ struct Slots {
 }
 
 impl Slots {
-    fn find(&self, tensor: &str) -> Result<Option<usize>> {
-        let (op, index) = parse_tensor_name(tensor)?;
-        Ok(self.tensors.iter().position(|(other, at)| other == op && *at == index))
+    fn find(&self, tensor: &str) -> Option<usize> {
+        let (op, index) = parse_tensor_name(tensor).ok()?;
+        self.tensors.iter().position(|(other, at)| other == op && *at == index)
     }
 
-    fn place(&mut self, session: &Session, definition: &SignatureDef, tensor: &str, model: &Path) -> Result<usize> {
-        if let Some(place) = self.find(tensor)? {
-            return Ok(place);
+    /// The place of a tensor, and the dtype that the graph gives it.
+    fn place(&mut self, session: &Session, part: &Part<'_>) -> Result<(usize, DType), Unusable> {
+        if let Some(place) = self.find(part.tensor) {
+            return Ok((place, session.dtype(&self.ports[place])));
         }
-        let (op, index) = parse_tensor_name(tensor)?;
-        let missing = || {
-            let reason = format!("signature `{}` names the tensor `{tensor}`, which the graph lacks", definition.name);
-            Error::damaged(model, reason)
-        };
-        self.ports.push(session.port(op, index).ok_or_else(missing)?);
+        let (op, index) = parse_tensor_name(part.tensor).map_err(|_| Unusable::Nameless)?;
+        let port = session.port(op, index).ok_or_else(|| match session.target(op) {
+            Some(_) if is_operation_name(part.tensor) => Unusable::Operation(op.to_owned()),
+            _ => Unusable::Lacking(part.tensor.to_owned()),
+        })?;
+        self.ports.push(port);
         self.tensors.push((op.to_owned(), index));
-        Ok(self.ports.len() - 1)
+        Ok((self.ports.len() - 1, session.dtype(&port)))
     }
 }

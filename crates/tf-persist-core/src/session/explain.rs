@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::error::Error;
 use crate::runtime::Runtime;
-use crate::saved_model::{MetaGraph, last_tensorflow_with_kernel};
+use crate::saved_model::{MetaGraph, PYTHON_OPS, last_tensorflow_with_kernel};
 
 /// What TensorFlow says of a graph that a newer one wrote.
 const OF_NEWER: [&str; 4] =
@@ -61,9 +61,6 @@ fn add_hint(error: Error, hint: impl FnOnce(&str) -> Option<String>) -> Error {
     let hint = hint(&message);
     Error::TensorFlow { action, code, message, hint }
 }
-
-/// Ops that run Python code: their kernels are in Python's TensorFlow, and their code in the process that made the graph.
-const PYTHON_OPS: [&str; 3] = ["EagerPyFunc", "PyFunc", "PyFuncStateless"];
 
 /// What to do where an op has no kernel, or two.
 fn of_kernels(message: &str) -> Option<String> {

@@ -32,7 +32,7 @@ pub(super) fn run_orphaned_initializers(
     for name in left {
         let missing = || {
             let reason = format!("its collection `table_initializer` names the op `{name}`, which the graph lacks");
-            Error::damaged(model.path(), reason)
+            Error::flawed(model.path(), reason)
         };
         match session.target(name) {
             Some(target) => targets.push(target),

@@ -6,6 +6,7 @@ mod init;
 mod options;
 mod outputs;
 mod place;
+mod required;
 mod run_options;
 mod shapes;
 mod signature;
@@ -153,7 +154,7 @@ impl LoadedModel {
     /// A signature, ready to run.
     ///
     /// # Errors
-    /// If there is none of that name, or it names a tensor that the graph lacks.
+    /// If there is none of that name. What of it cannot be fed or fetched is said to who asks for that.
     pub fn signature(&self, name: &str) -> Result<Signature> {
         let mut bound = self.meta_graph().signatures().iter().zip(&self.0.bindings);
         let found = bound.find(|(definition, _)| definition.name == name);
@@ -161,7 +162,7 @@ impl LoadedModel {
         let binding = match slot.get() {
             Some(binding) => binding.clone(),
             None => {
-                let binding = Arc::new(Binding::new(&self.0.session, definition, self.artefact().path())?);
+                let binding = Arc::new(Binding::new(&self.0.session, definition));
                 slot.get_or_init(|| binding).clone()
             }
         };

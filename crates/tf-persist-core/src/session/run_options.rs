@@ -8,7 +8,8 @@ pub struct RunOptions<'a> {
 }
 
 impl<'a> RunOptions<'a> {
-    /// Computes these outputs alone. They come back in the signature's order, each once.
+    /// Computes these outputs alone, and asks for no other inputs than these need. They come back in the signature's order, each
+    /// once. The key of a sparse or composite output stands for all of its tensors.
     #[must_use]
     pub fn outputs(mut self, names: &'a [String]) -> Self {
         self.outputs = Some(names);

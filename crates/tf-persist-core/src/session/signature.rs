@@ -49,12 +49,13 @@ impl Signature {
 
     /// Runs the signature.
     ///
-    /// Names and dtypes are checked before TensorFlow is asked, and shapes against the graph's placeholders, as Python's session
+    /// An input whose tensor is no placeholder may be left out: the graph computes it. Names and dtypes are checked before TensorFlow is asked, and shapes against the graph's placeholders, as Python's session
     /// does: some kernels abort the process on a rank they do not expect. The shapes that a signature declares are not, because
     /// signatures lie about them. Numbers are neither copied on their way in nor on their way out.
     ///
     /// # Errors
-    /// If an input is missing, unknown, of another dtype or shape, or given twice, or TensorFlow refuses or fails.
+    /// If the signature gives nothing back ([`Error::NothingToRun`]), an output cannot be fetched ([`Error::Unfetchable`]), an
+    /// input is missing, unknown, of another dtype or shape, or given twice, or TensorFlow refuses or fails.
     pub fn run<'a, T: Borrow<Tensor>>(&self, inputs: impl IntoIterator<Item = (&'a str, T)>) -> Result<Outputs> {
         self.run_with(inputs, &RunOptions::default())
     }
@@ -62,56 +63,56 @@ impl Signature {
     /// Runs the signature in a way that is not the usual one.
     ///
     /// # Errors
-    /// As [`Signature::run`]; [`Error::UnknownOutput`] if the options name an output that there is not.
+    /// As [`Signature::run`]; [`Error::UnknownOutput`] if the options name an output that there is not. Dtypes are checked of what
+    /// is given and of what is asked for.
     pub fn run_with<'a, T: Borrow<Tensor>>(
         &self,
         inputs: impl IntoIterator<Item = (&'a str, T)>,
         options: &RunOptions<'_>,
     ) -> Result<Outputs> {
         let binding = &*self.binding;
-        let wanted = self.wanted(options.outputs)?;
+        binding.definition.check_runnable()?;
+        let wanted = binding.definition.output_places(options.outputs)?;
         let mut given: Vec<Option<T>> = binding.inputs.iter().map(|_| None).collect();
         for (name, tensor) in inputs {
             let index = self.input_index(name)?;
             let input = &binding.inputs[index];
+            binding.feed(input)?;
             self.check(input, tensor.borrow(), options)?;
             if given[index].replace(tensor).is_some() {
                 return Err(self.conflict(&input.name, "was given twice"));
             }
         }
-        let fed = self.assign(&given)?;
-        let feeds: Vec<_> = binding.feeds.iter().copied().zip(fed.iter().copied()).collect();
+        // Where each output comes from is known before anything runs: one that cannot be fetched is an error of who asks for it.
+        let places = wanted.clone().unwrap_or_else(|| (0..binding.outputs.len()).collect());
+        let sources = places.iter().map(|output| binding.source(*output)).collect::<Result<Vec<_>>>()?;
+        let values = self.assign(&given, wanted)?;
+        let fed = || values.iter().enumerate().filter_map(|(place, value)| Some((place, (*value)?)));
+        let feeds: Vec<_> = fed().map(|(place, value)| (binding.feeds[place], value)).collect();
+        let given_back = |source: &Source| source.feed.and_then(|feed| values[feed]);
+        let mut fetches: Vec<usize> = Vec::new();
+        for source in sources.iter().filter(|source| given_back(source).is_none()) {
+            if !fetches.contains(&source.fetch) {
+                fetches.push(source.fetch);
+            }
+        }
         let action = || format!("run signature `{}` of `{}`", self.name(), self.model.artefact().path().display());
         // A signature that only gives its inputs back has nothing to run, which TensorFlow takes for an error.
-        let run = |fetches: &[Port]| match fetches {
-            [] => Ok(Vec::new()),
-            fetches => {
-                let run = self.model.session().run(action, None, &feeds, fetches, &[]);
-                run.map_err(|error| self.explain(error, &given))
-            }
+        let fetched = if fetches.is_empty() {
+            Vec::new()
+        } else {
+            let ports: Vec<Port> = fetches.iter().map(|place| binding.fetches[*place]).collect();
+            let run = self.model.session().run(action, None, &feeds, &ports, &[]);
+            run.map_err(|error| self.explain(error, &given))?
         };
-        let value = |fetched: &[Tensor], fetches: &[usize], output: usize| match binding.outputs[output].source {
-            Source::Fetch(place) => fetched[fetches.iter().position(|fetch| *fetch == place).unwrap_or(place)].clone(),
-            Source::Feed(place) => fed[place].clone(),
-        };
-        let tensors = match wanted {
+        let value = |source: &Source| match given_back(source) {
+            Some(value) => Some(value.clone()),
             None => {
-                let fetched = run(&binding.fetches)?;
-                (0..binding.outputs.len()).map(|output| (output, value(&fetched, &[], output))).collect()
-            }
-            Some(wanted) => {
-                let mut fetches: Vec<usize> = Vec::new();
-                for output in &wanted {
-                    match binding.outputs[*output].source {
-                        Source::Fetch(place) if !fetches.contains(&place) => fetches.push(place),
-                        _ => {}
-                    }
-                }
-                let fetched = run(&fetches.iter().map(|place| binding.fetches[*place]).collect::<Vec<_>>())?;
-                wanted.into_iter().map(|output| (output, value(&fetched, &fetches, output))).collect()
+                fetches.iter().position(|fetch| *fetch == source.fetch).and_then(|place| fetched.get(place).cloned())
             }
         };
-        Ok(Outputs::new(self.binding.clone(), tensors))
+        let tensors = places.into_iter().zip(&sources).filter_map(|(place, source)| Some((place, value(source)?)));
+        Ok(Outputs::new(self.binding.clone(), tensors.collect()))
     }
 
     /// The model that it belongs to.
@@ -128,21 +129,6 @@ impl Signature {
             let model = &self.model;
             shapes::are_checked_by_ops(model.artefact(), model.meta_graph(), self.definition())
         })
-    }
-
-    /// The places of the outputs that are wanted, in the signature's order; `None` for all.
-    fn wanted(&self, names: Option<&[String]>) -> Result<Option<Vec<usize>>> {
-        let Some(names) = names else { return Ok(None) };
-        let place = |name: &String| {
-            self.outputs().position(|output| output == name).ok_or_else(|| Error::UnknownOutput {
-                output: name.clone(),
-                available: self.outputs().map(str::to_owned).collect(),
-            })
-        };
-        let mut places = names.iter().map(place).collect::<Result<Vec<_>>>()?;
-        places.sort_unstable();
-        places.dedup();
-        Ok(Some(places))
     }
 
     fn name(&self) -> &str {
@@ -177,32 +163,39 @@ impl Signature {
         })
     }
 
-    /// The value of each feed, from what was given and the defaults.
-    fn assign<'v, T: Borrow<Tensor>>(&'v self, given: &'v [Option<T>]) -> Result<Vec<&'v Tensor>> {
+    /// The value of each feed, from what was given and the defaults; none of what the graph computes itself.
+    fn assign<'v, T: Borrow<Tensor>>(
+        &'v self,
+        given: &'v [Option<T>],
+        wanted: Option<Vec<usize>>,
+    ) -> Result<Vec<Option<&'v Tensor>>> {
         let binding = &*self.binding;
         let mut fed: Vec<Option<&Tensor>> = vec![None; binding.feeds.len()];
         for (input, given) in binding.inputs.iter().zip(given) {
             let Some(tensor) = given.as_ref().map(Borrow::borrow) else { continue };
-            match fed[input.feed] {
-                Some(other) if other != tensor => {
+            let feed = &mut fed[binding.feed(input)?];
+            match feed {
+                Some(other) if *other != tensor => {
                     let reason = "names the same tensor as another input, which was given another value";
                     return Err(self.conflict(&input.name, reason));
                 }
-                _ => fed[input.feed] = Some(tensor),
+                _ => *feed = Some(tensor),
             }
         }
         // What was given stands before what is there by default, under whichever of its names.
-        let mut missing = Vec::new();
-        for (input, _) in binding.inputs.iter().zip(given).filter(|(_, given)| given.is_none()) {
-            match &input.default {
-                Some(default) => fed[input.feed] = fed[input.feed].or(Some(default)),
-                None => missing.push(input.name.clone()),
+        let mut has_value: Vec<bool> = given.iter().map(Option::is_some).collect();
+        for (place, input) in binding.inputs.iter().enumerate().filter(|(place, _)| given[*place].is_none()) {
+            if let (Some(default), Ok(feed)) = (&input.default, &input.feed) {
+                fed[*feed] = fed[*feed].or(Some(default));
+                has_value[place] = true;
             }
         }
-        if !missing.is_empty() {
-            return Err(Error::MissingInput { signature: self.name().to_owned(), missing });
+        if !has_value.iter().all(|has| *has) {
+            let artefact = self.model.artefact();
+            let graph = artefact.meta_graph_bytes(self.model.meta_graph());
+            binding.check_complete(graph, (has_value, wanted))?;
         }
-        Ok(fed.into_iter().flatten().collect())
+        Ok(fed)
     }
 
     fn conflict(&self, input: &str, reason: &str) -> Error {

@@ -146,7 +146,7 @@ mod tests {
 
     fn info(dtype: DType, sizes: &[Option<u64>]) -> TensorInfo {
         let kind = TensorKind::Dense { name: "x:0".into() };
-        TensorInfo { dtype, shape: PartialShape::new(sizes.to_vec()), kind }
+        TensorInfo { dtype, declared_dtype: dtype, shape: PartialShape::new(sizes.to_vec()), kind }
     }
 
     fn signature(inputs: &[(&str, TensorInfo)]) -> SignatureDef {
@@ -233,7 +233,7 @@ mod tests {
         let scalar = signature(&[("x", info(DType::Float32, &[]))]);
         assert!(refused(&rows, &scalar, 2).0.contains("input `x` of signature `train` is a scalar"));
         let kind = TensorKind::CooSparse { values: "v:0".into(), indices: "i:0".into(), dense_shape: "s:0".into() };
-        let sparse = TensorInfo { dtype: DType::Float32, shape: PartialShape::unknown(), kind };
+        let sparse = TensorInfo { kind, ..info(DType::Float32, &[]) };
         assert!(refused(&rows, &signature(&[("x", sparse)]), 2).0.contains("is sparse"));
         let resource = signature(&[("x", info(DType::Resource, &[None]))]);
         assert!(refused(&rows, &resource, 2).0.contains("is resource, which cannot be fed"));

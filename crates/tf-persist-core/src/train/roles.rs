@@ -2,7 +2,6 @@
 
 use super::fit::listed;
 use super::options::{EVALUATE_SIGNATURE, TrainOptions};
-use super::step::is_one_float;
 use crate::error::{Error, Result};
 use crate::golden::what_it_writes;
 use crate::saved_model::{MetaGraph, SavedModel, SignatureDef, TrainingKind};
@@ -66,7 +65,7 @@ pub(super) fn check_evaluates(
         let reason = format!("signature `{name}` trains, by its name: it would train on the validation data, too");
         return refuse(reason, other);
     }
-    if !signature.outputs.iter().any(|(_, info)| is_one_float(info)) {
+    if !signature.outputs.iter().any(|(_, info)| info.is_one_float()) {
         let outputs = listed(signature.outputs.iter().map(|(name, _)| name.as_str()));
         let reason = format!(
             "signature `{name}` has no output that is a single float, so it measures nothing; its outputs are {outputs}"

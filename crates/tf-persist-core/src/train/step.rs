@@ -33,12 +33,6 @@ pub(super) fn loss_of(signature: &SignatureDef) -> Option<&str> {
     }
 }
 
-/// Whether an output is one float, as far as the signature tells: a mean of it can be had.
-pub(super) fn is_one_float(info: &TensorInfo) -> bool {
-    let is_one = |sizes: &[Option<u64>]| sizes.iter().all(|size| *size == Some(1));
-    info.dtype.is_float() && info.shape.sizes().is_none_or(is_one)
-}
-
 /// The number of a tensor with one element.
 fn scalar(tensor: &Tensor) -> Option<f64> {
     fn only<T: crate::Element>(tensor: &Tensor) -> Option<T> {
@@ -102,6 +96,7 @@ mod tests {
     fn the_loss_is_the_one_called_so_or_the_only_float() {
         let info = |dtype, sizes: &[Option<u64>]| TensorInfo {
             dtype,
+            declared_dtype: dtype,
             shape: PartialShape::new(sizes.to_vec()),
             kind: TensorKind::Dense { name: "x:0".into() },
         };
@@ -123,7 +118,8 @@ mod tests {
 
     #[test]
     fn one_float_is_told_by_dtype_and_shape() {
-        let info = |dtype, shape| TensorInfo { dtype, shape, kind: TensorKind::Dense { name: "x:0".into() } };
+        let kind = || TensorKind::Dense { name: "x:0".into() };
+        let info = |dtype, shape| TensorInfo { dtype, declared_dtype: dtype, shape, kind: kind() };
         for (sizes, expected) in [
             (vec![], true),
             (vec![Some(1), Some(1)], true),
@@ -131,10 +127,14 @@ mod tests {
             (vec![None, Some(1)], false),
             (vec![Some(2)], false),
         ] {
-            assert_eq!(is_one_float(&info(DType::Float32, PartialShape::new(sizes.clone()))), expected, "{sizes:?}");
+            assert_eq!(
+                TensorInfo::is_one_float(&info(DType::Float32, PartialShape::new(sizes.clone()))),
+                expected,
+                "{sizes:?}"
+            );
         }
-        assert!(is_one_float(&info(DType::Float64, PartialShape::unknown())));
-        assert!(!is_one_float(&info(DType::Int64, PartialShape::new(vec![]))));
+        assert!(TensorInfo::is_one_float(&info(DType::Float64, PartialShape::unknown())));
+        assert!(!TensorInfo::is_one_float(&info(DType::Int64, PartialShape::new(vec![]))));
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn value(file: &Path, item: &Restored, values: &CheckpointReader) -> Result<Tens
     cut.ok_or_else(|| {
         let reason =
             format!("its saver reads `{}` of the variable `{}`, which has no such slice", saved.slice, saved.key);
-        Error::damaged(file, reason)
+        Error::flawed(file, reason)
     })
 }
 

@@ -47,7 +47,7 @@ pub(super) fn prune(
     options: &SaveOptions,
 ) -> Result<Pruned> {
     let mut definition = source.decode_meta_graph(meta_graph)?;
-    let damaged = |reason: String| Error::damaged(source.file(), reason);
+    let damaged = |reason: String| Error::flawed(source.file(), reason);
     let graph = Graph::new(&definition.graph_def);
     let signatures = signatures::select(source, meta_graph, &definition, &graph, options)?;
     let has_objects = !definition.object_graph_def.nodes.is_empty();
@@ -62,7 +62,7 @@ pub(super) fn prune(
             }
             None => None,
         };
-        signatures::apply(&mut definition, meta_graph, &signatures);
+        signatures::apply(&mut definition, meta_graph, &signatures, |_| true);
         let tracked = graphs.map(|(saved, tracked)| {
             definition.object_graph_def = Some(saved).into();
             tracked
@@ -133,7 +133,7 @@ pub(super) fn prune(
         .filter(|(place, _)| reach.has_place(*place))
         .map(|(_, node)| node.name.clone())
         .collect();
-    signatures::apply(&mut definition, meta_graph, &signatures);
+    signatures::apply(&mut definition, meta_graph, &signatures, |node| names.contains(node));
     definition.object_graph_def = saved.into();
     definition.asset_file_def = assets;
     keep_nodes(&mut definition, &names, reach.functions());

@@ -6,8 +6,8 @@ use tf_persist_proto::tensorflow as pb;
 
 use crate::error::{Error, Result};
 use crate::export::SaveOptions;
-use crate::graph::{Graph, Reach, Writes};
-use crate::saved_model::{MetaGraph, SavedModel, printable};
+use crate::graph::{Graph, Reach, Writes, node_of};
+use crate::saved_model::{MetaGraph, SavedModel, is_called_after_training, printable};
 
 /// The signatures that are kept: the name each has, and the name it gets.
 pub(super) type Kept = BTreeMap<String, String>;
@@ -27,7 +27,6 @@ pub(super) fn select(
     options: &SaveOptions,
 ) -> Result<Kept> {
     let default = meta_graph.default_signature().ok().map(|signature| signature.name.clone());
-    let training = source.training(meta_graph).signatures;
     let mut names: Vec<String> = match options.kept_signatures() {
         Some(names) => {
             names.iter().try_for_each(|name| meta_graph.signature(name).map(drop))?;
@@ -35,8 +34,8 @@ pub(super) fn select(
         }
         None if options.is_inference_only() => {
             let infers = |name: &str| {
-                let trains = training.iter().any(|it| it == name);
-                !trains && (default.as_deref() == Some(name) || !writes(definition, graph, name))
+                !is_called_after_training(name)
+                    && (default.as_deref() == Some(name) || !writes(definition, graph, name))
             };
             let names = meta_graph.signatures().iter().map(|signature| signature.name.clone());
             names.filter(|name| infers(name)).collect()
@@ -114,13 +113,20 @@ pub(crate) fn tensors(signature: &pb::SignatureDef) -> Vec<String> {
     names
 }
 
-/// Leaves the kept signatures in the meta graph, under their new names. What is no signature for users stays.
-pub(super) fn apply(definition: &mut pb::MetaGraphDef, meta_graph: &MetaGraph, kept: &Kept) {
+/// Leaves the kept signatures in the meta graph, under their new names. Of the operations among them those stay of which all
+/// nodes do.
+pub(super) fn apply(
+    definition: &mut pb::MetaGraphDef,
+    meta_graph: &MetaGraph,
+    kept: &Kept,
+    stays: impl Fn(&str) -> bool,
+) {
     let is_for_users = |name: &str| meta_graph.signatures().iter().any(|signature| signature.name == name);
     for (name, signature) in std::mem::take(&mut definition.signature_def) {
         match kept.get(&name) {
             Some(new) => drop(definition.signature_def.insert(new.clone(), signature)),
             None if is_for_users(&name) => {}
+            None if !tensors(&signature).iter().all(|tensor| stays(node_of(tensor))) => {}
             None => drop(definition.signature_def.insert(name, signature)),
         }
     }

@@ -37,6 +37,39 @@ fn a_write_in_a_signature() {
     assert_eq!(found.to_string(), "WriteFile writes a file: `/owned`\n    by `serving_default` → node `write`");
 }
 
+/// TensorFlow Serving and Python run all of these.
+#[test]
+fn a_read_in_a_signature_whose_outputs_say_nothing_of_a_dtype() {
+    let file = || {
+        let nodes = vec![constant("path", &["/etc/hostname"]), node("r", "ReadFile", &["path"], [])];
+        Model::serving("x:0", nodes).signature("tokens", "x:0", "r:0")
+    };
+    let (mut ragged, mut nameless, mut operation, mut train) = (file(), file(), file(), file());
+    let output = |model: &mut Model| model.proto.signature_def.remove("tokens").unwrap().outputs["y"].clone();
+    let add = |model: &mut Model, name: &str, change: &dyn Fn(&mut pb::TensorInfo)| {
+        let mut info = output(model);
+        change(&mut info);
+        let outputs = [("y".to_owned(), info)].into();
+        model.proto.signature_def.insert(name.into(), pb::SignatureDef { outputs, ..Default::default() });
+    };
+    add(&mut ragged, "tokens", &|info| {
+        let component = info.clone();
+        info.dtype = pb::DataType::DT_INVALID.into();
+        info.mut_composite_tensor().components.push(component);
+    });
+    add(&mut nameless, "tokens", &|info| info.dtype = pb::DataType::DT_INVALID.into());
+    add(&mut operation, "tokens", &|info| {
+        info.dtype = pb::DataType::DT_INVALID.into();
+        info.set_name("r".into());
+    });
+    add(&mut train, "__saved_model_train_op", &|_| {});
+    for (model, name) in
+        [(ragged, "tokens"), (nameless, "tokens"), (operation, "tokens"), (train, "__saved_model_train_op")]
+    {
+        assert_eq!(model.lines(), [format!("danger ReadFile reads a file: `/etc/hostname` [`{name}`]")]);
+    }
+}
+
 #[test]
 fn a_function_in_a_function() {
     let middle = function("middle", &["b"], vec![node("inner", "PartitionedCall", &["b"], [("f", func("deep"))])], &[]);

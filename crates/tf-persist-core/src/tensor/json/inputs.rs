@@ -33,7 +33,11 @@ impl<'a> Inputs<'a> {
         inputs: Vec<(&'a str, DType)>,
     ) -> Result<Self> {
         let indices = inputs.iter().enumerate().map(|(index, (name, _))| (*name, index)).collect();
-        let builders = inputs.iter().map(|(name, dtype)| Builder::new(name, *dtype)).collect::<Result<_>>()?;
+        // One of a dtype that no tensor holds is in nobody's way who does not give it.
+        let builder = |(name, dtype): &(&str, DType)| {
+            Builder::new(name, if dtype.is_supported() { *dtype } else { DType::String })
+        };
+        let builders = inputs.iter().map(builder).collect::<Result<_>>()?;
         Ok(Self { text, body, signature, inputs, indices, builders, by_row: false })
     }
 
@@ -131,6 +135,10 @@ impl<'a> Inputs<'a> {
 
     /// Reads the next value as one of an input, for a row if it stands in one.
     fn read_input(&mut self, index: usize, jiter: &mut Jiter<'_>, row: Option<usize>) -> Result<()> {
+        let (name, dtype) = self.inputs[index];
+        if !dtype.is_supported() {
+            return Err(Error::UnsupportedDType { name: Some(name.to_owned()), dtype });
+        }
         let builder = &mut self.builders[index];
         builder.read(jiter).map_err(|refused| {
             let source = format!("{}, input `{}`", self.text.source, self.inputs[index].0);

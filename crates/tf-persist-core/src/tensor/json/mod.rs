@@ -26,7 +26,7 @@ mod read;
 mod write;
 
 pub use read::{ExtraInputs, Form, Request, read_value};
-pub use write::{Layout, write_outputs};
+pub use write::{Layout, write_outputs, write_value};
 
 use crate::dtype::DType;
 

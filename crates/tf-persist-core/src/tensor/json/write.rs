@@ -56,6 +56,18 @@ pub fn write_outputs<'a>(
     written.and_then(|()| pieces.flush()).map_err(Error::io("write", target))
 }
 
+/// Writes one tensor, as [`read_value`](super::read_value) reads it, on one line that is not ended. `target` names what is
+/// written to in errors.
+///
+/// # Errors
+/// [`Error::UnsupportedDType`] for what JSON has no values for; [`Error::Io`] if the writer fails.
+pub fn write_value(target: impl AsRef<Path>, writer: &mut impl Write, tensor: &Tensor) -> Result<()> {
+    let output = Output::new("value", tensor)?;
+    let mut pieces = Pieces { writer, text: Vec::new() };
+    let written = pieces.value(&output, output.shape, 0);
+    written.and_then(|()| pieces.flush()).map_err(Error::io("write", target))
+}
+
 /// An output and its elements.
 struct Output<'a> {
     name: &'a str,
