@@ -145,7 +145,12 @@ fn missing(
         missing.push(error.to_string());
     }
     match assets {
-        Ok(assets) => missing.extend(assets.missing.iter().map(|name| format!("the asset `assets/{name}`"))),
+        Ok(assets) => {
+            missing.extend(assets.missing.iter().map(|name| format!("the asset `assets/{name}`")));
+            missing.extend(assets.not_fetched.iter().map(|name| {
+                format!("the asset `assets/{name}` itself: a pointer of Git LFS or a web page stands in its place")
+            }));
+        }
         Err(error) => missing.push(error.to_string()),
     }
     for path in model.files_read_at_load(meta_graph) {

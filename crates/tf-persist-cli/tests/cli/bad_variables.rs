@@ -70,6 +70,24 @@ fn short_and_empty_parts_are_named() {
     refused(&dir, "folder-index").say(INDEX);
 }
 
+/// What a clone without Git LFS, or a download without a login, leaves in place of a file.
+#[test]
+fn pointers_and_pages_in_place_of_variables_are_called_so() {
+    let dir = Dir::new();
+    let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 7516192\n", "4d".repeat(32));
+    let page = "<!DOCTYPE html>\n<html><head><title>404</title></head></html>\n";
+    for (name, file) in [("index", INDEX), ("shard", SHARD)] {
+        fs::write(dir.copy_model("half_plus_two", format!("lfs-{name}")).join(file), &pointer).unwrap();
+        refused(&dir, &format!("lfs-{name}")).say(file).say("a pointer of Git LFS").hint("git lfs pull");
+        fs::write(dir.copy_model("half_plus_two", format!("page-{name}")).join(file), page).unwrap();
+        refused(&dir, &format!("page-{name}")).say(file).say("a web page").hint("download it again");
+    }
+    // Longer than the file that it stands in for.
+    let long = format!("{page}{}", " ".repeat(100_000));
+    fs::write(dir.copy_model("half_plus_two", "long").join(SHARD), long).unwrap();
+    refused(&dir, "long").say(SHARD).say("a web page");
+}
+
 #[test]
 fn a_damaged_index_is_never_believed() {
     let dir = Dir::new();

@@ -100,7 +100,7 @@ fn the_json_report_has_the_form_that_is_documented() {
     let expected = "tags tensorflow_version git_version producer signatures nodes functions function_nodes ops custom_ops \
                     init_op object_graph_nodes training assets missing missing_ops";
     assert_eq!(keys(graph), expected);
-    assert_eq!(keys(&graph["signatures"]["serving_default"]), "method_name inputs outputs defaults");
+    assert_eq!(keys(&graph["signatures"]["serving_default"]), "method_name inputs outputs defaults default_values");
     assert_eq!(keys(&graph["signatures"]["serving_default"]["inputs"]["x"]), "dtype shape tensor");
     assert_eq!(keys(&graph["training"]), "kind signatures optimizer_variables summary");
     assert_eq!(graph["training"]["kind"], "state_only");
@@ -251,6 +251,109 @@ fn a_missing_asset_is_named() {
     report.check(report.out().contains("missing:\n  the asset `assets/vocabulary.txt`"), "the asset is not named");
     let json = dir.cmd("inspect model --format json").without_tensorflow().run().json();
     assert_eq!(json["meta_graphs"][0]["assets"]["missing"], json!(["vocabulary.txt"]));
+}
+
+/// A graph of `models/sparse` with an initialiser that reads this file.
+fn read_at_load(dir: &Dir, name: &str, file: &str) -> Ran {
+    use tf_persist_proto::tensorflow as pb;
+    dir.write_proto(name, |model| {
+        let meta_graph = &mut model.meta_graphs[0];
+        let nodes = &mut meta_graph.graph_def.mut_or_insert_default().node;
+        let mut path = pb::NodeDef { name: "vocabulary".into(), op: "Const".into(), ..Default::default() };
+        let mut value = pb::AttrValue::new();
+        value.mut_tensor().string_val.push(file.as_bytes().to_vec().into());
+        path.attr.insert("value".into(), value);
+        nodes.push(path);
+        for (name, op, input) in
+            [("table", "HashTableV2", "^vocabulary"), ("fill", "InitializeTableFromTextFileV2", "table")]
+        {
+            let mut node = pb::NodeDef { name: name.into(), op: op.into(), ..Default::default() };
+            node.input.push(input.into());
+            if name == "fill" {
+                node.input.push("vocabulary".into());
+            }
+            nodes.push(node);
+        }
+        let init = meta_graph.collection_def.entry("saved_model_main_op".into()).or_default();
+        init.mut_node_list().value.push("fill".into());
+    });
+    dir.cmd(&format!("inspect {name}")).without_tensorflow().run().ok()
+}
+
+#[test]
+fn a_file_that_an_initialiser_reads_outside_of_the_model_is_missing() {
+    let dir = Dir::new();
+    let gone = read_at_load(&dir, "gone", "/home/who/vocabulary.txt");
+    gone.prints("missing:\n  the file `/home/who/vocabulary.txt`, which is not there");
+    let there = dir.write("outside.txt", "a\n").display().to_string();
+    let there = read_at_load(&dir, "there", &there);
+    there.prints("outside.txt`, which is no part of the model: an initialiser reads it when the model is loaded");
+}
+
+#[test]
+fn functions_of_python_are_missing() {
+    let dir = Dir::new();
+    dir.write_proto("m", |model| {
+        let graph = model.meta_graphs[0].graph_def.mut_or_insert_default();
+        let mut node = graph.node[0].clone();
+        (node.name, node.op) = ("call".into(), "EagerPyFunc".into());
+        graph.node.push(node);
+    });
+    let report = dir.cmd("inspect m").without_tensorflow().run().ok();
+    report.prints("missing:\n  Python and the program that made the model").prints("`EagerPyFunc` (1 node, `call`)");
+}
+
+#[test]
+fn variables_that_a_fingerprint_speaks_of_are_missing() {
+    let dir = Dir::new();
+    dir.write_proto("m", |_| {});
+    // `FingerprintDef.checkpoint_hash` is field 5.
+    dir.write("m/fingerprint.pb", [0x28, 7]);
+    let report = dir.cmd("inspect m").without_tensorflow().run().ok();
+    report
+        .prints("missing:\n  the folder `variables`, ")
+        .prints("Python's `tf.saved_model.load` will not load the model");
+    dir.write("m/fingerprint.pb", [0x08, 7]);
+    dir.cmd("inspect m").without_tensorflow().run().ok().prints("nothing is missing");
+    dir.write("m/fingerprint.pb", "<!DOCTYPE html>");
+    dir.cmd("inspect m").without_tensorflow().run().fails().says("m/fingerprint.pb").says("a web page");
+    let none = inspect(&dir, "tf1_graph/model").ok();
+    none.prints(
+        "fingerprint  none (`tf.saved_model.save` of TensorFlow 2.11 and later writes one, and nothing else does)",
+    );
+}
+
+#[test]
+fn bare_graphs_are_called_so() {
+    let dir = Dir::new();
+    let text = "node {\n  name: \"x\"\n  op: \"Placeholder\"\n}\n";
+    let binary = b"\x0a\x10\x0a\x01x\x12\x0bPlaceholder";
+    dir.write("1/saved_model.pb", binary);
+    dir.write("2/frozen_graph.pb", binary);
+    dir.write("3/saved_model.pbtxt", text);
+    for model in ["1", "2", "3"] {
+        let ran = dir.cmd(&format!("inspect {model}")).without_tensorflow().run().fails().hints("export a SavedModel");
+        let ran = ran.says("is a bare graph (GraphDef)");
+        ran.check(!ran.err().contains("copy the model again"), "another copy is no better");
+    }
+}
+
+#[test]
+fn an_asset_that_was_not_fetched_is_named() {
+    let dir = Dir::new();
+    dir.copy_model("text", "model");
+    dir.write("model/assets/vocabulary.txt", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n");
+    let report = dir.cmd("inspect model").without_tensorflow().run().ok();
+    report.prints("missing:\n  the asset `assets/vocabulary.txt` itself: a pointer of Git LFS");
+}
+
+#[test]
+fn what_is_narrowed_begins_at_once() {
+    let dir = Dir::new();
+    for option in ["--signature serving_default", "--ops", "--variables", "--stats", "--tags serve"] {
+        let report = inspect(&dir, &format!("half_plus_two/model {option}")).ok();
+        report.check(!report.out().starts_with('\n'), "it begins with an empty line");
+    }
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod runtime;
 mod scan;
 mod sentences;
 mod serve;
+mod signatures;
 mod stats;
 mod streams;
 mod support;

@@ -8,6 +8,7 @@ use std::path::{Component, Path};
 use super::meta_graph::MetaGraph;
 use crate::error::{Error, Result};
 use crate::files::Files;
+use crate::stand_in::{self, StandIn};
 
 /// How deep the folders of assets are looked into.
 const MAX_FOLDER_DEPTH: usize = 16;
@@ -23,6 +24,8 @@ pub struct Assets {
     pub files: Vec<FoundFile>,
     /// Files that the graph declares and that are not there.
     pub missing: Vec<String>,
+    /// Files that the graph declares and that were not fetched: a pointer of Git LFS or a web page stands in their place.
+    pub not_fetched: Vec<String>,
     /// Names that the graph declares and that lead out of the folder `assets`: such a model reads what is not its own.
     pub escaping: Vec<String>,
     /// What there is in `assets.extra`, which TensorFlow leaves to others: warm-up requests and the like.
@@ -53,6 +56,12 @@ impl Assets {
                 assets.escaping.push(name.to_owned());
             } else if let Ok(index) = assets.files.binary_search_by(|file| file.name.as_str().cmp(name)) {
                 assets.files[index].declared = true;
+                // What cannot be opened is for those who read it to say.
+                if let Ok(Some((reader, _))) = files.reader(&format!("assets/{name}"))
+                    && StandIn::of(&stand_in::beginning(reader)).is_some()
+                {
+                    assets.not_fetched.push(name.to_owned());
+                }
             } else if !is_there(files, &format!("assets/{name}")) {
                 assets.missing.push(name.to_owned());
             }
