@@ -128,7 +128,7 @@ fn a_folder_that_is_no_model() {
     folder("keras", &["m.keras"]).say("Keras file");
     folder("checkpoint", &["checkpoint", "m.index", "m.data-00000-of-00001"]).say("checkpoint");
     folder("other", &["notes.txt"]).say("no `saved_model.pb`");
-    folder("chunks", &["saved_model.cpb"]).say("2 GB");
+    folder("chunks", &["saved_model.cpb"]).say("neither writes nor reads");
     fs::create_dir_all(dir.path("odd/saved_model.pb")).unwrap();
     refused(&dir, "odd").say("regular file");
     fs::create_dir(dir.path("dangling")).unwrap();
@@ -164,7 +164,9 @@ fn a_file_of_anything_else() {
     for content in [&b"hello"[..], &[0; 1000], &[0xff; 1000], b"PK\x03\x04", b"\x89HDF\r\n\x1a\n", b"{\"a\": 1}"] {
         refused_file(&dir, "other", content);
     }
-    refused_file(&dir, "lfs", b"version https://git-lfs.github.com/spec/v1\n").say("git lfs pull");
+    refused_file(&dir, "lfs", b"version https://git-lfs.github.com/spec/v1\n")
+        .say("a pointer of Git LFS")
+        .hint("git lfs pull");
     dir.write("random/saved_model.pbtxt", random(8, 10_000));
     refused(&dir, "random").say("saved_model.pbtxt` is damaged");
 }

@@ -16,7 +16,7 @@ use crate::support::{Dir, TF_PERSIST, libtensorflow};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server that runs.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     rest: String,
     log: mpsc::Receiver<String>,
@@ -24,7 +24,7 @@ struct Running {
 
 impl Running {
     /// Starts a server with any port for REST, and waits until the log says which.
-    fn start(dir: &Dir, flags: &str) -> Self {
+    pub(crate) fn start(dir: &Dir, flags: &str) -> Self {
         let mut command = Command::new(TF_PERSIST);
         command.arg("serve-local").args(["--rest-api-port", "any", "--port=0"]).args(flags.split_whitespace());
         command.current_dir(dir.path("")).env("HOME", dir.home()).env_remove("XDG_CACHE_HOME");
@@ -42,7 +42,7 @@ impl Running {
         running
     }
 
-    fn waits_for(&self, words: &str) -> String {
+    pub(crate) fn waits_for(&self, words: &str) -> String {
         let mut seen = Vec::new();
         loop {
             match self.log.recv_timeout(PATIENCE) {
@@ -54,7 +54,7 @@ impl Running {
     }
 
     /// A reply: its code and its body.
-    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.rest).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let length = body.len();

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::command::Ran;
+use crate::serve::Running;
 use crate::support::Dir;
 
 /// A model in text form: `y = 2 * x + 1` with `h = 2 * x` within, `sum = u + 1`, a tensor list, and the lengths of texts; and a read of
@@ -34,6 +35,12 @@ fn write(dir: &Dir, name: &str, signatures: &[String]) {
             &[attr("element_dtype", "type: DT_FLOAT"), attr("shape_type", "type: DT_INT32")],
         ),
         node("length", "StringLength", &["text"], &[attr("unit", "s: \"BYTE\"")]),
+        node(
+            "score",
+            "Cast",
+            &["length"],
+            &[attr("SrcT", "type: DT_INT32"), attr("DstT", "type: DT_FLOAT"), attr("Truncate", "b: false")],
+        ),
         node("step", "NoOp", &["^y"], &[]),
     ];
     let (nodes, signatures) = (nodes.concat(), signatures.concat());
@@ -175,6 +182,18 @@ fn inputs_that_the_graph_computes_may_be_left_out() {
     dir.cmd("run m --input x=1 --output y.npy").run().misused();
 }
 
+/// TensorFlow Serving, which warms up on what is recorded, takes no request that leaves an input out.
+#[test]
+fn a_request_that_leaves_an_input_out_is_not_recorded() {
+    let dir = Dir::new();
+    write(&dir, "m", &[inner()]);
+    dir.write("r.jsonl", r#"{"inputs": {"x": 1, "u": 1}}"#);
+    dir.cmd("verify m --record r.jsonl")
+        .run()
+        .fails()
+        .says("input `again` of signature `serving_default` was left out");
+}
+
 /// A placeholder that is no input keeps an inner tensor from being computed: that one is asked for, and not the placeholder.
 #[test]
 fn an_input_that_the_graph_cannot_compute_is_asked_for() {
@@ -202,6 +221,43 @@ fn the_graph_decides_on_the_dtype_of_an_input() {
     dir.write("requests.jsonl", "{\"inputs\": {\"inputs\": [\"abc\"]}}\n");
     dir.cmd("verify m --record requests.jsonl").run().ok();
     dir.cmd("verify m").run().ok().prints("same: 1 answer, bit for bit");
+}
+
+#[test]
+fn the_server_goes_by_the_graph() {
+    let dir = Dir::new();
+    let lies = |name: &str, output: End<'_>| signature(name, &[("inputs", "text:0", "DT_FLOAT")], &[output]);
+    let signatures = [
+        lies("serving_default", ("length", "length:0", "DT_INT32")),
+        lies("regress", ("outputs", "score:0", "")),
+        signature("reset", &[("x", "x:0", "DT_FLOAT")], &[]),
+        signature("list", &[("x", "x:0", "DT_FLOAT")], &[("list", "list:0", "DT_VARIANT"), ("y", "y:0", "")]),
+        ragged(false),
+    ];
+    write(&dir, "versions/1", &signatures);
+    let server = Running::start(&dir, "--model_base_path versions --model_name m");
+    server.waits_for("ready: every model answers");
+    let ask = |method: &str, body: &str| {
+        let (code, body) = server.ask("POST", &format!("/v1/models/m:{method}"), body);
+        (code, serde_json::from_str::<Value>(&body).unwrap())
+    };
+    assert_eq!(ask("predict", r#"{"instances": ["abc"]}"#), (200, json!({ "predictions": [3] })));
+    assert_eq!(ask("predict", r#"{"instances": [1.5]}"#).0, 400);
+    // The bytes of the example.
+    let regress = r#"{"signature_name": "regress", "examples": [{"x": 2.0}]}"#;
+    assert_eq!(ask("regress", regress), (200, json!({ "results": [17.0] })));
+    let ragged = r#"{"signature_name": "ragged", "inputs": {"x": [1], "t": ["abc"]}}"#;
+    assert_eq!(ask("predict", ragged), (200, json!({ "outputs": { "r.0": [3.0], "r.1": [3] } })));
+    let (code, said) = ask("predict", r#"{"signature_name": "reset", "instances": [1]}"#);
+    assert!(code == 400 && said["error"].as_str().unwrap().contains("cannot run signature `reset`"), "{said}");
+    let (code, said) = ask("predict", r#"{"signature_name": "list", "instances": [1]}"#);
+    assert!(code == 501 && said["error"].as_str().unwrap().contains("output `list`"), "{said}");
+    // What the file says is what the metadata say.
+    let (_, metadata) = server.ask("GET", "/v1/models/m/metadata", "");
+    let metadata: Value = serde_json::from_str(&metadata).unwrap();
+    let signatures = &metadata["metadata"]["signature_def"]["signature_def"];
+    assert_eq!(signatures["serving_default"]["inputs"]["inputs"]["dtype"], "DT_FLOAT");
+    assert_eq!(signatures.as_object().unwrap().len(), 5);
 }
 
 #[test]
@@ -246,7 +302,7 @@ fn defaults_are_shown() {
     let with = |key: &str, tensor: &str| format!("defaults {{ key: \"{key}\" value {{ {tensor} }} }} ");
     let plain = signature("s", &[("x", "x:0", "DT_FLOAT"), ("u", "u:0", "DT_FLOAT")], &[("y", "y:0", "DT_FLOAT")]);
     let defaults = with("x", &value("DT_FLOAT", "float_val: 2")) + &with("u", &value("DT_FLOAT", "float_val: nan"));
-    write(&dir, "m", &[plain.replace("} }\n", &format!("}} {defaults} }}\n"))]);
+    write(&dir, "m", &[plain.replace("} }\n", &format!("{defaults} }} }}\n"))]);
     let text = dir.cmd("inspect m").without_tensorflow().run().ok();
     text.prints("x:0  (default 2.0)").prints("u:0  (default NaN)");
     let json = dir.cmd("inspect m --format json").without_tensorflow().run().ok().json();

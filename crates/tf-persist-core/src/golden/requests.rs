@@ -123,10 +123,21 @@ impl Recorder {
     /// The signature was [checked](Self::check). A request that is there without an answer is given one.
     ///
     /// # Errors
-    /// If the request fails; [`Error::NotRecorded`] if the two answers differ, it is there already with another answer, there
+    /// If the request fails; [`Error::NotRecorded`] if it leaves an input out that has no default, the two answers differ, it is there already with another answer, there
     /// are [`MAX_RECORDS`] already, or the record would be larger than protobuf's limit.
     pub fn add(&mut self, model: &LoadedModel, signature: &str, mut inputs: Tensors) -> Result<Added> {
         inputs.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let definition = model.meta_graph().signature(signature)?;
+        let is_left_out = |(name, dtype): &(String, crate::DType)| {
+            !inputs.iter().any(|(given, _)| given == name) && definition.default_of(name, *dtype).is_none()
+        };
+        if let Some((name, _)) = definition.input_tensors().into_iter().find(is_left_out) {
+            let reason = format!(
+                "input `{name}` of signature `{signature}` was left out: the graph computes it, but TensorFlow Serving, which runs \
+                 what is recorded, wants every input"
+            );
+            return Err(self.refusal(reason, Some("give the input")));
+        }
         let request = Request {
             kind: Kind::Predict,
             signature: signature.to_owned(),

@@ -151,8 +151,12 @@ impl SavedModel {
             return Err(locate::bare_graph(path, &name));
         }
         let bytes = if is_text { text::to_binary(&bytes).map_err(damaged)?.into() } else { bytes };
-        let survey =
-            limits::survey(&bytes).map_err(|reason| damaged(text::instead_of_protobuf(&bytes).unwrap_or(reason)))?;
+        let survey = limits::survey(&bytes).map_err(|reason| match text::instead_of_protobuf(&bytes) {
+            Some(text) => damaged(text),
+            None if reason.contains(" at byte ") => damaged(reason),
+            // It is whole, and too much.
+            None => Error::flawed(file, reason),
+        })?;
 
         let mut room = MAX_DEFAULT_BYTES;
         let read = |range| MetaGraph::read(path, &bytes, range, &mut room);

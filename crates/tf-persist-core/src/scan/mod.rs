@@ -106,6 +106,10 @@ impl SavedModel {
     /// were not made assets, such as a vocabulary's path on the machine that wrote the model.
     #[must_use]
     pub fn files_read_at_load(&self, meta_graph: &MetaGraph) -> Vec<String> {
+        let mut ops = meta_graph.ops().keys().chain(meta_graph.calls().keys());
+        if !ops.any(|op| table::reads_files(op)) {
+            return Vec::new();
+        }
         let mut found = Collector::default();
         found.begin(meta_graph.tags());
         walk::walk(self, meta_graph, Level::Warning, &mut found);

@@ -9,6 +9,7 @@ mod guard;
 mod predict;
 #[path = "../../examples/bench_load/raw.rs"]
 mod raw;
+mod signatures;
 
 use bytes::Bytes;
 use tf_persist_proto::serving as pb;

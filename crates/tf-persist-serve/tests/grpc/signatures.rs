@@ -1,0 +1,59 @@
+//! A model of which one output cannot be fetched, and whose signature declares another dtype than the graph has.
+
+use tf_persist_core::Tensor;
+use tf_persist_core::tensor::proto::to_proto;
+use tf_persist_proto::serving as pb;
+
+use crate::client::{Server, refused, spec};
+use crate::{INVALID_ARGUMENT, PREDICT, UNIMPLEMENTED};
+
+/// The lengths of texts, and a tensor list.
+const MODEL: &str = r#"
+    saved_model_schema_version: 1
+    meta_graphs {
+      meta_info_def { tags: "serve" }
+      graph_def {
+        node { name: "text" op: "Placeholder" attr { key: "dtype" value { type: DT_STRING } }
+               attr { key: "shape" value { shape { unknown_rank: true } } } }
+        node { name: "length" op: "StringLength" input: "text" attr { key: "unit" value { s: "BYTE" } } }
+        node { name: "minus" op: "Const" attr { key: "dtype" value { type: DT_INT32 } }
+               attr { key: "value" value { tensor { dtype: DT_INT32 tensor_shape {} int_val: -1 } } } }
+        node { name: "list" op: "EmptyTensorList" input: "minus" input: "minus"
+               attr { key: "element_dtype" value { type: DT_FLOAT } } attr { key: "shape_type" value { type: DT_INT32 } } }
+        versions { producer: 2404 }
+      }
+      signature_def {
+        key: "serving_default"
+        value {
+          inputs { key: "t" value { name: "text:0" dtype: DT_FLOAT tensor_shape { unknown_rank: true } } }
+          outputs { key: "length" value { name: "length:0" dtype: DT_INT32 tensor_shape { unknown_rank: true } } }
+          outputs { key: "list" value { name: "list:0" dtype: DT_VARIANT tensor_shape { unknown_rank: true } } }
+        }
+      }
+    }
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dtypes_are_the_graphs_and_are_checked_of_what_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("1")).unwrap();
+    std::fs::write(folder.path().join("1/saved_model.pbtxt"), MODEL).unwrap();
+    let Some(server) = Server::start(&[("m", folder.path().to_owned())], |_| ()).await else { return };
+    let request = |tensor: Tensor, filter: &[&str]| pb::PredictRequest {
+        model_spec: spec("m", ""),
+        inputs: [("t".to_owned(), to_proto(&tensor))].into(),
+        output_filter: filter.iter().map(|name| (*name).to_owned()).collect(),
+        ..Default::default()
+    };
+    let texts = || Tensor::from_strings(&[2], ["a", "bcd"]).unwrap();
+    let answer: pb::PredictResponse = server.call(PREDICT, &request(texts(), &["length"])).await.unwrap();
+    assert_eq!(answer.outputs["length"].int_val, [1, 3]);
+    let all = server.call::<_, pb::PredictResponse>(PREDICT, &request(texts(), &[])).await;
+    let (code, message) = refused(all);
+    assert!(code == UNIMPLEMENTED && message.contains("output `list`"), "{message}");
+    let floats = Tensor::from_slice(&[1], &[1.0_f32]).unwrap();
+    let other = server.call::<_, pb::PredictResponse>(PREDICT, &request(floats, &["length"])).await;
+    let said = "Expects arg[0] to be string but float is provided".to_owned();
+    assert_eq!(refused(other), (INVALID_ARGUMENT, said));
+    server.stop().await;
+}
