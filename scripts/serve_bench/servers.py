@@ -20,6 +20,7 @@ RELEASE = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 OURS = RELEASE / "tf-persist"
 ECHO = RELEASE / "examples/bench_echo"
 LOAD = RELEASE / "examples/bench_load"
+LOOP = ROOT / "target/bench_serve/serve_rest"
 
 READY_SECONDS = 120
 
@@ -40,6 +41,14 @@ class Server:
         """What is resident of it and of its children, in MB."""
         return sum(_resident(pid) for pid in _family(self.process.pid)) / 1e6
 
+    def peak(self) -> float:
+        """The most that was resident of it and of its children at any time, in MB."""
+        return sum(_peak(pid) for pid in _family(self.process.pid)) / 1e6
+
+    def processor_seconds(self) -> float:
+        """What it and its children have used of processors, in the system as well."""
+        return sum(_ticks(pid) for pid in _family(self.process.pid)) / os.sysconf("SC_CLK_TCK")
+
 
 def _resident(pid: int) -> int:
     try:
@@ -47,6 +56,23 @@ def _resident(pid: int) -> int:
     except (OSError, IndexError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _peak(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+def _ticks(pid: int) -> int:
+    try:
+        # The name in parentheses may hold blanks.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return int(fields[11]) + int(fields[12])
 
 
 def _family(pid: int) -> list[int]:
@@ -103,13 +129,20 @@ def _started(name, command, is_ready, rest=None, grpc=None, environment=None, **
                     process.wait()
 
 
-def ours(model: Model, options: tuple[str, ...] = ()):
-    """`tf-persist serve-local`."""
+def ours(model: Model, options: tuple[str, ...] = (), binary: Path = OURS):
+    """`tf-persist serve-local`, of this build or another."""
     rest, grpc = free_port(), free_port()
-    command = [OURS, "serve-local", f"--port={grpc}", f"--rest_api_port={rest}", "--model_name=m"]
+    command = [binary, "serve-local", f"--port={grpc}", f"--rest_api_port={rest}", "--model_name=m"]
     command += [f"--model_base_path={model.base}", *options]
     ready = lambda: _answers(f"http://127.0.0.1:{rest}/readyz") and _listens(grpc)  # noqa: E731
     return _started("serve-local", command, ready, rest, grpc)
+
+
+def loop(model: Model, intra_op_threads: int = 0):
+    """`scripts/bench_c/serve_rest.cc`: REST over the C API and nothing else. Of 0, the threads within an op are one a core."""
+    port = free_port()
+    command = [LOOP, model.version, port, intra_op_threads]
+    return _started("C++ loop", command, lambda: _listens(port), port)
 
 
 def echo(protocol: str):

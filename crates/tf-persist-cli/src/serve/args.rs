@@ -147,9 +147,9 @@ pub(crate) struct ServeArgs {
     /// Threads within one op and threads that run ops side by side; 0 leaves it to the two below
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Running")]
     pub(crate) tensorflow_session_parallelism: i32,
-    /// Threads within one op; 0 is TensorFlow's choice
-    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Running")]
-    pub(crate) tensorflow_intra_op_parallelism: i32,
+    /// Threads within one op; 0 is one a core [default: of one model, 1 if its ops are small; else one a core]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Running")]
+    pub(crate) tensorflow_intra_op_parallelism: Option<i32>,
     /// Threads that run ops side by side; 0 is TensorFlow's choice, -1 the thread of the request, several times as fast on small
     /// models [default: -1]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Running")]

@@ -125,6 +125,10 @@ fn batching(args: &ServeArgs) -> anyhow::Result<BatchingSettings> {
 fn load(args: &ServeArgs, source: &ModelSource) -> anyhow::Result<LoadSettings> {
     Ok(LoadSettings {
         options: load_options(args)?,
+        // The first session of a process decides, and which of several models is loaded first is a matter of chance.
+        intra_op_threads_by_model: args.tensorflow_intra_op_parallelism.is_none()
+            && args.tensorflow_session_parallelism <= 0
+            && matches!(source, ModelSource::BasePath { .. }),
         retries: args.max_num_load_retries,
         retry_interval: Duration::from_micros(u64::try_from(args.load_retry_interval_micros).unwrap_or(0)),
         threads: usize::try_from(args.num_load_threads).unwrap_or(0).max(1),
@@ -136,7 +140,7 @@ fn load(args: &ServeArgs, source: &ModelSource) -> anyhow::Result<LoadSettings> 
 
 fn load_options(args: &ServeArgs) -> anyhow::Result<LoadOptions> {
     let session = args.tensorflow_session_parallelism;
-    let intra = args.tensorflow_intra_op_parallelism;
+    let intra = args.tensorflow_intra_op_parallelism.unwrap_or(0);
     let inter = args.tensorflow_inter_op_parallelism;
     if session > 0 && intra > 0 && inter.is_some_and(|inter| inter > 0) {
         return misuse(

@@ -125,6 +125,20 @@ fn threads_are_those_that_were_asked_for() {
 }
 
 #[test]
+fn a_model_decides_on_threads_within_an_op_if_nobody_else_does() {
+    for (line, by_model) in [
+        ("--model_base_path=/m", true),
+        ("--model_base_path=/m --tensorflow_inter_op_parallelism=2", true),
+        ("--model_base_path=/m --tensorflow_intra_op_parallelism=0", false),
+        ("--model_base_path=/m --tensorflow_intra_op_parallelism=2", false),
+        ("--model_base_path=/m --tensorflow_session_parallelism=2", false),
+        ("--model_config_file=/c", false),
+    ] {
+        assert_eq!(settings_of(line).models.load.intra_op_threads_by_model, by_model, "{line}");
+    }
+}
+
+#[test]
 fn what_cannot_be_meant_is_refused() {
     for (line, words) in [
         ("", "--model_base_path and --model_config_file are empty"),

@@ -14,7 +14,7 @@ use tf_persist_proto::serving::inference::inference_result::Result as TaskResult
 
 use super::request::{ExamplesRequest, Input, ModelSpec, MultiInferenceRequest, PredictRequest};
 use super::response;
-use crate::elsewhere::{LARGE, elsewhere_if};
+use crate::elsewhere::{LARGE, LongWait, elsewhere_if};
 use crate::inference::{self, Outcome, effective_name, signature_for_predict};
 use crate::metrics::{OfModel, Phase, Protocol};
 use crate::models::{Servable, State, Version};
@@ -82,12 +82,15 @@ pub(super) async fn predict(
     let servable = find_soon(service, spec, deadline).await?;
     let served = signature_for_predict(&servable, &spec.signature, Protocol::Grpc)?.clone();
     let PredictRequest { inputs, output_filter: outputs, .. } = request;
+    // What is long to read is long to run.
+    let long = (length > LARGE).then(LongWait::begin);
     let inputs = {
         let served = served.clone();
         elsewhere_if(length > LARGE, move || tensors(&served.signature, &inputs)).await?
     };
     measures.phase(Phase::Decode, start.elapsed());
     let answer = inference::run(&served, Call { inputs, outputs, deadline }).await?;
+    drop(long);
     let start = Instant::now();
     let form = if service.settings().grpc.tensor_content { Form::Content } else { Form::Fields };
     let size: usize = answer.iter().map(|(_, tensor)| tensor.memory()).sum();

@@ -29,6 +29,7 @@ mod model;
 mod servable;
 mod settings;
 mod tensorflow;
+mod threads;
 mod unload;
 mod view;
 mod warm_up;
@@ -46,6 +47,7 @@ use crate::run;
 use crate::status::Status;
 use handle::Handle;
 use tensorflow::TensorFlow;
+use threads::IntraOpThreads;
 use view::Readiness;
 
 /// Which version of a model a request asks for.
@@ -111,7 +113,8 @@ impl Models {
     /// What a configuration that cannot be would do to TensorFlow Serving at its start: it does not run.
     pub fn start(settings: Settings, run: run::Settings, metrics: Metrics) -> Result<Self, Status> {
         run.check()?;
-        let loader = TensorFlow { load: settings.load.clone(), run, metrics };
+        let loader =
+            TensorFlow { load: settings.load.clone(), intra_op_threads: IntraOpThreads::default(), run, metrics };
         Ok(Self(Arc::new(Handle::start(settings, loader)?)))
     }
 

@@ -42,6 +42,9 @@ pub enum ModelSource {
 pub struct LoadSettings {
     /// Session options, op libraries, trust and where libtensorflow is. Without tags the only meta graph is taken, else `serve`.
     pub options: LoadOptions,
+    /// Whether the first version that is loaded decides how many threads share the work of one op, whatever the options say: one if its
+    /// ops are small, else one a core. The process has one pool of these threads, so it decides for all versions that follow.
+    pub intra_op_threads_by_model: bool,
     /// How often a load that failed is tried again (`max_num_load_retries`).
     pub retries: u32,
     /// How long is waited before each (`load_retry_interval_micros`).
@@ -72,6 +75,7 @@ impl Default for LoadSettings {
     fn default() -> Self {
         Self {
             options: LoadOptions::default(),
+            intra_op_threads_by_model: false,
             retries: 5,
             retry_interval: Duration::from_secs(60),
             threads: 1,

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tf_persist_core::{Error, SavedModel, release_free_memory};
+use tf_persist_core::{Error, LoadOptions, SavedModel, release_free_memory};
 
 use super::load::Loader;
 use super::model::Refusal;
+use super::threads::IntraOpThreads;
 use super::{LoadSettings, Servable, warm_up};
 use crate::metrics::Metrics;
 use crate::run;
@@ -23,6 +24,7 @@ const NICENESS: i32 = 10;
 /// Loads versions into TensorFlow.
 pub(super) struct TensorFlow {
     pub(super) load: LoadSettings,
+    pub(super) intra_op_threads: IntraOpThreads,
     pub(super) run: run::Settings,
     pub(super) metrics: Metrics,
 }
@@ -57,7 +59,10 @@ impl Loader for TensorFlow {
 
 impl TensorFlow {
     fn open(&self, model: &str, version: i64, path: &Path) -> Result<Servable, Refusal> {
-        let loaded = SavedModel::open(path).and_then(|artefact| artefact.load(self.load.options.clone()));
+        let loaded = SavedModel::open(path).and_then(|artefact| {
+            let options = self.options_for(model, version, &artefact);
+            artefact.load(options)
+        });
         let loaded = loaded.map_err(|error| {
             if let Some(hint) = error.hint() {
                 tracing::warn!(%model, version, "{hint}");
@@ -70,6 +75,24 @@ impl TensorFlow {
         }
         let servable = Servable::new(model, version, loaded, &self.run, &self.metrics);
         servable.map_err(|error| Refusal { status: error, is_final: false })
+    }
+
+    fn options_for(&self, model: &str, version: i64, artefact: &SavedModel) -> LoadOptions {
+        let options = self.load.options.clone();
+        if !self.load.intra_op_threads_by_model {
+            return options;
+        }
+        let (threads, is_regretted) = self.intra_op_threads.decide(artefact);
+        if is_regretted {
+            let fewer = threads == 1;
+            tracing::warn!(
+                %model, version,
+                "its ops are {} than those of the version that was loaded first, which decided for this process how many threads share an \
+                 op: restart the server, or say it with --tensorflow_intra_op_parallelism",
+                if fewer { "larger" } else { "smaller" }
+            );
+        }
+        options.intra_op_threads(threads)
     }
 
     fn warm_up(&self, servable: &Servable, model: &str, version: i64, path: &Path) -> Result<(), Refusal> {

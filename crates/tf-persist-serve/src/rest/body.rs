@@ -16,8 +16,8 @@ use crate::guard::Limits;
 /// The longest body that a gzip-encoded one may become, in bytes, whatever longer ones are allowed as they are: TensorFlow Serving's own
 /// limit (`util/net_http/compression/gzip_zlib.h`). A few kilobytes become gigabytes else.
 const MAX_INFLATED: usize = 100 << 20;
-/// What is reserved at once for a body, in bytes, whatever length its head says.
-const MAX_RESERVED: usize = 1 << 20;
+/// What is reserved at once for a body, in bytes, whatever length its head says. It is not resident before something came.
+const MAX_RESERVED: usize = 8 << 20;
 /// How much of the body of a request that is refused is read, in bytes, so that the client reads the reply.
 const MAX_DISCARDED: usize = 1 << 20;
 /// How long that is waited for.

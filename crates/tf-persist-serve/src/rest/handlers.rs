@@ -11,7 +11,7 @@ use tokio::time::timeout_at;
 use super::body::{self, NoBody};
 use super::json::{self, ExamplesBody, Form, PredictBody};
 use super::url::Route;
-use crate::elsewhere::{LARGE, elsewhere, elsewhere_if};
+use crate::elsewhere::{LARGE, LongWait, elsewhere, elsewhere_if};
 use crate::inference::{self, signature_for_predict};
 use crate::metrics::{Api, OfModel, Phase, Protocol};
 use crate::models::{Servable, Served, Version};
@@ -83,6 +83,8 @@ struct Decoded {
 async fn predict(service: &Service, route: &Route, sent: Sent, measures: &OfModel) -> Result<Vec<u8>, Refused> {
     let started = Instant::now();
     let deadline = deadline(service, started);
+    // What is long to read is long to run.
+    let long = sent.is_large().then(LongWait::begin);
     let Decoded { servable, served, form, inputs } = if sent.is_large() {
         let (service, route) = (service.clone(), route.clone());
         elsewhere(move || decode(&service, &route, sent)).await?
@@ -94,6 +96,7 @@ async fn predict(service: &Service, route: &Route, sent: Sent, measures: &OfMode
 
     let call = Call { inputs, outputs: Vec::new(), deadline };
     let answer = in_time(deadline, inference::predict(&served, call)).await?;
+    drop(long);
     let ran = Instant::now();
 
     let size: usize = answer.iter().map(|(_, tensor)| tensor.len()).sum();

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::elsewhere::LongWait;
+
 /// How long a moment is: at most so much of a core is lost after something came, and nothing while nothing comes.
 const MOMENT: Duration = Duration::from_micros(150);
 
@@ -36,8 +38,12 @@ impl Vigil {
         loop {
             self.begin.notified().await;
             self.has_come.store(false, Ordering::Relaxed);
-            if occasions.are_worth_it() {
-                occasions.spent(self.moment().await);
+            if !LongWait::is_on() && occasions.are_worth_it() {
+                let any = self.moment().await;
+                // A moment that was cut short says nothing.
+                if any || !LongWait::is_on() {
+                    occasions.spent(any);
+                }
             }
         }
     }
@@ -45,7 +51,7 @@ impl Vigil {
     /// Looks for a moment, and for another one whenever something comes. Whether anything did.
     async fn moment(&self) -> bool {
         let (mut begun, mut any) = (Instant::now(), false);
-        while begun.elapsed() < MOMENT {
+        while begun.elapsed() < MOMENT && !LongWait::is_on() {
             // Whoever else wants the core has it.
             thread::yield_now();
             // Looks at all connections, and does what there is to do.
@@ -104,6 +110,18 @@ mod tests {
         assert!(occasions.are_worth_it());
         occasions.spent(true);
         assert!(occasions.are_worth_it());
+    }
+
+    #[tokio::test]
+    async fn nobody_stays_awake_for_what_takes_long() {
+        let vigil = Vigil::default();
+        let waits = [LongWait::begin(), LongWait::begin()];
+        vigil.noted();
+        assert!(!vigil.moment().await);
+        // Nothing was looked at.
+        assert!(vigil.has_come.load(Ordering::Relaxed));
+        drop(waits);
+        assert!(vigil.moment().await);
     }
 
     #[tokio::test]

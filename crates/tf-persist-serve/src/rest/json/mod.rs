@@ -5,7 +5,7 @@
 //! same pass if they are plain nested lists of numbers, and in a second one otherwise. Only a request that is refused is looked
 //! at once more, for the reason.
 //!
-//! - `cursor`, `number`, `string`: the grammar, which is RapidJSON's.
+//! - `cursor`, `number`, `floats`, `string`: the grammar, which is RapidJSON's.
 //! - `outline`, `predict`, `tensors`, `nest`, `examples`: requests.
 //! - `explain`, `show`: why a request is refused.
 //! - `write`, `decimal`, `answer`, `proto`: answers.
@@ -15,6 +15,7 @@ mod cursor;
 mod decimal;
 mod examples;
 mod explain;
+mod floats;
 mod nest;
 mod number;
 mod outline;

@@ -43,18 +43,18 @@ impl Number {
 }
 
 /// Powers of ten that doubles hold exactly.
-const EXACT: [f64; 23] = [
+pub(super) const EXACT: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
     1e21, 1e22,
 ];
 
-const INTEGER_POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+pub(super) const INTEGER_POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
 /// Up to this, doubles hold every integer.
-const EXACT_INTEGER: u64 = 1 << 53;
+pub(super) const EXACT_INTEGER: u64 = 1 << 53;
 
 /// So many decimal digits fit 64 bits whatever they are.
-const SAFE_DIGITS: usize = 19;
+pub(super) const SAFE_DIGITS: usize = 19;
 
 /// The largest decimal exponent of a double, beyond which RapidJSON reads no further.
 const LARGEST_EXPONENT: i64 = 308;
@@ -153,11 +153,7 @@ impl Cursor<'_> {
     fn digits(&mut self, mantissa: &mut u64) {
         while let Some(eight) = self.text.get(self.at..self.at + 8).and_then(|eight| eight.try_into().ok()) {
             let bytes = u64::from_le_bytes(eight);
-            // A byte is a digit if it is 3x, and still is once 6 was added. What is carried into a byte comes from one before
-            // it that is no digit itself.
-            let other = (bytes & 0xf0f0_f0f0_f0f0_f0f0 ^ 0x3030_3030_3030_3030)
-                | (bytes.wrapping_add(0x0606_0606_0606_0606) & 0xf0f0_f0f0_f0f0_f0f0 ^ 0x3030_3030_3030_3030);
-            let count = (other.trailing_zeros() / 8) as usize;
+            let count = digit_bits(bytes) as usize / 8;
             if count == 0 {
                 return;
             }
@@ -254,7 +250,7 @@ impl Cursor<'_> {
 /// Whether a double that is wrong by a few units in its last place becomes the same 32-bit float as the right one: it is not near
 /// the middle between two floats, where rounding turns, and its float is a normal one.
 #[inline]
-fn rounds_safely(value: f64) -> bool {
+pub(super) fn rounds_safely(value: f64) -> bool {
     /// Twice rounded, a double is wrong by less than three units.
     const UNITS: u64 = 8;
     const DROPPED_BITS: u32 = f64::MANTISSA_DIGITS - f32::MANTISSA_DIGITS;
@@ -286,9 +282,18 @@ fn counted_digits(whole: &[u8], fraction: &[u8], significant: &mut usize) -> i64
     counted
 }
 
+/// How many bits the digits have that eight bytes begin with, the first in the lowest byte: eight for each of them.
+#[inline]
+pub(super) fn digit_bits(bytes: u64) -> u32 {
+    // A digit is 0 to 9 now, and no more than 15 with 6 added. What is carried into a byte comes from one before it that is no digit.
+    let values = bytes ^ 0x3030_3030_3030_3030;
+    let other = (values | values.wrapping_add(0x0606_0606_0606_0606)) & 0xf0f0_f0f0_f0f0_f0f0;
+    other.trailing_zeros() & !7
+}
+
 /// The value of eight digits, the first in the lowest byte. Bytes of 0 count as the digit 0.
 #[inline]
-fn eight_digits(bytes: u64) -> u64 {
+pub(super) fn eight_digits(bytes: u64) -> u64 {
     let digits = bytes & 0x0f0f_0f0f_0f0f_0f0f;
     let pairs = digits.wrapping_mul(10 << 8 | 1) >> 8 & 0x00ff_00ff_00ff_00ff;
     let fours = pairs.wrapping_mul(100 << 16 | 1) >> 16 & 0x0000_ffff_0000_ffff;

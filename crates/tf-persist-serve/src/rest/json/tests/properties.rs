@@ -23,6 +23,28 @@ fn shaped<T: std::fmt::Debug + Clone>(
     })
 }
 
+/// A number of JSON's, most often one of those that are written of 32-bit and 64-bit floats.
+fn decimal() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "-?[0-9]\\.[0-9]{1,8}",
+        2 => any::<f32>().prop_filter("no JSON", |value| value.is_finite()).prop_map(|value| format!("{value:?}")),
+        2 => (-1e4..1e4_f32).prop_map(|value| format!("{value}")),
+        2 => (-1.0..1.0_f64).prop_map(|value| format!("{value}")),
+        1 => (0_u32..0x7f00_0000).prop_map(|bits| {
+            // The middle between two floats, and so many digits of it.
+            let (float, next) = (f64::from(f32::from_bits(bits)), f64::from(f32::from_bits(bits + 1)));
+            format!("{:.1$}", float + (next - float) / 2.0, bits as usize % 24 + 1)
+        }),
+        2 => "-?(0|[1-9][0-9]{0,24})(\\.[0-9]{1,24})?([eE][+-]?[0-9]{1,2})?",
+    ]
+}
+
+/// What a token is as a 32-bit float: an integer's zero has no sign.
+fn read_twice_rounded(token: &str) -> f32 {
+    let value = token.parse::<f64>().unwrap() as f32;
+    if value == 0.0 && !token.contains(['.', 'e', 'E']) { 0.0 } else { value }
+}
+
 proptest! {
     #[test]
     fn doubles_are_read_to_the_last_bit(
@@ -45,6 +67,45 @@ proptest! {
         let expected: f64 = token.parse().unwrap();
         let integer = !token.contains(['.', 'e', 'E']);
         prop_assert!(value.to_bits() == expected.to_bits() || integer && value == 0.0 && expected == 0.0, "{}", token);
+    }
+
+    /// Lists of decimals as programs write them, and as they could: each number is what the standard library makes of it in 64 bits,
+    /// rounded to 32.
+    #[test]
+    fn lists_of_decimals_are_read_as_the_standard_library_reads_them(
+        rows in prop::collection::vec(prop::collection::vec((decimal(), 0_usize..12), 3), 1..20),
+    ) {
+        let separator = |space: usize| ["", "", "", "", "", "", "", "", " ", "\n  ", "\t", "\r\n"][space];
+        let mut body = String::from("{\"instances\":[");
+        for (index, row) in rows.iter().enumerate() {
+            body.push_str(if index > 0 { ",[" } else { "[" });
+            for (place, (token, space)) in row.iter().enumerate() {
+                let comma = if place > 0 { "," } else { "" };
+                body.extend([comma, separator(*space), token, separator((space * 5) % 12)]);
+            }
+            body.push(']');
+        }
+        let expected: Vec<f32> = rows.iter().flatten().map(|(token, _)| read_twice_rounded(token)).collect();
+        let expected: Vec<u32> = expected.into_iter().map(f32::to_bits).collect();
+        // Numbers at the end of the text are read with more care than others.
+        for end in ["]}", "],\"and\":\"then some more text than any number has, so that nothing is near its end\"}"] {
+            let tensor = one(format!("{body}{end}"), DType::Float32).1;
+            prop_assert_eq!(tensor.shape(), [rows.len(), 3]);
+            let read: Vec<u32> = tensor.view::<f32>().unwrap().iter().map(|value| value.to_bits()).collect();
+            prop_assert_eq!(&read, &expected, "{}", body);
+        }
+    }
+
+    /// Whatever the bytes of a list are, it is refused or read alike near the end of a text and far from it.
+    #[test]
+    fn the_end_of_a_text_changes_nothing(list in "[0-9.,eE+ \\[\\]-]{0,24}") {
+        let near = format!("{{\"inputs\":[{list}]}}");
+        let far = format!("{{\"inputs\":[{list}] {:64}}}", "");
+        match (decode(&near, &[("x", DType::Float32)]), decode(&far, &[("x", DType::Float32)])) {
+            (Ok((_, near)), Ok((_, far))) => prop_assert_eq!(near, far),
+            (Err(near), Err(far)) => prop_assert_eq!(near.code, far.code),
+            (near, far) => prop_assert!(false, "{near:?} {far:?}"),
+        }
     }
 
     /// Decimals of many digits, among them those that lie in the middle between two floats or next to it.

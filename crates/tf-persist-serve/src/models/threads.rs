@@ -1,0 +1,116 @@
+//! How many threads share the work of one op, where nobody said so.
+//!
+//! To divide an op among cores takes some tens of microseconds. For a large matrix product that is nothing, and one client is answered
+//! sooner. Of small ops it is a good part of what they take, and the cores that help are taken from other requests.
+
+use std::sync::OnceLock;
+
+use tf_persist_core::saved_model::TensorKind;
+use tf_persist_core::{SavedModel, SignatureDef, TensorInfo};
+
+/// From this size on, in bytes, a weight makes for ops that are worth dividing: two million floats, of which each is read and multiplied
+/// for each row, take about a millisecond.
+const LARGE_WEIGHT: u64 = 8 << 20;
+
+/// The same of an input, in elements a row: what is done at each point of a large image is much, however small the weights are.
+const LARGE_ROW: usize = 512 << 10;
+
+/// The threads within an op of a process, which its first session decides for all that follow.
+#[derive(Default)]
+pub(super) struct IntraOpThreads(OnceLock<i32>);
+
+impl IntraOpThreads {
+    /// For a version that is about to be loaded: 1, or 0 for one a core. And whether it would be better off with another number, which
+    /// an earlier version decided.
+    pub(super) fn decide(&self, artefact: &SavedModel) -> (i32, bool) {
+        let wanted = if has_large_ops(artefact) { 0 } else { 1 };
+        let decided = *self.0.get_or_init(|| wanted);
+        (decided, decided != wanted)
+    }
+}
+
+/// Whether the model may have ops that are worth dividing, by its weights and its inputs. Where it cannot be told it may.
+fn has_large_ops(artefact: &SavedModel) -> bool {
+    // Constants stand in the graph's file.
+    if artefact.file_bytes().is_none_or(|bytes| bytes >= LARGE_WEIGHT) {
+        return true;
+    }
+    let Ok(variables) = artefact.variables() else { return true };
+    let has_large_weight = variables.all.iter().any(|variable| variable.entry.bytes() >= LARGE_WEIGHT);
+    let mut signatures = artefact.meta_graphs().iter().flat_map(|meta_graph| meta_graph.signatures());
+    has_large_weight || signatures.any(has_large_input)
+}
+
+fn has_large_input(signature: &SignatureDef) -> bool {
+    signature.inputs.iter().any(|(_, info)| row_elements(info).is_none_or(|elements| elements >= LARGE_ROW))
+}
+
+/// The elements of an input but for its first dimension; `None` if they are not known.
+fn row_elements(info: &TensorInfo) -> Option<usize> {
+    let (TensorKind::Dense { .. }, Some(sizes)) = (&info.kind, info.shape.sizes()) else { return None };
+    let inner = sizes.get(1..).unwrap_or_default();
+    inner.iter().try_fold(1_usize, |product, size| product.checked_mul(usize::try_from((*size)?).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use tf_persist_core::DType;
+    use tf_persist_core::checkpoint::CheckpointWriter;
+
+    use super::*;
+
+    fn model(name: &str) -> SavedModel {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
+        SavedModel::open(models.join(name).join("model")).unwrap()
+    }
+
+    #[test]
+    fn small_ops_are_not_divided() {
+        for name in ["half_plus_two", "digits"] {
+            assert!(!has_large_ops(&model(name)), "{name}");
+        }
+    }
+
+    /// A model with an input of this shape, and perhaps a variable of so many floats.
+    fn made(folder: &Path, shape: &str, floats: usize) -> SavedModel {
+        let text = format!(
+            "saved_model_schema_version: 1 meta_graphs {{ meta_info_def {{ tags: 'serve' }} graph_def {{}}
+             signature_def {{ key: 'serving_default' value {{
+                 inputs {{ key: 'x' value {{ name: 'x:0' dtype: DT_FLOAT tensor_shape {{ {shape} }} }} }}
+                 outputs {{ key: 'y' value {{ name: 'x:0' dtype: DT_FLOAT }} }} }} }} }}"
+        );
+        fs::write(folder.join("saved_model.pbtxt"), text).unwrap();
+        let mut writer = CheckpointWriter::create(folder.join("variables/variables")).unwrap();
+        writer.add_bytes("w", DType::Float32, &[floats], &vec![0; floats * 4]).unwrap();
+        writer.finish().unwrap();
+        SavedModel::open(folder).unwrap()
+    }
+
+    #[test]
+    fn large_ops_and_those_of_which_too_little_is_known_are_divided() {
+        const IMAGE: &str = "dim { size: -1 } dim { size: 224 } dim { size: 224 } dim { size: 3 }";
+        for (shape, floats, divided) in [
+            (IMAGE, 1280 * 1000, false),
+            (IMAGE, 2 << 20, true),
+            ("dim { size: -1 } dim { size: 1024 } dim { size: 1024 } dim { size: 3 }", 100, true),
+            ("dim { size: -1 } dim { size: -1 }", 100, true),
+            ("unknown_rank: true", 100, true),
+            ("", 100, false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            assert_eq!(has_large_ops(&made(folder.path(), shape, floats)), divided, "{shape}, {floats}");
+        }
+    }
+
+    #[test]
+    fn the_first_version_decides() {
+        let threads = IntraOpThreads::default();
+        assert_eq!(threads.decide(&model("half_plus_two")), (1, false));
+        assert_eq!(threads.decide(&model("digits")), (1, false));
+        let decided = IntraOpThreads(OnceLock::from(0));
+        assert_eq!(decided.decide(&model("digits")), (0, true));
+    }
+}

@@ -1,0 +1,130 @@
+//! Lists of 32-bit floats, which are most of the text of most large requests: the common decimals are read here, from a few words of
+//! eight bytes each and with few branches, and all else by [`Cursor::float`].
+
+use super::cursor::{Cursor, Parsed};
+use super::number::{EXACT, EXACT_INTEGER, INTEGER_POWERS, SAFE_DIGITS, digit_bits, eight_digits, rounds_safely};
+
+/// How much text must be left for a number to be read here: a sign, up to eight digits, a point, three words of eight bytes.
+const WINDOW: usize = 40;
+const UNSIGNED: usize = WINDOW - 1;
+
+impl Cursor<'_> {
+    /// Takes the number here as [`Cursor::float`] does, and sooner if it is of the common kind.
+    #[inline(always)]
+    pub(super) fn quick_float(&mut self) -> Parsed<f32> {
+        if let Some((value, length)) = decimal(self.text, self.at) {
+            self.at += length;
+            return Ok(value);
+        }
+        // A copy, so that the place is kept in a register.
+        let mut place = *self;
+        let value = place.float();
+        *self = place;
+        value
+    }
+}
+
+/// The number at this place, as [`Cursor::float`] would read it, and how many bytes it has. `None` if it is not of the common kind: no
+/// exponent, no more digits than are surely exact, and not at the end of the text.
+#[inline(always)]
+fn decimal(text: &[u8], at: usize) -> Option<(f32, usize)> {
+    let window: &[u8; WINDOW] = text.get(at..at.wrapping_add(WINDOW))?.try_into().ok()?;
+    let minus = window[0] == b'-';
+    let rest: &[u8; UNSIGNED] = if minus { window.last_chunk() } else { window.first_chunk() }?;
+    let (value, length) = short(rest).or_else(|| long(rest, minus))?;
+    let sign = u32::from(minus) << (u32::BITS - 1);
+    Some((f32::from_bits(value.to_bits() | sign), length + usize::from(minus)))
+}
+
+/// A number without a sign that has one digit before the point and one to seven behind it.
+#[inline(always)]
+fn short(rest: &[u8; UNSIGNED]) -> Option<(f32, usize)> {
+    let whole = rest[0].wrapping_sub(b'0');
+    let eight = word(rest, 2);
+    let bits = digit_bits(eight);
+    if whole > 9 || rest[1] != b'.' || bits == 0 || bits == u64::BITS {
+        return None;
+    }
+    let (digits, next) = (bits as usize / 8, (eight >> bits) as u8);
+    if next | 0x20 == b'e' {
+        return None;
+    }
+    let mantissa = u64::from(whole) * INTEGER_POWERS[digits] + eight_digits(eight << (u64::BITS - bits));
+    // Both are exact, so what one operation makes of them is rounded once.
+    let value = mantissa.cast_signed() as f64 / EXACT[digits];
+    Some((value as f32, 2 + digits))
+}
+
+/// A number without a sign that has up to seven digits before the point, if there is one, and up to 19 behind it.
+#[inline]
+fn long(rest: &[u8; UNSIGNED], minus: bool) -> Option<(f32, usize)> {
+    let eight = word(rest, 0);
+    let bits = digit_bits(eight);
+    let leads_with_zero = rest[0] == b'0';
+    if bits == 0 || bits == u64::BITS || bits > 8 && leads_with_zero {
+        return None;
+    }
+    let (whole, length) = (eight_digits(eight << (u64::BITS - bits)), bits as usize / 8);
+    let next = (eight >> bits) as u8;
+    if next != b'.' {
+        // An integer's zero has no sign.
+        return (next | 0x20 != b'e' && !(minus && whole == 0)).then_some((whole as f32, length));
+    }
+    let fraction = Fraction::read(rest, length + 1, whole)?;
+    if fraction.next | 0x20 == b'e' || fraction.digits > SAFE_DIGITS - length && !leads_with_zero {
+        return None;
+    }
+    let value = fraction.mantissa as f64 / EXACT.get(fraction.digits)?;
+    if fraction.mantissa > EXACT_INTEGER && !rounds_safely(value) {
+        return None;
+    }
+    Some((value as f32, length + 1 + fraction.digits))
+}
+
+/// The digits behind a point.
+struct Fraction {
+    /// All digits of the number, as an integer.
+    mantissa: u64,
+    digits: usize,
+    /// The byte behind the last digit.
+    next: u8,
+}
+
+impl Fraction {
+    /// Reads up to 19 digits; `None` if there are more, or none.
+    #[inline]
+    fn read(rest: &[u8; UNSIGNED], start: usize, whole: u64) -> Option<Self> {
+        let eight = word(rest, start);
+        let bits = digit_bits(eight);
+        if bits < u64::BITS {
+            let digits = bits as usize / 8;
+            return (digits > 0).then(|| Self::end(whole, 0, eight, bits));
+        }
+        let mantissa = whole * 100_000_000 + eight_digits(eight);
+        let eight = word(rest, start + 8);
+        let bits = digit_bits(eight);
+        if bits < u64::BITS {
+            return Some(Self::end(mantissa, 8, eight, bits));
+        }
+        let mantissa = mantissa.wrapping_mul(100_000_000).wrapping_add(eight_digits(eight));
+        let eight = word(rest, start + 16);
+        let bits = digit_bits(eight);
+        (bits <= 24).then(|| Self::end(mantissa, 16, eight, bits))
+    }
+
+    /// The last digits, fewer than eight, are the first so many bits of this word.
+    #[inline]
+    fn end(mantissa: u64, before: usize, eight: u64, bits: u32) -> Self {
+        let digits = bits as usize / 8;
+        // All bits would be shifted out if there were no digits, so half of them go at a time.
+        let aligned = eight << (u64::BITS / 2 - bits / 2) << (u64::BITS / 2 - bits / 2);
+        let mantissa = mantissa.wrapping_mul(INTEGER_POWERS[digits]).wrapping_add(eight_digits(aligned));
+        Self { mantissa, digits: before + digits, next: (eight >> bits) as u8 }
+    }
+}
+
+/// Eight bytes, the first in the lowest one.
+#[inline(always)]
+fn word(bytes: &[u8; UNSIGNED], at: usize) -> u64 {
+    bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |eight| u64::from_le_bytes(*eight))
+}
