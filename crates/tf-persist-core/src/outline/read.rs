@@ -21,7 +21,8 @@ pub(super) fn graph(meta_graph: &[u8]) -> Graph<'_> {
 /// `NodeDef`.
 fn node(message: &[u8]) -> Node<'_> {
     let mut node = Node::default();
-    for (field, value) in fields(message) {
+    // To protobuf, a field of another type than its own is not that field.
+    for (field, value) in fields(message).filter(|(_, value)| value.bytes().is_some()) {
         match field {
             1 => node.name = value.text(),
             2 => node.op = value.text(),
