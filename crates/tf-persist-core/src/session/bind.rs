@@ -23,6 +23,8 @@ pub(super) struct Binding {
     pub(super) feeds: Vec<Port>,
     /// The tensors that are fetched, each once.
     pub(super) fetches: Vec<Port>,
+    /// Whether every output can be fetched and none gives an input back: all of them are what is fetched.
+    pub(super) is_plain: bool,
     /// Whether the ops that it reaches check shapes themselves; found out when it is first asked for.
     pub(super) checks_shapes: OnceLock<bool>,
     /// What may be left out, as far as it was asked.
@@ -97,7 +99,9 @@ impl Binding {
             });
             outputs.push(Output { name: part.name, source });
         }
+        let is_plain = |output: &Output| output.source.as_ref().is_ok_and(|source| source.feed.is_none());
         Self {
+            is_plain: outputs.iter().all(is_plain),
             definition: definition.clone(),
             inputs,
             outputs,

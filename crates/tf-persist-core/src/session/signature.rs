@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::LoadedModel;
-use super::bind::{Binding, Input, Source};
+use super::bind::{Binding, Input, Output, Source};
 use super::explain;
 use super::outputs::Outputs;
 use super::run_options::RunOptions;
@@ -83,6 +83,18 @@ impl Signature {
                 return Err(self.conflict(&input.name, "was given twice"));
             }
         }
+        let action = || format!("run signature `{}` of `{}`", self.name(), self.model.artefact().path().display());
+        if wanted.is_none() && binding.is_plain {
+            let values = self.assign(&given, None)?;
+            let feeds: Vec<_> =
+                binding.feeds.iter().copied().zip(values).filter_map(|(it, value)| Some((it, value?))).collect();
+            let fetched = self.model.session().run(action, None, &feeds, &binding.fetches, &[]);
+            let fetched = fetched.map_err(|error| self.explain(error, &given))?;
+            let value =
+                |output: &Output| output.source.as_ref().ok().and_then(|source| fetched.get(source.fetch).cloned());
+            let tensors = binding.outputs.iter().enumerate().filter_map(|(place, it)| Some((place, value(it)?)));
+            return Ok(Outputs::new(self.binding.clone(), tensors.collect()));
+        }
         // Where each output comes from is known before anything runs: one that cannot be fetched is an error of who asks for it.
         let places = wanted.clone().unwrap_or_else(|| (0..binding.outputs.len()).collect());
         let sources = places.iter().map(|output| binding.source(*output)).collect::<Result<Vec<_>>>()?;
@@ -96,7 +108,6 @@ impl Signature {
                 fetches.push(source.fetch);
             }
         }
-        let action = || format!("run signature `{}` of `{}`", self.name(), self.model.artefact().path().display());
         // A signature that only gives its inputs back has nothing to run, which TensorFlow takes for an error.
         let fetched = if fetches.is_empty() {
             Vec::new()
@@ -181,6 +192,9 @@ impl Signature {
                 }
                 _ => *feed = Some(tensor),
             }
+        }
+        if given.iter().all(Option::is_some) {
+            return Ok(fed);
         }
         // What was given stands before what is there by default, under whichever of its names.
         let mut has_value: Vec<bool> = given.iter().map(Option::is_some).collect();
