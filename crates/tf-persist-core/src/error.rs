@@ -64,6 +64,21 @@ pub enum Error {
         hint: Option<String>,
     },
 
+    /// The model is whole, and cannot be written in the way that was asked for.
+    #[error("`{}` cannot be exported so: {reason}", path.display())]
+    CannotExport {
+        /// The model.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+
+    /// Variables that a signature reads have no value, neither in the model's checkpoint nor by its init op.
+    #[error("{0}")]
+    MissingVariables(Box<crate::saved_model::MissingVariables>),
+
     /// No meta graph has exactly these tags.
     #[error("`{}` has no meta graph with the tag set {}; it has {}", path.display(), tag_set(asked), tag_sets(available))]
     UnknownTags {
@@ -373,6 +388,7 @@ impl Error {
             Self::NotASavedModel { hint, .. }
             | Self::Damaged { hint, .. }
             | Self::Unsupported { hint, .. }
+            | Self::CannotExport { hint, .. }
             | Self::InvalidData { hint, .. }
             | Self::NotTrainable { hint, .. }
             | Self::CannotResume { hint, .. }
@@ -406,6 +422,7 @@ impl Error {
             Self::Runtime(error) => Some(error.hint()),
             Self::OpLibrary(error) => error.hint(),
             Self::MissingOps(error) => Some(error.hint()),
+            Self::MissingVariables(error) => Some(error.hint()),
             Self::Exists { .. } => {
                 Some("name another target, or let it be replaced; on the command line with --overwrite".into())
             }

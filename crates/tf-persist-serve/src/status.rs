@@ -70,7 +70,9 @@ impl From<Error> for Status {
             Error::NotASavedModel { .. } | Error::UnknownTags { .. } => Code::NotFound,
             Error::Damaged { .. } => Code::DataLoss,
             Error::Untrusted { .. } => Code::PermissionDenied,
-            Error::Unsupported { .. } | Error::MissingOps(_) | Error::OpLibrary(_) => Code::FailedPrecondition,
+            Error::Unsupported { .. } | Error::MissingOps(_) | Error::MissingVariables(_) | Error::OpLibrary(_) => {
+                Code::FailedPrecondition
+            }
             _ => Code::Unknown,
         };
         // The hint is for whoever reads the server's log or status, who is not at the model's command line.

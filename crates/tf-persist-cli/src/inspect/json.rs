@@ -3,7 +3,9 @@
 use std::io::Write;
 
 use serde_json::{Map, Value, json};
-use tf_persist_core::saved_model::{DefaultValue, FoundFile, MissingOp, TensorInfo, TensorKind, TrainingKind};
+use tf_persist_core::saved_model::{
+    DefaultValue, FoundBy, FoundFile, MissingOp, TensorInfo, TensorKind, TrainingKind,
+};
 use tf_persist_core::tensor::json::write_value;
 use tf_persist_core::{DType, PartialShape, SignatureDef};
 
@@ -58,6 +60,11 @@ fn meta_graph(report: &MetaGraphReport<'_>, selection: &Selection<'_>) -> Value 
         object.insert("missing".into(), json!(report.missing));
         let ops = report.missing_ops.iter().map(missing_op);
         object.insert("missing_ops".into(), Value::Array(ops.collect()));
+        let restored = report.restored.iter().map(|found| {
+            let by = if found.by == FoundBy::Objects { "objects" } else { "name" };
+            json!({"variable": found.variable, "key": found.key, "by": by})
+        });
+        object.insert("restored_besides".into(), Value::Array(restored.collect()));
     }
     Value::Object(object)
 }

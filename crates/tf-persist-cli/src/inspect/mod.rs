@@ -11,7 +11,8 @@ use std::path::Path;
 use anstream::stdout;
 use anyhow::Context;
 use tf_persist_core::saved_model::{
-    Assets, Fingerprint, MissingOp, OpPackage, Training, Variables, is_known_op, last_tensorflow_with_kernel,
+    Assets, Fingerprint, FoundVariable, MissingOp, OpPackage, Training, Unrestored, Variables, is_known_op,
+    last_tensorflow_with_kernel,
 };
 use tf_persist_core::{Error, MetaGraph, SavedModel, SignatureDef};
 
@@ -65,6 +66,8 @@ struct MetaGraphReport<'a> {
     missing_ops: Vec<MissingOp>,
     /// What keeps it from running, in sentences.
     missing: Vec<String>,
+    /// The variables that the graph's saver leaves out and that loading restores.
+    restored: Vec<FoundVariable>,
 }
 
 pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
@@ -112,12 +115,14 @@ impl<'a> Report<'a> {
         let reports = meta_graphs.iter().map(|meta_graph| {
             let assets = model.assets(meta_graph);
             let missing_ops = model.missing_ops(meta_graph);
+            let unrestored = model.unrestored_variables(meta_graph);
             MetaGraphReport {
                 meta_graph,
                 signatures: chosen(meta_graph),
                 training: model.training(meta_graph),
-                missing: missing(model, meta_graph, &assets, &missing_ops),
+                missing: missing(model, meta_graph, &assets, &missing_ops, &unrestored),
                 missing_ops,
+                restored: unrestored.map_or_else(|_| Vec::new(), |unrestored| unrestored.found),
                 assets,
             }
         });
@@ -139,6 +144,7 @@ fn missing(
     meta_graph: &MetaGraph,
     assets: &Result<Assets, Error>,
     ops: &[MissingOp],
+    unrestored: &Result<Unrestored, Error>,
 ) -> Vec<String> {
     let mut missing = Vec::new();
     if let Err(error) = model.check(meta_graph) {
@@ -181,6 +187,8 @@ fn missing(
     let needed: Vec<&MissingOp> = ops.iter().filter(|op| op.used.reached).collect();
     missing.extend(packages_to_load(&needed));
     missing.extend(removed_kernels(meta_graph));
+    let variables = unrestored.iter().flat_map(|unrestored| &unrestored.missing);
+    missing.extend(variables.map(|variable| format!("a value of the variable {variable}: {}", variable.reason())));
     missing
 }
 

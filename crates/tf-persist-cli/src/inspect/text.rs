@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 use tf_persist_core::printable;
-use tf_persist_core::saved_model::{FoundFile, OPS_VERSION};
+use tf_persist_core::saved_model::{FoundBy, FoundFile, FoundVariable, OPS_VERSION};
 
 use super::{MetaGraphReport, Report, Selection, stats};
 use crate::format::{bytes, count, grouped};
@@ -78,6 +78,23 @@ fn write_meta_graph(
                 writeln!(out, "  {}", printable(missing))?;
             }
         }
+        write_restored(out, report)?;
+    }
+    Ok(())
+}
+
+/// What loading does besides what the graph's saver does.
+fn write_restored(out: &mut impl Write, report: &MetaGraphReport<'_>) -> anyhow::Result<()> {
+    for (by, how) in [(FoundBy::Objects, "the object graph"), (FoundBy::Name, "their names")] {
+        let found: Vec<&FoundVariable> = report.restored.iter().filter(|found| found.by == by).collect();
+        let Some(first) = found.first() else { continue };
+        writeln!(
+            out,
+            "  loading restores {} that the graph has no saver for, by {how}: {}{}",
+            count(found.len() as u64, "variable"),
+            printable(&first.variable),
+            if found.len() > 1 { ", …" } else { "" }
+        )?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ mod packed;
 mod prune;
 mod requests;
 mod save;
+mod smallest;
 mod staging;
 mod values;
 
@@ -16,7 +17,9 @@ pub use build::{GraphSignature, ModelBuilder};
 pub(crate) use copy::PARTS;
 pub(crate) use fingerprint::FILE as FINGERPRINT;
 pub use options::SaveOptions;
+pub(crate) use prune::{Objects, Restored, SavedTensor, VARIABLE_VALUE, restored, variable_definitions};
 pub use save::Saved;
+pub(crate) use values::{object_graph as tracked_objects, value_of};
 
 #[cfg(test)]
 mod tests;

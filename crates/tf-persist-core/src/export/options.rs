@@ -61,9 +61,9 @@ impl SaveOptions {
         self
     }
 
-    /// Whether variables become constants of the graph, so that TensorFlow can compute with them ahead of time. What no kept
-    /// signature reaches goes, as with [`SaveOptions::inference_only`]; but no signature goes by itself, and a variable that one
-    /// writes is refused. The result has neither variables nor an object graph: Python's `tf.saved_model.load` takes it for a
+    /// Whether variables become constants of the graph, so that TensorFlow can compute with them ahead of time. The same signatures stay
+    /// as with [`SaveOptions::inference_only`], but for those without outputs, which only the object graph could call; what no kept
+    /// signature reaches goes. A variable that a kept one writes is refused, and so is one that the init op writes. The result has neither variables nor an object graph: Python's `tf.saved_model.load` takes it for a
     /// model of TensorFlow 1, and gives its signatures.
     #[must_use]
     pub fn frozen(mut self, frozen: bool) -> Self {
@@ -102,10 +102,6 @@ impl SaveOptions {
 
     pub(super) fn renamed_signatures(&self) -> &[(String, String)] {
         &self.renamed
-    }
-
-    pub(super) fn is_inference_only(&self) -> bool {
-        self.inference_only
     }
 
     /// Whether only what the kept signatures reach stays.

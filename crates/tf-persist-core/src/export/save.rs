@@ -11,7 +11,7 @@ use super::copy::{copy_fitting_parts, copy_part, copy_parts};
 use super::prune::{self, Pruned};
 use super::staging::Staging;
 use super::values::{self, Restoring, Values};
-use super::{SaveOptions, fingerprint, freeze, requests};
+use super::{SaveOptions, fingerprint, freeze, requests, smallest};
 use crate::checkpoint::CheckpointIndex;
 use crate::checkpoint::restore::Mapping;
 use crate::error::{Error, Result};
@@ -219,12 +219,20 @@ fn write_changed(
         definition.object_graph_def = None.into();
         let none = Vec::new();
         if let Some(reader) = reader {
-            freeze::freeze(source.file(), &mut definition, kept.as_ref().unwrap_or(&none), reader)?;
+            freeze::freeze(source.path(), &mut definition, kept.as_ref().unwrap_or(&none), reader)?;
         }
     } else if let Some(reader) = reader {
         variables = values::write_some(reader, kept.as_deref(), tracked.as_ref(), staging)?;
     }
     drop(values);
+    if options.prunes() {
+        prune::check_whole(&definition).map_err(|reason| Error::CannotExport {
+            path: source.path().to_path_buf(),
+            reason,
+            hint: Some("export it with all its parts, without --inference-only and --frozen".into()),
+        })?;
+        smallest::enlarge(&mut definition);
+    }
     let for_users = |name: &&String| !name.starts_with("__saved_model");
     let signatures = definition.signature_def.keys().filter(for_users).cloned().collect();
     write_graph(source, definition, staging)?;

@@ -9,11 +9,11 @@ use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow as pb;
 
 use super::copy::{check_links, copy_part};
-use super::prune::Restored;
+use super::prune::{Restored, SavedTensor};
 use super::staging::Staging;
 use crate::checkpoint::restore::{self, Mapping, RestoreOptions};
 use crate::checkpoint::{
-    CheckpointIndex, CheckpointReader, CheckpointWriter, OBJECT_GRAPH_KEY, copy_checkpoint, find_checkpoint,
+    CheckpointIndex, CheckpointReader, CheckpointWriter, OBJECT_GRAPH_KEY, Slice, copy_checkpoint, find_checkpoint,
 };
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -126,9 +126,9 @@ impl Values<'_> {
         }
         let folder = staging.path().join("variables");
         match self {
-            Values::Session(model) if model.meta_graph().saver().is_some() => {
+            Values::Session(model) if model.meta_graph().saver().is_some() || model.has_unsaved() => {
                 fs::create_dir(&folder).map_err(Error::io("create", staging.shown("variables")))?;
-                run_saver(model, &folder.join(PREFIX))?;
+                save_session(model, source, staging, &folder.join(PREFIX))?;
             }
             Values::Checkpoint(restoring) => {
                 fs::create_dir(&folder).map_err(Error::io("create", staging.shown("variables")))?;
@@ -155,7 +155,7 @@ impl Values<'_> {
         let Some(index) = &source.variables()?.index else { return Ok(Opened { reader: None, _folder: None }) };
         let is_own = match self {
             Values::Artefact => true,
-            Values::Session(model) => model.meta_graph().saver().is_none(),
+            Values::Session(model) => model.meta_graph().saver().is_none() && !model.has_unsaved(),
             Values::Checkpoint(_) => false,
         };
         if is_own {
@@ -167,7 +167,7 @@ impl Values<'_> {
         let prefix = folder.path().join(PREFIX);
         match self {
             Values::Artefact => {}
-            Values::Session(model) => run_saver(model, &prefix)?,
+            Values::Session(model) => save_session(model, source, staging, &prefix)?,
             Values::Checkpoint(restoring) => drop(restoring.write(&prefix)?),
         }
         Ok(Opened { reader: Some(CheckpointReader::open(prefix)?), _folder: Some(folder) })
@@ -189,6 +189,25 @@ pub(super) fn check_all(source: &SavedModel) -> Result<()> {
     })
 }
 
+/// Writes the variables as they are in a session: those that the meta graph's saver saves, and those that were restored besides.
+fn save_session(model: &LoadedModel, source: &SavedModel, staging: &Staging, prefix: &Path) -> Result<()> {
+    if !model.has_unsaved() {
+        return run_saver(model, prefix);
+    }
+    let folder = tempfile::Builder::new().prefix("values-").tempdir_in(staging.path());
+    let folder = folder.map_err(Error::io("create", staging.shown("variables")))?;
+    let base = match (model.meta_graph().saver(), &source.variables()?.index) {
+        (None, Some(index)) => CheckpointReader::new(index.clone()),
+        _ => {
+            run_saver(model, &folder.path().join(PREFIX))?;
+            CheckpointReader::open(folder.path().join(PREFIX))?
+        }
+    };
+    let mut writer = CheckpointWriter::create(prefix)?;
+    model.overlay_unsaved(&base, &mut writer)?;
+    writer.finish().map(drop)
+}
+
 /// Runs the meta graph's own saver.
 fn run_saver(model: &LoadedModel, prefix: &Path) -> Result<()> {
     let Some(saver) = model.meta_graph().saver() else { return Ok(()) };
@@ -208,10 +227,24 @@ fn run_saver(model: &LoadedModel, prefix: &Path) -> Result<()> {
 }
 
 /// The object graph that stands in a checkpoint of TensorFlow 2.
-pub(super) fn object_graph(reader: &CheckpointReader) -> Result<Option<pb::TrackableObjectGraph>> {
+pub(crate) fn object_graph(reader: &CheckpointReader) -> Result<Option<pb::TrackableObjectGraph>> {
     let Some(message) = restore::object_graph(reader)? else { return Ok(None) };
     let graph = tf_persist_proto::parse(&message.into());
     graph.map(Some).map_err(|error| restore::damaged_object_graph(reader, &error.to_string()))
+}
+
+/// The value of a variable, or of the slice of one that a node holds. `file` is what an error names.
+pub(crate) fn value_of(file: &Path, saved: &SavedTensor, values: &CheckpointReader) -> Result<Tensor> {
+    let whole = values.read(&saved.key)?;
+    if saved.slice.is_empty() {
+        return Ok(whole);
+    }
+    let cut = Slice::parse(&saved.slice).and_then(|slice| slice.cut(&whole));
+    cut.ok_or_else(|| {
+        let reason =
+            format!("its saver reads `{}` of the variable `{}`, which has no such slice", saved.slice, saved.key);
+        Error::flawed(file, reason)
+    })
 }
 
 /// Writes those variables that are kept, all if nothing says which, and the object graph in place of the one that was there.

@@ -96,6 +96,30 @@ impl Session {
         Ok(session)
     }
 
+    /// Adds the nodes of a serialized `GraphDef` to the graph. An input by one of these names, of no node of the `GraphDef`, is the
+    /// output of the graph's own that stands beside it. The next run takes them into the session.
+    pub(crate) fn import(&self, graph_def: &[u8], inputs: &[(String, Port)]) -> Result<()> {
+        assert!(inputs.iter().all(|(_, port)| port.graph == self.graph), "ports belong to the session of the graph");
+        let names: Vec<CString> = inputs
+            .iter()
+            .map(|(name, _)| CString::new(name.as_str()))
+            .collect::<Result<_, _>>()
+            .map_err(|_| Error::data("the name of an op", "it cannot hold a NUL"))?;
+        let bytes = borrowed(graph_def);
+        let mut status = Status::new();
+        // SAFETY: graph, bytes, names, options and status are live; each output belongs to the graph (asserted), and the options
+        // copy the names; they are deleted once.
+        unsafe {
+            let options = tf::TF_NewImportGraphDefOptions();
+            for (name, (_, port)) in names.iter().zip(inputs) {
+                tf::TF_ImportGraphDefOptionsAddInputMapping(options, name.as_ptr(), 0, port.output);
+            }
+            tf::TF_GraphImportGraphDef(self.graph.as_ptr(), &raw const bytes, options, status.raw());
+            tf::TF_DeleteImportGraphDefOptions(options);
+        }
+        status.check(|| "add ops to the graph".into())
+    }
+
     /// An op's output, if the graph has that op and the op that output.
     pub(crate) fn port(&self, op: &str, index: u32) -> Option<Port> {
         let target = self.target(op)?;

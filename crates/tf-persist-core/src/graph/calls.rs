@@ -7,12 +7,27 @@ use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 
 use super::Graph;
 
-/// Every function that a node names: by its op, or in an attribute.
-pub(crate) fn called_functions<'n>(node: &'n pb::NodeDef, graph: &Graph<'_>, mut found: impl FnMut(&'n str)) {
+/// The attribute by which a node asks for a gradient of its own (`tensorflow/python/framework/ops.py`).
+const GRADIENT_OP_TYPE: &str = "_gradient_op_type";
+
+/// Every function that a node needs: the one that its op names, those in its attributes, their gradients, and the gradient that
+/// was registered for what its `_gradient_op_type` says.
+pub(crate) fn called_functions<'n>(node: &'n pb::NodeDef, graph: &Graph<'n>, mut found: impl FnMut(&'n str)) {
+    let mut found = |name: &'n str| {
+        found(name);
+        if let Some(gradient) = graph.gradients.get(name) {
+            found(gradient);
+        }
+    };
     if graph.function(&node.op).is_some() {
         found(&node.op);
     }
     in_attributes(&node.attr, &mut found);
+    if let Some(Value::S(asked)) = node.attr.get(GRADIENT_OP_TYPE).and_then(|asked| asked.value.as_ref())
+        && let Some(gradient) = std::str::from_utf8(asked).ok().and_then(|asked| graph.registered_gradients.get(asked))
+    {
+        found(gradient);
+    }
 }
 
 /// The functions that attributes name, those of functions given as attributes included.

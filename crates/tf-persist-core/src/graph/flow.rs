@@ -29,6 +29,13 @@ pub(crate) fn is_variable(node: &pb::NodeDef) -> bool {
     variable_kind(node).is_some()
 }
 
+/// What TensorFlow knows a variable by: container and shared name; without one it is the node's own.
+pub(crate) fn identity(node: &pb::NodeDef) -> (&[u8], &[u8]) {
+    let text = |name: &str| node.attr.get(name).map_or(&[][..], |value| value.s());
+    let shared = text("shared_name");
+    (text("container"), if shared.is_empty() { node.name.as_bytes() } else { shared })
+}
+
 /// The nodes of a graph or of a function, and which of them take a tensor.
 pub(crate) struct Body<'a> {
     pub(crate) nodes: &'a [pb::NodeDef],

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use tf_persist_proto::tensorflow as pb;
 
 pub(crate) use calls::{Arguments, arguments, called_functions};
-pub(crate) use flow::{Body, HandleKind, Use, is_variable, variable_kind};
+pub(crate) use flow::{Body, HandleKind, Use, identity, is_variable, variable_kind};
 pub(crate) use reach::{Reach, Writes};
 
 /// Nodes and functions of a graph by name.
@@ -21,16 +21,27 @@ pub(crate) struct Graph<'a> {
     pub(crate) nodes: &'a [pb::NodeDef],
     by_name: HashMap<&'a str, usize>,
     functions: BTreeMap<&'a str, &'a pb::FunctionDef>,
+    /// The gradient of each function that has one of its own.
+    gradients: HashMap<&'a str, &'a str>,
+    /// The gradient functions that nodes ask for by `_gradient_op_type` (`tf.custom_gradient`).
+    registered_gradients: HashMap<&'a str, &'a str>,
 }
 
 impl<'a> Graph<'a> {
     pub(crate) fn new(graph: &'a pb::GraphDef) -> Self {
         let named = |(place, node): (usize, &'a pb::NodeDef)| (node.name.as_str(), place);
-        let functions = graph.library.function.iter().map(|function| (function.signature.name.as_str(), function));
+        let library = &graph.library;
+        let functions = library.function.iter().map(|function| (function.signature.name.as_str(), function));
         Self {
             nodes: &graph.node,
             by_name: graph.node.iter().enumerate().map(named).collect(),
             functions: functions.collect(),
+            gradients: library.gradient.iter().map(|it| (&*it.function_name, &*it.gradient_func)).collect(),
+            registered_gradients: library
+                .registered_gradients
+                .iter()
+                .map(|it| (&*it.registered_op_type, &*it.gradient_func))
+                .collect(),
         }
     }
 

@@ -48,15 +48,17 @@ impl Reach {
             is_new = true;
             let node = &graph.nodes[place];
             todo.extend(node.input.iter().filter_map(|input| graph.place(input)));
-            called_functions(node, graph, |function| {
+            let mut called = Vec::new();
+            called_functions(node, graph, |function| called.push(function));
+            for function in called {
                 self.add_function(graph, function);
-            });
+            }
         }
         is_new
     }
 
     /// Adds a function and all it calls. Says whether it was new.
-    pub(crate) fn add_function(&mut self, graph: &Graph<'_>, name: &str) -> bool {
+    pub(crate) fn add_function<'n>(&mut self, graph: &Graph<'n>, name: &'n str) -> bool {
         let mut todo = vec![name];
         let mut is_new = false;
         while let Some(name) = todo.pop() {
@@ -93,6 +95,11 @@ impl Writes {
     /// Whether this variable is written.
     pub(crate) fn has(&self, variable: &str) -> bool {
         self.0.contains_key(variable)
+    }
+
+    /// The first op that was seen to write this variable.
+    pub(crate) fn op(&self, variable: &str) -> Option<&str> {
+        self.0.get(variable).map(String::as_str)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -2,11 +2,13 @@
 //!
 //! Source: `tensorflow/core/framework/graph.proto`, `node_def.proto`, `function.proto` and `op_def.proto`.
 
+mod reached;
 mod read;
 mod run;
 
 use std::collections::HashMap;
 
+pub(crate) use reached::{node_of, reached};
 pub(crate) use read::entry;
 pub(crate) use run::find_run;
 

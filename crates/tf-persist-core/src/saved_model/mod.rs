@@ -30,6 +30,7 @@ mod tensor_name;
 mod text;
 mod training;
 mod unknown_attributes;
+mod unrestored;
 mod variables;
 
 use std::collections::BTreeMap;
@@ -48,6 +49,7 @@ pub use fingerprint::{CheckpointMatch, Fingerprint};
 pub(crate) use graph_def::{MAX_GRAPH_BYTES, check_model, decode_graph};
 pub use meta_graph::{AssetFile, InitOp, InitSource, MetaGraph, Saver, VariableNode};
 pub use missing::{MissingOp, MissingOps};
+pub use unrestored::{FoundBy, FoundVariable, MissingVariable, MissingVariables, Unrestored};
 pub use op_packages::{OpPackage, last_tensorflow_with_kernel, usual_package};
 pub use op_uses::OpUse;
 pub(crate) use ops::PYTHON_OPS;

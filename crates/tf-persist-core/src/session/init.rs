@@ -1,14 +1,14 @@
 //! Tables that no initialiser of the meta graph fills.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::explain;
 use crate::error::{Error, Result};
 use crate::ffi::{Port, Session, Target};
+use crate::outline;
 use crate::saved_model::{InitSource, MetaGraph, SavedModel, parse_tensor_name};
 use crate::tensor::Tensor;
-use crate::wire::fields;
 
 /// In a graph of more nodes nobody looks for what its init op leaves out.
 const MAX_FOLLOWED: u64 = 2_000_000;
@@ -70,33 +70,8 @@ fn left_out<'m>(model: &'m SavedModel, meta_graph: &'m MetaGraph) -> Vec<&'m str
         // TensorFlow 2 fills tables in functions, which say nothing of the collections of TensorFlow 1.
         Some(init) if init.source == InitSource::Signature || meta_graph.nodes() > MAX_FOLLOWED => Vec::new(),
         Some(init) => {
-            let reached = reached(&model.bytes()[meta_graph.range()], &init.operation);
-            all.into_iter().filter(|name| !reached.contains(node_of(name))).collect()
+            let reached = outline::reached(&model.bytes()[meta_graph.range()], [&*init.operation]);
+            all.into_iter().filter(|name| !reached.contains(outline::node_of(name))).collect()
         }
     }
-}
-
-/// The nodes that a node of a serialized `MetaGraphDef` needs, itself among them.
-fn reached<'b>(bytes: &'b [u8], from: &'b str) -> HashSet<&'b str> {
-    let mut inputs: HashMap<&str, Vec<&str>> = HashMap::new();
-    // The graph is field 2 and its nodes field 1, each with its name in field 1 and an input in each field 3.
-    let graphs = fields(bytes).filter(|(field, _)| *field == 2).filter_map(|(_, graph)| graph.bytes());
-    let nodes = graphs.flat_map(fields).filter(|(field, _)| *field == 1).filter_map(|(_, node)| node.bytes());
-    for node in nodes {
-        let texts = |wanted: u32| fields(node).filter(move |(field, _)| *field == wanted).map(|(_, text)| text.text());
-        inputs.insert(texts(1).last().unwrap_or_default(), texts(3).map(node_of).collect());
-    }
-    let (mut seen, mut next) = (HashSet::new(), vec![node_of(from)]);
-    while let Some(name) = next.pop() {
-        if seen.insert(name) {
-            next.extend(inputs.get(name).into_iter().flatten());
-        }
-    }
-    seen
-}
-
-/// The node of an input, a tensor or an op.
-fn node_of(name: &str) -> &str {
-    let name = name.trim_start_matches('^');
-    name.split(':').next().unwrap_or(name)
 }

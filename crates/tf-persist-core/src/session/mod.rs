@@ -10,6 +10,7 @@ mod required;
 mod run_options;
 mod shapes;
 mod signature;
+mod unrestored;
 
 use std::fmt;
 use std::path::Path;
@@ -45,13 +46,16 @@ struct Inner {
     /// Dropped after the session.
     place: Place,
     ignored: Vec<UnknownAttribute>,
+    /// The variables that were restored besides those that the graph's saver restores.
+    restored: Vec<unrestored::Restored>,
 }
 
 impl SavedModel {
     /// Loads a meta graph into a session of TensorFlow's, which opens libtensorflow if it is not open.
     ///
     /// # Errors
-    /// If there is no libtensorflow, no such meta graph, a variable file is missing or damaged, an op library cannot be loaded, the
+    /// If there is no libtensorflow, no such meta graph, a variable file is missing or damaged, a variable that a signature reads has no
+    /// value ([`Error::MissingVariables`](crate::Error::MissingVariables)), an op library cannot be loaded, the
     /// graph uses ops that there are not ([`Error::MissingOps`](crate::Error::MissingOps)), or TensorFlow refuses it;
     /// [`Error::Untrusted`](crate::Error::Untrusted) before TensorFlow is opened, if the graph would reach outside of the model in a
     /// way that [`LoadOptions::trust`] does not allow.
@@ -63,6 +67,8 @@ impl SavedModel {
         if options.runtime.is_none() && options.op_libraries.is_empty() && !Runtime::is_open() {
             self.check_ops(&meta_graph)?;
         }
+        let unrestored = self.unrestored_variables(&meta_graph)?;
+        self.refuse_missing(&unrestored)?;
         let runtime = options.runtime.clone().map_or_else(|| Runtime::open_with(&options.search), Ok)?;
         for name in &options.op_libraries {
             OpLibrary::load_named(&runtime, name)?;
@@ -86,9 +92,10 @@ impl SavedModel {
         }
         let session = session?;
         place.loaded(self);
+        let restored = unrestored::restore(&session, self, unrestored.found)?;
         let bindings = meta_graph.signatures().iter().map(|_| OnceLock::new()).collect();
         let artefact = self.clone();
-        Ok(LoadedModel(Arc::new(Inner { session, artefact, meta_graph, bindings, runtime, place, ignored })))
+        Ok(LoadedModel(Arc::new(Inner { session, artefact, meta_graph, bindings, runtime, place, ignored, restored })))
     }
 
     /// A session over the files at a place, its tables filled.

@@ -119,6 +119,7 @@ fn is_final(error: &Error) -> bool {
             | Error::Unsupported { .. }
             | Error::UnknownTags { .. }
             | Error::MissingOps(_)
+            | Error::MissingVariables(_)
             | Error::OpLibrary(_)
             | Error::Runtime(_)
     )

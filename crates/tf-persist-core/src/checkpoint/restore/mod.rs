@@ -27,6 +27,7 @@ use crate::error::Result;
 
 pub use error::{Misfit, Missing, OtherCheckpoint};
 pub(crate) use graph::{damaged as damaged_object_graph, object_graph};
+pub(crate) use names::tells as names_a_variable;
 
 /// The end of the keys under which Keras 2 keeps a layer's settings: of the object, and no variable.
 const SETTINGS: &str = "/.ATTRIBUTES/OBJECT_CONFIG_JSON";

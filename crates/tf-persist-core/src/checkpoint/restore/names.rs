@@ -120,7 +120,7 @@ fn same_but_number(a: &str, b: &str) -> bool {
 }
 
 /// Whether a name was given, and tells one variable from another.
-pub(super) fn tells(name: &str) -> bool {
+pub(crate) fn tells(name: &str) -> bool {
     !name.is_empty() && name != NO_NAME
 }
 

@@ -14,13 +14,16 @@ use std::path::Path;
 use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::meta_graph::collection_def::Kind;
 
-use super::prune::{Restored, forget_variables, make_local, nodes_of_variables, signature_tensors};
-use crate::checkpoint::{CheckpointReader, Slice};
+use super::prune::{
+    Restored, forget_variables, make_local, nodes_of_variables, signature_roots, signature_tensors,
+};
+use super::values::value_of;
+use crate::checkpoint::CheckpointReader;
 use crate::error::{Error, Result};
 use crate::graph::attr::{self, ProtoType};
 use crate::graph::{Graph, HandleKind, Reach, Writes, node_of, variable_kind};
-use crate::saved_model::InitSource;
-use crate::tensor::{Tensor, proto};
+use crate::saved_model::{InitSource, printable};
+use crate::tensor::proto;
 use functions::Library;
 
 /// A variable whose value takes the place of its handle.
@@ -43,6 +46,7 @@ pub(super) fn freeze(
     kept: &[Restored],
     values: &CheckpointReader,
 ) -> Result<()> {
+    refuse_written(file, definition, kept)?;
     let graph = definition.graph_def.mut_or_insert_default();
     let total = kept.iter().flat_map(|item| &item.tensors).filter_map(|tensor| values.index().get(&tensor.key));
     let total = total.fold(0_u64, |sum, entry| sum.saturating_add(entry.bytes()));
@@ -58,7 +62,7 @@ pub(super) fn freeze(
             let what = "has its contents in the checkpoint and is no variable, so it cannot become a constant";
             return Err(unsupported(file, format!("`{name}` {what}")));
         };
-        let value = value(file, item, values)?;
+        let value = value_of(file, &item.tensors[0], values)?;
         let dtype = item.tensors[0].dtype;
         *node = attr::const_node(&name, proto::to_proto(&value));
         frozen.insert(name.clone(), Frozen { variable: name, dtype, kind });
@@ -66,14 +70,7 @@ pub(super) fn freeze(
     let names: BTreeSet<String> = frozen.keys().cloned().collect();
     let mut library = Library::new(std::mem::take(&mut graph.library.mut_or_insert_default().function));
     let rewritten =
-        body::rewrite(&graph.node, false, frozen, &mut library, 0).map_err(|reason| Error::Unsupported {
-            path: file.to_path_buf(),
-            reason,
-            hint: Some(
-                "only signatures that write nothing can be frozen: name those with --signatures, if there are any"
-                    .into(),
-            ),
-        })?;
+        body::rewrite(&graph.node, false, frozen, &mut library, 0).map_err(|reason| unsupported(file, reason))?;
     graph.node = rewritten.nodes;
     graph.library.mut_or_insert_default().function = library.into_functions();
     forget_variables(definition, &names);
@@ -84,22 +81,61 @@ pub(super) fn freeze(
 }
 
 fn unsupported(file: &Path, reason: String) -> Error {
-    Error::Unsupported { path: file.to_path_buf(), reason, hint: None }
+    let hint = Some("export it with --inference-only instead, which keeps its variables".to_owned());
+    Error::CannotExport { path: file.to_path_buf(), reason, hint }
 }
 
-/// The value of a variable, or of the slice of one that a node holds.
-fn value(file: &Path, item: &Restored, values: &CheckpointReader) -> Result<Tensor> {
-    let saved = &item.tensors[0];
-    let whole = values.read(&saved.key)?;
-    if saved.slice.is_empty() {
-        return Ok(whole);
+/// Refuses a variable that is written: by which signature, or by the init op.
+fn refuse_written(file: &Path, definition: &pb::MetaGraphDef, kept: &[Restored]) -> Result<()> {
+    let graph = Graph::new(&definition.graph_def);
+    let names: BTreeSet<&str> = kept.iter().map(|item| node_of(&item.holder)).collect();
+    let is_user = |name: &&String| name.as_str() != InitSource::Signature.name();
+    let (mut reading, mut written) = (Vec::new(), None);
+    for name in definition.signature_def.keys().filter(is_user) {
+        let roots = signature_roots(definition, &graph, name);
+        let writes = Writes::of(&graph, &Reach::of(&graph, roots.iter().map(String::as_str)));
+        match names.iter().find_map(|variable| Some((*variable, writes.op(variable)?))) {
+            None => reading.push(name.as_str()),
+            Some((variable, op)) => drop(written.get_or_insert((name, variable, op.to_owned()))),
+        }
     }
-    let cut = Slice::parse(&saved.slice).and_then(|slice| slice.cut(&whole));
-    cut.ok_or_else(|| {
-        let reason =
-            format!("its saver reads `{}` of the variable `{}`, which has no such slice", saved.slice, saved.key);
-        Error::flawed(file, reason)
-    })
+    if let Some((name, variable, op)) = written {
+        let reason = format!(
+            "signature `{}` does something else with the variable `{}` than to read it, by the op `{op}`, so it cannot \
+             become a constant",
+            printable(name),
+            printable(variable)
+        );
+        let Error::CannotExport { path, reason, hint } = unsupported(file, reason) else { return Ok(()) };
+        let others = (!reading.is_empty()).then(|| format!("--signatures {} leaves it out", reading.join(",")));
+        return Err(Error::CannotExport { path, reason, hint: others.or(hint) });
+    }
+    let inits = definition.collection_def.iter().filter(|(name, _)| {
+        [InitSource::MainOp.name(), InitSource::LegacyInitOp.name(), "table_initializer"].contains(&name.as_str())
+    });
+    let mut inits: Vec<&str> = inits
+        .filter_map(|(_, collection)| match &collection.kind {
+            Some(Kind::NodeList(list)) => Some(list.value.iter().map(String::as_str)),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let signature = definition.signature_def.get(InitSource::Signature.name()).map(signature_tensors);
+    inits.extend(signature.iter().flatten().map(String::as_str));
+    let writes = Writes::of(&graph, &Reach::of(&graph, inits.iter().copied()));
+    match names.iter().find_map(|variable| Some((*variable, writes.op(variable)?))) {
+        None => Ok(()),
+        Some((variable, op)) => {
+            let variable = printable(variable);
+            Err(unsupported(
+                file,
+                format!(
+                    "the init op writes the variable `{variable}` whenever the model is loaded, by the op `{op}`, so its \
+                     value in the checkpoint is not the one that signatures read"
+                ),
+            ))
+        }
+    }
 }
 
 /// TensorFlow 2 names its init op twice: among the signatures and in a collection. Without an object graph, Python takes the first
@@ -133,6 +169,7 @@ fn drop_unreached(definition: &mut pb::MetaGraphDef) {
         let graph = Graph::new(&definition.graph_def);
         let mut roots: Vec<String> = definition.signature_def.values().flat_map(signature_tensors).collect();
         roots.extend(nodes_of_variables(definition, |_| true));
+        roots.extend(definition.asset_file_def.iter().map(|file| file.tensor_info.name().to_owned()));
         for collection in definition.collection_def.values() {
             if let Some(Kind::NodeList(list)) = &collection.kind {
                 roots.extend(list.value.iter().cloned());

@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 
-use tf_persist_proto::tensorflow as pb;
-
-use crate::graph::{Graph, Reach, is_variable};
+use crate::graph::{Graph, Reach, identity, is_variable};
 
 /// The nodes that hold each variable.
 pub(super) struct Aliases<'a>(HashMap<(&'a [u8], &'a [u8]), Vec<usize>>);
@@ -23,11 +21,4 @@ impl<'a> Aliases<'a> {
         let Some(node) = graph.node(holder).filter(|node| is_variable(node)) else { return false };
         self.0.get(&identity(node)).is_some_and(|places| places.iter().any(|place| reach.has_place(*place)))
     }
-}
-
-/// Container and shared name; without one it is the node's own.
-fn identity(node: &pb::NodeDef) -> (&[u8], &[u8]) {
-    let text = |name: &str| node.attr.get(name).map_or(&[][..], |value| value.s());
-    let shared = text("shared_name");
-    (text("container"), if shared.is_empty() { node.name.as_bytes() } else { shared })
 }

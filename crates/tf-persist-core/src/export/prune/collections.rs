@@ -24,7 +24,7 @@ const DROPPED: [&str; 5] = ["cond_context", "while_context", "queue_runners", "s
 /// The nodes that Python's loader looks up for the variables that are kept, which are those that `is_kept` says.
 pub(crate) fn nodes_of_variables(definition: &pb::MetaGraphDef, is_kept: impl Fn(&str) -> bool) -> Vec<String> {
     let mut nodes = Vec::new();
-    for variable in VARIABLES.iter().flat_map(|name| variables(definition, name)) {
+    for variable in variable_definitions(definition) {
         if is_kept(node_of(&variable.variable_name)) {
             let names = [
                 variable.variable_name,
@@ -36,6 +36,11 @@ pub(crate) fn nodes_of_variables(definition: &pb::MetaGraphDef, is_kept: impl Fn
         }
     }
     nodes
+}
+
+/// What the collections say of variables.
+pub(crate) fn variable_definitions(definition: &pb::MetaGraphDef) -> Vec<pb::VariableDef> {
+    VARIABLES.iter().flat_map(|name| variables(definition, name)).collect()
 }
 
 fn variables(definition: &pb::MetaGraphDef, collection: &str) -> Vec<pb::VariableDef> {

@@ -7,30 +7,52 @@ use tf_persist_proto::tensorflow as pb;
 use crate::graph::{Graph, Reach, is_control, is_variable, node_of};
 use crate::saved_model::{MetaGraph, parse_tensor_name};
 
-/// Takes out of the init ops what only initialises things that are not reached, and gives the ops that stay.
-pub(super) fn prune(definition: &mut pb::MetaGraphDef, meta_graph: &MetaGraph, reach: &Reach) -> Vec<String> {
-    let graph = Graph::new(&definition.graph_def);
-    let is_needed = Needed::of(&graph, reach);
-    let mut stay = Vec::new();
-    let mut groups = Vec::new();
-    for init_op in meta_graph.init_ops() {
-        let name = parse_tensor_name(&init_op.operation).map_or(&*init_op.operation, |(op, _)| op);
-        let Some(place) = graph.place(name) else { continue };
-        stay.push(name.to_owned());
-        if is_group(&graph.nodes[place]) {
-            let members = members(&graph, place).into_iter().filter(|member| is_needed.has(*member));
-            groups.push((place, members.map(|member| format!("^{}", graph.nodes[member].name)).collect::<Vec<_>>()));
+/// The initialisers of a graph: the init ops, and what each of them runs.
+pub(super) struct Initializers {
+    /// Init ops that only wait for others, and those others, through groups of groups.
+    groups: Vec<(usize, Vec<usize>)>,
+    /// Init ops that do something themselves. They stay.
+    others: Vec<usize>,
+    /// Where no init op runs them, the loaders of TensorFlow Hub and TensorFlow Transform do.
+    tables: Vec<usize>,
+    takers: Vec<Vec<usize>>,
+}
+
+impl Initializers {
+    pub(super) fn of(graph: &Graph<'_>, meta_graph: &MetaGraph) -> Self {
+        let (mut groups, mut others) = (Vec::new(), Vec::new());
+        for init_op in meta_graph.init_ops() {
+            let name = parse_tensor_name(&init_op.operation).map_or(&*init_op.operation, |(op, _)| op);
+            let Some(place) = graph.place(name) else { continue };
+            if is_group(&graph.nodes[place]) { groups.push((place, members(graph, place))) } else { others.push(place) }
         }
+        let mut takers: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes.len()];
+        for (place, node) in graph.nodes.iter().enumerate() {
+            for input in node.input.iter().filter_map(|input| graph.place(input)) {
+                takers[input].push(place);
+            }
+        }
+        let tables = meta_graph.table_initializers().iter().filter_map(|name| graph.place(name)).collect();
+        Self { groups, others, tables, takers }
     }
-    // Where no init op runs them, the loaders of TensorFlow Hub and TensorFlow Transform do.
-    let tables = meta_graph.table_initializers().iter();
-    let needed = |name: &&String| graph.place(name).is_some_and(|place| is_needed.has(place));
-    stay.extend(tables.filter(needed).cloned());
-    let nodes = &mut definition.graph_def.mut_or_insert_default().node;
-    for (place, inputs) in groups {
-        nodes[place].input = inputs;
+
+    /// Adds to what is reached the initialisers that have to do with it, or with nothing that an initialiser could fill. Says
+    /// whether anything was new.
+    pub(super) fn require(&self, graph: &Graph<'_>, reach: &mut Reach) -> bool {
+        let is_needed = Needed::of(graph, reach, &self.takers);
+        let members = self.groups.iter().flat_map(|(_, members)| members).chain(&self.tables);
+        let needed = members.filter(|member| is_needed.has(**member)).chain(&self.others);
+        reach.add_nodes(graph, needed.map(|place| &*graph.nodes[*place].name))
     }
-    stay
+
+    /// The groups with what is reached of them: each one's place among the nodes, and its inputs.
+    pub(super) fn groups(&self, graph: &Graph<'_>, reach: &Reach) -> Vec<(usize, Vec<String>)> {
+        let inputs = |members: &[usize]| {
+            let reached = members.iter().filter(|member| reach.has_place(**member));
+            reached.map(|member| format!("^{}", graph.nodes[*member].name)).collect()
+        };
+        self.groups.iter().map(|(place, members)| (*place, inputs(members))).collect()
+    }
 }
 
 /// A node that does nothing but wait for others.
@@ -54,7 +76,7 @@ fn members(graph: &Graph<'_>, group: usize) -> Vec<usize> {
     found
 }
 
-/// Which initialisers have to do with a variable or table that is reached, or with none at all.
+/// Which initialisers have to do with a variable, a table or another resource that is reached, or with none at all.
 struct Needed {
     /// For each node, whether a holder that is not reached is behind it.
     behind_others: Vec<bool>,
@@ -62,17 +84,10 @@ struct Needed {
 }
 
 impl Needed {
-    fn of(graph: &Graph<'_>, reach: &Reach) -> Self {
-        let mut takers: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes.len()];
-        for (place, node) in graph.nodes.iter().enumerate() {
-            for input in node.input.iter().filter_map(|input| graph.place(input)) {
-                takers[input].push(place);
-            }
-        }
-        let holds = |node: &pb::NodeDef| is_variable(node) || node.op.contains("HashTable");
+    fn of(graph: &Graph<'_>, reach: &Reach, takers: &[Vec<usize>]) -> Self {
         let behind = |is_reached: bool| {
             let mut seen = vec![false; graph.nodes.len()];
-            let holders = (0..graph.nodes.len()).filter(|place| holds(&graph.nodes[*place]));
+            let holders = (0..graph.nodes.len()).filter(|place| holds_state(&graph.nodes[*place]));
             let mut todo: Vec<usize> = holders.filter(|place| reach.has_place(*place) == is_reached).collect();
             while let Some(place) = todo.pop() {
                 if !std::mem::replace(&mut seen[place], true) {
@@ -87,4 +102,15 @@ impl Needed {
     fn has(&self, member: usize) -> bool {
         self.behind_reached[member] || !self.behind_others[member]
     }
+}
+
+/// Whether a node holds something that an initialiser may fill: a variable, a table, a resource of an op library. Those that share it
+/// by name say so in an attribute; others take nothing, and are no constant.
+fn holds_state(node: &pb::NodeDef) -> bool {
+    let is_plain =
+        || matches!(node.op.as_str(), "Const" | "NoOp" | "Placeholder" | "PlaceholderV2" | "PlaceholderWithDefault");
+    is_variable(node)
+        || node.attr.contains_key("shared_name")
+        || node.attr.contains_key("container")
+        || node.input.iter().all(|input| is_control(input)) && !is_plain()
 }

@@ -1,11 +1,14 @@
 //! A meta graph with some of its signatures, and with what they need alone.
 
 mod aliases;
+mod assets;
 mod collections;
+mod defaults;
 mod initializers;
 mod objects;
 mod saver;
 mod signatures;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,14 +17,16 @@ use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 
 use super::SaveOptions;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Reach, is_variable, node_of};
-use crate::saved_model::{MetaGraph, SavedModel};
+use crate::graph::{Graph, Reach, node_of};
+use crate::saved_model::{MetaGraph, MissingVariable, SavedModel, printable};
 use aliases::Aliases;
+pub(crate) use collections::variable_definitions;
 pub(super) use collections::{forget_variables, make_local, nodes_of_variables};
-use objects::Objects;
-pub(super) use saver::Restored;
-use saver::restored;
-pub(super) use signatures::tensors as signature_tensors;
+pub(crate) use objects::{Objects, VALUE as VARIABLE_VALUE};
+use initializers::Initializers;
+pub(crate) use saver::{Restored, Saved as SavedTensor, restored};
+pub(super) use signatures::{roots as signature_roots, tensors as signature_tensors};
+pub(super) use whole::check as check_whole;
 
 /// A meta graph made smaller.
 pub(super) struct Pruned {
@@ -48,8 +53,16 @@ pub(super) fn prune(
 ) -> Result<Pruned> {
     let mut definition = source.decode_meta_graph(meta_graph)?;
     let damaged = |reason: String| Error::flawed(source.file(), reason);
+    if options.prunes() {
+        // What no signature feeds has its default in all of them.
+        defaults::settle(&mut definition, meta_graph, |_| true);
+    }
     let graph = Graph::new(&definition.graph_def);
     let signatures = signatures::select(source, meta_graph, &definition, &graph, options)?;
+    if options.prunes() {
+        defaults::settle(&mut definition, meta_graph, |name| signatures.contains_key(name));
+    }
+    let graph = Graph::new(&definition.graph_def);
     let has_objects = !definition.object_graph_def.nodes.is_empty();
     if !options.prunes() {
         let objects = tracked.as_ref().filter(|_| has_objects);
@@ -70,57 +83,11 @@ pub(super) fn prune(
         return Ok(Pruned { definition, tracked, kept: None, signatures, dropped_assets: BTreeSet::new() });
     }
 
-    let saver = meta_graph.saver().cloned().unwrap_or_default();
-    let restored = restored(&graph, &saver.restore_op).map_err(|reason| Error::Unsupported {
-        path: source.file().to_path_buf(),
-        reason,
-        hint: Some("export it with all its variables, without --inference-only and --frozen".into()),
-    })?;
-    let roots: Vec<String> =
-        signatures.keys().filter_map(|name| definition.signature_def.get(name)).flat_map(signatures::tensors).collect();
-    let mut reach = Reach::of(&graph, roots.iter().map(String::as_str));
-    // It takes nodes out of init ops, and leaves every node at its place.
-    let initializers = initializers::prune(&mut definition, meta_graph, &reach);
-
-    let graph = Graph::new(&definition.graph_def);
-    reach.add_nodes(&graph, initializers.iter().map(String::as_str));
-    let objects = match tracked.as_ref().filter(|_| has_objects) {
-        Some(tracked) => Some(Objects::new(&definition, tracked).map_err(damaged)?),
-        None => None,
-    };
-    let required = objects.as_ref().map(|objects| objects.require(&graph, &restored, &mut reach)).unwrap_or_default();
-    // A variable that Python's loader looks up brings what initialises it, and that may be another variable.
-    let aliases = Aliases::of(&graph);
-    let mut kept: Vec<Restored>;
-    loop {
-        let shared: Vec<&str> = restored
-            .iter()
-            .filter(|item| aliases.is_reached(&graph, &reach, &item.holder))
-            .map(|item| &*item.holder)
-            .collect();
-        let mut is_new = reach.add_nodes(&graph, shared);
-        kept = restored.iter().filter(|item| reach.has(&graph, &item.holder)).cloned().collect();
-        // Those of variables that become constants are not looked up any more.
-        let becomes_constant =
-            |node: &str| options.is_frozen() && kept.iter().any(|item| node_of(&item.holder) == node);
-        let looked_up = nodes_of_variables(&definition, |node| reach.has(&graph, node) && !becomes_constant(node));
-        is_new |= reach.add_nodes(&graph, looked_up.iter().map(String::as_str));
-        if !is_new {
-            break;
-        }
-    }
-    if saver.restore_op.is_empty() && !source.variables()?.all.is_empty() {
-        let reached = graph.nodes.iter().enumerate().find(|(place, node)| reach.has_place(*place) && is_variable(node));
-        if let Some((_, variable)) = reached {
-            let reason =
-                format!("the graph has no saver that says which variable of the checkpoint `{}` is", variable.name);
-            let hint = Some("export it with all its variables, without --inference-only and --frozen".to_owned());
-            return Err(Error::Unsupported { path: source.file().to_path_buf(), reason, hint });
-        }
-    }
-    let (assets, places, dropped_assets) = assets(&definition, &graph, &reach);
+    let needs = Needs::of(source, meta_graph, &definition, &graph, tracked.as_ref(), &signatures, options)?;
+    let Needs { reach, kept, objects, required, groups } = needs;
+    let (assets, places, dropped_assets) = assets::kept(&definition, &graph, &reach);
     let graphs = objects.map(|objects| {
-        let nodes = objects.reached(&graph, &restored, &reach, &required);
+        let nodes = objects.reached(&graph, &kept, &reach, &required);
         objects.keep(&nodes, &signatures, |function| reach.functions().contains(function), &places)
     });
     let (saved, tracked) = graphs.unzip();
@@ -130,9 +97,11 @@ pub(super) fn prune(
         .nodes
         .iter()
         .enumerate()
-        .filter(|(place, _)| reach.has_place(*place))
+        .filter(|(place, _)| reach.has_place(*place) || groups.iter().any(|(group, _)| group == place))
         .map(|(_, node)| node.name.clone())
         .collect();
+    let nodes = &mut definition.graph_def.mut_or_insert_default().node;
+    groups.into_iter().for_each(|(place, inputs)| nodes[place].input = inputs);
     signatures::apply(&mut definition, meta_graph, &signatures, |node| names.contains(node));
     definition.object_graph_def = saved.into();
     definition.asset_file_def = assets;
@@ -147,27 +116,94 @@ pub(super) fn prune(
     Ok(Pruned { definition, tracked, kept: Some(kept), signatures, dropped_assets })
 }
 
-/// The asset files whose tensors are reached, where each of them now stands in the list, and the names of files that nothing reads
-/// any more.
-fn assets(
-    definition: &pb::MetaGraphDef,
-    graph: &Graph<'_>,
-    reach: &Reach,
-) -> (Vec<pb::AssetFileDef>, Vec<Option<i32>>, BTreeSet<String>) {
-    let (mut kept, mut places, mut dropped) = (Vec::new(), Vec::new(), BTreeSet::new());
-    for (file, number) in definition.asset_file_def.iter().zip(0..) {
-        // An asset whose tensor is not in the graph was nobody's before, and nothing is known of it.
-        let tensor = file.tensor_info.name();
-        if reach.has(graph, tensor) || graph.place(tensor).is_none() {
-            places.push(i32::try_from(kept.len()).ok().or(Some(number)));
-            kept.push(file.clone());
-        } else {
-            places.push(None);
-            dropped.insert(file.filename.clone());
+/// What the kept signatures need of a meta graph.
+struct Needs<'a> {
+    reach: Reach,
+    /// What of it is restored from the checkpoint.
+    kept: Vec<Restored>,
+    objects: Option<Objects<'a>>,
+    /// The objects that have to stay for it.
+    required: BTreeSet<usize>,
+    /// The init ops that wait for others: each one's place among the nodes, and its new inputs.
+    groups: Vec<(usize, Vec<String>)>,
+}
+
+impl<'a> Needs<'a> {
+    fn of(
+        source: &SavedModel,
+        meta_graph: &MetaGraph,
+        definition: &'a pb::MetaGraphDef,
+        graph: &Graph<'a>,
+        tracked: Option<&'a pb::TrackableObjectGraph>,
+        signatures: &signatures::Kept,
+        options: &SaveOptions,
+    ) -> Result<Self> {
+        let restored = restored_of(source, meta_graph, graph, signatures)?;
+        let has_objects = !definition.object_graph_def.nodes.is_empty();
+        let objects = match tracked.filter(|_| has_objects) {
+            Some(tracked) => {
+                let objects = Objects::new(definition, tracked);
+                Some(objects.map_err(|reason| Error::flawed(source.file(), reason))?)
+            }
+            None => None,
+        };
+        let roots: Vec<String> =
+            signatures.keys().flat_map(|name| signatures::roots(definition, graph, name)).collect();
+        let mut reach = Reach::of(graph, roots.iter().map(String::as_str));
+        let initializers = Initializers::of(graph, meta_graph);
+        // A variable that Python's loader looks up brings what initialises it, and that may be another variable.
+        let aliases = Aliases::of(graph);
+        let mut required = BTreeSet::new();
+        let mut kept: Vec<Restored>;
+        loop {
+            let mut is_new = initializers.require(graph, &mut reach);
+            if let Some(objects) = &objects {
+                let before = required.len();
+                required = objects.require(graph, &restored, &mut reach);
+                is_new |= required.len() != before;
+            }
+            is_new |= assets::require(definition, graph, &mut reach);
+            let shared: Vec<&str> = restored
+                .iter()
+                .filter(|item| aliases.is_reached(graph, &reach, &item.holder))
+                .map(|item| &*item.holder)
+                .collect();
+            is_new |= reach.add_nodes(graph, shared);
+            kept = restored.iter().filter(|item| reach.has(graph, &item.holder)).cloned().collect();
+            // Those of variables that become constants are not looked up any more.
+            let becomes_constant =
+                |node: &str| options.is_frozen() && kept.iter().any(|item| node_of(&item.holder) == node);
+            let looked_up = nodes_of_variables(definition, |node| reach.has(graph, node) && !becomes_constant(node));
+            is_new |= reach.add_nodes(graph, looked_up.iter().map(String::as_str));
+            if !is_new {
+                let groups = initializers.groups(graph, &reach);
+                return Ok(Self { reach, kept, objects, required, groups });
+            }
         }
     }
-    dropped.retain(|name| !kept.iter().any(|file: &pb::AssetFileDef| file.filename == *name));
-    (kept, places, dropped)
+}
+
+/// What is restored of a meta graph: by its saver, and what that leaves out by us.
+fn restored_of(
+    source: &SavedModel,
+    meta_graph: &MetaGraph,
+    graph: &Graph<'_>,
+    signatures: &signatures::Kept,
+) -> Result<Vec<Restored>> {
+    let saver = meta_graph.saver().cloned().unwrap_or_default();
+    let mut restored = restored(graph, &saver.restore_op).map_err(|reason| Error::CannotExport {
+        path: source.path().to_path_buf(),
+        reason,
+        hint: Some("export it with all its variables, without --inference-only and --frozen".into()),
+    })?;
+    let unrestored = source.unrestored_variables(meta_graph)?;
+    let of_kept = |missing: &&MissingVariable| missing.signatures.iter().any(|name| signatures.contains_key(name));
+    if let Some(missing) = unrestored.missing.iter().find(of_kept) {
+        let reason = format!("the variable `{}` has no value: {}", printable(&missing.variable), missing.reason());
+        return Err(Error::CannotExport { path: source.path().to_path_buf(), reason, hint: None });
+    }
+    restored.extend(unrestored.found.into_iter().map(|found| found.restored));
+    Ok(restored)
 }
 
 /// A node may be told to stand on the device of another (`loc:@other`), which TensorFlow then looks for.

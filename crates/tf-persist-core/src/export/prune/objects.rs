@@ -11,15 +11,15 @@ use tf_persist_proto::tensorflow::saved_object_graph::saved_object::Kind;
 
 use super::saver::Restored;
 use super::signatures::Kept;
-use crate::graph::{Graph, Reach};
+use crate::graph::{Graph, Reach, arguments, is_control, node_of};
 
 /// The kind of object that holds the signatures (`signature_serialization._SignatureMap`).
 const SIGNATURE_MAP: &str = "signature_map";
 /// The attribute of a variable's node in the checkpoint's object graph.
-const VALUE: &str = "VARIABLE_VALUE";
+pub(crate) const VALUE: &str = "VARIABLE_VALUE";
 
 /// The two object graphs of a model.
-pub(super) struct Objects<'a> {
+pub(crate) struct Objects<'a> {
     saved: &'a pb::SavedObjectGraph,
     tracked: &'a pb::TrackableObjectGraph,
     /// For each node of the first its counterpart in the second.
@@ -30,7 +30,7 @@ pub(super) struct Objects<'a> {
 impl<'a> Objects<'a> {
     /// # Errors
     /// A sentence, if a node refers to one that is not there.
-    pub(super) fn new(definition: &'a pb::MetaGraphDef, tracked: &'a pb::TrackableObjectGraph) -> Result<Self, String> {
+    pub(crate) fn new(definition: &'a pb::MetaGraphDef, tracked: &'a pb::TrackableObjectGraph) -> Result<Self, String> {
         let saved = definition.object_graph_def.get_or_default();
         check(saved, tracked)?;
         let mut objects = Self { saved, tracked, pairs: BTreeMap::new(), assets: &definition.asset_file_def };
@@ -72,6 +72,23 @@ impl<'a> Objects<'a> {
                 }
             }
         }
+    }
+
+    /// The node at the top of the graph that holds a variable, with its key in the checkpoint, for each variable that a call at the top
+    /// hands to one of the functions of these objects: what a function captured are the last of its arguments.
+    pub(crate) fn captured(&self, graph: &Graph<'a>) -> Vec<(&'a str, &'a str)> {
+        let mut found = Vec::new();
+        for node in graph.nodes {
+            let function = arguments(node, graph).and_then(|call| call.functions.first().copied());
+            let function = function.and_then(|name| self.saved.concrete_functions.get(name));
+            let Some(bound) = function.map(|function| &function.bound_inputs) else { continue };
+            let inputs = node.input.iter().filter(|input| !is_control(input)).count();
+            let captured = node.input.iter().take(inputs).skip(inputs.saturating_sub(bound.len()));
+            for (input, id) in captured.zip(bound) {
+                found.extend(self.key(place(*id)).map(|key| (node_of(input), key)));
+            }
+        }
+        found
     }
 
     /// The checkpoint's key of a variable's node.
@@ -215,12 +232,7 @@ impl<'a> Objects<'a> {
     }
 
     fn signature_map(&self) -> Option<usize> {
-        let children = self.saved.nodes.first()?.children.iter().map(|child| place(child.node_id));
-        let is_map = |node: &usize| match &self.saved.nodes[*node].kind {
-            Some(Kind::UserObject(object)) => object.identifier == SIGNATURE_MAP,
-            _ => false,
-        };
-        children.into_iter().find(is_map)
+        signature_map(self.saved)
     }
 
     /// The two graphs with these nodes alone, numbered anew, and the signatures under their new names. `has_function` says which
@@ -300,6 +312,26 @@ impl<'a> Objects<'a> {
         }
         tracked
     }
+}
+
+/// The function that stands for a signature in the object graph.
+pub(super) fn function_of<'a>(saved: &'a pb::SavedObjectGraph, signature: &str) -> Option<&'a str> {
+    let map = &saved.nodes[signature_map(saved)?];
+    let child = map.children.iter().find(|child| child.local_name == signature)?;
+    match &saved.nodes.get(place(child.node_id))?.kind {
+        Some(Kind::BareConcreteFunction(function)) => Some(&function.concrete_function_name),
+        Some(Kind::Function(function)) => function.concrete_functions.first().map(String::as_str),
+        _ => None,
+    }
+}
+
+/// The object that holds the signatures.
+fn signature_map(saved: &pb::SavedObjectGraph) -> Option<usize> {
+    let mut children = saved.nodes.first()?.children.iter().map(|child| place(child.node_id));
+    children.find(|node| match saved.nodes.get(*node).and_then(|node| node.kind.as_ref()) {
+        Some(Kind::UserObject(object)) => object.identifier == SIGNATURE_MAP,
+        _ => false,
+    })
 }
 
 type Reference = pb::trackable_object_graph::trackable_object_graph::trackable_object::ObjectReference;

@@ -6,7 +6,8 @@ use tf_persist_proto::tensorflow as pb;
 
 use crate::error::{Error, Result};
 use crate::export::SaveOptions;
-use crate::graph::{Graph, Reach, Writes, node_of};
+use super::objects;
+use crate::graph::{Graph, Reach, Writes, arguments, node_of};
 use crate::saved_model::{MetaGraph, SavedModel, is_called_after_training, printable};
 
 /// The signatures that are kept: the name each has, and the name it gets.
@@ -14,8 +15,9 @@ pub(super) type Kept = BTreeMap<String, String>;
 
 /// The signatures to keep, after the options.
 ///
-/// With [`SaveOptions::inference_only`] and no list of signatures: the default one, and those that are not called after training
-/// and write no variable.
+/// With [`SaveOptions::inference_only`] or [`SaveOptions::frozen`] and no list of signatures: the default one, and those that are not
+/// called after training and write no variable. Of a frozen model nobody can call a signature without outputs: it has no object graph,
+/// by which Python does.
 ///
 /// # Errors
 /// If a named one is not there, two would get the same name, or none is left.
@@ -30,12 +32,18 @@ pub(super) fn select(
     let mut names: Vec<String> = match options.kept_signatures() {
         Some(names) => {
             names.iter().try_for_each(|name| meta_graph.signature(name).map(drop))?;
+            if let Some(name) = names.iter().find(|name| options.is_frozen() && !has_outputs(definition, name)) {
+                let name = printable(name);
+                let what = "has no outputs: only Python can call it, by the object graph, which a frozen model lacks";
+                return Err(refusal(source, format!("signature `{name}` {what}")));
+            }
             names.to_vec()
         }
-        None if options.is_inference_only() => {
+        None if options.prunes() => {
             let infers = |name: &str| {
-                !is_called_after_training(name)
-                    && (default.as_deref() == Some(name) || !writes(definition, graph, name))
+                let can_stay = !options.is_frozen() || has_outputs(definition, name);
+                let reads = default.as_deref() == Some(name) || !writes(definition, graph, name);
+                !is_called_after_training(name) && can_stay && reads
             };
             let names = meta_graph.signatures().iter().map(|signature| signature.name.clone());
             names.filter(|name| infers(name)).collect()
@@ -61,7 +69,7 @@ pub(super) fn select(
             let hint = "name those to keep with --signatures".to_owned();
             ("each of its signatures trains or writes variables, so none would be left", Some(hint))
         };
-        return Err(Error::Unsupported { path: source.path().to_path_buf(), reason: reason.into(), hint });
+        return Err(Error::CannotExport { path: source.path().to_path_buf(), reason: reason.into(), hint });
     }
     let mut kept = Kept::new();
     for name in names {
@@ -83,21 +91,43 @@ pub(super) fn select(
 }
 
 fn refusal(source: &SavedModel, reason: String) -> Error {
-    Error::Unsupported { path: source.path().to_path_buf(), reason, hint: None }
+    Error::CannotExport { path: source.path().to_path_buf(), reason, hint: None }
 }
 
 /// Whether a signature writes to variables.
 fn writes(definition: &pb::MetaGraphDef, graph: &Graph<'_>, name: &str) -> bool {
-    let Some(signature) = definition.signature_def.get(name) else { return false };
-    let tensors = tensors(signature);
-    !Writes::of(graph, &Reach::of(graph, tensors.iter().map(String::as_str))).is_empty()
+    let roots = roots(definition, graph, name);
+    !Writes::of(graph, &Reach::of(graph, roots.iter().map(String::as_str))).is_empty()
+}
+
+fn has_outputs(definition: &pb::MetaGraphDef, name: &str) -> bool {
+    definition.signature_def.get(name).is_some_and(|signature| !signature.outputs.is_empty())
+}
+
+/// What a signature needs at the top of the graph: its tensors. One without outputs names none that does anything; what it does is a
+/// call of the function that stands for it in the object graph.
+pub(in crate::export) fn roots(definition: &pb::MetaGraphDef, graph: &Graph<'_>, name: &str) -> Vec<String> {
+    let Some(signature) = definition.signature_def.get(name) else { return Vec::new() };
+    let mut roots = tensors(signature);
+    if signature.outputs.is_empty()
+        && let Some(function) = objects::function_of(&definition.object_graph_def, name)
+    {
+        let calls = |node: &&pb::NodeDef| arguments(node, graph).is_some_and(|call| call.functions == [function]);
+        roots.extend(graph.nodes.iter().filter(calls).map(|node| node.name.clone()));
+    }
+    roots
 }
 
 /// The names of all tensors that a signature feeds and fetches.
-pub(crate) fn tensors(signature: &pb::SignatureDef) -> Vec<String> {
+pub(in crate::export) fn tensors(signature: &pb::SignatureDef) -> Vec<String> {
+    tensors_of(&signature.inputs).into_iter().chain(tensors_of(&signature.outputs)).collect()
+}
+
+/// The names of the tensors that inputs or outputs are made of.
+pub(super) fn tensors_of(infos: &BTreeMap<String, pb::TensorInfo>) -> Vec<String> {
     use tf_persist_proto::tensorflow::meta_graph::tensor_info::Encoding;
     let mut names = Vec::new();
-    let mut todo: Vec<&pb::TensorInfo> = signature.inputs.values().chain(signature.outputs.values()).collect();
+    let mut todo: Vec<&pb::TensorInfo> = infos.values().collect();
     while let Some(info) = todo.pop() {
         match &info.encoding {
             Some(Encoding::Name(name)) => names.push(name.clone()),

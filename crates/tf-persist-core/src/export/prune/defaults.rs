@@ -1,0 +1,233 @@
+//! Branches that are never taken, because what decides has a default and is fed by no signature.
+//!
+//! `tf.cond(is_training, …)` of a `placeholder_with_default(False)` is one, with the moving averages of a batch normalisation
+//! assigned in the branch that is left out. In control flow of TensorFlow 1 a branch that is not taken is dead: a `Switch` sends nothing
+//! to one of its outputs, and what takes nothing gives nothing, until a `Merge` takes the other side
+//! (`tensorflow/core/kernels/control_flow_ops.cc`).
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use tf_persist_proto::tensorflow as pb;
+use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
+
+use super::signatures::tensors_of;
+use crate::graph::{Graph, attr, free_name, is_control, node_of, tensor_of};
+use crate::saved_model::MetaGraph;
+use crate::tensor::{Tensor, proto};
+
+/// How many nodes may stand between a condition and its default. Graphs have a handful.
+const MAX_STEPS: usize = 100;
+
+/// Takes out the branches of a graph's top that no signature of those that `is_kept` names can take.
+pub(super) fn settle(definition: &mut pb::MetaGraphDef, meta_graph: &MetaGraph, is_kept: impl Fn(&str) -> bool) {
+    let kept = || definition.signature_def.iter().filter(|(name, _)| is_kept(name)).map(|(_, signature)| signature);
+    let mut fed: HashSet<String> =
+        kept().flat_map(|signature| tensors_of(&signature.inputs)).map(|tensor| node_of(&tensor).to_owned()).collect();
+    // Others feed these.
+    fed.extend(meta_graph.saver().map(|saver| node_of(&saver.filename_tensor).to_owned()));
+    fed.extend(meta_graph.assets().iter().map(|asset| node_of(&asset.tensor).to_owned()));
+    let fetched: Vec<String> = kept().flat_map(|signature| tensors_of(&signature.outputs)).collect();
+    let rewritten = {
+        let graph = Graph::new(&definition.graph_def);
+        Settled::of(&graph, &fed).and_then(|settled| settled.rewrite(&graph, &fetched))
+    };
+    if let Some(nodes) = rewritten {
+        definition.graph_def.mut_or_insert_default().node = nodes;
+    }
+}
+
+/// The conditions that are known, and what follows.
+struct Settled {
+    /// The condition of each `Switch` and `If`, by place.
+    conditions: BTreeMap<usize, bool>,
+    /// The nodes that never run.
+    dead: BTreeSet<usize>,
+}
+
+impl Settled {
+    /// `None` if no condition is known, or a `Merge` stays with several sides of which some are dead.
+    fn of(graph: &Graph<'_>, fed: &HashSet<String>) -> Option<Self> {
+        let mut conditions = BTreeMap::new();
+        for (place, node) in graph.nodes.iter().enumerate() {
+            let condition = match node.op.as_str() {
+                "Switch" | "RefSwitch" => node.input.get(1),
+                "If" | "StatelessIf" => node.input.first(),
+                _ => None,
+            };
+            if let Some(value) = condition.and_then(|condition| boolean(graph, fed, condition, MAX_STEPS)) {
+                conditions.insert(place, value);
+            }
+        }
+        if conditions.is_empty() {
+            return None;
+        }
+        let mut settled = Self { conditions, dead: BTreeSet::new() };
+        settled.spread(graph);
+        let is_split = |node: &pb::NodeDef| {
+            let alive = data(node).filter(|input| !settled.gives_nothing(graph, input)).count();
+            is_merge(node) && alive > 1 && alive < data(node).count()
+        };
+        let mut alive = graph.nodes.iter().enumerate().filter(|(place, _)| !settled.dead.contains(place));
+        if alive.any(|(_, node)| is_split(node)) { None } else { Some(settled) }
+    }
+
+    /// Whether a tensor, or a node that others wait for, never is.
+    fn gives_nothing(&self, graph: &Graph<'_>, input: &str) -> bool {
+        let Some(place) = graph.place(input) else { return false };
+        if self.dead.contains(&place) {
+            return true;
+        }
+        match (self.conditions.get(&place), is_switch(&graph.nodes[place])) {
+            (Some(value), true) if !is_control(input) => tensor_of(input).ends_with(":1") != *value,
+            _ => false,
+        }
+    }
+
+    /// Marks as dead what takes something that is dead.
+    fn spread(&mut self, graph: &Graph<'_>) {
+        let mut takers: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes.len()];
+        for (place, node) in graph.nodes.iter().enumerate() {
+            node.input.iter().filter_map(|input| graph.place(input)).for_each(|input| takers[input].push(place));
+        }
+        let switches = self.conditions.keys().copied();
+        let mut todo: Vec<usize> = switches.flat_map(|place| takers[place].clone()).collect();
+        while let Some(place) = todo.pop() {
+            let node = &graph.nodes[place];
+            let is_dead = if is_merge(node) {
+                // What comes round again in a loop never comes if nothing goes in.
+                let mut entries = data(node)
+                    .filter(|input| graph.node(input).is_none_or(|from| !from.op.ends_with("NextIteration")))
+                    .peekable();
+                entries.peek().is_some() && entries.all(|input| self.gives_nothing(graph, input))
+            } else {
+                node.input.iter().any(|input| self.gives_nothing(graph, input))
+            };
+            if is_dead && self.dead.insert(place) {
+                todo.extend(&takers[place]);
+            }
+        }
+    }
+
+    /// The nodes without those that are dead; a `Switch` and a `Merge` hand on the side that is alive, and an `If` calls its branch.
+    /// `None` if one is fetched that is dead.
+    fn rewrite(&self, graph: &Graph<'_>, fetched: &[String]) -> Option<Vec<pb::NodeDef>> {
+        if fetched.iter().any(|tensor| self.gives_nothing(graph, tensor)) {
+            return None;
+        }
+        let mut nodes = Vec::with_capacity(graph.nodes.len());
+        for (place, node) in graph.nodes.iter().enumerate().filter(|(place, _)| !self.dead.contains(place)) {
+            let mut node = node.clone();
+            for input in &mut node.input {
+                // A switch has one output now.
+                let source = graph.place(input).filter(|source| self.conditions.contains_key(source));
+                if source.is_some_and(|source| is_switch(&graph.nodes[source])) && !is_control(input) {
+                    *input = node_of(input).to_owned();
+                }
+            }
+            let dead_sides = is_merge(&node) && data(&node).any(|input| self.gives_nothing(graph, input));
+            match self.conditions.get(&place) {
+                Some(_) if is_switch(&node) => {
+                    let condition = node.input.remove(1);
+                    node.input.push(format!("^{}", node_of(&condition)));
+                    hand_on(&mut node);
+                }
+                Some(value) => call_branch(&mut node, *value)?,
+                None if dead_sides => {
+                    let original = &graph.nodes[place];
+                    let sides = data(original).map(|input| self.gives_nothing(graph, input));
+                    let taken = sides.collect::<Vec<_>>().iter().position(|dead| !dead)?;
+                    let input = data(&node).nth(taken)?.clone();
+                    let control = node.input.iter().filter(|input| is_control(input)).cloned();
+                    node.input = std::iter::once(input).chain(control).collect();
+                    hand_on(&mut node);
+                    nodes.extend(self.index_of(graph, place, taken));
+                }
+                None => {}
+            }
+            nodes.push(node);
+        }
+        self.rename_indices(graph, &mut nodes);
+        Some(nodes)
+    }
+
+    /// The number of the side that a `Merge` takes is its second output.
+    fn index_of(&self, graph: &Graph<'_>, merge: usize, taken: usize) -> Option<pb::NodeDef> {
+        let index = i32::try_from(taken).ok().and_then(|taken| Tensor::scalar(taken).ok())?;
+        Some(attr::const_node(&index_name(graph, &graph.nodes[merge].name), proto::to_proto(&index)))
+    }
+
+    fn rename_indices(&self, graph: &Graph<'_>, nodes: &mut [pb::NodeDef]) {
+        let is_settled = |input: &str| {
+            let merge = input.strip_suffix(":1").and_then(|name| graph.node(name)).filter(|node| is_merge(node));
+            merge.is_some_and(|merge| data(merge).any(|input| self.gives_nothing(graph, input)))
+        };
+        for input in nodes.iter_mut().flat_map(|node| &mut node.input).filter(|input| is_settled(input)) {
+            *input = index_name(graph, node_of(input));
+        }
+    }
+}
+
+fn index_name(graph: &Graph<'_>, merge: &str) -> String {
+    free_name(&format!("{merge}/value_index"), |name| graph.node(name).is_some())
+}
+
+fn is_switch(node: &pb::NodeDef) -> bool {
+    matches!(node.op.as_str(), "Switch" | "RefSwitch")
+}
+
+fn is_merge(node: &pb::NodeDef) -> bool {
+    matches!(node.op.as_str(), "Merge" | "RefMerge")
+}
+
+fn data(node: &pb::NodeDef) -> impl Iterator<Item = &String> {
+    node.input.iter().filter(|input| !is_control(input))
+}
+
+/// Makes of a node one that hands on its first input.
+fn hand_on(node: &mut pb::NodeDef) {
+    node.op = if node.op.starts_with("Ref") { "RefIdentity" } else { "Identity" }.to_owned();
+    for name in ["N", "_output_shapes"] {
+        node.attr.remove(name);
+    }
+}
+
+/// Makes of an `If` a call of its branch.
+fn call_branch(node: &mut pb::NodeDef, condition: bool) -> Option<()> {
+    let branch = node.attr.get(if condition { "then_branch" } else { "else_branch" })?.clone();
+    node.op = if node.op == "If" { "StatefulPartitionedCall" } else { "PartitionedCall" }.to_owned();
+    let condition = node.input.remove(0);
+    if !is_control(&condition) {
+        node.input.push(format!("^{}", node_of(&condition)));
+    }
+    for name in ["Tcond", "then_branch", "else_branch", "output_shapes", "_lower_using_switch_merge"] {
+        node.attr.remove(name);
+    }
+    node.attr.insert("f".to_owned(), branch);
+    Some(())
+}
+
+/// The value of a condition, if it is the same in every run. A number is true if it is not zero.
+fn boolean(graph: &Graph<'_>, fed: &HashSet<String>, tensor: &str, steps: usize) -> Option<bool> {
+    let node = graph.node(tensor).filter(|node| !fed.contains(&node.name))?;
+    let steps = steps.checked_sub(1)?;
+    let input = |index: usize| boolean(graph, fed, node.input.get(index)?, steps);
+    match node.op.as_str() {
+        "Const" => match node.attr.get("value")?.value.as_ref()? {
+            Value::Tensor(tensor) => scalar(tensor),
+            _ => None,
+        },
+        "PlaceholderWithDefault" | "Identity" | "StopGradient" | "Snapshot" => input(0),
+        "LogicalNot" => input(0).map(|value| !value),
+        "LogicalAnd" => Some(input(0)? & input(1)?),
+        "LogicalOr" => Some(input(0)? | input(1)?),
+        _ => None,
+    }
+}
+
+fn scalar(tensor: &pb::TensorProto) -> Option<bool> {
+    let tensor = proto::from_proto(tensor, 64).ok()?;
+    if !tensor.shape().is_empty() {
+        return None;
+    }
+    tensor.view::<bool>().ok()?.first().copied()
+}
