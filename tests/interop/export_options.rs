@@ -1,66 +1,148 @@
 //! Exports that change the graph: pruned and frozen, against what Python recorded, in both languages.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tf_persist_core::{SaveOptions, SavedModel};
+use tf_persist_core::saved_model::FoundBy;
+use tf_persist_core::tensor::npy;
+use tf_persist_core::{Error, LoadOptions, LoadedModel, OpLibrary, SaveOptions, SavedModel, Tensor};
 
 use crate::python;
-use crate::recorded::{Recorded, corpus, models, root};
+use crate::recorded::{Case, Recorded, corpus, models, root};
 
 #[test]
-fn every_model_of_ours_is_pruned_and_frozen() {
-    prune_and_freeze(&models(), &root().join("models"));
+fn every_model_of_ours_answers_in_every_form() {
+    every_form(&models(), &root().join("models"));
 }
 
+/// Those that need op libraries are exported in a process of their own, by `op_libraries.rs`.
 #[test]
-fn every_real_model_is_pruned_and_frozen() {
-    let Some(corpus) = corpus("every_real_model_is_pruned_and_frozen") else { return };
+fn every_real_model_answers_in_every_form() {
+    let Some(corpus) = corpus("every_real_model_answers_in_every_form") else { return };
     let dev = corpus.join("dev");
     let plain = Recorded::all(&dev).into_iter().filter(|recorded| recorded.meta.custom_op_libs.is_empty());
-    prune_and_freeze(&plain.collect::<Vec<_>>(), &dev);
+    every_form(&plain.collect::<Vec<_>>(), &dev);
 }
 
-/// Exports each model with the signatures of its recorded cases alone, pruned and frozen, and runs the cases.
+/// Exports each model pruned, frozen and both, with all recorded signatures, with those that stay by themselves and with each one
+/// alone, to folders and to packs, and runs the recorded cases in both languages. `round_trip.rs` has the form without options.
 #[expect(clippy::print_stdout, reason = "the differences, and what cannot be frozen, are worth a look")]
-fn prune_and_freeze(all: &[Recorded], folder: &Path) {
+pub(crate) fn every_form(all: &[Recorded], folder: &Path) {
     let work = tempfile::tempdir().unwrap();
-    let mut pairs = String::new();
+    let mut forms = Forms { work: work.path(), pairs: String::new() };
     for recorded in all {
-        let cases = work.path().join("cases").join(&recorded.name);
-        let recorded = of_one_meta_graph(&folder.join(&recorded.name), &cases);
-        let model = SavedModel::open(&recorded.model).unwrap();
-        let signatures: Vec<&str> = recorded.meta.cases.iter().map(|case| case.signature.as_str()).collect();
-        let options = SaveOptions::default().tags(&recorded.meta.tags).signatures(signatures);
-        for (way, options) in [("pruned", options.clone().inference_only(true)), ("frozen", options.frozen(true))] {
-            let exported = work.path().join(way).join(&recorded.name);
-            let saved = match model.save(&exported, options) {
-                Ok(saved) => saved,
-                Err(error) if way == "frozen" && error.to_string().contains("constant") => {
-                    println!("{}: cannot be frozen: {error}", recorded.name);
-                    continue;
+        let source = folder.join(&recorded.name);
+        let name = &recorded.name;
+        let signatures: BTreeSet<&str> = of_first_meta_graph(recorded).map(|case| case.signature.as_str()).collect();
+        let plain = SaveOptions::default().tags(&recorded.meta.tags);
+        for (way, options) in [("pruned", plain.clone().inference_only(true)), ("frozen", plain.clone().frozen(true))] {
+            let all = options.clone().signatures(signatures.iter().copied());
+            let saved = forms.check(&source, &format!("{way}_all"), all);
+            let by_itself = forms.check(&source, way, options.clone());
+            println!("{name}: {way}, {saved:?} of {signatures:?}; without a list {by_itself:?}");
+            if signatures.len() > 1 {
+                for signature in &signatures {
+                    forms.check(&source, &format!("{way}_{signature}"), options.clone().signatures([*signature]));
                 }
-                Err(error) => panic!("{}, {way}: {error}", recorded.name),
-            };
-            assert!(way != "frozen" || !exported.join("variables").exists(), "{}", recorded.name);
-            let off = recorded.check(&exported);
-            println!("{}: {way}, {} variables, off by {off:e}", recorded.name, saved.variables);
-            writeln!(pairs, "{}={}", exported.display(), cases.display()).unwrap();
+            }
+            // Both options are the second one.
+            if by_itself.is_some() && way == "frozen" {
+                let both = work.path().join("both").join(name);
+                SavedModel::open(source.join("model")).unwrap().save(&both, options.inference_only(true)).unwrap();
+                assert_eq!(files(&both), files(&work.path().join(way).join(name)), "{name}: both options");
+            }
         }
     }
     let list = work.path().join("list");
-    fs::write(&list, pairs).unwrap();
-    println!("{}", python::run("check_export.py", [Path::new("--list"), &list]));
+    fs::write(&list, forms.pairs).unwrap();
+    let libraries = OpLibrary::loaded();
+    let libraries = libraries.iter().flat_map(|library| [Path::new("--op-library"), library.path()]);
+    println!("{}", python::run("check_export.py", [Path::new("--list"), &list].into_iter().chain(libraries)));
 }
 
-/// The cases of a model's first meta graph, as recordings in `folder`: an export that changes the graph has no other.
-fn of_one_meta_graph(recorded: &Path, folder: &Path) -> Recorded {
+/// The cases of the tags that an export has which changes the graph.
+fn of_first_meta_graph(recorded: &Recorded) -> impl Iterator<Item = &Case> {
+    recorded.meta.cases.iter().filter(|case| case.tags.as_ref().is_none_or(|tags| *tags == recorded.meta.tags))
+}
+
+/// Exports of models, and what Python is to check of them.
+struct Forms<'a> {
+    work: &'a Path,
+    pairs: String,
+}
+
+impl Forms<'_> {
+    /// Exports a model in one form, to a folder and to a pack, and runs the cases of the signatures that it has. Gives those, or
+    /// nothing if the model cannot be exported so.
+    fn check(&mut self, source: &Path, way: &str, options: SaveOptions) -> Option<Vec<String>> {
+        let name = source.file_name().unwrap().to_str().unwrap();
+        let (target, pack) = (self.work.join(way).join(name), self.work.join(format!("{name}_{way}.tfpack")));
+        let model = SavedModel::open(source.join("model")).unwrap();
+        let saved = match model.save(&target, options.clone()) {
+            Ok(saved) => saved,
+            Err(Error::CannotExport { reason, .. }) => {
+                assert!(way.starts_with("frozen"), "{name}, {way}: {reason}");
+                assert!(
+                    reason.contains("constant") || reason.contains("none would be left"),
+                    "{name}, {way}: {reason}"
+                );
+                assert!(!target.exists(), "{name}, {way}");
+                return None;
+            }
+            Err(error) => panic!("{name}, {way}: {error}"),
+        };
+        assert!(!way.starts_with("frozen") || !target.join("variables").exists(), "{name}, {way}");
+        // A pack has the same files, and so it answers as the folder does.
+        model.save(&pack, options).unwrap();
+        let unpacked = self.work.join("unpacked");
+        SavedModel::open(&pack).unwrap().save(&unpacked, SaveOptions::default().overwrite(true)).unwrap();
+        assert_eq!(files(&unpacked), files(&target), "{name}, {way}: the pack");
+        let cases = self.work.join("cases").join(way).join(name);
+        let recorded = some_cases(source, &cases, &saved.signatures);
+        recorded.check(&target);
+        if !recorded.meta.cases.is_empty() {
+            writeln!(self.pairs, "{}={}", target.display(), cases.display()).unwrap();
+        }
+        Some(saved.signatures)
+    }
+}
+
+/// Every file below a folder.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut todo = vec![folder.to_path_buf()];
+    while let Some(next) = todo.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                todo.push(path);
+            } else {
+                found.insert(path.strip_prefix(folder).unwrap().to_path_buf(), fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// The cases of a model's first meta graph and these signatures, as recordings in `folder`: an export that changes the graph has no
+/// other.
+fn some_cases(recorded: &Path, folder: &Path, signatures: &[String]) -> Recorded {
     let mut meta: Value = serde_json::from_slice(&fs::read(recorded.join("meta.json")).unwrap()).unwrap();
     let tags = meta["tags"].clone();
-    let of_others = |case: &Value| case.get("tags").is_some_and(|own| *own != tags);
-    meta["cases"].as_array_mut().unwrap().retain(|case| !of_others(case));
+    let is_sequence = meta["sequence"] == true;
+    let stays = |case: &Value| {
+        let is_of_others = case.get("tags").is_some_and(|own| *own != tags);
+        !is_of_others && signatures.iter().any(|name| case["signature"] == *name)
+    };
+    let cases = meta["cases"].as_array_mut().unwrap();
+    // Where each case builds on the state that the earlier ones left, no later one is asked without them.
+    if is_sequence {
+        cases.truncate(cases.iter().take_while(|case| stays(case)).count());
+    }
+    cases.retain(stays);
     fs::create_dir_all(folder).unwrap();
     fs::write(folder.join("meta.json"), meta.to_string()).unwrap();
     fs::copy(recorded.join("io.npz"), folder.join("io.npz")).unwrap();
@@ -69,7 +151,8 @@ fn of_one_meta_graph(recorded: &Path, folder: &Path) -> Recorded {
     cases
 }
 
-/// Parts that are shared between what stays and what goes: constants, tables, variables that others begin as.
+/// Parts that are shared between what stays and what goes: constants, tables, variables that others begin as. Branches that are not
+/// taken, gradients of one's own, and variables that no saver restores.
 #[test]
 fn what_hangs_together_is_not_cut() {
     let work = tempfile::tempdir().unwrap();
@@ -79,16 +162,78 @@ fn what_hangs_together_is_not_cut() {
     let mut arguments = vec!["check".to_owned()];
     let mut names: Vec<_> = fs::read_dir(&made).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names.len(), 6, "{names:?}");
+    assert_eq!(names.len(), 15, "{names:?}");
     for name in names {
         let original = made.join(&name);
         let model = SavedModel::open(&original).unwrap();
+        check_answer(&original, &original);
         let options = SaveOptions::default().signatures(["serving_default"]);
         for (way, options) in [("pruned", options.clone().inference_only(true)), ("frozen", options.frozen(true))] {
             let target = out.join(way).join(&name);
             model.save(&target, options).unwrap_or_else(|error| panic!("{}, {way}: {error}", original.display()));
+            check_answer(&target, &original);
             arguments.push(format!("{}={}", target.display(), original.display()));
         }
     }
-    python::run("check_pruned.py", arguments);
+    let kept = without_outputs(&made, &out);
+    let kept: Vec<String> = kept.into_iter().map(|(target, original)| format!("{target}={original}")).collect();
+    arguments.extend(kept.iter().cloned());
+    let said = python::run("check_pruned.py", arguments);
+    for pair in kept {
+        assert!(said.contains(&format!("ok {pair} look serving_default\n")), "{said}");
+    }
+    saved_from_a_session(&made.join("without_saver"), &out.join("session"));
+}
+
+/// Signatures without outputs stay for Python, if they write nothing; a frozen model cannot have them.
+fn without_outputs(made: &Path, out: &Path) -> Vec<(String, String)> {
+    let mut kept = Vec::new();
+    for name in ["no_outputs", "without_saver"] {
+        let (original, target) = (made.join(name), out.join("by_itself").join(name));
+        let model = SavedModel::open(&original).unwrap();
+        let saved = model.save(&target, SaveOptions::default().inference_only(true)).unwrap();
+        assert_eq!((saved.signatures, saved.variables), (vec!["look".to_owned(), "serving_default".into()], 1));
+        kept.push((target.display().to_string(), original.display().to_string()));
+        let frozen = out.join("frozen_by_itself").join(name);
+        assert_eq!(model.save(&frozen, SaveOptions::default().frozen(true)).unwrap().signatures, ["serving_default"]);
+        let error = model.save(out.join("no"), SaveOptions::default().frozen(true).signatures(["look"])).unwrap_err();
+        assert!(error.to_string().contains("signature `look` has no outputs"), "{error}");
+    }
+    kept
+}
+
+/// What a session has of variables that its graph has no saver for is saved with it.
+fn saved_from_a_session(original: &Path, target: &Path) {
+    let model = LoadedModel::load(original, LoadOptions::default()).unwrap();
+    let unrestored = model.artefact().unrestored_variables(model.meta_graph()).unwrap();
+    let found: Vec<_> = unrestored.found.iter().map(|found| (found.variable.as_str(), found.by)).collect();
+    assert_eq!(found, [("weight", FoundBy::Objects)]);
+    assert!(unrestored.missing.is_empty());
+    model.save(target, SaveOptions::default()).unwrap();
+    check_answer(target, original);
+    // Without the variables nobody can restore them.
+    fs::remove_dir_all(target.join("variables")).unwrap();
+    let error = LoadedModel::load(target, LoadOptions::default()).unwrap_err();
+    let says = error.to_string();
+    assert!(matches!(error, Error::MissingVariables(_)) && says.contains("`weight`, of signature"), "{says}");
+    let error =
+        SavedModel::open(target).unwrap().save(target.with_extension("no"), SaveOptions::default().frozen(true));
+    assert!(error.unwrap_err().to_string().contains("the variable `weight` has no value"));
+}
+
+/// What a model of `check_pruned.py` answers is what its original was recorded to.
+fn check_answer(model: &Path, original: &Path) {
+    let expected = npy::read_file(original.join("answer.npy")).unwrap();
+    let loaded =
+        LoadedModel::load(model, LoadOptions::default()).unwrap_or_else(|error| panic!("{error} {:?}", error.detail()));
+    let signature = loaded.signature("serving_default").unwrap();
+    let x = Tensor::from_slice(&[2, 2], &[1.0_f32, 2.0, 3.0, 4.0]).unwrap();
+    let outputs = signature.run([(signature.definition().inputs[0].0.as_str(), &x)]).unwrap();
+    let (_, answer) = outputs.iter().next().unwrap();
+    let pairs = answer.view::<f32>().unwrap().iter().zip(expected.view::<f32>().unwrap());
+    assert!(
+        pairs.into_iter().all(|(a, b)| (a - b).abs() <= 1e-6 * b.abs().max(1.0)),
+        "{}: {answer:?}",
+        model.display()
+    );
 }

@@ -10,8 +10,9 @@ use std::process::Command;
 use std::thread;
 
 use tf_persist_core::runtime::Runtime;
-use tf_persist_core::{Error, LoadOptions, LoadedModel, OpLibrary, OpLibraryProblem, SavedModel, Tensor};
+use tf_persist_core::{Error, LoadOptions, LoadedModel, OpLibrary, OpLibraryProblem, SaveOptions, SavedModel, Tensor};
 
+use crate::export_options::every_form;
 use crate::recorded::{Recorded, corpus, root};
 use crate::round_trip::round_trip;
 
@@ -84,6 +85,24 @@ fn examples_round_trip() {
     assert!(error.contains("`start` has 1 points and `end` 3"), "{error}");
 }
 
+/// A decision forest whose initialiser is given the path of one file, and reads them all: they stay, and so does what fills it.
+fn forest_without_library(forest: &Path) {
+    let work = tempfile::tempdir().unwrap();
+    let model = SavedModel::open(forest).unwrap();
+    let names = |model: &SavedModel| model.meta_graphs()[0].assets().to_vec();
+    for (way, options) in
+        [("pruned", SaveOptions::default().inference_only(true)), ("frozen", SaveOptions::default().frozen(true))]
+    {
+        let target = work.path().join(way);
+        assert_eq!(model.save(&target, options).unwrap().variables, 0, "{way}");
+        let exported = SavedModel::open(&target).unwrap();
+        assert_eq!(names(&exported), names(&model), "{way}");
+        exported.check(&exported.meta_graphs()[0]).unwrap();
+        assert_eq!(exported.assets(&exported.meta_graphs()[0]).unwrap().files.len(), 5, "{way}");
+        assert!(exported.meta_graphs()[0].ops().contains_key("SimpleMLLoadModelFromPathWithHandle"), "{way}");
+    }
+}
+
 #[test]
 fn models_with_op_libraries_of_packages_answer_and_survive_export() {
     if corpus("models_with_op_libraries_of_packages_answer_and_survive_export").is_some() {
@@ -99,6 +118,8 @@ fn corpus_round_trip() {
     all.retain(|recorded| !recorded.meta.custom_op_libs.is_empty());
     assert!(!all.is_empty());
     round_trip(&all);
+    every_form(&all, &corpus.join("dev"));
+    forest_without_library(&corpus.join("negative/tfdf_without_library/model"));
     // With the library there, what was refused without it loads.
     let forest = corpus.join("negative/tfdf_without_library/model");
     assert!(LoadedModel::load(forest, LoadOptions::default().op_library("ydf_tf")).is_ok());

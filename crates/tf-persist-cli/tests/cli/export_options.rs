@@ -45,16 +45,33 @@ fn what_does_not_fit_the_model_is_refused_and_nothing_is_written() {
     for (options, says) in refused {
         dir.cmd(&format!("export models/multi/model out {options}")).run().fails().says(says).prints_only("");
     }
-    dir.cmd("export models/counter/model out --frozen")
+    // Nothing is advised that was just refused.
+    dir.cmd("export models/counter/model out --frozen --signatures increment,value")
         .run()
         .fails()
-        .says("the variable `total` cannot become a constant")
+        .says("signature `increment` does something else with the variable `total` than to read it")
         .says("AssignAddVariableOp")
-        .hints("--signatures");
+        .hints("--signatures value leaves it out");
+    dir.cmd("export models/counter/model out --frozen --signatures increment")
+        .run()
+        .fails()
+        .says("signature `increment` does something else with the variable `total`")
+        .hints("--inference-only");
     for options in ["--rename-signature x", "--rename-signature =x", "--rename-signature x=", "--signatures"] {
         dir.cmd(&format!("export models/multi/model out {options}")).run().misused();
     }
     assert_eq!(dir.names(""), ["models"]);
+}
+
+#[test]
+fn frozen_alone_leaves_out_what_inference_only_leaves_out() {
+    let dir = Dir::new();
+    for (name, signatures) in [("digits_trainable", json!(["serving_default"])), ("counter", json!(["value"]))] {
+        for options in ["--frozen", "--frozen --inference-only", "--inference-only"] {
+            let line = format!("export models/{name}/model out --overwrite {options} --format json");
+            assert_eq!(dir.cmd(&line).run().ok().json()["signatures"], signatures, "{line}");
+        }
+    }
 }
 
 #[test]

@@ -32,4 +32,5 @@ mod support;
 mod tour;
 mod train;
 mod train_stops;
+mod unrestored;
 mod verify;

@@ -17,7 +17,8 @@ pub(super) fn enlarge(definition: &mut pb::MetaGraphDef) {
     if !calls || lacking == 0 {
         return;
     }
-    let name = free_name("enough_to_optimise", |name| (0..lacking).any(|n| graph.node(&format!("{name}_{n}")).is_some()));
+    let name =
+        free_name("enough_to_optimise", |name| (0..lacking).any(|n| graph.node(&format!("{name}_{n}")).is_some()));
     let nodes = (0..lacking).map(|number| attr::node(format!("{name}_{number}"), "NoOp", &[], [])).collect::<Vec<_>>();
     definition.graph_def.mut_or_insert_default().node.extend(nodes);
 }

@@ -49,7 +49,6 @@ pub use fingerprint::{CheckpointMatch, Fingerprint};
 pub(crate) use graph_def::{MAX_GRAPH_BYTES, check_model, decode_graph};
 pub use meta_graph::{AssetFile, InitOp, InitSource, MetaGraph, Saver, VariableNode};
 pub use missing::{MissingOp, MissingOps};
-pub use unrestored::{FoundBy, FoundVariable, MissingVariable, MissingVariables, Unrestored};
 pub use op_packages::{OpPackage, last_tensorflow_with_kernel, usual_package};
 pub use op_uses::OpUse;
 pub(crate) use ops::PYTHON_OPS;
@@ -60,6 +59,7 @@ pub use tensor_name::parse_tensor_name;
 pub(crate) use training::is_called_after_training;
 pub use training::{Training, TrainingKind};
 pub use unknown_attributes::UnknownAttribute;
+pub use unrestored::{FoundBy, FoundVariable, MissingVariable, MissingVariables, Unrestored};
 pub use variables::{Variable, Variables};
 
 use crate::checkpoint::{CheckpointIndex, CheckpointReader};

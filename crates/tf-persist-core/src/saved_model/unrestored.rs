@@ -102,14 +102,15 @@ impl SavedModel {
         let graph = Graph::new(&definition.graph_def);
         // What a saver does that is not known here, it may do to any variable.
         let Ok(by_saver) = restored(&graph, restore_op) else { return Ok(Unrestored::default()) };
-        let mut done: BTreeSet<_> =
-            by_saver.iter().filter_map(|item| graph.node(&item.holder)).map(identity).collect();
+        let mut done: BTreeSet<_> = by_saver.iter().filter_map(|item| graph.node(&item.holder)).map(identity).collect();
         let names = roots.map(|root| parse_tensor_name(root).map_or(root, |(op, _)| op));
         let at_start = Writes::of(&graph, &Reach::of(&graph, names));
         let open: Vec<&pb::NodeDef> = graph
             .nodes
             .iter()
-            .filter(|node| variable_kind(node).is_some() && !at_start.has(&node.name) && !done.contains(&identity(node)))
+            .filter(|node| {
+                variable_kind(node).is_some() && !at_start.has(&node.name) && !done.contains(&identity(node))
+            })
             .collect();
         let signatures: Vec<Reached> = meta_graph.signatures().iter().map(|it| Reached::of(&graph, it)).collect();
         let keys = match index {
@@ -348,7 +349,8 @@ impl MissingVariables {
         if self.variables.iter().all(|variable| variable.has_checkpoint) {
             "export the model anew, with these variables initialised and saved".into()
         } else {
-            "copy the folder `variables` along with `saved_model.pb`, or export the model anew, with its variables".into()
+            "copy the folder `variables` along with `saved_model.pb`, or export the model anew, with its variables"
+                .into()
         }
     }
 

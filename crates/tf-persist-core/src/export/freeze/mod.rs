@@ -14,9 +14,7 @@ use std::path::Path;
 use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::meta_graph::collection_def::Kind;
 
-use super::prune::{
-    Restored, forget_variables, make_local, nodes_of_variables, signature_roots, signature_tensors,
-};
+use super::prune::{Restored, forget_variables, make_local, nodes_of_variables, signature_roots, signature_tensors};
 use super::values::value_of;
 use crate::checkpoint::CheckpointReader;
 use crate::error::{Error, Result};

@@ -74,12 +74,15 @@ pub(super) fn kept(
             kept.push(file.clone());
         } else {
             places.push(None);
-            if is_there { dropped.insert(file.filename.clone()) } else { nobodys.insert(file.filename.clone()) };
+            if is_there {
+                dropped.insert(file.filename.clone())
+            } else {
+                nobodys.insert(file.filename.clone())
+            };
         }
     }
-    dropped.retain(|name| {
-        !nobodys.contains(name) && !kept.iter().any(|file: &pb::AssetFileDef| file.filename == *name)
-    });
+    dropped
+        .retain(|name| !nobodys.contains(name) && !kept.iter().any(|file: &pb::AssetFileDef| file.filename == *name));
     (kept, places, dropped)
 }
 

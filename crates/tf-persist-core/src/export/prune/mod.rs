@@ -22,8 +22,8 @@ use crate::saved_model::{MetaGraph, MissingVariable, SavedModel, printable};
 use aliases::Aliases;
 pub(crate) use collections::variable_definitions;
 pub(super) use collections::{forget_variables, make_local, nodes_of_variables};
-pub(crate) use objects::{Objects, VALUE as VARIABLE_VALUE};
 use initializers::Initializers;
+pub(crate) use objects::{Objects, VALUE as VARIABLE_VALUE};
 pub(crate) use saver::{Restored, Saved as SavedTensor, restored};
 pub(super) use signatures::{roots as signature_roots, tensors as signature_tensors};
 pub(super) use whole::check as check_whole;
@@ -235,3 +235,6 @@ fn keep_nodes(definition: &mut pb::MetaGraphDef, nodes: &BTreeSet<String>, funct
     }
     graph.debug_info = None.into();
 }
+
+#[cfg(test)]
+mod tests;

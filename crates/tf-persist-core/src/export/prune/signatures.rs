@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use tf_persist_proto::tensorflow as pb;
 
+use super::objects;
 use crate::error::{Error, Result};
 use crate::export::SaveOptions;
-use super::objects;
 use crate::graph::{Graph, Reach, Writes, arguments, node_of};
 use crate::saved_model::{MetaGraph, SavedModel, is_called_after_training, printable};
 

@@ -16,9 +16,8 @@ use crate::saved_model::printable;
 /// A sentence that says what names something that is not there.
 pub(in crate::export) fn check(definition: &pb::MetaGraphDef) -> Result<(), String> {
     let graph = Graph::new(&definition.graph_def);
-    let lacks = |who: String, what: &str| {
-        Err(format!("{who} needs `{}`, which would not be in the result", printable(what)))
-    };
+    let lacks =
+        |who: String, what: &str| Err(format!("{who} needs `{}`, which would not be in the result", printable(what)));
     for node in graph.nodes {
         if let Some(input) = node.input.iter().find(|input| graph.place(input).is_none()) {
             return lacks(format!("the op `{}`", printable(&node.name)), input);
@@ -97,8 +96,9 @@ fn objects(definition: &pb::MetaGraphDef, graph: &Graph<'_>) -> Result<(), Strin
     if let Some(name) = constants.into_iter().find(|name| graph.place(node_of(name)).is_none()) {
         return Err(format!("its object graph names the op `{}`, which would not be in the result", printable(name)));
     }
-    let lost = objects.nodes.iter().any(
-        |object| matches!(&object.kind, Some(ObjectKind::Asset(asset)) if !is_there(asset.asset_file_def_index)),
-    );
+    let lost = objects
+        .nodes
+        .iter()
+        .any(|object| matches!(&object.kind, Some(ObjectKind::Asset(asset)) if !is_there(asset.asset_file_def_index)));
     if lost { Err("its object graph names an asset that would not be in the result".into()) } else { Ok(()) }
 }
