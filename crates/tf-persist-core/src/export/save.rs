@@ -209,7 +209,7 @@ fn write_changed(
     let values = values.open(source, staging)?;
     let reader = values.reader();
     let tracked = reader.map(values::object_graph).transpose()?.flatten();
-    let Pruned { mut definition, tracked, kept, dropped_assets, signatures: kept_signatures } =
+    let Pruned { mut definition, tracked, kept, dropped_assets, signatures: kept_signatures, functions } =
         prune::prune(source, meta_graph, tracked, options)?;
     if let Some(restoring) = restoring {
         restoring.check(kept.as_deref())?;
@@ -226,7 +226,7 @@ fn write_changed(
     }
     drop(values);
     if options.prunes() {
-        prune::check_whole(&definition).map_err(|reason| Error::CannotExport {
+        prune::check_whole(&definition, &functions).map_err(|reason| Error::CannotExport {
             path: source.path().to_path_buf(),
             reason,
             hint: Some("export it with all its parts, without --inference-only and --frozen".into()),

@@ -90,7 +90,8 @@ impl Needed {
             let holders = (0..graph.nodes.len()).filter(|place| holds_state(&graph.nodes[*place]));
             let mut todo: Vec<usize> = holders.filter(|place| reach.has_place(*place) == is_reached).collect();
             while let Some(place) = todo.pop() {
-                if !std::mem::replace(&mut seen[place], true) {
+                // Who takes a variable's value does not fill the variable.
+                if !std::mem::replace(&mut seen[place], true) && graph.nodes[place].op != "ReadVariableOp" {
                     todo.extend(&takers[place]);
                 }
             }

@@ -39,6 +39,8 @@ pub(super) struct Pruned {
     pub(super) signatures: BTreeMap<String, String>,
     /// The files in `assets` that no kept part of the graph reads.
     pub(super) dropped_assets: BTreeSet<String>,
+    /// The functions that there were before.
+    pub(super) functions: BTreeSet<String>,
 }
 
 /// Prunes a meta graph after the options. `tracked` is the object graph that stands in the model's checkpoint.
@@ -62,6 +64,8 @@ pub(super) fn prune(
     if options.prunes() {
         defaults::settle(&mut definition, meta_graph, |name| signatures.contains_key(name));
     }
+    let library = definition.graph_def.library.function.iter();
+    let functions: BTreeSet<String> = library.map(|function| function.signature.name.clone()).collect();
     let graph = Graph::new(&definition.graph_def);
     let has_objects = !definition.object_graph_def.nodes.is_empty();
     if !options.prunes() {
@@ -80,7 +84,7 @@ pub(super) fn prune(
             definition.object_graph_def = Some(saved).into();
             tracked
         });
-        return Ok(Pruned { definition, tracked, kept: None, signatures, dropped_assets: BTreeSet::new() });
+        return Ok(Pruned { definition, tracked, kept: None, signatures, dropped_assets: BTreeSet::new(), functions });
     }
 
     let needs = Needs::of(source, meta_graph, &definition, &graph, tracked.as_ref(), &signatures, options)?;
@@ -113,7 +117,7 @@ pub(super) fn prune(
     if definition.saver_def.is_none() {
         make_local(&mut definition);
     }
-    Ok(Pruned { definition, tracked, kept: Some(kept), signatures, dropped_assets })
+    Ok(Pruned { definition, tracked, kept: Some(kept), signatures, dropped_assets, functions })
 }
 
 /// What the kept signatures need of a meta graph.

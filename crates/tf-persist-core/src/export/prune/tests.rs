@@ -1,5 +1,6 @@
 //! What pruning keeps, of graphs that need an op library.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use tf_persist_proto::protobuf::{EnumOrUnknown, Message, MessageField};
@@ -102,6 +103,11 @@ fn forest(reader: &str) -> pb::MetaGraphDef {
     definition
 }
 
+/// The functions of a forest.
+fn functions() -> BTreeSet<String> {
+    BTreeSet::from(["fill".to_owned()])
+}
+
 /// The nodes and assets that stay of a model.
 fn pruned(definition: pb::MetaGraphDef, options: SaveOptions) -> (Vec<String>, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
@@ -113,7 +119,7 @@ fn pruned(definition: pb::MetaGraphDef, options: SaveOptions) -> (Vec<String>, V
     SavedModel::open(&source).unwrap().save(&target, options).unwrap();
     let saved = SavedModel::open(&target).unwrap();
     let definition = saved.decode_meta_graph(&saved.meta_graphs()[0]).unwrap();
-    check_whole(&definition).unwrap();
+    check_whole(&definition, &functions()).unwrap();
     let files: Vec<String> = definition.asset_file_def.iter().map(|file| file.filename.clone()).collect();
     assert!(files.iter().all(|name| target.join("assets").join(name).exists()));
     (definition.graph_def.node.iter().map(|node| node.name.clone()).collect(), files)
@@ -140,9 +146,9 @@ fn what_names_something_that_is_gone_is_told() {
             definition.graph_def.mut_or_insert_default().node.retain(|node| node.name != name);
         }
     };
-    let refused = |definition: &pb::MetaGraphDef| check_whole(definition).unwrap_err();
+    let refused = |definition: &pb::MetaGraphDef| check_whole(definition, &functions()).unwrap_err();
     let mut definition = forest("LoadForest");
-    assert_eq!(check_whole(&definition), Ok(()));
+    assert_eq!(check_whole(&definition, &functions()), Ok(()));
     without("forest")(&mut definition);
     assert!(refused(&definition).contains("the op `fill` needs `forest`"));
     for (name, says) in

@@ -1,6 +1,6 @@
 //! The proof that a pruned meta graph hangs together: whatever names a node, a function or an object names one that is there.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::meta_graph::collection_def::Kind;
@@ -12,9 +12,11 @@ use super::signatures::tensors;
 use crate::graph::{Graph, called_functions, node_of};
 use crate::saved_model::printable;
 
+/// `had` are the functions that the original has: what it lacked, its nodes called in vain before.
+///
 /// # Errors
 /// A sentence that says what names something that is not there.
-pub(in crate::export) fn check(definition: &pb::MetaGraphDef) -> Result<(), String> {
+pub(in crate::export) fn check(definition: &pb::MetaGraphDef, had: &BTreeSet<String>) -> Result<(), String> {
     let graph = Graph::new(&definition.graph_def);
     let lacks =
         |who: String, what: &str| Err(format!("{who} needs `{}`, which would not be in the result", printable(what)));
@@ -48,17 +50,17 @@ pub(in crate::export) fn check(definition: &pb::MetaGraphDef) -> Result<(), Stri
     if let Some(name) = nodes_of_variables(definition, |_| true).iter().find(|name| graph.place(name).is_none()) {
         return lacks("a variable of its collections".into(), name);
     }
-    functions(definition, &graph)?;
+    functions(definition, &graph, had)?;
     objects(definition, &graph)
 }
 
 /// Every function that a node calls.
-fn functions(definition: &pb::MetaGraphDef, graph: &Graph<'_>) -> Result<(), String> {
+fn functions(definition: &pb::MetaGraphDef, graph: &Graph<'_>, had: &BTreeSet<String>) -> Result<(), String> {
     let bodies = definition.graph_def.library.function.iter().map(|function| &*function.node_def);
     let mut missing = None;
     for node in bodies.chain([graph.nodes]).flatten() {
         called_functions(node, graph, |name| {
-            if missing.is_none() && !name.is_empty() && graph.function(name).is_none() {
+            if missing.is_none() && had.contains(name) && graph.function(name).is_none() {
                 missing = Some((&node.name, name));
             }
         });
