@@ -49,13 +49,13 @@ fn what_does_not_fit_the_model_is_refused_and_nothing_is_written() {
     dir.cmd("export models/counter/model out --frozen --signatures increment,value")
         .run()
         .fails()
-        .says("signature `increment` does something else with the variable `total` than to read it")
+        .says("signature `increment` does something else with the variable `calls` than to read it")
         .says("AssignAddVariableOp")
         .hints("--signatures value leaves it out");
     dir.cmd("export models/counter/model out --frozen --signatures increment")
         .run()
         .fails()
-        .says("signature `increment` does something else with the variable `total`")
+        .says("signature `increment` does something else with the variable `calls`")
         .hints("--inference-only");
     for options in ["--rename-signature x", "--rename-signature =x", "--rename-signature x=", "--signatures"] {
         dir.cmd(&format!("export models/multi/model out {options}")).run().misused();

@@ -98,7 +98,7 @@ fn the_json_report_has_the_form_that_is_documented() {
     assert_eq!(keys(&json), "path file meta_graphs variables fingerprint");
     let graph = &json["meta_graphs"][0];
     let expected = "tags tensorflow_version git_version producer signatures nodes functions function_nodes ops custom_ops \
-                    init_op object_graph_nodes training assets missing missing_ops";
+                    init_op object_graph_nodes training assets missing missing_ops restored_besides";
     assert_eq!(keys(graph), expected);
     assert_eq!(keys(&graph["signatures"]["serving_default"]), "method_name inputs outputs defaults default_values");
     assert_eq!(keys(&graph["signatures"]["serving_default"]["inputs"]["x"]), "dtype shape tensor");
