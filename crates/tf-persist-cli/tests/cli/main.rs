@@ -8,6 +8,7 @@ mod bad_variables;
 mod command;
 mod diff;
 mod disk;
+mod examples;
 mod export;
 mod export_options;
 mod help;
