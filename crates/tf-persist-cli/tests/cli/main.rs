@@ -25,6 +25,7 @@ mod run;
 mod runtime;
 mod scan;
 mod sentences;
+mod sequences;
 mod serve;
 mod signatures;
 mod stats;

@@ -110,7 +110,7 @@ impl<'g, 'a> Walk<'g, 'a> {
     fn of_single_keys(&self, scope: usize, node: &Node<'a>) -> Option<Vec<(String, FeatureKind)>> {
         let types = [types(node, "sparse_types"), types(node, "Tdense")].concat();
         let keys = node.inputs.get(2..2 + types.len())?;
-        let keys = keys.iter().map(|key| Some(self.constant(scope, key)?.into_iter().next()?));
+        let keys = keys.iter().map(|key| self.constant(scope, key)?.into_iter().next());
         with_kinds(&keys.collect::<Option<Vec<_>>>()?, &types)
     }
 
