@@ -114,6 +114,10 @@ pub(crate) struct RunArgs {
     /// All inputs: arrays by name, or a JSON object {"inputs": …} or {"instances": […]} ("-" is standard input)
     #[arg(long, value_name = "FILE.npz|FILE.json", conflicts_with = "requests")]
     pub(crate) inputs: Option<PathBuf>,
+    /// tf.Examples for the signature's string input: a list of objects of features, such as [{"age": 3, "name": ["x"]}] ("-" is
+    /// standard input). Where it has several, --input gives the others, or --input NAME= says which
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["requests", "inputs"])]
+    pub(crate) examples: Option<PathBuf>,
     /// Many requests, a JSON object a line, answered in order by one session, a line each ("-" is standard input)
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) requests: Option<PathBuf>,

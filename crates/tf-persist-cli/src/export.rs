@@ -91,7 +91,10 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let options = args.options();
     options.check_target(&args.target)?;
     let saved = SavedModel::open(&args.source)?.save(&args.target, options)?;
-    if args.from_checkpoint.is_some() && golden::Records::of(&SavedModel::open(&args.target)?)?.is_some() {
+    let recorded = |model: &SavedModel| -> tf_persist_core::Result<bool> {
+        Ok(golden::Records::of(model)?.is_some() || golden::Records::of_sequence(model)?.is_some())
+    };
+    if args.from_checkpoint.is_some() && recorded(&SavedModel::open(&args.target)?)? {
         eprintln!(
             "note: its recorded answers are those of other variables: `tf-persist verify {} --record FILE --replace` records new ones",
             printable(&args.target.display().to_string())

@@ -58,6 +58,7 @@ pub mod checkpoint;
 pub mod diff;
 mod dtype;
 mod error;
+pub mod examples;
 mod export;
 mod ffi;
 mod files;

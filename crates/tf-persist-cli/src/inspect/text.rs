@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
+use tf_persist_core::golden::{FILE, SEQUENCE_FILE};
 use tf_persist_core::printable;
 use tf_persist_core::saved_model::{FoundBy, FoundFile, FoundVariable, OPS_VERSION};
 
@@ -132,7 +133,12 @@ fn write_assets(out: &mut impl Write, report: &MetaGraphReport<'_>) -> anyhow::R
     for (title, files) in sections.into_iter().filter(|(_, files)| !files.is_empty()) {
         writeln!(out, "\n{TITLE}{title}{TITLE:#}")?;
         for file in files {
-            writeln!(out, "  {}  {}", printable(&file.name), bytes(file.bytes))?;
+            let recorded = match format!("{title}/{}", file.name) {
+                name if name == FILE => "  recorded requests, for `verify` and the warm-up of servers",
+                name if name == SEQUENCE_FILE => "  requests recorded in order, for `verify`",
+                _ => "",
+            };
+            writeln!(out, "  {}  {}{recorded}", printable(&file.name), bytes(file.bytes))?;
         }
     }
     for name in &assets.escaping {

@@ -9,6 +9,7 @@ use tf_persist_core::tensor::json::{ExtraInputs, Request, read_value};
 use tf_persist_core::tensor::{npy, npz};
 use tf_persist_core::{DType, Error, SignatureDef, Tensor};
 
+use super::examples;
 use crate::args::RunArgs;
 use crate::failure::Misuse;
 
@@ -60,7 +61,8 @@ impl<'a> Given<'a> {
                 Request::parse(&source, &bytes)?.tensors(&signature.name, &wanted, ExtraInputs::Refuse)?
             }
         };
-        for input in &self.args.input {
+        let naming = self.args.examples.is_some();
+        for input in self.args.input.iter().filter(|input| !(naming && examples::names_input(input))) {
             tensors.push(single(signature, input)?);
         }
         Ok(tensors)

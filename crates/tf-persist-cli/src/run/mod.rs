@@ -1,5 +1,6 @@
 //! `tf-persist run`.
 
+mod examples;
 pub(crate) mod inputs;
 mod output;
 mod requests;
@@ -32,7 +33,10 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     };
     let wanted = args.outputs.as_deref();
     let target = args.output.as_deref().map(|path| output::Target::of(path, definition, wanted)).transpose()?;
-    let inputs = given.tensors(definition)?;
+    let mut inputs = given.tensors(definition)?;
+    if let Some(path) = &args.examples {
+        inputs.push(examples::read(path, &args.input, &artefact, meta_graph, definition)?);
+    }
     artefact.check_inputs(meta_graph, definition, &inputs, wanted)?;
 
     let model = args.load.load(&artefact)?;

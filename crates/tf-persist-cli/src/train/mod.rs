@@ -104,14 +104,19 @@ fn trainer(args: &TrainArgs, artefact: &SavedModel) -> anyhow::Result<Trainer> {
 fn note_recorded_answers(output: &Path) {
     let Ok(model) = SavedModel::open(output) else { return };
     let has_answer = |record: Result<Record, _>| record.is_ok_and(|record| record.has_answer());
-    if Records::of(&model).is_ok_and(|records| records.is_some_and(|mut records| records.any(has_answer))) {
+    let has_answers = |records: Result<Option<Records>, _>| {
+        records.is_ok_and(|records| records.is_some_and(|mut records| records.any(has_answer)))
+    };
+    let (any, sequence) = (has_answers(Records::of(&model)), has_answers(Records::of_sequence(&model)));
+    if any || sequence {
+        let in_order = if any { "" } else { " --in-order" };
         // A pack takes no records.
         let (where_to, name) = match model.is_packed() {
             true => (", in a folder that it is exported to", "FOLDER".to_owned()),
             false => ("", printable(&output.display().to_string())),
         };
         eprintln!(
-            "note: its recorded answers are of before the training: `tf-persist verify {name} --record FILE --replace` \
+            "note: its recorded answers are of before the training: `tf-persist verify {name} --record FILE{in_order} --replace` \
              records new ones{where_to}"
         );
     }

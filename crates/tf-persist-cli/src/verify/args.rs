@@ -24,7 +24,11 @@ pub(crate) struct VerifyArgs {
     /// The signature that is recorded, where a request does not name its own [default: serving_default, else the only one]
     #[arg(long, value_name = "NAME", requires = "record")]
     pub(crate) signature: Option<String>,
-    /// Begin anew: what was recorded before is dropped
+    /// Record the requests as a sequence that is asked in order of the freshly loaded model, and kept apart from those that
+    /// TensorFlow Serving runs: of signatures that write to the model's state
+    #[arg(long, requires = "record")]
+    pub(crate) in_order: bool,
+    /// Begin anew: what was recorded before is dropped; with --in-order, the sequence, else the rest
     #[arg(long, requires = "record")]
     pub(crate) replace: bool,
     /// How to write the report

@@ -9,13 +9,16 @@ use std::path::Path;
 
 use anstream::stdout;
 use anyhow::{Context, bail};
-use tf_persist_core::golden::{FILE, Outcome, Records, Replay};
+use tf_persist_core::golden::{FILE, Outcome, Records, Replay, SEQUENCE_FILE};
 use tf_persist_core::{Error, SavedModel};
 
 use crate::args::Format;
 use crate::failure::{PRINTING, Verdict};
 pub(crate) use args::{VerifyArgs, tolerance};
 pub(crate) use report::comparison_json;
+
+/// Opens one of a model's files of records.
+type Open = fn(&SavedModel) -> Result<Option<Records>, Error>;
 
 pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
     let artefact = SavedModel::open(&args.path)?;
@@ -25,16 +28,29 @@ pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
     let tags = args.load.tag_list();
     artefact.meta_graph(tags.as_deref())?;
     let nothing = |reason: String| nothing_recorded(&artefact, &args.path, reason);
-    let Some(records) = Records::of(&artefact)? else { bail!(nothing(format!("there is no `{FILE}`"))) };
+    let files: [Open; 2] = [Records::of, Records::of_sequence];
     // A damaged file is told before TensorFlow is opened, and before a verdict over a part of it.
-    let count = records.map(|record| record.map(drop)).collect::<Result<Vec<()>, _>>()?.len();
-    if count == 0 {
-        bail!(nothing(format!("`{FILE}` is empty")));
+    let mut counts = [None; 2];
+    for (records, count) in files.iter().zip(&mut counts) {
+        let Some(records) = records(&artefact)? else { continue };
+        *count = Some(records.map(|record| record.map(drop)).collect::<Result<Vec<()>, _>>()?.len());
     }
-    let model = artefact.load(args.load.options()?)?;
+    match counts {
+        [None, None] => bail!(nothing(format!("there is no `{FILE}`"))),
+        [Some(1..), _] | [_, Some(1..)] => {}
+        [Some(_), _] => bail!(nothing(format!("`{FILE}` is empty"))),
+        [None, _] => bail!(nothing(format!("`{SEQUENCE_FILE}` is empty"))),
+    }
     let mut replays = Vec::new();
-    for record in Records::of(&artefact)?.into_iter().flatten() {
-        replays.push(model.replay(&record?, args.tolerated())?);
+    for (records, count) in files.iter().zip(counts) {
+        if count.is_none_or(|count| count == 0) {
+            continue;
+        }
+        // Each file a model of its own: a sequence is asked of one that nobody has asked before, and one model is held at a time.
+        let model = artefact.load(args.load.options()?)?;
+        for record in records(&artefact)?.into_iter().flatten() {
+            replays.push(model.replay(&record?, args.tolerated())?);
+        }
     }
     match args.format {
         Format::Text => report::text(&mut BufWriter::new(stdout().lock()), &replays, args.tolerated()),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anstream::stdout;
 use anyhow::{Context, bail};
-use tf_persist_core::golden::{Added, FILE, Recorder};
+use tf_persist_core::golden::{Added, FILE, Recorder, SEQUENCE_FILE, Sequence};
 use tf_persist_core::tensor::json::{ExtraInputs, Request};
 use tf_persist_core::{MetaGraph, SavedModel, SignatureDef, Tensor};
 
@@ -26,6 +26,9 @@ pub(super) fn record(args: &VerifyArgs, artefact: &SavedModel, file: &Path) -> a
     let meta_graph = artefact.meta_graph(tags.as_deref())?;
     // What is wrong with the requests is said before TensorFlow is opened.
     let requests = read(args, meta_graph, file)?;
+    if args.in_order {
+        return record_in_order(args, artefact, meta_graph, file, requests);
+    }
     let mut recorder = Recorder::begin(artefact, meta_graph, args.replace)?;
     let which = |index: usize| format!("request {} of `{}`", index + 1, file.display());
     for (index, request) in requests.iter().enumerate() {
@@ -51,6 +54,33 @@ pub(super) fn record(args: &VerifyArgs, artefact: &SavedModel, file: &Path) -> a
         stdout(),
         "`{}`: {} recorded{known}, {} in all",
         args.path.join(FILE).display(),
+        count(new, "request"),
+        count(records as u64, "record")
+    )
+    .context(PRINTING)
+}
+
+/// Records requests that depend on those before them.
+fn record_in_order(
+    args: &VerifyArgs,
+    artefact: &SavedModel,
+    meta_graph: &MetaGraph,
+    file: &Path,
+    requests: Vec<Asked<'_>>,
+) -> anyhow::Result<()> {
+    let mut sequence = Sequence::begin(artefact, meta_graph, args.replace)?;
+    for (index, request) in requests.iter().enumerate() {
+        let which = || format!("request {} of `{}`", index + 1, file.display());
+        artefact.check_inputs(meta_graph, request.signature, &request.inputs, None).with_context(which)?;
+    }
+    let new = requests.len() as u64;
+    let requests = requests.into_iter().map(|request| (request.signature.name.clone(), request.inputs));
+    sequence.add(&args.load.options()?, requests.collect()).with_context(|| format!("`{}`", file.display()))?;
+    let records = sequence.write()?;
+    writeln!(
+        stdout(),
+        "`{}`: {} recorded in order, {} in all",
+        args.path.join(SEQUENCE_FILE).display(),
         count(new, "request"),
         count(records as u64, "record")
     )

@@ -66,7 +66,9 @@ pub(super) fn text(out: &mut impl Write, replays: &[Replay], tolerance: Toleranc
     writeln!(out)?;
     for replay in replays {
         let signature = printable(&replay.signature);
-        let mut line = |what: &str| writeln!(out, "  record {}, {} `{signature}`: {what}", replay.number, replay.kind);
+        let of = if replay.in_order { " of the sequence" } else { "" };
+        let mut line =
+            |what: &str| writeln!(out, "  record {}{of}, {} `{signature}`: {what}", replay.number, replay.kind);
         match &replay.outcome {
             Outcome::Compared(outputs) => {
                 let unequal = outputs.iter().filter(|output| !output.is_equal());
@@ -110,6 +112,7 @@ pub(super) fn json(out: &mut impl Write, replays: &[Replay]) -> anyhow::Result<(
 fn record(replay: &Replay) -> Value {
     let mut report = json!({
         "record": replay.number,
+        "in_order": replay.in_order,
         "kind": replay.kind.to_string(),
         "signature": replay.signature,
     });

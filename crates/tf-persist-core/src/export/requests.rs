@@ -11,66 +11,79 @@ use tf_persist_proto::serving::{ModelSpec, PredictionLog};
 
 use super::staging::Staging;
 use crate::error::{Error, Result};
-use crate::golden::{FILE, tfrecord};
+use crate::golden::{FILE, SEQUENCE_FILE, tfrecord};
 use crate::saved_model::DEFAULT_SIGNATURE;
 
-/// Leaves those requests that ask a signature which is kept, under the name it now has. Without any, the file goes.
+/// Leaves those requests that ask a signature which is kept, under the name it now has. Without any, the file goes. A sequence, whose
+/// answers depend on all requests before, stays as a whole or not at all.
 ///
 /// # Errors
-/// If the file is damaged.
+/// If a file is damaged.
 pub(super) fn fit(source: &Path, staging: &Staging, kept: &BTreeMap<String, String>) -> Result<()> {
-    let path = staging.path().join(FILE);
-    let Ok(length) = fs::metadata(&path).map(|found| found.len()) else { return Ok(()) };
-    if kept.iter().all(|(old, new)| old == new) && all_kept(source, staging, length, kept)? {
-        return Ok(());
+    let file = |name| Recorded { name, source, staging };
+    file(FILE).fit(kept, false)?;
+    file(SEQUENCE_FILE).fit(kept, true)
+}
+
+/// A file of recorded requests in a model that is being written.
+struct Recorded<'a> {
+    name: &'static str,
+    source: &'a Path,
+    staging: &'a Staging,
+}
+
+impl Recorded<'_> {
+    fn fit(&self, kept: &BTreeMap<String, String>, as_a_whole: bool) -> Result<()> {
+        let path = self.staging.path().join(self.name);
+        let shown = || self.staging.shown(self.name);
+        let Ok(length) = fs::metadata(&path).map(|found| found.len()) else { return Ok(()) };
+        let all_kept = self.all_kept(length, kept)?;
+        if all_kept && kept.iter().all(|(old, new)| old == new) {
+            return Ok(());
+        }
+        let fresh = path.with_extension("new");
+        let mut count = 0;
+        if all_kept || !as_a_whole {
+            let file = File::create_new(&fresh).map_err(Error::io("write", shown()))?;
+            let mut writer = BufWriter::new(file);
+            self.for_each(length, |data, mut log| {
+                let Some(renamed) = rename(&mut log, kept) else { return Ok(()) };
+                let changed = if renamed { log.write_to_bytes().ok() } else { None };
+                count += 1;
+                tfrecord::write_record(&mut writer, changed.as_deref().unwrap_or(data))
+                    .map_err(Error::io("write", shown()))
+            })?;
+            writer.flush().map_err(Error::io("write", shown()))?;
+        }
+        if count == 0 {
+            let _ = fs::remove_file(&fresh);
+            return fs::remove_file(&path).map_err(Error::io("write", shown()));
+        }
+        fs::rename(&fresh, &path).map_err(Error::io("write", shown()))
     }
-    let fresh = path.with_extension("new");
-    let mut count = 0;
-    {
-        let file = File::create_new(&fresh).map_err(Error::io("write", staging.shown(FILE)))?;
-        let mut writer = BufWriter::new(file);
-        for_each(source, staging, length, |data, mut log| {
-            let Some(renamed) = rename(&mut log, kept) else { return Ok(()) };
-            let changed = if renamed { log.write_to_bytes().ok() } else { None };
-            count += 1;
-            tfrecord::write_record(&mut writer, changed.as_deref().unwrap_or(data))
-                .map_err(Error::io("write", staging.shown(FILE)))
+
+    fn all_kept(&self, length: u64, kept: &BTreeMap<String, String>) -> Result<bool> {
+        let mut all = true;
+        self.for_each(length, |_, mut log| {
+            all &= rename(&mut log, kept).is_some();
+            Ok(())
         })?;
-        writer.flush().map_err(Error::io("write", staging.shown(FILE)))?;
+        Ok(all)
     }
-    if count == 0 {
-        let _ = fs::remove_file(&fresh);
-        return fs::remove_file(&path).map_err(Error::io("write", staging.shown(FILE)));
-    }
-    fs::rename(&fresh, &path).map_err(Error::io("write", staging.shown(FILE)))
-}
 
-fn all_kept(source: &Path, staging: &Staging, length: u64, kept: &BTreeMap<String, String>) -> Result<bool> {
-    let mut all = true;
-    for_each(source, staging, length, |_, mut log| {
-        all &= rename(&mut log, kept).is_some();
+    fn for_each(&self, length: u64, mut take: impl FnMut(&[u8], PredictionLog) -> Result<()>) -> Result<()> {
+        // What is read is a copy of what stands there.
+        let (path, shown) = (self.staging.path().join(self.name), self.source.join(self.name));
+        let file = File::open(&path).map_err(Error::io("open", &shown))?;
+        let mut reader = tfrecord::Reader::new(&shown, BufReader::new(file), length);
+        while let Some(data) = reader.next_record()? {
+            let number = reader.number();
+            let log = tf_persist_proto::parse::<PredictionLog>(&data.clone().into())
+                .map_err(|error| Error::flawed(&shown, format!("record {number}: {error}")))?;
+            take(&data, log)?;
+        }
         Ok(())
-    })?;
-    Ok(all)
-}
-
-fn for_each(
-    source: &Path,
-    staging: &Staging,
-    length: u64,
-    mut take: impl FnMut(&[u8], PredictionLog) -> Result<()>,
-) -> Result<()> {
-    // What is read is a copy of what stands there.
-    let (path, shown) = (staging.path().join(FILE), source.join(FILE));
-    let file = File::open(&path).map_err(Error::io("open", &shown))?;
-    let mut reader = tfrecord::Reader::new(&shown, BufReader::new(file), length);
-    while let Some(data) = reader.next_record()? {
-        let number = reader.number();
-        let log = tf_persist_proto::parse::<PredictionLog>(&data.clone().into())
-            .map_err(|error| Error::flawed(&shown, format!("record {number}: {error}")))?;
-        take(&data, log)?;
     }
-    Ok(())
 }
 
 /// Gives a request the new names of its signatures, and says whether one is another; `None` if one is not kept.

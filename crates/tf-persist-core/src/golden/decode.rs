@@ -47,7 +47,7 @@ pub(super) fn record(number: usize, data: &[u8]) -> Result<Record, String> {
             (Request { kind, signature: String::new(), inputs, output_filter, tasks: Vec::new() }, None)
         }
     };
-    Ok(Record { number, tags, request, answer })
+    Ok(Record { number, in_order: false, tags, request, answer })
 }
 
 /// `LogMetadata.saved_model_tags`.

@@ -14,6 +14,10 @@ use crate::saved_model::SavedModel;
 /// Where it stands in the model's folder (`kSavedModelAssetsExtraDirectory` and `kRequestsFileName` of TensorFlow Serving).
 pub const FILE: &str = "assets.extra/tf_serving_warmup_requests";
 
+/// Where the records of a [`Sequence`](super::Sequence) stand: apart from what TensorFlow Serving runs, because they write to the
+/// model's state.
+pub const SEQUENCE_FILE: &str = "assets.extra/tf-persist-sequence.tfrecord";
+
 /// More records than this TensorFlow Serving does not load a model with (`WarmupConsts::kMaxNumRecords`).
 pub const MAX_RECORDS: usize = 1000;
 
@@ -28,17 +32,26 @@ pub struct Records {
 }
 
 impl Records {
-    /// The records of a model; `None` if nothing was recorded.
+    /// The records of a model that may be asked in any order, in [`FILE`]; `None` if nothing was recorded.
     ///
     /// # Errors
     /// If the file is there and cannot be opened.
     pub fn of(model: &SavedModel) -> Result<Option<Self>> {
-        Self::in_files(model.files())
+        Self::in_file(model.files(), FILE)
     }
 
-    pub(crate) fn in_files(files: &Files) -> Result<Option<Self>> {
-        let Some((file, length)) = files.reader(FILE)? else { return Ok(None) };
-        let path = files.path().join(FILE);
+    /// The records of a model that have to be asked in order, of one that is freshly loaded, in [`SEQUENCE_FILE`]; `None` if nothing was
+    /// recorded.
+    ///
+    /// # Errors
+    /// If the file is there and cannot be opened.
+    pub fn of_sequence(model: &SavedModel) -> Result<Option<Self>> {
+        Self::in_file(model.files(), SEQUENCE_FILE)
+    }
+
+    fn in_file(files: &Files, name: &str) -> Result<Option<Self>> {
+        let Some((file, length)) = files.reader(name)? else { return Ok(None) };
+        let path = files.path().join(name);
         Ok(Some(Self { reader: Reader::new(&path, file, length), path, failed: false, whole: true }))
     }
 
@@ -64,13 +77,15 @@ impl Records {
         self.whole = true;
         let number = self.reader.number();
         if number > MAX_RECORDS {
-            let reason =
-                format!("it has more than {MAX_RECORDS} records, with which TensorFlow Serving loads no model");
+            let serving = if self.path.ends_with(FILE) { ", with which TensorFlow Serving loads no model" } else { "" };
+            let reason = format!("it has more than {MAX_RECORDS} records{serving}");
             return Err(Error::Unsupported { path: self.path.clone(), reason, hint: None });
         }
         let record = decode::record(number, &data);
         let damaged = |reason: String| Error::flawed(&self.path, format!("record {number}: {reason}"));
-        Ok(Some((record.map_err(damaged)?, data)))
+        let mut record = record.map_err(damaged)?;
+        record.in_order = self.path.ends_with(SEQUENCE_FILE);
+        Ok(Some((record, data)))
     }
 }
 

@@ -14,6 +14,8 @@ pub(super) type Tensors = Vec<(String, Tensor)>;
 pub struct Record {
     /// Its number in the file, from 1.
     pub number: usize,
+    /// Whether it is one of a [`Sequence`](super::Sequence), and has to be asked after those before it.
+    pub in_order: bool,
     pub(super) tags: Vec<String>,
     pub(super) request: Request,
     /// What the request was answered; `None` in plain files of TensorFlow Serving, which have requests alone.
@@ -110,6 +112,13 @@ impl Record {
 }
 
 impl Request {
+    /// A request of tensors by name, all outputs asked for.
+    pub(super) fn predict(signature: &str, mut inputs: Tensors) -> Self {
+        inputs.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let (output_filter, tasks) = (Vec::new(), Vec::new());
+        Self { kind: Kind::Predict, signature: signature.to_owned(), inputs, output_filter, tasks }
+    }
+
     pub(super) fn signature(&self) -> &str {
         if self.signature.is_empty() { DEFAULT_SIGNATURE } else { &self.signature }
     }

@@ -15,6 +15,8 @@ use crate::tensor::{Comparison, Tensor, Tolerance};
 pub struct Replay {
     /// The record's number in the file, from 1.
     pub number: usize,
+    /// Whether it is one of a [`Sequence`](super::Sequence).
+    pub in_order: bool,
     /// What kind of request it is.
     pub kind: Kind,
     /// The signature that was asked.
@@ -101,7 +103,7 @@ impl Replay {
 
 impl LoadedModel {
     /// Asks the model what was recorded, and compares the answer. What the model makes of the request, failing included, is the
-    /// outcome.
+    /// outcome. The records of a [`Sequence`](super::Sequence) are asked in order, of a model on which nothing else ran.
     ///
     /// # Errors
     /// If the memory for comparing cannot be had.
@@ -116,7 +118,7 @@ impl LoadedModel {
                 (Ok(found), Some(recorded)) => Outcome::Compared(compare(&found, recorded, tolerance)?),
             },
         };
-        Ok(Replay { number: record.number, kind, signature, outcome })
+        Ok(Replay { number: record.number, in_order: record.in_order, kind, signature, outcome })
     }
 
     fn reason_to_skip(&self, record: &Record) -> Option<String> {

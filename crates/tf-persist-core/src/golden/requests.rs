@@ -1,27 +1,16 @@
 //! Recording: a model is asked, and request and answer are kept in its folder.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File, Permissions};
-use std::io::{BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-
 use bytes::Bytes;
-use protobuf::{Message, MessageField};
-use tf_persist_proto::serving::prediction_log::prediction_log::Log_type;
-use tf_persist_proto::serving::{LogMetadata, ModelSpec, PredictLog, PredictRequest, PredictResponse, PredictionLog};
-use tf_persist_proto::tensorflow::TensorProto;
 
 use super::file::{FILE, MAX_RECORDS, Records};
-use super::record::{Kind, Record, Request, Tensors};
+use super::record::{Record, Request, Tensors};
 use super::replay::compare;
 use super::state::what_it_writes;
-use super::tfrecord::{MAX_RECORD_BYTES, write_record};
-use crate::error::{Error, Result};
+use super::write::{ask, encode, write_file};
+use crate::error::{Error, Result, names};
 use crate::saved_model::{MetaGraph, SERVE, SavedModel, SignatureDef, TensorKind};
 use crate::session::LoadedModel;
 use crate::tensor::Tolerance;
-use crate::tensor::proto::to_proto;
 
 /// The golden examples of a model, as they shall be. Nothing is written before [`Recorder::write`].
 #[derive(Debug)]
@@ -113,9 +102,22 @@ impl Recorder {
                 "signature `{name}` writes to the model's state (`{op}`, node `{node}`), so what it answers may depend on what \
                  ran before"
             );
-            return Err(self.refusal(reason, Some("record a signature that only reads, such as serving_default")));
+            return Err(self.refusal(reason, Some(&self.instead(meta_graph))));
         }
         Ok(())
+    }
+
+    /// What can be recorded where a signature writes to the model's state.
+    fn instead(&self, meta_graph: &MetaGraph) -> String {
+        let in_order = "record its requests in order, to be asked in that order of a freshly loaded model: on the command line with \
+                        --in-order, in Rust with `golden::Sequence`";
+        let reads = |signature: &&SignatureDef| what_it_writes(&self.model, meta_graph, signature).is_none();
+        let reading = meta_graph.signatures().iter().filter(reads).map(|signature| signature.name.clone());
+        match reading.collect::<Vec<_>>().as_slice() {
+            [] => in_order.to_owned(),
+            [only] => format!("{in_order}; `{only}` only reads, and is recorded as it is"),
+            several => format!("{in_order}; {} only read, and are recorded as they are", names(several)),
+        }
     }
 
     /// Asks a loaded model, twice, and keeps the request with its answer.
@@ -123,10 +125,9 @@ impl Recorder {
     /// The signature was [checked](Self::check). A request that is there without an answer is given one.
     ///
     /// # Errors
-    /// If the request fails; [`Error::NotRecorded`] if it leaves an input out that has no default, the two answers differ, it is there already with another answer, there
-    /// are [`MAX_RECORDS`] already, or the record would be larger than protobuf's limit.
-    pub fn add(&mut self, model: &LoadedModel, signature: &str, mut inputs: Tensors) -> Result<Added> {
-        inputs.sort_by(|(a, _), (b, _)| a.cmp(b));
+    /// If the request fails; [`Error::NotRecorded`] if it leaves an input out that has no default, the two answers differ, it is there
+    /// already with another answer, there are [`MAX_RECORDS`] already, or the record would be larger than protobuf's limit.
+    pub fn add(&mut self, model: &LoadedModel, signature: &str, inputs: Tensors) -> Result<Added> {
         let definition = model.meta_graph().signature(signature)?;
         let is_left_out = |(name, dtype): &(String, crate::DType)| {
             !inputs.iter().any(|(given, _)| given == name) && definition.default_of(name, *dtype).is_none()
@@ -138,13 +139,7 @@ impl Recorder {
             );
             return Err(self.refusal(reason, Some("give the input")));
         }
-        let request = Request {
-            kind: Kind::Predict,
-            signature: signature.to_owned(),
-            inputs,
-            output_filter: vec![],
-            tasks: vec![],
-        };
+        let request = Request::predict(signature, inputs);
         let place = self.records.iter().position(|(record, _)| record.request.is_same(&request));
         if place.is_none() && self.records.len() >= MAX_RECORDS {
             let reason = format!("there are {MAX_RECORDS} records already, and TensorFlow Serving takes no more");
@@ -166,9 +161,9 @@ impl Recorder {
             let hint = "if the model was meant to change, begin anew with --replace";
             return Err(self.refusal(reason, Some(hint)));
         }
-        let data = self.encode(&request, &answer)?;
+        let data = encode(&self.tags, &request, &answer).map_err(|(reason, hint)| self.refusal(reason, hint))?;
         let number = place.unwrap_or(self.records.len()) + 1;
-        let record = Record { number, tags: self.tags.clone(), request, answer: Some(answer) };
+        let record = Record { number, in_order: false, tags: self.tags.clone(), request, answer: Some(answer) };
         match place {
             Some(place) => self.records[place] = (record, data),
             None => self.records.push((record, data)),
@@ -182,97 +177,14 @@ impl Recorder {
     /// # Errors
     /// If the folder cannot be written to, or the disk is full: what was there before stays.
     pub fn write(self) -> Result<usize> {
-        if !self.changed {
-            return Ok(self.records.len());
-        }
-        let target = self.model.path().join(FILE);
-        let folder = target.parent().unwrap_or(Path::new("."));
-        let made = !folder.exists();
-        if made {
-            fs::create_dir(folder).map_err(Error::io("create", folder))?;
-        }
-        let written = self.write_to(&target, folder);
-        if written.is_err() && made {
-            // Of a folder that nobody else has put anything into, nothing is left.
-            let _ = fs::remove_dir(folder);
-        }
-        written?;
-        if made {
-            sync(self.model.path())?;
+        if self.changed {
+            write_file(self.model.path(), FILE, self.records.iter().map(|(_, data)| data))?;
         }
         Ok(self.records.len())
-    }
-
-    fn write_to(&self, target: &Path, folder: &Path) -> Result<()> {
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let file = tempfile::Builder::new()
-            .prefix(&format!(".{name}.tmp-"))
-            // As readable as any other new file: the process's mask says by whom.
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder)
-            // Its own words name the temporary file, which nobody asked for.
-            .map_err(|error| Error::io("create a file in", folder)(error.kind().into()))?;
-        let mut out = BufWriter::new(file);
-        self.records
-            .iter()
-            .try_for_each(|(_, data)| write_record(&mut out, data))
-            .and_then(|()| out.flush())
-            .map_err(Error::io("write", target))?;
-        let file = out.into_inner().map_err(|error| Error::io("write", target)(error.into_error()))?;
-        file.as_file().sync_all().map_err(Error::io("write", target))?;
-        file.persist(target).map_err(|error| Error::io("write", target)(error.error))?;
-        sync(folder)
-    }
-
-    /// The `PredictionLog` of a request and its answer.
-    fn encode(&self, request: &Request, answer: &Tensors) -> Result<Bytes> {
-        let spec =
-            MessageField::some(ModelSpec { signature_name: request.signature().to_owned(), ..Default::default() });
-        let log = PredictLog {
-            request: MessageField::some(PredictRequest {
-                model_spec: spec.clone(),
-                inputs: protos(&request.inputs),
-                ..Default::default()
-            }),
-            response: MessageField::some(PredictResponse {
-                model_spec: spec,
-                outputs: protos(answer),
-                ..Default::default()
-            }),
-            ..Default::default()
-        };
-        let log = PredictionLog {
-            log_metadata: MessageField::some(LogMetadata { saved_model_tags: self.tags.clone(), ..Default::default() }),
-            log_type: Some(Log_type::PredictLog(log)),
-            ..Default::default()
-        };
-        let bytes = log.compute_size();
-        if bytes > MAX_RECORD_BYTES {
-            let reason = format!("request and answer have {bytes} bytes, and the limit is {MAX_RECORD_BYTES}");
-            return Err(self.refusal(reason, Some("record a smaller request")));
-        }
-        let data = log.write_to_bytes().map_err(|error| self.refusal(error.to_string(), None))?;
-        Ok(data.into())
     }
 
     fn refusal(&self, reason: String, hint: Option<&str>) -> Error {
         let (path, hint) = (self.model.path().to_path_buf(), hint.map(str::to_owned));
         Error::NotRecorded { path, reason, hint }
     }
-}
-
-fn ask(model: &LoadedModel, request: &Request) -> Result<Tensors> {
-    let inputs = request.inputs.iter().map(|(name, tensor)| (name.as_str(), tensor));
-    let outputs = model.signature(request.signature())?.run(inputs)?;
-    let mut outputs: Tensors = outputs.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
-    outputs.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(outputs)
-}
-
-fn protos(tensors: &Tensors) -> BTreeMap<String, TensorProto> {
-    tensors.iter().map(|(name, tensor)| (name.clone(), to_proto(tensor))).collect()
-}
-
-fn sync(folder: &Path) -> Result<()> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("write to disk", folder))
 }

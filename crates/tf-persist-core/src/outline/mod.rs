@@ -62,6 +62,11 @@ impl<'a> Graph<'a> {
 }
 
 impl<'a> Node<'a> {
+    /// A serialized `AttrValue`; of two with one name, the later one.
+    pub(crate) fn attr(&self, name: &str) -> Option<&'a [u8]> {
+        self.attrs.iter().rev().find(|(other, _)| *other == name).map(|(_, value)| *value)
+    }
+
     /// The functions that it calls.
     pub(crate) fn calls(&self) -> Vec<&'a str> {
         let mut names = vec![self.op];

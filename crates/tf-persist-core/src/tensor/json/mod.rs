@@ -20,11 +20,13 @@
 
 mod cell;
 mod decode;
+mod examples;
 mod inputs;
 mod nest;
 mod read;
 mod write;
 
+pub use examples::{ReadExamples, read_examples};
 pub use read::{ExtraInputs, Form, Request, read_value};
 pub use write::{Layout, write_outputs, write_value};
 

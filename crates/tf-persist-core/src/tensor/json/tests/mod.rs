@@ -1,5 +1,6 @@
 //! The JSON forms: what is read, what is refused and in which words, and what is written.
 
+mod examples;
 mod read;
 mod refused;
 mod write;

@@ -1,0 +1,101 @@
+//! `tf-persist run --examples`.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use tf_persist_core::examples::ExampleInput;
+use tf_persist_core::tensor::json::read_examples;
+use tf_persist_core::{DType, Error, MetaGraph, SavedModel, SignatureDef, Tensor};
+
+use crate::failure;
+
+/// Whether an `--input` has no value, and so only says which input the examples are for.
+pub(super) fn names_input(input: &str) -> bool {
+    input.ends_with('=') && input.matches('=').count() == 1
+}
+
+/// The input that takes the examples, and the examples.
+pub(super) fn read(
+    path: &Path,
+    inputs: &[String],
+    model: &SavedModel,
+    meta_graph: &MetaGraph,
+    signature: &SignatureDef,
+) -> anyhow::Result<(String, Tensor)> {
+    let input = choose(inputs, model.example_inputs(meta_graph, signature), signature)?;
+    let (source, bytes) = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes).context("cannot read standard input")?;
+        ("standard input".to_owned(), bytes)
+    } else {
+        let source = path.display().to_string();
+        (source.clone(), fs::read(path).with_context(|| format!("cannot read `{source}`"))?)
+    };
+    let read = read_examples(&source, &bytes, |feature| input.features.get(feature).copied())?;
+    if input.is_complete && !read.unknown.is_empty() {
+        failure::warn(&format!(
+            "the model does not read {} of `{source}`; the features that it reads are {}",
+            list(&read.unknown),
+            list(input.features.keys())
+        ));
+    }
+    let count = read.examples.len();
+    let sizes = signature.input(&input.name).and_then(|info| info.shape.sizes().map(<[_]>::to_vec));
+    let shape = match sizes.as_deref() {
+        Some([]) if count == 1 => vec![],
+        Some([]) => bail!("`{source}` has {count} examples, and input `{}` takes one at a time", input.name),
+        Some([_, Some(1)]) => vec![count, 1],
+        _ => vec![count],
+    };
+    Ok((input.name, Tensor::from_string_array(&shape, read.examples)?))
+}
+
+/// The input that takes the examples: the one that is named, else the only string input that is parsed as such and not given otherwise.
+fn choose(inputs: &[String], parsed: Vec<ExampleInput>, signature: &SignatureDef) -> anyhow::Result<ExampleInput> {
+    let refuse = |reason: String, hint: Option<String>| {
+        let source_name = format!("--examples with signature `{}`", signature.name);
+        Err(Error::InvalidData { source_name, reason, hint }.into())
+    };
+    let given: Vec<&str> = inputs.iter().filter_map(|input| input.split_once('=')).map(|(name, _)| name).collect();
+    let named = inputs.iter().find(|input| names_input(input)).map(|input| input.trim_end_matches('='));
+    let strings: Vec<String> = signature
+        .input_tensors()
+        .into_iter()
+        .filter(|(name, dtype)| *dtype == DType::String || parsed.iter().any(|input| input.name == *name))
+        .map(|(name, _)| name)
+        .filter(|name| named.map_or(!given.contains(&name.as_str()), |named| named == name))
+        .collect();
+    if let Some(name) = named {
+        signature.input_dtype(name)?;
+    }
+    match (strings.as_slice(), named) {
+        ([], Some(name)) => return refuse(format!("input `{name}` takes no strings"), None),
+        ([], None) if given.is_empty() => return refuse("it has no input that takes strings".into(), None),
+        ([], None) => return refuse("every input that takes strings is given by --input".into(), None),
+        _ => {}
+    }
+    let mut parsed: Vec<ExampleInput> = parsed.into_iter().filter(|input| strings.contains(&input.name)).collect();
+    if parsed.len() > 1 {
+        let hint = "name the one that takes them with --input NAME=, and give the others with --input NAME=JSON";
+        let names = list(parsed.iter().map(|input| &input.name));
+        return refuse(format!("several inputs take tf.Examples: {names}"), Some(hint.into()));
+    }
+    match parsed.pop() {
+        Some(input) => Ok(input),
+        None => {
+            let what = format!("nothing in the graph parses tf.Examples out of {}", list(&strings));
+            refuse(what, Some(format!("give strings as they are: --input '{}=[\"some text\"]'", strings[0])))
+        }
+    }
+}
+
+/// "`a`, `b`": as many as anyone reads.
+fn list(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    const SHOWN: usize = 20;
+    let all: Vec<String> = names.into_iter().map(|name| format!("`{}`", name.as_ref())).collect();
+    let more = all.len().saturating_sub(SHOWN);
+    let shown = all[..all.len() - more].join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}
