@@ -26,6 +26,7 @@ mod scan;
 mod sentences;
 mod serve;
 mod signatures;
+mod snippets;
 mod stats;
 mod streams;
 mod support;
