@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{ArgMatches, Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use tf_persist_core::runtime::{Runtime, Search};
 
@@ -21,9 +22,32 @@ impl Args {
     /// Reads the command line; what clap found is beside it.
     pub(crate) fn read() -> Result<(Self, ArgMatches), clap::Error> {
         let command = Self::command().mut_subcommand(SERVE_LOCAL, crate::serve::args::complete);
-        let matches = command.try_get_matches()?;
+        let words: Vec<OsString> = std::env::args_os().collect();
+        let matches =
+            command.clone().try_get_matches_from(&words).map_err(|error| with_tip(error, &command, &words))?;
         Ok((Self::from_arg_matches(&matches)?, matches))
     }
+}
+
+/// A word that follows a flag whose value stands behind `=` alone is not understood: says so.
+fn with_tip(mut error: clap::Error, command: &clap::Command, words: &[OsString]) -> clap::Error {
+    let Some(ContextValue::String(stray)) = error.get(ContextKind::InvalidArg) else { return error };
+    let needs_equals = |flag: &str| {
+        let is_it = |arg: &clap::Arg| {
+            let longs = arg.get_long().into_iter().chain(arg.get_all_aliases().into_iter().flatten());
+            longs.into_iter().any(|long| long == flag) && arg.is_require_equals_set()
+        };
+        command.get_subcommands().any(|command| command.get_arguments().any(is_it))
+    };
+    let flag = words.windows(2).find_map(|pair| {
+        let flag = pair[0].to_str()?.strip_prefix("--")?;
+        (pair[1] == stray.as_str() && needs_equals(flag)).then_some(flag)
+    });
+    if let Some(flag) = flag {
+        let tip = format!("the value of this flag follows `=`: --{flag}={stray}");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
 }
 
 /// The command whose flags are TensorFlow Serving's.

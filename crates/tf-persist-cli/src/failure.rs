@@ -33,6 +33,14 @@ pub(crate) struct Misuse(pub(crate) String);
 #[error("stopped by a signal")]
 pub(crate) struct Stopped(pub(crate) i32);
 
+/// What went wrong, and what to do about it, where the library has no hint.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub(crate) struct Hinted {
+    pub(crate) error: anyhow::Error,
+    pub(crate) hint: &'static str,
+}
+
 /// The report on standard output says it all: two things differ. Nothing is printed beside it.
 #[derive(Debug, thiserror::Error)]
 #[error("they differ")]
@@ -66,6 +74,9 @@ pub(crate) fn print(error: &anyhow::Error, choose_signature: Option<String>) -> 
     };
     if let Some(hint) = hint.or_else(|| core?.hint()) {
         eprintln!("{HINT}hint:{HINT:#} {}", printable(&hint));
+    }
+    if let Some(hinted) = error.downcast_ref::<Hinted>() {
+        eprintln!("{HINT}hint:{HINT:#} {}", hinted.hint);
     }
     if error.chain().any(|cause| cause.is::<Misuse>()) { MISUSED } else { FAILED }
 }

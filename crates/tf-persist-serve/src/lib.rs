@@ -24,3 +24,9 @@ mod status;
 pub use server::{Server, ServerError, Service};
 pub use settings::Settings;
 pub use status::Status;
+
+/// A duration as the log has it, so that all of them are numbers of one unit.
+fn milliseconds(duration: std::time::Duration) -> f64 {
+    // Microseconds are exact in a float for centuries, and print short.
+    duration.as_micros() as f64 / 1000.0
+}

@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
-use tf_persist_serve::guard::Tls;
+use tf_persist_serve::guard::{Pem, Tls};
 use tf_persist_serve::models::ModelSource;
 use tf_persist_serve::{Server, Service, Settings};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -55,8 +55,13 @@ fn start(change: impl FnOnce(&mut Settings)) -> Running {
 }
 
 fn tls(pair: Pair, is_client_asked: bool) -> Tls {
-    let client_ca = is_client_asked.then(|| AUTHORITY.to_vec());
-    Tls { certificate: pair.0.to_vec(), key: pair.1.to_vec(), client_ca, grpc_only: false }
+    let client_ca = is_client_asked.then(|| Pem::new("authority.pem", AUTHORITY));
+    Tls {
+        certificate: Pem::new("server.pem", pair.0),
+        key: Pem::new("server.key", pair.1),
+        client_ca,
+        grpc_only: false,
+    }
 }
 
 fn certificate(pem: &[u8]) -> CertificateDer<'static> {

@@ -14,7 +14,7 @@ use tf_persist_serve::models::{self, ModelSource};
 use tf_persist_serve::{Server, ServerError, Settings, metrics, rest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -376,7 +376,7 @@ async fn stopping_answers_what_is_under_way_and_takes_nothing_more() {
     under_way.write_all(&ONE.as_bytes()[..5]).await.unwrap();
 
     server.stop.take().unwrap().send(()).unwrap();
-    // The idle one is closed, and nobody is let in.
+    // The idle one is closed after a moment, and nobody is let in.
     assert!(read(&mut idle).await.is_none());
     assert!(TcpStream::connect(server.address).await.is_err());
     under_way.write_all(&ONE.as_bytes()[5..]).await.unwrap();
@@ -384,6 +384,89 @@ async fn stopping_answers_what_is_under_way_and_takes_nothing_more() {
     answer.refuses(404, "Latest(none)");
     assert!(answer.head.contains("connection: close"), "{answer:?}");
     timeout(PATIENCE, server.done).await.unwrap().unwrap().unwrap();
+}
+
+/// Asks again and again on one connection: how many answers came, and whether the last one said that it was.
+async fn ask_until_the_end(address: SocketAddr, asked: watch::Sender<usize>) -> (usize, bool) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request =
+        format!("POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{ONE}", ONE.len());
+    let mut answers = 0;
+    while stream.write_all(request.as_bytes()).await.is_ok() {
+        let Some(answer) = read(&mut stream).await else { return (answers, false) };
+        answer.refuses(404, "Latest(m)");
+        answers += 1;
+        asked.send_modify(|asked| *asked += 1);
+        if answer.head.contains("connection: close") {
+            return (answers, true);
+        }
+    }
+    (answers, false)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn busy_connections_lose_no_request() {
+    for _ in 0..5 {
+        let mut server = Running::start(|_, _| {}).await;
+        let (asked, mut seen) = watch::channel(0);
+        let clients: Vec<_> = (0..16).map(|_| tokio::spawn(ask_until_the_end(server.address, asked.clone()))).collect();
+        timeout(PATIENCE, seen.wait_for(|asked| *asked > 500)).await.unwrap().unwrap();
+        server.stop.take().unwrap().send(()).unwrap();
+        for client in clients {
+            let (answers, was_told) = timeout(PATIENCE, client).await.unwrap().unwrap();
+            assert!(was_told, "a request was lost after {answers} answers");
+        }
+        timeout(PATIENCE, server.done).await.unwrap().unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_was_sent_together_is_answered_to_its_end() {
+    let mut server = Running::start(|_, _| {}).await;
+    let (mut probe, mut stream) = (server.connect().await, server.connect().await);
+    begin(&mut stream, "/v1/models/none:predict").await;
+    server.stop.take().unwrap().send(()).unwrap();
+    // It is stopping by the time that it says so.
+    let is_stopping = async {
+        loop {
+            probe.write_all(b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+            let ready = read(&mut probe).await.unwrap();
+            assert_eq!(ready.body.contains("\"stopping\":true"), ready.head.contains("connection: close"), "{ready:?}");
+            if ready.head.contains("connection: close") {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, is_stopping).await.unwrap();
+    let together = ONE.to_owned() + &"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n".repeat(3);
+    stream.write_all(together.as_bytes()).await.unwrap();
+    let mut all = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut all)).await.unwrap().unwrap();
+    let answers: Vec<&str> = all.split("HTTP/1.1 ").skip(1).collect();
+    assert_eq!(answers.iter().map(|answer| &answer[..3]).collect::<Vec<_>>(), ["404", "200", "200", "200"], "{all}");
+    let is_last = |answer: &&str| answer.contains("connection: close");
+    assert_eq!(answers.iter().map(is_last).collect::<Vec<_>>(), [false, false, false, true], "{all}");
+    timeout(PATIENCE, server.done).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_refused_with_a_reason() {
+    let server = Running::start(|_, _| {}).await;
+    for bad in [
+        "nonsense\r\n\r\n".to_owned(),
+        "GET /healthz HTTP/9.9\r\n\r\n".to_owned(),
+        "GET /healthz HTTP/1.1\r\nBad Name: x\r\n\r\n".to_owned(),
+        "POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n".to_owned(),
+        "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n".to_owned(),
+    ] {
+        server.send(bad.as_bytes()).await.refuses(400, "no HTTP that can be read");
+    }
+    let many = "a: b\r\n".repeat(200);
+    let large = format!("GET /healthz HTTP/1.1\r\nHost: h\r\n{many}\r\n");
+    server.send(large.as_bytes()).await.refuses(431, "head of the request is too large");
+    let long = format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(70_000));
+    server.send(long.as_bytes()).await.refuses(414, "URI of the request is too long");
+    server.stop().await.unwrap();
 }
 
 #[tokio::test]

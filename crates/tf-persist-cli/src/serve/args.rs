@@ -44,8 +44,8 @@ pub(crate) enum LogLevel {
 #[command(
     after_help = "Every flag may be written with dashes instead of underscores, its value after `=` or a space, and be an \
                   environment variable: --model_name is TF_PERSIST_MODEL_NAME. Of a flag given twice the last counts.\n\n\
-                  SIGTERM and SIGINT: no more connections are taken, what is under way is answered, exit code 0; at once the \
-                  second time. SIGHUP: configuration, keys and certificates are read again.\n\n\
+                  SIGTERM and SIGINT: no more connections are taken, what is under way is answered, exit code 0; another one, a \
+                  second or more later: the end at once. SIGHUP: configuration, keys and certificates are read again.\n\n\
                   Exit codes: 0 stopped by a signal, 1 it could not be done, 2 wrong usage."
 )]
 pub(crate) struct ServeArgs {
@@ -64,10 +64,11 @@ pub(crate) struct ServeArgs {
     /// How often new versions are looked for, in seconds; 0 is once
     #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true, help_heading = "Models")]
     pub(crate) file_system_poll_wait_seconds: i64,
-    /// Let labels be put on versions that are not there yet
-    #[arg(long, value_name = "BOOL", default_value = "false", help_heading = "Models")]
+    /// Let new labels be put on versions that are not there [default: at the start labels wait for versions that are being loaded;
+    /// false: they do not]
+    #[arg(long, value_name = "BOOL", help_heading = "Models")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
-    pub(crate) allow_version_labels_for_unavailable_models: bool,
+    pub(crate) allow_version_labels_for_unavailable_models: Option<bool>,
     /// How often a load that failed is tried again
     #[arg(long, value_name = "N", default_value = "5", help_heading = "Models")]
     pub(crate) max_num_load_retries: u32,
@@ -155,6 +156,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Running")]
     pub(crate) tensorflow_inter_op_parallelism: Option<i32>,
 
+    /// Let clients of gRPC have other models served, by HandleReloadConfigRequest
+    #[arg(long, value_name = "BOOL", default_value = "true", help_heading = "Guard")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub(crate) enable_reload_config_request: bool,
     /// A file of API keys, one a line: requests need `Authorization: Bearer KEY` or `X-Api-Key: KEY`
     #[arg(long, value_name = "FILE", value_parser = path(), help_heading = "Guard")]
     pub(crate) api_key_file: Option<PathBuf>,

@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow, bail};
 use tf_persist_core::text_format;
 use tf_persist_proto::serving::monitoring_config::MonitoringConfig;
 use tf_persist_proto::serving::ssl_config::SSLConfig;
-use tf_persist_serve::guard::Tls;
+use tf_persist_serve::guard::{Pem, Tls};
 use tf_persist_serve::metrics::DEFAULT_PATH;
 
 use super::args::{ServeArgs, given};
@@ -41,9 +41,9 @@ pub(super) fn certificates(args: &ServeArgs) -> anyhow::Result<Option<Tls>> {
             Err(Misuse("--ssl_config_file cannot be used with --tls_cert, --tls_key and --tls_client_ca".into()).into())
         }
         ((Some(certificate), Some(key), authorities), None) => Ok(Some(Tls {
-            certificate: read(certificate)?,
-            key: read(key)?,
-            client_ca: authorities.map(|file| read(file)).transpose()?,
+            certificate: pem(certificate)?,
+            key: pem(key)?,
+            client_ca: authorities.map(|file| pem(file)).transpose()?,
             grpc_only: false,
         })),
         _ => Err(Misuse("--tls_cert and --tls_key need each other, and --tls_client_ca needs both".into()).into()),
@@ -55,13 +55,17 @@ fn ssl_config(file: &Path) -> anyhow::Result<Tls> {
     if config.client_verify && config.custom_ca.is_empty() {
         bail!("`{}`: client_verify needs a custom_ca that clients' certificates are signed by", file.display());
     }
-    let client_ca = config.client_verify.then(|| config.custom_ca.into_bytes());
+    let part = |name: &str, text: String| Pem::new(format!("`{name}` of `{}`", file.display()), text);
     Ok(Tls {
-        certificate: config.server_cert.into_bytes(),
-        key: config.server_key.into_bytes(),
-        client_ca,
+        certificate: part("server_cert", config.server_cert),
+        key: part("server_key", config.server_key),
+        client_ca: config.client_verify.then(|| part("custom_ca", config.custom_ca)),
         grpc_only: true,
     })
+}
+
+fn pem(file: &Path) -> anyhow::Result<Pem> {
+    Ok(Pem::new(format!("`{}`", file.display()), read(file)?))
 }
 
 fn parse<M: tf_persist_proto::protobuf::MessageFull>(file: &Path, what: &str) -> anyhow::Result<M> {

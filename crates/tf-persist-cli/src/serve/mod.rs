@@ -7,14 +7,18 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+use std::io;
+
 use anyhow::{Context, anyhow};
 use clap::ArgMatches;
+use tf_persist_core::Code;
 use tf_persist_serve::models::ModelSource;
 use tf_persist_serve::{Server, ServerError, Service, Settings};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::block_in_place;
 
+use crate::failure::Hinted;
 use crate::signals::Stop;
 use args::{Port, ServeArgs, WITHOUT_EFFECT};
 
@@ -26,12 +30,24 @@ pub(crate) fn serve(args: ServeArgs, matches: &ArgMatches) -> anyhow::Result<()>
             tracing::warn!("--{name} has no effect: {why}");
         }
     }
+    if args.rest_api_timeout_in_ms < 0 {
+        let given = args.rest_api_timeout_in_ms;
+        tracing::warn!("--rest_api_timeout_in_ms {given} is below 0: REST requests are never given up, as with 0");
+    }
     if args.enable_batching == Some(false) && args.enable_per_model_batching_parameters {
         tracing::warn!("--enable_per_model_batching_parameters has no effect without --enable_batching");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("serve").build();
     let runtime = runtime.context("cannot start threads")?;
-    let served = runtime.block_on(run(args, settings));
+    // Before anything is loaded: a server that is stopped then is no server that crashed.
+    let (stop, stopped) = oneshot::channel();
+    let listening = Stop::on_signals(move |signal| {
+        tracing::info!(signal, "stopping; another SIGTERM or SIGINT, a second or more from now, ends it at once");
+        // If the server has stopped already, there is nobody to tell.
+        let _ = stop.send(());
+    });
+    let _stop = listening.context("cannot listen to signals")?;
+    let served = runtime.block_on(run(args, settings, stopped));
     // What was given up is not waited for.
     runtime.shutdown_background();
     if served.is_ok() {
@@ -39,7 +55,13 @@ pub(crate) fn serve(args: ServeArgs, matches: &ArgMatches) -> anyhow::Result<()>
         signal_hook::low_level::exit(0);
     }
     served.map_err(|error| match error {
-        ServerError::Models(status) => anyhow!("the models cannot be served: {}", status.message),
+        ServerError::Models(status) => {
+            let error = anyhow!("the models cannot be served: {}", status.message);
+            // TensorFlow Serving's words for it.
+            let is_label =
+                status.code == Code::FailedPrecondition && status.message.starts_with("Request to assign label");
+            if is_label { Hinted { error, hint: LABELS }.into() } else { error }
+        }
         ServerError::Listen { what: "REST", .. } => {
             anyhow!("{error}; --rest_api_port names another port, --host another address")
         }
@@ -49,11 +71,16 @@ pub(crate) fn serve(args: ServeArgs, matches: &ArgMatches) -> anyhow::Result<()>
     })
 }
 
-async fn run(args: ServeArgs, settings: Settings) -> Result<(), ServerError> {
+/// What helps where a label stands on a version that is not there.
+const LABELS: &str = "labels stand on versions that are loaded: name one that is there and that the version policy takes in, or give \
+                      --allow_version_labels_for_unavailable_models";
+
+async fn run(args: ServeArgs, settings: Settings, stopped: oneshot::Receiver<()>) -> Result<(), ServerError> {
+    // A terminal that is closed while the models load does not end it.
+    let hangup = signal(SignalKind::hangup());
     let server = Server::bind(settings)?;
     greet(&server, &args);
-    let (stop, stopped) = oneshot::channel();
-    tokio::spawn(signals(args, server.service().clone(), stop));
+    tokio::spawn(reload_on(hangup, args, server.service().clone()));
     server
         .run(async {
             // If nobody listens to signals, nobody says stop.
@@ -106,31 +133,16 @@ fn greet(server: &Server, args: &ServeArgs) {
     }
 }
 
-/// Listens to signals: to stop, and to read files again. The second that says stop ends the process from within its handler, whatever
-/// the server's threads are doing.
-async fn signals(args: ServeArgs, service: Service, stop: oneshot::Sender<()>) {
-    let all = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup), Ok(_)) = (all.0, all.1, all.2, Stop::on_signals())
-    else {
-        tracing::error!("signals cannot be listened to: the server stops when it is killed");
-        return std::future::pending().await;
-    };
-    let name = loop {
-        tokio::select! {
-            () = next(&mut terminate) => break "SIGTERM",
-            () = next(&mut interrupt) => break "SIGINT",
-            // Files may be far away.
-            () = next(&mut hangup) => block_in_place(|| reload(&args, &service)),
+/// Reads files again whenever SIGHUP says so.
+async fn reload_on(hangup: io::Result<Signal>, args: ServeArgs, service: Service) {
+    match hangup {
+        Ok(mut hangup) => {
+            while hangup.recv().await.is_some() {
+                // Files may be far away.
+                block_in_place(|| reload(&args, &service));
+            }
         }
-    };
-    tracing::info!(signal = name, "stopping");
-    // If the server has stopped already, there is nobody to tell.
-    let _ = stop.send(());
-}
-
-async fn next(signal: &mut Signal) {
-    if signal.recv().await.is_none() {
-        std::future::pending::<()>().await;
+        Err(error) => tracing::error!(%error, "SIGHUP cannot be listened to: files are not read again"),
     }
 }
 

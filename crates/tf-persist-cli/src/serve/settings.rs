@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tf_persist_core::LoadOptions;
 use tf_persist_core::scan::Trust;
-use tf_persist_serve::models::{LoadSettings, ModelSource};
+use tf_persist_serve::models::{LabelRule, LoadSettings, ModelSource};
 use tf_persist_serve::run::BatchingSettings;
 use tf_persist_serve::{Settings, grpc, guard, metrics, models, rest, run};
 
@@ -44,7 +44,11 @@ pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
     Ok(Settings {
         models: models::Settings {
             poll: seconds(args.file_system_poll_wait_seconds),
-            allow_labels_for_unavailable: args.allow_version_labels_for_unavailable_models,
+            labels: match args.allow_version_labels_for_unavailable_models {
+                None => LabelRule::AvailableOrStarting,
+                Some(false) => LabelRule::Available,
+                Some(true) => LabelRule::Any,
+            },
             load: load(args, &source)?,
             source: Some(source),
         },
@@ -63,6 +67,7 @@ pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
             address: grpc_port,
             socket,
             tensor_content: args.enable_serialization_as_tensor_content,
+            reload_config: args.enable_reload_config_request,
         },
         guard: guard::Settings {
             api_key_file: given(&args.api_key_file).cloned(),
@@ -179,8 +184,8 @@ fn op_libraries(args: &ServeArgs) -> Vec<PathBuf> {
     listed.iter().flat_map(std::env::split_paths).filter(is_path).collect()
 }
 
-/// Where the name of the version that is being loaded is written down, so that the next start knows which one took the process with
-/// it: a file of the user's cache, for this source and these ports. Nowhere if there is no cache.
+/// Where it is written down which version is being loaded, so that the next start knows which one took the process with it: a file of
+/// the user's cache, for this source and these ports. Nowhere if there is no cache.
 fn journal(args: &ServeArgs, source: &ModelSource) -> Option<PathBuf> {
     let absolute = |path: PathBuf| path.is_absolute().then_some(path);
     let cache = variable("XDG_CACHE_HOME").map(PathBuf::from).and_then(absolute);

@@ -2,6 +2,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args as _, Command, FromArgMatches};
+use tf_persist_serve::guard::Pem;
+use tf_persist_serve::models::LabelRule;
 
 use super::args::complete;
 use super::settings::settings;
@@ -35,7 +37,9 @@ fn the_defaults_are_the_peers_but_for_the_address() {
     assert_eq!(models.source, Some(ModelSource::BasePath { name: "default".into(), path: "/m".into() }));
     assert_eq!((models.load.retries, models.load.retry_interval), (5, Duration::from_secs(60)));
     assert_eq!((models.load.threads, models.load.warm_up, models.load.warm_up_iterations), (1, true, 1));
-    assert!(settings.run.batching.enabled && !models.allow_labels_for_unavailable);
+    assert!(
+        settings.run.batching.enabled && models.labels == LabelRule::AvailableOrStarting && settings.grpc.reload_config
+    );
     let (ours, theirs) = (settings.guard.limits, tf_persist_serve::guard::Limits::default());
     assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
 }
@@ -203,9 +207,21 @@ fn measures_and_certificates_are_read_from_the_peers_files() {
     let args = read(&format!("--ssl_config_file={}", file.display())).unwrap();
     let tls = files::certificates(&args).unwrap().unwrap();
     assert!(tls.grpc_only);
-    assert_eq!((&tls.key[..], &tls.certificate[..], tls.client_ca.as_deref()), (&b"k"[..], &b"c"[..], Some(&b"a"[..])));
+    let part = |name: &str, text: &str| Pem::new(format!("`{name}` of `{}`", file.display()), text);
+    assert_eq!((&tls.key, &tls.certificate), (&part("server_key", "k"), &part("server_cert", "c")));
+    assert_eq!(tls.client_ca, Some(part("custom_ca", "a")));
     std::fs::write(&file, "server_key: 'k' server_cert: 'c' custom_ca: 'a'").unwrap();
     assert!(files::certificates(&args).unwrap().unwrap().client_ca.is_none());
     std::fs::write(&file, "client_verify: true").unwrap();
     assert!(files::certificates(&args).unwrap_err().to_string().contains("custom_ca"));
+}
+
+#[test]
+fn labels_and_reloads_are_what_was_asked_for() {
+    for (flag, rule) in [("", LabelRule::Any), ("=true", LabelRule::Any), ("=false", LabelRule::Available)] {
+        let line = format!("--allow_version_labels_for_unavailable_models{flag}");
+        assert_eq!(set(&line).models.labels, rule, "{line}");
+    }
+    assert!(!set("--enable_reload_config_request=false").grpc.reload_config);
+    assert!(set("--enable-reload-config-request").grpc.reload_config);
 }

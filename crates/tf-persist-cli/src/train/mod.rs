@@ -35,7 +35,7 @@ pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<()> {
     let artefact = SavedModel::open(&args.path)?;
     let trainer = trainer(args, &artefact)?;
     // Signals are caught once there is something that could be lost.
-    let stop = Stop::on_signals()?;
+    let stop = Stop::on_signals(|_| ())?;
     let model = artefact.load(args.load.options_or(INTRA_OP_THREADS, INTER_OP_THREADS)?)?;
     // Every step is kept only for those who ask for it.
     let mut curve = Curve::new(args.plot.is_some() || args.format == Format::Json);

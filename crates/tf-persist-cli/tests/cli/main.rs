@@ -28,6 +28,7 @@ mod sentences;
 mod sequences;
 mod serve;
 mod signatures;
+mod snippets;
 mod stats;
 mod streams;
 mod support;

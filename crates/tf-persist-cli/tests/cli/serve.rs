@@ -170,8 +170,56 @@ fn the_second_signal_ends_it_at_once() {
     assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
     server.signal("-INT");
     server.waits_for("no more connections are taken");
-    server.signal("-INT");
+    // The second counts when it comes a second or more after the first, at any time then.
+    let mut server = server;
+    while server.child.try_wait().unwrap().is_none() {
+        server.signal("-INT");
+        std::thread::sleep(Duration::from_millis(100));
+    }
     assert_eq!(server.exits(), Some(130));
+}
+
+#[test]
+fn signals_that_come_together_are_one() {
+    let dir = Dir::new();
+    fs::create_dir(dir.path("base")).unwrap();
+    for signals in [["-TERM", "-TERM"], ["-INT", "-TERM"], ["-TERM", "-INT"]] {
+        let server = Running::start(&dir, "--model_base_path=base");
+        let mut held = TcpStream::connect(&server.rest).unwrap();
+        let head =
+            b"POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 20\r\n\r\n";
+        held.write_all(head).unwrap();
+        let mut go_on = [0; 25];
+        held.read_exact(&mut go_on).unwrap();
+        signals.iter().for_each(|signal| server.signal(signal));
+        server.waits_for("no more connections are taken");
+        held.write_all(b"{\"instances\": [1.0]}").unwrap();
+        let mut reply = String::new();
+        held.set_read_timeout(Some(PATIENCE)).unwrap();
+        held.read_to_string(&mut reply).unwrap();
+        assert!(reply.starts_with("HTTP/1.1 404") && reply.contains("Latest(m)"), "{reply}");
+        assert_eq!(server.exits(), Some(0), "{signals:?}");
+    }
+}
+
+#[test]
+fn who_is_stopped_or_killed_once_while_it_loads_serves_the_next_time() {
+    let dir = Dir::new();
+    dir.copy_model("half_plus_two", "base/1");
+    // No stop is a crash, and the first crash is not held against a version.
+    for signal in ["-TERM", "-INT", "-TERM", "-KILL"] {
+        let server = Running::start(&dir, "--model_base_path=base --model_name=m");
+        server.signal(signal);
+        if signal != "-KILL" {
+            server.signal(signal);
+            assert_eq!(server.exits(), Some(0));
+        }
+    }
+    let server = Running::start(&dir, "--model_base_path=base --model_name=m");
+    server.waits_for("ready: every model answers");
+    assert_eq!(server.ask("POST", "/v1/models/m:predict", "{\"instances\": [1.0]}").0, 200);
+    server.signal("-TERM");
+    assert_eq!(server.exits(), Some(0));
 }
 
 #[test]
@@ -214,16 +262,116 @@ fn what_takes_the_process_down_is_named_and_left_alone() {
         format!("config {{ name: {name:?} base_path: {path:?} model_platform: \"tensorflow\" }} ")
     };
     dir.write("config", format!("model_config_list {{ {}{} }}", config("bad"), config("good")));
-    let first = Running::start(&dir, "--model_config_file=config");
-    assert_eq!(first.exits(), None, "a signal ended it");
+    // The first time it may have been something else.
+    for _ in 0..2 {
+        let server = Running::start(&dir, "--model_config_file=config");
+        assert_eq!(server.exits(), None, "a signal ended it");
+    }
+    let third = Running::start(&dir, "--model_config_file=config");
+    third.waits_for("ready: every model answers");
+    assert_eq!(third.ask("POST", "/v1/models/good:predict", "{\"instances\": [1.0]}").0, 200);
+    let (_, status) = third.ask("GET", "/v1/models/bad", "");
+    assert!(status.contains("took the process down 2 times") && status.contains("ABORTED"), "{status}");
+    third.signal("-TERM");
+    assert_eq!(third.exits(), Some(0));
+}
 
-    let second = Running::start(&dir, "--model_config_file=config");
-    second.waits_for("ready: every model answers");
-    assert_eq!(second.ask("POST", "/v1/models/good:predict", "{\"instances\": [1.0]}").0, 200);
-    let (_, status) = second.ask("GET", "/v1/models/bad", "");
-    assert!(status.contains("took the process down") && status.contains("ABORTED"), "{status}");
-    second.signal("-TERM");
-    assert_eq!(second.exits(), Some(0));
+#[test]
+fn times_in_the_log_are_numbers_of_one_unit() {
+    let dir = Dir::new();
+    dir.copy_model("half_plus_two", "base/1");
+    let server = Running::start(&dir, "--model_base_path=base --model_name=m --log_format=json");
+    let line = server.waits_for("\"AVAILABLE\"");
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert!(line["took_ms"].as_f64().is_some_and(|took| took > 0.0), "{line}");
+    assert!(line.get("took").is_none() && line["message"] == "version", "{line}");
+}
+
+#[test]
+fn what_cannot_be_loaded_is_told_with_its_hint_in_one_line() {
+    let dir = Dir::new();
+    dir.copy_model("half_plus_two", "base/1");
+    fs::write(dir.path("base/1/saved_model.pb"), "truncated").unwrap();
+    let line = "--model_base_path=base --model_name=m --log_format=json --max_num_load_retries=0";
+    let server = Running::start(&dir, line);
+    let line: serde_json::Value = serde_json::from_str(&server.waits_for("could not be loaded")).unwrap();
+    assert!(line["error"].is_string() && line["hint"].is_string(), "{line}");
+    assert_eq!(server.exits(), Some(1));
+}
+
+#[test]
+fn the_log_says_which_keys_and_certificates_hold() {
+    let dir = Dir::new();
+    fs::create_dir(dir.path("base")).unwrap();
+    dir.write("keys", "one\ntwo\n");
+    let tls = crate::support::root().join("crates/tf-persist-serve/tests/tls");
+    let (certificate, key) = (tls.join("server.pem"), tls.join("server.key"));
+    let grpc = "--port=any --rest_api_port=any --model_base_path=base --api_key_file=keys";
+    let line = format!("{grpc} --tls_cert={} --tls_key={}", certificate.display(), key.display());
+    let server = Running::start(&dir, &line);
+    // What is said before the ports are is gone by already; the rest comes again.
+    dir.write("keys", "two\nthree\nfour\n");
+    server.signal("-HUP");
+    let changes = server.waits_for("the API keys were read again");
+    assert!(changes.contains("added=2 removed=1"), "{changes}");
+    let keys = server.waits_for("API keys that hold now");
+    assert!(keys.contains("file=keys keys=3"), "{keys}");
+    let certificate = server.waits_for("TLS certificate that holds now");
+    assert!(certificate.contains("server.pem") && certificate.contains("sha256="), "{certificate}");
+    let swapped =
+        format!("serve-local {grpc} --tls_cert={} --tls_key={}", key.display(), tls.join("server.pem").display());
+    let text = "server.key` is to be the certificate, and has no certificate, but a private key: are the certificate and the key swapped?";
+    dir.cmd(&swapped).run().fails().says(text);
+}
+
+#[test]
+fn a_reload_is_told_with_who_asked_and_no_model_is_not_ready() {
+    let dir = Dir::new();
+    dir.copy_model("half_plus_two", "m/1");
+    let config = |version: i64| {
+        let base = dir.path("m");
+        format!(
+            "model_config_list {{ config {{ name: 'm' base_path: {base:?} model_platform: 'tensorflow' \
+             version_labels {{ key: 'stable' value: {version} }} }} }}"
+        )
+    };
+    // A label that stands on a version which is being loaded waits for it.
+    dir.write("config", config(1));
+    let server = Running::start(&dir, "--model_config_file=config");
+    server.waits_for("ready: every model answers");
+    assert_eq!(server.ask("POST", "/v1/models/m/labels/stable:predict", "{\"instances\": [1.0]}").0, 200);
+    assert_eq!(server.ask("GET", "/readyz", "").0, 200);
+    dir.write("config", "model_config_list { }");
+    server.signal("-HUP");
+    let told = server.waits_for("names no models");
+    assert!(told.contains("asked_by=\"the model config file\"") && told.contains("removed=[\"m\"]"), "{told}");
+    server.waits_for("state=END");
+    let (code, body) = server.ask("GET", "/readyz", "");
+    assert!(code == 503 && body.contains("\"waiting_for\":[]"), "{body}");
+    drop(server);
+
+    dir.write("config", "");
+    let server = Running::start(&dir, "--model_config_file=config");
+    server.waits_for("the configuration names no models");
+    assert_eq!(server.ask("GET", "/readyz", "").0, 503);
+    drop(server);
+
+    dir.write("config", config(7));
+    let line = "serve-local --model_config_file=config --port=0 --rest_api_port=any";
+    let ran = dir.cmd(line).run();
+    ran.check(ran.err().contains("Request to assign label to version 7 of model m"), "it should say which label");
+    ran.check(ran.err().contains("\nhint: labels stand on versions that are loaded"), "it should have a hint");
+    ran.exits_with(1);
+}
+
+#[test]
+fn a_value_without_its_equals_sign_gets_a_tip() {
+    let dir = Dir::new();
+    for line in ["--enable_batching false", "--enable-batching false", "--trust ReadFile"] {
+        let ran = dir.cmd(&format!("serve-local --model_base_path=m {line}")).without_tensorflow().run().misused();
+        let tip = format!("the value of this flag follows `=`: {}", line.replace(' ', "="));
+        ran.check(ran.err().contains(&tip), format_args!("it should say `{tip}`"));
+    }
 }
 
 #[test]
@@ -233,4 +381,60 @@ fn kubernetes_names_no_port() {
     let cmd = || dir.cmd("serve-local").without_tensorflow();
     cmd().env("TF_PERSIST_PORT", "tcp://10.0.0.7:8500").run().misused().says("--model_config_file are empty");
     cmd().env("TF_PERSIST_PORT", "10.0.0.7").run().misused().says("--port");
+}
+
+/// Changes the signature `serving_default` of a model.
+fn change_signature(dir: &Dir, version: &str, change: impl FnOnce(&mut pb::SignatureDef)) {
+    let file = dir.path(version).join("saved_model.pb");
+    let mut model = pb::SavedModel::parse_from_bytes(&fs::read(&file).unwrap()).unwrap();
+    change(model.meta_graphs[0].signature_def.get_mut("serving_default").unwrap());
+    fs::write(&file, model.write_to_bytes().unwrap()).unwrap();
+}
+
+#[test]
+fn predict_takes_signatures_of_its_methods_alone_where_that_is_looked_at() {
+    let dir = Dir::new();
+    dir.copy_model("half_plus_two", "base/1");
+    change_signature(&dir, "base/1", |signature| signature.method_name = "my/method".into());
+    for (flag, code, words) in [
+        ("", 200, "2.5"),
+        ("--enable_signature_method_name_check=false", 200, "2.5"),
+        (
+            "--enable_signature_method_name_check",
+            500,
+            "Expected prediction signature method_name to be one of {tensorflow/serving/predict, \
+             tensorflow/serving/classify, tensorflow/serving/regress}. Was: my/method",
+        ),
+    ] {
+        let server = Running::start(&dir, &format!("--model_base_path=base --model_name=m {flag}"));
+        server.waits_for("ready: every model answers");
+        let (found, body) = server.ask("POST", "/v1/models/m:predict", "{\"instances\": [1.0]}");
+        let body = body.replace("\\/", "/");
+        assert!(found == code && body.contains(words), "{flag}: {found} {body}");
+    }
+}
+
+#[test]
+fn inputs_with_defaults_may_be_left_out_over_rest() {
+    let dir = Dir::new();
+    dir.copy_model("half_plus_two", "base/1");
+    change_signature(&dir, "base/1", |signature| {
+        let mut value =
+            pb::TensorProto { dtype: pb::DataType::DT_FLOAT.into(), float_val: vec![1.0, 2.0], ..Default::default() };
+        let size = pb::tensor_shape::tensor_shape_proto::Dim { size: 2, ..Default::default() };
+        value.tensor_shape.mut_or_insert_default().dim.push(size);
+        signature.defaults.insert("x".into(), value);
+    });
+    let server = Running::start(&dir, "--model_base_path=base --model_name=m");
+    server.waits_for("ready: every model answers");
+    for (asked, expected) in [
+        ("{\"inputs\": {}}", "{\"outputs\":[2.5,3.0]}"),
+        ("{\"instances\": [{}]}", "{\"predictions\":[2.5,3.0]}"),
+        ("{\"inputs\": {\"x\": [5]}}", "{\"outputs\":[4.5]}"),
+        ("{\"instances\": [5]}", "{\"predictions\":[4.5]}"),
+    ] {
+        let (code, body) = server.ask("POST", "/v1/models/m:predict", asked);
+        let body: String = body.split_whitespace().collect();
+        assert!(code == 200 && body == expected, "{asked}: {code} {body}");
+    }
 }

@@ -101,7 +101,7 @@ fn serde_json(body: &str) -> Vec<f32> {
 }
 
 fn ours(body: &str, dtype: DType) -> Tensor {
-    let (_, mut tensors) = PredictBody::parse(body.as_bytes()).unwrap().tensors(&[("x", dtype)]).unwrap();
+    let (_, mut tensors) = PredictBody::parse(body.as_bytes()).unwrap().tensors(&[("x", dtype)], &|_| false).unwrap();
     tensors.remove(0).1
 }
 

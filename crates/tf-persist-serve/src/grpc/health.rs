@@ -48,14 +48,15 @@ pub(super) fn watch(message: &[u8], models: &Models, mut drain: Drain) -> mpsc::
                 let _ = sender.send(enum_message(SERVICE_UNKNOWN)).await;
                 return std::future::pending().await;
             }
-            if !models.are_ready() {
-                let _ = sender.send(enum_message(NOT_SERVING)).await;
-                if models.ready().await.is_err() {
-                    return std::future::pending().await;
+            let (mut changes, mut told) = (models.changes(), None);
+            loop {
+                let now = if models.are_ready() { SERVING } else { NOT_SERVING };
+                if told.replace(now) != Some(now) {
+                    let _ = sender.send(enum_message(now)).await;
                 }
+                // The models live as long as this.
+                let _ = changes.changed().await;
             }
-            let _ = sender.send(enum_message(SERVING)).await;
-            std::future::pending::<()>().await;
         };
         tokio::select! {
             () = drain.begun() => {

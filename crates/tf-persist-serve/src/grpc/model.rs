@@ -48,7 +48,12 @@ fn status_proto(error: Option<Status>) -> pb::StatusProto {
 }
 
 /// Serves another configuration: `ReloadConfigResponse`.
-pub(super) async fn reload(models: &Models, metrics: &Metrics, message: Bytes) -> Result<Bytes, Status> {
+pub(super) async fn reload(
+    models: &Models,
+    metrics: &Metrics,
+    message: Bytes,
+    asked_by: &str,
+) -> Result<Bytes, Status> {
     let request: pb::ReloadConfigRequest = tf_persist_proto::parse(&message)
         .map_err(|error| Status::new(Code::Internal, format!("the request is no message of its type: {error}")))?;
     let config = request.config.unwrap_or_default();
@@ -61,7 +66,7 @@ pub(super) async fn reload(models: &Models, metrics: &Metrics, message: Bytes) -
     names.sort();
     names.dedup();
     let before: Vec<i64> = names.iter().map(|name| metrics.value(name)).collect();
-    models.reload(config).await?;
+    models.reload(config, asked_by).await?;
     let metric = |(name, before): (String, i64)| {
         let increase = metrics.value(&name).wrapping_sub(before);
         pb::Metric { name, value_increase: Some(Value_increase::Int64ValueIncrease(increase)), ..Default::default() }

@@ -17,7 +17,7 @@ use super::response;
 use crate::elsewhere::{LARGE, LongWait, elsewhere_if};
 use crate::inference::{self, Outcome, effective_name, signature_for_predict};
 use crate::metrics::{OfModel, Phase, Protocol};
-use crate::models::{Servable, State, Version};
+use crate::models::{Servable, Version};
 use crate::run::Call;
 use crate::server::Service;
 use crate::status::Status;
@@ -51,9 +51,11 @@ async fn find_soon(service: &Service, spec: &ModelSpec, deadline: Option<Instant
     let end = Instant::now() + LONGEST_START;
     let end = deadline.map_or(end, |deadline| end.min(deadline));
     loop {
+        // In this order: what becomes ready in between is looked for once more.
+        let was_ready = service.models().are_ready();
         let found = find(service, spec);
         let is_missing = matches!(&found, Err(status) if status.code == Code::NotFound);
-        if !is_missing || service.models().are_ready() || !is_coming(service, spec) || Instant::now() >= end {
+        if !is_missing || was_ready || !is_coming(service, spec) || Instant::now() >= end {
             return found;
         }
         tokio::time::sleep(START_LOOKS).await;
@@ -66,8 +68,7 @@ fn is_coming(service: &Service, spec: &ModelSpec) -> bool {
         Version::Number(number) => Some(number),
         Version::Latest | Version::Label(_) => None,
     };
-    let versions = service.models().status(&spec.name, version).unwrap_or_default();
-    versions.iter().any(|found| matches!(found.state, State::Start | State::Loading))
+    service.models().is_coming(&spec.name, version)
 }
 
 pub(super) async fn predict(
@@ -81,6 +82,7 @@ pub(super) async fn predict(
     let start = Instant::now();
     let servable = find_soon(service, spec, deadline).await?;
     let served = signature_for_predict(&servable, &spec.signature, Protocol::Grpc)?.clone();
+    inference::check_predict_method(&servable, &served)?;
     let PredictRequest { inputs, output_filter: outputs, .. } = request;
     // What is long to read is long to run.
     let long = (length > LARGE).then(LongWait::begin);

@@ -10,11 +10,11 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::service::Grpc;
 use crate::count::Count;
-use crate::server::{Drain, Moved, Service, Watched};
+use crate::server::{Drain, MOMENT, Moved, Peer, Service, Watched};
 
 /// Calls at once on one connection. gRPC clients share one connection among all their threads.
 const MAX_STREAMS: u32 = 1024;
@@ -52,11 +52,18 @@ const PREFACE: usize = 24;
 #[derive(Clone)]
 struct Calls {
     in_the_thread: Count,
+    /// All of them, those whose answers are still being sent too.
+    under_way: Count,
     shared: Handle,
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Calls {
     fn execute(&self, call: F) {
+        let counted = self.under_way.one();
+        let call = async move {
+            let _counted = counted;
+            call.await;
+        };
         let Some(held) = self.in_the_thread.one_of(1) else {
             self.shared.spawn(call);
             return;
@@ -69,8 +76,8 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Calls {
 }
 
 /// The HTTP/2 that gRPC is spoken over.
-fn http2(shared: Handle) -> http2::Builder<Calls> {
-    let mut builder = http2::Builder::new(Calls { in_the_thread: Count::default(), shared });
+fn http2(calls: Calls) -> http2::Builder<Calls> {
+    let mut builder = http2::Builder::new(calls);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
@@ -86,25 +93,32 @@ fn http2(shared: Handle) -> http2::Builder<Calls> {
 }
 
 /// Answers the calls of a connection until the client leaves, or the server stops and what was begun is answered.
-pub(crate) async fn serve<S>(stream: S, service: Service, mut drain: Drain, shared: Handle)
+pub(crate) async fn serve<S>(stream: S, peer: Peer, service: Service, mut drain: Drain, shared: Handle)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let head_timeout = service.settings().guard.limits.head_timeout;
-    let heard = Arc::new(AtomicUsize::new(0));
+    let (heard, sent) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let stream = {
-        let heard = Arc::clone(&heard);
-        Watched::new(stream, move |moved| {
-            if let Moved::Came(count) = moved {
-                heard.fetch_add(count, Ordering::Relaxed);
-            }
+        let (heard, sent) = (Arc::clone(&heard), Arc::clone(&sent));
+        Watched::new(stream, move |moved| match moved {
+            Moved::Came(count) => drop(heard.fetch_add(count, Ordering::Relaxed)),
+            Moved::Went => drop(sent.fetch_add(1, Ordering::Relaxed)),
+            Moved::Wanted => {}
         })
     };
-    let mut connection = pin!(http2(shared).serve_connection(TokioIo::new(stream), Grpc::new(service)));
+    let calls = Calls { in_the_thread: Count::default(), under_way: Count::default(), shared };
+    let mut connection = pin!(http2(calls.clone()).serve_connection(TokioIo::new(stream), Grpc::new(service, peer)));
     let has_begun = || heard.load(Ordering::Relaxed) > PREFACE;
     // Who says nothing at all is not asked whether he is there.
     let mut silence = pin!(sleep(head_timeout));
-    let (mut draining, mut was_looked_at) = (false, false);
+    let (mut draining, mut was_shut, mut was_looked_at) = (false, false, false);
+    // The end of a connection is agreed on: a client that says nothing to it is not waited for when it has no calls.
+    let traffic = || (heard.load(Ordering::Relaxed), sent.load(Ordering::Relaxed));
+    let (mut look, mut traffic_before) = (interval(2 * MOMENT), None);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut later = drain.clone();
+    let mut soon = pin!(later.begun_a_moment_ago());
     loop {
         tokio::select! {
             biased;
@@ -115,12 +129,25 @@ where
                 return;
             }
             () = drain.begun(), if !draining => {
-                // Who has not begun has asked nothing, and may never.
+                draining = true;
+                // Who has not begun may be about to.
+                if has_begun() {
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+            () = soon.as_mut(), if !was_shut => {
+                was_shut = true;
+                // Who has not begun by now has asked nothing, and may never.
                 if !has_begun() {
                     return;
                 }
-                draining = true;
                 connection.as_mut().graceful_shutdown();
+            }
+            _ = look.tick(), if was_shut => {
+                if traffic_before.replace(traffic()) == Some(traffic()) && calls.under_way.now() == 0 {
+                    tracing::debug!("a client of gRPC does not agree that its connection ends");
+                    return;
+                }
             }
             () = silence.as_mut(), if !was_looked_at => {
                 was_looked_at = true;
@@ -144,7 +171,8 @@ mod tests {
     fn of_calls_at_once_the_first_stays() {
         let shared = Builder::new_multi_thread().worker_threads(1).thread_name("shared").build().unwrap();
         let here = Builder::new_current_thread().build().unwrap();
-        let calls = Calls { in_the_thread: Count::default(), shared: shared.handle().clone() };
+        let (in_the_thread, under_way) = (Count::default(), Count::default());
+        let calls = Calls { in_the_thread, under_way, shared: shared.handle().clone() };
         let where_it_is = || std::thread::current().name().unwrap_or_default().to_owned();
         let call = |calls: &Calls, end: oneshot::Receiver<()>| {
             let (say, said) = oneshot::channel();

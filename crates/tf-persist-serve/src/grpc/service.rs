@@ -20,7 +20,7 @@ use super::{health, metadata, model, prediction, status, timeout};
 use crate::caught::caught;
 use crate::elsewhere::{LARGE, elsewhere, elsewhere_if, failed};
 use crate::metrics::{Api, OfModel, Protocol};
-use crate::server::Service;
+use crate::server::{Peer, Service};
 use crate::status::Status;
 
 /// What is asked about a model, or of its health, is no longer than this.
@@ -36,6 +36,7 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 #[derive(Clone)]
 pub(super) struct Grpc {
     service: Service,
+    peer: Peer,
 }
 
 /// An answer that is being made.
@@ -82,8 +83,8 @@ impl Call {
 }
 
 impl Grpc {
-    pub(super) fn new(service: Service) -> Self {
-        Self { service }
+    pub(super) fn new(service: Service, peer: Peer) -> Self {
+        Self { service, peer }
     }
 
     /// Answers a request.
@@ -174,7 +175,17 @@ impl Grpc {
                 let spec = named(MetadataRequest::read(&message)?.spec);
                 model::status(service.models(), &spec?)?
             }
-            Call::ReloadConfig => model::reload(service.models(), service.metrics(), message).await?,
+            Call::ReloadConfig if !service.settings().grpc.reload_config => {
+                tracing::warn!(asked_by = %self.peer, "HandleReloadConfigRequest was refused: it is switched off");
+                return Err(Status::new(
+                    Code::PermissionDenied,
+                    "HandleReloadConfigRequest is switched off on this server",
+                ));
+            }
+            Call::ReloadConfig => {
+                let asked_by = format!("{} over gRPC", self.peer);
+                model::reload(service.models(), service.metrics(), message, &asked_by).await?
+            }
             Call::HealthCheck => health::check(&message, service.models(), service.is_draining())?,
             Call::HealthWatch => {
                 return Ok(Reply::messages(health::watch(&message, service.models(), service.drain())));

@@ -67,8 +67,23 @@ impl Keys {
         let Some(path) = &self.file else { return Ok(()) };
         let digests = read(path).map_err(|source| KeysError::Read { path: path.clone(), source })?;
         let digests = digests.map_err(|why| KeysError::Invalid { path: path.clone(), why })?;
-        self.digests.store(Some(Arc::new(digests)));
+        let old = self.digests.swap(Some(Arc::new(digests)));
+        self.say_changes(old.as_deref());
         Ok(())
+    }
+
+    /// Tells the log how many keys are let in now.
+    pub(crate) fn say(&self) {
+        if let (Some(path), Some(digests)) = (&self.file, self.digests.load().as_ref()) {
+            tracing::info!(file = %path.display(), keys = digests.len(), "API keys that hold now");
+        }
+    }
+
+    fn say_changes(&self, old: Option<&Vec<[u8; 32]>>) {
+        let (Some(path), Some(old), Some(new)) = (&self.file, old, self.digests.load_full()) else { return };
+        let count = |these: &[[u8; 32]], others: &[[u8; 32]]| these.iter().filter(|key| !others.contains(key)).count();
+        let (added, removed) = (count(&new, old), count(old, &new));
+        tracing::info!(file = %path.display(), added, removed, "the API keys were read again");
     }
 
     /// Checks the key of a request: `Authorization: Bearer KEY` or `X-Api-Key: KEY`.

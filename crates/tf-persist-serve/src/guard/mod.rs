@@ -9,6 +9,6 @@ mod tls;
 
 pub use gate::{Gate, Permit};
 pub use keys::{Keys, KeysError};
-pub use settings::{Limits, Settings, Tls};
+pub use settings::{Limits, Pem, Settings, Tls};
 pub(crate) use tls::Certificates;
 pub use tls::TlsError;

@@ -1,5 +1,6 @@
 //! Keys, certificates and limits.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,13 +19,36 @@ pub struct Settings {
 #[derive(Debug, Clone)]
 pub struct Tls {
     /// The server's chain.
-    pub certificate: Vec<u8>,
+    pub certificate: Pem,
     /// Its key.
-    pub key: Vec<u8>,
+    pub key: Pem,
     /// Those that clients' certificates are signed by; without them clients need none.
-    pub client_ca: Option<Vec<u8>>,
+    pub client_ca: Option<Pem>,
     /// Whether the REST interface stays without, as TensorFlow Serving's own `ssl_config_file` leaves it.
     pub grpc_only: bool,
+}
+
+/// Bytes in PEM, and where they come from.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pem {
+    /// What they are called where something is wrong with them, such as a file's path in backquotes.
+    pub name: String,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl Pem {
+    /// Bytes that are called this.
+    pub fn new(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+        Self { name: name.into(), bytes: bytes.into() }
+    }
+}
+
+impl fmt::Debug for Pem {
+    /// Without the bytes, which may be a key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pem").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// What is refused before work is put into it.

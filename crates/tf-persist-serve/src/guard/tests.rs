@@ -75,16 +75,23 @@ fn files_that_have_no_keys_are_refused() {
 #[test]
 fn certificates_that_are_none_are_refused() {
     let tls = |certificate: &str, key: &str| Tls {
-        certificate: certificate.into(),
-        key: key.into(),
+        certificate: Pem::new("`c.pem`", certificate),
+        key: Pem::new("`k.pem`", key),
         client_ca: None,
         grpc_only: false,
     };
     let broken = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
-    assert!(matches!(Certificates::new(&tls("", "")), Err(TlsError::Empty { part: "certificate" })));
+    let said = |certificate: &str, key: &str| Certificates::new(&tls(certificate, key)).err().unwrap().to_string();
+    assert_eq!(said("", ""), "`c.pem` is to be the certificate, and has no certificate in PEM");
+    assert_eq!(said("garbage", ""), "`c.pem` is to be the certificate, and has no certificate in PEM");
     assert!(matches!(Certificates::new(&tls(broken, "")), Err(TlsError::Pem { part: "certificate", .. })));
     let shell = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    assert!(matches!(Certificates::new(&tls(shell, "")), Err(TlsError::Pem { part: "key", .. })));
+    assert_eq!(said(shell, "garbage"), "`k.pem` is to be the key, and has no private key in PEM");
     let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-    assert!(matches!(Certificates::new(&tls(shell, key)), Err(TlsError::Unusable(_))));
+    let swapped = "are the certificate and the key swapped?";
+    let expected = format!("`c.pem` is to be the certificate, and has no certificate, but a private key: {swapped}");
+    assert_eq!(said(key, shell), expected);
+    let expected = format!("`k.pem` is to be the key, and has no private key, but a certificate: {swapped}");
+    assert_eq!(said(shell, shell), expected);
+    assert!(said(shell, key).starts_with("the certificate in `c.pem` and the key in `k.pem` cannot be used"));
 }

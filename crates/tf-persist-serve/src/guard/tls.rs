@@ -9,46 +9,98 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use sha2::{Digest, Sha256};
 use tokio_rustls::TlsAcceptor;
 
-use super::Tls;
+use super::{Pem, Tls};
 
 /// Why certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
     /// The PEM of a part cannot be read.
-    #[error("the {part} is no PEM that can be read: {source}")]
+    #[error("{name} is to be the {part}, and is no PEM that can be read: {source}")]
     Pem {
+        /// What the part is called.
+        name: String,
         /// Which part.
         part: &'static str,
         /// What is wrong with it.
         source: rustls::pki_types::pem::Error,
     },
-    /// The PEM of a part has nothing in it.
-    #[error("the {part} is empty")]
+    /// The PEM of a part has nothing in it that the part is.
+    #[error("{name} is to be the {part}, and has no {wanted}{instead}")]
     Empty {
+        /// What the part is called.
+        name: String,
         /// Which part.
         part: &'static str,
+        /// What it has none of.
+        wanted: &'static str,
+        /// What it has.
+        instead: &'static str,
     },
     /// The parts do not fit.
-    #[error("the certificate and the key cannot be used: {0}")]
-    Unusable(rustls::Error),
+    #[error("the certificate in {certificate} and the key in {key} cannot be used: {source}")]
+    Unusable {
+        /// What the certificate is called.
+        certificate: String,
+        /// What the key is called.
+        key: String,
+        /// What rustls says.
+        source: rustls::Error,
+    },
     /// The clients' authorities cannot be used.
-    #[error("the authorities of clients cannot be used: {0}")]
-    Authorities(String),
+    #[error("the authorities of clients in {name} cannot be used: {why}")]
+    Authorities {
+        /// What they are called.
+        name: String,
+        /// What rustls says.
+        why: String,
+    },
 }
 
 /// The certificates that new connections get; they can be replaced while the server runs.
 pub(crate) struct Certificates {
     rest: Option<ArcSwap<ServerConfig>>,
     grpc: ArcSwap<ServerConfig>,
+    /// What the log is told of them.
+    described: ArcSwap<Described>,
+}
+
+/// What can be told of certificates.
+struct Described {
+    /// Where they come from.
+    file: String,
+    /// The SHA-256 digest of the server's own, as `openssl x509 -fingerprint -sha256` prints it.
+    fingerprint: String,
+    /// How many there are in its chain.
+    chain: usize,
+    /// Where those come from that clients' certificates are signed by.
+    client_ca: Option<String>,
+    grpc_only: bool,
+}
+
+impl Described {
+    fn new(tls: &Tls) -> Result<Self, TlsError> {
+        let chain = certificates(&tls.certificate, "certificate")?;
+        let digest = chain.first().map(Sha256::digest).unwrap_or_default();
+        let pairs: Vec<String> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+        Ok(Self {
+            file: tls.certificate.name.clone(),
+            fingerprint: pairs.join(":"),
+            chain: chain.len(),
+            client_ca: tls.client_ca.as_ref().map(|authorities| authorities.name.clone()),
+            grpc_only: tls.grpc_only,
+        })
+    }
 }
 
 impl Certificates {
     pub(crate) fn new(tls: &Tls) -> Result<Self, TlsError> {
         let rest = if tls.grpc_only { None } else { Some(ArcSwap::new(config(tls, b"http/1.1")?)) };
-        Ok(Self { rest, grpc: ArcSwap::new(config(tls, b"h2")?) })
+        let described = ArcSwap::from_pointee(Described::new(tls)?);
+        Ok(Self { rest, grpc: ArcSwap::new(config(tls, b"h2")?), described })
     }
 
     /// Puts others in their place; if they cannot be used, those that are there stay.
@@ -58,7 +110,15 @@ impl Certificates {
             slot.store(rest);
         }
         self.grpc.store(grpc);
+        self.described.store(Arc::new(Described::new(tls)?));
         Ok(())
+    }
+
+    /// Tells the log which certificate holds now.
+    pub(crate) fn say(&self) {
+        let Described { file, fingerprint, chain, client_ca, grpc_only } = &**self.described.load();
+        let (sha256, client_ca, ports) = (fingerprint, client_ca.as_deref(), if *grpc_only { "gRPC" } else { "all" });
+        tracing::info!(%file, %sha256, chain, client_ca, ports, "TLS certificate that holds now");
     }
 
     /// For a connection to the REST port.
@@ -75,30 +135,52 @@ impl Certificates {
 /// What TLS says of one interface, whose protocol is the only one that is offered.
 fn config(tls: &Tls, protocol: &[u8]) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = certificates(&tls.certificate, "certificate")?;
-    let key = PrivateKeyDer::from_pem_slice(&tls.key).map_err(|source| TlsError::Pem { part: "key", source })?;
+    let key = key(&tls.key)?;
+    let unusable = |source| {
+        let (certificate, key) = (tls.certificate.name.clone(), tls.key.name.clone());
+        TlsError::Unusable { certificate, key, source }
+    };
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(TlsError::Unusable)?;
+        .map_err(unusable)?;
     let builder = match &tls.client_ca {
         None => builder.with_no_client_auth(),
         Some(authorities) => {
+            let refused = |why: String| TlsError::Authorities { name: authorities.name.clone(), why };
             let mut roots = RootCertStore::empty();
             for certificate in certificates(authorities, "certificate of clients' authorities")? {
-                roots.add(certificate).map_err(|error| TlsError::Authorities(error.to_string()))?;
+                roots.add(certificate).map_err(|error| refused(error.to_string()))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            builder
-                .with_client_cert_verifier(verifier.build().map_err(|error| TlsError::Authorities(error.to_string()))?)
+            builder.with_client_cert_verifier(verifier.build().map_err(|error| refused(error.to_string()))?)
         }
     };
-    let mut config = builder.with_single_cert(chain, key).map_err(TlsError::Unusable)?;
+    let mut config = builder.with_single_cert(chain, key).map_err(unusable)?;
     config.alpn_protocols = vec![protocol.to_vec()];
     Ok(Arc::new(config))
 }
 
-fn certificates(pem: &[u8], part: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let found = found.map_err(|source| TlsError::Pem { part, source })?;
-    if found.is_empty() { Err(TlsError::Empty { part }) } else { Ok(found) }
+fn certificates(pem: &Pem, part: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem.bytes).collect();
+    let found = found.map_err(|source| TlsError::Pem { name: pem.name.clone(), part, source })?;
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let is_key = PrivateKeyDer::from_pem_slice(&pem.bytes).is_ok();
+    let instead = if is_key { ", but a private key: are the certificate and the key swapped?" } else { " in PEM" };
+    Err(TlsError::Empty { name: pem.name.clone(), part, wanted: "certificate", instead })
+}
+
+fn key(pem: &Pem) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(&pem.bytes).map_err(|source| {
+        let (name, part) = (pem.name.clone(), "key");
+        if !matches!(source, rustls::pki_types::pem::Error::NoItemsFound) {
+            return TlsError::Pem { name, part, source };
+        }
+        let is_certificate = CertificateDer::from_pem_slice(&pem.bytes).is_ok();
+        let instead =
+            if is_certificate { ", but a certificate: are the certificate and the key swapped?" } else { " in PEM" };
+        TlsError::Empty { name, part, wanted: "private key", instead }
+    })
 }

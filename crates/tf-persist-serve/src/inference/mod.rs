@@ -15,4 +15,5 @@ pub use multi::{CLASSIFY, Outcome, REGRESS, Task, multi_inference};
 pub use predict::predict;
 pub(crate) use predict::{check_count, check_names, input_default, parsing_error, run};
 pub use regress::regress;
+pub(crate) use signature::check_predict_method;
 pub use signature::{DEFAULT_SIGNATURE, effective_name, signature_for_predict};

@@ -26,6 +26,24 @@ pub(super) fn check_method(servable: &Servable, found: &SignatureDef, what: &str
     Err(Status::invalid_argument(text))
 }
 
+/// The methods of signatures that predict takes.
+const PREDICTING: [&str; 3] =
+    ["tensorflow/serving/predict", "tensorflow/serving/classify", "tensorflow/serving/regress"];
+
+/// Whether a signature's method is one that predict takes, where that is looked at (`VerifySignature` in `predict_util.cc`).
+///
+/// # Errors
+/// `INTERNAL`, as TensorFlow Serving has it.
+pub(crate) fn check_predict_method(servable: &Servable, served: &Served) -> Result<(), Status> {
+    let method = served.signature.definition().method_name.as_str();
+    if !servable.checks_method_names() || PREDICTING.contains(&method) {
+        return Ok(());
+    }
+    let methods = PREDICTING.join(", ");
+    let text = format!("Expected prediction signature method_name to be one of {{{methods}}}. Was: {method}");
+    Err(Status::new(Code::Internal, text))
+}
+
 /// The signature that a predict request names; empty for the default one.
 ///
 /// # Errors

@@ -43,7 +43,7 @@ fn the_page_has_the_peers_names_and_labels_in_its_order() {
     metrics.batch(5, 3);
     metrics.load("/models/m/1", None, Duration::from_millis(2));
     metrics.warm_up("/models/m/1", Some(Code::Internal), 4, Duration::from_millis(2));
-    let versions = vec![VersionStatus { version: 1, state: State::Available, error: None }];
+    let versions = vec![VersionStatus { version: 1, state: State::Available, error: None, hint: None }];
     let models = [ModelStatus { name: "m".into(), versions, labels: Vec::new() }];
     let page = metrics.page(&models, Gauges { connections: 2, requests: 1, ready: true });
     for line in [

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use tf_persist_core::Code;
 use tf_persist_proto::serving::ModelServerConfig;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::Settings;
 use super::load::Loader;
 use super::manager::{self, Event, Shared};
 use super::view::{Readiness, View};
+use crate::milliseconds;
 use crate::status::Status;
 
 /// How long [`Handle::stop`] waits: for requests that do not end, or a load that does not.
@@ -54,9 +55,18 @@ impl<T: Send + Sync + 'static> Handle<T> {
         }
     }
 
-    pub(super) async fn reload(&self, config: ModelServerConfig) -> Result<(), Status> {
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.shared.changed.subscribe()
+    }
+
+    pub(super) fn begin_to_stop(&self) {
+        self.shared.journal.stop();
+    }
+
+    pub(super) async fn reload(&self, config: ModelServerConfig, asked_by: &str) -> Result<(), Status> {
         let (reply, answer) = oneshot::channel();
-        let told = self.events.send(Event::Reload { config: Box::new(config), reply });
+        let asked_by = asked_by.to_owned();
+        let told = self.events.send(Event::Reload { config: Box::new(config), asked_by, reply });
         told.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
@@ -70,7 +80,7 @@ impl<T: Send + Sync + 'static> Handle<T> {
         if self.events.send(Event::Stop { reply: Some(reply) }).is_ok()
             && done.recv_timeout(STOP_WAIT) == Err(RecvTimeoutError::Timeout)
         {
-            tracing::warn!("not everything is unloaded after {STOP_WAIT:?}");
+            tracing::warn!(waited_ms = milliseconds(STOP_WAIT), "not everything is unloaded");
         }
     }
 }

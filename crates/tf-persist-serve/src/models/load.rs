@@ -8,11 +8,12 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
+use std::time::SystemTime;
 
 use tf_persist_core::Code;
 
 use super::folder::Stamp;
-use super::journal::Journal;
+use super::journal::{Blame, Journal};
 use super::manager::Event;
 use super::model::{Job, Outcome, Refusal};
 use crate::status::Status;
@@ -100,26 +101,26 @@ pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<
 fn load<L: Loader>(loader: &L, job: &Job, journal: &Journal) -> Outcome<L::Loaded> {
     let (model, version, path) = (job.model.as_str(), job.version, job.path.as_path());
     let stamp = Stamp::of(path);
-    if let Some(status) = journal.blames(path, stamp) {
-        return Outcome::Refused(Refusal { status, is_final: true }, stamp);
+    if let Some(Blame { status, left }) = journal.blames(path, stamp, SystemTime::now()) {
+        return Outcome::Refused(Refusal { again: Some(left), ..Refusal::new(status, true) }, stamp);
     }
-    journal.begin(model, version, path, stamp);
+    let turn = journal.begin(model, version, path, stamp);
     let loaded = catch_unwind(AssertUnwindSafe(|| loader.load(model, version, path)));
     journal.end(path);
+    drop(turn);
     let refusal = match loaded {
         Ok(Ok(servable)) => return Outcome::Loaded(servable),
         Ok(Err(refusal)) => refusal,
         Err(panic) => {
             let message = format!("loading `{}` panicked: {}", path.display(), said(&*panic));
-            Refusal { status: Status::new(Code::Internal, message), is_final: false }
+            Refusal::new(Status::new(Code::Internal, message), false)
         }
     };
     loader.released();
     // What the loader says of files that are not there any more is hardly to the point.
     if !path.exists() {
         let message = format!("`{}` vanished while it was being loaded: {}", path.display(), refusal.status.message);
-        let status = Status::not_found(message);
-        return Outcome::Refused(Refusal { status, is_final: false }, stamp);
+        return Outcome::Refused(Refusal::new(Status::not_found(message), false), stamp);
     }
     Outcome::Refused(refusal, stamp)
 }

@@ -14,7 +14,7 @@
 //! - A version that failed is tried again when its files have changed and then stand still for the time between two looks: one that
 //!   was half copied is served when it is whole. What can only be refused again, such as a model that is not trusted, waits for that.
 //! - A [reload](Models::reload) neither waits for ever nor holds up the next.
-//! - A version that took the process down [is left alone](LoadSettings::journal) by the next one.
+//! - A version that took the process down twice [is left alone](LoadSettings::journal) for a while.
 //! - Memory of a version that is unloaded is given back to the operating system.
 //! - The threads that load stand back behind those that answer, on Linux.
 
@@ -38,9 +38,10 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use servable::{Servable, Served};
-pub use settings::{LoadSettings, ModelSource, Settings};
+pub use settings::{LabelRule, LoadSettings, ModelSource, Settings};
 
 use tf_persist_proto::serving::ModelServerConfig;
+use tokio::sync::watch;
 
 use crate::metrics::Metrics;
 use crate::run;
@@ -85,6 +86,8 @@ pub struct VersionStatus {
     pub state: State,
     /// Why it could not be loaded.
     pub error: Option<Status>,
+    /// What can be done about that.
+    pub hint: Option<String>,
 }
 
 /// A model and how its versions fare.
@@ -141,15 +144,27 @@ impl Models {
         self.0.view().list()
     }
 
-    /// Whether every configured model had a version to answer with once, and so for good: what is configured later does not
-    /// change it. TensorFlow Serving opens its ports only then. A model that took the last process down is not waited for, unless
-    /// there is no other.
+    /// Whether every configured model had a version to answer with once, and there is one now that answers. What is configured later
+    /// changes nothing about the first. TensorFlow Serving opens its ports only then. A model that took processes down is not waited
+    /// for, unless there is no other.
     #[must_use]
     pub fn are_ready(&self) -> bool {
-        self.0.view().readiness == Readiness::Ready
+        let view = self.0.view();
+        view.readiness == Readiness::Ready && view.has_available()
     }
 
-    /// Returns once [`Models::are_ready`].
+    /// Whether the version of a model may come to answer that does not yet: it waits to be loaded, or it is not known yet which there are.
+    #[must_use]
+    pub fn is_coming(&self, name: &str, version: Option<i64>) -> bool {
+        self.0.view().is_coming(name, version)
+    }
+
+    /// Where it is told that how models stand has changed.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.0.changes()
+    }
+
+    /// Returns once every configured model had a version to answer with.
     ///
     /// # Errors
     /// If that cannot be any more: of a model, no version could be loaded that is there. The server is to exit then.
@@ -157,7 +172,7 @@ impl Models {
         self.0.ready().await
     }
 
-    /// Serves another configuration in place of this one; returns once the new models answer.
+    /// Serves another configuration in place of this one; returns once the new models answer. The log says who asked for it.
     ///
     /// The configuration is taken at once or refused at once. What is awaited then is that each new model has a version that
     /// answers: a quarter of an hour for one that is being loaded, some seconds for one whose folder has no versions. What is not
@@ -166,13 +181,18 @@ impl Models {
     /// # Errors
     /// As TensorFlow Serving's `HandleReloadConfigRequest`: the old configuration stays if this one cannot be; `UNKNOWN` if a new
     /// model could not be loaded, which the others are served without.
-    pub async fn reload(&self, config: ModelServerConfig) -> Result<(), Status> {
-        self.0.reload(config).await
+    pub async fn reload(&self, config: ModelServerConfig, asked_by: &str) -> Result<(), Status> {
+        self.0.reload(config, asked_by).await
     }
 
     /// Reads the configuration file again at once, and looks for versions at once: what SIGHUP does.
     pub fn refresh(&self) {
         self.0.refresh();
+    }
+
+    /// What is being loaded from now on is not to blame for the end of the process.
+    pub(crate) fn begin_to_stop(&self) {
+        self.0.begin_to_stop();
     }
 
     /// Loads nothing any more and unloads everything; returns when nothing is loaded, or half a minute has passed. It blocks.

@@ -24,8 +24,18 @@ pub(super) const MAX_ENDED: usize = 100;
 pub(super) struct Refusal {
     /// What is told.
     pub(super) status: Status,
+    /// What can be done about it.
+    pub(super) hint: Option<String>,
     /// Whether it would be the same another time, unless the files change.
     pub(super) is_final: bool,
+    /// After how long it is tried again though it is final.
+    pub(super) again: Option<Duration>,
+}
+
+impl Refusal {
+    pub(super) fn new(status: Status, is_final: bool) -> Self {
+        Self { status, hint: None, is_final, again: None }
+    }
 }
 
 /// What came of a load.
@@ -86,6 +96,7 @@ struct Entry<T> {
     phase: Phase<T>,
     attempts: u32,
     error: Option<Status>,
+    hint: Option<String>,
     dropped: Arc<AtomicBool>,
 }
 
@@ -102,9 +113,10 @@ enum Phase<T> {
     },
     Ready(Arc<T>),
     Unloading,
-    /// Failed, and to be tried again when the files change.
+    /// Failed, and to be tried again when the files change, and at that time if there is one.
     Failed {
         stamps: Stamps,
+        again: Option<Instant>,
     },
 }
 
@@ -216,14 +228,14 @@ impl<T> Model<T> {
         match outcome {
             Outcome::Loaded(servable) if entry.is_aspired => {
                 entry.phase = Phase::Ready(Arc::new(servable));
-                (entry.error, entry.attempts) = (None, 0);
+                (entry.error, entry.hint, entry.attempts) = (None, None, 0);
                 self.was_available = true;
             }
             Outcome::Refused(refusal, stamp) if entry.is_aspired => {
                 let stamps = Stamps { failed: stamp, seen: stamp };
-                entry.error = Some(refusal.status);
+                (entry.error, entry.hint) = (Some(refusal.status), refusal.hint);
                 entry.phase = if refusal.is_final || entry.attempts >= retries.most {
-                    Phase::Failed { stamps }
+                    Phase::Failed { stamps, again: refusal.again.map(|pause| now + pause) }
                 } else {
                     Phase::Waiting { until: now + retries.interval, stamps }
                 };
@@ -257,6 +269,7 @@ impl<T> Model<T> {
     pub(super) fn next_retry(&self) -> Option<Instant> {
         let untils = self.entries.iter().filter_map(|entry| match entry.phase {
             Phase::Waiting { until, .. } => Some(until),
+            Phase::Failed { again, .. } => again,
             _ => None,
         });
         untils.min()
@@ -266,7 +279,12 @@ impl<T> Model<T> {
     pub(super) fn retry(&mut self, now: Instant) -> bool {
         let mut any = false;
         for entry in &mut self.entries {
-            if matches!(entry.phase, Phase::Waiting { until, .. } if until <= now) {
+            let is_due = match entry.phase {
+                Phase::Waiting { until, .. } => until <= now,
+                Phase::Failed { again, .. } => again.is_some_and(|again| again <= now),
+                _ => false,
+            };
+            if is_due {
                 entry.phase = Phase::New;
                 any = true;
             }
@@ -285,12 +303,12 @@ impl<T> Model<T> {
     pub(super) fn stamped(&mut self, path: &Path, now: Stamp, settled: bool) -> bool {
         let mut any = false;
         for entry in self.entries.iter_mut().filter(|entry| entry.path == path) {
-            let (Phase::Waiting { stamps, .. } | Phase::Failed { stamps }) = &mut entry.phase else { continue };
+            let (Phase::Waiting { stamps, .. } | Phase::Failed { stamps, .. }) = &mut entry.phase else { continue };
             let is_still = stamps.seen == now || !settled;
             stamps.seen = now;
             if stamps.failed != now && is_still {
                 tracing::info!(model = %self.name, version = entry.version, "its files have changed: it is tried again");
-                (entry.error, entry.attempts) = (None, 0);
+                (entry.error, entry.hint, entry.attempts) = (None, None, 0);
                 entry.phase = Phase::New;
                 any = true;
             }
@@ -306,6 +324,26 @@ impl<T> Model<T> {
     /// Whether this version answers.
     pub(super) fn is_version_available(&self, version: i64) -> bool {
         self.entries.iter().any(|entry| entry.version == version && matches!(entry.phase, Phase::Ready(_)))
+    }
+
+    /// Whether this version is wanted and does not answer yet, though it may: it waits, is being loaded, or is to be tried again.
+    pub(super) fn is_version_coming(&self, version: i64) -> bool {
+        let may_come = |entry: &Entry<T>| match entry.phase {
+            Phase::New | Phase::Queued | Phase::Loading | Phase::Waiting { .. } => true,
+            Phase::Failed { again, .. } => again.is_some(),
+            Phase::Ready(_) | Phase::Unloading => false,
+        };
+        self.entries.iter().any(|entry| entry.version == version && entry.is_aspired && may_come(entry))
+    }
+
+    /// Why this version could not be loaded, if it could not.
+    pub(super) fn error(&self, version: i64) -> Option<&Status> {
+        self.entries.iter().find(|entry| entry.version == version)?.error.as_ref()
+    }
+
+    /// The versions that are wanted.
+    pub(super) fn aspired(&self) -> Vec<i64> {
+        self.entries.iter().filter(|entry| entry.is_aspired).map(|entry| entry.version).collect()
     }
 
     /// The newest version that could not be loaded and why, if none answers and none may yet.
@@ -329,7 +367,7 @@ impl<T> Model<T> {
     /// How its versions fare, newest first.
     pub(super) fn statuses(&self) -> Vec<VersionStatus> {
         let ended = self.ended.iter().map(|(version, (_, error))| {
-            (*version, VersionStatus { version: *version, state: State::End, error: error.clone() })
+            (*version, VersionStatus { version: *version, state: State::End, error: error.clone(), hint: None })
         });
         let mut all: BTreeMap<i64, VersionStatus> = ended.collect();
         // Of a version that stands at two paths, because the base path was changed, the one that answers counts.
@@ -359,6 +397,7 @@ impl<T> Model<T> {
             available: available.into_iter().rev().collect(),
             labels: self.wanted.as_ref().map(|wanted| wanted.labels.clone()).unwrap_or_default(),
             is_configured: self.wanted.is_some(),
+            was_looked_at: self.was_looked_at,
         }
     }
 
@@ -381,7 +420,7 @@ impl<T> Model<T> {
 impl<T> Entry<T> {
     fn new(id: u64, version: i64, path: PathBuf) -> Self {
         let dropped = Arc::new(AtomicBool::new(false));
-        Self { id, version, path, is_aspired: true, phase: Phase::New, attempts: 0, error: None, dropped }
+        Self { id, version, path, is_aspired: true, phase: Phase::New, attempts: 0, error: None, hint: None, dropped }
     }
 
     /// One that goes already is not called back: it is loaded anew.
@@ -403,6 +442,6 @@ impl<T> Entry<T> {
             Phase::Unloading => State::Unloading,
             Phase::Failed { .. } => State::End,
         };
-        VersionStatus { version: self.version, state, error: self.error.clone() }
+        VersionStatus { version: self.version, state, error: self.error.clone(), hint: self.hint.clone() }
     }
 }

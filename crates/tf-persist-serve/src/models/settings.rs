@@ -12,8 +12,8 @@ pub struct Settings {
     pub source: Option<ModelSource>,
     /// How often the folders are looked into for versions (`file_system_poll_wait_seconds`); `None`: only at the start.
     pub poll: Option<Duration>,
-    /// Whether labels may be put on versions that are not available yet (`allow_version_labels_for_unavailable_models`).
-    pub allow_labels_for_unavailable: bool,
+    /// Which versions labels may be put on.
+    pub labels: LabelRule,
     /// How a version is loaded.
     pub load: LoadSettings,
 }
@@ -37,6 +37,18 @@ pub enum ModelSource {
     },
 }
 
+/// Which versions labels may be put on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LabelRule {
+    /// Those that answer; at the start also those that are still being loaded, which the server waits for before it is ready.
+    #[default]
+    AvailableOrStarting,
+    /// Those that answer alone, so that none can be put anywhere at the start: TensorFlow Serving's rule.
+    Available,
+    /// Any, as long as the label is new (`allow_version_labels_for_unavailable_models`).
+    Any,
+}
+
 /// How a version is loaded.
 #[derive(Debug, Clone)]
 pub struct LoadSettings {
@@ -56,7 +68,7 @@ pub struct LoadSettings {
     /// How often each of them is run (`num_request_iterations_for_warmup`).
     pub warm_up_iterations: u32,
     /// Where the name of the version that is being loaded is written down while it is, so that the next start can say which one
-    /// took the process with it, and leave it alone. `None`: nowhere.
+    /// took the process with it, and leave one alone for a while that did so twice. `None`: nowhere.
     pub journal: Option<PathBuf>,
 }
 
@@ -65,7 +77,7 @@ impl Default for Settings {
         Self {
             source: None,
             poll: Some(Duration::from_secs(1)),
-            allow_labels_for_unavailable: false,
+            labels: LabelRule::default(),
             load: LoadSettings::default(),
         }
     }

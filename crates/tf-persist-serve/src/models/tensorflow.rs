@@ -11,6 +11,7 @@ use super::model::Refusal;
 use super::threads::IntraOpThreads;
 use super::{LoadSettings, Servable, warm_up};
 use crate::metrics::Metrics;
+use crate::milliseconds;
 use crate::run;
 
 /// Whether a version was loaded in this process. TensorFlow has started its threads by then, which keep the priority of the thread
@@ -64,17 +65,14 @@ impl TensorFlow {
             artefact.load(options)
         });
         let loaded = loaded.map_err(|error| {
-            if let Some(hint) = error.hint() {
-                tracing::warn!(%model, version, "{hint}");
-            }
-            let is_final = is_final(&error);
-            Refusal { status: error.into(), is_final }
+            let (hint, is_final) = (error.hint().map(|hint| hint.to_string()), is_final(&error));
+            Refusal { hint, ..Refusal::new(error.into(), is_final) }
         })?;
         for attribute in loaded.ignored_attributes() {
             tracing::warn!(%model, version, %attribute, "its TensorFlow was newer: an attribute is left out of account");
         }
         let servable = Servable::new(model, version, loaded, &self.run, &self.metrics);
-        servable.map_err(|error| Refusal { status: error, is_final: false })
+        servable.map_err(|error| Refusal::new(error, false))
     }
 
     fn options_for(&self, model: &str, version: i64, artefact: &SavedModel) -> LoadOptions {
@@ -105,9 +103,9 @@ impl TensorFlow {
         // Of a model that brings no requests along there is nothing to be measured.
         if refused.is_some() || records > 0 {
             self.metrics.warm_up(&path.to_string_lossy(), refused, records, begun.elapsed());
-            tracing::info!(%model, version, records, took = ?begun.elapsed(), "warmed up");
+            tracing::info!(%model, version, records, took_ms = milliseconds(begun.elapsed()), "warmed up");
         }
-        warmed.map(drop).map_err(|status| Refusal { status, is_final: false })
+        warmed.map(drop).map_err(|status| Refusal::new(status, false))
     }
 }
 

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{ModelStatus, Version, VersionStatus};
+use super::{ModelStatus, State, Version, VersionStatus};
 use crate::status::Status;
 
 /// The models as they are at a moment.
@@ -24,6 +24,8 @@ pub(super) struct Table<T> {
     pub(super) labels: BTreeMap<String, i64>,
     /// Whether it is configured still, and not only being unloaded.
     pub(super) is_configured: bool,
+    /// Whether its folder was looked into.
+    pub(super) was_looked_at: bool,
 }
 
 /// Whether every configured model had a version to answer with once.
@@ -41,6 +43,19 @@ impl<T> View<T> {
     /// Nothing yet.
     pub(super) fn empty() -> Self {
         Self { tables: HashMap::new(), seen: HashMap::new(), readiness: Readiness::Waiting }
+    }
+
+    /// Whether a version of some model answers.
+    pub(super) fn has_available(&self) -> bool {
+        self.tables.values().any(|table| !table.available.is_empty())
+    }
+
+    /// Whether a version of a model that is configured may come to answer: it waits or is being loaded, or it is not known yet what there is.
+    pub(super) fn is_coming(&self, name: &str, version: Option<i64>) -> bool {
+        let is_unknown = self.tables.get(name).is_some_and(|table| table.is_configured && !table.was_looked_at);
+        let seen = self.seen.get(name).map_or(&[][..], Vec::as_slice);
+        let asked = |status: &&VersionStatus| version.is_none_or(|version| status.version == version);
+        is_unknown || seen.iter().filter(asked).any(|found| matches!(found.state, State::Start | State::Loading))
     }
 
     pub(super) fn find(&self, name: &str, version: &Version) -> Result<&Arc<T>, Status> {

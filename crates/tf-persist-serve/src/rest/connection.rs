@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http::Request;
@@ -11,25 +11,46 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::interval_at;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::{interval, interval_at, timeout};
 
+use super::refused::Explained;
 use super::{reply, service};
 use crate::guard::Limits;
-use crate::server::{Drain, Moved, Service, Watched};
+use crate::server::{Drain, MOMENT, Moved, Service, Watched};
 
 /// How seldom a connection is looked at, at the most: ten thousand that are idle wake up some hundred times a second.
 const LOOK: Duration = Duration::from_secs(15);
 
-/// Answers the requests of a connection until the client leaves, or the server stops.
-pub(crate) async fn serve<S>(stream: S, service: Service, mut drain: Drain)
+/// Requests that are sent without waiting for their answers are answered for so long once the server is stopping. Longer, as from a
+/// client that never stops sending, and the next answer is the last.
+const PIPELINED: Duration = Duration::from_secs(5);
+
+/// For so long what comes after the last answer is read and thrown away. It would take the answer with it else.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Answers the requests of a connection until the client leaves, or the server stops. Then the last answer says that it is one:
+/// to a request that was sent before, or in the moment after, unless more was sent with it.
+pub(crate) async fn serve<S>(mut stream: S, service: Service, drain: Drain)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if converse(&mut stream, service, drain).await {
+        let mut rest = vec![0; 4096];
+        let read = async { while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {} };
+        let _ = timeout(LINGER, read).await;
+    }
+}
+
+/// Says whether it ended with an answer that the client knows to be the last, or that tells what cannot be read.
+async fn converse<S>(stream: &mut S, service: Service, mut drain: Drain) -> bool
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let limits = service.settings().guard.limits.clone();
     let clock = Arc::new(Clock::new());
     let answer = {
-        let (service, clock) = (service, Arc::clone(&clock));
+        let (service, clock) = (service.clone(), Arc::clone(&clock));
         service_fn(move |request: Request<Incoming>| {
             let (service, clock) = (service.clone(), Arc::clone(&clock));
             async move {
@@ -40,9 +61,13 @@ where
                     tokio::task::yield_now().await;
                 }
                 let reply = service::answer(&service, request).await;
-                clock.set(IDLE);
                 // Though this connection has not heard of it yet.
-                Ok::<_, Infallible>(if service.is_draining() { reply::last(reply) } else { reply })
+                let is_last = match service.draining_for() {
+                    None => false,
+                    Some(draining) => draining > PIPELINED || clock.nothing_more_came().await,
+                };
+                clock.set(IDLE);
+                Ok::<_, Infallible>(if is_last { reply::last(reply) } else { reply })
             }
         })
     };
@@ -51,29 +76,33 @@ where
     http.header_read_timeout(None).half_close(false);
     let stream = {
         let clock = Arc::clone(&clock);
-        Watched::new(stream, move |moved| clock.moved(moved))
+        Explained::new(Watched::new(stream, move |moved| clock.moved(moved)))
     };
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), answer));
     let often = (limits.head_timeout / 2).clamp(Duration::from_millis(50), LOOK);
     let mut look = interval_at(tokio::time::Instant::now() + often, often);
-    let mut draining = false;
+    let (mut stopping, mut is_draining) = (pin!(drain.begun()), false);
     loop {
         tokio::select! {
             biased;
             result = connection.as_mut() => {
-                if let Err(error) = result {
+                if let Err(error) = &result {
                     tracing::debug!(%error, "connection broke");
                 }
-                return;
+                return result.map_or_else(|error| error.is_parse(), |()| true);
             }
-            () = drain.begun(), if !draining => {
-                draining = true;
-                connection.as_mut().graceful_shutdown();
+            () = stopping.as_mut(), if !is_draining => {
+                is_draining = true;
+                // Silence is measured more closely from now on.
+                look = interval(MOMENT / 10);
             }
             _ = look.tick() => {
                 if let Some(why) = clock.overdue(&limits) {
                     tracing::debug!(why, "connection closed");
-                    return;
+                    return false;
+                }
+                if service.draining_for().is_some_and(|draining| draining > MOMENT && clock.is_silent_for(MOMENT)) {
+                    connection.as_mut().graceful_shutdown();
                 }
             }
         }
@@ -91,11 +120,13 @@ const BUSY: u64 = 2;
 struct Clock {
     began: Instant,
     state: AtomicU64,
+    /// Whether the connection looked for more in vain.
+    wanted: AtomicBool,
 }
 
 impl Clock {
     fn new() -> Self {
-        Self { began: Instant::now(), state: AtomicU64::new(IDLE) }
+        Self { began: Instant::now(), state: AtomicU64::new(IDLE), wanted: AtomicBool::new(false) }
     }
 
     fn set(&self, state: u64) {
@@ -116,8 +147,23 @@ impl Clock {
         match moved {
             Moved::Came(_) if state == IDLE => self.set(HEAD),
             Moved::Went if state != BUSY => self.set(state),
+            Moved::Wanted => self.wanted.store(true, Ordering::Relaxed),
             _ => {}
         }
+    }
+
+    /// Whether nothing has come yet of a request after the one that is being answered. While it is, hyper looks for more, so that it
+    /// hears of a client that leaves, unless it has some already; and each time that its connection is polled.
+    async fn nothing_more_came(&self) -> bool {
+        self.wanted.store(false, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+        self.wanted.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing is being answered, and nothing came and went for so long.
+    fn is_silent_for(&self, time: Duration) -> bool {
+        let state = self.state.load(Ordering::Relaxed);
+        state & 3 != BUSY && self.now().saturating_sub(state >> 2) > time.as_millis() as u64
     }
 
     /// Why the connection is to be closed. Bodies are timed where they are read, and requests where they are run.
@@ -134,7 +180,7 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncWriteExt;
 
     use super::*;
     use crate::models::ModelSource;

@@ -95,6 +95,7 @@ async fn predict(service: &Service, route: &Route, sent: Sent, measures: &OfMode
     measures.phase(Phase::Decode, decoded - started);
 
     let call = Call { inputs, outputs: Vec::new(), deadline };
+    inference::check_predict_method(&servable, &served)?;
     let answer = in_time(deadline, inference::predict(&served, call)).await?;
     drop(long);
     let ran = Instant::now();
@@ -122,7 +123,9 @@ fn decode(service: &Service, route: &Route, sent: Sent) -> Result<Decoded, Refus
             format!("The signature has {} inputs, and {limit} tensors are allowed in a request", wanted.len());
         return Err(Status::invalid_argument(message).into());
     }
-    let (form, inputs) = body.tensors(&wanted)?;
+    let defaults = &served.signature.definition().defaults;
+    let has_default = |name: &str| defaults.iter().any(|(default, _)| default == name);
+    let (form, inputs) = body.tensors(&wanted, &has_default)?;
     drop(wanted);
     Ok(Decoded { servable, served, form, inputs })
 }

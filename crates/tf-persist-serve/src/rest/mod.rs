@@ -8,6 +8,7 @@ mod connection;
 mod handlers;
 pub mod json;
 mod pages;
+mod refused;
 mod reply;
 mod service;
 mod settings;

@@ -1,24 +1,34 @@
 //! Whether the server is stopping.
 
-use tokio::sync::watch;
+use std::time::{Duration, Instant};
 
-/// Where it is said that the server is stopping.
-pub(super) struct Drainage(watch::Sender<bool>);
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+/// For so long a client that has a connection may still ask something once the server is stopping: it may have been about to.
+pub(crate) const MOMENT: Duration = Duration::from_secs(1);
+
+/// Where it is said that the server is stopping, and since when.
+pub(super) struct Drainage(watch::Sender<Option<Instant>>);
 
 /// Where that is heard.
 #[derive(Clone)]
-pub(crate) struct Drain(watch::Receiver<bool>);
+pub(crate) struct Drain(watch::Receiver<Option<Instant>>);
 
 impl Drainage {
     pub(super) fn new() -> Self {
-        Self(watch::Sender::new(false))
+        Self(watch::Sender::new(None))
     }
 
     pub(super) fn begin(&self) {
-        self.0.send_replace(true);
+        self.0.send_if_modified(|begun| {
+            let is_first = begun.is_none();
+            begun.get_or_insert_with(Instant::now);
+            is_first
+        });
     }
 
-    pub(super) fn has_begun(&self) -> bool {
+    pub(super) fn begun(&self) -> Option<Instant> {
         *self.0.borrow()
     }
 
@@ -31,6 +41,13 @@ impl Drain {
     /// Returns once the server is stopping.
     pub(crate) async fn begun(&mut self) {
         // If nobody can say so any more, it has stopped.
-        let _ = self.0.wait_for(|begun| *begun).await;
+        let _ = self.0.wait_for(Option::is_some).await;
+    }
+
+    /// Returns a moment after that.
+    pub(crate) async fn begun_a_moment_ago(&mut self) {
+        self.begun().await;
+        let begun = *self.0.borrow();
+        sleep(begun.map_or(MOMENT, |begun| MOMENT.saturating_sub(begun.elapsed()))).await;
     }
 }

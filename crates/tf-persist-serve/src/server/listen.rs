@@ -45,11 +45,14 @@ pub(super) fn raise_open_files(connections: usize) {
     let reachable = found.maximum.map_or(wanted, |maximum| maximum.min(wanted));
     let limit = Rlimit { current: Some(reachable), maximum: found.maximum };
     let reached = if setrlimit(Resource::Nofile, limit).is_ok() { reachable } else { current };
-    if reached < wanted {
-        tracing::info!(
+    // One port alone at its limit is what may happen; both at once hardly do.
+    if reached < connections as u64 + OTHER_FILES {
+        tracing::warn!(
             open_files = reached,
             connections,
-            "the limit of open files (`ulimit -n`) is below what so many connections at once may need"
+            "fewer files may be open at once (`ulimit -n`) than --max_connections lets connections be: more wait to be taken"
         );
+    } else if reached < wanted {
+        tracing::debug!(open_files = reached, wanted, "fewer files may be open at once than connections of both ports");
     }
 }

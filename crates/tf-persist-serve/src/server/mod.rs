@@ -19,10 +19,12 @@ use std::time::{Duration, Instant};
 use tf_persist_core::release_free_memory;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
-pub(crate) use drain::Drain;
+pub(crate) use drain::{Drain, MOMENT};
 pub use service::Service;
+pub(crate) use stream::Peer;
 pub(crate) use watched::{Moved, Watched};
 
 use crate::guard::{KeysError, TlsError};
@@ -109,6 +111,7 @@ impl Server {
             .map(|path| listen::unix(path).map_err(|source| ServerError::Socket { path: path.clone(), source }));
         let socket = socket.transpose()?;
         let service = Service::guarded(settings)?;
+        service.say_who_is_let_in();
         Ok(Self { service, rest, grpc, socket })
     }
 
@@ -141,20 +144,29 @@ impl Server {
         let limits = &service.settings().guard.limits;
         let drain_timeout = limits.drain_timeout;
         let (alive, mut all_gone) = tokio::sync::mpsc::channel::<()>(1);
+        let (close, closed) = tokio::sync::watch::channel(false);
+        let mut accepting = JoinSet::new();
         // They go on until all connections are gone, whoever takes no more of them.
         let threads = Arc::new(Threads::start().map_err(ServerError::Threads)?);
-        let port = |listener, kind| Port::new(listener, kind, service.clone(), alive.clone(), Arc::clone(&threads));
+        let port = |listener, kind| Port {
+            listener: Some(listener),
+            kind,
+            service: service.clone(),
+            alive: alive.clone(),
+            closed: closed.clone(),
+            threads: Arc::clone(&threads),
+        };
         if let Some((listener, _)) = rest {
             let (service, drain) = (service.clone(), service.drain());
-            let serve = move |stream| rest::serve(stream, service.clone(), drain.clone());
-            tokio::spawn(port(Listener::Tcp(listener), Kind::Rest).accept(serve));
+            let serve = move |stream, _| rest::serve(stream, service.clone(), drain.clone());
+            accepting.spawn(port(Listener::Tcp(listener), Kind::Rest).accept(serve));
         }
         let listeners = grpc.map(|(listener, _)| Listener::Tcp(listener)).into_iter();
         for listener in listeners.chain(socket.map(Listener::Unix)) {
             let (service, drain) = (service.clone(), service.drain());
             let shared = Handle::current();
-            let serve = move |stream| grpc::serve(stream, service.clone(), drain.clone(), shared.clone());
-            tokio::spawn(port(listener, Kind::Grpc).accept(serve));
+            let serve = move |stream, peer| grpc::serve(stream, peer, service.clone(), drain.clone(), shared.clone());
+            accepting.spawn(port(listener, Kind::Grpc).accept(serve));
         }
         drop(alive);
         tokio::spawn(give_memory_back(service.clone()));
@@ -164,6 +176,10 @@ impl Server {
             // What other models have under way is answered all the same, and no session is torn down by the end of the process.
             status = never_ready(&service) => Err(ServerError::Models(status)),
         };
+        // First no more connections are taken, and then those that there are hear of it: who is told that his connection ends may connect
+        // anew at once, and is to be refused, not to be dropped from a queue.
+        close.send_replace(true);
+        while accepting.join_next().await.is_some() {}
         service.begin_to_drain();
         tracing::info!(requests = service.gate().inside(), "stopping: no more connections are taken");
         let began = Instant::now();
@@ -210,6 +226,9 @@ async fn give_memory_back(service: Service) {
 /// Says when all models are ready; returns only if that cannot be any more.
 async fn never_ready(service: &Service) -> Status {
     match service.models().ready().await {
+        Ok(()) if service.models().list().is_empty() => {
+            tracing::warn!("the configuration names no models: nothing is answered until one is served that does");
+        }
         Ok(()) => tracing::info!("ready: every model answers"),
         Err(status) => return status,
     }

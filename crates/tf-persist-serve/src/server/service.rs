@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::ServerError;
 use super::drain::{Drain, Drainage};
@@ -97,7 +98,12 @@ impl Service {
     /// Whether the server is stopping: it answers what is under way, and nothing else.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.0.drainage.has_begun()
+        self.0.drainage.begun().is_some()
+    }
+
+    /// For how long it has been, if it is.
+    pub(crate) fn draining_for(&self) -> Option<Duration> {
+        self.0.drainage.begun().map(|begun| begun.elapsed())
     }
 
     /// How many connections are open.
@@ -107,7 +113,7 @@ impl Service {
     }
 
     /// Reads keys and the models' configuration again, looks for versions, and takes these certificates for new connections. What cannot
-    /// be used leaves what there was, and is told in the log.
+    /// be used leaves what there was. The log says so, and which keys and certificates hold from now on.
     pub fn reload(&self, tls: Option<&Tls>) {
         if let Err(error) = self.0.keys.reload() {
             tracing::error!(%error, "the API keys stay as they were");
@@ -117,7 +123,16 @@ impl Service {
         {
             tracing::error!(%error, "the certificates stay as they were");
         }
+        self.say_who_is_let_in();
         self.0.models.refresh();
+    }
+
+    /// Tells the log which keys and certificates hold now.
+    pub(super) fn say_who_is_let_in(&self) {
+        self.0.keys.say();
+        if let Some(certificates) = &self.0.certificates {
+            certificates.say();
+        }
     }
 
     /// A request or an answer has so many bytes.
@@ -138,6 +153,7 @@ impl Service {
 
     pub(super) fn begin_to_drain(&self) {
         self.0.drainage.begin();
+        self.0.models.begin_to_stop();
     }
 
     pub(super) fn certificates(&self) -> Option<&Certificates> {

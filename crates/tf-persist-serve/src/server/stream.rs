@@ -1,7 +1,8 @@
 //! Connections of any kind.
 
+use std::fmt;
 use std::io;
-use std::net;
+use std::net::{self, SocketAddr};
 use std::os::unix;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,6 +13,19 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::authority::Authorities;
+
+/// Where a client is; nothing of one that came over a UNIX socket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(super) Option<SocketAddr>);
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("the UNIX socket"),
+        }
+    }
+}
 
 /// A connection on its way to the thread that will serve it: a thread hears only of those that it was told of.
 pub(super) enum Accepted {

@@ -13,6 +13,8 @@ pub(crate) enum Moved {
     Came(usize),
     /// Some went.
     Went,
+    /// More was asked for, and there is nothing yet.
+    Wanted,
 }
 
 /// A stream that tells whenever bytes come or go.
@@ -30,7 +32,13 @@ impl<S, F: Fn(Moved)> Watched<S, F> {
 impl<S: AsyncRead + Unpin, F: Fn(Moved) + Unpin> AsyncRead for Watched<S, F> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = into.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
+        match Pin::new(&mut self.stream).poll_read(context, into) {
+            Poll::Pending => {
+                (self.tell)(Moved::Wanted);
+                return Poll::Pending;
+            }
+            Poll::Ready(read) => read?,
+        }
         let count = into.filled().len() - before;
         if count > 0 {
             (self.tell)(Moved::Came(count));

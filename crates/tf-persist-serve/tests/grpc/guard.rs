@@ -122,3 +122,27 @@ async fn who_has_not_begun_does_not_hold_up_the_end() {
     stop.send(()).unwrap();
     timeout(PATIENCE, served).await.unwrap().unwrap().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_connected_may_still_ask() {
+    let (server, address, _folder) = start(|_| ()).await;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let served = tokio::spawn(server.run(async { drop(stopped.await) }));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    drop(stop);
+    // Nobody else is let in any more.
+    while TcpStream::connect(address).await.is_ok() {}
+    let end_of_stream = 1;
+    let call = [head_of_a_call(STATUS), frame(0, end_of_stream, &[0; 5])].concat();
+    stream.write_all(&call).await.unwrap();
+    let mut seen = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut seen)).await.unwrap().unwrap();
+    let mut kinds = Vec::new();
+    let mut rest = &seen[..];
+    while let [a, b, c, kind, ..] = rest {
+        kinds.push(*kind);
+        rest = &rest[9 + u32::from_be_bytes([0, *a, *b, *c]) as usize..];
+    }
+    assert!(kinds.contains(&1), "no headers of an answer: {kinds:?}");
+    timeout(PATIENCE, served).await.unwrap().unwrap().unwrap();
+}

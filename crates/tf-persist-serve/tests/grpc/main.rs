@@ -145,3 +145,32 @@ async fn watch_ends_with_the_server(server: Server) {
     server.stop().await;
     watching.await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reloads_can_be_switched_off() {
+    let folder = versions("half_plus_two");
+    let off = |settings: &mut tf_persist_serve::Settings| settings.grpc.reload_config = false;
+    let Some(server) = Server::start(&[("half", folder.path().to_owned())], off).await else { return };
+    // A list of no models, in four bytes.
+    let (code, message) = refused(server.raw(RELOAD, vec![0x0a, 0x02, 0x0a, 0x00], None).await);
+    assert_eq!((code, message.as_str()), (7, "HandleReloadConfigRequest is switched off on this server"));
+    assert_eq!(server.raw(CHECK, Vec::new(), None).await.unwrap()[..], [8, 1]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_models_is_not_healthy() {
+    let folder = versions("half_plus_two");
+    let Some(server) = Server::start(&[("half", folder.path().to_owned())], |_| ()).await else { return };
+    let mut client = tonic::client::Grpc::new(server.channel.clone());
+    client.ready().await.unwrap();
+    let path = http::uri::PathAndQuery::from_static(WATCH);
+    let mut watched =
+        client.server_streaming(tonic::Request::new(Bytes::new()), path, RawCodec).await.unwrap().into_inner();
+    assert_eq!(watched.message().await.unwrap().unwrap()[..], [8, 1]);
+    server.raw(RELOAD, vec![0x0a, 0x02, 0x0a, 0x00], None).await.unwrap();
+    assert_eq!(watched.message().await.unwrap().unwrap()[..], [8, 2]);
+    assert_eq!(server.raw(CHECK, Vec::new(), None).await.unwrap()[..], [8, 2]);
+    drop((watched, client));
+    server.stop().await;
+}

@@ -8,8 +8,10 @@ use tf_persist_proto::serving::ModelServerConfig;
 use tokio::sync::oneshot;
 
 use super::Manager;
+use super::labels::unavailable;
 use super::publish::why_not;
-use crate::models::config::{self, Models};
+use crate::models::LabelRule;
+use crate::models::config::{self, Models, Wanted};
 use crate::models::handle::stopping;
 use crate::models::model::Model;
 use crate::status::Status;
@@ -47,13 +49,14 @@ impl<T: Send + Sync + 'static> Manager<T> {
     pub(super) fn reload(
         &mut self,
         config: &ModelServerConfig,
+        asked_by: &str,
         reply: oneshot::Sender<Result<(), Status>>,
         now: Instant,
     ) {
         // Whoever asked may have gone.
-        match self.accept(config) {
+        match self.accept(config, asked_by) {
             Err(status) => {
-                tracing::error!(error = %status, "another configuration was refused");
+                tracing::error!(asked_by, error = %status, "another configuration was refused");
                 let _ = reply.send(Err(status));
             }
             // Even if nothing is new: labels are to be seen by whoever was told that they stand.
@@ -67,9 +70,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let error = match read {
             // What came by a request stays until the file says something new.
             Ok(config) if config == self.file.0 && !is_asked_for => None,
-            Ok(config) => match self.accept(&config) {
+            Ok(config) => match self.accept(&config, "the model config file") {
                 Ok(_) => {
-                    tracing::info!("serving what the model config file says now");
                     self.file.0 = config;
                     None
                 }
@@ -86,13 +88,21 @@ impl<T: Send + Sync + 'static> Manager<T> {
     }
 
     /// Serves a configuration if it can be, or none of it. Gives the models that are new.
-    fn accept(&mut self, config: &ModelServerConfig) -> Result<BTreeSet<String>, Status> {
+    fn accept(&mut self, config: &ModelServerConfig, asked_by: &str) -> Result<BTreeSet<String>, Status> {
         if self.stopping.is_some() {
             return Err(stopping());
         }
         let wanted = config::check(config, Some(&self.config))?;
         self.check_labels(&wanted)?;
-        let new = wanted.keys().filter(|name| !self.config.contains_key(*name)).cloned().collect();
+        let new: BTreeSet<String> = wanted.keys().filter(|name| !self.config.contains_key(*name)).cloned().collect();
+        let removed: Vec<&String> = self.config.keys().filter(|name| !wanted.contains_key(*name)).collect();
+        let is_changed = |(name, old): &(&String, &Wanted)| wanted.get(*name).is_some_and(|wanted| wanted != *old);
+        let changed: Vec<&String> = self.config.iter().filter(is_changed).map(|(name, _)| name).collect();
+        if wanted.is_empty() && !removed.is_empty() {
+            tracing::warn!(asked_by, ?removed, "a configuration that names no models is served now: all are unloaded");
+        } else {
+            tracing::info!(asked_by, added = ?new, ?removed, ?changed, "another configuration is served now");
+        }
         self.configure(wanted);
         Ok(new)
     }
@@ -105,14 +115,15 @@ impl<T: Send + Sync + 'static> Manager<T> {
         for (name, model) in wanted {
             for (label, version) in &model.labels {
                 let stands_on = self.config.get(name).and_then(|model| model.labels.get(label));
-                let may_wait = self.settings.allow_labels_for_unavailable
-                    && stands_on.is_none_or(|stands_on| stands_on == version);
-                let is_available = || self.models.get(name).is_some_and(|model| model.is_version_available(*version));
-                if !may_wait && !is_available() {
-                    return Err(Status::failed_precondition(format!(
-                        "Request to assign label to version {version} of model {name}, which is not currently available for \
-                         inference"
-                    )));
+                let may_wait =
+                    self.settings.labels == LabelRule::Any && stands_on.is_none_or(|stands_on| stands_on == version);
+                let model = self.models.get(name);
+                let is_available = || model.is_some_and(|model| model.is_version_available(*version));
+                // It was waited for from the start on, and still is.
+                let is_awaited =
+                    || stands_on == Some(version) && model.is_some_and(|model| model.is_version_coming(*version));
+                if !may_wait && !is_available() && !is_awaited() {
+                    return Err(unavailable(name, *version, ""));
                 }
             }
         }
@@ -129,7 +140,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         for (name, wanted) in &wanted {
             let model = self.models.entry(name.clone()).or_insert_with(|| Model::new(name));
             if model.wanted.as_ref() != Some(wanted) {
-                tracing::info!(model = %name, base_path = %wanted.base_path.display(), policy = ?wanted.policy, "is configured");
+                tracing::info!(model = %name, base_path = %wanted.base_path.display(), policy = ?wanted.policy, "model configured");
             }
             model.want(Some(wanted.clone()));
         }

@@ -1,12 +1,13 @@
 //! The thread that knows how all models stand. It alone changes that; what takes time is done by others, who tell it.
 
 mod configure;
+mod labels;
 mod publish;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tf_persist_proto::serving::ModelServerConfig;
@@ -19,9 +20,10 @@ use super::look::{Order, Sight};
 use super::model::{Action, Model, Outcome, Retries};
 use super::unload::Unload;
 use super::view::View;
-use super::{ModelSource, Settings, config, load, look, unload};
+use super::{LabelRule, ModelSource, Settings, config, load, look, unload};
 use crate::status::Status;
 use configure::Waiter;
+use labels::AwaitedLabel;
 use publish::Told;
 
 /// How long it is waited until something that is the matter is said again, at the longest.
@@ -41,7 +43,7 @@ pub(super) enum Event<T> {
     /// A version is gone.
     Unloaded { model: String, id: u64 },
     /// Another configuration is to be served.
-    Reload { config: Box<ModelServerConfig>, reply: oneshot::Sender<Result<(), Status>> },
+    Reload { config: Box<ModelServerConfig>, asked_by: String, reply: oneshot::Sender<Result<(), Status>> },
     /// The files are to be looked at.
     Refresh,
     /// Everything is to be unloaded.
@@ -77,6 +79,8 @@ pub(super) struct Manager<T> {
     next_look: Option<Instant>,
     next_file: Option<Instant>,
     waiters: Vec<Waiter>,
+    /// Labels that stood in the configuration at the start, until all models are ready.
+    awaited: Vec<AwaitedLabel>,
     is_ready: bool,
     nags: BTreeMap<String, Nag>,
     stopping: Option<Vec<Sender<()>>>,
@@ -102,7 +106,7 @@ pub(super) fn start<L: Loader>(
 ) -> Result<(Arc<Shared<L::Loaded>>, Sender<Event<L::Loaded>>), Status> {
     let file = config::read(settings.source.as_ref())?;
     let wanted = config::check(&file, None)?;
-    let journal = Arc::new(Journal::open(settings.load.journal.as_deref()));
+    let journal = Arc::new(Journal::open(settings.load.journal.as_deref(), SystemTime::now()));
     let (changed, _) = watch::channel(());
     let view = ArcSwap::from_pointee(View::empty());
     let shared = Arc::new(Shared { view, changed, journal: journal.clone() });
@@ -127,13 +131,17 @@ pub(super) fn start<L: Loader>(
         next_look: None,
         next_file: settings.file_poll().map(|poll| now + poll),
         waiters: Vec::new(),
+        awaited: Vec::new(),
         is_ready: false,
         nags: BTreeMap::new(),
         stopping: None,
         told: Told::default(),
         settings,
     };
-    manager.check_labels(&wanted)?;
+    match manager.settings.labels {
+        LabelRule::AvailableOrStarting => manager.await_labels(&wanted),
+        LabelRule::Available | LabelRule::Any => manager.check_labels(&wanted)?,
+    }
     manager.configure(wanted);
     manager.publish();
     for number in 1..=manager.settings.load.threads.max(1) {
@@ -197,7 +205,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 }
             }
             Event::Unloaded { model, id } => self.with(&model, |model| model.unloaded(id)),
-            Event::Reload { config, reply } => self.reload(&config, reply, now),
+            Event::Reload { config, asked_by, reply } => self.reload(&config, &asked_by, reply, now),
             Event::Refresh => {
                 self.look_now = (true, true);
                 self.is_file_asked_for = true;

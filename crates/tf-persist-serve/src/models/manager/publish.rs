@@ -7,6 +7,7 @@ use std::time::Instant;
 use tf_persist_core::Code;
 
 use super::Manager;
+use crate::milliseconds;
 use crate::models::handle::stopping;
 use crate::models::journal::LEFT_ALONE;
 use crate::models::model::Model;
@@ -32,16 +33,19 @@ impl Told {
             }
             let is_same_state = before.is_some_and(|(before, _)| before.state == status.state);
             let since = before.filter(|(before, _)| before.state != State::End).map(|(_, since)| *since);
-            let took = since.map(|since| now.duration_since(since)).unwrap_or_default();
-            let (version, state) = (status.version, status.state);
+            // What has only been found took no time.
+            let took_ms = since.map(|since| milliseconds(now.duration_since(since)));
+            let (version, state, hint) = (status.version, status.state, status.hint.as_deref());
             match (&status.error, state) {
                 (Some(error), State::End) => {
-                    tracing::error!(%model, version, %state, ?took, %error, "could not be loaded");
+                    tracing::error!(%model, version, %state, took_ms, %error, hint, "version could not be loaded");
                 }
                 (Some(error), State::Start | State::Loading) => {
-                    tracing::warn!(%model, version, %state, ?took, %error, "will be tried again");
+                    tracing::warn!(%model, version, %state, took_ms, %error, hint, "version will be tried again");
                 }
-                _ => tracing::info!(%model, version, %state, ?took, "is {state}"),
+                (None, State::Start) => tracing::debug!(%model, version, %state, "version found"),
+                (None, State::Loading) => tracing::info!(%model, version, %state, "version"),
+                _ => tracing::info!(%model, version, %state, took_ms, "version"),
             }
             let since = since.filter(|_| is_same_state).unwrap_or(now);
             self.0.insert(key, (status.clone(), since));
@@ -88,16 +92,20 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
         let configured = || self.models.values().filter(|model| model.wanted.is_some());
         let failed = || configured().filter(|model| !model.was_available && model.failure().is_some());
-        // What took the last process down does not take this one with it: the others would never be served.
+        // What took processes down keeps no other model from being served; it is tried again after a while.
         let is_left_alone = |model: &Model<T>| model.failure().is_some_and(|(_, error)| error.code == LEFT_ALONE);
         let is_settled = |model: &Model<T>| model.was_available || is_left_alone(model);
-        let is_nothing_left = failed().count() > 0 && failed().count() == configured().count();
-        if is_nothing_left || failed().any(|model| !is_left_alone(model)) {
+        if failed().any(|model| !is_left_alone(model)) {
             let reasons: String = failed().map(why_not).collect();
             let message = format!("{} servable(s) did not become available: {{{reasons}}}", failed().count());
             return Readiness::Failed(Status::new(Code::Unknown, message));
         }
-        if configured().all(is_settled) { Readiness::Ready } else { Readiness::Waiting }
+        let is_nothing_left = configured().next().is_some() && configured().all(is_left_alone);
+        match self.awaited_labels() {
+            Err(status) => Readiness::Failed(status),
+            Ok(all_stand) if all_stand && !is_nothing_left && configured().all(is_settled) => Readiness::Ready,
+            Ok(_) => Readiness::Waiting,
+        }
     }
 
     /// Forgets models that are configured no more, if they are too many.

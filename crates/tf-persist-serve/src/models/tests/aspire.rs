@@ -67,7 +67,7 @@ impl Bench {
     }
 
     fn fail(&mut self, job: &Job, is_final: bool, stamp: u64) {
-        let refusal = Refusal { status: Status::not_found("no"), is_final };
+        let refusal = Refusal::new(Status::not_found("no"), is_final);
         self.model.finished(job.id, Outcome::Refused(refusal, Stamp(stamp)), RETRIES, self.now);
     }
 
@@ -309,4 +309,20 @@ fn several_superfluous_versions_go_down_to_one() {
     assert_eq!(unloads.iter().map(|(_, version)| *version).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(loads[0].version, 4);
     assert!(bench.model.is_version_available(3));
+}
+
+#[test]
+fn what_is_left_alone_is_tried_again_after_its_time() {
+    let mut bench = Bench::new();
+    bench.aspire(&[1]);
+    let job = bench.load();
+    let pause = Duration::from_secs(60);
+    let refusal = Refusal { again: Some(pause), ..Refusal::new(Status::not_found("no"), true) };
+    assert!(bench.model.finished(job.id, Outcome::Refused(refusal, Stamp(1)), RETRIES, bench.now).is_none());
+    assert_eq!(bench.model.next_retry(), Some(bench.now + pause));
+    assert!(bench.model.failure().is_some() && bench.model.is_version_coming(1));
+    assert!(!bench.model.retry(bench.now + pause / 2));
+    assert!(bench.model.retry(bench.now + pause));
+    let job = bench.load();
+    assert!(bench.succeed(&job).is_none());
 }

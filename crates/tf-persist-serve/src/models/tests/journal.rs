@@ -1,84 +1,149 @@
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use crate::models::folder::Stamp;
-use crate::models::journal::Journal;
+use crate::models::journal::{Journal, Turn};
+
+const ONE: &str = "/m/1";
+
+/// A process that ends while it loads a version.
+fn end_while_loading(file: &Path, path: &str, now: SystemTime) {
+    let journal = Journal::open(Some(file), now);
+    drop(journal.begin("m", 1, Path::new(path), Stamp(7)));
+}
+
+/// How long a version is left alone by the next process, in seconds.
+fn left_alone(file: &Path, path: &str, now: SystemTime) -> Option<u64> {
+    let blame = Journal::open(Some(file), now).blames(Path::new(path), Stamp(7), now)?;
+    Some(blame.left.as_secs())
+}
 
 #[test]
-fn says_who_took_the_process_down() {
+fn the_second_end_of_a_process_is_held_against_a_version_for_a_while() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("below/journal");
-    let (one, two) = (Path::new("/m/1"), Path::new("/m/2"));
-    let journal = Journal::open(Some(&file));
-    journal.begin("m", 1, one, Stamp(7));
-    journal.begin("m", 2, two, Stamp(8));
-    journal.end(two);
-    assert_eq!(journal.blames(one, Stamp(7)), None, "not yet");
-    drop(journal);
-
-    // Again and again, until its files change.
-    for _ in 0..2 {
-        let journal = Journal::open(Some(&file));
-        let blame = journal.blames(one, Stamp(7)).unwrap();
-        assert!(blame.message.contains("version 1 of model m took the process down"), "{blame}");
-        assert!(blame.message.contains("below/journal"), "{blame}");
-        assert_eq!(journal.blames(two, Stamp(8)), None);
+    let now = SystemTime::now();
+    end_while_loading(&file, ONE, now);
+    assert_eq!(left_alone(&file, ONE, now), None, "the first end may have any reason");
+    assert!(file.exists());
+    // Again and again, and for longer each time.
+    for pause in [60, 120, 240, 480] {
+        end_while_loading(&file, ONE, now);
+        for _ in 0..2 {
+            assert_eq!(left_alone(&file, ONE, now), Some(pause));
+        }
+        let later = |seconds| now + Duration::from_secs(seconds);
+        assert_eq!(left_alone(&file, ONE, later(pause - 1)), Some(1));
+        assert_eq!(left_alone(&file, ONE, later(pause)), None);
+        assert_eq!(left_alone(&file, ONE, now - Duration::from_secs(3600)), None, "the clock was put back");
     }
-    assert_eq!(Journal::open(Some(&file)).blames(one, Stamp(9)), None);
+    for _ in 0..40 {
+        end_while_loading(&file, ONE, now);
+    }
+    assert_eq!(left_alone(&file, ONE, now), Some(24 * 3600));
+    let journal = Journal::open(Some(&file), now);
+    let said = journal.blames(Path::new(ONE), Stamp(7), now).unwrap().status.message;
+    assert!(said.starts_with("version 1 of model m took the process down 45 times"), "{said}");
+    assert!(said.contains("below/journal"), "{said}");
+    // Other files are another version.
+    assert_eq!(journal.blames(Path::new(ONE), Stamp(8), now), None);
     assert!(!file.exists());
+}
+
+#[test]
+fn a_load_that_ends_clears_a_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("journal");
+    let now = SystemTime::now();
+    end_while_loading(&file, ONE, now);
+    let journal = Journal::open(Some(&file), now);
+    drop(journal.begin("m", 1, Path::new(ONE), Stamp(7)));
+    journal.end(Path::new(ONE));
+    assert!(!file.exists());
+    drop(journal);
+    end_while_loading(&file, ONE, now);
+    assert_eq!(left_alone(&file, ONE, now), None);
 }
 
 #[test]
 fn who_stops_in_order_blames_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("journal");
-    let journal = Journal::open(Some(&file));
-    journal.begin("m", 1, Path::new("/m/1"), Stamp(7));
-    assert!(file.exists());
+    let now = SystemTime::now();
+    for _ in 0..3 {
+        let journal = Journal::open(Some(&file), now);
+        drop(journal.begin("m", 1, Path::new(ONE), Stamp(7)));
+        assert!(file.exists());
+        journal.stop();
+        // A load that begins all the same is not to blame either.
+        drop(journal.begin("m", 2, Path::new("/m/2"), Stamp(8)));
+        assert!(!file.exists());
+    }
+    // What was known before is known still.
+    end_while_loading(&file, ONE, now);
+    let journal = Journal::open(Some(&file), now);
+    drop(journal.begin("m", 1, Path::new(ONE), Stamp(7)));
     journal.stop();
-    // A load that begins all the same is not to blame either.
-    journal.begin("m", 2, Path::new("/m/2"), Stamp(8));
-    assert!(!file.exists());
     drop(journal);
-    assert_eq!(Journal::open(Some(&file)).blames(Path::new("/m/1"), Stamp(7)), None);
+    assert_eq!(left_alone(&file, ONE, now), None);
+    end_while_loading(&file, ONE, now);
+    assert_eq!(left_alone(&file, ONE, now), Some(60));
+}
+
+#[test]
+fn a_version_under_suspicion_is_loaded_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("journal");
+    let now = SystemTime::now();
+    let paths = ["/m/1", "/m/2", "/m/3"];
+    let journal = Journal::open(Some(&file), now);
+    // Two are being loaded at once, and one of them ends the process.
+    let turns = paths[..2].iter().map(|path| journal.begin("m", 1, Path::new(path), Stamp(7)));
+    assert!(turns.collect::<Vec<_>>().iter().all(|turn| matches!(turn, Turn::Shared { .. })));
+    drop(journal);
+    let journal = Journal::open(Some(&file), now);
+    let is_alone = |path: &str| matches!(journal.begin("m", 1, Path::new(path), Stamp(7)), Turn::Alone { .. });
+    assert_eq!(paths.map(is_alone), [true, true, false]);
 }
 
 #[test]
 fn two_servers_do_not_blame_each_other() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("journal");
-    let path = Path::new("/m/1");
-    let first = Journal::open(Some(&file));
-    first.begin("m", 1, path, Stamp(7));
-    let second = Journal::open(Some(&file));
-    assert_eq!(second.blames(path, Stamp(7)), None);
+    let now = SystemTime::now();
+    end_while_loading(&file, ONE, now);
+    let first = Journal::open(Some(&file), now);
+    drop(first.begin("m", 1, Path::new(ONE), Stamp(7)));
+    let second = Journal::open(Some(&file), now);
+    assert_eq!(second.blames(Path::new(ONE), Stamp(7), now), None);
     // What the second does leaves no trace.
-    second.begin("m", 2, Path::new("/m/2"), Stamp(8));
+    drop(second.begin("m", 2, Path::new("/m/2"), Stamp(8)));
     second.stop();
     drop(second);
     drop(first);
-    let next = Journal::open(Some(&file));
-    assert!(next.blames(path, Stamp(7)).is_some());
-    assert_eq!(next.blames(Path::new("/m/2"), Stamp(8)), None);
+    assert_eq!(left_alone(&file, ONE, now), Some(60));
+    assert_eq!(left_alone(&file, "/m/2", now), None);
 }
 
 #[test]
 fn what_is_no_journal_does_not_hurt() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("journal");
+    let now = SystemTime::now();
     for text in [&b"no json\n"[..], b"{}", b"\xff\xfe", &[b'x'; 2 << 20]] {
         fs::write(&file, text).unwrap();
-        let journal = Journal::open(Some(&file));
-        assert_eq!(journal.blames(Path::new("/m/1"), Stamp(7)), None);
-        journal.begin("m", 1, Path::new("/m/1"), Stamp(7));
-        drop(journal);
-        assert!(Journal::open(Some(&file)).blames(Path::new("/m/1"), Stamp(7)).is_some());
+        assert_eq!(left_alone(&file, ONE, now), None);
+        for _ in 0..2 {
+            end_while_loading(&file, ONE, now);
+        }
+        assert_eq!(left_alone(&file, ONE, now), Some(60));
     }
     // Where nothing can be written, models are loaded all the same.
-    let nowhere = Journal::open(Some(&folder.path().join("journal/below")));
-    nowhere.begin("m", 1, Path::new("/m/1"), Stamp(7));
-    nowhere.end(Path::new("/m/1"));
-    let none = Journal::open(None);
-    none.begin("m", 1, Path::new("/m/1"), Stamp(7));
-    assert_eq!(none.blames(Path::new("/m/1"), Stamp(7)), None);
+    let nowhere = Journal::open(Some(&folder.path().join("journal/below")), now);
+    drop(nowhere.begin("m", 1, Path::new(ONE), Stamp(7)));
+    nowhere.end(Path::new(ONE));
+    let none = Journal::open(None, now);
+    drop(none.begin("m", 1, Path::new(ONE), Stamp(7)));
+    assert_eq!(none.blames(Path::new(ONE), Stamp(7), now), None);
 }

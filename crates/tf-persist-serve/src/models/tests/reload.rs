@@ -7,9 +7,10 @@ use tf_persist_core::Code;
 use tf_persist_proto::serving::ModelServerConfig;
 
 use super::bench::{Bench, LIMIT, answer, latest, let_it_look, states, wait, wait_states};
-use crate::models::State::{Available, End};
+use crate::models::State::{Available, End, Loading};
 use crate::models::handle::Handle;
-use crate::models::{Settings, Version};
+use crate::models::view::Readiness;
+use crate::models::{LabelRule, Settings, Version};
 use crate::status::Status;
 
 #[test]
@@ -51,9 +52,10 @@ fn labels_may_wait_if_that_is_allowed() {
     bench.put("m", 1, "1");
     let labels = |text: &str| format!("version_labels {{ {text} }}");
     let started = labels("key: 'a' value: 1");
-    let refused = Handle::start(bench.several(&[("m", &started)]), bench.texts.clone()).err().unwrap();
+    let settings = Settings { labels: LabelRule::Available, ..bench.several(&[("m", &started)]) };
+    let refused = Handle::start(settings, bench.texts.clone()).err().unwrap();
     assert_eq!(refused.code, Code::FailedPrecondition);
-    let settings = Settings { allow_labels_for_unavailable: true, ..bench.several(&[("m", &started)]) };
+    let settings = Settings { labels: LabelRule::Any, ..bench.several(&[("m", &started)]) };
     let models = bench.serve(settings);
     assert_eq!(answer(&models, "m", &Version::Label("a".into())), Ok("1".into()));
     let both = format!("{started} {}", labels("key: 'new' value: 777"));
@@ -66,18 +68,71 @@ fn labels_may_wait_if_that_is_allowed() {
 }
 
 #[test]
+fn labels_at_the_start_wait_for_versions_that_are_being_loaded() {
+    let bench = Bench::new();
+    let slow = bench.put("m", 1, "slow");
+    bench.put("m", 2, "2");
+    let labelled = |version: i64, policy: &str| {
+        format!("model_version_policy {{ {policy} }} version_labels {{ key: 'stable' value: {version} }}")
+    };
+    let both = labelled(1, "latest { num_versions: 2 }");
+    let models = bench.start(bench.several(&[("m", &both)]));
+    wait_states(&models, "m", &[(2, Available), (1, Loading)]);
+    assert!(models.view().readiness == Readiness::Waiting);
+    // What stands there already may be said again.
+    bench.reload(&models, bench.config(&[("m", &both)])).unwrap();
+    let said = bench.reload(&models, bench.config(&[("m", &labelled(3, "all {}"))])).unwrap_err();
+    assert_eq!(said.code, Code::FailedPrecondition);
+    fs::write(slow.join("go"), "").unwrap();
+    bench.ready(&models).unwrap();
+    assert_eq!(answer(&models, "m", &Version::Label("stable".into())), Ok("slow".into()));
+    models.stop();
+
+    // One that does not come is told, with the reason.
+    bench.put("m", 3, "broken");
+    for (version, policy, why) in [
+        (1, "latest {}", "label `stable` stands on it, and of what is there, its version policy has [3] loaded"),
+        (777, "all {}", "label `stable` stands on it, and of what is there, its version policy has ["),
+    ] {
+        fs::write(bench.base("m").join("3/saved_model.pb"), "3").unwrap();
+        let models = bench.start(bench.several(&[("m", &labelled(version, policy))]));
+        let said = bench.ready(&models).unwrap_err();
+        let text = format!(
+            "Request to assign label to version {version} of model m, which is not currently available for inference: {why}"
+        );
+        assert!(said.code == Code::FailedPrecondition && said.message.starts_with(&text), "{said}");
+    }
+    fs::write(bench.base("m").join("3/saved_model.pb"), "broken").unwrap();
+    let models = bench.start(bench.several(&[("m", &labelled(3, "all {}"))]));
+    let said = bench.ready(&models).unwrap_err();
+    assert!(said.message.ends_with("and it could not be loaded: DATA_LOSS: it is broken"), "{said}");
+}
+
+#[test]
+fn who_has_no_model_is_not_ready() {
+    let bench = Bench::new();
+    bench.put("m", 1, "1");
+    let models = bench.serve(bench.several(&[]));
+    assert!(!models.view().has_available());
+    bench.reload(&models, bench.config(&[("m", "")])).unwrap();
+    assert!(models.view().has_available());
+    bench.reload(&models, bench.config(&[])).unwrap();
+    wait("it is unloaded", || !models.view().has_available());
+}
+
+#[test]
 fn reloads_wait_for_new_models() {
     let bench = Bench::new();
     bench.put("a", 1, "a");
     let models = bench.serve(bench.several(&[("a", "")]));
     let slow = bench.put("b", 1, "slow");
     bench.runtime.block_on(async {
-        let reload = models.reload(bench.config(&[("b", "")]));
+        let reload = models.reload(bench.config(&[("b", "")]), "a test");
         tokio::pin!(reload);
         assert!(tokio::time::timeout(Duration::from_millis(100), &mut reload).await.is_err(), "it must wait");
         // Neither others nor requests wait for it.
         assert_eq!(answer(&models, "b", &Version::Latest).unwrap_err().code, Code::NotFound);
-        models.reload(bench.config(&[("b", "")])).await.unwrap();
+        models.reload(bench.config(&[("b", "")]), "a test").await.unwrap();
         fs::write(slow.join("go"), "").unwrap();
         tokio::time::timeout(LIMIT, reload).await.unwrap().unwrap();
     });

@@ -246,8 +246,10 @@ fn what_is_left_alone_keeps_no_other_from_being_served() {
     let left = bench.journal_of_who_died_loading(&path);
     fs::write(bench.journal(), &left).unwrap();
     let models = bench.start(bench.with_journal());
-    let refused = bench.runtime.block_on(models.ready()).unwrap_err();
-    assert!(refused.message.contains("took the process down"), "there is nothing else to serve: {refused}");
+    // There is nothing else to serve: the server stays, and tries again after a while.
+    wait_states(&models, "bad", &[(1, End)]);
+    assert!(error(&models, "bad", 1).message.contains("took the process down 2 times"));
+    assert!(models.view().readiness == Readiness::Waiting);
     models.stop();
 
     fs::write(bench.journal(), &left).unwrap();

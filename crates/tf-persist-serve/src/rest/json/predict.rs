@@ -7,7 +7,7 @@ use super::Form;
 use super::cursor::Cursor;
 use super::nest::{Nest, floats, room};
 use super::outline::Outline;
-use super::tensors::{columns, rows};
+use super::tensors::{Wanted, columns, rows};
 use crate::status::Status;
 
 /// The members that matter, in the order of [`Outline::members`].
@@ -49,7 +49,8 @@ impl<'a> PredictBody<'a> {
         self.signature_name.as_deref()
     }
 
-    /// Decodes the tensors of a signature's inputs.
+    /// Decodes the tensors of a signature's inputs. Those that have a default may be left out, in the row form by all instances alike;
+    /// if only one of the inputs has none, its values need no name.
     ///
     /// In the row form of several inputs, where the first instance is a base64 object, only the first input comes back: the
     /// others are missing, which is for the checks of predict to say.
@@ -57,11 +58,16 @@ impl<'a> PredictBody<'a> {
     /// # Errors
     /// `INVALID_ARGUMENT` if the tensors are not written as the signature wants them; in the column form, `UNIMPLEMENTED` for a
     /// dtype that JSON has no values for.
-    pub fn tensors(&self, inputs: &[(&str, DType)]) -> Result<(Form, Vec<(String, Tensor)>), Status> {
+    pub fn tensors(
+        &self,
+        inputs: &[(&str, DType)],
+        has_default: &dyn Fn(&str) -> bool,
+    ) -> Result<(Form, Vec<(String, Tensor)>), Status> {
         if inputs.is_empty() {
             let name = self.signature_name().unwrap_or("DEFAULT");
             return Err(Status::invalid_argument(format!("Failed to get input map for signature: {name}")));
         }
+        let wanted = Wanted::new(inputs, has_default);
         match (self.outline.members[INSTANCES], self.outline.members[INPUTS]) {
             (Some(_), Some(_)) => Err(self
                 .outline
@@ -74,16 +80,16 @@ impl<'a> PredictBody<'a> {
                 if !inside.enter() {
                     return Err(self.outline.refuse("No values in 'instances' array"));
                 }
-                let tensors = match self.guessed(INSTANCES, inputs) {
+                let tensors = match self.guessed(INSTANCES, &wanted) {
                     Some(tensors) => tensors,
-                    None => rows(instances, inside, inputs)?,
+                    None => rows(instances, inside, &wanted)?,
                 };
                 Ok((Form::Row, tensors))
             }
             (None, Some(values)) => {
-                let tensors = match self.guessed(INPUTS, inputs) {
+                let tensors = match self.guessed(INPUTS, &wanted) {
                     Some(tensors) => tensors,
-                    None => columns(values, inputs)?,
+                    None => columns(values, &wanted)?,
                 };
                 Ok((Form::Column, tensors))
             }
@@ -92,10 +98,10 @@ impl<'a> PredictBody<'a> {
     }
 
     /// The tensor that was decoded already, if it is what is wanted.
-    fn guessed(&self, member: usize, inputs: &[(&str, DType)]) -> Option<Vec<(String, Tensor)>> {
-        match (&self.guess, inputs) {
-            (Some((of, tensor)), [(name, DType::Float32)]) if *of == member => {
-                Some(vec![((*name).to_owned(), tensor.clone())])
+    fn guessed(&self, member: usize, wanted: &Wanted<'_>) -> Option<Vec<(String, Tensor)>> {
+        match (&self.guess, wanted.unnamed) {
+            (Some((of, tensor)), Some((name, DType::Float32))) if *of == member => {
+                Some(vec![(name.to_owned(), tensor.clone())])
             }
             _ => None,
         }

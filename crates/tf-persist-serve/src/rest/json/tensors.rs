@@ -10,19 +10,36 @@ use super::show::show;
 use super::string::c_string;
 use crate::status::Status;
 
+/// The inputs of a signature.
+pub(super) struct Wanted<'i> {
+    inputs: &'i [(&'i str, DType)],
+    has_default: &'i dyn Fn(&str) -> bool,
+    /// The input whose values need no name: the only one, or the only one without a default.
+    pub(super) unnamed: Option<(&'i str, DType)>,
+}
+
+impl<'i> Wanted<'i> {
+    pub(super) fn new(inputs: &'i [(&'i str, DType)], has_default: &'i dyn Fn(&str) -> bool) -> Self {
+        let mut required = inputs.iter().filter(|(name, _)| !has_default(name));
+        let unnamed = match inputs {
+            [only] => Some(*only),
+            _ => required.next().copied().filter(|_| required.next().is_none()),
+        };
+        Self { inputs, has_default, unnamed }
+    }
+}
+
 /// `instances`: at the list, and inside of it. There is at least one.
-pub(super) fn rows(
-    list: Cursor<'_>,
-    inside: Cursor<'_>,
-    inputs: &[(&str, DType)],
-) -> Result<Vec<(String, Tensor)>, Status> {
-    if inside.peek() != b'{' && inputs.len() > 1 {
+pub(super) fn rows(list: Cursor<'_>, inside: Cursor<'_>, wanted: &Wanted<'_>) -> Result<Vec<(String, Tensor)>, Status> {
+    if inside.peek() != b'{' && wanted.unnamed.is_none() {
         return Err(Status::invalid_argument(
             "instances is a plain list, but expecting list of objects as multiple input tensors required as per \
              tensorinfo_map",
         ));
     }
-    if is_named(inside)? { named_rows(inside, inputs) } else { plain_rows(list, inside, inputs[0]) }
+    // A base64 object in the row form of several inputs is the first one's, as for TensorFlow Serving.
+    let unnamed = wanted.unnamed.unwrap_or(wanted.inputs[0]);
+    if is_named(inside)? { named_rows(inside, wanted) } else { plain_rows(list, inside, unnamed) }
 }
 
 /// Whether the value here is an object of named tensors, not one of base64.
@@ -95,18 +112,27 @@ fn unexplained() -> Status {
 struct Named<'i> {
     name: &'i str,
     dtype: DType,
+    has_default: bool,
     column: Column,
     nest: Nest,
     /// The last instance, counted from 1, that had it.
     seen: usize,
 }
 
+impl Named<'_> {
+    /// Whether an instance brings it if the others do, and if they do not it does not.
+    fn is_whole(&self, index: usize) -> bool {
+        self.seen == index + 1 || (self.has_default && self.seen == 0)
+    }
+}
+
 /// Instances that are objects of named values.
-fn named_rows(mut cursor: Cursor<'_>, inputs: &[(&str, DType)]) -> Result<Vec<(String, Tensor)>, Status> {
-    let bytes = (cursor.text.len() - cursor.at) / inputs.len();
-    let mut columns = Vec::with_capacity(inputs.len());
-    for (name, dtype) in inputs.iter().copied() {
-        columns.push(Named { name, dtype, column: Column::new(dtype, bytes)?, nest: Nest::default(), seen: 0 });
+fn named_rows(mut cursor: Cursor<'_>, wanted: &Wanted<'_>) -> Result<Vec<(String, Tensor)>, Status> {
+    let bytes = (cursor.text.len() - cursor.at) / wanted.inputs.len();
+    let mut columns = Vec::with_capacity(wanted.inputs.len());
+    for (name, dtype) in wanted.inputs.iter().copied() {
+        let (has_default, column) = ((wanted.has_default)(name), Column::new(dtype, bytes)?);
+        columns.push(Named { name, dtype, has_default, column, nest: Nest::default(), seen: 0 });
     }
     let mut count = 0;
     loop {
@@ -125,7 +151,7 @@ fn named_rows(mut cursor: Cursor<'_>, inputs: &[(&str, DType)]) -> Result<Vec<(S
         shape.insert(0, count);
         Ok((named.name.to_owned(), named.column.finish(named.dtype, &shape)?))
     };
-    columns.into_iter().map(finish).collect()
+    columns.into_iter().filter(|named| named.seen > 0).map(finish).collect()
 }
 
 /// Takes one instance.
@@ -133,6 +159,8 @@ fn named_row(cursor: &mut Cursor<'_>, index: usize, columns: &mut [Named<'_>]) -
     let object = *cursor;
     // Objects mostly have their members in the same order as the signature or as each other.
     let mut expected = 0;
+    // An input that the instances before this one left out.
+    let mut is_late = false;
     let mut more = cursor.enter();
     while more {
         let name = cursor.string()?;
@@ -143,6 +171,7 @@ fn named_row(cursor: &mut Cursor<'_>, index: usize, columns: &mut [Named<'_>]) -
         let result = match found {
             Some(found) => {
                 expected = found + 1;
+                is_late |= columns[found].seen < index;
                 columns[found].seen = index + 1;
                 take_named(&mut columns[found], cursor)
             }
@@ -159,7 +188,7 @@ fn named_row(cursor: &mut Cursor<'_>, index: usize, columns: &mut [Named<'_>]) -
         })?;
         more = cursor.next_member()?;
     }
-    if columns.iter().all(|column| column.seen == index + 1) {
+    if !is_late && columns.iter().all(|column| column.is_whole(index)) {
         return Ok(());
     }
     let mut names: Vec<&str> = columns.iter().map(|column| column.name).collect();
@@ -190,15 +219,16 @@ fn take_named(named: &mut Named<'_>, cursor: &mut Cursor<'_>) -> Result<(), Stat
 }
 
 /// `inputs`: the value of the only input, or an object of all of them. Names that are no inputs are not looked at.
-pub(super) fn columns(values: Cursor<'_>, inputs: &[(&str, DType)]) -> Result<Vec<(String, Tensor)>, Status> {
+pub(super) fn columns(values: Cursor<'_>, wanted: &Wanted<'_>) -> Result<Vec<(String, Tensor)>, Status> {
+    let inputs = wanted.inputs;
     if !is_named(values)? {
-        if inputs.len() > 1 {
+        let Some(unnamed) = wanted.unnamed else {
             return Err(Status::invalid_argument(
                 "inputs is a plain value/list, but expecting an object as multiple input tensors required as per \
                  tensorinfo_map",
             ));
-        }
-        return Ok(vec![column(values, inputs[0], inputs.len())?]);
+        };
+        return Ok(vec![column(values, unnamed, 1)?]);
     }
     let mut found: Vec<Option<Cursor<'_>>> = vec![None; inputs.len()];
     let mut cursor = values;
@@ -213,10 +243,11 @@ pub(super) fn columns(values: Cursor<'_>, inputs: &[(&str, DType)]) -> Result<Ve
         more = cursor.next_member()?;
     }
     let column = |(input, at): (&(&str, DType), Option<Cursor<'_>>)| match at {
-        Some(at) => column(at, *input, inputs.len()),
-        None => Err(Status::invalid_argument(format!("Missing named input: {} in 'inputs' object.", input.0))),
+        Some(at) => Some(column(at, *input, inputs.len())),
+        None if (wanted.has_default)(input.0) => None,
+        None => Some(Err(Status::invalid_argument(format!("Missing named input: {} in 'inputs' object.", input.0)))),
     };
-    inputs.iter().zip(found).map(column).collect()
+    inputs.iter().zip(found).filter_map(column).collect()
 }
 
 /// The value here, as a tensor.

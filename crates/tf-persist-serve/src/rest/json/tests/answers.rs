@@ -122,8 +122,13 @@ fn errors() {
 #[test]
 fn status() {
     let versions = [
-        VersionStatus { version: 124, state: State::Available, error: None },
-        VersionStatus { version: 123, state: State::End, error: Some(Status::not_found("no <file> \"a\"")) },
+        VersionStatus { version: 124, state: State::Available, error: None, hint: None },
+        VersionStatus {
+            version: 123,
+            state: State::End,
+            error: Some(Status::not_found("no <file> \"a\"")),
+            hint: None,
+        },
     ];
     assert_eq!(
         text(status_answer(&versions)),

@@ -1,4 +1,5 @@
 mod answers;
+mod defaults;
 mod examples;
 mod properties;
 mod refusals;
@@ -13,7 +14,7 @@ use crate::status::Status;
 type Inputs<'a> = &'a [(&'a str, DType)];
 
 fn decode(body: impl AsRef<[u8]>, inputs: Inputs<'_>) -> Result<(Form, Vec<(String, Tensor)>), Status> {
-    PredictBody::parse(body.as_ref())?.tensors(inputs)
+    PredictBody::parse(body.as_ref())?.tensors(inputs, &|_| false)
 }
 
 /// The only tensor of a request, and the form.

@@ -1,0 +1,346 @@
+//! Every snippet of the README and of docs/ is run, or stands in a list with the reason why it is not.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tf_persist_core::tensor::npz;
+use tf_persist_core::{DType, Tensor};
+
+use crate::serve::Running;
+use crate::support::{Dir, TF_PERSIST, libtensorflow, root, skipped};
+
+/// A fenced block of a page.
+struct Snippet {
+    /// The page and the line of the fence, for messages.
+    place: String,
+    page: String,
+    language: String,
+    text: String,
+}
+
+/// Those that are not run: the page, what the first line begins with, and why.
+const NOT_RUN: [(&str, &str, &str); 14] = [
+    ("README.md", "./scripts/demo", "it sets itself up over the network, and trains for minutes"),
+    ("README.md", "cargo install", "it compiles everything once more, and fetches over the network"),
+    ("README.md", "$ tf-persist train", "it is run, with what it prints, in tour.rs"),
+    ("README.md", "[dependencies]", "the path is the reader's"),
+    ("docs/architecture.md", "                     tf-persist-cli", "it is a drawing"),
+    ("docs/architecture.md", "   REST: HTTP/1.1", "it is a drawing"),
+    (
+        "docs/born_in_rust.md",
+        "cargo run --example",
+        "it compiles an example, which the tests in tests/interop/born.rs run",
+    ),
+    ("docs/born_in_rust.md", "let given_both", "it is a part of that example"),
+    ("docs/cli.md", "$ tf-persist diff before trained", "its two models are not in the repository"),
+    ("docs/keras.md", "scripts/export_keras.py", "its models are the reader's; scripts/tests run the exporter"),
+    ("docs/keras.md", "serving_default: image", "it is what the exporter prints"),
+    ("docs/op_libraries.md", "", "its models need op libraries; op_libraries.rs runs such"),
+    ("docs/scan.md", "$ tf-persist scan evil", "no model that does harm is in the repository; scan.rs makes such"),
+    ("models/README.md", "scripts/make_models.py", "it makes all models once more, with Python's TensorFlow"),
+];
+
+/// All snippets, in the order of their pages.
+fn snippets() -> Vec<Snippet> {
+    let mut pages = vec!["README.md".to_owned(), "models/README.md".to_owned()];
+    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().file_name());
+    pages.extend(docs.map(|name| format!("docs/{}", name.to_str().unwrap())).filter(|name| name.ends_with(".md")));
+    pages.sort();
+    let mut all: Vec<Snippet> = Vec::new();
+    for page in pages {
+        let text = fs::read_to_string(root().join(&page)).unwrap();
+        let mut open: Option<Snippet> = None;
+        for (number, line) in text.lines().enumerate() {
+            let fence = line.trim_start().strip_prefix("```");
+            match (fence, &mut open) {
+                (Some(language), None) => {
+                    let (place, language) = (format!("{page}:{}", number + 1), language.to_owned());
+                    open = Some(Snippet { place, page: page.clone(), language, text: String::new() });
+                }
+                (Some(rest), Some(snippet)) => {
+                    assert!(rest.is_empty(), "{}: it is not closed before the next one opens", snippet.place);
+                    all.extend(open.take());
+                }
+                (None, Some(snippet)) => snippet.text += &format!("{line}\n"),
+                (None, None) => {}
+            }
+        }
+        assert!(open.is_none(), "{}: it is never closed", open.unwrap().place);
+    }
+    all
+}
+
+/// The one snippet of a page that begins like this.
+fn snippet(page: &str, begin: &str) -> Snippet {
+    let mut found: Vec<_> = snippets().into_iter().filter(|it| it.page == page && it.text.starts_with(begin)).collect();
+    assert_eq!(found.len(), 1, "{page} has {} snippets that begin with `{begin}`", found.len());
+    found.remove(0)
+}
+
+fn is_not_run(snippet: &Snippet) -> bool {
+    NOT_RUN.iter().any(|(page, begin, _)| snippet.page == *page && snippet.text.starts_with(begin))
+}
+
+/// Those that tests of their own run, below: the page, and what they begin with.
+const RUN_BELOW: [(&str, &str); 10] = [
+    ("README.md", "$ tf-persist inspect models/digits/model"),
+    ("README.md", "mkdir served"),
+    ("README.md", "use tf_persist_core"),
+    ("docs/cli.md", "$ tf-persist export models/digits/model digits"),
+    ("docs/pack.md", "tf-persist export models/digits/model"),
+    ("docs/pack.md", "unzip -q digits.tfpack"),
+    ("docs/pack.md", "let bytes: Vec<u8>"),
+    ("docs/scan.md", "tf-persist run PATH --trust"),
+    ("docs/serve.md", "$ tf-persist serve-local"),
+    ("docs/serve.md", "model_config_list {"),
+];
+
+#[test]
+fn every_snippet_is_run_or_listed_with_a_reason() {
+    for snippet in snippets() {
+        let is_run = RUN_BELOW.iter().any(|(page, begin)| snippet.page == *page && snippet.text.starts_with(begin));
+        let by_language = ["jsonc", "yaml"].contains(&snippet.language.as_str());
+        let count = [is_run, by_language, is_not_run(&snippet)].iter().filter(|is| **is).count();
+        assert_eq!(count, 1, "{}: run it here, or list it in NOT_RUN with the reason", snippet.place);
+    }
+    for (page, begin, why) in NOT_RUN {
+        assert!(!why.is_empty());
+        assert!(snippets().iter().any(|it| it.page == page && it.text.starts_with(begin)), "{page}: `{begin}` is gone");
+    }
+}
+
+#[test]
+fn reports_that_are_shown_are_json() {
+    let all: Vec<_> = snippets().into_iter().filter(|snippet| snippet.language == "jsonc").collect();
+    assert!(all.len() >= 5);
+    for Snippet { place, text, .. } in all {
+        let plain: String = text.lines().map(|line| without_comment(line) + "\n").collect();
+        serde_json::from_str::<serde_json::Value>(&plain).unwrap_or_else(|error| panic!("{place}: {error}\n{plain}"));
+    }
+}
+
+/// A line of JSON without the remark at its end.
+fn without_comment(line: &str) -> String {
+    let (mut is_text, mut before) = (false, ' ');
+    for (at, letter) in line.char_indices() {
+        match letter {
+            '"' if before != '\\' => is_text = !is_text,
+            '/' if before == '/' && !is_text => return line[..at - 1].to_owned(),
+            _ => {}
+        }
+        before = letter;
+    }
+    line.to_owned()
+}
+
+/// Runs a script in the folder of the test, with the binary and the repository's Python on the path.
+fn bash(dir: &Dir, script: &str) -> (bool, String) {
+    let binary = Path::new(TF_PERSIST).parent().unwrap();
+    let python = root().join(".venv/bin");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{}:{path}", binary.display(), python.display());
+    let mut command = Command::new("bash");
+    command.args(["-euo", "pipefail", "-c", script]).current_dir(dir.path("")).env("PATH", path);
+    command.env("HOME", dir.home()).env_remove("XDG_CACHE_HOME").env("TF_PERSIST_LIBTENSORFLOW", libtensorflow());
+    // gRPC's port may be another test's.
+    command.env("TF_PERSIST_PORT", "0").stdin(Stdio::null());
+    let done = command.output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    (done.status.success(), if done.status.success() { said } else { said + &String::from_utf8_lossy(&done.stderr) })
+}
+
+/// The commands of a console, each with the lines that it prints.
+fn console(text: &str) -> Vec<(&str, Vec<&str>)> {
+    let mut commands: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in text.lines() {
+        match (line.strip_prefix("$ "), commands.last_mut()) {
+            (Some(command), _) => commands.push((command, Vec::new())),
+            (None, Some((_, printed))) => printed.push(line),
+            (None, None) => panic!("`{line}` belongs to no command"),
+        }
+    }
+    commands
+}
+
+/// Runs the commands of a console; they print what is shown. Numbers with a point may differ in their last digits.
+fn run_console(dir: &Dir, snippet: &Snippet) {
+    for (command, shown) in console(&snippet.text) {
+        let (is_done, printed) = bash(dir, command);
+        let place = &snippet.place;
+        assert!(is_done, "{place}: `{command}`: {printed}");
+        let is_number = |word: &str| word.trim_matches(['[', ']', ',']).parse::<f64>().is_ok();
+        let words = |line: &str| -> Vec<String> {
+            line.split(' ')
+                .map(|word| if is_number(word) && word.contains('.') { "#" } else { word }.to_owned())
+                .collect()
+        };
+        for (printed, shown) in printed.lines().zip(&shown) {
+            assert_eq!(words(printed), words(shown), "{place}: `{command}`");
+        }
+        assert_eq!(printed.lines().count(), shown.len(), "{place}: `{command}` prints: {printed}");
+    }
+}
+
+#[test]
+fn the_consoles_print_what_they_show() {
+    let dir = Dir::new();
+    run_console(&dir, &snippet("README.md", "$ tf-persist inspect models/digits/model"));
+    run_console(&dir, &snippet("docs/cli.md", "$ tf-persist export models/digits/model digits"));
+}
+
+#[test]
+fn packs_go_back_and_forth_as_shown() {
+    let dir = Dir::new();
+    let image = Tensor::zeros(DType::Float32, &[1, 8, 8, 1]).unwrap();
+    npz::write("image.npz", fs::File::create(dir.path("image.npz")).unwrap(), [("image", &image)]).unwrap();
+    let (is_done, said) = bash(&dir, &snippet("docs/pack.md", "tf-persist export models/digits/model").text);
+    assert!(is_done && said.contains("probabilities"), "{said}");
+    // Two ways of one thing, each in a folder of its own.
+    let text = snippet("docs/pack.md", "unzip -q digits.tfpack").text;
+    for line in text.lines() {
+        let tool = line.split(' ').next().unwrap();
+        if !bash(&dir, &format!("command -v {tool}")).0 {
+            skipped("packs_go_back_and_forth_as_shown", &format!("there is no `{tool}`"));
+            continue;
+        }
+        fs::remove_dir_all(dir.path("digits")).unwrap();
+        let (is_done, said) = bash(&dir, line);
+        assert!(is_done && dir.path("digits/saved_model.pb").is_file(), "{line}: {said}");
+    }
+}
+
+#[test]
+fn trust_is_given_as_shown() {
+    let dir = Dir::new();
+    let text = snippet("docs/scan.md", "tf-persist run PATH --trust").text;
+    let script = text.replace("PATH", "models/half_plus_two/model --input x=[1,2]");
+    let (is_done, said) = bash(&dir, &script);
+    assert!(is_done && said.matches("[2.5, 3.0]").count() == 2, "{said}");
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
+}
+
+#[test]
+fn the_readmes_server_answers() {
+    let dir = Dir::new();
+    let text = snippet("README.md", "mkdir served").text.replace("8501", &free_port());
+    let (is_done, said) = bash(&dir, &format!("trap 'kill %1; wait' EXIT; {text}"));
+    assert!(is_done, "{said}");
+    let said: String = said.split_whitespace().collect();
+    assert!(said.contains("{\"predictions\":[2.5,3.0,4.5]}"), "{said}");
+}
+
+/// A folder with `site/models/m/1` and `2`.
+fn site() -> Dir {
+    let dir = Dir::new();
+    for version in ["1", "2"] {
+        dir.copy_model("half_plus_two", format!("site/models/m/{version}"));
+    }
+    dir
+}
+
+#[test]
+fn the_guides_first_server_answers() {
+    let dir = site();
+    let text = snippet("docs/serve.md", "$ tf-persist serve-local").text.replace("8501", &free_port());
+    let commands = console(&text);
+    let [(serve, _), (curl, _)] = commands[..] else { panic!("{text}") };
+    let ready = curl.split_once("/v1/").unwrap().0.replace("curl ", "");
+    let script = format!(
+        "cd site; {serve} & trap 'kill %1; wait' EXIT\n until curl -sf {ready}/readyz; do sleep 0.1; kill -0 %1; done\n {curl}"
+    );
+    let (is_done, said) = bash(&dir, &script);
+    let said: String = said.split_whitespace().collect();
+    assert!(is_done && said.contains("{\"predictions\":[2.5,3.0]}"), "{said}");
+}
+
+#[test]
+fn the_guides_configuration_starts_and_its_probes_answer() {
+    let dir = site();
+    let config = snippet("docs/serve.md", "model_config_list {").text;
+    let base = dir.path("site/models/m");
+    dir.write("models.config", config.replace("/models/m", base.to_str().unwrap()));
+    let server = Running::start(&dir, "--model_config_file=models.config");
+    server.waits_for("ready: every model answers");
+    for of in ["", "/versions/2", "/labels/stable"] {
+        let (code, body) = server.ask("POST", &format!("/v1/models/m{of}:predict"), "{\"instances\": [1.0]}");
+        assert_eq!(code, 200, "{of}: {body}");
+    }
+    let (_, models) = server.ask("GET", "/models", "");
+    assert!(models.contains("\"labels\":{\"stable\":\"1\"}"), "{models}");
+    let probes = snippets().into_iter().find(|snippet| snippet.language == "yaml").unwrap().text;
+    let paths: Vec<&str> = probes.split("path: ").skip(1).map(|rest| rest.split([',', '}']).next().unwrap()).collect();
+    assert_eq!(paths, ["/readyz", "/healthz"]);
+    for path in paths {
+        assert_eq!(server.ask("GET", path, "").0, 200, "{path}");
+    }
+}
+
+/// Lines without the blanks at their ends, and without remarks.
+fn code(text: &str) -> Vec<&str> {
+    let lines = text.lines().map(|line| line.split(" //").next().unwrap_or_default().trim());
+    lines.filter(|line| !line.is_empty()).collect()
+}
+
+/// The folder that the Rust of the pages is run in, in a process of its own.
+const IN_ITS_FOLDER: &str = "TF_PERSIST_TEST_SNIPPETS";
+
+#[test]
+fn the_rust_of_the_pages_compiles_and_runs() {
+    if std::env::var_os(IN_ITS_FOLDER).is_some() {
+        readme().unwrap();
+        pack().unwrap();
+        return;
+    }
+    // What stands below, between these marks, is what the pages show.
+    let own = include_str!("snippets.rs");
+    for (page, begin, mark) in
+        [("README.md", "use tf_persist_core", "README"), ("docs/pack.md", "let bytes: Vec<u8>", "pack.md")]
+    {
+        let (_, rest) = own.split_once(&format!("// {mark} begins.\n")).unwrap();
+        let (below, _) = rest.split_once(&format!("// {mark} ends.\n")).unwrap();
+        let shown = snippet(page, begin).text;
+        assert_eq!(code(below), code(&shown), "{page}: what it shows is not what is run here");
+    }
+    let dir = Dir::new();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "snippets::the_rust_of_the_pages_compiles_and_runs", "--nocapture"]);
+    command.env(IN_ITS_FOLDER, "1").env("TF_PERSIST_LIBTENSORFLOW", libtensorflow()).current_dir(dir.path(""));
+    let ran = command.output().unwrap();
+    assert!(ran.status.success(), "{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(dir.path("digits-copy/saved_model.pb").is_file() && dir.path("digits.tfpack").is_file());
+}
+
+#[expect(clippy::print_stdout, reason = "it is what the README shows")]
+fn readme() -> tf_persist_core::Result<()> {
+    // README begins.
+    use tf_persist_core::{LoadOptions, SaveOptions, SavedModel, Tensor};
+
+    let artefact = SavedModel::open("models/digits/model")?;
+    println!("{}", artefact.signature("serving_default")?);
+
+    let model = artefact.load(LoadOptions::default())?;
+    let image = Tensor::from_slice(&[1, 8, 8, 1], &[0.0_f32; 64])?;
+    let answer = model.signature("serving_default")?.run([("image", image)])?;
+    let probabilities = answer["probabilities"].view::<f32>()?;
+
+    model.save("digits-copy", SaveOptions::default())?;
+    artefact.save("digits.tfpack", SaveOptions::default().frozen(true))?;
+    // README ends.
+    assert_eq!(probabilities.len(), 10);
+    Ok(())
+}
+
+fn pack() -> tf_persist_core::Result<()> {
+    use tf_persist_core::{LoadOptions, SavedModel};
+
+    // pack.md begins.
+    let bytes: Vec<u8> = SavedModel::open("models/digits/model")?.to_bytes()?;
+    let model = SavedModel::from_bytes(bytes)?.load(LoadOptions::default())?;
+    // pack.md ends.
+    model.signature("serving_default").map(drop)
+}

@@ -1,0 +1,59 @@
+//! Inputs that have a default may be left out.
+
+use super::*;
+
+const INPUTS: Inputs<'_> = &[("flip", DType::Bool), ("scale", DType::Float32), ("x", DType::Float32)];
+
+/// The names that are given, with shapes; or what is said.
+fn given(body: &str, defaults: &[&str]) -> Result<Vec<(String, Vec<usize>)>, String> {
+    let tensors = PredictBody::parse(body.as_bytes()).unwrap().tensors(INPUTS, &|name| defaults.contains(&name));
+    let tensors = tensors.map_err(|status| status.message)?.1;
+    Ok(tensors.into_iter().map(|(name, tensor)| (name, tensor.shape().to_vec())).collect())
+}
+
+fn names(body: &str, defaults: &[&str]) -> Vec<(String, Vec<usize>)> {
+    given(body, defaults).unwrap()
+}
+
+fn x(shape: &[usize]) -> (String, Vec<usize>) {
+    ("x".to_owned(), shape.to_vec())
+}
+
+#[test]
+fn columns_may_leave_out_what_has_a_default() {
+    let defaults = &["flip", "scale"];
+    assert_eq!(names(r#"{"inputs": {"x": [[1, 2, 3]]}}"#, defaults), [x(&[1, 3])]);
+    let both = names(r#"{"inputs": {"x": [1], "scale": 2.5}}"#, defaults);
+    assert_eq!(both, [("scale".to_owned(), vec![]), x(&[1])]);
+    // The only one that has to be given needs no name, whatever it is made of.
+    assert_eq!(names(r#"{"inputs": [[1, 2, 3]]}"#, defaults), [x(&[1, 3])]);
+    assert_eq!(names(r#"{"inputs": 7}"#, defaults), [x(&[])]);
+    assert_eq!(names(r#"{"inputs": {}}"#, &["flip", "scale", "x"]), []);
+    assert_eq!(given(r#"{"inputs": {}}"#, defaults).unwrap_err(), "Missing named input: x in 'inputs' object.");
+    let said = given(r#"{"inputs": {"x": [1], "flip": true}}"#, &["flip"]).unwrap_err();
+    assert_eq!(said, "Missing named input: scale in 'inputs' object.");
+    let said = given(r#"{"inputs": [1, 2]}"#, &["flip"]).unwrap_err();
+    assert!(said.contains("expecting an object as multiple input tensors required"), "{said}");
+}
+
+#[test]
+fn rows_may_leave_out_what_has_a_default_alike() {
+    let defaults = &["flip", "scale"];
+    assert_eq!(names(r#"{"instances": [{"x": [1, 2, 3]}, {"x": [4, 5, 6]}]}"#, defaults), [x(&[2, 3])]);
+    let some = names(r#"{"instances": [{"x": 1, "scale": 2}, {"scale": 3, "x": 4}]}"#, defaults);
+    assert_eq!(some, [("scale".to_owned(), vec![2]), x(&[2])]);
+    assert_eq!(names(r#"{"instances": [[1, 2], [3, 4]]}"#, defaults), [x(&[2, 2])]);
+    assert_eq!(names(r#"{"instances": [{}, {}]}"#, &["flip", "scale", "x"]), []);
+    for uneven in [
+        r#"{"instances": [{"x": 1, "scale": 2}, {"x": 4}]}"#,
+        r#"{"instances": [{"x": 1}, {"x": 4, "scale": 2}]}"#,
+        r#"{"instances": [{"x": 1, "scale": 2}, {"scale": 4}]}"#,
+        r#"{"instances": [{"x": 1}, {}]}"#,
+    ] {
+        let said = given(uneven, defaults).unwrap_err();
+        let text = "Failed to process element: 1 of 'instances' list.";
+        assert!(said.starts_with(text) && said.ends_with("keys must be equal to: flip,scale,x"), "{uneven}: {said}");
+    }
+    let said = given(r#"{"instances": [[1, 2], [3, 4]]}"#, &["flip"]).unwrap_err();
+    assert!(said.contains("expecting list of objects as multiple input tensors required"), "{said}");
+}
