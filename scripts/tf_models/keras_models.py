@@ -136,3 +136,47 @@ def text(folder: Path) -> Built:
     )
     requests = [strings("A wonderful film"), strings(*(sentence for sentence, _ in SENTENCES[:6])), odd, odd[:0]]
     return Built(cases=[Case(name, {"text": batch}) for name in ("serving_default", "tokens") for batch in requests])
+
+
+def export_once(network: keras.Model, folder: Path, specs: list[tf.TensorSpec]) -> None:
+    """Writes a Keras model with one signature, `serving_default`, where `Model.export` would write it twice."""
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    archive.add_endpoint("serving_default", network, specs)
+    archive.write_out(str(folder), verbose=False)
+
+
+@model("lstm", "Keras 3 LSTM over series of twelve steps: a loop, lists of tensors, and time before the batch")
+def lstm(folder: Path) -> Built:
+    """Series of six values to three numbers; not trained."""
+    series = keras.Input((12, 6), name="series")
+    network = keras.Model(series, layers.Dense(3)(layers.LSTM(8)(series)))
+    export_once(network, folder, [tf.TensorSpec([None, 12, 6], tf.float32, name="series")])
+    values = np.random.default_rng(SEED).normal(size=(5, 12, 6)).astype(np.float32)
+    return Built(cases=[Case("serving_default", {"series": values[rows]}) for rows in (slice(0, 1), slice(1, 5))])
+
+
+@model("attention", "Keras 3 self-attention over ten tokens: an embedding, products of rows with themselves, layer normalisation")
+def attention(folder: Path) -> Built:
+    """Token numbers to the probabilities of four classes; not trained."""
+    tokens = keras.Input((10,), dtype="int32", name="tokens")
+    embedded = layers.Embedding(50, 16)(tokens)
+    attended = layers.MultiHeadAttention(2, 8)(embedded, embedded)
+    hidden = layers.GlobalAveragePooling1D()(layers.LayerNormalization()(layers.Add()([embedded, attended])))
+    network = keras.Model(tokens, layers.Dense(4, activation="softmax")(hidden))
+    export_once(network, folder, [tf.TensorSpec([None, 10], tf.int32, name="tokens")])
+    values = np.random.default_rng(SEED).integers(0, 50, (5, 10)).astype(np.int32)
+    return Built(cases=[Case("serving_default", {"tokens": values[rows]}) for rows in (slice(0, 1), slice(1, 5))])
+
+
+@model("padded_text", "Keras 3 text model that pads to the longest text of a batch, without a mask: rows depend on each other")
+def padded_text(folder: Path) -> Built:
+    """Texts to a score that also depends on how long the other texts of the batch are; not trained."""
+    tokens = layers.TextVectorization(vocabulary=["good", "bad", "film", "awful", "was"])
+    text = keras.Input((), dtype="string", name="text")
+    weights = keras.initializers.RandomUniform(-1, 1, seed=SEED)
+    embedded = layers.Embedding(7, 4, embeddings_initializer=weights)(tokens(text))
+    network = keras.Model(text, layers.Dense(1)(layers.GlobalAveragePooling1D()(embedded)))
+    export_once(network, folder, [tf.TensorSpec([None], tf.string, name="text")])
+    requests = [strings("good film"), strings("was was", "good film was bad was awful")]
+    return Built(cases=[Case("serving_default", {"text": batch}) for batch in requests])

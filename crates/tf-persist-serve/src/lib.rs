@@ -15,6 +15,7 @@ pub mod guard;
 pub mod inference;
 pub mod metrics;
 pub mod models;
+mod priority;
 pub mod rest;
 pub mod run;
 mod server;

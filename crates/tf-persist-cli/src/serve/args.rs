@@ -121,10 +121,14 @@ pub(crate) struct ServeArgs {
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) enable_serialization_as_tensor_content: bool,
 
-    /// Run requests together as TensorFlow Serving does, with its limits
+    /// Run requests together as TensorFlow Serving does, with its limits; unsaid, only where no answer changes by a bit
     #[arg(long, value_name = "BOOL", help_heading = "Running")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) enable_batching: Option<bool>,
+    /// Run requests that overlap together where their rows are independent, though the last digits of answers may differ then
+    #[arg(long, value_name = "BOOL", default_value = "false", help_heading = "Running")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub(crate) batch_within_rounding: bool,
     /// How: BatchingParameters in text format; needs --enable_batching
     #[arg(long, value_name = "FILE", value_parser = path(), help_heading = "Running")]
     pub(crate) batching_parameters_file: Option<PathBuf>,

@@ -121,6 +121,7 @@ fn batching(args: &ServeArgs) -> anyhow::Result<BatchingSettings> {
     Ok(BatchingSettings {
         enabled: args.enable_batching.unwrap_or(true),
         as_asked: args.enable_batching == Some(true),
+        within_rounding: args.batch_within_rounding,
         max_batch_size: args.max_batch_size,
         parameters_file,
         per_model: args.enable_per_model_batching_parameters,

@@ -70,6 +70,12 @@ impl Servable {
         &self.model
     }
 
+    /// For each signature that can be run: whether its requests share runs now, and why or why not, in words.
+    pub(crate) fn batching(&self) -> impl Iterator<Item = (&str, (bool, String))> {
+        let served = self.signatures.iter().filter_map(|(name, served)| Some((name, served.as_ref().ok()?)));
+        served.map(|(name, served)| (name.as_str(), served.lane.batching()))
+    }
+
     /// Whether a run of it goes on that nobody waits for any more.
     pub(super) fn is_busy(&self) -> bool {
         self.runs.is_busy()

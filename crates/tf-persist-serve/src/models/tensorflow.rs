@@ -11,16 +11,16 @@ use super::model::Refusal;
 use super::threads::IntraOpThreads;
 use super::{LoadSettings, Servable, warm_up};
 use crate::metrics::Metrics;
+<<<<<<< HEAD
 use crate::milliseconds;
+=======
+use crate::priority::leave_room;
+>>>>>>> h-batching
 use crate::run;
 
 /// Whether a version was loaded in this process. TensorFlow has started its threads by then, which keep the priority of the thread
 /// that started them.
 static WAS_LOADED: AtomicBool = AtomicBool::new(false);
-
-/// How much more room threads that load leave to others, as `nice` counts it.
-#[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
 
 /// Loads versions into TensorFlow.
 pub(super) struct TensorFlow {
@@ -121,35 +121,4 @@ fn is_final(error: &Error) -> bool {
             | Error::OpLibrary(_)
             | Error::Runtime(_)
     )
-}
-
-/// Lets this thread stand back behind those that answer requests.
-fn leave_room() {
-    // Of a thread, on Linux; elsewhere this would be the process's priority.
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-        tracing::debug!(%error, "loading keeps its priority");
-    }
-}
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    /// The niceness of the thread that asks (`proc_pid_stat(5)`).
-    fn niceness() -> i32 {
-        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-        stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16).unwrap().parse().unwrap()
-    }
-
-    #[test]
-    fn one_thread_stands_back() {
-        let before = niceness();
-        let (own, heir) = std::thread::spawn(|| {
-            super::leave_room();
-            (niceness(), std::thread::spawn(niceness).join().unwrap())
-        })
-        .join()
-        .unwrap();
-        assert_eq!((own, heir), (super::NICENESS.max(before), super::NICENESS.max(before)));
-        assert_eq!(niceness(), before);
-    }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::reply::{self, Reply};
 use crate::metrics::Gauges;
-use crate::models::{ModelStatus, State};
+use crate::models::{ModelStatus, State, Version};
 use crate::server::Service;
 
 /// The pages that are open without a key: those who look whether a server lives have none.
@@ -53,11 +53,11 @@ fn waiting(why: &serde_json::Value) -> Reply {
 }
 
 fn models(service: &Service) -> Reply {
-    let models: Vec<_> = service.models().list().into_iter().map(of_model).collect();
+    let models: Vec<_> = service.models().list().into_iter().map(|model| of_model(service, model)).collect();
     reply::json(StatusCode::OK, text_of(&json!({ "models": models })))
 }
 
-fn of_model(model: ModelStatus) -> serde_json::Value {
+fn of_model(service: &Service, model: ModelStatus) -> serde_json::Value {
     let versions: Vec<_> = model
         .versions
         .iter()
@@ -67,12 +67,21 @@ fn of_model(model: ModelStatus) -> serde_json::Value {
                 "version": found.version.to_string(),
                 "state": found.state.name(),
                 "error": error.map(|error| json!({"code": error.code.name(), "message": error.message})),
+                "batching": batching(service, &model.name, found.version),
             })
         })
         .collect();
     let labels: serde_json::Map<_, _> =
         model.labels.into_iter().map(|(label, version)| (label, version.to_string().into())).collect();
     json!({"name": model.name, "labels": labels, "versions": versions})
+}
+
+/// Whether requests of each signature share runs now, and why or why not; none of a version that does not answer.
+fn batching(service: &Service, model: &str, version: i64) -> serde_json::Map<String, serde_json::Value> {
+    let Ok(servable) = service.models().find(model, &Version::Number(version)) else { return serde_json::Map::new() };
+    let of =
+        |(name, (together, why)): (&str, (bool, String))| (name.to_owned(), json!({"together": together, "why": why}));
+    servable.batching().map(of).collect()
 }
 
 fn text_of(value: &impl Serialize) -> Vec<u8> {

@@ -3,11 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use tf_persist_core::tensor::{Comparison, Tolerance};
 use tf_persist_core::{Code, RunOptions, Signature, Tensor};
 
-use super::join::{join, part, reversed};
-use super::task::{Facts, Proof, Task};
+use super::join::{join, part};
+use super::task::{Facts, Task};
 use super::{Answer, Call};
 use crate::metrics::Phase;
 use crate::status::Status;
@@ -26,10 +25,6 @@ pub(super) fn execute(tasks: Vec<Task>) {
         if facts.rules.asked && task.rows.is_some() {
             facts.metrics.batch_queue(waited);
         }
-    }
-    if tasks.len() > 1 && tasks[0].facts.proof() == Proof::Open {
-        try_out(&tasks);
-        return tasks.into_iter().for_each(execute_one);
     }
     if tasks.len() > 1 {
         tasks = match run_together(&tasks) {
@@ -143,51 +138,20 @@ fn run_together(tasks: &[Task]) -> Option<Vec<Answer>> {
         Some(_) => facts.metrics.batch(rows, padding),
         // If they are to be run together all the same, each is told why it cannot be.
         None if facts.rules.asked => {}
-        None => facts.refute(),
+        None => facts.reject("an output has not as many rows as its inputs"),
     }
-    parts
+    parts.filter(|parts| !facts.batchable.is_to_be_checked() || is_as_alone(tasks, parts))
 }
 
-/// Runs two requests together and one by one, and compares the answers. Whether rows know nothing of each other cannot be read off
-/// a signature: a model may as well divide by the sum over them all.
-fn try_out(tasks: &[Task]) {
-    let [first, second, ..] = tasks else { return };
-    let facts = &first.facts;
-    let other = match differ(&first.call, &second.call) {
-        true => second.call.clone(),
-        // Equal rows could hide that they know of each other.
-        false => match reversed(&first.call) {
-            Ok(call) if differ(&first.call, &call) => call,
-            _ => return facts.tried(false),
-        },
-    };
-    let calls = [&first.call, &other];
-    let rows = calls.map(|call| facts.rows(call).unwrap_or(0));
-    let Ok((inputs, _)) = join(&calls, rows[0] + rows[1], &facts.rules) else { return facts.tried(false) };
-    let alone = |call: &Call| run_unnoted(&first.signature, &call.inputs, &call.outputs);
-    // A request that fails says nothing, nor does one that was made up and fails.
-    let (Ok(a), Ok(b)) = (alone(&first.call), alone(&other)) else { return facts.tried(false) };
-    let Ok(both) = run_unnoted(&first.signature, &inputs, &first.call.outputs) else { return facts.refute() };
-    let all = rows[0] + rows[1];
-    let parts = (part(&both, 0..rows[0], all), part(&both, rows[0]..all, all));
-    match parts {
-        (Some(first), Some(second)) if are_close(&first, &a) && are_close(&second, &b) => facts.tried(true),
-        _ => facts.refute(),
+/// Whether one request of a batch got the answer that it gets alone. If not, requests run alone from now on.
+fn is_as_alone(tasks: &[Task], parts: &[Answer]) -> bool {
+    let (Some(task), Some(part)) = (tasks.last(), parts.last()) else { return true };
+    let is_equal =
+        run_unnoted(&task.signature, &task.call.inputs, &task.call.outputs).is_ok_and(|alone| alone == *part);
+    if !is_equal {
+        task.facts.reject("a request got other bits in a batch than alone");
     }
-}
-
-/// Whether the first rows of two requests differ.
-fn differ(a: &Call, b: &Call) -> bool {
-    let row = |tensor: &Tensor| tensor.rows(0..1).ok();
-    a.inputs.iter().zip(&b.inputs).any(|((_, a), (_, b))| row(a) != row(b))
-}
-
-fn are_close(found: &Answer, expected: &Answer) -> bool {
-    let is_close = |((_, found), (_, expected)): (&(String, Tensor), &(String, Tensor))| {
-        let compared = Comparison::of(found, expected, Tolerance::Rounding);
-        compared.is_ok_and(|compared| compared.is_some_and(|compared| compared.outside == 0))
-    };
-    found.len() == expected.len() && found.iter().zip(expected).all(is_close)
+    is_equal
 }
 
 /// A run of one request, which is remembered.
@@ -210,7 +174,12 @@ fn run(
     answer
 }
 
-fn run_unnoted(signature: &Signature, inputs: &[(String, Tensor)], outputs: &[String]) -> Result<Answer, Status> {
+/// A run that is not remembered.
+pub(super) fn run_unnoted(
+    signature: &Signature,
+    inputs: &[(String, Tensor)],
+    outputs: &[String],
+) -> Result<Answer, Status> {
     let options = RunOptions::default().shapes_of_any_kind(true);
     let options = if outputs.is_empty() { options } else { options.outputs(outputs) };
     let inputs = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor));

@@ -89,23 +89,6 @@ fn fill_up(tensor: &Tensor, inner: &[usize]) -> Result<Tensor> {
     Ok(filled)
 }
 
-/// The same request with the elements of each tensor in reverse order: another one that is as likely to be of a kind that the model
-/// takes.
-pub(super) fn reversed(call: &Call) -> Result<Call> {
-    let reverse = |(name, tensor): &(String, Tensor)| {
-        if let Ok(strings) = tensor.strings() {
-            let all: Vec<&[u8]> = strings.iter().collect();
-            return Ok((name.clone(), Tensor::from_strings(tensor.shape(), all.into_iter().rev())?));
-        }
-        let mut bytes = tensor.bytes()?.to_vec();
-        bytes.reverse();
-        bytes.chunks_exact_mut(tensor.dtype().size().unwrap_or(1)).for_each(<[u8]>::reverse);
-        Ok((name.clone(), Tensor::from_bytes(tensor.dtype(), tensor.shape(), &bytes)?))
-    };
-    let inputs = call.inputs.iter().map(reverse).collect::<Result<_>>()?;
-    Ok(Call { inputs, outputs: call.outputs.clone(), deadline: call.deadline })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,11 +123,5 @@ mod tests {
         let text = |strings: &[&str]| Tensor::from_strings(&[1, strings.len()], strings).unwrap();
         let filled = fill_up(&text(&["a", "b"]), &[3]).unwrap();
         assert_eq!(filled, text(&["a", "b", "a"]));
-    }
-
-    #[test]
-    fn reversed_requests() {
-        let call = reversed(&call(&[2, 2], &[1.0, 2.0, 3.0, 4.0])).unwrap();
-        assert_eq!(call.inputs[0].1.view::<f32>().unwrap(), [4.0, 3.0, 2.0, 1.0]);
     }
 }

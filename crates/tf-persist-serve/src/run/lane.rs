@@ -1,6 +1,7 @@
 //! The place where requests for one signature wait for each other, and are run.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use tokio::sync::oneshot;
 use super::execute::{execute, panicked, run_alone};
 use super::rules::Rules;
 use super::runners::Runners;
-use super::task::{Facts, Proof, Task, late};
+use super::task::{Facts, Task, late};
 use super::{Answer, Call};
 use crate::metrics::{Api, Metrics};
 use crate::status::Status;
@@ -80,10 +81,14 @@ impl Lane {
         // So that requests that give the same inputs in another order can be run together.
         call.inputs.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let facts = &self.facts;
-        if facts.rules.asked && facts.proof() != Proof::Refuted {
+        if facts.rules.asked && facts.batchable.rejected().is_none() {
             facts.check_sizes(&call)?;
         }
         let rows = facts.rows(&call);
+        let _under_way = UnderWay::enter(&facts.under_way);
+        if facts.under_way.load(Ordering::Relaxed) > 1 {
+            facts.batchable.note_overlap(facts, signature, &call);
+        }
         if let (Some(most), Some(rows)) = (facts.rules.max_rows, rows)
             && rows > most
         {
@@ -104,6 +109,12 @@ impl Lane {
             }
             _ => self.wait(signature, call, rows).await,
         }
+    }
+
+    /// Whether its requests share runs now, and why or why not, in words.
+    #[must_use]
+    pub fn batching(&self) -> (bool, String) {
+        self.facts.batchable.describe()
     }
 
     /// A request's run took so long, as the request sees it.
@@ -193,8 +204,8 @@ fn in_groups(tasks: Vec<Task>) -> Vec<Vec<Task>> {
     let mut groups: Vec<(usize, Vec<Task>)> = Vec::new();
     for task in tasks {
         let rows = task.rows.unwrap_or(0);
-        let most = task.facts.rules.run_rows;
-        let is_apart = task.facts.proof() == Proof::Refuted;
+        let most = task.facts.batchable.most_rows(&task.facts.rules);
+        let is_apart = task.rows.is_none() || task.facts.batchable.rejected().is_some();
         let has_room = |(had, group): &&mut (usize, Vec<Task>)| *had + rows <= most && group[0].fits(&task);
         match groups.iter_mut().find(has_room).filter(|_| !is_apart) {
             Some((had, group)) => {
@@ -205,6 +216,22 @@ fn in_groups(tasks: Vec<Task>) -> Vec<Vec<Task>> {
         }
     }
     groups.into_iter().map(|(_, group)| group).collect()
+}
+
+/// Counts a request so long as it runs or waits.
+struct UnderWay<'c>(&'c AtomicUsize);
+
+impl<'c> UnderWay<'c> {
+    fn enter(count: &'c AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What a short request does.

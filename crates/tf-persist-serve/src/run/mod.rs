@@ -6,13 +6,15 @@
 //! connections nor other models wait for it.
 //!
 //! Requests are run together only if they would wait otherwise: those that a runner finds waiting when it becomes free, and, of short
-//! ones, those whose connections were ready at the same moment. Unless batching was asked for as it is of TensorFlow Serving, it is
-//! first tried out whether rows know nothing of each other: two requests are run together and one by one, and the answers compared.
+//! ones, those whose connections were ready at the same moment. Unless batching was asked for as it is of TensorFlow Serving, that takes
+//! a proof that rows are independent and a measurement that no bit of an answer changes (`batchable.rs`, `measure.rs`).
 
+mod batchable;
 mod execute;
 mod gain;
 mod join;
 mod lane;
+mod measure;
 mod recent;
 mod rules;
 mod runners;

@@ -28,6 +28,8 @@ pub(super) struct Rules {
     pub(super) batch: bool,
     /// Whether that was asked for, as it is asked of TensorFlow Serving: requests are run together without proof that they may be.
     pub(super) asked: bool,
+    /// Whether requests may be run together whose answers then differ in their last digits.
+    pub(super) within_rounding: bool,
     /// The most rows of a request, if there is a limit.
     pub(super) max_rows: Option<usize>,
     /// The most rows of a run that requests share, and of any run if larger requests are split.
@@ -59,6 +61,7 @@ impl Rules {
         let plain = Self {
             batch: batching.enabled,
             asked: false,
+            within_rounding: batching.within_rounding,
             max_rows: None,
             run_rows: batching.max_batch_size.max(1),
             split: false,

@@ -10,7 +10,7 @@ use tf_persist_core::Code;
 
 use super::execute::execute;
 use super::rules::Rules;
-use super::task::{Proof, Task};
+use super::task::Task;
 use crate::status::Status;
 
 /// How long a thread waits for more to do before it ends.
@@ -196,9 +196,6 @@ impl State {
         let Some(task) = self.waiting.get(first) else { return (places, true) };
         let most = task.most_rows();
         let Some(mut rows) = task.rows.filter(|rows| *rows < most) else { return (places, true) };
-        if task.facts.proof() == Proof::Refuted {
-            return (places, true);
-        }
         for (place, other) in self.waiting.iter().enumerate().skip(first + 1).take(LOOK_AHEAD) {
             let more = other.rows.unwrap_or(0);
             if !task.fits(other) {
@@ -218,13 +215,14 @@ impl Task {
     /// The most rows of a run that this request begins.
     fn most_rows(&self) -> usize {
         let rules = &self.facts.rules;
+        let most = self.facts.batchable.most_rows(rules);
         let expected = self.facts.recent.expect(self.call.bytes());
         match (expected, self.rows) {
             (Some(expected), Some(rows)) if !rules.asked && !expected.is_zero() => {
                 let times = LONGEST_BATCH.as_nanos() / expected.as_nanos();
-                rules.run_rows.min(usize::try_from(times).unwrap_or(usize::MAX).saturating_mul(rows).max(1))
+                most.min(usize::try_from(times).unwrap_or(usize::MAX).saturating_mul(rows).max(1))
             }
-            _ => rules.run_rows,
+            _ => most,
         }
     }
 }

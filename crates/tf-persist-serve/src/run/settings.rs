@@ -20,11 +20,15 @@ pub struct Settings {
 /// Whether and how requests are run together.
 #[derive(Debug, Clone)]
 pub struct BatchingSettings {
-    /// Whether what waits is run together, up to `max_batch_size` rows. It costs nothing while nothing waits.
+    /// Whether requests are ever run together, up to `max_batch_size` rows. Unless that was asked for, they are where no answer
+    /// changes by a bit: where the graph proves that rows are independent, and a measurement finds the same bits in a batch.
     pub enabled: bool,
     /// Whether TensorFlow Serving's batching was asked for (`enable_batching`): its limits hold then, also without a file, and
     /// requests are run together without proof that the answers are those they would get alone.
     pub as_asked: bool,
+    /// Whether requests whose rows are proven to be independent are run together though the last digits of their answers may differ
+    /// from those that they get alone (`batch_within_rounding`).
+    pub within_rounding: bool,
     /// The most rows of one run, where the parameters do not say.
     pub max_batch_size: usize,
     /// TensorFlow Serving's `BatchingParameters` in text format (`batching_parameters_file`). It is what asks for batching, as
@@ -42,6 +46,13 @@ impl Default for Settings {
 
 impl Default for BatchingSettings {
     fn default() -> Self {
-        Self { enabled: true, as_asked: false, max_batch_size: 128, parameters_file: None, per_model: false }
+        Self {
+            enabled: true,
+            as_asked: false,
+            within_rounding: false,
+            max_batch_size: 128,
+            parameters_file: None,
+            per_model: false,
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! A request that waits for its run, and what is known of its signature.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
-use tf_persist_core::saved_model::TensorKind;
-use tf_persist_core::{Code, Signature, TensorInfo, golden};
+use tf_persist_core::{Code, Signature};
 use tokio::sync::oneshot;
 
+use super::batchable::Batchable;
 use super::gain::Gain;
 use super::recent::Recent;
 use super::rules::Rules;
@@ -18,6 +18,8 @@ use crate::status::Status;
 /// What is known of a signature. It does not keep the model loaded.
 pub(super) struct Facts {
     pub(super) model: String,
+    /// The signature's name.
+    pub(super) signature: String,
     pub(super) rules: Arc<Rules>,
     pub(super) metrics: Metrics,
     pub(super) of_model: Arc<OfModel>,
@@ -27,91 +29,37 @@ pub(super) struct Facts {
     pub(super) gain: Gain,
     /// How many inputs it has.
     inputs: usize,
-    proof: AtomicU8,
-    trials: AtomicUsize,
+    /// Whether they may run with others.
+    pub(super) batchable: Batchable,
+    /// Requests that run or wait to.
+    pub(super) under_way: AtomicUsize,
     /// The rows of its requests that wait for a runner; written under the queue's lock alone.
     pub(super) waiting_rows: AtomicUsize,
 }
 
-/// Whether requests of a signature may be run together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Proof {
-    /// It has not been tried.
-    Open,
-    /// Some were, and their answers were those that they get alone.
-    Shown,
-    /// They may not.
-    Refuted,
-}
-
-/// How many trials must have gone well.
-const TRIALS_NEEDED: u8 = 2;
-
-/// How many trials that say nothing are made.
-const MAX_TRIALS: usize = 64;
-
-const REFUTED: u8 = u8::MAX;
-
 impl Facts {
     pub(super) fn new(model: &str, signature: &Signature, rules: Arc<Rules>, metrics: &Metrics) -> Self {
-        let definition = signature.definition();
-        let is_dense = |info: &TensorInfo| matches!(info.kind, TensorKind::Dense { .. });
-        // That a first dimension is declared as open is what says that it is the batch's.
-        let is_open = |info: &TensorInfo| info.shape.sizes().is_some_and(|sizes| matches!(sizes, [None, ..]));
-        let infos = || definition.inputs.iter().chain(&definition.outputs).map(|(_, info)| info);
-        // Nobody else's request may change an answer unless that was asked for.
-        let may_batch = rules.batch
-            && rules.asked
-            && !definition.inputs.is_empty()
-            && infos().all(|info| is_dense(info) && (rules.asked || is_open(info)))
-            && {
-                let loaded = signature.model();
-                golden::what_it_writes(loaded.artefact(), loaded.meta_graph(), definition).is_none()
-            };
-        let proof = match (may_batch, rules.asked) {
-            (false, _) => REFUTED,
-            (true, true) => TRIALS_NEEDED,
-            (true, false) => 0,
-        };
+        let batchable = Batchable::new(signature, &rules);
         Self {
             model: model.to_owned(),
+            signature: signature.definition().name.clone(),
             rules,
             metrics: metrics.clone(),
             of_model: metrics.know(model),
             recent: Recent::default(),
             gain: Gain::default(),
             inputs: signature.inputs().len(),
-            proof: AtomicU8::new(proof),
-            trials: AtomicUsize::new(0),
+            batchable,
+            under_way: AtomicUsize::new(0),
             waiting_rows: AtomicUsize::new(0),
         }
     }
 
-    pub(super) fn proof(&self) -> Proof {
-        match self.proof.load(Ordering::Relaxed) {
-            REFUTED => Proof::Refuted,
-            TRIALS_NEEDED => Proof::Shown,
-            _ => Proof::Open,
-        }
-    }
-
-    /// Requests must not be run together from now on: they would not get the answers that they get alone.
-    pub(super) fn refute(&self) {
-        self.give_up("they would not get the answers they get alone");
-    }
-
-    fn give_up(&self, why: &str) {
-        if self.proof.swap(REFUTED, Ordering::Relaxed) != REFUTED {
-            tracing::info!(model = self.model, "requests are not run together: {why}");
-        }
-    }
-
-    /// A trial went well, or said nothing.
-    pub(super) fn tried(&self, went_well: bool) {
-        let next = |proof: u8| (proof < TRIALS_NEEDED && went_well).then(|| proof + 1);
-        let _ = self.proof.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
-        if self.trials.fetch_add(1, Ordering::Relaxed) >= MAX_TRIALS && self.proof() == Proof::Open {
-            self.give_up("no trial showed that they get the answers they get alone");
+    /// Requests must not be run together from now on.
+    pub(super) fn reject(&self, why: &str) {
+        if self.batchable.reject(why.to_owned()) {
+            let signature = &self.signature;
+            tracing::info!(model = self.model, signature, "requests that overlap do not share runs: {why}");
         }
     }
 
@@ -132,14 +80,14 @@ impl Facts {
         Ok(())
     }
 
-    /// The rows of a request that may be run with others.
+    /// The rows of a request that may be run with others. Its inputs are sorted by name.
     pub(super) fn rows(&self, call: &Call) -> Option<usize> {
-        if self.proof() == Proof::Refuted || call.inputs.len() != self.inputs {
+        if self.batchable.rejected().is_some() || call.inputs.len() != self.inputs {
             return None;
         }
         let mut rows = call.inputs.iter().map(|(_, tensor)| tensor.row_count());
         let first = rows.next().flatten().filter(|rows| *rows > 0)?;
-        rows.all(|rows| rows == Some(first)).then_some(first)
+        (rows.all(|rows| rows == Some(first)) && self.batchable.accepts(call, first)).then_some(first)
     }
 }
 

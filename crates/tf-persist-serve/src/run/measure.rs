@@ -1,0 +1,218 @@
+//! The measurement whether rows have the same bits in a batch as alone: on the loaded model, with the threads that it runs with.
+//!
+//! Which kernel computes a row, and in which order it adds, can depend on the size of the batch and on the place in it. So one-row
+//! requests are made up, of real values, random ones and extreme ones, and run alone; then batches of every size are filled with them, and
+//! each row of every answer is compared with what it was alone. One bit that differs anywhere ends it: requests run alone then.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use tf_persist_core::{DType, Signature, Tensor};
+
+use super::batchable::Measured;
+use super::execute::run_unnoted;
+use super::join::{join, part};
+use super::task::Facts;
+use super::{Answer, Call};
+use crate::priority::leave_room;
+
+/// The most rows of a batch that are measured.
+const MAX_ROWS: usize = 64;
+
+/// Batches of each size, each filled with other rows.
+const ROUNDS: usize = 16;
+
+/// Rows that are made up, and how much memory they may take.
+const POOL_ROWS: usize = 192;
+const MIN_POOL_ROWS: usize = 48;
+const POOL_BYTES: usize = 16 << 20;
+
+/// How long it may take. If it takes longer, what was measured so far counts if it is at least so much.
+const LONGEST: Duration = Duration::from_secs(20);
+const LEAST_ROWS: usize = 8;
+
+/// What it takes to lay a request together with others and to hand out its answer.
+const OVERHEAD: Duration = Duration::from_micros(4);
+
+/// Measures in a thread of its own, which stands back behind those that answer.
+pub(super) fn start(facts: &Arc<Facts>, signature: Signature, sample: Call) {
+    let weak = Arc::downgrade(facts);
+    let work = move || {
+        leave_room();
+        let found = measure(&weak, &signature, &sample);
+        let Some(facts) = weak.upgrade() else { return };
+        match found {
+            Ok(measured) => facts.batchable.set(measured),
+            Err(why) => drop(facts.batchable.reject(why)),
+        }
+        let (together, why) = facts.batchable.describe();
+        let signature = &signature.definition().name;
+        let share = if together { "share runs" } else { "do not share runs" };
+        tracing::info!(model = facts.model, signature, "requests that overlap {share}: {why}");
+    };
+    if let Err(error) = std::thread::Builder::new().name("measure batches".to_owned()).spawn(work) {
+        facts.batchable.reject(format!("there is no thread to measure in: {error}"));
+    }
+}
+
+/// A request of one row and its answer.
+struct Row {
+    call: Call,
+    answer: Answer,
+}
+
+fn measure(facts: &Weak<Facts>, signature: &Signature, sample: &Call) -> Result<Measured, String> {
+    let begin = Instant::now();
+    let gone = || "the model is being unloaded".to_owned();
+    let rules = facts.upgrade().ok_or_else(gone)?.rules.clone();
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let (rows, alone) = rows_alone(facts, signature, sample, &mut random)?;
+    let mut largest = 1;
+    for size in 2..=MAX_ROWS.min(rules.run_rows) {
+        let mut took = Vec::new();
+        for _ in 0..ROUNDS {
+            if facts.strong_count() == 0 {
+                return Err(gone());
+            }
+            if begin.elapsed() > LONGEST {
+                return finish(sample, largest);
+            }
+            let picked: Vec<&Row> = (0..size).map(|_| &rows[random.below(rows.len())]).collect();
+            let calls: Vec<&Call> = picked.iter().map(|row| &row.call).collect();
+            let (inputs, _) = join(&calls, size, &rules).map_err(|error| error.to_string())?;
+            let start = Instant::now();
+            let answer = run_unnoted(signature, &inputs, &sample.outputs);
+            took.push(start.elapsed());
+            let answer = answer.map_err(|status| format!("a batch of {size} rows fails: {}", status.message))?;
+            for (place, row) in picked.iter().enumerate() {
+                let own = part(&answer, place..place + 1, size).ok_or("its outputs do not have the batch's rows")?;
+                if own != row.answer {
+                    return Err(format!("a row has other bits in a batch of {size} than alone"));
+                }
+            }
+        }
+        took.sort_unstable();
+        let count = u32::try_from(size).unwrap_or(u32::MAX);
+        // A quarter less at least, for a batch of eight.
+        if size == 8 && (took[ROUNDS / 2] / count + OVERHEAD) * 4 > alone * 3 {
+            return Err("a batch is not faster than its requests one by one".to_owned());
+        }
+        largest = size;
+    }
+    finish(sample, largest)
+}
+
+fn finish(sample: &Call, rows: usize) -> Result<Measured, String> {
+    if rows < LEAST_ROWS {
+        return Err("its runs take too long to be measured".to_owned());
+    }
+    let row = |(name, tensor): &(String, Tensor)| (name.clone(), tensor.dtype(), tensor.shape()[1..].to_vec());
+    Ok(Measured { inputs: sample.inputs.iter().map(row).collect(), outputs: sample.outputs.clone(), rows })
+}
+
+/// Rows that the model takes, with their answers, and how long one takes.
+fn rows_alone(
+    facts: &Weak<Facts>,
+    signature: &Signature,
+    sample: &Call,
+    random: &mut Random,
+) -> Result<(Vec<Row>, Duration), String> {
+    let count = sample.inputs.first().and_then(|(_, tensor)| tensor.row_count()).unwrap_or(0);
+    let bytes = sample.bytes() / count.max(1) + 1;
+    let wanted = POOL_ROWS.min(POOL_BYTES / bytes);
+    if count == 0 || wanted < MIN_POOL_ROWS {
+        return Err("its rows are too large to be measured".to_owned());
+    }
+    let begin = Instant::now();
+    let (mut rows, mut took) = (Vec::new(), Vec::new());
+    for number in 0..wanted {
+        if facts.strong_count() == 0 || begin.elapsed() > LONGEST {
+            return Err("its runs take too long to be measured".to_owned());
+        }
+        let Ok(call) = made_up(sample, number, count, random) else { continue };
+        let start = Instant::now();
+        // What the model does not take says nothing.
+        let Ok(answer) = run_unnoted(signature, &call.inputs, &call.outputs) else { continue };
+        took.push(start.elapsed());
+        if part(&answer, 0..1, 1).as_ref() != Some(&answer) {
+            return Err("its outputs do not have the batch's rows".to_owned());
+        }
+        rows.push(Row { call, answer });
+    }
+    if rows.len() < MIN_POOL_ROWS.min(wanted) {
+        return Err("no requests could be made up to measure with".to_owned());
+    }
+    took.sort_unstable();
+    let middle = took[took.len() / 2];
+    Ok((rows, middle))
+}
+
+/// A request of one row: a real row, or one made of random or extreme values, by turns.
+fn made_up(sample: &Call, number: usize, count: usize, random: &mut Random) -> tf_persist_core::Result<Call> {
+    let mut inputs = Vec::with_capacity(sample.inputs.len());
+    for (name, tensor) in &sample.inputs {
+        let real = tensor.rows(number % count..number % count + 1)?;
+        let row = if number < count.min(16) { real } else { random_row(tensor, &real, number, random)? };
+        inputs.push((name.clone(), row));
+    }
+    Ok(Call { inputs, outputs: sample.outputs.clone(), deadline: None })
+}
+
+fn random_row(all: &Tensor, real: &Tensor, number: usize, random: &mut Random) -> tf_persist_core::Result<Tensor> {
+    let (shape, count) = (real.shape(), real.len());
+    // Denormals, and numbers whose squares are beyond the largest.
+    const EXTREME: [f64; 10] = [0.0, -0.0, 1e-40, -3e-42, 1.2e-38, 1e30, -2e25, 3e38, 1e-20, -1.0];
+    let float = |random: &mut Random| match number % 8 {
+        0..=2 => random.unit(),
+        3 | 4 => random.unit() * 2.0 - 1.0,
+        5 => (random.unit() * 2.0 - 1.0) * 100.0,
+        6 => (random.unit() - 0.5) * 1e-3,
+        _ if random.below(4) == 0 => EXTREME[random.below(EXTREME.len())],
+        _ => random.unit(),
+    };
+    match all.dtype() {
+        DType::Float32 => Tensor::from_slice(shape, &(0..count).map(|_| float(random) as f32).collect::<Vec<f32>>()),
+        DType::Float64 => Tensor::from_slice(shape, &(0..count).map(|_| float(random)).collect::<Vec<f64>>()),
+        DType::String => {
+            const WORDS: [&str; 8] = ["", " ", "a", "the", "not good", "42", "\u{e4}\u{1f642}", "x y z, and much more"];
+            let known: Vec<&[u8]> = all.strings()?.iter().collect();
+            let text = |random: &mut Random| match random.below(3) {
+                0 => WORDS[random.below(WORDS.len())].as_bytes().to_vec(),
+                _ => known[random.below(known.len())].to_vec(),
+            };
+            Tensor::from_strings(shape, (0..count).map(|_| text(random)).collect::<Vec<_>>())
+        }
+        // Of other numbers the real ones, mixed: others may be no index of the model's.
+        dtype => {
+            let (size, bytes) = (dtype.size().unwrap_or(1), all.bytes()?);
+            let elements = (bytes.len() / size.max(1)).max(1);
+            let mut mixed = Vec::with_capacity(count * size);
+            for _ in 0..count {
+                let at = random.below(elements) * size;
+                mixed.extend_from_slice(&bytes[at..at + size]);
+            }
+            Tensor::from_bytes(dtype, shape, &mixed)
+        }
+    }
+}
+
+/// Numbers that look random, the same ones each time (xorshift64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, count: usize) -> usize {
+        usize::try_from(self.next() % count.max(1) as u64).unwrap_or(0)
+    }
+
+    /// From 0 to 1.
+    fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
