@@ -67,3 +67,35 @@ def counter(folder: Path) -> Built:
     value, reset = Case("value"), Case("reset")
     cases = [value, *steps[:2], value, *steps[2:], value, reset, value, steps[0], value]
     return Built(cases, sequence=True, tolerance=EXACT)
+
+
+class Denormals(tf.Module):
+    """Numbers below the smallest normal float, which TensorFlow's threads take for zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = tf.Variable(0, dtype=tf.int32, name="seen")
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def predict(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        """A square, which may be a denormal, and a multiple of what may be one already."""
+        return {"square": x * x, "multiple": x * 1e30}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def train(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Counts the squares that have any bit set."""
+        square = x * x
+        some = tf.math.count_nonzero(tf.bitcast(square, tf.int32), dtype=tf.int32)
+        self.seen.assign_add(some)
+        return {"loss": tf.reduce_sum(square), "seen": some}
+
+
+@model("denormals", "squares of tiny numbers, one and 200,000 of them: denormals are zero in every thread")
+def denormals(folder: Path) -> Built:
+    """The cases run in order, in one session."""
+    module = Denormals()
+    signatures = {"serving_default": module.predict, "train": module.train}
+    tf.saved_model.save(module, str(folder), signatures=signatures)
+    batches = [np.full(size, 1e-20, np.float32) for size in (1, 200_000)] + [np.array([1e-40, 2.0, 0.0], np.float32)]
+    cases = [Case(signature, {"x": batch}) for signature in signatures for batch in batches]
+    return Built(cases, sequence=True, tolerance=EXACT)

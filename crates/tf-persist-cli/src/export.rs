@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anstream::{eprintln, stdout};
+use anstream::eprintln;
 use anyhow::Context;
 use clap::Args;
 use tf_persist_core::checkpoint::restore::{Mapping, RestoreOptions};
@@ -12,6 +12,7 @@ use tf_persist_core::{SaveOptions, SavedModel, golden, printable};
 use crate::args::{Format, LibraryArgs, tags};
 use crate::failure::PRINTING;
 use crate::format::{bytes, count};
+use crate::stdout::stdout;
 
 /// How many variables a list names.
 const MAX_NAMES: usize = 5;

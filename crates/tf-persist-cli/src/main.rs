@@ -11,10 +11,10 @@ mod runtime;
 mod scan;
 mod serve;
 mod signals;
+mod stdout;
 mod train;
 mod verify;
 
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{ExitCode, exit};
 
@@ -28,6 +28,9 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     let choose_signature = args.command.choose_signature();
+    if let Err(error) = stdout::keep() {
+        exit(failure::print(&anyhow::Error::new(error).context("cannot keep standard output"), None));
+    }
     let run = || match args.command {
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Run(args) => run::run(&args),
@@ -49,6 +52,5 @@ fn main() -> ExitCode {
         Err(_) => failure::FAILED,
     };
     // Everything is written by now, and the operating system takes memory back faster than a session's destructors do.
-    let _ = std::io::stdout().flush();
     exit(code)
 }

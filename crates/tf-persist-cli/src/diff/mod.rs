@@ -4,9 +4,8 @@ mod args;
 mod json;
 mod text;
 
-use std::io::{self, BufWriter};
+use std::io::BufWriter;
 
-use anstream::stdout;
 use anyhow::{Context, bail};
 use tf_persist_core::SavedModel;
 use tf_persist_core::diff::DiffOptions;
@@ -14,6 +13,7 @@ use tf_persist_core::tensor::Tolerance;
 
 use crate::args::{Format, tags};
 use crate::failure::{PRINTING, Verdict};
+use crate::stdout::{plain_stdout, stdout};
 pub(crate) use args::DiffArgs;
 
 pub(crate) fn diff(args: &DiffArgs) -> anyhow::Result<()> {
@@ -24,9 +24,9 @@ pub(crate) fn diff(args: &DiffArgs) -> anyhow::Result<()> {
         .only_variables(args.variables);
     let diff = tf_persist_core::diff::diff(&a, &b, &options)?;
     match args.format {
-        Format::Text => text::write(&mut BufWriter::new(stdout().lock()), &diff, args),
+        Format::Text => text::write(&mut BufWriter::new(stdout()), &diff, args),
         // As it is: what looks like a colour in a name is part of the name.
-        Format::Json => json::write(&mut io::stdout().lock(), &diff),
+        Format::Json => json::write(&mut plain_stdout(), &diff),
     }
     .context(PRINTING)?;
     if diff.is_same() { Ok(()) } else { bail!(Verdict) }

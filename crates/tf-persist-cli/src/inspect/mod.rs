@@ -5,10 +5,9 @@ mod stats;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use anstream::stdout;
 use anyhow::Context;
 use tf_persist_core::saved_model::{
     Assets, Fingerprint, FoundVariable, MissingOp, OpPackage, Training, Unrestored, Variables, is_known_op,
@@ -18,6 +17,7 @@ use tf_persist_core::{Error, MetaGraph, SavedModel, SignatureDef};
 
 use crate::args::{Format, InspectArgs, tags};
 use crate::failure::PRINTING;
+use crate::stdout::{plain_stdout, stdout};
 
 /// What is shown. Without any narrowing option, everything.
 struct Selection<'a> {
@@ -82,9 +82,9 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     }
     let selection = Selection { args };
     match args.format {
-        Format::Text => print(stdout().lock(), |out| text::write(out, &report, &selection)),
+        Format::Text => print(stdout(), |out| text::write(out, &report, &selection)),
         // As it is: what looks like a colour in a name is part of the name.
-        Format::Json => print(io::stdout().lock(), |out| json::write(out, &report, &selection)),
+        Format::Json => print(plain_stdout(), |out| json::write(out, &report, &selection)),
     }
     .context(PRINTING)?;
     // A report of a model that is not whole ends with the reason, and the exit code says so too.

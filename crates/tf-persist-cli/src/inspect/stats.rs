@@ -21,8 +21,7 @@ pub(super) fn of(variables: &Variables) -> Vec<Read> {
 fn read(reader: &CheckpointReader, entry: &Entry) -> Read {
     match entry.dtype {
         DType::Invalid | DType::Resource | DType::Variant => Ok(None),
-        DType::Other(_) => reader.read_bytes(&entry.key).map(|_| None),
-        _ => reader.read(&entry.key).map(|tensor| Stats::of(&tensor)),
+        _ => reader.read_widened(&entry.key).map(|tensor| Stats::of(&tensor)),
     }
 }
 

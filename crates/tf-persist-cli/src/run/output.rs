@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anstream::stdout;
 use anyhow::{Context, bail};
 use serde_json::json;
 use tempfile::NamedTempFile;
@@ -16,6 +15,7 @@ use super::{Timings, view};
 use crate::args::Format;
 use crate::failure::{Misuse, PRINTING};
 use crate::format::count;
+use crate::stdout::{plain_stdout, stdout};
 
 /// Every output by its name, one or many.
 pub(super) const COLUMN: Layout = Layout { form: Form::Column, bare_single: false };
@@ -108,9 +108,9 @@ impl Target {
 /// Prints the outputs, and the timings if there are any.
 pub(super) fn print(format: Format, outputs: &Outputs, timings: Option<&Timings>) -> anyhow::Result<()> {
     match format {
-        Format::Text => write_text(&mut BufWriter::new(stdout().lock()), outputs, timings),
+        Format::Text => write_text(&mut BufWriter::new(stdout()), outputs, timings),
         // As it is: what looks like a colour in a name is part of the name.
-        Format::Json => write_json(&mut io::stdout().lock(), outputs, timings),
+        Format::Json => write_json(&mut plain_stdout(), outputs, timings),
     }
 }
 

@@ -12,6 +12,7 @@ use tf_persist_core::tensor::json::{ExtraInputs, Form, Layout, Request, write_ou
 use super::output::COLUMN;
 use crate::args::RunArgs;
 use crate::failure::{PRINTING, Told};
+use crate::stdout::plain_stdout;
 
 /// The row form of an answer, as TensorFlow Serving gives it.
 const ROW: Layout = Layout { form: Form::Row, bare_single: true };
@@ -33,7 +34,7 @@ pub(super) fn answer(
         bail!("cannot read `{name}`: it is a folder");
     }
     let model = load()?;
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(plain_stdout());
     let (mut line, mut number, mut asked, mut failed) = (Vec::new(), 0, 0, 0);
     loop {
         line.clear();

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anstream::{eprintln, stdout};
+use anstream::eprintln;
 use anyhow::{Context, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
@@ -14,6 +14,7 @@ use tf_persist_core::runtime::cache_folder;
 use zip::ZipArchive;
 
 use crate::args::{InstallArgs, variable};
+use crate::stdout::stdout;
 
 /// The TensorFlow that is fetched.
 const VERSION: &str = "2.21.0";

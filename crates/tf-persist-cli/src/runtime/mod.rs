@@ -2,9 +2,8 @@
 
 mod install;
 
-use std::io::{self, Write};
+use std::io::Write;
 
-use anstream::stdout;
 use anyhow::Context;
 use serde_json::json;
 use tf_persist_core::Error;
@@ -12,6 +11,7 @@ use tf_persist_core::runtime::{Place, Runtime};
 
 use crate::args::{Format, RuntimeAction, RuntimeArgs};
 use crate::failure::PRINTING;
+use crate::stdout::{plain_stdout, stdout};
 
 pub(crate) fn runtime(args: &RuntimeArgs) -> anyhow::Result<()> {
     if let Some(RuntimeAction::Install(install)) = &args.action {
@@ -70,6 +70,6 @@ fn print_json(places: &[Place], opened: &Result<Runtime, Error>) -> anyhow::Resu
         "file": runtime.map(|runtime| runtime.file().display().to_string()),
         "places": places,
     });
-    writeln!(io::stdout(), "{report:#}")?;
+    writeln!(plain_stdout(), "{report:#}")?;
     Ok(())
 }

@@ -5,7 +5,6 @@ mod json;
 use std::io::Write;
 use std::path::PathBuf;
 
-use anstream::stdout;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use tf_persist_core::SavedModel;
@@ -14,6 +13,7 @@ use tf_persist_core::scan::Level;
 use crate::args::{Format, tags};
 use crate::failure::{PRINTING, Told};
 use crate::format::count;
+use crate::stdout::stdout;
 
 #[derive(Debug, Args)]
 pub(crate) struct ScanArgs {

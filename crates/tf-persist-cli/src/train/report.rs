@@ -1,8 +1,7 @@
 //! What came of it, on standard output.
 
-use std::io::{self, Write};
+use std::io::Write;
 
-use anstream::stdout;
 use anyhow::Context;
 use serde_json::{Map, Value, json};
 use tf_persist_core::printable;
@@ -14,6 +13,7 @@ use super::{TrainArgs, command};
 use crate::args::Format;
 use crate::failure::PRINTING;
 use crate::format::{bytes, count, grouped, short};
+use crate::stdout::{plain_stdout, stdout};
 
 pub(super) fn print(args: &TrainArgs, trained: &Trained, curve: &Curve) -> anyhow::Result<()> {
     match args.format {
@@ -21,7 +21,7 @@ pub(super) fn print(args: &TrainArgs, trained: &Trained, curve: &Curve) -> anyho
         Format::Json => {
             let mut line = serde_json::to_vec(&json(args, trained, curve)).context(PRINTING)?;
             line.push(b'\n');
-            io::stdout().lock().write_all(&line).context(PRINTING)
+            plain_stdout().write_all(&line).context(PRINTING)
         }
     }
 }

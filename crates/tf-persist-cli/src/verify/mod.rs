@@ -4,16 +4,16 @@ mod args;
 mod record;
 mod report;
 
-use std::io::{self, BufWriter};
+use std::io::BufWriter;
 use std::path::Path;
 
-use anstream::stdout;
 use anyhow::{Context, bail};
 use tf_persist_core::golden::{FILE, Outcome, Records, Replay, SEQUENCE_FILE};
 use tf_persist_core::{Error, SavedModel};
 
 use crate::args::Format;
 use crate::failure::{PRINTING, Verdict};
+use crate::stdout::{plain_stdout, stdout};
 pub(crate) use args::{VerifyArgs, tolerance};
 pub(crate) use report::comparison_json;
 
@@ -53,9 +53,9 @@ pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
         }
     }
     match args.format {
-        Format::Text => report::text(&mut BufWriter::new(stdout().lock()), &replays, args.tolerated()),
+        Format::Text => report::text(&mut BufWriter::new(stdout()), &replays, args.tolerated()),
         // As it is: what looks like a colour in a name is part of the name.
-        Format::Json => report::json(&mut io::stdout().lock(), &replays),
+        Format::Json => report::json(&mut plain_stdout(), &replays),
     }
     .context(PRINTING)?;
     if replays.iter().any(Replay::is_different) {

@@ -4,7 +4,6 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use anstream::stdout;
 use anyhow::{Context, bail};
 use tf_persist_core::golden::{Added, FILE, Recorder, SEQUENCE_FILE, Sequence};
 use tf_persist_core::tensor::json::{ExtraInputs, Request};
@@ -14,6 +13,7 @@ use super::VerifyArgs;
 use crate::failure::{Misuse, PRINTING};
 use crate::format::count;
 use crate::run::inputs::{FileInputs, reinterpreted};
+use crate::stdout::stdout;
 
 /// A request that is checked, and not asked yet.
 struct Asked<'a> {

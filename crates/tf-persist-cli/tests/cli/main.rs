@@ -6,6 +6,7 @@
 mod bad_input;
 mod bad_variables;
 mod command;
+mod denormals;
 mod diff;
 mod disk;
 mod examples;
@@ -19,6 +20,7 @@ mod old_graphs;
 mod op_libraries;
 mod outputs;
 mod pack;
+mod printing;
 mod recorded;
 mod requests;
 mod run;

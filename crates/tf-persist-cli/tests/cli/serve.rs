@@ -156,6 +156,25 @@ fn a_model_is_served_swapped_and_drained() {
     assert_eq!(server.exits(), Some(0));
 }
 
+/// By default a request runs in the thread of its connection, and the first ones in another.
+#[test]
+fn served_answers_have_no_denormals() {
+    let dir = Dir::new();
+    dir.copy_model("denormals", "base/1");
+    let server = Running::start(&dir, "--model_base_path=base --model_name=m");
+    server.waits_for("ready: every model answers");
+    for size in [1, 200_000] {
+        let x = vec!["1e-20"; size].join(", ");
+        for _ in 0..3 {
+            let (code, body) = server.ask("POST", "/v1/models/m:predict", &format!("{{\"inputs\": [{x}]}}"));
+            let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+            let squares = body["outputs"]["square"].as_array().unwrap();
+            assert_eq!((code, squares.len()), (200, size));
+            assert!(squares.iter().all(|square| *square == 0.0), "of {size}");
+        }
+    }
+}
+
 #[test]
 fn the_second_signal_ends_it_at_once() {
     let dir = Dir::new();

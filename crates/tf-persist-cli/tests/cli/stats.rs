@@ -17,7 +17,9 @@ fn model(dir: &Dir, name: &str, variables: &[(&str, Tensor)]) {
     for (key, tensor) in variables {
         writer.add(key, tensor).unwrap();
     }
-    writer.add_bytes("z/float8", DType::Other(24), &[2], &[0x3c, 0xc0]).unwrap();
+    writer.add_bytes("y/int4", DType::from_name("int4").unwrap(), &[2, 2], &[0x0f, 3, 0x08, 7]).unwrap();
+    writer.add_bytes("y/uint4", DType::from_name("uint4").unwrap(), &[2], &[0x0f, 3]).unwrap();
+    writer.add_bytes("z/float8", DType::from_name("float8_e5m2").unwrap(), &[3], &[0x3c, 0xc0, 0x7d]).unwrap();
     writer.finish().unwrap();
 }
 
@@ -47,14 +49,16 @@ fn every_variable_has_its_figures() {
     model(&dir, "model", &variables());
     let text = inspect(&dir, "model --variables --stats").ok();
     let text = text.prints("2 true").prints("min 1  max 18446744073709551615  mean 9.22337e18");
-    text.prints("min -2  max 1.5  mean 0  2 NaN, 1 infinite").prints("z/float8");
+    text.prints("min -2  max 1.5  mean 0  2 NaN, 1 infinite").prints("min -2  max 1  mean -0.5  1 NaN");
     let expected = [
         ("bools", json!({ "true": 2 })),
         ("large", json!({ "min": 1, "max": u64::MAX, "mean": 9_223_372_036_854_775_808.0, "nan": 0, "infinite": 0 })),
         ("none", json!({ "min": null, "max": null, "mean": null, "nan": 0, "infinite": 0 })),
         ("numbers", json!({ "min": -2.0, "max": 1.5, "mean": 0.0, "nan": 2, "infinite": 1 })),
         ("words", Value::Null),
-        ("z/float8", Value::Null),
+        ("y/int4", json!({ "min": -8, "max": 7, "mean": 0.25, "nan": 0, "infinite": 0 })),
+        ("y/uint4", json!({ "min": 3, "max": 15, "mean": 9.0, "nan": 0, "infinite": 0 })),
+        ("z/float8", json!({ "min": -2.0, "max": 1.0, "mean": -0.5, "nan": 1, "infinite": 0 })),
     ];
     let report = inspect(&dir, "model --stats --format json").ok();
     assert_eq!(stats(&report), expected.map(|(name, stats)| (name.to_owned(), stats)));
@@ -62,6 +66,29 @@ fn every_variable_has_its_figures() {
     assert_eq!(keys, ["path", "file", "meta_graphs", "variables"], "only the variables are shown");
     let without = inspect(&dir, "model --variables --format json").ok();
     assert!(without.json()["variables"]["all"][0].get("stats").is_none());
+}
+
+/// The byte of -1 in an int4 is 15: what is compared and shown is the number.
+#[test]
+fn narrow_numbers_are_compared_by_value() {
+    let dir = Dir::new();
+    let model = |name: &str, int4: &[u8], float8: &[u8]| {
+        let model = dir.copy_model("half_plus_two", name);
+        fs::remove_dir_all(model.join("variables")).unwrap();
+        let mut writer = CheckpointWriter::create(model.join("variables/variables")).unwrap();
+        writer.add_bytes("float8", DType::from_name("float8_e4m3fn").unwrap(), &[3], float8).unwrap();
+        writer.add_bytes("int4", DType::from_name("int4").unwrap(), &[2, 2], int4).unwrap();
+        writer.finish().unwrap();
+    };
+    model("a", &[0, 1, 3, 7], &[0x38, 0xc0, 0x7f]);
+    model("b", &[0, 1, 0x0f, 7], &[0x38, 0x40, 0x7f]);
+    let diff = |line: &str| dir.cmd(&format!("diff {line}")).without_tensorflow().run();
+    let ran = diff("a b --variables");
+    let ran = ran.prints("int4 differs in 1 of 4 elements; largest absolute difference 4, relative 1.333");
+    ran.prints("at [1, 0] -1 instead of 3").prints("largest absolute difference 4, relative 2; at [1] 2 instead of -2");
+    // The upper half of the byte says nothing, and any NaN is any other.
+    model("c", &[0, 1, 0xff, 7], &[0x38, 0x40, 0xff]);
+    diff("b c --variables").ok().prints_only("same: 2 variables\n");
 }
 
 #[test]

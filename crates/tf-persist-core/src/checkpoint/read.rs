@@ -15,7 +15,7 @@ use super::shard::Shard;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::shape::element_count;
-use crate::tensor::{Growing, Shortfall, Strings, Tensor};
+use crate::tensor::{Growing, Shortfall, Strings, Tensor, widened};
 
 /// Reads the tensors of a checkpoint, each when it is asked for, and checks their checksums.
 ///
@@ -93,6 +93,22 @@ impl CheckpointReader {
                 let length = numbers.bytes().len();
                 numbers.into_tensor(DType::UInt8, &[length])
             }
+        }
+    }
+
+    /// The tensor with this key by its numbers, also where no [`Tensor`] holds its type: int4 and int2 as int8, uint4 and uint2 as
+    /// uint8, float8 and float4 as float32, all exactly.
+    ///
+    /// # Errors
+    /// Those of [`CheckpointReader::read`].
+    pub fn read_widened(&self, key: &str) -> Result<Tensor> {
+        let entry = self.entry(key)?;
+        match entry.dtype {
+            DType::Other(_) => {
+                let numbers = self.numbers(entry)?;
+                widened(entry.dtype, &entry.shape, numbers.bytes())?.ok_or_else(|| self.unsupported(entry))
+            }
+            _ => self.read(key),
         }
     }
 

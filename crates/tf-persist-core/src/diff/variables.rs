@@ -43,7 +43,8 @@ pub enum VariableChange {
     DType(DType, DType),
     /// The shape.
     Shape(Vec<usize>, Vec<usize>),
-    /// Values: the second model's, compared with the first's. Those of types that no tensor holds, such as float8, byte for byte.
+    /// Values: the second model's, compared with the first's. Those of types that no tensor holds, such as int4 and float8, as the
+    /// numbers that [`CheckpointReader::read_widened`] makes of them.
     Values(Comparison),
 }
 
@@ -167,10 +168,10 @@ fn hash(entry: &Entry, tensor: &Tensor) -> Hash {
 fn read(reader: &CheckpointReader, entry: &Entry) -> Result<Option<Tensor>> {
     match entry.dtype {
         DType::Invalid | DType::Resource | DType::Variant => Ok(None),
-        DType::Other(_) => match reader.read_bytes(&entry.key) {
+        DType::Other(_) => match reader.read_widened(&entry.key) {
             // Numbers that nobody knows have no size, and checkpoints of them no reader.
             Err(Error::UnsupportedDType { .. }) => Ok(None),
-            bytes => bytes.map(Some),
+            numbers => numbers.map(Some),
         },
         _ => reader.read(&entry.key).map(Some),
     }

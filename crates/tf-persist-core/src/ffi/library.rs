@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 
 use tensorflow_sys_runtime as tf;
 
+use super::float_mode::keeping_mode;
+
 /// The name that the finder of tensorflow-sys-runtime looks for.
 const FINDER_NAME: &str = if cfg!(target_os = "macos") { "libtensorflow.dylib" } else { "libtensorflow.so" };
 /// The variable that names the folder it looks in first.
@@ -189,7 +191,8 @@ impl Library {
 
 fn link(path: &Path) -> Result<libloading::Library, OpenError> {
     // SAFETY: runs the library's initialisers, which is what opening TensorFlow means; the user chose the file.
-    unsafe { libloading::Library::new(path) }.map_err(|error| OpenError::Linker { message: error.to_string() })
+    let library = keeping_mode(|| unsafe { libloading::Library::new(path) });
+    library.map_err(|error| OpenError::Linker { message: error.to_string() })
 }
 
 fn symbol<T: Copy>(library: &libloading::Library, name: &'static str) -> Result<T, OpenError> {

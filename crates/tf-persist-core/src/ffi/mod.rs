@@ -9,6 +9,7 @@
 
 #![allow(unsafe_code)]
 
+mod float_mode;
 mod graph;
 mod library;
 mod memory;
@@ -25,4 +26,4 @@ pub use memory::release_free_memory;
 pub(crate) use memory::{append_file, prefer_huge_pages};
 pub(crate) use memory_folder::MemoryFolder;
 pub(crate) use op_library::{all_ops, has_doubled_kernels, has_function, load_op_library};
-pub(crate) use session::{Port, Session, Target};
+pub(crate) use session::{Port, Session, Setup, Target};

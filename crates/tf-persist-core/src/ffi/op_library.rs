@@ -8,6 +8,7 @@ use std::slice;
 
 use tensorflow_sys_runtime as tf;
 
+use super::float_mode::keeping_mode;
 use super::library::Library;
 use super::status::Status;
 use crate::error::{Error, Result};
@@ -20,7 +21,7 @@ pub(crate) fn load_op_library(_open: &Library, path: &Path) -> Result<Vec<u8>> {
         .map_err(|_| Error::data(path.display().to_string(), "a path cannot hold a NUL"))?;
     let mut status = Status::new();
     // SAFETY: runs the library's initialisers, which is what the user asked for; the name is NUL-terminated.
-    let handle = unsafe { tf::TF_LoadLibrary(name.as_ptr(), status.raw()) };
+    let handle = keeping_mode(|| unsafe { tf::TF_LoadLibrary(name.as_ptr(), status.raw()) });
     status.check(|| format!("load the op library `{}`", path.display()))?;
     // SAFETY: the list belongs to the handle, which is never deleted; it is copied here.
     unsafe { Ok(copied(&tf::TF_GetOpList(handle))) }

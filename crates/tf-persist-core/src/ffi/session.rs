@@ -7,6 +7,7 @@ use std::ptr::{self, NonNull};
 
 use tensorflow_sys_runtime as tf;
 
+use super::float_mode::in_mode_of_tensorflow;
 use super::library::{Library, symbols};
 use super::status::Status;
 use super::tensor::TfTensor;
@@ -21,6 +22,20 @@ pub(crate) struct Session {
     graph: NonNull<tf::TF_Graph>,
     /// Whether the graph has variables that its ops write to in place.
     has_reference_variables: bool,
+    /// Whether runs happen in the thread that asks for them, which then needs the floating-point mode of TensorFlow's threads. One
+    /// that only hands a graph over is left as it is: it prepares the graph, and would take denormal constants for zeros.
+    in_calling_thread: bool,
+}
+
+/// How a session is made.
+pub(crate) struct Setup<'a> {
+    /// A serialized `ConfigProto`.
+    pub(crate) config: &'a [u8],
+    /// Whether by that the session runs its graph in the thread that calls.
+    pub(crate) in_calling_thread: bool,
+    /// Whether the graph is read from `saved_model.pbtxt`. Numbers of a text are rounded to floats by the thread that reads it: so
+    /// that denormals stay, the mode of TensorFlow's threads waits for the first run.
+    pub(crate) text: bool,
 }
 
 /// Ops that give out a reference to their memory (TensorFlow 1's variables).
@@ -56,26 +71,26 @@ unsafe impl Send for Target {}
 unsafe impl Sync for Target {}
 
 impl Session {
-    /// Loads the meta graph with these tags, restores its variables and runs its initialisers. `config` is a serialized
-    /// `ConfigProto`, `ops` are the names of all ops that the graph has.
+    /// Loads the meta graph with these tags, restores its variables and runs its initialisers. `ops` are the names of all ops that
+    /// the graph has.
     pub(crate) fn load<'o>(
         _open: &Library,
         path: &Path,
         tags: &[String],
         ops: impl IntoIterator<Item = &'o String>,
-        config: &[u8],
+        setup: &Setup<'_>,
     ) -> Result<Self> {
         let refuse_nul = |_| Error::data(path.display().to_string(), "a path or a tag cannot hold a NUL");
         let folder = CString::new(path.as_os_str().as_bytes()).map_err(refuse_nul)?;
         let tags: Vec<CString> =
             tags.iter().map(|tag| CString::new(tag.as_str())).collect::<Result<_, _>>().map_err(refuse_nul)?;
         let tag_pointers: Vec<*const c_char> = tags.iter().map(|tag| tag.as_ptr()).collect();
-        let options = Options::new(config)?;
+        let options = Options::new(setup.config)?;
         let graph = Graph::new();
         let mut status = Status::new();
         // SAFETY: options, graph and status are live, strings NUL-terminated, `tag_pointers` as long as said; null is allowed
         // for the run options and for the meta graph, which is read without TensorFlow here.
-        let session = unsafe {
+        let mut load = || unsafe {
             tf::TF_LoadSessionFromSavedModel(
                 options.0.as_ptr(),
                 ptr::null(),
@@ -87,10 +102,13 @@ impl Session {
                 status.raw(),
             )
         };
+        let in_mode = setup.in_calling_thread && !setup.text;
+        let session = if in_mode { in_mode_of_tensorflow(load) } else { load() };
         status.check(|| format!("load `{}`", path.display()))?;
         let session = NonNull::new(session).ok_or_else(|| Error::InvalidTensor { reason: "no session came".into() })?;
         let has_reference_variables = ops.into_iter().any(|op| REFERENCE_VARIABLES.contains(&op.as_str()));
-        let session = Self { session, graph: graph.0, has_reference_variables };
+        let in_calling_thread = setup.in_calling_thread;
+        let session = Self { session, graph: graph.0, has_reference_variables, in_calling_thread };
         // The session drops the graph from here on.
         std::mem::forget(graph);
         Ok(session)
@@ -189,10 +207,11 @@ impl Session {
             targets.iter().map(|target| target.op.as_ptr().cast_const()).collect();
         let run_options = run_options.map(borrowed);
         let mut status = Status::new();
+        let session_run = symbols().session_run;
         // SAFETY: the session is live; every op belongs to its graph (asserted); arrays are as long as said; inputs stay alive
         // until the call returns, and TensorFlow counts its own references to what it keeps.
-        unsafe {
-            (symbols().session_run)(
+        let mut run = || unsafe {
+            session_run(
                 self.session.as_ptr(),
                 run_options.as_ref().map_or(ptr::null(), ptr::from_ref),
                 inputs.as_ptr(),
@@ -206,6 +225,11 @@ impl Session {
                 ptr::null_mut(),
                 status.raw(),
             );
+        };
+        if self.in_calling_thread {
+            in_mode_of_tensorflow(run)
+        } else {
+            run()
         }
         // SAFETY: what is not null is a live tensor that was made for us. Taken over before the status is looked at, so that
         // nothing leaks if a run fails after some outputs.

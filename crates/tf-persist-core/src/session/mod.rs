@@ -48,6 +48,7 @@ struct Inner {
     ignored: Vec<UnknownAttribute>,
     /// The variables that were restored besides those that the graph's saver restores.
     restored: Vec<unrestored::Restored>,
+    other_threads: Option<i32>,
 }
 
 impl SavedModel {
@@ -82,6 +83,7 @@ impl SavedModel {
             self.check_ops_with(&meta_graph, ops, runtime.version())?;
         }
         let ignored = self.unknown_attributes(&meta_graph, ops.as_ref());
+        let other_threads = options.other_intra_op_threads();
         let mut place = Place::of(self, &meta_graph, &options, runtime.library())?;
         let mut session = self.session(&meta_graph, &options, &runtime, &place);
         if let Err(error) = &session
@@ -95,7 +97,17 @@ impl SavedModel {
         let restored = unrestored::restore(&session, self, unrestored.found)?;
         let bindings = meta_graph.signatures().iter().map(|_| OnceLock::new()).collect();
         let artefact = self.clone();
-        Ok(LoadedModel(Arc::new(Inner { session, artefact, meta_graph, bindings, runtime, place, ignored, restored })))
+        Ok(LoadedModel(Arc::new(Inner {
+            session,
+            artefact,
+            meta_graph,
+            bindings,
+            runtime,
+            place,
+            ignored,
+            restored,
+            other_threads,
+        })))
     }
 
     /// A session over the files at a place, its tables filled.
@@ -109,8 +121,10 @@ impl SavedModel {
         let folder = place.folder(self);
         let load = || {
             let config = options.config()?;
+            let in_calling_thread = options.runs_in_calling_thread();
+            let setup = ffi::Setup { config: &config, in_calling_thread, text: place.has_text(self) };
             let ops = meta_graph.ops().keys();
-            let session = ffi::Session::load(runtime.library(), folder, meta_graph.tags(), ops, &config)?;
+            let session = ffi::Session::load(runtime.library(), folder, meta_graph.tags(), ops, &setup)?;
             init::run_orphaned_initializers(&session, self, meta_graph, folder)?;
             Ok(session)
         };
@@ -156,6 +170,13 @@ impl LoadedModel {
     #[must_use]
     pub fn ignored_attributes(&self) -> &[UnknownAttribute] {
         &self.0.ignored
+    }
+
+    /// The number of threads within one op that the process has, if it is another than
+    /// [`LoadOptions::intra_op_threads`] asked for: the first session of the process decides for all.
+    #[must_use]
+    pub fn other_intra_op_threads(&self) -> Option<i32> {
+        self.0.other_threads
     }
 
     /// A signature, ready to run.

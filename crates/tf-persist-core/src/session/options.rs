@@ -1,6 +1,8 @@
 //! How a model is loaded.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::thread::available_parallelism;
 
 use protobuf::{Message, MessageField};
 use tf_persist_proto::tensorflow::ConfigProto;
@@ -102,6 +104,11 @@ impl LoadOptions {
     }
 
     /// Threads within one op, such as a matrix product. 0 is TensorFlow's own choice, which is one a core.
+    ///
+    /// All sessions of a process share these threads, and the first one decides how many there are, whatever the later ones ask:
+    /// [`LoadedModel::other_intra_op_threads`](crate::LoadedModel::other_intra_op_threads) says so. With
+    /// `TF_OVERRIDE_GLOBAL_THREADPOOL=1` in the environment before the first session, each session has threads of its own, and as
+    /// many as it asks for.
     #[must_use]
     pub fn intra_op_threads(mut self, threads: i32) -> Self {
         self.intra_op_threads = threads;
@@ -130,6 +137,28 @@ impl LoadOptions {
         self
     }
 
+    /// Whether a session of these options runs its graph in the thread that calls.
+    pub(super) fn runs_in_calling_thread(&self) -> bool {
+        let by_environment = || std::env::var("TF_NUM_INTEROP_THREADS").ok()?.trim().parse().ok();
+        let threads = match self.inter_op_threads {
+            0 => by_environment().unwrap_or(0),
+            asked => asked,
+        };
+        threads < 0
+    }
+
+    /// The threads within one op that the process has, if a session of these options cannot have its own number: the first session
+    /// of the process has decided. To be called before each session is made.
+    pub(super) fn other_intra_op_threads(&self) -> Option<i32> {
+        static FIRST: OnceLock<i32> = OnceLock::new();
+        let first = *FIRST.get_or_init(|| self.intra_op_threads);
+        let number = |asked: i32| match asked {
+            0 => available_parallelism().map_or(0, |cores| cores.get() as i32),
+            asked => asked,
+        };
+        (number(first) != number(self.intra_op_threads) && !sessions_have_own_threads()).then_some(number(first))
+    }
+
     /// The options as a serialized `ConfigProto`.
     pub(super) fn config(&self) -> Result<Vec<u8>> {
         let mut config = ConfigProto::new();
@@ -143,4 +172,10 @@ impl LoadOptions {
         }
         config.write_to_bytes().map_err(|error| Error::data("session options", error.to_string()))
     }
+}
+
+/// Whether TensorFlow was told to give each session threads of its own, in the words that it takes for yes.
+fn sessions_have_own_threads() -> bool {
+    let value = std::env::var("TF_OVERRIDE_GLOBAL_THREADPOOL").unwrap_or_default();
+    matches!(value.to_ascii_lowercase().as_str(), "1" | "true")
 }

@@ -107,6 +107,11 @@ impl Place {
         }
     }
 
+    /// Whether TensorFlow finds the graph in text form there.
+    pub(super) fn has_text(&self, model: &SavedModel) -> bool {
+        !matches!(self, Self::Memory(_)) && model.file().extension().is_some_and(|extension| extension == "pbtxt")
+    }
+
     /// Deletes what was only needed for loading. Assets stay: ops of the graph may have kept their paths.
     pub(super) fn loaded(&mut self, model: &SavedModel) {
         let Files::Pack(pack) = model.files() else { return };

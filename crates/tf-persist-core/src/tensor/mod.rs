@@ -7,6 +7,7 @@ mod decimal;
 mod element;
 mod growing;
 pub mod json;
+mod narrow;
 pub mod npy;
 pub mod npz;
 pub mod proto;
@@ -27,6 +28,7 @@ pub use compare::{Comparison, Tolerance, Worst};
 pub(crate) use decimal::decimal;
 pub use element::Element;
 pub(crate) use growing::{Growing, Shortfall};
+pub(crate) use narrow::widened;
 pub use stats::{Number, Stats};
 pub use strings::Strings;
 

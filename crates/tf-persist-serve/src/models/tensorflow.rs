@@ -71,6 +71,9 @@ impl TensorFlow {
         for attribute in loaded.ignored_attributes() {
             tracing::warn!(%model, version, %attribute, "its TensorFlow was newer: an attribute is left out of account");
         }
+        if let Some(threads) = loaded.other_intra_op_threads() {
+            tracing::warn!(%model, version, threads, "the first model of this process decided how many threads run within an op");
+        }
         let servable = Servable::new(model, version, loaded, &self.run, &self.metrics);
         servable.map_err(|error| Refusal::new(error, false))
     }

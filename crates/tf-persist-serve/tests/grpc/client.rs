@@ -97,7 +97,7 @@ impl Server {
     }
 }
 
-fn search() -> Search {
+pub(crate) fn search() -> Search {
     let library = std::env::var_os("TF_PERSIST_LIBTENSORFLOW").map_or_else(|| root().join(".venv"), PathBuf::from);
     Search::only(library)
 }

@@ -4,6 +4,7 @@
 //! tests `TF_PERSIST_CORPUS`; without them, says so and passes.
 
 mod client;
+mod denormals;
 mod examples;
 mod guard;
 mod predict;
