@@ -57,7 +57,8 @@ fn node(line: &str) -> pb::NodeDef {
 
 fn info(tensor: &str, shape: &[i64]) -> TensorInfo {
     let shape = PartialShape::new(shape.iter().map(|size| u64::try_from(*size).ok()).collect());
-    TensorInfo { dtype: DType::Float32, shape, kind: TensorKind::Dense { name: tensor.to_owned() } }
+    let dtype = DType::Float32;
+    TensorInfo { dtype, declared_dtype: dtype, shape, kind: TensorKind::Dense { name: tensor.to_owned() } }
 }
 
 /// The proof for the output `y` of lines, with `x` and `z` of these shapes fed, and with functions.

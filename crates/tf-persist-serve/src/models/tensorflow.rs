@@ -11,11 +11,8 @@ use super::model::Refusal;
 use super::threads::IntraOpThreads;
 use super::{LoadSettings, Servable, warm_up};
 use crate::metrics::Metrics;
-<<<<<<< HEAD
 use crate::milliseconds;
-=======
 use crate::priority::leave_room;
->>>>>>> h-batching
 use crate::run;
 
 /// Whether a version was loaded in this process. TensorFlow has started its threads by then, which keep the priority of the thread
