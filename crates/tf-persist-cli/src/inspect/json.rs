@@ -3,9 +3,7 @@
 use std::io::Write;
 
 use serde_json::{Map, Value, json};
-use tf_persist_core::saved_model::{
-    DefaultValue, FoundBy, FoundFile, MissingOp, TensorInfo, TensorKind, TrainingKind,
-};
+use tf_persist_core::saved_model::{DefaultValue, FoundBy, FoundFile, MissingOp, TensorInfo, TensorKind, TrainingKind};
 use tf_persist_core::tensor::json::write_value;
 use tf_persist_core::{DType, PartialShape, SignatureDef};
 

@@ -244,12 +244,7 @@ impl<'g, 'a> Evaluator<'g, 'a> {
         values.collect::<Option<_>>().ok_or_else(|| refuse("it calls a function that gives no such output"))
     }
 
-    fn run_loop(
-        &mut self,
-        node: &'g Node<'a>,
-        mut state: Vec<Value>,
-        depth: usize,
-    ) -> Result<Outputs, Dependence> {
+    fn run_loop(&mut self, node: &'g Node<'a>, mut state: Vec<Value>, depth: usize) -> Result<Outputs, Dependence> {
         let name = |attribute| attributes::function(node, attribute).unwrap_or_default();
         let (condition, body) = (name("cond"), name("body"));
         for _ in 0..MAX_ROUNDS {
@@ -270,12 +265,7 @@ impl<'g, 'a> Evaluator<'g, 'a> {
         Err(refuse(node.name, node.op, "what the loop holds does not settle"))
     }
 
-    fn branch(
-        &mut self,
-        node: &'g Node<'a>,
-        mut inputs: Vec<Value>,
-        depth: usize,
-    ) -> Result<Outputs, Dependence> {
+    fn branch(&mut self, node: &'g Node<'a>, mut inputs: Vec<Value>, depth: usize) -> Result<Outputs, Dependence> {
         if inputs.is_empty() {
             return Err(refuse(node.name, node.op, "it has no condition"));
         }

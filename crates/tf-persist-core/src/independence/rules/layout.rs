@@ -191,7 +191,8 @@ pub(super) fn pad(call: &mut Call<'_, '_>) -> Found {
         Value::Ints { items, .. } => items.iter().map(Size::number).collect::<Option<Vec<i64>>>(),
         _ => None,
     };
-    let numbers = numbers.filter(|numbers| numbers.len() == 2 * tensor.rank()).ok_or("how much it adds is not known")?;
+    let numbers =
+        numbers.filter(|numbers| numbers.len() == 2 * tensor.rank()).ok_or("how much it adds is not known")?;
     for (axis, around) in numbers.chunks_exact(2).enumerate() {
         let added = around[0].checked_add(around[1]).ok_or("how much it adds is not known")?;
         if around == [0, 0] {

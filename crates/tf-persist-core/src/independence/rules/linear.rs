@@ -82,9 +82,10 @@ pub(super) fn einsum(call: &mut Call<'_, '_>) -> Found {
     let axis = rows.map(|(label, _)| output.iter().position(|other| *other == label).ok_or("it adds over the rows"));
     let axis = axis.transpose()?;
     let size = |label: &u8| {
-        let sizes = inputs.iter().zip(&tensors).filter_map(|(labels, tensor)| {
-            Some(tensor.dims[labels.iter().position(|other| other == label)?].clone())
-        });
+        let sizes = inputs
+            .iter()
+            .zip(&tensors)
+            .filter_map(|(labels, tensor)| Some(tensor.dims[labels.iter().position(|other| other == label)?].clone()));
         let mut sizes: Vec<Size> = sizes.collect();
         sizes.sort_by_key(|size| size.number().is_none());
         sizes.into_iter().next()

@@ -85,7 +85,12 @@ fn rule(op: &str) -> Option<Rule> {
         "ReadVariableOp" => read,
         "VariableV2" | "Variable" => reference,
         "NoOp" => |_| Ok(Outputs::Each(Vec::new())),
-        "Identity" | "StopGradient" | "PreventGradient" | "Snapshot" | "CheckNumerics" | "IdentityN"
+        "Identity"
+        | "StopGradient"
+        | "PreventGradient"
+        | "Snapshot"
+        | "CheckNumerics"
+        | "IdentityN"
         | "PlaceholderWithDefault" => |call| Ok(Outputs::Each(call.inputs.to_vec())),
         "EnsureShape" => ensure_shape,
         "LookupTableFindV2" => lookup,
@@ -263,4 +268,3 @@ fn lookup(call: &mut Call<'_, '_>) -> Found {
         _ => Err("it looks up in something that is no table of the graph".to_owned()),
     }
 }
-
