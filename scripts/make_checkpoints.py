@@ -21,6 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras_export import write
+from tensorflow.python.ops import lookup_ops
 
 v1 = tf.compat.v1
 X = np.linspace(-1, 1, 20, dtype=np.float32).reshape(5, 4)
@@ -266,6 +267,155 @@ def session_objects(folder: Path) -> dict[str, np.ndarray]:
     net.b = tf.Variable(tf.random.normal([7]), name="bias")
     tf.train.Checkpoint(net=net).write(folder / "checkpoint")
     return {"output": (X @ net.a + net.b).numpy()}
+
+
+def save_module(module: tf.Module, function: Callable, folder: Path) -> None:
+    """The SavedModel of a module with one signature, of an input `x`."""
+    function = tf.function(function, input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")])
+    module.function = function
+    tf.saved_model.save(module, folder / "model", signatures=function)
+
+
+@case
+def grown_variable(folder: Path) -> dict[str, np.ndarray]:
+    """A variable whose graph leaves the number of rows open, and which has more of them in the checkpoint."""
+
+    def rows(count: int) -> tf.Module:
+        module = tf.Module()
+        module.rows = tf.Variable(tf.random.normal([count, 2]), shape=tf.TensorShape([None, 2]), name="rows")
+        return module
+
+    module, grown = rows(2), rows(5)
+    save_module(module, lambda x: {"sum": tf.reduce_sum(module.rows) * x}, folder)
+    tf.train.Checkpoint(model=grown).write(folder / "checkpoint")
+    return {"sum": (tf.reduce_sum(grown.rows) * X).numpy()}
+
+
+@case
+def grown_tables(folder: Path) -> dict[str, np.ndarray]:
+    """Tables that have entries in the checkpoint which the model lacks; the object graph names neither keys nor values."""
+    module = tf.Module()
+    module.words = lookup_ops.MutableHashTable(tf.int64, tf.string, "none")
+    module.vectors = lookup_ops.DenseHashTable(
+        tf.string,
+        tf.float32,
+        default_value=tf.constant([-1.0, -2.0]),
+        empty_key="",
+        deleted_key="-",
+        initial_num_buckets=4,
+    )
+    module.scale = tf.Variable(2.0)
+
+    def look_up(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        words = module.words.lookup(tf.cast(x[:, 0] * 3, tf.int64))
+        return {"vectors": module.vectors.lookup(words) * module.scale}
+
+    def insert(numbers: list[int], words: list[str]) -> None:
+        module.words.insert(tf.constant(numbers, tf.int64), tf.constant(words))
+        module.vectors.insert(tf.constant(words), tf.random.normal([len(words), 2]))
+
+    insert([-1, 0], ["a", "b"])
+    save_module(module, look_up, folder)
+    insert([-2, -3, 1, 2], ["c", "d", "e", "f"])
+    module.vectors.erase(tf.constant(["b"]))
+    module.scale.assign(10.0)
+    tf.train.Checkpoint(model=module).write(folder / "checkpoint")
+    return {name: value.numpy() for name, value in look_up(tf.constant(X)).items()}
+
+
+@case
+def session_tables(folder: Path) -> dict[str, np.ndarray]:
+    """The same of TensorFlow 1, whose Saver names keys and values after the table."""
+    with tf.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.float32, [None, 4], "x")
+        table = lookup_ops.MutableHashTable(tf.int64, tf.float32, -1.0, name="numbers", checkpoint=True)
+        scale = v1.get_variable("scale", [], initializer=v1.constant_initializer(2.0))
+        output = table.lookup(tf.cast(x[:, 0] * 3, tf.int64)) * scale
+        session.run([v1.global_variables_initializer(), table.insert(tf.constant([0], tf.int64), [0.5])])
+        signature = v1.saved_model.predict_signature_def({"x": x}, {"output": output})
+        builder = v1.saved_model.Builder(str(folder / "model"))
+        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
+        builder.save()
+        session.run([table.insert(tf.constant([-3, -1, 2], tf.int64), [1.5, 2.5, 3.5]), scale.assign(3.0)])
+        v1.train.Saver().save(session, str(folder / "training" / "model.ckpt"))
+        return {"output": session.run(output, {x: X})}
+
+
+def session_average(folder: Path, partitions: int, scope: str) -> dict[str, np.ndarray]:
+    """TensorFlow 1's moving averages: in a scope of their own, of a partitioned variable, and of all variables but one."""
+    with tf.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.float32, [None, 4], "x")
+        partitioner = v1.fixed_size_partitioner(partitions) if partitions > 1 else None
+        with v1.variable_scope("layer", partitioner=partitioner):
+            kernel = v1.get_variable("kernel", [4, 7], use_resource=False)
+        bias = v1.get_variable("bias", [7])
+        scale = v1.get_variable("scale", [])
+        output = (tf.matmul(x, tf.convert_to_tensor(kernel)) + bias) * scale
+        averages = tf.train.ExponentialMovingAverage(0.9)
+        averaged = [*(kernel if partitions > 1 else [kernel]), bias]
+        with v1.variable_scope(scope) if scope else v1.name_scope(None):
+            update = averages.apply(averaged)
+        session.run(v1.variables_initializer(averaged))
+        session.run(v1.global_variables_initializer())
+        served = [variable for variable in v1.global_variables() if "Average" not in variable.name]
+        signature = v1.saved_model.predict_signature_def({"x": x}, {"output": output})
+        builder = v1.saved_model.Builder(str(folder / "model"))
+        builder.add_meta_graph_and_variables(
+            session, ["serve"], {"serving_default": signature}, saver=v1.train.Saver(served)
+        )
+        builder.save()
+        for variable in [*averaged, scale]:
+            session.run(variable.assign(tf.random.normal(variable.shape)))
+        session.run(update)
+        v1.train.Saver().save(session, str(folder / "training" / "model.ckpt"))
+        for variable in averaged:
+            session.run(variable.assign(averages.average(variable)))
+        return {"output": session.run(output, {x: X})}
+
+
+@case
+def session_averages(folder: Path) -> dict[str, np.ndarray]:
+    """Names with the usual suffix."""
+    return session_average(folder, 1, "")
+
+
+@case
+def session_averages_in_scope(folder: Path) -> dict[str, np.ndarray]:
+    """A scope in front of the averages alone."""
+    return session_average(folder, 1, "training")
+
+
+@case
+def session_averages_partitioned(folder: Path) -> dict[str, np.ndarray]:
+    """Averages of slices."""
+    return session_average(folder, 3, "")
+
+
+@case
+def keras_averages(folder: Path) -> dict[str, np.ndarray]:
+    """`use_ema` of Keras's optimizers, which hold the averages in a list; statistics of a layer have none."""
+    keras.utils.clear_session()
+    model = keras_model()
+    model.compile(keras.optimizers.Adam(0.05, use_ema=True, ema_momentum=0.8), "mse")
+    model.export(folder / "model", verbose=False)
+    for _ in range(3):
+        model.train_on_batch(X, X[:, :2])
+    tf.train.Checkpoint(model=model, optimizer=model.optimizer).write(folder / "checkpoint")
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    return predict(model)
+
+
+@case
+def keras_scope(folder: Path) -> dict[str, np.ndarray]:
+    """A checkpoint of the model as it was loaded again, whose names lack the model's own: `first/kernel`."""
+    keras.utils.clear_session()
+    model = keras_model()
+    write.export(model, folder / "model", write.Options(inference_only=True))
+    model.save(folder / "x.keras")
+    model = keras.models.load_model(folder / "x.keras")
+    fit(model, 2)
+    tf.train.Checkpoint(model=model, optimizer=model.optimizer).write(folder / "checkpoint")
+    return predict(model)
 
 
 def make(root: Path) -> None:

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use tf_persist_core::Error;
 use tf_persist_core::checkpoint::restore::{Mapping, Matched, RestoreOptions};
 use tf_persist_core::checkpoint::{CheckpointReader, copy_checkpoint, find_checkpoint, index_path};
+use tf_persist_core::{DType, Error, SaveOptions, SavedModel};
 
 use crate::python;
 use crate::recorded::{corpus, root};
@@ -19,6 +19,8 @@ struct Case {
     matched: Matched,
     /// What keeps the model's value, as the beginnings of keys.
     kept: &'static [&'static str],
+    grown: bool,
+    averages: usize,
 }
 
 fn objects(model: &str, checkpoint: &str) -> Matched {
@@ -33,7 +35,10 @@ fn options(keep_missing: bool, object: Option<&str>) -> RestoreOptions {
 }
 
 fn cases() -> Vec<Case> {
-    let case = |name, given, matched| Case { name, given, options: options(false, None), matched, kept: &[] };
+    let case = |name, given, matched| {
+        let options = options(false, None);
+        Case { name, given, options, matched, kept: &[], grown: false, averages: 0 }
+    };
     vec![
         case("keys", "checkpoint", Matched::Keys),
         case("objects", "training", objects("", "model")),
@@ -60,20 +65,33 @@ fn cases() -> Vec<Case> {
         case("session_saver", "training", Matched::Keys),
         case("session_partitioned", "training/model.ckpt-20", Matched::Keys),
         case("session_objects", "checkpoint", Matched::Names),
+        grown(case("grown_variable", "checkpoint", objects("", "model"))),
+        grown(case("grown_tables", "checkpoint", objects("", "model"))),
+        grown(case("session_tables", "training", Matched::Keys)),
+        averages(2, case("session_averages", "training", Matched::Keys)),
+        averages(2, case("session_averages_in_scope", "training", Matched::Keys)),
+        averages(2, case("session_averages_partitioned", "training", Matched::Keys)),
+        averages(
+            12,
+            Case {
+                options: options(true, None),
+                kept: &["_all_variables/", "variables/2/"],
+                ..case("keras_averages", "checkpoint", Matched::Names)
+            },
+        ),
+        case("keras_scope", "checkpoint", Matched::Names),
     ]
 }
 
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
+/// The model's graph takes other shapes than those that it was saved with.
+fn grown(case: Case) -> Case {
+    Case { grown: true, ..case }
+}
+
+/// So many variables take their moving average.
+fn averages(count: usize, mut case: Case) -> Case {
+    case.options.moving_averages = true;
+    Case { averages: count, ..case }
 }
 
 fn model(folder: &Path) -> CheckpointReader {
@@ -92,26 +110,32 @@ fn refusal(folder: &Path, options: &RestoreOptions) -> Error {
 fn restore(made: &Path, case: &Case) {
     let folder = made.join(case.name);
     let (model, checkpoint) = (model(&folder), checkpoint(&folder.join(case.given)));
-    let mapping =
-        Mapping::find(&model, &checkpoint, &case.options).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+    let restored = folder.join("restored");
+    let save = SaveOptions::default().from_checkpoint(folder.join(case.given), case.options.clone());
+    let saved = SavedModel::open(folder.join("model")).unwrap().save(&restored, save);
+    let mapping = saved.unwrap_or_else(|error| panic!("{}: {error}", case.name)).restored.unwrap();
+    // What the graph declares is not known to the checkpoints alone.
+    let alone = Mapping::find(&model, &checkpoint, &case.options);
+    assert_eq!(alone.ok().as_ref() == Some(&mapping), !case.grown, "{}", case.name);
+    assert_eq!(mapping.averages(), case.averages, "{}: {:?}", case.name, mapping.pairs);
     assert_eq!(mapping.matched, case.matched, "{}", case.name);
     let expected = |key: &&String| case.kept.iter().any(|kept| key.starts_with(kept));
     assert_eq!(mapping.kept.iter().filter(|key| !expected(key)).count(), 0, "{}: kept {:?}", case.name, mapping.kept);
     assert!(mapping.kept.len() < mapping.pairs.len(), "{}: kept {:?}", case.name, mapping.kept);
     assert_eq!(mapping.kept.is_empty(), case.kept.is_empty(), "{}", case.name);
 
-    let restored = folder.join("restored");
-    copy_folder(&folder.join("model"), &restored);
-    fs::remove_dir_all(restored.join("variables")).unwrap();
-    let written = mapping.write(&model, &checkpoint, restored.join("variables/variables")).unwrap();
     let described = |reader: &CheckpointReader| -> Vec<_> {
         let entries = reader.index().entries.iter();
         entries.map(|entry| (entry.key.clone(), entry.dtype, entry.shape.clone())).collect()
     };
-    let written = CheckpointReader::new(written);
-    assert_eq!(described(&written), described(&model), "{}", case.name);
+    let written = CheckpointReader::open(restored.join("variables/variables")).unwrap();
+    assert_eq!(described(&written) == described(&model), !case.grown, "{}", case.name);
     for pair in &mapping.pairs {
-        let (ours, theirs) = (written.read_bytes(&pair.key).unwrap(), checkpoint.read_bytes(&pair.source).unwrap());
+        let read = |reader: &CheckpointReader, key: &str| match reader.index().get(key).unwrap().dtype {
+            DType::String => reader.read(key).unwrap(),
+            _ => reader.read_bytes(key).unwrap(),
+        };
+        let (ours, theirs) = (read(&written, &pair.key), read(&checkpoint, &pair.source));
         assert_eq!(ours, theirs, "{}: {}", case.name, pair.key);
     }
 }
@@ -133,6 +157,13 @@ fn training_checkpoints_go_into_models() {
 
 /// What is refused, and how.
 fn refused(cases: &Path) {
+    let mut averages = options(false, None);
+    averages.moving_averages = true;
+    let text = refusal(&cases.join("keys"), &averages).to_string();
+    assert!(text.ends_with("it has no moving averages"), "{text}");
+    let shapes = refusal(&cases.join("grown_variable"), &options(false, None)).to_string();
+    assert!(shapes.contains("is float32[2, 2] in the model and float32[5, 2] in the checkpoint"), "{shapes}");
+
     let none = RestoreOptions::default();
     let Error::OtherCheckpoint(other) = refusal(&cases.join("shapes"), &none) else { panic!("shapes") };
     assert!(other.missing.is_empty());

@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use anstream::eprintln;
 use anyhow::Context;
 use clap::Args;
+use serde_json::json;
 use tf_persist_core::checkpoint::restore::{Mapping, RestoreOptions};
+use tf_persist_core::saved_model::{Variables, name_of};
 use tf_persist_core::{SaveOptions, SavedModel, golden, printable};
 
 use crate::args::{Format, LibraryArgs, tags};
 use crate::failure::PRINTING;
-use crate::format::{bytes, count};
+use crate::format::{self, bytes, count};
 use crate::stdout::stdout;
 
 /// How many variables a list names.
@@ -51,6 +53,9 @@ pub(crate) struct ExportArgs {
     /// With --from-checkpoint: variables that it lacks keep the model's values
     #[arg(long, requires = "from_checkpoint")]
     keep_missing: bool,
+    /// With --from-checkpoint: variables that have a moving average in it take that
+    #[arg(long, requires = "from_checkpoint")]
+    moving_averages: bool,
     /// How to write the report
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -82,6 +87,7 @@ impl ExportArgs {
             let mut how = RestoreOptions::default();
             how.keep_missing = self.keep_missing;
             how.object.clone_from(&self.checkpoint_object);
+            how.moving_averages = self.moving_averages;
             options = options.from_checkpoint(path, how);
         }
         self.rename_signature.iter().fold(options, |options, (old, new)| options.rename_signature(old, new))
@@ -91,7 +97,11 @@ impl ExportArgs {
 pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let options = args.options();
     options.check_target(&args.target)?;
-    let saved = SavedModel::open(&args.source)?.save(&args.target, options)?;
+    let source = SavedModel::open(&args.source)?;
+    let saved = source.save(&args.target, options)?;
+    if let Some(note) = &saved.note {
+        eprintln!("note: {}", printable(note));
+    }
     let recorded = |model: &SavedModel| -> tf_persist_core::Result<bool> {
         Ok(golden::Records::of(model)?.is_some() || golden::Records::of_sequence(model)?.is_some())
     };
@@ -105,15 +115,17 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let mut out = stdout();
     if args.format == Format::Json {
         let restored = saved.restored.as_ref().map(|mapping| {
-            serde_json::json!({
+            json!({
                 "from_checkpoint": mapping.pairs.len(), "kept": mapping.kept, "unused": mapping.unused,
+                "moving_averages": args.moving_averages.then(|| mapping.averages()),
             })
         });
-        let report = serde_json::json!({
+        let report = json!({
             "path": target.to_string(),
             "meta_graphs": saved.meta_graphs,
             "signatures": saved.signatures,
             "variables": saved.variables,
+            "tables": saved.tables.iter().map(|(name, entries)| json!({ "name": name, "entries": entries })).collect::<Vec<_>>(),
             "variable_bytes": saved.variable_bytes,
             "restored": restored,
         });
@@ -122,9 +134,10 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let signatures: Vec<String> = saved.signatures.iter().map(|name| format!("`{}`", printable(name))).collect();
     writeln!(
         out,
-        "`{target}`: {}, {} ({}), {}",
+        "`{target}`: {}, {}{} ({}), {}",
         count(saved.meta_graphs as u64, "meta graph"),
         count(saved.variables as u64, "variable"),
+        tables(&saved.tables),
         bytes(saved.variable_bytes),
         match signatures.as_slice() {
             [] => "no signatures".to_owned(),
@@ -132,29 +145,55 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
         }
     )
     .context(PRINTING)?;
-    saved.restored.as_ref().map_or(Ok(()), |mapping| write_restored(&mut out, mapping).context(PRINTING))
+    saved.restored.as_ref().map_or(Ok(()), |mapping| {
+        write_restored(&mut out, mapping, source.variables()?, args.moving_averages).context(PRINTING)
+    })
 }
 
-/// What TensorFlow 2 appends to a variable's name in a checkpoint.
-const VALUE_SUFFIX: &str = "/.ATTRIBUTES/VARIABLE_VALUE";
+/// `, 2 tables with 5 entries`.
+fn tables(tables: &[(String, Option<usize>)]) -> String {
+    if tables.is_empty() {
+        return String::new();
+    }
+    let entries: Option<usize> = tables.iter().map(|(_, entries)| *entries).sum();
+    let entries = entries.map(|entries| format!(" with {}", format::entries(entries)));
+    format!(", {}{}", count(tables.len() as u64, "table"), entries.unwrap_or_default())
+}
 
 /// What came from the checkpoint, and what did not.
-fn write_restored(out: &mut impl Write, mapping: &Mapping) -> std::io::Result<()> {
-    let names = |keys: &[String]| {
-        let shown: Vec<String> = keys
-            .iter()
-            .take(MAX_NAMES)
-            .map(|key| format!("`{}`", printable(key.strip_suffix(VALUE_SUFFIX).unwrap_or(key))))
-            .collect();
+fn write_restored(out: &mut impl Write, mapping: &Mapping, model: &Variables, averages: bool) -> std::io::Result<()> {
+    let names = |keys: Vec<&str>| {
+        let name = |key| model.table_of(key).map_or_else(|| name_of(key), |table| table.name.as_str());
+        let mut keys: Vec<&str> = keys.into_iter().map(name).collect();
+        // Keys and values of a table are one.
+        keys.dedup();
+        let shown: Vec<String> = keys.iter().take(MAX_NAMES).map(|key| format!("`{}`", printable(key))).collect();
         let more = keys.len().saturating_sub(MAX_NAMES);
         if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
     };
-    writeln!(out, "from the checkpoint: {}", count(mapping.pairs.len() as u64, "variable"))?;
+    let all = |keys: &'_ [String]| names(keys.iter().map(String::as_str).collect());
+    let tables =
+        mapping.pairs.iter().filter(|pair| model.tables.iter().any(|table| table.keys.key == pair.key)).count();
+    let variables = mapping.pairs.iter().filter(|pair| model.table_of(&pair.key).is_none()).count();
+    let tables = if tables > 0 { format!(", {}", count(tables as u64, "table")) } else { String::new() };
+    writeln!(out, "from the checkpoint: {}{tables}", count(variables as u64, "variable"))?;
+    if averages {
+        writeln!(out, "moving averages: of {}", count(mapping.averages() as u64, "variable"))?;
+        let without = mapping
+            .pairs
+            .iter()
+            .filter(|pair| !pair.is_average && model.table_of(&pair.key).is_none())
+            .map(|pair| pair.key.as_str());
+        let without: Vec<&str> = without.collect();
+        if !without.is_empty() {
+            writeln!(out, "without a moving average, so with their own values: {}", names(without))?;
+        }
+    }
     if !mapping.kept.is_empty() {
-        writeln!(out, "kept as they were: {}", names(&mapping.kept))?;
+        writeln!(out, "kept as they were: {}", all(&mapping.kept))?;
     }
     if !mapping.unused.is_empty() {
-        writeln!(out, "not used of the checkpoint: {}", names(&mapping.unused))?;
+        writeln!(out, "not used of the checkpoint: {}", all(&mapping.unused))?;
     }
     Ok(())
 }

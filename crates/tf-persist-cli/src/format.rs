@@ -6,6 +6,12 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{} {noun}{plural}", grouped(number))
 }
 
+/// `1 entry`, `2 entries`.
+pub(crate) fn entries(number: usize) -> String {
+    let ending = if number == 1 { "y" } else { "ies" };
+    format!("{} entr{ending}", grouped(number as u64))
+}
+
 /// `1,234,567`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();

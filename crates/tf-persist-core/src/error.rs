@@ -347,8 +347,8 @@ pub enum Error {
         what: String,
         /// How many things more it would do.
         more: u64,
-        /// The op that would do it, if it is one.
-        op: Option<String>,
+        /// Every op that has to be trusted for all of it, those that are trusted already among them; none if ops are not all that it takes.
+        ops: Vec<String>,
     },
 
     /// What should be written is there already.
@@ -412,13 +412,14 @@ impl Error {
             Self::NothingRecorded { path, .. } => {
                 Some(format!("record some: tf-persist verify {} --record FILE.npz", path.display()))
             }
-            Self::Untrusted { op, .. } => Some(match op {
-                Some(op) => format!(
-                    "`tf-persist scan` says all that it may do; if you trust it, load it with --trust, or with --trust={op} for \
-                     this op alone"
-                ),
-                None => "`tf-persist scan` says all that it may do; if you trust it, load it with --trust".into(),
-            }),
+            Self::Untrusted { ops, .. } => {
+                let these = match ops.as_slice() {
+                    [] => String::new(),
+                    [op] => format!(", or with --trust={op} for this op alone"),
+                    ops => format!(", or with --trust={} for these ops alone", ops.join(",")),
+                };
+                Some(format!("`tf-persist scan` says all that it may do; if you trust it, load it with --trust{these}"))
+            }
             Self::Runtime(error) => Some(error.hint()),
             Self::OpLibrary(error) => error.hint(),
             Self::MissingOps(error) => Some(error.hint()),

@@ -71,6 +71,7 @@ pub mod pack;
 pub mod runtime;
 pub mod saved_model;
 pub mod scan;
+pub mod scratch;
 mod session;
 mod shape;
 mod stand_in;

@@ -17,6 +17,7 @@ pub(super) fn write(out: &mut impl Write, diff: &Diff) -> anyhow::Result<()> {
         "meta_graphs": meta_graphs,
         "variables": {
             "common": variables.common,
+            "tables": variables.tables,
             "added": variables.added,
             "removed": variables.removed,
             "changed": variables.changed.iter().map(variable).collect::<Vec<_>>(),
@@ -68,6 +69,14 @@ fn variable(diff: &VariableDiff) -> Value {
         VariableChange::DType(a, b) => report["dtype"] = json!([a.to_string(), b.to_string()]),
         VariableChange::Shape(a, b) => report["shape"] = json!([a, b]),
         VariableChange::Values(comparison) => report["values"] = comparison_json(comparison),
+        VariableChange::Table(table) => {
+            report["table"] = json!({
+                "entries": table.entries,
+                "added": table.added,
+                "removed": table.removed,
+                "values": table.values.as_ref().map(comparison_json),
+            });
+        }
         _ => {}
     }
     report

@@ -6,7 +6,7 @@ use tf_persist_core::diff::{Diff, MetaGraphDiff, SignatureDiff, VariableChange, 
 use tf_persist_core::printable;
 
 use super::DiffArgs;
-use crate::format::{bytes, count};
+use crate::format::{bytes, count, entries};
 
 /// More lines of one kind are a number.
 const SHOWN: usize = 6;
@@ -16,7 +16,10 @@ pub(super) fn write(out: &mut impl Write, diff: &Diff, args: &DiffArgs) -> anyho
     let within = variables.changed.iter().filter(|variable| variable.is_within()).count();
     if diff.is_same() {
         let what = if args.variables { "" } else { "signatures, ops, functions, graph, assets, " };
-        write!(out, "same: {what}{}", count(variables.common as u64, "variable"))?;
+        write!(out, "same: {what}{}", count((variables.common - variables.tables) as u64, "variable"))?;
+        if variables.tables > 0 {
+            write!(out, ", {}", count(variables.tables as u64, "table"))?;
+        }
         match within {
             0 => writeln!(out)?,
             within => writeln!(out, ", {within} of them not equal, but within {}", args.tolerance)?,
@@ -106,6 +109,16 @@ fn change(change: &VariableChange) -> String {
         VariableChange::DType(a, b) => format!("{a} -> {b}"),
         VariableChange::Shape(a, b) => format!("shape {a:?} -> {b:?}"),
         VariableChange::Values(comparison) => comparison.to_string(),
+        VariableChange::Table(table) => {
+            let [before, after] = table.entries;
+            let (removed, added) = (table.removed, table.added);
+            let values = table.values.as_ref().map(|values| format!("; values of the same keys: {values}"));
+            format!(
+                "table of {before} -> {}: {removed} removed, {added} added{}",
+                entries(after),
+                values.unwrap_or_default()
+            )
+        }
         _ => "differs".to_owned(),
     }
 }

@@ -3,7 +3,10 @@
 use std::io::Write;
 
 use serde_json::{Map, Value, json};
-use tf_persist_core::saved_model::{DefaultValue, FoundBy, FoundFile, MissingOp, TensorInfo, TensorKind, TrainingKind};
+use tf_persist_core::checkpoint::Entry;
+use tf_persist_core::saved_model::{
+    DefaultValue, FoundBy, FoundFile, MissingOp, Table, TensorInfo, TensorKind, TrainingKind,
+};
 use tf_persist_core::tensor::json::write_value;
 use tf_persist_core::{DType, PartialShape, SignatureDef};
 
@@ -185,11 +188,31 @@ fn variables(report: &Report<'_>) -> Value {
             object
         })
         .collect();
+    let table = |(number, table): (usize, &Table)| {
+        let side = |entry: &Entry| json!({ "key": entry.key, "dtype": entry.dtype.to_string(), "shape": entry.shape });
+        let mut object = json!({
+            "name": table.name,
+            "entries": report.entries.get(number).copied().flatten(),
+            "bytes": table.bytes(),
+            "keys": side(&table.keys),
+            "values": side(&table.values),
+        });
+        match report.table_stats.as_ref().and_then(|all| all.get(number)) {
+            Some(Ok([keys, values])) => {
+                object["keys"]["stats"] = stats::json(&Ok(*keys));
+                object["values"]["stats"] = stats::json(&Ok(*values));
+            }
+            Some(Err(error)) => object["error"] = error.to_string().into(),
+            None => {}
+        }
+        object
+    };
     json!({
         "count": all.len(),
         "bytes": variables.total_bytes,
         "shards": variables.num_shards(),
         "all": all,
+        "tables": variables.tables.iter().enumerate().map(table).collect::<Vec<_>>(),
     })
 }
 

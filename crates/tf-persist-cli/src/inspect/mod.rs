@@ -9,6 +9,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::Context;
+use tf_persist_core::checkpoint::CheckpointReader;
 use tf_persist_core::saved_model::{
     Assets, Fingerprint, FoundVariable, MissingOp, OpPackage, Training, Unrestored, Variables, is_known_op,
     last_tensorflow_with_kernel,
@@ -55,6 +56,10 @@ struct Report<'a> {
     fingerprint: Result<Option<Fingerprint>, Error>,
     /// Of each variable, if they were asked for.
     stats: Option<Vec<stats::Read>>,
+    /// Of each table, if they were asked for.
+    table_stats: Option<Vec<stats::TableRead>>,
+    /// How many entries each table has, where that was counted.
+    entries: Vec<Option<usize>>,
 }
 
 struct MetaGraphReport<'a> {
@@ -79,6 +84,7 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     let mut report = Report::of(&model, &meta_graphs, args.signature.as_deref())?;
     if args.stats {
         report.stats = report.variables.as_ref().ok().map(|variables| stats::of(variables));
+        report.table_stats = report.variables.as_ref().ok().map(|variables| stats::of_tables(variables));
     }
     let selection = Selection { args };
     match args.format {
@@ -91,10 +97,11 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     for meta_graph in meta_graphs {
         model.check(meta_graph)?;
     }
-    let Report { variables, fingerprint, stats, .. } = report;
+    let Report { variables, fingerprint, stats, table_stats, .. } = report;
     variables?;
     fingerprint?;
-    match stats.into_iter().flatten().find_map(Result::err) {
+    let of_tables = table_stats.into_iter().flatten().find_map(Result::err);
+    match stats.into_iter().flatten().find_map(Result::err).or(of_tables) {
         Some(error) => Err(error.into()),
         None => Ok(()),
     }
@@ -134,8 +141,16 @@ impl<'a> Report<'a> {
             return Err(Error::UnknownSignature { path: model.path().to_path_buf(), name: name.to_owned(), available });
         }
         let (variables, fingerprint) = (model.variables(), model.fingerprint());
-        Ok(Self { model, meta_graphs: reports, variables, fingerprint, stats: None })
+        let entries = variables.as_ref().map_or_else(|_| Vec::new(), |variables| entries(variables));
+        Ok(Self { model, meta_graphs: reports, variables, fingerprint, stats: None, table_stats: None, entries })
     }
+}
+
+/// How many entries each table has.
+fn entries(variables: &Variables) -> Vec<Option<usize>> {
+    let Some(index) = variables.index.as_ref().filter(|_| !variables.tables.is_empty()) else { return Vec::new() };
+    let reader = CheckpointReader::new(index.clone());
+    variables.tables.iter().map(|table| table.entries(&reader)).collect()
 }
 
 /// What keeps a meta graph from running: variables, assets, ops.

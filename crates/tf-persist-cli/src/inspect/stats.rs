@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tf_persist_core::checkpoint::{CheckpointReader, Entry};
-use tf_persist_core::saved_model::Variables;
+use tf_persist_core::saved_model::{Table, Variables};
 use tf_persist_core::tensor::{Number, Stats};
 use tf_persist_core::{DType, Error};
 
@@ -10,6 +10,20 @@ use crate::format::short;
 
 /// Of one variable; `None` if it is not of numbers.
 pub(super) type Read = Result<Option<Stats>, Error>;
+
+/// Of a table's entries; of their keys and of their values.
+pub(super) type TableRead = Result<[Option<Stats>; 2], Error>;
+
+/// Reads every table, in the order of `variables.tables`. What a dense table has in its empty buckets is no number of it.
+pub(super) fn of_tables(variables: &Variables) -> Vec<TableRead> {
+    let Some(index) = &variables.index else { return Vec::new() };
+    let reader = CheckpointReader::new(index.clone());
+    let read = |table: &Table| {
+        let contents = table.read(&reader)?;
+        Ok([Stats::of(&contents.keys), Stats::of(&contents.values)])
+    };
+    variables.tables.iter().map(read).collect()
+}
 
 /// Reads every variable, in the order of `variables.all`. Those that are not of numbers are read for their checksums.
 pub(super) fn of(variables: &Variables) -> Vec<Read> {

@@ -3,12 +3,13 @@
 use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
+use tf_persist_core::checkpoint::Entry;
 use tf_persist_core::golden::{FILE, SEQUENCE_FILE};
 use tf_persist_core::printable;
-use tf_persist_core::saved_model::{FoundBy, FoundFile, FoundVariable, OPS_VERSION};
+use tf_persist_core::saved_model::{FoundBy, FoundFile, FoundVariable, OPS_VERSION, Variables};
 
 use super::{MetaGraphReport, Report, Selection, stats};
-use crate::format::{bytes, count, grouped};
+use crate::format::{self, bytes, count, grouped};
 
 /// So many variables are shown unless `--variables` asks for each.
 const VARIABLES: usize = 20;
@@ -159,7 +160,7 @@ fn write_variables(out: &mut impl Write, report: &Report<'_>, selection: &Select
     writeln!(
         out,
         "\n{TITLE}variables{TITLE:#}  {}, {}, {}",
-        count(variables.all.len() as u64, "variable"),
+        counted(variables),
         bytes(variables.total_bytes),
         count(shards, "shard")
     )?;
@@ -188,7 +189,49 @@ fn write_variables(out: &mut impl Write, report: &Report<'_>, selection: &Select
         }
         writeln!(out)?;
     }
-    write_rest(out, variables.all.len(), shown, "variable", "--variables")
+    write_rest(out, variables.all.len(), shown, "variable", "--variables")?;
+    write_tables(out, report, variables, shown)
+}
+
+/// `5 variables`, or `1 variable, 2 tables`.
+fn counted(variables: &Variables) -> String {
+    let all = count(variables.all.len() as u64, "variable");
+    match variables.tables.len() as u64 {
+        0 => all,
+        tables => format!("{all}, {}", count(tables, "table")),
+    }
+}
+
+/// A line for each table: what it is from and to, and how many entries it has.
+fn write_tables(out: &mut impl Write, report: &Report<'_>, variables: &Variables, most: usize) -> anyhow::Result<()> {
+    let shown = most.min(variables.tables.len()).max(VARIABLES.min(variables.tables.len()));
+    let shape = |entry: &Entry| match entry.shape.get(1..).unwrap_or_default() {
+        [] | [1] => entry.dtype.to_string(),
+        rest => format!("{}{rest:?}", entry.dtype),
+    };
+    for (number, table) in variables.tables.iter().take(shown).enumerate() {
+        let kind = format!("table of {} -> {}", shape(&table.keys), shape(&table.values));
+        let entries = match report.entries.get(number).copied().flatten() {
+            Some(entries) => format::entries(entries),
+            None => count(table.rows() as u64, "bucket"),
+        };
+        write!(out, "  {}  {kind}  {entries}  {}", printable(&table.name), bytes(table.bytes()))?;
+        match report.table_stats.as_ref().and_then(|all| all.get(number)) {
+            Some(Ok([keys, values])) => {
+                for (what, stats) in [("keys", keys), ("values", values)].into_iter().filter(|(_, it)| it.is_some()) {
+                    let (figures, warning) = stats::text(&Ok(*stats));
+                    write!(out, "  {what} {figures}")?;
+                    if !warning.is_empty() {
+                        write!(out, "  {WARNING}{}{WARNING:#}", printable(&warning))?;
+                    }
+                }
+            }
+            Some(Err(error)) => write!(out, "  {WARNING}{}{WARNING:#}", printable(&error.to_string()))?,
+            None => {}
+        }
+        writeln!(out)?;
+    }
+    write_rest(out, variables.tables.len(), shown, "table", "--variables")
 }
 
 fn write_rest(out: &mut impl Write, all: usize, shown: usize, noun: &str, option: &str) -> anyhow::Result<()> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde_json::json;
-use tempfile::NamedTempFile;
+use tf_persist_core::scratch::NewFile;
 use tf_persist_core::tensor::json::{Form, Layout, write_outputs};
 use tf_persist_core::tensor::{npy, npz};
 use tf_persist_core::{Outputs, SignatureDef, printable};
@@ -73,12 +73,9 @@ impl Target {
         }
     }
 
-    /// A file beside the target that will be as readable as any other new file: the process's mask says by whom.
-    fn temporary_file(&self) -> io::Result<NamedTempFile> {
-        use std::os::unix::fs::PermissionsExt;
-        let file = tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o666)).tempfile_in(self.folder());
-        // Its own words name the temporary file, which nobody asked for.
-        file.map_err(|error| io::Error::from(error.kind()))
+    fn temporary_file(&self) -> io::Result<NewFile> {
+        // Its own words name the hidden folder, which nobody asked for.
+        NewFile::beside(&self.path).map_err(|error| io::Error::from(error.kind()))
     }
 
     /// Writes the outputs; the file appears whole or not at all.
@@ -99,9 +96,7 @@ impl Target {
             }
         }
         let file = file.into_inner().map_err(io::IntoInnerError::into_error).with_context(writing)?;
-        file.as_file().sync_all().with_context(writing)?;
-        file.persist(&self.path).map_err(|error| error.error).with_context(writing)?;
-        Ok(())
+        file.publish(true).with_context(writing)
     }
 }
 

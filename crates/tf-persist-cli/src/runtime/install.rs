@@ -9,8 +9,8 @@ use anstream::eprintln;
 use anyhow::{Context, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
-use tempfile::TempDir;
 use tf_persist_core::runtime::cache_folder;
+use tf_persist_core::scratch::Scratch;
 use zip::ZipArchive;
 
 use crate::args::{InstallArgs, variable};
@@ -67,7 +67,7 @@ pub(super) fn install(args: &InstallArgs) -> anyhow::Result<()> {
     let parent = cache.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(parent).with_context(|| format!("cannot create `{}`", parent.display()))?;
     // Beside the target, so that the finished folder is moved, not copied, and vanishes whole if anything fails.
-    let work = tempfile::Builder::new().prefix(".install-").tempdir_in(parent).context("cannot create a folder")?;
+    let work = Scratch::beside(&cache).with_context(|| format!("cannot create a folder in `{}`", parent.display()))?;
     eprintln!("fetching {} {VERSION} through pip (about 270 MB)", wheel.package);
     let python = args.python.clone().or_else(|| variable("TF_PERSIST_PYTHON").map(PathBuf::from));
     let file = fetch(&wheel, &python.unwrap_or_else(|| "python3".into()), work.path())?;
@@ -154,7 +154,7 @@ fn unpack(wheel: &Path, name: &str, folder: &Path) -> anyhow::Result<()> {
 }
 
 /// Moves the finished folder to its place; what stood there goes with the working folder.
-fn put_in_place(folder: &Path, cache: &Path, work: &TempDir) -> anyhow::Result<()> {
+fn put_in_place(folder: &Path, cache: &Path, work: &Scratch) -> anyhow::Result<()> {
     if cache.exists() {
         fs::rename(cache, work.path().join("old")).with_context(|| format!("cannot replace `{}`", cache.display()))?;
     }

@@ -1,14 +1,13 @@
 //! The loss as a curve.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use plotters::prelude::*;
 use plotters::style::FontTransform;
-use tempfile::NamedTempFile;
+use tf_persist_core::scratch::NewFile;
 use tf_persist_core::train::Epoch;
 
 use super::curve::Curve;
@@ -50,12 +49,12 @@ impl Target {
         let svg = svg(curve).map_err(|reason| anyhow!("cannot draw `{}`: {reason}", self.0.display()))?;
         let mut file = self.temporary()?;
         let writing = || format!("cannot write `{}`", self.0.display());
-        file.write_all(svg.as_bytes()).and_then(|()| file.as_file().sync_all()).with_context(writing)?;
-        file.persist(&self.0).map_err(|error| error.error).with_context(writing).map(drop)
+        file.write_all(svg.as_bytes()).with_context(writing)?;
+        file.publish(true).with_context(writing)
     }
 
     /// A file beside the target, as readable as any other new file.
-    fn temporary(&self) -> anyhow::Result<NamedTempFile> {
+    fn temporary(&self) -> anyhow::Result<NewFile> {
         let folder = match self.0.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
@@ -63,11 +62,7 @@ impl Target {
         let writing = || format!("cannot write `{}`", self.0.display());
         // The system's own words for what is mostly wrong; those of a temporary file name that file, which nobody asked for.
         fs::metadata(folder).with_context(writing)?;
-        tempfile::Builder::new()
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder)
-            .map_err(|error| std::io::Error::from(error.kind()))
-            .with_context(writing)
+        NewFile::beside(&self.0).map_err(|error| std::io::Error::from(error.kind())).with_context(writing)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
 
@@ -107,8 +108,10 @@ fn a_process_that_is_killed_leaves_a_whole_model_or_none() {
             is_whole(&dir, "out");
             fs::remove_dir_all(dir.path("out")).unwrap();
         }
-        only_hidden_folders_are_beside(&dir, &["models", "whole"]);
+        only_the_last_hidden_folder_is_beside(&dir, &["models", "whole"]);
     }
+    dir.cmd("export models/digits/model out").run().ok();
+    assert_eq!(dir.names(""), ["models", "out", "whole"], "what was left is tidied up");
 }
 
 #[test]
@@ -126,13 +129,47 @@ fn a_process_that_is_killed_while_overwriting_leaves_the_old_model_or_the_new() 
             fs::remove_dir_all(dir.path("out")).unwrap();
             dir.copy_model("half_plus_two", "out");
         }
-        only_hidden_folders_are_beside(&dir, &["models", "out", "whole"]);
+        only_the_last_hidden_folder_is_beside(&dir, &["models", "out", "whole"]);
     }
+    dir.cmd("export models/digits/model out --overwrite").run().ok();
+    assert_eq!(dir.names(""), ["models", "out", "whole"], "what was left is tidied up");
+}
+
+/// A process that is stopped has its folder for as long as it is there.
+#[test]
+fn the_folder_of_a_living_process_stays() {
+    let dir = Dir::new();
+    dir.copy_model("digits", "source");
+    // So that there is something to do.
+    dir.write("source/assets.extra/large", "x".repeat(64 << 20));
+    let mut child = dir.cmd("export source one").start();
+    while hidden(&dir).is_empty() && child.try_wait().unwrap().is_none() {
+        thread::sleep(Duration::from_micros(200));
+    }
+    signal(&child, "-STOP");
+    let living = hidden(&dir);
+    for _ in 0..2 {
+        dir.cmd("export models/half_plus_two/model two --overwrite").run().ok();
+        assert_eq!(hidden(&dir), living);
+    }
+    signal(&child, "-CONT");
+    assert!(child.wait().unwrap().success());
+    assert_eq!(dir.names(""), ["models", "one", "source", "two"]);
+}
+
+fn signal(child: &Child, signal: &str) {
+    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+fn hidden(dir: &Dir) -> Vec<String> {
+    dir.names("").into_iter().filter(|name| name.starts_with('.')).collect()
 }
 
 fn killed(dir: &Dir, line: &str, moment: u64) {
+    let before = hidden(dir);
     let mut child = dir.cmd(line).start();
-    let begun = || dir.names("").iter().any(|name| name.starts_with('.'));
+    let begun = || hidden(dir) != before;
     while !begun() && child.try_wait().unwrap().is_none() {
         thread::sleep(Duration::from_micros(200));
     }
@@ -156,13 +193,10 @@ fn is_whole(dir: &Dir, path: &str) {
 }
 
 #[track_caller]
-fn only_hidden_folders_are_beside(dir: &Dir, expected: &[&str]) {
+fn only_the_last_hidden_folder_is_beside(dir: &Dir, expected: &[&str]) {
     let names = dir.names("");
     let (hidden, others): (Vec<&str>, Vec<&str>) =
         names.iter().map(String::as_str).partition(|name| name.starts_with('.'));
     assert_eq!(others, expected);
-    assert!(hidden.iter().all(|name| name.starts_with(".out.tmp-")), "{hidden:?}");
-    for name in hidden {
-        fs::remove_dir_all(dir.path(name)).unwrap();
-    }
+    assert!(hidden.len() <= 1 && hidden.iter().all(|name| name.starts_with(".out.tmp-")), "{hidden:?}");
 }

@@ -108,7 +108,7 @@ fn the_json_report_has_the_form_that_is_documented() {
     assert_eq!(graph["assets"]["files"], json!([{ "name": "species.txt", "bytes": 28, "declared": true }]));
     assert_eq!(graph["assets"]["extra"][0]["name"], "about.txt");
     assert_eq!(graph["init_op"], "init_all_tables");
-    assert_eq!(keys(&json["variables"]), "count bytes shards all");
+    assert_eq!(keys(&json["variables"]), "count bytes shards all tables");
     assert_eq!(keys(&json["variables"]["all"][0]), "name key dtype shape bytes");
     assert!(json["fingerprint"].is_null());
     let digits = inspect(&dir, "digits/model --format json").ok().json();

@@ -34,6 +34,7 @@ mod snippets;
 mod stats;
 mod streams;
 mod support;
+mod tables;
 mod tour;
 mod train;
 mod train_stops;

@@ -22,22 +22,50 @@ const MAX_STATE_BYTES: u64 = 1 << 20;
 const HDF5_MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
 const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
 
-/// The prefix of the checkpoint that a path means: the prefix itself; its index or one of its shards; a folder whose file
-/// `checkpoint` names the latest; or the folder of a SavedModel, whose variables are one.
+/// More checkpoints than this in a folder are not listed.
+const SHOWN: usize = 8;
+
+/// Which checkpoint a path means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FoundCheckpoint {
+    /// The checkpoint's prefix.
+    pub prefix: PathBuf,
+    /// Where the path does not name it: why it was taken, in a sentence.
+    pub note: Option<String>,
+}
+
+impl From<PathBuf> for FoundCheckpoint {
+    fn from(prefix: PathBuf) -> Self {
+        Self { prefix, note: None }
+    }
+}
+
+/// The prefix of the checkpoint that a path means; see [`locate_checkpoint`].
+///
+/// # Errors
+/// Those of [`locate_checkpoint`].
+pub fn find_checkpoint(path: impl AsRef<Path>) -> Result<PathBuf> {
+    locate_checkpoint(path).map(|found| found.prefix)
+}
+
+/// The checkpoint that a path means: the prefix itself; its index or one of its shards; a folder whose file
+/// `checkpoint` names the latest; a folder without that file that has one checkpoint; or the folder of a SavedModel, whose variables
+/// are one.
 ///
 /// Only the index is looked for. A `checkpoint` file may name a checkpoint anywhere, as in TensorFlow: relative to its folder,
-/// or absolute.
+/// or absolute. In a folder that was moved it names paths that are not there: the checkpoint of that name beside it is taken.
 ///
 /// # Errors
 /// - [`Error::Unsupported`] with a hint, if there is something else at the path: weights of Keras, a folder without
 ///   checkpoint, a file of another kind;
 /// - [`Error::Damaged`] if the `checkpoint` file cannot be read or names a checkpoint that is not there;
 /// - [`Error::Io`] if there is nothing, or it cannot be looked at.
-pub fn find_checkpoint(path: impl AsRef<Path>) -> Result<PathBuf> {
+pub fn locate_checkpoint(path: impl AsRef<Path>) -> Result<FoundCheckpoint> {
     let path = path.as_ref();
     // A folder may have the name of a checkpoint's prefix that stands beside it, as `ckpt/` and `ckpt.index`: what is named
     // exactly goes first.
-    if path.is_dir() && !index_path(path).is_file() { in_folder(path) } else { named(path) }
+    if path.is_dir() && !index_path(path).is_file() { in_folder(path) } else { named(path).map(Into::into) }
 }
 
 fn named(path: &Path) -> Result<PathBuf> {
@@ -87,33 +115,74 @@ fn is_keras(path: &Path) -> Result<bool> {
     Ok(start.starts_with(HDF5_MAGIC) || start.starts_with(ZIP_MAGIC))
 }
 
-fn in_folder(folder: &Path) -> Result<PathBuf> {
+fn in_folder(folder: &Path) -> Result<FoundCheckpoint> {
     let state = folder.join(STATE_FILE);
     if let Some(bytes) = read_file(&state, MAX_STATE_BYTES, "the limit of such a file")? {
         let options =
             Options { unknown_fields: UnknownFields::Skip, memory: 64 * MAX_STATE_BYTES, ..Options::default() };
         let parsed = text_format::parse_with::<CheckpointState>(&bytes, &options);
         let latest = parsed.map_err(|error| Error::damaged(&state, error.to_string()))?.message.model_checkpoint_path;
-        if latest.is_empty() {
-            return Err(Error::flawed(&state, "it names no checkpoint"));
-        }
-        let prefix = folder.join(&latest);
-        if index_path(&prefix).is_file() {
-            return Ok(prefix);
-        }
-        let reason = format!(
-            "the latest checkpoint, it says, is `{latest}`, and there is no `{}`",
-            index_path(&prefix).display()
-        );
-        return Err(Error::damaged(&state, reason));
+        return latest_in(folder, &latest);
     }
     let variables = folder.join("variables").join("variables");
     if index_path(&variables).is_file() {
-        return Ok(variables);
+        return Ok(variables.into());
+    }
+    let names = names_in(folder)?;
+    if let [only] = names.as_slice() {
+        let note =
+            format!("`{}` has no file `checkpoint`: `{only}`, the only checkpoint in it, was taken", folder.display());
+        return Ok(FoundCheckpoint { prefix: folder.join(only), note: Some(note) });
+    }
+    let mut reason = "it is a folder without a file `checkpoint` that names the latest one".to_owned();
+    if !names.is_empty() {
+        let more = names.len().saturating_sub(SHOWN);
+        let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{}`", name.escape_debug())).collect();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        reason = format!("{reason}; the checkpoints in it are {}{more}", shown.join(", "));
     }
     Err(Error::Unsupported {
         path: folder.to_path_buf(),
-        reason: "it is a folder without a file `checkpoint` that names the latest one".into(),
+        reason,
         hint: Some("name the prefix of a checkpoint in it: what stands before `.index`".into()),
     })
+}
+
+/// The checkpoint that the file `checkpoint` of a folder calls the latest.
+fn latest_in(folder: &Path, latest: &str) -> Result<FoundCheckpoint> {
+    let state = folder.join(STATE_FILE);
+    if latest.is_empty() {
+        return Err(Error::flawed(&state, "it names no checkpoint"));
+    }
+    let prefix = folder.join(latest);
+    if index_path(&prefix).is_file() {
+        return Ok(prefix.into());
+    }
+    // The machine may have been one with other separators.
+    let name = latest.rsplit(['/', '\\']).next().unwrap_or_default();
+    let beside = folder.join(name);
+    if !name.is_empty() && index_path(&beside).is_file() {
+        let note = format!(
+            "the latest checkpoint, says `{}`, is `{latest}`, which is not there: `{name}` beside that file was taken",
+            state.display()
+        );
+        return Ok(FoundCheckpoint { prefix: beside, note: Some(note) });
+    }
+    let shown = index_path(&prefix);
+    let beside = if beside == prefix { String::new() } else { ", nor is there one of that name beside it".into() };
+    let reason =
+        format!("the latest checkpoint, it says, is `{latest}`, and there is no `{}`{beside}", shown.display());
+    Err(Error::damaged(&state, reason))
+}
+
+/// The names of the checkpoints that stand in a folder.
+fn names_in(folder: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
+        let name = entry.map_err(Error::io("read", folder))?.file_name();
+        let stem = name.to_str().and_then(|name| name.strip_suffix(".index")).filter(|stem| !stem.is_empty());
+        names.extend(stem.filter(|stem| index_path(&folder.join(stem)).is_file()).map(str::to_owned));
+    }
+    names.sort();
+    Ok(names)
 }

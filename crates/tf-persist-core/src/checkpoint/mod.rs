@@ -36,7 +36,7 @@ mod write;
 pub use copy::copy_checkpoint;
 pub use entry::{Entry, Part};
 pub use index::{CheckpointIndex, MAX_INDEX_BYTES, index_path, shard_path};
-pub use locate::find_checkpoint;
+pub use locate::{FoundCheckpoint, find_checkpoint, locate_checkpoint};
 pub use read::CheckpointReader;
 pub use slice::{Extent, Slice};
 pub use write::CheckpointWriter;

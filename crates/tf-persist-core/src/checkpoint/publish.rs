@@ -1,22 +1,47 @@
 //! The files of a checkpoint that appear all at once: the shards first, under names that nobody reads without the index.
 
-use std::fs::{self, File, Permissions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::TempPath;
 
 use super::index::{CheckpointIndex, index_path, shard_path};
 use crate::error::{Error, Result};
+use crate::scratch::Scratch;
 
 /// A checkpoint that is being made. Dropped without [`Unpublished::finish`], it leaves nothing behind.
 #[derive(Debug)]
 pub(super) struct Unpublished {
     /// An absolute path.
     prefix: PathBuf,
+    /// The files stand in it until they are whole.
+    scratch: Scratch,
     /// What is on the disk already, and the names it will have.
-    shards: Vec<(TempPath, PathBuf)>,
+    shards: Vec<(PathBuf, PathBuf)>,
+}
+
+/// A file of it.
+#[derive(Debug)]
+pub(super) struct Part {
+    file: File,
+    path: PathBuf,
+}
+
+impl Part {
+    pub(super) fn as_file(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Write for Part {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 impl Unpublished {
@@ -33,7 +58,8 @@ impl Unpublished {
         }
         let folder = folder(&prefix);
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        Ok(Self { prefix, shards: Vec::new() })
+        let scratch = Scratch::beside(&prefix).map_err(Error::io("create a folder for", &prefix))?;
+        Ok(Self { prefix, scratch, shards: Vec::new() })
     }
 
     pub(super) fn prefix(&self) -> &Path {
@@ -45,22 +71,19 @@ impl Unpublished {
         shard_path(&self.prefix, shard, num_shards)
     }
 
-    /// A file under a hidden name beside its target, as readable as any other new file.
-    pub(super) fn file(&self, target: &Path) -> Result<NamedTempFile> {
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        tempfile::Builder::new()
-            .prefix(&format!(".{name}.tmp-"))
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder(target))
-            .map_err(Error::io("create a file for", target))
+    /// A file that will become its target, as readable as any other new file.
+    pub(super) fn file(&self, target: &Path) -> Result<Part> {
+        let path = self.scratch.path().join(target.file_name().unwrap_or_default());
+        let file = File::options().read(true).write(true).create_new(true).open(&path);
+        Ok(Part { file: file.map_err(Error::io("create a file for", target))?, path })
     }
 
     /// Takes a shard that is written, and makes it durable.
-    pub(super) fn add(&mut self, file: NamedTempFile, shard: u32, num_shards: u32) -> Result<()> {
+    pub(super) fn add(&mut self, part: Part, shard: u32, num_shards: u32) -> Result<()> {
         let path = self.shard_path(shard, num_shards);
-        file.as_file().sync_all().map_err(Error::io("write to disk", &path))?;
+        part.file.sync_all().map_err(Error::io("write to disk", &path))?;
         // Closed: there may be more shards than a process may have files open.
-        self.shards.push((file.into_temp_path(), path));
+        self.shards.push((part.path, path));
         Ok(())
     }
 
@@ -75,8 +98,9 @@ impl Unpublished {
         }
         // A shard without an index is nobody's: what a writer left that was stopped between the two.
         for (file, path) in self.shards {
-            file.persist(&path).map_err(|error| Error::io("create", &path)(error.error))?;
+            fs::rename(file, &path).map_err(Error::io("create", &path))?;
         }
+        let index = TempPath::try_from_path(index.path).map_err(Error::io("create", &path))?;
         index.persist_noclobber(&path).map_err(|error| match error.error.kind() {
             ErrorKind::AlreadyExists => Error::Exists { path: path.clone() },
             _ => Error::io("create", &path)(error.error),

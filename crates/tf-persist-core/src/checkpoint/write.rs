@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use tempfile::NamedTempFile;
-
 use super::checksum::masked;
 use super::encode::{delimited, fixed32, number};
 use super::entry::Part;
 use super::index::{CheckpointIndex, MAX_INDEX_BYTES};
-use super::publish::Unpublished;
+use super::publish::{self, Unpublished};
 use super::read::CheckpointReader;
 use super::strings::encode;
 use super::table_builder::TableBuilder;
@@ -39,7 +37,7 @@ use crate::tensor::Tensor;
 #[derive(Debug)]
 pub struct CheckpointWriter {
     new: Unpublished,
-    data: NamedTempFile,
+    data: publish::Part,
     /// The bytes written so far.
     length: u64,
     /// A `BundleEntryProto` by each key.

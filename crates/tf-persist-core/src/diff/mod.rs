@@ -26,7 +26,7 @@ mod variables;
 pub use assets::{AssetDiff, AssetsDiff};
 pub use graph::{FunctionsDiff, GraphDiff, NodesDiff, OpDiff};
 pub use signatures::SignatureDiff;
-pub use variables::{VariableChange, VariableDiff, VariablesDiff};
+pub use variables::{TableDiff, VariableChange, VariableDiff, VariablesDiff};
 
 use crate::error::Result;
 use crate::saved_model::{MetaGraph, SavedModel};

@@ -6,15 +6,17 @@ use super::canonical::{Hash, Parts};
 use crate::checkpoint::{CheckpointReader, Entry};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::saved_model::{Variable, Variables};
+use crate::saved_model::{Table, Variable, Variables};
 use crate::tensor::{Comparison, Tensor, Tolerance};
 
 /// What the variables of two models differ in.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct VariablesDiff {
-    /// How many both models have.
+    /// How many variables and tables both models have.
     pub common: usize,
+    /// How many of those are tables.
+    pub tables: usize,
     /// Names of those that only the second has.
     pub added: Vec<String>,
     /// Names of those that only the first has.
@@ -46,13 +48,35 @@ pub enum VariableChange {
     /// Values: the second model's, compared with the first's. Those of types that no tensor holds, such as int4 and float8, as the
     /// numbers that [`CheckpointReader::read_widened`] makes of them.
     Values(Comparison),
+    /// The entries of a table, compared by their keys.
+    Table(TableDiff),
+}
+
+/// What differs in the entries of a table. The order in which they were saved has no meaning.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct TableDiff {
+    /// How many entries the first model's and the second's have.
+    pub entries: [usize; 2],
+    /// How many keys only the second has.
+    pub added: usize,
+    /// How many keys only the first has.
+    pub removed: usize,
+    /// The values of the keys that both have: the second's, compared with the first's. `None` if they are equal.
+    pub values: Option<Comparison>,
 }
 
 impl VariableDiff {
     /// Whether its values differ, but no more than is tolerated.
     #[must_use]
     pub fn is_within(&self) -> bool {
-        matches!(&self.change, VariableChange::Values(comparison) if comparison.is_within())
+        match &self.change {
+            VariableChange::Values(comparison) => comparison.is_within(),
+            VariableChange::Table(table) => {
+                table.added + table.removed == 0 && table.values.as_ref().is_none_or(Comparison::is_within)
+            }
+            VariableChange::DType(..) | VariableChange::Shape(..) => false,
+        }
     }
 }
 
@@ -90,6 +114,7 @@ pub(super) fn diff(a: &Variables, b: &Variables, tolerance: Tolerance) -> Result
         }
     }
     all.added = of_b.into_values().map(|it| it.name.clone()).collect();
+    pair.diff_tables(a, b, &mut all)?;
     Ok(all)
 }
 
@@ -104,6 +129,46 @@ impl Pair {
         let (Some(before), Some(after)) = (self.read(0, before)?, self.read(1, after)?) else { return Ok(None) };
         let comparison = Comparison::of(&after, &before, self.tolerance)?;
         Ok(comparison.filter(|it| !it.is_equal()).map(VariableChange::Values))
+    }
+
+    /// Tables count among the variables.
+    fn diff_tables(&self, a: &Variables, b: &Variables, all: &mut VariablesDiff) -> Result<()> {
+        let mut of_b: BTreeMap<&str, &Table> = b.tables.iter().map(|it| (it.keys.key.as_str(), it)).collect();
+        for table in &a.tables {
+            let Some(other) = of_b.remove(table.keys.key.as_str()) else {
+                all.removed.push(table.name.clone());
+                continue;
+            };
+            all.common += 1;
+            all.tables += 1;
+            if let Some(change) = self.compare_tables(table, other)? {
+                all.changed.push(VariableDiff { name: table.name.clone(), key: table.keys.key.clone(), change });
+            }
+        }
+        all.added.extend(of_b.into_values().map(|it| it.name.clone()));
+        Ok(())
+    }
+
+    fn compare_tables(&self, before: &Table, after: &Table) -> Result<Option<VariableChange>> {
+        for (before, after) in [(&before.keys, &after.keys), (&before.values, &after.values)] {
+            if before.dtype != after.dtype {
+                return Ok(Some(VariableChange::DType(before.dtype, after.dtype)));
+            }
+            if before.shape.get(1..) != after.shape.get(1..) {
+                return Ok(Some(VariableChange::Shape(before.shape.clone(), after.shape.clone())));
+            }
+        }
+        let [Some(first), Some(second)] = &self.readers else { return Ok(None) };
+        let (before, after) = (before.read(first)?, after.read(second)?);
+        let (keys, others) = (before.by_key()?, after.by_key()?);
+        let both: Vec<(usize, usize)> = keys.iter().filter_map(|(key, row)| Some((*row, *others.get(key)?))).collect();
+        let (rows, other_rows): (Vec<usize>, Vec<usize>) = both.iter().copied().unzip();
+        let values = Comparison::of(&after.values_of(&other_rows)?, &before.values_of(&rows)?, self.tolerance)?;
+        let values = values.filter(|it| !it.is_equal());
+        let (added, removed) = (others.len() - both.len(), keys.len() - both.len());
+        let changed = added + removed > 0 || values.is_some();
+        let entries = [keys.len(), others.len()];
+        Ok(changed.then_some(VariableChange::Table(TableDiff { entries, added, removed, values })))
     }
 
     /// For each variable of a list without order, its partner in the other model: one that is equal, else one of the same dtype

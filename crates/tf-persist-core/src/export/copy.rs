@@ -8,6 +8,7 @@ use super::staging::Staging;
 use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::pack::Pack;
+use crate::scratch::is_name as is_scratch;
 
 /// Files and folders of a SavedModel besides graph, variables and fingerprint: assets, what servers keep beside them, Keras's
 /// own metadata, debug information, and the batching file of TensorFlow Serving.
@@ -104,6 +105,9 @@ fn copy(root: &Path, source: &Path, name: &Path, to: &Staging, above: &mut Vec<P
     above.push(real.clone());
     for entry in entries {
         let entry = entry.map_err(Error::io("read", &real))?.file_name();
+        if is_scratch(&entry) {
+            continue;
+        }
         copy(root, &source.join(&entry), &name.join(&entry), to, above)?;
     }
     above.pop();

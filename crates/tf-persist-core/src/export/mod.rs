@@ -2,6 +2,7 @@
 
 mod build;
 mod copy;
+mod declared;
 mod fingerprint;
 mod freeze;
 mod options;
@@ -15,6 +16,7 @@ mod values;
 
 pub use build::{GraphSignature, ModelBuilder};
 pub(crate) use copy::PARTS;
+pub(crate) use declared::{Declared, TableTensors};
 pub(crate) use fingerprint::FILE as FINGERPRINT;
 pub use options::SaveOptions;
 pub(crate) use prune::{Objects, Restored, SavedTensor, VARIABLE_VALUE, restored, variable_definitions};

@@ -1,11 +1,8 @@
 //! Models written as they are, without TensorFlow: as a pack, as bytes, or as a folder. A pack, too, appears whole or not at all.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, Cursor, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-
-use tempfile::NamedTempFile;
 
 use super::SaveOptions;
 use super::save::{Saved, check_place};
@@ -13,6 +10,7 @@ use super::staging::{Parents, Staging, resolve, sync};
 use crate::error::{Error, Result};
 use crate::pack::{self, Item, is_pack};
 use crate::saved_model::SavedModel;
+use crate::scratch::{NewFile, Scratch};
 use crate::session::LoadedModel;
 
 impl SavedModel {
@@ -70,9 +68,9 @@ impl LoadedModel {
     /// # Errors
     /// As [`LoadedModel::save`] and [`SavedModel::to_bytes`].
     pub fn to_bytes(&self, options: SaveOptions) -> Result<Vec<u8>> {
-        let temporary = tempfile::Builder::new().prefix("tf-persist-").tempdir();
         let place = std::env::temp_dir();
-        let work = temporary.map_err(|error| Error::io("create a folder in", place)(error.kind().into()))?;
+        let work = Scratch::within(&place, "tf-persist")
+            .map_err(|error| Error::io("create a folder in", place)(error.kind().into()))?;
         let folder = work.path().join("model");
         self.save(&folder, options)?;
         SavedModel::open(&folder)?.to_bytes()
@@ -121,9 +119,9 @@ pub(super) fn check(target: &Path, overwrite: bool) -> Result<()> {
     }
 }
 
-/// A file under a hidden name beside its target. Dropped without [`StagedPack::publish`], it vanishes.
+/// A file in a hidden folder beside its target. Dropped without [`StagedPack::publish`], it vanishes.
 struct StagedPack {
-    file: NamedTempFile,
+    file: NewFile,
     /// Dropped after the file that stands in them.
     parents: Parents,
     target: PathBuf,
@@ -134,18 +132,14 @@ impl StagedPack {
     fn begin(target: &Path, overwrite: bool) -> Result<Self> {
         check(target, overwrite)?;
         let target = resolve(target)?;
-        let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
+        let (Some(parent), Some(_)) = (target.parent(), target.file_name()) else {
             let source = io::ErrorKind::InvalidInput.into();
             return Err(Error::Io { action: "write a pack to", path: target, source });
         };
         let parents = Parents::make(parent)?;
-        let file = tempfile::Builder::new()
-            .prefix(&format!(".{}.tmp-", name.to_string_lossy()))
-            // As readable as any other new file: the process's mask says who may.
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(parent)
-            // Its own words name the temporary file, which nobody asked for.
-            .map_err(|error| Error::io("create a file in", parent)(error.kind().into()))?;
+        // Its own words name the hidden folder, which nobody asked for.
+        let creating = |error: io::Error| Error::io("create a file in", parent)(error.kind().into());
+        let file = NewFile::beside(&target).map_err(creating)?;
         Ok(Self { file, parents, target, overwrite })
     }
 
@@ -153,12 +147,11 @@ impl StagedPack {
     fn publish(self, items: &[Item]) -> Result<()> {
         // Dropped in the reverse order: the file, then the folders above it.
         let Self { parents: _parents, mut file, target, overwrite } = self;
-        pack::write(file.as_file_mut(), items, |error| Error::io("write", &target)(error))?;
+        pack::write(&mut file, items, |error| Error::io("write", &target)(error))?;
         file.as_file().sync_all().map_err(Error::io("write to disk", &target))?;
-        let moved = if overwrite { file.persist(&target) } else { file.persist_noclobber(&target) };
-        moved.map_err(|refused| match refused.error.kind() {
+        file.publish(overwrite).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => Error::Exists { path: target.clone() },
-            _ => Error::io("move the finished pack to", &target)(refused.error),
+            _ => Error::io("move the finished pack to", &target)(error),
         })?;
         sync(target.parent().unwrap_or(Path::new("/")))
     }

@@ -12,8 +12,8 @@ use super::prune::{self, Pruned};
 use super::staging::Staging;
 use super::values::{self, Restoring, Values};
 use super::{SaveOptions, fingerprint, freeze, requests, smallest};
-use crate::checkpoint::CheckpointIndex;
 use crate::checkpoint::restore::Mapping;
+use crate::checkpoint::{CheckpointIndex, CheckpointReader};
 use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::pack::is_pack_path;
@@ -31,10 +31,14 @@ pub struct Saved {
     pub signatures: Vec<String>,
     /// The number of variables.
     pub variables: usize,
-    /// Their bytes.
+    /// The tables whose contents are in the checkpoint, with the number of their entries; `None` if that was not counted.
+    pub tables: Vec<(String, Option<usize>)>,
+    /// The bytes of the variables and tables.
     pub variable_bytes: u64,
     /// Which of them came from where, with [`SaveOptions::from_checkpoint`].
     pub restored: Option<Mapping>,
+    /// Why that checkpoint was taken, where its path does not name it: a sentence.
+    pub note: Option<String>,
 }
 
 impl SavedModel {
@@ -71,7 +75,7 @@ impl SavedModel {
             let other = Restoring::find(self, path, how, options.prunes())?;
             let (staging, saved) = stage(self, chosen, &Values::Checkpoint(&other), target, &options)?;
             staging.publish()?;
-            return Ok(saved);
+            return Ok(Saved { note: other.note, ..saved });
         }
         if chosen.is_none() && (is_pack_path(target) || self.is_packed()) {
             values::check_all(self)?;
@@ -146,10 +150,19 @@ impl Saved {
             meta_graphs: meta_graphs.len(),
             signatures: names.into_iter().map(str::to_owned).collect(),
             variables: variables.all.len(),
+            tables: counted(variables),
             variable_bytes: variables.total_bytes,
             restored: None,
+            note: None,
         }
     }
+}
+
+/// The tables with the number of their entries.
+fn counted(variables: &Variables) -> Vec<(String, Option<usize>)> {
+    let Some(index) = variables.index.as_ref().filter(|_| !variables.tables.is_empty()) else { return Vec::new() };
+    let reader = CheckpointReader::new(index.clone());
+    variables.tables.iter().map(|table| (table.name.clone(), table.entries(&reader))).collect()
 }
 
 /// Writes one meta graph, or all, into a folder that is still to appear.
@@ -193,7 +206,11 @@ fn write_unchanged(
         }
     }
     copy_parts(source.files(), staging)?;
-    let saved = Saved::of(meta_graphs, &variables.map_or_else(Variables::none, Variables::of));
+    let now = match variables {
+        Some(index) => source.variables()?.again(index),
+        None => Variables::none(),
+    };
+    let saved = Saved::of(meta_graphs, &now);
     Ok(Saved { restored: values.restoring().map(|restoring| restoring.mapping.clone()), ..saved })
 }
 
@@ -243,13 +260,18 @@ fn write_changed(
     if !Place::of(source).ok().flatten().is_some_and(|place| trains(&place)) {
         let _ = fs::remove_file(staging.path().join(PLACE_FILE));
     }
-    let variables = variables.map_or_else(Variables::none, Variables::of);
+    let variables = match variables {
+        Some(index) => source.variables()?.again(index),
+        None => Variables::none(),
+    };
     Ok(Saved {
         meta_graphs: 1,
         signatures,
         variables: variables.all.len(),
+        tables: counted(&variables),
         variable_bytes: variables.total_bytes,
         restored: restoring.map(|restoring| restoring.mapping_of(kept.as_deref())),
+        note: None,
     })
 }
 
@@ -288,14 +310,17 @@ fn check_coverage(source: &SavedModel, saved: Option<&CheckpointIndex>) -> Resul
         let now = saved.and_then(|saved| saved.get(&before.entry.key));
         now.is_some_and(|now| now.shape == before.entry.shape && now.dtype == before.entry.dtype)
     };
-    let lost = source.variables()?.all.iter().find(|before| !kept(before));
+    let variables = source.variables()?;
+    let tables = variables.tables.iter().find(|table| saved.is_none_or(|saved| saved.get(&table.keys.key).is_none()));
+    let lost = variables.all.iter().find(|before| !kept(before)).map(|lost| &lost.name);
+    let lost = lost.or(tables.map(|lost| &lost.name));
     let Some(lost) = lost else { return Ok(()) };
     Err(Error::Unsupported {
         path: source.path().to_path_buf(),
         reason: format!(
             "it has {} meta graphs, and the one that is loaded lacks the variable `{}` of another",
             source.meta_graphs().len(),
-            lost.name
+            lost
         ),
         hint: Some("write this meta graph alone, with --tags".into()),
     })

@@ -2,19 +2,19 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-use tempfile::TempDir;
 
 use super::packed;
 use crate::error::{Error, Result};
 use crate::pack::is_pack_path;
+use crate::scratch::Scratch;
 
-/// A folder under a hidden name beside its target. Dropped without [`Staging::publish`], it vanishes.
+/// A folder in a hidden one beside its target. Dropped without [`Staging::publish`], it vanishes.
 pub(super) struct Staging {
-    folder: TempDir,
+    folder: PathBuf,
+    scratch: Scratch,
     /// Dropped after the folder that stands in them.
     parents: Parents,
     target: PathBuf,
@@ -51,19 +51,18 @@ impl Staging {
     pub(super) fn begin(target: &Path, overwrite: bool) -> Result<Self> {
         check(target, overwrite)?;
         let target = resolve(target)?;
-        let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
+        let (Some(parent), Some(_)) = (target.parent(), target.file_name()) else {
             let source = io::Error::from(io::ErrorKind::InvalidInput);
             return Err(Error::Io { action: "write a model to", path: target, source });
         };
         let parents = Parents::make(parent)?;
-        let folder = tempfile::Builder::new()
-            .prefix(&format!(".{}.tmp-", name.to_string_lossy()))
-            // As readable as any other new folder: the process's mask says who may.
-            .permissions(fs::Permissions::from_mode(0o777))
-            .tempdir_in(parent)
-            // Its own words name the temporary folder, which nobody asked for.
-            .map_err(|error| Error::io("create a folder in", parent)(error.kind().into()))?;
-        Ok(Self { folder, parents, target, overwrite })
+        // Its own words name the hidden folder, which nobody asked for.
+        let creating = |error: io::Error| Error::io("create a folder in", parent)(error.kind().into());
+        let scratch = Scratch::beside(&target).map_err(creating)?;
+        // As readable as any other new folder: the process's mask says who may.
+        let folder = scratch.path().join("model");
+        fs::create_dir(&folder).map_err(creating)?;
+        Ok(Self { folder, scratch, parents, target, overwrite })
     }
 
     /// The place that a file of the folder will have, in it or in the pack, which is what errors name.
@@ -73,33 +72,28 @@ impl Staging {
 
     /// The folder to write into.
     pub(super) fn path(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     /// Makes everything durable and gives the folder its name, in one step.
     pub(super) fn publish(self) -> Result<()> {
         // Dropped in the reverse order: the folder, then those above it.
-        let Self { parents: _parents, folder, target, overwrite } = self;
+        let Self { parents: _parents, scratch, folder, target, overwrite } = self;
         if is_pack_path(&target) {
-            packed::publish_folder(folder.path(), &target, overwrite)?;
-            return folder.close().map_err(Error::io("delete what was packed into", &target));
+            packed::publish_folder(&folder, &target, overwrite)?;
+            return scratch.close().map_err(Error::io("delete what was packed into", &target));
         }
-        sync_tree(folder.path())?;
+        sync_tree(&folder)?;
         let parent = target.parent().unwrap_or(Path::new("/"));
         let into = Error::io("move the finished model to", &target);
         match fs::symlink_metadata(&target) {
-            // The two folders change places, so that at no moment there is none; the old one goes with the temporary folder.
-            Ok(_) if overwrite && !is_empty(&target)? => exchange(folder.path(), &target)?,
+            // The two folders change places, so that at no moment there is none; the old one goes with the hidden folder.
+            Ok(_) if overwrite && !is_empty(&target)? => exchange(&folder, &target)?,
             // An empty folder is replaced by a rename; one that was filled meanwhile makes the rename fail.
-            _ => {
-                fs::rename(folder.path(), &target).map_err(into)?;
-                // Its name is gone; there is nothing to delete.
-                let _ = folder.keep();
-                return sync(parent);
-            }
+            _ => fs::rename(&folder, &target).map_err(into)?,
         }
         sync(parent)?;
-        folder.close().map_err(Error::io("delete what was overwritten at", &target))
+        scratch.close().map_err(Error::io("delete what was overwritten at", &target))
     }
 }
 
@@ -183,6 +177,8 @@ pub(super) fn sync(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn staged(target: &Path, overwrite: bool) -> Result<Staging> {

@@ -1,5 +1,6 @@
 //! Where the values of the variables come from, and how they get into a model that is written.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -9,17 +10,19 @@ use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow as pb;
 
 use super::copy::{check_links, copy_part};
+use super::declared::Declared;
 use super::prune::{Restored, SavedTensor};
 use super::staging::Staging;
 use crate::checkpoint::restore::{self, Mapping, RestoreOptions};
 use crate::checkpoint::{
-    CheckpointIndex, CheckpointReader, CheckpointWriter, OBJECT_GRAPH_KEY, Slice, copy_checkpoint, find_checkpoint,
+    CheckpointIndex, CheckpointReader, CheckpointWriter, OBJECT_GRAPH_KEY, Slice, copy_checkpoint, locate_checkpoint,
 };
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::saved_model::{SavedModel, parse_tensor_name};
 use crate::session::LoadedModel;
+use crate::shape::PartialShape;
 use crate::tensor::Tensor;
 
 /// What the names of a model's checkpoint begin with, in the folder `variables`.
@@ -37,10 +40,15 @@ pub(super) enum Values<'a> {
 
 /// A training checkpoint that has the variables of a model.
 pub(super) struct Restoring {
+    model: SavedModel,
+    /// What the model's graph declares; found out where shapes differ.
+    declared: OnceCell<Declared>,
     own: CheckpointReader,
     other: CheckpointReader,
     pub(super) mapping: Mapping,
     options: RestoreOptions,
+    /// Why this checkpoint was taken, where the path does not name it.
+    pub(super) note: Option<String>,
 }
 
 impl Restoring {
@@ -52,8 +60,13 @@ impl Restoring {
             return Err(Error::Unsupported { path: model.path().to_path_buf(), reason, hint: None });
         };
         let own = CheckpointReader::new(index.clone());
+        let mut note = None;
         let other = match Files::open(path)? {
-            Files::Folder(_) => CheckpointReader::open(find_checkpoint(path)?)?,
+            Files::Folder(_) => {
+                let found = locate_checkpoint(path)?;
+                note = found.note;
+                CheckpointReader::open(found.prefix)?
+            }
             Files::Pack(_) => match &SavedModel::open(path)?.variables()?.index {
                 Some(index) => CheckpointReader::new(index.clone()),
                 None => {
@@ -64,8 +77,9 @@ impl Restoring {
         };
         let mut tolerant = options.clone();
         tolerant.keep_missing |= keep_for_now;
-        let mapping = Mapping::find(&own, &other, &tolerant)?;
-        Ok(Self { own, other, mapping, options: options.clone() })
+        let declared = OnceCell::new();
+        let mapping = find(model, &declared, [&own, &other], &tolerant)?;
+        Ok(Self { model: model.clone(), declared, own, other, mapping, options: options.clone(), note })
     }
 
     /// Whether the checkpoint has all that is kept, if it has to.
@@ -74,13 +88,15 @@ impl Restoring {
         if self.options.keep_missing || !self.mapping.kept.iter().any(|key| needed.contains(key.as_str())) {
             return Ok(());
         }
-        Mapping::find(&self.own, &self.other, &self.options).map(drop).map_err(|error| match error {
-            Error::OtherCheckpoint(mut other) => {
-                other.missing.retain(|missing| needed.contains(missing.key.as_str()));
-                Error::OtherCheckpoint(other)
-            }
-            error => error,
-        })
+        find(&self.model, &self.declared, [&self.own, &self.other], &self.options).map(drop).map_err(
+            |error| match error {
+                Error::OtherCheckpoint(mut other) => {
+                    other.missing.retain(|missing| needed.contains(missing.key.as_str()));
+                    Error::OtherCheckpoint(other)
+                }
+                error => error,
+            },
+        )
     }
 
     /// What was found for the variables that are kept.
@@ -97,6 +113,24 @@ impl Restoring {
     fn write(&self, prefix: &Path) -> Result<CheckpointIndex> {
         self.mapping.write(&self.own, &self.other, prefix)
     }
+}
+
+/// Finds the variables of a model, whose checkpoint goes first, in another checkpoint.
+fn find(
+    model: &SavedModel,
+    declared: &OnceCell<Declared>,
+    [own, other]: [&CheckpointReader; 2],
+    options: &RestoreOptions,
+) -> Result<Mapping> {
+    let shape = |key: &str| {
+        let declared = declared.get_or_init(|| Declared::of(model).and_unrestored(model));
+        if !declared.is_of_table(key) {
+            return declared.shape(key);
+        }
+        let rows = own.index().get(key)?.shape.iter().skip(1).map(|size| Some(*size as u64));
+        Some(PartialShape::new([None].into_iter().chain(rows).collect()))
+    };
+    Mapping::find_with(own, other, options, &shape)
 }
 
 /// A checkpoint with the values, open for reading.

@@ -1,9 +1,8 @@
 //! Records as they are written: their data, and their file.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -15,6 +14,7 @@ use tf_persist_proto::tensorflow::TensorProto;
 use super::record::{Request, Tensors};
 use super::tfrecord::{MAX_RECORD_BYTES, write_record};
 use crate::error::{Error, Result};
+use crate::scratch::NewFile;
 use crate::session::LoadedModel;
 use crate::tensor::proto::to_proto;
 
@@ -84,22 +84,16 @@ pub(super) fn write_file<'a>(model: &Path, name: &str, records: impl Iterator<It
 }
 
 fn write_to<'a>(target: &Path, folder: &Path, mut records: impl Iterator<Item = &'a Bytes>) -> Result<()> {
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    let file = tempfile::Builder::new()
-        .prefix(&format!(".{name}.tmp-"))
-        // As readable as any other new file: the process's mask says by whom.
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(folder)
-        // Its own words name the temporary file, which nobody asked for.
-        .map_err(|error| Error::io("create a file in", folder)(error.kind().into()))?;
+    // Its own words name the hidden folder, which nobody asked for.
+    let creating = |error: std::io::Error| Error::io("create a file in", folder)(error.kind().into());
+    let file = NewFile::beside(target).map_err(creating)?;
     let mut out = BufWriter::new(file);
     records
         .try_for_each(|data| write_record(&mut out, data))
         .and_then(|()| out.flush())
         .map_err(Error::io("write", target))?;
     let file = out.into_inner().map_err(|error| Error::io("write", target)(error.into_error()))?;
-    file.as_file().sync_all().map_err(Error::io("write", target))?;
-    file.persist(target).map_err(|error| Error::io("write", target)(error.error))?;
+    file.publish(true).map_err(Error::io("write", target))?;
     sync(folder)
 }
 

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::export::{FINGERPRINT, PARTS};
 use crate::files::Files;
 use crate::saved_model::SavedModel;
+use crate::scratch::is_name as is_scratch;
 
 /// The folder of the variables, which packs keep as it is.
 const VARIABLES: &str = "variables";
@@ -159,6 +160,9 @@ impl Walk<'_> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&real).map_err(Error::io("read", &shown))? {
             let entry = entry.map_err(Error::io("read", &shown))?.file_name();
+            if is_scratch(&entry) {
+                continue;
+            }
             let Some(entry) = entry.to_str() else {
                 return refuse(format!("the name `{}` in it is no UTF-8", entry.display()), None);
             };

@@ -26,6 +26,7 @@ mod op_uses;
 mod ops;
 mod schema;
 mod signature;
+mod tables;
 mod tensor_name;
 mod text;
 mod training;
@@ -55,12 +56,13 @@ pub(crate) use ops::PYTHON_OPS;
 pub use ops::{OPS_VERSION, is_known_op};
 pub(crate) use signature::is_operation_name;
 pub use signature::{DEFAULT_SIGNATURE, DefaultValue, SignatureDef, TensorInfo, TensorKind, printable};
+pub use tables::{Table, TableContents};
 pub use tensor_name::parse_tensor_name;
 pub(crate) use training::is_called_after_training;
 pub use training::{Training, TrainingKind};
 pub use unknown_attributes::UnknownAttribute;
 pub use unrestored::{FoundBy, FoundVariable, MissingVariable, MissingVariables, Unrestored};
-pub use variables::{Variable, Variables};
+pub use variables::{Variable, Variables, name_of};
 
 use crate::checkpoint::{CheckpointIndex, CheckpointReader};
 use crate::error::{Error, Result};
@@ -250,7 +252,7 @@ impl SavedModel {
         self.meta_graph(None)?.signature(name)
     }
 
-    /// The variables that the model was saved with; none if it has no `variables/variables.index`. All meta graphs share
+    /// The variables and tables that the model was saved with; none if it has no `variables/variables.index`. All meta graphs share
     /// them.
     ///
     /// # Errors
@@ -259,7 +261,13 @@ impl SavedModel {
         if let Some(variables) = self.model.variables.get() {
             return Ok(variables);
         }
-        let variables = variables::index(&self.model.files)?.map_or_else(Variables::none, Variables::of);
+        let variables = match variables::index(&self.model.files)? {
+            None => Variables::none(),
+            Some(index) => {
+                let tables = tables::tables(self, &index);
+                Variables::of(index, tables)
+            }
+        };
         Ok(self.model.variables.get_or_init(|| variables))
     }
 

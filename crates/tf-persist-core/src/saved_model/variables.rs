@@ -1,5 +1,8 @@
 //! The variables of a model, from the index of its checkpoint.
 
+use std::collections::BTreeSet;
+
+use super::tables::{Table, tables_in};
 use crate::checkpoint::{CheckpointIndex, Entry, OBJECT_GRAPH_KEY};
 use crate::error::Result;
 use crate::files::Files;
@@ -43,7 +46,9 @@ pub struct Variables {
     pub index: Option<CheckpointIndex>,
     /// The variables, sorted by key. The object graph of TensorFlow 2 stands in the same checkpoint and is none.
     pub all: Vec<Variable>,
-    /// The bytes of all variables.
+    /// The tables whose contents stand in the checkpoint, sorted by key; their tensors are not among the variables.
+    pub tables: Vec<Table>,
+    /// The bytes of all variables and tables.
     pub total_bytes: u64,
 }
 
@@ -57,21 +62,44 @@ pub struct Variable {
     pub entry: Entry,
 }
 
+/// What to call the variable with a key: the key without what TensorFlow 2 appends to it.
+#[must_use]
+pub fn name_of(key: &str) -> &str {
+    key.strip_suffix(VALUE_SUFFIX).unwrap_or(key)
+}
+
 impl Variables {
     pub(crate) fn none() -> Self {
-        Self { index: None, all: Vec::new(), total_bytes: 0 }
+        Self { index: None, all: Vec::new(), tables: Vec::new(), total_bytes: 0 }
     }
 
-    pub(crate) fn of(index: CheckpointIndex) -> Self {
-        let tensors = index.entries.iter().filter(|entry| entry.key != OBJECT_GRAPH_KEY);
+    /// The variables of a checkpoint in which these tables are.
+    pub(crate) fn of(index: CheckpointIndex, tables: Vec<Table>) -> Self {
+        let of_tables: BTreeSet<&str> =
+            tables.iter().flat_map(|table| [table.keys.key.as_str(), table.values.key.as_str()]).collect();
+        let is_variable = |key: &str| key != OBJECT_GRAPH_KEY && !of_tables.contains(key);
+        let tensors = index.entries.iter().filter(|entry| is_variable(&entry.key));
         let all: Vec<_> = tensors
             .map(|entry| {
-                let name = entry.key.strip_suffix(VALUE_SUFFIX).unwrap_or(&entry.key).to_owned();
+                let name = name_of(&entry.key).to_owned();
                 Variable { name, entry: entry.clone() }
             })
             .collect();
-        let total_bytes = all.iter().fold(0_u64, |sum, variable| sum.saturating_add(variable.entry.bytes()));
-        Self { index: Some(index), all, total_bytes }
+        let sizes = all.iter().map(|variable| variable.entry.bytes()).chain(tables.iter().map(Table::bytes));
+        let total_bytes = sizes.fold(0_u64, u64::saturating_add);
+        Self { index: Some(index), all, tables, total_bytes }
+    }
+
+    /// Those of another checkpoint of the same model.
+    pub(crate) fn again(&self, index: CheckpointIndex) -> Self {
+        let tables = tables_in(&index, &self.tables);
+        Self::of(index, tables)
+    }
+
+    /// The table that the tensor with this key is of.
+    #[must_use]
+    pub fn table_of(&self, key: &str) -> Option<&Table> {
+        self.tables.iter().find(|table| table.keys.key == key || table.values.key == key)
     }
 
     /// The number of shards; 0 without an index.
@@ -123,7 +151,7 @@ mod tests {
         let (header, value) = (header(1), entry(1, &[2], 0, 0, 8));
         let mut rows: Vec<(&[u8], &[u8])> = vec![(b"", &header)];
         rows.extend(keys.iter().map(|key| (key.as_bytes(), value.as_slice())));
-        Variables::of(CheckpointIndex::read(Path::new("v"), &table(&rows)).unwrap())
+        Variables::of(CheckpointIndex::read(Path::new("v"), &table(&rows)).unwrap(), Vec::new())
     }
 
     #[test]

@@ -54,7 +54,19 @@ impl Trust {
             (Some(op), None) => format!("the op `{op}` {}", first.what),
             (None, _) => first.what.clone(),
         };
-        let op = first.op.clone().filter(|_| first.kind == FindingKind::Op);
-        Err(Error::Untrusted { path: model.path().to_path_buf(), what, more, op })
+        let path = model.path().to_path_buf();
+        Err(Error::Untrusted { path, what, more, ops: ops(report.of_level(Level::Danger), report.left_out) })
     }
+}
+
+/// The ops that have to be trusted for these dangers; none if ops are not all that it takes, or not all are known.
+fn ops<'f>(dangers: impl Iterator<Item = &'f Finding>, left_out: u64) -> Vec<String> {
+    let mut all = BTreeSet::new();
+    for finding in dangers {
+        match &finding.op {
+            Some(op) if finding.kind == FindingKind::Op => all.insert(op.clone()),
+            _ => return Vec::new(),
+        };
+    }
+    if left_out == 0 { all.into_iter().collect() } else { Vec::new() }
 }

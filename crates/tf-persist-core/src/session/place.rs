@@ -9,14 +9,13 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use tempfile::TempDir;
-
 use super::options::LoadOptions;
 use crate::error::{Code, Error, Result};
 use crate::ffi::{Library, MemoryFolder};
 use crate::files::Files;
 use crate::pack::{Entry, Pack};
 use crate::saved_model::{GRAPH_FILE, MetaGraph, SavedModel};
+use crate::scratch::Scratch;
 
 /// The folder of the variables, and of the files that the graph reads.
 const VARIABLES: &str = "variables";
@@ -40,7 +39,7 @@ pub enum Unpacked {
 pub(super) enum Place {
     Folder,
     Memory(Option<MemoryFolder>),
-    Disk(Option<TempDir>),
+    Disk(Option<Scratch>),
 }
 
 impl Place {
@@ -91,7 +90,7 @@ impl Place {
         let creating = |error: std::io::Error| {
             Error::io("create a folder for temporary files in", std::env::temp_dir())(error.kind().into())
         };
-        let folder = tempfile::Builder::new().prefix("tf-persist-").tempdir().map_err(creating)?;
+        let folder = Scratch::within(&std::env::temp_dir(), "tf-persist").map_err(creating)?;
         for (number, entry) in needed(pack, Some(&graph)) {
             pack.take_out(number, folder.path(), &folder.path().join(&entry.name))?;
         }

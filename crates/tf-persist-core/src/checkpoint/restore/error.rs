@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::dtype::DType;
+use crate::shape::PartialShape;
 
 /// Why a checkpoint cannot be put into a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,20 +15,20 @@ pub struct OtherCheckpoint {
     /// The prefix of the model's variables.
     pub model: PathBuf,
     /// The model's variables that it does not have.
-    pub missing: Vec<Missing>,
+    pub missing: Vec<Named>,
     /// The model's variables that it has with another dtype or shape.
     pub misfits: Vec<Misfit>,
     /// How many of the model's variables it has.
     pub found: usize,
-    /// The keys that it has and the model has not.
-    pub extra: Vec<String>,
+    /// What it has and the model has not; the largest first.
+    pub extra: Vec<Named>,
 }
 
-/// A variable that a checkpoint does not have.
+/// A variable that one side alone has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Missing {
-    /// Its key in the model.
+pub struct Named {
+    /// Its key in the model, or in the checkpoint.
     pub key: String,
     /// Its name in Python, where that is known.
     pub name: Option<String>,
@@ -43,6 +44,8 @@ pub struct Misfit {
     pub source: String,
     /// What it is in the model.
     pub expected: (DType, Vec<usize>),
+    /// The shape that the model's graph declares, where that leaves sizes open.
+    pub declared: Option<PartialShape>,
     /// What it is in the checkpoint.
     pub found: (DType, Vec<usize>),
 }
@@ -70,25 +73,25 @@ impl fmt::Display for OtherCheckpoint {
         write!(f, "the checkpoint `{}` is not one of this model: ", self.checkpoint.display())?;
         let mut parts = Vec::new();
         if !self.missing.is_empty() {
-            parts.push(format!("it lacks {}", list(self.missing.iter().map(Missing::to_string))));
+            parts.push(format!("it lacks {}", list(self.missing.iter().map(Named::to_string))));
         }
         if !self.misfits.is_empty() {
             parts.push(list(self.misfits.iter().map(|misfit| misfit.to_string())));
         }
         if !self.extra.is_empty() {
-            parts.push(format!("it has besides {}", list(self.extra.iter().map(|key| format!("`{}`", short(key))))));
+            parts.push(format!("it has besides {}", list(self.extra.iter().map(Named::to_string))));
         }
         f.write_str(&parts.join("; "))
     }
 }
 
-impl fmt::Display for Missing {
+impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = short(&self.key);
         write!(f, "`{key}`")?;
         match &self.name {
-            // `weights/dense/kernel` need not be told that it is `sequential/dense/kernel`; `variables/2` has to.
-            Some(name) if !key.ends_with(name.rsplit('/').next().unwrap_or_default()) => {
+            // `save_counter` need not be told twice; `variables/2` has to.
+            Some(name) if !key.ends_with(name.as_str()) => {
                 write!(f, " (`{}`)", name.escape_debug())
             }
             _ => Ok(()),
@@ -98,21 +101,18 @@ impl fmt::Display for Missing {
 
 impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, source, expected, found } = self;
-        write!(
-            f,
-            "`{}` is {}{:?} in the model and {}{:?} in the checkpoint",
-            short(key),
-            expected.0,
-            expected.1,
-            found.0,
-            found.1
-        )?;
+        let Self { key, source, expected, declared, found } = self;
+        write!(f, "`{}` is {}", short(key), expected.0)?;
+        match declared {
+            Some(declared) => write!(f, "{declared}")?,
+            None => write!(f, "{:?}", expected.1)?,
+        }
+        write!(f, " in the model and {}{:?} in the checkpoint", found.0, found.1)?;
         if key == source { Ok(()) } else { write!(f, ", where it is `{}`", short(source)) }
     }
 }
 
-/// A key without what TensorFlow 2 appends to it.
+/// A key without what TensorFlow 2 appends to it, as it is shown.
 pub(super) fn short(key: &str) -> String {
     key.strip_suffix("/.ATTRIBUTES/VARIABLE_VALUE").unwrap_or(key).escape_debug().to_string()
 }

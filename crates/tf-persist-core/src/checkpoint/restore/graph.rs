@@ -4,13 +4,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::checkpoint::{CheckpointReader, OBJECT_GRAPH_KEY};
+use crate::checkpoint::{CheckpointIndex, CheckpointReader, OBJECT_GRAPH_KEY};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::wire::{Value, WireError, try_fields};
 
 /// An object takes some tens of bytes: one of this size would be of a million of them.
 const MAX_GRAPH_BYTES: u64 = 64 << 20;
+
+/// What a table's tensors append to its key.
+pub(super) const TABLE_ENDS: [&str; 2] = ["-keys", "-values"];
 
 /// The objects of a checkpoint. The first is the root; every number of a node is that of one.
 pub(super) struct ObjectGraph {
@@ -25,13 +28,13 @@ pub(super) struct Node {
     /// The tensors that are saved of it, sorted by what they are to it.
     pub(super) tensors: Vec<Saved>,
     /// An optimizer's variables: of which variable, under what name, and the variable itself. Sorted.
-    slots: Vec<(usize, String, usize)>,
+    pub(super) slots: Vec<(usize, String, usize)>,
 }
 
 /// A tensor that was saved of an object.
 #[derive(Default)]
 pub(super) struct Saved {
-    /// What it is to the object: `VARIABLE_VALUE`.
+    /// What it is to the object: `VARIABLE_VALUE`, or `table-keys` and `table-values`.
     name: String,
     /// The name that the variable was given in Python, which need not be the only one of this name; may be empty.
     pub(super) full_name: String,
@@ -70,7 +73,9 @@ impl ObjectGraph {
     /// [`Error::Damaged`] if it cannot be read, [`Error::Unsupported`] if it is above the limit.
     pub(super) fn of(checkpoint: &CheckpointReader) -> Result<Option<Self>> {
         let Some(message) = object_graph(checkpoint)? else { return Ok(None) };
-        Self::read(&message).map(Some).map_err(|reason| damaged(checkpoint, &reason))
+        let mut graph = Self::read(&message).map_err(|reason| damaged(checkpoint, &reason))?;
+        graph.nodes.iter_mut().for_each(|node| node.split_tables(checkpoint.index()));
+        Ok(Some(graph))
     }
 
     /// Reads a `TrackableObjectGraph`.
@@ -95,6 +100,10 @@ impl ObjectGraph {
         }
     }
 
+    pub(super) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
     pub(super) fn node(&self, number: usize) -> &Node {
         &self.nodes[number]
     }
@@ -114,6 +123,13 @@ impl ObjectGraph {
             queue.extend(new.collect::<Vec<_>>());
         }
         reached.into_iter().flat_map(|number| &self.nodes[number].tensors)
+    }
+}
+
+impl ObjectGraph {
+    /// The names of the tensors of an object and of all that are reached from it, by their keys.
+    pub(super) fn names_below(&self, start: usize) -> BTreeMap<&str, &str> {
+        self.tensors_below(start).map(|saved| (saved.key.as_str(), saved.full_name.as_str())).collect()
     }
 }
 
@@ -166,7 +182,28 @@ impl Node {
         Ok(node)
     }
 
-    fn child(&self, name: &str) -> Option<usize> {
+    /// A table is one attribute of its object, `…/table`, and two tensors of the checkpoint, `…/table-keys` and `…/table-values`.
+    fn split_tables(&mut self, index: &CheckpointIndex) {
+        let parts = |saved: Saved| -> Vec<Saved> {
+            let part = |end: &str| Saved {
+                name: format!("{}{end}", saved.name),
+                full_name: if saved.full_name.is_empty() { String::new() } else { format!("{}{end}", saved.full_name) },
+                key: format!("{}{end}", saved.key),
+            };
+            let both = TABLE_ENDS.map(part);
+            let is_table = index.get(&saved.key).is_none() && both.iter().all(|part| index.get(&part.key).is_some());
+            if is_table { both.into() } else { vec![saved] }
+        };
+        self.tensors = std::mem::take(&mut self.tensors).into_iter().flat_map(parts).collect();
+        self.tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+
+    /// The value of a variable.
+    pub(super) fn value(&self) -> Option<&Saved> {
+        self.tensor("VARIABLE_VALUE")
+    }
+
+    pub(super) fn child(&self, name: &str) -> Option<usize> {
         let first = self.children.partition_point(|(child, _)| child.as_str() < name);
         self.children.get(first).filter(|(child, _)| child == name).map(|(_, number)| *number)
     }

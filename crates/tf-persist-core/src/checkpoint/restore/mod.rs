@@ -10,14 +10,19 @@
 //!    or the other way round. If several objects fit, and differ, that is an error that names them.
 //! 3. **Names.** The variables' names in Python, where they are unique on both sides: what TensorFlow's `Saver` goes by when it
 //!    restores a checkpoint of objects. The first part of a name may differ in the number that Keras appends to it
-//!    (`sequential_1/dense/kernel` for `sequential/dense/kernel`), if only one fits.
+//!    (`sequential_1/dense/kernel` for `sequential/dense/kernel`), if only one fits; and all names of one side may have a scope in
+//!    front that those of the other lack (`dense/kernel`), if only one scope fits.
 //!
 //! Nothing is guessed: what fits twice is refused.
+//!
+//! A table is found as a variable is; its tensors are `NAME-keys` and `NAME-values`, which go together.
 
+mod averages;
 mod error;
 mod graph;
 mod names;
 mod rules;
+mod scopes;
 mod write;
 
 use std::collections::BTreeSet;
@@ -25,9 +30,10 @@ use std::collections::BTreeSet;
 use super::{CheckpointReader, Entry, OBJECT_GRAPH_KEY};
 use crate::error::Result;
 
-pub use error::{Misfit, Missing, OtherCheckpoint};
+pub use error::{Misfit, Named, OtherCheckpoint};
 pub(crate) use graph::{damaged as damaged_object_graph, object_graph};
 pub(crate) use names::tells as names_a_variable;
+pub(crate) use rules::DeclaredShape;
 
 /// The end of the keys under which Keras 2 keeps a layer's settings: of the object, and no variable.
 const SETTINGS: &str = "/.ATTRIBUTES/OBJECT_CONFIG_JSON";
@@ -43,6 +49,10 @@ pub struct RestoreOptions {
     /// `tf.train.Checkpoint(generator=…, discriminator=…)`, or `gan.generator`. Rule 1 is left out then, and nothing outside of
     /// this object is looked at.
     pub object: Option<String>,
+    /// A variable that has a moving average in the checkpoint takes it: one under its name and `/ExponentialMovingAverage`, as
+    /// `tf.train.ExponentialMovingAverage` keeps them, or one that a Keras optimizer with `use_ema` keeps. A variable that has none takes its
+    /// own value; that no variable has one, or one has several, is an error.
+    pub moving_averages: bool,
 }
 
 /// Where the values of a model's variables are in another checkpoint.
@@ -67,6 +77,8 @@ pub struct Pair {
     pub key: String,
     /// The key in the checkpoint.
     pub source: String,
+    /// Whether what is under that key is the variable's moving average.
+    pub is_average: bool,
 }
 
 /// The rule by which variables were found; see the [module](self).
@@ -89,23 +101,38 @@ pub enum Matched {
 impl Mapping {
     /// Finds the variables of a model in a checkpoint. `model` is the model's own checkpoint, `variables/variables`.
     ///
-    /// Reads the object graphs and none of the variables. Settings of layers (`OBJECT_CONFIG_JSON`) stay the model's.
+    /// Reads the object graphs and none of the variables. Without the model's graph, dtypes and shapes have to be those that the model was
+    /// saved with: [`SaveOptions::from_checkpoint`](crate::SaveOptions::from_checkpoint) knows what the graph declares. Settings of layers (`OBJECT_CONFIG_JSON`) stay the model's.
     ///
     /// # Errors
     /// - [`Error::OtherCheckpoint`](crate::Error::OtherCheckpoint) with what is missing, and what has another dtype or shape;
     /// - [`Error::Unsupported`](crate::Error::Unsupported) if several variables fit one, or there is no such object;
     /// - [`Error::Damaged`](crate::Error::Damaged) if an object graph is damaged.
     pub fn find(model: &CheckpointReader, checkpoint: &CheckpointReader, options: &RestoreOptions) -> Result<Self> {
+        Self::find_with(model, checkpoint, options, &|_| None)
+    }
+
+    /// As [`Mapping::find`], for a model whose graph declares these shapes.
+    pub(crate) fn find_with(
+        model: &CheckpointReader,
+        checkpoint: &CheckpointReader,
+        options: &RestoreOptions,
+        declared: DeclaredShape<'_>,
+    ) -> Result<Self> {
         let wanted: Vec<&Entry> = variables(model).collect();
-        let (found, matched) = rules::find(model, checkpoint, &wanted, options)?;
-        let pairs: Vec<Pair> =
-            found.into_iter().map(|(key, source)| Pair { key: key.to_owned(), source: source.to_owned() }).collect();
+        let (pairs, matched) = rules::find(model, checkpoint, &wanted, options, declared)?;
         let has: BTreeSet<&str> = pairs.iter().map(|pair| pair.key.as_str()).collect();
         let used: BTreeSet<&str> = pairs.iter().map(|pair| pair.source.as_str()).collect();
         let keys = |entry: &Entry| entry.key.clone();
         let kept = wanted.iter().filter(|entry| !has.contains(entry.key.as_str())).map(|entry| keys(entry)).collect();
         let unused = variables(checkpoint).filter(|entry| !used.contains(entry.key.as_str())).map(keys).collect();
         Ok(Self { pairs, kept, unused, matched })
+    }
+
+    /// How many variables take their moving average.
+    #[must_use]
+    pub fn averages(&self) -> usize {
+        self.pairs.iter().filter(|pair| pair.is_average).count()
     }
 }
 

@@ -13,13 +13,13 @@ const COPIES: &str = "_all_variables/";
 const ORIGINALS: &str = "variables/";
 
 /// How many first parts of names are tried for others. There is one for each model and optimizer in names that Keras made.
-const MAX_TRIES: usize = 1_000_000;
+pub(super) const MAX_TRIES: usize = 1_000_000;
 
 /// What TensorFlow 2 calls a variable that was given no name.
 const NO_NAME: &str = "Variable";
 
 /// Keys by name.
-type Names<'a> = BTreeMap<&'a str, Vec<&'a str>>;
+pub(super) type Names<'a> = BTreeMap<&'a str, Vec<&'a str>>;
 
 /// What stands below a first part: the rest of each name, and the keys.
 type Group<'a> = Vec<(&'a str, &'a [&'a str])>;
@@ -109,7 +109,7 @@ fn renamed(head: &str, rest: &str, heads: &BTreeMap<&str, &str>) -> String {
 }
 
 /// Whether two names are one, but for the number that Keras appends.
-fn same_but_number(a: &str, b: &str) -> bool {
+pub(super) fn same_but_number(a: &str, b: &str) -> bool {
     fn stem(name: &str) -> &str {
         match name.rsplit_once('_') {
             Some((stem, number)) if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => stem,
@@ -124,13 +124,13 @@ pub(crate) fn tells(name: &str) -> bool {
     !name.is_empty() && name != NO_NAME
 }
 
-fn fits(sides: &Sides<'_>, our_key: &str, their_key: &str) -> bool {
+pub(super) fn fits(sides: &Sides<'_>, our_key: &str, their_key: &str) -> bool {
     let found = sides.wanted.binary_search_by(|entry| entry.key.as_str().cmp(our_key));
     found.is_ok_and(|index| sides.fits(sides.wanted[index], their_key))
 }
 
 /// Every key of ours takes the one key of theirs.
-fn insert(keys: &mut Keys, ours: &[&str], theirs: &[&str]) -> Result<(), Conflict> {
+pub(super) fn insert(keys: &mut Keys, ours: &[&str], theirs: &[&str]) -> Result<(), Conflict> {
     let conflict = |key: &str, candidates: &[&str]| {
         let candidates = candidates.iter().map(|key| (*key).to_owned()).collect();
         Err(Conflict { key: key.to_owned(), candidates })
@@ -149,7 +149,8 @@ fn insert(keys: &mut Keys, ours: &[&str], theirs: &[&str]) -> Result<(), Conflic
     }
 }
 
-fn our_names<'a>(sides: &Sides<'a>) -> Names<'a> {
+/// Names of the model's variables; those without a name are left out.
+pub(super) fn our_names<'a>(sides: &Sides<'a>) -> Names<'a> {
     let mut names = Names::new();
     let wanted: BTreeSet<&str> = sides.wanted.iter().map(|entry| entry.key.as_str()).collect();
     match sides.our_graph {
@@ -164,7 +165,8 @@ fn our_names<'a>(sides: &Sides<'a>) -> Names<'a> {
     names
 }
 
-fn their_names<'a>(sides: &Sides<'a>) -> Names<'a> {
+/// Names of the checkpoint's variables; those without a name are left out.
+pub(super) fn their_names<'a>(sides: &Sides<'a>) -> Names<'a> {
     let mut names = Names::new();
     match sides.their_graph {
         Some(graph) => {

@@ -2,11 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::error::{Misfit, Missing, OtherCheckpoint, list, short};
-use super::graph::{Conflict, Keys, ObjectGraph, walk};
-use super::{Matched, RestoreOptions, names, variables};
+use super::averages::Averages;
+use super::error::{Misfit, Named, OtherCheckpoint, list, short};
+use super::graph::{Conflict, Keys, ObjectGraph, TABLE_ENDS, walk};
+use super::{Matched, Pair, RestoreOptions, names, scopes, variables};
 use crate::checkpoint::{CheckpointReader, Entry};
 use crate::error::{Error, Result};
+use crate::shape::PartialShape;
+
+/// The shape that the model's graph declares for the variable with a key; `None` if that is not known.
+pub(crate) type DeclaredShape<'a> = &'a dyn Fn(&str) -> Option<PartialShape>;
 
 /// How many objects a root may have that are tried one by one. Checkpoints have a handful: model, optimizer, counter.
 const MAX_OBJECTS: usize = 256;
@@ -19,6 +24,7 @@ pub(super) struct Sides<'a> {
     pub(super) their_graph: Option<&'a ObjectGraph>,
     /// The object of the checkpoint that nothing is looked at outside of.
     pub(super) object: Option<usize>,
+    pub(super) declared: DeclaredShape<'a>,
 }
 
 /// What a rule found.
@@ -31,29 +37,59 @@ struct Candidate {
 impl Sides<'_> {
     /// Whether a variable of the checkpoint could stand for one of the model.
     pub(super) fn fits(&self, ours: &Entry, their_key: &str) -> bool {
-        let theirs = self.checkpoint.index().get(their_key);
-        theirs.is_some_and(|theirs| theirs.dtype == ours.dtype && theirs.shape == ours.shape)
+        self.checkpoint.index().get(their_key).is_some_and(|theirs| self.takes(ours, theirs))
+    }
+
+    /// A model whose graph declares no size for a dimension takes any, whichever it was saved with.
+    fn takes(&self, ours: &Entry, theirs: &Entry) -> bool {
+        let declared = || (self.declared)(&ours.key).is_some_and(|declared| declared.accepts(&theirs.shape));
+        theirs.dtype == ours.dtype && (theirs.shape == ours.shape || declared())
+    }
+
+    fn misfit(&self, ours: &Entry, theirs: &Entry) -> Misfit {
+        let of = |entry: &Entry| (entry.dtype, entry.shape.clone());
+        let is_open = |shape: &PartialShape| shape.sizes().is_none_or(|sizes| sizes.contains(&None));
+        Misfit {
+            key: ours.key.clone(),
+            source: theirs.key.clone(),
+            expected: of(ours),
+            declared: (self.declared)(&ours.key).filter(is_open),
+            found: of(theirs),
+        }
     }
 
     /// Leaves what both sides have, and compares it.
-    fn judge(&self, matched: Matched, mut found: Keys) -> Candidate {
+    fn judge(&self, matched: Matched, found: Keys) -> Candidate {
+        let theirs = |key: &str| self.checkpoint.index().get(found.get(key)?);
         let mut keys = Keys::new();
         let mut misfits = Vec::new();
         for ours in self.wanted {
-            let Some((key, source)) = found.remove_entry(&ours.key) else { continue };
-            let Some(theirs) = self.checkpoint.index().get(&source) else { continue };
-            if ours.dtype != theirs.dtype || ours.shape != theirs.shape {
-                let of = |entry: &Entry| (entry.dtype, entry.shape.clone());
-                misfits.push(Misfit {
-                    key: key.clone(),
-                    source: source.clone(),
-                    expected: of(ours),
-                    found: of(theirs),
-                });
+            let Some(entry) = theirs(&ours.key) else { continue };
+            let mut fits = self.takes(ours, entry);
+            // Keys and values of a table go together, as many of each.
+            if let Some(other) = self.other_half(&ours.key) {
+                let Some(half) = theirs(&other) else { continue };
+                fits &= half.shape.first() == entry.shape.first();
             }
-            keys.insert(key, source);
+            if !fits {
+                misfits.push(self.misfit(ours, entry));
+            }
+            keys.insert(ours.key.clone(), entry.key.clone());
         }
         Candidate { matched, keys, misfits }
+    }
+
+    /// The key of a table's values for that of its keys, and the other way round; `None` of what belongs to no table.
+    fn other_half(&self, key: &str) -> Option<String> {
+        let [keys, values] = TABLE_ENDS;
+        let other = match (key.strip_suffix(keys), key.strip_suffix(values)) {
+            (Some(table), _) => format!("{table}{values}"),
+            (None, Some(table)) => format!("{table}{keys}"),
+            (None, None) => return None,
+        };
+        let wanted = |key: &str| self.wanted.binary_search_by(|entry| entry.key.as_str().cmp(key)).ok();
+        let (ours, half) = (self.wanted[wanted(key)?], self.wanted[wanted(&other)?]);
+        (ours.shape.first() == half.shape.first()).then_some(other)
     }
 
     fn is_complete(&self, candidate: &Candidate) -> bool {
@@ -76,16 +112,18 @@ impl Sides<'_> {
     }
 }
 
-/// The keys of a model's variables, and those of the checkpoint that stand for them.
+/// A model's variables, and those of the checkpoint that stand for them.
 pub(super) fn find(
     model: &CheckpointReader,
     checkpoint: &CheckpointReader,
     wanted: &[&Entry],
     options: &RestoreOptions,
-) -> Result<(Keys, Matched)> {
+    declared: DeclaredShape<'_>,
+) -> Result<(Vec<Pair>, Matched)> {
     let (our_graph, their_graph) = (ObjectGraph::of(model)?, ObjectGraph::of(checkpoint)?);
     let object = options.object.as_deref().map(|way| find_object(checkpoint, their_graph.as_ref(), way)).transpose()?;
-    let sides = Sides { wanted, checkpoint, our_graph: our_graph.as_ref(), their_graph: their_graph.as_ref(), object };
+    let (ours, theirs) = (our_graph.as_ref(), their_graph.as_ref());
+    let sides = Sides { wanted, checkpoint, our_graph: ours, their_graph: theirs, object, declared };
 
     let mut candidates = Vec::new();
     let mut conflict = None;
@@ -99,14 +137,51 @@ pub(super) fn find(
         objects(&sides, ours, theirs, options, &mut candidates, &mut conflict)?;
     }
     if !candidates.iter().any(|it| sides.is_complete(it)) {
-        for found in [names::same(&sides), names::renumbered(&sides)] {
-            match found {
+        for rule in [names::same, names::renumbered, scopes::scoped] {
+            match rule(&sides) {
                 Ok(keys) => candidates.push(sides.judge(Matched::Names, keys)),
                 Err(two) => conflict = conflict.or(Some(two)),
             }
+            if candidates.iter().any(|it| sides.is_complete(it)) {
+                break;
+            }
         }
     }
-    choose(&sides, candidates, conflict, model, options)
+    let (keys, matched) = choose(&sides, candidates, conflict, model, options)?;
+    Ok((pairs(&sides, keys, options)?, matched))
+}
+
+/// Each variable with what stands for it, which is its moving average where that is asked for and there is one.
+fn pairs(sides: &Sides<'_>, keys: Keys, options: &RestoreOptions) -> Result<Vec<Pair>> {
+    let averages = options.moving_averages.then(|| Averages::of(sides));
+    let path = || sides.checkpoint.index().prefix.clone();
+    let unsupported = |reason: String| Error::Unsupported { path: path(), reason, hint: None };
+    let mut pairs = Vec::new();
+    for (key, source) in keys {
+        let average = averages.as_ref().map_or(Ok(None), |averages| averages.get(&source));
+        let average = average.map_err(|Conflict { key, candidates }| {
+            let shown = list(candidates.iter().map(|key| format!("`{}`", short(key))));
+            unsupported(format!("several of its variables are moving averages of `{}`: {shown}", short(&key)))
+        })?;
+        let Some(average) = average.map(str::to_owned) else {
+            pairs.push(Pair { key, source, is_average: false });
+            continue;
+        };
+        let entries = (sides.wanted.iter().find(|entry| entry.key == key), sides.checkpoint.index().get(&average));
+        if let (Some(ours), Some(theirs)) = entries
+            && !sides.takes(ours, theirs)
+        {
+            return Err(unsupported(format!("its moving average cannot be taken: {}", sides.misfit(ours, theirs))));
+        }
+        pairs.push(Pair { key, source: average, is_average: true });
+    }
+    if let Some(averages) = averages.filter(|_| pairs.iter().all(|pair| !pair.is_average)) {
+        return Err(unsupported(match averages.is_empty() {
+            true => "it has no moving averages".into(),
+            false => "it has no moving average of any of the model's variables".into(),
+        }));
+    }
+    Ok(pairs)
 }
 
 fn find_object(checkpoint: &CheckpointReader, graph: Option<&ObjectGraph>, way: &str) -> Result<usize> {
@@ -178,11 +253,15 @@ fn choose(
     model: &CheckpointReader,
     options: &RestoreOptions,
 ) -> Result<(Keys, Matched)> {
-    let most = candidates.iter().map(|it| it.keys.len() - it.misfits.len()).max().unwrap_or(0);
     let complete = candidates.iter().any(|it| sides.is_complete(it));
-    let best = |it: &&Candidate| {
-        if complete { sides.is_complete(it) } else { it.keys.len() - it.misfits.len() == most }
+    // By what fits. Where that is nothing, or not enough, by what was found in another shape, which tells more than that it is missing.
+    let rank = |it: &Candidate| {
+        let fit = it.keys.len() - it.misfits.len();
+        let found = if options.keep_missing && fit > 0 { usize::MAX - it.misfits.len() } else { it.keys.len() };
+        (fit, found)
     };
+    let most = candidates.iter().map(rank).max().unwrap_or_default();
+    let best = |it: &&Candidate| if complete { sides.is_complete(it) } else { rank(it) == most };
     let mut ranked = candidates.iter().filter(best);
     let nothing = Candidate { matched: Matched::Names, keys: Keys::new(), misfits: Vec::new() };
     let first = ranked.next().unwrap_or(&nothing);
@@ -229,30 +308,31 @@ fn only_scalars(sides: &Sides<'_>, found: &BTreeMap<String, String>) -> bool {
 /// What to say of a checkpoint of another model, by the rule that found the most.
 fn other(sides: &Sides<'_>, model: &CheckpointReader, found: &Candidate, options: &RestoreOptions) -> Error {
     let keys = &found.keys;
-    let all: BTreeMap<&str, &str> = match sides.our_graph {
-        Some(graph) => graph.tensors_below(0).map(|saved| (saved.key.as_str(), saved.full_name.as_str())).collect(),
-        None => BTreeMap::new(),
-    };
-    let name = |key: &str| all.get(key).filter(|name| names::tells(name)).map(|name| (*name).to_owned());
+    let of_ours = sides.our_graph.map(|graph| graph.names_below(0)).unwrap_or_default();
+    let of_theirs = sides.their_graph.map(|graph| graph.names_below(0)).unwrap_or_default();
     // The largest first: a few of them are shown, and weights tell more than counters.
-    let mut missing: Vec<_> = sides.wanted.iter().filter(|entry| !keys.contains_key(&entry.key)).collect();
+    let mut missing: Vec<_> = sides.wanted.iter().copied().filter(|entry| !keys.contains_key(&entry.key)).collect();
     missing.sort_by_key(|entry| std::cmp::Reverse(entry.shape.iter().product::<usize>()));
     let has_arrays = missing.iter().any(|entry| !entry.shape.is_empty());
-    let missing = missing.into_iter().map(|entry| Missing { key: entry.key.clone(), name: name(&entry.key) });
+    let named = |entry: &Entry, names: &BTreeMap<&str, &str>| {
+        let name = names.get(entry.key.as_str()).filter(|name| names::tells(name));
+        Named { key: entry.key.clone(), name: name.map(|name| (*name).to_owned()) }
+    };
     // What may be missing is not to be complained of; but nothing at all that is there is.
     let missing = if options.keep_missing && !keys.is_empty() && !(has_arrays && only_scalars(sides, keys)) {
         Vec::new()
     } else {
-        missing.collect()
+        missing.into_iter().map(|entry| named(entry, &of_ours)).collect()
     };
     let used: BTreeSet<&String> = keys.values().collect();
-    let extra = variables(sides.checkpoint).filter(|entry| !used.contains(&entry.key)).map(|entry| entry.key.clone());
+    let mut extra: Vec<_> = variables(sides.checkpoint).filter(|entry| !used.contains(&entry.key)).collect();
+    extra.sort_by_key(|entry| std::cmp::Reverse(entry.shape.iter().product::<usize>()));
     Error::OtherCheckpoint(Box::new(OtherCheckpoint {
         checkpoint: sides.checkpoint.index().prefix.clone(),
         model: model.index().prefix.clone(),
         missing,
         misfits: found.misfits.clone(),
         found: keys.len() - found.misfits.len(),
-        extra: extra.collect(),
+        extra: extra.into_iter().map(|entry| named(entry, &of_theirs)).collect(),
     }))
 }

@@ -144,6 +144,120 @@ fn names_of_tensorflow_1_are_keys() {
     assert!(matches!(find(renamed, objects), Err(Error::OtherCheckpoint(_))));
 }
 
+/// As a Keras model calls its variables, and as the same model that was loaded from a file calls them.
+#[test]
+fn names_may_have_a_scope_in_front() {
+    let inside: Side<'_> = (
+        &[("o", 2), ("w/a", 2), ("w/b", 2)],
+        &[
+            Of(&[("w", 1), ("o", 4)]),
+            Of(&[("a", 2), ("b", 3)]),
+            Variable("sequential/a/kernel", "w/a"),
+            Variable("sequential/b/kernel", "w/b"),
+            Variable("adam/sequential_a_kernel_m", "o"),
+        ],
+    );
+    let outside: Side<'_> = (
+        &[("m/0", 2), ("m/1", 2), ("n", 2)],
+        &[
+            Of(&[("m", 1), ("n", 4)]),
+            Of(&[("0", 2), ("1", 3)]),
+            Variable("b/kernel", "m/0"),
+            Variable("a/kernel", "m/1"),
+            Variable("adam_1/a_kernel_m", "n"),
+        ],
+    );
+    assert_eq!(find(inside, outside).unwrap(), pairs(&[("o", "n"), ("w/a", "m/1"), ("w/b", "m/0")]));
+    assert_eq!(find(outside, inside).unwrap(), pairs(&[("m/0", "w/b"), ("m/1", "w/a"), ("n", "o")]));
+    // Two scopes that fit.
+    let one: Side<'_> = (&[("dense/kernel", 2)], &[]);
+    let two: Side<'_> = (&[("x/dense/kernel", 2), ("y/dense/kernel", 2)], &[]);
+    let error = find(one, two).unwrap_err().to_string();
+    assert!(error.contains("could be the model's `dense/kernel`: `x/dense/kernel` and `y/dense/kernel`"), "{error}");
+    // One that fits all, and one that fits some.
+    let both: Side<'_> = (&[("bias", 1), ("dense/kernel", 2)], &[]);
+    let more: Side<'_> = (&[("x/bias", 1), ("x/dense/kernel", 2), ("y/dense/kernel", 2)], &[]);
+    assert_eq!(find(both, more).unwrap(), pairs(&[("bias", "x/bias"), ("dense/kernel", "x/dense/kernel")]));
+    // Another layer is no scope.
+    let other: Side<'_> = (&[("conv/kernel", 2)], &[]);
+    assert!(matches!(find(one, other), Err(Error::OtherCheckpoint(_))));
+}
+
+#[test]
+fn what_a_checkpoint_has_is_told_by_its_names() {
+    let keys: Side<'_> = (&[("v/0", 3)], &[Of(&[("v", 1)]), Of(&[("0", 2)]), Variable("scale/w", "v/0")]);
+    let other: Side<'_> = (&[("m/1", 2)], &[Of(&[("m", 1)]), Of(&[("1", 2)]), Variable("dense/kernel", "m/1")]);
+    let error = find(keys, other).unwrap_err().to_string();
+    assert!(error.ends_with("it lacks `v/0` (`scale/w`); it has besides `m/1` (`dense/kernel`)"), "{error}");
+}
+
+/// Where nothing fits, what was found in another shape tells more than what was not found.
+#[test]
+fn other_shapes_are_told_before_what_is_missing() {
+    let model: Side<'_> = (&[("e", 2)], &[Of(&[("e", 1)]), Variable("Variable", "e")]);
+    let other: Side<'_> = (&[("model/e", 5)], &[Of(&[("model", 1)]), Of(&[("e", 2)]), Variable("Variable", "model/e")]);
+    let error = find(model, other).unwrap_err().to_string();
+    let told = "`e` is float32[2] in the model and float32[5] in the checkpoint, where it is `model/e`";
+    assert!(error.ends_with(told), "{error}");
+    // A graph that leaves the size open takes it.
+    let ((_a, model), (_b, other)) = (checkpoint(model.0, model.1), checkpoint(other.0, other.1));
+    let open = |_: &str| Some(crate::shape::PartialShape::new(vec![None]));
+    let mapping = Mapping::find_with(&model, &other, &RestoreOptions::default(), &open).unwrap();
+    assert_eq!(mapping.pairs[0].source, "model/e");
+    let closed = |_: &str| Some(crate::shape::PartialShape::new(vec![Some(2), None]));
+    let error = Mapping::find_with(&model, &other, &RestoreOptions::default(), &closed).unwrap_err().to_string();
+    assert!(error.contains("`e` is float32[2, -1] in the model and float32[5] in the checkpoint"), "{error}");
+}
+
+/// The object graph names a table; the index, its keys and its values.
+#[test]
+fn tables_are_found_as_objects() {
+    let model: Side<'_> = (&[("t-keys", 2), ("t-values", 2)], &[Of(&[("t", 1)]), Variable("", "t")]);
+    let other: Side<'_> =
+        (&[("m/t-keys", 2), ("m/t-values", 2)], &[Of(&[("m", 1)]), Of(&[("t", 2)]), Variable("", "m/t")]);
+    assert_eq!(find(model, other).unwrap(), pairs(&[("t-keys", "m/t-keys"), ("t-values", "m/t-values")]));
+    // As many values as keys, whatever is declared.
+    let uneven: Side<'_> =
+        (&[("m/t-keys", 2), ("m/t-values", 3)], &[Of(&[("m", 1)]), Of(&[("t", 2)]), Variable("", "m/t")]);
+    let ((_a, model), (_b, uneven)) = (checkpoint(model.0, model.1), checkpoint(uneven.0, uneven.1));
+    let open = |_: &str| Some(crate::shape::PartialShape::unknown());
+    assert!(Mapping::find_with(&model, &uneven, &RestoreOptions::default(), &open).is_err());
+}
+
+#[test]
+fn moving_averages_are_taken_or_refused_by_name() {
+    let averaged = |model: &[(&str, usize)], other: &[(&str, usize)]| {
+        let ((_a, model), (_b, other)) = (checkpoint(model, &[]), checkpoint(other, &[]));
+        let options = RestoreOptions { moving_averages: true, ..RestoreOptions::default() };
+        let mapping = Mapping::find(&model, &other, &options)?;
+        assert_eq!(mapping.averages(), mapping.pairs.iter().filter(|pair| pair.source.contains("Average")).count());
+        Ok::<_, Error>(mapping.pairs.into_iter().map(|pair| (pair.key, pair.source)).collect::<Vec<_>>())
+    };
+    let model = [("a/w", 2), ("b", 1), ("w", 2)];
+    // `w` has none, though the name of another's ends as its own would.
+    let found = averaged(
+        &model,
+        &[("a/w", 2), ("a/w/ExponentialMovingAverage", 2), ("b", 1), ("s/b/ExponentialMovingAverage_1", 1), ("w", 2)],
+    );
+    let expected =
+        pairs(&[("a/w", "a/w/ExponentialMovingAverage"), ("b", "s/b/ExponentialMovingAverage_1"), ("w", "w")]);
+    assert_eq!(found.unwrap(), expected);
+    let twice = [("b", 1), ("b/ExponentialMovingAverage", 1), ("b/ExponentialMovingAverage_1", 1)];
+    let error = averaged(&[("b", 1)], &twice).unwrap_err().to_string();
+    assert!(
+        error.ends_with("moving averages of `b`: `b/ExponentialMovingAverage` and `b/ExponentialMovingAverage_1`"),
+        "{error}"
+    );
+    let error = averaged(&[("b", 1)], &[("b", 1), ("c", 1), ("c/ExponentialMovingAverage", 1)]).unwrap_err();
+    assert!(error.to_string().ends_with("it has no moving average of any of the model's variables"), "{error}");
+    let error = averaged(&[("b", 1)], &[("b", 1), ("b/ExponentialMovingAverage", 3)]).unwrap_err().to_string();
+    assert!(
+        error.contains("its moving average cannot be taken: `b` is float32[1] in the model and float32[3]"),
+        "{error}"
+    );
+    assert!(averaged(&[("b", 1)], &[("b", 1)]).unwrap_err().to_string().ends_with("it has no moving averages"));
+}
+
 #[test]
 fn settings_of_layers_are_no_variables() {
     let folder = tempfile::tempdir().unwrap();
@@ -210,7 +324,7 @@ fn too_many_objects_are_not_tried() {
 
 #[test]
 fn lists_in_messages_stay_short() {
-    let missing: Vec<_> = (0..1000).map(|number| Missing { key: number.to_string(), name: None }).collect();
+    let missing: Vec<_> = (0..1000).map(|number| Named { key: number.to_string(), name: None }).collect();
     let other = OtherCheckpoint {
         checkpoint: Path::new("c").into(),
         model: Path::new("m").into(),

@@ -45,6 +45,31 @@ fn a_checkpoint_has_many_names() {
     assert_eq!(find_checkpoint(root.join("model")).unwrap(), variables);
 }
 
+/// A folder that was moved, or the files of which somebody took.
+#[test]
+fn the_checkpoint_of_that_name_beside_is_taken_and_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    write(&root.join("ckpt-2"));
+    let only = locate_checkpoint(root).unwrap();
+    assert_eq!(only.prefix, root.join("ckpt-2"));
+    assert!(only.note.unwrap().ends_with("has no file `checkpoint`: `ckpt-2`, the only checkpoint in it, was taken"));
+    for latest in ["/home/other/run/ckpt-2", "run/ckpt-2", r"C:\\run\\ckpt-2", "gs://bucket/run/ckpt-2"] {
+        fs::write(root.join("checkpoint"), format!("model_checkpoint_path: \"{latest}\"\n")).unwrap();
+        let found = locate_checkpoint(root).unwrap();
+        assert_eq!(found.prefix, root.join("ckpt-2"), "{latest}");
+        let note = found.note.unwrap();
+        assert!(note.ends_with("which is not there: `ckpt-2` beside that file was taken"), "{note}");
+    }
+    fs::write(root.join("checkpoint"), "model_checkpoint_path: \"/home/other/ckpt-3\"\n").unwrap();
+    let error = locate_checkpoint(root).unwrap_err().to_string();
+    assert!(error.ends_with("`/home/other/ckpt-3.index`, nor is there one of that name beside it"), "{error}");
+    fs::remove_file(root.join("checkpoint")).unwrap();
+    write(&root.join("ckpt-1"));
+    let error = locate_checkpoint(root).unwrap_err().to_string();
+    assert!(error.ends_with("the checkpoints in it are `ckpt-1`, `ckpt-2`"), "{error}");
+}
+
 #[test]
 fn what_is_no_checkpoint_is_told() {
     let folder = tempfile::tempdir().unwrap();

@@ -36,10 +36,13 @@ fn dangers_are_refused_before_tensorflow_is_opened() {
         ),
         "{error}"
     );
-    assert!(error.hint().unwrap().contains("--trust="), "{error:?}");
+    assert!(error.hint().unwrap().ends_with("or with --trust=ReadFile,WriteFile for these ops alone"), "{error:?}");
     for trust in [Trust::ops(["WriteFile"]), Trust::ops(["ReadFile"]), Trust::ops(["MatMul"])] {
         assert!(matches!(load(evil(), trust), Error::Untrusted { .. }));
     }
+    // What is trusted already has to be said again.
+    let error = load(evil(), Trust::ops(["ReadFile"]));
+    assert!(error.hint().unwrap().ends_with("or with --trust=ReadFile,WriteFile for these ops alone"), "{error:?}");
     for trust in [Trust::ops(["WriteFile", "ReadFile"]), Trust::Everything] {
         assert!(matches!(load(evil(), trust), Error::Runtime(_)));
     }

@@ -1,0 +1,255 @@
+//! Hidden places beside what is being written, where it stands until it is whole.
+//!
+//! Whoever writes a model, a checkpoint or a file makes a folder `.NAME.tmp-…` beside its place, writes into that, and moves the result
+//! to its place in one step. A process that is killed leaves the folder behind; the next one that writes beside it deletes it.
+//!
+//! A folder belongs to the process that holds a lock (`flock`) on the file `lock` in it, which the kernel takes away when that process
+//! ends, however it ends: so neither the number of a process nor the age of a folder has to tell whether it is in use. On file systems
+//! that several machines may share, a lock of another machine need not be seen here: there only folders are deleted that were made on
+//! this machine since it was started.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
+use tempfile::{TempDir, TempPath};
+
+/// What stands between the name of what is written and what tells one folder from another.
+const MARK: &str = ".tmp-";
+
+/// What a folder's name ends with while it is being deleted.
+const GONE: &str = ".gone";
+
+/// What stands in the name for a machine that is not known.
+const UNKNOWN: &str = "00000000";
+
+/// The file whose lock says that a folder is in use.
+const LOCK: &str = "lock";
+
+/// The name of a file in its folder.
+const FILE: &str = "file";
+
+/// So much of a name is kept: with all that stands around it, it has to fit into 255 bytes.
+const MAX_NAME: usize = 100;
+
+/// How often a folder is made anew, if somebody tidies it away between its making and its locking.
+const TRIES: usize = 16;
+
+/// A private, hidden folder. Dropped, it vanishes with all that stands in it.
+#[derive(Debug)]
+pub struct Scratch {
+    /// Dropped before the lock, so that nobody else deletes it meanwhile.
+    folder: TempDir,
+    /// `None` where the file system has no locks: then the folder's name is one that nobody tidies away.
+    _lock: Option<File>,
+}
+
+impl Scratch {
+    /// A folder beside what is to be written, which is named after it. What killed processes left there is deleted first.
+    ///
+    /// # Errors
+    /// If the path ends in no name, or no folder can be made there.
+    pub fn beside(target: &Path) -> io::Result<Self> {
+        let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Self::within(parent, &name.to_string_lossy())
+    }
+
+    /// As [`Scratch::beside`]: in a folder, and named after this name.
+    ///
+    /// # Errors
+    /// If no folder can be made there.
+    pub fn within(parent: &Path, name: &str) -> io::Result<Self> {
+        tidy(parent);
+        let mut end = name.len().min(MAX_NAME);
+        while !name.is_char_boundary(end) {
+            end -= 1;
+        }
+        let prefix = format!(".{}{MARK}", &name[..end]);
+        let make = |prefix: &str| {
+            tempfile::Builder::new().prefix(prefix).permissions(fs::Permissions::from_mode(0o700)).tempdir_in(parent)
+        };
+        for _ in 0..TRIES {
+            let folder = make(&format!("{prefix}{}-", machine().unwrap_or(UNKNOWN)))?;
+            match take(folder.path()) {
+                Ok(Some(lock)) => return Ok(Self { folder, _lock: Some(lock) }),
+                // Somebody who tidies up was faster, and deletes it.
+                Ok(None) => drop(folder.keep()),
+                Err(_) => break,
+            }
+        }
+        Ok(Self { folder: make(&prefix)?, _lock: None })
+    }
+
+    /// The folder, in which the name `lock` is taken.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Deletes the folder.
+    ///
+    /// # Errors
+    /// If something in it cannot be deleted.
+    pub fn close(self) -> io::Result<()> {
+        self.folder.close()
+    }
+}
+
+/// A file that appears under its name whole or not at all. Dropped without [`NewFile::publish`], it vanishes.
+#[derive(Debug)]
+pub struct NewFile {
+    file: File,
+    target: PathBuf,
+    scratch: Scratch,
+}
+
+impl NewFile {
+    /// A file in a hidden folder beside its target, as readable as any other new file.
+    ///
+    /// # Errors
+    /// As [`Scratch::beside`].
+    pub fn beside(target: &Path) -> io::Result<Self> {
+        let scratch = Scratch::beside(target)?;
+        let file = File::options().read(true).write(true).create_new(true).open(scratch.path().join(FILE))?;
+        Ok(Self { file, target: target.to_path_buf(), scratch })
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn as_file(&self) -> &File {
+        &self.file
+    }
+
+    /// Makes the file durable and gives it its name. What has that name is replaced, or is an error.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] if there is a file of that name, unless it may be replaced; and if the disk is full, or the file
+    /// cannot be moved.
+    pub fn publish(self, replace: bool) -> io::Result<()> {
+        let Self { file, target, scratch } = self;
+        file.sync_all()?;
+        let path = TempPath::try_from_path(scratch.path().join(FILE))?;
+        let moved = if replace { path.persist(target) } else { path.persist_noclobber(target) };
+        moved.map_err(|refused| refused.error)
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Whether this is the name of such a folder: no part of what stands beside it.
+pub(crate) fn is_name(name: &std::ffi::OsStr) -> bool {
+    name.to_str().and_then(machine_of).is_some()
+}
+
+impl Seek for NewFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+/// Takes a folder for this process: gives its lock, or nothing if it is another's, or gone.
+fn take(folder: &Path) -> io::Result<Option<File>> {
+    let path = folder.join(LOCK);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    // What stands there may be anything.
+    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
+    let lock = match options.open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        lock => lock?,
+    };
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => return Ok(None),
+        locked => locked?,
+    }
+    // It may have been deleted between the two, by one who had the lock.
+    let same = |found: fs::Metadata| Ok((found.dev(), found.ino()) == (lock.metadata()?.dev(), lock.metadata()?.ino()));
+    match fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => Ok(found.and_then(same)?.then_some(lock)),
+    }
+}
+
+/// Deletes the folders that killed processes left in this one. What cannot be deleted stays.
+fn tidy(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    let mut shared = None;
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(made_on) = name.to_str().and_then(machine_of) else { continue };
+        let may = Some(made_on) == machine()
+            || !*shared.get_or_insert_with(|| File::open(parent).map_or(true, |parent| is_shared(&parent)));
+        let is_ours = |found: fs::Metadata| found.is_dir() && found.uid() == rustix::process::geteuid().as_raw();
+        if may && entry.metadata().is_ok_and(is_ours) {
+            let _ = remove(&entry.path());
+        }
+    }
+}
+
+/// Deletes a folder whose process is gone.
+fn remove(folder: &Path) -> io::Result<()> {
+    let Some(_lock) = take(folder)? else { return Ok(()) };
+    let mut gone = folder.as_os_str().to_owned();
+    if !folder.to_string_lossy().ends_with(GONE) {
+        gone.push(GONE);
+        // Its maker, if it lives and has not come to lock it, finds it gone, and not half of it.
+        fs::rename(folder, &gone)?;
+    }
+    fs::remove_dir_all(gone)
+}
+
+/// The machine on which a folder of this name was made; `None` of other names.
+fn machine_of(name: &str) -> Option<&str> {
+    let (_, rest) = name.strip_prefix('.')?.rsplit_once(MARK)?;
+    let (machine, random) = rest.strip_suffix(GONE).unwrap_or(rest).split_once('-')?;
+    let is_machine = machine.len() == 8 && machine.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_random = random.len() == 6 && random.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    (is_machine && is_random).then_some(machine)
+}
+
+/// What tells this machine since its start from all others: eight hexadecimal digits. `None` where that is not known.
+fn machine() -> Option<&'static str> {
+    static MACHINE: OnceLock<Option<String>> = OnceLock::new();
+    let read = || fs::read("/proc/sys/kernel/random/boot_id").ok().filter(|id| !id.is_empty());
+    let found = MACHINE.get_or_init(|| read().map(|id| format!("{:08x}", crc32c::crc32c(id.trim_ascii()))));
+    found.as_deref()
+}
+
+/// Whether other machines may write to the file system that a folder is on, as far as is known.
+#[cfg(target_os = "linux")]
+fn is_shared(folder: &File) -> bool {
+    /// ext2 to ext4, XFS, btrfs, tmpfs, ramfs, overlayfs, F2FS, ZFS, bcachefs (`linux/magic.h`, and their own sources).
+    const LOCAL: [u64; 9] = [
+        0xEF53,
+        0x5846_5342,
+        0x9123_683E,
+        0x0102_1994,
+        0x8584_58F6,
+        0x794C_7630,
+        0xF2F5_2010,
+        0x2FC1_2FC1,
+        0xCA45_1A4E,
+    ];
+    rustix::fs::fstatfs(folder).map_or(true, |found| !LOCAL.contains(&(found.f_type as u64 & 0xFFFF_FFFF)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_shared(_folder: &File) -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+use super::*;
+
+fn this_machine() -> &'static str {
+    machine().unwrap_or(UNKNOWN)
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// What a killed process leaves: the folder, and a lock that nobody holds.
+fn killed(target: &Path) -> PathBuf {
+    let Scratch { folder, _lock } = Scratch::beside(target).unwrap();
+    let path = folder.keep();
+    fs::create_dir_all(path.join("model/variables")).unwrap();
+    fs::write(path.join("model/variables/data"), "half").unwrap();
+    path
+}
+
+#[test]
+fn what_killed_processes_left_is_deleted_by_the_next() {
+    let root = tempfile::tempdir().unwrap();
+    killed(&root.path().join("model"));
+    killed(&root.path().join("other.tfpack"));
+    // One was killed before it had a lock, another while it tidied up.
+    fs::create_dir(root.path().join(format!(".model.tmp-{}-aaaaaa", this_machine()))).unwrap();
+    fs::create_dir(root.path().join(format!(".model.tmp-{}-bbbbbb.gone", this_machine()))).unwrap();
+    let scratch = Scratch::beside(&root.path().join("third")).unwrap();
+    assert_eq!(names(root.path()).len(), 1, "{:?}", names(root.path()));
+    scratch.close().unwrap();
+    assert!(names(root.path()).is_empty());
+}
+
+#[test]
+fn what_is_in_use_stays() {
+    let root = tempfile::tempdir().unwrap();
+    let target = root.path().join("model");
+    let living = Scratch::beside(&target).unwrap();
+    fs::write(living.path().join("model"), "being written").unwrap();
+    let mut file = NewFile::beside(&target).unwrap();
+    file.write_all(b"whole").unwrap();
+    for _ in 0..3 {
+        drop(Scratch::beside(&target).unwrap());
+    }
+    assert_eq!(fs::read(living.path().join("model")).unwrap(), b"being written");
+    file.publish(false).unwrap();
+    assert_eq!(fs::read(&target).unwrap(), b"whole");
+    drop(living);
+    assert_eq!(names(root.path()), ["model"]);
+}
+
+#[test]
+fn a_folder_that_was_taken_away_is_made_anew() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    let lock = take(&folder).unwrap().unwrap();
+    assert!(take(&folder).unwrap().is_none(), "another has it");
+    drop(lock);
+    remove(&folder).unwrap();
+    assert!(take(&folder).unwrap().is_none(), "it is gone");
+    assert!(names(root.path()).is_empty());
+}
+
+#[test]
+fn what_has_another_name_is_not_looked_at() {
+    let root = tempfile::tempdir().unwrap();
+    // Of an older version, of somebody else, and a file.
+    for name in [".model.tmp-AbC123", ".model.tmp-1234567-AbC123", ".tmp-", "model.tmp-12345678-AbC123"] {
+        fs::create_dir(root.path().join(name)).unwrap();
+    }
+    fs::write(root.path().join(format!(".model.tmp-{}-AbC123", this_machine())), "a file").unwrap();
+    let before = names(root.path());
+    drop(Scratch::beside(&root.path().join("model")).unwrap());
+    assert_eq!(names(root.path()), before);
+    assert_eq!(machine_of(".a.tmp-b.tmp-0123abcd-AbC123"), Some("0123abcd"));
+    assert_eq!(machine_of(".a.tmp-0123abcd-AbC123.gone"), Some("0123abcd"));
+}
+
+#[test]
+fn a_link_is_not_followed() {
+    let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(elsewhere.path().join("mine"), "mine").unwrap();
+    let link = root.path().join(format!(".model.tmp-{}-AbC123", this_machine()));
+    std::os::unix::fs::symlink(elsewhere.path(), &link).unwrap();
+    // A folder whose lock is a link to a file of somebody's.
+    let folder = root.path().join(format!(".model.tmp-{}-AbC124", this_machine()));
+    fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path().join("mine"), folder.join(LOCK)).unwrap();
+    drop(Scratch::beside(&root.path().join("model")).unwrap());
+    assert_eq!(names(elsewhere.path()), ["mine"]);
+    assert!(link.is_symlink() && folder.is_dir());
+}
+
+#[test]
+fn names_may_be_long() {
+    let root = tempfile::tempdir().unwrap();
+    let scratch = Scratch::beside(&root.path().join("ü".repeat(127))).unwrap();
+    assert!(machine_of(scratch.path().file_name().unwrap().to_str().unwrap()).is_some());
+    assert!(Scratch::beside(Path::new("/")).is_err());
+}
+
+#[test]
+fn many_at_once_do_not_take_from_each_other() {
+    let root = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let target = root.path().join(format!("file{thread}"));
+            scope.spawn(move || {
+                for round in 0..20 {
+                    let mut file = NewFile::beside(&target).unwrap();
+                    write!(file, "{round}").unwrap();
+                    file.publish(true).unwrap();
+                    assert_eq!(fs::read_to_string(&target).unwrap(), round.to_string());
+                }
+            });
+        }
+    });
+    assert_eq!(names(root.path()).len(), 4);
+}
