@@ -15,6 +15,7 @@ static OWN: OnceLock<File> = OnceLock::new();
 
 /// Keeps standard output for [`stdout`] and [`plain_stdout`], and gives standard error to whoever else writes to it from now on.
 /// To be called once, before there are other threads.
+#[expect(clippy::disallowed_methods, reason = "here it is taken away")]
 pub(crate) fn keep() -> io::Result<()> {
     let own = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     rustix::stdio::dup2_stdout(io::stderr())?;
