@@ -128,8 +128,8 @@ fn refuse_written(file: &Path, definition: &pb::MetaGraphDef, kept: &[Restored])
             Err(unsupported(
                 file,
                 format!(
-                    "the init op writes the variable `{variable}` whenever the model is loaded, by the op `{op}`, so its \
-                     value in the checkpoint is not the one that signatures read"
+                    "the init op writes the variable `{variable}` whenever the model is loaded, by the op `{op}`, so it \
+                     cannot become a constant"
                 ),
             ))
         }
