@@ -285,6 +285,9 @@ impl<T> Model<T> {
                 _ => false,
             };
             if is_due {
+                if matches!(entry.phase, Phase::Failed { .. }) {
+                    (entry.error, entry.hint, entry.attempts) = (None, None, 0);
+                }
                 entry.phase = Phase::New;
                 any = true;
             }

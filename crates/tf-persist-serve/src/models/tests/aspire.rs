@@ -323,6 +323,7 @@ fn what_is_left_alone_is_tried_again_after_its_time() {
     assert!(bench.model.failure().is_some() && bench.model.is_version_coming(1));
     assert!(!bench.model.retry(bench.now + pause / 2));
     assert!(bench.model.retry(bench.now + pause));
+    assert!(bench.model.error(1).is_none());
     let job = bench.load();
     assert!(bench.succeed(&job).is_none());
 }
