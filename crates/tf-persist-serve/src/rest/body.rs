@@ -17,7 +17,7 @@ use crate::guard::Limits;
 /// limit (`util/net_http/compression/gzip_zlib.h`). A few kilobytes become gigabytes else.
 const MAX_INFLATED: usize = 100 << 20;
 /// What is reserved at once for a body, in bytes, whatever length its head says. It is not resident before something came.
-const MAX_RESERVED: usize = 8 << 20;
+const MAX_RESERVED: usize = 2 << 20;
 /// How much of the body of a request that is refused is read, in bytes, so that the client reads the reply.
 const MAX_DISCARDED: usize = 1 << 20;
 /// How long that is waited for.
@@ -50,6 +50,11 @@ pub(super) async fn read(mut body: Incoming, limits: &Limits) -> Result<Bytes, N
     while let Some(piece) = piece(&mut body, limits).await? {
         if piece.len() > limit.saturating_sub(whole.len()) {
             return Err(refuse(body, limit).await);
+        }
+        if whole.capacity() - whole.len() < piece.len() {
+            // Twice as much, but no more than is to come, where the head says that.
+            let rest = (claimed as usize).checked_sub(whole.len()).filter(|rest| *rest > 0);
+            whole.reserve_exact(rest.unwrap_or(usize::MAX).min(whole.len()).max(piece.len()));
         }
         whole.extend_from_slice(&piece);
     }
