@@ -295,6 +295,23 @@ async fn keys_are_asked_for_but_where_health_is_told() {
 }
 
 #[tokio::test]
+async fn large_bodies_come_whole() {
+    let server = Running::start(|_, _| {}).await;
+    let url = "/v1/models/none:predict";
+    // Longer than what is reserved at once; what is wrong with it stands at its end.
+    let body = format!("{{\"instances\": [{}oops", "0.25,".repeat(1 << 20));
+    let fault = format!("Invalid value. at offset: {}", body.len() - 4);
+    server.post(url, &body).await.refuses(400, &fault);
+    let mut chunked = format!("POST {url} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for chunk in body.as_bytes().chunks(100_000) {
+        chunked += &format!("{:x}\r\n{}\r\n", chunk.len(), std::str::from_utf8(chunk).unwrap());
+    }
+    chunked += "0\r\n\r\n";
+    server.send(chunked.as_bytes()).await.refuses(400, &fault);
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn bodies_are_limited_before_they_are_read() {
     let server = Running::start(|settings, _| settings.guard.limits.body_bytes = 1000).await;
     let url = "/v1/models/none:predict";
