@@ -27,7 +27,10 @@ fn signatures_are_kept_and_renamed() {
     let report = dir.cmd("export models/multi/model four --signatures shifted --format json").run().ok().json();
     assert_eq!(
         report,
-        json!({"path": "four", "meta_graphs": 1, "signatures": ["shifted"], "variables": 2, "variable_bytes": 12, "restored": null})
+        json!({
+            "path": "four", "meta_graphs": 1, "signatures": ["shifted"],
+            "variables": 2, "tables": [], "variable_bytes": 12, "restored": null,
+        })
     );
 }
 
