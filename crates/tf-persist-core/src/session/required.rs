@@ -13,6 +13,8 @@ type Port = (String, u32);
 
 /// A tensor that a signature takes or gives, and where it is in the graph; `None` if it names no tensor.
 struct End {
+    /// The key of the input or output that it is a part of.
+    key: String,
     name: String,
     port: Option<Port>,
 }
@@ -26,10 +28,10 @@ pub(super) struct Ends {
 impl Ends {
     pub(super) fn of(signature: &SignatureDef) -> Self {
         let ends = |infos: &[(String, crate::TensorInfo)]| {
-            let parts = infos.iter().flat_map(|(key, info)| info.parts(key));
-            let end = |part: crate::saved_model::Part<'_>| {
+            let parts = infos.iter().flat_map(|(key, info)| info.parts(key).into_iter().map(move |part| (key, part)));
+            let end = |(key, part): (&String, crate::saved_model::Part<'_>)| {
                 let port = parse_tensor_name(part.tensor).ok().map(|(op, index)| (op.to_owned(), index));
-                End { name: part.name, port }
+                End { key: key.clone(), name: part.name, port }
             };
             parts.map(end).collect()
         };
@@ -40,7 +42,7 @@ impl Ends {
     ///
     /// An input that is a placeholder is needed if the outputs depend on it, and where all are computed in any case, unless an
     /// inner tensor of the graph is given in its place. One that is no placeholder the graph computes, as long as that does not
-    /// take a placeholder that is no input.
+    /// take a placeholder that is no input. The parts of a sparse or composite input are given all or not at all.
     pub(super) fn missing(&self, graph: &[u8], given: &[bool], wanted: Option<&[usize]>) -> Vec<String> {
         let nodes = Nodes::of(graph);
         let is_placeholder = |end: &End| end.port.as_ref().is_some_and(|(op, _)| nodes.is_placeholder(op));
@@ -66,7 +68,12 @@ impl Ends {
         missing.extend(
             (0..self.inputs.len()).filter(|place| !given[*place] && wanted.is_none() && lost(&self.inputs[*place])),
         );
-        (0..self.inputs.len()).filter(|place| missing.contains(place)).map(|it| self.inputs[it].name.clone()).collect()
+        let of_key = |key: &str, holds: &dyn Fn(usize) -> bool| {
+            (0..self.inputs.len()).any(|place| self.inputs[place].key == key && holds(place))
+        };
+        let is_needed = |place: usize| given[place] || missing.contains(&place);
+        let incomplete = |place: &usize| !given[*place] && of_key(&self.inputs[*place].key, &is_needed);
+        (0..self.inputs.len()).filter(incomplete).map(|it| self.inputs[it].name.clone()).collect()
     }
 }
 
