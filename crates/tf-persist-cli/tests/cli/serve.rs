@@ -457,3 +457,27 @@ fn inputs_with_defaults_may_be_left_out_over_rest() {
         assert!(code == 200 && body == expected, "{asked}: {code} {body}");
     }
 }
+
+/// Whether requests share runs, by signature, and why or why not.
+#[test]
+fn its_models_say_whether_requests_share_runs() {
+    let dir = Dir::new();
+    dir.copy_model("padded_text", "text/1");
+    dir.copy_model("half_plus_two", "half/1");
+    let batching = |model: &str, flags: &str| {
+        let server = Running::start(&dir, &format!("--model_base_path={model} {flags}"));
+        server.waits_for("AVAILABLE");
+        let models: serde_json::Value = serde_json::from_str(&server.ask("GET", "/models", "").1).unwrap();
+        let found = &models["models"][0]["versions"][0]["batching"]["serving_default"];
+        (found["together"].as_bool().unwrap(), found["why"].as_str().unwrap().to_owned())
+    };
+    let (together, why) = batching("text", "--batch_within_rounding");
+    assert!(!together && why.contains("StringSplitV2"), "{why}");
+    let (together, why) = batching("half", "");
+    assert!(!together && why.contains("is measured once many requests overlap"), "{why}");
+    let (together, why) = batching("half", "--batch_within_rounding");
+    assert!(together && why.contains("other last digits"), "{why}");
+    assert!(batching("text", "--enable_batching").0);
+    let (together, why) = batching("half", "--enable_batching=false");
+    assert!(!together && why.contains("switched off"), "{why}");
+}
