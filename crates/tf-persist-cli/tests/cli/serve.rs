@@ -466,7 +466,7 @@ fn its_models_say_whether_requests_share_runs() {
     dir.copy_model("half_plus_two", "half/1");
     let batching = |model: &str, flags: &str| {
         let server = Running::start(&dir, &format!("--model_base_path={model} {flags}"));
-        server.waits_for("AVAILABLE");
+        server.waits_for("ready: every model answers");
         let models: serde_json::Value = serde_json::from_str(&server.ask("GET", "/models", "").1).unwrap();
         let found = &models["models"][0]["versions"][0]["batching"]["serving_default"];
         (found["together"].as_bool().unwrap(), found["why"].as_str().unwrap().to_owned())
