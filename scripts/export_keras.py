@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import keras_export  # noqa: F401 (chooses TensorFlow as Keras's backend where nothing else is chosen)
+from keras_export import source
 from keras_export.errors import ExportError, first_line
 
 if TYPE_CHECKING:
@@ -45,13 +46,14 @@ def check_backend() -> None:
     if backend != "tensorflow":
         raise ExportError(
             f"KERAS_BACKEND is `{backend}`, and a SavedModel can be written on TensorFlow only; run again with "
-            "KERAS_BACKEND=tensorflow (a .keras file may come from any backend)"
+            "KERAS_BACKEND=tensorflow"
         )
 
 
 def run(arguments: argparse.Namespace) -> "Exported":
     """Loads and exports. TensorFlow is imported here, not for `--help` or a wrong argument."""
     check_backend()
+    source.check(arguments.source, arguments.unsafe_lambda, arguments.inference_only)
     examples = read_examples(arguments.examples) if arguments.examples else {}
     from keras_export import interface, load, write
 

@@ -1,6 +1,7 @@
 """From a compiled Keras 3 model to a SavedModel that can be trained on.
 
 - `errors`: the one exception for what the user can put right
+- `source`: what is told of a source before Keras is imported
 - `load`: a `.keras` or `.h5` file, or `module:function`, to a model
 - `compiled`: how a file's model was compiled, and its optimizer's state
 - `interface`: the names, dtypes and shapes of inputs, outputs and targets

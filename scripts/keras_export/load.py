@@ -4,18 +4,16 @@ import importlib
 import importlib.util
 import re
 import sys
-import zipfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import h5py
 import keras
 
 from . import compiled
 from .errors import ExportError, first_line
+from .source import HDF5_ENDINGS, check, is_file, lambda_refused
 
-HDF5_ENDINGS = (".h5", ".hdf5")
 UNKNOWN = re.compile(r"(?:Could not locate|Unknown) ([\w ]+?):? '([^']+)'")
 """How Keras says that a class or function is not registered: version 3's files, and its reader of `.h5`."""
 
@@ -32,57 +30,11 @@ def load_model(
             f"Keras runs on `{keras.config.backend()}` here, and a SavedModel can be written on TensorFlow only; "
             "run again with KERAS_BACKEND=tensorflow"
         )
+    check(source, unsafe_lambda, inference_only)
     known = _custom_objects(custom_objects)
-    path = Path(source)
-    if path.suffix in (".keras", *HDF5_ENDINGS) or path.exists():
-        _check_file(path)
-        return _load_file(path, known, unsafe_lambda, inference_only)
-    if ":" in source:
-        return _call(source)
-    raise ExportError(f"`{source}` does not exist (wanted: a .keras or .h5 file, or module:function)")
-
-
-def _check_file(path: Path) -> None:
-    """Refuses, with the reason, what Keras would refuse with another one."""
-    if not path.exists():
-        raise ExportError(f"`{path}` does not exist")
-    if path.is_dir():
-        is_saved_model = any((path / name).exists() for name in ("saved_model.pb", "saved_model.pbtxt"))
-        what = "is a SavedModel already" if is_saved_model else "is a folder"
-        raise ExportError(f"`{path}` {what}; wanted: a .keras or .h5 file, or module:function")
-    if path.suffix == ".keras":
-        _check_archive(path)
-    elif path.suffix in HDF5_ENDINGS:
-        _check_hdf5(path)
-    else:
-        raise ExportError(f"`{path}` is not a Keras file by its name, which ends in .keras, .h5 or .hdf5")
-
-
-def _check_archive(path: Path) -> None:
-    if not zipfile.is_zipfile(path):
-        hint = "; it is an HDF5 file: rename it to .h5" if h5py.is_hdf5(path) else ", or is cut short"
-        raise ExportError(f"`{path}` is not a Keras file: it is no zip archive{hint}")
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-    for wanted in ("config.json", "model.weights"):
-        if not any(name.startswith(wanted) for name in names):
-            raise ExportError(f"`{path}` is not a whole Keras file: the archive has no `{wanted}`")
-
-
-def _check_hdf5(path: Path) -> None:
-    if not h5py.is_hdf5(path):
-        hint = "; it is a zip archive: rename it to .keras" if zipfile.is_zipfile(path) else ", or is cut short"
-        raise ExportError(f"`{path}` is not an HDF5 file{hint}")
-    try:
-        with h5py.File(path, "r") as file:
-            whole = "model_config" in file.attrs
-    except OSError as error:
-        raise ExportError(f"`{path}` cannot be read: {first_line(error)}") from error
-    if not whole:
-        raise ExportError(
-            f"`{path}` holds weights alone, not the model: build and compile the model in a function, call "
-            f'`model.load_weights("{path.name}")` there, and export that as module:function'
-        )
+    if is_file(source):
+        return _load_file(Path(source), known, unsafe_lambda, inference_only)
+    return _call(source)
 
 
 def _load_file(path: Path, known: dict[str, Any], unsafe_lambda: bool, inference_only: bool) -> keras.Model:
@@ -115,10 +67,7 @@ def _why_not_loaded(path: Path, error: Exception) -> str:
             "with --custom-objects MODULE"
         )
     if "safe_mode" in str(error) or "unsafe" in str(error).lower():
-        return (
-            f"`{path}` contains a lambda, that is Python code which would run here: if you trust the file, "
-            "export with --unsafe-lambda"
-        )
+        return str(lambda_refused(path))
     return f"`{path}` cannot be loaded by Keras {keras.__version__}: {first_line(error)}"
 
 

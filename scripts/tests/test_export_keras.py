@@ -4,11 +4,13 @@
     scripts/tests/test_export_keras.py
 """
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import unittest
+import zipfile
 from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parent.parent
@@ -243,6 +245,9 @@ class Refused(Case):
         self.refused("does not exist", self.folder / "absent.keras")
         self.refused("does not exist (wanted", self.folder / "absent")
         self.refused("is a folder", self.folder)
+        sharded = self.folder / "big.weights.json"
+        sharded.write_text("{}")
+        self.refused("lists the shards of Keras's sharded weights", sharded)
         other = self.folder / "model.pt"
         other.write_bytes(b"PK")
         self.refused("not a Keras file by its name", other)
@@ -280,6 +285,45 @@ class Refused(Case):
         model = keras.Sequential([keras.Input((2,)), layers.Lambda(lambda x: x * 2)])
         model.save(self.folder / "lambda.keras")
         self.refused("--unsafe-lambda", self.folder / "lambda.keras")
+
+    def test_compiled_on_torch(self) -> None:
+        """The optimizer is one that TensorFlow does not have, and the model can be served all the same."""
+        adam().save(self.folder / "adam.keras")
+        path = self.folder / "torch.keras"
+        with zipfile.ZipFile(self.folder / "adam.keras") as old, zipfile.ZipFile(path, "w") as new:
+            for name in old.namelist():
+                data = old.read(name)
+                if name == "config.json":
+                    config = json.loads(data)
+                    config["compile_config"]["optimizer"]["module"] = "keras.src.backend.torch.optimizers.torch_adam"
+                    data = json.dumps(config).encode()
+                new.writestr(name, data)
+        self.refused("compiled under Keras's torch backend", path)
+        self.refused("--inference-only", path)
+        model = load.load_model(str(path), [], False, True)
+        write.export(model, self.folder / "served", write.Options(inference_only=True))
+        self.assertEqual(list(tf.saved_model.load(str(self.folder / "served")).signatures), ["serving_default"])
+
+    def test_told_without_tensorflow(self) -> None:
+        """What is no model is refused before Keras and TensorFlow are imported."""
+        (self.folder / "module_of_mine.py").write_text("def build():\n    pass\n")
+        for source, said in (
+            ("absent.keras", "`absent.keras` does not exist"),
+            ("absent", "`absent` does not exist (wanted"),
+            (".", "`.` is a folder"),
+            ("no_such_module:build", "the module `no_such_module` cannot be imported"),
+            ("module_of_mine:other", "the module `module_of_mine` has no function `other`"),
+        ):
+            code = (
+                "import sys; sys.path.insert(0, sys.argv[1])\n"
+                "import export_keras; from keras_export.errors import ExportError\n"
+                "try: export_keras.source.check(sys.argv[2], False, False)\n"
+                "except ExportError as error: print(error, sorted({'keras', 'tensorflow'} & set(sys.modules)))"
+            )
+            scripts = str(Path(__file__).parents[1])
+            command = [sys.executable, "-c", code, scripts, source]
+            done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=True)
+            self.assertTrue(done.stdout.startswith(said) and done.stdout.endswith("[]\n"), done.stdout + done.stderr)
 
     def test_not_compiled(self) -> None:
         """Both ways out are said."""

@@ -105,6 +105,9 @@ fn of_file(path: &Path) -> Verdict {
     if [".index", ".ckpt", ".meta"].iter().any(|end| name.ends_with(end)) || name.contains(".data-0") {
         return checkpoint();
     }
+    if name.ends_with(".weights.json") {
+        return sharded_weights(&name);
+    }
     if extension == "npz" || extension == "npy" {
         let hint = "name the model, and give the arrays to `run` with --inputs, to `train` with --data";
         return ("it is a file of numpy arrays".into(), Some(hint.into()));
@@ -164,6 +167,9 @@ fn of_folder(path: &Path) -> Result<Verdict> {
     }
     if let Some(name) = ends(".keras").or_else(|| ends(".h5")).or_else(|| ends(".hdf5")) {
         return Ok(keras_file(name));
+    }
+    if let Some(name) = ends(".weights.json") {
+        return Ok(sharded_weights(name));
     }
     if has("config.json") && has("model.weights.h5") {
         return Ok(keras_file("config.json"));
@@ -225,6 +231,11 @@ fn keras_file(name: &str) -> Verdict {
     let hint = "write a SavedModel of it with `scripts/export_keras.py FILE DIR`, which can be trained on, or in Python with \
                 `keras.models.load_model(FILE).export(DIR)`, for inference alone";
     (format!("`{}` is a Keras file", name.escape_debug()), Some(hint.into()))
+}
+
+fn sharded_weights(name: &str) -> Verdict {
+    let hint = "load them in Python with `model.load_weights(FILE)`, and write that model with `model.export(DIR)`";
+    (format!("`{}` lists the shards of Keras's sharded weights", name.escape_debug()), Some(hint.into()))
 }
 
 fn tflite() -> Verdict {
@@ -328,6 +339,7 @@ mod tests {
         assert!(file("variables.index", b"").contains("bare checkpoint"));
         assert!(file("model.tar.gz", b"").contains("archive"));
         assert!(file("frozen.pb", b"").contains("frozen graph"));
+        assert!(file("m.weights.json", b"{}").contains("sharded weights; load them in Python"));
         assert!(file("a.in.npz", b"PK\x03\x04").contains("numpy arrays; name the model"));
         assert!(file("notes", b"").contains("a SavedModel is a folder"));
         assert!(said(&folder.path().join("nothing")).contains("it does not exist"));
