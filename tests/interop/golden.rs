@@ -16,7 +16,7 @@ fn models_of_ours_answer_as_they_were_recorded() {
     let recorded = golden(&models(), &root().join("models"));
     // Its inputs are not dense.
     assert!(!recorded.contains(&"sparse".to_owned()), "{recorded:?}");
-    assert_eq!(recorded.len(), 14, "{recorded:?}");
+    assert_eq!(recorded.len(), 18, "{recorded:?}");
 }
 
 #[test]

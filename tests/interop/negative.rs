@@ -69,7 +69,9 @@ fn dtypes_that_no_client_knows_are_refused_by_name() {
     let model = LoadedModel::load(&recorded.model, LoadOptions::default()).unwrap();
     assert!(!recorded.meta.refused.is_empty());
     for signature in recorded.meta.refused.keys() {
-        let error = model.signature(signature).unwrap_err().to_string();
+        let x = Tensor::from_slice(&[2], &[1.0_f32, 2.0]).unwrap();
+        let asked = model.signature(signature).and_then(|signature| signature.run([("x", x)]));
+        let error = asked.unwrap_err().to_string();
         assert!(error.contains("float8_e4m3fn"), "{error}");
     }
 }

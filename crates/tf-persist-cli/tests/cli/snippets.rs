@@ -82,11 +82,13 @@ fn is_not_run(snippet: &Snippet) -> bool {
     NOT_RUN.iter().any(|(page, begin, _)| snippet.page == *page && snippet.text.starts_with(begin))
 }
 
-/// Those that tests of their own run, below: the page, and what they begin with.
-const RUN_BELOW: [(&str, &str); 10] = [
+/// Those that tests of their own run: the page, and what they begin with. The README's Rust is run by `tests/readme.rs` of
+/// tf-persist-core, all else below.
+const RUN: [(&str, &str); 11] = [
     ("README.md", "$ tf-persist inspect models/digits/model"),
     ("README.md", "mkdir served"),
     ("README.md", "use tf_persist_core"),
+    ("README.md", "let text = LoadedModel"),
     ("docs/cli.md", "$ tf-persist export models/digits/model digits"),
     ("docs/pack.md", "tf-persist export models/digits/model"),
     ("docs/pack.md", "unzip -q digits.tfpack"),
@@ -99,7 +101,7 @@ const RUN_BELOW: [(&str, &str); 10] = [
 #[test]
 fn every_snippet_is_run_or_listed_with_a_reason() {
     for snippet in snippets() {
-        let is_run = RUN_BELOW.iter().any(|(page, begin)| snippet.page == *page && snippet.text.starts_with(begin));
+        let is_run = RUN.iter().any(|(page, begin)| snippet.page == *page && snippet.text.starts_with(begin));
         let by_language = ["jsonc", "yaml"].contains(&snippet.language.as_str());
         let count = [is_run, by_language, is_not_run(&snippet)].iter().filter(|is| **is).count();
         assert_eq!(count, 1, "{}: run it here, or list it in NOT_RUN with the reason", snippet.place);
@@ -286,53 +288,25 @@ fn code(text: &str) -> Vec<&str> {
     lines.filter(|line| !line.is_empty()).collect()
 }
 
-/// The folder that the Rust of the pages is run in, in a process of its own.
+/// Set for the process that runs the Rust of docs/pack.md, in a folder of its own.
 const IN_ITS_FOLDER: &str = "TF_PERSIST_TEST_SNIPPETS";
 
 #[test]
-fn the_rust_of_the_pages_compiles_and_runs() {
+fn the_rust_of_packs_compiles_and_runs() {
     if std::env::var_os(IN_ITS_FOLDER).is_some() {
-        readme().unwrap();
-        pack().unwrap();
-        return;
+        return pack().unwrap();
     }
-    // What stands below, between these marks, is what the pages show.
-    let own = include_str!("snippets.rs");
-    for (page, begin, mark) in
-        [("README.md", "use tf_persist_core", "README"), ("docs/pack.md", "let bytes: Vec<u8>", "pack.md")]
-    {
-        let (_, rest) = own.split_once(&format!("// {mark} begins.\n")).unwrap();
-        let (below, _) = rest.split_once(&format!("// {mark} ends.\n")).unwrap();
-        let shown = snippet(page, begin).text;
-        assert_eq!(code(below), code(&shown), "{page}: what it shows is not what is run here");
-    }
+    // What stands below, between these marks, is what the page shows.
+    let (_, rest) = include_str!("snippets.rs").split_once("// pack.md begins.\n").unwrap();
+    let (below, _) = rest.split_once("// pack.md ends.\n").unwrap();
+    let shown = snippet("docs/pack.md", "let bytes: Vec<u8>").text;
+    assert_eq!(code(below), code(&shown), "docs/pack.md: what it shows is not what is run here");
     let dir = Dir::new();
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "snippets::the_rust_of_the_pages_compiles_and_runs", "--nocapture"]);
+    command.args(["--exact", "snippets::the_rust_of_packs_compiles_and_runs", "--nocapture"]);
     command.env(IN_ITS_FOLDER, "1").env("TF_PERSIST_LIBTENSORFLOW", libtensorflow()).current_dir(dir.path(""));
     let ran = command.output().unwrap();
     assert!(ran.status.success(), "{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
-    assert!(dir.path("digits-copy/saved_model.pb").is_file() && dir.path("digits.tfpack").is_file());
-}
-
-#[expect(clippy::print_stdout, reason = "it is what the README shows")]
-fn readme() -> tf_persist_core::Result<()> {
-    // README begins.
-    use tf_persist_core::{LoadOptions, SaveOptions, SavedModel, Tensor};
-
-    let artefact = SavedModel::open("models/digits/model")?;
-    println!("{}", artefact.signature("serving_default")?);
-
-    let model = artefact.load(LoadOptions::default())?;
-    let image = Tensor::from_slice(&[1, 8, 8, 1], &[0.0_f32; 64])?;
-    let answer = model.signature("serving_default")?.run([("image", image)])?;
-    let probabilities = answer["probabilities"].view::<f32>()?;
-
-    model.save("digits-copy", SaveOptions::default())?;
-    artefact.save("digits.tfpack", SaveOptions::default().frozen(true))?;
-    // README ends.
-    assert_eq!(probabilities.len(), 10);
-    Ok(())
 }
 
 fn pack() -> tf_persist_core::Result<()> {
