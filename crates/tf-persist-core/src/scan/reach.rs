@@ -113,9 +113,13 @@ impl<'a> Root<'a> {
         self.feeds.get(&(node, output)).copied()
     }
 
-    /// Whether an input at the top is fed, so that its node need not run. An input `^node` makes it run all the same.
+    /// Whether an input at the top is fed in any case, so that its node need not run. An input `^node` makes it run all the same.
+    ///
+    /// A signature's inputs may be left out where they are no placeholders: then the graph computes them.
     fn is_fed(&self, input: &str) -> bool {
-        !input.starts_with('^') && parse_tensor_name(input).is_ok_and(|tensor| self.feeds.contains_key(&tensor))
+        !matches!(self.entrance, Entrance::Signature(_))
+            && !input.starts_with('^')
+            && parse_tensor_name(input).is_ok_and(|tensor| self.feeds.contains_key(&tensor))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Variables that hold texts: what is assigned to them. TensorFlow 2.21 keeps the paths of assets in such.
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::index::{Index, Node, TOP};
 use super::names::Name;
@@ -13,6 +13,8 @@ pub(super) struct TextVariables<'r, 'a> {
     index: &'r Index<'a>,
     assets: HashMap<(&'a str, u32), &'a str>,
     feeds: HashMap<(&'a str, u32), Name<'a>>,
+    /// What loading runs.
+    at_load: Vec<&'a str>,
     assigned: OnceCell<HashMap<usize, Option<Vec<&'a str>>>>,
 }
 
@@ -28,7 +30,10 @@ impl<'r, 'a> TextVariables<'r, 'a> {
         let prefix = meta_graph.saver().map(|saver| (saver.filename_tensor.as_str(), Name::Prefix));
         let feeds = prefix.into_iter().chain(inputs);
         let feeds = feeds.filter_map(|(tensor, name)| Some((parse_tensor_name(tensor).ok()?, name)));
-        Self { index, assets: assets.collect(), feeds: feeds.collect(), assigned: OnceCell::new() }
+        let inits = meta_graph.init_ops().iter().map(|init| init.operation.as_str());
+        let inits = inits.chain(meta_graph.table_initializers().iter().map(String::as_str));
+        let at_load = inits.chain(meta_graph.saver().map(|saver| saver.restore_op.as_str())).collect();
+        Self { index, assets: assets.collect(), feeds: feeds.collect(), at_load, assigned: OnceCell::new() }
     }
 
     /// What any signature or the saver feeds to an output of a node: signatures rather than the saver.
@@ -41,7 +46,8 @@ impl<'r, 'a> TextVariables<'r, 'a> {
         self.assets.get(&(node, output)).copied()
     }
 
-    /// The tensors at the top that are assigned to the variable at this place; `None` if something else might write to it.
+    /// The tensors at the top that are assigned to the variable at this place; `None` if something else might write to it: what loading
+    /// gives no value in the graph is restored from the checkpoint, by its name.
     pub(super) fn assigned(&self, place: usize) -> Option<&[&'a str]> {
         self.assigned.get_or_init(|| self.collect()).get(&place)?.as_deref()
     }
@@ -66,22 +72,39 @@ impl<'r, 'a> TextVariables<'r, 'a> {
         let variables = top.nodes.iter().enumerate().filter(|(_, node)| node.op == "VarHandleOp" && alone(node));
         let mut assigned: HashMap<usize, Option<Vec<&'a str>>> =
             variables.map(|(place, _)| (place, Some(Vec::new()))).collect();
-        for node in &top.nodes {
+        let (runs, mut set) = (self.run_at_load(), HashSet::new());
+        for (at, node) in top.nodes.iter().enumerate() {
             for (position, tensor) in node.tensors().enumerate() {
-                let Some(variable) = top.place(node_of(tensor)).and_then(|place| assigned.get_mut(&place)) else {
-                    continue;
-                };
+                let Some(place) = top.place(node_of(tensor)) else { continue };
+                let Some(variable) = assigned.get_mut(&place) else { continue };
                 match (node.op, position) {
                     ("ReadVariableOp" | "VarIsInitializedOp" | "DisableCopyOnRead" | "VariableShape", _) => {}
                     ("AssignVariableOp", 0) => match (variable.as_mut(), node.tensors().nth(1)) {
-                        (Some(values), Some(value)) => values.push(value),
+                        (Some(values), Some(value)) => {
+                            values.push(value);
+                            set.extend(runs[at].then_some(place));
+                        }
                         _ => *variable = None,
                     },
                     _ => *variable = None,
                 }
             }
         }
+        assigned.retain(|place, _| set.contains(place));
         assigned
+    }
+
+    /// For each node of the top, whether loading runs it.
+    fn run_at_load(&self) -> Vec<bool> {
+        let top = &self.index.bodies[TOP];
+        let mut runs = vec![false; top.nodes.len()];
+        let mut todo: Vec<usize> = self.at_load.iter().filter_map(|name| top.place(node_of(name))).collect();
+        while let Some(place) = todo.pop() {
+            if !std::mem::replace(&mut runs[place], true) {
+                todo.extend(top.nodes[place].inputs().filter_map(|input| top.place(node_of(input))));
+            }
+        }
+        runs
     }
 }
 

@@ -163,6 +163,14 @@ fn variables_that_another_signature_sets() {
     assert_eq!(grave(model), [input]);
 }
 
+/// Loading gives it what the checkpoint has under its name.
+#[test]
+fn a_variable_that_nothing_sets_while_loading() {
+    let mut model = asset_in_a_variable(Some("v"), vec![]);
+    model.proto.collection_def.clear();
+    assert_eq!(grave(model.init("x")), [COMPUTED]);
+}
+
 #[test]
 fn a_shard_of_nothing_is_a_file() {
     let nodes = vec![

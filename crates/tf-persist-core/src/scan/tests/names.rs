@@ -209,8 +209,17 @@ fn savers_that_are_left_over_are_no_danger() {
 }
 
 #[test]
-fn what_is_fed_need_not_run() {
+fn what_a_signature_is_fed_may_be_left_out() {
     let nodes = vec![constant("a", &["/a"]), node("r", "ReadFile", &["a"], []), node("y", "Identity", &["r"], [])];
-    let model = Model::serving("y:0", nodes).signature("serving_default", "r:0", "y:0");
+    for fetch in ["y:0", "r:0"] {
+        let model = Model::serving("y:0", nodes.clone()).signature("serving_default", "r:0", fetch);
+        assert_eq!(model.lines(), ["danger ReadFile reads a file: `/a` [`serving_default`]"]);
+    }
+}
+
+#[test]
+fn what_is_fed_while_loading_need_not_run() {
+    let nodes = vec![constant("a", &["/a"]), node("r", "ReadFile", &["a"], []), node("init", "Identity", &["r"], [])];
+    let model = Model::serving("x:0", nodes).asset("r:0", "words.txt").init("init");
     assert_eq!(model.lines(), ["warning ReadFile reads a file: `/a` []"]);
 }
