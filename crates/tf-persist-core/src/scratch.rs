@@ -4,15 +4,16 @@
 //! to its place in one step. A process that is killed leaves the folder behind; the next one that writes beside it deletes it.
 //!
 //! A folder belongs to the process that holds a lock (`flock`) on the file `lock` in it, which the kernel takes away when that process
-//! ends, however it ends: so neither the number of a process nor the age of a folder has to tell whether it is in use. On file systems
-//! that several machines may share, a lock of another machine need not be seen here: there only folders are deleted that were made on
-//! this machine since it was started.
+//! ends, however it ends: so neither the number of a process nor the age of a folder has to tell whether it is in use. A lock of another
+//! machine need not be seen here: of folders that were not made on this machine since it was started, only those are deleted that are old
+//! and on a file system of this machine, which it may serve to others all the same. A folder that has no such file is somebody else's.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
@@ -35,6 +36,9 @@ const FILE: &str = "file";
 
 /// So much of a name is kept: with all that stands around it, it has to fit into 255 bytes.
 const MAX_NAME: usize = 100;
+
+/// Nobody writes for so long.
+const LONG: Duration = Duration::from_secs(24 * 3600);
 
 /// How often a folder is made anew, if somebody tidies it away between its making and its locking.
 const TRIES: usize = 16;
@@ -190,20 +194,34 @@ fn tidy(parent: &Path) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some(made_on) = name.to_str().and_then(machine_of) else { continue };
-        let may = Some(made_on) == machine()
-            || !*shared.get_or_insert_with(|| File::open(parent).map_or(true, |parent| is_shared(&parent)));
-        let is_ours = |found: fs::Metadata| found.is_dir() && found.uid() == rustix::process::geteuid().as_raw();
-        if may && entry.metadata().is_ok_and(is_ours) {
+        let Ok(found) = entry.metadata() else { continue };
+        let is_old = || SystemTime::now().duration_since(found.modified()?).map_err(io::Error::other);
+        let mut may = || {
+            Some(made_on) == machine()
+                || is_old().is_ok_and(|age| age > LONG)
+                    && !*shared.get_or_insert_with(|| File::open(parent).map_or(true, |parent| is_shared(&parent)))
+        };
+        if found.is_dir() && is_ours(&found) && may() {
             let _ = remove(&entry.path());
         }
     }
 }
 
+fn is_ours(found: &fs::Metadata) -> bool {
+    found.uid() == rustix::process::geteuid().as_raw()
+}
+
 /// Deletes a folder whose process is gone.
 fn remove(folder: &Path) -> io::Result<()> {
+    let is_going = folder.to_string_lossy().ends_with(GONE);
+    let is_lock = |found: fs::Metadata| found.is_file() && found.len() == 0 && is_ours(&found);
+    if !is_going && !fs::symlink_metadata(folder.join(LOCK)).is_ok_and(is_lock) {
+        // Its maker has not come to lock it, and makes another; or it is nobody's of ours, and has something in it.
+        return fs::remove_dir(folder);
+    }
     let Some(_lock) = take(folder)? else { return Ok(()) };
     let mut gone = folder.as_os_str().to_owned();
-    if !folder.to_string_lossy().ends_with(GONE) {
+    if !is_going {
         gone.push(GONE);
         // Its maker, if it lives and has not come to lock it, finds it gone, and not half of it.
         fs::rename(folder, &gone)?;

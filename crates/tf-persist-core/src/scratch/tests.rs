@@ -81,6 +81,34 @@ fn what_has_another_name_is_not_looked_at() {
 }
 
 #[test]
+fn what_others_named_so_stays() {
+    let root = tempfile::tempdir().unwrap();
+    // A date and a time are eight hexadecimal digits and six.
+    for name in [".model.tmp-20261128-064458".to_owned(), format!(".model.tmp-{}-AbC123", this_machine())] {
+        let folder = root.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("weights"), "mine").unwrap();
+        drop(Scratch::beside(&root.path().join("model")).unwrap());
+        assert_eq!(names(&folder), ["weights"]);
+    }
+}
+
+/// It may live, and write through a server of this machine's files.
+#[test]
+fn what_another_machine_made_is_deleted_once_it_is_old() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join(".model.tmp-00c0ffee-AbC123");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join(LOCK), "").unwrap();
+    drop(Scratch::beside(&root.path().join("model")).unwrap());
+    assert!(folder.is_dir());
+    File::open(&folder).unwrap().set_modified(SystemTime::now() - 2 * LONG).unwrap();
+    drop(Scratch::beside(&root.path().join("model")).unwrap());
+    let is_shared = File::open(root.path()).map_or(true, |root| is_shared(&root));
+    assert_eq!(folder.is_dir(), is_shared);
+}
+
+#[test]
 fn a_link_is_not_followed() {
     let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::write(elsewhere.path().join("mine"), "mine").unwrap();
