@@ -2,6 +2,7 @@
 //!
 //! Source: `tensorflow/core/ops/parsing_ops.cc`.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
 use super::FeatureKind;
@@ -25,6 +26,9 @@ const MAX_STEPS: usize = 1000;
 /// The memory that the keys of one op may take.
 const MAX_KEY_BYTES: usize = 1 << 20;
 
+/// The memory that the keys of all ops together may take. Many ops may share a constant, which each of them decodes.
+const MAX_ALL_BYTES: usize = 64 << 20;
+
 /// The graph, or a function as it is called by one of the nodes.
 struct Scope<'g, 'a> {
     nodes: HashMap<&'a str, &'g Node<'a>>,
@@ -38,6 +42,8 @@ struct Walk<'g, 'a> {
     scopes: Vec<Scope<'g, 'a>>,
     /// The signature's inputs by the names of the nodes that are fed.
     fed: HashMap<String, String>,
+    /// What is left of [`MAX_ALL_BYTES`].
+    room: Cell<usize>,
 }
 
 /// What the ops parse that a run of the signature reaches.
@@ -48,7 +54,7 @@ pub(super) fn parsed(meta_graph: &[u8], signature: &SignatureDef) -> Vec<Parsed>
     let inputs = signature.inputs.iter().flat_map(|(key, info)| info.parts(key));
     let fed = inputs.filter_map(|part| Some((node_of(part.tensor)?, part.name.clone()))).collect();
     let top = Scope { nodes: by_name(&graph.nodes), function: None, caller: None };
-    let mut walk = Walk { functions, scopes: vec![top], fed };
+    let mut walk = Walk { functions, scopes: vec![top], fed, room: Cell::new(MAX_ALL_BYTES) };
 
     let outputs = signature.outputs.iter().flat_map(|(key, info)| info.parts(key));
     let fetched = outputs.filter_map(|part| node_of(part.tensor));
@@ -128,7 +134,9 @@ impl<'g, 'a> Walk<'g, 'a> {
     fn constant(&self, scope: usize, input: &'a str) -> Option<Vec<Vec<u8>>> {
         let node = self.follow(scope, input, |_, node| node.op == "Const")?;
         let value = fields(node.attr("value")?).find(|(field, _)| *field == 8)?.1.bytes()?;
+        self.room.set(self.room.get().checked_sub(value.len())?);
         let strings = serialized::decode(value, MAX_KEY_BYTES).ok()?;
+        self.room.set(self.room.get().saturating_sub(strings.len() * size_of::<Vec<u8>>()));
         Some(strings.strings().ok()?.iter().map(<[u8]>::to_vec).collect())
     }
 

@@ -1,5 +1,7 @@
 //! `tf.Example`s out of JSON: `[{"age": 3, "name": "x", "v": [0.5, 1]}]`, an object of features an example.
 
+use std::collections::HashSet;
+
 use jiter::{Jiter, Peek};
 use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow::feature::feature::Kind;
@@ -30,7 +32,8 @@ pub struct ReadExamples {
 /// the feature's kind or out of its range, or a list has values of several kinds.
 pub fn read_examples(source: &str, bytes: &[u8], kind: impl Fn(&str) -> Option<FeatureKind>) -> Result<ReadExamples> {
     let text = Text { source, bytes };
-    let mut reading = Reading { kind, unknown: Vec::new(), examples: Strings::default(), place: String::new() };
+    let (examples, place) = (Strings::default(), String::new());
+    let mut reading = Reading { kind, unknown: Vec::new(), seen: HashSet::new(), examples, place };
     let mut jiter = text.reader(bytes);
     let read = reading.list(&mut jiter).and_then(|()| Ok(jiter.finish()?));
     read.map_err(|refused| text.refuse(&reading.place, *refused, 0))?;
@@ -40,6 +43,8 @@ pub fn read_examples(source: &str, bytes: &[u8], kind: impl Fn(&str) -> Option<F
 struct Reading<F> {
     kind: F,
     unknown: Vec<String>,
+    /// Those of `unknown`.
+    seen: HashSet<String>,
     examples: Strings,
     /// Where it is, for an error.
     place: String,
@@ -89,7 +94,8 @@ impl<F: Fn(&str) -> Option<FeatureKind>> Reading<F> {
         while let Some(name) = key {
             self.place = format!("{row}, feature `{name}`");
             let kind = (self.kind)(&name);
-            if kind.is_none() && !self.unknown.contains(&name) {
+            if kind.is_none() && !self.seen.contains(&name) {
+                self.seen.insert(name.clone());
                 self.unknown.push(name.clone());
             }
             let feature = feature(jiter, kind)?;
