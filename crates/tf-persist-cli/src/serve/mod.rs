@@ -34,7 +34,7 @@ pub(crate) fn serve(args: ServeArgs, matches: &ArgMatches) -> anyhow::Result<()>
         let given = args.rest_api_timeout_in_ms;
         tracing::warn!("--rest_api_timeout_in_ms {given} is below 0: REST requests are never given up, as with 0");
     }
-    if args.enable_batching == Some(false) && args.enable_per_model_batching_parameters {
+    if args.enable_batching != Some(true) && args.enable_per_model_batching_parameters {
         tracing::warn!("--enable_per_model_batching_parameters has no effect without --enable_batching");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("serve").build();

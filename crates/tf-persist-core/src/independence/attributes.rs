@@ -18,6 +18,15 @@ pub(super) fn attribute<'a>(node: &Node<'a>, name: &str) -> Option<&'a [u8]> {
     node.attrs.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| *value)
 }
 
+/// Whether each attribute is one value that stands there: not one that who calls the function gives (`AttrValue.placeholder`), which
+/// would look as if it were not there, nor several values, which protobuf lays together.
+pub(super) fn are_given(node: &Node<'_>) -> bool {
+    node.attrs.iter().all(|(_, value)| {
+        let mut all = fields(value);
+        matches!(all.next(), None | Some((1..=8 | 10, _))) && all.next().is_none()
+    })
+}
+
 fn field<'a>(message: &'a [u8], wanted: u32) -> Option<wire::Value<'a>> {
     fields(message).filter(|(field, _)| *field == wanted).last().map(|(_, value)| value)
 }

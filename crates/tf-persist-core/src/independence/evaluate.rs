@@ -139,6 +139,9 @@ impl<'g, 'a> Evaluator<'g, 'a> {
     }
 
     fn node(&mut self, scope: &Scope<'g, 'a, '_>, node: &'g Node<'a>) -> Result<Outputs, Dependence> {
+        if !attributes::are_given(node) {
+            return Err(refuse(node.name, node.op, "an attribute of it is given by who calls the function"));
+        }
         let inputs = node.inputs.iter().filter(|input| !input.starts_with('^'));
         let inputs = inputs.map(|input| self.input(scope, input)).collect::<Option<Vec<Value>>>();
         let inputs = inputs.ok_or_else(|| refuse(node.name, node.op, "it takes a tensor that does not exist"))?;
@@ -207,6 +210,10 @@ impl<'g, 'a> Evaluator<'g, 'a> {
         let Some(function) = self.functions.get(name).copied() else {
             return Err(refuse("it calls a function that does not exist"));
         };
+        let is_like = |other: &&&Function<'_>| other.implements == function.implements;
+        if !function.implements.is_empty() && self.functions.values().filter(is_like).count() > 1 {
+            return Err(refuse("TensorFlow may run another function instead, which implements the same"));
+        }
         self.count(function.nodes.len())?;
         if depth >= MAX_DEPTH {
             return Err(refuse("its functions call each other too deeply"));

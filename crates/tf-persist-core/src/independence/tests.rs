@@ -17,9 +17,16 @@ fn attribute(text: &str) -> pb::AttrValue {
     let ints = |text: &str| text.split(',').filter(|item| !item.is_empty()).map(|item| item.parse().unwrap()).collect();
     let value = match text {
         "true" | "false" => Value::B(text == "true"),
+        _ if text.starts_with('#') => {
+            let sizes: Vec<i64> = ints(&text[1..]);
+            let dim = |size| pb::tensor_shape::tensor_shape_proto::Dim { size, ..Default::default() };
+            let dim = sizes.into_iter().map(dim).collect();
+            Value::Shape(pb::TensorShapeProto { dim, ..Default::default() })
+        }
         _ if text.starts_with('[') => {
             Value::List(ListValue { i: ints(&text[1..text.len() - 1]), ..Default::default() })
         }
+        _ if text.starts_with('$') => Value::Placeholder(text[1..].to_owned()),
         _ if text.starts_with('@') => Value::Func(NameAttrList { name: text[1..].to_owned(), ..Default::default() }),
         _ => text.parse().map_or_else(|_| Value::S(text.as_bytes().to_vec().into()), Value::I),
     };
@@ -102,6 +109,10 @@ fn elements() {
     refused(&[-1, 3], "w = f[5,1,1]; y = Mul(x, w)", "does not have the batch's rows");
     // [B] against [B, 1] is [B, B].
     refused(&[-1], "one = 1; e = ExpandDims(x, one); y = Mul(x, e)", "different axes");
+    proven(&[-1, 3], "v = VariableV2() shape=#; y = Mul(x, v)");
+    proven(&[-1, 3], "v = Variable() shape=#3; y = Mul(x, v)");
+    // Of this op it means that nobody knows.
+    refused(&[-1, 3], "v = Variable() shape=#; y = Mul(x, v)", "sizes of what goes into it are not known");
     refused(&[-1, 3], "y = Dropout(x)", "nothing is known of this op");
     refused(&[-1, 3], "y = Where(x)", "nothing is known of this op");
     refused(&[-1], "y = Unique(x)", "nothing is known of this op");
@@ -289,6 +300,20 @@ fn functions_are_followed() {
 }
 
 #[test]
+fn attributes_that_a_caller_gives_are_not_known() {
+    let norm = |training: &str| {
+        let lines = "w = f[2]; r = FusedBatchNormV3(a, w:output:0, w:output:0, w:output:0, w:output:0)";
+        let norm = function("norm", &["a"], &format!("{lines} is_training={training}"), "r:y:0");
+        proof_of(&[("x", &[-1, 7, 7, 2])], "y = norm(x) train=true", vec![norm])
+    };
+    assert_eq!(norm("false"), Ok(()));
+    assert!(norm("$train").unwrap_err().contains("by who calls"));
+    // Two `tensor`s in one value, which protobuf lays together.
+    let twice = crate::outline::Node { attrs: vec![("value", &[0x42, 0, 0x42, 0][..])], ..Default::default() };
+    assert!(!super::attributes::are_given(&twice));
+}
+
+#[test]
 fn loops_and_branches() {
     let run = |condition: &str, body: &str| {
         let lines = "n = 0; y0 = While(n, x) cond=@c body=@b; y = Identity(y0:1)";
@@ -314,6 +339,19 @@ fn loops_and_branches() {
 }
 
 #[test]
+fn functions_that_implement_the_same_may_be_swapped() {
+    let implements = |mut function: pb::FunctionDef, what: &str| {
+        function.attr.insert("api_implements".to_owned(), attribute(what));
+        function
+    };
+    let called = || implements(function("called", &["a"], "r = Neg(a)", "r:y:0"), "lstm_one");
+    let sums = || function("other", &["a"], "k = 0; r = Cumsum(a, k:output:0)", "r:out:0");
+    let proof = |functions| proof_of(&[("x", &[-1])], "y = PartitionedCall(x) f=@called", functions);
+    assert_eq!(proof(vec![called(), implements(sums(), "lstm_two")]), Ok(()));
+    assert!(proof(vec![called(), implements(sums(), "lstm_one")]).unwrap_err().contains("implements the same"));
+}
+
+#[test]
 fn lists_of_a_loop() {
     let list = "p = [1,0,2]; t = Transpose(x, p); s = [-1,3]; l = TensorListFromTensor(t, s); ";
     proven(&[-1, 4, 3], &format!("{list}i = 2; y = TensorListGetItem(l, i, s)"));
@@ -323,6 +361,15 @@ fn lists_of_a_loop() {
     let room = "n = 2; s = [-1]; l = TensorListReserve(s, n); i = 0; ";
     proven(&[-1, 3], &format!("{room}m = TensorListSetItem(l, i, x); y = TensorListGetItem(m, i, s)"));
     refused(&[-1, 3], &format!("{room}y = TensorListGetItem(l, i, s)"), "nothing was put");
+    // How many there are is an axis: 2 - 1, if the list does not grow.
+    let axis = |set: &str| {
+        format!(
+            "e = [-1]; n = 1; l = TensorListReserve(e, n); i = 1; w = f[]; m = TensorListSetItem(l, i, w){set}; \
+             k = TensorListStack(m, e); c = Size(k); t = 2; a = Sub(t, c); y = Cumsum(x, a)"
+        )
+    };
+    proven(&[-1, 3], &axis(""));
+    refused(&[-1, 3], &axis(" resize_if_index_out_of_bounds=true"), "is not known");
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub(crate) struct Function<'a> {
     pub(crate) returns: HashMap<&'a str, &'a str>,
     /// The nodes that run whatever is asked for.
     pub(crate) control_returns: Vec<&'a str>,
+    /// What it implements (`api_implements`), or nothing: grappler may put a function in place of another that implements the same.
+    pub(crate) implements: &'a str,
 }
 
 /// An input or output of a function (`OpDef.ArgDef`).

@@ -55,6 +55,12 @@ fn function(message: &[u8]) -> Function<'_> {
                 let (name, tensor) = entry(value);
                 function.returns.insert(name, std::str::from_utf8(tensor).unwrap_or_default());
             }
+            5 => {
+                if let ("api_implements", what) = entry(value) {
+                    let text = fields(what).filter(|(field, _)| *field == 2).last();
+                    function.implements = text.map_or("", |(_, text)| text.text());
+                }
+            }
             6 => function.control_returns.push(std::str::from_utf8(entry(value).1).unwrap_or_default()),
             _ => {}
         }

@@ -124,7 +124,7 @@ fn rows_alone(
         return Err("its rows are too large to be measured".to_owned());
     }
     let begin = Instant::now();
-    let (mut rows, mut took) = (Vec::new(), Vec::new());
+    let (mut rows, mut took) = (Vec::<Row>::new(), Vec::new());
     for number in 0..wanted {
         if facts.strong_count() == 0 || begin.elapsed() > LONGEST {
             return Err("its runs take too long to be measured".to_owned());
@@ -137,10 +137,13 @@ fn rows_alone(
         if part(&answer, 0..1, 1).as_ref() != Some(&answer) {
             return Err("its outputs do not have the batch's rows".to_owned());
         }
-        rows.push(Row { call, answer });
+        // A row that is answered as another one is says nothing new: where all clients ask the same, one row would speak for all.
+        if rows.iter().all(|row| row.answer != answer) {
+            rows.push(Row { call, answer });
+        }
     }
     if rows.len() < MIN_POOL_ROWS.min(wanted) {
-        return Err("no requests could be made up to measure with".to_owned());
+        return Err("no requests that are answered differently could be made up to measure with".to_owned());
     }
     took.sort_unstable();
     let middle = took[took.len() / 2];

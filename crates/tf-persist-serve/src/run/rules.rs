@@ -75,6 +75,10 @@ impl Rules {
         if !batching.enabled {
             return Ok(plain);
         }
+        // Without `enable_batching`, models' own parameters have no effect there.
+        if !batching.as_asked && batching.parameters_file.is_none() {
+            return Ok(plain);
+        }
         let own = folder.join(PER_MODEL_FILE);
         let parameters = match &batching.parameters_file {
             _ if batching.per_model && own.exists() => read(&own)?,
@@ -82,8 +86,7 @@ impl Rules {
             // no asking.
             _ if batching.per_model => return Ok(plain),
             Some(file) => read(file)?,
-            None if batching.as_asked => BatchingParameters::default(),
-            None => return Ok(plain),
+            None => BatchingParameters::default(),
         };
         plain.with(&parameters)
     }
@@ -259,6 +262,8 @@ mod tests {
         settings.batching.per_model = true;
         assert!(!Rules::of(&settings, folder.path()).unwrap().asked);
         std::fs::write(folder.path().join(PER_MODEL_FILE), "max_batch_size { value: 3 }").unwrap();
+        assert!(!Rules::of(&settings, folder.path()).unwrap().asked, "nobody asked for batching");
+        settings.batching.as_asked = true;
         assert_eq!(Rules::of(&settings, folder.path()).unwrap().max_rows, Some(3));
     }
 }

@@ -1,6 +1,7 @@
 //! Lists of tensors, in which Keras's loops keep what each step gives.
 
 use super::{Call, Found, Outputs, Shaped};
+use crate::independence::attributes;
 use crate::independence::size::Size;
 use crate::independence::value::Value;
 
@@ -46,7 +47,10 @@ pub(super) fn set(call: &mut Call<'_, '_>) -> Found {
     if element.as_ref().is_some_and(|element| **element != put) {
         return Err("the list's tensors differ in their sizes".to_owned());
     }
-    Ok(Outputs::Each(vec![Value::List { element: Some(Box::new(put)), count: count.clone() }]))
+    let grows = attributes::boolean(call.node, "resize_if_index_out_of_bounds", false);
+    let count = if grows { None } else { Some(count.clone()) };
+    let count = count.unwrap_or_else(|| call.symbol());
+    Ok(Outputs::Each(vec![Value::List { element: Some(Box::new(put)), count }]))
 }
 
 /// All tensors of a list behind each other along a new first dimension.

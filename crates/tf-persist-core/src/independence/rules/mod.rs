@@ -239,9 +239,11 @@ fn variable(call: &mut Call<'_, '_>) -> Found {
     Ok(Outputs::Each(vec![Value::Variable(attributes::shape_of(call.node, "shape").and_then(known))]))
 }
 
-/// A variable of TensorFlow 1, which is its value.
+/// A variable of TensorFlow 1, which is its value. No sizes of the older op mean that they are not known (`state_ops.cc`).
 fn reference(call: &mut Call<'_, '_>) -> Found {
-    Ok(Outputs::Each(vec![Value::Fixed(attributes::shape_of(call.node, "shape").and_then(known))]))
+    let sizes = attributes::shape_of(call.node, "shape");
+    let sizes = sizes.filter(|sizes| call.node.op != "Variable" || !sizes.is_empty());
+    Ok(Outputs::Each(vec![Value::Fixed(sizes.and_then(known))]))
 }
 
 fn read(call: &mut Call<'_, '_>) -> Found {
