@@ -58,8 +58,8 @@ pub fn find_checkpoint(path: impl AsRef<Path>) -> Result<PathBuf> {
 ///
 /// # Errors
 /// - [`Error::Unsupported`] with a hint, if there is something else at the path: weights of Keras, a folder without
-///   checkpoint, a file of another kind;
-/// - [`Error::Damaged`] if the `checkpoint` file cannot be read or names a checkpoint that is not there;
+///   checkpoint, a `checkpoint` file that names one that is not there, a file of another kind;
+/// - [`Error::Damaged`] if the `checkpoint` file cannot be read;
 /// - [`Error::Io`] if there is nothing, or it cannot be looked at.
 pub fn locate_checkpoint(path: impl AsRef<Path>) -> Result<FoundCheckpoint> {
     let path = path.as_ref();
@@ -136,10 +136,7 @@ fn in_folder(folder: &Path) -> Result<FoundCheckpoint> {
     }
     let mut reason = "it is a folder without a file `checkpoint` that names the latest one".to_owned();
     if !names.is_empty() {
-        let more = names.len().saturating_sub(SHOWN);
-        let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{}`", name.escape_debug())).collect();
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        reason = format!("{reason}; the checkpoints in it are {}{more}", shown.join(", "));
+        reason = format!("{reason}; the checkpoints in it are {}", listed(&names));
     }
     Err(Error::Unsupported {
         path: folder.to_path_buf(),
@@ -172,7 +169,19 @@ fn latest_in(folder: &Path, latest: &str) -> Result<FoundCheckpoint> {
     let beside = if beside == prefix { String::new() } else { ", nor is there one of that name beside it".into() };
     let reason =
         format!("the latest checkpoint, it says, is `{latest}`, and there is no `{}`{beside}", shown.display());
-    Err(Error::damaged(&state, reason))
+    let hint = match names_in(folder)?.as_slice() {
+        [] => None,
+        names => Some(format!("name one that is there: {}", listed(names))),
+    };
+    Err(Error::Unsupported { path: state, reason, hint })
+}
+
+/// Names of checkpoints, the first of very many.
+fn listed(names: &[String]) -> String {
+    let more = names.len().saturating_sub(SHOWN);
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{}`", name.escape_debug())).collect();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", shown.join(", "))
 }
 
 /// The names of the checkpoints that stand in a folder.

@@ -95,6 +95,12 @@ pub(super) fn roots<'a>(meta_graph: &'a MetaGraph) -> Vec<Root<'a>> {
     roots
 }
 
+/// A signature without outputs, which Python calls by the object graph: it may run whatever no other entrance reaches.
+pub(super) fn unknown_root(meta_graph: &MetaGraph) -> Option<Root<'_>> {
+    let signature = meta_graph.signatures().iter().find(|signature| signature.outputs.is_empty())?;
+    Some(Root::new(Entrance::Signature(shown(signature.name.as_bytes())), Vec::new(), Vec::new()))
+}
+
 /// What a client may ask for by name, and whether it is an operation among the signatures: those that are none for users can be
 /// asked for as well, of TensorFlow Serving and in Python.
 fn entrances(meta_graph: &MetaGraph) -> impl Iterator<Item = (&SignatureDef, bool)> {

@@ -4,7 +4,7 @@ use super::Level;
 use super::index::{Index, TOP};
 use super::judge::{Verdict, custom, judge, shown};
 use super::names::Resolver;
-use super::reach::{Budget, Reach, Root, Tangled, roots};
+use super::reach::{Budget, Reach, Root, Tangled, roots, unknown_root};
 use super::report::{Collector, Finding, FindingKind};
 use super::table;
 use super::variables::TextVariables;
@@ -63,15 +63,16 @@ impl<'a> Scan<'_, 'a> {
                 self.function(&reach, Some(&root), body, &mut budget, found)?;
             }
         }
-        // What is left, nothing reaches.
+        // What is left, nothing reaches, unless a signature has no outputs: which function it calls stands in the object graph alone.
+        let unknown = unknown_root(meta_graph);
         reach.everything(self.index);
         for (number, place) in self.index.bodies[TOP].suspects.iter().enumerate() {
             if !seen_at_top[number] {
-                self.node(&reach, None, TOP, *place, &mut budget, found)?;
+                self.node(&reach, unknown.as_ref(), TOP, *place, &mut budget, found)?;
             }
         }
         for body in (1..self.index.bodies.len()).filter(|body| !seen[*body]) {
-            self.function(&reach, None, body, &mut budget, found)?;
+            self.function(&reach, unknown.as_ref(), body, &mut budget, found)?;
         }
         Ok(())
     }

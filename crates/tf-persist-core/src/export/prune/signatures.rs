@@ -65,6 +65,12 @@ pub(super) fn select(
     if names.is_empty() && (options.prunes() || !meta_graph.signatures().is_empty()) {
         let (reason, hint) = if meta_graph.signatures().is_empty() {
             ("it has no signatures, so nothing would be left", None)
+        } else if options.is_frozen() && !meta_graph.signatures().iter().any(|it| has_outputs(definition, &it.name)) {
+            let hint = "export it with --inference-only instead, which keeps them for Python".to_owned();
+            (
+                "none of its signatures has outputs, and Python calls such by the object graph, which a frozen model lacks",
+                Some(hint),
+            )
         } else {
             let hint = "name those to keep with --signatures".to_owned();
             ("each of its signatures trains or writes variables, so none would be left", Some(hint))

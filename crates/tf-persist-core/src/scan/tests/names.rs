@@ -223,3 +223,16 @@ fn what_is_fed_while_loading_need_not_run() {
     let model = Model::serving("x:0", nodes).asset("r:0", "words.txt").init("init");
     assert_eq!(model.lines(), ["warning ReadFile reads a file: `/a` []"]);
 }
+
+/// Python calls it by the object graph, which may name any function.
+#[test]
+fn a_signature_without_outputs_may_run_what_nothing_else_reaches() {
+    let model = || {
+        let nodes = vec![constant("a", &["/a"]), node("r", "ReadFile", &["a"], [])];
+        Model::serving("x:0", nodes).signature("dump", "x:0", "x:0")
+    };
+    assert_eq!(model().lines(), ["warning ReadFile reads a file: `/a` []"]);
+    let mut dump = model();
+    dump.proto.signature_def.get_mut("dump").unwrap().outputs.clear();
+    assert_eq!(dump.lines(), ["danger ReadFile reads a file: `/a` [`dump`]"]);
+}
