@@ -448,7 +448,9 @@ async fn what_was_sent_together_is_answered_to_its_end() {
         loop {
             probe.write_all(b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
             let ready = read(&mut probe).await.unwrap();
-            assert_eq!(ready.body.contains("\"stopping\":true"), ready.head.contains("connection: close"), "{ready:?}");
+            // An answer that was made just before the stop may still be the connection's last.
+            let says_so = ready.body.contains("\"stopping\":true");
+            assert!(!says_so || ready.head.contains("connection: close"), "{ready:?}");
             if ready.head.contains("connection: close") {
                 return;
             }
