@@ -402,9 +402,9 @@ impl Error {
             Self::UnknownSignature { available, .. } if !available.is_empty() => Some("choose one of them".into()),
             Self::OtherCheckpoint(other) => other.hint(),
             Self::Unfetchable { others, .. } if !others.is_empty() => Some(format!(
-                "ask for others, such as {}; on the command line with --outputs {}",
+                "ask for others, such as {}; `tf-persist run` does with --outputs {}",
                 names(others),
-                others[0]
+                others.join(",")
             )),
             Self::NothingToRun { signature } => Some(format!(
                 "Python runs it for what it does: tf.saved_model.load(PATH).signatures[\"{signature}\"]()"

@@ -54,7 +54,11 @@ impl Recorder {
                 "TensorFlow Serving would ask the meta graph `{SERVE}` of it, and the one with the tags `{}` was chosen",
                 meta_graph.tags().join(",")
             );
-            return refuse(&reason, &format!("choose it with --tags {SERVE}, or export the other one alone"));
+            let alone =
+                format!("export the meta graph `{}` alone, with --tags, and record there", meta_graph.tags().join(","));
+            let has_serve = model.meta_graphs().iter().any(|other| other.has_tags(&[SERVE]));
+            let hint = if has_serve { format!("choose it with --tags {SERVE}, or {alone}") } else { alone };
+            return refuse(&reason, &hint);
         }
         let mut recorder = Self {
             model: model.clone(),
