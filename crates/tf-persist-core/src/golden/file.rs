@@ -71,6 +71,15 @@ impl Records {
         next
     }
 
+    /// All records, and their data.
+    pub(super) fn all_with_data(mut self) -> Result<Vec<(Record, Bytes)>> {
+        let mut records = Vec::new();
+        while let Some(record) = self.next_with_data()? {
+            records.push(record);
+        }
+        Ok(records)
+    }
+
     fn read(&mut self) -> Result<Option<(Record, Bytes)>> {
         self.whole = false;
         let Some(data) = self.reader.next_record()?.map(Bytes::from) else { return Ok(None) };

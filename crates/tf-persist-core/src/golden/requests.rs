@@ -6,7 +6,7 @@ use super::file::{FILE, MAX_RECORDS, Records};
 use super::record::{Record, Request, Tensors};
 use super::replay::compare;
 use super::state::what_it_writes;
-use super::write::{ask, encode, write_file};
+use super::write::{ask, check_folder, encode, write_file};
 use crate::error::{Error, Result, names};
 use crate::saved_model::{MetaGraph, SERVE, SavedModel, SignatureDef, TensorKind};
 use crate::session::LoadedModel;
@@ -39,16 +39,7 @@ impl Recorder {
     /// [`Error::NotRecorded`] if the model is no folder, or TensorFlow Serving would ask another meta graph than this one;
     /// those of [`Records`] if what is there cannot be read.
     pub fn begin(model: &SavedModel, meta_graph: &MetaGraph, replace: bool) -> Result<Self> {
-        let refuse = |reason: &str, hint: &str| {
-            let (path, reason) = (model.path().to_path_buf(), reason.to_owned());
-            Err(Error::NotRecorded { path, reason, hint: Some(hint.to_owned()) })
-        };
-        if !model.path().is_dir() {
-            return refuse(
-                "it is no folder",
-                "unpack it into a folder with export, record there, and export that to a pack again",
-            );
-        }
+        check_folder(model)?;
         if model.meta_graphs().len() > 1 && !meta_graph.has_tags(&[SERVE]) {
             let reason = format!(
                 "TensorFlow Serving would ask the meta graph `{SERVE}` of it, and the one with the tags `{}` was chosen",
@@ -58,20 +49,15 @@ impl Recorder {
                 format!("export the meta graph `{}` alone, with --tags, and record there", meta_graph.tags().join(","));
             let has_serve = model.meta_graphs().iter().any(|other| other.has_tags(&[SERVE]));
             let hint = if has_serve { format!("choose it with --tags {SERVE}, or {alone}") } else { alone };
-            return refuse(&reason, &hint);
+            return Err(Error::NotRecorded { path: model.path().to_path_buf(), reason, hint: Some(hint) });
         }
-        let mut recorder = Self {
+        let before = if replace { None } else { Records::of(model)? };
+        Ok(Self {
             model: model.clone(),
             tags: meta_graph.tags().to_vec(),
-            records: Vec::new(),
+            records: before.map_or_else(|| Ok(Vec::new()), Records::all_with_data)?,
             changed: replace && model.path().join(FILE).exists(),
-        };
-        if !replace && let Some(mut records) = Records::of(model)? {
-            while let Some(record) = records.next_with_data()? {
-                recorder.records.push(record);
-            }
-        }
-        Ok(recorder)
+        })
     }
 
     /// The number of records there are.

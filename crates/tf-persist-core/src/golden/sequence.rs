@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::file::{MAX_RECORDS, Records, SEQUENCE_FILE};
 use super::record::{Record, Request, Tensors};
 use super::replay::compare;
-use super::write::{ask, encode, write_file};
+use super::write::{ask, check_folder, encode, write_file};
 use crate::error::{Error, Result};
 use crate::saved_model::{MetaGraph, SavedModel};
 use crate::session::{LoadOptions, LoadedModel};
@@ -31,21 +31,14 @@ impl Sequence {
     /// # Errors
     /// [`Error::NotRecorded`] if the model is no folder; those of [`Records`] if what is there cannot be read.
     pub fn begin(model: &SavedModel, meta_graph: &MetaGraph, replace: bool) -> Result<Self> {
-        if !model.path().is_dir() {
-            return Err(Error::NotRecorded {
-                path: model.path().to_path_buf(),
-                reason: "it is no folder".into(),
-                hint: Some("unpack it into a folder with export, record there, and export that to a pack again".into()),
-            });
-        }
-        let mut sequence =
-            Self { model: model.clone(), tags: meta_graph.tags().to_vec(), records: Vec::new(), changed: replace };
-        if !replace && let Some(mut records) = Records::of_sequence(model)? {
-            while let Some(record) = records.next_with_data()? {
-                sequence.records.push(record);
-            }
-        }
-        Ok(sequence)
+        check_folder(model)?;
+        let before = if replace { None } else { Records::of_sequence(model)? };
+        Ok(Self {
+            model: model.clone(),
+            tags: meta_graph.tags().to_vec(),
+            records: before.map_or_else(|| Ok(Vec::new()), Records::all_with_data)?,
+            changed: replace,
+        })
     }
 
     /// The number of records there are.

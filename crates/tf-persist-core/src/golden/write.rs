@@ -14,9 +14,22 @@ use tf_persist_proto::tensorflow::TensorProto;
 use super::record::{Request, Tensors};
 use super::tfrecord::{MAX_RECORD_BYTES, write_record};
 use crate::error::{Error, Result};
+use crate::saved_model::SavedModel;
 use crate::scratch::NewFile;
 use crate::session::LoadedModel;
 use crate::tensor::proto::to_proto;
+
+/// Refuses a model that is no folder: nothing can be recorded into a pack.
+pub(super) fn check_folder(model: &SavedModel) -> Result<()> {
+    if model.path().is_dir() {
+        return Ok(());
+    }
+    Err(Error::NotRecorded {
+        path: model.path().to_path_buf(),
+        reason: "it is no folder".into(),
+        hint: Some("unpack it into a folder with export, record there, and export that to a pack again".into()),
+    })
+}
 
 /// The answer of a model, sorted by name.
 pub(super) fn ask(model: &LoadedModel, request: &Request) -> Result<Tensors> {
