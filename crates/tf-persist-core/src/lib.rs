@@ -77,9 +77,7 @@ mod shape;
 mod stand_in;
 pub mod tensor;
 mod tensorflow_rust;
-pub mod text_format;
 pub mod train;
-pub mod wire;
 
 pub use dtype::DType;
 pub use error::{Code, Error, Result};

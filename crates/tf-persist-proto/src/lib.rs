@@ -34,8 +34,9 @@
 //! - A length that lies costs at most 80 MB of reserved memory, never touched, before it is refused.
 //! - Small input can still become a large message: a node of four bytes, with one empty attribute, takes 4.9 KB, because
 //!   the map reserves eleven [`AttrValue`](tensorflow::AttrValue)s. Limit the length of what is parsed.
-//! - The text format has no limit of depth: [`protobuf::text_format`] overflows the stack on input nested some hundreds
-//!   deep. It also panics, where overflow is checked, on octal escapes such as `\779`.
+//! - Read text with [`text_format`]. [`protobuf::text_format`] has no limit of depth: it overflows the stack on input nested
+//!   some hundreds deep. It also panics, where overflow is checked, on octal escapes such as `\779`.
+//! - Read large messages field by field with [`wire`], which copies nothing and does not recurse.
 
 use bytes::Bytes;
 use protobuf::{CodedInputStream, Message};
@@ -44,6 +45,9 @@ use protobuf::{CodedInputStream, Message};
 #[rustfmt::skip]
 #[allow(clippy::all, missing_docs, rustdoc::all, unreachable_pub)]
 mod generated;
+
+pub mod text_format;
+pub mod wire;
 
 pub use bytes;
 pub use protobuf;

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use tf_persist_core::{
     Code, GraphSignature, LoadOptions, LoadedModel, ModelBuilder, PartialShape, RunOptions, SavedModel, Tensor,
-    text_format,
 };
 use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow::GraphDef;
+use tf_persist_proto::text_format;
 use tf_persist_serve::Status;
 use tf_persist_serve::metrics::{Gauges, Metrics};
 use tf_persist_serve::models::{Servable, Served};

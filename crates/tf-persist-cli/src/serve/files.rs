@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
-use tf_persist_core::text_format;
 use tf_persist_proto::serving::monitoring_config::MonitoringConfig;
 use tf_persist_proto::serving::ssl_config::SSLConfig;
+use tf_persist_proto::text_format;
 use tf_persist_serve::guard::{Pem, Tls};
 use tf_persist_serve::metrics::DEFAULT_PATH;
 

@@ -3,7 +3,7 @@
 use super::slice::Slice;
 use crate::dtype::DType;
 use crate::shape::{MAX_RANK, element_count};
-use crate::wire::{Value, WireError, try_fields};
+use tf_persist_proto::wire::{Value, WireError, try_fields};
 
 /// A tensor of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]

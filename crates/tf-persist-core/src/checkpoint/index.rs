@@ -15,7 +15,7 @@ use super::table::read_table;
 use crate::error::{Error, Result};
 use crate::pack::Pack;
 use crate::stand_in;
-use crate::wire::{Value, try_fields};
+use tf_persist_proto::wire::{Value, try_fields};
 
 /// An index has about a hundred bytes a tensor. One of this size would be of half a million tensors.
 pub const MAX_INDEX_BYTES: u64 = 64 << 20;

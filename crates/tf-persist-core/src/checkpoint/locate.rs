@@ -9,7 +9,7 @@ use tf_persist_proto::tensorflow::CheckpointState;
 use super::file::read_file;
 use super::index::index_path;
 use crate::error::{Error, Result};
-use crate::text_format::{self, Options, UnknownFields};
+use tf_persist_proto::text_format::{self, Options, UnknownFields};
 
 /// The file in which a training keeps which checkpoint is the latest (`CheckpointState` in
 /// `tensorflow/python/training/checkpoint_state.proto`).

@@ -3,7 +3,7 @@
 use super::assemble::for_each_run;
 use crate::shape::MAX_RANK;
 use crate::tensor::Tensor;
-use crate::wire::{Value, try_fields};
+use tf_persist_proto::wire::{Value, try_fields};
 
 /// A range of one dimension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -11,7 +11,7 @@
 use super::encode::{mask, unmask, varint};
 use crate::error::{Error, Result};
 use crate::tensor::Strings;
-use crate::wire::Reader;
+use tf_persist_proto::wire::Reader;
 
 /// Why bytes are no string tensor.
 pub(super) enum Flaw {

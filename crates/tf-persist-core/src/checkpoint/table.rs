@@ -15,7 +15,7 @@
 use std::borrow::Cow;
 
 use super::encode::unmask;
-use crate::wire::Reader;
+use tf_persist_proto::wire::Reader;
 
 /// An element of three bytes of snappy repeats up to 64, so that no data can grow more than this.
 const MAX_GROWTH: usize = 32;

@@ -10,7 +10,7 @@ use crate::dtype::DType;
 use crate::outline::{Function, Graph, Node, source};
 use crate::saved_model::{SignatureDef, is_known_op, parse_tensor_name};
 use crate::tensor::serialized;
-use crate::wire::{Reader, Value, fields};
+use tf_persist_proto::wire::{Reader, Value, fields};
 
 /// What one op parses.
 pub(super) struct Parsed {

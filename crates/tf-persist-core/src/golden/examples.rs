@@ -8,7 +8,7 @@ use super::record::{Kind, Request, Task, Tensors};
 use crate::error::Result as CoreResult;
 use crate::saved_model::SignatureDef;
 use crate::tensor::{Strings, Tensor};
-use crate::wire::{Value, try_fields};
+use tf_persist_proto::wire::{Value, try_fields};
 
 /// The input of both kinds of signatures (`kClassifyInputs`, `kRegressInputs`).
 const INPUTS: &str = "inputs";

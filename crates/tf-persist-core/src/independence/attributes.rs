@@ -8,7 +8,7 @@ use super::value::Value;
 use crate::dtype::DType;
 use crate::outline::Node;
 use crate::tensor::proto;
-use crate::wire::{self, fields};
+use tf_persist_proto::wire::{self, fields};
 
 /// Constants of integers of so many elements are read; larger ones are no sizes, axes or the like.
 const MAX_INTS: i64 = 64;

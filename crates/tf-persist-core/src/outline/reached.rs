@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::wire::fields;
+use tf_persist_proto::wire::fields;
 
 /// The nodes of a serialized `MetaGraphDef` that these need, they among them; calls of functions are not followed.
 pub(crate) fn reached<'b>(bytes: &'b [u8], from: impl IntoIterator<Item = &'b str>) -> HashSet<&'b str> {

@@ -1,7 +1,7 @@
 //! The fields of graphs, nodes and functions.
 
 use super::{Argument, Function, Graph, Node};
-use crate::wire::{Value, fields};
+use tf_persist_proto::wire::{Value, fields};
 
 /// `MetaGraphDef.graph_def`. A message that comes twice is one.
 pub(super) fn graph(meta_graph: &[u8]) -> Graph<'_> {

@@ -1,7 +1,7 @@
 //! A SavedModel with one of its meta graphs, without decoding any.
 
 use super::{MetaGraph, SavedModel};
-use crate::wire::Reader;
+use tf_persist_proto::wire::Reader;
 
 /// `SavedModel.meta_graphs`.
 const META_GRAPHS: u32 = 2;

@@ -9,7 +9,7 @@ use super::graph_types;
 use super::meta_graph::{AssetFile, Contents, InitOp, InitSource, Saver, VariableNode};
 use super::ops::Counter;
 use super::signature::{SignatureDef, is_operation};
-use crate::wire::{Value, fields};
+use tf_persist_proto::wire::{Value, fields};
 
 /// Operations whose nodes hold variables (`tensorflow/core/ops/resource_variable_ops.cc`, `state_ops.cc`).
 const VARIABLE_OPS: [&str; 4] = ["AutoReloadVariable", "VarHandleOp", "Variable", "VariableV2"];

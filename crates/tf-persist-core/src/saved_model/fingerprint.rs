@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::stand_in;
-use crate::wire::{Value, try_fields};
+use tf_persist_proto::wire::{Value, try_fields};
 
 /// A fingerprint has a hundred bytes.
 const MAX_FINGERPRINT_BYTES: u64 = 64 << 10;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::signature::{SignatureDef, TensorInfo, TensorKind};
 use super::tensor_name::parse_tensor_name;
 use crate::dtype::DType;
-use crate::wire::{Reader, Value, fields};
+use tf_persist_proto::wire::{Reader, Value, fields};
 
 /// The dtypes of a node's outputs.
 enum Types {

@@ -9,7 +9,7 @@
 //!   take, and refuses a file that would take out of all proportion to its own size.
 
 use super::schema::{Field, Kind};
-use crate::wire::{Reader, Value, WireError};
+use tf_persist_proto::wire::{Reader, Value, WireError};
 
 /// How many messages may stand within each other: the default of C++ protobuf (`io::CodedInputStream`), which TensorFlow
 /// reads the same file with. Entries of maps are messages.

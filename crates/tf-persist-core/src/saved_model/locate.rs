@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result, names as list_names};
 use crate::pack::Pack;
 use crate::stand_in;
-use crate::wire::Reader;
+use tf_persist_proto::wire::Reader;
 
 /// The names that a model's file may have, the one that TensorFlow prefers first (`tensorflow/cc/saved_model/constants.h`).
 pub(crate) const BINARY: &str = "saved_model.pb";

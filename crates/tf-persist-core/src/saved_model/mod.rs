@@ -399,7 +399,7 @@ impl std::fmt::Debug for SavedModel {
 
 /// Where the meta graphs stand in a serialized `SavedModel`: field 2.
 fn meta_graph_ranges(bytes: &[u8]) -> Vec<Range<usize>> {
-    let mut reader = crate::wire::Reader::new(bytes);
+    let mut reader = tf_persist_proto::wire::Reader::new(bytes);
     let mut ranges = Vec::new();
     while let Ok(Some((field, value))) = reader.next() {
         if let (2, Some(content)) = (field, value.bytes()) {

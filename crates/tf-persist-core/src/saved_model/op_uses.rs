@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::meta_graph::MetaGraph;
 use super::tensor_name::parse_tensor_name;
-use crate::wire::fields;
+use tf_persist_proto::wire::fields;
 
 /// A place where an op is used.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -4,7 +4,7 @@ use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow as pb;
 
 use super::limits::decoded_limit;
-use crate::text_format::{Options, UnknownFields, parse_with};
+use tf_persist_proto::text_format::{Options, UnknownFields, parse_with};
 
 /// The longest text that is read. Text is for graphs that people read; constants take four characters a byte.
 pub(super) const MAX_TEXT_BYTES: u64 = 256 << 20;

@@ -6,7 +6,7 @@ use std::fmt;
 use super::missing::KnownOps;
 use super::ops::is_known_attribute;
 use super::{MetaGraph, SavedModel, printable};
-use crate::wire::fields;
+use tf_persist_proto::wire::fields;
 
 /// So many different ones are told.
 const TOLD: usize = 100;

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use super::table;
 use crate::saved_model::is_known_op;
-use crate::wire::{Value, fields};
+use tf_persist_proto::wire::{Value, fields};
 
 /// The number of the body that is the graph's top.
 pub(super) const TOP: usize = 0;

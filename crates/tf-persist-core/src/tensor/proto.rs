@@ -13,7 +13,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::shape::{PartialShape, element_count};
 use crate::tensor::{Element, Strings, Tensor};
-use crate::wire::Reader;
+use tf_persist_proto::wire::Reader;
 
 /// A declared shape. As TensorFlow has it, one that is not there is a scalar's.
 pub fn partial_shape(proto: &pb::TensorShapeProto) -> PartialShape {

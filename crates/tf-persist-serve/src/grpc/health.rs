@@ -3,7 +3,7 @@
 //! TensorFlow Serving has it behind a flag; who does not ask does not notice it.
 
 use bytes::Bytes;
-use tf_persist_core::wire::{Value, try_fields};
+use tf_persist_proto::wire::{Value, try_fields};
 use tokio::sync::mpsc;
 
 use super::response::enum_message;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tf_persist_core::Code;
 use tf_persist_core::tensor::Strings;
-use tf_persist_core::wire::{Value, WireError, try_fields};
+use tf_persist_proto::wire::{Value, WireError, try_fields};
 
 use crate::inference::{Task, with_context};
 use crate::models::Version;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use tf_persist_core::text_format;
+use tf_persist_proto::text_format;
 use tf_persist_proto::serving::file_system_storage_path_source::file_system_storage_path_source_config::ServableVersionPolicy;
 use tf_persist_proto::serving::file_system_storage_path_source::file_system_storage_path_source_config::servable_version_policy::Policy_choice;
 use tf_persist_proto::serving::model_server_config::model_server_config::Config;

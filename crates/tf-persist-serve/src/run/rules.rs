@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tf_persist_core::{Code, text_format};
+use tf_persist_core::Code;
 use tf_persist_proto::protobuf::MessageField;
 use tf_persist_proto::protobuf::well_known_types::wrappers::{BoolValue, Int64Value};
 use tf_persist_proto::serving::BatchingParameters;
+use tf_persist_proto::text_format;
 
 use super::Settings;
 use crate::status::Status;

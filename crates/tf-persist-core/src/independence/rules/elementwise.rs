@@ -5,7 +5,7 @@ use crate::dtype::DType;
 use crate::independence::attributes::{attribute, text};
 use crate::independence::size::Size;
 use crate::independence::value::{Value, broadcast_fixed};
-use crate::wire::fields;
+use tf_persist_proto::wire::fields;
 
 /// Ops of one input, each of whose elements gives one, sorted.
 pub(super) const UNARY: &[&str] = &[

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::shape::{MAX_RANK, element_count};
 use crate::tensor::proto::{check_room, string_list};
 use crate::tensor::{Strings, Tensor, byte_len};
-use crate::wire::{Reader, Value, WireError, try_fields};
+use tf_persist_proto::wire::{Reader, Value, WireError, try_fields};
 
 /// The tensor that a serialized `TensorProto` holds: what [`from_proto`](crate::tensor::proto::from_proto) makes of the message.
 ///

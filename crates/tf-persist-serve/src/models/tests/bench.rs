@@ -160,7 +160,7 @@ impl Bench {
     }
 
     pub(super) fn config(&self, models: &[(&str, &str)]) -> ModelServerConfig {
-        tf_persist_core::text_format::parse(self.text(models)).unwrap()
+        tf_persist_proto::text_format::parse(self.text(models)).unwrap()
     }
 
     pub(super) fn start(&self, settings: Settings) -> Handle<Text> {

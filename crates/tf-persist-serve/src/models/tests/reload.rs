@@ -182,7 +182,7 @@ fn another_base_path_is_taken() {
     let models = bench.serve(bench.several(&[("m", "")]));
     let text =
         bench.text(&[("m", "")]).replace(bench.base("m").to_str().unwrap(), bench.base("other").to_str().unwrap());
-    bench.reload(&models, tf_persist_core::text_format::parse(text).unwrap()).unwrap();
+    bench.reload(&models, tf_persist_proto::text_format::parse(text).unwrap()).unwrap();
     wait("the new one", || latest(&models, "m").as_deref() == Some("new"));
     wait_states(&models, "m", &[(1, Available)]);
 }

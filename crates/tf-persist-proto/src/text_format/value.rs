@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tf_persist_proto::protobuf::reflect::{EnumDescriptor, ReflectValueBox, RuntimeType};
+use protobuf::reflect::{EnumDescriptor, ReflectValueBox, RuntimeType};
 
 use super::Fault;
 use super::lexer::{Kind, quoted};

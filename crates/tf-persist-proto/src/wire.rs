@@ -37,6 +37,7 @@ pub enum Value<'a> {
 impl<'a> Value<'a> {
     /// The bytes of a length-delimited field.
     #[must_use]
+    #[inline]
     pub fn bytes(self) -> Option<&'a [u8]> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
@@ -46,12 +47,14 @@ impl<'a> Value<'a> {
 
     /// The text of a string field; empty if it is not one.
     #[must_use]
+    #[inline]
     pub fn text(self) -> &'a str {
         self.bytes().and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
     }
 
     /// The number of an integer, enum or bool field. Protobuf cuts what does not fit, and so does a cast of this.
     #[must_use]
+    #[inline]
     pub fn int(self) -> Option<i64> {
         match self {
             Self::Varint(value) => Some(value.cast_signed()),
@@ -70,17 +73,20 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// A reader at the begin of a message.
     #[must_use]
+    #[inline]
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, position: 0 }
     }
 
     /// Where the next field begins.
     #[must_use]
+    #[inline]
     pub fn position(&self) -> usize {
         self.position
     }
 
     /// Goes to a position, which lies in the bytes or at their end.
+    #[inline]
     pub fn seek(&mut self, position: usize) {
         self.position = position.min(self.bytes.len());
     }
@@ -89,6 +95,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If there is no whole field up to there.
+    #[inline]
     pub fn next_until(&mut self, end: usize) -> Result<(u32, Value<'a>), WireError> {
         let mut inner = Self { bytes: &self.bytes[..end.min(self.bytes.len())], position: self.position };
         let next = inner.next()?;
@@ -96,6 +103,7 @@ impl<'a> Reader<'a> {
         next.ok_or_else(|| self.error(end, "the data ends before a field"))
     }
 
+    #[inline]
     fn error(&self, offset: usize, reason: &'static str) -> WireError {
         WireError { offset, reason }
     }
@@ -105,6 +113,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// If the bytes are no field.
     #[expect(clippy::should_implement_trait, reason = "an iterator would go on after an error")]
+    #[inline]
     pub fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, WireError> {
         let start = self.position;
         if start >= self.bytes.len() {
@@ -129,6 +138,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If the bytes end inside it, or it has more than 64 bits.
+    #[inline]
     pub fn varint(&mut self) -> Result<u64, WireError> {
         let start = self.position;
         let mut value = 0_u64;
@@ -149,6 +159,7 @@ impl<'a> Reader<'a> {
         Err(self.error(start, "a number of more than 64 bits"))
     }
 
+    #[inline]
     fn fixed<const N: usize>(&mut self, start: usize) -> Result<[u8; N], WireError> {
         let Some(bytes) = self.bytes[self.position..].first_chunk() else {
             return Err(self.error(start, "the data ends inside a number"));
@@ -157,6 +168,7 @@ impl<'a> Reader<'a> {
         Ok(*bytes)
     }
 
+    #[inline]
     fn delimited(&mut self) -> Result<&'a [u8], WireError> {
         let start = self.position;
         let length = self.varint()?;
@@ -171,6 +183,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The fields of a message, and the error that ends it if there is one.
+#[inline]
 pub fn try_fields(bytes: &[u8]) -> impl Iterator<Item = Result<(u32, Value<'_>), WireError>> {
     let mut reader = Reader::new(bytes);
     std::iter::from_fn(move || {
@@ -183,6 +196,7 @@ pub fn try_fields(bytes: &[u8]) -> impl Iterator<Item = Result<(u32, Value<'_>),
 }
 
 /// The fields of a message that was checked before: an error ends it.
+#[inline]
 pub fn fields(bytes: &[u8]) -> impl Iterator<Item = (u32, Value<'_>)> {
     let mut reader = Reader::new(bytes);
     std::iter::from_fn(move || reader.next().ok().flatten())

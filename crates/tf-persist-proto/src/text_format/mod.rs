@@ -24,8 +24,8 @@ mod string;
 mod tests;
 mod value;
 
-use tf_persist_proto::protobuf::MessageFull;
-use tf_persist_proto::protobuf::reflect::MessageDescriptor;
+use protobuf::MessageFull;
+use protobuf::reflect::MessageDescriptor;
 
 /// How deep messages may be nested: the limit of the wire format in the C++ implementation and in ours. A map entry and its
 /// value count as one.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use tf_persist_proto::protobuf::reflect::{FieldDescriptor, MessageDescriptor, RuntimeFieldType, RuntimeType, Syntax};
+use protobuf::reflect::{FieldDescriptor, MessageDescriptor, RuntimeFieldType, RuntimeType, Syntax};
 
 /// A message type.
 pub(super) struct Schema {

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use tf_persist_proto::protobuf::MessageDyn;
-use tf_persist_proto::protobuf::reflect::{FileDescriptor, MessageDescriptor, ReflectValueBox};
+use protobuf::MessageDyn;
+use protobuf::reflect::{FileDescriptor, MessageDescriptor, ReflectValueBox};
 
 use super::Fault;
 use super::lexer::quoted;

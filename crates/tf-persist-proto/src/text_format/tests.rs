@@ -1,15 +1,13 @@
 use std::fmt::Debug;
 
-use proptest::prelude::*;
-use tf_persist_proto::protobuf::MessageFull;
-use tf_persist_proto::protobuf::descriptor::{FieldDescriptorProto, FileDescriptorProto, UninterpretedOption};
-use tf_persist_proto::protobuf::well_known_types::any::Any;
-use tf_persist_proto::serving::{
-    BatchingParameters, ModelServerConfig, PlatformConfigMap, SavedModelBundleSourceAdapterConfig,
-};
-use tf_persist_proto::tensorflow::{
+use crate::serving::{BatchingParameters, ModelServerConfig, PlatformConfigMap, SavedModelBundleSourceAdapterConfig};
+use crate::tensorflow::{
     AssetFileDef, AttrValue, ConfigProto, DataType, GraphDef, MetaGraphDef, NodeDef, SavedModel, TensorProto,
 };
+use proptest::prelude::*;
+use protobuf::MessageFull;
+use protobuf::descriptor::{FieldDescriptorProto, FileDescriptorProto, UninterpretedOption};
+use protobuf::well_known_types::any::Any;
 
 use super::schema::Seen;
 use super::{MAX_DEPTH, Options, TextError, UnknownFields, parse, parse_with};

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
-use tf_persist_proto::protobuf::MessageDyn;
-use tf_persist_proto::protobuf::reflect::{MessageDescriptor, ReflectValueBox, RuntimeFieldType, RuntimeType};
+use protobuf::MessageDyn;
+use protobuf::reflect::{MessageDescriptor, ReflectValueBox, RuntimeFieldType, RuntimeType};
 
 use super::lexer::{Kind, Lexer, quoted};
 use super::schema::{Field, Schema, Seen};
