@@ -7,14 +7,14 @@
 //! The peer whose behaviour this is: <https://github.com/tensorflow/serving>, release 2.20. Where a comment names a file ending in
 //! `.cc`, it is of that repository, under `tensorflow_serving/`.
 
-mod caught;
-mod count;
-mod elsewhere;
+mod catch_panic;
 pub mod grpc;
 pub mod guard;
+mod in_flight;
 pub mod inference;
 pub mod metrics;
 pub mod models;
+mod offload;
 mod priority;
 pub mod rest;
 pub mod run;

@@ -5,7 +5,7 @@
 const NICENESS: i32 = 10;
 
 /// Lets this thread stand back behind those that answer requests.
-pub(crate) fn leave_room() {
+pub(crate) fn lower_priority() {
     // Of a thread, on Linux; elsewhere this would be the process's priority.
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
@@ -25,7 +25,7 @@ mod tests {
     fn one_thread_stands_back() {
         let before = niceness();
         let (own, heir) = std::thread::spawn(|| {
-            super::leave_room();
+            super::lower_priority();
             (niceness(), std::thread::spawn(niceness).join().unwrap())
         })
         .join()

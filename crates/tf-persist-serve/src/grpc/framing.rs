@@ -9,8 +9,8 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 use tf_persist_core::Code;
 
-use crate::elsewhere::elsewhere_if;
 use crate::guard::Limits;
+use crate::offload::offload_if;
 use crate::status::Status;
 
 /// What stands before a message.
@@ -61,7 +61,7 @@ where
         return Ok(message);
     }
     let encoding = Encoding::of(headers)?;
-    elsewhere_if(message.len() > INFLATED_INLINE, move || encoding.inflate(&message, most)).await
+    offload_if(message.len() > INFLATED_INLINE, move || encoding.inflate(&message, most)).await
 }
 
 /// A message and how much of it is there.

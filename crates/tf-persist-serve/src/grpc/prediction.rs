@@ -14,10 +14,10 @@ use tf_persist_proto::serving::inference::inference_result::Result as TaskResult
 
 use super::request::{ExamplesRequest, Input, ModelSpec, MultiInferenceRequest, PredictRequest};
 use super::response;
-use crate::elsewhere::{LARGE, LongWait, elsewhere_if};
 use crate::inference::{self, Outcome, effective_name, signature_for_predict};
 use crate::metrics::{OfModel, Phase, Protocol};
 use crate::models::{Servable, Version};
+use crate::offload::{LongWait, OFFLOAD_BYTES, offload_if};
 use crate::run::Call;
 use crate::server::Service;
 use crate::status::Status;
@@ -85,10 +85,10 @@ pub(super) async fn predict(
     inference::check_predict_method(&servable, &served)?;
     let PredictRequest { inputs, output_filter: outputs, .. } = request;
     // What is long to read is long to run.
-    let long = (length > LARGE).then(LongWait::begin);
+    let long = (length > OFFLOAD_BYTES).then(LongWait::begin);
     let inputs = {
         let served = served.clone();
-        elsewhere_if(length > LARGE, move || tensors(&served.signature, &inputs)).await?
+        offload_if(length > OFFLOAD_BYTES, move || tensors(&served.signature, &inputs)).await?
     };
     measures.phase(Phase::Decode, start.elapsed());
     let answer = inference::run(&served, Call { inputs, outputs, deadline }).await?;
@@ -99,7 +99,7 @@ pub(super) async fn predict(
     let name = spec.name.clone();
     let (version, signature) = (servable.version(), effective_name(&spec.signature).to_owned());
     let write = move || response::predict(&answer, form, &name, version, &signature);
-    let message = elsewhere_if(size > LARGE, write).await?;
+    let message = offload_if(size > OFFLOAD_BYTES, write).await?;
     measures.phase(Phase::Encode, start.elapsed());
     Ok(message)
 }
@@ -134,7 +134,7 @@ pub(super) async fn classify(
     let results = inference::classify(&servable, &spec.signature, examples, deadline).await?;
     let spec = effective_spec(&spec.name, &spec.signature, &servable);
     let count: usize = results.iter().map(Vec::len).sum();
-    elsewhere_if(count > LARGE / CLASS_BYTES, move || response::classify(results, spec)).await
+    offload_if(count > OFFLOAD_BYTES / CLASS_BYTES, move || response::classify(results, spec)).await
 }
 
 pub(super) async fn regress(
@@ -182,5 +182,5 @@ fn effective_spec(model: &str, signature: &str, servable: &Servable) -> pb::Mode
 
 /// The examples of a request. A context stands in each of them, and so in memory.
 async fn examples(input: Input) -> Result<Strings, Status> {
-    elsewhere_if(input.bytes() > LARGE, move || input.examples()).await
+    offload_if(input.bytes() > OFFLOAD_BYTES, move || input.examples()).await
 }

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::service::Grpc;
-use crate::count::Count;
+use crate::in_flight::InFlight;
 use crate::server::{Drain, MOMENT, Moved, Peer, Service, Watched};
 
 /// Calls at once on one connection. gRPC clients share one connection among all their threads.
@@ -51,20 +51,20 @@ const PREFACE: usize = 24;
 /// too, for as long as it goes on: beside it all others go to the threads that all share.
 #[derive(Clone)]
 struct Calls {
-    in_the_thread: Count,
+    in_the_thread: InFlight,
     /// All of them, those whose answers are still being sent too.
-    under_way: Count,
+    under_way: InFlight,
     shared: Handle,
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Calls {
     fn execute(&self, call: F) {
-        let counted = self.under_way.one();
+        let counted = self.under_way.acquire();
         let call = async move {
             let _counted = counted;
             call.await;
         };
-        let Some(held) = self.in_the_thread.one_of(1) else {
+        let Some(held) = self.in_the_thread.try_acquire(1) else {
             self.shared.spawn(call);
             return;
         };
@@ -107,7 +107,7 @@ where
             Moved::Wanted => {}
         })
     };
-    let calls = Calls { in_the_thread: Count::default(), under_way: Count::default(), shared };
+    let calls = Calls { in_the_thread: InFlight::default(), under_way: InFlight::default(), shared };
     let mut connection = pin!(http2(calls.clone()).serve_connection(TokioIo::new(stream), Grpc::new(service, peer)));
     let has_begun = || heard.load(Ordering::Relaxed) > PREFACE;
     // Who says nothing at all is not asked whether he is there.
@@ -144,7 +144,7 @@ where
                 connection.as_mut().graceful_shutdown();
             }
             _ = look.tick(), if was_shut => {
-                if traffic_before.replace(traffic()) == Some(traffic()) && calls.under_way.now() == 0 {
+                if traffic_before.replace(traffic()) == Some(traffic()) && calls.under_way.get() == 0 {
                     tracing::debug!("a client of gRPC does not agree that its connection ends");
                     return;
                 }
@@ -171,7 +171,7 @@ mod tests {
     fn of_calls_at_once_the_first_stays() {
         let shared = Builder::new_multi_thread().worker_threads(1).thread_name("shared").build().unwrap();
         let here = Builder::new_current_thread().build().unwrap();
-        let (in_the_thread, under_way) = (Count::default(), Count::default());
+        let (in_the_thread, under_way) = (InFlight::default(), InFlight::default());
         let calls = Calls { in_the_thread, under_way, shared: shared.handle().clone() };
         let where_it_is = || std::thread::current().name().unwrap_or_default().to_owned();
         let call = |calls: &Calls, end: oneshot::Receiver<()>| {

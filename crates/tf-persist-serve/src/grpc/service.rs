@@ -17,9 +17,9 @@ use super::framing::read_message;
 use super::reply::Reply;
 use super::request::{ExamplesRequest, MetadataRequest, ModelSpec, MultiInferenceRequest, PredictRequest};
 use super::{health, metadata, model, prediction, status, timeout};
-use crate::caught::caught;
-use crate::elsewhere::{LARGE, elsewhere, elsewhere_if, failed};
+use crate::catch_panic::catch_panic;
 use crate::metrics::{Api, OfModel, Protocol};
+use crate::offload::{OFFLOAD_BYTES, internal_error, offload, offload_if};
 use crate::server::{Peer, Service};
 use crate::status::Status;
 
@@ -169,7 +169,7 @@ impl Grpc {
                 let request = MetadataRequest::read(&message)?;
                 let servable = prediction::find(service, metadata::check(&request)?)?;
                 // It is read out of the model's graph.
-                elsewhere(move || metadata::answer(&servable)).await?
+                offload(move || metadata::answer(&servable)).await?
             }
             Call::GetModelStatus => {
                 let spec = named(MetadataRequest::read(&message)?.spec);
@@ -223,7 +223,7 @@ async fn read<T: Send + 'static>(
     read: impl FnOnce(&Bytes) -> Result<T, Status> + Send + 'static,
 ) -> Result<T, Status> {
     let message = message.clone();
-    elsewhere_if(message.len() > LARGE, move || read(&message)).await
+    offload_if(message.len() > OFFLOAD_BYTES, move || read(&message)).await
 }
 
 fn named(spec: Option<ModelSpec>) -> Result<ModelSpec, Status> {
@@ -247,6 +247,8 @@ where
 
     fn call(&self, request: Request<B>) -> Answering {
         let grpc = self.clone();
-        Box::pin(async move { Ok(caught(grpc.answer(request)).await.unwrap_or_else(|()| status::refusal(&failed()))) })
+        Box::pin(async move {
+            Ok(catch_panic(grpc.answer(request)).await.unwrap_or_else(|()| status::refusal(&internal_error())))
+        })
     }
 }

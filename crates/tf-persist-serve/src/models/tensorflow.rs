@@ -12,7 +12,7 @@ use super::threads::IntraOpThreads;
 use super::{LoadSettings, Servable, warm_up};
 use crate::metrics::Metrics;
 use crate::milliseconds;
-use crate::priority::leave_room;
+use crate::priority::lower_priority;
 use crate::run;
 
 /// Whether a version was loaded in this process. TensorFlow has started its threads by then, which keep the priority of the thread
@@ -32,7 +32,7 @@ impl Loader for TensorFlow {
 
     fn load(&self, model: &str, version: i64, path: &Path) -> Result<Servable, Refusal> {
         if WAS_LOADED.load(Ordering::Relaxed) {
-            leave_room();
+            lower_priority();
         }
         let begun = Instant::now();
         let loaded = self.open(model, version, path);

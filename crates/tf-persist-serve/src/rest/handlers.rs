@@ -11,10 +11,10 @@ use tokio::time::timeout_at;
 use super::body::{self, NoBody};
 use super::json::{self, ExamplesBody, Form, PredictBody};
 use super::url::Route;
-use crate::elsewhere::{LARGE, LongWait, elsewhere, elsewhere_if};
 use crate::inference::{self, signature_for_predict};
 use crate::metrics::{Api, OfModel, Phase, Protocol};
 use crate::models::{Servable, Served, Version};
+use crate::offload::{LongWait, OFFLOAD_BYTES, offload, offload_if};
 use crate::run::{Call, late};
 use crate::server::Service;
 use crate::status::Status;
@@ -44,7 +44,7 @@ pub(super) struct Sent {
 
 impl Sent {
     fn is_large(&self) -> bool {
-        self.gzip || self.bytes.len() > LARGE
+        self.gzip || self.bytes.len() > OFFLOAD_BYTES
     }
 
     fn inflated(self, service: &Service) -> Result<Bytes, Refused> {
@@ -87,7 +87,7 @@ async fn predict(service: &Service, route: &Route, sent: Sent, measures: &OfMode
     let long = sent.is_large().then(LongWait::begin);
     let Decoded { servable, served, form, inputs } = if sent.is_large() {
         let (service, route) = (service.clone(), route.clone());
-        elsewhere(move || decode(&service, &route, sent)).await?
+        offload(move || decode(&service, &route, sent)).await?
     } else {
         decode(service, route, sent)?
     };
@@ -102,7 +102,7 @@ async fn predict(service: &Service, route: &Route, sent: Sent, measures: &OfMode
 
     let size: usize = answer.iter().map(|(_, tensor)| tensor.len()).sum();
     let encode = move || json::predict_answer(form, &answer).map_err(Refused::Status);
-    let encoded = elsewhere_if(size > LARGE / ELEMENT_BYTES, encode).await;
+    let encoded = offload_if(size > OFFLOAD_BYTES / ELEMENT_BYTES, encode).await;
     drop(servable);
     measures.phase(Phase::Encode, ran.elapsed());
     encoded
@@ -139,7 +139,7 @@ async fn examples(service: &Service, route: &Route, sent: Sent, measures: &OfMod
     };
     let body = if sent.is_large() {
         let service = service.clone();
-        elsewhere(move || parse(sent, &service)).await?
+        offload(move || parse(sent, &service)).await?
     } else {
         parse(sent, service)?
     };
@@ -152,7 +152,7 @@ async fn examples(service: &Service, route: &Route, sent: Sent, measures: &OfMod
         let results = in_time(deadline, inference::classify(&servable, name, body.examples, deadline)).await?;
         let classes: usize = results.iter().map(Vec::len).sum();
         let encode = move || Ok::<_, Refused>(json::classify_answer(&results));
-        (Instant::now(), elsewhere_if(classes > LARGE / ELEMENT_BYTES, encode).await?)
+        (Instant::now(), offload_if(classes > OFFLOAD_BYTES / ELEMENT_BYTES, encode).await?)
     } else {
         let results = in_time(deadline, inference::regress(&servable, name, body.examples, deadline)).await?;
         (Instant::now(), json::regress_answer(&results))
@@ -177,7 +177,7 @@ async fn metadata(service: &Service, route: &Route) -> Result<Vec<u8>, Status> {
         let signatures = inference::signature_defs(&servable)?;
         Ok(json::metadata_answer(servable.name(), servable.version(), &signatures))
     };
-    elsewhere(answer).await
+    offload(answer).await
 }
 
 /// When nobody waits any more for a request that came at this time. A timeout of zero is none.

@@ -13,15 +13,16 @@ use super::body::{self, NoBody};
 use super::handlers::{self, Refused, Sent};
 use super::reply::{self, Reply};
 use super::{pages, url};
-use crate::caught::caught;
-use crate::elsewhere::failed;
+use crate::catch_panic::catch_panic;
 use crate::metrics::{Api, OfModel, Protocol};
+use crate::offload::internal_error;
 use crate::server::Service;
 use crate::status::Status;
 
 /// Answers a request, whatever happens on the way.
 pub(super) async fn answer(service: &Service, request: Request<Incoming>) -> Reply {
-    let mut reply = caught(dispatch(service, request)).await.unwrap_or_else(|()| reply::refusal(&failed()));
+    let mut reply =
+        catch_panic(dispatch(service, request)).await.unwrap_or_else(|()| reply::refusal(&internal_error()));
     if service.settings().rest.cors {
         reply::allow_origins(&mut reply);
     }

@@ -14,7 +14,7 @@ use super::execute::run_unnoted;
 use super::join::{join, part};
 use super::task::Facts;
 use super::{Answer, Call};
-use crate::priority::leave_room;
+use crate::priority::lower_priority;
 
 /// The most rows of a batch that are measured.
 const MAX_ROWS: usize = 64;
@@ -38,7 +38,7 @@ const OVERHEAD: Duration = Duration::from_micros(4);
 pub(super) fn start(facts: &Arc<Facts>, signature: Signature, sample: Call) {
     let weak = Arc::downgrade(facts);
     let work = move || {
-        leave_room();
+        lower_priority();
         let found = measure(&weak, &signature, &sample);
         let Some(facts) = weak.upgrade() else { return };
         match found {

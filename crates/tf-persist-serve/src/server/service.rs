@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::ServerError;
 use super::drain::{Drain, Drainage};
-use crate::count::{Count, Counted};
 use crate::guard::{Certificates, Gate, Keys, Tls};
+use crate::in_flight::{InFlight, InFlightGuard};
 use crate::metrics::Metrics;
 use crate::models::Models;
 use crate::settings::Settings;
@@ -28,7 +28,7 @@ struct Inner {
     keys: Keys,
     certificates: Option<Certificates>,
     drainage: Drainage,
-    connections: Count,
+    connections: InFlight,
     took_much: AtomicBool,
 }
 
@@ -51,7 +51,7 @@ impl Service {
         let metrics = Metrics::new();
         let models = Models::start(settings.models.clone(), settings.run.clone(), metrics.clone());
         let models = models.map_err(ServerError::Models)?;
-        let (drainage, connections, took_much) = (Drainage::new(), Count::default(), AtomicBool::new(false));
+        let (drainage, connections, took_much) = (Drainage::new(), InFlight::default(), AtomicBool::new(false));
         Ok(Self(Arc::new(Inner {
             settings,
             models,
@@ -109,7 +109,7 @@ impl Service {
     /// How many connections are open.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.0.connections.now()
+        self.0.connections.get()
     }
 
     /// Reads keys and the models' configuration again, looks for versions, and takes these certificates for new connections. What cannot
@@ -161,7 +161,7 @@ impl Service {
     }
 
     /// Counts a connection until what this gives is dropped.
-    pub(super) fn connected(&self) -> Counted {
-        self.0.connections.one()
+    pub(super) fn connected(&self) -> InFlightGuard {
+        self.0.connections.acquire()
     }
 }

@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use super::vigil::Vigil;
-use crate::count::Count;
+use crate::in_flight::InFlight;
 
 /// How many threads all of these may have at once for work that would keep a connection's thread: as many as one runtime has by
 /// itself.
@@ -29,7 +29,7 @@ pub(super) struct Threads {
 
 struct Thread {
     /// How many connections it has.
-    connections: Count,
+    connections: InFlight,
     runtime: Handle,
     vigil: Arc<Vigil>,
     /// Dropping it ends the thread.
@@ -52,8 +52,8 @@ impl Threads {
     pub(super) fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
         let (count, turn) = (self.threads.len(), self.next.fetch_add(1, Ordering::Relaxed));
         let in_turn = (0..count).map(|place| &self.threads[(turn + place) % count]);
-        let Some(thread) = in_turn.min_by_key(|thread| thread.connections.now()) else { return };
-        let (vigil, held) = (Arc::clone(&thread.vigil), thread.connections.one());
+        let Some(thread) = in_turn.min_by_key(|thread| thread.connections.get()) else { return };
+        let (vigil, held) = (Arc::clone(&thread.vigil), thread.connections.acquire());
         thread.runtime.spawn(async move {
             let _held = held;
             let mut connection = pin!(connection);
@@ -84,7 +84,7 @@ impl Thread {
             runtime.shutdown_background();
         };
         thread::Builder::new().name(format!("serve-{number}")).spawn(serve)?;
-        Ok(Self { connections: Count::default(), runtime: handle, vigil, _over: over })
+        Ok(Self { connections: InFlight::default(), runtime: handle, vigil, _over: over })
     }
 }
 
@@ -110,7 +110,7 @@ mod tests {
     }
 
     fn counts(threads: &Threads) -> Vec<usize> {
-        threads.threads.iter().map(|thread| thread.connections.now()).collect()
+        threads.threads.iter().map(|thread| thread.connections.get()).collect()
     }
 
     #[test]

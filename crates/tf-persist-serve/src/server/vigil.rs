@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::elsewhere::LongWait;
+use crate::offload::LongWait;
 
 /// How long a moment is: at most so much of a core is lost after something came, and nothing while nothing comes.
 const MOMENT: Duration = Duration::from_micros(150);

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 /// What a future gives; nothing if it panics, which the log has then.
-pub(crate) async fn caught<T>(future: impl Future<Output = T>) -> Result<T, ()> {
+pub(crate) async fn catch_panic<T>(future: impl Future<Output = T>) -> Result<T, ()> {
     let mut future = pin!(future);
     std::future::poll_fn(move |context| {
         // It is not polled again after a panic.
@@ -26,12 +26,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_is_no_end() {
-        assert_eq!(caught(async { 7 }).await, Ok(7));
+    async fn panic_becomes_error() {
+        assert_eq!(catch_panic(async { 7 }).await, Ok(7));
         let late = async {
             tokio::task::yield_now().await;
             panic!("a test");
         };
-        assert_eq!(caught::<()>(late).await, Err(()));
+        assert_eq!(catch_panic::<()>(late).await, Err(()));
     }
 }

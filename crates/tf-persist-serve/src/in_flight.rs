@@ -5,34 +5,34 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A count. Cloning shares it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Count(Arc<AtomicUsize>);
+pub(crate) struct InFlight(Arc<AtomicUsize>);
 
 /// One that is counted, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Counted(Count);
+pub(crate) struct InFlightGuard(InFlight);
 
-impl Count {
+impl InFlight {
     /// How many there are at this moment.
-    pub(crate) fn now(&self) -> usize {
+    pub(crate) fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 
     /// Counts one more.
-    pub(crate) fn one(&self) -> Counted {
+    pub(crate) fn acquire(&self) -> InFlightGuard {
         self.0.fetch_add(1, Ordering::Relaxed);
-        Counted(self.clone())
+        InFlightGuard(self.clone())
     }
 
     /// Counts one more, if there are fewer than so many.
-    pub(crate) fn one_of(&self, most: usize) -> Option<Counted> {
+    pub(crate) fn try_acquire(&self, most: usize) -> Option<InFlightGuard> {
         // It is counted first: dropping it takes that back.
         let before = self.0.fetch_add(1, Ordering::Relaxed);
-        let counted = Counted(self.clone());
+        let counted = InFlightGuard(self.clone());
         (before < most).then_some(counted)
     }
 }
 
-impl Drop for Counted {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
     }

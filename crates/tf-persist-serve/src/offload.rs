@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 use crate::status::Status;
 
 /// Messages of more bytes are decoded and written elsewhere: other connections would wait meanwhile.
-pub(crate) const LARGE: usize = 256 << 10;
+pub(crate) const OFFLOAD_BYTES: usize = 256 << 10;
 
 thread_local! {
     /// How many of the requests of this thread's connections wait for something that takes long.
@@ -38,17 +38,17 @@ impl Drop for LongWait {
 }
 
 /// Works in a thread where nobody waits.
-pub(crate) async fn elsewhere<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
+pub(crate) async fn offload<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
 where
     T: Send + 'static,
     E: From<Status> + Send + 'static,
 {
     let _long = LongWait::begin();
-    spawn_blocking(work).await.unwrap_or_else(|_| Err(failed().into()))
+    spawn_blocking(work).await.unwrap_or_else(|_| Err(internal_error().into()))
 }
 
 /// Works there if there is much to do, else here.
-pub(crate) async fn elsewhere_if<T, E>(
+pub(crate) async fn offload_if<T, E>(
     is_much: bool,
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, E>
@@ -56,10 +56,10 @@ where
     T: Send + 'static,
     E: From<Status> + Send + 'static,
 {
-    if is_much { elsewhere(work).await } else { work() }
+    if is_much { offload(work).await } else { work() }
 }
 
 /// What is said of a panic, which the log has.
-pub(crate) fn failed() -> Status {
+pub(crate) fn internal_error() -> Status {
     Status::new(Code::Internal, "The server failed; its log says where")
 }
