@@ -14,16 +14,19 @@ mod in_flight;
 pub mod inference;
 pub mod metrics;
 pub mod models;
+mod net;
 mod offload;
 mod priority;
 pub mod rest;
 pub mod run;
-mod server;
 mod settings;
+mod shutdown;
+mod state;
 mod status;
 
-pub use server::{Server, ServerError, Service};
+pub use net::{Server, ServerError};
 pub use settings::Settings;
+pub use state::ServerState;
 pub use status::Status;
 
 /// A duration as the log has it, so that all of them are numbers of one unit.

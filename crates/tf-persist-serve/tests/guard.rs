@@ -13,7 +13,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 use tf_persist_serve::guard::{Pem, Tls};
 use tf_persist_serve::models::ModelSource;
-use tf_persist_serve::{Server, Service, Settings};
+use tf_persist_serve::{Server, ServerState, Settings};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -36,7 +36,7 @@ const STRANGER: Pair = (include_bytes!("tls/stranger.pem"), include_bytes!("tls/
 struct Running {
     rest: SocketAddr,
     grpc: SocketAddr,
-    service: Service,
+    state: ServerState,
     _folder: TempDir,
 }
 
@@ -49,9 +49,9 @@ fn start(change: impl FnOnce(&mut Settings)) -> Running {
     change(&mut settings);
     let server = Server::bind(settings).unwrap();
     let (rest, grpc) = (server.rest_address().unwrap(), server.grpc_address().unwrap());
-    let service = server.service().clone();
+    let state = server.state().clone();
     tokio::spawn(server.run(pending()));
-    Running { rest, grpc, service, _folder: folder }
+    Running { rest, grpc, state, _folder: folder }
 }
 
 fn tls(pair: Pair, is_client_asked: bool) -> Tls {
@@ -100,13 +100,13 @@ async fn tls_asks_for_certificates_and_takes_new_ones() {
     healthz(server.rest, Some(STRANGER)).await.unwrap_err();
 
     // What does not fit leaves what there was.
-    server.service.reload(Some(&tls((SERVER_ANEW.0, SERVER.1), true)));
+    server.state.reload(Some(&tls((SERVER_ANEW.0, SERVER.1), true)));
     assert_eq!(healthz(server.rest, Some(CLIENT)).await.unwrap().1, certificate(SERVER.0));
-    server.service.reload(Some(&tls(SERVER_ANEW, true)));
+    server.state.reload(Some(&tls(SERVER_ANEW, true)));
     assert_eq!(healthz(server.rest, Some(CLIENT)).await.unwrap().1, certificate(SERVER_ANEW.0));
     healthz(server.rest, None).await.unwrap_err();
     // Clients need no certificates any more.
-    server.service.reload(Some(&tls(SERVER, false)));
+    server.state.reload(Some(&tls(SERVER, false)));
     assert_eq!(healthz(server.rest, None).await.unwrap().0, "200");
 }
 
@@ -180,7 +180,7 @@ async fn calls_that_never_end_shut_nobody_out() {
         assert_ne!(count, 0, "{seen:?}");
     }
     sleep(Duration::from_millis(100)).await;
-    assert_eq!(server.service.gate().inside(), 0);
+    assert_eq!(server.state.concurrency_limit().inside(), 0);
     let body = "{\"instances\": [1.0]}";
     let head = "POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 20\r\n\r\n";
     let reply = ask(server.rest, &(head.to_owned() + body)).await;
@@ -227,7 +227,7 @@ async fn who_asks_and_does_not_read_holds_up_nobody() {
     }
     drop(deaf);
     let gone = async {
-        while server.service.connections() > 0 {
+        while server.state.connections() > 0 {
             sleep(Duration::from_millis(5)).await;
         }
     };

@@ -13,7 +13,7 @@ use anyhow::{Context, anyhow};
 use clap::ArgMatches;
 use tf_persist_core::Code;
 use tf_persist_serve::models::ModelSource;
-use tf_persist_serve::{Server, ServerError, Service, Settings};
+use tf_persist_serve::{Server, ServerError, ServerState, Settings};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::block_in_place;
@@ -80,7 +80,7 @@ async fn run(args: ServeArgs, settings: Settings, stopped: oneshot::Receiver<()>
     let hangup = signal(SignalKind::hangup());
     let server = Server::bind(settings)?;
     greet(&server, &args);
-    tokio::spawn(reload_on(hangup, args, server.service().clone()));
+    tokio::spawn(reload_on(hangup, args, server.state().clone()));
     server
         .run(async {
             // If nobody listens to signals, nobody says stop.
@@ -93,9 +93,9 @@ async fn run(args: ServeArgs, settings: Settings, stopped: oneshot::Receiver<()>
 
 /// What the log begins with: where the server is, what it serves, how to ask.
 fn greet(server: &Server, args: &ServeArgs) {
-    let service = server.service();
+    let state = server.state();
     let version = env!("CARGO_PKG_VERSION");
-    match &service.settings().models.source {
+    match &state.settings().models.source {
         Some(ModelSource::BasePath { name, path }) => {
             tracing::info!(version, model = name, path = %path.display(), "serving a model");
         }
@@ -107,7 +107,7 @@ fn greet(server: &Server, args: &ServeArgs) {
     if let Some(address) = server.grpc_address() {
         tracing::info!(%address, "gRPC");
     }
-    if let Some(path) = &service.settings().grpc.socket {
+    if let Some(path) = &state.settings().grpc.socket {
         tracing::info!(socket = %path.display(), "gRPC");
     }
     let Some(address) = server.rest_address() else {
@@ -115,17 +115,17 @@ fn greet(server: &Server, args: &ServeArgs) {
         return;
     };
     tracing::info!(%address, "REST");
-    let scheme = if service.settings().guard.tls.as_ref().is_some_and(|tls| !tls.grpc_only) { "https" } else { "http" };
+    let scheme = if state.settings().guard.tls.as_ref().is_some_and(|tls| !tls.grpc_only) { "https" } else { "http" };
     let host =
         if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() };
-    let key = if service.settings().guard.api_key_file.is_some() { " -H 'X-Api-Key: KEY'" } else { "" };
-    match &service.settings().models.source {
+    let key = if state.settings().guard.api_key_file.is_some() { " -H 'X-Api-Key: KEY'" } else { "" };
+    match &state.settings().models.source {
         Some(ModelSource::BasePath { name, .. }) => {
             tracing::info!("ask: curl{key} {scheme}://{host}/v1/models/{name}:predict -d '{{\"instances\": [...]}}'")
         }
         _ => tracing::info!("the list of models: curl{key} {scheme}://{host}/models"),
     }
-    if args.host.is_unspecified() && service.settings().guard.api_key_file.is_none() {
+    if args.host.is_unspecified() && state.settings().guard.api_key_file.is_none() {
         tracing::warn!("whoever reaches this machine may ask: there is no --api_key_file");
     }
     if args.rest_api_port == Port::Any {
@@ -134,23 +134,23 @@ fn greet(server: &Server, args: &ServeArgs) {
 }
 
 /// Reads files again whenever SIGHUP says so.
-async fn reload_on(hangup: io::Result<Signal>, args: ServeArgs, service: Service) {
+async fn reload_on(hangup: io::Result<Signal>, args: ServeArgs, state: ServerState) {
     match hangup {
         Ok(mut hangup) => {
             while hangup.recv().await.is_some() {
                 // Files may be far away.
-                block_in_place(|| reload(&args, &service));
+                block_in_place(|| reload(&args, &state));
             }
         }
         Err(error) => tracing::error!(%error, "SIGHUP cannot be listened to: files are not read again"),
     }
 }
 
-fn reload(args: &ServeArgs, service: &Service) {
+fn reload(args: &ServeArgs, state: &ServerState) {
     tracing::info!("SIGHUP: reading configuration, keys and certificates again");
     let tls = files::certificates(args).unwrap_or_else(|error| {
         tracing::error!("the certificates stay as they were: {error:#}");
         None
     });
-    service.reload(tls.as_ref());
+    state.reload(tls.as_ref());
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::response::enum_message;
 use crate::models::Models;
-use crate::server::Drain;
+use crate::shutdown::ShutdownSignal;
 use crate::status::Status;
 
 /// `HealthCheckResponse.ServingStatus`.
@@ -38,7 +38,7 @@ pub(super) fn check(message: &[u8], models: &Models, draining: bool) -> Result<B
 }
 
 /// `Watch`: whether a service answers, now and whenever that changes, until the server stops or the client leaves.
-pub(super) fn watch(message: &[u8], models: &Models, mut drain: Drain) -> mpsc::Receiver<Bytes> {
+pub(super) fn watch(message: &[u8], models: &Models, mut shutdown: ShutdownSignal) -> mpsc::Receiver<Bytes> {
     let (sender, receiver) = mpsc::channel(1);
     let known = SERVICES.contains(&service(message));
     let models = models.clone();
@@ -59,7 +59,7 @@ pub(super) fn watch(message: &[u8], models: &Models, mut drain: Drain) -> mpsc::
             }
         };
         tokio::select! {
-            () = drain.begun() => {
+            () = shutdown.started() => {
                 let _ = sender.send(enum_message(if known { NOT_SERVING } else { SERVICE_UNKNOWN })).await;
             }
             () = tell => {}

@@ -22,6 +22,8 @@ mod service;
 mod settings;
 mod status;
 mod timeout;
+mod uds_authority;
 
 pub(crate) use serve::serve;
 pub use settings::Settings;
+pub(crate) use uds_authority::UdsAuthorityRewriter;

@@ -19,7 +19,7 @@ use crate::metrics::{OfModel, Phase, Protocol};
 use crate::models::{Servable, Version};
 use crate::offload::{LongWait, OFFLOAD_BYTES, offload_if};
 use crate::run::Call;
-use crate::server::Service;
+use crate::state::ServerState;
 use crate::status::Status;
 
 /// What a class takes in an answer, about.
@@ -38,24 +38,24 @@ const MAX_FILLED_BYTES: usize = 256 << 20;
 ///
 /// # Errors
 /// If it names no model, or as [`Models::find`](crate::models::Models::find).
-pub(super) fn find(service: &Service, spec: &ModelSpec) -> Result<Arc<Servable>, Status> {
+pub(super) fn find(state: &ServerState, spec: &ModelSpec) -> Result<Arc<Servable>, Status> {
     if spec.name.is_empty() {
         return Err(Status::invalid_argument("ModelSpec has no name specified."));
     }
-    service.models().find(&spec.name, &spec.version)
+    state.models().find(&spec.name, &spec.version)
 }
 
 /// The same; while the server starts, a version that is being loaded is waited for. TensorFlow Serving opens its port only when there
 /// is a version of each model.
-async fn find_soon(service: &Service, spec: &ModelSpec, deadline: Option<Instant>) -> Result<Arc<Servable>, Status> {
+async fn find_soon(state: &ServerState, spec: &ModelSpec, deadline: Option<Instant>) -> Result<Arc<Servable>, Status> {
     let end = Instant::now() + LONGEST_START;
     let end = deadline.map_or(end, |deadline| end.min(deadline));
     loop {
         // In this order: what becomes ready in between is looked for once more.
-        let was_ready = service.models().are_ready();
-        let found = find(service, spec);
+        let was_ready = state.models().are_ready();
+        let found = find(state, spec);
         let is_missing = matches!(&found, Err(status) if status.code == Code::NotFound);
-        if !is_missing || was_ready || !is_coming(service, spec) || Instant::now() >= end {
+        if !is_missing || was_ready || !is_coming(state, spec) || Instant::now() >= end {
             return found;
         }
         tokio::time::sleep(START_LOOKS).await;
@@ -63,16 +63,16 @@ async fn find_soon(service: &Service, spec: &ModelSpec, deadline: Option<Instant
 }
 
 /// Whether the version that a request asks for is being loaded.
-fn is_coming(service: &Service, spec: &ModelSpec) -> bool {
+fn is_coming(state: &ServerState, spec: &ModelSpec) -> bool {
     let version = match spec.version {
         Version::Number(number) => Some(number),
         Version::Latest | Version::Label(_) => None,
     };
-    service.models().is_coming(&spec.name, version)
+    state.models().is_coming(&spec.name, version)
 }
 
 pub(super) async fn predict(
-    service: &Service,
+    state: &ServerState,
     spec: &ModelSpec,
     request: PredictRequest,
     length: usize,
@@ -80,7 +80,7 @@ pub(super) async fn predict(
     measures: &OfModel,
 ) -> Result<Bytes, Status> {
     let start = Instant::now();
-    let servable = find_soon(service, spec, deadline).await?;
+    let servable = find_soon(state, spec, deadline).await?;
     let served = signature_for_predict(&servable, &spec.signature, Protocol::Grpc)?.clone();
     inference::check_predict_method(&servable, &served)?;
     let PredictRequest { inputs, output_filter: outputs, .. } = request;
@@ -94,7 +94,7 @@ pub(super) async fn predict(
     let answer = inference::run(&served, Call { inputs, outputs, deadline }).await?;
     drop(long);
     let start = Instant::now();
-    let form = if service.settings().grpc.tensor_content { Form::Content } else { Form::Fields };
+    let form = if state.settings().grpc.tensor_content { Form::Content } else { Form::Fields };
     let size: usize = answer.iter().map(|(_, tensor)| tensor.memory()).sum();
     let name = spec.name.clone();
     let (version, signature) = (servable.version(), effective_name(&spec.signature).to_owned());
@@ -124,12 +124,12 @@ fn tensors(signature: &Signature, given: &BTreeMap<String, Bytes>) -> Result<Vec
 }
 
 pub(super) async fn classify(
-    service: &Service,
+    state: &ServerState,
     spec: &ModelSpec,
     request: ExamplesRequest,
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
-    let servable = find_soon(service, spec, deadline).await?;
+    let servable = find_soon(state, spec, deadline).await?;
     let examples = examples(request.input).await?;
     let results = inference::classify(&servable, &spec.signature, examples, deadline).await?;
     let spec = effective_spec(&spec.name, &spec.signature, &servable);
@@ -138,12 +138,12 @@ pub(super) async fn classify(
 }
 
 pub(super) async fn regress(
-    service: &Service,
+    state: &ServerState,
     spec: &ModelSpec,
     request: ExamplesRequest,
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
-    let servable = find_soon(service, spec, deadline).await?;
+    let servable = find_soon(state, spec, deadline).await?;
     let examples = examples(request.input).await?;
     let results = inference::regress(&servable, &spec.signature, examples, deadline).await?;
     let spec = effective_spec(&spec.name, &spec.signature, &servable);
@@ -151,16 +151,16 @@ pub(super) async fn regress(
 }
 
 pub(super) async fn multi_inference(
-    service: &Service,
+    state: &ServerState,
     spec: &ModelSpec,
     request: MultiInferenceRequest,
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
-    let servable = find_soon(service, spec, deadline).await?;
+    let servable = find_soon(state, spec, deadline).await?;
     let examples = examples(request.input).await?;
     let count = examples.len();
     let outcomes = inference::multi_inference(&servable, &request.tasks, examples, deadline).await?;
-    service.metrics().of(&spec.name).examples(count);
+    state.metrics().of(&spec.name).examples(count);
     let result = |(task, outcome): (inference::Task, Outcome)| pb::InferenceResult {
         model_spec: MessageField::some(effective_spec(&task.model, &task.signature, &servable)),
         result: Some(match outcome {

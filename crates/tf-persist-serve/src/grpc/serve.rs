@@ -14,7 +14,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::service::Grpc;
 use crate::in_flight::InFlight;
-use crate::server::{Drain, MOMENT, Moved, Peer, Service, Watched};
+use crate::net::{IoEvent, ObservedIo, Peer};
+use crate::shutdown::{GRACE, ShutdownSignal};
+use crate::state::ServerState;
 
 /// Calls at once on one connection. gRPC clients share one connection among all their threads.
 const MAX_STREAMS: u32 = 1024;
@@ -93,32 +95,32 @@ fn http2(calls: Calls) -> http2::Builder<Calls> {
 }
 
 /// Answers the calls of a connection until the client leaves, or the server stops and what was begun is answered.
-pub(crate) async fn serve<S>(stream: S, peer: Peer, service: Service, mut drain: Drain, shared: Handle)
+pub(crate) async fn serve<S>(stream: S, peer: Peer, state: ServerState, mut shutdown: ShutdownSignal, shared: Handle)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let head_timeout = service.settings().guard.limits.head_timeout;
+    let head_timeout = state.settings().guard.limits.head_timeout;
     let (heard, sent) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let stream = {
         let (heard, sent) = (Arc::clone(&heard), Arc::clone(&sent));
-        Watched::new(stream, move |moved| match moved {
-            Moved::Came(count) => drop(heard.fetch_add(count, Ordering::Relaxed)),
-            Moved::Went => drop(sent.fetch_add(1, Ordering::Relaxed)),
-            Moved::Wanted => {}
+        ObservedIo::new(stream, move |moved| match moved {
+            IoEvent::Read(count) => drop(heard.fetch_add(count, Ordering::Relaxed)),
+            IoEvent::Written => drop(sent.fetch_add(1, Ordering::Relaxed)),
+            IoEvent::ReadPending => {}
         })
     };
     let calls = Calls { in_the_thread: InFlight::default(), under_way: InFlight::default(), shared };
-    let mut connection = pin!(http2(calls.clone()).serve_connection(TokioIo::new(stream), Grpc::new(service, peer)));
+    let mut connection = pin!(http2(calls.clone()).serve_connection(TokioIo::new(stream), Grpc::new(state, peer)));
     let has_begun = || heard.load(Ordering::Relaxed) > PREFACE;
     // Who says nothing at all is not asked whether he is there.
     let mut silence = pin!(sleep(head_timeout));
     let (mut draining, mut was_shut, mut was_looked_at) = (false, false, false);
     // The end of a connection is agreed on: a client that says nothing to it is not waited for when it has no calls.
     let traffic = || (heard.load(Ordering::Relaxed), sent.load(Ordering::Relaxed));
-    let (mut look, mut traffic_before) = (interval(2 * MOMENT), None);
+    let (mut look, mut traffic_before) = (interval(2 * GRACE), None);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut later = drain.clone();
-    let mut soon = pin!(later.begun_a_moment_ago());
+    let mut later = shutdown.clone();
+    let mut soon = pin!(later.grace_over());
     loop {
         tokio::select! {
             biased;
@@ -128,7 +130,7 @@ where
                 }
                 return;
             }
-            () = drain.begun(), if !draining => {
+            () = shutdown.started(), if !draining => {
                 draining = true;
                 // Who has not begun may be about to.
                 if has_begun() {

@@ -19,8 +19,9 @@ use super::request::{ExamplesRequest, MetadataRequest, ModelSpec, MultiInference
 use super::{health, metadata, model, prediction, status, timeout};
 use crate::catch_panic::catch_panic;
 use crate::metrics::{Api, OfModel, Protocol};
+use crate::net::Peer;
 use crate::offload::{OFFLOAD_BYTES, internal_error, offload, offload_if};
-use crate::server::{Peer, Service};
+use crate::state::ServerState;
 use crate::status::Status;
 
 /// What is asked about a model, or of its health, is no longer than this.
@@ -35,7 +36,7 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 /// The gRPC interface of a server: a service for connections of HTTP/2.
 #[derive(Clone)]
 pub(super) struct Grpc {
-    service: Service,
+    state: ServerState,
     peer: Peer,
 }
 
@@ -83,8 +84,8 @@ impl Call {
 }
 
 impl Grpc {
-    pub(super) fn new(service: Service, peer: Peer) -> Self {
-        Self { service, peer }
+    pub(super) fn new(state: ServerState, peer: Peer) -> Self {
+        Self { state, peer }
     }
 
     /// Answers a request.
@@ -122,18 +123,18 @@ impl Grpc {
         B: Body<Data = Bytes> + Unpin,
         B::Error: Display,
     {
-        let service = &self.service;
+        let state = &self.state;
         let is_health = head.uri.path().starts_with(HEALTH);
         if !is_health {
-            service.keys().check(&head.headers)?;
+            state.api_keys().check(&head.headers)?;
         }
         let call = Call::of(head.uri.path()).filter(|_| head.method == Method::POST);
         let call = call.ok_or_else(|| Status::new(Code::Unimplemented, ""))?;
-        let limits = &service.settings().guard.limits;
+        let limits = &state.settings().guard.limits;
         let message = read_message(body, &head.headers, call.max_message(), limits).await?;
-        service.takes(message.len());
+        state.note_bytes(message.len());
         // It is let in when it is whole: clients that send slowly shut nobody out.
-        let _permit = if is_health { None } else { Some(service.gate().enter()?) };
+        let _permit = if is_health { None } else { Some(state.concurrency_limit().enter()?) };
         let most = limits.tensors;
         let message = match call {
             Call::Predict => {
@@ -143,39 +144,39 @@ impl Grpc {
                 // The tensors' slices keep what they need of it.
                 drop(message);
                 let work = |spec, measures: Arc<OfModel>| async move {
-                    prediction::predict(service, &spec, request, length, deadline, &measures).await
+                    prediction::predict(state, &spec, request, length, deadline, &measures).await
                 };
                 self.measured(Api::Predict, spec, work).await?
             }
             Call::Classify => {
                 let mut request = read(&message, |message| ExamplesRequest::read(message)).await?;
                 let spec = named(request.spec.take());
-                let work = |spec, _| async move { prediction::classify(service, &spec, request, deadline).await };
+                let work = |spec, _| async move { prediction::classify(state, &spec, request, deadline).await };
                 self.measured(Api::Classify, spec, work).await?
             }
             Call::Regress => {
                 let mut request = read(&message, |message| ExamplesRequest::read(message)).await?;
                 let spec = named(request.spec.take());
-                let work = |spec, _| async move { prediction::regress(service, &spec, request, deadline).await };
+                let work = |spec, _| async move { prediction::regress(state, &spec, request, deadline).await };
                 self.measured(Api::Regress, spec, work).await?
             }
             Call::MultiInference => {
                 let mut request = read(&message, move |message| MultiInferenceRequest::read(message, most)).await?;
                 let no_name = || Status::invalid_argument("ModelSpec has no name specified.");
                 let spec = request.spec.take().ok_or_else(no_name)?;
-                prediction::multi_inference(service, &spec, request, deadline).await?
+                prediction::multi_inference(state, &spec, request, deadline).await?
             }
             Call::GetModelMetadata => {
                 let request = MetadataRequest::read(&message)?;
-                let servable = prediction::find(service, metadata::check(&request)?)?;
+                let servable = prediction::find(state, metadata::check(&request)?)?;
                 // It is read out of the model's graph.
                 offload(move || metadata::answer(&servable)).await?
             }
             Call::GetModelStatus => {
                 let spec = named(MetadataRequest::read(&message)?.spec);
-                model::status(service.models(), &spec?)?
+                model::status(state.models(), &spec?)?
             }
-            Call::ReloadConfig if !service.settings().grpc.reload_config => {
+            Call::ReloadConfig if !state.settings().grpc.reload_config => {
                 tracing::warn!(asked_by = %self.peer, "HandleReloadConfigRequest was refused: it is switched off");
                 return Err(Status::new(
                     Code::PermissionDenied,
@@ -184,11 +185,11 @@ impl Grpc {
             }
             Call::ReloadConfig => {
                 let asked_by = format!("{} over gRPC", self.peer);
-                model::reload(service.models(), service.metrics(), message, &asked_by).await?
+                model::reload(state.models(), state.metrics(), message, &asked_by).await?
             }
-            Call::HealthCheck => health::check(&message, service.models(), service.is_draining())?,
+            Call::HealthCheck => health::check(&message, state.models(), state.is_shutting_down())?,
             Call::HealthWatch => {
-                return Ok(Reply::messages(health::watch(&message, service.models(), service.drain())));
+                return Ok(Reply::messages(health::watch(&message, state.models(), state.shutdown_signal())));
             }
         };
         Ok(Reply::message(message))
@@ -206,7 +207,7 @@ impl Grpc {
         F: Future<Output = Result<Bytes, Status>>,
     {
         let start = Instant::now();
-        let measures = self.service.metrics().of(spec.as_ref().map_or("", |spec| &spec.name));
+        let measures = self.state.metrics().of(spec.as_ref().map_or("", |spec| &spec.name));
         let done = match spec {
             Ok(spec) => work(spec, Arc::clone(&measures)).await,
             Err(refused) => Err(refused),

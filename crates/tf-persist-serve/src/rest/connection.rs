@@ -17,7 +17,9 @@ use tokio::time::{interval, interval_at, timeout};
 use super::refused::Explained;
 use super::{reply, service};
 use crate::guard::Limits;
-use crate::server::{Drain, MOMENT, Moved, Service, Watched};
+use crate::net::{IoEvent, ObservedIo};
+use crate::shutdown::{GRACE, ShutdownSignal};
+use crate::state::ServerState;
 
 /// How seldom a connection is looked at, at the most: ten thousand that are idle wake up some hundred times a second.
 const LOOK: Duration = Duration::from_secs(15);
@@ -31,11 +33,11 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// Answers the requests of a connection until the client leaves, or the server stops. Then the last answer says that it is one:
 /// to a request that was sent before, or in the moment after, unless more was sent with it.
-pub(crate) async fn serve<S>(mut stream: S, service: Service, drain: Drain)
+pub(crate) async fn serve<S>(mut stream: S, state: ServerState, shutdown: ShutdownSignal)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    if converse(&mut stream, service, drain).await {
+    if converse(&mut stream, state, shutdown).await {
         let mut rest = vec![0; 4096];
         let read = async { while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {} };
         let _ = timeout(LINGER, read).await;
@@ -43,16 +45,16 @@ where
 }
 
 /// Says whether it ended with an answer that the client knows to be the last, or that tells what cannot be read.
-async fn converse<S>(stream: &mut S, service: Service, mut drain: Drain) -> bool
+async fn converse<S>(stream: &mut S, state: ServerState, mut shutdown: ShutdownSignal) -> bool
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let limits = service.settings().guard.limits.clone();
+    let limits = state.settings().guard.limits.clone();
     let clock = Arc::new(Clock::new());
     let answer = {
-        let (service, clock) = (service.clone(), Arc::clone(&clock));
+        let (state, clock) = (state.clone(), Arc::clone(&clock));
         service_fn(move |request: Request<Incoming>| {
-            let (service, clock) = (service.clone(), Arc::clone(&clock));
+            let (state, clock) = (state.clone(), Arc::clone(&clock));
             async move {
                 // It came together with the one before. A client that sends thousands at once leaves room for others in its thread.
                 let is_one_of_many = clock.is_idle();
@@ -60,9 +62,9 @@ where
                 if is_one_of_many {
                     tokio::task::yield_now().await;
                 }
-                let reply = service::answer(&service, request).await;
+                let reply = service::answer(&state, request).await;
                 // Though this connection has not heard of it yet.
-                let is_last = match service.draining_for() {
+                let is_last = match state.shutting_down_for() {
                     None => false,
                     Some(draining) => draining > PIPELINED || clock.nothing_more_came().await,
                 };
@@ -76,12 +78,12 @@ where
     http.header_read_timeout(None).half_close(false);
     let stream = {
         let clock = Arc::clone(&clock);
-        Explained::new(Watched::new(stream, move |moved| clock.moved(moved)))
+        Explained::new(ObservedIo::new(stream, move |moved| clock.moved(moved)))
     };
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), answer));
     let often = (limits.head_timeout / 2).clamp(Duration::from_millis(50), LOOK);
     let mut look = interval_at(tokio::time::Instant::now() + often, often);
-    let (mut stopping, mut is_draining) = (pin!(drain.begun()), false);
+    let (mut stopping, mut is_shutting_down) = (pin!(shutdown.started()), false);
     loop {
         tokio::select! {
             biased;
@@ -91,17 +93,17 @@ where
                 }
                 return result.map_or_else(|error| error.is_parse(), |()| true);
             }
-            () = stopping.as_mut(), if !is_draining => {
-                is_draining = true;
+            () = stopping.as_mut(), if !is_shutting_down => {
+                is_shutting_down = true;
                 // Silence is measured more closely from now on.
-                look = interval(MOMENT / 10);
+                look = interval(GRACE / 10);
             }
             _ = look.tick() => {
                 if let Some(why) = clock.overdue(&limits) {
                     tracing::debug!(why, "connection closed");
                     return false;
                 }
-                if service.draining_for().is_some_and(|draining| draining > MOMENT && clock.is_silent_for(MOMENT)) {
+                if state.shutting_down_for().is_some_and(|draining| draining > GRACE && clock.is_silent_for(GRACE)) {
                     connection.as_mut().graceful_shutdown();
                 }
             }
@@ -142,12 +144,12 @@ impl Clock {
     }
 
     /// Bytes came or went. An answer that takes long to be read is no silence, though the next request has begun to come meanwhile.
-    fn moved(&self, moved: Moved) {
+    fn moved(&self, moved: IoEvent) {
         let state = self.state.load(Ordering::Relaxed) & 3;
         match moved {
-            Moved::Came(_) if state == IDLE => self.set(HEAD),
-            Moved::Went if state != BUSY => self.set(state),
-            Moved::Wanted => self.wanted.store(true, Ordering::Relaxed),
+            IoEvent::Read(_) if state == IDLE => self.set(HEAD),
+            IoEvent::Written if state != BUSY => self.set(state),
+            IoEvent::ReadPending => self.wanted.store(true, Ordering::Relaxed),
             _ => {}
         }
     }
@@ -190,10 +192,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = crate::Settings::default();
         settings.models.source = Some(ModelSource::BasePath { name: "m".into(), path: folder.path().to_owned() });
-        let service = Service::start(settings).unwrap();
+        let state = ServerState::start(settings).unwrap();
         let (mut client, stream) = tokio::io::duplex(1 << 20);
-        let drain = service.drain();
-        let served = tokio::spawn(serve(stream, service, drain));
+        let shutdown = state.shutdown_signal();
+        let served = tokio::spawn(serve(stream, state, shutdown));
         let asking = tokio::spawn(async move {
             let mut read = Vec::new();
             for piece in 1..=pieces {

@@ -16,7 +16,7 @@ use crate::metrics::{Api, OfModel, Phase, Protocol};
 use crate::models::{Servable, Served, Version};
 use crate::offload::{LongWait, OFFLOAD_BYTES, offload, offload_if};
 use crate::run::{Call, late};
-use crate::server::Service;
+use crate::state::ServerState;
 use crate::status::Status;
 
 /// What an element of an answer takes as text, about.
@@ -47,9 +47,9 @@ impl Sent {
         self.gzip || self.bytes.len() > OFFLOAD_BYTES
     }
 
-    fn inflated(self, service: &Service) -> Result<Bytes, Refused> {
+    fn inflated(self, state: &ServerState) -> Result<Bytes, Refused> {
         if self.gzip {
-            return body::inflate(&self.bytes, &service.settings().guard.limits).map_err(Refused::Body);
+            return body::inflate(&self.bytes, &state.settings().guard.limits).map_err(Refused::Body);
         }
         Ok(self.bytes)
     }
@@ -57,17 +57,17 @@ impl Sent {
 
 /// Answers a request whose URL is sound.
 pub(super) async fn answer(
-    service: &Service,
+    state: &ServerState,
     route: &Route,
     sent: Sent,
     measures: &OfModel,
 ) -> Result<Vec<u8>, Refused> {
     match route.api {
-        Api::Predict => predict(service, route, sent, measures).await,
-        Api::Classify | Api::Regress => examples(service, route, sent, measures).await,
+        Api::Predict => predict(state, route, sent, measures).await,
+        Api::Classify | Api::Regress => examples(state, route, sent, measures).await,
         _ if route.model.is_empty() => Err(Status::invalid_argument("Missing model name in request.").into()),
-        Api::GetModelMetadata => metadata(service, route).await.map_err(Refused::Status),
-        _ => status(service, route).map_err(Refused::Status),
+        Api::GetModelMetadata => metadata(state, route).await.map_err(Refused::Status),
+        _ => status(state, route).map_err(Refused::Status),
     }
 }
 
@@ -80,16 +80,16 @@ struct Decoded {
     inputs: Vec<(String, Tensor)>,
 }
 
-async fn predict(service: &Service, route: &Route, sent: Sent, measures: &OfModel) -> Result<Vec<u8>, Refused> {
+async fn predict(state: &ServerState, route: &Route, sent: Sent, measures: &OfModel) -> Result<Vec<u8>, Refused> {
     let started = Instant::now();
-    let deadline = deadline(service, started);
+    let deadline = deadline(state, started);
     // What is long to read is long to run.
     let long = sent.is_large().then(LongWait::begin);
     let Decoded { servable, served, form, inputs } = if sent.is_large() {
-        let (service, route) = (service.clone(), route.clone());
-        offload(move || decode(&service, &route, sent)).await?
+        let (state, route) = (state.clone(), route.clone());
+        offload(move || decode(&state, &route, sent)).await?
     } else {
-        decode(service, route, sent)?
+        decode(state, route, sent)?
     };
     let decoded = Instant::now();
     measures.phase(Phase::Decode, decoded - started);
@@ -110,14 +110,14 @@ async fn predict(service: &Service, route: &Route, sent: Sent, measures: &OfMode
 
 /// The order is TensorFlow Serving's: bad JSON for an unknown model is bad JSON, bad tensors for an unknown signature an unknown
 /// signature.
-fn decode(service: &Service, route: &Route, sent: Sent) -> Result<Decoded, Refused> {
-    let bytes = sent.inflated(service)?;
+fn decode(state: &ServerState, route: &Route, sent: Sent) -> Result<Decoded, Refused> {
+    let bytes = sent.inflated(state)?;
     let body = PredictBody::parse(&bytes)?;
-    let servable = service.models().find(&route.model, &route.version)?;
+    let servable = state.models().find(&route.model, &route.version)?;
     let name = body.signature_name().unwrap_or_default();
     let served = signature_for_predict(&servable, name, Protocol::Rest)?.clone();
     let wanted: Vec<_> = served.signature.inputs().collect();
-    let limit = service.settings().guard.limits.tensors;
+    let limit = state.settings().guard.limits.tensors;
     if wanted.len() > limit {
         let message =
             format!("The signature has {} inputs, and {limit} tensors are allowed in a request", wanted.len());
@@ -130,20 +130,20 @@ fn decode(service: &Service, route: &Route, sent: Sent) -> Result<Decoded, Refus
     Ok(Decoded { servable, served, form, inputs })
 }
 
-async fn examples(service: &Service, route: &Route, sent: Sent, measures: &OfModel) -> Result<Vec<u8>, Refused> {
+async fn examples(state: &ServerState, route: &Route, sent: Sent, measures: &OfModel) -> Result<Vec<u8>, Refused> {
     let started = Instant::now();
-    let deadline = deadline(service, started);
-    let parse = |sent: Sent, service: &Service| {
-        let bytes = sent.inflated(service)?;
+    let deadline = deadline(state, started);
+    let parse = |sent: Sent, state: &ServerState| {
+        let bytes = sent.inflated(state)?;
         ExamplesBody::parse(&bytes).map_err(Refused::Status)
     };
     let body = if sent.is_large() {
-        let service = service.clone();
-        offload(move || parse(sent, &service)).await?
+        let state = state.clone();
+        offload(move || parse(sent, &state)).await?
     } else {
-        parse(sent, service)?
+        parse(sent, state)?
     };
-    let servable = service.models().find(&route.model, &route.version)?;
+    let servable = state.models().find(&route.model, &route.version)?;
     let name = body.signature_name.as_deref().unwrap_or_default();
     let decoded = Instant::now();
     measures.phase(Phase::Decode, decoded - started);
@@ -162,16 +162,16 @@ async fn examples(service: &Service, route: &Route, sent: Sent, measures: &OfMod
 }
 
 /// Labels are not looked at, as in TensorFlow Serving: all versions come back.
-fn status(service: &Service, route: &Route) -> Result<Vec<u8>, Status> {
+fn status(state: &ServerState, route: &Route) -> Result<Vec<u8>, Status> {
     let version = match route.version {
         Version::Number(number) => Some(number),
         Version::Latest | Version::Label(_) => None,
     };
-    Ok(json::status_answer(&service.models().status(&route.model, version)?))
+    Ok(json::status_answer(&state.models().status(&route.model, version)?))
 }
 
-async fn metadata(service: &Service, route: &Route) -> Result<Vec<u8>, Status> {
-    let servable = service.models().find(&route.model, &route.version)?;
+async fn metadata(state: &ServerState, route: &Route) -> Result<Vec<u8>, Status> {
+    let servable = state.models().find(&route.model, &route.version)?;
     // It may have to be read from the model's file.
     let answer = move || {
         let signatures = inference::signature_defs(&servable)?;
@@ -181,8 +181,8 @@ async fn metadata(service: &Service, route: &Route) -> Result<Vec<u8>, Status> {
 }
 
 /// When nobody waits any more for a request that came at this time. A timeout of zero is none.
-fn deadline(service: &Service, came: Instant) -> Option<Instant> {
-    let timeout = service.settings().rest.timeout;
+fn deadline(state: &ServerState, came: Instant) -> Option<Instant> {
+    let timeout = state.settings().rest.timeout;
     if timeout == Duration::ZERO { None } else { came.checked_add(timeout) }
 }
 

@@ -7,44 +7,44 @@ use serde_json::json;
 use super::reply::{self, Reply};
 use crate::metrics::Gauges;
 use crate::models::{ModelStatus, State, Version};
-use crate::server::Service;
+use crate::state::ServerState;
 
 /// The pages that are open without a key: those who look whether a server lives have none.
-pub(super) fn open(service: &Service, method: &Method, path: &str) -> Option<Reply> {
+pub(super) fn open(state: &ServerState, method: &Method, path: &str) -> Option<Reply> {
     if method != Method::GET && method != Method::HEAD {
         return None;
     }
     match path.split('?').next()? {
         "/healthz" => Some(reply::text(StatusCode::OK, "ok\n".into())),
-        "/readyz" => Some(ready(service)),
+        "/readyz" => Some(ready(state)),
         _ => None,
     }
 }
 
 /// Whether this is the path of the page of measures, which may be one below `/v1/` too.
-pub(super) fn is_metrics(service: &Service, path: &str) -> bool {
-    service.settings().metrics.prometheus_path.as_deref().is_some_and(|page| path.split('?').next() == Some(page))
+pub(super) fn is_metrics(state: &ServerState, path: &str) -> bool {
+    state.settings().metrics.prometheus_path.as_deref().is_some_and(|page| path.split('?').next() == Some(page))
 }
 
 /// The other pages.
-pub(super) fn find(service: &Service, method: &Method, path: &str) -> Option<Reply> {
-    if is_metrics(service, path) {
-        return Some(metrics(service));
+pub(super) fn find(state: &ServerState, method: &Method, path: &str) -> Option<Reply> {
+    if is_metrics(state, path) {
+        return Some(metrics(state));
     }
     (path.split('?').next() == Some("/models") && (method == Method::GET || method == Method::HEAD))
-        .then(|| models(service))
+        .then(|| models(state))
 }
 
 /// Whether requests are to be sent here, and if not, what is waited for.
-fn ready(service: &Service) -> Reply {
-    if service.is_draining() {
+fn ready(state: &ServerState) -> Reply {
+    if state.is_shutting_down() {
         return waiting(&json!({"ready": false, "stopping": true}));
     }
-    if service.models().are_ready() {
+    if state.models().are_ready() {
         return reply::text(StatusCode::OK, "ok\n".into());
     }
     let unready = |model: &ModelStatus| model.versions.iter().all(|version| version.state != State::Available);
-    let waited_for: Vec<String> = service.models().list().into_iter().filter(unready).map(|model| model.name).collect();
+    let waited_for: Vec<String> = state.models().list().into_iter().filter(unready).map(|model| model.name).collect();
     waiting(&json!({"ready": false, "stopping": false, "waiting_for": waited_for}))
 }
 
@@ -52,12 +52,12 @@ fn waiting(why: &serde_json::Value) -> Reply {
     reply::json(StatusCode::SERVICE_UNAVAILABLE, text_of(why))
 }
 
-fn models(service: &Service) -> Reply {
-    let models: Vec<_> = service.models().list().into_iter().map(|model| of_model(service, model)).collect();
+fn models(state: &ServerState) -> Reply {
+    let models: Vec<_> = state.models().list().into_iter().map(|model| of_model(state, model)).collect();
     reply::json(StatusCode::OK, text_of(&json!({ "models": models })))
 }
 
-fn of_model(service: &Service, model: ModelStatus) -> serde_json::Value {
+fn of_model(state: &ServerState, model: ModelStatus) -> serde_json::Value {
     let versions: Vec<_> = model
         .versions
         .iter()
@@ -67,7 +67,7 @@ fn of_model(service: &Service, model: ModelStatus) -> serde_json::Value {
                 "version": found.version.to_string(),
                 "state": found.state.name(),
                 "error": error.map(|error| json!({"code": error.code.name(), "message": error.message})),
-                "batching": batching(service, &model.name, found.version),
+                "batching": batching(state, &model.name, found.version),
             })
         })
         .collect();
@@ -77,8 +77,8 @@ fn of_model(service: &Service, model: ModelStatus) -> serde_json::Value {
 }
 
 /// Whether requests of each signature share runs now, and why or why not; none of a version that does not answer.
-fn batching(service: &Service, model: &str, version: i64) -> serde_json::Map<String, serde_json::Value> {
-    let Ok(servable) = service.models().find(model, &Version::Number(version)) else { return serde_json::Map::new() };
+fn batching(state: &ServerState, model: &str, version: i64) -> serde_json::Map<String, serde_json::Value> {
+    let Ok(servable) = state.models().find(model, &Version::Number(version)) else { return serde_json::Map::new() };
     let of =
         |(name, (together, why)): (&str, (bool, String))| (name.to_owned(), json!({"together": together, "why": why}));
     servable.batching().map(of).collect()
@@ -90,11 +90,11 @@ fn text_of(value: &impl Serialize) -> Vec<u8> {
     text
 }
 
-fn metrics(service: &Service) -> Reply {
+fn metrics(state: &ServerState) -> Reply {
     let gauges = Gauges {
-        connections: service.connections(),
-        requests: service.gate().inside(),
-        ready: !service.is_draining() && service.models().are_ready(),
+        connections: state.connections(),
+        requests: state.concurrency_limit().inside(),
+        ready: !state.is_shutting_down() && state.models().are_ready(),
     };
-    reply::text(StatusCode::OK, service.metrics().page(&service.models().list(), gauges))
+    reply::text(StatusCode::OK, state.metrics().page(&state.models().list(), gauges))
 }

@@ -16,20 +16,19 @@ use super::{pages, url};
 use crate::catch_panic::catch_panic;
 use crate::metrics::{Api, OfModel, Protocol};
 use crate::offload::internal_error;
-use crate::server::Service;
+use crate::state::ServerState;
 use crate::status::Status;
 
 /// Answers a request, whatever happens on the way.
-pub(super) async fn answer(service: &Service, request: Request<Incoming>) -> Reply {
-    let mut reply =
-        catch_panic(dispatch(service, request)).await.unwrap_or_else(|()| reply::refusal(&internal_error()));
-    if service.settings().rest.cors {
+pub(super) async fn answer(state: &ServerState, request: Request<Incoming>) -> Reply {
+    let mut reply = catch_panic(dispatch(state, request)).await.unwrap_or_else(|()| reply::refusal(&internal_error()));
+    if state.settings().rest.cors {
         reply::allow_origins(&mut reply);
     }
     reply
 }
 
-async fn dispatch(service: &Service, request: Request<Incoming>) -> Reply {
+async fn dispatch(state: &ServerState, request: Request<Incoming>) -> Reply {
     let (head, body) = request.into_parts();
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     // libevent, which TensorFlow Serving's server is, knows these methods.
@@ -37,13 +36,13 @@ async fn dispatch(service: &Service, request: Request<Incoming>) -> Reply {
     if !is_known {
         return reply::last(reply::page(StatusCode::NOT_IMPLEMENTED));
     }
-    if !url::is_ours(path) || pages::is_metrics(service, path) {
+    if !url::is_ours(path) || pages::is_metrics(state, path) {
         body::discard(body).await;
-        if let Some(reply) = pages::open(service, &head.method, path) {
+        if let Some(reply) = pages::open(state, &head.method, path) {
             return reply;
         }
-        return match service.keys().check(&head.headers) {
-            Ok(()) => pages::find(service, &head.method, path).unwrap_or_else(|| reply::page(StatusCode::NOT_FOUND)),
+        return match state.api_keys().check(&head.headers) {
+            Ok(()) => pages::find(state, &head.method, path).unwrap_or_else(|| reply::page(StatusCode::NOT_FOUND)),
             Err(status) => reply::refusal(&status),
         };
     }
@@ -51,11 +50,11 @@ async fn dispatch(service: &Service, request: Request<Incoming>) -> Reply {
         body::discard(body).await;
         return preflight(&head);
     }
-    if let Err(status) = service.keys().check(&head.headers) {
+    if let Err(status) = state.api_keys().check(&head.headers) {
         body::discard(body).await;
         return reply::refusal(&status);
     }
-    api(service, &head, path, body).await
+    api(state, &head, path, body).await
 }
 
 /// What a browser asks before it asks, whether or not pages of other origins may read the answer.
@@ -71,18 +70,18 @@ fn preflight(head: &Parts) -> Reply {
 }
 
 /// What is below `/v1/`.
-async fn api(service: &Service, head: &Parts, path: &str, body: Incoming) -> Reply {
+async fn api(state: &ServerState, head: &Parts, path: &str, body: Incoming) -> Reply {
     let started = Instant::now();
     let route = match url::parse(&head.method, path) {
         Ok(route) => route,
         Err(malformed) => {
             body::discard(body).await;
-            service.metrics().of(&malformed.model).malformed(malformed.status.code);
+            state.metrics().of(&malformed.model).malformed(malformed.status.code);
             return reply::refusal(&malformed.status);
         }
     };
-    let measures = service.metrics().of(&route.model);
-    let refused = match asked(service, head, &route, body, &measures).await {
+    let measures = state.metrics().of(&route.model);
+    let refused = match asked(state, head, &route, body, &measures).await {
         Ok(answer) => {
             measures.request(route.api, Protocol::Rest, None, started.elapsed());
             return reply::json(StatusCode::OK, answer);
@@ -109,24 +108,24 @@ async fn api(service: &Service, head: &Parts, path: &str, body: Incoming) -> Rep
 }
 
 async fn asked(
-    service: &Service,
+    state: &ServerState,
     head: &Parts,
     route: &url::Route,
     body: Incoming,
     measures: &OfModel,
 ) -> Result<Vec<u8>, Refused> {
-    let limits = &service.settings().guard.limits;
+    let limits = &state.settings().guard.limits;
     let bytes = if matches!(route.api, Api::Predict | Api::Classify | Api::Regress) {
         body::read(body, limits).await.map_err(Refused::Body)?
     } else {
         body::discard(body).await;
         Bytes::new()
     };
-    service.takes(bytes.len());
+    state.note_bytes(bytes.len());
     // It is let in when it is whole: clients that send slowly shut nobody out.
-    let _permit = service.gate().enter()?;
+    let _permit = state.concurrency_limit().enter()?;
     let sent = Sent { bytes, gzip: body::is_gzip(&head.headers) };
-    let answer = handlers::answer(service, route, sent, measures).await?;
-    service.takes(answer.len());
+    let answer = handlers::answer(state, route, sent, measures).await?;
+    state.note_bytes(answer.len());
     Ok(answer)
 }

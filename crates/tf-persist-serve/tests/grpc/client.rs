@@ -60,7 +60,7 @@ impl Server {
         }
         settings.grpc.address = Some(([127, 0, 0, 1], 0).into());
         let server = tf_persist_serve::Server::bind(settings).unwrap();
-        server.service().models().ready().await.unwrap();
+        server.state().models().ready().await.unwrap();
         let address = server.grpc_address().unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let stopped = async { drop(stopped.await) };

@@ -4,64 +4,64 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::ServerError;
-use super::drain::{Drain, Drainage};
 use crate::guard::{Certificates, Gate, Keys, Tls};
 use crate::in_flight::{InFlight, InFlightGuard};
 use crate::metrics::Metrics;
 use crate::models::Models;
+use crate::net::ServerError;
 use crate::settings::Settings;
+use crate::shutdown::{Shutdown, ShutdownSignal};
 use crate::status::Status;
 
 /// A request or an answer of more bytes leaves memory behind that is worth giving back.
-const MUCH: usize = 1 << 20;
+const LARGE_MESSAGE: usize = 1 << 20;
 
 /// What both interfaces speak to. Cloning shares it.
 #[derive(Clone)]
-pub struct Service(Arc<Inner>);
+pub struct ServerState(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
     models: Models,
     metrics: Metrics,
-    gate: Gate,
-    keys: Keys,
+    concurrency_limit: Gate,
+    api_keys: Keys,
     certificates: Option<Certificates>,
-    drainage: Drainage,
+    shutdown: Shutdown,
     connections: InFlight,
-    took_much: AtomicBool,
+    had_large_message: AtomicBool,
 }
 
-impl Service {
+impl ServerState {
     /// Starts to load models.
     ///
     /// # Errors
     /// As [`Models::start`]; `INVALID_ARGUMENT` if keys or certificates cannot be used.
     pub fn start(settings: Settings) -> Result<Self, Status> {
-        Self::guarded(settings).map_err(|error| match error {
+        Self::new(settings).map_err(|error| match error {
             ServerError::Models(status) => status,
             other => Status::invalid_argument(other.to_string()),
         })
     }
 
-    pub(super) fn guarded(settings: Settings) -> Result<Self, ServerError> {
-        let keys = Keys::open(settings.guard.api_key_file.as_deref())?;
+    pub(crate) fn new(settings: Settings) -> Result<Self, ServerError> {
+        let api_keys = Keys::open(settings.guard.api_key_file.as_deref())?;
         let certificates = settings.guard.tls.as_ref().map(Certificates::new).transpose()?;
-        let gate = Gate::new(settings.guard.limits.requests_at_once);
+        let concurrency_limit = Gate::new(settings.guard.limits.requests_at_once);
         let metrics = Metrics::new();
         let models = Models::start(settings.models.clone(), settings.run.clone(), metrics.clone());
         let models = models.map_err(ServerError::Models)?;
-        let (drainage, connections, took_much) = (Drainage::new(), InFlight::default(), AtomicBool::new(false));
+        let (shutdown, connections, had_large_message) = (Shutdown::new(), InFlight::default(), AtomicBool::new(false));
         Ok(Self(Arc::new(Inner {
             settings,
             models,
             metrics,
-            gate,
-            keys,
+            concurrency_limit,
+            api_keys,
             certificates,
-            drainage,
+            shutdown,
             connections,
-            took_much,
+            had_large_message,
         })))
     }
 
@@ -85,25 +85,25 @@ impl Service {
 
     /// Where requests under way are counted.
     #[must_use]
-    pub fn gate(&self) -> &Gate {
-        &self.0.gate
+    pub fn concurrency_limit(&self) -> &Gate {
+        &self.0.concurrency_limit
     }
 
     /// The API keys.
     #[must_use]
-    pub fn keys(&self) -> &Keys {
-        &self.0.keys
+    pub fn api_keys(&self) -> &Keys {
+        &self.0.api_keys
     }
 
     /// Whether the server is stopping: it answers what is under way, and nothing else.
     #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.0.drainage.begun().is_some()
+    pub fn is_shutting_down(&self) -> bool {
+        self.0.shutdown.started_at().is_some()
     }
 
     /// For how long it has been, if it is.
-    pub(crate) fn draining_for(&self) -> Option<Duration> {
-        self.0.drainage.begun().map(|begun| begun.elapsed())
+    pub(crate) fn shutting_down_for(&self) -> Option<Duration> {
+        self.0.shutdown.started_at().map(|started_at| started_at.elapsed())
     }
 
     /// How many connections are open.
@@ -115,7 +115,7 @@ impl Service {
     /// Reads keys and the models' configuration again, looks for versions, and takes these certificates for new connections. What cannot
     /// be used leaves what there was. The log says so, and which keys and certificates hold from now on.
     pub fn reload(&self, tls: Option<&Tls>) {
-        if let Err(error) = self.0.keys.reload() {
+        if let Err(error) = self.0.api_keys.reload() {
             tracing::error!(%error, "the API keys stay as they were");
         }
         if let (Some(certificates), Some(tls)) = (&self.0.certificates, tls)
@@ -123,45 +123,45 @@ impl Service {
         {
             tracing::error!(%error, "the certificates stay as they were");
         }
-        self.say_who_is_let_in();
+        self.log_security();
         self.0.models.refresh();
     }
 
     /// Tells the log which keys and certificates hold now.
-    pub(super) fn say_who_is_let_in(&self) {
-        self.0.keys.say();
+    pub(crate) fn log_security(&self) {
+        self.0.api_keys.say();
         if let Some(certificates) = &self.0.certificates {
             certificates.say();
         }
     }
 
     /// A request or an answer has so many bytes.
-    pub(crate) fn takes(&self, bytes: usize) {
-        if bytes > MUCH {
-            self.0.took_much.store(true, Ordering::Relaxed);
+    pub(crate) fn note_bytes(&self, bytes: usize) {
+        if bytes > LARGE_MESSAGE {
+            self.0.had_large_message.store(true, Ordering::Relaxed);
         }
     }
 
     /// Whether much memory was taken since this was asked last, and nothing is under way that may need it again.
-    pub(super) fn has_memory_left_over(&self) -> bool {
-        self.gate().inside() == 0 && self.0.took_much.swap(false, Ordering::Relaxed)
+    pub(crate) fn should_release_memory(&self) -> bool {
+        self.concurrency_limit().inside() == 0 && self.0.had_large_message.swap(false, Ordering::Relaxed)
     }
 
-    pub(crate) fn drain(&self) -> Drain {
-        self.0.drainage.drain()
+    pub(crate) fn shutdown_signal(&self) -> ShutdownSignal {
+        self.0.shutdown.signal()
     }
 
-    pub(super) fn begin_to_drain(&self) {
-        self.0.drainage.begin();
+    pub(crate) fn begin_shutdown(&self) {
+        self.0.shutdown.begin();
         self.0.models.begin_to_stop();
     }
 
-    pub(super) fn certificates(&self) -> Option<&Certificates> {
+    pub(crate) fn certificates(&self) -> Option<&Certificates> {
         self.0.certificates.as_ref()
     }
 
     /// Counts a connection until what this gives is dropped.
-    pub(super) fn connected(&self) -> InFlightGuard {
+    pub(crate) fn count_connection(&self) -> InFlightGuard {
         self.0.connections.acquire()
     }
 }

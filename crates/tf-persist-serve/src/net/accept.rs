@@ -10,12 +10,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::Service;
 use super::stream::{Accepted, Peer, Stream};
-use super::threads::Threads;
+use super::worker_pool::WorkerPool;
+use crate::state::ServerState;
 
 /// How long is waited after a connection could not be taken, as where no more files may be opened.
-const PAUSE: Duration = Duration::from_millis(100);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Where connections come from.
 pub(super) enum Listener {
@@ -35,13 +35,13 @@ pub(super) struct Port {
     /// Taken away when it is closed.
     pub(super) listener: Option<Listener>,
     pub(super) kind: Kind,
-    pub(super) service: Service,
+    pub(super) state: ServerState,
     /// Held by every connection, so that it is known when the last is gone.
     pub(super) alive: mpsc::Sender<()>,
     /// Whether no more connections are to be taken.
     pub(super) closed: watch::Receiver<bool>,
     /// Where its connections are served.
-    pub(super) threads: Arc<Threads>,
+    pub(super) workers: Arc<WorkerPool>,
 }
 
 impl Port {
@@ -52,59 +52,59 @@ impl Port {
         S: Fn(Stream, Peer) -> F + Clone + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let limit = self.service.settings().guard.limits.connections;
-        let room = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
+        let limit = self.state.settings().guard.limits.connections;
+        let permits = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
         let mut closed = self.closed.clone();
         loop {
             let next = async {
-                let place = Arc::clone(&room).acquire_owned().await;
-                (place, self.next().await)
+                let permit = Arc::clone(&permits).acquire_owned().await;
+                (permit, self.next().await)
             };
-            let (place, accepted) = tokio::select! {
+            let (permit, accepted) = tokio::select! {
                 biased;
                 // If nobody can say so any more, the server is gone.
                 _ = closed.wait_for(|closed| *closed) => break,
                 next = next => next,
             };
-            let Ok(place) = place else { break };
+            let Ok(permit) = permit else { break };
             match accepted {
-                Ok((accepted, peer)) => self.serve(place, accepted, peer, &serve),
+                Ok((accepted, peer)) => self.serve(permit, accepted, peer, &serve),
                 // The client has left already.
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be taken");
-                    sleep(PAUSE).await;
+                    sleep(RETRY_DELAY).await;
                 }
             }
         }
         // Who is connected already is answered: a listener that is closed resets those that it has not handed out.
         let Some(listener) = self.listener.take() else { return };
         let listener = match listener {
-            Listener::Tcp(listener) => listener.into_std().map(Waiting::Tcp),
-            Listener::Unix(listener) => listener.into_std().map(Waiting::Unix),
+            Listener::Tcp(listener) => listener.into_std().map(Backlog::Tcp),
+            Listener::Unix(listener) => listener.into_std().map(Backlog::Unix),
         };
-        while let (Ok(place), Ok((accepted, peer))) =
-            (Arc::clone(&room).try_acquire_owned(), listener.as_ref().map_err(drop).and_then(Waiting::next))
+        while let (Ok(permit), Ok((accepted, peer))) =
+            (Arc::clone(&permits).try_acquire_owned(), listener.as_ref().map_err(drop).and_then(Backlog::next))
         {
-            self.serve(place, accepted, peer, &serve);
+            self.serve(permit, accepted, peer, &serve);
         }
     }
 
     /// Serves a connection in a task of its own.
-    fn serve<S, F>(&self, place: OwnedSemaphorePermit, accepted: Accepted, peer: Peer, serve: &S)
+    fn serve<S, F>(&self, permit: OwnedSemaphorePermit, accepted: Accepted, peer: Peer, serve: &S)
     where
         S: Fn(Stream, Peer) -> F + Clone + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let (tls, serve, mut drain) = (self.tls(), serve.clone(), self.service.drain());
-        let head_timeout = self.service.settings().guard.limits.head_timeout;
-        let held = (place, self.service.connected(), self.alive.clone());
-        self.threads.spawn(async move {
+        let (tls, serve, mut shutdown) = (self.tls(), serve.clone(), self.state.shutdown_signal());
+        let head_timeout = self.state.settings().guard.limits.head_timeout;
+        let held = (permit, self.state.count_connection(), self.alive.clone());
+        self.workers.spawn(async move {
             let encrypted = tokio::select! {
                 biased;
                 encrypted = timeout(head_timeout, accepted.arrive(tls)) => encrypted,
                 // Nothing was asked yet.
-                () = drain.begun_a_moment_ago() => return,
+                () = shutdown.grace_over() => return,
             };
             match encrypted {
                 Ok(Ok(stream)) => serve(stream, peer).await,
@@ -129,7 +129,7 @@ impl Port {
     }
 
     fn tls(&self) -> Option<TlsAcceptor> {
-        let certificates = self.service.certificates()?;
+        let certificates = self.state.certificates()?;
         match self.kind {
             Kind::Rest => certificates.rest(),
             Kind::Grpc => Some(certificates.grpc()),
@@ -138,12 +138,12 @@ impl Port {
 }
 
 /// A listener that is about to be closed.
-enum Waiting {
+enum Backlog {
     Tcp(std::net::TcpListener),
     Unix(std::os::unix::net::UnixListener),
 }
 
-impl Waiting {
+impl Backlog {
     /// A connection that was made already; it is not waited for one.
     fn next(&self) -> Result<(Accepted, Peer), ()> {
         let taken: io::Result<_> = match self {

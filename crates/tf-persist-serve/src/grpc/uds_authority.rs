@@ -20,7 +20,7 @@ const AUTHORITY: &[u8] = b":authority";
 const AUTHORITY_INDEX: u64 = 1;
 
 /// Where in the stream of frames the next byte stands.
-enum Place {
+enum Position {
     Preface(usize),
     FrameHead { bytes: [u8; 9], count: usize },
     PadLength,
@@ -34,7 +34,7 @@ enum Field {
     Begin,
     /// In a number whose bits so far are these, and what it is.
     Number {
-        so_far: u64,
+        value: u64,
         shift: u32,
         of: Number,
     },
@@ -49,7 +49,7 @@ enum Field {
     },
     Value {
         left: u64,
-        overwrite: bool,
+        rewrite: bool,
     },
 }
 
@@ -63,13 +63,13 @@ enum Number {
         plain: bool,
     },
     ValueLength {
-        overwrite: bool,
+        rewrite: bool,
     },
 }
 
 /// What has been read of a connection.
-pub(super) struct Authorities {
-    place: Place,
+pub(crate) struct UdsAuthorityRewriter {
+    position: Position,
     field: Field,
     /// Of the frame of headers: what is left of its payload, and how much of that is padding.
     left: usize,
@@ -77,46 +77,46 @@ pub(super) struct Authorities {
     flags: u8,
 }
 
-impl Authorities {
-    pub(super) fn new() -> Self {
-        Self { place: Place::Preface(PREFACE), field: Field::Begin, left: 0, padding: 0, flags: 0 }
+impl UdsAuthorityRewriter {
+    pub(crate) fn new() -> Self {
+        Self { position: Position::Preface(PREFACE), field: Field::Begin, left: 0, padding: 0, flags: 0 }
     }
 
     /// Overwrites what is to be in the bytes that come next.
-    pub(super) fn overwrite(&mut self, bytes: &mut [u8]) {
+    pub(crate) fn rewrite(&mut self, bytes: &mut [u8]) {
         let mut at = 0;
         while at < bytes.len() {
             // What is of no interest is passed over at once.
-            if let Place::Preface(left) | Place::Skip(left) = &mut self.place {
+            if let Position::Preface(left) | Position::Skip(left) = &mut self.position {
                 let passed = (*left).min(bytes.len() - at);
                 *left -= passed;
                 at += passed;
                 if *left == 0 {
-                    self.place = self.after_skip();
+                    self.position = self.after_skip();
                 }
                 continue;
             }
             let byte = &mut bytes[at];
             at += 1;
-            match &mut self.place {
-                Place::FrameHead { bytes, count } => {
+            match &mut self.position {
+                Position::FrameHead { bytes, count } => {
                     bytes[*count] = *byte;
                     *count += 1;
                     if *count == bytes.len() {
                         let head = *bytes;
-                        self.place = self.frame(head);
+                        self.position = self.frame(head);
                     }
                 }
-                Place::PadLength => {
+                Position::PadLength => {
                     self.left -= 1;
                     self.padding = usize::from(*byte).min(self.left);
-                    self.place = self.after_padding();
+                    self.position = self.after_padding();
                 }
                 _ => {
                     self.left -= 1;
                     self.field = self.field.next(byte);
                     if self.left <= self.padding {
-                        self.place = self.end();
+                        self.position = self.end();
                     }
                 }
             }
@@ -124,7 +124,7 @@ impl Authorities {
     }
 
     /// What comes after the head of a frame.
-    fn frame(&mut self, head: [u8; 9]) -> Place {
+    fn frame(&mut self, head: [u8; 9]) -> Position {
         let [a, b, c, kind, flags, ..] = head;
         self.left = u32::from_be_bytes([0, a, b, c]) as usize;
         self.padding = 0;
@@ -134,30 +134,30 @@ impl Authorities {
             CONTINUATION => {}
             _ => return self.end(),
         }
-        if self.flags & PADDED != 0 && self.left > 0 { Place::PadLength } else { self.after_padding() }
+        if self.flags & PADDED != 0 && self.left > 0 { Position::PadLength } else { self.after_padding() }
     }
 
     /// What comes where the length of the padding has been read.
-    fn after_padding(&mut self) -> Place {
+    fn after_padding(&mut self) -> Position {
         let priority = if self.flags & PRIORITY != 0 { 5.min(self.left) } else { 0 };
         self.flags = 0;
         if priority == 0 {
-            return if self.left <= self.padding { self.end() } else { Place::Block };
+            return if self.left <= self.padding { self.end() } else { Position::Block };
         }
         self.left -= priority;
-        Place::Skip(priority)
+        Position::Skip(priority)
     }
 
     /// What comes where so many bytes were passed over as were to be.
-    fn after_skip(&mut self) -> Place {
-        if self.left <= self.padding { self.end() } else { Place::Block }
+    fn after_skip(&mut self) -> Position {
+        if self.left <= self.padding { self.end() } else { Position::Block }
     }
 
     /// What comes where nothing of the frame is of interest any more.
-    fn end(&mut self) -> Place {
+    fn end(&mut self) -> Position {
         let rest = std::mem::take(&mut self.left);
         self.padding = 0;
-        if rest == 0 { Place::FrameHead { bytes: [0; 9], count: 0 } } else { Place::Skip(rest) }
+        if rest == 0 { Position::FrameHead { bytes: [0; 9], count: 0 } } else { Position::Skip(rest) }
     }
 }
 
@@ -171,15 +171,15 @@ impl Field {
                 byte if byte & 0x20 != 0 => Self::number(byte, 5, Number::Alone),
                 byte => Self::number(byte, 4, Number::NameIndex),
             },
-            Self::Number { so_far, shift, of } => {
+            Self::Number { value, shift, of } => {
                 let more = u64::from(*byte & 0x7f).checked_shl(shift).unwrap_or(0);
-                let so_far = so_far.saturating_add(more);
-                if *byte & 0x80 == 0 { of.is(so_far) } else { Self::Number { so_far, shift: shift + 7, of } }
+                let value = value.saturating_add(more);
+                if *byte & 0x80 == 0 { of.is(value) } else { Self::Number { value, shift: shift + 7, of } }
             }
             // The first bit of a string says whether it is compressed.
             Self::NameLength => Self::number(*byte, 7, Number::NameLength { plain: *byte & 0x80 == 0 }),
             Self::ValueLength { is_authority } => {
-                Self::number(*byte, 7, Number::ValueLength { overwrite: is_authority && *byte & 0x80 == 0 })
+                Self::number(*byte, 7, Number::ValueLength { rewrite: is_authority && *byte & 0x80 == 0 })
             }
             Self::Name { left, at, is_like } => {
                 let is_like = is_like && AUTHORITY.get(at) == Some(byte);
@@ -188,11 +188,11 @@ impl Field {
                 }
                 Self::ValueLength { is_authority: is_like && at + 1 == AUTHORITY.len() }
             }
-            Self::Value { left, overwrite } => {
-                if overwrite && !byte.is_ascii_alphanumeric() && !matches!(*byte, b'.' | b'-' | b'_') {
+            Self::Value { left, rewrite } => {
+                if rewrite && !byte.is_ascii_alphanumeric() && !matches!(*byte, b'.' | b'-' | b'_') {
                     *byte = b'-';
                 }
-                if left > 1 { Self::Value { left: left - 1, overwrite } } else { Self::Begin }
+                if left > 1 { Self::Value { left: left - 1, rewrite } } else { Self::Begin }
             }
         }
     }
@@ -201,7 +201,7 @@ impl Field {
     fn number(byte: u8, bits: u32, of: Number) -> Self {
         let most = u64::MAX >> (64 - bits);
         let number = u64::from(byte) & most;
-        if number < most { of.is(number) } else { Self::Number { so_far: number, shift: 0, of } }
+        if number < most { of.is(number) } else { Self::Number { value: number, shift: 0, of } }
     }
 }
 
@@ -215,7 +215,7 @@ impl Number {
             Self::NameLength { .. } if number == 0 => Field::ValueLength { is_authority: false },
             Self::NameLength { plain } => Field::Name { left: number, at: 0, is_like: plain },
             Self::ValueLength { .. } if number == 0 => Field::Begin,
-            Self::ValueLength { overwrite } => Field::Value { left: number, overwrite },
+            Self::ValueLength { rewrite } => Field::Value { left: number, rewrite },
         }
     }
 }
@@ -269,8 +269,8 @@ mod tests {
         {
             // However the bytes are cut into pieces.
             for size in [1, 2, 3, 7, 1000] {
-                let (mut found, mut authorities) = (stream(sent), Authorities::new());
-                found.chunks_mut(size).for_each(|piece| authorities.overwrite(piece));
+                let (mut found, mut rewriter) = (stream(sent), UdsAuthorityRewriter::new());
+                found.chunks_mut(size).for_each(|piece| rewriter.rewrite(piece));
                 assert_eq!(found, stream(read), "{sent} in pieces of {size}");
             }
         }
@@ -287,7 +287,7 @@ mod tests {
                     if seed >> 63 == 0 { (seed >> 40) as u8 & 9 } else { (seed >> 33) as u8 }
                 })
                 .collect();
-            Authorities::new().overwrite(&mut bytes);
+            UdsAuthorityRewriter::new().rewrite(&mut bytes);
         }
     }
 }

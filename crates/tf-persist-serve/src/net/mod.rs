@@ -1,14 +1,11 @@
 //! The server: its listeners, from the first request to the last.
 
 mod accept;
-mod authority;
-mod drain;
-mod listen;
-mod service;
+mod busy_poll;
+mod listener;
+mod observed_io;
 mod stream;
-mod threads;
-mod vigil;
-mod watched;
+mod worker_pool;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -22,23 +19,22 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
-pub(crate) use drain::{Drain, MOMENT};
-pub use service::Service;
+pub(crate) use observed_io::{IoEvent, ObservedIo};
 pub(crate) use stream::Peer;
-pub(crate) use watched::{Moved, Watched};
 
 use crate::guard::{KeysError, TlsError};
 use crate::settings::Settings;
+use crate::state::ServerState;
 use crate::status::Status;
 use crate::{grpc, rest};
 use accept::{Kind, Listener, Port};
-use threads::Threads;
+use worker_pool::WorkerPool;
 
 /// How often memory that requests left behind is given back.
-const TIDY: Duration = Duration::from_secs(5);
+const MEMORY_RELEASE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long models are waited for at the end though the time for draining is over.
-const UNLOADING: Duration = Duration::from_secs(1);
+const MIN_UNLOAD_TIME: Duration = Duration::from_secs(1);
 
 /// Why a server did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +77,7 @@ pub enum ServerError {
 
 /// A server that listens, and answers once it [runs](Server::run).
 pub struct Server {
-    service: Service,
+    state: ServerState,
     rest: Option<(TcpListener, SocketAddr)>,
     grpc: Option<(TcpListener, SocketAddr)>,
     socket: Option<UnixListener>,
@@ -96,10 +92,10 @@ impl Server {
         if settings.rest.address.is_none() && settings.grpc.address.is_none() && settings.grpc.socket.is_none() {
             return Err(ServerError::NoPort);
         }
-        listen::raise_open_files(settings.guard.limits.connections);
+        listener::raise_open_files(settings.guard.limits.connections);
         let tcp = |address: Option<SocketAddr>, what| {
             let bound = address
-                .map(|address| listen::tcp(address).map_err(|source| ServerError::Listen { address, what, source }));
+                .map(|address| listener::tcp(address).map_err(|source| ServerError::Listen { address, what, source }));
             bound.transpose()
         };
         let rest = tcp(settings.rest.address, "REST")?;
@@ -108,17 +104,17 @@ impl Server {
             .grpc
             .socket
             .as_ref()
-            .map(|path| listen::unix(path).map_err(|source| ServerError::Socket { path: path.clone(), source }));
+            .map(|path| listener::unix(path).map_err(|source| ServerError::Socket { path: path.clone(), source }));
         let socket = socket.transpose()?;
-        let service = Service::guarded(settings)?;
-        service.say_who_is_let_in();
-        Ok(Self { service, rest, grpc, socket })
+        let state = ServerState::new(settings)?;
+        state.log_security();
+        Ok(Self { state, rest, grpc, socket })
     }
 
     /// What the interfaces speak to.
     #[must_use]
-    pub fn service(&self) -> &Service {
-        &self.service
+    pub fn state(&self) -> &ServerState {
+        &self.state
     }
 
     /// Where REST is, with the port that was found if it was to be any.
@@ -139,59 +135,59 @@ impl Server {
     /// # Errors
     /// If a model's only version could not be loaded, as TensorFlow Serving, which does not start then.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self { service, rest, grpc, socket } = self;
-        let _end = End(service.clone());
-        let limits = &service.settings().guard.limits;
+        let Self { state, rest, grpc, socket } = self;
+        let _end = ShutdownOnDrop(state.clone());
+        let limits = &state.settings().guard.limits;
         let drain_timeout = limits.drain_timeout;
         let (alive, mut all_gone) = tokio::sync::mpsc::channel::<()>(1);
         let (close, closed) = tokio::sync::watch::channel(false);
         let mut accepting = JoinSet::new();
         // They go on until all connections are gone, whoever takes no more of them.
-        let threads = Arc::new(Threads::start().map_err(ServerError::Threads)?);
+        let workers = Arc::new(WorkerPool::start().map_err(ServerError::Threads)?);
         let port = |listener, kind| Port {
             listener: Some(listener),
             kind,
-            service: service.clone(),
+            state: state.clone(),
             alive: alive.clone(),
             closed: closed.clone(),
-            threads: Arc::clone(&threads),
+            workers: Arc::clone(&workers),
         };
         if let Some((listener, _)) = rest {
-            let (service, drain) = (service.clone(), service.drain());
-            let serve = move |stream, _| rest::serve(stream, service.clone(), drain.clone());
+            let (state, shutdown) = (state.clone(), state.shutdown_signal());
+            let serve = move |stream, _| rest::serve(stream, state.clone(), shutdown.clone());
             accepting.spawn(port(Listener::Tcp(listener), Kind::Rest).accept(serve));
         }
         let listeners = grpc.map(|(listener, _)| Listener::Tcp(listener)).into_iter();
         for listener in listeners.chain(socket.map(Listener::Unix)) {
-            let (service, drain) = (service.clone(), service.drain());
+            let (state, shutdown) = (state.clone(), state.shutdown_signal());
             let shared = Handle::current();
-            let serve = move |stream, peer| grpc::serve(stream, peer, service.clone(), drain.clone(), shared.clone());
+            let serve = move |stream, peer| grpc::serve(stream, peer, state.clone(), shutdown.clone(), shared.clone());
             accepting.spawn(port(listener, Kind::Grpc).accept(serve));
         }
         drop(alive);
-        tokio::spawn(give_memory_back(service.clone()));
+        tokio::spawn(release_memory_when_idle(state.clone()));
 
         let outcome = tokio::select! {
             () = stop => Ok(()),
             // What other models have under way is answered all the same, and no session is torn down by the end of the process.
-            status = never_ready(&service) => Err(ServerError::Models(status)),
+            status = never_ready(&state) => Err(ServerError::Models(status)),
         };
         // First no more connections are taken, and then those that there are hear of it: who is told that his connection ends may connect
         // anew at once, and is to be refused, not to be dropped from a queue.
         close.send_replace(true);
         while accepting.join_next().await.is_some() {}
-        service.begin_to_drain();
-        tracing::info!(requests = service.gate().inside(), "stopping: no more connections are taken");
+        state.begin_shutdown();
+        tracing::info!(requests = state.concurrency_limit().inside(), "stopping: no more connections are taken");
         let began = Instant::now();
         if timeout(drain_timeout, all_gone.recv()).await.is_err() {
-            tracing::warn!(requests = service.gate().inside(), "stopping: requests are given up");
+            tracing::warn!(requests = state.concurrency_limit().inside(), "stopping: requests are given up");
         }
         // With what they were at, which keeps models loaded.
-        drop(threads);
-        let models = service.models().clone();
+        drop(workers);
+        let models = state.models().clone();
         let unloading = tokio::task::spawn_blocking(move || models.stop());
         // Runs that nobody waits for any more keep their models loaded; the process ends without waiting for them much longer.
-        if timeout(drain_timeout.saturating_sub(began.elapsed()).max(UNLOADING), unloading).await.is_err() {
+        if timeout(drain_timeout.saturating_sub(began.elapsed()).max(MIN_UNLOAD_TIME), unloading).await.is_err() {
             tracing::warn!("stopping: models are not unloaded in time");
         }
         outcome
@@ -199,24 +195,24 @@ impl Server {
 }
 
 /// The end of a server, however it comes: ports are let go, connections and their threads with them.
-struct End(Service);
+struct ShutdownOnDrop(ServerState);
 
-impl Drop for End {
+impl Drop for ShutdownOnDrop {
     fn drop(&mut self) {
-        self.0.begin_to_drain();
+        self.0.begin_shutdown();
     }
 }
 
 /// Gives memory that large requests took back to the operating system, when nothing is under way. The allocator keeps it else, many
 /// times over where many came at once.
-async fn give_memory_back(service: Service) {
-    let (mut drain, mut look) = (service.drain(), interval(TIDY));
+async fn release_memory_when_idle(state: ServerState) {
+    let (mut shutdown, mut look) = (state.shutdown_signal(), interval(MEMORY_RELEASE_INTERVAL));
     loop {
         tokio::select! {
-            () = drain.begun() => return,
+            () = shutdown.started() => return,
             _ = look.tick() => {}
         }
-        if service.has_memory_left_over() {
+        if state.should_release_memory() {
             // If it fails, there is nothing to be done about it.
             let _ = tokio::task::spawn_blocking(release_free_memory).await;
         }
@@ -224,9 +220,9 @@ async fn give_memory_back(service: Service) {
 }
 
 /// Says when all models are ready; returns only if that cannot be any more.
-async fn never_ready(service: &Service) -> Status {
-    match service.models().ready().await {
-        Ok(()) if service.models().list().is_empty() => {
+async fn never_ready(state: &ServerState) -> Status {
+    match state.models().ready().await {
+        Ok(()) if state.models().list().is_empty() => {
             tracing::warn!("the configuration names no models: nothing is answered until one is served that does");
         }
         Ok(()) => tracing::info!("ready: every model answers"),

@@ -14,37 +14,37 @@ use std::thread;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-use super::vigil::Vigil;
+use super::busy_poll::BusyPoller;
 use crate::in_flight::InFlight;
 
 /// How many threads all of these may have at once for work that would keep a connection's thread: as many as one runtime has by
 /// itself.
-const HELPERS: usize = 512;
+const BLOCKING_THREADS: usize = 512;
 
 /// Threads that connections are dealt out to. They end when this is dropped, with what they have under way.
-pub(super) struct Threads {
-    threads: Vec<Thread>,
+pub(super) struct WorkerPool {
+    threads: Vec<Worker>,
     next: AtomicUsize,
 }
 
-struct Thread {
+struct Worker {
     /// How many connections it has.
     connections: InFlight,
     runtime: Handle,
-    vigil: Arc<Vigil>,
+    poller: Arc<BusyPoller>,
     /// Dropping it ends the thread.
-    _over: oneshot::Sender<()>,
+    _stop: oneshot::Sender<()>,
 }
 
-impl Threads {
+impl WorkerPool {
     /// One a core.
     ///
     /// # Errors
     /// If the operating system gives none.
     pub(super) fn start() -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let helpers = HELPERS.div_ceil(cores);
-        let threads = (0..cores).map(|number| Thread::start(number, helpers)).collect::<io::Result<_>>()?;
+        let blocking_threads = BLOCKING_THREADS.div_ceil(cores);
+        let threads = (0..cores).map(|number| Worker::start(number, blocking_threads)).collect::<io::Result<_>>()?;
         Ok(Self { threads, next: AtomicUsize::new(0) })
     }
 
@@ -53,12 +53,12 @@ impl Threads {
         let (count, turn) = (self.threads.len(), self.next.fetch_add(1, Ordering::Relaxed));
         let in_turn = (0..count).map(|place| &self.threads[(turn + place) % count]);
         let Some(thread) = in_turn.min_by_key(|thread| thread.connections.get()) else { return };
-        let (vigil, held) = (Arc::clone(&thread.vigil), thread.connections.acquire());
+        let (poller, held) = (Arc::clone(&thread.poller), thread.connections.acquire());
         thread.runtime.spawn(async move {
             let _held = held;
             let mut connection = pin!(connection);
             std::future::poll_fn(|context| {
-                vigil.noted();
+                poller.wake();
                 connection.as_mut().poll(context)
             })
             .await;
@@ -66,25 +66,25 @@ impl Threads {
     }
 }
 
-impl Thread {
-    fn start(number: usize, helpers: usize) -> io::Result<Self> {
+impl Worker {
+    fn start(number: usize, blocking_threads: usize) -> io::Result<Self> {
         let mut builder = Builder::new_current_thread();
-        let runtime = builder.enable_all().max_blocking_threads(helpers).build()?;
-        let (handle, vigil) = (runtime.handle().clone(), Arc::new(Vigil::default()));
-        let (over, is_over) = oneshot::channel();
-        let keep = Arc::clone(&vigil);
+        let runtime = builder.enable_all().max_blocking_threads(blocking_threads).build()?;
+        let (handle, poller) = (runtime.handle().clone(), Arc::new(BusyPoller::default()));
+        let (stop, stopped) = oneshot::channel();
+        let poller_in_thread = Arc::clone(&poller);
         let serve = move || {
             runtime.block_on(async {
                 tokio::select! {
-                    _ = is_over => {}
-                    () = keep.keep() => {}
+                    _ = stopped => {}
+                    () = poller_in_thread.run() => {}
                 }
             });
             // What was given up is not waited for.
             runtime.shutdown_background();
         };
         thread::Builder::new().name(format!("serve-{number}")).spawn(serve)?;
-        Ok(Self { connections: InFlight::default(), runtime: handle, vigil, _over: over })
+        Ok(Self { connections: InFlight::default(), runtime: handle, poller, _stop: stop })
     }
 }
 
@@ -96,26 +96,26 @@ mod tests {
     use super::*;
 
     /// How long anything may take.
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const TIMEOUT: Duration = Duration::from_secs(20);
 
     /// A connection that is there until its end is told: the name of its thread, and where to tell.
-    fn connect(threads: &Threads) -> (String, oneshot::Sender<()>) {
+    fn connect(threads: &WorkerPool) -> (String, oneshot::Sender<()>) {
         let (say, heard) = mpsc::channel();
-        let (end, is_over) = oneshot::channel::<()>();
+        let (end, stopped) = oneshot::channel::<()>();
         threads.spawn(async move {
             say.send(thread::current().name().unwrap_or_default().to_owned()).unwrap();
-            let _ = is_over.await;
+            let _ = stopped.await;
         });
-        (heard.recv_timeout(PATIENCE).unwrap(), end)
+        (heard.recv_timeout(TIMEOUT).unwrap(), end)
     }
 
-    fn counts(threads: &Threads) -> Vec<usize> {
+    fn counts(threads: &WorkerPool) -> Vec<usize> {
         threads.threads.iter().map(|thread| thread.connections.get()).collect()
     }
 
     #[test]
     fn helpers_are_limited() {
-        let threads = Threads { threads: vec![Thread::start(0, 2).unwrap()], next: AtomicUsize::new(0) };
+        let threads = WorkerPool { threads: vec![Worker::start(0, 2).unwrap()], next: AtomicUsize::new(0) };
         let (say, heard) = mpsc::channel();
         threads.spawn(async move {
             let help = |_| {
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn who_has_fewest_gets_the_next() {
-        let threads = Threads::start().unwrap();
+        let threads = WorkerPool::start().unwrap();
         let count = threads.threads.len();
         let mut connections: Vec<_> = (0..count * 2).map(|_| connect(&threads)).collect();
         let mut names: Vec<&String> = connections.iter().map(|(name, _)| name).collect();
@@ -146,7 +146,7 @@ mod tests {
         drop(end);
         let begun = Instant::now();
         while !counts(&threads).contains(&1) {
-            assert!(begun.elapsed() < PATIENCE);
+            assert!(begun.elapsed() < TIMEOUT);
             thread::yield_now();
         }
         assert_eq!(connect(&threads).0, name);
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn connections_end_with_the_threads() {
-        let threads = Threads::start().unwrap();
+        let threads = WorkerPool::start().unwrap();
         let (held, heard) = mpsc::channel::<()>();
         threads.spawn(async move {
             let _held = held;
@@ -162,6 +162,6 @@ mod tests {
         });
         assert_eq!(heard.try_recv(), Err(mpsc::TryRecvError::Empty));
         drop(threads);
-        assert_eq!(heard.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected));
+        assert_eq!(heard.recv_timeout(TIMEOUT), Err(mpsc::RecvTimeoutError::Disconnected));
     }
 }

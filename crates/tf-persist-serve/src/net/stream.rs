@@ -12,7 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::authority::Authorities;
+use crate::grpc::UdsAuthorityRewriter;
 
 /// Where a client is; nothing of one that came over a UNIX socket.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +47,7 @@ impl Accepted {
             // Whoever reaches the socket is on this machine, and let in by its permissions.
             (Self::Unix(stream), _) => {
                 let stream = UnixStream::from_std(stream)?;
-                Ok(Stream::Unix(Box::new(Local { stream, authorities: Authorities::new() })))
+                Ok(Stream::Unix(Box::new(UdsStream { stream, rewriter: UdsAuthorityRewriter::new() })))
             }
         }
     }
@@ -57,13 +57,13 @@ impl Accepted {
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
-    Unix(Box<Local>),
+    Unix(Box<UdsStream>),
 }
 
 /// A connection over a UNIX socket, on which gRPC alone is spoken.
-pub(crate) struct Local {
+pub(crate) struct UdsStream {
     stream: UnixStream,
-    authorities: Authorities,
+    rewriter: UdsAuthorityRewriter,
 }
 
 /// Does the same with whatever it is.
@@ -72,8 +72,8 @@ macro_rules! each {
         match $stream {
             Stream::Tcp($inner) => $do,
             Stream::Tls($inner) => $do,
-            Stream::Unix(local) => {
-                let $inner = &mut local.stream;
+            Stream::Unix(uds) => {
+                let $inner = &mut uds.stream;
                 $do
             }
         }
@@ -85,10 +85,10 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(context, into),
             Stream::Tls(stream) => Pin::new(stream).poll_read(context, into),
-            Stream::Unix(local) => {
+            Stream::Unix(uds) => {
                 let before = into.filled().len();
-                let read = Pin::new(&mut local.stream).poll_read(context, into);
-                local.authorities.overwrite(&mut into.filled_mut()[before..]);
+                let read = Pin::new(&mut uds.stream).poll_read(context, into);
+                uds.rewriter.rewrite(&mut into.filled_mut()[before..]);
                 read
             }
         }
@@ -120,7 +120,7 @@ impl AsyncWrite for Stream {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
-            Self::Unix(local) => local.stream.is_write_vectored(),
+            Self::Unix(uds) => uds.stream.is_write_vectored(),
         }
     }
 }

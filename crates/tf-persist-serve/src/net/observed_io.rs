@@ -8,49 +8,49 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What happened on a stream.
 #[derive(Clone, Copy)]
-pub(crate) enum Moved {
+pub(crate) enum IoEvent {
     /// So many bytes came.
-    Came(usize),
+    Read(usize),
     /// Some went.
-    Went,
+    Written,
     /// More was asked for, and there is nothing yet.
-    Wanted,
+    ReadPending,
 }
 
 /// A stream that tells whenever bytes come or go.
-pub(crate) struct Watched<S, F> {
+pub(crate) struct ObservedIo<S, F> {
     stream: S,
-    tell: F,
+    observe: F,
 }
 
-impl<S, F: Fn(Moved)> Watched<S, F> {
-    pub(crate) fn new(stream: S, tell: F) -> Self {
-        Self { stream, tell }
+impl<S, F: Fn(IoEvent)> ObservedIo<S, F> {
+    pub(crate) fn new(stream: S, observe: F) -> Self {
+        Self { stream, observe }
     }
 }
 
-impl<S: AsyncRead + Unpin, F: Fn(Moved) + Unpin> AsyncRead for Watched<S, F> {
+impl<S: AsyncRead + Unpin, F: Fn(IoEvent) + Unpin> AsyncRead for ObservedIo<S, F> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         match Pin::new(&mut self.stream).poll_read(context, into) {
             Poll::Pending => {
-                (self.tell)(Moved::Wanted);
+                (self.observe)(IoEvent::ReadPending);
                 return Poll::Pending;
             }
             Poll::Ready(read) => read?,
         }
         let count = into.filled().len() - before;
         if count > 0 {
-            (self.tell)(Moved::Came(count));
+            (self.observe)(IoEvent::Read(count));
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin, F: Fn(Moved) + Unpin> AsyncWrite for Watched<S, F> {
+impl<S: AsyncWrite + Unpin, F: Fn(IoEvent) + Unpin> AsyncWrite for ObservedIo<S, F> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         let count = ready!(Pin::new(&mut self.stream).poll_write(context, from))?;
-        (self.tell)(Moved::Went);
+        (self.observe)(IoEvent::Written);
         Poll::Ready(Ok(count))
     }
 
@@ -68,7 +68,7 @@ impl<S: AsyncWrite + Unpin, F: Fn(Moved) + Unpin> AsyncWrite for Watched<S, F> {
         from: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let count = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, from))?;
-        (self.tell)(Moved::Went);
+        (self.observe)(IoEvent::Written);
         Poll::Ready(Ok(count))
     }
 
