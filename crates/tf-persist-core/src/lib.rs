@@ -55,19 +55,19 @@
 compile_error!("tensors, checkpoints and .npy files are little-endian, and so must the machine be");
 
 pub mod checkpoint;
+mod container;
 pub mod diff;
 mod dtype;
 mod error;
 pub mod examples;
 mod export;
 mod ffi;
-mod files;
 pub mod golden;
 mod graph;
 mod independence;
+mod memory;
 mod op_library;
 mod outline;
-pub mod pack;
 pub mod runtime;
 pub mod saved_model;
 pub mod scan;
@@ -79,6 +79,7 @@ pub mod tensor;
 mod tensorflow_rust;
 pub mod train;
 
+pub use container::pack;
 pub use dtype::DType;
 pub use error::{Code, Error, Result};
 pub use export::{GraphSignature, ModelBuilder, SaveOptions, Saved};

@@ -10,9 +10,9 @@ use std::thread;
 
 use super::check::Stored;
 use super::entry::{Entry, Part};
-use super::file::{file_length, read_file};
 use super::index::{CheckpointIndex, MAX_INDEX_BYTES, index_path, shard_path};
 use super::publish::Unpublished;
+use crate::container::file::{file_length, read_file};
 use crate::error::{Error, Result};
 
 /// What is copied before the checker hears of it: still in one of the processor's caches then.

@@ -1,9 +1,10 @@
 //! One tensor of a checkpoint, as the index describes it.
 
+use tf_persist_proto::wire::{Value, WireError, try_fields};
+
 use super::slice::Slice;
 use crate::dtype::DType;
 use crate::shape::{MAX_RANK, element_count};
-use tf_persist_proto::wire::{Value, WireError, try_fields};
 
 /// A tensor of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,15 +7,16 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tf_persist_proto::wire::{Value, try_fields};
+
 use super::entry::{Entry, Part, RawEntry};
-use super::file::{file_length, read_file};
 use super::shard::Shard;
 use super::slice::Slice;
 use super::table::read_table;
+use crate::container::file::{file_length, read_file};
+use crate::container::pack::Pack;
 use crate::error::{Error, Result};
-use crate::pack::Pack;
 use crate::stand_in;
-use tf_persist_proto::wire::{Value, try_fields};
 
 /// An index has about a hundred bytes a tensor. One of this size would be of half a million tensors.
 pub const MAX_INDEX_BYTES: u64 = 64 << 20;

@@ -5,11 +5,11 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use tf_persist_proto::tensorflow::CheckpointState;
-
-use super::file::read_file;
-use super::index::index_path;
-use crate::error::{Error, Result};
 use tf_persist_proto::text_format::{self, Options, UnknownFields};
+
+use super::index::index_path;
+use crate::container::file::read_file;
+use crate::error::{Error, Result};
 
 /// The file in which a training keeps which checkpoint is the latest (`CheckpointState` in
 /// `tensorflow/python/training/checkpoint_state.proto`).

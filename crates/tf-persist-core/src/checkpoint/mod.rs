@@ -20,7 +20,6 @@ mod checksum;
 mod copy;
 pub(crate) mod encode;
 mod entry;
-pub(crate) mod file;
 mod index;
 mod locate;
 mod publish;

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use crate::pack::Pack;
+use crate::container::pack::Pack;
 
 /// A file, or one in a pack, by its number there. It is read as a file is: at any place, by any number of threads.
 #[derive(Debug)]

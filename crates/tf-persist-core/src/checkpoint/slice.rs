@@ -1,9 +1,10 @@
 //! Slices: the parts in which a partitioned variable is stored.
 
+use tf_persist_proto::wire::{Value, try_fields};
+
 use super::assemble::for_each_run;
 use crate::shape::MAX_RANK;
 use crate::tensor::Tensor;
-use tf_persist_proto::wire::{Value, try_fields};
 
 /// A range of one dimension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

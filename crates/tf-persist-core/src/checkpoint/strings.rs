@@ -8,10 +8,11 @@
 //!
 //! The entry's checksum goes on from that of the lengths, over the four bytes of the checksum and those of the strings.
 
+use tf_persist_proto::wire::Reader;
+
 use super::encode::{mask, unmask, varint};
 use crate::error::{Error, Result};
 use crate::tensor::Strings;
-use tf_persist_proto::wire::Reader;
 
 /// Why bytes are no string tensor.
 pub(super) enum Flaw {

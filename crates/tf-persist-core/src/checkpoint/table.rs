@@ -14,8 +14,9 @@
 
 use std::borrow::Cow;
 
-use super::encode::unmask;
 use tf_persist_proto::wire::Reader;
+
+use super::encode::unmask;
 
 /// An element of three bytes of snappy repeats up to 64, so that no data can grow more than this.
 const MAX_GROWTH: usize = 32;

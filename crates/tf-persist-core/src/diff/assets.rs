@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
 
+use crate::container::FileReader;
 use crate::error::{Error, Result};
-use crate::files::FileReader;
 use crate::saved_model::SavedModel;
 
 /// What the files of two models differ in.

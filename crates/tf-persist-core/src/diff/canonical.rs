@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
+use tf_persist_proto::wire::fields;
 
 use crate::outline::{Node, source};
-use tf_persist_proto::wire::fields;
 
 /// Half a SHA-256.
 pub(super) type Hash = [u8; 16];

@@ -5,12 +5,13 @@
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
+use tf_persist_proto::wire::{Reader, Value, fields};
+
 use super::FeatureKind;
 use crate::dtype::DType;
 use crate::outline::{Function, Graph, Node, source};
 use crate::saved_model::{SignatureDef, is_known_op, parse_tensor_name};
 use crate::tensor::serialized;
-use tf_persist_proto::wire::{Reader, Value, fields};
 
 /// What one op parses.
 pub(super) struct Parsed {

@@ -10,18 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::dtype::DType;
 use crate::saved_model::{MetaGraph, SavedModel, SignatureDef};
-
-/// The list that the values of a feature stand in (`tensorflow/core/example/feature.proto`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum FeatureKind {
-    /// `BytesList`.
-    Bytes,
-    /// `FloatList`, of float32.
-    Float,
-    /// `Int64List`.
-    Int64,
-}
+pub use crate::tensor::json::FeatureKind;
 
 /// A string input whose strings the graph parses as `tf.Example`s.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,18 +22,6 @@ pub struct ExampleInput {
     pub features: BTreeMap<String, FeatureKind>,
     /// Whether these are all: nothing else parses it that cannot be read here, such as a custom op.
     pub is_complete: bool,
-}
-
-impl FeatureKind {
-    /// The kind of list that a parsed dtype comes from; `None` of those that `tf.Example` has no list for.
-    fn of(dtype: DType) -> Option<Self> {
-        match dtype {
-            DType::String => Some(Self::Bytes),
-            DType::Float32 => Some(Self::Float),
-            DType::Int64 => Some(Self::Int64),
-            _ => None,
-        }
-    }
 }
 
 impl SavedModel {

@@ -5,16 +5,13 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use super::staging::Staging;
+use crate::container::Files;
+use crate::container::pack::Pack;
 use crate::error::{Error, Result};
-use crate::files::Files;
-use crate::pack::Pack;
+use crate::saved_model::layout::PARTS;
 use crate::scratch::is_name as is_scratch;
 
-/// Files and folders of a SavedModel besides graph, variables and fingerprint: assets, what servers keep beside them, Keras's
-/// own metadata, debug information, and the batching file of TensorFlow Serving.
-pub(crate) const PARTS: [&str; 5] = ["assets", "assets.extra", "keras_metadata.pb", "debug", "batching_params.pbtxt"];
-
-/// Those of them that do not depend on the graph's nodes.
+/// The [`PARTS`] that do not depend on the graph's nodes.
 const FITTING_PARTS: [&str; 3] = ["assets", "assets.extra", "batching_params.pbtxt"];
 
 /// Copies these parts from one model folder to another.

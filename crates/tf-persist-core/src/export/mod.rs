@@ -15,9 +15,7 @@ mod staging;
 mod values;
 
 pub use build::{GraphSignature, ModelBuilder};
-pub(crate) use copy::PARTS;
 pub(crate) use declared::{Declared, TableTensors};
-pub(crate) use fingerprint::FILE as FINGERPRINT;
 pub use options::SaveOptions;
 pub(crate) use prune::{Objects, Restored, SavedTensor, VARIABLE_VALUE, restored, variable_definitions};
 pub use save::Saved;

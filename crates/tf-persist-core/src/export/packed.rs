@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use super::SaveOptions;
 use super::save::{Saved, check_place};
 use super::staging::{Parents, Staging, resolve, sync};
+use crate::container::pack::{self, Item, is_pack};
 use crate::error::{Error, Result};
-use crate::pack::{self, Item, is_pack};
 use crate::saved_model::SavedModel;
+use crate::saved_model::layout::{GRAPH_FILE, TEXT_GRAPH_FILE, parts_with};
 use crate::scratch::{NewFile, Scratch};
 use crate::session::LoadedModel;
 
@@ -30,7 +31,7 @@ impl SavedModel {
     /// As [`SavedModel::save`]; [`Error::OutOfMemory`] if they do not fit into memory.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         self.variables()?;
-        let items = pack::of_model(self)?;
+        let items = files_of(self)?;
         let length = pack::packed_length(&items)?;
         let length = usize::try_from(length).map_err(|_| Error::OutOfMemory { bytes: usize::MAX })?;
         let mut bytes = Vec::new();
@@ -45,7 +46,7 @@ impl SavedModel {
     pub(super) fn pack(&self, target: &Path, overwrite: bool) -> Result<Saved> {
         let variables = self.variables()?;
         check_place(self.path(), target)?;
-        StagedPack::begin(target, overwrite)?.publish(&pack::of_model(self)?)?;
+        StagedPack::begin(target, overwrite)?.publish(&files_of(self)?)?;
         Ok(Saved::of(self.meta_graphs(), variables))
     }
 
@@ -54,7 +55,7 @@ impl SavedModel {
         let variables = self.variables()?;
         check_place(self.path(), target)?;
         let staging = Staging::begin(target, overwrite)?;
-        pack::of_model(self)?.iter().try_for_each(|item| take_out(item, &staging))?;
+        files_of(self)?.iter().try_for_each(|item| take_out(item, &staging))?;
         staging.publish()?;
         Ok(Saved::of(self.meta_graphs(), variables))
     }
@@ -77,6 +78,19 @@ impl LoadedModel {
     }
 }
 
+/// The files of a model, sorted: its graph as it was read, and its variables, assets and fingerprint as they are now.
+fn files_of(model: &SavedModel) -> Result<Vec<Item>> {
+    let graph = model.file().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut items = pack::of_files(model.files(), &parts_with(&graph))?;
+    if !model.is_text()
+        && let Some(item) = items.iter_mut().find(|item| item.name() == graph)
+    {
+        // What was opened, which need not be what lies there by now. A text is not kept in memory.
+        item.replace(model.bytes().clone());
+    }
+    Ok(items)
+}
+
 /// Writes a file to its place in a staged folder.
 fn take_out(item: &Item, to: &Staging) -> Result<()> {
     let place = to.path().join(item.name());
@@ -90,9 +104,9 @@ fn take_out(item: &Item, to: &Staging) -> Result<()> {
 
 /// Packs the model in a folder that was staged: its files, each once, under the name of the target in one step.
 pub(super) fn publish_folder(folder: &Path, target: &Path, overwrite: bool) -> Result<()> {
-    let graph = ["saved_model.pb", "saved_model.pbtxt"].into_iter().find(|name| folder.join(name).is_file());
+    let graph = [GRAPH_FILE, TEXT_GRAPH_FILE].into_iter().find(|name| folder.join(name).is_file());
     let graph = graph.ok_or_else(|| Error::flawed(target, "it would be without a graph"))?;
-    StagedPack::begin(target, overwrite)?.publish(&pack::of_folder(folder, graph)?)
+    StagedPack::begin(target, overwrite)?.publish(&pack::of_folder(folder, &parts_with(graph))?)
 }
 
 /// Whether a pack may be written to `target`: it is not there, or a pack that may be overwritten.

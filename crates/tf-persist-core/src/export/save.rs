@@ -14,10 +14,11 @@ use super::values::{self, Restoring, Values};
 use super::{SaveOptions, fingerprint, freeze, requests, smallest};
 use crate::checkpoint::restore::Mapping;
 use crate::checkpoint::{CheckpointIndex, CheckpointReader};
+use crate::container::Files;
+use crate::container::pack::is_pack_path;
 use crate::error::{Error, Result};
-use crate::files::Files;
-use crate::pack::is_pack_path;
-use crate::saved_model::{GRAPH_FILE, MAX_FILE_BYTES, MetaGraph, SCHEMA_VERSION, SavedModel, Variable, Variables};
+use crate::saved_model::layout::GRAPH_FILE;
+use crate::saved_model::{MAX_FILE_BYTES, MetaGraph, SCHEMA_VERSION, SavedModel, Variable, Variables};
 use crate::session::LoadedModel;
 use crate::train::{PLACE_FILE, Place};
 

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::packed;
+use crate::container::pack::is_pack_path;
 use crate::error::{Error, Result};
-use crate::pack::is_pack_path;
+use crate::saved_model::layout::{GRAPH_FILE, TEXT_GRAPH_FILE};
 use crate::scratch::Scratch;
 
 /// A folder in a hidden one beside its target. Dropped without [`Staging::publish`], it vanishes.
@@ -110,7 +111,7 @@ pub(super) fn check(target: &Path, overwrite: bool) -> Result<()> {
     if is_pack_path(target) {
         return packed::check(target, overwrite);
     }
-    let holds_model = || ["saved_model.pb", "saved_model.pbtxt"].iter().any(|name| target.join(name).is_file());
+    let holds_model = || [GRAPH_FILE, TEXT_GRAPH_FILE].iter().any(|name| target.join(name).is_file());
     match fs::metadata(target) {
         Ok(found) if !found.is_dir() => {
             let source = io::Error::from(io::ErrorKind::NotADirectory);

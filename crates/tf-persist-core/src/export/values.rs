@@ -17,9 +17,9 @@ use crate::checkpoint::restore::{self, Mapping, RestoreOptions};
 use crate::checkpoint::{
     CheckpointIndex, CheckpointReader, CheckpointWriter, OBJECT_GRAPH_KEY, Slice, copy_checkpoint, locate_checkpoint,
 };
+use crate::container::Files;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::files::Files;
 use crate::saved_model::{SavedModel, parse_tensor_name};
 use crate::session::LoadedModel;
 use crate::shape::PartialShape;

@@ -1,5 +1,4 @@
-//! The only `unsafe` of the library: TensorFlow's C API as types that cannot be misused, and memory that a file is read into
-//! without being zeroed before.
+//! The only `unsafe` of the library: TensorFlow's C API as types that cannot be misused.
 //!
 //! Rules kept here, so that nobody outside has to know them: every status becomes a `Result`; every pointer is freed by the
 //! type that holds it; memory that TensorFlow adopts lives until TensorFlow lets it go; and a dtype number leaves as a plain
@@ -23,7 +22,6 @@ mod tensor;
 pub(crate) use graph::{ImportedGraph, TensorType};
 pub(crate) use library::{Library, OpenError};
 pub use memory::release_free_memory;
-pub(crate) use memory::{append_file, prefer_huge_pages};
 pub(crate) use memory_folder::MemoryFolder;
 pub(crate) use op_library::{all_ops, has_doubled_kernels, has_function, load_op_library};
 pub(crate) use session::{Port, Session, Setup, Target};

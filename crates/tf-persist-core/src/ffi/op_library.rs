@@ -7,12 +7,12 @@ use std::path::Path;
 use std::slice;
 
 use tensorflow_sys_runtime as tf;
+use tf_persist_proto::wire::fields;
 
 use super::float_mode::keeping_mode;
 use super::library::Library;
 use super::status::Status;
 use crate::error::{Error, Result};
-use tf_persist_proto::wire::fields;
 
 /// Loads an op library into the process, for good, and gives the serialized `OpList` of what it registered. The same path
 /// twice is fine.

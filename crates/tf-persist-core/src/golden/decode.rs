@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use tf_persist_proto::wire::{Value, WireError, try_fields};
+
 use super::examples;
 use super::record::{Kind, Record, Request, Tensors};
 use crate::tensor::{Tensor, serialized};
-use tf_persist_proto::wire::{Value, WireError, try_fields};
 
 /// Tensors may be stored as one value that stands for all elements. All of a record's together may take this much memory.
 const MAX_FILLED_BYTES: usize = 256 << 20;

@@ -3,12 +3,13 @@
 //! TensorFlow Serving hands the examples to the model as they were serialized, as strings, and makes an answer of the outputs
 //! `classes` and `scores`, or `outputs` (`servables/tensorflow/classifier.cc`, `regressor.cc`, `util.cc`).
 
+use tf_persist_proto::wire::{Value, try_fields};
+
 use super::decode::{signature_name, text};
 use super::record::{Kind, Request, Task, Tensors};
 use crate::error::Result as CoreResult;
 use crate::saved_model::SignatureDef;
 use crate::tensor::{Strings, Tensor};
-use tf_persist_proto::wire::{Value, try_fields};
 
 /// The input of both kinds of signatures (`kClassifyInputs`, `kRegressInputs`).
 const INPUTS: &str = "inputs";

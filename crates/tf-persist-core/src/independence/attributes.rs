@@ -2,13 +2,13 @@
 
 use tf_persist_proto::bytes::Bytes;
 use tf_persist_proto::tensorflow as pb;
+use tf_persist_proto::wire::{self, fields};
 
 use super::size::Size;
 use super::value::Value;
 use crate::dtype::DType;
 use crate::outline::Node;
 use crate::tensor::proto;
-use tf_persist_proto::wire::{self, fields};
 
 /// Constants of integers of so many elements are read; larger ones are no sizes, axes or the like.
 const MAX_INTS: i64 = 64;

@@ -1,7 +1,8 @@
 //! The fields of graphs, nodes and functions.
 
-use super::{Argument, Function, Graph, Node};
 use tf_persist_proto::wire::{Value, fields};
+
+use super::{Argument, Function, Graph, Node};
 
 /// `MetaGraphDef.graph_def`. A message that comes twice is one.
 pub(super) fn graph(meta_graph: &[u8]) -> Graph<'_> {

@@ -1,7 +1,8 @@
 //! A SavedModel with one of its meta graphs, without decoding any.
 
-use super::{MetaGraph, SavedModel};
 use tf_persist_proto::wire::Reader;
+
+use super::{MetaGraph, SavedModel};
 
 /// `SavedModel.meta_graphs`.
 const META_GRAPHS: u32 = 2;

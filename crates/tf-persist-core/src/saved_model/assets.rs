@@ -6,8 +6,8 @@ use std::io::ErrorKind;
 use std::path::{Component, Path};
 
 use super::meta_graph::MetaGraph;
+use crate::container::Files;
 use crate::error::{Error, Result};
-use crate::files::Files;
 use crate::stand_in::{self, StandIn};
 
 /// How deep the folders of assets are looked into.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use tf_persist_proto::bytes::Bytes;
 use tf_persist_proto::tensorflow as pb;
+use tf_persist_proto::wire::{Value, fields};
 
 use super::graph_types;
 use super::meta_graph::{AssetFile, Contents, InitOp, InitSource, Saver, VariableNode};
 use super::ops::Counter;
 use super::signature::{SignatureDef, is_operation};
-use tf_persist_proto::wire::{Value, fields};
 
 /// Operations whose nodes hold variables (`tensorflow/core/ops/resource_variable_ops.cc`, `state_ops.cc`).
 const VARIABLE_OPS: [&str; 4] = ["AutoReloadVariable", "VarHandleOp", "Variable", "VariableV2"];

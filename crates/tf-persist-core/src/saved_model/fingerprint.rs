@@ -1,9 +1,10 @@
 //! `fingerprint.pb`: hashes of a model's parts, by which exports are told apart.
 
-use crate::error::{Error, Result};
-use crate::files::Files;
-use crate::stand_in;
 use tf_persist_proto::wire::{Value, try_fields};
+
+use crate::container::Files;
+use crate::error::{Error, Result};
+use crate::stand_in;
 
 /// A fingerprint has a hundred bytes.
 const MAX_FINGERPRINT_BYTES: u64 = 64 << 10;

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use tf_persist_proto::wire::{Reader, Value, fields};
+
 use super::signature::{SignatureDef, TensorInfo, TensorKind};
 use super::tensor_name::parse_tensor_name;
 use crate::dtype::DType;
-use tf_persist_proto::wire::{Reader, Value, fields};
 
 /// The dtypes of a node's outputs.
 enum Types {

@@ -8,8 +8,9 @@
 //! - **Decoded size.** An empty message is two bytes on disk and some hundreds in memory. The walk adds up what decoding would
 //!   take, and refuses a file that would take out of all proportion to its own size.
 
-use super::schema::{Field, Kind};
 use tf_persist_proto::wire::{Reader, Value, WireError};
+
+use super::schema::{Field, Kind};
 
 /// How many messages may stand within each other: the default of C++ protobuf (`io::CodedInputStream`), which TensorFlow
 /// reads the same file with. Entries of maps are messages.

@@ -5,15 +5,12 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result, names as list_names};
-use crate::pack::Pack;
-use crate::stand_in;
 use tf_persist_proto::wire::Reader;
 
-/// The names that a model's file may have, the one that TensorFlow prefers first (`tensorflow/cc/saved_model/constants.h`).
-pub(crate) const BINARY: &str = "saved_model.pb";
-const TEXT: &str = "saved_model.pbtxt";
-const CHUNKED: &str = "saved_model.cpb";
+use super::layout::{CHUNKED_GRAPH_FILE as CHUNKED, GRAPH_FILE as BINARY, TEXT_GRAPH_FILE as TEXT};
+use crate::container::pack::Pack;
+use crate::error::{Error, Result, names as list_names};
+use crate::stand_in;
 
 /// A folder may have any number of entries. So many are looked at to say what it is.
 const MAX_ENTRIES: usize = 10_000;

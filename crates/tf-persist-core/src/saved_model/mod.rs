@@ -17,6 +17,7 @@ mod feeds;
 mod fingerprint;
 mod graph_def;
 mod graph_types;
+pub mod layout;
 mod limits;
 mod locate;
 mod meta_graph;
@@ -65,21 +66,19 @@ pub use unrestored::{FoundBy, FoundVariable, MissingVariable, MissingVariables, 
 pub use variables::{Variable, Variables, name_of};
 
 use crate::checkpoint::{CheckpointIndex, CheckpointReader};
+use crate::container::Files;
 use crate::error::{Error, Result};
-use crate::files::Files;
 use crate::golden::Writes;
 use crate::stand_in;
 use crate::tensor::Tensor;
+use layout::VARIABLES_PREFIX;
 pub(crate) use limits::MAX_FILE_BYTES;
 use limits::Survey;
-pub(crate) use locate::BINARY as GRAPH_FILE;
 use locate::{ModelFile, locate, locate_in};
 use signature::MAX_DEFAULT_BYTES;
 
 /// The version of the file's format (`kSavedModelSchemaVersion`).
 pub(crate) const SCHEMA_VERSION: i64 = 1;
-/// Where a saver of the first format writes variables; the second adds `.index` and `.data-…` to that name.
-const OLD_VARIABLES: &str = "variables/variables";
 
 /// The tag of graphs that are for inference (`kSavedModelTagServe`).
 pub const SERVE: &str = "serve";
@@ -282,7 +281,7 @@ impl SavedModel {
         match (variable, &variables.index) {
             (Some(variable), Some(index)) => CheckpointReader::new(index.clone()).read(&variable.entry.key),
             _ => Err(Error::UnknownVariable {
-                prefix: self.path().join(OLD_VARIABLES),
+                prefix: self.path().join(VARIABLES_PREFIX),
                 key: name.to_owned(),
                 available: variables.all.iter().map(|variable| variable.name.clone()).collect(),
             }),
@@ -304,9 +303,9 @@ impl SavedModel {
         if self.variables()?.index.is_some() || nodes.is_empty() {
             return Ok(());
         }
-        if self.files().length(OLD_VARIABLES)?.is_some() {
+        if self.files().length(VARIABLES_PREFIX)?.is_some() {
             return Err(Error::Unsupported {
-                path: self.path().join(OLD_VARIABLES),
+                path: self.path().join(VARIABLES_PREFIX),
                 reason: "it is a checkpoint of TensorFlow's first format, which is not read with a SavedModel".into(),
                 hint: Some(
                     "load the model in Python, with `tf.compat.v1`, and export it with a saver of the second format"

@@ -5,9 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
+use tf_persist_proto::wire::fields;
+
 use super::meta_graph::MetaGraph;
 use super::tensor_name::parse_tensor_name;
-use tf_persist_proto::wire::fields;
 
 /// A place where an op is used.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -2,9 +2,9 @@
 
 use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow as pb;
+use tf_persist_proto::text_format::{Options, UnknownFields, parse_with};
 
 use super::limits::decoded_limit;
-use tf_persist_proto::text_format::{Options, UnknownFields, parse_with};
 
 /// The longest text that is read. Text is for graphs that people read; constants take four characters a byte.
 pub(super) const MAX_TEXT_BYTES: u64 = 256 << 20;

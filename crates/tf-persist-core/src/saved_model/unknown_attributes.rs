@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use tf_persist_proto::wire::fields;
+
 use super::missing::KnownOps;
 use super::ops::is_known_attribute;
 use super::{MetaGraph, SavedModel, printable};
-use tf_persist_proto::wire::fields;
 
 /// So many different ones are told.
 const TOLD: usize = 100;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::Level;
 use super::judge::shown;
 use super::report::{Collector, Finding, FindingKind};
+use crate::container::Files;
 use crate::error::{Error, Result};
-use crate::files::Files;
 use crate::saved_model::{MetaGraph, SavedModel, stays_inside};
 
 /// How deep a model's folders are looked into, and how many files: as for assets.

@@ -6,9 +6,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
+use tf_persist_proto::wire::{Value, fields};
+
 use super::table;
 use crate::saved_model::is_known_op;
-use tf_persist_proto::wire::{Value, fields};
 
 /// The number of the body that is the graph's top.
 pub(super) const TOP: usize = 0;

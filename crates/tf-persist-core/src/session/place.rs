@@ -10,11 +10,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::options::LoadOptions;
+use crate::container::Files;
+use crate::container::pack::{Entry, Pack};
 use crate::error::{Code, Error, Result};
 use crate::ffi::{Library, MemoryFolder};
-use crate::files::Files;
-use crate::pack::{Entry, Pack};
-use crate::saved_model::{GRAPH_FILE, MetaGraph, SavedModel};
+use crate::saved_model::layout::GRAPH_FILE;
+use crate::saved_model::{MetaGraph, SavedModel};
 use crate::scratch::Scratch;
 
 /// The folder of the variables, and of the files that the graph reads.

@@ -2,11 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use tf_persist_proto::wire::fields;
+
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::saved_model::{MetaGraph, SavedModel, SignatureDef, TensorKind, parse_tensor_name};
 use crate::tensor::Tensor;
-use tf_persist_proto::wire::fields;
 
 /// An output of an op.
 type Port = (String, u32);

@@ -11,7 +11,7 @@ use super::buffer::Aligned;
 use super::{ALIGNMENT, Buffer, Data, Tensor, byte_len};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::ffi;
+use crate::memory;
 
 /// Data is read in pieces of this size, so that memory is touched once it is about to be filled and is still in the cache then.
 const PIECE: usize = 256 * 1024;
@@ -62,7 +62,7 @@ impl Growing {
         }
         let mapped = additional.checked_add(BOOK_KEEPING).and_then(|bytes| bytes.checked_next_multiple_of(HUGE_PAGE));
         self.memory.try_reserve_exact(mapped.map_or(additional, |mapped| mapped - BOOK_KEEPING)).map_err(fail)?;
-        ffi::prefer_huge_pages(&mut self.memory, additional, HUGE_PAGE);
+        memory::prefer_huge_pages(&mut self.memory, additional, HUGE_PAGE);
         Ok(())
     }
 
@@ -128,7 +128,7 @@ impl Growing {
         visit: impl FnMut(&[u8]),
     ) -> Result<(), Shortfall> {
         self.reserve(len).map_err(Shortfall::Memory)?;
-        let read = ffi::append_file(&mut self.memory, file, offset, len, visit).map_err(Shortfall::Io)?;
+        let read = memory::append_file(&mut self.memory, file, offset, len, visit).map_err(Shortfall::Io)?;
         if read == len { Ok(()) } else { Err(Shortfall::Ended(read)) }
     }
 

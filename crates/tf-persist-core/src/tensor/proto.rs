@@ -8,12 +8,12 @@ use num_complex::Complex;
 use tf_persist_proto::bytes::Bytes;
 use tf_persist_proto::protobuf::{EnumOrUnknown, MessageField};
 use tf_persist_proto::tensorflow as pb;
+use tf_persist_proto::wire::Reader;
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::shape::{PartialShape, element_count};
 use crate::tensor::{Element, Strings, Tensor};
-use tf_persist_proto::wire::Reader;
 
 /// A declared shape. As TensorFlow has it, one that is not there is a scalar's.
 pub fn partial_shape(proto: &pb::TensorShapeProto) -> PartialShape {

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::container::Files;
 use crate::error::{Error, Result};
-use crate::files::Files;
 use crate::saved_model::SavedModel;
 
 /// The file of a model that says so.

@@ -19,7 +19,8 @@ use crate::error::{Error, Result};
 use crate::export::staging::{self, Staging};
 use crate::ffi::ImportedGraph;
 use crate::runtime::Runtime;
-use crate::saved_model::{GRAPH_FILE, MAX_GRAPH_BYTES, SCHEMA_VERSION, SavedModel, check_model};
+use crate::saved_model::layout::GRAPH_FILE;
+use crate::saved_model::{MAX_GRAPH_BYTES, SCHEMA_VERSION, SavedModel, check_model};
 
 impl ModelBuilder {
     /// Writes the model, which appears whole or not at all, and opens it.

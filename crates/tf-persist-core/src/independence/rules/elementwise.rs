@@ -1,11 +1,12 @@
 //! Ops that work on each element by itself, with broadcasting.
 
+use tf_persist_proto::wire::fields;
+
 use super::{Call, Found, Outputs, Shaped};
 use crate::dtype::DType;
 use crate::independence::attributes::{attribute, text};
 use crate::independence::size::Size;
 use crate::independence::value::{Value, broadcast_fixed};
-use tf_persist_proto::wire::fields;
 
 /// Ops of one input, each of whose elements gives one, sorted.
 pub(super) const UNARY: &[&str] = &[

@@ -9,9 +9,33 @@ use tf_persist_proto::tensorflow::{BytesList, Example, Feature, FloatList, Int64
 
 use super::cell::{Cell, Refused, describe, read_string};
 use super::read::Text;
+use crate::dtype::DType;
 use crate::error::Result;
-use crate::examples::FeatureKind;
 use crate::tensor::Strings;
+
+/// The list that the values of a feature stand in (`tensorflow/core/example/feature.proto`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FeatureKind {
+    /// `BytesList`.
+    Bytes,
+    /// `FloatList`, of float32.
+    Float,
+    /// `Int64List`.
+    Int64,
+}
+
+impl FeatureKind {
+    /// The kind of list that a parsed dtype comes from; `None` of those that `tf.Example` has no list for.
+    pub(crate) fn of(dtype: DType) -> Option<Self> {
+        match dtype {
+            DType::String => Some(Self::Bytes),
+            DType::Float32 => Some(Self::Float),
+            DType::Int64 => Some(Self::Int64),
+            _ => None,
+        }
+    }
+}
 
 /// Examples, and what stands in them that nobody asked for.
 #[derive(Debug, Clone)]

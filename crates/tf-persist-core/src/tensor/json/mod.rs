@@ -26,7 +26,7 @@ mod nest;
 mod read;
 mod write;
 
-pub use examples::{ReadExamples, read_examples};
+pub use examples::{FeatureKind, ReadExamples, read_examples};
 pub use read::{ExtraInputs, Form, Request, read_value};
 pub use write::{Layout, write_outputs, write_value};
 

@@ -1,12 +1,13 @@
 //! Bytes into tensors.
 
+use tf_persist_proto::wire::{Reader, Value, WireError, try_fields};
+
 use super::{Kind, field, values_of};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::shape::{MAX_RANK, element_count};
 use crate::tensor::proto::{check_room, string_list};
 use crate::tensor::{Strings, Tensor, byte_len};
-use tf_persist_proto::wire::{Reader, Value, WireError, try_fields};
 
 /// The tensor that a serialized `TensorProto` holds: what [`from_proto`](crate::tensor::proto::from_proto) makes of the message.
 ///

@@ -14,7 +14,7 @@ use super::layout::{
 };
 use super::name::{SUMS, check_all};
 use super::{FORMAT_VERSION, MAX_FILES, MAX_TABLE_BYTES};
-use crate::checkpoint::file::file_length;
+use crate::container::file::file_length;
 use crate::error::{Error, Result};
 
 /// A file is read in pieces of so many bytes.

@@ -49,7 +49,7 @@ mod name;
 mod read;
 mod write;
 
-pub(crate) use items::{Item, of_folder, of_model};
+pub(crate) use items::{Item, of_files, of_folder};
 pub(crate) use layout::Entry;
 pub use name::is_pack_path;
 pub(crate) use read::{Pack, is_pack};

@@ -1,4 +1,7 @@
-//! The files of a model, wherever they stand: in a folder, or in a pack.
+//! The files of a model, in a folder or in a pack.
+
+pub(crate) mod file;
+pub mod pack;
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
@@ -7,9 +10,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::checkpoint::file::{file_length, read_file};
+use self::file::{file_length, read_file};
+use self::pack::{Pack, is_pack, is_pack_path};
 use crate::error::{Error, Result};
-use crate::pack::{Pack, is_pack, is_pack_path};
 
 /// An open file of a model.
 #[derive(Debug)]

@@ -9,14 +9,9 @@ use bytes::Bytes;
 
 use super::name::check_all;
 use super::{MAX_FILES, Pack};
+use crate::container::Files;
 use crate::error::{Error, Result};
-use crate::export::{FINGERPRINT, PARTS};
-use crate::files::Files;
-use crate::saved_model::SavedModel;
 use crate::scratch::is_name as is_scratch;
-
-/// The folder of the variables, which packs keep as it is.
-const VARIABLES: &str = "variables";
 
 /// Files are read in pieces of so many bytes.
 const PIECE: usize = 1 << 20;
@@ -46,6 +41,12 @@ impl Item {
         &self.name
     }
 
+    /// Takes these bytes for its contents.
+    pub(crate) fn replace(&mut self, bytes: Bytes) {
+        self.length = bytes.len() as u64;
+        self.content = Content::Bytes(bytes);
+    }
+
     /// Hands over its contents piece by piece.
     ///
     /// # Errors
@@ -72,40 +73,33 @@ impl Item {
     }
 }
 
-/// The files of a model, sorted: its graph as it was read, and its variables, assets and fingerprint as they are now.
-pub(crate) fn of_model(model: &SavedModel) -> Result<Vec<Item>> {
-    let graph = model.file().file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut items = match model.files() {
-        Files::Pack(pack) => {
-            let is_part = |name: &str| {
-                let first = name.split('/').next().unwrap_or_default();
-                name == graph || name == FINGERPRINT || first == VARIABLES || PARTS.contains(&first)
-            };
-            let kept = pack.entries().iter().enumerate().filter(|(_, entry)| is_part(&entry.name));
-            let item = |(number, entry): (usize, &super::Entry)| Item {
-                name: entry.name.clone(),
-                length: entry.length,
-                content: Content::Packed(pack.clone(), number),
-            };
-            kept.map(item).collect()
-        }
-        Files::Folder(folder) => of_folder(folder, &graph)?,
-    };
-    if !model.is_text()
-        && let Some(item) = items.iter_mut().find(|item| item.name == graph)
-    {
-        // What was opened, which need not be what lies there by now. A text is not kept in memory.
-        item.length = model.bytes().len() as u64;
-        item.content = Content::Bytes(model.bytes().clone());
+/// Files whose names and the folders above them are these, or are in one of them, sorted.
+///
+/// # Errors
+/// If a pack cannot hold one of them.
+pub(crate) fn of_files(files: &Files, parts: &[&str]) -> Result<Vec<Item>> {
+    match files {
+        Files::Pack(pack) => Ok(of_pack(pack, parts)),
+        Files::Folder(folder) => of_folder(folder, parts),
     }
-    Ok(items)
 }
 
-/// The files of the model in a folder, sorted; `graph` is the name of the one with the graph.
-pub(crate) fn of_folder(folder: &Path, graph: &str) -> Result<Vec<Item>> {
+fn of_pack(pack: &Arc<Pack>, parts: &[&str]) -> Vec<Item> {
+    let is_part = |name: &str| parts.contains(&name) || parts.contains(&name.split('/').next().unwrap_or_default());
+    let kept = pack.entries().iter().enumerate().filter(|(_, entry)| is_part(&entry.name));
+    let item = |(number, entry): (usize, &super::Entry)| Item {
+        name: entry.name.clone(),
+        length: entry.length,
+        content: Content::Packed(pack.clone(), number),
+    };
+    kept.map(item).collect()
+}
+
+/// As [`of_files`], of those in a folder.
+pub(crate) fn of_folder(folder: &Path, parts: &[&str]) -> Result<Vec<Item>> {
     let root = folder.canonicalize().map_err(Error::io("open", folder))?;
     let mut walk = Walk { root: &root, folder, items: Vec::new(), above: Vec::new() };
-    for part in [graph, FINGERPRINT, VARIABLES].iter().chain(&PARTS) {
+    for part in parts {
         if folder.join(part).symlink_metadata().is_ok() {
             walk.add(part)?;
         }
@@ -186,7 +180,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let graph = folder.path().join("saved_model.pb");
         fs::write(&graph, "graph").unwrap();
-        let items = of_folder(folder.path(), "saved_model.pb").unwrap();
+        let items = of_folder(folder.path(), &["saved_model.pb"]).unwrap();
         let pack = || super::super::write(&mut Cursor::new(Vec::new()), &items, |error| panic!("{error}"));
         pack().unwrap();
         for contents in ["grap", "graphs", ""] {

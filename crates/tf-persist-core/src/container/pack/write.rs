@@ -9,7 +9,7 @@ use super::layout::{CRC_OFFSET, Entry, local_header, offsets, table};
 use super::{MAX_FILES, MAX_TABLE_BYTES};
 use crate::error::{Error, Result};
 
-/// Writes a pack of these files, which [`super::of_model`] or [`super::of_folder`] gave. Each is read once.
+/// Writes a pack of these files, which [`super::of_files`] or [`super::of_folder`] gave. Each is read once.
 ///
 /// `to` stands at its beginning. `wrote` makes an error of what happens while writing.
 pub(crate) fn write(to: &mut (impl Write + Seek), items: &[Item], wrote: impl Fn(io::Error) -> Error) -> Result<()> {
