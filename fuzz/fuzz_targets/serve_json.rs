@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tf_persist_core::{Code, DType};
-use tf_persist_serve::rest::json::{ExamplesBody, PredictBody, predict_answer};
+use tf_persist_serve::http::json::{ExamplesBody, PredictBody, predict_response};
 
 fuzz_target!(|data: &[u8]| {
     let _ = ExamplesBody::parse(data);
@@ -11,11 +11,11 @@ fuzz_target!(|data: &[u8]| {
     for number in 1..24 {
         let dtype = DType::from_number(number);
         for inputs in [&[("x", dtype)][..], &[("x", dtype), ("y", DType::Float32)]] {
-            match body.tensors(inputs) {
-                // What is read can be written, unless it is a scalar in the row form, which no request makes.
-                Ok((form, tensors)) => {
+            match body.tensors(inputs, &|_| false) {
+                // What is read can be written, unless it is a scalar in the row format, which no request makes.
+                Ok((format, tensors)) => {
                     let empty = tensors.iter().all(|(_, tensor)| tensor.is_empty());
-                    let answer = predict_answer(form, &tensors);
+                    let answer = predict_response(format, &tensors);
                     assert!(answer.is_ok() || empty);
                 }
                 Err(status) => assert!(status.code != Code::Internal, "{status}"),

@@ -1,6 +1,6 @@
 //! A server that answers TensorFlow Serving's clients: its REST and gRPC interfaces over models that [`tf_persist_core`] runs.
 //!
-//! The way of a request: [`rest`] or [`grpc`] decodes it straight into tensors, [`models`] says which version of which model it is
+//! The way of a request: [`http`] or [`grpc`] decodes it straight into tensors, [`models`] says which version of which model it is
 //! for, [`inference`] checks it against the signature, [`run`] runs it, alone or with others, and the protocol it came by encodes
 //! the answer. Whatever refuses it on that way says why with one [`Status`], for which each protocol has one table of codes.
 //!
@@ -10,6 +10,7 @@
 mod catch_panic;
 pub mod grpc;
 pub mod guard;
+pub mod http;
 mod in_flight;
 pub mod inference;
 pub mod metrics;
@@ -17,7 +18,6 @@ pub mod models;
 mod net;
 mod offload;
 mod priority;
-pub mod rest;
 pub mod run;
 mod settings;
 mod shutdown;

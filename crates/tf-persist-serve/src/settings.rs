@@ -1,6 +1,6 @@
 //! How a server is set up. The defaults are TensorFlow Serving's, but where it would listen to the whole network.
 
-use crate::{grpc, guard, metrics, models, rest, run};
+use crate::{grpc, guard, http, metrics, models, run};
 
 /// All settings of a server, by the rooms that they belong to.
 #[derive(Debug, Clone, Default)]
@@ -10,7 +10,7 @@ pub struct Settings {
     /// How requests are run and batched.
     pub run: run::Settings,
     /// The REST interface.
-    pub rest: rest::Settings,
+    pub http: http::Settings,
     /// The gRPC interface.
     pub grpc: grpc::Settings,
     /// Keys, certificates and limits.

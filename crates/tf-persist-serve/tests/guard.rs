@@ -44,7 +44,7 @@ fn start(change: impl FnOnce(&mut Settings)) -> Running {
     let folder = tempfile::tempdir().unwrap();
     let mut settings = Settings::default();
     settings.models.source = Some(ModelSource::BasePath { name: "m".into(), path: folder.path().to_owned() });
-    settings.rest.address = Some(([127, 0, 0, 1], 0).into());
+    settings.http.address = Some(([127, 0, 0, 1], 0).into());
     settings.grpc.address = Some(([127, 0, 0, 1], 0).into());
     change(&mut settings);
     let server = Server::bind(settings).unwrap();

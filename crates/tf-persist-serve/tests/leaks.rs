@@ -25,7 +25,7 @@ async fn one_server(is_dropped: bool) {
     let folder = tempfile::tempdir().unwrap();
     let mut settings = Settings::default();
     settings.models.source = Some(ModelSource::BasePath { name: "m".into(), path: folder.path().to_owned() });
-    settings.rest.address = Some(([127, 0, 0, 1], 0).into());
+    settings.http.address = Some(([127, 0, 0, 1], 0).into());
     settings.grpc.address = Some(([127, 0, 0, 1], 0).into());
     let server = Server::bind(settings).unwrap();
     let (rest, grpc) = (server.rest_address().unwrap(), server.grpc_address().unwrap());

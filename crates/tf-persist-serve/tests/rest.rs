@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 use tempfile::TempDir;
 use tf_persist_serve::guard::{self, Limits};
 use tf_persist_serve::models::{self, ModelSource};
-use tf_persist_serve::{Server, ServerError, Settings, metrics, rest};
+use tf_persist_serve::{Server, ServerError, Settings, http, metrics};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
@@ -43,7 +43,7 @@ fn settings(folder: &TempDir, limits: Limits) -> Settings {
             source: Some(ModelSource::BasePath { name: "m".into(), path: folder.path().join("m") }),
             ..models::Settings::default()
         },
-        rest: rest::Settings { address: Some(([127, 0, 0, 1], 0).into()), ..rest::Settings::default() },
+        http: http::Settings { address: Some(([127, 0, 0, 1], 0).into()), ..http::Settings::default() },
         guard: guard::Settings { limits, ..guard::Settings::default() },
         metrics: metrics::Settings { prometheus_path: Some(metrics::DEFAULT_PATH.into()) },
         ..Settings::default()
@@ -242,7 +242,7 @@ async fn http_in_all_its_forms() {
 async fn pages_of_other_origins_are_let_in_where_they_are_to_be() {
     let origin = "Origin: http://example.com\r\n";
     for cors in [false, true] {
-        let server = Running::start(|settings, _| settings.rest.cors = cors).await;
+        let server = Running::start(|settings, _| settings.http.cors = cors).await;
         let allowed = server.ask("OPTIONS", "/v1/models/m:predict", origin, "").await;
         assert_eq!((allowed.code, allowed.body.as_str()), (200, ""));
         let refused = server.ask("OPTIONS", "/v1/models/m:predict", "", "").await;
@@ -503,10 +503,10 @@ async fn a_port_that_is_taken_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut settings = settings(&folder, Limits::default());
-    settings.rest.address = Some(taken.local_addr().unwrap());
+    settings.http.address = Some(taken.local_addr().unwrap());
     let error = Server::bind(settings.clone()).err().unwrap();
     assert!(matches!(error, ServerError::Listen { what: "REST", .. }), "{error}");
-    settings.rest.address = None;
+    settings.http.address = None;
     assert!(matches!(Server::bind(settings).err().unwrap(), ServerError::NoPort));
 }
 

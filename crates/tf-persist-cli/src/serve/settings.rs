@@ -9,7 +9,7 @@ use tf_persist_core::LoadOptions;
 use tf_persist_core::scan::Trust;
 use tf_persist_serve::models::{LabelRule, LoadSettings, ModelSource};
 use tf_persist_serve::run::BatchingSettings;
-use tf_persist_serve::{Settings, grpc, guard, metrics, models, rest, run};
+use tf_persist_serve::{Settings, grpc, guard, http, metrics, models, run};
 
 use super::args::{Port, ServeArgs, given};
 use super::files;
@@ -58,7 +58,7 @@ pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
             check_method_names: args.enable_signature_method_name_check,
             batching,
         },
-        rest: rest::Settings {
+        http: http::Settings {
             address: rest_port,
             timeout: Duration::from_millis(u64::try_from(args.rest_api_timeout_in_ms).unwrap_or(0)),
             cors: args.rest_api_enable_cors_support,

@@ -29,9 +29,9 @@ fn the_defaults_are_the_peers_but_for_the_address() {
     let settings = set("");
     let address = settings.grpc.address.unwrap();
     assert_eq!(address, SocketAddr::from(([127, 0, 0, 1], 8500)));
-    assert_eq!(settings.rest.address, None);
-    assert_eq!(settings.rest.timeout, Duration::from_secs(30));
-    assert!(!settings.rest.cors && settings.grpc.socket.is_none() && settings.metrics.prometheus_path.is_none());
+    assert_eq!(settings.http.address, None);
+    assert_eq!(settings.http.timeout, Duration::from_secs(30));
+    assert!(!settings.http.cors && settings.grpc.socket.is_none() && settings.metrics.prometheus_path.is_none());
     let models = settings.models;
     assert_eq!(models.poll, Some(Duration::from_secs(1)));
     assert_eq!(models.source, Some(ModelSource::BasePath { name: "default".into(), path: "/m".into() }));
@@ -53,9 +53,9 @@ fn every_flag_may_be_written_in_each_way() {
          --rest_api_enable_cors_support=false --rest_api_enable_cors_support=1",
     ] {
         let settings = set(line);
-        assert_eq!(settings.rest.address.unwrap().port(), 1, "{line}");
+        assert_eq!(settings.http.address.unwrap().port(), 1, "{line}");
         assert_eq!(settings.grpc.address.unwrap().port(), 2, "{line}");
-        assert!(settings.rest.cors && !settings.run.batching.enabled, "{line}");
+        assert!(settings.http.cors && !settings.run.batching.enabled, "{line}");
         assert!(matches!(settings.models.source, Some(ModelSource::BasePath { name, .. }) if name == "n"), "{line}");
     }
     let command = complete(ServeArgs::augment_args(Command::new("serve-local")));
@@ -75,7 +75,7 @@ fn every_flag_may_be_written_in_each_way() {
 #[test]
 fn the_command_line_of_the_docker_image_is_taken() {
     let settings = set("--port=8500 --rest_api_port=8501 --model_name=m --model_base_path=/models/m --host 0.0.0.0");
-    assert_eq!(settings.rest.address.unwrap(), SocketAddr::from(([0, 0, 0, 0], 8501)));
+    assert_eq!(settings.http.address.unwrap(), SocketAddr::from(([0, 0, 0, 0], 8501)));
     assert_eq!(settings.models.source, Some(ModelSource::BasePath { name: "m".into(), path: "/models/m".into() }));
 }
 
@@ -96,10 +96,10 @@ fn numbers_mean_what_they_mean_to_the_peer() {
     let negative = set("--num_request_iterations_for_warmup=-1 --num_load_threads=-1").models.load;
     assert_eq!((negative.warm_up_iterations, negative.threads), (1, 1));
     assert!(set("--enable_signature_method_name_check").run.check_method_names && !set("").run.check_method_names);
-    assert_eq!(settings.rest.timeout, Duration::ZERO);
+    assert_eq!(settings.http.timeout, Duration::ZERO);
     assert_eq!(settings.models.load.retry_interval, Duration::ZERO);
     let settings = set("--port=0 --rest_api_port=any");
-    assert_eq!((settings.grpc.address, settings.rest.address.unwrap().port()), (None, 0));
+    assert_eq!((settings.grpc.address, settings.http.address.unwrap().port()), (None, 0));
     let line = "--model_config_file=/c --model_base_path=/m --model_config_file_poll_wait_seconds=7";
     let source = settings_of(line).models.source;
     assert_eq!(source, Some(ModelSource::ConfigFile { path: "/c".into(), poll: Some(Duration::from_secs(7)) }));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use tf_persist_core::{DType, Tensor};
-use tf_persist_serve::rest::json::{Form, PredictBody, predict_answer};
+use tf_persist_serve::http::json::{Format, PredictBody, predict_response};
 
 /// Images of this size make up a request.
 const IMAGE: usize = 784;
@@ -145,9 +145,9 @@ fn encode(criterion: &mut Criterion) {
     let lists: Vec<&[f32]> = values.chunks(1000).collect();
     let mut group = criterion.benchmark_group("encode");
     group.throughput(Throughput::Elements(values.len() as u64));
-    for (name, form) in [("rows", Form::Row), ("columns", Form::Column)] {
+    for (name, form) in [("rows", Format::Row), ("columns", Format::Column)] {
         group.bench_function(format!("100000 floats/ours, {name}"), |bencher| {
-            bencher.iter(|| predict_answer(form, black_box(&answer)).unwrap());
+            bencher.iter(|| predict_response(form, black_box(&answer)).unwrap());
         });
     }
     group.bench_function("100000 floats/serde_json", |bencher| {

@@ -26,7 +26,7 @@ use crate::guard::{KeysError, TlsError};
 use crate::settings::Settings;
 use crate::state::ServerState;
 use crate::status::Status;
-use crate::{grpc, rest};
+use crate::{grpc, http};
 use accept::{Kind, Listener, Port};
 use worker_pool::WorkerPool;
 
@@ -89,7 +89,7 @@ impl Server {
     /// # Errors
     /// If a port cannot be taken, keys or certificates cannot be used, or the models' configuration cannot be.
     pub fn bind(settings: Settings) -> Result<Self, ServerError> {
-        if settings.rest.address.is_none() && settings.grpc.address.is_none() && settings.grpc.socket.is_none() {
+        if settings.http.address.is_none() && settings.grpc.address.is_none() && settings.grpc.socket.is_none() {
             return Err(ServerError::NoPort);
         }
         listener::raise_open_files(settings.guard.limits.connections);
@@ -98,7 +98,7 @@ impl Server {
                 .map(|address| listener::tcp(address).map_err(|source| ServerError::Listen { address, what, source }));
             bound.transpose()
         };
-        let rest = tcp(settings.rest.address, "REST")?;
+        let rest = tcp(settings.http.address, "REST")?;
         let grpc = tcp(settings.grpc.address, "gRPC")?;
         let socket = settings
             .grpc
@@ -154,7 +154,7 @@ impl Server {
         };
         if let Some((listener, _)) = rest {
             let (state, shutdown) = (state.clone(), state.shutdown_signal());
-            let serve = move |stream, _| rest::serve(stream, state.clone(), shutdown.clone());
+            let serve = move |stream, _| http::serve(stream, state.clone(), shutdown.clone());
             accepting.spawn(port(Listener::Tcp(listener), Kind::Rest).accept(serve));
         }
         let listeners = grpc.map(|(listener, _)| Listener::Tcp(listener)).into_iter();

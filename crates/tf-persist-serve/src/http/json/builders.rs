@@ -1,5 +1,5 @@
 //! Nested lists into tensors: the way of requests that have nothing wrong with them. Elements go straight into the tensor's memory
-//! while its shape is found out, and whatever does not fit is [`Stop::Irregular`], of which `explain` finds the reason.
+//! while its shape is found out, and whatever does not fit is [`Stop::Irregular`], of which `diagnose` finds the reason.
 
 use tf_persist_core::tensor::{Strings, TensorBuilder};
 use tf_persist_core::{DType, Element, MAX_RANK, Tensor};
@@ -31,7 +31,7 @@ impl From<tf_persist_core::Error> for Stop {
 
 /// The sizes of nested lists, as far as they are known: the first list that ends at a level says what all others there have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Nest {
+pub(super) struct ShapeBuilder {
     /// Sizes by level; those of lists that are open are not known yet.
     sizes: Vec<Option<usize>>,
     /// How many levels there are, once a first element or an empty list was seen.
@@ -40,7 +40,7 @@ pub(super) struct Nest {
     open: Vec<usize>,
 }
 
-impl Nest {
+impl ShapeBuilder {
     /// The sizes of all levels.
     pub(super) fn shape(&self) -> Vec<usize> {
         self.sizes.iter().map(|size| size.unwrap_or(0)).collect()
@@ -151,7 +151,7 @@ impl Nest {
 }
 
 /// A tensor to be, by dtype.
-pub(super) enum Column {
+pub(super) enum ColumnBuilder {
     F32(TensorBuilder<f32>),
     F64(TensorBuilder<f64>),
     I8(TensorBuilder<i8>),
@@ -169,49 +169,48 @@ pub(super) enum Column {
 
 /// Room for the elements that so many bytes of JSON may hold, with few digits and no blanks; it grows if need be. What is not written to
 /// is never resident.
-pub(super) fn room(bytes: usize) -> usize {
+pub(super) fn estimated_elements(bytes: usize) -> usize {
     const BYTES_AN_ELEMENT: usize = 4;
     bytes / BYTES_AN_ELEMENT + 1
 }
 
-impl Column {
+impl ColumnBuilder {
     /// A tensor of a dtype, of which so many bytes of JSON are there.
     pub(super) fn new(dtype: DType, bytes: usize) -> Result<Self, Status> {
-        let room = room(bytes);
+        let capacity = estimated_elements(bytes);
         Ok(match dtype {
-            DType::Float32 => Self::F32(TensorBuilder::with_capacity(room)?),
-            DType::Float64 => Self::F64(TensorBuilder::with_capacity(room)?),
-            DType::Int8 => Self::I8(TensorBuilder::with_capacity(room)?),
-            DType::Int16 => Self::I16(TensorBuilder::with_capacity(room)?),
-            DType::Int32 => Self::I32(TensorBuilder::with_capacity(room)?),
-            DType::Int64 => Self::I64(TensorBuilder::with_capacity(room)?),
-            DType::UInt8 => Self::U8(TensorBuilder::with_capacity(room)?),
-            DType::UInt32 => Self::U32(TensorBuilder::with_capacity(room)?),
-            DType::UInt64 => Self::U64(TensorBuilder::with_capacity(room)?),
-            DType::Bool => Self::Bool(TensorBuilder::with_capacity(room)?),
+            DType::Float32 => Self::F32(TensorBuilder::with_capacity(capacity)?),
+            DType::Float64 => Self::F64(TensorBuilder::with_capacity(capacity)?),
+            DType::Int8 => Self::I8(TensorBuilder::with_capacity(capacity)?),
+            DType::Int16 => Self::I16(TensorBuilder::with_capacity(capacity)?),
+            DType::Int32 => Self::I32(TensorBuilder::with_capacity(capacity)?),
+            DType::Int64 => Self::I64(TensorBuilder::with_capacity(capacity)?),
+            DType::UInt8 => Self::U8(TensorBuilder::with_capacity(capacity)?),
+            DType::UInt32 => Self::U32(TensorBuilder::with_capacity(capacity)?),
+            DType::UInt64 => Self::U64(TensorBuilder::with_capacity(capacity)?),
+            DType::Bool => Self::Bool(TensorBuilder::with_capacity(capacity)?),
             DType::String => Self::Strings(Strings::default()),
             _ => Self::Unsupported,
         })
     }
 
     /// Takes the value at the cursor, and finds or checks its shape.
-    pub(super) fn take(&mut self, cursor: &mut Cursor<'_>, nest: &mut Nest) -> Result<(), Stop> {
+    pub(super) fn take(&mut self, cursor: &mut Cursor<'_>, shape_builder: &mut ShapeBuilder) -> Result<(), Stop> {
         match self {
-            Self::F32(to) => floats(cursor, nest, to),
-            Self::F64(to) => nest.take(cursor, |at| Ok(to.push(at.number()?.as_f64())?)),
+            Self::F32(to) => floats(cursor, shape_builder, to),
+            Self::F64(to) => shape_builder.take(cursor, |at| Ok(to.push(at.number()?.as_f64())?)),
             // TensorFlow Serving takes what fits 32 bits for all of them, and TensorFlow drops the upper bits.
-            Self::I8(to) => nest.take(cursor, |at| Ok(to.push(int32(at)? as i8)?)),
-            Self::I16(to) => nest.take(cursor, |at| Ok(to.push(int32(at)? as i16)?)),
-            Self::U8(to) => nest.take(cursor, |at| Ok(to.push(int32(at)? as u8)?)),
-            Self::I32(to) => nest.take(cursor, |at| Ok(to.push(int32(at)?)?)),
-            Self::I64(to) => nest.take(cursor, |at| push(to, at.number()?.as_i64())),
-            Self::U32(to) => {
-                nest.take(cursor, |at| push(to, at.number()?.as_u64().and_then(|value| u32::try_from(value).ok())))
-            }
-            Self::U64(to) => nest.take(cursor, |at| push(to, at.number()?.as_u64())),
-            Self::Bool(to) => nest.take(cursor, |at| push(to, boolean(at)?)),
-            Self::Strings(to) => nest.take(cursor, |at| string(at, to)),
-            Self::Unsupported => nest.take(cursor, |_| Err(Stop::Irregular)),
+            Self::I8(to) => shape_builder.take(cursor, |at| Ok(to.push(int32(at)? as i8)?)),
+            Self::I16(to) => shape_builder.take(cursor, |at| Ok(to.push(int32(at)? as i16)?)),
+            Self::U8(to) => shape_builder.take(cursor, |at| Ok(to.push(int32(at)? as u8)?)),
+            Self::I32(to) => shape_builder.take(cursor, |at| Ok(to.push(int32(at)?)?)),
+            Self::I64(to) => shape_builder.take(cursor, |at| push(to, at.number()?.as_i64())),
+            Self::U32(to) => shape_builder
+                .take(cursor, |at| push(to, at.number()?.as_u64().and_then(|value| u32::try_from(value).ok()))),
+            Self::U64(to) => shape_builder.take(cursor, |at| push(to, at.number()?.as_u64())),
+            Self::Bool(to) => shape_builder.take(cursor, |at| push(to, boolean(at)?)),
+            Self::Strings(to) => shape_builder.take(cursor, |at| string(at, to)),
+            Self::Unsupported => shape_builder.take(cursor, |_| Err(Stop::Irregular)),
         }
     }
 
@@ -243,8 +242,12 @@ impl Column {
 }
 
 /// Nested lists of numbers, as 32-bit floats.
-pub(super) fn floats(cursor: &mut Cursor<'_>, nest: &mut Nest, to: &mut TensorBuilder<f32>) -> Result<(), Stop> {
-    nest.take(cursor, |at| Ok(to.push(at.quick_float()?)?))
+pub(super) fn floats(
+    cursor: &mut Cursor<'_>,
+    shape_builder: &mut ShapeBuilder,
+    to: &mut TensorBuilder<f32>,
+) -> Result<(), Stop> {
+    shape_builder.take(cursor, |at| Ok(to.push(at.float_fast()?)?))
 }
 
 #[inline]

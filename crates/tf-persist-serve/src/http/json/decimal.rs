@@ -1,7 +1,7 @@
 //! Floats as TensorFlow Serving writes them: `%g` with six digits if that reads back as the same number, else with as many as always
 //! do, and never without a `.` or an `e`, so that they are not taken for integers (`WriteDecimal` of `util/json_tensor.cc`).
 
-use super::write::{MOST_DIGITS, digits_before_end, push_digits};
+use super::write::{MAX_DIGITS, digits_before_end, push_digits};
 
 /// Digits of `%g`, which are tried first.
 const SHORT: usize = 6;
@@ -10,7 +10,7 @@ const LONG_F32: usize = 9;
 /// `max_digits10` of a 64-bit float.
 const LONG_F64: usize = 17;
 /// Exponents from here on, and up to the number of digits, are written without an `e`.
-const LEAST_PLAIN_EXPONENT: i32 = -4;
+const MIN_PLAIN_EXPONENT: i32 = -4;
 
 /// Writes a 32-bit float.
 #[inline]
@@ -74,15 +74,15 @@ impl Decimal {
     /// As `%g` does.
     fn write(self, out: &mut Vec<u8>) {
         // A number has as many digits as it should, but for 0.
-        let mut buffer = [b'0'; MOST_DIGITS];
+        let mut buffer = [b'0'; MAX_DIGITS];
         digits_before_end(&mut buffer, self.digits);
-        let text = &buffer[MOST_DIGITS - self.count..];
+        let text = &buffer[MAX_DIGITS - self.count..];
         let mut len = self.count;
         while len > 1 && text[len - 1] == b'0' {
             len -= 1;
         }
         let digits = &text[..len];
-        if self.exponent < LEAST_PLAIN_EXPONENT || self.exponent >= self.count as i32 {
+        if self.exponent < MIN_PLAIN_EXPONENT || self.exponent >= self.count as i32 {
             out.push(digits[0]);
             if len > 1 {
                 out.push(b'.');

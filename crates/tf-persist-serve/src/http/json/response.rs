@@ -3,9 +3,9 @@
 use tf_persist_core::tensor::Strings;
 use tf_persist_core::{DType, Tensor};
 
-use super::Form;
+use super::Format;
 use super::decimal::{write_f32, write_f64};
-use super::explain::dtype_name;
+use super::diagnose::dtype_name;
 use super::write::{Lists, Writer};
 use crate::inference::Class;
 use crate::run::Answer;
@@ -114,18 +114,18 @@ impl<'a> Elements<'a> {
 /// The answer to a predict request.
 ///
 /// # Errors
-/// `INVALID_ARGUMENT` if there are no outputs, a dtype has no JSON, or, in the row form, an output has no batch, or another size
+/// `INVALID_ARGUMENT` if there are no outputs, a dtype has no JSON, or, in the row format, an output has no batch, or another size
 /// of it than the ones before.
-pub fn predict_answer(form: Form, answer: &Answer) -> Result<Vec<u8>, Status> {
+pub fn predict_response(format: Format, answer: &Answer) -> Result<Vec<u8>, Status> {
     if answer.is_empty() {
         return Err(Status::invalid_argument("Cannot convert empty tensor map to JSON"));
     }
     let elements: usize = answer.iter().map(|(_, tensor)| tensor.len()).sum();
     let mut writer = Writer::with_capacity(elements.saturating_mul(BYTES_AN_ELEMENT).saturating_add(64));
     writer.begin_object();
-    match form {
-        Form::Row => write_rows(answer, &mut writer)?,
-        Form::Column => write_columns(answer, &mut writer)?,
+    match format {
+        Format::Row => write_rows(answer, &mut writer)?,
+        Format::Column => write_columns(answer, &mut writer)?,
     }
     writer.end_object();
     Ok(writer.into_bytes())
@@ -188,7 +188,7 @@ fn write_columns(answer: &Answer, writer: &mut Writer) -> Result<(), Status> {
 
 /// The answer to a classify request: classes by example. The labels stand as the bytes that they are.
 #[must_use]
-pub fn classify_answer(results: &[Vec<Class>]) -> Vec<u8> {
+pub fn classify_response(results: &[Vec<Class>]) -> Vec<u8> {
     let mut writer = Writer::with_capacity(64 * results.len());
     writer.begin_object();
     writer.string(b"results");
@@ -212,7 +212,7 @@ pub fn classify_answer(results: &[Vec<Class>]) -> Vec<u8> {
 
 /// The answer to a regress request: a value an example.
 #[must_use]
-pub fn regress_answer(results: &[f32]) -> Vec<u8> {
+pub fn regress_response(results: &[f32]) -> Vec<u8> {
     let mut writer = Writer::with_capacity(BYTES_AN_ELEMENT * results.len() + 64);
     writer.begin_object();
     writer.string(b"results");

@@ -9,10 +9,10 @@ use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use tf_persist_core::Code;
 
-use super::body::{self, NoBody};
-use super::handlers::{self, Refused, Sent};
+use super::body::{self, BodyError};
+use super::handlers::{self, RequestBody, RequestError};
 use super::reply::{self, Reply};
-use super::{pages, url};
+use super::{pages, routes};
 use crate::catch_panic::catch_panic;
 use crate::metrics::{Api, OfModel, Protocol};
 use crate::offload::internal_error;
@@ -20,41 +20,42 @@ use crate::state::ServerState;
 use crate::status::Status;
 
 /// Answers a request, whatever happens on the way.
-pub(super) async fn answer(state: &ServerState, request: Request<Incoming>) -> Reply {
-    let mut reply = catch_panic(dispatch(state, request)).await.unwrap_or_else(|()| reply::refusal(&internal_error()));
-    if state.settings().rest.cors {
+pub(super) async fn respond(state: &ServerState, request: Request<Incoming>) -> Reply {
+    let mut reply =
+        catch_panic(route_request(state, request)).await.unwrap_or_else(|()| reply::error(&internal_error()));
+    if state.settings().http.cors {
         reply::allow_origins(&mut reply);
     }
     reply
 }
 
-async fn dispatch(state: &ServerState, request: Request<Incoming>) -> Reply {
+async fn route_request(state: &ServerState, request: Request<Incoming>) -> Reply {
     let (head, body) = request.into_parts();
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     // libevent, which TensorFlow Serving's server is, knows these methods.
     let is_known = matches!(head.method.as_str(), "GET" | "POST" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "PATCH");
     if !is_known {
-        return reply::last(reply::page(StatusCode::NOT_IMPLEMENTED));
+        return reply::closing(reply::html_page(StatusCode::NOT_IMPLEMENTED));
     }
-    if !url::is_ours(path) || pages::is_metrics(state, path) {
-        body::discard(body).await;
-        if let Some(reply) = pages::open(state, &head.method, path) {
+    if !routes::is_api_path(path) || pages::is_metrics(state, path) {
+        body::drain(body).await;
+        if let Some(reply) = pages::find_public(state, &head.method, path) {
             return reply;
         }
         return match state.api_keys().check(&head.headers) {
-            Ok(()) => pages::find(state, &head.method, path).unwrap_or_else(|| reply::page(StatusCode::NOT_FOUND)),
-            Err(status) => reply::refusal(&status),
+            Ok(()) => pages::find(state, &head.method, path).unwrap_or_else(|| reply::html_page(StatusCode::NOT_FOUND)),
+            Err(status) => reply::error(&status),
         };
     }
     if head.method == Method::OPTIONS {
-        body::discard(body).await;
+        body::drain(body).await;
         return preflight(&head);
     }
     if let Err(status) = state.api_keys().check(&head.headers) {
-        body::discard(body).await;
-        return reply::refusal(&status);
+        body::drain(body).await;
+        return reply::error(&status);
     }
-    api(state, &head, path, body).await
+    call_api(state, &head, path, body).await
 }
 
 /// What a browser asks before it asks, whether or not pages of other origins may read the answer.
@@ -66,66 +67,66 @@ fn preflight(head: &Parts) -> Reply {
         *reply.status_mut() = StatusCode::OK;
         return reply;
     }
-    reply::refusal(&Status::failed_precondition("Origin header is missing in CORS preflight"))
+    reply::error(&Status::failed_precondition("Origin header is missing in CORS preflight"))
 }
 
 /// What is below `/v1/`.
-async fn api(state: &ServerState, head: &Parts, path: &str, body: Incoming) -> Reply {
+async fn call_api(state: &ServerState, head: &Parts, path: &str, body: Incoming) -> Reply {
     let started = Instant::now();
-    let route = match url::parse(&head.method, path) {
+    let route = match routes::parse(&head.method, path) {
         Ok(route) => route,
         Err(malformed) => {
-            body::discard(body).await;
+            body::drain(body).await;
             state.metrics().of(&malformed.model).malformed(malformed.status.code);
-            return reply::refusal(&malformed.status);
+            return reply::error(&malformed.status);
         }
     };
     let measures = state.metrics().of(&route.model);
-    let refused = match asked(state, head, &route, body, &measures).await {
+    let error = match handle(state, head, &route, body, &measures).await {
         Ok(answer) => {
             measures.request(route.api, Protocol::Rest, None, started.elapsed());
             return reply::json(StatusCode::OK, answer);
         }
-        Err(refused) => refused,
+        Err(error) => error,
     };
-    let (code, reply) = match refused {
-        Refused::Status(status) => (status.code, reply::refusal(&status)),
-        Refused::Body(NoBody::TooLong(limit)) => {
+    let (code, reply) = match error {
+        RequestError::Status(status) => (status.code, reply::error(&status)),
+        RequestError::Body(BodyError::TooLong(limit)) => {
             let message = format!("The request body is longer than {limit} bytes");
-            (Code::ResourceExhausted, reply::last(reply::refusal_as(StatusCode::PAYLOAD_TOO_LARGE, &message)))
+            (Code::ResourceExhausted, reply::closing(reply::error_with_code(StatusCode::PAYLOAD_TOO_LARGE, &message)))
         }
-        Refused::Body(NoBody::TooSlow) => {
+        RequestError::Body(BodyError::TooSlow) => {
             let message = "The request body did not come in time";
-            (Code::DeadlineExceeded, reply::last(reply::refusal_as(StatusCode::REQUEST_TIMEOUT, message)))
+            (Code::DeadlineExceeded, reply::closing(reply::error_with_code(StatusCode::REQUEST_TIMEOUT, message)))
         }
-        Refused::Body(NoBody::Broken) => {
+        RequestError::Body(BodyError::Broken) => {
             let message = "The request body is broken";
-            (Code::InvalidArgument, reply::last(reply::refusal_as(StatusCode::BAD_REQUEST, message)))
+            (Code::InvalidArgument, reply::closing(reply::error_with_code(StatusCode::BAD_REQUEST, message)))
         }
     };
     measures.request(route.api, Protocol::Rest, Some(code), started.elapsed());
     reply
 }
 
-async fn asked(
+async fn handle(
     state: &ServerState,
     head: &Parts,
-    route: &url::Route,
+    route: &routes::Route,
     body: Incoming,
     measures: &OfModel,
-) -> Result<Vec<u8>, Refused> {
+) -> Result<Vec<u8>, RequestError> {
     let limits = &state.settings().guard.limits;
     let bytes = if matches!(route.api, Api::Predict | Api::Classify | Api::Regress) {
-        body::read(body, limits).await.map_err(Refused::Body)?
+        body::read(body, limits).await.map_err(RequestError::Body)?
     } else {
-        body::discard(body).await;
+        body::drain(body).await;
         Bytes::new()
     };
     state.note_bytes(bytes.len());
     // It is let in when it is whole: clients that send slowly shut nobody out.
     let _permit = state.concurrency_limit().enter()?;
-    let sent = Sent { bytes, gzip: body::is_gzip(&head.headers) };
-    let answer = handlers::answer(state, route, sent, measures).await?;
+    let request_body = RequestBody { bytes, gzip: body::is_gzip(&head.headers) };
+    let answer = handlers::handle(state, route, request_body, measures).await?;
     state.note_bytes(answer.len());
     Ok(answer)
 }

@@ -3,22 +3,22 @@
 use tf_persist_core::tensor::TensorBuilder;
 use tf_persist_core::{DType, Tensor};
 
-use super::Form;
+use super::Format;
+use super::body_index::BodyIndex;
+use super::builders::{ShapeBuilder, estimated_elements, floats};
 use super::cursor::Cursor;
-use super::nest::{Nest, floats, room};
-use super::outline::Outline;
-use super::tensors::{Wanted, columns, rows};
+use super::tensors::{SignatureInputs, columns, rows};
 use crate::status::Status;
 
-/// The members that matter, in the order of [`Outline::members`].
+/// The members that matter, in the order of [`BodyIndex::members`].
 const MEMBERS: [&str; 3] = ["signature_name", "instances", "inputs"];
 const SIGNATURE: usize = 0;
 const INSTANCES: usize = 1;
 const INPUTS: usize = 2;
 
-/// The body of a predict request, of which the outline is known: it is a JSON object, and its signature has a name.
+/// The body of a predict request, of which the index is known: it is a JSON object, and its signature has a name.
 pub struct PredictBody<'a> {
-    outline: Outline<'a, 3>,
+    index: BodyIndex<'a, 3>,
     signature_name: Option<String>,
     /// What plain nested lists of numbers are as 32-bit floats, and which member they are of. All of the body has to be read
     /// before the model is known, and with it the dtype; this one is by far the most common.
@@ -26,21 +26,21 @@ pub struct PredictBody<'a> {
 }
 
 impl<'a> PredictBody<'a> {
-    /// Reads the outline. All of the body has to be valid JSON; what is after the closing brace is not looked at.
+    /// Reads the index. All of the body has to be valid JSON; what is after the closing brace is not looked at.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` if it is not a JSON object, or the signature's name no string.
     pub fn parse(body: &'a [u8]) -> Result<Self, Status> {
         let mut guess = None;
-        let outline = Outline::parse(body, MEMBERS, |member, mut cursor| {
+        let index = BodyIndex::parse(body, MEMBERS, |member, mut cursor| {
             if member == SIGNATURE || guess.is_some() || cursor.peek() != b'[' {
                 return None;
             }
             guess = Some((member, guess_floats(&mut cursor)?));
             Some(cursor)
         })?;
-        let signature_name = outline.signature_name(SIGNATURE)?;
-        Ok(Self { outline, signature_name, guess })
+        let signature_name = index.signature_name(SIGNATURE)?;
+        Ok(Self { index, signature_name, guess })
     }
 
     /// The signature that it names; `None` for the default one, which an empty name means as well.
@@ -49,57 +49,57 @@ impl<'a> PredictBody<'a> {
         self.signature_name.as_deref()
     }
 
-    /// Decodes the tensors of a signature's inputs. Those that have a default may be left out, in the row form by all instances alike;
+    /// Decodes the tensors of a signature's inputs. Those that have a default may be left out, in the row format by all instances alike;
     /// if only one of the inputs has none, its values need no name.
     ///
-    /// In the row form of several inputs, where the first instance is a base64 object, only the first input comes back: the
+    /// In the row format of several inputs, where the first instance is a base64 object, only the first input comes back: the
     /// others are missing, which is for the checks of predict to say.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` if the tensors are not written as the signature wants them; in the column form, `UNIMPLEMENTED` for a
+    /// `INVALID_ARGUMENT` if the tensors are not written as the signature wants them; in the column format, `UNIMPLEMENTED` for a
     /// dtype that JSON has no values for.
     pub fn tensors(
         &self,
         inputs: &[(&str, DType)],
         has_default: &dyn Fn(&str) -> bool,
-    ) -> Result<(Form, Vec<(String, Tensor)>), Status> {
+    ) -> Result<(Format, Vec<(String, Tensor)>), Status> {
         if inputs.is_empty() {
             let name = self.signature_name().unwrap_or("DEFAULT");
             return Err(Status::invalid_argument(format!("Failed to get input map for signature: {name}")));
         }
-        let wanted = Wanted::new(inputs, has_default);
-        match (self.outline.members[INSTANCES], self.outline.members[INPUTS]) {
+        let signature = SignatureInputs::new(inputs, has_default);
+        match (self.index.members[INSTANCES], self.index.members[INPUTS]) {
             (Some(_), Some(_)) => Err(self
-                .outline
+                .index
                 .refuse("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist ")),
             (Some(instances), None) => {
                 let mut inside = instances;
                 if instances.peek() != b'[' {
-                    return Err(self.outline.refuse("Expecting 'instances' to be an list/array"));
+                    return Err(self.index.refuse("Expecting 'instances' to be an list/array"));
                 }
                 if !inside.enter() {
-                    return Err(self.outline.refuse("No values in 'instances' array"));
+                    return Err(self.index.refuse("No values in 'instances' array"));
                 }
-                let tensors = match self.guessed(INSTANCES, &wanted) {
+                let tensors = match self.guessed(INSTANCES, &signature) {
                     Some(tensors) => tensors,
-                    None => rows(instances, inside, &wanted)?,
+                    None => rows(instances, inside, &signature)?,
                 };
-                Ok((Form::Row, tensors))
+                Ok((Format::Row, tensors))
             }
             (None, Some(values)) => {
-                let tensors = match self.guessed(INPUTS, &wanted) {
+                let tensors = match self.guessed(INPUTS, &signature) {
                     Some(tensors) => tensors,
-                    None => columns(values, &wanted)?,
+                    None => columns(values, &signature)?,
                 };
-                Ok((Form::Column, tensors))
+                Ok((Format::Column, tensors))
             }
             (None, None) => Err(Status::invalid_argument("Missing 'inputs' or 'instances' key")),
         }
     }
 
-    /// The tensor that was decoded already, if it is what is wanted.
-    fn guessed(&self, member: usize, wanted: &Wanted<'_>) -> Option<Vec<(String, Tensor)>> {
-        match (&self.guess, wanted.unnamed) {
+    /// The tensor that was decoded already, if it is what is signature.
+    fn guessed(&self, member: usize, signature: &SignatureInputs<'_>) -> Option<Vec<(String, Tensor)>> {
+        match (&self.guess, signature.unnamed) {
             (Some((of, tensor)), Some((name, DType::Float32))) if *of == member => {
                 Some(vec![(name.to_owned(), tensor.clone())])
             }
@@ -110,8 +110,8 @@ impl<'a> PredictBody<'a> {
 
 /// Steps over plain nested lists of numbers, if that is what is here.
 fn guess_floats(cursor: &mut Cursor<'_>) -> Option<Tensor> {
-    let mut nest = Nest::default();
-    let mut floats_so_far = TensorBuilder::with_capacity(room(cursor.text.len() - cursor.at)).ok()?;
-    floats(cursor, &mut nest, &mut floats_so_far).ok()?;
-    floats_so_far.finish(DType::Float32, &nest.shape()).ok()
+    let mut shape_builder = ShapeBuilder::default();
+    let mut floats_so_far = TensorBuilder::with_capacity(estimated_elements(cursor.text.len() - cursor.at)).ok()?;
+    floats(cursor, &mut shape_builder, &mut floats_so_far).ok()?;
+    floats_so_far.finish(DType::Float32, &shape_builder.shape()).ok()
 }

@@ -14,19 +14,19 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{interval, interval_at, timeout};
 
-use super::refused::Explained;
-use super::{reply, service};
+use super::parse_errors::ParseErrorBodies;
+use super::{dispatch, reply};
 use crate::guard::Limits;
 use crate::net::{IoEvent, ObservedIo};
 use crate::shutdown::{GRACE, ShutdownSignal};
 use crate::state::ServerState;
 
 /// How seldom a connection is looked at, at the most: ten thousand that are idle wake up some hundred times a second.
-const LOOK: Duration = Duration::from_secs(15);
+const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Requests that are sent without waiting for their answers are answered for so long once the server is stopping. Longer, as from a
 /// client that never stops sending, and the next answer is the last.
-const PIPELINED: Duration = Duration::from_secs(5);
+const PIPELINE_GRACE: Duration = Duration::from_secs(5);
 
 /// For so long what comes after the last answer is read and thrown away. It would take the answer with it else.
 const LINGER: Duration = Duration::from_millis(500);
@@ -37,7 +37,7 @@ pub(crate) async fn serve<S>(mut stream: S, state: ServerState, shutdown: Shutdo
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    if converse(&mut stream, state, shutdown).await {
+    if serve_requests(&mut stream, state, shutdown).await {
         let mut rest = vec![0; 4096];
         let read = async { while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {} };
         let _ = timeout(LINGER, read).await;
@@ -45,7 +45,7 @@ where
 }
 
 /// Says whether it ended with an answer that the client knows to be the last, or that tells what cannot be read.
-async fn converse<S>(stream: &mut S, state: ServerState, mut shutdown: ShutdownSignal) -> bool
+async fn serve_requests<S>(stream: &mut S, state: ServerState, mut shutdown: ShutdownSignal) -> bool
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -62,14 +62,14 @@ where
                 if is_one_of_many {
                     tokio::task::yield_now().await;
                 }
-                let reply = service::answer(&state, request).await;
+                let reply = dispatch::respond(&state, request).await;
                 // Though this connection has not heard of it yet.
                 let is_last = match state.shutting_down_for() {
                     None => false,
-                    Some(draining) => draining > PIPELINED || clock.nothing_more_came().await,
+                    Some(draining) => draining > PIPELINE_GRACE || clock.has_no_more_input().await,
                 };
                 clock.set(IDLE);
-                Ok::<_, Infallible>(if is_last { reply::last(reply) } else { reply })
+                Ok::<_, Infallible>(if is_last { reply::closing(reply) } else { reply })
             }
         })
     };
@@ -78,11 +78,11 @@ where
     http.header_read_timeout(None).half_close(false);
     let stream = {
         let clock = Arc::clone(&clock);
-        Explained::new(ObservedIo::new(stream, move |moved| clock.moved(moved)))
+        ParseErrorBodies::new(ObservedIo::new(stream, move |moved| clock.observe(moved)))
     };
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), answer));
-    let often = (limits.head_timeout / 2).clamp(Duration::from_millis(50), LOOK);
-    let mut look = interval_at(tokio::time::Instant::now() + often, often);
+    let check_interval = (limits.head_timeout / 2).clamp(Duration::from_millis(50), MAX_CHECK_INTERVAL);
+    let mut check = interval_at(tokio::time::Instant::now() + check_interval, check_interval);
     let (mut stopping, mut is_shutting_down) = (pin!(shutdown.started()), false);
     loop {
         tokio::select! {
@@ -96,9 +96,9 @@ where
             () = stopping.as_mut(), if !is_shutting_down => {
                 is_shutting_down = true;
                 // Silence is measured more closely from now on.
-                look = interval(GRACE / 10);
+                check = interval(GRACE / 10);
             }
-            _ = look.tick() => {
+            _ = check.tick() => {
                 if let Some(why) = clock.overdue(&limits) {
                     tracing::debug!(why, "connection closed");
                     return false;
@@ -123,12 +123,12 @@ struct Clock {
     began: Instant,
     state: AtomicU64,
     /// Whether the connection looked for more in vain.
-    wanted: AtomicBool,
+    read_was_pending: AtomicBool,
 }
 
 impl Clock {
     fn new() -> Self {
-        Self { began: Instant::now(), state: AtomicU64::new(IDLE), wanted: AtomicBool::new(false) }
+        Self { began: Instant::now(), state: AtomicU64::new(IDLE), read_was_pending: AtomicBool::new(false) }
     }
 
     fn set(&self, state: u64) {
@@ -144,22 +144,22 @@ impl Clock {
     }
 
     /// Bytes came or went. An answer that takes long to be read is no silence, though the next request has begun to come meanwhile.
-    fn moved(&self, moved: IoEvent) {
+    fn observe(&self, moved: IoEvent) {
         let state = self.state.load(Ordering::Relaxed) & 3;
         match moved {
             IoEvent::Read(_) if state == IDLE => self.set(HEAD),
             IoEvent::Written if state != BUSY => self.set(state),
-            IoEvent::ReadPending => self.wanted.store(true, Ordering::Relaxed),
+            IoEvent::ReadPending => self.read_was_pending.store(true, Ordering::Relaxed),
             _ => {}
         }
     }
 
-    /// Whether nothing has come yet of a request after the one that is being answered. While it is, hyper looks for more, so that it
+    /// Whether nothing has come yet of a request after the one that is being answered. While it is, hyper yields for more, so that it
     /// hears of a client that leaves, unless it has some already; and each time that its connection is polled.
-    async fn nothing_more_came(&self) -> bool {
-        self.wanted.store(false, Ordering::Relaxed);
+    async fn has_no_more_input(&self) -> bool {
+        self.read_was_pending.store(false, Ordering::Relaxed);
         tokio::task::yield_now().await;
-        self.wanted.load(Ordering::Relaxed)
+        self.read_was_pending.load(Ordering::Relaxed)
     }
 
     /// Whether nothing is being answered, and nothing came and went for so long.
@@ -188,7 +188,7 @@ mod tests {
     use crate::models::ModelSource;
 
     /// How often a thread looked at all else while requests were answered that come in so many pieces.
-    async fn looks_during(requests: usize, pieces: usize) -> usize {
+    async fn yields_during(requests: usize, pieces: usize) -> usize {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = crate::Settings::default();
         settings.models.source = Some(ModelSource::BasePath { name: "m".into(), path: folder.path().to_owned() });
@@ -209,20 +209,20 @@ mod tests {
                 }
             }
         });
-        let mut looks = 0;
+        let mut yields = 0;
         while !asking.is_finished() {
-            looks += 1;
+            yields += 1;
             tokio::task::yield_now().await;
         }
         asking.await.unwrap();
         served.await.unwrap();
-        looks
+        yields
     }
 
     #[tokio::test]
-    async fn requests_that_come_at_once_leave_room_for_others() {
-        assert!(looks_during(200, 1).await >= 200);
+    async fn pipelined_requests_yield_to_other_tasks() {
+        assert!(yields_during(200, 1).await >= 200);
         // One that comes by itself is answered at once.
-        assert!(looks_during(200, 200).await < 100);
+        assert!(yields_during(200, 200).await < 100);
     }
 }

@@ -38,16 +38,16 @@ pub(super) fn http_code(code: Code) -> StatusCode {
 }
 
 pub(super) fn json(code: StatusCode, body: Vec<u8>) -> Reply {
-    with(code, JSON, body.into())
+    reply_with(code, JSON, body.into())
 }
 
 pub(super) fn text(code: StatusCode, body: String) -> Reply {
-    with(code, TEXT, body.into())
+    reply_with(code, TEXT, body.into())
 }
 
 /// Why a request was refused.
-pub(super) fn refusal(status: &Status) -> Reply {
-    let mut reply = refusal_as(http_code(status.code), &status.message);
+pub(super) fn error(status: &Status) -> Reply {
+    let mut reply = error_with_code(http_code(status.code), &status.message);
     if status.code == Code::Unauthenticated {
         // Whoever is told 401 is to be told what would help (RFC 9110, 11.6.1).
         reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -56,22 +56,22 @@ pub(super) fn refusal(status: &Status) -> Reply {
 }
 
 /// The same with a code of HTTP that is no status's.
-pub(super) fn refusal_as(code: StatusCode, message: &str) -> Reply {
+pub(super) fn error_with_code(code: StatusCode, message: &str) -> Reply {
     json(code, json::error_body(message))
 }
 
 /// What libevent, which TensorFlow Serving's HTTP server is, says where there is nothing.
-pub(super) fn page(code: StatusCode) -> Reply {
+pub(super) fn html_page(code: StatusCode) -> Reply {
     let reason = code.canonical_reason().unwrap_or_default();
     let code_number = code.as_u16();
     let body = format!(
         "<HTML><HEAD>\n<TITLE>{code_number} {reason}</TITLE>\n</HEAD><BODY>\n<H1>{reason}</H1>\n</BODY></HTML>\n"
     );
-    with(code, HTML, body.into())
+    reply_with(code, HTML, body.into())
 }
 
 /// The last reply of its connection, whatever of its request is not read.
-pub(super) fn last(mut reply: Reply) -> Reply {
+pub(super) fn closing(mut reply: Reply) -> Reply {
     reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     reply
 }
@@ -84,7 +84,7 @@ pub(super) fn allow_origins(reply: &mut Reply) {
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type"));
 }
 
-fn with(code: StatusCode, kind: HeaderValue, body: Bytes) -> Reply {
+fn reply_with(code: StatusCode, kind: HeaderValue, body: Bytes) -> Reply {
     let mut reply = Response::new(Full::new(body));
     *reply.status_mut() = code;
     reply.headers_mut().insert(CONTENT_TYPE, kind);
@@ -96,14 +96,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_needs_a_key_is_told_how_to_bring_it() {
-        let challenge = |code| refusal(&Status::new(code, "")).headers().get(WWW_AUTHENTICATE).cloned();
+    fn missing_key_gets_a_challenge() {
+        let challenge = |code| error(&Status::new(code, "")).headers().get(WWW_AUTHENTICATE).cloned();
         assert_eq!(challenge(Code::Unauthenticated).unwrap(), "Bearer");
         assert_eq!(challenge(Code::PermissionDenied), None);
     }
 
     #[test]
-    fn every_code_has_the_peers_number() {
+    fn every_code_has_tensorflow_servings_http_status() {
         for (code, number) in [
             (Code::Cancelled, 499),
             (Code::Unknown, 500),

@@ -4,14 +4,14 @@ use super::*;
 use crate::inference::Class;
 use crate::models::{State, VersionStatus};
 
-fn answer(form: Form, outputs: &[(&str, Tensor)]) -> String {
+fn answer(format: Format, outputs: &[(&str, Tensor)]) -> String {
     let outputs = outputs.iter().map(|(name, tensor)| ((*name).to_owned(), tensor.clone())).collect();
-    text(predict_answer(form, &outputs).unwrap())
+    text(predict_response(format, &outputs).unwrap())
 }
 
-fn refused(form: Form, outputs: &[(&str, Tensor)]) -> String {
+fn refused(format: Format, outputs: &[(&str, Tensor)]) -> String {
     let outputs = outputs.iter().map(|(name, tensor)| ((*name).to_owned(), tensor.clone())).collect();
-    let status = predict_answer(form, &outputs).unwrap_err();
+    let status = predict_response(format, &outputs).unwrap_err();
     assert_eq!(status.code, Code::InvalidArgument);
     status.message
 }
@@ -19,17 +19,17 @@ fn refused(form: Form, outputs: &[(&str, Tensor)]) -> String {
 #[test]
 fn rows_stand_in_one_line() {
     let y = Tensor::from_slice(&[3], &[2.5_f32, 3.0, 4.5]).unwrap();
-    assert_eq!(answer(Form::Row, &[("y", y)]), "{\n    \"predictions\": [2.5, 3.0, 4.5\n    ]\n}");
+    assert_eq!(answer(Format::Row, &[("y", y)]), "{\n    \"predictions\": [2.5, 3.0, 4.5\n    ]\n}");
     let y = Tensor::from_slice(&[2, 2, 1], &[1_i64, -2, 3, i64::MIN]).unwrap();
     assert_eq!(
-        answer(Form::Row, &[("y", y)]),
+        answer(Format::Row, &[("y", y)]),
         "{\n    \"predictions\": [[[1], [-2]], [[3], [-9223372036854775808]]\n    ]\n}"
     );
     let empty = Tensor::zeros(DType::Int32, &[0, 2]).unwrap();
-    assert_eq!(answer(Form::Row, &[("y", empty.clone())]), "{\n    \"predictions\": []\n}");
-    assert_eq!(answer(Form::Row, &[("y", empty.clone()), ("z", empty)]), "{\n    \"predictions\": []\n}");
+    assert_eq!(answer(Format::Row, &[("y", empty.clone())]), "{\n    \"predictions\": []\n}");
+    assert_eq!(answer(Format::Row, &[("y", empty.clone()), ("z", empty)]), "{\n    \"predictions\": []\n}");
     let empty = Tensor::zeros(DType::Float16, &[2, 0]).unwrap();
-    assert_eq!(answer(Form::Row, &[("y", empty)]), "{\n    \"predictions\": [[], []\n    ]\n}");
+    assert_eq!(answer(Format::Row, &[("y", empty)]), "{\n    \"predictions\": [[], []\n    ]\n}");
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn named_rows_are_objects() {
     let b = Tensor::from_strings(&[2], ["x\"\n", "\u{1}é"]).unwrap();
     let c = Tensor::from_strings(&[2, 1], ["hello", ""]).unwrap();
     assert_eq!(
-        answer(Form::Row, &[("a", a), ("b", b), ("c_bytes", c)]),
+        answer(Format::Row, &[("a", a), ("b", b), ("c_bytes", c)]),
         "{\n    \"predictions\": [\n        {\n            \"a\": [1, 2],\n            \"b\": \"x\\\"\\n\",\n            \"c_bytes\": \
          [{\n                    \"b64\": \"aGVsbG8=\"\n                }]\n        },\n        {\n            \"a\": [3, \
          255],\n            \"b\": \"\\u0001é\",\n            \"c_bytes\": [{\n                    \"b64\": \"\"\n                \
@@ -50,23 +50,23 @@ fn named_rows_are_objects() {
 fn columns_have_a_line_an_element() {
     let y = Tensor::from_slice(&[2, 1], &[true, false]).unwrap();
     assert_eq!(
-        answer(Form::Column, &[("y", y.clone())]),
+        answer(Format::Column, &[("y", y.clone())]),
         "{\n    \"outputs\": [\n        [\n            true\n        ],\n        [\n            false\n        ]\n    ]\n}"
     );
     let scalar = Tensor::scalar(2.0_f64).unwrap();
-    assert_eq!(answer(Form::Column, &[("y", scalar.clone())]), "{\n    \"outputs\": 2.0\n}");
+    assert_eq!(answer(Format::Column, &[("y", scalar.clone())]), "{\n    \"outputs\": 2.0\n}");
     let bytes = Tensor::from_strings(&[], [[0xff_u8, 0]]).unwrap();
     assert_eq!(
-        answer(Form::Column, &[("s", scalar), ("y_bytes", bytes)]),
+        answer(Format::Column, &[("s", scalar), ("y_bytes", bytes)]),
         "{\n    \"outputs\": {\n        \"s\": 2.0,\n        \"y_bytes\": {\n            \"b64\": \"/wA=\"\n        }\n    }\n}"
     );
     let empty = Tensor::zeros(DType::UInt64, &[0]).unwrap();
-    assert_eq!(answer(Form::Column, &[("y", empty)]), "{\n    \"outputs\": []\n}");
+    assert_eq!(answer(Format::Column, &[("y", empty)]), "{\n    \"outputs\": []\n}");
 }
 
 #[test]
 fn every_dtype_is_written() {
-    let numbers = |tensor: Tensor| answer(Form::Row, &[("y", tensor)]);
+    let numbers = |tensor: Tensor| answer(Format::Row, &[("y", tensor)]);
     let row = |values: &str| format!("{{\n    \"predictions\": [{values}\n    ]\n}}");
     assert_eq!(numbers(Tensor::from_slice(&[2], &[i8::MIN, 127]).unwrap()), row("-128, 127"));
     assert_eq!(numbers(Tensor::from_slice(&[2], &[i16::MIN, 1]).unwrap()), row("-32768, 1"));
@@ -85,8 +85,8 @@ fn answers_that_cannot_be() {
     let scalar = Tensor::scalar(1_i32).unwrap();
     let two = Tensor::from_slice(&[2], &[1_i32, 2]).unwrap();
     let one = Tensor::from_slice(&[1], &[1_i32]).unwrap();
-    for form in [Form::Row, Form::Column] {
-        assert_eq!(refused(form, &[]), "Cannot convert empty tensor map to JSON");
+    for format in [Format::Row, Format::Column] {
+        assert_eq!(refused(format, &[]), "Cannot convert empty tensor map to JSON");
         for (dtype, name) in [
             (DType::Float16, "half"),
             (DType::BFloat16, "bfloat16"),
@@ -94,12 +94,15 @@ fn answers_that_cannot_be() {
             (DType::Complex64, "complex64"),
         ] {
             let tensor = Tensor::zeros(dtype, &[1]).unwrap();
-            assert_eq!(refused(form, &[("y", tensor)]), format!("Failed to write JSON value for tensor type: {name}"));
+            assert_eq!(
+                refused(format, &[("y", tensor)]),
+                format!("Failed to write JSON value for tensor type: {name}")
+            );
         }
     }
-    assert_eq!(refused(Form::Row, &[("y", scalar)]), "Tensor name: y has no shape information ");
+    assert_eq!(refused(Format::Row, &[("y", scalar)]), "Tensor name: y has no shape information ");
     assert_eq!(
-        refused(Form::Row, &[("a", two), ("b", one)]),
+        refused(Format::Row, &[("a", two), ("b", one)]),
         "Tensor name: b has inconsistent batch size: 1 expecting: 2"
     );
 }
@@ -108,10 +111,10 @@ fn answers_that_cannot_be() {
 fn classes_and_values() {
     let class = |label: &str, score| Class { label: label.into(), score };
     assert_eq!(
-        text(classify_answer(&[vec![class("car", 0.2), class("", 0.0)], vec![]])),
+        text(classify_response(&[vec![class("car", 0.2), class("", 0.0)], vec![]])),
         "{\n    \"results\": [[[\"car\", 0.2], [\"\", 0.0]], []\n    ]\n}"
     );
-    assert_eq!(text(regress_answer(&[0.2, f32::INFINITY, 1.0])), "{\n    \"results\": [0.2, Infinity, 1.0]\n}");
+    assert_eq!(text(regress_response(&[0.2, f32::INFINITY, 1.0])), "{\n    \"results\": [0.2, Infinity, 1.0]\n}");
 }
 
 #[test]
@@ -131,7 +134,7 @@ fn status() {
         },
     ];
     assert_eq!(
-        text(status_answer(&versions)),
+        text(status_response(&versions)),
         r#"{
  "model_version_status": [
   {
@@ -154,7 +157,7 @@ fn status() {
 }
 "#
     );
-    assert_eq!(text(status_answer(&[])), "{\n \"model_version_status\": []\n}\n");
+    assert_eq!(text(status_response(&[])), "{\n \"model_version_status\": []\n}\n");
 }
 
 #[test]
@@ -172,7 +175,7 @@ fn metadata() {
         }"#,
     )
     .unwrap();
-    let answer = text(metadata_answer("m", 123, &map));
+    let answer = text(metadata_response("m", 123, &map));
     assert!(answer.starts_with(
         "{\n\"model_spec\":{\n \"name\": \"m\",\n \"version\": \"123\",\n \"signature_name\": \"\"\n}\n,\n\"metadata\": \
          {\"signature_def\": {\n \"signature_def\": {\n  \"s\": {\n   \"inputs\": {\n    \"x\": {\n     \"name\": \"x:0\",\n"
@@ -200,7 +203,7 @@ fn metadata() {
     assert_eq!(signature["method_name"], "m");
     let empty: SignatureDefMap =
         tf_persist_proto::protobuf::text_format::parse_from_str("signature_def { key: \"s\" value {} }").unwrap();
-    let json: serde_json::Value = serde_json::from_slice(&metadata_answer("m", 1, &empty)).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&metadata_response("m", 1, &empty)).unwrap();
     assert_eq!(
         json["metadata"]["signature_def"]["signature_def"]["s"],
         serde_json::json!({"inputs": {}, "outputs": {}, "method_name": "", "defaults": {}})

@@ -10,7 +10,7 @@ use crate::models::{ModelStatus, State, Version};
 use crate::state::ServerState;
 
 /// The pages that are open without a key: those who look whether a server lives have none.
-pub(super) fn open(state: &ServerState, method: &Method, path: &str) -> Option<Reply> {
+pub(super) fn find_public(state: &ServerState, method: &Method, path: &str) -> Option<Reply> {
     if method != Method::GET && method != Method::HEAD {
         return None;
     }
@@ -38,26 +38,26 @@ pub(super) fn find(state: &ServerState, method: &Method, path: &str) -> Option<R
 /// Whether requests are to be sent here, and if not, what is waited for.
 fn ready(state: &ServerState) -> Reply {
     if state.is_shutting_down() {
-        return waiting(&json!({"ready": false, "stopping": true}));
+        return not_ready(&json!({"ready": false, "stopping": true}));
     }
     if state.models().are_ready() {
         return reply::text(StatusCode::OK, "ok\n".into());
     }
     let unready = |model: &ModelStatus| model.versions.iter().all(|version| version.state != State::Available);
     let waited_for: Vec<String> = state.models().list().into_iter().filter(unready).map(|model| model.name).collect();
-    waiting(&json!({"ready": false, "stopping": false, "waiting_for": waited_for}))
+    not_ready(&json!({"ready": false, "stopping": false, "waiting_for": waited_for}))
 }
 
-fn waiting(why: &serde_json::Value) -> Reply {
-    reply::json(StatusCode::SERVICE_UNAVAILABLE, text_of(why))
+fn not_ready(why: &serde_json::Value) -> Reply {
+    reply::json(StatusCode::SERVICE_UNAVAILABLE, json_text(why))
 }
 
 fn models(state: &ServerState) -> Reply {
-    let models: Vec<_> = state.models().list().into_iter().map(|model| of_model(state, model)).collect();
-    reply::json(StatusCode::OK, text_of(&json!({ "models": models })))
+    let models: Vec<_> = state.models().list().into_iter().map(|model| model_json(state, model)).collect();
+    reply::json(StatusCode::OK, json_text(&json!({ "models": models })))
 }
 
-fn of_model(state: &ServerState, model: ModelStatus) -> serde_json::Value {
+fn model_json(state: &ServerState, model: ModelStatus) -> serde_json::Value {
     let versions: Vec<_> = model
         .versions
         .iter()
@@ -79,12 +79,12 @@ fn of_model(state: &ServerState, model: ModelStatus) -> serde_json::Value {
 /// Whether requests of each signature share runs now, and why or why not; none of a version that does not answer.
 fn batching(state: &ServerState, model: &str, version: i64) -> serde_json::Map<String, serde_json::Value> {
     let Ok(servable) = state.models().find(model, &Version::Number(version)) else { return serde_json::Map::new() };
-    let of =
+    let signature_json =
         |(name, (together, why)): (&str, (bool, String))| (name.to_owned(), json!({"together": together, "why": why}));
-    servable.batching().map(of).collect()
+    servable.batching().map(signature_json).collect()
 }
 
-fn text_of(value: &impl Serialize) -> Vec<u8> {
+fn json_text(value: &impl Serialize) -> Vec<u8> {
     let mut text = serde_json::to_vec(value).unwrap_or_default();
     text.push(b'\n');
     text

@@ -189,19 +189,19 @@ static PAIRS: [u8; 200] = {
 };
 
 /// The most digits that 64 bits have.
-pub(super) const MOST_DIGITS: usize = 20;
+pub(super) const MAX_DIGITS: usize = 20;
 
 /// Writes decimal digits, as few as there are, to the end of the buffer; returns where they begin.
 #[inline]
-pub(super) fn digits_before_end(buffer: &mut [u8; MOST_DIGITS], mut value: u64) -> usize {
-    let mut at = MOST_DIGITS;
+pub(super) fn digits_before_end(buffer: &mut [u8; MAX_DIGITS], mut value: u64) -> usize {
+    let mut at = MAX_DIGITS;
     while value >= 10 {
         let pair = 2 * (value % 100) as usize;
         value /= 100;
         at -= 2;
         buffer[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
     }
-    if value > 0 || at == MOST_DIGITS {
+    if value > 0 || at == MAX_DIGITS {
         at -= 1;
         buffer[at] = b'0' + value as u8;
     }
@@ -211,7 +211,7 @@ pub(super) fn digits_before_end(buffer: &mut [u8; MOST_DIGITS], mut value: u64) 
 /// Decimal digits, as few as there are.
 #[inline]
 pub(super) fn push_digits(out: &mut Vec<u8>, value: u64) {
-    let mut digits = [0; MOST_DIGITS];
+    let mut digits = [0; MAX_DIGITS];
     let at = digits_before_end(&mut digits, value);
     out.extend_from_slice(&digits[at..]);
 }

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use tf_persist_core::tensor::Strings;
 
+use super::body_index::BodyIndex;
 use super::cursor::Cursor;
-use super::explain::{base64, kind};
+use super::diagnose::{base64, json_type};
 use super::number::Number;
-use super::outline::Outline;
 use super::string::c_string;
 use crate::status::Status;
 
-/// The members that matter, in the order of [`Outline::members`].
+/// The members that matter, in the order of [`BodyIndex::members`].
 const MEMBERS: [&str; 3] = ["signature_name", "context", "examples"];
 const SIGNATURE: usize = 0;
 const CONTEXT: usize = 1;
@@ -33,20 +33,20 @@ impl ExamplesBody {
     /// # Errors
     /// `INVALID_ARGUMENT` if it is no JSON object, there are no examples, or one of them has a value that is no feature.
     pub fn parse(body: &[u8]) -> Result<Self, Status> {
-        let outline = Outline::parse(body, MEMBERS, |_, _| None)?;
-        let signature_name = outline.signature_name(SIGNATURE)?;
+        let index = BodyIndex::parse(body, MEMBERS, |_, _| None)?;
+        let signature_name = index.signature_name(SIGNATURE)?;
         let mut example = Vec::new();
-        if let Some(mut context) = outline.members[CONTEXT] {
+        if let Some(mut context) = index.members[CONTEXT] {
             write_example(&mut context, &mut example)?;
         }
-        let Some(mut cursor) = outline.members[EXAMPLES] else {
-            return Err(outline.refuse("When method is classify, key 'examples' is expected and was not found"));
+        let Some(mut cursor) = index.members[EXAMPLES] else {
+            return Err(index.refuse("When method is classify, key 'examples' is expected and was not found"));
         };
         if cursor.peek() != b'[' {
-            return Err(outline.refuse("Expecting 'examples' value to be an list/array"));
+            return Err(index.refuse("Expecting 'examples' value to be an list/array"));
         }
         if !cursor.enter() {
-            return Err(outline.refuse("'examples' value is an empty array"));
+            return Err(index.refuse("'examples' value is an empty array"));
         }
         // Messages that stand one after the other are one: of a feature that both have, the example's own counts.
         let context = example.len();
@@ -65,7 +65,7 @@ impl ExamplesBody {
 /// Adds the example here.
 fn write_example(cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Result<(), Status> {
     if cursor.peek() != b'{' {
-        let reason = format!("Example must be JSON object but got JSON {}", kind(*cursor));
+        let reason = format!("Example must be JSON object but got JSON {}", json_type(*cursor));
         return Err(Status::invalid_argument(reason));
     }
     let mut features = BTreeMap::new();
@@ -157,7 +157,7 @@ impl Feature {
                 cursor.skip_value()?;
             }
             b'n' | b'[' | b'{' => {
-                let reason = format!("has element with unexpected JSON type: {}", kind(value));
+                let reason = format!("has element with unexpected JSON type: {}", json_type(value));
                 return Err(refuse(name, &reason));
             }
             _ => match cursor.number()? {

@@ -165,9 +165,9 @@ fn nesting_may_be_deep() {
     assert!(status.message.len() < 400);
     let objects = format!("{{\"inputs\":{}1{}}}", "{\"a\":".repeat(DEPTH), "}".repeat(DEPTH));
     assert!(refusal(&objects, &[("x", DType::Int32)]).1.contains("Missing named input: x"));
-    for form in ["instances", "inputs"] {
+    for format in ["instances", "inputs"] {
         for dtype in [DType::Float32, DType::String] {
-            let (code, message) = refusal(format!("{{\"{form}\":{deep}}}"), &[("x", dtype)]);
+            let (code, message) = refusal(format!("{{\"{format}\":{deep}}}"), &[("x", dtype)]);
             assert_eq!(code, Code::InvalidArgument);
             assert!(message.ends_with("tensor parsing error: x"), "{message}");
         }

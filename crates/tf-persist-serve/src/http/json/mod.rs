@@ -5,35 +5,35 @@
 //! same pass if they are plain nested lists of numbers, and in a second one otherwise. Only a request that is refused is looked
 //! at once more, for the reason.
 //!
-//! - `cursor`, `number`, `floats`, `string`: the grammar, which is RapidJSON's.
-//! - `outline`, `predict`, `tensors`, `nest`, `examples`: requests.
-//! - `explain`, `show`: why a request is refused.
-//! - `write`, `decimal`, `answer`, `proto`: answers.
+//! - `cursor`, `number`, `fast_floats`, `string`: the grammar, which is RapidJSON's.
+//! - `body_index`, `predict`, `tensors`, `builders`, `examples`: requests.
+//! - `diagnose`, `json_snippet`: why a request is refused.
+//! - `write`, `decimal`, `response`, `proto_json`: answers.
 
-mod answer;
+mod body_index;
+mod builders;
 mod cursor;
 mod decimal;
+mod diagnose;
 mod examples;
-mod explain;
-mod floats;
-mod nest;
+mod fast_floats;
+mod json_snippet;
 mod number;
-mod outline;
 mod predict;
-mod proto;
-mod show;
+mod proto_json;
+mod response;
 mod string;
 mod tensors;
 mod write;
 
-pub use answer::{classify_answer, error_body, predict_answer, regress_answer};
 pub use examples::ExamplesBody;
 pub use predict::PredictBody;
-pub use proto::{metadata_answer, status_answer};
+pub use proto_json::{metadata_response, status_response};
+pub use response::{classify_response, error_body, predict_response, regress_response};
 
 /// How tensors stand in a request, and so in its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum Format {
     /// `instances` and `predictions`.
     Row,
     /// `inputs` and `outputs`.

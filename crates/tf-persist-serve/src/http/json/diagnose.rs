@@ -3,15 +3,15 @@
 
 use tf_persist_core::{DType, MAX_RANK};
 
+use super::builders::boolean;
 use super::cursor::{Cursor, Parsed};
-use super::nest::boolean;
+use super::json_snippet::json_snippet;
 use super::number::Number;
-use super::show::show;
 use super::string::decode_base64;
 use crate::status::Status;
 
 /// The number of elements and the shape of a value, on its own.
-pub(super) fn measure(name: &str, dtype: DType, value: Cursor<'_>) -> Result<(usize, Vec<usize>), Status> {
+pub(super) fn check_value(name: &str, dtype: DType, value: Cursor<'_>) -> Result<(usize, Vec<usize>), Status> {
     let shape = shape(value)?.ok_or_else(|| Status::invalid_argument(format!("tensor parsing error: {name}")))?;
     let count = fill(dtype, value, &shape)?;
     Ok((count, shape))
@@ -100,7 +100,7 @@ fn element(dtype: DType, mut cursor: Cursor<'_>, level: usize, rank: usize) -> R
     if level != rank {
         return Err(Status::invalid_argument(format!(
             "JSON Value: {} found at incorrect level: {} in the JSON DOM. Expected at level: {rank}",
-            show(value),
+            json_snippet(value),
             level + 1
         )));
     }
@@ -129,7 +129,7 @@ fn element(dtype: DType, mut cursor: Cursor<'_>, level: usize, rank: usize) -> R
         DType::Bool => boolean(&mut cursor)?.is_some(),
         DType::String => first == b'"',
         _ => {
-            let message = format!("Conversion of JSON Value: {} to type: {}", show(value), dtype_name(dtype));
+            let message = format!("Conversion of JSON Value: {} to type: {}", json_snippet(value), dtype_name(dtype));
             return Err(Status::new(tf_persist_core::Code::Unimplemented, message));
         }
     };
@@ -139,7 +139,7 @@ fn element(dtype: DType, mut cursor: Cursor<'_>, level: usize, rank: usize) -> R
 /// The bytes of an object that should be one of base64.
 pub(super) fn base64(value: Cursor<'_>) -> Result<Vec<u8>, Status> {
     let Some(mut text) = value.base64_object()? else {
-        let message = format!("JSON Value: {} not formatted correctly for base64 data", show(value));
+        let message = format!("JSON Value: {} not formatted correctly for base64 data", json_snippet(value));
         return Err(Status::invalid_argument(message));
     };
     decode_base64(&text.string()?).ok_or_else(|| Status::invalid_argument("Unable to base64 decode"))
@@ -148,14 +148,14 @@ pub(super) fn base64(value: Cursor<'_>) -> Result<Vec<u8>, Status> {
 fn wrong_type(value: Cursor<'_>, dtype: DType) -> Status {
     Status::invalid_argument(format!(
         "JSON Value: {} Type: {} is not of expected type: {}",
-        show(value),
-        kind(value),
+        json_snippet(value),
+        json_type(value),
         dtype_name(dtype)
     ))
 }
 
 /// What a value is (`JsonTypeString`).
-pub(super) fn kind(value: Cursor<'_>) -> &'static str {
+pub(super) fn json_type(value: Cursor<'_>) -> &'static str {
     match value.peek() {
         b'n' => "Null",
         b'f' => "False",

@@ -19,13 +19,13 @@ const MAX_INFLATED: usize = 100 << 20;
 /// What is reserved at once for a body, in bytes, whatever length its head says. It is not resident before something came.
 const MAX_RESERVED: usize = 2 << 20;
 /// How much of the body of a request that is refused is read, in bytes, so that the client reads the reply.
-const MAX_DISCARDED: usize = 1 << 20;
+const MAX_DRAINED: usize = 1 << 20;
 /// How long that is waited for.
-const DISCARD_TIMEOUT: Duration = Duration::from_millis(500);
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Why there is no body.
 #[derive(Debug)]
-pub(super) enum NoBody {
+pub(super) enum BodyError {
     /// It is longer than so many bytes.
     TooLong(usize),
     /// Nothing more of it came.
@@ -35,43 +35,43 @@ pub(super) enum NoBody {
 }
 
 /// Reads a body whole. One that comes in one piece is not copied.
-pub(super) async fn read(mut body: Incoming, limits: &Limits) -> Result<Bytes, NoBody> {
+pub(super) async fn read(mut body: Incoming, limits: &Limits) -> Result<Bytes, BodyError> {
     let limit = limits.body_bytes;
     let claimed = body.size_hint().lower();
     if claimed > limit as u64 {
-        return Err(refuse(body, limit).await);
+        return Err(too_long(body, limit).await);
     }
-    let Some(first) = piece(&mut body, limits).await? else { return Ok(Bytes::new()) };
+    let Some(first) = next_chunk(&mut body, limits).await? else { return Ok(Bytes::new()) };
     if body.is_end_stream() {
-        return if first.len() > limit { Err(NoBody::TooLong(limit)) } else { Ok(first) };
+        return if first.len() > limit { Err(BodyError::TooLong(limit)) } else { Ok(first) };
     }
     let mut whole = Vec::with_capacity((claimed as usize).clamp(first.len(), MAX_RESERVED.max(first.len())));
     whole.extend_from_slice(&first);
-    while let Some(piece) = piece(&mut body, limits).await? {
-        if piece.len() > limit.saturating_sub(whole.len()) {
-            return Err(refuse(body, limit).await);
+    while let Some(chunk) = next_chunk(&mut body, limits).await? {
+        if chunk.len() > limit.saturating_sub(whole.len()) {
+            return Err(too_long(body, limit).await);
         }
-        if whole.capacity() - whole.len() < piece.len() {
+        if whole.capacity() - whole.len() < chunk.len() {
             // Twice as much, but no more than is to come, where the head says that.
             let rest = (claimed as usize).checked_sub(whole.len()).filter(|rest| *rest > 0);
-            whole.reserve_exact(rest.unwrap_or(usize::MAX).min(whole.len()).max(piece.len()));
+            whole.reserve_exact(rest.unwrap_or(usize::MAX).min(whole.len()).max(chunk.len()));
         }
-        whole.extend_from_slice(&piece);
+        whole.extend_from_slice(&chunk);
     }
     Ok(whole.into())
 }
 
-async fn refuse(body: Incoming, limit: usize) -> NoBody {
-    discard(body).await;
-    NoBody::TooLong(limit)
+async fn too_long(body: Incoming, limit: usize) -> BodyError {
+    drain(body).await;
+    BodyError::TooLong(limit)
 }
 
-async fn piece(body: &mut Incoming, limits: &Limits) -> Result<Option<Bytes>, NoBody> {
+async fn next_chunk(body: &mut Incoming, limits: &Limits) -> Result<Option<Bytes>, BodyError> {
     loop {
         match timeout(limits.body_timeout, body.frame()).await {
-            Err(_) => return Err(NoBody::TooSlow),
+            Err(_) => return Err(BodyError::TooSlow),
             Ok(None) => return Ok(None),
-            Ok(Some(Err(_))) => return Err(NoBody::Broken),
+            Ok(Some(Err(_))) => return Err(BodyError::Broken),
             // Trailers are passed over.
             Ok(Some(Ok(frame))) => {
                 if let Ok(data) = frame.into_data() {
@@ -83,17 +83,17 @@ async fn piece(body: &mut Incoming, limits: &Limits) -> Result<Option<Bytes>, No
 }
 
 /// Reads a little of a body that nobody wants: a connection that is closed with bytes unread takes its reply with it.
-pub(super) async fn discard(mut body: Incoming) {
+pub(super) async fn drain(mut body: Incoming) {
     let mut read = 0;
     let reading = async {
         while let Some(Ok(frame)) = body.frame().await {
             read += frame.data_ref().map_or(0, Bytes::len);
-            if read > MAX_DISCARDED {
+            if read > MAX_DRAINED {
                 break;
             }
         }
     };
-    let _ = timeout(DISCARD_TIMEOUT, reading).await;
+    let _ = timeout(DRAIN_TIMEOUT, reading).await;
 }
 
 /// Whether a body is gzip-encoded.
@@ -106,11 +106,11 @@ pub(super) fn is_gzip(headers: &HeaderMap) -> bool {
 ///
 /// # Errors
 /// If it becomes longer than is allowed.
-pub(super) fn inflate(body: &[u8], limits: &Limits) -> Result<Bytes, NoBody> {
+pub(super) fn inflate(body: &[u8], limits: &Limits) -> Result<Bytes, BodyError> {
     let limit = limits.body_bytes.min(MAX_INFLATED);
     let mut whole = Vec::new();
     match MultiGzDecoder::new(body).take(limit as u64 + 1).read_to_end(&mut whole) {
-        Ok(_) if whole.len() > limit => Err(NoBody::TooLong(limit)),
+        Ok(_) if whole.len() > limit => Err(BodyError::TooLong(limit)),
         Ok(_) => Ok(whole.into()),
         Err(_) => Ok(Bytes::new()),
     }
@@ -137,10 +137,10 @@ mod tests {
         let limits = Limits { body_bytes: 1000, ..Limits::default() };
         assert_eq!(inflate(&gzip(b"{}"), &limits).unwrap(), "{}");
         assert_eq!(inflate(&gzip(&[b' '; 1000]), &limits).unwrap().len(), 1000);
-        assert!(matches!(inflate(&gzip(&[b' '; 1001]), &limits), Err(NoBody::TooLong(1000))));
+        assert!(matches!(inflate(&gzip(&[b' '; 1001]), &limits), Err(BodyError::TooLong(1000))));
         let bomb = gzip(&vec![0; MAX_INFLATED + 1]);
         assert!(bomb.len() < MAX_INFLATED / 100);
-        assert!(matches!(inflate(&bomb, &Limits::default()), Err(NoBody::TooLong(MAX_INFLATED))));
+        assert!(matches!(inflate(&bomb, &Limits::default()), Err(BodyError::TooLong(MAX_INFLATED))));
     }
 
     #[test]

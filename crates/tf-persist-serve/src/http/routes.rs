@@ -36,15 +36,15 @@ pub(super) struct Malformed {
 }
 
 /// What stands between the model and the end.
-enum Place<'a> {
+enum VersionSegment<'a> {
     Latest,
     Number(&'a str),
     Label(&'a str),
 }
 
 /// Whether a path belongs to the interface at all. What does not is answered with 404.
-pub(super) fn is_ours(path: &str) -> bool {
-    strip(path, "/v1/").is_some()
+pub(super) fn is_api_path(path: &str) -> bool {
+    strip_prefix_ignore_case(path, "/v1/").is_some()
 }
 
 /// What a request asks for.
@@ -52,19 +52,19 @@ pub(super) fn is_ours(path: &str) -> bool {
 /// # Errors
 /// `INVALID_ARGUMENT` if nothing can be asked so.
 pub(super) fn parse(method: &Method, path: &str) -> Result<Route, Malformed> {
-    let (name, place, action) = if method == Method::POST {
-        post(path)
+    let (name, segment, action) = if method == Method::POST {
+        parse_post(path)
     } else if method == Method::GET {
-        get(path)
+        parse_get(path)
     } else {
         None
     }
     .ok_or_else(|| malformed(method, path, ""))?;
     let model = decode(name);
-    let version = match place {
-        Place::Latest => Version::Latest,
-        Place::Label(label) => Version::Label(decode(label)),
-        Place::Number(digits) => match digits.parse() {
+    let version = match segment {
+        VersionSegment::Latest => Version::Latest,
+        VersionSegment::Label(label) => Version::Label(decode(label)),
+        VersionSegment::Number(digits) => match digits.parse() {
             Ok(number) => Version::Number(number),
             Err(_) => {
                 let message = format!("Failed to convert version: {digits} to numeric.");
@@ -89,55 +89,55 @@ fn malformed(method: &Method, path: &str, model: &str) -> Malformed {
     Malformed { model: model.to_owned(), status }
 }
 
-fn post(path: &str) -> Option<(&str, Place<'_>, &str)> {
-    let (name, rest) = word(strip(path, "/v1/models/")?)?;
-    let (place, rest) = place(rest).unwrap_or((Place::Latest, rest));
+fn parse_post(path: &str) -> Option<(&str, VersionSegment<'_>, &str)> {
+    let (name, rest) = split_name(strip_prefix_ignore_case(path, "/v1/models/")?)?;
+    let (segment, rest) = version_segment(rest).unwrap_or((VersionSegment::Latest, rest));
     let action = rest.strip_prefix(':')?;
     let known = ["classify", "regress", "predict"].iter().any(|known| action.eq_ignore_ascii_case(known));
-    known.then_some((name, place, action))
+    known.then_some((name, segment, action))
 }
 
 /// Every part may be missing. As a regular expression does it, each is taken if the rest can be matched then, and else left out:
 /// `/v1/models/versions/1` is version 1 of no model, and `/v1/models/labels/metadata` the metadata of the model `labels`.
-fn get(path: &str) -> Option<(&str, Place<'_>, &str)> {
-    let rest = strip(path, "/v1/models")?;
-    let named = rest.strip_prefix('/').and_then(word).and_then(|(name, rest)| {
-        let (place, action) = tail(rest)?;
-        Some((name, place, action))
+fn parse_get(path: &str) -> Option<(&str, VersionSegment<'_>, &str)> {
+    let rest = strip_prefix_ignore_case(path, "/v1/models")?;
+    let named = rest.strip_prefix('/').and_then(split_name).and_then(|(name, rest)| {
+        let (segment, action) = rest_of_path(rest)?;
+        Some((name, segment, action))
     });
-    named.or_else(|| tail(rest).map(|(place, action)| ("", place, action)))
+    named.or_else(|| rest_of_path(rest).map(|(segment, action)| ("", segment, action)))
 }
 
-fn tail(rest: &str) -> Option<(Place<'_>, &str)> {
-    let placed = place(rest).and_then(|(place, rest)| Some((place, end(rest)?)));
-    placed.or_else(|| Some((Place::Latest, end(rest)?)))
+fn rest_of_path(rest: &str) -> Option<(VersionSegment<'_>, &str)> {
+    let placed = version_segment(rest).and_then(|(segment, rest)| Some((segment, metadata_suffix(rest)?)));
+    placed.or_else(|| Some((VersionSegment::Latest, metadata_suffix(rest)?)))
 }
 
-fn end(rest: &str) -> Option<&str> {
+fn metadata_suffix(rest: &str) -> Option<&str> {
     if rest.is_empty() {
         return Some("");
     }
     rest.strip_prefix('/').filter(|action| action.eq_ignore_ascii_case("metadata"))
 }
 
-fn place(rest: &str) -> Option<(Place<'_>, &str)> {
-    if let Some(rest) = strip(rest, "/versions/") {
+fn version_segment(rest: &str) -> Option<(VersionSegment<'_>, &str)> {
+    if let Some(rest) = strip_prefix_ignore_case(rest, "/versions/") {
         let length = rest.bytes().take_while(u8::is_ascii_digit).count();
         let (digits, rest) = rest.split_at(length);
-        return (length > 0).then_some((Place::Number(digits), rest));
+        return (length > 0).then_some((VersionSegment::Number(digits), rest));
     }
-    let (label, rest) = word(strip(rest, "/labels/")?)?;
-    Some((Place::Label(label), rest))
+    let (label, rest) = split_name(strip_prefix_ignore_case(rest, "/labels/")?)?;
+    Some((VersionSegment::Label(label), rest))
 }
 
 /// A name or a label, and what comes after it.
-fn word(text: &str) -> Option<(&str, &str)> {
-    let (word, rest) = text.split_at(text.find(['/', ':']).unwrap_or(text.len()));
-    (!word.is_empty()).then_some((word, rest))
+fn split_name(text: &str) -> Option<(&str, &str)> {
+    let (name, rest) = text.split_at(text.find(['/', ':']).unwrap_or(text.len()));
+    (!name.is_empty()).then_some((name, rest))
 }
 
 /// What comes after these letters, whatever their case.
-fn strip<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+fn strip_prefix_ignore_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     let (begin, rest) = text.split_at_checked(prefix.len())?;
     begin.eq_ignore_ascii_case(prefix).then_some(rest)
 }
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_asked() {
+    fn valid_urls() {
         let name = format!("modelname{RESERVED}");
         let latest = format!("latest{RESERVED}");
         let encoded = |path: &str| path.replace("{e}", ENCODED);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_asked() {
+    fn malformed_urls() {
         for (method, path) in [
             ("GET", "/v1/foo"),
             ("GET", "/v1/models/debug/model_name"),
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_that_no_number_holds_are_told() {
+    fn version_beyond_64_bits_is_refused() {
         for (method, path) in [
             (Method::POST, "/v1/models/foo/versions/18446744073709551615:predict"),
             (Method::GET, "/v1/models/foo/versions/18446744073709551615"),
@@ -259,12 +259,12 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_below_v1_is_ours() {
+    fn only_paths_below_v1_are_api_paths() {
         for path in ["/v1/", "/V1/x", "/v1/models"] {
-            assert!(is_ours(path), "{path}");
+            assert!(is_api_path(path), "{path}");
         }
         for path in ["/", "/v1", "/v2/models", "", "/é1/", "/index", "*"] {
-            assert!(!is_ours(path), "{path}");
+            assert!(!is_api_path(path), "{path}");
         }
     }
 }

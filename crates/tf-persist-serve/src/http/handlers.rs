@@ -8,9 +8,9 @@ use bytes::Bytes;
 use tf_persist_core::Tensor;
 use tokio::time::timeout_at;
 
-use super::body::{self, NoBody};
-use super::json::{self, ExamplesBody, Form, PredictBody};
-use super::url::Route;
+use super::body::{self, BodyError};
+use super::json::{self, ExamplesBody, Format, PredictBody};
+use super::routes::Route;
 use crate::inference::{self, signature_for_predict};
 use crate::metrics::{Api, OfModel, Phase, Protocol};
 use crate::models::{Servable, Served, Version};
@@ -23,85 +23,90 @@ use crate::status::Status;
 const ELEMENT_BYTES: usize = 8;
 
 /// Why a request was refused.
-pub(super) enum Refused {
+pub(super) enum RequestError {
     /// As TensorFlow Serving would.
     Status(Status),
     /// For its body.
-    Body(NoBody),
+    Body(BodyError),
 }
 
-impl From<Status> for Refused {
+impl From<Status> for RequestError {
     fn from(status: Status) -> Self {
         Self::Status(status)
     }
 }
 
 /// A body as it came.
-pub(super) struct Sent {
+pub(super) struct RequestBody {
     pub(super) bytes: Bytes,
     pub(super) gzip: bool,
 }
 
-impl Sent {
+impl RequestBody {
     fn is_large(&self) -> bool {
         self.gzip || self.bytes.len() > OFFLOAD_BYTES
     }
 
-    fn inflated(self, state: &ServerState) -> Result<Bytes, Refused> {
+    fn into_bytes(self, state: &ServerState) -> Result<Bytes, RequestError> {
         if self.gzip {
-            return body::inflate(&self.bytes, &state.settings().guard.limits).map_err(Refused::Body);
+            return body::inflate(&self.bytes, &state.settings().guard.limits).map_err(RequestError::Body);
         }
         Ok(self.bytes)
     }
 }
 
 /// Answers a request whose URL is sound.
-pub(super) async fn answer(
+pub(super) async fn handle(
     state: &ServerState,
     route: &Route,
-    sent: Sent,
+    request_body: RequestBody,
     measures: &OfModel,
-) -> Result<Vec<u8>, Refused> {
+) -> Result<Vec<u8>, RequestError> {
     match route.api {
-        Api::Predict => predict(state, route, sent, measures).await,
-        Api::Classify | Api::Regress => examples(state, route, sent, measures).await,
+        Api::Predict => predict(state, route, request_body, measures).await,
+        Api::Classify | Api::Regress => classify_or_regress(state, route, request_body, measures).await,
         _ if route.model.is_empty() => Err(Status::invalid_argument("Missing model name in request.").into()),
-        Api::GetModelMetadata => metadata(state, route).await.map_err(Refused::Status),
-        _ => status(state, route).map_err(Refused::Status),
+        Api::GetModelMetadata => metadata(state, route).await.map_err(RequestError::Status),
+        _ => status(state, route).map_err(RequestError::Status),
     }
 }
 
 /// A predict request that is decoded.
-struct Decoded {
+struct DecodedPredict {
     /// Held so that the version stays while it runs.
     servable: Arc<Servable>,
     served: Arc<Served>,
-    form: Form,
+    format: Format,
     inputs: Vec<(String, Tensor)>,
 }
 
-async fn predict(state: &ServerState, route: &Route, sent: Sent, measures: &OfModel) -> Result<Vec<u8>, Refused> {
+async fn predict(
+    state: &ServerState,
+    route: &Route,
+    request_body: RequestBody,
+    measures: &OfModel,
+) -> Result<Vec<u8>, RequestError> {
     let started = Instant::now();
     let deadline = deadline(state, started);
     // What is long to read is long to run.
-    let long = sent.is_large().then(LongWait::begin);
-    let Decoded { servable, served, form, inputs } = if sent.is_large() {
+    let long = request_body.is_large().then(LongWait::begin);
+    let DecodedPredict { servable, served, format, inputs } = if request_body.is_large() {
         let (state, route) = (state.clone(), route.clone());
-        offload(move || decode(&state, &route, sent)).await?
+        offload(move || decode_predict(&state, &route, request_body)).await?
     } else {
-        decode(state, route, sent)?
+        decode_predict(state, route, request_body)?
     };
     let decoded = Instant::now();
     measures.phase(Phase::Decode, decoded - started);
 
     let call = Call { inputs, outputs: Vec::new(), deadline };
     inference::check_predict_method(&servable, &served)?;
-    let answer = in_time(deadline, inference::predict(&served, call)).await?;
+    let answer = before_deadline(deadline, inference::predict(&served, call)).await?;
     drop(long);
     let ran = Instant::now();
 
     let size: usize = answer.iter().map(|(_, tensor)| tensor.len()).sum();
-    let encode = move || json::predict_answer(form, &answer).map_err(Refused::Status);
+    let encode = move || json::predict_response(format, &answer).map_err(RequestError::Status);
     let encoded = offload_if(size > OFFLOAD_BYTES / ELEMENT_BYTES, encode).await;
     drop(servable);
     measures.phase(Phase::Encode, ran.elapsed());
@@ -110,8 +115,12 @@ async fn predict(state: &ServerState, route: &Route, sent: Sent, measures: &OfMo
 
 /// The order is TensorFlow Serving's: bad JSON for an unknown model is bad JSON, bad tensors for an unknown signature an unknown
 /// signature.
-fn decode(state: &ServerState, route: &Route, sent: Sent) -> Result<Decoded, Refused> {
-    let bytes = sent.inflated(state)?;
+fn decode_predict(
+    state: &ServerState,
+    route: &Route,
+    request_body: RequestBody,
+) -> Result<DecodedPredict, RequestError> {
+    let bytes = request_body.into_bytes(state)?;
     let body = PredictBody::parse(&bytes)?;
     let servable = state.models().find(&route.model, &route.version)?;
     let name = body.signature_name().unwrap_or_default();
@@ -125,23 +134,28 @@ fn decode(state: &ServerState, route: &Route, sent: Sent) -> Result<Decoded, Ref
     }
     let defaults = &served.signature.definition().defaults;
     let has_default = |name: &str| defaults.iter().any(|(default, _)| default == name);
-    let (form, inputs) = body.tensors(&wanted, &has_default)?;
+    let (format, inputs) = body.tensors(&wanted, &has_default)?;
     drop(wanted);
-    Ok(Decoded { servable, served, form, inputs })
+    Ok(DecodedPredict { servable, served, format, inputs })
 }
 
-async fn examples(state: &ServerState, route: &Route, sent: Sent, measures: &OfModel) -> Result<Vec<u8>, Refused> {
+async fn classify_or_regress(
+    state: &ServerState,
+    route: &Route,
+    request_body: RequestBody,
+    measures: &OfModel,
+) -> Result<Vec<u8>, RequestError> {
     let started = Instant::now();
     let deadline = deadline(state, started);
-    let parse = |sent: Sent, state: &ServerState| {
-        let bytes = sent.inflated(state)?;
-        ExamplesBody::parse(&bytes).map_err(Refused::Status)
+    let parse = |request_body: RequestBody, state: &ServerState| {
+        let bytes = request_body.into_bytes(state)?;
+        ExamplesBody::parse(&bytes).map_err(RequestError::Status)
     };
-    let body = if sent.is_large() {
+    let body = if request_body.is_large() {
         let state = state.clone();
-        offload(move || parse(sent, &state)).await?
+        offload(move || parse(request_body, &state)).await?
     } else {
-        parse(sent, state)?
+        parse(request_body, state)?
     };
     let servable = state.models().find(&route.model, &route.version)?;
     let name = body.signature_name.as_deref().unwrap_or_default();
@@ -149,13 +163,13 @@ async fn examples(state: &ServerState, route: &Route, sent: Sent, measures: &OfM
     measures.phase(Phase::Decode, decoded - started);
 
     let (ran, encoded) = if route.api == Api::Classify {
-        let results = in_time(deadline, inference::classify(&servable, name, body.examples, deadline)).await?;
+        let results = before_deadline(deadline, inference::classify(&servable, name, body.examples, deadline)).await?;
         let classes: usize = results.iter().map(Vec::len).sum();
-        let encode = move || Ok::<_, Refused>(json::classify_answer(&results));
+        let encode = move || Ok::<_, RequestError>(json::classify_response(&results));
         (Instant::now(), offload_if(classes > OFFLOAD_BYTES / ELEMENT_BYTES, encode).await?)
     } else {
-        let results = in_time(deadline, inference::regress(&servable, name, body.examples, deadline)).await?;
-        (Instant::now(), json::regress_answer(&results))
+        let results = before_deadline(deadline, inference::regress(&servable, name, body.examples, deadline)).await?;
+        (Instant::now(), json::regress_response(&results))
     };
     measures.phase(Phase::Encode, ran.elapsed());
     Ok(encoded)
@@ -167,7 +181,7 @@ fn status(state: &ServerState, route: &Route) -> Result<Vec<u8>, Status> {
         Version::Number(number) => Some(number),
         Version::Latest | Version::Label(_) => None,
     };
-    Ok(json::status_answer(&state.models().status(&route.model, version)?))
+    Ok(json::status_response(&state.models().status(&route.model, version)?))
 }
 
 async fn metadata(state: &ServerState, route: &Route) -> Result<Vec<u8>, Status> {
@@ -175,22 +189,25 @@ async fn metadata(state: &ServerState, route: &Route) -> Result<Vec<u8>, Status>
     // It may have to be read from the model's file.
     let answer = move || {
         let signatures = inference::signature_defs(&servable)?;
-        Ok(json::metadata_answer(servable.name(), servable.version(), &signatures))
+        Ok(json::metadata_response(servable.name(), servable.version(), &signatures))
     };
     offload(answer).await
 }
 
 /// When nobody waits any more for a request that came at this time. A timeout of zero is none.
-fn deadline(state: &ServerState, came: Instant) -> Option<Instant> {
-    let timeout = state.settings().rest.timeout;
-    if timeout == Duration::ZERO { None } else { came.checked_add(timeout) }
+fn deadline(state: &ServerState, received: Instant) -> Option<Instant> {
+    let timeout = state.settings().http.timeout;
+    if timeout == Duration::ZERO { None } else { received.checked_add(timeout) }
 }
 
 /// Gives a run up at its deadline; it may go on all the same, where nobody hears of it.
-async fn in_time<T>(deadline: Option<Instant>, run: impl Future<Output = Result<T, Status>>) -> Result<T, Refused> {
-    let Some(deadline) = deadline else { return run.await.map_err(Refused::Status) };
+async fn before_deadline<T>(
+    deadline: Option<Instant>,
+    run: impl Future<Output = Result<T, Status>>,
+) -> Result<T, RequestError> {
+    let Some(deadline) = deadline else { return run.await.map_err(RequestError::Status) };
     match timeout_at(deadline.into(), run).await {
-        Ok(result) => result.map_err(Refused::Status),
+        Ok(result) => result.map_err(RequestError::Status),
         Err(_) => Err(late().into()),
     }
 }

@@ -85,17 +85,17 @@ impl Cursor<'_> {
         self.digits(&mut mantissa);
         let whole = self.at - first;
         if whole == 0 || (whole > 1 && self.text[first] == b'0') {
-            return self.odd_number(start);
+            return self.number_slow(start);
         }
         let next = self.peek();
         if next != b'.' && next | 0x20 != b'e' {
             if whole > SAFE_DIGITS {
-                return self.odd_number(start);
+                return self.number_slow(start);
             }
             return Ok(match (minus, i64::try_from(mantissa)) {
                 (false, _) | (true, Ok(0)) => Number::Unsigned(mantissa),
                 (true, Ok(value)) => Number::Negative(-value),
-                (true, Err(_)) => return self.odd_number(start),
+                (true, Err(_)) => return self.number_slow(start),
             });
         }
         let mut fraction = 0;
@@ -109,23 +109,23 @@ impl Cursor<'_> {
             }
         }
         if !(whole + fraction <= SAFE_DIGITS || self.text[first] == b'0' && fraction <= SAFE_DIGITS) {
-            return self.odd_number(start);
+            return self.number_slow(start);
         }
         let mut power = -(fraction as i32);
         if self.peek() | 0x20 == b'e' {
             match self.short_exponent() {
                 Some(exponent) => power += exponent,
-                None => return self.odd_number(start),
+                None => return self.number_slow(start),
             }
         }
         // If both are exact, what one operation makes of them is rounded once.
         let value = match EXACT.get(power.unsigned_abs() as usize) {
             Some(exact) if power < 0 => mantissa as f64 / exact,
             Some(exact) => mantissa as f64 * exact,
-            None => return self.odd_number(start),
+            None => return self.number_slow(start),
         };
         if mantissa > EXACT_INTEGER && !(F32 && rounds_safely(value)) {
-            return self.odd_number(start);
+            return self.number_slow(start);
         }
         Ok(Number::Double(if minus { -value } else { value }))
     }
@@ -174,7 +174,7 @@ impl Cursor<'_> {
     /// Takes any number, from its beginning on: slowly, and as RapidJSON does it, step by step.
     #[cold]
     #[inline(never)]
-    fn odd_number(&mut self, start: usize) -> Parsed<Number> {
+    fn number_slow(&mut self, start: usize) -> Parsed<Number> {
         self.at = start;
         let minus = self.eat(b'-');
         match self.peek() {

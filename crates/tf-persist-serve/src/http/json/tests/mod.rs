@@ -1,9 +1,9 @@
-mod answers;
 mod defaults;
 mod examples;
 mod properties;
 mod refusals;
 mod requests;
+mod responses;
 mod syntax;
 
 use tf_persist_core::{Code, DType, Tensor};
@@ -13,27 +13,27 @@ use crate::status::Status;
 
 type Inputs<'a> = &'a [(&'a str, DType)];
 
-fn decode(body: impl AsRef<[u8]>, inputs: Inputs<'_>) -> Result<(Form, Vec<(String, Tensor)>), Status> {
+fn decode(body: impl AsRef<[u8]>, inputs: Inputs<'_>) -> Result<(Format, Vec<(String, Tensor)>), Status> {
     PredictBody::parse(body.as_ref())?.tensors(inputs, &|_| false)
 }
 
-/// The only tensor of a request, and the form.
-fn one(body: impl AsRef<[u8]>, dtype: DType) -> (Form, Tensor) {
-    let (form, mut tensors) = decode(body, &[("x", dtype)]).unwrap();
+/// The only tensor of a request, and the format.
+fn one(body: impl AsRef<[u8]>, dtype: DType) -> (Format, Tensor) {
+    let (format, mut tensors) = decode(body, &[("x", dtype)]).unwrap();
     assert_eq!(tensors.len(), 1);
     assert_eq!(tensors[0].0, "x");
-    (form, tensors.remove(0).1)
+    (format, tensors.remove(0).1)
 }
 
 fn row(values: &str, dtype: DType) -> Tensor {
-    let (form, tensor) = one(format!("{{\"instances\": {values}}}"), dtype);
-    assert_eq!(form, Form::Row);
+    let (format, tensor) = one(format!("{{\"instances\": {values}}}"), dtype);
+    assert_eq!(format, Format::Row);
     tensor
 }
 
 fn column(values: &str, dtype: DType) -> Tensor {
-    let (form, tensor) = one(format!("{{\"inputs\": {values}}}"), dtype);
-    assert_eq!(form, Form::Column);
+    let (format, tensor) = one(format!("{{\"inputs\": {values}}}"), dtype);
+    assert_eq!(format, Format::Column);
     tensor
 }
 

@@ -138,7 +138,7 @@ proptest! {
     fn strings_go_round((shape, values) in shaped(any::<String>())) {
         let tensor = one(json!({"inputs": nested(&shape, &values)}).to_string(), DType::String).1;
         prop_assert_eq!(&tensor, &Tensor::from_strings(&shape, &values).unwrap());
-        let answer = predict_answer(Form::Column, &vec![("y".to_owned(), tensor)]).unwrap();
+        let answer = predict_response(Format::Column, &vec![("y".to_owned(), tensor)]).unwrap();
         let answer: Value = serde_json::from_slice(&answer).unwrap();
         prop_assert_eq!(&answer["outputs"], &nested(&shape, &values));
     }
@@ -156,8 +156,8 @@ proptest! {
     fn answers_read_back((shape, values) in shaped(any::<f32>()), row: bool) {
         let finite: Vec<f32> = values.iter().map(|value| if value.is_finite() { *value } else { -0.0 }).collect();
         let tensor = Tensor::from_slice(&shape, &finite).unwrap();
-        let form = if row { Form::Row } else { Form::Column };
-        let answer = text(predict_answer(form, &vec![("y".to_owned(), tensor.clone())]).unwrap());
+        let format = if row { Format::Row } else { Format::Column };
+        let answer = text(predict_response(format, &vec![("y".to_owned(), tensor.clone())]).unwrap());
         let value: Value = serde_json::from_str(&answer).unwrap();
         prop_assert!(value.is_object());
         let request = answer.replace("predictions", "instances").replace("outputs", "inputs");
@@ -167,7 +167,7 @@ proptest! {
     #[test]
     fn base64_goes_round(bytes: Vec<u8>) {
         let tensor = Tensor::from_strings(&[1], [&bytes]).unwrap();
-        let answer = text(predict_answer(Form::Row, &vec![("y_bytes".to_owned(), tensor.clone())]).unwrap());
+        let answer = text(predict_response(Format::Row, &vec![("y_bytes".to_owned(), tensor.clone())]).unwrap());
         prop_assert_eq!(one(answer.replace("predictions", "instances"), DType::String).1, tensor);
     }
 

@@ -116,15 +116,15 @@ fn several_inputs_by_name() {
     let inputs: Inputs<'_> = &[("a", DType::Int32), ("b", DType::String), ("c", DType::Float32)];
     let body =
         r#"{"instances": [{"a": [[1,2],[3,4]], "b": "x", "c": [NaN]}, {"c": [2], "b": "y", "a": [[5,6],[7,8]]}]}"#;
-    let (form, tensors) = decode(body, inputs).unwrap();
-    assert_eq!(form, Form::Row);
+    let (format, tensors) = decode(body, inputs).unwrap();
+    assert_eq!(format, Format::Row);
     let shapes: Vec<(&str, &[usize])> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.shape())).collect();
     assert_eq!(shapes, [("a", &[2, 2, 2][..]), ("b", &[2]), ("c", &[2, 1])]);
     assert_eq!(tensors[0].1.view::<i32>().unwrap(), [1, 2, 3, 4, 5, 6, 7, 8]);
     assert_eq!(tensors[2].1.view::<f32>().unwrap()[1], 2.0);
     let body = r#"{"inputs": {"b": {"b64": "aGVsbG8="}, "other": null, "c": 1.5, "a": [[[1]]], "a": 7}}"#;
-    let (form, tensors) = decode(body, inputs).unwrap();
-    assert_eq!(form, Form::Column);
+    let (format, tensors) = decode(body, inputs).unwrap();
+    assert_eq!(format, Format::Column);
     assert_eq!(tensors[0].1, Tensor::from_slice(&[1, 1, 1], &[1]).unwrap());
     assert_eq!(tensors[1].1, Tensor::from_strings(&[], ["hello"]).unwrap());
     assert_eq!(tensors[2].1, Tensor::scalar(1.5_f32).unwrap());

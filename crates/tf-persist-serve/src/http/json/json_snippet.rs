@@ -9,7 +9,7 @@ use super::write::{Lists, Writer};
 const LIMIT: usize = 256;
 
 /// Shows a value of a text that is known to be valid. A value that RapidJSON cannot write, NaN or an infinity, ends it.
-pub(super) fn show(mut value: Cursor<'_>) -> String {
+pub(super) fn json_snippet(mut value: Cursor<'_>) -> String {
     let mut writer = Writer::with_capacity(LIMIT + 64);
     writer.lists = Lists::OneLine;
     let _ = events(&mut value, &mut writer);
@@ -104,7 +104,7 @@ fn end(object: bool, writer: &mut Writer) -> Option<()> {
     Some(())
 }
 
-/// A double with as few digits as tell it from others, in RapidJSON's form (`internal/dtoa.h`).
+/// A double with as few digits as tell it from others, in RapidJSON's format (`internal/dtoa.h`).
 fn shortest(value: f64) -> String {
     if value == 0.0 {
         return if value.is_sign_negative() { "-0.0".into() } else { "0.0".into() };

@@ -9,21 +9,21 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::json::error_body;
 
 /// A stream of answers. Those that begin and end with a head of hyper's own are given a body.
-pub(super) struct Explained<S> {
+pub(super) struct ParseErrorBodies<S> {
     stream: S,
     /// What is to be written in place of such a head, and how much of it was.
-    answer: Vec<u8>,
+    response: Vec<u8>,
     written: usize,
 }
 
-impl<S> Explained<S> {
+impl<S> ParseErrorBodies<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, answer: Vec::new(), written: 0 }
+        Self { stream, response: Vec::new(), written: 0 }
     }
 }
 
 /// The answer in place of a head of hyper's own, if it is one: the answers of the service have a type, hyper's has none.
-fn explained(head: &[u8]) -> Option<Vec<u8>> {
+fn with_body(head: &[u8]) -> Option<Vec<u8>> {
     const EMPTY: &str = "content-length: 0\r\n";
     if !head.starts_with(b"HTTP/1.") || head.get(9) != Some(&b'4') || !head.ends_with(b"\r\n\r\n") {
         return None;
@@ -41,15 +41,15 @@ fn explained(head: &[u8]) -> Option<Vec<u8>> {
     let at = head.find(EMPTY)?;
     let body = error_body(why);
     let kind = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
-    let mut answer = [&head[..at], &kind, &head[at + EMPTY.len()..]].concat().into_bytes();
-    answer.extend(body);
-    Some(answer)
+    let mut response = [&head[..at], &kind, &head[at + EMPTY.len()..]].concat().into_bytes();
+    response.extend(body);
+    Some(response)
 }
 
-impl<S: AsyncWrite + Unpin> Explained<S> {
-    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.written < self.answer.len() {
-            let count = ready!(Pin::new(&mut self.stream).poll_write(context, &self.answer[self.written..]))?;
+impl<S: AsyncWrite + Unpin> ParseErrorBodies<S> {
+    fn poll_write_response(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.response.len() {
+            let count = ready!(Pin::new(&mut self.stream).poll_write(context, &self.response[self.written..]))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -59,29 +59,29 @@ impl<S: AsyncWrite + Unpin> Explained<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Explained<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ParseErrorBodies<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(context, into)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Explained<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ParseErrorBodies<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_answer(context))?;
-        if let Some(answer) = explained(from) {
-            (self.answer, self.written) = (answer, 0);
+        ready!(self.poll_write_response(context))?;
+        if let Some(response) = with_body(from) {
+            (self.response, self.written) = (response, 0);
             return Poll::Ready(Ok(from.len()));
         }
         Pin::new(&mut self.stream).poll_write(context, from)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_answer(context))?;
+        ready!(self.poll_write_response(context))?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_answer(context))?;
+        ready!(self.poll_write_response(context))?;
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 
@@ -90,11 +90,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Explained<S> {
         context: &mut Context<'_>,
         from: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_answer(context))?;
+        ready!(self.poll_write_response(context))?;
         if let [head] = from
-            && let Some(answer) = explained(head)
+            && let Some(response) = with_body(head)
         {
-            (self.answer, self.written) = (answer, 0);
+            (self.response, self.written) = (response, 0);
             return Poll::Ready(Ok(head.len()));
         }
         Pin::new(&mut self.stream).poll_write_vectored(context, from)
@@ -110,11 +110,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_answers_without_a_body_of_their_own_get_one() {
+    fn only_hypers_empty_errors_get_a_body() {
         let date = "date: Sat, 28 Nov 2026 05:01:26 GMT\r\n\r\n";
         let head =
             format!("HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n{date}");
-        let answer = String::from_utf8(explained(head.as_bytes()).unwrap()).unwrap();
+        let answer = String::from_utf8(with_body(head.as_bytes()).unwrap()).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         let parsed: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(parsed, serde_json::json!({"error": "The head of the request is too large"}));
@@ -127,7 +127,7 @@ mod tests {
             format!("HTTP/1.1 400 Bad Request\r\ncontent-length: 5\r\n{date}"),
             "HTTP/1.1 400 Bad".to_owned(),
         ] {
-            assert_eq!(explained(other.as_bytes()), None, "{other}");
+            assert_eq!(with_body(other.as_bytes()), None, "{other}");
         }
     }
 }

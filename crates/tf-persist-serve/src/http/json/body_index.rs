@@ -1,18 +1,18 @@
-//! The outline of a request: a JSON object, of which a few members matter.
+//! The index of a request: a JSON object, of which a few members matter.
 
 use super::cursor::{Cursor, Fault, Parsed};
-use super::show::show;
+use super::json_snippet::json_snippet;
 use crate::status::Status;
 
 /// A body that is one JSON object, all of it valid, and where the members stand that were asked for.
-pub(super) struct Outline<'a, const N: usize> {
+pub(super) struct BodyIndex<'a, const N: usize> {
     /// At the object.
     root: Cursor<'a>,
     /// At the values of the members, in the order asked for. Of members with one name, the first counts.
     pub(super) members: [Option<Cursor<'a>>; N],
 }
 
-impl<'a, const N: usize> Outline<'a, N> {
+impl<'a, const N: usize> BodyIndex<'a, N> {
     /// Reads a body. `visit` may step over the value of a member that was asked for: it returns where that ends. If it returns
     /// `None`, the value is stepped over here, and what is wrong with it is found.
     pub(super) fn parse(
@@ -29,16 +29,16 @@ impl<'a, const N: usize> Outline<'a, N> {
             cursor.eat(byte);
         }
         cursor.skip_space();
-        let mut outline = Self { root: cursor, members: [None; N] };
+        let mut index = Self { root: cursor, members: [None; N] };
         match cursor.peek() {
-            b'{' => outline.members(cursor, names, &mut visit)?,
+            b'{' => index.members(cursor, names, &mut visit)?,
             0 | b']' | b'}' | b',' | b':' => cursor.fault(Fault::DocumentEmpty)?,
             _ => {
                 cursor.skip_value()?;
-                return Err(outline.refuse("Is not object"));
+                return Err(index.refuse("Is not object"));
             }
         }
-        Ok(outline)
+        Ok(index)
     }
 
     fn members(
@@ -74,7 +74,7 @@ impl<'a, const N: usize> Outline<'a, N> {
 
     /// That something is wrong with the whole of it.
     pub(super) fn refuse(&self, reason: &str) -> Status {
-        Status::invalid_argument(format!("JSON Value: {} {reason}", show(self.root)))
+        Status::invalid_argument(format!("JSON Value: {} {reason}", json_snippet(self.root)))
     }
 
     /// The name of a signature, which stands at a member.

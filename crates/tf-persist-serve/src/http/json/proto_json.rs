@@ -13,7 +13,7 @@ use crate::models::VersionStatus;
 
 /// The answer to a status request: `GetModelStatusResponse`.
 #[must_use]
-pub fn status_answer(versions: &[VersionStatus]) -> Vec<u8> {
+pub fn status_response(versions: &[VersionStatus]) -> Vec<u8> {
     let mut json = Json::default();
     json.begin(b'{');
     json.name("model_version_status");
@@ -42,7 +42,7 @@ pub fn status_answer(versions: &[VersionStatus]) -> Vec<u8> {
 
 /// The answer to a metadata request: parts of `GetModelMetadataResponse`, put together as TensorFlow Serving does it.
 #[must_use]
-pub fn metadata_answer(model: &str, version: i64, signatures: &SignatureDefMap) -> Vec<u8> {
+pub fn metadata_response(model: &str, version: i64, signatures: &SignatureDefMap) -> Vec<u8> {
     let mut json = Json::default();
     json.out.extend_from_slice(b"{\n\"model_spec\":");
     json.begin(b'{');

@@ -1,24 +1,24 @@
-//! The row form and the column form of tensors (`FillTensorMapFromInstancesList` and `FillTensorMapFromInputsMap` of
+//! The row format and the column format of tensors (`FillTensorMapFromInstancesList` and `FillTensorMapFromInputsMap` of
 //! `util/json_tensor.cc`). The text is known to be valid JSON.
 
 use tf_persist_core::{Code, DType, Tensor};
 
+use super::builders::{ColumnBuilder, ShapeBuilder, Stop};
 use super::cursor::Cursor;
-use super::explain::measure;
-use super::nest::{Column, Nest, Stop};
-use super::show::show;
+use super::diagnose::check_value;
+use super::json_snippet::json_snippet;
 use super::string::c_string;
 use crate::status::Status;
 
 /// The inputs of a signature.
-pub(super) struct Wanted<'i> {
+pub(super) struct SignatureInputs<'i> {
     inputs: &'i [(&'i str, DType)],
     has_default: &'i dyn Fn(&str) -> bool,
     /// The input whose values need no name: the only one, or the only one without a default.
     pub(super) unnamed: Option<(&'i str, DType)>,
 }
 
-impl<'i> Wanted<'i> {
+impl<'i> SignatureInputs<'i> {
     pub(super) fn new(inputs: &'i [(&'i str, DType)], has_default: &'i dyn Fn(&str) -> bool) -> Self {
         let mut required = inputs.iter().filter(|(name, _)| !has_default(name));
         let unnamed = match inputs {
@@ -30,20 +30,24 @@ impl<'i> Wanted<'i> {
 }
 
 /// `instances`: at the list, and inside of it. There is at least one.
-pub(super) fn rows(list: Cursor<'_>, inside: Cursor<'_>, wanted: &Wanted<'_>) -> Result<Vec<(String, Tensor)>, Status> {
-    if inside.peek() != b'{' && wanted.unnamed.is_none() {
+pub(super) fn rows(
+    list: Cursor<'_>,
+    inside: Cursor<'_>,
+    signature: &SignatureInputs<'_>,
+) -> Result<Vec<(String, Tensor)>, Status> {
+    if inside.peek() != b'{' && signature.unnamed.is_none() {
         return Err(Status::invalid_argument(
             "instances is a plain list, but expecting list of objects as multiple input tensors required as per \
              tensorinfo_map",
         ));
     }
-    // A base64 object in the row form of several inputs is the first one's, as for TensorFlow Serving.
-    let unnamed = wanted.unnamed.unwrap_or(wanted.inputs[0]);
-    if is_named(inside)? { named_rows(inside, wanted) } else { plain_rows(list, inside, unnamed) }
+    // A base64 object in the row format of several inputs is the first one's, as for TensorFlow Serving.
+    let unnamed = signature.unnamed.unwrap_or(signature.inputs[0]);
+    if is_named_object(inside)? { named_rows(inside, signature) } else { plain_rows(list, inside, unnamed) }
 }
 
 /// Whether the value here is an object of named tensors, not one of base64.
-fn is_named(cursor: Cursor<'_>) -> Result<bool, Status> {
+fn is_named_object(cursor: Cursor<'_>) -> Result<bool, Status> {
     Ok(cursor.peek() == b'{' && cursor.base64_object()?.is_none())
 }
 
@@ -53,35 +57,40 @@ fn plain_rows(
     mut inside: Cursor<'_>,
     (name, dtype): (&str, DType),
 ) -> Result<Vec<(String, Tensor)>, Status> {
-    let mut column = Column::new(dtype, list.text.len() - list.at)?;
-    let mut nest = Nest::default();
+    let mut column = ColumnBuilder::new(dtype, list.text.len() - list.at)?;
+    let mut shape_builder = ShapeBuilder::default();
     let mut cursor = list;
-    match column.take(&mut cursor, &mut nest) {
-        Ok(()) => return Ok(vec![(name.to_owned(), column.finish(dtype, &nest.shape())?)]),
+    match column.take(&mut cursor, &mut shape_builder) {
+        Ok(()) => return Ok(vec![(name.to_owned(), column.finish(dtype, &shape_builder.shape())?)]),
         Err(Stop::Status(status)) => return Err(status),
         Err(Stop::Irregular) => {}
     }
     let mut first = None;
     let mut index = 0;
     loop {
-        if is_named(inside)? {
+        if is_named_object(inside)? {
             let reason = format!("Expecting value/list but got object at item {index} of input list");
             return Err(Status::invalid_argument(reason));
         }
-        compare(name, dtype, inside, &mut first).map_err(|status| {
+        check_item(name, dtype, inside, &mut first).map_err(|status| {
             Status::invalid_argument(format!("Failed to process element: {index} of 'instances' list. Error: {status}"))
         })?;
         index += 1;
         inside.skip_value()?;
         if !inside.next_element()? {
-            return Err(unexplained());
+            return Err(undiagnosed());
         }
     }
 }
 
 /// Checks an item on its own, and then against the first one, of which number of elements and shape are kept.
-fn compare(name: &str, dtype: DType, item: Cursor<'_>, first: &mut Option<(usize, Vec<usize>)>) -> Result<(), Status> {
-    let (count, shape) = measure(name, dtype, item)?;
+fn check_item(
+    name: &str,
+    dtype: DType,
+    item: Cursor<'_>,
+    first: &mut Option<(usize, Vec<usize>)>,
+) -> Result<(), Status> {
+    let (count, shape) = check_value(name, dtype, item)?;
     let Some((first_count, first_shape)) = first else {
         *first = Some((count, shape));
         return Ok(());
@@ -104,22 +113,22 @@ fn brackets(shape: &[usize]) -> String {
 }
 
 /// What cannot be: something was refused, and then nothing was found wrong with it.
-fn unexplained() -> Status {
+fn undiagnosed() -> Status {
     Status::new(Code::Internal, "the request's JSON was refused for no reason")
 }
 
 /// An input of which each instance brings a value.
-struct Named<'i> {
+struct NamedColumn<'i> {
     name: &'i str,
     dtype: DType,
     has_default: bool,
-    column: Column,
-    nest: Nest,
+    column: ColumnBuilder,
+    shape_builder: ShapeBuilder,
     /// The last instance, counted from 1, that had it.
     seen: usize,
 }
 
-impl Named<'_> {
+impl NamedColumn<'_> {
     /// Whether an instance brings it if the others do, and if they do not it does not.
     fn is_whole(&self, index: usize) -> bool {
         self.seen == index + 1 || (self.has_default && self.seen == 0)
@@ -127,16 +136,16 @@ impl Named<'_> {
 }
 
 /// Instances that are objects of named values.
-fn named_rows(mut cursor: Cursor<'_>, wanted: &Wanted<'_>) -> Result<Vec<(String, Tensor)>, Status> {
-    let bytes = (cursor.text.len() - cursor.at) / wanted.inputs.len();
-    let mut columns = Vec::with_capacity(wanted.inputs.len());
-    for (name, dtype) in wanted.inputs.iter().copied() {
-        let (has_default, column) = ((wanted.has_default)(name), Column::new(dtype, bytes)?);
-        columns.push(Named { name, dtype, has_default, column, nest: Nest::default(), seen: 0 });
+fn named_rows(mut cursor: Cursor<'_>, signature: &SignatureInputs<'_>) -> Result<Vec<(String, Tensor)>, Status> {
+    let bytes = (cursor.text.len() - cursor.at) / signature.inputs.len();
+    let mut columns = Vec::with_capacity(signature.inputs.len());
+    for (name, dtype) in signature.inputs.iter().copied() {
+        let (has_default, column) = ((signature.has_default)(name), ColumnBuilder::new(dtype, bytes)?);
+        columns.push(NamedColumn { name, dtype, has_default, column, shape_builder: ShapeBuilder::default(), seen: 0 });
     }
     let mut count = 0;
     loop {
-        if !is_named(cursor)? {
+        if !is_named_object(cursor)? {
             let reason = format!("Expecting object but got list at item {count} of input list");
             return Err(Status::invalid_argument(reason));
         }
@@ -146,8 +155,8 @@ fn named_rows(mut cursor: Cursor<'_>, wanted: &Wanted<'_>) -> Result<Vec<(String
             break;
         }
     }
-    let finish = |named: Named<'_>| {
-        let mut shape = named.nest.shape();
+    let finish = |named: NamedColumn<'_>| {
+        let mut shape = named.shape_builder.shape();
         shape.insert(0, count);
         Ok((named.name.to_owned(), named.column.finish(named.dtype, &shape)?))
     };
@@ -155,7 +164,7 @@ fn named_rows(mut cursor: Cursor<'_>, wanted: &Wanted<'_>) -> Result<Vec<(String
 }
 
 /// Takes one instance.
-fn named_row(cursor: &mut Cursor<'_>, index: usize, columns: &mut [Named<'_>]) -> Result<(), Status> {
+fn named_row(cursor: &mut Cursor<'_>, index: usize, columns: &mut [NamedColumn<'_>]) -> Result<(), Status> {
     let object = *cursor;
     // Objects mostly have their members in the same order as the signature or as each other.
     let mut expected = 0;
@@ -166,7 +175,7 @@ fn named_row(cursor: &mut Cursor<'_>, index: usize, columns: &mut [Named<'_>]) -
         let name = cursor.string()?;
         let name = c_string(&name);
         cursor.colon()?;
-        let is = |column: &Named<'_>| column.name.as_bytes() == name;
+        let is = |column: &NamedColumn<'_>| column.name.as_bytes() == name;
         let found = if columns.get(expected).is_some_and(is) { Some(expected) } else { columns.iter().position(is) };
         let result = match found {
             Some(found) => {
@@ -195,34 +204,34 @@ fn named_row(cursor: &mut Cursor<'_>, index: usize, columns: &mut [Named<'_>]) -
     names.sort_unstable();
     Err(Status::invalid_argument(format!(
         "Failed to process element: {index} of 'instances' list. JSON object: {} keys must be equal to: {}",
-        show(object),
+        json_snippet(object),
         names.join(",")
     )))
 }
 
 /// Takes an instance's value of an input.
-fn take_named(named: &mut Named<'_>, cursor: &mut Cursor<'_>) -> Result<(), Status> {
+fn take_named(named: &mut NamedColumn<'_>, cursor: &mut Cursor<'_>) -> Result<(), Status> {
     let value = *cursor;
-    let before = named.nest.is_known().then(|| named.nest.clone());
-    match named.column.take(cursor, &mut named.nest) {
+    let before = named.shape_builder.is_known().then(|| named.shape_builder.clone());
+    match named.column.take(cursor, &mut named.shape_builder) {
         Ok(()) => Ok(()),
         Err(Stop::Status(status)) => Err(status),
         Err(Stop::Irregular) => {
-            let mut first = before.map(|nest| {
-                let shape = nest.shape();
+            let mut first = before.map(|shape_builder| {
+                let shape = shape_builder.shape();
                 (shape.iter().product(), shape)
             });
-            compare(named.name, named.dtype, value, &mut first)?;
-            Err(unexplained())
+            check_item(named.name, named.dtype, value, &mut first)?;
+            Err(undiagnosed())
         }
     }
 }
 
 /// `inputs`: the value of the only input, or an object of all of them. Names that are no inputs are not looked at.
-pub(super) fn columns(values: Cursor<'_>, wanted: &Wanted<'_>) -> Result<Vec<(String, Tensor)>, Status> {
-    let inputs = wanted.inputs;
-    if !is_named(values)? {
-        let Some(unnamed) = wanted.unnamed else {
+pub(super) fn columns(values: Cursor<'_>, signature: &SignatureInputs<'_>) -> Result<Vec<(String, Tensor)>, Status> {
+    let inputs = signature.inputs;
+    if !is_named_object(values)? {
+        let Some(unnamed) = signature.unnamed else {
             return Err(Status::invalid_argument(
                 "inputs is a plain value/list, but expecting an object as multiple input tensors required as per \
                  tensorinfo_map",
@@ -244,7 +253,7 @@ pub(super) fn columns(values: Cursor<'_>, wanted: &Wanted<'_>) -> Result<Vec<(St
     }
     let column = |(input, at): (&(&str, DType), Option<Cursor<'_>>)| match at {
         Some(at) => Some(column(at, *input, inputs.len())),
-        None if (wanted.has_default)(input.0) => None,
+        None if (signature.has_default)(input.0) => None,
         None => Some(Err(Status::invalid_argument(format!("Missing named input: {} in 'inputs' object.", input.0)))),
     };
     inputs.iter().zip(found).filter_map(column).collect()
@@ -252,15 +261,15 @@ pub(super) fn columns(values: Cursor<'_>, wanted: &Wanted<'_>) -> Result<Vec<(St
 
 /// The value here, as a tensor.
 fn column(value: Cursor<'_>, (name, dtype): (&str, DType), inputs: usize) -> Result<(String, Tensor), Status> {
-    let mut column = Column::new(dtype, (value.text.len() - value.at) / inputs)?;
-    let mut nest = Nest::default();
+    let mut column = ColumnBuilder::new(dtype, (value.text.len() - value.at) / inputs)?;
+    let mut shape_builder = ShapeBuilder::default();
     let mut cursor = value;
-    match column.take(&mut cursor, &mut nest) {
-        Ok(()) => Ok((name.to_owned(), column.finish(dtype, &nest.shape())?)),
+    match column.take(&mut cursor, &mut shape_builder) {
+        Ok(()) => Ok((name.to_owned(), column.finish(dtype, &shape_builder.shape())?)),
         Err(Stop::Status(status)) => Err(status),
         Err(Stop::Irregular) => {
-            measure(name, dtype, value)?;
-            Err(unexplained())
+            check_value(name, dtype, value)?;
+            Err(undiagnosed())
         }
     }
 }

@@ -11,7 +11,7 @@ const UNSIGNED: usize = WINDOW - 1;
 impl Cursor<'_> {
     /// Takes the number here as [`Cursor::float`] does, and sooner if it is of the common kind.
     #[inline(always)]
-    pub(super) fn quick_float(&mut self) -> Parsed<f32> {
+    pub(super) fn float_fast(&mut self) -> Parsed<f32> {
         if let Some((value, length)) = decimal(self.text, self.at) {
             self.at += length;
             return Ok(value);
