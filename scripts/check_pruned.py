@@ -104,6 +104,43 @@ class Small(tf.Module):
         return {"y": x * 2.0 + 1.0}
 
 
+class FlagArgument(tf.Module):
+    """Batch normalisation whose condition is an argument of the function that it is in, and of a loop; and one of several branches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.average = tf.Variable([1.0, 2.0], name="average")
+        self.count = tf.Variable(3.0, name="count")
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32), tf.TensorSpec([], tf.bool)])
+    def normalise(self, x: tf.Tensor, training: tf.Tensor) -> tf.Tensor:
+        """Writes the average if it trains."""
+
+        def train() -> tf.Tensor:
+            self.average.assign_sub(tf.reduce_mean(x, 0) * 0.1)
+            return tf.reduce_mean(x, 0)
+
+        mean = tf.cond(training, train, lambda: tf.identity(self.average))
+        again = lambda step, total: (step + 1, total + tf.cond(training, train, lambda: tf.identity(self.average)))
+        _, total = tf.while_loop(lambda step, _: step < 3, again, (0, tf.zeros(2)))
+        mode = tf.cast(training, tf.int32)
+        scale = tf.switch_case(mode, [lambda: tf.identity(self.count), lambda: self.count.assign_add(1.0)])
+        return (x - mean - tf.stop_gradient(total)) * tf.stop_gradient(scale)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, "x")])
+    def serve(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Does not train."""
+        return {"y": self.normalise(x, tf.constant(False))}
+
+
+def switch(x: tf.Tensor) -> tuple[tf.Tensor, None]:
+    """Branches that are chosen by a number, some of which write."""
+    mode = v1.placeholder_with_default(2, [], "mode")
+    average = v1.get_variable("average", initializer=tf.constant([1.0, 2.0]), use_resource=True)
+    write = lambda: average.assign_sub([0.5, 0.5], read_value=True)
+    return x - tf.switch_case(mode, [write, write, lambda: average * 2.0]), None
+
+
 def in_session(folder: Path, build: Callable[[tf.Tensor], tuple[tf.Tensor, list[tf.Tensor] | None]]) -> None:
     """A model of TensorFlow 1: `build` gives the output, and the variables that are saved, if not all."""
     with tf.Graph().as_default(), v1.Session() as session:
@@ -217,6 +254,8 @@ def make(folder: Path) -> None:
     of_objects(folder / "own_gradient", own, signatures, experimental_custom_gradients=True)
     small = Small()
     of_objects(folder / "small", small, {"serving_default": small.serve})
+    flag = FlagArgument()
+    of_objects(folder / "flag_argument", flag, {"serving_default": flag.serve})
     # The saver of what this writes restores copies of the variables that the signature reads.
     network = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization(), keras.layers.Dense(2)])
     network.compile("adam", "mse")
@@ -227,6 +266,7 @@ def make(folder: Path) -> None:
     for kind in ("old", "new"):
         (v1.enable_control_flow_v2 if kind == "new" else v1.disable_control_flow_v2)()
         in_session(folder / f"branch_{kind}", branch)
+    in_session(folder / "switch", switch)
     v1.disable_resource_variables()
     v1.disable_control_flow_v2()
     in_session(folder / "branch_reference", branch)

@@ -162,7 +162,7 @@ fn what_hangs_together_is_not_cut() {
     let mut arguments = vec!["check".to_owned()];
     let mut names: Vec<_> = fs::read_dir(&made).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names.len(), 15, "{names:?}");
+    assert_eq!(names.len(), 17, "{names:?}");
     for name in names {
         let original = made.join(&name);
         let model = SavedModel::open(&original).unwrap();

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tf_persist_proto::tensorflow as pb;
-use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 
+use super::super::prune::set_called;
 use super::functions::{Library, Specialised};
 use super::{Frozen, reads};
 use crate::graph::{Arguments, Body, HandleKind, Use, is_control};
@@ -170,18 +170,5 @@ fn rewrite_call(node: &mut pb::NodeDef, call: &Call<'_>) {
             reads::set_type(node, "Tout", *index, frozen);
         }
     }
-    let mut names = call.functions.iter().map(|function| function.name.clone());
-    if call.call.attributes.is_empty() {
-        node.op = names.next().unwrap_or_default();
-        return;
-    }
-    for attribute in call.call.attributes {
-        match node.attr.get_mut(*attribute).and_then(|attribute| attribute.value.as_mut()) {
-            Some(Value::Func(function)) => function.name = names.next().unwrap_or_default(),
-            Some(Value::List(list)) => {
-                list.func.iter_mut().for_each(|function| function.name = names.next().unwrap_or_default());
-            }
-            _ => {}
-        }
-    }
+    set_called(node, call.call.attributes, call.functions.iter().map(|function| function.name.clone()));
 }

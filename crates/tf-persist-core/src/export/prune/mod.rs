@@ -3,14 +3,16 @@
 mod aliases;
 mod assets;
 mod collections;
-mod defaults;
+mod dead_branches;
 mod initializers;
+mod known_branches;
 mod objects;
 mod saver;
+mod scalars;
 mod signatures;
 mod whole;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
@@ -23,6 +25,7 @@ use aliases::Aliases;
 pub(crate) use collections::variable_definitions;
 pub(super) use collections::{forget_variables, make_local, nodes_of_variables};
 use initializers::Initializers;
+pub(super) use known_branches::set_called;
 pub(crate) use objects::{Objects, VALUE as VARIABLE_VALUE};
 pub(crate) use saver::{Restored, Saved as SavedTensor, restored};
 pub(super) use signatures::{roots as signature_roots, tensors as signature_tensors};
@@ -55,14 +58,16 @@ pub(super) fn prune(
 ) -> Result<Pruned> {
     let mut definition = source.decode_meta_graph(meta_graph)?;
     let damaged = |reason: String| Error::flawed(source.file(), reason);
-    if options.prunes() {
-        // What no signature feeds has its default in all of them.
-        defaults::settle(&mut definition, meta_graph, |_| true);
-    }
+    // What no signature feeds has its default in all of them.
+    let before = if options.prunes() { settle(&mut definition, meta_graph, |_| true, true) } else { None };
     let graph = Graph::new(&definition.graph_def);
     let signatures = signatures::select(source, meta_graph, &definition, &graph, options)?;
     if options.prunes() {
-        defaults::settle(&mut definition, meta_graph, |name| signatures.contains_key(name));
+        if let Some(before) = before.filter(|_| !options.is_frozen()) {
+            // Python calls the functions that the object graph names, not their copies.
+            definition.graph_def = Some(before).into();
+        }
+        settle(&mut definition, meta_graph, |name| signatures.contains_key(name), options.is_frozen());
     }
     let library = definition.graph_def.library.function.iter();
     let functions: BTreeSet<String> = library.map(|function| function.signature.name.clone()).collect();
@@ -118,6 +123,25 @@ pub(super) fn prune(
         make_local(&mut definition);
     }
     Ok(Pruned { definition, tracked, kept: Some(kept), signatures, dropped_assets, functions })
+}
+
+/// Takes out the branches that no signature of those that `is_kept` names can take, with `in_functions` in functions as well. Gives the
+/// graph as it was before functions were called instead of branches, if any were.
+fn settle(
+    definition: &mut pb::MetaGraphDef,
+    meta_graph: &MetaGraph,
+    is_kept: impl Fn(&str) -> bool,
+    in_functions: bool,
+) -> Option<pb::GraphDef> {
+    let kept = || definition.signature_def.iter().filter(|(name, _)| is_kept(name)).map(|(_, signature)| signature);
+    let inputs = kept().flat_map(|signature| signatures::tensors_of(&signature.inputs));
+    let mut fed: HashSet<String> = inputs.map(|tensor| node_of(&tensor).to_owned()).collect();
+    // Loaders feed these.
+    fed.extend(meta_graph.saver().map(|saver| node_of(&saver.filename_tensor).to_owned()));
+    fed.extend(meta_graph.assets().iter().map(|asset| node_of(&asset.tensor).to_owned()));
+    let fetched: Vec<String> = kept().flat_map(|signature| signatures::tensors_of(&signature.outputs)).collect();
+    dead_branches::remove(definition, &fed, &fetched);
+    known_branches::call(definition, &fed, in_functions)
 }
 
 /// What the kept signatures need of a meta graph.

@@ -5,12 +5,12 @@ use std::fs;
 
 use tf_persist_proto::protobuf::{EnumOrUnknown, Message, MessageField};
 use tf_persist_proto::tensorflow as pb;
-use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
+use tf_persist_proto::tensorflow::attr_value::attr_value::{ListValue, Value};
 use tf_persist_proto::tensorflow::meta_graph::collection_def::{Kind, NodeList};
 use tf_persist_proto::tensorflow::meta_graph::meta_graph_def::MetaInfoDef;
 use tf_persist_proto::tensorflow::meta_graph::tensor_info::Encoding;
 
-use super::{check_whole, defaults};
+use super::{check_whole, settle};
 use crate::export::SaveOptions;
 use crate::graph::attr;
 use crate::saved_model::SavedModel;
@@ -207,8 +207,9 @@ fn settled(definition: &pb::MetaGraphDef) -> Vec<String> {
     fs::write(folder.path().join("saved_model.pb"), model.write_to_bytes().unwrap()).unwrap();
     let model = SavedModel::open(folder.path()).unwrap();
     let mut definition = definition.clone();
-    defaults::settle(&mut definition, &model.meta_graphs()[0], |_| true);
-    let nodes = definition.graph_def.node.iter();
+    settle(&mut definition, &model.meta_graphs()[0], |_| true, true);
+    let functions = definition.graph_def.library.function.iter().flat_map(|function| &function.node_def);
+    let nodes = definition.graph_def.node.iter().chain(functions);
     nodes.map(|node| format!("{} = {}({})", node.name, node.op, node.input.join(", "))).collect()
 }
 
@@ -265,4 +266,62 @@ fn a_function_of_a_branch_is_called_without_asking() {
     ));
     let nodes = settled(&definition);
     assert!(nodes.contains(&"if = StatefulPartitionedCall(x, ^is_training)".to_owned()), "{nodes:#?}");
+}
+
+/// A function with these arguments and nodes.
+fn function(name: &str, arguments: &[&str], nodes: Vec<pb::NodeDef>) -> pb::FunctionDef {
+    pb::FunctionDef {
+        signature: MessageField::some(pb::OpDef {
+            name: name.into(),
+            input_arg: arguments.iter().map(|name| argument(name)).collect(),
+            ..Default::default()
+        }),
+        node_def: nodes,
+        ..Default::default()
+    }
+}
+
+fn branches_of(node: pb::NodeDef, names: &[&str]) -> pb::NodeDef {
+    let func = names.iter().map(|name| pb::NameAttrList { name: (*name).into(), ..Default::default() }).collect();
+    let list = ListValue { func, ..Default::default() };
+    let mut node = node;
+    node.attr.insert("branches".into(), pb::AttrValue { value: Some(Value::List(list)), ..Default::default() });
+    node
+}
+
+#[test]
+fn a_condition_is_followed_into_functions() {
+    let number = |name: &str, value: i32| attr::const_node(name, proto::to_proto(&Tensor::scalar(value).unwrap()));
+    let mut definition = branches("is_training");
+    let graph = definition.graph_def.mut_or_insert_default();
+    graph.node.push(call("outer", "outer", &["x", "is_training"]));
+    let case = |name: &str, index: &str| branches_of(node(name, "Case", &[index, "a"]), &["zero", "one", "two"]);
+    graph.library.mut_or_insert_default().function = vec![
+        function("outer", &["a", "flag"], vec![call("inner", "inner", &["flag", "a"])]),
+        function(
+            "inner",
+            &["flag", "a"],
+            vec![
+                number("one", 1),
+                number("far", 7),
+                attr::node("number", "Cast", &["flag"], [("DstT", attr::dtype(DType::Int32))]),
+                case("first", "number:y:0"),
+                case("second", "one:output:0"),
+                case("last", "far:output:0"),
+                case("unknown", "a"),
+                call("again", "inner", &["a", "a"]),
+            ],
+        ),
+    ];
+    let nodes = settled(&definition);
+    for expected in [
+        "first = StatefulPartitionedCall(a, ^number)",
+        "second = StatefulPartitionedCall(a, ^one)",
+        "last = StatefulPartitionedCall(a, ^far)",
+        "unknown = Case(a, a)",
+    ] {
+        assert!(nodes.iter().any(|node| node == expected), "{expected}: {nodes:#?}");
+    }
+    // The condition may be another where the original is called.
+    assert!(nodes.contains(&"first = Case(number:y:0, a)".to_owned()), "{nodes:#?}");
 }

@@ -1,0 +1,91 @@
+//! Conditions and branch numbers that are the same in every run.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use tf_persist_proto::tensorflow as pb;
+use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
+
+use crate::dtype::DType;
+use crate::graph::{attr, is_control, node_of};
+use crate::tensor::proto;
+
+/// How many nodes are visited for one value. Graphs have a handful between a condition and its default.
+const MAX_NODES: usize = 200;
+
+/// The scalars of a body (the graph's top, or a function's) that every run gives the same value. A truth value is 0 or 1.
+pub(super) struct Scalars<'a> {
+    nodes: HashMap<&'a str, &'a pb::NodeDef>,
+    /// The values of the function's arguments, where they are known.
+    arguments: BTreeMap<&'a str, i64>,
+    /// The nodes whose value comes from outside.
+    fed: &'a HashSet<String>,
+}
+
+impl<'a> Scalars<'a> {
+    pub(super) fn new(nodes: &'a [pb::NodeDef], arguments: BTreeMap<&'a str, i64>, fed: &'a HashSet<String>) -> Self {
+        Self { nodes: nodes.iter().map(|node| (node.name.as_str(), node)).collect(), arguments, fed }
+    }
+
+    /// Whether the body has a node of this name.
+    pub(super) fn has_node(&self, name: &str) -> bool {
+        self.nodes.contains_key(name)
+    }
+
+    /// The value of a tensor.
+    pub(super) fn value(&self, tensor: &str) -> Option<i64> {
+        if is_control(tensor) {
+            return None;
+        }
+        self.visit(tensor, &mut MAX_NODES.clone())
+    }
+
+    fn visit(&self, tensor: &str, left: &mut usize) -> Option<i64> {
+        if let Some(value) = self.arguments.get(tensor) {
+            return Some(*value);
+        }
+        let node = self.nodes.get(node_of(tensor)).filter(|node| !self.fed.contains(&node.name))?;
+        *left = left.checked_sub(1)?;
+        let mut input = |index: usize| self.visit(node.input.get(index)?, left);
+        let mut compare = |holds: fn(&i64, &i64) -> bool| Some(i64::from(holds(&input(0)?, &input(1)?)));
+        match node.op.as_str() {
+            "Const" => scalar(attr::constant(node)?),
+            "PlaceholderWithDefault" | "Identity" | "StopGradient" | "Snapshot" => input(0),
+            "LogicalNot" => input(0).map(|value| i64::from(value == 0)),
+            "LogicalAnd" => Some(input(0)? & input(1)?),
+            "LogicalOr" => Some(input(0)? | input(1)?),
+            "Equal" => compare(i64::eq),
+            "NotEqual" => compare(i64::ne),
+            "Less" => compare(i64::lt),
+            "LessEqual" => compare(i64::le),
+            "Greater" => compare(i64::gt),
+            "GreaterEqual" => compare(i64::ge),
+            "Cast" => cast(input(0)?, node),
+            _ => None,
+        }
+    }
+}
+
+/// The value of a scalar constant that is a truth value or an integer.
+fn scalar(tensor: &pb::TensorProto) -> Option<i64> {
+    let tensor = proto::from_proto(tensor, 64).ok()?;
+    if !tensor.shape().is_empty() {
+        return None;
+    }
+    match tensor.dtype() {
+        DType::Bool => tensor.view::<bool>().ok()?.first().map(|value| i64::from(*value)),
+        DType::Int32 => tensor.view::<i32>().ok()?.first().map(|value| i64::from(*value)),
+        DType::Int64 => tensor.view::<i64>().ok()?.first().copied(),
+        _ => None,
+    }
+}
+
+/// A value as the dtype that a `Cast` gives it.
+fn cast(value: i64, node: &pb::NodeDef) -> Option<i64> {
+    let Some(Value::Type(dtype)) = node.attr.get("DstT")?.value else { return None };
+    match DType::from_number(dtype.value()) {
+        DType::Bool => Some(i64::from(value != 0)),
+        DType::Int32 => i32::try_from(value).ok().map(i64::from),
+        DType::Int64 => Some(value),
+        _ => None,
+    }
+}
