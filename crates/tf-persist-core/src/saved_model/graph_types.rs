@@ -1,6 +1,7 @@
 //! The dtypes that the graph gives the tensors of signatures. Signatures are known to declare others, or none.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use tf_persist_proto::wire::{Reader, Value, fields};
 
@@ -8,30 +9,18 @@ use super::signature::{SignatureDef, TensorInfo, TensorKind};
 use super::tensor_name::parse_tensor_name;
 use crate::dtype::DType;
 
-/// The dtypes of a node's outputs.
-enum Types {
-    /// Of its only output.
-    One(DType),
-    /// Of each.
-    Each(Vec<DType>),
-}
+/// The outputs of every operation of TensorFlow 2.21 that has some: what `scripts/list_ops.py --outputs` says of their dtypes.
+static OUTPUTS: LazyLock<HashMap<&'static str, &'static str>> =
+    LazyLock::new(|| include_str!("op_outputs_2_21.txt").lines().filter_map(|line| line.split_once(' ')).collect());
 
-/// Where a node says what its outputs are.
-enum Place {
-    /// An attribute that is a dtype.
-    Attr(&'static str),
-    /// An attribute that lists dtypes.
-    List(&'static str),
-}
-
-/// Gives the tensors of signatures the dtypes that the nodes of a serialized `MetaGraphDef` say they have. Nodes of other ops than
-/// those that signatures commonly name say nothing here: of their tensors the signature is believed.
+/// Gives the tensors of signatures the dtypes that the nodes of a serialized `MetaGraphDef` say they have. Custom ops and calls by a
+/// function's name say nothing here: their tensors keep the dtype that the signature declares.
 pub(super) fn settle<'s>(meta_graph: &[u8], signatures: impl Iterator<Item = &'s mut SignatureDef>) {
     let mut infos: Vec<&mut TensorInfo> = signatures
         .flat_map(|signature| signature.inputs.iter_mut().chain(&mut signature.outputs))
         .map(|(_, info)| info)
         .collect();
-    let mut known: HashMap<String, Option<Types>> = HashMap::new();
+    let mut known: HashMap<String, Option<&[u8]>> = HashMap::new();
     for name in infos.iter().flat_map(|info| info.tensor_names()) {
         if let Ok((node, _)) = parse_tensor_name(name) {
             known.insert(node.to_owned(), None);
@@ -41,60 +30,60 @@ pub(super) fn settle<'s>(meta_graph: &[u8], signatures: impl Iterator<Item = &'s
     for node in graphs.flat_map(fields).filter(|(field, _)| *field == 1).filter_map(|(_, node)| node.bytes()) {
         let names = fields(node).filter(|(field, value)| *field == 1 && value.bytes().is_some());
         let name = names.last().map_or("", |(_, name)| name.text());
-        if let Some(types) = known.get_mut(name) {
-            *types = types_of(node);
+        if let Some(known) = known.get_mut(name) {
+            *known = Some(node);
         }
     }
     infos.iter_mut().for_each(|info| apply(info, &known));
 }
 
 /// Gives a tensor and what it is made of their dtypes.
-fn apply(info: &mut TensorInfo, known: &HashMap<String, Option<Types>>) {
+fn apply(info: &mut TensorInfo, known: &HashMap<String, Option<&[u8]>>) {
     let tensor = match &mut info.kind {
         TensorKind::Dense { name } => name,
         TensorKind::CooSparse { values, .. } => values,
         TensorKind::Composite { components, .. } => return components.iter_mut().for_each(|part| apply(part, known)),
     };
     let Ok((node, output)) = parse_tensor_name(tensor) else { return };
-    let dtype = match known.get(node) {
-        Some(Some(Types::One(dtype))) if output == 0 => Some(*dtype),
-        Some(Some(Types::Each(dtypes))) => dtypes.get(output as usize).copied(),
-        _ => None,
-    };
+    let dtype = known.get(node).copied().flatten().and_then(|node| dtype_of(node, output as usize));
     info.dtype = dtype.unwrap_or(info.dtype);
 }
 
-/// What a `NodeDef` says of its outputs: the op is field 2, and an entry of its attributes field 5.
-fn types_of(node: &[u8]) -> Option<Types> {
+/// The dtype of one of a node's outputs. In a `NodeDef` the op is field 2, and an entry of its attributes field 5.
+fn dtype_of(node: &[u8], mut output: usize) -> Option<DType> {
     let op = fields(node).filter(|(field, value)| *field == 2 && value.bytes().is_some()).last()?.1.text();
-    let place = match op {
-        "Placeholder"
-        | "PlaceholderV2"
-        | "PlaceholderWithDefault"
-        | "Const"
-        | "ReadVariableOp"
-        | "Variable"
-        | "VariableV2" => Place::Attr("dtype"),
-        "Identity" | "StopGradient" | "PreventGradient" | "EnsureShape" | "Snapshot" => Place::Attr("T"),
-        "Cast" => Place::Attr("DstT"),
-        "IdentityN" | "While" | "StatelessWhile" => Place::List("T"),
-        "PartitionedCall" | "StatefulPartitionedCall" | "If" | "StatelessIf" | "Case" | "StatelessCase" => {
-            Place::List("Tout")
-        }
-        _ => return None,
+    let attribute = |name: &str| {
+        let entries = fields(node).filter(|(field, _)| *field == 5);
+        Some(entries.map(|(_, entry)| crate::outline::entry(entry)).filter(|(key, _)| *key == name).last()?.1)
     };
-    let (Place::Attr(name) | Place::List(name)) = place;
-    let entries = fields(node).filter(|(field, _)| *field == 5);
-    let entry = entries.map(|(_, entry)| crate::outline::entry(entry)).filter(|(key, _)| *key == name).last();
-    let (_, value) = entry?;
-    match place {
-        // `AttrValue.type` is field 6.
-        Place::Attr(_) => {
-            let number = fields(value).filter(|(field, _)| *field == 6).last()?.1.int()?;
-            Some(Types::One(DType::from_number(i32::try_from(number).ok()?)))
+    // `AttrValue.i` is field 3, `AttrValue.type` field 6.
+    let integer =
+        |name: &str, number: u32| fields(attribute(name)?).filter(|(field, _)| *field == number).last()?.1.int();
+    for outputs in OUTPUTS.get(op)?.split(' ') {
+        if let Some(name) = outputs.strip_prefix('[') {
+            let dtypes = listed(attribute(name.strip_suffix(']')?)?);
+            match dtypes.get(output) {
+                Some(dtype) => return Some(*dtype),
+                None => output -= dtypes.len(),
+            }
+            continue;
         }
-        Place::List(_) => Some(Types::Each(listed(value))),
+        let (dtype, count) = match outputs.split_once('*') {
+            Some((dtype, count)) => (dtype, usize::try_from(integer(count, 3)?).ok()?),
+            None => (outputs, 1),
+        };
+        if output >= count {
+            output -= count;
+            continue;
+        }
+        let (name, default) = dtype.split_once('=').unwrap_or((dtype, ""));
+        let number = match name.strip_prefix('#') {
+            Some(number) => number.parse().ok(),
+            None => integer(name, 6).or_else(|| default.parse().ok()),
+        };
+        return Some(DType::from_number(i32::try_from(number?).ok()?));
     }
+    None
 }
 
 /// The dtypes of an `AttrValue` that lists them: field 1 is the list, and field 6 of that are the numbers, packed or not.
@@ -114,4 +103,60 @@ fn listed(value: &[u8]) -> Vec<DType> {
         }
     }
     numbers.into_iter().map(|number| DType::from_number(i32::try_from(number).unwrap_or(-1))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tf_persist_proto::protobuf::Message;
+    use tf_persist_proto::tensorflow as pb;
+
+    use super::*;
+    use crate::graph::attr;
+
+    #[test]
+    fn dtype_follows_from_the_op_and_its_attributes() {
+        let number = |number: i64| pb::AttrValue {
+            value: Some(pb::attr_value::attr_value::Value::I(number)),
+            ..Default::default()
+        };
+        let (half, text) = (|| attr::dtype(DType::Float16), || attr::dtype(DType::String));
+        let list = |dtypes: &[DType]| attr::dtypes(dtypes.iter().map(|dtype| attr::of(*dtype)));
+        let cases = [
+            ("SelectV2", vec![("T", half())], 0, Some(DType::Float16)),
+            ("AddV2", vec![("T", half())], 0, Some(DType::Float16)),
+            ("AddV2", vec![("T", half())], 1, None),
+            ("Greater", vec![("T", half())], 0, Some(DType::Bool)),
+            ("Cast", vec![("SrcT", text()), ("DstT", half())], 0, Some(DType::Float16)),
+            // Attributes that have their default may be left out.
+            ("ArgMax", vec![("T", half())], 0, Some(DType::Int64)),
+            ("ArgMax", vec![("T", half()), ("output_type", attr::dtype(DType::Int32))], 0, Some(DType::Int32)),
+            ("TopKV2", vec![("T", half())], 1, Some(DType::Int32)),
+            ("Split", vec![("T", half()), ("num_split", number(3))], 2, Some(DType::Float16)),
+            ("Split", vec![("T", half()), ("num_split", number(3))], 3, None),
+            ("Split", vec![("T", half()), ("num_split", number(-1))], 0, None),
+            ("While", vec![("T", list(&[DType::Int32, DType::String]))], 1, Some(DType::String)),
+            (
+                "ParseExampleV2",
+                vec![
+                    ("num_sparse", number(1)),
+                    ("sparse_types", list(&[DType::String])),
+                    ("Tdense", list(&[DType::Float32])),
+                ],
+                3,
+                Some(DType::Float32),
+            ),
+            (
+                "ParseExampleV2",
+                vec![("num_sparse", number(1)), ("sparse_types", list(&[DType::String]))],
+                1,
+                Some(DType::String),
+            ),
+            ("MyOp", vec![("T", half())], 0, None),
+            ("SelectV2", vec![], 0, None),
+        ];
+        for (op, attributes, output, expected) in cases {
+            let node = attr::node("n", op, &[], attributes).write_to_bytes().unwrap();
+            assert_eq!(dtype_of(&node, output), expected, "{op}:{output}");
+        }
+    }
 }
