@@ -56,11 +56,12 @@ impl OtherCheckpoint {
         if self.found == 0 {
             return Some("take a checkpoint of the model that was exported".into());
         }
-        self.misfits.is_empty().then(|| {
-            "take a checkpoint of the model that was exported, or let what is missing keep the model's values; on the command \
-             line with --keep-missing"
-                .into()
-        })
+        if !self.misfits.is_empty() {
+            return Some("take a checkpoint of a model whose variables and tables have these dtypes and shapes".into());
+        }
+        let hint = "take a checkpoint of the model that was exported, or let what is missing keep the model's values; on the command \
+                    line with --keep-missing";
+        Some(hint.into())
     }
 }
 

@@ -47,7 +47,8 @@ pub struct RestoreOptions {
     pub keep_missing: bool,
     /// The object of the checkpoint that is the model, by its way from the root: `generator` of
     /// `tf.train.Checkpoint(generator=…, discriminator=…)`, or `gan.generator`. Rule 1 is left out then, and nothing outside of
-    /// this object is looked at.
+    /// this object is looked at. Where there is no such object, it is the scope that the names of the model's variables begin with in the
+    /// checkpoint: `generator` for `generator/dense/kernel`.
     pub object: Option<String>,
     /// A variable that has a moving average in the checkpoint takes it: one under its name and `/ExponentialMovingAverage`, as
     /// `tf.train.ExponentialMovingAverage` keeps them, or one that a Keras optimizer with `use_ema` keeps. A variable that has none takes its

@@ -165,7 +165,12 @@ pub(super) fn our_names<'a>(sides: &Sides<'a>) -> Names<'a> {
     names
 }
 
-/// Names of the checkpoint's variables; those without a name are left out.
+/// The part of a name that is below a scope.
+pub(super) fn below<'a>(name: &'a str, scope: &str) -> Option<&'a str> {
+    name.strip_prefix(scope)?.strip_prefix('/')
+}
+
+/// Names of the checkpoint's variables, below the scope if there is one; those without a name are left out.
 pub(super) fn their_names<'a>(sides: &Sides<'a>) -> Names<'a> {
     let mut names = Names::new();
     match sides.their_graph {
@@ -178,5 +183,8 @@ pub(super) fn their_names<'a>(sides: &Sides<'a>) -> Names<'a> {
             keys.for_each(|key| names.entry(key).or_default().push(key));
         }
     }
-    names
+    match sides.scope {
+        Some(scope) => names.into_iter().filter_map(|(name, keys)| Some((below(name, scope)?, keys))).collect(),
+        None => names,
+    }
 }

@@ -24,6 +24,8 @@ pub(super) struct Sides<'a> {
     pub(super) their_graph: Option<&'a ObjectGraph>,
     /// The object of the checkpoint that nothing is looked at outside of.
     pub(super) object: Option<usize>,
+    /// The scope that the names of the checkpoint's variables are looked up in: names outside of it are left out.
+    pub(super) scope: Option<&'a str>,
     pub(super) declared: DeclaredShape<'a>,
 }
 
@@ -96,18 +98,38 @@ impl Sides<'_> {
         candidate.misfits.is_empty() && candidate.keys.len() == self.wanted.len()
     }
 
-    fn ambiguous(&self, key: &str, candidates: &[&str]) -> Error {
+    /// The scopes in front of the names of several variables that may be the one with a key; `None` unless each has one.
+    fn scopes(&self, key: &str, candidates: &[&str]) -> Option<Vec<String>> {
+        let names = |graph: Option<&ObjectGraph>, key: &str| match graph {
+            Some(graph) => graph.names_below(0).get(key).map(|name| (*name).to_owned()),
+            None => Some(key.to_owned()),
+        };
+        let ours = names(self.our_graph, key)?;
+        let scope = |key: &&str| {
+            let name = names(self.their_graph, key)?;
+            let scope = name.strip_suffix(&ours)?.strip_suffix('/')?;
+            Some(scope.escape_debug().to_string())
+        };
+        candidates.iter().map(scope).collect()
+    }
+
+    fn ambiguous(&self, ours: &str, candidates: &[&str]) -> Error {
         let shown = list(candidates.iter().map(|key| format!("`{}`", short(key))));
-        let key = short(key);
+        let key = short(ours);
         let reason = match candidates {
             [_] => format!(
                 "its {shown} could be the model's `{key}` or another of the model's variables that has the same name"
             ),
             _ => format!("several of its variables could be the model's `{key}`: {shown}"),
         };
-        let hint = "say which object of the checkpoint is the model, such as `generator`; on the command line with \
-                    --checkpoint-object NAME";
-        let hint = (candidates.len() > 1).then(|| hint.into());
+        let what = match self.scopes(ours, candidates).as_deref() {
+            Some([scope, other, ..]) => {
+                format!("which scope of its names is the model, such as `{scope}` or `{other}`")
+            }
+            _ => "which object of the checkpoint is the model, such as `generator`".to_owned(),
+        };
+        let hint = format!("say {what}; on the command line with --checkpoint-object NAME");
+        let hint = (candidates.len() > 1).then_some(hint);
         Error::Unsupported { path: self.checkpoint.index().prefix.clone(), reason, hint }
     }
 }
@@ -121,17 +143,23 @@ pub(super) fn find(
     declared: DeclaredShape<'_>,
 ) -> Result<(Vec<Pair>, Matched)> {
     let (our_graph, their_graph) = (ObjectGraph::of(model)?, ObjectGraph::of(checkpoint)?);
-    let object = options.object.as_deref().map(|way| find_object(checkpoint, their_graph.as_ref(), way)).transpose()?;
     let (ours, theirs) = (our_graph.as_ref(), their_graph.as_ref());
-    let sides = Sides { wanted, checkpoint, our_graph: ours, their_graph: theirs, object, declared };
+    let mut sides =
+        Sides { wanted, checkpoint, our_graph: ours, their_graph: theirs, object: None, scope: None, declared };
+    match options.object.as_deref().map(|name| find_part(&sides, name)).transpose()? {
+        Some(Part::Object(object)) => sides.object = Some(object),
+        Some(Part::Scope(scope)) => sides.scope = Some(scope),
+        None => {}
+    }
 
     let mut candidates = Vec::new();
     let mut conflict = None;
-    if object.is_none() {
+    if options.object.is_none() {
         let same = wanted.iter().map(|entry| (entry.key.clone(), entry.key.clone()));
         candidates.push(sides.judge(Matched::Keys, same.collect()));
     }
     if let (Some(ours), Some(theirs)) = (&our_graph, &their_graph)
+        && sides.scope.is_none()
         && !candidates.iter().any(|it| sides.is_complete(it))
     {
         objects(&sides, ours, theirs, options, &mut candidates, &mut conflict)?;
@@ -155,7 +183,10 @@ pub(super) fn find(
 fn pairs(sides: &Sides<'_>, keys: Keys, options: &RestoreOptions) -> Result<Vec<Pair>> {
     let averages = options.moving_averages.then(|| Averages::of(sides));
     let path = || sides.checkpoint.index().prefix.clone();
-    let unsupported = |reason: String| Error::Unsupported { path: path(), reason, hint: None };
+    let unsupported = |reason: String| {
+        let hint = "take the variables' own values: on the command line without --moving-averages".to_owned();
+        Error::Unsupported { path: path(), reason, hint: Some(hint) }
+    };
     let mut pairs = Vec::new();
     for (key, source) in keys {
         let average = averages.as_ref().map_or(Ok(None), |averages| averages.get(&source));
@@ -184,18 +215,39 @@ fn pairs(sides: &Sides<'_>, keys: Keys, options: &RestoreOptions) -> Result<Vec<
     Ok(pairs)
 }
 
-fn find_object(checkpoint: &CheckpointReader, graph: Option<&ObjectGraph>, way: &str) -> Result<usize> {
-    let path = || checkpoint.index().prefix.clone();
-    let Some(graph) = graph else {
-        let reason = format!("it has no object graph, and so no object `{way}`: it is a checkpoint of TensorFlow 1");
-        return Err(Error::Unsupported { path: path(), reason, hint: None });
-    };
-    graph.find(way).ok_or_else(|| {
-        let names = graph.node(0).children.iter().map(|(name, _)| format!("`{}`", name.escape_debug()));
-        let names: Vec<String> = names.collect();
-        let reason = format!("it has no object `{way}`; at its root are {}", list(names.into_iter()));
-        Error::Unsupported { path: path(), reason, hint: None }
-    })
+/// The part of a checkpoint that is the model.
+enum Part<'a> {
+    Object(usize),
+    /// What the names of its variables begin with.
+    Scope(&'a str),
+}
+
+/// Finds the part that a user named: an object, or else a scope of names.
+fn find_part<'a>(sides: &Sides<'_>, name: &'a str) -> Result<Part<'a>> {
+    if let Some(object) = sides.their_graph.and_then(|graph| graph.find(name)) {
+        return Ok(Part::Object(object));
+    }
+    let names = names::their_names(sides);
+    let scope = name.trim_end_matches('/');
+    if names.keys().any(|name| names::below(name, scope).is_some()) {
+        return Ok(Part::Scope(scope));
+    }
+    let mut has = Vec::new();
+    let quoted = |names: BTreeSet<&str>| list(names.into_iter().map(|name| format!("`{}`", name.escape_debug())));
+    if let Some(graph) = sides.their_graph {
+        let objects: BTreeSet<&str> = graph.node(0).children.iter().map(|(name, _)| name.as_str()).collect();
+        has.push(format!("at its root are {}", quoted(objects)));
+    }
+    let scopes: BTreeSet<&str> = names.keys().filter_map(|name| Some(name.split_once('/')?.0)).collect();
+    if !scopes.is_empty() {
+        has.push(format!("the names of its variables begin with {}", quoted(scopes)));
+    }
+    if has.is_empty() {
+        has.push("the names of its variables have no scopes".to_owned());
+    }
+    let what = if sides.their_graph.is_some() { "no object and no scope" } else { "no object graph and no scope" };
+    let reason = format!("it has {what} `{}`; {}", name.escape_debug(), has.join(", and "));
+    Err(Error::Unsupported { path: sides.checkpoint.index().prefix.clone(), reason, hint: None })
 }
 
 /// Rule 2: pairs of objects to begin from. Both roots go first; of the others, those that fit wholly must agree.

@@ -63,6 +63,14 @@ fn find(model: Side<'_>, other: Side<'_>) -> Result<Vec<(String, String)>> {
     Ok(mapping.pairs.into_iter().map(|pair| (pair.key, pair.source)).collect())
 }
 
+/// As [`find`], in the object or the scope of a name.
+fn find_in(name: &str, model: Side<'_>, other: Side<'_>) -> Result<Vec<(String, String)>> {
+    let ((_model_folder, model), (_other_folder, other)) = (checkpoint(model.0, model.1), checkpoint(other.0, other.1));
+    let options = RestoreOptions { object: Some(name.to_owned()), ..RestoreOptions::default() };
+    let mapping = Mapping::find(&model, &other, &options)?;
+    Ok(mapping.pairs.into_iter().map(|pair| (pair.key, pair.source)).collect())
+}
+
 fn pairs(all: &[(&str, &str)]) -> Vec<(String, String)> {
     all.iter().map(|(key, source)| ((*key).to_owned(), (*source).to_owned())).collect()
 }
@@ -174,6 +182,27 @@ fn names_may_have_a_scope_in_front() {
     let two: Side<'_> = (&[("x/dense/kernel", 2), ("y/dense/kernel", 2)], &[]);
     let error = find(one, two).unwrap_err().to_string();
     assert!(error.contains("could be the model's `dense/kernel`: `x/dense/kernel` and `y/dense/kernel`"), "{error}");
+    let hint = find(one, two).unwrap_err().hint().unwrap();
+    assert!(hint.contains("which scope of its names is the model, such as `x` or `y`"), "{hint}");
+    for name in ["x", "x/"] {
+        assert_eq!(find_in(name, one, two).unwrap(), pairs(&[("dense/kernel", "x/dense/kernel")]));
+    }
+    let error = find_in("z", one, two).unwrap_err().to_string();
+    let says = "no object graph and no scope `z`; the names of its variables begin with `x` and `y`";
+    assert!(error.contains(says), "{error}");
+    // Names of objects.
+    let objects: Side<'_> = (
+        &[("m/0", 2), ("m/1", 2)],
+        &[
+            Of(&[("m", 1)]),
+            Of(&[("0", 2), ("1", 3)]),
+            Variable("x/dense/kernel", "m/0"),
+            Variable("y/dense/kernel", "m/1"),
+        ],
+    );
+    assert_eq!(find_in("y", one, objects).unwrap(), pairs(&[("dense/kernel", "m/1")]));
+    let error = find_in("z", one, objects).unwrap_err().to_string();
+    assert!(error.contains("no scope `z`; at its root are `m`, and the names of its variables begin with"), "{error}");
     // One that fits all, and one that fits some.
     let both: Side<'_> = (&[("bias", 1), ("dense/kernel", 2)], &[]);
     let more: Side<'_> = (&[("x/bias", 1), ("x/dense/kernel", 2), ("y/dense/kernel", 2)], &[]);
