@@ -7,6 +7,7 @@
 //! The peer whose behaviour this is: <https://github.com/tensorflow/serving>, release 2.20. Where a comment names a file ending in
 //! `.cc`, it is of that repository, under `tensorflow_serving/`.
 
+pub mod batching;
 mod catch_panic;
 pub mod grpc;
 pub mod guard;
@@ -18,7 +19,6 @@ pub mod models;
 mod net;
 mod offload;
 mod priority;
-pub mod run;
 mod settings;
 mod shutdown;
 mod state;

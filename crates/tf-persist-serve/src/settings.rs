@@ -1,6 +1,6 @@
 //! How a server is set up. The defaults are TensorFlow Serving's, but where it would listen to the whole network.
 
-use crate::{grpc, guard, http, metrics, models, run};
+use crate::{batching, grpc, guard, http, metrics, models};
 
 /// All settings of a server, by the rooms that they belong to.
 #[derive(Debug, Clone, Default)]
@@ -8,7 +8,7 @@ pub struct Settings {
     /// Which models are served, and how they are loaded.
     pub models: models::Settings,
     /// How requests are run and batched.
-    pub run: run::Settings,
+    pub run: batching::Settings,
     /// The REST interface.
     pub http: http::Settings,
     /// The gRPC interface.

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use tf_persist_core::{DType, LoadOptions, RunOptions, SaveOptions, SavedModel, Signature, Tensor, TensorInfo, golden};
 use tf_persist_serve::Status;
+use tf_persist_serve::batching::{InferenceRequest, InferenceResponse, Settings};
 use tf_persist_serve::metrics::Metrics;
 use tf_persist_serve::models::{Servable, Served};
-use tf_persist_serve::run::{Answer, Call, Settings};
 
 const CLIENTS: usize = 32;
 
@@ -55,7 +55,7 @@ fn tensor(info: &TensorInfo, rows: usize, number: usize) -> Option<Tensor> {
 }
 
 /// Requests of a signature, with what each is answered alone: the last of them longer texts. None if it takes no batches.
-fn requests(signature: &Signature) -> Option<Vec<(Call, Answer)>> {
+fn requests(signature: &Signature) -> Option<Vec<(InferenceRequest, InferenceResponse)>> {
     let definition = signature.definition();
     let model = signature.model();
     if definition.inputs.is_empty()
@@ -67,7 +67,8 @@ fn requests(signature: &Signature) -> Option<Vec<(Call, Answer)>> {
     for number in 0..48 {
         let inputs =
             definition.inputs.iter().map(|(name, info)| Some((name.clone(), tensor(info, 1 + number % 2, number)?)));
-        let call = Call { inputs: inputs.collect::<Option<Vec<_>>>()?, outputs: Vec::new(), deadline: None };
+        let call =
+            InferenceRequest { inputs: inputs.collect::<Option<Vec<_>>>()?, outputs: Vec::new(), deadline: None };
         let fed = call.inputs.iter().map(|(name, tensor)| (name.as_str(), tensor));
         // What the model refuses, such as text that is no tf.Example, is nothing to ask.
         let answer = signature.run_with(fed, &RunOptions::default()).ok()?.into_vec();
@@ -77,13 +78,19 @@ fn requests(signature: &Signature) -> Option<Vec<(Call, Answer)>> {
 }
 
 /// Thirty-two clients ask some of the requests over and over, and compare.
-async fn ask(served: &Arc<Served>, requests: &Arc<Vec<(Call, Answer)>>, of: usize, times: usize, what: &str) {
+async fn ask(
+    served: &Arc<Served>,
+    requests: &Arc<Vec<(InferenceRequest, InferenceResponse)>>,
+    of: usize,
+    times: usize,
+    what: &str,
+) {
     let clients = (0..CLIENTS).map(|client| {
         let (served, requests, what) = (served.clone(), requests.clone(), what.to_owned());
         tokio::spawn(async move {
             for time in 0..times {
                 let (call, expected) = &requests[(client * 13 + time * 7) % of];
-                let answer = served.lane.run(&served.signature, call.clone()).await.unwrap();
+                let answer = served.queue.run(&served.signature, call.clone()).await.unwrap();
                 assert_eq!(answer, *expected, "{what}, client {client}, request {time}");
                 tokio::task::yield_now().await;
             }
@@ -102,13 +109,13 @@ async fn signature_keeps_its_answers(servable: &Servable, model: &str, name: &st
     // Texts of one length, as a health check sends them; then of several.
     ask(&served, &requests, 40, times / 2, &what).await;
     let (patience, mut more) = (Instant::now(), 0);
-    while MEASURED.contains(&model) && served.lane.batching().1.contains("is measured") {
+    while MEASURED.contains(&model) && served.queue.batching().1.contains("is measured") {
         assert!(patience.elapsed() < Duration::from_secs(120), "{what} was not measured");
         ask(&served, &requests, 40, 20, &what).await;
         more += 20;
     }
     ask(&served, &requests, 48, times, &what).await;
-    let (together, why) = served.lane.batching();
+    let (together, why) = served.queue.batching();
     eprintln!("{what}: {} ({why})", if together { "together" } else { "alone" });
     assert!(!together || !DEPENDENT.contains(&model), "{what}");
     (times / 2 + more + times) * CLIENTS

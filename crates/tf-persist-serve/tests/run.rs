@@ -14,9 +14,9 @@ use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow::GraphDef;
 use tf_persist_proto::text_format;
 use tf_persist_serve::Status;
+use tf_persist_serve::batching::{InferenceRequest, InferenceResponse, Settings};
 use tf_persist_serve::metrics::{Gauges, Metrics};
 use tf_persist_serve::models::{Servable, Served};
-use tf_persist_serve::run::{Answer, Call, Settings};
 
 /// Adds a node: its name, op, inputs and attributes.
 type AddNode<'n> = dyn FnMut(&str, &str, &[&str], &str) + 'n;
@@ -125,31 +125,31 @@ fn with_parameters(folder: &Path, text: &str) -> Settings {
     settings
 }
 
-fn call(inputs: Vec<(&str, Tensor)>) -> Call {
+fn call(inputs: Vec<(&str, Tensor)>) -> InferenceRequest {
     let inputs = inputs.into_iter().map(|(name, tensor)| (name.to_owned(), tensor)).collect();
-    Call { inputs, outputs: Vec::new(), deadline: None }
+    InferenceRequest { inputs, outputs: Vec::new(), deadline: None }
 }
 
-fn x(rows: usize, begin: f32) -> Call {
+fn x(rows: usize, begin: f32) -> InferenceRequest {
     let values: Vec<f32> = (0..rows * 2).map(|place| begin + place as f32).collect();
     call(vec![("x", Tensor::from_slice(&[rows, 2], &values).unwrap())])
 }
 
 /// What the signature says of a request outside of the lanes.
-fn alone(served: &Served, call: &Call) -> Answer {
+fn alone(served: &Served, call: &InferenceRequest) -> InferenceResponse {
     let inputs = call.inputs.iter().map(|(name, tensor)| (name.as_str(), tensor));
     let options = RunOptions::default();
     let options = if call.outputs.is_empty() { options } else { options.outputs(&call.outputs) };
     served.signature.run_with(inputs, &options).unwrap().into_vec()
 }
 
-type Outcome = Result<Answer, tf_persist_serve::Status>;
+type Outcome = Result<InferenceResponse, tf_persist_serve::Status>;
 
 /// Runs requests at once, behind a slow one that keeps the only runner busy, so that all of them wait.
-async fn behind_a_slow_one(servable: &Servable, signature: &str, calls: Vec<Call>) -> Vec<Outcome> {
-    let spawn = |signature: &str, call: Call| {
+async fn behind_a_slow_one(servable: &Servable, signature: &str, calls: Vec<InferenceRequest>) -> Vec<Outcome> {
+    let spawn = |signature: &str, call: InferenceRequest| {
         let served = servable.signature(signature, absent).unwrap().clone();
-        tokio::spawn(async move { served.lane.run(&served.signature, call).await })
+        tokio::spawn(async move { served.queue.run(&served.signature, call).await })
     };
     let slow = spawn("slow", x(1, 0.5));
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -189,7 +189,7 @@ async fn together(model: &LoadedModel) {
             let strings = (0..rows).map(|row| format!("Text {row} \u{c4} {at}").into_bytes());
             Tensor::from_strings(&[rows], strings).unwrap()
         };
-        let calls: Vec<Call> = (0..24)
+        let calls: Vec<InferenceRequest> = (0..24)
             .map(|at| {
                 let rows = 1 + (at + round) % 3;
                 let mut call = x(rows, 10.0 * at as f32 + 0.25);
@@ -225,7 +225,7 @@ async fn gathered(model: &LoadedModel) {
                         call.outputs = vec!["z".into()];
                     }
                     let expected = alone(&served, &call);
-                    assert_eq!(served.lane.run(&served.signature, call).await.unwrap(), expected);
+                    assert_eq!(served.queue.run(&served.signature, call).await.unwrap(), expected);
                     tokio::task::yield_now().await;
                 }
             })
@@ -243,7 +243,8 @@ async fn what_cannot_be_split(model: &LoadedModel) {
         let served = servable.signature(signature, absent).unwrap();
         for begin in [1.0, 1.0, 7.0] {
             // Equal requests at first: they must not be taken for a proof.
-            let calls: Vec<Call> = (0..6).map(|at| x(1, begin + if begin > 1.0 { at as f32 } else { 0.0 })).collect();
+            let calls: Vec<InferenceRequest> =
+                (0..6).map(|at| x(1, begin + if begin > 1.0 { at as f32 } else { 0.0 })).collect();
             let outcomes = behind_a_slow_one(&servable, signature, calls.clone()).await;
             for (call, outcome) in calls.iter().zip(outcomes) {
                 assert_eq!(outcome.unwrap(), alone(served, call), "{signature}");
@@ -273,7 +274,7 @@ async fn as_tensorflow_serving(model: &LoadedModel, folder: &Path) {
     let common = "max_batch_size { value: 4 } batch_timeout_micros { value: 0 } num_batch_threads { value: 1 }";
     let settings = with_parameters(folder, &format!("{common} allowed_batch_sizes: [3, 4]"));
     let servable = serve(model, &settings);
-    let calls: Vec<Call> = (0..5).map(|at| x(1, at as f32)).chain([x(4, 9.0), x(5, 9.0)]).collect();
+    let calls: Vec<InferenceRequest> = (0..5).map(|at| x(1, at as f32)).chain([x(4, 9.0), x(5, 9.0)]).collect();
     let mut outcomes = behind_a_slow_one(&servable, "both", calls.clone()).await;
     let refused = outcomes.pop().unwrap().unwrap_err();
     assert_eq!(refused.message, "Task size 5 is larger than maximum input batch size 4");
@@ -318,9 +319,9 @@ async fn as_tensorflow_serving(model: &LoadedModel, folder: &Path) {
     // What rows there are is asked of a request that comes alone too.
     let settings = with_parameters(folder, &format!("{common} pad_variable_length_inputs: false"));
     let servable = serve(model, &settings);
-    let refuse = |signature: &str, call: Call| {
+    let refuse = |signature: &str, call: InferenceRequest| {
         let served = servable.signature(signature, absent).unwrap().clone();
-        async move { served.lane.run(&served.signature, call).await.unwrap_err() }
+        async move { served.queue.run(&served.signature, call).await.unwrap_err() }
     };
     let text = |shape: &[usize]| Tensor::from_strings(shape, vec!["a"; shape.iter().product()]).unwrap();
     let with = |strings: Tensor| call(vec![("x", x(2, 1.0).inputs[0].1.clone()), ("s", strings)]);
@@ -338,7 +339,7 @@ async fn as_tensorflow_serving(model: &LoadedModel, folder: &Path) {
             servable
                 .signature("total", absent)
                 .unwrap()
-                .lane
+                .queue
                 .run(&servable.signature("total", absent).unwrap().signature, x(1, 1.0))
                 .await
                 .is_ok()
@@ -351,7 +352,7 @@ async fn as_tensorflow_serving(model: &LoadedModel, folder: &Path) {
     let servable = Servable::new("m", 1, model.clone(), &settings, &metrics).unwrap();
     let served = servable.signature("both", absent).unwrap();
     for rows in [1, 2, 3] {
-        served.lane.run(&served.signature, x(rows, 1.0)).await.unwrap();
+        served.queue.run(&served.signature, x(rows, 1.0)).await.unwrap();
     }
     let page = metrics.page(&[], Gauges::default());
     for line in [
@@ -373,18 +374,18 @@ async fn as_tensorflow_serving(model: &LoadedModel, folder: &Path) {
     let servable = serve(model, &settings);
     let served = servable.signature("both", absent).unwrap();
     let begin = Instant::now();
-    served.lane.run(&served.signature, x(1, 1.0)).await.unwrap();
+    served.queue.run(&served.signature, x(1, 1.0)).await.unwrap();
     assert!(begin.elapsed() >= Duration::from_millis(400));
     let begin = Instant::now();
     let (a, b) =
-        tokio::join!(served.lane.run(&served.signature, x(1, 1.0)), served.lane.run(&served.signature, x(1, 2.0)));
+        tokio::join!(served.queue.run(&served.signature, x(1, 1.0)), served.queue.run(&served.signature, x(1, 2.0)));
     assert!(a.is_ok() && b.is_ok() && begin.elapsed() < Duration::from_millis(390), "{:?}", begin.elapsed());
 }
 
 /// What writes is run once for each request, also if batching was asked for.
 async fn state(model: &LoadedModel) {
     let mut settings = one_runner();
-    settings.batching.as_asked = true;
+    settings.batching.explicit = true;
     let servable = serve(model, &settings);
     let before = count(&servable).await;
     let outcomes = behind_a_slow_one(&servable, "count", (0..6).map(|_| x(1, 2.0)).collect()).await;
@@ -397,7 +398,7 @@ async fn state(model: &LoadedModel) {
 /// Counts once more.
 async fn count(servable: &Servable) -> f32 {
     let served = servable.signature("count", absent).unwrap();
-    served.lane.run(&served.signature, x(1, 2.0)).await.unwrap()[0].1.view::<f32>().unwrap()[0]
+    served.queue.run(&served.signature, x(1, 2.0)).await.unwrap()[0].1.view::<f32>().unwrap()[0]
 }
 
 async fn deadlines_and_limits(model: &LoadedModel) {
@@ -405,15 +406,15 @@ async fn deadlines_and_limits(model: &LoadedModel) {
     let before = count(&servable).await;
     let slow = servable.signature("slow", absent).unwrap().clone();
     let counting = servable.signature("count", absent).unwrap().clone();
-    let busy = tokio::spawn(async move { slow.lane.run(&slow.signature, x(1, 0.5)).await });
+    let busy = tokio::spawn(async move { slow.queue.run(&slow.signature, x(1, 0.5)).await });
     tokio::time::sleep(Duration::from_millis(20)).await;
 
     // A deadline that passes while it waits, and a caller that goes away: neither is run.
-    let late = Call { deadline: Some(Instant::now() + Duration::from_millis(5)), ..x(1, 2.0) };
-    let refused = counting.lane.run(&counting.signature, late).await.unwrap_err();
+    let late = InferenceRequest { deadline: Some(Instant::now() + Duration::from_millis(5)), ..x(1, 2.0) };
+    let refused = counting.queue.run(&counting.signature, late).await.unwrap_err();
     assert_eq!(refused.code, Code::DeadlineExceeded);
     let gone = counting.clone();
-    let gone = tokio::spawn(async move { gone.lane.run(&gone.signature, x(1, 2.0)).await });
+    let gone = tokio::spawn(async move { gone.queue.run(&gone.signature, x(1, 2.0)).await });
     tokio::task::yield_now().await;
     tokio::time::sleep(Duration::from_millis(5)).await;
     gone.abort();
@@ -422,7 +423,7 @@ async fn deadlines_and_limits(model: &LoadedModel) {
     let mut others = Vec::new();
     for _ in 0..6 {
         let counting = counting.clone();
-        others.push(tokio::spawn(async move { counting.lane.run(&counting.signature, x(1, 2.0)).await }));
+        others.push(tokio::spawn(async move { counting.queue.run(&counting.signature, x(1, 2.0)).await }));
     }
     let mut refused = 0;
     for other in others {
@@ -438,13 +439,13 @@ async fn deadlines_and_limits(model: &LoadedModel) {
     // A run that is under way goes on; who waits for it hears in time.
     let slow = servable.signature("slow", absent).unwrap();
     let begin = Instant::now();
-    let late = Call { deadline: Some(begin + Duration::from_millis(10)), ..x(1, 0.5) };
-    assert_eq!(slow.lane.run(&slow.signature, late).await.unwrap_err().code, Code::DeadlineExceeded);
+    let late = InferenceRequest { deadline: Some(begin + Duration::from_millis(10)), ..x(1, 0.5) };
+    assert_eq!(slow.queue.run(&slow.signature, late).await.unwrap_err().code, Code::DeadlineExceeded);
     let soon = begin.elapsed();
-    slow.lane.run(&slow.signature, x(1, 0.5)).await.unwrap();
+    slow.queue.run(&slow.signature, x(1, 0.5)).await.unwrap();
     assert!(soon < begin.elapsed() / 2, "{soon:?} of {:?}", begin.elapsed());
-    let past = Call { deadline: Some(begin), ..x(1, 0.5) };
-    assert_eq!(slow.lane.run(&slow.signature, past).await.unwrap_err().code, Code::DeadlineExceeded);
+    let past = InferenceRequest { deadline: Some(begin), ..x(1, 0.5) };
+    assert_eq!(slow.queue.run(&slow.signature, past).await.unwrap_err().code, Code::DeadlineExceeded);
 }
 
 /// A model whose runs are long keeps no other waiting.
@@ -455,7 +456,7 @@ async fn starvation(model: &LoadedModel) {
         .map(|at| {
             let (served, done) = (large.signature("slow", absent).unwrap().clone(), done.clone());
             tokio::spawn(async move {
-                served.lane.run(&served.signature, x(1, at as f32)).await.unwrap();
+                served.queue.run(&served.signature, x(1, at as f32)).await.unwrap();
                 done.fetch_add(1, Ordering::SeqCst);
             })
         })
@@ -463,7 +464,7 @@ async fn starvation(model: &LoadedModel) {
     tokio::time::sleep(Duration::from_millis(20)).await;
     let served = small.signature("both", absent).unwrap();
     for at in 0..100 {
-        served.lane.run(&served.signature, x(1, at as f32)).await.unwrap();
+        served.queue.run(&served.signature, x(1, at as f32)).await.unwrap();
     }
     assert!(done.load(Ordering::SeqCst) < 12, "the small model waited for the large one");
     for task in slow {
@@ -485,7 +486,7 @@ async fn shapes() {
         let count: usize = shape.iter().product();
         let values: Vec<f32> = (0..count).map(|value| value as f32).collect();
         let fed = call(vec![(name, Tensor::from_slice(&shape, &values).unwrap())]);
-        let answer = served.lane.run(&served.signature, fed).await.unwrap();
+        let answer = served.queue.run(&served.signature, fed).await.unwrap();
         let expected: Vec<f32> = values.iter().map(|value| value / 2.0 + 2.0).collect();
         assert_eq!((answer[0].1.shape(), answer[0].1.view::<f32>().unwrap()), (&shape[..], &expected[..]));
     }
@@ -494,6 +495,6 @@ async fn shapes() {
     let served = digits.signature("serving_default", absent).unwrap();
     assert!(!served.signature.checks_shapes_itself());
     let fed = call(vec![("image", Tensor::from_slice(&[3], &[1.0_f32; 3]).unwrap())]);
-    let refused = served.lane.run(&served.signature, fed).await.unwrap_err();
+    let refused = served.queue.run(&served.signature, fed).await.unwrap_err();
     assert_eq!(refused.code, Code::InvalidArgument);
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tf_persist_core::LoadOptions;
 use tf_persist_core::scan::Trust;
+use tf_persist_serve::batching::BatchingSettings;
 use tf_persist_serve::models::{LabelRule, LoadSettings, ModelSource};
-use tf_persist_serve::run::BatchingSettings;
-use tf_persist_serve::{Settings, grpc, guard, http, metrics, models, run};
+use tf_persist_serve::{Settings, batching, grpc, guard, http, metrics, models};
 
 use super::args::{Port, ServeArgs, given};
 use super::files;
@@ -52,7 +52,7 @@ pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
             load: load(args, &source)?,
             source: Some(source),
         },
-        run: run::Settings {
+        run: batching::Settings {
             runs_at_once: args.runs_at_once,
             max_waiting: args.max_waiting,
             check_method_names: args.enable_signature_method_name_check,
@@ -120,7 +120,7 @@ fn batching(args: &ServeArgs) -> anyhow::Result<BatchingSettings> {
     }
     Ok(BatchingSettings {
         enabled: args.enable_batching.unwrap_or(true),
-        as_asked: args.enable_batching == Some(true),
+        explicit: args.enable_batching == Some(true),
         within_rounding: args.batch_within_rounding,
         max_batch_size: args.max_batch_size,
         parameters_file,

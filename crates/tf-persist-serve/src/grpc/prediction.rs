@@ -14,11 +14,11 @@ use tf_persist_proto::serving::inference::inference_result::Result as TaskResult
 
 use super::request::{ExamplesRequest, Input, ModelSpec, MultiInferenceRequest, PredictRequest};
 use super::response;
+use crate::batching::InferenceRequest;
 use crate::inference::{self, Outcome, effective_name, signature_for_predict};
 use crate::metrics::{OfModel, Phase, Protocol};
 use crate::models::{Servable, Version};
 use crate::offload::{LongWait, OFFLOAD_BYTES, offload_if};
-use crate::run::Call;
 use crate::state::ServerState;
 use crate::status::Status;
 
@@ -91,7 +91,7 @@ pub(super) async fn predict(
         offload_if(length > OFFLOAD_BYTES, move || tensors(&served.signature, &inputs)).await?
     };
     measures.phase(Phase::Decode, start.elapsed());
-    let answer = inference::run(&served, Call { inputs, outputs, deadline }).await?;
+    let answer = inference::run(&served, InferenceRequest { inputs, outputs, deadline }).await?;
     drop(long);
     let start = Instant::now();
     let form = if state.settings().grpc.tensor_content { Form::Content } else { Form::Fields };

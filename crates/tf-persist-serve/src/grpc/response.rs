@@ -8,8 +8,8 @@ use tf_persist_proto::protobuf::{Message, MessageField};
 use tf_persist_proto::serving as pb;
 
 use super::framing::framed;
+use crate::batching::InferenceResponse;
 use crate::inference::Class;
-use crate::run::Answer;
 use crate::status::Status;
 
 /// The message of a type of the protobuf crate's.
@@ -26,7 +26,13 @@ pub(super) fn model_spec(name: &str, version: i64, signature: &str) -> pb::Model
 }
 
 /// `PredictResponse`. The tensors' elements are copied once.
-pub(super) fn predict(answer: &Answer, form: Form, name: &str, version: i64, signature: &str) -> Result<Bytes, Status> {
+pub(super) fn predict(
+    answer: &InferenceResponse,
+    form: Form,
+    name: &str,
+    version: i64,
+    signature: &str,
+) -> Result<Bytes, Status> {
     let spec = model_spec(name, version, signature).write_to_bytes();
     let spec = spec.map_err(|error| Status::new(Code::Internal, error.to_string()))?;
     let entries: Vec<_> = answer
@@ -110,7 +116,7 @@ mod tests {
     fn a_predict_response_is_one() {
         let tensors =
             [Tensor::from_slice(&[2, 1], &[1.5_f32, -0.0]).unwrap(), Tensor::from_strings(&[1], ["ä"]).unwrap()];
-        let answer: Answer = ["y", "a"].into_iter().map(str::to_owned).zip(tensors.clone()).collect();
+        let answer: InferenceResponse = ["y", "a"].into_iter().map(str::to_owned).zip(tensors.clone()).collect();
         for form in [Form::Fields, Form::Content] {
             let bytes = predict(&answer, form, "m", 0, "serving_default").unwrap();
             assert_eq!(

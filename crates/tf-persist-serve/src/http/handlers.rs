@@ -15,7 +15,6 @@ use crate::inference::{self, signature_for_predict};
 use crate::metrics::{Api, OfModel, Phase, Protocol};
 use crate::models::{Servable, Served, Version};
 use crate::offload::{LongWait, OFFLOAD_BYTES, offload, offload_if};
-use crate::run::{Call, late};
 use crate::state::ServerState;
 use crate::status::Status;
 
@@ -99,7 +98,7 @@ async fn predict(
     let decoded = Instant::now();
     measures.phase(Phase::Decode, decoded - started);
 
-    let call = Call { inputs, outputs: Vec::new(), deadline };
+    let call = InferenceRequest { inputs, outputs: Vec::new(), deadline };
     inference::check_predict_method(&servable, &served)?;
     let answer = before_deadline(deadline, inference::predict(&served, call)).await?;
     drop(long);
@@ -208,6 +207,6 @@ async fn before_deadline<T>(
     let Some(deadline) = deadline else { return run.await.map_err(RequestError::Status) };
     match timeout_at(deadline.into(), run).await {
         Ok(result) => result.map_err(RequestError::Status),
-        Err(_) => Err(late().into()),
+        Err(_) => Err(deadline_exceeded().into()),
     }
 }

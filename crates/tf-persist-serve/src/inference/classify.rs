@@ -10,9 +10,9 @@ use super::examples::{self, INPUTS, output, shape_text};
 use super::metadata::debug_text;
 use super::multi::CLASSIFY;
 use super::signature::check_method;
+use crate::batching::InferenceResponse;
 use crate::metrics::Api;
 use crate::models::{Servable, Served};
-use crate::run::Answer;
 use crate::status::Status;
 
 /// The output with the classes' labels (`kClassifyOutputClasses`).
@@ -74,7 +74,7 @@ pub(super) fn check(servable: &Servable, served: &Arc<Served>) -> Result<Vec<&'s
 }
 
 /// The classes that a run gave (`PostProcessClassificationResult`).
-pub(super) fn read(served: &Served, answer: &Answer, examples: usize) -> Result<Vec<Vec<Class>>, Status> {
+pub(super) fn read(served: &Served, answer: &InferenceResponse, examples: usize) -> Result<Vec<Vec<Class>>, Status> {
     let definition = served.signature.definition();
     let classes = output(answer, CLASSES);
     // If both are one tensor of the graph, it is that of the labels.

@@ -8,9 +8,9 @@ use tf_persist_core::{Code, Tensor};
 
 use super::predict::check_dtypes;
 use super::signature::effective_name;
+use crate::batching::{InferenceRequest, InferenceResponse};
 use crate::metrics::Api;
 use crate::models::{Servable, Served};
-use crate::run::{Answer, Call};
 use crate::status::Status;
 
 /// The one input of signatures that take examples (`kClassifyInputs`, `kRegressInputs`).
@@ -74,11 +74,11 @@ pub(super) async fn run(
     examples: Tensor,
     outputs: &[&str],
     deadline: Option<Instant>,
-) -> Result<Answer, Status> {
+) -> Result<InferenceResponse, Status> {
     let inputs = vec![(INPUTS.to_owned(), examples)];
     check_dtypes(&served.signature, &inputs)?;
     let outputs = outputs.iter().map(|&name| name.to_owned()).collect();
-    served.lane.run(&served.signature, Call { inputs, outputs, deadline }).await
+    served.queue.run(&served.signature, InferenceRequest { inputs, outputs, deadline }).await
 }
 
 /// The same for a request that asks for nothing else, which is measured.
@@ -88,15 +88,15 @@ pub(super) async fn run_as(
     examples: Tensor,
     outputs: &[&str],
     deadline: Option<Instant>,
-) -> Result<Answer, Status> {
+) -> Result<InferenceResponse, Status> {
     let begin = Instant::now();
     let answer = run(served, examples, outputs, deadline).await?;
-    served.lane.ran(api, begin.elapsed());
+    served.queue.record_runtime(api, begin.elapsed());
     Ok(answer)
 }
 
 /// An output of a run.
-pub(super) fn output<'a>(answer: &'a Answer, name: &str) -> Option<&'a Tensor> {
+pub(super) fn output<'a>(answer: &'a InferenceResponse, name: &str) -> Option<&'a Tensor> {
     answer.iter().find(|(output, _)| output == name).map(|(_, tensor)| tensor)
 }
 

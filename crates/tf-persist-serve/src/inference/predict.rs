@@ -8,9 +8,9 @@ use std::time::Instant;
 use tf_persist_core::saved_model::DefaultValue;
 use tf_persist_core::{DType, Signature, Tensor};
 
+use crate::batching::{InferenceRequest, InferenceResponse};
 use crate::metrics::Api;
 use crate::models::Served;
-use crate::run::{Answer, Call};
 use crate::status::Status;
 
 /// Runs a signature.
@@ -18,7 +18,7 @@ use crate::status::Status;
 /// # Errors
 /// `INVALID_ARGUMENT` if the inputs or the outputs asked for are not those of the signature, or of another dtype; what
 /// TensorFlow says.
-pub async fn predict(served: &Arc<Served>, call: Call) -> Result<Answer, Status> {
+pub async fn predict(served: &Arc<Served>, call: InferenceRequest) -> Result<InferenceResponse, Status> {
     let signature = &served.signature;
     let given = || call.inputs.iter().map(|(name, _)| name.as_str());
     check_count(signature, given())?;
@@ -35,12 +35,12 @@ pub async fn predict(served: &Arc<Served>, call: Call) -> Result<Answer, Status>
 ///
 /// # Errors
 /// As [`predict`] of dtypes and outputs, and of the run.
-pub(crate) async fn run(served: &Arc<Served>, call: Call) -> Result<Answer, Status> {
+pub(crate) async fn run(served: &Arc<Served>, call: InferenceRequest) -> Result<InferenceResponse, Status> {
     check_outputs(&served.signature, &call.outputs)?;
     check_dtypes(&served.signature, &call.inputs)?;
     let begin = Instant::now();
-    let answer = served.lane.run(&served.signature, call).await?;
-    served.lane.ran(Api::Predict, begin.elapsed());
+    let answer = served.queue.run(&served.signature, call).await?;
+    served.queue.record_runtime(Api::Predict, begin.elapsed());
     Ok(answer)
 }
 

@@ -10,9 +10,9 @@ use super::examples::{self, INPUTS, output, shape_text};
 use super::metadata::debug_text;
 use super::multi::REGRESS;
 use super::signature::check_method;
+use crate::batching::InferenceResponse;
 use crate::metrics::Api;
 use crate::models::{Servable, Served};
-use crate::run::Answer;
 use crate::status::Status;
 
 /// The one output (`kRegressOutputs`).
@@ -55,7 +55,7 @@ pub(super) fn check(servable: &Servable, served: &Arc<Served>) -> Result<(), Sta
 }
 
 /// The values that a run gave (`PostProcessRegressionResult`).
-pub(super) fn read(answer: &Answer, examples: usize) -> Result<Vec<f32>, Status> {
+pub(super) fn read(answer: &InferenceResponse, examples: usize) -> Result<Vec<f32>, Status> {
     let tensor = output(answer, OUTPUTS)
         .ok_or_else(|| Status::invalid_argument(format!("Could not find output tensor '{OUTPUTS}'")))?;
     let batch = match *tensor.shape() {

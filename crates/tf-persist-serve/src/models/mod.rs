@@ -43,8 +43,8 @@ pub use settings::{LabelRule, LoadSettings, ModelSource, Settings};
 use tf_persist_proto::serving::ModelServerConfig;
 use tokio::sync::watch;
 
+use crate::batching;
 use crate::metrics::Metrics;
-use crate::run;
 use crate::status::Status;
 use handle::Handle;
 use tensorflow::TensorFlow;
@@ -114,7 +114,7 @@ impl Models {
     ///
     /// # Errors
     /// What a configuration that cannot be would do to TensorFlow Serving at its start: it does not run.
-    pub fn start(settings: Settings, run: run::Settings, metrics: Metrics) -> Result<Self, Status> {
+    pub fn start(settings: Settings, run: batching::Settings, metrics: Metrics) -> Result<Self, Status> {
         run.check()?;
         let loader =
             TensorFlow { load: settings.load.clone(), intra_op_threads: IntraOpThreads::default(), run, metrics };

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tf_persist_core::{LoadedModel, Signature};
 
+use crate::batching::{self, BatchQueue};
 use crate::metrics::Metrics;
-use crate::run::{self, Lane};
 use crate::status::Status;
 
 /// A version of a model that is loaded and answers. What holds it keeps it loaded.
@@ -15,7 +15,7 @@ pub struct Servable {
     model: LoadedModel,
     /// By name; in place of one that cannot be run, why.
     signatures: Vec<(String, Result<Arc<Served>, Status>)>,
-    runs: run::Shared,
+    runs: batching::VersionWorkers,
     check_method_names: bool,
 }
 
@@ -24,7 +24,7 @@ pub struct Served {
     /// The signature, bound to the graph.
     pub signature: Signature,
     /// Where its requests wait for each other.
-    pub lane: Lane,
+    pub queue: BatchQueue,
 }
 
 impl Servable {
@@ -37,15 +37,15 @@ impl Servable {
         name: &str,
         version: i64,
         model: LoadedModel,
-        run: &run::Settings,
+        run: &batching::Settings,
         metrics: &Metrics,
     ) -> Result<Self, Status> {
-        let shared = run::Shared::new(name, model.artefact().path(), run)?;
+        let shared = batching::VersionWorkers::new(name, model.artefact().path(), run)?;
         let names = model.meta_graph().signatures().iter().map(|signature| signature.name.clone());
         let serve = |signature: &str| {
             let signature = model.signature(signature)?;
-            let lane = Lane::new(name, &signature, &shared, metrics);
-            Ok(Arc::new(Served { signature, lane }))
+            let queue = BatchQueue::new(name, &signature, &shared, metrics);
+            Ok(Arc::new(Served { signature, queue }))
         };
         let signatures = names.map(|signature| (signature.clone(), serve(&signature))).collect();
         let check_method_names = run.check_method_names;
@@ -73,7 +73,7 @@ impl Servable {
     /// For each signature that can be run: whether its requests share runs now, and why or why not, in words.
     pub(crate) fn batching(&self) -> impl Iterator<Item = (&str, (bool, String))> {
         let served = self.signatures.iter().filter_map(|(name, served)| Some((name, served.as_ref().ok()?)));
-        served.map(|(name, served)| (name.as_str(), served.lane.batching()))
+        served.map(|(name, served)| (name.as_str(), served.queue.batching()))
     }
 
     /// Whether a run of it goes on that nobody waits for any more.

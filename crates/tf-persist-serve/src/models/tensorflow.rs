@@ -10,10 +10,10 @@ use super::load::Loader;
 use super::model::Refusal;
 use super::threads::IntraOpThreads;
 use super::{LoadSettings, Servable, warm_up};
+use crate::batching;
 use crate::metrics::Metrics;
 use crate::milliseconds;
 use crate::priority::lower_priority;
-use crate::run;
 
 /// Whether a version was loaded in this process. TensorFlow has started its threads by then, which keep the priority of the thread
 /// that started them.
@@ -23,7 +23,7 @@ static WAS_LOADED: AtomicBool = AtomicBool::new(false);
 pub(super) struct TensorFlow {
     pub(super) load: LoadSettings,
     pub(super) intra_op_threads: IntraOpThreads,
-    pub(super) run: run::Settings,
+    pub(super) run: batching::Settings,
     pub(super) metrics: Metrics,
 }
 

@@ -6,9 +6,9 @@ use tf_persist_core::{Code, Error};
 use tokio::runtime::{Builder, Runtime};
 
 use super::Servable;
+use crate::batching::{InferenceRequest, run_inline};
 use crate::inference::{self, Task, signature_for_predict};
 use crate::metrics::Protocol;
-use crate::run::{Call, stay_in_this_thread};
 use crate::status::Status;
 
 /// Runs the requests, each so many times. Gives how many there were.
@@ -56,7 +56,7 @@ pub(super) fn run(servable: &Servable, iterations: u32) -> Result<usize, Status>
             _ => {}
         }
         for _ in 0..iterations {
-            stay_in_this_thread(|| ask(servable, &record, &runtime)).map_err(|status| {
+            run_inline(|| ask(servable, &record, &runtime)).map_err(|status| {
                 status.within(format_args!("warm-up record {} of `{}`: ", record.number, path.display()))
             })?;
         }
@@ -76,7 +76,7 @@ fn ask(servable: &Servable, record: &Record, runtime: &Runtime) -> Result<(), St
         Kind::Predict => {
             let served = signature_for_predict(servable, name, Protocol::Grpc)?;
             let inputs = record.inputs().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
-            let call = Call { inputs, outputs: record.output_filter().to_vec(), deadline: None };
+            let call = InferenceRequest { inputs, outputs: record.output_filter().to_vec(), deadline: None };
             runtime.block_on(inference::predict(served, call)).map(drop)
         }
         Kind::Classify => runtime.block_on(inference::classify(servable, name, examples()?, None)).map(drop),

@@ -7,8 +7,8 @@ use super::Format;
 use super::decimal::{write_f32, write_f64};
 use super::diagnose::dtype_name;
 use super::write::{Lists, Writer};
+use crate::batching::InferenceResponse;
 use crate::inference::Class;
-use crate::run::Answer;
 use crate::status::Status;
 
 /// Outputs of strings whose names end so are written as base64.
@@ -116,7 +116,7 @@ impl<'a> Elements<'a> {
 /// # Errors
 /// `INVALID_ARGUMENT` if there are no outputs, a dtype has no JSON, or, in the row format, an output has no batch, or another size
 /// of it than the ones before.
-pub fn predict_response(format: Format, answer: &Answer) -> Result<Vec<u8>, Status> {
+pub fn predict_response(format: Format, answer: &InferenceResponse) -> Result<Vec<u8>, Status> {
     if answer.is_empty() {
         return Err(Status::invalid_argument("Cannot convert empty tensor map to JSON"));
     }
@@ -131,7 +131,7 @@ pub fn predict_response(format: Format, answer: &Answer) -> Result<Vec<u8>, Stat
     Ok(writer.into_bytes())
 }
 
-fn write_rows(answer: &Answer, writer: &mut Writer) -> Result<(), Status> {
+fn write_rows(answer: &InferenceResponse, writer: &mut Writer) -> Result<(), Status> {
     let mut batch = None;
     let mut columns = Vec::with_capacity(answer.len());
     for (name, tensor) in answer {
@@ -168,7 +168,7 @@ fn write_rows(answer: &Answer, writer: &mut Writer) -> Result<(), Status> {
     Ok(())
 }
 
-fn write_columns(answer: &Answer, writer: &mut Writer) -> Result<(), Status> {
+fn write_columns(answer: &InferenceResponse, writer: &mut Writer) -> Result<(), Status> {
     writer.string(b"outputs");
     let named = answer.len() > 1;
     if named {

@@ -2,7 +2,7 @@
 //!
 //! Unless TensorFlow Serving's batching was asked for, nobody else's request may change an answer. That takes two things: a proof from
 //! the graph that no row of the batch depends on another (`tf_persist_core::prove_rows_independent`), and a measurement that each row
-//! has the same bits in batches of every size as by itself (`measure.rs`). Who prefers speed may do without the second.
+//! has the same bits in batches of every size as by itself (`verify.rs`). Who prefers speed may do without the second.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -10,16 +10,16 @@ use std::sync::{Arc, OnceLock};
 use tf_persist_core::saved_model::TensorKind;
 use tf_persist_core::{DType, PartialShape, Signature, SignatureDef, TensorInfo, golden, prove_rows_independent};
 
-use super::Call;
-use super::measure;
-use super::rules::Rules;
-use super::task::Facts;
+use super::InferenceRequest;
+use super::policy::BatchPolicy;
+use super::task::SignatureState;
+use super::verify;
 
 /// So many requests must have come while another one ran before it is measured whether they may share a run.
-const OVERLAPS: u32 = 64;
+const MIN_OVERLAPS: u32 = 64;
 
 /// One of so many batches is compared again with what its requests get alone.
-const CHECK_EVERY: u32 = 256;
+const RECHECK_EVERY: u32 = 256;
 
 /// What requests share a run for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(super) enum Mode {
 
 /// Batches that were measured to give each row the bits that it has alone: of requests like this, up to so many rows.
 #[derive(Debug)]
-pub(super) struct Measured {
+pub(super) struct VerifiedBatches {
     /// Name, dtype and sizes of a row of each input, sorted by name.
     pub(super) inputs: Vec<(String, DType, Vec<usize>)>,
     pub(super) outputs: Vec<String>,
@@ -45,34 +45,34 @@ pub(super) struct Measured {
 pub(super) struct Batchable {
     mode: Mode,
     rejected: OnceLock<String>,
-    measured: OnceLock<Measured>,
+    verified: OnceLock<VerifiedBatches>,
     /// What the signature declares of its inputs, sorted by name: the proof holds for nothing else.
     declared: Vec<(String, PartialShape)>,
     overlaps: AtomicU32,
-    is_measuring: AtomicBool,
+    is_verifying: AtomicBool,
     batches: AtomicU32,
 }
 
 impl Batchable {
-    pub(super) fn new(signature: &Signature, rules: &Rules) -> Self {
+    pub(super) fn new(signature: &Signature, policy: &BatchPolicy) -> Self {
         let definition = signature.definition();
-        let mode = match (rules.asked, rules.within_rounding) {
+        let mode = match (policy.explicit, policy.within_rounding) {
             (true, _) => Mode::Explicit,
             (false, true) => Mode::Rounding,
             (false, false) => Mode::Exact,
         };
         let rejected = OnceLock::new();
-        if let Some(why) = why_not(signature, definition, rules, mode) {
+        if let Some(why) = rejection_reason(signature, definition, policy, mode) {
             rejected.get_or_init(|| why);
         }
         let declared = definition.inputs.iter().map(|(name, info)| (name.clone(), info.shape.clone())).collect();
         Self {
             mode,
             rejected,
-            measured: OnceLock::new(),
+            verified: OnceLock::new(),
             declared,
             overlaps: AtomicU32::new(0),
-            is_measuring: AtomicBool::new(false),
+            is_verifying: AtomicBool::new(false),
             batches: AtomicU32::new(0),
         }
     }
@@ -88,55 +88,62 @@ impl Batchable {
     }
 
     /// The most rows of a run that requests share.
-    pub(super) fn most_rows(&self, rules: &Rules) -> usize {
+    pub(super) fn max_rows(&self, policy: &BatchPolicy) -> usize {
         match (self.rejected(), self.mode) {
             (Some(_), _) => 1,
-            (None, Mode::Exact) => self.measured.get().map_or(1, |measured| measured.rows.min(rules.run_rows)),
-            (None, _) => rules.run_rows,
+            (None, Mode::Exact) => self.verified.get().map_or(1, |verified| verified.rows.min(policy.max_run_rows)),
+            (None, _) => policy.max_run_rows,
         }
     }
 
     /// Whether a request, whose inputs have this many rows, may share a run.
-    pub(super) fn accepts(&self, call: &Call, rows: usize) -> bool {
+    pub(super) fn accepts(&self, request: &InferenceRequest, rows: usize) -> bool {
         if self.rejected().is_some() {
             return false;
         }
         match self.mode {
             Mode::Explicit => true,
-            Mode::Rounding => self.is_as_declared(call),
-            Mode::Exact => self.measured.get().is_some_and(|measured| rows <= measured.rows && measured.covers(call)),
+            Mode::Rounding => self.matches_signature(request),
+            Mode::Exact => {
+                self.verified.get().is_some_and(|verified| rows <= verified.rows && verified.covers(request))
+            }
         }
     }
 
-    pub(super) fn is_as_declared(&self, call: &Call) -> bool {
+    pub(super) fn matches_signature(&self, request: &InferenceRequest) -> bool {
         let is_like = |((name, tensor), (declared, shape)): (&(String, _), &(String, PartialShape))| {
             let tensor: &tf_persist_core::Tensor = tensor;
             name == declared && shape.accepts(tensor.shape())
         };
-        call.inputs.len() == self.declared.len() && call.inputs.iter().zip(&self.declared).all(is_like)
+        request.inputs.len() == self.declared.len() && request.inputs.iter().zip(&self.declared).all(is_like)
     }
 
     /// A request came while another one ran. After many of them it is measured whether they may share a run, in a thread of its own.
-    pub(super) fn note_overlap(&self, facts: &Arc<Facts>, signature: &Signature, call: &Call) {
-        if self.mode != Mode::Exact || self.measured.get().is_some() || self.rejected().is_some() {
+    pub(super) fn record_overlap(
+        &self,
+        state: &Arc<SignatureState>,
+        signature: &Signature,
+        request: &InferenceRequest,
+    ) {
+        if self.mode != Mode::Exact || self.verified.get().is_some() || self.rejected().is_some() {
             return;
         }
-        if self.overlaps.fetch_add(1, Ordering::Relaxed) < OVERLAPS || !self.is_as_declared(call) {
+        if self.overlaps.fetch_add(1, Ordering::Relaxed) < MIN_OVERLAPS || !self.matches_signature(request) {
             return;
         }
-        if !self.is_measuring.swap(true, Ordering::Relaxed) {
-            measure::start(facts, signature.clone(), call.clone());
+        if !self.is_verifying.swap(true, Ordering::Relaxed) {
+            verify::spawn(state, signature.clone(), request.clone());
         }
     }
 
     /// What a measurement found.
-    pub(super) fn set(&self, measured: Measured) {
-        let _ = self.measured.set(measured);
+    pub(super) fn set_verified(&self, verified: VerifiedBatches) {
+        let _ = self.verified.set(verified);
     }
 
     /// Whether this batch is one of those that are compared with what its requests get alone.
-    pub(super) fn is_to_be_checked(&self) -> bool {
-        self.mode == Mode::Exact && self.batches.fetch_add(1, Ordering::Relaxed).is_multiple_of(CHECK_EVERY)
+    pub(super) fn should_recheck(&self) -> bool {
+        self.mode == Mode::Exact && self.batches.fetch_add(1, Ordering::Relaxed).is_multiple_of(RECHECK_EVERY)
     }
 
     /// Whether requests share a run now, and why or why not, in words.
@@ -144,13 +151,13 @@ impl Batchable {
         if let Some(why) = self.rejected() {
             return (false, why.to_owned());
         }
-        match (self.mode, self.measured.get()) {
+        match (self.mode, self.verified.get()) {
             (Mode::Explicit, _) => (true, "--enable_batching asks for it".to_owned()),
             (Mode::Rounding, _) => {
                 (true, "their rows are independent, and --batch_within_rounding allows other last digits".to_owned())
             }
-            (Mode::Exact, Some(measured)) => {
-                (true, format!("their rows are independent, and have the same bits in batches of up to {}", measured.rows))
+            (Mode::Exact, Some(verified)) => {
+                (true, format!("their rows are independent, and have the same bits in batches of up to {}", verified.rows))
             }
             (Mode::Exact, None) => (
                 false,
@@ -161,22 +168,27 @@ impl Batchable {
     }
 }
 
-impl Measured {
-    fn covers(&self, call: &Call) -> bool {
+impl VerifiedBatches {
+    fn covers(&self, request: &InferenceRequest) -> bool {
         let is_like = |((name, tensor), (known, dtype, row)): (&(String, _), &(String, DType, Vec<usize>))| {
             let tensor: &tf_persist_core::Tensor = tensor;
             name == known && tensor.dtype() == *dtype && tensor.shape().get(1..) == Some(row)
         };
-        call.outputs == self.outputs
-            && call.inputs.len() == self.inputs.len()
-            && call.inputs.iter().zip(&self.inputs).all(is_like)
+        request.outputs == self.outputs
+            && request.inputs.len() == self.inputs.len()
+            && request.inputs.iter().zip(&self.inputs).all(is_like)
     }
 }
 
 /// Why requests of a signature never share a run, as far as settings and graph say so.
-fn why_not(signature: &Signature, definition: &SignatureDef, rules: &Rules, mode: Mode) -> Option<String> {
+fn rejection_reason(
+    signature: &Signature,
+    definition: &SignatureDef,
+    policy: &BatchPolicy,
+    mode: Mode,
+) -> Option<String> {
     let is_dense = |info: &TensorInfo| matches!(info.kind, TensorKind::Dense { .. });
-    if !rules.batch {
+    if !policy.batch {
         return Some("batching is switched off".to_owned());
     }
     if definition.inputs.is_empty() {

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use tf_persist_core::{DType, Signature, Tensor};
 
-use super::batchable::Measured;
-use super::execute::run_unnoted;
-use super::join::{join, part};
-use super::task::Facts;
-use super::{Answer, Call};
+use super::batchable::VerifiedBatches;
+use super::concat::{concat, split};
+use super::execute::run_untimed;
+use super::task::SignatureState;
+use super::{InferenceRequest, InferenceResponse};
 use crate::priority::lower_priority;
 
 /// The most rows of a batch that are measured.
@@ -28,65 +28,69 @@ const MIN_POOL_ROWS: usize = 48;
 const POOL_BYTES: usize = 16 << 20;
 
 /// How long it may take. If it takes longer, what was measured so far counts if it is at least so much.
-const LONGEST: Duration = Duration::from_secs(20);
-const LEAST_ROWS: usize = 8;
+const MAX_DURATION: Duration = Duration::from_secs(20);
+const MIN_ROWS: usize = 8;
 
 /// What it takes to lay a request together with others and to hand out its answer.
-const OVERHEAD: Duration = Duration::from_micros(4);
+const BATCH_OVERHEAD: Duration = Duration::from_micros(4);
 
 /// Measures in a thread of its own, which stands back behind those that answer.
-pub(super) fn start(facts: &Arc<Facts>, signature: Signature, sample: Call) {
-    let weak = Arc::downgrade(facts);
+pub(super) fn spawn(state: &Arc<SignatureState>, signature: Signature, sample: InferenceRequest) {
+    let weak = Arc::downgrade(state);
     let work = move || {
         lower_priority();
-        let found = measure(&weak, &signature, &sample);
-        let Some(facts) = weak.upgrade() else { return };
-        match found {
-            Ok(measured) => facts.batchable.set(measured),
-            Err(why) => drop(facts.batchable.reject(why)),
+        let outcome = verify(&weak, &signature, &sample);
+        let Some(state) = weak.upgrade() else { return };
+        match outcome {
+            Ok(verified) => state.batchable.set_verified(verified),
+            Err(why) => drop(state.batchable.reject(why)),
         }
-        let (together, why) = facts.batchable.describe();
+        let (together, why) = state.batchable.describe();
         let signature = &signature.definition().name;
         let share = if together { "share runs" } else { "do not share runs" };
-        tracing::info!(model = facts.model, signature, "requests that overlap {share}: {why}");
+        tracing::info!(model = state.model, signature, "requests that overlap {share}: {why}");
     };
     if let Err(error) = std::thread::Builder::new().name("measure batches".to_owned()).spawn(work) {
-        facts.batchable.reject(format!("there is no thread to measure in: {error}"));
+        state.batchable.reject(format!("there is no thread to measure in: {error}"));
     }
 }
 
 /// A request of one row and its answer.
 struct Row {
-    call: Call,
-    answer: Answer,
+    request: InferenceRequest,
+    response: InferenceResponse,
 }
 
-fn measure(facts: &Weak<Facts>, signature: &Signature, sample: &Call) -> Result<Measured, String> {
+fn verify(
+    state: &Weak<SignatureState>,
+    signature: &Signature,
+    sample: &InferenceRequest,
+) -> Result<VerifiedBatches, String> {
     let begin = Instant::now();
     let gone = || "the model is being unloaded".to_owned();
-    let rules = facts.upgrade().ok_or_else(gone)?.rules.clone();
+    let policy = state.upgrade().ok_or_else(gone)?.policy.clone();
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let (rows, alone) = rows_alone(facts, signature, sample, &mut random)?;
+    let (rows, single) = rows_alone(state, signature, sample, &mut random)?;
     let mut largest = 1;
-    for size in 2..=MAX_ROWS.min(rules.run_rows) {
+    for size in 2..=MAX_ROWS.min(policy.max_run_rows) {
         let mut took = Vec::new();
         for _ in 0..ROUNDS {
-            if facts.strong_count() == 0 {
+            if state.strong_count() == 0 {
                 return Err(gone());
             }
-            if begin.elapsed() > LONGEST {
+            if begin.elapsed() > MAX_DURATION {
                 return finish(sample, largest);
             }
             let picked: Vec<&Row> = (0..size).map(|_| &rows[random.below(rows.len())]).collect();
-            let calls: Vec<&Call> = picked.iter().map(|row| &row.call).collect();
-            let (inputs, _) = join(&calls, size, &rules).map_err(|error| error.to_string())?;
+            let requests: Vec<&InferenceRequest> = picked.iter().map(|row| &row.request).collect();
+            let (inputs, _) = concat(&requests, size, &policy).map_err(|error| error.to_string())?;
             let start = Instant::now();
-            let answer = run_unnoted(signature, &inputs, &sample.outputs);
+            let response = run_untimed(signature, &inputs, &sample.outputs);
             took.push(start.elapsed());
-            let answer = answer.map_err(|status| format!("a batch of {size} rows fails: {}", status.message))?;
+            let response = response.map_err(|status| format!("a batch of {size} rows fails: {}", status.message))?;
             for (place, row) in picked.iter().enumerate() {
-                let own = part(&answer, place..place + 1, size).ok_or("its outputs do not have the batch's rows")?;
-                if own != row.answer {
+                let own = split(&response, place..place + 1, size).ok_or("its outputs do not have the batch's rows")?;
+                if own != row.response {
                     return Err(format!("a row has other bits in a batch of {size} than alone"));
                 }
             }
@@ -94,7 +98,7 @@ fn measure(facts: &Weak<Facts>, signature: &Signature, sample: &Call) -> Result<
         took.sort_unstable();
         let count = u32::try_from(size).unwrap_or(u32::MAX);
         // A quarter less at least, for a batch of eight.
-        if size == 8 && (took[ROUNDS / 2] / count + OVERHEAD) * 4 > alone * 3 {
+        if size == 8 && (took[ROUNDS / 2] / count + BATCH_OVERHEAD) * 4 > single * 3 {
             return Err("a batch is not faster than its requests one by one".to_owned());
         }
         largest = size;
@@ -102,19 +106,19 @@ fn measure(facts: &Weak<Facts>, signature: &Signature, sample: &Call) -> Result<
     finish(sample, largest)
 }
 
-fn finish(sample: &Call, rows: usize) -> Result<Measured, String> {
-    if rows < LEAST_ROWS {
+fn finish(sample: &InferenceRequest, rows: usize) -> Result<VerifiedBatches, String> {
+    if rows < MIN_ROWS {
         return Err("its runs take too long to be measured".to_owned());
     }
     let row = |(name, tensor): &(String, Tensor)| (name.clone(), tensor.dtype(), tensor.shape()[1..].to_vec());
-    Ok(Measured { inputs: sample.inputs.iter().map(row).collect(), outputs: sample.outputs.clone(), rows })
+    Ok(VerifiedBatches { inputs: sample.inputs.iter().map(row).collect(), outputs: sample.outputs.clone(), rows })
 }
 
 /// Rows that the model takes, with their answers, and how long one takes.
 fn rows_alone(
-    facts: &Weak<Facts>,
+    state: &Weak<SignatureState>,
     signature: &Signature,
-    sample: &Call,
+    sample: &InferenceRequest,
     random: &mut Random,
 ) -> Result<(Vec<Row>, Duration), String> {
     let count = sample.inputs.first().and_then(|(_, tensor)| tensor.row_count()).unwrap_or(0);
@@ -126,20 +130,20 @@ fn rows_alone(
     let begin = Instant::now();
     let (mut rows, mut took) = (Vec::<Row>::new(), Vec::new());
     for number in 0..wanted {
-        if facts.strong_count() == 0 || begin.elapsed() > LONGEST {
+        if state.strong_count() == 0 || begin.elapsed() > MAX_DURATION {
             return Err("its runs take too long to be measured".to_owned());
         }
-        let Ok(call) = made_up(sample, number, count, random) else { continue };
+        let Ok(request) = synthetic_request(sample, number, count, random) else { continue };
         let start = Instant::now();
         // What the model does not take says nothing.
-        let Ok(answer) = run_unnoted(signature, &call.inputs, &call.outputs) else { continue };
+        let Ok(response) = run_untimed(signature, &request.inputs, &request.outputs) else { continue };
         took.push(start.elapsed());
-        if part(&answer, 0..1, 1).as_ref() != Some(&answer) {
+        if split(&response, 0..1, 1).as_ref() != Some(&response) {
             return Err("its outputs do not have the batch's rows".to_owned());
         }
         // A row that is answered as another one is says nothing new: where all clients ask the same, one row would speak for all.
-        if rows.iter().all(|row| row.answer != answer) {
-            rows.push(Row { call, answer });
+        if rows.iter().all(|row| row.response != response) {
+            rows.push(Row { request, response });
         }
     }
     if rows.len() < MIN_POOL_ROWS.min(wanted) {
@@ -151,14 +155,19 @@ fn rows_alone(
 }
 
 /// A request of one row: a real row, or one made of random or extreme values, by turns.
-fn made_up(sample: &Call, number: usize, count: usize, random: &mut Random) -> tf_persist_core::Result<Call> {
+fn synthetic_request(
+    sample: &InferenceRequest,
+    number: usize,
+    count: usize,
+    random: &mut Random,
+) -> tf_persist_core::Result<InferenceRequest> {
     let mut inputs = Vec::with_capacity(sample.inputs.len());
     for (name, tensor) in &sample.inputs {
         let real = tensor.rows(number % count..number % count + 1)?;
         let row = if number < count.min(16) { real } else { random_row(tensor, &real, number, random)? };
         inputs.push((name.clone(), row));
     }
-    Ok(Call { inputs, outputs: sample.outputs.clone(), deadline: None })
+    Ok(InferenceRequest { inputs, outputs: sample.outputs.clone(), deadline: None })
 }
 
 fn random_row(all: &Tensor, real: &Tensor, number: usize, random: &mut Random) -> tf_persist_core::Result<Tensor> {

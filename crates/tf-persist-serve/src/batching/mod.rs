@@ -7,32 +7,32 @@
 //!
 //! Requests are run together only if they would wait otherwise: those that a runner finds waiting when it becomes free, and, of short
 //! ones, those whose connections were ready at the same moment. Unless batching was asked for as it is of TensorFlow Serving, that takes
-//! a proof that rows are independent and a measurement that no bit of an answer changes (`batchable.rs`, `measure.rs`).
+//! a proof that rows are independent and a measurement that no bit of an answer changes (`batchable.rs`, `verify.rs`).
 
 mod batchable;
+mod benefit;
+mod concat;
 mod execute;
-mod gain;
-mod join;
-mod lane;
-mod measure;
-mod recent;
-mod rules;
-mod runners;
+mod latency;
+mod policy;
+mod queue;
 mod settings;
 mod task;
+mod verify;
+mod workers;
 
 use std::time::Instant;
 
 use tf_persist_core::Tensor;
 
-pub use lane::Lane;
-pub(crate) use lane::{Shared, stay_in_this_thread};
+pub use queue::BatchQueue;
+pub(crate) use queue::{VersionWorkers, run_inline};
 pub use settings::{BatchingSettings, Settings};
-pub(crate) use task::late;
+pub(crate) use task::deadline_exceeded;
 
 /// A request that is checked: the tensors of a signature's inputs.
 #[derive(Debug, Clone)]
-pub struct Call {
+pub struct InferenceRequest {
     /// Tensors by the names of the inputs, in any order. What is left out has a default.
     pub inputs: Vec<(String, Tensor)>,
     /// The outputs that are wanted, by name and without repetition; empty for all of them.
@@ -42,4 +42,4 @@ pub struct Call {
 }
 
 /// What a run gave: the tensors of the outputs that were wanted, in the signature's order.
-pub type Answer = Vec<(String, Tensor)>;
+pub type InferenceResponse = Vec<(String, Tensor)>;

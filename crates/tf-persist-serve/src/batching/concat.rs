@@ -4,19 +4,25 @@ use std::ops::Range;
 
 use tf_persist_core::{Result, Strings, Tensor};
 
-use super::rules::Rules;
-use super::{Answer, Call};
+use super::policy::BatchPolicy;
+use super::{InferenceRequest, InferenceResponse};
 
 /// The inputs of several requests laid end to end, and filled up to a number of rows that runs may have: with the first row of the
 /// last request, as TensorFlow Serving does. Gives how many rows that added.
-pub(super) fn join(calls: &[&Call], rows: usize, rules: &Rules) -> Result<(Vec<(String, Tensor)>, usize)> {
-    let padding = rules.padded(rows) - rows;
-    let Some(first) = calls.first() else { return Ok((Vec::new(), 0)) };
+pub(super) fn concat(
+    requests: &[&InferenceRequest],
+    rows: usize,
+    policy: &BatchPolicy,
+) -> Result<(Vec<(String, Tensor)>, usize)> {
+    let padding = policy.padded(rows) - rows;
+    let Some(first) = requests.first() else { return Ok((Vec::new(), 0)) };
     let mut inputs = Vec::with_capacity(first.inputs.len());
     for (place, (name, _)) in first.inputs.iter().enumerate() {
-        let tensors = || calls.iter().filter_map(move |call| call.inputs.get(place)).map(|(_, tensor)| tensor);
+        let tensors = || requests.iter().filter_map(move |request| request.inputs.get(place)).map(|(_, tensor)| tensor);
         let filled = match largest(tensors()) {
-            Some(inner) if rules.pad => tensors().map(|tensor| fill_up(tensor, &inner)).collect::<Result<Vec<_>>>()?,
+            Some(inner) if policy.pad_inner => {
+                tensors().map(|tensor| pad(tensor, &inner)).collect::<Result<Vec<_>>>()?
+            }
             _ => Vec::new(),
         };
         let mut parts: Vec<&Tensor> = if filled.is_empty() { tensors().collect() } else { filled.iter().collect() };
@@ -31,7 +37,7 @@ pub(super) fn join(calls: &[&Call], rows: usize, rules: &Rules) -> Result<(Vec<(
 }
 
 /// The part of the outputs that belongs to some rows; `None` if an output has not as many rows as went in.
-pub(super) fn part(outputs: &Answer, rows: Range<usize>, of: usize) -> Option<Answer> {
+pub(super) fn split(outputs: &InferenceResponse, rows: Range<usize>, of: usize) -> Option<InferenceResponse> {
     let part = |(name, tensor): &(String, Tensor)| {
         (tensor.row_count() == Some(of)).then_some(())?;
         Some((name.clone(), tensor.rows(rows.clone()).ok()?))
@@ -53,7 +59,7 @@ fn largest<'t>(mut tensors: impl Iterator<Item = &'t Tensor>) -> Option<Vec<usiz
 }
 
 /// A tensor whose rows are made as large as `inner`, with its first element in what is new.
-fn fill_up(tensor: &Tensor, inner: &[usize]) -> Result<Tensor> {
+fn pad(tensor: &Tensor, inner: &[usize]) -> Result<Tensor> {
     let mut shape = tensor.shape().to_vec();
     if shape.get(1..) == Some(inner) {
         return Ok(tensor.clone());
@@ -93,35 +99,36 @@ fn fill_up(tensor: &Tensor, inner: &[usize]) -> Result<Tensor> {
 mod tests {
     use super::*;
 
-    fn call(shape: &[usize], values: &[f32]) -> Call {
+    fn request(shape: &[usize], values: &[f32]) -> InferenceRequest {
         let tensor = Tensor::from_slice(shape, values).unwrap();
-        Call { inputs: vec![("x".into(), tensor)], outputs: Vec::new(), deadline: None }
+        InferenceRequest { inputs: vec![("x".into(), tensor)], outputs: Vec::new(), deadline: None }
     }
 
-    fn rules(allowed: &[usize], pad: bool) -> Rules {
-        let rules = Rules::of(&crate::run::Settings::default(), std::path::Path::new("")).unwrap();
-        Rules { allowed: allowed.to_vec(), pad, ..rules }
+    fn policy(allowed_sizes: &[usize], pad_inner: bool) -> BatchPolicy {
+        let policy =
+            BatchPolicy::from_settings(&crate::batching::Settings::default(), std::path::Path::new("")).unwrap();
+        BatchPolicy { allowed_sizes: allowed_sizes.to_vec(), pad_inner, ..policy }
     }
 
     #[test]
     fn rows_are_added_up_to_what_is_allowed() {
-        let (a, b) = (call(&[2, 1], &[1.0, 2.0]), call(&[1, 1], &[3.0]));
-        let (inputs, padding) = join(&[&b, &a], 3, &rules(&[2, 5], false)).unwrap();
+        let (a, b) = (request(&[2, 1], &[1.0, 2.0]), request(&[1, 1], &[3.0]));
+        let (inputs, padding) = concat(&[&b, &a], 3, &policy(&[2, 5], false)).unwrap();
         assert_eq!((inputs[0].1.view::<f32>().unwrap(), padding), (&[3.0, 1.0, 2.0, 1.0, 1.0][..], 2));
-        assert_eq!(part(&inputs, 0..1, 5).unwrap(), b.inputs);
-        assert_eq!(part(&inputs, 1..3, 5).unwrap(), a.inputs);
-        assert_eq!(part(&inputs, 0..1, 3), None);
+        assert_eq!(split(&inputs, 0..1, 5).unwrap(), b.inputs);
+        assert_eq!(split(&inputs, 1..3, 5).unwrap(), a.inputs);
+        assert_eq!(split(&inputs, 0..1, 3), None);
     }
 
     #[test]
     fn inner_sizes_are_filled_up_with_the_first_element() {
-        let (a, b) = (call(&[1, 2, 1], &[1.0, 2.0]), call(&[1, 1, 3], &[3.0, 4.0, 5.0]));
-        assert!(join(&[&a, &b], 2, &rules(&[], false)).is_err());
-        let (inputs, _) = join(&[&a, &b], 2, &rules(&[], true)).unwrap();
+        let (a, b) = (request(&[1, 2, 1], &[1.0, 2.0]), request(&[1, 1, 3], &[3.0, 4.0, 5.0]));
+        assert!(concat(&[&a, &b], 2, &policy(&[], false)).is_err());
+        let (inputs, _) = concat(&[&a, &b], 2, &policy(&[], true)).unwrap();
         assert_eq!(inputs[0].1.shape(), [2, 2, 3]);
         assert_eq!(inputs[0].1.view::<f32>().unwrap(), [1., 1., 1., 2., 1., 1., 3., 4., 5., 3., 3., 3.]);
         let text = |strings: &[&str]| Tensor::from_strings(&[1, strings.len()], strings).unwrap();
-        let filled = fill_up(&text(&["a", "b"]), &[3]).unwrap();
+        let filled = pad(&text(&["a", "b"]), &[3]).unwrap();
         assert_eq!(filled, text(&["a", "b", "a"]));
     }
 }

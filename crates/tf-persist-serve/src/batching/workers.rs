@@ -9,33 +9,33 @@ use std::time::Duration;
 use tf_persist_core::Code;
 
 use super::execute::execute;
-use super::rules::Rules;
-use super::task::Task;
+use super::policy::BatchPolicy;
+use super::task::BatchTask;
 use crate::status::Status;
 
 /// How long a thread waits for more to do before it ends.
-const IDLE: Duration = Duration::from_secs(5);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How far behind the first request that waits others are looked for that can be run with it.
 const LOOK_AHEAD: usize = 256;
 
 /// How long requests run together may take, by what each takes alone. Those that come meanwhile wait, and of runs that are long
 /// already there is little to be gained.
-const LONGEST_BATCH: Duration = Duration::from_millis(100);
+const MAX_BATCH_TIME: Duration = Duration::from_millis(100);
 
 /// The threads of a model and what waits for them. Dropping it ends them, after what waits has been run.
-pub(super) struct Runners(Arc<Inner>);
+pub(super) struct RunWorkers(Arc<Inner>);
 
 struct Inner {
     name: String,
-    rules: Arc<Rules>,
+    policy: Arc<BatchPolicy>,
     state: Mutex<State>,
     wake: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Task>,
+    waiting: VecDeque<BatchTask>,
     threads: usize,
     idle: usize,
     closed: bool,
@@ -43,60 +43,60 @@ struct State {
 
 /// What a runner does next.
 enum Next {
-    Run(Vec<Task>),
+    Run(Vec<BatchTask>),
     /// What waits may become more.
     Wait(Duration),
-    Nothing,
+    Idle,
 }
 
-impl Runners {
-    pub(super) fn new(model: &str, rules: Arc<Rules>) -> Self {
+impl RunWorkers {
+    pub(super) fn new(model: &str, policy: Arc<BatchPolicy>) -> Self {
         let (state, wake) = (Mutex::default(), Condvar::new());
         // A thread's name holds no NUL.
         let name = format!("run {model}").replace('\0', "");
-        Self(Arc::new(Inner { name, rules, state, wake }))
+        Self(Arc::new(Inner { name, policy, state, wake }))
     }
 
     /// Puts a request where it is run as soon as a thread is free. Who waits for it is told `UNAVAILABLE` if too many wait already, or
     /// there can be no thread.
-    pub(super) fn push(&self, task: Task) {
+    pub(super) fn push(&self, task: BatchTask) {
         let inner = &self.0;
         let mut state = inner.lock();
-        if let Err(full) = inner.check_room(&state, &task) {
+        if let Err(full) = inner.check_capacity(&state, &task) {
             return task.finish(Err(full));
         }
-        task.facts.waiting_rows.fetch_add(task.rows.unwrap_or(0), Ordering::Relaxed);
+        task.state.waiting_rows.fetch_add(task.rows.unwrap_or(0), Ordering::Relaxed);
         state.waiting.push_back(task);
         if state.idle >= state.waiting.len() {
             inner.wake.notify_one();
-        } else if state.threads < inner.rules.runs_at_once {
-            let runner = inner.clone();
-            let spawned = std::thread::Builder::new().name(inner.name.clone()).spawn(move || runner.serve());
+        } else if state.threads < inner.policy.runs_at_once {
+            let worker = inner.clone();
+            let spawned = std::thread::Builder::new().name(inner.name.clone()).spawn(move || worker.work());
             match spawned {
                 Ok(_) => state.threads += 1,
                 Err(_) if state.threads > 0 => {}
                 Err(error) => {
                     if let Some(task) = state.waiting.pop_back() {
-                        task.facts.waiting_rows.fetch_sub(task.rows.unwrap_or(0), Ordering::Relaxed);
+                        task.state.waiting_rows.fetch_sub(task.rows.unwrap_or(0), Ordering::Relaxed);
                         let text = format!("there is no thread to run the request: {error}");
                         task.finish(Err(Status::new(Code::Unavailable, text)));
                     }
                 }
             }
-        } else if !inner.rules.timeout.is_zero() {
+        } else if !inner.policy.timeout.is_zero() {
             // Whoever waits for the batch to become full looks again.
             inner.wake.notify_all();
         }
     }
 
     /// Whether a request is being run or waits, though perhaps nobody waits for its answer any more. Each keeps the model loaded.
-    pub(super) fn are_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         let state = self.0.lock();
         !state.waiting.is_empty() || state.threads > state.idle
     }
 }
 
-impl Drop for Runners {
+impl Drop for RunWorkers {
     fn drop(&mut self) {
         self.0.lock().closed = true;
         self.0.wake.notify_all();
@@ -109,19 +109,19 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn check_room(&self, state: &State, task: &Task) -> Result<(), Status> {
+    fn check_capacity(&self, state: &State, task: &BatchTask) -> Result<(), Status> {
         const FULL: &str = "The batch scheduling queue to which this task was submitted is full; currently";
-        let (rules, waiting) = (&self.rules, state.waiting.len());
-        if waiting >= rules.max_waiting {
-            let text = format!("{FULL} {waiting} requests wait and at most {} may", rules.max_waiting);
+        let (policy, waiting) = (&self.policy, state.waiting.len());
+        if waiting >= policy.max_waiting {
+            let text = format!("{FULL} {waiting} requests wait and at most {} may", policy.max_waiting);
             return Err(Status::new(Code::Unavailable, text));
         }
-        if let (Some(most), Some(rows)) = (rules.max_batches, task.rows) {
-            let waiting = task.facts.waiting_rows.load(Ordering::Relaxed);
-            let (batches, open) = (waiting.div_ceil(rules.run_rows).max(1), waiting % rules.run_rows);
-            let is_open_full = open + rows > rules.run_rows || open == 0 && waiting > 0;
-            if is_open_full && batches >= most {
-                let text = format!("{FULL} {batches} batches enqueued and max_enqueued_batches is {most}");
+        if let (Some(max), Some(rows)) = (policy.max_enqueued_batches, task.rows) {
+            let waiting = task.state.waiting_rows.load(Ordering::Relaxed);
+            let (batches, open) = (waiting.div_ceil(policy.max_run_rows).max(1), waiting % policy.max_run_rows);
+            let is_open_full = open + rows > policy.max_run_rows || open == 0 && waiting > 0;
+            if is_open_full && batches >= max {
+                let text = format!("{FULL} {batches} batches enqueued and max_enqueued_batches is {max}");
                 return Err(Status::new(Code::Unavailable, text));
             }
         }
@@ -129,10 +129,10 @@ impl Inner {
     }
 
     /// The life of a thread.
-    fn serve(&self) {
+    fn work(&self) {
         let mut state = self.lock();
         loop {
-            let idle = match state.next(&self.rules) {
+            let idle = match state.next(&self.policy) {
                 Next::Run(tasks) => {
                     drop(state);
                     // Whoever waits for a task that is dropped on the way is told so.
@@ -143,8 +143,8 @@ impl Inner {
                     continue;
                 }
                 Next::Wait(time) => time,
-                Next::Nothing if state.closed => break,
-                Next::Nothing => IDLE,
+                Next::Idle if state.closed => break,
+                Next::Idle => IDLE_TIMEOUT,
             };
             state.idle += 1;
             let (woken, waited) = self.wake.wait_timeout(state, idle).unwrap_or_else(PoisonError::into_inner);
@@ -160,69 +160,69 @@ impl Inner {
 
 impl State {
     /// The request that has waited longest, with those that can be run with it.
-    fn next(&mut self, rules: &Rules) -> Next {
+    fn next(&mut self, policy: &BatchPolicy) -> Next {
         // Without a time to wait the first is always ripe.
-        let mut wait = rules.timeout;
-        let mut ripe = None;
-        for place in 0..if wait.is_zero() { 1 } else { self.waiting.len().min(LOOK_AHEAD) } {
-            let Some(task) = self.waiting.get(place) else { return Next::Nothing };
-            let left = rules.timeout.saturating_sub(task.since.elapsed());
-            let is_full = || self.with(place, rules).1;
+        let mut wait = policy.timeout;
+        let mut ready = None;
+        for index in 0..if wait.is_zero() { 1 } else { self.waiting.len().min(LOOK_AHEAD) } {
+            let Some(task) = self.waiting.get(index) else { return Next::Idle };
+            let left = policy.timeout.saturating_sub(task.since.elapsed());
+            let is_full = || self.companions(index, policy).1;
             if left.is_zero() || task.rows.is_none() || self.closed || is_full() {
-                ripe = Some(place);
+                ready = Some(index);
                 break;
             }
             wait = wait.min(left);
         }
-        let Some(place) = ripe else {
-            return if self.waiting.is_empty() { Next::Nothing } else { Next::Wait(wait) };
+        let Some(index) = ready else {
+            return if self.waiting.is_empty() { Next::Idle } else { Next::Wait(wait) };
         };
-        let (places, _) = self.with(place, rules);
-        let mut tasks = Vec::with_capacity(places.len());
+        let (indices, _) = self.companions(index, policy);
+        let mut tasks = Vec::with_capacity(indices.len());
         // From the back, so that the places before stay where they are.
-        for place in places.into_iter().rev() {
-            tasks.extend(self.waiting.remove(place));
+        for index in indices.into_iter().rev() {
+            tasks.extend(self.waiting.remove(index));
         }
         tasks.reverse();
         for task in &tasks {
-            task.facts.waiting_rows.fetch_sub(task.rows.unwrap_or(0), Ordering::Relaxed);
+            task.state.waiting_rows.fetch_sub(task.rows.unwrap_or(0), Ordering::Relaxed);
         }
         Next::Run(tasks)
     }
 
     /// The places of the request at `first` and of those behind it that can be run with it, and whether no more can.
-    fn with(&self, first: usize, rules: &Rules) -> (Vec<usize>, bool) {
-        let mut places = vec![first];
-        let Some(task) = self.waiting.get(first) else { return (places, true) };
-        let most = task.most_rows();
-        let Some(mut rows) = task.rows.filter(|rows| *rows < most) else { return (places, true) };
-        for (place, other) in self.waiting.iter().enumerate().skip(first + 1).take(LOOK_AHEAD) {
+    fn companions(&self, first: usize, policy: &BatchPolicy) -> (Vec<usize>, bool) {
+        let mut indices = vec![first];
+        let Some(task) = self.waiting.get(first) else { return (indices, true) };
+        let max = task.max_rows();
+        let Some(mut rows) = task.rows.filter(|rows| *rows < max) else { return (indices, true) };
+        for (index, other) in self.waiting.iter().enumerate().skip(first + 1).take(LOOK_AHEAD) {
             let more = other.rows.unwrap_or(0);
             if !task.fits(other) {
                 continue;
             }
-            if rows + more > most {
-                return (places, true);
+            if rows + more > max {
+                return (indices, true);
             }
             rows += more;
-            places.push(place);
+            indices.push(index);
         }
-        (places, rows >= rules.run_rows.min(most))
+        (indices, rows >= policy.max_run_rows.min(max))
     }
 }
 
-impl Task {
+impl BatchTask {
     /// The most rows of a run that this request begins.
-    fn most_rows(&self) -> usize {
-        let rules = &self.facts.rules;
-        let most = self.facts.batchable.most_rows(rules);
-        let expected = self.facts.recent.expect(self.call.bytes());
+    fn max_rows(&self) -> usize {
+        let policy = &self.state.policy;
+        let max = self.state.batchable.max_rows(policy);
+        let expected = self.state.latency.estimate(self.request.bytes());
         match (expected, self.rows) {
-            (Some(expected), Some(rows)) if !rules.asked && !expected.is_zero() => {
-                let times = LONGEST_BATCH.as_nanos() / expected.as_nanos();
-                most.min(usize::try_from(times).unwrap_or(usize::MAX).saturating_mul(rows).max(1))
+            (Some(expected), Some(rows)) if !policy.explicit && !expected.is_zero() => {
+                let times = MAX_BATCH_TIME.as_nanos() / expected.as_nanos();
+                max.min(usize::try_from(times).unwrap_or(usize::MAX).saturating_mul(rows).max(1))
             }
-            _ => most,
+            _ => max,
         }
     }
 }

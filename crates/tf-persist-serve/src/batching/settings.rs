@@ -25,14 +25,14 @@ pub struct BatchingSettings {
     pub enabled: bool,
     /// Whether TensorFlow Serving's batching was asked for (`enable_batching`): its limits hold then, also without a file, and
     /// requests are run together without proof that the answers are those they would get alone.
-    pub as_asked: bool,
+    pub explicit: bool,
     /// Whether requests whose rows are proven to be independent are run together though the last digits of their answers may differ
     /// from those that they get alone (`batch_within_rounding`).
     pub within_rounding: bool,
     /// The most rows of one run, where the parameters do not say.
     pub max_batch_size: usize,
     /// TensorFlow Serving's `BatchingParameters` in text format (`batching_parameters_file`). It is what asks for batching, as
-    /// `as_asked` does.
+    /// `explicit` does.
     pub parameters_file: Option<PathBuf>,
     /// Whether each version's own `batching_params.pbtxt` stands before that file (`enable_per_model_batching_parameters`).
     pub per_model: bool,
@@ -48,7 +48,7 @@ impl Default for BatchingSettings {
     fn default() -> Self {
         Self {
             enabled: true,
-            as_asked: false,
+            explicit: false,
             within_rounding: false,
             max_batch_size: 128,
             parameters_file: None,

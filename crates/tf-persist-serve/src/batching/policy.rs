@@ -19,121 +19,123 @@ const PER_MODEL_FILE: &str = "batching_params.pbtxt";
 const MAX_FILE: u64 = 1 << 20;
 
 /// `SharedBatchScheduler::QueueOptions::{input_batch_size_limit, max_enqueued_batches}` where the parameters do not say.
-const PEER_MAX_ROWS: usize = 1000;
-const PEER_MAX_BATCHES: usize = 10;
+const DEFAULT_MAX_ROWS: usize = 1000;
+const DEFAULT_MAX_BATCHES: usize = 10;
 
 /// When requests are run together.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Rules {
+pub(super) struct BatchPolicy {
     /// Whether they ever are.
     pub(super) batch: bool,
     /// Whether that was asked for, as it is asked of TensorFlow Serving: requests are run together without proof that they may be.
-    pub(super) asked: bool,
+    pub(super) explicit: bool,
     /// Whether requests may be run together whose answers then differ in their last digits.
     pub(super) within_rounding: bool,
     /// The most rows of a request, if there is a limit.
-    pub(super) max_rows: Option<usize>,
+    pub(super) max_request_rows: Option<usize>,
     /// The most rows of a run that requests share, and of any run if larger requests are split.
-    pub(super) run_rows: usize,
+    pub(super) max_run_rows: usize,
     /// Whether a request with more rows than a run may have is split.
     pub(super) split: bool,
     /// How long a request waits for others.
     pub(super) timeout: Duration,
     /// How many full batches may wait.
-    pub(super) max_batches: Option<usize>,
+    pub(super) max_enqueued_batches: Option<usize>,
     /// The numbers of rows that runs may have, ascending; any if there are none.
-    pub(super) allowed: Vec<usize>,
+    pub(super) allowed_sizes: Vec<usize>,
     /// Whether inputs of different sizes are filled up to the largest.
-    pub(super) pad: bool,
+    pub(super) pad_inner: bool,
     /// How many runs of the model may be under way at once.
     pub(super) runs_at_once: usize,
     /// How many requests may wait.
     pub(super) max_waiting: usize,
 }
 
-impl Rules {
+impl BatchPolicy {
     /// The rules for the version in this folder.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` and `NOT_FOUND` where TensorFlow Serving refuses to load a model or to start.
-    pub(super) fn of(settings: &Settings, folder: &Path) -> Result<Self, Status> {
+    pub(super) fn from_settings(settings: &Settings, folder: &Path) -> Result<Self, Status> {
         let batching = &settings.batching;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let plain = Self {
+        let base = Self {
             batch: batching.enabled,
-            asked: false,
+            explicit: false,
             within_rounding: batching.within_rounding,
-            max_rows: None,
-            run_rows: batching.max_batch_size.max(1),
+            max_request_rows: None,
+            max_run_rows: batching.max_batch_size.max(1),
             split: false,
             timeout: Duration::ZERO,
-            max_batches: None,
-            allowed: Vec::new(),
-            pad: false,
+            max_enqueued_batches: None,
+            allowed_sizes: Vec::new(),
+            pad_inner: false,
             runs_at_once: if settings.runs_at_once == 0 { cores } else { settings.runs_at_once },
             max_waiting: settings.max_waiting,
         };
         if !batching.enabled {
-            return Ok(plain);
+            return Ok(base);
         }
         // Without `enable_batching`, models' own parameters have no effect there.
-        if !batching.as_asked && batching.parameters_file.is_none() {
-            return Ok(plain);
+        if !batching.explicit && batching.parameters_file.is_none() {
+            return Ok(base);
         }
         let own = folder.join(PER_MODEL_FILE);
         let parameters = match &batching.parameters_file {
             _ if batching.per_model && own.exists() => read(&own)?,
             // As there: with parameters of their own, models without such are not batched as asked, but in the way that needs
             // no asking.
-            _ if batching.per_model => return Ok(plain),
+            _ if batching.per_model => return Ok(base),
             Some(file) => read(file)?,
             None => BatchingParameters::default(),
         };
-        plain.with(&parameters)
+        base.with(&parameters)
     }
 
     /// These rules as parameters change them.
     fn with(self, parameters: &BatchingParameters) -> Result<Self, Status> {
         let threads = positive("num_batch_threads", &parameters.num_batch_threads)?;
-        let max_rows = positive("input_batch_size_limit", &parameters.max_batch_size)?.unwrap_or(PEER_MAX_ROWS);
-        let max_batches = positive("max_enqueued_batches", &parameters.max_enqueued_batches)?;
+        let max_request_rows =
+            positive("input_batch_size_limit", &parameters.max_batch_size)?.unwrap_or(DEFAULT_MAX_ROWS);
+        let max_enqueued_batches = positive("max_enqueued_batches", &parameters.max_enqueued_batches)?;
         let timeout = value(&parameters.batch_timeout_micros).unwrap_or(0);
         let timeout = u64::try_from(timeout).map_err(|_| {
             Status::invalid_argument(format!("batch_timeout_micros must be non-negative; was {timeout}"))
         })?;
         let is_true = |flag: &MessageField<BoolValue>| flag.as_ref().is_some_and(|flag| flag.value);
         let split = is_true(&parameters.enable_large_batch_splitting);
-        let mut run_rows = max_rows;
+        let mut max_run_rows = max_request_rows;
         if split {
-            run_rows = positive("max_execution_batch_size", &parameters.max_execution_batch_size)?.unwrap_or(max_rows);
-            if run_rows > max_rows {
+            max_run_rows =
+                positive("max_execution_batch_size", &parameters.max_execution_batch_size)?.unwrap_or(max_request_rows);
+            if max_run_rows > max_request_rows {
                 let text = "When enable_large_batch_splitting is true, input_batch_size_limit must be greater than or equal to \
                             max_execution_batch_size.";
-                return Err(Status::invalid_argument(format!("{text}1{max_rows}{run_rows}")));
+                return Err(Status::invalid_argument(format!("{text}1{max_request_rows}{max_run_rows}")));
             }
         }
-        let mut allowed = Vec::new();
+        let mut allowed_sizes = Vec::new();
         for size in &parameters.allowed_batch_sizes {
-            let is_next = |size: &usize| allowed.last().is_none_or(|last| last < size);
+            let is_next = |size: &usize| allowed_sizes.last().is_none_or(|last| last < size);
             let next = usize::try_from(*size).ok().filter(|size| *size > 0).filter(is_next);
             let unsorted =
                 || Status::invalid_argument("allowed_batch_sizes entries must be monotonically increasing".to_owned());
-            allowed.push(next.ok_or_else(unsorted)?);
+            allowed_sizes.push(next.ok_or_else(unsorted)?);
         }
-        if let Some(last) = allowed.last().filter(|last| **last != max_rows) {
+        if let Some(last) = allowed_sizes.last().filter(|last| **last != max_request_rows) {
             return Err(Status::invalid_argument(format!(
-                "Last entry in allowed_batch_sizes must match max_batch_size; last entry was {last}; expected {max_rows}"
+                "Last entry in allowed_batch_sizes must match max_batch_size; last entry was {last}; expected {max_request_rows}"
             )));
         }
         Ok(Self {
-            asked: true,
-            max_rows: Some(max_rows),
-            run_rows,
+            explicit: true,
+            max_request_rows: Some(max_request_rows),
+            max_run_rows,
             split,
             timeout: Duration::from_micros(timeout),
-            max_batches: Some(max_batches.unwrap_or(PEER_MAX_BATCHES)),
-            allowed,
-            pad: parameters.pad_variable_length_inputs,
+            max_enqueued_batches: Some(max_enqueued_batches.unwrap_or(DEFAULT_MAX_BATCHES)),
+            allowed_sizes,
+            pad_inner: parameters.pad_variable_length_inputs,
             runs_at_once: threads.unwrap_or(self.runs_at_once),
             // What waits is limited by the batches that it makes.
             max_waiting: usize::MAX,
@@ -143,7 +145,7 @@ impl Rules {
 
     /// How many rows a run of so many has after it was filled up.
     pub(super) fn padded(&self, rows: usize) -> usize {
-        self.allowed.iter().copied().find(|allowed| *allowed >= rows).unwrap_or(rows)
+        self.allowed_sizes.iter().copied().find(|allowed_sizes| *allowed_sizes >= rows).unwrap_or(rows)
     }
 }
 
@@ -155,7 +157,7 @@ impl Settings {
     /// As TensorFlow Serving refuses to start.
     pub fn check(&self) -> Result<(), Status> {
         let alone = super::BatchingSettings { per_model: false, ..self.batching.clone() };
-        Rules::of(&Self { batching: alone, ..self.clone() }, Path::new("")).map(drop)
+        BatchPolicy::from_settings(&Self { batching: alone, ..self.clone() }, Path::new("")).map(drop)
     }
 }
 
@@ -189,40 +191,43 @@ fn read(path: &Path) -> Result<BatchingParameters, Status> {
 mod tests {
     use super::*;
 
-    fn rules(text: &str) -> Result<Rules, String> {
+    fn policy(text: &str) -> Result<BatchPolicy, String> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("parameters");
         std::fs::write(&file, text).unwrap();
         let mut settings = Settings::default();
         settings.batching.parameters_file = Some(file);
-        Rules::of(&settings, Path::new("")).map_err(|status| status.message)
+        BatchPolicy::from_settings(&settings, Path::new("")).map_err(|status| status.message)
     }
 
     #[test]
     fn parameters_are_those_of_tensorflow_serving() {
-        let rules = rules(
+        let policy = policy(
             "max_batch_size { value: 8 } batch_timeout_micros { value: 500 } max_enqueued_batches { value: 3 }
              num_batch_threads { value: 5 } allowed_batch_sizes: [2, 8] pad_variable_length_inputs: true",
         )
         .unwrap();
-        assert_eq!((rules.max_rows, rules.run_rows, rules.max_batches), (Some(8), 8, Some(3)));
-        assert_eq!((rules.timeout, rules.runs_at_once, rules.pad), (Duration::from_micros(500), 5, true));
-        assert_eq!([1, 2, 3, 8, 9].map(|rows| rules.padded(rows)), [2, 2, 8, 8, 9]);
+        assert_eq!((policy.max_request_rows, policy.max_run_rows, policy.max_enqueued_batches), (Some(8), 8, Some(3)));
+        assert_eq!((policy.timeout, policy.runs_at_once, policy.pad_inner), (Duration::from_micros(500), 5, true));
+        assert_eq!([1, 2, 3, 8, 9].map(|rows| policy.padded(rows)), [2, 2, 8, 8, 9]);
     }
 
     #[test]
     fn what_says_nothing_is_as_there() {
-        let rules = rules("").unwrap();
-        assert!(rules.asked && !rules.split && rules.timeout.is_zero());
-        assert_eq!((rules.max_rows, rules.run_rows, rules.max_batches), (Some(1000), 1000, Some(10)));
+        let policy = policy("").unwrap();
+        assert!(policy.explicit && !policy.split && policy.timeout.is_zero());
+        assert_eq!(
+            (policy.max_request_rows, policy.max_run_rows, policy.max_enqueued_batches),
+            (Some(1000), 1000, Some(10))
+        );
     }
 
     #[test]
     fn larger_requests_are_split_if_that_is_said() {
         let text = "max_batch_size { value: 64 } enable_large_batch_splitting { value: true }";
-        assert_eq!(rules(text).unwrap().run_rows, 64);
-        let rules = rules(&format!("{text} max_execution_batch_size {{ value: 16 }}")).unwrap();
-        assert_eq!((rules.split, rules.max_rows, rules.run_rows), (true, Some(64), 16));
+        assert_eq!(policy(text).unwrap().max_run_rows, 64);
+        let policy = policy(&format!("{text} max_execution_batch_size {{ value: 16 }}")).unwrap();
+        assert_eq!((policy.split, policy.max_request_rows, policy.max_run_rows), (true, Some(64), 16));
     }
 
     #[test]
@@ -246,7 +251,7 @@ mod tests {
                 "must be greater than or equal to max_execution_batch_size",
             ),
         ] {
-            let refused = rules(text).unwrap_err();
+            let refused = policy(text).unwrap_err();
             assert!(refused.contains(reason), "{text}: {refused}");
         }
         let mut settings = Settings::default();
@@ -261,10 +266,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = Settings::default();
         settings.batching.per_model = true;
-        assert!(!Rules::of(&settings, folder.path()).unwrap().asked);
+        assert!(!BatchPolicy::from_settings(&settings, folder.path()).unwrap().explicit);
         std::fs::write(folder.path().join(PER_MODEL_FILE), "max_batch_size { value: 3 }").unwrap();
-        assert!(!Rules::of(&settings, folder.path()).unwrap().asked, "nobody asked for batching");
-        settings.batching.as_asked = true;
-        assert_eq!(Rules::of(&settings, folder.path()).unwrap().max_rows, Some(3));
+        assert!(!BatchPolicy::from_settings(&settings, folder.path()).unwrap().explicit, "nobody asked for batching");
+        settings.batching.explicit = true;
+        assert_eq!(BatchPolicy::from_settings(&settings, folder.path()).unwrap().max_request_rows, Some(3));
     }
 }

@@ -1,0 +1,193 @@
+//! Runs of TensorFlow's: of one request, or of several together.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use tf_persist_core::{Code, RunOptions, Signature, Tensor};
+
+use super::concat::{concat, split};
+use super::task::{BatchTask, SignatureState};
+use super::{InferenceRequest, InferenceResponse};
+use crate::metrics::Phase;
+use crate::status::Status;
+
+/// What a request gets whose run panicked.
+pub(super) fn run_panicked() -> Status {
+    Status::new(Code::Internal, "the run of the request panicked; the server's log says where")
+}
+
+/// Runs requests that fit each other, and answers them.
+pub(super) fn execute(tasks: Vec<BatchTask>) {
+    let mut tasks: Vec<BatchTask> = tasks.into_iter().filter_map(BatchTask::if_wanted).collect();
+    for task in &tasks {
+        let (state, waited) = (&task.state, task.since.elapsed());
+        state.model_metrics.phase(Phase::Queue, waited);
+        if state.policy.explicit && task.rows.is_some() {
+            state.metrics.batch_queue(waited);
+        }
+    }
+    if tasks.len() > 1 {
+        tasks = match run_batch(&tasks) {
+            Some(responses) => {
+                return tasks.into_iter().zip(responses).for_each(|(task, response)| task.finish(Ok(response)));
+            }
+            None => tasks,
+        };
+    }
+    tasks.into_iter().for_each(execute_one);
+}
+
+fn execute_one(task: BatchTask) {
+    if let Some(task) = task.if_wanted() {
+        let response = run_single(&task.state, &task.signature, &task.request, task.rows);
+        task.finish(response);
+    }
+}
+
+/// Runs a request by itself: filled up, and in parts, where the rules say so.
+pub(super) fn run_single(
+    state: &SignatureState,
+    signature: &Signature,
+    request: &InferenceRequest,
+    rows: Option<usize>,
+) -> Result<InferenceResponse, Status> {
+    let policy = &state.policy;
+    let Some(rows) = rows.filter(|_| policy.explicit) else {
+        return run(state, signature, &request.inputs, &request.outputs, request.bytes());
+    };
+    if policy.split && rows > policy.max_run_rows {
+        return run_split(state, signature, request, rows);
+    }
+    let padding = policy.padded(rows) - rows;
+    state.metrics.batch(rows, padding);
+    if padding == 0 {
+        let response = run(state, signature, &request.inputs, &request.outputs, request.bytes())?;
+        return check_rows(&response, rows).map(|()| response);
+    }
+    let (inputs, _) = concat(&[request], rows, policy)?;
+    let response = run(state, signature, &inputs, &request.outputs, request.bytes())?;
+    check_rows(&response, rows + padding)?;
+    split(&response, 0..rows, rows + padding).ok_or_else(run_panicked)
+}
+
+/// Whether outputs have as many rows as went in, which TensorFlow Serving's batching demands of them also where a request is run by
+/// itself.
+fn check_rows(response: &InferenceResponse, rows: usize) -> Result<(), Status> {
+    for (_, tensor) in response {
+        match tensor.row_count() {
+            None => return Err(Status::failed_precondition("Batched output tensor has 0 dimensions")),
+            Some(found) if found != rows => {
+                return Err(Status::failed_precondition(
+                    "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the input tensors",
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Runs a request of more rows than a run may have in parts.
+fn run_split(
+    state: &SignatureState,
+    signature: &Signature,
+    request: &InferenceRequest,
+    rows: usize,
+) -> Result<InferenceResponse, Status> {
+    let mut responses: Vec<InferenceResponse> = Vec::new();
+    let mut start = 0;
+    while start < rows {
+        let end = (start + state.policy.max_run_rows).min(rows);
+        let inputs = split(&request.inputs, start..end, rows).ok_or_else(run_panicked)?;
+        let piece = InferenceRequest { inputs, outputs: request.outputs.clone(), deadline: request.deadline };
+        if piece.is_past_deadline() {
+            return Err(super::task::deadline_exceeded());
+        }
+        responses.push(run_single(state, signature, &piece, Some(end - start))?);
+        start = end;
+    }
+    let Some(first) = responses.first() else { return Ok(Vec::new()) };
+    let all = first.iter().enumerate().map(|(place, (name, _))| {
+        let parts: Vec<&Tensor> = responses.iter().map(|response| &response[place].1).collect();
+        Ok((name.clone(), Tensor::concatenate(&parts)?))
+    });
+    all.collect()
+}
+
+/// Runs requests together: the answer of each. `None` if they have to be run one by one: a bad one among them must not take the
+/// others with it.
+fn run_batch(tasks: &[BatchTask]) -> Option<Vec<InferenceResponse>> {
+    let first = tasks.first()?;
+    let state = &first.state;
+    let sizes: Vec<usize> = tasks.iter().map(|task| task.rows.unwrap_or(0)).collect();
+    let rows = sizes.iter().sum();
+    let requests: Vec<&InferenceRequest> = tasks.iter().map(|task| &task.request).collect();
+    let (inputs, padding) = concat(&requests, rows, &state.policy).ok()?;
+    let begin = Instant::now();
+    let response = run_untimed(&first.signature, &inputs, &first.request.outputs);
+    let took = begin.elapsed();
+    state.latency.observe(took);
+    let response = response.ok()?;
+    state.benefit.record(took, tasks.len());
+    state.model_metrics.phase(Phase::Run, took);
+    if !state.policy.explicit {
+        sizes.iter().for_each(|size| state.metrics.batch_input(*size));
+    }
+    let mut start = 0;
+    let parts = sizes.iter().map(|size| {
+        start += size;
+        split(&response, start - size..start, rows + padding)
+    });
+    let parts: Option<Vec<InferenceResponse>> = parts.collect();
+    match &parts {
+        Some(_) => state.metrics.batch(rows, padding),
+        // If they are to be run together all the same, each is told why it cannot be.
+        None if state.policy.explicit => {}
+        None => state.reject("an output has not as many rows as its inputs"),
+    }
+    parts.filter(|parts| !state.batchable.should_recheck() || matches_single_run(tasks, parts))
+}
+
+/// Whether one request of a batch got the answer that it gets alone. If not, requests run alone from now on.
+fn matches_single_run(tasks: &[BatchTask], parts: &[InferenceResponse]) -> bool {
+    let (Some(task), Some(part)) = (tasks.last(), parts.last()) else { return true };
+    let is_equal =
+        run_untimed(&task.signature, &task.request.inputs, &task.request.outputs).is_ok_and(|alone| alone == *part);
+    if !is_equal {
+        task.state.reject("a request got other bits in a batch than alone");
+    }
+    is_equal
+}
+
+/// A run of one request, which is remembered.
+fn run(
+    state: &SignatureState,
+    signature: &Signature,
+    inputs: &[(String, Tensor)],
+    outputs: &[String],
+    bytes: usize,
+) -> Result<InferenceResponse, Status> {
+    let begin = Instant::now();
+    let response = run_untimed(signature, inputs, outputs);
+    let took = begin.elapsed();
+    state.latency.observe(took);
+    // A refusal is quicker than an answer.
+    if response.is_ok() {
+        state.latency.record(took, bytes);
+    }
+    state.model_metrics.phase(Phase::Run, took);
+    response
+}
+
+/// A run that is not remembered.
+pub(super) fn run_untimed(
+    signature: &Signature,
+    inputs: &[(String, Tensor)],
+    outputs: &[String],
+) -> Result<InferenceResponse, Status> {
+    let options = RunOptions::default().shapes_of_any_kind(true);
+    let options = if outputs.is_empty() { options } else { options.outputs(outputs) };
+    let inputs = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor));
+    let run = catch_unwind(AssertUnwindSafe(|| signature.run_with(inputs, &options)));
+    Ok(run.map_err(|_| run_panicked())??.into_vec())
+}
