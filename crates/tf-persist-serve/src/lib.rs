@@ -10,7 +10,6 @@
 pub mod batching;
 mod catch_panic;
 pub mod grpc;
-pub mod guard;
 pub mod http;
 mod in_flight;
 pub mod inference;
@@ -19,6 +18,7 @@ pub mod models;
 mod net;
 mod offload;
 mod priority;
+pub mod security;
 mod settings;
 mod shutdown;
 mod state;

@@ -1,6 +1,6 @@
 //! How a server is set up. The defaults are TensorFlow Serving's, but where it would listen to the whole network.
 
-use crate::{batching, grpc, guard, http, metrics, models};
+use crate::{batching, grpc, http, metrics, models, security};
 
 /// All settings of a server, by the rooms that they belong to.
 #[derive(Debug, Clone, Default)]
@@ -14,7 +14,7 @@ pub struct Settings {
     /// The gRPC interface.
     pub grpc: grpc::Settings,
     /// Keys, certificates and limits.
-    pub guard: guard::Settings,
+    pub security: security::Settings,
     /// What is measured and where it can be read.
     pub metrics: metrics::Settings,
 }

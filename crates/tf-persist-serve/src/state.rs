@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::guard::{Certificates, Gate, Keys, Tls};
 use crate::in_flight::{InFlight, InFlightGuard};
 use crate::metrics::Metrics;
 use crate::models::Models;
 use crate::net::ServerError;
+use crate::security::{ApiKeys, Certificates, ConcurrencyLimit, Tls};
 use crate::settings::Settings;
 use crate::shutdown::{Shutdown, ShutdownSignal};
 use crate::status::Status;
@@ -24,8 +24,8 @@ struct Inner {
     settings: Settings,
     models: Models,
     metrics: Metrics,
-    concurrency_limit: Gate,
-    api_keys: Keys,
+    concurrency_limit: ConcurrencyLimit,
+    api_keys: ApiKeys,
     certificates: Option<Certificates>,
     shutdown: Shutdown,
     connections: InFlight,
@@ -45,9 +45,9 @@ impl ServerState {
     }
 
     pub(crate) fn new(settings: Settings) -> Result<Self, ServerError> {
-        let api_keys = Keys::open(settings.guard.api_key_file.as_deref())?;
-        let certificates = settings.guard.tls.as_ref().map(Certificates::new).transpose()?;
-        let concurrency_limit = Gate::new(settings.guard.limits.requests_at_once);
+        let api_keys = ApiKeys::open(settings.security.api_key_file.as_deref())?;
+        let certificates = settings.security.tls.as_ref().map(Certificates::new).transpose()?;
+        let concurrency_limit = ConcurrencyLimit::new(settings.security.limits.concurrent_requests);
         let metrics = Metrics::new();
         let models = Models::start(settings.models.clone(), settings.run.clone(), metrics.clone());
         let models = models.map_err(ServerError::Models)?;
@@ -85,13 +85,13 @@ impl ServerState {
 
     /// Where requests under way are counted.
     #[must_use]
-    pub fn concurrency_limit(&self) -> &Gate {
+    pub fn concurrency_limit(&self) -> &ConcurrencyLimit {
         &self.0.concurrency_limit
     }
 
     /// The API keys.
     #[must_use]
-    pub fn api_keys(&self) -> &Keys {
+    pub fn api_keys(&self) -> &ApiKeys {
         &self.0.api_keys
     }
 
@@ -129,9 +129,9 @@ impl ServerState {
 
     /// Tells the log which keys and certificates hold now.
     pub(crate) fn log_security(&self) {
-        self.0.api_keys.say();
+        self.0.api_keys.log_active();
         if let Some(certificates) = &self.0.certificates {
-            certificates.say();
+            certificates.log_active();
         }
     }
 
@@ -144,7 +144,7 @@ impl ServerState {
 
     /// Whether much memory was taken since this was asked last, and nothing is under way that may need it again.
     pub(crate) fn should_release_memory(&self) -> bool {
-        self.concurrency_limit().inside() == 0 && self.0.had_large_message.swap(false, Ordering::Relaxed)
+        self.concurrency_limit().in_flight() == 0 && self.0.had_large_message.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn shutdown_signal(&self) -> ShutdownSignal {

@@ -11,8 +11,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
-use tf_persist_serve::guard::{Pem, Tls};
 use tf_persist_serve::models::ModelSource;
+use tf_persist_serve::security::{Pem, Tls};
 use tf_persist_serve::{Server, ServerState, Settings};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -94,7 +94,7 @@ async fn healthz(address: SocketAddr, client: Option<Pair>) -> io::Result<(Strin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_asks_for_certificates_and_takes_new_ones() {
-    let server = start(|settings| settings.guard.tls = Some(tls(SERVER, true)));
+    let server = start(|settings| settings.security.tls = Some(tls(SERVER, true)));
     assert_eq!(healthz(server.rest, Some(CLIENT)).await.unwrap(), ("200".to_owned(), certificate(SERVER.0)));
     healthz(server.rest, None).await.unwrap_err();
     healthz(server.rest, Some(STRANGER)).await.unwrap_err();
@@ -113,8 +113,8 @@ async fn tls_asks_for_certificates_and_takes_new_ones() {
 #[tokio::test(flavor = "multi_thread")]
 async fn handshakes_that_stop_half_way_are_let_go() {
     let server = start(|settings| {
-        settings.guard.tls = Some(tls(SERVER, false));
-        settings.guard.limits.head_timeout = Duration::from_millis(300);
+        settings.security.tls = Some(tls(SERVER, false));
+        settings.security.limits.head_timeout = Duration::from_millis(300);
     });
     for begun in [&b""[..], b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"GET / HTTP/1.1\r\n\r\n"] {
         for address in [server.rest, server.grpc] {
@@ -166,7 +166,7 @@ fn begun_call(stream: u32) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_never_end_shut_nobody_out() {
-    let server = start(|settings| settings.guard.limits.requests_at_once = 2);
+    let server = start(|settings| settings.security.limits.concurrent_requests = 2);
     let mut held = TcpStream::connect(server.grpc).await.unwrap();
     held.write_all(&[PREFACE, &frame(4, 0, 0, &[])].concat()).await.unwrap();
     for number in 0..50 {
@@ -180,7 +180,7 @@ async fn calls_that_never_end_shut_nobody_out() {
         assert_ne!(count, 0, "{seen:?}");
     }
     sleep(Duration::from_millis(100)).await;
-    assert_eq!(server.state.concurrency_limit().inside(), 0);
+    assert_eq!(server.state.concurrency_limit().in_flight(), 0);
     let body = "{\"instances\": [1.0]}";
     let head = "POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 20\r\n\r\n";
     let reply = ask(server.rest, &(head.to_owned() + body)).await;
@@ -190,7 +190,7 @@ async fn calls_that_never_end_shut_nobody_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_begin_to_speak_is_let_go() {
     let quick = Duration::from_millis(300);
-    let server = start(|settings| settings.guard.limits.head_timeout = quick);
+    let server = start(|settings| settings.security.limits.head_timeout = quick);
     let began = Instant::now();
     let mut open = TcpStream::connect(server.grpc).await.unwrap();
     open.write_all(&[PREFACE, &frame(4, 0, 0, &[])].concat()).await.unwrap();

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::TempDir;
-use tf_persist_serve::guard::{self, Limits};
 use tf_persist_serve::models::{self, ModelSource};
+use tf_persist_serve::security::{self, Limits};
 use tf_persist_serve::{Server, ServerError, Settings, http, metrics};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -44,7 +44,7 @@ fn settings(folder: &TempDir, limits: Limits) -> Settings {
             ..models::Settings::default()
         },
         http: http::Settings { address: Some(([127, 0, 0, 1], 0).into()), ..http::Settings::default() },
-        guard: guard::Settings { limits, ..guard::Settings::default() },
+        security: security::Settings { limits, ..security::Settings::default() },
         metrics: metrics::Settings { prometheus_path: Some(metrics::DEFAULT_PATH.into()) },
         ..Settings::default()
     }
@@ -278,7 +278,7 @@ async fn keys_are_asked_for_but_where_health_is_told() {
     let server = Running::start(|settings, folder| {
         let file: PathBuf = folder.path().join("keys");
         fs::write(&file, "secret\n").unwrap();
-        settings.guard.api_key_file = Some(file);
+        settings.security.api_key_file = Some(file);
     })
     .await;
     for path in ["/healthz", "/readyz"] {
@@ -313,7 +313,7 @@ async fn large_bodies_come_whole() {
 
 #[tokio::test]
 async fn bodies_are_limited_before_they_are_read() {
-    let server = Running::start(|settings, _| settings.guard.limits.body_bytes = 1000).await;
+    let server = Running::start(|settings, _| settings.security.limits.body_bytes = 1000).await;
     let url = "/v1/models/none:predict";
     let long = format!("{{\"instances\": [{}1.0]}}", " ".repeat(2000));
     server.post(url, &long).await.refuses(413, "longer than 1000 bytes");
@@ -338,7 +338,7 @@ async fn bodies_are_limited_before_they_are_read() {
 
 #[tokio::test]
 async fn requests_that_are_too_many_are_refused_before_work() {
-    let server = Running::start(|settings, _| settings.guard.limits.requests_at_once = 0).await;
+    let server = Running::start(|settings, _| settings.security.limits.concurrent_requests = 0).await;
     server.post("/v1/models/none:predict", ONE).await.refuses(503, "Too many requests are under way: 0");
     assert_eq!(server.get("/healthz").await.code, 200);
     server.stop().await.unwrap();
@@ -348,8 +348,8 @@ async fn requests_that_are_too_many_are_refused_before_work() {
 async fn slow_clients_are_let_go_and_idle_ones_are_not() {
     let quick = Duration::from_millis(200);
     let server = Running::start(|settings, _| {
-        settings.guard.limits.head_timeout = quick;
-        settings.guard.limits.body_timeout = quick;
+        settings.security.limits.head_timeout = quick;
+        settings.security.limits.body_timeout = quick;
     })
     .await;
     let mut idle = server.connect().await;
@@ -369,7 +369,8 @@ async fn slow_clients_are_let_go_and_idle_ones_are_not() {
 
 #[tokio::test]
 async fn many_idle_and_half_sent_connections_hold_nobody_up() {
-    let server = Running::start(|settings, _| settings.guard.limits.drain_timeout = Duration::from_millis(300)).await;
+    let server =
+        Running::start(|settings, _| settings.security.limits.drain_timeout = Duration::from_millis(300)).await;
     let mut held = Vec::new();
     for number in 0..500 {
         let mut stream = server.connect().await;
@@ -384,7 +385,8 @@ async fn many_idle_and_half_sent_connections_hold_nobody_up() {
 
 #[tokio::test]
 async fn stopping_answers_what_is_under_way_and_takes_nothing_more() {
-    let mut server = Running::start(|settings, _| settings.guard.limits.drain_timeout = Duration::from_secs(5)).await;
+    let mut server =
+        Running::start(|settings, _| settings.security.limits.drain_timeout = Duration::from_secs(5)).await;
     let mut idle = server.connect().await;
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     read(&mut idle).await.unwrap();
@@ -490,7 +492,8 @@ async fn what_is_no_http_is_refused_with_a_reason() {
 
 #[tokio::test]
 async fn a_client_that_never_ends_is_not_waited_for_without_end() {
-    let server = Running::start(|settings, _| settings.guard.limits.drain_timeout = Duration::from_millis(300)).await;
+    let server =
+        Running::start(|settings, _| settings.security.limits.drain_timeout = Duration::from_millis(300)).await;
     let mut stuck = server.connect().await;
     begin(&mut stuck, "/v1/models/m:predict").await;
     let began = Instant::now();

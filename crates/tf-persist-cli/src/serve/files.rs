@@ -7,8 +7,8 @@ use anyhow::{Context, anyhow, bail};
 use tf_persist_proto::serving::monitoring_config::MonitoringConfig;
 use tf_persist_proto::serving::ssl_config::SSLConfig;
 use tf_persist_proto::text_format;
-use tf_persist_serve::guard::{Pem, Tls};
 use tf_persist_serve::metrics::DEFAULT_PATH;
+use tf_persist_serve::security::{Pem, Tls};
 
 use super::args::{ServeArgs, given};
 use crate::failure::Misuse;

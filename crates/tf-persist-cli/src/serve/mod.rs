@@ -115,17 +115,18 @@ fn greet(server: &Server, args: &ServeArgs) {
         return;
     };
     tracing::info!(%address, "REST");
-    let scheme = if state.settings().guard.tls.as_ref().is_some_and(|tls| !tls.grpc_only) { "https" } else { "http" };
+    let scheme =
+        if state.settings().security.tls.as_ref().is_some_and(|tls| !tls.grpc_only) { "https" } else { "http" };
     let host =
         if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() };
-    let key = if state.settings().guard.api_key_file.is_some() { " -H 'X-Api-Key: KEY'" } else { "" };
+    let key = if state.settings().security.api_key_file.is_some() { " -H 'X-Api-Key: KEY'" } else { "" };
     match &state.settings().models.source {
         Some(ModelSource::BasePath { name, .. }) => {
             tracing::info!("ask: curl{key} {scheme}://{host}/v1/models/{name}:predict -d '{{\"instances\": [...]}}'")
         }
         _ => tracing::info!("the list of models: curl{key} {scheme}://{host}/models"),
     }
-    if args.host.is_unspecified() && state.settings().guard.api_key_file.is_none() {
+    if args.host.is_unspecified() && state.settings().security.api_key_file.is_none() {
         tracing::warn!("whoever reaches this machine may ask: there is no --api_key_file");
     }
     if args.rest_api_port == Port::Any {

@@ -9,7 +9,7 @@ use tf_persist_core::LoadOptions;
 use tf_persist_core::scan::Trust;
 use tf_persist_serve::batching::BatchingSettings;
 use tf_persist_serve::models::{LabelRule, LoadSettings, ModelSource};
-use tf_persist_serve::{Settings, batching, grpc, guard, http, metrics, models};
+use tf_persist_serve::{Settings, batching, grpc, http, metrics, models, security};
 
 use super::args::{Port, ServeArgs, given};
 use super::files;
@@ -69,18 +69,18 @@ pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
             tensor_content: args.enable_serialization_as_tensor_content,
             reload_config: args.enable_reload_config_request,
         },
-        guard: guard::Settings {
+        security: security::Settings {
             api_key_file: given(&args.api_key_file).cloned(),
             tls,
-            limits: guard::Limits {
+            limits: security::Limits {
                 body_bytes: args.max_body_bytes,
-                requests_at_once: args.max_requests,
+                concurrent_requests: args.max_requests,
                 connections: args.max_connections,
                 head_timeout: client_timeout,
                 body_timeout: client_timeout,
                 idle_timeout: Duration::from_secs(args.idle_timeout),
                 drain_timeout: Duration::from_secs(args.drain_timeout),
-                ..guard::Limits::default()
+                ..security::Limits::default()
             },
         },
         metrics: metrics::Settings { prometheus_path: prometheus_path.flatten() },

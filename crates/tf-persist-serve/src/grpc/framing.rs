@@ -9,8 +9,8 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 use tf_persist_core::Code;
 
-use crate::guard::Limits;
 use crate::offload::offload_if;
+use crate::security::Limits;
 use crate::status::Status;
 
 /// What stands before a message.

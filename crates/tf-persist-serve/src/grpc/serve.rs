@@ -99,7 +99,7 @@ pub(crate) async fn serve<S>(stream: S, peer: Peer, state: ServerState, mut shut
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let head_timeout = state.settings().guard.limits.head_timeout;
+    let head_timeout = state.settings().security.limits.head_timeout;
     let (heard, sent) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let stream = {
         let (heard, sent) = (Arc::clone(&heard), Arc::clone(&sent));

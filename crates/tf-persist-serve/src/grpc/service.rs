@@ -130,11 +130,11 @@ impl Grpc {
         }
         let call = Call::of(head.uri.path()).filter(|_| head.method == Method::POST);
         let call = call.ok_or_else(|| Status::new(Code::Unimplemented, ""))?;
-        let limits = &state.settings().guard.limits;
+        let limits = &state.settings().security.limits;
         let message = read_message(body, &head.headers, call.max_message(), limits).await?;
         state.note_bytes(message.len());
         // It is let in when it is whole: clients that send slowly shut nobody out.
-        let _permit = if is_health { None } else { Some(state.concurrency_limit().enter()?) };
+        let _permit = if is_health { None } else { Some(state.concurrency_limit().try_acquire()?) };
         let most = limits.tensors;
         let message = match call {
             Call::Predict => {

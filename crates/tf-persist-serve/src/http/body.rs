@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
-use crate::guard::Limits;
+use crate::security::Limits;
 
 /// The longest body that a gzip-encoded one may become, in bytes, whatever longer ones are allowed as they are: TensorFlow Serving's own
 /// limit (`util/net_http/compression/gzip_zlib.h`). A few kilobytes become gigabytes else.

@@ -16,8 +16,8 @@ use tokio::time::{interval, interval_at, timeout};
 
 use super::parse_errors::ParseErrorBodies;
 use super::{dispatch, reply};
-use crate::guard::Limits;
 use crate::net::{IoEvent, ObservedIo};
+use crate::security::Limits;
 use crate::shutdown::{GRACE, ShutdownSignal};
 use crate::state::ServerState;
 
@@ -49,7 +49,7 @@ async fn serve_requests<S>(stream: &mut S, state: ServerState, mut shutdown: Shu
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let limits = state.settings().guard.limits.clone();
+    let limits = state.settings().security.limits.clone();
     let clock = Arc::new(Clock::new());
     let answer = {
         let (state, clock) = (state.clone(), Arc::clone(&clock));

@@ -115,7 +115,7 @@ async fn handle(
     body: Incoming,
     measures: &OfModel,
 ) -> Result<Vec<u8>, RequestError> {
-    let limits = &state.settings().guard.limits;
+    let limits = &state.settings().security.limits;
     let bytes = if matches!(route.api, Api::Predict | Api::Classify | Api::Regress) {
         body::read(body, limits).await.map_err(RequestError::Body)?
     } else {
@@ -124,7 +124,7 @@ async fn handle(
     };
     state.note_bytes(bytes.len());
     // It is let in when it is whole: clients that send slowly shut nobody out.
-    let _permit = state.concurrency_limit().enter()?;
+    let _permit = state.concurrency_limit().try_acquire()?;
     let request_body = RequestBody { bytes, gzip: body::is_gzip(&head.headers) };
     let answer = handlers::handle(state, route, request_body, measures).await?;
     state.note_bytes(answer.len());

@@ -11,6 +11,7 @@ use tokio::time::timeout_at;
 use super::body::{self, BodyError};
 use super::json::{self, ExamplesBody, Format, PredictBody};
 use super::routes::Route;
+use crate::batching::{InferenceRequest, deadline_exceeded};
 use crate::inference::{self, signature_for_predict};
 use crate::metrics::{Api, OfModel, Phase, Protocol};
 use crate::models::{Servable, Served, Version};
@@ -48,7 +49,7 @@ impl RequestBody {
 
     fn into_bytes(self, state: &ServerState) -> Result<Bytes, RequestError> {
         if self.gzip {
-            return body::inflate(&self.bytes, &state.settings().guard.limits).map_err(RequestError::Body);
+            return body::inflate(&self.bytes, &state.settings().security.limits).map_err(RequestError::Body);
         }
         Ok(self.bytes)
     }
@@ -125,7 +126,7 @@ fn decode_predict(
     let name = body.signature_name().unwrap_or_default();
     let served = signature_for_predict(&servable, name, Protocol::Rest)?.clone();
     let wanted: Vec<_> = served.signature.inputs().collect();
-    let limit = state.settings().guard.limits.tensors;
+    let limit = state.settings().security.limits.tensors;
     if wanted.len() > limit {
         let message =
             format!("The signature has {} inputs, and {limit} tensors are allowed in a request", wanted.len());

@@ -93,7 +93,7 @@ fn json_text(value: &impl Serialize) -> Vec<u8> {
 fn metrics(state: &ServerState) -> Reply {
     let gauges = Gauges {
         connections: state.connections(),
-        requests: state.concurrency_limit().inside(),
+        requests: state.concurrency_limit().in_flight(),
         ready: !state.is_shutting_down() && state.models().are_ready(),
     };
     reply::text(StatusCode::OK, state.metrics().page(&state.models().list(), gauges))

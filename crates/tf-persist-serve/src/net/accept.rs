@@ -52,7 +52,7 @@ impl Port {
         S: Fn(Stream, Peer) -> F + Clone + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let limit = self.state.settings().guard.limits.connections;
+        let limit = self.state.settings().security.limits.connections;
         let permits = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
         let mut closed = self.closed.clone();
         loop {
@@ -97,7 +97,7 @@ impl Port {
         F: Future<Output = ()> + Send + 'static,
     {
         let (tls, serve, mut shutdown) = (self.tls(), serve.clone(), self.state.shutdown_signal());
-        let head_timeout = self.state.settings().guard.limits.head_timeout;
+        let head_timeout = self.state.settings().security.limits.head_timeout;
         let held = (permit, self.state.count_connection(), self.alive.clone());
         self.workers.spawn(async move {
             let encrypted = tokio::select! {

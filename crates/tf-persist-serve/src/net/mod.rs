@@ -22,7 +22,7 @@ use tokio::time::{interval, timeout};
 pub(crate) use observed_io::{IoEvent, ObservedIo};
 pub(crate) use stream::Peer;
 
-use crate::guard::{KeysError, TlsError};
+use crate::security::{ApiKeysError, TlsError};
 use crate::settings::Settings;
 use crate::state::ServerState;
 use crate::status::Status;
@@ -69,7 +69,7 @@ pub enum ServerError {
     NoPort,
     /// The file of API keys cannot be used.
     #[error(transparent)]
-    Keys(#[from] KeysError),
+    ApiKeys(#[from] ApiKeysError),
     /// The certificates cannot be used.
     #[error("{0}")]
     Tls(#[from] TlsError),
@@ -92,7 +92,7 @@ impl Server {
         if settings.http.address.is_none() && settings.grpc.address.is_none() && settings.grpc.socket.is_none() {
             return Err(ServerError::NoPort);
         }
-        listener::raise_open_files(settings.guard.limits.connections);
+        listener::raise_open_files(settings.security.limits.connections);
         let tcp = |address: Option<SocketAddr>, what| {
             let bound = address
                 .map(|address| listener::tcp(address).map_err(|source| ServerError::Listen { address, what, source }));
@@ -137,7 +137,7 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
         let Self { state, rest, grpc, socket } = self;
         let _end = ShutdownOnDrop(state.clone());
-        let limits = &state.settings().guard.limits;
+        let limits = &state.settings().security.limits;
         let drain_timeout = limits.drain_timeout;
         let (alive, mut all_gone) = tokio::sync::mpsc::channel::<()>(1);
         let (close, closed) = tokio::sync::watch::channel(false);
@@ -177,10 +177,10 @@ impl Server {
         close.send_replace(true);
         while accepting.join_next().await.is_some() {}
         state.begin_shutdown();
-        tracing::info!(requests = state.concurrency_limit().inside(), "stopping: no more connections are taken");
+        tracing::info!(requests = state.concurrency_limit().in_flight(), "stopping: no more connections are taken");
         let began = Instant::now();
         if timeout(drain_timeout, all_gone.recv()).await.is_err() {
-            tracing::warn!(requests = state.concurrency_limit().inside(), "stopping: requests are given up");
+            tracing::warn!(requests = state.concurrency_limit().in_flight(), "stopping: requests are given up");
         }
         // With what they were at, which keeps models loaded.
         drop(workers);

@@ -60,7 +60,7 @@ async fn settings_are_taken(stream: &mut TcpStream) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_clients_shut_nobody_out() {
-    let (server, address, _folder) = start(|settings| settings.guard.limits.requests_at_once = 1).await;
+    let (server, address, _folder) = start(|settings| settings.security.limits.concurrent_requests = 1).await;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let served = tokio::spawn(server.run(async { drop(stopped.await) }));
     let mut slow = TcpStream::connect(address).await.unwrap();
@@ -84,7 +84,7 @@ async fn slow_clients_shut_nobody_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_says_nothing_is_let_go() {
     let quick = Duration::from_millis(200);
-    let (server, address, _folder) = start(|settings| settings.guard.limits.head_timeout = quick).await;
+    let (server, address, _folder) = start(|settings| settings.security.limits.head_timeout = quick).await;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let served = tokio::spawn(server.run(async { drop(stopped.await) }));
     let mut silent = TcpStream::connect(address).await.unwrap();

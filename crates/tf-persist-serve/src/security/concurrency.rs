@@ -7,36 +7,36 @@ use crate::status::Status;
 
 /// Counts requests under way, over both interfaces, and refuses those that are too many. Cloning shares the count.
 #[derive(Debug, Clone)]
-pub struct Gate {
+pub struct ConcurrencyLimit {
     limit: usize,
-    inside: InFlight,
+    in_flight: InFlight,
 }
 
 /// A request under way; it is no longer when this is dropped.
 #[derive(Debug)]
 pub struct Permit {
-    _counted: InFlightGuard,
+    _guard: InFlightGuard,
 }
 
-impl Gate {
+impl ConcurrencyLimit {
     /// A gate that lets so many in at once.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit, inside: InFlight::default() }
+        Self { limit, in_flight: InFlight::default() }
     }
 
     /// Lets a request in.
     ///
     /// # Errors
     /// `UNAVAILABLE` if too many are.
-    pub fn enter(&self) -> Result<Permit, Status> {
+    pub fn try_acquire(&self) -> Result<Permit, Status> {
         let too_many = || Status::new(Code::Unavailable, format!("Too many requests are under way: {}", self.limit));
-        self.inside.try_acquire(self.limit).map(|counted| Permit { _counted: counted }).ok_or_else(too_many)
+        self.in_flight.try_acquire(self.limit).map(|guard| Permit { _guard: guard }).ok_or_else(too_many)
     }
 
     /// How many are under way.
     #[must_use]
-    pub fn inside(&self) -> usize {
-        self.inside.get()
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.get()
     }
 }

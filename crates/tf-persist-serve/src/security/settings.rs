@@ -57,7 +57,7 @@ pub struct Limits {
     /// The longest request, in bytes, after it was inflated.
     pub body_bytes: usize,
     /// Requests under way at once, over both interfaces; more are refused with 503 or `UNAVAILABLE`.
-    pub requests_at_once: usize,
+    pub concurrent_requests: usize,
     /// Connections at once, of each interface; more wait to be accepted.
     pub connections: usize,
     /// How long a client may take to send the head of a request.
@@ -76,7 +76,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body_bytes: i32::MAX as usize,
-            requests_at_once: 4096,
+            concurrent_requests: 4096,
             connections: 16_384,
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),

@@ -13,18 +13,18 @@ fn headers(name: &'static str, value: &'static str) -> HeaderMap {
 
 #[test]
 fn the_gate_counts_and_refuses() {
-    let gate = Gate::new(2);
-    let (first, _second) = (gate.enter().unwrap(), gate.enter().unwrap());
-    assert_eq!(gate.enter().unwrap_err().code, Code::Unavailable);
-    assert_eq!(gate.inside(), 2);
+    let limit = ConcurrencyLimit::new(2);
+    let (first, _second) = (limit.try_acquire().unwrap(), limit.try_acquire().unwrap());
+    assert_eq!(limit.try_acquire().unwrap_err().code, Code::Unavailable);
+    assert_eq!(limit.in_flight(), 2);
     drop(first);
-    let _third = gate.enter().unwrap();
+    let _third = limit.try_acquire().unwrap();
 }
 
 #[test]
 fn without_a_file_everybody_is_let_in() {
-    Keys::open(None).unwrap().check(&HeaderMap::new()).unwrap();
-    Keys::default().check(&HeaderMap::new()).unwrap();
+    ApiKeys::open(None).unwrap().check(&HeaderMap::new()).unwrap();
+    ApiKeys::default().check(&HeaderMap::new()).unwrap();
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn keys_are_read_checked_and_read_again() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys");
     fs::write(&file, "# ours\n\n secret-one \r\nsecret-two\n").unwrap();
-    let keys = Keys::open(Some(&file)).unwrap();
+    let keys = ApiKeys::open(Some(&file)).unwrap();
     for (name, value) in
         [("authorization", "Bearer secret-one"), ("authorization", "bearer  secret-two "), ("x-api-key", "secret-two")]
     {
@@ -65,10 +65,10 @@ fn keys_are_read_checked_and_read_again() {
 fn files_that_have_no_keys_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys");
-    assert!(matches!(Keys::open(Some(&file)).unwrap_err(), KeysError::Read { .. }));
+    assert!(matches!(ApiKeys::open(Some(&file)).unwrap_err(), ApiKeysError::Read { .. }));
     for text in [Vec::new(), b"#\n".to_vec(), vec![b'x'; 2 << 20], vec![b'y'; 5000]] {
         fs::write(&file, text).unwrap();
-        assert!(matches!(Keys::open(Some(&file)).unwrap_err(), KeysError::Invalid { .. }));
+        assert!(matches!(ApiKeys::open(Some(&file)).unwrap_err(), ApiKeysError::Invalid { .. }));
     }
 }
 

@@ -21,7 +21,7 @@ const MAX_KEY: usize = 4096;
 
 /// The keys that are let in. What is kept of them is their digests. Cloning shares them.
 #[derive(Debug, Clone, Default)]
-pub struct Keys {
+pub struct ApiKeys {
     file: Option<PathBuf>,
     digests: Arc<ArcSwapOption<Vec<[u8; 32]>>>,
 }
@@ -29,7 +29,7 @@ pub struct Keys {
 /// Why keys could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum KeysError {
+pub enum ApiKeysError {
     /// The file cannot be read.
     #[error("cannot read the API keys in `{}`: {source}", path.display())]
     Read {
@@ -48,12 +48,12 @@ pub enum KeysError {
     },
 }
 
-impl Keys {
+impl ApiKeys {
     /// Reads a file of keys, one a line; lines that are empty or begin with `#` are none. Without a file everybody is let in.
     ///
     /// # Errors
     /// If the file cannot be read, or has no key.
-    pub fn open(file: Option<&Path>) -> Result<Self, KeysError> {
+    pub fn open(file: Option<&Path>) -> Result<Self, ApiKeysError> {
         let keys = Self { file: file.map(Path::to_owned), digests: Arc::default() };
         keys.reload()?;
         Ok(keys)
@@ -63,23 +63,23 @@ impl Keys {
     ///
     /// # Errors
     /// If it cannot be read, or has no key; those that were read before stay.
-    pub fn reload(&self) -> Result<(), KeysError> {
+    pub fn reload(&self) -> Result<(), ApiKeysError> {
         let Some(path) = &self.file else { return Ok(()) };
-        let digests = read(path).map_err(|source| KeysError::Read { path: path.clone(), source })?;
-        let digests = digests.map_err(|why| KeysError::Invalid { path: path.clone(), why })?;
+        let digests = read(path).map_err(|source| ApiKeysError::Read { path: path.clone(), source })?;
+        let digests = digests.map_err(|why| ApiKeysError::Invalid { path: path.clone(), why })?;
         let old = self.digests.swap(Some(Arc::new(digests)));
-        self.say_changes(old.as_deref());
+        self.log_changes(old.as_deref());
         Ok(())
     }
 
     /// Tells the log how many keys are let in now.
-    pub(crate) fn say(&self) {
+    pub(crate) fn log_active(&self) {
         if let (Some(path), Some(digests)) = (&self.file, self.digests.load().as_ref()) {
             tracing::info!(file = %path.display(), keys = digests.len(), "API keys that hold now");
         }
     }
 
-    fn say_changes(&self, old: Option<&Vec<[u8; 32]>>) {
+    fn log_changes(&self, old: Option<&Vec<[u8; 32]>>) {
         let (Some(path), Some(old), Some(new)) = (&self.file, old, self.digests.load_full()) else { return };
         let count = |these: &[[u8; 32]], others: &[[u8; 32]]| these.iter().filter(|key| !others.contains(key)).count();
         let (added, removed) = (count(&new, old), count(old, &new));

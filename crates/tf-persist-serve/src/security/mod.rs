@@ -1,14 +1,14 @@
 //! Who may ask, and how much.
 
-mod gate;
-mod keys;
+mod api_keys;
+mod concurrency;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod tls;
 
-pub use gate::{Gate, Permit};
-pub use keys::{Keys, KeysError};
+pub use api_keys::{ApiKeys, ApiKeysError};
+pub use concurrency::{ConcurrencyLimit, Permit};
 pub use settings::{Limits, Pem, Settings, Tls};
 pub(crate) use tls::Certificates;
 pub use tls::TlsError;

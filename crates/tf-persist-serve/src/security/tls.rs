@@ -115,7 +115,7 @@ impl Certificates {
     }
 
     /// Tells the log which certificate holds now.
-    pub(crate) fn say(&self) {
+    pub(crate) fn log_active(&self) {
         let Described { file, fingerprint, chain, client_ca, grpc_only } = &**self.described.load();
         let (sha256, client_ca, ports) = (fingerprint, client_ca.as_deref(), if *grpc_only { "gRPC" } else { "all" });
         tracing::info!(%file, %sha256, chain, client_ca, ports, "TLS certificate that holds now");
