@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tf_persist_core::golden::Record;
-use tf_persist_core::golden::tfrecord::{Reader, write_record};
+use tf_persist_core::warmup::Record;
+use tf_persist_core::warmup::tfrecord::{Reader, write_record};
 
 fuzz_target!(|data: &[u8]| {
     let _ = Record::parse(1, data.to_vec());

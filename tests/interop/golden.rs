@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use tf_persist_core::golden::{Added, FILE, Outcome, Recorder, Records};
 use tf_persist_core::tensor::Tolerance;
+use tf_persist_core::warmup::{Added, FILE, Outcome, Recorder, Records};
 use tf_persist_core::{Error, LoadOptions, LoadedModel, SaveOptions, SavedModel};
 
 use crate::python;

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use tf_persist_core::train::{Dataset, Event, Place, TrainOptions, Trained, Trainer};
+use tf_persist_core::train::{Dataset, Event, TrainOptions, Trained, Trainer, TrainingState};
 use tf_persist_core::{Error, LoadOptions, LoadedModel, SaveOptions, SavedModel};
 
 use crate::recorded::root;
@@ -89,7 +89,7 @@ fn a_checkpoint_is_a_model_and_a_place() {
     let work = tempfile::tempdir().unwrap();
     let out = work.path().join("out");
     let artefact = SavedModel::open(folder().join("model")).unwrap();
-    assert_eq!(Place::of(&artefact).unwrap(), None);
+    assert_eq!(TrainingState::of(&artefact).unwrap(), None);
     let options = TrainOptions::default().batch_size(500).seed(9).checkpoint_every(2.try_into().unwrap());
     let trainer = Trainer::new(&artefact, data("train.npz"), options.clone()).unwrap();
     let trainer = trainer.save_to(&out, SaveOptions::default()).unwrap();
@@ -98,7 +98,7 @@ fn a_checkpoint_is_a_model_and_a_place() {
     let trained = trainer.run(&model, |event| {
         if let Event::Saved(place) = event {
             assert_eq!(
-                Place::of(&SavedModel::open(&out).unwrap()).unwrap().as_ref(),
+                TrainingState::of(&SavedModel::open(&out).unwrap()).unwrap().as_ref(),
                 Some(place),
                 "it is there when it is told"
             );

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 use tf_persist_core::checkpoint::restore::{Mapping, RestoreOptions};
 use tf_persist_core::saved_model::{Variables, name_of};
-use tf_persist_core::{SaveOptions, SavedModel, golden, printable};
+use tf_persist_core::{SaveOptions, SavedModel, printable, warmup};
 
 use crate::args::{Format, LibraryArgs, tags};
 use crate::failure::PRINTING;
@@ -103,7 +103,7 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
         eprintln!("note: {}", printable(note));
     }
     let recorded = |model: &SavedModel| -> tf_persist_core::Result<bool> {
-        Ok(golden::Records::of(model)?.is_some() || golden::Records::of_sequence(model)?.is_some())
+        Ok(warmup::Records::of(model)?.is_some() || warmup::Records::of_sequence(model)?.is_some())
     };
     if args.from_checkpoint.is_some() && recorded(&SavedModel::open(&args.target)?)? {
         eprintln!(

@@ -54,6 +54,7 @@
 #[cfg(target_endian = "big")]
 compile_error!("tensors, checkpoints and .npy files are little-endian, and so must the machine be");
 
+mod builder;
 pub mod checkpoint;
 mod container;
 pub mod diff;
@@ -62,12 +63,13 @@ mod error;
 pub mod examples;
 mod export;
 mod ffi;
-pub mod golden;
 mod graph;
 mod independence;
 mod memory;
 mod op_library;
 mod outline;
+mod replay;
+mod rewrite;
 pub mod runtime;
 pub mod saved_model;
 pub mod scan;
@@ -78,11 +80,13 @@ mod stand_in;
 pub mod tensor;
 mod tensorflow_rust;
 pub mod train;
+pub mod warmup;
 
+pub use builder::{GraphSignature, ModelBuilder};
 pub use container::pack;
 pub use dtype::DType;
 pub use error::{Code, Error, Result};
-pub use export::{GraphSignature, ModelBuilder, SaveOptions, Saved};
+pub use export::{SaveOptions, Saved, VariableSource};
 pub use ffi::release_free_memory;
 pub use independence::{Dependence, prove_rows_independent};
 pub use op_library::{OpLibrary, OpLibraryError, OpLibraryProblem, Wants};

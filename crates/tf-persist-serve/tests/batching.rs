@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tf_persist_core::{DType, LoadOptions, RunOptions, SaveOptions, SavedModel, Signature, Tensor, TensorInfo, golden};
+use tf_persist_core::{DType, LoadOptions, RunOptions, SaveOptions, SavedModel, Signature, Tensor, TensorInfo, warmup};
 use tf_persist_serve::Status;
 use tf_persist_serve::batching::{InferenceRequest, InferenceResponse, Settings};
 use tf_persist_serve::metrics::Metrics;
@@ -59,7 +59,7 @@ fn requests(signature: &Signature) -> Option<Vec<(InferenceRequest, InferenceRes
     let definition = signature.definition();
     let model = signature.model();
     if definition.inputs.is_empty()
-        || golden::what_it_writes(model.artefact(), model.meta_graph(), definition).is_some()
+        || warmup::first_state_write(model.artefact(), model.meta_graph(), definition).is_some()
     {
         return None;
     }

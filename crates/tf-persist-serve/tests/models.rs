@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tf_persist_core::golden::{FILE, tfrecord};
 use tf_persist_core::runtime::Search;
+use tf_persist_core::warmup::{FILE, tfrecord};
 use tf_persist_core::{Code, LoadOptions, SaveOptions, SavedModel, Tensor};
 use tf_persist_proto::protobuf::{Message, MessageField};
 use tf_persist_proto::serving as pb;

@@ -4,9 +4,9 @@ use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 use tf_persist_core::checkpoint::Entry;
-use tf_persist_core::golden::{FILE, SEQUENCE_FILE};
 use tf_persist_core::printable;
 use tf_persist_core::saved_model::{FoundBy, FoundFile, FoundVariable, OPS_VERSION, Variables};
+use tf_persist_core::warmup::{FILE, SEQUENCE_FILE};
 
 use super::{MetaGraphReport, Report, Selection, stats};
 use crate::format::{self, bytes, count, grouped};

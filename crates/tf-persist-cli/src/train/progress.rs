@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anstream::eprintln;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tf_persist_core::printable;
-use tf_persist_core::train::{Epoch, Event, Place};
+use tf_persist_core::train::{Epoch, Event, TrainingState};
 
 use super::report::speed;
 use crate::format::{count, grouped, short};
@@ -20,7 +20,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(place: &Place) -> Self {
+    pub(super) fn new(place: &TrainingState) -> Self {
         let bar = ProgressBar::with_draw_target(Some(place.steps_per_epoch()), ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len}  {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));

@@ -3,9 +3,9 @@
 use std::io::Write;
 
 use serde_json::{Value, json};
-use tf_persist_core::golden::{Outcome, OutputReport, OutputResult, Replay};
 use tf_persist_core::printable;
 use tf_persist_core::tensor::{Comparison, Tolerance};
+use tf_persist_core::warmup::{Outcome, OutputReport, OutputResult, Replay};
 
 use crate::format::{count, short};
 

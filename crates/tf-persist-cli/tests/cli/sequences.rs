@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tf_persist_core::golden::{FILE, SEQUENCE_FILE};
+use tf_persist_core::warmup::{FILE, SEQUENCE_FILE};
 
 use crate::support::Dir;
 
@@ -63,14 +63,14 @@ fn another_order_or_another_model_is_told() {
     recorded(&dir);
     // The first two records change places: their requests are the same but for the number, their answers are not.
     let bytes = fs::read(dir.path("m").join(SEQUENCE_FILE)).unwrap();
-    let mut reader = tf_persist_core::golden::tfrecord::Reader::new("m", bytes.as_slice(), bytes.len() as u64);
+    let mut reader = tf_persist_core::warmup::tfrecord::Reader::new("m", bytes.as_slice(), bytes.len() as u64);
     let mut records = Vec::new();
     while let Some(record) = reader.next_record().unwrap() {
         records.push(record);
     }
     records.swap(0, 1);
     let mut file = Vec::new();
-    records.iter().for_each(|record| tf_persist_core::golden::tfrecord::write_record(&mut file, record).unwrap());
+    records.iter().for_each(|record| tf_persist_core::warmup::tfrecord::write_record(&mut file, record).unwrap());
     fs::write(dir.path("m").join(SEQUENCE_FILE), file).unwrap();
     let ran = dir.cmd("verify m").run().exits_with(1).prints("different: 2 of 4 answers");
     let ran = ran.prints("record 1 of the sequence, predict `increment`: `total` differs");

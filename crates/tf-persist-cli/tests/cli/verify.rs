@@ -4,8 +4,8 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tf_persist_core::golden::FILE;
-use tf_persist_core::golden::tfrecord::{Reader, write_record};
+use tf_persist_core::warmup::FILE;
+use tf_persist_core::warmup::tfrecord::{Reader, write_record};
 use tf_persist_core::{Tensor, tensor};
 use tf_persist_proto::protobuf::{Message, MessageField};
 use tf_persist_proto::serving::prediction_log::prediction_log::Log_type;

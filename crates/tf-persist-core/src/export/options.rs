@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::staging::{self, Staging};
 use crate::checkpoint::restore::RestoreOptions;
 use crate::error::Result;
+use crate::rewrite::Rewrite;
 
 /// How a model is saved.
 #[derive(Debug, Clone, Default)]
@@ -12,10 +13,7 @@ use crate::error::Result;
 pub struct SaveOptions {
     pub(super) overwrite: bool,
     pub(super) tags: Option<Vec<String>>,
-    signatures: Option<Vec<String>>,
-    renamed: Vec<(String, String)>,
-    inference_only: bool,
-    frozen: bool,
+    pub(super) rewrite: Rewrite,
     pub(super) checkpoint: Option<(PathBuf, RestoreOptions)>,
 }
 
@@ -38,14 +36,14 @@ impl SaveOptions {
     /// Keeps these signatures and no others. Everything else stays as it is.
     #[must_use]
     pub fn signatures<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
-        self.signatures = Some(names.into_iter().map(Into::into).collect());
+        self.rewrite.signatures = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
     /// Gives a signature another name.
     #[must_use]
     pub fn rename_signature(mut self, old: impl Into<String>, new: impl Into<String>) -> Self {
-        self.renamed.push((old.into(), new.into()));
+        self.rewrite.renamed.push((old.into(), new.into()));
         self
     }
 
@@ -57,7 +55,7 @@ impl SaveOptions {
     /// variables they read.
     #[must_use]
     pub fn inference_only(mut self, inference_only: bool) -> Self {
-        self.inference_only = inference_only;
+        self.rewrite.inference_only = inference_only;
         self
     }
 
@@ -67,7 +65,7 @@ impl SaveOptions {
     /// model of TensorFlow 1, and gives its signatures.
     #[must_use]
     pub fn frozen(mut self, frozen: bool) -> Self {
-        self.frozen = frozen;
+        self.rewrite.frozen = frozen;
         self
     }
 
@@ -94,27 +92,5 @@ impl SaveOptions {
     /// As [`SaveOptions::check_target`], and that a folder can be made there.
     pub(crate) fn try_target(&self, target: &Path) -> Result<()> {
         Staging::begin(target, self.overwrite).map(drop)
-    }
-
-    pub(super) fn kept_signatures(&self) -> Option<&[String]> {
-        self.signatures.as_deref()
-    }
-
-    pub(super) fn renamed_signatures(&self) -> &[(String, String)] {
-        &self.renamed
-    }
-
-    /// Whether only what the kept signatures reach stays.
-    pub(super) fn prunes(&self) -> bool {
-        self.inference_only || self.frozen
-    }
-
-    pub(super) fn is_frozen(&self) -> bool {
-        self.frozen
-    }
-
-    /// Whether the graph is changed.
-    pub(super) fn rewrites(&self) -> bool {
-        self.prunes() || self.signatures.is_some() || !self.renamed.is_empty()
     }
 }

@@ -4,25 +4,23 @@ use std::fs::{self, File};
 use std::io::{self, Cursor, Write};
 use std::path::{Path, PathBuf};
 
-use super::SaveOptions;
 use super::save::{Saved, check_place};
 use super::staging::{Parents, Staging, resolve, sync};
 use crate::container::pack::{self, Item, is_pack};
 use crate::error::{Error, Result};
 use crate::saved_model::SavedModel;
 use crate::saved_model::layout::{GRAPH_FILE, TEXT_GRAPH_FILE, parts_with};
-use crate::scratch::{NewFile, Scratch};
-use crate::session::LoadedModel;
+use crate::scratch::NewFile;
 
 impl SavedModel {
     /// The model as the bytes of a [pack], which [`SavedModel::from_bytes`] opens. Equal models give equal bytes.
     ///
     /// ```no_run
     /// # fn main() -> tf_persist_core::Result<()> {
-    /// use tf_persist_core::{LoadOptions, SavedModel};
+    /// use tf_persist_core::SavedModel;
     ///
     /// let bytes = SavedModel::open("models/digits/model")?.to_bytes()?;
-    /// let model = SavedModel::from_bytes(bytes)?.load(LoadOptions::default())?;
+    /// let model = SavedModel::from_bytes(bytes)?;
     /// # Ok(())
     /// # }
     /// ```
@@ -58,23 +56,6 @@ impl SavedModel {
         files_of(self)?.iter().try_for_each(|item| take_out(item, &staging))?;
         staging.publish()?;
         Ok(Saved::of(self.meta_graphs(), variables))
-    }
-}
-
-impl LoadedModel {
-    /// The model as [`LoadedModel::save`] would save it, its variables as they are now, as the bytes of a [pack].
-    ///
-    /// TensorFlow writes variables to files only: on the way they stand in a private folder among the system's temporary files.
-    ///
-    /// # Errors
-    /// As [`LoadedModel::save`] and [`SavedModel::to_bytes`].
-    pub fn to_bytes(&self, options: SaveOptions) -> Result<Vec<u8>> {
-        let place = std::env::temp_dir();
-        let work = Scratch::within(&place, "tf-persist")
-            .map_err(|error| Error::io("create a folder in", place)(error.kind().into()))?;
-        let folder = work.path().join("model");
-        self.save(&folder, options)?;
-        SavedModel::open(&folder)?.to_bytes()
     }
 }
 

@@ -11,8 +11,8 @@ use tf_persist_proto::serving::{ModelSpec, PredictionLog};
 
 use super::staging::Staging;
 use crate::error::{Error, Result};
-use crate::golden::{FILE, SEQUENCE_FILE, tfrecord};
 use crate::saved_model::DEFAULT_SIGNATURE;
+use crate::warmup::{FILE, SEQUENCE_FILE, tfrecord};
 
 /// Leaves those requests that ask a signature which is kept, under the name it now has. Without any, the file goes. A sequence, whose
 /// answers depend on all requests before, stays as a whole or not at all.

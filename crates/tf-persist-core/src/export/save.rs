@@ -8,19 +8,18 @@ use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow as pb;
 
 use super::copy::{copy_fitting_parts, copy_part, copy_parts};
-use super::prune::{self, Pruned};
 use super::staging::Staging;
-use super::values::{self, Restoring, Values};
-use super::{SaveOptions, fingerprint, freeze, requests, smallest};
+use super::values::{self, Restoring, Values, VariableSource};
+use super::{SaveOptions, fingerprint, requests, smallest};
 use crate::checkpoint::restore::Mapping;
 use crate::checkpoint::{CheckpointIndex, CheckpointReader};
 use crate::container::Files;
 use crate::container::pack::is_pack_path;
 use crate::error::{Error, Result};
-use crate::saved_model::layout::GRAPH_FILE;
-use crate::saved_model::{MAX_FILE_BYTES, MetaGraph, SCHEMA_VERSION, SavedModel, Variable, Variables};
-use crate::session::LoadedModel;
-use crate::train::{PLACE_FILE, Place};
+use crate::rewrite::freeze;
+use crate::rewrite::prune::{self, Pruned};
+use crate::saved_model::layout::{GRAPH_FILE, STATE_FILE};
+use crate::saved_model::{MAX_FILE_BYTES, MetaGraph, SCHEMA_VERSION, SavedModel, TrainingState, Variable, Variables};
 
 /// What was saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +63,7 @@ impl SavedModel {
         let target = target.as_ref();
         let chosen = match &options.tags {
             Some(tags) => Some(self.meta_graph(Some(tags))?),
-            None if options.rewrites() => Some(self.meta_graph(None)?),
+            None if options.rewrite.changes() => Some(self.meta_graph(None)?),
             None => None,
         };
         match chosen {
@@ -73,7 +72,7 @@ impl SavedModel {
         }
         if let Some((path, how)) = &options.checkpoint {
             // Of what goes anyway, nothing need be in the checkpoint.
-            let other = Restoring::find(self, path, how, options.prunes())?;
+            let other = Restoring::find(self, path, how, options.rewrite.prunes())?;
             let (staging, saved) = stage(self, chosen, &Values::Checkpoint(&other), target, &options)?;
             staging.publish()?;
             return Ok(Saved { note: other.note, ..saved });
@@ -89,57 +88,46 @@ impl SavedModel {
     }
 }
 
-impl LoadedModel {
-    /// Saves the model as a SavedModel folder or a pack: as [`SavedModel::save`], with the variables as they are now and a fingerprint
-    /// with an identifier of its own.
-    ///
-    /// Other threads may run signatures meanwhile; what they write may or may not be in it.
+impl SavedModel {
+    /// As [`SavedModel::save`], of one meta graph of the model or of all that share its variables, with values from elsewhere.
     ///
     /// # Errors
-    /// As [`SavedModel::save`], and if other meta graphs of the file have variables that this session lacks, unless
-    /// [`SaveOptions::tags`] says that this meta graph alone is to be written.
-    pub fn save(&self, target: impl AsRef<Path>, options: SaveOptions) -> Result<Saved> {
-        self.save_with(target.as_ref(), &options, |_| Ok(()))
-    }
-
-    /// As [`LoadedModel::save`]; `finish` is given the folder before it appears, to look at it and to add to it.
-    pub(crate) fn save_with(
+    /// As [`SavedModel::save`], and if other meta graphs of the file have variables that the source lacks, unless
+    /// [`SaveOptions::tags`] names the meta graph.
+    pub fn save_values(
         &self,
-        target: &Path,
+        meta_graph: &MetaGraph,
+        values: &dyn VariableSource,
+        target: impl AsRef<Path>,
         options: &SaveOptions,
-        finish: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<Saved> {
-        let (staging, saved) = self.stage(target, options)?;
-        finish(staging.path())?;
+        let (staging, saved) = self.stage_values(meta_graph, values, target.as_ref(), options)?;
         staging.publish()?;
         Ok(saved)
     }
 
-    /// Does all that saving does, but for the last step, and takes it back: whoever will save later knows that it can be done.
-    /// `look` is given the folder before it vanishes.
-    pub(crate) fn rehearse_save<T>(
+    /// As [`SavedModel::save_values`] without the last step: the folder appears when it is published.
+    ///
+    /// # Errors
+    /// As [`SavedModel::save_values`].
+    pub(crate) fn stage_values(
         &self,
+        meta_graph: &MetaGraph,
+        values: &dyn VariableSource,
         target: &Path,
         options: &SaveOptions,
-        look: impl FnOnce(&Path) -> Result<T>,
-    ) -> Result<T> {
-        let (staging, _) = self.stage(target, options)?;
-        look(staging.path())
-    }
-
-    fn stage(&self, target: &Path, options: &SaveOptions) -> Result<(Staging, Saved)> {
-        let (source, loaded) = (self.artefact(), self.meta_graph());
-        if let Some(tags) = options.tags.as_ref().filter(|tags| !loaded.has_tags(tags)) {
-            let available = vec![loaded.tags().to_vec()];
-            return Err(Error::UnknownTags { path: source.path().to_path_buf(), asked: tags.clone(), available });
+    ) -> Result<(Staging, Saved)> {
+        if let Some(tags) = options.tags.as_ref().filter(|tags| !meta_graph.has_tags(tags)) {
+            let available = vec![meta_graph.tags().to_vec()];
+            return Err(Error::UnknownTags { path: self.path().to_path_buf(), asked: tags.clone(), available });
         }
         if options.checkpoint.is_some() {
             let reason = "it is loaded, and its variables are those of its session, not of a checkpoint";
             let hint = Some("save the artefact, with SavedModel::save".to_owned());
-            return Err(Error::Unsupported { path: source.path().to_path_buf(), reason: reason.into(), hint });
+            return Err(Error::Unsupported { path: self.path().to_path_buf(), reason: reason.into(), hint });
         }
-        let alone = options.tags.is_some() || options.rewrites();
-        stage(source, alone.then_some(loaded), &Values::Session(self), target, options)
+        let alone = options.tags.is_some() || options.rewrite.changes();
+        stage(self, alone.then_some(meta_graph), &Values::Source(values), target, options)
     }
 }
 
@@ -177,7 +165,7 @@ fn stage(
     check_place(source.path(), target)?;
     let staging = Staging::begin(target, options.overwrite)?;
     let saved = match chosen {
-        Some(meta_graph) if options.rewrites() => write_changed(source, meta_graph, values, &staging, options)?,
+        Some(meta_graph) if options.rewrite.changes() => write_changed(source, meta_graph, values, &staging, options)?,
         _ => write_unchanged(source, chosen, values, &staging)?,
     };
     Ok((staging, saved))
@@ -199,7 +187,7 @@ fn write_unchanged(
                 .map_err(Error::io("write", staging.shown(GRAPH_FILE)))?;
         }
         _ => {
-            if let Values::Session(_) = values {
+            if let Values::Source(_) = values {
                 check_coverage(source, variables.as_ref())?;
             }
             copy_graph(source, staging)?;
@@ -228,12 +216,12 @@ fn write_changed(
     let reader = values.reader();
     let tracked = reader.map(values::object_graph).transpose()?.flatten();
     let Pruned { mut definition, tracked, kept, dropped_assets, signatures: kept_signatures, functions } =
-        prune::prune(source, meta_graph, tracked, options)?;
+        prune::prune(source, meta_graph, tracked, &options.rewrite)?;
     if let Some(restoring) = restoring {
         restoring.check(kept.as_deref())?;
     }
     let mut variables = None;
-    if options.is_frozen() {
+    if options.rewrite.frozen {
         definition.object_graph_def = None.into();
         let none = Vec::new();
         if let Some(reader) = reader {
@@ -243,7 +231,7 @@ fn write_changed(
         variables = values::write_some(reader, kept.as_deref(), tracked.as_ref(), staging)?;
     }
     drop(values);
-    if options.prunes() {
+    if options.rewrite.prunes() {
         prune::check_whole(&definition, &functions).map_err(|reason| Error::CannotExport {
             path: source.path().to_path_buf(),
             reason,
@@ -257,9 +245,9 @@ fn write_changed(
     copy_fitting_parts(source.files(), &dropped_assets, staging)?;
     requests::fit(source.path(), staging, &kept_signatures)?;
     // Without the signature that it was trained by there is nothing to go on with.
-    let trains = |place: &Place| kept_signatures.get(&place.signature) == Some(&place.signature);
-    if !Place::of(source).ok().flatten().is_some_and(|place| trains(&place)) {
-        let _ = fs::remove_file(staging.path().join(PLACE_FILE));
+    let trains = |state: &TrainingState| kept_signatures.get(&state.signature) == Some(&state.signature);
+    if !TrainingState::of(source).ok().flatten().is_some_and(|state| trains(&state)) {
+        let _ = fs::remove_file(staging.path().join(STATE_FILE));
     }
     let variables = match variables {
         Some(index) => source.variables()?.again(index),

@@ -13,7 +13,7 @@ use crate::saved_model::layout::{GRAPH_FILE, TEXT_GRAPH_FILE};
 use crate::scratch::Scratch;
 
 /// A folder in a hidden one beside its target. Dropped without [`Staging::publish`], it vanishes.
-pub(super) struct Staging {
+pub(crate) struct Staging {
     folder: PathBuf,
     scratch: Scratch,
     /// Dropped after the folder that stands in them.
@@ -49,7 +49,7 @@ impl Staging {
     /// Begins a folder that shall become `target`.
     ///
     /// Fails at once if the target may not be written: it is there and holds something, unless `overwrite`; or it is no folder.
-    pub(super) fn begin(target: &Path, overwrite: bool) -> Result<Self> {
+    pub(crate) fn begin(target: &Path, overwrite: bool) -> Result<Self> {
         check(target, overwrite)?;
         let target = resolve(target)?;
         let (Some(parent), Some(_)) = (target.parent(), target.file_name()) else {
@@ -67,17 +67,17 @@ impl Staging {
     }
 
     /// The place that a file of the folder will have, in it or in the pack, which is what errors name.
-    pub(super) fn shown(&self, name: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn shown(&self, name: impl AsRef<Path>) -> PathBuf {
         self.target.join(name)
     }
 
     /// The folder to write into.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.folder
     }
 
     /// Makes everything durable and gives the folder its name, in one step.
-    pub(super) fn publish(self) -> Result<()> {
+    pub(crate) fn publish(self) -> Result<()> {
         // Dropped in the reverse order: the folder, then those above it.
         let Self { parents: _parents, scratch, folder, target, overwrite } = self;
         if is_pack_path(&target) {
@@ -107,7 +107,7 @@ pub(super) fn resolve(target: &Path) -> Result<PathBuf> {
 }
 
 /// Whether a model may be written to `target`: it is not there, or empty, or a model that may be overwritten.
-pub(super) fn check(target: &Path, overwrite: bool) -> Result<()> {
+pub(crate) fn check(target: &Path, overwrite: bool) -> Result<()> {
     if is_pack_path(target) {
         return packed::check(target, overwrite);
     }

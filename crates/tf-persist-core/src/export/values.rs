@@ -11,7 +11,6 @@ use tf_persist_proto::tensorflow as pb;
 
 use super::copy::{check_links, copy_part};
 use super::declared::Declared;
-use super::prune::{Restored, SavedTensor};
 use super::staging::Staging;
 use crate::checkpoint::restore::{self, Mapping, RestoreOptions};
 use crate::checkpoint::{
@@ -20,20 +19,32 @@ use crate::checkpoint::{
 use crate::container::Files;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::saved_model::{SavedModel, parse_tensor_name};
-use crate::session::LoadedModel;
+use crate::rewrite::prune::{Restored, SavedTensor};
+use crate::saved_model::SavedModel;
 use crate::shape::PartialShape;
 use crate::tensor::Tensor;
 
 /// What the names of a model's checkpoint begin with, in the folder `variables`.
 const PREFIX: &str = "variables";
 
+/// Values of a model's variables other than those of its checkpoint, such as those that they have in a session.
+pub trait VariableSource {
+    /// Whether the source has values at all. If not, those of the model's checkpoint are written.
+    fn has_values(&self) -> bool;
+
+    /// Writes the values of all variables to a checkpoint, the names of whose files begin with `prefix`.
+    ///
+    /// # Errors
+    /// If a value cannot be read or written.
+    fn write_checkpoint(&self, prefix: &Path) -> Result<()>;
+}
+
 /// Where the values come from.
 pub(super) enum Values<'a> {
     /// The model's own checkpoint.
     Artefact,
-    /// The session.
-    Session(&'a LoadedModel),
+    /// Something else, such as a session.
+    Source(&'a dyn VariableSource),
     /// A training checkpoint.
     Checkpoint(&'a Restoring),
 }
@@ -160,9 +171,9 @@ impl Values<'_> {
         }
         let folder = staging.path().join("variables");
         match self {
-            Values::Session(model) if model.meta_graph().saver().is_some() || model.has_unsaved() => {
+            Values::Source(values) if values.has_values() => {
                 fs::create_dir(&folder).map_err(Error::io("create", staging.shown("variables")))?;
-                save_session(model, source, staging, &folder.join(PREFIX))?;
+                values.write_checkpoint(&folder.join(PREFIX))?;
             }
             Values::Checkpoint(restoring) => {
                 fs::create_dir(&folder).map_err(Error::io("create", staging.shown("variables")))?;
@@ -189,7 +200,7 @@ impl Values<'_> {
         let Some(index) = &source.variables()?.index else { return Ok(Opened { reader: None, _folder: None }) };
         let is_own = match self {
             Values::Artefact => true,
-            Values::Session(model) => model.meta_graph().saver().is_none() && !model.has_unsaved(),
+            Values::Source(values) => !values.has_values(),
             Values::Checkpoint(_) => false,
         };
         if is_own {
@@ -201,7 +212,7 @@ impl Values<'_> {
         let prefix = folder.path().join(PREFIX);
         match self {
             Values::Artefact => {}
-            Values::Session(model) => save_session(model, source, staging, &prefix)?,
+            Values::Source(values) => values.write_checkpoint(&prefix)?,
             Values::Checkpoint(restoring) => drop(restoring.write(&prefix)?),
         }
         Ok(Opened { reader: Some(CheckpointReader::open(prefix)?), _folder: Some(folder) })
@@ -221,43 +232,6 @@ pub(super) fn check_all(source: &SavedModel) -> Result<()> {
         DType::String => reader.read(&entry.key).map(drop),
         _ => reader.read_bytes(&entry.key).map(drop),
     })
-}
-
-/// Writes the variables as they are in a session: those that the meta graph's saver saves, and those that were restored besides.
-fn save_session(model: &LoadedModel, source: &SavedModel, staging: &Staging, prefix: &Path) -> Result<()> {
-    if !model.has_unsaved() {
-        return run_saver(model, prefix);
-    }
-    let folder = tempfile::Builder::new().prefix("values-").tempdir_in(staging.path());
-    let folder = folder.map_err(Error::io("create", staging.shown("variables")))?;
-    let base = match (model.meta_graph().saver(), &source.variables()?.index) {
-        (None, Some(index)) => CheckpointReader::new(index.clone()),
-        _ => {
-            run_saver(model, &folder.path().join(PREFIX))?;
-            CheckpointReader::open(folder.path().join(PREFIX))?
-        }
-    };
-    let mut writer = CheckpointWriter::create(prefix)?;
-    model.overlay_unsaved(&base, &mut writer)?;
-    writer.finish().map(drop)
-}
-
-/// Runs the meta graph's own saver.
-fn run_saver(model: &LoadedModel, prefix: &Path) -> Result<()> {
-    let Some(saver) = model.meta_graph().saver() else { return Ok(()) };
-    let session = model.session();
-    let port = |name: &str| {
-        let (op, index) = parse_tensor_name(name)?;
-        let missing = || {
-            let reason = format!("its saver names the tensor `{name}`, which the graph lacks");
-            Error::flawed(model.artefact().path(), reason)
-        };
-        session.port(op, index).ok_or_else(missing)
-    };
-    let (filename, save) = (port(&saver.filename_tensor)?, port(&saver.save_tensor)?);
-    let feed = Tensor::from_strings(&[], [prefix.as_os_str().as_encoded_bytes()])?;
-    let action = || format!("save the variables of `{}`", model.artefact().path().display());
-    session.run(action, None, &[(filename, &feed)], &[save], &[]).map(drop)
 }
 
 /// The object graph that stands in a checkpoint of TensorFlow 2.

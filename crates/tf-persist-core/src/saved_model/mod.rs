@@ -25,12 +25,14 @@ mod missing;
 mod op_packages;
 mod op_uses;
 mod ops;
+mod required;
 mod schema;
 mod signature;
 mod tables;
 mod tensor_name;
 mod text;
 mod training;
+mod training_state;
 mod unknown_attributes;
 mod unrestored;
 mod variables;
@@ -55,12 +57,14 @@ pub use op_packages::{OpPackage, last_tensorflow_with_kernel, usual_package};
 pub use op_uses::OpUse;
 pub(crate) use ops::PYTHON_OPS;
 pub use ops::{OPS_VERSION, is_known_op};
+pub(crate) use required::Ends;
 pub(crate) use signature::is_operation_name;
 pub use signature::{DEFAULT_SIGNATURE, DefaultValue, SignatureDef, TensorInfo, TensorKind, printable};
 pub use tables::{Table, TableContents};
 pub use tensor_name::parse_tensor_name;
 pub(crate) use training::is_called_after_training;
 pub use training::{Training, TrainingKind};
+pub use training_state::TrainingState;
 pub use unknown_attributes::UnknownAttribute;
 pub use unrestored::{FoundBy, FoundVariable, MissingVariable, MissingVariables, Unrestored};
 pub use variables::{Variable, Variables, name_of};
@@ -68,9 +72,9 @@ pub use variables::{Variable, Variables, name_of};
 use crate::checkpoint::{CheckpointIndex, CheckpointReader};
 use crate::container::Files;
 use crate::error::{Error, Result};
-use crate::golden::Writes;
 use crate::stand_in;
 use crate::tensor::Tensor;
+use crate::warmup::Writes;
 use layout::VARIABLES_PREFIX;
 pub(crate) use limits::MAX_FILE_BYTES;
 use limits::Survey;
@@ -330,7 +334,7 @@ impl SavedModel {
     #[must_use]
     pub fn training(&self, meta_graph: &MetaGraph) -> Training {
         Training::of(meta_graph, self.variables().ok(), |signature| {
-            crate::golden::what_it_writes_to(self, meta_graph, signature, Writes::Variables).is_some()
+            crate::warmup::first_state_write_to(self, meta_graph, signature, Writes::Variables).is_some()
         })
     }
 

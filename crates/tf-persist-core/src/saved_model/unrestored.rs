@@ -16,9 +16,10 @@ use crate::checkpoint::restore::names_a_variable;
 use crate::checkpoint::{CheckpointIndex, CheckpointReader, Slice};
 use crate::dtype::DType;
 use crate::error::Result;
-use crate::export::{Objects, Restored, SavedTensor, VARIABLE_VALUE, restored, tracked_objects, variable_definitions};
+use crate::export::tracked_objects;
 use crate::graph::{Body, Graph, HandleKind, Reach, Use, Writes, attr, identity, node_of, variable_kind};
 use crate::outline;
+use crate::rewrite::prune::{Objects, Restored, SavedTensor, VARIABLE_VALUE, restored, variable_definitions};
 use crate::tensor::proto::partial_shape;
 
 /// So many missing variables are named in a message.

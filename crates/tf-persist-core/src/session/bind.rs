@@ -139,7 +139,7 @@ impl Binding {
         if known(&self.complete.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(());
         }
-        let missing = super::required::Ends::of(&self.definition).missing(graph, &way.0, way.1.as_deref());
+        let missing = crate::saved_model::Ends::of(&self.definition).missing(graph, &way.0, way.1.as_deref());
         if !missing.is_empty() {
             return Err(Error::MissingInput { signature: self.definition.name.clone(), missing });
         }

@@ -1,6 +1,6 @@
 //! What a training tells while it runs, and what it gives in the end.
 
-use super::Place;
+use super::TrainingState;
 use crate::export::Saved;
 
 /// What happens while a model is trained. Whoever observes may answer any of them with `ControlFlow::Break`: the training then
@@ -9,7 +9,7 @@ use crate::export::Saved;
 #[non_exhaustive]
 pub enum Event<'a> {
     /// All is ready; the place is that of the first batch.
-    Begun(&'a Place),
+    Begun(&'a TrainingState),
     /// A step was made.
     Step(&'a Step<'a>),
     /// Some of the validation data were measured.
@@ -22,7 +22,7 @@ pub enum Event<'a> {
     /// An epoch is over, and validated.
     Epoch(&'a Epoch),
     /// The model was published, whole, with its place.
-    Saved(&'a Place),
+    Saved(&'a TrainingState),
 }
 
 /// A step that was made.
@@ -69,7 +69,7 @@ pub struct Trained {
     /// The epochs that this run finished.
     pub epochs: Vec<Epoch>,
     /// Where it is now.
-    pub place: Place,
+    pub place: TrainingState,
     /// Whether it was stopped before its end.
     pub stopped: bool,
     /// Steps that this run made.

@@ -28,7 +28,7 @@
 //! # What is exact
 //!
 //! A training that is stopped and resumed makes the steps that an uninterrupted one makes: the model has all state in its
-//! variables, and the [`Place`] that is published with it says which batch comes next. On one thread (intra-op and inter-op
+//! variables, and the [`TrainingState`] that is published with it says which batch comes next. On one thread (intra-op and inter-op
 //! threads 1) the numbers are equal bit for bit, and equal to those that Python gets from the same signature; with more threads
 //! TensorFlow adds up in an order that changes.
 //!
@@ -41,7 +41,6 @@ mod event;
 mod fit;
 mod options;
 mod order;
-mod place;
 mod publish;
 mod resume;
 mod roles;
@@ -50,10 +49,11 @@ mod step;
 
 use std::path::{Path, PathBuf};
 
+pub use crate::saved_model::TrainingState;
+pub use crate::saved_model::layout::STATE_FILE;
 pub use dataset::Dataset;
 pub use event::{Epoch, Event, Step, Trained};
 pub use options::{EVALUATE_SIGNATURE, TRAIN_SIGNATURE, TrainOptions};
-pub use place::{PLACE_FILE, Place};
 
 use crate::error::{Error, Result};
 use crate::export::SaveOptions;
@@ -72,7 +72,7 @@ pub struct Trainer {
     data: Dataset,
     validation: Option<Dataset>,
     target: Option<(PathBuf, SaveOptions)>,
-    place: Place,
+    place: TrainingState,
 }
 
 impl Trainer {
@@ -101,7 +101,7 @@ impl Trainer {
         })?;
         check_trains(artefact, &meta_graph, signature)?;
         let loss = loss.to_owned();
-        let mut place = Place::begin(
+        let mut place = TrainingState::begin(
             &signature.name,
             options.seed,
             options.shuffle,
@@ -150,7 +150,7 @@ impl Trainer {
 
     /// Where it will begin.
     #[must_use]
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &TrainingState {
         &self.place
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::place::{PLACE_FILE, Place};
+use super::{STATE_FILE, TrainingState};
 use crate::checkpoint::{CheckpointReader, index_path};
 use crate::error::{Error, Result};
 use crate::export::{SaveOptions, Saved};
@@ -38,7 +38,7 @@ pub(super) enum Published {
 impl Publisher {
     /// Tries all of it out, but for the last step, so that what will not work is known before hours of training.
     pub(super) fn begin(model: &LoadedModel, target: PathBuf, options: SaveOptions) -> Result<Self> {
-        let not_finite_before = model.rehearse_save(&target, &options, not_finite)?;
+        let not_finite_before = model.dry_run_save(&target, &options, not_finite)?;
         Ok(Self { target, options, published: None, not_finite_before, took: Duration::ZERO })
     }
 
@@ -75,7 +75,7 @@ impl Publisher {
 
     /// Publishes the model as it is. The first time, what stands at the target is only replaced if that was allowed; later, it is
     /// if it is what this run put there.
-    pub(super) fn publish(&mut self, model: &LoadedModel, place: &mut Place) -> Result<Published> {
+    pub(super) fn publish(&mut self, model: &LoadedModel, place: &mut TrainingState) -> Result<Published> {
         let begun = Instant::now();
         let mut options = self.options.clone();
         if let Some(published) = &self.published {
@@ -93,7 +93,7 @@ impl Publisher {
             let reader = checkpoint(folder)?;
             place.variables = reader.map(|reader| reader.index().fingerprint());
             bytes = place.to_json()?;
-            let (file, shown) = (folder.join(PLACE_FILE), self.target.join(PLACE_FILE));
+            let (file, shown) = (folder.join(STATE_FILE), self.target.join(STATE_FILE));
             fs::create_dir_all(file.parent().unwrap_or(folder)).map_err(Error::io("create", &shown))?;
             // That of the source was copied with its permissions, which may forbid to write to it.
             let _ = fs::remove_file(&file);
@@ -111,7 +111,7 @@ impl Publisher {
 
     /// What stands at the target must be what this run published, or nothing.
     fn check_own(&self, published: &[u8]) -> Result<()> {
-        let found = Place::bytes_at(&self.target);
+        let found = TrainingState::bytes_at(&self.target);
         if !self.target.exists() || found.is_some_and(|found| found == published) {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! Going on from where a published model says it was left.
 
-use super::place::PLACE_FILE;
-use super::{Dataset, Place, TrainOptions, Trainer, new_run};
+use super::STATE_FILE;
+use super::{Dataset, TrainOptions, Trainer, TrainingState, new_run};
 use crate::checkpoint::CheckpointIndex;
 use crate::error::{Error, Result};
 use crate::saved_model::SavedModel;
@@ -19,9 +19,9 @@ impl Trainer {
             reason,
             hint,
         };
-        let Some(mut place) = Place::of(artefact)? else {
+        let Some(mut place) = TrainingState::of(artefact)? else {
             let hint = "begin a training of it; on the command line without --resume".to_owned();
-            return Err(refuse(format!("it has no `{PLACE_FILE}`: no training of tf-persist wrote it"), Some(hint)));
+            return Err(refuse(format!("it has no `{STATE_FILE}`: no training of tf-persist wrote it"), Some(hint)));
         };
         place.epochs = options.epochs.unwrap_or(place.epochs);
         if (place.epoch, place.step) >= (place.epochs, 0) {
@@ -35,7 +35,7 @@ impl Trainer {
             return Err(refuse(reason, Some(hint)));
         }
         if place.variables != artefact.variables()?.index.as_ref().map(CheckpointIndex::fingerprint) {
-            let reason = format!("its variables are not those that `{PLACE_FILE}` was written with");
+            let reason = format!("its variables are not those that `{STATE_FILE}` was written with");
             let hint = "begin a new training from them; on the command line without --resume".to_owned();
             return Err(refuse(reason, Some(hint)));
         }
@@ -63,7 +63,7 @@ impl Trainer {
             return Err(refuse(reason, Some(hint)));
         }
         if given.rows != place.rows {
-            return Err(Error::damaged(artefact.path().join(PLACE_FILE), "its number of rows is not that of its data"));
+            return Err(Error::damaged(artefact.path().join(STATE_FILE), "its number of rows is not that of its data"));
         }
         place.run = new_run();
         trainer.place = place;

@@ -3,8 +3,8 @@
 use super::fit::listed;
 use super::options::{EVALUATE_SIGNATURE, TrainOptions};
 use crate::error::{Error, Result};
-use crate::golden::what_it_writes;
 use crate::saved_model::{MetaGraph, SavedModel, SignatureDef, TrainingKind};
+use crate::warmup::first_state_write;
 
 /// The signature that trains, or why there is none.
 pub(super) fn train_signature<'m>(
@@ -38,7 +38,7 @@ pub(super) fn train_signature<'m>(
 /// A signature that is not called after training has to write something.
 pub(super) fn check_trains(artefact: &SavedModel, meta_graph: &MetaGraph, signature: &SignatureDef) -> Result<()> {
     let known = artefact.training(meta_graph).signatures;
-    if known.contains(&signature.name) || what_it_writes(artefact, meta_graph, signature).is_some() {
+    if known.contains(&signature.name) || first_state_write(artefact, meta_graph, signature).is_some() {
         return Ok(());
     }
     let reason = format!("signature `{}` writes no variable, and so trains nothing", signature.name);

@@ -7,7 +7,7 @@ use super::event::{Epoch, Event, Step, Trained};
 use super::order::order;
 use super::publish::{Published, Publisher};
 use super::step::{self, Sums, Values};
-use super::{Dataset, Place, Trainer, blame};
+use super::{Dataset, Trainer, TrainingState, blame};
 use crate::error::{Error, Result};
 use crate::export::Saved;
 use crate::session::{LoadedModel, Signature};
@@ -70,7 +70,7 @@ struct Running<'m> {
     /// The step that was published last, or the first one, and when.
     saved_at: (u64, Instant),
     first_step: u64,
-    place: Place,
+    place: TrainingState,
     /// Of the epoch that is under way.
     sums: Sums,
     epochs: Vec<Epoch>,

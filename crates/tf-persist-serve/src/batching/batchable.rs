@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tf_persist_core::saved_model::TensorKind;
-use tf_persist_core::{DType, PartialShape, Signature, SignatureDef, TensorInfo, golden, prove_rows_independent};
+use tf_persist_core::{DType, PartialShape, Signature, SignatureDef, TensorInfo, prove_rows_independent, warmup};
 
 use super::InferenceRequest;
 use super::policy::BatchPolicy;
@@ -198,7 +198,7 @@ fn rejection_reason(
         return Some("an input or output is not one dense tensor".to_owned());
     }
     let loaded = signature.model();
-    if let Some((op, node)) = golden::what_it_writes(loaded.artefact(), loaded.meta_graph(), definition) {
+    if let Some((op, node)) = warmup::first_state_write(loaded.artefact(), loaded.meta_graph(), definition) {
         return Some(format!("it writes to the model's state: {op} (`{node}`)"));
     }
     if mode == Mode::Explicit {

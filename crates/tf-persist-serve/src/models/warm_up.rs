@@ -1,7 +1,7 @@
 //! Requests that a model brings along to be run before it answers others (`servables/tensorflow/saved_model_warmup_util.cc`).
 
-use tf_persist_core::golden::{FILE, Kind, MAX_RECORDS, Record, Records};
 use tf_persist_core::tensor::Strings;
+use tf_persist_core::warmup::{FILE, Kind, MAX_RECORDS, Record, Records};
 use tf_persist_core::{Code, Error};
 use tokio::runtime::{Builder, Runtime};
 

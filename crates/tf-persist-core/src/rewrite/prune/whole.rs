@@ -16,7 +16,7 @@ use crate::saved_model::printable;
 ///
 /// # Errors
 /// A sentence that says what names something that is not there.
-pub(in crate::export) fn check(definition: &pb::MetaGraphDef, had: &BTreeSet<String>) -> Result<(), String> {
+pub(crate) fn check(definition: &pb::MetaGraphDef, had: &BTreeSet<String>) -> Result<(), String> {
     let graph = Graph::new(&definition.graph_def);
     let lacks =
         |who: String, what: &str| Err(format!("{who} needs `{}`, which would not be in the result", printable(what)));

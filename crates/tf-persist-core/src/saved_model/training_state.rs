@@ -5,12 +5,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::layout::STATE_FILE;
 use crate::container::Files;
 use crate::error::{Error, Result};
 use crate::saved_model::SavedModel;
-
-/// The file of a model that says so.
-pub const PLACE_FILE: &str = "assets.extra/tf-persist-training.json";
 
 /// Changes when a reader of the old form would go on wrongly.
 const FORMAT: u32 = 1;
@@ -20,10 +18,10 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// Where in the data a training is: what a model was trained on, and the batch that comes next.
 ///
-/// Published models have it in [`PLACE_FILE`].
+/// Published models have it in [`STATE_FILE`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Place {
+pub struct TrainingState {
     /// The form of the file.
     format: u32,
     /// The signature that trains.
@@ -36,7 +34,7 @@ pub struct Place {
     pub batch_size: usize,
     /// The number of rows of the data.
     pub rows: usize,
-    /// The [digest](super::Dataset::digest) of the data.
+    /// The digest of the data.
     pub data: String,
     /// How many epochs are planned.
     pub epochs: u64,
@@ -50,14 +48,14 @@ pub struct Place {
     /// JSON's readers do not agree on the last digit of a number.
     sums: BTreeMap<String, String>,
     /// The fingerprint of `variables.index`, by which it is known whether the variables are still those of this place.
-    pub(super) variables: Option<u64>,
+    pub(crate) variables: Option<u64>,
     /// Different for each run, so that a run knows what it published itself.
-    pub(super) run: u64,
+    pub(crate) run: u64,
 }
 
-impl Place {
+impl TrainingState {
     /// The beginning of a training.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         signature: &str,
         seed: u64,
         shuffle: bool,
@@ -86,20 +84,20 @@ impl Place {
     /// The place of a model; `None` if it has none.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if the file is not what [`Place`] is written as, [`Error::Unsupported`] if it is of a later version.
+    /// [`Error::Damaged`] if the file is not what [`TrainingState`] is written as, [`Error::Unsupported`] if it is of a later version.
     pub fn of(model: &SavedModel) -> Result<Option<Self>> {
         Self::read(model.files())
     }
 
     /// The file's bytes, of whatever stands at a path; none where there is no model with a place.
-    pub(super) fn bytes_at(path: &Path) -> Option<Vec<u8>> {
+    pub(crate) fn bytes_at(path: &Path) -> Option<Vec<u8>> {
         let files = Files::open(path).ok()?;
-        files.read(PLACE_FILE, MAX_BYTES, "the limit of such a file").ok()?.map(Into::into)
+        files.read(STATE_FILE, MAX_BYTES, "the limit of such a file").ok()?.map(Into::into)
     }
 
     fn read(files: &Files) -> Result<Option<Self>> {
-        let path = files.path().join(PLACE_FILE);
-        let Some(bytes) = files.read(PLACE_FILE, MAX_BYTES, "the limit of such a file")? else { return Ok(None) };
+        let path = files.path().join(STATE_FILE);
+        let Some(bytes) = files.read(STATE_FILE, MAX_BYTES, "the limit of such a file")? else { return Ok(None) };
         #[derive(Deserialize)]
         struct Form {
             format: u32,
@@ -139,18 +137,18 @@ impl Place {
     }
 
     /// The sums of the epoch that is under way.
-    pub(super) fn sums(&self) -> Option<BTreeMap<String, f64>> {
+    pub(crate) fn sums(&self) -> Option<BTreeMap<String, f64>> {
         let number = |digits: &String| u64::from_str_radix(digits, 16).ok().map(f64::from_bits);
         self.sums.iter().map(|(name, digits)| Some((name.clone(), number(digits)?))).collect()
     }
 
-    pub(super) fn set_sums(&mut self, sums: &BTreeMap<String, f64>) {
+    pub(crate) fn set_sums(&mut self, sums: &BTreeMap<String, f64>) {
         self.sums = sums.iter().map(|(name, sum)| (name.clone(), format!("{:016x}", sum.to_bits()))).collect();
     }
 
     /// The file's bytes.
-    pub(super) fn to_json(&self) -> Result<Vec<u8>> {
-        let mut json = serde_json::to_vec_pretty(self).map_err(|error| Error::data(PLACE_FILE, error.to_string()))?;
+    pub(crate) fn to_json(&self) -> Result<Vec<u8>> {
+        let mut json = serde_json::to_vec_pretty(self).map_err(|error| Error::data(STATE_FILE, error.to_string()))?;
         json.push(b'\n');
         Ok(json)
     }
@@ -164,18 +162,18 @@ mod tests {
 
     use super::*;
 
-    fn place() -> Place {
-        let mut place = Place::begin("train", u64::MAX, true, 32, 100, "abc".into());
+    fn place() -> TrainingState {
+        let mut place = TrainingState::begin("train", u64::MAX, true, 32, 100, "abc".into());
         (place.epochs, place.epoch, place.step, place.steps) = (3, 1, 2, 6);
         place.set_sums(&BTreeMap::from([("loss".into(), 0.1 + 0.2)]));
         place
     }
 
-    fn read(json: &Value) -> Result<Option<Place>> {
+    fn read(json: &Value) -> Result<Option<TrainingState>> {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("assets.extra")).unwrap();
-        fs::write(folder.path().join(PLACE_FILE), json.to_string()).unwrap();
-        Place::read(&Files::Folder(folder.path().to_path_buf()))
+        fs::write(folder.path().join(STATE_FILE), json.to_string()).unwrap();
+        TrainingState::read(&Files::Folder(folder.path().to_path_buf()))
     }
 
     #[test]
@@ -185,7 +183,7 @@ mod tests {
         let again = read(&json).unwrap().unwrap();
         assert_eq!(again, place);
         assert_eq!(again.sums().unwrap()["loss"].to_bits(), (0.1_f64 + 0.2).to_bits());
-        assert_eq!(Place::read(&Files::Folder("/nonexistent".into())).unwrap(), None);
+        assert_eq!(TrainingState::read(&Files::Folder("/nonexistent".into())).unwrap(), None);
     }
 
     #[test]

@@ -2,15 +2,14 @@
 
 use bytes::Bytes;
 
-use super::file::{FILE, MAX_RECORDS, Records};
-use super::record::{Record, Request, Tensors};
-use super::replay::compare;
-use super::state::what_it_writes;
-use super::write::{ask, check_folder, encode, write_file};
+use super::ask;
 use crate::error::{Error, Result, names};
 use crate::saved_model::{MetaGraph, SERVE, SavedModel, SignatureDef, TensorKind};
 use crate::session::LoadedModel;
 use crate::tensor::Tolerance;
+use crate::warmup::{
+    FILE, MAX_RECORDS, Record, Records, Request, Tensors, check_folder, compare, encode, first_state_write, write_file,
+};
 
 /// The golden examples of a model, as they shall be. Nothing is written before [`Recorder::write`].
 #[derive(Debug)]
@@ -87,7 +86,7 @@ impl Recorder {
             );
             return Err(self.refusal(reason, None));
         }
-        if let Some((op, node)) = what_it_writes(&self.model, meta_graph, signature) {
+        if let Some((op, node)) = first_state_write(&self.model, meta_graph, signature) {
             let reason = format!(
                 "signature `{name}` writes to the model's state (`{op}`, node `{node}`), so what it answers may depend on what \
                  ran before"
@@ -100,8 +99,8 @@ impl Recorder {
     /// What can be recorded where a signature writes to the model's state.
     fn instead(&self, meta_graph: &MetaGraph) -> String {
         let in_order = "record its requests in order, to be asked in that order of a freshly loaded model: on the command line with \
-                        --in-order, in Rust with `golden::Sequence`";
-        let reads = |signature: &&SignatureDef| what_it_writes(&self.model, meta_graph, signature).is_none();
+                        --in-order, in Rust with `warmup::Sequence`";
+        let reads = |signature: &&SignatureDef| first_state_write(&self.model, meta_graph, signature).is_none();
         let reading = meta_graph.signatures().iter().filter(reads).map(|signature| signature.name.clone());
         match reading.collect::<Vec<_>>().as_slice() {
             [] => in_order.to_owned(),

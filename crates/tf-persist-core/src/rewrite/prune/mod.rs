@@ -17,44 +17,44 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 
-use super::SaveOptions;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Reach, node_of};
+use crate::rewrite::Rewrite;
 use crate::saved_model::{MetaGraph, MissingVariable, SavedModel, printable};
 use aliases::Aliases;
 pub(crate) use collections::variable_definitions;
-pub(super) use collections::{forget_variables, make_local, nodes_of_variables};
+pub(crate) use collections::{forget_variables, make_local, nodes_of_variables};
 use initializers::Initializers;
 pub(super) use known_branches::set_called;
 pub(crate) use objects::{Objects, VALUE as VARIABLE_VALUE};
 pub(crate) use saver::{Restored, Saved as SavedTensor, restored};
-pub(super) use signatures::{roots as signature_roots, tensors as signature_tensors};
-pub(super) use whole::check as check_whole;
+pub(crate) use signatures::{roots as signature_roots, tensors as signature_tensors};
+pub(crate) use whole::check as check_whole;
 
 /// A meta graph made smaller.
-pub(super) struct Pruned {
-    pub(super) definition: pb::MetaGraphDef,
+pub(crate) struct Pruned {
+    pub(crate) definition: pb::MetaGraphDef,
     /// The object graph for the checkpoint, if it had one.
-    pub(super) tracked: Option<pb::TrackableObjectGraph>,
+    pub(crate) tracked: Option<pb::TrackableObjectGraph>,
     /// What the graph restores from the checkpoint, of which nothing else stays; `None` if all of it does.
-    pub(super) kept: Option<Vec<Restored>>,
+    pub(crate) kept: Option<Vec<Restored>>,
     /// The signatures that stay, and the names they have now.
-    pub(super) signatures: BTreeMap<String, String>,
+    pub(crate) signatures: BTreeMap<String, String>,
     /// The files in `assets` that no kept part of the graph reads.
-    pub(super) dropped_assets: BTreeSet<String>,
+    pub(crate) dropped_assets: BTreeSet<String>,
     /// The functions that there were before.
-    pub(super) functions: BTreeSet<String>,
+    pub(crate) functions: BTreeSet<String>,
 }
 
 /// Prunes a meta graph after the options. `tracked` is the object graph that stands in the model's checkpoint.
 ///
 /// # Errors
 /// If a signature is not there, or the graph restores its variables in a way that is not known here.
-pub(super) fn prune(
+pub(crate) fn prune(
     source: &SavedModel,
     meta_graph: &MetaGraph,
     tracked: Option<pb::TrackableObjectGraph>,
-    options: &SaveOptions,
+    options: &Rewrite,
 ) -> Result<Pruned> {
     let mut definition = source.decode_meta_graph(meta_graph)?;
     let damaged = |reason: String| Error::flawed(source.file(), reason);
@@ -63,11 +63,11 @@ pub(super) fn prune(
     let graph = Graph::new(&definition.graph_def);
     let signatures = signatures::select(source, meta_graph, &definition, &graph, options)?;
     if options.prunes() {
-        if let Some(before) = before.filter(|_| !options.is_frozen()) {
+        if let Some(before) = before.filter(|_| !options.frozen) {
             // Python calls the functions that the object graph names, not their copies.
             definition.graph_def = Some(before).into();
         }
-        settle(&mut definition, meta_graph, |name| signatures.contains_key(name), options.is_frozen());
+        settle(&mut definition, meta_graph, |name| signatures.contains_key(name), options.frozen);
     }
     let library = definition.graph_def.library.function.iter();
     let functions: BTreeSet<String> = library.map(|function| function.signature.name.clone()).collect();
@@ -100,7 +100,7 @@ pub(super) fn prune(
         objects.keep(&nodes, &signatures, |function| reach.functions().contains(function), &places)
     });
     let (saved, tracked) = graphs.unzip();
-    let saver = if options.is_frozen() { None } else { saver::new_saver(&graph, &kept, tracked.as_ref())? };
+    let saver = if options.frozen { None } else { saver::new_saver(&graph, &kept, tracked.as_ref())? };
 
     let names: BTreeSet<String> = graph
         .nodes
@@ -164,7 +164,7 @@ impl<'a> Needs<'a> {
         graph: &Graph<'a>,
         tracked: Option<&'a pb::TrackableObjectGraph>,
         signatures: &signatures::Kept,
-        options: &SaveOptions,
+        options: &Rewrite,
     ) -> Result<Self> {
         let restored = restored_of(source, meta_graph, graph, signatures)?;
         let has_objects = !definition.object_graph_def.nodes.is_empty();
@@ -199,8 +199,7 @@ impl<'a> Needs<'a> {
             is_new |= reach.add_nodes(graph, shared);
             kept = restored.iter().filter(|item| reach.has(graph, &item.holder)).cloned().collect();
             // Those of variables that become constants are not looked up any more.
-            let becomes_constant =
-                |node: &str| options.is_frozen() && kept.iter().any(|item| node_of(&item.holder) == node);
+            let becomes_constant = |node: &str| options.frozen && kept.iter().any(|item| node_of(&item.holder) == node);
             let looked_up = nodes_of_variables(definition, |node| reach.has(graph, node) && !becomes_constant(node));
             is_new |= reach.add_nodes(graph, looked_up.iter().map(String::as_str));
             if !is_new {

@@ -228,7 +228,7 @@ fn signatures_that_write_are_known_without_running_them() {
     let written = |model: &str, signature: &str| {
         let model = SavedModel::open(models().join(model).join("model")).unwrap();
         let meta_graph = model.meta_graphs()[0].clone();
-        what_it_writes(&model, &meta_graph, meta_graph.signature(signature).unwrap()).map(|(op, _)| op)
+        first_state_write(&model, &meta_graph, meta_graph.signature(signature).unwrap()).map(|(op, _)| op)
     };
     assert_eq!(written("counter", "increment").as_deref(), Some("AssignAddVariableOp"));
     assert_eq!(written("counter", "reset").as_deref(), Some("AssignVariableOp"));

@@ -14,7 +14,7 @@ use crate::saved_model::SavedModel;
 /// Where it stands in the model's folder (`kSavedModelAssetsExtraDirectory` and `kRequestsFileName` of TensorFlow Serving).
 pub const FILE: &str = "assets.extra/tf_serving_warmup_requests";
 
-/// Where the records of a [`Sequence`](super::Sequence) stand: apart from what TensorFlow Serving runs, because they write to the
+/// Where the records of a `Sequence` stand: apart from what TensorFlow Serving runs, because they write to the
 /// model's state.
 pub const SEQUENCE_FILE: &str = "assets.extra/tf-persist-sequence.tfrecord";
 
@@ -62,7 +62,7 @@ impl Records {
     }
 
     /// The next record, and its data.
-    pub(super) fn next_with_data(&mut self) -> Result<Option<(Record, Bytes)>> {
+    pub(crate) fn next_with_data(&mut self) -> Result<Option<(Record, Bytes)>> {
         if self.failed {
             return Ok(None);
         }
@@ -72,7 +72,7 @@ impl Records {
     }
 
     /// All records, and their data.
-    pub(super) fn all_with_data(mut self) -> Result<Vec<(Record, Bytes)>> {
+    pub(crate) fn all_with_data(mut self) -> Result<Vec<(Record, Bytes)>> {
         let mut records = Vec::new();
         while let Some(record) = self.next_with_data()? {
             records.push(record);

@@ -16,7 +16,7 @@ use super::variables::Variable;
 use super::{ModelBuilder, assets, signatures, variables};
 use crate::checkpoint::CheckpointWriter;
 use crate::error::{Error, Result};
-use crate::export::staging::{self, Staging};
+use crate::export::{self, Staging};
 use crate::ffi::ImportedGraph;
 use crate::runtime::Runtime;
 use crate::saved_model::layout::GRAPH_FILE;
@@ -39,7 +39,7 @@ impl ModelBuilder {
     /// Later, [`Error::Io`] if the disk is full.
     pub fn save(&self, target: impl AsRef<Path>) -> Result<SavedModel> {
         let target = target.as_ref();
-        staging::check(target, self.overwrite)?;
+        export::check_target(target, self.overwrite)?;
         let nodes = Nodes::of(&self.graph)?;
         let variables = variables::bind(&nodes, &self.variables)?;
         signatures::check(&self.signatures, &nodes)?;

@@ -16,11 +16,10 @@ use super::tfrecord::{MAX_RECORD_BYTES, write_record};
 use crate::error::{Error, Result};
 use crate::saved_model::SavedModel;
 use crate::scratch::NewFile;
-use crate::session::LoadedModel;
 use crate::tensor::proto::to_proto;
 
 /// Refuses a model that is no folder: nothing can be recorded into a pack.
-pub(super) fn check_folder(model: &SavedModel) -> Result<()> {
+pub(crate) fn check_folder(model: &SavedModel) -> Result<()> {
     if model.path().is_dir() {
         return Ok(());
     }
@@ -31,20 +30,11 @@ pub(super) fn check_folder(model: &SavedModel) -> Result<()> {
     })
 }
 
-/// The answer of a model, sorted by name.
-pub(super) fn ask(model: &LoadedModel, request: &Request) -> Result<Tensors> {
-    let inputs = request.inputs.iter().map(|(name, tensor)| (name.as_str(), tensor));
-    let outputs = model.signature(request.signature())?.run(inputs)?;
-    let mut outputs: Tensors = outputs.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
-    outputs.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(outputs)
-}
-
 /// The `PredictionLog` of a request to the meta graph with these tags and its answer.
 ///
 /// # Errors
 /// A sentence and a hint, if it would be larger than protobuf's limit.
-pub(super) fn encode(
+pub(crate) fn encode(
     tags: &[String],
     request: &Request,
     answer: &Tensors,
@@ -80,7 +70,7 @@ pub(super) fn encode(
 ///
 /// # Errors
 /// If the folder cannot be written to, or the disk is full: what was there before stays.
-pub(super) fn write_file<'a>(model: &Path, name: &str, records: impl Iterator<Item = &'a Bytes>) -> Result<()> {
+pub(crate) fn write_file<'a>(model: &Path, name: &str, records: impl Iterator<Item = &'a Bytes>) -> Result<()> {
     let target = model.join(name);
     let folder = target.parent().unwrap_or(Path::new("."));
     let made = !folder.exists();

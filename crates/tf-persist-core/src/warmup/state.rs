@@ -47,12 +47,12 @@ const WRITING_REFERENCES: [&str; 10] = [
 ///
 /// It looks at what the graph would run for the signature's outputs, functions included, without TensorFlow.
 #[must_use]
-pub fn what_it_writes(
+pub fn first_state_write(
     model: &SavedModel,
     meta_graph: &MetaGraph,
     signature: &SignatureDef,
 ) -> Option<(String, String)> {
-    what_it_writes_to(model, meta_graph, signature, Writes::Anything)
+    first_state_write_to(model, meta_graph, signature, Writes::Anything)
 }
 
 /// What is written to.
@@ -64,8 +64,8 @@ pub(crate) enum Writes {
     Variables,
 }
 
-/// As [`what_it_writes`], of some kinds of state.
-pub(crate) fn what_it_writes_to(
+/// As [`first_state_write`], of some kinds of state.
+pub(crate) fn first_state_write_to(
     model: &SavedModel,
     meta_graph: &MetaGraph,
     signature: &SignatureDef,

@@ -6,8 +6,8 @@ use tf_persist_proto::tensorflow as pb;
 
 use super::objects;
 use crate::error::{Error, Result};
-use crate::export::SaveOptions;
 use crate::graph::{Graph, Reach, Writes, arguments, node_of};
+use crate::rewrite::Rewrite;
 use crate::saved_model::{MetaGraph, SavedModel, is_called_after_training, printable};
 
 /// The signatures that are kept: the name each has, and the name it gets.
@@ -15,7 +15,7 @@ pub(super) type Kept = BTreeMap<String, String>;
 
 /// The signatures to keep, after the options.
 ///
-/// With [`SaveOptions::inference_only`] or [`SaveOptions::frozen`] and no list of signatures: the default one, and those that are not
+/// If the graph is pruned and no list of signatures is given: the default one, and those that are not
 /// called after training and write no variable. Of a frozen model nobody can call a signature without outputs: it has no object graph,
 /// by which Python does.
 ///
@@ -26,13 +26,13 @@ pub(super) fn select(
     meta_graph: &MetaGraph,
     definition: &pb::MetaGraphDef,
     graph: &Graph<'_>,
-    options: &SaveOptions,
+    options: &Rewrite,
 ) -> Result<Kept> {
     let default = meta_graph.default_signature().ok().map(|signature| signature.name.clone());
-    let mut names: Vec<String> = match options.kept_signatures() {
+    let mut names: Vec<String> = match &options.signatures {
         Some(names) => {
             names.iter().try_for_each(|name| meta_graph.signature(name).map(drop))?;
-            if let Some(name) = names.iter().find(|name| options.is_frozen() && !has_outputs(definition, name)) {
+            if let Some(name) = names.iter().find(|name| options.frozen && !has_outputs(definition, name)) {
                 let name = printable(name);
                 let what = "has no outputs: only Python can call it, by the object graph, which a frozen model lacks";
                 return Err(refusal(source, format!("signature `{name}` {what}")));
@@ -41,7 +41,7 @@ pub(super) fn select(
         }
         None if options.prunes() => {
             let infers = |name: &str| {
-                let can_stay = !options.is_frozen() || has_outputs(definition, name);
+                let can_stay = !options.frozen || has_outputs(definition, name);
                 let reads = default.as_deref() == Some(name) || !writes(definition, graph, name);
                 !is_called_after_training(name) && can_stay && reads
             };
@@ -50,9 +50,9 @@ pub(super) fn select(
         }
         None => meta_graph.signatures().iter().map(|signature| signature.name.clone()).collect(),
     };
-    for (place, (old, _)) in options.renamed_signatures().iter().enumerate() {
+    for (place, (old, _)) in options.renamed.iter().enumerate() {
         meta_graph.signature(old)?;
-        if options.renamed_signatures()[..place].iter().any(|(other, _)| other == old) {
+        if options.renamed[..place].iter().any(|(other, _)| other == old) {
             return Err(refusal(source, format!("signature `{}` is to get two names", printable(old))));
         }
         // What is renamed is kept.
@@ -65,7 +65,7 @@ pub(super) fn select(
     if names.is_empty() && (options.prunes() || !meta_graph.signatures().is_empty()) {
         let (reason, hint) = if meta_graph.signatures().is_empty() {
             ("it has no signatures, so nothing would be left", None)
-        } else if options.is_frozen() && !meta_graph.signatures().iter().any(|it| has_outputs(definition, &it.name)) {
+        } else if options.frozen && !meta_graph.signatures().iter().any(|it| has_outputs(definition, &it.name)) {
             let hint = "export it with --inference-only instead, which keeps them for Python".to_owned();
             (
                 "none of its signatures has outputs, and Python calls such by the object graph, which a frozen model lacks",
@@ -79,7 +79,7 @@ pub(super) fn select(
     }
     let mut kept = Kept::new();
     for name in names {
-        let new = options.renamed_signatures().iter().find(|(old, _)| *old == name);
+        let new = options.renamed.iter().find(|(old, _)| *old == name);
         let new = new.map_or_else(|| name.clone(), |(_, new)| new.clone());
         if new.is_empty() || new.starts_with("__saved_model") {
             return Err(refusal(source, format!("`{}` is no name for a signature", printable(&new))));
@@ -112,7 +112,7 @@ fn has_outputs(definition: &pb::MetaGraphDef, name: &str) -> bool {
 
 /// What a signature needs at the top of the graph: its tensors. One without outputs names none that does anything; what it does is a
 /// call of the function that stands for it in the object graph.
-pub(in crate::export) fn roots(definition: &pb::MetaGraphDef, graph: &Graph<'_>, name: &str) -> Vec<String> {
+pub(crate) fn roots(definition: &pb::MetaGraphDef, graph: &Graph<'_>, name: &str) -> Vec<String> {
     let Some(signature) = definition.signature_def.get(name) else { return Vec::new() };
     let mut roots = tensors(signature);
     if signature.outputs.is_empty()
@@ -125,7 +125,7 @@ pub(in crate::export) fn roots(definition: &pb::MetaGraphDef, graph: &Graph<'_>,
 }
 
 /// The names of all tensors that a signature feeds and fetches.
-pub(in crate::export) fn tensors(signature: &pb::SignatureDef) -> Vec<String> {
+pub(crate) fn tensors(signature: &pb::SignatureDef) -> Vec<String> {
     tensors_of(&signature.inputs).into_iter().chain(tensors_of(&signature.outputs)).collect()
 }
 

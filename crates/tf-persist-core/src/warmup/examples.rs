@@ -19,7 +19,7 @@ const SCORES: &str = "scores";
 const OUTPUTS: &str = "outputs";
 
 /// The outputs that an answer of this kind is made of, as far as the signature has them.
-pub(super) fn outputs_of(kind: Kind, signature: &SignatureDef) -> Vec<String> {
+pub(crate) fn outputs_of(kind: Kind, signature: &SignatureDef) -> Vec<String> {
     let names: &[&str] = if kind == Kind::Classify { &[CLASSES, SCORES] } else { &[OUTPUTS] };
     let there = names.iter().filter(|name| signature.output(name).is_some());
     there.map(|name| (*name).to_owned()).collect()
@@ -175,7 +175,7 @@ fn tensor(made: CoreResult<Tensor>) -> Result<Tensor, String> {
 
 /// What an answer of this kind would be made of, from all outputs of the signature. A signature may lack `classes` or `scores`;
 /// the labels are empty then, and the scores 0. Numbers may stand in a column.
-pub(super) fn answer(kind: Kind, outputs: Tensors) -> CoreResult<Tensors> {
+pub(crate) fn answer(kind: Kind, outputs: Tensors) -> CoreResult<Tensors> {
     let get = |name: &str| outputs.iter().find(|(other, _)| other == name).map(|(_, tensor)| tensor.clone());
     let mut answer = Tensors::new();
     if kind == Kind::Regress {

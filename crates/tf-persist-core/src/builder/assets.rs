@@ -12,7 +12,7 @@ use super::nodes::Nodes;
 use super::signatures::full_name;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::export::staging::Staging;
+use crate::export::Staging;
 use crate::ffi::ImportedGraph;
 use crate::saved_model::parse_tensor_name;
 

@@ -2,16 +2,16 @@
 //!
 //! They stand in `assets.extra/tf_serving_warmup_requests`, the file that TensorFlow Serving warms its servers up on: a
 //! [TFRecord file](tfrecord) of `PredictionLog`s, of at most [`MAX_RECORDS`] records. TensorFlow Serving reads the requests and
-//! leaves the answers alone; [`LoadedModel::replay`](crate::LoadedModel::replay) compares the answers. [`Recorder`] writes them.
-//! Requests that write to the model's state are a [`Sequence`], in a file of their own.
+//! leaves the answers alone; `LoadedModel::replay` compares the answers, and `Recorder` writes them (both in tf-persist-core).
+//! Requests that write to the model's state are a `Sequence`, in a file of their own.
 //!
 //! ```no_run
 //! use tf_persist_core::tensor::Tolerance;
-//! use tf_persist_core::{LoadOptions, SavedModel, golden};
+//! use tf_persist_core::{LoadOptions, SavedModel, warmup};
 //!
 //! # fn main() -> tf_persist_core::Result<()> {
 //! let artefact = SavedModel::open("model")?;
-//! let records = golden::Records::of(&artefact)?.expect("nothing was recorded");
+//! let records = warmup::Records::of(&artefact)?.expect("nothing was recorded");
 //! let model = artefact.load(LoadOptions::default())?;
 //! for record in records {
 //!     println!("{:?}", model.replay(&record?, Tolerance::Rounding)?.outcome);
@@ -22,24 +22,25 @@
 //!
 //! Source: `tensorflow_serving/apis/prediction_log.proto` and `servables/tensorflow/saved_model_warmup_util.cc`.
 
+mod compare;
 mod decode;
 mod examples;
 mod file;
 mod record;
-mod replay;
-mod requests;
-mod sequence;
 mod state;
 pub mod tfrecord;
 mod write;
 
+pub use crate::replay::{Added, Outcome, Recorder, Replay, Sequence};
+pub(crate) use compare::compare;
+pub use compare::{OutputReport, OutputResult};
+pub(crate) use examples::{answer as answer_of, outputs_of};
 pub use file::{FILE, MAX_RECORDS, Records, SEQUENCE_FILE};
 pub use record::{Kind, Record};
-pub use replay::{Outcome, OutputReport, OutputResult, Replay};
-pub use requests::{Added, Recorder};
-pub use sequence::Sequence;
-pub use state::what_it_writes;
-pub(crate) use state::{Writes, what_it_writes_to};
+pub(crate) use record::{Request, Tensors};
+pub use state::first_state_write;
+pub(crate) use state::{Writes, first_state_write_to};
+pub(crate) use write::{check_folder, encode, write_file};
 
 #[cfg(test)]
 mod tests;

@@ -14,12 +14,14 @@ use std::path::Path;
 use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::meta_graph::collection_def::Kind;
 
-use super::prune::{Restored, forget_variables, make_local, nodes_of_variables, signature_roots, signature_tensors};
-use super::values::value_of;
 use crate::checkpoint::CheckpointReader;
 use crate::error::{Error, Result};
+use crate::export::value_of;
 use crate::graph::attr::{self, ProtoType};
 use crate::graph::{Graph, HandleKind, Reach, Writes, node_of, variable_kind};
+use crate::rewrite::prune::{
+    Restored, forget_variables, make_local, nodes_of_variables, signature_roots, signature_tensors,
+};
 use crate::saved_model::{InitSource, printable};
 use crate::tensor::proto;
 use functions::Library;
@@ -38,7 +40,7 @@ struct Frozen {
 /// # Errors
 /// If a kept signature does anything else with a variable than to read it, a table has its contents in the checkpoint, or the
 /// constants would take more than a protobuf can hold.
-pub(super) fn freeze(
+pub(crate) fn freeze(
     file: &Path,
     definition: &mut pb::MetaGraphDef,
     kept: &[Restored],

@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 
-use super::file::{MAX_RECORDS, Records, SEQUENCE_FILE};
-use super::record::{Record, Request, Tensors};
-use super::replay::compare;
-use super::write::{ask, check_folder, encode, write_file};
+use super::ask;
 use crate::error::{Error, Result};
 use crate::saved_model::{MetaGraph, SavedModel};
 use crate::session::{LoadOptions, LoadedModel};
 use crate::tensor::Tolerance;
+use crate::warmup::{
+    MAX_RECORDS, Record, Records, Request, SEQUENCE_FILE, Tensors, check_folder, compare, encode, write_file,
+};
 
 /// The recorded requests of a model whose answers depend on what was asked before, such as a recurrent network that keeps its state.
 ///

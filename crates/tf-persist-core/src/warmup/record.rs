@@ -7,19 +7,19 @@ use crate::saved_model::DEFAULT_SIGNATURE;
 use crate::tensor::Tensor;
 
 /// Named tensors, sorted by name.
-pub(super) type Tensors = Vec<(String, Tensor)>;
+pub(crate) type Tensors = Vec<(String, Tensor)>;
 
 /// A record of a file of golden examples.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// Its number in the file, from 1.
     pub number: usize,
-    /// Whether it is one of a [`Sequence`](super::Sequence), and has to be asked after those before it.
+    /// Whether it is one of a `Sequence`, and has to be asked after those before it.
     pub in_order: bool,
-    pub(super) tags: Vec<String>,
-    pub(super) request: Request,
+    pub(crate) tags: Vec<String>,
+    pub(crate) request: Request,
     /// What the request was answered; `None` in plain files of TensorFlow Serving, which have requests alone.
-    pub(super) answer: Option<Tensors>,
+    pub(crate) answer: Option<Tensors>,
 }
 
 /// What kind of request a record has.
@@ -44,26 +44,26 @@ pub enum Kind {
 
 /// A request.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Request {
-    pub(super) kind: Kind,
+pub(crate) struct Request {
+    pub(crate) kind: Kind,
     /// The signature; empty for the default one.
-    pub(super) signature: String,
-    pub(super) inputs: Tensors,
+    pub(crate) signature: String,
+    pub(crate) inputs: Tensors,
     /// The outputs that are asked for; all, if it is empty.
-    pub(super) output_filter: Vec<String>,
+    pub(crate) output_filter: Vec<String>,
     /// What is asked of a request for several signatures.
-    pub(super) tasks: Vec<Task>,
+    pub(crate) tasks: Vec<Task>,
 }
 
 /// One of several questions over the same examples.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Task {
+pub(crate) struct Task {
     /// The name that the model is served by.
-    pub(super) model: String,
+    pub(crate) model: String,
     /// Its signature; empty for the default one.
-    pub(super) signature: String,
+    pub(crate) signature: String,
     /// What is to be made of the outputs: the `method_name` of a signature.
-    pub(super) method: String,
+    pub(crate) method: String,
 }
 
 impl Record {
@@ -113,18 +113,18 @@ impl Record {
 
 impl Request {
     /// A request of tensors by name, all outputs asked for.
-    pub(super) fn predict(signature: &str, mut inputs: Tensors) -> Self {
+    pub(crate) fn predict(signature: &str, mut inputs: Tensors) -> Self {
         inputs.sort_by(|(a, _), (b, _)| a.cmp(b));
         let (output_filter, tasks) = (Vec::new(), Vec::new());
         Self { kind: Kind::Predict, signature: signature.to_owned(), inputs, output_filter, tasks }
     }
 
-    pub(super) fn signature(&self) -> &str {
+    pub(crate) fn signature(&self) -> &str {
         if self.signature.is_empty() { DEFAULT_SIGNATURE } else { &self.signature }
     }
 
     /// Whether a model cannot tell the two apart.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.kind == other.kind
             && self.signature() == other.signature()
             && self.inputs == other.inputs

@@ -204,11 +204,7 @@ fn call_of_branch(node: &pb::NodeDef, scalars: &Scalars<'_>) -> Option<pb::NodeD
 }
 
 /// Gives a node other functions to call: those that these attributes name, or the one that its op is.
-pub(in crate::export) fn set_called(
-    node: &mut pb::NodeDef,
-    attributes: &[&str],
-    names: impl IntoIterator<Item = String>,
-) {
+pub(crate) fn set_called(node: &mut pb::NodeDef, attributes: &[&str], names: impl IntoIterator<Item = String>) {
     let mut names = names.into_iter();
     if attributes.is_empty() {
         node.op = names.next().unwrap_or_default();

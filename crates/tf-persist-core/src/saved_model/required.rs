@@ -21,13 +21,13 @@ struct End {
 }
 
 /// The inputs and outputs of a signature.
-pub(super) struct Ends {
+pub(crate) struct Ends {
     inputs: Vec<End>,
     outputs: Vec<End>,
 }
 
 impl Ends {
-    pub(super) fn of(signature: &SignatureDef) -> Self {
+    pub(crate) fn of(signature: &SignatureDef) -> Self {
         let ends = |infos: &[(String, crate::TensorInfo)]| {
             let parts = infos.iter().flat_map(|(key, info)| info.parts(key).into_iter().map(move |part| (key, part)));
             let end = |(key, part): (&String, crate::saved_model::Part<'_>)| {
@@ -44,7 +44,7 @@ impl Ends {
     /// An input that is a placeholder is needed if the outputs depend on it, and where all are computed in any case, unless an
     /// inner tensor of the graph is given in its place. One that is no placeholder the graph computes, as long as that does not
     /// take a placeholder that is no input. The parts of a sparse or composite input are given all or not at all.
-    pub(super) fn missing(&self, graph: &[u8], given: &[bool], wanted: Option<&[usize]>) -> Vec<String> {
+    pub(crate) fn missing(&self, graph: &[u8], given: &[bool], wanted: Option<&[usize]>) -> Vec<String> {
         let nodes = Nodes::of(graph);
         let is_placeholder = |end: &End| end.port.as_ref().is_some_and(|(op, _)| nodes.is_placeholder(op));
         let inputs = || self.inputs.iter().zip(given);

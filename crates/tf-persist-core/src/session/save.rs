@@ -1,0 +1,115 @@
+//! Saving a loaded model, with its variables as they are now.
+
+use std::path::Path;
+
+use super::LoadedModel;
+use crate::checkpoint::{CheckpointReader, CheckpointWriter};
+use crate::error::{Error, Result};
+use crate::export::{SaveOptions, Saved, Staging, VariableSource};
+use crate::saved_model::{SavedModel, parse_tensor_name};
+use crate::scratch::Scratch;
+use crate::tensor::Tensor;
+
+impl LoadedModel {
+    /// Saves the model as a SavedModel folder or a pack: as [`SavedModel::save`], with the variables as they are now and a fingerprint
+    /// with an identifier of its own.
+    ///
+    /// Other threads may run signatures meanwhile; what they write may or may not be in it.
+    ///
+    /// # Errors
+    /// As [`SavedModel::save`], and if other meta graphs of the file have variables that this session lacks, unless
+    /// [`SaveOptions::tags`] says that this meta graph alone is to be written.
+    pub fn save(&self, target: impl AsRef<Path>, options: SaveOptions) -> Result<Saved> {
+        self.save_with(target.as_ref(), &options, |_| Ok(()))
+    }
+
+    /// As [`LoadedModel::save`]; `finish` is given the folder before it appears, to look at it and to add to it.
+    pub(crate) fn save_with(
+        &self,
+        target: &Path,
+        options: &SaveOptions,
+        finish: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Saved> {
+        let (staging, saved) = self.stage(target, options)?;
+        finish(staging.path())?;
+        staging.publish()?;
+        Ok(saved)
+    }
+
+    /// Does all that saving does, but for the last step, and takes it back: whoever will save later knows that it can be done.
+    /// `look` is given the folder before it vanishes.
+    pub(crate) fn dry_run_save<T>(
+        &self,
+        target: &Path,
+        options: &SaveOptions,
+        look: impl FnOnce(&Path) -> Result<T>,
+    ) -> Result<T> {
+        let (staging, _) = self.stage(target, options)?;
+        look(staging.path())
+    }
+
+    fn stage(&self, target: &Path, options: &SaveOptions) -> Result<(Staging, Saved)> {
+        self.artefact().stage_values(self.meta_graph(), self, target, options)
+    }
+
+    /// The model as [`LoadedModel::save`] would save it, its variables as they are now, as the bytes of a [pack](crate::pack).
+    ///
+    /// TensorFlow writes variables to files only: on the way they stand in a private folder among the system's temporary files.
+    ///
+    /// # Errors
+    /// As [`LoadedModel::save`] and [`SavedModel::to_bytes`].
+    pub fn to_bytes(&self, options: SaveOptions) -> Result<Vec<u8>> {
+        let place = std::env::temp_dir();
+        let work = Scratch::within(&place, "tf-persist")
+            .map_err(|error| Error::io("create a folder in", place)(error.kind().into()))?;
+        let folder = work.path().join("model");
+        self.save(&folder, options)?;
+        SavedModel::open(&folder)?.to_bytes()
+    }
+}
+
+impl VariableSource for LoadedModel {
+    fn has_values(&self) -> bool {
+        // Variables that no saver restores are not in the session either.
+        self.meta_graph().saver().is_some() || self.has_unsaved()
+    }
+
+    /// Writes those variables that the meta graph's saver saves, and those that were restored besides.
+    fn write_checkpoint(&self, prefix: &Path) -> Result<()> {
+        if !self.has_unsaved() {
+            return run_saver(self, prefix);
+        }
+        let parent = prefix.parent().unwrap_or(Path::new("."));
+        let folder = tempfile::Builder::new().prefix("values-").tempdir_in(parent);
+        let folder = folder.map_err(Error::io("create a folder in", parent))?;
+        let base = match (self.meta_graph().saver(), &self.artefact().variables()?.index) {
+            (None, Some(index)) => CheckpointReader::new(index.clone()),
+            _ => {
+                let saved = folder.path().join("variables");
+                run_saver(self, &saved)?;
+                CheckpointReader::open(saved)?
+            }
+        };
+        let mut writer = CheckpointWriter::create(prefix)?;
+        self.overlay_unsaved(&base, &mut writer)?;
+        writer.finish().map(drop)
+    }
+}
+
+/// Runs the meta graph's own saver.
+fn run_saver(model: &LoadedModel, prefix: &Path) -> Result<()> {
+    let Some(saver) = model.meta_graph().saver() else { return Ok(()) };
+    let session = model.session();
+    let port = |name: &str| {
+        let (op, index) = parse_tensor_name(name)?;
+        let missing = || {
+            let reason = format!("its saver names the tensor `{name}`, which the graph lacks");
+            Error::flawed(model.artefact().path(), reason)
+        };
+        session.port(op, index).ok_or_else(missing)
+    };
+    let (filename, save) = (port(&saver.filename_tensor)?, port(&saver.save_tensor)?);
+    let feed = Tensor::from_strings(&[], [prefix.as_os_str().as_encoded_bytes()])?;
+    let action = || format!("save the variables of `{}`", model.artefact().path().display());
+    session.run(action, None, &[(filename, &feed)], &[save], &[]).map(drop)
+}
