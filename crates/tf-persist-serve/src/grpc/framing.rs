@@ -14,35 +14,35 @@ use crate::security::Limits;
 use crate::status::Status;
 
 /// What stands before a message.
-pub(super) const PREFIX: usize = 5;
+pub(super) const PREFIX_BYTES: usize = 5;
 
-/// Room that is made at once for a message that comes in pieces. More is made only as it comes: a client may say that it will send
+/// Room that is made at once for a message that comes in chunks. More is made only as it comes: a client may say that it will send
 /// two gigabytes, in five bytes.
-const FIRST_ROOM: usize = 64 << 10;
+const INITIAL_CAPACITY: usize = 64 << 10;
 
 /// Longer compressed messages are inflated off the threads that serve connections: at most a thousand times their size, which takes
 /// milliseconds.
-const INFLATED_INLINE: usize = 4 << 10;
+const MAX_INLINE_INFLATE: usize = 4 << 10;
 
 /// The largest message that protobuf has, and TensorFlow Serving sends.
-const MAX_ANSWER: usize = i32::MAX as usize;
+const MAX_MESSAGE: usize = i32::MAX as usize;
 
 /// Reads the one message of a request, to the end of the request.
 ///
 /// # Errors
-/// `RESOURCE_EXHAUSTED` if it has more than `most` bytes, `DEADLINE_EXCEEDED` if the client takes too long between two pieces,
+/// `RESOURCE_EXHAUSTED` if it has more than `limit` bytes, `DEADLINE_EXCEEDED` if the client takes too long between two chunks,
 /// `UNIMPLEMENTED` if it is compressed in an unknown way, `INTERNAL` if it is none.
 pub(super) async fn read_message<B>(
     mut body: B,
     headers: &HeaderMap,
-    most: usize,
+    limit: usize,
     limits: &Limits,
 ) -> Result<Bytes, Status>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Display,
 {
-    let mut incoming = Incoming::new(most.min(limits.body_bytes));
+    let mut reader = MessageReader::new(limit.min(limits.body_bytes));
     loop {
         let frame = tokio::time::timeout(limits.body_timeout, body.frame());
         let frame = frame
@@ -52,46 +52,46 @@ where
         let frame = frame.map_err(|error| Status::new(Code::Cancelled, format!("the request broke off: {error}")))?;
         // Trailers of a request mean nothing.
         if let Ok(data) = frame.into_data() {
-            incoming.push(data)?;
+            reader.push(data)?;
         }
     }
-    let most = incoming.most;
-    let (compressed, message) = incoming.finish()?;
+    let limit = reader.limit;
+    let (compressed, message) = reader.finish()?;
     if !compressed {
         return Ok(message);
     }
-    let encoding = Encoding::of(headers)?;
-    offload_if(message.len() > INFLATED_INLINE, move || encoding.inflate(&message, most)).await
+    let encoding = Encoding::from_headers(headers)?;
+    offload_if(message.len() > MAX_INLINE_INFLATE, move || encoding.inflate(&message, limit)).await
 }
 
 /// A message and how much of it is there.
-struct Incoming {
-    most: usize,
-    prefix: [u8; PREFIX],
+struct MessageReader {
+    limit: usize,
+    prefix: [u8; PREFIX_BYTES],
     prefix_read: usize,
     length: usize,
     /// The message, if it came in one piece.
     whole: Option<Bytes>,
-    pieces: Vec<u8>,
+    chunks: Vec<u8>,
 }
 
-impl Incoming {
-    fn new(most: usize) -> Self {
-        Self { most, prefix: [0; PREFIX], prefix_read: 0, length: 0, whole: None, pieces: Vec::new() }
+impl MessageReader {
+    fn new(limit: usize) -> Self {
+        Self { limit, prefix: [0; PREFIX_BYTES], prefix_read: 0, length: 0, whole: None, chunks: Vec::new() }
     }
 
     fn push(&mut self, mut data: Bytes) -> Result<(), Status> {
-        if self.prefix_read < PREFIX {
-            let count = data.len().min(PREFIX - self.prefix_read);
+        if self.prefix_read < PREFIX_BYTES {
+            let count = data.len().min(PREFIX_BYTES - self.prefix_read);
             data.copy_to_slice(&mut self.prefix[self.prefix_read..self.prefix_read + count]);
             self.prefix_read += count;
-            if self.prefix_read < PREFIX {
+            if self.prefix_read < PREFIX_BYTES {
                 return Ok(());
             }
             let [_, a, b, c, d] = self.prefix;
             self.length = u32::from_be_bytes([a, b, c, d]) as usize;
-            if self.length > self.most {
-                return Err(too_large(self.length, self.most));
+            if self.length > self.limit {
+                return Err(too_large(self.length, self.limit));
             }
             if data.len() == self.length {
                 self.whole = Some(data);
@@ -101,25 +101,25 @@ impl Incoming {
         if data.is_empty() {
             return Ok(());
         }
-        if self.whole.is_some() || self.pieces.len() + data.len() > self.length {
+        if self.whole.is_some() || self.chunks.len() + data.len() > self.length {
             return Err(internal("more than one message was sent, where one is expected"));
         }
-        if self.pieces.capacity() < self.pieces.len() + data.len() {
+        if self.chunks.capacity() < self.chunks.len() + data.len() {
             // Twice the room each time, but not beyond what is still to come.
-            let room = (2 * (self.pieces.len() + data.len())).max(FIRST_ROOM).min(self.length);
-            let more = self.pieces.try_reserve_exact(room - self.pieces.len());
+            let capacity = (2 * (self.chunks.len() + data.len())).max(INITIAL_CAPACITY).min(self.length);
+            let more = self.chunks.try_reserve_exact(capacity - self.chunks.len());
             more.map_err(|_| Status::new(Code::ResourceExhausted, "there is no memory for the message"))?;
         }
-        self.pieces.extend_from_slice(&data);
+        self.chunks.extend_from_slice(&data);
         Ok(())
     }
 
     /// The message, and whether it is compressed.
     fn finish(self) -> Result<(bool, Bytes), Status> {
-        if self.prefix_read < PREFIX {
+        if self.prefix_read < PREFIX_BYTES {
             return Err(internal("the request ends before its message"));
         }
-        let message = self.whole.unwrap_or_else(|| self.pieces.into());
+        let message = self.whole.unwrap_or_else(|| self.chunks.into());
         if message.len() < self.length {
             return Err(internal("the request ends inside its message"));
         }
@@ -139,7 +139,7 @@ enum Encoding {
 }
 
 impl Encoding {
-    fn of(headers: &HeaderMap) -> Result<Self, Status> {
+    fn from_headers(headers: &HeaderMap) -> Result<Self, Status> {
         match headers.get("grpc-encoding").map(|value| value.as_bytes()) {
             Some(b"gzip") => Ok(Self::Gzip),
             Some(b"deflate") => Ok(Self::Deflate),
@@ -151,17 +151,17 @@ impl Encoding {
         }
     }
 
-    fn inflate(self, message: &[u8], most: usize) -> Result<Bytes, Status> {
+    fn inflate(self, message: &[u8], limit: usize) -> Result<Bytes, Status> {
         let mut inflated = Vec::new();
         // One byte more than there may be, so that the length tells.
-        let limit = most as u64 + 1;
+        let read_limit = limit as u64 + 1;
         let read = match self {
-            Self::Gzip => flate2::read::GzDecoder::new(message).take(limit).read_to_end(&mut inflated),
-            Self::Deflate => flate2::read::ZlibDecoder::new(message).take(limit).read_to_end(&mut inflated),
+            Self::Gzip => flate2::read::GzDecoder::new(message).take(read_limit).read_to_end(&mut inflated),
+            Self::Deflate => flate2::read::ZlibDecoder::new(message).take(read_limit).read_to_end(&mut inflated),
         };
         read.map_err(|error| internal(format!("the message cannot be inflated: {error}")))?;
-        if inflated.len() > most {
-            return Err(too_large(inflated.len(), most));
+        if inflated.len() > limit {
+            return Err(too_large(inflated.len(), limit));
         }
         Ok(inflated.into())
     }
@@ -171,22 +171,22 @@ impl Encoding {
 ///
 /// # Errors
 /// `RESOURCE_EXHAUSTED` if it is larger than gRPC's clients take.
-pub(super) fn framed(length: usize, write: impl FnOnce(&mut Vec<u8>)) -> Result<Bytes, Status> {
-    if length > MAX_ANSWER {
-        let reason = format!("the answer has {length} bytes, and a message at most {MAX_ANSWER}");
+pub(super) fn frame_message(length: usize, write: impl FnOnce(&mut Vec<u8>)) -> Result<Bytes, Status> {
+    if length > MAX_MESSAGE {
+        let reason = format!("the answer has {length} bytes, and a message at most {MAX_MESSAGE}");
         return Err(Status::new(Code::ResourceExhausted, reason));
     }
-    let mut out = Vec::with_capacity(PREFIX + length);
-    out.extend_from_slice(&[0; PREFIX]);
+    let mut out = Vec::with_capacity(PREFIX_BYTES + length);
+    out.extend_from_slice(&[0; PREFIX_BYTES]);
     write(&mut out);
     // A message of at most 31 bits.
-    let length = (out.len() - PREFIX) as u32;
-    out[1..PREFIX].copy_from_slice(&length.to_be_bytes());
+    let length = (out.len() - PREFIX_BYTES) as u32;
+    out[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
     Ok(out.into())
 }
 
-fn too_large(length: usize, most: usize) -> Status {
-    Status::new(Code::ResourceExhausted, format!("Received message larger than max ({length} vs. {most})"))
+fn too_large(length: usize, limit: usize) -> Status {
+    Status::new(Code::ResourceExhausted, format!("Received message larger than max ({length} vs. {limit})"))
 }
 
 fn internal(reason: impl Into<String>) -> Status {
@@ -206,18 +206,18 @@ mod tests {
 
     use super::*;
 
-    fn read(pieces: &[&[u8]], encoding: Option<&'static str>, most: usize) -> Result<Bytes, Status> {
-        let body = Pieces(pieces.iter().map(|piece| Bytes::copy_from_slice(piece)).collect());
+    fn read(chunks: &[&[u8]], encoding: Option<&'static str>, limit: usize) -> Result<Bytes, Status> {
+        let body = Chunks(chunks.iter().map(|chunk| Bytes::copy_from_slice(chunk)).collect());
         let mut headers = HeaderMap::new();
         encoding.map(|encoding| headers.insert("grpc-encoding", HeaderValue::from_static(encoding)));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(read_message(body, &headers, most, &Limits::default()))
+        runtime.block_on(read_message(body, &headers, limit, &Limits::default()))
     }
 
-    /// A body of these pieces.
-    struct Pieces(VecDeque<Bytes>);
+    /// A body of these chunks.
+    struct Chunks(VecDeque<Bytes>);
 
-    impl Body for Pieces {
+    impl Body for Chunks {
         type Data = Bytes;
         type Error = Infallible;
 
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_comes_in_any_pieces() {
+    fn message_may_arrive_in_any_chunks() {
         let whole = [0, 0, 0, 0, 3, b'a', b'b', b'c'];
         for cut in 0..whole.len() {
             assert_eq!(read(&[&whole[..cut], &whole[cut..]], None, 100).unwrap(), "abc");
@@ -237,13 +237,13 @@ mod tests {
         assert_eq!(read(&bytes, None, 100).unwrap(), "abc");
         assert_eq!(read(&[&[0; 5]], None, 100).unwrap(), "");
         let long = vec![7; 1 << 20];
-        let framed = framed(long.len(), |out| out.extend_from_slice(&long)).unwrap();
+        let framed = frame_message(long.len(), |out| out.extend_from_slice(&long)).unwrap();
         assert_eq!(read(&framed.chunks(10_000).collect::<Vec<_>>(), None, 2 << 20).unwrap(), long);
     }
 
     #[test]
-    fn refuses_what_is_no_message() {
-        let code = |pieces: &[&[u8]]| read(pieces, None, 100).unwrap_err().code;
+    fn malformed_messages_are_refused() {
+        let code = |chunks: &[&[u8]]| read(chunks, None, 100).unwrap_err().code;
         assert_eq!(code(&[]), Code::Internal);
         assert_eq!(code(&[&[0, 0, 0]]), Code::Internal);
         assert_eq!(code(&[&[0, 0, 0, 0, 3, b'a']]), Code::Internal);
@@ -260,7 +260,7 @@ mod tests {
         let text = vec![b'a'; 50_000];
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(&text).unwrap();
-        let mut message = framed(0, |out| out.extend_from_slice(&gzip.finish().unwrap())).unwrap().to_vec();
+        let mut message = frame_message(0, |out| out.extend_from_slice(&gzip.finish().unwrap())).unwrap().to_vec();
         message[0] = 1;
         assert_eq!(read(&[&message], Some("gzip"), 50_000).unwrap(), text);
         assert_eq!(read(&[&message], Some("gzip"), 49_999).unwrap_err().code, Code::ResourceExhausted);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tf_persist_proto::wire::{Value, try_fields};
 use tokio::sync::mpsc;
 
-use super::response::enum_message;
+use super::messages::response::enum_message;
 use crate::models::Models;
 use crate::shutdown::ShutdownSignal;
 use crate::status::Status;
@@ -30,7 +30,7 @@ const SERVICES: [&str; 5] = [
 /// # Errors
 /// `NOT_FOUND` if there is no such service.
 pub(super) fn check(message: &[u8], models: &Models, draining: bool) -> Result<Bytes, Status> {
-    let service = service(message);
+    let service = service_name(message);
     if !SERVICES.contains(&service) {
         return Err(Status::not_found(format!("unknown service {service}")));
     }
@@ -40,7 +40,7 @@ pub(super) fn check(message: &[u8], models: &Models, draining: bool) -> Result<B
 /// `Watch`: whether a service answers, now and whenever that changes, until the server stops or the client leaves.
 pub(super) fn watch(message: &[u8], models: &Models, mut shutdown: ShutdownSignal) -> mpsc::Receiver<Bytes> {
     let (sender, receiver) = mpsc::channel(1);
-    let known = SERVICES.contains(&service(message));
+    let known = SERVICES.contains(&service_name(message));
     let models = models.clone();
     tokio::spawn(async move {
         let tell = async {
@@ -48,10 +48,10 @@ pub(super) fn watch(message: &[u8], models: &Models, mut shutdown: ShutdownSigna
                 let _ = sender.send(enum_message(SERVICE_UNKNOWN)).await;
                 return std::future::pending().await;
             }
-            let (mut changes, mut told) = (models.changes(), None);
+            let (mut changes, mut sent) = (models.changes(), None);
             loop {
                 let now = if models.are_ready() { SERVING } else { NOT_SERVING };
-                if told.replace(now) != Some(now) {
+                if sent.replace(now) != Some(now) {
                     let _ = sender.send(enum_message(now)).await;
                 }
                 // The models live as long as this.
@@ -70,7 +70,7 @@ pub(super) fn watch(message: &[u8], models: &Models, mut shutdown: ShutdownSigna
 }
 
 /// `HealthCheckRequest.service`.
-fn service(message: &[u8]) -> &str {
+fn service_name(message: &[u8]) -> &str {
     let mut service = "";
     for field in try_fields(message) {
         if let Ok((1, value @ Value::Bytes(_))) = field {

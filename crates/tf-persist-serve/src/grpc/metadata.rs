@@ -6,8 +6,8 @@ use tf_persist_proto::protobuf::well_known_types::any::Any;
 use tf_persist_proto::protobuf::{Message, MessageField};
 use tf_persist_proto::serving as pb;
 
-use super::request::{MetadataRequest, ModelSpec};
-use super::response;
+use super::messages::request::{MetadataRequest, ModelSpec};
+use super::messages::response;
 use crate::inference::signature_defs;
 use crate::models::Servable;
 use crate::status::Status;

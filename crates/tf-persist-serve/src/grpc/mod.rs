@@ -5,25 +5,24 @@
 //! servers that take whole messages of two gigabytes must not make room for what a client only says that it will send, and because
 //! tensors go from the message into their own memory without a message object between.
 //!
-//! The way of a call: `serve` takes the connection, `service` says whether the call may be made and finds the method, `framing` reads
-//! the message, `request` its outline, `prediction` and
-//! `model` answer it, `response` writes the answer down.
+//! The way of a call: `connection` takes the connection, `dispatch` says whether the call may be made and finds the method, `framing` reads
+//! the message, `messages` its fields, `prediction_service` and
+//! `model_service` answer it, `messages` writes the answer down.
 
+mod body;
+mod connection;
+mod dispatch;
 mod framing;
 mod health;
+mod messages;
 mod metadata;
-mod model;
-mod prediction;
-mod reply;
-mod request;
-mod response;
-mod serve;
-mod service;
+mod model_service;
+mod prediction_service;
 mod settings;
 mod status;
 mod timeout;
 mod uds_authority;
 
-pub(crate) use serve::serve;
+pub(crate) use connection::serve;
 pub use settings::Settings;
 pub(crate) use uds_authority::UdsAuthorityRewriter;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
-use super::reply::Reply;
+use super::body::ResponseBody;
 use crate::status::Status;
 
 pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -13,11 +13,11 @@ const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 /// Longer messages are cut, as TensorFlow Serving does (`model_servers/grpc_status_util.cc`): clients refuse long headers.
-const MAX_MESSAGE: usize = 1024;
+const MAX_MESSAGE_BYTES: usize = 1024;
 
 /// The response with no message in it, but why.
-pub(super) fn refusal(status: &Status) -> Response<Reply> {
-    let mut response = Response::new(Reply::none());
+pub(super) fn error_response(status: &Status) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::empty());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity,deflate,gzip"));
@@ -27,18 +27,18 @@ pub(super) fn refusal(status: &Status) -> Response<Reply> {
 
 fn insert(status: &Status, headers: &mut HeaderMap) {
     headers.insert(GRPC_STATUS, HeaderValue::from(status.code.number()));
-    let message = percent_encoded(&cut(&status.message));
+    let message = percent_encoded(&truncate(&status.message));
     // What is percent-encoded is ASCII without control characters: always a header.
     if let Ok(message) = HeaderValue::try_from(message) {
         headers.insert(GRPC_MESSAGE, message);
     }
 }
 
-fn cut(message: &str) -> Cow<'_, str> {
-    if message.len() <= MAX_MESSAGE {
+fn truncate(message: &str) -> Cow<'_, str> {
+    if message.len() <= MAX_MESSAGE_BYTES {
         return Cow::Borrowed(message);
     }
-    Cow::Owned(format!("{}...TRUNCATED", &message[..message.floor_char_boundary(MAX_MESSAGE)]))
+    Cow::Owned(format!("{}...TRUNCATED", &message[..message.floor_char_boundary(MAX_MESSAGE_BYTES)]))
 }
 
 /// All but printable ASCII, and the percent sign, as `%XX`.
@@ -61,16 +61,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_messages_are_cut_between_characters() {
-        assert_eq!(cut(&"a".repeat(1024)), "a".repeat(1024));
-        assert_eq!(cut(&"a".repeat(1025)), format!("{}...TRUNCATED", "a".repeat(1024)));
-        assert_eq!(cut(&"€".repeat(400)), format!("{}...TRUNCATED", "€".repeat(341)));
+    fn long_messages_are_truncated_between_characters() {
+        assert_eq!(truncate(&"a".repeat(1024)), "a".repeat(1024));
+        assert_eq!(truncate(&"a".repeat(1025)), format!("{}...TRUNCATED", "a".repeat(1024)));
+        assert_eq!(truncate(&"€".repeat(400)), format!("{}...TRUNCATED", "€".repeat(341)));
     }
 
     #[test]
-    fn messages_become_headers_whatever_is_in_them() {
+    fn any_message_becomes_a_header() {
         assert_eq!(percent_encoded("100% \"x\"\n€"), "100%25 \"x\"%0A%E2%82%AC");
-        let response = refusal(&Status::not_found("\0\u{7f}\n"));
+        let response = error_response(&Status::not_found("\0\u{7f}\n"));
         assert_eq!(response.headers()["grpc-status"], "5");
         assert_eq!(response.headers()["grpc-message"], "%00%7F%0A");
     }

@@ -199,9 +199,9 @@ impl Field {
 
     /// A number that begins in the low bits of a byte (section 5.1).
     fn number(byte: u8, bits: u32, of: Number) -> Self {
-        let most = u64::MAX >> (64 - bits);
-        let number = u64::from(byte) & most;
-        if number < most { of.is(number) } else { Self::Number { value: number, shift: 0, of } }
+        let limit = u64::MAX >> (64 - bits);
+        let number = u64::from(byte) & limit;
+        if number < limit { of.is(number) } else { Self::Number { value: number, shift: 0, of } }
     }
 }
 

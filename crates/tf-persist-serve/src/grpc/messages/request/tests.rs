@@ -20,12 +20,12 @@ fn reads_a_predict_request() {
     request.inputs.insert("x".into(), TensorProto { float_val: vec![1.0], ..Default::default() });
     request.inputs.insert("y".into(), TensorProto::new());
     request.output_filter = vec!["a".into(), "b".into()];
-    let read = PredictRequest::read(&bytes(&request), MOST).unwrap();
+    let read = PredictRequest::parse(&bytes(&request), MOST).unwrap();
     assert_eq!(read.spec, Some(ModelSpec { name: "m".into(), version: Version::Latest, signature: "s".into() }));
     assert_eq!(read.inputs["x"], bytes(&request.inputs["x"]));
     assert_eq!(read.inputs["y"], "");
     assert_eq!(read.output_filter, ["a", "b"]);
-    let none = PredictRequest::read(&Bytes::new(), MOST).unwrap();
+    let none = PredictRequest::parse(&Bytes::new(), MOST).unwrap();
     assert!(none.spec.is_none() && none.inputs.is_empty() && none.output_filter.is_empty());
 }
 
@@ -52,19 +52,19 @@ fn reads_examples_as_they_were_serialized() {
     let mut request = pb::ClassificationRequest { model_spec: MessageField::some(spec("m")), ..Default::default() };
     let input = request.input.mut_or_insert_default();
     input.mut_example_list().examples = vec![example("a"), example("b")];
-    let read = ExamplesRequest::read(&bytes(&request)).unwrap();
+    let read = ExamplesRequest::parse(&bytes(&request)).unwrap();
     let plain: Vec<_> = [example("a"), example("b")].iter().map(bytes).collect();
     assert_eq!(read.input.examples().unwrap(), plain.iter().collect());
     let list = request.input.mut_or_insert_default().mut_example_list_with_context();
     list.examples = vec![example("a"), example("b")];
     list.context = MessageField::some(example("c"));
-    let read = ExamplesRequest::read(&bytes(&request)).unwrap();
+    let read = ExamplesRequest::parse(&bytes(&request)).unwrap();
     let joined = plain.iter().map(|own| [bytes(&example("c")).to_vec(), own.to_vec()].concat());
     assert_eq!(read.input.examples().unwrap(), joined.collect());
     // Of two kinds, the last one counts.
     let mut both = bytes(&request).to_vec();
     both.extend([2 << 3 | 2, 4, 1 << 3 | 2, 2, 1 << 3 | 2, 0]);
-    assert_eq!(ExamplesRequest::read(&both).unwrap().input.examples().unwrap(), Strings::empty(1));
+    assert_eq!(ExamplesRequest::parse(&both).unwrap().input.examples().unwrap(), Strings::empty(1));
 }
 
 #[test]
@@ -84,23 +84,23 @@ fn reads_tasks() {
         ..Default::default()
     };
     let request = pb::MultiInferenceRequest { tasks: vec![task("m", "a"), task("n", "b")], ..Default::default() };
-    let read = MultiInferenceRequest::read(&bytes(&request), 2).unwrap();
+    let read = MultiInferenceRequest::parse(&bytes(&request), 2).unwrap();
     assert_eq!(read.spec.unwrap().name, "m");
     assert_eq!(read.tasks[1], Task { model: "n".into(), signature: "s".into(), method: "b".into() });
-    let refused = MultiInferenceRequest::read(&bytes(&request), 1).unwrap_err();
+    let refused = MultiInferenceRequest::parse(&bytes(&request), 1).unwrap_err();
     assert_eq!(refused, Status::invalid_argument("the request has more than 1 tasks"));
 }
 
 #[test]
 fn refuses_what_is_no_request() {
-    let code = |message: &'static [u8]| PredictRequest::read(&Bytes::from_static(message), MOST).unwrap_err().code;
+    let code = |message: &'static [u8]| PredictRequest::parse(&Bytes::from_static(message), MOST).unwrap_err().code;
     assert_eq!(code(b"\xff\xff\xff\xff"), Code::Internal);
     assert_eq!(code(b"\x0a\x05a"), Code::Internal);
     // A name that is no text.
     assert_eq!(code(b"\x0a\x03\x0a\x01\xff"), Code::Internal);
     assert_eq!(code(b"\x1a\x01\xff"), Code::Internal);
     let many = [0x12, 0].repeat(MOST + 1);
-    assert_eq!(PredictRequest::read(&many.into(), MOST).unwrap_err().code, Code::InvalidArgument);
+    assert_eq!(PredictRequest::parse(&many.into(), MOST).unwrap_err().code, Code::InvalidArgument);
     let many = [0x1a, 0].repeat(MOST + 1);
-    assert_eq!(PredictRequest::read(&many.into(), MOST).unwrap_err().code, Code::InvalidArgument);
+    assert_eq!(PredictRequest::parse(&many.into(), MOST).unwrap_err().code, Code::InvalidArgument);
 }

@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 use super::status::GRPC_STATUS;
 
 /// The body of a response.
-pub(super) struct Reply(Part);
+pub(super) struct ResponseBody(Remaining);
 
 /// What is still to be sent.
-enum Part {
+enum Remaining {
     /// A message with its prefix, and the trailers.
     Message(Bytes),
     /// Messages as they come, and the trailers.
@@ -25,24 +25,24 @@ enum Part {
     Nothing,
 }
 
-impl Reply {
+impl ResponseBody {
     /// A message with its prefix.
     pub(super) fn message(framed: Bytes) -> Self {
-        Self(Part::Message(framed))
+        Self(Remaining::Message(framed))
     }
 
     /// Messages with their prefixes, until nobody can send them any more.
     pub(super) fn messages(framed: mpsc::Receiver<Bytes>) -> Self {
-        Self(Part::Messages(framed))
+        Self(Remaining::Messages(framed))
     }
 
     /// No body: everything is in the headers.
-    pub(super) fn none() -> Self {
-        Self(Part::Nothing)
+    pub(super) fn empty() -> Self {
+        Self(Remaining::Nothing)
     }
 }
 
-impl Body for Reply {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -50,39 +50,39 @@ impl Body for Reply {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if let Part::Messages(messages) = &mut self.0 {
+        if let Remaining::Messages(messages) = &mut self.0 {
             return match messages.poll_recv(context) {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(Some(message)) => Poll::Ready(Some(Ok(Frame::data(message)))),
                 Poll::Ready(None) => {
-                    self.0 = Part::Nothing;
-                    Poll::Ready(Some(Ok(Frame::trailers(ok()))))
+                    self.0 = Remaining::Nothing;
+                    Poll::Ready(Some(Ok(Frame::trailers(ok_trailers()))))
                 }
             };
         }
-        let (frame, next) = match std::mem::replace(&mut self.0, Part::Nothing) {
-            Part::Message(message) => (Frame::data(message), Part::Trailers),
-            Part::Trailers => (Frame::trailers(ok()), Part::Nothing),
-            Part::Messages(_) | Part::Nothing => return Poll::Ready(None),
+        let (frame, next) = match std::mem::replace(&mut self.0, Remaining::Nothing) {
+            Remaining::Message(message) => (Frame::data(message), Remaining::Trailers),
+            Remaining::Trailers => (Frame::trailers(ok_trailers()), Remaining::Nothing),
+            Remaining::Messages(_) | Remaining::Nothing => return Poll::Ready(None),
         };
         self.0 = next;
         Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.0, Part::Nothing)
+        matches!(self.0, Remaining::Nothing)
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Part::Message(message) => SizeHint::with_exact(message.len() as u64),
-            Part::Messages(_) => SizeHint::default(),
-            Part::Trailers | Part::Nothing => SizeHint::with_exact(0),
+            Remaining::Message(message) => SizeHint::with_exact(message.len() as u64),
+            Remaining::Messages(_) => SizeHint::default(),
+            Remaining::Trailers | Remaining::Nothing => SizeHint::with_exact(0),
         }
     }
 }
 
-fn ok() -> HeaderMap {
+fn ok_trailers() -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
     trailers

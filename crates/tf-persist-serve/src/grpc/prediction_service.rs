@@ -12,8 +12,8 @@ use tf_persist_proto::protobuf::MessageField;
 use tf_persist_proto::serving as pb;
 use tf_persist_proto::serving::inference::inference_result::Result as TaskResult;
 
-use super::request::{ExamplesRequest, Input, ModelSpec, MultiInferenceRequest, PredictRequest};
-use super::response;
+use super::messages::request::{ExamplesRequest, Input, ModelSpec, MultiInferenceRequest, PredictRequest};
+use super::messages::response;
 use crate::batching::InferenceRequest;
 use crate::inference::{self, Outcome, effective_name, signature_for_predict};
 use crate::metrics::{OfModel, Phase, Protocol};
@@ -26,10 +26,10 @@ use crate::status::Status;
 const CLASS_BYTES: usize = 16;
 
 /// For so long a request waits for the first version of its model, if the client does.
-const LONGEST_START: Duration = Duration::from_secs(60);
+const MAX_STARTUP_WAIT: Duration = Duration::from_secs(60);
 
 /// How often it looks.
-const START_LOOKS: Duration = Duration::from_millis(5);
+const STARTUP_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Tensors may be sent as one value that stands for all elements. All of a request's together may take this much memory.
 const MAX_FILLED_BYTES: usize = 256 << 20;
@@ -47,23 +47,27 @@ pub(super) fn find(state: &ServerState, spec: &ModelSpec) -> Result<Arc<Servable
 
 /// The same; while the server starts, a version that is being loaded is waited for. TensorFlow Serving opens its port only when there
 /// is a version of each model.
-async fn find_soon(state: &ServerState, spec: &ModelSpec, deadline: Option<Instant>) -> Result<Arc<Servable>, Status> {
-    let end = Instant::now() + LONGEST_START;
+async fn find_or_wait(
+    state: &ServerState,
+    spec: &ModelSpec,
+    deadline: Option<Instant>,
+) -> Result<Arc<Servable>, Status> {
+    let end = Instant::now() + MAX_STARTUP_WAIT;
     let end = deadline.map_or(end, |deadline| end.min(deadline));
     loop {
         // In this order: what becomes ready in between is looked for once more.
         let was_ready = state.models().are_ready();
         let found = find(state, spec);
         let is_missing = matches!(&found, Err(status) if status.code == Code::NotFound);
-        if !is_missing || was_ready || !is_coming(state, spec) || Instant::now() >= end {
+        if !is_missing || was_ready || !is_loading(state, spec) || Instant::now() >= end {
             return found;
         }
-        tokio::time::sleep(START_LOOKS).await;
+        tokio::time::sleep(STARTUP_POLL_INTERVAL).await;
     }
 }
 
 /// Whether the version that a request asks for is being loaded.
-fn is_coming(state: &ServerState, spec: &ModelSpec) -> bool {
+fn is_loading(state: &ServerState, spec: &ModelSpec) -> bool {
     let version = match spec.version {
         Version::Number(number) => Some(number),
         Version::Latest | Version::Label(_) => None,
@@ -80,7 +84,7 @@ pub(super) async fn predict(
     measures: &OfModel,
 ) -> Result<Bytes, Status> {
     let start = Instant::now();
-    let servable = find_soon(state, spec, deadline).await?;
+    let servable = find_or_wait(state, spec, deadline).await?;
     let served = signature_for_predict(&servable, &spec.signature, Protocol::Grpc)?.clone();
     inference::check_predict_method(&servable, &served)?;
     let PredictRequest { inputs, output_filter: outputs, .. } = request;
@@ -88,7 +92,7 @@ pub(super) async fn predict(
     let long = (length > OFFLOAD_BYTES).then(LongWait::begin);
     let inputs = {
         let served = served.clone();
-        offload_if(length > OFFLOAD_BYTES, move || tensors(&served.signature, &inputs)).await?
+        offload_if(length > OFFLOAD_BYTES, move || decode_inputs(&served.signature, &inputs)).await?
     };
     measures.phase(Phase::Decode, start.elapsed());
     let answer = inference::run(&served, InferenceRequest { inputs, outputs, deadline }).await?;
@@ -105,18 +109,18 @@ pub(super) async fn predict(
 }
 
 /// Decodes the tensors of a signature's inputs, with the checks and in the order of TensorFlow Serving's `predict_util.cc`.
-fn tensors(signature: &Signature, given: &BTreeMap<String, Bytes>) -> Result<Vec<(String, Tensor)>, Status> {
+fn decode_inputs(signature: &Signature, given: &BTreeMap<String, Bytes>) -> Result<Vec<(String, Tensor)>, Status> {
     let names = || given.keys().map(String::as_str);
     inference::check_count(signature, names())?;
-    let mut room = MAX_FILLED_BYTES;
+    let mut budget = MAX_FILLED_BYTES;
     let mut tensors = Vec::with_capacity(given.len());
     for (name, _) in signature.inputs() {
         let Some(message) = given.get(name) else {
             inference::input_default(signature, name, names())?;
             continue;
         };
-        let tensor = decode(message, room).map_err(|_| inference::parsing_error(name))?;
-        room = room.saturating_sub(tensor.memory().saturating_sub(message.len()));
+        let tensor = decode(message, budget).map_err(|_| inference::parsing_error(name))?;
+        budget = budget.saturating_sub(tensor.memory().saturating_sub(message.len()));
         tensors.push((name.to_owned(), tensor));
     }
     inference::check_names(signature, names())?;
@@ -129,8 +133,8 @@ pub(super) async fn classify(
     request: ExamplesRequest,
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
-    let servable = find_soon(state, spec, deadline).await?;
-    let examples = examples(request.input).await?;
+    let servable = find_or_wait(state, spec, deadline).await?;
+    let examples = merge_examples(request.input).await?;
     let results = inference::classify(&servable, &spec.signature, examples, deadline).await?;
     let spec = effective_spec(&spec.name, &spec.signature, &servable);
     let count: usize = results.iter().map(Vec::len).sum();
@@ -143,8 +147,8 @@ pub(super) async fn regress(
     request: ExamplesRequest,
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
-    let servable = find_soon(state, spec, deadline).await?;
-    let examples = examples(request.input).await?;
+    let servable = find_or_wait(state, spec, deadline).await?;
+    let examples = merge_examples(request.input).await?;
     let results = inference::regress(&servable, &spec.signature, examples, deadline).await?;
     let spec = effective_spec(&spec.name, &spec.signature, &servable);
     response::regress(results, spec)
@@ -156,8 +160,8 @@ pub(super) async fn multi_inference(
     request: MultiInferenceRequest,
     deadline: Option<Instant>,
 ) -> Result<Bytes, Status> {
-    let servable = find_soon(state, spec, deadline).await?;
-    let examples = examples(request.input).await?;
+    let servable = find_or_wait(state, spec, deadline).await?;
+    let examples = merge_examples(request.input).await?;
     let count = examples.len();
     let outcomes = inference::multi_inference(&servable, &request.tasks, examples, deadline).await?;
     state.metrics().of(&spec.name).examples(count);
@@ -181,6 +185,6 @@ fn effective_spec(model: &str, signature: &str, servable: &Servable) -> pb::Mode
 }
 
 /// The examples of a request. A context stands in each of them, and so in memory.
-async fn examples(input: Input) -> Result<Strings, Status> {
+async fn merge_examples(input: Input) -> Result<Strings, Status> {
     offload_if(input.bytes() > OFFLOAD_BYTES, move || input.examples()).await
 }

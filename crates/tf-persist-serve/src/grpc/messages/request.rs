@@ -16,48 +16,48 @@ use crate::status::Status;
 
 /// Which model, version and signature a request is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ModelSpec {
-    pub(super) name: String,
-    pub(super) version: Version,
+pub(in crate::grpc) struct ModelSpec {
+    pub(in crate::grpc) name: String,
+    pub(in crate::grpc) version: Version,
     /// As it was asked for: empty for the default one.
-    pub(super) signature: String,
+    pub(in crate::grpc) signature: String,
 }
 
 /// `PredictRequest`.
 #[derive(Debug)]
-pub(super) struct PredictRequest {
-    pub(super) spec: Option<ModelSpec>,
+pub(in crate::grpc) struct PredictRequest {
+    pub(in crate::grpc) spec: Option<ModelSpec>,
     /// Serialized `TensorProto`s by name.
-    pub(super) inputs: BTreeMap<String, Bytes>,
-    pub(super) output_filter: Vec<String>,
+    pub(in crate::grpc) inputs: BTreeMap<String, Bytes>,
+    pub(in crate::grpc) output_filter: Vec<String>,
 }
 
 /// `ClassificationRequest`, and `RegressionRequest`, which has the same fields.
 #[derive(Debug)]
-pub(super) struct ExamplesRequest {
-    pub(super) spec: Option<ModelSpec>,
-    pub(super) input: Input,
+pub(in crate::grpc) struct ExamplesRequest {
+    pub(in crate::grpc) spec: Option<ModelSpec>,
+    pub(in crate::grpc) input: Input,
 }
 
 /// `MultiInferenceRequest`.
 #[derive(Debug)]
-pub(super) struct MultiInferenceRequest {
-    pub(super) tasks: Vec<Task>,
+pub(in crate::grpc) struct MultiInferenceRequest {
+    pub(in crate::grpc) tasks: Vec<Task>,
     /// The first task's, which says what version all are for.
-    pub(super) spec: Option<ModelSpec>,
-    pub(super) input: Input,
+    pub(in crate::grpc) spec: Option<ModelSpec>,
+    pub(in crate::grpc) input: Input,
 }
 
 /// `GetModelMetadataRequest`.
 #[derive(Debug)]
-pub(super) struct MetadataRequest {
-    pub(super) spec: Option<ModelSpec>,
-    pub(super) fields: Vec<String>,
+pub(in crate::grpc) struct MetadataRequest {
+    pub(in crate::grpc) spec: Option<ModelSpec>,
+    pub(in crate::grpc) fields: Vec<String>,
 }
 
 /// `Input`: serialized `tf.Example`s, with or without a context.
 #[derive(Debug, Default)]
-pub(super) struct Input {
+pub(in crate::grpc) struct Input {
     kind: Option<InputKind>,
     examples: Strings,
     context: Vec<u8>,
@@ -71,7 +71,7 @@ enum InputKind {
 
 impl PredictRequest {
     /// Reads one with at most so many tensors.
-    pub(super) fn read(message: &Bytes, most: usize) -> Result<Self, Status> {
+    pub(in crate::grpc) fn parse(message: &Bytes, limit: usize) -> Result<Self, Status> {
         let mut request = Self { spec: None, inputs: BTreeMap::new(), output_filter: Vec::new() };
         let mut entries = 0;
         for field in try_fields(message) {
@@ -79,7 +79,7 @@ impl PredictRequest {
                 (1, Value::Bytes(spec)) => ModelSpec::merge(&mut request.spec, spec)?,
                 (2, Value::Bytes(entry)) => {
                     entries += 1;
-                    check_count("tensors", entries, most)?;
+                    check_count("tensors", entries, limit)?;
                     let (mut name, mut tensor): (&[u8], &[u8]) = (&[], &[]);
                     for field in try_fields(entry) {
                         match field.map_err(malformed)? {
@@ -90,11 +90,11 @@ impl PredictRequest {
                     }
                     // An empty slice may stand nowhere in the message.
                     let tensor = if tensor.is_empty() { Bytes::new() } else { message.slice_ref(tensor) };
-                    request.inputs.insert(text(name)?, tensor);
+                    request.inputs.insert(utf8(name)?, tensor);
                 }
                 (3, Value::Bytes(name)) => {
-                    check_count("names in `output_filter`", request.output_filter.len() + 1, most)?;
-                    request.output_filter.push(text(name)?);
+                    check_count("names in `output_filter`", request.output_filter.len() + 1, limit)?;
+                    request.output_filter.push(utf8(name)?);
                 }
                 _ => {}
             }
@@ -104,7 +104,7 @@ impl PredictRequest {
 }
 
 impl ExamplesRequest {
-    pub(super) fn read(message: &[u8]) -> Result<Self, Status> {
+    pub(in crate::grpc) fn parse(message: &[u8]) -> Result<Self, Status> {
         let mut request = Self { spec: None, input: Input::default() };
         for field in try_fields(message) {
             match field.map_err(malformed)? {
@@ -119,17 +119,17 @@ impl ExamplesRequest {
 
 impl MultiInferenceRequest {
     /// Reads one with at most so many tasks.
-    pub(super) fn read(message: &[u8], most: usize) -> Result<Self, Status> {
+    pub(in crate::grpc) fn parse(message: &[u8], limit: usize) -> Result<Self, Status> {
         let mut request = Self { tasks: Vec::new(), spec: None, input: Input::default() };
         for field in try_fields(message) {
             match field.map_err(malformed)? {
                 (1, Value::Bytes(task)) => {
-                    check_count("tasks", request.tasks.len() + 1, most)?;
+                    check_count("tasks", request.tasks.len() + 1, limit)?;
                     let (mut spec, mut method) = (None, String::new());
                     for field in try_fields(task) {
                         match field.map_err(malformed)? {
                             (1, Value::Bytes(bytes)) => ModelSpec::merge(&mut spec, bytes)?,
-                            (2, Value::Bytes(name)) => method = text(name)?,
+                            (2, Value::Bytes(name)) => method = utf8(name)?,
                             _ => {}
                         }
                     }
@@ -150,12 +150,12 @@ impl MultiInferenceRequest {
 
 impl MetadataRequest {
     /// Reads one; `GetModelStatusRequest` has the first of its fields.
-    pub(super) fn read(message: &[u8]) -> Result<Self, Status> {
+    pub(in crate::grpc) fn parse(message: &[u8]) -> Result<Self, Status> {
         let mut request = Self { spec: None, fields: Vec::new() };
         for field in try_fields(message) {
             match field.map_err(malformed)? {
                 (1, Value::Bytes(spec)) => ModelSpec::merge(&mut request.spec, spec)?,
-                (2, Value::Bytes(name)) => request.fields.push(text(name)?),
+                (2, Value::Bytes(name)) => request.fields.push(utf8(name)?),
                 _ => {}
             }
         }
@@ -173,7 +173,7 @@ impl ModelSpec {
         });
         for field in try_fields(message) {
             match field.map_err(malformed)? {
-                (1, Value::Bytes(name)) => spec.name = text(name)?,
+                (1, Value::Bytes(name)) => spec.name = utf8(name)?,
                 // `Int64Value`; of version and label, the last one counts.
                 (2, Value::Bytes(value)) => {
                     let mut version = 0;
@@ -184,8 +184,8 @@ impl ModelSpec {
                     }
                     spec.version = Version::Number(version);
                 }
-                (3, Value::Bytes(name)) => spec.signature = text(name)?,
-                (4, Value::Bytes(label)) => spec.version = Version::Label(text(label)?),
+                (3, Value::Bytes(name)) => spec.signature = utf8(name)?,
+                (4, Value::Bytes(label)) => spec.version = Version::Label(utf8(label)?),
                 _ => {}
             }
         }
@@ -218,25 +218,25 @@ impl Input {
     }
 
     /// What the examples take.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::grpc) fn bytes(&self) -> usize {
         self.context.len().saturating_mul(self.examples.len()).saturating_add(self.examples.total_bytes())
     }
 
     /// The examples, the context in each.
-    pub(super) fn examples(self) -> Result<Strings, Status> {
+    pub(in crate::grpc) fn examples(self) -> Result<Strings, Status> {
         if self.context.is_empty() { Ok(self.examples) } else { with_context(&self.context, &self.examples) }
     }
 }
 
-fn check_count(what: &str, count: usize, most: usize) -> Result<(), Status> {
-    if count <= most {
+fn check_count(what: &str, count: usize, limit: usize) -> Result<(), Status> {
+    if count <= limit {
         return Ok(());
     }
-    Err(Status::invalid_argument(format!("the request has more than {most} {what}")))
+    Err(Status::invalid_argument(format!("the request has more than {limit} {what}")))
 }
 
 /// Protobuf refuses strings that are no text.
-fn text(bytes: &[u8]) -> Result<String, Status> {
+fn utf8(bytes: &[u8]) -> Result<String, Status> {
     let text = std::str::from_utf8(bytes);
     text.map(str::to_owned)
         .map_err(|error| Status::new(Code::Internal, format!("the request has a name that is no text: {error}")))

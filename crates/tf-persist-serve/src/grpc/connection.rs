@@ -12,13 +12,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::service::Grpc;
+use super::dispatch::GrpcService;
 use crate::in_flight::InFlight;
 use crate::net::{IoEvent, ObservedIo, Peer};
 use crate::shutdown::{GRACE, ShutdownSignal};
 use crate::state::ServerState;
 
-/// Calls at once on one connection. gRPC clients share one connection among all their threads.
+/// CallExecutor at once on one connection. gRPC clients share one connection among all their threads.
 const MAX_STREAMS: u32 = 1024;
 
 /// Headers of one request: gRPC's own hard limit.
@@ -39,34 +39,34 @@ const SEND_BUFFER: usize = 1 << 20;
 /// Streams that a client opened and reset before they were looked at: more of them close the connection (CVE-2023-44487).
 const MAX_RESET_STREAMS: usize = 64;
 
-/// A connection of which nothing was heard for so long is asked whether it is there,
+/// A connection of which nothing was bytes_read for so long is asked whether it is there,
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// and closed if it does not say so within this time.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What every client of HTTP/2 begins with has so many bytes; its settings come with it (RFC 9113, 3.4).
-const PREFACE: usize = 24;
+const PREFACE_BYTES: usize = 24;
 
 /// Where the calls of a connection are answered: one at a time in the thread of the connection, which is quickest; of several at once the
 /// others in the threads that all share, so that a client that has one connection has all cores. A `Watch` of the health service is a call
 /// too, for as long as it goes on: beside it all others go to the threads that all share.
 #[derive(Clone)]
-struct Calls {
-    in_the_thread: InFlight,
+struct CallExecutor {
+    inline: InFlight,
     /// All of them, those whose answers are still being sent too.
-    under_way: InFlight,
+    active: InFlight,
     shared: Handle,
 }
 
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Calls {
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for CallExecutor {
     fn execute(&self, call: F) {
-        let counted = self.under_way.acquire();
+        let counted = self.active.acquire();
         let call = async move {
             let _counted = counted;
             call.await;
         };
-        let Some(held) = self.in_the_thread.try_acquire(1) else {
+        let Some(held) = self.inline.try_acquire(1) else {
             self.shared.spawn(call);
             return;
         };
@@ -78,7 +78,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Calls {
 }
 
 /// The HTTP/2 that gRPC is spoken over.
-fn http2(calls: Calls) -> http2::Builder<Calls> {
+fn http2(calls: CallExecutor) -> http2::Builder<CallExecutor> {
     let mut builder = http2::Builder::new(calls);
     builder
         .timer(TokioTimer::new())
@@ -100,23 +100,24 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let head_timeout = state.settings().security.limits.head_timeout;
-    let (heard, sent) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (bytes_read, sent) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let stream = {
-        let (heard, sent) = (Arc::clone(&heard), Arc::clone(&sent));
+        let (bytes_read, sent) = (Arc::clone(&bytes_read), Arc::clone(&sent));
         ObservedIo::new(stream, move |moved| match moved {
-            IoEvent::Read(count) => drop(heard.fetch_add(count, Ordering::Relaxed)),
+            IoEvent::Read(count) => drop(bytes_read.fetch_add(count, Ordering::Relaxed)),
             IoEvent::Written => drop(sent.fetch_add(1, Ordering::Relaxed)),
             IoEvent::ReadPending => {}
         })
     };
-    let calls = Calls { in_the_thread: InFlight::default(), under_way: InFlight::default(), shared };
-    let mut connection = pin!(http2(calls.clone()).serve_connection(TokioIo::new(stream), Grpc::new(state, peer)));
-    let has_begun = || heard.load(Ordering::Relaxed) > PREFACE;
+    let calls = CallExecutor { inline: InFlight::default(), active: InFlight::default(), shared };
+    let mut connection =
+        pin!(http2(calls.clone()).serve_connection(TokioIo::new(stream), GrpcService::new(state, peer)));
+    let has_begun = || bytes_read.load(Ordering::Relaxed) > PREFACE_BYTES;
     // Who says nothing at all is not asked whether he is there.
     let mut silence = pin!(sleep(head_timeout));
     let (mut draining, mut was_shut, mut was_looked_at) = (false, false, false);
     // The end of a connection is agreed on: a client that says nothing to it is not waited for when it has no calls.
-    let traffic = || (heard.load(Ordering::Relaxed), sent.load(Ordering::Relaxed));
+    let traffic = || (bytes_read.load(Ordering::Relaxed), sent.load(Ordering::Relaxed));
     let (mut look, mut traffic_before) = (interval(2 * GRACE), None);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut later = shutdown.clone();
@@ -146,7 +147,7 @@ where
                 connection.as_mut().graceful_shutdown();
             }
             _ = look.tick(), if was_shut => {
-                if traffic_before.replace(traffic()) == Some(traffic()) && calls.under_way.get() == 0 {
+                if traffic_before.replace(traffic()) == Some(traffic()) && calls.active.get() == 0 {
                     tracing::debug!("a client of gRPC does not agree that its connection ends");
                     return;
                 }
@@ -170,13 +171,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_calls_at_once_the_first_stays() {
+    fn first_concurrent_call_runs_inline() {
         let shared = Builder::new_multi_thread().worker_threads(1).thread_name("shared").build().unwrap();
         let here = Builder::new_current_thread().build().unwrap();
-        let (in_the_thread, under_way) = (InFlight::default(), InFlight::default());
-        let calls = Calls { in_the_thread, under_way, shared: shared.handle().clone() };
+        let (inline, active) = (InFlight::default(), InFlight::default());
+        let calls = CallExecutor { inline, active, shared: shared.handle().clone() };
         let where_it_is = || std::thread::current().name().unwrap_or_default().to_owned();
-        let call = |calls: &Calls, end: oneshot::Receiver<()>| {
+        let call = |calls: &CallExecutor, end: oneshot::Receiver<()>| {
             let (say, said) = oneshot::channel();
             calls.execute(async move {
                 let _ = end.await;

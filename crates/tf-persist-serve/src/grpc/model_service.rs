@@ -9,8 +9,8 @@ use tf_persist_proto::serving::get_model_status::model_version_status::State as 
 use tf_persist_proto::serving::model_management::metric::Value_increase;
 use tf_persist_proto::serving::model_server_config::model_server_config::Config;
 
-use super::request::ModelSpec;
-use super::response;
+use super::messages::request::ModelSpec;
+use super::messages::response;
 use crate::metrics::Metrics;
 use crate::models::{Models, State, Version, VersionStatus};
 use crate::status::Status;
@@ -52,7 +52,7 @@ pub(super) async fn reload(
     models: &Models,
     metrics: &Metrics,
     message: Bytes,
-    asked_by: &str,
+    requested_by: &str,
 ) -> Result<Bytes, Status> {
     let request: pb::ReloadConfigRequest = tf_persist_proto::parse(&message)
         .map_err(|error| Status::new(Code::Internal, format!("the request is no message of its type: {error}")))?;
@@ -66,7 +66,7 @@ pub(super) async fn reload(
     names.sort();
     names.dedup();
     let before: Vec<i64> = names.iter().map(|name| metrics.value(name)).collect();
-    models.reload(config, asked_by).await?;
+    models.reload(config, requested_by).await?;
     let metric = |(name, before): (String, i64)| {
         let increase = metrics.value(&name).wrapping_sub(before);
         pb::Metric { name, value_increase: Some(Value_increase::Int64ValueIncrease(increase)), ..Default::default() }

@@ -13,10 +13,10 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Body;
 use tf_persist_core::Code;
 
+use super::body::ResponseBody;
 use super::framing::read_message;
-use super::reply::Reply;
-use super::request::{ExamplesRequest, MetadataRequest, ModelSpec, MultiInferenceRequest, PredictRequest};
-use super::{health, metadata, model, prediction, status, timeout};
+use super::messages::request::{ExamplesRequest, MetadataRequest, ModelSpec, MultiInferenceRequest, PredictRequest};
+use super::{health, metadata, model_service, prediction_service, status, timeout};
 use crate::catch_panic::catch_panic;
 use crate::metrics::{Api, OfModel, Protocol};
 use crate::net::Peer;
@@ -25,23 +25,23 @@ use crate::state::ServerState;
 use crate::status::Status;
 
 /// What is asked about a model, or of its health, is no longer than this.
-const MAX_QUESTION: usize = 64 << 10;
+const MAX_METADATA_BYTES: usize = 64 << 10;
 
 /// A configuration of models, in thousands. Decoded, it may take a hundred times as much.
-const MAX_CONFIG: usize = 4 << 20;
+const MAX_CONFIG_BYTES: usize = 4 << 20;
 
 /// Whether the server is alive is told without a key, and however much there is to do.
-const HEALTH: &str = "/grpc.health.v1.Health/";
+const HEALTH_PREFIX: &str = "/grpc.health.v1.Health/";
 
 /// The gRPC interface of a server: a service for connections of HTTP/2.
 #[derive(Clone)]
-pub(super) struct Grpc {
+pub(super) struct GrpcService {
     state: ServerState,
     peer: Peer,
 }
 
 /// An answer that is being made.
-type Answering = Pin<Box<dyn Future<Output = Result<Response<Reply>, Infallible>> + Send>>;
+type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Infallible>> + Send>>;
 
 /// What can be called.
 #[derive(Clone, Copy)]
@@ -58,7 +58,7 @@ enum Call {
 }
 
 impl Call {
-    fn of(path: &str) -> Option<Self> {
+    fn from_path(path: &str) -> Option<Self> {
         Some(match path {
             "/tensorflow.serving.PredictionService/Predict" => Self::Predict,
             "/tensorflow.serving.PredictionService/Classify" => Self::Classify,
@@ -77,104 +77,104 @@ impl Call {
     fn max_message(self) -> usize {
         match self {
             Self::Predict | Self::Classify | Self::Regress | Self::MultiInference => usize::MAX,
-            Self::ReloadConfig => MAX_CONFIG,
-            Self::GetModelMetadata | Self::GetModelStatus | Self::HealthCheck | Self::HealthWatch => MAX_QUESTION,
+            Self::ReloadConfig => MAX_CONFIG_BYTES,
+            Self::GetModelMetadata | Self::GetModelStatus | Self::HealthCheck | Self::HealthWatch => MAX_METADATA_BYTES,
         }
     }
 }
 
-impl Grpc {
+impl GrpcService {
     pub(super) fn new(state: ServerState, peer: Peer) -> Self {
         Self { state, peer }
     }
 
     /// Answers a request.
-    async fn answer<B>(&self, request: Request<B>) -> Response<Reply>
+    async fn respond<B>(&self, request: Request<B>) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: Display,
     {
         let (head, body) = request.into_parts();
         if !is_grpc(&head.headers) {
-            let mut response = Response::new(Reply::none());
+            let mut response = Response::new(ResponseBody::empty());
             *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
             return response;
         }
         let deadline = timeout::deadline(&head.headers);
-        let work = self.work(&head, body, deadline);
-        let done = match deadline {
-            None => work.await,
-            Some(deadline) => tokio::time::timeout_at(deadline.into(), work)
+        let response = self.dispatch(&head, body, deadline);
+        let result = match deadline {
+            None => response.await,
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), response)
                 .await
                 .unwrap_or_else(|_| Err(Status::new(Code::DeadlineExceeded, "Deadline Exceeded"))),
         };
-        match done {
+        match result {
             Ok(reply) => {
                 let mut response = Response::new(reply);
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
                 response
             }
-            Err(refused) => status::refusal(&refused),
+            Err(error) => status::error_response(&error),
         }
     }
 
-    async fn work<B>(&self, head: &Parts, body: B, deadline: Option<Instant>) -> Result<Reply, Status>
+    async fn dispatch<B>(&self, head: &Parts, body: B, deadline: Option<Instant>) -> Result<ResponseBody, Status>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: Display,
     {
         let state = &self.state;
-        let is_health = head.uri.path().starts_with(HEALTH);
+        let is_health = head.uri.path().starts_with(HEALTH_PREFIX);
         if !is_health {
             state.api_keys().check(&head.headers)?;
         }
-        let call = Call::of(head.uri.path()).filter(|_| head.method == Method::POST);
+        let call = Call::from_path(head.uri.path()).filter(|_| head.method == Method::POST);
         let call = call.ok_or_else(|| Status::new(Code::Unimplemented, ""))?;
         let limits = &state.settings().security.limits;
         let message = read_message(body, &head.headers, call.max_message(), limits).await?;
         state.note_bytes(message.len());
         // It is let in when it is whole: clients that send slowly shut nobody out.
         let _permit = if is_health { None } else { Some(state.concurrency_limit().try_acquire()?) };
-        let most = limits.tensors;
+        let limit = limits.tensors;
         let message = match call {
             Call::Predict => {
-                let mut request = read(&message, move |message| PredictRequest::read(message, most)).await?;
-                let spec = named(request.spec.take());
+                let mut request = parse(&message, move |message| PredictRequest::parse(message, limit)).await?;
+                let spec = require_spec(request.spec.take());
                 let length = message.len();
                 // The tensors' slices keep what they need of it.
                 drop(message);
-                let work = |spec, measures: Arc<OfModel>| async move {
-                    prediction::predict(state, &spec, request, length, deadline, &measures).await
+                let run = |spec, measures: Arc<OfModel>| async move {
+                    prediction_service::predict(state, &spec, request, length, deadline, &measures).await
                 };
-                self.measured(Api::Predict, spec, work).await?
+                self.with_metrics(Api::Predict, spec, run).await?
             }
             Call::Classify => {
-                let mut request = read(&message, |message| ExamplesRequest::read(message)).await?;
-                let spec = named(request.spec.take());
-                let work = |spec, _| async move { prediction::classify(state, &spec, request, deadline).await };
-                self.measured(Api::Classify, spec, work).await?
+                let mut request = parse(&message, |message| ExamplesRequest::parse(message)).await?;
+                let spec = require_spec(request.spec.take());
+                let run = |spec, _| async move { prediction_service::classify(state, &spec, request, deadline).await };
+                self.with_metrics(Api::Classify, spec, run).await?
             }
             Call::Regress => {
-                let mut request = read(&message, |message| ExamplesRequest::read(message)).await?;
-                let spec = named(request.spec.take());
-                let work = |spec, _| async move { prediction::regress(state, &spec, request, deadline).await };
-                self.measured(Api::Regress, spec, work).await?
+                let mut request = parse(&message, |message| ExamplesRequest::parse(message)).await?;
+                let spec = require_spec(request.spec.take());
+                let run = |spec, _| async move { prediction_service::regress(state, &spec, request, deadline).await };
+                self.with_metrics(Api::Regress, spec, run).await?
             }
             Call::MultiInference => {
-                let mut request = read(&message, move |message| MultiInferenceRequest::read(message, most)).await?;
+                let mut request = parse(&message, move |message| MultiInferenceRequest::parse(message, limit)).await?;
                 let no_name = || Status::invalid_argument("ModelSpec has no name specified.");
                 let spec = request.spec.take().ok_or_else(no_name)?;
-                prediction::multi_inference(state, &spec, request, deadline).await?
+                prediction_service::multi_inference(state, &spec, request, deadline).await?
             }
             Call::GetModelMetadata => {
-                let request = MetadataRequest::read(&message)?;
-                let servable = prediction::find(state, metadata::check(&request)?)?;
+                let request = MetadataRequest::parse(&message)?;
+                let servable = prediction_service::find(state, metadata::check(&request)?)?;
                 // It is read out of the model's graph.
                 offload(move || metadata::answer(&servable)).await?
             }
             Call::GetModelStatus => {
-                let spec = named(MetadataRequest::read(&message)?.spec);
-                model::status(state.models(), &spec?)?
+                let spec = require_spec(MetadataRequest::parse(&message)?.spec);
+                model_service::status(state.models(), &spec?)?
             }
             Call::ReloadConfig if !state.settings().grpc.reload_config => {
                 tracing::warn!(asked_by = %self.peer, "HandleReloadConfigRequest was refused: it is switched off");
@@ -185,49 +185,49 @@ impl Grpc {
             }
             Call::ReloadConfig => {
                 let asked_by = format!("{} over gRPC", self.peer);
-                model::reload(state.models(), state.metrics(), message, &asked_by).await?
+                model_service::reload(state.models(), state.metrics(), message, &asked_by).await?
             }
             Call::HealthCheck => health::check(&message, state.models(), state.is_shutting_down())?,
             Call::HealthWatch => {
-                return Ok(Reply::messages(health::watch(&message, state.models(), state.shutdown_signal())));
+                return Ok(ResponseBody::messages(health::watch(&message, state.models(), state.shutdown_signal())));
             }
         };
-        Ok(Reply::message(message))
+        Ok(ResponseBody::message(message))
     }
 
     /// Does what a request for a model asks, and counts it. TensorFlow Serving counts these three of gRPC, and no others
     /// (`model_servers/prediction_service_impl.cc`).
-    async fn measured<F>(
+    async fn with_metrics<F>(
         &self,
         api: Api,
         spec: Result<ModelSpec, Status>,
-        work: impl FnOnce(ModelSpec, Arc<OfModel>) -> F,
+        run: impl FnOnce(ModelSpec, Arc<OfModel>) -> F,
     ) -> Result<Bytes, Status>
     where
         F: Future<Output = Result<Bytes, Status>>,
     {
         let start = Instant::now();
         let measures = self.state.metrics().of(spec.as_ref().map_or("", |spec| &spec.name));
-        let done = match spec {
-            Ok(spec) => work(spec, Arc::clone(&measures)).await,
+        let result = match spec {
+            Ok(spec) => run(spec, Arc::clone(&measures)).await,
             Err(refused) => Err(refused),
         };
-        let refused = done.as_ref().err().map(|status| status.code);
+        let refused = result.as_ref().err().map(|status| status.code);
         measures.request(api, Protocol::Grpc, refused, start.elapsed());
-        done
+        result
     }
 }
 
 /// Reads a request out of a message.
-async fn read<T: Send + 'static>(
+async fn parse<T: Send + 'static>(
     message: &Bytes,
-    read: impl FnOnce(&Bytes) -> Result<T, Status> + Send + 'static,
+    parse: impl FnOnce(&Bytes) -> Result<T, Status> + Send + 'static,
 ) -> Result<T, Status> {
     let message = message.clone();
-    offload_if(message.len() > OFFLOAD_BYTES, move || read(&message)).await
+    offload_if(message.len() > OFFLOAD_BYTES, move || parse(&message)).await
 }
 
-fn named(spec: Option<ModelSpec>) -> Result<ModelSpec, Status> {
+fn require_spec(spec: Option<ModelSpec>) -> Result<ModelSpec, Status> {
     spec.ok_or_else(|| Status::invalid_argument("Missing ModelSpec"))
 }
 
@@ -237,19 +237,19 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     kind.strip_prefix(b"application/grpc").is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
-impl<B> hyper::service::Service<Request<B>> for Grpc
+impl<B> hyper::service::Service<Request<B>> for GrpcService
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Display,
 {
-    type Response = Response<Reply>;
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
-    type Future = Answering;
+    type Future = ResponseFuture;
 
-    fn call(&self, request: Request<B>) -> Answering {
+    fn call(&self, request: Request<B>) -> ResponseFuture {
         let grpc = self.clone();
         Box::pin(async move {
-            Ok(catch_panic(grpc.answer(request)).await.unwrap_or_else(|()| status::refusal(&internal_error())))
+            Ok(catch_panic(grpc.respond(request)).await.unwrap_or_else(|()| status::error_response(&internal_error())))
         })
     }
 }

@@ -7,26 +7,26 @@ use tf_persist_proto::protobuf::well_known_types::wrappers::Int64Value;
 use tf_persist_proto::protobuf::{Message, MessageField};
 use tf_persist_proto::serving as pb;
 
-use super::framing::framed;
+use super::super::framing::frame_message;
 use crate::batching::InferenceResponse;
 use crate::inference::Class;
 use crate::status::Status;
 
 /// The message of a type of the protobuf crate's.
-pub(super) fn message(message: &impl Message) -> Result<Bytes, Status> {
+pub(in crate::grpc) fn message(message: &impl Message) -> Result<Bytes, Status> {
     let bytes = message.write_to_bytes().map_err(|error| Status::new(Code::Internal, error.to_string()))?;
-    framed(bytes.len(), |out| out.extend_from_slice(&bytes))
+    frame_message(bytes.len(), |out| out.extend_from_slice(&bytes))
 }
 
 /// Which model, version and signature answered (`MakeModelSpec`).
-pub(super) fn model_spec(name: &str, version: i64, signature: &str) -> pb::ModelSpec {
+pub(in crate::grpc) fn model_spec(name: &str, version: i64, signature: &str) -> pb::ModelSpec {
     let mut spec = pb::ModelSpec { name: name.into(), signature_name: signature.into(), ..Default::default() };
     spec.set_version(Int64Value { value: version, ..Default::default() });
     spec
 }
 
 /// `PredictResponse`. The tensors' elements are copied once.
-pub(super) fn predict(
+pub(in crate::grpc) fn predict(
     answer: &InferenceResponse,
     form: Form,
     name: &str,
@@ -43,7 +43,7 @@ pub(super) fn predict(
         })
         .collect();
     let outputs: usize = entries.iter().map(|(.., entry)| delimited_len(*entry)).sum();
-    framed(outputs + delimited_len(spec.len()), |out| {
+    frame_message(outputs + delimited_len(spec.len()), |out| {
         for (name, tensor, length, entry) in entries {
             put_head(1, entry, out);
             put_head(1, name.len(), out);
@@ -56,7 +56,7 @@ pub(super) fn predict(
     })
 }
 
-pub(super) fn classifications(results: Vec<Vec<Class>>) -> pb::ClassificationResult {
+pub(in crate::grpc) fn classifications(results: Vec<Vec<Class>>) -> pb::ClassificationResult {
     // Labels that are no text cannot be in a `string`, and clients refuse messages where they are.
     let label = |label: Vec<u8>| {
         String::from_utf8(label).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
@@ -69,13 +69,13 @@ pub(super) fn classifications(results: Vec<Vec<Class>>) -> pb::ClassificationRes
     pb::ClassificationResult { classifications: results.into_iter().map(classes).collect(), ..Default::default() }
 }
 
-pub(super) fn regressions(results: Vec<f32>) -> pb::RegressionResult {
+pub(in crate::grpc) fn regressions(results: Vec<f32>) -> pb::RegressionResult {
     let regression = |value| pb::Regression { value, ..Default::default() };
     pb::RegressionResult { regressions: results.into_iter().map(regression).collect(), ..Default::default() }
 }
 
 /// `ClassificationResponse`.
-pub(super) fn classify(results: Vec<Vec<Class>>, spec: pb::ModelSpec) -> Result<Bytes, Status> {
+pub(in crate::grpc) fn classify(results: Vec<Vec<Class>>, spec: pb::ModelSpec) -> Result<Bytes, Status> {
     message(&pb::ClassificationResponse {
         result: MessageField::some(classifications(results)),
         model_spec: MessageField::some(spec),
@@ -84,7 +84,7 @@ pub(super) fn classify(results: Vec<Vec<Class>>, spec: pb::ModelSpec) -> Result<
 }
 
 /// `RegressionResponse`.
-pub(super) fn regress(results: Vec<f32>, spec: pb::ModelSpec) -> Result<Bytes, Status> {
+pub(in crate::grpc) fn regress(results: Vec<f32>, spec: pb::ModelSpec) -> Result<Bytes, Status> {
     message(&pb::RegressionResponse {
         result: MessageField::some(regressions(results)),
         model_spec: MessageField::some(spec),
@@ -93,7 +93,7 @@ pub(super) fn regress(results: Vec<f32>, spec: pb::ModelSpec) -> Result<Bytes, S
 }
 
 /// A message of one enum, as gRPC's health service has it.
-pub(super) fn enum_message(number: u8) -> Bytes {
+pub(in crate::grpc) fn enum_message(number: u8) -> Bytes {
     let mut out = vec![0, 0, 0, 0, 2];
     put_varint(1 << 3, &mut out);
     put_varint(u64::from(number), &mut out);
@@ -109,21 +109,21 @@ mod tests {
     use tf_persist_core::Tensor;
     use tf_persist_core::tensor::proto::from_proto;
 
-    use super::super::framing::PREFIX;
+    use super::super::super::framing::PREFIX_BYTES;
     use super::*;
 
     #[test]
-    fn a_predict_response_is_one() {
+    fn predict_response_parses_back() {
         let tensors =
             [Tensor::from_slice(&[2, 1], &[1.5_f32, -0.0]).unwrap(), Tensor::from_strings(&[1], ["ä"]).unwrap()];
         let answer: InferenceResponse = ["y", "a"].into_iter().map(str::to_owned).zip(tensors.clone()).collect();
         for form in [Form::Fields, Form::Content] {
             let bytes = predict(&answer, form, "m", 0, "serving_default").unwrap();
             assert_eq!(
-                bytes[..PREFIX],
-                [&[0], &u32::try_from(bytes.len() - PREFIX).unwrap().to_be_bytes()[..]].concat()
+                bytes[..PREFIX_BYTES],
+                [&[0], &u32::try_from(bytes.len() - PREFIX_BYTES).unwrap().to_be_bytes()[..]].concat()
             );
-            let response: pb::PredictResponse = tf_persist_proto::parse(&bytes.slice(PREFIX..)).unwrap();
+            let response: pb::PredictResponse = tf_persist_proto::parse(&bytes.slice(PREFIX_BYTES..)).unwrap();
             assert_eq!(*response.model_spec, model_spec("m", 0, "serving_default"));
             assert!(response.model_spec.has_version());
             assert_eq!(from_proto(&response.outputs["y"], 0).unwrap(), tensors[0]);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_that_are_no_text_do_not_spoil_the_answer() {
+    fn labels_that_are_not_utf8_are_replaced() {
         let result = classifications(vec![vec![Class { label: vec![b'a', 0xff], score: 0.5 }], vec![]]);
         assert_eq!(result.classifications[0].classes[0].label, "a\u{fffd}");
         assert_eq!(result.classifications.len(), 2);
