@@ -21,9 +21,9 @@ pub(super) fn execute(tasks: Vec<BatchTask>) {
     let mut tasks: Vec<BatchTask> = tasks.into_iter().filter_map(BatchTask::if_wanted).collect();
     for task in &tasks {
         let (state, waited) = (&task.state, task.since.elapsed());
-        state.model_metrics.phase(Phase::Queue, waited);
+        state.model_metrics.record_phase(Phase::Queue, waited);
         if state.policy.explicit && task.rows.is_some() {
-            state.metrics.batch_queue(waited);
+            state.metrics.record_batch_queue(waited);
         }
     }
     if tasks.len() > 1 {
@@ -59,7 +59,7 @@ pub(super) fn run_single(
         return run_split(state, signature, request, rows);
     }
     let padding = policy.padded(rows) - rows;
-    state.metrics.batch(rows, padding);
+    state.metrics.record_batch(rows, padding);
     if padding == 0 {
         let response = run(state, signature, &request.inputs, &request.outputs, request.bytes())?;
         return check_rows(&response, rows).map(|()| response);
@@ -129,9 +129,9 @@ fn run_batch(tasks: &[BatchTask]) -> Option<Vec<InferenceResponse>> {
     state.latency.observe(took);
     let response = response.ok()?;
     state.benefit.record(took, tasks.len());
-    state.model_metrics.phase(Phase::Run, took);
+    state.model_metrics.record_phase(Phase::Run, took);
     if !state.policy.explicit {
-        sizes.iter().for_each(|size| state.metrics.batch_input(*size));
+        sizes.iter().for_each(|size| state.metrics.record_batch_input(*size));
     }
     let mut start = 0;
     let parts = sizes.iter().map(|size| {
@@ -140,7 +140,7 @@ fn run_batch(tasks: &[BatchTask]) -> Option<Vec<InferenceResponse>> {
     });
     let parts: Option<Vec<InferenceResponse>> = parts.collect();
     match &parts {
-        Some(_) => state.metrics.batch(rows, padding),
+        Some(_) => state.metrics.record_batch(rows, padding),
         // If they are to be run together all the same, each is told why it cannot be.
         None if state.policy.explicit => {}
         None => state.reject("an output has not as many rows as its inputs"),
@@ -175,7 +175,7 @@ fn run(
     if response.is_ok() {
         state.latency.record(took, bytes);
     }
-    state.model_metrics.phase(Phase::Run, took);
+    state.model_metrics.record_phase(Phase::Run, took);
     response
 }
 

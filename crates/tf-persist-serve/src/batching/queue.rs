@@ -121,7 +121,7 @@ impl BatchQueue {
 
     /// A request's run took so long, as the request sees it.
     pub(crate) fn record_runtime(&self, api: Api, took: Duration) {
-        self.state.model_metrics.runtime(api, took);
+        self.state.model_metrics.record_runtime(api, took);
     }
 
     /// Runs a request by itself, in this thread.
@@ -132,7 +132,7 @@ impl BatchQueue {
         rows: Option<usize>,
     ) -> Result<InferenceResponse, Status> {
         if self.state.policy.explicit && rows.is_some() {
-            self.state.metrics.batch_queue(Duration::ZERO);
+            self.state.metrics.record_batch_queue(Duration::ZERO);
         }
         run_single(&self.state, signature, request, rows)
     }

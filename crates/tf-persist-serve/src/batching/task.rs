@@ -12,7 +12,7 @@ use super::benefit::BatchBenefit;
 use super::latency::LatencyEstimator;
 use super::policy::BatchPolicy;
 use super::{InferenceRequest, InferenceResponse};
-use crate::metrics::{Metrics, OfModel};
+use crate::metrics::{Metrics, ModelMetrics};
 use crate::status::Status;
 
 /// What is known of a signature. It does not keep the model loaded.
@@ -22,7 +22,7 @@ pub(super) struct SignatureState {
     pub(super) signature: String,
     pub(super) policy: Arc<BatchPolicy>,
     pub(super) metrics: Metrics,
-    pub(super) model_metrics: Arc<OfModel>,
+    pub(super) model_metrics: Arc<ModelMetrics>,
     /// How long its requests took that ran alone.
     pub(super) latency: LatencyEstimator,
     /// How long they took that ran with others.
@@ -45,7 +45,7 @@ impl SignatureState {
             signature: signature.definition().name.clone(),
             policy,
             metrics: metrics.clone(),
-            model_metrics: metrics.know(model),
+            model_metrics: metrics.register(model),
             latency: LatencyEstimator::default(),
             benefit: BatchBenefit::default(),
             inputs: signature.inputs().len(),
@@ -80,7 +80,7 @@ impl SignatureState {
             .inputs
             .iter()
             .filter_map(|(_, tensor)| tensor.row_count())
-            .for_each(|rows| self.metrics.batch_input(rows));
+            .for_each(|rows| self.metrics.record_batch_input(rows));
         Ok(())
     }
 

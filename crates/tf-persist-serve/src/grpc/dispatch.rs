@@ -18,7 +18,7 @@ use super::framing::read_message;
 use super::messages::request::{ExamplesRequest, MetadataRequest, ModelSpec, MultiInferenceRequest, PredictRequest};
 use super::{health, metadata, model_service, prediction_service, status, timeout};
 use crate::catch_panic::catch_panic;
-use crate::metrics::{Api, OfModel, Protocol};
+use crate::metrics::{Api, ModelMetrics, Protocol};
 use crate::net::Peer;
 use crate::offload::{OFFLOAD_BYTES, internal_error, offload, offload_if};
 use crate::state::ServerState;
@@ -143,8 +143,8 @@ impl GrpcService {
                 let length = message.len();
                 // The tensors' slices keep what they need of it.
                 drop(message);
-                let run = |spec, measures: Arc<OfModel>| async move {
-                    prediction_service::predict(state, &spec, request, length, deadline, &measures).await
+                let run = |spec, metrics: Arc<ModelMetrics>| async move {
+                    prediction_service::predict(state, &spec, request, length, deadline, &metrics).await
                 };
                 self.with_metrics(Api::Predict, spec, run).await?
             }
@@ -201,19 +201,19 @@ impl GrpcService {
         &self,
         api: Api,
         spec: Result<ModelSpec, Status>,
-        run: impl FnOnce(ModelSpec, Arc<OfModel>) -> F,
+        run: impl FnOnce(ModelSpec, Arc<ModelMetrics>) -> F,
     ) -> Result<Bytes, Status>
     where
         F: Future<Output = Result<Bytes, Status>>,
     {
         let start = Instant::now();
-        let measures = self.state.metrics().of(spec.as_ref().map_or("", |spec| &spec.name));
+        let metrics = self.state.metrics().model(spec.as_ref().map_or("", |spec| &spec.name));
         let result = match spec {
-            Ok(spec) => run(spec, Arc::clone(&measures)).await,
+            Ok(spec) => run(spec, Arc::clone(&metrics)).await,
             Err(refused) => Err(refused),
         };
         let refused = result.as_ref().err().map(|status| status.code);
-        measures.request(api, Protocol::Grpc, refused, start.elapsed());
+        metrics.record_request(api, Protocol::Grpc, refused, start.elapsed());
         result
     }
 }

@@ -16,7 +16,7 @@ use super::messages::request::{ExamplesRequest, Input, ModelSpec, MultiInference
 use super::messages::response;
 use crate::batching::InferenceRequest;
 use crate::inference::{self, Outcome, effective_name, signature_for_predict};
-use crate::metrics::{OfModel, Phase, Protocol};
+use crate::metrics::{ModelMetrics, Phase, Protocol};
 use crate::models::{Servable, Version};
 use crate::offload::{LongWait, OFFLOAD_BYTES, offload_if};
 use crate::state::ServerState;
@@ -81,7 +81,7 @@ pub(super) async fn predict(
     request: PredictRequest,
     length: usize,
     deadline: Option<Instant>,
-    measures: &OfModel,
+    metrics: &ModelMetrics,
 ) -> Result<Bytes, Status> {
     let start = Instant::now();
     let servable = find_or_wait(state, spec, deadline).await?;
@@ -94,7 +94,7 @@ pub(super) async fn predict(
         let served = served.clone();
         offload_if(length > OFFLOAD_BYTES, move || decode_inputs(&served.signature, &inputs)).await?
     };
-    measures.phase(Phase::Decode, start.elapsed());
+    metrics.record_phase(Phase::Decode, start.elapsed());
     let answer = inference::run(&served, InferenceRequest { inputs, outputs, deadline }).await?;
     drop(long);
     let start = Instant::now();
@@ -104,7 +104,7 @@ pub(super) async fn predict(
     let (version, signature) = (servable.version(), effective_name(&spec.signature).to_owned());
     let write = move || response::predict(&answer, form, &name, version, &signature);
     let message = offload_if(size > OFFLOAD_BYTES, write).await?;
-    measures.phase(Phase::Encode, start.elapsed());
+    metrics.record_phase(Phase::Encode, start.elapsed());
     Ok(message)
 }
 
@@ -164,7 +164,7 @@ pub(super) async fn multi_inference(
     let examples = merge_examples(request.input).await?;
     let count = examples.len();
     let outcomes = inference::multi_inference(&servable, &request.tasks, examples, deadline).await?;
-    state.metrics().of(&spec.name).examples(count);
+    state.metrics().model(&spec.name).record_examples(count);
     let result = |(task, outcome): (inference::Task, Outcome)| pb::InferenceResult {
         model_spec: MessageField::some(effective_spec(&task.model, &task.signature, &servable)),
         result: Some(match outcome {

@@ -14,7 +14,7 @@ use super::handlers::{self, RequestBody, RequestError};
 use super::reply::{self, Reply};
 use super::{pages, routes};
 use crate::catch_panic::catch_panic;
-use crate::metrics::{Api, OfModel, Protocol};
+use crate::metrics::{Api, ModelMetrics, Protocol};
 use crate::offload::internal_error;
 use crate::state::ServerState;
 use crate::status::Status;
@@ -77,14 +77,14 @@ async fn call_api(state: &ServerState, head: &Parts, path: &str, body: Incoming)
         Ok(route) => route,
         Err(malformed) => {
             body::drain(body).await;
-            state.metrics().of(&malformed.model).malformed(malformed.status.code);
+            state.metrics().model(&malformed.model).record_malformed(malformed.status.code);
             return reply::error(&malformed.status);
         }
     };
-    let measures = state.metrics().of(&route.model);
-    let error = match handle(state, head, &route, body, &measures).await {
+    let metrics = state.metrics().model(&route.model);
+    let error = match handle(state, head, &route, body, &metrics).await {
         Ok(answer) => {
-            measures.request(route.api, Protocol::Rest, None, started.elapsed());
+            metrics.record_request(route.api, Protocol::Rest, None, started.elapsed());
             return reply::json(StatusCode::OK, answer);
         }
         Err(error) => error,
@@ -104,7 +104,7 @@ async fn call_api(state: &ServerState, head: &Parts, path: &str, body: Incoming)
             (Code::InvalidArgument, reply::closing(reply::error_with_code(StatusCode::BAD_REQUEST, message)))
         }
     };
-    measures.request(route.api, Protocol::Rest, Some(code), started.elapsed());
+    metrics.record_request(route.api, Protocol::Rest, Some(code), started.elapsed());
     reply
 }
 
@@ -113,7 +113,7 @@ async fn handle(
     head: &Parts,
     route: &routes::Route,
     body: Incoming,
-    measures: &OfModel,
+    metrics: &ModelMetrics,
 ) -> Result<Vec<u8>, RequestError> {
     let limits = &state.settings().security.limits;
     let bytes = if matches!(route.api, Api::Predict | Api::Classify | Api::Regress) {
@@ -126,7 +126,7 @@ async fn handle(
     // It is let in when it is whole: clients that send slowly shut nobody out.
     let _permit = state.concurrency_limit().try_acquire()?;
     let request_body = RequestBody { bytes, gzip: body::is_gzip(&head.headers) };
-    let answer = handlers::handle(state, route, request_body, measures).await?;
+    let answer = handlers::handle(state, route, request_body, metrics).await?;
     state.note_bytes(answer.len());
     Ok(answer)
 }

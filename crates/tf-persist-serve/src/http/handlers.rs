@@ -13,7 +13,7 @@ use super::json::{self, ExamplesBody, Format, PredictBody};
 use super::routes::Route;
 use crate::batching::{InferenceRequest, deadline_exceeded};
 use crate::inference::{self, signature_for_predict};
-use crate::metrics::{Api, OfModel, Phase, Protocol};
+use crate::metrics::{Api, ModelMetrics, Phase, Protocol};
 use crate::models::{Servable, Served, Version};
 use crate::offload::{LongWait, OFFLOAD_BYTES, offload, offload_if};
 use crate::state::ServerState;
@@ -60,11 +60,11 @@ pub(super) async fn handle(
     state: &ServerState,
     route: &Route,
     request_body: RequestBody,
-    measures: &OfModel,
+    metrics: &ModelMetrics,
 ) -> Result<Vec<u8>, RequestError> {
     match route.api {
-        Api::Predict => predict(state, route, request_body, measures).await,
-        Api::Classify | Api::Regress => classify_or_regress(state, route, request_body, measures).await,
+        Api::Predict => predict(state, route, request_body, metrics).await,
+        Api::Classify | Api::Regress => classify_or_regress(state, route, request_body, metrics).await,
         _ if route.model.is_empty() => Err(Status::invalid_argument("Missing model name in request.").into()),
         Api::GetModelMetadata => metadata(state, route).await.map_err(RequestError::Status),
         _ => status(state, route).map_err(RequestError::Status),
@@ -84,7 +84,7 @@ async fn predict(
     state: &ServerState,
     route: &Route,
     request_body: RequestBody,
-    measures: &OfModel,
+    metrics: &ModelMetrics,
 ) -> Result<Vec<u8>, RequestError> {
     let started = Instant::now();
     let deadline = deadline(state, started);
@@ -97,7 +97,7 @@ async fn predict(
         decode_predict(state, route, request_body)?
     };
     let decoded = Instant::now();
-    measures.phase(Phase::Decode, decoded - started);
+    metrics.record_phase(Phase::Decode, decoded - started);
 
     let call = InferenceRequest { inputs, outputs: Vec::new(), deadline };
     inference::check_predict_method(&servable, &served)?;
@@ -109,7 +109,7 @@ async fn predict(
     let encode = move || json::predict_response(format, &answer).map_err(RequestError::Status);
     let encoded = offload_if(size > OFFLOAD_BYTES / ELEMENT_BYTES, encode).await;
     drop(servable);
-    measures.phase(Phase::Encode, ran.elapsed());
+    metrics.record_phase(Phase::Encode, ran.elapsed());
     encoded
 }
 
@@ -143,7 +143,7 @@ async fn classify_or_regress(
     state: &ServerState,
     route: &Route,
     request_body: RequestBody,
-    measures: &OfModel,
+    metrics: &ModelMetrics,
 ) -> Result<Vec<u8>, RequestError> {
     let started = Instant::now();
     let deadline = deadline(state, started);
@@ -160,7 +160,7 @@ async fn classify_or_regress(
     let servable = state.models().find(&route.model, &route.version)?;
     let name = body.signature_name.as_deref().unwrap_or_default();
     let decoded = Instant::now();
-    measures.phase(Phase::Decode, decoded - started);
+    metrics.record_phase(Phase::Decode, decoded - started);
 
     let (ran, encoded) = if route.api == Api::Classify {
         let results = before_deadline(deadline, inference::classify(&servable, name, body.examples, deadline)).await?;
@@ -171,7 +171,7 @@ async fn classify_or_regress(
         let results = before_deadline(deadline, inference::regress(&servable, name, body.examples, deadline)).await?;
         (Instant::now(), json::regress_response(&results))
     };
-    measures.phase(Phase::Encode, ran.elapsed());
+    metrics.record_phase(Phase::Encode, ran.elapsed());
     Ok(encoded)
 }
 

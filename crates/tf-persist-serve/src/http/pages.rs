@@ -1,4 +1,4 @@
-//! What TensorFlow Serving does not have: whether the server lives and is ready, and which models it has. And its page of measures.
+//! What TensorFlow Serving does not have: whether the server lives and is ready, and which models it has. And its page of metrics.
 
 use http::{Method, StatusCode};
 use serde::Serialize;
@@ -21,7 +21,7 @@ pub(super) fn find_public(state: &ServerState, method: &Method, path: &str) -> O
     }
 }
 
-/// Whether this is the path of the page of measures, which may be one below `/v1/` too.
+/// Whether this is the path of the page of metrics, which may be one below `/v1/` too.
 pub(super) fn is_metrics(state: &ServerState, path: &str) -> bool {
     state.settings().metrics.prometheus_path.as_deref().is_some_and(|page| path.split('?').next() == Some(page))
 }

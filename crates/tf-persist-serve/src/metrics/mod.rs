@@ -1,6 +1,6 @@
 //! What is measured, for Prometheus: TensorFlow Serving's measures under its names, and ours.
 
-mod batches;
+mod batching;
 mod buckets;
 mod histogram;
 mod model;
@@ -16,10 +16,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tf_persist_core::Code;
 
-use batches::Batches;
+use batching::BatchMetrics;
 use histogram::Histogram;
-pub use model::OfModel;
-use model::number;
+pub use model::ModelMetrics;
+use model::code_index;
 pub use page::{DEFAULT_PATH, Gauges};
 pub use settings::Settings;
 
@@ -40,15 +40,15 @@ pub struct Metrics(Arc<Inner>);
 /// Reading takes no lock; a model that is seen for the first time makes a new table.
 #[derive(Default)]
 struct Inner {
-    models: ArcSwap<BTreeMap<String, Arc<OfModel>>>,
-    growing: Mutex<()>,
-    batches: Batches,
-    paths: Mutex<Paths>,
+    models: ArcSwap<BTreeMap<String, Arc<ModelMetrics>>>,
+    insert_lock: Mutex<()>,
+    batches: BatchMetrics,
+    paths: Mutex<PathMetrics>,
 }
 
 /// What is measured by folder and the number of a code, which happens seldom.
 #[derive(Default)]
-struct Paths {
+struct PathMetrics {
     loads: BTreeMap<(String, usize), u64>,
     load_micros: BTreeMap<String, u64>,
     warm_ups: BTreeMap<(String, usize), Histogram>,
@@ -98,42 +98,42 @@ impl Metrics {
 
     /// The measures of a model. Those of a name that no model has are kept too, up to some number of names.
     #[must_use]
-    pub fn of(&self, model: &str) -> Arc<OfModel> {
+    pub fn model(&self, model: &str) -> Arc<ModelMetrics> {
         let models = self.0.models.load();
-        models.get(model).map_or_else(|| self.grow(model, false), Arc::clone)
+        models.get(model).map_or_else(|| self.insert(model, false), Arc::clone)
     }
 
     /// An input of a request that is batched has so many rows.
-    pub fn batch_input(&self, rows: usize) {
+    pub fn record_batch_input(&self, rows: usize) {
         self.0.batches.input.add(rows as u64);
     }
 
     /// A request that is batched waited so long for its run.
-    pub fn batch_queue(&self, took: Duration) {
-        self.0.batches.queueing.add(nanos(took));
+    pub fn record_batch_queue(&self, elapsed: Duration) {
+        self.0.batches.queueing.add(nanos(elapsed));
     }
 
     /// A batch was run: of so many rows, with so many more to fill it up.
-    pub fn batch(&self, rows: usize, padding: usize) {
-        self.0.batches.run(rows + padding, padding);
+    pub fn record_batch(&self, rows: usize, padding: usize) {
+        self.0.batches.record_run(rows + padding, padding);
     }
 
     /// A version was loaded, or could not be, from this folder.
-    pub fn load(&self, path: &str, refused: Option<Code>, took: Duration) {
+    pub fn record_load(&self, path: &str, refused: Option<Code>, elapsed: Duration) {
         let mut paths = self.paths();
         let path = if paths.loads.len() < MAX_PATHS { path } else { OTHERS };
         *paths.loads.entry((path.to_owned(), usize::from(refused.is_some()))).or_default() += 1;
-        *paths.load_micros.entry(path.to_owned()).or_default() += nanos(took) / 1000;
+        *paths.load_micros.entry(path.to_owned()).or_default() += nanos(elapsed) / 1000;
     }
 
     /// A version was warmed up, or could not be, with so many records.
-    pub fn warm_up(&self, path: &str, refused: Option<Code>, records: usize, took: Duration) {
+    pub fn record_warm_up(&self, path: &str, refused: Option<Code>, records: usize, elapsed: Duration) {
         let mut paths = self.paths();
         let path = if paths.warm_ups.len() < MAX_PATHS { path } else { OTHERS };
-        let key = (path.to_owned(), number(refused));
+        let key = (path.to_owned(), code_index(refused));
         *paths.warmed_records.entry(key.clone()).or_default() += records as u64;
         let latency = paths.warm_ups.entry(key).or_insert_with(|| Histogram::new(&buckets::LATENCY.limits));
-        latency.add(nanos(took));
+        latency.add(nanos(elapsed));
     }
 
     /// What one of TensorFlow Serving's counters stands at, over all labels; by its name there, such as
@@ -147,35 +147,35 @@ impl Metrics {
     /// All measures as text, for Prometheus.
     #[must_use]
     pub fn page(&self, models: &[ModelStatus], gauges: Gauges) -> String {
-        page::page(&self.0, models, gauges)
+        page::render(&self.0, models, gauges)
     }
 
     /// A model of this name is loaded: it is measured apart, however many names requests have made up.
-    pub(crate) fn know(&self, model: &str) -> Arc<OfModel> {
-        self.grow(model, true)
+    pub(crate) fn register(&self, model: &str) -> Arc<ModelMetrics> {
+        self.insert(model, true)
     }
 
     /// The measures of a model that were not there when they were looked for.
     #[cold]
-    fn grow(&self, model: &str, is_known: bool) -> Arc<OfModel> {
-        let _growing = self.0.growing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    fn insert(&self, model: &str, is_loaded: bool) -> Arc<ModelMetrics> {
+        let _growing = self.0.insert_lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let models = self.0.models.load_full();
-        let name = if is_known || models.len() < MAX_MODELS { model } else { OTHERS };
-        if let Some(of) = models.get(name) {
-            return Arc::clone(of);
+        let name = if is_loaded || models.len() < MAX_MODELS { model } else { OTHERS };
+        if let Some(metrics) = models.get(name) {
+            return Arc::clone(metrics);
         }
-        let of = Arc::new(OfModel::new());
+        let metrics = Arc::new(ModelMetrics::new());
         let mut models = BTreeMap::clone(&models);
-        models.insert(name.to_owned(), Arc::clone(&of));
+        models.insert(name.to_owned(), Arc::clone(&metrics));
         self.0.models.store(Arc::new(models));
-        of
+        metrics
     }
 
-    fn paths(&self) -> MutexGuard<'_, Paths> {
+    fn paths(&self) -> MutexGuard<'_, PathMetrics> {
         self.0.paths.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
-fn nanos(took: Duration) -> u64 {
-    u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)
+fn nanos(elapsed: Duration) -> u64 {
+    u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
 }

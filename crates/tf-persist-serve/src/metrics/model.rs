@@ -17,7 +17,7 @@ const APIS: usize = 7;
 const PHASES: usize = 4;
 
 /// The measures of one model.
-pub struct OfModel {
+pub struct ModelMetrics {
     /// Requests by the number of their code.
     pub(super) requests: [AtomicU64; CODES as usize],
     /// How long requests that went well took, by protocol and by what was asked, in nanoseconds.
@@ -30,7 +30,7 @@ pub struct OfModel {
     pub(super) examples: Histogram,
 }
 
-impl OfModel {
+impl ModelMetrics {
     pub(super) fn new() -> Self {
         let latency = || Histogram::new(&LATENCY.limits);
         Self {
@@ -43,31 +43,31 @@ impl OfModel {
     }
 
     /// A request was answered, or refused with this code, after so long.
-    pub fn request(&self, api: Api, protocol: Protocol, refused: Option<Code>, took: Duration) {
-        self.requests[number(refused)].fetch_add(1, Ordering::Relaxed);
+    pub fn record_request(&self, api: Api, protocol: Protocol, refused: Option<Code>, elapsed: Duration) {
+        self.requests[code_index(refused)].fetch_add(1, Ordering::Relaxed);
         if refused.is_none() {
-            self.latencies[protocol as usize][api.slot(protocol)].add(nanos(took));
+            self.latencies[protocol as usize][api.slot(protocol)].add(nanos(elapsed));
         }
     }
 
     /// A request that names nothing that can be asked was refused: of it only the code is counted.
-    pub(crate) fn malformed(&self, code: Code) {
-        self.requests[number(Some(code))].fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn record_malformed(&self, code: Code) {
+        self.requests[code_index(Some(code))].fetch_add(1, Ordering::Relaxed);
     }
 
     /// A request's run took so long, with the time that it waited for it: TensorFlow Serving's `runtime_latency`.
-    pub fn runtime(&self, api: Api, took: Duration) {
-        self.runtimes[api as usize].add(nanos(took));
+    pub fn record_runtime(&self, api: Api, elapsed: Duration) {
+        self.runtimes[api as usize].add(nanos(elapsed));
     }
 
     /// A part of a request's way took so long.
-    pub fn phase(&self, phase: Phase, took: Duration) {
-        self.phases[phase as usize].add(nanos(took));
+    pub fn record_phase(&self, phase: Phase, elapsed: Duration) {
+        self.phases[phase as usize].add(nanos(elapsed));
     }
 
     /// A request for several signatures had so many examples. TensorFlow Serving counts those of no others
     /// (`servables/tensorflow/multi_inference.cc`).
-    pub fn examples(&self, count: usize) {
+    pub fn record_examples(&self, count: usize) {
         self.examples.add(count as u64);
     }
 
@@ -78,7 +78,7 @@ impl OfModel {
 }
 
 /// The number of a code, which is 0 for success.
-pub(super) fn number(refused: Option<Code>) -> usize {
+pub(super) fn code_index(refused: Option<Code>) -> usize {
     refused.map_or(0, |code| code.number() as usize)
 }
 

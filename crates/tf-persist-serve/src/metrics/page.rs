@@ -4,7 +4,7 @@
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering;
 
-use super::batches::Batches;
+use super::batching::BatchMetrics;
 use super::buckets::{BATCHES, Buckets, EXAMPLES, LATENCY, MICROSECOND, PHASE, QUEUEING, SECOND, six_digits};
 use super::histogram::{Histogram, Snapshot};
 use super::model::code_name;
@@ -95,14 +95,14 @@ pub(super) fn counter(inner: &Inner, name: &str) -> Option<u64> {
 }
 
 /// The whole page.
-pub(super) fn page(inner: &Inner, models: &[ModelStatus], gauges: Gauges) -> String {
+pub(super) fn render(inner: &Inner, models: &[ModelStatus], gauges: Gauges) -> String {
     let mut page = Page::default();
-    peers(&mut page, inner);
-    ours(&mut page, inner, models, gauges);
+    write_tfs(&mut page, inner);
+    write_own(&mut page, inner, models, gauges);
     page.0
 }
 
-fn peers(page: &mut Page, inner: &Inner) {
+fn write_tfs(page: &mut Page, inner: &Inner) {
     let models = inner.models.load();
     let paths = inner.paths.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
 
@@ -118,7 +118,7 @@ fn peers(page: &mut Page, inner: &Inner) {
         page.line(name, &[("model_path", path)], micros);
     }
 
-    batches(page, &inner.batches);
+    write_batching(page, &inner.batches);
 
     let name = ":tensorflow:serving:model_warmup_latency";
     page.kind(name, "histogram");
@@ -133,8 +133,8 @@ fn peers(page: &mut Page, inner: &Inner) {
 
     let name = ":tensorflow:serving:request_count";
     page.kind(name, "counter");
-    for (model, of) in models.iter() {
-        for (number, count) in of.requests.iter().enumerate() {
+    for (model, metrics) in models.iter() {
+        for (number, count) in metrics.requests.iter().enumerate() {
             let count = count.load(Ordering::Relaxed);
             if count > 0 {
                 page.line(name, &[("model_name", model), ("status", code_name(number))], count);
@@ -143,40 +143,46 @@ fn peers(page: &mut Page, inner: &Inner) {
     }
     let name = ":tensorflow:serving:request_example_count_total";
     page.kind(name, "counter");
-    for (model, of) in models.iter() {
-        let found = of.examples.snapshot();
+    for (model, metrics) in models.iter() {
+        let found = metrics.examples.snapshot();
         if found.count() > 0 {
             page.line(name, &[("model", model)], found.sum);
         }
     }
     let name = ":tensorflow:serving:request_example_counts";
     page.kind(name, "histogram");
-    for (model, of) in models.iter() {
-        page.histogram(name, &[("model", model)], &of.examples, &EXAMPLES, 1.0);
+    for (model, metrics) in models.iter() {
+        page.histogram(name, &[("model", model)], &metrics.examples, &EXAMPLES, 1.0);
     }
     let name = ":tensorflow:serving:request_latency";
     page.kind(name, "histogram");
-    for (model, of) in models.iter() {
+    for (model, metrics) in models.iter() {
         for protocol in Protocol::ALL {
             for api in Api::ALL {
                 let labels =
                     [("model_name", model.as_str()), ("API", api.label(protocol)), ("entrypoint", protocol.label())];
-                page.histogram(name, &labels, &of.latencies[protocol as usize][api as usize], &LATENCY, MICROSECOND);
+                page.histogram(
+                    name,
+                    &labels,
+                    &metrics.latencies[protocol as usize][api as usize],
+                    &LATENCY,
+                    MICROSECOND,
+                );
             }
         }
     }
     let name = ":tensorflow:serving:runtime_latency";
     page.kind(name, "histogram");
-    for (model, of) in models.iter() {
+    for (model, metrics) in models.iter() {
         for api in Api::ALL {
             let labels = [("model_name", model.as_str()), ("API", api.label(Protocol::Grpc)), ("runtime", "TF1")];
-            page.histogram(name, &labels, &of.runtimes[api as usize], &LATENCY, MICROSECOND);
+            page.histogram(name, &labels, &metrics.runtimes[api as usize], &LATENCY, MICROSECOND);
         }
     }
 }
 
 /// Of requests that are batched. They have no label for the model there, and the name of the threads is empty.
-fn batches(page: &mut Page, batches: &Batches) {
+fn write_batching(page: &mut Page, batches: &BatchMetrics) {
     let name = ":tensorflow:serving:batching_session:input_batch_size";
     page.kind(name, "histogram");
     page.histogram(name, &[], &batches.input, &BATCHES, 1.0);
@@ -198,7 +204,7 @@ fn batches(page: &mut Page, batches: &Batches) {
     page.line(name, &[], batches.runs());
 }
 
-fn ours(page: &mut Page, inner: &Inner, models: &[ModelStatus], gauges: Gauges) {
+fn write_own(page: &mut Page, inner: &Inner, models: &[ModelStatus], gauges: Gauges) {
     let name = "tf_persist_build_info";
     page.kind(name, "gauge");
     page.line(name, &[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -221,10 +227,10 @@ fn ours(page: &mut Page, inner: &Inner, models: &[ModelStatus], gauges: Gauges) 
     }
     let name = "tf_persist_request_phase_seconds";
     page.kind(name, "histogram");
-    for (model, of) in inner.models.load().iter() {
+    for (model, metrics) in inner.models.load().iter() {
         for phase in Phase::ALL {
             let labels = [("model", model.as_str()), ("phase", phase.label())];
-            page.histogram(name, &labels, &of.phases[phase as usize], &PHASE, SECOND);
+            page.histogram(name, &labels, &metrics.phases[phase as usize], &PHASE, SECOND);
         }
     }
 }

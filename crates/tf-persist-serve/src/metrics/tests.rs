@@ -3,7 +3,7 @@ use super::*;
 use crate::models::{State, VersionStatus};
 
 #[test]
-fn limits_are_written_as_tensorflow_serving_writes_them() {
+fn bucket_limits_are_printed_as_in_tensorflow_serving() {
     let labels: Vec<&str> = LATENCY.labels.iter().map(String::as_str).collect();
     assert_eq!(labels[..7], ["10", "18", "32.4", "58.32", "104.976", "188.957", "340.122"]);
     assert_eq!(LATENCY.labels.len(), 33);
@@ -17,7 +17,7 @@ fn limits_are_written_as_tensorflow_serving_writes_them() {
 }
 
 #[test]
-fn a_value_on_a_limit_is_below_it() {
+fn value_on_a_limit_counts_below_it() {
     let histogram = Histogram::new(&EXAMPLES.limits);
     for value in [1, 2, 3, 20_000] {
         histogram.add(value);
@@ -28,21 +28,21 @@ fn a_value_on_a_limit_is_below_it() {
 }
 
 #[test]
-fn the_page_has_the_peers_names_and_labels_in_its_order() {
+fn page_has_tensorflow_servings_names_and_label_order() {
     let metrics = Metrics::new();
-    metrics.of("m").request(Api::Predict, Protocol::Rest, None, Duration::from_micros(15));
-    metrics.of("m").request(Api::Predict, Protocol::Grpc, None, Duration::from_micros(5));
-    metrics.of("m").request(Api::GetModelStatus, Protocol::Rest, None, Duration::from_micros(5));
-    metrics.of("m").request(Api::GetModelMetadata, Protocol::Rest, None, Duration::from_micros(5));
-    metrics.of("a\"b\\c").request(Api::Predict, Protocol::Rest, Some(Code::NotFound), Duration::ZERO);
-    metrics.of("m").runtime(Api::Predict, Duration::from_micros(11));
-    metrics.of("m").examples(3);
-    metrics.of("m").phase(Phase::Queue, Duration::from_micros(1));
-    metrics.batch_queue(Duration::from_micros(1));
-    metrics.batch_input(5);
-    metrics.batch(5, 3);
-    metrics.load("/models/m/1", None, Duration::from_millis(2));
-    metrics.warm_up("/models/m/1", Some(Code::Internal), 4, Duration::from_millis(2));
+    metrics.model("m").record_request(Api::Predict, Protocol::Rest, None, Duration::from_micros(15));
+    metrics.model("m").record_request(Api::Predict, Protocol::Grpc, None, Duration::from_micros(5));
+    metrics.model("m").record_request(Api::GetModelStatus, Protocol::Rest, None, Duration::from_micros(5));
+    metrics.model("m").record_request(Api::GetModelMetadata, Protocol::Rest, None, Duration::from_micros(5));
+    metrics.model("a\"b\\c").record_request(Api::Predict, Protocol::Rest, Some(Code::NotFound), Duration::ZERO);
+    metrics.model("m").record_runtime(Api::Predict, Duration::from_micros(11));
+    metrics.model("m").record_examples(3);
+    metrics.model("m").record_phase(Phase::Queue, Duration::from_micros(1));
+    metrics.record_batch_queue(Duration::from_micros(1));
+    metrics.record_batch_input(5);
+    metrics.record_batch(5, 3);
+    metrics.record_load("/models/m/1", None, Duration::from_millis(2));
+    metrics.record_warm_up("/models/m/1", Some(Code::Internal), 4, Duration::from_millis(2));
     let versions = vec![VersionStatus { version: 1, state: State::Available, error: None, hint: None }];
     let models = [ModelStatus { name: "m".into(), versions, labels: Vec::new() }];
     let page = metrics.page(&models, Gauges { connections: 2, requests: 1, ready: true });
@@ -85,15 +85,15 @@ fn the_page_has_the_peers_names_and_labels_in_its_order() {
 }
 
 #[test]
-fn requests_for_names_without_end_cannot_fill_the_memory() {
+fn unknown_model_names_use_bounded_memory() {
     let metrics = Metrics::new();
     for number in 0..MAX_MODELS + 10 {
-        metrics.of(&number.to_string()).examples(1);
+        metrics.model(&number.to_string()).record_examples(1);
     }
     assert!(metrics.0.models.load().len() <= MAX_MODELS + 1);
     // Names that were made up do not take the place of models.
-    metrics.know("m");
-    metrics.of("m").examples(5);
+    metrics.register("m");
+    metrics.model("m").record_examples(5);
     let page = metrics.page(&[], Gauges::default());
     assert!(page.contains(":tensorflow:serving:request_example_count_total{model=\"m\"} 5\n"));
     assert!(page.contains(":tensorflow:serving:request_example_count_total{model=\"(others)\"} 10\n"));

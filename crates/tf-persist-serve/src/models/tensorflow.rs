@@ -37,7 +37,7 @@ impl Loader for TensorFlow {
         let begun = Instant::now();
         let loaded = self.open(model, version, path);
         let refused = loaded.as_ref().err().map(|refusal| refusal.status.code);
-        self.metrics.load(&path.to_string_lossy(), refused, begun.elapsed());
+        self.metrics.record_load(&path.to_string_lossy(), refused, begun.elapsed());
         let servable = loaded?;
         WAS_LOADED.store(true, Ordering::Relaxed);
         if self.load.warm_up {
@@ -102,7 +102,7 @@ impl TensorFlow {
         };
         // Of a model that brings no requests along there is nothing to be measured.
         if refused.is_some() || records > 0 {
-            self.metrics.warm_up(&path.to_string_lossy(), refused, records, begun.elapsed());
+            self.metrics.record_warm_up(&path.to_string_lossy(), refused, records, begun.elapsed());
             tracing::info!(%model, version, records, took_ms = milliseconds(begun.elapsed()), "warmed up");
         }
         warmed.map(drop).map_err(|status| Refusal::new(status, false))

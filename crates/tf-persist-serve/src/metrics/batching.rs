@@ -9,10 +9,10 @@ use super::histogram::Histogram;
 
 /// So many sizes of runs are told apart in what was added to them; larger ones are not measured. It is the size that batches have
 /// at most in all but strange settings.
-const MAX_SIZES: usize = 4096;
+const MAX_BATCH_SIZES: usize = 4096;
 
 /// The measures of batching.
-pub(super) struct Batches {
+pub(super) struct BatchMetrics {
     /// How long requests waited, in nanoseconds.
     pub(super) queueing: Histogram,
     /// The rows of each input of a request.
@@ -24,7 +24,7 @@ pub(super) struct Batches {
     runs: AtomicU64,
 }
 
-impl Default for Batches {
+impl Default for BatchMetrics {
     fn default() -> Self {
         Self {
             queueing: Histogram::new(&QUEUEING.limits),
@@ -36,13 +36,13 @@ impl Default for Batches {
     }
 }
 
-impl Batches {
+impl BatchMetrics {
     /// A run of so many rows, of which `padding` were added.
-    pub(super) fn run(&self, rows: usize, padding: usize) {
+    pub(super) fn record_run(&self, rows: usize, padding: usize) {
         self.runs.fetch_add(1, Ordering::Relaxed);
         self.processed.add(rows as u64);
         let mut sizes = self.padding.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if sizes.len() < MAX_SIZES || sizes.contains_key(&rows) {
+        if sizes.len() < MAX_BATCH_SIZES || sizes.contains_key(&rows) {
             sizes.entry(rows).or_insert_with(|| Histogram::new(&BATCHES.limits)).add(padding as u64);
         }
     }
