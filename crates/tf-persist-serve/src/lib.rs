@@ -7,8 +7,10 @@
 //! The peer whose behaviour this is: <https://github.com/tensorflow/serving>, release 2.20. Where a comment names a file ending in
 //! `.cc`, it is of that repository, under `tensorflow_serving/`.
 
+mod api;
 pub mod batching;
 mod catch_panic;
+mod error;
 pub mod grpc;
 pub mod http;
 mod in_flight;
@@ -19,12 +21,15 @@ mod net;
 mod offload;
 mod priority;
 pub mod security;
+mod server;
 mod settings;
 mod shutdown;
 mod state;
 mod status;
 
-pub use net::{Server, ServerError};
+pub use api::{Api, Protocol};
+pub use error::ServerError;
+pub use server::Server;
 pub use settings::Settings;
 pub use state::ServerState;
 pub use status::Status;

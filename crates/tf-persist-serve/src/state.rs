@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::error::ServerError;
 use crate::in_flight::{InFlight, InFlightGuard};
+use crate::inference::warm_up;
 use crate::metrics::Metrics;
 use crate::models::Models;
-use crate::net::ServerError;
 use crate::security::{ApiKeys, Certificates, ConcurrencyLimit, Tls};
 use crate::settings::Settings;
 use crate::shutdown::{Shutdown, ShutdownSignal};
-use crate::status::Status;
 
 /// A request or an answer of more bytes leaves memory behind that is worth giving back.
 const LARGE_MESSAGE: usize = 1 << 20;
@@ -33,23 +33,16 @@ struct Inner {
 }
 
 impl ServerState {
-    /// Starts to load models.
+    /// Reads API keys and certificates, and starts to load the models.
     ///
     /// # Errors
-    /// As [`Models::start`]; `INVALID_ARGUMENT` if keys or certificates cannot be used.
-    pub fn start(settings: Settings) -> Result<Self, Status> {
-        Self::new(settings).map_err(|error| match error {
-            ServerError::Models(status) => status,
-            other => Status::invalid_argument(other.to_string()),
-        })
-    }
-
-    pub(crate) fn new(settings: Settings) -> Result<Self, ServerError> {
+    /// As [`Models::start`], or if API keys or certificates cannot be used.
+    pub(crate) fn start(settings: Settings) -> Result<Self, ServerError> {
         let api_keys = ApiKeys::open(settings.security.api_key_file.as_deref())?;
         let certificates = settings.security.tls.as_ref().map(Certificates::new).transpose()?;
         let concurrency_limit = ConcurrencyLimit::new(settings.security.limits.concurrent_requests);
         let metrics = Metrics::new();
-        let models = Models::start(settings.models.clone(), settings.run.clone(), metrics.clone());
+        let models = Models::start(settings.models.clone(), settings.run.clone(), metrics.clone(), warm_up);
         let models = models.map_err(ServerError::Models)?;
         let (shutdown, connections, had_large_message) = (Shutdown::new(), InFlight::default(), AtomicBool::new(false));
         Ok(Self(Arc::new(Inner {

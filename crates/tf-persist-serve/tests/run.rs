@@ -354,7 +354,7 @@ async fn as_tensorflow_serving(model: &LoadedModel, folder: &Path) {
     for rows in [1, 2, 3] {
         served.queue.run(&served.signature, x(rows, 1.0)).await.unwrap();
     }
-    let page = metrics.page(&[], Gauges::default());
+    let page = metrics.page(&Gauges::default());
     for line in [
         "wrapped_run_count{} 3",
         "input_batch_size_sum{} 6",

@@ -13,7 +13,8 @@ use super::policy::BatchPolicy;
 use super::task::{BatchTask, SignatureState, deadline_exceeded};
 use super::workers::RunWorkers;
 use super::{InferenceRequest, InferenceResponse};
-use crate::metrics::{Api, Metrics};
+use crate::api::Api;
+use crate::metrics::Metrics;
 use crate::status::Status;
 
 /// A run that is expected to take less is run where the request was decoded. To hand it to another thread and back costs some ten

@@ -22,7 +22,8 @@ mod settings;
 mod status;
 mod timeout;
 mod uds_authority;
+mod uds_stream;
 
 pub(crate) use connection::serve;
 pub use settings::Settings;
-pub(crate) use uds_authority::UdsAuthorityRewriter;
+pub(crate) use uds_stream::UdsStream;

@@ -14,9 +14,10 @@ use tf_persist_proto::serving::inference::inference_result::Result as TaskResult
 
 use super::messages::request::{ExamplesRequest, Input, ModelSpec, MultiInferenceRequest, PredictRequest};
 use super::messages::response;
+use crate::api::Protocol;
 use crate::batching::InferenceRequest;
 use crate::inference::{self, Outcome, effective_name, signature_for_predict};
-use crate::metrics::{ModelMetrics, Phase, Protocol};
+use crate::metrics::{ModelMetrics, Phase};
 use crate::models::{Servable, Version};
 use crate::offload::{LongWait, OFFLOAD_BYTES, offload_if};
 use crate::state::ServerState;

@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::reply::{self, Reply};
-use crate::metrics::Gauges;
-use crate::models::{ModelStatus, State, Version};
+use crate::metrics::{Gauges, VersionGauge};
+use crate::models::{ModelStatus, State, Version, VersionStatus};
 use crate::state::ServerState;
 
 /// The pages that are open without a key: those who look whether a server lives have none.
@@ -95,6 +95,16 @@ fn metrics(state: &ServerState) -> Reply {
         connections: state.connections(),
         requests: state.concurrency_limit().in_flight(),
         ready: !state.is_shutting_down() && state.models().are_ready(),
+        versions: state.models().list().into_iter().flat_map(version_gauges).collect(),
     };
-    reply::text(StatusCode::OK, state.metrics().page(&state.models().list(), gauges))
+    reply::text(StatusCode::OK, state.metrics().page(&gauges))
+}
+
+fn version_gauges(model: ModelStatus) -> impl Iterator<Item = VersionGauge> {
+    let gauge = move |found: VersionStatus| VersionGauge {
+        model: model.name.clone(),
+        version: found.version,
+        state: found.state.name(),
+    };
+    model.versions.into_iter().map(gauge)
 }

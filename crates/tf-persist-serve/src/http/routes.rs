@@ -11,7 +11,7 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 
-use crate::metrics::Api;
+use crate::api::Api;
 use crate::models::Version;
 use crate::status::Status;
 

@@ -8,8 +8,8 @@ use tf_persist_core::{Code, Tensor};
 
 use super::predict::check_dtypes;
 use super::signature::effective_name;
+use crate::api::Api;
 use crate::batching::{InferenceRequest, InferenceResponse};
-use crate::metrics::Api;
 use crate::models::{Servable, Served};
 use crate::status::Status;
 

@@ -7,6 +7,7 @@ mod multi;
 mod predict;
 mod regress;
 mod signature;
+mod warm_up;
 
 pub use classify::{Class, classify};
 pub use examples::with_context;
@@ -17,3 +18,4 @@ pub(crate) use predict::{check_count, check_names, input_default, parsing_error,
 pub use regress::regress;
 pub(crate) use signature::check_predict_method;
 pub use signature::{DEFAULT_SIGNATURE, effective_name, signature_for_predict};
+pub use warm_up::warm_up;

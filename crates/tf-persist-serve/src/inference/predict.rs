@@ -8,8 +8,8 @@ use std::time::Instant;
 use tf_persist_core::saved_model::DefaultValue;
 use tf_persist_core::{DType, Signature, Tensor};
 
+use crate::api::Api;
 use crate::batching::{InferenceRequest, InferenceResponse};
-use crate::metrics::Api;
 use crate::models::Served;
 use crate::status::Status;
 

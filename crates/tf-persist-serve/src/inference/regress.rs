@@ -10,8 +10,8 @@ use super::examples::{self, INPUTS, output, shape_text};
 use super::metadata::debug_text;
 use super::multi::REGRESS;
 use super::signature::check_method;
+use crate::api::Api;
 use crate::batching::InferenceResponse;
-use crate::metrics::Api;
 use crate::models::{Servable, Served};
 use crate::status::Status;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tf_persist_core::{Code, SignatureDef};
 
-use crate::metrics::Protocol;
+use crate::api::Protocol;
 use crate::models::{Servable, Served};
 use crate::status::Status;
 

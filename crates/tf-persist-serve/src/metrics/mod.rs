@@ -20,10 +20,8 @@ use batching::BatchMetrics;
 use histogram::Histogram;
 pub use model::ModelMetrics;
 use model::code_index;
-pub use page::{DEFAULT_PATH, Gauges};
+pub use page::{DEFAULT_PATH, Gauges, VersionGauge};
 pub use settings::Settings;
-
-use crate::models::ModelStatus;
 
 /// Names that are measured apart though no model of that name was loaded. Requests may name any model, and each name that is seen is
 /// kept; beyond this many they are counted together, under [`OTHERS`].
@@ -53,27 +51,6 @@ struct PathMetrics {
     load_micros: BTreeMap<String, u64>,
     warm_ups: BTreeMap<(String, usize), Histogram>,
     warmed_records: BTreeMap<(String, usize), u64>,
-}
-
-/// What was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names are TensorFlow Serving's")]
-pub enum Api {
-    Predict,
-    Classify,
-    Regress,
-    MultiInference,
-    GetModelMetadata,
-    GetModelStatus,
-    ReloadConfig,
-}
-
-/// How it was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Protocol {
-    Rest,
-    Grpc,
 }
 
 /// A part of the way of a request.
@@ -146,8 +123,8 @@ impl Metrics {
 
     /// All measures as text, for Prometheus.
     #[must_use]
-    pub fn page(&self, models: &[ModelStatus], gauges: Gauges) -> String {
-        page::render(&self.0, models, gauges)
+    pub fn page(&self, gauges: &Gauges) -> String {
+        page::render(&self.0, gauges)
     }
 
     /// A model of this name is loaded: it is measured apart, however many names requests have made up.

@@ -7,7 +7,8 @@ use tf_persist_core::Code;
 
 use super::buckets::{EXAMPLES, LATENCY, PHASE};
 use super::histogram::Histogram;
-use super::{Api, Phase, Protocol, nanos};
+use super::{Phase, nanos};
+use crate::api::{Api, Protocol};
 
 /// How many codes there are, with 0 for success.
 pub(super) const CODES: u32 = 17;

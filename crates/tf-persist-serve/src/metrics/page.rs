@@ -8,14 +8,14 @@ use super::batching::BatchMetrics;
 use super::buckets::{BATCHES, Buckets, EXAMPLES, LATENCY, MICROSECOND, PHASE, QUEUEING, SECOND, six_digits};
 use super::histogram::{Histogram, Snapshot};
 use super::model::code_name;
-use super::{Api, Inner, Phase, Protocol};
-use crate::models::ModelStatus;
+use super::{Inner, Phase};
+use crate::api::{Api, Protocol};
 
 /// The path of the page where the configuration does not say one.
 pub const DEFAULT_PATH: &str = "/monitoring/prometheus/metrics";
 
-/// What is no count of events, but so at the moment.
-#[derive(Debug, Clone, Copy, Default)]
+/// The current values (gauges).
+#[derive(Debug, Clone, Default)]
 pub struct Gauges {
     /// Connections that are open.
     pub connections: usize,
@@ -23,6 +23,19 @@ pub struct Gauges {
     pub requests: usize,
     /// Whether all models had a version to answer with, and the server is not stopping.
     pub ready: bool,
+    /// The states of all versions of all models, sorted by model.
+    pub versions: Vec<VersionGauge>,
+}
+
+/// The state of one version of a model.
+#[derive(Debug, Clone)]
+pub struct VersionGauge {
+    /// The name of the model.
+    pub model: String,
+    /// The number of the version.
+    pub version: i64,
+    /// The state, as TensorFlow Serving names it.
+    pub state: &'static str,
 }
 
 /// A page that grows by lines.
@@ -95,10 +108,10 @@ pub(super) fn counter(inner: &Inner, name: &str) -> Option<u64> {
 }
 
 /// The whole page.
-pub(super) fn render(inner: &Inner, models: &[ModelStatus], gauges: Gauges) -> String {
+pub(super) fn render(inner: &Inner, gauges: &Gauges) -> String {
     let mut page = Page::default();
     write_tfs(&mut page, inner);
-    write_own(&mut page, inner, models, gauges);
+    write_own(&mut page, inner, gauges);
     page.0
 }
 
@@ -204,7 +217,7 @@ fn write_batching(page: &mut Page, batches: &BatchMetrics) {
     page.line(name, &[], batches.runs());
 }
 
-fn write_own(page: &mut Page, inner: &Inner, models: &[ModelStatus], gauges: Gauges) {
+fn write_own(page: &mut Page, inner: &Inner, gauges: &Gauges) {
     let name = "tf_persist_build_info";
     page.kind(name, "gauge");
     page.line(name, &[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -218,12 +231,8 @@ fn write_own(page: &mut Page, inner: &Inner, models: &[ModelStatus], gauges: Gau
     }
     let name = "tf_persist_model_version_state";
     page.kind(name, "gauge");
-    for model in models {
-        for found in &model.versions {
-            let state = found.state.name();
-            let version = found.version.to_string();
-            page.line(name, &[("model", &model.name), ("version", &version), ("state", state)], 1);
-        }
+    for VersionGauge { model, version, state } in &gauges.versions {
+        page.line(name, &[("model", model), ("version", &version.to_string()), ("state", state)], 1);
     }
     let name = "tf_persist_request_phase_seconds";
     page.kind(name, "histogram");

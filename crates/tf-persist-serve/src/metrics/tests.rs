@@ -1,6 +1,6 @@
 use super::buckets::{EXAMPLES, LATENCY, six_digits};
 use super::*;
-use crate::models::{State, VersionStatus};
+use crate::api::{Api, Protocol};
 
 #[test]
 fn bucket_limits_are_printed_as_in_tensorflow_serving() {
@@ -43,9 +43,8 @@ fn page_has_tensorflow_servings_names_and_label_order() {
     metrics.record_batch(5, 3);
     metrics.record_load("/models/m/1", None, Duration::from_millis(2));
     metrics.record_warm_up("/models/m/1", Some(Code::Internal), 4, Duration::from_millis(2));
-    let versions = vec![VersionStatus { version: 1, state: State::Available, error: None, hint: None }];
-    let models = [ModelStatus { name: "m".into(), versions, labels: Vec::new() }];
-    let page = metrics.page(&models, Gauges { connections: 2, requests: 1, ready: true });
+    let versions = vec![VersionGauge { model: "m".into(), version: 1, state: "AVAILABLE" }];
+    let page = metrics.page(&Gauges { connections: 2, requests: 1, ready: true, versions });
     for line in [
         "# TYPE :tensorflow:serving:request_count counter",
         ":tensorflow:serving:request_count{model_name=\"m\",status=\"OK\"} 4",
@@ -94,7 +93,7 @@ fn unknown_model_names_use_bounded_memory() {
     // Names that were made up do not take the place of models.
     metrics.register("m");
     metrics.model("m").record_examples(5);
-    let page = metrics.page(&[], Gauges::default());
+    let page = metrics.page(&Gauges::default());
     assert!(page.contains(":tensorflow:serving:request_example_count_total{model=\"m\"} 5\n"));
     assert!(page.contains(":tensorflow:serving:request_example_count_total{model=\"(others)\"} 10\n"));
     assert_eq!(metrics.value("/tensorflow/serving/request_example_count_total"), MAX_MODELS as i64 + 15);

@@ -32,7 +32,6 @@ mod tensorflow;
 mod threads;
 mod unload;
 mod view;
-mod warm_up;
 
 use std::fmt;
 use std::sync::Arc;
@@ -101,6 +100,9 @@ pub struct ModelStatus {
     pub labels: Vec<(String, i64)>,
 }
 
+/// Runs the requests that a version brings along, each as often as the number says, before it answers others. Returns how many there are.
+pub type WarmUp = fn(&Servable, u32) -> Result<usize, Status>;
+
 /// The models of a server. Cloning shares them.
 ///
 /// How models stand is known to one thread alone, which others tell what they have done: those that load, one that unloads and
@@ -114,10 +116,20 @@ impl Models {
     ///
     /// # Errors
     /// What a configuration that cannot be would do to TensorFlow Serving at its start: it does not run.
-    pub fn start(settings: Settings, run: batching::Settings, metrics: Metrics) -> Result<Self, Status> {
+    pub fn start(
+        settings: Settings,
+        run: batching::Settings,
+        metrics: Metrics,
+        warm_up: WarmUp,
+    ) -> Result<Self, Status> {
         run.check()?;
-        let loader =
-            TensorFlow { load: settings.load.clone(), intra_op_threads: IntraOpThreads::default(), run, metrics };
+        let loader = TensorFlow {
+            load: settings.load.clone(),
+            intra_op_threads: IntraOpThreads::default(),
+            run,
+            metrics,
+            warm_up,
+        };
         Ok(Self(Arc::new(Handle::start(settings, loader)?)))
     }
 

@@ -9,7 +9,7 @@ use tf_persist_core::{Error, LoadOptions, SavedModel, release_free_memory};
 use super::load::Loader;
 use super::model::Refusal;
 use super::threads::IntraOpThreads;
-use super::{LoadSettings, Servable, warm_up};
+use super::{LoadSettings, Servable, WarmUp};
 use crate::batching;
 use crate::metrics::Metrics;
 use crate::milliseconds;
@@ -25,6 +25,7 @@ pub(super) struct TensorFlow {
     pub(super) intra_op_threads: IntraOpThreads,
     pub(super) run: batching::Settings,
     pub(super) metrics: Metrics,
+    pub(super) warm_up: WarmUp,
 }
 
 impl Loader for TensorFlow {
@@ -95,7 +96,7 @@ impl TensorFlow {
 
     fn warm_up(&self, servable: &Servable, model: &str, version: i64, path: &Path) -> Result<(), Refusal> {
         let begun = Instant::now();
-        let warmed = warm_up::run(servable, self.load.warm_up_iterations);
+        let warmed = (self.warm_up)(servable, self.load.warm_up_iterations);
         let (refused, records) = match &warmed {
             Ok(records) => (None, *records),
             Err(status) => (Some(status.code), 0),

@@ -12,42 +12,36 @@ use tokio_rustls::TlsAcceptor;
 
 use super::stream::{Accepted, Peer, Stream};
 use super::worker_pool::WorkerPool;
+use crate::api::Protocol;
 use crate::state::ServerState;
 
 /// How long is waited after a connection could not be taken, as where no more files may be opened.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Where connections come from.
-pub(super) enum Listener {
+pub(crate) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
-/// Which protocol is spoken.
-#[derive(Clone, Copy)]
-pub(super) enum Kind {
-    Rest,
-    Grpc,
-}
-
 /// A listener with what its connections need.
-pub(super) struct Port {
+pub(crate) struct Port {
     /// Taken away when it is closed.
-    pub(super) listener: Option<Listener>,
-    pub(super) kind: Kind,
-    pub(super) state: ServerState,
+    pub(crate) listener: Option<Listener>,
+    pub(crate) protocol: Protocol,
+    pub(crate) state: ServerState,
     /// Held by every connection, so that it is known when the last is gone.
-    pub(super) alive: mpsc::Sender<()>,
+    pub(crate) alive: mpsc::Sender<()>,
     /// Whether no more connections are to be taken.
-    pub(super) closed: watch::Receiver<bool>,
+    pub(crate) closed: watch::Receiver<bool>,
     /// Where its connections are served.
-    pub(super) workers: Arc<WorkerPool>,
+    pub(crate) workers: Arc<WorkerPool>,
 }
 
 impl Port {
     /// Takes connections, each into a task of its own, until no more are to be taken. More than are allowed wait. When this returns,
     /// nobody listens any more.
-    pub(super) async fn accept<S, F>(mut self, serve: S)
+    pub(crate) async fn accept<S, F>(mut self, serve: S)
     where
         S: Fn(Stream, Peer) -> F + Clone + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
@@ -102,7 +96,7 @@ impl Port {
         self.workers.spawn(async move {
             let encrypted = tokio::select! {
                 biased;
-                encrypted = timeout(head_timeout, accepted.arrive(tls)) => encrypted,
+                encrypted = timeout(head_timeout, accepted.into_stream(tls)) => encrypted,
                 // Nothing was asked yet.
                 () = shutdown.grace_over() => return,
             };
@@ -130,9 +124,9 @@ impl Port {
 
     fn tls(&self) -> Option<TlsAcceptor> {
         let certificates = self.state.certificates()?;
-        match self.kind {
-            Kind::Rest => certificates.rest(),
-            Kind::Grpc => Some(certificates.grpc()),
+        match self.protocol {
+            Protocol::Rest => certificates.rest(),
+            Protocol::Grpc => Some(certificates.grpc()),
         }
     }
 }

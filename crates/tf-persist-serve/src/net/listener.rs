@@ -14,7 +14,7 @@ const BACKLOG: u32 = 4096;
 const OTHER_FILES: u64 = 1024;
 
 /// Listens on an address, and says which port it is.
-pub(super) fn tcp(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+pub(crate) fn bind_tcp(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // A server that starts again takes its port over from connections of the one before.
     socket.set_reuseaddr(true)?;
@@ -25,7 +25,7 @@ pub(super) fn tcp(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> 
 }
 
 /// Listens on a UNIX socket, in place of one that a server left behind.
-pub(super) fn unix(path: &Path) -> io::Result<UnixListener> {
+pub(crate) fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
     if is_socket {
         match std::os::unix::net::UnixStream::connect(path) {
@@ -38,7 +38,7 @@ pub(super) fn unix(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Lets the process open as many files as connections need, as far as it may; says so if that is not far enough.
-pub(super) fn raise_open_files(connections: usize) {
+pub(crate) fn raise_open_files(connections: usize) {
     let wanted = (connections as u64).saturating_mul(2).saturating_add(OTHER_FILES);
     let found = getrlimit(Resource::Nofile);
     let Some(current) = found.current.filter(|current| *current < wanted) else { return };

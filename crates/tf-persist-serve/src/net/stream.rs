@@ -1,4 +1,4 @@
-//! Connections of any kind.
+//! Accepted connections: TCP, TLS and UNIX sockets.
 
 use std::fmt;
 use std::io;
@@ -12,9 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::grpc::UdsAuthorityRewriter;
-
-/// Where a client is; nothing of one that came over a UNIX socket.
+/// The address of a client; `None` for a client of a UNIX socket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(super) Option<SocketAddr>);
 
@@ -27,28 +25,27 @@ impl fmt::Display for Peer {
     }
 }
 
-/// A connection on its way to the thread that will serve it: a thread hears only of those that it was told of.
+/// A connection on its way to its worker. It is not registered with a runtime yet: a runtime reports events only of the sockets that
+/// were registered within it.
 pub(super) enum Accepted {
     Tcp(net::TcpStream),
     Unix(unix::net::UnixStream),
 }
 
 impl Accepted {
-    /// The connection in the thread that this is called in, encrypted if it is to be.
+    /// Registers the connection with the current runtime, and performs the TLS handshake if `tls` is given. Must be called in the
+    /// worker that serves the connection.
     ///
     /// # Errors
-    /// If the client does not agree on that, or leaves.
-    pub(super) async fn arrive(self, tls: Option<TlsAcceptor>) -> io::Result<Stream> {
+    /// If the handshake fails or the client disconnects.
+    pub(super) async fn into_stream(self, tls: Option<TlsAcceptor>) -> io::Result<Stream> {
         match (self, tls) {
             (Self::Tcp(stream), Some(tls)) => {
                 Ok(Stream::Tls(Box::new(tls.accept(TcpStream::from_std(stream)?).await?)))
             }
             (Self::Tcp(stream), None) => Ok(Stream::Tcp(TcpStream::from_std(stream)?)),
-            // Whoever reaches the socket is on this machine, and let in by its permissions.
-            (Self::Unix(stream), _) => {
-                let stream = UnixStream::from_std(stream)?;
-                Ok(Stream::Unix(Box::new(UdsStream { stream, rewriter: UdsAuthorityRewriter::new() })))
-            }
+            // Clients of the socket are on this machine, and its permissions let them in.
+            (Self::Unix(stream), _) => Ok(Stream::Unix(UnixStream::from_std(stream)?)),
         }
     }
 }
@@ -57,41 +54,23 @@ impl Accepted {
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
-    Unix(Box<UdsStream>),
+    Unix(UnixStream),
 }
 
-/// A connection over a UNIX socket, on which gRPC alone is spoken.
-pub(crate) struct UdsStream {
-    stream: UnixStream,
-    rewriter: UdsAuthorityRewriter,
-}
-
-/// Does the same with whatever it is.
+/// Evaluates an expression for the inner stream, whatever its type.
 macro_rules! each {
     ($stream:expr, $inner:ident => $do:expr) => {
         match $stream {
             Stream::Tcp($inner) => $do,
             Stream::Tls($inner) => $do,
-            Stream::Unix(uds) => {
-                let $inner = &mut uds.stream;
-                $do
-            }
+            Stream::Unix($inner) => $do,
         }
     };
 }
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Tcp(stream) => Pin::new(stream).poll_read(context, into),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(context, into),
-            Stream::Unix(uds) => {
-                let before = into.filled().len();
-                let read = Pin::new(&mut uds.stream).poll_read(context, into);
-                uds.rewriter.rewrite(&mut into.filled_mut()[before..]);
-                read
-            }
-        }
+        each!(self.get_mut(), stream => Pin::new(stream).poll_read(context, into))
     }
 }
 
@@ -117,10 +96,6 @@ impl AsyncWrite for Stream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Tcp(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
-            Self::Unix(uds) => uds.stream.is_write_vectored(),
-        }
+        each!(self, stream => stream.is_write_vectored())
     }
 }

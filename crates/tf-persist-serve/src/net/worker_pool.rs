@@ -22,7 +22,7 @@ use crate::in_flight::InFlight;
 const BLOCKING_THREADS: usize = 512;
 
 /// Threads that connections are dealt out to. They end when this is dropped, with what they have under way.
-pub(super) struct WorkerPool {
+pub(crate) struct WorkerPool {
     threads: Vec<Worker>,
     next: AtomicUsize,
 }
@@ -41,7 +41,7 @@ impl WorkerPool {
     ///
     /// # Errors
     /// If the operating system gives none.
-    pub(super) fn start() -> io::Result<Self> {
+    pub(crate) fn start() -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let blocking_threads = BLOCKING_THREADS.div_ceil(cores);
         let threads = (0..cores).map(|number| Worker::start(number, blocking_threads)).collect::<io::Result<_>>()?;
@@ -49,7 +49,7 @@ impl WorkerPool {
     }
 
     /// Serves a connection in the thread that has fewest; in turn, if several have.
-    pub(super) fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
         let (count, turn) = (self.threads.len(), self.next.fetch_add(1, Ordering::Relaxed));
         let in_turn = (0..count).map(|place| &self.threads[(turn + place) % count]);
         let Some(thread) = in_turn.min_by_key(|thread| thread.connections.get()) else { return };

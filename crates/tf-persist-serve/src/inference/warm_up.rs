@@ -5,10 +5,10 @@ use tf_persist_core::warmup::{FILE, Kind, MAX_RECORDS, Record, Records};
 use tf_persist_core::{Code, Error};
 use tokio::runtime::{Builder, Runtime};
 
-use super::Servable;
+use super::{Task, signature_for_predict};
+use crate::api::Protocol;
 use crate::batching::{InferenceRequest, run_inline};
-use crate::inference::{self, Task, signature_for_predict};
-use crate::metrics::Protocol;
+use crate::models::Servable;
 use crate::status::Status;
 
 /// Runs the requests, each so many times. Gives how many there were.
@@ -16,7 +16,7 @@ use crate::status::Status;
 /// # Errors
 /// If the file cannot be read, has more than [`MAX_RECORDS`] of them, or one of them cannot be run or fails: a version that cannot
 /// answer those is not served.
-pub(super) fn run(servable: &Servable, iterations: u32) -> Result<usize, Status> {
+pub fn warm_up(servable: &Servable, iterations: u32) -> Result<usize, Status> {
     let model = servable.model();
     let path = model.artefact().path().join(FILE);
     let Some(mut records) = Records::of(model.artefact())? else { return Ok(0) };
@@ -77,10 +77,10 @@ fn ask(servable: &Servable, record: &Record, runtime: &Runtime) -> Result<(), St
             let served = signature_for_predict(servable, name, Protocol::Grpc)?;
             let inputs = record.inputs().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
             let call = InferenceRequest { inputs, outputs: record.output_filter().to_vec(), deadline: None };
-            runtime.block_on(inference::predict(served, call)).map(drop)
+            runtime.block_on(super::predict(served, call)).map(drop)
         }
-        Kind::Classify => runtime.block_on(inference::classify(servable, name, examples()?, None)).map(drop),
-        Kind::Regress => runtime.block_on(inference::regress(servable, name, examples()?, None)).map(drop),
+        Kind::Classify => runtime.block_on(super::classify(servable, name, examples()?, None)).map(drop),
+        Kind::Regress => runtime.block_on(super::regress(servable, name, examples()?, None)).map(drop),
         Kind::MultiInference => {
             let task = |(model, signature, method): (&str, &str, &str)| Task {
                 model: model.to_owned(),
@@ -88,7 +88,7 @@ fn ask(servable: &Servable, record: &Record, runtime: &Runtime) -> Result<(), St
                 method: method.to_owned(),
             };
             let tasks: Vec<Task> = record.tasks().map(task).collect();
-            runtime.block_on(inference::multi_inference(servable, &tasks, examples()?, None)).map(drop)
+            runtime.block_on(super::multi_inference(servable, &tasks, examples()?, None)).map(drop)
         }
         // Those that are not run were refused; one that is none is passed over, as there.
         _ => Ok(()),
