@@ -3,6 +3,8 @@
 //! A `GraphDef` has nodes at its top and functions in its library; a function's body has nodes as well, whose tensors are named
 //! in another way. Source: `tensorflow/core/framework/{graph,function,node_def}.proto`.
 
+#[cfg(test)]
+mod agreement;
 pub(crate) mod attr;
 mod calls;
 mod flow;

@@ -11,7 +11,9 @@ pub(crate) fn reached<'b>(bytes: &'b [u8], from: impl IntoIterator<Item = &'b st
     let graphs = fields(bytes).filter(|(field, _)| *field == 2).filter_map(|(_, graph)| graph.bytes());
     let nodes = graphs.flat_map(fields).filter(|(field, _)| *field == 1).filter_map(|(_, node)| node.bytes());
     for node in nodes {
-        let texts = |wanted: u32| fields(node).filter(move |(field, _)| *field == wanted).map(|(_, text)| text.text());
+        let typed =
+            |wanted: u32| fields(node).filter(move |(field, value)| *field == wanted && value.bytes().is_some());
+        let texts = |wanted: u32| typed(wanted).map(|(_, text)| text.text());
         inputs.insert(texts(1).last().unwrap_or_default(), texts(3).map(node_of).collect());
     }
     let mut next: Vec<&str> = from.into_iter().map(node_of).collect();

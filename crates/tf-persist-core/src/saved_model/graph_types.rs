@@ -53,7 +53,7 @@ fn apply(info: &mut TensorInfo, known: &HashMap<String, Option<&[u8]>>) {
 fn dtype_of(node: &[u8], mut output: usize) -> Option<DType> {
     let op = fields(node).filter(|(field, value)| *field == 2 && value.bytes().is_some()).last()?.1.text();
     let attribute = |name: &str| {
-        let entries = fields(node).filter(|(field, _)| *field == 5);
+        let entries = fields(node).filter(|(field, value)| *field == 5 && value.bytes().is_some());
         Some(entries.map(|(_, entry)| crate::outline::entry(entry)).filter(|(key, _)| *key == name).last()?.1)
     };
     // `AttrValue.i` is field 3, `AttrValue.type` field 6.

@@ -159,8 +159,8 @@ impl<'a> Graph<'a> {
         let name = fields(signature.unwrap_or_default()).find(|(field, _)| *field == 1);
         let name = name.map_or("", |(_, name)| name.text());
         let start = self.ends();
-        for (_, node) in fields(bytes).filter(|(field, _)| *field == 3) {
-            self.node(node.bytes().unwrap_or_default(), Some(name), follow);
+        for node in fields(bytes).filter(|(field, _)| *field == 3).filter_map(|(_, node)| node.bytes()) {
+            self.node(node, Some(name), follow);
         }
         if follow {
             // Whoever calls a function may run all of it: how its nodes hang together does not matter.
@@ -172,7 +172,8 @@ impl<'a> Graph<'a> {
     /// `NodeDef`: name, op, inputs, and attributes in field 5. Adds to the lists what it needs, and gives its name.
     fn node(&mut self, bytes: &'a [u8], function: Option<&'a str>, follow: bool) -> &'a str {
         let (mut name, mut op) = ("", "");
-        for (field, value) in fields(bytes) {
+        // To protobuf, a field of another type than its own is not that field.
+        for (field, value) in fields(bytes).filter(|(_, value)| value.bytes().is_some()) {
             let follow = follow && self.inputs.len() + self.calls.len() < MAX_EDGES;
             match field {
                 1 => name = value.text(),

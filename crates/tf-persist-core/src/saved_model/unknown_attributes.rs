@@ -70,9 +70,11 @@ fn node<'a>(
     seen: &mut BTreeSet<(&'a str, &'a str)>,
     unknown: &mut Vec<UnknownAttribute>,
 ) {
-    let text = |wanted: u32| fields(bytes).filter(|(field, _)| *field == wanted).last().map_or("", |(_, it)| it.text());
+    // To protobuf, a field of another type than its own is not that field.
+    let typed = || fields(bytes).filter(|(_, value)| value.bytes().is_some());
+    let text = |wanted: u32| typed().filter(|(field, _)| *field == wanted).last().map_or("", |(_, it)| it.text());
     let op = text(2);
-    for (_, entry) in fields(bytes).filter(|(field, _)| *field == 5) {
+    for (_, entry) in typed().filter(|(field, _)| *field == 5) {
         let key = fields(entry.bytes().unwrap_or_default()).find(|(field, _)| *field == 1);
         let key = key.map_or("", |(_, key)| key.text());
         if key.starts_with('_') || !is_unknown(op, key) || unknown.len() >= TOLD || !seen.insert((op, key)) {

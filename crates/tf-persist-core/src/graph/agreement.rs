@@ -1,0 +1,253 @@
+//! Every reader of a graph sees what C++ protobuf sees, and so TensorFlow, however the graph is written down.
+//!
+//! Each test writes one model in another way, of which TensorFlow 2.21 (`TF_GraphImportGraphDef`) makes the same graph, and compares
+//! what all readers say of the two.
+
+use tempfile::TempDir;
+use tf_persist_proto::protobuf::Message;
+use tf_persist_proto::tensorflow as pb;
+use tf_persist_proto::tensorflow::attr_value::NameAttrList;
+use tf_persist_proto::tensorflow::attr_value::attr_value::{ListValue, Value as Attr};
+
+use super::attr;
+use crate::checkpoint::testing::{delimited, varint};
+use crate::diff::{DiffOptions, diff};
+use crate::dtype::DType;
+use crate::saved_model::SavedModel;
+use crate::tensor::{Tensor, proto};
+use crate::{prove_rows_independent, warmup};
+use tf_persist_proto::wire::{Value, fields};
+
+const NODE: &[u32] = &[2, 1];
+const NODE_OF_FUNCTION: &[u32] = &[2, 2, 1, 3];
+
+fn float() -> pb::AttrValue {
+    attr::dtype(DType::Float32)
+}
+
+fn value(value: Attr) -> pb::AttrValue {
+    pb::AttrValue { value: Some(value), ..Default::default() }
+}
+
+fn call(name: &str) -> pb::AttrValue {
+    value(Attr::Func(NameAttrList { name: name.into(), ..Default::default() }))
+}
+
+fn texts(items: &[&str]) -> pb::AttrValue {
+    let s = items.iter().map(|item| item.as_bytes().to_vec().into()).collect();
+    value(Attr::List(ListValue { s, ..Default::default() }))
+}
+
+fn types(items: &[DType]) -> pb::AttrValue {
+    attr::dtypes(items.iter().map(|dtype| attr::of(*dtype)))
+}
+
+/// A function of one tensor.
+fn function(name: &str, nodes: Vec<pb::NodeDef>, returns: &str) -> pb::FunctionDef {
+    let mut function = pb::FunctionDef::new();
+    let signature = function.signature.mut_or_insert_default();
+    signature.name = name.into();
+    let arg = |name: &str| pb::op_def::op_def::ArgDef {
+        name: name.into(),
+        type_: attr::of(DType::Float32),
+        ..Default::default()
+    };
+    signature.input_arg.push(arg("a"));
+    signature.output_arg.push(arg("o"));
+    function.node_def = nodes;
+    function.ret.insert("o".into(), returns.into());
+    function
+}
+
+fn signature(input: (&str, DType), output: (&str, DType)) -> pb::SignatureDef {
+    let info = |(tensor, dtype): (&str, DType)| {
+        let mut info = pb::TensorInfo::new();
+        info.set_name(tensor.into());
+        info.dtype = attr::of(dtype);
+        let sizes = [-1, 3].map(|size| pb::tensor_shape::tensor_shape_proto::Dim { size, ..Default::default() });
+        info.tensor_shape.mut_or_insert_default().dim = sizes.into();
+        info
+    };
+    let mut signature = pb::SignatureDef::new();
+    signature.inputs.insert("in".into(), info(input));
+    signature.outputs.insert("out".into(), info(output));
+    signature
+}
+
+/// A model that has something for every reader.
+fn model() -> Vec<u8> {
+    let axis = proto::to_proto(&Tensor::from_slice(&[1], &[1_i32]).unwrap());
+    let one = proto::to_proto(&Tensor::from_slice(&[3], &[1_f32; 3]).unwrap());
+    let features = [
+        ("sparse_keys", texts(&["words"])),
+        ("sparse_types", types(&[DType::String])),
+        ("dense_keys", texts(&["age", "size"])),
+        ("Tdense", types(&[DType::Int64, DType::Float32])),
+    ];
+    let variable = [("dtype", float()), ("shape", attr::shape(&[3])), ("shared_name", value(Attr::S("w".into())))];
+    let lists = || [("Tin", types(&[DType::Float32])), ("Tout", types(&[DType::Float32]))];
+    let nodes = vec![
+        attr::node("x", "Placeholder", &[], [("dtype", float())]),
+        attr::node("serialized", "Placeholder", &[], [("dtype", attr::dtype(DType::String))]),
+        attr::const_node("one", one),
+        attr::const_node("axis", axis),
+        attr::node("w", "VarHandleOp", &[], variable),
+        attr::node("add", "AssignAddVariableOp", &["w", "one"], [("dtype", float())]),
+        attr::node("read", "ReadVariableOp", &["w", "^add"], [("dtype", float())]),
+        attr::node("custom", "MyOp", &["read"], []),
+        attr::node("mean", "Mean", &["x", "axis"], [("keep_dims", attr::boolean(true)), ("T", float())]),
+        attr::node("called", "PartitionedCall", &["x"], lists().into_iter().chain([("f", call("negate"))])),
+        attr::node("drawn", "StatefulPartitionedCall", &["x"], lists().into_iter().chain([("f", call("draw"))])),
+        attr::strings_node("path", &["/etc/hostname"]).unwrap(),
+        attr::node("file", "ReadFile", &["path"], [("unheard", float())]),
+        attr::node("parsed", "ParseSingleExample", &["serialized"], features),
+    ];
+    let negate = vec![
+        attr::node("inner", "Neg", &["a"], [("T", float())]),
+        attr::node("again", "MyOp", &["inner:y:0"], [("T", float())]),
+    ];
+    let draw = vec![attr::node("normal", "StatefulStandardNormalV2", &["a"], [("dtype", float())])];
+    let mut meta_graph = pb::MetaGraphDef::new();
+    meta_graph.meta_info_def.mut_or_insert_default().tags.push("serve".into());
+    let graph = meta_graph.graph_def.mut_or_insert_default();
+    graph.node = nodes;
+    graph.versions.mut_or_insert_default().producer = 1882;
+    graph.library.mut_or_insert_default().function =
+        vec![function("negate", negate, "inner:y:0"), function("draw", draw, "normal:output:0")];
+    for output in ["read", "custom", "mean", "called", "drawn", "file"] {
+        let signature = signature(("x:0", DType::Float32), (&format!("{output}:0"), DType::Invalid));
+        meta_graph.signature_def.insert(output.into(), signature);
+    }
+    let example = signature(("serialized:0", DType::String), ("parsed:2", DType::Int64));
+    meta_graph.signature_def.insert("parsed".into(), example);
+    meta_graph.write_to_bytes().unwrap()
+}
+
+fn open(meta_graph: &[u8]) -> (TempDir, SavedModel) {
+    let mut bytes = vec![0x08, 1];
+    delimited(&mut bytes, 2, meta_graph);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("saved_model.pb"), bytes).unwrap();
+    let model = SavedModel::open(folder.path()).unwrap();
+    (folder, model)
+}
+
+/// What all readers say of a model.
+fn readings(model: &SavedModel) -> Vec<String> {
+    let meta_graph = &model.meta_graphs()[0];
+    let mut all = vec![
+        format!("{:?} {:?}", meta_graph.ops(), meta_graph.calls()),
+        format!("{:?} {}", meta_graph.variable_nodes(), meta_graph.producer()),
+        format!("{} {} {}", meta_graph.nodes(), meta_graph.functions(), meta_graph.function_nodes()),
+        format!("missing: {:?}", model.missing_ops(meta_graph)),
+        format!("attributes: {:?}", model.unknown_attributes(meta_graph, None)),
+        format!("read at load: {:?}", model.files_read_at_load(meta_graph)),
+    ];
+    let ops = model.scan().unwrap().findings.into_iter().filter(|finding| finding.op.is_some());
+    all.extend(ops.map(|finding| format!("scan: {finding:?}")));
+    for signature in meta_graph.signatures() {
+        all.push(format!("{}: {:?}", signature.name, signature.outputs));
+        all.push(format!("writes: {:?}", warmup::first_state_write(model, meta_graph, signature)));
+        all.push(format!("rows: {:?}", prove_rows_independent(model, meta_graph, signature)));
+        all.push(format!("examples: {:?}", model.example_inputs(meta_graph, signature)));
+    }
+    all
+}
+
+/// Every message at a path of fields, replaced.
+fn change(message: &[u8], path: &[u32], with: &dyn Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    let Some((first, rest)) = path.split_first() else { return with(message) };
+    let mut changed = Vec::new();
+    for (field, value) in fields(message) {
+        match value {
+            Value::Bytes(bytes) if field == *first => delimited(&mut changed, field.into(), &change(bytes, rest, with)),
+            value => add(&mut changed, field, value),
+        }
+    }
+    changed
+}
+
+fn add(message: &mut Vec<u8>, field: u32, value: Value<'_>) {
+    let field = u64::from(field);
+    match value {
+        Value::Varint(number) => {
+            varint(message, field << 3);
+            varint(message, number);
+        }
+        Value::Fixed64(bits) => {
+            varint(message, field << 3 | 1);
+            message.extend(bits.to_le_bytes());
+        }
+        Value::Bytes(bytes) => delimited(message, field, bytes),
+        Value::Fixed32(bits) => {
+            varint(message, field << 3 | 5);
+            message.extend(bits.to_le_bytes());
+        }
+    }
+}
+
+/// A message of these fields.
+fn message(all: &[(u32, Value<'_>)]) -> Vec<u8> {
+    let mut message = Vec::new();
+    all.iter().for_each(|(field, value)| add(&mut message, *field, *value));
+    message
+}
+
+/// That a model whose messages at these paths are written in another way is read as before.
+#[track_caller]
+fn same(paths: &[&[u32]], with: impl Fn(&[u8]) -> Vec<u8>) {
+    let plain = model();
+    let changed = paths.iter().fold(plain.clone(), |model, path| change(&model, path, &with));
+    assert_ne!(plain, changed);
+    let ((_plain, plain), (_changed, changed)) = (open(&plain), open(&changed));
+    for (before, after) in readings(&plain).into_iter().zip(readings(&changed)) {
+        assert_eq!(before, after);
+    }
+    let diff = diff(&plain, &changed, &DiffOptions::default()).unwrap();
+    assert!(diff.is_same(), "{diff:?}");
+}
+
+/// That fields of another type behind the real ones change nothing.
+#[track_caller]
+fn same_with_mistyped(paths: &[&[u32]], numbers: &[u32]) {
+    for mistyped in [Value::Varint(1), Value::Fixed32(1), Value::Fixed64(1)] {
+        for number in numbers {
+            same(paths, |message| [message, &self::message(&[(*number, mistyped)])].concat());
+        }
+    }
+}
+
+#[test]
+fn the_model_has_something_for_every_reader() {
+    let (_folder, model) = open(&model());
+    let meta_graph = &model.meta_graphs()[0];
+    let writes = |name: &str| {
+        let found = warmup::first_state_write(&model, meta_graph, meta_graph.signature(name).unwrap());
+        found.map(|(op, node)| format!("{op} {node}"))
+    };
+    assert_eq!(writes("read").as_deref(), Some("AssignAddVariableOp add"));
+    assert_eq!(writes("drawn").as_deref(), Some("StatefulStandardNormalV2 normal"));
+    assert_eq!(writes("called"), None);
+    let rows = |name: &str| prove_rows_independent(&model, meta_graph, meta_graph.signature(name).unwrap());
+    assert_eq!(rows("mean"), Ok(()));
+    assert_eq!(rows("called").unwrap_err().op, "MyOp");
+    assert_eq!(model.missing_ops(meta_graph)[0].used.node, "custom");
+    assert_eq!(model.unknown_attributes(meta_graph, None)[0].attribute, "unheard");
+    let features = &model.example_inputs(meta_graph, meta_graph.signature("parsed").unwrap())[0].features;
+    assert_eq!(features.keys().collect::<Vec<_>>(), ["age", "size", "words"]);
+    assert_eq!(model.scan().unwrap().level(), Some(crate::scan::Level::Danger));
+    assert_eq!(meta_graph.signature("read").unwrap().outputs[0].1.dtype, DType::Float32);
+}
+
+/// A second `op` that is a number hides nothing: the node still writes.
+#[test]
+fn mistyped_fields_of_nodes() {
+    same_with_mistyped(&[NODE, NODE_OF_FUNCTION], &[1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn the_last_of_repeated_texts_counts() {
+    let wrong = message(&[(1, Value::Bytes(b"wrong")), (2, Value::Bytes(b"NoOp")), (4, Value::Bytes(b"/wrong"))]);
+    let right = message(&[(4, Value::Bytes(b""))]);
+    same(&[NODE, NODE_OF_FUNCTION], |node| [&wrong, node, &right].concat());
+}
