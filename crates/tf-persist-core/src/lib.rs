@@ -67,7 +67,6 @@ mod graph;
 mod independence;
 mod memory;
 mod op_library;
-mod outline;
 mod replay;
 mod rewrite;
 pub mod runtime;

@@ -4,12 +4,10 @@
 //! only if everything that they depend on is the same. Nodes of a loop depend on themselves; there the way ends at `NextIteration`,
 //! through which every loop of TensorFlow goes, or, in a graph that no TensorFlow has made, anywhere.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use crate::graph::view::{AttrView, Content, FunctionRef, NodeView, source};
 use sha2::{Digest, Sha256};
-use tf_persist_proto::wire::fields;
-
-use crate::outline::{Node, source};
 
 /// Half a SHA-256.
 pub(super) type Hash = [u8; 16];
@@ -18,6 +16,9 @@ pub(super) type Hash = [u8; 16];
 /// machine that it was made on (TensorFlow's own fingerprint leaves `config_proto` out as well), and what the author called it.
 const IGNORED: [&str; 6] =
     ["_class", "_construction_context", "_gradient_op_type", "_user_specified_name", "api_implements", "config_proto"];
+
+/// The attribute by which nodes share a resource.
+const SHARED_NAME: &str = "shared_name";
 
 /// Operations whose nodes are variables, each by its name.
 const VARIABLES: [&str; 4] = ["AutoReloadVariable", "VarHandleOp", "Variable", "VariableV2"];
@@ -53,25 +54,17 @@ impl Parts {
 pub(super) type Known<'f> = dyn Fn(&str) -> Option<Vec<u8>> + 'f;
 
 /// A node by itself: operation, device, attributes.
-pub(super) fn own(node: &Node<'_>, known: &Known<'_>) -> Hash {
+pub(super) fn own(node: &NodeView<'_>, known: &Known<'_>) -> Hash {
     let mut parts =
-        Parts::new("node").and(&known(node.op).unwrap_or_else(|| node.op.into())).and(node.device.as_bytes());
-    let mut shared_name = None;
-    let mut all: Vec<(&str, Hash)> = Vec::with_capacity(node.attrs.len());
-    for (name, value) in &node.attrs {
-        match *name {
-            ignored if IGNORED.contains(&ignored) => {}
-            "shared_name" => shared_name = Some(*value),
-            name => all.push((name, attribute(value, known))),
+        Parts::new("node").and(&known(node.op).unwrap_or_else(|| node.op.into())).and(node.device().as_bytes());
+    // In the order of their names; of two with one name the later one.
+    let all: BTreeMap<&str, AttrView<'_>> = node.attrs().map(|attr| (attr.name, attr)).collect();
+    for (name, attr) in &all {
+        if *name != SHARED_NAME && !IGNORED.contains(name) {
+            parts = parts.and(name.as_bytes()).and(&attribute(*attr, known));
         }
     }
-    all.sort_unstable();
-    for (name, value) in all {
-        parts = parts.and(name.as_bytes()).and(&value);
-    }
-    // AttrValue.s
-    let shared_name = shared_name.and_then(|value| fields(value).filter(|(field, _)| *field == 2).last());
-    let shared_name = shared_name.and_then(|(_, name)| name.bytes()).unwrap_or_default();
+    let shared_name = all.get(SHARED_NAME).and_then(|attr| attr.bytes()).unwrap_or_default();
     match node.op {
         op if VARIABLES.contains(&op) => {
             parts = parts.and(if shared_name.is_empty() { node.name.as_bytes() } else { shared_name });
@@ -84,43 +77,33 @@ pub(super) fn own(node: &Node<'_>, known: &Known<'_>) -> Hash {
     parts.hash()
 }
 
-/// A serialized `AttrValue`. Functions in it count as what they are known by, and the order of their attributes does not.
-fn attribute(value: &[u8], known: &Known<'_>) -> Hash {
+/// What an attribute holds. Functions in it count as what they are known by, and the order of their attributes does not.
+fn attribute(attr: AttrView<'_>, known: &Known<'_>) -> Hash {
     let mut parts = Parts::new("attribute");
-    for (field, content) in fields(value) {
-        match (field, content.bytes()) {
-            // func
-            (10, Some(bytes)) => parts = parts.and(&function(bytes, known)),
-            // list, whose field 9 is func
-            (1, Some(list)) if fields(list).any(|(field, _)| field == 9) => {
-                let functions = fields(list).filter(|(field, _)| *field == 9);
-                for (_, bytes) in functions {
-                    parts = parts.and(&function(bytes.bytes().unwrap_or_default(), known));
-                }
-            }
-            (_, Some(bytes)) => parts = parts.and(&[field as u8]).and(bytes),
-            (_, None) => parts = parts.and(&[field as u8]).and(format!("{content:?}").as_bytes()),
-        }
+    let content = |parts: Parts, (number, content): (u32, Content<'_>)| match content {
+        Content::Number(value) => parts.and(&number.to_le_bytes()).and(&value.to_le_bytes()),
+        Content::Bytes(bytes) => parts.and(&number.to_le_bytes()).and(&bytes),
+    };
+    for each in attr.functions() {
+        parts = parts.and(&function(each, known));
+    }
+    if attr.is_list() {
+        parts = attr.elements().fold(parts.and(b"list"), content);
+    } else if !attr.is_function() {
+        parts = attr.content().into_iter().fold(parts, content);
     }
     parts.hash()
 }
 
-/// A `NameAttrList`. How deep they stand within each other was limited when the file was opened.
-fn function(message: &[u8], known: &Known<'_>) -> Hash {
-    let (mut name, mut all) = ("", Vec::new());
-    for (field, value) in fields(message) {
-        match field {
-            1 => name = value.text(),
-            2 => {
-                let (key, value) = crate::outline::entry(value);
-                if !IGNORED.contains(&key) {
-                    all.push(Parts::new("entry").and(key.as_bytes()).and(&attribute(value, known)).hash());
-                }
-            }
-            _ => {}
-        }
-    }
-    Parts::new("function").and(&known(name).unwrap_or_else(|| name.into())).and_all(all).hash()
+/// A function with its attributes. The depth to which they nest was limited when the file was opened.
+fn function(function: FunctionRef<'_>, known: &Known<'_>) -> Hash {
+    let attrs = function.attrs().filter(|attr| !IGNORED.contains(&attr.name)).map(|attr| (attr.name, attr));
+    let attrs: BTreeMap<&str, AttrView<'_>> = attrs.collect();
+    let entry = |(name, attr): (&str, AttrView<'_>)| {
+        Parts::new("entry").and(name.as_bytes()).and(&attribute(attr, known)).hash()
+    };
+    let all = attrs.into_iter().map(entry).collect();
+    Parts::new("function").and(&known(function.name).unwrap_or_else(|| function.name.into())).and_all(all).hash()
 }
 
 /// A name with its runs of digits made one sign.
@@ -134,11 +117,11 @@ fn without_numbers(name: &[u8]) -> Vec<u8> {
 ///
 /// `own` are the nodes by themselves; `given` is what stands for a source instead of its own hash: of a function's arguments, of
 /// tensors that are fed.
-pub(super) fn whole(nodes: &[Node<'_>], own: &[Hash], given: &HashMap<&str, Hash>) -> Vec<Hash> {
+pub(super) fn whole(nodes: &[NodeView<'_>], own: &[Hash], given: &HashMap<&str, Hash>) -> Vec<Hash> {
     let places: HashMap<&str, usize> = nodes.iter().enumerate().map(|(place, node)| (node.name, place)).collect();
     let ends_at = |name: &str| given.contains_key(name);
-    let sources = |node: &Node<'_>| -> Vec<usize> {
-        let names = node.inputs.iter().map(|input| source(input).0).filter(|name| !ends_at(name));
+    let sources = |node: &NodeView<'_>| -> Vec<usize> {
+        let names = node.inputs().map(|input| source(input).0).filter(|name| !ends_at(name));
         names.filter_map(|name| places.get(name).copied()).filter(|place| nodes[*place].op != "NextIteration").collect()
     };
     let mut waiting: Vec<usize> = Vec::with_capacity(nodes.len());
@@ -152,7 +135,7 @@ pub(super) fn whole(nodes: &[Node<'_>], own: &[Hash], given: &HashMap<&str, Hash
     let mut ready: Vec<usize> = (0..nodes.len()).filter(|place| waiting[*place] == 0).collect();
     let combine = |place: usize, hashes: &[Option<Hash>]| {
         let (mut parts, mut control) = (Parts::new("whole").and(&own[place]), Vec::new());
-        for input in &nodes[place].inputs {
+        for input in nodes[place].inputs() {
             let (name, output) = source(input);
             let place = places.get(name);
             let known = given.get(name).copied().or_else(|| place.map(|place| hashes[*place].unwrap_or(own[*place])));

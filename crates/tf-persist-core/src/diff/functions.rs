@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::canonical::{Hash, Parts, own, whole};
 use super::graph::FunctionsDiff;
-use crate::outline::{Argument, Function, Graph, source};
+use crate::graph::view::{ArgumentView, IndexedFunction, IndexedGraph, NodeView, source};
 
 /// A function's name without the numbers that an export gives it: `__inference_train_123` is `__inference_train`.
 pub(super) fn base(mut name: &str) -> &str {
@@ -19,7 +19,7 @@ pub(super) fn base(mut name: &str) -> &str {
 
 /// The hash of each function, by name: of its contents, with the contents of the functions that it calls. Where functions call
 /// each other in a circle, one that is not known yet counts by its name without numbers.
-pub(super) fn contents<'a>(graph: &Graph<'a>) -> HashMap<&'a str, Hash> {
+pub(super) fn contents<'a>(graph: &IndexedGraph<'a>) -> HashMap<&'a str, Hash> {
     let places: HashMap<&str, usize> =
         graph.functions.iter().enumerate().map(|(place, function)| (function.name, place)).collect();
     let mut waiting = vec![0; graph.functions.len()];
@@ -55,20 +55,19 @@ pub(super) fn contents<'a>(graph: &Graph<'a>) -> HashMap<&'a str, Hash> {
 }
 
 /// The functions that a function calls.
-fn called<'a>(function: &Function<'a>) -> impl Iterator<Item = &'a str> {
-    function.nodes.iter().flat_map(|node| node.calls())
+fn called<'a>(function: &IndexedFunction<'a>) -> impl Iterator<Item = &'a str> {
+    function.nodes.iter().flat_map(NodeView::calls)
 }
 
 /// A function by its contents. What it is called, and what its nodes and arguments are called, does not count.
-fn hash(function: &Function<'_>, known: &super::canonical::Known<'_>) -> Hash {
+fn hash(function: &IndexedFunction<'_>, known: &super::canonical::Known<'_>) -> Hash {
     let own: Vec<Hash> = function.nodes.iter().map(|node| own(node, known)).collect();
-    let argument = |argument: &Argument<'_>| {
-        let [of_a, of_b, of_c] = argument.of.map(str::as_bytes);
+    let argument = |argument: &ArgumentView<'_>| {
         Parts::new("argument")
             .and(&argument.dtype.to_le_bytes())
-            .and(of_a)
-            .and(of_b)
-            .and(of_c)
+            .and(argument.type_attr.as_bytes())
+            .and(argument.number_attr.as_bytes())
+            .and(argument.type_list_attr.as_bytes())
             .and(&[argument.is_ref.into()])
     };
     let mut given = HashMap::new();
@@ -92,11 +91,11 @@ fn hash(function: &Function<'_>, known: &super::canonical::Known<'_>) -> Hash {
 }
 
 /// The functions that nodes reach, those called by others included.
-pub(super) fn reached<'a>(graph: &Graph<'a>, from: impl Iterator<Item = &'a str>) -> HashSet<&'a str> {
-    let functions: HashMap<&str, &Function<'a>> =
+pub(super) fn reached<'a>(graph: &IndexedGraph<'a>, from: impl Iterator<Item = &'a str>) -> HashSet<&'a str> {
+    let functions: HashMap<&str, &IndexedFunction<'a>> =
         graph.functions.iter().map(|function| (function.name, function)).collect();
     let mut reached = HashSet::new();
-    let mut todo: Vec<&Function<'a>> = from.filter_map(|name| functions.get(name).copied()).collect();
+    let mut todo: Vec<&IndexedFunction<'a>> = from.filter_map(|name| functions.get(name).copied()).collect();
     while let Some(function) = todo.pop() {
         if reached.insert(function.name) {
             todo.extend(called(function).filter_map(|name| functions.get(name).copied()));
@@ -107,7 +106,7 @@ pub(super) fn reached<'a>(graph: &Graph<'a>, from: impl Iterator<Item = &'a str>
 
 /// The functions of two graphs that differ; of each, its contents, and what does not count.
 pub(super) fn diff(
-    [a, b]: [&Graph<'_>; 2],
+    [a, b]: [&IndexedGraph<'_>; 2],
     hashes: [&HashMap<&str, Hash>; 2],
     left_out: [&HashSet<&str>; 2],
 ) -> FunctionsDiff {
@@ -137,11 +136,11 @@ pub(super) fn diff(
     }
     let mut all = FunctionsDiff { common, ..FunctionsDiff::default() };
     // Those of one name are the same function, which has changed: itself, or what it calls.
-    let mut by_base: BTreeMap<&str, [Vec<&Function<'_>>; 2]> = BTreeMap::new();
+    let mut by_base: BTreeMap<&str, [Vec<&IndexedFunction<'_>>; 2]> = BTreeMap::new();
     only_a.into_iter().for_each(|function| by_base.entry(base(function.name)).or_default()[0].push(function));
     only_b.into_iter().for_each(|function| by_base.entry(base(function.name)).or_default()[1].push(function));
     for [of_a, of_b] in by_base.into_values() {
-        let shallow = |graph: usize, functions: Vec<&'_ Function<'_>>| -> Vec<(Hash, String)> {
+        let shallow = |graph: usize, functions: Vec<&'_ IndexedFunction<'_>>| -> Vec<(Hash, String)> {
             let known = |name: &str| hashes[graph].contains_key(name).then(|| base(name).into());
             functions.iter().map(|function| (self::hash(function, &known), function.name.to_owned())).collect()
         };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::canonical::{Hash, Parts, own, whole};
 use super::functions::{self, base, contents, reached};
 use super::signatures::SignatureDiff;
-use crate::outline::{Graph, Node, source};
+use crate::graph::view::{IndexedGraph, NodeView, source};
 use crate::saved_model::{MetaGraph, SavedModel, parse_tensor_name, printable};
 
 /// What the graphs of two meta graphs differ in.
@@ -117,7 +117,7 @@ pub(super) fn diff(
 
 /// A graph with its hashes.
 struct Side<'a> {
-    graph: Graph<'a>,
+    graph: IndexedGraph<'a>,
     functions: HashMap<&'a str, Hash>,
     /// Of each node, with all that it depends on.
     nodes: Vec<Hash>,
@@ -128,12 +128,12 @@ struct Side<'a> {
 
 impl<'a> Side<'a> {
     fn of(meta_graph: &MetaGraph, bytes: &'a [u8], given: &HashMap<&str, Hash>) -> Self {
-        let graph = Graph::of_meta_graph(bytes);
+        let graph = IndexedGraph::new(bytes);
         let functions = contents(&graph);
         let saving = saving(&graph, meta_graph);
         let calls = |saves: bool| {
             let nodes = graph.nodes.iter().filter(|node| saving.contains(node.name) == saves);
-            let called = nodes.flat_map(Node::calls).collect::<Vec<_>>();
+            let called = nodes.flat_map(NodeView::calls).collect::<Vec<_>>();
             reached(&graph, called.into_iter())
         };
         let used = calls(false);
@@ -144,27 +144,27 @@ impl<'a> Side<'a> {
     }
 
     /// The nodes that count, with their hashes.
-    fn counted(&self) -> impl Iterator<Item = (&Node<'a>, Hash)> {
+    fn counted(&self) -> impl Iterator<Item = (&NodeView<'a>, Hash)> {
         let all = self.graph.nodes.iter().zip(self.nodes.iter().copied());
         all.filter(|(node, _)| !self.saving.contains(node.name))
     }
 
     /// A node by itself; functions count by their names without numbers.
-    fn alone(&self, node: &Node<'_>) -> Hash {
+    fn alone(&self, node: &NodeView<'_>) -> Hash {
         own(node, &|name| self.functions.contains_key(name).then(|| base(name).into()))
     }
 }
 
 /// The nodes from which nothing leads but to saving and restoring.
-fn saving<'a>(graph: &Graph<'a>, meta_graph: &MetaGraph) -> HashSet<&'a str> {
+fn saving<'a>(graph: &IndexedGraph<'a>, meta_graph: &MetaGraph) -> HashSet<&'a str> {
     let Some(saver) = meta_graph.saver() else { return HashSet::new() };
-    let names: HashMap<&str, &Node<'a>> = graph.nodes.iter().map(|node| (node.name, node)).collect();
+    let names: HashMap<&str, &NodeView<'a>> = graph.nodes.iter().map(|node| (node.name, node)).collect();
     let above = |todo: Vec<&str>| {
-        let mut todo: Vec<&Node<'a>> = todo.iter().filter_map(|name| names.get(name).copied()).collect();
+        let mut todo: Vec<&NodeView<'a>> = todo.iter().filter_map(|name| names.get(name).copied()).collect();
         let mut above = HashSet::new();
         while let Some(node) = todo.pop() {
             if above.insert(node.name) {
-                todo.extend(node.inputs.iter().filter_map(|input| names.get(source(input).0).copied()));
+                todo.extend(node.inputs().filter_map(|input| names.get(source(input).0).copied()));
             }
         }
         above
@@ -178,7 +178,7 @@ fn saving<'a>(graph: &Graph<'a>, meta_graph: &MetaGraph) -> HashSet<&'a str> {
 
 /// The hash of each node with all that it depends on.
 fn hashes(
-    graph: &Graph<'_>,
+    graph: &IndexedGraph<'_>,
     functions: &HashMap<&str, Hash>,
     saving: &HashSet<&str>,
     meta_graph: &MetaGraph,
@@ -199,7 +199,7 @@ fn hashes(
     let nameless: HashSet<&str> = graph
         .nodes
         .iter()
-        .filter(|node| node.inputs.is_empty() && node.attrs.iter().any(|(name, _)| *name == "shared_name"))
+        .filter(|node| node.inputs().next().is_none() && node.attr("shared_name").is_some())
         .filter(|node| node.op != "VarHandleOp" && !node.op.starts_with("Variable"))
         .map(|node| node.name)
         .collect();
@@ -208,7 +208,7 @@ fn hashes(
     }
     let mut users: HashMap<&str, Vec<Hash>> = HashMap::new();
     for (node, hash) in graph.nodes.iter().zip(&hashes).filter(|(node, _)| !saving.contains(node.name)) {
-        for name in node.inputs.iter().map(|input| source(input).0).filter(|name| nameless.contains(name)) {
+        for name in node.inputs().map(|input| source(input).0).filter(|name| nameless.contains(name)) {
             users.entry(name).or_default().push(*hash);
         }
     }
@@ -247,14 +247,14 @@ fn given<'i>(inputs: &'i BTreeMap<String, String>, other: &BTreeMap<String, Stri
 fn nodes(a: &Side<'_>, b: &Side<'_>) -> NodesDiff {
     let mut pool: HashMap<Hash, usize> = HashMap::new();
     b.counted().for_each(|(_, hash)| *pool.entry(hash).or_default() += 1);
-    let mut only_a: Vec<&Node<'_>> = Vec::new();
+    let mut only_a: Vec<&NodeView<'_>> = Vec::new();
     for (node, hash) in a.counted() {
         match pool.get_mut(&hash).filter(|left| **left > 0) {
             Some(left) => *left -= 1,
             None => only_a.push(node),
         }
     }
-    let mut only_b: HashMap<&str, &Node<'_>> = HashMap::new();
+    let mut only_b: HashMap<&str, &NodeView<'_>> = HashMap::new();
     let mut order = Vec::new();
     for (node, hash) in b.counted() {
         if let Some(left) = pool.get_mut(&hash).filter(|left| **left > 0) {
@@ -263,7 +263,7 @@ fn nodes(a: &Side<'_>, b: &Side<'_>) -> NodesDiff {
             order.push(node.name);
         }
     }
-    let shown = |node: &Node<'_>| format!("{} ({})", printable(node.name), printable(node.op));
+    let shown = |node: &NodeView<'_>| format!("{} ({})", printable(node.name), printable(node.op));
     let mut all = NodesDiff::default();
     for node in only_a {
         match only_b.remove(node.name) {

@@ -5,11 +5,9 @@
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
-use tf_persist_proto::wire::{Reader, Value, fields};
-
 use super::FeatureKind;
 use crate::dtype::DType;
-use crate::outline::{Function, Graph, Node, source};
+use crate::graph::view::{AttrView, IndexedFunction, IndexedGraph, NodeView, source};
 use crate::saved_model::{SignatureDef, is_known_op, parse_tensor_name};
 use crate::tensor::serialized;
 
@@ -32,14 +30,14 @@ const MAX_ALL_BYTES: usize = 64 << 20;
 
 /// The graph, or a function as it is called by one of the nodes.
 struct Scope<'g, 'a> {
-    nodes: HashMap<&'a str, &'g Node<'a>>,
-    function: Option<&'g Function<'a>>,
+    nodes: HashMap<&'a str, &'g NodeView<'a>>,
+    function: Option<&'g IndexedFunction<'a>>,
     /// The scope of the call, and the node that calls.
-    caller: Option<(usize, &'g Node<'a>)>,
+    caller: Option<(usize, &'g NodeView<'a>)>,
 }
 
 struct Walk<'g, 'a> {
-    functions: HashMap<&'a str, &'g Function<'a>>,
+    functions: HashMap<&'a str, &'g IndexedFunction<'a>>,
     scopes: Vec<Scope<'g, 'a>>,
     /// The signature's inputs by the names of the nodes that are fed.
     fed: HashMap<String, String>,
@@ -49,7 +47,7 @@ struct Walk<'g, 'a> {
 
 /// What the ops parse that a run of the signature reaches.
 pub(super) fn parsed(meta_graph: &[u8], signature: &SignatureDef) -> Vec<Parsed> {
-    let graph = Graph::of_meta_graph(meta_graph);
+    let graph = IndexedGraph::new(meta_graph);
     let functions = graph.functions.iter().map(|function| (function.name, function)).collect();
     let node_of = |tensor: &str| parse_tensor_name(tensor).ok().map(|(node, _)| node.to_owned());
     let inputs = signature.inputs.iter().flat_map(|(key, info)| info.parts(key));
@@ -59,19 +57,19 @@ pub(super) fn parsed(meta_graph: &[u8], signature: &SignatureDef) -> Vec<Parsed>
 
     let outputs = signature.outputs.iter().flat_map(|(key, info)| info.parts(key));
     let fetched = outputs.filter_map(|part| node_of(part.tensor));
-    let mut todo: Vec<(usize, &Node<'_>)> =
+    let mut todo: Vec<(usize, &NodeView<'_>)> =
         fetched.filter_map(|name| Some((0, *walk.scopes[0].nodes.get(name.as_str())?))).collect();
-    let mut seen: HashSet<*const Node<'_>> = HashSet::new();
+    let mut seen: HashSet<*const u8> = HashSet::new();
     let mut entered: HashSet<&str> = HashSet::new();
     let mut all = Vec::new();
     while let Some((scope, node)) = todo.pop() {
-        if !seen.insert(std::ptr::from_ref(node)) || scope == 0 && walk.fed.contains_key(node.name) {
+        if !seen.insert(node.place()) || scope == 0 && walk.fed.contains_key(node.name) {
             continue;
         }
         all.extend(walk.parsed(scope, node));
         // Of a function everything is run that has an effect, so it is looked at whole.
-        let called: Vec<&Function<'_>> =
-            node.calls().into_iter().filter_map(|name| walk.functions.get(name).copied()).collect();
+        let called: Vec<&IndexedFunction<'_>> =
+            node.calls().filter_map(|name| walk.functions.get(name).copied()).collect();
         for function in called {
             if entered.insert(function.name) {
                 let nodes = by_name(&function.nodes);
@@ -81,20 +79,20 @@ pub(super) fn parsed(meta_graph: &[u8], signature: &SignatureDef) -> Vec<Parsed>
             }
         }
         if scope == 0 {
-            let inputs = node.inputs.iter().filter_map(|input| walk.scopes[0].nodes.get(source(input).0));
+            let inputs = node.inputs().filter_map(|input| walk.scopes[0].nodes.get(source(input).0));
             todo.extend(inputs.map(|node| (0, *node)));
         }
     }
     all
 }
 
-fn by_name<'g, 'a>(nodes: &'g [Node<'a>]) -> HashMap<&'a str, &'g Node<'a>> {
+fn by_name<'g, 'a>(nodes: &'g [NodeView<'a>]) -> HashMap<&'a str, &'g NodeView<'a>> {
     nodes.iter().map(|node| (node.name, node)).collect()
 }
 
 impl<'g, 'a> Walk<'g, 'a> {
     /// What a node parses; `None` if it parses nothing.
-    fn parsed(&self, scope: usize, node: &'g Node<'a>) -> Option<Parsed> {
+    fn parsed(&self, scope: usize, node: &'g NodeView<'a>) -> Option<Parsed> {
         let features = match node.op {
             "ParseExample" => self.of_single_keys(scope, node),
             "ParseExampleV2" => self.of_lists_of_keys(scope, node),
@@ -106,26 +104,27 @@ impl<'g, 'a> Walk<'g, 'a> {
         if self.is_call(node) {
             return None;
         }
-        Some(Parsed { input: self.input_of(scope, node.inputs.first()?), features })
+        Some(Parsed { input: self.input_of(scope, node.inputs().next()?), features })
     }
 
-    fn is_call(&self, node: &Node<'a>) -> bool {
-        node.calls().iter().any(|name| self.functions.contains_key(name))
+    fn is_call(&self, node: &NodeView<'a>) -> bool {
+        node.calls().any(|name| self.functions.contains_key(name))
     }
 
     /// `ParseExample`: serialized, names, a key for each sparse feature, a key for each dense one, defaults.
-    fn of_single_keys(&self, scope: usize, node: &Node<'a>) -> Option<Vec<(String, FeatureKind)>> {
+    fn of_single_keys(&self, scope: usize, node: &NodeView<'a>) -> Option<Vec<(String, FeatureKind)>> {
         let types = [types(node, "sparse_types"), types(node, "Tdense")].concat();
-        let keys = node.inputs.get(2..2 + types.len())?;
+        let inputs: Vec<&str> = node.inputs().collect();
+        let keys = inputs.get(2..2 + types.len())?;
         let keys = keys.iter().map(|key| self.constant(scope, key)?.into_iter().next());
         with_kinds(&keys.collect::<Option<Vec<_>>>()?, &types)
     }
 
     /// `ParseExampleV2`: serialized, names, the keys of the sparse, the dense and the ragged features, defaults.
-    fn of_lists_of_keys(&self, scope: usize, node: &Node<'a>) -> Option<Vec<(String, FeatureKind)>> {
+    fn of_lists_of_keys(&self, scope: usize, node: &NodeView<'a>) -> Option<Vec<(String, FeatureKind)>> {
         let mut all = Vec::new();
         for (place, attribute) in [(2, "sparse_types"), (3, "Tdense"), (4, "ragged_value_types")] {
-            let keys = self.constant(scope, node.inputs.get(place)?)?;
+            let keys = self.constant(scope, node.inputs().nth(place)?)?;
             all.extend(with_kinds(&keys, &types(node, attribute))?);
         }
         Some(all)
@@ -134,9 +133,9 @@ impl<'g, 'a> Walk<'g, 'a> {
     /// The strings of a constant, through nodes that only hand on and into the calls of functions.
     fn constant(&self, scope: usize, input: &'a str) -> Option<Vec<Vec<u8>>> {
         let node = self.follow(scope, input, |_, node| node.op == "Const")?;
-        let value = fields(node.attr("value")?).find(|(field, _)| *field == 8)?.1.bytes()?;
+        let value = node.tensor_attr("value")?;
         self.room.set(self.room.get().checked_sub(value.len())?);
-        let strings = serialized::decode(value, MAX_KEY_BYTES).ok()?;
+        let strings = serialized::decode(&value.message(), MAX_KEY_BYTES).ok()?;
         self.room.set(self.room.get().saturating_sub(strings.len() * size_of::<Vec<u8>>()));
         Some(strings.strings().ok()?.iter().map(<[u8]>::to_vec).collect())
     }
@@ -152,8 +151,8 @@ impl<'g, 'a> Walk<'g, 'a> {
         &self,
         mut scope: usize,
         mut input: &'a str,
-        is_wanted: impl Fn(usize, &Node<'a>) -> bool,
-    ) -> Option<&'g Node<'a>> {
+        is_wanted: impl Fn(usize, &NodeView<'a>) -> bool,
+    ) -> Option<&'g NodeView<'a>> {
         for _ in 0..MAX_STEPS {
             let name = source(input).0;
             let here = &self.scopes[scope];
@@ -165,7 +164,7 @@ impl<'g, 'a> Walk<'g, 'a> {
                 if self.is_call(node) {
                     return None;
                 }
-                input = node.inputs.first().filter(|input| source(input).1.is_some())?;
+                input = node.inputs().next().filter(|input| source(input).1.is_some())?;
             } else {
                 let place = here.function?.inputs.iter().position(|argument| argument.name == name)?;
                 let (outer, call) = here.caller?;
@@ -173,7 +172,7 @@ impl<'g, 'a> Walk<'g, 'a> {
                 if !call.op.ends_with("PartitionedCall") && !self.functions.contains_key(call.op) {
                     return None;
                 }
-                (scope, input) = (outer, call.inputs.get(place)?);
+                (scope, input) = (outer, call.inputs().nth(place)?);
             }
         }
         None
@@ -181,34 +180,18 @@ impl<'g, 'a> Walk<'g, 'a> {
 }
 
 /// `ParseSingleExample`, whose keys are attributes.
-fn of_attributes(node: &Node<'_>) -> Option<Vec<(String, FeatureKind)>> {
+fn of_attributes(node: &NodeView<'_>) -> Option<Vec<(String, FeatureKind)>> {
     let keys = |name: &str| -> Vec<Vec<u8>> {
-        let list = node.attr(name).into_iter().flat_map(|attr| fields(attr).filter(|(field, _)| *field == 1));
-        let strings = list.filter_map(|(_, list)| list.bytes()).flat_map(fields).filter(|(field, _)| *field == 2);
-        strings.filter_map(|(_, value)| value.bytes()).map(<[u8]>::to_vec).collect()
+        node.attr(name).into_iter().flat_map(AttrView::byte_list).map(<[u8]>::to_vec).collect()
     };
     let mut all = with_kinds(&keys("sparse_keys"), &types(node, "sparse_types"))?;
     all.extend(with_kinds(&keys("dense_keys"), &types(node, "Tdense"))?);
     Some(all)
 }
 
-/// The dtypes in an attribute: `AttrValue.list`, which is field 1, with `type`, which is field 6, packed or not.
-fn types(node: &Node<'_>, name: &str) -> Vec<DType> {
-    let mut all = Vec::new();
-    let lists = node.attr(name).into_iter().flat_map(|attr| fields(attr).filter(|(field, _)| *field == 1));
-    for (_, value) in lists.filter_map(|(_, list)| list.bytes()).flat_map(fields).filter(|(field, _)| *field == 6) {
-        match value {
-            Value::Bytes(packed) => {
-                let mut reader = Reader::new(packed);
-                while reader.position() < packed.len() {
-                    let Ok(number) = reader.varint() else { break };
-                    all.push(DType::from_number(number as i32));
-                }
-            }
-            other => all.extend(other.int().map(|number| DType::from_number(number as i32))),
-        }
-    }
-    all
+/// The dtypes in an attribute that lists them.
+fn types(node: &NodeView<'_>, name: &str) -> Vec<DType> {
+    node.attr(name).into_iter().flat_map(AttrView::dtypes).map(DType::from_number).collect()
 }
 
 fn with_kinds(keys: &[Vec<u8>], types: &[DType]) -> Option<Vec<(String, FeatureKind)>> {

@@ -18,7 +18,12 @@ use crate::tensor::{Tensor, proto};
 use crate::{prove_rows_independent, warmup};
 use tf_persist_proto::wire::{Value, fields};
 
+const META_GRAPH: &[u32] = &[];
+const GRAPH: &[u32] = &[2];
 const NODE: &[u32] = &[2, 1];
+const LIBRARY: &[u32] = &[2, 2];
+const FUNCTION: &[u32] = &[2, 2, 1];
+const SIGNATURE: &[u32] = &[2, 2, 1, 1];
 const NODE_OF_FUNCTION: &[u32] = &[2, 2, 1, 3];
 
 fn float() -> pb::AttrValue {
@@ -123,17 +128,22 @@ fn model() -> Vec<u8> {
     meta_graph.write_to_bytes().unwrap()
 }
 
-fn open(meta_graph: &[u8]) -> (TempDir, SavedModel) {
+fn write(meta_graph: &[u8]) -> TempDir {
     let mut bytes = vec![0x08, 1];
     delimited(&mut bytes, 2, meta_graph);
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("saved_model.pb"), bytes).unwrap();
+    folder
+}
+
+fn open(meta_graph: &[u8]) -> (TempDir, SavedModel) {
+    let folder = write(meta_graph);
     let model = SavedModel::open(folder.path()).unwrap();
     (folder, model)
 }
 
 /// What all readers say of a model.
-fn readings(model: &SavedModel) -> Vec<String> {
+fn readings((_folder, model): &(TempDir, SavedModel)) -> Vec<String> {
     let meta_graph = &model.meta_graphs()[0];
     let mut all = vec![
         format!("{:?} {:?}", meta_graph.ops(), meta_graph.calls()),
@@ -196,15 +206,21 @@ fn message(all: &[(u32, Value<'_>)]) -> Vec<u8> {
 /// That a model whose messages at these paths are written in another way is read as before.
 #[track_caller]
 fn same(paths: &[&[u32]], with: impl Fn(&[u8]) -> Vec<u8>) {
+    let [plain, changed] = same_to_readers(paths, with);
+    let ((_plain, plain), (_changed, changed)) = (open(&plain), open(&changed));
+    let diff = diff(&plain, &changed, &DiffOptions::default()).unwrap();
+    assert!(diff.is_same(), "{diff:?}");
+}
+
+/// The same, but for `diff`, which compares tensors and shapes by their bytes.
+#[track_caller]
+fn same_to_readers(paths: &[&[u32]], with: impl Fn(&[u8]) -> Vec<u8>) -> [Vec<u8>; 2] {
     let plain = model();
     let changed = paths.iter().fold(plain.clone(), |model, path| change(&model, path, &with));
     assert_ne!(plain, changed);
-    let ((_plain, plain), (_changed, changed)) = (open(&plain), open(&changed));
-    for (before, after) in readings(&plain).into_iter().zip(readings(&changed)) {
-        assert_eq!(before, after);
-    }
-    let diff = diff(&plain, &changed, &DiffOptions::default()).unwrap();
-    assert!(diff.is_same(), "{diff:?}");
+    let (before, after) = (readings(&open(&plain)), readings(&open(&changed)));
+    before.into_iter().zip(after).for_each(|(before, after)| assert_eq!(before, after));
+    [plain, changed]
 }
 
 /// That fields of another type behind the real ones change nothing.
@@ -250,4 +266,153 @@ fn the_last_of_repeated_texts_counts() {
     let wrong = message(&[(1, Value::Bytes(b"wrong")), (2, Value::Bytes(b"NoOp")), (4, Value::Bytes(b"/wrong"))]);
     let right = message(&[(4, Value::Bytes(b""))]);
     same(&[NODE, NODE_OF_FUNCTION], |node| [&wrong, node, &right].concat());
+}
+
+#[test]
+fn mistyped_fields_of_graphs_and_functions() {
+    same_with_mistyped(&[META_GRAPH], &[2]);
+    same_with_mistyped(&[GRAPH], &[1, 2, 4]);
+    same_with_mistyped(&[LIBRARY], &[1, 2, 3]);
+    same_with_mistyped(&[FUNCTION], &[1, 3, 4, 5, 6]);
+    same_with_mistyped(&[SIGNATURE], &[1, 2, 3]);
+    let arguments = [[SIGNATURE, &[2]].concat(), [SIGNATURE, &[3]].concat()];
+    let arguments: Vec<&[u32]> = arguments.iter().map(Vec::as_slice).collect();
+    same_with_mistyped(&arguments, &[1, 4, 5, 6]);
+    same(&arguments, |argument| [argument, &message(&[(3, Value::Bytes(b"1")), (16, Value::Bytes(b"1"))])].concat());
+}
+
+/// The paths of the entries of attributes, or of their values.
+fn attrs(further: &[u32]) -> Vec<Vec<u32>> {
+    [NODE, NODE_OF_FUNCTION].map(|node| [node, &[5], further].concat()).into()
+}
+
+#[track_caller]
+fn same_attrs(further: &[u32], with: impl Fn(&[u8]) -> Vec<u8>) {
+    let paths = attrs(further);
+    same(&paths.iter().map(Vec::as_slice).collect::<Vec<_>>(), with);
+}
+
+#[test]
+fn mistyped_fields_of_attributes() {
+    for mistyped in [Value::Varint(1), Value::Fixed32(1), Value::Fixed64(1)] {
+        for field in [1, 2] {
+            same_attrs(&[], |entry| [entry, &message(&[(field, mistyped)])].concat());
+        }
+        for member in [1, 2, 7, 8, 9, 10] {
+            same_attrs(&[2], |value| [value, &message(&[(member, mistyped)])].concat());
+        }
+    }
+    for member in [3, 4, 5, 6] {
+        same_attrs(&[2], |value| [value, &message(&[(member, Value::Bytes(b"1"))])].concat());
+    }
+    // The name of a function and what it is given.
+    same_attrs(&[2, 10], |function| [function, &message(&[(1, Value::Varint(1)), (2, Value::Varint(1))])].concat());
+    // Elements of a list.
+    same_attrs(&[2, 1], |list| [list, &message(&[(2, Value::Varint(1)), (9, Value::Varint(1))])].concat());
+    // Dtype, shape, bytes and texts of a tensor.
+    let of_tensor = [(1, Value::Bytes(b"7")), (2, Value::Varint(1)), (4, Value::Varint(1)), (8, Value::Varint(1))];
+    let of_shape = [(2, Value::Varint(1)), (3, Value::Bytes(b"1"))];
+    let of_dim = [(1, Value::Bytes(b"9"))];
+    for (path, mistyped) in [(&[2, 8][..], &of_tensor[..]), (&[2, 8, 2], &of_shape), (&[2, 8, 2, 2], &of_dim)] {
+        let paths = attrs(path);
+        let paths: Vec<&[u32]> = paths.iter().map(Vec::as_slice).collect();
+        same_to_readers(&paths, |message| [message, &self::message(mistyped)].concat());
+    }
+}
+
+/// Of the members of an `AttrValue` the last counts, of the entries of a map with one key the last one.
+#[test]
+fn what_is_replaced_does_not_count() {
+    for before in [(3, Value::Varint(7)), (2, Value::Bytes(b"s")), (8, Value::Bytes(&[8, 7])), (9, Value::Bytes(b"p"))]
+    {
+        same_attrs(&[2], |value| {
+            // A message would be merged with one that follows.
+            let is_same = fields(value).any(|(field, _)| field == before.0);
+            if is_same { value.to_vec() } else { [&message(&[before]), value].concat() }
+        });
+    }
+    let replaced = |entry: &[u8]| {
+        let key = fields(entry).find(|(field, _)| *field == 1).unwrap();
+        message(&[(5, Value::Bytes(&message(&[key, (2, Value::Bytes(&[0x18, 1]))])))])
+    };
+    same(&[NODE, NODE_OF_FUNCTION], |node| {
+        let before = fields(node).filter(|(field, _)| *field == 5).filter_map(|(_, value)| value.bytes());
+        [before.flat_map(replaced).collect(), node.to_vec()].concat()
+    });
+    let wrong = message(&[(1, Value::Bytes(b"o")), (2, Value::Bytes(b"a"))]);
+    same(&[FUNCTION], |function| [&message(&[(4, Value::Bytes(&wrong))]), function].concat());
+}
+
+/// A message in parts is one, wherever the parts are; and a key may be behind its value.
+#[test]
+fn messages_in_parts_are_merged() {
+    let split = |message: &[u8], field: u32, at: &dyn Fn(u32) -> bool| {
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        fields(message)
+            .for_each(|(number, value)| add(if at(number) { &mut first } else { &mut second }, number, value));
+        self::message(&[(field, Value::Bytes(&first)), (field, Value::Bytes(&second))])
+    };
+    // The graph, the library and a function's signature.
+    same(&[META_GRAPH], |meta_graph| {
+        let mut all = Vec::new();
+        for (field, value) in fields(meta_graph) {
+            match value {
+                Value::Bytes(graph) if field == 2 => all.extend(split(graph, 2, &|number| number != 1)),
+                value => add(&mut all, field, value),
+            }
+        }
+        all
+    });
+    same(&[FUNCTION], |function| {
+        let mut all = Vec::new();
+        for (field, value) in fields(function) {
+            match value {
+                Value::Bytes(signature) if field == 1 => all.extend(split(signature, 1, &|number| number == 3)),
+                value => add(&mut all, field, value),
+            }
+        }
+        all
+    });
+    // The value of an entry: in two values, and in two members of one value.
+    let in_values = |entry: &[u8]| {
+        let value = |number| fields(entry).find(|(field, _)| *field == number).unwrap().1;
+        let (key, value) = (value(1), value(2).bytes().unwrap());
+        let mut parts = vec![message(&[(2, Value::Bytes(value))])];
+        for (member, content) in fields(value) {
+            let is_message = matches!(member, 1 | 7 | 8 | 10);
+            if let Some(bytes) = content.bytes().filter(|bytes| is_message && !bytes.is_empty()) {
+                // One part for each field of the message.
+                parts = fields(bytes)
+                    .map(|(field, value)| message(&[(member, Value::Bytes(&message(&[(field, value)])))]))
+                    .map(|value| message(&[(2, Value::Bytes(&value))]))
+                    .collect();
+            }
+        }
+        [parts.concat(), message(&[(1, key)])].concat()
+    };
+    same_attrs(&[], in_values);
+    // Numbers of a list one by one instead of packed.
+    same_attrs(&[2, 1], |list| {
+        let mut all = Vec::new();
+        for (field, value) in fields(list) {
+            match value {
+                Value::Bytes(packed) if field == 6 => {
+                    packed.iter().for_each(|number| add(&mut all, field, Value::Varint((*number).into())));
+                }
+                value => add(&mut all, field, value),
+            }
+        }
+        all
+    });
+}
+
+/// TensorFlow skips groups; here the file is refused. Both refuse what is cut off.
+#[test]
+fn groups_and_truncated_messages_are_refused() {
+    let refused = |with: &dyn Fn(&[u8]) -> Vec<u8>| {
+        let folder = write(&change(&model(), NODE, with));
+        SavedModel::open(folder.path()).unwrap_err().to_string()
+    };
+    assert!(refused(&|node| [node, &[0x13, 0x14]].concat()).contains("group"));
+    assert!(refused(&|node| node[..node.len() - 1].to_vec()).contains("beyond the end"));
 }

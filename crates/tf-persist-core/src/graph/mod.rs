@@ -9,6 +9,7 @@ pub(crate) mod attr;
 mod calls;
 mod flow;
 mod reach;
+pub(crate) mod view;
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -7,7 +7,7 @@ use super::rules::{self, Call, Refusal};
 use super::size::Size;
 use super::value::Value;
 use super::{Dependence, attributes};
-use crate::outline::{Function, Graph, Node, source};
+use crate::graph::view::{ArgumentView, IndexedFunction, IndexedGraph, NodeView, source};
 
 /// So many nodes are looked at, those of functions once a call.
 const MAX_NODES: usize = 200_000;
@@ -36,15 +36,15 @@ impl Outputs {
 }
 
 pub(super) struct Evaluator<'g, 'a> {
-    nodes: HashMap<&'a str, &'g Node<'a>>,
-    functions: HashMap<&'a str, &'g Function<'a>>,
+    nodes: HashMap<&'a str, &'g NodeView<'a>>,
+    functions: HashMap<&'a str, &'g IndexedFunction<'a>>,
     symbols: u32,
     looked_at: usize,
 }
 
 /// A graph's top, or the body of a function that is called.
 struct Scope<'g, 'a, 'f> {
-    nodes: HashMap<&'a str, &'g Node<'a>>,
+    nodes: HashMap<&'a str, &'g NodeView<'a>>,
     is_function: bool,
     /// The arguments of the function, by name.
     arguments: HashMap<&'a str, Value>,
@@ -55,7 +55,7 @@ struct Scope<'g, 'a, 'f> {
 }
 
 impl<'g, 'a> Evaluator<'g, 'a> {
-    pub(super) fn new(graph: &'g Graph<'a>) -> Self {
+    pub(super) fn new(graph: &'g IndexedGraph<'a>) -> Self {
         Self {
             nodes: graph.nodes.iter().map(|node| (node.name, node)).collect(),
             functions: graph.functions.iter().map(|function| (function.name, function)).collect(),
@@ -119,7 +119,7 @@ impl<'g, 'a> Evaluator<'g, 'a> {
             }
             self.count(1)?;
             todo.push((node, true));
-            for input in &node.inputs {
+            for input in node.inputs() {
                 match scope.node_of(input) {
                     Ok(Some(needed)) if !scope.outputs.contains_key(needed.name) => todo.push((needed, false)),
                     Ok(_) => {}
@@ -138,12 +138,11 @@ impl<'g, 'a> Evaluator<'g, 'a> {
         Ok(())
     }
 
-    fn node(&mut self, scope: &Scope<'g, 'a, '_>, node: &'g Node<'a>) -> Result<Outputs, Dependence> {
+    fn node(&mut self, scope: &Scope<'g, 'a, '_>, node: &'g NodeView<'a>) -> Result<Outputs, Dependence> {
         if !attributes::are_given(node) {
             return Err(refuse(node.name, node.op, "an attribute of it is given by who calls the function"));
         }
-        let inputs = node.inputs.iter().filter(|input| !input.starts_with('^'));
-        let inputs = inputs.map(|input| self.input(scope, input)).collect::<Option<Vec<Value>>>();
+        let inputs = node.tensors().map(|input| self.input(scope, input)).collect::<Option<Vec<Value>>>();
         let inputs = inputs.ok_or_else(|| refuse(node.name, node.op, "it takes a tensor that does not exist"))?;
         if self.functions.contains_key(node.op) {
             return self.call(node, node.op, inputs, scope.depth).map(Outputs::Each);
@@ -184,7 +183,7 @@ impl<'g, 'a> Evaluator<'g, 'a> {
     }
 
     /// The number of a node's output that is named `argument:index` in a function's body.
-    fn output_number(&self, node: &Node<'a>, name: &str) -> Option<usize> {
+    fn output_number(&self, node: &NodeView<'a>, name: &str) -> Option<usize> {
         let (argument, index) = name.split_once(':')?;
         let index: usize = index.parse().ok()?;
         if let Some(function) = self.functions.get(node.op) {
@@ -201,7 +200,7 @@ impl<'g, 'a> Evaluator<'g, 'a> {
     /// What a function gives for these arguments.
     fn call(
         &mut self,
-        node: &Node<'a>,
+        node: &NodeView<'a>,
         name: &str,
         arguments: Vec<Value>,
         depth: usize,
@@ -210,7 +209,7 @@ impl<'g, 'a> Evaluator<'g, 'a> {
         let Some(function) = self.functions.get(name).copied() else {
             return Err(refuse("it calls a function that does not exist"));
         };
-        let is_like = |other: &&&Function<'_>| other.implements == function.implements;
+        let is_like = |other: &&&IndexedFunction<'_>| other.implements == function.implements;
         if !function.implements.is_empty() && self.functions.values().filter(is_like).count() > 1 {
             return Err(refuse("TensorFlow may run another function instead, which implements the same"));
         }
@@ -218,8 +217,8 @@ impl<'g, 'a> Evaluator<'g, 'a> {
         if depth >= MAX_DEPTH {
             return Err(refuse("its functions call each other too deeply"));
         }
-        let is_one = |argument: &crate::outline::Argument<'_>| argument.of[1..].iter().all(|name| name.is_empty());
-        if function.inputs.len() != arguments.len() || !function.inputs.iter().chain(&function.outputs).all(is_one) {
+        let has_lists = function.inputs.iter().chain(&function.outputs).any(ArgumentView::is_list);
+        if function.inputs.len() != arguments.len() || has_lists {
             return Err(refuse("it calls a function with other arguments than that has"));
         }
         let names = function.inputs.iter().map(|input| input.name);
@@ -242,7 +241,7 @@ impl<'g, 'a> Evaluator<'g, 'a> {
         }
         // TensorFlow runs what has an effect, whether anything depends on it or not.
         for unused in &function.nodes {
-            let is_call = self.functions.contains_key(unused.op) || unused.calls().len() > 1;
+            let is_call = self.functions.contains_key(unused.op) || unused.functions_in_attrs().next().is_some();
             if is_call || !rules::is_known(unused.op) {
                 self.evaluate(&mut scope, unused.name)?;
             }
@@ -251,7 +250,7 @@ impl<'g, 'a> Evaluator<'g, 'a> {
         values.collect::<Option<_>>().ok_or_else(|| refuse("it calls a function that gives no such output"))
     }
 
-    fn run_loop(&mut self, node: &'g Node<'a>, mut state: Vec<Value>, depth: usize) -> Result<Outputs, Dependence> {
+    fn run_loop(&mut self, node: &'g NodeView<'a>, mut state: Vec<Value>, depth: usize) -> Result<Outputs, Dependence> {
         let name = |attribute| attributes::function(node, attribute).unwrap_or_default();
         let (condition, body) = (name("cond"), name("body"));
         for _ in 0..MAX_ROUNDS {
@@ -272,7 +271,7 @@ impl<'g, 'a> Evaluator<'g, 'a> {
         Err(refuse(node.name, node.op, "what the loop holds does not settle"))
     }
 
-    fn branch(&mut self, node: &'g Node<'a>, mut inputs: Vec<Value>, depth: usize) -> Result<Outputs, Dependence> {
+    fn branch(&mut self, node: &'g NodeView<'a>, mut inputs: Vec<Value>, depth: usize) -> Result<Outputs, Dependence> {
         if inputs.is_empty() {
             return Err(refuse(node.name, node.op, "it has no condition"));
         }
@@ -292,7 +291,7 @@ impl<'g, 'a> Evaluator<'g, 'a> {
 
 impl<'g, 'a> Scope<'g, 'a, '_> {
     /// The node that gives an input; none if it is fed or an argument.
-    fn node_of(&self, input: &str) -> Result<Option<&'g Node<'a>>, ()> {
+    fn node_of(&self, input: &str) -> Result<Option<&'g NodeView<'a>>, ()> {
         let (name, output) = source(input);
         if self.is_function && !input.contains(':') && output.is_some() {
             return if self.arguments.contains_key(name) { Ok(None) } else { Err(()) };
@@ -307,7 +306,7 @@ impl<'g, 'a> Scope<'g, 'a, '_> {
     }
 }
 
-fn join(node: &Node<'_>, a: Value, b: Value) -> Value {
+fn join(node: &NodeView<'_>, a: Value, b: Value) -> Value {
     let why = || Dependence {
         node: node.name.to_owned(),
         op: node.op.to_owned(),
@@ -319,7 +318,7 @@ fn join(node: &Node<'_>, a: Value, b: Value) -> Value {
     }
 }
 
-fn mixed(node: &Node<'_>, reason: String) -> Outputs {
+fn mixed(node: &NodeView<'_>, reason: String) -> Outputs {
     Outputs::All(Value::Mixed(Rc::new(refuse(node.name, node.op, reason))))
 }
 

@@ -17,7 +17,7 @@ mod value;
 
 use std::collections::HashMap;
 
-use crate::outline::Graph;
+use crate::graph::view::IndexedGraph;
 use crate::saved_model::{MetaGraph, SavedModel, SignatureDef, TensorInfo, TensorKind, parse_tensor_name};
 use evaluate::Evaluator;
 use size::Size;
@@ -61,11 +61,11 @@ pub fn prove_rows_independent(
     meta_graph: &MetaGraph,
     signature: &SignatureDef,
 ) -> Result<(), Dependence> {
-    let graph = Graph::of_meta_graph(model.meta_graph_bytes(meta_graph));
+    let graph = IndexedGraph::new(model.meta_graph_bytes(meta_graph));
     prove(&graph, signature)
 }
 
-fn prove(graph: &Graph<'_>, signature: &SignatureDef) -> Result<(), Dependence> {
+fn prove(graph: &IndexedGraph<'_>, signature: &SignatureDef) -> Result<(), Dependence> {
     if signature.inputs.is_empty() || signature.outputs.is_empty() {
         return Err(Dependence::of_signature("it has no inputs or no outputs"));
     }

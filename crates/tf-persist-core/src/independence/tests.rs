@@ -8,7 +8,7 @@ use tf_persist_proto::tensorflow::attr_value::attr_value::{ListValue, Value};
 use super::prove;
 use crate::dtype::DType;
 use crate::graph::attr;
-use crate::outline::Graph;
+use crate::graph::view::{IndexedGraph, NodeView};
 use crate::saved_model::{SignatureDef, TensorInfo, TensorKind};
 use crate::shape::PartialShape;
 use crate::tensor::{Tensor, proto};
@@ -81,7 +81,7 @@ fn proof_of(inputs: &[(&str, &[i64])], lines: &str, functions: Vec<pb::FunctionD
         outputs: vec![("y".into(), info("y:0", &[-1]))],
         defaults: Vec::new(),
     };
-    prove(&Graph::of_meta_graph(&bytes), &signature).map_err(|why| why.to_string())
+    prove(&IndexedGraph::new(&bytes), &signature).map_err(|why| why.to_string())
 }
 
 fn proof(shape: &[i64], lines: &str) -> Result<(), String> {
@@ -308,9 +308,12 @@ fn attributes_that_a_caller_gives_are_not_known() {
     };
     assert_eq!(norm("false"), Ok(()));
     assert!(norm("$train").unwrap_err().contains("by who calls"));
-    // Two `tensor`s in one value, which protobuf lays together.
-    let twice = crate::outline::Node { attrs: vec![("value", &[0x42, 0, 0x42, 0][..])], ..Default::default() };
-    assert!(!super::attributes::are_given(&twice));
+    // Two `tensor`s in one value, which protobuf merges: a shape, then the integers 0 and 1.
+    let tensors = [0x42, 8, 0x08, 3, 0x12, 4, 0x12, 2, 0x08, 2, 0x42, 4, 0x3a, 2, 0, 1];
+    let entry = [&[0x0a, 5][..], b"value", &[0x12, tensors.len() as u8], &tensors].concat();
+    let node = [&[0x2a, entry.len() as u8][..], &entry].concat();
+    let sizes = super::attributes::constant(&NodeView::new(&node)).unwrap().numbers();
+    assert_eq!(sizes, Some(vec![0, 1]));
 }
 
 #[test]

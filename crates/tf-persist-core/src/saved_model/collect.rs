@@ -10,6 +10,7 @@ use super::graph_types;
 use super::meta_graph::{AssetFile, Contents, InitOp, InitSource, Saver, VariableNode};
 use super::ops::Counter;
 use super::signature::{SignatureDef, is_operation};
+use crate::graph::view::GraphView;
 
 /// Operations whose nodes hold variables (`tensorflow/core/ops/resource_variable_ops.cc`, `state_ops.cc`).
 const VARIABLE_OPS: [&str; 4] = ["AutoReloadVariable", "VarHandleOp", "Variable", "VariableV2"];
@@ -39,7 +40,6 @@ pub(super) fn collect(file: &Bytes, room: &mut usize) -> Result<Contents, String
         let Some(bytes) = value.bytes() else { continue };
         match field {
             1 => meta_info(bytes, &mut contents)?,
-            2 => graph(bytes, &mut contents, &mut counter)?,
             3 => saver(bytes, contents.saver.get_or_insert_default()),
             4 => {
                 collections.push(entry(bytes));
@@ -58,6 +58,7 @@ pub(super) fn collect(file: &Bytes, room: &mut usize) -> Result<Contents, String
             _ => {}
         }
     }
+    graph(GraphView::new(file), &mut contents, &mut counter)?;
     (contents.ops, contents.calls) = counter.finish();
     for (name, proto) in signatures {
         let signature = SignatureDef::from_proto(name, &proto, room);
@@ -137,68 +138,24 @@ fn check_count(what: &str, count: usize) -> Result<(), String> {
     if count <= MAX_NAMES { Ok(()) } else { Err(format!("it has more than {MAX_NAMES} {what}")) }
 }
 
-/// `GraphDef`.
-fn graph<'a>(message: &'a [u8], contents: &mut Contents, counter: &mut Counter<'a>) -> Result<(), String> {
-    for (field, value) in fields(message) {
-        let Some(bytes) = value.bytes() else { continue };
-        match field {
-            1 => {
-                let (name, op) = node(bytes);
-                contents.nodes += 1;
-                counter.node(op)?;
-                if VARIABLE_OPS.contains(&op) {
-                    contents.variable_nodes.push(VariableNode { name: name.to_owned(), op: op.to_owned() });
-                }
-            }
-            2 => {
-                for (_, function) in fields(bytes).filter(|(field, _)| *field == 1) {
-                    let Some(bytes) = function.bytes() else { continue };
-                    contents.functions += 1;
-                    contents.function_nodes += self::function(bytes, counter)?;
-                }
-            }
-            4 => {
-                for (field, value) in fields(bytes) {
-                    if let (1, Some(producer)) = (field, value.int()) {
-                        contents.producer = producer;
-                    }
-                }
-            }
-            _ => {}
+fn graph<'a>(graph: GraphView<'a>, contents: &mut Contents, counter: &mut Counter<'a>) -> Result<(), String> {
+    for node in graph.nodes() {
+        contents.nodes += 1;
+        counter.node(node.op)?;
+        if VARIABLE_OPS.contains(&node.op) {
+            contents.variable_nodes.push(VariableNode { name: node.name.to_owned(), op: node.op.to_owned() });
         }
     }
+    for function in graph.functions() {
+        contents.functions += 1;
+        counter.function(function.name);
+        for node in function.nodes() {
+            contents.function_nodes += 1;
+            counter.node(node.op)?;
+        }
+    }
+    contents.producer = graph.producer().into();
     Ok(())
-}
-
-/// `FunctionDef`: the number of its nodes.
-fn function<'a>(message: &'a [u8], counter: &mut Counter<'a>) -> Result<u64, String> {
-    let mut nodes = 0;
-    for (field, value) in fields(message) {
-        let Some(bytes) = value.bytes() else { continue };
-        match field {
-            // The name of the `OpDef` that is its signature.
-            1 => fields(bytes).filter(|(field, _)| *field == 1).for_each(|(_, name)| counter.function(name.text())),
-            3 => {
-                nodes += 1;
-                counter.node(node(bytes).1)?;
-            }
-            _ => {}
-        }
-    }
-    Ok(nodes)
-}
-
-/// `NodeDef`: its name and its operation. A field of another type than its own is not that field, to protobuf neither.
-fn node(message: &[u8]) -> (&str, &str) {
-    let (mut name, mut op) = ("", "");
-    for (field, value) in fields(message) {
-        match (field, value) {
-            (1, Value::Bytes(_)) => name = value.text(),
-            (2, Value::Bytes(_)) => op = value.text(),
-            _ => {}
-        }
-    }
-    (name, op)
 }
 
 /// `SaverDef`.

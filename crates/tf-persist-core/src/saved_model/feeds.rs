@@ -1,6 +1,9 @@
 //! The tensors that a caller gives and gets, by the names that the command line, npz files and requests use for them.
 
+use std::collections::HashSet;
+
 use super::signature::{DefaultValue, SignatureDef, TensorInfo, TensorKind};
+use super::tensor_name::parse_tensor_name;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
@@ -32,7 +35,23 @@ impl TensorInfo {
     }
 }
 
+/// The nodes of these tensors in the graph; names that are no tensors' are left out.
+fn nodes_of(infos: &[(String, TensorInfo)]) -> impl Iterator<Item = &str> {
+    let parts = infos.iter().flat_map(|(key, info)| info.parts(key));
+    parts.filter_map(|part| parse_tensor_name(part.tensor).ok().map(|(node, _)| node))
+}
+
 impl SignatureDef {
+    /// The nodes that are fed.
+    pub(crate) fn fed_nodes(&self) -> HashSet<&str> {
+        nodes_of(&self.inputs).collect()
+    }
+
+    /// The nodes that are fetched.
+    pub(crate) fn fetched_nodes(&self) -> Vec<&str> {
+        nodes_of(&self.outputs).collect()
+    }
+
     /// The tensors to be given: name and dtype. A sparse input `KEY` is three, `KEY.indices`, `KEY.values` and
     /// `KEY.dense_shape`; any other composite is `KEY.0`, `KEY.1`, ….
     #[must_use]

@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use tf_persist_proto::wire::{Reader, Value, fields};
-
 use super::signature::{SignatureDef, TensorInfo, TensorKind};
 use super::tensor_name::parse_tensor_name;
 use crate::dtype::DType;
+use crate::graph::view::{GraphView, NodeView};
 
 /// The outputs of every operation of TensorFlow 2.21 that has some: what `scripts/list_ops.py --outputs` says of their dtypes.
 static OUTPUTS: LazyLock<HashMap<&'static str, &'static str>> =
@@ -20,17 +19,14 @@ pub(super) fn settle<'s>(meta_graph: &[u8], signatures: impl Iterator<Item = &'s
         .flat_map(|signature| signature.inputs.iter_mut().chain(&mut signature.outputs))
         .map(|(_, info)| info)
         .collect();
-    let mut known: HashMap<String, Option<&[u8]>> = HashMap::new();
+    let mut known: HashMap<String, Option<NodeView<'_>>> = HashMap::new();
     for name in infos.iter().flat_map(|info| info.tensor_names()) {
         if let Ok((node, _)) = parse_tensor_name(name) {
             known.insert(node.to_owned(), None);
         }
     }
-    let graphs = fields(meta_graph).filter(|(field, _)| *field == 2).filter_map(|(_, graph)| graph.bytes());
-    for node in graphs.flat_map(fields).filter(|(field, _)| *field == 1).filter_map(|(_, node)| node.bytes()) {
-        let names = fields(node).filter(|(field, value)| *field == 1 && value.bytes().is_some());
-        let name = names.last().map_or("", |(_, name)| name.text());
-        if let Some(known) = known.get_mut(name) {
+    for node in GraphView::new(meta_graph).nodes() {
+        if let Some(known) = known.get_mut(node.name) {
             *known = Some(node);
         }
     }
@@ -38,7 +34,7 @@ pub(super) fn settle<'s>(meta_graph: &[u8], signatures: impl Iterator<Item = &'s
 }
 
 /// Gives a tensor and what it is made of their dtypes.
-fn apply(info: &mut TensorInfo, known: &HashMap<String, Option<&[u8]>>) {
+fn apply(info: &mut TensorInfo, known: &HashMap<String, Option<NodeView<'_>>>) {
     let tensor = match &mut info.kind {
         TensorKind::Dense { name } => name,
         TensorKind::CooSparse { values, .. } => values,
@@ -49,27 +45,19 @@ fn apply(info: &mut TensorInfo, known: &HashMap<String, Option<&[u8]>>) {
     info.dtype = dtype.unwrap_or(info.dtype);
 }
 
-/// The dtype of one of a node's outputs. In a `NodeDef` the op is field 2, and an entry of its attributes field 5.
-fn dtype_of(node: &[u8], mut output: usize) -> Option<DType> {
-    let op = fields(node).filter(|(field, value)| *field == 2 && value.bytes().is_some()).last()?.1.text();
-    let attribute = |name: &str| {
-        let entries = fields(node).filter(|(field, value)| *field == 5 && value.bytes().is_some());
-        Some(entries.map(|(_, entry)| crate::outline::entry(entry)).filter(|(key, _)| *key == name).last()?.1)
-    };
-    // `AttrValue.i` is field 3, `AttrValue.type` field 6.
-    let integer =
-        |name: &str, number: u32| fields(attribute(name)?).filter(|(field, _)| *field == number).last()?.1.int();
-    for outputs in OUTPUTS.get(op)?.split(' ') {
+/// The dtype of one of a node's outputs.
+fn dtype_of(node: NodeView<'_>, mut output: usize) -> Option<DType> {
+    for outputs in OUTPUTS.get(node.op)?.split(' ') {
         if let Some(name) = outputs.strip_prefix('[') {
-            let dtypes = listed(attribute(name.strip_suffix(']')?)?);
+            let dtypes: Vec<i32> = node.attr(name.strip_suffix(']')?)?.dtypes().collect();
             match dtypes.get(output) {
-                Some(dtype) => return Some(*dtype),
+                Some(dtype) => return Some(DType::from_number(*dtype)),
                 None => output -= dtypes.len(),
             }
             continue;
         }
         let (dtype, count) = match outputs.split_once('*') {
-            Some((dtype, count)) => (dtype, usize::try_from(integer(count, 3)?).ok()?),
+            Some((dtype, count)) => (dtype, usize::try_from(node.attr(count)?.int()?).ok()?),
             None => (outputs, 1),
         };
         if output >= count {
@@ -79,30 +67,11 @@ fn dtype_of(node: &[u8], mut output: usize) -> Option<DType> {
         let (name, default) = dtype.split_once('=').unwrap_or((dtype, ""));
         let number = match name.strip_prefix('#') {
             Some(number) => number.parse().ok(),
-            None => integer(name, 6).or_else(|| default.parse().ok()),
+            None => node.type_attr(name).or_else(|| default.parse().ok()),
         };
-        return Some(DType::from_number(i32::try_from(number?).ok()?));
+        return number.map(DType::from_number);
     }
     None
-}
-
-/// The dtypes of an `AttrValue` that lists them: field 1 is the list, and field 6 of that are the numbers, packed or not.
-fn listed(value: &[u8]) -> Vec<DType> {
-    let mut numbers = Vec::new();
-    let lists = fields(value).filter(|(field, _)| *field == 1).filter_map(|(_, list)| list.bytes());
-    for (_, value) in lists.flat_map(fields).filter(|(field, _)| *field == 6) {
-        match value {
-            Value::Varint(number) => numbers.push(number),
-            Value::Bytes(packed) => {
-                let mut reader = Reader::new(packed);
-                while let (true, Ok(number)) = (reader.position() < packed.len(), reader.varint()) {
-                    numbers.push(number);
-                }
-            }
-            _ => {}
-        }
-    }
-    numbers.into_iter().map(|number| DType::from_number(i32::try_from(number).unwrap_or(-1))).collect()
 }
 
 #[cfg(test)]
@@ -156,7 +125,7 @@ mod tests {
         ];
         for (op, attributes, output, expected) in cases {
             let node = attr::node("n", op, &[], attributes).write_to_bytes().unwrap();
-            assert_eq!(dtype_of(&node, output), expected, "{op}:{output}");
+            assert_eq!(dtype_of(NodeView::new(&node), output), expected, "{op}:{output}");
         }
     }
 }

@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
-use tf_persist_proto::wire::fields;
-
 use super::meta_graph::MetaGraph;
 use super::tensor_name::parse_tensor_name;
+use crate::graph::node_of;
+use crate::graph::view::{FunctionView, GraphView, NodeView};
 
 /// A place where an op is used.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -81,9 +81,7 @@ pub(super) fn op_uses<'a>(
         first: BTreeMap::new(),
     };
     let follow = meta_graph.nodes().max(meta_graph.functions()) as usize <= MAX_FOLLOWED;
-    for (_, graph_def) in fields(bytes).filter(|(field, _)| *field == 2) {
-        graph.read(graph_def.bytes().unwrap_or_default(), follow);
-    }
+    graph.read(GraphView::new(bytes), follow);
     let mut uses: BTreeMap<&str, OpUse> = BTreeMap::new();
     for (op, (node, function, in_graph)) in &graph.first {
         let function = function.map(str::to_owned);
@@ -119,27 +117,15 @@ pub(super) fn op_uses<'a>(
 }
 
 impl<'a> Graph<'a> {
-    /// `GraphDef`: nodes are field 1; field 2 is the library, whose functions are field 1.
-    fn read(&mut self, graph_def: &'a [u8], follow: bool) {
-        for (field, value) in fields(graph_def) {
-            let Some(bytes) = value.bytes() else { continue };
-            match field {
-                1 => {
-                    let start = self.ends();
-                    let name = self.node(bytes, None, follow);
-                    if follow {
-                        self.nodes.push(self.part(start, name));
-                    }
-                }
-                2 => {
-                    let functions = fields(bytes).filter(|(field, _)| *field == 1);
-                    functions
-                        .filter_map(|(_, function)| function.bytes())
-                        .for_each(|bytes| self.function(bytes, follow));
-                }
-                _ => {}
+    fn read(&mut self, graph: GraphView<'a>, follow: bool) {
+        for node in graph.nodes() {
+            let start = self.ends();
+            self.node(node, None, follow);
+            if follow {
+                self.nodes.push(self.part(start, node.name));
             }
         }
+        graph.functions().for_each(|function| self.function(function, follow));
     }
 
     /// Where the lists end.
@@ -153,48 +139,38 @@ impl<'a> Graph<'a> {
         Part { inputs: start[0]..inputs, calls: start[1]..calls, ops: start[2]..ops, name }
     }
 
-    /// `FunctionDef`: its name is that of the `OpDef` in field 1; nodes are field 3.
-    fn function(&mut self, bytes: &'a [u8], follow: bool) {
-        let signature = fields(bytes).find(|(field, _)| *field == 1).and_then(|(_, signature)| signature.bytes());
-        let name = fields(signature.unwrap_or_default()).find(|(field, _)| *field == 1);
-        let name = name.map_or("", |(_, name)| name.text());
+    fn function(&mut self, function: FunctionView<'a>, follow: bool) {
         let start = self.ends();
-        for node in fields(bytes).filter(|(field, _)| *field == 3).filter_map(|(_, node)| node.bytes()) {
-            self.node(node, Some(name), follow);
-        }
+        function.nodes().for_each(|node| self.node(node, Some(function.name), follow));
         if follow {
             // Whoever calls a function may run all of it: how its nodes hang together does not matter.
             self.inputs.truncate(start[0]);
-            self.functions.push(self.part(start, name));
+            self.functions.push(self.part(start, function.name));
         }
     }
 
-    /// `NodeDef`: name, op, inputs, and attributes in field 5. Adds to the lists what it needs, and gives its name.
-    fn node(&mut self, bytes: &'a [u8], function: Option<&'a str>, follow: bool) -> &'a str {
-        let (mut name, mut op) = ("", "");
-        // To protobuf, a field of another type than its own is not that field.
-        for (field, value) in fields(bytes).filter(|(_, value)| value.bytes().is_some()) {
-            let follow = follow && self.inputs.len() + self.calls.len() < MAX_EDGES;
-            match field {
-                1 => name = value.text(),
-                2 => op = value.text(),
-                3 if follow => {
-                    let text = value.text().trim_start_matches('^');
-                    self.inputs.push(text.split(':').next().unwrap_or(text));
+    /// Adds to the lists what a node needs.
+    fn node(&mut self, node: NodeView<'a>, function: Option<&'a str>, follow: bool) {
+        let op = node.op;
+        if follow {
+            let mut room = MAX_EDGES.saturating_sub(self.inputs.len() + self.calls.len());
+            let mut add = |list: &mut Vec<&'a str>, name| {
+                if room > 0 {
+                    room -= 1;
+                    list.push(name);
                 }
-                5 if follow => attribute(value.bytes().unwrap_or_default(), &mut self.calls),
-                _ => {}
-            }
+            };
+            node.inputs().for_each(|input| add(&mut self.inputs, node_of(input)));
+            node.functions_in_attrs().for_each(|name| add(&mut self.calls, name));
         }
         if self.wanted.contains(op) {
-            self.first.entry(op).or_insert((name, function, false)).2 |= function.is_none();
+            self.first.entry(op).or_insert((node.name, function, false)).2 |= function.is_none();
             if follow {
                 self.ops.push(op);
             }
         } else if follow && !self.called.is_empty() && self.called.contains_key(op) {
             self.calls.push(op);
         }
-        name
     }
 }
 
@@ -255,26 +231,6 @@ impl<'g, 'a> Paths<'g, 'a> {
                 return;
             }
             go(self, &parts[number], &mut next);
-        }
-    }
-}
-
-/// An entry of a node's attributes: the value is field 2. `AttrValue.func` is field 10, and `AttrValue.list` field 1, whose `func`
-/// is field 9; a function's name is field 1 of either.
-fn attribute<'a>(entry: &'a [u8], calls: &mut Vec<&'a str>) {
-    let mut function = |message: &'a [u8]| {
-        calls.extend(fields(message).filter(|(field, _)| *field == 1).map(|(_, name)| name.text()));
-    };
-    for (_, value) in fields(entry).filter(|(field, _)| *field == 2) {
-        for (field, value) in fields(value.bytes().unwrap_or_default()) {
-            match (field, value.bytes()) {
-                (10, Some(bytes)) => function(bytes),
-                (1, Some(list)) => {
-                    let functions = fields(list).filter(|(field, _)| *field == 9);
-                    functions.filter_map(|(_, value)| value.bytes()).for_each(&mut function);
-                }
-                _ => {}
-            }
         }
     }
 }

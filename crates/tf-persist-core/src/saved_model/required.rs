@@ -2,10 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tf_persist_proto::wire::fields;
-
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::graph::view::{GraphView, NodeView};
 use crate::saved_model::{MetaGraph, SavedModel, SignatureDef, TensorKind, parse_tensor_name};
 use crate::tensor::Tensor;
 
@@ -84,28 +83,13 @@ impl End {
     }
 }
 
-/// The nodes at a graph's top, by name: their ops and inputs.
-struct Nodes<'g>(HashMap<&'g str, (&'g str, Vec<&'g str>)>);
+/// The nodes at a graph's top, by name.
+struct Nodes<'g>(HashMap<&'g str, NodeView<'g>>);
 
 impl<'g> Nodes<'g> {
-    /// Reads a `MetaGraphDef` that was surveyed before: the graph is field 2 and its nodes field 1, each with its name in field 1,
-    /// its op in field 2, and an input in each field 3.
+    /// The nodes of a serialized `MetaGraphDef`.
     fn of(meta_graph: &'g [u8]) -> Self {
-        let graphs = fields(meta_graph).filter(|(field, _)| *field == 2).filter_map(|(_, graph)| graph.bytes());
-        let nodes = graphs.flat_map(fields).filter(|(field, _)| *field == 1).filter_map(|(_, node)| node.bytes());
-        let read = |node: &'g [u8]| {
-            let (mut name, mut op, mut inputs) = ("", "", Vec::new());
-            for (field, value) in fields(node).filter(|(_, value)| value.bytes().is_some()) {
-                match field {
-                    1 => name = value.text(),
-                    2 => op = value.text(),
-                    3 => inputs.push(value.text()),
-                    _ => {}
-                }
-            }
-            (name, (op, inputs))
-        };
-        Self(nodes.map(read).collect())
+        Self(GraphView::new(meta_graph).nodes().map(|node| (node.name, node)).collect())
     }
 
     fn has(&self, name: &str) -> bool {
@@ -114,7 +98,7 @@ impl<'g> Nodes<'g> {
 
     /// Whether a node has no value unless it is fed one.
     fn is_placeholder(&self, name: &str) -> bool {
-        self.0.get(name).is_some_and(|(op, _)| matches!(*op, "Placeholder" | "PlaceholderV2"))
+        self.0.get(name).is_some_and(|node| matches!(node.op, "Placeholder" | "PlaceholderV2"))
     }
 
     /// Goes backwards from these tensors, not past what is fed, and gives the inputs without which they cannot be computed.
@@ -142,8 +126,8 @@ impl<'g> Nodes<'g> {
             if is_placeholder {
                 missing.extend(way);
             } else if seen.insert((name, way)) {
-                let inputs = self.0.get(name).map_or(&[][..], |(_, inputs)| inputs);
-                todo.extend(inputs.iter().map(|input| {
+                let inputs = self.0.get(name).into_iter().flat_map(NodeView::inputs);
+                todo.extend(inputs.map(|input| {
                     let (node, output) = source(input);
                     (node, output, way)
                 }));

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use tf_persist_proto::wire::fields;
-
 use super::missing::KnownOps;
 use super::ops::is_known_attribute;
 use super::{MetaGraph, SavedModel, printable};
+use crate::graph::view::{FunctionView, GraphView};
 
 /// So many different ones are told.
 const TOLD: usize = 100;
@@ -39,47 +38,20 @@ impl SavedModel {
             None => is_known_attribute(op, attribute) == Some(false),
             Some(ops) => ops.get(op).is_some_and(|known| !known.contains(attribute)),
         };
-        let bytes = &self.bytes()[meta_graph.range()];
         let (mut seen, mut unknown) = (BTreeSet::new(), Vec::new());
-        let graphs = fields(bytes).filter(|(field, _)| *field == 2).filter_map(|(_, graph)| graph.bytes());
-        for (field, value) in graphs.flat_map(fields) {
-            let Some(bytes) = value.bytes() else { continue };
-            match field {
-                1 => node(bytes, &is_unknown, &mut seen, &mut unknown),
-                // The library, whose functions are field 1, whose nodes are field 3.
-                2 => {
-                    let functions = fields(bytes).filter(|(field, _)| *field == 1);
-                    let nodes = functions.filter_map(|(_, function)| function.bytes()).flat_map(fields);
-                    let nodes = nodes.filter(|(field, _)| *field == 3).filter_map(|(_, node)| node.bytes());
-                    nodes.for_each(|bytes| node(bytes, &is_unknown, &mut seen, &mut unknown));
+        let graph = GraphView::new(self.meta_graph_bytes(meta_graph));
+        for node in graph.nodes().chain(graph.functions().flat_map(FunctionView::nodes)) {
+            for attr in node.attrs() {
+                if unknown.len() >= TOLD {
+                    return unknown;
                 }
-                _ => {}
-            }
-            if unknown.len() >= TOLD {
-                break;
+                let is_note = attr.name.starts_with('_');
+                if !is_note && is_unknown(node.op, attr.name) && seen.insert((node.op, attr.name)) {
+                    let [op, attribute, node] = [node.op, attr.name, node.name].map(str::to_owned);
+                    unknown.push(UnknownAttribute { op, attribute, node });
+                }
             }
         }
         unknown
-    }
-}
-
-/// `NodeDef`: name, op, and attributes in field 5, a map.
-fn node<'a>(
-    bytes: &'a [u8],
-    is_unknown: &impl Fn(&str, &str) -> bool,
-    seen: &mut BTreeSet<(&'a str, &'a str)>,
-    unknown: &mut Vec<UnknownAttribute>,
-) {
-    // To protobuf, a field of another type than its own is not that field.
-    let typed = || fields(bytes).filter(|(_, value)| value.bytes().is_some());
-    let text = |wanted: u32| typed().filter(|(field, _)| *field == wanted).last().map_or("", |(_, it)| it.text());
-    let op = text(2);
-    for (_, entry) in typed().filter(|(field, _)| *field == 5) {
-        let key = fields(entry.bytes().unwrap_or_default()).find(|(field, _)| *field == 1);
-        let key = key.map_or("", |(_, key)| key.text());
-        if key.starts_with('_') || !is_unknown(op, key) || unknown.len() >= TOLD || !seen.insert((op, key)) {
-            continue;
-        }
-        unknown.push(UnknownAttribute { op: op.to_owned(), attribute: key.to_owned(), node: text(1).to_owned() });
     }
 }

@@ -17,8 +17,8 @@ use crate::checkpoint::{CheckpointIndex, CheckpointReader, Slice};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::export::tracked_objects;
+use crate::graph::view::{GraphView, reachable_nodes};
 use crate::graph::{Body, Graph, HandleKind, Reach, Use, Writes, attr, identity, node_of, variable_kind};
-use crate::outline;
 use crate::rewrite::prune::{Objects, Restored, SavedTensor, VARIABLE_VALUE, restored, variable_definitions};
 use crate::tensor::proto::partial_shape;
 
@@ -94,7 +94,7 @@ impl SavedModel {
         let restore_op = meta_graph.saver().filter(|_| index.is_some()).map_or("", |saver| &*saver.restore_op);
         let inits = meta_graph.init_ops().iter().map(|init| &*init.operation);
         let roots = inits.chain(meta_graph.table_initializers().iter().map(String::as_str)).chain([restore_op]);
-        let reached = outline::reached(&self.bytes()[meta_graph.range()], roots.clone());
+        let reached = reachable_nodes(GraphView::new(self.meta_graph_bytes(meta_graph)), roots.clone());
         if meta_graph.variable_nodes().iter().all(|variable| reached.contains(&*variable.name)) {
             return Ok(Unrestored::default());
         }

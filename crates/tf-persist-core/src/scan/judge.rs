@@ -1,9 +1,9 @@
 //! How grave it is what an op does, by where it is reached from and by whose name it uses.
 
-use super::index::Node;
 use super::names::{Name, Resolver, is_relative};
 use super::table::{Effect, Entry, Place};
 use super::{Entrance, Level};
+use crate::graph::view::{AttrView, NodeView};
 use crate::saved_model::OPS_VERSION;
 
 /// What is said of one node.
@@ -24,7 +24,12 @@ pub(super) fn custom() -> Verdict {
 }
 
 /// What is to be said of a node, reached from an entrance or from none; nothing if it does no more than compute.
-pub(super) fn judge<'a>(resolver: &mut Resolver<'_, 'a>, body: usize, node: &Node<'a>, entry: &Entry) -> Vec<Verdict> {
+pub(super) fn judge<'a>(
+    resolver: &mut Resolver<'_, 'a>,
+    body: usize,
+    node: &NodeView<'a>,
+    entry: &Entry,
+) -> Vec<Verdict> {
     let entrance = resolver.root.map(|root| &root.entrance);
     let verdict = |level, what: String| vec![Verdict { level: unless_reached(level, entrance), what, path: None }];
     match entry.effect {
@@ -32,8 +37,8 @@ pub(super) fn judge<'a>(resolver: &mut Resolver<'_, 'a>, body: usize, node: &Nod
         Effect::Python => verdict(Level::Danger, format!("{}: a function that the process registered", entry.does)),
         Effect::Graph => verdict(Level::Danger, format!("{}, which cannot be looked into", entry.does)),
         Effect::Setting => verdict(Level::Danger, entry.does.to_owned()),
-        Effect::Log => match url_path(node.text_attr("output_stream").unwrap_or_default()) {
-            _ if node.is_open("output_stream") => {
+        Effect::Log => match url_path(node.bytes_attr("output_stream").unwrap_or_default()) {
+            _ if node.is_placeholder("output_stream") => {
                 verdict(Level::Danger, format!("{} to where its function's caller says", entry.does))
             }
             Some(path) => vec![write(Level::Danger, "appends to a file", path, entrance)],
@@ -41,10 +46,10 @@ pub(super) fn judge<'a>(resolver: &mut Resolver<'_, 'a>, body: usize, node: &Nod
         },
         Effect::Debugger => debug(node, entry, entrance),
         Effect::Descriptor => {
-            if node.is_open("descriptor_source") {
+            if node.is_placeholder("descriptor_source") {
                 return vec![named(entry, &Name::Computed, entrance)];
             }
-            let source = node.text_attr("descriptor_source").unwrap_or_default();
+            let source = node.bytes_attr("descriptor_source").unwrap_or_default();
             let is_inside = source.is_empty() || source.starts_with(b"local://") || source.starts_with(b"bytes://");
             if is_inside { Vec::new() } else { vec![named(entry, &Name::Constant(source.to_vec()), entrance)] }
         }
@@ -66,11 +71,11 @@ pub(super) fn judge<'a>(resolver: &mut Resolver<'_, 'a>, body: usize, node: &Nod
 }
 
 /// The names that an op uses.
-fn names<'a>(resolver: &mut Resolver<'_, 'a>, body: usize, node: &Node<'a>, place: Place) -> Vec<Name<'a>> {
+fn names<'a>(resolver: &mut Resolver<'_, 'a>, body: usize, node: &NodeView<'a>, place: Place) -> Vec<Name<'a>> {
     let inputs = match place {
         Place::Nowhere => return vec![Name::Computed],
-        Place::Attr(name) if node.is_open(name) => return vec![Name::Computed],
-        Place::Attr(name) => return vec![Name::Constant(node.text_attr(name).unwrap_or_default().to_vec())],
+        Place::Attr(name) if node.is_placeholder(name) => return vec![Name::Computed],
+        Place::Attr(name) => return vec![Name::Constant(node.bytes_attr(name).unwrap_or_default().to_vec())],
         Place::Input(input) => &[input][..],
         Place::Inputs(inputs) => inputs,
     };
@@ -125,15 +130,19 @@ fn write(level: Level, does: &str, path: &[u8], entrance: Option<&Entrance>) -> 
 }
 
 /// TensorFlow's debugger: it sends tensors to files and sockets, or, with neither, nowhere.
-fn debug(node: &Node<'_>, entry: &Entry, entrance: Option<&Entrance>) -> Vec<Verdict> {
+fn debug(node: &NodeView<'_>, entry: &Entry, entrance: Option<&Entrance>) -> Vec<Verdict> {
     let Place::Attr(attribute) = entry.place else { return Vec::new() };
-    if node.is_open(attribute) {
+    if node.is_placeholder(attribute) {
         let what = "is TensorFlow's debugger, and writes to where its function's caller says".to_owned();
         return vec![Verdict { level: unless_reached(Level::Danger, entrance), what, path: None }];
     }
     let mut verdicts = Vec::new();
     // A spec of `Copy` is `DebugIdentity;grpc://host:port,file:///tmp`.
-    let urls = node.text_list(attribute).flat_map(|list| list.split(|byte| matches!(byte, b';' | b',')));
+    let urls = node
+        .attr(attribute)
+        .into_iter()
+        .flat_map(AttrView::byte_list)
+        .flat_map(|list| list.split(|byte| matches!(byte, b';' | b',')));
     for url in urls.filter(|url| url.windows(3).any(|window| window == b"://")) {
         verdicts.push(match url_path(url) {
             Some(path) => write(Level::Danger, "writes files to a folder", path, entrance),

@@ -6,9 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use super::index::{Body, Index, Node, TOP, messages};
+use super::index::{Body, Index, TOP};
 use super::reach::{Feed, Reach, Root};
 use super::variables::TextVariables;
+use crate::graph::view::{NodeView, TensorView};
 use crate::saved_model::parse_tensor_name;
 
 /// How far a name is followed. In TensorFlow's own savers and initialisers it takes less than ten steps.
@@ -69,9 +70,9 @@ struct Call<'a> {
 impl<'a> Call<'a> {
     /// `None` if it calls none, or not only such as are known: what batches and datasets call is fed from elsewhere too, and which
     /// function a placeholder stands for, the caller says.
-    fn of(node: &Node<'a>, index: &Index<'_>) -> Option<Self> {
+    fn of(node: &NodeView<'a>, index: &Index<'_>) -> Option<Self> {
         const ATTRIBUTES: [&str; 6] = ["f", "then_branch", "else_branch", "branches", "cond", "body"];
-        if ATTRIBUTES.iter().any(|attribute| node.is_open(attribute)) {
+        if ATTRIBUTES.iter().any(|attribute| node.is_placeholder(attribute)) {
             return None;
         }
         let named = |attributes: &[&str]| attributes.iter().flat_map(|it| node.functions(it)).collect::<Vec<_>>();
@@ -101,7 +102,7 @@ impl<'r, 'a> Resolver<'r, 'a> {
     }
 
     /// Where the text in a node's input comes from: at least one name.
-    pub(super) fn input(&mut self, body: usize, node: &Node<'a>, input: usize) -> Names<'a> {
+    pub(super) fn input(&mut self, body: usize, node: &NodeView<'a>, input: usize) -> Names<'a> {
         (self.steps, self.assigned) = (MAX_STEPS, false);
         let names = node.tensors().nth(input).map(|tensor| self.tensor(body, tensor)).unwrap_or_default();
         let known = |name: &Name<'_>| !matches!(name, Name::Variable(_));
@@ -161,7 +162,7 @@ impl<'r, 'a> Resolver<'r, 'a> {
         self.node(body, &function.nodes[place], output, number)
     }
 
-    fn node(&mut self, body: usize, node: &Node<'a>, output: &str, number: usize) -> Names<'a> {
+    fn node(&mut self, body: usize, node: &NodeView<'a>, output: &str, number: usize) -> Names<'a> {
         let tensors = || node.tensors().collect::<Vec<_>>();
         match node.op {
             "Const" => constants(node),
@@ -220,11 +221,11 @@ impl<'r, 'a> Resolver<'r, 'a> {
     }
 
     /// Texts that are put together: a constant if all are, and still the saver's prefix with something behind it.
-    fn join(&mut self, body: usize, node: &Node<'a>) -> Names<'a> {
-        if node.is_open("separator") {
+    fn join(&mut self, body: usize, node: &NodeView<'a>) -> Names<'a> {
+        if node.is_placeholder("separator") {
             return computed();
         }
-        let separator = node.text_attr("separator").unwrap_or_default();
+        let separator = node.bytes_attr("separator").unwrap_or_default();
         let parts: Vec<Names<'a>> = node.tensors().map(|tensor| self.tensor(body, tensor)).collect();
         let Some((first, rest)) = parts.split_first() else { return computed() };
         // Dots of two parts could make the two of `..`.
@@ -247,7 +248,7 @@ impl<'r, 'a> Resolver<'r, 'a> {
     }
 
     /// What a variable holds, if all that is ever assigned to it is known.
-    fn variable(&mut self, body: usize, node: &Node<'a>) -> Names<'a> {
+    fn variable(&mut self, body: usize, node: &NodeView<'a>) -> Names<'a> {
         let mut names = Names::new();
         for handle in self.any(body, node.tensors().take(1)) {
             let assigned = match handle {
@@ -263,7 +264,7 @@ impl<'r, 'a> Resolver<'r, 'a> {
     }
 
     /// What a call gives as an output.
-    fn result(&mut self, body: usize, node: &Node<'a>, call: &Call<'a>, output: &str, number: usize) -> Names<'a> {
+    fn result(&mut self, body: usize, node: &NodeView<'a>, call: &Call<'a>, output: &str, number: usize) -> Names<'a> {
         let mut names = Names::new();
         if call.is_loop {
             names.extend(self.any(body, node.tensors().skip(number).take(1)));
@@ -321,16 +322,15 @@ fn computed<'a>() -> Names<'a> {
     Names::from([Name::Computed])
 }
 
-/// The texts of a `Const` node: `string_val` is field 8 of `TensorProto`, which is field 8 of `AttrValue`.
-fn constants<'a>(node: &Node<'a>) -> Names<'a> {
+/// The texts of a `Const` node.
+fn constants<'a>(node: &NodeView<'a>) -> Names<'a> {
     // The bytes of a whole tensor of texts: nobody writes them so.
-    if node.is_open("value")
-        || node.tensor_attr("value").flat_map(|tensor| messages(tensor, 4)).any(|content| !content.is_empty())
-    {
+    let tensor = node.tensor_attr("value");
+    if node.is_placeholder("value") || tensor.is_some_and(TensorView::has_content) {
         return computed();
     }
     let mut names = Names::new();
-    for text in node.tensor_attr("value").flat_map(|tensor| messages(tensor, 8)) {
+    for text in tensor.into_iter().flat_map(TensorView::strings) {
         if text.len() > MAX_LENGTH || names.len() == MAX_NAMES {
             return computed();
         }

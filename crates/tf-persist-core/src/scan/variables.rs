@@ -3,9 +3,10 @@
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 
-use super::index::{Index, Node, TOP};
+use super::index::{Index, TOP};
 use super::names::Name;
 use crate::graph::node_of;
+use crate::graph::view::NodeView;
 use crate::saved_model::{MetaGraph, parse_tensor_name};
 
 /// What is assigned to a graph's variables, and which assets are fed to the graph.
@@ -60,7 +61,7 @@ impl<'r, 'a> TextVariables<'r, 'a> {
         for node in bodies.iter().flat_map(|body| &body.nodes) {
             match node.op {
                 // Its caller says its name.
-                "VarHandleOp" if node.is_open("shared_name") => return HashMap::new(),
+                "VarHandleOp" if node.is_placeholder("shared_name") => return HashMap::new(),
                 "VarHandleOp" => *shared.entry(shared_name(node)).or_default() += 1,
                 "_VarHandlesOp" | "_XlaAotOnlyVarHandleOp" => return HashMap::new(),
                 "Const" | "HostConst" if may_be_handle(node, "dtype") => return HashMap::new(),
@@ -109,11 +110,11 @@ impl<'r, 'a> TextVariables<'r, 'a> {
 }
 
 /// The name under which a session keeps a variable. Unlike other resources, variables without one share the empty name.
-fn shared_name<'a>(node: &Node<'a>) -> &'a [u8] {
-    node.text_attr("shared_name").unwrap_or_default()
+fn shared_name<'a>(node: &NodeView<'a>) -> &'a [u8] {
+    node.bytes_attr("shared_name").unwrap_or_default()
 }
 
 /// Whether what a node makes of bytes may be, or hold, the handle of a variable: `DT_RESOURCE` or `DT_VARIANT`.
-fn may_be_handle(node: &Node<'_>, attribute: &str) -> bool {
-    node.is_open(attribute) || matches!(node.type_attr(attribute), Some(20 | 21))
+fn may_be_handle(node: &NodeView<'_>, attribute: &str) -> bool {
+    node.is_placeholder(attribute) || matches!(node.type_attr(attribute), Some(20 | 21))
 }

@@ -6,7 +6,8 @@ use std::path::Path;
 use super::explain;
 use crate::error::{Error, Result};
 use crate::ffi::{Port, Session, Target};
-use crate::outline;
+use crate::graph::node_of;
+use crate::graph::view::{GraphView, reachable_nodes};
 use crate::saved_model::{InitSource, MetaGraph, SavedModel, parse_tensor_name};
 use crate::tensor::Tensor;
 
@@ -70,8 +71,8 @@ fn left_out<'m>(model: &'m SavedModel, meta_graph: &'m MetaGraph) -> Vec<&'m str
         // TensorFlow 2 fills tables in functions, which say nothing of the collections of TensorFlow 1.
         Some(init) if init.source == InitSource::Signature || meta_graph.nodes() > MAX_FOLLOWED => Vec::new(),
         Some(init) => {
-            let reached = outline::reached(&model.bytes()[meta_graph.range()], [&*init.operation]);
-            all.into_iter().filter(|name| !reached.contains(outline::node_of(name))).collect()
+            let reached = reachable_nodes(GraphView::new(model.meta_graph_bytes(meta_graph)), [&*init.operation]);
+            all.into_iter().filter(|name| !reached.contains(node_of(name))).collect()
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use crate::outline::{Graph, find_run};
+use crate::graph::view::{IndexedGraph, find_reachable};
 use crate::saved_model::{MetaGraph, SavedModel, SignatureDef};
 
 /// Ops that refuse shapes they cannot take, or take any, sorted. Each was fed, beneath a placeholder that declared another shape,
@@ -140,11 +140,11 @@ const CHECKING: &[&str] = &[
 
 /// Whether every op that a run of the signature reaches, functions included, is known to check shapes itself.
 pub(super) fn are_checked_by_ops(model: &SavedModel, meta_graph: &MetaGraph, signature: &SignatureDef) -> bool {
-    let graph = Graph::of_meta_graph(model.meta_graph_bytes(meta_graph));
+    let graph = IndexedGraph::new(model.meta_graph_bytes(meta_graph));
     // The ops of functions that are called by name of their own are looked at when they are reached.
     let functions: HashSet<&str> = graph.functions.iter().map(|function| function.name).collect();
     let is_unknown = |op: &str| CHECKING.binary_search(&op).is_err() && !functions.contains(op);
-    find_run(&graph, signature, |node| is_unknown(node.op)).is_none()
+    find_reachable(&graph, &signature.fed_nodes(), &signature.fetched_nodes(), |node| is_unknown(node.op)).is_none()
 }
 
 #[cfg(test)]

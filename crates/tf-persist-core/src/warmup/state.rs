@@ -1,6 +1,6 @@
 //! What a signature writes: a request that changes the model's state is answered otherwise when it is asked again.
 
-use crate::outline::{Graph, find_run};
+use crate::graph::view::{IndexedGraph, find_reachable};
 use crate::saved_model::{MetaGraph, SavedModel, SignatureDef};
 
 /// Operations that write to variables, tables and generators of random numbers, by how their names begin
@@ -71,11 +71,13 @@ pub(crate) fn first_state_write_to(
     signature: &SignatureDef,
     what: Writes,
 ) -> Option<(String, String)> {
-    let graph = Graph::of_meta_graph(model.meta_graph_bytes(meta_graph));
+    let graph = IndexedGraph::new(model.meta_graph_bytes(meta_graph));
     let is_other = |op: &str| {
         what == Writes::Variables && ["LookupTable", "Rng", "Stateful"].iter().any(|begin| op.starts_with(begin))
     };
-    let found = find_run(&graph, signature, |node| writes(node.op) && !is_other(node.op))?;
+    let found = find_reachable(&graph, &signature.fed_nodes(), &signature.fetched_nodes(), |node| {
+        writes(node.op) && !is_other(node.op)
+    })?;
     Some((found.op.to_owned(), found.name.to_owned()))
 }
 

@@ -1,10 +1,8 @@
 //! Ops that work on each element by itself, with broadcasting.
 
-use tf_persist_proto::wire::fields;
-
 use super::{Call, Found, Outputs, Shaped};
 use crate::dtype::DType;
-use crate::independence::attributes::{attribute, text};
+use crate::independence::attributes::text;
 use crate::independence::size::Size;
 use crate::independence::value::{Value, broadcast_fixed};
 
@@ -180,9 +178,8 @@ pub(super) fn broadcast(a: &Shaped, b: &Shaped) -> Result<Shaped, String> {
 
 /// Sizes stay sizes as other integers.
 pub(super) fn cast(call: &mut Call<'_, '_>) -> Found {
-    let to = attribute(call.node, "DstT").and_then(|value| fields(value).filter(|(field, _)| *field == 6).last());
-    let to = to.and_then(|(_, value)| value.int());
-    let is_int = [DType::Int32, DType::Int64].iter().any(|int| to == Some(int.number().into()));
+    let to = call.node.type_attr("DstT");
+    let is_int = [DType::Int32, DType::Int64].iter().any(|int| to == Some(int.number()));
     match call.input(0)? {
         ints @ Value::Ints { .. } if is_int => Ok(Outputs::Each(vec![ints.clone()])),
         _ => call.tensor(0)?.out(),

@@ -12,7 +12,7 @@ use super::attributes;
 use super::evaluate::Outputs;
 use super::size::Size;
 use super::value::Value;
-use crate::outline::Node;
+use crate::graph::view::NodeView;
 
 /// Why a node has no value.
 #[derive(Debug, PartialEq)]
@@ -25,7 +25,7 @@ pub(super) enum Refusal {
 
 /// A node and what goes into it.
 pub(super) struct Call<'c, 'a> {
-    pub(super) node: &'c Node<'a>,
+    pub(super) node: &'c NodeView<'a>,
     pub(super) inputs: &'c [Value],
     pub(super) symbols: &'c mut u32,
 }

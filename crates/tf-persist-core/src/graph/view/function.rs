@@ -1,0 +1,91 @@
+//! Functions.
+
+use super::attr::{self, AttrView};
+use super::field::{arg_def, function, op_def};
+use super::message::{contents, int32, last_text, last_varint, text, text_entry};
+use super::node::NodeView;
+
+/// A `FunctionDef`. Its name is found when it is made, the rest when it is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FunctionView<'a> {
+    pub(crate) name: &'a str,
+    bytes: &'a [u8],
+}
+
+/// An input or output of a function (`OpDef.ArgDef`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ArgumentView<'a> {
+    pub(crate) name: &'a str,
+    /// Its dtype by number; 0 if an attribute gives it.
+    pub(crate) dtype: i32,
+    /// The attribute that gives its dtype, or nothing.
+    pub(crate) type_attr: &'a str,
+    /// The attribute that says how many tensors of one dtype it is, or nothing.
+    pub(crate) number_attr: &'a str,
+    /// The attribute that lists the dtypes of the tensors it is, or nothing.
+    pub(crate) type_list_attr: &'a str,
+    pub(crate) is_ref: bool,
+}
+
+impl<'a> FunctionView<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        let view = Self { name: "", bytes };
+        let name = view.signature().flat_map(|part| contents(part, op_def::NAME)).last();
+        Self { name: text(name.unwrap_or_default()), bytes }
+    }
+
+    /// The parts of its `OpDef`.
+    fn signature(self) -> impl Iterator<Item = &'a [u8]> {
+        contents(self.bytes, function::SIGNATURE)
+    }
+
+    pub(crate) fn inputs(self) -> impl Iterator<Item = ArgumentView<'a>> {
+        self.signature().flat_map(|part| contents(part, op_def::INPUT_ARG)).map(ArgumentView::new)
+    }
+
+    pub(crate) fn outputs(self) -> impl Iterator<Item = ArgumentView<'a>> {
+        self.signature().flat_map(|part| contents(part, op_def::OUTPUT_ARG)).map(ArgumentView::new)
+    }
+
+    pub(crate) fn nodes(self) -> impl Iterator<Item = NodeView<'a>> {
+        contents(self.bytes, function::NODE_DEF).map(NodeView::new)
+    }
+
+    /// Outputs, each with the tensor that it is. Of two with one name the later one counts.
+    pub(crate) fn returns(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        contents(self.bytes, function::RET).map(text_entry)
+    }
+
+    /// Names, each with the node that runs in any case. Of two with one name the later one counts.
+    pub(crate) fn control_returns(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        contents(self.bytes, function::CONTROL_RET).map(text_entry)
+    }
+
+    /// The entries of its attributes, in the order of the file. Of two with one key the later one counts.
+    pub(crate) fn attrs(self) -> impl Iterator<Item = AttrView<'a>> {
+        contents(self.bytes, function::ATTR).map(AttrView::new)
+    }
+
+    /// The attribute of this name.
+    pub(crate) fn attr(self, name: &str) -> Option<AttrView<'a>> {
+        attr::find(contents(self.bytes, function::ATTR), name)
+    }
+}
+
+impl<'a> ArgumentView<'a> {
+    fn new(message: &'a [u8]) -> Self {
+        Self {
+            name: last_text(message, arg_def::NAME),
+            dtype: last_varint(message, arg_def::TYPE).map_or(0, int32),
+            type_attr: last_text(message, arg_def::TYPE_ATTR),
+            number_attr: last_text(message, arg_def::NUMBER_ATTR),
+            type_list_attr: last_text(message, arg_def::TYPE_LIST_ATTR),
+            is_ref: last_varint(message, arg_def::IS_REF).is_some_and(|flag| flag != 0),
+        }
+    }
+
+    /// Whether it is several tensors.
+    pub(crate) fn is_list(&self) -> bool {
+        !self.number_attr.is_empty() || !self.type_list_attr.is_empty()
+    }
+}
