@@ -11,7 +11,7 @@ use tf_persist_core::{DType, LoadOptions, RunOptions, SaveOptions, SavedModel, S
 use tf_persist_serve::Status;
 use tf_persist_serve::batching::{InferenceRequest, InferenceResponse, Settings};
 use tf_persist_serve::metrics::Metrics;
-use tf_persist_serve::models::{Servable, Served};
+use tf_persist_serve::models::{Servable, ServedSignature};
 
 const CLIENTS: usize = 32;
 
@@ -79,7 +79,7 @@ fn requests(signature: &Signature) -> Option<Vec<(InferenceRequest, InferenceRes
 
 /// Thirty-two clients ask some of the requests over and over, and compare.
 async fn ask(
-    served: &Arc<Served>,
+    served: &Arc<ServedSignature>,
     requests: &Arc<Vec<(InferenceRequest, InferenceResponse)>>,
     of: usize,
     times: usize,

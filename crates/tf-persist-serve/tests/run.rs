@@ -16,7 +16,7 @@ use tf_persist_proto::text_format;
 use tf_persist_serve::Status;
 use tf_persist_serve::batching::{InferenceRequest, InferenceResponse, Settings};
 use tf_persist_serve::metrics::{Gauges, Metrics};
-use tf_persist_serve::models::{Servable, Served};
+use tf_persist_serve::models::{Servable, ServedSignature};
 
 /// Adds a node: its name, op, inputs and attributes.
 type AddNode<'n> = dyn FnMut(&str, &str, &[&str], &str) + 'n;
@@ -136,7 +136,7 @@ fn x(rows: usize, begin: f32) -> InferenceRequest {
 }
 
 /// What the signature says of a request outside of the lanes.
-fn alone(served: &Served, call: &InferenceRequest) -> InferenceResponse {
+fn alone(served: &ServedSignature, call: &InferenceRequest) -> InferenceResponse {
     let inputs = call.inputs.iter().map(|(name, tensor)| (name.as_str(), tensor));
     let options = RunOptions::default();
     let options = if call.outputs.is_empty() { options } else { options.outputs(&call.outputs) };

@@ -73,7 +73,7 @@ fn is_loading(state: &ServerState, spec: &ModelSpec) -> bool {
         Version::Number(number) => Some(number),
         Version::Latest | Version::Label(_) => None,
     };
-    state.models().is_coming(&spec.name, version)
+    state.models().is_pending(&spec.name, version)
 }
 
 pub(super) async fn predict(

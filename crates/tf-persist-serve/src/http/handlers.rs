@@ -15,7 +15,7 @@ use crate::api::{Api, Protocol};
 use crate::batching::{InferenceRequest, deadline_exceeded};
 use crate::inference::{self, signature_for_predict};
 use crate::metrics::{ModelMetrics, Phase};
-use crate::models::{Servable, Served, Version};
+use crate::models::{Servable, ServedSignature, Version};
 use crate::offload::{LongWait, OFFLOAD_BYTES, offload, offload_if};
 use crate::state::ServerState;
 use crate::status::Status;
@@ -76,7 +76,7 @@ pub(super) async fn handle(
 struct DecodedPredict {
     /// Held so that the version stays while it runs.
     servable: Arc<Servable>,
-    served: Arc<Served>,
+    served: Arc<ServedSignature>,
     format: Format,
     inputs: Vec<(String, Tensor)>,
 }

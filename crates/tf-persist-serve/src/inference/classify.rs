@@ -8,11 +8,11 @@ use tf_persist_core::{DType, Tensor};
 
 use super::examples::{self, INPUTS, output, shape_text};
 use super::metadata::debug_text;
-use super::multi::CLASSIFY;
+use super::multi_inference::CLASSIFY;
 use super::signature::check_method;
 use crate::api::Api;
 use crate::batching::InferenceResponse;
-use crate::models::{Servable, Served};
+use crate::models::{Servable, ServedSignature};
 use crate::status::Status;
 
 /// The output with the classes' labels (`kClassifyOutputClasses`).
@@ -43,12 +43,12 @@ pub async fn classify(
     let served = examples::signature(servable, signature)?;
     let outputs = check(servable, served)?;
     let (count, examples) = examples::tensor(examples)?;
-    let answer = examples::run_as(Api::Classify, served, examples, &outputs, deadline).await?;
-    read(served, &answer, count)
+    let answer = examples::run_measured(Api::Classify, served, examples, &outputs, deadline).await?;
+    results(served, &answer, count)
 }
 
 /// Whether a signature classifies (`PreProcessClassification`): the outputs to be fetched.
-pub(super) fn check(servable: &Servable, served: &Arc<Served>) -> Result<Vec<&'static str>, Status> {
+pub(super) fn check(servable: &Servable, served: &Arc<ServedSignature>) -> Result<Vec<&'static str>, Status> {
     let definition = served.signature.definition();
     check_method(servable, definition, "classification", CLASSIFY)?;
     if definition.inputs.len() != 1 {
@@ -74,7 +74,11 @@ pub(super) fn check(servable: &Servable, served: &Arc<Served>) -> Result<Vec<&'s
 }
 
 /// The classes that a run gave (`PostProcessClassificationResult`).
-pub(super) fn read(served: &Served, answer: &InferenceResponse, examples: usize) -> Result<Vec<Vec<Class>>, Status> {
+pub(super) fn results(
+    served: &ServedSignature,
+    answer: &InferenceResponse,
+    examples: usize,
+) -> Result<Vec<Vec<Class>>, Status> {
     let definition = served.signature.definition();
     let classes = output(answer, CLASSES);
     // If both are one tensor of the graph, it is that of the labels.

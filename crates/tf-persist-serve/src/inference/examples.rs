@@ -10,7 +10,7 @@ use super::predict::check_dtypes;
 use super::signature::effective_name;
 use crate::api::Api;
 use crate::batching::{InferenceRequest, InferenceResponse};
-use crate::models::{Servable, Served};
+use crate::models::{Servable, ServedSignature};
 use crate::status::Status;
 
 /// The one input of signatures that take examples (`kClassifyInputs`, `kRegressInputs`).
@@ -51,7 +51,7 @@ pub fn with_context(context: &[u8], examples: &Strings) -> Result<Strings, Statu
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` if there is none.
-pub(super) fn signature<'s>(servable: &'s Servable, name: &str) -> Result<&'s Arc<Served>, Status> {
+pub(super) fn signature<'s>(servable: &'s Servable, name: &str) -> Result<&'s Arc<ServedSignature>, Status> {
     let name = effective_name(name);
     servable.signature(name, || Status::invalid_argument(format!("No signature was found with the name: {name}")))
 }
@@ -70,7 +70,7 @@ pub(super) fn tensor(examples: Strings) -> Result<(usize, Tensor), Status> {
 
 /// Runs examples through a signature.
 pub(super) async fn run(
-    served: &Arc<Served>,
+    served: &Arc<ServedSignature>,
     examples: Tensor,
     outputs: &[&str],
     deadline: Option<Instant>,
@@ -82,16 +82,16 @@ pub(super) async fn run(
 }
 
 /// The same for a request that asks for nothing else, which is measured.
-pub(super) async fn run_as(
+pub(super) async fn run_measured(
     api: Api,
-    served: &Arc<Served>,
+    served: &Arc<ServedSignature>,
     examples: Tensor,
     outputs: &[&str],
     deadline: Option<Instant>,
 ) -> Result<InferenceResponse, Status> {
-    let begin = Instant::now();
+    let started = Instant::now();
     let answer = run(served, examples, outputs, deadline).await?;
-    served.queue.record_runtime(api, begin.elapsed());
+    served.queue.record_runtime(api, started.elapsed());
     Ok(answer)
 }
 

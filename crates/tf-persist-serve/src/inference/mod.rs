@@ -3,7 +3,7 @@
 mod classify;
 mod examples;
 mod metadata;
-mod multi;
+mod multi_inference;
 mod predict;
 mod regress;
 mod signature;
@@ -12,7 +12,7 @@ mod warm_up;
 pub use classify::{Class, classify};
 pub use examples::with_context;
 pub use metadata::signature_defs;
-pub use multi::{CLASSIFY, Outcome, REGRESS, Task, multi_inference};
+pub use multi_inference::{CLASSIFY, Outcome, REGRESS, Task, multi_inference};
 pub use predict::predict;
 pub(crate) use predict::{check_count, check_names, input_default, parsing_error, run};
 pub use regress::regress;

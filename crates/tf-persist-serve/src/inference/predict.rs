@@ -10,7 +10,7 @@ use tf_persist_core::{DType, Signature, Tensor};
 
 use crate::api::Api;
 use crate::batching::{InferenceRequest, InferenceResponse};
-use crate::models::Served;
+use crate::models::ServedSignature;
 use crate::status::Status;
 
 /// Runs a signature.
@@ -18,7 +18,7 @@ use crate::status::Status;
 /// # Errors
 /// `INVALID_ARGUMENT` if the inputs or the outputs asked for are not those of the signature, or of another dtype; what
 /// TensorFlow says.
-pub async fn predict(served: &Arc<Served>, call: InferenceRequest) -> Result<InferenceResponse, Status> {
+pub async fn predict(served: &Arc<ServedSignature>, call: InferenceRequest) -> Result<InferenceResponse, Status> {
     let signature = &served.signature;
     let given = || call.inputs.iter().map(|(name, _)| name.as_str());
     check_count(signature, given())?;
@@ -35,12 +35,12 @@ pub async fn predict(served: &Arc<Served>, call: InferenceRequest) -> Result<Inf
 ///
 /// # Errors
 /// As [`predict`] of dtypes and outputs, and of the run.
-pub(crate) async fn run(served: &Arc<Served>, call: InferenceRequest) -> Result<InferenceResponse, Status> {
+pub(crate) async fn run(served: &Arc<ServedSignature>, call: InferenceRequest) -> Result<InferenceResponse, Status> {
     check_outputs(&served.signature, &call.outputs)?;
     check_dtypes(&served.signature, &call.inputs)?;
-    let begin = Instant::now();
+    let started = Instant::now();
     let answer = served.queue.run(&served.signature, call).await?;
-    served.queue.record_runtime(Api::Predict, begin.elapsed());
+    served.queue.record_runtime(Api::Predict, started.elapsed());
     Ok(answer)
 }
 
@@ -113,14 +113,14 @@ pub(crate) fn check_names<'a>(
 }
 
 fn check_outputs(signature: &Signature, wanted: &[String]) -> Result<(), Status> {
-    for (place, name) in wanted.iter().enumerate() {
+    for (index, name) in wanted.iter().enumerate() {
         if !signature.outputs().any(|output| output == name) {
             return Err(Status::invalid_argument(format!(
                 "output tensor alias not found in signature: {name} Outputs expected to be in the set {{{}}}.",
                 join(signature.outputs())
             )));
         }
-        if wanted[..place].contains(name) {
+        if wanted[..index].contains(name) {
             return Err(Status::invalid_argument(format!("duplicate output tensor alias: {name}")));
         }
     }

@@ -8,11 +8,11 @@ use tf_persist_core::tensor::Strings;
 
 use super::examples::{self, INPUTS, output, shape_text};
 use super::metadata::debug_text;
-use super::multi::REGRESS;
+use super::multi_inference::REGRESS;
 use super::signature::check_method;
 use crate::api::Api;
 use crate::batching::InferenceResponse;
-use crate::models::{Servable, Served};
+use crate::models::{Servable, ServedSignature};
 use crate::status::Status;
 
 /// The one output (`kRegressOutputs`).
@@ -31,12 +31,12 @@ pub async fn regress(
     let served = examples::signature(servable, signature)?;
     check(servable, served)?;
     let (count, examples) = examples::tensor(examples)?;
-    let answer = examples::run_as(Api::Regress, served, examples, &[OUTPUTS], deadline).await?;
-    read(&answer, count)
+    let answer = examples::run_measured(Api::Regress, served, examples, &[OUTPUTS], deadline).await?;
+    results(&answer, count)
 }
 
 /// Whether a signature regresses (`PreProcessRegression`).
-pub(super) fn check(servable: &Servable, served: &Arc<Served>) -> Result<(), Status> {
+pub(super) fn check(servable: &Servable, served: &Arc<ServedSignature>) -> Result<(), Status> {
     let definition = served.signature.definition();
     check_method(servable, definition, "regression", REGRESS)?;
     if definition.inputs.len() != 1 {
@@ -55,7 +55,7 @@ pub(super) fn check(servable: &Servable, served: &Arc<Served>) -> Result<(), Sta
 }
 
 /// The values that a run gave (`PostProcessRegressionResult`).
-pub(super) fn read(answer: &InferenceResponse, examples: usize) -> Result<Vec<f32>, Status> {
+pub(super) fn results(answer: &InferenceResponse, examples: usize) -> Result<Vec<f32>, Status> {
     let tensor = output(answer, OUTPUTS)
         .ok_or_else(|| Status::invalid_argument(format!("Could not find output tensor '{OUTPUTS}'")))?;
     let batch = match *tensor.shape() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tf_persist_core::{Code, SignatureDef};
 
 use crate::api::Protocol;
-use crate::models::{Servable, Served};
+use crate::models::{Servable, ServedSignature};
 use crate::status::Status;
 
 /// The signature that is meant where none is named (`kDefaultServingSignatureDefKey`).
@@ -27,19 +27,19 @@ pub(super) fn check_method(servable: &Servable, found: &SignatureDef, what: &str
 }
 
 /// The methods of signatures that predict takes.
-const PREDICTING: [&str; 3] =
+const PREDICT_METHODS: [&str; 3] =
     ["tensorflow/serving/predict", "tensorflow/serving/classify", "tensorflow/serving/regress"];
 
 /// Whether a signature's method is one that predict takes, where that is looked at (`VerifySignature` in `predict_util.cc`).
 ///
 /// # Errors
 /// `INTERNAL`, as TensorFlow Serving has it.
-pub(crate) fn check_predict_method(servable: &Servable, served: &Served) -> Result<(), Status> {
+pub(crate) fn check_predict_method(servable: &Servable, served: &ServedSignature) -> Result<(), Status> {
     let method = served.signature.definition().method_name.as_str();
-    if !servable.checks_method_names() || PREDICTING.contains(&method) {
+    if !servable.checks_method_names() || PREDICT_METHODS.contains(&method) {
         return Ok(());
     }
-    let methods = PREDICTING.join(", ");
+    let methods = PREDICT_METHODS.join(", ");
     let text = format!("Expected prediction signature method_name to be one of {{{methods}}}. Was: {method}");
     Err(Status::new(Code::Internal, text))
 }
@@ -53,7 +53,7 @@ pub fn signature_for_predict<'a>(
     servable: &'a Servable,
     name: &str,
     protocol: Protocol,
-) -> Result<&'a Arc<Served>, Status> {
+) -> Result<&'a Arc<ServedSignature>, Status> {
     let name = effective_name(name);
     servable.signature(name, || match protocol {
         Protocol::Grpc => Status::failed_precondition(format!("Serving signature key \"{name}\" not found.")),

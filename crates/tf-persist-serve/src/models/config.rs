@@ -7,7 +7,7 @@ use tf_persist_proto::text_format;
 use tf_persist_proto::serving::file_system_storage_path_source::file_system_storage_path_source_config::ServableVersionPolicy;
 use tf_persist_proto::serving::file_system_storage_path_source::file_system_storage_path_source_config::servable_version_policy::Policy_choice;
 use tf_persist_proto::serving::model_server_config::model_server_config::Config;
-use tf_persist_proto::serving::{ModelConfig, ModelConfigList, ModelServerConfig, ModelType};
+use tf_persist_proto::serving::{ModelConfig as ModelConfigProto, ModelConfigList, ModelServerConfig, ModelType};
 
 use super::ModelSource;
 use crate::status::Status;
@@ -20,7 +20,7 @@ const MAX_CONFIG_BYTES: u64 = 64 << 20;
 
 /// What is to be served of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(super) struct ModelConfig {
     /// The folder of its versions.
     pub(super) base_path: PathBuf,
     /// Which of its versions.
@@ -29,8 +29,8 @@ pub(super) struct Wanted {
     pub(super) labels: BTreeMap<String, i64>,
 }
 
-/// Models by name.
-pub(super) type Models = BTreeMap<String, Wanted>;
+/// ModelConfigs by name.
+pub(super) type ModelConfigs = BTreeMap<String, ModelConfig>;
 
 /// Which of the versions that are there are to be served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +94,7 @@ fn single(name: &str, path: &Path) -> Result<ModelServerConfig, Status> {
         let message = format!("The base path `{}` of model {name} is not UTF-8", path.display());
         return Err(Status::invalid_argument(message));
     };
-    let mut config = ModelConfig::new();
+    let mut config = ModelConfigProto::new();
     config.name = name.to_owned();
     config.base_path = base_path.to_owned();
     config.model_platform = PLATFORM.to_owned();
@@ -135,7 +135,7 @@ fn file(path: &Path) -> Result<ModelServerConfig, Status> {
 ///
 /// # Errors
 /// `INVALID_ARGUMENT`, in the order of TensorFlow Serving's checks.
-pub(super) fn check(config: &ModelServerConfig, old: Option<&Models>) -> Result<Models, Status> {
+pub(super) fn check(config: &ModelServerConfig, old: Option<&ModelConfigs>) -> Result<ModelConfigs, Status> {
     let list = match &config.config {
         Some(Config::ModelConfigList(list)) => &list.config[..],
         // A server that starts with nothing can be told what to serve later.
@@ -182,13 +182,13 @@ pub(super) fn check(config: &ModelServerConfig, old: Option<&Models>) -> Result<
         if policy == Policy::Specific(BTreeSet::new()) {
             tracing::warn!(model = %config.name, "its version policy is `specific`, and names no versions");
         }
-        (config.name.clone(), Wanted { base_path, policy, labels: config.version_labels.clone() })
+        (config.name.clone(), ModelConfig { base_path, policy, labels: config.version_labels.clone() })
     });
     Ok(wanted.collect())
 }
 
 /// The platform of a model, by whichever of the two fields that it may be given in.
-fn platform(config: &ModelConfig) -> Result<&str, Status> {
+fn platform(config: &ModelConfigProto) -> Result<&str, Status> {
     let name = &config.name;
     let model_type = config.model_type.value();
     if model_type == ModelType::MODEL_TYPE_UNSPECIFIED as i32 {
@@ -216,7 +216,7 @@ fn platform(config: &ModelConfig) -> Result<&str, Status> {
 }
 
 /// The folder that a base path means: an absolute path, or a URI of the scheme `file`.
-fn base_path(config: &ModelConfig) -> Result<PathBuf, Status> {
+fn base_path(config: &ModelConfigProto) -> Result<PathBuf, Status> {
     let (name, path) = (&config.name, config.base_path.as_str());
     let refuse = |what: String| Err(Status::invalid_argument(what));
     if path.contains('\0') {

@@ -16,25 +16,25 @@ const PACK: &str = ".tfpack";
 const GRAPHS: [&str; 3] = ["saved_model.pb", "saved_model.pbtxt", "saved_model.cpb"];
 
 /// More entries than this of a version's folder are not looked at to see whether they have changed.
-const MAX_STAMPED: usize = 10_000;
+const MAX_STAMPED_FILES: usize = 10_000;
 
 /// How deep folders in a version's folder are looked into for that.
 const MAX_DEPTH: usize = 16;
 
 /// What was found under a base path.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Found {
+pub(super) struct FoundVersions {
     /// The versions and where they stand.
     pub(super) versions: BTreeMap<i64, PathBuf>,
     /// What is odd about it, for the log.
-    pub(super) remark: Option<String>,
+    pub(super) warning: Option<String>,
 }
 
 /// Looks for versions.
 ///
 /// # Errors
 /// A sentence, if the folder is not there or cannot be read. That is not the same as a folder without versions.
-pub(super) fn look(base_path: &Path) -> Result<Found, String> {
+pub(super) fn list_versions(base_path: &Path) -> Result<FoundVersions, String> {
     let shown = base_path.display();
     let unreadable = |error: std::io::Error| format!("cannot read the base path `{shown}`: {error}");
     match fs::metadata(base_path) {
@@ -48,7 +48,7 @@ pub(super) fn look(base_path: &Path) -> Result<Found, String> {
         Ok(_) => {}
     }
     let mut names = Vec::new();
-    let mut remark = None;
+    let mut warning = None;
     for entry in fs::read_dir(base_path).map_err(unreadable)? {
         // A name that is not UTF-8 is no number.
         if let Ok(name) = entry.map_err(unreadable)?.file_name().into_string() {
@@ -60,12 +60,12 @@ pub(super) fn look(base_path: &Path) -> Result<Found, String> {
     for name in names.iter() {
         let Some(version) = version(base_path, name) else { continue };
         if let Some((_, before)) = versions.insert(version, (base_path.join(name), name.clone())) {
-            remark = Some(format!("version {version} is taken from `{name}`, and `{before}` is ignored"));
+            warning = Some(format!("version {version} is taken from `{name}`, and `{before}` is ignored"));
         }
     }
     if versions.is_empty() {
         let graph = GRAPHS.into_iter().find(|graph| names.iter().any(|name| name == graph));
-        remark = Some(match graph {
+        warning = Some(match graph {
             Some(graph) => format!(
                 "the base path `{shown}` is a SavedModel itself, and versions are folders in it: move it so that there is \
                  `{shown}/1/{graph}`"
@@ -76,7 +76,7 @@ pub(super) fn look(base_path: &Path) -> Result<Found, String> {
         });
     }
     let versions = versions.into_iter().map(|(version, (path, _))| (version, path)).collect();
-    Ok(Found { versions, remark })
+    Ok(FoundVersions { versions, warning })
 }
 
 /// The version that a child of a base path is: its name is a number that an int64 holds, or a pack's with such a name.
@@ -94,13 +94,13 @@ fn number(text: &str) -> Option<i64> {
 
 /// What a version's files are, by their names, lengths and times: it differs if one of them was written since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Stamp(pub(super) u64);
+pub(super) struct FileStamp(pub(super) u64);
 
-impl Stamp {
+impl FileStamp {
     /// The stamp of what stands at a path, which may be nothing. Symbolic links are followed.
-    pub(super) fn of(path: &Path) -> Self {
-        let mut digest = Digestive(Sha256::new());
-        let mut left = MAX_STAMPED;
+    pub(super) fn read(path: &Path) -> Self {
+        let mut digest = StableHasher(Sha256::new());
+        let mut left = MAX_STAMPED_FILES;
         stamp(path, 0, &mut left, &mut digest);
         let bytes = digest.0.finalize();
         Self(bytes.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)))
@@ -108,9 +108,9 @@ impl Stamp {
 }
 
 /// A hash that is the same in the next process.
-struct Digestive(Sha256);
+struct StableHasher(Sha256);
 
-impl Hasher for Digestive {
+impl Hasher for StableHasher {
     fn write(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
@@ -120,7 +120,7 @@ impl Hasher for Digestive {
     }
 }
 
-fn stamp(path: &Path, depth: usize, left: &mut usize, digest: &mut Digestive) {
+fn stamp(path: &Path, depth: usize, left: &mut usize, digest: &mut StableHasher) {
     let Ok(metadata) = fs::metadata(path) else { return digest.write_u8(0) };
     digest.write_u8(1);
     note(&metadata, digest);
@@ -141,7 +141,7 @@ fn stamp(path: &Path, depth: usize, left: &mut usize, digest: &mut Digestive) {
 
 /// The time of change tells of a file put in place of another that has the same length and time of writing. That of a folder
 /// says nothing that the names in it do not, and changes when the folder itself is renamed.
-fn note(metadata: &Metadata, digest: &mut Digestive) {
+fn note(metadata: &Metadata, digest: &mut StableHasher) {
     if metadata.is_dir() {
         return;
     }

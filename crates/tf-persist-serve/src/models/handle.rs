@@ -51,7 +51,7 @@ impl<T: Send + Sync + 'static> Handle<T> {
                 Readiness::Waiting => {}
             }
             // The sender lives as long as `self`.
-            changed.changed().await.map_err(|_| stopping())?;
+            changed.changed().await.map_err(|_| stopping_error())?;
         }
     }
 
@@ -63,12 +63,12 @@ impl<T: Send + Sync + 'static> Handle<T> {
         self.shared.journal.stop();
     }
 
-    pub(super) async fn reload(&self, config: ModelServerConfig, asked_by: &str) -> Result<(), Status> {
+    pub(super) async fn reload(&self, config: ModelServerConfig, requested_by: &str) -> Result<(), Status> {
         let (reply, answer) = oneshot::channel();
-        let asked_by = asked_by.to_owned();
-        let told = self.events.send(Event::Reload { config: Box::new(config), asked_by, reply });
-        told.map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())?
+        let requested_by = requested_by.to_owned();
+        let told = self.events.send(Event::Reload { config: Box::new(config), requested_by, reply });
+        told.map_err(|_| stopping_error())?;
+        answer.await.map_err(|_| stopping_error())?
     }
 
     pub(super) fn refresh(&self) {
@@ -86,6 +86,6 @@ impl<T: Send + Sync + 'static> Handle<T> {
 }
 
 /// What is said to those who ask too late.
-pub(super) fn stopping() -> Status {
+pub(super) fn stopping_error() -> Status {
     Status::new(Code::Unavailable, "the server is stopping")
 }

@@ -12,10 +12,10 @@ use std::time::SystemTime;
 
 use tf_persist_core::Code;
 
-use super::folder::Stamp;
-use super::journal::{Blame, Journal};
+use super::crash_journal::{CrashJournal, Quarantine};
+use super::folder::FileStamp;
 use super::manager::Event;
-use super::model::{Job, Outcome, Refusal};
+use super::state_machine::{LoadError, LoadJob, LoadOutcome};
 use crate::status::Status;
 
 /// What makes something that answers out of the files of a version.
@@ -24,7 +24,7 @@ pub(super) trait Loader: Send + Sync + 'static {
     type Loaded: Send + Sync + 'static;
 
     /// Loads a version and warms it up.
-    fn load(&self, model: &str, version: i64, path: &Path) -> Result<Self::Loaded, Refusal>;
+    fn load(&self, model: &str, version: i64, path: &Path) -> Result<Self::Loaded, LoadError>;
 
     /// Whether something is still done with it for those who do not wait for it any more, so that it is not to be dropped yet.
     fn is_busy(&self, _loaded: &Self::Loaded) -> bool {
@@ -37,13 +37,13 @@ pub(super) trait Loader: Send + Sync + 'static {
 
 /// Versions that wait for a thread.
 #[derive(Default)]
-pub(super) struct Queue {
-    waiting: Mutex<(VecDeque<Job>, bool)>,
+pub(super) struct LoadQueue {
+    waiting: Mutex<(VecDeque<LoadJob>, bool)>,
     changed: Condvar,
 }
 
-impl Queue {
-    pub(super) fn push(&self, job: Job) {
+impl LoadQueue {
+    pub(super) fn push(&self, job: LoadJob) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).0.push_back(job);
         self.changed.notify_one();
     }
@@ -54,7 +54,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    fn pop(&self) -> Option<Job> {
+    fn pop(&self) -> Option<LoadJob> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(job) = waiting.0.pop_front() {
@@ -72,15 +72,15 @@ impl Queue {
 pub(super) fn start<L: Loader>(
     number: usize,
     loader: Arc<L>,
-    queue: Arc<Queue>,
-    journal: Arc<Journal>,
+    queue: Arc<LoadQueue>,
+    journal: Arc<CrashJournal>,
     events: Sender<Event<L::Loaded>>,
 ) -> Result<(), Status> {
     let work = move || {
         while let Some(job) = queue.pop() {
             let (id, model) = (job.id, job.model.clone());
-            let outcome = if job.dropped.load(Ordering::Relaxed) {
-                Outcome::Dropped
+            let outcome = if job.cancelled.load(Ordering::Relaxed) {
+                LoadOutcome::Dropped
             } else {
                 let _ = events.send(Event::Started { model: model.clone(), id });
                 load(&*loader, &job, &journal)
@@ -98,35 +98,35 @@ pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<
     spawned.map(drop).map_err(|error| Status::new(Code::ResourceExhausted, format!("cannot start a thread: {error}")))
 }
 
-fn load<L: Loader>(loader: &L, job: &Job, journal: &Journal) -> Outcome<L::Loaded> {
+fn load<L: Loader>(loader: &L, job: &LoadJob, journal: &CrashJournal) -> LoadOutcome<L::Loaded> {
     let (model, version, path) = (job.model.as_str(), job.version, job.path.as_path());
-    let stamp = Stamp::of(path);
-    if let Some(Blame { status, left }) = journal.blames(path, stamp, SystemTime::now()) {
-        return Outcome::Refused(Refusal { again: Some(left), ..Refusal::new(status, true) }, stamp);
+    let stamp = FileStamp::read(path);
+    if let Some(Quarantine { status, left }) = journal.quarantined(path, stamp, SystemTime::now()) {
+        return LoadOutcome::Refused(LoadError { again: Some(left), ..LoadError::new(status, true) }, stamp);
     }
-    let turn = journal.begin(model, version, path, stamp);
+    let permit = journal.begin_load(model, version, path, stamp);
     let loaded = catch_unwind(AssertUnwindSafe(|| loader.load(model, version, path)));
-    journal.end(path);
-    drop(turn);
+    journal.end_load(path);
+    drop(permit);
     let refusal = match loaded {
-        Ok(Ok(servable)) => return Outcome::Loaded(servable),
+        Ok(Ok(servable)) => return LoadOutcome::Loaded(servable),
         Ok(Err(refusal)) => refusal,
         Err(panic) => {
-            let message = format!("loading `{}` panicked: {}", path.display(), said(&*panic));
-            Refusal::new(Status::new(Code::Internal, message), false)
+            let message = format!("loading `{}` panicked: {}", path.display(), panic_message(&*panic));
+            LoadError::new(Status::new(Code::Internal, message), false)
         }
     };
     loader.released();
     // What the loader says of files that are not there any more is hardly to the point.
     if !path.exists() {
         let message = format!("`{}` vanished while it was being loaded: {}", path.display(), refusal.status.message);
-        return Outcome::Refused(Refusal::new(Status::not_found(message), false), stamp);
+        return LoadOutcome::Refused(LoadError::new(Status::not_found(message), false), stamp);
     }
-    Outcome::Refused(refusal, stamp)
+    LoadOutcome::Refused(refusal, stamp)
 }
 
 /// What a panic said.
-fn said(panic: &(dyn Any + Send)) -> &str {
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it did not say why")
 }

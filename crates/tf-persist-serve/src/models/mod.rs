@@ -19,24 +19,24 @@
 //! - The threads that load stand back behind those that answer, on Linux.
 
 mod config;
+mod crash_journal;
 mod folder;
 mod handle;
-mod journal;
+mod intra_op_threads;
 mod load;
-mod look;
 mod manager;
-mod model;
+mod poll;
 mod servable;
 mod settings;
-mod tensorflow;
-mod threads;
+mod state_machine;
+mod tensorflow_loader;
 mod unload;
 mod view;
 
 use std::fmt;
 use std::sync::Arc;
 
-pub use servable::{Servable, Served};
+pub use servable::{Servable, ServedSignature};
 pub use settings::{LabelRule, LoadSettings, ModelSource, Settings};
 
 use tf_persist_proto::serving::ModelServerConfig;
@@ -46,8 +46,8 @@ use crate::batching;
 use crate::metrics::Metrics;
 use crate::status::Status;
 use handle::Handle;
-use tensorflow::TensorFlow;
-use threads::IntraOpThreads;
+use intra_op_threads::IntraOpThreads;
+use tensorflow_loader::TensorFlowLoader;
 use view::Readiness;
 
 /// Which version of a model a request asks for.
@@ -123,7 +123,7 @@ impl Models {
         warm_up: WarmUp,
     ) -> Result<Self, Status> {
         run.check()?;
-        let loader = TensorFlow {
+        let loader = TensorFlowLoader {
             load: settings.load.clone(),
             intra_op_threads: IntraOpThreads::default(),
             run,
@@ -167,8 +167,8 @@ impl Models {
 
     /// Whether the version of a model may come to answer that does not yet: it waits to be loaded, or it is not known yet which there are.
     #[must_use]
-    pub fn is_coming(&self, name: &str, version: Option<i64>) -> bool {
-        self.0.view().is_coming(name, version)
+    pub fn is_pending(&self, name: &str, version: Option<i64>) -> bool {
+        self.0.view().is_pending(name, version)
     }
 
     /// Where it is told that how models stand has changed.
@@ -193,8 +193,8 @@ impl Models {
     /// # Errors
     /// As TensorFlow Serving's `HandleReloadConfigRequest`: the old configuration stays if this one cannot be; `UNKNOWN` if a new
     /// model could not be loaded, which the others are served without.
-    pub async fn reload(&self, config: ModelServerConfig, asked_by: &str) -> Result<(), Status> {
-        self.0.reload(config, asked_by).await
+    pub async fn reload(&self, config: ModelServerConfig, requested_by: &str) -> Result<(), Status> {
+        self.0.reload(config, requested_by).await
     }
 
     /// Reads the configuration file again at once, and looks for versions at once: what SIGHUP does.

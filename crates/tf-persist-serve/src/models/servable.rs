@@ -14,13 +14,13 @@ pub struct Servable {
     version: i64,
     model: LoadedModel,
     /// By name; in place of one that cannot be run, why.
-    signatures: Vec<(String, Result<Arc<Served>, Status>)>,
+    signatures: Vec<(String, Result<Arc<ServedSignature>, Status>)>,
     runs: batching::VersionWorkers,
     check_method_names: bool,
 }
 
 /// A signature of a servable, with what is known of it from its runs so far.
-pub struct Served {
+pub struct ServedSignature {
     /// The signature, bound to the graph.
     pub signature: Signature,
     /// Where its requests wait for each other.
@@ -45,7 +45,7 @@ impl Servable {
         let serve = |signature: &str| {
             let signature = model.signature(signature)?;
             let queue = BatchQueue::new(name, &signature, &shared, metrics);
-            Ok(Arc::new(Served { signature, queue }))
+            Ok(Arc::new(ServedSignature { signature, queue }))
         };
         let signatures = names.map(|signature| (signature.clone(), serve(&signature))).collect();
         let check_method_names = run.check_method_names;
@@ -90,7 +90,7 @@ impl Servable {
     ///
     /// # Errors
     /// What `absent` says, if there is none; why it cannot be run, if it cannot.
-    pub fn signature(&self, name: &str, absent: impl FnOnce() -> Status) -> Result<&Arc<Served>, Status> {
+    pub fn signature(&self, name: &str, absent: impl FnOnce() -> Status) -> Result<&Arc<ServedSignature>, Status> {
         let found = self.signatures.iter().find(|(other, _)| other == name);
         let (_, served) = found.ok_or_else(absent)?;
         served.as_ref().map_err(Status::clone)

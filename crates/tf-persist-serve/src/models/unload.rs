@@ -9,10 +9,10 @@ use super::manager::Event;
 use crate::status::Status;
 
 /// How often it is looked whether requests have let go: at first, and at the longest.
-const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(100)];
+const POLL_PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(100)];
 
 /// A version that answers nobody any more but those who have it.
-pub(super) struct Unload<T> {
+pub(super) struct UnloadJob<T> {
     pub(super) id: u64,
     pub(super) model: String,
     pub(super) servable: Arc<T>,
@@ -21,53 +21,53 @@ pub(super) struct Unload<T> {
 /// Starts the thread. It ends when nobody can send to it any more and everything is unloaded.
 pub(super) fn start<L: Loader>(
     loader: Arc<L>,
-    orders: Receiver<Unload<L::Loaded>>,
+    jobs: Receiver<UnloadJob<L::Loaded>>,
     events: Sender<Event<L::Loaded>>,
 ) -> Result<(), Status> {
-    spawn("unload", move || run(&*loader, &orders, &events))
+    spawn("unload", move || run(&*loader, &jobs, &events))
 }
 
-fn run<L: Loader>(loader: &L, orders: &Receiver<Unload<L::Loaded>>, events: &Sender<Event<L::Loaded>>) {
-    let mut waiting: Vec<Unload<L::Loaded>> = Vec::new();
-    let mut pause = PAUSES[0];
+fn run<L: Loader>(loader: &L, jobs: &Receiver<UnloadJob<L::Loaded>>, events: &Sender<Event<L::Loaded>>) {
+    let mut waiting: Vec<UnloadJob<L::Loaded>> = Vec::new();
+    let mut pause = POLL_PAUSES[0];
     let mut is_open = true;
     while is_open || !waiting.is_empty() {
-        let order = if waiting.is_empty() {
-            orders.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        let job = if waiting.is_empty() {
+            jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
-            orders.recv_timeout(pause)
+            jobs.recv_timeout(pause)
         };
-        match order {
-            Ok(order) => {
-                waiting.push(order);
-                pause = PAUSES[0];
+        match job {
+            Ok(job) => {
+                waiting.push(job);
+                pause = POLL_PAUSES[0];
             }
-            Err(RecvTimeoutError::Timeout) => pause = (pause * 2).min(PAUSES[1]),
+            Err(RecvTimeoutError::Timeout) => pause = (pause * 2).min(POLL_PAUSES[1]),
             Err(RecvTimeoutError::Disconnected) => {
                 // Without a pause this would spin.
                 if is_open {
                     is_open = false;
                 } else {
                     std::thread::sleep(pause);
-                    pause = (pause * 2).min(PAUSES[1]);
+                    pause = (pause * 2).min(POLL_PAUSES[1]);
                 }
             }
         }
         let mut done = Vec::new();
         let mut still = Vec::new();
-        for order in waiting {
-            let Unload { id, model, servable } = order;
+        for job in waiting {
+            let UnloadJob { id, model, servable } = job;
             // It is in no table any more: who has it now is the last who will.
             match Arc::try_unwrap(servable) {
                 // A run that was given up holds the session: dropped now, it would end in the thread of that run.
                 Ok(servable) if loader.is_busy(&servable) => {
-                    still.push(Unload { id, model, servable: Arc::new(servable) });
+                    still.push(UnloadJob { id, model, servable: Arc::new(servable) });
                 }
                 Ok(servable) => {
                     drop(servable);
                     done.push((id, model));
                 }
-                Err(servable) => still.push(Unload { id, model, servable }),
+                Err(servable) => still.push(UnloadJob { id, model, servable }),
             }
         }
         waiting = still;

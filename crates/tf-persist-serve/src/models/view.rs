@@ -10,7 +10,7 @@ use crate::status::Status;
 /// The models as they are at a moment.
 pub(super) struct View<T> {
     /// What answers, by the name of the model.
-    pub(super) tables: HashMap<String, Table<T>>,
+    pub(super) tables: HashMap<String, ModelTable<T>>,
     /// How all versions fare that were ever seen, newest first. Models that are configured no more are still among them.
     pub(super) seen: HashMap<String, Vec<VersionStatus>>,
     /// Whether the server may begin to answer.
@@ -18,14 +18,14 @@ pub(super) struct View<T> {
 }
 
 /// What answers of a model.
-pub(super) struct Table<T> {
+pub(super) struct ModelTable<T> {
     /// The versions that are available, newest first.
     pub(super) available: Vec<(i64, Arc<T>)>,
     pub(super) labels: BTreeMap<String, i64>,
     /// Whether it is configured still, and not only being unloaded.
     pub(super) is_configured: bool,
     /// Whether its folder was looked into.
-    pub(super) was_looked_at: bool,
+    pub(super) was_polled: bool,
 }
 
 /// Whether every configured model had a version to answer with once.
@@ -51,8 +51,8 @@ impl<T> View<T> {
     }
 
     /// Whether a version of a model that is configured may come to answer: it waits or is being loaded, or it is not known yet what there is.
-    pub(super) fn is_coming(&self, name: &str, version: Option<i64>) -> bool {
-        let is_unknown = self.tables.get(name).is_some_and(|table| table.is_configured && !table.was_looked_at);
+    pub(super) fn is_pending(&self, name: &str, version: Option<i64>) -> bool {
+        let is_unknown = self.tables.get(name).is_some_and(|table| table.is_configured && !table.was_polled);
         let seen = self.seen.get(name).map_or(&[][..], Vec::as_slice);
         let asked = |status: &&VersionStatus| version.is_none_or(|version| status.version == version);
         is_unknown || seen.iter().filter(asked).any(|found| matches!(found.state, State::Start | State::Loading))

@@ -9,11 +9,11 @@ use tokio::sync::oneshot;
 
 use super::Manager;
 use super::labels::unavailable;
-use super::publish::why_not;
+use super::publish::failure_reason;
 use crate::models::LabelRule;
-use crate::models::config::{self, Models, Wanted};
-use crate::models::handle::stopping;
-use crate::models::model::Model;
+use crate::models::config::{self, ModelConfig, ModelConfigs};
+use crate::models::handle::stopping_error;
+use crate::models::state_machine::Model;
 use crate::status::Status;
 
 /// How long a request for new models waits for one whose folder has no versions. TensorFlow Serving waits for ever.
@@ -49,30 +49,30 @@ impl<T: Send + Sync + 'static> Manager<T> {
     pub(super) fn reload(
         &mut self,
         config: &ModelServerConfig,
-        asked_by: &str,
+        requested_by: &str,
         reply: oneshot::Sender<Result<(), Status>>,
         now: Instant,
     ) {
         // Whoever asked may have gone.
-        match self.accept(config, asked_by) {
+        match self.accept(config, requested_by) {
             Err(status) => {
-                tracing::error!(asked_by, error = %status, "another configuration was refused");
+                tracing::error!(requested_by, error = %status, "another configuration was refused");
                 let _ = reply.send(Err(status));
             }
             // Even if nothing is new: labels are to be seen by whoever was told that they stand.
-            Ok(models) => self.waiters.push(Waiter { models, since: now, reply }),
+            Ok(models) => self.config.waiters.push(Waiter { models, since: now, reply }),
         }
     }
 
     /// Takes in what the configuration file says. What is wrong with it is said once.
     pub(super) fn read_file(&mut self, read: Result<ModelServerConfig, Status>) {
-        let is_asked_for = std::mem::take(&mut self.is_file_asked_for);
+        let apply_unchanged = std::mem::take(&mut self.config.apply_unchanged_file);
         let error = match read {
             // What came by a request stays until the file says something new.
-            Ok(config) if config == self.file.0 && !is_asked_for => None,
+            Ok(config) if config == self.config.file && !apply_unchanged => None,
             Ok(config) => match self.accept(&config, "the model config file") {
                 Ok(_) => {
-                    self.file.0 = config;
+                    self.config.file = config;
                     None
                 }
                 Err(status) => Some(status.within("PollFilesystemAndReloadConfig failed to ReloadConfig: ")),
@@ -80,28 +80,33 @@ impl<T: Send + Sync + 'static> Manager<T> {
             Err(status) => Some(status.within("Failed to read ModelServerConfig file: ")),
         };
         if let Some(error) = &error
-            && self.file.1.as_ref() != Some(error)
+            && self.config.file_error.as_ref() != Some(error)
         {
             tracing::error!(%error, "the model config file is ignored");
         }
-        self.file.1 = error;
+        self.config.file_error = error;
     }
 
     /// Serves a configuration if it can be, or none of it. Gives the models that are new.
-    fn accept(&mut self, config: &ModelServerConfig, asked_by: &str) -> Result<BTreeSet<String>, Status> {
+    fn accept(&mut self, config: &ModelServerConfig, requested_by: &str) -> Result<BTreeSet<String>, Status> {
         if self.stopping.is_some() {
-            return Err(stopping());
+            return Err(stopping_error());
         }
-        let wanted = config::check(config, Some(&self.config))?;
+        let wanted = config::check(config, Some(&self.config.models))?;
         self.check_labels(&wanted)?;
-        let new: BTreeSet<String> = wanted.keys().filter(|name| !self.config.contains_key(*name)).cloned().collect();
-        let removed: Vec<&String> = self.config.keys().filter(|name| !wanted.contains_key(*name)).collect();
-        let is_changed = |(name, old): &(&String, &Wanted)| wanted.get(*name).is_some_and(|wanted| wanted != *old);
-        let changed: Vec<&String> = self.config.iter().filter(is_changed).map(|(name, _)| name).collect();
+        let new: BTreeSet<String> =
+            wanted.keys().filter(|name| !self.config.models.contains_key(*name)).cloned().collect();
+        let removed: Vec<&String> = self.config.models.keys().filter(|name| !wanted.contains_key(*name)).collect();
+        let is_changed = |(name, old): &(&String, &ModelConfig)| wanted.get(*name).is_some_and(|wanted| wanted != *old);
+        let changed: Vec<&String> = self.config.models.iter().filter(is_changed).map(|(name, _)| name).collect();
         if wanted.is_empty() && !removed.is_empty() {
-            tracing::warn!(asked_by, ?removed, "a configuration that names no models is served now: all are unloaded");
+            tracing::warn!(
+                requested_by,
+                ?removed,
+                "a configuration that names no models is served now: all are unloaded"
+            );
         } else {
-            tracing::info!(asked_by, added = ?new, ?removed, ?changed, "another configuration is served now");
+            tracing::info!(requested_by, added = ?new, ?removed, ?changed, "another configuration is served now");
         }
         self.configure(wanted);
         Ok(new)
@@ -111,17 +116,17 @@ impl<T: Send + Sync + 'static> Manager<T> {
     ///
     /// # Errors
     /// `FAILED_PRECONDITION` if one would stand on a version that is not available, unless it is new and that is allowed.
-    pub(super) fn check_labels(&self, wanted: &Models) -> Result<(), Status> {
+    pub(super) fn check_labels(&self, wanted: &ModelConfigs) -> Result<(), Status> {
         for (name, model) in wanted {
             for (label, version) in &model.labels {
-                let stands_on = self.config.get(name).and_then(|model| model.labels.get(label));
+                let stands_on = self.config.models.get(name).and_then(|model| model.labels.get(label));
                 let may_wait =
                     self.settings.labels == LabelRule::Any && stands_on.is_none_or(|stands_on| stands_on == version);
                 let model = self.models.get(name);
                 let is_available = || model.is_some_and(|model| model.is_version_available(*version));
                 // It was waited for from the start on, and still is.
                 let is_awaited =
-                    || stands_on == Some(version) && model.is_some_and(|model| model.is_version_coming(*version));
+                    || stands_on == Some(version) && model.is_some_and(|model| model.is_version_pending(*version));
                 if !may_wait && !is_available() && !is_awaited() {
                     return Err(unavailable(name, *version, ""));
                 }
@@ -131,33 +136,33 @@ impl<T: Send + Sync + 'static> Manager<T> {
     }
 
     /// Wants these models from now on, and no others.
-    pub(super) fn configure(&mut self, wanted: Models) {
+    pub(super) fn configure(&mut self, wanted: ModelConfigs) {
         for (name, model) in &mut self.models {
             if !wanted.contains_key(name) {
-                model.want(None);
+                model.set_config(None);
             }
         }
         for (name, wanted) in &wanted {
             let model = self.models.entry(name.clone()).or_insert_with(|| Model::new(name));
-            if model.wanted.as_ref() != Some(wanted) {
+            if model.config.as_ref() != Some(wanted) {
                 tracing::info!(model = %name, base_path = %wanted.base_path.display(), policy = ?wanted.policy, "model configured");
             }
-            model.want(Some(wanted.clone()));
+            model.set_config(Some(wanted.clone()));
         }
-        self.config = wanted;
-        self.look_now.0 = true;
+        self.config.models = wanted;
+        self.poll.versions_due = true;
     }
 
     /// Answers those whose models have come, or cannot.
     pub(super) fn answer_waiters(&mut self, now: Instant) {
-        for waiter in std::mem::take(&mut self.waiters) {
+        for waiter in std::mem::take(&mut self.config.waiters) {
             if waiter.reply.is_closed() {
                 continue;
             }
             let waited = now.duration_since(waiter.since);
             let progress: Vec<Progress> = waiter.models.iter().map(|name| self.progress(name, waited)).collect();
             if progress.iter().any(|progress| matches!(progress, Progress::Waiting)) {
-                self.waiters.push(waiter);
+                self.config.waiters.push(waiter);
                 continue;
             }
             let failed: Vec<String> = progress
@@ -181,15 +186,15 @@ impl<T: Send + Sync + 'static> Manager<T> {
     fn progress(&self, name: &str, waited: Duration) -> Progress {
         let removed = |name: &str| Progress::Failed(format!("{{{{name: {name}}} was removed by a later request}}, "));
         let Some(model) = self.models.get(name) else { return removed(name) };
-        if model.is_available() && model.wanted.is_some() {
+        if model.is_available() && model.config.is_some() {
             return Progress::Available;
         }
-        if model.wanted.is_none() {
+        if model.config.is_none() {
             return removed(name);
         }
-        let has_none = model.was_looked_at && !model.has_aspired() && waited >= VERSION_WAIT;
+        let has_none = model.was_polled && !model.has_aspired() && waited >= VERSION_WAIT;
         if model.failure().is_some() || has_none || waited >= LOAD_WAIT {
-            return Progress::Failed(why_not(model));
+            return Progress::Failed(failure_reason(model));
         }
         Progress::Waiting
     }

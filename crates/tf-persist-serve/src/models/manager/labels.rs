@@ -1,8 +1,8 @@
 //! Labels at the start: those that stand on a version which is being loaded wait for it.
 
 use super::Manager;
-use crate::models::config::Models;
-use crate::models::journal::LEFT_ALONE;
+use crate::models::config::ModelConfigs;
+use crate::models::crash_journal::QUARANTINED;
 use crate::status::Status;
 
 /// A label that stood in the configuration at the start.
@@ -14,14 +14,14 @@ pub(super) struct AwaitedLabel {
 
 impl<T: Send + Sync + 'static> Manager<T> {
     /// The server is not ready until the versions of these labels answer.
-    pub(super) fn await_labels(&mut self, wanted: &Models) {
+    pub(super) fn await_labels(&mut self, wanted: &ModelConfigs) {
         for (model, wanted) in wanted {
             let awaited = wanted.labels.iter().map(|(label, version)| AwaitedLabel {
                 model: model.clone(),
                 label: label.clone(),
                 version: *version,
             });
-            self.awaited.extend(awaited);
+            self.config.awaited_labels.extend(awaited);
         }
     }
 
@@ -31,15 +31,16 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// `FAILED_PRECONDITION` if one stands on a version that will not come, as TensorFlow Serving says of any at the start.
     pub(super) fn awaited_labels(&self) -> Result<bool, Status> {
         let mut all_stand = true;
-        for AwaitedLabel { model: name, label, version } in &self.awaited {
-            let stands_still = self.config.get(name).is_some_and(|wanted| wanted.labels.get(label) == Some(version));
+        for AwaitedLabel { model: name, label, version } in &self.config.awaited_labels {
+            let stands_still =
+                self.config.models.get(name).is_some_and(|wanted| wanted.labels.get(label) == Some(version));
             let Some(model) = self.models.get(name).filter(|_| stands_still) else { continue };
             let error = model.error(*version);
-            if model.is_version_available(*version) || error.is_some_and(|error| error.code == LEFT_ALONE) {
+            if model.is_version_available(*version) || error.is_some_and(|error| error.code == QUARANTINED) {
                 continue;
             }
             // A model without versions may get some.
-            if !model.was_looked_at || !model.has_aspired() || model.is_version_coming(*version) {
+            if !model.was_polled || !model.has_aspired() || model.is_version_pending(*version) {
                 all_stand = false;
                 continue;
             }

@@ -1,4 +1,4 @@
-//! The thread that knows how all models stand. It alone changes that; what takes time is done by others, who tell it.
+//! The thread that owns the state of all models. No other thread changes it: those that load, unload and poll report to it by events.
 
 mod configure;
 mod labels;
@@ -13,129 +13,158 @@ use arc_swap::ArcSwap;
 use tf_persist_proto::serving::ModelServerConfig;
 use tokio::sync::{oneshot, watch};
 
-use super::folder::Found;
-use super::journal::Journal;
-use super::load::{Loader, Queue};
-use super::look::{Order, Sight};
-use super::model::{Action, Model, Outcome, Retries};
-use super::unload::Unload;
+use super::crash_journal::CrashJournal;
+use super::folder::FoundVersions;
+use super::load::{LoadQueue, Loader};
+use super::poll::{PollRequest, PollResult};
+use super::state_machine::{Action, LoadOutcome, Model, RetryPolicy};
+use super::unload::UnloadJob;
 use super::view::View;
-use super::{LabelRule, ModelSource, Settings, config, load, look, unload};
+use super::{LabelRule, ModelSource, Settings, config, load, poll, unload};
 use crate::status::Status;
 use configure::Waiter;
 use labels::AwaitedLabel;
-use publish::Told;
+use publish::LoggedStates;
 
-/// How long it is waited until something that is the matter is said again, at the longest.
-const MAX_SILENCE: Duration = Duration::from_secs(300);
+/// The longest pause before a problem that persists is logged again.
+const MAX_WARN_INTERVAL: Duration = Duration::from_secs(300);
 
-/// How long it is waited for nothing.
-const IDLE: Duration = Duration::from_secs(3600);
+/// How long the thread sleeps when nothing is due.
+const MAX_IDLE_WAIT: Duration = Duration::from_secs(3600);
 
-/// What the thread is told.
+/// A message to the manager's thread.
 pub(super) enum Event<T> {
-    /// The files were looked at.
-    Seen(Sight),
+    /// The result of a poll of the file system.
+    Polled(PollResult),
     /// A load has begun.
     Started { model: String, id: u64 },
-    /// It has ended.
-    Finished { model: String, id: u64, outcome: Outcome<T> },
-    /// A version is gone.
+    /// A load has ended.
+    Finished { model: String, id: u64, outcome: LoadOutcome<T> },
+    /// A version was unloaded.
     Unloaded { model: String, id: u64 },
-    /// Another configuration is to be served.
-    Reload { config: Box<ModelServerConfig>, asked_by: String, reply: oneshot::Sender<Result<(), Status>> },
-    /// The files are to be looked at.
+    /// A request for another configuration.
+    Reload { config: Box<ModelServerConfig>, requested_by: String, reply: oneshot::Sender<Result<(), Status>> },
+    /// Poll the file system now.
     Refresh,
-    /// Everything is to be unloaded.
+    /// Unload everything and end.
     Stop { reply: Option<Sender<()>> },
 }
 
-/// What the thread shows to everybody.
+/// What other threads read.
 pub(super) struct Shared<T> {
     pub(super) view: ArcSwap<View<T>>,
-    /// Told of every new view.
+    /// Notified of every new view.
     pub(super) changed: watch::Sender<()>,
-    pub(super) journal: Arc<Journal>,
+    pub(super) journal: Arc<CrashJournal>,
 }
 
-/// The thread's own.
+/// The state of the manager's thread.
 pub(super) struct Manager<T> {
     settings: Settings,
-    shared: Arc<Shared<T>>,
     events: Receiver<Event<T>>,
-    queue: Arc<Queue>,
-    looker: Sender<Order>,
-    unloader: Sender<Unload<T>>,
+    queue: Arc<LoadQueue>,
+    poller: Sender<PollRequest>,
+    unloader: Sender<UnloadJob<T>>,
     models: BTreeMap<String, Model<T>>,
-    config: config::Models,
-    /// The file's configuration that is served, and what was wrong with it when it was read last.
-    file: (ModelServerConfig, Option<Status>),
-    /// Whether what the file says is to be served even if it says what it said before.
-    is_file_asked_for: bool,
-    ids: u64,
-    is_looking: bool,
-    /// Whether the files are to be looked at as soon as that can be, and the configuration file among them.
-    look_now: (bool, bool),
-    next_look: Option<Instant>,
-    next_file: Option<Instant>,
-    waiters: Vec<Waiter>,
-    /// Labels that stood in the configuration at the start, until all models are ready.
-    awaited: Vec<AwaitedLabel>,
-    is_ready: bool,
-    nags: BTreeMap<String, Nag>,
+    /// The number that the last version got.
+    last_id: u64,
+    poll: PollState,
+    config: ConfigState,
+    published: Published<T>,
+    /// Who waits for the end, once it has begun.
     stopping: Option<Vec<Sender<()>>>,
-    /// The last states that were told to the log.
-    told: Told,
 }
 
-/// Something that is the matter with a model's folder, said ever less often.
-struct Nag {
-    what: String,
+/// When the file system is polled.
+struct PollState {
+    is_running: bool,
+    /// The base paths are to be polled as soon as no poll is running.
+    versions_due: bool,
+    /// The configuration file is to be read as soon as no poll is running.
+    config_due: bool,
+    next_versions: Option<Instant>,
+    next_config: Option<Instant>,
+}
+
+/// Which configuration is served, and who waits for what in it.
+struct ConfigState {
+    models: config::ModelConfigs,
+    /// The content of the configuration file that was applied last.
+    file: ModelServerConfig,
+    /// Why the file could not be applied when it was read last.
+    file_error: Option<Status>,
+    /// Whether the next content of the file is applied even if it has not changed.
+    apply_unchanged_file: bool,
+    /// Reload requests that wait for new models.
+    waiters: Vec<Waiter>,
+    /// Labels of the first configuration, until all models are ready.
+    awaited_labels: Vec<AwaitedLabel>,
+}
+
+/// What the rest of the server and the log know.
+struct Published<T> {
+    shared: Arc<Shared<T>>,
+    is_ready: bool,
+    logged: LoggedStates,
+    warnings: BTreeMap<String, RepeatedWarning>,
+}
+
+/// A problem with a model's base path, logged at growing intervals while it persists.
+struct RepeatedWarning {
+    message: String,
     next: Instant,
-    silence: Duration,
+    interval: Duration,
 }
 
-/// Starts the threads. Gives what they show and where they are told.
+/// Starts the threads. Returns what they publish and the channel of their events.
 ///
 /// # Errors
-/// If the configuration cannot be read or cannot be, or there are no threads to be had.
-#[expect(clippy::type_complexity, reason = "it is taken apart at once")]
+/// If the configuration is unreadable or invalid, or a thread cannot be spawned.
+#[expect(clippy::type_complexity, reason = "the caller destructures it at once")]
 pub(super) fn start<L: Loader>(
     settings: Settings,
     loader: Arc<L>,
 ) -> Result<(Arc<Shared<L::Loaded>>, Sender<Event<L::Loaded>>), Status> {
     let file = config::read(settings.source.as_ref())?;
     let wanted = config::check(&file, None)?;
-    let journal = Arc::new(Journal::open(settings.load.journal.as_deref(), SystemTime::now()));
+    let journal = Arc::new(CrashJournal::open(settings.load.journal.as_deref(), SystemTime::now()));
     let (changed, _) = watch::channel(());
     let view = ArcSwap::from_pointee(View::empty());
     let shared = Arc::new(Shared { view, changed, journal: journal.clone() });
-    let (tell, events) = mpsc::channel();
-    let (looker, look_orders) = mpsc::channel();
-    let (unloader, unload_orders) = mpsc::channel();
-    let queue = Arc::new(Queue::default());
+    let (event_sender, events) = mpsc::channel();
+    let (poller, poll_requests) = mpsc::channel();
+    let (unloader, unload_jobs) = mpsc::channel();
+    let queue = Arc::new(LoadQueue::default());
     let now = Instant::now();
     let mut manager = Manager {
-        shared: shared.clone(),
         events,
         queue: queue.clone(),
-        looker,
+        poller,
         unloader,
         models: BTreeMap::new(),
-        config: config::Models::new(),
-        file: (file, None),
-        is_file_asked_for: false,
-        ids: 0,
-        is_looking: false,
-        look_now: (true, false),
-        next_look: None,
-        next_file: settings.file_poll().map(|poll| now + poll),
-        waiters: Vec::new(),
-        awaited: Vec::new(),
-        is_ready: false,
-        nags: BTreeMap::new(),
+        last_id: 0,
+        poll: PollState {
+            is_running: false,
+            versions_due: true,
+            config_due: false,
+            next_versions: None,
+            next_config: settings.file_poll().map(|poll| now + poll),
+        },
+        config: ConfigState {
+            models: config::ModelConfigs::new(),
+            file,
+            file_error: None,
+            apply_unchanged_file: false,
+            waiters: Vec::new(),
+            awaited_labels: Vec::new(),
+        },
+        published: Published {
+            shared: shared.clone(),
+            is_ready: false,
+            logged: LoggedStates::default(),
+            warnings: BTreeMap::new(),
+        },
         stopping: None,
-        told: Told::default(),
         settings,
     };
     match manager.settings.labels {
@@ -145,12 +174,12 @@ pub(super) fn start<L: Loader>(
     manager.configure(wanted);
     manager.publish();
     for number in 1..=manager.settings.load.threads.max(1) {
-        load::start(number, loader.clone(), queue.clone(), journal.clone(), tell.clone())?;
+        load::start(number, loader.clone(), queue.clone(), journal.clone(), event_sender.clone())?;
     }
-    unload::start(loader, unload_orders, tell.clone())?;
-    look::start(look_orders, tell.clone())?;
+    unload::start(loader, unload_jobs, event_sender.clone())?;
+    poll::start(poll_requests, event_sender.clone())?;
     load::spawn("models", move || manager.run())?;
-    Ok((shared, tell))
+    Ok((shared, event_sender))
 }
 
 impl Settings {
@@ -166,9 +195,9 @@ impl Settings {
 impl<T: Send + Sync + 'static> Manager<T> {
     fn run(mut self) {
         loop {
-            self.act();
+            self.run_actions();
             self.publish();
-            // Only now: who is told that a model answers is to find it.
+            // After publishing, so that a caller who hears that a model is available finds it.
             self.answer_waiters(Instant::now());
             if self.is_stopped() {
                 break;
@@ -177,7 +206,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             match self.events.recv_timeout(until) {
                 Ok(event) => self.handle(event),
                 Err(RecvTimeoutError::Timeout) => {}
-                // The threads have each a sender, so this cannot be.
+                // Unreachable: every thread holds a sender.
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             while let Ok(event) = self.events.try_recv() {
@@ -185,7 +214,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             }
         }
         self.queue.close();
-        self.shared.journal.close();
+        self.published.shared.journal.close();
         for reply in self.stopping.into_iter().flatten() {
             let _ = reply.send(());
         }
@@ -194,99 +223,101 @@ impl<T: Send + Sync + 'static> Manager<T> {
     fn handle(&mut self, event: Event<T>) {
         let now = Instant::now();
         match event {
-            Event::Seen(sight) => self.seen(sight, now),
-            Event::Started { model, id } => self.with(&model, |model| model.started(id)),
+            Event::Polled(result) => self.apply_poll(result, now),
+            Event::Started { model, id } => self.with_model(&model, |model| model.started(id)),
             Event::Finished { model, id, outcome } => {
-                let retries = Retries { most: self.settings.load.retries, interval: self.settings.load.retry_interval };
-                let mut left = None;
-                self.with(&model, |model| left = model.finished(id, outcome, retries, now));
-                if let Some(servable) = left {
-                    let _ = self.unloader.send(Unload { id, model, servable: Arc::new(servable) });
+                let retries =
+                    RetryPolicy { max: self.settings.load.retries, interval: self.settings.load.retry_interval };
+                let mut unwanted = None;
+                self.with_model(&model, |model| unwanted = model.finished(id, outcome, retries, now));
+                if let Some(servable) = unwanted {
+                    let _ = self.unloader.send(UnloadJob { id, model, servable: Arc::new(servable) });
                 }
             }
-            Event::Unloaded { model, id } => self.with(&model, |model| model.unloaded(id)),
-            Event::Reload { config, asked_by, reply } => self.reload(&config, &asked_by, reply, now),
+            Event::Unloaded { model, id } => self.with_model(&model, |model| model.unloaded(id)),
+            Event::Reload { config, requested_by, reply } => self.reload(&config, &requested_by, reply, now),
             Event::Refresh => {
-                self.look_now = (true, true);
-                self.is_file_asked_for = true;
+                (self.poll.versions_due, self.poll.config_due) = (true, true);
+                self.config.apply_unchanged_file = true;
             }
             Event::Stop { reply } => {
                 if self.stopping.is_none() {
                     tracing::info!("unloading all models");
-                    self.shared.journal.stop();
-                    self.configure(config::Models::new());
+                    self.published.shared.journal.stop();
+                    self.configure(config::ModelConfigs::new());
                 }
                 self.stopping.get_or_insert_default().extend(reply);
             }
         }
     }
 
-    fn with(&mut self, name: &str, change: impl FnOnce(&mut Model<T>)) {
-        // A model is kept as long as it has versions that something can be told of.
+    fn with_model(&mut self, name: &str, change: impl FnOnce(&mut Model<T>)) {
+        // A model is kept while an event about one of its versions may still arrive.
         if let Some(model) = self.models.get_mut(name) {
             change(model);
         }
     }
 
-    /// Takes in what was seen of the files.
-    fn seen(&mut self, sight: Sight, now: Instant) {
-        self.is_looking = false;
-        if let Some(config) = sight.config {
+    /// Applies the result of a poll.
+    fn apply_poll(&mut self, result: PollResult, now: Instant) {
+        self.poll.is_running = false;
+        if let Some(config) = result.config {
             self.read_file(config);
         }
         let settled = self.settings.poll.is_some();
         for model in self.models.values_mut() {
-            for (path, stamp) in &sight.stamps {
-                model.stamped(path, *stamp, settled);
+            for (path, stamp) in &result.stamps {
+                model.observe_stamp(path, *stamp, settled);
             }
-            let Some(wanted) = &model.wanted else { continue };
-            // If it was configured otherwise in the meantime, the next look will be at the right folder.
-            let Some(found) = sight.found.get(&wanted.base_path) else { continue };
-            model.was_looked_at = true;
+            let Some(config) = &model.config else { continue };
+            // If the model was reconfigured in the meantime, the next poll reads the right folder.
+            let Some(found) = result.found.get(&config.base_path) else { continue };
+            model.was_polled = true;
             let chosen = match found {
-                Ok(Found { versions, remark }) => {
-                    let base_path = wanted.base_path.display();
-                    let missing = wanted.policy.missing(versions);
-                    model.problem = match remark {
+                Ok(FoundVersions { versions, warning }) => {
+                    let base_path = config.base_path.display();
+                    let missing = config.policy.missing(versions);
+                    model.problem = match warning {
                         None if !missing.is_empty() => Some(format!(
                             "its policy names versions that are not under the base path `{base_path}`: {missing:?}"
                         )),
-                        remark => remark.clone(),
+                        warning => warning.clone(),
                     };
-                    wanted.policy.choose(versions)
+                    config.policy.choose(versions)
                 }
-                // What is loaded stays: the folder may come back.
+                // Loaded versions stay: the folder may come back.
                 Err(error) => {
                     model.problem = Some(error.clone());
                     continue;
                 }
             };
-            model.aspire(&chosen, &mut self.ids);
+            model.aspire(&chosen, &mut self.last_id);
         }
-        self.nag(now);
+        self.warn_about_problems(now);
     }
 
-    /// Says what is the matter, once, and then ever less often.
-    fn nag(&mut self, now: Instant) {
-        let problems = self.models.values().filter(|model| model.wanted.is_some());
+    /// Logs each problem once, and then at growing intervals.
+    fn warn_about_problems(&mut self, now: Instant) {
+        let problems = self.models.values().filter(|model| model.config.is_some());
         let problems: Vec<(String, String, bool)> = problems
             .filter_map(|model| Some((model.name.clone(), model.problem.clone()?, model.is_available())))
             .collect();
-        self.nags.retain(|name, _| problems.iter().any(|(other, ..)| other == name));
-        for (name, what, is_available) in problems {
-            let silence = match self.nags.get(&name) {
-                Some(nag) if nag.what == what && now < nag.next => continue,
-                Some(nag) if nag.what == what => (nag.silence * 2).min(MAX_SILENCE),
+        let warnings = &mut self.published.warnings;
+        warnings.retain(|name, _| problems.iter().any(|(other, ..)| other == name));
+        for (name, message, is_available) in problems {
+            let interval = match warnings.get(&name) {
+                Some(last) if last.message == message && now < last.next => continue,
+                Some(last) if last.message == message => (last.interval * 2).min(MAX_WARN_INTERVAL),
                 _ => Duration::from_secs(2),
             };
-            let still = if is_available { "what is loaded stays" } else { "waiting for a version" };
-            tracing::warn!(model = %name, "{what}; {still}");
-            self.nags.insert(name, Nag { what, next: now + silence, silence });
+            let consequence = if is_available { "loaded versions stay" } else { "waiting for a version" };
+            tracing::warn!(model = %name, "{message}; {consequence}");
+            warnings.insert(name, RepeatedWarning { message, next: now + interval, interval });
         }
     }
 
-    /// Does what is to be done now.
-    fn act(&mut self) {
+    /// Carries out what the state machines of the models decide.
+    fn run_actions(&mut self) {
         let now = Instant::now();
         for model in self.models.values_mut() {
             model.retry(now);
@@ -295,53 +326,50 @@ impl<T: Send + Sync + 'static> Manager<T> {
                     Action::Load(job) => self.queue.push(job),
                     Action::Unload { id, servable } => {
                         let model = model.name.clone();
-                        // It is in the table still, until this thread publishes; the other waits for that.
-                        let _ = self.unloader.send(Unload { id, model, servable });
+                        // The view still holds it until this thread publishes; the unloading thread waits for that.
+                        let _ = self.unloader.send(UnloadJob { id, model, servable });
                     }
                 }
             }
         }
-        self.look(now);
+        self.start_poll(now);
     }
 }
 
 impl<T: Send + Sync + 'static> Manager<T> {
-    /// Lets the files be looked at, if it is time.
-    fn look(&mut self, now: Instant) {
+    /// Starts a poll if one is due and none is running.
+    fn start_poll(&mut self, now: Instant) {
         let is_due = |next: Option<Instant>| next.is_some_and(|next| next <= now);
-        if is_due(self.next_look) {
-            self.look_now.0 = true;
-        }
-        if is_due(self.next_file) {
-            self.look_now.1 = true;
-        }
-        if self.is_looking || self.look_now == (false, false) || self.stopping.is_some() {
+        let poll = &mut self.poll;
+        poll.versions_due |= is_due(poll.next_versions);
+        poll.config_due |= is_due(poll.next_config);
+        if poll.is_running || !(poll.versions_due || poll.config_due) || self.stopping.is_some() {
             return;
         }
         let is_file = matches!(self.settings.source, Some(ModelSource::ConfigFile { .. }));
-        let config = (self.look_now.1 && is_file).then(|| self.settings.source.clone()).flatten();
-        let mut order = Order { config, ..Order::default() };
-        if self.look_now.0 {
-            let wanted = self.models.values().filter_map(|model| model.wanted.as_ref());
-            order.base_paths = wanted.map(|wanted| wanted.base_path.clone()).collect();
-            order.failed = self.models.values().flat_map(Model::watched).map(std::path::Path::to_path_buf).collect();
-            self.next_look = self.settings.poll.map(|poll| now + poll);
+        let config = (poll.config_due && is_file).then(|| self.settings.source.clone()).flatten();
+        let mut request = PollRequest { config, ..PollRequest::default() };
+        if poll.versions_due {
+            let configs = self.models.values().filter_map(|model| model.config.as_ref());
+            request.base_paths = configs.map(|config| config.base_path.clone()).collect();
+            request.failed = self.models.values().flat_map(Model::watched).map(std::path::Path::to_path_buf).collect();
+            poll.next_versions = self.settings.poll.map(|interval| now + interval);
         }
-        if self.look_now.1 {
-            self.next_file = self.settings.file_poll().map(|poll| now + poll);
+        if poll.config_due {
+            poll.next_config = self.settings.file_poll().map(|interval| now + interval);
         }
-        self.is_looking = self.looker.send(order).is_ok();
-        self.look_now = (false, false);
+        poll.is_running = self.poller.send(request).is_ok();
+        (poll.versions_due, poll.config_due) = (false, false);
     }
 
-    /// How long there is nothing to do unless something is told.
+    /// How long the thread may sleep unless an event arrives.
     fn next_deadline(&self, now: Instant) -> Duration {
-        let is_blind = self.is_looking || self.stopping.is_some();
-        let looks = [self.next_look, self.next_file].into_iter().flatten().filter(|_| !is_blind);
+        let can_poll = !self.poll.is_running && self.stopping.is_none();
+        let polls = [self.poll.next_versions, self.poll.next_config].into_iter().flatten().filter(|_| can_poll);
         let retries = self.models.values().filter_map(Model::next_retry);
-        let waiters = self.waiters.iter().map(Waiter::next_deadline);
-        let next = looks.chain(retries).chain(waiters).min();
-        next.map_or(IDLE, |next| next.saturating_duration_since(now))
+        let waiters = self.config.waiters.iter().map(Waiter::next_deadline);
+        let next = polls.chain(retries).chain(waiters).min();
+        next.map_or(MAX_IDLE_WAIT, |next| next.saturating_duration_since(now))
     }
 
     fn is_stopped(&self) -> bool {

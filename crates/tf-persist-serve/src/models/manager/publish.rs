@@ -8,23 +8,23 @@ use tf_persist_core::Code;
 
 use super::Manager;
 use crate::milliseconds;
-use crate::models::handle::stopping;
-use crate::models::journal::LEFT_ALONE;
-use crate::models::model::Model;
+use crate::models::crash_journal::QUARANTINED;
+use crate::models::handle::stopping_error;
+use crate::models::state_machine::Model;
 use crate::models::view::{Readiness, View};
 use crate::models::{State, VersionStatus};
 use crate::status::Status;
 
 /// So many models that are configured no more are remembered.
-const MAX_FORMER: usize = 1000;
+const MAX_REMOVED_MODELS: usize = 1000;
 
 /// The states that the log was told, by model and version, and since when.
 #[derive(Default)]
-pub(super) struct Told(BTreeMap<(String, i64), (VersionStatus, Instant)>);
+pub(super) struct LoggedStates(BTreeMap<(String, i64), (VersionStatus, Instant)>);
 
-impl Told {
+impl LoggedStates {
     /// Tells what has changed.
-    fn tell(&mut self, model: &str, statuses: &[VersionStatus], now: Instant) {
+    fn log_changes(&mut self, model: &str, statuses: &[VersionStatus], now: Instant) {
         for status in statuses {
             let key = (model.to_owned(), status.version);
             let before = self.0.get(&key);
@@ -60,7 +60,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let mut view = View::empty();
         for (name, model) in &self.models {
             let statuses = model.statuses();
-            self.told.tell(name, &statuses, now);
+            self.published.logged.log_changes(name, &statuses, now);
             let table = model.table();
             if table.is_configured || !table.available.is_empty() {
                 view.tables.insert(name.clone(), table);
@@ -73,34 +73,34 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let is_known = |name: &str, version: i64| {
             view.seen.get(name).is_some_and(|seen| seen.iter().any(|status| status.version == version))
         };
-        self.told.0.retain(|(name, version), _| is_known(name, *version));
+        self.published.logged.0.retain(|(name, version), _| is_known(name, *version));
         view.readiness = self.readiness();
-        self.is_ready = view.readiness == Readiness::Ready;
-        self.shared.view.store(Arc::new(view));
-        self.shared.changed.send_replace(());
-        self.forget();
+        self.published.is_ready = view.readiness == Readiness::Ready;
+        self.published.shared.view.store(Arc::new(view));
+        self.published.shared.changed.send_replace(());
+        self.forget_removed_models();
     }
 
     /// Whether every configured model had a version to answer with once.
     fn readiness(&self) -> Readiness {
         // What is configured later does not take the server out of service.
-        if self.is_ready {
+        if self.published.is_ready {
             return Readiness::Ready;
         }
         if self.stopping.is_some() {
-            return Readiness::Failed(stopping());
+            return Readiness::Failed(stopping_error());
         }
-        let configured = || self.models.values().filter(|model| model.wanted.is_some());
+        let configured = || self.models.values().filter(|model| model.config.is_some());
         let failed = || configured().filter(|model| !model.was_available && model.failure().is_some());
         // What took processes down keeps no other model from being served; it is tried again after a while.
-        let is_left_alone = |model: &Model<T>| model.failure().is_some_and(|(_, error)| error.code == LEFT_ALONE);
-        let is_settled = |model: &Model<T>| model.was_available || is_left_alone(model);
-        if failed().any(|model| !is_left_alone(model)) {
-            let reasons: String = failed().map(why_not).collect();
+        let is_quarantined = |model: &Model<T>| model.failure().is_some_and(|(_, error)| error.code == QUARANTINED);
+        let is_settled = |model: &Model<T>| model.was_available || is_quarantined(model);
+        if failed().any(|model| !is_quarantined(model)) {
+            let reasons: String = failed().map(failure_reason).collect();
             let message = format!("{} servable(s) did not become available: {{{reasons}}}", failed().count());
             return Readiness::Failed(Status::new(Code::Unknown, message));
         }
-        let is_nothing_left = configured().next().is_some() && configured().all(is_left_alone);
+        let is_nothing_left = configured().next().is_some() && configured().all(is_quarantined);
         match self.awaited_labels() {
             Err(status) => Readiness::Failed(status),
             Ok(all_stand) if all_stand && !is_nothing_left && configured().all(is_settled) => Readiness::Ready,
@@ -109,10 +109,10 @@ impl<T: Send + Sync + 'static> Manager<T> {
     }
 
     /// Forgets models that are configured no more, if they are too many.
-    fn forget(&mut self) {
-        let is_former = |model: &Model<T>| model.wanted.is_none() && model.is_idle();
+    fn forget_removed_models(&mut self) {
+        let is_former = |model: &Model<T>| model.config.is_none() && model.is_idle();
         let former = self.models.values().filter(|model| is_former(model)).count();
-        let mut superfluous = former.saturating_sub(MAX_FORMER);
+        let mut superfluous = former.saturating_sub(MAX_REMOVED_MODELS);
         self.models.retain(|_, model| {
             let goes = superfluous > 0 && is_former(model);
             superfluous -= usize::from(goes);
@@ -122,7 +122,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
 }
 
 /// Why a model is not available, in the words of TensorFlow Serving: "{{name: m version: 1} due to error: …}, ".
-pub(super) fn why_not<T>(model: &Model<T>) -> String {
+pub(super) fn failure_reason<T>(model: &Model<T>) -> String {
     let name = &model.name;
     match (model.failure(), &model.problem) {
         (Some((version, error)), _) => format!("{{{{name: {name} version: {version}}} due to error: {error}}}, "),

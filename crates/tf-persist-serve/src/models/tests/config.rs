@@ -6,7 +6,7 @@ use tf_persist_core::Code;
 use tf_persist_proto::serving::ModelServerConfig;
 
 use crate::models::ModelSource;
-use crate::models::config::{Models, Policy, check, read};
+use crate::models::config::{ModelConfigs, Policy, check, read};
 use crate::status::Status;
 
 /// A model in a list.
@@ -21,11 +21,11 @@ fn parse(text: &str) -> Result<ModelServerConfig, Status> {
     read(Some(&ModelSource::ConfigFile { path, poll: None }))
 }
 
-fn checked(models: &[String], old: Option<&Models>) -> Result<Models, Status> {
+fn checked(models: &[String], old: Option<&ModelConfigs>) -> Result<ModelConfigs, Status> {
     check(&parse(&format!("model_config_list {{ {} }}", models.concat())).unwrap(), old)
 }
 
-fn refused(models: &[String], old: Option<&Models>) -> String {
+fn refused(models: &[String], old: Option<&ModelConfigs>) -> String {
     let status = checked(models, old).unwrap_err();
     assert_eq!(status.code, Code::InvalidArgument, "{status}");
     status.message
@@ -91,14 +91,15 @@ fn refuses_what_cannot_be() {
 fn refuses_what_is_no_list() {
     let custom = parse("custom_model_config { type_url: 'type.googleapis.com/x.y' }").unwrap();
     let nothing = ModelServerConfig::new();
-    for (config, old) in [(&custom, None), (&custom, Some(Models::new())), (&nothing, Some(Models::new()))] {
+    for (config, old) in [(&custom, None), (&custom, Some(ModelConfigs::new())), (&nothing, Some(ModelConfigs::new()))]
+    {
         let status = check(config, old.as_ref()).unwrap_err();
         assert_eq!(status.code, Code::InvalidArgument);
         assert!(status.message.contains("Only ModelConfigList is currently supported"));
     }
     // A server may begin with nothing.
     assert!(check(&nothing, None).unwrap().is_empty());
-    assert!(check(&parse("model_config_list {}").unwrap(), Some(&Models::new())).unwrap().is_empty());
+    assert!(check(&parse("model_config_list {}").unwrap(), Some(&ModelConfigs::new())).unwrap().is_empty());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::models::folder::{Stamp, look};
+use crate::models::folder::{FileStamp, list_versions};
 
 fn make(folder: &Path, names: &[&str]) {
     for name in names {
@@ -14,7 +14,7 @@ fn make(folder: &Path, names: &[&str]) {
 
 /// Versions and the names that they were found under.
 fn found(folder: &Path) -> Vec<(i64, String)> {
-    let found = look(folder).unwrap();
+    let found = list_versions(folder).unwrap();
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
     found.versions.iter().map(|(version, path)| (*version, name(path))).collect()
 }
@@ -45,7 +45,7 @@ fn versions_are_what_an_int64_can_be() {
     );
     // What is not UTF-8 is no number, and no panic.
     fs::create_dir(base.join(OsStr::from_bytes(b"12\xff"))).unwrap();
-    let versions: Vec<i64> = look(base).unwrap().versions.into_keys().collect();
+    let versions: Vec<i64> = list_versions(base).unwrap().versions.into_keys().collect();
     assert_eq!(versions, [-1, 5, 6, 7, 123, 1763812345678901234, i64::MAX]);
 }
 
@@ -54,7 +54,7 @@ fn the_last_of_two_names_counts() {
     let base = tempfile::tempdir().unwrap();
     make(base.path(), &["1", "001", "01"]);
     assert_eq!(found(base.path()), [(1, "1".into())]);
-    assert!(look(base.path()).unwrap().remark.unwrap().contains("is taken from `1`"));
+    assert!(list_versions(base.path()).unwrap().warning.unwrap().contains("is taken from `1`"));
 }
 
 #[test]
@@ -74,29 +74,29 @@ fn packs_and_links_are_versions() {
 fn says_what_is_there_instead() {
     let base = tempfile::tempdir().unwrap();
     let shown = base.path().display();
-    assert!(look(base.path()).unwrap().remark.unwrap().contains("no versions under the base path"));
+    assert!(list_versions(base.path()).unwrap().warning.unwrap().contains("no versions under the base path"));
     fs::write(base.path().join("saved_model.pb"), "").unwrap();
-    let remark = look(base.path()).unwrap().remark.unwrap();
+    let warning = list_versions(base.path()).unwrap().warning.unwrap();
     assert!(
-        remark.contains("is a SavedModel itself") && remark.contains(&format!("`{shown}/1/saved_model.pb`")),
-        "{remark}"
+        warning.contains("is a SavedModel itself") && warning.contains(&format!("`{shown}/1/saved_model.pb`")),
+        "{warning}"
     );
     make(base.path(), &["1"]);
-    assert_eq!(look(base.path()).unwrap().remark, None);
+    assert_eq!(list_versions(base.path()).unwrap().warning, None);
     // Nothing is something else than an empty folder.
-    assert!(look(&base.path().join("gone")).unwrap_err().contains("there is no base path"));
-    assert!(look(&base.path().join("saved_model.pb")).unwrap_err().contains("is not a folder"));
+    assert!(list_versions(&base.path().join("gone")).unwrap_err().contains("there is no base path"));
+    assert!(list_versions(&base.path().join("saved_model.pb")).unwrap_err().contains("is not a folder"));
 }
 
 #[test]
 fn stamps_tell_changes() {
     let base = tempfile::tempdir().unwrap();
     let version = base.path().join("1");
-    let mut before = Stamp::of(&version);
+    let mut before = FileStamp::read(&version);
     let mut changed = |what: &str| {
-        let now = Stamp::of(&version);
+        let now = FileStamp::read(&version);
         assert_ne!(std::mem::replace(&mut before, now), now, "{what}");
-        assert_eq!(Stamp::of(&version), now);
+        assert_eq!(FileStamp::read(&version), now);
     };
     make(&version, &["variables"]);
     changed("appeared");

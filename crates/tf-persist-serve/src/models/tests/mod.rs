@@ -1,9 +1,9 @@
 //! Tests without TensorFlow: what answers is the text of a file.
 
-mod aspire;
-mod bench;
 mod config;
+mod crash_journal;
 mod folder;
-mod journal;
+mod harness;
 mod reload;
 mod serve;
+mod state_machine;

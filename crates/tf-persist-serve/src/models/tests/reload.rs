@@ -6,7 +6,7 @@ use std::time::Duration;
 use tf_persist_core::Code;
 use tf_persist_proto::serving::ModelServerConfig;
 
-use super::bench::{Bench, LIMIT, answer, latest, let_it_look, states, wait, wait_states};
+use super::harness::{Harness, TIMEOUT, answer, latest, states, wait, wait_for_polls, wait_states};
 use crate::models::State::{Available, End, Loading};
 use crate::models::handle::Handle;
 use crate::models::view::Readiness;
@@ -15,23 +15,23 @@ use crate::status::Status;
 
 #[test]
 fn policies_and_labels_are_changed_by_reloads() {
-    let bench = Bench::new();
+    let harness = Harness::new();
     for version in 1..=3 {
-        bench.put("m", version, &version.to_string());
+        harness.put("m", version, &version.to_string());
     }
-    let models = bench.serve(bench.several(&[("m", "")]));
+    let models = harness.serve(harness.several(&[("m", "")]));
     let all = "model_version_policy { all {} }";
-    bench.reload(&models, bench.config(&[("m", all)])).unwrap();
+    harness.reload(&models, harness.config(&[("m", all)])).unwrap();
     wait_states(&models, "m", &[(3, Available), (2, Available), (1, Available)]);
     let label = |label: &str| answer(&models, "m", &Version::Label(label.into()));
     let labelled = |version: i64| format!("{all} version_labels {{ key: 'stable' value: {version} }}");
     for version in [1, 3, 2] {
-        bench.reload(&models, bench.config(&[("m", &labelled(version))])).unwrap();
+        harness.reload(&models, harness.config(&[("m", &labelled(version))])).unwrap();
         wait("the label", || label("stable") == Ok(version.to_string()));
     }
     assert_eq!(models.view().list()[0].labels, [("stable".to_owned(), 2)]);
     // Onto nothing: all stays as it was.
-    let said = bench.reload(&models, bench.config(&[("m", &labelled(777))])).unwrap_err();
+    let said = harness.reload(&models, harness.config(&[("m", &labelled(777))])).unwrap_err();
     assert_eq!(said.code, Code::FailedPrecondition);
     let text = "Request to assign label to version 777 of model m, which is not currently available for inference";
     assert_eq!(said.message, text);
@@ -41,100 +41,102 @@ fn policies_and_labels_are_changed_by_reloads() {
         assert_eq!(said, Status::invalid_argument(format!("Unrecognized servable version label: {label}")));
     }
     // The version goes, the label does not.
-    bench.reload(&models, bench.config(&[("m", &labelled(2).replace("all {}", "specific { versions: 1 }"))])).unwrap();
+    harness
+        .reload(&models, harness.config(&[("m", &labelled(2).replace("all {}", "specific { versions: 1 }"))]))
+        .unwrap();
     wait_states(&models, "m", &[(3, End), (2, End), (1, Available)]);
     assert_eq!(label("stable").unwrap_err().message, "Servable not found for request: Specific(m, 2)");
 }
 
 #[test]
 fn labels_may_wait_if_that_is_allowed() {
-    let bench = Bench::new();
-    bench.put("m", 1, "1");
+    let harness = Harness::new();
+    harness.put("m", 1, "1");
     let labels = |text: &str| format!("version_labels {{ {text} }}");
     let started = labels("key: 'a' value: 1");
-    let settings = Settings { labels: LabelRule::Available, ..bench.several(&[("m", &started)]) };
-    let refused = Handle::start(settings, bench.texts.clone()).err().unwrap();
+    let settings = Settings { labels: LabelRule::Available, ..harness.several(&[("m", &started)]) };
+    let refused = Handle::start(settings, harness.texts.clone()).err().unwrap();
     assert_eq!(refused.code, Code::FailedPrecondition);
-    let settings = Settings { labels: LabelRule::Any, ..bench.several(&[("m", &started)]) };
-    let models = bench.serve(settings);
+    let settings = Settings { labels: LabelRule::Any, ..harness.several(&[("m", &started)]) };
+    let models = harness.serve(settings);
     assert_eq!(answer(&models, "m", &Version::Label("a".into())), Ok("1".into()));
     let both = format!("{started} {}", labels("key: 'new' value: 777"));
-    bench.reload(&models, bench.config(&[("m", &both)])).unwrap();
+    harness.reload(&models, harness.config(&[("m", &both)])).unwrap();
     let said = answer(&models, "m", &Version::Label("new".into())).unwrap_err();
     assert_eq!(said.message, "Servable not found for request: Specific(m, 777)");
     let moved = labels("key: 'a' value: 777");
-    let said = bench.reload(&models, bench.config(&[("m", &moved)])).unwrap_err();
+    let said = harness.reload(&models, harness.config(&[("m", &moved)])).unwrap_err();
     assert_eq!(said.code, Code::FailedPrecondition);
 }
 
 #[test]
 fn labels_at_the_start_wait_for_versions_that_are_being_loaded() {
-    let bench = Bench::new();
-    let slow = bench.put("m", 1, "slow");
-    bench.put("m", 2, "2");
+    let harness = Harness::new();
+    let slow = harness.put("m", 1, "slow");
+    harness.put("m", 2, "2");
     let labelled = |version: i64, policy: &str| {
         format!("model_version_policy {{ {policy} }} version_labels {{ key: 'stable' value: {version} }}")
     };
     let both = labelled(1, "latest { num_versions: 2 }");
-    let models = bench.start(bench.several(&[("m", &both)]));
+    let models = harness.start(harness.several(&[("m", &both)]));
     wait_states(&models, "m", &[(2, Available), (1, Loading)]);
     assert!(models.view().readiness == Readiness::Waiting);
     // What stands there already may be said again.
-    bench.reload(&models, bench.config(&[("m", &both)])).unwrap();
-    let said = bench.reload(&models, bench.config(&[("m", &labelled(3, "all {}"))])).unwrap_err();
+    harness.reload(&models, harness.config(&[("m", &both)])).unwrap();
+    let said = harness.reload(&models, harness.config(&[("m", &labelled(3, "all {}"))])).unwrap_err();
     assert_eq!(said.code, Code::FailedPrecondition);
     fs::write(slow.join("go"), "").unwrap();
-    bench.ready(&models).unwrap();
+    harness.ready(&models).unwrap();
     assert_eq!(answer(&models, "m", &Version::Label("stable".into())), Ok("slow".into()));
     models.stop();
 
     // One that does not come is told, with the reason.
-    bench.put("m", 3, "broken");
+    harness.put("m", 3, "broken");
     for (version, policy, why) in [
         (1, "latest {}", "label `stable` stands on it, and of what is there, its version policy has [3] loaded"),
         (777, "all {}", "label `stable` stands on it, and of what is there, its version policy has ["),
     ] {
-        fs::write(bench.base("m").join("3/saved_model.pb"), "3").unwrap();
-        let models = bench.start(bench.several(&[("m", &labelled(version, policy))]));
-        let said = bench.ready(&models).unwrap_err();
+        fs::write(harness.base("m").join("3/saved_model.pb"), "3").unwrap();
+        let models = harness.start(harness.several(&[("m", &labelled(version, policy))]));
+        let said = harness.ready(&models).unwrap_err();
         let text = format!(
             "Request to assign label to version {version} of model m, which is not currently available for inference: {why}"
         );
         assert!(said.code == Code::FailedPrecondition && said.message.starts_with(&text), "{said}");
     }
-    fs::write(bench.base("m").join("3/saved_model.pb"), "broken").unwrap();
-    let models = bench.start(bench.several(&[("m", &labelled(3, "all {}"))]));
-    let said = bench.ready(&models).unwrap_err();
+    fs::write(harness.base("m").join("3/saved_model.pb"), "broken").unwrap();
+    let models = harness.start(harness.several(&[("m", &labelled(3, "all {}"))]));
+    let said = harness.ready(&models).unwrap_err();
     assert!(said.message.ends_with("and it could not be loaded: DATA_LOSS: it is broken"), "{said}");
 }
 
 #[test]
 fn who_has_no_model_is_not_ready() {
-    let bench = Bench::new();
-    bench.put("m", 1, "1");
-    let models = bench.serve(bench.several(&[]));
+    let harness = Harness::new();
+    harness.put("m", 1, "1");
+    let models = harness.serve(harness.several(&[]));
     assert!(!models.view().has_available());
-    bench.reload(&models, bench.config(&[("m", "")])).unwrap();
+    harness.reload(&models, harness.config(&[("m", "")])).unwrap();
     assert!(models.view().has_available());
-    bench.reload(&models, bench.config(&[])).unwrap();
+    harness.reload(&models, harness.config(&[])).unwrap();
     wait("it is unloaded", || !models.view().has_available());
 }
 
 #[test]
 fn reloads_wait_for_new_models() {
-    let bench = Bench::new();
-    bench.put("a", 1, "a");
-    let models = bench.serve(bench.several(&[("a", "")]));
-    let slow = bench.put("b", 1, "slow");
-    bench.runtime.block_on(async {
-        let reload = models.reload(bench.config(&[("b", "")]), "a test");
+    let harness = Harness::new();
+    harness.put("a", 1, "a");
+    let models = harness.serve(harness.several(&[("a", "")]));
+    let slow = harness.put("b", 1, "slow");
+    harness.runtime.block_on(async {
+        let reload = models.reload(harness.config(&[("b", "")]), "a test");
         tokio::pin!(reload);
         assert!(tokio::time::timeout(Duration::from_millis(100), &mut reload).await.is_err(), "it must wait");
         // Neither others nor requests wait for it.
         assert_eq!(answer(&models, "b", &Version::Latest).unwrap_err().code, Code::NotFound);
-        models.reload(bench.config(&[("b", "")]), "a test").await.unwrap();
+        models.reload(harness.config(&[("b", "")]), "a test").await.unwrap();
         fs::write(slow.join("go"), "").unwrap();
-        tokio::time::timeout(LIMIT, reload).await.unwrap().unwrap();
+        tokio::time::timeout(TIMEOUT, reload).await.unwrap().unwrap();
     });
     assert_eq!(latest(&models, "b").unwrap(), "slow");
     wait_states(&models, "a", &[(1, End)]);
@@ -143,75 +145,76 @@ fn reloads_wait_for_new_models() {
         "Servable not found for request: Latest(a)"
     );
     // To nothing, and back.
-    bench.reload(&models, bench.config(&[])).unwrap();
+    harness.reload(&models, harness.config(&[])).unwrap();
     wait_states(&models, "b", &[(1, End)]);
-    bench.reload(&models, bench.config(&[("a", ""), ("b", "")])).unwrap();
+    harness.reload(&models, harness.config(&[("a", ""), ("b", "")])).unwrap();
     assert!(latest(&models, "a").is_some() && latest(&models, "b").is_some());
 }
 
 #[test]
 fn reloads_name_what_does_not_come() {
-    let bench = Bench::new();
-    bench.put("a", 1, "a");
-    bench.put("bad", 1, "broken");
-    let models = bench.serve(bench.several(&[("a", "")]));
-    let said = bench.reload(&models, bench.config(&[("a", ""), ("bad", "")])).unwrap_err();
+    let harness = Harness::new();
+    harness.put("a", 1, "a");
+    harness.put("bad", 1, "broken");
+    let models = harness.serve(harness.several(&[("a", "")]));
+    let said = harness.reload(&models, harness.config(&[("a", ""), ("bad", "")])).unwrap_err();
     assert_eq!(said.code, Code::Unknown);
     let text =
         "1 model(s) did not become available: {{{name: bad version: 1} due to error: DATA_LOSS: it is broken}, }";
     assert_eq!(said.message, text);
     assert_eq!((states(&models, "a"), states(&models, "bad")), (vec![(1, Available)], vec![(1, End)]));
     // A folder that is not there is waited for some seconds, and comes later all the same.
-    let said = bench.reload(&models, bench.config(&[("a", ""), ("later", "")])).unwrap_err();
+    let said = harness.reload(&models, harness.config(&[("a", ""), ("later", "")])).unwrap_err();
     assert!(said.message.contains("{{name: later} due to error: NOT_FOUND: there is no base path"), "{said}");
-    bench.put("later", 1, "late");
+    harness.put("later", 1, "late");
     wait("it comes", || latest(&models, "later").as_deref() == Some("late"));
     // What cannot be changes nothing.
-    let said = bench.reload(&models, bench.config(&[("a", ""), ("a", "")])).unwrap_err();
+    let said = harness.reload(&models, harness.config(&[("a", ""), ("a", "")])).unwrap_err();
     assert_eq!(said.message, "Illegal to list model a multiple times in config list");
-    let said = bench.reload(&models, ModelServerConfig::new()).unwrap_err();
+    let said = harness.reload(&models, ModelServerConfig::new()).unwrap_err();
     assert!(said.message.contains("Only ModelConfigList is currently supported"));
     assert!(latest(&models, "a").is_some() && latest(&models, "later").is_some());
 }
 
 #[test]
 fn another_base_path_is_taken() {
-    let bench = Bench::new();
-    bench.put("m", 1, "old");
-    bench.put("other", 1, "new");
-    let models = bench.serve(bench.several(&[("m", "")]));
-    let text =
-        bench.text(&[("m", "")]).replace(bench.base("m").to_str().unwrap(), bench.base("other").to_str().unwrap());
-    bench.reload(&models, tf_persist_proto::text_format::parse(text).unwrap()).unwrap();
+    let harness = Harness::new();
+    harness.put("m", 1, "old");
+    harness.put("other", 1, "new");
+    let models = harness.serve(harness.several(&[("m", "")]));
+    let text = harness
+        .text(&[("m", "")])
+        .replace(harness.base("m").to_str().unwrap(), harness.base("other").to_str().unwrap());
+    harness.reload(&models, tf_persist_proto::text_format::parse(text).unwrap()).unwrap();
     wait("the new one", || latest(&models, "m").as_deref() == Some("new"));
     wait_states(&models, "m", &[(1, Available)]);
 }
 
 #[test]
 fn the_file_is_read_again() {
-    let bench = Bench::new();
-    bench.put("a", 1, "a");
-    bench.put("b", 1, "b");
-    let models = bench.serve(bench.several(&[("a", "")]));
-    let file = bench.folder.path().join("models.config");
+    let harness = Harness::new();
+    harness.put("a", 1, "a");
+    harness.put("b", 1, "b");
+    let models = harness.serve(harness.several(&[("a", "")]));
+    let file = harness.folder.path().join("models.config");
     let write = |text: &str| {
-        fs::write(bench.folder.path().join("new"), text).unwrap();
-        fs::rename(bench.folder.path().join("new"), &file).unwrap();
+        fs::write(harness.folder.path().join("new"), text).unwrap();
+        fs::rename(harness.folder.path().join("new"), &file).unwrap();
     };
-    for bad in ["this is no config {", "", &bench.text(&[("a", ""), ("a", "")])] {
+    for bad in ["this is no config {", "", &harness.text(&[("a", ""), ("a", "")])] {
         write(bad);
-        let_it_look();
+        wait_for_polls();
         assert_eq!(latest(&models, "a").unwrap(), "a");
     }
     fs::remove_file(&file).unwrap();
-    let_it_look();
+    wait_for_polls();
     assert_eq!(latest(&models, "a").unwrap(), "a");
-    write(&bench.text(&[("b", "")]));
+    write(&harness.text(&[("b", "")]));
     wait("b instead of a", || latest(&models, "b").is_some() && latest(&models, "a").is_none());
     // A request stands until the file says something new.
-    bench.reload(&models, bench.config(&[("a", "")])).unwrap();
+    harness.reload(&models, harness.config(&[("a", "")])).unwrap();
     wait("a instead of b", || latest(&models, "a").is_some() && latest(&models, "b").is_none());
-    let_it_look();
+    wait_for_polls();
     assert!(latest(&models, "a").is_some() && latest(&models, "b").is_none());
     // Or until somebody asks for it.
     models.refresh();

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use tf_persist_core::{Error, LoadOptions, SavedModel, release_free_memory};
 
+use super::intra_op_threads::IntraOpThreads;
 use super::load::Loader;
-use super::model::Refusal;
-use super::threads::IntraOpThreads;
+use super::state_machine::LoadError;
 use super::{LoadSettings, Servable, WarmUp};
 use crate::batching;
 use crate::metrics::Metrics;
@@ -20,7 +20,7 @@ use crate::priority::lower_priority;
 static WAS_LOADED: AtomicBool = AtomicBool::new(false);
 
 /// Loads versions into TensorFlow.
-pub(super) struct TensorFlow {
+pub(super) struct TensorFlowLoader {
     pub(super) load: LoadSettings,
     pub(super) intra_op_threads: IntraOpThreads,
     pub(super) run: batching::Settings,
@@ -28,10 +28,10 @@ pub(super) struct TensorFlow {
     pub(super) warm_up: WarmUp,
 }
 
-impl Loader for TensorFlow {
+impl Loader for TensorFlowLoader {
     type Loaded = Servable;
 
-    fn load(&self, model: &str, version: i64, path: &Path) -> Result<Servable, Refusal> {
+    fn load(&self, model: &str, version: i64, path: &Path) -> Result<Servable, LoadError> {
         if WAS_LOADED.load(Ordering::Relaxed) {
             lower_priority();
         }
@@ -56,15 +56,15 @@ impl Loader for TensorFlow {
     }
 }
 
-impl TensorFlow {
-    fn open(&self, model: &str, version: i64, path: &Path) -> Result<Servable, Refusal> {
+impl TensorFlowLoader {
+    fn open(&self, model: &str, version: i64, path: &Path) -> Result<Servable, LoadError> {
         let loaded = SavedModel::open(path).and_then(|artefact| {
             let options = self.options_for(model, version, &artefact);
             artefact.load(options)
         });
         let loaded = loaded.map_err(|error| {
             let (hint, is_final) = (error.hint().map(|hint| hint.to_string()), is_final(&error));
-            Refusal { hint, ..Refusal::new(error.into(), is_final) }
+            LoadError { hint, ..LoadError::new(error.into(), is_final) }
         })?;
         for attribute in loaded.ignored_attributes() {
             tracing::warn!(%model, version, %attribute, "its TensorFlow was newer: an attribute is left out of account");
@@ -73,7 +73,7 @@ impl TensorFlow {
             tracing::warn!(%model, version, threads, "the first model of this process decided how many threads run within an op");
         }
         let servable = Servable::new(model, version, loaded, &self.run, &self.metrics);
-        servable.map_err(|error| Refusal::new(error, false))
+        servable.map_err(|error| LoadError::new(error, false))
     }
 
     fn options_for(&self, model: &str, version: i64, artefact: &SavedModel) -> LoadOptions {
@@ -94,7 +94,7 @@ impl TensorFlow {
         options.intra_op_threads(threads)
     }
 
-    fn warm_up(&self, servable: &Servable, model: &str, version: i64, path: &Path) -> Result<(), Refusal> {
+    fn warm_up(&self, servable: &Servable, model: &str, version: i64, path: &Path) -> Result<(), LoadError> {
         let begun = Instant::now();
         let warmed = (self.warm_up)(servable, self.load.warm_up_iterations);
         let (refused, records) = match &warmed {
@@ -106,7 +106,7 @@ impl TensorFlow {
             self.metrics.record_warm_up(&path.to_string_lossy(), refused, records, begun.elapsed());
             tracing::info!(%model, version, records, took_ms = milliseconds(begun.elapsed()), "warmed up");
         }
-        warmed.map(drop).map_err(|status| Refusal::new(status, false))
+        warmed.map(drop).map_err(|status| LoadError::new(status, false))
     }
 }
 

@@ -16,29 +16,29 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tf_persist_core::Code;
 
-use super::folder::Stamp;
+use super::folder::FileStamp;
 use crate::status::Status;
 
 /// What is longer than this was not written by a journal, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// What is told of a version that is left alone. TensorFlow hardly ever says it of a load.
-pub(super) const LEFT_ALONE: Code = Code::Aborted;
+pub(super) const QUARANTINED: Code = Code::Aborted;
 
 /// A version is left alone after so many processes ended while they loaded it,
-const ENDS: u32 = 2;
+const CRASHES_BEFORE_QUARANTINE: u32 = 2;
 
 /// for so long the first time,
-const FIRST_PAUSE: Duration = Duration::from_secs(60);
+const FIRST_QUARANTINE: Duration = Duration::from_secs(60);
 
 /// and for so long at the most.
-const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
+const MAX_QUARANTINE: Duration = Duration::from_secs(24 * 3600);
 
 /// The journal; without a file it says nothing.
 #[derive(Default)]
-pub(super) struct Journal {
+pub(super) struct CrashJournal {
     file: Option<PathBuf>,
-    lines: Mutex<Vec<Line>>,
+    entries: Mutex<Vec<JournalEntry>>,
     /// Whether the server is about to end.
     is_stopped: AtomicBool,
     /// What says that the file is in use. The operating system lets go of it however the process ends.
@@ -46,18 +46,18 @@ pub(super) struct Journal {
     /// Whether it has let go of the file.
     is_closed: AtomicBool,
     /// Held shared by loads, and alone by the load of a version during which a process ended before.
-    turns: RwLock<()>,
+    load_lock: RwLock<()>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Line {
+struct JournalEntry {
     model: String,
     version: i64,
     path: PathBuf,
     /// What the files were.
     stamp: u64,
     /// Whether it is being loaded.
-    #[serde(default = "yes")]
+    #[serde(default = "default_true")]
     loading: bool,
     /// How many processes ended while they loaded it.
     #[serde(default)]
@@ -68,15 +68,15 @@ struct Line {
 }
 
 /// What is left of a process that ended is a line that says so.
-fn yes() -> bool {
+fn default_true() -> bool {
     true
 }
 
-impl Line {
+impl JournalEntry {
     /// How long it is left alone from `now` on.
-    fn left_alone(&self, now: SystemTime) -> Option<Duration> {
-        let doublings = self.ends.checked_sub(ENDS)?;
-        let pause = FIRST_PAUSE.saturating_mul(1 << doublings.min(16)).min(LONGEST_PAUSE);
+    fn quarantine_left(&self, now: SystemTime) -> Option<Duration> {
+        let doublings = self.ends.checked_sub(CRASHES_BEFORE_QUARANTINE)?;
+        let pause = FIRST_QUARANTINE.saturating_mul(1 << doublings.min(16)).min(MAX_QUARANTINE);
         // A clock that was put back says nothing about how long it has been.
         let passed = Duration::from_secs(seconds(now).checked_sub(self.seen)?);
         pause.checked_sub(passed).filter(|left| !left.is_zero())
@@ -85,18 +85,18 @@ impl Line {
 
 /// A version that is left alone, and for how long.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Blame {
+pub(super) struct Quarantine {
     pub(super) status: Status,
     pub(super) left: Duration,
 }
 
 /// The right to load a version, as long as it is held.
-pub(super) enum Turn<'j> {
+pub(super) enum LoadPermit<'j> {
     Shared { _held: RwLockReadGuard<'j, ()> },
     Alone { _held: RwLockWriteGuard<'j, ()> },
 }
 
-impl Journal {
+impl CrashJournal {
     /// The journal in a file, which need not be there yet. The process that wrote it ended while it loaded what it says is being loaded.
     pub(super) fn open(file: Option<&Path>, now: SystemTime) -> Self {
         let Some(file) = file else { return Self::default() };
@@ -112,14 +112,14 @@ impl Journal {
                 None
             }
         };
-        let mut lines = read(file).unwrap_or_else(|error| {
+        let mut entries = read(file).unwrap_or_else(|error| {
             tracing::warn!(journal = %file.display(), %error, "the journal of loads cannot be read");
             Vec::new()
         });
-        for line in lines.iter_mut().filter(|line| line.loading) {
-            (line.loading, line.ends, line.seen) = (false, line.ends.saturating_add(1), seconds(now));
-            let (model, version, path, ends) = (&line.model, line.version, line.path.display(), line.ends);
-            match line.left_alone(now) {
+        for entry in entries.iter_mut().filter(|entry| entry.loading) {
+            (entry.loading, entry.ends, entry.seen) = (false, entry.ends.saturating_add(1), seconds(now));
+            let (model, version, path, ends) = (&entry.model, entry.version, entry.path.display(), entry.ends);
+            match entry.quarantine_left(now) {
                 None => tracing::warn!(
                     %model, version, %path, ends,
                     "the last process ended while it was loading this version: it is loaded again, by itself"
@@ -130,49 +130,49 @@ impl Journal {
                 ),
             }
         }
-        let (lines, lock) = (Mutex::new(lines), Mutex::new(lock));
-        let journal = Self { file: Some(file.to_path_buf()), lines, lock, ..Self::default() };
+        let (entries, lock) = (Mutex::new(entries), Mutex::new(lock));
+        let journal = Self { file: Some(file.to_path_buf()), entries, lock, ..Self::default() };
         journal.change(|_| {});
         journal
     }
 
     /// Why a version is not to be loaded now: processes ended while they loaded it, and its files are what they were then.
-    pub(super) fn blames(&self, path: &Path, stamp: Stamp, now: SystemTime) -> Option<Blame> {
-        let is_other = |line: &Line| !line.loading && line.path == path && line.stamp != stamp.0;
-        if self.lines().iter().any(is_other) {
-            self.change(|lines| lines.retain(|line| !is_other(line)));
+    pub(super) fn quarantined(&self, path: &Path, stamp: FileStamp, now: SystemTime) -> Option<Quarantine> {
+        let is_other = |entry: &JournalEntry| !entry.loading && entry.path == path && entry.stamp != stamp.0;
+        if self.entries().iter().any(is_other) {
+            self.change(|entries| entries.retain(|entry| !is_other(entry)));
         }
         let journal = self.file.as_deref()?.display();
-        self.lines().iter().filter(|line| line.path == path).find_map(|line| {
-            let left = line.left_alone(now)?;
-            let Line { model, version, ends, .. } = line;
+        self.entries().iter().filter(|entry| entry.path == path).find_map(|entry| {
+            let left = entry.quarantine_left(now)?;
+            let JournalEntry { model, version, ends, .. } = entry;
             let status = Status::new(
-                LEFT_ALONE,
+                QUARANTINED,
                 format!(
                     "version {version} of model {model} took the process down {ends} times when it was loaded, and is left alone for \
                      {} s or until its files change; to have it loaded at once, delete `{journal}` and start again",
                     left.as_secs().max(1)
                 ),
             );
-            Some(Blame { status, left })
+            Some(Quarantine { status, left })
         })
     }
 
-    /// A version is about to be loaded, as soon as this returns and until the turn is dropped.
-    pub(super) fn begin(&self, model: &str, version: i64, path: &Path, stamp: Stamp) -> Turn<'_> {
-        let is_suspect = self.lines().iter().any(|line| line.path == path && line.ends > 0);
-        let turn = if is_suspect {
-            Turn::Alone { _held: self.turns.write().unwrap_or_else(PoisonError::into_inner) }
+    /// A version is about to be loaded, as soon as this returns and until the permit is dropped.
+    pub(super) fn begin_load(&self, model: &str, version: i64, path: &Path, stamp: FileStamp) -> LoadPermit<'_> {
+        let is_suspect = self.entries().iter().any(|entry| entry.path == path && entry.ends > 0);
+        let permit = if is_suspect {
+            LoadPermit::Alone { _held: self.load_lock.write().unwrap_or_else(PoisonError::into_inner) }
         } else {
-            Turn::Shared { _held: self.turns.read().unwrap_or_else(PoisonError::into_inner) }
+            LoadPermit::Shared { _held: self.load_lock.read().unwrap_or_else(PoisonError::into_inner) }
         };
-        self.change(|lines| {
+        self.change(|entries| {
             if self.is_stopped.load(Ordering::Relaxed) {
                 return;
             }
-            match lines.iter_mut().find(|line| line.path == path && !line.loading) {
-                Some(line) => line.loading = true,
-                None => lines.push(Line {
+            match entries.iter_mut().find(|entry| entry.path == path && !entry.loading) {
+                Some(entry) => entry.loading = true,
+                None => entries.push(JournalEntry {
                     model: model.to_owned(),
                     version,
                     path: path.to_path_buf(),
@@ -183,23 +183,23 @@ impl Journal {
                 }),
             }
         });
-        turn
+        permit
     }
 
     /// A load has ended, whichever way: nothing is held against the version any more.
-    pub(super) fn end(&self, path: &Path) {
-        self.change(|lines| {
-            let at = lines.iter().position(|line| line.loading && line.path == path);
-            at.map(|at| lines.remove(at));
+    pub(super) fn end_load(&self, path: &Path) {
+        self.change(|entries| {
+            let at = entries.iter().position(|entry| entry.loading && entry.path == path);
+            at.map(|at| entries.remove(at));
         });
     }
 
     /// The server is about to end: what is being loaded is not to blame, nor what begins to be.
     pub(super) fn stop(&self) {
-        self.change(|lines| {
+        self.change(|entries| {
             self.is_stopped.store(true, Ordering::Relaxed);
-            lines.iter_mut().for_each(|line| line.loading = false);
-            lines.retain(|line| line.ends > 0);
+            entries.iter_mut().for_each(|entry| entry.loading = false);
+            entries.retain(|entry| entry.ends > 0);
         });
     }
 
@@ -211,16 +211,16 @@ impl Journal {
         lock.take();
     }
 
-    fn lines(&self) -> std::sync::MutexGuard<'_, Vec<Line>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    fn entries(&self) -> std::sync::MutexGuard<'_, Vec<JournalEntry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(&mut Vec<Line>)) {
+    fn change(&self, change: impl FnOnce(&mut Vec<JournalEntry>)) {
         let Some(file) = self.file.as_ref().filter(|_| !self.is_closed.load(Ordering::Relaxed)) else { return };
-        let mut lines = self.lines();
-        change(&mut lines);
+        let mut entries = self.entries();
+        change(&mut entries);
         // Models can be served without it.
-        if let Err(error) = write(file, &lines) {
+        if let Err(error) = write(file, &entries) {
             tracing::warn!(journal = %file.display(), %error, "the journal of loads cannot be written");
         }
     }
@@ -232,13 +232,13 @@ fn seconds(time: SystemTime) -> u64 {
 
 /// Locks a file beside the journal, which itself is replaced whenever it changes.
 fn lock(file: &Path) -> Result<File, TryLockError> {
-    let beside = beside(file, ".lock").map_err(TryLockError::Error)?;
-    let lock = File::options().create(true).append(true).open(beside).map_err(TryLockError::Error)?;
+    let sibling = sibling(file, ".lock").map_err(TryLockError::Error)?;
+    let lock = File::options().create(true).append(true).open(sibling).map_err(TryLockError::Error)?;
     lock.try_lock().map(|()| lock)
 }
 
 /// The path of a file beside the journal, whose folder is made.
-fn beside(file: &Path, extension: &str) -> io::Result<PathBuf> {
+fn sibling(file: &Path, extension: &str) -> io::Result<PathBuf> {
     let parent = parent(file);
     fs::create_dir_all(parent)?;
     let mut name = file.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
@@ -250,7 +250,7 @@ fn parent(file: &Path) -> &Path {
     file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn read(file: &Path) -> io::Result<Vec<Line>> {
+fn read(file: &Path) -> io::Result<Vec<JournalEntry>> {
     let opened = match File::open(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         opened => opened?,
@@ -259,23 +259,23 @@ fn read(file: &Path) -> io::Result<Vec<Line>> {
     if opened.take(MAX_BYTES + 1).read_to_string(&mut text)? as u64 > MAX_BYTES {
         return Err(io::Error::other("it is far longer than a journal is"));
     }
-    text.lines().map(|line| serde_json::from_str(line).map_err(io::Error::from)).collect()
+    text.lines().map(|entry| serde_json::from_str(entry).map_err(io::Error::from)).collect()
 }
 
 /// Writes beside the file and puts it in its place; an empty journal is no file.
-fn write(file: &Path, lines: &[Line]) -> io::Result<()> {
-    if lines.is_empty() {
+fn write(file: &Path, entries: &[JournalEntry]) -> io::Result<()> {
+    if entries.is_empty() {
         return match fs::remove_file(file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         };
     }
-    let beside = beside(file, ".new")?;
-    let mut new = File::create(&beside)?;
-    for line in lines {
-        writeln!(new, "{}", serde_json::to_string(line)?)?;
+    let sibling = sibling(file, ".new")?;
+    let mut new = File::create(&sibling)?;
+    for entry in entries {
+        writeln!(new, "{}", serde_json::to_string(entry)?)?;
     }
     new.sync_all()?;
-    fs::rename(&beside, file)?;
+    fs::rename(&sibling, file)?;
     File::open(parent(file))?.sync_all()
 }

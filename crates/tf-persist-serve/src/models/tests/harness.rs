@@ -15,12 +15,12 @@ use tokio::runtime::Runtime;
 
 use crate::models::handle::Handle;
 use crate::models::load::Loader;
-use crate::models::model::Refusal;
+use crate::models::state_machine::LoadError;
 use crate::models::{ModelSource, Settings, State, Version};
 use crate::status::Status;
 
 /// How long anything may take.
-pub(super) const LIMIT: Duration = Duration::from_secs(20);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What was loaded, and says in which thread it is dropped.
 pub(super) struct Text {
@@ -45,9 +45,9 @@ pub(super) struct Texts {
 impl Loader for Texts {
     type Loaded = Text;
 
-    fn load(&self, _model: &str, _version: i64, path: &Path) -> Result<Text, Refusal> {
+    fn load(&self, _model: &str, _version: i64, path: &Path) -> Result<Text, LoadError> {
         *self.loads.lock().unwrap().entry(path.to_path_buf()).or_default() += 1;
-        let refuse = |is_final| Refusal::new(Status::new(Code::DataLoss, "it is broken"), is_final);
+        let refuse = |is_final| LoadError::new(Status::new(Code::DataLoss, "it is broken"), is_final);
         let text = fs::read_to_string(path.join("saved_model.pb")).map_err(|_| refuse(false))?;
         match text.as_str() {
             "broken" => return Err(refuse(false)),
@@ -71,13 +71,13 @@ impl Loader for Texts {
     }
 }
 
-pub(super) struct Bench {
+pub(super) struct Harness {
     pub(super) folder: TempDir,
     pub(super) texts: Texts,
     pub(super) runtime: Runtime,
 }
 
-impl Bench {
+impl Harness {
     pub(super) fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         Self { folder: tempfile::tempdir().unwrap(), texts: Texts::default(), runtime }
@@ -139,7 +139,7 @@ impl Bench {
 
     /// The journal that is left by two processes which died one after the other while they loaded a version that is slow, here the
     /// first time.
-    pub(super) fn journal_of_who_died_loading(&self, path: &Path) -> String {
+    pub(super) fn journal_of_a_crashed_load(&self, path: &Path) -> String {
         let models = self.start(self.with_journal());
         wait("it is being loaded", || self.loads(path) == 1);
         let left = fs::read_to_string(self.journal()).unwrap();
@@ -175,12 +175,12 @@ impl Bench {
     }
 
     pub(super) fn ready(&self, models: &Handle<Text>) -> Result<(), Status> {
-        let ready = async { tokio::time::timeout(LIMIT, models.ready()).await };
+        let ready = async { tokio::time::timeout(TIMEOUT, models.ready()).await };
         self.runtime.block_on(ready).expect("it is never ready")
     }
 
     pub(super) fn reload(&self, models: &Handle<Text>, config: ModelServerConfig) -> Result<(), Status> {
-        let reload = async { tokio::time::timeout(LIMIT, models.reload(config, "a test")).await };
+        let reload = async { tokio::time::timeout(TIMEOUT, models.reload(config, "a test")).await };
         self.runtime.block_on(reload).expect("it never answers")
     }
 
@@ -210,7 +210,7 @@ pub(super) fn error(models: &Handle<Text>, name: &str, version: i64) -> Status {
 pub(super) fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < LIMIT, "never: {what}");
+        assert!(begun.elapsed() < TIMEOUT, "never: {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }
@@ -221,6 +221,6 @@ pub(super) fn wait_states(models: &Handle<Text>, name: &str, wanted: &[(i64, Sta
 }
 
 /// Long enough for several looks.
-pub(super) fn let_it_look() {
+pub(super) fn wait_for_polls() {
     thread::sleep(Duration::from_millis(80));
 }

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::config::Wanted;
-use super::folder::Stamp;
-use super::view::Table;
+use super::config::ModelConfig;
+use super::folder::FileStamp;
+use super::view::ModelTable;
 use super::{State, VersionStatus};
 use crate::status::Status;
 
@@ -21,7 +21,7 @@ pub(super) const MAX_ENDED: usize = 100;
 
 /// Why a version was not loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct LoadError {
     /// What is told.
     pub(super) status: Status,
     /// What can be done about it.
@@ -32,41 +32,41 @@ pub(super) struct Refusal {
     pub(super) again: Option<Duration>,
 }
 
-impl Refusal {
+impl LoadError {
     pub(super) fn new(status: Status, is_final: bool) -> Self {
         Self { status, hint: None, is_final, again: None }
     }
 }
 
 /// What came of a load.
-pub(super) enum Outcome<T> {
+pub(super) enum LoadOutcome<T> {
     Loaded(T),
-    Refused(Refusal, Stamp),
+    Refused(LoadError, FileStamp),
     /// It was not begun, because it was not wanted any more.
     Dropped,
 }
 
 /// A version to be loaded.
 #[derive(Debug, Clone)]
-pub(super) struct Job {
+pub(super) struct LoadJob {
     pub(super) id: u64,
     pub(super) model: String,
     pub(super) version: i64,
     pub(super) path: PathBuf,
     /// Set if it is not wanted any more.
-    pub(super) dropped: Arc<AtomicBool>,
+    pub(super) cancelled: Arc<AtomicBool>,
 }
 
 /// What is to be done.
 pub(super) enum Action<T> {
-    Load(Job),
+    Load(LoadJob),
     Unload { id: u64, servable: Arc<T> },
 }
 
 /// How a failed load is tried again.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Retries {
-    pub(super) most: u32,
+pub(super) struct RetryPolicy {
+    pub(super) max: u32,
     pub(super) interval: Duration,
 }
 
@@ -74,21 +74,21 @@ pub(super) struct Retries {
 pub(super) struct Model<T> {
     pub(super) name: String,
     /// `None` if it is configured no more.
-    pub(super) wanted: Option<Wanted>,
+    pub(super) config: Option<ModelConfig>,
     /// Whether a version of it answered once since it was configured.
     pub(super) was_available: bool,
     /// Whether its base path was looked into since it was configured.
-    pub(super) was_looked_at: bool,
+    pub(super) was_polled: bool,
     /// What is the matter with its base path.
     pub(super) problem: Option<String>,
-    entries: Vec<Entry<T>>,
+    entries: Vec<VersionEntry<T>>,
     /// Versions that are gone, by when they went, and why if they could not be loaded.
     ended: BTreeMap<i64, (u64, Option<Status>)>,
     endings: u64,
 }
 
 /// A version, as it stands at a path.
-struct Entry<T> {
+struct VersionEntry<T> {
     id: u64,
     version: i64,
     path: PathBuf,
@@ -97,11 +97,11 @@ struct Entry<T> {
     attempts: u32,
     error: Option<Status>,
     hint: Option<String>,
-    dropped: Arc<AtomicBool>,
+    cancelled: Arc<AtomicBool>,
 }
 
 enum Phase<T> {
-    /// Found.
+    /// FoundVersions.
     New,
     /// Handed to those who load.
     Queued,
@@ -109,31 +109,31 @@ enum Phase<T> {
     /// Failed, and to be tried again at that time, or when the files change.
     Waiting {
         until: Instant,
-        stamps: Stamps,
+        stamps: FileStamps,
     },
     Ready(Arc<T>),
     Unloading,
     /// Failed, and to be tried again when the files change, and at that time if there is one.
     Failed {
-        stamps: Stamps,
+        stamps: FileStamps,
         again: Option<Instant>,
     },
 }
 
 /// What the files of a version that failed were then, and when they were last looked at.
 #[derive(Debug, Clone, Copy)]
-struct Stamps {
-    failed: Stamp,
-    seen: Stamp,
+struct FileStamps {
+    failed: FileStamp,
+    seen: FileStamp,
 }
 
 impl<T> Model<T> {
     pub(super) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            wanted: None,
+            config: None,
             was_available: false,
-            was_looked_at: false,
+            was_polled: false,
             problem: None,
             entries: Vec::new(),
             ended: BTreeMap::new(),
@@ -142,17 +142,17 @@ impl<T> Model<T> {
     }
 
     /// Wants something else of it; `None` for nothing any more.
-    pub(super) fn want(&mut self, wanted: Option<Wanted>) {
-        let base_path = |wanted: &Option<Wanted>| wanted.as_ref().map(|wanted| wanted.base_path.clone());
-        if base_path(&self.wanted) != base_path(&wanted) {
-            self.was_looked_at = false;
+    pub(super) fn set_config(&mut self, config: Option<ModelConfig>) {
+        let base_path = |config: &Option<ModelConfig>| config.as_ref().map(|config| config.base_path.clone());
+        if base_path(&self.config) != base_path(&config) {
+            self.was_polled = false;
             self.problem = None;
         }
-        if self.wanted.is_none() {
+        if self.config.is_none() {
             self.was_available = false;
         }
-        self.wanted = wanted;
-        if self.wanted.is_none() {
+        self.config = config;
+        if self.config.is_none() {
             self.aspire(&BTreeMap::new(), &mut 0);
         }
     }
@@ -164,7 +164,7 @@ impl<T> Model<T> {
             let is_aspired = chosen.get(&entry.version) == Some(&entry.path) && entry.can_be_aspired();
             changed |= entry.is_aspired != is_aspired;
             entry.is_aspired = is_aspired;
-            entry.dropped.store(!is_aspired, Ordering::Relaxed);
+            entry.cancelled.store(!is_aspired, Ordering::Relaxed);
         }
         // What was never loaded has nothing to be waited for.
         for at in (0..self.entries.len()).rev() {
@@ -174,10 +174,11 @@ impl<T> Model<T> {
             }
         }
         for (version, path) in chosen {
-            let is_there = |entry: &Entry<T>| entry.is_aspired && entry.version == *version && entry.path == *path;
+            let is_there =
+                |entry: &VersionEntry<T>| entry.is_aspired && entry.version == *version && entry.path == *path;
             if !self.entries.iter().any(is_there) {
                 *ids += 1;
-                self.entries.push(Entry::new(*ids, *version, path.clone()));
+                self.entries.push(VersionEntry::new(*ids, *version, path.clone()));
                 changed = true;
             }
         }
@@ -190,10 +191,10 @@ impl<T> Model<T> {
     }
 
     fn next_action(&mut self) -> Option<Action<T>> {
-        let is_ready = |entry: &Entry<T>| matches!(entry.phase, Phase::Ready(_));
+        let is_ready = |entry: &VersionEntry<T>| matches!(entry.phase, Phase::Ready(_));
         let has_aspired = self.entries.iter().any(|entry| entry.is_aspired);
         let has_aspired_ready = self.entries.iter().any(|entry| entry.is_aspired && is_ready(entry));
-        let superfluous = |entry: &Entry<T>| !entry.is_aspired && is_ready(entry);
+        let superfluous = |entry: &VersionEntry<T>| !entry.is_aspired && is_ready(entry);
         let superfluous_count = self.entries.iter().filter(|entry| superfluous(entry)).count();
         if !has_aspired || has_aspired_ready || superfluous_count > 1 {
             let lowest = self.entries.iter_mut().filter(|entry| superfluous(entry)).min_by_key(|entry| entry.version);
@@ -217,24 +218,30 @@ impl<T> Model<T> {
     }
 
     /// A load has ended. Gives back what was loaded if nobody wants it any more, to be unloaded.
-    pub(super) fn finished(&mut self, id: u64, outcome: Outcome<T>, retries: Retries, now: Instant) -> Option<T> {
+    pub(super) fn finished(
+        &mut self,
+        id: u64,
+        outcome: LoadOutcome<T>,
+        retries: RetryPolicy,
+        now: Instant,
+    ) -> Option<T> {
         let Some(at) = self.entries.iter().position(|entry| entry.id == id) else {
             return match outcome {
-                Outcome::Loaded(servable) => Some(servable),
+                LoadOutcome::Loaded(servable) => Some(servable),
                 _ => None,
             };
         };
         let entry = &mut self.entries[at];
         match outcome {
-            Outcome::Loaded(servable) if entry.is_aspired => {
+            LoadOutcome::Loaded(servable) if entry.is_aspired => {
                 entry.phase = Phase::Ready(Arc::new(servable));
                 (entry.error, entry.hint, entry.attempts) = (None, None, 0);
                 self.was_available = true;
             }
-            Outcome::Refused(refusal, stamp) if entry.is_aspired => {
-                let stamps = Stamps { failed: stamp, seen: stamp };
+            LoadOutcome::Refused(refusal, stamp) if entry.is_aspired => {
+                let stamps = FileStamps { failed: stamp, seen: stamp };
                 (entry.error, entry.hint) = (Some(refusal.status), refusal.hint);
-                entry.phase = if refusal.is_final || entry.attempts >= retries.most {
+                entry.phase = if refusal.is_final || entry.attempts >= retries.max {
                     Phase::Failed { stamps, again: refusal.again.map(|pause| now + pause) }
                 } else {
                     Phase::Waiting { until: now + retries.interval, stamps }
@@ -242,13 +249,13 @@ impl<T> Model<T> {
                 entry.attempts = entry.attempts.saturating_add(1);
             }
             // It was wanted again in the meantime.
-            Outcome::Dropped if entry.is_aspired => entry.phase = Phase::New,
-            Outcome::Dropped => self.end(at),
-            Outcome::Refused(refusal, _) => {
+            LoadOutcome::Dropped if entry.is_aspired => entry.phase = Phase::New,
+            LoadOutcome::Dropped => self.end(at),
+            LoadOutcome::Refused(refusal, _) => {
                 entry.error = Some(refusal.status);
                 self.end(at);
             }
-            Outcome::Loaded(servable) => {
+            LoadOutcome::Loaded(servable) => {
                 let cancelled = "Loading of servable cancelled";
                 entry.error = Some(Status::new(tf_persist_core::Code::Cancelled, cancelled));
                 entry.phase = Phase::Unloading;
@@ -297,13 +304,13 @@ impl<T> Model<T> {
 
     /// The versions that failed, whose files are worth looking at.
     pub(super) fn watched(&self) -> impl Iterator<Item = &Path> {
-        let is_watched = |entry: &&Entry<T>| matches!(entry.phase, Phase::Waiting { .. } | Phase::Failed { .. });
+        let is_watched = |entry: &&VersionEntry<T>| matches!(entry.phase, Phase::Waiting { .. } | Phase::Failed { .. });
         self.entries.iter().filter(is_watched).map(|entry| entry.path.as_path())
     }
 
     /// What the files at a path are now. A version that failed is loaded again if they have changed since then; if `settled`, only
     /// once they have not changed since they were last looked at: somebody may be copying them. Says whether that is so.
-    pub(super) fn stamped(&mut self, path: &Path, now: Stamp, settled: bool) -> bool {
+    pub(super) fn observe_stamp(&mut self, path: &Path, now: FileStamp, settled: bool) -> bool {
         let mut any = false;
         for entry in self.entries.iter_mut().filter(|entry| entry.path == path) {
             let (Phase::Waiting { stamps, .. } | Phase::Failed { stamps, .. }) = &mut entry.phase else { continue };
@@ -330,8 +337,8 @@ impl<T> Model<T> {
     }
 
     /// Whether this version is wanted and does not answer yet, though it may: it waits, is being loaded, or is to be tried again.
-    pub(super) fn is_version_coming(&self, version: i64) -> bool {
-        let may_come = |entry: &Entry<T>| match entry.phase {
+    pub(super) fn is_version_pending(&self, version: i64) -> bool {
+        let may_come = |entry: &VersionEntry<T>| match entry.phase {
             Phase::New | Phase::Queued | Phase::Loading | Phase::Waiting { .. } => true,
             Phase::Failed { again, .. } => again.is_some(),
             Phase::Ready(_) | Phase::Unloading => false,
@@ -351,7 +358,7 @@ impl<T> Model<T> {
 
     /// The newest version that could not be loaded and why, if none answers and none may yet.
     pub(super) fn failure(&self) -> Option<(i64, &Status)> {
-        let is_failed = |entry: &&Entry<T>| matches!(entry.phase, Phase::Failed { .. });
+        let is_failed = |entry: &&VersionEntry<T>| matches!(entry.phase, Phase::Failed { .. });
         let failed = self.entries.iter().filter(is_failed).max_by_key(|entry| entry.version)?;
         let error = failed.error.as_ref()?;
         self.entries.iter().all(|entry| is_failed(&entry)).then_some((failed.version, error))
@@ -374,7 +381,7 @@ impl<T> Model<T> {
         });
         let mut all: BTreeMap<i64, VersionStatus> = ended.collect();
         // Of a version that stands at two paths, because the base path was changed, the one that answers counts.
-        let mut live: Vec<VersionStatus> = self.entries.iter().map(Entry::status).collect();
+        let mut live: Vec<VersionStatus> = self.entries.iter().map(VersionEntry::status).collect();
         live.sort_by_key(|status| match status.state {
             State::End => 0,
             State::Unloading => 1,
@@ -387,24 +394,24 @@ impl<T> Model<T> {
     }
 
     /// What answers of it.
-    pub(super) fn table(&self) -> Table<T> {
+    pub(super) fn table(&self) -> ModelTable<T> {
         let mut available = BTreeMap::new();
-        let mut entries: Vec<&Entry<T>> = self.entries.iter().collect();
+        let mut entries: Vec<&VersionEntry<T>> = self.entries.iter().collect();
         entries.sort_by_key(|entry| entry.is_aspired);
         for entry in entries {
             if let Phase::Ready(servable) = &entry.phase {
                 available.insert(entry.version, servable.clone());
             }
         }
-        Table {
+        ModelTable {
             available: available.into_iter().rev().collect(),
-            labels: self.wanted.as_ref().map(|wanted| wanted.labels.clone()).unwrap_or_default(),
-            is_configured: self.wanted.is_some(),
-            was_looked_at: self.was_looked_at,
+            labels: self.config.as_ref().map(|wanted| wanted.labels.clone()).unwrap_or_default(),
+            is_configured: self.config.is_some(),
+            was_polled: self.was_polled,
         }
     }
 
-    fn entry(&mut self, id: u64) -> Option<&mut Entry<T>> {
+    fn entry(&mut self, id: u64) -> Option<&mut VersionEntry<T>> {
         self.entries.iter_mut().find(|entry| entry.id == id)
     }
 
@@ -420,10 +427,10 @@ impl<T> Model<T> {
     }
 }
 
-impl<T> Entry<T> {
+impl<T> VersionEntry<T> {
     fn new(id: u64, version: i64, path: PathBuf) -> Self {
-        let dropped = Arc::new(AtomicBool::new(false));
-        Self { id, version, path, is_aspired: true, phase: Phase::New, attempts: 0, error: None, hint: None, dropped }
+        let cancelled = Arc::new(AtomicBool::new(false));
+        Self { id, version, path, is_aspired: true, phase: Phase::New, attempts: 0, error: None, hint: None, cancelled }
     }
 
     /// One that goes already is not called back: it is loaded anew.
@@ -431,9 +438,9 @@ impl<T> Entry<T> {
         !matches!(self.phase, Phase::Unloading)
     }
 
-    fn job(&self, model: &str) -> Job {
-        let dropped = self.dropped.clone();
-        Job { id: self.id, model: model.to_owned(), version: self.version, path: self.path.clone(), dropped }
+    fn job(&self, model: &str) -> LoadJob {
+        let cancelled = self.cancelled.clone();
+        LoadJob { id: self.id, model: model.to_owned(), version: self.version, path: self.path.clone(), cancelled }
     }
 
     fn status(&self) -> VersionStatus {

@@ -83,11 +83,11 @@ pub async fn multi_inference(
         outcomes.push(match outputs {
             Some(outputs) => {
                 let answer = examples::run(served, examples.clone(), &outputs, deadline).await?;
-                Outcome::Classes(classify::read(served, &answer, count)?)
+                Outcome::Classes(classify::results(served, &answer, count)?)
             }
             None => {
                 let answer = examples::run(served, examples.clone(), &[regress::OUTPUTS], deadline).await?;
-                Outcome::Values(regress::read(&answer, count)?)
+                Outcome::Values(regress::results(&answer, count)?)
             }
         });
     }

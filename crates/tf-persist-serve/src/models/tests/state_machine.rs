@@ -1,0 +1,331 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::models::State::{self, Available, End, Loading, Start, Unloading};
+use crate::models::config::{ModelConfig, Policy};
+use crate::models::folder::FileStamp;
+use crate::models::state_machine::{Action, LoadError, LoadJob, LoadOutcome, MAX_ENDED, Model, RetryPolicy};
+use crate::status::Status;
+
+const RETRIES: RetryPolicy = RetryPolicy { max: 2, interval: Duration::from_secs(60) };
+
+/// A model whose loads are done by hand.
+struct Harness {
+    model: Model<i64>,
+    ids: u64,
+    now: Instant,
+}
+
+impl Harness {
+    fn new() -> Self {
+        let mut model = Model::new("m");
+        let (base_path, policy) = (PathBuf::from("/m"), Policy::Latest(1));
+        model.set_config(Some(ModelConfig { base_path, policy, labels: BTreeMap::new() }));
+        Self { model, ids: 0, now: Instant::now() }
+    }
+
+    fn aspire(&mut self, versions: &[i64]) -> bool {
+        self.aspire_at("/m", versions)
+    }
+
+    fn aspire_at(&mut self, base: &str, versions: &[i64]) -> bool {
+        let chosen = versions.iter().map(|version| (*version, PathBuf::from(format!("{base}/{version}")))).collect();
+        self.model.aspire(&chosen, &mut self.ids)
+    }
+
+    /// The versions that are to be loaded now, and those to be unloaded.
+    fn decide(&mut self) -> (Vec<LoadJob>, Vec<(u64, i64)>) {
+        let (mut loads, mut unloads) = (Vec::new(), Vec::new());
+        for action in self.model.decide() {
+            match action {
+                Action::Load(job) => loads.push(job),
+                Action::Unload { id, servable } => unloads.push((id, *servable)),
+            }
+        }
+        (loads, unloads)
+    }
+
+    /// The one version to be loaded now.
+    fn load(&mut self) -> LoadJob {
+        let (mut loads, unloads) = self.decide();
+        assert!(unloads.is_empty() && loads.len() == 1, "{loads:?} {unloads:?}");
+        let job = loads.remove(0);
+        self.model.started(job.id);
+        job
+    }
+
+    /// The one version to be unloaded now.
+    fn unload(&mut self) -> (u64, i64) {
+        let (loads, unloads) = self.decide();
+        assert!(loads.is_empty() && unloads.len() == 1, "{loads:?} {unloads:?}");
+        unloads[0]
+    }
+
+    fn succeed(&mut self, job: &LoadJob) -> Option<i64> {
+        self.model.finished(job.id, LoadOutcome::Loaded(job.version), RETRIES, self.now)
+    }
+
+    fn fail(&mut self, job: &LoadJob, is_final: bool, stamp: u64) {
+        let refusal = LoadError::new(Status::not_found("no"), is_final);
+        self.model.finished(job.id, LoadOutcome::Refused(refusal, FileStamp(stamp)), RETRIES, self.now);
+    }
+
+    fn states(&self) -> Vec<(i64, State)> {
+        self.model.statuses().into_iter().map(|status| (status.version, status.state)).collect()
+    }
+
+    fn nothing(&mut self) {
+        let (loads, unloads) = self.decide();
+        assert!(loads.is_empty() && unloads.is_empty(), "{loads:?} {unloads:?}");
+    }
+
+    /// A model with one version that answers.
+    fn with(version: i64) -> Self {
+        let mut harness = Self::new();
+        harness.aspire(&[version]);
+        let job = harness.load();
+        harness.succeed(&job);
+        harness
+    }
+}
+
+#[test]
+fn the_new_one_is_loaded_before_the_old_one_goes() {
+    let mut harness = Harness::new();
+    assert!(harness.aspire(&[1]));
+    assert!(!harness.aspire(&[1]), "nothing new");
+    assert_eq!(harness.states(), [(1, Start)]);
+    let one = harness.load();
+    assert_eq!((one.model.as_str(), one.version, one.path.as_path()), ("m", 1, Path::new("/m/1")));
+    assert_eq!(harness.states(), [(1, Loading)]);
+    assert_eq!(harness.succeed(&one), None);
+    assert_eq!(harness.states(), [(1, Available)]);
+    harness.nothing();
+
+    harness.aspire(&[2]);
+    let two = harness.load();
+    assert_eq!(harness.states(), [(2, Loading), (1, Available)]);
+    harness.succeed(&two);
+    let (id, servable) = harness.unload();
+    assert_eq!((id, servable), (one.id, 1));
+    assert_eq!(harness.states(), [(2, Available), (1, Unloading)]);
+    harness.model.unloaded(id);
+    assert_eq!(harness.states(), [(2, Available), (1, End)]);
+    harness.nothing();
+}
+
+#[test]
+fn the_newest_is_loaded_first() {
+    let mut harness = Harness::new();
+    harness.aspire(&[1, 3, 2]);
+    let (loads, _) = harness.decide();
+    assert_eq!(loads.iter().map(|job| job.version).collect::<Vec<_>>(), [3, 2, 1]);
+}
+
+#[test]
+fn a_broken_version_leaves_the_old_one() {
+    let mut harness = Harness::with(1);
+    harness.aspire(&[2]);
+    let job = harness.load();
+    harness.fail(&job, true, 0);
+    harness.nothing();
+    assert_eq!(harness.states(), [(2, End), (1, Available)]);
+    assert_eq!(harness.model.statuses()[0].error, Some(Status::not_found("no")));
+    assert_eq!(harness.model.failure(), None, "there is one that answers");
+    // One that is better takes the place of both.
+    harness.aspire(&[3]);
+    let job = harness.load();
+    harness.succeed(&job);
+    let (id, _) = harness.unload();
+    harness.model.unloaded(id);
+    assert_eq!(harness.states(), [(3, Available), (2, End), (1, End)]);
+}
+
+#[test]
+fn rolling_back_loads_the_old_one_first() {
+    let mut harness = Harness::with(2);
+    harness.aspire(&[1]);
+    let job = harness.load();
+    assert_eq!(harness.states(), [(2, Available), (1, Loading)]);
+    harness.succeed(&job);
+    assert_eq!(harness.unload().1, 2);
+}
+
+#[test]
+fn rolling_back_from_a_broken_version_keeps_the_old_one() {
+    let mut harness = Harness::with(1);
+    harness.aspire(&[2]);
+    let job = harness.load();
+    harness.fail(&job, true, 0);
+    harness.aspire(&[1]);
+    harness.nothing();
+    assert_eq!(harness.states(), [(2, End), (1, Available)]);
+}
+
+#[test]
+fn without_any_version_everything_goes() {
+    let mut harness = Harness::with(1);
+    harness.aspire(&[]);
+    let (id, _) = harness.unload();
+    // The same number again is another version.
+    harness.aspire(&[1]);
+    let job = harness.load();
+    assert_ne!(job.id, id);
+    harness.model.unloaded(id);
+    assert_eq!(harness.states(), [(1, Loading)]);
+    harness.succeed(&job);
+    assert_eq!(harness.states(), [(1, Available)]);
+}
+
+#[test]
+fn another_base_path_replaces_the_same_number() {
+    let mut harness = Harness::with(1);
+    harness.aspire_at("/other", &[1]);
+    let job = harness.load();
+    assert_eq!(job.path, Path::new("/other/1"));
+    assert_eq!(harness.states(), [(1, Available)], "the old one answers meanwhile");
+    harness.succeed(&job);
+    let (id, _) = harness.unload();
+    assert_ne!(id, job.id);
+    assert_eq!(harness.states(), [(1, Available)]);
+    harness.model.unloaded(id);
+    assert_eq!(harness.states(), [(1, Available)]);
+}
+
+#[test]
+fn what_is_not_wanted_any_more_is_not_served() {
+    let mut harness = Harness::with(1);
+    harness.aspire(&[2]);
+    let two = harness.load();
+    harness.aspire(&[1]);
+    assert!(two.cancelled.load(std::sync::atomic::Ordering::Relaxed));
+    assert_eq!(harness.succeed(&two), Some(2), "it is given back to be unloaded");
+    assert_eq!(harness.states(), [(2, Unloading), (1, Available)]);
+    harness.nothing();
+    harness.model.unloaded(two.id);
+    assert_eq!(harness.model.statuses()[0].error.as_ref().unwrap().code, tf_persist_core::Code::Cancelled);
+    assert_eq!(harness.states(), [(2, End), (1, Available)]);
+    // ModelConfig again in time, it is.
+    harness.aspire(&[3]);
+    let three = harness.load();
+    harness.aspire(&[1]);
+    harness.aspire(&[3]);
+    assert_eq!(harness.succeed(&three), None);
+    assert_eq!(harness.states()[0], (3, Available));
+    // What was not begun is begun.
+    harness.aspire(&[4]);
+    let unloaded = harness.decide().1;
+    harness.model.unloaded(unloaded[0].0);
+    let mut harness = Harness::new();
+    harness.aspire(&[4]);
+    let four = harness.load();
+    harness.model.finished(four.id, LoadOutcome::Dropped, RETRIES, harness.now);
+    assert_eq!(harness.load().version, 4);
+    // A load that nobody knows of any more.
+    assert_eq!(harness.model.finished(99, LoadOutcome::Loaded(7), RETRIES, harness.now), Some(7));
+}
+
+#[test]
+fn failures_are_tried_again_later() {
+    let mut harness = Harness::new();
+    harness.aspire(&[1]);
+    for attempt in 0..3 {
+        let job = harness.load();
+        harness.fail(&job, false, 5);
+        harness.nothing();
+        let last = attempt == 2;
+        assert_eq!(harness.states(), [(1, if last { End } else { Loading })]);
+        assert_eq!(harness.model.failure().is_some(), last);
+        assert_eq!(harness.model.next_retry(), (!last).then(|| harness.now + RETRIES.interval));
+        assert!(!harness.model.retry(harness.now));
+        harness.now += RETRIES.interval;
+        assert_eq!(harness.model.retry(harness.now), !last);
+    }
+    assert_eq!(harness.model.watched().collect::<Vec<_>>(), [Path::new("/m/1")]);
+}
+
+#[test]
+fn files_that_change_are_tried_again() {
+    let mut harness = Harness::new();
+    harness.aspire(&[1]);
+    let path = Path::new("/m/1");
+    let job = harness.load();
+    harness.fail(&job, true, 5);
+    assert!(!harness.model.observe_stamp(path, FileStamp(5), true), "nothing has changed");
+    assert!(!harness.model.observe_stamp(path, FileStamp(6), true), "it may still be copied");
+    assert!(!harness.model.observe_stamp(path, FileStamp(7), true), "it is");
+    assert!(!harness.model.observe_stamp(Path::new("/m/2"), FileStamp(7), true));
+    assert!(harness.model.observe_stamp(path, FileStamp(7), true));
+    let job = harness.load();
+    harness.fail(&job, false, 7);
+    assert_eq!(harness.states(), [(1, Loading)], "it is tried as often as at first");
+    // Who looks only when told cannot wait.
+    assert!(harness.model.observe_stamp(path, FileStamp(8), false));
+    let job = harness.load();
+    harness.succeed(&job);
+    assert_eq!(harness.model.statuses()[0].error, None);
+    assert!(harness.model.watched().next().is_none());
+    assert!(!harness.model.observe_stamp(path, FileStamp(9), false), "what answers is left alone");
+}
+
+#[test]
+fn what_failed_is_forgotten_when_it_is_gone() {
+    let mut harness = Harness::new();
+    harness.aspire(&[1]);
+    let job = harness.load();
+    harness.fail(&job, true, 5);
+    harness.aspire(&[]);
+    assert!(harness.model.is_idle());
+    assert_eq!(harness.states(), [(1, End)]);
+    harness.aspire(&[1]);
+    harness.load();
+}
+
+#[test]
+fn the_history_ends_somewhere() {
+    let mut harness = Harness::with(0);
+    for version in 1..=MAX_ENDED as i64 + 10 {
+        harness.aspire(&[version]);
+        let job = harness.load();
+        harness.succeed(&job);
+        let (id, _) = harness.unload();
+        harness.model.unloaded(id);
+    }
+    let states = harness.states();
+    assert_eq!(states.len(), MAX_ENDED + 1);
+    assert_eq!((states[0], states[MAX_ENDED]), ((MAX_ENDED as i64 + 10, Available), (10, End)));
+}
+
+#[test]
+fn several_superfluous_versions_go_down_to_one() {
+    let mut harness = Harness::new();
+    harness.aspire(&[1, 2, 3]);
+    for job in harness.decide().0 {
+        harness.succeed(&job);
+    }
+    harness.aspire(&[4]);
+    let (loads, unloads) = harness.decide();
+    assert_eq!(unloads.iter().map(|(_, version)| *version).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(loads[0].version, 4);
+    assert!(harness.model.is_version_available(3));
+}
+
+#[test]
+fn what_is_left_alone_is_tried_again_after_its_time() {
+    let mut harness = Harness::new();
+    harness.aspire(&[1]);
+    let job = harness.load();
+    let pause = Duration::from_secs(60);
+    let refusal = LoadError { again: Some(pause), ..LoadError::new(Status::not_found("no"), true) };
+    assert!(
+        harness.model.finished(job.id, LoadOutcome::Refused(refusal, FileStamp(1)), RETRIES, harness.now).is_none()
+    );
+    assert_eq!(harness.model.next_retry(), Some(harness.now + pause));
+    assert!(harness.model.failure().is_some() && harness.model.is_version_pending(1));
+    assert!(!harness.model.retry(harness.now + pause / 2));
+    assert!(harness.model.retry(harness.now + pause));
+    assert!(harness.model.error(1).is_none());
+    let job = harness.load();
+    assert!(harness.succeed(&job).is_none());
+}
