@@ -27,7 +27,7 @@ fn bit_equal(all: &[Recorded], folder: &Path) {
     let pair = |recorded: &Recorded| format!("{}={}", recorded.model.display(), folder.join(&recorded.name).display());
     let mut args = vec!["--out".to_owned(), work.path().display().to_string()];
     args.extend(all.iter().map(pair));
-    python::run("record_answers.py", args);
+    python::run("checks.record_answers", args);
     for recorded in all {
         let answers = npz::read_file(work.path().join(format!("{}.npz", recorded.name))).unwrap();
         for (index, outputs) in recorded.run(&recorded.model).into_iter().enumerate() {

@@ -49,14 +49,14 @@ impl Recording {
         model.save(&exported, SaveOptions::default()).unwrap();
         assert_eq!(recorded.check(&exported), 0.0);
         let pairs = [&recorded.model, &exported].map(|model| format!("{}={}", model.display(), folder.display()));
-        let said = python::run("check_export.py", pairs);
+        let said = python::run("checks.check_export", pairs);
         assert_eq!(said.matches("largest difference 0 (eager), 0 (session)").count(), 2, "{said}");
     }
 }
 
 /// The variables that Python finds in a model: in a session, those of them that are trained, and eagerly.
 fn variables_in_python(model: &Path) -> [Vec<String>; 3] {
-    let said = python::run("check_variables.py", [model]);
+    let said = python::run("checks.check_variables", [model]);
     let names: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
     ["global", "trainable", "eager"].map(|kind| {
         let names = names[kind].as_array().unwrap().iter();

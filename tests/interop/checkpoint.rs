@@ -62,7 +62,7 @@ fn write(prefix: &Path) {
     writer.finish().unwrap();
 }
 
-/// What `scripts/read_checkpoint.py` wrote must be what we read.
+/// What `checks.read_checkpoint` wrote must be what we read.
 fn compare(prefix: &Path, archive: &Path) {
     let python: BTreeMap<String, Tensor> = npz::read_file(archive).unwrap().into_iter().collect();
     let reader = CheckpointReader::open(prefix).unwrap();
@@ -105,7 +105,7 @@ fn python_reads_what_we_read_and_write() {
     let archive = |number: usize| work.path().join(format!("{number}.npz"));
     let pairs = prefixes.iter().enumerate();
     let pairs = pairs.map(|(number, prefix)| format!("{}={}", prefix.display(), archive(number).display()));
-    python::run("read_checkpoint.py", pairs);
+    python::run("checks.read_checkpoint", pairs);
     for (number, prefix) in prefixes.iter().enumerate() {
         compare(prefix, &archive(number));
     }

@@ -16,7 +16,7 @@ fn compare(a: &Path, b: &Path) -> Diff {
 #[test]
 fn exports_of_python_differ_in_what_was_changed() {
     let work = tempfile::tempdir().unwrap();
-    python::run("export_pairs.py", [work.path()]);
+    python::run("models.make_diff_pairs", [work.path()]);
     let with = |a: &str, b: &str| compare(&work.path().join(a), &work.path().join(b));
     for again in ["again", "process"] {
         let diff = with("first", again);

@@ -60,7 +60,7 @@ pub(crate) fn every_form(all: &[Recorded], folder: &Path) {
     fs::write(&list, forms.pairs).unwrap();
     let libraries = OpLibrary::loaded();
     let libraries = libraries.iter().flat_map(|library| [Path::new("--op-library"), library.path()]);
-    println!("{}", python::run("check_export.py", [Path::new("--list"), &list].into_iter().chain(libraries)));
+    println!("{}", python::run("checks.check_export", [Path::new("--list"), &list].into_iter().chain(libraries)));
 }
 
 /// The cases of the tags that an export has which changes the graph.
@@ -158,7 +158,7 @@ fn what_hangs_together_is_not_cut() {
     let work = tempfile::tempdir().unwrap();
     let (made, out) = (work.path().join("made"), work.path().join("out"));
     fs::create_dir(&made).unwrap();
-    python::run("check_pruned.py", ["make".as_ref(), made.as_os_str()]);
+    python::run("checks.check_pruned", ["make".as_ref(), made.as_os_str()]);
     let mut arguments = vec!["check".to_owned()];
     let mut names: Vec<_> = fs::read_dir(&made).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
@@ -178,7 +178,7 @@ fn what_hangs_together_is_not_cut() {
     let kept = without_outputs(&made, &out);
     let kept: Vec<String> = kept.into_iter().map(|(target, original)| format!("{target}={original}")).collect();
     arguments.extend(kept.iter().cloned());
-    let said = python::run("check_pruned.py", arguments);
+    let said = python::run("checks.check_pruned", arguments);
     for pair in kept {
         assert!(said.contains(&format!("ok {pair} look serving_default\n")), "{said}");
     }
@@ -221,7 +221,7 @@ fn saved_from_a_session(original: &Path, target: &Path) {
     assert!(error.unwrap_err().to_string().contains("the variable `weight` has no value"));
 }
 
-/// What a model of `check_pruned.py` answers is what its original was recorded to.
+/// What a model of `checks.check_pruned` answers is what its original was recorded to.
 fn check_answer(model: &Path, original: &Path) {
     let expected = npy::read_file(original.join("answer.npy")).unwrap();
     let loaded =

@@ -1,4 +1,4 @@
-//! The project's Python scripts, run in its virtual environment.
+//! Modules of `python/`, run in its virtual environment.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -6,17 +6,18 @@ use std::process::Command;
 
 use crate::recorded::root;
 
-/// Runs `scripts/NAME ARGS`; its standard output. Panics with all it said if it fails.
-pub(crate) fn run(name: &str, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
+/// Runs a module of `python/`, such as `checks.check_export`, and returns its standard output. Panics with all output if it fails.
+pub(crate) fn run(module: &str, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
     let python = interpreter();
     let output = Command::new(&python)
-        .arg(root().join("scripts").join(name))
+        .args(["-m", module])
         .args(args)
+        .env("PYTHONPATH", root().join("python"))
         .env("TF_CPP_MIN_LOG_LEVEL", "2")
         .output()
         .unwrap_or_else(|error| panic!("{}: {error}; scripts/setup makes it", python.display()));
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{name} failed\n{stdout}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{module} failed\n{stdout}\n{}", String::from_utf8_lossy(&output.stderr));
     stdout
 }
 

@@ -144,12 +144,12 @@ fn restore(made: &Path, case: &Case) {
 fn training_checkpoints_go_into_models() {
     let work = tempfile::tempdir().unwrap();
     let made = work.path().join("cases");
-    python::run("make_checkpoints.py", ["make".as_ref(), made.as_os_str()]);
+    python::run("models.make_checkpoints", ["make".as_ref(), made.as_os_str()]);
 
     for case in cases() {
         restore(&made, &case);
     }
-    let checked = python::run("make_checkpoints.py", ["check".as_ref(), made.as_os_str()]);
+    let checked = python::run("models.make_checkpoints", ["check".as_ref(), made.as_os_str()]);
     assert_eq!(checked.lines().count(), cases().len(), "{checked}");
 
     refused(&made);

@@ -46,7 +46,7 @@ pub(crate) fn round_trip(all: &[Recorded]) {
     // What the models needed here Python needs as well.
     let libraries = OpLibrary::loaded();
     let libraries = libraries.iter().flat_map(|library| [Path::new("--op-library"), library.path()]);
-    println!("{}", python::run("check_export.py", [Path::new("--list"), &list].into_iter().chain(libraries)));
+    println!("{}", python::run("checks.check_export", [Path::new("--list"), &list].into_iter().chain(libraries)));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tf_persist_core::{Error, LoadOptions, SavedModel, Tensor};
 use crate::python;
 use crate::recorded::{Recorded, corpus, root};
 
-/// What each model of `scripts/make_attacks.py` does.
+/// What each model of `models.make_attacks` does.
 const ATTACKS: [(&str, &str, &str); 17] = [
     ("write_in_signature", "WriteFile", "VICTIM"),
     ("read_in_signature", "ReadFile", "`/etc/hostname`"),
@@ -34,7 +34,7 @@ fn real_attacks_are_found_and_refused_and_real() {
     let work = tempfile::tempdir().unwrap();
     let (out, victim) = (work.path().join("models"), work.path().canonicalize().unwrap().join("victim"));
     fs::create_dir(&victim).unwrap();
-    python::run("make_attacks.py", [&out, &victim]);
+    python::run("models.make_attacks", [&out, &victim]);
     assert_eq!(fs::read_dir(&out).unwrap().count(), ATTACKS.len());
     // What Python itself wrote while it made them.
     for entry in fs::read_dir(&victim).unwrap().map(|entry| entry.unwrap()) {

@@ -1,4 +1,4 @@
-//! What can be done with a checkpoint without TensorFlow; `scripts/bench.py --checkpoint` measures these.
+//! What can be done with a checkpoint without TensorFlow; `scripts/bench process --checkpoints` measures these.
 //!
 //! ```sh
 //! cargo run --release --example checkpoint -- read PREFIX           every tensor in turn, each dropped before the next

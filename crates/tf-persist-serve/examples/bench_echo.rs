@@ -1,6 +1,6 @@
 //! Servers that give back the bytes they get: how fast anything could be that does the same over the same protocol.
 //!
-//! `bench_echo rest PORT` is an axum server, `bench_echo grpc PORT` a tonic one. `scripts/bench_serve` starts them.
+//! `bench_echo rest PORT` is an axum server, `bench_echo grpc PORT` a tonic one. `scripts/bench serve` starts them.
 
 #![allow(clippy::print_stderr, reason = "a program")]
 

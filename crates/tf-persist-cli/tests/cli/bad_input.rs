@@ -101,8 +101,8 @@ fn a_file_instead_of_a_folder() {
         dir.write(name, content);
         refused(&dir, name)
     };
-    file("m.keras", b"PK\x03\x04").say("Keras file").hint("scripts/export_keras.py FILE DIR");
-    file("m.h5", b"\x89HDF\r\n\x1a\n").say("Keras file").hint("scripts/export_keras.py FILE DIR");
+    file("m.keras", b"PK\x03\x04").say("Keras file").hint("tf-persist-keras-export FILE DIR");
+    file("m.h5", b"\x89HDF\r\n\x1a\n").say("Keras file").hint("tf-persist-keras-export FILE DIR");
     file("weights", b"\x89HDF\r\n\x1a\n").say("Keras file");
     file("m.tflite", b"\x1c\0\0\0TFL3").say("TensorFlow Lite");
     file("frozen.pb", b"").say("frozen graph");

@@ -34,11 +34,11 @@ const NOT_RUN: [(&str, &str, &str); 14] = [
     ),
     ("docs/born_in_rust.md", "let given_both", "it is a part of that example"),
     ("docs/cli.md", "$ tf-persist diff before trained", "its two models are not in the repository"),
-    ("docs/keras.md", "scripts/export_keras.py", "its models are the reader's; scripts/tests run the exporter"),
+    ("docs/keras.md", "pip install", "it fetches over the network; python/tests run the exporter"),
     ("docs/keras.md", "serving_default: image", "it is what the exporter prints"),
     ("docs/op_libraries.md", "", "its models need op libraries; op_libraries.rs runs such"),
     ("docs/scan.md", "$ tf-persist scan evil", "no model that does harm is in the repository; scan.rs makes such"),
-    ("models/README.md", "scripts/make_models.py", "it makes all models once more, with Python's TensorFlow"),
+    ("models/README.md", "export PYTHONPATH=python", "it makes all models once more, with Python's TensorFlow"),
 ];
 
 /// All snippets, in the order of their pages.

@@ -104,7 +104,7 @@ fn what_cannot_be_trained_is_refused_with_the_reason() {
     };
     let ran =
         train("digits", "").fails().says("cannot be trained on: inference only: no train signature, no optimizer");
-    ran.hints("scripts/export_keras.py");
+    ran.hints("tf-persist-keras-export");
     train("tf1_graph", "").fails().says("it has no train signature; its optimizer's state (2 variables)");
     let ran = train("digits_trainable", "--signature step").fails();
     ran.says("has no signature `step`; it has `evaluate`, `serving_default` and `train`");

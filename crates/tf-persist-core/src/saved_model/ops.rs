@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 /// The TensorFlow that the list of its operations was taken from.
 pub const OPS_VERSION: &str = "2.21";
 
-/// Every operation of that TensorFlow with its attributes, parted by spaces, sorted by name. `scripts/list_ops.py` makes the list.
+/// Every operation of that TensorFlow with its attributes, parted by spaces, sorted by name. `python/generate/list_ops.py` makes the list.
 static KNOWN: LazyLock<Vec<(&'static str, &'static str)>> = LazyLock::new(|| {
     let lines = include_str!("ops_2_21.txt").lines();
     lines.map(|line| line.split_once(' ').unwrap_or((line, ""))).collect()

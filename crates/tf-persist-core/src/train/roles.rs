@@ -31,7 +31,7 @@ pub(super) fn train_signature<'m>(
         ),
         _ => training.to_string(),
     };
-    let hint = "export it from Keras with all its state, by scripts/export_keras.py; see docs/keras.md";
+    let hint = "export it from Keras with all its state, by `tf-persist-keras-export`; see docs/keras.md";
     Err(not_trainable(artefact, reason, Some(hint.into())))
 }
 

@@ -1,7 +1,7 @@
 //! A load generator: so many clients, each with a connection of its own, ask again as soon as they are answered.
 //!
 //! `bench_load rest|v2|grpc|core ADDRESS|MODEL --requests FILE --clients N --seconds S [--echo] [--model NAME]` prints one line of JSON.
-//! `core` runs the model in this process, which is what the server is measured against. The file is made by `scripts/bench_serve.py`.
+//! `core` runs the model in this process, which is what the server is measured against. The file is made by `scripts/bench serve`.
 
 #![allow(clippy::print_stdout, reason = "a program")]
 

@@ -75,7 +75,7 @@ fn pairs(all: &[(&str, &str)]) -> Vec<(String, String)> {
     all.iter().map(|(key, source)| ((*key).to_owned(), (*source).to_owned())).collect()
 }
 
-/// A Keras model exported by `scripts/export_keras.py`: keys of their own, and Keras's names.
+/// A Keras model exported by `tf-persist-keras-export`: keys of their own, and Keras's names.
 const EXPORTED: Side<'static> = (
     &[("o/a_kernel_m", 2), ("w/a", 2), ("w/b", 2)],
     &[

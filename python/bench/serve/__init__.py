@@ -1,0 +1,1 @@
+"""The benchmark of the server: models, the servers that are compared, and the comparison."""

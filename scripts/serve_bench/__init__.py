@@ -1,1 +1,0 @@
-"""What scripts/bench_serve.py is made of."""
