@@ -1,4 +1,4 @@
-//! Every snippet of the README and of docs/ is run, or stands in a list with the reason why it is not.
+//! Every snippet of the READMEs, of CONTRIBUTING.md, SECURITY.md and docs/ is run, or listed with the reason why it is not.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,9 @@ struct Snippet {
 }
 
 /// Those that are not run: the page, what the first line begins with, and why.
-const NOT_RUN: [(&str, &str, &str); 14] = [
+const NOT_RUN: [(&str, &str, &str); 17] = [
+    ("CONTRIBUTING.md", "scripts/setup", "it fetches over the network, and runs the demo and all tests"),
+    ("CONTRIBUTING.md", "scripts/test", "it runs all tests"),
     ("README.md", "./scripts/demo", "it sets itself up over the network, and trains for minutes"),
     ("README.md", "cargo install", "it compiles everything once more, and fetches over the network"),
     ("README.md", "$ tf-persist train", "it is run, with what it prints, in tour.rs"),
@@ -38,14 +40,23 @@ const NOT_RUN: [(&str, &str, &str); 14] = [
     ("docs/keras.md", "serving_default: image", "it is what the exporter prints"),
     ("docs/op_libraries.md", "", "its models need op libraries; op_libraries.rs runs such"),
     ("docs/scan.md", "$ tf-persist scan evil", "no model that does harm is in the repository; scan.rs makes such"),
+    ("python/README.md", "pip install", "it fetches over the network; python/tests run the exporter"),
     ("models/README.md", "export PYTHONPATH=python", "it makes all models once more, with Python's TensorFlow"),
 ];
 
 /// All snippets, in the order of their pages.
 fn snippets() -> Vec<Snippet> {
-    let mut pages = vec!["README.md".to_owned(), "models/README.md".to_owned()];
-    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().file_name());
-    pages.extend(docs.map(|name| format!("docs/{}", name.to_str().unwrap())).filter(|name| name.ends_with(".md")));
+    let mut pages: Vec<String> =
+        ["README.md", "CONTRIBUTING.md", "SECURITY.md", "models/README.md", "python/README.md"]
+            .map(str::to_owned)
+            .into();
+    let names = |folder: &str| -> Vec<String> {
+        let entries = fs::read_dir(root().join(folder)).unwrap();
+        entries.map(|entry| format!("{folder}/{}", entry.unwrap().file_name().to_str().unwrap())).collect()
+    };
+    pages.extend(names("docs").into_iter().filter(|name| name.ends_with(".md")));
+    pages.extend(names("crates").into_iter().map(|name| format!("{name}/README.md")));
+    pages.retain(|page| root().join(page).is_file());
     pages.sort();
     let mut all: Vec<Snippet> = Vec::new();
     for page in pages {
@@ -82,13 +93,13 @@ fn is_not_run(snippet: &Snippet) -> bool {
     NOT_RUN.iter().any(|(page, begin, _)| snippet.page == *page && snippet.text.starts_with(begin))
 }
 
-/// Those that tests of their own run: the page, and what they begin with. The README's Rust is run by `tests/readme.rs` of
-/// tf-persist-core, all else below.
+/// Those that tests of their own run: the page, and what they begin with. Rust is run by `tests/readme.rs` of
+/// tf-persist-core, everything else below.
 const RUN: [(&str, &str); 11] = [
-    ("README.md", "$ tf-persist inspect models/digits/model"),
+    ("README.md", "$ tf-persist inspect models/half_plus_two/model"),
     ("README.md", "mkdir served"),
     ("README.md", "use tf_persist_core"),
-    ("README.md", "let text = LoadedModel"),
+    ("crates/tf-persist-core/README.md", "use tf_persist_core"),
     ("docs/cli.md", "$ tf-persist export models/digits/model digits"),
     ("docs/pack.md", "tf-persist export models/digits/model"),
     ("docs/pack.md", "unzip -q digits.tfpack"),
@@ -177,17 +188,23 @@ fn run_console(dir: &Dir, snippet: &Snippet) {
                 .map(|word| if is_number(word) && word.contains('.') { "#" } else { word }.to_owned())
                 .collect()
         };
-        for (printed, shown) in printed.lines().zip(&shown) {
+        // `…` in place of the last lines leaves them out.
+        let (is_cut, shown) = shown.split_last().map_or((false, &shown[..]), |(last, lines)| {
+            if *last == "…" { (true, lines) } else { (false, &shown[..]) }
+        });
+        for (printed, shown) in printed.lines().zip(shown) {
             assert_eq!(words(printed), words(shown), "{place}: `{command}`");
         }
-        assert_eq!(printed.lines().count(), shown.len(), "{place}: `{command}` prints: {printed}");
+        let count = printed.lines().count();
+        let is_whole = if is_cut { count > shown.len() } else { count == shown.len() };
+        assert!(is_whole, "{place}: `{command}` prints: {printed}");
     }
 }
 
 #[test]
 fn the_consoles_print_what_they_show() {
     let dir = Dir::new();
-    run_console(&dir, &snippet("README.md", "$ tf-persist inspect models/digits/model"));
+    run_console(&dir, &snippet("README.md", "$ tf-persist inspect models/half_plus_two/model"));
     run_console(&dir, &snippet("docs/cli.md", "$ tf-persist export models/digits/model digits"));
 }
 

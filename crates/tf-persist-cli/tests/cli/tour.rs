@@ -24,7 +24,7 @@ fn console(section: &str) -> Vec<(String, Vec<String>)> {
 #[test]
 fn the_tour_of_the_readme() {
     let dir = Dir::new();
-    let commands = console("### A tour");
+    let commands = console("### Train, verify, compare, export");
     let words: Vec<&str> = commands.iter().map(|(command, _)| command.split(' ').next().unwrap()).collect();
     assert_eq!(words, ["train", "verify", "diff", "export", "verify", "export", "verify", "train"]);
     for (command, printed) in commands {
