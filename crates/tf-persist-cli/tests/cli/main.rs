@@ -9,6 +9,7 @@ mod command;
 mod denormals;
 mod diff;
 mod disk;
+mod documented_names;
 mod examples;
 mod export;
 mod export_options;

@@ -44,8 +44,8 @@ const NOT_RUN: [(&str, &str, &str); 17] = [
     ("models/README.md", "export PYTHONPATH=python", "it makes all models once more, with Python's TensorFlow"),
 ];
 
-/// All snippets, in the order of their pages.
-fn snippets() -> Vec<Snippet> {
+/// The pages of the documentation, sorted: the READMEs, CONTRIBUTING.md, SECURITY.md and docs/.
+pub(crate) fn pages() -> Vec<String> {
     let mut pages: Vec<String> =
         ["README.md", "CONTRIBUTING.md", "SECURITY.md", "models/README.md", "python/README.md"]
             .map(str::to_owned)
@@ -58,8 +58,13 @@ fn snippets() -> Vec<Snippet> {
     pages.extend(names("crates").into_iter().map(|name| format!("{name}/README.md")));
     pages.retain(|page| root().join(page).is_file());
     pages.sort();
+    pages
+}
+
+/// All snippets, in the order of their pages.
+fn snippets() -> Vec<Snippet> {
     let mut all: Vec<Snippet> = Vec::new();
-    for page in pages {
+    for page in pages() {
         let text = fs::read_to_string(root().join(&page)).unwrap();
         let mut open: Option<Snippet> = None;
         for (number, line) in text.lines().enumerate() {
