@@ -12,7 +12,7 @@ and made by
 With --outputs each line has the dtypes of the op's outputs instead: `#1` is the dtype of this number, `T` the one in the attribute `T`, `T=9`
 the same with a default, `T*N` is repeated as often as `N` says, and `[Tout]` is a list in an attribute:
 
-    .venv/bin/python scripts/list_ops.py --outputs > crates/tf-persist-core/src/saved_model/op_outputs_2_21.txt
+    .venv/bin/python python/generate/list_ops.py --outputs > crates/tf-persist-core/src/saved_model/op_outputs_2_21.txt
 
 The library is opened by itself, through ctypes: importing the tensorflow
 package would register ops that only Python has.

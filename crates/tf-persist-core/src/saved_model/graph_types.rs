@@ -8,7 +8,7 @@ use super::tensor_name::parse_tensor_name;
 use crate::dtype::DType;
 use crate::graph::view::{GraphView, NodeView};
 
-/// The outputs of every operation of TensorFlow 2.21 that has some: what `scripts/list_ops.py --outputs` says of their dtypes.
+/// The outputs of every operation of TensorFlow 2.21 that has some: what `python/generate/list_ops.py --outputs` says of their dtypes.
 static OUTPUTS: LazyLock<HashMap<&'static str, &'static str>> =
     LazyLock::new(|| include_str!("op_outputs_2_21.txt").lines().filter_map(|line| line.split_once(' ')).collect());
 
