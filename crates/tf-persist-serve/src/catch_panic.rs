@@ -1,28 +1,25 @@
-//! Panics: a defect of this program that takes one request with it, and no more.
+//! A panic of a request handler is a defect of this program. It fails one request and nothing else.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::task::Poll;
+use std::panic::AssertUnwindSafe;
 
-/// What a future gives; nothing if it panics, which the log has then.
-pub(crate) async fn catch_panic<T>(future: impl Future<Output = T>) -> Result<T, ()> {
-    let mut future = pin!(future);
-    std::future::poll_fn(move |context| {
-        // It is not polled again after a panic.
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-            Ok(poll) => poll.map(Ok),
-            Err(_) => {
-                tracing::error!("a request made the server panic");
-                Poll::Ready(Err(()))
-            }
-        }
+use futures_util::FutureExt;
+
+use crate::offload::internal_error;
+use crate::status::Status;
+
+/// The output of a request handler; `INTERNAL` if it panics. The log has the panic.
+pub(crate) async fn catch_panic<T>(handler: impl Future<Output = T>) -> Result<T, Status> {
+    AssertUnwindSafe(handler).catch_unwind().await.map_err(|_| {
+        tracing::error!("a request made the server panic");
+        internal_error()
     })
-    .await
 }
 
 #[cfg(test)]
 mod tests {
+    use tf_persist_core::Code;
+
     use super::*;
 
     #[tokio::test]
@@ -32,6 +29,6 @@ mod tests {
             tokio::task::yield_now().await;
             panic!("a test");
         };
-        assert_eq!(catch_panic::<()>(late).await, Err(()));
+        assert_eq!(catch_panic::<()>(late).await.unwrap_err().code, Code::Internal);
     }
 }

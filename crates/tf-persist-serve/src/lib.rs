@@ -13,7 +13,6 @@ mod catch_panic;
 mod error;
 pub mod grpc;
 pub mod http;
-mod in_flight;
 pub mod inference;
 pub mod metrics;
 pub mod models;

@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::api::Protocol;
 use crate::error::ServerError;
@@ -84,15 +85,13 @@ impl Server {
         let _shutdown_on_drop = ShutdownOnDrop(state.clone());
         // The workers outlive the listeners: they serve until the last connection is closed.
         let workers = Arc::new(WorkerPool::start().map_err(ServerError::Threads)?);
-        let (close, closed) = tokio::sync::watch::channel(false);
-        let (alive, all_gone) = tokio::sync::mpsc::channel::<()>(1);
+        let stop_accepting = CancellationToken::new();
         let mut accepting = JoinSet::new();
         let port = |listener, protocol| Port {
             listener: Some(listener),
             protocol,
             state: state.clone(),
-            alive: alive.clone(),
-            closed: closed.clone(),
+            closed: stop_accepting.clone(),
             workers: Arc::clone(&workers),
         };
         let shutdown = state.shutdown_signal();
@@ -113,7 +112,6 @@ impl Server {
             };
             accepting.spawn(port(Listener::Unix(listener), Protocol::Grpc).accept(serve));
         }
-        drop(alive);
         tokio::spawn(release_memory_when_idle(state.clone()));
 
         let outcome = tokio::select! {
@@ -123,9 +121,9 @@ impl Server {
         };
         // First no more connections are accepted, then clients hear of the shutdown. A client whose connection ends may connect again
         // at once: it must be refused, not dropped from a queue.
-        close.send_replace(true);
+        stop_accepting.cancel();
         while accepting.join_next().await.is_some() {}
-        shut_down(&state, workers, all_gone).await;
+        shut_down(&state, workers).await;
         outcome
     }
 }
@@ -135,12 +133,12 @@ fn bind(address: SocketAddr, what: &'static str) -> Result<(TcpListener, SocketA
 }
 
 /// Waits for the requests in flight, then unloads the models; both within the drain timeout.
-async fn shut_down(state: &ServerState, workers: Arc<WorkerPool>, mut all_gone: tokio::sync::mpsc::Receiver<()>) {
+async fn shut_down(state: &ServerState, workers: Arc<WorkerPool>) {
     let drain_timeout = state.settings().security.limits.drain_timeout;
     state.begin_shutdown();
     tracing::info!(requests = state.concurrency_limit().in_flight(), "stopping: no more connections are taken");
     let start = Instant::now();
-    if timeout(drain_timeout, all_gone.recv()).await.is_err() {
+    if timeout(drain_timeout, state.all_connections_closed()).await.is_err() {
         tracing::warn!(requests = state.concurrency_limit().in_flight(), "stopping: requests are given up");
     }
     // Their remaining tasks hold models; dropping the workers drops them.
@@ -165,7 +163,7 @@ impl Drop for ShutdownOnDrop {
 /// Returns the memory of large requests to the operating system while no request is in flight. The allocator would keep it, many
 /// times over where many large requests came at once.
 async fn release_memory_when_idle(state: ServerState) {
-    let (mut shutdown, mut ticks) = (state.shutdown_signal(), interval(MEMORY_RELEASE_INTERVAL));
+    let (shutdown, mut ticks) = (state.shutdown_signal(), interval(MEMORY_RELEASE_INTERVAL));
     loop {
         tokio::select! {
             () = shutdown.started() => return,

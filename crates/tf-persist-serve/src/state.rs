@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
 use crate::error::ServerError;
-use crate::in_flight::{InFlight, InFlightGuard};
 use crate::inference::warm_up;
 use crate::metrics::Metrics;
 use crate::models::Models;
 use crate::security::{ApiKeys, Certificates, ConcurrencyLimit, Tls};
 use crate::settings::Settings;
-use crate::shutdown::{Shutdown, ShutdownSignal};
+use crate::shutdown::ShutdownSignal;
 
 /// A request or an answer of more bytes leaves memory behind that is worth giving back.
 const LARGE_MESSAGE: usize = 1 << 20;
@@ -27,8 +29,8 @@ struct Inner {
     concurrency_limit: ConcurrencyLimit,
     api_keys: ApiKeys,
     certificates: Option<Certificates>,
-    shutdown: Shutdown,
-    connections: InFlight,
+    shutdown: ShutdownSignal,
+    connections: TaskTracker,
     had_large_message: AtomicBool,
 }
 
@@ -44,7 +46,8 @@ impl ServerState {
         let metrics = Metrics::new();
         let models = Models::start(settings.models.clone(), settings.run.clone(), metrics.clone(), warm_up);
         let models = models.map_err(ServerError::Models)?;
-        let (shutdown, connections, had_large_message) = (Shutdown::new(), InFlight::default(), AtomicBool::new(false));
+        let (shutdown, connections, had_large_message) =
+            (ShutdownSignal::default(), TaskTracker::new(), AtomicBool::new(false));
         Ok(Self(Arc::new(Inner {
             settings,
             models,
@@ -102,7 +105,7 @@ impl ServerState {
     /// How many connections are open.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.0.connections.get()
+        self.0.connections.len()
     }
 
     /// Reads keys and the models' configuration again, looks for versions, and takes these certificates for new connections. What cannot
@@ -141,7 +144,7 @@ impl ServerState {
     }
 
     pub(crate) fn shutdown_signal(&self) -> ShutdownSignal {
-        self.0.shutdown.signal()
+        self.0.shutdown.clone()
     }
 
     pub(crate) fn begin_shutdown(&self) {
@@ -153,8 +156,14 @@ impl ServerState {
         self.0.certificates.as_ref()
     }
 
-    /// Counts a connection until what this gives is dropped.
-    pub(crate) fn count_connection(&self) -> InFlightGuard {
-        self.0.connections.acquire()
+    /// Counts a connection until the token is dropped.
+    pub(crate) fn count_connection(&self) -> TaskTrackerToken {
+        self.0.connections.token()
+    }
+
+    /// Completes when the last connection is closed. To be called after the last one was accepted.
+    pub(crate) async fn all_connections_closed(&self) {
+        self.0.connections.close();
+        self.0.connections.wait().await;
     }
 }

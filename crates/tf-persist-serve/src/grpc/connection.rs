@@ -10,10 +10,11 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::task::TaskTracker;
 
 use super::dispatch::GrpcService;
-use crate::in_flight::InFlight;
 use crate::net::{IoEvent, ObservedIo, Peer};
 use crate::shutdown::{GRACE, ShutdownSignal};
 use crate::state::ServerState;
@@ -53,25 +54,21 @@ const PREFACE_BYTES: usize = 24;
 /// too, for as long as it goes on: beside it all others go to the threads that all share.
 #[derive(Clone)]
 struct CallExecutor {
-    inline: InFlight,
+    inline: Arc<Semaphore>,
     /// All of them, those whose answers are still being sent too.
-    active: InFlight,
+    active: TaskTracker,
     shared: Handle,
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for CallExecutor {
     fn execute(&self, call: F) {
-        let counted = self.active.acquire();
-        let call = async move {
-            let _counted = counted;
-            call.await;
-        };
-        let Some(held) = self.inline.try_acquire(1) else {
+        let call = self.active.track_future(call);
+        let Ok(permit) = Arc::clone(&self.inline).try_acquire_owned() else {
             self.shared.spawn(call);
             return;
         };
         tokio::spawn(async move {
-            let _held = held;
+            let _permit = permit;
             call.await;
         });
     }
@@ -95,7 +92,7 @@ fn http2(calls: CallExecutor) -> http2::Builder<CallExecutor> {
 }
 
 /// Answers the calls of a connection until the client leaves, or the server stops and what was begun is answered.
-pub(crate) async fn serve<S>(stream: S, peer: Peer, state: ServerState, mut shutdown: ShutdownSignal, shared: Handle)
+pub(crate) async fn serve<S>(stream: S, peer: Peer, state: ServerState, shutdown: ShutdownSignal, shared: Handle)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -109,7 +106,7 @@ where
             IoEvent::ReadPending => {}
         })
     };
-    let calls = CallExecutor { inline: InFlight::default(), active: InFlight::default(), shared };
+    let calls = CallExecutor { inline: Arc::new(Semaphore::new(1)), active: TaskTracker::new(), shared };
     let mut connection =
         pin!(http2(calls.clone()).serve_connection(TokioIo::new(stream), GrpcService::new(state, peer)));
     let has_begun = || bytes_read.load(Ordering::Relaxed) > PREFACE_BYTES;
@@ -120,8 +117,7 @@ where
     let traffic = || (bytes_read.load(Ordering::Relaxed), sent.load(Ordering::Relaxed));
     let (mut look, mut traffic_before) = (interval(2 * GRACE), None);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut later = shutdown.clone();
-    let mut soon = pin!(later.grace_over());
+    let mut soon = pin!(shutdown.grace_over());
     loop {
         tokio::select! {
             biased;
@@ -147,7 +143,7 @@ where
                 connection.as_mut().graceful_shutdown();
             }
             _ = look.tick(), if was_shut => {
-                if traffic_before.replace(traffic()) == Some(traffic()) && calls.active.get() == 0 {
+                if traffic_before.replace(traffic()) == Some(traffic()) && calls.active.is_empty() {
                     tracing::debug!("a client of gRPC does not agree that its connection ends");
                     return;
                 }
@@ -174,7 +170,7 @@ mod tests {
     fn first_concurrent_call_runs_inline() {
         let shared = Builder::new_multi_thread().worker_threads(1).thread_name("shared").build().unwrap();
         let here = Builder::new_current_thread().build().unwrap();
-        let (inline, active) = (InFlight::default(), InFlight::default());
+        let (inline, active) = (Arc::new(Semaphore::new(1)), TaskTracker::new());
         let calls = CallExecutor { inline, active, shared: shared.handle().clone() };
         let where_it_is = || std::thread::current().name().unwrap_or_default().to_owned();
         let call = |calls: &CallExecutor, end: oneshot::Receiver<()>| {

@@ -21,7 +21,7 @@ use crate::api::{Api, Protocol};
 use crate::catch_panic::catch_panic;
 use crate::metrics::ModelMetrics;
 use crate::net::Peer;
-use crate::offload::{OFFLOAD_BYTES, internal_error, offload, offload_if};
+use crate::offload::{OFFLOAD_BYTES, offload, offload_if};
 use crate::state::ServerState;
 use crate::status::Status;
 
@@ -250,7 +250,7 @@ where
     fn call(&self, request: Request<B>) -> ResponseFuture {
         let grpc = self.clone();
         Box::pin(async move {
-            Ok(catch_panic(grpc.respond(request)).await.unwrap_or_else(|()| status::error_response(&internal_error())))
+            Ok(catch_panic(grpc.respond(request)).await.unwrap_or_else(|error| status::error_response(&error)))
         })
     }
 }

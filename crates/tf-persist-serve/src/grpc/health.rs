@@ -38,7 +38,7 @@ pub(super) fn check(message: &[u8], models: &Models, draining: bool) -> Result<B
 }
 
 /// `Watch`: whether a service answers, now and whenever that changes, until the server stops or the client leaves.
-pub(super) fn watch(message: &[u8], models: &Models, mut shutdown: ShutdownSignal) -> mpsc::Receiver<Bytes> {
+pub(super) fn watch(message: &[u8], models: &Models, shutdown: ShutdownSignal) -> mpsc::Receiver<Bytes> {
     let (sender, receiver) = mpsc::channel(1);
     let known = SERVICES.contains(&service_name(message));
     let models = models.clone();

@@ -45,7 +45,7 @@ where
 }
 
 /// Says whether it ended with an answer that the client knows to be the last, or that tells what cannot be read.
-async fn serve_requests<S>(stream: &mut S, state: ServerState, mut shutdown: ShutdownSignal) -> bool
+async fn serve_requests<S>(stream: &mut S, state: ServerState, shutdown: ShutdownSignal) -> bool
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -16,14 +16,12 @@ use super::{pages, routes};
 use crate::api::{Api, Protocol};
 use crate::catch_panic::catch_panic;
 use crate::metrics::ModelMetrics;
-use crate::offload::internal_error;
 use crate::state::ServerState;
 use crate::status::Status;
 
 /// Answers a request, whatever happens on the way.
 pub(super) async fn respond(state: &ServerState, request: Request<Incoming>) -> Reply {
-    let mut reply =
-        catch_panic(route_request(state, request)).await.unwrap_or_else(|()| reply::error(&internal_error()));
+    let mut reply = catch_panic(route_request(state, request)).await.unwrap_or_else(|error| reply::error(&error));
     if state.settings().http.cors {
         reply::allow_origins(&mut reply);
     }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
 use super::stream::{Accepted, Peer, Stream};
 use super::worker_pool::WorkerPool;
@@ -30,10 +31,8 @@ pub(crate) struct Port {
     pub(crate) listener: Option<Listener>,
     pub(crate) protocol: Protocol,
     pub(crate) state: ServerState,
-    /// Held by every connection, so that it is known when the last is gone.
-    pub(crate) alive: mpsc::Sender<()>,
-    /// Whether no more connections are to be taken.
-    pub(crate) closed: watch::Receiver<bool>,
+    /// Cancelled when no more connections are to be accepted.
+    pub(crate) closed: CancellationToken,
     /// Where its connections are served.
     pub(crate) workers: Arc<WorkerPool>,
 }
@@ -48,7 +47,6 @@ impl Port {
     {
         let limit = self.state.settings().security.limits.connections;
         let permits = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
-        let mut closed = self.closed.clone();
         loop {
             let next = async {
                 let permit = Arc::clone(&permits).acquire_owned().await;
@@ -56,8 +54,7 @@ impl Port {
             };
             let (permit, accepted) = tokio::select! {
                 biased;
-                // If nobody can say so any more, the server is gone.
-                _ = closed.wait_for(|closed| *closed) => break,
+                () = self.closed.cancelled() => break,
                 next = next => next,
             };
             let Ok(permit) = permit else { break };
@@ -90,9 +87,9 @@ impl Port {
         S: Fn(Stream, Peer) -> F + Clone + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let (tls, serve, mut shutdown) = (self.tls(), serve.clone(), self.state.shutdown_signal());
+        let (tls, serve, shutdown) = (self.tls(), serve.clone(), self.state.shutdown_signal());
         let head_timeout = self.state.settings().security.limits.head_timeout;
-        let held = (permit, self.state.count_connection(), self.alive.clone());
+        let held = (permit, self.state.count_connection());
         self.workers.spawn(async move {
             let encrypted = tokio::select! {
                 biased;

@@ -13,9 +13,9 @@ use std::thread;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
 
 use super::busy_poll::BusyPoller;
-use crate::in_flight::InFlight;
 
 /// How many threads all of these may have at once for work that would keep a connection's thread: as many as one runtime has by
 /// itself.
@@ -29,7 +29,7 @@ pub(crate) struct WorkerPool {
 
 struct Worker {
     /// How many connections it has.
-    connections: InFlight,
+    connections: TaskTracker,
     runtime: Handle,
     poller: Arc<BusyPoller>,
     /// Dropping it ends the thread.
@@ -52,17 +52,17 @@ impl WorkerPool {
     pub(crate) fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
         let (count, turn) = (self.threads.len(), self.next.fetch_add(1, Ordering::Relaxed));
         let in_turn = (0..count).map(|place| &self.threads[(turn + place) % count]);
-        let Some(thread) = in_turn.min_by_key(|thread| thread.connections.get()) else { return };
-        let (poller, held) = (Arc::clone(&thread.poller), thread.connections.acquire());
-        thread.runtime.spawn(async move {
-            let _held = held;
+        let Some(thread) = in_turn.min_by_key(|thread| thread.connections.len()) else { return };
+        let poller = Arc::clone(&thread.poller);
+        let connection = async move {
             let mut connection = pin!(connection);
             std::future::poll_fn(|context| {
                 poller.wake();
                 connection.as_mut().poll(context)
             })
             .await;
-        });
+        };
+        thread.connections.spawn_on(connection, &thread.runtime);
     }
 }
 
@@ -84,7 +84,7 @@ impl Worker {
             runtime.shutdown_background();
         };
         thread::Builder::new().name(format!("serve-{number}")).spawn(serve)?;
-        Ok(Self { connections: InFlight::default(), runtime: handle, poller, _stop: stop })
+        Ok(Self { connections: TaskTracker::new(), runtime: handle, poller, _stop: stop })
     }
 }
 
@@ -110,7 +110,7 @@ mod tests {
     }
 
     fn counts(threads: &WorkerPool) -> Vec<usize> {
-        threads.threads.iter().map(|thread| thread.connections.get()).collect()
+        threads.threads.iter().map(|thread| thread.connections.len()).collect()
     }
 
     #[test]

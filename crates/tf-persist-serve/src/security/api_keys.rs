@@ -8,6 +8,7 @@ use arc_swap::ArcSwapOption;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
 use tf_persist_core::Code;
 
 use crate::status::Status;
@@ -102,8 +103,8 @@ impl ApiKeys {
         }
         let digest: [u8; 32] = Sha256::digest(key).into();
         // All are compared, and all of each, so that the time it takes says nothing.
-        let known = digests.iter().fold(false, |known, one| known | same(one, &digest));
-        if known { Ok(()) } else { refused("The API key is not known") }
+        let known = digests.iter().fold(Choice::from(0), |known, one| known | one.ct_eq(&digest));
+        if known.into() { Ok(()) } else { refused("The API key is not known") }
     }
 }
 
@@ -112,12 +113,6 @@ fn key(headers: &HeaderMap) -> Option<&[u8]> {
     let bearer = bearer.filter(|value| value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer ")));
     let key = bearer.map(|value| &value[7..]).or_else(|| headers.get(API_KEY).map(|value| value.as_bytes()));
     key.map(<[u8]>::trim_ascii)
-}
-
-/// Whether two digests are the same, in a time that does not depend on where they differ.
-fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
-    let difference = a.iter().zip(b).fold(0, |found, (a, b)| found | (a ^ b));
-    std::hint::black_box(difference) == 0
 }
 
 fn read(path: &Path) -> io::Result<Result<Vec<[u8; 32]>, &'static str>> {

@@ -1,42 +1,45 @@
-//! How many requests are under way at once.
+//! A limit of the requests that are answered at once.
+
+use std::sync::Arc;
 
 use tf_persist_core::Code;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::in_flight::{InFlight, InFlightGuard};
 use crate::status::Status;
 
-/// Counts requests under way, over both interfaces, and refuses those that are too many. Cloning shares the count.
+/// Limits the requests in flight, over both interfaces. Cloning shares the count.
 #[derive(Debug, Clone)]
 pub struct ConcurrencyLimit {
     limit: usize,
-    in_flight: InFlight,
+    permits: Arc<Semaphore>,
 }
 
-/// A request under way; it is no longer when this is dropped.
+/// Held by a request in flight.
 #[derive(Debug)]
 pub struct Permit {
-    _guard: InFlightGuard,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl ConcurrencyLimit {
-    /// A gate that lets so many in at once.
+    /// A limit of this many requests at once.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit, in_flight: InFlight::default() }
+        let limit = limit.min(Semaphore::MAX_PERMITS);
+        Self { limit, permits: Arc::new(Semaphore::new(limit)) }
     }
 
-    /// Lets a request in.
+    /// Admits a request.
     ///
     /// # Errors
-    /// `UNAVAILABLE` if too many are.
+    /// `UNAVAILABLE` if the limit is reached.
     pub fn try_acquire(&self) -> Result<Permit, Status> {
-        let too_many = || Status::new(Code::Unavailable, format!("Too many requests are under way: {}", self.limit));
-        self.in_flight.try_acquire(self.limit).map(|guard| Permit { _guard: guard }).ok_or_else(too_many)
+        let reached = |_| Status::new(Code::Unavailable, format!("Too many requests are under way: {}", self.limit));
+        Arc::clone(&self.permits).try_acquire_owned().map(|permit| Permit { _permit: permit }).map_err(reached)
     }
 
-    /// How many are under way.
+    /// The number of requests in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.in_flight.get()
+        self.limit - self.permits.available_permits()
     }
 }
