@@ -190,7 +190,10 @@ fn refused(cases: &Path) {
     );
     assert!(error.hint().unwrap().contains("--checkpoint-object"));
     let text = refusal(&cases.join("two_objects"), &options(false, Some("critic"))).to_string();
-    assert!(text.contains("no object and no scope `critic`; at its root are `discriminator` and `generator`"), "{text}");
+    assert!(
+        text.contains("no object and no scope `critic`; at its root are `discriminator` and `generator`"),
+        "{text}"
+    );
 
     let folder = cases.join("keras_script");
     let error = Mapping::find(&model(&folder), &checkpoint(&folder.join("training")), &none).unwrap_err();
