@@ -3,16 +3,21 @@
 What a model uses beyond these, and beyond its own functions, are custom ops:
 they need a library of their own (`--op-library`). The list is checked in as
 
-    crates/tf-persist-core/src/saved_model/ops_2_21.txt
+    crates/tf-persist-core/src/ops/ops_2_21.txt
 
 and made by
 
-    .venv/bin/python python/generate/list_ops.py > crates/tf-persist-core/src/saved_model/ops_2_21.txt
+    .venv/bin/python python/generate/list_ops.py > crates/tf-persist-core/src/ops/ops_2_21.txt
 
 With --outputs each line has the dtypes of the op's outputs instead: `#1` is the dtype of this number, `T` the one in the attribute `T`, `T=9`
 the same with a default, `T*N` is repeated as often as `N` says, and `[Tout]` is a list in an attribute:
 
-    .venv/bin/python python/generate/list_ops.py --outputs > crates/tf-persist-core/src/saved_model/op_outputs_2_21.txt
+    .venv/bin/python python/generate/list_ops.py --outputs > crates/tf-persist-core/src/ops/op_outputs_2_21.txt
+
+With --facts each line has what the tests of the catalogue of ops need: `stateful`, `takes_reference` (to a variable),
+`takes_text_reference` (to a table, a queue and the like), `gives_reference`. Ops of which nothing is true are left out:
+
+    .venv/bin/python python/generate/list_ops.py --facts > crates/tf-persist-core/src/ops/op_facts_2_21.txt
 
 The library is opened by itself, through ctypes: importing the tensorflow
 package would register ops that only Python has.
@@ -99,6 +104,26 @@ def with_default(attribute, op):
     return f"{attribute}={default[6]}" if 6 in default else attribute
 
 
+TEXT = 7
+
+
+def facts(op):
+    """An op's name and what is true of it; None if nothing is.
+
+    OpDef.input_arg is field 2, output_arg field 3, is_stateful field 17. Of ArgDef, type is field 3, type_attr 4, is_ref 16.
+    """
+    inputs, outputs = ([dict(fields(content)) for number, content in fields(op) if number == wanted] for wanted in (2, 3))
+    references = [argument for argument in inputs if argument.get(16)]
+    found = {
+        "stateful": dict(fields(op)).get(17),
+        "takes_reference": any(argument.get(3) != TEXT for argument in references),
+        "takes_text_reference": any(argument.get(3) == TEXT for argument in references),
+        "gives_reference": not references and any(argument.get(16) and 4 in argument for argument in outputs),
+    }
+    true = [fact for fact, holds in found.items() if holds]
+    return " ".join([name(op), *true]) if true else None
+
+
 def name(message):
     """The text in a message's field 1."""
     return next(content for number, content in fields(message) if number == 1).decode()
@@ -108,8 +133,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=pathlib.Path, help="of libtensorflow_cc.so.2; default: pip's tensorflow")
     parser.add_argument("--outputs", action="store_true", help="dtypes of outputs instead of attributes")
+    parser.add_argument("--facts", action="store_true", help="state and references instead of attributes")
     arguments = parser.parse_args()
-    folder, line = arguments.folder, outputs if arguments.outputs else attributes
+    folder, line = arguments.folder, outputs if arguments.outputs else facts if arguments.facts else attributes
     if folder is None:
         folder = pathlib.Path(importlib.util.find_spec("tensorflow").origin).parent
     sys.stdout.writelines(f"{line}\n" for line in sorted(set(ops(folder, line)), key=lambda line: line.split()))

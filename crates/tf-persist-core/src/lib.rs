@@ -67,6 +67,7 @@ mod graph;
 mod independence;
 mod memory;
 mod op_library;
+mod ops;
 mod replay;
 mod rewrite;
 pub mod runtime;

@@ -8,10 +8,11 @@ use tf_persist_proto::tensorflow::saver::saver_def::CheckpointFormatVersion;
 use tf_persist_proto::tensorflow::{CollectionDef, NodeDef, SaverDef, VariableDef};
 
 use super::nodes::FreeNames;
-use super::variables::{Kind, Variable};
+use super::variables::Variable;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::attr::{self, node};
+use crate::ops::HandleKind;
 use crate::tensor::Tensor;
 use crate::tensor::proto::to_proto;
 
@@ -105,11 +106,11 @@ fn filename(scope: &str) -> Result<Vec<NodeDef>> {
 fn read(variable: &Variable<'_>, names: &mut FreeNames) -> NodeDef {
     let dtype = attr::dtype(variable.dtype);
     match variable.kind {
-        Kind::Reference => {
+        HandleKind::Reference => {
             let name = names.node(&format!("{}/read", variable.name));
             node(name, "Identity", &[variable.name], [("T", dtype), ("_class", attr::beside(variable.name))])
         }
-        Kind::Resource => {
+        HandleKind::Resource => {
             let name = names.node(&format!("{}/Read/ReadVariableOp", variable.name));
             node(name, "ReadVariableOp", &[variable.name], [("dtype", dtype)])
         }
@@ -118,12 +119,12 @@ fn read(variable: &Variable<'_>, names: &mut FreeNames) -> NodeDef {
 
 /// The node that gives the variable what was read from the checkpoint.
 fn assign(variable: &Variable<'_>, scope: &str, index: usize) -> NodeDef {
-    let op = variable.kind.assign();
+    let op = variable.kind.assign_op();
     let name = if index == 0 { format!("{scope}/{op}") } else { format!("{scope}/{op}_{index}") };
     let inputs = [variable.name, &format!("{scope}/RestoreV2:{index}")];
     let dtype = attr::dtype(variable.dtype);
     match variable.kind {
-        Kind::Reference => {
+        HandleKind::Reference => {
             let attributes = [
                 ("T", dtype),
                 ("_class", attr::beside(variable.name)),
@@ -132,7 +133,7 @@ fn assign(variable: &Variable<'_>, scope: &str, index: usize) -> NodeDef {
             ];
             node(name, op, &inputs, attributes)
         }
-        Kind::Resource => node(name, op, &inputs, [("dtype", dtype)]),
+        HandleKind::Resource => node(name, op, &inputs, [("dtype", dtype)]),
     }
 }
 
@@ -145,7 +146,7 @@ fn define(variable: &Variable<'_>, read: &str, restore: &str) -> VariableDef {
         initial_value_name: if initial.is_empty() { String::new() } else { tensor(initial) },
         initializer_name: initializer.to_owned(),
         snapshot_name: tensor(read),
-        is_resource: variable.kind == Kind::Resource,
+        is_resource: variable.kind == HandleKind::Resource,
         trainable: variable.trainable,
         ..VariableDef::default()
     }

@@ -8,6 +8,7 @@ use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 use super::nodes::{Nodes, split};
 use crate::dtype::DType;
 use crate::error::{Error, Result, names};
+use crate::ops::{HandleKind, variable_kind};
 use crate::shape::PartialShape;
 use crate::tensor::Tensor;
 use crate::tensor::proto::partial_shape;
@@ -23,7 +24,7 @@ pub(super) struct Given {
 /// A variable of the graph with the value it is saved with.
 pub(super) struct Variable<'g> {
     pub(super) name: &'g str,
-    pub(super) kind: Kind,
+    pub(super) kind: HandleKind,
     pub(super) dtype: DType,
     /// Whether the graph knows all of its sizes.
     pub(super) whole_shape: bool,
@@ -31,34 +32,6 @@ pub(super) struct Variable<'g> {
     pub(super) value: &'g Tensor,
     /// The first node that assigns to it, which is its initialiser, and the name of what that assigns.
     pub(super) initializer: Option<(&'g str, &'g str)>,
-}
-
-/// How an operation gives out its variable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
-    /// As a reference to its memory, as in TensorFlow 1.
-    Reference,
-    /// As a handle, which other operations read and write through.
-    Resource,
-}
-
-impl Kind {
-    /// `None` if a node of this operation is no variable.
-    fn of(op: &str) -> Option<Self> {
-        match op {
-            "VariableV2" | "Variable" => Some(Self::Reference),
-            "VarHandleOp" => Some(Self::Resource),
-            _ => None,
-        }
-    }
-
-    /// The operation that assigns to such a variable.
-    pub(super) fn assign(self) -> &'static str {
-        match self {
-            Self::Reference => "Assign",
-            Self::Resource => "AssignVariableOp",
-        }
-    }
 }
 
 /// Matches the graph's variables with their values; they come in the order of the graph.
@@ -71,14 +44,14 @@ pub(super) fn bind<'g>(nodes: &Nodes<'g>, given: &'g [Given]) -> Result<Vec<Vari
         let refuse = |reason: String| Err(Error::data(format!("variable `{}`", one.name.escape_debug()), reason));
         match node {
             None => return refuse("the graph has no operation of this name".into()),
-            Some(node) if Kind::of(&node.op).is_none() => {
+            Some(node) if variable_kind(&node.op).is_none() => {
                 return refuse(format!("the operation of this name is no variable, but a `{}`", node.op));
             }
             Some(_) if values.insert(&one.name, one).is_some() => return refuse("it was given two values".into()),
             Some(_) => {}
         }
     }
-    let variables = nodes.all().iter().filter_map(|node| Some((node, Kind::of(&node.op)?)));
+    let variables = nodes.all().iter().filter_map(|node| Some((node, variable_kind(&node.op)?)));
     let (with, without): (Vec<_>, Vec<_>) = variables.partition(|(node, _)| values.contains_key(node.name.as_str()));
     if !without.is_empty() {
         let missing: Vec<String> = without.iter().map(|(node, _)| node.name.clone()).collect();
@@ -90,7 +63,7 @@ pub(super) fn bind<'g>(nodes: &Nodes<'g>, given: &'g [Given]) -> Result<Vec<Vari
     }
     check_apart(with.iter().copied())?;
     let initializers = initializers(nodes);
-    let whole = |(node, kind): (&'g NodeDef, Kind)| {
+    let whole = |(node, kind): (&'g NodeDef, HandleKind)| {
         let given = values[node.name.as_str()];
         let shape = check(node, &given.value)?;
         let whole_shape = shape.sizes().is_some_and(|sizes| sizes.iter().all(Option::is_some));
@@ -103,15 +76,15 @@ pub(super) fn bind<'g>(nodes: &Nodes<'g>, given: &'g [Given]) -> Result<Vec<Vari
 
 /// Variables of one kind, container and shared name are one, and two values would overwrite each other. A reference without a
 /// shared name goes by that of its operation; to a handle the empty name is a name like any other.
-fn check_apart<'g>(variables: impl Iterator<Item = (&'g NodeDef, Kind)>) -> Result<()> {
-    let mut seen: BTreeMap<(Kind, &[u8], &[u8]), &str> = BTreeMap::new();
+fn check_apart<'g>(variables: impl Iterator<Item = (&'g NodeDef, HandleKind)>) -> Result<()> {
+    let mut seen: BTreeMap<(HandleKind, &[u8], &[u8]), &str> = BTreeMap::new();
     for (node, kind) in variables {
         let text = |name: &str| match node.attr.get(name).and_then(|attribute| attribute.value.as_ref()) {
             Some(Value::S(text)) => text.as_ref(),
             _ => &[],
         };
         let shared = text("shared_name");
-        let name = if kind == Kind::Reference && shared.is_empty() { node.name.as_bytes() } else { shared };
+        let name = if kind == HandleKind::Reference && shared.is_empty() { node.name.as_bytes() } else { shared };
         if let Some(other) = seen.insert((kind, text("container"), name), &node.name) {
             let shared = String::from_utf8_lossy(name);
             return Err(Error::InvalidData {
@@ -153,8 +126,8 @@ fn initializers<'g>(nodes: &Nodes<'g>) -> BTreeMap<&'g str, (&'g str, &'g str)> 
     for node in nodes.all() {
         let [variable, value, ..] = node.input.as_slice() else { continue };
         let (variable, _) = split(variable);
-        let kind = nodes.get(variable).and_then(|variable| Kind::of(&variable.op));
-        if kind.is_some_and(|kind| kind.assign() == node.op) {
+        let kind = nodes.get(variable).and_then(|variable| variable_kind(&variable.op));
+        if kind.is_some_and(|kind| kind.assign_op() == node.op) {
             first.entry(variable).or_insert((node.name.as_str(), value.as_str()));
         }
     }

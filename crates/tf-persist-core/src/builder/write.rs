@@ -70,7 +70,7 @@ impl ModelBuilder {
         let behind = nodes.behind([operation.as_str()], &[]);
         let overwrites = |variable: &&Variable<'_>| {
             let assigned = |input: &String| split(input).0 == variable.name;
-            behind.iter().any(|node| node.op == variable.kind.assign() && node.input.first().is_some_and(assigned))
+            behind.iter().any(|node| node.op == variable.kind.assign_op() && node.input.first().is_some_and(assigned))
         };
         match variables.iter().find(overwrites) {
             None => Ok(()),

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::graph::view::{AttrView, Content, FunctionRef, NodeView, source};
+use crate::ops::variable_kind;
 use sha2::{Digest, Sha256};
 
 /// Half a SHA-256.
@@ -19,9 +20,6 @@ const IGNORED: [&str; 6] =
 
 /// The attribute by which nodes share a resource.
 const SHARED_NAME: &str = "shared_name";
-
-/// Operations whose nodes are variables, each by its name.
-const VARIABLES: [&str; 4] = ["AutoReloadVariable", "VarHandleOp", "Variable", "VariableV2"];
 
 /// Gathers parts into a hash; no two lists of parts are taken for each other.
 pub(super) struct Parts(Sha256);
@@ -66,7 +64,7 @@ pub(super) fn own(node: &NodeView<'_>, known: &Known<'_>) -> Hash {
     }
     let shared_name = all.get(SHARED_NAME).and_then(|attr| attr.bytes()).unwrap_or_default();
     match node.op {
-        op if VARIABLES.contains(&op) => {
+        op if variable_kind(op).is_some() => {
             parts = parts.and(if shared_name.is_empty() { node.name.as_bytes() } else { shared_name });
         }
         // One stands for each input of who calls it.

@@ -6,6 +6,7 @@ use super::canonical::{Hash, Parts, own, whole};
 use super::functions::{self, base, contents, reached};
 use super::signatures::SignatureDiff;
 use crate::graph::view::{IndexedGraph, NodeView, source};
+use crate::ops::variable_kind;
 use crate::saved_model::{MetaGraph, SavedModel, parse_tensor_name, printable};
 
 /// What the graphs of two meta graphs differ in.
@@ -200,7 +201,7 @@ fn hashes(
         .nodes
         .iter()
         .filter(|node| node.inputs().next().is_none() && node.attr("shared_name").is_some())
-        .filter(|node| node.op != "VarHandleOp" && !node.op.starts_with("Variable"))
+        .filter(|node| variable_kind(node.op).is_none())
         .map(|node| node.name)
         .collect();
     if nameless.is_empty() {

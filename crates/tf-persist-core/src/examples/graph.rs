@@ -8,7 +8,8 @@ use std::collections::{HashMap, HashSet};
 use super::FeatureKind;
 use crate::dtype::DType;
 use crate::graph::view::{AttrView, IndexedFunction, IndexedGraph, NodeView, source};
-use crate::saved_model::{SignatureDef, is_known_op, parse_tensor_name};
+use crate::ops::is_known_op;
+use crate::saved_model::{SignatureDef, parse_tensor_name};
 use crate::tensor::serialized;
 
 /// What one op parses.

@@ -13,6 +13,7 @@ use super::status::Status;
 use super::tensor::TfTensor;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::ops::gives_reference;
 use crate::shape::PartialShape;
 use crate::tensor::Tensor;
 
@@ -37,9 +38,6 @@ pub(crate) struct Setup<'a> {
     /// that denormals stay, the mode of TensorFlow's threads waits for the first run.
     pub(crate) text: bool,
 }
-
-/// Ops that give out a reference to their memory (TensorFlow 1's variables).
-const REFERENCE_VARIABLES: [&str; 4] = ["VariableV2", "Variable", "TemporaryVariable", "AutoReloadVariable"];
 
 // SAFETY: TF_SessionRun and TF_GraphOperationByName take TensorFlow's own locks.
 unsafe impl Send for Session {}
@@ -106,7 +104,7 @@ impl Session {
         let session = if in_mode { in_mode_of_tensorflow(load) } else { load() };
         status.check(|| format!("load `{}`", path.display()))?;
         let session = NonNull::new(session).ok_or_else(|| Error::InvalidTensor { reason: "no session came".into() })?;
-        let has_reference_variables = ops.into_iter().any(|op| REFERENCE_VARIABLES.contains(&op.as_str()));
+        let has_reference_variables = ops.into_iter().any(|op| gives_reference(op));
         let in_calling_thread = setup.in_calling_thread;
         let session = Self { session, graph: graph.0, has_reference_variables, in_calling_thread };
         // The session drops the graph from here on.

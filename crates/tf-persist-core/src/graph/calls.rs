@@ -6,6 +6,7 @@ use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 
 use super::Graph;
+use crate::ops::{CallOp, call_op};
 
 /// The attribute by which a node asks for a gradient of its own (`tensorflow/python/framework/ops.py`).
 const GRADIENT_OP_TYPE: &str = "_gradient_op_type";
@@ -64,18 +65,10 @@ pub(crate) struct Arguments<'n> {
 
 /// The calls whose arguments are known; `None` for other nodes, and for ops that call functions in a way of their own.
 pub(crate) fn arguments<'n>(node: &'n pb::NodeDef, graph: &Graph<'_>) -> Option<Arguments<'n>> {
-    type Names = &'static [&'static str];
     if graph.function(&node.op).is_some() {
         return Some(Arguments { functions: vec![&node.op], attributes: &[], first: 0, types: &[], is_loop: false });
     }
-    let (attributes, first, types, is_loop): (Names, usize, Names, bool) = match node.op.as_str() {
-        "PartitionedCall" | "StatefulPartitionedCall" | "TPUPartitionedCall" => (&["f"], 0, &["Tin"], false),
-        "If" | "StatelessIf" => (&["then_branch", "else_branch"], 1, &["Tin"], false),
-        "Case" | "StatelessCase" => (&["branches"], 1, &["Tin"], false),
-        "While" | "StatelessWhile" => (&["cond", "body"], 0, &["T"], true),
-        "BatchFunction" => (&["f"], 0, &["Tin", "Tcaptured"], false),
-        _ => return None,
-    };
+    let CallOp { attributes, first, types, is_loop, .. } = call_op(&node.op)?;
     let mut functions = Vec::new();
     for attribute in attributes {
         match &node.attr.get(*attribute)?.value {

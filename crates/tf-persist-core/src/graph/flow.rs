@@ -5,23 +5,11 @@ use std::collections::HashMap;
 use tf_persist_proto::tensorflow as pb;
 
 use super::{Arguments, Graph, arguments, is_control, tensor_of};
-
-/// How a node hands out its variable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum HandleKind {
-    /// A handle, read by ops of its own: TensorFlow 2, and `use_resource` in TensorFlow 1.
-    Resource,
-    /// A reference, read by any op that takes a value.
-    Reference,
-}
+use crate::ops::{self, HandleKind, State, state_written};
 
 /// The kind of a node that holds a variable; `None` for all others.
 pub(crate) fn variable_kind(node: &pb::NodeDef) -> Option<HandleKind> {
-    match node.op.as_str() {
-        "VarHandleOp" => Some(HandleKind::Resource),
-        "Variable" | "VariableV2" => Some(HandleKind::Reference),
-        _ => None,
-    }
+    ops::variable_kind(&node.op)
 }
 
 /// Whether a node holds a variable.
@@ -138,11 +126,9 @@ impl<'n> Use<'n> {
         match node.op.as_str() {
             "RefIdentity" | "RefEnter" | "RefNextIteration" | "RefExit" => Self::Pass(vec![0]),
             "RefSwitch" => Self::Pass(vec![0, 1]),
-            "Assign" | "AssignAdd" | "AssignSub" | "StridedSliceAssign" | "CountUpTo" | "RefMerge" | "RefSelect" => {
-                Self::Other
-            }
-            "ScatterNd" | "ScatterNdNonAliasingAdd" => Self::Read,
-            op if ["Apply", "SparseApply", "Scatter"].iter().any(|writes| op.starts_with(writes)) => Self::Other,
+            // Which variable comes out depends on values.
+            "RefMerge" | "RefSelect" => Self::Other,
+            op if state_written(op) == Some(State::Variable) => Self::Other,
             _ => Self::Read,
         }
     }

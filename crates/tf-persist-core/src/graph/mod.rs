@@ -15,8 +15,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use tf_persist_proto::tensorflow as pb;
 
+pub(crate) use crate::ops::HandleKind;
 pub(crate) use calls::{Arguments, arguments, called_functions};
-pub(crate) use flow::{Body, HandleKind, Use, identity, is_variable, variable_kind};
+pub(crate) use flow::{Body, Use, identity, is_variable, variable_kind};
 pub(crate) use reach::{Reach, Writes};
 
 /// Nodes and functions of a graph by name.

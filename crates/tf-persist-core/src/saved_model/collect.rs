@@ -8,12 +8,10 @@ use tf_persist_proto::wire::{Value, fields};
 
 use super::graph_types;
 use super::meta_graph::{AssetFile, Contents, InitOp, InitSource, Saver, VariableNode};
-use super::ops::Counter;
+use super::op_counter::Counter;
 use super::signature::{SignatureDef, is_operation};
 use crate::graph::view::GraphView;
-
-/// Operations whose nodes hold variables (`tensorflow/core/ops/resource_variable_ops.cc`, `state_ops.cc`).
-const VARIABLE_OPS: [&str; 4] = ["AutoReloadVariable", "VarHandleOp", "Variable", "VariableV2"];
+use crate::ops::variable_kind;
 
 /// The collection in which TensorFlow 1 keeps what is now in `asset_file_def`.
 const ASSETS_COLLECTION: &str = "saved_model_assets";
@@ -142,7 +140,7 @@ fn graph<'a>(graph: GraphView<'a>, contents: &mut Contents, counter: &mut Counte
     for node in graph.nodes() {
         contents.nodes += 1;
         counter.node(node.op)?;
-        if VARIABLE_OPS.contains(&node.op) {
+        if variable_kind(node.op).is_some() {
             contents.variable_nodes.push(VariableNode { name: node.name.to_owned(), op: node.op.to_owned() });
         }
     }

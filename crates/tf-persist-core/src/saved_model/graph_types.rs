@@ -1,16 +1,12 @@
 //! The dtypes that the graph gives the tensors of signatures. Signatures are known to declare others, or none.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
 
 use super::signature::{SignatureDef, TensorInfo, TensorKind};
 use super::tensor_name::parse_tensor_name;
 use crate::dtype::DType;
 use crate::graph::view::{GraphView, NodeView};
-
-/// The outputs of every operation of TensorFlow 2.21 that has some: what `python/generate/list_ops.py --outputs` says of their dtypes.
-static OUTPUTS: LazyLock<HashMap<&'static str, &'static str>> =
-    LazyLock::new(|| include_str!("op_outputs_2_21.txt").lines().filter_map(|line| line.split_once(' ')).collect());
+use crate::ops::outputs;
 
 /// Gives the tensors of signatures the dtypes that the nodes of a serialized `MetaGraphDef` say they have. Custom ops and calls by a
 /// function's name say nothing here: their tensors keep the dtype that the signature declares.
@@ -47,7 +43,7 @@ fn apply(info: &mut TensorInfo, known: &HashMap<String, Option<NodeView<'_>>>) {
 
 /// The dtype of one of a node's outputs.
 fn dtype_of(node: NodeView<'_>, mut output: usize) -> Option<DType> {
-    for outputs in OUTPUTS.get(node.op)?.split(' ') {
+    for outputs in outputs(node.op)? {
         if let Some(name) = outputs.strip_prefix('[') {
             let dtypes: Vec<i32> = node.attr(name.strip_suffix(']')?)?.dtypes().collect();
             match dtypes.get(output) {

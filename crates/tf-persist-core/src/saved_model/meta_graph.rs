@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::collect::collect;
-use super::ops::is_known_op;
 use super::signature::{DEFAULT_SIGNATURE, SignatureDef};
 use crate::error::{Error, Result};
+use crate::ops::is_known_op;
 
 /// One of a model's graphs. Cloning it is cheap, and it holds nothing of the file it was read from.
 ///

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::op_packages::{OpPackage, usual_package};
 use super::op_uses::{OpUse, op_uses};
-use super::ops::{OPS_VERSION, PYTHON_OPS, is_known_op};
 use super::{MetaGraph, SavedModel, printable};
+use crate::ops::{OPS_VERSION, OpPackage, is_known_op, runs_python, usual_package};
 
 /// The ops of a TensorFlow, each with the names of its attributes.
 pub(crate) type KnownOps = BTreeMap<String, BTreeSet<String>>;
@@ -54,7 +53,7 @@ impl SavedModel {
     /// SavedModel holds those, and TensorFlow has no kernel for them outside of Python. Those that nothing reaches are left out.
     #[must_use]
     pub fn python_ops(&self, meta_graph: &MetaGraph) -> Vec<MissingOp> {
-        let mut found = self.ops_without(meta_graph, |op| !PYTHON_OPS.contains(&op));
+        let mut found = self.ops_without(meta_graph, |op| !runs_python(op));
         found.retain(|op| op.used.reached);
         found
     }

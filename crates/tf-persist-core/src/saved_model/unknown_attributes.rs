@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::missing::KnownOps;
-use super::ops::is_known_attribute;
 use super::{MetaGraph, SavedModel, printable};
 use crate::graph::view::{FunctionView, GraphView};
+use crate::ops::is_known_attribute;
 
 /// So many different ones are told.
 const TOLD: usize = 100;

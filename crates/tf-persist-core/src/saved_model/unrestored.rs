@@ -284,10 +284,7 @@ impl Keys {
         if entry.dtype != dtype || declared.is_some_and(|declared| !declared.accepts(&shape)) {
             return None;
         }
-        let op = match variable_kind(node)? {
-            HandleKind::Resource => "AssignVariableOp",
-            HandleKind::Reference => "Assign",
-        };
+        let op = variable_kind(node)?.assign_op();
         let tensors = vec![SavedTensor { key: key.clone(), slice, dtype: attr::of(dtype) }];
         let restored = Restored { holder: node.name.clone(), op: op.to_owned(), tensors };
         Some(FoundVariable { variable: node.name.clone(), key, by, restored })

@@ -5,9 +5,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
-use super::table;
 use crate::graph::view::{ArgumentView, AttrView, FunctionView, GraphView, NodeView};
-use crate::saved_model::is_known_op;
+use crate::ops::effects::effect;
+use crate::ops::is_known_op;
 
 /// The number of the body that is the graph's top.
 pub(super) const TOP: usize = 0;
@@ -163,7 +163,7 @@ impl<'a> Body<'a> {
             mention_functions(attr, |name| mentions.push(Mention::by(body, place, name)));
         }
         // An op that TensorFlow does not have is a function's name or a library's op.
-        if table::entry(node.op).is_some() {
+        if effect(node.op).is_some() {
             self.suspects.push(place);
         } else if !is_known_op(node.op) {
             self.suspects.push(place);

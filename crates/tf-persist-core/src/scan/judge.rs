@@ -1,10 +1,10 @@
 //! How grave it is what an op does, by where it is reached from and by whose name it uses.
 
 use super::names::{Name, Resolver, is_relative};
-use super::table::{Effect, Entry, Place};
 use super::{Entrance, Level};
 use crate::graph::view::{AttrView, NodeView};
-use crate::saved_model::OPS_VERSION;
+use crate::ops::OPS_VERSION;
+use crate::ops::effects::{Effect, NameSource, OpEffect};
 
 /// What is said of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,11 @@ pub(super) struct Verdict {
 /// How much of a name is shown.
 const SHOWN: usize = 256;
 
+/// Whether an effect is ever [`Level::Danger`].
+pub(super) fn may_be_danger(effect: Effect) -> bool {
+    !matches!(effect, Effect::Notable | Effect::Doubtful)
+}
+
 /// What a library's op may do.
 pub(super) fn custom() -> Verdict {
     let what = format!("is not in TensorFlow {OPS_VERSION}: a library brings it, and it may do anything");
@@ -28,12 +33,13 @@ pub(super) fn judge<'a>(
     resolver: &mut Resolver<'_, 'a>,
     body: usize,
     node: &NodeView<'a>,
-    entry: &Entry,
+    entry: &OpEffect,
 ) -> Vec<Verdict> {
     let entrance = resolver.root.map(|root| &root.entrance);
     let verdict = |level, what: String| vec![Verdict { level: unless_reached(level, entrance), what, path: None }];
     match entry.effect {
-        Effect::Fixed(level) => verdict(level, entry.does.to_owned()),
+        Effect::Notable => verdict(Level::Info, entry.does.to_owned()),
+        Effect::Doubtful => verdict(Level::Warning, entry.does.to_owned()),
         Effect::Python => verdict(Level::Danger, format!("{}: a function that the process registered", entry.does)),
         Effect::Graph => verdict(Level::Danger, format!("{}, which cannot be looked into", entry.does)),
         Effect::Setting => verdict(Level::Danger, entry.does.to_owned()),
@@ -60,7 +66,7 @@ pub(super) fn judge<'a>(
         | Effect::Cache
         | Effect::Address
         | Effect::SummaryWriter => {
-            let names = names(resolver, body, node, entry.place);
+            let names = names(resolver, body, node, entry.name);
             let is_nothing = |name: &Name<'_>| {
                 matches!(entry.effect, Effect::Read | Effect::Cache)
                     && matches!(name, Name::Constant(text) if text.is_empty())
@@ -71,13 +77,13 @@ pub(super) fn judge<'a>(
 }
 
 /// The names that an op uses.
-fn names<'a>(resolver: &mut Resolver<'_, 'a>, body: usize, node: &NodeView<'a>, place: Place) -> Vec<Name<'a>> {
-    let inputs = match place {
-        Place::Nowhere => return vec![Name::Computed],
-        Place::Attr(name) if node.is_placeholder(name) => return vec![Name::Computed],
-        Place::Attr(name) => return vec![Name::Constant(node.bytes_attr(name).unwrap_or_default().to_vec())],
-        Place::Input(input) => &[input][..],
-        Place::Inputs(inputs) => inputs,
+fn names<'a>(resolver: &mut Resolver<'_, 'a>, body: usize, node: &NodeView<'a>, source: NameSource) -> Vec<Name<'a>> {
+    let inputs = match source {
+        NameSource::Nowhere => return vec![Name::Computed],
+        NameSource::Attr(name) if node.is_placeholder(name) => return vec![Name::Computed],
+        NameSource::Attr(name) => return vec![Name::Constant(node.bytes_attr(name).unwrap_or_default().to_vec())],
+        NameSource::Input(input) => &[input][..],
+        NameSource::Inputs(inputs) => inputs,
     };
     let mut names: Vec<_> = inputs.iter().flat_map(|input| resolver.input(body, node, *input)).collect();
     names.sort();
@@ -86,7 +92,7 @@ fn names<'a>(resolver: &mut Resolver<'_, 'a>, body: usize, node: &NodeView<'a>, 
 }
 
 /// What an op does with a name.
-fn named(entry: &Entry, name: &Name<'_>, entrance: Option<&Entrance>) -> Verdict {
+fn named(entry: &OpEffect, name: &Name<'_>, entrance: Option<&Entrance>) -> Verdict {
     let (what, path) = match name {
         Name::Constant(text) => {
             let path = shown(text);
@@ -130,8 +136,8 @@ fn write(level: Level, does: &str, path: &[u8], entrance: Option<&Entrance>) -> 
 }
 
 /// TensorFlow's debugger: it sends tensors to files and sockets, or, with neither, nowhere.
-fn debug(node: &NodeView<'_>, entry: &Entry, entrance: Option<&Entrance>) -> Vec<Verdict> {
-    let Place::Attr(attribute) = entry.place else { return Vec::new() };
+fn debug(node: &NodeView<'_>, entry: &OpEffect, entrance: Option<&Entrance>) -> Vec<Verdict> {
+    let NameSource::Attr(attribute) = entry.name else { return Vec::new() };
     if node.is_placeholder(attribute) {
         let what = "is TensorFlow's debugger, and writes to where its function's caller says".to_owned();
         return vec![Verdict { level: unless_reached(Level::Danger, entrance), what, path: None }];

@@ -15,7 +15,6 @@ mod judge;
 mod names;
 mod reach;
 mod report;
-mod table;
 mod trust;
 mod variables;
 mod walk;
@@ -26,6 +25,7 @@ pub use report::{Finding, FindingKind, Report};
 pub use trust::Trust;
 
 use crate::error::Result;
+use crate::ops::effects::reads_files;
 use crate::saved_model::{MetaGraph, SavedModel};
 use report::Collector;
 
@@ -107,7 +107,7 @@ impl SavedModel {
     #[must_use]
     pub fn files_read_at_load(&self, meta_graph: &MetaGraph) -> Vec<String> {
         let mut ops = meta_graph.ops().keys().chain(meta_graph.calls().keys());
-        if !ops.any(|op| table::reads_files(op)) {
+        if !ops.any(|op| reads_files(op)) {
             return Vec::new();
         }
         let mut found = Collector::default();
@@ -115,7 +115,7 @@ impl SavedModel {
         walk::walk(self, meta_graph, Level::Warning, &mut found);
         let report = found.finish(self.path());
         let at_load = |finding: &&Finding| {
-            let reads = finding.op.as_deref().is_some_and(table::reads_files);
+            let reads = finding.op.as_deref().is_some_and(reads_files);
             reads && finding.reached_from.iter().any(|it| matches!(it, Entrance::Init | Entrance::Restore))
         };
         let mut paths: Vec<String> = report.findings.iter().filter(at_load).filter_map(|it| it.path.clone()).collect();

@@ -10,6 +10,7 @@ use super::index::{Body, Index, TOP};
 use super::reach::{Feed, Reach, Root};
 use super::variables::TextVariables;
 use crate::graph::view::{NodeView, TensorView};
+use crate::ops::call_op;
 use crate::saved_model::parse_tensor_name;
 
 /// How far a name is followed. In TensorFlow's own savers and initialisers it takes less than ten steps.
@@ -76,18 +77,14 @@ impl<'a> Call<'a> {
             return None;
         }
         let named = |attributes: &[&str]| attributes.iter().flat_map(|it| node.functions(it)).collect::<Vec<_>>();
-        let (functions, first) = match node.op {
-            "PartitionedCall" | "StatefulPartitionedCall" | "TPUPartitionedCall" => (named(&["f"]), 0),
-            "If" | "StatelessIf" | "_If" => (named(&["then_branch", "else_branch"]), 1),
-            "Case" | "StatelessCase" => (named(&["branches"]), 1),
-            "While" | "StatelessWhile" | "_While" => {
-                let (functions, results) = (named(&["cond", "body"]), named(&["body"]));
-                return Some(Self { functions, results, first: 0, is_loop: true });
-            }
-            op if !index.functions(op).is_empty() => (vec![op], 0),
-            _ => return None,
-        };
-        Some(Self { results: functions.clone(), functions, first, is_loop: false })
+        // What is batched comes from other runs as well.
+        if let Some(call) = call_op(node.op).filter(|call| !call.is_batched) {
+            let functions = named(call.attributes);
+            let results = if call.is_loop { named(&["body"]) } else { functions.clone() };
+            return Some(Self { functions, results, first: call.first, is_loop: call.is_loop });
+        }
+        let is_function = !index.functions(node.op).is_empty();
+        is_function.then(|| Self { functions: vec![node.op], results: vec![node.op], first: 0, is_loop: false })
     }
 }
 

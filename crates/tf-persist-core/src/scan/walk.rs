@@ -2,13 +2,13 @@
 
 use super::Level;
 use super::index::{Index, TOP};
-use super::judge::{Verdict, custom, judge, shown};
+use super::judge::{Verdict, custom, judge, may_be_danger, shown};
 use super::names::Resolver;
 use super::reach::{Budget, Reach, Root, Tangled, roots, unknown_root};
 use super::report::{Collector, Finding, FindingKind};
-use super::table;
 use super::variables::TextVariables;
-use crate::saved_model::{MetaGraph, SavedModel, is_known_op};
+use crate::ops::{effects, is_known_op};
+use crate::saved_model::{MetaGraph, SavedModel};
 
 /// How many functions of a way are told.
 const WAY: usize = 16;
@@ -28,10 +28,10 @@ pub(super) fn walk(model: &SavedModel, meta_graph: &MetaGraph, least: Level, fou
 
 /// Whether the ops that were counted on opening can give such findings: most graphs of constants and arithmetic cannot.
 fn worth_a_walk(meta_graph: &MetaGraph, least: Level) -> bool {
-    let counts = |entry: &table::Entry| least < Level::Danger || entry.effect.may_be_danger();
+    let counts = |entry: &effects::OpEffect| least < Level::Danger || may_be_danger(entry.effect);
     // A function that is called like one of TensorFlow's ops hides the op from the count.
     let mut ops = meta_graph.ops().keys().chain(meta_graph.calls().keys());
-    ops.any(|op| match table::entry(op) {
+    ops.any(|op| match effects::effect(op) {
         Some(entry) => counts(entry),
         None => least < Level::Danger && !is_known_op(op),
     })
@@ -102,8 +102,8 @@ impl<'a> Scan<'_, 'a> {
     ) -> Result<(), Tangled> {
         budget.step()?;
         let node = &self.index.bodies[body].nodes[place];
-        let verdicts: Vec<Verdict> = match table::entry(node.op) {
-            Some(entry) if self.least == Level::Danger && !entry.effect.may_be_danger() => return Ok(()),
+        let verdicts: Vec<Verdict> = match effects::effect(node.op) {
+            Some(entry) if self.least == Level::Danger && !may_be_danger(entry.effect) => return Ok(()),
             Some(entry) => {
                 let mut resolver = Resolver::new(self.index, reach, root, &self.variables);
                 let verdicts = judge(&mut resolver, body, node, entry);

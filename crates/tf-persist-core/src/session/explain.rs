@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use crate::error::Error;
+use crate::ops::{last_tensorflow_with_kernel, runs_python};
 use crate::runtime::Runtime;
-use crate::saved_model::{MetaGraph, PYTHON_OPS, last_tensorflow_with_kernel};
+use crate::saved_model::MetaGraph;
 
 /// What TensorFlow says of a graph that a newer one wrote.
 const OF_NEWER: [&str; 4] =
@@ -67,7 +68,7 @@ fn of_kernels(message: &str) -> Option<String> {
     let op = || message.split_once("Op '")?.1.split('\'').next();
     if message.contains("No OpKernel was registered") {
         let op = op()?;
-        if PYTHON_OPS.contains(&op) {
+        if runs_python(op) {
             return Some("the model calls Python functions of the program that made it (`tf.py_function`), which no SavedModel holds: \
                          export it without them".into());
         }

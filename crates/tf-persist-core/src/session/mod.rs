@@ -25,8 +25,9 @@ pub use signature::{NO_INPUTS, Signature};
 use crate::error::Result;
 use crate::ffi;
 use crate::op_library::OpLibrary;
+use crate::ops::OPS_VERSION;
 use crate::runtime::Runtime;
-use crate::saved_model::{MetaGraph, OPS_VERSION, SavedModel, UnknownAttribute};
+use crate::saved_model::{MetaGraph, SavedModel, UnknownAttribute};
 use bind::Binding;
 use place::Place;
 

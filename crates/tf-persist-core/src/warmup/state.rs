@@ -1,47 +1,8 @@
 //! What a signature writes: a request that changes the model's state is answered otherwise when it is asked again.
 
 use crate::graph::view::{IndexedGraph, find_reachable};
+use crate::ops::{State, state_written};
 use crate::saved_model::{MetaGraph, SavedModel, SignatureDef};
-
-/// Operations that write to variables, tables and generators of random numbers, by how their names begin
-/// (`tensorflow/core/ops/state_ops.cc`, `resource_variable_ops.cc`, `training_ops.cc`, `lookup_ops.cc`,
-/// `stateful_random_ops.cc`).
-const WRITING: [&str; 20] = [
-    "Apply",
-    "Assign",
-    "CountUpTo",
-    "LookupTableImport",
-    "LookupTableInsert",
-    "LookupTableRemove",
-    "ResourceAccumulator",
-    "ResourceApply",
-    "ResourceCountUpTo",
-    "ResourceScatter",
-    "ResourceSparseApply",
-    "ResourceStridedSliceAssign",
-    "RngReadAndSkip",
-    "RngSkip",
-    "SparseApply",
-    "StatefulRandomBinomial",
-    "StatefulStandardNormal",
-    "StatefulTruncatedNormal",
-    "StatefulUniform",
-    "StridedSliceAssign",
-];
-
-/// Operations that write to TensorFlow 1's reference variables. Others have names that begin like these.
-const WRITING_REFERENCES: [&str; 10] = [
-    "ScatterAdd",
-    "ScatterDiv",
-    "ScatterMax",
-    "ScatterMin",
-    "ScatterMul",
-    "ScatterNdAdd",
-    "ScatterNdSub",
-    "ScatterNdUpdate",
-    "ScatterSub",
-    "ScatterUpdate",
-];
 
 /// The operation with which a signature writes to the model's state, and the node that it is; `None` if there is none.
 ///
@@ -72,15 +33,11 @@ pub(crate) fn first_state_write_to(
     what: Writes,
 ) -> Option<(String, String)> {
     let graph = IndexedGraph::new(model.meta_graph_bytes(meta_graph));
-    let is_other = |op: &str| {
-        what == Writes::Variables && ["LookupTable", "Rng", "Stateful"].iter().any(|begin| op.starts_with(begin))
+    let is_written = |op: &str| match state_written(op) {
+        Some(State::Variable) => true,
+        Some(State::Table | State::Generator) => what == Writes::Anything,
+        None => false,
     };
-    let found = find_reachable(&graph, &signature.fed_nodes(), &signature.fetched_nodes(), |node| {
-        writes(node.op) && !is_other(node.op)
-    })?;
+    let found = find_reachable(&graph, &signature.fed_nodes(), &signature.fetched_nodes(), |node| is_written(node.op))?;
     Some((found.op.to_owned(), found.name.to_owned()))
-}
-
-fn writes(op: &str) -> bool {
-    WRITING.iter().any(|begin| op.starts_with(begin)) || WRITING_REFERENCES.contains(&op)
 }

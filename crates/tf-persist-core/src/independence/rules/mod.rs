@@ -13,6 +13,7 @@ use super::evaluate::Outputs;
 use super::size::Size;
 use super::value::Value;
 use crate::graph::view::NodeView;
+use crate::ops::elementwise::{BINARY, UNARY};
 
 /// Why a node has no value.
 #[derive(Debug, PartialEq)]
@@ -94,8 +95,8 @@ fn rule(op: &str) -> Option<Rule> {
         | "PlaceholderWithDefault" => |call| Ok(Outputs::Each(call.inputs.to_vec())),
         "EnsureShape" => ensure_shape,
         "LookupTableFindV2" => lookup,
-        _ if elementwise::UNARY.binary_search(&op).is_ok() => elementwise::unary,
-        _ if elementwise::BINARY.binary_search(&op).is_ok() => elementwise::binary,
+        _ if UNARY.binary_search(&op).is_ok() => elementwise::unary,
+        _ if BINARY.binary_search(&op).is_ok() => elementwise::binary,
         "Cast" => elementwise::cast,
         "AddN" | "SelectV2" | "ClipByValue" => elementwise::all,
         "Select" => elementwise::same,

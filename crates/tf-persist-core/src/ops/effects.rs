@@ -6,15 +6,14 @@
 //! Ops that need a TPU are left out: they have no kernel in a process without one.
 
 use Effect::{
-    Address, Cache, Debugger, Descriptor, Fixed, Graph, Log, Python, Read, Restore, Save, Setting, SummaryWriter, Write,
+    Address, Cache, Debugger, Descriptor, Doubtful, Graph, Log, Notable, Python, Read, Restore, Save, Setting,
+    SummaryWriter, Write,
 };
-use Place::{Attr, Input, Inputs, Nowhere};
-
-use super::Level::{self, Info, Warning};
+use NameSource::{Attr, Input, Inputs, Nowhere};
 
 /// What an op does to the world outside of its graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Effect {
+pub(crate) enum Effect {
     /// It reads files; none if the name is empty.
     Read,
     /// It creates, replaces or deletes files.
@@ -41,13 +40,15 @@ pub(super) enum Effect {
     Setting,
     /// It creates event files.
     SummaryWriter,
-    /// Always as grave as this.
-    Fixed(Level),
+    /// It does nothing outside of the process that could harm, and is worth knowing.
+    Notable,
+    /// It may end the process, or do what cannot be seen in the graph.
+    Doubtful,
 }
 
 /// Where an op has the name of what it reads, writes or calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum NameSource {
     Input(usize),
     Inputs(&'static [usize]),
     Attr(&'static str),
@@ -55,58 +56,51 @@ pub(super) enum Place {
     Nowhere,
 }
 
-/// An op of the table.
+/// An op, and what it does.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Entry {
-    pub(super) op: &'static str,
-    pub(super) effect: Effect,
-    pub(super) place: Place,
+pub(crate) struct OpEffect {
+    pub(crate) op: &'static str,
+    pub(crate) effect: Effect,
+    pub(crate) name: NameSource,
     /// What it does, as the end of a sentence that begins with its name.
-    pub(super) does: &'static str,
+    pub(crate) does: &'static str,
 }
 
-impl Effect {
-    /// Whether it is ever [`Level::Danger`].
-    pub(super) fn may_be_danger(self) -> bool {
-        !matches!(self, Fixed(Level::Info | Level::Warning))
-    }
-}
-
-/// The entry of an op; `None` for those that only compute, and for those of libraries.
-pub(super) fn entry(op: &str) -> Option<&'static Entry> {
+/// What an op does besides computing; `None` for those that only compute, and for those of libraries.
+pub(crate) fn effect(op: &str) -> Option<&'static OpEffect> {
     TABLE.binary_search_by(|entry| entry.op.cmp(op)).ok().map(|place| &TABLE[place])
 }
 
 macro_rules! table {
     ($($op:ident $effect:expr, $place:expr, $does:literal;)*) => {
         /// Sorted by name.
-        pub(super) static TABLE: &[Entry] =
-            &[$(Entry { op: stringify!($op), effect: $effect, place: $place, does: $does }),*];
+        pub(crate) static TABLE: &[OpEffect] =
+            &[$(OpEffect { op: stringify!($op), effect: $effect, name: $place, does: $does }),*];
     };
 }
 
 table! {
-    Abort Fixed(Warning), Nowhere, "ends the process";
-    Assert Fixed(Info), Nowhere, "may fail, with tensors in its message";
+    Abort Doubtful, Nowhere, "ends the process";
+    Assert Notable, Nowhere, "may fail, with tensors in its message";
     CSVDataset Read, Input(0), "reads a file";
     CSVDatasetV2 Read, Input(0), "reads a file";
     CacheDataset Cache, Input(1), "writes a file and reads it again";
     CacheDatasetV2 Cache, Input(1), "writes a file and reads it again";
     CalibrationStatisticsSaver Write, Attr("output_file_path"), "writes a file";
-    CollectiveAllToAllV2 Fixed(Info), Nowhere, "hands tensors to other devices";
-    CollectiveAllToAllV3 Fixed(Info), Nowhere, "hands tensors to other devices";
-    CollectiveBcastRecv Fixed(Info), Nowhere, "takes tensors from other devices";
-    CollectiveBcastRecvV2 Fixed(Info), Nowhere, "takes tensors from other devices";
-    CollectiveBcastSend Fixed(Info), Nowhere, "hands tensors to other devices";
-    CollectiveBcastSendV2 Fixed(Info), Nowhere, "hands tensors to other devices";
-    CollectiveGather Fixed(Info), Nowhere, "hands tensors to other devices";
-    CollectiveGatherV2 Fixed(Info), Nowhere, "hands tensors to other devices";
-    CollectiveInitializeCommunicator Fixed(Info), Nowhere, "hands tensors to other devices";
-    CollectivePermute Fixed(Info), Nowhere, "hands tensors to other devices";
-    CollectiveReduce Fixed(Info), Nowhere, "hands tensors to other devices";
-    CollectiveReduceScatterV2 Fixed(Info), Nowhere, "hands tensors to other devices";
-    CollectiveReduceV2 Fixed(Info), Nowhere, "hands tensors to other devices";
-    CollectiveReduceV3 Fixed(Info), Nowhere, "hands tensors to other devices";
+    CollectiveAllToAllV2 Notable, Nowhere, "hands tensors to other devices";
+    CollectiveAllToAllV3 Notable, Nowhere, "hands tensors to other devices";
+    CollectiveBcastRecv Notable, Nowhere, "takes tensors from other devices";
+    CollectiveBcastRecvV2 Notable, Nowhere, "takes tensors from other devices";
+    CollectiveBcastSend Notable, Nowhere, "hands tensors to other devices";
+    CollectiveBcastSendV2 Notable, Nowhere, "hands tensors to other devices";
+    CollectiveGather Notable, Nowhere, "hands tensors to other devices";
+    CollectiveGatherV2 Notable, Nowhere, "hands tensors to other devices";
+    CollectiveInitializeCommunicator Notable, Nowhere, "hands tensors to other devices";
+    CollectivePermute Notable, Nowhere, "hands tensors to other devices";
+    CollectiveReduce Notable, Nowhere, "hands tensors to other devices";
+    CollectiveReduceScatterV2 Notable, Nowhere, "hands tensors to other devices";
+    CollectiveReduceV2 Notable, Nowhere, "hands tensors to other devices";
+    CollectiveReduceV3 Notable, Nowhere, "hands tensors to other devices";
     Copy Debugger, Attr("debug_ops_spec"), "is TensorFlow's debugger";
     CopyHost Debugger, Attr("debug_ops_spec"), "is TensorFlow's debugger";
     CreateSummaryDbWriter SummaryWriter, Input(1), "creates a database of events";
@@ -124,7 +118,7 @@ table! {
     DebugNanCount Debugger, Attr("debug_urls"), "is TensorFlow's debugger";
     DebugNumericSummary Debugger, Attr("debug_urls"), "is TensorFlow's debugger";
     DecodeProtoV2 Descriptor, Attr("descriptor_source"), "reads a file";
-    DeserializeIterator Fixed(Warning), Nowhere, "takes the state of a data pipeline, which is not looked into";
+    DeserializeIterator Doubtful, Nowhere, "takes the state of a data pipeline, which is not looked into";
     DistributedSave Address, Input(2), "has a data service write files";
     DumpTensor Write, Attr("log_dir_path"), "writes files to a folder";
     EagerPyFunc Python, Nowhere, "calls Python";
@@ -133,7 +127,7 @@ table! {
     ExperimentalDatasetToTFRecord Write, Input(1), "writes a file";
     ExperimentalLMDBDataset Read, Input(0), "reads a file";
     ExperimentalMatchingFilesDataset Read, Input(0), "lists files";
-    ExperimentalSleepDataset Fixed(Info), Nowhere, "waits";
+    ExperimentalSleepDataset Notable, Nowhere, "waits";
     ExperimentalSqlDataset Read, Input(1), "reads a database";
     FileSystemSetConfiguration Setting, Nowhere, "changes how the process reaches a file system";
     FixedLengthRecordDataset Read, Input(0), "reads a file";
@@ -141,10 +135,10 @@ table! {
     FixedLengthRecordReader Read, Nowhere, "reads files";
     FixedLengthRecordReaderV2 Read, Nowhere, "reads files";
     FixedUnigramCandidateSampler Read, Attr("vocab_file"), "reads a file";
-    FlushSummaryWriter Fixed(Info), Nowhere, "writes to a file of events";
+    FlushSummaryWriter Notable, Nowhere, "writes to a file of events";
     GenerateVocabRemapping Read, Inputs(&[0, 1]), "reads a file";
     ImmutableConst Read, Attr("memory_region_name"), "reads a file";
-    ImportEvent Fixed(Warning), Nowhere, "writes to a file of events";
+    ImportEvent Doubtful, Nowhere, "writes to a file of events";
     InitializeTableFromTextFile Read, Input(1), "reads a file";
     InitializeTableFromTextFileV2 Read, Input(1), "reads a file";
     LMDBDataset Read, Input(0), "reads a file";
@@ -155,17 +149,17 @@ table! {
     MatchingFiles Read, Input(0), "lists files";
     MatchingFilesDataset Read, Input(0), "lists files";
     MergeV2Checkpoints Save, Inputs(&[0, 1]), "moves and deletes checkpoints";
-    MlirPassthroughOp Fixed(Warning), Nowhere, "runs a program that is not looked into";
-    Print Fixed(Info), Nowhere, "prints tensors";
+    MlirPassthroughOp Doubtful, Nowhere, "runs a program that is not looked into";
+    Print Notable, Nowhere, "prints tensors";
     PrintV2 Log, Attr("output_stream"), "prints tensors";
     PyFunc Python, Nowhere, "calls Python";
     PyFuncStateless Python, Nowhere, "calls Python";
     ReadFile Read, Input(0), "reads a file";
     RecordInput Read, Attr("file_pattern"), "reads files";
-    Recv Fixed(Warning), Nowhere, "takes a tensor from a device, which may be another machine's";
+    Recv Doubtful, Nowhere, "takes a tensor from a device, which may be another machine's";
     RegisterDataset Address, Input(1), "opens a socket to a data service";
     RegisterDatasetV2 Address, Input(1), "opens a socket to a data service";
-    RemoteCall Fixed(Warning), Nowhere, "calls a function on a device, which may be another machine's";
+    RemoteCall Doubtful, Nowhere, "calls a function on a device, which may be another machine's";
     Restore Restore, Input(0), "reads a checkpoint";
     RestoreSlice Restore, Input(0), "reads a checkpoint";
     RestoreV2 Restore, Input(0), "reads a checkpoint";
@@ -178,15 +172,15 @@ table! {
     SaveDatasetV2 Write, Input(1), "writes a folder";
     SaveSlices Save, Input(0), "writes a checkpoint";
     SaveV2 Save, Input(0), "writes a checkpoint";
-    Send Fixed(Warning), Nowhere, "hands a tensor to a device, which may be another machine's";
+    Send Doubtful, Nowhere, "hands a tensor to a device, which may be another machine's";
     Skipgram Read, Attr("filename"), "reads a file";
-    SleepDataset Fixed(Info), Nowhere, "waits";
+    SleepDataset Notable, Nowhere, "waits";
     SnapshotChunkDataset Read, Input(0), "reads a file";
     SnapshotDataset Write, Input(1), "writes a folder and reads it again";
     SnapshotDatasetReader Read, Input(0), "reads a folder";
     SnapshotDatasetV2 Write, Input(1), "writes a folder and reads it again";
     SqlDataset Read, Input(1), "reads a database";
-    StatsAggregatorSetSummaryWriter Fixed(Warning), Nowhere, "writes to a file of events";
+    StatsAggregatorSetSummaryWriter Doubtful, Nowhere, "writes to a file of events";
     TFRecordDataset Read, Input(0), "reads a file";
     TFRecordDatasetV2 Read, Input(0), "reads a file";
     TFRecordReader Read, Nowhere, "reads files";
@@ -196,33 +190,38 @@ table! {
     TextLineReaderV2 Read, Nowhere, "reads files";
     WholeFileReader Read, Nowhere, "reads files";
     WholeFileReaderV2 Read, Nowhere, "reads files";
-    WorkerHeartbeat Fixed(Warning), Nowhere, "may end the process";
-    WriteAudioSummary Fixed(Warning), Nowhere, "writes to a file of events";
+    WorkerHeartbeat Doubtful, Nowhere, "may end the process";
+    WriteAudioSummary Doubtful, Nowhere, "writes to a file of events";
     WriteFile Write, Input(0), "writes a file";
-    WriteGraphSummary Fixed(Warning), Nowhere, "writes to a file of events";
-    WriteHistogramSummary Fixed(Warning), Nowhere, "writes to a file of events";
-    WriteImageSummary Fixed(Warning), Nowhere, "writes to a file of events";
-    WriteRawProtoSummary Fixed(Warning), Nowhere, "writes to a file of events";
-    WriteScalarSummary Fixed(Warning), Nowhere, "writes to a file of events";
-    WriteSummary Fixed(Warning), Nowhere, "writes to a file of events";
-    XlaCallModule Fixed(Warning), Nowhere, "runs a program that is not looked into";
-    XlaCustomCall Fixed(Warning), Nowhere, "runs a program that is not looked into";
-    XlaCustomCallV2 Fixed(Warning), Nowhere, "runs a program that is not looked into";
-    _HostRecv Fixed(Warning), Nowhere, "takes a tensor from a device, which may be another machine's";
-    _HostSend Fixed(Warning), Nowhere, "hands a tensor to a device, which may be another machine's";
-    _Recv Fixed(Warning), Nowhere, "takes a tensor from a device, which may be another machine's";
-    _Send Fixed(Warning), Nowhere, "hands a tensor to a device, which may be another machine's";
+    WriteGraphSummary Doubtful, Nowhere, "writes to a file of events";
+    WriteHistogramSummary Doubtful, Nowhere, "writes to a file of events";
+    WriteImageSummary Doubtful, Nowhere, "writes to a file of events";
+    WriteRawProtoSummary Doubtful, Nowhere, "writes to a file of events";
+    WriteScalarSummary Doubtful, Nowhere, "writes to a file of events";
+    WriteSummary Doubtful, Nowhere, "writes to a file of events";
+    XlaCallModule Doubtful, Nowhere, "runs a program that is not looked into";
+    XlaCustomCall Doubtful, Nowhere, "runs a program that is not looked into";
+    XlaCustomCallV2 Doubtful, Nowhere, "runs a program that is not looked into";
+    _HostRecv Doubtful, Nowhere, "takes a tensor from a device, which may be another machine's";
+    _HostSend Doubtful, Nowhere, "hands a tensor to a device, which may be another machine's";
+    _Recv Doubtful, Nowhere, "takes a tensor from a device, which may be another machine's";
+    _Send Doubtful, Nowhere, "hands a tensor to a device, which may be another machine's";
+}
+
+/// Whether an op runs Python code: its kernel is in Python's TensorFlow, and the code in the process that made the graph.
+pub(crate) fn runs_python(op: &str) -> bool {
+    effect(op).is_some_and(|entry| entry.effect == Effect::Python)
 }
 
 /// Whether an op is there to read files that are no checkpoints.
-pub(super) fn reads_files(op: &str) -> bool {
-    entry(op).is_some_and(|entry| entry.effect == Effect::Read)
+pub(crate) fn reads_files(op: &str) -> bool {
+    effect(op).is_some_and(|entry| entry.effect == Effect::Read)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::saved_model::is_known_op;
+    use crate::ops::{is_known_op, names};
 
     #[test]
     fn the_table_is_sorted_and_of_tensorflow() {
@@ -230,8 +229,8 @@ mod tests {
         for entry in TABLE {
             assert!(is_known_op(entry.op), "{}", entry.op);
         }
-        assert_eq!(entry("ReadFile").map(|entry| entry.place), Some(Input(0)));
-        assert!(entry("MatMul").is_none());
+        assert_eq!(effect("ReadFile").map(|entry| entry.name), Some(Input(0)));
+        assert!(effect("MatMul").is_none());
     }
 
     /// Ops by whose names one would look for them; a TensorFlow that has more of them makes this fail.
@@ -267,9 +266,7 @@ mod tests {
             "SnapshotNestedDatasetReader",
         ];
         let telling = |op: &&str| words.iter().any(|word| op.contains(word)) && !computes.contains(op);
-        // A line has the op's attributes as well.
-        let ops = include_str!("../saved_model/ops_2_21.txt").lines().filter_map(|line| line.split(' ').next());
-        let forgotten: Vec<&str> = ops.filter(telling).filter(|op| entry(op).is_none()).collect();
+        let forgotten: Vec<&str> = names().filter(telling).filter(|op| effect(op).is_none()).collect();
         assert_eq!(forgotten, [""; 0]);
     }
 }

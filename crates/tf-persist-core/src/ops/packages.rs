@@ -163,7 +163,7 @@ pub fn last_tensorflow_with_kernel(op: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::saved_model::is_known_op;
+    use crate::ops::is_known_op;
 
     #[test]
     fn ops_lead_to_their_packages() {

@@ -1,38 +1,9 @@
-//! The operations of a graph, counted, and which of them TensorFlow does not have.
+//! The ops of a graph, counted.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::LazyLock;
-
-/// The TensorFlow that the list of its operations was taken from.
-pub const OPS_VERSION: &str = "2.21";
-
-/// Every operation of that TensorFlow with its attributes, parted by spaces, sorted by name. `python/generate/list_ops.py` makes the list.
-static KNOWN: LazyLock<Vec<(&'static str, &'static str)>> = LazyLock::new(|| {
-    let lines = include_str!("ops_2_21.txt").lines();
-    lines.map(|line| line.split_once(' ').unwrap_or((line, ""))).collect()
-});
 
 /// How many different operations a graph may use. TensorFlow has 1,800; a hostile file could name one a node.
 const MAX_OPS: usize = 1 << 16;
-
-/// Whether TensorFlow has this operation by itself, without any library of custom ones.
-#[must_use]
-pub fn is_known_op(op: &str) -> bool {
-    find(op).is_some()
-}
-
-/// Whether an operation of that TensorFlow has this attribute; `None` if it does not have the operation.
-pub(super) fn is_known_attribute(op: &str, attribute: &str) -> Option<bool> {
-    find(op).map(|attributes| attributes.split(' ').any(|known| known == attribute))
-}
-
-fn find(op: &str) -> Option<&'static str> {
-    let index = KNOWN.binary_search_by(|(name, _)| (*name).cmp(op)).ok()?;
-    KNOWN.get(index).map(|(_, attributes)| *attributes)
-}
-
-/// Ops that run Python code: their kernels are in Python's TensorFlow, and their code is in the process that made the graph.
-pub(crate) const PYTHON_OPS: [&str; 3] = ["EagerPyFunc", "PyFunc", "PyFuncStateless"];
 
 /// Counts operations while a graph is read.
 #[derive(Default)]
@@ -69,17 +40,6 @@ impl<'a> Counter<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_list_is_sorted() {
-        assert!(KNOWN.is_sorted() && KNOWN.len() > 1700);
-        assert!(is_known_op("MatMul") && is_known_op("BoostedTreesBucketize") && is_known_op("_Arg"));
-        assert!(!is_known_op("SimpleMLCreateModelResource") && !is_known_op(""));
-        assert_eq!(is_known_attribute("MatMul", "transpose_a"), Some(true));
-        assert_eq!(is_known_attribute("MatMul", "transpose"), Some(false));
-        assert_eq!(is_known_attribute("NoOp", "T"), Some(false));
-        assert_eq!(is_known_attribute("SimpleMLCreateModelResource", "T"), None);
-    }
 
     #[test]
     fn a_function_is_no_op() {
