@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# TensorFlow flushes denormals to zero in its own threads only. A session with inter_op_parallelism_threads = -1 runs its graph
-# in the thread that calls, and keeps them: one session, one op, one number gives two answers by the number of elements,
-# because ops of many elements are divided among TensorFlow's threads.
+# TensorFlow flushes denormals to zero only in its own threads. A session with inter_op_parallelism_threads = -1 runs its graph
+# in the calling thread and keeps denormals: the same session, op and number give two answers, depending on the number of elements,
+# because ops with many elements are divided among TensorFlow's threads.
 #
-# Seen with tensorflow-cpu 2.21.0, CPython 3.11, Linux x86-64, oneDNN on:
+# Observed with tensorflow-cpu 2.21.0, CPython 3.11, Linux x86-64, oneDNN on:
 #   default session:                  1e-20 * 1e-20 = 0 for 1 element and for 200,000
 #   inter_op_parallelism_threads=-1:  1e-40 for 1 element, and 0 for (nearly) all of 200,000
 # Python's eager mode and tf.function give 0 too.
 #
-# Exits with 0 as long as that is so. Needs python3.11 to python3.13 and a network: 300 MB are fetched into a temporary folder.
+# Exit code 0: reproduced. Needs python3.11 to python3.13 and the network: it downloads 300 MB into a temporary folder.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # tensorflow-cpu 2.21.0, keras 3.15.1: `tf.saved_model.save(keras_model)` writes a model whose saver restores copies of the variables
-# (nodes `Variable`, `Variable_1`, …), and not the variables that its signature reads. `tf.saved_model.load` answers, because Python
-# restores by the object graph. A session that does what the file says (the C API, TensorFlow Serving, tf.compat.v1) loads it without an
-# error, and then every run fails: "Could not find variable sequential/dense/bias". `model.export` writes one that works in both.
-# Exit code 0: seen. 1: it behaves otherwise now.
+# (nodes `Variable`, `Variable_1`, …), not the variables that its signature reads. `tf.saved_model.load` works, because Python restores
+# by the object graph. A session that uses the saver (the C API, TensorFlow Serving, tf.compat.v1) loads the model without an error, and
+# then every run fails: "Could not find variable sequential/dense/bias". `model.export` writes a model that works in both.
+# Exit code 0: reproduced. 1: not reproduced.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,4 +1,4 @@
-//! Any bytes as a request and as a value, for every dtype.
+//! Arbitrary bytes as a request and as a value, for every dtype.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

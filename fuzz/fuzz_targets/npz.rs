@@ -1,4 +1,4 @@
-//! Any bytes as an .npz and as an .npy file. What is read and written again is the same.
+//! Arbitrary bytes as an .npz and as an .npy file; a tensor that was read is written and read again.
 #![no_main]
 
 use std::io::Cursor;

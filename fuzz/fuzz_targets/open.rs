@@ -1,4 +1,4 @@
-//! Any bytes as `saved_model.pb`: an error or a model, whose every part can be asked for.
+//! Arbitrary bytes as `saved_model.pb`: an error, or a model whose parts can all be read.
 #![no_main]
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! Any bytes as `saved_model.pb`: an error, or a model that is scanned, and whose report can be printed.
+//! Arbitrary bytes as `saved_model.pb`: an error, or a model whose scan report can be printed.
 #![no_main]
 
 use std::fs;

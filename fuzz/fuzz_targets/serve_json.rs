@@ -1,4 +1,4 @@
-//! Any bytes as the body of a REST request, for every dtype.
+//! Arbitrary bytes as the body of a REST request, for every dtype.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -12,7 +12,7 @@ fuzz_target!(|data: &[u8]| {
         let dtype = DType::from_number(number);
         for inputs in [&[("x", dtype)][..], &[("x", dtype), ("y", DType::Float32)]] {
             match body.tensors(inputs, &|_| false) {
-                // What is read can be written, unless it is a scalar in the row format, which no request makes.
+                // Tensors that were read can be written, except for scalars in the row format, which no request contains.
                 Ok((format, tensors)) => {
                     let empty = tensors.iter().all(|(_, tensor)| tensor.is_empty());
                     let answer = predict_response(format, &tensors);

@@ -1,4 +1,4 @@
-//! Any bytes as `variables.index`, beside a shard of 4 kB.
+//! Arbitrary bytes as `variables.index`, beside a shard of 4 KiB.
 #![no_main]
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! Any bytes as a file of golden examples, and as the data of one record.
+//! Arbitrary bytes as a warm-up file, and as one record of it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -13,6 +13,6 @@ fuzz_target!(|data: &[u8]| {
         write_record(&mut written, &record).unwrap();
         let _ = Record::parse(reader.number(), record);
     }
-    // What was read is what was written.
+    // The records that were read are written as the same bytes.
     assert!(data.starts_with(&written));
 });
