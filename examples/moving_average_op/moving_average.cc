@@ -2,8 +2,8 @@
 //
 //   y[0] = x[0],   y[t] = decay * y[t - 1] + (1 - decay) * x[t]
 //
-// which takes a loop in TensorFlow's own ops. scripts/build_custom_op compiles it against the headers of the pip package; docs/
-// op_libraries.md goes through it. Such a library works with the TensorFlow that it was built for, and no other.
+// which needs a loop with TensorFlow's own ops. scripts/build_custom_op compiles it against the headers of the pip package;
+// docs/op_libraries.md explains it. Such a library works only with the release of TensorFlow that it was built for.
 
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -64,7 +64,7 @@ REGISTER_KERNEL_BUILDER(Name("MovingAverage").Device(::tensorflow::DEVICE_CPU).T
 REGISTER_KERNEL_BUILDER(Name("MovingAverage").Device(::tensorflow::DEVICE_CPU).TypeConstraint<double>("T"),
                         MovingAverageOp<double>);
 
-// Without a shape function, as ops of old libraries are: whoever builds a graph in C must allow it.
+// Without a shape function, like ops of old libraries; graphs that are built through the C API must allow this.
 REGISTER_OP("LastOfMovingAverage").Attr("decay: float = 0.9").Input("x: float").Output("y: float");
 
 class LastOfMovingAverageOp : public OpKernel {

@@ -1,4 +1,4 @@
-"""Times tf-persist's commands against what others do for the same, as whole processes; run by `scripts/bench process`.
+"""Times tf-persist's commands against other programs for the same task, as whole processes; run by `scripts/bench process`.
 
 Each comparison runs its two sides in turn, A B A B …, after one round that does not count, and prints the median of each
 side, the median of the ratios pair by pair, and the largest resident memory of our side.

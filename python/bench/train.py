@@ -66,7 +66,7 @@ def fit(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
 
 
 def compare(what: str, ours: Callable[[], float], theirs: dict[str, Callable[[], float]], rounds: int) -> None:
-    """Prints one line a comparison: medians, and the median of the ratios."""
+    """Prints one line for each comparison: medians, and the median of the ratios."""
     times: dict[str, list[float]] = {name: [] for name in ["ours", *theirs]}
     for _ in range(rounds):
         times["ours"].append(ours())

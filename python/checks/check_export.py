@@ -28,7 +28,7 @@ Load = Callable[[list[str]], EagerRunner | SessionRunner]
 
 
 def check(model: Path, recorded: Path, eager_only: bool) -> str:
-    """Runs the recorded cases on `model` and says how far the answers are off; raises whatever goes wrong."""
+    """Runs the recorded cases on `model` and describes the differences; raises an exception on a failure."""
     meta = json.loads((recorded / "meta.json").read_text(encoding="utf-8"))
     loads_eagerly = meta.get("status", {}).get("tf_saved_model_load", "ok") == "ok"
     if eager_only and not loads_eagerly:
@@ -45,7 +45,7 @@ def check(model: Path, recorded: Path, eager_only: bool) -> str:
 
 
 def _run_cases(way: str, load: Load, meta: Mapping[str, Any], npz: Mapping[str, np.ndarray]) -> float:
-    """All cases in order, each tag set loaded once and afresh: cases may build on the state that earlier ones left."""
+    """Runs all cases in order, with each tag set loaded once: cases may depend on the state that earlier ones left."""
     tolerance = Tolerance(**meta["tolerance"])
     loaded: dict[tuple[str, ...], EagerRunner | SessionRunner] = {}
     largest = 0.0

@@ -1,4 +1,4 @@
-"""Models whose parts hang together in ways that are easily cut, and a check of what is left of them.
+"""Models whose parts depend on each other in ways that pruning easily breaks, and a check of their exports.
 
     python -m checks.check_pruned make DIR            writes the models, and what each answers, to DIR
     python -m checks.check_pruned check MODEL=DIR/NAME ...   each MODEL, an export of DIR/NAME, answers the same, in a v1 session and
@@ -21,7 +21,7 @@ X = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
 
 
 class SharedConstant(tf.Module):
-    """Two signatures capture one constant and one table; only one of them stays."""
+    """Two signatures capture one constant and one table; the export keeps one signature."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,25 +58,25 @@ class WithoutSaver(tf.Module):
 
     @tf.function(input_signature=[])
     def look(self) -> dict[str, tf.Tensor]:
-        """Reads a variable, and gives nothing."""
+        """Reads a variable, and returns nothing."""
         tf.debugging.assert_greater(self.weight[0, 0], 0.0)
         return {}
 
     @tf.function(input_signature=[])
     def reset(self) -> dict[str, tf.Tensor]:
-        """Writes a variable, and gives nothing."""
+        """Writes a variable, and returns nothing."""
         self.count.assign(0.0)
         return {}
 
 
 @tf.custom_gradient
 def clipped(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """A function with a gradient of its own."""
+    """A function with a custom gradient."""
     return x * 3.0, lambda gradient: tf.clip_by_value(gradient, -0.5, 0.5)
 
 
 class OwnGradient(tf.Module):
-    """A signature with a gradient of its own, and one that trains."""
+    """A signature with a custom gradient, and one that trains."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Small(tf.Module):
 
 
 class FlagArgument(tf.Module):
-    """Batch normalisation whose condition is an argument of the function that it is in, and of a loop; and one of several branches."""
+    """Batch normalisation whose condition is an argument of the enclosing function and of a loop; and one with several branches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class FlagArgument(tf.Module):
 
 
 def switch(x: tf.Tensor) -> tuple[tf.Tensor, None]:
-    """Branches that are chosen by a number, some of which write."""
+    """Branches chosen by a number; some of them write."""
     mode = v1.placeholder_with_default(2, [], "mode")
     average = v1.get_variable("average", initializer=tf.constant([1.0, 2.0]), use_resource=True)
     write = lambda: average.assign_sub([0.5, 0.5], read_value=True)
@@ -141,11 +141,11 @@ def switch(x: tf.Tensor) -> tuple[tf.Tensor, None]:
 
 
 def in_session(folder: Path, build: Callable[[tf.Tensor], tuple[tf.Tensor, list[tf.Tensor] | None]]) -> None:
-    """A model of TensorFlow 1: `build` gives the output, and the variables that are saved, if not all."""
+    """A model of TensorFlow 1: `build` returns the output, and the saved variables if not all are saved."""
     with tf.Graph().as_default(), v1.Session() as session:
         x = v1.placeholder(tf.float32, [None, 2], "x")
         y, saved = build(x)
-        # One after the other: some begin as others.
+        # In order, because some initial values depend on other variables.
         for variable in v1.global_variables():
             session.run(variable.initializer)
         builder = v1.saved_model.Builder(str(folder))
@@ -162,14 +162,14 @@ def rest(saved: list[tf.Tensor]) -> list[tf.Tensor]:
 
 
 def initial_value(x: tf.Tensor) -> tuple[tf.Tensor, None]:
-    """A variable that begins as another's multiple, which the signature does not read."""
+    """A variable whose initial value is a multiple of another one, which the signature does not read."""
     first = v1.get_variable("first", initializer=tf.constant([1.0, 2.0]))
     second = v1.get_variable("second", initializer=first * 3.0)
     return x * second, None
 
 
 def average(x: tf.Tensor) -> tuple[tf.Tensor, None]:
-    """A moving average alone."""
+    """Only a moving average."""
     weight = v1.get_variable("weight", initializer=tf.constant([1.0, 2.0]))
     averages = v1.train.ExponentialMovingAverage(0.9)
     averages.apply([weight])
@@ -184,7 +184,7 @@ def partial(x: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
 
 
 def branch(x: tf.Tensor) -> tuple[tf.Tensor, None]:
-    """Batch normalisation that assigns its moving average in a branch which no signature takes."""
+    """Batch normalisation that assigns its moving average in a branch that no signature takes."""
     training = v1.placeholder_with_default(False, [], "is_training")
     average = v1.get_variable("average", initializer=tf.constant([1.0, 2.0]))
 
@@ -210,7 +210,7 @@ def partitioned(x: tf.Tensor) -> tuple[tf.Tensor, None]:
 
 
 def without_saver(folder: Path) -> None:
-    """Takes the saver out of a model, as modules of TensorFlow Hub in the format of TensorFlow 1 have none."""
+    """Removes the saver from a model, as modules of TensorFlow Hub in the format of TensorFlow 1 have none."""
     file = folder / "saved_model.pb"
     model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
     (meta_graph,) = model.meta_graphs
@@ -230,7 +230,7 @@ def of_objects(folder: Path, model: tf.Module | keras.Model, signatures: dict | 
 
 
 def eager(loaded: tf.types.experimental.GenericFunction) -> tuple[np.ndarray, np.ndarray]:
-    """What a loaded model answers, and its gradient."""
+    """The answer of a loaded model, and its gradient."""
     signature = loaded.signatures["serving_default"]
     x = tf.constant(X)
     with tf.GradientTape() as tape:
@@ -255,7 +255,7 @@ def make(folder: Path) -> None:
     of_objects(folder / "small", small, {"serving_default": small.serve})
     flag = FlagArgument()
     of_objects(folder / "flag_argument", flag, {"serving_default": flag.serve})
-    # The saver of what this writes restores copies of the variables that the signature reads.
+    # The saver of this model restores copies of the variables that the signature reads.
     network = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization(), keras.layers.Dense(2)])
     network.compile("adam", "mse")
     network.fit(X, X, verbose=0)
@@ -285,7 +285,7 @@ def answer_in_session(model: Path) -> np.ndarray:
 
 
 def check(pair: str) -> None:
-    """Raises if an export answers otherwise than its original did."""
+    """Raises if an export gives other answers than its original."""
     model, original = (Path(part) for part in pair.split("=", 1))
     expected = np.load(original / "answer.npy")
     np.testing.assert_allclose(answer_in_session(model), expected, rtol=1e-6, err_msg=f"{model}, session")
@@ -304,7 +304,7 @@ def check(pair: str) -> None:
 
 
 def main() -> None:
-    """Does what the arguments say."""
+    """The command line."""
     if len(sys.argv) == 3 and sys.argv[1] == "make":
         make(Path(sys.argv[2]))
     elif len(sys.argv) > 2 and sys.argv[1] == "check":

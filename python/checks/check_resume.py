@@ -1,4 +1,4 @@
-"""Checks that an exported Keras model trains on from exactly where it was: N + M steps are N steps, saved, and M more.
+"""Checks that an exported Keras model resumes exactly: N + M steps equal N steps, a save, and M more.
 
     python -m checks.check_resume                                   all optimizers, N = M = 20
     python -m checks.check_resume --only adam sgd --steps 10 30
@@ -83,7 +83,7 @@ class Rust:
         self._binary, self._scratch = str(binary), scratch
 
     def train(self, model: Path, data: Batches, target: Path, *options: str) -> Logs:
-        """One epoch of these batches, all of one size, in their order unless the options say otherwise."""
+        """One epoch of these batches of equal size, in order by default."""
         file = self._scratch / "data.npz"
         np.savez(file, image=np.concatenate([x for x, _ in data]), y=np.concatenate([y for _, y in data]))
         command = [self._binary, "train", str(model), "--data", str(file), "--output", str(target), "--format", "json"]
@@ -95,7 +95,7 @@ class Rust:
         return [dict(zip(outputs, map(np.float32, values), strict=True)) for values in steps]
 
     def export(self, model: Path, target: Path) -> None:
-        """The model written once more."""
+        """Exports the model."""
         command = [self._binary, "export", str(model), str(target)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -108,7 +108,7 @@ def variables(folder: Path) -> dict[str, np.ndarray]:
 
 
 def difference(logs: Logs, reference: Logs) -> float | None:
-    """None if all is equal bit for bit; else the largest relative difference of the losses."""
+    """The largest relative difference of the losses, or None if everything is equal bit for bit."""
     assert len(logs) == len(reference), f"{len(logs)} steps, not {len(reference)}"
     assert all(a.keys() == b.keys() for a, b in zip(logs, reference, strict=True))
     same = all(_bits(a[key]) == _bits(b[key]) for a, b in zip(logs, reference, strict=True) for key in b)
@@ -117,7 +117,7 @@ def difference(logs: Logs, reference: Logs) -> float | None:
 
 
 def unequal(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> list[str]:
-    """The variables that differ in a bit, or that only one has."""
+    """The variables that differ in a bit or exist on one side only."""
     same = {key for key in one.keys() & other.keys() if _bits(one[key]) == _bits(other[key])}
     return sorted((one.keys() | other.keys()) - same)
 
@@ -142,7 +142,7 @@ def seeds(model: keras.Model) -> list[keras.Variable]:
 
 
 def eager_steps(folder: Path, data: Batches, end: Path) -> Logs:
-    """The `train` signature as Python's eager loader gives it; the model is saved again at `end`."""
+    """The `train` signature through Python's eager loader; saves the model at `end`."""
     loaded = tf.saved_model.load(str(folder))
     train = loaded.signatures["train"]
     steps = [train(image=tf.constant(x), y=tf.constant(y)) for x, y in data]
@@ -151,7 +151,7 @@ def eager_steps(folder: Path, data: Batches, end: Path) -> Logs:
 
 
 def check(name: str, first: int, then: int, scratch: Path, tf_persist: Path | None) -> bool:
-    """All ways for one optimizer; prints a line each and says whether they hold."""
+    """Checks all ways for one optimizer; prints a line for each and returns whether all are exact."""
     build: Callable[..., keras.Model] = OPTIMIZERS[name]
     data = batches(first + then)
     head, tail = data[:first], data[first:]

@@ -1,4 +1,4 @@
-"""Asks `tf-persist serve-local` with TensorFlow Serving's own Python client and with curl, as its users do.
+"""Calls `tf-persist serve-local` with TensorFlow Serving's own Python client and with curl, as its users do.
 
     python -m checks.check_serve --tf-persist target/debug/tf-persist               the models of models/
     python -m checks.check_serve --tf-persist … --corpus DIR                        and those of a corpus of real models
@@ -47,11 +47,11 @@ ANY_SIZE = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_len
 
 
 class Failed(Exception):
-    """Something is not as it should be."""
+    """A check failed."""
 
 
 class Server:
-    """A server in a process of its own, and clients of it."""
+    """A server process and its clients."""
 
     def __init__(self, tf_persist: Path, arguments: list[str], log: Path) -> None:
         self.grpc_port, self.rest_port = _free_port(), _free_port()
@@ -126,7 +126,7 @@ def main() -> int:
 
 
 def _recorded_models(corpus: Path | None) -> list[Path]:
-    """Models with recorded cases that need neither op libraries nor options of the session that a server does not have."""
+    """Models with recorded cases that need neither op libraries nor session options that the server lacks."""
     folders = [path.parent for path in sorted((ROOT / "models").glob("*/meta.json"))]
     if corpus:
         folders += [path.parent for path in sorted((corpus / "dev").glob("*/meta.json"))]
@@ -141,7 +141,7 @@ def _recorded_models(corpus: Path | None) -> list[Path]:
 
 
 def _check_recorded(tf_persist: Path, models: list[Path], scratch: Path) -> None:
-    """Asks each recorded case of each model over gRPC, from one server of all of them."""
+    """Sends each recorded case of each model over gRPC to one server of all models."""
     config = []
     for model in models:
         base = scratch / "recorded" / model.name
@@ -176,7 +176,7 @@ def _check_recorded(tf_persist: Path, models: list[Path], scratch: Path) -> None
 
 
 def _check_rest_and_life(tf_persist: Path, scratch: Path) -> None:
-    """Asks for digits with curl, and goes on asking while versions come and go."""
+    """Classifies digits with curl while versions are added and removed."""
     model, base = ROOT / "models" / "digits", scratch / "digits"
     shutil.copytree(model / "model", base / "1")
     server = Server(tf_persist, ["--model_name=digits", f"--model_base_path={base}"], scratch / "digits.log")
@@ -226,7 +226,7 @@ def _check_curl(server: Server, model: Path, scratch: Path) -> None:
 
 @contextlib.contextmanager
 def _asking(server: Server, model: Path) -> Iterator[dict[str, int]]:
-    """Asks again and again in another thread; every answer has to be the recorded one."""
+    """Sends requests repeatedly in another thread; every answer must be the recorded one."""
     meta = json.loads((model / "meta.json").read_text(encoding="utf-8"))
     case, tolerance = meta["cases"][0], Tolerance(**meta["tolerance"])
     with np.load(model / "io.npz") as npz:

@@ -1,4 +1,4 @@
-"""What Python makes of the variables of a SavedModel of TensorFlow 1's kind, as JSON.
+"""Prints the variables that Python finds in a TensorFlow 1 SavedModel, as JSON.
 
     python -m checks.check_variables DIR
 
@@ -19,7 +19,7 @@ v1 = tf.compat.v1
 
 
 def check(folder: Path) -> dict[str, list[str]]:
-    """The names of the variables; raises `ValueError` where a value is lost."""
+    """The names of the variables; raises `ValueError` if a value is lost."""
     with tf.Graph().as_default(), v1.Session() as session, tempfile.TemporaryDirectory() as work:
         meta_graph = v1.saved_model.load(session, ["serve"], str(folder))
         variables = v1.global_variables()

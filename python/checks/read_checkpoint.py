@@ -1,9 +1,9 @@
-"""Reads checkpoints with Python's TensorFlow and writes what is in them as numpy archives.
+"""Reads checkpoints with Python's TensorFlow and writes their tensors to numpy archives.
 
     python -m checks.read_checkpoint PREFIX=FILE.npz ...
 
-Each tensor stands under its key. Element types that numpy does not have stand as the unsigned integers of their bits, and
-strings as numpy's bytes. Strings in slices are left out: TensorFlow writes them, and does not read them.
+Each tensor is stored under its key. Element types that numpy lacks are stored as unsigned integers with the same bits, and
+strings as numpy bytes. Strings in slices are left out, because TensorFlow writes them but cannot read them.
 """
 
 import sys
@@ -31,7 +31,7 @@ def _plain(value: object) -> np.ndarray:
         return array.astype(np.bytes_)
     if array.dtype.kind in "biufc" and array.dtype.isbuiltin == 1:
         return array
-    # A scalar has to have a dimension to be viewed as another type.
+    # numpy cannot view a scalar as another type.
     return array.reshape(-1).view(f"u{array.dtype.itemsize}").reshape(array.shape)
 
 

@@ -1,9 +1,9 @@
-"""Runs recorded cases in a v1 session here and now, and writes the fresh answers.
+"""Runs recorded cases in a v1 session and writes the fresh answers.
 
     python -m checks.record_answers --out FOLDER DIR=META ...    each DIR, a SavedModel, with the inputs of META
 
 Writes FOLDER/NAME.npz, with NAME the last part of META and the arrays named as in META/io.npz. Answers to the same inputs
-from the same libtensorflow on the same machine are what tf-persist must give bit for bit; recorded ones may come from another.
+from the same libtensorflow on the same machine are what tf-persist must give bit for bit; recorded ones may come from another machine.
 """
 
 import argparse

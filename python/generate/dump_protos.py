@@ -1,4 +1,4 @@
-"""Write the .proto schemas of TensorFlow and TensorFlow Serving as text.
+"""Writes the .proto schemas of TensorFlow and TensorFlow Serving as text.
 
 Neither wheel ships its schemas as text, but every generated `_pb2` module
 carries the complete descriptor of its file. This script walks those
@@ -32,7 +32,7 @@ from google.protobuf import descriptor_pb2
 
 VERSIONS = {"tensorflow-cpu": "2.21.0", "tensorflow-serving-api": "2.21.0"}
 
-# The files to start from; whatever they import is written too.
+# The files to start from; their imports are written too.
 ROOTS = [
     "tensorflow.core.example.example_pb2",
     "tensorflow.core.framework.graph_debug_info_pb2",
@@ -130,7 +130,7 @@ def enum_lines(enum):
 
 
 def message_lines(message, scope, syntax):
-    """The source of a message, with everything nested in it. `scope` is the full name of what holds it."""
+    """The source of a message, with everything nested in it. `scope` is the full name of its parent."""
     full_name = f"{scope}.{message.name}"
     maps = {f"{full_name}.{nested.name}": nested for nested in message.nested_type if nested.options.map_entry}
     # `optional` in proto3 is stored as a oneof with a single member, which is not one in the source.

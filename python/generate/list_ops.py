@@ -1,4 +1,4 @@
-"""Write the operations that libtensorflow knows, sorted, one a line: its name and those of its attributes.
+"""Writes the operations of libtensorflow, sorted, one a line: its name and those of its attributes.
 
 What a model uses beyond these, and beyond its own functions, are custom ops:
 they need a library of their own (`--op-library`). The list is checked in as

@@ -1,4 +1,4 @@
-"""Text files that models take in as assets."""
+"""Text files that models include as assets."""
 
 import contextlib
 from collections.abc import Iterator, Sequence

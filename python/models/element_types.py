@@ -1,4 +1,4 @@
-"""Models that pass every element type through."""
+"""Models that echo every element type."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ FLOAT8 = tf.dtypes.experimental.float8_e4m3fn
 
 
 class Echo(tf.Module):
-    """Gives back what it is given."""
+    """Returns its inputs."""
 
     @tf.function
     def echo(self, **tensors: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -28,7 +28,7 @@ class Echo(tf.Module):
     def mixed(
         self, count: tf.Tensor, weights: tf.Tensor, flags: tf.Tensor, name: tf.Tensor, phase: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """Something computed from several types at once."""
+        """Computes with several types at once."""
         chosen = tf.boolean_mask(weights, flags)
         return {
             "label": tf.strings.join([name, tf.strings.as_string(count)], separator="#"),
@@ -45,7 +45,7 @@ def _specs(shape: list[int | None] | None, dtypes: list[tf.DType] = DTYPES) -> d
 
 
 def _values(dtype: tf.DType) -> np.ndarray:
-    """Six values of a type, its extremes among them."""
+    """Six values of a type, including its extremes."""
     if dtype == tf.string:
         return strings("plain", "", "grüße 🙂", b"\x00\xff\xfe", b"ends in NUL\x00", b"x" * 40)
     if dtype == tf.bool:
@@ -103,7 +103,7 @@ def dtypes(folder: Path) -> Built:
 
 
 class Float8(tf.Module):
-    """Rounds through float8, and speaks it."""
+    """Rounds to float8, and has it as input and output."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
     def rounded(self, x: tf.Tensor) -> dict[str, tf.Tensor]:

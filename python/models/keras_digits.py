@@ -1,4 +1,4 @@
-"""Compiled models on scikit-learn's digits, one function an optimizer, for `export_keras.py keras_digits:adam`.
+"""Compiled models on scikit-learn's digits, one function for each optimizer, for `tf-persist-keras-export models.keras_digits:adam OUT`.
 
 Each has batch normalisation, two dropout layers (one with a seed, one without) and a learning-rate schedule, except
 `constant_rate`, whose rate is a variable.
@@ -14,7 +14,7 @@ SEED = 20_240_601
 
 
 def batches(steps: int, size: int = 32) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The first `steps` batches of the digits, in a fixed random order, beginning anew at the end."""
+    """The first `steps` batches of the digits, in a fixed random order, starting again at the end."""
     data = load_digits()
     order = np.random.default_rng(SEED).permutation(len(data.target))
     rows = [order[np.arange(step * size, (step + 1) * size) % len(order)] for step in range(steps)]
@@ -23,7 +23,7 @@ def batches(steps: int, size: int = 32) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def network(optimizer: keras.optimizers.Optimizer, jit_compile: bool = False) -> keras.Model:
-    """A small CNN, compiled; its initial weights are the same every time."""
+    """A small CNN, compiled; its initial weights are always the same."""
     keras.utils.set_random_seed(SEED)
     model = keras.Sequential(
         [

@@ -76,7 +76,7 @@ def digits(folder: Path) -> Built:
 
 @model("two_in_two_out", "functional Keras 3 model with two inputs and two outputs, trained on real diabetes data")
 def two_in_two_out(folder: Path) -> Built:
-    """Body measures and blood values to the disease's progression (0..1) and whether it is above the middle.
+    """Body measures and blood values to the disease's progression (0..1) and whether it is above the median.
 
     Written by `model.export`, as most users do it: the signature stands there twice, as `serve` and `serving_default`.
     """

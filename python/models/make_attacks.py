@@ -1,4 +1,4 @@
-"""Write SavedModels that do what a model should not: they write and read files, print to files, call Python.
+"""Writes SavedModels that attack: they write and read files, print to files, and call Python.
 
     python -m models.make_attacks OUT VICTIM
 
@@ -195,7 +195,7 @@ def write_at_top(meta_graph, path):
 
 
 def init_like_a_signature(victim, meta_graph):
-    """The init op's signature has a dtype, and an input where the evil is: TensorFlow feeds nothing there."""
+    """The init op's signature has a dtype, and an input at the malicious tensor: TensorFlow feeds nothing there."""
     write_at_top(meta_graph, victim / "init_like_a_signature")
     signature = meta_graph.signature_def["__saved_model_init_op"]
     signature.Clear()
@@ -204,7 +204,7 @@ def init_like_a_signature(victim, meta_graph):
 
 
 def init_in_parts(victim, meta_graph):
-    """The entry of the init op's signature comes in two parts, the second of them empty: to protobuf they are one."""
+    """The entry of the init op's signature is split into two parts, the second one empty; protobuf merges them."""
     write_at_top(meta_graph, victim / "init_in_parts")
     signature = meta_graph_pb2.SignatureDef()
     signature.outputs["__saved_model_init_op"].name = "boot"

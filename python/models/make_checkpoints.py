@@ -51,7 +51,7 @@ def train(net: Net) -> None:
 
 
 def answers(net: Net) -> dict[str, np.ndarray]:
-    """What the signature answers."""
+    """The answer of the signature."""
     return {name: value.numpy() for name, value in net(tf.constant(X)).items()}
 
 
@@ -82,7 +82,7 @@ def fit(model: keras.Model, epochs: int) -> None:
 
 
 def predict(model: keras.Model) -> dict[str, np.ndarray]:
-    """What a session of the exported model answers, whatever it calls it."""
+    """The answer of a session of the exported model, under any name."""
     return {"output": np.asarray(model(X, training=False))}
 
 
@@ -98,7 +98,7 @@ def keys(folder: Path) -> dict[str, np.ndarray]:
 
 @case
 def objects(folder: Path) -> dict[str, np.ndarray]:
-    """The model is an object of the checkpoint, which has the optimizer's variables besides."""
+    """The model is an object of the checkpoint, which also has the optimizer's variables."""
     net = Net()
     save(net, folder)
     train(net)
@@ -122,7 +122,7 @@ def root_inside(folder: Path) -> dict[str, np.ndarray]:
 
 @case
 def two_objects(folder: Path) -> dict[str, np.ndarray]:
-    """Two objects of one architecture: somebody has to say which."""
+    """Two objects of one architecture: the user must choose."""
     net, other = Net(), Net()
     save(net, folder)
     train(net)
@@ -195,7 +195,7 @@ def keras_archive(folder: Path) -> dict[str, np.ndarray]:
 
 @case
 def keras_script(folder: Path) -> dict[str, np.ndarray]:
-    """`tf-persist-keras-export`: plain variables, whose names alone are Keras's; metrics are in no checkpoint."""
+    """`tf-persist-keras-export`: plain variables with Keras's names; checkpoints never have metrics."""
     model = keras_model()
     write.export(model, folder / "model", write.Options())
     fit(model, 3)
@@ -243,7 +243,7 @@ def session_model(folder: Path, partitions: int, average: bool) -> dict[str, np.
 
 @case
 def session_saver(folder: Path) -> dict[str, np.ndarray]:
-    """The Saver's checkpoint has a moving average besides, which nothing takes."""
+    """The Saver's checkpoint also has a moving average, which nothing uses."""
     return session_model(folder, 1, average=True)
 
 
@@ -273,7 +273,7 @@ def save_module(module: tf.Module, function: Callable, folder: Path) -> None:
 
 @case
 def grown_variable(folder: Path) -> dict[str, np.ndarray]:
-    """A variable whose graph leaves the number of rows open, and which has more of them in the checkpoint."""
+    """A variable with an open number of rows in the graph, and more rows in the checkpoint."""
 
     def rows(count: int) -> tf.Module:
         module = tf.Module()
@@ -320,7 +320,7 @@ def grown_tables(folder: Path) -> dict[str, np.ndarray]:
 
 @case
 def session_tables(folder: Path) -> dict[str, np.ndarray]:
-    """The same of TensorFlow 1, whose Saver names keys and values after the table."""
+    """The same for TensorFlow 1, whose Saver names keys and values after the table."""
     with tf.Graph().as_default(), v1.Session() as session:
         x = v1.placeholder(tf.float32, [None, 4], "x")
         table = lookup_ops.MutableHashTable(tf.int64, tf.float32, -1.0, name="numbers", checkpoint=True)
@@ -376,7 +376,7 @@ def session_averages(folder: Path) -> dict[str, np.ndarray]:
 
 @case
 def session_averages_in_scope(folder: Path) -> dict[str, np.ndarray]:
-    """A scope in front of the averages alone."""
+    """Only the averages are in a scope."""
     return session_average(folder, 1, "training")
 
 
@@ -431,7 +431,7 @@ def run_session(model: Path) -> dict[str, np.ndarray]:
 
 
 def run_objects(model: Path) -> dict[str, np.ndarray]:
-    """The answer after `tf.saved_model.load`, which goes by the object graph."""
+    """The answer after `tf.saved_model.load`, which restores by the object graph."""
     signature = tf.saved_model.load(model).signatures["serving_default"]
     (feed,) = signature.structured_input_signature[1]
     return {key: value.numpy() for key, value in signature(**{feed: tf.constant(X)}).items()}

@@ -1,11 +1,11 @@
 """Makes the small real models of models/: SavedModels with recorded requests and answers.
 
 Each model is built in a Python process of its own, on one thread and with fixed seeds, so that it does not depend on
-which others are made; then it is run here, in TensorFlow's default session, and what it answers is written beside it.
+other models; then it is run here, in TensorFlow's default session, and its answers are written beside it.
 
     python -m models.make_models                          all models, to models/
     python -m models.make_models --only digits --out DIR  one of them, elsewhere
-    python -m models.make_models --list                   what there is
+    python -m models.make_models --list                   lists the models
 """
 
 import argparse
@@ -67,7 +67,7 @@ def make(names: list[str], out: Path) -> None:
 
 
 def _remove_empty_folders(folder: Path) -> None:
-    """Builders leave `variables` and `assets` behind empty; git would not keep them, so they are not recorded with."""
+    """Removes the empty `variables` and `assets` folders that builders leave, because git would not keep them."""
     for path in list(folder.rglob("*")):
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
@@ -81,7 +81,7 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, metavar="DIR", help="default: the project's models/")
-    parser.add_argument("--only", nargs="+", choices=sorted(MAKERS), metavar="NAME", help="make these and no others")
+    parser.add_argument("--only", nargs="+", choices=sorted(MAKERS), metavar="NAME", help="make only these models")
     parser.add_argument("--list", action="store_true", help="print the models and exit")
     arguments = parser.parse_args()
     if arguments.list:

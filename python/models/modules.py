@@ -33,7 +33,7 @@ def half_plus_two(folder: Path) -> Built:
 
 
 class Counter(tf.Module):
-    """Counts, and remembers how often it was asked to."""
+    """A counter that also counts its calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Counter(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.int64, name="delta")])
     def increment(self, delta: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Adds to the total and gives both variables as they are then."""
+        """Adds to the total and returns both variables."""
         return {"total": self.total.assign_add(delta, read_value=True), "calls": self.calls.assign_add(1)}
 
     @tf.function(input_signature=[])
@@ -52,7 +52,7 @@ class Counter(tf.Module):
 
     @tf.function(input_signature=[])
     def reset(self) -> dict[str, tf.Tensor]:
-        """Sets the total to zero and gives what it was; the calls are kept."""
+        """Sets the total to zero and returns the old value; keeps the number of calls."""
         before = self.total.read_value()
         self.total.assign(0)
         return {"before": before}
@@ -71,7 +71,7 @@ def counter(folder: Path) -> Built:
 
 
 class Denormals(tf.Module):
-    """Numbers below the smallest normal float, which TensorFlow's threads take for zero."""
+    """Numbers below the smallest normal float, which TensorFlow's threads treat as zero."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class Denormals(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
     def predict(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
-        """A square, which may be a denormal, and a multiple of what may be one already."""
+        """A square, which may be a denormal, and a multiple, whose input may be one."""
         return {"square": x * x, "multiple": x * 1e30}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])

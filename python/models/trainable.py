@@ -1,4 +1,4 @@
-"""A model that goes on training, with its data: what `tf-persist train` is tried and tested on."""
+"""A model with training data, for `tf-persist train`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the makers of v1 graphs share."""
+"""Helpers for the makers of v1 graphs."""
 
 import contextlib
 from collections.abc import Iterator, Mapping

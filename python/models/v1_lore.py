@@ -1,4 +1,4 @@
-"""Small v1 SavedModels, each for one thing that real SavedModels do and tools forget."""
+"""Small v1 SavedModels, each with one feature of real SavedModels that tools overlook."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tf_persist_keras.recorded.cases import EXACT, Built, Case
 
 @model("sparse", "constants only, no variables folder; sparse (coo_sparse) inputs and outputs")
 def sparse(folder: Path) -> Built:
-    """A frozen linear layer over a sparse matrix, and one that gives a sparse matrix back."""
+    """A frozen linear layer over a sparse matrix, and one that returns a sparse matrix."""
     with graph_session() as session:
         features = v1.sparse_placeholder(tf.float32, [None, 4], "features")
         scores = tf.sparse.sparse_dense_matmul(features, tf.constant([[1.0], [-0.5], [0.25], [8.0]]))
@@ -70,7 +70,7 @@ def gpu_pinned(folder: Path) -> Built:
 
 @model("bare_table", "a lookup table that no init op initialises: its initialiser runs once after loading")
 def bare_table(folder: Path) -> Built:
-    """Words to their numbers; the initialiser stands in the collection `table_initializer` alone."""
+    """Words to their numbers; the initialiser is only in the collection `table_initializer`."""
     with asset_file(folder, "words.txt", ["alpha", "beta", "gämma"]) as asset, graph_session() as session:
         table = tf.lookup.StaticVocabularyTable(
             tf.lookup.TextFileInitializer(
@@ -94,7 +94,7 @@ def bare_table(folder: Path) -> Built:
 
 @model("session_only", "what Python's eager loader refuses: an output of a reference dtype, two keys for one tensor")
 def session_only(folder: Path) -> Built:
-    """A reference variable given out as it is (its TensorInfo has dtype 101, which means float32), and two input keys
+    """A reference variable as an output (its TensorInfo has dtype 101, which means float32), and two input keys
     that name one tensor, which is fed once."""
     with graph_session() as session:
         x = v1.placeholder(tf.float32, [2], "x")

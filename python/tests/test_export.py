@@ -231,15 +231,15 @@ class Refused(Case):
         model = adam()
         weights = self.folder / "w.weights.h5"
         model.save_weights(weights)
-        self.refused("holds weights alone", weights)
+        self.refused("contains only weights", weights)
         text = self.folder / "notes.keras"
         text.write_text("not a model")
-        self.refused("no zip archive", text)
+        self.refused("not a zip archive", text)
         cut = self.folder / "cut.h5"
         cut.write_bytes(b"\x89HDF")
         self.refused("not an HDF5 file", cut)
         self.refused("does not exist", self.folder / "absent.keras")
-        self.refused("does not exist (wanted", self.folder / "absent")
+        self.refused("does not exist (expected", self.folder / "absent")
         self.refused("is a folder", self.folder)
         sharded = self.folder / "big.weights.json"
         sharded.write_text("{}")
@@ -305,7 +305,7 @@ class Refused(Case):
         (self.folder / "module_of_mine.py").write_text("def build():\n    pass\n")
         for source, said in (
             ("absent.keras", "`absent.keras` does not exist"),
-            ("absent", "`absent` does not exist (wanted"),
+            ("absent", "`absent` does not exist (expected"),
             (".", "`.` is a folder"),
             ("no_such_module:build", "the module `no_such_module` cannot be imported"),
             ("module_of_mine:other", "the module `module_of_mine` has no function `other`"),

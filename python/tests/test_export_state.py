@@ -181,7 +181,7 @@ class State(Case):
             model = trained("adam", "mse", kind=kind)
             model.second.build(model.trainable_variables)
             path = self.saved(model, ".keras")
-            with self.assertRaisesRegex(ExportError, "an optimizer that Keras does not put back"):
+            with self.assertRaisesRegex(ExportError, "an optimizer that Keras does not restore"):
                 load.load_model(path, [__file__], False)
 
     def test_custom_loss_and_metric(self) -> None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from .write import Exported
 
 SEEDS_LOST = (
-    "Keras's files do not hold the state of random seeds (keras issue 19796), so dropout begins its sequence anew; to "
-    "go on exactly, export from the program that trained, or set the seeds in a function and export module:function"
+    "Keras's files do not have the state of random seeds (keras issue 19796), so dropout restarts its sequence; to "
+    "continue exactly, export from the program that trained, or set the seeds in a function and export module:function"
 )
 
 
@@ -35,21 +35,21 @@ def read_examples(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as npz:
             return {name: npz[name] for name in npz.files}
     except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise ExportError(f"`{path}` is not an npz file that can be read: {first_line(error)}") from error
+        raise ExportError(f"`{path}` is not a readable npz file: {first_line(error)}") from error
 
 
 def check_backend() -> None:
-    """Refuses another backend than TensorFlow; Keras, imported with it, might fail for the want of it."""
+    """Refuses backends other than TensorFlow, which Keras could otherwise fail to import."""
     backend = os.environ["KERAS_BACKEND"]
     if backend != "tensorflow":
         raise ExportError(
-            f"KERAS_BACKEND is `{backend}`, and a SavedModel can be written on TensorFlow only; run again with "
+            f"KERAS_BACKEND is `{backend}`, but only TensorFlow can write a SavedModel; run again with "
             "KERAS_BACKEND=tensorflow"
         )
 
 
 def run(arguments: argparse.Namespace) -> "Exported":
-    """Loads and exports. TensorFlow is imported here, not for `--help` or a wrong argument."""
+    """Loads and exports. TensorFlow is imported here, not for `--help` or an invalid argument."""
     check_backend()
     source.check(arguments.source, arguments.unsafe_lambda, arguments.inference_only)
     examples = read_examples(arguments.examples) if arguments.examples else {}
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> "Exported":
 
 
 def describe(exported: "Exported") -> str:
-    """The signatures and the state, one a line."""
+    """The signatures and the state, one line each."""
     lines = []
     for name, function in exported.signatures.items():
         wanted = ", ".join(
@@ -89,20 +89,20 @@ def main() -> int:
     parser.add_argument("source", metavar="MODEL", help=".keras or .h5 file, or module:function")
     parser.add_argument("target", type=Path, metavar="OUT", help="the folder to write; must not exist")
     parser.add_argument(
-        "--custom-objects", action="append", default=[], metavar="MODULE", help="module or .py file; repeatable"
+        "--custom-objects", action="append", default=[], metavar="MODULE", help="import this module or .py file with custom layers, losses or metrics; repeatable"
     )
-    parser.add_argument("--examples", type=Path, metavar="FILE.npz", help="inputs, and targets, by signature key")
-    parser.add_argument("--inference-only", action="store_true", help="`serving_default` and the weights alone")
-    parser.add_argument("--sample-weight", action="store_true", help="`train` and `evaluate` take `sample_weight`")
+    parser.add_argument("--examples", type=Path, metavar="FILE.npz", help="record requests and answers for these inputs and targets, by signature key")
+    parser.add_argument("--inference-only", action="store_true", help="write only `serving_default` and the weights")
+    parser.add_argument("--sample-weight", action="store_true", help="let `train` and `evaluate` take `sample_weight`")
     parser.add_argument(
         "--target",
         action="append",
         default=[],
         dest="targets",
         metavar="NAME=DTYPE[SHAPE]",
-        help="a target's dtype and shape, such as y=int32[None]; repeatable",
+        help="dtype and shape of a target, such as y=int32[None]; repeatable",
     )
-    parser.add_argument("--unsafe-lambda", action="store_true", help="run Python code that the file contains")
+    parser.add_argument("--unsafe-lambda", action="store_true", help="run the Python code in the file")
     arguments = parser.parse_args()
     try:
         exported = run(arguments)

@@ -1,4 +1,4 @@
-"""How a file's model was compiled, and the state of its optimizer: whole, or refused.
+"""How the model in a file was compiled, and the whole state of its optimizer.
 
 Where Keras 3.15.1 cannot put an optimizer's state back, it warns and goes on with a new one, or says nothing.
 """
@@ -22,7 +22,7 @@ from keras.src.saving.saving_lib import H5IOStore, NpzIOStore
 from .errors import ExportError
 
 SKIPPED = "Skipping variable loading for optimizer"
-"""How Keras's warning begins when it leaves an optimizer's saved state aside."""
+"""How Keras's warning begins when it ignores the saved state of an optimizer."""
 BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")
 """Losses and metrics that `compile` chooses by the outputs' shapes."""
 WAYS_OUT = "export from the program that trained it, with module:function, or inference alone with --inference-only"
@@ -30,12 +30,12 @@ WAYS_OUT = "export from the program that trained it, with module:function, or in
 
 @contextmanager
 def skipped_states() -> Iterator[list[str]]:
-    """Keeps back Keras's warnings that it skipped an optimizer's state, and gives their texts, to be dealt with."""
+    """Suppresses Keras's warnings that it skipped an optimizer's state, and yields their texts."""
     texts: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield texts
-    registry: dict[str, Any] = {}  # so that a warning that comes often is shown as often as without this
+    registry: dict[str, Any] = {}  # so that repeated warnings are shown as often as without this
     for warning in caught:
         if str(warning.message).startswith(SKIPPED):
             texts.append(str(warning.message))
@@ -45,7 +45,7 @@ def skipped_states() -> Iterator[list[str]]:
 
 
 def check_archive_optimizer(model: keras.Model, path: Path, skipped: list[str]) -> None:
-    """Sees to it that the model from a `.keras` file has the file's optimizer, with its state.
+    """Ensures that the model from a `.keras` file has the file's optimizer, with its state.
 
     `skipped` are Keras's warnings while it loaded. A state that was saved before the first step has no slots, and Keras
     skips it for that; it is put into a new optimizer. Any other state that was skipped is refused.
@@ -55,25 +55,25 @@ def check_archive_optimizer(model: keras.Model, path: Path, skipped: list[str]) 
         # Saving as .h5 takes the optimizer out of the live model's compile configuration (Keras 3.15.1).
         if config and "optimizer" not in config and _compiles_as_keras(type(model)):
             raise ExportError(
-                f"`{path}` does not say which optimizer its model has, as Keras leaves it out of a .keras file once "
+                f"`{path}` does not name the optimizer of its model, because Keras leaves it out of a .keras file after "
                 f"the model was saved as .h5: save it as .keras first, or export the .h5 file, or {WAYS_OUT}"
             )
         if not skipped:
             return
         values = _archive_state(archive)
-    # One that scales the loss, for mixed precision, has another one inside, and its variables among its own.
+    # An optimizer that scales the loss, for mixed precision, wraps another one and lists its variables among its own.
     main = getattr(model, "optimizer", None)
     own = [each for each in (main, getattr(main, "inner_optimizer", None)) if each is not None]
     others = [text for text in skipped if not text.startswith(tuple(f"{SKIPPED} '{each.name}'" for each in own))]
     if others or len(skipped) > len(own):
-        raise ExportError(f"`{path}` holds the state of an optimizer that Keras does not put back: {WAYS_OUT}")
+        raise ExportError(f"`{path}` has the state of an optimizer that Keras does not restore: {WAYS_OUT}")
     optimizer = type(main).from_config(main.get_config())
     _restore(optimizer, values, model, path)
     model.optimizer = optimizer
 
 
 def _compiles_as_keras(kind: type[keras.Model]) -> bool:
-    """Whether the class leaves it to Keras what its compile configuration is, and what is made of it."""
+    """Whether the class uses Keras's own compile configuration, unchanged."""
     methods = ("compile", "compile_from_config", "get_compile_config")
     return all(getattr(kind, name) is getattr(keras.Model, name) for name in methods)
 
@@ -90,7 +90,7 @@ def _archive_state(archive: zipfile.ZipFile) -> list[np.ndarray]:
 
 
 def compile_from_hdf5(model: keras.Model, path: Path, known: dict[str, Any]) -> None:
-    """Compiles a model as its `.h5` file says, and gives the optimizer its state; leaves it if the file does not say.
+    """Compiles a model as its `.h5` file describes, and restores the optimizer; does nothing if the file has no description.
 
     Keras 3.15.1 does not do it: it looks for the short names of losses, such as `mse`, among the metrics and fails, and
     it builds the optimizer for the variables that the model itself owns, not its layers, which loses the state. Names
@@ -128,7 +128,7 @@ def _compile_argument(config: Any, module: ModuleType, known: dict[str, Any], pa
     else:
         name, found = config["class_name"], module.deserialize(config, custom_objects=known)
         if isinstance(found, str):
-            # Files of Keras 2 have classes that Keras 3 does not; it goes by the object's name then.
+            # Files of Keras 2 have classes that Keras 3 lacks; then the object's name decides.
             name = config["config"].get("name", name)
             found = module.get(name) if _knows(module, name) else None
     if found is None:
@@ -149,7 +149,7 @@ def _knows(module: ModuleType, name: str) -> bool:
 
 
 def _restore(optimizer: keras.optimizers.Optimizer, values: list[np.ndarray], model: keras.Model, path: Path) -> None:
-    """Builds a new optimizer for the model with the saved state, which has no slots where no step was made."""
+    """Builds a new optimizer for the model with the saved state, which has no slots before the first step."""
     before_first_step = _fits(optimizer, values)
     if before_first_step:
         _assign(optimizer, values)
@@ -158,8 +158,8 @@ def _restore(optimizer: keras.optimizers.Optimizer, values: list[np.ndarray], mo
         return
     if not _fits(optimizer, values):
         raise ExportError(
-            f"`{path}` holds a state of {len(values)} variables that is not that of its optimizer, "
-            f"`{type(optimizer).__name__}`, with {len(optimizer.variables)}, as when layers were frozen after "
+            f"`{path}` has {len(values)} optimizer variables, which do not fit its optimizer, "
+            f"`{type(optimizer).__name__}`, with {len(optimizer.variables)}; this happens when layers were frozen after "
             f"training: {WAYS_OUT}"
         )
     _assign(optimizer, values)

@@ -1,4 +1,4 @@
-"""What the user can put right."""
+"""Errors for problems that the user can solve."""
 
 
 class ExportError(Exception):
@@ -6,6 +6,6 @@ class ExportError(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error that is not ours, with its type where it says nothing."""
+    """The first line of a foreign error, or its type if it has no text."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""The names, dtypes and shapes of what goes into a model and comes out of it."""
+"""Names, dtypes and shapes of a model's inputs and outputs."""
 
 import re
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Targets:
-    """A model's targets: by signature key; `keys` has one for each output, or None where nothing is compared."""
+    """A model's targets: by signature key; `keys` has one for each output, or None for an output without a target."""
 
     specs: Specs
     keys: list[str | None]
@@ -48,7 +48,7 @@ class Targets:
 
 
 def signature_key(name: str) -> str:
-    """The name as a signature may have it; TensorFlow takes Python's identifiers only."""
+    """The name as a valid signature key; TensorFlow accepts only Python identifiers."""
     key = re.sub(r"\W", "_", name, flags=re.ASCII)
     return f"_{key}" if not key or key[0].isdigit() else key
 
@@ -63,7 +63,7 @@ def inputs_of(model: keras.Model, examples: Mapping[str, np.ndarray]) -> Inputs:
     specs: Specs = {}
     for name, leaf in zip(names, keras.tree.flatten(structure), strict=True):
         if getattr(leaf, "sparse", False) or getattr(leaf, "ragged", False):
-            raise ExportError(f"the input `{name}` is sparse or ragged, which the exporter does not take")
+            raise ExportError(f"the input `{name}` is sparse or ragged, which the exporter does not support")
         key = signature_key(name)
         if key in specs:
             raise ExportError(f"two inputs are called `{key}`; give the input layers names")
@@ -86,7 +86,7 @@ def _input_structure(model: keras.Model) -> Any:
             "call it on a batch before it is saved or returned"
         ) from error
     if len(arguments) != 1:
-        raise ExportError(f"the model's `call` takes {len(arguments)} inputs; pass them as one dict, as `fit` wants it")
+        raise ExportError(f"the model's `call` takes {len(arguments)} inputs; pass them as one dict, as `fit` needs it")
     return arguments[0]
 
 
@@ -162,7 +162,7 @@ def _target_spec(
 
 
 def _losses(model: keras.Model, names: list[str], structure: Any) -> list[Any]:
-    """For each output its loss, or "" where it has metrics alone or the model computes its loss itself, or None."""
+    """For each output its loss; "" if it only has metrics or the model computes its own loss; or None."""
     loss = model._compile_loss._user_loss if model._compile_loss is not None else None
     metrics = [
         given
@@ -183,7 +183,7 @@ def _losses(model: keras.Model, names: list[str], structure: Any) -> list[Any]:
 
 
 def _by_output(given: Any, names: list[str], structure: Any) -> list[Any]:
-    """What `compile` was given, spread over the outputs."""
+    """An argument of `compile`, one entry for each output."""
     if isinstance(given, dict):
         keyed = {signature_key(str(key)): value for key, value in given.items()}
         return [keyed.get(name) for name in names]
@@ -201,10 +201,10 @@ def _loss_name(loss: Any) -> str:
 
 
 def _leaf_names(structure: Any, stem: str) -> list[str]:
-    """A name for each leaf: the path of keys that leads to it, or its own, or `stem` with a number."""
+    """A name for each leaf: its path of keys, its own name, or `stem` with a number."""
     leaves = keras.tree.flatten(structure)
     if isinstance(structure, dict) and all(not keras.tree.is_nested(value) for value in structure.values()):
-        # `keras.tree` need not flatten a dict in its own order.
+        # `keras.tree` may flatten a dict in another order.
         by_leaf = {id(value): key for key, value in structure.items()}
         return [str(by_leaf[id(leaf)]) for leaf in leaves]
     named = [getattr(leaf, "name", None) if isinstance(leaf, keras.KerasTensor) else None for leaf in leaves]

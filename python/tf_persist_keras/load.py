@@ -1,4 +1,4 @@
-"""A Keras model from where it lies: a `.keras` file, an `.h5` file, or a function that returns it."""
+"""Loads a Keras model from a `.keras` file, an `.h5` file, or a function that returns it."""
 
 import importlib
 import importlib.util
@@ -15,7 +15,7 @@ from .errors import ExportError, first_line
 from .source import HDF5_ENDINGS, check, is_file, lambda_refused
 
 UNKNOWN = re.compile(r"(?:Could not locate|Unknown) ([\w ]+?):? '([^']+)'")
-"""How Keras says that a class or function is not registered: version 3's files, and its reader of `.h5`."""
+"""Keras's message for an unregistered class or function, in its readers of `.keras` and of `.h5` files."""
 
 
 def load_model(
@@ -27,7 +27,7 @@ def load_model(
     """
     if keras.config.backend() != "tensorflow":
         raise ExportError(
-            f"Keras runs on `{keras.config.backend()}` here, and a SavedModel can be written on TensorFlow only; "
+            f"Keras runs on `{keras.config.backend()}` here, but only TensorFlow can write a SavedModel; "
             "run again with KERAS_BACKEND=tensorflow"
         )
     check(source, unsafe_lambda, inference_only)
@@ -46,7 +46,7 @@ def _load_file(path: Path, known: dict[str, Any], unsafe_lambda: bool, inference
                 path, custom_objects=known, compile=compiles and not is_hdf5, safe_mode=not unsafe_lambda
             )
         if not isinstance(model, keras.Model):
-            raise ExportError(f"`{path}` holds a `{type(model).__name__}`, not a model")
+            raise ExportError(f"`{path}` contains a `{type(model).__name__}`, not a model")
         if compiles and is_hdf5:
             compiled.compile_from_hdf5(model, path, known)
         elif compiles:
@@ -72,7 +72,7 @@ def _why_not_loaded(path: Path, error: Exception) -> str:
 
 
 def _custom_objects(names: list[str]) -> dict[str, Any]:
-    """The public classes and functions that the modules define, by name; importing them registers the decorated."""
+    """The public classes and functions that the modules define, by name; importing them also registers decorated ones."""
     known: dict[str, Any] = {}
     for name in names:
         module = _import(name)

@@ -1,4 +1,4 @@
-"""What can be said of a model's source before Keras and TensorFlow, which take seconds to import, are asked."""
+"""Checks of a model's source before Keras and TensorFlow are imported, which takes seconds."""
 
 import ast
 import importlib.util
@@ -23,25 +23,25 @@ BY_FUNCTION = (
 
 
 def is_file(source: str) -> bool:
-    """Whether the source means a file, rather than a function."""
+    """Whether the source is a file, not a function."""
     path = Path(source)
     return path.suffix in (".keras", *HDF5_ENDINGS) or source.endswith(SHARDED_WEIGHTS) or path.exists()
 
 
 def check(source: str, unsafe_lambda: bool, inference_only: bool) -> None:
-    """Refuses, with the reason, what Keras would refuse later or with another one."""
+    """Refuses sources that Keras would refuse later, or with a less helpful error."""
     if is_file(source):
         _check_file(Path(source), unsafe_lambda, inference_only)
     elif ":" in source:
         _check_function(*source.rpartition(":")[::2])
     else:
-        raise ExportError(f"`{source}` does not exist (wanted: a .keras or .h5 file, or module:function)")
+        raise ExportError(f"`{source}` does not exist (expected a .keras or .h5 file, or module:function)")
 
 
 def lambda_refused(path: Path) -> ExportError:
-    """The refusal of a file that would run code."""
+    """The error for a file that would run code."""
     return ExportError(
-        f"`{path}` contains a lambda, that is Python code which would run here: if you trust the file, "
+        f"`{path}` contains a lambda, which is Python code that would run here: if you trust the file, "
         "export with --unsafe-lambda"
     )
 
@@ -52,7 +52,7 @@ def _check_file(path: Path, unsafe_lambda: bool, inference_only: bool) -> None:
     if path.is_dir():
         is_saved_model = any((path / name).exists() for name in ("saved_model.pb", "saved_model.pbtxt"))
         what = "is a SavedModel already" if is_saved_model else "is a folder"
-        raise ExportError(f"`{path}` {what}; wanted: a .keras or .h5 file, or module:function")
+        raise ExportError(f"`{path}` {what}; expected a .keras or .h5 file, or module:function")
     if path.name.endswith(SHARDED_WEIGHTS):
         how = BY_FUNCTION.format(name=path.name)
         raise ExportError(f"`{path}` lists the shards of Keras's sharded weights, not the model: {how}")
@@ -67,7 +67,7 @@ def _check_file(path: Path, unsafe_lambda: bool, inference_only: bool) -> None:
 def _check_archive(path: Path, unsafe_lambda: bool, inference_only: bool) -> None:
     if not zipfile.is_zipfile(path):
         hint = "; it is an HDF5 file: rename it to .h5" if h5py.is_hdf5(path) else ", or is cut short"
-        raise ExportError(f"`{path}` is not a Keras file: it is no zip archive{hint}")
+        raise ExportError(f"`{path}` is not a Keras file: it is not a zip archive{hint}")
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         for wanted in ("config.json", "model.weights"):
@@ -84,12 +84,12 @@ def _check_archive(path: Path, unsafe_lambda: bool, inference_only: bool) -> Non
     if not inference_only and _holds(config.get("compile_config"), "module", TORCH):
         raise ExportError(
             f"`{path}` was compiled under Keras's torch backend, with an optimizer that TensorFlow does not have: "
-            "export the model alone with --inference-only, or compile it anew on TensorFlow in a function (module:function)"
+            "export the model alone with --inference-only, or compile it again on TensorFlow in a function (module:function)"
         )
 
 
 def _holds(config: Any, key: str, begin: str) -> bool:
-    """Whether a value under the key begins so, however deep."""
+    """Whether a value under the key has this prefix, at any depth."""
     todo = [config]
     while todo:
         item = todo.pop()
@@ -112,11 +112,11 @@ def _check_hdf5(path: Path) -> None:
     except OSError as error:
         raise ExportError(f"`{path}` cannot be read: {first_line(error)}") from error
     if not whole:
-        raise ExportError(f"`{path}` holds weights alone, not the model: {BY_FUNCTION.format(name=path.name)}")
+        raise ExportError(f"`{path}` contains only weights, not the model: {BY_FUNCTION.format(name=path.name)}")
 
 
 def _check_function(module: str, function: str) -> None:
-    """Refuses a module that is not there, or whose text never names the function. Nothing of the module runs."""
+    """Refuses a module that does not exist, or whose source never names the function. The module is not run."""
     if module.endswith(".py"):
         path = Path(module)
         if not path.exists():

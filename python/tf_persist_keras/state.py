@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 GROUPS = ("weights", "seeds", "optimizer", "metrics", "other")
-"""`other` is what the signatures use and Keras does not list, such as the seed that layers without one share."""
+"""`other` is what the signatures use and Keras does not list, such as the seed that layers without a seed share."""
 
 Tree = dict[str, Any]
 
@@ -38,7 +38,7 @@ class State(tf.Module):
 def _variables(
     model: keras.Model, functions: Sequence[Any], trains: bool
 ) -> Iterator[tuple[str, str, tf.Variable]]:
-    """Group, path and variable; some come twice, first in the group they belong to.
+    """Group, path and variable; some occur twice, first in their own group.
 
     Keras numbers optimizers and seed generators as they are made (`adam_1`, `seed_generator_7`); the paths are without
     that, so that a model has the same names whenever it is exported.
@@ -66,13 +66,13 @@ def _variables(
 
 
 def _parts(model: keras.Model, path: str) -> list[str]:
-    """The path without the model's own name at its head."""
+    """The path without the model's own name at the start."""
     parts = [part for part in path.split("/") if part]
     return parts[1:] if len(parts) > 1 and parts[0] == model.name else parts
 
 
 def _put(tree: Tree, parts: list[str], variable: tf.Variable) -> None:
-    """Hangs the variable in the tree; where something hangs there already, a number is added to its name."""
+    """Adds the variable to the tree; if its name is taken, a number is appended."""
     *folders, name = parts
     for folder in folders:
         below = tree.setdefault(folder, {})
@@ -86,7 +86,7 @@ def _put(tree: Tree, parts: list[str], variable: tf.Variable) -> None:
 
 
 def _tables(model: keras.Model) -> list[Any]:
-    """The lookup tables of layers that have one (StringLookup and its kin, TextVectorization)."""
+    """The lookup tables of layers that have one (StringLookup and similar, TextVectorization)."""
     tables: dict[int, Any] = {}
     for layer in model._flatten_layers():
         for owner in (layer, getattr(layer, "_lookup_layer", None)):

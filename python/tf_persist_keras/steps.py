@@ -1,4 +1,4 @@
-"""The functions behind the signatures: Keras's own steps, with tensors by name in and out."""
+"""The functions of the signatures: Keras's own steps with named tensors as inputs and outputs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Tensors = dict[str, tf.Tensor]
 
 @dataclass(frozen=True)
 class Serving:
-    """The traced `serving_default`, its outputs by key, and the structure that the model gives them in."""
+    """The traced `serving_default`, its outputs by key, and the structure in which the model returns them."""
 
     function: Any
     outputs: Specs
@@ -34,7 +34,7 @@ def trace_serving(model: keras.Model, inputs: Inputs) -> Serving:
 
     function = _trace("serving_default", predict, inputs.specs)
     tensors = function.structured_outputs
-    # Tracing gives a dict in an order of its own; the targets need the order of the flattened structure.
+    # Tracing reorders a dict; the targets need the order of the flattened structure.
     names = output_names(model, found["structure"])
     outputs = {name: tf.TensorSpec(tensors[name].shape, tensors[name].dtype, name) for name in names}
     return Serving(function, outputs, found["structure"])
@@ -71,13 +71,13 @@ def trace_training(model: keras.Model, inputs: Inputs, targets: Targets, weighte
 
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    # Keras makes the metrics' variables when it first traces a step, too late for that step to set them back.
+    # Keras makes the metrics' variables when it first traces a step, too late for that step to reset them.
     _trace("train", train, specs)
     return {"train": _trace("train", train, specs), "evaluate": _trace("evaluate", evaluate, specs)}
 
 
 def _answers(logs: Any) -> Tensors:
-    """What a step returns, flat and by signature key."""
+    """The return values of a step, flat and by signature key."""
     if not isinstance(logs, Mapping):
         raise ExportError(f"the model's own step returns a `{type(logs).__name__}`, not a dict of metrics")
     answers: Tensors = {}

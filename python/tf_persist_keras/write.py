@@ -1,4 +1,4 @@
-"""Writes the SavedModel: beside its place first, then renamed, so that it is there whole or not at all."""
+"""Writes the SavedModel beside its target and renames it, so that it appears complete or not at all."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ RECORDED = ("meta.json", "io.npz")
 
 @dataclass(frozen=True)
 class Options:
-    """What the user may choose."""
+    """Options of the export."""
 
     inference_only: bool = False
     sample_weight: bool = False
@@ -32,7 +32,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: the signatures' traced functions, the number of variables by group, the recorded cases."""
+    """The result of an export: the signatures' traced functions, the number of variables by group, the recorded cases."""
 
     signatures: Mapping[str, Any]
     variables: Mapping[str, int]
@@ -58,7 +58,7 @@ def export(model: keras.Model, target: Path, options: Options) -> Exported:
 
 
 def check_target(target: Path) -> None:
-    """Refuses a target that exists, or that has no folder to stand in."""
+    """Refuses a target that exists, or whose parent folder does not."""
     if target.exists() or target.is_symlink():
         raise ExportError(f"`{target}` exists; choose another name or remove it")
     if not target.parent.is_dir():
@@ -68,11 +68,11 @@ def check_target(target: Path) -> None:
 def _signatures(model: keras.Model, options: Options) -> dict[str, Any]:
     if not options.inference_only and not model.compiled:
         raise ExportError(
-            "the model is not compiled, so nobody knows how to train it: call `model.compile` before it is saved or "
-            "returned, or export its inference alone with --inference-only"
+            "the model is not compiled, so it cannot be trained: call `model.compile` before it is saved or "
+            "returned, or export it with --inference-only"
         )
     if not options.inference_only and model.optimizer is None:
-        raise ExportError("the model is compiled without an optimizer; export its inference with --inference-only")
+        raise ExportError("the model is compiled without an optimizer; export it with --inference-only")
     inputs = inputs_of(model, options.examples)
     serving = trace_serving(model, inputs)
     signatures = {"serving_default": serving.function}
@@ -86,17 +86,17 @@ def _save(state: State, signatures: Mapping[str, Any], folder: Path, target: Pat
     try:
         tf.saved_model.save(state, str(folder), signatures=dict(signatures))
     except (AssertionError, ValueError, TypeError, NotImplementedError) as error:
-        raise ExportError(f"TensorFlow does not save the model: {first_line(error)}") from error
+        raise ExportError(f"TensorFlow cannot save the model: {first_line(error)}") from error
     except tf.errors.OpError as error:
         raise ExportError(f"`{target}` cannot be written: {first_line(error)}") from error
     saved = [name for name, _ in tf.train.list_variables(str(folder / "variables" / "variables"))]
     count, wanted = sum(name.endswith("/.ATTRIBUTES/VARIABLE_VALUE") for name in saved), sum(state.counts.values())
     if count != wanted:
-        raise ExportError(f"{wanted} variables were to be saved, and {count} were: please report it")
+        raise ExportError(f"{count} of {wanted} variables were saved; please report this bug")
 
 
 def _record(model: keras.Model, signatures: Mapping[str, Any], options: Options, scratch: Path) -> list[str]:
-    """Runs the examples and writes requests and answers to the model's assets.extra, in the form of models/."""
+    """Runs the examples and writes requests and answers to the model's assets.extra, in the format of models/."""
     if not options.examples:
         return []
     from .recorded.cases import Built, Case
@@ -110,7 +110,7 @@ def _record(model: keras.Model, signatures: Mapping[str, Any], options: Options,
             cases.append(Case(name, {key: _as(options.examples[key], specs[key]) for key in keys}))
     if not cases:
         wanted = sorted(signatures["serving_default"].structured_input_signature[1])
-        raise ExportError(f"the examples have {sorted(options.examples)}, the model wants {wanted}")
+        raise ExportError(f"the examples have {sorted(options.examples)}, the model needs {wanted}")
     try:
         record(model.name, f"Keras model `{model.name}`", Built(cases), scratch)
     except Exception as error:
@@ -123,7 +123,7 @@ def _record(model: keras.Model, signatures: Mapping[str, Any], options: Options,
 
 
 def _as(array: np.ndarray, spec: tf.TensorSpec) -> np.ndarray:
-    """The array in the signature's dtype; texts as bytes."""
+    """The array in the signature's dtype; strings as bytes."""
     if spec.dtype == tf.string:
         texts = np.empty(array.size, object)
         texts[:] = [text.encode() if isinstance(text, str) else bytes(text) for text in array.ravel().tolist()]

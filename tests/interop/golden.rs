@@ -70,7 +70,7 @@ fn golden(all: &[Recorded], folder: &Path) -> Vec<String> {
         pairs.push(format!("{}={}", model.display(), folder.join(&recorded.name).display()));
         names.push(recorded.name.clone());
     }
-    println!("{}", python::run("checks.check_golden", &pairs));
+    println!("{}", python::run("checks.check_warmup", &pairs));
     names
 }
 

@@ -1,18 +1,18 @@
 //! The part of TensorFlow's C API that an op needs (`tensorflow/c/ops.h`, `kernels.h`, `tf_tensor.h`, `tf_status.h`).
 //!
-//! The library that has it is in the process already when an op library is loaded, so nothing is linked and nothing is opened anew:
-//! it is asked for by the name that it was loaded under, with `RTLD_NOLOAD`.
+//! TensorFlow is already in the process when an op library is loaded, so nothing is linked or opened: the library is found by the name
+//! that it was loaded under, with `RTLD_NOLOAD`.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::OnceLock;
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
-/// Dtype numbers and status codes are plain integers here: a Rust enum must not hold a number that it does not know.
+/// Dtype numbers and status codes are plain integers here: a Rust enum must not hold an unknown number.
 pub(crate) const DOUBLE: c_int = 2;
 pub(crate) const INVALID_ARGUMENT: c_int = 3;
 
-/// `RTLD_NOLOAD`: only what is in the process already. libloading does not name it, since not every system has it.
+/// `RTLD_NOLOAD`: finds only libraries that are already open. libloading does not define it, since not every system has it.
 const RTLD_NOLOAD: c_int = if cfg!(target_os = "macos") { 0x10 } else { 0x4 };
 
 /// The names of the library with the kernel API: in Python's wheels and in the C tarballs, on Linux and macOS.
@@ -25,7 +25,7 @@ const NAMES: [&str; 4] = [
 
 macro_rules! opaque {
     ($($name:ident)+) => { $(
-        /// A type of TensorFlow's, only ever behind a pointer.
+        /// A type of TensorFlow, used only behind a pointer.
         #[repr(C)]
         pub(crate) struct $name([u8; 0]);
     )+ };
@@ -44,7 +44,7 @@ pub(crate) type InferShape = unsafe extern "C" fn(*mut ShapeContext, *mut Status
 
 macro_rules! api {
     ($($field:ident: $symbol:literal = fn($($argument:ty),*) $(-> $result:ty)?;)+) => {
-        /// The functions, by names of our own.
+        /// The functions, by shorter names.
         pub(crate) struct Api { $(pub(crate) $field: unsafe extern "C" fn($($argument),*) $(-> $result)?,)+ }
 
         impl Api {
@@ -90,17 +90,17 @@ api! {
 }
 
 impl Api {
-    /// The functions; `None` in a process without TensorFlow, or with one that has no kernel API in C.
+    /// The functions; `None` in a process without TensorFlow, or if its release has no kernel API in C.
     pub(crate) fn get() -> Option<&'static Self> {
         static API: OnceLock<Option<Api>> = OnceLock::new();
         API.get_or_init(|| NAMES.iter().find_map(|name| Self::of(name))).as_ref()
     }
 
     fn of(name: &str) -> Option<Self> {
-        // SAFETY: runs no initialisers, because only what is open already is found.
+        // SAFETY: runs no initialisers, because it finds only open libraries.
         let library = unsafe { Library::open(Some(name), RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD) }.ok()?;
         let api = Self::find(&library).ok();
-        // Its functions must never go; TensorFlow cannot be unloaded anyway.
+        // The functions must stay valid; TensorFlow cannot be unloaded anyway.
         std::mem::forget(library);
         api
     }

@@ -3,13 +3,13 @@
 /// The Earth's mean radius in kilometres (IUGG).
 const RADIUS: f64 = 6371.0088;
 
-/// The way along a great circle between two points, latitude and longitude in degrees (R. W. Sinnott, "Virtues of the Haversine",
+/// The distance along a great circle between two points, latitude and longitude in degrees (R. W. Sinnott, "Virtues of the Haversine",
 /// Sky and Telescope 68, 1984).
 pub(crate) fn kilometres(from: [f64; 2], to: [f64; 2]) -> f64 {
     let [from, to] = [from, to].map(|point| point.map(f64::to_radians));
     let half = |index: usize| ((to[index] - from[index]) / 2.0).sin().powi(2);
     let haversine = half(0) + from[0].cos() * to[0].cos() * half(1);
-    // Rounding may carry it a little above 1, where there is no arc sine.
+    // Rounding may give a little more than 1, where the arc sine is undefined.
     2.0 * RADIUS * haversine.min(1.0).sqrt().asin()
 }
 

@@ -7,13 +7,13 @@
 //! ```
 //!
 //! It is built without TensorFlow, and works with any release that has the kernel API in C (`tensorflow/c/kernels.h` and
-//! `tensorflow/c/ops.h`), which unlike the one in C++ does not change from release to release. Three files:
+//! `tensorflow/c/ops.h`), which is stable between releases, unlike the C++ API. Three files:
 //!
-//! - `distance.rs` is the arithmetic, which knows nothing of TensorFlow;
-//! - `api.rs` is the part of the C API that the op needs, found in the process that loads the library;
-//! - this one describes the op, registers it, and is called for each run.
+//! - `distance.rs` has the arithmetic, without TensorFlow;
+//! - `api.rs` has the part of the C API that the op needs, resolved in the process that loads the library;
+//! - `lib.rs` describes and registers the op, and has the callback of each run.
 
-// A library for C is made of what Rust calls unsafe. Each block says why it is sound; the workspace's own crates keep to `ffi/`.
+// A library for C needs unsafe code. Each block states why it is sound; the workspace's crates have unsafe code only in `ffi/`.
 #![allow(unsafe_code)]
 
 mod api;
@@ -25,19 +25,19 @@ use std::ptr;
 use api::{Api, Builder, Context, DOUBLE, INVALID_ARGUMENT, ShapeContext, Status, Tensor};
 use distance::kilometres;
 
-/// Run by the dynamic linker when the library is opened, which `TF_LoadLibrary` and `tf.load_op_library` do: `.init_array` is a list
-/// of such functions. What they register while they run is what TensorFlow takes for the library's ops.
+/// The dynamic linker runs the functions in `.init_array` when `TF_LoadLibrary` or `tf.load_op_library` opens the library. TensorFlow
+/// takes the ops that they register as the library's ops.
 #[used]
 #[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
 #[cfg_attr(target_os = "macos", unsafe(link_section = "__DATA,__mod_init_func"))]
 static REGISTER: extern "C" fn() = register;
 
 extern "C" fn register() {
-    // In a process without TensorFlow there is nobody to register with: the unit tests of this crate are such a process.
+    // A process without TensorFlow, such as a unit test of this crate, cannot register ops.
     let Some(api) = Api::get() else { return };
-    // What goes wrong here there is nobody to tell: whoever loads the library finds that it brought no op.
-    // SAFETY: as the C API documents it: strings are NUL-terminated, builders are given away to `register_*`, which free them, and
-    // the callbacks have the types that are asked for and live as long as the process, since nothing unloads an op library.
+    // An error cannot be reported here: the loader of the library notices that it has no op.
+    // SAFETY: as the C API documents it: strings are NUL-terminated, `register_*` takes and frees the builders, and
+    // the callbacks have the required types and live as long as the process, since op libraries are never unloaded.
     unsafe {
         let status = (api.new_status)();
         let op = (api.new_op)(c"Haversine".as_ptr());
@@ -53,17 +53,17 @@ extern "C" fn register() {
     }
 }
 
-/// Called once for each node of a graph. The op has no attributes and keeps nothing: there is nothing to make. A kernel that does
-/// would read them here, and give a `Box::into_raw` that `compute` and `delete` get back.
+/// Called once for each node of a graph. The op has neither attributes nor state, so this returns null. A kernel with
+/// attributes would read them here, and return a `Box::into_raw` for `compute` and `delete`.
 unsafe extern "C" fn create(_construction: *mut c_void) -> *mut c_void {
     ptr::null_mut()
 }
 
-/// Called when the graph goes.
+/// Called when the graph is deleted.
 unsafe extern "C" fn delete(_kernel: *mut c_void) {}
 
-/// The shape of the output when a graph is built: `[n, 2]` and `[n, 2]` give `[n]`. It is a help to those who build graphs; what
-/// runs is checked again in `compute`.
+/// The shape of the output when a graph is built: `[n, 2]` and `[n, 2]` give `[n]`. It helps the builder of a graph;
+/// `compute` checks the shapes again.
 unsafe extern "C" fn infer_shape(context: *mut ShapeContext, status: *mut Status) {
     let Some(api) = Api::get() else { return };
     // SAFETY: context and status are live during the call; the handles are made and deleted here.
@@ -88,7 +88,7 @@ unsafe extern "C" fn infer_shape(context: *mut ShapeContext, status: *mut Status
     }
 }
 
-/// Called for each run, in whatever thread: several runs may be in it at once.
+/// Called for each run, from any thread, possibly concurrently.
 unsafe extern "C" fn compute(_kernel: *mut c_void, context: *mut Context) {
     let Some(api) = Api::get() else { return };
     // A panic must not reach TensorFlow, which is C++: it would end the process.
@@ -117,8 +117,8 @@ fn distances(api: &Api, context: *mut Context) -> Result<(), String> {
     }
     let count = start.points().len();
     let dims = [count as i64];
-    // SAFETY: context and dims are live; the length is what a tensor of that shape takes. The tensor is deleted below, which lets go
-    // of this handle and not of the output.
+    // SAFETY: context and dims are live; the length is that of a tensor of this shape. The tensor is deleted below, which frees
+    // the handle but not the output.
     let (output, code) = unsafe {
         let status = (api.new_status)();
         let output = (api.allocate_output)(context, 0, DOUBLE, dims.as_ptr(), 1, count * size_of::<f64>(), status);
@@ -131,7 +131,7 @@ fn distances(api: &Api, context: *mut Context) -> Result<(), String> {
     }
     let output = Handle { api, tensor: output };
     if count > 0 {
-        // SAFETY: TensorFlow's tensors are aligned for every element type, this one has room for `count`, and nobody else has it yet.
+        // SAFETY: TensorFlow's tensors are aligned for every element type, this one has room for `count`, and nothing else refers to it yet.
         let kilometres_out = unsafe { std::slice::from_raw_parts_mut((api.tensor_data)(output.tensor).cast(), count) };
         for ((start, end), out) in start.points().iter().zip(end.points()).zip(kilometres_out) {
             *out = kilometres(*start, *end);
@@ -140,7 +140,7 @@ fn distances(api: &Api, context: *mut Context) -> Result<(), String> {
     Ok(())
 }
 
-/// A tensor of ours to let go of.
+/// A tensor handle that is deleted on drop.
 struct Handle<'a> {
     api: &'a Api,
     tensor: *mut Tensor,
@@ -157,7 +157,7 @@ impl Drop for Handle<'_> {
 struct Input<'a>(Handle<'a>);
 
 impl<'a> Input<'a> {
-    /// Takes an input, which must be `[n, 2]`. Its dtype is what the op declares: TensorFlow sees to that.
+    /// Returns an input, which must be `[n, 2]`. TensorFlow ensures the declared dtype.
     fn read(api: &'a Api, context: *mut Context, index: c_int, name: &str) -> Result<Self, String> {
         let mut tensor = ptr::null_mut();
         // SAFETY: the context is live during the call; the status is made and deleted here.
@@ -172,7 +172,7 @@ impl<'a> Input<'a> {
             return Err(format!("`{name}` cannot be read"));
         }
         let input = Self(Handle { api, tensor });
-        // SAFETY: the tensor is live; its second dimension is asked for only where it has two.
+        // SAFETY: the tensor is live; its second dimension is read only if it has two.
         let is_points = unsafe { (api.rank)(tensor) == 2 && (api.dim)(tensor, 1) == 2 };
         if is_points {
             Ok(input)
@@ -181,7 +181,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Its points.
+    /// The points.
     fn points(&self) -> &[[f64; 2]] {
         let Handle { api, tensor } = &self.0;
         // SAFETY: the tensor is live; it is [n, 2] doubles, row by row, so `n` pairs can be read; none where it is empty, when the

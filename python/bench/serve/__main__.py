@@ -24,7 +24,7 @@ def load(protocol: str, target: str, model: models.Model, clients: int, seconds:
 
 
 def against(server: Server, protocol: str, model: models.Model, clients: int, seconds: float) -> Result:
-    """One burst of requests to a server, and what each cost it of a processor."""
+    """One burst of requests to a server, and the processor time of each."""
     port = server.grpc if protocol == "grpc" else server.rest
     protocol = "grpc" if protocol == "grpc" else server.protocol
     before = server.processor_seconds()
@@ -34,7 +34,7 @@ def against(server: Server, protocol: str, model: models.Model, clients: int, se
 
 
 def median(results: list[Result]) -> Result:
-    """Of each measure by itself; faults are added up."""
+    """The median of each metric; errors are summed."""
     summed = {key: sum(result[key] for result in results) for key in ("errors", "wrong", "requests")}
     measures = ("per_second", "p50_us", "p99_us", "processor_ms")
     return {
@@ -43,7 +43,7 @@ def median(results: list[Result]) -> Result:
 
 
 def start_all(stack: ExitStack, model: models.Model, arguments: argparse.Namespace) -> dict[str, tuple[Server, tuple[str, ...]]]:
-    """The servers for a model, with the protocols that they are asked over."""
+    """The servers for a model, with the protocols to measure."""
     both = ("rest", "grpc")
     started = {}
     if arguments.against_loop:
@@ -108,7 +108,7 @@ def throughput(model: models.Model, arguments: argparse.Namespace, rows: list[di
 
 
 def print_rows(rows: list[dict]) -> None:
-    """As a table."""
+    """Prints a table."""
     head = ("model", "protocol", "clients", "server", "req/s", "p50 µs", "p99 µs", "CPU ms", "rate/echo", "p50/echo")
     head += ("ours/it", "our p50/it", "our CPU/it", "faults")
     print("{:10} {:10} {:>7} {:26} {:>9} {:>9} {:>9} {:>7} {:>9} {:>8} {:>8} {:>10} {:>10} {:>6}".format(*head))
@@ -123,7 +123,7 @@ def print_rows(rows: list[dict]) -> None:
 
 
 def swaps(model: models.Model, arguments: argparse.Namespace, folder: Path, rows: list[dict]) -> None:
-    """A new version each second under load: errors, the tail against that without swaps, and memory."""
+    """Publishes a version each second under load; reports errors, p99 with and without swaps, and memory."""
     base = folder / "swapped"
     shutil.rmtree(base, ignore_errors=True)
     base.mkdir()
@@ -139,7 +139,7 @@ def swaps(model: models.Model, arguments: argparse.Namespace, folder: Path, rows
             number, begin = 1, monotonic()
             while not over.is_set() and number <= arguments.most_swaps:
                 number += 1
-                # Beside it and renamed, so that no half of it is ever seen; the old one goes when the next is there.
+                # Copied beside it and renamed, so that the server never sees a partial version; older versions are removed later.
                 shutil.copytree(model.version, base / f"part{number}")
                 (base / f"part{number}").rename(base / str(number))
                 if number > 3:
@@ -150,7 +150,7 @@ def swaps(model: models.Model, arguments: argparse.Namespace, folder: Path, rows
         publisher = threading.Thread(target=publish)
         publisher.start()
         swapped = against(server, "rest", moving, 16, arguments.swap_seconds)
-        # Memory is looked at after as many swaps as are asked for, load or no load.
+        # Waits for the remaining swaps, after which memory is measured.
         while publisher.is_alive() and len(memory) < arguments.memory_swaps:
             sleep(0.2)
         over.set()
@@ -168,21 +168,21 @@ def swaps(model: models.Model, arguments: argparse.Namespace, folder: Path, rows
 
 
 def main() -> None:
-    """Runs what is asked for."""
+    """The command line."""
     parser = argparse.ArgumentParser(prog="scripts/bench serve", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one round of half a second, small models: does it work?")
+    parser.add_argument("--quick", action="store_true", help="one round of half a second with small models, as a smoke test")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--models", nargs="+", choices=models.NAMES, default=list(models.NAMES))
     parser.add_argument("--core-threads", type=int, default=2, help="threads of the loop without a server")
-    parser.add_argument("--no-batching", nargs="*", default=["--enable_batching=false"], help="our flags that switch it off")
-    parser.add_argument("--against-loop", action="store_true", help="serve-local, --old and the C++ loop over REST, and nothing else")
+    parser.add_argument("--no-batching", nargs="*", default=["--enable_batching=false"], help="flags of serve-local that turn batching off")
+    parser.add_argument("--against-loop", action="store_true", help="measure only serve-local, --old and the C++ loop, over REST")
     parser.add_argument("--old", type=Path, help="another build of tf-persist, measured beside this one")
-    parser.add_argument("--without-ours", action="store_true", help="measures the others alone")
+    parser.add_argument("--without-ours", action="store_true", help="measure only the others")
     parser.add_argument("--swap-seconds", type=float, default=60.0)
     parser.add_argument("--memory-swaps", type=int, default=100)
-    parser.add_argument("--json", type=Path, help="where all numbers are written to")
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.rounds, arguments.seconds, arguments.swap_seconds, arguments.memory_swaps = 1, 0.5, 5.0, 6

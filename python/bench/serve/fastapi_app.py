@@ -1,4 +1,4 @@
-"""FastAPI around `tf.saved_model.load`, as people write it: started by uvicorn with MODEL and HANDLER in the environment."""
+"""FastAPI around `tf.saved_model.load`, as in common tutorials; started by uvicorn with MODEL and HANDLER in the environment."""
 
 import os
 
@@ -12,7 +12,7 @@ app = FastAPI()
 
 
 class Request(BaseModel):
-    """The row form of TensorFlow Serving."""
+    """The row format of TensorFlow Serving."""
 
     instances: list
 

@@ -1,4 +1,4 @@
-"""A runtime of MLServer's for a SavedModel: MLServer brings none."""
+"""A SavedModel runtime for MLServer, which has none."""
 
 import numpy as np
 import tensorflow as tf

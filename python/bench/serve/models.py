@@ -1,4 +1,4 @@
-"""The models that are served, and requests with the answers that Python gives them."""
+"""The served models, and requests with Python's answers."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ NAMES = ("tiny", "mlp", "mobilenet")
 
 @dataclass(frozen=True)
 class Model:
-    """A model as servers find it: `base` holds its versions."""
+    """A model on disk; `base` has its versions."""
 
     name: str
     base: Path
@@ -24,7 +24,7 @@ class Model:
 
 
 def prepare(folder: Path, names: tuple[str, ...]) -> list[Model]:
-    """Makes the models that are not there yet, in a process of its own: this one is to stay small."""
+    """Makes the models that are not there yet, in another process, to keep the memory of this one small."""
     subprocess.run([sys.executable, "-m", "bench.serve.models", str(folder), *names], check=True)
     return [Model(name, folder / name, folder / f"{name}.json") for name in names]
 
@@ -65,18 +65,18 @@ def _make(folder: Path, name: str) -> None:
     cases = []
     for _ in range(count):
         values = random.random(shape, dtype=np.float32)
-        # Few digits, as in JSON that people write.
+        # Few digits, as in hand-written JSON.
         values = np.round(values, 4).astype(np.float32)
         cases.append({"values": values.ravel().tolist(), "expected": serve(values)["y"].numpy().ravel().tolist()})
     requests = {"input": "x", "output": "y", "shape": list(shape), "cases": cases}
-    # Last, and at once: it says that the model is whole.
+    # Written last and atomically: it marks a complete model.
     temporary = folder / f"{name}.json.part"
     temporary.write_text(json.dumps(requests))
     temporary.rename(folder / f"{name}.json")
 
 
 def main() -> None:
-    """`FOLDER NAME…`: makes what is not there."""
+    """`FOLDER NAME…`: makes missing models."""
     folder = Path(sys.argv[1])
     for name in sys.argv[2:]:
         if not (folder / f"{name}.json").exists():

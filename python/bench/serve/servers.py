@@ -1,4 +1,4 @@
-"""Servers that are measured: how they are started, and when they are ready."""
+"""Starts the measured servers and waits until they are ready."""
 
 import json
 import os
@@ -27,7 +27,7 @@ READY_SECONDS = 120
 
 @dataclass
 class Server:
-    """A server that runs."""
+    """A running server."""
 
     name: str
     process: subprocess.Popen
@@ -38,15 +38,15 @@ class Server:
     options: list[str] = field(default_factory=list)
 
     def memory(self) -> float:
-        """What is resident of it and of its children, in MB."""
+        """Resident memory of the process and its children, in MB."""
         return sum(_resident(pid) for pid in _family(self.process.pid)) / 1e6
 
     def peak(self) -> float:
-        """The most that was resident of it and of its children at any time, in MB."""
+        """Peak resident memory of the process and its children, in MB."""
         return sum(_peak(pid) for pid in _family(self.process.pid)) / 1e6
 
     def processor_seconds(self) -> float:
-        """What it and its children have used of processors, in the system as well."""
+        """User and system time of the process and its children."""
         return sum(_ticks(pid) for pid in _family(self.process.pid)) / os.sysconf("SC_CLK_TCK")
 
 
@@ -68,7 +68,7 @@ def _peak(pid: int) -> int:
 
 def _ticks(pid: int) -> int:
     try:
-        # The name in parentheses may hold blanks.
+        # The name in parentheses may contain spaces.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0
@@ -84,7 +84,7 @@ def _family(pid: int) -> list[int]:
 
 
 def free_port() -> int:
-    """A port that nobody has at this moment."""
+    """A port that is free at the moment."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
@@ -139,14 +139,14 @@ def ours(model: Model, options: tuple[str, ...] = (), binary: Path = OURS):
 
 
 def loop(model: Model, intra_op_threads: int = 0):
-    """`python/bench/c/serve_rest.cc`: REST over the C API and nothing else. Of 0, the threads within an op are one a core."""
+    """`python/bench/c/serve_rest.cc`: only REST over the C API. 0 threads within an op means one per core."""
     port = free_port()
     command = [LOOP, model.version, port, intra_op_threads]
     return _started("C++ loop", command, lambda: _listens(port), port)
 
 
 def echo(protocol: str):
-    """axum or tonic, giving back what they get."""
+    """axum or tonic as an echo server."""
     port = free_port()
     ports = {"rest" if protocol == "rest" else "grpc": port}
     return _started("echo", [ECHO, protocol, port], lambda: _listens(port), **ports, options=["--echo"])
@@ -164,7 +164,7 @@ def fastapi(model: Model, handler: str):
 
 @contextmanager
 def mlserver(model: Model) -> Iterator[Server]:
-    """MLServer with one worker process, which is how its documentation says that small models are fastest."""
+    """MLServer with one worker process, which its documentation recommends for small models."""
     port, grpc, metrics = free_port(), free_port(), free_port()
     with TemporaryDirectory() as folder:
         settings = {"http_port": port, "grpc_port": grpc, "metrics_port": metrics, "parallel_workers": 0, "debug": False}

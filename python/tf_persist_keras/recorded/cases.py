@@ -1,4 +1,4 @@
-"""What is recorded of a model: its cases, and how they are run."""
+"""Recorded cases of a model, and how they are run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far a fresh number may be from the recorded one: `atol + rtol * |recorded|`. Integers, booleans and strings
+    """The allowed difference of a fresh number from the recorded one: `atol + rtol * |recorded|`. Integers, booleans and strings
     must be equal."""
 
     atol: float = 1e-5
@@ -34,7 +34,7 @@ class Case:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Labelled examples that were not trained on: written with the model's answers to held_out.npz."""
+    """Labelled examples outside of the training data, written with the model's answers to held_out.npz."""
 
     signature: str
     input_key: str
@@ -46,12 +46,12 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Built:
-    """What a maker hands back after it has written its SavedModel.
+    """The result of a maker that wrote a SavedModel.
 
     `sequence`: the cases change the model's state and run in order, in one session.
     `run_after_load`: operations to run once after loading, with the asset paths fed.
     `session_config`: fields of the ConfigProto without which the model does not load.
-    `loads_eagerly`: whether Python's `tf.saved_model.load` takes the model, too.
+    `loads_eagerly`: whether Python's `tf.saved_model.load` loads the model too.
     `refused`: signatures that a C API client cannot call, with the reason; they have no cases.
     `custom_op_libs`: the libraries of ops that it needs, by their folders in examples/.
     """

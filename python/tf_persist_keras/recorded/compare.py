@@ -7,7 +7,7 @@ from .entries import dtype_name
 
 
 class Mismatch(Exception):
-    """An answer that is not the recorded one; the text says which output and how."""
+    """An answer that differs from the recorded one; the text names the output and the difference."""
 
 
 def largest_difference(fresh: Arrays, recorded: Arrays, tolerance: Tolerance) -> float:

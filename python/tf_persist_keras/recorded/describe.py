@@ -1,4 +1,4 @@
-"""What a SavedModel says of itself, read with TensorFlow's own protobufs and checkpoint reader."""
+"""Meta graphs, signatures and variables of a SavedModel, read with TensorFlow's own protobufs and checkpoint reader."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from .entries import SPARSE_PARTS
 ASSETS_COLLECTION = "saved_model_assets"
 INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 REF_DTYPES_START = 100
-"""A TensorInfo of a reference variable has its element type's number plus this."""
+"""A TensorInfo of a reference variable has the number of its element type plus this."""
 
 
 def meta_graphs(folder: Path) -> list[dict[str, Any]]:

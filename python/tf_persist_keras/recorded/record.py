@@ -1,4 +1,4 @@
-"""Runs a freshly built model in the reference runtime and writes what it answered.
+"""Runs a freshly built model in the reference runtime and writes its answers.
 
 The reference is a v1 session with TensorFlow's default options; Python's eager loader must agree with it.
 """
@@ -66,7 +66,7 @@ def _run_in_session(built: Built, model: Path) -> list[Arrays]:
 
 
 def _eager_status(built: Built, model: Path, answers: list[Arrays]) -> dict[str, Any]:
-    """Whether Python loads the model eagerly, and how far its answers are then from the session's."""
+    """Whether Python loads the model eagerly, and how much its answers then differ from the session's."""
     if built.loads_eagerly:
         return {
             "tf_saved_model_load": "ok",

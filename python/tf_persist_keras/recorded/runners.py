@@ -17,7 +17,7 @@ from .entries import SPARSE_PARTS, split_sparse
 
 
 class SessionRunner:
-    """A meta graph in a fresh v1 session of its own, which is closed with it."""
+    """A meta graph in its own v1 session."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class SessionRunner:
 
 
 class EagerRunner:
-    """A meta graph as `tf.saved_model.load` gives it."""
+    """A meta graph loaded by `tf.saved_model.load`."""
 
     def __init__(self, folder: Path, tags: Sequence[str]) -> None:
         self._loaded = tf.saved_model.load(str(folder), tags=list(tags))
@@ -80,7 +80,7 @@ def tensor_names(infos: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _config_proto(fields: Mapping[str, Any] | str) -> tf.compat.v1.ConfigProto:
-    """A ConfigProto from its fields as JSON has them, or from text format."""
+    """A ConfigProto from JSON fields or from text format."""
     config = tf.compat.v1.ConfigProto()
     if isinstance(fields, str):
         return text_format.Parse(fields, config)
@@ -88,7 +88,7 @@ def _config_proto(fields: Mapping[str, Any] | str) -> tf.compat.v1.ConfigProto:
 
 
 def _argument_name(key: str) -> str:
-    """The keyword under which `tf.saved_model.load` takes an input; sparse parts are joined with an underscore."""
+    """The keyword argument of an input in `tf.saved_model.load`; sparse parts are joined with an underscore."""
     stem, part = split_sparse(key)
     return f"{stem}_{part}" if part else key
 
@@ -98,5 +98,5 @@ def _as_tensor(array: np.ndarray) -> tf.Tensor:
 
 
 def _as_array(value: Any) -> np.ndarray:
-    """TensorFlow gives scalars as bare Python or numpy values."""
+    """TensorFlow returns scalars as bare Python or numpy values."""
     return np.array(value, dtype=object) if isinstance(value, bytes) else np.asarray(value)

@@ -1,6 +1,6 @@
 """Checks recorded requests with Python: TensorFlow's own reader of the file, and its protobufs.
 
-    python -m checks.check_golden DIR=META ...    DIR/assets.extra/tf_serving_warmup_requests against META/meta.json and io.npz
+    python -m checks.check_warmup DIR=META ...    DIR/assets.extra/tf_serving_warmup_requests against META/meta.json and io.npz
 
 Every record must be the request and the answer of one of the recorded cases. One line a model; exit code 1 if any fails.
 `tensorflow-serving-api` is not needed: its messages are put together here, field numbers and all, around TensorFlow's.
