@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tf_persist_core::saved_model::FoundBy;
 use tf_persist_core::tensor::npy;
-use tf_persist_core::{Error, LoadOptions, LoadedModel, OpLibrary, SaveOptions, SavedModel, Tensor};
+use tf_persist_core::{
+    ErrorKind, LoadOptions, LoadedModel, ModelError, ModelErrorKind, OpLibrary, SaveOptions, SavedModel, Tensor,
+};
 
 use crate::python;
 use crate::recorded::{Case, Recorded, corpus, models, root};
@@ -83,7 +85,7 @@ impl Forms<'_> {
         let model = SavedModel::open(source.join("model")).unwrap();
         let saved = match model.save(&target, options.clone()) {
             Ok(saved) => saved,
-            Err(Error::CannotExport { reason, .. }) => {
+            Err(ModelError::CannotExport { reason, .. }) => {
                 assert!(way.starts_with("frozen"), "{name}, {way}: {reason}");
                 assert!(
                     reason.contains("constant") || reason.contains("none would be left"),
@@ -215,7 +217,10 @@ fn saved_from_a_session(original: &Path, target: &Path) {
     fs::remove_dir_all(target.join("variables")).unwrap();
     let error = LoadedModel::load(target, LoadOptions::default()).unwrap_err();
     let says = error.to_string();
-    assert!(matches!(error, Error::MissingVariables(_)) && says.contains("`weight`, of signature"), "{says}");
+    assert!(
+        error.kind() == ErrorKind::Model(ModelErrorKind::MissingVariables) && says.contains("`weight`, of signature"),
+        "{says}"
+    );
     let error =
         SavedModel::open(target).unwrap().save(target.with_extension("no"), SaveOptions::default().frozen(true));
     assert!(error.unwrap_err().to_string().contains("the variable `weight` has no value"));

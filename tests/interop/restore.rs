@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tf_persist_core::checkpoint::restore::{Mapping, Matched, RestoreOptions};
 use tf_persist_core::checkpoint::{CheckpointReader, copy_checkpoint, find_checkpoint, index_path};
-use tf_persist_core::{DType, Error, SaveOptions, SavedModel};
+use tf_persist_core::{CheckpointError, DType, ModelError, SaveOptions, SavedModel, Setting};
 
 use crate::python;
 use crate::recorded::{corpus, root};
@@ -103,7 +103,7 @@ fn checkpoint(path: &Path) -> CheckpointReader {
 }
 
 /// Why a checkpoint is refused.
-fn refusal(folder: &Path, options: &RestoreOptions) -> Error {
+fn refusal(folder: &Path, options: &RestoreOptions) -> ModelError {
     Mapping::find(&model(folder), &checkpoint(&folder.join("checkpoint")), options).unwrap_err()
 }
 
@@ -165,7 +165,9 @@ fn refused(cases: &Path) {
     assert!(shapes.contains("is float32[2, 2] in the model and float32[5, 2] in the checkpoint"), "{shapes}");
 
     let none = RestoreOptions::default();
-    let Error::OtherCheckpoint(other) = refusal(&cases.join("shapes"), &none) else { panic!("shapes") };
+    let ModelError::Checkpoint(CheckpointError::Mismatch(other)) = refusal(&cases.join("shapes"), &none) else {
+        panic!("shapes")
+    };
     assert!(other.missing.is_empty());
     let text = other.to_string();
     for part in [
@@ -176,11 +178,14 @@ fn refused(cases: &Path) {
         assert!(text.contains(part), "{text}");
     }
     // What has another shape is not what is missing.
-    assert!(matches!(refusal(&cases.join("shapes"), &options(true, None)), Error::OtherCheckpoint(_)));
+    assert!(matches!(
+        refusal(&cases.join("shapes"), &options(true, None)),
+        ModelError::Checkpoint(CheckpointError::Mismatch(_))
+    ));
 
     let error = refusal(&cases.join("missing"), &none);
     assert!(error.to_string().ends_with("is not one of this model: it lacks `steps`"), "{error}");
-    assert!(error.hint().unwrap().contains("--keep-missing"));
+    assert!(error.hint().unwrap().settings() == [Setting::Set("keep_missing")]);
 
     let error = refusal(&cases.join("two_objects"), &none);
     let text = error.to_string();
@@ -188,7 +193,7 @@ fn refused(cases: &Path) {
         text.contains("could be the model's `layers/0`: `discriminator/layers/0` and `generator/layers/0`"),
         "{text}"
     );
-    assert!(error.hint().unwrap().contains("--checkpoint-object"));
+    assert!(error.hint().unwrap().settings() == [Setting::Set("object")]);
     let text = refusal(&cases.join("two_objects"), &options(false, Some("critic"))).to_string();
     assert!(
         text.contains("no object and no scope `critic`; at its root are `discriminator` and `generator`"),
@@ -197,7 +202,7 @@ fn refused(cases: &Path) {
 
     let folder = cases.join("keras_script");
     let error = Mapping::find(&model(&folder), &checkpoint(&folder.join("training")), &none).unwrap_err();
-    let Error::OtherCheckpoint(other) = error else { panic!("{error}") };
+    let ModelError::Checkpoint(CheckpointError::Mismatch(other)) = error else { panic!("{error}") };
     assert!(other.missing.iter().all(|it| it.key.starts_with("metrics/") || it.key.starts_with("seeds/")), "{other}");
 
     let folder = cases.join("keras_archive");
@@ -205,7 +210,10 @@ fn refused(cases: &Path) {
     assert!(text.contains("`variables/2` (`seed_generator"), "{text}");
 
     let error = find_checkpoint(cases.join("keras_saved/x.weights.h5")).unwrap_err();
-    assert!(error.to_string().contains("Keras's own format") && error.hint().unwrap().contains("tf.train.Checkpoint"));
+    assert!(
+        error.to_string().contains("Keras's own format")
+            && error.hint().unwrap().text().contains("tf.train.Checkpoint")
+    );
 
     // A checkpoint of quite another model, and nothing of it may be missing or all.
     let (ours, theirs) = (model(&cases.join("session_saver")), checkpoint(&cases.join("keys/checkpoint")));

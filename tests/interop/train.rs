@@ -115,5 +115,6 @@ fn a_checkpoint_is_a_model_and_a_place() {
     assert_eq!(answer(&model)["probabilities"], answer(&saved)["probabilities"]);
     // Its output is its own from now on, but not another training's.
     let trainer = Trainer::new(&artefact, data("train.npz"), options).unwrap();
-    assert!(matches!(trainer.save_to(&out, SaveOptions::default()), Err(Error::Exists { .. })));
+    let error = trainer.save_to(&out, SaveOptions::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Model(ModelErrorKind::Exists));
 }

@@ -197,7 +197,10 @@ pub(crate) struct LibraryArgs {
 
 impl LibraryArgs {
     pub(crate) fn search(&self) -> Search {
-        self.libtensorflow.as_ref().map_or_else(Search::default, Search::only)
+        match &self.libtensorflow {
+            Some(folder) => Search::only_named(folder, "--libtensorflow"),
+            None => Search::default(),
+        }
     }
 
     pub(crate) fn open(&self) -> tf_persist_core::Result<Runtime> {
@@ -236,7 +239,7 @@ pub(crate) struct InstallArgs {
 pub(crate) const MAX_THREADS: i32 = 4096;
 
 /// A variable of the environment. One that is empty is as good as none, which clap does not think.
-pub(crate) fn variable(name: &str) -> Option<OsString> {
+pub(crate) fn env_var(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 

@@ -12,7 +12,7 @@ use tf_persist_core::saved_model::{Variables, name_of};
 use tf_persist_core::{SaveOptions, SavedModel, printable, warmup};
 
 use crate::args::{Format, LibraryArgs, tags};
-use crate::failure::PRINTING;
+use crate::error::PRINTING;
 use crate::format::{self, bytes, count};
 use crate::stdout::stdout;
 

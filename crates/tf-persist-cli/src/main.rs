@@ -2,9 +2,10 @@
 
 mod args;
 mod diff;
+mod error;
 mod export;
-mod failure;
 mod format;
+mod hint;
 mod inspect;
 mod run;
 mod runtime;
@@ -19,17 +20,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{ExitCode, exit};
 
 use args::{Args, Command};
+use clap::CommandFactory;
+use hint::Flags;
 
 fn main() -> ExitCode {
-    failure::report_panics_as_bugs();
+    error::report_panics_as_bugs();
     let (args, matches) = match Args::read() {
         Ok(args) => args,
         // Help and version come this way too, with exit code 0; wrong usage has 2.
         Err(error) => error.exit(),
     };
     let choose_signature = args.command.choose_signature();
+    let flags = Flags::new(Args::command(), matches.subcommand_name());
     if let Err(error) = stdout::keep() {
-        exit(failure::print(&anyhow::Error::new(error).context("cannot keep standard output"), None));
+        exit(error::print(&anyhow::Error::new(error).context("cannot keep standard output"), &flags, None));
     }
     let run = || match args.command {
         Command::Inspect(args) => inspect::inspect(&args),
@@ -47,9 +51,9 @@ fn main() -> ExitCode {
     // A panic is told where it happens; it is caught here so that what was begun is cleared away on the way.
     let code = match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(())) => 0,
-        Ok(Err(error)) if failure::is_broken_pipe(&error) => 0,
-        Ok(Err(error)) => failure::print(&error, choose_signature),
-        Err(_) => failure::FAILED,
+        Ok(Err(error)) if error::is_broken_pipe(&error) => 0,
+        Ok(Err(error)) => error::print(&error, &flags, choose_signature),
+        Err(_) => error::FAILURE,
     };
     // Everything is written by now, and the operating system takes memory back faster than a session's destructors do.
     exit(code)

@@ -85,12 +85,18 @@ pub mod warmup;
 pub use builder::{GraphSignature, ModelBuilder};
 pub use container::pack;
 pub use dtype::DType;
-pub use error::{Code, Error, Result};
+#[doc(hidden)]
+pub use error::model::names;
+pub use error::model::printable;
+pub use error::{
+    CheckpointError, Code, Error, ErrorKind, Hint, ModelError, ModelErrorKind, OpLibraryError, OpLibraryProblem,
+    Result, SavedModelError, Setting, SignatureError, TensorError, TrainError, Wants, WarmupError,
+};
 pub use export::{SaveOptions, Saved, VariableSource};
 pub use ffi::release_free_memory;
 pub use independence::{Dependence, prove_rows_independent};
-pub use op_library::{OpLibrary, OpLibraryError, OpLibraryProblem, Wants};
-pub use saved_model::{MetaGraph, SavedModel, SignatureDef, TensorInfo, printable};
+pub use op_library::OpLibrary;
+pub use saved_model::{MetaGraph, SavedModel, SignatureDef, TensorInfo};
 pub use session::{Executor, LoadOptions, LoadedModel, NO_INPUTS, Outputs, RunOptions, Signature, Unpacked};
-pub use shape::{MAX_RANK, PartialShape, element_count};
+pub use shape::{InvalidShape, MAX_RANK, PartialShape, element_count};
 pub use tensor::{Element, Strings, Tensor};

@@ -2,18 +2,26 @@
 
 use std::fmt;
 
-use crate::error::{Error, Result};
-
 /// The highest rank TensorFlow has (`TensorShape::MaxDimensions`); libtensorflow aborts the process above it.
 pub const MAX_RANK: usize = 254;
+
+/// A shape that is impossible, or that does not fit the elements.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("shape {shape:?}: {reason}")]
+pub struct InvalidShape {
+    /// The shape.
+    pub shape: Vec<usize>,
+    /// What is wrong with it.
+    pub reason: String,
+}
 
 /// The number of elements of a tensor of this shape.
 ///
 /// # Errors
 /// If the rank is above [`MAX_RANK`], or the product of the non-zero sizes does not fit 63 bits: libtensorflow multiplies
 /// in order and aborts the process on overflow, even where a later zero would make the product zero.
-pub fn element_count(shape: &[usize]) -> Result<usize> {
-    let refuse = |reason: String| Error::InvalidShape { shape: shape.to_vec(), reason };
+pub fn element_count(shape: &[usize]) -> Result<usize, InvalidShape> {
+    let refuse = |reason: String| InvalidShape { shape: shape.to_vec(), reason };
     if shape.len() > MAX_RANK {
         return Err(refuse(format!("rank {} is above TensorFlow's limit of {MAX_RANK}", shape.len())));
     }

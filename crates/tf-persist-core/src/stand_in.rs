@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use crate::error::Error;
+use crate::error::model::Error;
 
 /// So many bytes of a file are enough to tell.
 pub(crate) const BEGINNING: usize = 64;

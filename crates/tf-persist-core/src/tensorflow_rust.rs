@@ -28,6 +28,6 @@ impl Runtime {
     pub fn from_tensorflow_rust<T: Element + TensorType>(&self, tensor: &tensorflow::Tensor<T>) -> Result<Tensor> {
         let shape: Vec<usize> = tensor.dims().iter().map(|size| *size as usize).collect();
         let count = crate::shape::element_count(&shape)?;
-        Tensor::from_slice(&shape, &tensor[..count])
+        Ok(Tensor::from_slice(&shape, &tensor[..count])?)
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tf_persist_core::checkpoint::{CheckpointReader, CheckpointWriter, Entry, index_path, shard_path};
 use tf_persist_core::saved_model::{MetaGraph, SavedModel, SignatureDef, TensorInfo, parse_tensor_name};
-use tf_persist_core::{DType, Error};
+use tf_persist_core::{DType, ModelError, SavedModelError};
 
 /// The corpus, if there is one.
 fn corpus() -> Option<PathBuf> {
@@ -144,7 +144,10 @@ fn models_that_fail_are_told_apart() {
     let path = |name: &str| corpus.join("negative").join(name).join("model");
 
     let error = SavedModel::open(path("session_bundle_pre_savedmodel")).unwrap_err();
-    assert!(matches!(&error, Error::NotASavedModel { reason, .. } if reason.contains("SessionBundle")), "{error}");
+    assert!(
+        matches!(&error, ModelError::SavedModel(SavedModelError::NotASavedModel { reason, .. }) if reason.contains("SessionBundle")),
+        "{error}"
+    );
 
     let model = SavedModel::open(path("estimator_tf113_no_variables_dir")).unwrap();
     let error = model.check(model.meta_graph(None).unwrap()).unwrap_err();

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use tf_persist_core::checkpoint::CheckpointReader;
-use tf_persist_core::{DType, Error, SaveOptions, SavedModel, Tensor};
+use tf_persist_core::{DType, ModelError, SaveOptions, SavedModel, Tensor};
 
 /// What belongs to a model besides its graph.
 const PARTS: [&str; 7] =
@@ -226,8 +226,8 @@ fn targets_are_replaced_only_if_they_are_packs() {
     let (plain, over) = (SaveOptions::default(), SaveOptions::default().overwrite(true));
     let (digits, text) = (SavedModel::open(model("digits")).unwrap(), SavedModel::open(model("text")).unwrap());
     digits.save(at("a/b/m.tfpack"), plain.clone()).unwrap();
-    assert!(matches!(text.save(at("a/b/m.tfpack"), plain.clone()), Err(Error::Exists { .. })));
-    assert!(matches!(plain.check_target(at("a/b/m.tfpack")), Err(Error::Exists { .. })));
+    assert!(matches!(text.save(at("a/b/m.tfpack"), plain.clone()), Err(ModelError::Exists { .. })));
+    assert!(matches!(plain.check_target(at("a/b/m.tfpack")), Err(ModelError::Exists { .. })));
     symlink("a/b/m.tfpack", at("link.tfpack")).unwrap();
     // What is open stays what it was, whatever takes its name.
     let opened = SavedModel::open(at("link.tfpack")).unwrap();

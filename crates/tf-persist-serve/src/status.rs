@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tf_persist_core::{Code, Error};
+use tf_persist_core::{Code, Error, ErrorKind, InvalidShape, ModelError, ModelErrorKind};
 
 /// TensorFlow's `Status`: a code and a message. Never "OK": that is the other side of a `Result`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,30 +52,53 @@ impl std::error::Error for Status {}
 /// What running or loading a model said. TensorFlow's own codes and messages stand as they are.
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        let code = match &error {
-            Error::TensorFlow { code, message, .. } => return Self::new(*code, message.trim()),
-            Error::UnknownSignature { .. }
-            | Error::UnknownInput { .. }
-            | Error::MissingInput { .. }
-            | Error::ConflictingInput { .. }
-            | Error::WrongDType { .. }
-            | Error::WrongShape { .. }
-            | Error::UnknownOutput { .. }
-            | Error::NothingToRun { .. }
-            | Error::InvalidShape { .. }
-            | Error::InvalidTensor { .. }
-            | Error::InvalidData { .. } => Code::InvalidArgument,
-            Error::UnsupportedDType { .. } | Error::Unfetchable { .. } => Code::Unimplemented,
-            Error::OutOfMemory { .. } => Code::ResourceExhausted,
-            Error::NotASavedModel { .. } | Error::UnknownTags { .. } => Code::NotFound,
-            Error::Damaged { .. } => Code::DataLoss,
-            Error::Untrusted { .. } => Code::PermissionDenied,
-            Error::Unsupported { .. } | Error::MissingOps(_) | Error::MissingVariables(_) | Error::OpLibrary(_) => {
-                Code::FailedPrecondition
-            }
+        if let Error::TensorFlow { code, message, .. } = &error {
+            return Self::new(*code, message.trim());
+        }
+        let code = match error.kind() {
+            ErrorKind::Model(kind) => code(kind),
+            ErrorKind::OpLibrary => Code::FailedPrecondition,
             _ => Code::Unknown,
         };
         // The hint is for whoever reads the server's log or status, who is not at the model's command line.
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<ModelError> for Status {
+    fn from(error: ModelError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<InvalidShape> for Status {
+    fn from(error: InvalidShape) -> Self {
+        Error::from(error).into()
+    }
+}
+
+/// The code of an error that does not involve TensorFlow.
+fn code(kind: ModelErrorKind) -> Code {
+    match kind {
+        ModelErrorKind::UnknownSignature
+        | ModelErrorKind::UnknownInput
+        | ModelErrorKind::MissingInput
+        | ModelErrorKind::ConflictingInput
+        | ModelErrorKind::WrongDType
+        | ModelErrorKind::WrongShape
+        | ModelErrorKind::UnknownOutput
+        | ModelErrorKind::NothingToRun
+        | ModelErrorKind::InvalidShape
+        | ModelErrorKind::InvalidTensor
+        | ModelErrorKind::InvalidData => Code::InvalidArgument,
+        ModelErrorKind::UnsupportedDType | ModelErrorKind::Unfetchable => Code::Unimplemented,
+        ModelErrorKind::OutOfMemory => Code::ResourceExhausted,
+        ModelErrorKind::NotASavedModel | ModelErrorKind::UnknownTags => Code::NotFound,
+        ModelErrorKind::Damaged => Code::DataLoss,
+        ModelErrorKind::Untrusted => Code::PermissionDenied,
+        ModelErrorKind::Unsupported | ModelErrorKind::MissingOps | ModelErrorKind::MissingVariables => {
+            Code::FailedPrecondition
+        }
+        _ => Code::Unknown,
     }
 }

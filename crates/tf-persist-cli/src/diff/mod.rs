@@ -12,7 +12,7 @@ use tf_persist_core::diff::DiffOptions;
 use tf_persist_core::tensor::Tolerance;
 
 use crate::args::{Format, tags};
-use crate::failure::{PRINTING, Verdict};
+use crate::error::{Differs, PRINTING};
 use crate::stdout::{plain_stdout, stdout};
 pub(crate) use args::DiffArgs;
 
@@ -29,5 +29,5 @@ pub(crate) fn diff(args: &DiffArgs) -> anyhow::Result<()> {
         Format::Json => json::write(&mut plain_stdout(), &diff),
     }
     .context(PRINTING)?;
-    if diff.is_same() { Ok(()) } else { bail!(Verdict) }
+    if diff.is_same() { Ok(()) } else { bail!(Differs) }
 }

@@ -14,10 +14,10 @@ use tf_persist_core::saved_model::{
     Assets, Fingerprint, FoundVariable, MissingOp, OpPackage, Training, Unrestored, Variables, is_known_op,
     last_tensorflow_with_kernel,
 };
-use tf_persist_core::{Error, MetaGraph, SavedModel, SignatureDef};
+use tf_persist_core::{MetaGraph, ModelError, SavedModel, SavedModelError, SignatureDef};
 
 use crate::args::{Format, InspectArgs, tags};
-use crate::failure::PRINTING;
+use crate::error::PRINTING;
 use crate::stdout::{plain_stdout, stdout};
 
 /// What is shown. Without any narrowing option, everything.
@@ -52,8 +52,8 @@ impl Selection<'_> {
 struct Report<'a> {
     model: &'a SavedModel,
     meta_graphs: Vec<MetaGraphReport<'a>>,
-    variables: Result<&'a Variables, Error>,
-    fingerprint: Result<Option<Fingerprint>, Error>,
+    variables: Result<&'a Variables, ModelError>,
+    fingerprint: Result<Option<Fingerprint>, ModelError>,
     /// Of each variable, if they were asked for.
     stats: Option<Vec<stats::Read>>,
     /// Of each table, if they were asked for.
@@ -66,7 +66,7 @@ struct MetaGraphReport<'a> {
     meta_graph: &'a MetaGraph,
     signatures: Vec<&'a SignatureDef>,
     training: Training,
-    assets: Result<Assets, Error>,
+    assets: Result<Assets, ModelError>,
     /// The ops that it uses and TensorFlow does not have.
     missing_ops: Vec<MissingOp>,
     /// What keeps it from running, in sentences.
@@ -114,7 +114,7 @@ fn print<W: Write>(out: W, write: impl FnOnce(&mut BufWriter<W>) -> anyhow::Resu
 }
 
 impl<'a> Report<'a> {
-    fn of(model: &'a SavedModel, meta_graphs: &[&'a MetaGraph], signature: Option<&str>) -> Result<Self, Error> {
+    fn of(model: &'a SavedModel, meta_graphs: &[&'a MetaGraph], signature: Option<&str>) -> Result<Self, ModelError> {
         let chosen = |meta_graph: &'a MetaGraph| match signature {
             None => meta_graph.signatures().iter().collect(),
             Some(name) => meta_graph.signature(name).into_iter().collect::<Vec<_>>(),
@@ -138,7 +138,8 @@ impl<'a> Report<'a> {
             let all = meta_graphs.iter().flat_map(|meta_graph| meta_graph.signatures());
             let available: BTreeSet<String> = all.map(|signature| signature.name.clone()).collect();
             let available = available.into_iter().collect();
-            return Err(Error::UnknownSignature { path: model.path().to_path_buf(), name: name.to_owned(), available });
+            let (path, name) = (model.path().to_path_buf(), name.to_owned());
+            return Err(SavedModelError::UnknownSignature { path, name, available }.into());
         }
         let (variables, fingerprint) = (model.variables(), model.fingerprint());
         let entries = variables.as_ref().map_or_else(|_| Vec::new(), |variables| entries(variables));
@@ -157,9 +158,9 @@ fn entries(variables: &Variables) -> Vec<Option<usize>> {
 fn missing(
     model: &SavedModel,
     meta_graph: &MetaGraph,
-    assets: &Result<Assets, Error>,
+    assets: &Result<Assets, ModelError>,
     ops: &[MissingOp],
-    unrestored: &Result<Unrestored, Error>,
+    unrestored: &Result<Unrestored, ModelError>,
 ) -> Vec<String> {
     let mut missing = Vec::new();
     if let Err(error) = model.check(meta_graph) {

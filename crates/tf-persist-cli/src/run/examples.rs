@@ -7,9 +7,9 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use tf_persist_core::examples::ExampleInput;
 use tf_persist_core::tensor::json::read_examples;
-use tf_persist_core::{DType, Error, MetaGraph, SavedModel, SignatureDef, Tensor};
+use tf_persist_core::{DType, Hint, MetaGraph, ModelError, SavedModel, SignatureDef, Tensor, TensorError};
 
-use crate::failure;
+use crate::error;
 
 /// Whether an `--input` has no value, and so only says which input the examples are for.
 pub(super) fn names_input(input: &str) -> bool {
@@ -35,7 +35,7 @@ pub(super) fn read(
     };
     let read = read_examples(&source, &bytes, |feature| input.features.get(feature).copied())?;
     if input.is_complete && !read.unknown.is_empty() {
-        failure::warn(&format!(
+        error::warn(&format!(
             "the model does not read {} of `{source}`; the features that it reads are {}",
             list(&read.unknown),
             list(input.features.keys())
@@ -56,7 +56,8 @@ pub(super) fn read(
 fn choose(inputs: &[String], parsed: Vec<ExampleInput>, signature: &SignatureDef) -> anyhow::Result<ExampleInput> {
     let refuse = |reason: String, hint: Option<String>| {
         let source_name = format!("--examples with signature `{}`", signature.name);
-        Err(Error::InvalidData { source_name, reason, hint }.into())
+        let hint = hint.map(Hint::from);
+        Err(ModelError::from(TensorError::InvalidData { source_name, reason, hint }).into())
     };
     let given: Vec<&str> = inputs.iter().filter_map(|input| input.split_once('=')).map(|(name, _)| name).collect();
     let named = inputs.iter().find(|input| names_input(input)).map(|input| input.trim_end_matches('='));

@@ -7,11 +7,11 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use tf_persist_core::tensor::json::{ExtraInputs, Request, read_value};
 use tf_persist_core::tensor::{npy, npz};
-use tf_persist_core::{DType, Error, SignatureDef, Tensor};
+use tf_persist_core::{DType, ModelError, SignatureDef, SignatureError, Tensor, TensorError};
 
 use super::examples;
 use crate::args::RunArgs;
-use crate::failure::Misuse;
+use crate::error::UsageError;
 
 /// What was given, read but not yet made tensors of: that takes the signature's dtypes.
 pub(super) struct Given<'a> {
@@ -85,10 +85,10 @@ impl FileInputs {
                 Ok(Self::Json { bytes: fs::read(path).with_context(|| format!("cannot read `{source}`"))?, source })
             }
             "npy" => {
-                bail!(Misuse(format!("`{source}` is one array without a name; give it as --input NAME=@{source}")))
+                bail!(UsageError(format!("`{source}` is one array without a name; give it as --input NAME=@{source}")))
             }
-            "jsonl" => bail!(Misuse(format!("`{source}` has many requests; give it as --requests {source}"))),
-            _ => bail!(Misuse(format!("`{source}` ends neither in .npz nor in .json"))),
+            "jsonl" => bail!(UsageError(format!("`{source}` has many requests; give it as --requests {source}"))),
+            _ => bail!(UsageError(format!("`{source}` ends neither in .npz nor in .json"))),
         }
     }
 }
@@ -100,18 +100,17 @@ fn single(signature: &SignatureDef, input: &str) -> anyhow::Result<(String, Tens
     };
     if let Some(path) = value.strip_prefix('@') {
         if Path::new(path).extension().is_none_or(|ending| ending != "npy") {
-            bail!(Misuse(format!("--input {name}: `{path}` does not end in .npy")));
+            bail!(UsageError(format!("--input {name}: `{path}` does not end in .npy")));
         }
         return Ok(reinterpreted(signature, name.to_owned(), npy::read_file(path)?)?);
     }
     let dtype = signature.input_dtype(name)?;
     let source = format!("--input {name}");
     let tensor = read_value(&source, value.as_bytes(), dtype).map_err(|error| match error {
-        Error::InvalidData { source_name, reason, hint: None } if dtype == DType::String => Error::InvalidData {
-            source_name,
-            reason,
-            hint: Some(format!("text stands in double quotes in JSON: --input '{name}=\"some text\"'")),
-        },
+        ModelError::Tensor(TensorError::InvalidData { source_name, reason, hint: None }) if dtype == DType::String => {
+            let hint = Some(format!("quote text in JSON: --input '{name}=\"some text\"'").into());
+            TensorError::InvalidData { source_name, reason, hint }.into()
+        }
         other => other,
     })?;
     Ok((name.to_owned(), tensor))
@@ -119,10 +118,16 @@ fn single(signature: &SignatureDef, input: &str) -> anyhow::Result<(String, Tens
 
 /// An array of numpy's as the signature's dtype, where that keeps its bits: uint16 as bfloat16, say. Any other is left for the
 /// signature to refuse by name.
-pub(crate) fn reinterpreted(signature: &SignatureDef, name: String, array: Tensor) -> Result<(String, Tensor), Error> {
+pub(crate) fn reinterpreted(
+    signature: &SignatureDef,
+    name: String,
+    array: Tensor,
+) -> Result<(String, Tensor), ModelError> {
     let expected = signature.input_dtype(&name)?;
     match npy::into_dtype(array, expected) {
         Ok(tensor) => Ok((name, tensor)),
-        Err(given) => Err(Error::WrongDType { signature: signature.name.clone(), input: name, expected, given }),
+        Err(given) => {
+            Err(SignatureError::WrongDType { signature: signature.name.clone(), input: name, expected, given }.into())
+        }
     }
 }

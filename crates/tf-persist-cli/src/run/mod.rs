@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use tf_persist_core::scan::Trust;
 use tf_persist_core::{LoadOptions, LoadedModel, Outputs, RunOptions, SavedModel};
 
-use crate::args::{LoadArgs, MAX_THREADS, RunArgs, tags, variable};
-use crate::failure::{self, Misuse};
+use crate::args::{LoadArgs, MAX_THREADS, RunArgs, env_var, tags};
+use crate::error::{self, UsageError};
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let artefact = SavedModel::open(&args.path)?;
@@ -83,7 +83,7 @@ impl LoadArgs {
         let model = artefact.load(self.options()?)?;
         if let [first, rest @ ..] = model.ignored_attributes() {
             let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
-            failure::warn(&format!(
+            error::warn(&format!(
                 "TensorFlow {} does not know {first}{more}, and runs `{}` without",
                 model.runtime().version(),
                 artefact.path().display()
@@ -97,7 +97,7 @@ impl LoadArgs {
         if !self.op_library.is_empty() {
             return self.op_library.clone();
         }
-        let listed = variable("TF_PERSIST_OP_LIBRARIES");
+        let listed = env_var("TF_PERSIST_OP_LIBRARIES");
         let listed = listed.iter().flat_map(std::env::split_paths);
         listed.filter(|path| !path.as_os_str().is_empty()).collect()
     }
@@ -124,9 +124,9 @@ impl LoadArgs {
 
 /// A number of threads from the environment; the default where there is none.
 fn threads(name: &str, default: i32) -> anyhow::Result<i32> {
-    let Some(value) = variable(name) else { return Ok(default) };
+    let Some(value) = env_var(name) else { return Ok(default) };
     let number = value.to_str().and_then(|text| text.parse().ok()).filter(|number| (-1..=MAX_THREADS).contains(number));
-    number.ok_or_else(|| Misuse(format!("{name} is `{}`, which is no number of threads", value.display())).into())
+    number.ok_or_else(|| UsageError(format!("{name} is `{}`, which is no number of threads", value.display())).into())
 }
 
 /// How long runs took, the first one left out: it warms up.

@@ -13,7 +13,7 @@ use tf_persist_core::{Outputs, SignatureDef, printable};
 
 use super::{Timings, view};
 use crate::args::Format;
-use crate::failure::{Misuse, PRINTING};
+use crate::error::{PRINTING, UsageError};
 use crate::format::count;
 use crate::stdout::{plain_stdout, stdout};
 
@@ -41,14 +41,14 @@ impl Target {
             Some("npz") => Kind::Npz,
             Some("npy") if outputs != 1 => {
                 let name = &signature.name;
-                bail!(Misuse(format!(
+                bail!(UsageError(format!(
                     "signature `{name}` has {outputs} outputs, and a .npy file holds one; write an .npz, or choose one with \
                      --outputs NAME"
                 )))
             }
             Some("npy") => Kind::Npy,
             Some("json") => Kind::Json,
-            _ => bail!(Misuse(format!("`{}` ends neither in .npz nor in .npy nor in .json", path.display()))),
+            _ => bail!(UsageError(format!("`{}` ends neither in .npz nor in .npy nor in .json", path.display()))),
         };
         let target = Self { path: path.to_path_buf(), kind };
         target.check()?;

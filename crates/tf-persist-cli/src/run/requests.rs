@@ -11,7 +11,7 @@ use tf_persist_core::tensor::json::{ExtraInputs, Form, Layout, Request, write_ou
 
 use super::output::COLUMN;
 use crate::args::RunArgs;
-use crate::failure::{PRINTING, Told};
+use crate::error::{AlreadyReported, PRINTING};
 use crate::stdout::plain_stdout;
 
 /// The row form of an answer, as TensorFlow Serving gives it.
@@ -58,7 +58,7 @@ pub(super) fn answer(
         out.flush().context(PRINTING)?;
     }
     if failed > 0 {
-        bail!(Told(format!("{failed} of {asked} requests of `{name}` failed; their answers say why")));
+        bail!(AlreadyReported(format!("{failed} of {asked} requests of `{name}` failed; their answers say why")));
     }
     Ok(())
 }

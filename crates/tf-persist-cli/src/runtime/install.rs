@@ -13,7 +13,7 @@ use tf_persist_core::runtime::cache_folder;
 use tf_persist_core::scratch::Scratch;
 use zip::ZipArchive;
 
-use crate::args::{InstallArgs, variable};
+use crate::args::{InstallArgs, env_var};
 use crate::stdout::stdout;
 
 /// The TensorFlow that is fetched.
@@ -69,7 +69,7 @@ pub(super) fn install(args: &InstallArgs) -> anyhow::Result<()> {
     // Beside the target, so that the finished folder is moved, not copied, and vanishes whole if anything fails.
     let work = Scratch::beside(&cache).with_context(|| format!("cannot create a folder in `{}`", parent.display()))?;
     eprintln!("fetching {} {VERSION} through pip (about 270 MB)", wheel.package);
-    let python = args.python.clone().or_else(|| variable("TF_PERSIST_PYTHON").map(PathBuf::from));
+    let python = args.python.clone().or_else(|| env_var("TF_PERSIST_PYTHON").map(PathBuf::from));
     let file = fetch(&wheel, &python.unwrap_or_else(|| "python3".into()), work.path())?;
     eprintln!("checking its SHA-256");
     check(&file, wheel.sha256)?;

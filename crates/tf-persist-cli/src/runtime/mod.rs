@@ -10,7 +10,7 @@ use tf_persist_core::Error;
 use tf_persist_core::runtime::{Place, Runtime};
 
 use crate::args::{Format, RuntimeAction, RuntimeArgs};
-use crate::failure::PRINTING;
+use crate::error::PRINTING;
 use crate::stdout::{plain_stdout, stdout};
 
 pub(crate) fn runtime(args: &RuntimeArgs) -> anyhow::Result<()> {

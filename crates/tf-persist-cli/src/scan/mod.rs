@@ -11,7 +11,7 @@ use tf_persist_core::SavedModel;
 use tf_persist_core::scan::Level;
 
 use crate::args::{Format, tags};
-use crate::failure::{PRINTING, Told};
+use crate::error::{AlreadyReported, PRINTING};
 use crate::format::count;
 use crate::stdout::stdout;
 
@@ -69,7 +69,7 @@ pub(crate) fn scan(args: &ScanArgs) -> anyhow::Result<()> {
                 Level::Info => format!("{} of level info", count(number, "finding")),
                 level => count(number, &level.to_string()),
             };
-            Err(Told(format!("`{}` has {found}", args.path.display())).into())
+            Err(AlreadyReported(format!("`{}` has {found}", args.path.display())).into())
         }
         _ => Ok(()),
     }

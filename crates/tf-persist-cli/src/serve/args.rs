@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
 use clap::{Arg, Args as ClapArgs, Command, ValueEnum};
 
-use crate::args::{LibraryArgs, variable};
+use crate::args::{LibraryArgs, env_var};
 
 /// Where a port is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -273,7 +273,7 @@ pub(crate) fn complete(mut command: Command) -> Command {
         let arg = aliases.fold(arg, |arg, alias| arg.alias(alias));
         let name = variable_of(&long);
         // One that is empty is as good as none.
-        let value = variable(&name).filter(|value| !is_of_kubernetes(value));
+        let value = env_var(&name).filter(|value| !is_of_kubernetes(value));
         let is_given = value.is_some() && !NO_VARIABLE.contains(&long.as_str());
         if is_given { arg.env(name).hide_env(true) } else { arg }
     })

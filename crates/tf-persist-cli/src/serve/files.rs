@@ -11,7 +11,7 @@ use tf_persist_serve::metrics::DEFAULT_PATH;
 use tf_persist_serve::security::{Pem, Tls};
 
 use super::args::{ServeArgs, given};
-use crate::failure::Misuse;
+use crate::error::UsageError;
 
 /// The longest of them, in bytes.
 const MAX_BYTES: u64 = 16 << 20;
@@ -38,7 +38,8 @@ pub(super) fn certificates(args: &ServeArgs) -> anyhow::Result<Option<Tls>> {
         ((None, None, None), None) => Ok(None),
         ((None, None, None), Some(file)) => ssl_config(file).map(Some),
         (_, Some(_)) => {
-            Err(Misuse("--ssl_config_file cannot be used with --tls_cert, --tls_key and --tls_client_ca".into()).into())
+            Err(UsageError("--ssl_config_file cannot be used with --tls_cert, --tls_key and --tls_client_ca".into())
+                .into())
         }
         ((Some(certificate), Some(key), authorities), None) => Ok(Some(Tls {
             certificate: pem(certificate)?,
@@ -46,7 +47,7 @@ pub(super) fn certificates(args: &ServeArgs) -> anyhow::Result<Option<Tls>> {
             client_ca: authorities.map(|file| pem(file)).transpose()?,
             grpc_only: false,
         })),
-        _ => Err(Misuse("--tls_cert and --tls_key need each other, and --tls_client_ca needs both".into()).into()),
+        _ => Err(UsageError("--tls_cert and --tls_key need each other, and --tls_client_ca needs both".into()).into()),
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::block_in_place;
 
-use crate::failure::Hinted;
+use crate::error::Hinted;
 use crate::signals::Stop;
 use args::{Port, ServeArgs, WITHOUT_EFFECT};
 
@@ -60,7 +60,7 @@ pub(crate) fn serve(args: ServeArgs, matches: &ArgMatches) -> anyhow::Result<()>
             // TensorFlow Serving's words for it.
             let is_label =
                 status.code == Code::FailedPrecondition && status.message.starts_with("Request to assign label");
-            if is_label { Hinted { error, hint: LABELS }.into() } else { error }
+            if is_label { Hinted { error, hint: LABELS.into() }.into() } else { error }
         }
         ServerError::Listen { what: "REST", .. } => {
             anyhow!("{error}; --rest_api_port names another port, --host another address")

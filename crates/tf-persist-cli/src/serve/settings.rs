@@ -13,8 +13,8 @@ use tf_persist_serve::{Settings, batching, grpc, http, metrics, models, security
 
 use super::args::{Port, ServeArgs, given};
 use super::files;
-use crate::args::{tags, variable};
-use crate::failure::Misuse;
+use crate::args::{env_var, tags};
+use crate::error::UsageError;
 
 /// The name of the model where none is given.
 const DEFAULT_NAME: &str = "default";
@@ -88,7 +88,7 @@ pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
 }
 
 fn misuse<T>(text: &str) -> anyhow::Result<T> {
-    Err(Misuse(text.to_owned()).into())
+    Err(UsageError(text.to_owned()).into())
 }
 
 fn address(args: &ServeArgs, port: Port) -> Option<SocketAddr> {
@@ -181,7 +181,7 @@ fn op_libraries(args: &ServeArgs) -> Vec<PathBuf> {
     if args.op_library.iter().any(is_path) {
         return args.op_library.iter().filter(|path| is_path(path)).cloned().collect();
     }
-    let listed = variable("TF_PERSIST_OP_LIBRARIES");
+    let listed = env_var("TF_PERSIST_OP_LIBRARIES");
     listed.iter().flat_map(std::env::split_paths).filter(is_path).collect()
 }
 
@@ -189,8 +189,8 @@ fn op_libraries(args: &ServeArgs) -> Vec<PathBuf> {
 /// the user's cache, for this source and these ports. Nowhere if there is no cache.
 fn journal(args: &ServeArgs, source: &ModelSource) -> Option<PathBuf> {
     let absolute = |path: PathBuf| path.is_absolute().then_some(path);
-    let cache = variable("XDG_CACHE_HOME").map(PathBuf::from).and_then(absolute);
-    let cache = cache.or_else(|| Some(Path::new(&variable("HOME")?).join(".cache")).and_then(absolute))?;
+    let cache = env_var("XDG_CACHE_HOME").map(PathBuf::from).and_then(absolute);
+    let cache = cache.or_else(|| Some(Path::new(&env_var("HOME")?).join(".cache")).and_then(absolute))?;
     let mut hasher = DefaultHasher::new();
     format!("{source:?} {:?} {:?} {:?}", args.port, args.rest_api_port, args.grpc_socket_path).hash(&mut hasher);
     let folder = cache.join("tf-persist").join("serve-local");

@@ -19,7 +19,7 @@ use tf_persist_core::{SaveOptions, SavedModel, printable};
 pub(crate) use args::TrainArgs;
 
 use crate::args::{Format, tags};
-use crate::failure::Stopped;
+use crate::error::Interrupted;
 use crate::format::count;
 use crate::signals::Stop;
 use curve::Curve;
@@ -61,7 +61,7 @@ pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<()> {
         drawn?;
     }
     match stop.asked() {
-        Some(code) if trained.stopped => Err(Stopped(code).into()),
+        Some(code) if trained.stopped => Err(Interrupted(code).into()),
         _ => Ok(()),
     }
 }

@@ -11,7 +11,7 @@ use tf_persist_core::scratch::NewFile;
 use tf_persist_core::train::Epoch;
 
 use super::curve::Curve;
-use crate::failure::Misuse;
+use crate::error::UsageError;
 
 const SIZE: (u32, u32) = (960, 540);
 /// More points than this look no different; each pair is the lowest and the highest of some steps.
@@ -31,11 +31,11 @@ impl Target {
     /// Checks that a file can be written there, before there is anything to draw, and that the model will not be.
     pub(super) fn of(path: &Path, output: &Path) -> anyhow::Result<Self> {
         if !path.as_os_str().as_encoded_bytes().ends_with(b".svg") {
-            bail!(Misuse(format!("--plot: `{}` does not end in .svg", path.display())));
+            bail!(UsageError(format!("--plot: `{}` does not end in .svg", path.display())));
         }
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
         if absolute(path) == absolute(output) {
-            bail!(Misuse(format!("--plot and --output are both `{}`", path.display())));
+            bail!(UsageError(format!("--plot and --output are both `{}`", path.display())));
         }
         let target = Self(path.to_path_buf());
         if path.is_dir() {

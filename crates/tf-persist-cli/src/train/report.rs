@@ -11,7 +11,7 @@ use super::curve::Curve;
 use super::progress::values_of;
 use super::{TrainArgs, command};
 use crate::args::Format;
-use crate::failure::PRINTING;
+use crate::error::PRINTING;
 use crate::format::{bytes, count, grouped, short};
 use crate::stdout::{plain_stdout, stdout};
 

@@ -12,13 +12,13 @@ use tf_persist_core::warmup::{FILE, Outcome, Records, Replay, SEQUENCE_FILE};
 use tf_persist_core::{Error, SavedModel};
 
 use crate::args::Format;
-use crate::failure::{PRINTING, Verdict};
+use crate::error::{Differs, PRINTING};
 use crate::stdout::{plain_stdout, stdout};
 pub(crate) use args::{VerifyArgs, tolerance};
 pub(crate) use report::comparison_json;
 
 /// Opens one of a model's files of records.
-type Open = fn(&SavedModel) -> Result<Option<Records>, Error>;
+type Open = fn(&SavedModel) -> Result<Option<Records>, ModelError>;
 
 pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
     let artefact = SavedModel::open(&args.path)?;
@@ -59,7 +59,7 @@ pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
     }
     .context(PRINTING)?;
     if replays.iter().any(Replay::is_different) {
-        bail!(Verdict);
+        bail!(Differs);
     }
     if !replays.iter().any(|replay| matches!(replay.outcome, Outcome::Compared(_))) {
         bail!(nothing("its requests ran, and have no answers to compare with".into()));
@@ -68,14 +68,15 @@ pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
 }
 
 /// A pack takes no records, so it is not told to.
-fn nothing_recorded(artefact: &SavedModel, path: &Path, reason: String) -> Error {
+fn nothing_recorded(artefact: &SavedModel, path: &Path, reason: String) -> ModelError {
     if !artefact.is_packed() {
-        return Error::NothingRecorded { path: path.to_path_buf(), reason };
+        return WarmupError::NothingRecorded { path: path.to_path_buf(), reason }.into();
     }
     let pack = path.display();
     let hint = format!(
         "record some in a folder: tf-persist export {pack} FOLDER, tf-persist verify FOLDER --record FILE.npz, and pack it \
          again: tf-persist export FOLDER {pack} --overwrite"
     );
-    Error::InvalidData { source_name: format!("`{pack}` has no recorded answers"), reason, hint: Some(hint) }
+    let source_name = format!("`{pack}` has no recorded answers");
+    TensorError::InvalidData { source_name, reason, hint: Some(hint.into()) }.into()
 }

@@ -10,7 +10,7 @@ use tf_persist_core::warmup::{Added, FILE, Recorder, SEQUENCE_FILE, Sequence};
 use tf_persist_core::{MetaGraph, SavedModel, SignatureDef, Tensor};
 
 use super::VerifyArgs;
-use crate::failure::{Misuse, PRINTING};
+use crate::error::{PRINTING, UsageError};
 use crate::format::count;
 use crate::run::inputs::{FileInputs, reinterpreted};
 use crate::stdout::stdout;
@@ -104,8 +104,8 @@ fn read<'a>(args: &VerifyArgs, meta_graph: &'a MetaGraph, file: &Path) -> anyhow
     match ending {
         "npz" | "json" | "jsonl" => {}
         _ if name == "-" => {}
-        "npy" => bail!(Misuse(format!("`{name}` is one array without a name; write an .npz"))),
-        _ => bail!(Misuse(format!("`{name}` ends neither in .npz nor in .json nor in .jsonl"))),
+        "npy" => bail!(UsageError(format!("`{name}` is one array without a name; write an .npz"))),
+        _ => bail!(UsageError(format!("`{name}` ends neither in .npz nor in .json nor in .jsonl"))),
     }
     if ending == "jsonl" {
         let text = fs::read(file).with_context(|| format!("cannot read `{name}`"))?;

@@ -54,7 +54,7 @@ fn what_does_not_fit_the_model_is_refused_and_nothing_is_written() {
         .fails()
         .says("signature `increment` does something else with the variable `calls` than to read it")
         .says("AssignAddVariableOp")
-        .hints("--signatures value leaves it out");
+        .hints("leave that signature out (--signatures value)");
     dir.cmd("export models/counter/model out --frozen --signatures increment")
         .run()
         .fails()

@@ -53,7 +53,7 @@ fn what_is_no_model_is_told_apart() {
     let dir = Dir::new();
     dir.write("a.in.npz", npz(&[("x", npy("<f4", "(1,)", &[0; 4]))]));
     let ran = dir.cmd("inspect a.in.npz").without_tensorflow().run().fails().says("it is a file of numpy arrays");
-    ran.hints("give the arrays to `run` with --inputs");
+    ran.hints("give the arrays as inputs of a signature, or as data to train on");
     dir.copy_model("half_plus_two", "many/b");
     dir.copy_model("half_plus_two", "many/a");
     let ran = dir.cmd("inspect many").without_tensorflow().run().fails();

@@ -76,7 +76,7 @@ fn another_order_or_another_model_is_told() {
     let ran = ran.prints("record 1 of the sequence, predict `increment`: `total` differs");
     ran.check(!ran.out().contains("record 3"), "what came after is as it was");
     let more = dir.cmd("verify m --record requests.jsonl --in-order").run().fails();
-    more.says("record 1 of the sequence is answered otherwise now").hints("begin anew with --replace");
+    more.says("record 1 of the sequence is answered otherwise now").hints("begin a new recording (--replace)");
     fs::write(dir.path("m").join(SEQUENCE_FILE), b"no records").unwrap();
     dir.cmd("verify m").without_tensorflow().run().fails().says("tf-persist-sequence.tfrecord` is damaged");
 }

@@ -278,7 +278,7 @@ fn an_output_that_cannot_be_fetched_is_in_nobodys_way_who_asks_for_another() {
     run("--outputs undeclared").fails().says("output `undeclared` of signature `s` cannot be fetched");
     run("--outputs step").fails().says("it names the operation `step`, which gives no tensor");
     run("--outputs gone").fails().says("it names the tensor `gone:0`, which the graph lacks");
-    run("").fails().says("cannot be fetched").hints("ask for others");
+    run("").fails().says("cannot be fetched").hints("ask for other outputs");
 }
 
 #[test]

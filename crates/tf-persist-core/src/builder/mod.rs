@@ -78,7 +78,7 @@ impl ModelBuilder {
     /// Begins with a serialized `GraphDef`, such as `tensorflow::Graph::graph_def` gives.
     ///
     /// # Errors
-    /// [`Error::InvalidData`] if these bytes are no graph, if it is above protobuf's limit of 2 GiB, nested more than 100 deep,
+    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if these bytes are no graph, if it is above protobuf's limit of 2 GiB, nested more than 100 deep,
     /// or would take far more memory than its size.
     pub fn new(graph_def: Vec<u8>) -> Result<Self> {
         let bytes = Bytes::from(graph_def);

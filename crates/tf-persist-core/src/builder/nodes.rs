@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use tf_persist_proto::tensorflow::{GraphDef, NodeDef};
 
-use crate::error::{Error, Result, names};
+use crate::error::model::{Error, Result, TensorError, names};
 
 /// The nodes of a graph, by name.
 pub(super) struct Nodes<'g> {
@@ -40,11 +40,11 @@ impl<'g> Nodes<'g> {
     pub(super) fn required(&self, name: &str, what: impl FnOnce() -> String) -> Result<&'g NodeDef> {
         self.get(name).ok_or_else(|| {
             let placeholders = self.all.iter().filter(|node| is_placeholder(node)).map(|node| node.name.clone());
-            Error::InvalidData {
+            Error::Tensor(TensorError::InvalidData {
                 source_name: what(),
                 reason: format!("the graph has no operation `{}`", name.escape_debug()),
-                hint: Some(format!("its placeholders are {}", names(&placeholders.collect::<Vec<_>>()))),
-            }
+                hint: Some(format!("its placeholders are {}", names(&placeholders.collect::<Vec<_>>())).into()),
+            })
         })
     }
 

@@ -10,7 +10,7 @@ use tf_persist_proto::tensorflow::{CollectionDef, NodeDef, SaverDef, VariableDef
 use super::nodes::FreeNames;
 use super::variables::Variable;
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 use crate::graph::attr::{self, node};
 use crate::ops::HandleKind;
 use crate::tensor::Tensor;

@@ -10,7 +10,7 @@ use tf_persist_proto::tensorflow::{NodeDef, SignatureDef, TensorInfo, TensorShap
 use super::nodes::{FreeNames, Nodes, is_placeholder};
 use super::signature::{Bound, GraphSignature};
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::{Error, ModelError, Result, TensorError};
 use crate::ffi::{ImportedGraph, TensorType};
 use crate::graph::attr::{self, node};
 use crate::saved_model::parse_tensor_name;
@@ -78,11 +78,11 @@ fn check_tensors(signature: &GraphSignature, nodes: &Nodes<'_>, name: impl Fn() 
     let unfed = nodes.behind(wanted, &fed).into_iter().find(|node| is_placeholder(node));
     match unfed {
         None => Ok(()),
-        Some(placeholder) => Err(Error::InvalidData {
+        Some(placeholder) => Err(Error::Model(ModelError::Tensor(TensorError::InvalidData {
             source_name: name(),
             reason: format!("what it gives waits for the placeholder `{}`, which no input feeds", placeholder.name),
             hint: Some("make it an input".into()),
-        }),
+        }))),
     }
 }
 
@@ -131,7 +131,10 @@ fn find(bound: &Bound, graph: &ImportedGraph, what: &str) -> Result<TensorType> 
     let missing = || Error::data(what, format!("the operation `{op}` has no output {index}"));
     let mut found = graph.tensor(op, index)?.ok_or_else(missing)?;
     if matches!(found.dtype, DType::Resource | DType::Variant | DType::Invalid) {
-        return Err(Error::UnsupportedDType { name: Some(what.to_owned()), dtype: found.dtype });
+        return Err(Error::Model(ModelError::Tensor(TensorError::UnsupportedDType {
+            name: Some(what.to_owned()),
+            dtype: found.dtype,
+        })));
     }
     if let Some(declared) = &bound.shape {
         if !agree(declared, &found.shape) {

@@ -10,7 +10,7 @@ use tf_persist_proto::tensorflow::{AttrValue, GraphDef, NodeDef, TensorShapeProt
 
 use super::{GraphSignature, ModelBuilder};
 use crate::dtype::DType;
-use crate::error::Error;
+use crate::error::{Error, ModelError};
 use crate::graph::attr;
 use crate::tensor::Tensor;
 
@@ -94,7 +94,7 @@ fn variables_without_values_and_values_without_variables() {
     let more = [nodes(), vec![handle("v", "v")]].concat();
     let more = ModelBuilder::new(bytes(more)).unwrap();
     refused(&more, "no value was given for its variables `w` and `v`");
-    assert!(error(&more).hint().unwrap().contains("state"));
+    assert!(error(&more).hint().unwrap().text().contains("state"));
     refused(&builder().variable("nope", pair()), "variable `nope`: the graph has no operation of this name");
     refused(&builder().variable("y", pair()), "variable `y`: the operation of this name is no variable, but a `Mul`");
     refused(&builder().variable("w", pair()).state("w", pair()), "variable `w`: it was given two values");
@@ -150,7 +150,7 @@ fn signatures_that_cannot_be() {
     }
     refused(&with(good()).signature(good()), "signature `s`: there are two of this name");
     let hint = error(&with(good().input("more", "nope"))).hint().unwrap();
-    assert_eq!(hint, "its placeholders are `x` and `x2`");
+    assert_eq!(hint.text(), "its placeholders are `x` and `x2`");
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_target_that_is_taken() {
     let work = tempfile::tempdir().unwrap();
     fs::write(work.path().join("saved_model.pb"), "old").unwrap();
     let model = builder().variable("w", pair());
-    assert!(matches!(model.save(work.path()), Err(Error::Exists { .. })));
+    assert!(matches!(model.save(work.path()), Err(Error::Model(ModelError::Exists { .. }))));
     // Overwriting goes past that, to what else is wrong.
     let said = model.overwrite(true).init_op("nope").save(work.path()).unwrap_err();
     assert!(said.to_string().contains("the init op"), "{said}");

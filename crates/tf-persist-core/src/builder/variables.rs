@@ -7,7 +7,7 @@ use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 
 use super::nodes::{Nodes, split};
 use crate::dtype::DType;
-use crate::error::{Error, Result, names};
+use crate::error::model::{Error, Result, TensorError, names};
 use crate::ops::{HandleKind, variable_kind};
 use crate::shape::PartialShape;
 use crate::tensor::Tensor;
@@ -55,11 +55,11 @@ pub(super) fn bind<'g>(nodes: &Nodes<'g>, given: &'g [Given]) -> Result<Vec<Vari
     let (with, without): (Vec<_>, Vec<_>) = variables.partition(|(node, _)| values.contains_key(node.name.as_str()));
     if !without.is_empty() {
         let missing: Vec<String> = without.iter().map(|(node, _)| node.name.clone()).collect();
-        return Err(Error::InvalidData {
+        return Err(Error::Tensor(TensorError::InvalidData {
             source_name: "the graph".into(),
             reason: format!("no value was given for its variables {}", names(&missing)),
             hint: Some("give the value of every variable; those that are not trained are state".into()),
-        });
+        }));
     }
     check_apart(with.iter().copied())?;
     let initializers = initializers(nodes);
@@ -87,11 +87,11 @@ fn check_apart<'g>(variables: impl Iterator<Item = (&'g NodeDef, HandleKind)>) -
         let name = if kind == HandleKind::Reference && shared.is_empty() { node.name.as_bytes() } else { shared };
         if let Some(other) = seen.insert((kind, text("container"), name), &node.name) {
             let shared = String::from_utf8_lossy(name);
-            return Err(Error::InvalidData {
+            return Err(Error::Tensor(TensorError::InvalidData {
                 source_name: "the graph".into(),
                 reason: format!("`{other}` and `{}` are one variable: both have the shared name `{shared}`", node.name),
                 hint: Some("give each variable a `shared_name` of its own, such as its name".into()),
-            });
+            }));
         }
     }
     Ok(())

@@ -15,7 +15,7 @@ use super::signatures::INIT_OP;
 use super::variables::Variable;
 use super::{ModelBuilder, assets, signatures, variables};
 use crate::checkpoint::CheckpointWriter;
-use crate::error::{Error, Result};
+use crate::error::{Error, ModelError, Result, TensorError};
 use crate::export::{self, Staging};
 use crate::ffi::ImportedGraph;
 use crate::runtime::Runtime;
@@ -29,14 +29,14 @@ impl ModelBuilder {
     ///
     /// # Errors
     /// Before anything is written:
-    /// - [`Error::Exists`] if the target is there and not empty (unless [`ModelBuilder::overwrite`]);
-    /// - [`Error::InvalidData`] if the graph is empty; if a variable of it has no value or two, or one of another dtype or shape;
+    /// - [`ModelError::Exists`](crate::ModelError::Exists) if the target is there and not empty (unless [`ModelBuilder::overwrite`]);
+    /// - [`TensorError::InvalidData`](crate::TensorError::InvalidData) if the graph is empty; if a variable of it has no value or two, or one of another dtype or shape;
     ///   if a signature has a name twice, names a tensor that the graph lacks, has no output, or gives what waits for a
     ///   placeholder that it does not feed; if the init op would overwrite variables; if an asset has no tensor or no name;
-    /// - [`Error::UnsupportedDType`] if an input or output is a resource or a variant;
+    /// - [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) if an input or output is a resource or a variant;
     /// - [`Error::TensorFlow`] if TensorFlow refuses the graph, [`Error::Runtime`] if there is none.
     ///
-    /// Later, [`Error::Io`] if the disk is full.
+    /// Later, [`ModelError::Io`](crate::ModelError::Io) if the disk is full.
     pub fn save(&self, target: impl AsRef<Path>) -> Result<SavedModel> {
         let target = target.as_ref();
         export::check_target(target, self.overwrite)?;
@@ -59,7 +59,7 @@ impl ModelBuilder {
         assets::copy(&files, &staging)?;
         fs::write(staging.path().join(GRAPH_FILE), bytes).map_err(Error::io("write", staging.shown(GRAPH_FILE)))?;
         staging.publish()?;
-        SavedModel::open(target)
+        Ok(SavedModel::open(target)?)
     }
 
     /// An init op runs after the variables are restored: one that assigns to them would undo that.
@@ -74,7 +74,7 @@ impl ModelBuilder {
         };
         match variables.iter().find(overwrites) {
             None => Ok(()),
-            Some(variable) => Err(Error::InvalidData {
+            Some(variable) => Err(Error::Model(ModelError::Tensor(TensorError::InvalidData {
                 source_name: what(),
                 reason: format!(
                     "it assigns to the variable `{}`, whose value would be lost at every load",
@@ -83,7 +83,7 @@ impl ModelBuilder {
                 hint: Some(
                     "variables are restored without it: leave it out, or name one that fills tables only".into(),
                 ),
-            }),
+            }))),
         }
     }
 

@@ -8,7 +8,7 @@ use super::checksum::Checksum;
 use super::entry::{Entry, Part};
 use super::strings::{Flaw, decode};
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 use crate::shape::element_count;
 use crate::tensor::Strings;
 

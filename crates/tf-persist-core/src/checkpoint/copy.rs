@@ -13,7 +13,7 @@ use super::entry::{Entry, Part};
 use super::index::{CheckpointIndex, MAX_INDEX_BYTES, index_path, shard_path};
 use super::publish::Unpublished;
 use crate::container::file::{file_length, read_file};
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 
 /// What is copied before the checker hears of it: still in one of the processor's caches then.
 const STEP: u64 = 4 << 20;

@@ -15,7 +15,7 @@ use super::slice::Slice;
 use super::table::read_table;
 use crate::container::file::{file_length, read_file};
 use crate::container::pack::Pack;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 use crate::stand_in;
 
 /// An index has about a hundred bytes a tensor. One of this size would be of half a million tensors.

@@ -9,7 +9,7 @@ use tf_persist_proto::text_format::{self, Options, UnknownFields};
 
 use super::index::index_path;
 use crate::container::file::read_file;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 
 /// The file in which a training keeps which checkpoint is the latest (`CheckpointState` in
 /// `tensorflow/python/training/checkpoint_state.proto`).
@@ -171,7 +171,7 @@ fn latest_in(folder: &Path, latest: &str) -> Result<FoundCheckpoint> {
         format!("the latest checkpoint, it says, is `{latest}`, and there is no `{}`{beside}", shown.display());
     let hint = match names_in(folder)?.as_slice() {
         [] => None,
-        names => Some(format!("name one that is there: {}", listed(names))),
+        names => Some(format!("name one that is there: {}", listed(names)).into()),
     };
     Err(Error::Unsupported { path: state, reason, hint })
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempPath;
 
 use super::index::{CheckpointIndex, index_path, shard_path};
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 use crate::scratch::Scratch;
 
 /// A checkpoint that is being made. Dropped without [`Unpublished::finish`], it leaves nothing behind.

@@ -13,7 +13,7 @@ use super::entry::{Entry, Part};
 use super::index::{CheckpointIndex, shard_path};
 use super::shard::Shard;
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::model::{CheckpointError, Error, Result, TensorError};
 use crate::shape::element_count;
 use crate::tensor::{Growing, Shortfall, Strings, Tensor, widened};
 
@@ -64,8 +64,8 @@ impl CheckpointReader {
     /// The tensor with this key, put together if it is partitioned.
     ///
     /// # Errors
-    /// - [`Error::UnknownVariable`] if there is none;
-    /// - [`Error::UnsupportedDType`] if it is a resource, a variant, or of a type that no [`Tensor`] holds, such as float8:
+    /// - [`CheckpointError::UnknownVariable`](crate::CheckpointError::UnknownVariable) if there is none;
+    /// - [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) if it is a resource, a variant, or of a type that no [`Tensor`] holds, such as float8:
     ///   see [`CheckpointReader::read_bytes`];
     /// - [`Error::Damaged`] with the shard's path and the key if a checksum is wrong, a shard has become too short, strings do
     ///   not fit their lengths, or slices leave elements out or give them twice;
@@ -75,7 +75,7 @@ impl CheckpointReader {
         match entry.dtype {
             DType::String => Tensor::from_string_array(&entry.shape, self.strings(entry)?),
             dtype if dtype.is_supported() => self.numbers(entry)?.into_tensor(dtype, &entry.shape),
-            dtype => Err(Error::UnsupportedDType { name: Some(key.to_owned()), dtype }),
+            dtype => Err(Error::Tensor(TensorError::UnsupportedDType { name: Some(key.to_owned()), dtype })),
         }
     }
 
@@ -83,7 +83,7 @@ impl CheckpointReader {
     /// [`Tensor`] holds as such included.
     ///
     /// # Errors
-    /// Those of [`CheckpointReader::read`]; strings, resources and variants are refused as [`Error::UnsupportedDType`].
+    /// Those of [`CheckpointReader::read`]; strings, resources and variants are refused as [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType).
     pub fn read_bytes(&self, key: &str) -> Result<Tensor> {
         let entry = self.entry(key)?;
         match entry.dtype {
@@ -113,15 +113,17 @@ impl CheckpointReader {
     }
 
     pub(super) fn entry(&self, key: &str) -> Result<&Entry> {
-        self.index.get(key).ok_or_else(|| Error::UnknownVariable {
-            prefix: self.index.prefix.clone(),
-            key: key.to_owned(),
-            available: self.index.entries.iter().map(|entry| entry.key.clone()).collect(),
+        self.index.get(key).ok_or_else(|| {
+            Error::Checkpoint(CheckpointError::UnknownVariable {
+                prefix: self.index.prefix.clone(),
+                key: key.to_owned(),
+                available: self.index.entries.iter().map(|entry| entry.key.clone()).collect(),
+            })
         })
     }
 
     fn unsupported(&self, entry: &Entry) -> Error {
-        Error::UnsupportedDType { name: Some(entry.key.clone()), dtype: entry.dtype }
+        Error::Tensor(TensorError::UnsupportedDType { name: Some(entry.key.clone()), dtype: entry.dtype })
     }
 
     fn damaged(&self, entry: &Entry, part: &Part, reason: &str) -> Error {

@@ -11,7 +11,7 @@
 use tf_persist_proto::wire::Reader;
 
 use super::encode::{mask, unmask, varint};
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 use crate::tensor::Strings;
 
 /// Why bytes are no string tensor.

@@ -13,8 +13,8 @@ use super::read::CheckpointReader;
 use super::strings::encode;
 use super::table_builder::TableBuilder;
 use crate::dtype::DType;
-use crate::error::{Error, Result};
-use crate::shape::element_count;
+use crate::error::model::{Error, Result, TensorError};
+use crate::shape::{InvalidShape, element_count};
 use crate::tensor::Tensor;
 
 /// Writes a checkpoint of one shard: the bytes of the tensors in the order in which they are added, one after the other, as
@@ -61,7 +61,7 @@ impl CheckpointWriter {
     /// Adds a tensor.
     ///
     /// # Errors
-    /// - [`Error::InvalidData`] if a tensor with this key was added before, or the key is empty or begins with a zero: such keys
+    /// - [`TensorError::InvalidData`](crate::TensorError::InvalidData) if a tensor with this key was added before, or the key is empty or begins with a zero: such keys
     ///   are the format's own;
     /// - [`Error::Io`] if it cannot be written. The checkpoint cannot be finished then.
     pub fn add(&mut self, key: &str, tensor: &Tensor) -> Result<()> {
@@ -76,13 +76,15 @@ impl CheckpointWriter {
     /// Adds a tensor of these little-endian bytes: of numbers of any type, those that no [`Tensor`] holds as such included.
     ///
     /// # Errors
-    /// As [`CheckpointWriter::add`]; [`Error::UnsupportedDType`] if the elements of this type are no numbers, or of a size that is
-    /// not known; [`Error::InvalidShape`] if there are not as many bytes as dtype and shape make.
+    /// As [`CheckpointWriter::add`]; [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) if the elements of this type are no numbers, or of a size that is
+    /// not known; [`TensorError::InvalidShape`](crate::TensorError::InvalidShape) if there are not as many bytes as dtype and shape make.
     pub fn add_bytes(&mut self, key: &str, dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<()> {
-        let size = dtype.size().ok_or_else(|| Error::UnsupportedDType { name: Some(key.to_owned()), dtype })?;
+        let size = dtype
+            .size()
+            .ok_or_else(|| Error::Tensor(TensorError::UnsupportedDType { name: Some(key.to_owned()), dtype }))?;
         if element_count(shape)?.checked_mul(size) != Some(bytes.len()) {
             let reason = format!("{dtype} of this shape does not have {} bytes", bytes.len());
-            return Err(Error::InvalidShape { shape: shape.to_vec(), reason });
+            return Err(Error::Tensor(TensorError::InvalidShape(InvalidShape { shape: shape.to_vec(), reason })));
         }
         self.put(key, dtype, shape, &[], bytes, None)
     }
@@ -97,9 +99,10 @@ impl CheckpointWriter {
         let entry = source.entry(source_key)?;
         match (entry.dtype, entry.parts.as_slice()) {
             (DType::String, _) => self.add(key, &source.read(source_key)?),
-            (DType::Resource | DType::Variant, _) => {
-                Err(Error::UnsupportedDType { name: Some(source_key.to_owned()), dtype: entry.dtype })
-            }
+            (DType::Resource | DType::Variant, _) => Err(Error::Tensor(TensorError::UnsupportedDType {
+                name: Some(source_key.to_owned()),
+                dtype: entry.dtype,
+            })),
             (_, [part @ Part { slice: None, .. }]) => {
                 self.check_key(key)?;
                 // Until it is whole, and its checksum was right.

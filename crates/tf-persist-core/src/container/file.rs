@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 
 /// The length of a regular file; `None` if there is nothing at the path.
 ///

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use self::file::{file_length, read_file};
 use self::pack::{Pack, is_pack, is_pack_path};
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 
 /// An open file of a model.
 #[derive(Debug)]

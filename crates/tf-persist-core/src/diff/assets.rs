@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use crate::container::FileReader;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 use crate::saved_model::SavedModel;
 
 /// What the files of two models differ in.

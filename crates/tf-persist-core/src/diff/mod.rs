@@ -28,7 +28,7 @@ pub use graph::{FunctionsDiff, GraphDiff, NodesDiff, OpDiff};
 pub use signatures::SignatureDiff;
 pub use variables::{TableDiff, VariableChange, VariableDiff, VariablesDiff};
 
-use crate::error::Result;
+use crate::error::model::Result;
 use crate::saved_model::{MetaGraph, SavedModel};
 use crate::tensor::Tolerance;
 
@@ -138,7 +138,7 @@ impl MetaGraphDiff {
 /// Compares two models. Variables are read one after the other, and every checksum is checked.
 ///
 /// # Errors
-/// [`Error::UnknownTags`](crate::Error::UnknownTags) if neither has the tags that were asked for; if a variable or an asset cannot
+/// [`SavedModelError::UnknownTags`](crate::SavedModelError::UnknownTags) if neither has the tags that were asked for; if a variable or an asset cannot
 /// be read.
 pub fn diff(a: &SavedModel, b: &SavedModel, options: &DiffOptions) -> Result<Diff> {
     let mut all = Diff {

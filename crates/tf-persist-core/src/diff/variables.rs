@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::canonical::{Hash, Parts};
 use crate::checkpoint::{CheckpointReader, Entry};
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result, TensorError};
 use crate::saved_model::{Table, Variable, Variables};
 use crate::tensor::{Comparison, Tensor, Tolerance};
 
@@ -235,7 +235,7 @@ fn read(reader: &CheckpointReader, entry: &Entry) -> Result<Option<Tensor>> {
         DType::Invalid | DType::Resource | DType::Variant => Ok(None),
         DType::Other(_) => match reader.read_widened(&entry.key) {
             // Numbers that nobody knows have no size, and checkpoints of them no reader.
-            Err(Error::UnsupportedDType { .. }) => Ok(None),
+            Err(Error::Tensor(TensorError::UnsupportedDType { .. })) => Ok(None),
             numbers => numbers.map(Some),
         },
         _ => reader.read(&entry.key).map(Some),

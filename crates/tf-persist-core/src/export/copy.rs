@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use super::staging::Staging;
 use crate::container::Files;
 use crate::container::pack::Pack;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 use crate::saved_model::layout::PARTS;
 use crate::scratch::is_name as is_scratch;
 

@@ -9,7 +9,7 @@ use tf_persist_proto::tensorflow::FingerprintDef;
 use super::staging::Staging;
 use crate::checkpoint::CheckpointIndex;
 use crate::container::Files;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 use crate::saved_model::layout::FINGERPRINT;
 
 /// The file has about a hundred bytes.

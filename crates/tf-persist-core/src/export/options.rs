@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::staging::{self, Staging};
 use crate::checkpoint::restore::RestoreOptions;
-use crate::error::Result;
+use crate::error::model::Result;
 use crate::rewrite::Rewrite;
 
 /// How a model is saved.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::save::{Saved, check_place};
 use super::staging::{Parents, Staging, resolve, sync};
 use crate::container::pack::{self, Item, is_pack};
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 use crate::saved_model::SavedModel;
 use crate::saved_model::layout::{GRAPH_FILE, TEXT_GRAPH_FILE, parts_with};
 use crate::scratch::NewFile;

@@ -10,7 +10,7 @@ use tf_persist_proto::serving::prediction_log::prediction_log::Log_type;
 use tf_persist_proto::serving::{ModelSpec, PredictionLog};
 
 use super::staging::Staging;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 use crate::saved_model::DEFAULT_SIGNATURE;
 use crate::warmup::{FILE, SEQUENCE_FILE, tfrecord};
 

@@ -15,7 +15,7 @@ use crate::checkpoint::restore::Mapping;
 use crate::checkpoint::{CheckpointIndex, CheckpointReader};
 use crate::container::Files;
 use crate::container::pack::is_pack_path;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Hint, Result, SavedModelError};
 use crate::rewrite::freeze;
 use crate::rewrite::prune::{self, Pruned};
 use crate::saved_model::layout::{GRAPH_FILE, STATE_FILE};
@@ -119,11 +119,12 @@ impl SavedModel {
     ) -> Result<(Staging, Saved)> {
         if let Some(tags) = options.tags.as_ref().filter(|tags| !meta_graph.has_tags(tags)) {
             let available = vec![meta_graph.tags().to_vec()];
-            return Err(Error::UnknownTags { path: self.path().to_path_buf(), asked: tags.clone(), available });
+            let (path, asked) = (self.path().to_path_buf(), tags.clone());
+            return Err(SavedModelError::UnknownTags { path, asked, available }.into());
         }
         if options.checkpoint.is_some() {
             let reason = "it is loaded, and its variables are those of its session, not of a checkpoint";
-            let hint = Some("save the artefact, with SavedModel::save".to_owned());
+            let hint = Some("save the artefact, with SavedModel::save".into());
             return Err(Error::Unsupported { path: self.path().to_path_buf(), reason: reason.into(), hint });
         }
         let alone = options.tags.is_some() || options.rewrite.changes();
@@ -235,7 +236,7 @@ fn write_changed(
         prune::check_whole(&definition, &functions).map_err(|reason| Error::CannotExport {
             path: source.path().to_path_buf(),
             reason,
-            hint: Some("export it with all its parts, without --inference-only and --frozen".into()),
+            hint: Some(Hint::new("export it with all its parts").unset("inference_only").unset("frozen")),
         })?;
         smallest::enlarge(&mut definition);
     }
@@ -286,7 +287,7 @@ pub(super) fn check_place(source: &Path, target: &Path) -> Result<()> {
         return Ok(());
     }
     let reason = if target.starts_with(&source) { "it stands in the model" } else { "the model stands in it" };
-    let hint = Some("name a target beside the model".to_owned());
+    let hint = Some("name a target beside the model".into());
     Err(Error::Unsupported { path: target, reason: reason.into(), hint })
 }
 
@@ -311,7 +312,7 @@ fn check_coverage(source: &SavedModel, saved: Option<&CheckpointIndex>) -> Resul
             source.meta_graphs().len(),
             lost
         ),
-        hint: Some("write this meta graph alone, with --tags".into()),
+        hint: Some(Hint::new("write this meta graph alone").set("tags")),
     })
 }
 

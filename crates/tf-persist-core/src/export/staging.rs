@@ -8,7 +8,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::packed;
 use crate::container::pack::is_pack_path;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 use crate::saved_model::layout::{GRAPH_FILE, TEXT_GRAPH_FILE};
 use crate::scratch::Scratch;
 

@@ -13,7 +13,7 @@ use tf_persist_proto::tensorflow::trackable_object_graph::trackable_object_graph
 
 use super::SaveOptions;
 use crate::checkpoint::{CheckpointWriter, OBJECT_GRAPH_KEY};
-use crate::error::Result;
+use crate::error::model::Result;
 use crate::graph::attr;
 use crate::saved_model::SavedModel;
 use crate::{DType, Tensor};

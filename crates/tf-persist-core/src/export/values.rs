@@ -18,7 +18,7 @@ use crate::checkpoint::{
 };
 use crate::container::Files;
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::model::{CheckpointError, Error, Result};
 use crate::rewrite::prune::{Restored, SavedTensor};
 use crate::saved_model::SavedModel;
 use crate::shape::PartialShape;
@@ -101,9 +101,9 @@ impl Restoring {
         }
         find(&self.model, &self.declared, [&self.own, &self.other], &self.options).map(drop).map_err(
             |error| match error {
-                Error::OtherCheckpoint(mut other) => {
+                Error::Checkpoint(CheckpointError::Mismatch(mut other)) => {
                     other.missing.retain(|missing| needed.contains(missing.key.as_str()));
-                    Error::OtherCheckpoint(other)
+                    Error::Checkpoint(CheckpointError::Mismatch(other))
                 }
                 error => error,
             },

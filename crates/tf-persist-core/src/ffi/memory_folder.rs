@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::library::{FileSymbols, Library, symbols};
 use super::status::Status;
-use crate::error::{Error, Result};
+use crate::error::{Error, ModelError, Result};
 
 /// A folder of `ram://` under a name of its own. Dropped, it is deleted with all that is in it.
 pub(crate) struct MemoryFolder {
@@ -33,10 +33,12 @@ impl MemoryFolder {
     pub(crate) fn new(_open: &Library) -> Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let files = symbols().files.as_ref().ok_or_else(|| Error::Unsupported {
-            path: "libtensorflow".into(),
-            reason: "it has no functions that write files".into(),
-            hint: None,
+        let files = symbols().files.as_ref().ok_or_else(|| {
+            Error::Model(ModelError::Unsupported {
+                path: "libtensorflow".into(),
+                reason: "it has no functions that write files".into(),
+                hint: None,
+            })
         })?;
         // The random part keeps two copies of this library in one process apart.
         let path = format!("ram://tf-persist-{number}-{:016x}", RandomState::new().hash_one(number));

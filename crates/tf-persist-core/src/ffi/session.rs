@@ -12,7 +12,7 @@ use super::library::{Library, symbols};
 use super::status::Status;
 use super::tensor::TfTensor;
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::{Error, ModelError, Result, TensorError};
 use crate::ops::gives_reference;
 use crate::shape::PartialShape;
 use crate::tensor::Tensor;
@@ -103,7 +103,9 @@ impl Session {
         let in_mode = setup.in_calling_thread && !setup.text;
         let session = if in_mode { in_mode_of_tensorflow(load) } else { load() };
         status.check(|| format!("load `{}`", path.display()))?;
-        let session = NonNull::new(session).ok_or_else(|| Error::InvalidTensor { reason: "no session came".into() })?;
+        let session = NonNull::new(session).ok_or_else(|| {
+            Error::Model(ModelError::Tensor(TensorError::InvalidTensor { reason: "no session came".into() }))
+        })?;
         let has_reference_variables = ops.into_iter().any(|op| gives_reference(op));
         let in_calling_thread = setup.in_calling_thread;
         let session = Self { session, graph: graph.0, has_reference_variables, in_calling_thread };
@@ -236,7 +238,11 @@ impl Session {
             .map(|raw| NonNull::new(raw).map(|raw| unsafe { TfTensor::from_raw(raw) }))
             .collect();
         status.check(action)?;
-        let missing = || Error::InvalidTensor { reason: "TensorFlow returned no value for an output".into() };
+        let missing = || {
+            Error::Model(ModelError::Tensor(TensorError::InvalidTensor {
+                reason: "TensorFlow returned no value for an output".into(),
+            }))
+        };
         let copy = self.has_reference_variables;
         outputs.into_iter().map(|output| output.ok_or_else(missing)?.into_tensor(copy)).collect()
     }

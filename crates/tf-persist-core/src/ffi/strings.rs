@@ -7,7 +7,7 @@ use aligned_vec::{AVec, ConstAlign};
 use tensorflow_sys_runtime as tf;
 
 use super::library::symbols;
-use crate::error::{Error, Result};
+use crate::error::{Error, ModelError, Result};
 use crate::tensor::{ALIGNMENT, Strings};
 
 /// The memory of one `TF_TString`, laid out by TensorFlow (`tensorflow/c/tf_tstring.h`): all zero is the empty string.
@@ -25,7 +25,7 @@ impl StringArray {
     pub(super) fn copy_of(strings: &Strings) -> Result<Self> {
         let mut slots = AVec::new(ALIGNMENT);
         let bytes = strings.len().saturating_mul(size_of::<Slot>());
-        slots.try_reserve_exact(strings.len()).map_err(|_| Error::OutOfMemory { bytes })?;
+        slots.try_reserve_exact(strings.len()).map_err(|_| Error::Model(ModelError::OutOfMemory { bytes }))?;
         slots.resize(strings.len(), Slot([0; 3]));
         let mut array = Self(slots);
         for (slot, string) in array.0.iter_mut().zip(strings.iter()) {

@@ -10,7 +10,7 @@ use tensorflow_sys_runtime as tf;
 use super::library::symbols;
 use super::strings::{self, StringArray};
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::{Error, ModelError, Result, TensorError};
 use crate::tensor::{Buffer, ForeignMemory, Tensor, byte_len};
 
 /// A live `TF_Tensor`.
@@ -55,7 +55,11 @@ impl TfTensor {
             let dtype = tensor.dtype().number();
             (symbols().new_tensor)(dtype, dims.as_ptr(), dims.len() as c_int, data, len, deallocator, owner)
         };
-        let refused = || Error::InvalidTensor { reason: format!("TensorFlow refused {tensor:?}") };
+        let refused = || {
+            Error::Model(ModelError::Tensor(TensorError::InvalidTensor {
+                reason: format!("TensorFlow refused {tensor:?}"),
+            }))
+        };
         NonNull::new(raw).map(Self).ok_or_else(refused)
     }
 
@@ -87,15 +91,15 @@ impl TfTensor {
             let count = crate::shape::element_count(&shape)?;
             // SAFETY: a string tensor's data are as many TF_TStrings as it has elements.
             let strings = unsafe { strings::read((symbols().tensor_data)(raw), count) };
-            return Tensor::from_string_array(&shape, strings);
+            return Ok(Tensor::from_string_array(&shape, strings)?);
         }
         let expected = byte_len(dtype, &shape)?;
         if self.bytes().len() != expected {
             let reason = format!("TensorFlow gave {} bytes for {dtype} {shape:?}", self.bytes().len());
-            return Err(Error::InvalidTensor { reason });
+            return Err(Error::Model(ModelError::Tensor(TensorError::InvalidTensor { reason })));
         }
         if copy {
-            return Tensor::from_bytes(dtype, &shape, self.bytes());
+            return Ok(Tensor::from_bytes(dtype, &shape, self.bytes())?);
         }
         Ok(Tensor::from_foreign(dtype, shape, Arc::new(self)))
     }

@@ -72,7 +72,7 @@ pub(crate) fn const_node(name: &str, value: pb::TensorProto) -> pb::NodeDef {
 }
 
 /// A `Const` node that holds a vector of strings.
-pub(crate) fn strings_node<S: AsRef<[u8]>>(name: &str, strings: &[S]) -> crate::error::Result<pb::NodeDef> {
+pub(crate) fn strings_node<S: AsRef<[u8]>>(name: &str, strings: &[S]) -> crate::error::model::Result<pb::NodeDef> {
     Ok(const_node(name, proto::to_proto(&Tensor::from_strings(&[strings.len()], strings)?)))
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use object::read::{NameOrOrdinal, ReadCache};
 use object::{Architecture, Object, ObjectKind, ObjectSection, SectionKind};
 
-use super::error::OpLibraryProblem;
+use crate::error::OpLibraryProblem;
 
 /// What a shared library asks TensorFlow for, by its dynamic symbols or by names that it looks up itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

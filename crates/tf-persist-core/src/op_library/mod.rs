@@ -1,7 +1,7 @@
 //! Libraries of ops that libtensorflow does not have: named by file or by the pip package that has them, looked at before they
 //! run, and loaded once a process.
 
-mod error;
+mod linker;
 mod look;
 mod package;
 
@@ -10,11 +10,9 @@ use std::io::{BufReader, Read};
 use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use error::{OpLibraryError, OpLibraryProblem, Wants};
-
 use tf_persist_proto::tensorflow::OpList;
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, OpLibraryError, OpLibraryProblem, Result};
 use crate::ffi;
 use crate::runtime::Runtime;
 use look::Look;
@@ -90,7 +88,7 @@ impl OpLibrary {
             }
             Error::TensorFlow { message, .. } => {
                 let has = |name: &str| ffi::has_function(runtime.library(), runtime.file(), name);
-                refuse(error::of_linker(&message, &file, runtime.version(), has, || package::wants(&file)))
+                refuse(linker::of_linker(&message, &file, runtime.version(), has, || package::wants(&file)))
             }
             other => other,
         })?;
@@ -183,7 +181,7 @@ impl OpLibrary {
 }
 
 fn refusal(path: &Path, problem: OpLibraryProblem) -> Error {
-    Error::OpLibrary(Box::new(OpLibraryError { path: path.to_path_buf(), problem }))
+    Error::from(Box::new(OpLibraryError { path: path.to_path_buf(), problem }))
 }
 
 /// Whether a file is libtensorflow, or another part of it.

@@ -10,8 +10,8 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
-use super::error::Wants;
 use super::look::Look;
+use crate::error::Wants;
 use crate::runtime::{Origin, Runtime, Search};
 
 /// More entries than this in a folder of packages are not looked at.

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::ask;
-use crate::error::{Error, Result, names};
+use crate::error::model::names;
+use crate::error::{Error, Hint, ModelError, Result, WarmupError};
 use crate::saved_model::{MetaGraph, SERVE, SavedModel, SignatureDef, TensorKind};
 use crate::session::LoadedModel;
 use crate::tensor::Tolerance;
@@ -35,7 +36,7 @@ impl Recorder {
     /// Begins with what is recorded already, or with nothing, if it is to be replaced.
     ///
     /// # Errors
-    /// [`Error::NotRecorded`] if the model is no folder, or TensorFlow Serving would ask another meta graph than this one;
+    /// [`WarmupError::NotRecorded`](crate::WarmupError::NotRecorded) if the model is no folder, or TensorFlow Serving would ask another meta graph than this one;
     /// those of [`Records`] if what is there cannot be read.
     pub fn begin(model: &SavedModel, meta_graph: &MetaGraph, replace: bool) -> Result<Self> {
         check_folder(model)?;
@@ -44,11 +45,18 @@ impl Recorder {
                 "TensorFlow Serving would ask the meta graph `{SERVE}` of it, and the one with the tags `{}` was chosen",
                 meta_graph.tags().join(",")
             );
-            let alone =
-                format!("export the meta graph `{}` alone, with --tags, and record there", meta_graph.tags().join(","));
+            let alone = format!("export the meta graph `{}` alone, and record there", meta_graph.tags().join(","));
             let has_serve = model.meta_graphs().iter().any(|other| other.has_tags(&[SERVE]));
-            let hint = if has_serve { format!("choose it with --tags {SERVE}, or {alone}") } else { alone };
-            return Err(Error::NotRecorded { path: model.path().to_path_buf(), reason, hint: Some(hint) });
+            let hint = if has_serve {
+                Hint::new(format!("choose the meta graph `{SERVE}`, or {alone}")).set_to("tags", SERVE)
+            } else {
+                alone.into()
+            };
+            return Err(Error::Model(ModelError::Warmup(WarmupError::NotRecorded {
+                path: model.path().to_path_buf(),
+                reason,
+                hint: Some(hint),
+            })));
         }
         let before = if replace { None } else { Records::of(model)? };
         Ok(Self {
@@ -74,7 +82,7 @@ impl Recorder {
     /// Whether requests to a signature can be recorded.
     ///
     /// # Errors
-    /// [`Error::NotRecorded`] if it writes to the model's state, so that its answer may be another one every time, or has
+    /// [`WarmupError::NotRecorded`](crate::WarmupError::NotRecorded) if it writes to the model's state, so that its answer may be another one every time, or has
     /// inputs or outputs that are no dense tensors, which TensorFlow Serving fails on when it warms up.
     pub fn check(&self, meta_graph: &MetaGraph, signature: &SignatureDef) -> Result<()> {
         let name = &signature.name;
@@ -91,22 +99,23 @@ impl Recorder {
                 "signature `{name}` writes to the model's state (`{op}`, node `{node}`), so what it answers may depend on what \
                  ran before"
             );
-            return Err(self.refusal(reason, Some(&self.instead(meta_graph))));
+            return Err(self.refusal(reason, Some(self.instead(meta_graph))));
         }
         Ok(())
     }
 
     /// What can be recorded where a signature writes to the model's state.
-    fn instead(&self, meta_graph: &MetaGraph) -> String {
-        let in_order = "record its requests in order, to be asked in that order of a freshly loaded model: on the command line with \
-                        --in-order, in Rust with `warmup::Sequence`";
+    fn instead(&self, meta_graph: &MetaGraph) -> Hint {
+        let in_order =
+            "record its requests in order, as a `Sequence` that a freshly loaded model answers in that order";
         let reads = |signature: &&SignatureDef| first_state_write(&self.model, meta_graph, signature).is_none();
         let reading = meta_graph.signatures().iter().filter(reads).map(|signature| signature.name.clone());
-        match reading.collect::<Vec<_>>().as_slice() {
+        let text = match reading.collect::<Vec<_>>().as_slice() {
             [] => in_order.to_owned(),
             [only] => format!("{in_order}; `{only}` only reads, and is recorded as it is"),
             several => format!("{in_order}; {} only read, and are recorded as they are", names(several)),
-        }
+        };
+        Hint::new(text).set("in_order")
     }
 
     /// Asks a loaded model, twice, and keeps the request with its answer.
@@ -114,7 +123,7 @@ impl Recorder {
     /// The signature was [checked](Self::check). A request that is there without an answer is given one.
     ///
     /// # Errors
-    /// If the request fails; [`Error::NotRecorded`] if it leaves an input out that has no default, the two answers differ, it is there
+    /// If the request fails; [`WarmupError::NotRecorded`](crate::WarmupError::NotRecorded) if it leaves an input out that has no default, the two answers differ, it is there
     /// already with another answer, there are [`MAX_RECORDS`] already, or the record would be larger than protobuf's limit.
     pub fn add(&mut self, model: &LoadedModel, signature: &str, inputs: Tensors) -> Result<Added> {
         let definition = model.meta_graph().signature(signature)?;
@@ -126,13 +135,13 @@ impl Recorder {
                 "input `{name}` of signature `{signature}` was left out: the graph computes it, but TensorFlow Serving, which runs \
                  what is recorded, wants every input"
             );
-            return Err(self.refusal(reason, Some("give the input")));
+            return Err(self.refusal(reason, Some("give the input".into())));
         }
         let request = Request::predict(signature, inputs);
         let place = self.records.iter().position(|(record, _)| record.request.is_same(&request));
         if place.is_none() && self.records.len() >= MAX_RECORDS {
             let reason = format!("there are {MAX_RECORDS} records already, and TensorFlow Serving takes no more");
-            return Err(self.refusal(reason, Some("begin anew with --replace")));
+            return Err(self.refusal(reason, Some(Hint::new("begin a new recording").set("replace"))));
         }
         let answer = ask(model, &request)?;
         let again = compare(&ask(model, &request)?, &answer, Tolerance::Rounding)?;
@@ -147,10 +156,11 @@ impl Recorder {
             let outputs = compare(&answer, recorded, Tolerance::Rounding)?;
             let Some(output) = outputs.iter().find(|output| !output.is_same()) else { return Ok(Added::Known) };
             let reason = format!("record {} is the same request with another answer: {output}", record.number);
-            let hint = "if the model was meant to change, begin anew with --replace";
+            let hint = Hint::new("if the model was meant to change, begin a new recording").set("replace");
             return Err(self.refusal(reason, Some(hint)));
         }
-        let data = encode(&self.tags, &request, &answer).map_err(|(reason, hint)| self.refusal(reason, hint))?;
+        let data = encode(&self.tags, &request, &answer)
+            .map_err(|(reason, hint)| self.refusal(reason, hint.map(Hint::from)))?;
         let number = place.unwrap_or(self.records.len()) + 1;
         let record = Record { number, in_order: false, tags: self.tags.clone(), request, answer: Some(answer) };
         match place {
@@ -172,8 +182,8 @@ impl Recorder {
         Ok(self.records.len())
     }
 
-    fn refusal(&self, reason: String, hint: Option<&str>) -> Error {
-        let (path, hint) = (self.model.path().to_path_buf(), hint.map(str::to_owned));
-        Error::NotRecorded { path, reason, hint }
+    fn refusal(&self, reason: String, hint: Option<Hint>) -> Error {
+        let path = self.model.path().to_path_buf();
+        Error::Model(ModelError::Warmup(WarmupError::NotRecorded { path, reason, hint }))
     }
 }

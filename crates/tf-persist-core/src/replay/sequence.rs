@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::ask;
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, ModelError, Result, WarmupError};
 use crate::saved_model::{MetaGraph, SavedModel};
 use crate::session::{LoadOptions, LoadedModel};
 use crate::tensor::Tolerance;
@@ -29,7 +29,7 @@ impl Sequence {
     /// Begins with what is recorded already, which further requests follow, or with nothing, if it is to be replaced.
     ///
     /// # Errors
-    /// [`Error::NotRecorded`] if the model is no folder; those of [`Records`] if what is there cannot be read.
+    /// [`WarmupError::NotRecorded`](crate::WarmupError::NotRecorded) if the model is no folder; those of [`Records`] if what is there cannot be read.
     pub fn begin(model: &SavedModel, meta_graph: &MetaGraph, replace: bool) -> Result<Self> {
         check_folder(model)?;
         let before = if replace { None } else { Records::of_sequence(model)? };
@@ -57,12 +57,12 @@ impl Sequence {
     /// keeps the requests with their answers.
     ///
     /// # Errors
-    /// As [`SavedModel::load`]; if a request fails; [`Error::NotRecorded`] if what is recorded is answered otherwise now, the answers of
+    /// As [`SavedModel::load`]; if a request fails; [`WarmupError::NotRecorded`](crate::WarmupError::NotRecorded) if what is recorded is answered otherwise now, the answers of
     /// the two loads differ, there would be more than [`MAX_RECORDS`] records, or one would be larger than protobuf's limit.
     pub fn add(&mut self, options: &LoadOptions, requests: Vec<(String, Tensors)>) -> Result<()> {
         if self.records.len() + requests.len() > MAX_RECORDS {
             let reason = format!("there would be more than {MAX_RECORDS} records, the limit");
-            return Err(self.refusal(reason, Some("begin anew with --replace")));
+            return Err(self.refusal(reason, Some(Hint::new("begin a new recording").set("replace"))));
         }
         let requests: Vec<Request> =
             requests.into_iter().map(|(signature, inputs)| Request::predict(&signature, inputs)).collect();
@@ -80,7 +80,8 @@ impl Sequence {
             }
         }
         for (request, answer) in requests.into_iter().zip(answers) {
-            let data = encode(&self.tags, &request, &answer).map_err(|(reason, hint)| self.refusal(reason, hint))?;
+            let data = encode(&self.tags, &request, &answer)
+                .map_err(|(reason, hint)| self.refusal(reason, hint.map(Hint::from)))?;
             let number = self.records.len() + 1;
             self.records.push((
                 Record { number, in_order: true, tags: self.tags.clone(), request, answer: Some(answer) },
@@ -98,7 +99,7 @@ impl Sequence {
             let outputs = compare(&answer, record.answer.as_ref().unwrap_or(&answer), Tolerance::Rounding)?;
             if let Some(output) = outputs.iter().find(|output| !output.is_same()) {
                 let reason = format!("record {} of the sequence is answered otherwise now: {output}", record.number);
-                let hint = "if the model was meant to change, begin anew with --replace";
+                let hint = Hint::new("if the model was meant to change, begin a new recording").set("replace");
                 return Err(self.refusal(reason, Some(hint)));
             }
         }
@@ -116,8 +117,8 @@ impl Sequence {
         Ok(self.records.len())
     }
 
-    fn refusal(&self, reason: String, hint: Option<&str>) -> Error {
-        let (path, hint) = (self.model.path().to_path_buf(), hint.map(str::to_owned));
-        Error::NotRecorded { path, reason, hint }
+    fn refusal(&self, reason: String, hint: Option<Hint>) -> Error {
+        let path = self.model.path().to_path_buf();
+        Error::Model(ModelError::Warmup(WarmupError::NotRecorded { path, reason, hint }))
     }
 }

@@ -1,17 +1,16 @@
 //! libtensorflow: found, opened once a process, and proved by a token.
 
-mod error;
 mod search;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use error::{Attempt, Outcome, RuntimeError};
-pub use search::{Origin, Place, Search, cache_folder};
+pub use search::{Search, cache_folder};
 
+pub use crate::error::{Attempt, Origin, Outcome, Place, RuntimeError};
 use crate::error::{Error, Result};
-use crate::ffi;
+use crate::ffi::{self, OpenError};
 
 /// The proof that libtensorflow is open.
 ///
@@ -70,12 +69,12 @@ impl Runtime {
                     *opened = Some(runtime.clone());
                     return Ok(runtime);
                 }
-                Err(error) => tried.push(Attempt { place, outcome: Outcome::of(error, found.core) }),
+                Err(error) => tried.push(Attempt { place, outcome: outcome(error, found.core) }),
             }
             // Something that calls itself libtensorflow stood there and is in the process by now, whole or in part.
             break;
         }
-        Err(Error::Runtime(Box::new(RuntimeError { tried })))
+        Err(Error::from(RuntimeError { tried }))
     }
 
     /// Whether libtensorflow is open in this process.
@@ -104,6 +103,16 @@ impl Runtime {
 
     pub(crate) fn library(&self) -> &ffi::Library {
         &self.0.library
+    }
+}
+
+/// Why a library could not be opened.
+fn outcome(error: OpenError, file: PathBuf) -> Outcome {
+    match error {
+        OpenError::Linker { message } => Outcome::NotOpened { file, reason: message },
+        OpenError::NotTensorFlow { missing } => Outcome::NotTensorFlow { file, missing },
+        OpenError::TooOld { version } => Outcome::WrongVersion { file, version },
+        OpenError::Io(error) => Outcome::NoTemporaryFolder { reason: error.kind().to_string() },
     }
 }
 

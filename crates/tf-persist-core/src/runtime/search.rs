@@ -1,11 +1,10 @@
 //! Where libtensorflow is looked for.
 
 use std::env;
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::error::Outcome;
+use crate::error::{Origin, Outcome, Place};
 
 /// Names of the library itself, the one of Python's wheels first.
 const CORE_NAMES: &[&str] = if cfg!(target_os = "macos") {
@@ -33,65 +32,7 @@ const SYSTEM_FOLDERS: &[&str] = &[
     "/usr/lib/aarch64-linux-gnu",
 ];
 
-/// Who named a folder to look in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Origin {
-    /// The caller: `--libtensorflow` of the command line.
-    Caller,
-    /// The variable `TF_PERSIST_LIBTENSORFLOW`.
-    Variable,
-    /// The variable `TENSORFLOW_DIR`, which the tensorflow crate knows as well.
-    TensorFlowDir,
-    /// The active virtual environment, or the `.venv` of the folder or one above it.
-    VirtualEnvironment,
-    /// The user's cache, which `tf-persist runtime install` fills.
-    Cache,
-    /// The system's library folders.
-    System,
-}
-
-impl Origin {
-    /// Whether the folder was named for this tool, so that nothing else may be used in its place.
-    #[must_use]
-    pub fn is_explicit(&self) -> bool {
-        matches!(self, Self::Caller | Self::Variable)
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Caller => "--libtensorflow",
-            Self::Variable => "TF_PERSIST_LIBTENSORFLOW",
-            Self::TensorFlowDir => "TENSORFLOW_DIR",
-            Self::VirtualEnvironment => "virtual environment",
-            Self::Cache => "user cache",
-            Self::System => "system",
-        })
-    }
-}
-
-/// A folder to look in, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    origin: Origin,
-    folder: PathBuf,
-}
-
 impl Place {
-    /// Why it is looked at.
-    #[must_use]
-    pub fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
-    /// The folder, as it was named.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// What is there, without opening it.
     #[must_use]
     pub fn look(&self) -> String {
@@ -147,7 +88,8 @@ pub(super) struct Found {
 /// and the `.venv` of this folder or one above it, the user's cache, the system's library folders.
 #[derive(Debug, Clone, Default)]
 pub struct Search {
-    folder: Option<PathBuf>,
+    /// A folder that the caller names, and what messages call the caller.
+    folder: Option<(PathBuf, &'static str)>,
 }
 
 impl Search {
@@ -155,14 +97,20 @@ impl Search {
     /// unpacked libtensorflow tarball.
     #[must_use]
     pub fn only(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: Some(folder.into()) }
+        Self::only_named(folder, "the caller")
+    }
+
+    /// As [`Search::only`]; messages say that `name` names the folder, such as an option of the program.
+    #[must_use]
+    pub fn only_named(folder: impl Into<PathBuf>, name: &'static str) -> Self {
+        Self { folder: Some((folder.into(), name)) }
     }
 
     /// The places in order.
     #[must_use]
     pub fn places(&self) -> Vec<Place> {
-        if let Some(folder) = &self.folder {
-            return vec![Place { origin: Origin::Caller, folder: folder.clone() }];
+        if let Some((folder, name)) = &self.folder {
+            return vec![Place { origin: Origin::Caller { name }, folder: folder.clone() }];
         }
         let mut places = Vec::new();
         let mut add = |origin: Origin, folder: PathBuf| {
@@ -231,7 +179,7 @@ mod tests {
     use super::*;
 
     fn place(folder: &Path) -> Place {
-        Place { origin: Origin::Caller, folder: folder.to_path_buf() }
+        Place { origin: Origin::Caller { name: "the caller" }, folder: folder.to_path_buf() }
     }
 
     #[test]

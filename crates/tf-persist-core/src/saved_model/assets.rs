@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 
 use super::meta_graph::MetaGraph;
 use crate::container::Files;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 use crate::stand_in::{self, StandIn};
 
 /// How deep the folders of assets are looked into.

@@ -74,7 +74,7 @@ impl CompositeSpec {
         let what = match (self.is_ragged(), self.class.as_str()) {
             (true, _) => format!("ragged {dtype}"),
             (false, "") => "composite".to_owned(),
-            (false, class) => format!("composite {}", super::printable(class)),
+            (false, class) => format!("composite {}", crate::error::model::printable(class)),
         };
         format!("{what}, {}", self.parts())
     }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::signature::{DefaultValue, SignatureDef, TensorInfo, TensorKind};
 use super::tensor_name::parse_tensor_name;
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result, SignatureError};
 use crate::tensor::Tensor;
 
 /// One tensor behind an input or output, under the name it is given and got by.
@@ -63,16 +63,16 @@ impl SignatureDef {
     /// The dtype of one of the [tensors to be given](Self::input_tensors).
     ///
     /// # Errors
-    /// [`Error::UnknownInput`] with the inputs there are.
+    /// [`SignatureError::UnknownInput`](crate::SignatureError::UnknownInput) with the inputs there are.
     pub fn input_dtype(&self, name: &str) -> Result<DType> {
         let tensors = self.input_tensors();
         match tensors.iter().find(|(other, _)| other == name) {
             Some((_, dtype)) => Ok(*dtype),
-            None => Err(Error::UnknownInput {
+            None => Err(Error::Signature(SignatureError::UnknownInput {
                 signature: self.name.clone(),
                 input: name.to_owned(),
                 available: tensors.into_iter().map(|(name, _)| name).collect(),
-            }),
+            })),
         }
     }
 

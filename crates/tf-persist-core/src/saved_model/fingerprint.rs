@@ -3,7 +3,7 @@
 use tf_persist_proto::wire::{Value, try_fields};
 
 use crate::container::Files;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 use crate::stand_in;
 
 /// A fingerprint has a hundred bytes.

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use tf_persist_proto::wire::Reader;
+use crate::error::model::{Error, Hint, Result, SavedModelError, names as list_names};
 
 use super::layout::{CHUNKED_GRAPH_FILE as CHUNKED, GRAPH_FILE as BINARY, TEXT_GRAPH_FILE as TEXT};
 use crate::container::pack::Pack;
@@ -27,7 +28,7 @@ pub(super) enum ModelFile {
 /// The file of the SavedModel in a pack.
 ///
 /// # Errors
-/// [`Error::NotASavedModel`] if there is none.
+/// [`SavedModelError::NotASavedModel`](crate::SavedModelError::NotASavedModel) if there is none.
 pub(super) fn locate_in(pack: &Pack) -> Result<ModelFile> {
     let path = |name| pack.path().join(name);
     if pack.find(BINARY).is_some() {
@@ -37,18 +38,20 @@ pub(super) fn locate_in(pack: &Pack) -> Result<ModelFile> {
         return Ok(ModelFile::Text(path(TEXT)));
     }
     let reason = format!("it is a pack without `{BINARY}` and without `{TEXT}`");
-    Err(Error::NotASavedModel { path: pack.path().to_path_buf(), reason, hint: None })
+    Err(Error::SavedModel(SavedModelError::NotASavedModel { path: pack.path().to_path_buf(), reason, hint: None }))
 }
 
 /// What is wrong with a path, and what to do.
-type Verdict = (String, Option<String>);
+type Verdict = (String, Option<Hint>);
 
 /// The file of the SavedModel in a folder.
 ///
 /// # Errors
-/// [`Error::NotASavedModel`] that says what is there instead; [`Error::Unsupported`] for a model in chunks.
+/// [`SavedModelError::NotASavedModel`](crate::SavedModelError::NotASavedModel) that says what is there instead; [`Error::Unsupported`] for a model in chunks.
 pub(super) fn locate(path: &Path) -> Result<ModelFile> {
-    let refuse = |(reason, hint): Verdict| Error::NotASavedModel { path: path.to_path_buf(), reason, hint };
+    let refuse = |(reason, hint): Verdict| {
+        Error::SavedModel(SavedModelError::NotASavedModel { path: path.to_path_buf(), reason, hint })
+    };
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -90,7 +93,7 @@ fn of_file(path: &Path) -> Verdict {
             _ => Path::new("."),
         };
         let hint = format!("give the folder that it is in: `{}`", folder.display());
-        return ("it is the file inside a SavedModel".into(), Some(hint));
+        return ("it is the file inside a SavedModel".into(), Some(hint.into()));
     }
     let begins = beginning(path);
     if extension == "keras" || extension == "h5" || extension == "hdf5" || begins.starts_with(b"\x89HDF") {
@@ -106,8 +109,8 @@ fn of_file(path: &Path) -> Verdict {
         return sharded_weights(&name);
     }
     if extension == "npz" || extension == "npy" {
-        let hint = "name the model, and give the arrays to `run` with --inputs, to `train` with --data";
-        return ("it is a file of numpy arrays".into(), Some(hint.into()));
+        let hint = Hint::new("name the model, and give the arrays as inputs of a signature, or as data to train on");
+        return ("it is a file of numpy arrays".into(), Some(hint.set("inputs").set("data")));
     }
     if ["zip", "tar", "tgz", "gz", "zst", "xz"].contains(&extension.as_str()) || begins.starts_with(b"PK\x03\x04") {
         return ("it is an archive".into(), Some("unpack it, and give the folder with `saved_model.pb`".into()));
@@ -143,7 +146,7 @@ fn of_folder(path: &Path) -> Result<Verdict> {
     let versions = names.iter().filter(|name| name.parse::<u64>().is_ok()).filter(is_model);
     if let Some(latest) = versions.max_by_key(|name| name.parse::<u64>().unwrap_or_default()) {
         let hint = format!("name a version, such as `{}`", path.join(latest).display());
-        return Ok(("it is a folder of versions, as TensorFlow Serving has them".into(), Some(hint)));
+        return Ok(("it is a folder of versions, as TensorFlow Serving has them".into(), Some(hint.into())));
     }
     if names.iter().any(|name| path.join(name).join("export.meta").exists()) {
         let hint = "load them in TensorFlow 1 and export them with `tf.saved_model`";
@@ -155,12 +158,15 @@ fn of_folder(path: &Path) -> Result<Verdict> {
     let models: Vec<&String> = names.iter().filter(is_model).collect();
     if let [only] = models[..] {
         let hint = format!("the folder `{}` inside it is one", path.join(only).display());
-        return Ok((format!("it has no `{BINARY}`"), Some(hint)));
+        return Ok((format!("it has no `{BINARY}`"), Some(hint.into())));
     }
     if let [first, ..] = models[..] {
         let named: Vec<String> = models.iter().map(|name| (*name).clone()).collect();
         let hint = format!("name one of them, such as `{}`", path.join(first).display());
-        return Ok((format!("it is a folder with {} models in it: {}", named.len(), list_names(&named)), Some(hint)));
+        return Ok((
+            format!("it is a folder with {} models in it: {}", named.len(), list_names(&named)),
+            Some(hint.into()),
+        ));
     }
     if let Some(name) = ends(".keras").or_else(|| ends(".h5")).or_else(|| ends(".hdf5")) {
         return Ok(keras_file(name));
@@ -194,7 +200,7 @@ fn of_folder(path: &Path) -> Result<Verdict> {
 /// What is said of a file that is a graph alone, in the folder of a model or by itself.
 pub(super) fn bare_graph(path: &Path, name: &str) -> Error {
     let (reason, hint) = graph_verdict(name);
-    Error::NotASavedModel { path: path.to_path_buf(), reason, hint }
+    Error::SavedModel(SavedModelError::NotASavedModel { path: path.to_path_buf(), reason, hint })
 }
 
 fn graph_verdict(name: &str) -> Verdict {
@@ -267,7 +273,7 @@ mod tests {
 
     fn said(path: &Path) -> String {
         let error = locate(path).unwrap_err();
-        format!("{error}; {}", error.hint().unwrap_or_default())
+        format!("{error}; {}", error.hint().map_or_else(String::new, |hint| hint.to_string()))
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::collect::collect;
 use super::signature::{DEFAULT_SIGNATURE, SignatureDef};
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result, SavedModelError};
 use crate::ops::is_known_op;
 
 /// One of a model's graphs. Cloning it is cheap, and it holds nothing of the file it was read from.
@@ -190,7 +190,7 @@ impl MetaGraph {
     /// The signature of this name.
     ///
     /// # Errors
-    /// [`Error::UnknownSignature`] with the names there are.
+    /// [`SavedModelError::UnknownSignature`](crate::SavedModelError::UnknownSignature) with the names there are.
     pub fn signature(&self, name: &str) -> Result<&SignatureDef> {
         self.signatures().iter().find(|signature| signature.name == name).ok_or_else(|| self.unknown_signature(name))
     }
@@ -198,7 +198,7 @@ impl MetaGraph {
     /// The signature to take where none is named: `serving_default`, else the only one.
     ///
     /// # Errors
-    /// [`Error::UnknownSignature`] if there is neither.
+    /// [`SavedModelError::UnknownSignature`](crate::SavedModelError::UnknownSignature) if there is neither.
     pub fn default_signature(&self) -> Result<&SignatureDef> {
         match (self.signature(DEFAULT_SIGNATURE), self.signatures()) {
             (Ok(signature), _) => Ok(signature),
@@ -209,11 +209,11 @@ impl MetaGraph {
 
     /// What is said of a name that no signature has.
     pub(crate) fn unknown_signature(&self, name: &str) -> Error {
-        Error::UnknownSignature {
+        Error::SavedModel(SavedModelError::UnknownSignature {
             path: self.contents.path.clone(),
             name: name.to_owned(),
             available: self.signatures().iter().map(|signature| signature.name.clone()).collect(),
-        }
+        })
     }
 
     /// The operation that a loader runs after it has restored the variables.

@@ -1,45 +1,17 @@
 //! Ops that a model uses and that there are not.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::path::{Path, PathBuf};
 
 use super::op_uses::{OpUse, op_uses};
 use super::{MetaGraph, SavedModel, printable};
 use crate::ops::{OPS_VERSION, OpPackage, is_known_op, runs_python, usual_package};
+use crate::error::model::{MissingOp, MissingOps, OpUse, Result, SavedModelError};
 
 /// The ops of a TensorFlow, each with the names of its attributes.
 pub(crate) type KnownOps = BTreeMap<String, BTreeSet<String>>;
 
-/// So many ops are named in a message; a damaged or hostile model may have any number.
-const SHOWN: usize = 10;
 /// So many ops are looked for in the graph.
 const PLACED: usize = 1000;
-/// Longer names are cut in a message.
-const MAX_NAME: usize = 100;
-
-/// An op that a model uses and that there is not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct MissingOp {
-    /// Its name.
-    pub name: String,
-    /// How many nodes use it, in the graph and in its functions.
-    pub count: u64,
-    /// The package that usually has it, where that is known.
-    pub package: Option<OpPackage>,
-    /// Where it is used; of the first 1,000 missing ops.
-    pub used: OpUse,
-}
-
-/// A graph cannot be loaded because there are no such ops.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MissingOps {
-    path: PathBuf,
-    /// The TensorFlow that does not have them.
-    version: String,
-    ops: Vec<MissingOp>,
-}
 
 impl SavedModel {
     /// The ops of a meta graph, functions included, that TensorFlow [`OPS_VERSION`] does not have, sorted by name: each
@@ -64,8 +36,8 @@ impl SavedModel {
     /// that, where no op library is to be loaded: opening TensorFlow takes a third of a second.
     ///
     /// # Errors
-    /// [`Error::MissingOps`](crate::Error::MissingOps).
-    pub fn check_ops(&self, meta_graph: &MetaGraph) -> crate::Result<()> {
+    /// [`SavedModelError::MissingOps`](crate::SavedModelError::MissingOps).
+    pub fn check_ops(&self, meta_graph: &MetaGraph) -> Result<()> {
         let foreign =
             |op: &String| !is_known_op(op) && usual_package(op).is_some_and(|package| !package.is_tensorflow());
         if meta_graph.ops().keys().any(foreign) {
@@ -76,16 +48,17 @@ impl SavedModel {
     }
 
     /// Refuses a meta graph with ops that are not among these, which this TensorFlow has.
-    pub(crate) fn check_ops_with(&self, meta_graph: &MetaGraph, ops: &KnownOps, version: &str) -> crate::Result<()> {
+    pub(crate) fn check_ops_with(&self, meta_graph: &MetaGraph, ops: &KnownOps, version: &str) -> Result<()> {
         self.refuse(self.ops_without(meta_graph, |op| ops.contains_key(op)), version)
     }
 
-    fn refuse(&self, mut ops: Vec<MissingOp>, version: &str) -> crate::Result<()> {
+    fn refuse(&self, mut ops: Vec<MissingOp>, version: &str) -> Result<()> {
         ops.retain(|op| op.used.reached);
         if ops.is_empty() {
             return Ok(());
         }
-        Err(Box::new(MissingOps { path: self.path().to_path_buf(), version: version.to_owned(), ops }).into())
+        let missing = MissingOps { path: self.path().to_path_buf(), version: version.to_owned(), ops };
+        Err(SavedModelError::from(Box::new(missing)).into())
     }
 
     fn ops_without(&self, meta_graph: &MetaGraph, is_there: impl Fn(&str) -> bool) -> Vec<MissingOp> {
@@ -100,6 +73,7 @@ impl SavedModel {
             name: op.to_owned(),
             count,
             package: usual_package(op),
+            tensorflow: is_known_op(op).then_some(OPS_VERSION),
             // What was not looked for counts as used.
             used: uses.remove(op).unwrap_or_else(|| OpUse { reached: true, ..OpUse::default() }),
         };
@@ -107,112 +81,13 @@ impl SavedModel {
     }
 }
 
-impl MissingOps {
-    /// The model.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The version of the TensorFlow that does not have them.
-    #[must_use]
-    pub fn version(&self) -> &str {
-        &self.version
-    }
-
-    /// The ops, sorted by name.
-    #[must_use]
-    pub fn ops(&self) -> &[MissingOp] {
-        &self.ops
-    }
-
-    /// Where each of the first ten is used, a sentence an op.
-    #[must_use]
-    pub fn places(&self) -> Vec<String> {
-        self.ops.iter().take(SHOWN).map(ToString::to_string).collect()
-    }
-
-    /// What to do: the packages to name, by the ops that they have.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        let packages: BTreeSet<OpPackage> = self.ops.iter().filter_map(|op| op.package).collect();
-        let newer = self.ops.iter().any(|op| is_known_op(&op.name));
-        let unknown = self.ops.iter().any(|op| op.package.is_none() && !is_known_op(&op.name));
-        let mut ways: Vec<String> = Vec::new();
-        for package in packages {
-            let name = package.name;
-            let note = package.note.map(|note| format!(" ({note})")).unwrap_or_default();
-            ways.push(if package.is_tensorflow() {
-                format!("use `{name}`{note}")
-            } else {
-                format!("`pip install {name}`{note} and give --op-library {name}")
-            });
-        }
-        if newer {
-            ways.push(format!("use TensorFlow {OPS_VERSION}, which has what is missing here"));
-        }
-        if unknown {
-            ways.push("give the library that has them with --op-library FILE.so".into());
-        }
-        ways.join("; ")
-    }
-}
-
-/// A name in a message, cut where it is too long.
-fn short(name: &str) -> String {
-    let cut: String = name.chars().take(MAX_NAME).collect();
-    format!("`{}{}`", printable(&cut), if cut.len() < name.len() { "…" } else { "" })
-}
-
-impl fmt::Display for MissingOp {
-    /// The op, how often and where it is used: "`Op` (2 nodes, such as `n` in function `f`, of signature `s`)".
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} ({}",
-            short(&self.name),
-            if self.count == 1 { "1 node".into() } else { format!("{} nodes", self.count) }
-        )?;
-        if !self.used.node.is_empty() {
-            write!(f, ", {}{}", if self.count == 1 { "" } else { "such as " }, short(&self.used.node))?;
-        }
-        if let Some(function) = &self.used.function {
-            write!(f, " in function {}", short(function))?;
-        }
-        match self.used.signatures.as_slice() {
-            [] if self.used.at_load => write!(f, ", when it is loaded")?,
-            [] => {}
-            [one] => write!(f, ", of signature {}", short(one))?,
-            [one, rest @ ..] => write!(f, ", of signature {} and {} more", short(one), rest.len())?,
-        }
-        write!(f, ")")
-    }
-}
-
-impl fmt::Display for MissingOps {
-    /// The names of the ops; of a single one also where it is used. [`MissingOps::places`] has that of all.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` uses ", self.path.display())?;
-        if let [op] = self.ops.as_slice() {
-            return write!(f, "an op that TensorFlow {} does not have: {op}", self.version);
-        }
-        let names: Vec<String> = self.ops.iter().take(SHOWN).map(|op| short(&op.name)).collect();
-        write!(f, "{} ops that TensorFlow {} does not have: {}", self.ops.len(), self.version, names.join(", "))?;
-        match self.ops.len().saturating_sub(SHOWN) {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
-        }
-    }
-}
-
-impl std::error::Error for MissingOps {}
-
 #[cfg(test)]
 mod tests {
     use tf_persist_proto::protobuf::Message;
     use tf_persist_proto::tensorflow as pb;
 
     use super::*;
+    use crate::error::model::Error;
 
     fn node(name: &str, op: &str, inputs: &[&str]) -> pb::NodeDef {
         let mut node = pb::NodeDef::new();
@@ -251,7 +126,7 @@ mod tests {
     fn refusal(model: &SavedModel) -> MissingOps {
         let none = KnownOps::from([("Const".to_owned(), BTreeSet::new()), ("If".to_owned(), BTreeSet::new())]);
         match model.check_ops_with(&model.meta_graphs()[0], &none, "2.21.0") {
-            Err(crate::Error::MissingOps(missing)) => *missing,
+            Err(Error::SavedModel(SavedModelError::MissingOps(missing))) => *missing,
             other => panic!("{other:?}"),
         }
     }
@@ -293,11 +168,12 @@ mod tests {
             of("TFText>Own").to_string(),
             "`TFText>Own` (1 node, `deep` in function `inner`, of signature `to_direct` and 1 more)"
         );
-        assert!(
-            missing.hint().starts_with("`pip install tensorflow-text` and give --op-library tensorflow-text; give")
-        );
+        assert!(missing.hint().text().starts_with("`pip install tensorflow-text` and load its op library; load the"));
         // Without TensorFlow the op of a known package is enough to refuse.
-        assert!(matches!(model.check_ops(&model.meta_graphs()[0]), Err(crate::Error::MissingOps(_))));
+        assert!(matches!(
+            model.check_ops(&model.meta_graphs()[0]),
+            Err(Error::SavedModel(SavedModelError::MissingOps(_)))
+        ));
     }
 
     #[test]
@@ -308,10 +184,10 @@ mod tests {
         // Builds of TensorFlow have ops that this one lacks, and may be the one that will be opened.
         let build = super::tests::model(vec![node("n", "TRTEngineOp", &[])], vec![], &["n"]);
         assert!(build.check_ops(&build.meta_graphs()[0]).is_ok());
-        assert!(refusal(&build).hint().starts_with("use `tensorflow` (a build for Linux"));
+        assert!(refusal(&build).hint().text().starts_with("use `tensorflow` (a build for Linux"));
         // And what this list has may be missing from an older one.
         let older = super::tests::model(vec![node("n", "MatMul", &[])], vec![], &["n"]);
-        assert!(refusal(&older).hint().contains("use TensorFlow 2.21"));
+        assert!(refusal(&older).hint().text().contains("use TensorFlow 2.21"));
     }
 
     #[test]
@@ -320,7 +196,7 @@ mod tests {
         let missing = refusal(&model(nodes, vec![], &[]));
         let text = missing.to_string();
         assert!(text.len() < 600 && text.ends_with("and 9990 more"), "{text}");
-        assert!(missing.hint().len() < 100 && missing.places().len() == 10);
+        assert!(missing.hint().text().len() < 100 && missing.places().len() == 10);
         let long = refusal(&model(vec![node(&"n".repeat(5000), &"Ö".repeat(5000), &[])], vec![], &[])).to_string();
         assert!(long.chars().count() < 400 && long.contains('…'));
     }

@@ -56,19 +56,21 @@ pub use missing::{MissingOp, MissingOps};
 pub use op_uses::OpUse;
 pub(crate) use required::Ends;
 pub(crate) use signature::is_operation_name;
-pub use signature::{DEFAULT_SIGNATURE, DefaultValue, SignatureDef, TensorInfo, TensorKind, printable};
+pub use signature::{DEFAULT_SIGNATURE, DefaultValue, SignatureDef, TensorInfo, TensorKind};
 pub use tables::{Table, TableContents};
 pub use tensor_name::parse_tensor_name;
 pub(crate) use training::is_called_after_training;
 pub use training::{Training, TrainingKind};
 pub use training_state::TrainingState;
 pub use unknown_attributes::UnknownAttribute;
-pub use unrestored::{FoundBy, FoundVariable, MissingVariable, MissingVariables, Unrestored};
+pub use unrestored::{FoundBy, FoundVariable, Unrestored};
 pub use variables::{Variable, Variables, name_of};
+
+pub use crate::error::model::{MissingOp, MissingOps, MissingVariable, MissingVariables, OpPackage, OpUse, printable};
 
 use crate::checkpoint::{CheckpointIndex, CheckpointReader};
 use crate::container::Files;
-use crate::error::{Error, Result};
+use crate::error::model::{CheckpointError, Error, Result, SavedModelError};
 use crate::stand_in;
 use crate::tensor::Tensor;
 use crate::warmup::Writes;
@@ -110,7 +112,7 @@ impl SavedModel {
     /// different operation. Nothing else in the folder is looked at yet; of a pack, the table is read and checked.
     ///
     /// # Errors
-    /// - [`Error::NotASavedModel`], which says what is at the path instead: a bare graph, say;
+    /// - [`SavedModelError::NotASavedModel`](crate::SavedModelError::NotASavedModel), which says what is at the path instead: a bare graph, say;
     /// - [`Error::Damaged`], if the file is not whole or not sane: it is cut off, nested more than 100 deep, or would take
     ///   far more memory than its size;
     /// - [`Error::Unsupported`], if the model is in chunks or the file above protobuf's limit of 2 GiB;
@@ -221,7 +223,7 @@ impl SavedModel {
     /// whose only tag is `serve`.
     ///
     /// # Errors
-    /// [`Error::UnknownTags`] with the tag sets there are.
+    /// [`SavedModelError::UnknownTags`](crate::SavedModelError::UnknownTags) with the tag sets there are.
     pub fn meta_graph(&self, tags: Option<&[String]>) -> Result<&MetaGraph> {
         let serve = [SERVE.to_owned()];
         let tags = match (tags, self.meta_graphs()) {
@@ -229,10 +231,12 @@ impl SavedModel {
             (Some(tags), _) => tags,
             (None, _) => &serve,
         };
-        self.meta_graphs().iter().find(|meta_graph| meta_graph.has_tags(tags)).ok_or_else(|| Error::UnknownTags {
-            path: self.path().to_path_buf(),
-            asked: tags.to_vec(),
-            available: self.meta_graphs().iter().map(|meta_graph| meta_graph.tags().to_vec()).collect(),
+        self.meta_graphs().iter().find(|meta_graph| meta_graph.has_tags(tags)).ok_or_else(|| {
+            Error::SavedModel(SavedModelError::UnknownTags {
+                path: self.path().to_path_buf(),
+                asked: tags.to_vec(),
+                available: self.meta_graphs().iter().map(|meta_graph| meta_graph.tags().to_vec()).collect(),
+            })
         })
     }
 
@@ -275,17 +279,17 @@ impl SavedModel {
     /// checkpoint.
     ///
     /// # Errors
-    /// [`Error::UnknownVariable`] with the names there are; as [`SavedModel::variables`] and [`CheckpointReader::read`].
+    /// [`CheckpointError::UnknownVariable`](crate::CheckpointError::UnknownVariable) with the names there are; as [`SavedModel::variables`] and [`CheckpointReader::read`].
     pub fn read_variable(&self, name: &str) -> Result<Tensor> {
         let variables = self.variables()?;
         let variable = variables.all.iter().find(|variable| variable.name == name || variable.entry.key == name);
         match (variable, &variables.index) {
             (Some(variable), Some(index)) => CheckpointReader::new(index.clone()).read(&variable.entry.key),
-            _ => Err(Error::UnknownVariable {
+            _ => Err(Error::Checkpoint(CheckpointError::UnknownVariable {
                 prefix: self.path().join(VARIABLES_PREFIX),
                 key: name.to_owned(),
                 available: variables.all.iter().map(|variable| variable.name.clone()).collect(),
-            }),
+            })),
         }
     }
 
@@ -314,7 +318,7 @@ impl SavedModel {
                 ),
             });
         }
-        let first = signature::printable(&nodes[0].name);
+        let first = printable(&nodes[0].name);
         let (what, values) = match nodes.len() {
             1 => (format!("a variable, `{first}`"), "its value"),
             count => (format!("{count} variables, `{first}` and others"), "their values"),

@@ -7,25 +7,9 @@ use std::ops::Range;
 
 use super::meta_graph::MetaGraph;
 use super::tensor_name::parse_tensor_name;
+use crate::error::model::OpUse;
 use crate::graph::node_of;
 use crate::graph::view::{FunctionView, GraphView, NodeView};
-
-/// A place where an op is used.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct OpUse {
-    /// The first node that uses it.
-    pub node: String,
-    /// The function that this node stands in; `None` if it is the graph itself.
-    pub function: Option<String>,
-    /// The signatures that reach one of its nodes, sorted.
-    pub signatures: Vec<String>,
-    /// Whether it runs when the model is loaded: an init op or the restoring of variables reaches it.
-    pub at_load: bool,
-    /// Whether TensorFlow ever gets to it. It does not where the op stands in functions alone that nothing calls: such a model loads and
-    /// runs without it. True as well where the graph is too large to tell.
-    pub reached: bool,
-}
 
 /// A graph of more nodes, or with more functions, is not followed from its signatures; the first node of each op is found all the same.
 const MAX_FOLLOWED: usize = 2_000_000;

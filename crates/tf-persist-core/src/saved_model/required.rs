@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result, SignatureError, TensorError};
 use crate::graph::view::{GraphView, NodeView};
 use crate::saved_model::{MetaGraph, SavedModel, SignatureDef, TensorKind, parse_tensor_name};
 use crate::tensor::Tensor;
@@ -176,16 +176,20 @@ impl SavedModel {
         for (name, tensor) in given {
             let expected = signature.input_dtype(name)?;
             if !expected.is_supported() && expected != DType::Invalid {
-                return Err(Error::UnsupportedDType { name: Some(name.clone()), dtype: expected });
+                return Err(Error::Tensor(TensorError::UnsupportedDType { name: Some(name.clone()), dtype: expected }));
             }
             if expected != DType::Invalid && tensor.dtype() != expected {
                 let (signature, input, given) = (signature.name.clone(), name.clone(), tensor.dtype());
-                return Err(Error::WrongDType { signature, input, expected, given });
+                return Err(Error::Signature(SignatureError::WrongDType { signature, input, expected, given }));
             }
             let place = tensors.iter().position(|(other, _)| other == name).unwrap_or_default();
             if std::mem::replace(&mut is_given[place], true) {
                 let (signature, input) = (signature.name.clone(), name.clone());
-                return Err(Error::ConflictingInput { signature, input, reason: "was given twice".into() });
+                return Err(Error::Signature(SignatureError::ConflictingInput {
+                    signature,
+                    input,
+                    reason: "was given twice".into(),
+                }));
             }
         }
         for (place, (name, dtype)) in tensors.iter().enumerate() {
@@ -199,7 +203,7 @@ impl SavedModel {
         if missing.is_empty() {
             Ok(())
         } else {
-            Err(Error::MissingInput { signature: signature.name.clone(), missing })
+            Err(Error::Signature(SignatureError::MissingInput { signature: signature.name.clone(), missing }))
         }
     }
 }
@@ -208,15 +212,19 @@ impl SignatureDef {
     /// Whether a session can run it at all.
     ///
     /// # Errors
-    /// [`Error::NothingToRun`] if it has no outputs.
+    /// [`SignatureError::NothingToRun`](crate::SignatureError::NothingToRun) if it has no outputs.
     pub fn check_runnable(&self) -> Result<()> {
-        if self.outputs.is_empty() { Err(Error::NothingToRun { signature: self.name.clone() }) } else { Ok(()) }
+        if self.outputs.is_empty() {
+            Err(Error::Signature(SignatureError::NothingToRun { signature: self.name.clone() }))
+        } else {
+            Ok(())
+        }
     }
 
     /// The names of the tensors that come back, or of those that are asked for; a sparse output is three.
     ///
     /// # Errors
-    /// [`Error::UnknownOutput`] with the outputs there are.
+    /// [`SignatureError::UnknownOutput`](crate::SignatureError::UnknownOutput) with the outputs there are.
     pub fn output_tensors(&self, asked: Option<&[String]>) -> Result<Vec<String>> {
         let wanted = self.output_places(asked)?;
         let parts = self.outputs.iter().flat_map(|(key, info)| info.parts(key)).enumerate();
@@ -228,7 +236,7 @@ impl SignatureDef {
     /// composite output stands for all of its tensors.
     ///
     /// # Errors
-    /// [`Error::UnknownOutput`] with the outputs there are.
+    /// [`SignatureError::UnknownOutput`](crate::SignatureError::UnknownOutput) with the outputs there are.
     pub(crate) fn output_places(&self, names: Option<&[String]>) -> Result<Option<Vec<usize>>> {
         let Some(names) = names else { return Ok(None) };
         let parts: Vec<(&str, String)> = self
@@ -248,7 +256,7 @@ impl SignatureDef {
             }
             if places.len() == before {
                 let available = parts.into_iter().map(|(_, part)| part).collect();
-                return Err(Error::UnknownOutput { output: name.clone(), available });
+                return Err(Error::Signature(SignatureError::UnknownOutput { output: name.clone(), available }));
             }
         }
         places.sort_unstable();
@@ -263,11 +271,11 @@ impl SignatureDef {
             _ => info.parts("").iter().all(|part| part.dtype.is_supported()),
         };
         let others = self.outputs.iter().filter(|(key, info)| key != output && fetchable(info));
-        Error::Unfetchable {
+        Error::Signature(SignatureError::Unfetchable {
             signature: self.name.clone(),
             output: output.to_owned(),
             reason,
             others: others.map(|(key, _)| key.clone()).collect(),
-        }
+        })
     }
 }

@@ -6,6 +6,7 @@ use tf_persist_proto::tensorflow as pb;
 
 use super::composite::CompositeSpec;
 use crate::dtype::DType;
+use crate::error::model::printable;
 use crate::shape::PartialShape;
 use crate::tensor::proto::{self, partial_shape};
 use crate::tensor::{Tensor, json};
@@ -297,18 +298,6 @@ impl fmt::Display for SignatureDef {
         }
         Ok(())
     }
-}
-
-/// A name out of a file as it may be shown: control characters, which could steer a terminal, spelled out.
-pub fn printable(name: &str) -> String {
-    name.chars().fold(String::with_capacity(name.len()), |mut shown, character| {
-        if character.is_control() {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-        shown
-    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::checkpoint::{CheckpointIndex, CheckpointReader, Entry};
 use crate::dtype::DType;
-use crate::error::Result;
+use crate::error::model::Result;
 use crate::export::{Declared, TableTensors};
 use crate::saved_model::SavedModel;
 use crate::tensor::{Strings, Tensor};

@@ -1,6 +1,6 @@
 //! Names of tensors: an operation and the number of one of its outputs.
 
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 
 /// Splits `scope/op:1` into the operation's name and the output's number, which is 0 where it is left out, as TensorFlow does
 /// (`ParseTensorName` in `tensorflow/core/graph/tensor_id.cc`).

@@ -11,6 +11,7 @@ use super::*;
 use crate::checkpoint::index_path;
 use crate::checkpoint::shard_path;
 use crate::checkpoint::testing::{delimited, entry, header, number, table};
+use crate::error::model::SavedModelError;
 use crate::{DType, PartialShape, Tensor};
 
 fn info(dtype: i32, shape: &[i64], name: &str) -> pb::TensorInfo {
@@ -277,7 +278,7 @@ fn meta_graphs_are_chosen_by_their_tags() {
 
     let folder = write(vec![meta_graph(&["a"]), meta_graph(&["b"])]);
     let error = SavedModel::open(folder.path()).unwrap().signature("train").unwrap_err();
-    assert!(matches!(error, Error::UnknownTags { .. }));
+    assert!(matches!(error, Error::SavedModel(SavedModelError::UnknownTags { .. })));
 }
 
 #[test]
@@ -291,7 +292,10 @@ fn signatures_are_chosen_by_their_names() {
     assert_eq!(open(&graph).meta_graphs()[0].default_signature().unwrap().name, "train");
     let train = graph.signature_def["train"].clone();
     graph.signature_def.insert("eval".into(), train);
-    assert!(matches!(open(&graph).meta_graphs()[0].default_signature(), Err(Error::UnknownSignature { .. })));
+    assert!(matches!(
+        open(&graph).meta_graphs()[0].default_signature(),
+        Err(Error::SavedModel(SavedModelError::UnknownSignature { .. }))
+    ));
 }
 
 #[test]
@@ -323,18 +327,20 @@ fn a_bare_graph_is_called_one() {
     fs::write(text.path().join("saved_model.pbtxt"), "node {\n  name: \"x\"\n}\nversions {\n}\n").unwrap();
     for folder in [binary, text] {
         let error = SavedModel::open(folder.path()).unwrap_err();
-        assert!(matches!(&error, Error::NotASavedModel { reason, .. } if reason.contains("a bare graph (GraphDef)")));
-        assert!(error.hint().unwrap().contains("export a SavedModel"), "{error:?}");
+        assert!(
+            matches!(&error, Error::SavedModel(SavedModelError::NotASavedModel { reason, .. }) if reason.contains("a bare graph (GraphDef)"))
+        );
+        assert!(error.hint().unwrap().text().contains("export a SavedModel"), "{error:?}");
     }
 }
 
 #[test]
 fn only_bytes_that_are_missing_or_wrong_are_copied_again() {
     let hint = |bytes: &[u8]| SavedModel::open(write_bytes(bytes).path()).unwrap_err().hint();
-    assert!(hint(b"").unwrap().contains("copy the model again"));
-    assert!(hint(b"\x12\x05").unwrap().contains("copy the model again"));
-    assert!(hint(b"version https://git-lfs.github.com/spec/v1\n").unwrap().contains("git lfs pull"));
-    assert!(hint(b"<html>").unwrap().contains("download it again"));
+    assert!(hint(b"").unwrap().text().contains("copy the model again"));
+    assert!(hint(b"\x12\x05").unwrap().text().contains("copy the model again"));
+    assert!(hint(b"version https://git-lfs.github.com/spec/v1\n").unwrap().text().contains("git lfs pull"));
+    assert!(hint(b"<html>").unwrap().text().contains("download it again"));
     assert_eq!(hint(b"\x08\x01"), None);
 }
 

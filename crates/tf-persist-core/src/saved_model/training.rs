@@ -1,5 +1,6 @@
 //! Whether a model can be trained on.
 
+use crate::error::model::printable;
 use std::fmt;
 
 use super::meta_graph::MetaGraph;
@@ -81,14 +82,12 @@ impl fmt::Display for Training {
             count => format!("{count} variables of optimizer state"),
         };
         let others = self.others.iter().take(SHOWN);
-        let others: Vec<String> = others
-            .map(|(name, reason)| format!("signature `{}` {reason}", super::signature::printable(name)))
-            .collect();
+        let others: Vec<String> =
+            others.map(|(name, reason)| format!("signature `{}` {reason}", printable(name))).collect();
         let none = if others.is_empty() { "no train signature".to_owned() } else { others.join(", ") };
         match self.kind() {
             TrainingKind::Signature => {
-                let names: Vec<String> =
-                    self.signatures.iter().map(|name| format!("`{}`", super::signature::printable(name))).collect();
+                let names: Vec<String> = self.signatures.iter().map(|name| format!("`{}`", printable(name))).collect();
                 write!(f, "can be trained on: signature {}, {state}", names.join(", "))
             }
             TrainingKind::StateOnly => write!(f, "can be trained on in Python alone: {none}, {state}"),

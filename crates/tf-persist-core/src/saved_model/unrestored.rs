@@ -5,25 +5,20 @@
 //! that the signatures read. Python finds the values by the object graph, or by the variables' names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::path::{Path, PathBuf};
 
 use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 
-use super::{MetaGraph, SavedModel, parse_tensor_name, printable};
+use super::{MetaGraph, SavedModel, parse_tensor_name};
 use crate::checkpoint::restore::names_a_variable;
 use crate::checkpoint::{CheckpointIndex, CheckpointReader, Slice};
 use crate::dtype::DType;
-use crate::error::Result;
+use crate::error::model::{MissingVariable, MissingVariables, Result, SavedModelError};
 use crate::export::tracked_objects;
 use crate::graph::view::{GraphView, reachable_nodes};
 use crate::graph::{Body, Graph, HandleKind, Reach, Use, Writes, attr, identity, node_of, variable_kind};
 use crate::rewrite::prune::{Objects, Restored, SavedTensor, VARIABLE_VALUE, restored, variable_definitions};
 use crate::tensor::proto::partial_shape;
-
-/// So many missing variables are named in a message.
-const SHOWN: usize = 10;
 
 /// The variables that signatures read and that neither the graph's saver nor its init op gives a value.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -56,25 +51,6 @@ pub enum FoundBy {
     Objects,
     /// By its name.
     Name,
-}
-
-/// A variable that has no value, and is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct MissingVariable {
-    /// The name of its node.
-    pub variable: String,
-    /// The signatures that read it, sorted.
-    pub signatures: Vec<String>,
-    /// Whether the model has a checkpoint at all.
-    pub has_checkpoint: bool,
-}
-
-/// A model cannot be loaded because variables have no value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MissingVariables {
-    path: PathBuf,
-    variables: Vec<MissingVariable>,
 }
 
 impl SavedModel {
@@ -148,7 +124,7 @@ impl SavedModel {
             return Ok(());
         }
         let variables = unrestored.missing.clone();
-        Err(crate::Error::MissingVariables(Box::new(MissingVariables { path: self.path().to_path_buf(), variables })))
+        Err(SavedModelError::from(Box::new(MissingVariables { path: self.path().to_path_buf(), variables })).into())
     }
 }
 
@@ -310,67 +286,3 @@ fn slices(definition: &pb::MetaGraphDef) -> BTreeMap<String, (String, String)> {
     };
     variable_definitions(definition).into_iter().filter_map(of).collect()
 }
-
-impl MissingVariable {
-    /// Why it has no value.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        if self.has_checkpoint {
-            "nothing in its checkpoint stands for it, and neither the init op nor a signature gives it one"
-        } else {
-            "the model has no checkpoint, and neither the init op nor a signature gives it one"
-        }
-    }
-}
-
-impl fmt::Display for MissingVariable {
-    /// The variable, and the signatures that read it: "`w`, of signature `s`".
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`", printable(&self.variable))?;
-        match self.signatures.as_slice() {
-            [] => Ok(()),
-            [one] => write!(f, ", of signature `{}`", printable(one)),
-            [one, rest @ ..] => write!(f, ", of signature `{}` and {} more", printable(one), rest.len()),
-        }
-    }
-}
-
-impl MissingVariables {
-    /// The model.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// What to do.
-    pub(crate) fn hint(&self) -> String {
-        if self.variables.iter().all(|variable| variable.has_checkpoint) {
-            "export the model anew, with these variables initialised and saved".into()
-        } else {
-            "copy the folder `variables` along with `saved_model.pb`, or export the model anew, with its variables"
-                .into()
-        }
-    }
-
-    /// The variables, sorted by name.
-    #[must_use]
-    pub fn variables(&self) -> &[MissingVariable] {
-        &self.variables
-    }
-}
-
-impl fmt::Display for MissingVariables {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<String> = self.variables.iter().take(SHOWN).map(ToString::to_string).collect();
-        let what = if self.variables.len() == 1 { "a variable without a value" } else { "variables without a value" };
-        write!(f, "`{}` has {what}: {}", self.path.display(), names.join("; "))?;
-        match self.variables.len().saturating_sub(SHOWN) {
-            0 => {}
-            more => write!(f, " and {more} more")?,
-        }
-        let reason = self.variables.first().map_or("", MissingVariable::reason);
-        write!(f, " ({reason})")
-    }
-}
-
-impl std::error::Error for MissingVariables {}

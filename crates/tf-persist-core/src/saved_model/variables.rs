@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::tables::{Table, tables_in};
 use crate::checkpoint::{CheckpointIndex, Entry, OBJECT_GRAPH_KEY};
 use crate::container::Files;
-use crate::error::Result;
+use crate::error::model::Result;
 
 /// What TensorFlow 2 appends to a variable's way through the object graph.
 const VALUE_SUFFIX: &str = "/.ATTRIBUTES/VARIABLE_VALUE";

@@ -8,7 +8,7 @@ use super::Level;
 use super::judge::shown;
 use super::report::{Collector, Finding, FindingKind};
 use crate::container::Files;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 use crate::saved_model::{MetaGraph, SavedModel, stays_inside};
 
 /// How deep a model's folders are looked into, and how many files: as for assets.

@@ -24,7 +24,7 @@ use std::fmt;
 pub use report::{Finding, FindingKind, Report};
 pub use trust::Trust;
 
-use crate::error::Result;
+use crate::error::model::Result;
 use crate::ops::effects::reads_files;
 use crate::saved_model::{MetaGraph, SavedModel};
 use report::Collector;
@@ -96,7 +96,7 @@ impl SavedModel {
     /// As [`SavedModel::scan`], of the meta graph with these tags alone, and of the folder.
     ///
     /// # Errors
-    /// As there, and [`Error::UnknownTags`](crate::Error::UnknownTags).
+    /// As there, and [`SavedModelError::UnknownTags`](crate::SavedModelError::UnknownTags).
     pub fn scan_tags(&self, tags: &[String]) -> Result<Report> {
         let meta_graph = self.meta_graph(Some(tags))?;
         self.scan_meta_graphs(std::slice::from_ref(meta_graph))

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::report::{Collector, Finding, FindingKind};
 use super::{Level, folder, walk};
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result, SavedModelError};
 use crate::saved_model::{MetaGraph, SavedModel};
 
 /// What a model may do that [`SavedModel::scan`] calls a danger.
@@ -37,7 +37,7 @@ impl Trust {
     /// Checks a meta graph that is about to be loaded. A graph without any op that can be a danger is not looked into.
     ///
     /// # Errors
-    /// [`Error::Untrusted`] with the first danger.
+    /// [`SavedModelError::Untrusted`](crate::SavedModelError::Untrusted) with the first danger.
     pub(crate) fn check(&self, model: &SavedModel, meta_graph: &MetaGraph) -> Result<()> {
         if *self == Self::Everything {
             return Ok(());
@@ -55,7 +55,12 @@ impl Trust {
             (None, _) => first.what.clone(),
         };
         let path = model.path().to_path_buf();
-        Err(Error::Untrusted { path, what, more, ops: ops(report.of_level(Level::Danger), report.left_out) })
+        Err(Error::SavedModel(SavedModelError::Untrusted {
+            path,
+            what,
+            more,
+            ops: ops(report.of_level(Level::Danger), report.left_out),
+        }))
     }
 }
 

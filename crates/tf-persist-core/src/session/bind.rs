@@ -3,7 +3,7 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result, SignatureError, TensorError};
 use crate::ffi::{Port, Session};
 use crate::saved_model::{Part, SignatureDef, is_operation_name, parse_tensor_name};
 use crate::shape::PartialShape;
@@ -121,19 +121,21 @@ impl Binding {
     /// Where the value of an input goes.
     pub(super) fn feed(&self, input: &Input) -> Result<usize> {
         input.feed.clone().map_err(|unusable| match unusable {
-            Unusable::DType(dtype) => Error::UnsupportedDType { name: Some(input.name.clone()), dtype },
-            other => Error::ConflictingInput {
+            Unusable::DType(dtype) => {
+                Error::Tensor(TensorError::UnsupportedDType { name: Some(input.name.clone()), dtype })
+            }
+            other => Error::Signature(SignatureError::ConflictingInput {
                 signature: self.definition.name.clone(),
                 input: input.name.clone(),
                 reason: format!("cannot be fed: {}", other.reason()),
-            },
+            }),
         })
     }
 
     /// Whether these inputs are enough to compute these outputs.
     ///
     /// # Errors
-    /// [`Error::MissingInput`] with those that are not given.
+    /// [`SignatureError::MissingInput`](crate::SignatureError::MissingInput) with those that are not given.
     pub(super) fn check_complete(&self, graph: &[u8], way: Way) -> Result<()> {
         let known = |ways: &Vec<Way>| ways.contains(&way);
         if known(&self.complete.lock().unwrap_or_else(PoisonError::into_inner)) {
@@ -141,7 +143,10 @@ impl Binding {
         }
         let missing = crate::saved_model::Ends::of(&self.definition).missing(graph, &way.0, way.1.as_deref());
         if !missing.is_empty() {
-            return Err(Error::MissingInput { signature: self.definition.name.clone(), missing });
+            return Err(Error::Signature(SignatureError::MissingInput {
+                signature: self.definition.name.clone(),
+                missing,
+            }));
         }
         let mut ways = self.complete.lock().unwrap_or_else(PoisonError::into_inner);
         if ways.len() < KNOWN_WAYS {

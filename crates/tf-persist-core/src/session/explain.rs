@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::error::Error;
+use crate::error::{Error, Hint};
 use crate::ops::{last_tensorflow_with_kernel, runs_python};
 use crate::runtime::Runtime;
 use crate::saved_model::MetaGraph;
@@ -21,19 +21,20 @@ pub(super) fn refusal(error: Error, path: &Path, meta_graph: &MetaGraph, runtime
                 version => format!("TensorFlow {version}"),
             };
             let this = runtime.version();
-            Some(format!(
+            let hint = format!(
                 "the model was written by {writer}, and this is {this}: use a libtensorflow of its version or later"
-            ))
+            );
+            Some(hint.into())
         } else if message.contains("matching files") && is_pattern {
-            Some("TensorFlow takes `*`, `?`, `[` and `\\` in a path for a pattern: rename the folder".to_owned())
+            Some("TensorFlow takes `*`, `?`, `[` and `\\` in a path for a pattern: rename the folder".into())
         } else if message.contains("fed more than once") {
             let hint =
                 "the model lists an asset twice for this tensor, which Python lets pass: export it anew from there";
-            Some(hint.to_owned())
+            Some(hint.into())
         } else if message.contains("Cannot assign a device for operation") {
             let hint = "the graph was pinned to machines of a cluster that it was trained on: export it anew, in Python with \
                         `clear_devices=True`";
-            Some(hint.to_owned())
+            Some(hint.into())
         } else {
             of_kernels(message)
         }
@@ -46,7 +47,7 @@ pub(super) fn failed_run(error: Error) -> Error {
 }
 
 /// What to do where something has no value, because neither the model's variables nor its init op give it one.
-fn of_state(message: &str) -> Option<String> {
+fn of_state(message: &str) -> Option<Hint> {
     let variable = ["Attempting to use uninitialized value", "Could not find variable", "is uninitialized"];
     if variable.iter().any(|part| message.contains(part)) {
         Some("the model was saved without a value for this variable, unless another signature gives it one".into())
@@ -57,14 +58,14 @@ fn of_state(message: &str) -> Option<String> {
     }
 }
 
-fn add_hint(error: Error, hint: impl FnOnce(&str) -> Option<String>) -> Error {
+fn add_hint(error: Error, hint: impl FnOnce(&str) -> Option<Hint>) -> Error {
     let Error::TensorFlow { action, code, message, hint: None } = error else { return error };
     let hint = hint(&message);
     Error::TensorFlow { action, code, message, hint }
 }
 
 /// What to do where an op has no kernel, or two.
-fn of_kernels(message: &str) -> Option<String> {
+fn of_kernels(message: &str) -> Option<Hint> {
     let op = || message.split_once("Op '")?.1.split('\'').next();
     if message.contains("No OpKernel was registered") {
         let op = op()?;
@@ -72,7 +73,7 @@ fn of_kernels(message: &str) -> Option<String> {
             return Some("the model calls Python functions of the program that made it (`tf.py_function`), which no SavedModel holds: \
                          export it without them".into());
         }
-        Some(match last_tensorflow_with_kernel(op) {
+        let hint = match last_tensorflow_with_kernel(op) {
             Some(version) => format!(
                 "TensorFlow {version} was the last that could run `{op}`: export the model anew, or use a libtensorflow of that version"
             ),
@@ -80,11 +81,12 @@ fn of_kernels(message: &str) -> Option<String> {
                 "this TensorFlow knows `{op}` but cannot run it here: export the model anew, or use an older libtensorflow or one \
                  for the device that it was made for"
             ),
-        })
+        };
+        Some(hint.into())
     } else if message.contains("Multiple OpKernel registrations match") {
         Some("two op libraries with the same ops are loaded in this process: start it with one of them".into())
     } else if message.contains("Op type not registered") {
-        Some("load the library that has the op with --op-library FILE.so or --op-library PACKAGE".into())
+        Some(Hint::new("load the library that has the op, by its file or its package").set_to("op_library", "FILE.so"))
     } else {
         None
     }
@@ -101,15 +103,18 @@ mod tests {
         assert!(
             of("BoostedTreesPredict")
                 .unwrap()
+                .text()
                 .contains("TensorFlow 2.8 was the last that could run `BoostedTreesPredict`")
         );
-        assert!(of("TPUOrdinalSelector").unwrap().contains("knows `TPUOrdinalSelector` but cannot run it here"));
-        assert!(of("EagerPyFunc").unwrap().contains("Python functions of the program that made it"));
+        assert!(of("TPUOrdinalSelector").unwrap().text().contains("knows `TPUOrdinalSelector` but cannot run it here"));
+        assert!(of("EagerPyFunc").unwrap().text().contains("Python functions of the program that made it"));
         assert_eq!(of_kernels("No OpKernel was registered, says another"), None);
-        assert!(of_kernels("Multiple OpKernel registrations match NodeDef").unwrap().contains("two op libraries"));
+        assert!(
+            of_kernels("Multiple OpKernel registrations match NodeDef").unwrap().text().contains("two op libraries")
+        );
         assert_eq!(of_kernels("anything else"), None);
-        assert!(of_state("Attempting to use uninitialized value w").unwrap().contains("without a value"));
-        assert!(of_state("Table not initialized.").unwrap().contains("fills this table"));
+        assert!(of_state("Attempting to use uninitialized value w").unwrap().text().contains("without a value"));
+        assert!(of_state("Table not initialized.").unwrap().text().contains("fills this table"));
         assert_eq!(of_state("anything else"), None);
     }
 }

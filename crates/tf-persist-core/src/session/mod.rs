@@ -57,9 +57,9 @@ impl SavedModel {
     ///
     /// # Errors
     /// If there is no libtensorflow, no such meta graph, a variable file is missing or damaged, a variable that a signature reads has no
-    /// value ([`Error::MissingVariables`](crate::Error::MissingVariables)), an op library cannot be loaded, the
-    /// graph uses ops that there are not ([`Error::MissingOps`](crate::Error::MissingOps)), or TensorFlow refuses it;
-    /// [`Error::Untrusted`](crate::Error::Untrusted) before TensorFlow is opened, if the graph would reach outside of the model in a
+    /// value ([`SavedModelError::MissingVariables`](crate::SavedModelError::MissingVariables)), an op library cannot be loaded, the
+    /// graph uses ops that there are not ([`SavedModelError::MissingOps`](crate::SavedModelError::MissingOps)), or TensorFlow refuses it;
+    /// [`SavedModelError::Untrusted`](crate::SavedModelError::Untrusted) before TensorFlow is opened, if the graph would reach outside of the model in a
     /// way that [`LoadOptions::trust`] does not allow.
     pub fn load(&self, options: LoadOptions) -> Result<LoadedModel> {
         let meta_graph = self.meta_graph(options.tags.as_deref())?.clone();

@@ -5,7 +5,7 @@ use std::ops::Index;
 use std::sync::Arc;
 
 use super::bind::Binding;
-use crate::error::{Error, Result};
+use crate::error::{Error, ModelError, Result, SignatureError};
 use crate::tensor::Tensor;
 
 /// The outputs of a run by name, in the signature's order. They outlive the model.
@@ -27,9 +27,11 @@ impl Outputs {
     /// If there is none of that name.
     pub fn get(&self, name: &str) -> Result<&Tensor> {
         let found = self.iter().find(|(other, _)| *other == name).map(|(_, tensor)| tensor);
-        found.ok_or_else(|| Error::UnknownOutput {
-            output: name.to_owned(),
-            available: self.iter().map(|(name, _)| name.to_owned()).collect(),
+        found.ok_or_else(|| {
+            Error::Model(ModelError::Signature(SignatureError::UnknownOutput {
+                output: name.to_owned(),
+                available: self.iter().map(|(name, _)| name.to_owned()).collect(),
+            }))
         })
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::options::LoadOptions;
 use crate::container::Files;
 use crate::container::pack::{Entry, Pack};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, ModelError, Result};
 use crate::ffi::{Library, MemoryFolder};
 use crate::saved_model::layout::GRAPH_FILE;
 use crate::saved_model::{MetaGraph, SavedModel};
@@ -57,7 +57,7 @@ impl Place {
             Unpacked::Disk => Self::on_disk(model, pack),
             Unpacked::Memory => match Self::in_memory(model, pack, library) {
                 // What TensorFlow refuses, the disk may do; what is wrong with the pack stays wrong.
-                Err(Error::TensorFlow { .. } | Error::Unsupported { .. }) if asked.is_none() => {
+                Err(Error::TensorFlow { .. } | Error::Model(ModelError::Unsupported { .. })) if asked.is_none() => {
                     Self::on_disk(model, pack)
                 }
                 place => place,
@@ -80,7 +80,7 @@ impl Place {
         graph.close()?;
         for (number, entry) in needed(pack, None) {
             let mut file = folder.create(&entry.name)?;
-            pack.for_each_piece(number, |piece| file.append(piece.bytes()))?;
+            pack.for_each_piece(number, |piece| Ok(file.append(piece.bytes())?))?;
             file.close()?;
         }
         Ok(Self::Memory(Some(folder)))

@@ -11,7 +11,7 @@ use super::outputs::Outputs;
 use super::run_options::RunOptions;
 use super::shapes;
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::{Error, ModelError, Result, SignatureError};
 use crate::ffi::Port;
 use crate::saved_model::SignatureDef;
 use crate::tensor::Tensor;
@@ -54,7 +54,7 @@ impl Signature {
     /// signatures lie about them. Numbers are neither copied on their way in nor on their way out.
     ///
     /// # Errors
-    /// If the signature gives nothing back ([`Error::NothingToRun`]), an output cannot be fetched ([`Error::Unfetchable`]), an
+    /// If the signature gives nothing back ([`SignatureError::NothingToRun`](crate::SignatureError::NothingToRun)), an output cannot be fetched ([`SignatureError::Unfetchable`](crate::SignatureError::Unfetchable)), an
     /// input is missing, unknown, of another dtype or shape, or given twice, or TensorFlow refuses or fails.
     pub fn run<'a, T: Borrow<Tensor>>(&self, inputs: impl IntoIterator<Item = (&'a str, T)>) -> Result<Outputs> {
         self.run_with(inputs, &RunOptions::default())
@@ -63,7 +63,7 @@ impl Signature {
     /// Runs the signature in a way that is not the usual one.
     ///
     /// # Errors
-    /// As [`Signature::run`]; [`Error::UnknownOutput`] if the options name an output that there is not. Dtypes are checked of what
+    /// As [`Signature::run`]; [`SignatureError::UnknownOutput`](crate::SignatureError::UnknownOutput) if the options name an output that there is not. Dtypes are checked of what
     /// is given and of what is asked for.
     pub fn run_with<'a, T: Borrow<Tensor>>(
         &self,
@@ -97,7 +97,7 @@ impl Signature {
         }
         // Where each output comes from is known before anything runs: one that cannot be fetched is an error of who asks for it.
         let places = wanted.clone().unwrap_or_else(|| (0..binding.outputs.len()).collect());
-        let sources = places.iter().map(|output| binding.source(*output)).collect::<Result<Vec<_>>>()?;
+        let sources = places.iter().map(|output| binding.source(*output)).collect::<Result<Vec<_>, ModelError>>()?;
         let values = self.assign(&given, wanted)?;
         let fed = || values.iter().enumerate().filter_map(|(place, value)| Some((place, (*value)?)));
         let feeds: Vec<_> = fed().map(|(place, value)| (binding.feeds[place], value)).collect();
@@ -147,10 +147,12 @@ impl Signature {
     }
 
     fn input_index(&self, name: &str) -> Result<usize> {
-        self.binding.inputs.iter().position(|input| input.name == name).ok_or_else(|| Error::UnknownInput {
-            signature: self.name().to_owned(),
-            input: name.to_owned(),
-            available: self.binding.inputs.iter().map(|input| input.name.clone()).collect(),
+        self.binding.inputs.iter().position(|input| input.name == name).ok_or_else(|| {
+            Error::Model(ModelError::Signature(SignatureError::UnknownInput {
+                signature: self.name().to_owned(),
+                input: name.to_owned(),
+                available: self.binding.inputs.iter().map(|input| input.name.clone()).collect(),
+            }))
         })
     }
 
@@ -159,19 +161,19 @@ impl Signature {
             if input.shape.accepts(tensor.shape()) || options.any_shape && self.checks_shapes_itself() {
                 return Ok(());
             }
-            return Err(Error::WrongShape {
+            return Err(Error::Model(ModelError::Signature(SignatureError::WrongShape {
                 signature: self.name().to_owned(),
                 input: input.name.clone(),
                 expected: input.shape.clone(),
                 given: tensor.shape().to_vec(),
-            });
+            })));
         }
-        Err(Error::WrongDType {
+        Err(Error::Model(ModelError::Signature(SignatureError::WrongDType {
             signature: self.name().to_owned(),
             input: input.name.clone(),
             expected: input.dtype,
             given: tensor.dtype(),
-        })
+        })))
     }
 
     /// The value of each feed, from what was given and the defaults; none of what the graph computes itself.
@@ -213,11 +215,11 @@ impl Signature {
     }
 
     fn conflict(&self, input: &str, reason: &str) -> Error {
-        Error::ConflictingInput {
+        Error::Model(ModelError::Signature(SignatureError::ConflictingInput {
             signature: self.name().to_owned(),
             input: input.to_owned(),
             reason: reason.to_owned(),
-        }
+        }))
     }
 
     /// Says what to do about an op that cannot run, else which shapes were not as declared, when TensorFlow did not like what it
@@ -232,7 +234,7 @@ impl Signature {
                 .then(|| format!("`{}` is declared as {} and was given as {shape:?}", input.name, info.shape))
         };
         let unlike: Vec<String> = self.binding.inputs.iter().zip(given).filter_map(unlike).collect();
-        let hint = (!unlike.is_empty()).then(|| unlike.join("; "));
+        let hint = (!unlike.is_empty()).then(|| unlike.join("; ").into());
         Error::TensorFlow { action, code, message, hint }
     }
 }

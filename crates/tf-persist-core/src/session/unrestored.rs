@@ -5,7 +5,7 @@ use tf_persist_proto::tensorflow as pb;
 
 use super::{LoadedModel, explain};
 use crate::checkpoint::{CheckpointReader, CheckpointWriter};
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, ModelError, Result};
 use crate::export::value_of;
 use crate::ffi::{Port, Session, Target};
 use crate::graph::{HandleKind, attr, free_name};
@@ -110,8 +110,14 @@ impl LoadedModel {
                         "a part of the variable `{}` was changed, which no saver of the graph saves",
                         item.found.key
                     );
-                    let hint = Some("export the model with --inference-only first: the result has a saver".to_owned());
-                    return Err(Error::CannotExport { path: self.artefact().path().to_path_buf(), reason, hint });
+                    let hint = Some(
+                        Hint::new("export the model for inference first: the result has a saver").set("inference_only"),
+                    );
+                    return Err(Error::Model(ModelError::CannotExport {
+                        path: self.artefact().path().to_path_buf(),
+                        reason,
+                        hint,
+                    }));
                 }
             }
             match whole {

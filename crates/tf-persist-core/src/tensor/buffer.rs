@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aligned_vec::{AVec, ConstAlign};
 
 use super::ALIGNMENT;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 
 /// Memory that was not allocated here, such as an output that stays in TensorFlow's memory.
 pub(crate) trait ForeignMemory: Send + Sync {

@@ -2,7 +2,7 @@
 
 use super::{Element, Growing, Tensor};
 use crate::dtype::DType;
-use crate::error::Result;
+use crate::error::model::Result;
 use crate::shape::element_count;
 
 /// So many elements are gathered before they are moved to the tensor's memory together.

@@ -7,7 +7,7 @@ use num_complex::Complex;
 
 use super::{Element, Tensor, decimal};
 use crate::dtype::DType;
-use crate::error::Result;
+use crate::error::model::Result;
 
 /// How far floating-point numbers may be apart and still count as the same: `|a - b| <= absolute + relative * |b|`, where `b`
 /// is what was expected. Integers, bools and strings must be equal, whatever the tolerance.

@@ -10,8 +10,9 @@ use bytemuck::NoUninit;
 use super::buffer::Aligned;
 use super::{ALIGNMENT, Buffer, Data, Tensor, byte_len};
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result, TensorError};
 use crate::memory;
+use crate::shape::InvalidShape;
 
 /// Data is read in pieces of this size, so that memory is touched once it is about to be filled and is still in the cache then.
 const PIECE: usize = 256 * 1024;
@@ -145,7 +146,7 @@ impl Growing {
         let expected = byte_len(dtype, shape)?;
         if expected != self.memory.len() {
             let reason = format!("{dtype} of this shape has {expected} bytes, {} were given", self.memory.len());
-            return Err(Error::InvalidShape { shape: shape.to_vec(), reason });
+            return Err(Error::Tensor(TensorError::InvalidShape(InvalidShape { shape: shape.to_vec(), reason })));
         }
         Ok(Tensor { dtype, shape: shape.to_vec(), data: Data::Bytes(Buffer::Owned(Arc::new(self.memory))) })
     }

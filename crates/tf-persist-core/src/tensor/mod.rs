@@ -33,8 +33,8 @@ pub use stats::{Number, Stats};
 pub use strings::Strings;
 
 use crate::dtype::DType;
-use crate::error::{Error, Result};
-use crate::shape::element_count;
+use crate::error::model::{Error, Result, TensorError};
+use crate::shape::{InvalidShape, element_count};
 
 /// Memory is aligned to this many bytes: what the widest vector unit wants (`EIGEN_MAX_ALIGN_BYTES` with AVX-512), so that
 /// libtensorflow adopts it instead of copying.
@@ -92,7 +92,7 @@ impl Tensor {
         let expected = byte_len(dtype, shape)?;
         if bytes.len() != expected {
             let reason = format!("{dtype} of this shape has {expected} bytes, {} were given", bytes.len());
-            return Err(Error::InvalidShape { shape: shape.to_vec(), reason });
+            return Err(Error::Tensor(TensorError::InvalidShape(InvalidShape { shape: shape.to_vec(), reason })));
         }
         Ok(Self { dtype, shape: shape.to_vec(), data: Data::Bytes(Buffer::copy_of(bytes)?) })
     }
@@ -166,8 +166,9 @@ impl Tensor {
     /// If the tensor holds another dtype, or a bool that is neither 0 nor 1.
     pub fn view<T: Element>(&self) -> Result<&[T]> {
         self.expect_element::<T>()?;
-        T::view(self.bytes()?)
-            .ok_or_else(|| Error::InvalidTensor { reason: format!("its bytes are not valid {}", self.dtype) })
+        T::view(self.bytes()?).ok_or_else(|| {
+            Error::Tensor(TensorError::InvalidTensor { reason: format!("its bytes are not valid {}", self.dtype) })
+        })
     }
 
     /// The elements in row-major order, to be written to. Copies first if the memory is shared or TensorFlow's.
@@ -177,7 +178,8 @@ impl Tensor {
     pub fn view_mut<T: Element>(&mut self) -> Result<&mut [T]> {
         self.expect_element::<T>()?;
         let dtype = self.dtype;
-        let invalid = || Error::InvalidTensor { reason: format!("its bytes are not valid {dtype}") };
+        let invalid =
+            || Error::Tensor(TensorError::InvalidTensor { reason: format!("its bytes are not valid {dtype}") });
         T::view_mut(self.bytes_mut()?).ok_or_else(invalid)
     }
 
@@ -188,7 +190,7 @@ impl Tensor {
     pub fn bytes(&self) -> Result<&[u8]> {
         match &self.data {
             Data::Bytes(buffer) => Ok(buffer.bytes()),
-            Data::Strings(_) => Err(Error::WrongElement { asked: "numbers", held: self.dtype }),
+            Data::Strings(_) => Err(Error::Tensor(TensorError::WrongElement { asked: "numbers", held: self.dtype })),
         }
     }
 
@@ -199,7 +201,7 @@ impl Tensor {
     pub fn bytes_mut(&mut self) -> Result<&mut [u8]> {
         match &mut self.data {
             Data::Bytes(buffer) => buffer.bytes_mut(),
-            Data::Strings(_) => Err(Error::WrongElement { asked: "numbers", held: self.dtype }),
+            Data::Strings(_) => Err(Error::Tensor(TensorError::WrongElement { asked: "numbers", held: self.dtype })),
         }
     }
 
@@ -210,7 +212,7 @@ impl Tensor {
     pub fn strings(&self) -> Result<&Strings> {
         match &self.data {
             Data::Strings(strings) => Ok(strings),
-            Data::Bytes(_) => Err(Error::WrongElement { asked: "strings", held: self.dtype }),
+            Data::Bytes(_) => Err(Error::Tensor(TensorError::WrongElement { asked: "strings", held: self.dtype })),
         }
     }
 
@@ -236,7 +238,7 @@ impl Tensor {
         if T::DTYPES.contains(&self.dtype) {
             return Ok(());
         }
-        Err(Error::WrongElement { asked: T::DTYPES[0].name(), held: self.dtype })
+        Err(Error::Tensor(TensorError::WrongElement { asked: T::DTYPES[0].name(), held: self.dtype }))
     }
 }
 
@@ -294,9 +296,14 @@ impl fmt::Debug for Tensor {
 pub(crate) fn byte_len(dtype: DType, shape: &[usize]) -> Result<usize> {
     let size = match dtype.size() {
         Some(size) if dtype.is_supported() => size,
-        _ => return Err(Error::UnsupportedDType { name: None, dtype }),
+        _ => return Err(Error::Tensor(TensorError::UnsupportedDType { name: None, dtype })),
     };
-    let overflow = || Error::InvalidShape { shape: shape.to_vec(), reason: "its bytes do not fit 63 bits".into() };
+    let overflow = || {
+        Error::Tensor(TensorError::InvalidShape(InvalidShape {
+            shape: shape.to_vec(),
+            reason: "its bytes do not fit 63 bits".into(),
+        }))
+    };
     element_count(shape)?.checked_mul(size).filter(|len| isize::try_from(*len).is_ok()).ok_or_else(overflow)
 }
 
@@ -306,7 +313,7 @@ fn check_count(shape: &[usize], given: usize) -> Result<()> {
         return Ok(());
     }
     let reason = format!("it has {expected} elements, {given} were given");
-    Err(Error::InvalidShape { shape: shape.to_vec(), reason })
+    Err(Error::Tensor(TensorError::InvalidShape(InvalidShape { shape: shape.to_vec(), reason })))
 }
 
 #[cfg(test)]

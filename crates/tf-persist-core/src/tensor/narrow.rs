@@ -2,7 +2,8 @@
 
 use super::Tensor;
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result, TensorError};
+use crate::shape::InvalidShape;
 
 /// A float of at most eight bits: a sign, an exponent, a mantissa.
 struct Format {
@@ -83,7 +84,7 @@ pub(crate) fn widened(dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Opt
             let numbers = tensor.view_mut::<f32>()?;
             if numbers.len() != bytes.len() {
                 let reason = format!("it has {} elements, {} were given", numbers.len(), bytes.len());
-                return Err(Error::InvalidShape { shape: shape.to_vec(), reason });
+                return Err(Error::Tensor(TensorError::InvalidShape(InvalidShape { shape: shape.to_vec(), reason })));
             }
             let table: [f32; 256] = std::array::from_fn(|byte| format.value(byte as u8));
             numbers.iter_mut().zip(bytes).for_each(|(number, byte)| *number = table[usize::from(*byte)]);

@@ -11,7 +11,7 @@ use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::wire::Reader;
 
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result, TensorError};
 use crate::shape::{PartialShape, element_count};
 use crate::tensor::{Element, Strings, Tensor};
 
@@ -28,7 +28,9 @@ pub fn partial_shape(proto: &pb::TensorShapeProto) -> PartialShape {
 /// # Errors
 /// If a size or the rank is not known.
 pub fn whole_shape(proto: &pb::TensorShapeProto) -> Result<Vec<usize>> {
-    let unknown = || Error::InvalidTensor { reason: format!("its shape {} is not known", partial_shape(proto)) };
+    let unknown = || {
+        Error::Tensor(TensorError::InvalidTensor { reason: format!("its shape {} is not known", partial_shape(proto)) })
+    };
     if proto.unknown_rank {
         return Err(unknown());
     }
@@ -46,7 +48,7 @@ pub fn from_proto(proto: &pb::TensorProto, max_filled_bytes: usize) -> Result<Te
     let dtype = DType::from_number(proto.dtype.value());
     let shape = whole_shape(&proto.tensor_shape)?;
     if !dtype.is_supported() {
-        return Err(Error::UnsupportedDType { name: None, dtype });
+        return Err(Error::Tensor(TensorError::UnsupportedDType { name: None, dtype }));
     }
     if dtype == DType::String {
         return strings(proto, &shape, max_filled_bytes);
@@ -76,7 +78,7 @@ pub fn from_proto(proto: &pb::TensorProto, max_filled_bytes: usize) -> Result<Te
             into.fill(proto.dcomplex_val.chunks_exact(2).map(|pair| Complex { re: pair[0], im: pair[1] }))
         }
         DType::String | DType::Invalid | DType::Resource | DType::Variant | DType::Other(_) => {
-            Err(Error::UnsupportedDType { name: None, dtype })
+            Err(Error::Tensor(TensorError::UnsupportedDType { name: None, dtype }))
         }
     }
 }
@@ -138,7 +140,7 @@ pub(super) fn check_room(dtype: DType, shape: &[usize], size: usize, max_filled_
     let reason = format!(
         "{dtype} of shape {shape:?} is stored as fewer values than it has, and its limit is then {max_filled_bytes} bytes"
     );
-    Err(Error::InvalidTensor { reason })
+    Err(Error::Tensor(TensorError::InvalidTensor { reason }))
 }
 
 fn strings(proto: &pb::TensorProto, shape: &[usize], max_filled_bytes: usize) -> Result<Tensor> {
@@ -157,7 +159,9 @@ fn strings(proto: &pb::TensorProto, shape: &[usize], max_filled_bytes: usize) ->
 
 /// `port::EncodeStringList`: the lengths of all strings, and the strings.
 pub(super) fn string_list(content: &[u8], count: usize) -> Result<Strings> {
-    let invalid = || Error::InvalidTensor { reason: "its content is not a list of that many strings".into() };
+    let invalid = || {
+        Error::Tensor(TensorError::InvalidTensor { reason: "its content is not a list of that many strings".into() })
+    };
     // Each string has a length, of one byte at the least.
     if count > content.len() {
         return Err(invalid());

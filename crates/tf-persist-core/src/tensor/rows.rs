@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::buffer::Aligned;
 use super::{ALIGNMENT, Buffer, Data, ForeignMemory, Strings, Tensor, byte_len};
 use crate::dtype::DType;
-use crate::error::{Error, Result};
-use crate::shape::element_count;
+use crate::error::model::{Error, Result, TensorError};
+use crate::shape::{InvalidShape, element_count};
 
 /// A part of a tensor's memory, which it keeps alive as a whole.
 struct Part {
@@ -35,7 +35,11 @@ impl Tensor {
     /// If there are none, one is a scalar, dtypes or the sizes of other dimensions differ, or the memory cannot be had.
     pub fn concatenate(parts: &[&Self]) -> Result<Self> {
         let (first, rest) = match parts {
-            [] => return Err(Error::InvalidTensor { reason: "there is nothing to concatenate".into() }),
+            [] => {
+                return Err(Error::Tensor(TensorError::InvalidTensor {
+                    reason: "there is nothing to concatenate".into(),
+                }));
+            }
             [one] if !one.shape.is_empty() => return Ok((*one).clone()),
             [first, rest @ ..] => (*first, rest),
         };
@@ -44,9 +48,14 @@ impl Tensor {
         {
             let (a, b) = (&first.shape, &other.shape);
             let reason = format!("{} {a:?} and {} {b:?} cannot be concatenated", first.dtype, other.dtype);
-            return Err(Error::InvalidTensor { reason });
+            return Err(Error::Tensor(TensorError::InvalidTensor { reason }));
         }
-        let too_many = || Error::InvalidShape { shape: first.shape.clone(), reason: "there are too many rows".into() };
+        let too_many = || {
+            Error::Tensor(TensorError::InvalidShape(InvalidShape {
+                shape: first.shape.clone(),
+                reason: "there are too many rows".into(),
+            }))
+        };
         let rows = parts.iter().try_fold(0_usize, |rows, part| rows.checked_add(part.shape[0])).ok_or_else(too_many)?;
         let mut shape = first.shape.clone();
         shape[0] = rows;
@@ -85,7 +94,7 @@ impl Tensor {
         let has = self.row_count().unwrap_or(0);
         if self.shape.is_empty() || range.start > range.end || range.end > has {
             let reason = format!("{} {:?} has no rows {} to {}", self.dtype, self.shape, range.start, range.end);
-            return Err(Error::InvalidTensor { reason });
+            return Err(Error::Tensor(TensorError::InvalidTensor { reason }));
         }
         if range.len() == has {
             return Ok(self.clone());

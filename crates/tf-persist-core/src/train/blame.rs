@@ -1,7 +1,7 @@
 //! Which rows it were when TensorFlow refuses a batch.
 
 use super::Dataset;
-use crate::error::Error;
+use crate::error::{Error, Hint};
 use crate::tensor::Tensor;
 
 /// So many rows are named of a batch that failed.
@@ -11,8 +11,8 @@ const SHOWN_ROWS: usize = 8;
 pub(super) fn explained(error: Error, place: &str, data: &Dataset, rows: &[usize], kept: &str) -> Error {
     let Error::TensorFlow { action, code, message, hint } = error else { return error };
     let rows = culprit(&message, data, rows).unwrap_or_else(|| batch(data, rows));
-    let parts = hint.as_deref().into_iter().chain([place, &rows, kept]);
-    let hint = Some(parts.collect::<Vec<_>>().join("; "));
+    let begun = hint.map_or_else(|| Hint::new(place.to_owned()), |hint| hint.and(place));
+    let hint = Some(begun.and(rows).and(kept));
     Error::TensorFlow { action, code, message: in_one_line(message), hint }
 }
 

@@ -22,7 +22,7 @@ impl Dataset {
     /// A dataset of these arrays. `source` names it in errors.
     ///
     /// # Errors
-    /// [`Error::InvalidData`] if there are none, two have one name, one is a scalar, they differ in the number of rows, or have
+    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if there are none, two have one name, one is a scalar, they differ in the number of rows, or have
     /// none.
     pub fn new(source: impl Into<String>, arrays: Vec<(String, Tensor)>) -> Result<Self> {
         let source = source.into();
@@ -145,7 +145,7 @@ fn gather(array: &Tensor, all: usize, rows: &[usize]) -> Result<Tensor> {
         for row in rows {
             (row * width..(row + 1) * width).for_each(|index| gathered.push(strings.get(index).unwrap_or_default()));
         }
-        return Tensor::from_string_array(&shape, gathered);
+        return Ok(Tensor::from_string_array(&shape, gathered)?);
     }
     let mut gathered = Tensor::zeros(array.dtype(), &shape)?;
     let bytes = array.bytes()?;

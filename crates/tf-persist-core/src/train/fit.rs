@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Dataset;
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, ModelError, Result, TensorError, TrainError};
 use crate::saved_model::{SignatureDef, TensorInfo, TensorKind};
 use crate::tensor::{Tensor, npy};
 
@@ -29,7 +29,7 @@ pub(super) fn fit(data: Dataset, signature: &SignatureDef, model: &Path, batch_s
 fn check_signature(signature: &SignatureDef, model: &Path) -> Result<()> {
     let refuse = |name: &str, what: String| {
         let reason = format!("input `{name}` of signature `{}` {what}", signature.name);
-        Err(Error::NotTrainable { path: model.to_path_buf(), reason, hint: None })
+        Err(Error::Train(TrainError::NotTrainable { path: model.to_path_buf(), reason, hint: None }))
     };
     for (name, info) in &signature.inputs {
         if !matches!(info.kind, TensorKind::Dense { .. }) {
@@ -44,7 +44,7 @@ fn check_signature(signature: &SignatureDef, model: &Path) -> Result<()> {
     }
     if signature.inputs.is_empty() {
         let reason = format!("signature `{}` has no inputs", signature.name);
-        return Err(Error::NotTrainable { path: model.to_path_buf(), reason, hint: None });
+        return Err(Error::Train(TrainError::NotTrainable { path: model.to_path_buf(), reason, hint: None }));
     }
     Ok(())
 }
@@ -69,22 +69,24 @@ fn check_names(data: &Dataset, signature: &SignatureDef) -> Result<()> {
     let has = listed(data.arrays().map(|(name, _)| name));
     let takes = listed(signature.inputs.iter().map(|(name, _)| name.as_str()));
     let arguments: Vec<String> = signature.inputs.iter().map(|(name, _)| format!("{name}=…")).collect();
-    Err(Error::InvalidData {
+    Err(Error::Model(ModelError::Tensor(TensorError::InvalidData {
         source_name: data.source().to_owned(),
         reason: format!("{}: it has {has}, and signature `{}` takes {takes}", parts.join(", "), signature.name),
-        hint: Some(format!("name the arrays as the inputs: np.savez(FILE, {})", arguments.join(", "))),
-    })
+        hint: Some(format!("name the arrays as the inputs: np.savez(FILE, {})", arguments.join(", ")).into()),
+    })))
 }
 
 fn as_dtype(source: &str, signature: &SignatureDef, name: &str, expected: DType, array: Tensor) -> Result<Tensor> {
-    npy::into_dtype(array, expected).map_err(|given| Error::InvalidData {
-        source_name: source.to_owned(),
-        reason: format!("array `{name}` is {given}, and signature `{}` takes {expected}", signature.name),
-        hint: Some(match expected {
-            DType::BFloat16 => format!("give its bits: {name}.astype(ml_dtypes.bfloat16).view(\"uint16\")"),
-            DType::String => format!("give bytes: {name}.astype(\"S\")"),
-            _ => format!("convert it in numpy, if that is what is meant: {name}.astype(\"{expected}\")"),
-        }),
+    npy::into_dtype(array, expected).map_err(|given| {
+        Error::Model(ModelError::Tensor(TensorError::InvalidData {
+            source_name: source.to_owned(),
+            reason: format!("array `{name}` is {given}, and signature `{}` takes {expected}", signature.name),
+            hint: Some(Hint::new(match expected {
+                DType::BFloat16 => format!("give its bits: {name}.astype(ml_dtypes.bfloat16).view(\"uint16\")"),
+                DType::String => format!("give bytes: {name}.astype(\"S\")"),
+                _ => format!("convert it in numpy, if that is what is meant: {name}.astype(\"{expected}\")"),
+            })),
+        }))
     })
 }
 
@@ -97,8 +99,9 @@ fn check_shape(
     batch_size: usize,
 ) -> Result<()> {
     let Some(sizes) = info.shape.sizes() else { return Ok(()) };
-    let refuse =
-        |reason: String, hint: Option<String>| Err(Error::InvalidData { source_name: source.to_owned(), reason, hint });
+    let refuse = |reason: String, hint: Option<Hint>| {
+        Err(Error::Model(ModelError::Tensor(TensorError::InvalidData { source_name: source.to_owned(), reason, hint })))
+    };
     let (Some((rows, row)), Some((batch, inner))) = (array.shape().split_first(), sizes.split_first()) else {
         return refuse(format!("array `{name}` has rows, and signature `{}` takes a scalar", signature.name), None);
     };
@@ -112,7 +115,7 @@ fn check_shape(
         };
         let reshape = |wanted: Vec<u64>| {
             let sizes: Vec<String> = wanted.iter().map(|size| format!(", {size}")).collect();
-            format!("reshape it in numpy, if that is what is meant: {name}.reshape(-1{})", sizes.concat())
+            format!("reshape it in numpy, if that is what is meant: {name}.reshape(-1{})", sizes.concat()).into()
         };
         let reason =
             format!("array `{name}` is {:?}, and signature `{}` takes {}", array.shape(), signature.name, info.shape);
@@ -121,14 +124,14 @@ fn check_shape(
     match batch {
         Some(batch) if *batch != batch_size as u64 => {
             let reason = format!("signature `{}` takes batches of exactly {batch} rows of `{name}`", signature.name);
-            refuse(reason, Some(format!("choose that batch size; on the command line with --batch-size {batch}")))
+            refuse(reason, Some(Hint::new("choose that batch size").set_to("batch_size", batch.to_string())))
         }
         Some(batch) if !(*rows as u64).is_multiple_of(*batch) => {
             let signature = &signature.name;
             let reason = format!(
                 "it has {rows} rows, and signature `{signature}` takes batches of exactly {batch}: the last would be short"
             );
-            refuse(reason, Some(format!("give a multiple of {batch} rows")))
+            refuse(reason, Some(format!("give a multiple of {batch} rows").into()))
         }
         _ => Ok(()),
     }
@@ -171,7 +174,7 @@ mod tests {
     /// The sentence and the hint of the refusal.
     fn refused(arrays: &[(&str, Tensor)], signature: &SignatureDef, batch: usize) -> (String, String) {
         let error = fitted(arrays, signature, batch).unwrap_err();
-        (error.to_string(), error.hint().unwrap_or_default())
+        (error.to_string(), error.hint().map_or_else(String::new, |hint| hint.to_string()))
     }
 
     fn images() -> SignatureDef {

@@ -55,7 +55,7 @@ pub use dataset::Dataset;
 pub use event::{Epoch, Event, Step, Trained};
 pub use options::{EVALUATE_SIGNATURE, TRAIN_SIGNATURE, TrainOptions};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TrainError};
 use crate::export::SaveOptions;
 use crate::saved_model::{MetaGraph, SavedModel};
 use fit::{fit, listed};
@@ -79,10 +79,10 @@ impl Trainer {
     /// A training from the beginning of the data, whatever the model was trained on before. Needs no TensorFlow.
     ///
     /// # Errors
-    /// - [`Error::NotTrainable`] if the model is for inference only, its signature cannot be trained with rows of arrays, is the
+    /// - [`TrainError::NotTrainable`](crate::TrainError::NotTrainable) if the model is for inference only, its signature cannot be trained with rows of arrays, is the
     ///   one that evaluates, or writes nothing and has no `train` in its name;
-    /// - [`Error::UnknownSignature`] if it can be trained, but not by a signature of that name;
-    /// - [`Error::InvalidData`] if the data do not fit the signature: names, dtypes, inner shapes, or the batch size is 0.
+    /// - [`SavedModelError::UnknownSignature`](crate::SavedModelError::UnknownSignature) if it can be trained, but not by a signature of that name;
+    /// - [`TensorError::InvalidData`](crate::TensorError::InvalidData) if the data do not fit the signature: names, dtypes, inner shapes, or the batch size is 0.
     pub fn new(artefact: &SavedModel, data: Dataset, options: TrainOptions) -> Result<Self> {
         let meta_graph = artefact.meta_graph(options.tags.as_deref())?.clone();
         let signature = train_signature(artefact, &meta_graph, &options)?;
@@ -90,14 +90,16 @@ impl Trainer {
             return Err(Error::data("batch size", "it is 0: a batch has one row at least"));
         }
         let data = fit(data, signature, artefact.path(), options.batch_size)?;
-        let loss = step::loss_of(signature).ok_or_else(|| Error::NotTrainable {
-            path: artefact.path().to_path_buf(),
-            reason: format!(
-                "signature `{}` has no output `loss`, nor a single float that could be it; its outputs are {}",
-                signature.name,
-                listed(signature.outputs.iter().map(|(name, _)| name.as_str()))
-            ),
-            hint: None,
+        let loss = step::loss_of(signature).ok_or_else(|| {
+            Error::Train(TrainError::NotTrainable {
+                path: artefact.path().to_path_buf(),
+                reason: format!(
+                    "signature `{}` has no output `loss`, nor a single float that could be it; its outputs are {}",
+                    signature.name,
+                    listed(signature.outputs.iter().map(|(name, _)| name.as_str()))
+                ),
+                hint: None,
+            })
         })?;
         check_trains(artefact, &meta_graph, signature)?;
         let loss = loss.to_owned();
@@ -117,7 +119,7 @@ impl Trainer {
     /// Whether the model can be trained at all, by the signature of these options; for those who have no data yet.
     ///
     /// # Errors
-    /// [`Error::NotTrainable`] or [`Error::UnknownSignature`], as [`Trainer::new`].
+    /// [`TrainError::NotTrainable`](crate::TrainError::NotTrainable) or [`SavedModelError::UnknownSignature`](crate::SavedModelError::UnknownSignature), as [`Trainer::new`].
     pub fn check(artefact: &SavedModel, options: &TrainOptions) -> Result<()> {
         train_signature(artefact, artefact.meta_graph(options.tags.as_deref())?, options).map(drop)
     }
@@ -125,8 +127,8 @@ impl Trainer {
     /// Measures these data with the `evaluate` signature at the end of each epoch.
     ///
     /// # Errors
-    /// [`Error::UnknownSignature`] if the model has none, [`Error::NotTrainable`] if it would train on these data (it is the
-    /// train signature, or has `train` in its name) or has no output that is one float, [`Error::InvalidData`] if the data do
+    /// [`SavedModelError::UnknownSignature`](crate::SavedModelError::UnknownSignature) if the model has none, [`TrainError::NotTrainable`](crate::TrainError::NotTrainable) if it would train on these data (it is the
+    /// train signature, or has `train` in its name) or has no output that is one float, [`TensorError::InvalidData`](crate::TensorError::InvalidData) if the data do
     /// not fit it.
     pub fn validate_on(mut self, data: Dataset) -> Result<Self> {
         let signature = self.meta_graph.signature(&self.options.evaluate)?;

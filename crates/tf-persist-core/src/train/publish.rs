@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{STATE_FILE, TrainingState};
 use crate::checkpoint::{CheckpointReader, index_path};
-use crate::error::{Error, Result};
+use crate::error::{Error, ModelError, Result};
 use crate::export::{SaveOptions, Saved};
 use crate::saved_model::Variables;
 use crate::session::LoadedModel;
@@ -67,9 +67,9 @@ impl Publisher {
         match &self.published {
             Some(published) => {
                 self.check_own(published)?;
-                self.options.clone().overwrite(true).try_target(&self.target)
+                Ok(self.options.clone().overwrite(true).try_target(&self.target)?)
             }
-            None => self.options.try_target(&self.target),
+            None => Ok(self.options.try_target(&self.target)?),
         }
     }
 
@@ -115,18 +115,18 @@ impl Publisher {
         if !self.target.exists() || found.is_some_and(|found| found == published) {
             return Ok(());
         }
-        Err(Error::Unsupported {
+        Err(Error::Model(ModelError::Unsupported {
             path: self.target.clone(),
             reason: "what stands there is no longer what this training put there, and is not overwritten".into(),
             hint: Some("let each training have an output of its own".into()),
-        })
+        }))
     }
 }
 
 /// The variables of a model's folder, if it has any.
 fn checkpoint(folder: &Path) -> Result<Option<CheckpointReader>> {
     let prefix = folder.join("variables").join("variables");
-    if index_path(&prefix).exists() { CheckpointReader::open(&prefix).map(Some) } else { Ok(None) }
+    Ok(if index_path(&prefix).exists() { Some(CheckpointReader::open(&prefix)?) } else { None })
 }
 
 /// The variables that have a NaN or an infinity. A step whose loss is a number can leave such ones behind, and only later losses

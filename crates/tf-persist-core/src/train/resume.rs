@@ -3,7 +3,7 @@
 use super::STATE_FILE;
 use super::{Dataset, TrainOptions, Trainer, TrainingState, new_run};
 use crate::checkpoint::CheckpointIndex;
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result, TrainError};
 use crate::saved_model::SavedModel;
 
 impl Trainer {
@@ -11,16 +11,14 @@ impl Trainer {
     /// was begun with, whatever the options say; so is the number of epochs, unless the options have one. Needs no TensorFlow.
     ///
     /// # Errors
-    /// As [`Trainer::new`], and [`Error::CannotResume`] if the model was not published by a training, has come to its end, has
+    /// As [`Trainer::new`], and [`TrainError::CannotResume`](crate::TrainError::CannotResume) if the model was not published by a training, has come to its end, has
     /// other variables than were published, or was trained on other data.
     pub fn resume(artefact: &SavedModel, data: Dataset, options: TrainOptions) -> Result<Self> {
-        let refuse = |reason: String, hint: Option<String>| Error::CannotResume {
-            path: artefact.path().to_path_buf(),
-            reason,
-            hint,
+        let refuse = |reason: String, hint: Option<Hint>| {
+            Error::Train(TrainError::CannotResume { path: artefact.path().to_path_buf(), reason, hint })
         };
         let Some(mut place) = TrainingState::of(artefact)? else {
-            let hint = "begin a training of it; on the command line without --resume".to_owned();
+            let hint = Hint::new("begin a new training").unset("resume");
             return Err(refuse(format!("it has no `{STATE_FILE}`: no training of tf-persist wrote it"), Some(hint)));
         };
         place.epochs = options.epochs.unwrap_or(place.epochs);
@@ -31,12 +29,12 @@ impl Trainer {
                     format!("it is at step {step} of epoch {}, and {} epochs are asked for", epoch + 1, place.epochs)
                 }
             };
-            let hint = "to train longer, ask for more epochs in all; on the command line with --epochs".to_owned();
+            let hint = Hint::new("to train longer, ask for more epochs in all").set("epochs");
             return Err(refuse(reason, Some(hint)));
         }
         if place.variables != artefact.variables()?.index.as_ref().map(CheckpointIndex::fingerprint) {
             let reason = format!("its variables are not those that `{STATE_FILE}` was written with");
-            let hint = "begin a new training from them; on the command line without --resume".to_owned();
+            let hint = Hint::new("begin a new training from these variables").unset("resume");
             return Err(refuse(reason, Some(hint)));
         }
         let options = TrainOptions {
@@ -58,8 +56,7 @@ impl Trainer {
                 given.rows,
                 short(&given.data)
             );
-            let hint =
-                "give the data that it was trained on, or begin anew; on the command line without --resume".to_owned();
+            let hint = Hint::new("give the data that it was trained on, or begin a new training").unset("resume");
             return Err(refuse(reason, Some(hint)));
         }
         if given.rows != place.rows {

@@ -2,7 +2,7 @@
 
 use super::fit::listed;
 use super::options::{EVALUATE_SIGNATURE, TrainOptions};
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result, TrainError};
 use crate::saved_model::{MetaGraph, SavedModel, SignatureDef, TrainingKind};
 use crate::warmup::first_state_write;
 
@@ -22,7 +22,7 @@ pub(super) fn train_signature<'m>(
         return Err(not_trainable(artefact, reason, by_another(&training.signatures)));
     }
     if found.is_ok() || training.kind() == TrainingKind::Signature {
-        return found;
+        return Ok(found?);
     }
     let reason = match training.kind() {
         TrainingKind::StateOnly => format!(
@@ -56,8 +56,8 @@ pub(super) fn check_evaluates(
     train: &str,
 ) -> Result<()> {
     let name = &signature.name;
-    let refuse = |reason: String, hint: &str| Err(not_trainable(artefact, reason, Some(hint.to_owned())));
-    let other = "name one that only measures; on the command line with --evaluate-signature NAME";
+    let refuse = |reason: String, hint: Hint| Err(not_trainable(artefact, reason, Some(hint)));
+    let other = Hint::new("name a signature that only measures").set("evaluate_signature");
     if name == train {
         return refuse(format!("signature `{name}` trains: it would train on the validation data, too"), other);
     }
@@ -75,11 +75,11 @@ pub(super) fn check_evaluates(
     Ok(())
 }
 
-fn by_another(signatures: &[String]) -> Option<String> {
+fn by_another(signatures: &[String]) -> Option<Hint> {
     let names = listed(signatures.iter().map(String::as_str));
-    (!signatures.is_empty()).then(|| format!("train by {names}; on the command line with --signature NAME"))
+    (!signatures.is_empty()).then(|| Hint::new(format!("train by {names}")).set("signature"))
 }
 
-fn not_trainable(artefact: &SavedModel, reason: String, hint: Option<String>) -> Error {
-    Error::NotTrainable { path: artefact.path().to_path_buf(), reason, hint }
+fn not_trainable(artefact: &SavedModel, reason: String, hint: Option<Hint>) -> Error {
+    Error::Train(TrainError::NotTrainable { path: artefact.path().to_path_buf(), reason, hint })
 }

@@ -8,7 +8,7 @@ use super::order::order;
 use super::publish::{Published, Publisher};
 use super::step::{self, Sums, Values};
 use super::{Dataset, Trainer, TrainingState, blame};
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result, TrainError};
 use crate::export::Saved;
 use crate::session::{LoadedModel, Signature};
 
@@ -17,7 +17,7 @@ impl Trainer {
     /// `observe` is told of every step, and can stop it.
     ///
     /// # Errors
-    /// - [`Error::Diverged`] if a loss, or a variable that was finite, becomes NaN or infinite: nothing is published from then on, and the
+    /// - [`TrainError::Diverged`](crate::TrainError::Diverged) if a loss, or a variable that was finite, becomes NaN or infinite: nothing is published from then on, and the
     ///   checkpoint before it stays;
     /// - as [`LoadedModel::save`], told before the first step where that is possible, because saving is tried out then;
     /// - as [`Signature::run`].
@@ -181,8 +181,8 @@ impl Running<'_> {
     }
 
     fn diverged(&self, what: String, epoch: u64, step: u64, cause: String) -> Error {
-        let hint = Some(format!("{cause}; {}", self.kept()));
-        Error::Diverged { what, epoch: epoch + 1, step, steps: self.place.steps, hint }
+        let hint = Some(Hint::new(cause).and(self.kept()));
+        Error::Train(TrainError::Diverged { what, epoch: epoch + 1, step, steps: self.place.steps, hint })
     }
 
     /// Which step it was that TensorFlow refused, such as one with a label that the model has no class for. What it may have
@@ -244,7 +244,7 @@ impl Running<'_> {
                 let reason =
                     format!("signature `{name}` gave no output that is a single number, so it measures nothing");
                 let path = self.model.artefact().path().to_path_buf();
-                return Err(Error::NotTrainable { path, reason, hint: Some(self.kept()) });
+                return Err(Error::Train(TrainError::NotTrainable { path, reason, hint: Some(self.kept().into()) }));
             }
             sums.add(&values, rows.len());
             done += rows.len();

@@ -7,7 +7,7 @@ use tf_persist_proto::wire::{Value, try_fields};
 
 use super::decode::{signature_name, text};
 use super::record::{Kind, Request, Task, Tensors};
-use crate::error::Result as CoreResult;
+use crate::error::model::Result as CoreResult;
 use crate::saved_model::SignatureDef;
 use crate::tensor::{Strings, Tensor};
 

@@ -8,7 +8,7 @@ use super::decode;
 use super::record::Record;
 use super::tfrecord::Reader;
 use crate::container::{FileReader, Files};
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 use crate::saved_model::SavedModel;
 
 /// Where it stands in the model's folder (`kSavedModelAssetsExtraDirectory` and `kRequestsFileName` of TensorFlow Serving).

@@ -131,7 +131,7 @@ fn examples_are_handed_on_as_they_were_serialized() {
 
 #[test]
 fn answers_are_made_of_outputs_as_tensorflow_serving_does() {
-    let tensor = |name: &str, tensor: crate::Result<Tensor>| (name.to_owned(), tensor.unwrap());
+    let tensor = |name: &str, tensor: crate::error::model::Result<Tensor>| (name.to_owned(), tensor.unwrap());
     let column = vec![tensor("outputs", Tensor::from_slice(&[2, 1], &[1.0_f32, 2.0]))];
     let answer = examples::answer(Kind::Regress, column).unwrap();
     assert_eq!(answer[0].1.shape(), [2]);

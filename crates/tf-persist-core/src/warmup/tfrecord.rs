@@ -13,7 +13,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::encode::mask;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 
 /// The largest record: that of protobuf's messages (`INT_MAX` bytes), which is what these files hold.
 pub const MAX_RECORD_BYTES: u64 = i32::MAX as u64;

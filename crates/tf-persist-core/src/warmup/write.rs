@@ -13,7 +13,7 @@ use tf_persist_proto::tensorflow::TensorProto;
 
 use super::record::{Request, Tensors};
 use super::tfrecord::{MAX_RECORD_BYTES, write_record};
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result, WarmupError};
 use crate::saved_model::SavedModel;
 use crate::scratch::NewFile;
 use crate::tensor::proto::to_proto;
@@ -23,11 +23,11 @@ pub(crate) fn check_folder(model: &SavedModel) -> Result<()> {
     if model.path().is_dir() {
         return Ok(());
     }
-    Err(Error::NotRecorded {
+    Err(Error::Warmup(WarmupError::NotRecorded {
         path: model.path().to_path_buf(),
         reason: "it is no folder".into(),
         hint: Some("unpack it into a folder with export, record there, and export that to a pack again".into()),
-    })
+    }))
 }
 
 /// The `PredictionLog` of a request to the meta graph with these tags and its answer.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use tf_persist_core::{Result, Strings, Tensor};
+use tf_persist_core::{ModelError, Result, Strings, Tensor};
 
 use super::policy::BatchPolicy;
 use super::{InferenceRequest, InferenceResponse};
@@ -21,7 +21,7 @@ pub(super) fn concat(
         let tensors = || requests.iter().filter_map(move |request| request.inputs.get(place)).map(|(_, tensor)| tensor);
         let filled = match largest(tensors()) {
             Some(inner) if policy.pad_inner => {
-                tensors().map(|tensor| pad(tensor, &inner)).collect::<Result<Vec<_>>>()?
+                tensors().map(|tensor| pad(tensor, &inner)).collect::<Result<Vec<_>, _>>()?
             }
             _ => Vec::new(),
         };
@@ -59,7 +59,7 @@ fn largest<'t>(mut tensors: impl Iterator<Item = &'t Tensor>) -> Option<Vec<usiz
 }
 
 /// A tensor whose rows are made as large as `inner`, with its first element in what is new.
-fn pad(tensor: &Tensor, inner: &[usize]) -> Result<Tensor> {
+fn pad(tensor: &Tensor, inner: &[usize]) -> Result<Tensor, ModelError> {
     let mut shape = tensor.shape().to_vec();
     if shape.get(1..) == Some(inner) {
         return Ok(tensor.clone());

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use tf_persist_core::{DType, Signature, Tensor};
+use tf_persist_core::{DType, ModelError, Signature, Tensor};
 
 use super::batchable::VerifiedBatches;
 use super::concat::{concat, split};
@@ -170,7 +170,7 @@ fn synthetic_request(
     Ok(InferenceRequest { inputs, outputs: sample.outputs.clone(), deadline: None })
 }
 
-fn random_row(all: &Tensor, real: &Tensor, number: usize, random: &mut Random) -> tf_persist_core::Result<Tensor> {
+fn random_row(all: &Tensor, real: &Tensor, number: usize, random: &mut Random) -> Result<Tensor, ModelError> {
     let (shape, count) = (real.shape(), real.len());
     // Denormals, and numbers whose squares are beyond the largest.
     const EXTREME: [f64; 10] = [0.0, -0.0, 1e-40, -3e-42, 1.2e-38, 1e30, -2e25, 3e38, 1e-20, -1.0];

@@ -25,14 +25,14 @@ pub fn warm_up(servable: &Servable, iterations: u32) -> Result<usize, Status> {
     let mut count = 0;
     while let Some(record) = records.next() {
         let record = record.map_err(|error| match error {
-            Error::Unsupported { .. } if count == MAX_RECORDS => Status::invalid_argument(format!(
+            ModelError::Unsupported { .. } if count == MAX_RECORDS => Status::invalid_argument(format!(
                 "Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {}",
                 path.display()
             )),
-            Error::Damaged { .. } if records.are_whole() => {
+            ModelError::Damaged { .. } if records.are_whole() => {
                 Status::invalid_argument(format!("Failed to parse warmup record: {error}"))
             }
-            Error::Damaged { .. } => Status::new(
+            ModelError::Damaged { .. } => Status::new(
                 Code::DataLoss,
                 format!(
                     "Failed to parse warmup record: {error}. Please verify your warmup data is in TFRecord format."

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tf_persist_core::{Error, LoadOptions, SavedModel, release_free_memory};
+use tf_persist_core::{Error, ErrorKind, LoadOptions, ModelErrorKind, SavedModel, release_free_memory};
 
 use super::intra_op_threads::IntraOpThreads;
 use super::load::Loader;
@@ -58,7 +58,7 @@ impl Loader for TensorFlowLoader {
 
 impl TensorFlowLoader {
     fn open(&self, model: &str, version: i64, path: &Path) -> Result<Servable, LoadError> {
-        let loaded = SavedModel::open(path).and_then(|artefact| {
+        let loaded = SavedModel::open(path).map_err(Error::from).and_then(|artefact| {
             let options = self.options_for(model, version, &artefact);
             artefact.load(options)
         });
@@ -112,14 +112,16 @@ impl TensorFlowLoader {
 
 /// Whether the same files would be refused in the same way however often.
 fn is_final(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Untrusted { .. }
-            | Error::Unsupported { .. }
-            | Error::UnknownTags { .. }
-            | Error::MissingOps(_)
-            | Error::MissingVariables(_)
-            | Error::OpLibrary(_)
-            | Error::Runtime(_)
-    )
+    match error.kind() {
+        ErrorKind::OpLibrary | ErrorKind::Runtime => true,
+        ErrorKind::Model(kind) => matches!(
+            kind,
+            ModelErrorKind::Untrusted
+                | ModelErrorKind::Unsupported
+                | ModelErrorKind::UnknownTags
+                | ModelErrorKind::MissingOps
+                | ModelErrorKind::MissingVariables
+        ),
+        _ => false,
+    }
 }

@@ -8,7 +8,7 @@ use tf_persist_proto::wire::{Value, WireError, try_fields};
 
 use crate::checkpoint::{CheckpointIndex, CheckpointReader, OBJECT_GRAPH_KEY};
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 
 /// An object takes some tens of bytes: one of this size would be of a million of them.
 const MAX_GRAPH_BYTES: u64 = 64 << 20;

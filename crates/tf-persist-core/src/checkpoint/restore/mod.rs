@@ -18,7 +18,6 @@
 //! A table is found as a variable is; its tensors are `NAME-keys` and `NAME-values`, which go together.
 
 mod averages;
-mod error;
 mod graph;
 mod names;
 mod rules;
@@ -28,9 +27,9 @@ mod write;
 use std::collections::BTreeSet;
 
 use super::{CheckpointReader, Entry, OBJECT_GRAPH_KEY};
-use crate::error::Result;
+use crate::error::model::Result;
 
-pub use error::{Misfit, Named, OtherCheckpoint};
+pub use crate::error::model::{CheckpointMismatch, CheckpointVariable, VariableMismatch};
 pub(crate) use graph::{damaged as damaged_object_graph, object_graph};
 pub(crate) use names::tells as names_a_variable;
 pub(crate) use rules::DeclaredShape;
@@ -106,9 +105,9 @@ impl Mapping {
     /// saved with: [`SaveOptions::from_checkpoint`](crate::SaveOptions::from_checkpoint) knows what the graph declares. Settings of layers (`OBJECT_CONFIG_JSON`) stay the model's.
     ///
     /// # Errors
-    /// - [`Error::OtherCheckpoint`](crate::Error::OtherCheckpoint) with what is missing, and what has another dtype or shape;
-    /// - [`Error::Unsupported`](crate::Error::Unsupported) if several variables fit one, or there is no such object;
-    /// - [`Error::Damaged`](crate::Error::Damaged) if an object graph is damaged.
+    /// - [`CheckpointError::Mismatch`](crate::CheckpointError::Mismatch) with what is missing, and what has another dtype or shape;
+    /// - [`Error::Unsupported`] if several variables fit one, or there is no such object;
+    /// - [`Error::Damaged`] if an object graph is damaged.
     pub fn find(model: &CheckpointReader, checkpoint: &CheckpointReader, options: &RestoreOptions) -> Result<Self> {
         Self::find_with(model, checkpoint, options, &|_| None)
     }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::averages::Averages;
-use super::error::{Misfit, Named, OtherCheckpoint, list, short};
 use super::graph::{Conflict, Keys, ObjectGraph, TABLE_ENDS, walk};
 use super::{Matched, Pair, RestoreOptions, names, scopes, variables};
 use crate::checkpoint::{CheckpointReader, Entry};
-use crate::error::{Error, Result};
+use crate::error::model::{
+    CheckpointError, CheckpointMismatch, CheckpointVariable, Error, Hint, Result, VariableMismatch, list, short,
+};
 use crate::shape::PartialShape;
 
 /// The shape that the model's graph declares for the variable with a key; `None` if that is not known.
@@ -33,7 +34,7 @@ pub(super) struct Sides<'a> {
 struct Candidate {
     matched: Matched,
     keys: Keys,
-    misfits: Vec<Misfit>,
+    mismatches: Vec<VariableMismatch>,
 }
 
 impl Sides<'_> {
@@ -48,10 +49,10 @@ impl Sides<'_> {
         theirs.dtype == ours.dtype && (theirs.shape == ours.shape || declared())
     }
 
-    fn misfit(&self, ours: &Entry, theirs: &Entry) -> Misfit {
+    fn misfit(&self, ours: &Entry, theirs: &Entry) -> VariableMismatch {
         let of = |entry: &Entry| (entry.dtype, entry.shape.clone());
         let is_open = |shape: &PartialShape| shape.sizes().is_none_or(|sizes| sizes.contains(&None));
-        Misfit {
+        VariableMismatch {
             key: ours.key.clone(),
             source: theirs.key.clone(),
             expected: of(ours),
@@ -64,7 +65,7 @@ impl Sides<'_> {
     fn judge(&self, matched: Matched, found: Keys) -> Candidate {
         let theirs = |key: &str| self.checkpoint.index().get(found.get(key)?);
         let mut keys = Keys::new();
-        let mut misfits = Vec::new();
+        let mut mismatches = Vec::new();
         for ours in self.wanted {
             let Some(entry) = theirs(&ours.key) else { continue };
             let mut fits = self.takes(ours, entry);
@@ -74,11 +75,11 @@ impl Sides<'_> {
                 fits &= half.shape.first() == entry.shape.first();
             }
             if !fits {
-                misfits.push(self.misfit(ours, entry));
+                mismatches.push(self.misfit(ours, entry));
             }
             keys.insert(ours.key.clone(), entry.key.clone());
         }
-        Candidate { matched, keys, misfits }
+        Candidate { matched, keys, mismatches }
     }
 
     /// The key of a table's values for that of its keys, and the other way round; `None` of what belongs to no table.
@@ -95,7 +96,7 @@ impl Sides<'_> {
     }
 
     fn is_complete(&self, candidate: &Candidate) -> bool {
-        candidate.misfits.is_empty() && candidate.keys.len() == self.wanted.len()
+        candidate.mismatches.is_empty() && candidate.keys.len() == self.wanted.len()
     }
 
     /// The scopes in front of the names of several variables that may be the one with a key; `None` unless each has one.
@@ -122,13 +123,13 @@ impl Sides<'_> {
             ),
             _ => format!("several of its variables could be the model's `{key}`: {shown}"),
         };
-        let what = match self.scopes(ours, candidates).as_deref() {
+        let text = match self.scopes(ours, candidates).as_deref() {
             Some([scope, other, ..]) => {
-                format!("which scope of its names is the model, such as `{scope}` or `{other}`")
+                format!("name the scope of its names that is the model, such as `{scope}` or `{other}`")
             }
-            _ => "which object of the checkpoint is the model, such as `generator`".to_owned(),
+            _ => "name the object of the checkpoint that is the model, such as `generator`".to_owned(),
         };
-        let hint = format!("say {what}; on the command line with --checkpoint-object NAME");
+        let hint = Hint::new(text).set("object");
         let hint = (candidates.len() > 1).then_some(hint);
         Error::Unsupported { path: self.checkpoint.index().prefix.clone(), reason, hint }
     }
@@ -308,14 +309,14 @@ fn choose(
     let complete = candidates.iter().any(|it| sides.is_complete(it));
     // By what fits. Where that is nothing, or not enough, by what was found in another shape, which tells more than that it is missing.
     let rank = |it: &Candidate| {
-        let fit = it.keys.len() - it.misfits.len();
-        let found = if options.keep_missing && fit > 0 { usize::MAX - it.misfits.len() } else { it.keys.len() };
+        let fit = it.keys.len() - it.mismatches.len();
+        let found = if options.keep_missing && fit > 0 { usize::MAX - it.mismatches.len() } else { it.keys.len() };
         (fit, found)
     };
     let most = candidates.iter().map(rank).max().unwrap_or_default();
     let best = |it: &&Candidate| if complete { sides.is_complete(it) } else { rank(it) == most };
     let mut ranked = candidates.iter().filter(best);
-    let nothing = Candidate { matched: Matched::Names, keys: Keys::new(), misfits: Vec::new() };
+    let nothing = Candidate { matched: Matched::Names, keys: Keys::new(), mismatches: Vec::new() };
     let first = ranked.next().unwrap_or(&nothing);
     // Both roots have the first word; what was tried besides has to agree with what else fits.
     let sure = match &first.matched {
@@ -331,12 +332,12 @@ fn choose(
     // What fits twice may be what keeps a variable from being found.
     let used: BTreeSet<&String> = first.keys.values().collect();
     let open = |it: &Conflict| !first.keys.contains_key(&it.key) && !it.candidates.iter().any(|key| used.contains(key));
-    if let Some(Conflict { key, candidates }) = conflict.filter(|it| first.misfits.is_empty() && open(it)) {
+    if let Some(Conflict { key, candidates }) = conflict.filter(|it| first.mismatches.is_empty() && open(it)) {
         return Err(sides.ambiguous(&key, &candidates.iter().map(String::as_str).collect::<Vec<_>>()));
     }
     if !complete
         && (!options.keep_missing
-            || !first.misfits.is_empty()
+            || !first.mismatches.is_empty()
             || first.keys.is_empty()
             || only_scalars(sides, &first.keys))
     {
@@ -368,7 +369,7 @@ fn other(sides: &Sides<'_>, model: &CheckpointReader, found: &Candidate, options
     let has_arrays = missing.iter().any(|entry| !entry.shape.is_empty());
     let named = |entry: &Entry, names: &BTreeMap<&str, &str>| {
         let name = names.get(entry.key.as_str()).filter(|name| names::tells(name));
-        Named { key: entry.key.clone(), name: name.map(|name| (*name).to_owned()) }
+        CheckpointVariable { key: entry.key.clone(), name: name.map(|name| (*name).to_owned()) }
     };
     // What may be missing is not to be complained of; but nothing at all that is there is.
     let missing = if options.keep_missing && !keys.is_empty() && !(has_arrays && only_scalars(sides, keys)) {
@@ -379,12 +380,12 @@ fn other(sides: &Sides<'_>, model: &CheckpointReader, found: &Candidate, options
     let used: BTreeSet<&String> = keys.values().collect();
     let mut extra: Vec<_> = variables(sides.checkpoint).filter(|entry| !used.contains(&entry.key)).collect();
     extra.sort_by_key(|entry| std::cmp::Reverse(entry.shape.iter().product::<usize>()));
-    Error::OtherCheckpoint(Box::new(OtherCheckpoint {
+    Error::Checkpoint(CheckpointError::Mismatch(Box::new(CheckpointMismatch {
         checkpoint: sides.checkpoint.index().prefix.clone(),
         model: model.index().prefix.clone(),
         missing,
-        misfits: found.misfits.clone(),
-        found: keys.len() - found.misfits.len(),
+        mismatches: found.mismatches.clone(),
+        found: keys.len() - found.mismatches.len(),
         extra: extra.into_iter().map(|entry| named(entry, &of_theirs)).collect(),
-    }))
+    })))
 }

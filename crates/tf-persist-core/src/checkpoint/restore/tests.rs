@@ -3,9 +3,10 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
+use crate::Tensor;
 use crate::checkpoint::CheckpointWriter;
 use crate::checkpoint::testing::{delimited, number};
-use crate::{Error, Tensor};
+use crate::error::model::{CheckpointError, Error};
 
 /// An object: its name, and the numbers of the objects that it has with their names there; or a variable, by name and key.
 enum Object {
@@ -135,7 +136,7 @@ fn one_name_for_two_variables_is_refused() {
     // A name that nobody gave does not tell which variable it is.
     let unnamed: Side<'_> = (&[("z", 2)], &[Of(&[("z", 1)]), Variable("Variable", "z")]);
     let other: Side<'_> = (&[("q", 2)], &[Of(&[("q", 1)]), Variable("Variable", "q")]);
-    assert!(matches!(find(unnamed, other), Err(Error::OtherCheckpoint(_))));
+    assert!(matches!(find(unnamed, other), Err(Error::Checkpoint(CheckpointError::Mismatch(_)))));
 }
 
 #[test]
@@ -149,7 +150,7 @@ fn names_of_tensorflow_1_are_keys() {
     assert_eq!(find(objects, keys).unwrap(), pairs(&[("m/b", "dense/bias"), ("m/k", "dense/kernel")]));
     // Another number at the end is another layer.
     let renamed: Side<'_> = (&[("dense_1/bias", 3), ("dense/kernel", 2)], &[]);
-    assert!(matches!(find(renamed, objects), Err(Error::OtherCheckpoint(_))));
+    assert!(matches!(find(renamed, objects), Err(Error::Checkpoint(CheckpointError::Mismatch(_)))));
 }
 
 /// As a Keras model calls its variables, and as the same model that was loaded from a file calls them.
@@ -209,7 +210,7 @@ fn names_may_have_a_scope_in_front() {
     assert_eq!(find(both, more).unwrap(), pairs(&[("bias", "x/bias"), ("dense/kernel", "x/dense/kernel")]));
     // Another layer is no scope.
     let other: Side<'_> = (&[("conv/kernel", 2)], &[]);
-    assert!(matches!(find(one, other), Err(Error::OtherCheckpoint(_))));
+    assert!(matches!(find(one, other), Err(Error::Checkpoint(CheckpointError::Mismatch(_)))));
 }
 
 #[test]
@@ -348,17 +349,17 @@ fn too_many_objects_are_not_tried() {
     let error = Mapping::find(&model, &many, &RestoreOptions::default()).unwrap_err().to_string();
     assert!(error.contains("300 objects are at the root"), "{error}");
     let options = RestoreOptions { object: Some("child7".into()), ..RestoreOptions::default() };
-    assert!(matches!(Mapping::find(&model, &many, &options), Err(Error::OtherCheckpoint(_))));
+    assert!(matches!(Mapping::find(&model, &many, &options), Err(Error::Checkpoint(CheckpointError::Mismatch(_)))));
 }
 
 #[test]
 fn lists_in_messages_stay_short() {
-    let missing: Vec<_> = (0..1000).map(|number| Named { key: number.to_string(), name: None }).collect();
-    let other = OtherCheckpoint {
+    let missing: Vec<_> = (0..1000).map(|number| CheckpointVariable { key: number.to_string(), name: None }).collect();
+    let other = CheckpointMismatch {
         checkpoint: Path::new("c").into(),
         model: Path::new("m").into(),
         missing,
-        misfits: Vec::new(),
+        mismatches: Vec::new(),
         found: 0,
         extra: Vec::new(),
     };

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Mapping;
 use crate::checkpoint::{CheckpointIndex, CheckpointReader, CheckpointWriter};
-use crate::error::Result;
+use crate::error::model::Result;
 
 impl Mapping {
     /// Writes the model's checkpoint anew, of one shard: its own keys and its own object graph, in the order in which they

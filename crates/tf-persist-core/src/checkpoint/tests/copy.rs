@@ -3,7 +3,8 @@ use std::path::{Path, PathBuf};
 
 use crate::checkpoint::testing::{entry, header, table};
 use crate::checkpoint::*;
-use crate::{DType, Error, Tensor};
+use crate::error::model::Error;
+use crate::{DType, Tensor};
 
 fn testdata(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/checkpoint/testdata").join(name)

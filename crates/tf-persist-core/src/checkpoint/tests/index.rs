@@ -3,10 +3,11 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
+use crate::DType;
 use crate::checkpoint::table::MAGIC;
 use crate::checkpoint::testing::{block, delimited, entry, header, number, record, table, table_of_blocks};
 use crate::checkpoint::*;
-use crate::{DType, Error};
+use crate::error::model::Error;
 
 /// TensorFlow 2.21 wrote this: `w`, float32 [7, 3], in slices of 3, 2 and 2 rows; `bias`, bfloat16 [3]; `words`, 3 strings.
 const PARTITIONED: &[u8] = include_bytes!("../testdata/partitioned.index");

@@ -1,8 +1,9 @@
 use std::fs;
 use std::path::Path;
 
+use crate::Tensor;
 use crate::checkpoint::*;
-use crate::{Error, Tensor};
+use crate::error::model::Error;
 
 fn write(prefix: &Path) {
     let mut writer = CheckpointWriter::create(prefix).unwrap();
@@ -84,7 +85,7 @@ fn what_is_no_checkpoint_is_told() {
         fs::write(root.join(name), bytes).unwrap();
         let error = refuse(name);
         assert!(error.to_string().contains("weights in Keras's own format"), "{error}");
-        assert!(error.hint().unwrap().contains("tf.train.Checkpoint(model=model).write(PREFIX)"));
+        assert!(error.hint().unwrap().text().contains("tf.train.Checkpoint(model=model).write(PREFIX)"));
     }
     for (name, bytes) in [("notes", &b"x"[..]), ("empty", b""), (".index", b""), ("a.data-0-of-1", b"")] {
         fs::write(root.join(name), bytes).unwrap();

@@ -6,7 +6,8 @@ use tempfile::TempDir;
 use crate::checkpoint::encode::{delimited, fixed32, mask};
 use crate::checkpoint::testing::{entry, header, number, table};
 use crate::checkpoint::*;
-use crate::{DType, Error, Tensor};
+use crate::error::model::{Error, TensorError};
+use crate::{DType, Tensor};
 
 /// TensorFlow 2.21 wrote this with `SaveV2`: `rows`, float32 [7, 3], in slices of 3, 2 and 2 rows; `columns`, int64 [2, 5], in
 /// slices of 2 and 3 columns; `box`, uint8 [2, 2, 2], in four slices; `words`, string [3], in slices of 2 and 1; `float8`.
@@ -57,12 +58,15 @@ fn puts_slices_of_tensorflow_together() {
 fn types_that_no_tensor_holds_are_refused_by_name() {
     let reader = slices();
     let error = reader.read("float8").unwrap_err();
-    assert!(matches!(&error, Error::UnsupportedDType { name: Some(name), .. } if name == "float8"), "{error}");
+    assert!(
+        matches!(&error, Error::Tensor(TensorError::UnsupportedDType { name: Some(name), .. }) if name == "float8"),
+        "{error}"
+    );
     assert!(error.to_string().contains("float8_e5m2"), "{error}");
     let raw = reader.read_bytes("float8").unwrap();
     assert_eq!((raw.dtype(), raw.bytes().unwrap()), (DType::UInt8, &[0x3c, 0xc0][..]));
     let error = reader.read_bytes("words").unwrap_err();
-    assert!(matches!(error, Error::UnsupportedDType { dtype: DType::String, .. }), "{error}");
+    assert!(matches!(error, Error::Tensor(TensorError::UnsupportedDType { dtype: DType::String, .. })), "{error}");
     for dtype in [20, 21] {
         assert!(refusal(b"abc", &[(b"w", summed(dtype, &[1], 0, b"abc"))]).contains("`w`: dtype"));
     }

@@ -5,7 +5,9 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use crate::checkpoint::*;
-use crate::{DType, Error, Tensor};
+use crate::error::model::{CheckpointError, Error, TensorError};
+use crate::shape::InvalidShape;
+use crate::{DType, Tensor};
 
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
@@ -104,12 +106,12 @@ fn keys_and_bytes_that_cannot_be_are_refused() {
     for key in ["", "\0slice"] {
         assert!(writer.add(key, &one).unwrap_err().to_string().contains("keeps such keys for itself"));
     }
-    let shape = |error| matches!(error, Error::InvalidShape { .. });
+    let shape = |error| matches!(error, Error::Tensor(TensorError::InvalidShape(InvalidShape { .. })));
     assert!(shape(writer.add_bytes("b", DType::Float32, &[2], &[0; 7]).unwrap_err()));
     assert!(shape(writer.add_bytes("b", DType::Float32, &[usize::MAX, 2], &[0; 8]).unwrap_err()));
     for dtype in [DType::String, DType::Resource, DType::Other(99)] {
         let error = writer.add_bytes("b", dtype, &[1], &[0]).unwrap_err();
-        assert!(matches!(error, Error::UnsupportedDType { .. }), "{error}");
+        assert!(matches!(error, Error::Tensor(TensorError::UnsupportedDType { .. })), "{error}");
     }
     let keys: Vec<String> = writer.finish().unwrap().entries.into_iter().map(|entry| entry.key).collect();
     assert_eq!(keys, ["w"]);
@@ -126,7 +128,10 @@ fn tensors_of_another_checkpoint_are_added() {
         writer.add_from(&format!("new/{}", entry.key), &slices, &entry.key).unwrap();
     }
     assert!(writer.add_from("new/rows", &slices, "rows").unwrap_err().to_string().contains("one with this key"));
-    assert!(matches!(writer.add_from("x", &slices, "nothing"), Err(Error::UnknownVariable { .. })));
+    assert!(matches!(
+        writer.add_from("x", &slices, "nothing"),
+        Err(Error::Checkpoint(CheckpointError::UnknownVariable { .. }))
+    ));
     let index = writer.finish().unwrap();
     // What was in slices is in one piece.
     assert!(index.entries.iter().all(|entry| !entry.is_partitioned()));

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::name::check_all;
 use super::{MAX_FILES, Pack};
 use crate::container::Files;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Hint, Result};
 use crate::scratch::is_name as is_scratch;
 
 /// Files are read in pieces of so many bytes.
@@ -128,8 +128,8 @@ impl Walk<'_> {
     /// Adds the file with this name, or all files below the folder with it. Links are followed as in an export.
     fn add(&mut self, name: &str) -> Result<()> {
         let shown = self.folder.join(name);
-        let refuse = |reason: String, hint: Option<&str>| {
-            Err(Error::Unsupported { path: shown.clone(), reason, hint: hint.map(str::to_owned) })
+        let refuse = |reason: String, hint: Option<&'static str>| {
+            Err(Error::Unsupported { path: shown.clone(), reason, hint: hint.map(Hint::from) })
         };
         let real = shown.canonicalize().map_err(Error::io("open", &shown))?;
         if !real.starts_with(self.root) {

@@ -15,7 +15,7 @@ use super::layout::{
 use super::name::{SUMS, check_all};
 use super::{FORMAT_VERSION, MAX_FILES, MAX_TABLE_BYTES};
 use crate::container::file::file_length;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 
 /// A file is read in pieces of so many bytes.
 const PIECE: usize = 4 << 20;

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::layout::{COMMENT_BYTES, DIGEST_BYTES, END_BYTES, Entry, contents, local_header, offsets, push_hex, table};
 use super::name::SUMS;
 use super::{Pack, is_pack};
-use crate::error::Error;
+use crate::error::model::Error;
 
 /// What stands in the packs of these tests.
 const FILES: [(&str, &[u8]); 5] = [

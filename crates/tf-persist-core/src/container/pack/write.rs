@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::items::Item;
 use super::layout::{CRC_OFFSET, Entry, local_header, offsets, table};
 use super::{MAX_FILES, MAX_TABLE_BYTES};
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 
 /// Writes a pack of these files, which [`super::of_files`] or [`super::of_folder`] gave. Each is read once.
 ///

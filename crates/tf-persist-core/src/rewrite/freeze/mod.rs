@@ -15,7 +15,7 @@ use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::meta_graph::collection_def::Kind;
 
 use crate::checkpoint::CheckpointReader;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Hint, Result};
 use crate::export::value_of;
 use crate::graph::attr::{self, ProtoType};
 use crate::graph::{Graph, HandleKind, Reach, Writes, node_of, variable_kind};
@@ -81,7 +81,9 @@ pub(crate) fn freeze(
 }
 
 fn unsupported(file: &Path, reason: String) -> Error {
-    let hint = Some("export it with --inference-only instead, which keeps its variables".to_owned());
+    let hint = Some(
+        Hint::new("export it for inference instead, which keeps its variables").set("inference_only").unset("frozen"),
+    );
     Error::CannotExport { path: file.to_path_buf(), reason, hint }
 }
 
@@ -107,7 +109,8 @@ fn refuse_written(file: &Path, definition: &pb::MetaGraphDef, kept: &[Restored])
             printable(variable)
         );
         let Error::CannotExport { path, reason, hint } = unsupported(file, reason) else { return Ok(()) };
-        let others = (!reading.is_empty()).then(|| format!("--signatures {} leaves it out", reading.join(",")));
+        let others = (!reading.is_empty())
+            .then(|| Hint::new("leave that signature out").set_to("signatures", reading.join(",")));
         return Err(Error::CannotExport { path, reason, hint: others.or(hint) });
     }
     let inits = definition.collection_def.iter().filter(|(name, _)| {

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Hint, Result};
 use crate::graph::{Graph, Reach, node_of};
 use crate::rewrite::Rewrite;
 use crate::saved_model::{MetaGraph, MissingVariable, SavedModel, printable};
@@ -221,7 +221,7 @@ fn restored_of(
     let mut restored = restored(graph, &saver.restore_op).map_err(|reason| Error::CannotExport {
         path: source.path().to_path_buf(),
         reason,
-        hint: Some("export it with all its variables, without --inference-only and --frozen".into()),
+        hint: Some(Hint::new("export it with all its variables").unset("inference_only").unset("frozen")),
     })?;
     let unrestored = source.unrestored_variables(meta_graph)?;
     let of_kept = |missing: &&MissingVariable| missing.signatures.iter().any(|name| signatures.contains_key(name));

@@ -11,7 +11,7 @@ use tf_persist_proto::tensorflow::saver::saver_def::CheckpointFormatVersion;
 
 use crate::checkpoint::OBJECT_GRAPH_KEY;
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 use crate::graph::attr::{self, ProtoType};
 use crate::graph::{Body, Graph, Reach, arguments, free_name, node_of};
 use crate::tensor::{Tensor, proto};

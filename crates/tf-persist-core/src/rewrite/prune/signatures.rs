@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tf_persist_proto::tensorflow as pb;
 
 use super::objects;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Hint, Result};
 use crate::graph::{Graph, Reach, Writes, arguments, node_of};
 use crate::rewrite::Rewrite;
 use crate::saved_model::{MetaGraph, SavedModel, is_called_after_training, printable};
@@ -66,13 +66,15 @@ pub(super) fn select(
         let (reason, hint) = if meta_graph.signatures().is_empty() {
             ("it has no signatures, so nothing would be left", None)
         } else if options.frozen && !meta_graph.signatures().iter().any(|it| has_outputs(definition, &it.name)) {
-            let hint = "export it with --inference-only instead, which keeps them for Python".to_owned();
+            let hint = Hint::new("export it for inference instead, which keeps them for Python")
+                .set("inference_only")
+                .unset("frozen");
             (
                 "none of its signatures has outputs, and Python calls such by the object graph, which a frozen model lacks",
                 Some(hint),
             )
         } else {
-            let hint = "name those to keep with --signatures".to_owned();
+            let hint = Hint::new("name the signatures to keep").set("signatures");
             ("each of its signatures trains or writes variables, so none would be left", Some(hint))
         };
         return Err(Error::CannotExport { path: source.path().to_path_buf(), reason: reason.into(), hint });

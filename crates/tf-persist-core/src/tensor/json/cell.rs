@@ -9,7 +9,7 @@ use half::{bf16, f16};
 use jiter::{Jiter, JiterError, Peek};
 use num_complex::Complex;
 
-use crate::error::Error;
+use crate::error::model::Error;
 use crate::tensor::Element;
 
 /// The only key of an object that stands for a byte string.

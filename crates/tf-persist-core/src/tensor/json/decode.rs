@@ -7,7 +7,7 @@ use num_complex::Complex;
 use super::cell::{Cell, Refusal, Refused, read_string};
 use super::nest::Nest;
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result, TensorError};
 use crate::tensor::growing::Growing;
 use crate::tensor::{Strings, Tensor};
 
@@ -52,7 +52,7 @@ impl Builder {
             DType::Complex128 => Box::new(Numbers::<Complex<f64>>::new()),
             DType::String => Box::<Bytes>::default(),
             DType::Invalid | DType::Resource | DType::Variant | DType::Other(_) => {
-                return Err(Error::UnsupportedDType { name: Some(name.into()), dtype });
+                return Err(Error::Tensor(TensorError::UnsupportedDType { name: Some(name.into()), dtype }));
             }
         };
         Ok(Self { dtype, elements, nest: Nest::default(), values: 0 })

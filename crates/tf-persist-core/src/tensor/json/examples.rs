@@ -10,7 +10,7 @@ use tf_persist_proto::tensorflow::{BytesList, Example, Feature, FloatList, Int64
 use super::cell::{Cell, Refused, describe, read_string};
 use super::read::Text;
 use crate::dtype::DType;
-use crate::error::Result;
+use crate::error::model::Result;
 use crate::tensor::Strings;
 
 /// The list that the values of a feature stand in (`tensorflow/core/example/feature.proto`).

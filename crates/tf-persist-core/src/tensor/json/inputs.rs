@@ -9,7 +9,7 @@ use super::cell::{B64, IMAG, REAL, Refusal, describe};
 use super::decode::Builder;
 use super::read::{ExtraInputs, Text};
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result, SignatureError, TensorError};
 use crate::tensor::Tensor;
 
 /// The inputs of a signature, with the tensors they become.
@@ -137,7 +137,7 @@ impl<'a> Inputs<'a> {
     fn read_input(&mut self, index: usize, jiter: &mut Jiter<'_>, row: Option<usize>) -> Result<()> {
         let (name, dtype) = self.inputs[index];
         if !dtype.is_supported() {
-            return Err(Error::UnsupportedDType { name: Some(name.to_owned()), dtype });
+            return Err(Error::Tensor(TensorError::UnsupportedDType { name: Some(name.to_owned()), dtype }));
         }
         let builder = &mut self.builders[index];
         builder.read(jiter).map_err(|refused| {
@@ -187,11 +187,15 @@ impl<'a> Inputs<'a> {
 
     fn twice(&self, index: usize) -> Error {
         let input = self.inputs[index].0.to_owned();
-        Error::ConflictingInput { signature: self.signature.into(), input, reason: "is given twice".into() }
+        Error::Signature(SignatureError::ConflictingInput {
+            signature: self.signature.into(),
+            input,
+            reason: "is given twice".into(),
+        })
     }
 
     fn unknown(&self, input: String) -> Error {
         let available = self.inputs.iter().map(|(name, _)| (*name).to_owned()).collect();
-        Error::UnknownInput { signature: self.signature.into(), input, available }
+        Error::Signature(SignatureError::UnknownInput { signature: self.signature.into(), input, available })
     }
 }

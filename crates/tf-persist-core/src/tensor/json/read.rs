@@ -9,7 +9,7 @@ use super::cell::{Refusal, Refused, describe};
 use super::decode::Builder;
 use super::inputs::Inputs;
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 use crate::tensor::Tensor;
 
 /// How tensors stand in a request or an answer.
@@ -59,7 +59,7 @@ impl<'a> Request<'a> {
     /// Reads the outline of a request. `source` names it in errors.
     ///
     /// # Errors
-    /// [`Error::InvalidData`] if it is not one JSON object and nothing else, if one of the keys that mean something is there
+    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if it is not one JSON object and nothing else, if one of the keys that mean something is there
     /// twice, or if the signature's name is not a string.
     pub fn parse(source: &'a str, bytes: &'a [u8]) -> Result<Self> {
         let text = Text { source, bytes };
@@ -113,7 +113,7 @@ impl<'a> Request<'a> {
     /// The form of the request, which is also that of its answer.
     ///
     /// # Errors
-    /// [`Error::InvalidData`] if it has neither `inputs` nor `instances`, or both.
+    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if it has neither `inputs` nor `instances`, or both.
     pub fn form(&self) -> Result<Form> {
         self.body().map(|(form, _)| form)
     }
@@ -131,8 +131,8 @@ impl<'a> Request<'a> {
     /// one that is not given may be left out is the signature's to know.
     ///
     /// # Errors
-    /// [`Error::UnknownInput`] and [`Error::ConflictingInput`] if the names are not those of the
-    /// signature; [`Error::UnsupportedDType`] if the signature has a dtype that no tensor can hold; [`Error::InvalidData`],
+    /// [`SignatureError::UnknownInput`](crate::SignatureError::UnknownInput) and [`SignatureError::ConflictingInput`](crate::SignatureError::ConflictingInput) if the names are not those of the
+    /// signature; [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) if the signature has a dtype that no tensor can hold; [`TensorError::InvalidData`](crate::TensorError::InvalidData),
     /// which says where, if a value is not of its dtype, lists are ragged or rows differ in shape.
     pub fn tensors<S: AsRef<str>>(
         &self,
@@ -154,7 +154,7 @@ impl<'a> Request<'a> {
 /// Reads one value, such as `[[1, 2], [3, 4]]`, `3.5` or `{"b64": "AAE="}`, as a tensor. `source` names it in errors.
 ///
 /// # Errors
-/// [`Error::UnsupportedDType`] if no tensor can hold the dtype; [`Error::InvalidData`], which says where, if the text is not
+/// [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) if no tensor can hold the dtype; [`TensorError::InvalidData`](crate::TensorError::InvalidData), which says where, if the text is not
 /// one JSON value and nothing else, a value is not of the dtype, or lists are ragged.
 pub fn read_value(source: &str, bytes: &[u8], dtype: DType) -> Result<Tensor> {
     let text = Text { source, bytes };

@@ -9,7 +9,7 @@ use num_complex::Complex;
 use super::cell::{Cell, write_string, write_text};
 use super::read::Form;
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result, TensorError};
 use crate::tensor::{Strings, Tensor};
 
 /// Text goes out in pieces of about this size.
@@ -36,7 +36,7 @@ pub struct Layout {
 /// does not end in `_bytes`, and as `{"b64": "…"}` otherwise. `target` names what is written to in errors.
 ///
 /// # Errors
-/// [`Error::InvalidData`] if the row form cannot be: an output is a scalar, or their first sizes differ; nothing is written
+/// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if the row form cannot be: an output is a scalar, or their first sizes differ; nothing is written
 /// then. [`Error::Io`] if the writer fails.
 pub fn write_outputs<'a>(
     target: impl AsRef<Path>,
@@ -60,7 +60,7 @@ pub fn write_outputs<'a>(
 /// written to in errors.
 ///
 /// # Errors
-/// [`Error::UnsupportedDType`] for what JSON has no values for; [`Error::Io`] if the writer fails.
+/// [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) for what JSON has no values for; [`Error::Io`] if the writer fails.
 pub fn write_value(target: impl AsRef<Path>, writer: &mut impl Write, tensor: &Tensor) -> Result<()> {
     let output = Output::new("value", tensor)?;
     let mut pieces = Pieces { writer, text: Vec::new() };
@@ -116,7 +116,7 @@ impl<'a> Output<'a> {
             DType::Complex128 => numbers::<Complex<f64>>(tensor),
             DType::String => Ok(Elements::Strings(tensor.strings()?, !name.ends_with(BYTES_SUFFIX))),
             DType::Invalid | DType::Resource | DType::Variant | DType::Other(_) => {
-                Err(Error::UnsupportedDType { name: Some(name.into()), dtype: tensor.dtype() })
+                Err(Error::Tensor(TensorError::UnsupportedDType { name: Some(name.into()), dtype: tensor.dtype() }))
             }
         }?;
         let shape = tensor.shape();
@@ -136,10 +136,12 @@ impl<'a> Output<'a> {
 fn count_rows(outputs: &[Output<'_>]) -> Result<usize> {
     let mut rows = None;
     for Output { name, shape, .. } in outputs {
-        let refuse = |reason: String| Error::InvalidData {
-            source_name: format!("output `{name}`"),
-            reason,
-            hint: Some("ask in the column form, with `inputs`".into()),
+        let refuse = |reason: String| {
+            Error::Tensor(TensorError::InvalidData {
+                source_name: format!("output `{name}`"),
+                reason,
+                hint: Some("ask in the column form, with `inputs`".into()),
+            })
         };
         let size = *shape.first().ok_or_else(|| refuse("a scalar has no rows".into()))?;
         let expected = *rows.get_or_insert(size);

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::descr::{Descr, Kind, Refusal};
 use super::header::{Header, MAGIC, MAX_HEADER};
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Hint, Result, TensorError};
 use crate::shape::element_count;
 use crate::tensor::growing::{Growing, Shortfall, read_full};
 use crate::tensor::{Strings, Tensor};
@@ -27,7 +27,7 @@ pub(in crate::tensor) struct Length {
 /// Reads an array from a reader of `len` bytes. `source` names it in errors.
 ///
 /// # Errors
-/// [`Error::InvalidData`] if it is no .npy array, is cut short or goes on after its end, or holds what no tensor can;
+/// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if it is no .npy array, is cut short or goes on after its end, or holds what no tensor can;
 /// [`Error::Io`] if the reader fails.
 pub fn read(source: &str, mut reader: impl Read, len: u64) -> Result<Tensor> {
     read_sized(source, &mut reader, Length { declared: Some(len), present: len })
@@ -61,8 +61,8 @@ pub fn read_file(path: impl AsRef<Path>) -> Result<Tensor> {
 /// Reads an array whose length may be a lie.
 pub(in crate::tensor) fn read_sized(source: &str, reader: &mut dyn Read, length: Length) -> Result<Tensor> {
     let refuse = |refusal: Refusal| {
-        let hint = refusal.hint.map(str::to_owned);
-        Error::InvalidData { source_name: source.into(), reason: refusal.reason, hint }
+        let hint = refusal.hint.map(Hint::from);
+        Error::Tensor(TensorError::InvalidData { source_name: source.into(), reason: refusal.reason, hint })
     };
     let (header, header_len) = read_header(source, reader)?.map_err(refuse)?;
     let Header { descr, fortran_order, shape } = header;

@@ -7,7 +7,7 @@ use num_complex::Complex;
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::Error;
+use crate::error::model::Error;
 
 /// A file of version 1.0 with this literal, padded as numpy does, and these data.
 pub(in crate::tensor) fn file(literal: &str, data: &[u8]) -> Vec<u8> {
@@ -135,7 +135,7 @@ fn takes_uint16_for_bfloat16_but_converts_nothing() {
 fn refuses_what_no_tensor_holds_by_name() {
     let error = from_bytes("a.npy", &of("|O", "(1,)", b"\x80\x04")).unwrap_err();
     assert_eq!(error.to_string(), "a.npy: it holds pickled Python objects (`|O`), which no tensor can");
-    assert!(error.hint().unwrap().contains("astype"));
+    assert!(error.hint().unwrap().text().contains("astype"));
     assert!(refusal(&of("<M8[s]", "(1,)", &[0; 8])).contains("dates"));
     assert!(refusal(&of("<m8[ns]", "(1,)", &[0; 8])).contains("dates"));
     assert!(refusal(&of("|V3", "(1,)", &[0; 3])).contains("raw bytes"));
@@ -251,7 +251,7 @@ fn refuses_strings_that_the_form_cannot_say() {
     let tensor = Tensor::from_strings(&[2], ["a", "b\0"]).unwrap();
     let error = write("a.npy", &mut Vec::new(), &tensor).unwrap_err();
     assert_eq!(error.to_string(), "a.npy: string 1 ends in NUL, which numpy would take for filling");
-    assert!(error.hint().unwrap().contains("JSON"));
+    assert!(error.hint().unwrap().text().contains("JSON"));
     let long = "x".repeat(1 << 20);
     let many = std::iter::repeat_n("", 1 << 15).chain([long.as_str()]);
     let tensor = Tensor::from_strings(&[(1 << 15) + 1], many).unwrap();

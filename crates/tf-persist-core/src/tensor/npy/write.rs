@@ -6,7 +6,7 @@ use std::path::Path;
 use super::descr::Descr;
 use super::header::Header;
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result, TensorError};
 use crate::tensor::{Strings, Tensor};
 
 /// Strings are filled up to the length of the longest, so one long string among many short ones makes a huge file.
@@ -21,7 +21,7 @@ const PIECE: usize = 64 * 1024;
 /// `S` of the longest one's length. `target` names what is written to in errors.
 ///
 /// # Errors
-/// [`Error::InvalidData`] if a string ends in NUL, which the form cannot say, or the strings filled up to one length are too
+/// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if a string ends in NUL, which the form cannot say, or the strings filled up to one length are too
 /// large; [`Error::Io`] if the writer fails.
 pub fn write(target: impl AsRef<Path>, writer: &mut impl Write, tensor: &Tensor) -> Result<()> {
     let target = target.as_ref();
@@ -48,7 +48,8 @@ impl<'a> Plan<'a> {
             let size = element_size(source, strings)?;
             (format!("|S{size}"), Body::Strings(strings, size))
         } else {
-            let unsupported = || Error::UnsupportedDType { name: Some(source.into()), dtype: tensor.dtype() };
+            let unsupported =
+                || Error::Tensor(TensorError::UnsupportedDType { name: Some(source.into()), dtype: tensor.dtype() });
             let descr = Descr::written(tensor.dtype()).ok_or_else(unsupported)?;
             (descr.into(), Body::Numbers(tensor.bytes()?))
         };
@@ -78,8 +79,8 @@ impl<'a> Plan<'a> {
 /// The length of the longest string, at least 1, as in numpy.
 fn element_size(source: &str, strings: &Strings) -> Result<usize> {
     let refuse = |reason: String| {
-        let hint = Some("write it as JSON, which carries strings of any bytes and lengths".to_owned());
-        Error::InvalidData { source_name: source.into(), reason, hint }
+        let hint = Some("write it as JSON, which carries strings of any bytes and lengths".into());
+        Error::Tensor(TensorError::InvalidData { source_name: source.into(), reason, hint })
     };
     if let Some(index) = strings.iter().position(|string| string.last() == Some(&0)) {
         return Err(refuse(format!("string {index} ends in NUL, which numpy would take for filling")));

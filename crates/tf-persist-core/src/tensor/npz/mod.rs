@@ -16,7 +16,7 @@ use zip::{CompressionMethod, System, ZIP64_BYTES_THR, ZipArchive, ZipWriter};
 
 use super::Tensor;
 use super::npy::{Length, Plan, read_sized};
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result, TensorError};
 
 /// More members than any model has inputs.
 const MAX_MEMBERS: usize = 1 << 16;
@@ -50,7 +50,7 @@ impl<R: Read + Seek> Npz<R> {
     /// Opens an archive and checks its directory; no array is read. `source` names it in errors.
     ///
     /// # Errors
-    /// [`Error::InvalidData`] if it is no zip archive, or has a member that is no .npy file, is there twice, is encrypted or
+    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if it is no zip archive, or has a member that is no .npy file, is there twice, is encrypted or
     /// shares its data with another; [`Error::Io`] if the reader fails.
     pub fn open(source: impl Into<String>, mut reader: R) -> Result<Self> {
         let source = source.into();
@@ -96,7 +96,7 @@ impl<R: Read + Seek> Npz<R> {
     /// Reads one array; `None` if there is none of that name.
     ///
     /// # Errors
-    /// [`Error::InvalidData`] if it is no .npy array, is damaged, or holds what no tensor can, and if more than 16 GiB are
+    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if it is no .npy array, is damaged, or holds what no tensor can, and if more than 16 GiB are
     /// decoded from one archive; [`Error::Io`] if the reader fails.
     pub fn read(&mut self, name: &str) -> Result<Option<Tensor>> {
         self.members.iter().position(|member| member.name == name).map(|index| self.read_member(index)).transpose()
@@ -126,7 +126,7 @@ impl<R: Read + Seek> Npz<R> {
 /// every member is 1980-01-01. Gives the writer back, to be synced. `target` names what is written to in errors.
 ///
 /// # Errors
-/// [`Error::InvalidData`] if two arrays have one name, or a string tensor is not for this form (see [`npy`](super::npy::write)):
+/// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if two arrays have one name, or a string tensor is not for this form (see [`npy`](super::npy::write)):
 /// nothing is written then. [`Error::Io`] if the writer fails.
 pub fn write<'a, W: Write + Seek>(
     target: impl AsRef<Path>,
@@ -169,11 +169,11 @@ fn damaged(source: &str, error: ZipError) -> Error {
         ZipError::CompressionMethodNotSupported(method) => {
             Error::data(source, format!("it is compressed by method {method}; stored and deflated arrays are read"))
         }
-        other => Error::InvalidData {
+        other => Error::Tensor(TensorError::InvalidData {
             source_name: source.into(),
             reason: format!("it is not a .npz archive, or is damaged: {other}"),
             hint: Some("write it with `np.savez`".into()),
-        },
+        }),
     }
 }
 

@@ -4,7 +4,7 @@ use tf_persist_proto::wire::{Reader, Value, WireError, try_fields};
 
 use super::{Kind, field, values_of};
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result, TensorError};
 use crate::shape::{MAX_RANK, element_count};
 use crate::tensor::proto::{check_room, string_list};
 use crate::tensor::{Strings, Tensor, byte_len};
@@ -26,7 +26,7 @@ pub fn decode(message: &[u8], max_filled_bytes: usize) -> Result<Tensor> {
             _ => {}
         }
     }
-    let unsupported = Error::UnsupportedDType { name: None, dtype };
+    let unsupported = Error::Tensor(TensorError::UnsupportedDType { name: None, dtype });
     if dtype == DType::String {
         return strings(message, &shape, content, max_filled_bytes);
     }
@@ -227,7 +227,7 @@ fn strings(message: &[u8], shape: &[usize], content: &[u8], max_filled_bytes: us
 }
 
 fn invalid(reason: String) -> Error {
-    Error::InvalidTensor { reason }
+    Error::Tensor(TensorError::InvalidTensor { reason })
 }
 
 fn malformed(error: WireError) -> Error {

@@ -2,7 +2,7 @@
 //! while its shape is found out, and whatever does not fit is [`Stop::Irregular`], of which `diagnose` finds the reason.
 
 use tf_persist_core::tensor::{Strings, TensorBuilder};
-use tf_persist_core::{DType, Element, MAX_RANK, Tensor};
+use tf_persist_core::{DType, Element, MAX_RANK, ModelError, Tensor};
 
 use super::cursor::{Cursor, SyntaxError};
 use super::string::decode_base64;
@@ -23,8 +23,8 @@ impl From<SyntaxError> for Stop {
     }
 }
 
-impl From<tf_persist_core::Error> for Stop {
-    fn from(error: tf_persist_core::Error) -> Self {
+impl From<ModelError> for Stop {
+    fn from(error: ModelError) -> Self {
         Self::Status(error.into())
     }
 }

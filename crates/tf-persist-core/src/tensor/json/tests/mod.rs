@@ -6,7 +6,7 @@ mod refused;
 mod write;
 
 use super::*;
-use crate::error::{Error, Result};
+use crate::error::model::{Error, Result};
 use crate::tensor::Tensor;
 
 /// Decodes a request for a signature `s` of these inputs.

@@ -1,5 +1,6 @@
 //! What is refused, and in which words.
 
+use crate::error::model::TensorError;
 use proptest::prelude::*;
 
 use super::*;
@@ -164,10 +165,13 @@ fn values_of_another_kind() {
             "{text}"
         );
     }
-    assert!(matches!(read_value("x", b"1", DType::Resource).unwrap_err(), Error::UnsupportedDType { .. }));
+    assert!(matches!(
+        read_value("x", b"1", DType::Resource).unwrap_err(),
+        Error::Tensor(TensorError::UnsupportedDType { .. })
+    ));
     assert!(matches!(
         request(r#"{"inputs": 1}"#, &[("x", DType::Other(24))]).unwrap_err(),
-        Error::UnsupportedDType { .. }
+        Error::Tensor(TensorError::UnsupportedDType { .. })
     ));
 }
 

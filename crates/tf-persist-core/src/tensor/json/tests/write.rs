@@ -73,7 +73,7 @@ fn outputs_that_have_no_rows_in_common_are_refused() {
     let three = Tensor::zeros(DType::UInt8, &[3]).unwrap();
     let error = written(&[("y", &scalar)], Form::Row, true).unwrap_err();
     assert_eq!(error.to_string(), "output `y`: a scalar has no rows");
-    assert!(error.hint().unwrap().contains("`inputs`"));
+    assert!(error.hint().unwrap().text().contains("`inputs`"));
     let error = written(&[("y", &two), ("z", &three)], Form::Row, true).unwrap_err();
     assert_eq!(error.to_string(), "output `z`: it has 3 rows, and the first output has 2");
     let lists = Tensor::zeros(DType::UInt8, &[1 << 40, 0]).unwrap();

@@ -1,15 +1,77 @@
 //! Why there is no libtensorflow: every place that was tried.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::search::Place;
-use crate::ffi::OpenError;
+use super::model::Hint;
+
+/// Who named a folder to look in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// The caller; a program may name its option for it.
+    Caller {
+        /// What messages call it.
+        name: &'static str,
+    },
+    /// The variable `TF_PERSIST_LIBTENSORFLOW`.
+    Variable,
+    /// The variable `TENSORFLOW_DIR`, which the tensorflow crate knows as well.
+    TensorFlowDir,
+    /// The active virtual environment, or the `.venv` of the folder or one above it.
+    VirtualEnvironment,
+    /// The user's cache.
+    Cache,
+    /// The system's library folders.
+    System,
+}
+
+impl Origin {
+    /// Whether the folder was named for this tool, so that nothing else may be used in its place.
+    #[must_use]
+    pub fn is_explicit(&self) -> bool {
+        matches!(self, Self::Caller { .. } | Self::Variable)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Caller { name } => name,
+            Self::Variable => "TF_PERSIST_LIBTENSORFLOW",
+            Self::TensorFlowDir => "TENSORFLOW_DIR",
+            Self::VirtualEnvironment => "virtual environment",
+            Self::Cache => "user cache",
+            Self::System => "system",
+        })
+    }
+}
+
+/// A folder to look in, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub(crate) origin: Origin,
+    pub(crate) folder: PathBuf,
+}
+
+impl Place {
+    /// Why it is looked at.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The folder, as it was named.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
 
 /// No libtensorflow could be opened.
 #[derive(Debug)]
 pub struct RuntimeError {
-    pub(super) tried: Vec<Attempt>,
+    pub(crate) tried: Vec<Attempt>,
 }
 
 /// A place that was looked at, and what was found there.
@@ -64,17 +126,6 @@ pub enum Outcome {
     },
 }
 
-impl Outcome {
-    pub(super) fn of(error: OpenError, file: PathBuf) -> Self {
-        match error {
-            OpenError::Linker { message } => Self::NotOpened { file, reason: message },
-            OpenError::NotTensorFlow { missing } => Self::NotTensorFlow { file, missing },
-            OpenError::TooOld { version } => Self::WrongVersion { file, version },
-            OpenError::Io(error) => Self::NoTemporaryFolder { reason: error.kind().to_string() },
-        }
-    }
-}
-
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -102,25 +153,26 @@ impl RuntimeError {
         &self.tried
     }
 
-    /// What to do about it.
+    /// What would help.
     #[must_use]
-    pub fn hint(&self) -> String {
+    pub fn hint(&self) -> Hint {
         match self.found() {
             Some(Attempt { outcome: Outcome::NoFramework { .. } | Outcome::NotOpened { .. }, .. }) => {
-                "install it again with `tf-persist runtime install`, or name another folder with --libtensorflow".into()
+                Hint::new("install libtensorflow again, or name another folder").set("libtensorflow")
             }
             Some(Attempt { outcome: Outcome::NoTemporaryFolder { .. }, .. }) => {
-                "set TMPDIR to a folder that can be written to".into()
+                "set TMPDIR to a writable folder".into()
             }
-            Some(_) => "name the folder of another one with --libtensorflow DIR or TF_PERSIST_LIBTENSORFLOW".into(),
-            None => "`tf-persist runtime install` fetches it; or name its folder with --libtensorflow DIR or \
-                     TF_PERSIST_LIBTENSORFLOW; `tf-persist runtime` lists where it is looked for"
-                .into(),
+            Some(_) => Hint::new("name the folder of another libtensorflow, or set TF_PERSIST_LIBTENSORFLOW to it")
+                .set("libtensorflow"),
+            None => Hint::new("install libtensorflow, or name its folder, or set TF_PERSIST_LIBTENSORFLOW to it")
+                .set("libtensorflow"),
         }
     }
 
-    /// The place that ended the search, if one did.
-    fn found(&self) -> Option<&Attempt> {
+    /// The attempt that ended the search, if one did.
+    #[must_use]
+    pub fn found(&self) -> Option<&Attempt> {
         self.tried.iter().find(|attempt| !matches!(attempt.outcome, Outcome::NoFolder | Outcome::NoLibrary))
     }
 }

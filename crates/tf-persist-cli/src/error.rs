@@ -1,4 +1,4 @@
-//! How a failure is told: what, why, and what to do.
+//! How errors are printed: what went wrong, why, and what helps.
 
 use std::io;
 
@@ -6,87 +6,83 @@ use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
 use tf_persist_core::printable;
 
+use crate::hint::{self, Flags, Found};
+
 /// What was tried when standard output cannot be written to.
 pub(crate) const PRINTING: &str = "cannot print to standard output";
 
-/// It could not be done.
-pub(crate) const FAILED: i32 = 1;
-/// It was not asked for in the right way.
-const MISUSED: i32 = 2;
+/// The exit code of a failure.
+pub(crate) const FAILURE: i32 = 1;
+/// The exit code of a usage error.
+const USAGE: i32 = 2;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default().bold();
 
-/// A failure that has been told already: the report says it, or each request's answer does.
+/// A failure that the report, or the answer to each request, has described already.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Told(pub(crate) String);
+pub(crate) struct AlreadyReported(pub(crate) String);
 
-/// What was asked for cannot be meant: a variable of the environment that makes no sense. Clap tells the rest itself.
+/// A usage error that clap does not see, such as an invalid environment variable.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Misuse(pub(crate) String);
+pub(crate) struct UsageError(pub(crate) String);
 
-/// It was stopped by a signal, and has said so: the exit code that shells give a process which such a signal ends.
+/// A signal stopped the command, which has said so. Holds the exit code that shells give such a process.
 #[derive(Debug, thiserror::Error)]
 #[error("stopped by a signal")]
-pub(crate) struct Stopped(pub(crate) i32);
+pub(crate) struct Interrupted(pub(crate) i32);
 
-/// What went wrong, and what to do about it, where the library has no hint.
+/// An error with a hint of its own.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
 pub(crate) struct Hinted {
     pub(crate) error: anyhow::Error,
-    pub(crate) hint: &'static str,
+    pub(crate) hint: String,
 }
 
-/// The report on standard output says it all: two things differ. Nothing is printed beside it.
+/// Two things differ, as the report on standard output says. Nothing is printed beside it.
 #[derive(Debug, thiserror::Error)]
 #[error("they differ")]
-pub(crate) struct Verdict;
+pub(crate) struct Differs;
 
-/// Prints an error with its causes and hint; gives the exit code. `choose_signature` is what to do where the signature is not one of the
-/// model's, which every command is told in its own way.
-pub(crate) fn print(error: &anyhow::Error, choose_signature: Option<String>) -> i32 {
-    if let Some(Stopped(code)) = error.downcast_ref() {
+/// Prints an error with its causes and its hint; returns the exit code. `choose_signature` is the hint for an unknown signature.
+pub(crate) fn print(error: &anyhow::Error, flags: &Flags, choose_signature: Option<String>) -> i32 {
+    if let Some(Interrupted(code)) = error.downcast_ref() {
         return *code;
     }
-    if error.is::<Verdict>() {
-        return FAILED;
+    if error.is::<Differs>() {
+        return FAILURE;
     }
     eprintln!("{ERROR}error:{ERROR:#} {}", printable(&message(error)));
-    let core = error.chain().find_map(|cause| cause.downcast_ref::<tf_persist_core::Error>());
-    if let Some(detail) = core.and_then(tf_persist_core::Error::detail) {
+    let found = Found::in_chain(error);
+    if let Some(detail) = found.and_then(Found::detail) {
         eprintln!("TensorFlow says further:");
         for line in detail.lines() {
             eprintln!("  {}", printable(line));
         }
     }
-    if let Some(tf_persist_core::Error::MissingOps(missing)) = core
-        && missing.ops().len() > 1
-    {
+    if let Some(missing) = found.and_then(Found::missing_ops).filter(|missing| missing.ops().len() > 1) {
         missing.places().iter().for_each(|place| eprintln!("  {}", printable(place)));
     }
-    let hint = match core {
-        Some(tf_persist_core::Error::UnknownSignature { .. }) => choose_signature,
-        _ => None,
+    let hint = match error.downcast_ref::<Hinted>() {
+        Some(Hinted { hint, .. }) => Some(hint.clone()),
+        None => found.and_then(|found| hint::hint(found, flags, choose_signature)),
     };
-    if let Some(hint) = hint.or_else(|| core?.hint()) {
+    if let Some(hint) = hint {
         eprintln!("{HINT}hint:{HINT:#} {}", printable(&hint));
     }
-    if let Some(hinted) = error.downcast_ref::<Hinted>() {
-        eprintln!("{HINT}hint:{HINT:#} {}", hinted.hint);
-    }
-    if error.chain().any(|cause| cause.is::<Misuse>()) { MISUSED } else { FAILED }
+    if error.chain().any(|cause| cause.is::<UsageError>()) { USAGE } else { FAILURE }
 }
 
-/// Says what the user should know although it was done.
+/// Prints what the user should know although the command succeeds.
 pub(crate) fn warn(text: &str) {
     eprintln!("{WARNING}warning:{WARNING:#} {}", printable(text));
 }
 
-/// The error and its causes in one line, each said once: many errors end with their cause.
+/// The error and its causes in one line, each once: many errors end with their cause.
 fn message(error: &anyhow::Error) -> String {
     let mut message = error.to_string();
     for cause in error.chain().skip(1) {
@@ -98,7 +94,7 @@ fn message(error: &anyhow::Error) -> String {
     message
 }
 
-/// Whether the reader of our output has gone, as `head` does: that is no failure.
+/// Whether the reader of standard output has closed it, as `head` does: that is not a failure.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let direct = cause.downcast_ref::<io::Error>().map(io::Error::kind);
@@ -107,12 +103,12 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// A panic is a bug of ours, and is told as one, without a backtrace.
+/// Reports a panic as a bug, without a backtrace.
 pub(crate) fn report_panics_as_bugs() {
     std::panic::set_hook(Box::new(|info| {
-        let place = info.location().map(|place| format!(" at {}:{}", place.file(), place.line())).unwrap_or_default();
-        let what = info.payload_as_str().unwrap_or("no message");
-        eprintln!("{ERROR}error:{ERROR:#} this is a bug in tf-persist: {what}{place}");
+        let location = info.location().map(|it| format!(" at {}:{}", it.file(), it.line())).unwrap_or_default();
+        let message = info.payload_as_str().unwrap_or("no message");
+        eprintln!("{ERROR}error:{ERROR:#} this is a bug in tf-persist: {message}{location}");
         eprintln!("{HINT}hint:{HINT:#} report it with the command and the model, if you can share it");
     }));
 }
@@ -124,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_is_said_once() {
+    fn a_cause_is_printed_once() {
         let error = io::Error::other("disk full");
         let error = anyhow::Error::new(error).context("cannot write `x`: disk full");
         assert_eq!(message(&error), "cannot write `x`: disk full");

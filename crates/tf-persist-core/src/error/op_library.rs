@@ -3,13 +3,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::error::names;
+use super::model::{Hint, names};
 
 /// A library of ops, or a package of such, cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpLibraryError {
-    pub(super) path: PathBuf,
-    pub(super) problem: OpLibraryProblem,
+    pub(crate) path: PathBuf,
+    pub(crate) problem: OpLibraryProblem,
 }
 
 /// What is wrong with a library of ops.
@@ -113,17 +113,17 @@ impl OpLibraryError {
         &self.problem
     }
 
-    /// What to do about it.
+    /// What would help, where that is known.
     #[must_use]
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Hint> {
         Some(match &self.problem {
             OpLibraryProblem::OtherTensorFlow { version, package, .. } => {
                 let minor = version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
                 let package = package.as_ref().map_or("the package", |wants| wants.package.as_str());
-                format!("install the release of {package} for TensorFlow {minor}, or use the libtensorflow that it wants")
+                format!("install the release of {package} for TensorFlow {minor}, or use the libtensorflow that it wants").into()
             }
             OpLibraryProblem::MissingNeighbour { name } => {
-                format!("put `{name}` beside it or into LD_LIBRARY_PATH; `ldd` lists all that it needs")
+                format!("put `{name}` beside it or into LD_LIBRARY_PATH; `ldd` lists all that it needs").into()
             }
             // What is missing is there, or the TensorFlow that it was built for would be at fault.
             OpLibraryProblem::MissingSymbol { symbol } if OF_TENSORFLOW.iter().any(|own| symbol.starts_with(own)) => {
@@ -134,7 +134,7 @@ impl OpLibraryError {
                     .into()
             }
             OpLibraryProblem::NotInPackage { sources: Some(sources), .. } => {
-                format!("it was installed as a link to `{}`: name the `.so` file in there", sources.display())
+                format!("it was installed as a link to `{}`: name the `.so` file in there", sources.display()).into()
             }
             OpLibraryProblem::IsADirectory | OpLibraryProblem::TensorFlowItself => {
                 "name the `.so` file, or the pip package that has it".into()
@@ -201,102 +201,12 @@ impl fmt::Display for OpLibraryError {
 
 impl std::error::Error for OpLibraryError {}
 
-/// What the dynamic linker's refusal means; `has` says whether the TensorFlow that is open has a function. Its messages are those of glibc (`elf/dl-lookup.c`, `elf/dl-load.c`) and of musl and
-/// macOS where they are alike.
-pub(super) fn of_linker(
-    message: &str,
-    path: &Path,
-    version: &str,
-    has: impl Fn(&str) -> bool,
-    wants: impl FnOnce() -> Option<Wants>,
-) -> OpLibraryProblem {
-    let after = |mark: &str| message.split_once(mark).map(|(_, rest)| rest.trim());
-    if let Some(symbol) = after("undefined symbol: ").or_else(|| after("symbol not found: ")) {
-        let symbol = symbol.split([',', ' ', '\n']).next().unwrap_or_default();
-        return if symbol.starts_with("Py") || symbol.starts_with("_Py") {
-            let reason = format!("it is a module for Python: it asks for `{symbol}`, which no other process has");
-            OpLibraryProblem::NotOpened { reason }
-        } else if is_of_tensorflow(symbol) && !has(symbol) {
-            OpLibraryProblem::OtherTensorFlow { symbol: readable(symbol), version: version.into(), package: wants() }
-        } else {
-            OpLibraryProblem::MissingSymbol { symbol: readable(symbol) }
-        };
-    }
-    if let Some((before, _)) = message.split_once(": cannot open shared object file") {
-        let name = before.rsplit(": ").next().unwrap_or(before).trim();
-        if Path::new(name) != path {
-            return OpLibraryProblem::MissingNeighbour { name: name.into() };
-        }
-    }
-    let first = message.trim().lines().next().unwrap_or("it cannot be opened");
-    let reason = first.strip_prefix(&format!("{}: ", path.display())).unwrap_or(first);
-    OpLibraryProblem::NotOpened { reason: reason.into() }
-}
-
-/// Whether a function is TensorFlow's, or of the libraries that are built into it.
-fn is_of_tensorflow(symbol: &str) -> bool {
-    let spaces =
-        ["10tensorflow", "4absl", "3tsl", "3xla", "6google8protobuf", "5Eigen", "3re2", "4mlir", "15stream_executor"];
-    symbol.starts_with("TF_")
-        || symbol.starts_with("TFE_")
-        || (symbol.starts_with("_Z") && spaces.iter().any(|space| symbol.contains(space)))
-}
-
-/// The name of a C++ function without its arguments, as far as it is nested names: `_ZN1a1bE…` is `a::b`. Source: the Itanium
-/// C++ ABI, <nested-name>.
-fn readable(symbol: &str) -> String {
-    let nested = ["_ZNK", "_ZN", "_ZTVN", "_ZTIN", "_ZTSN"].iter().find_map(|prefix| symbol.strip_prefix(prefix));
-    let Some(mut rest) = nested else { return symbol.to_owned() };
-    let mut parts = Vec::new();
-    while let Some(digits) = rest.find(|it: char| !it.is_ascii_digit()).filter(|digits| *digits > 0) {
-        let (length, after) = rest.split_at(digits);
-        let Some(part) = length.parse::<usize>().ok().and_then(|length| after.get(..length)) else { break };
-        parts.push(part);
-        rest = &after[part.len()..];
-    }
-    if parts.is_empty() { symbol.to_owned() } else { parts.join("::") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn of(message: &str) -> OpLibraryProblem {
-        let wants = || {
-            let tensorflow = Some(">=2.15,<2.16".into());
-            Some(Wants { package: "tensorflow-text".into(), version: "2.15.0".into(), tensorflow })
-        };
-        of_linker(message, Path::new("/x/ops.so"), "2.21.0", |name| name == "TF_NewStatus", wants)
-    }
-
     fn said(problem: OpLibraryProblem) -> String {
         OpLibraryError { path: "ops.so".into(), problem }.to_string()
-    }
-
-    #[test]
-    fn the_linkers_messages_become_reasons() {
-        let other = of("/x/ops.so: undefined symbol: _ZN10tensorflow8OpKernel11TraceStringERKNS_15OpKernelContextEb");
-        let text = said(other.clone());
-        assert!(text.contains("than 2.21.0, which has no `tensorflow::OpKernel::TraceString`"), "{text}");
-        assert!(text.contains("`tensorflow-text` 2.15.0 wants TensorFlow >=2.15,<2.16"), "{text}");
-        let hint = OpLibraryError { path: "ops.so".into(), problem: other }.hint().unwrap();
-        assert!(hint.contains("release of tensorflow-text for TensorFlow 2.21,"), "{hint}");
-        assert_eq!(of("/x/ops.so: undefined symbol: own"), OpLibraryProblem::MissingSymbol { symbol: "own".into() });
-        let problem = of("/x/ops.so: undefined symbol: TF_NewStatus");
-        assert_eq!(problem, OpLibraryProblem::MissingSymbol { symbol: "TF_NewStatus".into() });
-        let hint = OpLibraryError { path: "ops.so".into(), problem }.hint().unwrap();
-        assert!(hint.contains("not linked with TensorFlow"), "{hint}");
-        let module = said(of("/x/ops.so: undefined symbol: PyExc_ValueError"));
-        assert!(
-            module.ends_with("it is a module for Python: it asks for `PyExc_ValueError`, which no other process has")
-        );
-        let neighbour = OpLibraryProblem::MissingNeighbour { name: "libown.so.1".into() };
-        assert_eq!(of("libown.so.1: cannot open shared object file: No such file or directory"), neighbour);
-        let reason = "version `GLIBC_2.99' not found (required by /x/ops.so)".to_owned();
-        assert_eq!(of(&format!("/x/ops.so: {reason}")), OpLibraryProblem::NotOpened { reason });
-        assert_eq!(readable("_ZNK3tsl1x"), "tsl::x");
-        assert_eq!(readable("_ZN99999999999999999999a"), "_ZN99999999999999999999a");
-        assert_eq!(readable("TF_None"), "TF_None");
     }
 
     #[test]

@@ -1,0 +1,176 @@
+//! Hints in terms of the command line: the library names its settings, and this module the flags for them.
+
+use tf_persist_core::runtime::{Outcome, RuntimeError};
+use tf_persist_core::saved_model::MissingOps;
+use tf_persist_core::{Error, Hint, ModelError, SavedModelError, Setting, WarmupError};
+
+/// Settings of the library whose flags have other names.
+const RENAMED: [(&str, &str); 1] = [("object", "checkpoint-object")];
+
+/// An error of the library, somewhere in a chain of causes.
+#[derive(Clone, Copy)]
+pub(crate) enum Found<'a> {
+    Core(&'a Error),
+    Model(&'a ModelError),
+}
+
+impl<'a> Found<'a> {
+    pub(crate) fn in_chain(error: &'a anyhow::Error) -> Option<Self> {
+        error.chain().find_map(|cause| {
+            let core = cause.downcast_ref().map(Self::Core);
+            let room = || cause.downcast_ref().map(Self::Model);
+            core.or_else(room)
+        })
+    }
+
+    fn model(self) -> Option<&'a ModelError> {
+        match self {
+            Self::Core(error) => error.model(),
+            Self::Model(error) => Some(error),
+        }
+    }
+
+    fn hint(self) -> Option<Hint> {
+        match self {
+            Self::Core(error) => error.hint(),
+            Self::Model(error) => error.hint(),
+        }
+    }
+
+    /// The rest of TensorFlow's message.
+    pub(crate) fn detail(self) -> Option<String> {
+        match self {
+            Self::Core(error) => error.detail(),
+            Self::Model(_) => None,
+        }
+    }
+
+    pub(crate) fn missing_ops(self) -> Option<&'a MissingOps> {
+        match self.model() {
+            Some(ModelError::SavedModel(SavedModelError::MissingOps(missing))) => Some(missing),
+            _ => None,
+        }
+    }
+}
+
+/// The flags of all commands, and which command runs.
+pub(crate) struct Flags {
+    command: clap::Command,
+    current: Option<String>,
+}
+
+impl Flags {
+    pub(crate) fn new(command: clap::Command, current: Option<&str>) -> Self {
+        Self { command, current: current.map(str::to_owned) }
+    }
+
+    /// The flag of a setting, and the command to give it to where the current one does not have it.
+    fn name(&self, setting: &str) -> String {
+        let renamed = RENAMED.iter().find(|(name, _)| *name == setting).map(|(_, flag)| (*flag).to_owned());
+        let flag = renamed.unwrap_or_else(|| setting.replace('_', "-"));
+        let has = |command: &&clap::Command| command.get_arguments().any(|arg| arg.get_long() == Some(&flag));
+        let current = self.current.as_deref().and_then(|name| self.command.find_subcommand(name));
+        let other = || self.command.get_subcommands().find(has);
+        match (current.filter(has), other()) {
+            (None, Some(other)) => format!("`tf-persist {} --{flag}`", other.get_name()),
+            _ => format!("--{flag}"),
+        }
+    }
+
+    /// "--tags serve", "without --resume".
+    fn text(&self, settings: &[Setting]) -> String {
+        let (mut set, mut unset) = (Vec::new(), Vec::new());
+        for setting in settings {
+            match setting {
+                Setting::Set(name) => set.push(self.name(name)),
+                Setting::SetTo(name, value) if value.is_empty() => set.push(format!("{} \"\"", self.name(name))),
+                Setting::SetTo(name, value) => set.push(format!("{} {value}", self.name(name))),
+                Setting::Unset(name) => unset.push(self.name(name)),
+                _ => {}
+            }
+        }
+        let unset = (!unset.is_empty()).then(|| format!("without {}", unset.join(" and ")));
+        set.into_iter().chain(unset).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The hint for an error, with the flags of the command line. `choose_signature` is the one for an unknown signature.
+pub(crate) fn hint(found: Found<'_>, flags: &Flags, choose_signature: Option<String>) -> Option<String> {
+    let special = match found.model() {
+        Some(ModelError::SavedModel(SavedModelError::UnknownSignature { .. })) => choose_signature,
+        Some(ModelError::SavedModel(SavedModelError::Untrusted { ops, .. })) => Some(trust(ops)),
+        Some(ModelError::Warmup(WarmupError::NothingRecorded { path, .. })) => {
+            Some(format!("record some: tf-persist verify {} --record FILE.npz", path.display()))
+        }
+        _ => match found {
+            Found::Core(Error::Runtime(error)) => Some(runtime(error)),
+            _ => None,
+        },
+    };
+    special.or_else(|| {
+        let hint = found.hint()?;
+        let settings = flags.text(hint.settings());
+        Some(if settings.is_empty() { hint.to_string() } else { format!("{hint} ({settings})") })
+    })
+}
+
+fn trust(ops: &[String]) -> String {
+    let only = match ops {
+        [] => String::new(),
+        [op] => format!(", or with --trust={op} for this op alone"),
+        ops => format!(", or with --trust={} for these ops alone", ops.join(",")),
+    };
+    format!("`tf-persist scan` lists everything that it may do; if you trust it, load it with --trust{only}")
+}
+
+fn runtime(error: &RuntimeError) -> String {
+    match error.found().map(|attempt| &attempt.outcome) {
+        Some(Outcome::NoFramework { .. } | Outcome::NotOpened { .. }) => {
+            "install it again with `tf-persist runtime install`, or name another folder with --libtensorflow".into()
+        }
+        Some(Outcome::NoTemporaryFolder { .. }) => error.hint().to_string(),
+        Some(_) => "name the folder of another one with --libtensorflow DIR or TF_PERSIST_LIBTENSORFLOW".into(),
+        None => "install it with `tf-persist runtime install`, or name its folder with --libtensorflow DIR or \
+                 TF_PERSIST_LIBTENSORFLOW; `tf-persist runtime` lists where it is searched for"
+            .into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Arg, Command};
+
+    use super::*;
+
+    fn text(error: &ModelError, current: &str) -> String {
+        let export = Command::new("export").arg(Arg::new("o").long("overwrite")).arg(Arg::new("t").long("tags"));
+        let flags = Flags::new(Command::new("x").subcommand(export).subcommand(Command::new("run")), Some(current));
+        hint(Found::Model(error), &flags, None).unwrap()
+    }
+
+    #[test]
+    fn settings_become_flags() {
+        let exists = ModelError::Exists { path: "m".into() };
+        assert_eq!(text(&exists, "export"), "name another target, or let this one be replaced (--overwrite)");
+        assert!(text(&exists, "run").ends_with(" (`tf-persist export --overwrite`)"), "{}", text(&exists, "run"));
+        let unknown = |tags: &[&str]| {
+            let available = vec![tags.iter().map(|tag| (*tag).to_owned()).collect()];
+            ModelError::from(SavedModelError::UnknownTags { path: "m".into(), asked: vec![], available })
+        };
+        assert!(text(&unknown(&["serve", "gpu"]), "export").ends_with("(--tags serve,gpu)"));
+        assert!(text(&unknown(&[]), "export").ends_with("(--tags \"\")"));
+        let hint = Hint::new("change it").set("tags").unset("overwrite").unset("tags");
+        let both = ModelError::CannotExport { path: "m".into(), reason: "no".into(), hint: Some(hint) };
+        assert_eq!(text(&both, "export"), "change it (--tags, without --overwrite and --tags)");
+    }
+
+    #[test]
+    fn untrusted_ops_are_named() {
+        let untrusted = |ops: &[&str]| {
+            let ops = ops.iter().map(|op| (*op).to_owned()).collect();
+            ModelError::from(SavedModelError::Untrusted { path: "m".into(), what: "w".into(), more: 0, ops })
+        };
+        assert!(text(&untrusted(&[]), "run").ends_with("load it with --trust"));
+        assert!(text(&untrusted(&["A", "B"]), "run").ends_with("--trust, or with --trust=A,B for these ops alone"));
+    }
+}
