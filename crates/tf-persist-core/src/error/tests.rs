@@ -23,3 +23,26 @@ fn an_error_of_a_session_passes_through_model_errors() {
     let own = Error::from(ModelError::from(Error::from(ModelError::OutOfMemory { bytes: 1 })));
     assert_eq!(own.kind(), ErrorKind::Model(ModelErrorKind::OutOfMemory));
 }
+
+/// The library is used by programs with options of their own: only the command line names its flags and commands.
+#[test]
+fn no_string_names_a_flag_or_a_command() {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+                continue;
+            }
+            let text = std::fs::read_to_string(&entry).unwrap();
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            for line in code.filter(|line| !line.contains("no_string")) {
+                let flag = line.split(" --").skip(1).any(|rest| rest.starts_with(|it: char| it.is_ascii_lowercase()));
+                let command = ["run", "train", "verify", "export", "scan", "inspect", "runtime"]
+                    .iter()
+                    .any(|name| line.contains(&format!("tf-persist {name}")));
+                assert!(!flag && !command, "{}: {line}", entry.display());
+            }
+        }
+    }
+}

@@ -5,12 +5,11 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use tf_persist_proto::wire::Reader;
 use crate::error::model::{Error, Hint, Result, SavedModelError, names as list_names};
+use tf_persist_proto::wire::Reader;
 
 use super::layout::{CHUNKED_GRAPH_FILE as CHUNKED, GRAPH_FILE as BINARY, TEXT_GRAPH_FILE as TEXT};
 use crate::container::pack::Pack;
-use crate::error::{Error, Result, names as list_names};
 use crate::stand_in;
 
 /// A folder may have any number of entries. So many are looked at to say what it is.

@@ -11,7 +11,7 @@ pub(crate) fn run(job: &Arc<Job>, clients: usize) -> Result<Vec<Seen>> {
     let model = LoadedModel::load(&job.target, LoadOptions::default().inter_op_threads(-1))?;
     let signature = model.default_signature()?;
     let inputs = job.requests.cases.iter().map(|case| Tensor::from_slice(&job.requests.shape, &case.values));
-    let inputs: Vec<Tensor> = inputs.collect::<Result<_, _>>()?;
+    let inputs: Vec<Tensor> = inputs.collect::<tf_persist_core::Result<_, tf_persist_core::ModelError>>()?;
     // What the first runs set up is not measured.
     for _ in 0..10 {
         signature.run([(job.requests.input.as_str(), &inputs[0])])?;
