@@ -95,7 +95,7 @@ impl LoadedModel {
         let inputs = request.inputs.iter().map(|(name, tensor)| (name.as_str(), tensor));
         let mut outputs: Tensors = signature.run_with(inputs, &options)?.into_vec();
         outputs.sort_by(|(a, _), (b, _)| a.cmp(b));
-        if request.kind == Kind::Predict { Ok(outputs) } else { answer_of(request.kind, outputs) }
+        Ok(if request.kind == Kind::Predict { outputs } else { answer_of(request.kind, outputs)? })
     }
 }
 

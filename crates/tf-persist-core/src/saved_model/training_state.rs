@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::STATE_FILE;
 use crate::container::Files;
-use crate::error::{Error, ModelError, Result};
+use crate::error::model::{Error, Result};
 use crate::saved_model::SavedModel;
 
 /// Changes when a reader of the old form would go on wrongly.
@@ -107,7 +107,7 @@ impl TrainingState {
         if form.format != FORMAT {
             let reason = format!("it is of form {}, and {FORMAT} is what is known", form.format);
             let hint = Some("use the version of tf-persist that wrote it, or a later one".into());
-            return Err(Error::Model(ModelError::Unsupported { path, reason, hint }));
+            return Err(Error::Unsupported { path, reason, hint });
         }
         let place: Self = serde_json::from_slice(&bytes).map_err(damaged)?;
         place.check().map_err(|reason| Error::damaged(&path, reason))?;
@@ -205,11 +205,11 @@ mod tests {
         for (field, value) in wrong {
             let mut json = whole.clone();
             json[field] = value;
-            assert!(matches!(read(&json), Err(Error::Model(ModelError::Damaged { .. }))), "{field}");
+            assert!(matches!(read(&json), Err(Error::Damaged { .. })), "{field}");
         }
-        assert!(matches!(read(&json!([1])), Err(Error::Model(ModelError::Damaged { .. }))));
+        assert!(matches!(read(&json!([1])), Err(Error::Damaged { .. })));
         let mut later = whole;
         later["format"] = json!(2);
-        assert!(matches!(read(&later), Err(Error::Model(ModelError::Unsupported { .. }))));
+        assert!(matches!(read(&later), Err(Error::Unsupported { .. })));
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::LoadedModel;
 use crate::checkpoint::{CheckpointReader, CheckpointWriter};
-use crate::error::{Error, Result};
+use crate::error::{Error, ModelError, Result};
 use crate::export::{SaveOptions, Saved, Staging, VariableSource};
 use crate::saved_model::{SavedModel, parse_tensor_name};
 use crate::scratch::Scratch;
@@ -49,7 +49,7 @@ impl LoadedModel {
     }
 
     fn stage(&self, target: &Path, options: &SaveOptions) -> Result<(Staging, Saved)> {
-        self.artefact().stage_values(self.meta_graph(), self, target, options)
+        Ok(self.artefact().stage_values(self.meta_graph(), self, target, options)?)
     }
 
     /// The model as [`LoadedModel::save`] would save it, its variables as they are now, as the bytes of a [pack](crate::pack).
@@ -64,7 +64,7 @@ impl LoadedModel {
             .map_err(|error| Error::io("create a folder in", place)(error.kind().into()))?;
         let folder = work.path().join("model");
         self.save(&folder, options)?;
-        SavedModel::open(&folder)?.to_bytes()
+        Ok(SavedModel::open(&folder)?.to_bytes()?)
     }
 }
 
@@ -75,9 +75,9 @@ impl VariableSource for LoadedModel {
     }
 
     /// Writes those variables that the meta graph's saver saves, and those that were restored besides.
-    fn write_checkpoint(&self, prefix: &Path) -> Result<()> {
+    fn write_checkpoint(&self, prefix: &Path) -> Result<(), ModelError> {
         if !self.has_unsaved() {
-            return run_saver(self, prefix);
+            return Ok(run_saver(self, prefix)?);
         }
         let parent = prefix.parent().unwrap_or(Path::new("."));
         let folder = tempfile::Builder::new().prefix("values-").tempdir_in(parent);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::record::Tensors;
 use crate::dtype::DType;
-use crate::error::Result;
+use crate::error::model::Result;
 use crate::tensor::{Comparison, Tensor, Tolerance};
 
 /// An output and what was recorded of it.

@@ -2,7 +2,7 @@
 
 use tf_persist_core::tensor::Strings;
 use tf_persist_core::warmup::{FILE, Kind, MAX_RECORDS, Record, Records};
-use tf_persist_core::{Code, Error};
+use tf_persist_core::{Code, ModelError};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{Task, signature_for_predict};

@@ -185,7 +185,7 @@ fn pairs(sides: &Sides<'_>, keys: Keys, options: &RestoreOptions) -> Result<Vec<
     let averages = options.moving_averages.then(|| Averages::of(sides));
     let path = || sides.checkpoint.index().prefix.clone();
     let unsupported = |reason: String| {
-        let hint = "take the variables' own values: on the command line without --moving-averages".to_owned();
+        let hint = Hint::new("take the variables' own values").unset("moving_averages");
         Error::Unsupported { path: path(), reason, hint: Some(hint) }
     };
     let mut pairs = Vec::new();

@@ -184,7 +184,7 @@ fn names_may_have_a_scope_in_front() {
     let error = find(one, two).unwrap_err().to_string();
     assert!(error.contains("could be the model's `dense/kernel`: `x/dense/kernel` and `y/dense/kernel`"), "{error}");
     let hint = find(one, two).unwrap_err().hint().unwrap();
-    assert!(hint.contains("which scope of its names is the model, such as `x` or `y`"), "{hint}");
+    assert!(hint.text().contains("scope of its names that is the model, such as `x` or `y`"), "{hint}");
     for name in ["x", "x/"] {
         assert_eq!(find_in(name, one, two).unwrap(), pairs(&[("dense/kernel", "x/dense/kernel")]));
     }
