@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use tf_persist_core::warmup::{FILE, Outcome, Records, Replay, SEQUENCE_FILE};
-use tf_persist_core::{Error, SavedModel};
+use tf_persist_core::{ModelError, SavedModel, TensorError, WarmupError};
 
 use crate::args::Format;
 use crate::error::{Differs, PRINTING};
