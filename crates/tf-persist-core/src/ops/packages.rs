@@ -2,7 +2,23 @@
 //!
 //! Small on purpose: what people meet. The names are those that the packages register (their `REGISTER_OP`s).
 
-use crate::error::model::OpPackage;
+/// A package of ops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct OpPackage {
+    /// Its name for pip; the first one where there are several.
+    pub name: &'static str,
+    /// What else there is to know of it.
+    pub note: Option<&'static str>,
+}
+
+impl OpPackage {
+    /// Whether it is a build of TensorFlow itself, whose ops need no library.
+    #[must_use]
+    pub fn is_tensorflow(&self) -> bool {
+        matches!(self.name, "tensorflow" | "intel-tensorflow")
+    }
+}
 
 /// A package and how its ops are named: by prefixes, and by whole names.
 struct Row {

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::op_uses::{OpUse, op_uses};
-use super::{MetaGraph, SavedModel, printable};
-use crate::ops::{OPS_VERSION, OpPackage, is_known_op, runs_python, usual_package};
+use super::op_uses::op_uses;
+use super::{MetaGraph, SavedModel};
 use crate::error::model::{MissingOp, MissingOps, OpUse, Result, SavedModelError};
+use crate::ops::{OPS_VERSION, is_known_op, runs_python, usual_package};
 
 /// The ops of a TensorFlow, each with the names of its attributes.
 pub(crate) type KnownOps = BTreeMap<String, BTreeSet<String>>;

@@ -52,8 +52,6 @@ pub(crate) use feeds::Part;
 pub use fingerprint::{CheckpointMatch, Fingerprint};
 pub(crate) use graph_def::{MAX_GRAPH_BYTES, check_model, decode_graph};
 pub use meta_graph::{AssetFile, InitOp, InitSource, MetaGraph, Saver, VariableNode};
-pub use missing::{MissingOp, MissingOps};
-pub use op_uses::OpUse;
 pub(crate) use required::Ends;
 pub(crate) use signature::is_operation_name;
 pub use signature::{DEFAULT_SIGNATURE, DefaultValue, SignatureDef, TensorInfo, TensorKind};
@@ -66,7 +64,7 @@ pub use unknown_attributes::UnknownAttribute;
 pub use unrestored::{FoundBy, FoundVariable, Unrestored};
 pub use variables::{Variable, Variables, name_of};
 
-pub use crate::error::model::{MissingOp, MissingOps, MissingVariable, MissingVariables, OpPackage, OpUse, printable};
+pub use crate::error::model::{MissingOp, MissingOps, MissingVariable, MissingVariables, OpUse, printable};
 
 use crate::checkpoint::{CheckpointIndex, CheckpointReader};
 use crate::container::Files;

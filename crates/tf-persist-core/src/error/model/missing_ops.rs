@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::{Hint, printable};
+use crate::ops::OpPackage;
 
 /// So many ops are named in a message; a damaged or hostile model may have any number.
 const SHOWN: usize = 10;
@@ -51,24 +52,6 @@ pub struct OpUse {
     /// Whether TensorFlow ever gets to it. It does not where the op stands in functions alone that nothing calls: such a model loads and
     /// runs without it. True as well where the graph is too large to tell.
     pub reached: bool,
-}
-
-/// A package of ops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub struct OpPackage {
-    /// Its name for pip; the first one where there are several.
-    pub name: &'static str,
-    /// What else there is to know of it.
-    pub note: Option<&'static str>,
-}
-
-impl OpPackage {
-    /// Whether it is a build of TensorFlow itself, whose ops need no library.
-    #[must_use]
-    pub fn is_tensorflow(&self) -> bool {
-        matches!(self.name, "tensorflow" | "intel-tensorflow")
-    }
 }
 
 impl MissingOps {

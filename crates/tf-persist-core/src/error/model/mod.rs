@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 pub use checkpoint::{CheckpointError, CheckpointMismatch, CheckpointVariable, VariableMismatch};
 pub(crate) use checkpoint::{list, short};
 pub use hint::{Hint, Setting};
-pub use missing_ops::{MissingOp, MissingOps, OpPackage, OpUse};
+pub use missing_ops::{MissingOp, MissingOps, OpUse};
 pub use missing_variables::{MissingVariable, MissingVariables};
 pub use saved_model::SavedModelError;
 pub use signature::SignatureError;
