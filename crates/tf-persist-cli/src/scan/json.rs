@@ -1,7 +1,7 @@
 //! The JSON report of a scan, as docs/cli.md has it.
 
 use serde_json::{Value, json};
-use tf_persist_core::scan::{Entrance, Finding, Level, Report};
+use tf_persist_core::scan::{EntryPoint, Finding, Level, Report};
 
 pub(super) fn report(report: &Report) -> Value {
     json!({
@@ -13,12 +13,12 @@ pub(super) fn report(report: &Report) -> Value {
 }
 
 fn finding(finding: &Finding) -> Value {
-    let has = |entrance: &Entrance| finding.reached_from.contains(entrance);
+    let has = |entry_point: &EntryPoint| finding.reached_from.contains(entry_point);
     let signatures: Vec<&str> = finding
         .reached_from
         .iter()
-        .filter_map(|entrance| match entrance {
-            Entrance::Signature(name) => Some(name.as_str()),
+        .filter_map(|entry_point| match entry_point {
+            EntryPoint::Signature(name) => Some(name.as_str()),
             _ => None,
         })
         .collect();
@@ -31,11 +31,11 @@ fn finding(finding: &Finding) -> Value {
         "node": finding.node,
         "functions": finding.functions,
         "reached_from": {
-            "restore": has(&Entrance::Restore),
-            "init": has(&Entrance::Init),
-            "save": has(&Entrance::Save),
+            "restore": has(&EntryPoint::Restore),
+            "init": has(&EntryPoint::Init),
+            "save": has(&EntryPoint::Save),
             "signatures": signatures,
-            "more": finding.more_entrances,
+            "more": finding.more_entry_points,
         },
         "count": finding.count,
         "tags": finding.tags,

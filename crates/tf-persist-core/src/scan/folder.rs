@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::Level;
-use super::judge::shown;
+use super::classify::truncated;
 use super::report::{Collector, Finding, FindingKind};
 use crate::container::Files;
 use crate::error::model::{Error, Result};
@@ -19,7 +19,7 @@ const MAX_FILES: usize = 100_000;
 pub(super) fn assets(model: &SavedModel, meta_graph: &MetaGraph, found: &mut Collector) {
     let folder = model.path().join("assets");
     for asset in meta_graph.assets() {
-        let name = shown(asset.filename.as_bytes());
+        let name = truncated(asset.filename.as_bytes());
         let what = if !stays_inside(&asset.filename) {
             format!("the graph reads an asset outside of the model: `{name}`")
         } else {
@@ -122,7 +122,7 @@ pub(super) fn folder(model: &SavedModel, found: &mut Collector) -> Result<()> {
 }
 
 fn link(model: &Path, path: &Path, name: &str, found: &mut Collector) {
-    let shown_name = shown(name.as_bytes());
+    let shown_name = truncated(name.as_bytes());
     let mut finding = match outside(model, path) {
         Some(target) => {
             let what = format!("`{shown_name}` is a link out of the model, to `{}`", target.display());

@@ -19,7 +19,7 @@ pub(super) struct Body<'a> {
     pub(super) name: &'a str,
     pub(super) nodes: Vec<NodeView<'a>>,
     /// The nodes that a scan has something to say of.
-    pub(super) suspects: Vec<usize>,
+    pub(super) interesting_nodes: Vec<usize>,
     /// The functions that its nodes name, with the nodes; those that its own attributes name have none.
     pub(super) calls: Vec<(Option<usize>, usize)>,
     /// Who calls it, from where.
@@ -42,7 +42,7 @@ pub(super) struct Index<'a> {
 }
 
 /// A function that something names.
-struct Mention<'a> {
+struct FunctionRef<'a> {
     body: usize,
     node: Option<usize>,
     name: &'a str,
@@ -50,7 +50,7 @@ struct Mention<'a> {
     implements: bool,
 }
 
-impl<'a> Mention<'a> {
+impl<'a> FunctionRef<'a> {
     fn by(body: usize, node: usize, name: &'a str) -> Self {
         Self { body, node: Some(node), name, implements: false }
     }
@@ -60,19 +60,19 @@ impl<'a> Index<'a> {
     /// The graph of a serialized `MetaGraphDef`.
     pub(super) fn of(meta_graph: &'a [u8]) -> Self {
         let mut index = Self { bodies: vec![Body::default()], functions: HashMap::new() };
-        let mut mentions = Vec::new();
+        let mut function_refs = Vec::new();
         let graph = GraphView::new(meta_graph);
-        graph.nodes().for_each(|node| index.bodies[TOP].add(node, TOP, &mut mentions));
+        graph.nodes().for_each(|node| index.bodies[TOP].add(node, TOP, &mut function_refs));
         for function in graph.functions() {
-            let body = Body::function(function, index.bodies.len(), &mut mentions);
+            let body = Body::function(function, index.bodies.len(), &mut function_refs);
             index.bodies.push(body);
         }
         let gradients: Vec<(&str, &str)> = graph.gradients().chain(graph.registered_gradients()).collect();
         for (place, body) in index.bodies.iter().enumerate().skip(1) {
             index.functions.entry(body.name).or_default().push(place);
         }
-        index.shadowed(&mut mentions);
-        index.connect(&mentions, &gradients);
+        index.shadowed(&mut function_refs);
+        index.connect(&function_refs, &gradients);
         index
     }
 
@@ -82,14 +82,14 @@ impl<'a> Index<'a> {
     }
 
     /// Functions that are called like ops of TensorFlow, which refuses them today: their nodes are calls as well.
-    fn shadowed(&self, mentions: &mut Vec<Mention<'a>>) {
+    fn shadowed(&self, function_refs: &mut Vec<FunctionRef<'a>>) {
         let shadows: HashSet<&str> = self.functions.keys().copied().filter(|name| is_known_op(name)).collect();
         if shadows.is_empty() {
             return;
         }
         for (body, place, node) in self.nodes() {
             if shadows.contains(node.op) {
-                mentions.push(Mention::by(body, place, node.op));
+                function_refs.push(FunctionRef::by(body, place, node.op));
             }
         }
     }
@@ -100,16 +100,16 @@ impl<'a> Index<'a> {
         bodies.flat_map(|(body, it)| it.nodes.iter().enumerate().map(move |(place, node)| (body, place, node)))
     }
 
-    /// Makes calls of mentions. A name stands for the functions that have it, for their gradients, and for the functions that
+    /// Makes calls of references to functions. A name stands for the functions that have it, for their gradients, and for the functions that
     /// declare to implement the same (`api_implements`): grappler's implementation selector puts one in place of another.
-    fn connect(&mut self, mentions: &[Mention<'a>], gradients: &[(&'a str, &'a str)]) {
+    fn connect(&mut self, function_refs: &[FunctionRef<'a>], gradients: &[(&'a str, &'a str)]) {
         let mut meant: HashMap<&str, Vec<usize>> = self.functions.clone();
         for (of, function) in gradients {
             let functions = self.functions.get(function).into_iter().flatten();
             meant.entry(of).or_default().extend(functions);
         }
-        for mention in mentions.iter().filter(|mention| mention.implements) {
-            meant.entry(mention.name).or_default().push(mention.body);
+        for function_ref in function_refs.iter().filter(|function_ref| function_ref.implements) {
+            meant.entry(function_ref.name).or_default().push(function_ref.body);
         }
         // Where a name has several meanings, a body between caller and functions keeps the calls few.
         for functions in meant.values_mut().filter(|functions| functions.len() > 1) {
@@ -120,13 +120,13 @@ impl<'a> Index<'a> {
                 self.bodies[function].is_ambiguous = true;
             }
         }
-        for mention in mentions {
-            let Some(&[callee]) = meant.get(mention.name).map(Vec::as_slice) else { continue };
-            self.bodies[mention.body].calls.push((mention.node, callee));
-            match mention.node {
-                Some(node) => self.bodies[callee].callers.push((mention.body, node)),
+        for function_ref in function_refs {
+            let Some(&[callee]) = meant.get(function_ref.name).map(Vec::as_slice) else { continue };
+            self.bodies[function_ref.body].calls.push((function_ref.node, callee));
+            match function_ref.node {
+                Some(node) => self.bodies[callee].callers.push((function_ref.body, node)),
                 // The only one of those that implement the same is called in its own place.
-                None if mention.body == callee => {}
+                None if function_ref.body == callee => {}
                 None => self.bodies[callee].is_ambiguous = true,
             }
         }
@@ -134,7 +134,7 @@ impl<'a> Index<'a> {
 }
 
 impl<'a> Body<'a> {
-    fn function(function: FunctionView<'a>, place: usize, mentions: &mut Vec<Mention<'a>>) -> Self {
+    fn function(function: FunctionView<'a>, place: usize, function_refs: &mut Vec<FunctionRef<'a>>) -> Self {
         let mut body = Self { name: function.name, ..Self::default() };
         for (arguments, names) in [
             (function.inputs().collect::<Vec<_>>(), &mut body.arguments),
@@ -144,30 +144,30 @@ impl<'a> Body<'a> {
             names.extend(arguments.iter().map(|argument| argument.name));
         }
         body.returns.extend(function.returns());
-        function.nodes().for_each(|node| body.add(node, place, mentions));
+        function.nodes().for_each(|node| body.add(node, place, function_refs));
         for attr in function.attrs() {
             let implements = attr.name == "api_implements";
-            let mut mention = |name| mentions.push(Mention { body: place, node: None, name, implements });
+            let mut function_ref = |name| function_refs.push(FunctionRef { body: place, node: None, name, implements });
             // The functions of its gradient, or what it implements.
             if ["api_implements", "forward_function_name", "backward_function_name"].contains(&attr.name) {
-                attr.text().into_iter().for_each(&mut mention);
+                attr.text().into_iter().for_each(&mut function_ref);
             }
-            mention_functions(attr, mention);
+            add_function_refs(attr, function_ref);
         }
         body
     }
 
-    fn add(&mut self, node: NodeView<'a>, body: usize, mentions: &mut Vec<Mention<'a>>) {
+    fn add(&mut self, node: NodeView<'a>, body: usize, function_refs: &mut Vec<FunctionRef<'a>>) {
         let place = self.nodes.len();
         for attr in node.attrs() {
-            mention_functions(attr, |name| mentions.push(Mention::by(body, place, name)));
+            add_function_refs(attr, |name| function_refs.push(FunctionRef::by(body, place, name)));
         }
         // An op that TensorFlow does not have is a function's name or a library's op.
         if effect(node.op).is_some() {
-            self.suspects.push(place);
+            self.interesting_nodes.push(place);
         } else if !is_known_op(node.op) {
-            self.suspects.push(place);
-            mentions.push(Mention::by(body, place, node.op));
+            self.interesting_nodes.push(place);
+            function_refs.push(FunctionRef::by(body, place, node.op));
         }
         self.nodes.push(node);
     }
@@ -189,7 +189,7 @@ impl<'a> Body<'a> {
 }
 
 /// Calls `found` with every function that an attribute names, and with the kind of gradient that a node asks for.
-fn mention_functions<'a>(attr: AttrView<'a>, mut found: impl FnMut(&'a str)) {
+fn add_function_refs<'a>(attr: AttrView<'a>, mut found: impl FnMut(&'a str)) {
     // A list of its own instead of recursion: how deep attributes nest is the file's choice.
     let (mut next, mut todo) = (Some(attr), Vec::new());
     while let Some(attr) = next.or_else(|| todo.pop()) {

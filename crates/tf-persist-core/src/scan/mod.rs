@@ -9,12 +9,12 @@
 //!
 //! [`LoadOptions::trust`]: crate::LoadOptions::trust
 
+mod classify;
 mod folder;
 mod index;
-mod judge;
-mod names;
 mod reach;
 mod report;
+mod resolve_path;
 mod trust;
 mod variables;
 mod walk;
@@ -61,7 +61,7 @@ impl fmt::Display for Level {
 /// Where a graph is entered.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-pub enum Entrance {
+pub enum EntryPoint {
     /// Restoring the variables, which loading does.
     Restore,
     /// The init op and the initialisers of tables, which loading runs.
@@ -72,7 +72,7 @@ pub enum Entrance {
     Signature(String),
 }
 
-impl fmt::Display for Entrance {
+impl fmt::Display for EntryPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Restore => f.write_str("loading (variables)"),
@@ -116,7 +116,7 @@ impl SavedModel {
         let report = found.finish(self.path());
         let at_load = |finding: &&Finding| {
             let reads = finding.op.as_deref().is_some_and(reads_files);
-            reads && finding.reached_from.iter().any(|it| matches!(it, Entrance::Init | Entrance::Restore))
+            reads && finding.reached_from.iter().any(|it| matches!(it, EntryPoint::Init | EntryPoint::Restore))
         };
         let mut paths: Vec<String> = report.findings.iter().filter(at_load).filter_map(|it| it.path.clone()).collect();
         paths.sort();

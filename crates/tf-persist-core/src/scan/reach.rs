@@ -1,10 +1,10 @@
-//! What each of a model's entrances reaches: nodes at the top, and functions with the way to them.
+//! What each of a model's entry points reaches: nodes at the top, and functions with the way to them.
 
 use std::collections::HashMap;
 
-use super::Entrance;
+use super::EntryPoint;
+use super::classify::truncated;
 use super::index::{Index, TOP};
-use super::judge::shown;
 use crate::graph::node_of;
 use crate::saved_model::{MetaGraph, SignatureDef, parse_tensor_name};
 
@@ -30,14 +30,14 @@ pub(super) enum Feed<'a> {
 /// A place where a graph is entered: what is fetched or run, and what is fed.
 #[derive(Debug)]
 pub(super) struct Root<'a> {
-    pub(super) entrance: Entrance,
+    pub(super) entry_point: EntryPoint,
     targets: Vec<&'a str>,
     feeds: HashMap<(&'a str, u32), Feed<'a>>,
 }
 
 /// The steps are used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tangled;
+pub(super) struct BudgetExceeded;
 
 /// Steps that are left.
 #[derive(Debug)]
@@ -49,69 +49,69 @@ impl Budget {
         Self(BASE_STEPS + STEPS_PER_NODE * nodes as u64)
     }
 
-    pub(super) fn step(&mut self) -> Result<(), Tangled> {
+    pub(super) fn step(&mut self) -> Result<(), BudgetExceeded> {
         self.take(1)
     }
 
     /// Takes what it cost to follow a name by so many tensors.
-    pub(super) fn followed(&mut self, tensors: usize) -> Result<(), Tangled> {
+    pub(super) fn followed(&mut self, tensors: usize) -> Result<(), BudgetExceeded> {
         self.take(NAME_STEPS * tensors as u64)
     }
 
-    fn take(&mut self, steps: u64) -> Result<(), Tangled> {
-        self.0 = self.0.checked_sub(steps).ok_or(Tangled)?;
+    fn take(&mut self, steps: u64) -> Result<(), BudgetExceeded> {
+        self.0 = self.0.checked_sub(steps).ok_or(BudgetExceeded)?;
         Ok(())
     }
 }
 
-/// The entrances of a meta graph: saver, init op, signatures.
+/// The entry points of a meta graph: saver, init op, signatures.
 pub(super) fn roots<'a>(meta_graph: &'a MetaGraph) -> Vec<Root<'a>> {
     let mut roots = Vec::new();
-    let mut add = |entrance, targets: Vec<&'a str>, feeds: Vec<(&'a str, Feed<'a>)>| {
+    let mut add = |entry_point, targets: Vec<&'a str>, feeds: Vec<(&'a str, Feed<'a>)>| {
         if targets.iter().any(|target| !target.is_empty()) {
-            roots.push(Root::new(entrance, targets, feeds));
+            roots.push(Root::new(entry_point, targets, feeds));
         }
     };
     let assets = || meta_graph.assets().iter().map(|asset| (asset.tensor.as_str(), Feed::Asset(&asset.filename)));
     if let Some(saver) = meta_graph.saver() {
         let prefix = (saver.filename_tensor.as_str(), Feed::Prefix);
-        add(Entrance::Save, vec![&saver.save_tensor], vec![prefix]);
-        add(Entrance::Restore, vec![&saver.restore_op], assets().chain([prefix]).collect());
+        add(EntryPoint::Save, vec![&saver.save_tensor], vec![prefix]);
+        add(EntryPoint::Restore, vec![&saver.restore_op], assets().chain([prefix]).collect());
     }
     let operations = meta_graph.init_ops().iter().map(|init| init.operation.as_str());
     let tables = meta_graph.table_initializers().iter().map(String::as_str);
-    add(Entrance::Init, operations.chain(tables).collect(), assets().collect());
+    add(EntryPoint::Init, operations.chain(tables).collect(), assets().collect());
     // Loading runs the init op with the assets' paths fed.
     let is_init = |tensor: &&str| meta_graph.init_ops().iter().any(|init| init.operation == *tensor);
-    for (signature, is_operation) in entrances(meta_graph) {
+    for (signature, is_operation) in entry_points(meta_graph) {
         let outputs = signature.outputs.iter().flat_map(|(_, info)| info.tensor_names());
         let outputs = outputs.filter(|tensor| !(is_operation && is_init(tensor)));
         let inputs = signature.inputs.iter().flat_map(|(key, info)| {
             let input = Feed::Input(key);
             info.tensor_names().into_iter().map(move |tensor| (tensor, input))
         });
-        add(Entrance::Signature(shown(signature.name.as_bytes())), outputs.collect(), inputs.collect());
+        add(EntryPoint::Signature(truncated(signature.name.as_bytes())), outputs.collect(), inputs.collect());
     }
     roots
 }
 
-/// A signature without outputs, which Python calls by the object graph: it may run whatever no other entrance reaches.
+/// A signature without outputs, which Python calls by the object graph: it may run whatever no other entry point reaches.
 pub(super) fn unknown_root(meta_graph: &MetaGraph) -> Option<Root<'_>> {
     let signature = meta_graph.signatures().iter().find(|signature| signature.outputs.is_empty())?;
-    Some(Root::new(Entrance::Signature(shown(signature.name.as_bytes())), Vec::new(), Vec::new()))
+    Some(Root::new(EntryPoint::Signature(truncated(signature.name.as_bytes())), Vec::new(), Vec::new()))
 }
 
 /// What a client may ask for by name, and whether it is an operation among the signatures: those that are none for users can be
 /// asked for as well, of TensorFlow Serving and in Python.
-fn entrances(meta_graph: &MetaGraph) -> impl Iterator<Item = (&SignatureDef, bool)> {
+fn entry_points(meta_graph: &MetaGraph) -> impl Iterator<Item = (&SignatureDef, bool)> {
     let operations = meta_graph.operations().iter().map(|operation| (operation, true));
     meta_graph.signatures().iter().map(|signature| (signature, false)).chain(operations)
 }
 
 impl<'a> Root<'a> {
-    fn new(entrance: Entrance, targets: Vec<&'a str>, feeds: Vec<(&'a str, Feed<'a>)>) -> Self {
+    fn new(entry_point: EntryPoint, targets: Vec<&'a str>, feeds: Vec<(&'a str, Feed<'a>)>) -> Self {
         let feeds = feeds.into_iter().filter_map(|(tensor, feed)| Some((parse_tensor_name(tensor).ok()?, feed)));
-        Self { entrance, targets, feeds: feeds.collect() }
+        Self { entry_point, targets, feeds: feeds.collect() }
     }
 
     /// What is fed to an output of a node at the top.
@@ -123,14 +123,14 @@ impl<'a> Root<'a> {
     ///
     /// A signature's inputs may be left out where they are no placeholders: then the graph computes them.
     fn is_fed(&self, input: &str) -> bool {
-        !matches!(self.entrance, Entrance::Signature(_))
+        !matches!(self.entry_point, EntryPoint::Signature(_))
             && !input.starts_with('^')
             && parse_tensor_name(input).is_ok_and(|tensor| self.feeds.contains_key(&tensor))
     }
 }
 
 /// What was reached from one root. It is used for one after the other, because clearing it would take longer than filling it.
-pub(super) struct Reach {
+pub(super) struct Reachable {
     round: u32,
     nodes: Vec<u32>,
     bodies: Vec<u32>,
@@ -142,7 +142,7 @@ pub(super) struct Reach {
     calls: HashMap<usize, Vec<usize>>,
 }
 
-impl Reach {
+impl Reachable {
     pub(super) fn new(index: &Index<'_>) -> Self {
         let mut calls: HashMap<usize, Vec<usize>> = HashMap::new();
         for (node, callee) in &index.bodies[TOP].calls {
@@ -178,7 +178,12 @@ impl Reach {
     }
 
     /// Goes on to the next root.
-    pub(super) fn walk(&mut self, index: &Index<'_>, root: &Root<'_>, budget: &mut Budget) -> Result<(), Tangled> {
+    pub(super) fn walk(
+        &mut self,
+        index: &Index<'_>,
+        root: &Root<'_>,
+        budget: &mut Budget,
+    ) -> Result<(), BudgetExceeded> {
         self.round += 1;
         self.functions.clear();
         let top = &index.bodies[TOP];
@@ -224,7 +229,7 @@ impl Reach {
         from: usize,
         callees: impl Iterator<Item = usize>,
         budget: &mut Budget,
-    ) -> Result<(), Tangled> {
+    ) -> Result<(), BudgetExceeded> {
         debug_assert!(from < index.bodies.len());
         for callee in callees {
             budget.step()?;

@@ -4,25 +4,25 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::judge::shown;
-use super::{Entrance, Level};
+use super::classify::truncated;
+use super::{EntryPoint, Level};
 use crate::saved_model::printable;
 
 /// How many different findings of a level are kept; more are counted.
 const MAX_FINDINGS: usize = 10_000;
 
-/// How many entrances a finding tells; more are counted.
+/// How many entry points a finding tells; more are counted.
 const MAX_ENTRANCES: usize = 64;
 
 /// How many tags of a meta graph are told.
 const MAX_TAGS: usize = 16;
 
 /// How many findings of a level are printed.
-const SHOWN: usize = 20;
+const MAX_SHOWN_FINDINGS: usize = 20;
 
-/// How many entrances are printed, and how many characters of a name.
-const SHOWN_ENTRANCES: usize = 4;
-const SHOWN_NAME: usize = 120;
+/// How many entry points are printed, and how many characters of a name.
+const MAX_SHOWN_ENTRY_POINTS: usize = 4;
+const MAX_SHOWN_CHARS: usize = 120;
 
 /// What a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,7 +56,7 @@ impl FindingKind {
 
 /// One thing that a model may do, however often.
 ///
-/// Names out of the file may be hostile: [`printable`] shows them safely. Of a name longer than any that an exporter gives, the
+/// PathSources out of the file may be hostile: [`printable`] shows them safely. Of a name longer than any that an exporter gives, the
 /// first 256 characters are kept, and `…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -71,12 +71,12 @@ pub struct Finding {
     pub op: Option<String>,
     /// The first node of those that do it.
     pub node: Option<String>,
-    /// The functions on the way to that node, from the first entrance; where there are very many, some in the middle are left out.
+    /// The functions on the way to that node, from the first entry point; where there are very many, some in the middle are left out.
     pub functions: Vec<String>,
     /// From where it is reached, sorted; empty if from nowhere: then it runs only for who asks for the node by its name.
-    pub reached_from: Vec<Entrance>,
+    pub reached_from: Vec<EntryPoint>,
     /// Entrances beyond those.
-    pub more_entrances: u64,
+    pub more_entry_points: u64,
     /// The file, folder or address, if the model says which.
     pub path: Option<String>,
     /// How many nodes do the same.
@@ -95,7 +95,7 @@ impl Finding {
             node: None,
             functions: Vec::new(),
             reached_from: Vec::new(),
-            more_entrances: 0,
+            more_entry_points: 0,
             path: None,
             count: 0,
             tags: Vec::new(),
@@ -109,7 +109,7 @@ impl Finding {
 pub struct Report {
     /// The model's folder.
     pub path: PathBuf,
-    /// The findings, the gravest first. Those that only differ in the node or the entrance are one.
+    /// The findings, the gravest first. Those that only differ in the node or the entry point are one.
     pub findings: Vec<Finding>,
     /// How many different ones were left out, because there are more than anybody would read.
     pub left_out: u64,
@@ -141,8 +141,8 @@ pub(super) struct Collector {
     counts: HashMap<Level, usize>,
     /// The nodes of each finding, by body and place.
     nodes: HashSet<(usize, (usize, usize))>,
-    /// The entrance that each finding was reached from last.
-    last: HashMap<usize, Entrance>,
+    /// The entry point that each finding was reached from last.
+    last: HashMap<usize, EntryPoint>,
     left_out: u64,
 }
 
@@ -153,7 +153,7 @@ impl Collector {
 
     /// Begins with another graph.
     pub(super) fn begin(&mut self, tags: &[String]) {
-        self.tags = tags.iter().take(MAX_TAGS).map(|tag| shown(tag.as_bytes())).collect();
+        self.tags = tags.iter().take(MAX_TAGS).map(|tag| truncated(tag.as_bytes())).collect();
         self.nodes.clear();
     }
 
@@ -169,20 +169,20 @@ impl Collector {
         }
     }
 
-    /// Adds what a node does, given by its body and place, when it is reached from an entrance or from none.
-    pub(super) fn add_node(&mut self, finding: Finding, node: (usize, usize), entrance: Option<&Entrance>) {
+    /// Adds what a node does, given by its body and place, when it is reached from an entry point or from none.
+    pub(super) fn add_node(&mut self, finding: Finding, node: (usize, usize), entry_point: Option<&EntryPoint>) {
         let Some(place) = self.place(finding) else { return };
         let finding = &mut self.findings[place];
         finding.count += u64::from(self.nodes.insert((place, node)));
-        let Some(entrance) = entrance else { return };
+        let Some(entry_point) = entry_point else { return };
         // Entrances are walked from one after the other: what was told of the last one needs no second look.
-        if self.last.insert(place, entrance.clone()).as_ref() == Some(entrance) {
+        if self.last.insert(place, entry_point.clone()).as_ref() == Some(entry_point) {
             return;
         }
         if finding.reached_from.len() < MAX_ENTRANCES {
-            finding.reached_from.push(entrance.clone());
+            finding.reached_from.push(entry_point.clone());
         } else {
-            finding.more_entrances += 1;
+            finding.more_entry_points += 1;
         }
     }
 
@@ -213,10 +213,10 @@ impl Collector {
 
 /// A name of the model's as it is printed: safe, and not too long.
 fn short(name: &str) -> String {
-    if name.chars().count() <= SHOWN_NAME {
+    if name.chars().count() <= MAX_SHOWN_CHARS {
         return printable(name);
     }
-    let half = |characters: &mut dyn Iterator<Item = char>| characters.take(SHOWN_NAME / 2).collect::<String>();
+    let half = |characters: &mut dyn Iterator<Item = char>| characters.take(MAX_SHOWN_CHARS / 2).collect::<String>();
     let end: String = half(&mut name.chars().rev()).chars().rev().collect();
     printable(&format!("{}…{end}", half(&mut name.chars())))
 }
@@ -234,18 +234,18 @@ impl fmt::Display for Finding {
         if self.kind != FindingKind::Op {
             return Ok(());
         }
-        let entrances = self.reached_from.iter().take(SHOWN_ENTRANCES);
-        let shown: Vec<String> = entrances.map(|entrance| short(&entrance.to_string())).collect();
-        let all = self.reached_from.len() as u64 + self.more_entrances;
+        let entry_points = self.reached_from.iter().take(MAX_SHOWN_ENTRY_POINTS);
+        let names: Vec<String> = entry_points.map(|entry_point| short(&entry_point.to_string())).collect();
+        let all = self.reached_from.len() as u64 + self.more_entry_points;
         let (node, ways) =
             (short(self.node.as_deref().unwrap_or_default()), self.functions.iter().map(|name| short(name)));
         write!(
             f,
             "\n    by {}",
-            if shown.is_empty() { "nothing that is run by itself".into() } else { shown.join(", ") }
+            if names.is_empty() { "nothing that is run by itself".into() } else { names.join(", ") }
         )?;
-        if all > shown.len() as u64 {
-            write!(f, " and {} more", all - shown.len() as u64)?;
+        if all > names.len() as u64 {
+            write!(f, " and {} more", all - names.len() as u64)?;
         }
         ways.into_iter().try_for_each(|function| write!(f, " → {function}"))?;
         write!(f, " → node `{node}`")
@@ -264,15 +264,15 @@ impl fmt::Display for Report {
         let several =
             self.findings.iter().any(|finding| finding.tags != self.findings[0].tags && !finding.tags.is_empty());
         for (level, count) in counts {
-            for finding in self.of_level(level).take(SHOWN) {
+            for finding in self.of_level(level).take(MAX_SHOWN_FINDINGS) {
                 write!(f, "\n{level:7}  ")?;
                 if several && !finding.tags.is_empty() {
                     write!(f, "[{}] ", short(&finding.tags.join(",")))?;
                 }
                 write!(f, "{finding}")?;
             }
-            if count > SHOWN {
-                write!(f, "\n{level:7}  … and {} more", count - SHOWN)?;
+            if count > MAX_SHOWN_FINDINGS {
+                write!(f, "\n{level:7}  … and {} more", count - MAX_SHOWN_FINDINGS)?;
             }
         }
         if self.left_out > 0 {

@@ -50,7 +50,7 @@ impl Trust {
         let Some(first) = dangers().next() else { return Ok(()) };
         let more = (dangers().count() - 1) as u64 + report.left_out;
         let what = match (&first.op, first.reached_from.first()) {
-            (Some(op), Some(entrance)) => format!("the op `{op}`, reached by {entrance}, {}", first.what),
+            (Some(op), Some(entry_point)) => format!("the op `{op}`, reached by {entry_point}, {}", first.what),
             (Some(op), None) => format!("the op `{op}` {}", first.what),
             (None, _) => first.what.clone(),
         };

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 
 use super::index::{Index, TOP};
-use super::names::Name;
+use super::resolve_path::PathSource;
 use crate::graph::node_of;
 use crate::graph::view::NodeView;
 use crate::saved_model::{MetaGraph, parse_tensor_name};
@@ -13,7 +13,7 @@ use crate::saved_model::{MetaGraph, parse_tensor_name};
 pub(super) struct TextVariables<'r, 'a> {
     index: &'r Index<'a>,
     assets: HashMap<(&'a str, u32), &'a str>,
-    feeds: HashMap<(&'a str, u32), Name<'a>>,
+    feeds: HashMap<(&'a str, u32), PathSource<'a>>,
     /// What loading runs.
     at_load: Vec<&'a str>,
     assigned: OnceCell<HashMap<usize, Option<Vec<&'a str>>>>,
@@ -26,9 +26,9 @@ impl<'r, 'a> TextVariables<'r, 'a> {
         let signatures = meta_graph.signatures().iter().chain(meta_graph.operations());
         let inputs = signatures.flat_map(|signature| &signature.inputs);
         let inputs = inputs.flat_map(|(key, info)| {
-            info.tensor_names().into_iter().map(move |tensor| (tensor, Name::Input(key.as_str())))
+            info.tensor_names().into_iter().map(move |tensor| (tensor, PathSource::Input(key.as_str())))
         });
-        let prefix = meta_graph.saver().map(|saver| (saver.filename_tensor.as_str(), Name::Prefix));
+        let prefix = meta_graph.saver().map(|saver| (saver.filename_tensor.as_str(), PathSource::Prefix));
         let feeds = prefix.into_iter().chain(inputs);
         let feeds = feeds.filter_map(|(tensor, name)| Some((parse_tensor_name(tensor).ok()?, name)));
         let inits = meta_graph.init_ops().iter().map(|init| init.operation.as_str());
@@ -38,7 +38,7 @@ impl<'r, 'a> TextVariables<'r, 'a> {
     }
 
     /// What any signature or the saver feeds to an output of a node: signatures rather than the saver.
-    pub(super) fn feed(&self, node: &str, output: u32) -> Option<Name<'a>> {
+    pub(super) fn feed(&self, node: &str, output: u32) -> Option<PathSource<'a>> {
         self.feeds.get(&(node, output)).cloned()
     }
 

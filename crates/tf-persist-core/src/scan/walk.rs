@@ -1,17 +1,17 @@
-//! The scan of one graph: every entrance is followed, and every op of the table judged where it is reached.
+//! The scan of one graph: every entry point is followed, and every op of the table judged where it is reached.
 
 use super::Level;
+use super::classify::{Assessment, classify, custom_op, may_be_danger, truncated};
 use super::index::{Index, TOP};
-use super::judge::{Verdict, custom, judge, may_be_danger, shown};
-use super::names::Resolver;
-use super::reach::{Budget, Reach, Root, Tangled, roots, unknown_root};
+use super::reach::{Budget, BudgetExceeded, Reachable, Root, roots, unknown_root};
 use super::report::{Collector, Finding, FindingKind};
+use super::resolve_path::PathResolver;
 use super::variables::TextVariables;
 use crate::ops::{effects, is_known_op};
 use crate::saved_model::{MetaGraph, SavedModel};
 
 /// How many functions of a way are told.
-const WAY: usize = 16;
+const MAX_CALL_PATH: usize = 16;
 
 /// Gathers what a graph's ops may do that is at least as grave as `least`.
 pub(super) fn walk(model: &SavedModel, meta_graph: &MetaGraph, least: Level, found: &mut Collector) {
@@ -44,14 +44,14 @@ struct Scan<'r, 'a> {
 }
 
 impl<'a> Scan<'_, 'a> {
-    fn all(&self, meta_graph: &'a MetaGraph, found: &mut Collector) -> Result<(), Tangled> {
+    fn all(&self, meta_graph: &'a MetaGraph, found: &mut Collector) -> Result<(), BudgetExceeded> {
         let mut budget = Budget::of(self.index);
-        let mut reach = Reach::new(self.index);
-        let mut seen_at_top = vec![false; self.index.bodies[TOP].suspects.len()];
+        let mut reach = Reachable::new(self.index);
+        let mut seen_at_top = vec![false; self.index.bodies[TOP].interesting_nodes.len()];
         let mut seen = vec![false; self.index.bodies.len()];
         for root in roots(meta_graph) {
             reach.walk(self.index, &root, &mut budget)?;
-            for (number, place) in self.index.bodies[TOP].suspects.iter().enumerate() {
+            for (number, place) in self.index.bodies[TOP].interesting_nodes.iter().enumerate() {
                 budget.step()?;
                 if reach.has_node(*place) {
                     seen_at_top[number] = true;
@@ -66,7 +66,7 @@ impl<'a> Scan<'_, 'a> {
         // What is left, nothing reaches, unless a signature has no outputs: which function it calls stands in the object graph alone.
         let unknown = unknown_root(meta_graph);
         reach.everything(self.index);
-        for (number, place) in self.index.bodies[TOP].suspects.iter().enumerate() {
+        for (number, place) in self.index.bodies[TOP].interesting_nodes.iter().enumerate() {
             if !seen_at_top[number] {
                 self.node(&reach, unknown.as_ref(), TOP, *place, &mut budget, found)?;
             }
@@ -79,13 +79,13 @@ impl<'a> Scan<'_, 'a> {
 
     fn function(
         &self,
-        reach: &Reach,
+        reach: &Reachable,
         root: Option<&Root<'a>>,
         body: usize,
         budget: &mut Budget,
         found: &mut Collector,
-    ) -> Result<(), Tangled> {
-        for place in &self.index.bodies[body].suspects {
+    ) -> Result<(), BudgetExceeded> {
+        for place in &self.index.bodies[body].interesting_nodes {
             self.node(reach, root, body, *place, budget, found)?;
         }
         Ok(())
@@ -93,51 +93,52 @@ impl<'a> Scan<'_, 'a> {
 
     fn node(
         &self,
-        reach: &Reach,
+        reach: &Reachable,
         root: Option<&Root<'a>>,
         body: usize,
         place: usize,
         budget: &mut Budget,
         found: &mut Collector,
-    ) -> Result<(), Tangled> {
+    ) -> Result<(), BudgetExceeded> {
         budget.step()?;
         let node = &self.index.bodies[body].nodes[place];
-        let verdicts: Vec<Verdict> = match effects::effect(node.op) {
+        let assessments: Vec<Assessment> = match effects::effect(node.op) {
             Some(entry) if self.least == Level::Danger && !may_be_danger(entry.effect) => return Ok(()),
             Some(entry) => {
-                let mut resolver = Resolver::new(self.index, reach, root, &self.variables);
-                let verdicts = judge(&mut resolver, body, node, entry);
+                let mut resolver = PathResolver::new(self.index, reach, root, &self.variables);
+                let assessments = classify(&mut resolver, body, node, entry);
                 budget.followed(resolver.taken)?;
-                verdicts
+                assessments
             }
             // A function of that name is called, and looked into where it stands.
             None if !self.index.functions(node.op).is_empty() => return Ok(()),
-            None => vec![custom()],
+            None => vec![custom_op()],
         };
-        for verdict in verdicts.into_iter().filter(|verdict| verdict.level >= self.least) {
-            let mut finding = Finding::new(FindingKind::Op, verdict.level, verdict.what);
-            finding.op = Some(shown(node.op.as_bytes()));
-            finding.path = verdict.path;
+        for assessment in assessments.into_iter().filter(|assessment| assessment.level >= self.least) {
+            let mut finding = Finding::new(FindingKind::Op, assessment.level, assessment.what);
+            finding.op = Some(truncated(node.op.as_bytes()));
+            finding.path = assessment.path;
             if found.is_new(&finding) {
-                finding.node = Some(shown(node.name.as_bytes()));
+                finding.node = Some(truncated(node.name.as_bytes()));
                 finding.functions = self.way(reach, body);
             }
-            found.add_node(finding, (body, place), root.map(|root| &root.entrance));
+            found.add_node(finding, (body, place), root.map(|root| &root.entry_point));
         }
         Ok(())
     }
 
     /// The functions on the way to a body, by name; of very many, the first and the last.
-    fn way(&self, reach: &Reach, body: usize) -> Vec<String> {
-        let names =
-            |way: &[usize]| way.iter().map(|body| shown(self.index.bodies[*body].name.as_bytes())).collect::<Vec<_>>();
+    fn way(&self, reach: &Reachable, body: usize) -> Vec<String> {
+        let names = |way: &[usize]| {
+            way.iter().map(|body| truncated(self.index.bodies[*body].name.as_bytes())).collect::<Vec<_>>()
+        };
         let way: Vec<usize> =
             reach.way(body).into_iter().filter(|body| !self.index.bodies[*body].name.is_empty()).collect();
-        if way.len() <= WAY {
+        if way.len() <= MAX_CALL_PATH {
             return names(&way);
         }
-        let (first, last) = (names(&way[..WAY / 2]), names(&way[way.len() - WAY / 2..]));
-        let between = format!("… {} more …", way.len() - WAY);
+        let (first, last) = (names(&way[..MAX_CALL_PATH / 2]), names(&way[way.len() - MAX_CALL_PATH / 2..]));
+        let between = format!("… {} more …", way.len() - MAX_CALL_PATH);
         [first, vec![between], last].concat()
     }
 }

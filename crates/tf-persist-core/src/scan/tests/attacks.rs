@@ -8,7 +8,7 @@ use tf_persist_proto::tensorflow as pb;
 use super::graphs::{Model, constant, danger, func, funcs, function, node, text};
 use crate::checkpoint::testing::delimited;
 use crate::saved_model::SavedModel;
-use crate::scan::{Entrance, FindingKind, Level};
+use crate::scan::{EntryPoint, FindingKind, Level};
 
 /// A function that writes a file, whatever calls it.
 fn writer(name: &str) -> pb::FunctionDef {
@@ -33,7 +33,7 @@ fn a_write_in_a_signature() {
     assert_eq!(report.level(), Some(Level::Danger));
     assert_eq!((found.op.as_deref(), found.node.as_deref()), (Some("WriteFile"), Some("write")));
     assert_eq!((found.path.as_deref(), found.count), (Some("/owned"), 1));
-    assert_eq!(found.reached_from, [Entrance::Signature("serving_default".into())]);
+    assert_eq!(found.reached_from, [EntryPoint::Signature("serving_default".into())]);
     assert_eq!(found.to_string(), "WriteFile writes a file: `/owned`\n    by `serving_default` → node `write`");
 }
 

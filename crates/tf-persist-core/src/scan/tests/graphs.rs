@@ -152,7 +152,7 @@ impl Model {
         model.scan().unwrap()
     }
 
-    /// What it finds of ops, as lines: level, op, what, and the entrances.
+    /// What it finds of ops, as lines: level, op, what, and the entry points.
     pub(super) fn lines(self) -> Vec<String> {
         lines(&self.scan())
     }
@@ -164,9 +164,9 @@ pub(super) fn lines(report: &Report) -> Vec<String> {
 }
 
 fn line(finding: &Finding) -> String {
-    let entrances: Vec<String> = finding.reached_from.iter().map(ToString::to_string).collect();
+    let entry_points: Vec<String> = finding.reached_from.iter().map(ToString::to_string).collect();
     let (op, what) = (finding.op.as_deref().unwrap_or_default(), &finding.what);
-    format!("{} {op} {what} [{}]", finding.level, entrances.join(", "))
+    format!("{} {op} {what} [{}]", finding.level, entry_points.join(", "))
 }
 
 /// The one danger there is.

@@ -1,4 +1,4 @@
-//! Names that a graph hides from who reads it. Placeholders, lists, shared handles and fed assets were tried on TensorFlow 2.21, which
+//! PathSources that a graph hides from who reads it. Placeholders, lists, shared handles and fed assets were tried on TensorFlow 2.21, which
 //! reads or writes the hidden file.
 
 use tf_persist_proto::tensorflow as pb;

@@ -8,7 +8,7 @@ use tf_persist_proto::protobuf::Message;
 
 use super::graphs::{Model, constant, func, funcs, function, node, text};
 use crate::saved_model::SavedModel;
-use crate::scan::{Entrance, FindingKind, Level};
+use crate::scan::{EntryPoint, FindingKind, Level};
 
 /// More than a dev build takes for any of these, and far less than what grows out of hand.
 const SOON: Duration = Duration::from_secs(180);
@@ -120,7 +120,7 @@ fn many_entrances_are_counted() {
     }
     let report = model.scan();
     let found = report.of_level(Level::Danger).next().unwrap();
-    assert_eq!((found.count, found.reached_from.len(), found.more_entrances), (1, 64, 437));
+    assert_eq!((found.count, found.reached_from.len(), found.more_entry_points), (1, 64, 437));
     assert!(report.to_string().contains("`s0`, `s1`, `s10`, `s100` and 497 more → node `y`"), "{report}");
 }
 
@@ -165,8 +165,8 @@ fn what_is_shown_steers_no_terminal() {
     let nodes = vec![constant("a", &[evil]), node(evil, "ReadFile", &["a"], []), node("y", evil, &[evil], [])];
     let text = Model::serving("y:0", nodes).signature(evil, "x:0", "y:0").asset(evil, evil).scan().to_string();
     assert!(!text.contains(['\x1b', '\x07', '\r']), "{text}");
-    let entrance = Entrance::Signature(evil.into()).to_string();
-    assert!(!entrance.contains('\x1b'));
+    let entry_point = EntryPoint::Signature(evil.into()).to_string();
+    assert!(!entry_point.contains('\x1b'));
 }
 
 fn small() -> Vec<u8> {

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::index::{Body, Index, TOP};
-use super::reach::{Feed, Reach, Root};
+use super::reach::{Feed, Reachable, Root};
 use super::variables::TextVariables;
 use crate::graph::view::{NodeView, TensorView};
 use crate::ops::call_op;
@@ -27,7 +27,7 @@ const MAX_LENGTH: usize = 4_096;
 
 /// Where a name comes from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Name<'a> {
+pub(super) enum PathSource<'a> {
     /// It stands in the graph.
     Constant(Vec<u8>),
     /// The path of one of the model's assets.
@@ -42,12 +42,12 @@ pub(super) enum Name<'a> {
     Computed,
 }
 
-type Names<'a> = BTreeSet<Name<'a>>;
+type PathSources<'a> = BTreeSet<PathSource<'a>>;
 
 /// Follows names, for what one root reaches.
-pub(super) struct Resolver<'r, 'a> {
+pub(super) struct PathResolver<'r, 'a> {
     pub(super) index: &'r Index<'a>,
-    pub(super) reach: &'r Reach,
+    pub(super) reach: &'r Reachable,
     pub(super) root: Option<&'r Root<'a>>,
     pub(super) variables: &'r TextVariables<'r, 'a>,
     way: Vec<(usize, &'a str)>,
@@ -88,10 +88,10 @@ impl<'a> Call<'a> {
     }
 }
 
-impl<'r, 'a> Resolver<'r, 'a> {
+impl<'r, 'a> PathResolver<'r, 'a> {
     pub(super) fn new(
         index: &'r Index<'a>,
-        reach: &'r Reach,
+        reach: &'r Reachable,
         root: Option<&'r Root<'a>>,
         variables: &'r TextVariables<'r, 'a>,
     ) -> Self {
@@ -99,14 +99,14 @@ impl<'r, 'a> Resolver<'r, 'a> {
     }
 
     /// Where the text in a node's input comes from: at least one name.
-    pub(super) fn input(&mut self, body: usize, node: &NodeView<'a>, input: usize) -> Names<'a> {
+    pub(super) fn input(&mut self, body: usize, node: &NodeView<'a>, input: usize) -> PathSources<'a> {
         (self.steps, self.assigned) = (MAX_STEPS, false);
         let names = node.tensors().nth(input).map(|tensor| self.tensor(body, tensor)).unwrap_or_default();
-        let known = |name: &Name<'_>| !matches!(name, Name::Variable(_));
+        let known = |name: &PathSource<'_>| !matches!(name, PathSource::Variable(_));
         if names.is_empty() || names.len() > MAX_NAMES || !names.iter().all(known) { computed() } else { names }
     }
 
-    fn tensor(&mut self, body: usize, tensor: &'a str) -> Names<'a> {
+    fn tensor(&mut self, body: usize, tensor: &'a str) -> PathSources<'a> {
         if self.steps == 0 || self.way.len() > MAX_DEPTH {
             return computed();
         }
@@ -114,7 +114,7 @@ impl<'r, 'a> Resolver<'r, 'a> {
         self.taken += 1;
         // Around a loop there comes nothing that did not go into it.
         if self.way.contains(&(body, tensor)) {
-            return Names::new();
+            return PathSources::new();
         }
         self.way.push((body, tensor));
         let names = if body == TOP { self.at_top(tensor) } else { self.in_function(body, tensor) };
@@ -122,22 +122,22 @@ impl<'r, 'a> Resolver<'r, 'a> {
         names
     }
 
-    fn at_top(&mut self, tensor: &'a str) -> Names<'a> {
+    fn at_top(&mut self, tensor: &'a str) -> PathSources<'a> {
         let Ok((name, output)) = parse_tensor_name(tensor) else { return computed() };
         match self.root.and_then(|root| root.feed(name, output)) {
-            Some(Feed::Input(key)) => return Names::from([Name::Input(key)]),
-            Some(Feed::Prefix) => return Names::from([Name::Prefix]),
-            Some(Feed::Asset(file)) => return Names::from([Name::Asset(file)]),
+            Some(Feed::Input(key)) => return PathSources::from([PathSource::Input(key)]),
+            Some(Feed::Prefix) => return PathSources::from([PathSource::Prefix]),
+            Some(Feed::Asset(file)) => return PathSources::from([PathSource::Asset(file)]),
             None => {}
         }
         let top = &self.index.bodies[TOP];
         let Some(node) = top.place(name).map(|place| &top.nodes[place]) else { return computed() };
-        // What a variable holds may have been assigned by another entrance: by a signature that is fed this tensor, or by the init
+        // What a variable holds may have been assigned by another entry point: by a signature that is fed this tensor, or by the init
         // op, where assets are fed. Or else it is what the node gives.
-        let mut names = Names::new();
+        let mut names = PathSources::new();
         if self.assigned {
             names.extend(self.variables.feed(name, output));
-            names.extend(self.variables.asset(name, output).map(Name::Asset));
+            names.extend(self.variables.asset(name, output).map(PathSource::Asset));
             if !names.is_empty() && node.op == "Placeholder" {
                 return names;
             }
@@ -147,7 +147,7 @@ impl<'r, 'a> Resolver<'r, 'a> {
     }
 
     /// In functions a tensor is `argument` or `node:output:0`.
-    fn in_function(&mut self, body: usize, tensor: &'a str) -> Names<'a> {
+    fn in_function(&mut self, body: usize, tensor: &'a str) -> PathSources<'a> {
         let function = &self.index.bodies[body];
         let mut parts = tensor.splitn(3, ':');
         let (Some(name), Some(output)) = (parts.next(), parts.next()) else {
@@ -159,7 +159,7 @@ impl<'r, 'a> Resolver<'r, 'a> {
         self.node(body, &function.nodes[place], output, number)
     }
 
-    fn node(&mut self, body: usize, node: &NodeView<'a>, output: &str, number: usize) -> Names<'a> {
+    fn node(&mut self, body: usize, node: &NodeView<'a>, output: &str, number: usize) -> PathSources<'a> {
         let tensors = || node.tensors().collect::<Vec<_>>();
         match node.op {
             "Const" => constants(node),
@@ -183,7 +183,7 @@ impl<'r, 'a> Resolver<'r, 'a> {
             "ShardedFilename" | "ShardedFilespec" => {
                 // It is a file even if the name before is empty.
                 let of_shard = |name| match name {
-                    Name::Constant(text) => Name::Constant([text.as_slice(), b"-?????-of-?????"].concat()),
+                    PathSource::Constant(text) => PathSource::Constant([text.as_slice(), b"-?????-of-?????"].concat()),
                     other => other,
                 };
                 self.any(body, node.tensors().take(1)).into_iter().map(of_shard).collect()
@@ -195,7 +195,7 @@ impl<'r, 'a> Resolver<'r, 'a> {
             "Concat" => self.any(body, node.tensors().skip(1)),
             "StringJoin" => self.join(body, node),
             "VarHandleOp" if body == TOP => {
-                self.index.bodies[TOP].place(node.name).map(Name::Variable).into_iter().collect()
+                self.index.bodies[TOP].place(node.name).map(PathSource::Variable).into_iter().collect()
             }
             "ReadVariableOp" => self.variable(body, node),
             _ => match Call::of(node, self.index) {
@@ -206,8 +206,8 @@ impl<'r, 'a> Resolver<'r, 'a> {
     }
 
     /// The names in any of these tensors.
-    fn any(&mut self, body: usize, tensors: impl IntoIterator<Item = &'a str>) -> Names<'a> {
-        let mut names = Names::new();
+    fn any(&mut self, body: usize, tensors: impl IntoIterator<Item = &'a str>) -> PathSources<'a> {
+        let mut names = PathSources::new();
         for tensor in tensors {
             names.extend(self.tensor(body, tensor));
             if names.len() > MAX_NAMES {
@@ -218,38 +218,42 @@ impl<'r, 'a> Resolver<'r, 'a> {
     }
 
     /// Texts that are put together: a constant if all are, and still the saver's prefix with something behind it.
-    fn join(&mut self, body: usize, node: &NodeView<'a>) -> Names<'a> {
+    fn join(&mut self, body: usize, node: &NodeView<'a>) -> PathSources<'a> {
         if node.is_placeholder("separator") {
             return computed();
         }
         let separator = node.bytes_attr("separator").unwrap_or_default();
-        let parts: Vec<Names<'a>> = node.tensors().map(|tensor| self.tensor(body, tensor)).collect();
+        let parts: Vec<PathSources<'a>> = node.tensors().map(|tensor| self.tensor(body, tensor)).collect();
         let Some((first, rest)) = parts.split_first() else { return computed() };
         // Dots of two parts could make the two of `..`.
         let stays = |text: &[u8]| !text.windows(2).any(|two| two == b"..") && !text.ends_with(b".");
-        let own = |name: &Name<'_>| matches!(name, Name::Constant(text) if stays(text));
-        let prefix = Names::from([Name::Prefix]);
+        let own = |name: &PathSource<'_>| matches!(name, PathSource::Constant(text) if stays(text));
+        let prefix = PathSources::from([PathSource::Prefix]);
         if *first == prefix && rest.iter().all(|part| !part.is_empty() && part.iter().all(own)) && stays(separator) {
             return prefix;
         }
-        let only = |part: &Names<'a>| match part.first() {
-            Some(Name::Constant(text)) if part.len() == 1 => Some(text.clone()),
+        let only = |part: &PathSources<'a>| match part.first() {
+            Some(PathSource::Constant(text)) if part.len() == 1 => Some(text.clone()),
             _ => None,
         };
         if let Some(texts) = parts.iter().map(only).collect::<Option<Vec<_>>>() {
             let joined = texts.join(separator);
-            return if joined.len() > MAX_LENGTH { computed() } else { Names::from([Name::Constant(joined)]) };
+            return if joined.len() > MAX_LENGTH {
+                computed()
+            } else {
+                PathSources::from([PathSource::Constant(joined)])
+            };
         }
-        let input = parts.iter().flatten().find(|name| matches!(name, Name::Input(_)));
-        input.cloned().map_or_else(computed, |input| Names::from([input]))
+        let input = parts.iter().flatten().find(|name| matches!(name, PathSource::Input(_)));
+        input.cloned().map_or_else(computed, |input| PathSources::from([input]))
     }
 
     /// What a variable holds, if all that is ever assigned to it is known.
-    fn variable(&mut self, body: usize, node: &NodeView<'a>) -> Names<'a> {
-        let mut names = Names::new();
+    fn variable(&mut self, body: usize, node: &NodeView<'a>) -> PathSources<'a> {
+        let mut names = PathSources::new();
         for handle in self.any(body, node.tensors().take(1)) {
             let assigned = match handle {
-                Name::Variable(place) => self.variables.assigned(place),
+                PathSource::Variable(place) => self.variables.assigned(place),
                 _ => None,
             };
             let Some(values) = assigned.filter(|values| !values.is_empty()) else { return computed() };
@@ -261,8 +265,15 @@ impl<'r, 'a> Resolver<'r, 'a> {
     }
 
     /// What a call gives as an output.
-    fn result(&mut self, body: usize, node: &NodeView<'a>, call: &Call<'a>, output: &str, number: usize) -> Names<'a> {
-        let mut names = Names::new();
+    fn result(
+        &mut self,
+        body: usize,
+        node: &NodeView<'a>,
+        call: &Call<'a>,
+        output: &str,
+        number: usize,
+    ) -> PathSources<'a> {
+        let mut names = PathSources::new();
         if call.is_loop {
             names.extend(self.any(body, node.tensors().skip(number).take(1)));
         }
@@ -286,15 +297,15 @@ impl<'r, 'a> Resolver<'r, 'a> {
     }
 
     /// What a function's argument is, from all of its callers.
-    fn argument(&mut self, body: usize, argument: usize) -> Names<'a> {
+    fn argument(&mut self, body: usize, argument: usize) -> PathSources<'a> {
         let index = self.index;
         let function: &Body<'a> = &index.bodies[body];
         if function.is_ambiguous || function.has_lists || function.callers.len() > MAX_NAMES {
             return computed();
         }
-        let mut names = Names::new();
+        let mut names = PathSources::new();
         for &(caller, place) in &function.callers {
-            // What is assigned to a variable, another entrance may have assigned.
+            // What is assigned to a variable, another entry point may have assigned.
             let is_reached = self.reach.has_body(caller) && (caller != TOP || self.reach.has_node(place));
             if !is_reached && !self.assigned {
                 continue;
@@ -315,25 +326,25 @@ impl<'r, 'a> Resolver<'r, 'a> {
     }
 }
 
-fn computed<'a>() -> Names<'a> {
-    Names::from([Name::Computed])
+fn computed<'a>() -> PathSources<'a> {
+    PathSources::from([PathSource::Computed])
 }
 
 /// The texts of a `Const` node.
-fn constants<'a>(node: &NodeView<'a>) -> Names<'a> {
+fn constants<'a>(node: &NodeView<'a>) -> PathSources<'a> {
     // The bytes of a whole tensor of texts: nobody writes them so.
     let tensor = node.tensor_attr("value");
     if node.is_placeholder("value") || tensor.is_some_and(TensorView::has_content) {
         return computed();
     }
-    let mut names = Names::new();
+    let mut names = PathSources::new();
     for text in tensor.into_iter().flat_map(TensorView::strings) {
         if text.len() > MAX_LENGTH || names.len() == MAX_NAMES {
             return computed();
         }
-        names.insert(Name::Constant(text.to_vec()));
+        names.insert(PathSource::Constant(text.to_vec()));
     }
-    if names.is_empty() { Names::from([Name::Constant(Vec::new())]) } else { names }
+    if names.is_empty() { PathSources::from([PathSource::Constant(Vec::new())]) } else { names }
 }
 
 /// Whether a part of a path goes up.
