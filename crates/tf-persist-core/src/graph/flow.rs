@@ -18,7 +18,7 @@ pub(crate) fn is_variable(node: &pb::NodeDef) -> bool {
 }
 
 /// What TensorFlow knows a variable by: container and shared name; without one it is the node's own.
-pub(crate) fn identity(node: &pb::NodeDef) -> (&[u8], &[u8]) {
+pub(crate) fn variable_identity(node: &pb::NodeDef) -> (&[u8], &[u8]) {
     let text = |name: &str| node.attr.get(name).map_or(&[][..], |value| value.s());
     let shared = text("shared_name");
     (text("container"), if shared.is_empty() { node.name.as_bytes() } else { shared })
@@ -28,12 +28,12 @@ pub(crate) fn identity(node: &pb::NodeDef) -> (&[u8], &[u8]) {
 pub(crate) struct Body<'a> {
     pub(crate) nodes: &'a [pb::NodeDef],
     is_function: bool,
-    takers: HashMap<&'a str, Vec<(usize, usize)>>,
+    consumers: HashMap<&'a str, Vec<(usize, usize)>>,
 }
 
 /// What a node does with the handle it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Use<'n> {
+pub(crate) enum HandleUse<'n> {
     /// It reads the value.
     Read,
     /// It hands the handle on, at these outputs.
@@ -51,19 +51,19 @@ impl<'a> Body<'a> {
     }
 
     /// A function's body.
-    pub(crate) fn of(function: &'a pb::FunctionDef) -> Self {
+    pub(crate) fn of_function(function: &'a pb::FunctionDef) -> Self {
         Self::new(&function.node_def, true)
     }
 
     pub(crate) fn new(nodes: &'a [pb::NodeDef], is_function: bool) -> Self {
-        let mut takers: HashMap<&str, Vec<(usize, usize)>> = HashMap::new();
+        let mut consumers: HashMap<&str, Vec<(usize, usize)>> = HashMap::new();
         for (place, node) in nodes.iter().enumerate() {
             for (position, input) in node.input.iter().enumerate().filter(|(_, input)| !is_control(input)) {
                 let tensor = if is_function { input.as_str() } else { tensor_of(input) };
-                takers.entry(tensor).or_default().push((place, position));
+                consumers.entry(tensor).or_default().push((place, position));
             }
         }
-        Self { nodes, is_function, takers }
+        Self { nodes, is_function, consumers }
     }
 
     pub(crate) fn is_function(&self) -> bool {
@@ -71,9 +71,9 @@ impl<'a> Body<'a> {
     }
 
     /// The nodes that take a tensor, and as which of their inputs.
-    pub(crate) fn takers(&self, tensor: &str) -> &[(usize, usize)] {
+    pub(crate) fn consumers(&self, tensor: &str) -> &[(usize, usize)] {
         let tensor = if self.is_function { tensor } else { tensor_of(tensor) };
-        self.takers.get(tensor).map_or(&[], Vec::as_slice)
+        self.consumers.get(tensor).map_or(&[], Vec::as_slice)
     }
 
     /// The name of a node's output, for an op whose outputs are these: in functions an output is named after the op's
@@ -96,9 +96,9 @@ impl<'a> Body<'a> {
     }
 }
 
-impl<'n> Use<'n> {
+impl<'n> HandleUse<'n> {
     /// What a node does with a handle that is its input of this number.
-    pub(crate) fn of(node: &'n pb::NodeDef, position: usize, kind: HandleKind, graph: &Graph<'_>) -> Self {
+    pub(crate) fn new(node: &'n pb::NodeDef, position: usize, kind: HandleKind, graph: &Graph<'_>) -> Self {
         if let Some(arguments) = arguments(node, graph) {
             return match position.checked_sub(arguments.first) {
                 Some(argument) => Self::Call(arguments, argument),

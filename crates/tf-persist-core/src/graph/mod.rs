@@ -17,8 +17,8 @@ use tf_persist_proto::tensorflow as pb;
 
 pub(crate) use crate::ops::HandleKind;
 pub(crate) use calls::{Arguments, arguments, called_functions};
-pub(crate) use flow::{Body, Use, identity, is_variable, variable_kind};
-pub(crate) use reach::{Reach, Writes};
+pub(crate) use flow::{Body, HandleUse, is_variable, variable_identity, variable_kind};
+pub(crate) use reach::{Reachable, WrittenVariables};
 
 /// Nodes and functions of a graph by name.
 pub(crate) struct Graph<'a> {

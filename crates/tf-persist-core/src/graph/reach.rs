@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::dtype::DType;
 
-use super::{Body, Graph, HandleKind, Use, called_functions, variable_kind};
+use super::{Body, Graph, HandleKind, HandleUse, called_functions, variable_kind};
 
 /// Nodes of the graph's top, and functions.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Reach {
+pub(crate) struct Reachable {
     /// For each node, whether it is reached. Empty if none is.
     nodes: Vec<bool>,
     functions: BTreeSet<String>,
 }
 
-impl Reach {
+impl Reachable {
     /// What is reached from these nodes, given by their own name or a tensor's.
-    pub(crate) fn of<'r>(graph: &Graph<'_>, roots: impl IntoIterator<Item = &'r str>) -> Self {
+    pub(crate) fn new<'r>(graph: &Graph<'_>, roots: impl IntoIterator<Item = &'r str>) -> Self {
         let mut reach = Self { nodes: vec![false; graph.nodes.len()], functions: BTreeSet::new() };
         reach.add_nodes(graph, roots);
         reach
@@ -28,7 +28,7 @@ impl Reach {
     }
 
     /// Whether the node at this place is reached.
-    pub(crate) fn has_place(&self, place: usize) -> bool {
+    pub(crate) fn has_index(&self, place: usize) -> bool {
         self.nodes.get(place).copied().unwrap_or(false)
     }
 
@@ -74,17 +74,17 @@ impl Reach {
 
 /// The variables that are written, each with the first op that was seen to.
 #[derive(Debug, Default)]
-pub(crate) struct Writes(BTreeMap<String, String>);
+pub(crate) struct WrittenVariables(BTreeMap<String, String>);
 
-impl Writes {
+impl WrittenVariables {
     /// The variables of the graph's top that the reached nodes write: by any op that is not known to read, in the graph or in a
     /// function.
-    pub(crate) fn of(graph: &Graph<'_>, reach: &Reach) -> Self {
+    pub(crate) fn new(graph: &Graph<'_>, reach: &Reachable) -> Self {
         let mut writes = Self::default();
         let top = Body::top(graph);
         let mut bodies = Bodies::default();
         for (place, node) in graph.nodes.iter().enumerate() {
-            let Some(kind) = variable_kind(node).filter(|_| reach.has_place(place)) else { continue };
+            let Some(kind) = variable_kind(node).filter(|_| reach.has_index(place)) else { continue };
             if let Some(op) = writer(graph, &top, reach, &mut bodies, &node.name, kind) {
                 writes.0.insert(node.name.clone(), op);
             }
@@ -114,7 +114,7 @@ type Bodies<'a> = HashMap<&'a str, Option<Body<'a>>>;
 fn writer<'a>(
     graph: &Graph<'a>,
     top: &Body<'a>,
-    reach: &Reach,
+    reach: &Reachable,
     bodies: &mut Bodies<'a>,
     variable: &str,
     kind: HandleKind,
@@ -126,24 +126,24 @@ fn writer<'a>(
         let body = match function {
             None => top,
             Some(name) => {
-                let body = bodies.entry(name).or_insert_with(|| graph.function(name).map(Body::of));
+                let body = bodies.entry(name).or_insert_with(|| graph.function(name).map(Body::of_function));
                 let Some(body) = body else { continue };
                 body
             }
         };
         let mut found: Vec<(Option<&'a str>, String)> = Vec::new();
-        for &(place, position) in body.takers(&tensor) {
-            if function.is_none() && !reach.has_place(place) {
+        for &(place, position) in body.consumers(&tensor) {
+            if function.is_none() && !reach.has_index(place) {
                 continue;
             }
             let node = &body.nodes[place];
-            match Use::of(node, position, kind, graph) {
-                Use::Read => {}
-                Use::Other => return Some(node.op.clone()),
-                Use::Pass(outputs) => {
+            match HandleUse::new(node, position, kind, graph) {
+                HandleUse::Read => {}
+                HandleUse::Other => return Some(node.op.clone()),
+                HandleUse::Pass(outputs) => {
                     found.extend(outputs.into_iter().map(|index| (function, body.output(node, index))));
                 }
-                Use::Call(call, argument) => {
+                HandleUse::Call(call, argument) => {
                     if call.is_loop {
                         found.push((function, body.output(node, argument)));
                     }

@@ -16,7 +16,9 @@ use crate::dtype::DType;
 use crate::error::model::{MissingVariable, MissingVariables, Result, SavedModelError};
 use crate::export::tracked_objects;
 use crate::graph::view::{GraphView, reachable_nodes};
-use crate::graph::{Body, Graph, HandleKind, Reach, Use, Writes, attr, identity, node_of, variable_kind};
+use crate::graph::{
+    Body, Graph, HandleKind, HandleUse, Reachable, WrittenVariables, attr, node_of, variable_identity, variable_kind,
+};
 use crate::rewrite::prune::{Objects, Restored, SavedTensor, VARIABLE_VALUE, restored, variable_definitions};
 use crate::tensor::proto::partial_shape;
 
@@ -79,14 +81,15 @@ impl SavedModel {
         let graph = Graph::new(&definition.graph_def);
         // What a saver does that is not known here, it may do to any variable.
         let Ok(by_saver) = restored(&graph, restore_op) else { return Ok(Unrestored::default()) };
-        let mut done: BTreeSet<_> = by_saver.iter().filter_map(|item| graph.node(&item.holder)).map(identity).collect();
+        let mut done: BTreeSet<_> =
+            by_saver.iter().filter_map(|item| graph.node(&item.holder)).map(variable_identity).collect();
         let names = roots.map(|root| parse_tensor_name(root).map_or(root, |(op, _)| op));
-        let at_start = Writes::of(&graph, &Reach::of(&graph, names));
+        let at_start = WrittenVariables::new(&graph, &Reachable::new(&graph, names));
         let open: Vec<&pb::NodeDef> = graph
             .nodes
             .iter()
             .filter(|node| {
-                variable_kind(node).is_some() && !at_start.has(&node.name) && !done.contains(&identity(node))
+                variable_kind(node).is_some() && !at_start.has(&node.name) && !done.contains(&variable_identity(node))
             })
             .collect();
         let signatures: Vec<Reached> = meta_graph.signatures().iter().map(|it| Reached::of(&graph, it)).collect();
@@ -96,7 +99,7 @@ impl SavedModel {
         };
         let mut found = Unrestored::default();
         for node in open {
-            if !signatures.iter().any(|it| it.reach.has(&graph, &node.name)) || !done.insert(identity(node)) {
+            if !signatures.iter().any(|it| it.reach.has(&graph, &node.name)) || !done.insert(variable_identity(node)) {
                 continue;
             }
             match index.and_then(|index| keys.find(node, index)) {
@@ -130,21 +133,21 @@ impl SavedModel {
 
 /// What a signature reaches, and which variables it writes.
 struct Reached {
-    reach: Reach,
-    writes: Writes,
+    reach: Reachable,
+    writes: WrittenVariables,
 }
 
 impl Reached {
     fn of(graph: &Graph<'_>, signature: &super::SignatureDef) -> Self {
         let tensors = signature.outputs.iter().flat_map(|(_, info)| info.tensor_names());
-        let reach = Reach::of(graph, tensors);
-        let writes = Writes::of(graph, &reach);
+        let reach = Reachable::new(graph, tensors);
+        let writes = WrittenVariables::new(graph, &reach);
         Self { reach, writes }
     }
 }
 
 /// Whether a variable is read whenever what is reached is run: not in a branch or a loop, and not only asked whether it has a value.
-fn reads(graph: &Graph<'_>, reach: &Reach, variable: &pb::NodeDef) -> bool {
+fn reads(graph: &Graph<'_>, reach: &Reachable, variable: &pb::NodeDef) -> bool {
     let Some(kind) = variable_kind(variable) else { return false };
     let top = Body::top(graph);
     let mut todo: Vec<(Option<&str>, String)> = vec![(None, variable.name.clone())];
@@ -152,28 +155,32 @@ fn reads(graph: &Graph<'_>, reach: &Reach, variable: &pb::NodeDef) -> bool {
     while let Some((function, tensor)) = todo.pop() {
         let body = function.and_then(|name| graph.function(name));
         let needed = body.map(needed_nodes);
-        let body = body.map(Body::of);
+        let body = body.map(Body::of_function);
         let body = body.as_ref().unwrap_or(&top);
-        for &(place, position) in body.takers(&tensor) {
+        for &(place, position) in body.consumers(&tensor) {
             let node = &body.nodes[place];
-            let runs = needed.as_ref().map_or_else(|| reach.has_place(place), |needed| needed.contains(&*node.name));
+            let runs = needed.as_ref().map_or_else(|| reach.has_index(place), |needed| needed.contains(&*node.name));
             if !runs {
                 continue;
             }
-            match Use::of(node, position, kind, graph) {
-                Use::Read if matches!(node.op.as_str(), "ReadVariableOp" | "ResourceGather" | "ResourceGatherNd") => {
+            match HandleUse::new(node, position, kind, graph) {
+                HandleUse::Read
+                    if matches!(node.op.as_str(), "ReadVariableOp" | "ResourceGather" | "ResourceGatherNd") =>
+                {
                     return true;
                 }
-                Use::Read if kind == HandleKind::Reference => {
+                HandleUse::Read if kind == HandleKind::Reference => {
                     let asks = ["IsVariableInitialized", "Switch", "Merge"].contains(&&*node.op);
                     if !asks && function.is_none() {
                         return true;
                     }
                 }
-                Use::Pass(outputs) if matches!(node.op.as_str(), "Identity" | "RefIdentity" | "IdentityN") => {
+                HandleUse::Pass(outputs) if matches!(node.op.as_str(), "Identity" | "RefIdentity" | "IdentityN") => {
                     todo.extend(outputs.into_iter().map(|index| (function, body.output(node, index))));
                 }
-                Use::Call(call, argument) if node.op.ends_with("PartitionedCall") || call.attributes.is_empty() => {
+                HandleUse::Call(call, argument)
+                    if node.op.ends_with("PartitionedCall") || call.attributes.is_empty() =>
+                {
                     for callee in call.functions.iter().filter_map(|name| graph.function(name)) {
                         let Some(given) = callee.signature.input_arg.get(argument) else { continue };
                         let next = (Some(callee.signature.name.as_str()), given.name.clone());

@@ -7,7 +7,7 @@ use tf_persist_proto::tensorflow as pb;
 use super::super::prune::set_called;
 use super::functions::{Library, Specialised};
 use super::{Frozen, reads};
-use crate::graph::{Arguments, Body, HandleKind, Use, is_control};
+use crate::graph::{Arguments, Body, HandleKind, HandleUse, is_control};
 
 /// Functions that call each other deeper than this are not followed. Real models nest a few.
 const MAX_DEPTH: usize = 100;
@@ -55,15 +55,15 @@ pub(super) fn rewrite(
     let mut changed: BTreeSet<usize> = BTreeSet::new();
     while let Some((tensor, frozen)) = todo.pop() {
         let mut found: Vec<(String, Frozen)> = Vec::new();
-        for &(place, position) in body.takers(&tensor) {
+        for &(place, position) in body.consumers(&tensor) {
             let node = &nodes[place];
-            match Use::of(node, position, frozen.kind, &graph) {
-                Use::Read => drop(reading.insert(place, frozen.clone())),
-                Use::Pass(outputs) => {
+            match HandleUse::new(node, position, frozen.kind, &graph) {
+                HandleUse::Read => drop(reading.insert(place, frozen.clone())),
+                HandleUse::Pass(outputs) => {
                     passing.entry(place).or_default().push((position, frozen.clone()));
                     found.extend(outputs.into_iter().map(|index| (body.output(node, index), frozen.clone())));
                 }
-                Use::Call(call, argument) => {
+                HandleUse::Call(call, argument) => {
                     // A reference is read where it becomes an argument; what a function gets is a value already.
                     if frozen.kind == HandleKind::Reference {
                         continue;
@@ -76,7 +76,7 @@ pub(super) fn rewrite(
                     call.arguments.insert(argument, frozen.clone());
                     changed.insert(place);
                 }
-                Use::Other => {
+                HandleUse::Other => {
                     return Err(format!(
                         "the variable `{}` cannot become a constant: the op `{}` does something else with it than to read it",
                         frozen.variable, node.op

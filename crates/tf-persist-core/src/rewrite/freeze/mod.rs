@@ -18,7 +18,7 @@ use crate::checkpoint::CheckpointReader;
 use crate::error::model::{Error, Hint, Result};
 use crate::export::value_of;
 use crate::graph::attr::{self, ProtoType};
-use crate::graph::{Graph, HandleKind, Reach, Writes, node_of, variable_kind};
+use crate::graph::{Graph, HandleKind, Reachable, WrittenVariables, node_of, variable_kind};
 use crate::rewrite::prune::{
     Restored, forget_variables, make_local, nodes_of_variables, signature_roots, signature_tensors,
 };
@@ -95,7 +95,7 @@ fn refuse_written(file: &Path, definition: &pb::MetaGraphDef, kept: &[Restored])
     let (mut reading, mut written) = (Vec::new(), None);
     for name in definition.signature_def.keys().filter(is_user) {
         let roots = signature_roots(definition, &graph, name);
-        let writes = Writes::of(&graph, &Reach::of(&graph, roots.iter().map(String::as_str)));
+        let writes = WrittenVariables::new(&graph, &Reachable::new(&graph, roots.iter().map(String::as_str)));
         match names.iter().find_map(|variable| Some((*variable, writes.op(variable)?))) {
             None => reading.push(name.as_str()),
             Some((variable, op)) => drop(written.get_or_insert((name, variable, op.to_owned()))),
@@ -125,7 +125,7 @@ fn refuse_written(file: &Path, definition: &pb::MetaGraphDef, kept: &[Restored])
         .collect();
     let signature = definition.signature_def.get(InitSource::Signature.name()).map(signature_tensors);
     inits.extend(signature.iter().flatten().map(String::as_str));
-    let writes = Writes::of(&graph, &Reach::of(&graph, inits.iter().copied()));
+    let writes = WrittenVariables::new(&graph, &Reachable::new(&graph, inits.iter().copied()));
     match names.iter().find_map(|variable| Some((*variable, writes.op(variable)?))) {
         None => Ok(()),
         Some((variable, op)) => {
@@ -152,8 +152,8 @@ fn forget_init_signature(definition: &mut pb::MetaGraphDef) {
 /// A variable that is left has to get its value from somewhere: an init op, since no checkpoint is.
 fn check_others(file: &Path, definition: &pb::MetaGraphDef) -> Result<()> {
     let graph = Graph::new(&definition.graph_def);
-    let reach = Reach::of(&graph, graph.nodes.iter().map(|node| node.name.as_str()));
-    let writes = Writes::of(&graph, &reach);
+    let reach = Reachable::new(&graph, graph.nodes.iter().map(|node| node.name.as_str()));
+    let writes = WrittenVariables::new(&graph, &reach);
     match graph.nodes.iter().find(|node| variable_kind(node).is_some() && !writes.has(&node.name)) {
         None => Ok(()),
         Some(variable) => {
@@ -178,9 +178,9 @@ fn drop_unreached(definition: &mut pb::MetaGraphDef) {
                 roots.extend(list.value.iter().cloned());
             }
         }
-        let reach = Reach::of(&graph, roots.iter().map(String::as_str));
+        let reach = Reachable::new(&graph, roots.iter().map(String::as_str));
         (
-            graph.nodes.iter().enumerate().map(|(place, _)| reach.has_place(place)).collect::<Vec<_>>(),
+            graph.nodes.iter().enumerate().map(|(place, _)| reach.has_index(place)).collect::<Vec<_>>(),
             reach.functions().clone(),
         )
     };

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::graph::{Graph, Reach, identity, is_variable};
+use crate::graph::{Graph, Reachable, is_variable, variable_identity};
 
 /// The nodes that hold each variable.
 pub(super) struct Aliases<'a>(HashMap<(&'a [u8], &'a [u8]), Vec<usize>>);
@@ -11,14 +11,14 @@ impl<'a> Aliases<'a> {
     pub(super) fn of(graph: &Graph<'a>) -> Self {
         let mut nodes: HashMap<_, Vec<usize>> = HashMap::new();
         for (place, node) in graph.nodes.iter().enumerate().filter(|(_, node)| is_variable(node)) {
-            nodes.entry(identity(node)).or_default().push(place);
+            nodes.entry(variable_identity(node)).or_default().push(place);
         }
         Self(nodes)
     }
 
     /// Whether one of the nodes that hold the same variable is reached.
-    pub(super) fn is_reached(&self, graph: &Graph<'a>, reach: &Reach, holder: &str) -> bool {
+    pub(super) fn is_reached(&self, graph: &Graph<'a>, reach: &Reachable, holder: &str) -> bool {
         let Some(node) = graph.node(holder).filter(|node| is_variable(node)) else { return false };
-        self.0.get(&identity(node)).is_some_and(|places| places.iter().any(|place| reach.has_place(*place)))
+        self.0.get(&variable_identity(node)).is_some_and(|places| places.iter().any(|place| reach.has_index(*place)))
     }
 }

@@ -5,31 +5,31 @@ use std::collections::{BTreeSet, HashSet};
 use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::saved_object_graph::saved_object::Kind;
 
-use crate::graph::{Body, Graph, Reach, arguments, tensor_of};
+use crate::graph::{Body, Graph, Reachable, arguments, tensor_of};
 
 /// Ops that read the file whose path they take, and no other.
 const READERS: [&str; 3] = ["InitializeTableFromTextFile", "InitializeTableFromTextFileV2", "ReadFile"];
 
 /// Adds all assets to what is reached where the path of one may lead to others: an op of a library reads a folder of which it is
 /// given one file, as decision forests do, and a path that is taken apart may become another.
-pub(super) fn require(definition: &pb::MetaGraphDef, graph: &Graph<'_>, reach: &mut Reach) -> bool {
+pub(super) fn require(definition: &pb::MetaGraphDef, graph: &Graph<'_>, reach: &mut Reachable) -> bool {
     let tensors = || definition.asset_file_def.iter().map(|file| file.tensor_info.name());
     let leads_on = tensors().any(|tensor| reach.has(graph, tensor) && leads_to_others(graph, reach, tensor));
     leads_on && reach.add_nodes(graph, tensors())
 }
 
 /// Whether anything else is done with the path of an asset than to read this file.
-fn leads_to_others(graph: &Graph<'_>, reach: &Reach, asset: &str) -> bool {
+fn leads_to_others(graph: &Graph<'_>, reach: &Reachable, asset: &str) -> bool {
     let top = Body::top(graph);
     // Tensors that hold the path: at the top (no function), or in one.
     let mut todo: Vec<(Option<&str>, String)> = vec![(None, tensor_of(asset).to_owned())];
     let mut seen: HashSet<(Option<&str>, String)> = todo.iter().cloned().collect();
     while let Some((function, tensor)) = todo.pop() {
-        let inner = function.and_then(|name| graph.function(name)).map(Body::of);
+        let inner = function.and_then(|name| graph.function(name)).map(Body::of_function);
         let body = inner.as_ref().unwrap_or(&top);
         let mut found: Vec<(Option<&str>, String)> = Vec::new();
-        for &(place, position) in body.takers(&tensor) {
-            if function.is_none() && !reach.has_place(place) {
+        for &(place, position) in body.consumers(&tensor) {
+            if function.is_none() && !reach.has_index(place) {
                 continue;
             }
             let node = &body.nodes[place];
@@ -61,7 +61,7 @@ fn leads_to_others(graph: &Graph<'_>, reach: &Reach, asset: &str) -> bool {
 pub(super) fn kept(
     definition: &pb::MetaGraphDef,
     graph: &Graph<'_>,
-    reach: &Reach,
+    reach: &Reachable,
 ) -> (Vec<pb::AssetFileDef>, Vec<Option<i32>>, BTreeSet<String>) {
     let (mut kept, mut places, mut dropped) = (Vec::new(), Vec::new(), BTreeSet::new());
     let mut nobodys = BTreeSet::new();

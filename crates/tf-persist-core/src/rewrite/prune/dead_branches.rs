@@ -66,12 +66,12 @@ impl Settled {
 
     /// Marks as dead what takes something that is dead.
     fn spread(&mut self, graph: &Graph<'_>) {
-        let mut takers: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes.len()];
+        let mut consumers: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes.len()];
         for (place, node) in graph.nodes.iter().enumerate() {
-            node.input.iter().filter_map(|input| graph.place(input)).for_each(|input| takers[input].push(place));
+            node.input.iter().filter_map(|input| graph.place(input)).for_each(|input| consumers[input].push(place));
         }
         let switches = self.conditions.keys().copied();
-        let mut todo: Vec<usize> = switches.flat_map(|place| takers[place].clone()).collect();
+        let mut todo: Vec<usize> = switches.flat_map(|place| consumers[place].clone()).collect();
         while let Some(place) = todo.pop() {
             let node = &graph.nodes[place];
             let is_dead = if is_merge(node) {
@@ -84,7 +84,7 @@ impl Settled {
                 node.input.iter().any(|input| self.gives_nothing(graph, input))
             };
             if is_dead && self.dead.insert(place) {
-                todo.extend(&takers[place]);
+                todo.extend(&consumers[place]);
             }
         }
     }

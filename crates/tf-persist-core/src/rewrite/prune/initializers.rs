@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use tf_persist_proto::tensorflow as pb;
 
-use crate::graph::{Graph, Reach, is_control, is_variable, node_of};
+use crate::graph::{Graph, Reachable, is_control, is_variable, node_of};
 use crate::saved_model::{MetaGraph, parse_tensor_name};
 
 /// The initialisers of a graph: the init ops, and what each of them runs.
@@ -15,7 +15,7 @@ pub(super) struct Initializers {
     others: Vec<usize>,
     /// Where no init op runs them, the loaders of TensorFlow Hub and TensorFlow Transform do.
     tables: Vec<usize>,
-    takers: Vec<Vec<usize>>,
+    consumers: Vec<Vec<usize>>,
 }
 
 impl Initializers {
@@ -26,29 +26,29 @@ impl Initializers {
             let Some(place) = graph.place(name) else { continue };
             if is_group(&graph.nodes[place]) { groups.push((place, members(graph, place))) } else { others.push(place) }
         }
-        let mut takers: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes.len()];
+        let mut consumers: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes.len()];
         for (place, node) in graph.nodes.iter().enumerate() {
             for input in node.input.iter().filter_map(|input| graph.place(input)) {
-                takers[input].push(place);
+                consumers[input].push(place);
             }
         }
         let tables = meta_graph.table_initializers().iter().filter_map(|name| graph.place(name)).collect();
-        Self { groups, others, tables, takers }
+        Self { groups, others, tables, consumers }
     }
 
     /// Adds to what is reached the initialisers that have to do with it, or with nothing that an initialiser could fill. Says
     /// whether anything was new.
-    pub(super) fn require(&self, graph: &Graph<'_>, reach: &mut Reach) -> bool {
-        let is_needed = Needed::of(graph, reach, &self.takers);
+    pub(super) fn require(&self, graph: &Graph<'_>, reach: &mut Reachable) -> bool {
+        let is_needed = Needed::of(graph, reach, &self.consumers);
         let members = self.groups.iter().flat_map(|(_, members)| members).chain(&self.tables);
         let needed = members.filter(|member| is_needed.has(**member)).chain(&self.others);
         reach.add_nodes(graph, needed.map(|place| &*graph.nodes[*place].name))
     }
 
     /// The groups with what is reached of them: each one's place among the nodes, and its inputs.
-    pub(super) fn groups(&self, graph: &Graph<'_>, reach: &Reach) -> Vec<(usize, Vec<String>)> {
+    pub(super) fn groups(&self, graph: &Graph<'_>, reach: &Reachable) -> Vec<(usize, Vec<String>)> {
         let inputs = |members: &[usize]| {
-            let reached = members.iter().filter(|member| reach.has_place(**member));
+            let reached = members.iter().filter(|member| reach.has_index(**member));
             reached.map(|member| format!("^{}", graph.nodes[*member].name)).collect()
         };
         self.groups.iter().map(|(place, members)| (*place, inputs(members))).collect()
@@ -84,15 +84,15 @@ struct Needed {
 }
 
 impl Needed {
-    fn of(graph: &Graph<'_>, reach: &Reach, takers: &[Vec<usize>]) -> Self {
+    fn of(graph: &Graph<'_>, reach: &Reachable, consumers: &[Vec<usize>]) -> Self {
         let behind = |is_reached: bool| {
             let mut seen = vec![false; graph.nodes.len()];
             let holders = (0..graph.nodes.len()).filter(|place| holds_state(&graph.nodes[*place]));
-            let mut todo: Vec<usize> = holders.filter(|place| reach.has_place(*place) == is_reached).collect();
+            let mut todo: Vec<usize> = holders.filter(|place| reach.has_index(*place) == is_reached).collect();
             while let Some(place) = todo.pop() {
                 // Who takes a variable's value does not fill the variable.
                 if !std::mem::replace(&mut seen[place], true) && graph.nodes[place].op != "ReadVariableOp" {
-                    todo.extend(&takers[place]);
+                    todo.extend(&consumers[place]);
                 }
             }
             seen

@@ -18,7 +18,7 @@ use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 
 use crate::error::model::{Error, Hint, Result};
-use crate::graph::{Graph, Reach, node_of};
+use crate::graph::{Graph, Reachable, node_of};
 use crate::rewrite::Rewrite;
 use crate::saved_model::{MetaGraph, MissingVariable, SavedModel, printable};
 use aliases::Aliases;
@@ -106,7 +106,7 @@ pub(crate) fn prune(
         .nodes
         .iter()
         .enumerate()
-        .filter(|(place, _)| reach.has_place(*place) || groups.iter().any(|(group, _)| group == place))
+        .filter(|(place, _)| reach.has_index(*place) || groups.iter().any(|(group, _)| group == place))
         .map(|(_, node)| node.name.clone())
         .collect();
     let nodes = &mut definition.graph_def.mut_or_insert_default().node;
@@ -146,7 +146,7 @@ fn settle(
 
 /// What the kept signatures need of a meta graph.
 struct Needs<'a> {
-    reach: Reach,
+    reach: Reachable,
     /// What of it is restored from the checkpoint.
     kept: Vec<Restored>,
     objects: Option<Objects<'a>>,
@@ -177,7 +177,7 @@ impl<'a> Needs<'a> {
         };
         let roots: Vec<String> =
             signatures.keys().flat_map(|name| signatures::roots(definition, graph, name)).collect();
-        let mut reach = Reach::of(graph, roots.iter().map(String::as_str));
+        let mut reach = Reachable::new(graph, roots.iter().map(String::as_str));
         let initializers = Initializers::of(graph, meta_graph);
         // A variable that Python's loader looks up brings what initialises it, and that may be another variable.
         let aliases = Aliases::of(graph);

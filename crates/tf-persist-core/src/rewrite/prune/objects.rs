@@ -11,7 +11,7 @@ use tf_persist_proto::tensorflow::saved_object_graph::saved_object::Kind;
 
 use super::saver::Restored;
 use super::signatures::Kept;
-use crate::graph::{Graph, Reach, arguments, is_control, node_of};
+use crate::graph::{Graph, Reachable, arguments, is_control, node_of};
 
 /// The kind of object that holds the signatures (`signature_serialization._SignatureMap`).
 const SIGNATURE_MAP: &str = "signature_map";
@@ -106,7 +106,7 @@ impl<'a> Objects<'a> {
     }
 
     /// Adds to `reach` what the objects need that belong to what is reached, and gives the nodes that have to stay for it.
-    pub(super) fn require(&self, graph: &Graph<'_>, restored: &[Restored], reach: &mut Reach) -> BTreeSet<usize> {
+    pub(super) fn require(&self, graph: &Graph<'_>, restored: &[Restored], reach: &mut Reachable) -> BTreeSet<usize> {
         let holders: HashMap<&str, &str> = restored
             .iter()
             .flat_map(|item| item.tensors.iter().map(|tensor| (tensor.key.as_str(), item.holder.as_str())))
@@ -170,7 +170,7 @@ impl<'a> Objects<'a> {
         &self,
         graph: &Graph<'_>,
         restored: &[Restored],
-        reach: &Reach,
+        reach: &Reachable,
         required: &BTreeSet<usize>,
     ) -> BTreeSet<usize> {
         let keys: BTreeSet<&str> = restored

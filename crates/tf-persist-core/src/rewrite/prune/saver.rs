@@ -13,7 +13,7 @@ use crate::checkpoint::OBJECT_GRAPH_KEY;
 use crate::dtype::DType;
 use crate::error::model::{Error, Result};
 use crate::graph::attr::{self, ProtoType};
-use crate::graph::{Body, Graph, Reach, arguments, free_name, node_of};
+use crate::graph::{Body, Graph, Reachable, arguments, free_name, node_of};
 use crate::tensor::{Tensor, proto};
 
 /// Something that a saver restores: a variable, or a table with its keys and values.
@@ -56,11 +56,11 @@ pub(crate) fn restored(graph: &Graph<'_>, restore_op: &str) -> Result<Vec<Restor
         let given = function.signature.input_arg.iter().zip(&node.input);
         let given: HashMap<&str, &str> =
             given.map(|(argument, input)| (argument.name.as_str(), input.as_str())).collect();
-        let body = Body::of(function);
+        let body = Body::of_function(function);
         return collect(&body, |_| true, |input| given.get(input).map(|outer| (*outer).to_owned()));
     }
-    let reach = Reach::of(graph, [restore_op]);
-    collect(&Body::top(graph), |place| reach.has_place(place), |input| Some(input.to_owned()))
+    let reach = Reachable::new(graph, [restore_op]);
+    collect(&Body::top(graph), |place| reach.has_index(place), |input| Some(input.to_owned()))
 }
 
 /// What the nodes of a body restore. `outer` gives the name that a tensor has at the top of the graph.
@@ -122,9 +122,9 @@ fn destination(
 ) -> Result<Option<(usize, usize)>, String> {
     // Each step goes on to another node; a graph that goes in circles is left in the end.
     for _ in 0..body.nodes.len() {
-        let mut takers = body.takers(&tensor).iter().filter(|(place, _)| counts(*place));
-        let Some(&(place, position)) = takers.next() else { return Ok(None) };
-        if takers.next().is_some() {
+        let mut consumers = body.consumers(&tensor).iter().filter(|(place, _)| counts(*place));
+        let Some(&(place, position)) = consumers.next() else { return Ok(None) };
+        if consumers.next().is_some() {
             return Err(format!("its saver restores `{key}` into several places"));
         }
         let node = &body.nodes[place];

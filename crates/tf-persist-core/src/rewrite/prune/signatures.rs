@@ -6,7 +6,7 @@ use tf_persist_proto::tensorflow as pb;
 
 use super::objects;
 use crate::error::model::{Error, Hint, Result};
-use crate::graph::{Graph, Reach, Writes, arguments, node_of};
+use crate::graph::{Graph, Reachable, WrittenVariables, arguments, node_of};
 use crate::rewrite::Rewrite;
 use crate::saved_model::{MetaGraph, SavedModel, is_called_after_training, printable};
 
@@ -105,7 +105,7 @@ fn refusal(source: &SavedModel, reason: String) -> Error {
 /// Whether a signature writes to variables.
 fn writes(definition: &pb::MetaGraphDef, graph: &Graph<'_>, name: &str) -> bool {
     let roots = roots(definition, graph, name);
-    !Writes::of(graph, &Reach::of(graph, roots.iter().map(String::as_str))).is_empty()
+    !WrittenVariables::new(graph, &Reachable::new(graph, roots.iter().map(String::as_str))).is_empty()
 }
 
 fn has_outputs(definition: &pb::MetaGraphDef, name: &str) -> bool {
