@@ -1,8 +1,9 @@
 //! Whether requests of one signature may share a run, and up to how many rows.
 //!
-//! Unless TensorFlow Serving's batching was asked for, nobody else's request may change an answer. That takes two things: a proof from
-//! the graph that no row of the batch depends on another (`tf_persist_core::prove_rows_independent`), and a measurement that each row
-//! has the same bits in batches of every size as by itself (`verify.rs`). Who prefers speed may do without the second.
+//! Unless TensorFlow Serving's batching is enabled explicitly, no request may change the outputs of another. That
+//! requires a proof from the graph that no row depends on another (`tf_persist_core::prove_rows_independent`), and a
+//! measurement that each row has the same bits in batches of every size as alone (`verify.rs`).
+//! `BatchingSettings::within_rounding` waives the measurement.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -12,30 +13,30 @@ use tf_persist_core::{DType, PartialShape, Signature, SignatureDef, TensorInfo, 
 
 use super::InferenceRequest;
 use super::policy::BatchPolicy;
-use super::task::SignatureState;
+use super::signature_state::SignatureState;
 use super::verify;
 
-/// So many requests must have come while another one ran before it is measured whether they may share a run.
+/// Requests that must arrive while another one runs before the measurement starts.
 const MIN_OVERLAPS: u32 = 64;
 
-/// One of so many batches is compared again with what its requests get alone.
+/// One batch in this many is compared again with a run of a single request.
 const RECHECK_EVERY: u32 = 256;
 
-/// What requests share a run for.
+/// What sharing a run requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// TensorFlow Serving's batching was asked for: without proof.
+    /// Nothing: TensorFlow Serving's batching is enabled explicitly.
     Explicit,
-    /// Proven to be independent; rounding may differ.
+    /// A proof that rows are independent. Rounding may differ.
     Rounding,
-    /// Proven to be independent, and measured to have the same bits.
+    /// The proof, and a measurement that the bits are the same.
     Exact,
 }
 
-/// Batches that were measured to give each row the bits that it has alone: of requests like this, up to so many rows.
+/// The requests and the batch sizes for which each row was measured to have the same bits as alone.
 #[derive(Debug)]
 pub(super) struct VerifiedBatches {
-    /// Name, dtype and sizes of a row of each input, sorted by name.
+    /// The name, dtype and row shape of each input, sorted by name.
     pub(super) inputs: Vec<(String, DType, Vec<usize>)>,
     pub(super) outputs: Vec<String>,
     pub(super) rows: usize,
@@ -46,7 +47,7 @@ pub(super) struct Batchable {
     mode: Mode,
     rejected: OnceLock<String>,
     verified: OnceLock<VerifiedBatches>,
-    /// What the signature declares of its inputs, sorted by name: the proof holds for nothing else.
+    /// The declared inputs of the signature, sorted by name. The proof holds only for requests that match them.
     declared: Vec<(String, PartialShape)>,
     overlaps: AtomicU32,
     is_verifying: AtomicBool,
@@ -82,12 +83,12 @@ impl Batchable {
         self.rejected.get().map(String::as_str)
     }
 
-    /// Requests do not share a run from now on. Says whether that is new.
-    pub(super) fn reject(&self, why: String) -> bool {
-        self.rejected.set(why).is_ok()
+    /// Lets no requests share a run from now on. Returns whether they could before.
+    pub(super) fn reject(&self, reason: String) -> bool {
+        self.rejected.set(reason).is_ok()
     }
 
-    /// The most rows of a run that requests share.
+    /// The largest number of rows of a shared run.
     pub(super) fn max_rows(&self, policy: &BatchPolicy) -> usize {
         match (self.rejected(), self.mode) {
             (Some(_), _) => 1,
@@ -96,7 +97,7 @@ impl Batchable {
         }
     }
 
-    /// Whether a request, whose inputs have this many rows, may share a run.
+    /// Whether a request whose inputs have this many rows may share a run.
     pub(super) fn accepts(&self, request: &InferenceRequest, rows: usize) -> bool {
         if self.rejected().is_some() {
             return false;
@@ -110,6 +111,7 @@ impl Batchable {
         }
     }
 
+    /// Whether a request has exactly the declared inputs.
     pub(super) fn matches_signature(&self, request: &InferenceRequest) -> bool {
         let is_like = |((name, tensor), (declared, shape)): (&(String, _), &(String, PartialShape))| {
             let tensor: &tf_persist_core::Tensor = tensor;
@@ -118,7 +120,8 @@ impl Batchable {
         request.inputs.len() == self.declared.len() && request.inputs.iter().zip(&self.declared).all(is_like)
     }
 
-    /// A request came while another one ran. After many of them it is measured whether they may share a run, in a thread of its own.
+    /// Counts a request that arrived while another one ran. After enough of them, starts the measurement in a thread of
+    /// its own.
     pub(super) fn record_overlap(
         &self,
         state: &Arc<SignatureState>,
@@ -136,25 +139,25 @@ impl Batchable {
         }
     }
 
-    /// What a measurement found.
+    /// Stores the result of the measurement.
     pub(super) fn set_verified(&self, verified: VerifiedBatches) {
         let _ = self.verified.set(verified);
     }
 
-    /// Whether this batch is one of those that are compared with what its requests get alone.
+    /// Whether this batch is to be compared with a run of a single request.
     pub(super) fn should_recheck(&self) -> bool {
         self.mode == Mode::Exact && self.batches.fetch_add(1, Ordering::Relaxed).is_multiple_of(RECHECK_EVERY)
     }
 
-    /// Whether requests share a run now, and why or why not, in words.
+    /// Whether requests share a run now, and a sentence that says why or why not.
     pub(super) fn describe(&self) -> (bool, String) {
         if let Some(why) = self.rejected() {
             return (false, why.to_owned());
         }
         match (self.mode, self.verified.get()) {
-            (Mode::Explicit, _) => (true, "--enable_batching asks for it".to_owned()),
+            (Mode::Explicit, _) => (true, "TensorFlow Serving's batching is enabled".to_owned()),
             (Mode::Rounding, _) => {
-                (true, "their rows are independent, and --batch_within_rounding allows other last digits".to_owned())
+                (true, "their rows are independent, and other last digits are allowed".to_owned())
             }
             (Mode::Exact, Some(verified)) => {
                 (true, format!("their rows are independent, and have the same bits in batches of up to {}", verified.rows))
@@ -180,7 +183,7 @@ impl VerifiedBatches {
     }
 }
 
-/// Why requests of a signature never share a run, as far as settings and graph say so.
+/// Why requests of a signature never share a run, by settings and graph.
 fn rejection_reason(
     signature: &Signature,
     definition: &SignatureDef,

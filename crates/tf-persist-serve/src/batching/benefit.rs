@@ -1,42 +1,43 @@
-//! Whether requests that are run together are done sooner than one by one.
+//! Whether a shared run costs less than its requests one by one.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::latency::LatencyEstimator;
 
-/// What it takes to lay a request together with others and to hand out its answer.
+/// The cost of combining one request with others and distributing its outputs.
 const BATCH_OVERHEAD: Duration = Duration::from_micros(4);
 
-/// After it did not pay, it is tried again after so many requests.
+/// Requests until sharing is tried again after it did not pay.
 const RETRY_AFTER: u32 = 512;
 
-/// What runs of several requests took. A batch is divided among the cores by TensorFlow, where one row is not: on a busy machine it may
-/// take longer than its rows one by one.
+/// Run times of shared runs. TensorFlow divides a batch among the cores, but not a single row: on a busy machine a
+/// batch may take longer than its rows one by one.
 #[derive(Default)]
 pub(super) struct BatchBenefit {
-    /// For each request of a run.
+    /// Time a request.
     batched: LatencyEstimator,
     retry_in: AtomicU32,
 }
 
 impl BatchBenefit {
-    /// Remembers a run of so many requests.
+    /// Records a run that several requests shared.
     pub(super) fn record(&self, took: Duration, requests: usize) {
         self.batched.record(took / u32::try_from(requests.max(1)).unwrap_or(u32::MAX), 0);
     }
 
-    /// Whether a request should wait for others, by what those took that ran alone. So long as too little is known, it should.
+    /// Whether a request should wait for others, compared with `alone`, the run times of requests that ran alone.
+    /// `true` while too little is known.
     pub(super) fn is_expected(&self, alone: &LatencyEstimator) -> bool {
         let retry_in = self.retry_in.load(Ordering::Relaxed);
         if retry_in > 0 {
-            // Two at the same time may count one: nothing depends on it.
+            // Two threads may count down by one together: nothing depends on the exact number.
             self.retry_in.store(retry_in - 1, Ordering::Relaxed);
             return false;
         }
         let Some(batched) = self.batched.median() else { return true };
         let Some(alone) = alone.median() else { return true };
-        // A quarter less at least: little that is gained is lost again where the answers are handed out.
+        // It must save a quarter at least: a smaller gain is lost again when the outputs are distributed.
         let pays = (batched + BATCH_OVERHEAD) * 4 < alone * 3;
         if !pays {
             self.batched.reset();
@@ -51,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_pay_is_tried_again_later() {
+    fn retries_after_a_pause_when_batching_does_not_pay() {
         let (benefit, alone) = (BatchBenefit::default(), LatencyEstimator::default());
         let micros = Duration::from_micros;
         assert!(benefit.is_expected(&alone));
@@ -59,7 +60,7 @@ mod tests {
         assert!(benefit.is_expected(&alone));
         (0..16).for_each(|_| benefit.record(micros(80), 4));
         assert!(benefit.is_expected(&alone));
-        // 35 for each of them.
+        // 35 µs a request.
         (0..16).for_each(|_| benefit.record(micros(140), 4));
         assert!(!benefit.is_expected(&alone));
         assert!((0..RETRY_AFTER).all(|_| !benefit.is_expected(&alone)));

@@ -1,4 +1,5 @@
-//! Requests laid together for one run, and its outputs taken apart again (`batching/batching_session.cc`, `batching_util.cc`).
+//! Concatenates the inputs of several requests for one run, and splits its outputs (`batching/batching_session.cc`,
+//! `batching_util.cc`).
 
 use std::ops::Range;
 
@@ -7,8 +8,8 @@ use tf_persist_core::{ModelError, Result, Strings, Tensor};
 use super::policy::BatchPolicy;
 use super::{InferenceRequest, InferenceResponse};
 
-/// The inputs of several requests laid end to end, and filled up to a number of rows that runs may have: with the first row of the
-/// last request, as TensorFlow Serving does. Gives how many rows that added.
+/// The concatenated inputs of several requests, padded to an allowed number of rows, and the number of rows that were
+/// added. The first row of the last request is repeated, as in TensorFlow Serving.
 pub(super) fn concat(
     requests: &[&InferenceRequest],
     rows: usize,
@@ -17,8 +18,8 @@ pub(super) fn concat(
     let padding = policy.padded(rows) - rows;
     let Some(first) = requests.first() else { return Ok((Vec::new(), 0)) };
     let mut inputs = Vec::with_capacity(first.inputs.len());
-    for (place, (name, _)) in first.inputs.iter().enumerate() {
-        let tensors = || requests.iter().filter_map(move |request| request.inputs.get(place)).map(|(_, tensor)| tensor);
+    for (index, (name, _)) in first.inputs.iter().enumerate() {
+        let tensors = || requests.iter().filter_map(move |request| request.inputs.get(index)).map(|(_, tensor)| tensor);
         let filled = match largest(tensors()) {
             Some(inner) if policy.pad_inner => {
                 tensors().map(|tensor| pad(tensor, &inner)).collect::<Result<Vec<_>, _>>()?
@@ -36,7 +37,7 @@ pub(super) fn concat(
     Ok((inputs, padding))
 }
 
-/// The part of the outputs that belongs to some rows; `None` if an output has not as many rows as went in.
+/// The outputs of some rows; `None` if an output does not have as many rows as the inputs.
 pub(super) fn split(outputs: &InferenceResponse, rows: Range<usize>, of: usize) -> Option<InferenceResponse> {
     let part = |(name, tensor): &(String, Tensor)| {
         (tensor.row_count() == Some(of)).then_some(())?;
@@ -45,7 +46,7 @@ pub(super) fn split(outputs: &InferenceResponse, rows: Range<usize>, of: usize) 
     outputs.iter().map(part).collect()
 }
 
-/// The largest inner sizes, if they differ. All are of one rank.
+/// The largest inner sizes; `None` if all tensors have the same. All tensors have the same rank.
 fn largest<'t>(mut tensors: impl Iterator<Item = &'t Tensor>) -> Option<Vec<usize>> {
     let first = tensors.next()?.shape().get(1..)?;
     let (mut largest, mut differ) = (first.to_vec(), false);
@@ -58,7 +59,7 @@ fn largest<'t>(mut tensors: impl Iterator<Item = &'t Tensor>) -> Option<Vec<usiz
     differ.then_some(largest)
 }
 
-/// A tensor whose rows are made as large as `inner`, with its first element in what is new.
+/// A tensor whose rows are enlarged to the shape `inner`. New elements are copies of the first one.
 fn pad(tensor: &Tensor, inner: &[usize]) -> Result<Tensor, ModelError> {
     let mut shape = tensor.shape().to_vec();
     if shape.get(1..) == Some(inner) {
@@ -67,29 +68,29 @@ fn pad(tensor: &Tensor, inner: &[usize]) -> Result<Tensor, ModelError> {
     let old = shape.clone();
     shape[1..].copy_from_slice(inner);
     let count = tf_persist_core::element_count(&shape)?;
-    // Where an element of the new tensor stood in the old one; the first element if nowhere.
-    let source = |mut place: usize| {
+    // The index in the old tensor of an element of the new one; 0 if it has none.
+    let source = |mut rest: usize| {
         let (mut from, mut stride) = (0, 1);
         for (new, old) in shape.iter().zip(&old).rev() {
-            let index = place % new;
+            let index = rest % new;
             if index >= *old {
                 return 0;
             }
             from += index * stride;
-            place /= new;
+            rest /= new;
             stride *= old;
         }
         from
     };
     if let Ok(strings) = tensor.strings() {
-        let all: Strings = (0..count).map(|place| strings.get(source(place)).unwrap_or_default()).collect();
+        let all: Strings = (0..count).map(|index| strings.get(source(index)).unwrap_or_default()).collect();
         return Tensor::from_string_array(&shape, all);
     }
     let size = tensor.dtype().size().unwrap_or(1);
     let mut filled = Tensor::zeros(tensor.dtype(), &shape)?;
     let bytes = tensor.bytes()?;
-    for (place, element) in filled.bytes_mut()?.chunks_exact_mut(size).enumerate() {
-        let from = source(place) * size;
+    for (index, element) in filled.bytes_mut()?.chunks_exact_mut(size).enumerate() {
+        let from = source(index) * size;
         element.copy_from_slice(&bytes[from..from + size]);
     }
     Ok(filled)
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_added_up_to_what_is_allowed() {
+    fn pads_to_an_allowed_number_of_rows() {
         let (a, b) = (request(&[2, 1], &[1.0, 2.0]), request(&[1, 1], &[3.0]));
         let (inputs, padding) = concat(&[&b, &a], 3, &policy(&[2, 5], false)).unwrap();
         assert_eq!((inputs[0].1.view::<f32>().unwrap(), padding), (&[3.0, 1.0, 2.0, 1.0, 1.0][..], 2));
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn inner_sizes_are_filled_up_with_the_first_element() {
+    fn pads_inner_sizes_with_the_first_element() {
         let (a, b) = (request(&[1, 2, 1], &[1.0, 2.0]), request(&[1, 1, 3], &[3.0, 4.0, 5.0]));
         assert!(concat(&[&a, &b], 2, &policy(&[], false)).is_err());
         let (inputs, _) = concat(&[&a, &b], 2, &policy(&[], true)).unwrap();

@@ -1,4 +1,4 @@
-//! Runs of TensorFlow's: of one request, or of several together.
+//! Runs one request, or several together, in TensorFlow.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -6,17 +6,18 @@ use std::time::Instant;
 use tf_persist_core::{Code, RunOptions, Signature, Tensor};
 
 use super::concat::{concat, split};
-use super::task::{BatchTask, SignatureState};
+use super::signature_state::SignatureState;
+use super::task::BatchTask;
 use super::{InferenceRequest, InferenceResponse};
 use crate::metrics::Phase;
 use crate::status::Status;
 
-/// What a request gets whose run panicked.
+/// The error of a request whose run panicked.
 pub(super) fn run_panicked() -> Status {
     Status::new(Code::Internal, "the run of the request panicked; the server's log says where")
 }
 
-/// Runs requests that fit each other, and answers them.
+/// Runs requests that fit each other, and sends their responses.
 pub(super) fn execute(tasks: Vec<BatchTask>) {
     let mut tasks: Vec<BatchTask> = tasks.into_iter().filter_map(BatchTask::if_wanted).collect();
     for task in &tasks {
@@ -44,7 +45,7 @@ fn execute_one(task: BatchTask) {
     }
 }
 
-/// Runs a request by itself: filled up, and in parts, where the rules say so.
+/// Runs a request by itself, padded or split where the policy requires it.
 pub(super) fn run_single(
     state: &SignatureState,
     signature: &Signature,
@@ -70,8 +71,8 @@ pub(super) fn run_single(
     split(&response, 0..rows, rows + padding).ok_or_else(run_panicked)
 }
 
-/// Whether outputs have as many rows as went in, which TensorFlow Serving's batching demands of them also where a request is run by
-/// itself.
+/// Checks that outputs have as many rows as the inputs. TensorFlow Serving's batching requires that also of a request
+/// that runs alone.
 fn check_rows(response: &InferenceResponse, rows: usize) -> Result<(), Status> {
     for (_, tensor) in response {
         match tensor.row_count() {
@@ -87,7 +88,7 @@ fn check_rows(response: &InferenceResponse, rows: usize) -> Result<(), Status> {
     Ok(())
 }
 
-/// Runs a request of more rows than a run may have in parts.
+/// Runs a request with more rows than a run may have in several runs.
 fn run_split(
     state: &SignatureState,
     signature: &Signature,
@@ -107,15 +108,15 @@ fn run_split(
         start = end;
     }
     let Some(first) = responses.first() else { return Ok(Vec::new()) };
-    let all = first.iter().enumerate().map(|(place, (name, _))| {
-        let parts: Vec<&Tensor> = responses.iter().map(|response| &response[place].1).collect();
+    let all = first.iter().enumerate().map(|(index, (name, _))| {
+        let parts: Vec<&Tensor> = responses.iter().map(|response| &response[index].1).collect();
         Ok((name.clone(), Tensor::concatenate(&parts)?))
     });
     all.collect()
 }
 
-/// Runs requests together: the answer of each. `None` if they have to be run one by one: a bad one among them must not take the
-/// others with it.
+/// Runs requests together and returns the response of each. `None` if they must run one by one: a bad request must not
+/// fail the others.
 fn run_batch(tasks: &[BatchTask]) -> Option<Vec<InferenceResponse>> {
     let first = tasks.first()?;
     let state = &first.state;
@@ -141,14 +142,15 @@ fn run_batch(tasks: &[BatchTask]) -> Option<Vec<InferenceResponse>> {
     let parts: Option<Vec<InferenceResponse>> = parts.collect();
     match &parts {
         Some(_) => state.metrics.record_batch(rows, padding),
-        // If they are to be run together all the same, each is told why it cannot be.
+        // Explicit batching is not switched off: each request runs alone and receives its own error.
         None if state.policy.explicit => {}
-        None => state.reject("an output has not as many rows as its inputs"),
+        None => state.reject("an output does not have as many rows as the inputs"),
     }
     parts.filter(|parts| !state.batchable.should_recheck() || matches_single_run(tasks, parts))
 }
 
-/// Whether one request of a batch got the answer that it gets alone. If not, requests run alone from now on.
+/// Whether the last request of a batch has the same response as alone. If not, requests of the signature never share a
+/// run again.
 fn matches_single_run(tasks: &[BatchTask], parts: &[InferenceResponse]) -> bool {
     let (Some(task), Some(part)) = (tasks.last(), parts.last()) else { return true };
     let is_equal =
@@ -159,7 +161,7 @@ fn matches_single_run(tasks: &[BatchTask], parts: &[InferenceResponse]) -> bool 
     is_equal
 }
 
-/// A run of one request, which is remembered.
+/// Runs one request and records its time.
 fn run(
     state: &SignatureState,
     signature: &Signature,
@@ -171,7 +173,7 @@ fn run(
     let response = run_untimed(signature, inputs, outputs);
     let took = begin.elapsed();
     state.latency.observe(took);
-    // A refusal is quicker than an answer.
+    // A failed run is shorter than a successful one.
     if response.is_ok() {
         state.latency.record(took, bytes);
     }
@@ -179,7 +181,7 @@ fn run(
     response
 }
 
-/// A run that is not remembered.
+/// Runs TensorFlow without recording the time.
 pub(super) fn run_untimed(
     signature: &Signature,
     inputs: &[(String, Tensor)],

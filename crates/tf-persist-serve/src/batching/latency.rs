@@ -1,41 +1,42 @@
-//! How long a signature's runs took lately.
+//! How long the next run of a signature will take, by the last ones.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// How many runs are remembered.
+/// Runs that are remembered.
 const WINDOW: usize = 16;
 
-/// How many runs must have been seen before anything is said of the next.
+/// Runs before there is an estimate.
 const MIN_SAMPLES: usize = 8;
 
-/// A run that takes this long was slow of itself: no operating system keeps a thread waiting for so long as a rule. A connection's
-/// thread that ran it was away from its other connections for all that time.
+/// A run of this length was slow by itself: an operating system rarely suspends a thread for that long. If it ran in a
+/// connection's thread, the other connections of that thread waited.
 const SLOW_RUN: Duration = Duration::from_millis(50);
 
-/// For so many requests after such a run a short one is not relied on: one in some hundred may be slow for what is in it.
+/// Requests after a slow run that do not run inline, whatever the estimate: one request in some hundred may be slow
+/// because of its values.
 const COOLDOWN_REQUESTS: usize = 1024;
 
-/// The last runs: how long they took and how many bytes went in.
+/// The last runs: how long they took, and the bytes of their inputs.
 #[derive(Default)]
 pub(super) struct LatencyEstimator {
     seen: AtomicUsize,
-    /// Requests to come that are not relied on.
+    /// Requests left in the cooldown.
     cooldown: AtomicUsize,
     /// Nanoseconds in the upper half, bytes in the lower, both cut to 32 bits.
     runs: [AtomicU64; WINDOW],
 }
 
 impl LatencyEstimator {
-    /// A run took so long, alone or with others, whatever came of it.
+    /// Notes how long a run took, shared or not, successful or not. A slow one starts the cooldown.
     pub(super) fn observe(&self, took: Duration) {
-        // The first of all sets things up.
+        // The first run initializes the session and is slow for every model.
         if took >= SLOW_RUN && self.seen.load(Ordering::Relaxed) > 0 {
             self.cooldown.store(COOLDOWN_REQUESTS, Ordering::Relaxed);
         }
     }
 
-    /// Remembers a run.
+    /// Records a run of one request.
     pub(super) fn record(&self, took: Duration, bytes: usize) {
         let cut = |number: u64| number.clamp(1, u32::MAX.into());
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
@@ -44,14 +45,14 @@ impl LatencyEstimator {
         self.runs[place % WINDOW].store(run, Ordering::Relaxed);
     }
 
-    /// How long a request's run with so many bytes may take: what three quarters of those remembered took at most, and longer in
-    /// proportion if more goes in. The slowest are as a rule those during which the operating system ran something else. `None` if
-    /// too few were seen.
+    /// The expected run time of a request with this many bytes of inputs: the upper quartile of the recorded times,
+    /// scaled up for larger inputs. During the slowest runs the operating system usually ran something else. `None` if
+    /// too few runs are recorded.
     pub(super) fn estimate(&self, bytes: usize) -> Option<Duration> {
         self.quantile(4, bytes)
     }
 
-    /// What half of the runs remembered took at least, whatever went in. `None` if too few were seen.
+    /// Median of the recorded run times, whatever their inputs. `None` if too few runs are recorded.
     pub(super) fn median(&self) -> Option<Duration> {
         self.quantile(2, 0)
     }
@@ -62,7 +63,7 @@ impl LatencyEstimator {
         self.runs.iter().for_each(|run| run.store(0, Ordering::Relaxed));
     }
 
-    /// What one run in so many took at least.
+    /// The time that one run in `one_in` took at least.
     fn quantile(&self, one_in: usize, bytes: usize) -> Option<Duration> {
         let seen = self.seen.load(Ordering::Relaxed).min(WINDOW);
         if seen < MIN_SAMPLES {
@@ -71,17 +72,18 @@ impl LatencyEstimator {
         let mut times = [0; WINDOW];
         for (time, run) in times.iter_mut().zip(&self.runs) {
             let run = run.load(Ordering::Relaxed);
-            // Where no run was written yet, both are 0.
+            // Empty entries are 0 in both halves.
             let (took, had) = (run >> 32, (run & u64::from(u32::MAX)).max(1));
             let bytes = bytes as u64;
             *time = if bytes > had { took.saturating_mul(bytes) / had } else { took };
         }
-        // Those that are not there yet are 0, and so come first.
+        // Empty entries are 0 and sort first.
         let (_, time, _) = times.select_nth_unstable(WINDOW - 1 - seen / one_in);
         Some(Duration::from_nanos(*time))
     }
 
-    /// Whether the next run may take long though it is expected to be short, as one lately did. To be asked once a request.
+    /// Whether a run was slow lately, so that the estimate is not to be relied on. Counts the cooldown down: call it
+    /// once a request.
     pub(super) fn in_cooldown(&self) -> bool {
         let less = |left: usize| left.checked_sub(1);
         self.cooldown.load(Ordering::Relaxed) > 0
@@ -94,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quarter_may_be_slower_and_more_takes_longer() {
+    fn estimate_is_the_upper_quartile_scaled_by_bytes() {
         let latency = LatencyEstimator::default();
         for run in 0..7 {
             latency.record(Duration::from_micros(10 + run), 100);
@@ -104,7 +106,7 @@ mod tests {
         assert_eq!(latency.estimate(100), Some(Duration::from_micros(15)));
         assert_eq!(latency.estimate(10), Some(Duration::from_micros(15)));
         assert_eq!(latency.estimate(1000), Some(Duration::from_micros(150)));
-        // More than a quarter are no accident, and what lies far back is forgotten.
+        // More than a quarter of the runs count, and old ones are forgotten.
         (0..3).for_each(|_| latency.record(Duration::from_millis(8), 100));
         assert_eq!(latency.estimate(100), Some(Duration::from_millis(8)));
         (0..WINDOW).for_each(|_| latency.record(Duration::from_micros(5), 100));
@@ -118,9 +120,9 @@ mod tests {
     }
 
     #[test]
-    fn after_a_long_run_a_short_one_is_not_relied_on() {
+    fn slow_run_starts_the_cooldown() {
         let latency = LatencyEstimator::default();
-        // The first of all is as a rule a long one.
+        // The first run does not count.
         latency.observe(SLOW_RUN);
         (0..8).for_each(|_| latency.record(Duration::from_micros(5), 100));
         latency.observe(SLOW_RUN - Duration::from_nanos(1));
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_do_not_fit_are_cut() {
+    fn large_numbers_are_clamped() {
         let latency = LatencyEstimator::default();
         (0..8).for_each(|_| latency.record(Duration::from_secs(60), usize::MAX));
         assert_eq!(latency.estimate(0), Some(Duration::from_nanos(u32::MAX.into())));

@@ -1,22 +1,28 @@
-//! Runs: in which thread, and together with which other requests.
+//! Where requests run, and which of them share a run.
 //!
-//! A session is meant to be loaded so that the thread that asks for a run runs the graph
-//! ([`LoadOptions::inter_op_threads`](tf_persist_core::LoadOptions::inter_op_threads) of -1). A request whose run is known to be
-//! short is run at once in the thread of its connection. All others go to the runners: threads of the model's own, so that neither
-//! connections nor other models wait for it.
+//! Sessions are loaded to run the graph in the thread that calls them
+//! ([`LoadOptions::inter_op_threads`](tf_persist_core::LoadOptions::inter_op_threads) of -1). A request whose run is
+//! known to be short runs at once, in the thread of its connection. All others go to workers, which are threads of the
+//! version's own, so that neither connections nor other models wait for them.
 //!
-//! Requests are run together only if they would wait otherwise: those that a runner finds waiting when it becomes free, and, of short
-//! ones, those whose connections were ready at the same moment. Unless batching was asked for as it is of TensorFlow Serving, that takes
-//! a proof that rows are independent and a measurement that no bit of an answer changes (`batchable.rs`, `verify.rs`).
+//! Requests share a run only if they would wait otherwise: those that a worker finds waiting when it becomes free, and,
+//! of short requests, those whose connections are ready at the same moment. Unless TensorFlow Serving's batching is
+//! enabled explicitly, sharing requires a proof that rows are independent, and a measurement that no bit of an output
+//! changes (`batchable.rs`, `verify.rs`).
+//!
+//! A request enters through [`BatchQueue::run`]; `route` decides where it runs.
 
 mod batchable;
 mod benefit;
+mod coalesce;
 mod concat;
 mod execute;
 mod latency;
 mod policy;
 mod queue;
+mod route;
 mod settings;
+mod signature_state;
 mod task;
 mod verify;
 mod workers;
@@ -26,20 +32,21 @@ use std::time::Instant;
 use tf_persist_core::Tensor;
 
 pub use queue::BatchQueue;
-pub(crate) use queue::{VersionWorkers, run_inline};
+pub(crate) use queue::VersionWorkers;
+pub(crate) use route::run_inline;
 pub use settings::{BatchingSettings, Settings};
 pub(crate) use task::deadline_exceeded;
 
-/// A request that is checked: the tensors of a signature's inputs.
+/// The inputs of one request. Their names, dtypes and shapes are checked against the signature.
 #[derive(Debug, Clone)]
 pub struct InferenceRequest {
-    /// Tensors by the names of the inputs, in any order. What is left out has a default.
+    /// Tensors by the names of the inputs, in any order. An input with a default may be left out.
     pub inputs: Vec<(String, Tensor)>,
-    /// The outputs that are wanted, by name and without repetition; empty for all of them.
+    /// The names of the outputs to return, without repetition; empty for all outputs.
     pub outputs: Vec<String>,
-    /// After which nobody waits for the answer any more.
+    /// When the client stops waiting.
     pub deadline: Option<Instant>,
 }
 
-/// What a run gave: the tensors of the outputs that were wanted, in the signature's order.
+/// The outputs of one request by name, in the signature's order.
 pub type InferenceResponse = Vec<(String, Tensor)>;

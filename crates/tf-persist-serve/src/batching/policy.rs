@@ -1,4 +1,4 @@
-//! When requests are run together, as settings or TensorFlow Serving's `BatchingParameters` say.
+//! The limits of batching, from the settings or from TensorFlow Serving's `BatchingParameters`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,47 +12,47 @@ use tf_persist_proto::text_format;
 use super::Settings;
 use crate::status::Status;
 
-/// Where a version says how its requests are batched (`servables/tensorflow/bundle_factory_util.cc`).
+/// The batching parameters of one version, in its folder (`servables/tensorflow/bundle_factory_util.cc`).
 const PER_MODEL_FILE: &str = "batching_params.pbtxt";
 
-/// The longest file of parameters that is read.
+/// The largest file of parameters, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
-/// `SharedBatchScheduler::QueueOptions::{input_batch_size_limit, max_enqueued_batches}` where the parameters do not say.
+/// The defaults of `SharedBatchScheduler::QueueOptions::{input_batch_size_limit, max_enqueued_batches}`.
 const DEFAULT_MAX_ROWS: usize = 1000;
 const DEFAULT_MAX_BATCHES: usize = 10;
 
-/// When requests are run together.
+/// Whether requests share runs, and the limits of runs and queues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BatchPolicy {
-    /// Whether they ever are.
+    /// Whether requests ever share a run.
     pub(super) batch: bool,
-    /// Whether that was asked for, as it is asked of TensorFlow Serving: requests are run together without proof that they may be.
+    /// Whether TensorFlow Serving's batching is enabled: requests share runs without a proof that this changes nothing.
     pub(super) explicit: bool,
-    /// Whether requests may be run together whose answers then differ in their last digits.
+    /// Whether requests may share a run though the last digits of their outputs then differ.
     pub(super) within_rounding: bool,
-    /// The most rows of a request, if there is a limit.
+    /// The largest number of rows of a request; `None` for no limit.
     pub(super) max_request_rows: Option<usize>,
-    /// The most rows of a run that requests share, and of any run if larger requests are split.
+    /// The largest number of rows of a shared run, and of every run if large requests are split.
     pub(super) max_run_rows: usize,
-    /// Whether a request with more rows than a run may have is split.
+    /// Whether a request with more rows than a run may have is split into several runs.
     pub(super) split: bool,
     /// How long a request waits for others.
     pub(super) timeout: Duration,
-    /// How many full batches may wait.
+    /// The largest number of full batches that wait; `None` for no limit.
     pub(super) max_enqueued_batches: Option<usize>,
-    /// The numbers of rows that runs may have, ascending; any if there are none.
+    /// The numbers of rows that a run may have, ascending; empty for any number.
     pub(super) allowed_sizes: Vec<usize>,
-    /// Whether inputs of different sizes are filled up to the largest.
+    /// Whether the inner sizes of inputs are padded to the largest.
     pub(super) pad_inner: bool,
-    /// How many runs of the model may be under way at once.
+    /// The largest number of runs of the model at once.
     pub(super) runs_at_once: usize,
-    /// How many requests may wait.
+    /// The largest number of waiting requests.
     pub(super) max_waiting: usize,
 }
 
 impl BatchPolicy {
-    /// The rules for the version in this folder.
+    /// The policy of the version in this folder.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` and `NOT_FOUND` where TensorFlow Serving refuses to load a model or to start.
@@ -76,15 +76,15 @@ impl BatchPolicy {
         if !batching.enabled {
             return Ok(base);
         }
-        // Without `enable_batching`, models' own parameters have no effect there.
+        // Without `enable_batching`, a model's own parameters have no effect in TensorFlow Serving.
         if !batching.explicit && batching.parameters_file.is_none() {
             return Ok(base);
         }
         let own = folder.join(PER_MODEL_FILE);
         let parameters = match &batching.parameters_file {
             _ if batching.per_model && own.exists() => read(&own)?,
-            // As there: with parameters of their own, models without such are not batched as asked, but in the way that needs
-            // no asking.
+            // As in TensorFlow Serving, explicit batching then applies only to models that have parameters of their
+            // own.
             _ if batching.per_model => return Ok(base),
             Some(file) => read(file)?,
             None => BatchingParameters::default(),
@@ -92,7 +92,7 @@ impl BatchPolicy {
         base.with(&parameters)
     }
 
-    /// These rules as parameters change them.
+    /// This policy, changed by parameters.
     fn with(self, parameters: &BatchingParameters) -> Result<Self, Status> {
         let threads = positive("num_batch_threads", &parameters.num_batch_threads)?;
         let max_request_rows =
@@ -137,24 +137,24 @@ impl BatchPolicy {
             allowed_sizes,
             pad_inner: parameters.pad_variable_length_inputs,
             runs_at_once: threads.unwrap_or(self.runs_at_once),
-            // What waits is limited by the batches that it makes.
+            // The number of batches limits the queue.
             max_waiting: usize::MAX,
             ..self
         })
     }
 
-    /// How many rows a run of so many has after it was filled up.
+    /// The rows of a run after padding.
     pub(super) fn padded(&self, rows: usize) -> usize {
         self.allowed_sizes.iter().copied().find(|allowed_sizes| *allowed_sizes >= rows).unwrap_or(rows)
     }
 }
 
 impl Settings {
-    /// Checks what stands in the file of batching parameters, as TensorFlow Serving does when it starts. It is read again for each
+    /// Checks the file of batching parameters, as TensorFlow Serving does at its start. The file is read again for each
     /// version that is loaded.
     ///
     /// # Errors
-    /// As TensorFlow Serving refuses to start.
+    /// If TensorFlow Serving would not start with the file.
     pub fn check(&self) -> Result<(), Status> {
         let alone = super::BatchingSettings { per_model: false, ..self.batching.clone() };
         BatchPolicy::from_settings(&Self { batching: alone, ..self.clone() }, Path::new("")).map(drop)
@@ -165,7 +165,7 @@ fn value(field: &MessageField<Int64Value>) -> Option<i64> {
     field.as_ref().map(|field| field.value)
 }
 
-/// A number that is to be above zero; `None` if it is not said.
+/// A number that must be positive; `None` if the parameters do not have it.
 fn positive(name: &str, field: &MessageField<Int64Value>) -> Result<Option<usize>, Status> {
     let Some(value) = value(field) else { return Ok(None) };
     let refused = || Status::invalid_argument(format!("{name} must be positive; was {value}"));
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_those_of_tensorflow_serving() {
+    fn reads_tensorflow_servings_parameters() {
         let policy = policy(
             "max_batch_size { value: 8 } batch_timeout_micros { value: 500 } max_enqueued_batches { value: 3 }
              num_batch_threads { value: 5 } allowed_batch_sizes: [2, 8] pad_variable_length_inputs: true",
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_is_as_there() {
+    fn empty_file_gives_tensorflow_servings_defaults() {
         let policy = policy("").unwrap();
         assert!(policy.explicit && !policy.split && policy.timeout.is_zero());
         assert_eq!(
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn larger_requests_are_split_if_that_is_said() {
+    fn splits_large_requests_if_enabled() {
         let text = "max_batch_size { value: 64 } enable_large_batch_splitting { value: true }";
         assert_eq!(policy(text).unwrap().max_run_rows, 64);
         let policy = policy(&format!("{text} max_execution_batch_size {{ value: 16 }}")).unwrap();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused() {
+    fn rejects_invalid_parameters() {
         for (text, reason) in [
             ("max_batch_size { value: 0 }", "input_batch_size_limit must be positive; was 0"),
             ("num_batch_threads { value: -1 }", "num_batch_threads must be positive; was -1"),
@@ -262,13 +262,13 @@ mod tests {
     }
 
     #[test]
-    fn a_version_has_rules_of_its_own() {
+    fn version_can_have_parameters_of_its_own() {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = Settings::default();
         settings.batching.per_model = true;
         assert!(!BatchPolicy::from_settings(&settings, folder.path()).unwrap().explicit);
         std::fs::write(folder.path().join(PER_MODEL_FILE), "max_batch_size { value: 3 }").unwrap();
-        assert!(!BatchPolicy::from_settings(&settings, folder.path()).unwrap().explicit, "nobody asked for batching");
+        assert!(!BatchPolicy::from_settings(&settings, folder.path()).unwrap().explicit, "batching is not enabled");
         settings.batching.explicit = true;
         assert_eq!(BatchPolicy::from_settings(&settings, folder.path()).unwrap().max_request_rows, Some(3));
     }

@@ -20,21 +20,23 @@ pub struct Settings {
 /// Whether and how requests are run together.
 #[derive(Debug, Clone)]
 pub struct BatchingSettings {
-    /// Whether requests are ever run together, up to `max_batch_size` rows. Unless that was asked for, they are where no answer
-    /// changes by a bit: where the graph proves that rows are independent, and a measurement finds the same bits in a batch.
+    /// Whether requests are ever run together, up to `max_batch_size` rows. Unless that was asked for, they are where
+    /// no answer changes by a bit: where the graph proves that rows are independent, and a measurement finds the same
+    /// bits in a batch.
     pub enabled: bool,
-    /// Whether TensorFlow Serving's batching was asked for (`enable_batching`): its limits hold then, also without a file, and
-    /// requests are run together without proof that the answers are those they would get alone.
+    /// Whether TensorFlow Serving's batching was asked for (`enable_batching`): its limits hold then, also without a
+    /// file, and requests are run together without proof that the answers are those they would get alone.
     pub explicit: bool,
-    /// Whether requests whose rows are proven to be independent are run together though the last digits of their answers may differ
-    /// from those that they get alone (`batch_within_rounding`).
+    /// Whether requests whose rows are proven to be independent are run together though the last digits of their
+    /// answers may differ from those that they get alone (`batch_within_rounding`).
     pub within_rounding: bool,
     /// The most rows of one run, where the parameters do not say.
     pub max_batch_size: usize,
-    /// TensorFlow Serving's `BatchingParameters` in text format (`batching_parameters_file`). It is what asks for batching, as
-    /// `explicit` does.
+    /// TensorFlow Serving's `BatchingParameters` in text format (`batching_parameters_file`). It is what asks for
+    /// batching, as `explicit` does.
     pub parameters_file: Option<PathBuf>,
-    /// Whether each version's own `batching_params.pbtxt` stands before that file (`enable_per_model_batching_parameters`).
+    /// Whether each version's own `batching_params.pbtxt` stands before that file
+    /// (`enable_per_model_batching_parameters`).
     pub per_model: bool,
 }
 

@@ -1,8 +1,9 @@
-//! The measurement whether rows have the same bits in a batch as alone: on the loaded model, with the threads that it runs with.
+//! Measures whether rows have the same bits in a batch as alone, on the loaded model and with its own threads.
 //!
-//! Which kernel computes a row, and in which order it adds, can depend on the size of the batch and on the place in it. So one-row
-//! requests are made up, of real values, random ones and extreme ones, and run alone; then batches of every size are filled with them, and
-//! each row of every answer is compared with what it was alone. One bit that differs anywhere ends it: requests run alone then.
+//! The kernel that computes a row, and its order of additions, can depend on the size of the batch and on the row's
+//! index in it. So one-row requests are made of real, random and extreme values and run alone. Then batches of every
+//! size are filled with them, and each row of each output is compared with the single run. If any bit differs, requests
+//! of the signature never share a run.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -12,29 +13,29 @@ use tf_persist_core::{DType, ModelError, Signature, Tensor};
 use super::batchable::VerifiedBatches;
 use super::concat::{concat, split};
 use super::execute::run_untimed;
-use super::task::SignatureState;
+use super::signature_state::SignatureState;
 use super::{InferenceRequest, InferenceResponse};
 use crate::priority::lower_priority;
 
-/// The most rows of a batch that are measured.
+/// The largest batch that is measured, in rows.
 const MAX_ROWS: usize = 64;
 
-/// Batches of each size, each filled with other rows.
+/// Batches of each size, filled with different rows.
 const ROUNDS: usize = 16;
 
-/// Rows that are made up, and how much memory they may take.
+/// The number of one-row requests, and the memory that they may take.
 const POOL_ROWS: usize = 192;
 const MIN_POOL_ROWS: usize = 48;
 const POOL_BYTES: usize = 16 << 20;
 
-/// How long it may take. If it takes longer, what was measured so far counts if it is at least so much.
+/// The time limit. When it passes, the batch sizes measured so far count if they reach `MIN_ROWS`.
 const MAX_DURATION: Duration = Duration::from_secs(20);
 const MIN_ROWS: usize = 8;
 
-/// What it takes to lay a request together with others and to hand out its answer.
+/// The cost of combining one request with others and distributing its outputs.
 const BATCH_OVERHEAD: Duration = Duration::from_micros(4);
 
-/// Measures in a thread of its own, which stands back behind those that answer.
+/// Measures in a low-priority thread.
 pub(super) fn spawn(state: &Arc<SignatureState>, signature: Signature, sample: InferenceRequest) {
     let weak = Arc::downgrade(state);
     let work = move || {
@@ -51,11 +52,11 @@ pub(super) fn spawn(state: &Arc<SignatureState>, signature: Signature, sample: I
         tracing::info!(model = state.model, signature, "requests that overlap {share}: {why}");
     };
     if let Err(error) = std::thread::Builder::new().name("measure batches".to_owned()).spawn(work) {
-        state.batchable.reject(format!("there is no thread to measure in: {error}"));
+        state.batchable.reject(format!("cannot start a thread to measure in: {error}"));
     }
 }
 
-/// A request of one row and its answer.
+/// A request of one row and its response.
 struct Row {
     request: InferenceRequest,
     response: InferenceResponse,
@@ -88,8 +89,8 @@ fn verify(
             let response = run_untimed(signature, &inputs, &sample.outputs);
             took.push(start.elapsed());
             let response = response.map_err(|status| format!("a batch of {size} rows fails: {}", status.message))?;
-            for (place, row) in picked.iter().enumerate() {
-                let own = split(&response, place..place + 1, size).ok_or("its outputs do not have the batch's rows")?;
+            for (index, row) in picked.iter().enumerate() {
+                let own = split(&response, index..index + 1, size).ok_or("its outputs do not have the batch's rows")?;
                 if own != row.response {
                     return Err(format!("a row has other bits in a batch of {size} than alone"));
                 }
@@ -97,7 +98,7 @@ fn verify(
         }
         took.sort_unstable();
         let count = u32::try_from(size).unwrap_or(u32::MAX);
-        // A quarter less at least, for a batch of eight.
+        // A batch of eight must save a quarter at least.
         if size == 8 && (took[ROUNDS / 2] / count + BATCH_OVERHEAD) * 4 > single * 3 {
             return Err("a batch is not faster than its requests one by one".to_owned());
         }
@@ -114,7 +115,7 @@ fn finish(sample: &InferenceRequest, rows: usize) -> Result<VerifiedBatches, Str
     Ok(VerifiedBatches { inputs: sample.inputs.iter().map(row).collect(), outputs: sample.outputs.clone(), rows })
 }
 
-/// Rows that the model takes, with their answers, and how long one takes.
+/// One-row requests that the model accepts, with their responses, and the median time of one.
 fn rows_alone(
     state: &Weak<SignatureState>,
     signature: &Signature,
@@ -135,26 +136,27 @@ fn rows_alone(
         }
         let Ok(request) = synthetic_request(sample, number, count, random) else { continue };
         let start = Instant::now();
-        // What the model does not take says nothing.
+        // A request that the model rejects shows nothing.
         let Ok(response) = run_untimed(signature, &request.inputs, &request.outputs) else { continue };
         took.push(start.elapsed());
         if split(&response, 0..1, 1).as_ref() != Some(&response) {
             return Err("its outputs do not have the batch's rows".to_owned());
         }
-        // A row that is answered as another one is says nothing new: where all clients ask the same, one row would speak for all.
+        // Rows with equal responses show nothing new: where all clients send the same row, that one would stand for
+        // all.
         if rows.iter().all(|row| row.response != response) {
             rows.push(Row { request, response });
         }
     }
     if rows.len() < MIN_POOL_ROWS.min(wanted) {
-        return Err("no requests that are answered differently could be made up to measure with".to_owned());
+        return Err("no requests with different responses could be made up to measure with".to_owned());
     }
     took.sort_unstable();
     let middle = took[took.len() / 2];
     Ok((rows, middle))
 }
 
-/// A request of one row: a real row, or one made of random or extreme values, by turns.
+/// A one-row request: a real row, random values or extreme values, in turn.
 fn synthetic_request(
     sample: &InferenceRequest,
     number: usize,
@@ -172,7 +174,7 @@ fn synthetic_request(
 
 fn random_row(all: &Tensor, real: &Tensor, number: usize, random: &mut Random) -> Result<Tensor, ModelError> {
     let (shape, count) = (real.shape(), real.len());
-    // Denormals, and numbers whose squares are beyond the largest.
+    // Denormals, and numbers whose squares overflow.
     const EXTREME: [f64; 10] = [0.0, -0.0, 1e-40, -3e-42, 1.2e-38, 1e30, -2e25, 3e38, 1e-20, -1.0];
     let float = |random: &mut Random| match number % 8 {
         0..=2 => random.unit(),
@@ -194,7 +196,7 @@ fn random_row(all: &Tensor, real: &Tensor, number: usize, random: &mut Random) -
             };
             Tensor::from_strings(shape, (0..count).map(|_| text(random)).collect::<Vec<_>>())
         }
-        // Of other numbers the real ones, mixed: others may be no index of the model's.
+        // For other dtypes the real values are mixed: other values may be invalid as indices.
         dtype => {
             let (size, bytes) = (dtype.size().unwrap_or(1), all.bytes()?);
             let elements = (bytes.len() / size.max(1)).max(1);
@@ -208,7 +210,7 @@ fn random_row(all: &Tensor, real: &Tensor, number: usize, random: &mut Random) -
     }
 }
 
-/// Numbers that look random, the same ones each time (xorshift64).
+/// Pseudo-random numbers, the same ones each time (xorshift64).
 struct Random(u64);
 
 impl Random {
@@ -223,7 +225,7 @@ impl Random {
         usize::try_from(self.next() % count.max(1) as u64).unwrap_or(0)
     }
 
-    /// From 0 to 1.
+    /// A number from 0 to 1.
     fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }

@@ -1,4 +1,4 @@
-//! The threads in which a model's requests run that are not known to be short.
+//! The threads of one version, which run the requests that are not known to be short.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,17 +13,17 @@ use super::policy::BatchPolicy;
 use super::task::BatchTask;
 use crate::status::Status;
 
-/// How long a thread waits for more to do before it ends.
+/// How long an idle thread waits for work before it ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How far behind the first request that waits others are looked for that can be run with it.
+/// How many queued requests to search for batch members.
 const LOOK_AHEAD: usize = 256;
 
-/// How long requests run together may take, by what each takes alone. Those that come meanwhile wait, and of runs that are long
-/// already there is little to be gained.
+/// The longest shared run, by the times of its requests alone. Other requests wait meanwhile, and combining runs that
+/// are long already gains little.
 const MAX_BATCH_TIME: Duration = Duration::from_millis(100);
 
-/// The threads of a model and what waits for them. Dropping it ends them, after what waits has been run.
+/// The threads of a version and their queue. Dropping it ends them once the queue is empty.
 pub(super) struct RunWorkers(Arc<Inner>);
 
 struct Inner {
@@ -41,10 +41,10 @@ struct State {
     closed: bool,
 }
 
-/// What a runner does next.
+/// What a worker does next.
 enum Next {
     Run(Vec<BatchTask>),
-    /// What waits may become more.
+    /// Wait for more requests of a batch.
     Wait(Duration),
     Idle,
 }
@@ -52,13 +52,13 @@ enum Next {
 impl RunWorkers {
     pub(super) fn new(model: &str, policy: Arc<BatchPolicy>) -> Self {
         let (state, wake) = (Mutex::default(), Condvar::new());
-        // A thread's name holds no NUL.
+        // The name of a thread cannot contain NUL.
         let name = format!("run {model}").replace('\0', "");
         Self(Arc::new(Inner { name, policy, state, wake }))
     }
 
-    /// Puts a request where it is run as soon as a thread is free. Who waits for it is told `UNAVAILABLE` if too many wait already, or
-    /// there can be no thread.
+    /// Queues a request for the next free thread. It fails with `UNAVAILABLE` if the queue is full or no thread can be
+    /// started.
     pub(super) fn push(&self, task: BatchTask) {
         let inner = &self.0;
         let mut state = inner.lock();
@@ -78,18 +78,18 @@ impl RunWorkers {
                 Err(error) => {
                     if let Some(task) = state.waiting.pop_back() {
                         task.state.waiting_rows.fetch_sub(task.rows.unwrap_or(0), Ordering::Relaxed);
-                        let text = format!("there is no thread to run the request: {error}");
+                        let text = format!("cannot start a thread to run the request: {error}");
                         task.finish(Err(Status::new(Code::Unavailable, text)));
                     }
                 }
             }
         } else if !inner.policy.timeout.is_zero() {
-            // Whoever waits for the batch to become full looks again.
+            // Workers that wait for a full batch check again.
             inner.wake.notify_all();
         }
     }
 
-    /// Whether a request is being run or waits, though perhaps nobody waits for its answer any more. Each keeps the model loaded.
+    /// Whether a request runs or waits, even if its client has gone. Each keeps the model loaded.
     pub(super) fn is_busy(&self) -> bool {
         let state = self.0.lock();
         !state.waiting.is_empty() || state.threads > state.idle
@@ -105,7 +105,7 @@ impl Drop for RunWorkers {
 
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it is held, and a queue is never half changed.
+        // Nothing panics while the lock is held, so the queue is consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -128,14 +128,14 @@ impl Inner {
         Ok(())
     }
 
-    /// The life of a thread.
+    /// Runs requests until there is no work left.
     fn work(&self) {
         let mut state = self.lock();
         loop {
             let idle = match state.next(&self.policy) {
                 Next::Run(tasks) => {
                     drop(state);
-                    // Whoever waits for a task that is dropped on the way is told so.
+                    // The client of a task that is dropped here receives an error.
                     if catch_unwind(AssertUnwindSafe(|| execute(tasks))).is_err() {
                         tracing::error!(thread = self.name, "a run panicked");
                     }
@@ -159,9 +159,9 @@ impl Inner {
 }
 
 impl State {
-    /// The request that has waited longest, with those that can be run with it.
+    /// The request that has waited longest, with the requests that can share its run.
     fn next(&mut self, policy: &BatchPolicy) -> Next {
-        // Without a time to wait the first is always ripe.
+        // Without a timeout the first request is always ready.
         let mut wait = policy.timeout;
         let mut ready = None;
         for index in 0..if wait.is_zero() { 1 } else { self.waiting.len().min(LOOK_AHEAD) } {
@@ -179,7 +179,7 @@ impl State {
         };
         let (indices, _) = self.companions(index, policy);
         let mut tasks = Vec::with_capacity(indices.len());
-        // From the back, so that the places before stay where they are.
+        // From the back, so that the indices before stay valid.
         for index in indices.into_iter().rev() {
             tasks.extend(self.waiting.remove(index));
         }
@@ -190,7 +190,7 @@ impl State {
         Next::Run(tasks)
     }
 
-    /// The places of the request at `first` and of those behind it that can be run with it, and whether no more can.
+    /// The indices of the request at `first` and of later ones that can share its run, and whether the batch is full.
     fn companions(&self, first: usize, policy: &BatchPolicy) -> (Vec<usize>, bool) {
         let mut indices = vec![first];
         let Some(task) = self.waiting.get(first) else { return (indices, true) };
@@ -212,7 +212,7 @@ impl State {
 }
 
 impl BatchTask {
-    /// The most rows of a run that this request begins.
+    /// The largest number of rows of a run that starts with this request.
     fn max_rows(&self) -> usize {
         let policy = &self.state.policy;
         let max = self.state.batchable.max_rows(policy);
