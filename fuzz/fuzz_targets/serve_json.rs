@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tf_persist_core::{Code, DType};
-use tf_persist_serve::http::json::{ExamplesBody, PredictBody, predict_response};
+use tf_persist_serve::internals::json::{ExamplesBody, PredictBody, predict_response};
 
 fuzz_target!(|data: &[u8]| {
     let _ = ExamplesBody::parse(data);

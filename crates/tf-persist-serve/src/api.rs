@@ -2,7 +2,6 @@
 
 /// A method of TensorFlow Serving's APIs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names are TensorFlow Serving's")]
 pub enum Api {
     Predict,
     Classify,
@@ -15,7 +14,6 @@ pub enum Api {
 
 /// The protocol of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum Protocol {
     Rest,
     Grpc,

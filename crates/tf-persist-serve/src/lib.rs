@@ -1,40 +1,60 @@
-//! A server that answers TensorFlow Serving's clients: its REST and gRPC interfaces over models that [`tf_persist_core`] runs.
+//! A server for TensorFlow Serving's clients: its REST and gRPC interfaces over models that [`tf_persist_core`] runs.
 //!
-//! The way of a request: [`http`] or [`grpc`] decodes it straight into tensors, [`models`] says which version of which model it is
-//! for, [`inference`] checks it against the signature, [`run`] runs it, alone or with others, and the protocol it came by encodes
-//! the answer. Whatever refuses it on that way says why with one [`Status`], for which each protocol has one table of codes.
+//! [`Settings`] say which models are served and on which addresses, [`Server::bind`] opens the ports, and [`Server::run`] answers
+//! requests until it is told to stop. `examples/serve.rs` is a whole program.
 //!
-//! The peer whose behaviour this is: <https://github.com/tensorflow/serving>, release 2.20. Where a comment names a file ending in
-//! `.cc`, it is of that repository, under `tensorflow_serving/`.
+//! A request passes through these modules: `http` or `grpc` decodes it into tensors, `models` finds the version of the model,
+//! `inference` checks it against the signature, `batching` runs it, alone or with others, and `http` or `grpc` encodes the response.
+//! Every module reports errors as a [`Status`], for which each protocol has one table of codes.
+//!
+//! The behaviour is that of <https://github.com/tensorflow/serving>, release 2.20. A comment that names a file ending in `.cc` means a
+//! file of that repository, under `tensorflow_serving/`.
 
 mod api;
-pub mod batching;
+mod batching;
 mod catch_panic;
 mod error;
-pub mod grpc;
-pub mod http;
-pub mod inference;
-pub mod metrics;
-pub mod models;
+mod grpc;
+mod http;
+mod inference;
+mod metrics;
+mod models;
 mod net;
 mod offload;
 mod priority;
-pub mod security;
+mod security;
 mod server;
+mod setters;
 mod settings;
 mod shutdown;
 mod state;
 mod status;
 
-pub use api::{Api, Protocol};
+pub use batching::{BatchingSettings, RunSettings};
 pub use error::ServerError;
+pub use grpc::GrpcSettings;
+pub use http::HttpSettings;
+pub use metrics::MetricsSettings;
+pub use models::{LabelRule, LoadSettings, ModelSettings, ModelSource};
+pub use security::{ApiKeysError, Limits, Pem, SecuritySettings, Tls, TlsError};
 pub use server::Server;
 pub use settings::Settings;
 pub use state::ServerState;
 pub use status::Status;
 
-/// A duration as the log has it, so that all of them are numbers of one unit.
+/// What the tests, benchmarks and fuzz targets of this workspace use. It is not part of the API and may change in any release.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::batching::{InferenceRequest, InferenceResponse};
+    pub use crate::grpc::UdsAuthorityRewriter;
+    pub use crate::http::json;
+    pub use crate::inference::warm_up;
+    pub use crate::metrics::{Gauges, Metrics};
+    pub use crate::models::{Models, Servable, ServedSignature, State, Version};
+}
+
+/// The duration in milliseconds, the unit of all durations in the log.
 fn milliseconds(duration: std::time::Duration) -> f64 {
-    // Microseconds are exact in a float for centuries, and print short.
+    // Whole microseconds are exact in a float for centuries, and print short.
     duration.as_micros() as f64 / 1000.0
 }

@@ -27,6 +27,22 @@ const MEMORY_RELEASE_INTERVAL: Duration = Duration::from_secs(5);
 const MIN_UNLOAD_TIME: Duration = Duration::from_secs(1);
 
 /// A server that is bound to its ports. It answers once it [runs](Server::run).
+///
+/// ```no_run
+/// use std::net::SocketAddr;
+///
+/// use tf_persist_serve::{HttpSettings, ModelSettings, Server, Settings};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let settings = Settings::default()
+///     .models(ModelSettings::default().base_path("digits", "/models/digits"))
+///     .http(HttpSettings::default().address(SocketAddr::from(([127, 0, 0, 1], 8501))));
+/// let server = Server::bind(settings)?;
+/// println!("REST: {:?}", server.rest_address());
+/// server.run(async { drop(tokio::signal::ctrl_c().await) }).await?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Server {
     state: ServerState,
     rest: Option<(TcpListener, SocketAddr)>,

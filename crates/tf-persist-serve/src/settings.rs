@@ -1,20 +1,38 @@
-//! How a server is set up. The defaults are TensorFlow Serving's, but where it would listen to the whole network.
+//! The settings of a server.
 
-use crate::{batching, grpc, http, metrics, models, security};
+use crate::batching::RunSettings;
+use crate::grpc::GrpcSettings;
+use crate::http::HttpSettings;
+use crate::metrics::MetricsSettings;
+use crate::models::ModelSettings;
+use crate::security::SecuritySettings;
+use crate::setters::setters;
 
-/// All settings of a server, by the rooms that they belong to.
+/// The settings of a server. The defaults are TensorFlow Serving's, except that no address is set.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Settings {
     /// Which models are served, and how they are loaded.
-    pub models: models::Settings,
-    /// How requests are run and batched.
-    pub run: batching::Settings,
+    pub models: ModelSettings,
+    /// How requests run and share runs.
+    pub run: RunSettings,
     /// The REST interface.
-    pub http: http::Settings,
+    pub http: HttpSettings,
     /// The gRPC interface.
-    pub grpc: grpc::Settings,
-    /// Keys, certificates and limits.
-    pub security: security::Settings,
-    /// What is measured and where it can be read.
-    pub metrics: metrics::Settings,
+    pub grpc: GrpcSettings,
+    /// API keys, certificates and limits.
+    pub security: SecuritySettings,
+    /// The metrics page.
+    pub metrics: MetricsSettings,
+}
+
+impl Settings {
+    setters! {
+        models: ModelSettings,
+        run: RunSettings,
+        http: HttpSettings,
+        grpc: GrpcSettings,
+        security: SecuritySettings,
+        metrics: MetricsSettings,
+    }
 }

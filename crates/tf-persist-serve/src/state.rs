@@ -14,6 +14,7 @@ use crate::models::Models;
 use crate::security::{ApiKeys, Certificates, ConcurrencyLimit, Tls};
 use crate::settings::Settings;
 use crate::shutdown::ShutdownSignal;
+use crate::status::Status;
 
 /// A request or an answer of more bytes leaves memory behind that is worth giving back.
 const LARGE_MESSAGE: usize = 1 << 20;
@@ -61,34 +62,40 @@ impl ServerState {
         })))
     }
 
-    /// How the server is set up.
+    /// The settings of the server.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.0.settings
     }
 
-    /// The models.
-    #[must_use]
-    pub fn models(&self) -> &Models {
+    pub(crate) fn models(&self) -> &Models {
         &self.0.models
     }
 
-    /// The measures.
-    #[must_use]
-    pub fn metrics(&self) -> &Metrics {
+    pub(crate) fn metrics(&self) -> &Metrics {
         &self.0.metrics
     }
 
-    /// Where requests under way are counted.
-    #[must_use]
-    pub fn concurrency_limit(&self) -> &ConcurrencyLimit {
+    pub(crate) fn concurrency_limit(&self) -> &ConcurrencyLimit {
         &self.0.concurrency_limit
     }
 
-    /// The API keys.
-    #[must_use]
-    pub fn api_keys(&self) -> &ApiKeys {
+    pub(crate) fn api_keys(&self) -> &ApiKeys {
         &self.0.api_keys
+    }
+
+    /// Completes once every configured model has had an available version.
+    ///
+    /// # Errors
+    /// If that is no longer possible because no version of a model can be loaded.
+    pub async fn ready(&self) -> Result<(), Status> {
+        self.0.models.ready().await
+    }
+
+    /// The number of requests in flight, over both interfaces.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.0.concurrency_limit.in_flight()
     }
 
     /// Whether the server is stopping: it answers what is under way, and nothing else.

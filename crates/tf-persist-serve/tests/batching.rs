@@ -8,10 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tf_persist_core::{DType, LoadOptions, RunOptions, SaveOptions, SavedModel, Signature, Tensor, TensorInfo, warmup};
-use tf_persist_serve::Status;
-use tf_persist_serve::batching::{InferenceRequest, InferenceResponse, Settings};
-use tf_persist_serve::metrics::Metrics;
-use tf_persist_serve::models::{Servable, ServedSignature};
+use tf_persist_serve::internals::{InferenceRequest, InferenceResponse, Metrics, Servable, ServedSignature};
+use tf_persist_serve::{RunSettings, Status};
 
 const CLIENTS: usize = 32;
 
@@ -140,7 +138,7 @@ fn nobody_elses_request_changes_an_answer() {
         let artefact = SavedModel::open(folder.join("model")).unwrap();
         // Other meta graphs than the first need their tags, and tell nothing new.
         let Ok(model) = artefact.load(LoadOptions::default().inter_op_threads(-1)) else { continue };
-        let servable = Servable::new(&name, 1, model.clone(), &Settings::default(), &Metrics::new()).unwrap();
+        let servable = Servable::new(&name, 1, model.clone(), &RunSettings::default(), &Metrics::new()).unwrap();
         for signature in model.meta_graph().signatures() {
             answers += runtime.block_on(signature_keeps_its_answers(&servable, &name, &signature.name, 30));
         }

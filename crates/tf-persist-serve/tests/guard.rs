@@ -11,9 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
-use tf_persist_serve::models::ModelSource;
-use tf_persist_serve::security::{Pem, Tls};
-use tf_persist_serve::{Server, ServerState, Settings};
+use tf_persist_serve::{ModelSource, Pem, Server, ServerState, Settings, Tls};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -56,12 +54,7 @@ fn start(change: impl FnOnce(&mut Settings)) -> Running {
 
 fn tls(pair: Pair, is_client_asked: bool) -> Tls {
     let client_ca = is_client_asked.then(|| Pem::new("authority.pem", AUTHORITY));
-    Tls {
-        certificate: Pem::new("server.pem", pair.0),
-        key: Pem::new("server.key", pair.1),
-        client_ca,
-        grpc_only: false,
-    }
+    Tls::new(Pem::new("server.pem", pair.0), Pem::new("server.key", pair.1)).client_ca(client_ca)
 }
 
 fn certificate(pem: &[u8]) -> CertificateDer<'static> {
@@ -180,7 +173,7 @@ async fn calls_that_never_end_shut_nobody_out() {
         assert_ne!(count, 0, "{seen:?}");
     }
     sleep(Duration::from_millis(100)).await;
-    assert_eq!(server.state.concurrency_limit().in_flight(), 0);
+    assert_eq!(server.state.requests(), 0);
     let body = "{\"instances\": [1.0]}";
     let head = "POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 20\r\n\r\n";
     let reply = ask(server.rest, &(head.to_owned() + body)).await;

@@ -3,8 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use tf_persist_serve::models::ModelSource;
-use tf_persist_serve::{Server, Settings};
+use tf_persist_serve::{ModelSource, Server, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;

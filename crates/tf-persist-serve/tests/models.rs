@@ -15,11 +15,9 @@ use tf_persist_proto::protobuf::{Message, MessageField};
 use tf_persist_proto::serving as pb;
 use tf_persist_proto::tensorflow::tensor_shape::tensor_shape_proto::Dim;
 use tf_persist_proto::tensorflow::{DataType, Example, Feature, FloatList, TensorProto, TensorShapeProto};
-use tf_persist_serve::Status;
-use tf_persist_serve::metrics::Metrics;
-use tf_persist_serve::models::State::{Available, End};
-use tf_persist_serve::models::{ModelSource, Models, Settings, State, Version};
-use tf_persist_serve::{batching, inference};
+use tf_persist_serve::internals::State::{Available, End};
+use tf_persist_serve::internals::{self, Metrics, Models, State, Version};
+use tf_persist_serve::{ModelSettings, ModelSource, RunSettings, Status};
 
 /// The tests share a process, whose memory one of them measures.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -76,10 +74,10 @@ fn copy(from: &Path, to: &Path) {
 
 fn start(base: &Base, folder: &Path) -> Models {
     let source = ModelSource::BasePath { name: "m".into(), path: base.path() };
-    let mut settings = Settings { source: Some(source), poll: Some(Duration::from_millis(50)), ..Settings::default() };
+    let mut settings = ModelSettings::default().source(source).poll(Duration::from_millis(50));
     settings.load.retries = 0;
     settings.load.options = LoadOptions::default().search(Search::only(folder)).inter_op_threads(-1);
-    Models::start(settings, batching::Settings::default(), Metrics::new(), inference::warm_up).unwrap()
+    Models::start(settings, RunSettings::default(), Metrics::new(), internals::warm_up).unwrap()
 }
 
 #[track_caller]

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::TempDir;
-use tf_persist_serve::models::{self, ModelSource};
-use tf_persist_serve::security::{self, Limits};
-use tf_persist_serve::{Server, ServerError, Settings, http, metrics};
+use tf_persist_serve::{
+    HttpSettings, Limits, MetricsSettings, ModelSettings, SecuritySettings, Server, ServerError, Settings,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
@@ -38,16 +38,11 @@ struct Answer {
 }
 
 fn settings(folder: &TempDir, limits: Limits) -> Settings {
-    Settings {
-        models: models::Settings {
-            source: Some(ModelSource::BasePath { name: "m".into(), path: folder.path().join("m") }),
-            ..models::Settings::default()
-        },
-        http: http::Settings { address: Some(([127, 0, 0, 1], 0).into()), ..http::Settings::default() },
-        security: security::Settings { limits, ..security::Settings::default() },
-        metrics: metrics::Settings { prometheus_path: Some(metrics::DEFAULT_PATH.into()) },
-        ..Settings::default()
-    }
+    Settings::default()
+        .models(ModelSettings::default().base_path("m", folder.path().join("m")))
+        .http(HttpSettings::default().address(SocketAddr::from(([127, 0, 0, 1], 0))))
+        .security(SecuritySettings::default().limits(limits))
+        .metrics(MetricsSettings::default().prometheus_path(MetricsSettings::DEFAULT_PATH.to_owned()))
 }
 
 impl Running {
@@ -186,7 +181,7 @@ async fn what_is_wrong_is_told_in_the_peers_order_and_words() {
     assert!(reply.starts_with("HTTP/1.1 400 ") && reply.ends_with("\r\n\r\n"), "{reply}");
     assert_eq!(server.ask("BREW", "/v1/models/m", "", "").await.code, 501);
 
-    let page = server.get(metrics::DEFAULT_PATH).await;
+    let page = server.get(MetricsSettings::DEFAULT_PATH).await;
     let line = ":tensorflow:serving:request_count{model_name=\"none\",status=\"NOT_FOUND\"} 4";
     assert!(page.body.lines().any(|found| found == line), "{}", page.body);
     assert!(page.head.contains("content-type: text/plain"), "{page:?}");
@@ -284,7 +279,7 @@ async fn keys_are_asked_for_but_where_health_is_told() {
     for path in ["/healthz", "/readyz"] {
         assert_ne!(server.get(path).await.code, 401);
     }
-    for path in ["/v1/models/m", "/models", metrics::DEFAULT_PATH, "/none"] {
+    for path in ["/v1/models/m", "/models", MetricsSettings::DEFAULT_PATH, "/none"] {
         server.get(path).await.refuses(401, "API key");
         server.ask("GET", path, "X-Api-Key: wrong\r\n", "").await.refuses(401, "API key");
         assert_ne!(server.ask("GET", path, "Authorization: Bearer secret\r\n", "").await.code, 401);

@@ -13,10 +13,8 @@ use tf_persist_core::{
 use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow::GraphDef;
 use tf_persist_proto::text_format;
-use tf_persist_serve::Status;
-use tf_persist_serve::batching::{InferenceRequest, InferenceResponse, Settings};
-use tf_persist_serve::metrics::{Gauges, Metrics};
-use tf_persist_serve::models::{Servable, ServedSignature};
+use tf_persist_serve::internals::{Gauges, InferenceRequest, InferenceResponse, Metrics, Servable, ServedSignature};
+use tf_persist_serve::{RunSettings, Status};
 
 /// Adds a node: its name, op, inputs and attributes.
 type AddNode<'n> = dyn FnMut(&str, &str, &[&str], &str) + 'n;
@@ -108,16 +106,16 @@ fn model(folder: &Path) -> LoadedModel {
     model.load(LoadOptions::default().inter_op_threads(-1).intra_op_threads(1)).unwrap()
 }
 
-fn serve(model: &LoadedModel, settings: &Settings) -> Servable {
+fn serve(model: &LoadedModel, settings: &RunSettings) -> Servable {
     Servable::new("m", 1, model.clone(), settings, &Metrics::new()).unwrap()
 }
 
-fn one_runner() -> Settings {
-    Settings { runs_at_once: 1, ..Settings::default() }
+fn one_runner() -> RunSettings {
+    RunSettings::default().runs_at_once(1)
 }
 
 /// TensorFlow Serving's batching with these parameters.
-fn with_parameters(folder: &Path, text: &str) -> Settings {
+fn with_parameters(folder: &Path, text: &str) -> RunSettings {
     let file = folder.join(format!("{}.pbtxt", text.len()));
     std::fs::write(&file, text).unwrap();
     let mut settings = one_runner();
@@ -213,7 +211,7 @@ async fn together(model: &LoadedModel) {
 
 /// Short requests of many connections, run by the connections' own threads.
 async fn gathered(model: &LoadedModel) {
-    let servable = serve(model, &Settings::default());
+    let servable = serve(model, &RunSettings::default());
     let served = servable.signature("both", absent).unwrap();
     let connections: Vec<_> = (0..32)
         .map(|connection| {
@@ -402,7 +400,7 @@ async fn count(servable: &Servable) -> f32 {
 }
 
 async fn deadlines_and_limits(model: &LoadedModel) {
-    let servable = serve(model, &Settings { max_waiting: 3, ..one_runner() });
+    let servable = serve(model, &one_runner().max_waiting(3));
     let before = count(&servable).await;
     let slow = servable.signature("slow", absent).unwrap().clone();
     let counting = servable.signature("count", absent).unwrap().clone();
@@ -450,7 +448,7 @@ async fn deadlines_and_limits(model: &LoadedModel) {
 
 /// A model whose runs are long keeps no other waiting.
 async fn starvation(model: &LoadedModel) {
-    let (large, small) = (serve(model, &Settings::default()), serve(model, &Settings::default()));
+    let (large, small) = (serve(model, &RunSettings::default()), serve(model, &RunSettings::default()));
     let done = Arc::new(AtomicUsize::new(0));
     let slow: Vec<_> = (0..12)
         .map(|at| {
@@ -477,7 +475,7 @@ async fn shapes() {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
     let load = |name: &str| {
         let model = LoadedModel::load(models.join(name).join("model"), LoadOptions::default().inter_op_threads(-1));
-        serve(&model.unwrap(), &Settings::default())
+        serve(&model.unwrap(), &RunSettings::default())
     };
     let half = load("half_plus_two");
     let served = half.signature("serving_default", absent).unwrap();

@@ -7,8 +7,7 @@ use anyhow::{Context, anyhow, bail};
 use tf_persist_proto::serving::monitoring_config::MonitoringConfig;
 use tf_persist_proto::serving::ssl_config::SSLConfig;
 use tf_persist_proto::text_format;
-use tf_persist_serve::metrics::DEFAULT_PATH;
-use tf_persist_serve::security::{Pem, Tls};
+use tf_persist_serve::{MetricsSettings, Pem, Tls};
 
 use super::args::{ServeArgs, given};
 use crate::error::UsageError;
@@ -23,7 +22,7 @@ pub(super) fn prometheus_path(file: &Path) -> anyhow::Result<Option<String>> {
     if !prometheus.enable {
         return Ok(None);
     }
-    let path = if prometheus.path.is_empty() { DEFAULT_PATH.to_owned() } else { prometheus.path };
+    let path = if prometheus.path.is_empty() { MetricsSettings::DEFAULT_PATH.to_owned() } else { prometheus.path };
     if !path.starts_with('/') {
         bail!("`{}`: the path of the measures is `{path}`, which does not begin with `/`", file.display());
     }
@@ -41,12 +40,10 @@ pub(super) fn certificates(args: &ServeArgs) -> anyhow::Result<Option<Tls>> {
             Err(UsageError("--ssl_config_file cannot be used with --tls_cert, --tls_key and --tls_client_ca".into())
                 .into())
         }
-        ((Some(certificate), Some(key), authorities), None) => Ok(Some(Tls {
-            certificate: pem(certificate)?,
-            key: pem(key)?,
-            client_ca: authorities.map(|file| pem(file)).transpose()?,
-            grpc_only: false,
-        })),
+        ((Some(certificate), Some(key), authorities), None) => {
+            let client_ca = authorities.map(|file| pem(file)).transpose()?;
+            Ok(Some(Tls::new(pem(certificate)?, pem(key)?).client_ca(client_ca)))
+        }
         _ => Err(UsageError("--tls_cert and --tls_key need each other, and --tls_client_ca needs both".into()).into()),
     }
 }
@@ -57,12 +54,9 @@ fn ssl_config(file: &Path) -> anyhow::Result<Tls> {
         bail!("`{}`: client_verify needs a custom_ca that clients' certificates are signed by", file.display());
     }
     let part = |name: &str, text: String| Pem::new(format!("`{name}` of `{}`", file.display()), text);
-    Ok(Tls {
-        certificate: part("server_cert", config.server_cert),
-        key: part("server_key", config.server_key),
-        client_ca: config.client_verify.then(|| part("custom_ca", config.custom_ca)),
-        grpc_only: true,
-    })
+    let tls = Tls::new(part("server_cert", config.server_cert), part("server_key", config.server_key));
+    let client_ca = config.client_verify.then(|| part("custom_ca", config.custom_ca));
+    Ok(tls.client_ca(client_ca).grpc_only(true))
 }
 
 fn pem(file: &Path) -> anyhow::Result<Pem> {

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use tf_persist_core::LoadOptions;
 use tf_persist_core::scan::Trust;
-use tf_persist_serve::batching::BatchingSettings;
-use tf_persist_serve::models::{LabelRule, LoadSettings, ModelSource};
-use tf_persist_serve::{Settings, batching, grpc, http, metrics, models, security};
+use tf_persist_serve::{
+    BatchingSettings, GrpcSettings, HttpSettings, LabelRule, Limits, LoadSettings, MetricsSettings, ModelSettings,
+    ModelSource, RunSettings, SecuritySettings, Settings,
+};
 
 use super::args::{Port, ServeArgs, given};
 use super::files;
@@ -41,50 +42,41 @@ pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
     let tls = files::certificates(args)?;
     let prometheus_path = given(&args.monitoring_config_file).map(|file| files::prometheus_path(file)).transpose()?;
     let client_timeout = Duration::from_secs(args.client_timeout);
-    Ok(Settings {
-        models: models::Settings {
-            poll: seconds(args.file_system_poll_wait_seconds),
-            labels: match args.allow_version_labels_for_unavailable_models {
-                None => LabelRule::AvailableOrStarting,
-                Some(false) => LabelRule::Available,
-                Some(true) => LabelRule::Any,
-            },
-            load: load(args, &source)?,
-            source: Some(source),
-        },
-        run: batching::Settings {
-            runs_at_once: args.runs_at_once,
-            max_waiting: args.max_waiting,
-            check_method_names: args.enable_signature_method_name_check,
-            batching,
-        },
-        http: http::Settings {
-            address: rest_port,
-            timeout: Duration::from_millis(u64::try_from(args.rest_api_timeout_in_ms).unwrap_or(0)),
-            cors: args.rest_api_enable_cors_support,
-        },
-        grpc: grpc::Settings {
-            address: grpc_port,
-            socket,
-            tensor_content: args.enable_serialization_as_tensor_content,
-            reload_config: args.enable_reload_config_request,
-        },
-        security: security::Settings {
-            api_key_file: given(&args.api_key_file).cloned(),
-            tls,
-            limits: security::Limits {
-                body_bytes: args.max_body_bytes,
-                concurrent_requests: args.max_requests,
-                connections: args.max_connections,
-                head_timeout: client_timeout,
-                body_timeout: client_timeout,
-                idle_timeout: Duration::from_secs(args.idle_timeout),
-                drain_timeout: Duration::from_secs(args.drain_timeout),
-                ..security::Limits::default()
-            },
-        },
-        metrics: metrics::Settings { prometheus_path: prometheus_path.flatten() },
-    })
+    let labels = match args.allow_version_labels_for_unavailable_models {
+        None => LabelRule::AvailableOrStarting,
+        Some(false) => LabelRule::Available,
+        Some(true) => LabelRule::Any,
+    };
+    let models = ModelSettings::default()
+        .poll(seconds(args.file_system_poll_wait_seconds))
+        .labels(labels)
+        .load(load(args, &source)?)
+        .source(source);
+    let run = RunSettings::default()
+        .runs_at_once(args.runs_at_once)
+        .max_waiting(args.max_waiting)
+        .check_method_names(args.enable_signature_method_name_check)
+        .batching(batching);
+    let http = HttpSettings::default()
+        .address(rest_port)
+        .timeout(Duration::from_millis(u64::try_from(args.rest_api_timeout_in_ms).unwrap_or(0)))
+        .cors(args.rest_api_enable_cors_support);
+    let grpc = GrpcSettings::default()
+        .address(grpc_port)
+        .socket(socket)
+        .tensor_content(args.enable_serialization_as_tensor_content)
+        .reload_config(args.enable_reload_config_request);
+    let limits = Limits::default()
+        .body_bytes(args.max_body_bytes)
+        .concurrent_requests(args.max_requests)
+        .connections(args.max_connections)
+        .head_timeout(client_timeout)
+        .body_timeout(client_timeout)
+        .idle_timeout(Duration::from_secs(args.idle_timeout))
+        .drain_timeout(Duration::from_secs(args.drain_timeout));
+    let security = SecuritySettings::default().api_key_file(given(&args.api_key_file).cloned()).tls(tls).limits(limits);
+    let metrics = MetricsSettings::default().prometheus_path(prometheus_path.flatten());
+    Ok(Settings::default().models(models).run(run).http(http).grpc(grpc).security(security).metrics(metrics))
 }
 
 fn misuse<T>(text: &str) -> anyhow::Result<T> {
@@ -118,30 +110,29 @@ fn batching(args: &ServeArgs) -> anyhow::Result<BatchingSettings> {
     if parameters_file.is_some() && args.enable_batching != Some(true) {
         return misuse("--batching_parameters_file is set without --enable_batching");
     }
-    Ok(BatchingSettings {
-        enabled: args.enable_batching.unwrap_or(true),
-        explicit: args.enable_batching == Some(true),
-        within_rounding: args.batch_within_rounding,
-        max_batch_size: args.max_batch_size,
-        parameters_file,
-        per_model: args.enable_per_model_batching_parameters,
-    })
+    Ok(BatchingSettings::default()
+        .enabled(args.enable_batching.unwrap_or(true))
+        .explicit(args.enable_batching == Some(true))
+        .within_rounding(args.batch_within_rounding)
+        .max_batch_size(args.max_batch_size)
+        .parameters_file(parameters_file)
+        .per_model(args.enable_per_model_batching_parameters))
 }
 
 fn load(args: &ServeArgs, source: &ModelSource) -> anyhow::Result<LoadSettings> {
-    Ok(LoadSettings {
-        options: load_options(args)?,
-        // The first session of a process decides, and which of several models is loaded first is a matter of chance.
-        intra_op_threads_by_model: args.tensorflow_intra_op_parallelism.is_none()
-            && args.tensorflow_session_parallelism <= 0
-            && matches!(source, ModelSource::BasePath { .. }),
-        retries: args.max_num_load_retries,
-        retry_interval: Duration::from_micros(u64::try_from(args.load_retry_interval_micros).unwrap_or(0)),
-        threads: usize::try_from(args.num_load_threads).unwrap_or(0).max(1),
-        warm_up: args.enable_model_warmup,
-        warm_up_iterations: u32::try_from(args.num_request_iterations_for_warmup).unwrap_or(0).max(1),
-        journal: journal(args, source),
-    })
+    // The first session of a process decides, and which of several models is loaded first is a matter of chance.
+    let intra_op_threads_by_model = args.tensorflow_intra_op_parallelism.is_none()
+        && args.tensorflow_session_parallelism <= 0
+        && matches!(source, ModelSource::BasePath { .. });
+    Ok(LoadSettings::default()
+        .options(load_options(args)?)
+        .intra_op_threads_by_model(intra_op_threads_by_model)
+        .retries(args.max_num_load_retries)
+        .retry_interval(Duration::from_micros(u64::try_from(args.load_retry_interval_micros).unwrap_or(0)))
+        .threads(usize::try_from(args.num_load_threads).unwrap_or(0).max(1))
+        .warm_up(args.enable_model_warmup)
+        .warm_up_iterations(u32::try_from(args.num_request_iterations_for_warmup).unwrap_or(0).max(1))
+        .journal(journal(args, source)))
 }
 
 fn load_options(args: &ServeArgs) -> anyhow::Result<LoadOptions> {

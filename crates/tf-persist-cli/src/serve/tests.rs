@@ -2,8 +2,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args as _, Command, FromArgMatches};
-use tf_persist_serve::models::LabelRule;
-use tf_persist_serve::security::Pem;
+use tf_persist_serve::{LabelRule, Pem};
 
 use super::args::complete;
 use super::settings::settings;
@@ -40,7 +39,7 @@ fn the_defaults_are_the_peers_but_for_the_address() {
     assert!(
         settings.run.batching.enabled && models.labels == LabelRule::AvailableOrStarting && settings.grpc.reload_config
     );
-    let (ours, theirs) = (settings.security.limits, tf_persist_serve::security::Limits::default());
+    let (ours, theirs) = (settings.security.limits, tf_persist_serve::Limits::default());
     assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use tf_persist_core::{DType, Tensor};
-use tf_persist_serve::http::json::{Format, PredictBody, predict_response};
+use tf_persist_serve::internals::json::{Format, PredictBody, predict_response};
 
 /// Images of this size make up a request.
 const IMAGE: usize = 784;

@@ -107,7 +107,7 @@ mod tests {
 
     fn policy(allowed_sizes: &[usize], pad_inner: bool) -> BatchPolicy {
         let policy =
-            BatchPolicy::from_settings(&crate::batching::Settings::default(), std::path::Path::new("")).unwrap();
+            BatchPolicy::from_settings(&crate::batching::RunSettings::default(), std::path::Path::new("")).unwrap();
         BatchPolicy { allowed_sizes: allowed_sizes.to_vec(), pad_inner, ..policy }
     }
 

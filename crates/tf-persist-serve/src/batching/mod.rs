@@ -31,10 +31,10 @@ use std::time::Instant;
 
 use tf_persist_core::Tensor;
 
-pub use queue::BatchQueue;
+pub(crate) use queue::BatchQueue;
 pub(crate) use queue::VersionWorkers;
 pub(crate) use route::run_inline;
-pub use settings::{BatchingSettings, Settings};
+pub use settings::{BatchingSettings, RunSettings};
 pub(crate) use task::deadline_exceeded;
 
 /// The inputs of one request. Their names, dtypes and shapes are checked against the signature.

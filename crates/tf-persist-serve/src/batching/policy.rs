@@ -9,7 +9,7 @@ use tf_persist_proto::protobuf::well_known_types::wrappers::{BoolValue, Int64Val
 use tf_persist_proto::serving::BatchingParameters;
 use tf_persist_proto::text_format;
 
-use super::Settings;
+use super::RunSettings;
 use crate::status::Status;
 
 /// The batching parameters of one version, in its folder (`servables/tensorflow/bundle_factory_util.cc`).
@@ -56,7 +56,7 @@ impl BatchPolicy {
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` and `NOT_FOUND` where TensorFlow Serving refuses to load a model or to start.
-    pub(super) fn from_settings(settings: &Settings, folder: &Path) -> Result<Self, Status> {
+    pub(super) fn from_settings(settings: &RunSettings, folder: &Path) -> Result<Self, Status> {
         let batching = &settings.batching;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let base = Self {
@@ -149,7 +149,7 @@ impl BatchPolicy {
     }
 }
 
-impl Settings {
+impl RunSettings {
     /// Checks the file of batching parameters, as TensorFlow Serving does at its start. The file is read again for each
     /// version that is loaded.
     ///
@@ -195,7 +195,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("parameters");
         std::fs::write(&file, text).unwrap();
-        let mut settings = Settings::default();
+        let mut settings = RunSettings::default();
         settings.batching.parameters_file = Some(file);
         BatchPolicy::from_settings(&settings, Path::new("")).map_err(|status| status.message)
     }
@@ -254,7 +254,7 @@ mod tests {
             let refused = policy(text).unwrap_err();
             assert!(refused.contains(reason), "{text}: {refused}");
         }
-        let mut settings = Settings::default();
+        let mut settings = RunSettings::default();
         settings.batching.parameters_file = Some("nowhere/parameters".into());
         assert_eq!(settings.check().unwrap_err().code, Code::NotFound);
         settings.batching.enabled = false;
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn version_can_have_parameters_of_its_own() {
         let folder = tempfile::tempdir().unwrap();
-        let mut settings = Settings::default();
+        let mut settings = RunSettings::default();
         settings.batching.per_model = true;
         assert!(!BatchPolicy::from_settings(&settings, folder.path()).unwrap().explicit);
         std::fs::write(folder.path().join(PER_MODEL_FILE), "max_batch_size { value: 3 }").unwrap();

@@ -164,7 +164,7 @@ pub(crate) struct VersionWorkers {
 impl VersionWorkers {
     /// # Errors
     /// If the batching parameters are invalid.
-    pub(crate) fn new(model: &str, folder: &Path, settings: &super::Settings) -> Result<Self, Status> {
+    pub(crate) fn new(model: &str, folder: &Path, settings: &super::RunSettings) -> Result<Self, Status> {
         let policy = Arc::new(BatchPolicy::from_settings(settings, folder)?);
         let workers = Arc::new(RunWorkers::new(model, policy.clone()));
         Ok(Self { policy, workers })

@@ -1,46 +1,66 @@
-//! How requests are run and batched.
+//! RunSettings of how requests run and share runs.
 
 use std::path::PathBuf;
 
-/// How requests are run. Threads of TensorFlow's own are options of the session: see
-/// [`LoadOptions`](tf_persist_core::LoadOptions).
+use crate::setters::setters;
+
+/// How requests run. TensorFlow's own threads are options of the session: see [`LoadOptions`](tf_persist_core::LoadOptions).
 #[derive(Debug, Clone)]
-pub struct Settings {
-    /// How many runs of one model may be under way at once; 0: one a core.
+#[non_exhaustive]
+pub struct RunSettings {
+    /// The largest number of runs of one model at once; 0 for one a core.
     pub runs_at_once: usize,
-    /// How many requests may wait for one model; what comes then is refused.
+    /// The largest number of requests that wait for one model. Further requests are refused.
     pub max_waiting: usize,
-    /// Whether only signatures whose method is `tensorflow/serving/classify` classify, and those whose method is
+    /// Whether only signatures with the method `tensorflow/serving/classify` classify, and only those with
     /// `tensorflow/serving/regress` regress (`enable_signature_method_name_check`).
     pub check_method_names: bool,
-    /// Whether requests that wait are run together.
+    /// Whether waiting requests share runs.
     pub batching: BatchingSettings,
 }
 
-/// Whether and how requests are run together.
+/// Whether and how requests share runs.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct BatchingSettings {
-    /// Whether requests are ever run together, up to `max_batch_size` rows. Unless that was asked for, they are where
-    /// no answer changes by a bit: where the graph proves that rows are independent, and a measurement finds the same
-    /// bits in a batch.
+    /// Whether requests ever share a run, of up to `max_batch_size` rows. Unless `explicit` is set, they do only where no bit of an
+    /// output changes: where the graph proves that rows are independent, and a measurement finds the same bits in a batch.
     pub enabled: bool,
-    /// Whether TensorFlow Serving's batching was asked for (`enable_batching`): its limits hold then, also without a
-    /// file, and requests are run together without proof that the answers are those they would get alone.
+    /// Whether TensorFlow Serving's batching is enabled (`enable_batching`). Its limits then hold, even without a file of parameters, and
+    /// requests share runs without a proof that this changes nothing.
     pub explicit: bool,
-    /// Whether requests whose rows are proven to be independent are run together though the last digits of their
-    /// answers may differ from those that they get alone (`batch_within_rounding`).
+    /// Whether a proof that rows are independent suffices, though the last digits of outputs may then differ from those of a request
+    /// that runs alone.
     pub within_rounding: bool,
-    /// The most rows of one run, where the parameters do not say.
+    /// The largest number of rows of one run, unless the parameters have their own.
     pub max_batch_size: usize,
-    /// TensorFlow Serving's `BatchingParameters` in text format (`batching_parameters_file`). It is what asks for
-    /// batching, as `explicit` does.
+    /// TensorFlow Serving's `BatchingParameters` in text format (`batching_parameters_file`). A file enables batching as `explicit` does.
     pub parameters_file: Option<PathBuf>,
-    /// Whether each version's own `batching_params.pbtxt` stands before that file
-    /// (`enable_per_model_batching_parameters`).
+    /// Whether the `batching_params.pbtxt` of a version takes precedence over that file (`enable_per_model_batching_parameters`).
     pub per_model: bool,
 }
 
-impl Default for Settings {
+impl RunSettings {
+    setters! {
+        runs_at_once: usize,
+        max_waiting: usize,
+        check_method_names: bool,
+        batching: BatchingSettings,
+    }
+}
+
+impl BatchingSettings {
+    setters! {
+        enabled: bool,
+        explicit: bool,
+        within_rounding: bool,
+        max_batch_size: usize,
+        parameters_file: impl Into<Option<PathBuf>>,
+        per_model: bool,
+    }
+}
+
+impl Default for RunSettings {
     fn default() -> Self {
         Self { runs_at_once: 0, max_waiting: 1024, check_method_names: false, batching: BatchingSettings::default() }
     }

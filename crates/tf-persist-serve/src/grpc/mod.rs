@@ -25,5 +25,6 @@ mod uds_authority;
 mod uds_stream;
 
 pub(crate) use connection::serve;
-pub use settings::Settings;
+pub use settings::GrpcSettings;
+pub use uds_authority::UdsAuthorityRewriter;
 pub(crate) use uds_stream::UdsStream;

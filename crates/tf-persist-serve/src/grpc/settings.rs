@@ -1,22 +1,34 @@
-//! How the gRPC interface listens.
+//! Settings of the gRPC interface.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// How the gRPC interface listens.
+use crate::setters::setters;
+
+/// Settings of the gRPC interface.
 #[derive(Debug, Clone)]
-pub struct Settings {
-    /// Where it listens (`port`); `None`: nowhere. Port 0 is any that is free.
+#[non_exhaustive]
+pub struct GrpcSettings {
+    /// The address to listen on (`port`); `None` for no port. Port 0 is any free port.
     pub address: Option<SocketAddr>,
-    /// A UNIX socket on which it listens too (`grpc_socket_path`).
+    /// A UNIX socket to listen on (`grpc_socket_path`).
     pub socket: Option<PathBuf>,
-    /// Whether answers carry `tensor_content` instead of typed fields (`enable_serialization_as_tensor_content`).
+    /// Whether responses have `tensor_content` instead of typed fields (`enable_serialization_as_tensor_content`).
     pub tensor_content: bool,
-    /// Whether clients may have another configuration of models served (`HandleReloadConfigRequest`).
+    /// Whether clients may change the configuration of models (`HandleReloadConfigRequest`).
     pub reload_config: bool,
 }
 
-impl Default for Settings {
+impl GrpcSettings {
+    setters! {
+        address: impl Into<Option<SocketAddr>>,
+        socket: impl Into<Option<PathBuf>>,
+        tensor_content: bool,
+        reload_config: bool,
+    }
+}
+
+impl Default for GrpcSettings {
     fn default() -> Self {
         Self { address: None, socket: None, tensor_content: false, reload_config: true }
     }

@@ -68,7 +68,7 @@ enum Number {
 }
 
 /// What has been read of a connection.
-pub(crate) struct UdsAuthorityRewriter {
+pub struct UdsAuthorityRewriter {
     position: Position,
     field: Field,
     /// Of the frame of headers: what is left of its payload, and how much of that is padding.
@@ -78,12 +78,13 @@ pub(crate) struct UdsAuthorityRewriter {
 }
 
 impl UdsAuthorityRewriter {
-    pub(crate) fn new() -> Self {
+    /// A rewriter at the start of a connection.
+    pub fn new() -> Self {
         Self { position: Position::Preface(PREFACE), field: Field::Begin, left: 0, padding: 0, flags: 0 }
     }
 
     /// Overwrites what is to be in the bytes that come next.
-    pub(crate) fn rewrite(&mut self, bytes: &mut [u8]) {
+    pub fn rewrite(&mut self, bytes: &mut [u8]) {
         let mut at = 0;
         while at < bytes.len() {
             // What is of no interest is passed over at once.

@@ -15,4 +15,4 @@ mod routes;
 mod settings;
 
 pub(crate) use connection::serve;
-pub use settings::Settings;
+pub use settings::HttpSettings;

@@ -1,20 +1,31 @@
-//! How the REST interface listens.
+//! Settings of the REST interface.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How the REST interface listens.
+use crate::setters::setters;
+
+/// Settings of the REST interface.
 #[derive(Debug, Clone)]
-pub struct Settings {
-    /// Where it listens (`rest_api_port`); `None`: nowhere. Port 0 is any that is free.
+#[non_exhaustive]
+pub struct HttpSettings {
+    /// The address to listen on (`rest_api_port`); `None` for no REST interface. Port 0 is any free port.
     pub address: Option<SocketAddr>,
-    /// After how long a request is given up with 504 (`rest_api_timeout_in_ms`).
+    /// How long a request may take before it fails with 504 (`rest_api_timeout_in_ms`).
     pub timeout: Duration,
-    /// Whether every reply carries CORS headers (`rest_api_enable_cors_support`).
+    /// Whether every response has CORS headers (`rest_api_enable_cors_support`).
     pub cors: bool,
 }
 
-impl Default for Settings {
+impl HttpSettings {
+    setters! {
+        address: impl Into<Option<SocketAddr>>,
+        timeout: Duration,
+        cors: bool,
+    }
+}
+
+impl Default for HttpSettings {
     fn default() -> Self {
         Self { address: None, timeout: Duration::from_secs(30), cors: false }
     }

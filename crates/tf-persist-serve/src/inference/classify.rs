@@ -34,7 +34,7 @@ pub struct Class {
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` if there is no such signature, it is none that classifies, or there are no examples; what TensorFlow says.
-pub async fn classify(
+pub(crate) async fn classify(
     servable: &Servable,
     signature: &str,
     examples: Strings,

@@ -24,7 +24,7 @@ const MAX_CONTEXT_BYTES: usize = 256 << 20;
 ///
 /// # Errors
 /// `RESOURCE_EXHAUSTED` if that would take too much memory.
-pub fn with_context(context: &[u8], examples: &Strings) -> Result<Strings, Status> {
+pub(crate) fn with_context(context: &[u8], examples: &Strings) -> Result<Strings, Status> {
     let added = context.len().saturating_mul(examples.len());
     if added > MAX_CONTEXT_BYTES {
         return Err(Status::new(

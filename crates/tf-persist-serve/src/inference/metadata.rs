@@ -11,7 +11,7 @@ use crate::status::Status;
 ///
 /// # Errors
 /// If one cannot be decoded any more.
-pub fn signature_defs(servable: &Servable) -> Result<SignatureDefMap, Status> {
+pub(crate) fn signature_defs(servable: &Servable) -> Result<SignatureDefMap, Status> {
     let model = servable.model();
     let signature_def = model.artefact().signature_defs(model.meta_graph())?;
     Ok(SignatureDefMap { signature_def, ..Default::default() })

@@ -11,14 +11,14 @@ use crate::models::Servable;
 use crate::status::Status;
 
 /// The method of signatures that classify (`kClassifyMethodName`).
-pub const CLASSIFY: &str = "tensorflow/serving/classify";
+pub(super) const CLASSIFY: &str = "tensorflow/serving/classify";
 
 /// The method of signatures that regress (`kRegressMethodName`).
-pub const REGRESS: &str = "tensorflow/serving/regress";
+pub(super) const REGRESS: &str = "tensorflow/serving/regress";
 
 /// What is to be done with the examples.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Task {
+pub(crate) struct Task {
     /// The model, which is the same in all of them.
     pub model: String,
     /// The signature; empty for the default one.
@@ -29,7 +29,7 @@ pub struct Task {
 
 /// What came of a task.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The classes of each example.
     Classes(Vec<Vec<Class>>),
     /// The value of each example.
@@ -42,7 +42,7 @@ pub enum Outcome {
 /// # Errors
 /// `INVALID_ARGUMENT` if the tasks are not of one model or two of one signature, there are no examples, or a signature cannot do what
 /// its task asks; `UNIMPLEMENTED` if a method is neither; what TensorFlow says.
-pub async fn multi_inference(
+pub(crate) async fn multi_inference(
     servable: &Servable,
     tasks: &[Task],
     examples: Strings,

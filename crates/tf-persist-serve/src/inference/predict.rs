@@ -18,7 +18,10 @@ use crate::status::Status;
 /// # Errors
 /// `INVALID_ARGUMENT` if the inputs or the outputs asked for are not those of the signature, or of another dtype; what
 /// TensorFlow says.
-pub async fn predict(served: &Arc<ServedSignature>, call: InferenceRequest) -> Result<InferenceResponse, Status> {
+pub(crate) async fn predict(
+    served: &Arc<ServedSignature>,
+    call: InferenceRequest,
+) -> Result<InferenceResponse, Status> {
     let signature = &served.signature;
     let given = || call.inputs.iter().map(|(name, _)| name.as_str());
     check_count(signature, given())?;

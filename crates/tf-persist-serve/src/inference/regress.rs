@@ -22,7 +22,7 @@ pub(super) const OUTPUTS: &str = "outputs";
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` if there is no such signature, it is none that regresses, or there are no examples; what TensorFlow says.
-pub async fn regress(
+pub(crate) async fn regress(
     servable: &Servable,
     signature: &str,
     examples: Strings,

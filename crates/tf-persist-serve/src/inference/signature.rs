@@ -9,11 +9,11 @@ use crate::models::{Servable, ServedSignature};
 use crate::status::Status;
 
 /// The signature that is meant where none is named (`kDefaultServingSignatureDefKey`).
-pub const DEFAULT_SIGNATURE: &str = "serving_default";
+pub(super) const DEFAULT_SIGNATURE: &str = "serving_default";
 
 /// The name of the signature that a request means by this one.
 #[must_use]
-pub fn effective_name(name: &str) -> &str {
+pub(crate) fn effective_name(name: &str) -> &str {
     if name.is_empty() { DEFAULT_SIGNATURE } else { name }
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn check_predict_method(servable: &Servable, served: &ServedSignature
 /// # Errors
 /// If there is none, with the code and the words that TensorFlow Serving has for it in each protocol (`predict_util.cc`,
 /// `http_rest_api_handler.cc`).
-pub fn signature_for_predict<'a>(
+pub(crate) fn signature_for_predict<'a>(
     servable: &'a Servable,
     name: &str,
     protocol: Protocol,

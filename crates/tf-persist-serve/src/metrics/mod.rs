@@ -18,10 +18,11 @@ use tf_persist_core::Code;
 
 use batching::BatchMetrics;
 use histogram::Histogram;
-pub use model::ModelMetrics;
+pub(crate) use model::ModelMetrics;
 use model::code_index;
-pub use page::{DEFAULT_PATH, Gauges, VersionGauge};
-pub use settings::Settings;
+pub use page::Gauges;
+pub(crate) use page::VersionGauge;
+pub use settings::MetricsSettings;
 
 /// Names that are measured apart though no model of that name was loaded. Requests may name any model, and each name that is seen is
 /// kept; beyond this many they are counted together, under [`OTHERS`].

@@ -11,9 +11,6 @@ use super::model::code_name;
 use super::{Inner, Phase};
 use crate::api::{Api, Protocol};
 
-/// The path of the page where the configuration does not say one.
-pub const DEFAULT_PATH: &str = "/monitoring/prometheus/metrics";
-
 /// The current values (gauges).
 #[derive(Debug, Clone, Default)]
 pub struct Gauges {

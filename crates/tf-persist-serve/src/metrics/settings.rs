@@ -1,8 +1,20 @@
-//! Where measures can be read.
+//! Settings of the metrics page.
 
-/// Where measures can be read.
+use crate::setters::setters;
+
+/// Settings of the metrics page.
 #[derive(Debug, Clone, Default)]
-pub struct Settings {
-    /// The path on the REST port (`monitoring_config_file`); `None`: nowhere.
+#[non_exhaustive]
+pub struct MetricsSettings {
+    /// The path of the Prometheus page on the REST port (`monitoring_config_file`); `None` for no page.
     pub prometheus_path: Option<String>,
+}
+
+impl MetricsSettings {
+    /// TensorFlow Serving's default path of the page.
+    pub const DEFAULT_PATH: &str = "/monitoring/prometheus/metrics";
+
+    setters! {
+        prometheus_path: impl Into<Option<String>>,
+    }
 }

@@ -8,7 +8,7 @@ use tf_persist_core::Code;
 use tf_persist_proto::serving::ModelServerConfig;
 use tokio::sync::{oneshot, watch};
 
-use super::Settings;
+use super::ModelSettings;
 use super::load::Loader;
 use super::manager::{self, Event, Shared};
 use super::view::{Readiness, View};
@@ -31,7 +31,7 @@ impl<T> Drop for Handle<T> {
 }
 
 impl<T: Send + Sync + 'static> Handle<T> {
-    pub(super) fn start<L: Loader<Loaded = T>>(settings: Settings, loader: L) -> Result<Self, Status> {
+    pub(super) fn start<L: Loader<Loaded = T>>(settings: ModelSettings, loader: L) -> Result<Self, Status> {
         let (shared, events) = manager::start(settings, Arc::new(loader))?;
         Ok(Self { shared, events })
     }

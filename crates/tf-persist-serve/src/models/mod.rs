@@ -37,7 +37,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use servable::{Servable, ServedSignature};
-pub use settings::{LabelRule, LoadSettings, ModelSource, Settings};
+pub use settings::{LabelRule, LoadSettings, ModelSettings, ModelSource};
 
 use tf_persist_proto::serving::ModelServerConfig;
 use tokio::sync::watch;
@@ -101,7 +101,7 @@ pub struct ModelStatus {
 }
 
 /// Runs the requests that a version brings along, each as often as the number says, before it answers others. Returns how many there are.
-pub type WarmUp = fn(&Servable, u32) -> Result<usize, Status>;
+pub(crate) type WarmUp = fn(&Servable, u32) -> Result<usize, Status>;
 
 /// The models of a server. Cloning shares them.
 ///
@@ -117,8 +117,8 @@ impl Models {
     /// # Errors
     /// What a configuration that cannot be would do to TensorFlow Serving at its start: it does not run.
     pub fn start(
-        settings: Settings,
-        run: batching::Settings,
+        settings: ModelSettings,
+        run: batching::RunSettings,
         metrics: Metrics,
         warm_up: WarmUp,
     ) -> Result<Self, Status> {

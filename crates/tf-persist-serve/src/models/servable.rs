@@ -37,7 +37,7 @@ impl Servable {
         name: &str,
         version: i64,
         model: LoadedModel,
-        run: &batching::Settings,
+        run: &batching::RunSettings,
         metrics: &Metrics,
     ) -> Result<Self, Status> {
         let shared = batching::VersionWorkers::new(name, model.artefact().path(), run)?;

@@ -1,29 +1,32 @@
-//! Which models are served, and how they are loaded.
+//! ModelSettings of which models are served, and how they are loaded.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tf_persist_core::LoadOptions;
 
+use crate::setters::setters;
+
 /// How models are found and loaded. The names are those of TensorFlow Serving's flags.
 #[derive(Debug, Clone)]
-pub struct Settings {
-    /// Where it is said which models there are; `None` is refused at the start.
+#[non_exhaustive]
+pub struct ModelSettings {
+    /// Which models are served. A server does not start without it.
     pub source: Option<ModelSource>,
-    /// How often the folders are looked into for versions (`file_system_poll_wait_seconds`); `None`: only at the start.
+    /// How often the folders are searched for versions (`file_system_poll_wait_seconds`); `None` for only at the start.
     pub poll: Option<Duration>,
-    /// Which versions labels may be put on.
+    /// Which versions a label may be assigned to.
     pub labels: LabelRule,
     /// How a version is loaded.
     pub load: LoadSettings,
 }
 
-/// Where it is said which models there are.
+/// Which models are served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelSource {
-    /// One model, whose versions are folders of this one (`model_name`, `model_base_path`).
+    /// One model, whose versions are subfolders (`model_name`, `model_base_path`).
     BasePath {
-        /// The name it is served by.
+        /// The name of the model.
         name: String,
         /// The folder of its versions.
         path: PathBuf,
@@ -32,47 +35,77 @@ pub enum ModelSource {
     ConfigFile {
         /// The file.
         path: PathBuf,
-        /// How often it is read again (`model_config_file_poll_wait_seconds`); `None`: only when it is asked for.
+        /// How often the file is read again (`model_config_file_poll_wait_seconds`); `None` for only on a reload.
         poll: Option<Duration>,
     },
 }
 
-/// Which versions labels may be put on.
+/// Which versions a label may be assigned to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LabelRule {
-    /// Those that answer; at the start also those that are still being loaded, which the server waits for before it is ready.
+    /// Available versions; at the start also versions that are being loaded, for which the server waits before it is ready.
     #[default]
     AvailableOrStarting,
-    /// Those that answer alone, so that none can be put anywhere at the start: TensorFlow Serving's rule.
+    /// Available versions only, so that no label can be assigned at the start: TensorFlow Serving's rule.
     Available,
-    /// Any, as long as the label is new (`allow_version_labels_for_unavailable_models`).
+    /// Any version, as long as the label is new (`allow_version_labels_for_unavailable_models`).
     Any,
 }
 
 /// How a version is loaded.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct LoadSettings {
-    /// Session options, op libraries, trust and where libtensorflow is. Without tags the only meta graph is taken, else `serve`.
+    /// Session options, op libraries, trust and the location of libtensorflow. Without tags, the only meta graph is loaded, or the one
+    /// with the tag `serve` if there are several.
     pub options: LoadOptions,
-    /// Whether the first version that is loaded decides how many threads share the work of one op, whatever the options say: one if its
-    /// ops are small, else one a core. The process has one pool of these threads, so it decides for all versions that follow.
+    /// Whether the first version decides how many threads share one op, whatever the options say: one thread if its ops are small, one
+    /// a core otherwise. A process has one pool of these threads, so that version decides for all later ones.
     pub intra_op_threads_by_model: bool,
-    /// How often a load that failed is tried again (`max_num_load_retries`).
+    /// How often a failed load is retried (`max_num_load_retries`).
     pub retries: u32,
-    /// How long is waited before each (`load_retry_interval_micros`).
+    /// The pause before each retry (`load_retry_interval_micros`).
     pub retry_interval: Duration,
-    /// How many versions are loaded at once (`num_load_threads`, of which 0 is 1 here).
+    /// How many versions are loaded at once (`num_load_threads`, where 0 stands for 1).
     pub threads: usize,
-    /// Whether the requests in `assets.extra/tf_serving_warmup_requests` are run before a version answers (`enable_model_warmup`).
+    /// Whether the requests in `assets.extra/tf_serving_warmup_requests` run before a version is available (`enable_model_warmup`).
     pub warm_up: bool,
-    /// How often each of them is run (`num_request_iterations_for_warmup`).
+    /// How often each of them runs (`num_request_iterations_for_warmup`).
     pub warm_up_iterations: u32,
-    /// Where the name of the version that is being loaded is written down while it is, so that the next start can say which one
-    /// took the process with it, and leave one alone for a while that did so twice. `None`: nowhere.
+    /// A file with the versions that are being loaded. The next start reads from it which version crashed the process, and quarantines a
+    /// version that did so twice. `None` for no file.
     pub journal: Option<PathBuf>,
 }
 
-impl Default for Settings {
+impl ModelSettings {
+    /// Serves one model: sets [`source`](#structfield.source) to a [`ModelSource::BasePath`].
+    #[must_use]
+    pub fn base_path(self, name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        self.source(ModelSource::BasePath { name: name.into(), path: path.into() })
+    }
+
+    setters! {
+        source: impl Into<Option<ModelSource>>,
+        poll: impl Into<Option<Duration>>,
+        labels: LabelRule,
+        load: LoadSettings,
+    }
+}
+
+impl LoadSettings {
+    setters! {
+        options: LoadOptions,
+        intra_op_threads_by_model: bool,
+        retries: u32,
+        retry_interval: Duration,
+        threads: usize,
+        warm_up: bool,
+        warm_up_iterations: u32,
+        journal: impl Into<Option<PathBuf>>,
+    }
+}
+
+impl Default for ModelSettings {
     fn default() -> Self {
         Self {
             source: None,

@@ -23,7 +23,7 @@ static WAS_LOADED: AtomicBool = AtomicBool::new(false);
 pub(super) struct TensorFlowLoader {
     pub(super) load: LoadSettings,
     pub(super) intra_op_threads: IntraOpThreads,
-    pub(super) run: batching::Settings,
+    pub(super) run: batching::RunSettings,
     pub(super) metrics: Metrics,
     pub(super) warm_up: WarmUp,
 }

@@ -22,7 +22,7 @@ const MAX_KEY: usize = 4096;
 
 /// The keys that are let in. What is kept of them is their digests. Cloning shares them.
 #[derive(Debug, Clone, Default)]
-pub struct ApiKeys {
+pub(crate) struct ApiKeys {
     file: Option<PathBuf>,
     digests: Arc<ArcSwapOption<Vec<[u8; 32]>>>,
 }
@@ -54,7 +54,7 @@ impl ApiKeys {
     ///
     /// # Errors
     /// If the file cannot be read, or has no key.
-    pub fn open(file: Option<&Path>) -> Result<Self, ApiKeysError> {
+    pub(crate) fn open(file: Option<&Path>) -> Result<Self, ApiKeysError> {
         let keys = Self { file: file.map(Path::to_owned), digests: Arc::default() };
         keys.reload()?;
         Ok(keys)
@@ -64,7 +64,7 @@ impl ApiKeys {
     ///
     /// # Errors
     /// If it cannot be read, or has no key; those that were read before stay.
-    pub fn reload(&self) -> Result<(), ApiKeysError> {
+    pub(crate) fn reload(&self) -> Result<(), ApiKeysError> {
         let Some(path) = &self.file else { return Ok(()) };
         let digests = read(path).map_err(|source| ApiKeysError::Read { path: path.clone(), source })?;
         let digests = digests.map_err(|why| ApiKeysError::Invalid { path: path.clone(), why })?;
@@ -91,7 +91,7 @@ impl ApiKeys {
     ///
     /// # Errors
     /// `UNAUTHENTICATED` if it has none, or one that is not let in.
-    pub fn check(&self, headers: &HeaderMap) -> Result<(), Status> {
+    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Status> {
         let digests = self.digests.load();
         let Some(digests) = digests.as_ref() else { return Ok(()) };
         let refused = |message: &str| Err(Status::new(Code::Unauthenticated, message));

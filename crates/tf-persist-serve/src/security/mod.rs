@@ -7,8 +7,9 @@ mod settings;
 mod tests;
 mod tls;
 
-pub use api_keys::{ApiKeys, ApiKeysError};
-pub use concurrency::{ConcurrencyLimit, Permit};
-pub use settings::{Limits, Pem, Settings, Tls};
+pub(crate) use api_keys::ApiKeys;
+pub use api_keys::ApiKeysError;
+pub(crate) use concurrency::ConcurrencyLimit;
+pub use settings::{Limits, Pem, SecuritySettings, Tls};
 pub(crate) use tls::Certificates;
 pub use tls::TlsError;

@@ -1,64 +1,69 @@
-//! Keys, certificates and limits.
+//! Settings of API keys, certificates and limits.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Who may ask, and how much.
+use crate::setters::setters;
+
+/// API keys, certificates and limits.
 #[derive(Debug, Clone, Default)]
-pub struct Settings {
-    /// A file of API keys, one a line; without it nobody is asked for one.
+#[non_exhaustive]
+pub struct SecuritySettings {
+    /// A file of API keys, one a line; `None` if clients need no key.
     pub api_key_file: Option<PathBuf>,
-    /// Certificates, for both interfaces.
+    /// The certificates of both interfaces; `None` for no TLS.
     pub tls: Option<Tls>,
-    /// What is refused before work is put into it.
+    /// Limits of connections and requests.
     pub limits: Limits,
 }
 
 /// Certificates, in PEM.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Tls {
-    /// The server's chain.
+    /// The certificate chain of the server.
     pub certificate: Pem,
-    /// Its key.
+    /// The private key of the server.
     pub key: Pem,
-    /// Those that clients' certificates are signed by; without them clients need none.
+    /// The authorities that sign clients' certificates; `None` if clients need no certificate.
     pub client_ca: Option<Pem>,
-    /// Whether the REST interface stays without, as TensorFlow Serving's own `ssl_config_file` leaves it.
+    /// Whether the REST interface has no TLS, as with TensorFlow Serving's `ssl_config_file`.
     pub grpc_only: bool,
 }
 
-/// Bytes in PEM, and where they come from.
+/// Bytes in PEM, and the name of their source.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pem {
-    /// What they are called where something is wrong with them, such as a file's path in backquotes.
+    /// The name in error messages, such as the path of a file in backquotes.
     pub name: String,
     /// The bytes.
     pub bytes: Vec<u8>,
 }
 
 impl Pem {
-    /// Bytes that are called this.
+    /// Bytes in PEM, and the name of their source.
     pub fn new(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
         Self { name: name.into(), bytes: bytes.into() }
     }
 }
 
 impl fmt::Debug for Pem {
-    /// Without the bytes, which may be a key.
+    /// Omits the bytes, which may be a private key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pem").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-/// What is refused before work is put into it.
+/// Limits of connections and requests, checked before any work is done.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Limits {
-    /// The longest request, in bytes, after it was inflated.
+    /// The largest request body, in bytes, after decompression.
     pub body_bytes: usize,
-    /// Requests under way at once, over both interfaces; more are refused with 503 or `UNAVAILABLE`.
+    /// Requests at once, over both interfaces. Further ones are refused with 503 or `UNAVAILABLE`.
     pub concurrent_requests: usize,
-    /// Connections at once, of each interface; more wait to be accepted.
+    /// Connections at once, of each interface. Further ones wait to be accepted.
     pub connections: usize,
     /// How long a client may take to send the head of a request.
     pub head_timeout: Duration,
@@ -66,10 +71,44 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Tensors in one request.
     pub tensors: usize,
-    /// After how long a connection on which nothing happens is closed.
+    /// How long a connection may be idle before it is closed.
     pub idle_timeout: Duration,
-    /// How long requests under way are waited for when the server stops.
+    /// How long the server waits for the requests in flight when it stops.
     pub drain_timeout: Duration,
+}
+
+impl SecuritySettings {
+    setters! {
+        api_key_file: impl Into<Option<PathBuf>>,
+        tls: impl Into<Option<Tls>>,
+        limits: Limits,
+    }
+}
+
+impl Tls {
+    /// TLS of both interfaces, for clients without certificates.
+    #[must_use]
+    pub fn new(certificate: Pem, key: Pem) -> Self {
+        Self { certificate, key, client_ca: None, grpc_only: false }
+    }
+
+    setters! {
+        client_ca: impl Into<Option<Pem>>,
+        grpc_only: bool,
+    }
+}
+
+impl Limits {
+    setters! {
+        body_bytes: usize,
+        concurrent_requests: usize,
+        connections: usize,
+        head_timeout: Duration,
+        body_timeout: Duration,
+        tensors: usize,
+        idle_timeout: Duration,
+        drain_timeout: Duration,
+    }
 }
 
 impl Default for Limits {

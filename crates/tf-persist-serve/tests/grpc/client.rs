@@ -8,8 +8,7 @@ use tf_persist_core::LoadOptions;
 use tf_persist_core::runtime::Search;
 use tf_persist_proto::protobuf::{Message, MessageField};
 use tf_persist_proto::serving as pb;
-use tf_persist_serve::models::ModelSource;
-use tf_persist_serve::{ServerError, Settings};
+use tf_persist_serve::{ModelSource, ServerError, Settings};
 use tonic::Status;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::{Channel, Endpoint};
@@ -60,7 +59,7 @@ impl Server {
         }
         settings.grpc.address = Some(([127, 0, 0, 1], 0).into());
         let server = tf_persist_serve::Server::bind(settings).unwrap();
-        server.state().models().ready().await.unwrap();
+        server.state().ready().await.unwrap();
         let address = server.grpc_address().unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let stopped = async { drop(stopped.await) };

@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tf_persist_serve::models::ModelSource;
-use tf_persist_serve::{Server, Settings};
+use tf_persist_serve::{ModelSource, Server, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;

@@ -20,7 +20,7 @@ use super::poll::{PollRequest, PollResult};
 use super::state_machine::{Action, LoadOutcome, Model, RetryPolicy};
 use super::unload::UnloadJob;
 use super::view::View;
-use super::{LabelRule, ModelSource, Settings, config, load, poll, unload};
+use super::{LabelRule, ModelSettings, ModelSource, config, load, poll, unload};
 use crate::status::Status;
 use configure::Waiter;
 use labels::AwaitedLabel;
@@ -60,7 +60,7 @@ pub(super) struct Shared<T> {
 
 /// The state of the manager's thread.
 pub(super) struct Manager<T> {
-    settings: Settings,
+    settings: ModelSettings,
     events: Receiver<Event<T>>,
     queue: Arc<LoadQueue>,
     poller: Sender<PollRequest>,
@@ -122,7 +122,7 @@ struct RepeatedWarning {
 /// If the configuration is unreadable or invalid, or a thread cannot be spawned.
 #[expect(clippy::type_complexity, reason = "the caller destructures it at once")]
 pub(super) fn start<L: Loader>(
-    settings: Settings,
+    settings: ModelSettings,
     loader: Arc<L>,
 ) -> Result<(Arc<Shared<L::Loaded>>, Sender<Event<L::Loaded>>), Status> {
     let file = config::read(settings.source.as_ref())?;
@@ -182,7 +182,7 @@ pub(super) fn start<L: Loader>(
     Ok((shared, event_sender))
 }
 
-impl Settings {
+impl ModelSettings {
     /// How often the configuration file is read.
     fn file_poll(&self) -> Option<Duration> {
         match self.source {

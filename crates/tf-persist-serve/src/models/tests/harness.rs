@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use crate::models::handle::Handle;
 use crate::models::load::Loader;
 use crate::models::state_machine::LoadError;
-use crate::models::{ModelSource, Settings, State, Version};
+use crate::models::{ModelSettings, ModelSource, State, Version};
 use crate::status::Status;
 
 /// How long anything may take.
@@ -104,21 +104,21 @@ impl Harness {
         fs::remove_dir_all(gone).unwrap();
     }
 
-    pub(super) fn settings(&self, source: ModelSource) -> Settings {
+    pub(super) fn settings(&self, source: ModelSource) -> ModelSettings {
         let mut settings =
-            Settings { source: Some(source), poll: Some(Duration::from_millis(10)), ..Settings::default() };
+            ModelSettings { source: Some(source), poll: Some(Duration::from_millis(10)), ..ModelSettings::default() };
         settings.load.retries = 0;
         settings.load.retry_interval = Duration::from_millis(20);
         settings
     }
 
-    /// Settings that serve one model, `m`.
-    pub(super) fn one(&self) -> Settings {
+    /// ModelSettings that serve one model, `m`.
+    pub(super) fn one(&self) -> ModelSettings {
         self.settings(ModelSource::BasePath { name: "m".into(), path: self.base("m") })
     }
 
-    /// Settings that serve what a file says, which is written here.
-    pub(super) fn several(&self, models: &[(&str, &str)]) -> Settings {
+    /// ModelSettings that serve what a file says, which is written here.
+    pub(super) fn several(&self, models: &[(&str, &str)]) -> ModelSettings {
         let path = self.folder.path().join("models.config");
         fs::write(&path, self.text(models)).unwrap();
         self.settings(ModelSource::ConfigFile { path, poll: Some(Duration::from_millis(10)) })
@@ -129,8 +129,8 @@ impl Harness {
         self.folder.path().join("journal")
     }
 
-    /// Settings that serve what [`Self::several`] wrote, with a journal.
-    pub(super) fn with_journal(&self) -> Settings {
+    /// ModelSettings that serve what [`Self::several`] wrote, with a journal.
+    pub(super) fn with_journal(&self) -> ModelSettings {
         let path = self.folder.path().join("models.config");
         let mut settings = self.settings(ModelSource::ConfigFile { path, poll: None });
         settings.load.journal = Some(self.journal());
@@ -163,12 +163,12 @@ impl Harness {
         tf_persist_proto::text_format::parse(self.text(models)).unwrap()
     }
 
-    pub(super) fn start(&self, settings: Settings) -> Handle<Text> {
+    pub(super) fn start(&self, settings: ModelSettings) -> Handle<Text> {
         Handle::start(settings, self.texts.clone()).unwrap()
     }
 
     /// Starts and waits until it is ready.
-    pub(super) fn serve(&self, settings: Settings) -> Handle<Text> {
+    pub(super) fn serve(&self, settings: ModelSettings) -> Handle<Text> {
         let models = self.start(settings);
         self.ready(&models).unwrap();
         models

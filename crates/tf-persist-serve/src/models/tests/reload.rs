@@ -10,7 +10,7 @@ use super::harness::{Harness, TIMEOUT, answer, latest, states, wait, wait_for_po
 use crate::models::State::{Available, End, Loading};
 use crate::models::handle::Handle;
 use crate::models::view::Readiness;
-use crate::models::{LabelRule, Settings, Version};
+use crate::models::{LabelRule, ModelSettings, Version};
 use crate::status::Status;
 
 #[test]
@@ -54,10 +54,10 @@ fn labels_may_wait_if_that_is_allowed() {
     harness.put("m", 1, "1");
     let labels = |text: &str| format!("version_labels {{ {text} }}");
     let started = labels("key: 'a' value: 1");
-    let settings = Settings { labels: LabelRule::Available, ..harness.several(&[("m", &started)]) };
+    let settings = ModelSettings { labels: LabelRule::Available, ..harness.several(&[("m", &started)]) };
     let refused = Handle::start(settings, harness.texts.clone()).err().unwrap();
     assert_eq!(refused.code, Code::FailedPrecondition);
-    let settings = Settings { labels: LabelRule::Any, ..harness.several(&[("m", &started)]) };
+    let settings = ModelSettings { labels: LabelRule::Any, ..harness.several(&[("m", &started)]) };
     let models = harness.serve(settings);
     assert_eq!(answer(&models, "m", &Version::Label("a".into())), Ok("1".into()));
     let both = format!("{started} {}", labels("key: 'new' value: 777"));

@@ -10,7 +10,7 @@ use tf_persist_core::Code;
 use super::harness::{Harness, TIMEOUT, answer, error, latest, states, wait, wait_for_polls, wait_states};
 use crate::models::State::{self, Available, End, Loading};
 use crate::models::view::Readiness;
-use crate::models::{Settings, Version};
+use crate::models::{ModelSettings, Version};
 use crate::status::Status;
 
 #[test]
@@ -209,7 +209,7 @@ fn a_folder_that_vanishes_is_named() {
     let harness = Harness::new();
     harness.put("m", 1, "one");
     for (version, poll) in [(2, None), (3, Some(Duration::from_millis(10)))] {
-        let models = harness.serve(Settings { poll, ..harness.one() });
+        let models = harness.serve(ModelSettings { poll, ..harness.one() });
         let path = harness.put("m", version, "slow");
         models.refresh();
         wait("it is being loaded", || harness.loads(&path) == 1);
