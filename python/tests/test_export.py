@@ -339,7 +339,7 @@ class Refused(Case):
 
     def test_examples_do_not_fit(self) -> None:
         """Other names, or other shapes; nothing is written."""
-        self.refused("the model wants ['image']", adam(), examples={"picture": numbers(2, 8, 8, 1)})
+        self.refused("the model needs ['image']", adam(), examples={"picture": numbers(2, 8, 8, 1)})
         self.refused("the examples do not run", adam(), examples={"image": numbers(2, 9, 9, 1)})
 
     def test_target_does_not_fit(self) -> None:

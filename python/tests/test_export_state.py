@@ -161,7 +161,7 @@ class State(Case):
             second = self.saved(model, ".keras")
             with zipfile.ZipFile(second) as archive:
                 self.assertNotIn("optimizer", json.loads(archive.read("config.json"))["compile_config"])
-            self.refused("which optimizer", second)
+            self.refused("name the optimizer", second)
             self.refused("--inference-only", second)
             self.assertIsInstance(self.loaded(first).optimizer, type(model.optimizer))
             self.assertFalse(load.load_model(second, [], False, inference_only=True).compiled)
@@ -172,7 +172,7 @@ class State(Case):
             model = trained("adam", "mse")
             model.get_layer("hidden").trainable = False
             path = self.saved(model, ending)
-            self.refused("10 variables that is not that of its optimizer, `Adam`, with 6", path)
+            self.refused("10 optimizer variables, which do not fit its optimizer, `Adam`, with 6", path)
             self.refused("module:function", path)
 
     def test_another_optimizer(self) -> None:
@@ -224,7 +224,7 @@ class State(Case):
         self.assertEqual(self.main(paths[0], "one")[0], 0)
         code, out, err = self.main(paths[1], "two")
         self.assertEqual((code, out), (1, ""))
-        self.assertRegex(err, "^error: .* which optimizer [^\n]*\n$")
+        self.assertRegex(err, "^error: .* name the optimizer [^\n]*\n$")
         code, out, err = self.main(paths[1], "two", "--inference-only")
         self.assertEqual((code, err), (0, ""))
         self.assertNotIn("train", out)

@@ -20,10 +20,11 @@ const PIECE: usize = 128 << 10;
 /// The memory of a vector beyond its elements.
 fn spare<A: Alignment>(memory: &mut AVec<u8, A>) -> &mut [MaybeUninit<u8>] {
     let (length, capacity) = (memory.len(), memory.capacity());
-    // SAFETY: the vector has allocated `capacity` bytes at this pointer, of which the first `length` are its elements, so that
-    // the rest lies in the same allocation and is nobody's; it is borrowed for as long as the slice lives, and
-    // `MaybeUninit` asks nothing of what stands in it.
-    unsafe { std::slice::from_raw_parts_mut(memory.as_mut_ptr().add(length).cast(), capacity - length) }
+    // SAFETY: the vector has allocated `capacity` bytes at this pointer, of which the first `length` are its elements.
+    let rest = unsafe { memory.as_mut_ptr().add(length) };
+    // SAFETY: the rest of the allocation is not used otherwise; it is borrowed for as long as the slice lives, and `MaybeUninit`
+    // permits any contents.
+    unsafe { std::slice::from_raw_parts_mut(rest.cast(), capacity - length) }
 }
 
 /// Appends up to `length` bytes of a file, from an offset on, to a vector that has room for them, and shows each piece to

@@ -1,5 +1,6 @@
 //! The server: from its first connection to its last.
 
+use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,6 +49,15 @@ pub struct Server {
     rest: Option<(TcpListener, SocketAddr)>,
     grpc: Option<(TcpListener, SocketAddr)>,
     socket: Option<UnixListener>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("rest", &self.rest.as_ref().map(|(_, address)| address))
+            .field("grpc", &self.grpc.as_ref().map(|(_, address)| address))
+            .finish_non_exhaustive()
+    }
 }
 
 impl Server {

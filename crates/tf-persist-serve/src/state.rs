@@ -1,5 +1,6 @@
 //! What both interfaces speak to.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -33,6 +34,12 @@ struct Inner {
     shutdown: ShutdownSignal,
     connections: TaskTracker,
     had_large_message: AtomicBool,
+}
+
+impl fmt::Debug for ServerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerState").finish_non_exhaustive()
+    }
 }
 
 impl ServerState {

@@ -14,7 +14,8 @@
 //! - `lib.rs` describes and registers the op, and has the callback of each run.
 
 // A library for C needs unsafe code. Each block states why it is sound; the workspace's crates have unsafe code only in `ffi/`.
-#![allow(unsafe_code)]
+// A block is a sequence of C calls under one argument, so that the example reads like the C API's documentation.
+#![allow(unsafe_code, clippy::multiple_unsafe_ops_per_block)]
 
 mod api;
 mod distance;

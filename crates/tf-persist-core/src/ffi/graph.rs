@@ -34,12 +34,12 @@ impl ImportedGraph {
         let graph = Graph::new();
         let bytes = borrowed(graph_def);
         let mut status = Status::new();
-        // SAFETY: graph, bytes, options and status are live; the options are deleted once.
-        unsafe {
-            let options = tf::TF_NewImportGraphDefOptions();
-            tf::TF_GraphImportGraphDef(graph.0.as_ptr(), &raw const bytes, options, status.raw());
-            tf::TF_DeleteImportGraphDefOptions(options);
-        }
+        // SAFETY: takes nothing.
+        let options = unsafe { tf::TF_NewImportGraphDefOptions() };
+        // SAFETY: graph, bytes, options and status are live.
+        unsafe { tf::TF_GraphImportGraphDef(graph.0.as_ptr(), &raw const bytes, options, status.raw()) };
+        // SAFETY: live, and deleted once.
+        unsafe { tf::TF_DeleteImportGraphDefOptions(options) };
         status.check(|| "import the graph".into())?;
         Ok(Self(graph))
     }
@@ -55,15 +55,15 @@ impl ImportedGraph {
         let Some(index) = c_int::try_from(index).ok().filter(|index| *index < outputs) else { return Ok(None) };
         let output = tf::TF_Output { oper: op, index };
         let mut status = Status::new();
-        // SAFETY: the output exists (above), and `dims` has room for the rank.
-        let (number, rank, dims) = unsafe {
-            let rank = tf::TF_GraphGetTensorNumDims(graph, output, status.raw());
-            let mut dims = vec![-1_i64; usize::try_from(rank).unwrap_or(0)];
-            if rank > 0 {
-                tf::TF_GraphGetTensorShape(graph, output, dims.as_mut_ptr(), rank, status.raw());
-            }
-            ((symbols().output_type)(output), rank, dims)
-        };
+        // SAFETY: the output exists (above).
+        let number = unsafe { (symbols().output_type)(output) };
+        // SAFETY: the graph is live, and the output exists.
+        let rank = unsafe { tf::TF_GraphGetTensorNumDims(graph, output, status.raw()) };
+        let mut dims = vec![-1_i64; usize::try_from(rank).unwrap_or(0)];
+        if rank > 0 {
+            // SAFETY: as above, and `dims` has room for the rank.
+            unsafe { tf::TF_GraphGetTensorShape(graph, output, dims.as_mut_ptr(), rank, status.raw()) };
+        }
         status.check(|| format!("tell the shape of `{}:{index}`", name.to_string_lossy()))?;
         let sizes = || PartialShape::new(dims.into_iter().map(|size| u64::try_from(size).ok()).collect());
         Ok(Some(TensorType {
@@ -102,16 +102,20 @@ struct Buffer(NonNull<tf::TF_Buffer>);
 
 impl Buffer {
     fn empty() -> Self {
-        // SAFETY: takes nothing, and never returns null.
-        Self(unsafe { NonNull::new_unchecked(tf::TF_NewBuffer()) })
+        // SAFETY: takes nothing.
+        let buffer = unsafe { tf::TF_NewBuffer() };
+        // SAFETY: TF_NewBuffer never returns null.
+        Self(unsafe { NonNull::new_unchecked(buffer) })
     }
 
     fn bytes(&self) -> &[u8] {
-        // SAFETY: the buffer is live, and its data, if any, readable for its length until it is deleted.
-        unsafe {
-            let buffer = self.0.as_ref();
-            if buffer.data.is_null() { &[] } else { std::slice::from_raw_parts(buffer.data.cast(), buffer.length) }
+        // SAFETY: the buffer is live.
+        let buffer = unsafe { self.0.as_ref() };
+        if buffer.data.is_null() {
+            return &[];
         }
+        // SAFETY: the data are readable for the buffer's length until it is deleted.
+        unsafe { std::slice::from_raw_parts(buffer.data.cast(), buffer.length) }
     }
 }
 

@@ -156,9 +156,11 @@ impl Library {
             std::mem::forget(link(framework)?);
         }
         let library = link(core)?;
-        // SAFETY: returns a NUL-terminated string that lives for ever.
-        let version =
-            unsafe { CStr::from_ptr(symbol::<Version>(&library, "TF_Version")?()) }.to_string_lossy().into_owned();
+        let version = symbol::<Version>(&library, "TF_Version")?;
+        // SAFETY: takes nothing.
+        let version = unsafe { version() };
+        // SAFETY: TF_Version returns a NUL-terminated string with static lifetime.
+        let version = unsafe { CStr::from_ptr(version) }.to_string_lossy().into_owned();
         if is_too_old(&version) {
             return Err(OpenError::TooOld { version });
         }
@@ -223,13 +225,12 @@ fn private_folder() -> io::Result<tempfile::TempDir> {
 }
 
 fn set_variable(name: &str, value: Option<&OsStr>) {
-    // SAFETY: Rust's own readers of the environment take a lock. C code that reads it in another thread at this moment would
-    // race, which is why opening happens once, and `Runtime::open` says to call it before threads are started.
-    unsafe {
-        match value {
-            Some(value) => env::set_var(name, value),
-            None => env::remove_var(name),
-        }
+    match value {
+        // SAFETY: Rust's own readers of the environment take a lock. C code that reads it in another thread at this moment would
+        // race, which is why opening happens once, and `Runtime::open` asks to be called before threads are started.
+        Some(value) => unsafe { env::set_var(name, value) },
+        // SAFETY: as above.
+        None => unsafe { env::remove_var(name) },
     }
 }
 

@@ -23,23 +23,27 @@ pub(crate) fn load_op_library(_open: &Library, path: &Path) -> Result<Vec<u8>> {
     // SAFETY: runs the library's initialisers, which is what the user asked for; the name is NUL-terminated.
     let handle = keeping_mode(|| unsafe { tf::TF_LoadLibrary(name.as_ptr(), status.raw()) });
     status.check(|| format!("load the op library `{}`", path.display()))?;
-    // SAFETY: the list belongs to the handle, which is never deleted; it is copied here.
-    unsafe { Ok(copied(&tf::TF_GetOpList(handle))) }
+    // SAFETY: the handle is live.
+    let list = unsafe { tf::TF_GetOpList(handle) };
+    // SAFETY: the list belongs to the handle, which is never deleted.
+    Ok(unsafe { copied(&list) })
 }
 
 /// Whether libtensorflow, which is open already, or a library that it needs has a function of this name.
 pub(crate) fn has_function(_open: &Library, libtensorflow: &Path, name: &str) -> bool {
-    // SAFETY: the file is open, so no initialiser runs; what is found is not called.
-    unsafe {
-        libloading::Library::new(libtensorflow).is_ok_and(|library| library.get::<unsafe extern "C" fn()>(name).is_ok())
-    }
+    // SAFETY: the file is open, so no initialiser runs.
+    let library = unsafe { libloading::Library::new(libtensorflow) };
+    // SAFETY: the function is not called.
+    library.is_ok_and(|library| unsafe { library.get::<unsafe extern "C" fn()>(name) }.is_ok())
 }
 
 /// All ops that there are in this process, TensorFlow's own and those of the op libraries that were loaded, each with the names of
 /// its attributes.
 pub(crate) fn all_ops(_open: &Library) -> BTreeMap<String, BTreeSet<String>> {
-    // SAFETY: gives a serialized `OpList`, which is ours to delete.
-    let list = unsafe { taken(tf::TF_GetAllOpList()) };
+    // SAFETY: takes nothing.
+    let list = unsafe { tf::TF_GetAllOpList() };
+    // SAFETY: a serialized `OpList`, which the caller deletes.
+    let list = unsafe { taken(list) };
     let ops = fields(&list).filter(|(field, _)| *field == 1).filter_map(|(_, op)| op.bytes());
     // `OpDef.name` is field 1, `OpDef.attr` field 4, and `AttrDef.name` field 1.
     let name = |message| fields(message).find(|(field, _)| *field == 1).map_or("", |(_, name)| name.text()).to_owned();
@@ -51,8 +55,10 @@ pub(crate) fn all_ops(_open: &Library) -> BTreeMap<String, BTreeSet<String>> {
 pub(crate) fn has_doubled_kernels(_open: &Library, op: &str) -> bool {
     let Ok(name) = CString::new(op) else { return false };
     let mut status = Status::new();
-    // SAFETY: the name is NUL-terminated; a serialized `KernelList` comes, which is ours to delete, or null with an error.
-    let list = unsafe { taken(tf::TF_GetRegisteredKernelsForOp(name.as_ptr().cast::<c_char>(), status.raw())) };
+    // SAFETY: the name is NUL-terminated.
+    let list = unsafe { tf::TF_GetRegisteredKernelsForOp(name.as_ptr().cast::<c_char>(), status.raw()) };
+    // SAFETY: a serialized `KernelList`, which the caller deletes, or null with an error.
+    let list = unsafe { taken(list) };
     let mut seen = BTreeSet::new();
     let mut kernels = fields(&list).filter(|(field, _)| *field == 1).filter_map(|(_, kernel)| kernel.bytes());
     kernels.any(|kernel| !seen.insert(kernel))
@@ -78,10 +84,11 @@ unsafe fn taken(buffer: *mut tf::TF_Buffer) -> Vec<u8> {
     if buffer.is_null() {
         return Vec::new();
     }
-    // SAFETY: live, as the caller says, and deleted once.
-    unsafe {
-        let bytes = copied(&*buffer);
-        tf::TF_DeleteBuffer(buffer);
-        bytes
-    }
+    // SAFETY: live, as the caller promises.
+    let contents = unsafe { &*buffer };
+    // SAFETY: a live buffer's data are readable for its length.
+    let bytes = unsafe { copied(contents) };
+    // SAFETY: live, and deleted once.
+    unsafe { tf::TF_DeleteBuffer(buffer) };
+    bytes
 }

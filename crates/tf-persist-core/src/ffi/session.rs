@@ -125,16 +125,16 @@ impl Session {
             .map_err(|_| Error::data("the name of an op", "it cannot hold a NUL"))?;
         let bytes = borrowed(graph_def);
         let mut status = Status::new();
-        // SAFETY: graph, bytes, names, options and status are live; each output belongs to the graph (asserted), and the options
-        // copy the names; they are deleted once.
-        unsafe {
-            let options = tf::TF_NewImportGraphDefOptions();
-            for (name, (_, port)) in names.iter().zip(inputs) {
-                tf::TF_ImportGraphDefOptionsAddInputMapping(options, name.as_ptr(), 0, port.output);
-            }
-            tf::TF_GraphImportGraphDef(self.graph.as_ptr(), &raw const bytes, options, status.raw());
-            tf::TF_DeleteImportGraphDefOptions(options);
+        // SAFETY: takes nothing.
+        let options = unsafe { tf::TF_NewImportGraphDefOptions() };
+        for (name, (_, port)) in names.iter().zip(inputs) {
+            // SAFETY: the options are live and copy the name; the output belongs to the graph (asserted).
+            unsafe { tf::TF_ImportGraphDefOptionsAddInputMapping(options, name.as_ptr(), 0, port.output) };
         }
+        // SAFETY: graph, bytes, options and status are live.
+        unsafe { tf::TF_GraphImportGraphDef(self.graph.as_ptr(), &raw const bytes, options, status.raw()) };
+        // SAFETY: live, and deleted once.
+        unsafe { tf::TF_DeleteImportGraphDefOptions(options) };
         status.check(|| "add ops to the graph".into())
     }
 
@@ -158,16 +158,19 @@ impl Session {
     pub(crate) fn placeholder_shape(&self, port: &Port) -> PartialShape {
         assert!(port.graph == self.graph, "ports belong to the session that they are asked of");
         let mut status = Status::new();
-        // SAFETY: the op belongs to the live graph; its type is NUL-terminated and lives as long; `dims` has room for the rank.
-        let (is_placeholder, dims) = unsafe {
-            let op_type = CStr::from_ptr(tf::TF_OperationOpType(port.output.oper));
-            let rank = tf::TF_GraphGetTensorNumDims(self.graph.as_ptr(), port.output, status.raw());
-            let mut dims = vec![-1_i64; usize::try_from(rank).unwrap_or(0)];
-            if rank > 0 {
-                tf::TF_GraphGetTensorShape(self.graph.as_ptr(), port.output, dims.as_mut_ptr(), rank, status.raw());
-            }
-            (op_type.to_bytes().starts_with(b"Placeholder"), (rank >= 0).then_some(dims))
-        };
+        // SAFETY: the op belongs to the live graph.
+        let op_type = unsafe { tf::TF_OperationOpType(port.output.oper) };
+        // SAFETY: NUL-terminated, and lives as long as the graph.
+        let is_placeholder = unsafe { CStr::from_ptr(op_type) }.to_bytes().starts_with(b"Placeholder");
+        // SAFETY: the output belongs to the live graph.
+        let rank = unsafe { tf::TF_GraphGetTensorNumDims(self.graph.as_ptr(), port.output, status.raw()) };
+        let mut dims = vec![-1_i64; usize::try_from(rank).unwrap_or(0)];
+        if rank > 0 {
+            let first = dims.as_mut_ptr();
+            // SAFETY: as above, and `dims` has room for the rank.
+            unsafe { tf::TF_GraphGetTensorShape(self.graph.as_ptr(), port.output, first, rank, status.raw()) };
+        }
+        let dims = (rank >= 0).then_some(dims);
         match dims {
             Some(dims) if is_placeholder && status.check(String::new).is_ok() => {
                 PartialShape::new(dims.into_iter().map(|size| u64::try_from(size).ok()).collect())
@@ -251,12 +254,12 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         let mut status = Status::new();
-        // SAFETY: live, closed and deleted once, before the graph it runs. What a failing close says has no reader.
-        unsafe {
-            tf::TF_CloseSession(self.session.as_ptr(), status.raw());
-            tf::TF_DeleteSession(self.session.as_ptr(), status.raw());
-            tf::TF_DeleteGraph(self.graph.as_ptr());
-        }
+        // SAFETY: live, and closed once. The status of a failed close is ignored.
+        unsafe { tf::TF_CloseSession(self.session.as_ptr(), status.raw()) };
+        // SAFETY: live, and deleted once, before its graph.
+        unsafe { tf::TF_DeleteSession(self.session.as_ptr(), status.raw()) };
+        // SAFETY: live, and deleted once.
+        unsafe { tf::TF_DeleteGraph(self.graph.as_ptr()) };
     }
 }
 
@@ -266,8 +269,10 @@ pub(super) struct Graph(pub(super) NonNull<tf::TF_Graph>);
 impl Graph {
     /// An empty graph, which takes ops without a shape function as well: those of old libraries have none.
     pub(super) fn new() -> Self {
-        // SAFETY: takes nothing, and never returns null.
-        let graph = Self(unsafe { NonNull::new_unchecked(tf::TF_NewGraph()) });
+        // SAFETY: takes nothing.
+        let graph = unsafe { tf::TF_NewGraph() };
+        // SAFETY: TF_NewGraph never returns null.
+        let graph = Self(unsafe { NonNull::new_unchecked(graph) });
         if let Some(require) = symbols().require_shape_functions {
             // SAFETY: the graph is live.
             unsafe { require(graph.0.as_ptr(), false) };
@@ -289,12 +294,13 @@ struct Options(NonNull<tf::TF_SessionOptions>);
 impl Options {
     fn new(config: &[u8]) -> Result<Self> {
         let mut status = Status::new();
-        // SAFETY: never returns null; the bytes are readable for their length and copied.
-        let options = unsafe {
-            let options = Self(NonNull::new_unchecked(tf::TF_NewSessionOptions()));
-            tf::TF_SetConfig(options.0.as_ptr(), config.as_ptr().cast::<c_void>(), config.len(), status.raw());
-            options
-        };
+        // SAFETY: takes nothing.
+        let options = unsafe { tf::TF_NewSessionOptions() };
+        // SAFETY: TF_NewSessionOptions never returns null.
+        let options = Self(unsafe { NonNull::new_unchecked(options) });
+        let bytes = config.as_ptr().cast::<c_void>();
+        // SAFETY: the bytes are readable for their length, and copied.
+        unsafe { tf::TF_SetConfig(options.0.as_ptr(), bytes, config.len(), status.raw()) };
         status.check(|| "take the session's options".into())?;
         Ok(options)
     }

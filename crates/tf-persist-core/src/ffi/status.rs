@@ -24,8 +24,10 @@ impl Status {
     pub(super) fn check(&self, action: impl FnOnce() -> String) -> Result<()> {
         // SAFETY: the status is live.
         let Some(code) = Code::from_number(unsafe { (symbols().status_code)(self.0) } as u32) else { return Ok(()) };
+        // SAFETY: the status is live.
+        let message = unsafe { tf::TF_Message(self.0) };
         // SAFETY: the message is NUL-terminated and lives as long as the status.
-        let message = unsafe { CStr::from_ptr(tf::TF_Message(self.0)) }.to_string_lossy().into_owned();
+        let message = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
         Err(Error::TensorFlow { action: action(), code, message, hint: None })
     }
 }

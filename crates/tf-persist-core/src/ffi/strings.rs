@@ -61,15 +61,18 @@ pub(super) unsafe fn read(data: *const c_void, count: usize) -> Strings {
     let first = data.cast::<tf::TF_TString>();
     let mut strings = Strings::with_capacity(count, 0);
     for index in 0..count {
-        // SAFETY: the caller's promise; a string's bytes are readable for its size.
-        let bytes = unsafe {
-            let string = first.add(index);
-            match (symbols().string_size)(string) {
-                0 => &[][..],
-                size => slice::from_raw_parts((symbols().string_data)(string).cast::<u8>(), size),
-            }
-        };
-        strings.push(bytes);
+        // SAFETY: the caller promises `count` strings.
+        let string = unsafe { first.add(index) };
+        // SAFETY: a valid string, as the caller promises.
+        let size = unsafe { (symbols().string_size)(string) };
+        if size == 0 {
+            strings.push(&[]);
+            continue;
+        }
+        // SAFETY: as above.
+        let data = unsafe { (symbols().string_data)(string) };
+        // SAFETY: a string's bytes are readable for its size.
+        strings.push(unsafe { slice::from_raw_parts(data.cast::<u8>(), size) });
     }
     strings
 }

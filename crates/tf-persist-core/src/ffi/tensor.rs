@@ -81,16 +81,19 @@ impl TfTensor {
     /// else looks at it.
     pub(super) fn into_tensor(self, copy: bool) -> Result<Tensor> {
         let raw = self.raw();
-        // SAFETY: the tensor is live; dimension indices are below the rank.
-        let (dtype, shape) = unsafe {
-            let rank = (symbols().tensor_rank)(raw);
-            let shape: Vec<usize> = (0..rank).map(|index| (symbols().tensor_dim)(raw, index) as usize).collect();
-            (DType::from_number((symbols().tensor_type)(raw)), shape)
-        };
+        // SAFETY: the tensor is live.
+        let rank = unsafe { (symbols().tensor_rank)(raw) };
+        // SAFETY: the tensor is live, and the index is below the rank.
+        let dim = |index| unsafe { (symbols().tensor_dim)(raw, index) };
+        let shape: Vec<usize> = (0..rank).map(|index| dim(index) as usize).collect();
+        // SAFETY: the tensor is live.
+        let dtype = DType::from_number(unsafe { (symbols().tensor_type)(raw) });
         if dtype == DType::String {
             let count = crate::shape::element_count(&shape)?;
-            // SAFETY: a string tensor's data are as many TF_TStrings as it has elements.
-            let strings = unsafe { strings::read((symbols().tensor_data)(raw), count) };
+            // SAFETY: the tensor is live.
+            let data = unsafe { (symbols().tensor_data)(raw) };
+            // SAFETY: a string tensor has one TF_TString for each element.
+            let strings = unsafe { strings::read(data, count) };
             return Ok(Tensor::from_string_array(&shape, strings)?);
         }
         let expected = byte_len(dtype, &shape)?;
@@ -107,15 +110,17 @@ impl TfTensor {
 
 impl ForeignMemory for TfTensor {
     fn bytes(&self) -> &[u8] {
+        // SAFETY: the tensor is live.
+        let len = unsafe { (symbols().tensor_bytes)(self.raw()) };
+        if len == 0 {
+            return &[];
+        }
+        // SAFETY: the tensor is live.
+        let data = unsafe { (symbols().tensor_data)(self.raw()) };
         // SAFETY: the data are readable for their size as long as the tensor lives, and are not written to while it does: an
         // output's buffer is shared by then, so no op takes it over, and resource variables are copied before they are written
         // to. Reference variables are not, which is why `into_tensor` copies where a graph has any.
-        unsafe {
-            match (symbols().tensor_bytes)(self.raw()) {
-                0 => &[],
-                len => slice::from_raw_parts((symbols().tensor_data)(self.raw()).cast::<u8>(), len),
-            }
-        }
+        unsafe { slice::from_raw_parts(data.cast::<u8>(), len) }
     }
 }
 

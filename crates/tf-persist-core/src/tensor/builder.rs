@@ -1,5 +1,7 @@
 //! Numeric tensors whose elements arrive one by one.
 
+use std::fmt;
+
 use super::{Element, Growing, Tensor};
 use crate::dtype::DType;
 use crate::error::model::Result;
@@ -14,6 +16,12 @@ pub struct TensorBuilder<T: Element> {
     memory: Growing,
     moved: usize,
     pending: Vec<T>,
+}
+
+impl<T: Element> fmt::Debug for TensorBuilder<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TensorBuilder").field("elements", &(self.moved + self.pending.len())).finish_non_exhaustive()
+    }
 }
 
 impl<T: Element> TensorBuilder<T> {

@@ -1,5 +1,6 @@
 //! The queue of one signature: it decides where each request runs, and runs it.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +27,12 @@ pub struct BatchQueue {
     state: Arc<SignatureState>,
     workers: Arc<RunWorkers>,
     open_batch: OpenBatch,
+}
+
+impl fmt::Debug for BatchQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchQueue").finish_non_exhaustive()
+    }
 }
 
 /// A request that passed the checks of the policy.

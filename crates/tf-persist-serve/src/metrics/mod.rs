@@ -10,6 +10,7 @@ mod settings;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -35,6 +36,12 @@ const MAX_PATHS: usize = 65_536;
 /// The measures of a server. Cloning shares them.
 #[derive(Clone, Default)]
 pub struct Metrics(Arc<Inner>);
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
 
 /// Reading takes no lock; a model that is seen for the first time makes a new table.
 #[derive(Default)]

@@ -1,5 +1,6 @@
 //! The measures of one model.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -29,6 +30,12 @@ pub struct ModelMetrics {
     pub(super) phases: [Histogram; PHASES],
     /// Examples of a request.
     pub(super) examples: Histogram,
+}
+
+impl fmt::Debug for ModelMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ModelMetrics").finish_non_exhaustive()
+    }
 }
 
 impl ModelMetrics {

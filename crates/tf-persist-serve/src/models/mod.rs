@@ -111,6 +111,12 @@ pub(crate) type WarmUp = fn(&Servable, u32) -> Result<usize, Status>;
 #[derive(Clone)]
 pub struct Models(Arc<Handle<Servable>>);
 
+impl fmt::Debug for Models {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Models").finish_non_exhaustive()
+    }
+}
+
 impl Models {
     /// Starts to look for models and to load them, in threads of its own.
     ///

@@ -1,5 +1,6 @@
 //! A version of a model that is loaded.
 
+use std::fmt;
 use std::sync::Arc;
 
 use tf_persist_core::{LoadedModel, Signature};
@@ -20,11 +21,18 @@ pub struct Servable {
 }
 
 /// A signature of a servable, with what is known of it from its runs so far.
+#[derive(Debug)]
 pub struct ServedSignature {
     /// The signature, bound to the graph.
     pub signature: Signature,
     /// Where its requests wait for each other.
     pub queue: BatchQueue,
+}
+
+impl fmt::Debug for Servable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Servable").field("name", &self.name).field("version", &self.version).finish_non_exhaustive()
+    }
 }
 
 impl Servable {

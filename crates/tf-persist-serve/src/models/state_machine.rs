@@ -274,12 +274,12 @@ impl<T> Model<T> {
 
     /// When the next failed load is to be tried again.
     pub(super) fn next_retry(&self) -> Option<Instant> {
-        let untils = self.entries.iter().filter_map(|entry| match entry.phase {
+        let times = self.entries.iter().filter_map(|entry| match entry.phase {
             Phase::Waiting { until, .. } => Some(until),
             Phase::Failed { again, .. } => again,
             _ => None,
         });
-        untils.min()
+        times.min()
     }
 
     /// Lets those be loaded again whose time has come. Says whether there were any.

@@ -1,6 +1,7 @@
 //! What `Signature::run` is measured against: the same session options and tensors, and nothing but `TF_SessionRun`.
 
-#![allow(unsafe_code)]
+// A block is a sequence of C calls, as in a C program.
+#![allow(unsafe_code, clippy::multiple_unsafe_ops_per_block)]
 
 use std::ffi::{CStr, CString, c_int};
 use std::path::Path;

@@ -5,6 +5,7 @@
 //! arrive, members must not share their data, and all that is decoded from one archive together is limited.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::mem::ManuallyDrop;
@@ -35,6 +36,15 @@ pub struct Npz<R> {
     members: Vec<Member>,
     /// How many bytes of the limit are used up.
     decoded: u64,
+}
+
+impl<R> fmt::Debug for Npz<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Npz")
+            .field("source", &self.source)
+            .field("members", &self.members.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// One array of an archive, as the archive describes it.

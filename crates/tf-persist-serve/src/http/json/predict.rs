@@ -1,5 +1,7 @@
 //! Predict requests into tensors (`FillPredictRequestFromJson` of `util/json_tensor.cc`).
 
+use std::fmt;
+
 use tf_persist_core::tensor::TensorBuilder;
 use tf_persist_core::{DType, Tensor};
 
@@ -23,6 +25,12 @@ pub struct PredictBody<'a> {
     /// What plain nested lists of numbers are as 32-bit floats, and which member they are of. All of the body has to be read
     /// before the model is known, and with it the dtype; this one is by far the most common.
     guess: Option<(usize, Tensor)>,
+}
+
+impl fmt::Debug for PredictBody<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PredictBody").field("signature_name", &self.signature_name).finish_non_exhaustive()
+    }
 }
 
 impl<'a> PredictBody<'a> {
