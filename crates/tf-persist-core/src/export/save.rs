@@ -11,7 +11,7 @@ use super::copy::{copy_fitting_parts, copy_part, copy_parts};
 use super::staging::Staging;
 use super::values::{self, Restoring, Values, VariableSource};
 use super::{SaveOptions, fingerprint, requests, smallest};
-use crate::checkpoint::restore::Mapping;
+use crate::checkpoint::restore::{Mapping, tracked_objects};
 use crate::checkpoint::{CheckpointIndex, CheckpointReader};
 use crate::container::Files;
 use crate::container::pack::is_pack_path;
@@ -215,7 +215,7 @@ fn write_changed(
     let restoring = values.restoring();
     let values = values.open(source, staging)?;
     let reader = values.reader();
-    let tracked = reader.map(values::object_graph).transpose()?.flatten();
+    let tracked = reader.map(tracked_objects).transpose()?.flatten();
     let Pruned { mut definition, tracked, kept, dropped_assets, signatures: kept_signatures, functions } =
         prune::prune(source, meta_graph, tracked, &options.rewrite)?;
     if let Some(restoring) = restoring {

@@ -10,17 +10,17 @@ use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow as pb;
 
 use super::copy::{check_links, copy_part};
-use super::declared::Declared;
 use super::staging::Staging;
-use crate::checkpoint::restore::{self, Mapping, RestoreOptions};
+use crate::checkpoint::restore::{Mapping, RestoreOptions};
 use crate::checkpoint::{
-    CheckpointIndex, CheckpointReader, CheckpointWriter, OBJECT_GRAPH_KEY, Slice, copy_checkpoint, locate_checkpoint,
+    CheckpointIndex, CheckpointReader, CheckpointWriter, OBJECT_GRAPH_KEY, copy_checkpoint, locate_checkpoint,
 };
 use crate::container::Files;
 use crate::dtype::DType;
 use crate::error::model::{CheckpointError, Error, Result};
-use crate::rewrite::prune::{Restored, SavedTensor};
 use crate::saved_model::SavedModel;
+use crate::saved_model::declared::Declared;
+use crate::saved_model::restored::Restored;
 use crate::shape::PartialShape;
 use crate::tensor::Tensor;
 
@@ -231,27 +231,6 @@ pub(super) fn check_all(source: &SavedModel) -> Result<()> {
     index.entries.iter().try_for_each(|entry| match entry.dtype {
         DType::String => reader.read(&entry.key).map(drop),
         _ => reader.read_bytes(&entry.key).map(drop),
-    })
-}
-
-/// The object graph that stands in a checkpoint of TensorFlow 2.
-pub(crate) fn object_graph(reader: &CheckpointReader) -> Result<Option<pb::TrackableObjectGraph>> {
-    let Some(message) = restore::object_graph(reader)? else { return Ok(None) };
-    let graph = tf_persist_proto::parse(&message.into());
-    graph.map(Some).map_err(|error| restore::damaged_object_graph(reader, &error.to_string()))
-}
-
-/// The value of a variable, or of the slice of one that a node holds. `file` is what an error names.
-pub(crate) fn value_of(file: &Path, saved: &SavedTensor, values: &CheckpointReader) -> Result<Tensor> {
-    let whole = values.read(&saved.key)?;
-    if saved.slice.is_empty() {
-        return Ok(whole);
-    }
-    let cut = Slice::parse(&saved.slice).and_then(|slice| slice.cut(&whole));
-    cut.ok_or_else(|| {
-        let reason =
-            format!("its saver reads `{}` of the variable `{}`, which has no such slice", saved.slice, saved.key);
-        Error::flawed(file, reason)
     })
 }
 

@@ -13,6 +13,7 @@ mod alone;
 mod assets;
 mod collect;
 mod composite;
+pub(crate) mod declared;
 mod feeds;
 mod fingerprint;
 mod graph_def;
@@ -22,11 +23,14 @@ mod limits;
 mod locate;
 mod meta_graph;
 mod missing;
+pub(crate) mod objects;
 mod op_counter;
 mod op_uses;
 mod required;
+pub(crate) mod restored;
 mod schema;
 mod signature;
+mod state_writes;
 mod tables;
 mod tensor_name;
 mod text;
@@ -34,6 +38,7 @@ mod training;
 mod training_state;
 mod unknown_attributes;
 mod unrestored;
+pub(crate) mod variable_defs;
 mod variables;
 
 use std::collections::BTreeMap;
@@ -44,7 +49,7 @@ use std::sync::{Arc, OnceLock};
 use tf_persist_proto::bytes::Bytes;
 use tf_persist_proto::tensorflow as pb;
 
-pub use crate::ops::{OPS_VERSION, OpPackage, is_known_op, last_tensorflow_with_kernel, usual_package};
+pub use crate::ops::{OPS_VERSION, is_known_op, last_tensorflow_with_kernel, usual_package};
 pub(crate) use assets::stays_inside;
 pub use assets::{Assets, FoundFile};
 pub use composite::CompositeSpec;
@@ -55,6 +60,8 @@ pub use meta_graph::{AssetFile, InitOp, InitSource, MetaGraph, Saver, VariableNo
 pub(crate) use required::Ends;
 pub(crate) use signature::is_operation_name;
 pub use signature::{DEFAULT_SIGNATURE, DefaultValue, SignatureDef, TensorInfo, TensorKind};
+pub use state_writes::first_state_write;
+pub(crate) use state_writes::{Writes, first_state_write_to};
 pub use tables::{Table, TableContents};
 pub use tensor_name::parse_tensor_name;
 pub(crate) use training::is_called_after_training;
@@ -71,7 +78,6 @@ use crate::container::Files;
 use crate::error::model::{CheckpointError, Error, Result, SavedModelError};
 use crate::stand_in;
 use crate::tensor::Tensor;
-use crate::warmup::Writes;
 use layout::VARIABLES_PREFIX;
 pub(crate) use limits::MAX_FILE_BYTES;
 use limits::Survey;
@@ -333,7 +339,7 @@ impl SavedModel {
     #[must_use]
     pub fn training(&self, meta_graph: &MetaGraph) -> Training {
         Training::of(meta_graph, self.variables().ok(), |signature| {
-            crate::warmup::first_state_write_to(self, meta_graph, signature, Writes::Variables).is_some()
+            first_state_write_to(self, meta_graph, signature, Writes::Variables).is_some()
         })
     }
 

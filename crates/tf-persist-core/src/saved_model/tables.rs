@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::declared::{Declared, TableTensors};
 use crate::checkpoint::{CheckpointIndex, CheckpointReader, Entry};
 use crate::dtype::DType;
 use crate::error::model::Result;
-use crate::export::{Declared, TableTensors};
 use crate::saved_model::SavedModel;
 use crate::tensor::{Strings, Tensor};
 

@@ -9,17 +9,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 
+use super::objects::{Objects, VARIABLE_VALUE};
+use super::restored::{Restored, SavedTensor, restored};
+use super::variable_defs::variable_definitions;
 use super::{MetaGraph, SavedModel, parse_tensor_name};
-use crate::checkpoint::restore::names_a_variable;
+use crate::checkpoint::restore::{names_a_variable, tracked_objects};
 use crate::checkpoint::{CheckpointIndex, CheckpointReader, Slice};
 use crate::dtype::DType;
 use crate::error::model::{MissingVariable, MissingVariables, Result, SavedModelError};
-use crate::export::tracked_objects;
 use crate::graph::view::{GraphView, reachable_nodes};
 use crate::graph::{
     Body, Graph, HandleKind, HandleUse, Reachable, WrittenVariables, attr, node_of, variable_identity, variable_kind,
 };
-use crate::rewrite::prune::{Objects, Restored, SavedTensor, VARIABLE_VALUE, restored, variable_definitions};
 use crate::tensor::proto::partial_shape;
 
 /// The variables that signatures read and that neither the graph's saver nor its init op gives a value.

@@ -6,7 +6,6 @@ use tf_persist_proto::tensorflow as pb;
 use super::{LoadedModel, explain};
 use crate::checkpoint::{CheckpointReader, CheckpointWriter};
 use crate::error::{Error, Hint, ModelError, Result};
-use crate::export::value_of;
 use crate::ffi::{Port, Session, Target};
 use crate::graph::{HandleKind, attr, free_name};
 use crate::saved_model::{FoundVariable, SavedModel};
@@ -55,7 +54,7 @@ pub(super) fn restore(session: &Session, model: &SavedModel, found: Vec<FoundVar
     let mut bytes = 0;
     let mut restored = Vec::new();
     for (number, (item, (_, holder))) in found.into_iter().zip(holders).enumerate() {
-        let value = value_of(model.file(), &item.restored.tensors[0], &checkpoint)?;
+        let value = item.restored.tensors[0].read(model.file(), &checkpoint)?;
         bytes += value.bytes().map_or(0, <[u8]>::len) as u64;
         let assign = format!("{scope}/assign_{number}");
         let target = session.target(&assign).ok_or_else(|| missing(&assign))?;
@@ -105,7 +104,7 @@ impl LoadedModel {
                 let Some(value) = values.into_iter().next() else { continue };
                 if item.found.restored.tensors[0].slice.is_empty() {
                     whole = Some(value);
-                } else if value_of(self.artefact().file(), &item.found.restored.tensors[0], base)? != value {
+                } else if item.found.restored.tensors[0].read(self.artefact().file(), base)? != value {
                     let reason = format!(
                         "a part of the variable `{}` was changed, which no saver of the graph saves",
                         item.found.key

@@ -27,19 +27,17 @@ mod decode;
 mod examples;
 mod file;
 mod record;
-mod state;
 pub mod tfrecord;
 mod write;
 
 pub use crate::replay::{Added, Outcome, Recorder, Replay, Sequence};
+pub use crate::saved_model::first_state_write;
 pub(crate) use compare::compare;
 pub use compare::{OutputReport, OutputResult};
 pub(crate) use examples::{answer as answer_of, outputs_of};
 pub use file::{FILE, MAX_RECORDS, Records, SEQUENCE_FILE};
 pub use record::{Kind, Record};
 pub(crate) use record::{Request, Tensors};
-pub use state::first_state_write;
-pub(crate) use state::{Writes, first_state_write_to};
 pub(crate) use write::{check_folder, encode, write_file};
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ pub(super) struct Saved {
 ///
 /// # Errors
 /// [`Error::Damaged`] if it cannot be read, [`Error::Unsupported`] if it is above the limit.
-pub(crate) fn object_graph(checkpoint: &CheckpointReader) -> Result<Option<Vec<u8>>> {
+fn object_graph(checkpoint: &CheckpointReader) -> Result<Option<Vec<u8>>> {
     let Some(entry) = checkpoint.index().get(OBJECT_GRAPH_KEY) else { return Ok(None) };
     if entry.bytes() > MAX_GRAPH_BYTES {
         let path = checkpoint.index().prefix.clone();
@@ -62,8 +62,17 @@ pub(crate) fn object_graph(checkpoint: &CheckpointReader) -> Result<Option<Vec<u
     Ok(Some(tensor.strings()?.get(0).unwrap_or_default().to_vec()))
 }
 
+/// The object graph in a checkpoint of TensorFlow 2, decoded.
+pub(crate) fn tracked_objects(
+    reader: &CheckpointReader,
+) -> Result<Option<tf_persist_proto::tensorflow::TrackableObjectGraph>> {
+    let Some(message) = object_graph(reader)? else { return Ok(None) };
+    let graph = tf_persist_proto::parse(&message.into());
+    graph.map(Some).map_err(|error| damaged(reader, &error.to_string()))
+}
+
 /// An object graph that is not what it should be.
-pub(crate) fn damaged(checkpoint: &CheckpointReader, reason: &str) -> Error {
+pub(super) fn damaged(checkpoint: &CheckpointReader, reason: &str) -> Error {
     Error::damaged(&checkpoint.index().prefix, format!("its object graph: {reason}"))
 }
 

@@ -30,7 +30,7 @@ use super::{CheckpointReader, Entry, OBJECT_GRAPH_KEY};
 use crate::error::model::Result;
 
 pub use crate::error::model::{CheckpointMismatch, CheckpointVariable, VariableMismatch};
-pub(crate) use graph::{damaged as damaged_object_graph, object_graph};
+pub(crate) use graph::tracked_objects;
 pub(crate) use names::tells as names_a_variable;
 pub(crate) use rules::DeclaredShape;
 

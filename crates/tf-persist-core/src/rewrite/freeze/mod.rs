@@ -16,12 +16,10 @@ use tf_persist_proto::tensorflow::meta_graph::collection_def::Kind;
 
 use crate::checkpoint::CheckpointReader;
 use crate::error::model::{Error, Hint, Result};
-use crate::export::value_of;
 use crate::graph::attr::{self, ProtoType};
 use crate::graph::{Graph, HandleKind, Reachable, WrittenVariables, node_of, variable_kind};
-use crate::rewrite::prune::{
-    Restored, forget_variables, make_local, nodes_of_variables, signature_roots, signature_tensors,
-};
+use crate::rewrite::prune::{forget_variables, make_local, nodes_of_variables, signature_roots, signature_tensors};
+use crate::saved_model::restored::Restored;
 use crate::saved_model::{InitSource, printable};
 use crate::tensor::proto;
 use functions::Library;
@@ -62,7 +60,7 @@ pub(crate) fn freeze(
             let what = "has its contents in the checkpoint and is no variable, so it cannot become a constant";
             return Err(unsupported(file, format!("`{name}` {what}")));
         };
-        let value = value_of(file, &item.tensors[0], values)?;
+        let value = item.tensors[0].read(file, values)?;
         let dtype = item.tensors[0].dtype;
         *node = attr::const_node(&name, proto::to_proto(&value));
         frozen.insert(name.clone(), Frozen { variable: name, dtype, kind });

@@ -6,17 +6,7 @@ use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::meta_graph::collection_def::{BytesList, Kind};
 
 use crate::graph::node_of;
-
-/// Collections of `VariableDef`s (`tf.compat.v1.GraphKeys`).
-const VARIABLES: [&str; 7] = [
-    "variables",
-    "trainable_variables",
-    "local_variables",
-    "model_variables",
-    "moving_average_variables",
-    "metric_variables",
-    "global_step",
-];
+use crate::saved_model::variable_defs::{VARIABLE_COLLECTIONS, variable_definitions};
 
 /// Collections that describe parts of the graph which only training, or Python's own bookkeeping, makes use of.
 const DROPPED: [&str; 5] = ["cond_context", "while_context", "queue_runners", "savers", "train_op"];
@@ -38,20 +28,6 @@ pub(crate) fn nodes_of_variables(definition: &pb::MetaGraphDef, is_kept: impl Fn
     nodes
 }
 
-/// What the collections say of variables.
-pub(crate) fn variable_definitions(definition: &pb::MetaGraphDef) -> Vec<pb::VariableDef> {
-    VARIABLES.iter().flat_map(|name| variables(definition, name)).collect()
-}
-
-fn variables(definition: &pb::MetaGraphDef, collection: &str) -> Vec<pb::VariableDef> {
-    match definition.collection_def.get(collection).and_then(|collection| collection.kind.as_ref()) {
-        Some(Kind::BytesList(list)) => {
-            list.value.iter().filter_map(|bytes| tf_persist_proto::parse(bytes).ok()).collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
 /// Leaves in the collections what names nodes that are there.
 pub(super) fn prune(definition: &mut pb::MetaGraphDef, has: impl Fn(&str) -> bool) {
     for name in DROPPED {
@@ -62,7 +38,7 @@ pub(super) fn prune(definition: &mut pb::MetaGraphDef, has: impl Fn(&str) -> boo
             list.value.retain(|node| has(node_of(node)));
             !list.value.is_empty()
         }
-        Some(Kind::BytesList(list)) if VARIABLES.contains(&name.as_str()) => {
+        Some(Kind::BytesList(list)) if VARIABLE_COLLECTIONS.contains(&name.as_str()) => {
             list.value.retain(|bytes| {
                 let variable = tf_persist_proto::parse::<pb::VariableDef>(bytes);
                 variable.is_ok_and(|variable| has(node_of(&variable.variable_name)))
@@ -91,7 +67,7 @@ pub(super) fn prune(definition: &mut pb::MetaGraphDef, has: impl Fn(&str) -> boo
 /// Takes variables out of the collections, by the names of their nodes.
 pub(crate) fn forget_variables(definition: &mut pb::MetaGraphDef, names: &BTreeSet<String>) {
     definition.collection_def.retain(|name, collection| match &mut collection.kind {
-        Some(Kind::BytesList(list)) if VARIABLES.contains(&name.as_str()) => {
+        Some(Kind::BytesList(list)) if VARIABLE_COLLECTIONS.contains(&name.as_str()) => {
             list.value.retain(|bytes| {
                 let variable = tf_persist_proto::parse::<pb::VariableDef>(bytes);
                 variable.is_ok_and(|variable| !names.contains(node_of(&variable.variable_name)))

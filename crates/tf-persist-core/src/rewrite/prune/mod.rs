@@ -20,14 +20,13 @@ use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 use crate::error::model::{Error, Hint, Result};
 use crate::graph::{Graph, Reachable, node_of};
 use crate::rewrite::Rewrite;
+use crate::saved_model::objects::Objects;
+use crate::saved_model::restored::{Restored, restored};
 use crate::saved_model::{MetaGraph, MissingVariable, SavedModel, printable};
 use aliases::Aliases;
-pub(crate) use collections::variable_definitions;
 pub(crate) use collections::{forget_variables, make_local, nodes_of_variables};
 use initializers::Initializers;
 pub(super) use known_branches::set_called;
-pub(crate) use objects::{Objects, VALUE as VARIABLE_VALUE};
-pub(crate) use saver::{Restored, Saved as SavedTensor, restored};
 pub(crate) use signatures::{roots as signature_roots, tensors as signature_tensors};
 pub(crate) use whole::check as check_whole;
 

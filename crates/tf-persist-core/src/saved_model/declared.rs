@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 
+use super::restored::{Restored, restored};
 use crate::graph::{Graph, attr, is_variable};
-use crate::rewrite::prune::{Restored, restored};
 use crate::saved_model::SavedModel;
 use crate::shape::PartialShape;
 use crate::tensor::{Tensor, proto};
