@@ -8,7 +8,9 @@ use tensorflow::{DataType, Operation, Scope, Session, SessionOptions, SessionRun
 use tf_persist_core::runtime::Runtime;
 use tf_persist_core::saved_model::TrainingKind;
 use tf_persist_core::tensor::npz;
-use tf_persist_core::{GraphSignature, LoadOptions, LoadedModel, ModelBuilder, PartialShape, SaveOptions, Tensor};
+use tf_persist_core::{
+    GraphSignature, LoadOptions, LoadSavedModel, LoadedModel, ModelBuilder, PartialShape, SaveOptions, Tensor,
+};
 
 use crate::born_in_rust::{Born, Digits};
 use crate::python;

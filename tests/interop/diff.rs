@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tf_persist_core::diff::{Diff, DiffOptions, MetaGraphDiff, VariableChange, diff};
-use tf_persist_core::{LoadOptions, SaveOptions, SavedModel};
+use tf_persist_core::{LoadOptions, LoadSavedModel, SaveOptions, SavedModel};
 
 use crate::python;
 use crate::recorded::{Recorded, corpus, models};

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tf_persist_core::tensor::Tolerance;
 use tf_persist_core::warmup::{Added, FILE, Outcome, Recorder, Records};
-use tf_persist_core::{ErrorKind, LoadOptions, LoadedModel, ModelErrorKind, SaveOptions, SavedModel};
+use tf_persist_core::{ErrorKind, LoadOptions, LoadSavedModel, LoadedModel, ModelErrorKind, SaveOptions, SavedModel};
 
 use crate::python;
 use crate::recorded::{Recorded, corpus, models, root};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use tf_persist_core::{LoadOptions, LoadedModel, SaveOptions, SavedModel, Tensor, Unpacked};
+use tf_persist_core::{LoadOptions, LoadSavedModel, LoadedModel, SaveOptions, SavedModel, Tensor, Unpacked};
 
 use crate::compare::largest_difference;
 use crate::recorded::{Recorded, corpus, models, root};

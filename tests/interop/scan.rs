@@ -3,7 +3,7 @@
 use std::fs;
 
 use tf_persist_core::scan::{Level, Trust};
-use tf_persist_core::{LoadOptions, ModelError, SavedModel, SavedModelError, Tensor};
+use tf_persist_core::{LoadOptions, LoadSavedModel, ModelError, SavedModel, SavedModelError, Tensor};
 
 use crate::python;
 use crate::recorded::{Recorded, corpus, root};

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use tf_persist_core::train::{Dataset, Event, TrainOptions, Trained, Trainer, TrainingState};
-use tf_persist_core::{ErrorKind, LoadOptions, LoadedModel, ModelErrorKind, SaveOptions, SavedModel};
+use tf_persist_core::{ErrorKind, LoadOptions, LoadSavedModel, LoadedModel, ModelErrorKind, SaveOptions, SavedModel};
 
 use crate::recorded::root;
 

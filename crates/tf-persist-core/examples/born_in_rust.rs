@@ -19,7 +19,7 @@ use tensorflow::train::{AdadeltaOptimizer, ApplyGradientsOptions, ComputeGradien
 use tensorflow::{DataType, Operation, Output, Scope, Session, SessionOptions, SessionRunArgs, Shape, Variable, ops};
 use tf_persist_core::runtime::Runtime;
 use tf_persist_core::tensor::npz;
-use tf_persist_core::{GraphSignature, LoadOptions, ModelBuilder, SavedModel, Tensor};
+use tf_persist_core::{GraphSignature, LoadOptions, LoadSavedModel, ModelBuilder, SavedModel, Tensor};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 

@@ -13,7 +13,7 @@ use std::env;
 use std::error::Error;
 
 use tf_persist_core::tensor::npz;
-use tf_persist_core::{LoadOptions, SavedModel, Tensor};
+use tf_persist_core::{LoadOptions, LoadSavedModel, SavedModel, Tensor};
 
 /// Shades of a pixel, from white to black.
 const SHADES: [char; 5] = [' ', '░', '▒', '▓', '█'];

@@ -2,7 +2,7 @@
 //! Python gave and no Python at run time.
 //!
 //! ```no_run
-//! use tf_persist_core::{LoadOptions, SaveOptions, SavedModel, Tensor};
+//! use tf_persist_core::{LoadOptions, LoadSavedModel, SaveOptions, SavedModel, Tensor};
 //!
 //! # fn main() -> tf_persist_core::Result<()> {
 //! let artefact = SavedModel::open("models/digits/model")?; // milliseconds, without TensorFlow
@@ -21,7 +21,7 @@
 //! # Two states of a model
 //!
 //! [`SavedModel`] is the artefact: tags, signatures, variables, ops, assets. It never touches TensorFlow and cannot be hurt by a
-//! hostile file. [`SavedModel::load`] asks the [`Runtime`](runtime::Runtime) for a session and gives a [`LoadedModel`], whose
+//! hostile file. [`SavedModel::load`](LoadSavedModel::load) asks the [`Runtime`](runtime::Runtime) for a session and gives a [`LoadedModel`], whose
 //! [`Signature`]s run from any number of threads.
 //!
 //! # Training
@@ -48,55 +48,62 @@
 //! # A SavedModel is a program
 //!
 //! Opening one is safe. Running one lets it do whatever its ops can. [`SavedModel::scan`] says what that is, and
-//! [`SavedModel::load`] refuses what reaches outside of the model, files and sockets among it, unless [`LoadOptions::trust`] says
+//! [`SavedModel::load`](LoadSavedModel::load) refuses what reaches outside of the model, files and sockets among it, unless [`LoadOptions::trust`] says
 //! otherwise. Ops of libraries, and what TensorFlow makes of hostile numbers, are beyond it: load only models that you trust.
 
-#[cfg(target_endian = "big")]
-compile_error!("tensors, checkpoints and .npy files are little-endian, and so must the machine be");
-
 mod builder;
-pub mod checkpoint;
-mod container;
-pub mod diff;
-mod dtype;
 mod error;
-pub mod examples;
-mod export;
 mod ffi;
-mod graph;
-mod independence;
-mod memory;
 mod op_library;
-mod ops;
 mod replay;
-mod rewrite;
 pub mod runtime;
-pub mod saved_model;
-pub mod scan;
-pub mod scratch;
 mod session;
-mod shape;
-mod stand_in;
-pub mod tensor;
 mod tensorflow_rust;
 pub mod train;
-pub mod warmup;
 
 pub use builder::{GraphSignature, ModelBuilder};
-pub use container::pack;
-pub use dtype::DType;
-#[doc(hidden)]
-pub use error::model::names;
-pub use error::model::printable;
-pub use error::{
-    CheckpointError, Code, Error, ErrorKind, Hint, ModelError, ModelErrorKind, OpLibraryError, OpLibraryProblem,
-    Result, SavedModelError, Setting, SignatureError, TensorError, TrainError, Wants, WarmupError,
-};
-pub use export::{SaveOptions, Saved, VariableSource};
+pub use error::{Code, Error, ErrorKind, OpLibraryError, OpLibraryProblem, Result, TrainError, Wants};
 pub use ffi::release_free_memory;
-pub use independence::{Dependence, prove_rows_independent};
 pub use op_library::OpLibrary;
-pub use saved_model::{MetaGraph, SavedModel, SignatureDef, TensorInfo};
-pub use session::{Executor, LoadOptions, LoadedModel, NO_INPUTS, Outputs, RunOptions, Signature, Unpacked};
-pub use shape::{InvalidShape, MAX_RANK, PartialShape, element_count};
-pub use tensor::{Element, Strings, Tensor};
+pub use session::{
+    Executor, LoadOptions, LoadSavedModel, LoadedModel, NO_INPUTS, Outputs, RunOptions, Signature, Unpacked,
+};
+
+// What needs no TensorFlow.
+#[doc(hidden)]
+pub use tf_persist_savedmodel::error::names;
+pub use tf_persist_savedmodel::error::{
+    CheckpointError, Error as ModelError, ErrorKind as ModelErrorKind, Hint, SavedModelError, Setting, SignatureError,
+    TensorError, WarmupError,
+};
+pub use tf_persist_savedmodel::{
+    DType, Dependence, Element, InvalidShape, MAX_RANK, MetaGraph, PartialShape, SaveOptions, Saved, SavedModel,
+    SignatureDef, Strings, Tensor, TensorInfo, VariableSource, checkpoint, diff, element_count, examples, pack,
+    printable, prove_rows_independent, saved_model, scan, scratch, tensor,
+};
+
+/// What programs that run models import: `use tf_persist_core::prelude::*`.
+pub mod prelude {
+    pub use crate::{LoadOptions, LoadSavedModel, LoadedModel, SaveOptions, SavedModel, Tensor};
+}
+
+pub mod warmup {
+    //! Recorded requests: read and written without TensorFlow, asked again with it.
+    //!
+    //! ```no_run
+    //! use tf_persist_core::tensor::Tolerance;
+    //! use tf_persist_core::{LoadOptions, LoadSavedModel, SavedModel, warmup};
+    //!
+    //! # fn main() -> tf_persist_core::Result<()> {
+    //! let artefact = SavedModel::open("model")?;
+    //! let records = warmup::Records::of(&artefact)?.expect("nothing was recorded");
+    //! let model = artefact.load(LoadOptions::default())?;
+    //! for record in records {
+    //!     println!("{:?}", model.replay(&record?, Tolerance::Rounding)?.outcome);
+    //! }
+    //! # Ok(())
+    //! # }
+    //! ```
+    pub use crate::replay::{Added, Outcome, Recorder, Replay, Sequence};
+    pub use tf_persist_savedmodel::warmup::*;
+}

@@ -2,10 +2,10 @@
 //! same libtensorflow, once a [`Runtime`] is open. Before that its calls panic.
 
 use tensorflow::TensorType;
+use tf_persist_savedmodel::tensor::{Element, Tensor};
 
 use crate::error::Result;
 use crate::runtime::Runtime;
-use crate::tensor::{Element, Tensor};
 
 impl Runtime {
     /// A tensor of the tensorflow crate with the same elements, copied once.
@@ -27,7 +27,7 @@ impl Runtime {
     /// If the memory cannot be had.
     pub fn from_tensorflow_rust<T: Element + TensorType>(&self, tensor: &tensorflow::Tensor<T>) -> Result<Tensor> {
         let shape: Vec<usize> = tensor.dims().iter().map(|size| *size as usize).collect();
-        let count = crate::shape::element_count(&shape)?;
+        let count = tf_persist_savedmodel::element_count(&shape)?;
         Ok(Tensor::from_slice(&shape, &tensor[..count])?)
     }
 }

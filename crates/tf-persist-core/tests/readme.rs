@@ -11,7 +11,7 @@ const IN_ITS_FOLDER: &str = "TF_PERSIST_TEST_README";
 #[expect(clippy::print_stdout, reason = "the README prints")]
 fn main_readme() -> tf_persist_core::Result<()> {
     // The main README begins here.
-    use tf_persist_core::{LoadOptions, SaveOptions, SavedModel, Tensor};
+    use tf_persist_core::{LoadOptions, LoadSavedModel, SaveOptions, SavedModel, Tensor};
 
     let saved_model = SavedModel::open("models/digits/model")?; // milliseconds, without TensorFlow
     for signature in saved_model.signatures()? {
@@ -39,7 +39,7 @@ fn main_readme() -> tf_persist_core::Result<()> {
 fn crate_readme() -> tf_persist_core::Result<()> {
     // The crate's README begins here.
     use tf_persist_core::train::{Dataset, TrainOptions, Trainer};
-    use tf_persist_core::{DType, LoadOptions, LoadedModel, SaveOptions, SavedModel, Tensor};
+    use tf_persist_core::{DType, LoadOptions, LoadSavedModel, LoadedModel, SaveOptions, SavedModel, Tensor};
 
     let text = LoadedModel::load("models/text/model", LoadOptions::default())?;
     let reviews = Tensor::from_strings(&[2], ["a good film", "dull and long"])?; // strings go in …

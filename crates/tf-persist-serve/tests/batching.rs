@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tf_persist_core::{DType, LoadOptions, RunOptions, SaveOptions, SavedModel, Signature, Tensor, TensorInfo, warmup};
+use tf_persist_core::{
+    DType, LoadOptions, LoadSavedModel, RunOptions, SaveOptions, SavedModel, Signature, Tensor, TensorInfo, warmup,
+};
 use tf_persist_serve::internals::{InferenceRequest, InferenceResponse, Metrics, Servable, ServedSignature};
 use tf_persist_serve::{RunSettings, Status};
 

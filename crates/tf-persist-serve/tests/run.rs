@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tf_persist_core::{
-    Code, GraphSignature, LoadOptions, LoadedModel, ModelBuilder, PartialShape, RunOptions, SavedModel, Tensor,
+    Code, GraphSignature, LoadOptions, LoadSavedModel, LoadedModel, ModelBuilder, PartialShape, RunOptions, SavedModel,
+    Tensor,
 };
 use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow::GraphDef;

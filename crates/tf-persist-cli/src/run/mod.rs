@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tf_persist_core::scan::Trust;
-use tf_persist_core::{LoadOptions, LoadedModel, Outputs, RunOptions, SavedModel};
+use tf_persist_core::{LoadOptions, LoadSavedModel, LoadedModel, Outputs, RunOptions, SavedModel};
 
 use crate::args::{LoadArgs, MAX_THREADS, RunArgs, env_var, tags};
 use crate::error::{self, UsageError};

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use anstream::eprintln;
 use anyhow::Context;
+use tf_persist_core::LoadSavedModel;
 use tf_persist_core::train::{Dataset, TrainOptions, Trained, Trainer};
 use tf_persist_core::warmup::{Record, Records};
 use tf_persist_core::{SaveOptions, SavedModel, printable};

@@ -8,6 +8,7 @@ use std::io::BufWriter;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use tf_persist_core::LoadSavedModel;
 use tf_persist_core::warmup::{FILE, Outcome, Records, Replay, SEQUENCE_FILE};
 use tf_persist_core::{ModelError, SavedModel, TensorError, WarmupError};
 

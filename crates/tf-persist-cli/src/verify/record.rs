@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use tf_persist_core::LoadSavedModel;
 use tf_persist_core::tensor::json::{ExtraInputs, Request};
 use tf_persist_core::warmup::{Added, FILE, Recorder, SEQUENCE_FILE, Sequence};
 use tf_persist_core::{MetaGraph, SavedModel, SignatureDef, Tensor};

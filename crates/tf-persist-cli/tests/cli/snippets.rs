@@ -332,7 +332,7 @@ fn the_rust_of_packs_compiles_and_runs() {
 }
 
 fn pack() -> tf_persist_core::Result<()> {
-    use tf_persist_core::{LoadOptions, SavedModel};
+    use tf_persist_core::{LoadOptions, LoadSavedModel, SavedModel};
 
     // pack.md begins.
     let bytes: Vec<u8> = SavedModel::open("models/digits/model")?.to_bytes()?;

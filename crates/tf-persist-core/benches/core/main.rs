@@ -1,62 +1,37 @@
-//! Open, load and run: what this library adds to TensorFlow, and to reading a file.
+//! Load and run: what this library adds to TensorFlow.
 //!
 //! ```sh
 //! cargo bench -p tf-persist-core
 //! ```
 
-mod constants;
 mod ffi;
+#[path = "../../../tf-persist-savedmodel/benches/savedmodel/functions.rs"]
 mod functions;
 
-use std::fs;
 use std::hint::black_box;
 use std::path::PathBuf;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use tf_persist_core::runtime::Search;
 use tf_persist_core::scan::Trust;
-use tf_persist_core::{DType, Element, LoadOptions, LoadedModel, SavedModel, Tensor};
+use tf_persist_core::{DType, Element, LoadOptions, LoadSavedModel, LoadedModel, SavedModel, Tensor};
 
 fn model(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models").join(name).join("model")
 }
 
-fn open(c: &mut Criterion) {
-    let mut group = c.benchmark_group("open");
-    for name in ["half_plus_two", "digits"] {
-        let path = model(name);
-        group.bench_function(name, |b| b.iter(|| SavedModel::open(&path).unwrap()));
-    }
-    group.finish();
-
-    // 500 MB of constants: opening against reading the file, in turn.
-    let folder = constants::write(500_000_000);
-    let file = folder.path().join("saved_model.pb");
-    let mut group = c.benchmark_group("500 MB of constants");
-    group.sample_size(10);
-    group.bench_function("read the file", |b| b.iter(|| fs::read(&file).unwrap()));
-    group.bench_function("open", |b| b.iter(|| SavedModel::open(folder.path()).unwrap()));
-    group.finish();
-}
-
-fn scan(c: &mut Criterion) {
-    let mut group = c.benchmark_group("scan");
-    for name in ["half_plus_two", "digits"] {
-        let artefact = SavedModel::open(model(name)).unwrap();
-        group.bench_function(name, |b| b.iter(|| artefact.scan().unwrap()));
-    }
+/// What loading does before TensorFlow is opened, with the check of what the graph may do and without: there is no TensorFlow.
+fn before_loading(c: &mut Criterion) {
+    let mut group = c.benchmark_group("before loading");
+    let nowhere = tempfile::tempdir().unwrap();
+    let small = SavedModel::open(model("half_plus_two")).unwrap();
     // 10 MB of nodes, every function reached.
     let folder = functions::write(&model("digits"), 10_000_000);
-    let artefact = SavedModel::open(folder.path()).unwrap();
-    group.sample_size(20);
-    group.bench_function("open 10 MB of functions", |b| b.iter(|| SavedModel::open(folder.path()).unwrap()));
-    group.bench_function("scan 10 MB of functions", |b| b.iter(|| artefact.scan().unwrap()));
-    // What loading does before TensorFlow is opened, with the check of what the graph may do and without: there is no TensorFlow.
-    for (what, artefact) in [("half_plus_two", SavedModel::open(model("half_plus_two")).unwrap()), ("10 MB", artefact)]
-    {
+    let large = SavedModel::open(folder.path()).unwrap();
+    for (what, artefact) in [("half_plus_two", small), ("10 MB", large)] {
         for (with, trust) in [("with", Trust::Nothing), ("without", Trust::Everything)] {
-            let options = LoadOptions::default().search(Search::only(folder.path())).trust(trust);
-            group.bench_function(format!("before loading {what}, {with} the check"), |b| {
+            let options = LoadOptions::default().search(Search::only(nowhere.path())).trust(trust);
+            group.bench_function(format!("{what}, {with} the check"), |b| {
                 b.iter(|| artefact.load(options.clone()).unwrap_err());
             });
         }
@@ -113,5 +88,5 @@ fn from_slice<T: Element>(values: &[T]) -> Tensor {
     Tensor::from_slice(&[values.len()], values).unwrap()
 }
 
-criterion_group!(benches, open, scan, load, run, tensors);
+criterion_group!(benches, before_loading, load, run, tensors);
 criterion_main!(benches);

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use tf_persist_proto::protobuf::MessageField;
 use tf_persist_proto::tensorflow::meta_graph::tensor_info::Encoding;
 use tf_persist_proto::tensorflow::{AssetFileDef, TensorInfo};
+use tf_persist_savedmodel::DType;
+use tf_persist_savedmodel::internals::Staging;
+use tf_persist_savedmodel::saved_model::parse_tensor_name;
 
 use super::nodes::Nodes;
 use super::signatures::full_name;
-use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::export::Staging;
 use crate::ffi::ImportedGraph;
-use crate::saved_model::parse_tensor_name;
 
 /// The folder of a model that has them (`kSavedModelAssetsDirectory`).
 const FOLDER: &str = "assets";

@@ -13,12 +13,13 @@ use std::path::PathBuf;
 
 use tf_persist_proto::bytes::Bytes;
 use tf_persist_proto::tensorflow::GraphDef;
+use tf_persist_savedmodel::internals::decode_graph;
+use tf_persist_savedmodel::saved_model::SERVE;
+use tf_persist_savedmodel::tensor::Tensor;
 
 pub use signature::GraphSignature;
 
 use crate::error::{Error, Result};
-use crate::saved_model::{SERVE, decode_graph};
-use crate::tensor::Tensor;
 use assets::GivenAsset;
 use variables::Given;
 

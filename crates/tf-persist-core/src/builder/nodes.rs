@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use tf_persist_proto::tensorflow::{GraphDef, NodeDef};
 
-use crate::error::model::{Error, Result, TensorError, names};
+use tf_persist_savedmodel::error::{Error, Result, TensorError, names};
 
 /// The nodes of a graph, by name.
 pub(super) struct Nodes<'g> {

@@ -6,15 +6,15 @@ use tf_persist_proto::protobuf::{EnumOrUnknown, Message};
 use tf_persist_proto::tensorflow::meta_graph::collection_def::{BytesList, Kind as CollectionKind};
 use tf_persist_proto::tensorflow::saver::saver_def::CheckpointFormatVersion;
 use tf_persist_proto::tensorflow::{CollectionDef, NodeDef, SaverDef, VariableDef};
+use tf_persist_savedmodel::DType;
+use tf_persist_savedmodel::error::{Error, Result};
+use tf_persist_savedmodel::internals::HandleKind;
+use tf_persist_savedmodel::internals::attr::{self, node};
+use tf_persist_savedmodel::tensor::Tensor;
+use tf_persist_savedmodel::tensor::proto::to_proto;
 
 use super::nodes::FreeNames;
 use super::variables::Variable;
-use crate::dtype::DType;
-use crate::error::model::{Error, Result};
-use crate::graph::attr::{self, node};
-use crate::ops::HandleKind;
-use crate::tensor::Tensor;
-use crate::tensor::proto::to_proto;
 
 /// What is added to a graph with variables.
 pub(super) struct Saver {

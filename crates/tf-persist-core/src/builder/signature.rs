@@ -1,6 +1,6 @@
 //! What a caller of the new model gives and gets.
 
-use crate::shape::PartialShape;
+use tf_persist_savedmodel::PartialShape;
 
 /// The method name that TensorFlow Serving's Predict asks for (`kPredictMethodName`).
 const PREDICT: &str = "tensorflow/serving/predict";

@@ -6,15 +6,15 @@ use tf_persist_proto::protobuf::{EnumOrUnknown, MessageField};
 use tf_persist_proto::tensorflow::meta_graph::tensor_info::Encoding;
 use tf_persist_proto::tensorflow::tensor_shape::tensor_shape_proto::Dim;
 use tf_persist_proto::tensorflow::{NodeDef, SignatureDef, TensorInfo, TensorShapeProto};
+use tf_persist_savedmodel::DType;
+use tf_persist_savedmodel::PartialShape;
+use tf_persist_savedmodel::internals::attr::{self, node};
+use tf_persist_savedmodel::saved_model::parse_tensor_name;
 
 use super::nodes::{FreeNames, Nodes, is_placeholder};
 use super::signature::{Bound, GraphSignature};
-use crate::dtype::DType;
 use crate::error::{Error, ModelError, Result, TensorError};
 use crate::ffi::{ImportedGraph, TensorType};
-use crate::graph::attr::{self, node};
-use crate::saved_model::parse_tensor_name;
-use crate::shape::PartialShape;
 
 /// Names in the map of signatures that stand for operations (`tensorflow/cc/saved_model/constants.h` and
 /// `tensorflow/python/saved_model/constants.py`).

@@ -7,12 +7,12 @@ use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 use tf_persist_proto::tensorflow::tensor_shape::tensor_shape_proto::Dim;
 use tf_persist_proto::tensorflow::{AttrValue, GraphDef, NodeDef, TensorShapeProto};
+use tf_persist_savedmodel::DType;
+use tf_persist_savedmodel::internals::attr;
+use tf_persist_savedmodel::tensor::Tensor;
 
 use super::{GraphSignature, ModelBuilder};
-use crate::dtype::DType;
 use crate::error::{Error, ModelError};
-use crate::graph::attr;
-use crate::tensor::Tensor;
 
 fn shape(sizes: &[i64]) -> AttrValue {
     let dim = sizes.iter().map(|size| Dim { size: *size, ..Dim::default() }).collect();

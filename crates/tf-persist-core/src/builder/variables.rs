@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use tf_persist_proto::tensorflow::NodeDef;
 use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
+use tf_persist_savedmodel::DType;
+use tf_persist_savedmodel::PartialShape;
+use tf_persist_savedmodel::error::{Error, Result, TensorError, names};
+use tf_persist_savedmodel::internals::{HandleKind, variable_kind};
+use tf_persist_savedmodel::tensor::Tensor;
+use tf_persist_savedmodel::tensor::proto::partial_shape;
 
 use super::nodes::{Nodes, split};
-use crate::dtype::DType;
-use crate::error::model::{Error, Result, TensorError, names};
-use crate::ops::{HandleKind, variable_kind};
-use crate::shape::PartialShape;
-use crate::tensor::Tensor;
-use crate::tensor::proto::partial_shape;
 
 /// A value given for a variable.
 #[derive(Debug, Clone)]

@@ -8,19 +8,20 @@ use tf_persist_proto::bytes::Bytes;
 use tf_persist_proto::protobuf::{Message, MessageField};
 use tf_persist_proto::tensorflow::meta_graph::meta_graph_def::MetaInfoDef;
 use tf_persist_proto::tensorflow::{self as pb, GraphDef, MetaGraphDef, OpDef, OpList};
+use tf_persist_savedmodel::checkpoint::CheckpointWriter;
+use tf_persist_savedmodel::internals::Staging;
+use tf_persist_savedmodel::internals::{MAX_GRAPH_BYTES, SCHEMA_VERSION, check_model, check_target};
+use tf_persist_savedmodel::saved_model::SavedModel;
+use tf_persist_savedmodel::saved_model::layout::GRAPH_FILE;
 
 use super::nodes::{FreeNames, Nodes, split};
 use super::saver::Saver;
 use super::signatures::INIT_OP;
 use super::variables::Variable;
 use super::{ModelBuilder, assets, signatures, variables};
-use crate::checkpoint::CheckpointWriter;
 use crate::error::{Error, ModelError, Result, TensorError};
-use crate::export::{self, Staging};
 use crate::ffi::ImportedGraph;
 use crate::runtime::Runtime;
-use crate::saved_model::layout::GRAPH_FILE;
-use crate::saved_model::{MAX_GRAPH_BYTES, SCHEMA_VERSION, SavedModel, check_model};
 
 impl ModelBuilder {
     /// Writes the model, which appears whole or not at all, and opens it.
@@ -39,7 +40,7 @@ impl ModelBuilder {
     /// Later, [`ModelError::Io`](crate::ModelError::Io) if the disk is full.
     pub fn save(&self, target: impl AsRef<Path>) -> Result<SavedModel> {
         let target = target.as_ref();
-        export::check_target(target, self.overwrite)?;
+        check_target(target, self.overwrite)?;
         let nodes = Nodes::of(&self.graph)?;
         let variables = variables::bind(&nodes, &self.variables)?;
         signatures::check(&self.signatures, &nodes)?;

@@ -2,7 +2,6 @@
 
 mod code;
 mod message;
-pub(crate) mod model;
 mod op_library;
 mod runtime;
 mod train;
@@ -12,15 +11,15 @@ use std::io;
 use std::path::Path;
 
 pub use code::Code;
-pub use model::{
-    CheckpointError, Error as ModelError, ErrorKind as ModelErrorKind, Hint, SavedModelError, Setting, SignatureError,
-    TensorError, WarmupError,
-};
 pub use op_library::{OpLibraryError, OpLibraryProblem, Wants};
 pub use runtime::{Attempt, Origin, Outcome, Place, RuntimeError};
+pub(crate) use tf_persist_savedmodel::error::{
+    CheckpointError, Error as ModelError, ErrorKind as ModelErrorKind, Hint, SavedModelError, SignatureError,
+    TensorError, WarmupError,
+};
 pub use train::TrainError;
 
-use crate::shape::InvalidShape;
+use tf_persist_savedmodel::InvalidShape;
 
 /// What the library's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

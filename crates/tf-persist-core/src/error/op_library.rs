@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::model::{Hint, names};
+use tf_persist_savedmodel::error::{Hint, names};
 
 /// A library of ops, or a package of such, cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]

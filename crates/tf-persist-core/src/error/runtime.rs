@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::model::Hint;
+use tf_persist_savedmodel::error::Hint;
 
 /// Who named a folder to look in.
 #[derive(Debug, Clone, PartialEq, Eq)]

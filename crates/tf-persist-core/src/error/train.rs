@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use tf_persist_savedmodel::error::Hint;
+
 use super::ErrorKind;
-use super::model::Hint;
 
 /// A model cannot be trained, or its training cannot go on.
 #[derive(Debug, thiserror::Error)]

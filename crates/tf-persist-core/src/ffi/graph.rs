@@ -4,13 +4,13 @@ use std::ffi::{CString, c_int};
 use std::ptr::NonNull;
 
 use tensorflow_sys_runtime as tf;
+use tf_persist_savedmodel::DType;
+use tf_persist_savedmodel::PartialShape;
 
 use super::library::{Library, symbols};
 use super::session::{Graph, borrowed};
 use super::status::Status;
-use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::shape::PartialShape;
 
 /// A graph that TensorFlow has checked: every node's op, attributes and inputs, with the shapes that follow from them.
 pub(crate) struct ImportedGraph(Graph);

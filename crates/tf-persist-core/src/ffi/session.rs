@@ -6,16 +6,16 @@ use std::path::Path;
 use std::ptr::{self, NonNull};
 
 use tensorflow_sys_runtime as tf;
+use tf_persist_savedmodel::DType;
+use tf_persist_savedmodel::PartialShape;
+use tf_persist_savedmodel::internals::gives_reference;
+use tf_persist_savedmodel::tensor::Tensor;
 
 use super::float_mode::in_mode_of_tensorflow;
 use super::library::{Library, symbols};
 use super::status::Status;
 use super::tensor::TfTensor;
-use crate::dtype::DType;
 use crate::error::{Error, ModelError, Result, TensorError};
-use crate::ops::gives_reference;
-use crate::shape::PartialShape;
-use crate::tensor::Tensor;
 
 /// A session with its graph. Runs may happen in many threads at once.
 pub(crate) struct Session {

@@ -5,10 +5,10 @@ use std::slice;
 
 use aligned_vec::{AVec, ConstAlign};
 use tensorflow_sys_runtime as tf;
+use tf_persist_savedmodel::tensor::{ALIGNMENT, Strings};
 
 use super::library::symbols;
 use crate::error::{Error, ModelError, Result};
-use crate::tensor::{ALIGNMENT, Strings};
 
 /// The memory of one `TF_TString`, laid out by TensorFlow (`tensorflow/c/tf_tstring.h`): all zero is the empty string.
 #[derive(Clone, Copy)]

@@ -6,12 +6,13 @@ use std::slice;
 use std::sync::Arc;
 
 use tensorflow_sys_runtime as tf;
+use tf_persist_savedmodel::DType;
+use tf_persist_savedmodel::internals::{Buffer, ForeignMemory, byte_len};
+use tf_persist_savedmodel::tensor::Tensor;
 
 use super::library::symbols;
 use super::strings::{self, StringArray};
-use crate::dtype::DType;
 use crate::error::{Error, ModelError, Result, TensorError};
-use crate::tensor::{Buffer, ForeignMemory, Tensor, byte_len};
 
 /// A live `TF_Tensor`.
 pub(super) struct TfTensor(NonNull<tf::TF_Tensor>);
@@ -89,7 +90,7 @@ impl TfTensor {
         // SAFETY: the tensor is live.
         let dtype = DType::from_number(unsafe { (symbols().tensor_type)(raw) });
         if dtype == DType::String {
-            let count = crate::shape::element_count(&shape)?;
+            let count = tf_persist_savedmodel::element_count(&shape)?;
             // SAFETY: the tensor is live.
             let data = unsafe { (symbols().tensor_data)(raw) };
             // SAFETY: a string tensor has one TF_TString for each element.

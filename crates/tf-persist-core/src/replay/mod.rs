@@ -6,10 +6,12 @@ mod sequence;
 pub use recorder::{Added, Recorder};
 pub use sequence::Sequence;
 
+use tf_persist_savedmodel::internals::{Request, Tensors, answer_of, compare, outputs_of};
+use tf_persist_savedmodel::tensor::Tolerance;
+use tf_persist_savedmodel::warmup::{Kind, OutputReport, Record};
+
 use crate::error::{Error, Result};
 use crate::session::{LoadedModel, RunOptions};
-use crate::tensor::Tolerance;
-use crate::warmup::{Kind, OutputReport, Record, Request, Tensors, answer_of, compare, outputs_of};
 
 /// What became of a record.
 #[derive(Debug)]

@@ -1,16 +1,15 @@
 //! Recording: a model is asked, and request and answer are kept in its folder.
 
 use bytes::Bytes;
+use tf_persist_savedmodel::error::names;
+use tf_persist_savedmodel::internals::{Request, Tensors, check_folder, compare, encode, write_file};
+use tf_persist_savedmodel::saved_model::{MetaGraph, SERVE, SavedModel, SignatureDef, TensorKind};
+use tf_persist_savedmodel::tensor::Tolerance;
+use tf_persist_savedmodel::warmup::{FILE, MAX_RECORDS, Record, Records, first_state_write};
 
 use super::ask;
-use crate::error::model::names;
 use crate::error::{Error, Hint, ModelError, Result, WarmupError};
-use crate::saved_model::{MetaGraph, SERVE, SavedModel, SignatureDef, TensorKind};
 use crate::session::LoadedModel;
-use crate::tensor::Tolerance;
-use crate::warmup::{
-    FILE, MAX_RECORDS, Record, Records, Request, Tensors, check_folder, compare, encode, first_state_write, write_file,
-};
 
 /// The golden examples of a model, as they shall be. Nothing is written before [`Recorder::write`].
 #[derive(Debug)]

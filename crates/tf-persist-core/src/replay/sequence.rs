@@ -1,15 +1,14 @@
 //! Requests that write to the model's state: recorded and asked again in order, of a model that is freshly loaded.
 
 use bytes::Bytes;
+use tf_persist_savedmodel::internals::{Request, Tensors, check_folder, compare, encode, write_file};
+use tf_persist_savedmodel::saved_model::{MetaGraph, SavedModel};
+use tf_persist_savedmodel::tensor::Tolerance;
+use tf_persist_savedmodel::warmup::{MAX_RECORDS, Record, Records, SEQUENCE_FILE};
 
 use super::ask;
 use crate::error::{Error, Hint, ModelError, Result, WarmupError};
-use crate::saved_model::{MetaGraph, SavedModel};
-use crate::session::{LoadOptions, LoadedModel};
-use crate::tensor::Tolerance;
-use crate::warmup::{
-    MAX_RECORDS, Record, Records, Request, SEQUENCE_FILE, Tensors, check_folder, compare, encode, write_file,
-};
+use crate::session::{LoadOptions, LoadSavedModel, LoadedModel};
 
 /// The recorded requests of a model whose answers depend on what was asked before, such as a recurrent network that keeps its state.
 ///

@@ -2,12 +2,14 @@
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use crate::dtype::DType;
-use crate::error::model::{Error, Result, SignatureError, TensorError};
+use tf_persist_savedmodel::DType;
+use tf_persist_savedmodel::PartialShape;
+use tf_persist_savedmodel::error::{Error, Result, SignatureError, TensorError};
+use tf_persist_savedmodel::internals::{Part, is_operation_name};
+use tf_persist_savedmodel::saved_model::{SignatureDef, parse_tensor_name};
+use tf_persist_savedmodel::tensor::Tensor;
+
 use crate::ffi::{Port, Session};
-use crate::saved_model::{Part, SignatureDef, is_operation_name, parse_tensor_name};
-use crate::shape::PartialShape;
-use crate::tensor::Tensor;
 
 /// So many ways to leave inputs out are remembered.
 const KNOWN_WAYS: usize = 32;
@@ -141,7 +143,8 @@ impl Binding {
         if known(&self.complete.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(());
         }
-        let missing = crate::saved_model::Ends::of(&self.definition).missing(graph, &way.0, way.1.as_deref());
+        let missing =
+            tf_persist_savedmodel::internals::Ends::of(&self.definition).missing(graph, &way.0, way.1.as_deref());
         if !missing.is_empty() {
             return Err(Error::Signature(SignatureError::MissingInput {
                 signature: self.definition.name.clone(),

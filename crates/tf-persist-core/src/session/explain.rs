@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use tf_persist_savedmodel::internals::runs_python;
+use tf_persist_savedmodel::saved_model::MetaGraph;
+use tf_persist_savedmodel::saved_model::last_tensorflow_with_kernel;
+
 use crate::error::{Error, Hint};
-use crate::ops::{last_tensorflow_with_kernel, runs_python};
 use crate::runtime::Runtime;
-use crate::saved_model::MetaGraph;
 
 /// What TensorFlow says of a graph that a newer one wrote.
 const OF_NEWER: [&str; 4] =

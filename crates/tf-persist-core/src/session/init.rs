@@ -3,16 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use tf_persist_savedmodel::internals::left_out_initializers;
+use tf_persist_savedmodel::saved_model::{MetaGraph, SavedModel, parse_tensor_name};
+use tf_persist_savedmodel::tensor::Tensor;
+
 use super::explain;
 use crate::error::{Error, Result};
 use crate::ffi::{Port, Session, Target};
-use crate::graph::node_of;
-use crate::graph::view::{GraphView, reachable_nodes};
-use crate::saved_model::{InitSource, MetaGraph, SavedModel, parse_tensor_name};
-use crate::tensor::Tensor;
-
-/// In a graph of more nodes nobody looks for what its init op leaves out.
-const MAX_FOLLOWED: u64 = 2_000_000;
 
 /// Runs the ops of the collection `table_initializer`, with the paths of the assets fed, which the meta graph's init op, if it has
 /// one, did not run while TensorFlow loaded it. Modules of TensorFlow Hub and graphs of TensorFlow Transform are written so:
@@ -25,7 +22,7 @@ pub(super) fn run_orphaned_initializers(
     meta_graph: &MetaGraph,
     folder: &Path,
 ) -> Result<()> {
-    let left = left_out(model, meta_graph);
+    let left = left_out_initializers(model, meta_graph);
     if left.is_empty() {
         return Ok(());
     }
@@ -60,19 +57,4 @@ pub(super) fn run_orphaned_initializers(
         return Ok(());
     }
     run(&targets).map_err(explain::failed_run)
-}
-
-/// The initialisers of tables that the init op did not run.
-fn left_out<'m>(model: &'m SavedModel, meta_graph: &'m MetaGraph) -> Vec<&'m str> {
-    let all: Vec<&str> = meta_graph.table_initializers().iter().map(String::as_str).collect();
-    match meta_graph.init_op() {
-        _ if all.is_empty() => all,
-        None => all,
-        // TensorFlow 2 fills tables in functions, which say nothing of the collections of TensorFlow 1.
-        Some(init) if init.source == InitSource::Signature || meta_graph.nodes() > MAX_FOLLOWED => Vec::new(),
-        Some(init) => {
-            let reached = reachable_nodes(GraphView::new(model.meta_graph_bytes(meta_graph)), [&*init.operation]);
-            all.into_iter().filter(|name| !reached.contains(node_of(name))).collect()
-        }
-    }
 }

@@ -8,7 +8,6 @@ mod outputs;
 mod place;
 mod run_options;
 mod save;
-mod shapes;
 mod signature;
 mod unrestored;
 
@@ -22,12 +21,13 @@ pub use place::Unpacked;
 pub use run_options::RunOptions;
 pub use signature::{NO_INPUTS, Signature};
 
+use tf_persist_savedmodel::saved_model::{MetaGraph, OPS_VERSION, SavedModel, UnknownAttribute};
+
 use crate::error::Result;
 use crate::ffi;
 use crate::op_library::OpLibrary;
-use crate::ops::OPS_VERSION;
+
 use crate::runtime::Runtime;
-use crate::saved_model::{MetaGraph, SavedModel, UnknownAttribute};
 use bind::Binding;
 use place::Place;
 
@@ -52,7 +52,8 @@ struct Inner {
     other_threads: Option<i32>,
 }
 
-impl SavedModel {
+/// Loading: [`LoadSavedModel::load`] of a [`SavedModel`].
+pub trait LoadSavedModel {
     /// Loads a meta graph into a session of TensorFlow's, which opens libtensorflow if it is not open.
     ///
     /// # Errors
@@ -61,7 +62,11 @@ impl SavedModel {
     /// graph uses ops that there are not ([`SavedModelError::MissingOps`](crate::SavedModelError::MissingOps)), or TensorFlow refuses it;
     /// [`SavedModelError::Untrusted`](crate::SavedModelError::Untrusted) before TensorFlow is opened, if the graph would reach outside of the model in a
     /// way that [`LoadOptions::trust`] does not allow.
-    pub fn load(&self, options: LoadOptions) -> Result<LoadedModel> {
+    fn load(&self, options: LoadOptions) -> Result<LoadedModel>;
+}
+
+impl LoadSavedModel for SavedModel {
+    fn load(&self, options: LoadOptions) -> Result<LoadedModel> {
         let meta_graph = self.meta_graph(options.tags.as_deref())?.clone();
         self.check(&meta_graph)?;
         options.trust.check(self, &meta_graph)?;
@@ -86,12 +91,12 @@ impl SavedModel {
         let ignored = self.unknown_attributes(&meta_graph, ops.as_ref());
         let other_threads = options.other_intra_op_threads();
         let mut place = Place::of(self, &meta_graph, &options, runtime.library())?;
-        let mut session = self.session(&meta_graph, &options, &runtime, &place);
+        let mut session = open_session(self, &meta_graph, &options, &runtime, &place);
         if let Err(error) = &session
             && let Some(other) = place.instead(error, self, &options)
         {
             place = other?;
-            session = self.session(&meta_graph, &options, &runtime, &place);
+            session = open_session(self, &meta_graph, &options, &runtime, &place);
         }
         let session = session?;
         place.loaded(self);
@@ -110,27 +115,27 @@ impl SavedModel {
             other_threads,
         })))
     }
+}
 
-    /// A session over the files at a place, its tables filled.
-    fn session(
-        &self,
-        meta_graph: &MetaGraph,
-        options: &LoadOptions,
-        runtime: &Runtime,
-        place: &Place,
-    ) -> Result<ffi::Session> {
-        let folder = place.folder(self);
-        let load = || {
-            let config = options.config()?;
-            let in_calling_thread = options.runs_in_calling_thread();
-            let setup = ffi::Setup { config: &config, in_calling_thread, text: place.has_text(self) };
-            let ops = meta_graph.ops().keys();
-            let session = ffi::Session::load(runtime.library(), folder, meta_graph.tags(), ops, &setup)?;
-            init::run_orphaned_initializers(&session, self, meta_graph, folder)?;
-            Ok(session)
-        };
-        load().map_err(|error| explain::refusal(Place::rename(folder, error, self), self.path(), meta_graph, runtime))
-    }
+/// A session over the files at a place, its tables filled.
+fn open_session(
+    model: &SavedModel,
+    meta_graph: &MetaGraph,
+    options: &LoadOptions,
+    runtime: &Runtime,
+    place: &Place,
+) -> Result<ffi::Session> {
+    let folder = place.folder(model);
+    let load = || {
+        let config = options.config()?;
+        let in_calling_thread = options.runs_in_calling_thread();
+        let setup = ffi::Setup { config: &config, in_calling_thread, text: place.has_text(model) };
+        let ops = meta_graph.ops().keys();
+        let session = ffi::Session::load(runtime.library(), folder, meta_graph.tags(), ops, &setup)?;
+        init::run_orphaned_initializers(&session, model, meta_graph, folder)?;
+        Ok(session)
+    };
+    load().map_err(|error| explain::refusal(Place::rename(folder, error, model), model.path(), meta_graph, runtime))
 }
 
 impl LoadedModel {

@@ -7,11 +7,11 @@ use std::thread::available_parallelism;
 use protobuf::{Message, MessageField};
 use tf_persist_proto::tensorflow::ConfigProto;
 use tf_persist_proto::tensorflow::config::config_proto::Experimental;
+use tf_persist_savedmodel::scan::Trust;
 
 use super::place::Unpacked;
 use crate::error::{Error, Result};
 use crate::runtime::{Runtime, Search};
-use crate::scan::Trust;
 
 /// Which of TensorFlow's executors runs a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -4,9 +4,10 @@ use std::fmt;
 use std::ops::Index;
 use std::sync::Arc;
 
+use tf_persist_savedmodel::tensor::Tensor;
+
 use super::bind::Binding;
 use crate::error::{Error, ModelError, Result, SignatureError};
-use crate::tensor::Tensor;
 
 /// The outputs of a run by name, in the signature's order. They outlive the model.
 #[derive(Clone)]

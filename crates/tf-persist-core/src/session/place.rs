@@ -9,14 +9,14 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use tf_persist_savedmodel::internals::{Entry, Files, Pack};
+use tf_persist_savedmodel::saved_model::layout::GRAPH_FILE;
+use tf_persist_savedmodel::saved_model::{MetaGraph, SavedModel};
+use tf_persist_savedmodel::scratch::Scratch;
+
 use super::options::LoadOptions;
-use crate::container::Files;
-use crate::container::pack::{Entry, Pack};
 use crate::error::{Code, Error, ModelError, Result};
 use crate::ffi::{Library, MemoryFolder};
-use crate::saved_model::layout::GRAPH_FILE;
-use crate::saved_model::{MetaGraph, SavedModel};
-use crate::scratch::Scratch;
 
 /// The folder of the variables, and of the files that the graph reads.
 const VARIABLES: &str = "variables";

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
+use tf_persist_savedmodel::checkpoint::{CheckpointReader, CheckpointWriter};
+use tf_persist_savedmodel::internals::Staging;
+use tf_persist_savedmodel::saved_model::{SavedModel, parse_tensor_name};
+use tf_persist_savedmodel::scratch::Scratch;
+use tf_persist_savedmodel::tensor::Tensor;
+use tf_persist_savedmodel::{SaveOptions, Saved, VariableSource};
+
 use super::LoadedModel;
-use crate::checkpoint::{CheckpointReader, CheckpointWriter};
 use crate::error::{Error, ModelError, Result};
-use crate::export::{SaveOptions, Saved, Staging, VariableSource};
-use crate::saved_model::{SavedModel, parse_tensor_name};
-use crate::scratch::Scratch;
-use crate::tensor::Tensor;
 
 impl LoadedModel {
     /// Saves the model as a SavedModel folder or a pack: as [`SavedModel::save`], with the variables as they are now and a fingerprint

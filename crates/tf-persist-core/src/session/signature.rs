@@ -4,17 +4,18 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use tf_persist_savedmodel::DType;
+use tf_persist_savedmodel::internals::are_checked_by_ops;
+use tf_persist_savedmodel::saved_model::SignatureDef;
+use tf_persist_savedmodel::tensor::Tensor;
+
 use super::LoadedModel;
 use super::bind::{Binding, Input, Output, Source};
 use super::explain;
 use super::outputs::Outputs;
 use super::run_options::RunOptions;
-use super::shapes;
-use crate::dtype::DType;
 use crate::error::{Error, ModelError, Result, SignatureError};
 use crate::ffi::Port;
-use crate::saved_model::SignatureDef;
-use crate::tensor::Tensor;
 
 /// The inputs of a signature that has none.
 pub const NO_INPUTS: [(&str, Tensor); 0] = [];
@@ -138,7 +139,7 @@ impl Signature {
     pub fn checks_shapes_itself(&self) -> bool {
         *self.binding.checks_shapes.get_or_init(|| {
             let model = &self.model;
-            shapes::are_checked_by_ops(model.artefact(), model.meta_graph(), self.definition())
+            are_checked_by_ops(model.artefact(), model.meta_graph(), self.definition())
         })
     }
 

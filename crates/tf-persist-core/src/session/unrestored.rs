@@ -2,14 +2,14 @@
 
 use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow as pb;
+use tf_persist_savedmodel::checkpoint::{CheckpointReader, CheckpointWriter};
+use tf_persist_savedmodel::internals::{HandleKind, attr, free_name};
+use tf_persist_savedmodel::saved_model::{FoundVariable, SavedModel};
+use tf_persist_savedmodel::tensor::Tensor;
 
 use super::{LoadedModel, explain};
-use crate::checkpoint::{CheckpointReader, CheckpointWriter};
 use crate::error::{Error, Hint, ModelError, Result};
 use crate::ffi::{Port, Session, Target};
-use crate::graph::{HandleKind, attr, free_name};
-use crate::saved_model::{FoundVariable, SavedModel};
-use crate::tensor::Tensor;
 
 /// Values are read and assigned in groups of so many bytes: each group is a run of its own, which TensorFlow prepares first.
 const GROUP_BYTES: u64 = 256 << 20;

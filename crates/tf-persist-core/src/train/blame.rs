@@ -1,8 +1,9 @@
 //! Which rows it were when TensorFlow refuses a batch.
 
+use tf_persist_savedmodel::tensor::Tensor;
+
 use super::Dataset;
 use crate::error::{Error, Hint};
-use crate::tensor::Tensor;
 
 /// So many rows are named of a batch that failed.
 const SHOWN_ROWS: usize = 8;

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
+use tf_persist_savedmodel::DType;
+use tf_persist_savedmodel::tensor::{Strings, Tensor, npz};
 
-use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::tensor::{Strings, Tensor, npz};
 
 /// Arrays of equal first dimension: row `i` of each belongs to example `i`.
 ///
@@ -119,7 +119,9 @@ impl Dataset {
     pub(super) fn not_finite(&self, rows: &[usize]) -> Option<(&str, usize)> {
         rows.iter().find_map(|row| {
             let found = self.arrays().find(|(_, array)| {
-                let stats = gather(array, self.rows, &[*row]).ok().and_then(|row| crate::tensor::Stats::of(&row));
+                let stats = gather(array, self.rows, &[*row])
+                    .ok()
+                    .and_then(|row| tf_persist_savedmodel::tensor::Stats::of(&row));
                 stats.is_some_and(|stats| stats.nans + stats.infinities > 0)
             });
             found.map(|(name, _)| (name, *row))

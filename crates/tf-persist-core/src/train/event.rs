@@ -1,7 +1,8 @@
 //! What a training tells while it runs, and what it gives in the end.
 
+use tf_persist_savedmodel::Saved;
+
 use super::TrainingState;
-use crate::export::Saved;
 
 /// What happens while a model is trained. Whoever observes may answer any of them with `ControlFlow::Break`: the training then
 /// stops where it is, saves, and says so.

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use tf_persist_savedmodel::DType;
+use tf_persist_savedmodel::saved_model::{SignatureDef, TensorInfo, TensorKind};
+use tf_persist_savedmodel::tensor::{Tensor, npy};
+
 use super::Dataset;
-use crate::dtype::DType;
 use crate::error::{Error, Hint, ModelError, Result, TensorError, TrainError};
-use crate::saved_model::{SignatureDef, TensorInfo, TensorKind};
-use crate::tensor::{Tensor, npy};
 
 /// The dataset with its arrays as the signature's dtypes, or what is wrong with it.
 ///
@@ -144,22 +145,18 @@ pub(super) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tf_persist_savedmodel::PartialShape;
+
     use super::*;
-    use crate::shape::PartialShape;
 
     fn info(dtype: DType, sizes: &[Option<u64>]) -> TensorInfo {
         let kind = TensorKind::Dense { name: "x:0".into() };
-        TensorInfo { dtype, declared_dtype: dtype, shape: PartialShape::new(sizes.to_vec()), kind }
+        TensorInfo::new(dtype, PartialShape::new(sizes.to_vec()), kind)
     }
 
     fn signature(inputs: &[(&str, TensorInfo)]) -> SignatureDef {
-        SignatureDef {
-            name: "train".into(),
-            method_name: String::new(),
-            inputs: inputs.iter().map(|(name, info)| ((*name).to_owned(), info.clone())).collect(),
-            outputs: Vec::new(),
-            defaults: Vec::new(),
-        }
+        let inputs = inputs.iter().map(|(name, info)| ((*name).to_owned(), info.clone()));
+        SignatureDef::new("train", inputs.collect(), Vec::new())
     }
 
     fn zeros(dtype: DType, shape: &[usize]) -> Tensor {
@@ -236,7 +233,7 @@ mod tests {
         let scalar = signature(&[("x", info(DType::Float32, &[]))]);
         assert!(refused(&rows, &scalar, 2).0.contains("input `x` of signature `train` is a scalar"));
         let kind = TensorKind::CooSparse { values: "v:0".into(), indices: "i:0".into(), dense_shape: "s:0".into() };
-        let sparse = TensorInfo { kind, ..info(DType::Float32, &[]) };
+        let sparse = TensorInfo::new(DType::Float32, PartialShape::new(Vec::new()), kind);
         assert!(refused(&rows, &signature(&[("x", sparse)]), 2).0.contains("is sparse"));
         let resource = signature(&[("x", info(DType::Resource, &[None]))]);
         assert!(refused(&rows, &resource, 2).0.contains("is resource, which cannot be fed"));

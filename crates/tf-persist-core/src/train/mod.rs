@@ -49,15 +49,16 @@ mod step;
 
 use std::path::{Path, PathBuf};
 
-pub use crate::saved_model::TrainingState;
-pub use crate::saved_model::layout::STATE_FILE;
 pub use dataset::Dataset;
 pub use event::{Epoch, Event, Step, Trained};
 pub use options::{EVALUATE_SIGNATURE, TRAIN_SIGNATURE, TrainOptions};
+pub use tf_persist_savedmodel::saved_model::TrainingState;
+pub use tf_persist_savedmodel::saved_model::layout::STATE_FILE;
+
+use tf_persist_savedmodel::SaveOptions;
+use tf_persist_savedmodel::saved_model::{MetaGraph, SavedModel};
 
 use crate::error::{Error, Result, TrainError};
-use crate::export::SaveOptions;
-use crate::saved_model::{MetaGraph, SavedModel};
 use fit::{fit, listed};
 use roles::{check_evaluates, check_trains, train_signature};
 

@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use tf_persist_savedmodel::checkpoint::{CheckpointReader, index_path};
+use tf_persist_savedmodel::saved_model::Variables;
+use tf_persist_savedmodel::tensor::Stats;
+use tf_persist_savedmodel::{SaveOptions, Saved};
+
 use super::{STATE_FILE, TrainingState};
-use crate::checkpoint::{CheckpointReader, index_path};
 use crate::error::{Error, ModelError, Result};
-use crate::export::{SaveOptions, Saved};
-use crate::saved_model::Variables;
 use crate::session::LoadedModel;
-use crate::tensor::Stats;
 
 /// Without being asked for one, a checkpoint is published when so many times as long has passed as the last one took.
 const WORTH: u32 = 10;

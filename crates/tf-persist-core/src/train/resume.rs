@@ -1,10 +1,11 @@
 //! Going on from where a published model says it was left.
 
+use tf_persist_savedmodel::checkpoint::CheckpointIndex;
+use tf_persist_savedmodel::saved_model::SavedModel;
+
 use super::STATE_FILE;
 use super::{Dataset, TrainOptions, Trainer, TrainingState, new_run};
-use crate::checkpoint::CheckpointIndex;
 use crate::error::{Error, Hint, Result, TrainError};
-use crate::saved_model::SavedModel;
 
 impl Trainer {
     /// A training that goes on with the batch that would have come next. Signature, batch size, seed and shuffling are those it

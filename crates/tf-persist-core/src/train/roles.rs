@@ -1,10 +1,11 @@
 //! Which signature trains, and which only measures: what takes the one for the other is refused.
 
+use tf_persist_savedmodel::saved_model::{MetaGraph, SavedModel, SignatureDef, TrainingKind};
+use tf_persist_savedmodel::warmup::first_state_write;
+
 use super::fit::listed;
 use super::options::{EVALUATE_SIGNATURE, TrainOptions};
 use crate::error::{Error, Hint, Result, TrainError};
-use crate::saved_model::{MetaGraph, SavedModel, SignatureDef, TrainingKind};
-use crate::warmup::first_state_write;
 
 /// The signature that trains, or why there is none.
 pub(super) fn train_signature<'m>(

@@ -3,13 +3,14 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use tf_persist_savedmodel::Saved;
+
 use super::event::{Epoch, Event, Step, Trained};
 use super::order::order;
 use super::publish::{Published, Publisher};
 use super::step::{self, Sums, Values};
 use super::{Dataset, Trainer, TrainingState, blame};
 use crate::error::{Error, Hint, Result, TrainError};
-use crate::export::Saved;
 use crate::session::{LoadedModel, Signature};
 
 impl Trainer {

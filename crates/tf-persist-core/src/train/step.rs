@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use half::{bf16, f16};
+use tf_persist_savedmodel::DType;
+use tf_persist_savedmodel::saved_model::{SignatureDef, TensorInfo};
+use tf_persist_savedmodel::tensor::Tensor;
 
 use super::Dataset;
-use crate::dtype::DType;
 use crate::error::Result;
-use crate::saved_model::{SignatureDef, TensorInfo};
 use crate::session::Signature;
-use crate::tensor::Tensor;
 
 /// Outputs that are one number, by name.
 pub(super) type Values = Vec<(String, f64)>;
@@ -79,9 +79,10 @@ impl Sums {
 
 #[cfg(test)]
 mod tests {
+    use tf_persist_savedmodel::PartialShape;
+    use tf_persist_savedmodel::saved_model::TensorKind;
+
     use super::*;
-    use crate::saved_model::TensorKind;
-    use crate::shape::PartialShape;
 
     #[test]
     fn batches_count_with_their_sizes() {
@@ -94,18 +95,13 @@ mod tests {
 
     #[test]
     fn the_loss_is_the_one_called_so_or_the_only_float() {
-        let info = |dtype, sizes: &[Option<u64>]| TensorInfo {
-            dtype,
-            declared_dtype: dtype,
-            shape: PartialShape::new(sizes.to_vec()),
-            kind: TensorKind::Dense { name: "x:0".into() },
+        let info = |dtype, sizes: &[Option<u64>]| {
+            let kind = TensorKind::Dense { name: "x:0".into() };
+            TensorInfo::new(dtype, PartialShape::new(sizes.to_vec()), kind)
         };
-        let signature = |outputs: &[(&str, TensorInfo)]| SignatureDef {
-            name: "train".into(),
-            method_name: String::new(),
-            inputs: Vec::new(),
-            outputs: outputs.iter().map(|(name, info)| ((*name).to_owned(), info.clone())).collect(),
-            defaults: Vec::new(),
+        let signature = |outputs: &[(&str, TensorInfo)]| {
+            let outputs = outputs.iter().map(|(name, info)| ((*name).to_owned(), info.clone()));
+            SignatureDef::new("train", Vec::new(), outputs.collect())
         };
         let (float, count) = (info(DType::Float32, &[]), info(DType::Int64, &[]));
         let many = info(DType::Float32, &[None, Some(3)]);
@@ -119,7 +115,7 @@ mod tests {
     #[test]
     fn one_float_is_told_by_dtype_and_shape() {
         let kind = || TensorKind::Dense { name: "x:0".into() };
-        let info = |dtype, shape| TensorInfo { dtype, declared_dtype: dtype, shape, kind: kind() };
+        let info = |dtype, shape| TensorInfo::new(dtype, shape, kind());
         for (sizes, expected) in [
             (vec![], true),
             (vec![Some(1), Some(1)], true),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tf_persist_core::{Error, ErrorKind, LoadOptions, ModelErrorKind, SavedModel, release_free_memory};
+use tf_persist_core::{Error, ErrorKind, LoadOptions, LoadSavedModel, ModelErrorKind, SavedModel, release_free_memory};
 
 use super::intra_op_threads::IntraOpThreads;
 use super::load::Loader;

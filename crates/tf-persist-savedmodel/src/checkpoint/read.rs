@@ -1,0 +1,296 @@
+//! The tensors of a checkpoint.
+
+use std::io::{self, Read};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::assemble::{Cover, for_each_run};
+use super::check::{ENDED, Stored, WRONG_CHECKSUM};
+use super::checksum::Checksum;
+use super::entry::{Entry, Part};
+use super::index::{CheckpointIndex, shard_path};
+use super::shard::Shard;
+use crate::dtype::DType;
+use crate::error::{CheckpointError, Error, Result, TensorError};
+use crate::shape::element_count;
+use crate::tensor::{Growing, Shortfall, Strings, Tensor, widened};
+
+/// Reads the tensors of a checkpoint, each when it is asked for, and checks their checksums.
+///
+/// Numbers are read straight into the aligned memory that TensorFlow adopts. Any number of threads may read at once.
+///
+/// ```no_run
+/// use tf_persist_savedmodel::checkpoint::CheckpointReader;
+///
+/// # fn main() -> tf_persist_savedmodel::Result<()> {
+/// let checkpoint = CheckpointReader::open("model/variables/variables")?;
+/// for entry in &checkpoint.index().entries {
+///     println!("{}: {:?}", entry.key, checkpoint.read(&entry.key)?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct CheckpointReader {
+    index: CheckpointIndex,
+    /// The shards that were read from.
+    shards: Vec<OnceLock<Shard>>,
+}
+
+impl CheckpointReader {
+    /// Opens the checkpoint with this prefix. None of the tensors is read.
+    ///
+    /// # Errors
+    /// Those of [`CheckpointIndex::open`].
+    pub fn open(prefix: impl AsRef<Path>) -> Result<Self> {
+        CheckpointIndex::open(prefix).map(Self::new)
+    }
+
+    /// Reads from the checkpoint whose index this is.
+    #[must_use]
+    pub fn new(index: CheckpointIndex) -> Self {
+        let shards = (0..index.num_shards).map(|_| OnceLock::new()).collect();
+        Self { index, shards }
+    }
+
+    /// What there is.
+    #[must_use]
+    pub fn index(&self) -> &CheckpointIndex {
+        &self.index
+    }
+
+    /// The tensor with this key, put together if it is partitioned.
+    ///
+    /// # Errors
+    /// - [`CheckpointError::UnknownVariable`](crate::CheckpointError::UnknownVariable) if there is none;
+    /// - [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) if it is a resource, a variant, or of a type that no [`Tensor`] holds, such as float8:
+    ///   see [`CheckpointReader::read_bytes`];
+    /// - [`Error::Damaged`] with the shard's path and the key if a checksum is wrong, a shard has become too short, strings do
+    ///   not fit their lengths, or slices leave elements out or give them twice;
+    /// - [`Error::Io`] if the shard cannot be read, [`Error::OutOfMemory`] if there is no memory.
+    pub fn read(&self, key: &str) -> Result<Tensor> {
+        let entry = self.entry(key)?;
+        match entry.dtype {
+            DType::String => Tensor::from_string_array(&entry.shape, self.strings(entry)?),
+            dtype if dtype.is_supported() => self.numbers(entry)?.into_tensor(dtype, &entry.shape),
+            dtype => Err(Error::Tensor(TensorError::UnsupportedDType { name: Some(key.to_owned()), dtype })),
+        }
+    }
+
+    /// The little-endian bytes of the tensor with this key, as a uint8 tensor of rank 1: of numbers of any type, those that no
+    /// [`Tensor`] holds as such included.
+    ///
+    /// # Errors
+    /// Those of [`CheckpointReader::read`]; strings, resources and variants are refused as [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType).
+    pub fn read_bytes(&self, key: &str) -> Result<Tensor> {
+        let entry = self.entry(key)?;
+        match entry.dtype {
+            DType::Invalid | DType::String | DType::Resource | DType::Variant => Err(self.unsupported(entry)),
+            _ => {
+                let numbers = self.numbers(entry)?;
+                let length = numbers.bytes().len();
+                numbers.into_tensor(DType::UInt8, &[length])
+            }
+        }
+    }
+
+    /// The tensor with this key by its numbers, also where no [`Tensor`] holds its type: int4 and int2 as int8, uint4 and uint2 as
+    /// uint8, float8 and float4 as float32, all exactly.
+    ///
+    /// # Errors
+    /// Those of [`CheckpointReader::read`].
+    pub fn read_widened(&self, key: &str) -> Result<Tensor> {
+        let entry = self.entry(key)?;
+        match entry.dtype {
+            DType::Other(_) => {
+                let numbers = self.numbers(entry)?;
+                widened(entry.dtype, &entry.shape, numbers.bytes())?.ok_or_else(|| self.unsupported(entry))
+            }
+            _ => self.read(key),
+        }
+    }
+
+    pub(super) fn entry(&self, key: &str) -> Result<&Entry> {
+        self.index.get(key).ok_or_else(|| {
+            Error::Checkpoint(CheckpointError::UnknownVariable {
+                prefix: self.index.prefix.clone(),
+                key: key.to_owned(),
+                available: self.index.entries.iter().map(|entry| entry.key.clone()).collect(),
+            })
+        })
+    }
+
+    fn unsupported(&self, entry: &Entry) -> Error {
+        Error::Tensor(TensorError::UnsupportedDType { name: Some(entry.key.clone()), dtype: entry.dtype })
+    }
+
+    fn damaged(&self, entry: &Entry, part: &Part, reason: &str) -> Error {
+        Error::damaged(self.shard_path(part), format!("`{}`: {reason}", entry.key))
+    }
+
+    fn shard_path(&self, part: &Part) -> PathBuf {
+        shard_path(&self.index.prefix, part.shard, self.index.num_shards)
+    }
+
+    /// The bytes of a tensor whose elements have one size.
+    fn numbers(&self, entry: &Entry) -> Result<Growing> {
+        if let [part @ Part { slice: None, .. }] = entry.parts.as_slice() {
+            return self.part(entry, part);
+        }
+        let size = entry.dtype.size().ok_or_else(|| self.unsupported(entry))?;
+        let count = self.check_slices(entry)?;
+        let mut whole = Growing::zeros(count * size)?;
+        let mut cover = cover(count)?;
+        for part in &entry.parts {
+            let data = self.part(entry, part)?;
+            let mut rest = data.bytes();
+            self.for_each_run(entry, part, &mut cover, |run| {
+                let Some((run_bytes, after)) = rest.split_at_checked(run.len() * size) else { return false };
+                rest = after;
+                whole.bytes_mut()[run.start * size..run.end * size].copy_from_slice(run_bytes);
+                true
+            })?;
+        }
+        Ok(whole)
+    }
+
+    /// The strings of a string tensor.
+    fn strings(&self, entry: &Entry) -> Result<Strings> {
+        if let [part @ Part { slice: None, .. }] = entry.parts.as_slice() {
+            return self.stored(entry, part, |stored| stored.strings());
+        }
+        let count = self.check_slices(entry)?;
+        let mut cover = cover(count)?;
+        // Each string, by its part and its number there.
+        let mut places = Vec::new();
+        places
+            .try_reserve_exact(count)
+            .map_err(|_| Error::OutOfMemory { bytes: count.saturating_mul(size_of::<(usize, usize)>()) })?;
+        places.resize(count, (0, 0));
+        let mut slices = Vec::new();
+        for (number, part) in entry.parts.iter().enumerate() {
+            slices.push(self.stored(entry, part, |stored| stored.strings())?);
+            let mut strings = 0..;
+            self.for_each_run(entry, part, &mut cover, |run| {
+                places[run].iter_mut().zip(&mut strings).for_each(|(place, string)| *place = (number, string));
+                true
+            })?;
+        }
+        Ok(places.into_iter().map(|(slice, string)| slices[slice].get(string).unwrap_or_default()).collect())
+    }
+
+    /// Checks that the slices of a tensor have as many elements as it has, and that no two of them stand in the same bytes: so
+    /// that the tensor takes no more memory than there are bytes in the file. Gives the number of elements.
+    fn check_slices(&self, entry: &Entry) -> Result<usize> {
+        let count = element_count(&entry.shape)?;
+        let refuse = |reason: &str| {
+            let part = entry.parts.first();
+            let path = part.map_or_else(|| self.index.prefix.clone(), |part| self.shard_path(part));
+            Err(Error::damaged(path, format!("`{}`: {reason}", entry.key)))
+        };
+        let (bytes, enough) = (entry.bytes(), count as u64);
+        if entry.dtype.size().map_or(enough > bytes, |size| enough.checked_mul(size as u64) != Some(bytes)) {
+            return refuse("its slices are not all of it");
+        }
+        let mut parts: Vec<_> = entry.parts.iter().filter(|part| part.bytes > 0).collect();
+        parts.sort_unstable_by_key(|part| (part.shard, part.offset));
+        if parts
+            .windows(2)
+            .any(|pair| pair[0].shard == pair[1].shard && pair[0].offset.saturating_add(pair[0].bytes) > pair[1].offset)
+        {
+            return refuse("two of its slices stand in the same bytes");
+        }
+        let counted = entry.parts.iter().try_fold(0_usize, |sum, part| {
+            let shape = part.slice.as_ref()?.shape_in(&entry.shape)?;
+            sum.checked_add(element_count(&shape).ok()?)
+        });
+        if counted == Some(count) { Ok(count) } else { refuse("its slices are not all of it") }
+    }
+
+    /// Hands to `put` where each run of a slice's elements goes, once it is sure that none of them was given before. `put` says
+    /// whether the slice has so many.
+    fn for_each_run(
+        &self,
+        entry: &Entry,
+        part: &Part,
+        cover: &mut Cover,
+        mut put: impl FnMut(Range<usize>) -> bool,
+    ) -> Result<()> {
+        let Some(slice) = &part.slice else { return Err(self.damaged(entry, part, "one of its parts is no slice")) };
+        for_each_run(slice, &entry.shape, |run| {
+            if !cover.give(run.clone()) {
+                return Err(self.damaged(entry, part, "two of its slices overlap"));
+            }
+            if put(run) { Ok(()) } else { Err(self.damaged(entry, part, "one of its slices is too short")) }
+        })
+    }
+
+    /// The bytes of a part, whose checksum is right.
+    fn part(&self, entry: &Entry, part: &Part) -> Result<Growing> {
+        let shard = self.shard(part)?;
+        self.stored(entry, part, |stored| {
+            let mut bytes = Growing::new();
+            let length = stored.length()?;
+            let explain = |shortfall| match shortfall {
+                Shortfall::Ended(_) => stored.damaged(ENDED),
+                Shortfall::Io(error) => Error::io("read", stored.path)(error),
+                Shortfall::Memory(error) => error,
+            };
+            let mut checksum = Checksum::new();
+            // That the bytes are there was checked when the index was opened.
+            let filled = match shard {
+                Shard::File(file) => bytes.fill_from(file, part.offset, length, |piece| checksum.update(piece)),
+                packed => {
+                    let mut reader = Summed { shard: packed, offset: part.offset, checksum: &mut checksum };
+                    bytes.fill(&mut reader, length, length)
+                }
+            };
+            filled.map_err(explain)?;
+            if checksum.masked() == part.crc32c { Ok(bytes) } else { Err(stored.damaged(WRONG_CHECKSUM)) }
+        })
+    }
+
+    /// Hands a part to `work`, with the shard that it stands in.
+    pub(super) fn stored<T>(
+        &self,
+        entry: &Entry,
+        part: &Part,
+        work: impl FnOnce(Stored<'_>) -> Result<T>,
+    ) -> Result<T> {
+        work(Stored { path: &self.shard_path(part), file: self.shard(part)?, entry, part })
+    }
+
+    /// The shard a part stands in, opened once.
+    fn shard(&self, part: &Part) -> Result<&Shard> {
+        let Some(shard) = self.shards.get(part.shard as usize) else {
+            return Err(Error::damaged(&self.index.prefix, format!("it has no shard {}", part.shard)));
+        };
+        if let Some(file) = shard.get() {
+            return Ok(file);
+        }
+        let file = self.index.open_shard(part.shard)?;
+        Ok(shard.get_or_init(|| file))
+    }
+}
+
+/// A shard read from an offset on, and summed up on the way.
+struct Summed<'a> {
+    shard: &'a Shard,
+    offset: u64,
+    checksum: &'a mut Checksum,
+}
+
+impl Read for Summed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.shard.read_at(buffer, self.offset)?;
+        self.checksum.update(&buffer[..read]);
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+fn cover(count: usize) -> Result<Cover> {
+    Cover::none(count).map_err(|bytes| Error::OutOfMemory { bytes })
+}

@@ -1,0 +1,86 @@
+//! String tensors as checkpoints hold them (`WriteStringTensor` in `tensorflow/core/util/tensor_bundle/tensor_bundle.cc`).
+//!
+//! ```text
+//! lengths   a varint a string
+//! checksum  masked CRC-32C of the lengths: of each as a u32, or as a u64 if it does not fit
+//! strings   the bytes, one string after the other
+//! ```
+//!
+//! The entry's checksum goes on from that of the lengths, over the four bytes of the checksum and those of the strings.
+
+use tf_persist_proto::wire::Reader;
+
+use super::encode::{mask, unmask, varint};
+use crate::error::{Error, Result};
+use crate::tensor::Strings;
+
+/// Why bytes are no string tensor.
+pub(super) enum Flaw {
+    /// A sentence about it, without the tensor's name.
+    Reason(&'static str),
+    /// There is no memory.
+    Memory(usize),
+}
+
+/// So many strings out of these bytes, which have this masked checksum.
+///
+/// Takes memory in proportion to the bytes, as long as `count` is at most their number.
+pub(super) fn decode(mut bytes: Vec<u8>, count: usize, checksum: u32) -> Result<Strings, Flaw> {
+    let wrong = Flaw::Reason("the checksum is wrong");
+    if bytes.is_empty() && count == 0 {
+        return if unmask(checksum) == 0 { Ok(Strings::default()) } else { Err(wrong) };
+    }
+    let mut ends = Vec::new();
+    ends.try_reserve_exact(count).map_err(|_| Flaw::Memory(count.saturating_mul(size_of::<usize>())))?;
+    let mut reader = Reader::new(&bytes);
+    let (mut sum, mut end) = (0, 0_usize);
+    for _ in 0..count {
+        let length = reader.varint().map_err(|_| Flaw::Reason("the length of a string cannot be read"))?;
+        sum = append_length(sum, length);
+        let next = usize::try_from(length).ok().and_then(|length| end.checked_add(length));
+        end = next.ok_or(Flaw::Reason("a string goes beyond the end of its bytes"))?;
+        ends.push(end);
+    }
+    let start = reader.position();
+    let Some((stored, text)) = bytes[start..].split_first_chunk::<4>() else {
+        return Err(Flaw::Reason("the checksum of the strings' lengths is cut off"));
+    };
+    if unmask(u32::from_le_bytes(*stored)) != sum {
+        return Err(Flaw::Reason("the checksum of the strings' lengths is wrong"));
+    }
+    if text.len() != end {
+        return Err(Flaw::Reason("the lengths of the strings are not those of its bytes"));
+    }
+    let sum = crc32c::crc32c_append(crc32c::crc32c_append(sum, stored), text);
+    if sum != unmask(checksum) {
+        return Err(wrong);
+    }
+    bytes.drain(..start + stored.len());
+    Ok(Strings::from_parts(bytes, ends))
+}
+
+/// What stands before the bytes of the strings, and the masked checksum of all.
+///
+/// # Errors
+/// If the memory for the lengths cannot be had.
+pub(super) fn encode(strings: &Strings) -> Result<(Vec<u8>, u32)> {
+    let mut lengths = Vec::new();
+    lengths.try_reserve(strings.len()).map_err(|_| Error::OutOfMemory { bytes: strings.len() })?;
+    let mut sum = 0;
+    for string in strings.iter() {
+        varint(&mut lengths, string.len() as u64);
+        sum = append_length(sum, string.len() as u64);
+    }
+    let stored = mask(sum).to_le_bytes();
+    lengths.extend(stored);
+    sum = crc32c::crc32c_append(sum, &stored);
+    Ok((lengths, mask(crc32c::crc32c_append(sum, strings.all_bytes()))))
+}
+
+/// Lengths were 32-bit numbers once, and are summed up as such wherever they can be.
+fn append_length(sum: u32, length: u64) -> u32 {
+    match u32::try_from(length) {
+        Ok(length) => crc32c::crc32c_append(sum, &length.to_le_bytes()),
+        Err(_) => crc32c::crc32c_append(sum, &length.to_le_bytes()),
+    }
+}

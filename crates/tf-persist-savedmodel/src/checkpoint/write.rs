@@ -1,0 +1,215 @@
+//! A checkpoint that TensorFlow reads.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use super::checksum::masked;
+use super::encode::{delimited, fixed32, number};
+use super::entry::Part;
+use super::index::{CheckpointIndex, MAX_INDEX_BYTES};
+use super::publish::{self, Unpublished};
+use super::read::CheckpointReader;
+use super::strings::encode;
+use super::table_builder::TableBuilder;
+use crate::dtype::DType;
+use crate::error::{Error, Result, TensorError};
+use crate::shape::{InvalidShape, element_count};
+use crate::tensor::Tensor;
+
+/// Writes a checkpoint of one shard: the bytes of the tensors in the order in which they are added, one after the other, as
+/// TensorFlow's `BundleWriter` does. Equal tensors under equal keys in the same order make equal files.
+///
+/// Nothing is to be seen until [`CheckpointWriter::finish`]. Dropped before, it leaves nothing behind.
+///
+/// ```no_run
+/// use tf_persist_savedmodel::Tensor;
+/// use tf_persist_savedmodel::checkpoint::CheckpointWriter;
+///
+/// # fn main() -> tf_persist_savedmodel::Result<()> {
+/// let mut checkpoint = CheckpointWriter::create("checkpoints/step-100")?;
+/// checkpoint.add("kernel", &Tensor::from_slice(&[2, 2], &[1.0_f32, 2.0, 3.0, 4.0])?)?;
+/// checkpoint.add("words", &Tensor::from_strings(&[2], ["a", "b"])?)?;
+/// checkpoint.finish()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct CheckpointWriter {
+    new: Unpublished,
+    data: publish::Part,
+    /// The bytes written so far.
+    length: u64,
+    /// A `BundleEntryProto` by each key.
+    entries: BTreeMap<String, Vec<u8>>,
+    /// Whether a tensor could not be written whole.
+    failed: bool,
+}
+
+impl CheckpointWriter {
+    /// Begins the checkpoint with this prefix; the folder it stands in is made if need be.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if there is one with this prefix, [`Error::Io`] if files cannot be made there,
+    /// or the prefix ends in no name.
+    pub fn create(prefix: impl AsRef<Path>) -> Result<Self> {
+        let new = Unpublished::begin(prefix.as_ref())?;
+        let data = new.file(&new.shard_path(0, 1))?;
+        Ok(Self { new, data, length: 0, entries: BTreeMap::new(), failed: false })
+    }
+
+    /// Adds a tensor.
+    ///
+    /// # Errors
+    /// - [`TensorError::InvalidData`](crate::TensorError::InvalidData) if a tensor with this key was added before, or the key is empty or begins with a zero: such keys
+    ///   are the format's own;
+    /// - [`Error::Io`] if it cannot be written. The checkpoint cannot be finished then.
+    pub fn add(&mut self, key: &str, tensor: &Tensor) -> Result<()> {
+        if tensor.dtype() != DType::String {
+            return self.put(key, tensor.dtype(), tensor.shape(), &[], tensor.bytes()?, None);
+        }
+        let strings = tensor.strings()?;
+        let (lengths, checksum) = encode(strings)?;
+        self.put(key, tensor.dtype(), tensor.shape(), &lengths, strings.all_bytes(), Some(checksum))
+    }
+
+    /// Adds a tensor of these little-endian bytes: of numbers of any type, those that no [`Tensor`] holds as such included.
+    ///
+    /// # Errors
+    /// As [`CheckpointWriter::add`]; [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) if the elements of this type are no numbers, or of a size that is
+    /// not known; [`TensorError::InvalidShape`](crate::TensorError::InvalidShape) if there are not as many bytes as dtype and shape make.
+    pub fn add_bytes(&mut self, key: &str, dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<()> {
+        let size = dtype
+            .size()
+            .ok_or_else(|| Error::Tensor(TensorError::UnsupportedDType { name: Some(key.to_owned()), dtype }))?;
+        if element_count(shape)?.checked_mul(size) != Some(bytes.len()) {
+            let reason = format!("{dtype} of this shape does not have {} bytes", bytes.len());
+            return Err(Error::Tensor(TensorError::InvalidShape(InvalidShape { shape: shape.to_vec(), reason })));
+        }
+        self.put(key, dtype, shape, &[], bytes, None)
+    }
+
+    /// Adds a tensor of another checkpoint, whatever its dtype, without holding all of it in memory; its checksum is checked.
+    /// Strings and partitioned tensors are read whole, and the latter put together.
+    ///
+    /// # Errors
+    /// As [`CheckpointWriter::add`] and [`CheckpointReader::read_bytes`]. If it was begun to be written, the checkpoint cannot be
+    /// finished any more.
+    pub fn add_from(&mut self, key: &str, source: &CheckpointReader, source_key: &str) -> Result<()> {
+        let entry = source.entry(source_key)?;
+        match (entry.dtype, entry.parts.as_slice()) {
+            (DType::String, _) => self.add(key, &source.read(source_key)?),
+            (DType::Resource | DType::Variant, _) => Err(Error::Tensor(TensorError::UnsupportedDType {
+                name: Some(source_key.to_owned()),
+                dtype: entry.dtype,
+            })),
+            (_, [part @ Part { slice: None, .. }]) => {
+                self.check_key(key)?;
+                // Until it is whole, and its checksum was right.
+                self.failed = true;
+                let shard = self.new.shard_path(0, 1);
+                source.stored(entry, part, |stored| {
+                    stored.for_each_piece(|piece| self.data.write_all(piece).map_err(Error::io("write", &shard)))
+                })?;
+                self.failed = false;
+                self.record(key, entry.dtype, &entry.shape, part.bytes, part.crc32c);
+                Ok(())
+            }
+            _ => self.add_bytes(key, entry.dtype, &entry.shape, source.read_bytes(source_key)?.bytes()?),
+        }
+    }
+
+    /// Makes everything durable and gives the files their names, the index last. Gives the index.
+    ///
+    /// # Errors
+    /// - [`Error::Exists`] if a checkpoint with this prefix has appeared meanwhile;
+    /// - [`Error::Unsupported`] if there are so many tensors that the index is above [`MAX_INDEX_BYTES`];
+    /// - [`Error::Io`] if the disk is full, or the files cannot be moved.
+    pub fn finish(self) -> Result<CheckpointIndex> {
+        let Self { mut new, data, entries, failed, .. } = self;
+        let prefix = new.prefix();
+        if failed {
+            return Err(Error::data(format!("the checkpoint `{}`", prefix.display()), "a tensor could not be written"));
+        }
+        let mut table = TableBuilder::new();
+        table.add(b"", &header());
+        entries.iter().for_each(|(key, entry)| table.add(key.as_bytes(), entry));
+        let bytes = table.finish();
+        if bytes.len() as u64 > MAX_INDEX_BYTES {
+            let reason = format!("its index would have {} bytes, and the limit is {MAX_INDEX_BYTES}", bytes.len());
+            return Err(Error::Unsupported { path: prefix.to_path_buf(), reason, hint: None });
+        }
+        new.add(data, 0, 1)?;
+        new.finish(&bytes)
+    }
+
+    fn put(
+        &mut self,
+        key: &str,
+        dtype: DType,
+        shape: &[usize],
+        before: &[u8],
+        bytes: &[u8],
+        checksum: Option<u32>,
+    ) -> Result<()> {
+        self.check_key(key)?;
+        let written = self.data.write_all(before).and_then(|()| self.data.write_all(bytes));
+        if let Err(error) = written {
+            self.failed = true;
+            return Err(Error::io("write", self.new.shard_path(0, 1))(error));
+        }
+        let checksum = checksum.unwrap_or_else(|| masked(bytes));
+        self.record(key, dtype, shape, (before.len() + bytes.len()) as u64, checksum);
+        Ok(())
+    }
+
+    /// Whether a tensor may have this key.
+    fn check_key(&self, key: &str) -> Result<()> {
+        let refuse = |reason: &str| Err(Error::data(format!("variable `{key}`"), reason));
+        if key.is_empty() || key.starts_with('\0') {
+            return refuse("a checkpoint keeps such keys for itself");
+        }
+        if self.entries.contains_key(key) {
+            return refuse("the checkpoint has one with this key already");
+        }
+        Ok(())
+    }
+
+    /// Notes what was written last.
+    fn record(&mut self, key: &str, dtype: DType, shape: &[usize], length: u64, checksum: u32) {
+        self.entries.insert(key.to_owned(), entry(dtype, shape, self.length, length, checksum));
+        self.length += length;
+    }
+}
+
+/// `BundleHeaderProto`: one shard, little-endian, version 1 of the format.
+fn header() -> Vec<u8> {
+    let mut message = Vec::new();
+    number(&mut message, 1, 1);
+    delimited(&mut message, 3, &[0x08, 1]);
+    message
+}
+
+/// `BundleEntryProto`. Zeros are left out, as protobuf does.
+fn entry(dtype: DType, shape: &[usize], offset: u64, bytes: u64, checksum: u32) -> Vec<u8> {
+    let mut dimensions = Vec::new();
+    for size in shape {
+        let mut dimension = Vec::new();
+        if *size > 0 {
+            number(&mut dimension, 1, *size as u64);
+        }
+        delimited(&mut dimensions, 2, &dimension);
+    }
+    let mut message = Vec::new();
+    number(&mut message, 1, u64::from(dtype.number().cast_unsigned()));
+    delimited(&mut message, 2, &dimensions);
+    for (field, value) in [(4, offset), (5, bytes)] {
+        if value > 0 {
+            number(&mut message, field, value);
+        }
+    }
+    if checksum > 0 {
+        fixed32(&mut message, 6, checksum);
+    }
+    message
+}

@@ -1,0 +1,22 @@
+//! Every way out of a model.
+
+mod copy;
+mod fingerprint;
+mod options;
+mod packed;
+mod requests;
+mod save;
+mod smallest;
+mod staging;
+mod values;
+
+pub use options::SaveOptions;
+pub use save::Saved;
+#[doc(hidden)]
+pub use staging::Staging;
+#[doc(hidden)]
+pub use staging::check as check_target;
+pub use values::VariableSource;
+
+#[cfg(test)]
+mod tests;

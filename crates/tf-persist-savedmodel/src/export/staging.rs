@@ -1,0 +1,269 @@
+//! A folder that appears whole or not at all. Where the target is a pack, the folder is packed at the end.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use super::packed;
+use crate::container::pack::is_pack_path;
+use crate::error::{Error, Result};
+use crate::saved_model::layout::{GRAPH_FILE, TEXT_GRAPH_FILE};
+use crate::scratch::Scratch;
+
+/// A folder in a hidden one beside its target. Dropped without [`Staging::publish`], it vanishes.
+pub struct Staging {
+    folder: PathBuf,
+    scratch: Scratch,
+    /// Dropped after the folder that stands in them.
+    parents: Parents,
+    target: PathBuf,
+    overwrite: bool,
+}
+
+/// The folders above the target that had to be made. Dropped, they vanish again, unless there is something in them by then.
+pub(super) struct Parents(Vec<PathBuf>);
+
+impl Parents {
+    pub(super) fn make(parent: &Path) -> Result<Self> {
+        let missing = |folder: &&Path| !folder.exists();
+        let mut made = Self(parent.ancestors().take_while(missing).map(Path::to_path_buf).collect());
+        fs::create_dir_all(parent)
+            .map_err(Error::io("create", parent))
+            .inspect_err(|_| made.0.retain(|it| it.exists()))?;
+        Ok(made)
+    }
+}
+
+impl Drop for Parents {
+    fn drop(&mut self) {
+        for folder in &self.0 {
+            // One that is not empty stays, and so do those above it.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+impl Staging {
+    /// Begins a folder that shall become `target`.
+    ///
+    /// Fails at once if the target may not be written: it is there and holds something, unless `overwrite`; or it is no folder.
+    #[doc(hidden)]
+    pub fn begin(target: &Path, overwrite: bool) -> Result<Self> {
+        check(target, overwrite)?;
+        let target = resolve(target)?;
+        let (Some(parent), Some(_)) = (target.parent(), target.file_name()) else {
+            let source = io::Error::from(io::ErrorKind::InvalidInput);
+            return Err(Error::Io { action: "write a model to", path: target, source });
+        };
+        let parents = Parents::make(parent)?;
+        // Its own words name the hidden folder, which nobody asked for.
+        let creating = |error: io::Error| Error::io("create a folder in", parent)(error.kind().into());
+        let scratch = Scratch::beside(&target).map_err(creating)?;
+        // As readable as any other new folder: the process's mask says who may.
+        let folder = scratch.path().join("model");
+        fs::create_dir(&folder).map_err(creating)?;
+        Ok(Self { folder, scratch, parents, target, overwrite })
+    }
+
+    /// The place that a file of the folder will have, in it or in the pack, which is what errors name.
+    #[doc(hidden)]
+    pub fn shown(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.target.join(name)
+    }
+
+    /// The folder to write into.
+    #[doc(hidden)]
+    pub fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Makes everything durable and gives the folder its name, in one step.
+    #[doc(hidden)]
+    pub fn publish(self) -> Result<()> {
+        // Dropped in the reverse order: the folder, then those above it.
+        let Self { parents: _parents, scratch, folder, target, overwrite } = self;
+        if is_pack_path(&target) {
+            packed::publish_folder(&folder, &target, overwrite)?;
+            return scratch.close().map_err(Error::io("delete what was packed into", &target));
+        }
+        sync_tree(&folder)?;
+        let parent = target.parent().unwrap_or(Path::new("/"));
+        let into = Error::io("move the finished model to", &target);
+        match fs::symlink_metadata(&target) {
+            // The two folders change places, so that at no moment there is none; the old one goes with the hidden folder.
+            Ok(_) if overwrite && !is_empty(&target)? => exchange(&folder, &target)?,
+            // An empty folder is replaced by a rename; one that was filled meanwhile makes the rename fail.
+            _ => fs::rename(&folder, &target).map_err(into)?,
+        }
+        sync(parent)?;
+        scratch.close().map_err(Error::io("delete what was overwritten at", &target))
+    }
+}
+
+/// The absolute path of a target. A link that leads somewhere stays a link: what it leads to is replaced.
+pub(super) fn resolve(target: &Path) -> Result<PathBuf> {
+    match target.canonicalize() {
+        Ok(real) => Ok(real),
+        Err(_) => std::path::absolute(target).map_err(Error::io("name", target)),
+    }
+}
+
+/// Whether a model may be written to `target`: it is not there, or empty, or a model that may be overwritten.
+pub fn check(target: &Path, overwrite: bool) -> Result<()> {
+    if is_pack_path(target) {
+        return packed::check(target, overwrite);
+    }
+    let holds_model = || [GRAPH_FILE, TEXT_GRAPH_FILE].iter().any(|name| target.join(name).is_file());
+    match fs::metadata(target) {
+        Ok(found) if !found.is_dir() => {
+            let source = io::Error::from(io::ErrorKind::NotADirectory);
+            Err(Error::Io { action: "write a model to", path: target.to_path_buf(), source })
+        }
+        Ok(_) if is_empty(target)? => Ok(()),
+        Ok(_) if !overwrite => Err(Error::Exists { path: target.to_path_buf() }),
+        Ok(_) if holds_model() => Ok(()),
+        Ok(_) => Err(Error::Unsupported {
+            path: target.to_path_buf(),
+            reason: "it holds something else than a model, which is not overwritten".into(),
+            hint: Some("name another target, or empty the folder yourself".into()),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && target.is_symlink() => Err(Error::Unsupported {
+            path: target.to_path_buf(),
+            reason: "it is a link that leads nowhere".into(),
+            hint: None,
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io("look at", target)(error)),
+    }
+}
+
+/// Two folders change places. Where the file system cannot do it in one step, the old one steps aside first.
+fn exchange(new: &Path, target: &Path) -> Result<()> {
+    let into = || Error::io("move the finished model to", target);
+    match renameat_with(CWD, new, CWD, target, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
+            let parent = target.parent().unwrap_or(Path::new("/"));
+            let aside = tempfile::Builder::new().prefix(".old-").tempdir_in(parent);
+            let aside = aside.map_err(|error| Error::io("create a folder in", parent)(error.kind().into()))?;
+            let old = aside.path().join("old");
+            fs::rename(target, &old).map_err(into())?;
+            if let Err(error) = fs::rename(new, target) {
+                // Back to how it was; the first error is the one to tell.
+                let _ = fs::rename(&old, target);
+                return Err(into()(error));
+            }
+            fs::rename(&old, new).map_err(into())
+        }
+        Err(error) => Err(into()(error.into())),
+    }
+}
+
+fn is_empty(folder: &Path) -> Result<bool> {
+    let mut entries = fs::read_dir(folder).map_err(Error::io("read", folder))?;
+    Ok(entries.next().is_none())
+}
+
+/// Every file, then every folder from the inside out.
+fn sync_tree(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
+        let entry = entry.map_err(Error::io("read", folder))?;
+        let path = entry.path();
+        if entry.file_type().map_err(Error::io("look at", &path))?.is_dir() { sync_tree(&path)? } else { sync(&path)? }
+    }
+    sync(folder)
+}
+
+pub(super) fn sync(path: &Path) -> Result<()> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(Error::io("write to disk", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn staged(target: &Path, overwrite: bool) -> Result<Staging> {
+        let staging = Staging::begin(target, overwrite)?;
+        fs::create_dir(staging.path().join("variables")).unwrap();
+        fs::write(staging.path().join("variables/data"), "new").unwrap();
+        Ok(staging)
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn appears_whole_or_not_at_all() {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("a/b/model");
+        drop(staged(&target, false).unwrap());
+        assert!(names(root.path()).is_empty(), "the folders above it vanish as well");
+        staged(&target, false).unwrap().publish().unwrap();
+        assert_eq!(names(&root.path().join("a/b")), ["model"]);
+        assert_eq!(fs::read(target.join("variables/data")).unwrap(), b"new");
+    }
+
+    #[test]
+    fn an_empty_target_is_taken_and_a_full_one_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("model");
+        fs::create_dir(&target).unwrap();
+        staged(&target, false).unwrap().publish().unwrap();
+        assert!(matches!(staged(&target, false), Err(Error::Exists { .. })));
+        assert_eq!(names(root.path()), ["model"]);
+    }
+
+    #[test]
+    fn overwriting_changes_places_and_leaves_nothing_behind() {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("model");
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("thesis"), "").unwrap();
+        assert!(staged(&target, true).is_err(), "what is no model is not overwritten");
+        fs::write(target.join("saved_model.pb"), "old").unwrap();
+        let staging = staged(&target, true).unwrap();
+        assert_eq!(names(&target), ["saved_model.pb", "thesis"]);
+        staging.publish().unwrap();
+        assert_eq!((names(&target), names(root.path())), (vec!["variables".to_owned()], vec!["model".to_owned()]));
+    }
+
+    #[test]
+    fn a_link_to_a_folder_stays_a_link() {
+        let root = tempfile::tempdir().unwrap();
+        let (real, link) = (root.path().join("v1"), root.path().join("current"));
+        fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        staged(&link, false).unwrap().publish().unwrap();
+        assert!(link.is_symlink() && real.join("variables/data").is_file());
+        fs::remove_dir_all(&real).unwrap();
+        assert!(staged(&link, true).is_err(), "a link that leads nowhere");
+    }
+
+    #[test]
+    fn a_file_or_a_root_as_target_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(staged(&file, true).is_err());
+        assert!(Staging::begin(Path::new("/"), false).is_err());
+        assert_eq!(names(root.path()), ["file"]);
+    }
+
+    #[test]
+    fn a_published_folder_is_as_readable_as_any_other() {
+        let root = tempfile::tempdir().unwrap();
+        let (target, other) = (root.path().join("model"), root.path().join("other"));
+        staged(&target, false).unwrap().publish().unwrap();
+        fs::create_dir(&other).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&target), mode(&other));
+    }
+}

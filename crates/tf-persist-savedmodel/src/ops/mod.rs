@@ -1,0 +1,41 @@
+//! What is known of TensorFlow's ops. Whoever needs a fact about an op asks here, so that all have the same answer.
+//!
+//! | fact | file |
+//! |---|---|
+//! | TensorFlow 2.21 has the op, with these attributes and outputs | `known.rs`, `ops_2_21.txt`, `op_outputs_2_21.txt` |
+//! | it holds a variable, and gives it out as a handle or as a reference | `variables.rs` |
+//! | it writes state that outlives a run | `state.rs` |
+//! | it calls functions, with these arguments | `calls.rs` |
+//! | it reads or writes files, opens sockets, runs Python | `effects.rs` |
+//! | it checks the shapes of its inputs itself | `shapes.rs` |
+//! | it works on each element by itself | `elementwise.rs` |
+//! | which package provides it, if TensorFlow does not | `packages.rs` |
+//!
+//! What code does with an op, such as the shape of what it gives, is code and lives with its users: `independence/rules/`,
+//! `scan/`, `export/`.
+
+mod calls;
+pub(crate) mod effects;
+pub(crate) mod elementwise;
+mod known;
+mod packages;
+mod shapes;
+mod state;
+mod variables;
+
+pub(crate) use calls::{CallOp, call_op};
+#[doc(hidden)]
+pub use effects::runs_python;
+#[cfg(test)]
+pub(crate) use known::names;
+pub use known::{OPS_VERSION, is_known_op};
+pub(crate) use known::{is_known_attribute, outputs};
+pub use packages::{OpPackage, last_tensorflow_with_kernel, usual_package};
+pub(crate) use shapes::checks_shapes;
+pub(crate) use state::{State, state_written};
+#[doc(hidden)]
+pub use variables::HandleKind;
+#[doc(hidden)]
+pub use variables::gives_reference;
+#[doc(hidden)]
+pub use variables::variable_kind;

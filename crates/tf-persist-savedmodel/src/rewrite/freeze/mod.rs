@@ -1,0 +1,191 @@
+//! Variables as constants, so that TensorFlow can compute with them ahead of time.
+//!
+//! A variable's node becomes a `Const` of the same name, and wherever its handle went now goes its value: through calls of functions
+//! and loops as well, each function rewritten for the arguments that are values now. The functions stay functions: TensorFlow
+//! inlines them when it loads the graph.
+
+mod body;
+mod functions;
+mod reads;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use tf_persist_proto::tensorflow as pb;
+use tf_persist_proto::tensorflow::meta_graph::collection_def::Kind;
+
+use crate::checkpoint::CheckpointReader;
+use crate::error::{Error, Hint, Result};
+use crate::graph::attr::{self, ProtoType};
+use crate::graph::{Graph, HandleKind, Reachable, WrittenVariables, node_of, variable_kind};
+use crate::rewrite::prune::{forget_variables, make_local, nodes_of_variables, signature_roots, signature_tensors};
+use crate::saved_model::restored::Restored;
+use crate::saved_model::{InitSource, printable};
+use crate::tensor::proto;
+use functions::Library;
+
+/// A variable whose value takes the place of its handle.
+#[derive(Debug, Clone, PartialEq)]
+struct Frozen {
+    /// The name of its node.
+    variable: String,
+    dtype: ProtoType,
+    kind: HandleKind,
+}
+
+/// Turns into constants what a pruned meta graph restores from a checkpoint.
+///
+/// # Errors
+/// If a kept signature does anything else with a variable than to read it, a table has its contents in the checkpoint, or the
+/// constants would take more than a protobuf can hold.
+pub(crate) fn freeze(
+    file: &Path,
+    definition: &mut pb::MetaGraphDef,
+    kept: &[Restored],
+    values: &CheckpointReader,
+) -> Result<()> {
+    refuse_written(file, definition, kept)?;
+    let graph = definition.graph_def.mut_or_insert_default();
+    let total = kept.iter().flat_map(|item| &item.tensors).filter_map(|tensor| values.index().get(&tensor.key));
+    let total = total.fold(0_u64, |sum, entry| sum.saturating_add(entry.bytes()));
+    if total > crate::saved_model::MAX_FILE_BYTES {
+        let reason = format!("its variables have {total} bytes, and a graph with its constants can have 2 GiB");
+        return Err(unsupported(file, reason));
+    }
+    let mut frozen = BTreeMap::new();
+    for item in kept {
+        let name = node_of(&item.holder).to_owned();
+        let node = graph.node.iter_mut().find(|node| node.name == name);
+        let Some((node, kind)) = node.and_then(|node| variable_kind(node).map(|kind| (node, kind))) else {
+            let what = "has its contents in the checkpoint and is no variable, so it cannot become a constant";
+            return Err(unsupported(file, format!("`{name}` {what}")));
+        };
+        let value = item.tensors[0].read(file, values)?;
+        let dtype = item.tensors[0].dtype;
+        *node = attr::const_node(&name, proto::to_proto(&value));
+        frozen.insert(name.clone(), Frozen { variable: name, dtype, kind });
+    }
+    let names: BTreeSet<String> = frozen.keys().cloned().collect();
+    let mut library = Library::new(std::mem::take(&mut graph.library.mut_or_insert_default().function));
+    let rewritten =
+        body::rewrite(&graph.node, false, frozen, &mut library, 0).map_err(|reason| unsupported(file, reason))?;
+    graph.node = rewritten.nodes;
+    graph.library.mut_or_insert_default().function = library.into_functions();
+    forget_variables(definition, &names);
+    make_local(definition);
+    forget_init_signature(definition);
+    drop_unreached(definition);
+    check_others(file, definition)
+}
+
+fn unsupported(file: &Path, reason: String) -> Error {
+    let hint = Some(
+        Hint::new("export it for inference instead, which keeps its variables").set("inference_only").unset("frozen"),
+    );
+    Error::CannotExport { path: file.to_path_buf(), reason, hint }
+}
+
+/// Refuses a variable that is written: by which signature, or by the init op.
+fn refuse_written(file: &Path, definition: &pb::MetaGraphDef, kept: &[Restored]) -> Result<()> {
+    let graph = Graph::new(&definition.graph_def);
+    let names: BTreeSet<&str> = kept.iter().map(|item| node_of(&item.holder)).collect();
+    let is_user = |name: &&String| name.as_str() != InitSource::Signature.name();
+    let (mut reading, mut written) = (Vec::new(), None);
+    for name in definition.signature_def.keys().filter(is_user) {
+        let roots = signature_roots(definition, &graph, name);
+        let writes = WrittenVariables::new(&graph, &Reachable::new(&graph, roots.iter().map(String::as_str)));
+        match names.iter().find_map(|variable| Some((*variable, writes.op(variable)?))) {
+            None => reading.push(name.as_str()),
+            Some((variable, op)) => drop(written.get_or_insert((name, variable, op.to_owned()))),
+        }
+    }
+    if let Some((name, variable, op)) = written {
+        let reason = format!(
+            "signature `{}` does something else with the variable `{}` than to read it, by the op `{op}`, so it cannot \
+             become a constant",
+            printable(name),
+            printable(variable)
+        );
+        let Error::CannotExport { path, reason, hint } = unsupported(file, reason) else { return Ok(()) };
+        let others = (!reading.is_empty())
+            .then(|| Hint::new("leave that signature out").set_to("signatures", reading.join(",")));
+        return Err(Error::CannotExport { path, reason, hint: others.or(hint) });
+    }
+    let inits = definition.collection_def.iter().filter(|(name, _)| {
+        [InitSource::MainOp.name(), InitSource::LegacyInitOp.name(), "table_initializer"].contains(&name.as_str())
+    });
+    let mut inits: Vec<&str> = inits
+        .filter_map(|(_, collection)| match &collection.kind {
+            Some(Kind::NodeList(list)) => Some(list.value.iter().map(String::as_str)),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let signature = definition.signature_def.get(InitSource::Signature.name()).map(signature_tensors);
+    inits.extend(signature.iter().flatten().map(String::as_str));
+    let writes = WrittenVariables::new(&graph, &Reachable::new(&graph, inits.iter().copied()));
+    match names.iter().find_map(|variable| Some((*variable, writes.op(variable)?))) {
+        None => Ok(()),
+        Some((variable, op)) => {
+            let variable = printable(variable);
+            Err(unsupported(
+                file,
+                format!(
+                    "the init op writes the variable `{variable}` whenever the model is loaded, by the op `{op}`, so it \
+                     cannot become a constant"
+                ),
+            ))
+        }
+    }
+}
+
+/// TensorFlow 2 names its init op twice: among the signatures and in a collection. Without an object graph, Python takes the first
+/// for a signature like any other, which it cannot be.
+fn forget_init_signature(definition: &mut pb::MetaGraphDef) {
+    if definition.collection_def.contains_key(InitSource::MainOp.name()) {
+        definition.signature_def.remove(InitSource::Signature.name());
+    }
+}
+
+/// A variable that is left has to get its value from somewhere: an init op, since no checkpoint is.
+fn check_others(file: &Path, definition: &pb::MetaGraphDef) -> Result<()> {
+    let graph = Graph::new(&definition.graph_def);
+    let reach = Reachable::new(&graph, graph.nodes.iter().map(|node| node.name.as_str()));
+    let writes = WrittenVariables::new(&graph, &reach);
+    match graph.nodes.iter().find(|node| variable_kind(node).is_some() && !writes.has(&node.name)) {
+        None => Ok(()),
+        Some(variable) => {
+            let reason = format!(
+                "the variable `{}` cannot become a constant: the graph's saver does not restore it, so its value is not known",
+                variable.name
+            );
+            Err(unsupported(file, reason))
+        }
+    }
+}
+
+/// Takes out the nodes and functions that nothing needs any more: what assigned and initialised variables, functions as they were.
+fn drop_unreached(definition: &mut pb::MetaGraphDef) {
+    let (nodes, functions) = {
+        let graph = Graph::new(&definition.graph_def);
+        let mut roots: Vec<String> = definition.signature_def.values().flat_map(signature_tensors).collect();
+        roots.extend(nodes_of_variables(definition, |_| true));
+        roots.extend(definition.asset_file_def.iter().map(|file| file.tensor_info.name().to_owned()));
+        for collection in definition.collection_def.values() {
+            if let Some(Kind::NodeList(list)) = &collection.kind {
+                roots.extend(list.value.iter().cloned());
+            }
+        }
+        let reach = Reachable::new(&graph, roots.iter().map(String::as_str));
+        (
+            graph.nodes.iter().enumerate().map(|(place, _)| reach.has_index(place)).collect::<Vec<_>>(),
+            reach.functions().clone(),
+        )
+    };
+    let graph = definition.graph_def.mut_or_insert_default();
+    let mut nodes = nodes.into_iter();
+    graph.node.retain(|_| nodes.next().unwrap_or(true));
+    if let Some(library) = graph.library.as_mut() {
+        library.function.retain(|function| functions.contains(&function.signature.name));
+    }
+}

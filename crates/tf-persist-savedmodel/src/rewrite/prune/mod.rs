@@ -1,0 +1,266 @@
+//! A meta graph with some of its signatures, and with what they need alone.
+
+mod aliases;
+mod assets;
+mod collections;
+mod dead_branches;
+mod initializers;
+mod known_branches;
+mod objects;
+mod saver;
+mod scalars;
+mod signatures;
+mod whole;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use tf_persist_proto::tensorflow as pb;
+use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
+
+use crate::error::{Error, Hint, Result};
+use crate::graph::{Graph, Reachable, node_of};
+use crate::rewrite::Rewrite;
+use crate::saved_model::objects::Objects;
+use crate::saved_model::restored::{Restored, restored};
+use crate::saved_model::{MetaGraph, MissingVariable, SavedModel, printable};
+use aliases::Aliases;
+pub(crate) use collections::{forget_variables, make_local, nodes_of_variables};
+use initializers::Initializers;
+pub(super) use known_branches::set_called;
+pub(crate) use signatures::{roots as signature_roots, tensors as signature_tensors};
+pub(crate) use whole::check as check_whole;
+
+/// A meta graph made smaller.
+pub(crate) struct Pruned {
+    pub(crate) definition: pb::MetaGraphDef,
+    /// The object graph for the checkpoint, if it had one.
+    pub(crate) tracked: Option<pb::TrackableObjectGraph>,
+    /// What the graph restores from the checkpoint, of which nothing else stays; `None` if all of it does.
+    pub(crate) kept: Option<Vec<Restored>>,
+    /// The signatures that stay, and the names they have now.
+    pub(crate) signatures: BTreeMap<String, String>,
+    /// The files in `assets` that no kept part of the graph reads.
+    pub(crate) dropped_assets: BTreeSet<String>,
+    /// The functions that there were before.
+    pub(crate) functions: BTreeSet<String>,
+}
+
+/// Prunes a meta graph after the options. `tracked` is the object graph that stands in the model's checkpoint.
+///
+/// # Errors
+/// If a signature is not there, or the graph restores its variables in a way that is not known here.
+pub(crate) fn prune(
+    source: &SavedModel,
+    meta_graph: &MetaGraph,
+    tracked: Option<pb::TrackableObjectGraph>,
+    options: &Rewrite,
+) -> Result<Pruned> {
+    let mut definition = source.decode_meta_graph(meta_graph)?;
+    let damaged = |reason: String| Error::flawed(source.file(), reason);
+    // What no signature feeds has its default in all of them.
+    let before = if options.prunes() { settle(&mut definition, meta_graph, |_| true, true) } else { None };
+    let graph = Graph::new(&definition.graph_def);
+    let signatures = signatures::select(source, meta_graph, &definition, &graph, options)?;
+    if options.prunes() {
+        if let Some(before) = before.filter(|_| !options.frozen) {
+            // Python calls the functions that the object graph names, not their copies.
+            definition.graph_def = Some(before).into();
+        }
+        settle(&mut definition, meta_graph, |name| signatures.contains_key(name), options.frozen);
+    }
+    let library = definition.graph_def.library.function.iter();
+    let functions: BTreeSet<String> = library.map(|function| function.signature.name.clone()).collect();
+    let graph = Graph::new(&definition.graph_def);
+    let has_objects = !definition.object_graph_def.nodes.is_empty();
+    if !options.prunes() {
+        let objects = tracked.as_ref().filter(|_| has_objects);
+        let graphs = match objects {
+            Some(tracked) => {
+                let objects = Objects::new(&definition, tracked).map_err(damaged)?;
+                let kept = objects.all_but_signatures(&signatures);
+                let assets: Vec<Option<i32>> = (0_i32..).take(definition.asset_file_def.len()).map(Some).collect();
+                Some(objects.keep(&kept, &signatures, |_| true, &assets))
+            }
+            None => None,
+        };
+        signatures::apply(&mut definition, meta_graph, &signatures, |_| true);
+        let tracked = graphs.map(|(saved, tracked)| {
+            definition.object_graph_def = Some(saved).into();
+            tracked
+        });
+        return Ok(Pruned { definition, tracked, kept: None, signatures, dropped_assets: BTreeSet::new(), functions });
+    }
+
+    let needs = Needs::of(source, meta_graph, &definition, &graph, tracked.as_ref(), &signatures, options)?;
+    let Needs { reach, kept, objects, required, groups } = needs;
+    let (assets, places, dropped_assets) = assets::kept(&definition, &graph, &reach);
+    let graphs = objects.map(|objects| {
+        let nodes = objects.reached(&graph, &kept, &reach, &required);
+        objects.keep(&nodes, &signatures, |function| reach.functions().contains(function), &places)
+    });
+    let (saved, tracked) = graphs.unzip();
+    let saver = if options.frozen { None } else { saver::new_saver(&graph, &kept, tracked.as_ref())? };
+
+    let names: BTreeSet<String> = graph
+        .nodes
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| reach.has_index(*place) || groups.iter().any(|(group, _)| group == place))
+        .map(|(_, node)| node.name.clone())
+        .collect();
+    let nodes = &mut definition.graph_def.mut_or_insert_default().node;
+    groups.into_iter().for_each(|(place, inputs)| nodes[place].input = inputs);
+    signatures::apply(&mut definition, meta_graph, &signatures, |node| names.contains(node));
+    definition.object_graph_def = saved.into();
+    definition.asset_file_def = assets;
+    keep_nodes(&mut definition, &names, reach.functions());
+    let (nodes, saver) = saver.unzip();
+    definition.graph_def.mut_or_insert_default().node.extend(nodes.unwrap_or_default());
+    definition.saver_def = saver.into();
+    collections::prune(&mut definition, |node| names.contains(node));
+    if definition.saver_def.is_none() {
+        make_local(&mut definition);
+    }
+    Ok(Pruned { definition, tracked, kept: Some(kept), signatures, dropped_assets, functions })
+}
+
+/// Takes out the branches that no signature of those that `is_kept` names can take, with `in_functions` in functions as well. Gives the
+/// graph as it was before functions were called instead of branches, if any were.
+fn settle(
+    definition: &mut pb::MetaGraphDef,
+    meta_graph: &MetaGraph,
+    is_kept: impl Fn(&str) -> bool,
+    in_functions: bool,
+) -> Option<pb::GraphDef> {
+    let kept = || definition.signature_def.iter().filter(|(name, _)| is_kept(name)).map(|(_, signature)| signature);
+    let inputs = kept().flat_map(|signature| signatures::tensors_of(&signature.inputs));
+    let mut fed: HashSet<String> = inputs.map(|tensor| node_of(&tensor).to_owned()).collect();
+    // Loaders feed these.
+    fed.extend(meta_graph.saver().map(|saver| node_of(&saver.filename_tensor).to_owned()));
+    fed.extend(meta_graph.assets().iter().map(|asset| node_of(&asset.tensor).to_owned()));
+    let fetched: Vec<String> = kept().flat_map(|signature| signatures::tensors_of(&signature.outputs)).collect();
+    dead_branches::remove(definition, &fed, &fetched);
+    known_branches::call(definition, &fed, in_functions)
+}
+
+/// What the kept signatures need of a meta graph.
+struct Needs<'a> {
+    reach: Reachable,
+    /// What of it is restored from the checkpoint.
+    kept: Vec<Restored>,
+    objects: Option<Objects<'a>>,
+    /// The objects that have to stay for it.
+    required: BTreeSet<usize>,
+    /// The init ops that wait for others: each one's place among the nodes, and its new inputs.
+    groups: Vec<(usize, Vec<String>)>,
+}
+
+impl<'a> Needs<'a> {
+    fn of(
+        source: &SavedModel,
+        meta_graph: &MetaGraph,
+        definition: &'a pb::MetaGraphDef,
+        graph: &Graph<'a>,
+        tracked: Option<&'a pb::TrackableObjectGraph>,
+        signatures: &signatures::Kept,
+        options: &Rewrite,
+    ) -> Result<Self> {
+        let restored = restored_of(source, meta_graph, graph, signatures)?;
+        let has_objects = !definition.object_graph_def.nodes.is_empty();
+        let objects = match tracked.filter(|_| has_objects) {
+            Some(tracked) => {
+                let objects = Objects::new(definition, tracked);
+                Some(objects.map_err(|reason| Error::flawed(source.file(), reason))?)
+            }
+            None => None,
+        };
+        let roots: Vec<String> =
+            signatures.keys().flat_map(|name| signatures::roots(definition, graph, name)).collect();
+        let mut reach = Reachable::new(graph, roots.iter().map(String::as_str));
+        let initializers = Initializers::of(graph, meta_graph);
+        // A variable that Python's loader looks up brings what initialises it, and that may be another variable.
+        let aliases = Aliases::of(graph);
+        let mut required = BTreeSet::new();
+        let mut kept: Vec<Restored>;
+        loop {
+            let mut is_new = initializers.require(graph, &mut reach);
+            if let Some(objects) = &objects {
+                let before = required.len();
+                required = objects.require(graph, &restored, &mut reach);
+                is_new |= required.len() != before;
+            }
+            is_new |= assets::require(definition, graph, &mut reach);
+            let shared: Vec<&str> = restored
+                .iter()
+                .filter(|item| aliases.is_reached(graph, &reach, &item.holder))
+                .map(|item| &*item.holder)
+                .collect();
+            is_new |= reach.add_nodes(graph, shared);
+            kept = restored.iter().filter(|item| reach.has(graph, &item.holder)).cloned().collect();
+            // Those of variables that become constants are not looked up any more.
+            let becomes_constant = |node: &str| options.frozen && kept.iter().any(|item| node_of(&item.holder) == node);
+            let looked_up = nodes_of_variables(definition, |node| reach.has(graph, node) && !becomes_constant(node));
+            is_new |= reach.add_nodes(graph, looked_up.iter().map(String::as_str));
+            if !is_new {
+                let groups = initializers.groups(graph, &reach);
+                return Ok(Self { reach, kept, objects, required, groups });
+            }
+        }
+    }
+}
+
+/// What is restored of a meta graph: by its saver, and what that leaves out by us.
+fn restored_of(
+    source: &SavedModel,
+    meta_graph: &MetaGraph,
+    graph: &Graph<'_>,
+    signatures: &signatures::Kept,
+) -> Result<Vec<Restored>> {
+    let saver = meta_graph.saver().cloned().unwrap_or_default();
+    let mut restored = restored(graph, &saver.restore_op).map_err(|reason| Error::CannotExport {
+        path: source.path().to_path_buf(),
+        reason,
+        hint: Some(Hint::new("export it with all its variables").unset("inference_only").unset("frozen")),
+    })?;
+    let unrestored = source.unrestored_variables(meta_graph)?;
+    let of_kept = |missing: &&MissingVariable| missing.signatures.iter().any(|name| signatures.contains_key(name));
+    if let Some(missing) = unrestored.missing.iter().find(of_kept) {
+        let reason = format!("the variable `{}` has no value: {}", printable(&missing.variable), missing.reason());
+        return Err(Error::CannotExport { path: source.path().to_path_buf(), reason, hint: None });
+    }
+    restored.extend(unrestored.found.into_iter().map(|found| found.restored));
+    Ok(restored)
+}
+
+/// A node may be told to stand on the device of another (`loc:@other`), which TensorFlow then looks for.
+fn forget_neighbours(node: &mut pb::NodeDef, nodes: &BTreeSet<String>) {
+    let Some(Value::List(list)) = node.attr.get_mut("_class").and_then(|class| class.value.as_mut()) else { return };
+    list.s.retain(|class| {
+        let other = class.strip_prefix(b"loc:@").map(std::str::from_utf8);
+        other.is_none_or(|other| other.is_ok_and(|other| nodes.contains(other)))
+    });
+    if list.s.is_empty() {
+        node.attr.remove("_class");
+    }
+}
+
+/// Leaves these nodes and functions in the graph, and of what belongs to functions that which belongs to those.
+fn keep_nodes(definition: &mut pb::MetaGraphDef, nodes: &BTreeSet<String>, functions: &BTreeSet<String>) {
+    let graph = definition.graph_def.mut_or_insert_default();
+    graph.node.retain(|node| nodes.contains(&node.name));
+    graph.node.iter_mut().for_each(|node| forget_neighbours(node, nodes));
+    if let Some(library) = graph.library.as_mut() {
+        library.function.retain(|function| functions.contains(&function.signature.name));
+        library.gradient.retain(|gradient| {
+            functions.contains(&gradient.function_name) && functions.contains(&gradient.gradient_func)
+        });
+        library.registered_gradients.retain(|gradient| functions.contains(&gradient.gradient_func));
+    }
+    if let Some(info) = definition.meta_info_def.as_mut() {
+        info.function_aliases.retain(|function, _| functions.contains(function));
+    }
+    graph.debug_info = None.into();
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+//! Which inputs a run needs: those that the graph cannot compute by itself.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::dtype::DType;
+use crate::error::{Error, Result, SignatureError, TensorError};
+use crate::graph::view::{GraphView, NodeView};
+use crate::saved_model::{MetaGraph, SavedModel, SignatureDef, TensorKind, parse_tensor_name};
+use crate::tensor::Tensor;
+
+/// An output of an op.
+type Port = (String, u32);
+
+/// A tensor that a signature takes or gives, and where it is in the graph; `None` if it names no tensor.
+struct End {
+    /// The key of the input or output that it is a part of.
+    key: String,
+    name: String,
+    port: Option<Port>,
+}
+
+/// The inputs and outputs of a signature.
+pub struct Ends {
+    inputs: Vec<End>,
+    outputs: Vec<End>,
+}
+
+impl Ends {
+    #[doc(hidden)]
+    pub fn of(signature: &SignatureDef) -> Self {
+        let ends = |infos: &[(String, crate::TensorInfo)]| {
+            let parts = infos.iter().flat_map(|(key, info)| info.parts(key).into_iter().map(move |part| (key, part)));
+            let end = |(key, part): (&String, crate::saved_model::Part<'_>)| {
+                let port = parse_tensor_name(part.tensor).ok().map(|(op, index)| (op.to_owned(), index));
+                End { key: key.clone(), name: part.name, port }
+            };
+            parts.map(end).collect()
+        };
+        Self { inputs: ends(&signature.inputs), outputs: ends(&signature.outputs) }
+    }
+
+    /// The inputs that have to be given besides those that are, to compute these outputs; all outputs if none are named.
+    ///
+    /// An input that is a placeholder is needed if the outputs depend on it, and where all are computed in any case, unless an
+    /// inner tensor of the graph is given in its place. One that is no placeholder the graph computes, as long as that does not
+    /// take a placeholder that is no input. The parts of a sparse or composite input are given all or not at all.
+    #[doc(hidden)]
+    pub fn missing(&self, graph: &[u8], given: &[bool], wanted: Option<&[usize]>) -> Vec<String> {
+        let nodes = Nodes::of(graph);
+        let is_placeholder = |end: &End| end.port.as_ref().is_some_and(|(op, _)| nodes.is_placeholder(op));
+        let inputs = || self.inputs.iter().zip(given);
+        let fed: HashSet<(&str, u32)> =
+            inputs().filter(|(_, given)| **given).filter_map(|(end, _)| end.port()).collect();
+        let absent: HashMap<(&str, u32), usize> = (0..self.inputs.len())
+            .filter(|place| !given[*place])
+            .filter_map(|place| Some((self.inputs[place].port()?, place)))
+            .filter(|(port, _)| !fed.contains(port))
+            .collect();
+        let outputs = self.outputs.iter().enumerate();
+        let outputs = outputs.filter(|(place, _)| wanted.is_none_or(|wanted| wanted.contains(place)));
+        let outputs = outputs.filter_map(|(_, end)| end.port()).filter(|port| !fed.contains(port));
+        let mut missing = nodes.missing(outputs.collect(), &fed, &absent);
+        let gave_inner = inputs().any(|(end, given)| *given && !is_placeholder(end));
+        if wanted.is_none() && !gave_inner {
+            let placeholders = (0..self.inputs.len()).filter(|place| is_placeholder(&self.inputs[*place]));
+            missing.extend(placeholders.filter(|place| !given[*place]));
+        }
+        // What names no tensor of the graph, it cannot compute.
+        let lost = |end: &End| end.port.as_ref().is_none_or(|(op, _)| !nodes.has(op));
+        missing.extend(
+            (0..self.inputs.len()).filter(|place| !given[*place] && wanted.is_none() && lost(&self.inputs[*place])),
+        );
+        let of_key = |key: &str, holds: &dyn Fn(usize) -> bool| {
+            (0..self.inputs.len()).any(|place| self.inputs[place].key == key && holds(place))
+        };
+        let is_needed = |place: usize| given[place] || missing.contains(&place);
+        let incomplete = |place: &usize| !given[*place] && of_key(&self.inputs[*place].key, &is_needed);
+        (0..self.inputs.len()).filter(incomplete).map(|it| self.inputs[it].name.clone()).collect()
+    }
+}
+
+impl End {
+    fn port(&self) -> Option<(&str, u32)> {
+        self.port.as_ref().map(|(op, index)| (op.as_str(), *index))
+    }
+}
+
+/// The nodes at a graph's top, by name.
+struct Nodes<'g>(HashMap<&'g str, NodeView<'g>>);
+
+impl<'g> Nodes<'g> {
+    /// The nodes of a serialized `MetaGraphDef`.
+    fn of(meta_graph: &'g [u8]) -> Self {
+        Self(GraphView::new(meta_graph).nodes().map(|node| (node.name, node)).collect())
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// Whether a node has no value unless it is fed one.
+    fn is_placeholder(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|node| matches!(node.op, "Placeholder" | "PlaceholderV2"))
+    }
+
+    /// Goes backwards from these tensors, not past what is fed, and gives the inputs without which they cannot be computed.
+    fn missing<'w>(
+        &'w self,
+        wanted: Vec<(&'w str, u32)>,
+        fed: &HashSet<(&str, u32)>,
+        absent: &HashMap<(&str, u32), usize>,
+    ) -> Vec<usize> {
+        // Each with the nearest input on the way to it: that one could be given in its place.
+        let mut todo: Vec<(&str, Option<u32>, Option<usize>)> =
+            wanted.into_iter().map(|(op, index)| (op, Some(index), None)).collect();
+        let mut seen: HashSet<(&str, Option<usize>)> = HashSet::new();
+        let mut missing = Vec::new();
+        while let Some((name, output, mut way)) = todo.pop() {
+            let is_placeholder = self.is_placeholder(name);
+            // TensorFlow feeds a placeholder to those that only wait for it, too; any other node runs for them.
+            let port = output.or(is_placeholder.then_some(0)).map(|output| (name, output));
+            if port.is_some_and(|port| fed.contains(&port)) {
+                continue;
+            }
+            if let Some(input) = port.and_then(|port| absent.get(&port)) {
+                way = Some(*input);
+            }
+            if is_placeholder {
+                missing.extend(way);
+            } else if seen.insert((name, way)) {
+                let inputs = self.0.get(name).into_iter().flat_map(NodeView::inputs);
+                todo.extend(inputs.map(|input| {
+                    let (node, output) = source(input);
+                    (node, output, way)
+                }));
+            }
+        }
+        missing
+    }
+}
+
+/// The node of an input, and which of its outputs it takes; `None` if it only waits for it.
+fn source(input: &str) -> (&str, Option<u32>) {
+    match input.strip_prefix('^') {
+        Some(node) => (node, None),
+        None => match input.rsplit_once(':') {
+            Some((node, output)) => (node, Some(output.parse().unwrap_or(0))),
+            None => (input, Some(0)),
+        },
+    }
+}
+
+impl SavedModel {
+    /// Checks names and dtypes of what will be given to a signature, as running does, before there is a session to run in.
+    /// `outputs` are those that are asked for; all of them where none are named.
+    ///
+    /// # Errors
+    /// If the signature gives nothing, an output is unknown or cannot be fetched, or an input is missing, unknown, of another
+    /// dtype, given twice, or cannot be fed.
+    pub fn check_inputs(
+        &self,
+        meta_graph: &MetaGraph,
+        signature: &SignatureDef,
+        given: &[(String, Tensor)],
+        outputs: Option<&[String]>,
+    ) -> Result<()> {
+        signature.check_runnable()?;
+        let wanted = signature.output_places(outputs)?;
+        for (place, part) in signature.outputs.iter().flat_map(|(key, info)| info.parts(key)).enumerate() {
+            let is_wanted = wanted.as_ref().is_none_or(|wanted| wanted.contains(&place));
+            // What has no dtype here has one in the graph, as far as TensorFlow knows.
+            if is_wanted && part.dtype != DType::Invalid && !part.dtype.is_supported() {
+                return Err(signature.unfetchable(&part.name, format!("no tensor here holds {}", part.dtype)));
+            }
+        }
+        let tensors = signature.input_tensors();
+        let mut is_given = vec![false; tensors.len()];
+        for (name, tensor) in given {
+            let expected = signature.input_dtype(name)?;
+            if !expected.is_supported() && expected != DType::Invalid {
+                return Err(Error::Tensor(TensorError::UnsupportedDType { name: Some(name.clone()), dtype: expected }));
+            }
+            if expected != DType::Invalid && tensor.dtype() != expected {
+                let (signature, input, given) = (signature.name.clone(), name.clone(), tensor.dtype());
+                return Err(Error::Signature(SignatureError::WrongDType { signature, input, expected, given }));
+            }
+            let place = tensors.iter().position(|(other, _)| other == name).unwrap_or_default();
+            if std::mem::replace(&mut is_given[place], true) {
+                let (signature, input) = (signature.name.clone(), name.clone());
+                return Err(Error::Signature(SignatureError::ConflictingInput {
+                    signature,
+                    input,
+                    reason: "was given twice".into(),
+                }));
+            }
+        }
+        for (place, (name, dtype)) in tensors.iter().enumerate() {
+            is_given[place] |= signature.default_of(name, *dtype).is_some();
+        }
+        if wanted.is_none() && is_given.iter().all(|given| *given) {
+            return Ok(());
+        }
+        let graph = self.meta_graph_bytes(meta_graph);
+        let missing = Ends::of(signature).missing(graph, &is_given, wanted.as_deref());
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Signature(SignatureError::MissingInput { signature: signature.name.clone(), missing }))
+        }
+    }
+}
+
+impl SignatureDef {
+    /// Whether a session can run it at all.
+    ///
+    /// # Errors
+    /// [`SignatureError::NothingToRun`](crate::SignatureError::NothingToRun) if it has no outputs.
+    pub fn check_runnable(&self) -> Result<()> {
+        if self.outputs.is_empty() {
+            Err(Error::Signature(SignatureError::NothingToRun { signature: self.name.clone() }))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The names of the tensors that come back, or of those that are asked for; a sparse output is three.
+    ///
+    /// # Errors
+    /// [`SignatureError::UnknownOutput`](crate::SignatureError::UnknownOutput) with the outputs there are.
+    pub fn output_tensors(&self, asked: Option<&[String]>) -> Result<Vec<String>> {
+        let wanted = self.output_places(asked)?;
+        let parts = self.outputs.iter().flat_map(|(key, info)| info.parts(key)).enumerate();
+        let parts = parts.filter(|(place, _)| wanted.as_ref().is_none_or(|wanted| wanted.contains(place)));
+        Ok(parts.map(|(_, part)| part.name).collect())
+    }
+
+    /// The places of these tensors among those that come back, in order and each once; `None` for all. The key of a sparse or
+    /// composite output stands for all of its tensors.
+    ///
+    /// # Errors
+    /// [`SignatureError::UnknownOutput`](crate::SignatureError::UnknownOutput) with the outputs there are.
+    #[doc(hidden)]
+    pub fn output_places(&self, names: Option<&[String]>) -> Result<Option<Vec<usize>>> {
+        let Some(names) = names else { return Ok(None) };
+        let parts: Vec<(&str, String)> = self
+            .outputs
+            .iter()
+            .flat_map(|(key, info)| info.parts(key).into_iter().map(move |part| (key.as_str(), part.name)))
+            .collect();
+        let mut places = Vec::new();
+        for name in names {
+            let before = places.len();
+            // A part may be called as another output is: then it is the whole name that counts.
+            let whole = parts.iter().enumerate().filter(|(_, (_, part))| part == name);
+            places.extend(whole.map(|(place, _)| place));
+            if places.len() == before {
+                let of_key = parts.iter().enumerate().filter(|(_, (key, _))| key == name);
+                places.extend(of_key.map(|(place, _)| place));
+            }
+            if places.len() == before {
+                let available = parts.into_iter().map(|(_, part)| part).collect();
+                return Err(Error::Signature(SignatureError::UnknownOutput { output: name.clone(), available }));
+            }
+        }
+        places.sort_unstable();
+        places.dedup();
+        Ok(Some(places))
+    }
+
+    /// What is said of an output that cannot be fetched.
+    #[doc(hidden)]
+    pub fn unfetchable(&self, output: &str, reason: String) -> Error {
+        let fetchable = |info: &crate::TensorInfo| match &info.kind {
+            TensorKind::Dense { name } => parse_tensor_name(name).is_ok() && info.dtype.is_supported(),
+            _ => info.parts("").iter().all(|part| part.dtype.is_supported()),
+        };
+        let others = self.outputs.iter().filter(|(key, info)| key != output && fetchable(info));
+        Error::Signature(SignatureError::Unfetchable {
+            signature: self.name.clone(),
+            output: output.to_owned(),
+            reason,
+            others: others.map(|(key, _)| key.clone()).collect(),
+        })
+    }
+}

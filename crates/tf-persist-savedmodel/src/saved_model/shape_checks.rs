@@ -1,0 +1,20 @@
+//! Which signatures may be fed any shape.
+//!
+//! TensorFlow's session does not look at the shapes of what is fed: its ops do. Most refuse what they cannot take; some, such as
+//! oneDNN's convolutions, end the process. Python's session therefore holds what is fed against the placeholders' shapes, as
+//! [`Signature::run`](crate::Signature::run) does. TensorFlow Serving does not, and has clients that rely on it.
+
+use std::collections::HashSet;
+
+use crate::graph::view::{IndexedGraph, find_reachable};
+use crate::ops::checks_shapes;
+use crate::saved_model::{MetaGraph, SavedModel, SignatureDef};
+
+/// Whether every op that a run of the signature reaches, functions included, is known to check shapes itself.
+pub fn are_checked_by_ops(model: &SavedModel, meta_graph: &MetaGraph, signature: &SignatureDef) -> bool {
+    let graph = IndexedGraph::new(model.meta_graph_bytes(meta_graph));
+    // The ops of functions that are called by name of their own are looked at when they are reached.
+    let functions: HashSet<&str> = graph.functions.iter().map(|function| function.name).collect();
+    let is_unknown = |op: &str| !checks_shapes(op) && !functions.contains(op);
+    find_reachable(&graph, &signature.fed_nodes(), &signature.fetched_nodes(), |node| is_unknown(node.op)).is_none()
+}

@@ -1,0 +1,77 @@
+//! Who may load what.
+
+use std::time::{Duration, Instant};
+
+use super::graphs::{Model, constant, node};
+use crate::error::{ErrorKind, Result, Setting};
+use crate::scan::Trust;
+
+fn evil() -> Model {
+    let nodes = vec![
+        constant("path", &["/tmp/owned"]),
+        node("write", "WriteFile", &["path", "x"], []),
+        node("read", "ReadFile", &["path"], []),
+        node("y", "Identity", &["read", "^write"], []),
+    ];
+    Model::serving("y:0", nodes)
+}
+
+/// What loading checks before it opens TensorFlow.
+fn check(model: Model, trust: &Trust) -> Result<()> {
+    let (_folder, model) = model.open();
+    trust.check(&model, model.meta_graph(None)?)
+}
+
+#[test]
+fn dangers_are_refused() {
+    let error = check(evil(), &Trust::Nothing).unwrap_err();
+    assert!(
+        error.to_string().ends_with(
+            "is not trusted: the op `WriteFile`, reached by `serving_default`, writes a file: `/tmp/owned` (and 1 more)"
+        ) || error.to_string().ends_with(
+            "is not trusted: the op `ReadFile`, reached by `serving_default`, reads a file: `/tmp/owned` (and 1 more)"
+        ),
+        "{error}"
+    );
+    assert_eq!(error.hint().unwrap().settings(), [Setting::SetTo("trust", "ReadFile,WriteFile".into())]);
+    for trust in [Trust::ops(["WriteFile"]), Trust::ops(["ReadFile"]), Trust::ops(["MatMul"])] {
+        assert_eq!(check(evil(), &trust).unwrap_err().kind(), ErrorKind::Untrusted);
+    }
+    // What is trusted already has to be said again.
+    let error = check(evil(), &Trust::ops(["ReadFile"])).unwrap_err();
+    assert_eq!(error.hint().unwrap().settings(), [Setting::SetTo("trust", "ReadFile,WriteFile".into())]);
+    for trust in [Trust::ops(["WriteFile", "ReadFile"]), Trust::Everything] {
+        assert!(check(evil(), &trust).is_ok());
+    }
+}
+
+#[test]
+fn an_asset_that_climbs_out_is_trusted_with_everything_alone() {
+    let model = || Model::serving("x:0", vec![constant("a", &[""])]).asset("a:0", "../../x");
+    for trust in [Trust::Nothing, Trust::ops(["ReadFile"])] {
+        let error = check(model(), &trust).unwrap_err();
+        assert!(error.to_string().ends_with("the graph reads an asset outside of the model: `../../x`"), "{error}");
+        assert_eq!(error.hint().unwrap().settings(), [Setting::Set("trust")]);
+    }
+    assert!(check(model(), &Trust::Everything).is_ok());
+}
+
+#[test]
+fn warnings_and_what_nothing_reaches_are_let_through() {
+    let nodes =
+        vec![constant("path", &["words.txt"]), node("y", "ReadFile", &["path"], []), node("c", "Custom", &["y"], [])];
+    assert!(check(Model::serving("c:0", nodes), &Trust::Nothing).is_ok());
+    let model = evil().signature("serving_default", "x:0", "path:0");
+    assert!(check(model, &Trust::Nothing).is_ok());
+}
+
+/// A graph without any op that can be a danger is not walked through, however large it is.
+#[test]
+fn arithmetic_is_not_looked_into() {
+    let add = |number: usize| node(&format!("n{number}"), "Add", &["x", "x"], []);
+    let (_folder, model) = Model::serving("n0:0", (0..100_000).map(add).collect()).open();
+    let meta_graph = model.meta_graph(None).unwrap();
+    let started = Instant::now();
+    Trust::Nothing.check(&model, meta_graph).unwrap();
+    assert!(started.elapsed() < Duration::from_millis(5), "{:?}", started.elapsed());
+}

@@ -1,0 +1,215 @@
+//! One value of a request, decoded straight into the memory of the tensor it becomes.
+
+use half::{bf16, f16};
+use jiter::{Jiter, Peek};
+use num_complex::Complex;
+
+use super::cell::{Cell, Refusal, Refused, read_string};
+use super::nest::Nest;
+use crate::dtype::DType;
+use crate::error::{Error, Result, TensorError};
+use crate::tensor::growing::Growing;
+use crate::tensor::{Strings, Tensor};
+
+/// The tensor of an input while its values are read. The values of several rows go one after another.
+pub(super) struct Builder {
+    dtype: DType,
+    elements: Box<dyn Elements>,
+    nest: Nest,
+    /// How many values are complete.
+    values: usize,
+}
+
+/// The elements read so far, of one Rust type.
+trait Elements {
+    /// Makes room for so many elements more, if that is how this dtype's memory works.
+    fn reserve(&mut self, count: usize) -> Result<()>;
+
+    /// Takes one value: an element, or nested lists of them.
+    fn read(&mut self, jiter: &mut Jiter<'_>, nest: &mut Nest) -> Result<(), Refused>;
+
+    fn finish(self: Box<Self>, dtype: DType, shape: &[usize]) -> Result<Tensor>;
+}
+
+impl Builder {
+    /// `name` is the input's, for the error.
+    pub(super) fn new(name: &str, dtype: DType) -> Result<Self> {
+        let elements: Box<dyn Elements> = match dtype {
+            DType::Float16 => Box::new(Numbers::<f16>::new()),
+            DType::BFloat16 => Box::new(Numbers::<bf16>::new()),
+            DType::Float32 => Box::new(Numbers::<f32>::new()),
+            DType::Float64 => Box::new(Numbers::<f64>::new()),
+            DType::Int8 | DType::QInt8 => Box::new(Numbers::<i8>::new()),
+            DType::Int16 | DType::QInt16 => Box::new(Numbers::<i16>::new()),
+            DType::Int32 | DType::QInt32 => Box::new(Numbers::<i32>::new()),
+            DType::Int64 => Box::new(Numbers::<i64>::new()),
+            DType::UInt8 | DType::QUInt8 => Box::new(Numbers::<u8>::new()),
+            DType::UInt16 | DType::QUInt16 => Box::new(Numbers::<u16>::new()),
+            DType::UInt32 => Box::new(Numbers::<u32>::new()),
+            DType::UInt64 => Box::new(Numbers::<u64>::new()),
+            DType::Bool => Box::new(Numbers::<bool>::new()),
+            DType::Complex64 => Box::new(Numbers::<Complex<f32>>::new()),
+            DType::Complex128 => Box::new(Numbers::<Complex<f64>>::new()),
+            DType::String => Box::<Bytes>::default(),
+            DType::Invalid | DType::Resource | DType::Variant | DType::Other(_) => {
+                return Err(Error::Tensor(TensorError::UnsupportedDType { name: Some(name.into()), dtype }));
+            }
+        };
+        Ok(Self { dtype, elements, nest: Nest::default(), values: 0 })
+    }
+
+    /// How many values have been taken.
+    pub(super) fn values(&self) -> usize {
+        self.values
+    }
+
+    /// Where decoding stood when it failed.
+    pub(super) fn path(&self) -> String {
+        self.nest.path()
+    }
+
+    /// Makes room for the elements of a text of valid JSON: between two elements stands a comma. The memory is a few times that
+    /// of the text at most.
+    pub(super) fn reserve_for(&mut self, text: &[u8]) -> Result<()> {
+        // In runs so short that a byte holds the count of each, which is what makes it fast.
+        let in_run = |run: &[u8]| usize::from(run.iter().map(|byte| u8::from(*byte == b',')).sum::<u8>());
+        let commas: usize = text.chunks(u8::MAX.into()).map(in_run).sum();
+        self.elements.reserve(commas + 1)
+    }
+
+    /// Takes the next value, which must have the shape of those before it.
+    pub(super) fn read(&mut self, jiter: &mut Jiter<'_>) -> Result<(), Refused> {
+        self.nest.restart();
+        self.elements.read(jiter, &mut self.nest)?;
+        self.values += 1;
+        Ok(())
+    }
+
+    /// The tensor of the value that was taken, or of all of them, their number then being the first size.
+    pub(super) fn finish(self, rows: bool) -> Result<Tensor> {
+        let shape: Vec<usize> = rows.then_some(self.values).into_iter().chain(self.nest.shape()).collect();
+        self.elements.finish(self.dtype, &shape)
+    }
+}
+
+struct Numbers<T> {
+    memory: Growing,
+    element: std::marker::PhantomData<T>,
+}
+
+impl<T: Cell> Numbers<T> {
+    fn new() -> Self {
+        Self { memory: Growing::new(), element: std::marker::PhantomData }
+    }
+}
+
+impl<T: Cell> Elements for Numbers<T> {
+    fn reserve(&mut self, count: usize) -> Result<()> {
+        self.memory.reserve(count.saturating_mul(size_of::<T>()))
+    }
+
+    fn read(&mut self, jiter: &mut Jiter<'_>, nest: &mut Nest) -> Result<(), Refused> {
+        walk(jiter, nest, |jiter, peek| {
+            let value = T::read(jiter, peek)?;
+            self.memory.push(&value).map_err(|error| Box::new(Refusal::Memory(error)))
+        })
+    }
+
+    fn finish(self: Box<Self>, dtype: DType, shape: &[usize]) -> Result<Tensor> {
+        self.memory.into_tensor(dtype, shape)
+    }
+}
+
+#[derive(Default)]
+struct Bytes {
+    strings: Strings,
+    /// The string that is being decoded; kept for its memory.
+    string: Vec<u8>,
+}
+
+impl Elements for Bytes {
+    fn reserve(&mut self, _: usize) -> Result<()> {
+        // A text may be all commas.
+        Ok(())
+    }
+
+    fn read(&mut self, jiter: &mut Jiter<'_>, nest: &mut Nest) -> Result<(), Refused> {
+        walk(jiter, nest, |jiter, peek| {
+            read_string(jiter, peek, &mut self.string)?;
+            self.strings.push(&self.string);
+            Ok(())
+        })
+    }
+
+    fn finish(self: Box<Self>, _: DType, shape: &[usize]) -> Result<Tensor> {
+        Tensor::from_string_array(shape, self.strings)
+    }
+}
+
+/// Walks through nested lists without recursion and hands every element to `take`.
+fn walk<'j>(
+    jiter: &mut Jiter<'j>,
+    nest: &mut Nest,
+    mut take: impl FnMut(&mut Jiter<'j>, Peek) -> Result<(), Refused>,
+) -> Result<(), Refused> {
+    let mut peek = jiter.peek()?;
+    loop {
+        if peek == Peek::Array {
+            nest.open()?;
+            if let Some(first) = jiter.known_array()? {
+                nest.expect_room()?;
+                peek = first;
+                continue;
+            }
+            nest.close()?;
+        } else {
+            nest.element()?;
+            if nest.depth() == 0 {
+                return take(jiter, peek);
+            }
+            elements(jiter, nest, peek, &mut take)?;
+            nest.close()?;
+        }
+        // The value that just ended was one of the list around it.
+        loop {
+            if nest.depth() == 0 {
+                return Ok(());
+            }
+            nest.count(1);
+            if let Some(next) = jiter.array_step()? {
+                nest.expect_room()?;
+                peek = next;
+                break;
+            }
+            nest.close()?;
+        }
+    }
+}
+
+/// Takes all elements of the innermost list, of which `peek` begins the first. This is where large requests spend their time.
+fn elements<'j>(
+    jiter: &mut Jiter<'j>,
+    nest: &mut Nest,
+    mut peek: Peek,
+    take: &mut impl FnMut(&mut Jiter<'j>, Peek) -> Result<(), Refused>,
+) -> Result<(), Refused> {
+    let room = nest.room();
+    let mut taken = 0;
+    let outcome = loop {
+        if taken == room {
+            break Ok(true);
+        }
+        if let Err(refused) = take(jiter, peek) {
+            break Err(refused);
+        }
+        taken += 1;
+        match jiter.array_step() {
+            Ok(Some(next)) => peek = next,
+            Ok(None) => break Ok(false),
+            Err(error) => break Err(error.into()),
+        }
+    };
+    nest.count(taken);
+    // Said here, after counting, so that the path names the place.
+    if outcome? { Ok(nest.expect_room()?) } else { Ok(()) }
+}

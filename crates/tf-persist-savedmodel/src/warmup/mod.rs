@@ -1,0 +1,55 @@
+//! Golden examples: requests with the answers they were given, kept in the model, to be asked again anywhere.
+//!
+//! They stand in `assets.extra/tf_serving_warmup_requests`, the file that TensorFlow Serving warms its servers up on: a
+//! [TFRecord file](tfrecord) of `PredictionLog`s, of at most [`MAX_RECORDS`] records. TensorFlow Serving reads the requests and
+//! leaves the answers alone; `LoadedModel::replay` compares the answers, and `Recorder` writes them (both in tf-persist-core).
+//! Requests that write to the model's state are a `Sequence`, in a file of their own.
+//!
+//! ```no_run
+//! use tf_persist_savedmodel::tensor::Tolerance;
+//! use tf_persist_savedmodel::{LoadOptions, SavedModel, warmup};
+//!
+//! # fn main() -> tf_persist_savedmodel::Result<()> {
+//! let artefact = SavedModel::open("model")?;
+//! let records = warmup::Records::of(&artefact)?.expect("nothing was recorded");
+//! let model = artefact.load(LoadOptions::default())?;
+//! for record in records {
+//!     println!("{:?}", model.replay(&record?, Tolerance::Rounding)?.outcome);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Source: `tensorflow_serving/apis/prediction_log.proto` and `servables/tensorflow/saved_model_warmup_util.cc`.
+
+mod compare;
+mod decode;
+mod examples;
+mod file;
+mod record;
+pub mod tfrecord;
+mod write;
+
+pub use crate::saved_model::first_state_write;
+#[doc(hidden)]
+pub use compare::compare;
+pub use compare::{OutputReport, OutputResult};
+#[doc(hidden)]
+pub use examples::answer as answer_of;
+#[doc(hidden)]
+pub use examples::outputs_of;
+pub use file::{FILE, MAX_RECORDS, Records, SEQUENCE_FILE};
+#[doc(hidden)]
+pub use record::Request;
+#[doc(hidden)]
+pub use record::Tensors;
+pub use record::{Kind, Record};
+#[doc(hidden)]
+pub use write::check_folder;
+#[doc(hidden)]
+pub use write::encode;
+#[doc(hidden)]
+pub use write::write_file;
+
+#[cfg(test)]
+mod tests;

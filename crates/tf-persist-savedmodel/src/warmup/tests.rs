@@ -1,0 +1,283 @@
+//! Records as TensorFlow Serving writes them, and as nobody should.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use protobuf::{Message, MessageField};
+use tf_persist_proto::serving as pb;
+use tf_persist_proto::serving::input::input::Kind as InputKind;
+use tf_persist_proto::serving::prediction_log::prediction_log::Log_type;
+use tf_persist_proto::tensorflow::{DataType, Example, Feature, TensorProto};
+
+use super::tfrecord::write_record;
+use super::*;
+use crate::saved_model::SavedModel;
+use crate::tensor::Tensor;
+use crate::tensor::proto::to_proto;
+
+fn parse(log: &pb::PredictionLog) -> Result<Record, String> {
+    Record::parse(1, log.write_to_bytes().unwrap())
+}
+
+fn spec(signature: &str) -> MessageField<pb::ModelSpec> {
+    MessageField::some(pb::ModelSpec { signature_name: signature.into(), name: "m".into(), ..Default::default() })
+}
+
+fn predict(signature: &str, inputs: &[(&str, TensorProto)], outputs: &[(&str, TensorProto)]) -> pb::PredictionLog {
+    let map = |tensors: &[(&str, TensorProto)]| {
+        tensors.iter().map(|(name, tensor)| ((*name).to_owned(), tensor.clone())).collect()
+    };
+    let request = pb::PredictRequest { model_spec: spec(signature), inputs: map(inputs), ..Default::default() };
+    let mut log = pb::PredictLog { request: MessageField::some(request), ..Default::default() };
+    if !outputs.is_empty() {
+        log.response = MessageField::some(pb::PredictResponse { outputs: map(outputs), ..Default::default() });
+    }
+    pb::PredictionLog { log_type: Some(Log_type::PredictLog(log)), ..Default::default() }
+}
+
+fn floats(values: &[f32]) -> TensorProto {
+    to_proto(&Tensor::from_slice(&[values.len()], values).unwrap())
+}
+
+#[test]
+fn reads_a_request_and_its_answer() {
+    let mut log = predict("", &[("b", floats(&[2.0])), ("a", floats(&[1.0]))], &[("y", floats(&[3.0]))]);
+    log.log_metadata =
+        MessageField::some(pb::LogMetadata { saved_model_tags: vec!["serve".into()], ..Default::default() });
+    let record = parse(&log).unwrap();
+    assert_eq!((record.kind(), record.signature(), record.has_answer()), (Kind::Predict, "serving_default", true));
+    assert_eq!(record.tags, ["serve"]);
+    let names: Vec<&str> = record.request.inputs.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(record.answer.unwrap()[0].1.view::<f32>().unwrap(), [3.0]);
+    // Plain warm-up files of TensorFlow Serving have no answers.
+    let record = parse(&predict("tokens", &[("a", floats(&[1.0]))], &[])).unwrap();
+    assert_eq!((record.signature(), record.has_answer()), ("tokens", false));
+}
+
+#[test]
+fn requests_are_the_same_whatever_they_are_stored_as() {
+    let same =
+        |a: &pb::PredictionLog, b: &pb::PredictionLog| parse(a).unwrap().request.is_same(&parse(b).unwrap().request);
+    let plain = predict("serving_default", &[("a", floats(&[1.0, 1.0]))], &[]);
+    let values = TensorProto { tensor_content: Default::default(), float_val: vec![1.0], ..floats(&[1.0, 1.0]) };
+    assert!(same(&plain, &predict("", &[("a", values)], &[("y", floats(&[1.0]))])));
+    assert!(!same(&plain, &predict("", &[("a", floats(&[1.0, 2.0]))], &[])));
+    assert!(!same(&plain, &predict("other", &[("a", floats(&[1.0, 1.0]))], &[])));
+}
+
+#[test]
+fn examples_are_handed_on_as_they_were_serialized() {
+    let example = |value: f32| {
+        let mut feature = Feature::new();
+        feature.mut_float_list().value.push(value);
+        let mut example = Example::new();
+        example.features.mut_or_insert_default().feature.insert("x".into(), feature);
+        example
+    };
+    let [one, two] = [1.0, 2.0].map(example);
+    let list = pb::ExampleList { examples: vec![one.clone(), two.clone()], ..Default::default() };
+    let input = pb::Input { kind: Some(InputKind::ExampleList(list)), ..Default::default() };
+    let class = |label: &str, score| pb::Class { label: label.into(), score, ..Default::default() };
+    let row = |classes| pb::Classifications { classes, ..Default::default() };
+    let rows = vec![row(vec![class("a", 0.7), class("b", 0.3)]), row(vec![class("b", 0.9), class("a", 0.1)])];
+    let result = pb::ClassificationResult { classifications: rows, ..Default::default() };
+    let log = pb::ClassifyLog {
+        request: MessageField::some(pb::ClassificationRequest {
+            model_spec: spec("classify"),
+            input: MessageField::some(input),
+            ..Default::default()
+        }),
+        response: MessageField::some(pb::ClassificationResponse {
+            result: MessageField::some(result),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let log = pb::PredictionLog { log_type: Some(Log_type::ClassifyLog(log)), ..Default::default() };
+    let record = parse(&log).unwrap();
+    assert_eq!((record.kind(), record.signature()), (Kind::Classify, "classify"));
+    let (name, inputs) = &record.request.inputs[0];
+    assert_eq!((name.as_str(), inputs.shape()), ("inputs", &[2][..]));
+    assert_eq!(inputs.strings().unwrap().get(1).unwrap(), two.write_to_bytes().unwrap());
+    let answer = record.answer.unwrap();
+    assert_eq!(answer[0].1, Tensor::from_strings(&[2, 2], ["a", "b", "b", "a"]).unwrap());
+    assert_eq!(answer[1].1.view::<f32>().unwrap(), [0.7, 0.3, 0.9, 0.1]);
+
+    // A context comes before each example.
+    let list = pb::ExampleListWithContext {
+        examples: vec![one.clone()],
+        context: MessageField::some(two.clone()),
+        ..Default::default()
+    };
+    let input = pb::Input { kind: Some(InputKind::ExampleListWithContext(list)), ..Default::default() };
+    let regressions = [1.5, 2.5].map(|value| pb::Regression { value, ..Default::default() }).to_vec();
+    let result = pb::RegressionResult { regressions, ..Default::default() };
+    let log = pb::RegressLog {
+        request: MessageField::some(pb::RegressionRequest { input: MessageField::some(input), ..Default::default() }),
+        response: MessageField::some(pb::RegressionResponse {
+            result: MessageField::some(result),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let log = pb::PredictionLog { log_type: Some(Log_type::RegressLog(log)), ..Default::default() };
+    let record = parse(&log).unwrap();
+    let both = [two, one].map(|example| example.write_to_bytes().unwrap()).concat();
+    assert_eq!(record.request.inputs[0].1.strings().unwrap().get(0).unwrap(), both);
+    assert_eq!(record.answer.unwrap()[0].1.view::<f32>().unwrap(), [1.5, 2.5]);
+}
+
+#[test]
+fn answers_are_made_of_outputs_as_tensorflow_serving_does() {
+    let tensor = |name: &str, tensor: crate::error::Result<Tensor>| (name.to_owned(), tensor.unwrap());
+    let column = vec![tensor("outputs", Tensor::from_slice(&[2, 1], &[1.0_f32, 2.0]))];
+    let answer = examples::answer(Kind::Regress, column).unwrap();
+    assert_eq!(answer[0].1.shape(), [2]);
+    let scores = vec![tensor("scores", Tensor::from_slice(&[1, 2], &[0.5_f32, 0.5]))];
+    let answer = examples::answer(Kind::Classify, scores).unwrap();
+    assert_eq!(answer[0].1, Tensor::from_strings(&[1, 2], ["", ""]).unwrap());
+    assert!(examples::answer(Kind::Classify, Vec::new()).unwrap().is_empty());
+}
+
+#[test]
+fn several_questions_share_their_examples() {
+    let task = |signature: &str, method: &str| pb::InferenceTask {
+        model_spec: spec(signature),
+        method_name: method.into(),
+        ..Default::default()
+    };
+    let list = pb::ExampleList { examples: vec![Example::new(), Example::new()], ..Default::default() };
+    let request = pb::MultiInferenceRequest {
+        tasks: vec![task("a", "tensorflow/serving/regress"), task("", "other")],
+        input: MessageField::some(pb::Input { kind: Some(InputKind::ExampleList(list)), ..Default::default() }),
+        ..Default::default()
+    };
+    let log = pb::MultiInferenceLog { request: MessageField::some(request), ..Default::default() };
+    let mut log = pb::PredictionLog { log_type: Some(Log_type::MultiInferenceLog(log)), ..Default::default() };
+    let record = parse(&log).unwrap();
+    assert_eq!((record.kind(), record.signature(), record.has_answer()), (Kind::MultiInference, "a", false));
+    let asked: Vec<_> = record.tasks().map(|(_, signature, method)| (signature, method)).collect();
+    assert_eq!(asked, [("a", "tensorflow/serving/regress"), ("", "other")]);
+    assert_eq!(record.request.inputs[0].1.shape(), [2]);
+
+    let Some(Log_type::MultiInferenceLog(multi)) = &mut log.log_type else { unreachable!() };
+    multi.request.mut_or_insert_default().tasks = vec![task("a", "b"); 1001];
+    assert!(parse(&log).unwrap_err().contains("more than 1000 tasks"));
+}
+
+#[test]
+fn other_kinds_are_told_and_not_looked_into() {
+    let kinds = [
+        (Log_type::SessionRunLog(Default::default()), Kind::SessionRun),
+        (Log_type::PredictStreamedLog(Default::default()), Kind::PredictStreamed),
+    ];
+    for (log, kind) in kinds {
+        let log = pb::PredictionLog { log_type: Some(log), ..Default::default() };
+        assert_eq!(parse(&log).unwrap().kind(), kind);
+    }
+    assert_eq!(Record::parse(1, Vec::new()).unwrap().kind(), Kind::Unknown);
+}
+
+#[test]
+fn refuses_what_cannot_be() {
+    let refusal = |log: &pb::PredictionLog| parse(log).unwrap_err();
+    assert!(Record::parse(1, b"no protobuf".to_vec()).is_err());
+    let huge = TensorProto { float_val: vec![1.0], tensor_content: Default::default(), ..floats(&[]) };
+    let mut huge = huge;
+    huge.tensor_shape.mut_or_insert_default().dim[0].size = 1 << 40;
+    assert!(refusal(&predict("", &[("x", huge)], &[])).contains("its input `x`: "));
+    let resource = TensorProto { dtype: DataType::DT_RESOURCE.into(), ..floats(&[]) };
+    assert!(refusal(&predict("", &[], &[("y", resource)])).contains("its output `y`: "));
+    let mut odd = floats(&[1.0]);
+    odd.tensor_content = b"abc".as_slice().into();
+    assert!(refusal(&predict("", &[("x", odd)], &[])).contains("3 were given"));
+    // Twelve tensors of 100 MB in a few hundred bytes.
+    let filled = |index: usize| {
+        let mut tensor = TensorProto { float_val: vec![1.0], tensor_content: Default::default(), ..floats(&[]) };
+        tensor.tensor_shape.mut_or_insert_default().dim[0].size = 25 << 20;
+        (["a", "b", "c", "d", "e"][index], tensor)
+    };
+    let many: Vec<_> = (0..5).map(filled).collect();
+    assert!(refusal(&predict("", &many, &[])).contains("its limit is then"));
+    let shape = TensorProto { tensor_shape: MessageField::some(Default::default()), ..floats(&[]) };
+    let mut shape = shape;
+    shape.tensor_shape.mut_or_insert_default().dim = vec![Default::default(); 40_000];
+    assert!(refusal(&predict("", &[("x", shape)], &[])).contains("its rank is above TensorFlow's limit"));
+}
+
+#[test]
+fn a_file_has_a_limit_of_records() {
+    let model = tempfile::tempdir().unwrap();
+    copy(&models().join("half_plus_two/model"), model.path());
+    let artefact = SavedModel::open(model.path()).unwrap();
+    assert!(Records::of(&artefact).unwrap().is_none());
+    let mut file = Vec::new();
+    (0..=MAX_RECORDS).for_each(|_| write_record(&mut file, b"").unwrap());
+    fs::create_dir(model.path().join("assets.extra")).unwrap();
+    fs::write(model.path().join(FILE), &file).unwrap();
+    let mut records = Records::of(&artefact).unwrap().unwrap();
+    let last = records.by_ref().last().unwrap();
+    assert!(last.unwrap_err().to_string().contains("more than 1000 records"));
+    assert!(records.next().is_none());
+}
+
+#[test]
+fn signatures_that_write_are_known_without_running_them() {
+    let written = |model: &str, signature: &str| {
+        let model = SavedModel::open(models().join(model).join("model")).unwrap();
+        let meta_graph = model.meta_graphs()[0].clone();
+        first_state_write(&model, &meta_graph, meta_graph.signature(signature).unwrap()).map(|(op, _)| op)
+    };
+    assert_eq!(written("counter", "increment").as_deref(), Some("AssignAddVariableOp"));
+    assert_eq!(written("counter", "reset").as_deref(), Some("AssignVariableOp"));
+    assert_eq!(written("counter", "value"), None);
+    for (model, signature) in [
+        ("digits", "serving_default"),
+        ("text", "serving_default"),
+        ("text", "tokens"),
+        ("tf1_graph", "classify"),
+        ("two_in_two_out", "serve"),
+        ("multi", "shifted"),
+        ("bare_table", "serving_default"),
+        ("session_only", "weights"),
+    ] {
+        assert_eq!(written(model, signature), None, "{model}, {signature}");
+    }
+}
+
+fn models() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models")
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
+        if path.is_dir() {
+            fs::create_dir(to.join(&name)).unwrap();
+            copy(&path, &to.join(name));
+        } else {
+            fs::copy(path, to.join(name)).unwrap();
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_changed_record_is_read_or_refused(at in any::<prop::sample::Index>(), by in 1_u8.., cut in any::<bool>()) {
+        let log = predict("s", &[("x", floats(&[1.0, 2.0]))], &[("y", floats(&[3.0]))]);
+        let mut bytes = log.write_to_bytes().unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] ^= by;
+        if cut {
+            bytes.truncate(at);
+        }
+        let _ = Record::parse(1, bytes);
+    }
+
+    #[test]
+    fn any_bytes_are_a_record_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Record::parse(1, bytes);
+    }
+}
