@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use tf_persist_core::tensor::{npy, npz};
+use tf_persist_testing::{corpus, root};
 
 use crate::python;
-use crate::recorded::{Recorded, corpus, models, root};
+use crate::recorded::{Recorded, models};
 
 #[test]
 fn answers_are_pythons_bit_for_bit() {

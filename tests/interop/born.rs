@@ -11,10 +11,11 @@ use tf_persist_core::tensor::npz;
 use tf_persist_core::{
     GraphSignature, LoadOptions, LoadSavedModel, LoadedModel, ModelBuilder, PartialShape, SaveOptions, Tensor,
 };
+use tf_persist_testing::root;
 
 use crate::born_in_rust::{Born, Digits};
 use crate::python;
-use crate::recorded::{Recorded, root};
+use crate::recorded::Recorded;
 
 /// What the tensorflow crate's session answered, one request after the other, in the form that models are recorded in.
 #[derive(Default)]

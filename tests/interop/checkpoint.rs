@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use tf_persist_core::checkpoint::{CheckpointReader, CheckpointWriter, OBJECT_GRAPH_KEY, index_path};
 use tf_persist_core::tensor::npz;
 use tf_persist_core::{DType, Tensor};
+use tf_persist_testing::root;
 
 use crate::python;
-use crate::recorded::root;
 
 /// Every dtype that a tensor holds and a checkpoint may.
 const DTYPES: [DType; 20] = [

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use tf_persist_core::diff::{Diff, DiffOptions, MetaGraphDiff, VariableChange, diff};
 use tf_persist_core::{LoadOptions, LoadSavedModel, SaveOptions, SavedModel};
+use tf_persist_testing::corpus;
 
 use crate::python;
-use crate::recorded::{Recorded, corpus, models};
+use crate::recorded::{Recorded, models};
 
 fn compare(a: &Path, b: &Path) -> Diff {
     let open = |path: &Path| SavedModel::open(path).unwrap_or_else(|error| panic!("{error}"));

@@ -11,9 +11,10 @@ use tf_persist_core::tensor::npy;
 use tf_persist_core::{
     ErrorKind, LoadOptions, LoadedModel, ModelError, ModelErrorKind, OpLibrary, SaveOptions, SavedModel, Tensor,
 };
+use tf_persist_testing::{corpus, root};
 
 use crate::python;
-use crate::recorded::{Case, Recorded, corpus, models, root};
+use crate::recorded::{Case, Recorded, models};
 
 #[test]
 fn every_model_of_ours_answers_in_every_form() {

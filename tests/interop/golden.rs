@@ -1,15 +1,15 @@
 //! Golden examples: what is recorded of real models is the same when it is asked again, of the model and of its export, and
 //! Python's TensorFlow reads the file.
 
-use std::fs;
 use std::path::Path;
 
 use tf_persist_core::tensor::Tolerance;
 use tf_persist_core::warmup::{Added, FILE, Outcome, Recorder, Records};
 use tf_persist_core::{ErrorKind, LoadOptions, LoadSavedModel, LoadedModel, ModelErrorKind, SaveOptions, SavedModel};
+use tf_persist_testing::{copy_folder, corpus, root};
 
 use crate::python;
-use crate::recorded::{Recorded, corpus, models, root};
+use crate::recorded::{Recorded, models};
 
 #[test]
 fn models_of_ours_answer_as_they_were_recorded() {
@@ -36,7 +36,7 @@ fn golden(all: &[Recorded], folder: &Path) -> Vec<String> {
     let (mut pairs, mut names) = (Vec::new(), Vec::new());
     for recorded in all {
         let model = work.path().join(&recorded.name);
-        copy(&recorded.model, &model);
+        copy_folder(&recorded.model, &model);
         // Some come with requests of their own.
         let before = model.join(FILE).exists();
         let artefact = SavedModel::open(&model).unwrap();
@@ -83,17 +83,4 @@ fn replayed(model: &LoadedModel) -> usize {
         count += 1;
     }
     count
-}
-
-/// Copies a folder whose files may be read-only; the copy is not.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
-        if path.is_dir() {
-            copy(&path, &to.join(name));
-        } else {
-            fs::write(to.join(name), fs::read(path).unwrap()).unwrap();
-        }
-    }
 }

@@ -1,8 +1,9 @@
 //! What is copied on the way into TensorFlow and out of it: nothing but strings.
 
 use tf_persist_core::{DType, LoadOptions, LoadedModel, Tensor};
+use tf_persist_testing::root;
 
-use crate::recorded::{Recorded, root};
+use crate::recorded::Recorded;
 
 /// A signature that gives its inputs back, of a model that echoes.
 fn echo(input: Tensor) -> (Tensor, Tensor) {

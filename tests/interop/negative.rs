@@ -7,28 +7,16 @@ use tf_persist_core::{
     DType, Error, ErrorKind, LoadOptions, LoadedModel, ModelError, ModelErrorKind, SavedModel, SavedModelError,
     Setting, Tensor,
 };
+use tf_persist_testing::{copy_folder, corpus, root};
 
-use crate::recorded::{Recorded, corpus, root};
+use crate::recorded::Recorded;
 
 /// The model `half_plus_two` in a folder that may be damaged.
 fn copy_of(name: &str) -> tempfile::TempDir {
     let work = tempfile::tempdir().unwrap();
     let model = root().join("models").join(name).join("model");
-    copy(&model, &work.path().join("model"));
+    copy_folder(&model, &work.path().join("model"));
     work
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &target)
-        } else {
-            let _ = fs::copy(&path, &target).unwrap();
-        }
-    }
 }
 
 fn refusal(model: &Path) -> Error {

@@ -14,9 +14,10 @@ use tf_persist_core::{
     Error, LoadOptions, LoadedModel, ModelError, OpLibrary, OpLibraryProblem, SaveOptions, SavedModel, SavedModelError,
     Setting, Tensor,
 };
+use tf_persist_testing::{corpus, root};
 
 use crate::export_options::every_form;
-use crate::recorded::{Recorded, corpus, root};
+use crate::recorded::Recorded;
 use crate::round_trip::round_trip;
 
 /// Runs an ignored test of this file in a process of its own.

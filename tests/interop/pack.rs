@@ -5,9 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use tf_persist_core::{LoadOptions, LoadSavedModel, LoadedModel, SaveOptions, SavedModel, Tensor, Unpacked};
+use tf_persist_testing::{corpus, root};
 
 use crate::compare::largest_difference;
-use crate::recorded::{Recorded, corpus, models, root};
+use crate::recorded::{Recorded, models};
 
 #[test]
 fn every_model_of_ours_answers_out_of_a_pack() {

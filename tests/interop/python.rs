@@ -3,8 +3,7 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
-
-use crate::recorded::root;
+use tf_persist_testing::root;
 
 /// Runs a module of `python/`, such as `checks.check_export`, and returns its standard output. Panics with all output if it fails.
 pub(crate) fn run(module: &str, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {

@@ -1,7 +1,6 @@
 //! Models with recorded answers: a folder with `model/`, `meta.json` and `io.npz`.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tf_persist_core::tensor::{npy, npz};
 use tf_persist_core::{DType, LoadOptions, LoadedModel, Tensor};
+use tf_persist_testing::root;
 
 use crate::compare::{Tolerance, largest_difference};
 
@@ -163,22 +163,7 @@ fn op_library(entry: &str) -> PathBuf {
     }
 }
 
-/// The root of the repository.
-pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
-}
-
 /// The models of the repository.
 pub(crate) fn models() -> Vec<Recorded> {
     Recorded::all(&root().join("models"))
-}
-
-/// The corpus of real models, where it is set; else says that `test` is skipped.
-#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
-pub(crate) fn corpus(test: &str) -> Option<PathBuf> {
-    let corpus = env::var_os("TF_PERSIST_CORPUS").map(PathBuf::from);
-    if corpus.is_none() {
-        println!("SKIPPED {test}: TF_PERSIST_CORPUS is not set");
-    }
-    corpus
 }

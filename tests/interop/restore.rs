@@ -6,9 +6,9 @@ use std::path::Path;
 use tf_persist_core::checkpoint::restore::{Mapping, Matched, RestoreOptions};
 use tf_persist_core::checkpoint::{CheckpointReader, copy_checkpoint, find_checkpoint, index_path};
 use tf_persist_core::{CheckpointError, DType, ModelError, SaveOptions, SavedModel, Setting};
+use tf_persist_testing::{corpus, root};
 
 use crate::python;
-use crate::recorded::{corpus, root};
 
 /// What a case is to show.
 struct Case {

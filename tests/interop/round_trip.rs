@@ -5,9 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use tf_persist_core::{LoadOptions, LoadedModel, OpLibrary, SaveOptions};
+use tf_persist_testing::{corpus, root};
 
 use crate::python;
-use crate::recorded::{Recorded, corpus, models, root};
+use crate::recorded::{Recorded, models};
 
 #[test]
 fn every_model_of_ours_answers_and_survives_export() {

@@ -4,9 +4,10 @@ use std::fs;
 
 use tf_persist_core::scan::{Level, Trust};
 use tf_persist_core::{LoadOptions, LoadSavedModel, ModelError, SavedModel, SavedModelError, Tensor};
+use tf_persist_testing::{corpus, root};
 
 use crate::python;
-use crate::recorded::{Recorded, corpus, root};
+use crate::recorded::Recorded;
 
 /// What each model of `models.make_attacks` does.
 const ATTACKS: [(&str, &str, &str); 17] = [

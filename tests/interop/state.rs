@@ -3,8 +3,9 @@
 use std::fs;
 
 use tf_persist_core::{LoadOptions, LoadedModel, NO_INPUTS, SaveOptions, Tensor};
+use tf_persist_testing::root;
 
-use crate::recorded::{Recorded, root};
+use crate::recorded::Recorded;
 
 fn counter() -> Recorded {
     Recorded::read(&root().join("models/counter"))

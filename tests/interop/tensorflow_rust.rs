@@ -3,8 +3,7 @@
 use tensorflow::{Graph, SavedModelBundle, SessionOptions, SessionRunArgs};
 use tf_persist_core::runtime::Runtime;
 use tf_persist_core::{LoadOptions, LoadedModel, Tensor};
-
-use crate::recorded::root;
+use tf_persist_testing::root;
 
 #[test]
 fn the_tensorflow_crate_gives_the_same_answer() {

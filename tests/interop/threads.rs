@@ -3,8 +3,7 @@
 use std::thread;
 
 use tf_persist_core::{LoadOptions, LoadedModel, Tensor};
-
-use crate::recorded::root;
+use tf_persist_testing::root;
 
 #[test]
 fn many_threads_run_one_signature() {

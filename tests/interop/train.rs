@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use tf_persist_core::train::{Dataset, Event, TrainOptions, Trained, Trainer, TrainingState};
 use tf_persist_core::{ErrorKind, LoadOptions, LoadSavedModel, LoadedModel, ModelErrorKind, SaveOptions, SavedModel};
-
-use crate::recorded::root;
+use tf_persist_testing::root;
 
 fn folder() -> PathBuf {
     root().join("models/digits_trainable")

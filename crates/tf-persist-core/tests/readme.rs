@@ -1,7 +1,6 @@
 //! The Rust code of the main README and of the crate's README compiles, runs, and is the code below.
 
 use std::env;
-use std::path::Path;
 use std::process::Command;
 
 /// Set for the process that runs the READMEs' code, in a folder of its own.
@@ -98,7 +97,7 @@ fn the_code_of_the_readmes_runs() {
         main_readme().unwrap();
         return crate_readme().unwrap();
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+    let root = tf_persist_testing::root();
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(root.join("models"), folder.path().join("models")).unwrap();
     let mut again = Command::new(env::current_exe().unwrap());

@@ -12,15 +12,7 @@ use serde_json::Value;
 use tf_persist_savedmodel::checkpoint::{CheckpointReader, CheckpointWriter, Entry, index_path, shard_path};
 use tf_persist_savedmodel::saved_model::{MetaGraph, SavedModel, SignatureDef, TensorInfo, parse_tensor_name};
 use tf_persist_savedmodel::{DType, Error, SavedModelError};
-
-/// The corpus, if there is one.
-fn corpus() -> Option<PathBuf> {
-    let corpus = std::env::var_os("TF_PERSIST_CORPUS").map(PathBuf::from);
-    if corpus.is_none() {
-        eprintln!("skipped: TF_PERSIST_CORPUS is not set");
-    }
-    corpus
-}
+use tf_persist_testing::corpus;
 
 /// The cases of a part of the corpus that have a SavedModel: name, folder, `meta.json`.
 fn cases(part: &Path) -> Vec<(String, PathBuf, Value)> {
@@ -97,7 +89,7 @@ fn compare_meta_graph(what: &str, graph: &MetaGraph, expected: &Value) {
 
 #[test]
 fn every_model_is_what_python_says() {
-    let Some(corpus) = corpus() else { return };
+    let Some(corpus) = corpus("every_model_is_what_python_says") else { return };
     for (what, folder, meta) in cases(&corpus.join("dev")) {
         let model = SavedModel::open(&folder).unwrap_or_else(|error| panic!("{what}: {error}"));
         let expected = meta["meta_graphs"].as_array().unwrap();
@@ -123,7 +115,7 @@ fn every_model_is_what_python_says() {
 /// The bytes of all shards are those of the tensors in the index: nothing is counted twice, nothing left out.
 #[test]
 fn every_byte_of_the_shards_is_accounted_for() {
-    let Some(corpus) = corpus() else { return };
+    let Some(corpus) = corpus("every_byte_of_the_shards_is_accounted_for") else { return };
     for part in ["dev", "negative"] {
         for (what, folder, _) in cases(&corpus.join(part)) {
             let Ok(model) = SavedModel::open(&folder) else { continue };
@@ -140,7 +132,7 @@ fn every_byte_of_the_shards_is_accounted_for() {
 
 #[test]
 fn models_that_fail_are_told_apart() {
-    let Some(corpus) = corpus() else { return };
+    let Some(corpus) = corpus("models_that_fail_are_told_apart") else { return };
     let path = |name: &str| corpus.join("negative").join(name).join("model");
 
     let error = SavedModel::open(path("session_bundle_pre_savedmodel")).unwrap_err();
@@ -173,7 +165,7 @@ fn models_that_fail_are_told_apart() {
 /// Every tensor of every checkpoint has the checksum that TensorFlow gave it.
 #[test]
 fn every_variable_reads_with_a_right_checksum() {
-    let Some(corpus) = corpus() else { return };
+    let Some(corpus) = corpus("every_variable_reads_with_a_right_checksum") else { return };
     let mut bytes = 0;
     for (what, folder, _) in cases(&corpus.join("dev")) {
         let model = SavedModel::open(&folder).unwrap();
@@ -195,7 +187,7 @@ fn every_variable_reads_with_a_right_checksum() {
 /// What TensorFlow wrote in one shard, we write again byte for byte.
 #[test]
 fn checkpoints_are_written_as_tensorflow_writes_them() {
-    let Some(corpus) = corpus() else { return };
+    let Some(corpus) = corpus("checkpoints_are_written_as_tensorflow_writes_them") else { return };
     let (mut same, mut compressed) = (0, Vec::new());
     for (what, folder, _) in cases(&corpus.join("dev")) {
         let model = SavedModel::open(&folder).unwrap();

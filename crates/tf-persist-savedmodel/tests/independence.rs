@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use tf_persist_savedmodel::{SavedModel, prove_rows_independent};
+use tf_persist_testing::{corpus, root};
 
 /// All signatures of a model, and why each is not proven.
 fn proofs(folder: &Path) -> Vec<(String, Result<(), String>)> {
@@ -60,7 +61,7 @@ const NOT_PROVEN: [(&str, &str); 4] = [
 
 #[test]
 fn models_whose_rows_are_independent() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
+    let root = root().join("models");
     let of = |model: &str, signature: &str| {
         let found = proofs(&root.join(model).join("model")).into_iter().find(|(name, _)| name == signature);
         found.unwrap().1
@@ -76,9 +77,7 @@ fn models_whose_rows_are_independent() {
 /// Hostile, huge and odd graphs too: the proof ends, one way or the other.
 #[test]
 fn a_corpus_of_real_models() {
-    let Some(corpus) = std::env::var_os("TF_PERSIST_CORPUS").map(PathBuf::from) else {
-        return eprintln!("skipped: TF_PERSIST_CORPUS is not set");
-    };
+    let Some(corpus) = corpus("a_corpus_of_real_models") else { return };
     let (mut proven, mut all) = (0, 0);
     for folder in models(&corpus) {
         for (signature, proof) in proofs(&folder) {

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use tf_persist_savedmodel::checkpoint::CheckpointReader;
 use tf_persist_savedmodel::{DType, Error, SaveOptions, SavedModel, Tensor};
+use tf_persist_testing::{corpus, model, root};
 
 /// What belongs to a model besides its graph.
 const PARTS: [&str; 7] =
@@ -19,21 +20,14 @@ const PARTS: [&str; 7] =
 
 /// The folders of all models there are.
 fn models() -> Vec<PathBuf> {
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models")];
-    match std::env::var_os("TF_PERSIST_CORPUS") {
-        Some(corpus) => folders.push(Path::new(&corpus).join("dev")),
-        None => eprintln!("skipped the corpus: TF_PERSIST_CORPUS is not set"),
-    }
+    let mut folders = vec![root().join("models")];
+    folders.extend(corpus("the corpus").map(|corpus| corpus.join("dev")));
     let cases = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
     let mut models: Vec<PathBuf> = cases.map(|case| case.unwrap().path().join("model")).collect();
     models.retain(|model| model.is_dir());
     models.sort();
     assert!(models.len() >= 14);
     models
-}
-
-fn model(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models").join(name).join("model")
 }
 
 /// The files below a folder, by name.

@@ -11,8 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tf_persist_testing::libtensorflow;
 
-use crate::support::{Dir, libtensorflow};
+use crate::support::Dir;
 
 /// The folder of a libtensorflow that cannot be opened: whoever gives an answer with it has not asked TensorFlow.
 pub(crate) const NO_TENSORFLOW: &str = "/nonexistent";

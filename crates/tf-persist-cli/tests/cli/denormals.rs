@@ -4,8 +4,9 @@ use std::fs;
 
 use tf_persist_core::tensor::npz as npz_files;
 use tf_persist_core::{LoadedModel, Tensor};
+use tf_persist_testing::{libtensorflow, root};
 
-use crate::support::{Dir, floats, libtensorflow, npy, npz, root};
+use crate::support::{Dir, floats, npy, npz};
 use crate::verify::times;
 
 /// How many elements: one, which the calling thread computes, and so many that TensorFlow divides them among threads.

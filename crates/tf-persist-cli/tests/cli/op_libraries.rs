@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::json;
+use tf_persist_testing::{libtensorflow, root, skipped};
 
 use crate::command::Ran;
-use crate::support::{Dir, TF_PERSIST, libtensorflow, root, skipped};
+use crate::support::{Dir, TF_PERSIST};
 
 /// A model with an op that nothing but `examples/haversine_op` has.
 const HAVERSINE: &str = "examples/haversine_op/models/haversine/model";

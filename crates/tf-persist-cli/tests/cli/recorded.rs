@@ -8,8 +8,7 @@ use serde_json::Value;
 use tf_persist_core::tensor::json::{ExtraInputs, Form, Layout, Request, write_outputs};
 use tf_persist_core::tensor::{npy, npz};
 use tf_persist_core::{DType, Element, Tensor};
-
-use crate::support::root;
+use tf_persist_testing::root;
 
 /// Named tensors.
 pub(crate) type Tensors = Vec<(String, Tensor)>;

@@ -5,9 +5,10 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use tf_persist_testing::{libtensorflow, skipped};
 
 use crate::command::{All, Ran};
-use crate::support::{Dir, libtensorflow, skipped};
+use crate::support::Dir;
 
 /// Where the C library's mathematics may be: a library, but not TensorFlow.
 const OTHER_LIBRARIES: [&str; 5] = [

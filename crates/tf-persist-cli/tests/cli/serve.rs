@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow as pb;
+use tf_persist_testing::libtensorflow;
 
-use crate::support::{Dir, TF_PERSIST, libtensorflow};
+use crate::support::{Dir, TF_PERSIST};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,6 +21,7 @@ pub(crate) struct Running {
     child: Child,
     rest: String,
     log: mpsc::Receiver<String>,
+    reader: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Running {
@@ -32,9 +34,11 @@ impl Running {
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (sender, log) = mpsc::channel();
-        // It leaves, and closes the pipe, when nobody wants to hear more.
-        std::thread::spawn(move || lines.map_while(Result::ok).all(|line| sender.send(line).is_ok()));
-        let mut running = Self { child, rest: String::new(), log };
+        // It closes the pipe and ends at the first line that nobody receives.
+        let reader = std::thread::spawn(move || {
+            lines.map_while(Result::ok).all(|line| sender.send(line).is_ok());
+        });
+        let mut running = Self { child, rest: String::new(), log, reader: Some(reader) };
         let line = running.waits_for("REST");
         let (_, port) = line.split_once("127.0.0.1:").unwrap();
         let digits: String = port.chars().take_while(char::is_ascii_digit).collect();
@@ -246,10 +250,10 @@ fn a_log_that_nobody_reads_stops_nothing() {
     let dir = Dir::new();
     fs::create_dir(dir.path("base")).unwrap();
     let mut server = Running::start(&dir, "--model_base_path=base --log-level=trace --log_format json");
-    // The reader of the pipe goes.
+    // The reader of the log leaves.
     server.log = mpsc::channel().1;
     server.signal("-HUP");
-    std::thread::sleep(Duration::from_millis(300));
+    server.reader.take().unwrap().join().unwrap();
     server.signal("-HUP");
     for _ in 0..20 {
         assert_eq!(server.ask("GET", "/healthz", "").0, 200);
@@ -323,7 +327,7 @@ fn the_log_says_which_keys_and_certificates_hold() {
     let dir = Dir::new();
     fs::create_dir(dir.path("base")).unwrap();
     dir.write("keys", "one\ntwo\n");
-    let tls = crate::support::root().join("crates/tf-persist-serve/tests/tls");
+    let tls = tf_persist_testing::root().join("crates/tf-persist-serve/tests/serve/tls");
     let (certificate, key) = (tls.join("server.pem"), tls.join("server.key"));
     let grpc = "--port=any --rest_api_port=any --model_base_path=base --api_key_file=keys";
     let line = format!("{grpc} --tls_cert={} --tls_key={}", certificate.display(), key.display());

@@ -6,9 +6,10 @@ use std::process::{Command, Stdio};
 
 use tf_persist_core::tensor::npz;
 use tf_persist_core::{DType, Tensor};
+use tf_persist_testing::{libtensorflow, root, skipped};
 
 use crate::serve::Running;
-use crate::support::{Dir, TF_PERSIST, libtensorflow, root, skipped};
+use crate::support::{Dir, TF_PERSIST};
 
 /// A fenced block of a page.
 struct Snippet {

@@ -1,8 +1,9 @@
 //! Standard output and standard error: what goes where, and what happens if nobody reads it.
 
 use std::process::Command;
+use tf_persist_testing::skipped;
 
-use crate::support::{Dir, floats, npy, skipped};
+use crate::support::{Dir, floats, npy};
 
 /// More than a pipe holds.
 const MANY: usize = 20_000;

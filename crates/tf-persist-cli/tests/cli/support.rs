@@ -9,27 +9,12 @@ use std::process::Command;
 use tempfile::TempDir;
 use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow as pb;
+use tf_persist_testing::{copy_folder, root};
 
 use crate::command::Cmd;
 
 /// The binary under test.
 pub(crate) const TF_PERSIST: &str = env!("CARGO_BIN_EXE_tf-persist");
-
-/// The root of the repository.
-pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
-
-/// Where libtensorflow is: as the environment says, else in the repository's virtual environment.
-pub(crate) fn libtensorflow() -> PathBuf {
-    env::var_os("TF_PERSIST_LIBTENSORFLOW").map_or_else(|| root().join(".venv"), PathBuf::from)
-}
-
-/// Says that a test could not be made here.
-#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
-pub(crate) fn skipped(test: &str, why: &str) {
-    println!("SKIPPED {test}: {why}");
-}
 
 /// A folder of a test's own. Commands run in `work`, where `models` is the repository's; their home and their temporary files
 /// are beside it.
@@ -73,7 +58,7 @@ impl Dir {
     /// Copies one of the repository's models to the folder `to`.
     pub(crate) fn copy_model(&self, name: &str, to: impl AsRef<Path>) -> PathBuf {
         let to = self.path(to);
-        copy(&self.path("models").join(name).join("model"), &to);
+        copy_folder(&self.path("models").join(name).join("model"), &to);
         to
     }
 
@@ -113,19 +98,6 @@ impl Dir {
         let mut command = Command::new("bash");
         command.args(["-c", script, "bash", TF_PERSIST]);
         Cmd::new(self, command).args(line.split_whitespace())
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            fs::copy(&path, &target).unwrap();
-        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! What the README shows is what happens.
 
 use std::fs;
+use tf_persist_testing::root;
 
-use crate::support::{Dir, root};
+use crate::support::Dir;
 
 /// The commands of a section's console block, each with the lines that it prints.
 fn console(section: &str) -> Vec<(String, Vec<String>)> {

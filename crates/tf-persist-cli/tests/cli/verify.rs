@@ -91,7 +91,7 @@ fn what_is_recorded_is_the_same_when_it_is_asked_again() {
 #[test]
 fn the_example_of_the_documentation_holds() {
     let dir = Dir::new();
-    let text = fs::read_to_string(crate::support::root().join("docs/cli.md")).unwrap();
+    let text = fs::read_to_string(tf_persist_testing::root().join("docs/cli.md")).unwrap();
     let section = text.split_once("## verify PATH").unwrap().1;
     let example = section.split_once("```console\n").unwrap().1.split_once("```").unwrap().0;
     let mut commands = 0;

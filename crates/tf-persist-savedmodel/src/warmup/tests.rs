@@ -1,7 +1,6 @@
 //! Records as TensorFlow Serving writes them, and as nobody should.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use protobuf::{Message, MessageField};
@@ -9,6 +8,7 @@ use tf_persist_proto::serving as pb;
 use tf_persist_proto::serving::input::input::Kind as InputKind;
 use tf_persist_proto::serving::prediction_log::prediction_log::Log_type;
 use tf_persist_proto::tensorflow::{DataType, Example, Feature, TensorProto};
+use tf_persist_testing::{copy_folder, root};
 
 use super::tfrecord::write_record;
 use super::*;
@@ -210,7 +210,7 @@ fn refuses_what_cannot_be() {
 #[test]
 fn a_file_has_a_limit_of_records() {
     let model = tempfile::tempdir().unwrap();
-    copy(&models().join("half_plus_two/model"), model.path());
+    copy_folder(&root().join("models/half_plus_two/model"), model.path());
     let artefact = SavedModel::open(model.path()).unwrap();
     assert!(Records::of(&artefact).unwrap().is_none());
     let mut file = Vec::new();
@@ -226,7 +226,7 @@ fn a_file_has_a_limit_of_records() {
 #[test]
 fn signatures_that_write_are_known_without_running_them() {
     let written = |model: &str, signature: &str| {
-        let model = SavedModel::open(models().join(model).join("model")).unwrap();
+        let model = SavedModel::open(root().join("models").join(model).join("model")).unwrap();
         let meta_graph = model.meta_graphs()[0].clone();
         first_state_write(&model, &meta_graph, meta_graph.signature(signature).unwrap()).map(|(op, _)| op)
     };
@@ -244,22 +244,6 @@ fn signatures_that_write_are_known_without_running_them() {
         ("session_only", "weights"),
     ] {
         assert_eq!(written(model, signature), None, "{model}, {signature}");
-    }
-}
-
-fn models() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models")
-}
-
-fn copy(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).unwrap() {
-        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
-        if path.is_dir() {
-            fs::create_dir(to.join(&name)).unwrap();
-            copy(&path, &to.join(name));
-        } else {
-            fs::copy(path, to.join(name)).unwrap();
-        }
     }
 }
 

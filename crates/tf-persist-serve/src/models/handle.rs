@@ -55,6 +55,11 @@ impl<T: Send + Sync + 'static> Handle<T> {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn polls(&self) -> &manager::PollCounts {
+        &self.shared.polls
+    }
+
     pub(super) fn changes(&self) -> watch::Receiver<()> {
         self.shared.changed.subscribe()
     }

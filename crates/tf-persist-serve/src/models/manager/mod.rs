@@ -56,6 +56,27 @@ pub(super) struct Shared<T> {
     /// Notified of every new view.
     pub(super) changed: watch::Sender<()>,
     pub(super) journal: Arc<CrashJournal>,
+    /// How many polls have been applied, those of the configuration file by themselves.
+    #[cfg(test)]
+    pub(super) polls: PollCounts,
+}
+
+/// Counts of applied polls, for tests.
+#[cfg(test)]
+#[derive(Default)]
+pub(super) struct PollCounts {
+    pub(super) versions: std::sync::atomic::AtomicUsize,
+    pub(super) config: std::sync::atomic::AtomicUsize,
+}
+
+#[cfg(test)]
+impl PollCounts {
+    fn count(&self, result: &PollResult) {
+        let counters = [(&self.versions, !result.found.is_empty()), (&self.config, result.config.is_some())];
+        for (counter, _) in counters.into_iter().filter(|(_, is_polled)| *is_polled) {
+            counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
 }
 
 /// The state of the manager's thread.
@@ -130,7 +151,13 @@ pub(super) fn start<L: Loader>(
     let journal = Arc::new(CrashJournal::open(settings.load.journal.as_deref(), SystemTime::now()));
     let (changed, _) = watch::channel(());
     let view = ArcSwap::from_pointee(View::empty());
-    let shared = Arc::new(Shared { view, changed, journal: journal.clone() });
+    let shared = Arc::new(Shared {
+        view,
+        changed,
+        journal: journal.clone(),
+        #[cfg(test)]
+        polls: PollCounts::default(),
+    });
     let (event_sender, events) = mpsc::channel();
     let (poller, poll_requests) = mpsc::channel();
     let (unloader, unload_jobs) = mpsc::channel();
@@ -261,6 +288,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// Applies the result of a poll.
     fn apply_poll(&mut self, result: PollResult, now: Instant) {
         self.poll.is_running = false;
+        #[cfg(test)]
+        self.published.shared.polls.count(&result);
         if let Some(config) = result.config {
             self.read_file(config);
         }

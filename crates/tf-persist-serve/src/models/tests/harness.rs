@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tf_persist_core::Code;
 use tf_persist_proto::serving::ModelServerConfig;
+use tf_persist_testing::TIMEOUT;
 use tokio::runtime::Runtime;
 
 use crate::models::handle::Handle;
@@ -18,9 +19,6 @@ use crate::models::load::Loader;
 use crate::models::state_machine::LoadError;
 use crate::models::{ModelSettings, ModelSource, State, Version};
 use crate::status::Status;
-
-/// How long anything may take.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What was loaded, and says in which thread it is dropped.
 pub(super) struct Text {
@@ -176,12 +174,12 @@ impl Harness {
 
     pub(super) fn ready(&self, models: &Handle<Text>) -> Result<(), Status> {
         let ready = async { tokio::time::timeout(TIMEOUT, models.ready()).await };
-        self.runtime.block_on(ready).expect("it is never ready")
+        self.runtime.block_on(ready).expect("gave up waiting until it is ready")
     }
 
     pub(super) fn reload(&self, models: &Handle<Text>, config: ModelServerConfig) -> Result<(), Status> {
         let reload = async { tokio::time::timeout(TIMEOUT, models.reload(config, "a test")).await };
-        self.runtime.block_on(reload).expect("it never answers")
+        self.runtime.block_on(reload).expect("gave up waiting for the reload")
     }
 
     pub(super) fn loads(&self, path: &Path) -> u32 {
@@ -207,12 +205,8 @@ pub(super) fn error(models: &Handle<Text>, name: &str, version: i64) -> Status {
 }
 
 #[track_caller]
-pub(super) fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < TIMEOUT, "never: {what}");
-        thread::sleep(Duration::from_millis(2));
-    }
+pub(super) fn wait(what: &str, holds: impl FnMut() -> bool) {
+    tf_persist_testing::wait_until(what, holds);
 }
 
 #[track_caller]
@@ -220,7 +214,17 @@ pub(super) fn wait_states(models: &Handle<Text>, name: &str, wanted: &[(i64, Sta
     wait(&format!("{wanted:?}"), || states(models, name) == wanted);
 }
 
-/// Long enough for several looks.
-pub(super) fn wait_for_polls() {
-    thread::sleep(Duration::from_millis(80));
+/// Waits until two more polls of the base paths have been applied: the first may have begun before the last change of the files.
+pub(super) fn wait_for_polls(models: &Handle<Text>) {
+    wait_for_two_more(&models.polls().versions);
+}
+
+/// The same for the configuration file.
+pub(super) fn wait_for_config_polls(models: &Handle<Text>) {
+    wait_for_two_more(&models.polls().config);
+}
+
+fn wait_for_two_more(polls: &AtomicUsize) {
+    let before = polls.load(Ordering::SeqCst);
+    wait("two polls", || polls.load(Ordering::SeqCst) >= before + 2);
 }

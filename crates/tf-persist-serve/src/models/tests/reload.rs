@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tf_persist_core::Code;
 use tf_persist_proto::serving::ModelServerConfig;
+use tf_persist_testing::TIMEOUT;
 
-use super::harness::{Harness, TIMEOUT, answer, latest, states, wait, wait_for_polls, wait_states};
+use super::harness::{Harness, answer, latest, states, wait, wait_for_config_polls, wait_states};
 use crate::models::State::{Available, End, Loading};
 use crate::models::handle::Handle;
 use crate::models::view::Readiness;
@@ -203,18 +204,18 @@ fn the_file_is_read_again() {
     };
     for bad in ["this is no config {", "", &harness.text(&[("a", ""), ("a", "")])] {
         write(bad);
-        wait_for_polls();
+        wait_for_config_polls(&models);
         assert_eq!(latest(&models, "a").unwrap(), "a");
     }
     fs::remove_file(&file).unwrap();
-    wait_for_polls();
+    wait_for_config_polls(&models);
     assert_eq!(latest(&models, "a").unwrap(), "a");
     write(&harness.text(&[("b", "")]));
     wait("b instead of a", || latest(&models, "b").is_some() && latest(&models, "a").is_none());
     // A request stands until the file says something new.
     harness.reload(&models, harness.config(&[("a", "")])).unwrap();
     wait("a instead of b", || latest(&models, "a").is_some() && latest(&models, "b").is_none());
-    wait_for_polls();
+    wait_for_config_polls(&models);
     assert!(latest(&models, "a").is_some() && latest(&models, "b").is_none());
     // Or until somebody asks for it.
     models.refresh();

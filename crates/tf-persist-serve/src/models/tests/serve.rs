@@ -6,8 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use tf_persist_core::Code;
+use tf_persist_testing::TIMEOUT;
 
-use super::harness::{Harness, TIMEOUT, answer, error, latest, states, wait, wait_for_polls, wait_states};
+use super::harness::{Harness, answer, error, latest, states, wait, wait_for_polls, wait_states};
 use crate::models::State::{self, Available, End, Loading};
 use crate::models::view::Readiness;
 use crate::models::{ModelSettings, Version};
@@ -29,12 +30,12 @@ fn versions_come_and_go() {
     wait_states(&models, "m", &[(2, End), (1, Available)]);
     // Without its base path it stays.
     fs::rename(harness.base("m"), harness.base("gone")).unwrap();
-    wait_for_polls();
+    wait_for_polls(&models);
     assert_eq!(states(&models, "m"), [(2, End), (1, Available)]);
     fs::rename(harness.base("gone"), harness.base("m")).unwrap();
     // An older one is nothing new.
     harness.put("m", 0, "zero");
-    wait_for_polls();
+    wait_for_polls(&models);
     assert_eq!(latest(&models, "m").unwrap(), "one");
     // All of them.
     harness.remove("m", 1);
@@ -62,12 +63,12 @@ fn requests_keep_what_they_have() {
     harness.put("m", 2, "two");
     wait_states(&models, "m", &[(2, Available), (1, State::Unloading)]);
     assert_eq!(held.text, "one");
-    wait_for_polls();
+    wait_for_polls(&models);
     assert_eq!(states(&models, "m")[1], (1, State::Unloading));
     // The thread of a request is not the one that unloads, nor that of a run which goes on after the request was given up.
     harness.texts.is_busy.store(true, Ordering::Relaxed);
     drop(held);
-    wait_for_polls();
+    wait_for_polls(&models);
     assert_eq!(states(&models, "m")[1], (1, State::Unloading));
     assert!(harness.texts.dropped_in.lock().unwrap().is_empty());
     harness.texts.is_busy.store(false, Ordering::Relaxed);
@@ -111,7 +112,7 @@ fn a_broken_version_is_named_and_tried_when_it_changes() {
     let two = harness.put("m", 2, "broken");
     wait_states(&models, "m", &[(2, End), (1, Available)]);
     assert_eq!(error(&models, "m", 2), Status::new(Code::DataLoss, "it is broken"));
-    wait_for_polls();
+    wait_for_polls(&models);
     assert_eq!(harness.loads(&two), 1, "nothing has changed");
     fs::write(two.join("saved_model.pb"), "two").unwrap();
     wait_states(&models, "m", &[(2, Available), (1, End)]);
@@ -127,7 +128,7 @@ fn a_broken_version_is_named_and_tried_when_it_changes() {
     wait("four is seen", || states(&models, "m")[0] == (4, End));
     for part in 0..5 {
         fs::write(four.join(format!("part{part}")), "x").unwrap();
-        thread::sleep(Duration::from_millis(5));
+        wait_for_polls(&models);
     }
     fs::write(four.join("saved_model.pb"), "four").unwrap();
     wait("four", || latest(&models, "m").as_deref() == Some("four"));
@@ -195,8 +196,7 @@ fn without_polling_it_looks_when_told() {
     settings.poll = None;
     let models = harness.serve(settings);
     let two = harness.put("m", 2, "broken");
-    wait_for_polls();
-    assert_eq!(states(&models, "m"), [(1, Available)]);
+    assert_eq!(models.polls().versions.load(Ordering::SeqCst), 1);
     models.refresh();
     wait_states(&models, "m", &[(2, End), (1, Available)]);
     fs::write(two.join("saved_model.pb"), "two").unwrap();

@@ -6,8 +6,9 @@ use tf_persist_proto::tensorflow::feature::feature::Kind;
 use tf_persist_proto::tensorflow::{BytesList, Example, Feature, FloatList};
 use tonic::Status;
 
-use crate::client::{Server, refused, skipped, spec, testdata};
-use crate::{INVALID_ARGUMENT, NOT_FOUND, PREDICT, UNIMPLEMENTED};
+use super::{INVALID_ARGUMENT, NOT_FOUND, PREDICT, UNIMPLEMENTED};
+use crate::common::grpc::{GrpcServer, error, spec};
+use crate::common::models::testdata;
 
 const CLASSIFY: &str = "/tensorflow.serving.PredictionService/Classify";
 const REGRESS: &str = "/tensorflow.serving.PredictionService/Regress";
@@ -15,38 +16,35 @@ const MULTI: &str = "/tensorflow.serving.PredictionService/MultiInference";
 const CLASSIFY_METHOD: &str = "tensorflow/serving/classify";
 const REGRESS_METHOD: &str = "tensorflow/serving/regress";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn examples_are_classified_and_regressed() {
-    let Some(testdata) = testdata() else { return skipped("TF_PERSIST_CORPUS is not set") };
+/// A server of the models `half`, `examples` and `defaults` of TensorFlow Serving's tests.
+async fn start(test: &str, change: impl FnOnce(&mut tf_persist_serve::Settings)) -> Option<GrpcServer> {
+    let testdata = testdata(test)?;
     let models = [
         ("half", testdata.join("saved_model_half_plus_two_cpu")),
         ("examples", testdata.join("gen_examples")),
         ("defaults", testdata.join("gen_tf2_defaults")),
     ];
-    let Some(server) = Server::start(&models, |settings| settings.grpc.tensor_content = true).await else { return };
-    classes(&server).await;
-    classes_that_are_none(&server).await;
-    values(&server).await;
-    values_that_are_none(&server).await;
-    several(&server).await;
-    several_that_cannot_be(&server).await;
-    defaults_and_content(&server).await;
-    let checked = Server::start(&models, |settings| settings.run.check_method_names = true).await.unwrap();
-    methods(&checked).await;
+    GrpcServer::start(test, &models, change).await
 }
 
-/// Signatures of another method, where methods are looked at.
-async fn methods(server: &Server) {
+#[tokio::test(flavor = "multi_thread")]
+async fn method_names_are_checked_where_enabled() {
+    let Some(server) =
+        start("method_names_are_checked_where_enabled", |settings| settings.run.check_method_names = true).await
+    else {
+        return;
+    };
+    let server = &server;
     let words =
         |what: &str, is: &str| format!("Expected {what} signature method_name to be tensorflow/serving/{is}. Was: ");
     let answer = classify(server, "examples", "regress_default", outputs(&[1.0])).await;
     let expected = words("classification", "classify") + REGRESS_METHOD;
-    assert_eq!(refused(answer), (INVALID_ARGUMENT, expected));
+    assert_eq!(error(answer), (INVALID_ARGUMENT, expected));
     let answer = regress(server, "examples", "", outputs(&[1.0])).await;
     let expected = words("regression", "regress") + CLASSIFY_METHOD;
-    assert_eq!(refused(answer), (INVALID_ARGUMENT, expected.clone()));
+    assert_eq!(error(answer), (INVALID_ARGUMENT, expected.clone()));
     let task = multi(&[("examples", "", REGRESS_METHOD)], outputs(&[1.0]));
-    assert_eq!(refused(server.call::<_, pb::MultiInferenceResponse>(MULTI, &task).await), (INVALID_ARGUMENT, expected));
+    assert_eq!(error(server.call::<_, pb::MultiInferenceResponse>(MULTI, &task).await), (INVALID_ARGUMENT, expected));
     regress(server, "examples", "regress_default", outputs(&[1.0])).await.unwrap();
     classify(server, "examples", "", input(labelled())).await.unwrap();
 }
@@ -84,7 +82,7 @@ fn labelled() -> Vec<Example> {
 }
 
 async fn classify(
-    server: &Server,
+    server: &GrpcServer,
     model: &str,
     signature: &str,
     input: MessageField<pb::Input>,
@@ -94,7 +92,7 @@ async fn classify(
 }
 
 async fn regress(
-    server: &Server,
+    server: &GrpcServer,
     model: &str,
     signature: &str,
     input: MessageField<pb::Input>,
@@ -111,7 +109,10 @@ fn labels_and_scores(result: &pb::ClassificationResult) -> Vec<Vec<(&str, f32)>>
         .collect()
 }
 
-async fn classes(server: &Server) {
+#[tokio::test(flavor = "multi_thread")]
+async fn classify_returns_labels_and_scores() {
+    let Some(server) = start("classify_returns_labels_and_scores", |_| ()).await else { return };
+    let server = &server;
     let answer = classify(server, "examples", "", input(labelled())).await.unwrap();
     assert_eq!(labels_and_scores(&answer.result), [[("a", 0.25), ("b", 0.75)], [("c", 1.0), ("", 0.0)]]);
     let spec = &answer.model_spec;
@@ -136,9 +137,12 @@ async fn classes(server: &Server) {
     assert_eq!(labels_and_scores(&answer.result), [[("a", 0.5), ("b", 0.5)], [("a", 0.25), ("b", 0.75)]]);
 }
 
-async fn classes_that_are_none(server: &Server) {
+#[tokio::test(flavor = "multi_thread")]
+async fn classify_errors_have_tensorflow_servings_words() {
+    let Some(server) = start("classify_errors_have_tensorflow_servings_words", |_| ()).await else { return };
+    let server = &server;
     let refusal = |signature: &'static str| async move {
-        refused(classify(server, "examples", signature, input(labelled())).await)
+        error(classify(server, "examples", signature, input(labelled())).await)
     };
     for (signature, message) in [
         ("nope", "No signature was found with the name: nope"),
@@ -156,18 +160,18 @@ async fn classes_that_are_none(server: &Server) {
     assert_eq!(code, INVALID_ARGUMENT);
     let begin = "Expected classification signature outputs to contain at least one of \"classes\" or \"scores\". Signature was: inputs {\n  key: \"inputs\"\n";
     assert!(message.starts_with(begin), "{message}");
-    let (code, message) = refused(classify(server, "half", "", input(labelled())).await);
+    let (code, message) = error(classify(server, "half", "", input(labelled())).await);
     assert_eq!(code, INVALID_ARGUMENT);
     assert!(message.starts_with("No classification inputs found in SignatureDef: inputs {"), "{message}");
     for none in [MessageField::none(), input(Vec::new()), MessageField::some(pb::Input::new())] {
         let answer = classify(server, "examples", "", none).await;
-        assert_eq!(refused(answer), (INVALID_ARGUMENT, "Input is empty.".to_owned()));
+        assert_eq!(error(answer), (INVALID_ARGUMENT, "Input is empty.".to_owned()));
     }
     let answer = server.call::<_, pb::ClassificationResponse>(CLASSIFY, &pb::ClassificationRequest::new()).await;
-    assert_eq!(refused(answer), (INVALID_ARGUMENT, "Missing ModelSpec".to_owned()));
+    assert_eq!(error(answer), (INVALID_ARGUMENT, "Missing ModelSpec".to_owned()));
     // What TensorFlow says of an example that it cannot use.
     let wrong = input(vec![example(&[("score", texts(&["a"]))])]);
-    assert_eq!(refused(classify(server, "examples", "", wrong).await).0, INVALID_ARGUMENT);
+    assert_eq!(error(classify(server, "examples", "", wrong).await).0, INVALID_ARGUMENT);
 }
 
 /// What the regressions of the model `examples` take.
@@ -175,7 +179,10 @@ fn outputs(values: &[f32]) -> MessageField<pb::Input> {
     input(values.iter().map(|value| example(&[("output", floats(&[*value]))])).collect())
 }
 
-async fn values(server: &Server) {
+#[tokio::test(flavor = "multi_thread")]
+async fn regress_returns_values() {
+    let Some(server) = start("regress_returns_values", |_| ()).await else { return };
+    let server = &server;
     let read = |answer: &pb::RegressionResponse| -> Vec<f32> {
         answer.result.regressions.iter().map(|regression| regression.value).collect()
     };
@@ -195,7 +202,10 @@ async fn values(server: &Server) {
     assert_eq!(read(&answer), [309.0, 304.0]);
 }
 
-async fn values_that_are_none(server: &Server) {
+#[tokio::test(flavor = "multi_thread")]
+async fn regress_errors_have_tensorflow_servings_words() {
+    let Some(server) = start("regress_errors_have_tensorflow_servings_words", |_| ()).await else { return };
+    let server = &server;
     for (signature, message) in [
         ("nope", "No signature was found with the name: nope"),
         ("two_in", "Expected one input Tensor."),
@@ -208,13 +218,13 @@ async fn values_that_are_none(server: &Server) {
         ("regress_wrong_type", "Expected output Tensor of DT_FLOAT.  Got: DT_INT64"),
     ] {
         let answer = regress(server, "examples", signature, outputs(&[1.0, 2.0])).await;
-        assert_eq!(refused(answer), (INVALID_ARGUMENT, message.to_owned()), "{signature}");
+        assert_eq!(error(answer), (INVALID_ARGUMENT, message.to_owned()), "{signature}");
     }
-    let (code, message) = refused(regress(server, "examples", "scores_only", outputs(&[1.0])).await);
+    let (code, message) = error(regress(server, "examples", "scores_only", outputs(&[1.0])).await);
     assert_eq!(code, INVALID_ARGUMENT);
     assert!(message.starts_with("No regression outputs found in SignatureDef: inputs {"), "{message}");
     let answer = regress(server, "examples", "regress_default", MessageField::none()).await;
-    assert_eq!(refused(answer), (INVALID_ARGUMENT, "Input is empty.".to_owned()));
+    assert_eq!(error(answer), (INVALID_ARGUMENT, "Input is empty.".to_owned()));
 }
 
 fn multi(tasks: &[(&str, &str, &str)], input: MessageField<pb::Input>) -> pb::MultiInferenceRequest {
@@ -230,7 +240,10 @@ fn x(value: f32) -> MessageField<pb::Input> {
     input(vec![example(&[("x", floats(&[value]))])])
 }
 
-async fn several(server: &Server) {
+#[tokio::test(flavor = "multi_thread")]
+async fn multi_inference_runs_every_task() {
+    let Some(server) = start("multi_inference_runs_every_task", |_| ()).await else { return };
+    let server = &server;
     let tasks = [
         ("half", "regress_x_to_y", REGRESS_METHOD),
         ("half", "classify_x_to_y", CLASSIFY_METHOD),
@@ -245,7 +258,10 @@ async fn several(server: &Server) {
     assert_eq!(first.model_spec.version().value, 123);
 }
 
-async fn several_that_cannot_be(server: &Server) {
+#[tokio::test(flavor = "multi_thread")]
+async fn multi_inference_errors_have_tensorflow_servings_words() {
+    let Some(server) = start("multi_inference_errors_have_tensorflow_servings_words", |_| ()).await else { return };
+    let server = &server;
     let y = ("half", "regress_x_to_y", REGRESS_METHOD);
     for (tasks, code, message) in [
         (vec![], INVALID_ARGUMENT, "ModelSpec has no name specified."),
@@ -266,13 +282,19 @@ async fn several_that_cannot_be(server: &Server) {
         ),
     ] {
         let answer = server.call::<_, pb::MultiInferenceResponse>(MULTI, &multi(&tasks, x(1.0))).await;
-        assert_eq!(refused(answer), (code, message.to_owned()));
+        assert_eq!(error(answer), (code, message.to_owned()));
     }
     let answer = server.call::<_, pb::MultiInferenceResponse>(MULTI, &multi(&[y], MessageField::none())).await;
-    assert_eq!(refused(answer), (INVALID_ARGUMENT, "Input is empty.".to_owned()));
+    assert_eq!(error(answer), (INVALID_ARGUMENT, "Input is empty.".to_owned()));
 }
 
-async fn defaults_and_content(server: &Server) {
+#[tokio::test(flavor = "multi_thread")]
+async fn tensor_content_and_default_inputs() {
+    let Some(server) = start("tensor_content_and_default_inputs", |settings| settings.grpc.tensor_content = true).await
+    else {
+        return;
+    };
+    let server = &server;
     let request = pb::PredictRequest { model_spec: spec("defaults", ""), ..Default::default() };
     let answer: pb::PredictResponse = server.call(PREDICT, &request).await.unwrap();
     let y = &answer.outputs["y"];
@@ -280,7 +302,7 @@ async fn defaults_and_content(server: &Server) {
     assert!(y.float_val.is_empty());
     let mut request = request;
     request.inputs.insert("nope".to_owned(), y.clone());
-    let (code, message) = refused(server.call::<_, pb::PredictResponse>(PREDICT, &request).await);
+    let (code, message) = error(server.call::<_, pb::PredictResponse>(PREDICT, &request).await);
     let expected = "Inputs contains invalid name. Used request inputs: , request input: nope";
     assert_eq!((code, message.as_str()), (INVALID_ARGUMENT, expected));
     // Strings are content too.

@@ -1,24 +1,25 @@
-//! Denormals are zero in the threads that answer, as in TensorFlow's own.
+//! Denormals are zero in the server's threads, as in TensorFlow's own.
 
+use tf_persist_core::Tensor;
 use tf_persist_core::tensor::proto::{from_proto, to_proto};
-use tf_persist_core::{LoadOptions, Tensor};
 use tf_persist_proto::serving as pb;
 
-use crate::client::{Server, search, spec};
-use crate::{PREDICT, versions};
+use super::PREDICT;
+use crate::common::grpc::{GrpcServer, spec};
+use crate::common::models::{base_path, load_options};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_have_no_denormals() {
-    let folder = versions("denormals");
-    let options = LoadOptions::default().search(search()).inter_op_threads(-1);
+async fn denormals_are_flushed_to_zero() {
+    let folder = base_path("denormals");
     let models = [("m", folder.path().to_owned())];
-    let Some(server) = Server::start(&models, |settings| settings.models.load.options = options).await else { return };
+    let change = |settings: &mut tf_persist_serve::Settings| settings.models.load.options = load_options();
+    let Some(server) = GrpcServer::start("denormals_are_flushed_to_zero", &models, change).await else { return };
     for size in [1, 200_000] {
         for number in [1e-20_f32, 1e-40] {
             let x = to_proto(&Tensor::from_slice(&[size], &vec![number; size]).unwrap());
             let inputs = [("x".to_owned(), x)].into();
             let request = pb::PredictRequest { model_spec: spec("m", ""), inputs, ..Default::default() };
-            // The first run of a signature goes elsewhere than those that follow.
+            // The first runs of a signature use another thread than those that follow.
             for _ in 0..3 {
                 let answer: pb::PredictResponse = server.call(PREDICT, &request).await.unwrap();
                 let output = |name: &str| from_proto(&answer.outputs[name], 0).unwrap();

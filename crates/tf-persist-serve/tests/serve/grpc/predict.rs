@@ -7,8 +7,8 @@ use tf_persist_proto::serving as pb;
 use tf_persist_proto::tensorflow::TensorProto;
 use tonic::codec::CompressionEncoding;
 
-use crate::client::{Server, refused, spec};
-use crate::{INVALID_ARGUMENT, NOT_FOUND, PREDICT};
+use super::{INVALID_ARGUMENT, NOT_FOUND, PREDICT, half_plus_two};
+use crate::common::grpc::{error, spec};
 
 const FAILED_PRECONDITION: i32 = 9;
 
@@ -22,7 +22,9 @@ fn floats(values: &[f32]) -> TensorProto {
     to_proto(&Tensor::from_slice(&[values.len()], values).unwrap())
 }
 
-pub(crate) async fn round_trip(server: &Server) {
+#[tokio::test(flavor = "multi_thread")]
+async fn tensors_as_content_and_as_fields() {
+    let Some((server, _folder)) = half_plus_two("tensors_as_content_and_as_fields").await else { return };
     let content = floats(&[2.0, -4.0]);
     let fields = TensorProto { float_val: vec![2.0, -4.0], tensor_content: Default::default(), ..content.clone() };
     for tensor in [content, fields] {
@@ -35,15 +37,16 @@ pub(crate) async fn round_trip(server: &Server) {
             ("half", "serving_default", 7)
         );
     }
+    server.stop().await;
 }
 
-/// Every refusal, in TensorFlow Serving's words.
-pub(crate) async fn refusals(server: &Server) {
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_have_tensorflow_servings_words() {
+    let Some((server, _folder)) = half_plus_two("errors_have_tensorflow_servings_words").await else { return };
     let x = || ("x", floats(&[1.0]));
-    let refusal = |request: pb::PredictRequest| async move {
-        refused(server.call::<_, pb::PredictResponse>(PREDICT, &request).await)
-    };
-    let check = |request: pb::PredictRequest, code: i32, message: &'static str| async move {
+    let refusal =
+        async |request: pb::PredictRequest| error(server.call::<_, pb::PredictResponse>(PREDICT, &request).await);
+    let check = async |request: pb::PredictRequest, code: i32, message: &'static str| {
         assert_eq!(refusal(request).await, (code, message.to_owned()));
     };
     check(pb::PredictRequest::new(), INVALID_ARGUMENT, "Missing ModelSpec").await;
@@ -91,12 +94,14 @@ pub(crate) async fn refusals(server: &Server) {
     check(filter(&["y", "y"]), INVALID_ARGUMENT, "duplicate output tensor alias: y").await;
     let (_, long) = refusal(filter(&[&"q".repeat(3000)])).await;
     assert!(long.len() == 1024 + "...TRUNCATED".len() && long.ends_with("qqq...TRUNCATED"), "{long}");
-    // A shape that the graph refuses, if it looks at it: never more than a refusal.
     let answer: pb::PredictResponse = server.call(PREDICT, &filter(&["y"])).await.unwrap();
     assert_eq!(answer.outputs["y"].float_val, [2.5]);
+    server.stop().await;
 }
 
-pub(crate) async fn compressed_and_large(server: &Server) {
+#[tokio::test(flavor = "multi_thread")]
+async fn compressed_and_large_messages() {
+    let Some((server, _folder)) = half_plus_two("compressed_and_large_messages").await else { return };
     for count in [3, 4 << 20] {
         let message = request(&[("x", floats(&vec![2.0; count]))]).write_to_bytes().unwrap();
         for compressed in [None, Some(CompressionEncoding::Gzip)] {
@@ -107,4 +112,5 @@ pub(crate) async fn compressed_and_large(server: &Server) {
             assert!(y.view::<f32>().unwrap().iter().all(|y| *y == 3.0));
         }
     }
+    server.stop().await;
 }

@@ -4,8 +4,8 @@ use tf_persist_core::Tensor;
 use tf_persist_core::tensor::proto::to_proto;
 use tf_persist_proto::serving as pb;
 
-use crate::client::{Server, refused, spec};
-use crate::{INVALID_ARGUMENT, PREDICT, UNIMPLEMENTED};
+use super::{INVALID_ARGUMENT, PREDICT, UNIMPLEMENTED};
+use crate::common::grpc::{GrpcServer, error, spec};
 
 /// The lengths of texts, and a tensor list.
 const MODEL: &str = r#"
@@ -34,11 +34,13 @@ const MODEL: &str = r#"
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dtypes_are_the_graphs_and_are_checked_of_what_is_asked() {
+async fn dtypes_come_from_the_graph_and_only_fetched_outputs_are_checked() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("1")).unwrap();
     std::fs::write(folder.path().join("1/saved_model.pbtxt"), MODEL).unwrap();
-    let Some(server) = Server::start(&[("m", folder.path().to_owned())], |_| ()).await else { return };
+    let models = [("m", folder.path().to_owned())];
+    let test = "dtypes_come_from_the_graph_and_only_fetched_outputs_are_checked";
+    let Some(server) = GrpcServer::start(test, &models, |_| ()).await else { return };
     let request = |tensor: Tensor, filter: &[&str]| pb::PredictRequest {
         model_spec: spec("m", ""),
         inputs: [("t".to_owned(), to_proto(&tensor))].into(),
@@ -49,11 +51,11 @@ async fn dtypes_are_the_graphs_and_are_checked_of_what_is_asked() {
     let answer: pb::PredictResponse = server.call(PREDICT, &request(texts(), &["length"])).await.unwrap();
     assert_eq!(answer.outputs["length"].int_val, [1, 3]);
     let all = server.call::<_, pb::PredictResponse>(PREDICT, &request(texts(), &[])).await;
-    let (code, message) = refused(all);
+    let (code, message) = error(all);
     assert!(code == UNIMPLEMENTED && message.contains("output `list`"), "{message}");
     let floats = Tensor::from_slice(&[1], &[1.0_f32]).unwrap();
     let other = server.call::<_, pb::PredictResponse>(PREDICT, &request(floats, &["length"])).await;
     let said = "Expects arg[0] to be string but float is provided".to_owned();
-    assert_eq!(refused(other), (INVALID_ARGUMENT, said));
+    assert_eq!(error(other), (INVALID_ARGUMENT, said));
     server.stop().await;
 }
