@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
+use tf_persist_testing::root;
 
 use crate::snippets::pages;
-use crate::support::root;
 
 /// Types of other crates that the documentation names.
 const FOREIGN: [&str; 3] = ["Box", "Operation", "Optimizer"];
