@@ -14,9 +14,16 @@ fn crates() -> PathBuf {
 
 /// The Rust files below a folder, without those of tests.
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    let root = ["mod.rs", "lib.rs", "main.rs"].into_iter().find_map(|name| fs::read_to_string(folder.join(name)).ok());
+    let root = root.unwrap_or_default();
+    let tests: Vec<&str> = root
+        .split("#[cfg(test)]\n")
+        .skip(1)
+        .filter_map(|rest| rest.lines().next()?.strip_suffix(';')?.rsplit(' ').next())
+        .collect();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        let is_test = path.file_stem().is_some_and(|stem| stem == "tests" || stem == "testing");
+        let is_test = path.file_stem().is_some_and(|stem| stem == "tests" || tests.iter().any(|test| stem == *test));
         if path.is_dir() && !is_test {
             sources(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test {

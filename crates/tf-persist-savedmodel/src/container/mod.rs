@@ -47,7 +47,7 @@ impl Read for FileReader {
 }
 
 /// Where the files of a model stand. Names are relative, with `/`.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub enum Files {
     /// A folder.
     Folder(PathBuf),

@@ -13,6 +13,7 @@ use crate::saved_model::layout::{GRAPH_FILE, TEXT_GRAPH_FILE};
 use crate::scratch::Scratch;
 
 /// A folder in a hidden one beside its target. Dropped without [`Staging::publish`], it vanishes.
+#[derive(Debug)]
 pub struct Staging {
     folder: PathBuf,
     scratch: Scratch,
@@ -23,6 +24,7 @@ pub struct Staging {
 }
 
 /// The folders above the target that had to be made. Dropped, they vanish again, unless there is something in them by then.
+#[derive(Debug)]
 pub(super) struct Parents(Vec<PathBuf>);
 
 impl Parents {

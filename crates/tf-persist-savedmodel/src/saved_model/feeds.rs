@@ -9,6 +9,7 @@ use crate::error::{Error, Result, SignatureError};
 use crate::tensor::Tensor;
 
 /// One tensor behind an input or output, under the name it is given and got by.
+#[derive(Debug)]
 pub struct Part<'a> {
     /// Its name among the tensors of the signature.
     pub name: String,

@@ -12,6 +12,7 @@ use crate::tensor::Tensor;
 type Port = (String, u32);
 
 /// A tensor that a signature takes or gives, and where it is in the graph; `None` if it names no tensor.
+#[derive(Debug)]
 struct End {
     /// The key of the input or output that it is a part of.
     key: String,
@@ -20,6 +21,7 @@ struct End {
 }
 
 /// The inputs and outputs of a signature.
+#[derive(Debug)]
 pub struct Ends {
     inputs: Vec<End>,
     outputs: Vec<End>,

@@ -1,5 +1,6 @@
 //! The memory of numeric tensors: ours, aligned, or somebody else's that is kept alive.
 
+use std::fmt;
 use std::sync::Arc;
 
 use aligned_vec::{AVec, ConstAlign};
@@ -22,6 +23,13 @@ pub enum Buffer {
     Owned(Arc<Aligned>),
     /// Memory of somebody else.
     Foreign(Arc<dyn ForeignMemory>),
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if matches!(self, Self::Owned(_)) { "Owned" } else { "Foreign" };
+        write!(f, "Buffer::{kind}({} bytes)", self.bytes().len())
+    }
 }
 
 impl Buffer {

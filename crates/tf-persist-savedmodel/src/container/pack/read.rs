@@ -214,6 +214,7 @@ impl Pack {
 const ENDED: &str = "the pack ends inside it";
 
 /// A part of a file's contents.
+#[derive(Debug)]
 pub enum Piece<'a> {
     Borrowed(&'a [u8]),
     Shared(Bytes),
