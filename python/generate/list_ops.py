@@ -3,21 +3,21 @@
 What a model uses beyond these, and beyond its own functions, are custom ops:
 they need a library of their own (`--op-library`). The list is checked in as
 
-    crates/tf-persist-core/src/ops/ops_2_21.txt
+    crates/tf-persist-savedmodel/src/ops/ops_2_21.txt
 
 and made by
 
-    .venv/bin/python python/generate/list_ops.py > crates/tf-persist-core/src/ops/ops_2_21.txt
+    .venv/bin/python python/generate/list_ops.py > crates/tf-persist-savedmodel/src/ops/ops_2_21.txt
 
 With --outputs each line has the dtypes of the op's outputs instead: `#1` is the dtype of this number, `T` the one in the attribute `T`, `T=9`
 the same with a default, `T*N` is repeated as often as `N` says, and `[Tout]` is a list in an attribute:
 
-    .venv/bin/python python/generate/list_ops.py --outputs > crates/tf-persist-core/src/ops/op_outputs_2_21.txt
+    .venv/bin/python python/generate/list_ops.py --outputs > crates/tf-persist-savedmodel/src/ops/op_outputs_2_21.txt
 
 With --facts each line has what the tests of the catalogue of ops need: `stateful`, `takes_reference` (to a variable),
 `takes_text_reference` (to a table, a queue and the like), `gives_reference`. Ops of which nothing is true are left out:
 
-    .venv/bin/python python/generate/list_ops.py --facts > crates/tf-persist-core/src/ops/op_facts_2_21.txt
+    .venv/bin/python python/generate/list_ops.py --facts > crates/tf-persist-savedmodel/src/ops/op_facts_2_21.txt
 
 The library is opened by itself, through ctypes: importing the tensorflow
 package would register ops that only Python has.

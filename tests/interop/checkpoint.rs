@@ -101,7 +101,7 @@ fn python_reads_what_we_read_and_write() {
     let models = models.map(|model| model.unwrap().path().join("model/variables/variables"));
     let mut prefixes: Vec<PathBuf> = models.filter(|prefix| index_path(prefix).exists()).collect();
     prefixes.push(written);
-    prefixes.push(root().join("crates/tf-persist-core/src/checkpoint/testdata/slices"));
+    prefixes.push(root().join("crates/tf-persist-savedmodel/src/checkpoint/testdata/slices"));
     let archive = |number: usize| work.path().join(format!("{number}.npz"));
     let pairs = prefixes.iter().enumerate();
     let pairs = pairs.map(|(number, prefix)| format!("{}={}", prefix.display(), archive(number).display()));
