@@ -208,7 +208,7 @@ fn without_outputs(made: &Path, out: &Path) -> Vec<(String, String)> {
 /// What a session has of variables that its graph has no saver for is saved with it.
 fn saved_from_a_session(original: &Path, target: &Path) {
     let model = LoadedModel::load(original, LoadOptions::default()).unwrap();
-    let unrestored = model.artefact().unrestored_variables(model.meta_graph()).unwrap();
+    let unrestored = model.saved_model().unrestored_variables(model.meta_graph()).unwrap();
     let found: Vec<_> = unrestored.found.iter().map(|found| (found.variable.as_str(), found.by)).collect();
     assert_eq!(found, [("weight", FoundBy::Objects)]);
     assert!(unrestored.missing.is_empty());

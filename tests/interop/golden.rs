@@ -77,7 +77,7 @@ fn golden(all: &[Recorded], folder: &Path) -> Vec<String> {
 /// How many records there are; each must be answered as it was.
 fn replayed(model: &LoadedModel) -> usize {
     let mut count = 0;
-    for record in Records::of(model.artefact()).unwrap().unwrap() {
+    for record in Records::of(model.saved_model()).unwrap().unwrap() {
         let replay = model.replay(&record.unwrap(), Tolerance::Rounding).unwrap();
         assert!(matches!(replay.outcome, Outcome::Compared(_)) && !replay.is_different(), "{replay:?}");
         count += 1;

@@ -59,6 +59,6 @@ fn one_meta_graph_of_two_is_exported_alone() {
     let saved = model.save(&exported, SaveOptions::default().tags(["train", "serve"])).unwrap();
     assert_eq!(saved.meta_graphs, 1);
     let model = LoadedModel::load(&exported, LoadOptions::default()).unwrap();
-    assert_eq!(model.artefact().meta_graphs().len(), 1);
+    assert_eq!(model.saved_model().meta_graphs().len(), 1);
     assert!(model.signature("gradients").is_ok());
 }

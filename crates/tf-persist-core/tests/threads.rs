@@ -18,5 +18,5 @@ fn session_with_another_number_of_threads_is_told() {
     };
     assert_eq!([other(3), other(5), other(3), other(1)], [None, Some(3), None, Some(3)]);
     let docs = std::fs::read_to_string(root().join("docs/serve.md")).unwrap();
-    assert!(docs.contains("the first model that it loads decides how many there are"), "docs/serve.md says so");
+    assert!(docs.contains("the first model that it loads sets its size"), "docs/serve.md says so");
 }

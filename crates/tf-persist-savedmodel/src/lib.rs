@@ -84,8 +84,8 @@ pub mod internals {
     pub use crate::graph::{attr, free_name};
     pub use crate::ops::{HandleKind, gives_reference, runs_python, variable_kind};
     pub use crate::saved_model::{
-        Ends, MAX_GRAPH_BYTES, Part, SCHEMA_VERSION, are_checked_by_ops, check_model, decode_graph, is_operation_name,
-        left_out_initializers,
+        Ends, MAX_GRAPH_BYTES, NamedTensor, SCHEMA_VERSION, are_checked_by_ops, check_model, decode_graph,
+        is_operation_name, left_out_initializers,
     };
     pub use crate::tensor::{Buffer, ForeignMemory, byte_len};
     pub use crate::warmup::{Request, Tensors, answer_of, check_folder, compare, encode, outputs_of, write_file};

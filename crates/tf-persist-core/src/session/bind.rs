@@ -5,7 +5,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use tf_persist_savedmodel::DType;
 use tf_persist_savedmodel::PartialShape;
 use tf_persist_savedmodel::error::{Error, Result, SignatureError, TensorError};
-use tf_persist_savedmodel::internals::{Part, is_operation_name};
+use tf_persist_savedmodel::internals::{NamedTensor, is_operation_name};
 use tf_persist_savedmodel::saved_model::{SignatureDef, parse_tensor_name};
 use tf_persist_savedmodel::tensor::Tensor;
 
@@ -189,7 +189,7 @@ impl Slots {
     }
 
     /// The place of a tensor, and the dtype that the graph gives it.
-    fn place(&mut self, session: &Session, part: &Part<'_>) -> Result<(usize, DType), Unusable> {
+    fn place(&mut self, session: &Session, part: &NamedTensor<'_>) -> Result<(usize, DType), Unusable> {
         if let Some(place) = self.find(part.tensor) {
             return Ok((place, session.dtype(&self.ports[place])));
         }

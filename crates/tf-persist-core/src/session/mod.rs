@@ -149,7 +149,7 @@ impl LoadedModel {
 
     /// The artefact it was loaded from.
     #[must_use]
-    pub fn artefact(&self) -> &SavedModel {
+    pub fn saved_model(&self) -> &SavedModel {
         &self.0.artefact
     }
 
@@ -219,6 +219,6 @@ impl LoadedModel {
 
 impl fmt::Debug for LoadedModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LoadedModel({} {:?})", self.artefact().path().display(), self.meta_graph().tags())
+        write!(f, "LoadedModel({} {:?})", self.saved_model().path().display(), self.meta_graph().tags())
     }
 }

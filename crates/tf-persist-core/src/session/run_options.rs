@@ -18,10 +18,10 @@ impl<'a> RunOptions<'a> {
 
     /// Feeds tensors of any shape, whatever the graph's placeholders say, where all ops that the run reaches are known to refuse
     /// shapes they cannot take instead of ending the process
-    /// ([`Signature::checks_shapes_itself`](crate::Signature::checks_shapes_itself)). Other signatures are fed what their
+    /// ([`Signature::ops_check_shapes`](crate::Signature::ops_check_shapes)). Other signatures are fed what their
     /// placeholders take. TensorFlow Serving never looks at placeholders.
     #[must_use]
-    pub fn shapes_of_any_kind(mut self, allow: bool) -> Self {
+    pub fn skip_shape_check(mut self, allow: bool) -> Self {
         self.any_shape = allow;
         self
     }

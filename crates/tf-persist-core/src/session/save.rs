@@ -51,7 +51,7 @@ impl LoadedModel {
     }
 
     fn stage(&self, target: &Path, options: &SaveOptions) -> Result<(Staging, Saved)> {
-        Ok(self.artefact().stage_values(self.meta_graph(), self, target, options)?)
+        Ok(self.saved_model().stage_values(self.meta_graph(), self, target, options)?)
     }
 
     /// The model as [`LoadedModel::save`] would save it, its variables as they are now, as the bytes of a [pack](crate::pack).
@@ -84,7 +84,7 @@ impl VariableSource for LoadedModel {
         let parent = prefix.parent().unwrap_or(Path::new("."));
         let folder = tempfile::Builder::new().prefix("values-").tempdir_in(parent);
         let folder = folder.map_err(Error::io("create a folder in", parent))?;
-        let base = match (self.meta_graph().saver(), &self.artefact().variables()?.index) {
+        let base = match (self.meta_graph().saver(), &self.saved_model().variables()?.index) {
             (None, Some(index)) => CheckpointReader::new(index.clone()),
             _ => {
                 let saved = folder.path().join("variables");
@@ -106,12 +106,12 @@ fn run_saver(model: &LoadedModel, prefix: &Path) -> Result<()> {
         let (op, index) = parse_tensor_name(name)?;
         let missing = || {
             let reason = format!("its saver names the tensor `{name}`, which the graph lacks");
-            Error::flawed(model.artefact().path(), reason)
+            Error::flawed(model.saved_model().path(), reason)
         };
         session.port(op, index).ok_or_else(missing)
     };
     let (filename, save) = (port(&saver.filename_tensor)?, port(&saver.save_tensor)?);
     let feed = Tensor::from_strings(&[], [prefix.as_os_str().as_encoded_bytes()])?;
-    let action = || format!("save the variables of `{}`", model.artefact().path().display());
+    let action = || format!("save the variables of `{}`", model.saved_model().path().display());
     session.run(action, None, &[(filename, &feed)], &[save], &[]).map(drop)
 }

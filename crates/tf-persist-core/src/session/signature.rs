@@ -84,7 +84,7 @@ impl Signature {
                 return Err(self.conflict(&input.name, "was given twice"));
             }
         }
-        let action = || format!("run signature `{}` of `{}`", self.name(), self.model.artefact().path().display());
+        let action = || format!("run signature `{}` of `{}`", self.name(), self.model.saved_model().path().display());
         if wanted.is_none() && binding.is_plain {
             let values = self.assign(&given, None)?;
             let feeds: Vec<_> =
@@ -134,12 +134,12 @@ impl Signature {
     }
 
     /// Whether every op that a run reaches says itself what shapes it cannot take, so that a run may leave them to it: see
-    /// [`RunOptions::shapes_of_any_kind`].
+    /// [`RunOptions::skip_shape_check`].
     #[must_use]
-    pub fn checks_shapes_itself(&self) -> bool {
+    pub fn ops_check_shapes(&self) -> bool {
         *self.binding.checks_shapes.get_or_init(|| {
             let model = &self.model;
-            are_checked_by_ops(model.artefact(), model.meta_graph(), self.definition())
+            are_checked_by_ops(model.saved_model(), model.meta_graph(), self.definition())
         })
     }
 
@@ -159,7 +159,7 @@ impl Signature {
 
     fn check(&self, input: &Input, tensor: &Tensor, options: &RunOptions<'_>) -> Result<()> {
         if input.dtype == tensor.dtype() {
-            if input.shape.accepts(tensor.shape()) || options.any_shape && self.checks_shapes_itself() {
+            if input.shape.accepts(tensor.shape()) || options.any_shape && self.ops_check_shapes() {
                 return Ok(());
             }
             return Err(Error::Model(ModelError::Signature(SignatureError::WrongShape {
@@ -208,7 +208,7 @@ impl Signature {
             }
         }
         if !has_value.iter().all(|has| *has) {
-            let artefact = self.model.artefact();
+            let artefact = self.model.saved_model();
             let graph = artefact.meta_graph_bytes(self.model.meta_graph());
             binding.check_complete(graph, (has_value, wanted))?;
         }

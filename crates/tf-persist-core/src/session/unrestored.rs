@@ -91,7 +91,7 @@ impl LoadedModel {
     /// # Errors
     /// If the session has changed a part of a partitioned variable: such a checkpoint is not put together here.
     pub(crate) fn overlay_unsaved(&self, base: &CheckpointReader, writer: &mut CheckpointWriter) -> Result<()> {
-        let action = || format!("save the variables of `{}`", self.artefact().path().display());
+        let action = || format!("save the variables of `{}`", self.saved_model().path().display());
         for entry in &base.index().entries {
             let mut of_key = self.0.restored.iter().filter(|item| item.found.key == entry.key).peekable();
             if of_key.peek().is_none() {
@@ -104,7 +104,7 @@ impl LoadedModel {
                 let Some(value) = values.into_iter().next() else { continue };
                 if item.found.restored.tensors[0].slice.is_empty() {
                     whole = Some(value);
-                } else if item.found.restored.tensors[0].read(self.artefact().file(), base)? != value {
+                } else if item.found.restored.tensors[0].read(self.saved_model().file(), base)? != value {
                     let reason = format!(
                         "a part of the variable `{}` was changed, which no saver of the graph saves",
                         item.found.key
@@ -113,7 +113,7 @@ impl LoadedModel {
                         Hint::new("export the model for inference first: the result has a saver").set("inference_only"),
                     );
                     return Err(Error::Model(ModelError::CannotExport {
-                        path: self.artefact().path().to_path_buf(),
+                        path: self.saved_model().path().to_path_buf(),
                         reason,
                         hint,
                     }));

@@ -244,7 +244,7 @@ impl Running<'_> {
                 let name = &self.evaluate_name;
                 let reason =
                     format!("signature `{name}` gave no output that is a single number, so it measures nothing");
-                let path = self.model.artefact().path().to_path_buf();
+                let path = self.model.saved_model().path().to_path_buf();
                 return Err(Error::Train(TrainError::NotTrainable { path, reason, hint: Some(self.kept().into()) }));
             }
             sums.add(&values, rows.len());

@@ -1,20 +1,20 @@
-//! Where the slices of a partitioned tensor stand in it.
+//! The positions of the slices of a partitioned tensor.
 
 use std::ops::Range;
 
 use super::slice::Slice;
 
-/// Hands every run of consecutive elements of a slice to `visit`: where it stands in a tensor of this shape, in row-major
-/// order. Runs come in the order in which the slice's own elements do.
+/// Calls `visit` with each run of consecutive elements of a slice: its range of indices in a tensor of this shape, in
+/// row-major order. Runs come in the order of the slice's own elements.
 ///
-/// The shape's elements can be counted, and the slice lies inside; without, nothing is visited.
+/// Nothing is visited if the element count overflows or the slice does not lie inside the shape.
 pub(super) fn for_each_run<E>(
     slice: &Slice,
     shape: &[usize],
     mut visit: impl FnMut(Range<usize>) -> Result<(), E>,
 ) -> Result<(), E> {
     let Some(lengths) = slice.shape_in(shape).filter(|lengths| !lengths.contains(&0)) else { return Ok(()) };
-    // Dimensions that the slice has all of make one run with the one before them.
+    // A dimension that the slice covers whole joins the run of the dimension before it.
     let whole = lengths.iter().zip(shape).rev().take_while(|(length, size)| length == size).count();
     let outer = shape.len().saturating_sub(whole + 1);
     let run: usize = lengths[outer..].iter().product();
@@ -28,7 +28,7 @@ pub(super) fn for_each_run<E>(
     let mut indices = vec![0; outer];
     loop {
         visit(position..position + run)?;
-        // The next index, as an odometer counts.
+        // The next index, counted like an odometer.
         let mut dimension = outer;
         loop {
             let Some(before) = dimension.checked_sub(1) else { return Ok(()) };
@@ -44,12 +44,12 @@ pub(super) fn for_each_run<E>(
     }
 }
 
-/// Which elements of a tensor have been given, a bit each.
-pub(super) struct Cover(Vec<u64>);
+/// A bitmap of the elements of a tensor that have a value.
+pub(super) struct Coverage(Vec<u64>);
 
-impl Cover {
-    /// None of so many elements; the number of bytes that could not be had is the error.
-    pub(super) fn none(count: usize) -> Result<Self, usize> {
+impl Coverage {
+    /// An empty bitmap; `Err` is the size of the allocation that failed.
+    pub(super) fn new(count: usize) -> Result<Self, usize> {
         let words = count.div_ceil(64);
         let mut bits = Vec::new();
         bits.try_reserve_exact(words).map_err(|_| words.saturating_mul(8))?;
@@ -57,8 +57,8 @@ impl Cover {
         Ok(Self(bits))
     }
 
-    /// Gives a range of elements; whether none of them was given before.
-    pub(super) fn give(&mut self, range: Range<usize>) -> bool {
+    /// Adds a range of elements; `false` if one of them was there already.
+    pub(super) fn add(&mut self, range: Range<usize>) -> bool {
         let mut index = range.start;
         while index < range.end {
             let shift = index % 64;
@@ -111,10 +111,10 @@ mod tests {
 
     #[test]
     fn an_element_is_given_once() {
-        let mut cover = Cover::none(200).unwrap();
-        assert!(cover.give(10..150) && cover.give(0..10) && cover.give(150..200) && cover.give(5..5));
-        assert!(!cover.give(149..150) && !cover.give(63..65));
-        let mut cover = Cover::none(64).unwrap();
-        assert!(cover.give(0..64) && !cover.give(0..1) && !cover.give(64..65));
+        let mut covered = Coverage::new(200).unwrap();
+        assert!(covered.add(10..150) && covered.add(0..10) && covered.add(150..200) && covered.add(5..5));
+        assert!(!covered.add(149..150) && !covered.add(63..65));
+        let mut covered = Coverage::new(64).unwrap();
+        assert!(covered.add(0..64) && !covered.add(0..1) && !covered.add(64..65));
     }
 }

@@ -1,4 +1,4 @@
-//! Whether the bytes of a tensor are those that were saved.
+//! Comparing the bytes of a tensor with their checksum.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
@@ -6,20 +6,20 @@ use std::path::Path;
 
 use super::checksum::Checksum;
 use super::entry::{Entry, Part};
-use super::strings::{Flaw, decode};
+use super::strings::{StringTensorError, decode};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::shape::element_count;
 use crate::tensor::Strings;
 
-/// Bytes are read in pieces of this size, which are in the cache still when they are summed up.
+/// Bytes are read in pieces of this size, which are still in the cache when the checksum is computed.
 const PIECE: usize = 128 << 10;
 
-/// What is wrong with a part, as sentences.
+/// Errors of a part, as sentences.
 pub(super) const ENDED: &str = "the file ends inside it";
 pub(super) const WRONG_CHECKSUM: &str = "the checksum is wrong";
 
-/// A part of a tensor in an open shard. `path` is what errors name.
+/// A part of a tensor in an open shard. Errors name `path`.
 pub(super) struct Stored<'a> {
     pub(super) path: &'a Path,
     pub(super) file: &'a dyn FileExt,
@@ -28,7 +28,7 @@ pub(super) struct Stored<'a> {
 }
 
 impl Stored<'_> {
-    /// Checks the checksum; takes little memory, unless it is of strings.
+    /// Checks the checksum. Takes little memory, except for strings.
     pub(super) fn check(&self) -> Result<()> {
         if self.entry.dtype == DType::String {
             return self.strings().map(drop);
@@ -36,7 +36,7 @@ impl Stored<'_> {
         self.for_each_piece(|_| Ok(()))
     }
 
-    /// Hands on the bytes, piece by piece; at the end, whether the checksum was right.
+    /// Passes on the bytes piece by piece, and compares the checksum at the end.
     pub(super) fn for_each_piece(&self, mut visit: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let (mut offset, mut left) = (self.part.offset, self.length()?);
         let mut piece = vec![0; PIECE.min(left)];
@@ -52,7 +52,7 @@ impl Stored<'_> {
         if checksum.masked() == self.part.crc32c { Ok(()) } else { Err(self.damaged(WRONG_CHECKSUM)) }
     }
 
-    /// The strings, whose checksums are right.
+    /// The strings, after their checksums were compared.
     pub(super) fn strings(&self) -> Result<Strings> {
         let shape = match &self.part.slice {
             Some(slice) => {
@@ -66,8 +66,8 @@ impl Stored<'_> {
         bytes.resize(length, 0);
         self.read_exact(&mut bytes, self.part.offset)?;
         decode(bytes, count, self.part.crc32c).map_err(|flaw| match flaw {
-            Flaw::Reason(reason) => self.damaged(reason),
-            Flaw::Memory(bytes) => Error::OutOfMemory { bytes },
+            StringTensorError::Reason(reason) => self.damaged(reason),
+            StringTensorError::Memory(bytes) => Error::OutOfMemory { bytes },
         })
     }
 
@@ -80,7 +80,7 @@ impl Stored<'_> {
         usize::try_from(self.part.bytes).map_err(|_| Error::OutOfMemory { bytes: usize::MAX })
     }
 
-    /// Fills the buffer. A shard was long enough when the index was opened.
+    /// Fills the buffer. The shard was long enough when the index was opened.
     fn read_exact(&self, bytes: &mut [u8], offset: u64) -> Result<()> {
         self.file.read_exact_at(bytes, offset).map_err(|error| match error.kind() {
             ErrorKind::UnexpectedEof => self.damaged(ENDED),

@@ -1,10 +1,10 @@
-//! Checksums of the tensors' bytes, which may be gigabytes.
+//! Checksums of tensors, which may have gigabytes.
 
 use crc_fast::{CrcAlgorithm, Digest};
 
 use super::encode::mask;
 
-/// A CRC-32C that is taken piece by piece. What is summed up in one go and short is left to `crc32c`.
+/// A CRC-32C that is computed piece by piece. `crc32c` is faster for short data in one piece.
 pub(super) struct Checksum(Digest);
 
 impl Checksum {
@@ -16,7 +16,7 @@ impl Checksum {
         self.0.update(bytes);
     }
 
-    /// As it stands in an index.
+    /// The masked form that an index has.
     pub(super) fn masked(&self) -> u32 {
         mask(self.0.finalize() as u32)
     }

@@ -1,4 +1,4 @@
-//! A checkpoint copied as it is, and checked meanwhile.
+//! Copying a checkpoint and checking it meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -15,14 +15,14 @@ use super::publish::Unpublished;
 use crate::container::file::{file_length, read_file};
 use crate::error::{Error, Result};
 
-/// What is copied before the checker hears of it: still in one of the processor's caches then.
+/// Bytes copied between two reports to the checker, which then still finds them in a cache of the processor.
 const STEP: u64 = 4 << 20;
 
-/// Copies a checkpoint, byte for byte: the index and every shard, to another prefix. Each checksum is checked against what was
-/// written, by a second thread while the first copies on, so that a damaged checkpoint is not handed on.
+/// Copies a checkpoint byte for byte, the index and every shard, to another prefix. A second thread compares each
+/// checksum with the written bytes while the first one copies, so a damaged checkpoint is never published.
 ///
-/// The file system may share the bytes instead of copying them, where it can. Nothing is to be seen under the new prefix until all
-/// is there, is right, and is on the disk. Gives the index.
+/// The file system may share the bytes instead of copying them. Nothing appears under the new prefix before everything
+/// is complete, correct and on disk. Returns the index.
 ///
 /// # Errors
 /// - Those of [`CheckpointIndex::open`] for the original;
@@ -32,7 +32,7 @@ const STEP: u64 = 4 << 20;
 pub fn copy_checkpoint(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<CheckpointIndex> {
     let from = from.as_ref();
     let path = index_path(from);
-    // These very bytes are checked and written, whatever happens to the file meanwhile.
+    // The same bytes are checked and written, whatever happens to the file meanwhile.
     let Some(bytes) = read_file(&path, MAX_INDEX_BYTES, "the limit of an index")? else {
         return Err(Error::io("read", &path)(ErrorKind::NotFound.into()));
     };
@@ -43,7 +43,7 @@ pub fn copy_checkpoint(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<C
     let mut parts = parts_by_shard(&index);
     for shard in 0..index.num_shards {
         let path = shard_path(from, shard, index.num_shards);
-        // One in which nothing stands may be missing, and stays so.
+        // A shard without tensors may be missing, and stays missing.
         let Some(length) = file_length(&path)? else { continue };
         let original = File::open(&path).map_err(Error::io("open", &path))?;
         let parts = parts.remove(&shard).unwrap_or_default();
@@ -60,7 +60,7 @@ pub fn copy_checkpoint(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<C
     new.finish(&bytes)
 }
 
-/// What stands in each shard, in the order in which it ends; what several entries share is checked once.
+/// The parts of each shard in the order of their ends. A part that several entries share is checked once.
 fn parts_by_shard(index: &CheckpointIndex) -> BTreeMap<u32, Vec<(&Entry, &Part)>> {
     let mut shards: BTreeMap<u32, Vec<(&Entry, &Part)>> = BTreeMap::new();
     let mut seen = BTreeSet::new();
@@ -75,12 +75,12 @@ fn parts_by_shard(index: &CheckpointIndex) -> BTreeMap<u32, Vec<(&Entry, &Part)>
     shards
 }
 
-/// Copies a file step by step and tells how far it has come; until the end, or until nobody listens.
+/// Copies a file step by step and reports the position, until the end or until nobody listens.
 fn copy(from: &File, to: &File, length: u64, progress: Sender<u64>) -> io::Result<()> {
     let (mut from, mut to) = (from, to);
     let mut done = 0;
     while done < length {
-        // In the kernel, where it can.
+        // The kernel copies if it can.
         let step = io::copy(&mut (&mut from).take(STEP.min(length - done)), &mut to)?;
         done += step;
         if step == 0 || progress.send(done).is_err() {
@@ -90,7 +90,7 @@ fn copy(from: &File, to: &File, length: u64, progress: Sender<u64>) -> io::Resul
     Ok(())
 }
 
-/// Checks the parts in a copied file as soon as each is there.
+/// Checks each part of a copied file as soon as it is complete.
 fn check(shown: &Path, file: &File, parts: &[(&Entry, &Part)], progress: Receiver<u64>) -> Result<()> {
     let mut copied = 0;
     for (entry, part) in parts {
@@ -100,7 +100,7 @@ fn check(shown: &Path, file: &File, parts: &[(&Entry, &Part)], progress: Receive
         }
         Stored { path: shown, file, entry, part }.check()?;
     }
-    // The sender is to come to its end.
+    // The sender must be able to finish.
     while progress.recv().is_ok() {}
     Ok(())
 }

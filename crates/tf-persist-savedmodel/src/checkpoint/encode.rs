@@ -1,4 +1,4 @@
-//! What the files of a checkpoint are written with: protobuf's wire format, and LevelDB's masked checksums.
+//! Writing protobuf's wire format and LevelDB's masked checksums.
 
 /// A number of 7 bits a byte, lowest first.
 pub(crate) fn varint(bytes: &mut Vec<u8>, mut value: u64) {
@@ -28,13 +28,13 @@ pub(crate) fn fixed32(message: &mut Vec<u8>, field: u64, value: u32) {
     message.extend(value.to_le_bytes());
 }
 
-/// Checksums are stored rotated and shifted, so that a checksum of bytes with checksums in them is worth something
+/// Checksums are stored rotated and shifted, so that a checksum over bytes that contain checksums still detects errors
 /// (`tensorflow/tsl/lib/hash/crc32c.h`).
 pub(crate) fn mask(checksum: u32) -> u32 {
     checksum.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// The checksum that was masked.
+/// The checksum before masking.
 pub(crate) fn unmask(masked: u32) -> u32 {
     masked.wrapping_sub(0xa282_ead8).rotate_left(15)
 }

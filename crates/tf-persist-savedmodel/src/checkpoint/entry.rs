@@ -10,7 +10,8 @@ use crate::shape::{MAX_RANK, element_count};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
-    /// Its name in the checkpoint: the variable's in TensorFlow 1, the way through the object graph in TensorFlow 2.
+    /// Its name in the checkpoint: the variable's name in TensorFlow 1, the path through the object graph in TensorFlow
+    /// 2.
     pub key: String,
     /// The element type.
     pub dtype: DType,
@@ -28,9 +29,9 @@ pub struct Part {
     pub slice: Option<Slice>,
     /// The number of the shard, from 0.
     pub shard: u32,
-    /// Where in the shard the bytes begin.
+    /// The offset of the bytes in the shard.
     pub offset: u64,
-    /// How many bytes there are.
+    /// The number of bytes.
     pub bytes: u64,
     /// Their checksum: CRC-32C, masked as LevelDB does it.
     pub crc32c: u32,
@@ -50,7 +51,7 @@ impl Entry {
     }
 }
 
-/// A `BundleEntryProto`, as it stands in the index.
+/// A `BundleEntryProto` of the index.
 pub(super) struct RawEntry {
     pub(super) dtype: DType,
     pub(super) shape: Vec<usize>,
@@ -63,7 +64,7 @@ impl RawEntry {
     /// Reads and checks an entry by itself.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A sentence.
     pub(super) fn read(message: &[u8]) -> Result<Self, String> {
         let mut number = 0;
         let mut shape = Vec::new();
@@ -98,7 +99,7 @@ impl RawEntry {
         Ok(entry)
     }
 
-    /// The number of bytes must be what dtype and shape make it. A string takes at least one byte, for its length.
+    /// The number of bytes must match dtype and shape. A string takes at least one byte, for its length.
     fn check_size(&self) -> Result<(), String> {
         let count = element_count(&self.shape).map_err(|error| error.to_string())? as u64;
         let bytes = self.part.bytes;

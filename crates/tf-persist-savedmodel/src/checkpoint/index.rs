@@ -1,4 +1,4 @@
-//! The index of a checkpoint: what tensors there are, and where.
+//! The index of a checkpoint: its tensors and their positions.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,44 +18,44 @@ use crate::container::pack::Pack;
 use crate::error::{Error, Result};
 use crate::stand_in;
 
-/// An index has about a hundred bytes a tensor. One of this size would be of half a million tensors.
+/// An index has about a hundred bytes a tensor. An index of this size would have half a million tensors.
 pub const MAX_INDEX_BYTES: u64 = 64 << 20;
 
 /// TensorFlow writes the number of a shard with five digits.
 const MAX_SHARDS: u64 = 99_999;
 
-/// Keys are stored without what they share with the key before, so that a small file could stand for endless ones. All
-/// together may take so many times the file's bytes, and so many more. Those of real models take four times, or ten if the
-/// index is compressed.
+/// Keys are stored without the prefix that they share with the key before, so a small file could expand without limit.
+/// All keys together may take this many times the file's bytes, plus a constant. Those of real models take four times,
+/// or ten times if the index is compressed.
 const MAX_KEY_GROWTH: usize = 32;
 const KEY_BYTES_BASE: usize = 1 << 20;
 
 /// The version of the format that this reader knows (`kTensorBundleVersion`).
 const FORMAT_VERSION: i64 = 1;
 
-/// What a checkpoint holds: every tensor with its dtype, its shape, and where its bytes are.
+/// The tensors of a checkpoint, each with its dtype, its shape and the position of its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CheckpointIndex {
-    /// What the names of the checkpoint's files begin with.
+    /// The prefix of the names of the checkpoint's files.
     pub prefix: PathBuf,
     /// The number of shards the tensors are spread over.
     pub num_shards: u32,
     /// The tensors, in the order of their keys.
     pub entries: Vec<Entry>,
     fingerprint: u64,
-    /// The pack that the files stand in, if they do not stand in a folder.
+    /// The pack with the files, if they are not in a folder.
     pack: Option<Arc<Pack>>,
 }
 
 impl CheckpointIndex {
-    /// Reads the index of the checkpoint with this prefix (`MODEL/variables/variables`), and checks that every tensor lies
-    /// inside its shard. Of the shards it only asks the sizes.
+    /// Reads the index of the checkpoint with this prefix (`MODEL/variables/variables`), and checks that every tensor
+    /// lies inside its shard. It reads only the sizes of the shards.
     ///
     /// # Errors
     /// - [`Error::Io`] if the index is missing or cannot be read;
-    /// - [`Error::Damaged`] with the file's path, if the index is not whole or says what cannot be, or if a shard is missing
-    ///   or too short;
+    /// - [`Error::Damaged`] with the file's path, if the index is incomplete or invalid, or if a shard is missing or
+    ///   too short;
     /// - [`Error::Unsupported`] if the index was written on a big-endian machine or for a later format, or is above
     ///   [`MAX_INDEX_BYTES`].
     pub fn open(prefix: impl AsRef<Path>) -> Result<Self> {
@@ -171,7 +171,8 @@ impl CheckpointIndex {
         self.fingerprint
     }
 
-    /// Refuses shards that were not fetched: TensorFlow writes a shard as long as its tensors, so others alone are looked into.
+    /// Refuses shards that were not fetched. TensorFlow writes a shard exactly as long as its tensors, so only other
+    /// shards are read.
     fn check_stand_ins(&self) -> Result<()> {
         let mut ends: BTreeMap<u32, u64> = BTreeMap::new();
         for part in self.entries.iter().flat_map(|entry| &entry.parts) {
@@ -182,7 +183,7 @@ impl CheckpointIndex {
             let path = shard_path(&self.prefix, shard, self.num_shards);
             let Some(length) = self.shard_length(&path)?.filter(|length| *length != end) else { continue };
             let mut begin = vec![0; stand_in::BEGINNING.min(usize::try_from(length).unwrap_or(usize::MAX))];
-            // What cannot be read is for those who read it to say.
+            // An unreadable shard is an error of whoever reads it.
             if self.open_shard(shard)?.read_exact_at(&mut begin, 0).is_ok() {
                 stand_in::check(&path, &begin)?;
             }
@@ -190,7 +191,7 @@ impl CheckpointIndex {
         Ok(())
     }
 
-    /// Checks that every shard in which a tensor stands is there and is long enough for it.
+    /// Checks that every shard with a tensor exists and is long enough for it.
     pub(super) fn check_shards(&self) -> Result<()> {
         self.check_stand_ins()?;
         let mut lengths = BTreeMap::new();
@@ -238,7 +239,7 @@ fn with_suffix(prefix: &Path, suffix: &str) -> PathBuf {
     path.into()
 }
 
-/// A tensor with its parts, which are taken out of `parts` if it is partitioned.
+/// A tensor with its parts. Those of a partitioned tensor are taken out of `parts`.
 fn join(key: String, entry: RawEntry, parts: &mut BTreeMap<Vec<u8>, RawEntry>) -> Result<Entry, String> {
     let RawEntry { dtype, shape, part, slices } = entry;
     if slices.is_empty() {

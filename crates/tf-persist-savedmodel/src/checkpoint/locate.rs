@@ -1,4 +1,4 @@
-//! Which checkpoint a path means.
+//! Finding the checkpoint that a path names.
 
 use std::fs;
 use std::io::{ErrorKind, Read};
@@ -11,27 +11,27 @@ use super::index::index_path;
 use crate::container::file::read_file;
 use crate::error::{Error, Result};
 
-/// The file in which a training keeps which checkpoint is the latest (`CheckpointState` in
+/// The file in which Python's training records the latest checkpoint (`CheckpointState` in
 /// `tensorflow/python/training/checkpoint_state.proto`).
 const STATE_FILE: &str = "checkpoint";
 
-/// It has a line for each checkpoint that is kept.
+/// The largest such file. It has a line for each checkpoint that is kept.
 const MAX_STATE_BYTES: u64 = 1 << 20;
 
-/// What an HDF5 file begins with, and a zip archive.
+/// The first bytes of HDF5 files and of ZIP archives.
 const HDF5_MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
 const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
 
-/// More checkpoints than this in a folder are not listed.
+/// The most checkpoints of a folder that are listed.
 const SHOWN: usize = 8;
 
-/// Which checkpoint a path means.
+/// The checkpoint that a path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FoundCheckpoint {
     /// The checkpoint's prefix.
     pub prefix: PathBuf,
-    /// Where the path does not name it: why it was taken, in a sentence.
+    /// Why it was taken, in a sentence, if the path does not name it.
     pub note: Option<String>,
 }
 
@@ -41,7 +41,7 @@ impl From<PathBuf> for FoundCheckpoint {
     }
 }
 
-/// The prefix of the checkpoint that a path means; see [`locate_checkpoint`].
+/// The prefix of the checkpoint that a path names; see [`locate_checkpoint`].
 ///
 /// # Errors
 /// Those of [`locate_checkpoint`].
@@ -49,22 +49,22 @@ pub fn find_checkpoint(path: impl AsRef<Path>) -> Result<PathBuf> {
     locate_checkpoint(path).map(|found| found.prefix)
 }
 
-/// The checkpoint that a path means: the prefix itself; its index or one of its shards; a folder whose file
-/// `checkpoint` names the latest; a folder without that file that has one checkpoint; or the folder of a SavedModel, whose variables
-/// are one.
+/// The checkpoint that a path names. The path may be the prefix; the index or a shard; a folder whose file `checkpoint`
+/// names the latest; a folder without that file and with one checkpoint; or the folder of a SavedModel, whose variables
+/// are a checkpoint.
 ///
-/// Only the index is looked for. A `checkpoint` file may name a checkpoint anywhere, as in TensorFlow: relative to its folder,
-/// or absolute. In a folder that was moved it names paths that are not there: the checkpoint of that name beside it is taken.
+/// Only the index must exist. As in TensorFlow, a `checkpoint` file may name any checkpoint, by an absolute path or
+/// relative to its folder. If the folder was moved and the path does not exist, the checkpoint of that name beside the
+/// file is taken.
 ///
 /// # Errors
-/// - [`Error::Unsupported`] with a hint, if there is something else at the path: weights of Keras, a folder without
-///   checkpoint, a `checkpoint` file that names one that is not there, a file of another kind;
+/// - [`Error::Unsupported`] with a hint, if the path has something else: weights of Keras, a folder without checkpoint,
+///   a `checkpoint` file that names a missing checkpoint, a file of another kind;
 /// - [`Error::Damaged`] if the `checkpoint` file cannot be read;
-/// - [`Error::Io`] if there is nothing, or it cannot be looked at.
+/// - [`Error::Io`] if nothing exists at the path, or its metadata cannot be read.
 pub fn locate_checkpoint(path: impl AsRef<Path>) -> Result<FoundCheckpoint> {
     let path = path.as_ref();
-    // A folder may have the name of a checkpoint's prefix that stands beside it, as `ckpt/` and `ckpt.index`: what is named
-    // exactly goes first.
+    // A folder may have the same name as a prefix, such as `ckpt/` and `ckpt.index`: the exact name wins.
     if path.is_dir() && !index_path(path).is_file() { in_folder(path) } else { named(path).map(Into::into) }
 }
 
@@ -100,7 +100,7 @@ fn named(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// What stands before `.data-00000-of-00001`.
+/// The part before `.data-00000-of-00001`.
 fn shard_stem(name: &str) -> Option<&str> {
     let (stem, numbers) = name.rsplit_once(".data-")?;
     let (shard, count) = numbers.split_once("-of-")?;
@@ -145,7 +145,7 @@ fn in_folder(folder: &Path) -> Result<FoundCheckpoint> {
     })
 }
 
-/// The checkpoint that the file `checkpoint` of a folder calls the latest.
+/// The latest checkpoint according to the file `checkpoint` of a folder.
 fn latest_in(folder: &Path, latest: &str) -> Result<FoundCheckpoint> {
     let state = folder.join(STATE_FILE);
     if latest.is_empty() {
@@ -155,7 +155,7 @@ fn latest_in(folder: &Path, latest: &str) -> Result<FoundCheckpoint> {
     if index_path(&prefix).is_file() {
         return Ok(prefix.into());
     }
-    // The machine may have been one with other separators.
+    // The file may be from a machine with other path separators.
     let name = latest.rsplit(['/', '\\']).next().unwrap_or_default();
     let beside = folder.join(name);
     if !name.is_empty() && index_path(&beside).is_file() {
@@ -176,7 +176,7 @@ fn latest_in(folder: &Path, latest: &str) -> Result<FoundCheckpoint> {
     Err(Error::Unsupported { path: state, reason, hint })
 }
 
-/// Names of checkpoints, the first of very many.
+/// The names of checkpoints, at most the first few.
 fn listed(names: &[String]) -> String {
     let more = names.len().saturating_sub(SHOWN);
     let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{}`", name.escape_debug())).collect();
@@ -184,7 +184,7 @@ fn listed(names: &[String]) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
-/// The names of the checkpoints that stand in a folder.
+/// The names of the checkpoints in a folder.
 fn names_in(folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {

@@ -3,14 +3,14 @@
 //! A checkpoint of TensorFlow's format V2 ("tensor bundle") is an index and one or more shards, named after a prefix:
 //!
 //! ```text
-//! variables.index                 what there is: dtype, shape, shard, offset, length and checksum of each tensor
+//! variables.index                 dtype, shape, shard, offset, length and checksum of each tensor
 //! variables.data-00000-of-00002   the tensors' bytes, little-endian, one after the other
 //! variables.data-00001-of-00002
 //! ```
 //!
-//! [`CheckpointIndex::open`] reads and checks the index, and that each tensor lies inside its shard. It reads none of the
-//! tensors' bytes; [`CheckpointReader`] does. [`CheckpointWriter`] writes what TensorFlow reads. [`restore`] puts a training checkpoint's
-//! variables into a model.
+//! [`CheckpointIndex::open`] reads and checks the index, and that each tensor lies inside its shard.
+//! [`CheckpointReader`] reads the tensors. [`CheckpointWriter`] writes checkpoints that TensorFlow reads. [`restore`]
+//! puts the variables of a training checkpoint into a model.
 //!
 //! Source of the format: `tensorflow/core/util/tensor_bundle/tensor_bundle.h` and `tensor_bundle.proto`.
 
@@ -40,7 +40,7 @@ pub use read::CheckpointReader;
 pub use slice::{Extent, Slice};
 pub use write::CheckpointWriter;
 
-/// Under this key a checkpoint of TensorFlow 2 keeps its object graph: a string tensor that is no variable.
+/// The key of the object graph in checkpoints of TensorFlow 2, a string tensor that is not a variable.
 pub const OBJECT_GRAPH_KEY: &str = "_CHECKPOINTABLE_OBJECT_GRAPH";
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The files of a checkpoint that appear all at once: the shards first, under names that nobody reads without the index.
+//! Publishing the files of a checkpoint at once: the shards first, which nobody reads without the index, then the
+//! index.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -10,18 +11,18 @@ use super::index::{CheckpointIndex, index_path, shard_path};
 use crate::error::{Error, Result};
 use crate::scratch::Scratch;
 
-/// A checkpoint that is being made. Dropped without [`Unpublished::finish`], it leaves nothing behind.
+/// A checkpoint that is being written. Dropped without [`Unpublished::finish`], it leaves nothing behind.
 #[derive(Debug)]
 pub(super) struct Unpublished {
     /// An absolute path.
     prefix: PathBuf,
-    /// The files stand in it until they are whole.
+    /// The folder of the files until they are complete.
     scratch: Scratch,
-    /// What is on the disk already, and the names it will have.
+    /// The files on disk, and their future names.
     shards: Vec<(PathBuf, PathBuf)>,
 }
 
-/// A file of it.
+/// A file of the checkpoint.
 #[derive(Debug)]
 pub(super) struct Part {
     file: File,
@@ -45,7 +46,7 @@ impl Write for Part {
 }
 
 impl Unpublished {
-    /// Begins the checkpoint with this prefix; the folder it stands in is made if need be.
+    /// Begins the checkpoint with this prefix, and creates its folder if it does not exist.
     pub(super) fn begin(prefix: &Path) -> Result<Self> {
         let prefix = std::path::absolute(prefix).map_err(Error::io("name", prefix))?;
         let index = index_path(&prefix);
@@ -66,28 +67,28 @@ impl Unpublished {
         &self.prefix
     }
 
-    /// Where a shard will stand.
+    /// The future path of a shard.
     pub(super) fn shard_path(&self, shard: u32, num_shards: u32) -> PathBuf {
         shard_path(&self.prefix, shard, num_shards)
     }
 
-    /// A file that will become its target, as readable as any other new file.
+    /// A file that will become the target, with the permissions of any other new file.
     pub(super) fn file(&self, target: &Path) -> Result<Part> {
         let path = self.scratch.path().join(target.file_name().unwrap_or_default());
         let file = File::options().read(true).write(true).create_new(true).open(&path);
         Ok(Part { file: file.map_err(Error::io("create a file for", target))?, path })
     }
 
-    /// Takes a shard that is written, and makes it durable.
+    /// Takes a finished shard and makes it durable.
     pub(super) fn add(&mut self, part: Part, shard: u32, num_shards: u32) -> Result<()> {
         let path = self.shard_path(shard, num_shards);
         part.file.sync_all().map_err(Error::io("write to disk", &path))?;
-        // Closed: there may be more shards than a process may have files open.
+        // Closed, because there may be more shards than a process may have open files.
         self.shards.push((part.path, path));
         Ok(())
     }
 
-    /// Writes the index of these bytes and gives the files their names, the index last. Gives the index.
+    /// Writes the index and gives the files their names, the index last. Returns the index.
     pub(super) fn finish(self, bytes: &[u8]) -> Result<CheckpointIndex> {
         let path = index_path(&self.prefix);
         let mut index = self.file(&path)?;
@@ -96,7 +97,7 @@ impl Unpublished {
         if fs::symlink_metadata(&path).is_ok() {
             return Err(Error::Exists { path });
         }
-        // A shard without an index is nobody's: what a writer left that was stopped between the two.
+        // A shard without an index belongs to nobody: a writer was stopped between the two.
         for (file, path) in self.shards {
             fs::rename(file, &path).map_err(Error::io("create", &path))?;
         }
@@ -111,7 +112,7 @@ impl Unpublished {
     }
 }
 
-/// The folder in which the files of a checkpoint stand; its prefix is an absolute path.
+/// The folder of the files of a checkpoint, whose prefix is an absolute path.
 fn folder(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
 }

@@ -1,4 +1,4 @@
-//! The tensors of a checkpoint.
+//! Reading the tensors of a checkpoint.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::assemble::{Cover, for_each_run};
+use super::assemble::{Coverage, for_each_run};
 use super::check::{ENDED, Stored, WRONG_CHECKSUM};
 use super::checksum::Checksum;
 use super::entry::{Entry, Part};
@@ -15,9 +15,9 @@ use super::shard::Shard;
 use crate::dtype::DType;
 use crate::error::{CheckpointError, Error, Result, TensorError};
 use crate::shape::element_count;
-use crate::tensor::{Growing, Shortfall, Strings, Tensor, widened};
+use crate::tensor::{AlignedBuf, FillError, Strings, Tensor, widened};
 
-/// Reads the tensors of a checkpoint, each when it is asked for, and checks their checksums.
+/// Reads the tensors of a checkpoint on demand, and compares their checksums.
 ///
 /// Numbers are read straight into the aligned memory that TensorFlow adopts. Any number of threads may read at once.
 ///
@@ -35,7 +35,7 @@ use crate::tensor::{Growing, Shortfall, Strings, Tensor, widened};
 #[derive(Debug)]
 pub struct CheckpointReader {
     index: CheckpointIndex,
-    /// The shards that were read from.
+    /// The shards that were opened.
     shards: Vec<OnceLock<Shard>>,
 }
 
@@ -48,27 +48,28 @@ impl CheckpointReader {
         CheckpointIndex::open(prefix).map(Self::new)
     }
 
-    /// Reads from the checkpoint whose index this is.
+    /// A reader of the checkpoint with this index.
     #[must_use]
     pub fn new(index: CheckpointIndex) -> Self {
         let shards = (0..index.num_shards).map(|_| OnceLock::new()).collect();
         Self { index, shards }
     }
 
-    /// What there is.
+    /// The index.
     #[must_use]
     pub fn index(&self) -> &CheckpointIndex {
         &self.index
     }
 
-    /// The tensor with this key, put together if it is partitioned.
+    /// Reads the tensor with this key. A partitioned tensor is assembled.
     ///
     /// # Errors
-    /// - [`CheckpointError::UnknownVariable`](crate::CheckpointError::UnknownVariable) if there is none;
-    /// - [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) if it is a resource, a variant, or of a type that no [`Tensor`] holds, such as float8:
-    ///   see [`CheckpointReader::read_bytes`];
-    /// - [`Error::Damaged`] with the shard's path and the key if a checksum is wrong, a shard has become too short, strings do
-    ///   not fit their lengths, or slices leave elements out or give them twice;
+    /// - [`CheckpointError::UnknownVariable`](crate::CheckpointError::UnknownVariable) if the checkpoint has no such
+    ///   key;
+    /// - [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) if the tensor is a resource, a
+    ///   variant, or of a dtype that [`Tensor`] cannot hold, such as float8: see [`CheckpointReader::read_bytes`];
+    /// - [`Error::Damaged`] with the shard's path and the key if a checksum is wrong, a shard has become too short,
+    ///   strings do not match their lengths, or slices leave elements out or overlap;
     /// - [`Error::Io`] if the shard cannot be read, [`Error::OutOfMemory`] if there is no memory.
     pub fn read(&self, key: &str) -> Result<Tensor> {
         let entry = self.entry(key)?;
@@ -79,11 +80,12 @@ impl CheckpointReader {
         }
     }
 
-    /// The little-endian bytes of the tensor with this key, as a uint8 tensor of rank 1: of numbers of any type, those that no
-    /// [`Tensor`] holds as such included.
+    /// Reads the little-endian bytes of the tensor with this key, as a uint8 tensor of rank 1. Works for numbers of any
+    /// dtype, also of those that [`Tensor`] cannot hold.
     ///
     /// # Errors
-    /// Those of [`CheckpointReader::read`]; strings, resources and variants are refused as [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType).
+    /// Those of [`CheckpointReader::read`]; [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) for
+    /// strings, resources and variants.
     pub fn read_bytes(&self, key: &str) -> Result<Tensor> {
         let entry = self.entry(key)?;
         match entry.dtype {
@@ -96,8 +98,8 @@ impl CheckpointReader {
         }
     }
 
-    /// The tensor with this key by its numbers, also where no [`Tensor`] holds its type: int4 and int2 as int8, uint4 and uint2 as
-    /// uint8, float8 and float4 as float32, all exactly.
+    /// Reads the tensor with this key. Numbers of dtypes that [`Tensor`] cannot hold are widened, exactly: int4 and
+    /// int2 to int8, uint4 and uint2 to uint8, float8 and float4 to float32.
     ///
     /// # Errors
     /// Those of [`CheckpointReader::read`].
@@ -134,19 +136,19 @@ impl CheckpointReader {
         shard_path(&self.index.prefix, part.shard, self.index.num_shards)
     }
 
-    /// The bytes of a tensor whose elements have one size.
-    fn numbers(&self, entry: &Entry) -> Result<Growing> {
+    /// The bytes of a tensor with elements of a fixed size.
+    fn numbers(&self, entry: &Entry) -> Result<AlignedBuf> {
         if let [part @ Part { slice: None, .. }] = entry.parts.as_slice() {
             return self.part(entry, part);
         }
         let size = entry.dtype.size().ok_or_else(|| self.unsupported(entry))?;
         let count = self.check_slices(entry)?;
-        let mut whole = Growing::zeros(count * size)?;
-        let mut cover = cover(count)?;
+        let mut whole = AlignedBuf::zeros(count * size)?;
+        let mut covered = no_coverage(count)?;
         for part in &entry.parts {
             let data = self.part(entry, part)?;
             let mut rest = data.bytes();
-            self.for_each_run(entry, part, &mut cover, |run| {
+            self.for_each_run(entry, part, &mut covered, |run| {
                 let Some((run_bytes, after)) = rest.split_at_checked(run.len() * size) else { return false };
                 rest = after;
                 whole.bytes_mut()[run.start * size..run.end * size].copy_from_slice(run_bytes);
@@ -162,8 +164,8 @@ impl CheckpointReader {
             return self.stored(entry, part, |stored| stored.strings());
         }
         let count = self.check_slices(entry)?;
-        let mut cover = cover(count)?;
-        // Each string, by its part and its number there.
+        let mut covered = no_coverage(count)?;
+        // Each string, as its part and its index there.
         let mut places = Vec::new();
         places
             .try_reserve_exact(count)
@@ -173,7 +175,7 @@ impl CheckpointReader {
         for (number, part) in entry.parts.iter().enumerate() {
             slices.push(self.stored(entry, part, |stored| stored.strings())?);
             let mut strings = 0..;
-            self.for_each_run(entry, part, &mut cover, |run| {
+            self.for_each_run(entry, part, &mut covered, |run| {
                 places[run].iter_mut().zip(&mut strings).for_each(|(place, string)| *place = (number, string));
                 true
             })?;
@@ -181,8 +183,8 @@ impl CheckpointReader {
         Ok(places.into_iter().map(|(slice, string)| slices[slice].get(string).unwrap_or_default()).collect())
     }
 
-    /// Checks that the slices of a tensor have as many elements as it has, and that no two of them stand in the same bytes: so
-    /// that the tensor takes no more memory than there are bytes in the file. Gives the number of elements.
+    /// Checks that the slices of a tensor have as many elements as the tensor, and that no two of them share bytes, so
+    /// the tensor takes no more memory than the file has bytes. Returns the number of elements.
     fn check_slices(&self, entry: &Entry) -> Result<usize> {
         let count = element_count(&entry.shape)?;
         let refuse = |reason: &str| {
@@ -209,37 +211,37 @@ impl CheckpointReader {
         if counted == Some(count) { Ok(count) } else { refuse("its slices are not all of it") }
     }
 
-    /// Hands to `put` where each run of a slice's elements goes, once it is sure that none of them was given before. `put` says
-    /// whether the slice has so many.
+    /// Calls `put` with the range of each run of a slice's elements, after checking that no element has a value yet.
+    /// `put` returns whether the slice is long enough.
     fn for_each_run(
         &self,
         entry: &Entry,
         part: &Part,
-        cover: &mut Cover,
+        covered: &mut Coverage,
         mut put: impl FnMut(Range<usize>) -> bool,
     ) -> Result<()> {
         let Some(slice) = &part.slice else { return Err(self.damaged(entry, part, "one of its parts is no slice")) };
         for_each_run(slice, &entry.shape, |run| {
-            if !cover.give(run.clone()) {
+            if !covered.add(run.clone()) {
                 return Err(self.damaged(entry, part, "two of its slices overlap"));
             }
             if put(run) { Ok(()) } else { Err(self.damaged(entry, part, "one of its slices is too short")) }
         })
     }
 
-    /// The bytes of a part, whose checksum is right.
-    fn part(&self, entry: &Entry, part: &Part) -> Result<Growing> {
+    /// The bytes of a part, after its checksum was compared.
+    fn part(&self, entry: &Entry, part: &Part) -> Result<AlignedBuf> {
         let shard = self.shard(part)?;
         self.stored(entry, part, |stored| {
-            let mut bytes = Growing::new();
+            let mut bytes = AlignedBuf::new();
             let length = stored.length()?;
             let explain = |shortfall| match shortfall {
-                Shortfall::Ended(_) => stored.damaged(ENDED),
-                Shortfall::Io(error) => Error::io("read", stored.path)(error),
-                Shortfall::Memory(error) => error,
+                FillError::Ended(_) => stored.damaged(ENDED),
+                FillError::Io(error) => Error::io("read", stored.path)(error),
+                FillError::Memory(error) => error,
             };
             let mut checksum = Checksum::new();
-            // That the bytes are there was checked when the index was opened.
+            // The shard's length was checked when the index was opened.
             let filled = match shard {
                 Shard::File(file) => bytes.fill_from(file, part.offset, length, |piece| checksum.update(piece)),
                 packed => {
@@ -252,7 +254,7 @@ impl CheckpointReader {
         })
     }
 
-    /// Hands a part to `work`, with the shard that it stands in.
+    /// Calls `work` with a part and its shard.
     pub(super) fn stored<T>(
         &self,
         entry: &Entry,
@@ -262,7 +264,7 @@ impl CheckpointReader {
         work(Stored { path: &self.shard_path(part), file: self.shard(part)?, entry, part })
     }
 
-    /// The shard a part stands in, opened once.
+    /// The shard of a part, opened once.
     fn shard(&self, part: &Part) -> Result<&Shard> {
         let Some(shard) = self.shards.get(part.shard as usize) else {
             return Err(Error::damaged(&self.index.prefix, format!("it has no shard {}", part.shard)));
@@ -275,7 +277,7 @@ impl CheckpointReader {
     }
 }
 
-/// A shard read from an offset on, and summed up on the way.
+/// A shard that is read from an offset on, with a running checksum.
 struct Summed<'a> {
     shard: &'a Shard,
     offset: u64,
@@ -291,6 +293,6 @@ impl Read for Summed<'_> {
     }
 }
 
-fn cover(count: usize) -> Result<Cover> {
-    Cover::none(count).map_err(|bytes| Error::OutOfMemory { bytes })
+fn no_coverage(count: usize) -> Result<Coverage> {
+    Coverage::new(count).map_err(|bytes| Error::OutOfMemory { bytes })
 }

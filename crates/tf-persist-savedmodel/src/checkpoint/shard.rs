@@ -1,4 +1,4 @@
-//! An open shard, wherever it stands.
+//! An open shard, in a folder or in a pack.
 
 use std::fs::File;
 use std::io;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::container::pack::Pack;
 
-/// A file, or one in a pack, by its number there. It is read as a file is: at any place, by any number of threads.
+/// A file, or a file of a pack by its index. Any number of threads may read at any offset.
 #[derive(Debug)]
 pub(super) enum Shard {
     File(File),
@@ -22,7 +22,7 @@ impl FileExt for Shard {
         }
     }
 
-    /// Shards that were opened to be read are not written to.
+    /// Shards are open for reading only.
     fn write_at(&self, _bytes: &[u8], _offset: u64) -> io::Result<usize> {
         Err(io::ErrorKind::Unsupported.into())
     }

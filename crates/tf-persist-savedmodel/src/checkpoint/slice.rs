@@ -11,11 +11,11 @@ use crate::tensor::Tensor;
 pub struct Extent {
     /// The first index.
     pub start: u64,
-    /// How many indices; `None` is all that the dimension has.
+    /// The number of indices; `None` for the whole dimension.
     pub length: Option<u64>,
 }
 
-/// A box out of a tensor: a range of each dimension (`tensorflow/core/framework/tensor_slice.proto`).
+/// A box of a tensor: a range of each dimension (`tensorflow/core/framework/tensor_slice.proto`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Slice(pub Vec<Extent>);
 
@@ -42,8 +42,8 @@ impl Slice {
         Ok(Self(extents))
     }
 
-    /// Reads a slice as `RestoreV2` has it: the whole tensor's shape, a space, and a range for each dimension, as `10 3 0,5:-`
-    /// (`ParseShapeAndSlice` in `tensorflow/core/util/saved_tensor_slice_util.cc`).
+    /// Parses the slice of a `RestoreV2`: the whole tensor's shape, a space, and a range for each dimension, such as
+    /// `10 3 0,5:-` (`ParseShapeAndSlice` in `tensorflow/core/util/saved_tensor_slice_util.cc`).
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let ranges = text.rsplit(' ').next()?.split(':');
         let extent = |range: &str| match range {
@@ -56,7 +56,7 @@ impl Slice {
         ranges.map(extent).collect::<Option<Vec<_>>>().filter(|extents| extents.len() <= MAX_RANK).map(Self)
     }
 
-    /// What it cuts out of a tensor of numbers; `None` if it does not lie inside.
+    /// The elements of the slice in a tensor of numbers; `None` if it does not lie inside.
     pub(crate) fn cut(&self, tensor: &Tensor) -> Option<Tensor> {
         let shape = self.shape_in(tensor.shape())?;
         let size = tensor.dtype().size()?;
@@ -70,7 +70,7 @@ impl Slice {
         Tensor::from_bytes(tensor.dtype(), &shape, &cut).ok()
     }
 
-    /// The shape of what it cuts out of a tensor of this shape; `None` if it does not lie inside.
+    /// The shape of the slice in a tensor of this shape; `None` if it does not lie inside.
     #[must_use]
     pub fn shape_in(&self, shape: &[usize]) -> Option<Vec<usize>> {
         if self.0.len() != shape.len() {
@@ -88,7 +88,8 @@ impl Slice {
     }
 
     /// The key under which this slice of the tensor `name` is stored (`EncodeTensorNameSlice` in
-    /// `tensorflow/core/util/saved_tensor_slice_util.cc`, in the encoding of `tensorflow/tsl/lib/strings/ordered_code.cc`).
+    /// `tensorflow/core/util/saved_tensor_slice_util.cc`, in the encoding of
+    /// `tensorflow/tsl/lib/strings/ordered_code.cc`).
     pub(super) fn key(&self, name: &str) -> Vec<u8> {
         let mut key = Vec::with_capacity(name.len() + 8 + 4 * self.0.len());
         push_number(&mut key, 0);
@@ -122,8 +123,8 @@ fn push_number(key: &mut Vec<u8>, number: u64) {
     key.extend(bytes);
 }
 
-/// `OrderedCode::WriteSignedNumIncreasing`: as many one bits (zero bits of a negative number) as there are bytes, and the
-/// number after them, so that the bytes compare as the numbers do.
+/// `OrderedCode::WriteSignedNumIncreasing`: as many one bits (zero bits of a negative number) as there are bytes, and
+/// the number after them, so that the bytes compare as the numbers do.
 fn push_signed(key: &mut Vec<u8>, number: i64) {
     let bits = 64 - (if number < 0 { !number } else { number }).leading_zeros();
     let length = bits as usize / 7 + 1;

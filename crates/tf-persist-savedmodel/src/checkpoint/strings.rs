@@ -1,4 +1,5 @@
-//! String tensors as checkpoints hold them (`WriteStringTensor` in `tensorflow/core/util/tensor_bundle/tensor_bundle.cc`).
+//! The form of string tensors in checkpoints (`WriteStringTensor` in
+//! `tensorflow/core/util/tensor_bundle/tensor_bundle.cc`).
 //!
 //! ```text
 //! lengths   a varint a string
@@ -6,7 +7,8 @@
 //! strings   the bytes, one string after the other
 //! ```
 //!
-//! The entry's checksum goes on from that of the lengths, over the four bytes of the checksum and those of the strings.
+//! The entry's checksum continues that of the lengths, over the four bytes of that checksum and the bytes of the
+//! strings.
 
 use tf_persist_proto::wire::Reader;
 
@@ -14,42 +16,42 @@ use super::encode::{mask, unmask, varint};
 use crate::error::{Error, Result};
 use crate::tensor::Strings;
 
-/// Why bytes are no string tensor.
-pub(super) enum Flaw {
-    /// A sentence about it, without the tensor's name.
+/// Why bytes cannot be parsed as a string tensor.
+pub(super) enum StringTensorError {
+    /// A sentence, without the tensor's name.
     Reason(&'static str),
-    /// There is no memory.
+    /// The size of the allocation that failed.
     Memory(usize),
 }
 
-/// So many strings out of these bytes, which have this masked checksum.
+/// Parses `count` strings out of these bytes, which must have this masked checksum.
 ///
-/// Takes memory in proportion to the bytes, as long as `count` is at most their number.
-pub(super) fn decode(mut bytes: Vec<u8>, count: usize, checksum: u32) -> Result<Strings, Flaw> {
-    let wrong = Flaw::Reason("the checksum is wrong");
+/// Memory is linear in the bytes if `count` is at most their number.
+pub(super) fn decode(mut bytes: Vec<u8>, count: usize, checksum: u32) -> Result<Strings, StringTensorError> {
+    let wrong = StringTensorError::Reason("the checksum is wrong");
     if bytes.is_empty() && count == 0 {
         return if unmask(checksum) == 0 { Ok(Strings::default()) } else { Err(wrong) };
     }
     let mut ends = Vec::new();
-    ends.try_reserve_exact(count).map_err(|_| Flaw::Memory(count.saturating_mul(size_of::<usize>())))?;
+    ends.try_reserve_exact(count).map_err(|_| StringTensorError::Memory(count.saturating_mul(size_of::<usize>())))?;
     let mut reader = Reader::new(&bytes);
     let (mut sum, mut end) = (0, 0_usize);
     for _ in 0..count {
-        let length = reader.varint().map_err(|_| Flaw::Reason("the length of a string cannot be read"))?;
+        let length = reader.varint().map_err(|_| StringTensorError::Reason("the length of a string cannot be read"))?;
         sum = append_length(sum, length);
         let next = usize::try_from(length).ok().and_then(|length| end.checked_add(length));
-        end = next.ok_or(Flaw::Reason("a string goes beyond the end of its bytes"))?;
+        end = next.ok_or(StringTensorError::Reason("a string goes beyond the end of its bytes"))?;
         ends.push(end);
     }
     let start = reader.position();
     let Some((stored, text)) = bytes[start..].split_first_chunk::<4>() else {
-        return Err(Flaw::Reason("the checksum of the strings' lengths is cut off"));
+        return Err(StringTensorError::Reason("the checksum of the strings' lengths is cut off"));
     };
     if unmask(u32::from_le_bytes(*stored)) != sum {
-        return Err(Flaw::Reason("the checksum of the strings' lengths is wrong"));
+        return Err(StringTensorError::Reason("the checksum of the strings' lengths is wrong"));
     }
     if text.len() != end {
-        return Err(Flaw::Reason("the lengths of the strings are not those of its bytes"));
+        return Err(StringTensorError::Reason("the lengths of the strings are not those of its bytes"));
     }
     let sum = crc32c::crc32c_append(crc32c::crc32c_append(sum, stored), text);
     if sum != unmask(checksum) {
@@ -59,10 +61,10 @@ pub(super) fn decode(mut bytes: Vec<u8>, count: usize, checksum: u32) -> Result<
     Ok(Strings::from_parts(bytes, ends))
 }
 
-/// What stands before the bytes of the strings, and the masked checksum of all.
+/// The bytes in front of the strings, and the masked checksum of everything.
 ///
 /// # Errors
-/// If the memory for the lengths cannot be had.
+/// If there is no memory for the lengths.
 pub(super) fn encode(strings: &Strings) -> Result<(Vec<u8>, u32)> {
     let mut lengths = Vec::new();
     lengths.try_reserve(strings.len()).map_err(|_| Error::OutOfMemory { bytes: strings.len() })?;
@@ -77,7 +79,7 @@ pub(super) fn encode(strings: &Strings) -> Result<(Vec<u8>, u32)> {
     Ok((lengths, mask(crc32c::crc32c_append(sum, strings.all_bytes()))))
 }
 
-/// Lengths were 32-bit numbers once, and are summed up as such wherever they can be.
+/// Lengths were 32-bit numbers once, and enter the checksum as such if they fit.
 fn append_length(sum: u32, length: u64) -> u32 {
     match u32::try_from(length) {
         Ok(length) => crc32c::crc32c_append(sum, &length.to_le_bytes()),

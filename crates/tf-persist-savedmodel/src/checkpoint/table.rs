@@ -1,8 +1,8 @@
 //! The sorted table in which a checkpoint's index is stored.
 //!
-//! It is LevelDB's: data blocks of prefix-compressed keys and their values, an index block of where the data blocks are, and a
-//! footer that says where the index block is. Source: `tensorflow/tsl/lib/io/format.cc` and `block.cc`, and
-//! <https://github.com/google/leveldb/blob/main/doc/table_format.md>.
+//! The format is LevelDB's: data blocks of prefix-compressed keys and their values, an index block with the positions
+//! of the data blocks, and a footer with the position of the index block. Source: `tensorflow/tsl/lib/io/format.cc` and
+//! `block.cc`, and <https://github.com/google/leveldb/blob/main/doc/table_format.md>.
 //!
 //! ```text
 //! block     entry*  restart offsets (u32 each)  number of restarts (u32)
@@ -18,7 +18,7 @@ use tf_persist_proto::wire::Reader;
 
 use super::encode::unmask;
 
-/// An element of three bytes of snappy repeats up to 64, so that no data can grow more than this.
+/// Three bytes of snappy repeat at most 64 bytes, so no data can grow more than this.
 const MAX_GROWTH: usize = 32;
 
 /// The footer's length: two handles of at most 20 bytes, and the magic number.
@@ -27,15 +27,15 @@ pub(crate) const FOOTER_BYTES: usize = 48;
 /// The last 8 bytes of a table.
 pub(crate) const MAGIC: u64 = 0xdb47_7524_8b80_fb57;
 
-/// What stands after each block: its type and its checksum.
+/// The trailer of each block: its type and its checksum.
 const TRAILER_BYTES: usize = 5;
 
-/// Goes through a table in the order of its keys, which must be strictly ascending, and hands each key and value to `visit`.
+/// Calls `visit` with each key and value of a table. Keys must be strictly ascending.
 ///
-/// Takes time in proportion to the bytes, and memory for one key and one decompressed block.
+/// Time is linear in the bytes; memory is one key and one decompressed block.
 ///
 /// # Errors
-/// A sentence about what is wrong: with the table, or what `visit` said.
+/// A sentence about the table, or the error of `visit`.
 pub(crate) fn read_table(
     bytes: &[u8],
     mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), String>,
@@ -48,11 +48,11 @@ pub(crate) fn read_table(
         return Err("it does not end in a checkpoint index's magic number: cut short, or another kind of file".into());
     }
     let mut reader = Reader::new(handles);
-    handle(&mut reader)?; // The metaindex: of filters, which TensorFlow does not write.
+    handle(&mut reader)?; // The metaindex lists filters, which TensorFlow does not write.
     let index = block(body, handle(&mut reader)?, "index block")?;
 
     let mut key = Vec::new();
-    // Data blocks follow each other. If two could overlap, a small file could send the reader over the same bytes for ever.
+    // Data blocks follow each other. If two could overlap, a small file could make the reader loop over the same bytes.
     let mut end = 0;
     read_block(&index, &mut Vec::new(), |_, value| {
         let (offset, length) = handle(&mut Reader::new(value))?;
@@ -65,13 +65,13 @@ pub(crate) fn read_table(
     })
 }
 
-/// Where a block is: offset and length.
+/// The position of a block.
 fn handle(reader: &mut Reader<'_>) -> Result<(usize, usize), String> {
     let mut number = || reader.varint().ok().and_then(|number| usize::try_from(number).ok());
     number().zip(number()).ok_or_else(|| "where one of its blocks is cannot be read".into())
 }
 
-/// The contents of a block whose checksum is right, decompressed if need be.
+/// The contents of a block after its checksum was compared, decompressed if necessary.
 fn block<'a>(body: &'a [u8], (offset, length): (usize, usize), what: &str) -> Result<Cow<'a, [u8]>, String> {
     let whole = offset
         .checked_add(length)
@@ -91,7 +91,7 @@ fn block<'a>(body: &'a [u8], (offset, length): (usize, usize), what: &str) -> Re
     }
 }
 
-/// Goes through a block's entries. `key` is the key before the first: keys ascend across blocks too.
+/// Visits the entries of a block. `key` is the key before the first one: keys ascend across blocks too.
 fn read_block(
     block: &[u8],
     key: &mut Vec<u8>,
@@ -105,7 +105,7 @@ fn read_block(
         })
         .ok_or("a block is shorter than its list of restarts")?;
     let mut reader = Reader::new(entries);
-    // The first key of a block is whole; the one before it in the table is there to be compared with.
+    // The first key of a block is complete. The key before it in the table is only compared.
     let mut first = true;
     while reader.position() < entries.len() {
         let mut number = || reader.varint().ok().and_then(|number| usize::try_from(number).ok());
@@ -119,7 +119,7 @@ fn read_block(
         if shared > before {
             return Err("a key shares more bytes with the key before it than that has".into());
         }
-        // The empty key comes first in a checkpoint, before anything it could be compared with.
+        // The empty key is the first of a checkpoint: there is no key to compare it with.
         let begins = first && key.is_empty();
         if !begins && own_bytes <= &key[shared..] {
             return Err(format!("its keys are not in order after `{}`", String::from_utf8_lossy(key)));
@@ -133,7 +133,7 @@ fn read_block(
     Ok(())
 }
 
-/// The data that a block was compressed from; `None` if it was not, or is damaged.
+/// The decompressed data of a block; `None` if it is not valid snappy.
 fn decompress(compressed: &[u8]) -> Option<Vec<u8>> {
     let length = snap::raw::decompress_len(compressed).ok()?;
     if length > compressed.len().saturating_mul(MAX_GROWTH) {

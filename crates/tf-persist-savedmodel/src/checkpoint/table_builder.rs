@@ -1,6 +1,6 @@
-//! Writes the sorted table in which a checkpoint's index is stored; [`table`](super::table) says what it looks like.
+//! Writes the sorted table of a checkpoint's index, in the format that [`table`](super::table) describes.
 //!
-//! The bytes are those of TensorFlow: its size of blocks, its restarts, its short keys in the index block
+//! The bytes equal TensorFlow's: the size of blocks, the restarts, the short keys in the index block
 //! (`tensorflow/tsl/lib/io/table_builder.cc` and `block_builder.cc`, options as in `table_options.h`).
 
 use super::encode::{mask, varint};
@@ -9,17 +9,17 @@ use super::table::{FOOTER_BYTES, MAGIC};
 /// A block ends with the entry that makes it this long.
 const BLOCK_BYTES: usize = 262_144;
 
-/// So many keys of a data block share with the key before, and then one stands whole.
+/// The number of keys from one complete key of a data block to the next.
 const RESTART_INTERVAL: usize = 16;
 
-/// A table to be.
+/// A table that is being written.
 pub(super) struct TableBuilder {
     bytes: Vec<u8>,
     data: Block,
     index: Block,
     last_key: Vec<u8>,
-    /// Where the data block is that ends with `last_key`. It is listed once the next key is known: a short key between the two
-    /// will do.
+    /// The position of the data block that ends with `last_key`. It enters the index block when the next key is known,
+    /// under a short key between the two.
     ended: Option<Handle>,
 }
 
@@ -29,7 +29,7 @@ impl TableBuilder {
         Self { bytes: Vec::new(), data, index, last_key: Vec::new(), ended: None }
     }
 
-    /// Adds an entry, whose key is above that of the one before.
+    /// Adds an entry. Its key is greater than the one before.
     pub(super) fn add(&mut self, key: &[u8], value: &[u8]) {
         if let Some(handle) = self.ended.take() {
             self.index.add(&separator(&self.last_key, key), &handle.encoded());
@@ -80,7 +80,7 @@ impl TableBuilder {
 /// The type of a block that is not compressed.
 const PLAIN: u8 = 0;
 
-/// Where a block is, and its length without the trailer.
+/// The position of a block; its length is without the trailer.
 struct Handle {
     offset: usize,
     length: usize,
@@ -95,7 +95,7 @@ impl Handle {
     }
 }
 
-/// Entries whose keys share their beginnings with the key before.
+/// Entries with prefix-compressed keys.
 struct Block {
     bytes: Vec<u8>,
     restarts: Vec<u32>,
@@ -113,7 +113,7 @@ impl Block {
         self.bytes.is_empty()
     }
 
-    /// The length it would have if it ended here.
+    /// The length of the block if it ended here.
     fn len(&self) -> usize {
         self.bytes.len() + 4 * self.restarts.len() + 4
     }
@@ -143,7 +143,7 @@ impl Block {
     }
 }
 
-/// A short key that is not below `before`, and below `next`.
+/// A short key that is at least `before` and below `next`.
 fn separator(before: &[u8], next: &[u8]) -> Vec<u8> {
     let shared = before.iter().zip(next).take_while(|(a, b)| a == b).count();
     match (before.get(shared), next.get(shared)) {
@@ -152,7 +152,7 @@ fn separator(before: &[u8], next: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A short key that is not below `key`.
+/// A short key that is at least `key`.
 fn successor(key: &[u8]) -> Vec<u8> {
     match key.iter().position(|byte| *byte != 0xff) {
         Some(place) => [&key[..place], &[key[place] + 1]].concat(),
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        // The keys share much, and the values fill several blocks.
+        // The keys share long prefixes, and the values fill several blocks.
         let rows: Vec<(Vec<u8>, Vec<u8>)> =
             (0..3000_u32).map(|row| (format!("layer/{row:05}").into_bytes(), vec![row as u8; 300])).collect();
         let mut builder = TableBuilder::new();

@@ -1,4 +1,4 @@
-//! A checkpoint that TensorFlow reads.
+//! Writing checkpoints that TensorFlow reads.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -17,10 +17,10 @@ use crate::error::{Error, Result, TensorError};
 use crate::shape::{InvalidShape, element_count};
 use crate::tensor::Tensor;
 
-/// Writes a checkpoint of one shard: the bytes of the tensors in the order in which they are added, one after the other, as
-/// TensorFlow's `BundleWriter` does. Equal tensors under equal keys in the same order make equal files.
+/// Writes a checkpoint of one shard: the bytes of the tensors in the order in which they are added, one after the
+/// other, as TensorFlow's `BundleWriter` does. Equal tensors under equal keys in the same order make equal files.
 ///
-/// Nothing is to be seen until [`CheckpointWriter::finish`]. Dropped before, it leaves nothing behind.
+/// The files appear with [`CheckpointWriter::finish`]. Dropped before, the writer leaves nothing behind.
 ///
 /// ```no_run
 /// use tf_persist_savedmodel::Tensor;
@@ -40,18 +40,18 @@ pub struct CheckpointWriter {
     data: publish::Part,
     /// The bytes written so far.
     length: u64,
-    /// A `BundleEntryProto` by each key.
+    /// A `BundleEntryProto` for each key.
     entries: BTreeMap<String, Vec<u8>>,
-    /// Whether a tensor could not be written whole.
+    /// Whether a tensor was written in part.
     failed: bool,
 }
 
 impl CheckpointWriter {
-    /// Begins the checkpoint with this prefix; the folder it stands in is made if need be.
+    /// Begins the checkpoint with this prefix, and creates its folder if it does not exist.
     ///
     /// # Errors
-    /// [`Error::Exists`] if there is one with this prefix, [`Error::Io`] if files cannot be made there,
-    /// or the prefix ends in no name.
+    /// [`Error::Exists`] if a checkpoint with this prefix exists, [`Error::Io`] if files cannot be created there, or
+    /// the prefix does not end in a name.
     pub fn create(prefix: impl AsRef<Path>) -> Result<Self> {
         let new = Unpublished::begin(prefix.as_ref())?;
         let data = new.file(&new.shard_path(0, 1))?;
@@ -61,9 +61,9 @@ impl CheckpointWriter {
     /// Adds a tensor.
     ///
     /// # Errors
-    /// - [`TensorError::InvalidData`](crate::TensorError::InvalidData) if a tensor with this key was added before, or the key is empty or begins with a zero: such keys
-    ///   are the format's own;
-    /// - [`Error::Io`] if it cannot be written. The checkpoint cannot be finished then.
+    /// - [`TensorError::InvalidData`](crate::TensorError::InvalidData) if a tensor with this key was added before, or
+    ///   the key is empty or begins with a zero byte: such keys belong to the format;
+    /// - [`Error::Io`] if it cannot be written. The checkpoint cannot be finished afterwards.
     pub fn add(&mut self, key: &str, tensor: &Tensor) -> Result<()> {
         if tensor.dtype() != DType::String {
             return self.put(key, tensor.dtype(), tensor.shape(), &[], tensor.bytes()?, None);
@@ -73,11 +73,13 @@ impl CheckpointWriter {
         self.put(key, tensor.dtype(), tensor.shape(), &lengths, strings.all_bytes(), Some(checksum))
     }
 
-    /// Adds a tensor of these little-endian bytes: of numbers of any type, those that no [`Tensor`] holds as such included.
+    /// Adds a tensor of these little-endian bytes. Works for numbers of any dtype, also of those that [`Tensor`] cannot
+    /// hold.
     ///
     /// # Errors
-    /// As [`CheckpointWriter::add`]; [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) if the elements of this type are no numbers, or of a size that is
-    /// not known; [`TensorError::InvalidShape`](crate::TensorError::InvalidShape) if there are not as many bytes as dtype and shape make.
+    /// As [`CheckpointWriter::add`]; [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) if the
+    /// dtype is not a number of a known size; [`TensorError::InvalidShape`](crate::TensorError::InvalidShape) if the
+    /// number of bytes does not match dtype and shape.
     pub fn add_bytes(&mut self, key: &str, dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<()> {
         let size = dtype
             .size()
@@ -89,12 +91,12 @@ impl CheckpointWriter {
         self.put(key, dtype, shape, &[], bytes, None)
     }
 
-    /// Adds a tensor of another checkpoint, whatever its dtype, without holding all of it in memory; its checksum is checked.
-    /// Strings and partitioned tensors are read whole, and the latter put together.
+    /// Adds a tensor of another checkpoint, of any dtype, piece by piece, and compares its checksum. Strings and
+    /// partitioned tensors are read into memory, and the latter assembled.
     ///
     /// # Errors
-    /// As [`CheckpointWriter::add`] and [`CheckpointReader::read_bytes`]. If it was begun to be written, the checkpoint cannot be
-    /// finished any more.
+    /// As [`CheckpointWriter::add`] and [`CheckpointReader::read_bytes`]. If the tensor was written in part, the
+    /// checkpoint cannot be finished afterwards.
     pub fn add_from(&mut self, key: &str, source: &CheckpointReader, source_key: &str) -> Result<()> {
         let entry = source.entry(source_key)?;
         match (entry.dtype, entry.parts.as_slice()) {
@@ -105,7 +107,7 @@ impl CheckpointWriter {
             })),
             (_, [part @ Part { slice: None, .. }]) => {
                 self.check_key(key)?;
-                // Until it is whole, and its checksum was right.
+                // Until it is complete and its checksum is right.
                 self.failed = true;
                 let shard = self.new.shard_path(0, 1);
                 source.stored(entry, part, |stored| {
@@ -119,11 +121,11 @@ impl CheckpointWriter {
         }
     }
 
-    /// Makes everything durable and gives the files their names, the index last. Gives the index.
+    /// Makes everything durable and gives the files their names, the index last. Returns the index.
     ///
     /// # Errors
     /// - [`Error::Exists`] if a checkpoint with this prefix has appeared meanwhile;
-    /// - [`Error::Unsupported`] if there are so many tensors that the index is above [`MAX_INDEX_BYTES`];
+    /// - [`Error::Unsupported`] if the index would be above [`MAX_INDEX_BYTES`];
     /// - [`Error::Io`] if the disk is full, or the files cannot be moved.
     pub fn finish(self) -> Result<CheckpointIndex> {
         let Self { mut new, data, entries, failed, .. } = self;
@@ -163,7 +165,7 @@ impl CheckpointWriter {
         Ok(())
     }
 
-    /// Whether a tensor may have this key.
+    /// Checks a tensor's key.
     fn check_key(&self, key: &str) -> Result<()> {
         let refuse = |reason: &str| Err(Error::data(format!("variable `{key}`"), reason));
         if key.is_empty() || key.starts_with('\0') {
@@ -175,7 +177,7 @@ impl CheckpointWriter {
         Ok(())
     }
 
-    /// Notes what was written last.
+    /// Adds the entry of the tensor that was just written.
     fn record(&mut self, key: &str, dtype: DType, shape: &[usize], length: u64, checksum: u32) {
         self.entries.insert(key.to_owned(), entry(dtype, shape, self.length, length, checksum));
         self.length += length;

@@ -185,7 +185,7 @@ fn write_unchanged(
     match chosen {
         Some(meta_graph) if source.meta_graphs().len() > 1 => {
             // No fingerprint: none is better than one of another file.
-            fs::write(staging.path().join(GRAPH_FILE), source.alone(meta_graph))
+            fs::write(staging.path().join(GRAPH_FILE), source.with_only(meta_graph))
                 .map_err(Error::io("write", staging.shown(GRAPH_FILE)))?;
         }
         _ => {

@@ -10,7 +10,7 @@ use crate::tensor::Tensor;
 
 /// One tensor behind an input or output, under the name it is given and got by.
 #[derive(Debug)]
-pub struct Part<'a> {
+pub struct NamedTensor<'a> {
     /// Its name among the tensors of the signature.
     pub name: String,
     /// Its element type.
@@ -23,13 +23,13 @@ impl TensorInfo {
     /// The tensors behind the input or output `key`: one if it is dense; of a sparse tensor `KEY.indices`, `KEY.values` and
     /// `KEY.dense_shape`; of any other composite `KEY.0`, `KEY.1`, ….
     #[doc(hidden)]
-    pub fn parts(&self, key: &str) -> Vec<Part<'_>> {
+    pub fn parts(&self, key: &str) -> Vec<NamedTensor<'_>> {
         match &self.kind {
-            TensorKind::Dense { name } => vec![Part { name: key.to_owned(), dtype: self.dtype, tensor: name }],
+            TensorKind::Dense { name } => vec![NamedTensor { name: key.to_owned(), dtype: self.dtype, tensor: name }],
             TensorKind::CooSparse { values, indices, dense_shape } => vec![
-                Part { name: format!("{key}.indices"), dtype: DType::Int64, tensor: indices },
-                Part { name: format!("{key}.values"), dtype: self.dtype, tensor: values },
-                Part { name: format!("{key}.dense_shape"), dtype: DType::Int64, tensor: dense_shape },
+                NamedTensor { name: format!("{key}.indices"), dtype: DType::Int64, tensor: indices },
+                NamedTensor { name: format!("{key}.values"), dtype: self.dtype, tensor: values },
+                NamedTensor { name: format!("{key}.dense_shape"), dtype: DType::Int64, tensor: dense_shape },
             ],
             TensorKind::Composite { components, .. } => {
                 let components = components.iter().enumerate();

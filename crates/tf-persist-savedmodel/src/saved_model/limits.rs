@@ -44,7 +44,7 @@ const UNKNOWN_FIELD: u64 = 512;
 
 /// What a walk found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Survey {
+pub(crate) struct SizeSurvey {
     /// The memory that all of the file takes when it is decoded, from above; bytes that are shared with the file not counted.
     decoded_bytes: u64,
     /// Of this, what signatures and asset names take.
@@ -62,16 +62,16 @@ pub(crate) fn decoded_limit(bytes: u64) -> u64 {
 ///
 /// # Errors
 /// A sentence about what is wrong with it.
-pub(crate) fn survey(bytes: &[u8]) -> Result<Survey, String> {
+pub(crate) fn survey(bytes: &[u8]) -> Result<SizeSurvey, String> {
     survey_as(Kind::SavedModel, bytes)
 }
 
 /// Walks over a serialized `GraphDef`, in the same way.
-pub(super) fn survey_graph(bytes: &[u8]) -> Result<Survey, String> {
+pub(super) fn survey_graph(bytes: &[u8]) -> Result<SizeSurvey, String> {
     survey_as(Kind::GraphDef, bytes)
 }
 
-fn survey_as(kind: Kind, bytes: &[u8]) -> Result<Survey, String> {
+fn survey_as(kind: Kind, bytes: &[u8]) -> Result<SizeSurvey, String> {
     let survey = walk(kind, bytes)?;
     let limit = decoded_limit(bytes.len() as u64);
     if survey.decoded_bytes > limit {
@@ -87,7 +87,7 @@ fn survey_as(kind: Kind, bytes: &[u8]) -> Result<Survey, String> {
     Ok(survey)
 }
 
-impl Survey {
+impl SizeSurvey {
     /// Whether a file of this size may be decoded.
     ///
     /// # Errors
@@ -113,8 +113,8 @@ struct Frame {
     signature: bool,
 }
 
-fn walk(root: Kind, bytes: &[u8]) -> Result<Survey, String> {
-    let mut survey = Survey::default();
+fn walk(root: Kind, bytes: &[u8]) -> Result<SizeSurvey, String> {
+    let mut survey = SizeSurvey::default();
     let mut reader = Reader::new(bytes);
     let mut frames = vec![Frame { kind: root, end: bytes.len(), seen: 0, signature: false }];
     while let Some(frame) = frames.last_mut() {
@@ -242,7 +242,7 @@ mod tests {
         let small = walk(Kind::SavedModel, &constant).unwrap();
         assert!(small.decoded_bytes < 16 << 10);
         assert!(small.check_decoding(constant.len()).is_ok());
-        let large = Survey { decoded_bytes: 5 << 30, ..small };
+        let large = SizeSurvey { decoded_bytes: 5 << 30, ..small };
         assert!(large.check_decoding(constant.len()).unwrap_err().contains("5120 MB"));
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::collect::collect;
+use super::parse::parse_contents;
 use super::signature::{DEFAULT_SIGNATURE, SignatureDef};
 use crate::error::{Error, Result, SavedModelError};
 use crate::ops::is_known_op;
@@ -119,14 +119,14 @@ pub struct VariableNode {
 
 impl MetaGraph {
     /// Reads the meta graph at `range` of a file that was surveyed before. What default values take in memory is taken from
-    /// `room`.
+    /// `budget`.
     pub(super) fn read(
         path: &Path,
         file: &tf_persist_proto::bytes::Bytes,
         range: Range<usize>,
-        room: &mut usize,
+        budget: &mut usize,
     ) -> Result<Self, String> {
-        let mut contents = collect(&file.slice(range.clone()), room)?;
+        let mut contents = parse_contents(&file.slice(range.clone()), budget)?;
         contents.path = path.to_path_buf();
         contents.range = range;
         Ok(Self { contents: Arc::new(contents) })

@@ -9,9 +9,7 @@
 //! Source of the format: `tensorflow/core/protobuf/saved_model.proto`, `meta_graph.proto`, and the loader in
 //! `tensorflow/cc/saved_model/`.
 
-mod alone;
 mod assets;
-mod collect;
 mod composite;
 pub(crate) mod declared;
 mod feeds;
@@ -27,6 +25,7 @@ mod missing;
 pub(crate) mod objects;
 mod op_counter;
 mod op_uses;
+mod parse;
 mod required;
 pub(crate) mod restored;
 mod schema;
@@ -42,6 +41,7 @@ mod unknown_attributes;
 mod unrestored;
 pub(crate) mod variable_defs;
 mod variables;
+mod with_only;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -56,7 +56,7 @@ pub(crate) use assets::stays_inside;
 pub use assets::{Assets, FoundFile};
 pub use composite::CompositeSpec;
 #[doc(hidden)]
-pub use feeds::Part;
+pub use feeds::NamedTensor;
 pub use fingerprint::{CheckpointMatch, Fingerprint};
 #[doc(hidden)]
 pub use graph_def::MAX_GRAPH_BYTES;
@@ -94,7 +94,7 @@ use crate::stand_in;
 use crate::tensor::Tensor;
 use layout::VARIABLES_PREFIX;
 pub(crate) use limits::MAX_FILE_BYTES;
-use limits::Survey;
+use limits::SizeSurvey;
 use locate::{ModelFile, locate, locate_in};
 use signature::MAX_DEFAULT_BYTES;
 
@@ -118,7 +118,7 @@ struct Model {
     is_text: bool,
     /// The `SavedModel` protobuf, in binary form whatever the file is.
     bytes: Bytes,
-    survey: Survey,
+    survey: SizeSurvey,
     meta_graphs: Vec<MetaGraph>,
     variables: OnceLock<Variables>,
 }
@@ -182,8 +182,8 @@ impl SavedModel {
             None => Error::flawed(file, reason),
         })?;
 
-        let mut room = MAX_DEFAULT_BYTES;
-        let read = |range| MetaGraph::read(path, &bytes, range, &mut room);
+        let mut budget = MAX_DEFAULT_BYTES;
+        let read = |range| MetaGraph::read(path, &bytes, range, &mut budget);
         let meta_graphs = meta_graph_ranges(&bytes).into_iter().map(read).collect::<Result<Vec<_>, _>>();
         let meta_graphs = meta_graphs.map_err(|reason| Error::flawed(file, reason))?;
         if meta_graphs.is_empty() {
@@ -398,7 +398,7 @@ impl SavedModel {
     /// # Errors
     /// [`Error::Damaged`] if one cannot be decoded.
     pub fn signature_defs(&self, meta_graph: &MetaGraph) -> Result<BTreeMap<String, pb::SignatureDef>> {
-        collect::signature_defs(&self.model.bytes.slice(meta_graph.range()))
+        parse::signature_defs(&self.model.bytes.slice(meta_graph.range()))
             .map_err(|reason| Error::flawed(self.file(), reason))
     }
 

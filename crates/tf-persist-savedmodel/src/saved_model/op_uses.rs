@@ -137,10 +137,10 @@ impl<'a> Graph<'a> {
     fn node(&mut self, node: NodeView<'a>, function: Option<&'a str>, follow: bool) {
         let op = node.op;
         if follow {
-            let mut room = MAX_EDGES.saturating_sub(self.inputs.len() + self.calls.len());
+            let mut budget = MAX_EDGES.saturating_sub(self.inputs.len() + self.calls.len());
             let mut add = |list: &mut Vec<&'a str>, name| {
-                if room > 0 {
-                    room -= 1;
+                if budget > 0 {
+                    budget -= 1;
                     list.push(name);
                 }
             };

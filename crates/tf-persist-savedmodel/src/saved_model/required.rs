@@ -32,7 +32,7 @@ impl Ends {
     pub fn of(signature: &SignatureDef) -> Self {
         let ends = |infos: &[(String, crate::TensorInfo)]| {
             let parts = infos.iter().flat_map(|(key, info)| info.parts(key).into_iter().map(move |part| (key, part)));
-            let end = |(key, part): (&String, crate::saved_model::Part<'_>)| {
+            let end = |(key, part): (&String, crate::saved_model::NamedTensor<'_>)| {
                 let port = parse_tensor_name(part.tensor).ok().map(|(op, index)| (op.to_owned(), index));
                 End { key: key.clone(), name: part.name, port }
             };

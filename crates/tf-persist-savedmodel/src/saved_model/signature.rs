@@ -114,16 +114,16 @@ impl SignatureDef {
         find(&self.defaults, name)
     }
 
-    /// Reads a `SignatureDef`. What defaults take in memory is taken from `room`.
-    pub(super) fn from_proto(name: &str, proto: &pb::SignatureDef, room: &mut usize) -> Self {
+    /// Reads a `SignatureDef`. What defaults take in memory is taken from `budget`.
+    pub(super) fn from_proto(name: &str, proto: &pb::SignatureDef, budget: &mut usize) -> Self {
         // Maps are sorted by their keys.
         let infos = |map: &std::collections::BTreeMap<String, pb::TensorInfo>| {
             map.iter().map(|(name, info)| (name.clone(), TensorInfo::from_proto(info))).collect()
         };
         let default = |(name, value): (&String, &pb::TensorProto)| {
-            let value = match proto::from_proto(value, *room) {
+            let value = match proto::from_proto(value, *budget) {
                 Ok(tensor) => {
-                    *room = room.saturating_sub(tensor.bytes().map_or(0, <[u8]>::len));
+                    *budget = budget.saturating_sub(tensor.bytes().map_or(0, <[u8]>::len));
                     DefaultValue::Tensor(tensor)
                 }
                 Err(error) => DefaultValue::Unreadable(error.to_string()),

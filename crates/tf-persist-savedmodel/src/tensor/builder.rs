@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Element, Growing, Tensor};
+use super::{AlignedBuf, Element, Tensor};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::shape::element_count;
@@ -13,7 +13,7 @@ const CHUNK: usize = 128;
 /// A numeric tensor to be, of which only the element type is known yet: its elements come one by one, and its shape at the end.
 /// They are written straight into the tensor's aligned memory, which grows as they come.
 pub struct TensorBuilder<T: Element> {
-    memory: Growing,
+    memory: AlignedBuf,
     moved: usize,
     pending: Vec<T>,
 }
@@ -30,7 +30,7 @@ impl<T: Element> TensorBuilder<T> {
     /// # Errors
     /// If there is no memory.
     pub fn with_capacity(elements: usize) -> Result<Self> {
-        let mut memory = Growing::new();
+        let mut memory = AlignedBuf::new();
         memory.reserve(elements.saturating_mul(size_of::<T>()))?;
         Ok(Self { memory, moved: 0, pending: Vec::with_capacity(elements.clamp(1, CHUNK)) })
     }

@@ -57,14 +57,14 @@ pub struct Comparison {
     /// The largest relative difference of two finite numbers that differ: of the larger modulus, so from 0 to 2.
     pub largest_relative: Option<f64>,
     /// The element that is furthest off.
-    pub worst: Option<Worst>,
+    pub worst: Option<WorstElement>,
 }
 
 /// The element that is furthest off: the first with a NaN or an infinity on one side, else that of the largest absolute
 /// difference, else the first.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct Worst {
+pub struct WorstElement {
     /// Where it stands.
     pub index: Vec<usize>,
     /// What was expected, as text.
@@ -115,7 +115,7 @@ impl Comparison {
                 Ok(Scan::of(pairs.map(|(a, b)| if a == b { Pair::Equal } else { Pair::Other }), (0.0, 0.0)))
             }
         }?;
-        let worst = scan.worst.map(|place| Worst {
+        let worst = scan.worst.map(|place| WorstElement {
             index: index_of(place, found.shape()),
             expected: element(expected, place),
             found: element(found, place),

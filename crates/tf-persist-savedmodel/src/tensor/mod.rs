@@ -1,11 +1,11 @@
 //! Tensors: dtype, shape and memory that TensorFlow can adopt without copying. No TensorFlow is needed to own one.
 
+mod aligned_buf;
 mod buffer;
 mod builder;
 mod compare;
 mod decimal;
 mod element;
-mod growing;
 pub mod json;
 mod narrow;
 pub mod npy;
@@ -22,15 +22,15 @@ use std::sync::Arc;
 use half::{bf16, f16};
 use num_complex::Complex;
 
+pub(crate) use aligned_buf::{AlignedBuf, FillError};
 #[doc(hidden)]
 pub use buffer::Buffer;
 #[doc(hidden)]
 pub use buffer::ForeignMemory;
 pub use builder::TensorBuilder;
-pub use compare::{Comparison, Tolerance, Worst};
+pub use compare::{Comparison, Tolerance, WorstElement};
 pub(crate) use decimal::decimal;
 pub use element::Element;
-pub(crate) use growing::{Growing, Shortfall};
 pub(crate) use narrow::widened;
 pub use stats::{Number, Stats};
 pub use strings::Strings;

@@ -201,12 +201,12 @@ fn rejection_reason(
         return Some("an input or output is not one dense tensor".to_owned());
     }
     let loaded = signature.model();
-    if let Some((op, node)) = warmup::first_state_write(loaded.artefact(), loaded.meta_graph(), definition) {
+    if let Some((op, node)) = warmup::first_state_write(loaded.saved_model(), loaded.meta_graph(), definition) {
         return Some(format!("it writes to the model's state: {op} (`{node}`)"));
     }
     if mode == Mode::Explicit {
         return None;
     }
-    let proof = prove_rows_independent(loaded.artefact(), loaded.meta_graph(), definition);
+    let proof = prove_rows_independent(loaded.saved_model(), loaded.meta_graph(), definition);
     proof.err().map(|why| format!("its rows are not known to be independent: {why}"))
 }

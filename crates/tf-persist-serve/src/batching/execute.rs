@@ -187,7 +187,7 @@ pub(super) fn run_untimed(
     inputs: &[(String, Tensor)],
     outputs: &[String],
 ) -> Result<InferenceResponse, Status> {
-    let options = RunOptions::default().shapes_of_any_kind(true);
+    let options = RunOptions::default().skip_shape_check(true);
     let options = if outputs.is_empty() { options } else { options.outputs(outputs) };
     let inputs = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor));
     let run = catch_unwind(AssertUnwindSafe(|| signature.run_with(inputs, &options)));

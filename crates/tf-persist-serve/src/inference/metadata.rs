@@ -13,7 +13,7 @@ use crate::status::Status;
 /// If one cannot be decoded any more.
 pub(crate) fn signature_defs(servable: &Servable) -> Result<SignatureDefMap, Status> {
     let model = servable.model();
-    let signature_def = model.artefact().signature_defs(model.meta_graph())?;
+    let signature_def = model.saved_model().signature_defs(model.meta_graph())?;
     Ok(SignatureDefMap { signature_def, ..Default::default() })
 }
 

@@ -48,7 +48,7 @@ impl Servable {
         run: &batching::RunSettings,
         metrics: &Metrics,
     ) -> Result<Self, Status> {
-        let shared = batching::VersionWorkers::new(name, model.artefact().path(), run)?;
+        let shared = batching::VersionWorkers::new(name, model.saved_model().path(), run)?;
         let names = model.meta_graph().signatures().iter().map(|signature| signature.name.clone());
         let serve = |signature: &str| {
             let signature = model.signature(signature)?;

@@ -356,7 +356,7 @@ async fn shapes_are_checked_where_ops_do_not() {
     }
     // A convolution would end the process.
     let digits = serve("digits");
-    assert!(!digits.signature("serving_default").signature.checks_shapes_itself());
+    assert!(!digits.signature("serving_default").signature.ops_check_shapes());
     let fed = request(vec![("image", Tensor::from_slice(&[3], &[1.0_f32; 3]).unwrap())]);
     assert_eq!(error(&digits.run("serving_default", fed).await).0, Code::InvalidArgument);
 }

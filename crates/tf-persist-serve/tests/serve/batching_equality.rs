@@ -58,7 +58,7 @@ fn requests(signature: &Signature) -> Option<Vec<(InferenceRequest, InferenceRes
     let definition = signature.definition();
     let model = signature.model();
     if definition.inputs.is_empty()
-        || warmup::first_state_write(model.artefact(), model.meta_graph(), definition).is_some()
+        || warmup::first_state_write(model.saved_model(), model.meta_graph(), definition).is_some()
     {
         return None;
     }

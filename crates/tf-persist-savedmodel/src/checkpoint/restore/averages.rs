@@ -1,33 +1,33 @@
-//! Moving averages of variables, as trainings keep them in their checkpoints beside the variables.
+//! Moving averages of variables, which training checkpoints have beside the variables.
 //!
-//! Sources: `tensorflow/python/training/moving_averages.py` and `slot_creator.py` for the names, `keras/src/optimizers/base_optimizer.py`
-//! for the lists.
+//! Sources: `tensorflow/python/training/moving_averages.py` and `slot_creator.py` for the names,
+//! `keras/src/optimizers/base_optimizer.py` for the lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::graph::{Conflict, ObjectGraph};
 use super::names;
-use super::rules::Sides;
+use super::rules::MatchInput;
 
-/// What `tf.train.ExponentialMovingAverage` appends to a variable's name, unless it is given another.
+/// The suffix that `tf.train.ExponentialMovingAverage` appends to a variable's name by default.
 const SUFFIX: &str = "/ExponentialMovingAverage";
 
-/// Lists of a Keras 3 optimizer, in the same order: the averages, and the variables that they are of.
+/// Lists of a Keras 3 optimizer, in the same order: the averages and their variables.
 const KERAS_LISTS: (&str, &str) = ("_model_variables_moving_average", "_trainable_variables");
 
-/// What optimizers that keep averages as slots of the variables call them.
+/// The names of averages that optimizers keep as slots of the variables.
 const SLOT_NAMES: [&str; 2] = ["ExponentialMovingAverage", "average"];
 
-/// The averages of a checkpoint, by the keys of the variables that they are of.
+/// The averages of a checkpoint, by the keys of their variables.
 pub(super) struct Averages(BTreeMap<String, BTreeSet<String>>);
 
 impl Averages {
-    pub(super) fn of(sides: &Sides<'_>) -> Self {
+    pub(super) fn of(input: &MatchInput<'_>) -> Self {
         let mut all = Self(BTreeMap::new());
-        if let Some(graph) = sides.their_graph {
+        if let Some(graph) = input.their_graph {
             all.add_objects(graph);
         }
-        all.add_names(sides);
+        all.add_names(input);
         all
     }
 
@@ -54,7 +54,7 @@ impl Averages {
         }
     }
 
-    /// Those that an optimizer lists, or keeps as slots.
+    /// Adds the averages that an optimizer lists or keeps as slots.
     fn add_objects(&mut self, graph: &ObjectGraph) {
         for node in graph.nodes() {
             if let (Some(averages), Some(variables)) = (node.child(KERAS_LISTS.0), node.child(KERAS_LISTS.1)) {
@@ -77,12 +77,13 @@ impl Averages {
         }
     }
 
-    /// Those whose names are the variable's with a suffix. A scope in which the averages were made stands in front of it.
-    fn add_names(&mut self, sides: &Sides<'_>) {
-        let names = names::their_names(sides);
+    /// Adds averages whose names are the variable's with a suffix. The scope in which the averages were created
+    /// precedes the name.
+    fn add_names(&mut self, input: &MatchInput<'_>) {
+        let names = names::their_names(input);
         for (name, averages) in &names {
             let Some(variable) = averaged(name) else { continue };
-            // The longest name that it can be of: what stands in front of that is a scope.
+            // The longest name that matches: the rest in front of it is a scope.
             let starts = std::iter::once(0).chain(variable.match_indices('/').map(|(slash, _)| slash + 1));
             let Some(variables) = starts.filter_map(|start| names.get(&variable[start..])).next() else { continue };
             for (variable, average) in variables.iter().flat_map(|key| averages.iter().map(move |it| (key, it))) {
@@ -92,7 +93,7 @@ impl Averages {
     }
 }
 
-/// The name that an average's name begins with. TensorFlow numbers a name that is there already: `…/ExponentialMovingAverage_1`.
+/// The name in front of an average's suffix. TensorFlow numbers a suffix that exists: `…/ExponentialMovingAverage_1`.
 fn averaged(name: &str) -> Option<&str> {
     let (variable, rest) = name.rsplit_once(SUFFIX)?;
     let is_numbered = || rest.strip_prefix('_').is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));

@@ -1,4 +1,4 @@
-//! The object graph of a checkpoint: how TensorFlow 2 knows which tensor belongs to what.
+//! The object graph of a checkpoint, by which TensorFlow 2 knows the owner of each tensor.
 //!
 //! Source: `tensorflow/core/protobuf/trackable_object_graph.proto`.
 
@@ -10,13 +10,13 @@ use crate::checkpoint::{CheckpointIndex, CheckpointReader, OBJECT_GRAPH_KEY};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 
-/// An object takes some tens of bytes: one of this size would be of a million of them.
+/// An object takes some tens of bytes: a graph of this size would have a million objects.
 const MAX_GRAPH_BYTES: u64 = 64 << 20;
 
-/// What a table's tensors append to its key.
+/// The suffixes of the keys of a table's tensors.
 pub(super) const TABLE_ENDS: [&str; 2] = ["-keys", "-values"];
 
-/// The objects of a checkpoint. The first is the root; every number of a node is that of one.
+/// The objects of a checkpoint. The first is the root, and every node id is the index of an object.
 pub(super) struct ObjectGraph {
     nodes: Vec<Node>,
 }
@@ -24,26 +24,26 @@ pub(super) struct ObjectGraph {
 /// An object: a layer, a list, a variable.
 #[derive(Default)]
 pub(super) struct Node {
-    /// Attributes of the object: their names there, and the objects. Sorted.
+    /// Attributes of the object: names and objects. Sorted.
     pub(super) children: Vec<(String, usize)>,
-    /// The tensors that are saved of it, sorted by what they are to it.
+    /// The tensors of the object, sorted by attribute.
     pub(super) tensors: Vec<Saved>,
-    /// An optimizer's variables: of which variable, under what name, and the variable itself. Sorted.
+    /// An optimizer's slots: the original variable, the name of the slot, and the slot's variable. Sorted.
     pub(super) slots: Vec<(usize, String, usize)>,
 }
 
-/// A tensor that was saved of an object.
+/// A tensor of an object.
 #[derive(Default)]
 pub(super) struct Saved {
-    /// What it is to the object: `VARIABLE_VALUE`, or `table-keys` and `table-values`.
+    /// The attribute of the object: `VARIABLE_VALUE`, or `table-keys` and `table-values`.
     name: String,
-    /// The name that the variable was given in Python, which need not be the only one of this name; may be empty.
+    /// The name of the variable in Python. It may be empty, and need not be unique.
     pub(super) full_name: String,
     /// Its key in the checkpoint.
     pub(super) key: String,
 }
 
-/// The serialized `TrackableObjectGraph` of a checkpoint; `None` if it has none, as those of TensorFlow 1.
+/// The serialized `TrackableObjectGraph` of a checkpoint; `None` for checkpoints of TensorFlow 1, which have none.
 ///
 /// # Errors
 /// [`Error::Damaged`] if it cannot be read, [`Error::Unsupported`] if it is above the limit.
@@ -71,13 +71,13 @@ pub(crate) fn tracked_objects(
     graph.map(Some).map_err(|error| damaged(reader, &error.to_string()))
 }
 
-/// An object graph that is not what it should be.
+/// The error of an invalid object graph.
 pub(super) fn damaged(checkpoint: &CheckpointReader, reason: &str) -> Error {
     Error::damaged(&checkpoint.index().prefix, format!("its object graph: {reason}"))
 }
 
 impl ObjectGraph {
-    /// The object graph of a checkpoint; `None` if it has none, as those of TensorFlow 1.
+    /// The object graph of a checkpoint; `None` for checkpoints of TensorFlow 1, which have none.
     ///
     /// # Errors
     /// [`Error::Damaged`] if it cannot be read, [`Error::Unsupported`] if it is above the limit.
@@ -118,12 +118,12 @@ impl ObjectGraph {
         &self.nodes[number]
     }
 
-    /// The object at the end of a way from the root, such as `generator` or `gan.generator`.
+    /// The object at the end of a path from the root, such as `generator` or `gan.generator`.
     pub(super) fn find(&self, way: &str) -> Option<usize> {
         way.split(['.', '/']).try_fold(0, |node, name| self.nodes[node].child(name))
     }
 
-    /// The tensors of an object and of all that are reached from it.
+    /// The tensors of an object and of all objects below it.
     pub(super) fn tensors_below(&self, start: usize) -> impl Iterator<Item = &Saved> {
         let mut reached = BTreeSet::from([start]);
         let mut queue = VecDeque::from([start]);
@@ -137,7 +137,7 @@ impl ObjectGraph {
 }
 
 impl ObjectGraph {
-    /// The names of the tensors of an object and of all that are reached from it, by their keys.
+    /// The names of the tensors of an object and of all objects below it, by their keys.
     pub(super) fn names_below(&self, start: usize) -> BTreeMap<&str, &str> {
         self.tensors_below(start).map(|saved| (saved.key.as_str(), saved.full_name.as_str())).collect()
     }
@@ -192,7 +192,8 @@ impl Node {
         Ok(node)
     }
 
-    /// A table is one attribute of its object, `…/table`, and two tensors of the checkpoint, `…/table-keys` and `…/table-values`.
+    /// A table is one attribute of its object, `…/table`, and two tensors of the checkpoint, `…/table-keys` and
+    /// `…/table-values`.
     fn split_tables(&mut self, index: &CheckpointIndex) {
         let parts = |saved: Saved| -> Vec<Saved> {
             let part = |end: &str| Saved {
@@ -230,22 +231,22 @@ impl Node {
     }
 }
 
-/// Keys of one graph, each with the key of the other that stands for the same.
+/// Keys of one graph, each with the corresponding key of the other.
 pub(super) type Keys = BTreeMap<String, String>;
 
-/// Goes through two graphs side by side, from an object of each, along children of the same names, as TensorFlow does when it
-/// restores; then to the variables that paired optimizers keep of paired variables. Gives the keys of the first with those
-/// of the second, or the key of the first that has two.
+/// Walks two graphs side by side from an object of each, along children of the same names, as TensorFlow does when it
+/// restores; then to the slots that paired optimizers keep of paired variables. Returns the keys of the first graph
+/// with those of the second, or the key of the first graph that has two.
 pub(super) fn walk(ours: &ObjectGraph, theirs: &ObjectGraph, start: (usize, usize)) -> Result<Keys, Conflict> {
     let mut paired: BTreeMap<usize, usize> = BTreeMap::new();
     let mut keys = Keys::new();
     let mut queue = VecDeque::from([start]);
-    // Once more for the variables of optimizers, which keep nothing of their own.
+    // A second round for the slots of optimizers.
     for _ in 0..2 {
         while let Some((our, their)) = queue.pop_front() {
             let (our_node, their_node) = (ours.node(our), theirs.node(their));
             if let Some(before) = paired.get(&our) {
-                // Lists and the like may be found on two ways; a variable has one place.
+                // A list may be found on two paths; a variable has one key.
                 let other = &theirs.node(*before).tensors;
                 if *before != their
                     && let (Some(ours), Some(one), Some(two)) =
@@ -277,13 +278,13 @@ pub(super) fn walk(ours: &ObjectGraph, theirs: &ObjectGraph, start: (usize, usiz
     Ok(keys)
 }
 
-/// A variable of a model for which several of the checkpoint could stand.
+/// A variable of a model to which several variables of the checkpoint correspond.
 pub(super) struct Conflict {
     pub(super) key: String,
     pub(super) candidates: Vec<String>,
 }
 
-/// A number of a node; a negative one is none.
+/// A node id as an index; `None` if it is negative.
 fn index(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
 }

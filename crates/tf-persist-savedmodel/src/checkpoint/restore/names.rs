@@ -1,44 +1,44 @@
-//! Rule 3: variables by the names that they were given in Python.
+//! Rule 3: matching variables by their names in Python.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::graph::{Conflict, Keys};
-use super::rules::Sides;
+use super::rules::MatchInput;
 use super::variables;
 use crate::checkpoint::Entry;
 
-/// Keras's `ExportArchive` saves each variable twice, as itself under `variables` and as a copy under this: the wrapper that
-/// Keras 3 has around it. Both have the same name, and so the same value.
+/// Keras's `ExportArchive` saves each variable twice: under `variables`, and as a copy under this attribute, the
+/// wrapper of Keras 3. Both have the same name and the same value.
 const COPIES: &str = "_all_variables/";
 const ORIGINALS: &str = "variables/";
 
-/// How many first parts of names are tried for others. There is one for each model and optimizer in names that Keras made.
+/// The most first parts of names that are tried. Names of Keras have one for each model and optimizer.
 pub(super) const MAX_TRIES: usize = 1_000_000;
 
-/// What TensorFlow 2 calls a variable that was given no name.
+/// TensorFlow 2's name of a variable without a name.
 const NO_NAME: &str = "Variable";
 
 /// Keys by name.
 pub(super) type Names<'a> = BTreeMap<&'a str, Vec<&'a str>>;
 
-/// What stands below a first part: the rest of each name, and the keys.
+/// The names below a first part, without it, and their keys.
 type Group<'a> = Vec<(&'a str, &'a [&'a str])>;
 
-/// Variables of the same names. What the checkpoint does not have is left out.
-pub(super) fn same(sides: &Sides<'_>) -> Result<Keys, Conflict> {
-    let theirs = their_names(sides);
+/// Variables of the same names. Those that the checkpoint lacks are left out.
+pub(super) fn same(input: &MatchInput<'_>) -> Result<Keys, Conflict> {
+    let theirs = their_names(input);
     let mut keys = Keys::new();
-    for (name, ours) in our_names(sides) {
+    for (name, ours) in our_names(input) {
         let Some(candidates) = theirs.get(name) else { continue };
         insert(&mut keys, &ours, candidates)?;
     }
     Ok(keys)
 }
 
-/// As [`same`], and variables whose names differ in the number at the end of their first part, which Keras counts up in a process:
-/// `sequential_1/dense/kernel`. All variables below a first part go together.
-pub(super) fn renumbered(sides: &Sides<'_>) -> Result<Keys, Conflict> {
-    let (ours, theirs) = (our_names(sides), their_names(sides));
+/// As [`same`], and variables whose names differ in the number at the end of their first part, a counter of Keras:
+/// `sequential_1/dense/kernel`. All variables below a first part belong together.
+pub(super) fn renumbered(input: &MatchInput<'_>) -> Result<Keys, Conflict> {
+    let (ours, theirs) = (our_names(input), their_names(input));
     let first_parts = |names: &Names<'_>| -> BTreeSet<String> {
         names.keys().filter_map(|name| Some(name.split_once('/')?.0.to_owned())).collect()
     };
@@ -55,14 +55,14 @@ pub(super) fn renumbered(sides: &Sides<'_>) -> Result<Keys, Conflict> {
     if groups.len().saturating_mul(their_heads.len()) > MAX_TRIES {
         return Ok(keys);
     }
-    // An optimizer's variables have the model's name within theirs (`adam_1/sequential_1_dense_kernel_momentum`), so they come
+    // An optimizer's variables contain the model's name (`adam_1/sequential_1_dense_kernel_momentum`), so they come
     // after it.
     let mut heads: BTreeMap<&str, &str> = BTreeMap::new();
     let mut left: Vec<(&str, Group<'_>)> = groups.into_iter().collect();
     for _ in 0..2 {
         let mut unfit = Vec::new();
         for (head, group) in left {
-            // One that the model has as well, or that stands for another, is not this one under another number.
+            // A first part that the model has too, or that is taken, is not this one under another number.
             let free =
                 |candidate: &str| !our_heads.contains(candidate) && !heads.values().any(|taken| *taken == candidate);
             let fitting = |candidate: &&String| {
@@ -71,7 +71,7 @@ pub(super) fn renumbered(sides: &Sides<'_>) -> Result<Keys, Conflict> {
                     && group.iter().all(|(rest, our_keys)| {
                         let found = theirs.get(renamed(candidate, rest, &heads).as_str());
                         found.is_some_and(|found| {
-                            our_keys.iter().all(|key| found.iter().all(|their| fits(sides, key, their)))
+                            our_keys.iter().all(|key| found.iter().all(|their| fits(input, key, their)))
                         })
                     })
             };
@@ -100,7 +100,7 @@ pub(super) fn renumbered(sides: &Sides<'_>) -> Result<Keys, Conflict> {
     Ok(keys)
 }
 
-/// The name below another first part; where it begins with a first part that was renamed, with that one renamed as well.
+/// The name below another first part. A renamed first part at its beginning is renamed as well.
 fn renamed(head: &str, rest: &str, heads: &BTreeMap<&str, &str>) -> String {
     // The longest first: `sequential_1` before `sequential`.
     let inner =
@@ -108,7 +108,7 @@ fn renamed(head: &str, rest: &str, heads: &BTreeMap<&str, &str>) -> String {
     format!("{head}/{}", inner.as_deref().unwrap_or(rest))
 }
 
-/// Whether two names are one, but for the number that Keras appends.
+/// Whether two names are equal except for the number that Keras appends.
 pub(super) fn same_but_number(a: &str, b: &str) -> bool {
     fn stem(name: &str) -> &str {
         match name.rsplit_once('_') {
@@ -119,17 +119,17 @@ pub(super) fn same_but_number(a: &str, b: &str) -> bool {
     stem(a) == stem(b)
 }
 
-/// Whether a name was given, and tells one variable from another.
+/// Whether a name was chosen and identifies a variable.
 pub(crate) fn tells(name: &str) -> bool {
     !name.is_empty() && name != NO_NAME
 }
 
-pub(super) fn fits(sides: &Sides<'_>, our_key: &str, their_key: &str) -> bool {
-    let found = sides.wanted.binary_search_by(|entry| entry.key.as_str().cmp(our_key));
-    found.is_ok_and(|index| sides.fits(sides.wanted[index], their_key))
+pub(super) fn fits(input: &MatchInput<'_>, our_key: &str, their_key: &str) -> bool {
+    let found = input.wanted.binary_search_by(|entry| entry.key.as_str().cmp(our_key));
+    found.is_ok_and(|index| input.fits(input.wanted[index], their_key))
 }
 
-/// Every key of ours takes the one key of theirs.
+/// Pairs every key of the model with the one key of the checkpoint.
 pub(super) fn insert(keys: &mut Keys, ours: &[&str], theirs: &[&str]) -> Result<(), Conflict> {
     let conflict = |key: &str, candidates: &[&str]| {
         let candidates = candidates.iter().map(|key| (*key).to_owned()).collect();
@@ -139,7 +139,7 @@ pub(super) fn insert(keys: &mut Keys, ours: &[&str], theirs: &[&str]) -> Result<
     let copies_only = originals == 1 && ours.iter().all(|key| key.starts_with(COPIES) || key.starts_with(ORIGINALS));
     match (ours, theirs) {
         ([key, ..], several) if several.len() > 1 => conflict(key, several),
-        // Two variables of the model have one name: which of them is it?
+        // Two variables of the model have this name.
         ([key, _, ..], one) if !copies_only => conflict(key, one),
         (ours, [one]) => {
             keys.extend(ours.iter().map(|key| ((*key).to_owned(), (*one).to_owned())));
@@ -149,11 +149,11 @@ pub(super) fn insert(keys: &mut Keys, ours: &[&str], theirs: &[&str]) -> Result<
     }
 }
 
-/// Names of the model's variables; those without a name are left out.
-pub(super) fn our_names<'a>(sides: &Sides<'a>) -> Names<'a> {
+/// The names of the model's variables. Those without a name are left out.
+pub(super) fn our_names<'a>(input: &MatchInput<'a>) -> Names<'a> {
     let mut names = Names::new();
-    let wanted: BTreeSet<&str> = sides.wanted.iter().map(|entry| entry.key.as_str()).collect();
-    match sides.our_graph {
+    let wanted: BTreeSet<&str> = input.wanted.iter().map(|entry| entry.key.as_str()).collect();
+    match input.our_graph {
         Some(graph) => {
             let saved = graph.tensors_below(0).filter(|saved| wanted.contains(saved.key.as_str()));
             saved
@@ -170,20 +170,20 @@ pub(super) fn below<'a>(name: &'a str, scope: &str) -> Option<&'a str> {
     name.strip_prefix(scope)?.strip_prefix('/')
 }
 
-/// Names of the checkpoint's variables, below the scope if there is one; those without a name are left out.
-pub(super) fn their_names<'a>(sides: &Sides<'a>) -> Names<'a> {
+/// The names of the checkpoint's variables, below the scope if there is one. Those without a name are left out.
+pub(super) fn their_names<'a>(input: &MatchInput<'a>) -> Names<'a> {
     let mut names = Names::new();
-    match sides.their_graph {
+    match input.their_graph {
         Some(graph) => {
-            let saved = graph.tensors_below(sides.object.unwrap_or(0)).filter(|saved| tells(&saved.full_name));
+            let saved = graph.tensors_below(input.object.unwrap_or(0)).filter(|saved| tells(&saved.full_name));
             saved.for_each(|saved| names.entry(saved.full_name.as_str()).or_default().push(saved.key.as_str()));
         }
         None => {
-            let keys = variables(sides.checkpoint).map(|entry: &Entry| entry.key.as_str());
+            let keys = variables(input.checkpoint).map(|entry: &Entry| entry.key.as_str());
             keys.for_each(|key| names.entry(key).or_default().push(key));
         }
     }
-    match sides.scope {
+    match input.scope {
         Some(scope) => names.into_iter().filter_map(|(name, keys)| Some((below(name, scope)?, keys))).collect(),
         None => names,
     }

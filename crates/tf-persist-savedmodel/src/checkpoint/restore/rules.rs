@@ -1,4 +1,4 @@
-//! The rules by which variables are found, and which of them holds.
+//! The rules that match variables, and the choice between them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,39 +11,39 @@ use crate::error::{
 };
 use crate::shape::PartialShape;
 
-/// The shape that the model's graph declares for the variable with a key; `None` if that is not known.
+/// The shape that the model's graph declares for the variable with a key; `None` if it is unknown.
 pub(crate) type DeclaredShape<'a> = &'a dyn Fn(&str) -> Option<PartialShape>;
 
-/// How many objects a root may have that are tried one by one. Checkpoints have a handful: model, optimizer, counter.
+/// The most objects of a root that are tried one by one. Checkpoints have a handful: model, optimizer, counter.
 const MAX_OBJECTS: usize = 256;
 
-/// The two checkpoints.
-pub(super) struct Sides<'a> {
+/// The two checkpoints, and the part of the checkpoint to match.
+pub(super) struct MatchInput<'a> {
     pub(super) wanted: &'a [&'a Entry],
     pub(super) checkpoint: &'a CheckpointReader,
     pub(super) our_graph: Option<&'a ObjectGraph>,
     pub(super) their_graph: Option<&'a ObjectGraph>,
-    /// The object of the checkpoint that nothing is looked at outside of.
+    /// The object of the checkpoint that is the model; everything outside of it is ignored.
     pub(super) object: Option<usize>,
-    /// The scope that the names of the checkpoint's variables are looked up in: names outside of it are left out.
+    /// The scope of the names of the checkpoint's variables; names outside of it are ignored.
     pub(super) scope: Option<&'a str>,
     pub(super) declared: DeclaredShape<'a>,
 }
 
-/// What a rule found.
+/// The result of a rule.
 struct Candidate {
     matched: Matched,
     keys: Keys,
     mismatches: Vec<VariableMismatch>,
 }
 
-impl Sides<'_> {
-    /// Whether a variable of the checkpoint could stand for one of the model.
+impl MatchInput<'_> {
+    /// Whether a variable of the checkpoint fits one of the model.
     pub(super) fn fits(&self, ours: &Entry, their_key: &str) -> bool {
         self.checkpoint.index().get(their_key).is_some_and(|theirs| self.takes(ours, theirs))
     }
 
-    /// A model whose graph declares no size for a dimension takes any, whichever it was saved with.
+    /// A dimension without a declared size accepts any size, whatever it was when the model was saved.
     fn takes(&self, ours: &Entry, theirs: &Entry) -> bool {
         let declared = || (self.declared)(&ours.key).is_some_and(|declared| declared.accepts(&theirs.shape));
         theirs.dtype == ours.dtype && (theirs.shape == ours.shape || declared())
@@ -61,7 +61,7 @@ impl Sides<'_> {
         }
     }
 
-    /// Leaves what both sides have, and compares it.
+    /// Keeps the keys that both checkpoints have, and compares their entries.
     fn judge(&self, matched: Matched, found: Keys) -> Candidate {
         let theirs = |key: &str| self.checkpoint.index().get(found.get(key)?);
         let mut keys = Keys::new();
@@ -69,7 +69,7 @@ impl Sides<'_> {
         for ours in self.wanted {
             let Some(entry) = theirs(&ours.key) else { continue };
             let mut fits = self.takes(ours, entry);
-            // Keys and values of a table go together, as many of each.
+            // A table has as many keys as values.
             if let Some(other) = self.other_half(&ours.key) {
                 let Some(half) = theirs(&other) else { continue };
                 fits &= half.shape.first() == entry.shape.first();
@@ -82,7 +82,7 @@ impl Sides<'_> {
         Candidate { matched, keys, mismatches }
     }
 
-    /// The key of a table's values for that of its keys, and the other way round; `None` of what belongs to no table.
+    /// The key of a table's values for the key of its keys, and the other way round; `None` for other tensors.
     fn other_half(&self, key: &str) -> Option<String> {
         let [keys, values] = TABLE_ENDS;
         let other = match (key.strip_suffix(keys), key.strip_suffix(values)) {
@@ -99,7 +99,7 @@ impl Sides<'_> {
         candidate.mismatches.is_empty() && candidate.keys.len() == self.wanted.len()
     }
 
-    /// The scopes in front of the names of several variables that may be the one with a key; `None` unless each has one.
+    /// The scopes of the names of several candidates for a variable; `None` unless each has one.
     fn scopes(&self, key: &str, candidates: &[&str]) -> Option<Vec<String>> {
         let names = |graph: Option<&ObjectGraph>, key: &str| match graph {
             Some(graph) => graph.names_below(0).get(key).map(|name| (*name).to_owned()),
@@ -135,7 +135,7 @@ impl Sides<'_> {
     }
 }
 
-/// A model's variables, and those of the checkpoint that stand for them.
+/// Matches a model's variables with those of the checkpoint.
 pub(super) fn find(
     model: &CheckpointReader,
     checkpoint: &CheckpointReader,
@@ -145,11 +145,11 @@ pub(super) fn find(
 ) -> Result<(Vec<Pair>, Matched)> {
     let (our_graph, their_graph) = (ObjectGraph::of(model)?, ObjectGraph::of(checkpoint)?);
     let (ours, theirs) = (our_graph.as_ref(), their_graph.as_ref());
-    let mut sides =
-        Sides { wanted, checkpoint, our_graph: ours, their_graph: theirs, object: None, scope: None, declared };
-    match options.object.as_deref().map(|name| find_part(&sides, name)).transpose()? {
-        Some(Part::Object(object)) => sides.object = Some(object),
-        Some(Part::Scope(scope)) => sides.scope = Some(scope),
+    let mut input =
+        MatchInput { wanted, checkpoint, our_graph: ours, their_graph: theirs, object: None, scope: None, declared };
+    match options.object.as_deref().map(|name| find_part(&input, name)).transpose()? {
+        Some(Part::Object(object)) => input.object = Some(object),
+        Some(Part::Scope(scope)) => input.scope = Some(scope),
         None => {}
     }
 
@@ -157,33 +157,33 @@ pub(super) fn find(
     let mut conflict = None;
     if options.object.is_none() {
         let same = wanted.iter().map(|entry| (entry.key.clone(), entry.key.clone()));
-        candidates.push(sides.judge(Matched::Keys, same.collect()));
+        candidates.push(input.judge(Matched::Keys, same.collect()));
     }
     if let (Some(ours), Some(theirs)) = (&our_graph, &their_graph)
-        && sides.scope.is_none()
-        && !candidates.iter().any(|it| sides.is_complete(it))
+        && input.scope.is_none()
+        && !candidates.iter().any(|it| input.is_complete(it))
     {
-        objects(&sides, ours, theirs, options, &mut candidates, &mut conflict)?;
+        objects(&input, ours, theirs, options, &mut candidates, &mut conflict)?;
     }
-    if !candidates.iter().any(|it| sides.is_complete(it)) {
+    if !candidates.iter().any(|it| input.is_complete(it)) {
         for rule in [names::same, names::renumbered, scopes::scoped] {
-            match rule(&sides) {
-                Ok(keys) => candidates.push(sides.judge(Matched::Names, keys)),
+            match rule(&input) {
+                Ok(keys) => candidates.push(input.judge(Matched::Names, keys)),
                 Err(two) => conflict = conflict.or(Some(two)),
             }
-            if candidates.iter().any(|it| sides.is_complete(it)) {
+            if candidates.iter().any(|it| input.is_complete(it)) {
                 break;
             }
         }
     }
-    let (keys, matched) = choose(&sides, candidates, conflict, model, options)?;
-    Ok((pairs(&sides, keys, options)?, matched))
+    let (keys, matched) = choose(&input, candidates, conflict, model, options)?;
+    Ok((pairs(&input, keys, options)?, matched))
 }
 
-/// Each variable with what stands for it, which is its moving average where that is asked for and there is one.
-fn pairs(sides: &Sides<'_>, keys: Keys, options: &RestoreOptions) -> Result<Vec<Pair>> {
-    let averages = options.moving_averages.then(|| Averages::of(sides));
-    let path = || sides.checkpoint.index().prefix.clone();
+/// Each variable with its counterpart: its moving average, if the options ask for averages and there is one.
+fn pairs(input: &MatchInput<'_>, keys: Keys, options: &RestoreOptions) -> Result<Vec<Pair>> {
+    let averages = options.moving_averages.then(|| Averages::of(input));
+    let path = || input.checkpoint.index().prefix.clone();
     let unsupported = |reason: String| {
         let hint = Hint::new("take the variables' own values").unset("moving_averages");
         Error::Unsupported { path: path(), reason, hint: Some(hint) }
@@ -199,11 +199,11 @@ fn pairs(sides: &Sides<'_>, keys: Keys, options: &RestoreOptions) -> Result<Vec<
             pairs.push(Pair { key, source, is_average: false });
             continue;
         };
-        let entries = (sides.wanted.iter().find(|entry| entry.key == key), sides.checkpoint.index().get(&average));
+        let entries = (input.wanted.iter().find(|entry| entry.key == key), input.checkpoint.index().get(&average));
         if let (Some(ours), Some(theirs)) = entries
-            && !sides.takes(ours, theirs)
+            && !input.takes(ours, theirs)
         {
-            return Err(unsupported(format!("its moving average cannot be taken: {}", sides.misfit(ours, theirs))));
+            return Err(unsupported(format!("its moving average cannot be taken: {}", input.misfit(ours, theirs))));
         }
         pairs.push(Pair { key, source: average, is_average: true });
     }
@@ -219,23 +219,23 @@ fn pairs(sides: &Sides<'_>, keys: Keys, options: &RestoreOptions) -> Result<Vec<
 /// The part of a checkpoint that is the model.
 enum Part<'a> {
     Object(usize),
-    /// What the names of its variables begin with.
+    /// The beginning of the names of its variables.
     Scope(&'a str),
 }
 
-/// Finds the part that a user named: an object, or else a scope of names.
-fn find_part<'a>(sides: &Sides<'_>, name: &'a str) -> Result<Part<'a>> {
-    if let Some(object) = sides.their_graph.and_then(|graph| graph.find(name)) {
+/// Finds the part that the user named: an object, or else a scope of names.
+fn find_part<'a>(input: &MatchInput<'_>, name: &'a str) -> Result<Part<'a>> {
+    if let Some(object) = input.their_graph.and_then(|graph| graph.find(name)) {
         return Ok(Part::Object(object));
     }
-    let names = names::their_names(sides);
+    let names = names::their_names(input);
     let scope = name.trim_end_matches('/');
     if names.keys().any(|name| names::below(name, scope).is_some()) {
         return Ok(Part::Scope(scope));
     }
     let mut has = Vec::new();
     let quoted = |names: BTreeSet<&str>| list(names.into_iter().map(|name| format!("`{}`", name.escape_debug())));
-    if let Some(graph) = sides.their_graph {
+    if let Some(graph) = input.their_graph {
         let objects: BTreeSet<&str> = graph.node(0).children.iter().map(|(name, _)| name.as_str()).collect();
         has.push(format!("at its root are {}", quoted(objects)));
     }
@@ -246,14 +246,14 @@ fn find_part<'a>(sides: &Sides<'_>, name: &'a str) -> Result<Part<'a>> {
     if has.is_empty() {
         has.push("the names of its variables have no scopes".to_owned());
     }
-    let what = if sides.their_graph.is_some() { "no object and no scope" } else { "no object graph and no scope" };
+    let what = if input.their_graph.is_some() { "no object and no scope" } else { "no object graph and no scope" };
     let reason = format!("it has {what} `{}`; {}", name.escape_debug(), has.join(", and "));
-    Err(Error::Unsupported { path: sides.checkpoint.index().prefix.clone(), reason, hint: None })
+    Err(Error::Unsupported { path: input.checkpoint.index().prefix.clone(), reason, hint: None })
 }
 
-/// Rule 2: pairs of objects to begin from. Both roots go first; of the others, those that fit wholly must agree.
+/// Rule 2: pairs of objects to start from. The roots come first; of the others, all that match completely must agree.
 fn objects(
-    sides: &Sides<'_>,
+    input: &MatchInput<'_>,
     ours: &ObjectGraph,
     theirs: &ObjectGraph,
     options: &RestoreOptions,
@@ -263,19 +263,19 @@ fn objects(
     let mut walked = |start, model: &str, checkpoint: &str| match walk(ours, theirs, start) {
         Ok(keys) => {
             let matched = Matched::Objects { model: model.to_owned(), checkpoint: checkpoint.to_owned() };
-            Some(sides.judge(matched, keys))
+            Some(input.judge(matched, keys))
         }
         Err(two) => {
             conflict.get_or_insert(two);
             None
         }
     };
-    let object = sides.object.unwrap_or(0);
+    let object = input.object.unwrap_or(0);
     candidates.extend(walked((0, object), "", options.object.as_deref().unwrap_or_default()));
-    if candidates.iter().any(|it| sides.is_complete(it)) {
+    if candidates.iter().any(|it| input.is_complete(it)) {
         return Ok(());
     }
-    // The objects at a root that are no variables themselves.
+    // The objects at a root that are not variables.
     let children = |graph: &ObjectGraph, root: usize| -> Result<BTreeMap<usize, String>> {
         let all = graph.node(root).children.iter();
         let all: BTreeMap<usize, String> = all
@@ -287,10 +287,10 @@ fn objects(
         }
         let reason =
             format!("{} objects are at the root of an object graph, more than can be tried one by one", all.len());
-        Err(Error::Unsupported { path: sides.checkpoint.index().prefix.clone(), reason, hint: None })
+        Err(Error::Unsupported { path: input.checkpoint.index().prefix.clone(), reason, hint: None })
     };
     let mut others: Vec<Candidate> = Vec::new();
-    if sides.object.is_none() {
+    if input.object.is_none() {
         others.extend(children(theirs, 0)?.iter().filter_map(|(number, name)| walked((0, *number), "", name)));
     }
     others.extend(children(ours, 0)?.iter().filter_map(|(number, name)| walked((*number, object), name, "")));
@@ -298,27 +298,27 @@ fn objects(
     Ok(())
 }
 
-/// The first rule by which all is found; else the one by which most is, if what is missing may be.
+/// The first rule that finds every variable; else the rule that finds the most, if variables may be missing.
 fn choose(
-    sides: &Sides<'_>,
+    input: &MatchInput<'_>,
     candidates: Vec<Candidate>,
     conflict: Option<Conflict>,
     model: &CheckpointReader,
     options: &RestoreOptions,
 ) -> Result<(Keys, Matched)> {
-    let complete = candidates.iter().any(|it| sides.is_complete(it));
-    // By what fits. Where that is nothing, or not enough, by what was found in another shape, which tells more than that it is missing.
+    let complete = candidates.iter().any(|it| input.is_complete(it));
+    // By the number of matches. If there are too few, by those of another shape, which explain more than missing ones.
     let rank = |it: &Candidate| {
         let fit = it.keys.len() - it.mismatches.len();
         let found = if options.keep_missing && fit > 0 { usize::MAX - it.mismatches.len() } else { it.keys.len() };
         (fit, found)
     };
     let most = candidates.iter().map(rank).max().unwrap_or_default();
-    let best = |it: &&Candidate| if complete { sides.is_complete(it) } else { rank(it) == most };
+    let best = |it: &&Candidate| if complete { input.is_complete(it) } else { rank(it) == most };
     let mut ranked = candidates.iter().filter(best);
     let nothing = Candidate { matched: Matched::Names, keys: Keys::new(), mismatches: Vec::new() };
     let first = ranked.next().unwrap_or(&nothing);
-    // Both roots have the first word; what was tried besides has to agree with what else fits.
+    // The roots come first. Other objects that match must agree with each other.
     let sure = match &first.matched {
         Matched::Keys => true,
         Matched::Objects { model, checkpoint } => {
@@ -329,59 +329,59 @@ fn choose(
     if complete && sure {
         return Ok((first.keys.clone(), first.matched.clone()));
     }
-    // What fits twice may be what keeps a variable from being found.
+    // An ambiguous match may be the reason why a variable was not found.
     let used: BTreeSet<&String> = first.keys.values().collect();
     let open = |it: &Conflict| !first.keys.contains_key(&it.key) && !it.candidates.iter().any(|key| used.contains(key));
     if let Some(Conflict { key, candidates }) = conflict.filter(|it| first.mismatches.is_empty() && open(it)) {
-        return Err(sides.ambiguous(&key, &candidates.iter().map(String::as_str).collect::<Vec<_>>()));
+        return Err(input.ambiguous(&key, &candidates.iter().map(String::as_str).collect::<Vec<_>>()));
     }
     if !complete
         && (!options.keep_missing
             || !first.mismatches.is_empty()
             || first.keys.is_empty()
-            || only_scalars(sides, &first.keys))
+            || only_scalars(input, &first.keys))
     {
-        return Err(other(sides, model, first, options));
+        return Err(other(input, model, first, options));
     }
     for second in ranked {
         if let Some((key, source)) = first.keys.iter().find(|(key, source)| second.keys.get(*key) != Some(source)) {
             let candidates = [Some(source), second.keys.get(key)].into_iter().flatten();
-            return Err(sides.ambiguous(key, &candidates.map(String::as_str).collect::<Vec<_>>()));
+            return Err(input.ambiguous(key, &candidates.map(String::as_str).collect::<Vec<_>>()));
         }
     }
     Ok((first.keys.clone(), first.matched.clone()))
 }
 
-/// Whether nothing was found but scalars, though the model has more: counters and rates are the same in every model.
-fn only_scalars(sides: &Sides<'_>, found: &BTreeMap<String, String>) -> bool {
-    let mut arrays = sides.wanted.iter().filter(|entry| !entry.shape.is_empty()).peekable();
+/// Whether only scalars were found, though the model has more: counters and rates are the same in every model.
+fn only_scalars(input: &MatchInput<'_>, found: &BTreeMap<String, String>) -> bool {
+    let mut arrays = input.wanted.iter().filter(|entry| !entry.shape.is_empty()).peekable();
     arrays.peek().is_some() && !arrays.any(|entry| found.contains_key(&entry.key))
 }
 
-/// What to say of a checkpoint of another model, by the rule that found the most.
-fn other(sides: &Sides<'_>, model: &CheckpointReader, found: &Candidate, options: &RestoreOptions) -> Error {
+/// The error for a checkpoint of another model, by the rule that found the most.
+fn other(input: &MatchInput<'_>, model: &CheckpointReader, found: &Candidate, options: &RestoreOptions) -> Error {
     let keys = &found.keys;
-    let of_ours = sides.our_graph.map(|graph| graph.names_below(0)).unwrap_or_default();
-    let of_theirs = sides.their_graph.map(|graph| graph.names_below(0)).unwrap_or_default();
-    // The largest first: a few of them are shown, and weights tell more than counters.
-    let mut missing: Vec<_> = sides.wanted.iter().copied().filter(|entry| !keys.contains_key(&entry.key)).collect();
+    let of_ours = input.our_graph.map(|graph| graph.names_below(0)).unwrap_or_default();
+    let of_theirs = input.their_graph.map(|graph| graph.names_below(0)).unwrap_or_default();
+    // The largest first: only a few are shown, and weights say more than counters.
+    let mut missing: Vec<_> = input.wanted.iter().copied().filter(|entry| !keys.contains_key(&entry.key)).collect();
     missing.sort_by_key(|entry| std::cmp::Reverse(entry.shape.iter().product::<usize>()));
     let has_arrays = missing.iter().any(|entry| !entry.shape.is_empty());
     let named = |entry: &Entry, names: &BTreeMap<&str, &str>| {
         let name = names.get(entry.key.as_str()).filter(|name| names::tells(name));
         CheckpointVariable { key: entry.key.clone(), name: name.map(|name| (*name).to_owned()) }
     };
-    // What may be missing is not to be complained of; but nothing at all that is there is.
-    let missing = if options.keep_missing && !keys.is_empty() && !(has_arrays && only_scalars(sides, keys)) {
+    // Missing variables are allowed, unless all are missing.
+    let missing = if options.keep_missing && !keys.is_empty() && !(has_arrays && only_scalars(input, keys)) {
         Vec::new()
     } else {
         missing.into_iter().map(|entry| named(entry, &of_ours)).collect()
     };
     let used: BTreeSet<&String> = keys.values().collect();
-    let mut extra: Vec<_> = variables(sides.checkpoint).filter(|entry| !used.contains(&entry.key)).collect();
+    let mut extra: Vec<_> = variables(input.checkpoint).filter(|entry| !used.contains(&entry.key)).collect();
     extra.sort_by_key(|entry| std::cmp::Reverse(entry.shape.iter().product::<usize>()));
     Error::Checkpoint(CheckpointError::Mismatch(Box::new(CheckpointMismatch {
-        checkpoint: sides.checkpoint.index().prefix.clone(),
+        checkpoint: input.checkpoint.index().prefix.clone(),
         model: model.index().prefix.clone(),
         missing,
         mismatches: found.mismatches.clone(),

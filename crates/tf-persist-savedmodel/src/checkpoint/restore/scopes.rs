@@ -1,12 +1,12 @@
-//! Rule 3, where all names of one side have a scope in front that those of the other side lack.
+//! Rule 3 for names of one checkpoint with a scope in front that those of the other lack.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::graph::{Conflict, Keys};
 use super::names::{MAX_TRIES, fits, insert, our_names, same_but_number, their_names};
-use super::rules::Sides;
+use super::rules::MatchInput;
 
-/// What stands in front of the names of one side alone, such as `sequential`.
+/// The scope of the names of one checkpoint, such as `sequential`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Scope<'a> {
     /// Of the model's names.
@@ -16,7 +16,7 @@ enum Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// The name that a variable of the model has in the checkpoint.
+    /// The checkpoint's name of a variable of the model.
     fn name(self, ours: &str) -> Option<String> {
         match self {
             Self::Ours(scope) => ours.strip_prefix(scope)?.strip_prefix('/').map(str::to_owned),
@@ -24,7 +24,7 @@ impl Scope<'_> {
         }
     }
 
-    /// The same for the last part of the name of an optimizer's variable, which holds the name of another:
+    /// The same for the last part of the name of an optimizer's variable, which contains the name of another variable:
     /// `sequential_dense_kernel_momentum`.
     fn inner(self, ours: &str) -> Option<String> {
         match self {
@@ -34,15 +34,15 @@ impl Scope<'_> {
     }
 }
 
-/// A name as Keras makes it a part of another.
+/// The form of a name inside another in Keras.
 fn flat(name: &str) -> String {
     name.replace('/', "_")
 }
 
-/// Variables of the same names, up to one scope in front of all names of one side that the other lacks. The scope is the one by which
-/// the most variables are found; of several that are as good there is none.
-pub(super) fn scoped(sides: &Sides<'_>) -> Result<Keys, Conflict> {
-    let (ours, theirs) = (our_names(sides), their_names(sides));
+/// Variables of the same names, except for one scope in front of all names of one checkpoint. The scope that finds the
+/// most variables counts; if several find as many, none does.
+pub(super) fn scoped(input: &MatchInput<'_>) -> Result<Keys, Conflict> {
+    let (ours, theirs) = (our_names(input), their_names(input));
     let mut same = Keys::new();
     for (name, our_keys) in &ours {
         if let Some(candidates) = theirs.get(name) {
@@ -72,19 +72,19 @@ pub(super) fn scoped(sides: &Sides<'_>) -> Result<Keys, Conflict> {
         }
         let (head, rest) = name.split_once('/')?;
         let rest = scope.inner(rest)?;
-        // The optimizer's own name may be numbered otherwise.
+        // The optimizer's own name may have another number.
         let heads = their_heads.iter().filter(|other| same_but_number(head, other));
         let mut found = heads.filter_map(|head| free(&format!("{head}/{rest}")));
         found.next().filter(|_| found.next().is_none())
     };
-    // By the number of variables that fit.
+    // By the number of variables that match.
     let mut ranked: BTreeMap<usize, Vec<Keys>> = BTreeMap::new();
     let mut conflict = None;
     for scope in scopes {
         let (mut keys, mut count, mut twice) = (Keys::new(), 0, None);
         for (name, our_keys) in ours.iter().filter(|(name, _)| is_left(name)) {
             let Some(found) = find(scope, name) else { continue };
-            count += usize::from(our_keys.iter().all(|ours| found.iter().all(|theirs| fits(sides, ours, theirs))));
+            count += usize::from(our_keys.iter().all(|ours| found.iter().all(|theirs| fits(input, ours, theirs))));
             twice = twice.or(insert(&mut keys, our_keys, found).err());
         }
         match twice {

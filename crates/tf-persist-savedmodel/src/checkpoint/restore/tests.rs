@@ -8,7 +8,8 @@ use crate::checkpoint::CheckpointWriter;
 use crate::checkpoint::testing::{delimited, number};
 use crate::error::{CheckpointError, Error};
 
-/// An object: its name, and the numbers of the objects that it has with their names there; or a variable, by name and key.
+/// An object: its name, and the numbers of the objects that it has with their names there; or a variable, by name and
+/// key.
 enum Object {
     Of(&'static [(&'static str, u64)]),
     Variable(&'static str, &'static str),

@@ -1,4 +1,4 @@
-//! A model's checkpoint with the values of another.
+//! Writing a model's checkpoint with the values of another.
 
 use std::path::Path;
 
@@ -7,11 +7,11 @@ use crate::checkpoint::{CheckpointIndex, CheckpointReader, CheckpointWriter};
 use crate::error::Result;
 
 impl Mapping {
-    /// Writes the model's checkpoint anew, of one shard: its own keys and its own object graph, in the order in which they
-    /// were, with the values of `checkpoint`. `model` and `checkpoint` are those it was found for.
+    /// Writes the model's checkpoint with the values of `checkpoint`, in one shard: its own keys and its own object
+    /// graph, in their order. `model` and `checkpoint` are those that the mapping was made of.
     ///
-    /// Every checksum is checked on the way. Partitioned variables are put together, which a graph that restores slices of them
-    /// takes as well. Nothing is to be seen under `prefix` until all is written.
+    /// Every checksum is compared. Partitioned variables are assembled; a graph that restores slices of them accepts
+    /// that. Nothing appears under `prefix` before everything is written.
     ///
     /// # Errors
     /// Those of [`CheckpointWriter::add_from`] and [`CheckpointWriter::finish`].

@@ -10,7 +10,8 @@ fn testdata(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/checkpoint/testdata").join(name)
 }
 
-/// A checkpoint that is copied in several steps: larger than one, with a tensor across the border, and strings at the end.
+/// A checkpoint that is copied in several steps: larger than one, with a tensor across the border, and strings at the
+/// end.
 fn large(prefix: &Path) {
     let mut writer = CheckpointWriter::create(prefix).unwrap();
     for (key, length) in [("a", 5_000_000), ("b", 3), ("c", 9_000_000), ("none", 0)] {

@@ -9,7 +9,8 @@ use crate::checkpoint::testing::{block, delimited, entry, header, number, record
 use crate::checkpoint::*;
 use crate::error::Error;
 
-/// TensorFlow 2.21 wrote this: `w`, float32 [7, 3], in slices of 3, 2 and 2 rows; `bias`, bfloat16 [3]; `words`, 3 strings.
+/// TensorFlow 2.21 wrote this: `w`, float32 [7, 3], in slices of 3, 2 and 2 rows; `bias`, bfloat16 [3]; `words`, 3
+/// strings.
 const PARTITIONED: &[u8] = include_bytes!("../testdata/partitioned.index");
 
 fn read(bytes: &[u8]) -> Result<CheckpointIndex, Error> {

@@ -9,8 +9,9 @@ use crate::checkpoint::*;
 use crate::error::{Error, TensorError};
 use crate::{DType, Tensor};
 
-/// TensorFlow 2.21 wrote this with `SaveV2`: `rows`, float32 [7, 3], in slices of 3, 2 and 2 rows; `columns`, int64 [2, 5], in
-/// slices of 2 and 3 columns; `box`, uint8 [2, 2, 2], in four slices; `words`, string [3], in slices of 2 and 1; `float8`.
+/// TensorFlow 2.21 wrote this with `SaveV2`: `rows`, float32 [7, 3], in slices of 3, 2 and 2 rows; `columns`, int64 [2,
+/// 5], in slices of 2 and 3 columns; `box`, uint8 [2, 2, 2], in four slices; `words`, string [3], in slices of 2 and 1;
+/// `float8`.
 fn slices() -> CheckpointReader {
     CheckpointReader::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/checkpoint/testdata/slices")).unwrap()
 }

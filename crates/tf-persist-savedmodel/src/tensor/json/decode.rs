@@ -8,7 +8,7 @@ use super::cell::{Cell, Refusal, Refused, read_string};
 use super::nest::Nest;
 use crate::dtype::DType;
 use crate::error::{Error, Result, TensorError};
-use crate::tensor::growing::Growing;
+use crate::tensor::aligned_buf::AlignedBuf;
 use crate::tensor::{Strings, Tensor};
 
 /// The tensor of an input while its values are read. The values of several rows go one after another.
@@ -93,13 +93,13 @@ impl Builder {
 }
 
 struct Numbers<T> {
-    memory: Growing,
+    memory: AlignedBuf,
     element: std::marker::PhantomData<T>,
 }
 
 impl<T: Cell> Numbers<T> {
     fn new() -> Self {
-        Self { memory: Growing::new(), element: std::marker::PhantomData }
+        Self { memory: AlignedBuf::new(), element: std::marker::PhantomData }
     }
 }
 

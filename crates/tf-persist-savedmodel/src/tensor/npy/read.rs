@@ -9,7 +9,7 @@ use super::header::{Header, MAGIC, MAX_HEADER};
 use crate::dtype::DType;
 use crate::error::{Error, Hint, Result, TensorError};
 use crate::shape::element_count;
-use crate::tensor::growing::{Growing, Shortfall, read_full};
+use crate::tensor::aligned_buf::{AlignedBuf, FillError, read_full};
 use crate::tensor::{Strings, Tensor};
 
 /// Elements of no bytes (`S0`) cost the file nothing and us eight bytes each, so they are counted.
@@ -79,12 +79,12 @@ pub(in crate::tensor) fn read_sized(source: &str, reader: &mut dyn Read, length:
             return Err(Error::data(source, wrong_length(&shape, needed, data)));
         }
     }
-    let mut data = Growing::new();
+    let mut data = AlignedBuf::new();
     let present = length.present.saturating_sub(header_len).try_into().unwrap_or(usize::MAX);
     data.fill(reader, needed, present).map_err(|shortfall| match shortfall {
-        Shortfall::Ended(data) => Error::data(source, wrong_length(&shape, needed, data as u64)),
-        Shortfall::Io(error) => failed(source, error),
-        Shortfall::Memory(error) => error,
+        FillError::Ended(data) => Error::data(source, wrong_length(&shape, needed, data as u64)),
+        FillError::Io(error) => failed(source, error),
+        FillError::Memory(error) => error,
     })?;
     // Reading on to the end also lets a zip archive compare its checksum.
     if read_full(reader, &mut [0]).map_err(|error| failed(source, error))? > 0 {
@@ -156,7 +156,7 @@ fn failed(source: &str, error: io::Error) -> Error {
     }
 }
 
-fn numbers(source: &str, data: Growing, dtype: DType, shape: &[usize]) -> Result<Tensor> {
+fn numbers(source: &str, data: AlignedBuf, dtype: DType, shape: &[usize]) -> Result<Tensor> {
     if dtype == DType::Bool
         && let Some(wrong) = data.bytes().iter().find(|byte| **byte > 1)
     {
@@ -195,7 +195,7 @@ fn trimmed(bytes: &[u8]) -> &[u8] {
 }
 
 /// Elements in Fortran order, where the first index runs fastest, put into row-major order.
-fn row_major(data: Growing, shape: &[usize], size: usize) -> Result<Growing> {
+fn row_major(data: AlignedBuf, shape: &[usize], size: usize) -> Result<AlignedBuf> {
     // With at most one size above 1, both orders are the same; without elements or bytes there is nothing to order.
     if shape.iter().filter(|size| **size > 1).count() < 2 || data.bytes().is_empty() {
         return Ok(data);
@@ -209,7 +209,7 @@ fn row_major(data: Growing, shape: &[usize], size: usize) -> Result<Growing> {
         stride *= size;
     }
     let last_stride = strides[outer.len()];
-    let mut target = Growing::zeros(source.len())?;
+    let mut target = AlignedBuf::zeros(source.len())?;
     let mut index = vec![0_usize; outer.len()];
     let mut start = 0;
     for row in target.bytes_mut().chunks_exact_mut(last * size) {

@@ -28,7 +28,7 @@ const MAX_NAMES: usize = 100_000;
 ///
 /// # Errors
 /// If a signature cannot be decoded, or there is more of something than any model has.
-pub(super) fn collect(file: &Bytes, room: &mut usize) -> Result<Contents, String> {
+pub(super) fn parse_contents(file: &Bytes, budget: &mut usize) -> Result<Contents, String> {
     let mut contents = Contents::default();
     let mut counter = Counter::default();
     let mut collections = Vec::new();
@@ -59,7 +59,7 @@ pub(super) fn collect(file: &Bytes, room: &mut usize) -> Result<Contents, String
     graph(GraphView::new(file), &mut contents, &mut counter)?;
     (contents.ops, contents.calls) = counter.finish();
     for (name, proto) in signatures {
-        let signature = SignatureDef::from_proto(name, &proto, room);
+        let signature = SignatureDef::from_proto(name, &proto, budget);
         let kind = if is_operation(name, &proto) { &mut contents.operations } else { &mut contents.signatures };
         kind.push(signature);
     }

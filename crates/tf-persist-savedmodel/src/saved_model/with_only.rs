@@ -9,7 +9,7 @@ const META_GRAPHS: u32 = 2;
 
 impl SavedModel {
     /// The serialized `SavedModel` with this meta graph and no other. What else the message has stays, known or not.
-    pub(crate) fn alone(&self, meta_graph: &MetaGraph) -> Vec<u8> {
+    pub(crate) fn with_only(&self, meta_graph: &MetaGraph) -> Vec<u8> {
         let bytes = self.bytes();
         let kept = meta_graph.range();
         let mut alone = Vec::with_capacity(kept.len() + 64);

@@ -25,15 +25,15 @@ const LARGE: usize = 4 << 20;
 /// adds is never touched, and so never resident. To ask for the alignment instead would keep the allocator from handing out
 /// freed memory again, which is faster still.
 const HUGE_PAGE: usize = 2 << 20;
-const BOOK_KEEPING: usize = 4096;
+const MALLOC_HEADER: usize = 4096;
 
 /// The bytes of a numeric tensor to be.
-pub(crate) struct Growing {
+pub(crate) struct AlignedBuf {
     memory: Aligned,
 }
 
 /// Why a reader could not fill the memory.
-pub(crate) enum Shortfall {
+pub(crate) enum FillError {
     /// The reader ended after this many bytes.
     Ended(usize),
     /// The reader failed.
@@ -42,7 +42,7 @@ pub(crate) enum Shortfall {
     Memory(Error),
 }
 
-impl Growing {
+impl AlignedBuf {
     pub(crate) fn new() -> Self {
         Self { memory: AVec::new(ALIGNMENT) }
     }
@@ -61,8 +61,8 @@ impl Growing {
         if self.memory.capacity() > 0 || additional < LARGE {
             return self.memory.try_reserve_exact(additional).map_err(fail);
         }
-        let mapped = additional.checked_add(BOOK_KEEPING).and_then(|bytes| bytes.checked_next_multiple_of(HUGE_PAGE));
-        self.memory.try_reserve_exact(mapped.map_or(additional, |mapped| mapped - BOOK_KEEPING)).map_err(fail)?;
+        let mapped = additional.checked_add(MALLOC_HEADER).and_then(|bytes| bytes.checked_next_multiple_of(HUGE_PAGE));
+        self.memory.try_reserve_exact(mapped.map_or(additional, |mapped| mapped - MALLOC_HEADER)).map_err(fail)?;
         memory::prefer_huge_pages(&mut self.memory, additional, HUGE_PAGE);
         Ok(())
     }
@@ -101,19 +101,19 @@ impl Growing {
 
     /// Reads `len` bytes. `present` of them are known to be there, and get their memory at once; for the others it grows as
     /// they arrive, to at most twice of what did.
-    pub(crate) fn fill(&mut self, reader: &mut dyn Read, len: usize, present: usize) -> Result<(), Shortfall> {
-        self.reserve(len.min(present)).map_err(Shortfall::Memory)?;
+    pub(crate) fn fill(&mut self, reader: &mut dyn Read, len: usize, present: usize) -> Result<(), FillError> {
+        self.reserve(len.min(present)).map_err(FillError::Memory)?;
         let start = self.memory.len();
         while self.memory.len() - start < len {
             let filled = self.memory.len();
             let piece = PIECE.min(len - (filled - start));
             if self.memory.capacity() - filled < piece {
-                self.grow(piece).map_err(Shortfall::Memory)?;
+                self.grow(piece).map_err(FillError::Memory)?;
             }
             self.memory.resize(filled + piece, 0);
-            let read = read_full(reader, &mut self.memory[filled..]).map_err(Shortfall::Io)?;
+            let read = read_full(reader, &mut self.memory[filled..]).map_err(FillError::Io)?;
             if read < piece {
-                return Err(Shortfall::Ended(filled - start + read));
+                return Err(FillError::Ended(filled - start + read));
             }
         }
         Ok(())
@@ -127,10 +127,10 @@ impl Growing {
         offset: u64,
         len: usize,
         visit: impl FnMut(&[u8]),
-    ) -> Result<(), Shortfall> {
-        self.reserve(len).map_err(Shortfall::Memory)?;
-        let read = memory::append_file(&mut self.memory, file, offset, len, visit).map_err(Shortfall::Io)?;
-        if read == len { Ok(()) } else { Err(Shortfall::Ended(read)) }
+    ) -> Result<(), FillError> {
+        self.reserve(len).map_err(FillError::Memory)?;
+        let read = memory::append_file(&mut self.memory, file, offset, len, visit).map_err(FillError::Io)?;
+        if read == len { Ok(()) } else { Err(FillError::Ended(read)) }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
