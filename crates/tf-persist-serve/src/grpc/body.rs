@@ -1,4 +1,4 @@
-//! The body of a response: messages, and at the end the code in trailers.
+//! The body of a response: messages, then trailers with the status code.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -14,11 +14,11 @@ use super::status::GRPC_STATUS;
 /// The body of a response.
 pub(super) struct ResponseBody(Remaining);
 
-/// What is still to be sent.
+/// What remains to be sent.
 enum Remaining {
-    /// A message with its prefix, and the trailers.
+    /// A message with its prefix, then the trailers.
     Message(Bytes),
-    /// Messages as they come, and the trailers.
+    /// Messages as they arrive, then the trailers.
     Messages(mpsc::Receiver<Bytes>),
     /// The trailers.
     Trailers,
@@ -26,17 +26,17 @@ enum Remaining {
 }
 
 impl ResponseBody {
-    /// A message with its prefix.
+    /// A body of one message with its prefix.
     pub(super) fn message(framed: Bytes) -> Self {
         Self(Remaining::Message(framed))
     }
 
-    /// Messages with their prefixes, until nobody can send them any more.
+    /// A body of messages with their prefixes, until the channel closes.
     pub(super) fn messages(framed: mpsc::Receiver<Bytes>) -> Self {
         Self(Remaining::Messages(framed))
     }
 
-    /// No body: everything is in the headers.
+    /// An empty body: the status is in the headers.
     pub(super) fn empty() -> Self {
         Self(Remaining::Nothing)
     }

@@ -1,4 +1,4 @@
-//! Connections: HTTP/2 with limits that neither large tensors nor hostile clients run into.
+//! Serves one connection: HTTP/2, with limits that leave room for large tensors and stop hostile clients.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,43 +19,45 @@ use crate::net::{IoEvent, ObservedIo, Peer};
 use crate::shutdown::{GRACE, ShutdownSignal};
 use crate::state::ServerState;
 
-/// CallExecutor at once on one connection. gRPC clients share one connection among all their threads.
+/// Concurrent calls on one connection. gRPC clients share one connection among all their threads.
 const MAX_STREAMS: u32 = 1024;
 
-/// Headers of one request: gRPC's own hard limit.
+/// The size of a request's headers, in bytes: gRPC's own hard limit.
 const MAX_HEADERS: u32 = 16 << 10;
 
-/// What a client may send of one call before it is read: enough that large tensors come at the speed of memory.
+/// How many bytes of one call a client may send before they are read: enough that large tensors arrive at the speed of
+/// memory.
 const STREAM_WINDOW: u32 = 1 << 20;
 
-/// What a client may send on a connection before it is read.
+/// How many bytes a client may send on a connection before they are read.
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
-/// Pieces of that are larger cost fewer looks at them.
+/// The largest frame, in bytes. Large frames cost less per byte.
 const MAX_FRAME: u32 = 64 << 10;
 
-/// What of an answer waits for a client that does not read it, besides the answer itself.
+/// How many bytes of responses are buffered for a client that does not read them.
 const SEND_BUFFER: usize = 1 << 20;
 
-/// Streams that a client opened and reset before they were looked at: more of them close the connection (CVE-2023-44487).
+/// Streams that a client may open and reset before they are accepted. More of them close the connection
+/// (CVE-2023-44487).
 const MAX_RESET_STREAMS: usize = 64;
 
-/// A connection of which nothing was bytes_read for so long is asked whether it is there,
+/// A silent connection gets a ping after this time.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
-/// and closed if it does not say so within this time.
+/// A connection that does not answer the ping within this time is closed.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What every client of HTTP/2 begins with has so many bytes; its settings come with it (RFC 9113, 3.4).
+/// The length of the preface that every client of HTTP/2 sends first (RFC 9113, section 3.4). Its settings follow.
 const PREFACE_BYTES: usize = 24;
 
-/// Where the calls of a connection are answered: one at a time in the thread of the connection, which is quickest; of several at once the
-/// others in the threads that all share, so that a client that has one connection has all cores. A `Watch` of the health service is a call
-/// too, for as long as it goes on: beside it all others go to the threads that all share.
+/// Decides where the calls of a connection run. One call at a time runs in the thread of the connection, which is
+/// fastest; further concurrent calls run in the shared runtime, so that a client with one connection can use all cores.
+/// A `Watch` of the health service is a call too: while it lasts, all others run in the shared runtime.
 #[derive(Clone)]
 struct CallExecutor {
     inline: Arc<Semaphore>,
-    /// All of them, those whose answers are still being sent too.
+    /// All calls, including those whose responses are still being sent.
     active: TaskTracker,
     shared: Handle,
 }
@@ -74,7 +76,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for CallExecutor {
     }
 }
 
-/// The HTTP/2 that gRPC is spoken over.
+/// HTTP/2 with the limits above.
 fn http2(calls: CallExecutor) -> http2::Builder<CallExecutor> {
     let mut builder = http2::Builder::new(calls);
     builder
@@ -91,7 +93,7 @@ fn http2(calls: CallExecutor) -> http2::Builder<CallExecutor> {
     builder
 }
 
-/// Answers the calls of a connection until the client leaves, or the server stops and what was begun is answered.
+/// Answers the calls of a connection until the client leaves, or the server shuts down and all calls are answered.
 pub(crate) async fn serve<S>(stream: S, peer: Peer, state: ServerState, shutdown: ShutdownSignal, shared: Handle)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -110,10 +112,11 @@ where
     let mut connection =
         pin!(http2(calls.clone()).serve_connection(TokioIo::new(stream), GrpcService::new(state, peer)));
     let has_begun = || bytes_read.load(Ordering::Relaxed) > PREFACE_BYTES;
-    // Who says nothing at all is not asked whether he is there.
+    // A client that never sends the preface gets no keep-alive ping.
     let mut silence = pin!(sleep(head_timeout));
     let (mut draining, mut was_shut, mut was_looked_at) = (false, false, false);
-    // The end of a connection is agreed on: a client that says nothing to it is not waited for when it has no calls.
+    // The end of a connection needs the client's agreement. A client without calls that does not answer is not waited
+    // for.
     let traffic = || (bytes_read.load(Ordering::Relaxed), sent.load(Ordering::Relaxed));
     let (mut look, mut traffic_before) = (interval(2 * GRACE), None);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -123,20 +126,20 @@ where
             biased;
             result = connection.as_mut() => {
                 if let Err(error) = result {
-                    tracing::debug!(%error, "a gRPC connection broke");
+                    tracing::debug!(%error, "gRPC connection failed");
                 }
                 return;
             }
             () = shutdown.started(), if !draining => {
                 draining = true;
-                // Who has not begun may be about to.
+                // A client that has not begun may be about to.
                 if has_begun() {
                     connection.as_mut().graceful_shutdown();
                 }
             }
             () = soon.as_mut(), if !was_shut => {
                 was_shut = true;
-                // Who has not begun by now has asked nothing, and may never.
+                // A client that has not begun by now has made no call.
                 if !has_begun() {
                     return;
                 }
@@ -144,14 +147,14 @@ where
             }
             _ = look.tick(), if was_shut => {
                 if traffic_before.replace(traffic()) == Some(traffic()) && calls.active.is_empty() {
-                    tracing::debug!("a client of gRPC does not agree that its connection ends");
+                    tracing::debug!("gRPC client did not answer the shutdown of its connection");
                     return;
                 }
             }
             () = silence.as_mut(), if !was_looked_at => {
                 was_looked_at = true;
                 if !has_begun() {
-                    tracing::debug!("a client of gRPC did not begin in time");
+                    tracing::debug!("gRPC client did not send the preface in time");
                     return;
                 }
             }
@@ -189,7 +192,7 @@ mod tests {
             drop(end_first);
             assert_eq!(first.await.unwrap(), where_it_is());
             tokio::task::yield_now().await;
-            // It is over, and the next one has its place.
+            // The inline call has ended, so the next one runs inline.
             let (end_third, third) = oneshot::channel();
             drop(end_third);
             assert_eq!(call(&calls, third).await.unwrap(), where_it_is());

@@ -1,4 +1,4 @@
-//! From a path to what answers it.
+//! From the path of a call to its response: methods, keys, limits, deadlines, metrics.
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -25,26 +25,27 @@ use crate::offload::{OFFLOAD_BYTES, offload, offload_if};
 use crate::state::ServerState;
 use crate::status::Status;
 
-/// What is asked about a model, or of its health, is no longer than this.
+/// The longest request for status, metadata or health, in bytes.
 const MAX_METADATA_BYTES: usize = 64 << 10;
 
-/// A configuration of models, in thousands. Decoded, it may take a hundred times as much.
+/// The longest configuration of models, in bytes: enough for thousands of models. Decoded, it may take a hundred times
+/// as much memory.
 const MAX_CONFIG_BYTES: usize = 4 << 20;
 
-/// Whether the server is alive is told without a key, and however much there is to do.
+/// Health checks need no key, and are answered however busy the server is.
 const HEALTH_PREFIX: &str = "/grpc.health.v1.Health/";
 
-/// The gRPC interface of a server: a service for connections of HTTP/2.
+/// The gRPC interface of a server, as a hyper service for one connection.
 #[derive(Clone)]
 pub(super) struct GrpcService {
     state: ServerState,
     peer: Peer,
 }
 
-/// An answer that is being made.
+/// A response in the making.
 type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Infallible>> + Send>>;
 
-/// What can be called.
+/// The methods that can be called.
 #[derive(Clone, Copy)]
 enum Call {
     Predict,
@@ -74,7 +75,7 @@ impl Call {
         })
     }
 
-    /// The longest message that is read.
+    /// The longest message, in bytes.
     fn max_message(self) -> usize {
         match self {
             Self::Predict | Self::Classify | Self::Regress | Self::MultiInference => usize::MAX,
@@ -89,7 +90,7 @@ impl GrpcService {
         Self { state, peer }
     }
 
-    /// Answers a request.
+    /// Answers a call, within its deadline.
     async fn respond<B>(&self, request: Request<B>) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -134,7 +135,7 @@ impl GrpcService {
         let limits = &state.settings().security.limits;
         let message = read_message(body, &head.headers, call.max_message(), limits).await?;
         state.note_bytes(message.len());
-        // It is let in when it is whole: clients that send slowly shut nobody out.
+        // Counted only once the message is complete, so slow senders hold no permit.
         let _permit = if is_health { None } else { Some(state.concurrency_limit().try_acquire()?) };
         let limit = limits.tensors;
         let message = match call {
@@ -142,7 +143,7 @@ impl GrpcService {
                 let mut request = parse(&message, move |message| PredictRequest::parse(message, limit)).await?;
                 let spec = require_spec(request.spec.take());
                 let length = message.len();
-                // The tensors' slices keep what they need of it.
+                // The inputs are slices that keep the message alive as long as needed.
                 drop(message);
                 let run = |spec, metrics: Arc<ModelMetrics>| async move {
                     prediction_service::predict(state, &spec, request, length, deadline, &metrics).await
@@ -170,7 +171,7 @@ impl GrpcService {
             Call::GetModelMetadata => {
                 let request = MetadataRequest::parse(&message)?;
                 let servable = prediction_service::find(state, metadata::check(&request)?)?;
-                // It is read out of the model's graph.
+                // The signatures are read from the model's file.
                 offload(move || metadata::answer(&servable)).await?
             }
             Call::GetModelStatus => {
@@ -178,7 +179,7 @@ impl GrpcService {
                 model_service::status(state.models(), &spec?)?
             }
             Call::ReloadConfig if !state.settings().grpc.reload_config => {
-                tracing::warn!(asked_by = %self.peer, "HandleReloadConfigRequest was refused: it is switched off");
+                tracing::warn!(asked_by = %self.peer, "HandleReloadConfigRequest refused: it is disabled");
                 return Err(Status::new(
                     Code::PermissionDenied,
                     "HandleReloadConfigRequest is switched off on this server",
@@ -196,8 +197,8 @@ impl GrpcService {
         Ok(ResponseBody::message(message))
     }
 
-    /// Does what a request for a model asks, and counts it. TensorFlow Serving counts these three of gRPC, and no others
-    /// (`model_servers/prediction_service_impl.cc`).
+    /// Runs a request for a model, and counts it. TensorFlow Serving counts Predict, Classify and Regress, and no other
+    /// calls (`model_servers/prediction_service_impl.cc`).
     async fn with_metrics<F>(
         &self,
         api: Api,
@@ -219,7 +220,7 @@ impl GrpcService {
     }
 }
 
-/// Reads a request out of a message.
+/// Parses a request, in another thread if it is large.
 async fn parse<T: Send + 'static>(
     message: &Bytes,
     parse: impl FnOnce(&Bytes) -> Result<T, Status> + Send + 'static,

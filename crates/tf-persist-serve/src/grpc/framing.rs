@@ -1,4 +1,4 @@
-//! Messages in the bodies of requests: one byte that says whether it is compressed, four of its length, itself.
+//! Length-prefixed messages: one byte for compression, four bytes of length, the message.
 
 use std::fmt::Display;
 use std::io::Read;
@@ -13,25 +13,25 @@ use crate::offload::offload_if;
 use crate::security::Limits;
 use crate::status::Status;
 
-/// What stands before a message.
+/// The length of the prefix of a message.
 pub(super) const PREFIX_BYTES: usize = 5;
 
-/// Room that is made at once for a message that comes in chunks. More is made only as it comes: a client may say that it will send
-/// two gigabytes, in five bytes.
+/// The first allocation for a message that arrives in chunks, in bytes. It grows only as data arrives: five bytes can
+/// announce two gigabytes.
 const INITIAL_CAPACITY: usize = 64 << 10;
 
-/// Longer compressed messages are inflated off the threads that serve connections: at most a thousand times their size, which takes
-/// milliseconds.
+/// Longer compressed messages are inflated in another thread, since they may inflate to a thousand times their size,
+/// which takes milliseconds.
 const MAX_INLINE_INFLATE: usize = 4 << 10;
 
-/// The largest message that protobuf has, and TensorFlow Serving sends.
+/// The largest message that protobuf allows and TensorFlow Serving sends, in bytes.
 const MAX_MESSAGE: usize = i32::MAX as usize;
 
-/// Reads the one message of a request, to the end of the request.
+/// Reads the only message of a request, to the end of the request.
 ///
 /// # Errors
-/// `RESOURCE_EXHAUSTED` if it has more than `limit` bytes, `DEADLINE_EXCEEDED` if the client takes too long between two chunks,
-/// `UNIMPLEMENTED` if it is compressed in an unknown way, `INTERNAL` if it is none.
+/// `RESOURCE_EXHAUSTED` if it has more than `limit` bytes, `DEADLINE_EXCEEDED` if the client takes too long between two
+/// chunks, `UNIMPLEMENTED` if the compression is unknown, `INTERNAL` if the message is malformed.
 pub(super) async fn read_message<B>(
     mut body: B,
     headers: &HeaderMap,
@@ -47,10 +47,10 @@ where
         let frame = tokio::time::timeout(limits.body_timeout, body.frame());
         let frame = frame
             .await
-            .map_err(|_| Status::new(Code::DeadlineExceeded, "the rest of the request did not come in time"))?;
+            .map_err(|_| Status::new(Code::DeadlineExceeded, "the rest of the request was not received in time"))?;
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| Status::new(Code::Cancelled, format!("the request broke off: {error}")))?;
-        // Trailers of a request mean nothing.
+        // Trailers of a request are ignored.
         if let Ok(data) = frame.into_data() {
             reader.push(data)?;
         }
@@ -64,13 +64,13 @@ where
     offload_if(message.len() > MAX_INLINE_INFLATE, move || encoding.inflate(&message, limit)).await
 }
 
-/// A message and how much of it is there.
+/// A message that is being received.
 struct MessageReader {
     limit: usize,
     prefix: [u8; PREFIX_BYTES],
     prefix_read: usize,
     length: usize,
-    /// The message, if it came in one piece.
+    /// The message, if it arrived in one chunk.
     whole: Option<Bytes>,
     chunks: Vec<u8>,
 }
@@ -102,19 +102,19 @@ impl MessageReader {
             return Ok(());
         }
         if self.whole.is_some() || self.chunks.len() + data.len() > self.length {
-            return Err(internal("more than one message was sent, where one is expected"));
+            return Err(internal("the request has more than one message"));
         }
         if self.chunks.capacity() < self.chunks.len() + data.len() {
-            // Twice the room each time, but not beyond what is still to come.
+            // Doubles, up to the announced length.
             let capacity = (2 * (self.chunks.len() + data.len())).max(INITIAL_CAPACITY).min(self.length);
             let more = self.chunks.try_reserve_exact(capacity - self.chunks.len());
-            more.map_err(|_| Status::new(Code::ResourceExhausted, "there is no memory for the message"))?;
+            more.map_err(|_| Status::new(Code::ResourceExhausted, "cannot allocate memory for the message"))?;
         }
         self.chunks.extend_from_slice(&data);
         Ok(())
     }
 
-    /// The message, and whether it is compressed.
+    /// Whether the message is compressed, and the message.
     fn finish(self) -> Result<(bool, Bytes), Status> {
         if self.prefix_read < PREFIX_BYTES {
             return Err(internal("the request ends before its message"));
@@ -126,12 +126,12 @@ impl MessageReader {
         match self.prefix[0] {
             0 => Ok((false, message)),
             1 => Ok((true, message)),
-            _ => Err(internal("the message's prefix is none")),
+            _ => Err(internal("the prefix of the message is invalid")),
         }
     }
 }
 
-/// How a message is compressed.
+/// The compression of a message.
 #[derive(Clone, Copy)]
 enum Encoding {
     Gzip,
@@ -143,17 +143,17 @@ impl Encoding {
         match headers.get("grpc-encoding").map(|value| value.as_bytes()) {
             Some(b"gzip") => Ok(Self::Gzip),
             Some(b"deflate") => Ok(Self::Deflate),
-            None | Some(b"identity") => Err(internal("the message is compressed, and its headers do not say how")),
+            None | Some(b"identity") => Err(internal("the message is compressed, but `grpc-encoding` is missing")),
             Some(other) => {
                 let other = String::from_utf8_lossy(other);
-                Err(Status::new(Code::Unimplemented, format!("messages compressed by `{other}` cannot be read")))
+                Err(Status::new(Code::Unimplemented, format!("compression `{other}` is not supported")))
             }
         }
     }
 
     fn inflate(self, message: &[u8], limit: usize) -> Result<Bytes, Status> {
         let mut inflated = Vec::new();
-        // One byte more than there may be, so that the length tells.
+        // One byte beyond the limit, to notice a longer message.
         let read_limit = limit as u64 + 1;
         let read = match self {
             Self::Gzip => flate2::read::GzDecoder::new(message).take(read_limit).read_to_end(&mut inflated),
@@ -167,19 +167,19 @@ impl Encoding {
     }
 }
 
-/// A message to be sent, written by `write` after room for its prefix.
+/// A message with its prefix. `write` appends the message.
 ///
 /// # Errors
-/// `RESOURCE_EXHAUSTED` if it is larger than gRPC's clients take.
+/// `RESOURCE_EXHAUSTED` if it is larger than gRPC clients accept.
 pub(super) fn frame_message(length: usize, write: impl FnOnce(&mut Vec<u8>)) -> Result<Bytes, Status> {
     if length > MAX_MESSAGE {
-        let reason = format!("the answer has {length} bytes, and a message at most {MAX_MESSAGE}");
+        let reason = format!("the response has {length} bytes; the limit is {MAX_MESSAGE}");
         return Err(Status::new(Code::ResourceExhausted, reason));
     }
     let mut out = Vec::with_capacity(PREFIX_BYTES + length);
     out.extend_from_slice(&[0; PREFIX_BYTES]);
     write(&mut out);
-    // A message of at most 31 bits.
+    // The length fits 31 bits.
     let length = (out.len() - PREFIX_BYTES) as u32;
     out[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
     Ok(out.into())

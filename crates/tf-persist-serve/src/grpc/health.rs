@@ -1,6 +1,6 @@
 //! gRPC's own health service (<https://github.com/grpc/grpc/blob/master/doc/health-checking.md>).
 //!
-//! TensorFlow Serving has it behind a flag; who does not ask does not notice it.
+//! TensorFlow Serving has it behind a flag; here it is always on.
 
 use bytes::Bytes;
 use tf_persist_proto::wire::{Value, try_fields};
@@ -16,7 +16,7 @@ const SERVING: u8 = 1;
 const NOT_SERVING: u8 = 2;
 const SERVICE_UNKNOWN: u8 = 3;
 
-/// The services that can be asked for: the server, and its own under the names that TensorFlow Serving and gRPC have for them.
+/// The known services: the whole server, and its services by TensorFlow Serving's names and by gRPC's.
 const SERVICES: [&str; 5] = [
     "",
     "ModelService",
@@ -25,10 +25,10 @@ const SERVICES: [&str; 5] = [
     "tensorflow.serving.PredictionService",
 ];
 
-/// `Check`: whether a service answers now.
+/// `Check`: whether a service is serving now.
 ///
 /// # Errors
-/// `NOT_FOUND` if there is no such service.
+/// `NOT_FOUND` if the service is unknown.
 pub(super) fn check(message: &[u8], models: &Models, draining: bool) -> Result<Bytes, Status> {
     let service = service_name(message);
     if !SERVICES.contains(&service) {
@@ -37,7 +37,7 @@ pub(super) fn check(message: &[u8], models: &Models, draining: bool) -> Result<B
     Ok(enum_message(if models.are_ready() && !draining { SERVING } else { NOT_SERVING }))
 }
 
-/// `Watch`: whether a service answers, now and whenever that changes, until the server stops or the client leaves.
+/// `Watch`: whether a service is serving, now and after every change, until the server shuts down or the client leaves.
 pub(super) fn watch(message: &[u8], models: &Models, shutdown: ShutdownSignal) -> mpsc::Receiver<Bytes> {
     let (sender, receiver) = mpsc::channel(1);
     let known = SERVICES.contains(&service_name(message));
@@ -54,7 +54,7 @@ pub(super) fn watch(message: &[u8], models: &Models, shutdown: ShutdownSignal) -
                 if sent.replace(now) != Some(now) {
                     let _ = sender.send(enum_message(now)).await;
                 }
-                // The models live as long as this.
+                // Cannot fail: this task holds the models.
                 let _ = changes.changed().await;
             }
         };

@@ -12,13 +12,13 @@ use crate::inference::signature_defs;
 use crate::models::Servable;
 use crate::status::Status;
 
-/// The one field of metadata that there is.
+/// The only field of metadata.
 const SIGNATURE_DEF: &str = "signature_def";
 
-/// What an `Any` calls the message in it.
+/// The type of the message in the `Any`.
 const TYPE_URL: &str = "type.googleapis.com/tensorflow.serving.SignatureDefMap";
 
-/// Whether a request asks for what there is: the model that it asks it of.
+/// Checks a request. Returns its model.
 pub(super) fn check(request: &MetadataRequest) -> Result<&ModelSpec, Status> {
     let spec = request.spec.as_ref().ok_or_else(|| Status::invalid_argument("Missing ModelSpec"))?;
     if request.fields.is_empty() {

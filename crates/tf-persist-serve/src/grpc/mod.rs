@@ -1,13 +1,15 @@
-//! TensorFlow Serving's gRPC interface: PredictionService and ModelService (`apis/*.proto`), and gRPC's own health service.
+//! TensorFlow Serving's gRPC interface: PredictionService and ModelService (`apis/*.proto`), and gRPC's own health
+//! service.
 //!
-//! All calls but one are one message in, one message out, so gRPC is little more than five bytes before each message and a code
-//! after it (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>), over hyper's HTTP/2. It is written down here, because
-//! servers that take whole messages of two gigabytes must not make room for what a client only says that it will send, and because
-//! tensors go from the message into their own memory without a message object between.
+//! All calls but one have one message in and one message out, so gRPC is little more than five bytes before each
+//! message and a code after it (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>), over hyper's HTTP/2.
+//! It is implemented here for two reasons. A server that accepts messages of two gigabytes must not allocate what a
+//! client only announces, and tensors are decoded from the message straight into their memory, without a message object
+//! in between.
 //!
-//! The way of a call: `connection` takes the connection, `dispatch` says whether the call may be made and finds the method, `framing` reads
-//! the message, `messages` its fields, `prediction_service` and
-//! `model_service` answer it, `messages` writes the answer down.
+//! A call passes through `connection`, `dispatch`, which checks keys and limits and finds the method, `framing`, which
+//! reads the message, `messages`, which parses it, `prediction_service` or `model_service`, which answer it, and
+//! `messages` again, which encodes the response.
 
 mod body;
 mod connection;

@@ -17,7 +17,7 @@ use crate::status::Status;
 
 /// `GetModelStatusResponse`.
 pub(super) fn status(models: &Models, spec: &ModelSpec) -> Result<Bytes, Status> {
-    // Labels are not looked at.
+    // Labels are ignored.
     let version = if let Version::Number(version) = spec.version { Some(version) } else { None };
     let versions = models.status(&spec.name, version)?;
     response::message(&pb::GetModelStatusResponse {
@@ -47,7 +47,7 @@ fn status_proto(error: Option<Status>) -> pb::StatusProto {
     pb::StatusProto { error_code: EnumOrUnknown::from_i32(code), error_message: message, ..Default::default() }
 }
 
-/// Serves another configuration: `ReloadConfigResponse`.
+/// Changes the configuration of models: `ReloadConfigResponse`.
 pub(super) async fn reload(
     models: &Models,
     metrics: &Metrics,
@@ -55,7 +55,7 @@ pub(super) async fn reload(
     requested_by: &str,
 ) -> Result<Bytes, Status> {
     let request: pb::ReloadConfigRequest = tf_persist_proto::parse(&message)
-        .map_err(|error| Status::new(Code::Internal, format!("the request is no message of its type: {error}")))?;
+        .map_err(|error| Status::new(Code::Internal, format!("the request cannot be parsed: {error}")))?;
     let config = request.config.unwrap_or_default();
     if !matches!(config.config, Some(Config::ModelConfigList(_))) {
         return Err(Status::invalid_argument(

@@ -23,19 +23,20 @@ use crate::offload::{LongWait, OFFLOAD_BYTES, offload_if};
 use crate::state::ServerState;
 use crate::status::Status;
 
-/// What a class takes in an answer, about.
+/// About how many bytes a class takes in a response.
 const CLASS_BYTES: usize = 16;
 
-/// For so long a request waits for the first version of its model, if the client does.
+/// How long a request waits for the first version of its model, if its deadline allows.
 const MAX_STARTUP_WAIT: Duration = Duration::from_secs(60);
 
-/// How often it looks.
+/// The pause between two checks for that version.
 const STARTUP_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Tensors may be sent as one value that stands for all elements. All of a request's together may take this much memory.
+/// A tensor may be sent as one value for all elements. This is how much memory all such tensors of a request may take,
+/// in bytes.
 const MAX_FILLED_BYTES: usize = 256 << 20;
 
-/// The version that a request asks for.
+/// The version that a request names.
 ///
 /// # Errors
 /// If it names no model, or as [`Models::find`](crate::models::Models::find).
@@ -46,8 +47,8 @@ pub(super) fn find(state: &ServerState, spec: &ModelSpec) -> Result<Arc<Servable
     state.models().find(&spec.name, &spec.version)
 }
 
-/// The same; while the server starts, a version that is being loaded is waited for. TensorFlow Serving opens its port only when there
-/// is a version of each model.
+/// Finds a version; while the server starts, waits for a version that is being loaded. TensorFlow Serving opens its
+/// port only when every model has a version.
 async fn find_or_wait(
     state: &ServerState,
     spec: &ModelSpec,
@@ -56,7 +57,7 @@ async fn find_or_wait(
     let end = Instant::now() + MAX_STARTUP_WAIT;
     let end = deadline.map_or(end, |deadline| end.min(deadline));
     loop {
-        // In this order: what becomes ready in between is looked for once more.
+        // In this order, so that a version that becomes available in between is found in the next round.
         let was_ready = state.models().are_ready();
         let found = find(state, spec);
         let is_missing = matches!(&found, Err(status) if status.code == Code::NotFound);
@@ -67,7 +68,7 @@ async fn find_or_wait(
     }
 }
 
-/// Whether the version that a request asks for is being loaded.
+/// Whether the version that a request names is being loaded.
 fn is_loading(state: &ServerState, spec: &ModelSpec) -> bool {
     let version = match spec.version {
         Version::Number(number) => Some(number),
@@ -89,7 +90,7 @@ pub(super) async fn predict(
     let served = signature_for_predict(&servable, &spec.signature, Protocol::Grpc)?.clone();
     inference::check_predict_method(&servable, &served)?;
     let PredictRequest { inputs, output_filter: outputs, .. } = request;
-    // What is long to read is long to run.
+    // A request that takes long to decode takes long to run.
     let long = (length > OFFLOAD_BYTES).then(LongWait::begin);
     let inputs = {
         let served = served.clone();
@@ -109,7 +110,8 @@ pub(super) async fn predict(
     Ok(message)
 }
 
-/// Decodes the tensors of a signature's inputs, with the checks and in the order of TensorFlow Serving's `predict_util.cc`.
+/// Decodes the tensors of a signature's inputs, with the checks and in the order of TensorFlow Serving's
+/// `predict_util.cc`.
 fn decode_inputs(signature: &Signature, given: &BTreeMap<String, Bytes>) -> Result<Vec<(String, Tensor)>, Status> {
     let names = || given.keys().map(String::as_str);
     inference::check_count(signature, names())?;
@@ -180,12 +182,12 @@ pub(super) async fn multi_inference(
     })
 }
 
-/// What a request meant, as the answer says it.
+/// The model, version and signature that answered, for the response.
 fn effective_spec(model: &str, signature: &str, servable: &Servable) -> pb::ModelSpec {
     response::model_spec(model, servable.version(), effective_name(signature))
 }
 
-/// The examples of a request. A context stands in each of them, and so in memory.
+/// The examples of a request, each with the context.
 async fn merge_examples(input: Input) -> Result<Strings, Status> {
     offload_if(input.bytes() > OFFLOAD_BYTES, move || input.examples()).await
 }

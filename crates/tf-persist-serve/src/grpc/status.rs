@@ -1,4 +1,4 @@
-//! Codes and messages of refusals, as gRPC has them in headers.
+//! Status codes and messages of errors, as gRPC puts them into headers.
 
 use std::borrow::Cow;
 
@@ -12,10 +12,11 @@ pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status"
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
-/// Longer messages are cut, as TensorFlow Serving does (`model_servers/grpc_status_util.cc`): clients refuse long headers.
+/// Longer messages are cut, as TensorFlow Serving does (`model_servers/grpc_status_util.cc`): clients refuse long
+/// headers.
 const MAX_MESSAGE_BYTES: usize = 1024;
 
-/// The response with no message in it, but why.
+/// A response without a message: an error.
 pub(super) fn error_response(status: &Status) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::empty());
     let headers = response.headers_mut();
@@ -28,7 +29,7 @@ pub(super) fn error_response(status: &Status) -> Response<ResponseBody> {
 fn insert(status: &Status, headers: &mut HeaderMap) {
     headers.insert(GRPC_STATUS, HeaderValue::from(status.code.number()));
     let message = percent_encoded(&truncate(&status.message));
-    // What is percent-encoded is ASCII without control characters: always a header.
+    // Percent-encoded text is printable ASCII, so always a valid header.
     if let Ok(message) = HeaderValue::try_from(message) {
         headers.insert(GRPC_MESSAGE, message);
     }
@@ -41,7 +42,7 @@ fn truncate(message: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{}...TRUNCATED", &message[..message.floor_char_boundary(MAX_MESSAGE_BYTES)]))
 }
 
-/// All but printable ASCII, and the percent sign, as `%XX`.
+/// Percent-encodes everything except printable ASCII, and the percent sign itself.
 fn percent_encoded(text: &str) -> String {
     use std::fmt::Write;
 

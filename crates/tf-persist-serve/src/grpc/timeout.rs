@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 
-/// Until when the client waits; `None`: for ever, or as good as.
+/// The time until which the client waits; `None` if it waits forever.
 pub(super) fn deadline(headers: &HeaderMap) -> Option<Instant> {
     let timeout = parse(headers.get("grpc-timeout")?.to_str().ok()?)?;
     Instant::now().checked_add(timeout)
 }
 
-/// At most eight digits and a unit. What is none is not looked at, as if it were not there.
+/// Parses at most eight digits and a unit. A malformed value counts as missing.
 fn parse(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn units_and_nonsense() {
+    fn units_are_parsed_and_malformed_values_ignored() {
         assert_eq!(parse("1H"), Some(Duration::from_secs(3600)));
         assert_eq!(parse("99999999M"), Some(Duration::from_secs(99_999_999 * 60)));
         assert_eq!(parse("10S"), Some(Duration::from_secs(10)));

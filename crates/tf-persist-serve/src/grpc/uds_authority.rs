@@ -1,8 +1,9 @@
-//! The name of the server in requests over a UNIX socket.
+//! Repairs the `:authority` header of requests over a UNIX socket.
 //!
-//! gRPC's clients put the socket's path there, percent-encoded or not (`:authority: tmp%2Fmodel.sock`), which no host's name can be,
-//! and `h2` refuses such requests (<https://github.com/hyperium/h2/pull/487>). Nobody looks at it here. So what can be in no name is
-//! overwritten while it is read, byte for byte, so that nothing else moves.
+//! gRPC clients put the path of the socket there, percent-encoded or not (`:authority: tmp%2Fmodel.sock`). That is not
+//! a valid host name, and `h2` refuses such requests (<https://github.com/hyperium/h2/pull/487>). The server does not
+//! use the header. So invalid bytes of it are overwritten in place while the stream is read. To be removed when `h2`
+//! accepts such names.
 
 /// What a client of HTTP/2 sends first (RFC 9113, section 3.4).
 const PREFACE: usize = 24;
@@ -11,15 +12,15 @@ const PREFACE: usize = 24;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 
-/// Flags of a frame of headers.
+/// Flags of a HEADERS frame.
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 
-/// The name of the header, and its place in the static table (RFC 7541, appendix A).
+/// The name of the header, and its index in the static table (RFC 7541, appendix A).
 const AUTHORITY: &[u8] = b":authority";
 const AUTHORITY_INDEX: u64 = 1;
 
-/// Where in the stream of frames the next byte stands.
+/// The position of the next byte in the stream of frames.
 enum Position {
     Preface(usize),
     FrameHead { bytes: [u8; 9], count: usize },
@@ -28,11 +29,11 @@ enum Position {
     Block,
 }
 
-/// Where in a block of headers the next byte stands (RFC 7541, section 6).
+/// The position of the next byte in a header block (RFC 7541, section 6).
 #[derive(Clone, Copy)]
 enum Field {
     Begin,
-    /// In a number whose bits so far are these, and what it is.
+    /// In a number, with its bits so far and its meaning.
     Number {
         value: u64,
         shift: u32,
@@ -53,10 +54,10 @@ enum Field {
     },
 }
 
-/// What a number is.
+/// The meaning of a number.
 #[derive(Clone, Copy)]
 enum Number {
-    /// Of nothing that is followed by strings.
+    /// Not followed by a string.
     Alone,
     NameIndex,
     NameLength {
@@ -67,11 +68,11 @@ enum Number {
     },
 }
 
-/// What has been read of a connection.
+/// The state of the parser of one connection.
 pub struct UdsAuthorityRewriter {
     position: Position,
     field: Field,
-    /// Of the frame of headers: what is left of its payload, and how much of that is padding.
+    /// The rest of the payload of the current HEADERS frame, and how much of that is padding.
     left: usize,
     padding: usize,
     flags: u8,
@@ -83,11 +84,11 @@ impl UdsAuthorityRewriter {
         Self { position: Position::Preface(PREFACE), field: Field::Begin, left: 0, padding: 0, flags: 0 }
     }
 
-    /// Overwrites what is to be in the bytes that come next.
+    /// Overwrites invalid bytes of `:authority` in the next bytes of the stream.
     pub fn rewrite(&mut self, bytes: &mut [u8]) {
         let mut at = 0;
         while at < bytes.len() {
-            // What is of no interest is passed over at once.
+            // Bytes that do not matter are skipped together.
             if let Position::Preface(left) | Position::Skip(left) = &mut self.position {
                 let passed = (*left).min(bytes.len() - at);
                 *left -= passed;
@@ -124,7 +125,7 @@ impl UdsAuthorityRewriter {
         }
     }
 
-    /// What comes after the head of a frame.
+    /// The position after the head of a frame.
     fn frame(&mut self, head: [u8; 9]) -> Position {
         let [a, b, c, kind, flags, ..] = head;
         self.left = u32::from_be_bytes([0, a, b, c]) as usize;
@@ -138,7 +139,7 @@ impl UdsAuthorityRewriter {
         if self.flags & PADDED != 0 && self.left > 0 { Position::PadLength } else { self.after_padding() }
     }
 
-    /// What comes where the length of the padding has been read.
+    /// The position after the length of the padding.
     fn after_padding(&mut self) -> Position {
         let priority = if self.flags & PRIORITY != 0 { 5.min(self.left) } else { 0 };
         self.flags = 0;
@@ -149,12 +150,12 @@ impl UdsAuthorityRewriter {
         Position::Skip(priority)
     }
 
-    /// What comes where so many bytes were passed over as were to be.
+    /// The position after skipped bytes.
     fn after_skip(&mut self) -> Position {
         if self.left <= self.padding { self.end() } else { Position::Block }
     }
 
-    /// What comes where nothing of the frame is of interest any more.
+    /// The position from where the rest of a frame is skipped.
     fn end(&mut self) -> Position {
         let rest = std::mem::take(&mut self.left);
         self.padding = 0;
@@ -163,7 +164,7 @@ impl UdsAuthorityRewriter {
 }
 
 impl Field {
-    /// What comes after a byte, which is overwritten if it is to be.
+    /// The position after a byte of a header block. Overwrites the byte if it is invalid.
     fn next(self, byte: &mut u8) -> Self {
         match self {
             Self::Begin => match *byte {
@@ -177,7 +178,7 @@ impl Field {
                 let value = value.saturating_add(more);
                 if *byte & 0x80 == 0 { of.is(value) } else { Self::Number { value, shift: shift + 7, of } }
             }
-            // The first bit of a string says whether it is compressed.
+            // The first bit of a string marks it as compressed.
             Self::NameLength => Self::number(*byte, 7, Number::NameLength { plain: *byte & 0x80 == 0 }),
             Self::ValueLength { is_authority } => {
                 Self::number(*byte, 7, Number::ValueLength { rewrite: is_authority && *byte & 0x80 == 0 })
@@ -207,7 +208,7 @@ impl Field {
 }
 
 impl Number {
-    /// What comes after this number.
+    /// The position after this number.
     fn is(self, number: u64) -> Field {
         match self {
             Self::Alone => Field::Begin,
@@ -232,11 +233,11 @@ mod tests {
         frame
     }
 
-    /// What a client sends, `%` for `-` and `/` for `-` in what is to be overwritten.
+    /// What a client sends, with this authority.
     fn stream(authority: &str) -> Vec<u8> {
         let mut stream = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         stream.extend(frame(4, 0, b"\0\x03\0\0%/"));
-        // As Python's client writes it: all names in full.
+        // As Python's client writes it: names as literals.
         let named = |value: &str| {
             let mut block = b"@\x05:path\x04/a%b@\x0a:authority".to_vec();
             block.push(value.len() as u8);
@@ -246,13 +247,13 @@ mod tests {
         };
         stream.extend(frame(HEADERS, 4, &named(authority)));
         stream.extend(frame(0, 1, b"%/%/"));
-        // As Java's does, by the number of the name; padded, with a priority.
+        // As Java's client writes it: names by index; padded, with a priority.
         let mut block = vec![3, b'/', b'/', b'/', b'/', b'/'];
         block.extend([0x3f, 0xe1, 0x1f, 0x41, authority.len() as u8]);
         block.extend_from_slice(authority.as_bytes());
         block.extend(b"\x01\0\xff\x90\x01\x0f\x2f\x01/%/%");
         stream.extend(frame(HEADERS, 4 | PADDED | PRIORITY, &block));
-        // In two frames, the second of which begins within the value.
+        // In two frames; the second begins within the value.
         let block = named(authority);
         let (first, second) = block.split_at(28);
         stream.extend(frame(HEADERS, 0, first));
@@ -264,11 +265,11 @@ mod tests {
     }
 
     #[test]
-    fn only_the_servers_name_is_overwritten() {
+    fn only_the_authority_is_overwritten() {
         for (sent, read) in
             [("tmp%2Fmodel.sock", "tmp-2Fmodel.sock"), ("/var/run/a.sock", "-var-run-a.sock"), ("a_b.c-D9", "a_b.c-D9")]
         {
-            // However the bytes are cut into pieces.
+            // In chunks of every size.
             for size in [1, 2, 3, 7, 1000] {
                 let (mut found, mut rewriter) = (stream(sent), UdsAuthorityRewriter::new());
                 found.chunks_mut(size).for_each(|piece| rewriter.rewrite(piece));
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_http_do_no_harm() {
+    fn arbitrary_bytes_are_harmless() {
         let mut seed = 1_u64;
         for _ in 0..200 {
             let mut bytes: Vec<u8> = (0..500)

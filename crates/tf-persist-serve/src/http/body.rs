@@ -1,4 +1,4 @@
-//! Bodies of requests: read whole, inflated, and never longer than is allowed.
+//! Request bodies: read whole, decompressed, and limited in length.
 
 use std::io::Read;
 use std::time::Duration;
@@ -13,28 +13,29 @@ use tokio::time::timeout;
 
 use crate::security::Limits;
 
-/// The longest body that a gzip-encoded one may become, in bytes, whatever longer ones are allowed as they are: TensorFlow Serving's own
-/// limit (`util/net_http/compression/gzip_zlib.h`). A few kilobytes become gigabytes else.
+/// The longest body that a gzip-encoded one may inflate to, in bytes. It is TensorFlow Serving's own limit
+/// (`util/net_http/compression/gzip_zlib.h`), and holds even where longer plain bodies are allowed: a few kilobytes can
+/// inflate to gigabytes.
 const MAX_INFLATED: usize = 100 << 20;
-/// What is reserved at once for a body, in bytes, whatever length its head says. It is not resident before something came.
+/// The most that is reserved for a body before it arrives, in bytes, whatever its `Content-Length`.
 const MAX_RESERVED: usize = 2 << 20;
-/// How much of the body of a request that is refused is read, in bytes, so that the client reads the reply.
+/// How much of the body of a refused request is read, in bytes, so that the client reads the response.
 const MAX_DRAINED: usize = 1 << 20;
-/// How long that is waited for.
+/// How long that may take.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Why there is no body.
+/// Why a body could not be read.
 #[derive(Debug)]
 pub(super) enum BodyError {
-    /// It is longer than so many bytes.
+    /// It is longer than this limit, in bytes.
     TooLong(usize),
-    /// Nothing more of it came.
+    /// The client sent nothing for too long.
     TooSlow,
-    /// The connection broke, or what came is no HTTP.
+    /// The connection broke, or the bytes are not HTTP.
     Broken,
 }
 
-/// Reads a body whole. One that comes in one piece is not copied.
+/// Reads a whole body. A body that arrives in one chunk is not copied.
 pub(super) async fn read(mut body: Incoming, limits: &Limits) -> Result<Bytes, BodyError> {
     let limit = limits.body_bytes;
     let claimed = body.size_hint().lower();
@@ -52,7 +53,7 @@ pub(super) async fn read(mut body: Incoming, limits: &Limits) -> Result<Bytes, B
             return Err(too_long(body, limit).await);
         }
         if whole.capacity() - whole.len() < chunk.len() {
-            // Twice as much, but no more than is to come, where the head says that.
+            // Doubles, but reserves no more than the declared length.
             let rest = (claimed as usize).checked_sub(whole.len()).filter(|rest| *rest > 0);
             whole.reserve_exact(rest.unwrap_or(usize::MAX).min(whole.len()).max(chunk.len()));
         }
@@ -72,7 +73,7 @@ async fn next_chunk(body: &mut Incoming, limits: &Limits) -> Result<Option<Bytes
             Err(_) => return Err(BodyError::TooSlow),
             Ok(None) => return Ok(None),
             Ok(Some(Err(_))) => return Err(BodyError::Broken),
-            // Trailers are passed over.
+            // Trailers are skipped.
             Ok(Some(Ok(frame))) => {
                 if let Ok(data) = frame.into_data() {
                     return Ok(Some(data));
@@ -82,7 +83,7 @@ async fn next_chunk(body: &mut Incoming, limits: &Limits) -> Result<Option<Bytes
     }
 }
 
-/// Reads a little of a body that nobody wants: a connection that is closed with bytes unread takes its reply with it.
+/// Reads a little of an unwanted body: closing a connection with unread bytes would discard the response.
 pub(super) async fn drain(mut body: Incoming) {
     let mut read = 0;
     let reading = async {
@@ -102,10 +103,10 @@ pub(super) fn is_gzip(headers: &HeaderMap) -> bool {
     encoding.is_some_and(|value| value.windows(4).any(|word| word.eq_ignore_ascii_case(b"gzip")))
 }
 
-/// Inflates a body. One that is broken is empty, as for TensorFlow Serving, and is refused as such.
+/// Inflates a body. A damaged one counts as empty, as in TensorFlow Serving, and is refused as such.
 ///
 /// # Errors
-/// If it becomes longer than is allowed.
+/// If it inflates to more than the limit.
 pub(super) fn inflate(body: &[u8], limits: &Limits) -> Result<Bytes, BodyError> {
     let limit = limits.body_bytes.min(MAX_INFLATED);
     let mut whole = Vec::new();
@@ -146,13 +147,13 @@ mod tests {
     #[test]
     fn broken_gzip_is_an_empty_body() {
         let whole = gzip(b"{\"instances\": [1.0]}");
-        for broken in [&b"this is no gzip stream at all"[..], &whole[..whole.len() - 5], &whole[..3], b""] {
+        for broken in [&b"this is not a gzip stream"[..], &whole[..whole.len() - 5], &whole[..3], b""] {
             assert!(inflate(broken, &Limits::default()).unwrap().is_empty());
         }
     }
 
     #[test]
-    fn gzip_is_known_by_its_name() {
+    fn gzip_is_recognized_by_content_encoding() {
         let headers = |value| HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(value))]);
         assert!(is_gzip(&headers("gzip")) && is_gzip(&headers("x-gzip")));
         assert!(!is_gzip(&headers("identity")) && !is_gzip(&HeaderMap::new()));

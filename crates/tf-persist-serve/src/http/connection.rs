@@ -1,4 +1,4 @@
-//! A connection, from its first request to its last.
+//! Serves one connection, from its first request to its last.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -21,18 +21,21 @@ use crate::security::Limits;
 use crate::shutdown::{GRACE, ShutdownSignal};
 use crate::state::ServerState;
 
-/// How seldom a connection is looked at, at the most: ten thousand that are idle wake up some hundred times a second.
+/// The longest pause between two checks of a connection's timeouts. Ten thousand idle connections then wake about 700
+/// times a second.
 const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Requests that are sent without waiting for their answers are answered for so long once the server is stopping. Longer, as from a
-/// client that never stops sending, and the next answer is the last.
+/// How long pipelined requests are still answered once the server is shutting down. After that the next response is the
+/// last, even for a client that never stops sending.
 const PIPELINE_GRACE: Duration = Duration::from_secs(5);
 
-/// For so long what comes after the last answer is read and thrown away. It would take the answer with it else.
+/// How long bytes that arrive after the last response are read and discarded. Closing earlier could discard the
+/// response.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// Answers the requests of a connection until the client leaves, or the server stops. Then the last answer says that it is one:
-/// to a request that was sent before, or in the moment after, unless more was sent with it.
+/// Answers the requests of a connection until the client leaves or the server shuts down. During shutdown the last
+/// response announces the end: the one to a request that was sent before, or shortly after, unless more requests were
+/// sent with it.
 pub(crate) async fn serve<S>(mut stream: S, state: ServerState, shutdown: ShutdownSignal)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -44,7 +47,8 @@ where
     }
 }
 
-/// Says whether it ended with an answer that the client knows to be the last, or that tells what cannot be read.
+/// Returns whether the connection ended with a response that announced the end, or with one to a request that is not
+/// HTTP.
 async fn serve_requests<S>(stream: &mut S, state: ServerState, shutdown: ShutdownSignal) -> bool
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -56,14 +60,15 @@ where
         service_fn(move |request: Request<Incoming>| {
             let (state, clock) = (state.clone(), Arc::clone(&clock));
             async move {
-                // It came together with the one before. A client that sends thousands at once leaves room for others in its thread.
+                // This request arrived together with the one before. Yielding keeps a client that sends thousands at
+                // once from blocking the other connections of this thread.
                 let is_one_of_many = clock.is_idle();
                 clock.set(BUSY);
                 if is_one_of_many {
                     tokio::task::yield_now().await;
                 }
                 let reply = dispatch::respond(&state, request).await;
-                // Though this connection has not heard of it yet.
+                // The loop below may not have seen the signal yet.
                 let is_last = match state.shutting_down_for() {
                     None => false,
                     Some(draining) => draining > PIPELINE_GRACE || clock.has_no_more_input().await,
@@ -73,7 +78,8 @@ where
             }
         })
     };
-    // Heads are timed here and not by hyper, which does not tell a client that sends slowly from one that is silent between requests.
+    // hyper's own timeout is off: it does not distinguish a client that sends slowly from one that is idle between
+    // requests.
     let mut http = http1::Builder::new();
     http.header_read_timeout(None).half_close(false);
     let stream = {
@@ -89,13 +95,13 @@ where
             biased;
             result = connection.as_mut() => {
                 if let Err(error) = &result {
-                    tracing::debug!(%error, "connection broke");
+                    tracing::debug!(%error, "connection failed");
                 }
                 return result.map_or_else(|error| error.is_parse(), |()| true);
             }
             () = stopping.as_mut(), if !is_shutting_down => {
                 is_shutting_down = true;
-                // Silence is measured more closely from now on.
+                // From now on silence is measured more often.
                 check = interval(GRACE / 10);
             }
             _ = check.tick() => {
@@ -111,18 +117,19 @@ where
     }
 }
 
-/// Nothing is under way.
+/// Between two requests.
 const IDLE: u64 = 0;
-/// The head of a request has begun to come.
+/// The head of a request is arriving.
 const HEAD: u64 = 1;
 /// A request is being answered.
 const BUSY: u64 = 2;
 
-/// What a connection does, and since when: milliseconds since its beginning, times four, and the state.
+/// The state of a connection and when it began: milliseconds since the start of the connection, times four, plus the
+/// state.
 struct Clock {
     began: Instant,
     state: AtomicU64,
-    /// Whether the connection looked for more in vain.
+    /// Whether a read found no data.
     read_was_pending: AtomicBool,
 }
 
@@ -143,7 +150,8 @@ impl Clock {
         self.state.load(Ordering::Relaxed) & 3 == IDLE
     }
 
-    /// Bytes came or went. An answer that takes long to be read is no silence, though the next request has begun to come meanwhile.
+    /// Notes that bytes were read or written. A client that reads a long response slowly is not silent, even if its
+    /// next request has begun to arrive.
     fn observe(&self, moved: IoEvent) {
         let state = self.state.load(Ordering::Relaxed) & 3;
         match moved {
@@ -154,27 +162,27 @@ impl Clock {
         }
     }
 
-    /// Whether nothing has come yet of a request after the one that is being answered. While it is, hyper yields for more, so that it
-    /// hears of a client that leaves, unless it has some already; and each time that its connection is polled.
+    /// Whether no byte of another request has arrived while one is being answered. hyper reads ahead, in order to
+    /// notice that a client leaves, unless it already has bytes; and it does so each time the connection is polled.
     async fn has_no_more_input(&self) -> bool {
         self.read_was_pending.store(false, Ordering::Relaxed);
         tokio::task::yield_now().await;
         self.read_was_pending.load(Ordering::Relaxed)
     }
 
-    /// Whether nothing is being answered, and nothing came and went for so long.
+    /// Whether no request is being answered, and nothing was read or written for this long.
     fn is_silent_for(&self, time: Duration) -> bool {
         let state = self.state.load(Ordering::Relaxed);
         state & 3 != BUSY && self.now().saturating_sub(state >> 2) > time.as_millis() as u64
     }
 
-    /// Why the connection is to be closed. Bodies are timed where they are read, and requests where they are run.
+    /// Why the connection must be closed, if it must. Timeouts of bodies and of runs are checked elsewhere.
     fn overdue(&self, limits: &Limits) -> Option<&'static str> {
         let state = self.state.load(Ordering::Relaxed);
         let since = Duration::from_millis(self.now().saturating_sub(state >> 2));
         match state & 3 {
-            HEAD if since > limits.head_timeout => Some("the head of a request did not come in time"),
-            IDLE if since > limits.idle_timeout => Some("nothing came"),
+            HEAD if since > limits.head_timeout => Some("the head of a request was not received in time"),
+            IDLE if since > limits.idle_timeout => Some("idle for too long"),
             _ => None,
         }
     }
@@ -187,7 +195,8 @@ mod tests {
     use super::*;
     use crate::models::ModelSource;
 
-    /// How often a thread looked at all else while requests were answered that come in so many pieces.
+    /// How often other tasks of the thread had a turn while this many requests, sent in this many pieces, were
+    /// answered.
     async fn yields_during(requests: usize, pieces: usize) -> usize {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = crate::Settings::default();
@@ -222,7 +231,7 @@ mod tests {
     #[tokio::test]
     async fn pipelined_requests_yield_to_other_tasks() {
         assert!(yields_during(200, 1).await >= 200);
-        // One that comes by itself is answered at once.
+        // A request that arrives alone is answered at once.
         assert!(yields_during(200, 200).await < 100);
     }
 }

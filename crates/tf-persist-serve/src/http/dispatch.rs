@@ -1,4 +1,4 @@
-//! From a request to its reply.
+//! From a request to its response: methods, keys, paths, limits, error codes.
 
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ use crate::metrics::ModelMetrics;
 use crate::state::ServerState;
 use crate::status::Status;
 
-/// Answers a request, whatever happens on the way.
+/// Answers a request, even if answering it panics.
 pub(super) async fn respond(state: &ServerState, request: Request<Incoming>) -> Reply {
     let mut reply = catch_panic(route_request(state, request)).await.unwrap_or_else(|error| reply::error(&error));
     if state.settings().http.cors {
@@ -31,7 +31,7 @@ pub(super) async fn respond(state: &ServerState, request: Request<Incoming>) -> 
 async fn route_request(state: &ServerState, request: Request<Incoming>) -> Reply {
     let (head, body) = request.into_parts();
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    // libevent, which TensorFlow Serving's server is, knows these methods.
+    // The methods that libevent knows, TensorFlow Serving's HTTP server.
     let is_known = matches!(head.method.as_str(), "GET" | "POST" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "PATCH");
     if !is_known {
         return reply::closing(reply::html_page(StatusCode::NOT_IMPLEMENTED));
@@ -57,7 +57,7 @@ async fn route_request(state: &ServerState, request: Request<Incoming>) -> Reply
     call_api(state, &head, path, body).await
 }
 
-/// What a browser asks before it asks, whether or not pages of other origins may read the answer.
+/// Answers a CORS preflight request, whether or not CORS is enabled, as TensorFlow Serving does.
 fn preflight(head: &Parts) -> Reply {
     let origin = head.headers.get(ORIGIN).map(|value| value.as_bytes()).unwrap_or_default();
     let is_there = |scheme: &[u8]| origin.windows(scheme.len()).any(|found| found == scheme);
@@ -69,7 +69,7 @@ fn preflight(head: &Parts) -> Reply {
     reply::error(&Status::failed_precondition("Origin header is missing in CORS preflight"))
 }
 
-/// What is below `/v1/`.
+/// Answers a request below `/v1/`, and counts it.
 async fn call_api(state: &ServerState, head: &Parts, path: &str, body: Incoming) -> Reply {
     let started = Instant::now();
     let route = match routes::parse(&head.method, path) {
@@ -95,11 +95,11 @@ async fn call_api(state: &ServerState, head: &Parts, path: &str, body: Incoming)
             (Code::ResourceExhausted, reply::closing(reply::error_with_code(StatusCode::PAYLOAD_TOO_LARGE, &message)))
         }
         RequestError::Body(BodyError::TooSlow) => {
-            let message = "The request body did not come in time";
+            let message = "The request body was not received in time";
             (Code::DeadlineExceeded, reply::closing(reply::error_with_code(StatusCode::REQUEST_TIMEOUT, message)))
         }
         RequestError::Body(BodyError::Broken) => {
-            let message = "The request body is broken";
+            let message = "The request body could not be read";
             (Code::InvalidArgument, reply::closing(reply::error_with_code(StatusCode::BAD_REQUEST, message)))
         }
     };
@@ -122,7 +122,7 @@ async fn handle(
         Bytes::new()
     };
     state.note_bytes(bytes.len());
-    // It is let in when it is whole: clients that send slowly shut nobody out.
+    // Counted only once the body is complete, so slow senders hold no permit.
     let _permit = state.concurrency_limit().try_acquire()?;
     let request_body = RequestBody { bytes, gzip: body::is_gzip(&head.headers) };
     let answer = handlers::handle(state, route, request_body, metrics).await?;

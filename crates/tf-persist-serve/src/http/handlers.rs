@@ -1,4 +1,4 @@
-//! What can be asked of models.
+//! Handlers of the API: predict, classify, regress, status, metadata.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,14 +20,14 @@ use crate::offload::{LongWait, OFFLOAD_BYTES, offload, offload_if};
 use crate::state::ServerState;
 use crate::status::Status;
 
-/// What an element of an answer takes as text, about.
+/// About how many bytes an element of a response takes as text.
 const ELEMENT_BYTES: usize = 8;
 
-/// Why a request was refused.
+/// Why a request failed.
 pub(super) enum RequestError {
-    /// As TensorFlow Serving would.
+    /// With a status of TensorFlow Serving.
     Status(Status),
-    /// For its body.
+    /// Its body could not be read.
     Body(BodyError),
 }
 
@@ -37,7 +37,7 @@ impl From<Status> for RequestError {
     }
 }
 
-/// A body as it came.
+/// A body as received.
 pub(super) struct RequestBody {
     pub(super) bytes: Bytes,
     pub(super) gzip: bool,
@@ -56,7 +56,7 @@ impl RequestBody {
     }
 }
 
-/// Answers a request whose URL is sound.
+/// Answers a request whose URL is valid.
 pub(super) async fn handle(
     state: &ServerState,
     route: &Route,
@@ -72,9 +72,9 @@ pub(super) async fn handle(
     }
 }
 
-/// A predict request that is decoded.
+/// A decoded predict request.
 struct DecodedPredict {
-    /// Held so that the version stays while it runs.
+    /// Held so that the version stays loaded while it runs.
     servable: Arc<Servable>,
     served: Arc<ServedSignature>,
     format: Format,
@@ -89,7 +89,7 @@ async fn predict(
 ) -> Result<Vec<u8>, RequestError> {
     let started = Instant::now();
     let deadline = deadline(state, started);
-    // What is long to read is long to run.
+    // A request that takes long to decode takes long to run.
     let long = request_body.is_large().then(LongWait::begin);
     let DecodedPredict { servable, served, format, inputs } = if request_body.is_large() {
         let (state, route) = (state.clone(), route.clone());
@@ -114,8 +114,8 @@ async fn predict(
     encoded
 }
 
-/// The order is TensorFlow Serving's: bad JSON for an unknown model is bad JSON, bad tensors for an unknown signature an unknown
-/// signature.
+/// Checks in TensorFlow Serving's order: invalid JSON is reported before an unknown model, an unknown signature before
+/// invalid tensors.
 fn decode_predict(
     state: &ServerState,
     route: &Route,
@@ -176,7 +176,7 @@ async fn classify_or_regress(
     Ok(encoded)
 }
 
-/// Labels are not looked at, as in TensorFlow Serving: all versions come back.
+/// Labels are ignored, as in TensorFlow Serving: the response has all versions.
 fn status(state: &ServerState, route: &Route) -> Result<Vec<u8>, Status> {
     let version = match route.version {
         Version::Number(number) => Some(number),
@@ -187,7 +187,7 @@ fn status(state: &ServerState, route: &Route) -> Result<Vec<u8>, Status> {
 
 async fn metadata(state: &ServerState, route: &Route) -> Result<Vec<u8>, Status> {
     let servable = state.models().find(&route.model, &route.version)?;
-    // It may have to be read from the model's file.
+    // The signatures may have to be read from the model's file.
     let answer = move || {
         let signatures = inference::signature_defs(&servable)?;
         Ok(json::metadata_response(servable.name(), servable.version(), &signatures))
@@ -195,13 +195,13 @@ async fn metadata(state: &ServerState, route: &Route) -> Result<Vec<u8>, Status>
     offload(answer).await
 }
 
-/// When nobody waits any more for a request that came at this time. A timeout of zero is none.
+/// The deadline of a request that was received at this time. A timeout of zero means none.
 fn deadline(state: &ServerState, received: Instant) -> Option<Instant> {
     let timeout = state.settings().http.timeout;
     if timeout == Duration::ZERO { None } else { received.checked_add(timeout) }
 }
 
-/// Gives a run up at its deadline; it may go on all the same, where nobody hears of it.
+/// Waits for a run until its deadline. The run itself may go on after that.
 async fn before_deadline<T>(
     deadline: Option<Instant>,
     run: impl Future<Output = Result<T, Status>>,

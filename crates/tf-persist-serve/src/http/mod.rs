@@ -1,7 +1,9 @@
-//! TensorFlow Serving's REST interface, over HTTP/1.1 and without a router: its grammar of URLs is no router's.
+//! TensorFlow Serving's REST interface, over HTTP/1.1. There is no router crate: none matches TensorFlow Serving's
+//! grammar of URLs.
 //!
-//! The way of a request: `connection` reads its head, `dispatch` says whether it may be asked and finds the route that `routes` reads,
-//! `body` reads what comes with it, `handlers` answer by way of [`json`], `reply` makes HTTP of it.
+//! A request passes through `connection`, which reads its head, `dispatch`, which checks keys and limits, `routes`,
+//! which parses the URL, `body`, which reads the body, `handlers`, which answer it by way of [`json`], and `reply`,
+//! which makes it an HTTP response.
 
 mod body;
 mod connection;

@@ -1,4 +1,5 @@
-//! What TensorFlow Serving does not have: whether the server lives and is ready, and which models it has. And its page of metrics.
+//! Pages beside the API: health, readiness and the list of models, which TensorFlow Serving does not have, and its page
+//! of metrics.
 
 use http::{Method, StatusCode};
 use serde::Serialize;
@@ -9,7 +10,7 @@ use crate::metrics::{Gauges, VersionGauge};
 use crate::models::{ModelStatus, State, Version, VersionStatus};
 use crate::state::ServerState;
 
-/// The pages that are open without a key: those who look whether a server lives have none.
+/// The pages that need no key, since health checks have none.
 pub(super) fn find_public(state: &ServerState, method: &Method, path: &str) -> Option<Reply> {
     if method != Method::GET && method != Method::HEAD {
         return None;
@@ -21,7 +22,7 @@ pub(super) fn find_public(state: &ServerState, method: &Method, path: &str) -> O
     }
 }
 
-/// Whether this is the path of the page of metrics, which may be one below `/v1/` too.
+/// Whether this is the path of the page of metrics. It may be below `/v1/`.
 pub(super) fn is_metrics(state: &ServerState, path: &str) -> bool {
     state.settings().metrics.prometheus_path.as_deref().is_some_and(|page| path.split('?').next() == Some(page))
 }
@@ -35,7 +36,7 @@ pub(super) fn find(state: &ServerState, method: &Method, path: &str) -> Option<R
         .then(|| models(state))
 }
 
-/// Whether requests are to be sent here, and if not, what is waited for.
+/// Whether the server is ready for requests, and if not, which models it waits for.
 fn ready(state: &ServerState) -> Reply {
     if state.is_shutting_down() {
         return not_ready(&json!({"ready": false, "stopping": true}));
@@ -76,7 +77,7 @@ fn model_json(state: &ServerState, model: ModelStatus) -> serde_json::Value {
     json!({"name": model.name, "labels": labels, "versions": versions})
 }
 
-/// Whether requests of each signature share runs now, and why or why not; none of a version that does not answer.
+/// Whether requests of each signature share runs now, and the reason; empty for a version that is not available.
 fn batching(state: &ServerState, model: &str, version: i64) -> serde_json::Map<String, serde_json::Value> {
     let Ok(servable) = state.models().find(model, &Version::Number(version)) else { return serde_json::Map::new() };
     let signature_json =

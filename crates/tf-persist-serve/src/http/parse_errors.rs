@@ -1,4 +1,5 @@
-//! What hyper refuses by itself, because it is no HTTP that it can read, gets a body that says so: hyper has none for it.
+//! Adds a JSON body to the responses with which hyper itself refuses requests that are not valid HTTP. hyper sends them
+//! without one.
 
 use std::io;
 use std::pin::Pin;
@@ -8,10 +9,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::json::error_body;
 
-/// A stream of answers. Those that begin and end with a head of hyper's own are given a body.
+/// A stream that adds a body to hyper's own error responses.
 pub(super) struct ParseErrorBodies<S> {
     stream: S,
-    /// What is to be written in place of such a head, and how much of it was.
+    /// The response that replaces one of hyper's, and how many bytes of it are written.
     response: Vec<u8>,
     written: usize,
 }
@@ -22,7 +23,8 @@ impl<S> ParseErrorBodies<S> {
     }
 }
 
-/// The answer in place of a head of hyper's own, if it is one: the answers of the service have a type, hyper's has none.
+/// The response that replaces this one, if this is one of hyper's own: those have no content type, and those of the
+/// server do.
 fn with_body(head: &[u8]) -> Option<Vec<u8>> {
     const EMPTY: &str = "content-length: 0\r\n";
     if !head.starts_with(b"HTTP/1.") || head.get(9) != Some(&b'4') || !head.ends_with(b"\r\n\r\n") {
@@ -33,7 +35,7 @@ fn with_body(head: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let why = match head.get(9..12)? {
-        "400" => "The request is no HTTP that can be read",
+        "400" => "The request is not valid HTTP",
         "414" => "The URI of the request is too long",
         "431" => "The head of the request is too large",
         _ => return None,

@@ -1,4 +1,4 @@
-//! Replies.
+//! HTTP responses.
 
 use bytes::Bytes;
 use http::header::{
@@ -12,14 +12,14 @@ use tf_persist_core::Code;
 use super::json;
 use crate::status::Status;
 
-/// A reply, whose body is whole: it goes out in one write, with its length.
+/// A response with a complete body, which is sent in one write with its length.
 pub(super) type Reply = Response<Full<Bytes>>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
 const HTML: HeaderValue = HeaderValue::from_static("text/html");
 
-/// HTTP's code of a refusal (`model_servers/http_server.cc`).
+/// The HTTP status code of an error (`model_servers/http_server.cc`).
 pub(super) fn http_code(code: Code) -> StatusCode {
     match code {
         Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => StatusCode::BAD_REQUEST,
@@ -28,7 +28,7 @@ pub(super) fn http_code(code: Code) -> StatusCode {
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
         Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
-        // The client closed the request: no code of the standard.
+        // "Client closed request", a code that is not in the standard.
         Code::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
         Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
         Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -45,22 +45,22 @@ pub(super) fn text(code: StatusCode, body: String) -> Reply {
     reply_with(code, TEXT, body.into())
 }
 
-/// Why a request was refused.
+/// An error response.
 pub(super) fn error(status: &Status) -> Reply {
     let mut reply = error_with_code(http_code(status.code), &status.message);
     if status.code == Code::Unauthenticated {
-        // Whoever is told 401 is to be told what would help (RFC 9110, 11.6.1).
+        // Required with 401 (RFC 9110, section 11.6.1).
         reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     reply
 }
 
-/// The same with a code of HTTP that is no status's.
+/// An error response with an HTTP status code that no `Status` maps to.
 pub(super) fn error_with_code(code: StatusCode, message: &str) -> Reply {
     json(code, json::error_body(message))
 }
 
-/// What libevent, which TensorFlow Serving's HTTP server is, says where there is nothing.
+/// The error page of libevent, TensorFlow Serving's HTTP server.
 pub(super) fn html_page(code: StatusCode) -> Reply {
     let reason = code.canonical_reason().unwrap_or_default();
     let code_number = code.as_u16();
@@ -70,13 +70,13 @@ pub(super) fn html_page(code: StatusCode) -> Reply {
     reply_with(code, HTML, body.into())
 }
 
-/// The last reply of its connection, whatever of its request is not read.
+/// Marks a response as the last of its connection.
 pub(super) fn closing(mut reply: Reply) -> Reply {
     reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     reply
 }
 
-/// Lets pages of any origin read a reply (`rest_api_enable_cors_support`).
+/// Lets pages of any origin read a response (`rest_api_enable_cors_support`).
 pub(super) fn allow_origins(reply: &mut Reply) {
     let headers = reply.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));

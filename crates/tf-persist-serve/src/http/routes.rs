@@ -1,12 +1,12 @@
-//! The grammar of URLs (`model_servers/http_rest_api_util.cc`), which are matched as a whole, the query included, whether their letters
-//! are upper or lower case:
+//! The grammar of URLs (`model_servers/http_rest_api_util.cc`). A URL is matched as a whole, including its query, and
+//! regardless of case:
 //!
 //! ```text
 //! POST /v1/models/NAME[/versions/N|/labels/L]:(classify|regress|predict)
 //! GET  /v1/models[/NAME][/versions/N|/labels/L][/metadata]
 //! ```
 //!
-//! Names and labels have neither `/` nor `:` in them but percent-encoded, and are decoded after the match.
+//! Names and labels contain `/` and `:` only percent-encoded, and are decoded after the match.
 
 use http::Method;
 use percent_encoding::percent_decode_str;
@@ -15,42 +15,42 @@ use crate::api::Api;
 use crate::models::Version;
 use crate::status::Status;
 
-/// What a URL asks for.
+/// The call that a URL names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Route {
-    /// What is asked: predict, classify, regress, status or metadata.
+    /// Predict, classify, regress, status or metadata.
     pub(super) api: Api,
-    /// The name of the model; empty if there is none, which can be of status and metadata.
+    /// The name of the model. Empty if the URL has none, which status and metadata allow.
     pub(super) model: String,
-    /// Which version.
+    /// The version.
     pub(super) version: Version,
 }
 
-/// Why a URL asks for nothing.
+/// Why a URL is malformed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Malformed {
-    /// The model that it names all the same.
+    /// The model that it names nevertheless.
     pub(super) model: String,
-    /// What is told.
+    /// The error for the client.
     pub(super) status: Status,
 }
 
-/// What stands between the model and the end.
+/// The part of a URL between the model and the action.
 enum VersionSegment<'a> {
     Latest,
     Number(&'a str),
     Label(&'a str),
 }
 
-/// Whether a path belongs to the interface at all. What does not is answered with 404.
+/// Whether a path belongs to the API. Others are answered with 404.
 pub(super) fn is_api_path(path: &str) -> bool {
     strip_prefix_ignore_case(path, "/v1/").is_some()
 }
 
-/// What a request asks for.
+/// Parses the path of a request.
 ///
 /// # Errors
-/// `INVALID_ARGUMENT` if nothing can be asked so.
+/// `INVALID_ARGUMENT` if it does not match the grammar.
 pub(super) fn parse(method: &Method, path: &str) -> Result<Route, Malformed> {
     let (name, segment, action) = if method == Method::POST {
         parse_post(path)
@@ -76,7 +76,7 @@ pub(super) fn parse(method: &Method, path: &str) -> Result<Route, Malformed> {
         (true, "predict") => Api::Predict,
         (true, "classify") => Api::Classify,
         (true, "regress") => Api::Regress,
-        // It is matched whatever its case is, and then known in lower case alone.
+        // The match ignores case, but only lower case names an action.
         (true, _) => return Err(malformed(method, path, &model)),
         (false, "metadata") => Api::GetModelMetadata,
         (false, _) => Api::GetModelStatus,
@@ -97,8 +97,9 @@ fn parse_post(path: &str) -> Option<(&str, VersionSegment<'_>, &str)> {
     known.then_some((name, segment, action))
 }
 
-/// Every part may be missing. As a regular expression does it, each is taken if the rest can be matched then, and else left out:
-/// `/v1/models/versions/1` is version 1 of no model, and `/v1/models/labels/metadata` the metadata of the model `labels`.
+/// Every part is optional. As in a regular expression, a part is matched only if the rest then matches too:
+/// `/v1/models/versions/1` is version 1 of no model, and `/v1/models/labels/metadata` the metadata of the model
+/// `labels`.
 fn parse_get(path: &str) -> Option<(&str, VersionSegment<'_>, &str)> {
     let rest = strip_prefix_ignore_case(path, "/v1/models")?;
     let named = rest.strip_prefix('/').and_then(split_name).and_then(|(name, rest)| {
@@ -130,19 +131,19 @@ fn version_segment(rest: &str) -> Option<(VersionSegment<'_>, &str)> {
     Some((VersionSegment::Label(label), rest))
 }
 
-/// A name or a label, and what comes after it.
+/// Splits off a name or a label.
 fn split_name(text: &str) -> Option<(&str, &str)> {
     let (name, rest) = text.split_at(text.find(['/', ':']).unwrap_or(text.len()));
     (!name.is_empty()).then_some((name, rest))
 }
 
-/// What comes after these letters, whatever their case.
+/// The rest of a text that begins with this prefix, regardless of case.
 fn strip_prefix_ignore_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     let (begin, rest) = text.split_at_checked(prefix.len())?;
     begin.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
-/// What is percent-encoded, decoded. Bytes that are no text become marks of it: no model is called so.
+/// Percent-decodes a name. Bytes that are not UTF-8 become replacement characters, which no model's name has.
 fn decode(word: &str) -> String {
     percent_decode_str(word).decode_utf8_lossy().into_owned()
 }

@@ -191,7 +191,7 @@ async fn requests_that_are_not_http_get_a_reason() {
         "POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n".to_owned(),
         "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n".to_owned(),
     ] {
-        server.send(bad.as_bytes()).await.is_error(400, "no HTTP that can be read");
+        server.send(bad.as_bytes()).await.is_error(400, "not valid HTTP");
     }
     let many = "a: b\r\n".repeat(200);
     let large = format!("GET /healthz HTTP/1.1\r\nHost: h\r\n{many}\r\n");

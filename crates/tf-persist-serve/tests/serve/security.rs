@@ -137,7 +137,7 @@ async fn slow_clients_are_closed_and_idle_ones_are_not() {
     let mut half_body = server.connect().await;
     half_body.write_all(b"POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\n{").await.unwrap();
     assert!(read(&mut half_head).await.is_none());
-    read(&mut half_body).await.unwrap().is_error(408, "did not come in time");
+    read(&mut half_body).await.unwrap().is_error(408, "was not received in time");
     idle.write_all(GET_HEALTHZ.as_bytes()).await.unwrap();
     assert_eq!(read(&mut idle).await.unwrap().code, 200);
     server.stop().await;

@@ -1,7 +1,7 @@
-//! Requests, read field by field.
+//! Requests, parsed field by field.
 //!
-//! Decoded whole, a small hostile message could take a thousand times its bytes; so only what is needed is read, and everything that
-//! there may be many of has a limit. Tensors stay bytes until it is known which model they are for.
+//! Fully decoded, a small hostile message could take a thousand times its size in memory. So only the needed fields are
+//! read, and repeated fields have limits. Tensors stay bytes until the model is known.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,12 @@ use crate::inference::{Task, with_context};
 use crate::models::Version;
 use crate::status::Status;
 
-/// Which model, version and signature a request is for.
+/// The model, version and signature that a request names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::grpc) struct ModelSpec {
     pub(in crate::grpc) name: String,
     pub(in crate::grpc) version: Version,
-    /// As it was asked for: empty for the default one.
+    /// As in the request: empty for the default signature.
     pub(in crate::grpc) signature: String,
 }
 
@@ -43,7 +43,7 @@ pub(in crate::grpc) struct ExamplesRequest {
 #[derive(Debug)]
 pub(in crate::grpc) struct MultiInferenceRequest {
     pub(in crate::grpc) tasks: Vec<Task>,
-    /// The first task's, which says what version all are for.
+    /// That of the first task, whose version applies to all.
     pub(in crate::grpc) spec: Option<ModelSpec>,
     pub(in crate::grpc) input: Input,
 }
@@ -70,7 +70,7 @@ enum InputKind {
 }
 
 impl PredictRequest {
-    /// Reads one with at most so many tensors.
+    /// Parses a request with at most `limit` tensors.
     pub(in crate::grpc) fn parse(message: &Bytes, limit: usize) -> Result<Self, Status> {
         let mut request = Self { spec: None, inputs: BTreeMap::new(), output_filter: Vec::new() };
         let mut entries = 0;
@@ -88,7 +88,7 @@ impl PredictRequest {
                             _ => {}
                         }
                     }
-                    // An empty slice may stand nowhere in the message.
+                    // An empty slice need not be part of the message.
                     let tensor = if tensor.is_empty() { Bytes::new() } else { message.slice_ref(tensor) };
                     request.inputs.insert(utf8(name)?, tensor);
                 }
@@ -118,7 +118,7 @@ impl ExamplesRequest {
 }
 
 impl MultiInferenceRequest {
-    /// Reads one with at most so many tasks.
+    /// Parses a request with at most `limit` tasks.
     pub(in crate::grpc) fn parse(message: &[u8], limit: usize) -> Result<Self, Status> {
         let mut request = Self { tasks: Vec::new(), spec: None, input: Input::default() };
         for field in try_fields(message) {
@@ -149,7 +149,7 @@ impl MultiInferenceRequest {
 }
 
 impl MetadataRequest {
-    /// Reads one; `GetModelStatusRequest` has the first of its fields.
+    /// Parses a request. `GetModelStatusRequest` has the first of its fields.
     pub(in crate::grpc) fn parse(message: &[u8]) -> Result<Self, Status> {
         let mut request = Self { spec: None, fields: Vec::new() };
         for field in try_fields(message) {
@@ -164,7 +164,7 @@ impl MetadataRequest {
 }
 
 impl ModelSpec {
-    /// Reads one into what was read of it before: a message that comes twice is one.
+    /// Merges a message into earlier ones: protobuf merges a message field that occurs twice.
     fn merge(into: &mut Option<Self>, message: &[u8]) -> Result<(), Status> {
         let spec = into.get_or_insert_with(|| Self {
             name: String::new(),
@@ -174,7 +174,7 @@ impl ModelSpec {
         for field in try_fields(message) {
             match field.map_err(malformed)? {
                 (1, Value::Bytes(name)) => spec.name = utf8(name)?,
-                // `Int64Value`; of version and label, the last one counts.
+                // An `Int64Value`. Of version and label, the last one counts.
                 (2, Value::Bytes(value)) => {
                     let mut version = 0;
                     for field in try_fields(value) {
@@ -217,12 +217,12 @@ impl Input {
         Ok(())
     }
 
-    /// What the examples take.
+    /// How many bytes the examples take with the context in each.
     pub(in crate::grpc) fn bytes(&self) -> usize {
         self.context.len().saturating_mul(self.examples.len()).saturating_add(self.examples.total_bytes())
     }
 
-    /// The examples, the context in each.
+    /// The examples, each with the context.
     pub(in crate::grpc) fn examples(self) -> Result<Strings, Status> {
         if self.context.is_empty() { Ok(self.examples) } else { with_context(&self.context, &self.examples) }
     }
@@ -235,16 +235,16 @@ fn check_count(what: &str, count: usize, limit: usize) -> Result<(), Status> {
     Err(Status::invalid_argument(format!("the request has more than {limit} {what}")))
 }
 
-/// Protobuf refuses strings that are no text.
+/// A string, which protobuf requires to be UTF-8.
 fn utf8(bytes: &[u8]) -> Result<String, Status> {
     let text = std::str::from_utf8(bytes);
     text.map(str::to_owned)
-        .map_err(|error| Status::new(Code::Internal, format!("the request has a name that is no text: {error}")))
+        .map_err(|error| Status::new(Code::Internal, format!("the request has a name that is not UTF-8: {error}")))
 }
 
-/// What gRPC's servers say of a message that they cannot parse.
+/// The error of gRPC servers for a message that they cannot parse.
 fn malformed(error: WireError) -> Status {
-    Status::new(Code::Internal, format!("the request is no message of its type: {error}"))
+    Status::new(Code::Internal, format!("the request cannot be parsed: {error}"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Answers, written down as messages with their prefixes.
+//! Responses, encoded as messages with their prefixes.
 
 use bytes::Bytes;
 use tf_persist_core::Code;
@@ -12,20 +12,20 @@ use crate::batching::InferenceResponse;
 use crate::inference::Class;
 use crate::status::Status;
 
-/// The message of a type of the protobuf crate's.
+/// Encodes a message of the protobuf crate.
 pub(in crate::grpc) fn message(message: &impl Message) -> Result<Bytes, Status> {
     let bytes = message.write_to_bytes().map_err(|error| Status::new(Code::Internal, error.to_string()))?;
     frame_message(bytes.len(), |out| out.extend_from_slice(&bytes))
 }
 
-/// Which model, version and signature answered (`MakeModelSpec`).
+/// The model, version and signature that answered (`MakeModelSpec`).
 pub(in crate::grpc) fn model_spec(name: &str, version: i64, signature: &str) -> pb::ModelSpec {
     let mut spec = pb::ModelSpec { name: name.into(), signature_name: signature.into(), ..Default::default() };
     spec.set_version(Int64Value { value: version, ..Default::default() });
     spec
 }
 
-/// `PredictResponse`. The tensors' elements are copied once.
+/// `PredictResponse`. The elements of tensors are copied once.
 pub(in crate::grpc) fn predict(
     answer: &InferenceResponse,
     form: Form,
@@ -57,7 +57,7 @@ pub(in crate::grpc) fn predict(
 }
 
 pub(in crate::grpc) fn classifications(results: Vec<Vec<Class>>) -> pb::ClassificationResult {
-    // Labels that are no text cannot be in a `string`, and clients refuse messages where they are.
+    // A `string` must be UTF-8: clients refuse messages with other bytes.
     let label = |label: Vec<u8>| {
         String::from_utf8(label).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     };
@@ -92,7 +92,7 @@ pub(in crate::grpc) fn regress(results: Vec<f32>, spec: pb::ModelSpec) -> Result
     })
 }
 
-/// A message of one enum, as gRPC's health service has it.
+/// A message with one enum field, for gRPC's health service.
 pub(in crate::grpc) fn enum_message(number: u8) -> Bytes {
     let mut out = vec![0, 0, 0, 0, 2];
     put_varint(1 << 3, &mut out);

@@ -1,20 +1,20 @@
-//! The index of a request: a JSON object, of which a few members matter.
+//! The index of a request body: where the members that matter are.
 
 use super::cursor::{Cursor, Fault, Parsed};
 use super::json_snippet::json_snippet;
 use crate::status::Status;
 
-/// A body that is one JSON object, all of it valid, and where the members stand that were asked for.
+/// A valid JSON object, and the positions of some of its members.
 pub(super) struct BodyIndex<'a, const N: usize> {
     /// At the object.
     root: Cursor<'a>,
-    /// At the values of the members, in the order asked for. Of members with one name, the first counts.
+    /// At the values of the members, in the order of the names. Of several members with one name, the first counts.
     pub(super) members: [Option<Cursor<'a>>; N],
 }
 
 impl<'a, const N: usize> BodyIndex<'a, N> {
-    /// Reads a body. `visit` may step over the value of a member that was asked for: it returns where that ends. If it returns
-    /// `None`, the value is stepped over here, and what is wrong with it is found.
+    /// Reads a body. `visit` may read the value of a member and return its end. If it returns `None`, the value is
+    /// skipped here, which reports any syntax error in it.
     pub(super) fn parse(
         body: &'a [u8],
         names: [&str; N],
@@ -72,19 +72,19 @@ impl<'a, const N: usize> BodyIndex<'a, N> {
         }
     }
 
-    /// That something is wrong with the whole of it.
+    /// An error about the whole body.
     pub(super) fn refuse(&self, reason: &str) -> Status {
         Status::invalid_argument(format!("JSON Value: {} {reason}", json_snippet(self.root)))
     }
 
-    /// The name of a signature, which stands at a member.
+    /// The name of the signature, the value of a member.
     pub(super) fn signature_name(&self, member: usize) -> Result<Option<String>, Status> {
         let Some(mut value) = self.members[member] else { return Ok(None) };
         if value.peek() != b'"' {
             return Err(self.refuse("not formatted correctly. 'signature_name' key must be a string value."));
         }
         let name = value.string()?;
-        // An empty name is none: the default signature is meant.
+        // An empty name means the default signature.
         Ok((!name.is_empty()).then(|| String::from_utf8_lossy(&name).into_owned()))
     }
 }

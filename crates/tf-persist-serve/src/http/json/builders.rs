@@ -1,5 +1,5 @@
-//! Nested lists into tensors: the way of requests that have nothing wrong with them. Elements go straight into the tensor's memory
-//! while its shape is found out, and whatever does not fit is [`Stop::Irregular`], of which `diagnose` finds the reason.
+//! Builds tensors out of nested lists. Elements are written straight into the tensor's memory while its shape is found
+//! out. Anything that does not fit is [`Stop::Irregular`], for which `diagnose` finds the reason.
 
 use tf_persist_core::tensor::{Strings, TensorBuilder};
 use tf_persist_core::{DType, Element, MAX_RANK, ModelError, Tensor};
@@ -8,12 +8,12 @@ use super::cursor::{Cursor, SyntaxError};
 use super::string::decode_base64;
 use crate::status::Status;
 
-/// A value that is no tensor of the shape and the dtype that it must have, or no JSON.
+/// Why a value could not become a tensor.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// Something about the value; what it is takes a second look.
+    /// The value does not have the required shape or dtype, or is not valid JSON.
     Irregular,
-    /// There is no memory.
+    /// Memory could not be allocated.
     Status(Status),
 }
 
@@ -29,14 +29,15 @@ impl From<ModelError> for Stop {
     }
 }
 
-/// The sizes of nested lists, as far as they are known: the first list that ends at a level says what all others there have.
+/// The sizes of nested lists, as far as they are known. The first list that ends at a level determines the size of all
+/// others there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ShapeBuilder {
-    /// Sizes by level; those of lists that are open are not known yet.
+    /// Sizes by level; `None` while the first list of a level is open.
     sizes: Vec<Option<usize>>,
-    /// How many levels there are, once a first element or an empty list was seen.
+    /// The number of levels, known after the first element or empty list.
     rank: Option<usize>,
-    /// The elements so far of the lists that are open.
+    /// The numbers of elements so far of the open lists.
     open: Vec<usize>,
 }
 
@@ -46,12 +47,12 @@ impl ShapeBuilder {
         self.sizes.iter().map(|size| size.unwrap_or(0)).collect()
     }
 
-    /// Whether the shape is known already.
+    /// Whether the number of levels is known.
     pub(super) fn is_known(&self) -> bool {
         self.rank.is_some()
     }
 
-    /// The cursor is at a list: steps in, and says whether there is anything in it. An empty one is over then.
+    /// Steps into the list at the cursor. Returns `false` for an empty list, which is skipped.
     fn enter(&mut self, cursor: &mut Cursor<'_>) -> Result<bool, Stop> {
         let level = self.open.len();
         match self.rank {
@@ -69,14 +70,14 @@ impl ShapeBuilder {
         Ok(false)
     }
 
-    /// A list of this size ends.
+    /// Notes that a list of this size has ended.
     fn close(&mut self, level: usize, size: usize) -> Result<(), Stop> {
         let known = self.sizes.get_mut(level).ok_or(Stop::Irregular)?;
         if *known.get_or_insert(size) == size { Ok(()) } else { Err(Stop::Irregular) }
     }
 
-    /// Whether a list of elements ends here that has the size of those before it, and the next one begins in the way in which most
-    /// programs write it. If so, steps to its first element.
+    /// Fast path: if a list of the expected size ends here and the next one begins right after a comma, steps to its
+    /// first element.
     #[inline]
     fn is_sibling_next(&mut self, cursor: &mut Cursor<'_>, size: usize) -> bool {
         let begins = matches!(cursor.text.get(cursor.at..), Some([b']', b',', b'[', b'-' | b'0'..=b'9', ..]));
@@ -89,7 +90,7 @@ impl ShapeBuilder {
         true
     }
 
-    /// Takes the value at the cursor, down to its elements, each of which goes to `leaf`.
+    /// Reads the value at the cursor. `leaf` reads each element.
     pub(super) fn take(
         &mut self,
         cursor: &mut Cursor<'_>,
@@ -106,7 +107,7 @@ impl ShapeBuilder {
                 if *self.rank.get_or_insert(level) != level {
                     return Err(Stop::Irregular);
                 }
-                // The lists that hold the elements are most of the text. A copy can be kept in a register.
+                // The innermost lists are most of the text. A copy of the cursor can be kept in registers.
                 let (mut place, mut size) = (*cursor, 0);
                 loop {
                     leaf(&mut place)?;
@@ -115,7 +116,7 @@ impl ShapeBuilder {
                     }
                     size += 1;
                     place.skip_space();
-                    // Not `eat`: the next number must not wait until the comma has been looked at.
+                    // Not `eat`: reading the next number must not depend on the comparison.
                     if place.peek() == b',' {
                         place.at += 1;
                         place.skip_space();
@@ -135,7 +136,7 @@ impl ShapeBuilder {
                 self.open.pop();
                 self.close(level - 1, size)?;
             }
-            // A list is over, and with it perhaps what it stands in.
+            // A list has ended, and perhaps those around it.
             loop {
                 let level = self.open.len();
                 let Some(count) = self.open.last_mut() else { return Ok(()) };
@@ -150,7 +151,7 @@ impl ShapeBuilder {
     }
 }
 
-/// A tensor to be, by dtype.
+/// A tensor under construction, by dtype.
 pub(super) enum ColumnBuilder {
     F32(TensorBuilder<f32>),
     F64(TensorBuilder<f64>),
@@ -163,19 +164,19 @@ pub(super) enum ColumnBuilder {
     U64(TensorBuilder<u64>),
     Bool(TensorBuilder<bool>),
     Strings(Strings),
-    /// One that has no JSON: it is never more than an empty tensor.
+    /// A dtype without JSON elements: only an empty tensor is possible.
     Unsupported,
 }
 
-/// Room for the elements that so many bytes of JSON may hold, with few digits and no blanks; it grows if need be. What is not written to
-/// is never resident.
+/// How many elements this many bytes of JSON may hold, if they have few digits and no spaces. Buffers grow if there are
+/// more; memory that is not written to is never resident.
 pub(super) fn estimated_elements(bytes: usize) -> usize {
     const BYTES_AN_ELEMENT: usize = 4;
     bytes / BYTES_AN_ELEMENT + 1
 }
 
 impl ColumnBuilder {
-    /// A tensor of a dtype, of which so many bytes of JSON are there.
+    /// A builder for a tensor of this dtype, read from this many bytes of JSON.
     pub(super) fn new(dtype: DType, bytes: usize) -> Result<Self, Status> {
         let capacity = estimated_elements(bytes);
         Ok(match dtype {
@@ -194,12 +195,12 @@ impl ColumnBuilder {
         })
     }
 
-    /// Takes the value at the cursor, and finds or checks its shape.
+    /// Reads the value at the cursor, and finds or checks its shape.
     pub(super) fn take(&mut self, cursor: &mut Cursor<'_>, shape_builder: &mut ShapeBuilder) -> Result<(), Stop> {
         match self {
             Self::F32(to) => floats(cursor, shape_builder, to),
             Self::F64(to) => shape_builder.take(cursor, |at| Ok(to.push(at.number()?.as_f64())?)),
-            // TensorFlow Serving takes what fits 32 bits for all of them, and TensorFlow drops the upper bits.
+            // TensorFlow Serving accepts anything that fits 32 bits, and TensorFlow drops the upper bits.
             Self::I8(to) => shape_builder.take(cursor, |at| Ok(to.push(int32(at)? as i8)?)),
             Self::I16(to) => shape_builder.take(cursor, |at| Ok(to.push(int32(at)? as i16)?)),
             Self::U8(to) => shape_builder.take(cursor, |at| Ok(to.push(int32(at)? as u8)?)),
@@ -214,8 +215,8 @@ impl ColumnBuilder {
         }
     }
 
-    /// The tensor. Elements beyond its shape, which a name that an object has twice brings, are dropped as TensorFlow drops
-    /// them.
+    /// The tensor. Elements beyond its shape are dropped, as in TensorFlow: there are some if an object has a name
+    /// twice.
     pub(super) fn finish(self, dtype: DType, shape: &[usize]) -> Result<Tensor, Status> {
         Ok(match self {
             Self::F32(from) => from.finish(dtype, shape)?,
@@ -241,7 +242,7 @@ impl ColumnBuilder {
     }
 }
 
-/// Nested lists of numbers, as 32-bit floats.
+/// Reads nested lists of numbers as 32-bit floats.
 pub(super) fn floats(
     cursor: &mut Cursor<'_>,
     shape_builder: &mut ShapeBuilder,

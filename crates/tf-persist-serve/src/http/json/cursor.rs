@@ -1,10 +1,10 @@
-//! A place in a JSON text, and the ways on from it: RapidJSON's iterative parser, with the flags that TensorFlow Serving sets
-//! (`NaN` and `Inf`, stop when done, no check of UTF-8).
+//! A position in a JSON text, and how to advance it: RapidJSON's iterative parser with the flags that TensorFlow
+//! Serving sets (`NaN` and `Inf`, stop when done, no check of UTF-8).
 
 use super::number::Number;
 use crate::status::Status;
 
-/// What is wrong with a JSON text. The words are RapidJSON's (`error/en.h`), since clients see them.
+/// A syntax error, in RapidJSON's words (`error/en.h`), since clients see them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     DocumentEmpty,
@@ -44,7 +44,7 @@ impl Fault {
     }
 }
 
-/// Something that is wrong, and at which byte of the text.
+/// A syntax error and its byte offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SyntaxError {
     pub(super) fault: Fault,
@@ -59,7 +59,7 @@ impl From<SyntaxError> for Status {
 
 pub(super) type Parsed<T> = Result<T, SyntaxError>;
 
-/// A place in a JSON text. Copying it keeps the place.
+/// A position in a JSON text. A copy keeps the position.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cursor<'a> {
     pub(super) text: &'a [u8],
@@ -67,13 +67,13 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// The byte here; 0 at the end, where a byte 0 is as good as the end.
+    /// The byte here; 0 at the end of the text. A zero byte in the text counts as its end.
     #[inline]
     pub(super) fn peek(&self) -> u8 {
         self.text.get(self.at).copied().unwrap_or(0)
     }
 
-    /// Steps over a byte, if it is here.
+    /// Skips this byte, if it is here.
     #[inline]
     pub(super) fn eat(&mut self, byte: u8) -> bool {
         let here = self.text.get(self.at) == Some(&byte);
@@ -92,7 +92,7 @@ impl<'a> Cursor<'a> {
         Err(SyntaxError { fault, offset: self.at })
     }
 
-    /// Steps over a word, the first byte of which is here.
+    /// Skips a word.
     pub(super) fn word(&mut self, word: &[u8]) -> Parsed<()> {
         for byte in word {
             if !self.eat(*byte) {
@@ -102,7 +102,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Steps over a value that is neither list nor object.
+    /// Skips a value that is neither a list nor an object.
     #[inline]
     pub(super) fn skip_plain(&mut self) -> Parsed<()> {
         match self.peek() {
@@ -114,11 +114,11 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Steps over the value here, whatever it is, and however deep: a bit is kept for each list and object that is open.
+    /// Skips any value, however deeply nested: each open list or object takes one bit of memory.
     pub(super) fn skip_value(&mut self) -> Parsed<()> {
         let mut open = Nesting::default();
         loop {
-            // A value is to come.
+            // A value begins.
             match self.peek() {
                 b'[' => {
                     self.at += 1;
@@ -140,7 +140,7 @@ impl<'a> Cursor<'a> {
                 b']' | b'}' | b',' | b':' => return self.fault(Fault::ValueInvalid),
                 _ => self.skip_plain()?,
             }
-            // A value is over, and with it perhaps what it stands in.
+            // A value has ended, and perhaps the lists and objects around it.
             loop {
                 let Some(in_object) = open.last() else { return Ok(()) };
                 self.skip_space();
@@ -167,7 +167,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Steps over a member's name and the colon, to its value.
+    /// Skips a member's name and the colon.
     fn skip_name(&mut self) -> Parsed<()> {
         if self.peek() != b'"' {
             return self.fault(Fault::ObjectMissName);
@@ -176,7 +176,7 @@ impl<'a> Cursor<'a> {
         self.colon()
     }
 
-    /// Steps from a member's name to its value.
+    /// Steps from the end of a member's name to its value.
     pub(super) fn colon(&mut self) -> Parsed<()> {
         self.skip_space();
         if !self.eat(b':') {
@@ -186,18 +186,18 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// From a member's value to the next member's name: whether there is one.
+    /// Steps from a member's value to the next member's name. Returns whether there is one.
     pub(super) fn next_member(&mut self) -> Parsed<bool> {
         self.next(b'}', Fault::ObjectMissComma)
     }
 
-    /// From an element of a list to the next: whether there is one.
+    /// Steps from an element of a list to the next. Returns whether there is one.
     #[inline]
     pub(super) fn next_element(&mut self) -> Parsed<bool> {
         self.next(b']', Fault::ArrayMissComma)
     }
 
-    /// Over a comma, or out of what ends here.
+    /// Skips a comma, or the closing bracket.
     #[inline]
     fn next(&mut self, close: u8, neither: Fault) -> Parsed<bool> {
         self.skip_space();
@@ -213,7 +213,7 @@ impl<'a> Cursor<'a> {
         Ok(true)
     }
 
-    /// Into the list or object here: whether there is anything in it. If not, it was stepped over.
+    /// Steps into the list or object here. Returns `false` for an empty one, which is skipped.
     #[inline]
     pub(super) fn enter(&mut self) -> bool {
         let close = self.peek() + 2; // `]` after `[`, `}` after `{`, each with one character between.
@@ -223,7 +223,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Which of the lists and objects that are open are objects: a bit each.
+/// Which of the open lists and objects are objects, one bit each.
 #[derive(Default)]
 struct Nesting {
     bits: Vec<u64>,

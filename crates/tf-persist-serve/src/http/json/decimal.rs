@@ -1,15 +1,16 @@
-//! Floats as TensorFlow Serving writes them: `%g` with six digits if that reads back as the same number, else with as many as always
-//! do, and never without a `.` or an `e`, so that they are not taken for integers (`WriteDecimal` of `util/json_tensor.cc`).
+//! Floats as TensorFlow Serving writes them (`WriteDecimal` of `util/json_tensor.cc`): `%g` with six digits if that
+//! reads back as the same number, else with as many digits as always do. There is always a `.` or an `e`, so that they
+//! are not taken for integers.
 
 use super::write::{MAX_DIGITS, digits_before_end, push_digits};
 
-/// Digits of `%g`, which are tried first.
+/// Digits of `%g`, tried first.
 const SHORT: usize = 6;
 /// `max_digits10` of a 32-bit float.
 const LONG_F32: usize = 9;
 /// `max_digits10` of a 64-bit float.
 const LONG_F64: usize = 17;
-/// Exponents from here on, and up to the number of digits, are written without an `e`.
+/// Numbers with an exponent from this one up to the number of digits are written without an `e`.
 const MIN_PLAIN_EXPONENT: i32 = -4;
 
 /// Writes a 32-bit float.
@@ -56,24 +57,24 @@ fn write_special(value: f64, out: &mut Vec<u8>) {
     });
 }
 
-/// Decimal digits, of which the first stands before the point, times a power of ten.
+/// A decimal number: digits, the first one before the point, times a power of ten.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Decimal {
     digits: u64,
-    /// How many digits there are; `digits` is below the power of ten with so many zeros.
+    /// The number of digits; `digits` is less than ten to this power.
     count: usize,
     exponent: i32,
 }
 
 impl Decimal {
-    /// For the standard library to read.
+    /// A text that the standard library can parse.
     fn text(self) -> String {
         format!("{}e{}", self.digits, self.exponent - self.count as i32 + 1)
     }
 
-    /// As `%g` does.
+    /// Writes it as `%g` does.
     fn write(self, out: &mut Vec<u8>) {
-        // A number has as many digits as it should, but for 0.
+        // Every number except 0 has `count` digits.
         let mut buffer = [b'0'; MAX_DIGITS];
         digits_before_end(&mut buffer, self.digits);
         let text = &buffer[MAX_DIGITS - self.count..];
@@ -97,7 +98,7 @@ impl Decimal {
             out.extend_from_slice(&b"0.000"[..1 + self.exponent.unsigned_abs() as usize]);
             out.extend_from_slice(digits);
         } else {
-            // Zeros that were cut off may stand before the point.
+            // Trailing zeros that were cut off may belong before the point.
             let whole = self.exponent as usize + 1;
             out.extend_from_slice(&text[..whole]);
             out.push(b'.');
@@ -106,7 +107,8 @@ impl Decimal {
     }
 }
 
-/// A number that is not negative, rounded to so many digits, by the standard library: correct for all numbers, and slow.
+/// A number that is not negative, rounded to this many digits by the standard library: correct for all numbers, and
+/// slow.
 fn rounded(value: f64, count: usize) -> Decimal {
     let text = format!("{value:.precision$e}", precision = count - 1);
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
@@ -114,7 +116,7 @@ fn rounded(value: f64, count: usize) -> Decimal {
     Decimal { digits, count, exponent: exponent.parse().unwrap_or(0) }
 }
 
-/// Powers of ten up to the largest that is needed to bring a number that [`exact_digits`] takes to nine digits before the point.
+/// Powers of ten, up to the largest that scales a number of [`exact_digits`] to nine digits before the point.
 const POWERS: [u128; 28] = {
     let mut powers = [1; 28];
     let mut index = 1;
@@ -126,11 +128,11 @@ const POWERS: [u128; 28] = {
 };
 
 const MANTISSA_BITS: u32 = f32::MANTISSA_DIGITS - 1;
-/// The exponent of the last bit of the mantissa is the float's exponent field less this.
+/// The exponent of the mantissa's last bit is the float's exponent field minus this.
 const EXPONENT_BIAS: i32 = 127 + MANTISSA_BITS as i32;
 
-/// The digits of a number that is not negative, by integer arithmetic without any rounding but the last one. `None` for numbers
-/// that are too small or too large for 128 bits, or subnormal.
+/// The digits of a number that is not negative, by integer arithmetic that rounds only once. `None` for numbers that
+/// are subnormal, or too small or too large for 128 bits.
 #[inline]
 fn exact_digits(value: f32) -> Option<Decimal> {
     if value == 0.0 {
@@ -143,24 +145,24 @@ fn exact_digits(value: f32) -> Option<Decimal> {
     let mantissa = u128::from(bits & ((1 << MANTISSA_BITS) - 1) | 1 << MANTISSA_BITS);
     // value = mantissa * 2^binary
     let binary = (bits >> MANTISSA_BITS) as i32 - EXPONENT_BIAS;
-    // floor(log10(2^e)) for these e, and so of the value or one less than that.
+    // floor(log10(2^e)) for these e: the exponent of the value, or one less.
     let leading = binary + MANTISSA_BITS as i32;
     let mut exponent = (leading * 1233) >> 12;
     if exponent < 8 && f64::from(value) >= power_of_ten(exponent + 1) {
         exponent += 1;
     }
-    // What the value is times a power of ten that leaves nine digits before the point; in units of 2^-shift.
+    // The value times the power of ten that gives nine digits before the point, in units of 2^-shift.
     let power = POWERS.get(usize::try_from(LONG_F32 as i32 - 1 - exponent).ok()?)?;
     let (scaled, shift) =
         if binary < 0 { (mantissa * power, binary.unsigned_abs()) } else { ((mantissa << binary) * power, 0) };
     let short = round(scaled, shift, 1000);
-    // Whether the six digits are nearer to this float than half way to the next one, on the side where they are.
+    // Whether the six digits are closer to this float than half the gap to the next one on that side.
     let candidate = (u128::from(short) * 1000) << shift;
     let gap = power << binary.max(0);
     let (distance, gap) = if candidate >= scaled {
         (candidate - scaled, gap)
     } else if mantissa == 1 << MANTISSA_BITS {
-        // Below a power of two, floats lie twice as dense.
+        // Below a power of two, floats are twice as dense.
         (2 * (scaled - candidate), gap)
     } else {
         (scaled - candidate, gap)
@@ -171,7 +173,7 @@ fn exact_digits(value: f32) -> Option<Decimal> {
     Some(carried(round(scaled, shift, 1), LONG_F32, exponent))
 }
 
-/// A power of ten, exact for those that are not negative.
+/// A power of ten. Those with an exponent that is not negative are exact.
 fn power_of_ten(exponent: i32) -> f64 {
     const POSITIVE: [f64; 10] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
     const NEGATIVE: [f64; 19] = [
@@ -182,7 +184,7 @@ fn power_of_ten(exponent: i32) -> f64 {
     table.get(exponent.unsigned_abs() as usize).copied().unwrap_or(f64::INFINITY)
 }
 
-/// `scaled / 2^shift / divisor`, rounded, half to even.
+/// `scaled / 2^shift / divisor`, rounded half to even.
 #[inline]
 fn round(scaled: u128, shift: u32, divisor: u64) -> u64 {
     // Nine digits fit 30 bits.
@@ -193,7 +195,7 @@ fn round(scaled: u128, shift: u32, divisor: u64) -> u64 {
     quotient + u64::from(2 * lost > unit || 2 * lost == unit && quotient % 2 == 1)
 }
 
-/// Digits that rounding may have made one more.
+/// Normalizes digits that rounding may have carried to one digit more.
 #[inline]
 fn carried(digits: u64, count: usize, exponent: i32) -> Decimal {
     if u128::from(digits) == POWERS[count] {
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn six_digits_if_they_do() {
+    fn six_digits_where_they_suffice() {
         for (value, expected) in [
             (0.0, "0.0"),
             (-0.0, "-0.0"),
@@ -273,9 +275,9 @@ mod tests {
         }
     }
 
-    /// The quick way and the slow one agree, on floats of every exponent.
+    /// On floats of every exponent.
     #[test]
-    fn quick_and_slow_agree() {
+    fn fast_and_slow_paths_agree() {
         let slow = |value: f32| {
             let short = rounded(f64::from(value), SHORT);
             if short.text().parse() == Ok(value) { short } else { rounded(f64::from(value), LONG_F32) }

@@ -1,4 +1,4 @@
-//! Why a value is no tensor: the first thing that TensorFlow Serving would stumble over (`GetDenseTensorShape` and
+//! Why a value cannot become a tensor: the first error that TensorFlow Serving would report (`GetDenseTensorShape` and
 //! `FillTensorProto` of `util/json_tensor.cc`), in its words. The text is known to be valid JSON.
 
 use tf_persist_core::{DType, MAX_RANK};
@@ -10,14 +10,15 @@ use super::number::Number;
 use super::string::decode_base64;
 use crate::status::Status;
 
-/// The number of elements and the shape of a value, on its own.
+/// Checks a value by itself. Returns its number of elements and its shape.
 pub(super) fn check_value(name: &str, dtype: DType, value: Cursor<'_>) -> Result<(usize, Vec<usize>), Status> {
     let shape = shape(value)?.ok_or_else(|| Status::invalid_argument(format!("tensor parsing error: {name}")))?;
     let count = fill(dtype, value, &shape)?;
     Ok((count, shape))
 }
 
-/// The sizes of the first list, of its first element if that is a list, and so on; `None` if they are more than TensorFlow takes.
+/// The sizes of the first list, of its first element if that is a list, and so on; `None` if there are more levels than
+/// TensorFlow allows.
 fn shape(mut cursor: Cursor<'_>) -> Parsed<Option<Vec<usize>>> {
     let mut shape = Vec::new();
     let mut entered = 0;
@@ -44,8 +45,8 @@ fn shape(mut cursor: Cursor<'_>) -> Parsed<Option<Vec<usize>>> {
     Ok(Some(shape))
 }
 
-/// The number of elements, if all stand where the shape wants them. A list is looked at before what is in it, and its size is the
-/// first thing: so what is wrong with an element does not count if a list around it turns out to be of a wrong size.
+/// The number of elements, if the value has this shape. The wrong size of a list is reported rather than an error of an
+/// element in it.
 fn fill(dtype: DType, mut cursor: Cursor<'_>, shape: &[usize]) -> Result<usize, Status> {
     let rank = shape.len();
     let mut open: Vec<usize> = Vec::new();
@@ -94,7 +95,7 @@ fn wrong_size(size: usize, level: usize, shape: &[usize]) -> Status {
     ))
 }
 
-/// Whether the value here, which is no list, can be an element.
+/// Whether the value here, which is not a list, can be an element.
 fn element(dtype: DType, mut cursor: Cursor<'_>, level: usize, rank: usize) -> Result<(), Status> {
     let value = cursor;
     if level != rank {
@@ -136,7 +137,7 @@ fn element(dtype: DType, mut cursor: Cursor<'_>, level: usize, rank: usize) -> R
     if fits { Ok(()) } else { Err(wrong_type(value, dtype)) }
 }
 
-/// The bytes of an object that should be one of base64.
+/// The bytes of an object that must hold base64.
 pub(super) fn base64(value: Cursor<'_>) -> Result<Vec<u8>, Status> {
     let Some(mut text) = value.base64_object()? else {
         let message = format!("JSON Value: {} not formatted correctly for base64 data", json_snippet(value));
@@ -154,7 +155,7 @@ fn wrong_type(value: Cursor<'_>, dtype: DType) -> Status {
     ))
 }
 
-/// What a value is (`JsonTypeString`).
+/// The type of a value (`JsonTypeString`).
 pub(super) fn json_type(value: Cursor<'_>) -> &'static str {
     match value.peek() {
         b'n' => "Null",
@@ -167,7 +168,7 @@ pub(super) fn json_type(value: Cursor<'_>) -> &'static str {
     }
 }
 
-/// TensorFlow's C++ name of a dtype (`DataTypeString`), which is Python's but for three of them.
+/// TensorFlow's C++ name of a dtype (`DataTypeString`). Three of them differ from Python's.
 pub(super) fn dtype_name(dtype: DType) -> &'static str {
     match dtype {
         DType::Float32 => "float",

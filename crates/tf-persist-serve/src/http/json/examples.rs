@@ -1,5 +1,6 @@
-//! Classify and regress requests into `tf.Example`s (`FillClassifyRegressRequestFromJson` of `util/json_tensor.cc`). They are
-//! written as protobuf right away, features sorted by name (`tensorflow/core/example/{example,feature}.proto`).
+//! Classify and regress requests into `tf.Example`s (`FillClassifyRegressRequestFromJson` of `util/json_tensor.cc`).
+//! The examples are written as protobuf at once, features sorted by name
+//! (`tensorflow/core/example/{example,feature}.proto`).
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use super::number::Number;
 use super::string::c_string;
 use crate::status::Status;
 
-/// The members that matter, in the order of [`BodyIndex::members`].
+/// The members of a body, in the order of [`BodyIndex::members`].
 const MEMBERS: [&str; 3] = ["signature_name", "context", "examples"];
 const SIGNATURE: usize = 0;
 const CONTEXT: usize = 1;
@@ -21,17 +22,18 @@ const EXAMPLES: usize = 2;
 /// The body of a classify or regress request.
 #[derive(Debug)]
 pub struct ExamplesBody {
-    /// The signature that it names; `None` for the default one, which an empty name means as well.
+    /// The name of the signature; `None` for the default one, which an empty name means too.
     pub signature_name: Option<String>,
-    /// Serialized `tf.Example`s, the context in each.
+    /// Serialized `tf.Example`s, each with the context.
     pub examples: Strings,
 }
 
 impl ExamplesBody {
-    /// Reads it.
+    /// Parses a body.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` if it is no JSON object, there are no examples, or one of them has a value that is no feature.
+    /// `INVALID_ARGUMENT` if it is not a JSON object, there are no examples, or one of them has a value that cannot be
+    /// a feature.
     pub fn parse(body: &[u8]) -> Result<Self, Status> {
         let index = BodyIndex::parse(body, MEMBERS, |_, _| None)?;
         let signature_name = index.signature_name(SIGNATURE)?;
@@ -48,7 +50,7 @@ impl ExamplesBody {
         if !cursor.enter() {
             return Err(index.refuse("'examples' value is an empty array"));
         }
-        // Messages that stand one after the other are one: of a feature that both have, the example's own counts.
+        // Concatenated messages are one message: of a feature that both have, the example's own wins.
         let context = example.len();
         let mut examples = Strings::default();
         loop {
@@ -62,7 +64,7 @@ impl ExamplesBody {
     }
 }
 
-/// Adds the example here.
+/// Writes the example here.
 fn write_example(cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Result<(), Status> {
     if cursor.peek() != b'{' {
         let reason = format!("Example must be JSON object but got JSON {}", json_type(*cursor));
@@ -75,7 +77,7 @@ fn write_example(cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Result<(), Statu
         let name = c_string(&name).to_vec();
         cursor.colon()?;
         let feature = feature(cursor, &name)?;
-        // Of features with one name, the last counts.
+        // Of several features with one name, the last counts.
         features.insert(name, feature);
         more = cursor.next_member()?;
     }
@@ -95,14 +97,14 @@ fn write_example(cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Result<(), Statu
     Ok(())
 }
 
-/// A feature, of which the first value says the kind. The values are protobuf already.
+/// A feature, whose first value determines the kind. The values are encoded already.
 #[derive(Default)]
 struct Feature {
     kind: Option<Kind>,
     values: Vec<u8>,
 }
 
-/// The kinds of features, by their number in `Feature`.
+/// The kinds of features, by their field number in `Feature`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Bytes = 1,
@@ -115,14 +117,14 @@ impl Feature {
         let Some(kind) = self.kind else { return };
         let mut list = Vec::new();
         match kind {
-            // Each value has its tag.
+            // Each value has its own tag.
             Kind::Bytes => list.extend_from_slice(&self.values),
             Kind::Float | Kind::Int64 => write_bytes(1, &self.values, &mut list),
         }
         write_bytes(kind as u64, &list, out);
     }
 
-    /// That a value of this kind comes.
+    /// Checks that a value of this kind may follow.
     fn expect(&mut self, kind: Kind, name: &[u8]) -> Result<(), Status> {
         let first = *self.kind.get_or_insert(kind);
         if first == kind {
@@ -138,7 +140,7 @@ impl Feature {
         Err(Status::invalid_argument(reason))
     }
 
-    /// Takes the value here.
+    /// Reads the value here.
     fn take(&mut self, cursor: &mut Cursor<'_>, name: &[u8]) -> Result<(), Status> {
         let value = *cursor;
         match value.peek() {
@@ -181,7 +183,7 @@ fn refuse(name: &[u8], reason: &str) -> Status {
     Status::invalid_argument(format!("Feature: {} {reason}", String::from_utf8_lossy(name)))
 }
 
-/// The feature here: a value or a list of some.
+/// Reads the feature here: a value or a list of values.
 fn feature(cursor: &mut Cursor<'_>, name: &[u8]) -> Result<Feature, Status> {
     let mut feature = Feature::default();
     if cursor.peek() != b'[' {
@@ -196,7 +198,7 @@ fn feature(cursor: &mut Cursor<'_>, name: &[u8]) -> Result<Feature, Status> {
     Ok(feature)
 }
 
-/// A field of bytes: its tag, the length, and the bytes.
+/// Writes a field of bytes: tag, length, bytes.
 fn write_bytes(field: u64, bytes: &[u8], out: &mut Vec<u8>) {
     const LENGTH_DELIMITED: u64 = 2;
     write_varint(field << 3 | LENGTH_DELIMITED, out);

@@ -1,31 +1,31 @@
-//! Lists of 32-bit floats, which are most of the text of most large requests: the common decimals are read here, from a few words of
-//! eight bytes each and with few branches, and all else by [`Cursor::float`].
+//! A fast path for 32-bit floats, which are most of the text of most large requests. Common decimals are read from a
+//! few words of eight bytes with few branches, all others by [`Cursor::float`].
 
 use super::cursor::{Cursor, Parsed};
 use super::number::{EXACT, EXACT_INTEGER, INTEGER_POWERS, SAFE_DIGITS, digit_bits, eight_digits, rounds_safely};
 
-/// How much text must be left for a number to be read here: a sign, up to eight digits, a point, three words of eight bytes.
+/// How much text must be left for the fast path: a sign, up to eight digits, a point, three words of eight bytes.
 const WINDOW: usize = 40;
 const UNSIGNED: usize = WINDOW - 1;
 
 impl Cursor<'_> {
-    /// Takes the number here as [`Cursor::float`] does, and sooner if it is of the common kind.
+    /// Reads the number here as [`Cursor::float`] does, faster if it is a common decimal.
     #[inline(always)]
     pub(super) fn float_fast(&mut self) -> Parsed<f32> {
         if let Some((value, length)) = decimal(self.text, self.at) {
             self.at += length;
             return Ok(value);
         }
-        // A copy, so that the place is kept in a register.
-        let mut place = *self;
-        let value = place.float();
-        *self = place;
+        // A copy can be kept in registers.
+        let mut cursor = *self;
+        let value = cursor.float();
+        *self = cursor;
         value
     }
 }
 
-/// The number at this place, as [`Cursor::float`] would read it, and how many bytes it has. `None` if it is not of the common kind: no
-/// exponent, no more digits than are surely exact, and not at the end of the text.
+/// The number at this offset, as [`Cursor::float`] would read it, and its length in bytes. `None` if it has an exponent
+/// or more digits than are surely exact, or is near the end of the text.
 #[inline(always)]
 fn decimal(text: &[u8], at: usize) -> Option<(f32, usize)> {
     let window: &[u8; WINDOW] = text.get(at..at.wrapping_add(WINDOW))?.try_into().ok()?;
@@ -36,7 +36,7 @@ fn decimal(text: &[u8], at: usize) -> Option<(f32, usize)> {
     Some((f32::from_bits(value.to_bits() | sign), length + usize::from(minus)))
 }
 
-/// A number without a sign that has one digit before the point and one to seven behind it.
+/// A number without a sign that has one digit before the point and one to seven after it.
 #[inline(always)]
 fn short(rest: &[u8; UNSIGNED]) -> Option<(f32, usize)> {
     let whole = rest[0].wrapping_sub(b'0');
@@ -50,12 +50,12 @@ fn short(rest: &[u8; UNSIGNED]) -> Option<(f32, usize)> {
         return None;
     }
     let mantissa = u64::from(whole) * INTEGER_POWERS[digits] + eight_digits(eight << (u64::BITS - bits));
-    // Both are exact, so what one operation makes of them is rounded once.
+    // Both operands are exact, so the result is rounded once.
     let value = mantissa.cast_signed() as f64 / EXACT[digits];
     Some((value as f32, 2 + digits))
 }
 
-/// A number without a sign that has up to seven digits before the point, if there is one, and up to 19 behind it.
+/// A number without a sign that has up to seven digits before the point, if there is one, and up to 19 after it.
 #[inline]
 fn long(rest: &[u8; UNSIGNED], minus: bool) -> Option<(f32, usize)> {
     let eight = word(rest, 0);
@@ -81,12 +81,12 @@ fn long(rest: &[u8; UNSIGNED], minus: bool) -> Option<(f32, usize)> {
     Some((value as f32, length + 1 + fraction.digits))
 }
 
-/// The digits behind a point.
+/// The digits after a point.
 struct Fraction {
     /// All digits of the number, as an integer.
     mantissa: u64,
     digits: usize,
-    /// The byte behind the last digit.
+    /// The byte after the last digit.
     next: u8,
 }
 
@@ -112,11 +112,11 @@ impl Fraction {
         (bits <= 24).then(|| Self::end(mantissa, 16, eight, bits))
     }
 
-    /// The last digits, fewer than eight, are the first so many bits of this word.
+    /// Adds the last digits, fewer than eight: the lowest `bits` of this word.
     #[inline]
     fn end(mantissa: u64, before: usize, eight: u64, bits: u32) -> Self {
         let digits = bits as usize / 8;
-        // All bits would be shifted out if there were no digits, so half of them go at a time.
+        // In two steps, since a shift by all 64 bits is not defined.
         let aligned = eight << (u64::BITS / 2 - bits / 2) << (u64::BITS / 2 - bits / 2);
         let mantissa = mantissa.wrapping_mul(INTEGER_POWERS[digits]).wrapping_add(eight_digits(aligned));
         Self { mantissa, digits: before + digits, next: (eight >> bits) as u8 }

@@ -1,14 +1,14 @@
-//! JSON values as error messages show them: pretty, with lists in one line, and cut short.
+//! JSON values as error messages show them: pretty-printed, with lists on one line, and truncated.
 
 use super::cursor::{Cursor, Parsed};
 use super::number::Number;
 use super::write::{Lists, Writer};
 
-/// Nothing is begun any more once so many bytes are written (`kMaxJsonDebugStringBytes`). What was begun is finished, so a string
-/// may be longer.
+/// No new value is written after this many bytes (`kMaxJsonDebugStringBytes`). A value that was begun is finished, so
+/// the text may be longer.
 const LIMIT: usize = 256;
 
-/// Shows a value of a text that is known to be valid. A value that RapidJSON cannot write, NaN or an infinity, ends it.
+/// Prints a value of a valid text. NaN or an infinity, which RapidJSON cannot write, ends it.
 pub(super) fn json_snippet(mut value: Cursor<'_>) -> String {
     let mut writer = Writer::with_capacity(LIMIT + 64);
     writer.lists = Lists::OneLine;
@@ -104,7 +104,7 @@ fn end(object: bool, writer: &mut Writer) -> Option<()> {
     Some(())
 }
 
-/// A double with as few digits as tell it from others, in RapidJSON's format (`internal/dtoa.h`).
+/// A double with as few digits as identify it, in the format of RapidJSON (`internal/dtoa.h`).
 fn shortest(value: f64) -> String {
     if value == 0.0 {
         return if value.is_sign_negative() { "-0.0".into() } else { "0.0".into() };

@@ -1,9 +1,8 @@
-//! JSON of the REST interface: requests into tensors, answers out of them (`util/json_tensor.cc`).
+//! JSON of the REST interface: requests into tensors, and tensors into responses (`util/json_tensor.cc`).
 //!
-//! What TensorFlow Serving does with a tree of values is done here without one. A request is read once, to its end, because
-//! whatever is wrong with its JSON comes before anything else that may be wrong; what the values become is found out in the
-//! same pass if they are plain nested lists of numbers, and in a second one otherwise. Only a request that is refused is looked
-//! at once more, for the reason.
+//! TensorFlow Serving parses a request into a tree of values; here there is none. A request is read once to its end,
+//! because a syntax error is reported before any other error. Plain nested lists of numbers become a tensor in the same
+//! pass, other values in a second one. Only a request that is refused is read again, to find the reason.
 //!
 //! - `cursor`, `number`, `fast_floats`, `string`: the grammar, which is RapidJSON's.
 //! - `body_index`, `predict`, `tensors`, `builders`, `examples`: requests.
@@ -31,7 +30,7 @@ pub use predict::PredictBody;
 pub use proto_json::{metadata_response, status_response};
 pub use response::{classify_response, error_body, predict_response, regress_response};
 
-/// How tensors stand in a request, and so in its answer.
+/// The format of the tensors in a request, and so in its response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// `instances` and `predictions`.

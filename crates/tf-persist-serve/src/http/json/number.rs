@@ -1,12 +1,12 @@
-//! Numbers: RapidJSON's grammar and kinds. Digits are taken eight at a time, and a decimal of no more than 15 digits or so becomes a
-//! double with one division or product; the others go the standard library's way. Both round correctly.
+//! Numbers: RapidJSON's grammar and kinds. Digits are read eight at a time. A decimal of up to about 15 digits becomes
+//! a double with one division or multiplication; others are parsed by the standard library. Both round correctly.
 
 use super::cursor::{Cursor, Fault, Parsed, SyntaxError};
 
-/// A number as RapidJSON tells them apart: by its token, not by its value.
+/// A number, classified as RapidJSON does: by its token, not by its value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Number {
-    /// An integer token that is not negative. `-0` is one, and loses its sign.
+    /// An integer token that is not negative. `-0` counts as one, and loses its sign.
     Unsigned(u64),
     /// A negative integer token.
     Negative(i64),
@@ -42,7 +42,7 @@ impl Number {
     }
 }
 
-/// Powers of ten that doubles hold exactly.
+/// Powers of ten that are exact as doubles.
 pub(super) const EXACT: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
     1e21, 1e22,
@@ -50,32 +50,32 @@ pub(super) const EXACT: [f64; 23] = [
 
 pub(super) const INTEGER_POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
-/// Up to this, doubles hold every integer.
+/// Every integer up to this one is exact as a double.
 pub(super) const EXACT_INTEGER: u64 = 1 << 53;
 
-/// So many decimal digits fit 64 bits whatever they are.
+/// This many decimal digits always fit 64 bits.
 pub(super) const SAFE_DIGITS: usize = 19;
 
-/// The largest decimal exponent of a double, beyond which RapidJSON reads no further.
+/// The largest decimal exponent of a double. RapidJSON reports an error beyond it.
 const LARGEST_EXPONENT: i64 = 308;
 
-/// RapidJSON stops counting the digits of a fraction after so many significant ones.
+/// RapidJSON stops counting the digits of a fraction after this many significant ones.
 const COUNTED_DIGITS: usize = 17;
 
 impl Cursor<'_> {
-    /// Takes the number here. Whatever is no other token either is taken for one, and refused.
+    /// Reads the number here. Anything that is not another token counts as a number, and is refused as one.
     #[inline]
     pub(super) fn number(&mut self) -> Parsed<Number> {
         self.number_for::<false>()
     }
 
-    /// Takes the number here as a 32-bit float: as it is rounded to 64 bits first, and then to 32.
+    /// Reads the number here as a 32-bit float: rounded to 64 bits first, and then to 32.
     #[inline]
     pub(super) fn float(&mut self) -> Parsed<f32> {
         Ok(self.number_for::<true>()?.as_f64() as f32)
     }
 
-    /// Takes the number here. If it is only wanted in 32 bits, a double may be wrong in the last bits that rounding drops.
+    /// Reads the number here. With `F32`, the double may be wrong in the last bits, which rounding to 32 bits drops.
     #[inline(always)]
     fn number_for<const F32: bool>(&mut self) -> Parsed<Number> {
         let start = self.at;
@@ -118,7 +118,7 @@ impl Cursor<'_> {
                 None => return self.number_slow(start),
             }
         }
-        // If both are exact, what one operation makes of them is rounded once.
+        // If both operands are exact, the result is rounded once.
         let value = match EXACT.get(power.unsigned_abs() as usize) {
             Some(exact) if power < 0 => mantissa as f64 / exact,
             Some(exact) => mantissa as f64 * exact,
@@ -130,7 +130,7 @@ impl Cursor<'_> {
         Ok(Number::Double(if minus { -value } else { value }))
     }
 
-    /// Takes an exponent of one or two digits.
+    /// Reads an exponent of one or two digits.
     #[inline]
     fn short_exponent(&mut self) -> Option<i32> {
         self.at += 1;
@@ -148,7 +148,7 @@ impl Cursor<'_> {
         (self.at > first).then_some(if sign == b'-' { -exponent } else { exponent })
     }
 
-    /// Steps over digits, and adds them to a mantissa, which wraps around if they are too many.
+    /// Reads digits into a mantissa, which wraps around if there are too many.
     #[inline]
     fn digits(&mut self, mantissa: &mut u64) {
         while let Some(eight) = self.text.get(self.at..self.at + 8).and_then(|eight| eight.try_into().ok()) {
@@ -157,7 +157,7 @@ impl Cursor<'_> {
             if count == 0 {
                 return;
             }
-            // They move to the end; zeros come before them.
+            // The digits move to the end of the word, with zeros before them.
             let aligned = bytes << (64 - 8 * count);
             *mantissa = mantissa.wrapping_mul(INTEGER_POWERS[count]).wrapping_add(eight_digits(aligned));
             self.at += count;
@@ -171,7 +171,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// Takes any number, from its beginning on: slowly, and as RapidJSON does it, step by step.
+    /// Reads any number from its start, slowly, as RapidJSON does.
     #[cold]
     #[inline(never)]
     fn number_slow(&mut self, start: usize) -> Parsed<Number> {
@@ -247,21 +247,21 @@ impl Cursor<'_> {
     }
 }
 
-/// Whether a double that is wrong by a few units in its last place becomes the same 32-bit float as the right one: it is not near
-/// the middle between two floats, where rounding turns, and its float is a normal one.
+/// Whether a double that is wrong by a few units in its last place rounds to the same 32-bit float as the exact value:
+/// it is not close to the middle between two floats, and its float is normal.
 #[inline]
 pub(super) fn rounds_safely(value: f64) -> bool {
-    /// Twice rounded, a double is wrong by less than three units.
+    /// A double that was rounded twice is wrong by less than three units.
     const UNITS: u64 = 8;
     const DROPPED_BITS: u32 = f64::MANTISSA_DIGITS - f32::MANTISSA_DIGITS;
     let dropped = value.to_bits() & ((1 << DROPPED_BITS) - 1);
     dropped.abs_diff(1 << (DROPPED_BITS - 1)) > UNITS && (1e-37..1e38).contains(&value)
 }
 
-/// How many digits of a fraction RapidJSON counts, which is what an exponent may be larger by. `significant` is the number of
-/// digits before the point but the first.
+/// How many digits of a fraction RapidJSON counts. An exponent may be larger by this number. `significant` is the
+/// number of digits before the point except the first.
 fn counted_digits(whole: &[u8], fraction: &[u8], significant: &mut usize) -> i64 {
-    // An integer beyond 64 bits is a double already when the point comes.
+    // An integer beyond 64 bits is already a double when the point is reached.
     let whole: Option<u64> = std::str::from_utf8(whole).ok().and_then(|whole| whole.parse().ok());
     let mut digits = fraction.iter();
     let mut counted = 0;
@@ -274,7 +274,7 @@ fn counted_digits(whole: &[u8], fraction: &[u8], significant: &mut usize) -> i64
             *significant += usize::from(*value != 0);
         }
     }
-    // The value is not 0 any more, so each digit is significant.
+    // The value is no longer 0, so each digit is significant.
     while *significant < COUNTED_DIGITS && digits.next().is_some() {
         counted += 1;
         *significant += 1;
@@ -282,16 +282,17 @@ fn counted_digits(whole: &[u8], fraction: &[u8], significant: &mut usize) -> i64
     counted
 }
 
-/// How many bits the digits have that eight bytes begin with, the first in the lowest byte: eight for each of them.
+/// Eight times the number of digits that these eight bytes begin with. The first byte is the lowest.
 #[inline]
 pub(super) fn digit_bits(bytes: u64) -> u32 {
-    // A digit is 0 to 9 now, and no more than 15 with 6 added. What is carried into a byte comes from one before it that is no digit.
+    // A digit is now 0 to 9, and at most 15 with 6 added. A carry into a byte comes only from an earlier byte that is
+    // not a digit.
     let values = bytes ^ 0x3030_3030_3030_3030;
     let other = (values | values.wrapping_add(0x0606_0606_0606_0606)) & 0xf0f0_f0f0_f0f0_f0f0;
     other.trailing_zeros() & !7
 }
 
-/// The value of eight digits, the first in the lowest byte. Bytes of 0 count as the digit 0.
+/// The value of eight digits, the first in the lowest byte. Zero bytes count as the digit 0.
 #[inline]
 pub(super) fn eight_digits(bytes: u64) -> u64 {
     let digits = bytes & 0x0f0f_0f0f_0f0f_0f0f;

@@ -12,18 +12,18 @@ use super::cursor::Cursor;
 use super::tensors::{SignatureInputs, columns, rows};
 use crate::status::Status;
 
-/// The members that matter, in the order of [`BodyIndex::members`].
+/// The members of a body, in the order of [`BodyIndex::members`].
 const MEMBERS: [&str; 3] = ["signature_name", "instances", "inputs"];
 const SIGNATURE: usize = 0;
 const INSTANCES: usize = 1;
 const INPUTS: usize = 2;
 
-/// The body of a predict request, of which the index is known: it is a JSON object, and its signature has a name.
+/// The body of a predict request: a valid JSON object, with its tensors still to be decoded.
 pub struct PredictBody<'a> {
     index: BodyIndex<'a, 3>,
     signature_name: Option<String>,
-    /// What plain nested lists of numbers are as 32-bit floats, and which member they are of. All of the body has to be read
-    /// before the model is known, and with it the dtype; this one is by far the most common.
+    /// The tensor of 32-bit floats that plain nested lists of numbers make, and the member that has them. The whole
+    /// body must be read before the model, and with it the dtype, is known; this dtype is by far the most common.
     guess: Option<(usize, Tensor)>,
 }
 
@@ -34,10 +34,10 @@ impl fmt::Debug for PredictBody<'_> {
 }
 
 impl<'a> PredictBody<'a> {
-    /// Reads the index. All of the body has to be valid JSON; what is after the closing brace is not looked at.
+    /// Parses a body. All of it must be valid JSON; text after the closing brace is ignored.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` if it is not a JSON object, or the signature's name no string.
+    /// `INVALID_ARGUMENT` if it is not a JSON object, or the signature's name is not a string.
     pub fn parse(body: &'a [u8]) -> Result<Self, Status> {
         let mut guess = None;
         let index = BodyIndex::parse(body, MEMBERS, |member, mut cursor| {
@@ -51,21 +51,21 @@ impl<'a> PredictBody<'a> {
         Ok(Self { index, signature_name, guess })
     }
 
-    /// The signature that it names; `None` for the default one, which an empty name means as well.
+    /// The name of the signature; `None` for the default one, which an empty name means too.
     #[must_use]
     pub fn signature_name(&self) -> Option<&str> {
         self.signature_name.as_deref()
     }
 
-    /// Decodes the tensors of a signature's inputs. Those that have a default may be left out, in the row format by all instances alike;
-    /// if only one of the inputs has none, its values need no name.
+    /// Decodes the tensors of a signature's inputs. An input with a default may be missing, in row format from all
+    /// instances alike. If only one input has no default, its values need no name.
     ///
-    /// In the row format of several inputs, where the first instance is a base64 object, only the first input comes back: the
-    /// others are missing, which is for the checks of predict to say.
+    /// In row format with several inputs, if the first instance is a base64 object, only the first input is returned.
+    /// The checks of predict then report that the others are missing.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` if the tensors are not written as the signature wants them; in the column format, `UNIMPLEMENTED` for a
-    /// dtype that JSON has no values for.
+    /// `INVALID_ARGUMENT` if the tensors do not fit the signature; in column format, `UNIMPLEMENTED` for a dtype that
+    /// JSON has no values for.
     pub fn tensors(
         &self,
         inputs: &[(&str, DType)],
@@ -105,7 +105,7 @@ impl<'a> PredictBody<'a> {
         }
     }
 
-    /// The tensor that was decoded already, if it is what is signature.
+    /// The tensor that was decoded while parsing, if it fits the signature.
     fn guessed(&self, member: usize, signature: &SignatureInputs<'_>) -> Option<Vec<(String, Tensor)>> {
         match (&self.guess, signature.unnamed) {
             (Some((of, tensor)), Some((name, DType::Float32))) if *of == member => {
@@ -116,7 +116,7 @@ impl<'a> PredictBody<'a> {
     }
 }
 
-/// Steps over plain nested lists of numbers, if that is what is here.
+/// Reads plain nested lists of numbers, if that is the value here.
 fn guess_floats(cursor: &mut Cursor<'_>) -> Option<Tensor> {
     let mut shape_builder = ShapeBuilder::default();
     let mut floats_so_far = TensorBuilder::with_capacity(estimated_elements(cursor.text.len() - cursor.at)).ok()?;

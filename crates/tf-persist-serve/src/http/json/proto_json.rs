@@ -1,6 +1,7 @@
-//! Status and metadata, which TensorFlow Serving prints with protobuf's own JSON (`ToJsonString` of
-//! `model_servers/http_rest_api_util.cc`: white space is added, fields that are not set are printed, and keep their names). The
-//! layout is of protobuf's `json/internal/{unparser,writer}.cc`: one blank a level, fields by their numbers.
+//! Status and metadata, which TensorFlow Serving prints as protobuf's own JSON (`ToJsonString` of
+//! `model_servers/http_rest_api_util.cc`: white space is added, unset fields are printed, fields keep their names). The
+//! layout is that of protobuf's `json/internal/{unparser,writer}.cc`: one space per level, fields in the order of their
+//! numbers.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +12,7 @@ use tf_persist_proto::serving::SignatureDefMap;
 use super::decimal::{write_f32, write_f64};
 use crate::models::VersionStatus;
 
-/// The answer to a status request: `GetModelStatusResponse`.
+/// The response to a status request: `GetModelStatusResponse`.
 #[must_use]
 pub fn status_response(versions: &[VersionStatus]) -> Vec<u8> {
     let mut json = Json::default();
@@ -40,7 +41,7 @@ pub fn status_response(versions: &[VersionStatus]) -> Vec<u8> {
     json.out
 }
 
-/// The answer to a metadata request: parts of `GetModelMetadataResponse`, put together as TensorFlow Serving does it.
+/// The response to a metadata request: parts of `GetModelMetadataResponse`, combined as in TensorFlow Serving.
 #[must_use]
 pub fn metadata_response(model: &str, version: i64, signatures: &SignatureDefMap) -> Vec<u8> {
     let mut json = Json::default();
@@ -59,11 +60,11 @@ pub fn metadata_response(model: &str, version: i64, signatures: &SignatureDefMap
     json.out
 }
 
-/// A JSON text as protobuf lays it out.
+/// A JSON text in protobuf's layout.
 #[derive(Default)]
 struct Json {
     out: Vec<u8>,
-    /// Of each list and object that is open: whether anything is in it yet.
+    /// For each open list and object: whether it has any content yet.
     open: Vec<bool>,
 }
 
@@ -85,7 +86,7 @@ impl Json {
         self.out.resize(self.out.len() + self.open.len(), b' ');
     }
 
-    /// An element or a member comes.
+    /// Begins an element or a member.
     fn element(&mut self) {
         if self.open.last_mut().is_some_and(|filled| std::mem::replace(filled, true)) {
             self.out.push(b',');
@@ -93,7 +94,7 @@ impl Json {
         self.new_line();
     }
 
-    /// A member of this name comes.
+    /// Begins a member of this name.
     fn name(&mut self, name: &str) {
         self.element();
         self.string(name);
@@ -130,7 +131,7 @@ impl Json {
         self.out.extend([b'\\', short]);
     }
 
-    /// All fields that are set, or cannot tell that they are not. Messages come out of a parser that limits their depth.
+    /// Writes all fields that are set or have no presence. The parser has limited the depth of the message.
     fn message(&mut self, message: &dyn MessageDyn) {
         self.begin(b'{');
         let descriptor = message.descriptor_dyn();
@@ -157,14 +158,14 @@ impl Json {
                     self.end(b'}');
                 }
                 ReflectFieldRef::Optional(value) => {
-                    let tells = field.containing_oneof_including_synthetic().is_some()
+                    let has_presence = field.containing_oneof_including_synthetic().is_some()
                         || matches!(field.singular_default_value(), ReflectValueRef::Message(_));
                     match value.value() {
                         Some(value) => {
                             self.name(field.name());
                             self.value(&value);
                         }
-                        None if tells => {}
+                        None if has_presence => {}
                         None => {
                             self.name(field.name());
                             self.value(&field.get_singular_field_or_default(message));
@@ -197,7 +198,7 @@ impl Json {
         }
     }
 
-    /// A float: protobuf does not mark whole ones.
+    /// Writes a float. protobuf writes whole numbers without a point.
     fn number(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.out);
         if self.out.ends_with(b".0") {
@@ -216,7 +217,8 @@ impl Json {
     }
 }
 
-/// Characters that protobuf escapes besides those that JSON wants escaped: what is not seen, and what HTML could take for a tag.
+/// Characters that protobuf escapes besides those that JSON wants escaped: what is not seen, and what HTML could take
+/// for a tag.
 fn is_escaped(character: char) -> bool {
     matches!(
         u32::from(character),

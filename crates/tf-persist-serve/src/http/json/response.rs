@@ -1,4 +1,4 @@
-//! Answers (`MakeJsonFromTensors` and its like of `util/json_tensor.cc`).
+//! Responses (`MakeJsonFromTensors` and others of `util/json_tensor.cc`).
 
 use tf_persist_core::tensor::Strings;
 use tf_persist_core::{DType, Tensor};
@@ -11,13 +11,13 @@ use crate::batching::InferenceResponse;
 use crate::inference::Class;
 use crate::status::Status;
 
-/// Outputs of strings whose names end so are written as base64.
+/// String outputs whose names have this suffix are written as base64.
 const BYTES_SUFFIX: &str = "_bytes";
 
-/// What an element takes, with the comma after it, for the first reservation of memory.
+/// An estimate of the bytes of an element with its comma, for the first allocation.
 const BYTES_AN_ELEMENT: usize = 14;
 
-/// The elements of a tensor, to be written one by one.
+/// The elements of a tensor.
 enum Elements<'a> {
     F32(&'a [f32]),
     F64(&'a [f64]),
@@ -31,7 +31,7 @@ enum Elements<'a> {
     Bool(&'a [bool]),
     Strings(&'a Strings),
     Base64(&'a Strings),
-    /// A dtype that has no JSON, which is only said if there is an element.
+    /// A dtype without JSON values, which is an error only if there is an element.
     Unsupported(DType),
 }
 
@@ -54,7 +54,7 @@ impl<'a> Elements<'a> {
         })
     }
 
-    /// Writes some of them, one after the other.
+    /// Writes the elements `from..to`.
     fn write(&self, from: usize, to: usize, writer: &mut Writer) -> Result<(), Status> {
         fn each<T: Copy>(values: &[T], mut write: impl FnMut(T)) {
             for value in values {
@@ -90,7 +90,7 @@ impl<'a> Elements<'a> {
         Ok(())
     }
 
-    /// Writes lists of the given sizes, of elements from `from` on; returns where they end.
+    /// Writes nested lists of this shape, beginning with the element `from`. Returns the index after the last one.
     fn nested(&self, shape: &[usize], from: usize, writer: &mut Writer) -> Result<usize, Status> {
         let Some((size, inner)) = shape.split_first() else {
             self.write(from, from + 1, writer)?;
@@ -111,11 +111,11 @@ impl<'a> Elements<'a> {
     }
 }
 
-/// The answer to a predict request.
+/// The response to a predict request.
 ///
 /// # Errors
-/// `INVALID_ARGUMENT` if there are no outputs, a dtype has no JSON, or, in the row format, an output has no batch, or another size
-/// of it than the ones before.
+/// `INVALID_ARGUMENT` if there are no outputs, a dtype has no JSON values, or, in row format, an output has no batch
+/// dimension or a batch size that differs from the outputs before.
 pub fn predict_response(format: Format, answer: &InferenceResponse) -> Result<Vec<u8>, Status> {
     if answer.is_empty() {
         return Err(Status::invalid_argument("Cannot convert empty tensor map to JSON"));
@@ -186,7 +186,7 @@ fn write_columns(answer: &InferenceResponse, writer: &mut Writer) -> Result<(), 
     Ok(())
 }
 
-/// The answer to a classify request: classes by example. The labels stand as the bytes that they are.
+/// The response to a classify request: the classes of each example. Labels are written as their bytes, UTF-8 or not.
 #[must_use]
 pub fn classify_response(results: &[Vec<Class>]) -> Vec<u8> {
     let mut writer = Writer::with_capacity(64 * results.len());
@@ -210,7 +210,7 @@ pub fn classify_response(results: &[Vec<Class>]) -> Vec<u8> {
     writer.into_bytes()
 }
 
-/// The answer to a regress request: a value an example.
+/// The response to a regress request: one value per example.
 #[must_use]
 pub fn regress_response(results: &[f32]) -> Vec<u8> {
     let mut writer = Writer::with_capacity(BYTES_AN_ELEMENT * results.len() + 64);
@@ -226,7 +226,7 @@ pub fn regress_response(results: &[f32]) -> Vec<u8> {
     writer.into_bytes()
 }
 
-/// The body of a refusal.
+/// The body of an error response.
 #[must_use]
 pub fn error_body(message: &str) -> Vec<u8> {
     let mut writer = Writer::with_capacity(message.len() + 32);

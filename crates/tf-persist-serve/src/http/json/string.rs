@@ -1,4 +1,4 @@
-//! Strings: any bytes but `"`, `\` and those below 0x20, and RapidJSON's escapes. UTF-8 is not looked at.
+//! Strings: any bytes except `"`, `\` and those below 0x20, and RapidJSON's escapes. UTF-8 is not checked.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use super::cursor::{Cursor, Fault, Parsed, SyntaxError};
 
 impl<'a> Cursor<'a> {
-    /// Steps to the next byte of a string that is not one of its own.
+    /// Skips the bytes of a string up to a quote, a backslash or a control character.
     #[inline]
     fn skip_plain_bytes(&mut self) {
         const ONES: u64 = 0x0101_0101_0101_0101;
@@ -17,7 +17,7 @@ impl<'a> Cursor<'a> {
             let bytes = u64::from_le_bytes(eight);
             let quote = bytes ^ (ONES * b'"' as u64);
             let slash = bytes ^ (ONES * b'\\' as u64);
-            // The lowest bit that is set is right; those above it may not be.
+            // The lowest set bit is correct; higher ones may be wrong.
             let special = (bytes.wrapping_sub(ONES * 0x20) & !bytes
                 | quote.wrapping_sub(ONES) & !quote
                 | slash.wrapping_sub(ONES) & !slash)
@@ -36,7 +36,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Steps over the string here.
+    /// Skips the string here.
     pub(super) fn skip_string(&mut self) -> Parsed<()> {
         self.at += 1;
         loop {
@@ -55,7 +55,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Takes the string here; it is copied only if there are escapes in it.
+    /// Reads the string here. It is copied only if it has escapes.
     pub(super) fn string(&mut self) -> Parsed<Cow<'a, [u8]>> {
         let start = self.at + 1;
         let mut copied: Option<Vec<u8>> = None;
@@ -88,7 +88,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Takes the escape here.
+    /// Reads the escape here.
     fn escape(&mut self) -> Parsed<char> {
         let offset = self.at;
         self.at += 1;
@@ -109,7 +109,7 @@ impl<'a> Cursor<'a> {
         Ok(char::from(plain))
     }
 
-    /// Takes what is after `\u`. Errors are at the backslash.
+    /// Reads the digits after `\u`. Errors have the offset of the backslash.
     fn unicode(&mut self, offset: usize) -> Parsed<char> {
         let surrogate = SyntaxError { fault: Fault::Surrogate, offset };
         let first = self.hex4(offset)?;
@@ -137,8 +137,8 @@ impl<'a> Cursor<'a> {
         Ok(code)
     }
 
-    /// The string of a base64 object: an object that has one member, named `b64`, which is a string. The cursor is at the object;
-    /// the one that is returned is at the string.
+    /// Returns a cursor at the string of a base64 object: an object with one member, a string named `b64`. This cursor
+    /// is at the object.
     pub(super) fn base64_object(self) -> Parsed<Option<Self>> {
         let mut inside = self;
         if self.peek() != b'{' || !inside.enter() || inside.peek() != b'"' || inside.string()?.as_ref() != b"b64" {
@@ -155,12 +155,12 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// What C makes of a string: it ends at the first byte 0. TensorFlow Serving takes names so.
+/// A name up to its first zero byte, as TensorFlow Serving reads it.
 pub(super) fn c_string(name: &[u8]) -> &[u8] {
     name.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-/// The standard alphabet, padded or not; what is left of the last bits does not matter.
+/// The standard alphabet, padded or not; unused last bits are ignored.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -168,8 +168,8 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Decodes base64 as `absl::Base64Unescape` does: white space may stand anywhere, and the padding, of `=` or `.`, may be left
-/// out, but not half of it.
+/// Decodes base64 as `absl::Base64Unescape` does: white space is allowed anywhere, and the padding, of `=` or `.`, may
+/// be missing, but not half of it.
 pub(super) fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
     let whole = !text.ends_with(b"=") || text.len().is_multiple_of(4);
     if let Some(bytes) = whole.then(|| LENIENT.decode(text).ok()).flatten() {

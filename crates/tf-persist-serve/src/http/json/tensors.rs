@@ -1,4 +1,4 @@
-//! The row format and the column format of tensors (`FillTensorMapFromInstancesList` and `FillTensorMapFromInputsMap` of
+//! Tensors in row format and in column format (`FillTensorMapFromInstancesList` and `FillTensorMapFromInputsMap` of
 //! `util/json_tensor.cc`). The text is known to be valid JSON.
 
 use tf_persist_core::{Code, DType, Tensor};
@@ -14,7 +14,7 @@ use crate::status::Status;
 pub(super) struct SignatureInputs<'i> {
     inputs: &'i [(&'i str, DType)],
     has_default: &'i dyn Fn(&str) -> bool,
-    /// The input whose values need no name: the only one, or the only one without a default.
+    /// The input whose values need no name: the only input, or the only one without a default.
     pub(super) unnamed: Option<(&'i str, DType)>,
 }
 
@@ -29,7 +29,7 @@ impl<'i> SignatureInputs<'i> {
     }
 }
 
-/// `instances`: at the list, and inside of it. There is at least one.
+/// Decodes `instances`. The cursors are at the list and at its first element.
 pub(super) fn rows(
     list: Cursor<'_>,
     inside: Cursor<'_>,
@@ -41,17 +41,17 @@ pub(super) fn rows(
              tensorinfo_map",
         ));
     }
-    // A base64 object in the row format of several inputs is the first one's, as for TensorFlow Serving.
+    // A base64 object in row format with several inputs belongs to the first one, as in TensorFlow Serving.
     let unnamed = signature.unnamed.unwrap_or(signature.inputs[0]);
     if is_named_object(inside)? { named_rows(inside, signature) } else { plain_rows(list, inside, unnamed) }
 }
 
-/// Whether the value here is an object of named tensors, not one of base64.
+/// Whether the value here is an object of named tensors, not a base64 object.
 fn is_named_object(cursor: Cursor<'_>) -> Result<bool, Status> {
     Ok(cursor.peek() == b'{' && cursor.base64_object()?.is_none())
 }
 
-/// Instances that are values of one input.
+/// Decodes instances that are values of one input.
 fn plain_rows(
     list: Cursor<'_>,
     mut inside: Cursor<'_>,
@@ -83,7 +83,7 @@ fn plain_rows(
     }
 }
 
-/// Checks an item on its own, and then against the first one, of which number of elements and shape are kept.
+/// Checks an item by itself, and then against the number of elements and the shape of the first one.
 fn check_item(
     name: &str,
     dtype: DType,
@@ -112,30 +112,30 @@ fn brackets(shape: &[usize]) -> String {
     format!("[{}]", sizes.join(","))
 }
 
-/// What cannot be: something was refused, and then nothing was found wrong with it.
+/// Unreachable: a value was refused, but has no error.
 fn undiagnosed() -> Status {
-    Status::new(Code::Internal, "the request's JSON was refused for no reason")
+    Status::new(Code::Internal, "the request's JSON was refused without a reason")
 }
 
-/// An input of which each instance brings a value.
+/// An input for which each instance has a value.
 struct NamedColumn<'i> {
     name: &'i str,
     dtype: DType,
     has_default: bool,
     column: ColumnBuilder,
     shape_builder: ShapeBuilder,
-    /// The last instance, counted from 1, that had it.
+    /// The last instance, counted from 1, that has a value for it.
     seen: usize,
 }
 
 impl NamedColumn<'_> {
-    /// Whether an instance brings it if the others do, and if they do not it does not.
+    /// Whether this instance and all before it have a value, or, for an input with a default, none of them has.
     fn is_whole(&self, index: usize) -> bool {
         self.seen == index + 1 || (self.has_default && self.seen == 0)
     }
 }
 
-/// Instances that are objects of named values.
+/// Decodes instances that are objects of named values.
 fn named_rows(mut cursor: Cursor<'_>, signature: &SignatureInputs<'_>) -> Result<Vec<(String, Tensor)>, Status> {
     let bytes = (cursor.text.len() - cursor.at) / signature.inputs.len();
     let mut columns = Vec::with_capacity(signature.inputs.len());
@@ -163,12 +163,12 @@ fn named_rows(mut cursor: Cursor<'_>, signature: &SignatureInputs<'_>) -> Result
     columns.into_iter().filter(|named| named.seen > 0).map(finish).collect()
 }
 
-/// Takes one instance.
+/// Reads one instance.
 fn named_row(cursor: &mut Cursor<'_>, index: usize, columns: &mut [NamedColumn<'_>]) -> Result<(), Status> {
     let object = *cursor;
-    // Objects mostly have their members in the same order as the signature or as each other.
+    // Objects usually have their members in the order of the signature.
     let mut expected = 0;
-    // An input that the instances before this one left out.
+    // Whether there is an input that earlier instances do not have.
     let mut is_late = false;
     let mut more = cursor.enter();
     while more {
@@ -209,7 +209,7 @@ fn named_row(cursor: &mut Cursor<'_>, index: usize, columns: &mut [NamedColumn<'
     )))
 }
 
-/// Takes an instance's value of an input.
+/// Reads an instance's value of an input.
 fn take_named(named: &mut NamedColumn<'_>, cursor: &mut Cursor<'_>) -> Result<(), Status> {
     let value = *cursor;
     let before = named.shape_builder.is_known().then(|| named.shape_builder.clone());
@@ -227,7 +227,7 @@ fn take_named(named: &mut NamedColumn<'_>, cursor: &mut Cursor<'_>) -> Result<()
     }
 }
 
-/// `inputs`: the value of the only input, or an object of all of them. Names that are no inputs are not looked at.
+/// Decodes `inputs`: the value of the only input, or an object of all of them. Other names are ignored.
 pub(super) fn columns(values: Cursor<'_>, signature: &SignatureInputs<'_>) -> Result<Vec<(String, Tensor)>, Status> {
     let inputs = signature.inputs;
     if !is_named_object(values)? {

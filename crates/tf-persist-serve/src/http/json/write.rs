@@ -1,4 +1,5 @@
-//! JSON as RapidJSON's `PrettyWriter` writes it: four blanks a level, and lists either in one line or with a line an element.
+//! JSON as RapidJSON's `PrettyWriter` writes it: indented by four spaces per level, lists on one line or with one
+//! element per line.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 /// How lists are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lists {
-    /// A line an element.
+    /// One element per line.
     Lines,
     /// `kFormatSingleLineArray`.
     OneLine,
@@ -17,15 +18,15 @@ const INDENT: usize = 4;
 #[derive(Debug, Clone, Copy)]
 struct Level {
     in_list: bool,
-    /// Values so far; in an object, names count as well.
+    /// The number of values so far; in an object, names count too.
     values: usize,
 }
 
-/// A JSON text in the making. What is called must make a JSON value, in order.
+/// Writes a JSON text. The calls must make a valid one, in order.
 pub(super) struct Writer {
     out: Vec<u8>,
     levels: Vec<Level>,
-    /// How lists are laid out from here on.
+    /// How lists are laid out from now on.
     pub(super) lists: Lists,
 }
 
@@ -42,7 +43,7 @@ impl Writer {
         self.out
     }
 
-    /// What stands between the value before and the next one.
+    /// Writes the separator before a value.
     #[inline]
     fn before(&mut self) {
         let Some(level) = self.levels.last_mut() else { return };
@@ -101,13 +102,13 @@ impl Writer {
         self.out.push(b'}');
     }
 
-    /// A value that is JSON already.
+    /// Writes a value that is already JSON.
     pub(super) fn raw(&mut self, json: &[u8]) {
         self.before();
         self.out.extend_from_slice(json);
     }
 
-    /// A value that is written by somebody else, to the end of what is returned.
+    /// Begins a value that the caller appends to the returned buffer.
     #[inline]
     pub(super) fn value(&mut self) -> &mut Vec<u8> {
         self.before();
@@ -131,7 +132,7 @@ impl Writer {
         push_digits(&mut self.out, value);
     }
 
-    /// A string or a name. Bytes that are no UTF-8 stand as they are.
+    /// Writes a string or a name. Bytes that are not UTF-8 are copied unchanged.
     pub(super) fn string(&mut self, bytes: &[u8]) {
         self.before();
         self.out.push(b'"');
@@ -163,20 +164,20 @@ impl Writer {
         self.out.extend([b'\\', short]);
     }
 
-    /// A string of base64.
+    /// Writes bytes as a base64 string.
     pub(super) fn base64(&mut self, bytes: &[u8]) {
         self.before();
         self.out.push(b'"');
         let start = self.out.len();
         let len = base64::encoded_len(bytes.len(), true).unwrap_or(0);
         self.out.resize(start + len, 0);
-        // The length is right by construction.
+        // Cannot fail: the buffer has the encoded length.
         let _ = STANDARD.encode_slice(bytes, &mut self.out[start..]);
         self.out.push(b'"');
     }
 }
 
-/// The digits of the numbers up to 99, two each.
+/// The two digits of each number up to 99.
 static PAIRS: [u8; 200] = {
     let mut pairs = [0; 200];
     let mut number = 0;
@@ -188,10 +189,10 @@ static PAIRS: [u8; 200] = {
     pairs
 };
 
-/// The most digits that 64 bits have.
+/// The most decimal digits of a 64-bit number.
 pub(super) const MAX_DIGITS: usize = 20;
 
-/// Writes decimal digits, as few as there are, to the end of the buffer; returns where they begin.
+/// Writes the decimal digits of a number to the end of the buffer. Returns the index of the first.
 #[inline]
 pub(super) fn digits_before_end(buffer: &mut [u8; MAX_DIGITS], mut value: u64) -> usize {
     let mut at = MAX_DIGITS;
@@ -208,7 +209,7 @@ pub(super) fn digits_before_end(buffer: &mut [u8; MAX_DIGITS], mut value: u64) -
     at
 }
 
-/// Decimal digits, as few as there are.
+/// Appends the decimal digits of a number.
 #[inline]
 pub(super) fn push_digits(out: &mut Vec<u8>, value: u64) {
     let mut digits = [0; MAX_DIGITS];

@@ -15,7 +15,7 @@ fn bytes(message: &impl Message) -> Bytes {
 }
 
 #[test]
-fn reads_a_predict_request() {
+fn predict_request_is_parsed() {
     let mut request = pb::PredictRequest { model_spec: MessageField::some(spec("m")), ..Default::default() };
     request.inputs.insert("x".into(), TensorProto { float_val: vec![1.0], ..Default::default() });
     request.inputs.insert("y".into(), TensorProto::new());
@@ -30,7 +30,7 @@ fn reads_a_predict_request() {
 }
 
 #[test]
-fn of_version_and_label_the_last_one_counts() {
+fn last_of_version_and_label_counts() {
     let read = |message: &[u8]| {
         let mut spec = None;
         ModelSpec::merge(&mut spec, message).unwrap();
@@ -43,7 +43,7 @@ fn of_version_and_label_the_last_one_counts() {
 }
 
 #[test]
-fn reads_examples_as_they_were_serialized() {
+fn examples_keep_their_bytes() {
     let example = |name: &str| {
         let mut example = Example::new();
         example.features.mut_or_insert_default().feature.insert(name.into(), Default::default());
@@ -61,14 +61,14 @@ fn reads_examples_as_they_were_serialized() {
     let read = ExamplesRequest::parse(&bytes(&request)).unwrap();
     let joined = plain.iter().map(|own| [bytes(&example("c")).to_vec(), own.to_vec()].concat());
     assert_eq!(read.input.examples().unwrap(), joined.collect());
-    // Of two kinds, the last one counts.
+    // The last kind of input counts.
     let mut both = bytes(&request).to_vec();
     both.extend([2 << 3 | 2, 4, 1 << 3 | 2, 2, 1 << 3 | 2, 0]);
     assert_eq!(ExamplesRequest::parse(&both).unwrap().input.examples().unwrap(), Strings::empty(1));
 }
 
 #[test]
-fn a_context_cannot_ask_for_all_memory() {
+fn context_takes_bounded_memory() {
     // 1 MB of context for 1,000 empty examples.
     let mut input =
         Input { kind: Some(InputKind::WithContext), examples: Strings::empty(1000), context: vec![0; 1 << 20] };
@@ -77,7 +77,7 @@ fn a_context_cannot_ask_for_all_memory() {
 }
 
 #[test]
-fn reads_tasks() {
+fn tasks_are_parsed() {
     let task = |name: &str, method: &str| pb::InferenceTask {
         model_spec: MessageField::some(spec(name)),
         method_name: method.into(),
@@ -92,11 +92,11 @@ fn reads_tasks() {
 }
 
 #[test]
-fn refuses_what_is_no_request() {
+fn malformed_requests_are_refused() {
     let code = |message: &'static [u8]| PredictRequest::parse(&Bytes::from_static(message), MOST).unwrap_err().code;
     assert_eq!(code(b"\xff\xff\xff\xff"), Code::Internal);
     assert_eq!(code(b"\x0a\x05a"), Code::Internal);
-    // A name that is no text.
+    // A name that is not UTF-8.
     assert_eq!(code(b"\x0a\x03\x0a\x01\xff"), Code::Internal);
     assert_eq!(code(b"\x1a\x01\xff"), Code::Internal);
     let many = [0x12, 0].repeat(MOST + 1);

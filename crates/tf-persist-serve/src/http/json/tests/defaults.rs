@@ -1,10 +1,10 @@
-//! Inputs that have a default may be left out.
+//! Inputs with a default may be missing.
 
 use super::*;
 
 const INPUTS: Inputs<'_> = &[("flip", DType::Bool), ("scale", DType::Float32), ("x", DType::Float32)];
 
-/// The names that are given, with shapes; or what is said.
+/// The names and shapes of the decoded inputs, or the error.
 fn given(body: &str, defaults: &[&str]) -> Result<Vec<(String, Vec<usize>)>, String> {
     let tensors = PredictBody::parse(body.as_bytes()).unwrap().tensors(INPUTS, &|name| defaults.contains(&name));
     let tensors = tensors.map_err(|status| status.message)?.1;
@@ -20,12 +20,12 @@ fn x(shape: &[usize]) -> (String, Vec<usize>) {
 }
 
 #[test]
-fn columns_may_leave_out_what_has_a_default() {
+fn columns_may_omit_inputs_with_a_default() {
     let defaults = &["flip", "scale"];
     assert_eq!(names(r#"{"inputs": {"x": [[1, 2, 3]]}}"#, defaults), [x(&[1, 3])]);
     let both = names(r#"{"inputs": {"x": [1], "scale": 2.5}}"#, defaults);
     assert_eq!(both, [("scale".to_owned(), vec![]), x(&[1])]);
-    // The only one that has to be given needs no name, whatever it is made of.
+    // The only required input needs no name.
     assert_eq!(names(r#"{"inputs": [[1, 2, 3]]}"#, defaults), [x(&[1, 3])]);
     assert_eq!(names(r#"{"inputs": 7}"#, defaults), [x(&[])]);
     assert_eq!(names(r#"{"inputs": {}}"#, &["flip", "scale", "x"]), []);
@@ -37,7 +37,7 @@ fn columns_may_leave_out_what_has_a_default() {
 }
 
 #[test]
-fn rows_may_leave_out_what_has_a_default_alike() {
+fn all_rows_may_omit_inputs_with_a_default() {
     let defaults = &["flip", "scale"];
     assert_eq!(names(r#"{"instances": [{"x": [1, 2, 3]}, {"x": [4, 5, 6]}]}"#, defaults), [x(&[2, 3])]);
     let some = names(r#"{"instances": [{"x": 1, "scale": 2}, {"scale": 3, "x": 4}]}"#, defaults);

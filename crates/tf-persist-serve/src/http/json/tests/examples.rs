@@ -40,7 +40,7 @@ fn ints(example: &Example, name: &str) -> Vec<i64> {
 }
 
 #[test]
-fn kinds_are_those_of_the_tokens() {
+fn kinds_follow_the_tokens() {
     let examples = parse(
         r#"{"examples": [
             {"names": ["foo", "bar"], "ratings": [8.0, 9.0, NaN, Infinity, 1e2], "age": 20},
@@ -63,11 +63,11 @@ fn kinds_are_those_of_the_tokens() {
 }
 
 #[test]
-fn the_context_is_in_each_example() {
+fn each_example_has_the_context() {
     let body = r#"{"signature_name": "s", "examples": [{"a": 1}, {"q": "own", "a": 2}],
         "context": {"q": "pizza", "place": ["sfo"]}}"#;
     assert_eq!(ExamplesBody::parse(body.as_bytes()).unwrap().signature_name.unwrap(), "s");
-    // Messages that stand one after the other are one, as protobuf has it: TensorFlow merges them.
+    // Concatenated messages are one message for protobuf: TensorFlow merges them.
     let serialized = |body: &str| -> Vec<Vec<u8>> {
         let body = ExamplesBody::parse(body.as_bytes()).unwrap();
         body.examples.iter().map(<[u8]>::to_vec).collect()
@@ -78,12 +78,12 @@ fn the_context_is_in_each_example() {
 }
 
 #[test]
-fn the_last_of_features_with_one_name_counts() {
+fn last_feature_of_a_name_counts() {
     assert_eq!(ints(&parse("{\"examples\": [{\"a\": \"x\", \"a\": 2}]}")[0], "a"), [2]);
 }
 
 #[test]
-fn refusals() {
+fn invalid_examples_are_refused() {
     for (body, expected) in [
         (
             "{\"signature_name\": [1], \"examples\": [{}]}",

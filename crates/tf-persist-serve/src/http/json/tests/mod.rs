@@ -17,7 +17,7 @@ fn decode(body: impl AsRef<[u8]>, inputs: Inputs<'_>) -> Result<(Format, Vec<(St
     PredictBody::parse(body.as_ref())?.tensors(inputs, &|_| false)
 }
 
-/// The only tensor of a request, and the format.
+/// The format of a request and its only tensor.
 fn one(body: impl AsRef<[u8]>, dtype: DType) -> (Format, Tensor) {
     let (format, mut tensors) = decode(body, &[("x", dtype)]).unwrap();
     assert_eq!(tensors.len(), 1);
@@ -37,7 +37,7 @@ fn column(values: &str, dtype: DType) -> Tensor {
     tensor
 }
 
-/// What a request is refused with.
+/// The code and the message of an error.
 fn refusal(body: impl AsRef<[u8]>, inputs: Inputs<'_>) -> (Code, String) {
     let status = decode(body, inputs).unwrap_err();
     (status.code, status.message)

@@ -23,7 +23,7 @@ fn shaped<T: std::fmt::Debug + Clone>(
     })
 }
 
-/// A number of JSON's, most often one of those that are written of 32-bit and 64-bit floats.
+/// A JSON number, most often one that programs write for 32-bit and 64-bit floats.
 fn decimal() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => "-?[0-9]\\.[0-9]{1,8}",
@@ -31,7 +31,7 @@ fn decimal() -> impl Strategy<Value = String> {
         2 => (-1e4..1e4_f32).prop_map(|value| format!("{value}")),
         2 => (-1.0..1.0_f64).prop_map(|value| format!("{value}")),
         1 => (0_u32..0x7f00_0000).prop_map(|bits| {
-            // The middle between two floats, and so many digits of it.
+            // The middle between two floats, with some of its digits.
             let (float, next) = (f64::from(f32::from_bits(bits)), f64::from(f32::from_bits(bits + 1)));
             format!("{:.1$}", float + (next - float) / 2.0, bits as usize % 24 + 1)
         }),
@@ -39,7 +39,7 @@ fn decimal() -> impl Strategy<Value = String> {
     ]
 }
 
-/// What a token is as a 32-bit float: an integer's zero has no sign.
+/// The 32-bit float of a token. An integer zero has no sign.
 fn read_twice_rounded(token: &str) -> f32 {
     let value = token.parse::<f64>().unwrap() as f32;
     if value == 0.0 && !token.contains(['.', 'e', 'E']) { 0.0 } else { value }
@@ -69,8 +69,8 @@ proptest! {
         prop_assert!(value.to_bits() == expected.to_bits() || integer && value == 0.0 && expected == 0.0, "{}", token);
     }
 
-    /// Lists of decimals as programs write them, and as they could: each number is what the standard library makes of it in 64 bits,
-    /// rounded to 32.
+    /// Lists of decimals as programs write them, and other valid ones: each number is what the standard library parses
+    /// as 64 bits, rounded to 32.
     #[test]
     fn lists_of_decimals_are_read_as_the_standard_library_reads_them(
         rows in prop::collection::vec(prop::collection::vec((decimal(), 0_usize..12), 3), 1..20),
@@ -87,7 +87,7 @@ proptest! {
         }
         let expected: Vec<f32> = rows.iter().flatten().map(|(token, _)| read_twice_rounded(token)).collect();
         let expected: Vec<u32> = expected.into_iter().map(f32::to_bits).collect();
-        // Numbers at the end of the text are read with more care than others.
+        // Numbers at the end of the text take another path than others.
         for end in ["]}", "],\"and\":\"then some more text than any number has, so that nothing is near its end\"}"] {
             let tensor = one(format!("{body}{end}"), DType::Float32).1;
             prop_assert_eq!(tensor.shape(), [rows.len(), 3]);
@@ -96,7 +96,7 @@ proptest! {
         }
     }
 
-    /// Whatever the bytes of a list are, it is refused or read alike near the end of a text and far from it.
+    /// Any bytes as a list are refused or read alike, near the end of a text and far from it.
     #[test]
     fn the_end_of_a_text_changes_nothing(list in "[0-9.,eE+ \\[\\]-]{0,24}") {
         let near = format!("{{\"inputs\":[{list}]}}");
@@ -108,7 +108,7 @@ proptest! {
         }
     }
 
-    /// Decimals of many digits, among them those that lie in the middle between two floats or next to it.
+    /// Decimals of many digits, among them some in the middle between two floats or next to it.
     #[test]
     fn floats_are_rounded_twice(bits in 0_u32..0x7f00_0000, middle: bool, nudge in -12_i64..13, digits in 12_usize..19, negative: bool) {
         let float = f64::from(f32::from_bits(bits));

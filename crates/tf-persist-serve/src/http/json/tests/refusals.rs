@@ -10,7 +10,7 @@ fn invalid(body: &str, inputs: Inputs<'_>) -> String {
 }
 
 #[test]
-fn neither_form_or_both() {
+fn neither_format_or_both() {
     assert_eq!(invalid("{}", INT), "Missing 'inputs' or 'instances' key");
     assert_eq!(invalid("{\"Instances\": [1]}", INT), "Missing 'inputs' or 'instances' key");
     assert_eq!(
@@ -51,7 +51,7 @@ fn ragged_rows() {
         ("[[1,[2]]]", 0, "Encountered list at unexpected level: 1 expected < 1"),
         ("[[[1],2]]", 0, "JSON Value: 2 found at incorrect level: 2 in the JSON DOM. Expected at level: 2"),
         ("[[1,2],[\"a\",\"b\"]]", 1, "JSON Value: \"a\" Type: String is not of expected type: int32"),
-        // The size of a list comes before what is in it, and an earlier element before that.
+        // The size of a list is reported before errors in it, an earlier element before that.
         ("[[[[1],[2]],[[3],[\"a\"],[4]]]]", 0, "Encountered list at unexpected size: 3 at level: 1 expected size: 2"),
         ("[[[1,2],[\"a\",[]],[5]]]", 0, "JSON Value: \"a\" Type: String is not of expected type: int32"),
         ("[[[[1,2]],[[3,4],[\"a\"]]],[]]", 0, "Encountered list at unexpected size: 2 at level: 1 expected size: 1"),
@@ -60,7 +60,7 @@ fn ragged_rows() {
         assert_eq!(invalid(&body, INT), prefix(index) + expected, "{values}");
         let floats = invalid(&body, &[("x", DType::Float32)]);
         assert_eq!(floats, prefix(index) + &expected.replace("int32", "float"), "{values}");
-        // Named, the values are checked one by one.
+        // Named values are checked one by one.
         let named = values.strip_prefix('[').and_then(|values| values.strip_suffix(']')).unwrap();
         if index == 0 && !named.contains("],[]") {
             let message = invalid(&format!("{{\"instances\": [{{\"x\": {named}}}]}}"), INT);
@@ -121,7 +121,7 @@ fn values_of_the_wrong_type() {
 }
 
 #[test]
-fn dtypes_that_json_has_no_values_for() {
+fn dtypes_without_json_values() {
     for (dtype, name) in [
         (DType::Float16, "half"),
         (DType::BFloat16, "bfloat16"),
@@ -150,7 +150,7 @@ fn base64_that_is_none() {
     assert_eq!(message, "JSON Value: {\n    \"b64\": 5\n} not formatted correctly for base64 data");
     let message = invalid("{\"instances\": [[{\"b64\": \"\", \"x\": 1}]]}", string);
     assert!(message.ends_with("not formatted correctly for base64 data"), "{message}");
-    // At the top, it is taken for an object of named inputs.
+    // At the top level, it counts as an object of named inputs.
     for object in ["{\"b64\": 5}", "{\"b64\": null}", "{\"b64\": \"YQ==\", \"b64\": \"\"}"] {
         let message = invalid(&format!("{{\"instances\": [{object}]}}"), string);
         assert!(message.starts_with("Failed to process element: 0 key: b64 of 'instances' list."), "{message}");
@@ -213,9 +213,9 @@ fn named_columns() {
     assert_eq!(invalid("{\"inputs\": {}}", INT), "Missing named input: x in 'inputs' object.");
 }
 
-/// Nothing is begun any more once 256 bytes were written; what was begun is finished.
+/// No value is begun after 256 bytes; one that was begun is finished.
 #[test]
-fn shown_values_are_cut() {
+fn snippets_are_truncated() {
     let long = "a".repeat(300);
     let message = invalid(&format!("{{\"y\": \"{long}\", \"inputs\": 1, \"instances\": [1]}}"), INT);
     assert_eq!(
@@ -232,7 +232,7 @@ fn shown_values_are_cut() {
 }
 
 #[test]
-fn shown_numbers() {
+fn numbers_in_snippets() {
     for (token, shown) in [
         ("1e-7", "1e-7"),
         ("1.5e-10", "1.5e-10"),

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn every_dtype_has_its_numbers() {
+fn every_dtype_is_read() {
     fn check<T: tf_persist_core::Element + PartialEq + std::fmt::Debug>(dtype: DType, json: &str, values: &[T]) {
         let tensor = row(json, dtype);
         assert_eq!((tensor.dtype(), tensor.shape(), tensor.view::<T>().unwrap()), (dtype, &[values.len()][..], values));
@@ -22,7 +22,7 @@ fn every_dtype_has_its_numbers() {
     );
     check(DType::UInt32, "[0, -0, 4294967295]", &[0, 0, u32::MAX]);
     check(DType::UInt64, "[0, 9007199254740993, 18446744073709551615]", &[0, 9_007_199_254_740_993, u64::MAX]);
-    // Whatever fits 32 bits is taken, and its upper bits are dropped.
+    // Anything that fits 32 bits is accepted; its upper bits are dropped.
     check(DType::Int8, "[-128, 127, 300, -2147483648]", &[-128_i8, 127, 44, 0]);
     check(DType::Int16, "[-32768, 32767, 65537]", &[i16::MIN, i16::MAX, 1]);
     check(DType::UInt8, "[0, 255, 256, -1]", &[0_u8, 255, 0, 255]);
@@ -51,14 +51,14 @@ fn floats_overflow_to_infinity_and_underflow_to_zero() {
 }
 
 #[test]
-fn numbers_that_json_has_not() {
+fn nan_and_infinity_are_read() {
     let tensor = row("[Inf, Infinity, -Inf, -Infinity]", DType::Float64);
     assert_eq!(tensor.view::<f64>().unwrap(), [f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY]);
     assert!(row("[NaN, -NaN]", DType::Float32).view::<f32>().unwrap().iter().all(|value| value.is_nan()));
 }
 
 #[test]
-fn shapes_are_as_written() {
+fn shapes_follow_the_nesting() {
     for (json, shape) in [
         ("[1, 2, 3]", &[3][..]),
         ("[[1, 2], [3, 4], [5, 6]]", &[3, 2]),
@@ -112,7 +112,7 @@ fn base64_objects_are_strings() {
 }
 
 #[test]
-fn several_inputs_by_name() {
+fn several_inputs_are_named() {
     let inputs: Inputs<'_> = &[("a", DType::Int32), ("b", DType::String), ("c", DType::Float32)];
     let body =
         r#"{"instances": [{"a": [[1,2],[3,4]], "b": "x", "c": [NaN]}, {"c": [2], "b": "y", "a": [[5,6],[7,8]]}]}"#;
@@ -130,9 +130,9 @@ fn several_inputs_by_name() {
     assert_eq!(tensors[2].1, Tensor::scalar(1.5_f32).unwrap());
 }
 
-/// Each value of a name that an object has twice is taken; TensorFlow drops what is beyond the shape.
+/// Every value of a repeated name is read; TensorFlow drops the elements beyond the shape.
 #[test]
-fn names_that_an_instance_has_twice() {
+fn repeated_names_in_an_instance() {
     assert_eq!(row("[{\"x\": 1, \"x\": 2}, {\"x\": 3}]", DType::Int32).view::<i32>().unwrap(), [1, 2]);
     let tensor = row("[{\"x\": \"a\", \"x\": \"b\"}]", DType::String);
     assert_eq!(tensor, Tensor::from_strings(&[1], ["a"]).unwrap());
@@ -140,9 +140,9 @@ fn names_that_an_instance_has_twice() {
     assert!(message.contains("Expecting shape [] but got: [1]"), "{message}");
 }
 
-/// C++ has names end at the first byte 0.
+/// As C strings.
 #[test]
-fn names_end_at_a_zero() {
+fn names_end_at_a_zero_byte() {
     assert_eq!(row("[{\"x\\u0000y\": 1}]", DType::Int32).view::<i32>().unwrap(), [1]);
 }
 

@@ -17,7 +17,7 @@ fn refused(format: Format, outputs: &[(&str, Tensor)]) -> String {
 }
 
 #[test]
-fn rows_stand_in_one_line() {
+fn rows_are_on_one_line() {
     let y = Tensor::from_slice(&[3], &[2.5_f32, 3.0, 4.5]).unwrap();
     assert_eq!(answer(Format::Row, &[("y", y)]), "{\n    \"predictions\": [2.5, 3.0, 4.5\n    ]\n}");
     let y = Tensor::from_slice(&[2, 2, 1], &[1_i64, -2, 3, i64::MIN]).unwrap();
@@ -47,7 +47,7 @@ fn named_rows_are_objects() {
 }
 
 #[test]
-fn columns_have_a_line_an_element() {
+fn columns_have_one_element_per_line() {
     let y = Tensor::from_slice(&[2, 1], &[true, false]).unwrap();
     assert_eq!(
         answer(Format::Column, &[("y", y.clone())]),
@@ -81,7 +81,7 @@ fn every_dtype_is_written() {
 }
 
 #[test]
-fn answers_that_cannot_be() {
+fn responses_that_cannot_be_written() {
     let scalar = Tensor::scalar(1_i32).unwrap();
     let two = Tensor::from_slice(&[2], &[1_i32, 2]).unwrap();
     let one = Tensor::from_slice(&[1], &[1_i32]).unwrap();

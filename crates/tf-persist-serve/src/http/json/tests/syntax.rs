@@ -1,6 +1,6 @@
 use super::*;
 
-/// What is said of a body that is no JSON.
+/// The syntax error of a body.
 fn syntax(body: impl AsRef<[u8]>) -> String {
     let status = PredictBody::parse(body.as_ref()).err().unwrap();
     assert_eq!(status.code, Code::InvalidArgument);
@@ -20,7 +20,7 @@ fn empty_bodies() {
 }
 
 #[test]
-fn what_is_wrong_and_where() {
+fn syntax_errors_have_an_offset() {
     for (body, expected) in [
         ("xyz", "Invalid value. at offset: 0"),
         ("{", "Missing a name for object member. at offset: 1"),
@@ -52,16 +52,16 @@ fn what_is_wrong_and_where() {
         ("{\"a\":\"\\ud800\\u0041\"}", "The surrogate pair in string is invalid. at offset: 6"),
         ("{\"a\":\"\\udc00\"}", "The surrogate pair in string is invalid. at offset: 6"),
         ("{\"a\\q\":1}", "Invalid escape character in string. at offset: 3"),
-        // Members that nobody asked for are read all the same, and so is what comes after those that matter.
+        // Other members are checked too, also those after the last one that matters.
         ("{\"instances\":[1],\"x\":[1 2]}", "Missing a comma or ']' after an array element. at offset: 24"),
     ] {
         assert_eq!(syntax(body), expected, "{body}");
     }
 }
 
-/// In the value that is decoded on the way, and in one that is stepped over.
+/// In a value that is decoded while parsing, and in one that is skipped.
 #[test]
-fn numbers_that_are_none() {
+fn malformed_numbers() {
     for (number, expected, at) in [
         ("+1", "Invalid value.", 0),
         (".5", "Invalid value.", 0),
@@ -99,7 +99,7 @@ fn numbers_that_are_none() {
 }
 
 #[test]
-fn bodies_that_are_no_object() {
+fn bodies_that_are_not_objects() {
     for (body, shown) in [
         ("[1, 2]", "[1, 2]"),
         ("1e5", "100000.0"),
@@ -113,7 +113,7 @@ fn bodies_that_are_no_object() {
 }
 
 #[test]
-fn what_comes_after_the_object_is_ignored() {
+fn text_after_the_object_is_ignored() {
     for tail in ["}", "X", " {]", "\0", "\n\n"] {
         let tensor = one(format!("{{\"instances\": [1]}}{tail}"), DType::Int32).1;
         assert_eq!(tensor.view::<i32>().unwrap(), [1]);
@@ -121,18 +121,18 @@ fn what_comes_after_the_object_is_ignored() {
 }
 
 #[test]
-fn a_byte_order_mark_is_skipped() {
+fn byte_order_mark_is_skipped() {
     assert_eq!(one("\u{feff}{\"instances\": [1]}", DType::Int32).1.view::<i32>().unwrap(), [1]);
 }
 
 #[test]
-fn white_space_may_stand_everywhere() {
+fn white_space_is_allowed_everywhere() {
     let tensor = one(" \t\r\n{ \"inputs\"\n:\t[ [ 1 ,\r2 ] , [ 3 , 4 ]\n] , \"x\" : { } }", DType::Float32).1;
     assert_eq!(tensor, Tensor::from_slice(&[2, 2], &[1.0_f32, 2.0, 3.0, 4.0]).unwrap());
 }
 
 #[test]
-fn the_first_of_members_with_one_name_counts() {
+fn first_member_of_a_name_counts() {
     assert_eq!(one("{\"inputs\": 1, \"inputs\": 2}", DType::Int32).1.view::<i32>().unwrap(), [1]);
     assert_eq!(one("{\"inp\\u0075ts\": 1, \"inputs\": [2]}", DType::Int32).1.view::<i32>().unwrap(), [1]);
     assert_eq!(one("{\"inputs\": [1.5], \"inputs\": [2, 3]}", DType::Float32).1.view::<f32>().unwrap(), [1.5]);
@@ -145,7 +145,7 @@ fn signature_names() {
     assert_eq!(name("{}").unwrap(), None);
     assert_eq!(name("{\"signature_name\": \"\"}").unwrap(), None);
     let status = name("{\"signature_name\": 5, \"instances\": [[1,2],NaN, 3]}").unwrap_err();
-    // RapidJSON writes no NaN, and so nothing after it.
+    // RapidJSON cannot write NaN, so the text ends there.
     assert_eq!(
         status.message,
         "JSON Value: {\n    \"signature_name\": 5,\n    \"instances\": [[1, 2],  not formatted correctly. \
@@ -153,9 +153,9 @@ fn signature_names() {
     );
 }
 
-/// TensorFlow Serving's own test of this: 500 000 levels, in what is ignored and in what is not.
+/// As in TensorFlow Serving's own test: 500,000 levels, in an ignored member and in others.
 #[test]
-fn nesting_may_be_deep() {
+fn deep_nesting_is_read() {
     const DEPTH: usize = 500_000;
     let deep = format!("{}{}", "[".repeat(DEPTH), "]".repeat(DEPTH));
     let tensor = one(format!("{{\"instances\":[1], \"nested\":{deep}}}"), DType::Int32).1;
