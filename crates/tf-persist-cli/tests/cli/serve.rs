@@ -294,7 +294,7 @@ fn what_takes_the_process_down_is_named_and_left_alone() {
     third.waits_for("ready: every model answers");
     assert_eq!(third.ask("POST", "/v1/models/good:predict", "{\"instances\": [1.0]}").0, 200);
     let (_, status) = third.ask("GET", "/v1/models/bad", "");
-    assert!(status.contains("took the process down 2 times") && status.contains("ABORTED"), "{status}");
+    assert!(status.contains("crashed the process 2 times") && status.contains("ABORTED"), "{status}");
     third.signal("-TERM");
     assert_eq!(third.exits(), Some(0));
 }
@@ -317,7 +317,7 @@ fn what_cannot_be_loaded_is_told_with_its_hint_in_one_line() {
     fs::write(dir.path("base/1/saved_model.pb"), "truncated").unwrap();
     let line = "--model_base_path=base --model_name=m --log_format=json --max_num_load_retries=0";
     let server = Running::start(&dir, line);
-    let line: serde_json::Value = serde_json::from_str(&server.waits_for("could not be loaded")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(&server.waits_for("failed to load")).unwrap();
     assert!(line["error"].is_string() && line["hint"].is_string(), "{line}");
     assert_eq!(server.exits(), Some(1));
 }

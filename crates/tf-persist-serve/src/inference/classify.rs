@@ -21,19 +21,19 @@ const CLASSES: &str = "classes";
 /// The output with the classes' scores (`kClassifyOutputScores`).
 const SCORES: &str = "scores";
 
-/// A class that an example may be of.
+/// A class of an example.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Class {
-    /// Its label; empty if the signature gives scores alone.
+    /// Its label; empty if the signature has only scores.
     pub label: Vec<u8>,
-    /// Its score; 0 if the signature gives labels alone.
+    /// Its score; 0 if the signature has only labels.
     pub score: f32,
 }
 
-/// Classifies examples: the classes of each. An empty name is the default signature's.
+/// Classifies examples. Returns the classes of each. An empty name means the default signature.
 ///
 /// # Errors
-/// `INVALID_ARGUMENT` if there is no such signature, it is none that classifies, or there are no examples; what TensorFlow says.
+/// `INVALID_ARGUMENT` if the signature is unknown or cannot classify, or there are no examples; errors of TensorFlow.
 pub(crate) async fn classify(
     servable: &Servable,
     signature: &str,
@@ -47,7 +47,7 @@ pub(crate) async fn classify(
     results(served, &answer, count)
 }
 
-/// Whether a signature classifies (`PreProcessClassification`): the outputs to be fetched.
+/// Checks that a signature can classify (`PreProcessClassification`). Returns the outputs to fetch.
 pub(super) fn check(servable: &Servable, served: &Arc<ServedSignature>) -> Result<Vec<&'static str>, Status> {
     let definition = served.signature.definition();
     check_method(servable, definition, "classification", CLASSIFY)?;
@@ -73,7 +73,7 @@ pub(super) fn check(servable: &Servable, served: &Arc<ServedSignature>) -> Resul
     Ok(outputs)
 }
 
-/// The classes that a run gave (`PostProcessClassificationResult`).
+/// The classes of a run (`PostProcessClassificationResult`).
 pub(super) fn results(
     served: &ServedSignature,
     answer: &InferenceResponse,
@@ -81,7 +81,7 @@ pub(super) fn results(
 ) -> Result<Vec<Vec<Class>>, Status> {
     let definition = served.signature.definition();
     let classes = output(answer, CLASSES);
-    // If both are one tensor of the graph, it is that of the labels.
+    // If both outputs are the same tensor of the graph, it has the labels.
     let names = |output: &str| definition.output(output).map(|info| info.tensor_names());
     let scores = output(answer, SCORES).filter(|_| names(CLASSES) != names(SCORES));
     if let Some(classes) = classes {

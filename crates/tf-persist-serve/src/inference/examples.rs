@@ -1,4 +1,5 @@
-//! Serialized `tf.Example`s on their way into a model (`PerformOneShotTensorComputation` in `servables/tensorflow/util.cc`).
+//! Runs signatures that take serialized `tf.Example`s (`PerformOneShotTensorComputation` in
+//! `servables/tensorflow/util.cc`).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,14 +14,14 @@ use crate::batching::{InferenceRequest, InferenceResponse};
 use crate::models::{Servable, ServedSignature};
 use crate::status::Status;
 
-/// The one input of signatures that take examples (`kClassifyInputs`, `kRegressInputs`).
+/// The only input of signatures that take examples (`kClassifyInputs`, `kRegressInputs`).
 pub(super) const INPUTS: &str = "inputs";
 
-/// A context stands before each example, so that a small message can ask for any amount of memory. What is added to a request in
-/// this way may take so many bytes.
+/// How many bytes the copies of a context may add to a request. The context is put before each example, so a small
+/// message could require any amount of memory.
 const MAX_CONTEXT_BYTES: usize = 256 << 20;
 
-/// Examples with a context: serialized messages laid end to end are one message, in which what comes later counts.
+/// Puts a context before each example. Concatenated messages are one message, in which later fields win.
 ///
 /// # Errors
 /// `RESOURCE_EXHAUSTED` if that would take too much memory.
@@ -47,19 +48,19 @@ pub(crate) fn with_context(context: &[u8], examples: &Strings) -> Result<Strings
     Ok(all)
 }
 
-/// The signature of this name; an empty one is the default signature's.
+/// The signature of this name; an empty name means the default signature.
 ///
 /// # Errors
-/// `INVALID_ARGUMENT` if there is none.
+/// `INVALID_ARGUMENT` if the signature is unknown.
 pub(super) fn signature<'s>(servable: &'s Servable, name: &str) -> Result<&'s Arc<ServedSignature>, Status> {
     let name = effective_name(name);
     servable.signature(name, || Status::invalid_argument(format!("No signature was found with the name: {name}")))
 }
 
-/// The tensor of examples: their number, and itself.
+/// The number of examples, and a tensor of them.
 ///
 /// # Errors
-/// `INVALID_ARGUMENT` if there are none.
+/// `INVALID_ARGUMENT` if there are no examples.
 pub(super) fn tensor(examples: Strings) -> Result<(usize, Tensor), Status> {
     let count = examples.len();
     if count == 0 {
@@ -81,7 +82,7 @@ pub(super) async fn run(
     served.queue.run(&served.signature, InferenceRequest { inputs, outputs, deadline }).await
 }
 
-/// The same for a request that asks for nothing else, which is measured.
+/// Runs examples through a signature, and records how long that took.
 pub(super) async fn run_measured(
     api: Api,
     served: &Arc<ServedSignature>,

@@ -1,4 +1,5 @@
-//! What can be asked of a model, whichever protocol asks: predict, classify, regress, several at once, and what it is.
+//! Inference, independent of the protocol: predict, classify, regress, multi-inference, metadata, and warm-up. The
+//! checks have TensorFlow Serving's order and words.
 
 mod classify;
 mod examples;

@@ -16,10 +16,10 @@ pub(super) const CLASSIFY: &str = "tensorflow/serving/classify";
 /// The method of signatures that regress (`kRegressMethodName`).
 pub(super) const REGRESS: &str = "tensorflow/serving/regress";
 
-/// What is to be done with the examples.
+/// A classification or regression of the examples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Task {
-    /// The model, which is the same in all of them.
+    /// The model, the same in all tasks.
     pub model: String,
     /// The signature; empty for the default one.
     pub signature: String,
@@ -27,7 +27,7 @@ pub(crate) struct Task {
     pub method: String,
 }
 
-/// What came of a task.
+/// The outcome of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Outcome {
     /// The classes of each example.
@@ -36,12 +36,12 @@ pub(crate) enum Outcome {
     Values(Vec<f32>),
 }
 
-/// Does several tasks, and gives what came of each. TensorFlow Serving does them in one run of the graph; here each signature is
-/// run in its own lane, where it can be batched with others.
+/// Runs several tasks. Returns the outcome of each. TensorFlow Serving runs them as one run of the graph; here each
+/// signature is run through its own queue, where it can be batched with other requests.
 ///
 /// # Errors
-/// `INVALID_ARGUMENT` if the tasks are not of one model or two of one signature, there are no examples, or a signature cannot do what
-/// its task asks; `UNIMPLEMENTED` if a method is neither; what TensorFlow says.
+/// `INVALID_ARGUMENT` if the tasks name several models or one signature twice, there are no examples, or a signature
+/// does not fit its task; `UNIMPLEMENTED` for other methods; errors of TensorFlow.
 pub(crate) async fn multi_inference(
     servable: &Servable,
     tasks: &[Task],

@@ -16,8 +16,8 @@ use crate::status::Status;
 /// Runs a signature.
 ///
 /// # Errors
-/// `INVALID_ARGUMENT` if the inputs or the outputs asked for are not those of the signature, or of another dtype; what
-/// TensorFlow says.
+/// `INVALID_ARGUMENT` if inputs or requested outputs do not fit the signature, or dtypes are wrong; errors of
+/// TensorFlow.
 pub(crate) async fn predict(
     served: &Arc<ServedSignature>,
     call: InferenceRequest,
@@ -34,10 +34,10 @@ pub(crate) async fn predict(
     run(served, call).await
 }
 
-/// The same for inputs whose names were checked.
+/// Runs a signature with inputs whose names are checked already.
 ///
 /// # Errors
-/// As [`predict`] of dtypes and outputs, and of the run.
+/// Those of [`predict`] for dtypes, outputs and the run.
 pub(crate) async fn run(served: &Arc<ServedSignature>, call: InferenceRequest) -> Result<InferenceResponse, Status> {
     check_outputs(&served.signature, &call.outputs)?;
     check_dtypes(&served.signature, &call.inputs)?;
@@ -47,7 +47,7 @@ pub(crate) async fn run(served: &Arc<ServedSignature>, call: InferenceRequest) -
     Ok(answer)
 }
 
-/// Whether as many inputs were given as there are, or fewer and some have defaults.
+/// Checks the number of inputs. It may be smaller if some inputs have defaults.
 pub(crate) fn check_count<'a>(
     signature: &Signature,
     given: impl ExactSizeIterator<Item = &'a str>,
@@ -68,7 +68,7 @@ pub(crate) fn check_count<'a>(
     )))
 }
 
-/// Whether an input that was not given may be left out.
+/// Checks that a missing input has a default.
 pub(crate) fn input_default<'a>(
     signature: &Signature,
     name: &str,
@@ -89,17 +89,17 @@ pub(crate) fn input_default<'a>(
     )))
 }
 
-/// What is said of a tensor that is none.
+/// Error for a value that cannot be parsed as a tensor.
 pub(crate) fn parsing_error(name: &str) -> Status {
     Status::invalid_argument(format!("tensor parsing error: {name}"))
 }
 
-/// Whether all that was given are inputs.
+/// Checks that all given names are inputs.
 pub(crate) fn check_names<'a>(
     signature: &Signature,
     given: impl ExactSizeIterator<Item = &'a str> + Clone,
 ) -> Result<(), Status> {
-    // As many as there are, and each of those is among them: no set has to be made.
+    // The common case needs no sets: the same number, and each input is given.
     let is_given = |(name, _)| given.clone().any(|given| given == name);
     if given.len() == signature.inputs().len() && signature.inputs().all(is_given) {
         return Ok(());
@@ -130,8 +130,8 @@ fn check_outputs(signature: &Signature, wanted: &[String]) -> Result<(), Status>
     Ok(())
 }
 
-/// Whether tensors are of the dtypes of their inputs, in the words of TensorFlow's session (`FunctionCallFrame::SetArgs`), which
-/// counts what it is fed by the names of the graph's tensors.
+/// Checks the dtypes of inputs, in the words of TensorFlow's session (`FunctionCallFrame::SetArgs`), which numbers the
+/// inputs in the order of the names of their tensors.
 pub(super) fn check_dtypes(signature: &Signature, given: &[(String, Tensor)]) -> Result<(), Status> {
     let expected = |name: &str| signature.inputs().find(|(input, _)| *input == name).map(|(_, dtype)| dtype);
     let wrong = given.iter().filter(|(name, tensor)| expected(name).is_some_and(|dtype| dtype != tensor.dtype()));
@@ -149,7 +149,7 @@ pub(super) fn check_dtypes(signature: &Signature, given: &[(String, Tensor)]) ->
     Err(Status::invalid_argument(format!("Expects arg[{index}] to be {expected} but {given} is provided")))
 }
 
-/// The name that TensorFlow's session has for a dtype (`DataTypeString`).
+/// The name of a dtype in messages of TensorFlow's session (`DataTypeString`).
 fn session_name(dtype: DType) -> String {
     dtype.enum_name().trim_start_matches("DT_").to_ascii_lowercase()
 }

@@ -15,13 +15,13 @@ use crate::batching::InferenceResponse;
 use crate::models::{Servable, ServedSignature};
 use crate::status::Status;
 
-/// The one output (`kRegressOutputs`).
+/// The only output (`kRegressOutputs`).
 pub(super) const OUTPUTS: &str = "outputs";
 
-/// Regresses examples: the value of each. An empty name is the default signature's.
+/// Runs a regression. Returns the value of each example. An empty name means the default signature.
 ///
 /// # Errors
-/// `INVALID_ARGUMENT` if there is no such signature, it is none that regresses, or there are no examples; what TensorFlow says.
+/// `INVALID_ARGUMENT` if the signature is unknown or cannot regress, or there are no examples; errors of TensorFlow.
 pub(crate) async fn regress(
     servable: &Servable,
     signature: &str,
@@ -35,7 +35,7 @@ pub(crate) async fn regress(
     results(&answer, count)
 }
 
-/// Whether a signature regresses (`PreProcessRegression`).
+/// Checks that a signature can regress (`PreProcessRegression`).
 pub(super) fn check(servable: &Servable, served: &Arc<ServedSignature>) -> Result<(), Status> {
     let definition = served.signature.definition();
     check_method(servable, definition, "regression", REGRESS)?;
@@ -54,7 +54,7 @@ pub(super) fn check(servable: &Servable, served: &Arc<ServedSignature>) -> Resul
     Ok(())
 }
 
-/// The values that a run gave (`PostProcessRegressionResult`).
+/// The values of a run (`PostProcessRegressionResult`).
 pub(super) fn results(answer: &InferenceResponse, examples: usize) -> Result<Vec<f32>, Status> {
     let tensor = output(answer, OUTPUTS)
         .ok_or_else(|| Status::invalid_argument(format!("Could not find output tensor '{OUTPUTS}'")))?;

@@ -1,4 +1,4 @@
-//! Which signature a request means.
+//! Finds the signature of a request.
 
 use std::sync::Arc;
 
@@ -8,16 +8,16 @@ use crate::api::Protocol;
 use crate::models::{Servable, ServedSignature};
 use crate::status::Status;
 
-/// The signature that is meant where none is named (`kDefaultServingSignatureDefKey`).
+/// The default signature (`kDefaultServingSignatureDefKey`).
 pub(super) const DEFAULT_SIGNATURE: &str = "serving_default";
 
-/// The name of the signature that a request means by this one.
+/// The name of a signature; an empty name means the default one.
 #[must_use]
 pub(crate) fn effective_name(name: &str) -> &str {
     if name.is_empty() { DEFAULT_SIGNATURE } else { name }
 }
 
-/// Whether a signature's method is the one of what is asked, where that is looked at.
+/// Checks the method name of a signature, if the settings require it.
 pub(super) fn check_method(servable: &Servable, found: &SignatureDef, what: &str, method: &str) -> Result<(), Status> {
     if !servable.checks_method_names() || found.method_name == method {
         return Ok(());
@@ -26,14 +26,15 @@ pub(super) fn check_method(servable: &Servable, found: &SignatureDef, what: &str
     Err(Status::invalid_argument(text))
 }
 
-/// The methods of signatures that predict takes.
+/// The method names that predict accepts.
 const PREDICT_METHODS: [&str; 3] =
     ["tensorflow/serving/predict", "tensorflow/serving/classify", "tensorflow/serving/regress"];
 
-/// Whether a signature's method is one that predict takes, where that is looked at (`VerifySignature` in `predict_util.cc`).
+/// Checks that predict accepts the method name of a signature, if the settings require it (`VerifySignature` in
+/// `predict_util.cc`).
 ///
 /// # Errors
-/// `INTERNAL`, as TensorFlow Serving has it.
+/// `INTERNAL`, as in TensorFlow Serving.
 pub(crate) fn check_predict_method(servable: &Servable, served: &ServedSignature) -> Result<(), Status> {
     let method = served.signature.definition().method_name.as_str();
     if !servable.checks_method_names() || PREDICT_METHODS.contains(&method) {
@@ -47,7 +48,7 @@ pub(crate) fn check_predict_method(servable: &Servable, served: &ServedSignature
 /// The signature that a predict request names; empty for the default one.
 ///
 /// # Errors
-/// If there is none, with the code and the words that TensorFlow Serving has for it in each protocol (`predict_util.cc`,
+/// If the signature is unknown, with TensorFlow Serving's code and words for each protocol (`predict_util.cc`,
 /// `http_rest_api_handler.cc`).
 pub(crate) fn signature_for_predict<'a>(
     servable: &'a Servable,

@@ -1,4 +1,5 @@
-//! Requests that a model brings along to be run before it answers others (`servables/tensorflow/saved_model_warmup_util.cc`).
+//! Warm-up: runs the requests that a model contains before it is available
+//! (`servables/tensorflow/saved_model_warmup_util.cc`).
 
 use tf_persist_core::tensor::Strings;
 use tf_persist_core::warmup::{FILE, Kind, MAX_RECORDS, Record, Records};
@@ -11,11 +12,11 @@ use crate::batching::{InferenceRequest, run_inline};
 use crate::models::Servable;
 use crate::status::Status;
 
-/// Runs the requests, each so many times. Gives how many there were.
+/// Runs the warm-up requests of a version, each `iterations` times. Returns how many there are.
 ///
 /// # Errors
-/// If the file cannot be read, has more than [`MAX_RECORDS`] of them, or one of them cannot be run or fails: a version that cannot
-/// answer those is not served.
+/// If the file cannot be read or has more than [`MAX_RECORDS`] requests, or a request fails. Such a version is not
+/// served.
 pub fn warm_up(servable: &Servable, iterations: u32) -> Result<usize, Status> {
     let model = servable.model();
     let path = model.saved_model().path().join(FILE);
@@ -40,7 +41,7 @@ pub fn warm_up(servable: &Servable, iterations: u32) -> Result<usize, Status> {
             ),
             error => error.into(),
         })?;
-        // The numbers are those of the fields of `PredictionLog`.
+        // The numbers are field numbers of `PredictionLog`.
         let unsupported = |field: u32| {
             let message = format!(
                 "Unsupported log_type for warmup: {field} (`{}`, record {} of `{}`)",
@@ -65,7 +66,7 @@ pub fn warm_up(servable: &Servable, iterations: u32) -> Result<usize, Status> {
     Ok(count)
 }
 
-/// Asks one of them, in the way of a user's request, whose run is then known to take so long.
+/// Runs one request in the way of a client's request, so that the latency of the run becomes known.
 fn ask(servable: &Servable, record: &Record, runtime: &Runtime) -> Result<(), Status> {
     let name = record.signature();
     let examples = || -> Result<Strings, Status> {
@@ -90,7 +91,7 @@ fn ask(servable: &Servable, record: &Record, runtime: &Runtime) -> Result<(), St
             let tasks: Vec<Task> = record.tasks().map(task).collect();
             runtime.block_on(super::multi_inference(servable, &tasks, examples()?, None)).map(drop)
         }
-        // Those that are not run were refused; one that is none is passed over, as there.
+        // Unsupported kinds were refused before; an empty record is skipped, as in TensorFlow Serving.
         _ => Ok(()),
     }
 }

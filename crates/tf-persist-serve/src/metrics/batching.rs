@@ -1,4 +1,4 @@
-//! The measures of batching, which TensorFlow Serving keeps over all models together (`batching/batching_{session.cc,util.h}`).
+//! Metrics of batching, which TensorFlow Serving has for all models together (`batching/batching_{session.cc,util.h}`).
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -7,19 +7,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::buckets::{BATCHES, QUEUEING};
 use super::histogram::Histogram;
 
-/// So many sizes of runs are told apart in what was added to them; larger ones are not measured. It is the size that batches have
-/// at most in all but strange settings.
+/// How many batch sizes have a histogram of padding. Further sizes are not recorded; ordinary settings have fewer.
 const MAX_BATCH_SIZES: usize = 4096;
 
-/// The measures of batching.
+/// Metrics of batching.
 pub(super) struct BatchMetrics {
     /// How long requests waited, in nanoseconds.
     pub(super) queueing: Histogram,
     /// The rows of each input of a request.
     pub(super) input: Histogram,
-    /// The rows of a run, with those that were added.
+    /// The rows of a run, including padding.
     pub(super) processed: Histogram,
-    /// The rows that were added to a run, by how many it had then.
+    /// The rows of padding, by the rows of the run.
     pub(super) padding: Mutex<BTreeMap<usize, Histogram>>,
     runs: AtomicU64,
 }
@@ -37,7 +36,7 @@ impl Default for BatchMetrics {
 }
 
 impl BatchMetrics {
-    /// A run of so many rows, of which `padding` were added.
+    /// Records a run of this many rows, including the padding.
     pub(super) fn record_run(&self, rows: usize, padding: usize) {
         self.runs.fetch_add(1, Ordering::Relaxed);
         self.processed.add(rows as u64);
@@ -47,7 +46,7 @@ impl BatchMetrics {
         }
     }
 
-    /// How many runs there were.
+    /// The number of runs.
     pub(super) fn runs(&self) -> u64 {
         self.runs.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! What is measured, for Prometheus: TensorFlow Serving's measures under its names, and ours.
+//! Metrics for Prometheus: TensorFlow Serving's under its names, and our own.
 
 mod batching;
 mod buckets;
@@ -25,15 +25,15 @@ pub use page::Gauges;
 pub(crate) use page::VersionGauge;
 pub use settings::MetricsSettings;
 
-/// Names that are measured apart though no model of that name was loaded. Requests may name any model, and each name that is seen is
-/// kept; beyond this many they are counted together, under [`OTHERS`].
+/// How many names of unknown models have metrics of their own. Requests may name any model, and every name is kept;
+/// beyond this limit they are counted together as [`OTHERS`].
 const MAX_MODELS: usize = 1024;
-/// The name of those that are not measured apart.
+/// The label of models without metrics of their own.
 const OTHERS: &str = "(others)";
-/// The same for folders.
+/// The same limit for folders.
 const MAX_PATHS: usize = 65_536;
 
-/// The measures of a server. Cloning shares them.
+/// The metrics of a server. Clones share them.
 #[derive(Clone, Default)]
 pub struct Metrics(Arc<Inner>);
 
@@ -43,7 +43,7 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// Reading takes no lock; a model that is seen for the first time makes a new table.
+/// Recording takes no lock, except for a new model, which makes a new map.
 #[derive(Default)]
 struct Inner {
     models: ArcSwap<BTreeMap<String, Arc<ModelMetrics>>>,
@@ -52,7 +52,7 @@ struct Inner {
     paths: Mutex<PathMetrics>,
 }
 
-/// What is measured by folder and the number of a code, which happens seldom.
+/// Metrics by folder and status code, which change rarely.
 #[derive(Default)]
 struct PathMetrics {
     loads: BTreeMap<(String, usize), u64>,
@@ -61,49 +61,49 @@ struct PathMetrics {
     warmed_records: BTreeMap<(String, usize), u64>,
 }
 
-/// A part of the way of a request.
+/// A phase of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Waiting for a runner.
+    /// Waiting in the queue.
     Queue,
-    /// Bytes into tensors.
+    /// Decoding the request into tensors.
     Decode,
-    /// TensorFlow's run.
+    /// Running in TensorFlow.
     Run,
-    /// Tensors into bytes.
+    /// Encoding the response.
     Encode,
 }
 
 impl Metrics {
-    /// Measures that begin at zero.
+    /// Metrics that begin at zero.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The measures of a model. Those of a name that no model has are kept too, up to some number of names.
+    /// The metrics of a model. Unknown names have metrics too, up to a limit.
     #[must_use]
     pub fn model(&self, model: &str) -> Arc<ModelMetrics> {
         let models = self.0.models.load();
         models.get(model).map_or_else(|| self.insert(model, false), Arc::clone)
     }
 
-    /// An input of a request that is batched has so many rows.
+    /// Records the number of rows of an input of a batched request.
     pub fn record_batch_input(&self, rows: usize) {
         self.0.batches.input.add(rows as u64);
     }
 
-    /// A request that is batched waited so long for its run.
+    /// Records how long a batched request waited for its run.
     pub fn record_batch_queue(&self, elapsed: Duration) {
         self.0.batches.queueing.add(nanos(elapsed));
     }
 
-    /// A batch was run: of so many rows, with so many more to fill it up.
+    /// Records the run of a batch of this many rows, plus padding.
     pub fn record_batch(&self, rows: usize, padding: usize) {
         self.0.batches.record_run(rows + padding, padding);
     }
 
-    /// A version was loaded, or could not be, from this folder.
+    /// Records that a version was loaded from this folder, or failed to load.
     pub fn record_load(&self, path: &str, refused: Option<Code>, elapsed: Duration) {
         let mut paths = self.paths();
         let path = if paths.loads.len() < MAX_PATHS { path } else { OTHERS };
@@ -111,7 +111,7 @@ impl Metrics {
         *paths.load_micros.entry(path.to_owned()).or_default() += nanos(elapsed) / 1000;
     }
 
-    /// A version was warmed up, or could not be, with so many records.
+    /// Records that a version was warmed up with this many records, or failed to.
     pub fn record_warm_up(&self, path: &str, refused: Option<Code>, records: usize, elapsed: Duration) {
         let mut paths = self.paths();
         let path = if paths.warm_ups.len() < MAX_PATHS { path } else { OTHERS };
@@ -121,26 +121,26 @@ impl Metrics {
         latency.add(nanos(elapsed));
     }
 
-    /// What one of TensorFlow Serving's counters stands at, over all labels; by its name there, such as
-    /// `/tensorflow/serving/request_count`. 0 if it is none of those that are kept.
+    /// The value of one of TensorFlow Serving's counters over all labels, by its name there, such as
+    /// `/tensorflow/serving/request_count`. 0 for unknown names.
     #[must_use]
     pub fn value(&self, name: &str) -> i64 {
         let count = page::counter(&self.0, name).unwrap_or(0);
         i64::try_from(count).unwrap_or(i64::MAX)
     }
 
-    /// All measures as text, for Prometheus.
+    /// All metrics in Prometheus' text format.
     #[must_use]
     pub fn page(&self, gauges: &Gauges) -> String {
         page::render(&self.0, gauges)
     }
 
-    /// A model of this name is loaded: it is measured apart, however many names requests have made up.
+    /// Registers a loaded model: it has metrics of its own, however many unknown names requests have used.
     pub(crate) fn register(&self, model: &str) -> Arc<ModelMetrics> {
         self.insert(model, true)
     }
 
-    /// The measures of a model that were not there when they were looked for.
+    /// Inserts the metrics of a model that has none yet.
     #[cold]
     fn insert(&self, model: &str, is_loaded: bool) -> Arc<ModelMetrics> {
         let _growing = self.0.insert_lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

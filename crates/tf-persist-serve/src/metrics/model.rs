@@ -1,4 +1,4 @@
-//! The measures of one model.
+//! The metrics of one model.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,24 +11,24 @@ use super::histogram::Histogram;
 use super::{Phase, nanos};
 use crate::api::{Api, Protocol};
 
-/// How many codes there are, with 0 for success.
+/// The number of status codes, including 0 for success.
 pub(super) const CODES: u32 = 17;
-/// How many things can be asked.
+/// The number of API methods.
 const APIS: usize = 7;
-/// How many parts the way of a request has.
+/// The number of phases of a request.
 const PHASES: usize = 4;
 
-/// The measures of one model.
+/// The metrics of one model.
 pub struct ModelMetrics {
-    /// Requests by the number of their code.
+    /// Requests by the number of their status code.
     pub(super) requests: [AtomicU64; CODES as usize],
-    /// How long requests that went well took, by protocol and by what was asked, in nanoseconds.
+    /// The latency of successful requests, by protocol and method, in nanoseconds.
     pub(super) latencies: [[Histogram; APIS]; 2],
-    /// How long runs took, as the request sees it, by what was asked, in nanoseconds.
+    /// The latency of runs as requests see it, by method, in nanoseconds.
     pub(super) runtimes: [Histogram; APIS],
-    /// The parts of the way of a request, in nanoseconds.
+    /// The phases of requests, in nanoseconds.
     pub(super) phases: [Histogram; PHASES],
-    /// Examples of a request.
+    /// The numbers of examples of requests.
     pub(super) examples: Histogram,
 }
 
@@ -50,7 +50,7 @@ impl ModelMetrics {
         }
     }
 
-    /// A request was answered, or refused with this code, after so long.
+    /// Records a request that succeeded, or failed with this code.
     pub fn record_request(&self, api: Api, protocol: Protocol, refused: Option<Code>, elapsed: Duration) {
         self.requests[code_index(refused)].fetch_add(1, Ordering::Relaxed);
         if refused.is_none() {
@@ -58,39 +58,40 @@ impl ModelMetrics {
         }
     }
 
-    /// A request that names nothing that can be asked was refused: of it only the code is counted.
+    /// Records a request with a malformed URL: only the code is counted.
     pub(crate) fn record_malformed(&self, code: Code) {
         self.requests[code_index(Some(code))].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A request's run took so long, with the time that it waited for it: TensorFlow Serving's `runtime_latency`.
+    /// Records how long the run of a request took, including its time in the queue: TensorFlow Serving's
+    /// `runtime_latency`.
     pub fn record_runtime(&self, api: Api, elapsed: Duration) {
         self.runtimes[api as usize].add(nanos(elapsed));
     }
 
-    /// A part of a request's way took so long.
+    /// Records how long a phase of a request took.
     pub fn record_phase(&self, phase: Phase, elapsed: Duration) {
         self.phases[phase as usize].add(nanos(elapsed));
     }
 
-    /// A request for several signatures had so many examples. TensorFlow Serving counts those of no others
+    /// Records the number of examples of a MultiInference request. TensorFlow Serving counts those of no others
     /// (`servables/tensorflow/multi_inference.cc`).
     pub fn record_examples(&self, count: usize) {
         self.examples.add(count as u64);
     }
 
-    /// How many requests there were, however they ended.
+    /// The number of requests, successful or not.
     pub(super) fn all_requests(&self) -> u64 {
         self.requests.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 }
 
-/// The number of a code, which is 0 for success.
+/// The number of a status code; 0 for success.
 pub(super) fn code_index(refused: Option<Code>) -> usize {
     refused.map_or(0, |code| code.number() as usize)
 }
 
-/// The name of a code by its number.
+/// The name of a status code by its number.
 pub(super) fn code_name(number: usize) -> &'static str {
     Code::from_number(number as u32).map_or("OK", Code::name)
 }
@@ -106,7 +107,7 @@ impl Api {
         Self::ReloadConfig,
     ];
 
-    /// What TensorFlow Serving's measures call it: over REST as the URL has it, where status and metadata have no name.
+    /// The name in TensorFlow Serving's metrics. Over REST it is that of the URL, and status and metadata have none.
     pub(super) fn label(self, protocol: Protocol) -> &'static str {
         match (protocol, self) {
             (Protocol::Rest, Self::Predict) => "predict",
@@ -123,7 +124,7 @@ impl Api {
         }
     }
 
-    /// Where its histograms are. Those that have no name over REST are one.
+    /// The index of its histograms. The methods without a name over REST share one.
     pub(super) fn slot(self, protocol: Protocol) -> usize {
         let shared = protocol == Protocol::Rest && self.label(protocol).is_empty();
         (if shared { Self::GetModelStatus } else { self }) as usize

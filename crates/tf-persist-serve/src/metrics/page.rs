@@ -1,5 +1,5 @@
-//! The measures as text, as TensorFlow Serving writes them (`util/prometheus_exporter.cc`): a line of the type and no help, labels
-//! in the order they were declared in, empty braces where there are none.
+//! The page of metrics in Prometheus' text format, as TensorFlow Serving writes it (`util/prometheus_exporter.cc`):
+//! lines with types but without help, labels in the order of their declaration, empty braces where there are no labels.
 
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering;
@@ -14,11 +14,11 @@ use crate::api::{Api, Protocol};
 /// The current values (gauges).
 #[derive(Debug, Clone, Default)]
 pub struct Gauges {
-    /// Connections that are open.
+    /// Open connections.
     pub connections: usize,
-    /// Requests that are being answered.
+    /// Requests under way.
     pub requests: usize,
-    /// Whether all models had a version to answer with, and the server is not stopping.
+    /// Whether all models have had an available version and the server is not shutting down.
     pub ready: bool,
     /// The states of all versions of all models, sorted by model.
     pub versions: Vec<VersionGauge>,
@@ -35,7 +35,7 @@ pub struct VersionGauge {
     pub state: &'static str,
 }
 
-/// A page that grows by lines.
+/// The text of the page.
 #[derive(Default)]
 struct Page(String);
 
@@ -48,7 +48,7 @@ impl Page {
         let _ = writeln!(self.0, "{name}{{{}}} {value}", braces(labels));
     }
 
-    /// A histogram whose values are shown divided by `unit`. One that is empty is left out.
+    /// Writes a histogram, its values divided by `unit`. An empty histogram is left out.
     fn histogram(&mut self, name: &str, labels: &[(&str, &str)], histogram: &Histogram, buckets: &Buckets, unit: f64) {
         let found: Snapshot = histogram.snapshot();
         if found.count() == 0 {
@@ -88,7 +88,7 @@ fn braces(labels: &[(&str, &str)]) -> String {
     text
 }
 
-/// The names of TensorFlow Serving's counters, and what they count, over all labels.
+/// The value of a TensorFlow Serving counter by its name, over all labels.
 pub(super) fn counter(inner: &Inner, name: &str) -> Option<u64> {
     let models = inner.models.load();
     let paths = || inner.paths.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -191,7 +191,7 @@ fn write_tfs(page: &mut Page, inner: &Inner) {
     }
 }
 
-/// Of requests that are batched. They have no label for the model there, and the name of the threads is empty.
+/// Metrics of batching. They have no label for the model, and the name of the thread pool is empty.
 fn write_batching(page: &mut Page, batches: &BatchMetrics) {
     let name = ":tensorflow:serving:batching_session:input_batch_size";
     page.kind(name, "histogram");

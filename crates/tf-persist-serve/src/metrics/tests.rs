@@ -90,7 +90,7 @@ fn unknown_model_names_use_bounded_memory() {
         metrics.model(&number.to_string()).record_examples(1);
     }
     assert!(metrics.0.models.load().len() <= MAX_MODELS + 1);
-    // Names that were made up do not take the place of models.
+    // Unknown names do not take the place of models.
     metrics.register("m");
     metrics.model("m").record_examples(5);
     let page = metrics.page(&Gauges::default());

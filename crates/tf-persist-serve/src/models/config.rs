@@ -1,4 +1,4 @@
-//! Which models are to be served: a `ModelServerConfig`, checked (`model_servers/server_core.cc`).
+//! The configuration of models: a `ModelServerConfig`, read and checked (`model_servers/server_core.cc`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,39 +12,39 @@ use tf_persist_proto::serving::{ModelConfig as ModelConfigProto, ModelConfigList
 use super::ModelSource;
 use crate::status::Status;
 
-/// The only platform that can be served (`kTensorFlowModelPlatform`).
+/// The only supported platform (`kTensorFlowModelPlatform`).
 const PLATFORM: &str = "tensorflow";
 
-/// A configuration file longer than this is refused, in bytes. A model takes some hundred.
+/// The longest configuration file, in bytes. A model takes a few hundred.
 const MAX_CONFIG_BYTES: u64 = 64 << 20;
 
-/// What is to be served of a model.
+/// The configuration of one model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ModelConfig {
     /// The folder of its versions.
     pub(super) base_path: PathBuf,
-    /// Which of its versions.
+    /// Which of its versions are served.
     pub(super) policy: Policy,
-    /// Labels and the versions that they stand on.
+    /// Labels and their versions.
     pub(super) labels: BTreeMap<String, i64>,
 }
 
-/// ModelConfigs by name.
+/// The configurations of all models, by name.
 pub(super) type ModelConfigs = BTreeMap<String, ModelConfig>;
 
-/// Which of the versions that are there are to be served.
+/// Which of the existing versions are served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Policy {
-    /// So many of the newest.
+    /// This many of the newest.
     Latest(usize),
     /// All of them.
     All,
-    /// These, as far as they are there.
+    /// These, if they exist.
     Specific(BTreeSet<i64>),
 }
 
 impl Policy {
-    /// The versions to be served, of those that are there.
+    /// The versions to serve, of those that were found.
     pub(super) fn choose(&self, found: &BTreeMap<i64, PathBuf>) -> BTreeMap<i64, PathBuf> {
         let all = found.iter().map(|(version, path)| (*version, path.clone()));
         match self {
@@ -54,7 +54,7 @@ impl Policy {
         }
     }
 
-    /// The versions that it names and that are not there.
+    /// The versions that the policy names and that were not found.
     pub(super) fn missing(&self, found: &BTreeMap<i64, PathBuf>) -> Vec<i64> {
         match self {
             Self::Specific(wanted) => wanted.iter().filter(|version| !found.contains_key(version)).copied().collect(),
@@ -66,7 +66,7 @@ impl Policy {
 impl From<&ServableVersionPolicy> for Policy {
     fn from(policy: &ServableVersionPolicy) -> Self {
         match &policy.policy_choice {
-            // What says "none of them" means one, as in TensorFlow Serving.
+            // Zero versions means one, as in TensorFlow Serving.
             Some(Policy_choice::Latest(latest)) => Self::Latest((latest.num_versions as usize).max(1)),
             Some(Policy_choice::All(_)) => Self::All,
             Some(Policy_choice::Specific(specific)) => Self::Specific(specific.versions.iter().copied().collect()),
@@ -75,10 +75,10 @@ impl From<&ServableVersionPolicy> for Policy {
     }
 }
 
-/// The configuration that a source has now.
+/// Reads the current configuration of a source.
 ///
 /// # Errors
-/// If there is no source, the file cannot be read, or what it says cannot be.
+/// If there is no source, or the file cannot be read or parsed.
 pub(super) fn read(source: Option<&ModelSource>) -> Result<ModelServerConfig, Status> {
     match source {
         Some(ModelSource::BasePath { name, path }) if !path.as_os_str().is_empty() => single(name, path),
@@ -118,8 +118,7 @@ fn file(path: &Path) -> Result<ModelServerConfig, Status> {
     };
     let length = std::fs::metadata(path).map_err(unreadable)?.len();
     if length > MAX_CONFIG_BYTES {
-        let message =
-            format!("the model config file `{shown}` has {length} bytes, and the limit is {MAX_CONFIG_BYTES}");
+        let message = format!("the model config file `{shown}` has {length} bytes; the limit is {MAX_CONFIG_BYTES}");
         return Err(Status::invalid_argument(message));
     }
     let text = std::fs::read(path).map_err(unreadable)?;
@@ -131,14 +130,14 @@ fn file(path: &Path) -> Result<ModelServerConfig, Status> {
     })
 }
 
-/// Checks a configuration and takes out of it what is to be served. Labels are checked by whoever knows what is available.
+/// Checks a configuration, except labels, which need to know the available versions.
 ///
 /// # Errors
 /// `INVALID_ARGUMENT`, in the order of TensorFlow Serving's checks.
 pub(super) fn check(config: &ModelServerConfig, old: Option<&ModelConfigs>) -> Result<ModelConfigs, Status> {
     let list = match &config.config {
         Some(Config::ModelConfigList(list)) => &list.config[..],
-        // A server that starts with nothing can be told what to serve later.
+        // A server may start without models, and get some by a reload.
         None if old.is_none() => &[],
         _ => {
             return Err(Status::invalid_argument(
@@ -187,7 +186,7 @@ pub(super) fn check(config: &ModelServerConfig, old: Option<&ModelConfigs>) -> R
     Ok(wanted.collect())
 }
 
-/// The platform of a model, by whichever of the two fields that it may be given in.
+/// The platform of a model, from either of the two fields for it.
 fn platform(config: &ModelConfigProto) -> Result<&str, Status> {
     let name = &config.name;
     let model_type = config.model_type.value();
@@ -215,7 +214,7 @@ fn platform(config: &ModelConfigProto) -> Result<&str, Status> {
     Ok(PLATFORM)
 }
 
-/// The folder that a base path means: an absolute path, or a URI of the scheme `file`.
+/// The folder that a base path names: an absolute path, or a URI of the scheme `file`.
 fn base_path(config: &ModelConfigProto) -> Result<PathBuf, Status> {
     let (name, path) = (&config.name, config.base_path.as_str());
     let refuse = |what: String| Err(Status::invalid_argument(what));
@@ -224,7 +223,7 @@ fn base_path(config: &ModelConfigProto) -> Result<PathBuf, Status> {
     }
     let local = match scheme(path) {
         None => path,
-        // What stands between the slashes is a host, which means nothing in a local file's URI.
+        // The part between the slashes is a host, which a local file does not need.
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("file") => {
             rest.find('/').map_or("", |slash| &rest[slash..])
         }

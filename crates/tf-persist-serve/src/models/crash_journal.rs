@@ -1,10 +1,11 @@
-//! Which versions are being loaded, written down while they are: one that takes the process with it is known by name to the next.
+//! A file with the versions that are being loaded: if loading one crashes the process, the next process knows which one
+//! it was.
 //!
-//! A line of JSON a version. The file is one process's at a time: another that would write to the same one, such as a server of the
-//! same models on ports that are any, goes without. A process may end during a load for reasons that are not the model's: it is
-//! killed, or there is no memory at that moment. So a version is left alone only after a process ended twice while loading it, for a
-//! time that doubles with each further end, and only as long as its files stay the same. Until then it is loaded by itself, so that
-//! of several versions that were being loaded at once the right one is blamed.
+//! The file has one line of JSON per version, and belongs to one process at a time: another process with the same file
+//! runs without a journal. A process may end during a load for reasons other than the model: it is killed, or runs out
+//! of memory. So a version is quarantined only after two processes ended while loading it, for a time that doubles with
+//! each further crash, and only while its files stay the same. A suspected version is loaded alone, so that the right
+//! one of several versions is identified.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
@@ -19,33 +20,33 @@ use tf_persist_core::Code;
 use super::folder::FileStamp;
 use crate::status::Status;
 
-/// What is longer than this was not written by a journal, in bytes.
+/// A longer file is not a journal, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What is told of a version that is left alone. TensorFlow hardly ever says it of a load.
+/// The code of the status of a quarantined version. Loads hardly ever fail with it otherwise.
 pub(super) const QUARANTINED: Code = Code::Aborted;
 
-/// A version is left alone after so many processes ended while they loaded it,
+/// A version is quarantined after this many processes ended while they loaded it.
 const CRASHES_BEFORE_QUARANTINE: u32 = 2;
 
-/// for so long the first time,
+/// The length of the first quarantine.
 const FIRST_QUARANTINE: Duration = Duration::from_secs(60);
 
-/// and for so long at the most.
+/// The length of the longest quarantine.
 const MAX_QUARANTINE: Duration = Duration::from_secs(24 * 3600);
 
-/// The journal; without a file it says nothing.
+/// The journal. Without a file it does nothing.
 #[derive(Default)]
 pub(super) struct CrashJournal {
     file: Option<PathBuf>,
     entries: Mutex<Vec<JournalEntry>>,
-    /// Whether the server is about to end.
+    /// Whether the server is shutting down.
     is_stopped: AtomicBool,
-    /// What says that the file is in use. The operating system lets go of it however the process ends.
+    /// The lock of the file, which the operating system releases however the process ends.
     lock: Mutex<Option<File>>,
-    /// Whether it has let go of the file.
+    /// Whether the file was given up.
     is_closed: AtomicBool,
-    /// Held shared by loads, and alone by the load of a version during which a process ended before.
+    /// Held shared by ordinary loads, and exclusively by the load of a suspected version.
     load_lock: RwLock<()>,
 }
 
@@ -54,7 +55,7 @@ struct JournalEntry {
     model: String,
     version: i64,
     path: PathBuf,
-    /// What the files were.
+    /// The stamp of the version's files.
     stamp: u64,
     /// Whether it is being loaded.
     #[serde(default = "default_true")]
@@ -62,58 +63,59 @@ struct JournalEntry {
     /// How many processes ended while they loaded it.
     #[serde(default)]
     ends: u32,
-    /// When the last of them was seen to have ended, in seconds since 1970.
+    /// When the last crash was noticed, in seconds since 1970.
     #[serde(default)]
     seen: u64,
 }
 
-/// What is left of a process that ended is a line that says so.
+/// Lines of older versions of this file are of loads under way.
 fn default_true() -> bool {
     true
 }
 
 impl JournalEntry {
-    /// How long it is left alone from `now` on.
+    /// The rest of the quarantine at `now`.
     fn quarantine_left(&self, now: SystemTime) -> Option<Duration> {
         let doublings = self.ends.checked_sub(CRASHES_BEFORE_QUARANTINE)?;
         let pause = FIRST_QUARANTINE.saturating_mul(1 << doublings.min(16)).min(MAX_QUARANTINE);
-        // A clock that was put back says nothing about how long it has been.
+        // If the clock was set back, the elapsed time is unknown.
         let passed = Duration::from_secs(seconds(now).checked_sub(self.seen)?);
         pause.checked_sub(passed).filter(|left| !left.is_zero())
     }
 }
 
-/// A version that is left alone, and for how long.
+/// The quarantine of a version: its status, and how long it lasts.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Quarantine {
     pub(super) status: Status,
     pub(super) left: Duration,
 }
 
-/// The right to load a version, as long as it is held.
+/// Permission to load a version, while it is held.
 pub(super) enum LoadPermit<'j> {
     Shared { _held: RwLockReadGuard<'j, ()> },
     Alone { _held: RwLockWriteGuard<'j, ()> },
 }
 
 impl CrashJournal {
-    /// The journal in a file, which need not be there yet. The process that wrote it ended while it loaded what it says is being loaded.
+    /// Opens the journal in a file, which need not exist. The process that wrote it ended while it loaded the versions
+    /// that are marked as loading.
     pub(super) fn open(file: Option<&Path>, now: SystemTime) -> Self {
         let Some(file) = file else { return Self::default() };
         let lock = match lock(file) {
             Ok(lock) => Some(lock),
             Err(TryLockError::WouldBlock) => {
-                tracing::info!(journal = %file.display(), "the journal of loads is another server's: there is none here");
+                tracing::info!(journal = %file.display(), "another server uses the crash journal; this one runs without");
                 return Self::default();
             }
-            // Where files cannot be locked, or not be written: see below.
+            // On file systems without locks or without write access.
             Err(TryLockError::Error(error)) => {
-                tracing::debug!(journal = %file.display(), %error, "the journal of loads cannot be locked");
+                tracing::debug!(journal = %file.display(), %error, "cannot lock the crash journal");
                 None
             }
         };
         let mut entries = read(file).unwrap_or_else(|error| {
-            tracing::warn!(journal = %file.display(), %error, "the journal of loads cannot be read");
+            tracing::warn!(journal = %file.display(), %error, "cannot read the crash journal");
             Vec::new()
         });
         for entry in entries.iter_mut().filter(|entry| entry.loading) {
@@ -122,11 +124,11 @@ impl CrashJournal {
             match entry.quarantine_left(now) {
                 None => tracing::warn!(
                     %model, version, %path, ends,
-                    "the last process ended while it was loading this version: it is loaded again, by itself"
+                    "the last process ended while loading this version; loading it again, alone"
                 ),
                 Some(left) => tracing::error!(
-                    %model, version, %path, ends, left_alone_s = left.as_secs(),
-                    "the last process ended while it was loading this version, and not for the first time: it is left alone for a while"
+                    %model, version, %path, ends, quarantine_s = left.as_secs(),
+                    "processes ended repeatedly while loading this version; it is quarantined"
                 ),
             }
         }
@@ -136,7 +138,7 @@ impl CrashJournal {
         journal
     }
 
-    /// Why a version is not to be loaded now: processes ended while they loaded it, and its files are what they were then.
+    /// The quarantine of a version: processes ended while they loaded it, and its files have not changed since.
     pub(super) fn quarantined(&self, path: &Path, stamp: FileStamp, now: SystemTime) -> Option<Quarantine> {
         let is_other = |entry: &JournalEntry| !entry.loading && entry.path == path && entry.stamp != stamp.0;
         if self.entries().iter().any(is_other) {
@@ -149,8 +151,8 @@ impl CrashJournal {
             let status = Status::new(
                 QUARANTINED,
                 format!(
-                    "version {version} of model {model} took the process down {ends} times when it was loaded, and is left alone for \
-                     {} s or until its files change; to have it loaded at once, delete `{journal}` and start again",
+                    "version {version} of model {model} crashed the process {ends} times while loading, and is quarantined for {} s or \
+                     until its files change; to load it at once, delete `{journal}` and restart the server",
                     left.as_secs().max(1)
                 ),
             );
@@ -158,7 +160,7 @@ impl CrashJournal {
         })
     }
 
-    /// A version is about to be loaded, as soon as this returns and until the permit is dropped.
+    /// Notes that a version is being loaded, from when this returns until the permit is dropped.
     pub(super) fn begin_load(&self, model: &str, version: i64, path: &Path, stamp: FileStamp) -> LoadPermit<'_> {
         let is_suspect = self.entries().iter().any(|entry| entry.path == path && entry.ends > 0);
         let permit = if is_suspect {
@@ -186,7 +188,7 @@ impl CrashJournal {
         permit
     }
 
-    /// A load has ended, whichever way: nothing is held against the version any more.
+    /// Notes that a load has ended without a crash, which clears the version.
     pub(super) fn end_load(&self, path: &Path) {
         self.change(|entries| {
             let at = entries.iter().position(|entry| entry.loading && entry.path == path);
@@ -194,7 +196,7 @@ impl CrashJournal {
         });
     }
 
-    /// The server is about to end: what is being loaded is not to blame, nor what begins to be.
+    /// Notes that the server is shutting down: versions that are being loaded now or later are not suspected.
     pub(super) fn stop(&self) {
         self.change(|entries| {
             self.is_stopped.store(true, Ordering::Relaxed);
@@ -203,7 +205,7 @@ impl CrashJournal {
         });
     }
 
-    /// Nothing is loaded any more: another server may have the file.
+    /// Gives up the file for another server. Nothing is loaded any more.
     pub(super) fn close(&self) {
         self.stop();
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -219,9 +221,9 @@ impl CrashJournal {
         let Some(file) = self.file.as_ref().filter(|_| !self.is_closed.load(Ordering::Relaxed)) else { return };
         let mut entries = self.entries();
         change(&mut entries);
-        // Models can be served without it.
+        // The server works without a journal.
         if let Err(error) = write(file, &entries) {
-            tracing::warn!(journal = %file.display(), %error, "the journal of loads cannot be written");
+            tracing::warn!(journal = %file.display(), %error, "cannot write the crash journal");
         }
     }
 }
@@ -230,14 +232,14 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Locks a file beside the journal, which itself is replaced whenever it changes.
+/// Locks a file beside the journal, since the journal itself is replaced at every change.
 fn lock(file: &Path) -> Result<File, TryLockError> {
     let sibling = sibling(file, ".lock").map_err(TryLockError::Error)?;
     let lock = File::options().create(true).append(true).open(sibling).map_err(TryLockError::Error)?;
     lock.try_lock().map(|()| lock)
 }
 
-/// The path of a file beside the journal, whose folder is made.
+/// The path of a file beside the journal. Creates the folder.
 fn sibling(file: &Path, extension: &str) -> io::Result<PathBuf> {
     let parent = parent(file);
     fs::create_dir_all(parent)?;
@@ -257,12 +259,12 @@ fn read(file: &Path) -> io::Result<Vec<JournalEntry>> {
     };
     let mut text = String::new();
     if opened.take(MAX_BYTES + 1).read_to_string(&mut text)? as u64 > MAX_BYTES {
-        return Err(io::Error::other("it is far longer than a journal is"));
+        return Err(io::Error::other("it is too long to be a crash journal"));
     }
     text.lines().map(|entry| serde_json::from_str(entry).map_err(io::Error::from)).collect()
 }
 
-/// Writes beside the file and puts it in its place; an empty journal is no file.
+/// Replaces the file atomically; removes it if there are no entries.
 fn write(file: &Path, entries: &[JournalEntry]) -> io::Result<()> {
     if entries.is_empty() {
         return match fs::remove_file(file) {

@@ -1,5 +1,5 @@
-//! The versions of a model that stand in its folder (`sources/storage_path/file_system_storage_path_source.cc`), and whether what
-//! stands there has changed.
+//! Finds the versions under a base path (`sources/storage_path/file_system_storage_path_source.cc`), and notices
+//! changes of their files.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -9,31 +9,31 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// A model in one file, whose name without this is its version.
+/// The extension of a pack. The rest of its name is the version.
 const PACK: &str = ".tfpack";
 
-/// The files that make a folder a SavedModel, for the hint alone.
+/// The files that make a folder a SavedModel, for a warning.
 const GRAPHS: [&str; 3] = ["saved_model.pb", "saved_model.pbtxt", "saved_model.cpb"];
 
-/// More entries than this of a version's folder are not looked at to see whether they have changed.
+/// How many files of a version are checked for changes.
 const MAX_STAMPED_FILES: usize = 10_000;
 
-/// How deep folders in a version's folder are looked into for that.
+/// How many levels of folders of a version are checked for changes.
 const MAX_DEPTH: usize = 16;
 
-/// What was found under a base path.
+/// The versions under a base path.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct FoundVersions {
-    /// The versions and where they stand.
+    /// The versions and their paths.
     pub(super) versions: BTreeMap<i64, PathBuf>,
-    /// What is odd about it, for the log.
+    /// A warning for the log.
     pub(super) warning: Option<String>,
 }
 
-/// Looks for versions.
+/// Lists the versions under a base path.
 ///
 /// # Errors
-/// A sentence, if the folder is not there or cannot be read. That is not the same as a folder without versions.
+/// If the folder does not exist or cannot be read. A folder without versions is not an error.
 pub(super) fn list_versions(base_path: &Path) -> Result<FoundVersions, String> {
     let shown = base_path.display();
     let unreadable = |error: std::io::Error| format!("cannot read the base path `{shown}`: {error}");
@@ -50,7 +50,7 @@ pub(super) fn list_versions(base_path: &Path) -> Result<FoundVersions, String> {
     let mut names = Vec::new();
     let mut warning = None;
     for entry in fs::read_dir(base_path).map_err(unreadable)? {
-        // A name that is not UTF-8 is no number.
+        // A name that is not UTF-8 cannot be a number.
         if let Ok(name) = entry.map_err(unreadable)?.file_name().into_string() {
             names.push(name);
         }
@@ -60,7 +60,7 @@ pub(super) fn list_versions(base_path: &Path) -> Result<FoundVersions, String> {
     for name in names.iter() {
         let Some(version) = version(base_path, name) else { continue };
         if let Some((_, before)) = versions.insert(version, (base_path.join(name), name.clone())) {
-            warning = Some(format!("version {version} is taken from `{name}`, and `{before}` is ignored"));
+            warning = Some(format!("version {version} is loaded from `{name}`; `{before}` is ignored"));
         }
     }
     if versions.is_empty() {
@@ -79,7 +79,7 @@ pub(super) fn list_versions(base_path: &Path) -> Result<FoundVersions, String> {
     Ok(FoundVersions { versions, warning })
 }
 
-/// The version that a child of a base path is: its name is a number that an int64 holds, or a pack's with such a name.
+/// The version of an entry of a base path: its name is an int64, with the extension of packs if it is a file.
 fn version(base_path: &Path, name: &str) -> Option<i64> {
     match name.strip_suffix(PACK) {
         Some(stem) => base_path.join(name).is_file().then(|| number(stem))?,
@@ -87,17 +87,17 @@ fn version(base_path: &Path, name: &str) -> Option<i64> {
     }
 }
 
-/// As `absl::SimpleAtoi` reads an int64: digits after a sign, if any, and white space around them.
+/// Parses an int64 as `absl::SimpleAtoi` does: an optional sign, digits, and white space around them.
 fn number(text: &str) -> Option<i64> {
     text.trim_matches(|letter: char| letter.is_ascii_whitespace() || letter == '\u{b}').parse().ok()
 }
 
-/// What a version's files are, by their names, lengths and times: it differs if one of them was written since.
+/// A hash of the names, lengths and times of a version's files. It changes when a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct FileStamp(pub(super) u64);
 
 impl FileStamp {
-    /// The stamp of what stands at a path, which may be nothing. Symbolic links are followed.
+    /// The stamp of the files at a path, which may not exist. Symbolic links are followed.
     pub(super) fn read(path: &Path) -> Self {
         let mut digest = StableHasher(Sha256::new());
         let mut left = MAX_STAMPED_FILES;
@@ -107,7 +107,7 @@ impl FileStamp {
     }
 }
 
-/// A hash that is the same in the next process.
+/// A hash that is stable across processes.
 struct StableHasher(Sha256);
 
 impl Hasher for StableHasher {
@@ -139,8 +139,8 @@ fn stamp(path: &Path, depth: usize, left: &mut usize, digest: &mut StableHasher)
     }
 }
 
-/// The time of change tells of a file put in place of another that has the same length and time of writing. That of a folder
-/// says nothing that the names in it do not, and changes when the folder itself is renamed.
+/// Hashes length and times. `ctime` shows that a file was replaced by one of the same length and `mtime`. The times of
+/// folders are left out: they add nothing to the names in the folder, and change when the folder itself is renamed.
 fn note(metadata: &Metadata, digest: &mut StableHasher) {
     if metadata.is_dir() {
         return;

@@ -1,4 +1,4 @@
-//! What the rest of the server has in hand of the models, whatever it is that answers.
+//! A handle to the manager's thread, generic over the loaded models for tests.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -15,10 +15,10 @@ use super::view::{Readiness, View};
 use crate::milliseconds;
 use crate::status::Status;
 
-/// How long [`Handle::stop`] waits: for requests that do not end, or a load that does not.
+/// How long [`Handle::stop`] waits for requests and loads to end.
 const STOP_WAIT: Duration = Duration::from_secs(30);
 
-/// Models that are being served until it is dropped.
+/// Models that are served until the handle is dropped.
 pub(super) struct Handle<T> {
     shared: Arc<Shared<T>>,
     events: Sender<Event<T>>,
@@ -36,7 +36,7 @@ impl<T: Send + Sync + 'static> Handle<T> {
         Ok(Self { shared, events })
     }
 
-    /// The models as they are now.
+    /// The current state of the models.
     pub(super) fn view(&self) -> arc_swap::Guard<Arc<View<T>>> {
         self.shared.view.load()
     }
@@ -85,12 +85,12 @@ impl<T: Send + Sync + 'static> Handle<T> {
         if self.events.send(Event::Stop { reply: Some(reply) }).is_ok()
             && done.recv_timeout(STOP_WAIT) == Err(RecvTimeoutError::Timeout)
         {
-            tracing::warn!(waited_ms = milliseconds(STOP_WAIT), "not everything is unloaded");
+            tracing::warn!(waited_ms = milliseconds(STOP_WAIT), "gave up waiting for models to be unloaded");
         }
     }
 }
 
-/// What is said to those who ask too late.
+/// The error for requests during shutdown.
 pub(super) fn stopping_error() -> Status {
     Status::new(Code::Unavailable, "the server is stopping")
 }

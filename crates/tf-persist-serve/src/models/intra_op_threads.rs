@@ -1,27 +1,29 @@
-//! How many threads share the work of one op, where nobody said so.
+//! Chooses how many threads share the work of one op, if the settings do not.
 //!
-//! To divide an op among cores takes some tens of microseconds. For a large matrix product that is nothing, and one client is answered
-//! sooner. Of small ops it is a good part of what they take, and the cores that help are taken from other requests.
+//! Dividing an op among cores takes some tens of microseconds. For a large matrix product that is negligible, and a
+//! single client is answered sooner. For small ops it is a large part of the run, and the cores are taken from other
+//! requests.
 
 use std::sync::OnceLock;
 
 use tf_persist_core::saved_model::TensorKind;
 use tf_persist_core::{SavedModel, SignatureDef, TensorInfo};
 
-/// From this size on, in bytes, a weight makes for ops that are worth dividing: two million floats, of which each is read and multiplied
-/// for each row, take about a millisecond.
+/// Weights of at least this size, in bytes, have ops that are worth dividing: reading and multiplying two million
+/// floats per row takes about a millisecond.
 const LARGE_WEIGHT: u64 = 8 << 20;
 
-/// The same of an input, in elements a row: what is done at each point of a large image is much, however small the weights are.
+/// The same for an input, in elements per row: ops on every pixel of a large image take long, however small the weights
+/// are.
 const LARGE_ROW: usize = 512 << 10;
 
-/// The threads within an op of a process, which its first session decides for all that follow.
+/// The number of threads within an op. The first session of a process decides it for all later ones.
 #[derive(Default)]
 pub(super) struct IntraOpThreads(OnceLock<i32>);
 
 impl IntraOpThreads {
-    /// For a version that is about to be loaded: 1, or 0 for one a core. And whether it would be better off with another number, which
-    /// an earlier version decided.
+    /// The number for a version that is about to be loaded: 1, or 0 for one per core. And whether another number would
+    /// be better for it, which an earlier version has decided against.
     pub(super) fn decide(&self, artefact: &SavedModel) -> (i32, bool) {
         let wanted = if has_large_ops(artefact) { 0 } else { 1 };
         let decided = *self.0.get_or_init(|| wanted);
@@ -29,9 +31,9 @@ impl IntraOpThreads {
     }
 }
 
-/// Whether the model may have ops that are worth dividing, by its weights and its inputs. Where it cannot be told it may.
+/// Whether the model may have ops that are worth dividing, judged by its weights and inputs. Unknown counts as yes.
 fn has_large_ops(artefact: &SavedModel) -> bool {
-    // Constants stand in the graph's file.
+    // Constants are part of the graph's file.
     if artefact.file_bytes().is_none_or(|bytes| bytes >= LARGE_WEIGHT) {
         return true;
     }
@@ -45,7 +47,7 @@ fn has_large_input(signature: &SignatureDef) -> bool {
     signature.inputs.iter().any(|(_, info)| row_elements(info).is_none_or(|elements| elements >= LARGE_ROW))
 }
 
-/// The elements of an input but for its first dimension; `None` if they are not known.
+/// The elements per row of an input; `None` if unknown.
 fn row_elements(info: &TensorInfo) -> Option<usize> {
     let (TensorKind::Dense { .. }, Some(sizes)) = (&info.kind, info.shape.sizes()) else { return None };
     let inner = sizes.get(1..).unwrap_or_default();
@@ -74,7 +76,7 @@ mod tests {
         }
     }
 
-    /// A model with an input of this shape, and perhaps a variable of so many floats.
+    /// A model with an input of this shape and a variable of this many floats.
     fn made(folder: &Path, shape: &str, floats: usize) -> SavedModel {
         let text = format!(
             "saved_model_schema_version: 1 meta_graphs {{ meta_info_def {{ tags: 'serve' }} graph_def {{}}
@@ -90,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn large_ops_and_those_of_which_too_little_is_known_are_divided() {
+    fn large_and_unknown_ops_are_divided() {
         const IMAGE: &str = "dim { size: -1 } dim { size: 224 } dim { size: 224 } dim { size: 3 }";
         for (shape, floats, divided) in [
             (IMAGE, 1280 * 1000, false),
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_version_decides() {
+    fn first_version_decides() {
         let threads = IntraOpThreads::default();
         assert_eq!(threads.decide(&model("half_plus_two")), (1, false));
         assert_eq!(threads.decide(&model("digits")), (1, false));

@@ -1,4 +1,4 @@
-//! The threads that load versions: each takes the next one that waits.
+//! The threads that load versions from a queue.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -18,24 +18,24 @@ use super::manager::Event;
 use super::state_machine::{LoadError, LoadJob, LoadOutcome};
 use crate::status::Status;
 
-/// What makes something that answers out of the files of a version.
+/// Loads versions. Tests have a loader without TensorFlow.
 pub(super) trait Loader: Send + Sync + 'static {
-    /// What answers.
+    /// A loaded version.
     type Loaded: Send + Sync + 'static;
 
     /// Loads a version and warms it up.
     fn load(&self, model: &str, version: i64, path: &Path) -> Result<Self::Loaded, LoadError>;
 
-    /// Whether something is still done with it for those who do not wait for it any more, so that it is not to be dropped yet.
+    /// Whether an abandoned run still uses it, so that it must not be dropped yet.
     fn is_busy(&self, _loaded: &Self::Loaded) -> bool {
         false
     }
 
-    /// Something was unloaded, or not loaded in the end: the memory it took can be given back.
+    /// Called after a version was unloaded or failed to load, to release memory.
     fn released(&self) {}
 }
 
-/// Versions that wait for a thread.
+/// Versions that wait to be loaded.
 #[derive(Default)]
 pub(super) struct LoadQueue {
     waiting: Mutex<(VecDeque<LoadJob>, bool)>,
@@ -48,7 +48,7 @@ impl LoadQueue {
         self.changed.notify_one();
     }
 
-    /// Those that wait for work go home.
+    /// Wakes idle workers so they exit.
     pub(super) fn close(&self) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
         self.changed.notify_all();
@@ -68,7 +68,7 @@ impl LoadQueue {
     }
 }
 
-/// Starts a thread that loads.
+/// Starts a thread that loads versions.
 pub(super) fn start<L: Loader>(
     number: usize,
     loader: Arc<L>,
@@ -85,14 +85,14 @@ pub(super) fn start<L: Loader>(
                 let _ = events.send(Event::Started { model: model.clone(), id });
                 load(&*loader, &job, &journal)
             };
-            // Whoever would hear it is gone when the server is.
+            // Fails only when the server has stopped.
             let _ = events.send(Event::Finished { model, id, outcome });
         }
     };
     spawn(&format!("load-{number}"), work)
 }
 
-/// Starts a thread of a name.
+/// Starts a named thread.
 pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Status> {
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
     spawned.map(drop).map_err(|error| Status::new(Code::ResourceExhausted, format!("cannot start a thread: {error}")))
@@ -117,7 +117,7 @@ fn load<L: Loader>(loader: &L, job: &LoadJob, journal: &CrashJournal) -> LoadOut
         }
     };
     loader.released();
-    // What the loader says of files that are not there any more is hardly to the point.
+    // If the files are gone, the loader's error is misleading.
     if !path.exists() {
         let message = format!("`{}` vanished while it was being loaded: {}", path.display(), refusal.status.message);
         return LoadOutcome::Refused(LoadError::new(Status::not_found(message), false), stamp);
@@ -125,8 +125,8 @@ fn load<L: Loader>(loader: &L, job: &LoadJob, journal: &CrashJournal) -> LoadOut
     LoadOutcome::Refused(refusal, stamp)
 }
 
-/// What a panic said.
+/// The message of a panic.
 fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it did not say why")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown reason")
 }

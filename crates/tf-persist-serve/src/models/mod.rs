@@ -1,22 +1,23 @@
-//! Which models there are: found in folders, loaded, swapped, labelled, unloaded.
+//! The life of models: versions are found in folders, loaded, swapped, labelled and unloaded.
 //!
-//! A model has a base path, in which each version is a folder, or a [pack](tf_persist_core::pack), whose name is a number. Which of
-//! them are served is a matter of its policy: the newest unless it is said. What happens to them is what TensorFlow Serving does:
+//! A model has a base path. Each version in it is a folder or a [pack](tf_persist_core::pack) whose name is a number.
+//! The version policy of the model decides which versions are served, by default the newest. As in TensorFlow Serving:
 //!
-//! - A new version is loaded and warmed up before the old one is unloaded. If it cannot be, the old one stays.
-//! - A version whose folder is gone is unloaded, once another one answers that is wanted, or if none is; a base path that is gone
-//!   changes nothing.
-//! - A load that failed is tried again, [so often](LoadSettings::retries).
+//! - A new version is loaded and warmed up before the old one is unloaded. If it fails to load, the old one stays.
+//! - A version whose folder is gone is unloaded once another aspired version is available, or if none is aspired. If
+//!   the base path is gone, nothing changes.
+//! - A failed load is retried [several times](LoadSettings::retries).
 //!
-//! And what it does not:
+//! Unlike TensorFlow Serving:
 //!
-//! - A model whose folder is missing or empty holds up no other.
-//! - A version that failed is tried again when its files have changed and then stand still for the time between two looks: one that
-//!   was half copied is served when it is whole. What can only be refused again, such as a model that is not trusted, waits for that.
-//! - A [reload](Models::reload) neither waits for ever nor holds up the next.
-//! - A version that took the process down twice [is left alone](LoadSettings::journal) for a while.
-//! - Memory of a version that is unloaded is given back to the operating system.
-//! - The threads that load stand back behind those that answer, on Linux.
+//! - A model whose folder is missing or empty does not delay the others.
+//! - A version that failed is loaded again when its files have changed and then stay the same between two polls: a
+//!   version that was half copied is served once it is complete. Errors that another attempt cannot fix, such as an
+//!   untrusted model, are retried only then.
+//! - A [reload](Models::reload) has a time limit, and does not delay the next one.
+//! - A version that crashed the process twice is [quarantined](LoadSettings::journal) for a while.
+//! - Memory of an unloaded version is returned to the operating system.
+//! - On Linux, loading threads have a lower priority than those that answer requests.
 
 mod config;
 mod crash_journal;
@@ -50,64 +51,63 @@ use intra_op_threads::IntraOpThreads;
 use tensorflow_loader::TensorFlowLoader;
 use view::Readiness;
 
-/// Which version of a model a request asks for.
+/// The version of a model that a request names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Version {
-    /// The newest that is available.
+    /// The newest available version.
     Latest,
     /// This one.
     Number(i64),
-    /// The one that this label stands on.
+    /// The version of this label.
     Label(String),
 }
 
-/// Where a version of a model stands (`core/servable_state.h`).
+/// The state of a version (`core/servable_state.h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
-    /// It was found and is not being loaded yet.
+    /// Found, but not being loaded yet.
     Start,
-    /// It is being loaded or warmed up.
+    /// Being loaded or warmed up.
     Loading,
-    /// It answers.
+    /// Serving requests.
     Available,
-    /// It answers no new requests.
+    /// Serving no new requests.
     Unloading,
-    /// It is gone, or could not be loaded.
+    /// Unloaded, or failed to load.
     End,
 }
 
-/// A version of a model and how it fares.
+/// The status of a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionStatus {
-    /// Its number.
+    /// The number of the version.
     pub version: i64,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
-    /// Why it could not be loaded.
+    /// Why it failed to load.
     pub error: Option<Status>,
-    /// What can be done about that.
+    /// How to fix that.
     pub hint: Option<String>,
 }
 
-/// A model and how its versions fare.
+/// The status of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelStatus {
     /// Its name.
     pub name: String,
-    /// All versions ever seen, newest first.
+    /// All known versions, newest first.
     pub versions: Vec<VersionStatus>,
-    /// Labels and the versions that they stand on, sorted by label.
+    /// Labels and their versions, sorted by label.
     pub labels: Vec<(String, i64)>,
 }
 
-/// Runs the requests that a version brings along, each as often as the number says, before it answers others. Returns how many there are.
+/// Runs the warm-up requests of a version, each this many times. Returns how many there are.
 pub(crate) type WarmUp = fn(&Servable, u32) -> Result<usize, Status>;
 
 /// The models of a server. Cloning shares them.
 ///
-/// How models stand is known to one thread alone, which others tell what they have done: those that load, one that unloads and
-/// one that looks at files. It shows what it knows in a view that requests read without a lock, so that nothing of that, however
-/// long it takes, holds up a request.
+/// One thread owns the state of all models. Other threads load, unload and poll files, and report to it. It publishes a
+/// view that requests read without a lock, so that none of this work delays a request.
 #[derive(Clone)]
 pub struct Models(Arc<Handle<Servable>>);
 
@@ -118,10 +118,10 @@ impl fmt::Debug for Models {
 }
 
 impl Models {
-    /// Starts to look for models and to load them, in threads of its own.
+    /// Starts to find and load models, in threads of its own.
     ///
     /// # Errors
-    /// What a configuration that cannot be would do to TensorFlow Serving at its start: it does not run.
+    /// If the configuration is unreadable or invalid, as TensorFlow Serving would refuse to start.
     pub fn start(
         settings: ModelSettings,
         run: batching::RunSettings,
@@ -139,66 +139,67 @@ impl Models {
         Ok(Self(Arc::new(Handle::start(settings, loader)?)))
     }
 
-    /// A version that is available. It stays loaded as long as somebody holds it.
+    /// An available version. It stays loaded while the caller holds it.
     ///
     /// # Errors
-    /// `NOT_FOUND` if there is no such model or version, `INVALID_ARGUMENT` if there is no such label.
+    /// `NOT_FOUND` if the model or version is unknown, `INVALID_ARGUMENT` if the label is.
     pub fn find(&self, name: &str, version: &Version) -> Result<Arc<Servable>, Status> {
         self.0.view().find(name, version).cloned()
     }
 
-    /// How the versions of a model fare, newest first; only this one, if one is named. Labels are not looked at, as in
-    /// TensorFlow Serving (`model_servers/get_model_status_impl.cc`).
+    /// The status of the versions of a model, newest first, or of one version. Labels are ignored, as in TensorFlow
+    /// Serving (`model_servers/get_model_status_impl.cc`).
     ///
     /// # Errors
-    /// `NOT_FOUND` if nothing was ever seen of it.
+    /// `NOT_FOUND` if the model or version was never seen.
     pub fn status(&self, name: &str, version: Option<i64>) -> Result<Vec<VersionStatus>, Status> {
         self.0.view().status(name, version)
     }
 
-    /// All models that are configured, sorted by name.
+    /// All configured models, sorted by name.
     #[must_use]
     pub fn list(&self) -> Vec<ModelStatus> {
         self.0.view().list()
     }
 
-    /// Whether every configured model had a version to answer with once, and there is one now that answers. What is configured later
-    /// changes nothing about the first. TensorFlow Serving opens its ports only then. A model that took processes down is not waited
-    /// for, unless there is no other.
+    /// Whether every model of the first configuration has had an available version, and some version is available now.
+    /// TensorFlow Serving opens its ports only then. A quarantined model is not waited for, unless there is no other.
     #[must_use]
     pub fn are_ready(&self) -> bool {
         let view = self.0.view();
         view.readiness == Readiness::Ready && view.has_available()
     }
 
-    /// Whether the version of a model may come to answer that does not yet: it waits to be loaded, or it is not known yet which there are.
+    /// Whether a version that is not available may become so: it waits to be loaded, or the versions of the model are
+    /// not known yet.
     #[must_use]
     pub fn is_pending(&self, name: &str, version: Option<i64>) -> bool {
         self.0.view().is_pending(name, version)
     }
 
-    /// Where it is told that how models stand has changed.
+    /// Notifies of changes of any model's status.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.0.changes()
     }
 
-    /// Returns once every configured model had a version to answer with.
+    /// Returns once every configured model has had an available version.
     ///
     /// # Errors
-    /// If that cannot be any more: of a model, no version could be loaded that is there. The server is to exit then.
+    /// If all versions of a model failed to load. The server should exit then.
     pub async fn ready(&self) -> Result<(), Status> {
         self.0.ready().await
     }
 
-    /// Serves another configuration in place of this one; returns once the new models answer. The log says who asked for it.
+    /// Replaces the configuration; returns once the new models are available. The log names who requested it.
     ///
-    /// The configuration is taken at once or refused at once. What is awaited then is that each new model has a version that
-    /// answers: a quarter of an hour for one that is being loaded, some seconds for one whose folder has no versions. What is not
-    /// there by then is named, and comes later all the same. Requests that come in the meantime are not held up by it.
+    /// The configuration is accepted or refused at once. Then this waits until each new model has an available version:
+    /// up to a quarter of an hour for one that is being loaded, some seconds for one whose folder has no versions. The
+    /// error names those that are not available by then; they may become available later. Requests are not delayed
+    /// meanwhile.
     ///
     /// # Errors
-    /// As TensorFlow Serving's `HandleReloadConfigRequest`: the old configuration stays if this one cannot be; `UNKNOWN` if a new
-    /// model could not be loaded, which the others are served without.
+    /// As TensorFlow Serving's `HandleReloadConfigRequest`: if this configuration is invalid, the old one stays;
+    /// `UNKNOWN` if a new model failed to load, and the others are served without it.
     pub async fn reload(&self, config: ModelServerConfig, requested_by: &str) -> Result<(), Status> {
         self.0.reload(config, requested_by).await
     }
@@ -213,7 +214,8 @@ impl Models {
         self.0.begin_to_stop();
     }
 
-    /// Loads nothing any more and unloads everything; returns when nothing is loaded, or half a minute has passed. It blocks.
+    /// Loads nothing any more and unloads everything; returns when nothing is loaded, or half a minute has passed. It
+    /// blocks.
     pub fn stop(&self) {
         self.0.stop();
     }

@@ -1,4 +1,4 @@
-//! The thread that looks at files, which may take as long as it likes: folders may be far away.
+//! The thread that polls the file system. It may take long: folders may be on a network.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use super::manager::Event;
 use super::{ModelSource, config};
 use crate::status::Status;
 
-/// What is to be looked at.
+/// What to poll.
 #[derive(Default)]
 pub(super) struct PollRequest {
     /// Folders of versions.
@@ -23,14 +23,14 @@ pub(super) struct PollRequest {
     pub(super) config: Option<ModelSource>,
 }
 
-/// What was seen.
+/// The result of a poll.
 pub(super) struct PollResult {
     pub(super) found: HashMap<PathBuf, Result<FoundVersions, String>>,
     pub(super) stamps: HashMap<PathBuf, FileStamp>,
     pub(super) config: Option<Result<ModelServerConfig, Status>>,
 }
 
-/// Starts the thread. It ends when nobody can send to it any more.
+/// Starts the thread. It ends when the channel closes.
 pub(super) fn start<T: Send + Sync + 'static>(
     requests: Receiver<PollRequest>,
     events: Sender<Event<T>>,

@@ -1,4 +1,4 @@
-//! A version of a model that is loaded.
+//! A loaded version of a model.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,23 +9,23 @@ use crate::batching::{self, BatchQueue};
 use crate::metrics::Metrics;
 use crate::status::Status;
 
-/// A version of a model that is loaded and answers. What holds it keeps it loaded.
+/// A loaded version of a model. It stays loaded while it is held.
 pub struct Servable {
     name: String,
     version: i64,
     model: LoadedModel,
-    /// By name; in place of one that cannot be run, why.
+    /// By name; the error of a signature that cannot be run.
     signatures: Vec<(String, Result<Arc<ServedSignature>, Status>)>,
     runs: batching::VersionWorkers,
     check_method_names: bool,
 }
 
-/// A signature of a servable, with what is known of it from its runs so far.
+/// A signature of a servable, with its queue.
 #[derive(Debug)]
 pub struct ServedSignature {
     /// The signature, bound to the graph.
     pub signature: Signature,
-    /// Where its requests wait for each other.
+    /// Where its requests wait and are batched.
     pub queue: BatchQueue,
 }
 
@@ -36,11 +36,11 @@ impl fmt::Debug for Servable {
 }
 
 impl Servable {
-    /// A servable of a model that was loaded.
+    /// A servable of a loaded model.
     ///
     /// # Errors
-    /// If the batching parameters cannot be. A signature that cannot be run, such as one of a dtype that no tensor can hold, does not
-    /// keep the others from being served.
+    /// If the batching parameters are invalid. A signature that cannot be run, for example because of its dtypes, does
+    /// not affect the others.
     pub fn new(
         name: &str,
         version: i64,
@@ -78,18 +78,18 @@ impl Servable {
         &self.model
     }
 
-    /// For each signature that can be run: whether its requests share runs now, and why or why not, in words.
+    /// For each signature that can be run: whether its requests share runs now, and the reason.
     pub(crate) fn batching(&self) -> impl Iterator<Item = (&str, (bool, String))> {
         let served = self.signatures.iter().filter_map(|(name, served)| Some((name, served.as_ref().ok()?)));
         served.map(|(name, served)| (name.as_str(), served.queue.batching()))
     }
 
-    /// Whether a run of it goes on that nobody waits for any more.
+    /// Whether an abandoned run still goes on.
     pub(super) fn is_busy(&self) -> bool {
         self.runs.is_busy()
     }
 
-    /// Whether classifying and regressing are refused to signatures of another method.
+    /// Whether classify and regress check the signature's method name.
     pub(crate) fn checks_method_names(&self) -> bool {
         self.check_method_names
     }
@@ -97,7 +97,7 @@ impl Servable {
     /// The signature of this name.
     ///
     /// # Errors
-    /// What `absent` says, if there is none; why it cannot be run, if it cannot.
+    /// The error of `absent` if there is no such signature; the reason if it cannot be run.
     pub fn signature(&self, name: &str, absent: impl FnOnce() -> Status) -> Result<&Arc<ServedSignature>, Status> {
         let found = self.signatures.iter().find(|(other, _)| other == name);
         let (_, served) = found.ok_or_else(absent)?;

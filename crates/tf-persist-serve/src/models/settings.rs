@@ -1,4 +1,4 @@
-//! ModelSettings of which models are served, and how they are loaded.
+//! Settings of the models: which are served, and how they are loaded.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,7 +43,8 @@ pub enum ModelSource {
 /// Which versions a label may be assigned to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LabelRule {
-    /// Available versions; at the start also versions that are being loaded, for which the server waits before it is ready.
+    /// Available versions; at the start also versions that are being loaded, for which the server waits before it is
+    /// ready.
     #[default]
     AvailableOrStarting,
     /// Available versions only, so that no label can be assigned at the start: TensorFlow Serving's rule.
@@ -56,11 +57,12 @@ pub enum LabelRule {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LoadSettings {
-    /// Session options, op libraries, trust and the location of libtensorflow. Without tags, the only meta graph is loaded, or the one
-    /// with the tag `serve` if there are several.
+    /// Session options, op libraries, trust and the location of libtensorflow. Without tags, the only meta graph is
+    /// loaded, or the one with the tag `serve` if there are several.
     pub options: LoadOptions,
-    /// Whether the first version decides how many threads share one op, whatever the options say: one thread if its ops are small, one
-    /// a core otherwise. A process has one pool of these threads, so that version decides for all later ones.
+    /// Whether the first version decides how many threads share one op, whatever the options say: one thread if its ops
+    /// are small, one a core otherwise. A process has one pool of these threads, so that version decides for all later
+    /// ones.
     pub intra_op_threads_by_model: bool,
     /// How often a failed load is retried (`max_num_load_retries`).
     pub retries: u32,
@@ -68,12 +70,13 @@ pub struct LoadSettings {
     pub retry_interval: Duration,
     /// How many versions are loaded at once (`num_load_threads`, where 0 stands for 1).
     pub threads: usize,
-    /// Whether the requests in `assets.extra/tf_serving_warmup_requests` run before a version is available (`enable_model_warmup`).
+    /// Whether the requests in `assets.extra/tf_serving_warmup_requests` run before a version is available
+    /// (`enable_model_warmup`).
     pub warm_up: bool,
     /// How often each of them runs (`num_request_iterations_for_warmup`).
     pub warm_up_iterations: u32,
-    /// A file with the versions that are being loaded. The next start reads from it which version crashed the process, and quarantines a
-    /// version that did so twice. `None` for no file.
+    /// A file with the versions that are being loaded. The next start reads from it which version crashed the process,
+    /// and quarantines a version that did so twice. `None` for no file.
     pub journal: Option<PathBuf>,
 }
 

@@ -1,8 +1,8 @@
-//! A model and its versions: what is to be loaded and unloaded next. Nothing is done here: neither files nor TensorFlow are
-//! touched, and the time is told.
+//! The state machine of a model: decides which version to load or unload next. It touches neither files nor TensorFlow,
+//! and gets the time as an argument.
 //!
-//! The order of things is that of `core/availability_preserving_policy.cc`: a version that is not wanted any more goes only once
-//! one that is wanted answers.
+//! The order is that of `core/availability_preserving_policy.cc`: a version that is no longer aspired is unloaded only
+//! once an aspired one is available.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,19 +16,19 @@ use super::view::ModelTable;
 use super::{State, VersionStatus};
 use crate::status::Status;
 
-/// So many versions that have ended are remembered of a model, the last ones.
+/// How many ended versions of a model are remembered.
 pub(super) const MAX_ENDED: usize = 100;
 
-/// Why a version was not loaded.
+/// Why a version failed to load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LoadError {
-    /// What is told.
+    /// The error.
     pub(super) status: Status,
-    /// What can be done about it.
+    /// How to fix it.
     pub(super) hint: Option<String>,
-    /// Whether it would be the same another time, unless the files change.
+    /// Whether another attempt would fail too, unless the files change.
     pub(super) is_final: bool,
-    /// After how long it is tried again though it is final.
+    /// The pause after which a final error is retried nevertheless.
     pub(super) again: Option<Duration>,
 }
 
@@ -38,56 +38,56 @@ impl LoadError {
     }
 }
 
-/// What came of a load.
+/// The outcome of a load.
 pub(super) enum LoadOutcome<T> {
     Loaded(T),
     Refused(LoadError, FileStamp),
-    /// It was not begun, because it was not wanted any more.
+    /// Cancelled before it began.
     Dropped,
 }
 
-/// A version to be loaded.
+/// A version to load.
 #[derive(Debug, Clone)]
 pub(super) struct LoadJob {
     pub(super) id: u64,
     pub(super) model: String,
     pub(super) version: i64,
     pub(super) path: PathBuf,
-    /// Set if it is not wanted any more.
+    /// Set when the version is no longer aspired.
     pub(super) cancelled: Arc<AtomicBool>,
 }
 
-/// What is to be done.
+/// What to do next.
 pub(super) enum Action<T> {
     Load(LoadJob),
     Unload { id: u64, servable: Arc<T> },
 }
 
-/// How a failed load is tried again.
+/// How failed loads are retried.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RetryPolicy {
     pub(super) max: u32,
     pub(super) interval: Duration,
 }
 
-/// A model: what is wanted of it, and what there is.
+/// A model: its configuration and its versions.
 pub(super) struct Model<T> {
     pub(super) name: String,
-    /// `None` if it is configured no more.
+    /// `None` if it is no longer configured.
     pub(super) config: Option<ModelConfig>,
-    /// Whether a version of it answered once since it was configured.
+    /// Whether a version has been available since it was configured.
     pub(super) was_available: bool,
-    /// Whether its base path was looked into since it was configured.
+    /// Whether its base path was polled since it was configured.
     pub(super) was_polled: bool,
-    /// What is the matter with its base path.
+    /// A problem with its base path.
     pub(super) problem: Option<String>,
     entries: Vec<VersionEntry<T>>,
-    /// Versions that are gone, by when they went, and why if they could not be loaded.
+    /// Ended versions: a number that orders their ends, and the error if they failed to load.
     ended: BTreeMap<i64, (u64, Option<Status>)>,
     endings: u64,
 }
 
-/// A version, as it stands at a path.
+/// A version at a path.
 struct VersionEntry<T> {
     id: u64,
     version: i64,
@@ -101,26 +101,26 @@ struct VersionEntry<T> {
 }
 
 enum Phase<T> {
-    /// FoundVersions.
+    /// Found.
     New,
-    /// Handed to those who load.
+    /// In the queue of the loading threads.
     Queued,
     Loading,
-    /// Failed, and to be tried again at that time, or when the files change.
+    /// Failed; retried at this time, or when the files change.
     Waiting {
         until: Instant,
         stamps: FileStamps,
     },
     Ready(Arc<T>),
     Unloading,
-    /// Failed, and to be tried again when the files change, and at that time if there is one.
+    /// Failed; retried when the files change, and at this time if there is one.
     Failed {
         stamps: FileStamps,
         again: Option<Instant>,
     },
 }
 
-/// What the files of a version that failed were then, and when they were last looked at.
+/// The stamps of a failed version's files: when it failed, and at the last poll.
 #[derive(Debug, Clone, Copy)]
 struct FileStamps {
     failed: FileStamp,
@@ -141,7 +141,7 @@ impl<T> Model<T> {
         }
     }
 
-    /// Wants something else of it; `None` for nothing any more.
+    /// Changes the configuration; `None` removes the model.
     pub(super) fn set_config(&mut self, config: Option<ModelConfig>) {
         let base_path = |config: &Option<ModelConfig>| config.as_ref().map(|config| config.base_path.clone());
         if base_path(&self.config) != base_path(&config) {
@@ -157,7 +157,7 @@ impl<T> Model<T> {
         }
     }
 
-    /// These versions, at these paths, are to be loaded, and no others. Says whether that is anything new.
+    /// Sets the aspired versions and their paths. Returns whether they have changed.
     pub(super) fn aspire(&mut self, chosen: &BTreeMap<i64, PathBuf>, ids: &mut u64) -> bool {
         let mut changed = false;
         for entry in &mut self.entries {
@@ -166,7 +166,7 @@ impl<T> Model<T> {
             entry.is_aspired = is_aspired;
             entry.cancelled.store(!is_aspired, Ordering::Relaxed);
         }
-        // What was never loaded has nothing to be waited for.
+        // A version that was never loaded can end at once.
         for at in (0..self.entries.len()).rev() {
             let entry = &self.entries[at];
             if !entry.is_aspired && matches!(entry.phase, Phase::New | Phase::Waiting { .. } | Phase::Failed { .. }) {
@@ -185,7 +185,7 @@ impl<T> Model<T> {
         changed
     }
 
-    /// What is to be done now. It counts as begun.
+    /// The actions to take now. They count as begun.
     pub(super) fn decide(&mut self) -> Vec<Action<T>> {
         std::iter::from_fn(|| self.next_action()).collect()
     }
@@ -210,14 +210,14 @@ impl<T> Model<T> {
         Some(Action::Load(newest.job(&self.name)))
     }
 
-    /// Somebody began to load it.
+    /// Notes that a load has begun.
     pub(super) fn started(&mut self, id: u64) {
         if let Some(entry) = self.entry(id) {
             entry.phase = Phase::Loading;
         }
     }
 
-    /// A load has ended. Gives back what was loaded if nobody wants it any more, to be unloaded.
+    /// Notes the outcome of a load. Returns a version that is no longer aspired, to be unloaded.
     pub(super) fn finished(
         &mut self,
         id: u64,
@@ -248,7 +248,7 @@ impl<T> Model<T> {
                 };
                 entry.attempts = entry.attempts.saturating_add(1);
             }
-            // It was wanted again in the meantime.
+            // Aspired again in the meantime.
             LoadOutcome::Dropped if entry.is_aspired => entry.phase = Phase::New,
             LoadOutcome::Dropped => self.end(at),
             LoadOutcome::Refused(refusal, _) => {
@@ -265,14 +265,14 @@ impl<T> Model<T> {
         None
     }
 
-    /// It is unloaded.
+    /// Notes that a version is unloaded.
     pub(super) fn unloaded(&mut self, id: u64) {
         if let Some(at) = self.entries.iter().position(|entry| entry.id == id) {
             self.end(at);
         }
     }
 
-    /// When the next failed load is to be tried again.
+    /// When the next failed load is due for a retry.
     pub(super) fn next_retry(&self) -> Option<Instant> {
         let times = self.entries.iter().filter_map(|entry| match entry.phase {
             Phase::Waiting { until, .. } => Some(until),
@@ -282,7 +282,7 @@ impl<T> Model<T> {
         times.min()
     }
 
-    /// Lets those be loaded again whose time has come. Says whether there were any.
+    /// Queues failed loads that are due for a retry. Returns whether there are any.
     pub(super) fn retry(&mut self, now: Instant) -> bool {
         let mut any = false;
         for entry in &mut self.entries {
@@ -302,14 +302,15 @@ impl<T> Model<T> {
         any
     }
 
-    /// The versions that failed, whose files are worth looking at.
+    /// The failed versions, whose files are polled for changes.
     pub(super) fn watched(&self) -> impl Iterator<Item = &Path> {
         let is_watched = |entry: &&VersionEntry<T>| matches!(entry.phase, Phase::Waiting { .. } | Phase::Failed { .. });
         self.entries.iter().filter(is_watched).map(|entry| entry.path.as_path())
     }
 
-    /// What the files at a path are now. A version that failed is loaded again if they have changed since then; if `settled`, only
-    /// once they have not changed since they were last looked at: somebody may be copying them. Says whether that is so.
+    /// Notes the stamp of the files at a path. A failed version is loaded again if its files have changed since it
+    /// failed; if `settled`, only once they have stayed the same between two polls, since they may still be copied.
+    /// Returns whether it is loaded again.
     pub(super) fn observe_stamp(&mut self, path: &Path, now: FileStamp, settled: bool) -> bool {
         let mut any = false;
         for entry in self.entries.iter_mut().filter(|entry| entry.path == path) {
@@ -317,7 +318,7 @@ impl<T> Model<T> {
             let is_still = stamps.seen == now || !settled;
             stamps.seen = now;
             if stamps.failed != now && is_still {
-                tracing::info!(model = %self.name, version = entry.version, "its files have changed: it is tried again");
+                tracing::info!(model = %self.name, version = entry.version, "files have changed; loading again");
                 (entry.error, entry.hint, entry.attempts) = (None, None, 0);
                 entry.phase = Phase::New;
                 any = true;
@@ -326,17 +327,17 @@ impl<T> Model<T> {
         any
     }
 
-    /// Whether a version answers.
+    /// Whether any version is available.
     pub(super) fn is_available(&self) -> bool {
         self.entries.iter().any(|entry| matches!(entry.phase, Phase::Ready(_)))
     }
 
-    /// Whether this version answers.
+    /// Whether this version is available.
     pub(super) fn is_version_available(&self, version: i64) -> bool {
         self.entries.iter().any(|entry| entry.version == version && matches!(entry.phase, Phase::Ready(_)))
     }
 
-    /// Whether this version is wanted and does not answer yet, though it may: it waits, is being loaded, or is to be tried again.
+    /// Whether this version is aspired and may still become available: it waits, is being loaded, or will be retried.
     pub(super) fn is_version_pending(&self, version: i64) -> bool {
         let may_come = |entry: &VersionEntry<T>| match entry.phase {
             Phase::New | Phase::Queued | Phase::Loading | Phase::Waiting { .. } => true,
@@ -346,17 +347,17 @@ impl<T> Model<T> {
         self.entries.iter().any(|entry| entry.version == version && entry.is_aspired && may_come(entry))
     }
 
-    /// Why this version could not be loaded, if it could not.
+    /// Why this version failed to load, if it did.
     pub(super) fn error(&self, version: i64) -> Option<&Status> {
         self.entries.iter().find(|entry| entry.version == version)?.error.as_ref()
     }
 
-    /// The versions that are wanted.
+    /// The aspired versions.
     pub(super) fn aspired(&self) -> Vec<i64> {
         self.entries.iter().filter(|entry| entry.is_aspired).map(|entry| entry.version).collect()
     }
 
-    /// The newest version that could not be loaded and why, if none answers and none may yet.
+    /// The newest failed version and its error, if all versions have failed.
     pub(super) fn failure(&self) -> Option<(i64, &Status)> {
         let is_failed = |entry: &&VersionEntry<T>| matches!(entry.phase, Phase::Failed { .. });
         let failed = self.entries.iter().filter(is_failed).max_by_key(|entry| entry.version)?;
@@ -364,23 +365,23 @@ impl<T> Model<T> {
         self.entries.iter().all(|entry| is_failed(&entry)).then_some((failed.version, error))
     }
 
-    /// Whether versions of it are wanted at all, as far as is known.
+    /// Whether any known version is aspired.
     pub(super) fn has_aspired(&self) -> bool {
         self.entries.iter().any(|entry| entry.is_aspired)
     }
 
-    /// Whether nothing of it is loaded, being loaded or to be loaded.
+    /// Whether no version is loaded, being loaded or waiting to be.
     pub(super) fn is_idle(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// How its versions fare, newest first.
+    /// The status of its versions, newest first.
     pub(super) fn statuses(&self) -> Vec<VersionStatus> {
         let ended = self.ended.iter().map(|(version, (_, error))| {
             (*version, VersionStatus { version: *version, state: State::End, error: error.clone(), hint: None })
         });
         let mut all: BTreeMap<i64, VersionStatus> = ended.collect();
-        // Of a version that stands at two paths, because the base path was changed, the one that answers counts.
+        // If a version is at two paths, because the base path was changed, the available one counts.
         let mut live: Vec<VersionStatus> = self.entries.iter().map(VersionEntry::status).collect();
         live.sort_by_key(|status| match status.state {
             State::End => 0,
@@ -393,7 +394,7 @@ impl<T> Model<T> {
         all.into_values().rev().collect()
     }
 
-    /// What answers of it.
+    /// Its available versions and labels, for the view.
     pub(super) fn table(&self) -> ModelTable<T> {
         let mut available = BTreeMap::new();
         let mut entries: Vec<&VersionEntry<T>> = self.entries.iter().collect();
@@ -415,7 +416,7 @@ impl<T> Model<T> {
         self.entries.iter_mut().find(|entry| entry.id == id)
     }
 
-    /// Takes an entry out, and remembers that it was there.
+    /// Removes an entry, and remembers that the version has ended.
     fn end(&mut self, at: usize) {
         let entry = self.entries.remove(at);
         self.endings += 1;
@@ -433,7 +434,7 @@ impl<T> VersionEntry<T> {
         Self { id, version, path, is_aspired: true, phase: Phase::New, attempts: 0, error: None, hint: None, cancelled }
     }
 
-    /// One that goes already is not called back: it is loaded anew.
+    /// A version that is being unloaded is not kept, but loaded again.
     fn can_be_aspired(&self) -> bool {
         !matches!(self.phase, Phase::Unloading)
     }
@@ -445,7 +446,8 @@ impl<T> VersionEntry<T> {
 
     fn status(&self) -> VersionStatus {
         let state = match self.phase {
-            // Once it was tried, it is being loaded until that succeeds or is given up, as in TensorFlow Serving.
+            // After the first attempt it counts as loading until it succeeds or fails for good, as in TensorFlow
+            // Serving.
             Phase::New | Phase::Queued if self.attempts == 0 => State::Start,
             Phase::New | Phase::Queued | Phase::Loading | Phase::Waiting { .. } => State::Loading,
             Phase::Ready(_) => State::Available,

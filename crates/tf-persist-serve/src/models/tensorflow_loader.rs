@@ -15,8 +15,8 @@ use crate::metrics::Metrics;
 use crate::milliseconds;
 use crate::priority::lower_priority;
 
-/// Whether a version was loaded in this process. TensorFlow has started its threads by then, which keep the priority of the thread
-/// that started them.
+/// Whether this process has loaded a version. By then TensorFlow has started its threads, which inherit the priority of
+/// the thread that starts them.
 static WAS_LOADED: AtomicBool = AtomicBool::new(false);
 
 /// Loads versions into TensorFlow.
@@ -67,10 +67,10 @@ impl TensorFlowLoader {
             LoadError { hint, ..LoadError::new(error.into(), is_final) }
         })?;
         for attribute in loaded.ignored_attributes() {
-            tracing::warn!(%model, version, %attribute, "its TensorFlow was newer: an attribute is left out of account");
+            tracing::warn!(%model, version, %attribute, "model saved by a newer TensorFlow; attribute ignored");
         }
         if let Some(threads) = loaded.other_intra_op_threads() {
-            tracing::warn!(%model, version, threads, "the first model of this process decided how many threads run within an op");
+            tracing::warn!(%model, version, threads, "the first model of this process determined the number of threads within an op");
         }
         let servable = Servable::new(model, version, loaded, &self.run, &self.metrics);
         servable.map_err(|error| LoadError::new(error, false))
@@ -86,8 +86,8 @@ impl TensorFlowLoader {
             let fewer = threads == 1;
             tracing::warn!(
                 %model, version,
-                "its ops are {} than those of the version that was loaded first, which decided for this process how many threads share an \
-                 op: restart the server, or say it with --tensorflow_intra_op_parallelism",
+                "its ops are {} than those of the version that was loaded first, which determined how many threads share an op; restart the \
+                 server, or set the number of threads within an op",
                 if fewer { "larger" } else { "smaller" }
             );
         }
@@ -101,7 +101,7 @@ impl TensorFlowLoader {
             Ok(records) => (None, *records),
             Err(status) => (Some(status.code), 0),
         };
-        // Of a model that brings no requests along there is nothing to be measured.
+        // A model without warm-up requests is not counted.
         if refused.is_some() || records > 0 {
             self.metrics.record_warm_up(&path.to_string_lossy(), refused, records, begun.elapsed());
             tracing::info!(%model, version, records, took_ms = milliseconds(begun.elapsed()), "warmed up");
@@ -110,7 +110,7 @@ impl TensorFlowLoader {
     }
 }
 
-/// Whether the same files would be refused in the same way however often.
+/// Whether loading the same files again would fail in the same way.
 fn is_final(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::OpLibrary | ErrorKind::Runtime => true,

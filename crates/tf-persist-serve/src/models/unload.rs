@@ -1,4 +1,4 @@
-//! The thread that unloads versions, each when the last request has let go of it, so that no connection's thread has to.
+//! The thread that unloads versions, each after its last request. Connections never unload one.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -8,17 +8,17 @@ use super::load::{Loader, spawn};
 use super::manager::Event;
 use crate::status::Status;
 
-/// How often it is looked whether requests have let go: at first, and at the longest.
+/// The first and the longest pause between two checks for remaining requests.
 const POLL_PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(100)];
 
-/// A version that answers nobody any more but those who have it.
+/// A version that only requests under way still use.
 pub(super) struct UnloadJob<T> {
     pub(super) id: u64,
     pub(super) model: String,
     pub(super) servable: Arc<T>,
 }
 
-/// Starts the thread. It ends when nobody can send to it any more and everything is unloaded.
+/// Starts the thread. It ends when the channel is closed and everything is unloaded.
 pub(super) fn start<L: Loader>(
     loader: Arc<L>,
     jobs: Receiver<UnloadJob<L::Loaded>>,
@@ -44,7 +44,7 @@ fn run<L: Loader>(loader: &L, jobs: &Receiver<UnloadJob<L::Loaded>>, events: &Se
             }
             Err(RecvTimeoutError::Timeout) => pause = (pause * 2).min(POLL_PAUSES[1]),
             Err(RecvTimeoutError::Disconnected) => {
-                // Without a pause this would spin.
+                // A closed channel returns at once, so this would spin.
                 if is_open {
                     is_open = false;
                 } else {
@@ -57,9 +57,9 @@ fn run<L: Loader>(loader: &L, jobs: &Receiver<UnloadJob<L::Loaded>>, events: &Se
         let mut still = Vec::new();
         for job in waiting {
             let UnloadJob { id, model, servable } = job;
-            // It is in no table any more: who has it now is the last who will.
+            // The view no longer has it, so no new request can get it.
             match Arc::try_unwrap(servable) {
-                // A run that was given up holds the session: dropped now, it would end in the thread of that run.
+                // An abandoned run holds the session too: dropped now, the session would close in that run's thread.
                 Ok(servable) if loader.is_busy(&servable) => {
                     still.push(UnloadJob { id, model, servable: Arc::new(servable) });
                 }

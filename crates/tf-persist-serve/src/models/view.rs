@@ -1,4 +1,4 @@
-//! What requests see of the models: written anew with every change, read without a lock.
+//! The view of the models that requests read without a lock. Every change publishes a new one.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -7,50 +7,51 @@ use std::sync::Arc;
 use super::{ModelStatus, State, Version, VersionStatus};
 use crate::status::Status;
 
-/// The models as they are at a moment.
+/// A snapshot of the models.
 pub(super) struct View<T> {
-    /// What answers, by the name of the model.
+    /// Available versions, by the name of the model.
     pub(super) tables: HashMap<String, ModelTable<T>>,
-    /// How all versions fare that were ever seen, newest first. Models that are configured no more are still among them.
+    /// The status of all known versions, newest first, including models that are no longer configured.
     pub(super) seen: HashMap<String, Vec<VersionStatus>>,
-    /// Whether the server may begin to answer.
+    /// Whether the server is ready.
     pub(super) readiness: Readiness,
 }
 
-/// What answers of a model.
+/// The available versions and labels of a model.
 pub(super) struct ModelTable<T> {
     /// The versions that are available, newest first.
     pub(super) available: Vec<(i64, Arc<T>)>,
     pub(super) labels: BTreeMap<String, i64>,
-    /// Whether it is configured still, and not only being unloaded.
+    /// Whether it is still configured, and not just being unloaded.
     pub(super) is_configured: bool,
-    /// Whether its folder was looked into.
+    /// Whether its folder was polled.
     pub(super) was_polled: bool,
 }
 
-/// Whether every configured model had a version to answer with once.
+/// Whether every configured model has had an available version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Readiness {
     /// Not yet.
     Waiting,
-    /// They had; it stays so.
+    /// Yes, and it stays so.
     Ready,
-    /// That of a model could not be loaded.
+    /// All versions of a model failed to load.
     Failed(Status),
 }
 
 impl<T> View<T> {
-    /// Nothing yet.
+    /// A view without models.
     pub(super) fn empty() -> Self {
         Self { tables: HashMap::new(), seen: HashMap::new(), readiness: Readiness::Waiting }
     }
 
-    /// Whether a version of some model answers.
+    /// Whether any version of any model is available.
     pub(super) fn has_available(&self) -> bool {
         self.tables.values().any(|table| !table.available.is_empty())
     }
 
-    /// Whether a version of a model that is configured may come to answer: it waits or is being loaded, or it is not known yet what there is.
+    /// Whether a version of a configured model may become available: it waits or is being loaded, or the versions are
+    /// not known yet.
     pub(super) fn is_pending(&self, name: &str, version: Option<i64>) -> bool {
         let is_unknown = self.tables.get(name).is_some_and(|table| table.is_configured && !table.was_polled);
         let seen = self.seen.get(name).map_or(&[][..], Vec::as_slice);

@@ -1,4 +1,4 @@
-//! Serving another configuration: from a request, or from the file.
+//! Changes of the configuration, by a request or by the file.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -16,13 +16,13 @@ use crate::models::handle::stopping_error;
 use crate::models::state_machine::Model;
 use crate::status::Status;
 
-/// How long a request for new models waits for one whose folder has no versions. TensorFlow Serving waits for ever.
+/// How long a reload waits for a model whose folder has no versions. TensorFlow Serving waits forever.
 const VERSION_WAIT: Duration = Duration::from_secs(5);
 
-/// How long it waits for one that is being loaded.
+/// How long a reload waits for a model that is being loaded.
 const LOAD_WAIT: Duration = Duration::from_secs(900);
 
-/// A request that waits for new models.
+/// A reload request that waits for new models.
 pub(super) struct Waiter {
     models: BTreeSet<String>,
     since: Instant,
@@ -30,14 +30,14 @@ pub(super) struct Waiter {
 }
 
 impl Waiter {
-    /// When something changes for it though nothing happens.
+    /// When its next time limit passes.
     pub(super) fn next_deadline(&self) -> Instant {
         let first = self.since + VERSION_WAIT;
         if first > Instant::now() { first } else { self.since + LOAD_WAIT }
     }
 }
 
-/// How far a model has come that is waited for.
+/// The progress of a model that a reload waits for.
 enum Progress {
     Waiting,
     Available,
@@ -45,7 +45,7 @@ enum Progress {
 }
 
 impl<T: Send + Sync + 'static> Manager<T> {
-    /// Serves another configuration, and answers when the models that are new in it answer.
+    /// Applies a configuration, and replies when its new models are available.
     pub(super) fn reload(
         &mut self,
         config: &ModelServerConfig,
@@ -53,22 +53,22 @@ impl<T: Send + Sync + 'static> Manager<T> {
         reply: oneshot::Sender<Result<(), Status>>,
         now: Instant,
     ) {
-        // Whoever asked may have gone.
+        // The requester may be gone.
         match self.accept(config, requested_by) {
             Err(status) => {
-                tracing::error!(requested_by, error = %status, "another configuration was refused");
+                tracing::error!(requested_by, error = %status, "configuration refused");
                 let _ = reply.send(Err(status));
             }
-            // Even if nothing is new: labels are to be seen by whoever was told that they stand.
+            // Even without new models, the reply comes after the next view, so that the requester sees its labels.
             Ok(models) => self.config.waiters.push(Waiter { models, since: now, reply }),
         }
     }
 
-    /// Takes in what the configuration file says. What is wrong with it is said once.
+    /// Applies the content of the configuration file. An error is logged once.
     pub(super) fn read_file(&mut self, read: Result<ModelServerConfig, Status>) {
         let apply_unchanged = std::mem::take(&mut self.config.apply_unchanged_file);
         let error = match read {
-            // What came by a request stays until the file says something new.
+            // The configuration of a request stays until the file changes.
             Ok(config) if config == self.config.file && !apply_unchanged => None,
             Ok(config) => match self.accept(&config, "the model config file") {
                 Ok(_) => {
@@ -87,7 +87,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         self.config.file_error = error;
     }
 
-    /// Serves a configuration if it can be, or none of it. Gives the models that are new.
+    /// Applies a configuration if all of it is valid. Returns the new models.
     fn accept(&mut self, config: &ModelServerConfig, requested_by: &str) -> Result<BTreeSet<String>, Status> {
         if self.stopping.is_some() {
             return Err(stopping_error());
@@ -106,16 +106,17 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 "a configuration that names no models is served now: all are unloaded"
             );
         } else {
-            tracing::info!(requested_by, added = ?new, ?removed, ?changed, "another configuration is served now");
+            tracing::info!(requested_by, added = ?new, ?removed, ?changed, "configuration applied");
         }
         self.configure(wanted);
         Ok(new)
     }
 
-    /// Whether labels may stand where they are to.
+    /// Checks the versions of labels.
     ///
     /// # Errors
-    /// `FAILED_PRECONDITION` if one would stand on a version that is not available, unless it is new and that is allowed.
+    /// `FAILED_PRECONDITION` if a label's version is not available, unless the label is new and the settings allow
+    /// that.
     pub(super) fn check_labels(&self, wanted: &ModelConfigs) -> Result<(), Status> {
         for (name, model) in wanted {
             for (label, version) in &model.labels {
@@ -124,7 +125,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
                     self.settings.labels == LabelRule::Any && stands_on.is_none_or(|stands_on| stands_on == version);
                 let model = self.models.get(name);
                 let is_available = || model.is_some_and(|model| model.is_version_available(*version));
-                // It was waited for from the start on, and still is.
+                // It has been awaited since the start.
                 let is_awaited =
                     || stands_on == Some(version) && model.is_some_and(|model| model.is_version_pending(*version));
                 if !may_wait && !is_available() && !is_awaited() {
@@ -135,7 +136,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         Ok(())
     }
 
-    /// Wants these models from now on, and no others.
+    /// Sets the configured models.
     pub(super) fn configure(&mut self, wanted: ModelConfigs) {
         for (name, model) in &mut self.models {
             if !wanted.contains_key(name) {
@@ -153,7 +154,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         self.poll.versions_due = true;
     }
 
-    /// Answers those whose models have come, or cannot.
+    /// Replies to reload requests whose models are available or have failed.
     pub(super) fn answer_waiters(&mut self, now: Instant) {
         for waiter in std::mem::take(&mut self.config.waiters) {
             if waiter.reply.is_closed() {

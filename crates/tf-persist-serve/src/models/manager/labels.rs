@@ -1,11 +1,11 @@
-//! Labels at the start: those that stand on a version which is being loaded wait for it.
+//! Labels of the first configuration, which wait for versions that are being loaded.
 
 use super::Manager;
 use crate::models::config::ModelConfigs;
 use crate::models::crash_journal::QUARANTINED;
 use crate::status::Status;
 
-/// A label that stood in the configuration at the start.
+/// A label of the first configuration.
 pub(super) struct AwaitedLabel {
     model: String,
     label: String,
@@ -13,7 +13,7 @@ pub(super) struct AwaitedLabel {
 }
 
 impl<T: Send + Sync + 'static> Manager<T> {
-    /// The server is not ready until the versions of these labels answer.
+    /// Makes readiness wait for the versions of these labels.
     pub(super) fn await_labels(&mut self, wanted: &ModelConfigs) {
         for (model, wanted) in wanted {
             let awaited = wanted.labels.iter().map(|(label, version)| AwaitedLabel {
@@ -25,10 +25,11 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
     }
 
-    /// Whether all labels that are waited for stand on versions that answer.
+    /// Whether the versions of all awaited labels are available.
     ///
     /// # Errors
-    /// `FAILED_PRECONDITION` if one stands on a version that will not come, as TensorFlow Serving says of any at the start.
+    /// `FAILED_PRECONDITION` if a label's version cannot become available. TensorFlow Serving refuses all labels at the
+    /// start.
     pub(super) fn awaited_labels(&self) -> Result<bool, Status> {
         let mut all_stand = true;
         for AwaitedLabel { model: name, label, version } in &self.config.awaited_labels {
@@ -39,22 +40,22 @@ impl<T: Send + Sync + 'static> Manager<T> {
             if model.is_version_available(*version) || error.is_some_and(|error| error.code == QUARANTINED) {
                 continue;
             }
-            // A model without versions may get some.
+            // A model without versions may still get some.
             if !model.was_polled || !model.has_aspired() || model.is_version_pending(*version) {
                 all_stand = false;
                 continue;
             }
             let why = match error {
-                Some(error) => format!("it could not be loaded: {error}"),
-                None => format!("of what is there, its version policy has {:?} loaded", model.aspired()),
+                Some(error) => format!("it failed to load: {error}"),
+                None => format!("the version policy selects {:?}", model.aspired()),
             };
-            return Err(unavailable(name, *version, &format!(": label `{label}` stands on it, and {why}")));
+            return Err(unavailable(name, *version, &format!(": label `{label}` needs it, and {why}")));
         }
         Ok(all_stand)
     }
 }
 
-/// What TensorFlow Serving says of a label on a version that does not answer, and why that is so.
+/// TensorFlow Serving's error for a label whose version is not available, and the reason.
 pub(super) fn unavailable(model: &str, version: i64, why: &str) -> Status {
     Status::failed_precondition(format!(
         "Request to assign label to version {version} of model {model}, which is not currently available for inference{why}"

@@ -1,4 +1,5 @@
-//! The thread that owns the state of all models. No other thread changes it: those that load, unload and poll report to it by events.
+//! The thread that owns the state of all models. No other thread changes it: those that load, unload and poll report to
+//! it by events.
 
 mod configure;
 mod labels;

@@ -1,4 +1,4 @@
-//! What the thread shows to everybody, and tells the log.
+//! Publishes the view of the models, and logs changes of state.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use crate::models::view::{Readiness, View};
 use crate::models::{State, VersionStatus};
 use crate::status::Status;
 
-/// So many models that are configured no more are remembered.
+/// How many removed models are remembered.
 const MAX_REMOVED_MODELS: usize = 1000;
 
-/// The states that the log was told, by model and version, and since when.
+/// The last logged states, by model and version, and their times.
 #[derive(Default)]
 pub(super) struct LoggedStates(BTreeMap<(String, i64), (VersionStatus, Instant)>);
 
 impl LoggedStates {
-    /// Tells what has changed.
+    /// Logs changes.
     fn log_changes(&mut self, model: &str, statuses: &[VersionStatus], now: Instant) {
         for status in statuses {
             let key = (model.to_owned(), status.version);
@@ -33,15 +33,15 @@ impl LoggedStates {
             }
             let is_same_state = before.is_some_and(|(before, _)| before.state == status.state);
             let since = before.filter(|(before, _)| before.state != State::End).map(|(_, since)| *since);
-            // What has only been found took no time.
+            // A version that was just found has no duration.
             let took_ms = since.map(|since| milliseconds(now.duration_since(since)));
             let (version, state, hint) = (status.version, status.state, status.hint.as_deref());
             match (&status.error, state) {
                 (Some(error), State::End) => {
-                    tracing::error!(%model, version, %state, took_ms, %error, hint, "version could not be loaded");
+                    tracing::error!(%model, version, %state, took_ms, %error, hint, "version failed to load");
                 }
                 (Some(error), State::Start | State::Loading) => {
-                    tracing::warn!(%model, version, %state, took_ms, %error, hint, "version will be tried again");
+                    tracing::warn!(%model, version, %state, took_ms, %error, hint, "version failed to load; retrying");
                 }
                 (None, State::Start) => tracing::debug!(%model, version, %state, "version found"),
                 (None, State::Loading) => tracing::info!(%model, version, %state, "version"),
@@ -54,7 +54,7 @@ impl LoggedStates {
 }
 
 impl<T: Send + Sync + 'static> Manager<T> {
-    /// Shows the models as they are now.
+    /// Publishes the current state of the models.
     pub(super) fn publish(&mut self) {
         let now = Instant::now();
         let mut view = View::empty();
@@ -69,7 +69,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
                 view.seen.insert(name.clone(), statuses);
             }
         }
-        // What the view has forgotten, the log is told anew.
+        // If a forgotten version comes back, its states are logged again.
         let is_known = |name: &str, version: i64| {
             view.seen.get(name).is_some_and(|seen| seen.iter().any(|status| status.version == version))
         };
@@ -81,9 +81,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
         self.forget_removed_models();
     }
 
-    /// Whether every configured model had a version to answer with once.
+    /// Whether every configured model has had an available version.
     fn readiness(&self) -> Readiness {
-        // What is configured later does not take the server out of service.
+        // Models that are configured later do not change that.
         if self.published.is_ready {
             return Readiness::Ready;
         }
@@ -92,7 +92,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
         let configured = || self.models.values().filter(|model| model.config.is_some());
         let failed = || configured().filter(|model| !model.was_available && model.failure().is_some());
-        // What took processes down keeps no other model from being served; it is tried again after a while.
+        // A quarantined model does not keep the others from being served; it is retried later.
         let is_quarantined = |model: &Model<T>| model.failure().is_some_and(|(_, error)| error.code == QUARANTINED);
         let is_settled = |model: &Model<T>| model.was_available || is_quarantined(model);
         if failed().any(|model| !is_quarantined(model)) {
@@ -108,7 +108,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
     }
 
-    /// Forgets models that are configured no more, if they are too many.
+    /// Forgets removed models, if there are too many.
     fn forget_removed_models(&mut self) {
         let is_former = |model: &Model<T>| model.config.is_none() && model.is_idle();
         let former = self.models.values().filter(|model| is_former(model)).count();
@@ -121,7 +121,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     }
 }
 
-/// Why a model is not available, in the words of TensorFlow Serving: "{{name: m version: 1} due to error: …}, ".
+/// Why a model is not available, in TensorFlow Serving's words: "{{name: m version: 1} due to error: …}, ".
 pub(super) fn failure_reason<T>(model: &Model<T>) -> String {
     let name = &model.name;
     match (model.failure(), &model.problem) {

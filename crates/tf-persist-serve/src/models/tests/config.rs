@@ -9,7 +9,7 @@ use crate::models::ModelSource;
 use crate::models::config::{ModelConfigs, Policy, check, read};
 use crate::status::Status;
 
-/// A model in a list.
+/// An entry of the list of models.
 fn model(name: &str, base_path: &str, more: &str) -> String {
     format!("config {{ name: '{name}' base_path: '{base_path}' {more} }}")
 }
@@ -34,7 +34,7 @@ fn refused(models: &[String], old: Option<&ModelConfigs>) -> String {
 const TF: &str = "model_platform: 'tensorflow'";
 
 #[test]
-fn takes_what_there_is_to_say() {
+fn valid_configurations_are_read() {
     let labels = "version_labels { key: 'stable' value: 7 } version_labels { key: 'canary' value: 8 }";
     let models = checked(
         &[
@@ -56,7 +56,7 @@ fn takes_what_there_is_to_say() {
 }
 
 #[test]
-fn refuses_what_cannot_be() {
+fn invalid_configurations_are_refused() {
     let ok = model("a", "/m/a", TF);
     assert_eq!(refused(&[ok.clone(), ok.clone()], None), "Illegal to list model a multiple times in config list");
     for path in ["", "some/relative", "file:", "file://", "file://host", "://x"] {
@@ -77,7 +77,7 @@ fn refuses_what_cannot_be() {
         refused(&[model("a", "/m", &format!("{TF} model_type: TENSORFLOW"))], None).contains("Illegal setting both")
     );
     assert!(refused(&[model("a", "/m", "model_type: OTHER")], None).contains("choice 2 not supported"));
-    // Changing it is another sentence than wanting it.
+    // Changing the platform has another message than an unsupported platform.
     let old = checked(&[ok], None).unwrap();
     let said = refused(&[model("a", "/m/a", "model_platform: 'other'")], Some(&old));
     assert_eq!(
@@ -88,7 +88,7 @@ fn refuses_what_cannot_be() {
 }
 
 #[test]
-fn refuses_what_is_no_list() {
+fn other_kinds_of_configuration_are_refused() {
     let custom = parse("custom_model_config { type_url: 'type.googleapis.com/x.y' }").unwrap();
     let nothing = ModelServerConfig::new();
     for (config, old) in [(&custom, None), (&custom, Some(ModelConfigs::new())), (&nothing, Some(ModelConfigs::new()))]
@@ -97,13 +97,13 @@ fn refuses_what_is_no_list() {
         assert_eq!(status.code, Code::InvalidArgument);
         assert!(status.message.contains("Only ModelConfigList is currently supported"));
     }
-    // A server may begin with nothing.
+    // A server may start without models.
     assert!(check(&nothing, None).unwrap().is_empty());
     assert!(check(&parse("model_config_list {}").unwrap(), Some(&ModelConfigs::new())).unwrap().is_empty());
 }
 
 #[test]
-fn says_where_a_text_is_wrong() {
+fn parse_errors_have_a_position() {
     let said = parse("model_config_list {\n  config { name: 'm' no_such_field: 1 } }").unwrap_err();
     assert_eq!(said.code, Code::InvalidArgument);
     assert!(
@@ -130,7 +130,7 @@ fn one_model_needs_no_file() {
 }
 
 #[test]
-fn policies_choose() {
+fn policies_choose_versions() {
     let found: BTreeMap<i64, PathBuf> =
         [-1, 2, 9, 10].into_iter().map(|version| (version, PathBuf::from(format!("/{version}")))).collect();
     let chosen = |policy: Policy| policy.choose(&found).into_keys().collect::<Vec<_>>();

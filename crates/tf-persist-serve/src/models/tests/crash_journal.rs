@@ -7,27 +7,27 @@ use crate::models::folder::FileStamp;
 
 const ONE: &str = "/m/1";
 
-/// A process that ends while it loads a version.
+/// Simulates a process that ends while it loads a version.
 fn end_while_loading(file: &Path, path: &str, now: SystemTime) {
     let journal = CrashJournal::open(Some(file), now);
     drop(journal.begin_load("m", 1, Path::new(path), FileStamp(7)));
 }
 
-/// How long a version is left alone by the next process, in seconds.
+/// The quarantine of a version in the next process, in seconds.
 fn quarantine_left(file: &Path, path: &str, now: SystemTime) -> Option<u64> {
     let blame = CrashJournal::open(Some(file), now).quarantined(Path::new(path), FileStamp(7), now)?;
     Some(blame.left.as_secs())
 }
 
 #[test]
-fn the_second_end_of_a_process_is_held_against_a_version_for_a_while() {
+fn second_crash_quarantines_a_version() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("below/journal");
     let now = SystemTime::now();
     end_while_loading(&file, ONE, now);
-    assert_eq!(quarantine_left(&file, ONE, now), None, "the first end may have any reason");
+    assert_eq!(quarantine_left(&file, ONE, now), None, "the first crash may have any reason");
     assert!(file.exists());
-    // Again and again, and for longer each time.
+    // The quarantine grows with every crash.
     for pause in [60, 120, 240, 480] {
         end_while_loading(&file, ONE, now);
         for _ in 0..2 {
@@ -36,7 +36,7 @@ fn the_second_end_of_a_process_is_held_against_a_version_for_a_while() {
         let later = |seconds| now + Duration::from_secs(seconds);
         assert_eq!(quarantine_left(&file, ONE, later(pause - 1)), Some(1));
         assert_eq!(quarantine_left(&file, ONE, later(pause)), None);
-        assert_eq!(quarantine_left(&file, ONE, now - Duration::from_secs(3600)), None, "the clock was put back");
+        assert_eq!(quarantine_left(&file, ONE, now - Duration::from_secs(3600)), None, "the clock was set back");
     }
     for _ in 0..40 {
         end_while_loading(&file, ONE, now);
@@ -44,15 +44,15 @@ fn the_second_end_of_a_process_is_held_against_a_version_for_a_while() {
     assert_eq!(quarantine_left(&file, ONE, now), Some(24 * 3600));
     let journal = CrashJournal::open(Some(&file), now);
     let said = journal.quarantined(Path::new(ONE), FileStamp(7), now).unwrap().status.message;
-    assert!(said.starts_with("version 1 of model m took the process down 45 times"), "{said}");
+    assert!(said.starts_with("version 1 of model m crashed the process 45 times"), "{said}");
     assert!(said.contains("below/journal"), "{said}");
-    // Other files are another version.
+    // Other files make it another version.
     assert_eq!(journal.quarantined(Path::new(ONE), FileStamp(8), now), None);
     assert!(!file.exists());
 }
 
 #[test]
-fn a_load_that_ends_clears_a_version() {
+fn finished_load_clears_a_version() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("journal");
     let now = SystemTime::now();
@@ -67,7 +67,7 @@ fn a_load_that_ends_clears_a_version() {
 }
 
 #[test]
-fn who_stops_in_order_blames_nobody() {
+fn ordinary_shutdown_is_not_a_crash() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("journal");
     let now = SystemTime::now();
@@ -76,11 +76,11 @@ fn who_stops_in_order_blames_nobody() {
         drop(journal.begin_load("m", 1, Path::new(ONE), FileStamp(7)));
         assert!(file.exists());
         journal.stop();
-        // A load that begins all the same is not to blame either.
+        // A load that begins later is not suspected either.
         drop(journal.begin_load("m", 2, Path::new("/m/2"), FileStamp(8)));
         assert!(!file.exists());
     }
-    // What was known before is known still.
+    // Earlier crashes are still known.
     end_while_loading(&file, ONE, now);
     let journal = CrashJournal::open(Some(&file), now);
     drop(journal.begin_load("m", 1, Path::new(ONE), FileStamp(7)));
@@ -92,15 +92,15 @@ fn who_stops_in_order_blames_nobody() {
 }
 
 #[test]
-fn a_version_under_suspicion_is_loaded_by_itself() {
+fn suspected_version_is_loaded_alone() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("journal");
     let now = SystemTime::now();
     let paths = ["/m/1", "/m/2", "/m/3"];
     let journal = CrashJournal::open(Some(&file), now);
-    // Two are being loaded at once, and one of them ends the process.
-    let load_lock = paths[..2].iter().map(|path| journal.begin_load("m", 1, Path::new(path), FileStamp(7)));
-    assert!(load_lock.collect::<Vec<_>>().iter().all(|permit| matches!(permit, LoadPermit::Shared { .. })));
+    // Two are being loaded at once, and one of them crashes the process.
+    let permits = paths[..2].iter().map(|path| journal.begin_load("m", 1, Path::new(path), FileStamp(7)));
+    assert!(permits.collect::<Vec<_>>().iter().all(|permit| matches!(permit, LoadPermit::Shared { .. })));
     drop(journal);
     let journal = CrashJournal::open(Some(&file), now);
     let is_alone =
@@ -109,7 +109,7 @@ fn a_version_under_suspicion_is_loaded_by_itself() {
 }
 
 #[test]
-fn two_servers_do_not_blame_each_other() {
+fn second_server_does_not_use_the_journal_of_the_first() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("journal");
     let now = SystemTime::now();
@@ -118,7 +118,7 @@ fn two_servers_do_not_blame_each_other() {
     drop(first.begin_load("m", 1, Path::new(ONE), FileStamp(7)));
     let second = CrashJournal::open(Some(&file), now);
     assert_eq!(second.quarantined(Path::new(ONE), FileStamp(7), now), None);
-    // What the second does leaves no trace.
+    // The second server writes nothing.
     drop(second.begin_load("m", 2, Path::new("/m/2"), FileStamp(8)));
     second.stop();
     drop(second);
@@ -128,7 +128,7 @@ fn two_servers_do_not_blame_each_other() {
 }
 
 #[test]
-fn what_is_no_journal_does_not_hurt() {
+fn damaged_or_unwritable_journal_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("journal");
     let now = SystemTime::now();
@@ -140,7 +140,7 @@ fn what_is_no_journal_does_not_hurt() {
         }
         assert_eq!(quarantine_left(&file, ONE, now), Some(60));
     }
-    // Where nothing can be written, models are loaded all the same.
+    // Without write access, models are loaded nevertheless.
     let nowhere = CrashJournal::open(Some(&folder.path().join("journal/below")), now);
     drop(nowhere.begin_load("m", 1, Path::new(ONE), FileStamp(7)));
     nowhere.end_load(Path::new(ONE));

@@ -12,7 +12,7 @@ fn make(folder: &Path, names: &[&str]) {
     }
 }
 
-/// Versions and the names that they were found under.
+/// Versions and the names of their folders.
 fn found(folder: &Path) -> Vec<(i64, String)> {
     let found = list_versions(folder).unwrap();
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
@@ -20,7 +20,7 @@ fn found(folder: &Path) -> Vec<(i64, String)> {
 }
 
 #[test]
-fn versions_are_what_an_int64_can_be() {
+fn versions_are_int64_numbers() {
     let base = tempfile::tempdir().unwrap();
     let base = base.path();
     make(base, &["7", "00000123", "-1", "+5", " 6", "1763812345678901234", "9223372036854775807"]);
@@ -43,14 +43,14 @@ fn versions_are_what_an_int64_can_be() {
             "-",
         ],
     );
-    // What is not UTF-8 is no number, and no panic.
+    // A name that is not UTF-8 is ignored.
     fs::create_dir(base.join(OsStr::from_bytes(b"12\xff"))).unwrap();
     let versions: Vec<i64> = list_versions(base).unwrap().versions.into_keys().collect();
     assert_eq!(versions, [-1, 5, 6, 7, 123, 1763812345678901234, i64::MAX]);
 }
 
 #[test]
-fn the_last_of_two_names_counts() {
+fn last_of_two_names_counts() {
     let base = tempfile::tempdir().unwrap();
     make(base.path(), &["1", "001", "01"]);
     assert_eq!(found(base.path()), [(1, "1".into())]);
@@ -63,7 +63,7 @@ fn packs_and_links_are_versions() {
     let other = tempfile::tempdir().unwrap();
     fs::write(base.path().join("3.tfpack"), "").unwrap();
     fs::write(base.path().join("x.tfpack"), "").unwrap();
-    // A folder with such a name is none, and a text without one neither.
+    // A folder with the extension of a pack and other files are ignored.
     make(base.path(), &["4.tfpack"]);
     fs::write(base.path().join("5.txt"), "").unwrap();
     symlink(other.path(), base.path().join("1")).unwrap();
@@ -71,7 +71,7 @@ fn packs_and_links_are_versions() {
 }
 
 #[test]
-fn says_what_is_there_instead() {
+fn missing_versions_are_explained() {
     let base = tempfile::tempdir().unwrap();
     let shown = base.path().display();
     assert!(list_versions(base.path()).unwrap().warning.unwrap().contains("no versions under the base path"));
@@ -83,13 +83,13 @@ fn says_what_is_there_instead() {
     );
     make(base.path(), &["1"]);
     assert_eq!(list_versions(base.path()).unwrap().warning, None);
-    // Nothing is something else than an empty folder.
+    // A missing folder differs from an empty one.
     assert!(list_versions(&base.path().join("gone")).unwrap_err().contains("there is no base path"));
     assert!(list_versions(&base.path().join("saved_model.pb")).unwrap_err().contains("is not a folder"));
 }
 
 #[test]
-fn stamps_tell_changes() {
+fn stamps_change_with_the_files() {
     let base = tempfile::tempdir().unwrap();
     let version = base.path().join("1");
     let mut before = FileStamp::read(&version);
@@ -106,13 +106,13 @@ fn stamps_tell_changes() {
     changed("longer");
     fs::write(version.join("variables/a"), "a").unwrap();
     changed("a file below");
-    // The same length and time of writing.
+    // The same length and modification time.
     let time = fs::metadata(version.join("variables/a")).unwrap().modified().unwrap();
     fs::write(version.join("new"), "b").unwrap();
     fs::File::open(version.join("new")).unwrap().set_modified(time).unwrap();
     fs::rename(version.join("new"), version.join("variables/a")).unwrap();
     changed("replaced");
-    // A link in a circle ends.
+    // A circular link ends.
     symlink(&version, version.join("circle")).unwrap();
     changed("a circle");
     fs::rename(&version, base.path().join("2")).unwrap();

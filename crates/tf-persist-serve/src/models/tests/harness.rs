@@ -1,4 +1,4 @@
-//! All threads of the models over real folders; what is "loaded" is the text of the file `saved_model.pb` of a version.
+//! All threads of the models over real folders. A loaded version is the text of its file `saved_model.pb`.
 
 use std::collections::HashMap;
 use std::fs;
@@ -20,7 +20,7 @@ use crate::models::state_machine::LoadError;
 use crate::models::{ModelSettings, ModelSource, State, Version};
 use crate::status::Status;
 
-/// What was loaded, and says in which thread it is dropped.
+/// A loaded version, which records the thread that drops it.
 pub(super) struct Text {
     pub(super) text: String,
     dropped_in: Arc<Mutex<Vec<String>>>,
@@ -85,7 +85,7 @@ impl Harness {
         self.folder.path().join(model)
     }
 
-    /// Puts a version there, whole or not at all.
+    /// Adds a version atomically.
     pub(super) fn put(&self, model: &str, version: i64, text: &str) -> PathBuf {
         let base = self.base(model);
         let hidden = base.join(format!(".{version}"));
@@ -110,24 +110,24 @@ impl Harness {
         settings
     }
 
-    /// ModelSettings that serve one model, `m`.
+    /// Settings for one model, `m`.
     pub(super) fn one(&self) -> ModelSettings {
         self.settings(ModelSource::BasePath { name: "m".into(), path: self.base("m") })
     }
 
-    /// ModelSettings that serve what a file says, which is written here.
+    /// Settings with a configuration file of these models, which is written here.
     pub(super) fn several(&self, models: &[(&str, &str)]) -> ModelSettings {
         let path = self.folder.path().join("models.config");
         fs::write(&path, self.text(models)).unwrap();
         self.settings(ModelSource::ConfigFile { path, poll: Some(Duration::from_millis(10)) })
     }
 
-    /// Where it is written down what is being loaded.
+    /// The path of the crash journal.
     pub(super) fn journal(&self) -> PathBuf {
         self.folder.path().join("journal")
     }
 
-    /// ModelSettings that serve what [`Self::several`] wrote, with a journal.
+    /// Settings with the configuration file of [`Self::several`] and a crash journal.
     pub(super) fn with_journal(&self) -> ModelSettings {
         let path = self.folder.path().join("models.config");
         let mut settings = self.settings(ModelSource::ConfigFile { path, poll: None });
@@ -135,15 +135,15 @@ impl Harness {
         settings
     }
 
-    /// The journal that is left by two processes which died one after the other while they loaded a version that is slow, here the
-    /// first time.
+    /// The journal that two processes leave which crash one after the other while loading a version. The version must
+    /// be a slow one.
     pub(super) fn journal_of_a_crashed_load(&self, path: &Path) -> String {
         let models = self.start(self.with_journal());
         wait("it is being loaded", || self.loads(path) == 1);
         let left = fs::read_to_string(self.journal()).unwrap();
         fs::write(path.join("go"), "").unwrap();
         models.stop();
-        assert!(!self.journal().exists(), "who stops in order blames nobody");
+        assert!(!self.journal().exists(), "an ordinary shutdown leaves no journal");
         fs::remove_file(path.join("go")).unwrap();
         assert!(left.contains("\"ends\":0"), "{left}");
         left.replace("\"ends\":0", "\"ends\":1")
@@ -165,7 +165,7 @@ impl Harness {
         Handle::start(settings, self.texts.clone()).unwrap()
     }
 
-    /// Starts and waits until it is ready.
+    /// Starts the models, and waits until they are ready.
     pub(super) fn serve(&self, settings: ModelSettings) -> Handle<Text> {
         let models = self.start(settings);
         self.ready(&models).unwrap();
@@ -214,7 +214,7 @@ pub(super) fn wait_states(models: &Handle<Text>, name: &str, wanted: &[(i64, Sta
     wait(&format!("{wanted:?}"), || states(models, name) == wanted);
 }
 
-/// Waits until two more polls of the base paths have been applied: the first may have begun before the last change of the files.
+/// Waits for two more polls of the base paths: the first may have begun before the last change of the files.
 pub(super) fn wait_for_polls(models: &Handle<Text>) {
     wait_for_two_more(&models.polls().versions);
 }

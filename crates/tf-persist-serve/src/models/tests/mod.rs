@@ -1,4 +1,4 @@
-//! Tests without TensorFlow: what answers is the text of a file.
+//! Tests without TensorFlow: a loaded version is the text of a file.
 
 mod config;
 mod crash_journal;

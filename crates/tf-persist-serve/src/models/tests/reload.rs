@@ -1,4 +1,4 @@
-//! Other configurations, by request and by file.
+//! Changes of the configuration, by request and by file.
 
 use std::fs;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::models::{LabelRule, ModelSettings, Version};
 use crate::status::Status;
 
 #[test]
-fn policies_and_labels_are_changed_by_reloads() {
+fn reloads_change_policies_and_labels() {
     let harness = Harness::new();
     for version in 1..=3 {
         harness.put("m", version, &version.to_string());
@@ -31,7 +31,7 @@ fn policies_and_labels_are_changed_by_reloads() {
         wait("the label", || label("stable") == Ok(version.to_string()));
     }
     assert_eq!(models.view().list()[0].labels, [("stable".to_owned(), 2)]);
-    // Onto nothing: all stays as it was.
+    // A label of a missing version changes nothing.
     let said = harness.reload(&models, harness.config(&[("m", &labelled(777))])).unwrap_err();
     assert_eq!(said.code, Code::FailedPrecondition);
     let text = "Request to assign label to version 777 of model m, which is not currently available for inference";
@@ -41,7 +41,7 @@ fn policies_and_labels_are_changed_by_reloads() {
         let said = answer(&models, name, &Version::Label(label.into())).unwrap_err();
         assert_eq!(said, Status::invalid_argument(format!("Unrecognized servable version label: {label}")));
     }
-    // The version goes, the label does not.
+    // The version is unloaded, but the label stays.
     harness
         .reload(&models, harness.config(&[("m", &labelled(2).replace("all {}", "specific { versions: 1 }"))]))
         .unwrap();
@@ -50,7 +50,7 @@ fn policies_and_labels_are_changed_by_reloads() {
 }
 
 #[test]
-fn labels_may_wait_if_that_is_allowed() {
+fn labels_may_name_unavailable_versions_if_allowed() {
     let harness = Harness::new();
     harness.put("m", 1, "1");
     let labels = |text: &str| format!("version_labels {{ {text} }}");
@@ -71,7 +71,7 @@ fn labels_may_wait_if_that_is_allowed() {
 }
 
 #[test]
-fn labels_at_the_start_wait_for_versions_that_are_being_loaded() {
+fn first_labels_wait_for_versions_that_are_being_loaded() {
     let harness = Harness::new();
     let slow = harness.put("m", 1, "slow");
     harness.put("m", 2, "2");
@@ -82,7 +82,7 @@ fn labels_at_the_start_wait_for_versions_that_are_being_loaded() {
     let models = harness.start(harness.several(&[("m", &both)]));
     wait_states(&models, "m", &[(2, Available), (1, Loading)]);
     assert!(models.view().readiness == Readiness::Waiting);
-    // What stands there already may be said again.
+    // An awaited label may be requested again.
     harness.reload(&models, harness.config(&[("m", &both)])).unwrap();
     let said = harness.reload(&models, harness.config(&[("m", &labelled(3, "all {}"))])).unwrap_err();
     assert_eq!(said.code, Code::FailedPrecondition);
@@ -91,11 +91,11 @@ fn labels_at_the_start_wait_for_versions_that_are_being_loaded() {
     assert_eq!(answer(&models, "m", &Version::Label("stable".into())), Ok("slow".into()));
     models.stop();
 
-    // One that does not come is told, with the reason.
+    // A label whose version cannot come fails with the reason.
     harness.put("m", 3, "broken");
     for (version, policy, why) in [
-        (1, "latest {}", "label `stable` stands on it, and of what is there, its version policy has [3] loaded"),
-        (777, "all {}", "label `stable` stands on it, and of what is there, its version policy has ["),
+        (1, "latest {}", "label `stable` needs it, and the version policy selects [3]"),
+        (777, "all {}", "label `stable` needs it, and the version policy selects ["),
     ] {
         fs::write(harness.base("m").join("3/saved_model.pb"), "3").unwrap();
         let models = harness.start(harness.several(&[("m", &labelled(version, policy))]));
@@ -108,11 +108,11 @@ fn labels_at_the_start_wait_for_versions_that_are_being_loaded() {
     fs::write(harness.base("m").join("3/saved_model.pb"), "broken").unwrap();
     let models = harness.start(harness.several(&[("m", &labelled(3, "all {}"))]));
     let said = harness.ready(&models).unwrap_err();
-    assert!(said.message.ends_with("and it could not be loaded: DATA_LOSS: it is broken"), "{said}");
+    assert!(said.message.ends_with("and it failed to load: DATA_LOSS: it is broken"), "{said}");
 }
 
 #[test]
-fn who_has_no_model_is_not_ready() {
+fn server_without_models_is_not_ready() {
     let harness = Harness::new();
     harness.put("m", 1, "1");
     let models = harness.serve(harness.several(&[]));
@@ -133,7 +133,7 @@ fn reloads_wait_for_new_models() {
         let reload = models.reload(harness.config(&[("b", "")]), "a test");
         tokio::pin!(reload);
         assert!(tokio::time::timeout(Duration::from_millis(100), &mut reload).await.is_err(), "it must wait");
-        // Neither others nor requests wait for it.
+        // Other reloads and requests are not delayed.
         assert_eq!(answer(&models, "b", &Version::Latest).unwrap_err().code, Code::NotFound);
         models.reload(harness.config(&[("b", "")]), "a test").await.unwrap();
         fs::write(slow.join("go"), "").unwrap();
@@ -145,7 +145,7 @@ fn reloads_wait_for_new_models() {
         answer(&models, "a", &Version::Latest).unwrap_err().message,
         "Servable not found for request: Latest(a)"
     );
-    // To nothing, and back.
+    // To no models, and back.
     harness.reload(&models, harness.config(&[])).unwrap();
     wait_states(&models, "b", &[(1, End)]);
     harness.reload(&models, harness.config(&[("a", ""), ("b", "")])).unwrap();
@@ -153,7 +153,7 @@ fn reloads_wait_for_new_models() {
 }
 
 #[test]
-fn reloads_name_what_does_not_come() {
+fn reloads_name_models_that_fail() {
     let harness = Harness::new();
     harness.put("a", 1, "a");
     harness.put("bad", 1, "broken");
@@ -164,12 +164,12 @@ fn reloads_name_what_does_not_come() {
         "1 model(s) did not become available: {{{name: bad version: 1} due to error: DATA_LOSS: it is broken}, }";
     assert_eq!(said.message, text);
     assert_eq!((states(&models, "a"), states(&models, "bad")), (vec![(1, Available)], vec![(1, End)]));
-    // A folder that is not there is waited for some seconds, and comes later all the same.
+    // A missing folder is waited for some seconds, and served when it appears later.
     let said = harness.reload(&models, harness.config(&[("a", ""), ("later", "")])).unwrap_err();
     assert!(said.message.contains("{{name: later} due to error: NOT_FOUND: there is no base path"), "{said}");
     harness.put("later", 1, "late");
     wait("it comes", || latest(&models, "later").as_deref() == Some("late"));
-    // What cannot be changes nothing.
+    // Invalid configurations change nothing.
     let said = harness.reload(&models, harness.config(&[("a", ""), ("a", "")])).unwrap_err();
     assert_eq!(said.message, "Illegal to list model a multiple times in config list");
     let said = harness.reload(&models, ModelServerConfig::new()).unwrap_err();
@@ -178,7 +178,7 @@ fn reloads_name_what_does_not_come() {
 }
 
 #[test]
-fn another_base_path_is_taken() {
+fn base_path_can_be_changed() {
     let harness = Harness::new();
     harness.put("m", 1, "old");
     harness.put("other", 1, "new");
@@ -192,7 +192,7 @@ fn another_base_path_is_taken() {
 }
 
 #[test]
-fn the_file_is_read_again() {
+fn config_file_is_read_again() {
     let harness = Harness::new();
     harness.put("a", 1, "a");
     harness.put("b", 1, "b");
@@ -212,12 +212,12 @@ fn the_file_is_read_again() {
     assert_eq!(latest(&models, "a").unwrap(), "a");
     write(&harness.text(&[("b", "")]));
     wait("b instead of a", || latest(&models, "b").is_some() && latest(&models, "a").is_none());
-    // A request stands until the file says something new.
+    // The configuration of a request stays until the file changes.
     harness.reload(&models, harness.config(&[("a", "")])).unwrap();
     wait("a instead of b", || latest(&models, "a").is_some() && latest(&models, "b").is_none());
     wait_for_config_polls(&models);
     assert!(latest(&models, "a").is_some() && latest(&models, "b").is_none());
-    // Or until somebody asks for it.
+    // Or until a refresh.
     models.refresh();
     wait("b again", || latest(&models, "b").is_some() && latest(&models, "a").is_none());
 }

@@ -1,4 +1,4 @@
-//! The threads together, over real folders.
+//! All threads together, over real folders.
 
 use std::fs;
 use std::sync::atomic::Ordering;
@@ -15,7 +15,7 @@ use crate::models::{ModelSettings, Version};
 use crate::status::Status;
 
 #[test]
-fn versions_come_and_go() {
+fn versions_are_loaded_and_unloaded() {
     let harness = Harness::new();
     harness.put("m", 1, "one");
     let models = harness.serve(harness.one());
@@ -25,26 +25,26 @@ fn versions_come_and_go() {
     assert_eq!(latest(&models, "m").unwrap(), "two");
     let said = answer(&models, "m", &Version::Number(1)).unwrap_err();
     assert_eq!(said, Status::not_found("Servable not found for request: Specific(m, 1)"));
-    // Back.
+    // Rolled back.
     harness.remove("m", 2);
     wait_states(&models, "m", &[(2, End), (1, Available)]);
-    // Without its base path it stays.
+    // If the base path is gone, nothing changes.
     fs::rename(harness.base("m"), harness.base("gone")).unwrap();
     wait_for_polls(&models);
     assert_eq!(states(&models, "m"), [(2, End), (1, Available)]);
     fs::rename(harness.base("gone"), harness.base("m")).unwrap();
-    // An older one is nothing new.
+    // An older version is not loaded.
     harness.put("m", 0, "zero");
     wait_for_polls(&models);
     assert_eq!(latest(&models, "m").unwrap(), "one");
-    // All of them.
+    // All versions are removed.
     harness.remove("m", 1);
     wait_states(&models, "m", &[(2, End), (1, End), (0, Available)]);
     harness.remove("m", 0);
     wait_states(&models, "m", &[(2, End), (1, End), (0, End)]);
     let said = answer(&models, "m", &Version::Latest).unwrap_err();
     assert_eq!(said, Status::not_found("Servable not found for request: Latest(m)"));
-    // And anew.
+    // A version comes back.
     harness.put("m", 1, "one again");
     wait("one again", || latest(&models, "m").as_deref() == Some("one again"));
     assert_eq!(models.view().status("x", None).unwrap_err().message, "Could not find any versions of model x");
@@ -55,7 +55,7 @@ fn versions_come_and_go() {
 }
 
 #[test]
-fn requests_keep_what_they_have() {
+fn requests_keep_their_version() {
     let harness = Harness::new();
     harness.put("m", 1, "one");
     let models = harness.serve(harness.one());
@@ -65,7 +65,7 @@ fn requests_keep_what_they_have() {
     assert_eq!(held.text, "one");
     wait_for_polls(&models);
     assert_eq!(states(&models, "m")[1], (1, State::Unloading));
-    // The thread of a request is not the one that unloads, nor that of a run which goes on after the request was given up.
+    // Neither the thread of a request nor that of an abandoned run unloads a version.
     harness.texts.is_busy.store(true, Ordering::Relaxed);
     drop(held);
     wait_for_polls(&models);
@@ -77,7 +77,7 @@ fn requests_keep_what_they_have() {
 }
 
 #[test]
-fn readers_always_find_something() {
+fn readers_always_find_a_version() {
     let harness = Harness::new();
     harness.put("m", 1, "1");
     let models = harness.serve(harness.one());
@@ -105,7 +105,7 @@ fn readers_always_find_something() {
 }
 
 #[test]
-fn a_broken_version_is_named_and_tried_when_it_changes() {
+fn broken_version_is_named_and_loaded_after_a_change() {
     let harness = Harness::new();
     harness.put("m", 1, "one");
     let models = harness.serve(harness.one());
@@ -116,7 +116,7 @@ fn a_broken_version_is_named_and_tried_when_it_changes() {
     assert_eq!(harness.loads(&two), 1, "nothing has changed");
     fs::write(two.join("saved_model.pb"), "two").unwrap();
     wait_states(&models, "m", &[(2, Available), (1, End)]);
-    // A panic is a failure like others, and the thread goes on.
+    // A panic is an error like others, and the thread goes on.
     let three = harness.put("m", 3, "panics");
     wait_states(&models, "m", &[(3, End), (2, Available), (1, End)]);
     assert!(error(&models, "m", 3).message.contains("panicked: what a model"));
@@ -135,7 +135,7 @@ fn a_broken_version_is_named_and_tried_when_it_changes() {
 }
 
 #[test]
-fn failures_are_retried_and_hold_up_nobody() {
+fn retries_do_not_delay_other_models() {
     let harness = Harness::new();
     harness.put("a", 1, "broken");
     harness.put("b", 1, "b");
@@ -157,7 +157,7 @@ fn failures_are_retried_and_hold_up_nobody() {
 }
 
 #[test]
-fn what_is_refused_for_good_is_not_retried() {
+fn final_errors_are_not_retried() {
     let harness = Harness::new();
     let path = harness.put("m", 1, "forbidden");
     let mut settings = harness.one();
@@ -169,7 +169,7 @@ fn what_is_refused_for_good_is_not_retried() {
 }
 
 #[test]
-fn it_waits_for_the_first_version() {
+fn readiness_waits_for_the_first_versions() {
     let harness = Harness::new();
     harness.put("b", 1, "b");
     fs::create_dir(harness.base("c")).unwrap();
@@ -180,7 +180,7 @@ fn it_waits_for_the_first_version() {
     assert!(models.view().readiness == Readiness::Waiting);
     harness.put("c", 1, "c");
     harness.ready(&models).unwrap();
-    // And so for good.
+    // It stays ready.
     harness.remove("c", 1);
     wait_states(&models, "c", &[(1, End)]);
     assert!(models.view().readiness == Readiness::Ready);
@@ -189,7 +189,7 @@ fn it_waits_for_the_first_version() {
 }
 
 #[test]
-fn without_polling_it_looks_when_told() {
+fn without_polling_a_refresh_finds_versions() {
     let harness = Harness::new();
     harness.put("m", 1, "one");
     let mut settings = harness.one();
@@ -205,7 +205,7 @@ fn without_polling_it_looks_when_told() {
 }
 
 #[test]
-fn a_folder_that_vanishes_is_named() {
+fn folder_that_vanishes_is_named() {
     let harness = Harness::new();
     harness.put("m", 1, "one");
     for (version, poll) in [(2, None), (3, Some(Duration::from_millis(10)))] {
@@ -220,7 +220,7 @@ fn a_folder_that_vanishes_is_named() {
 }
 
 #[test]
-fn what_took_the_process_down_is_left_alone() {
+fn version_that_crashed_the_process_is_quarantined() {
     let harness = Harness::new();
     harness.put("m", 1, "one");
     let path = harness.put("m", 2, "slow");
@@ -230,7 +230,7 @@ fn what_took_the_process_down_is_left_alone() {
     let models = harness.serve(harness.with_journal());
     assert_eq!(latest(&models, "m").unwrap(), "one");
     wait_states(&models, "m", &[(2, End), (1, Available)]);
-    assert!(error(&models, "m", 2).message.contains("version 2 of model m took the process down"));
+    assert!(error(&models, "m", 2).message.contains("version 2 of model m crashed the process"));
     assert_eq!(harness.loads(&path), 1);
     fs::write(path.join("go"), "").unwrap();
     wait_states(&models, "m", &[(2, Available), (1, Available)]);
@@ -238,7 +238,7 @@ fn what_took_the_process_down_is_left_alone() {
 }
 
 #[test]
-fn what_is_left_alone_keeps_no_other_from_being_served() {
+fn quarantined_model_does_not_affect_others() {
     let harness = Harness::new();
     harness.put("good", 1, "one");
     let path = harness.put("bad", 1, "slow");
@@ -246,9 +246,9 @@ fn what_is_left_alone_keeps_no_other_from_being_served() {
     let left = harness.journal_of_a_crashed_load(&path);
     fs::write(harness.journal(), &left).unwrap();
     let models = harness.start(harness.with_journal());
-    // There is nothing else to serve: the server stays, and tries again after a while.
+    // There is no other model: the server stays, and retries later.
     wait_states(&models, "bad", &[(1, End)]);
-    assert!(error(&models, "bad", 1).message.contains("took the process down 2 times"));
+    assert!(error(&models, "bad", 1).message.contains("crashed the process 2 times"));
     assert!(models.view().readiness == Readiness::Waiting);
     models.stop();
 
@@ -272,7 +272,7 @@ fn stopping_unloads_everything() {
     thread::scope(|scope| {
         scope.spawn(|| models.stop());
         wait("m is unloaded", || latest(&models, "m").is_none());
-        // What is being loaded is waited for.
+        // A load under way is waited for.
         fs::write(slow.join("go"), "").unwrap();
     });
     assert_eq!(harness.texts.dropped_in.lock().unwrap().len(), 2);

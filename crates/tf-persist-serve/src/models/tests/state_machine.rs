@@ -10,7 +10,7 @@ use crate::status::Status;
 
 const RETRIES: RetryPolicy = RetryPolicy { max: 2, interval: Duration::from_secs(60) };
 
-/// A model whose loads are done by hand.
+/// A model whose loads the test performs.
 struct Harness {
     model: Model<i64>,
     ids: u64,
@@ -34,7 +34,7 @@ impl Harness {
         self.model.aspire(&chosen, &mut self.ids)
     }
 
-    /// The versions that are to be loaded now, and those to be unloaded.
+    /// The versions to load now, and those to unload.
     fn decide(&mut self) -> (Vec<LoadJob>, Vec<(u64, i64)>) {
         let (mut loads, mut unloads) = (Vec::new(), Vec::new());
         for action in self.model.decide() {
@@ -46,7 +46,7 @@ impl Harness {
         (loads, unloads)
     }
 
-    /// The one version to be loaded now.
+    /// The only version to load now.
     fn load(&mut self) -> LoadJob {
         let (mut loads, unloads) = self.decide();
         assert!(unloads.is_empty() && loads.len() == 1, "{loads:?} {unloads:?}");
@@ -55,7 +55,7 @@ impl Harness {
         job
     }
 
-    /// The one version to be unloaded now.
+    /// The only version to unload now.
     fn unload(&mut self) -> (u64, i64) {
         let (loads, unloads) = self.decide();
         assert!(loads.is_empty() && unloads.len() == 1, "{loads:?} {unloads:?}");
@@ -80,7 +80,7 @@ impl Harness {
         assert!(loads.is_empty() && unloads.is_empty(), "{loads:?} {unloads:?}");
     }
 
-    /// A model with one version that answers.
+    /// A model with one available version.
     fn with(version: i64) -> Self {
         let mut harness = Self::new();
         harness.aspire(&[version]);
@@ -91,7 +91,7 @@ impl Harness {
 }
 
 #[test]
-fn the_new_one_is_loaded_before_the_old_one_goes() {
+fn new_version_is_loaded_before_the_old_one_is_unloaded() {
     let mut harness = Harness::new();
     assert!(harness.aspire(&[1]));
     assert!(!harness.aspire(&[1]), "nothing new");
@@ -116,7 +116,7 @@ fn the_new_one_is_loaded_before_the_old_one_goes() {
 }
 
 #[test]
-fn the_newest_is_loaded_first() {
+fn newest_version_is_loaded_first() {
     let mut harness = Harness::new();
     harness.aspire(&[1, 3, 2]);
     let (loads, _) = harness.decide();
@@ -124,7 +124,7 @@ fn the_newest_is_loaded_first() {
 }
 
 #[test]
-fn a_broken_version_leaves_the_old_one() {
+fn broken_version_leaves_the_old_one() {
     let mut harness = Harness::with(1);
     harness.aspire(&[2]);
     let job = harness.load();
@@ -133,7 +133,7 @@ fn a_broken_version_leaves_the_old_one() {
     assert_eq!(harness.states(), [(2, End), (1, Available)]);
     assert_eq!(harness.model.statuses()[0].error, Some(Status::not_found("no")));
     assert_eq!(harness.model.failure(), None, "there is one that answers");
-    // One that is better takes the place of both.
+    // A working version replaces both.
     harness.aspire(&[3]);
     let job = harness.load();
     harness.succeed(&job);
@@ -164,11 +164,11 @@ fn rolling_back_from_a_broken_version_keeps_the_old_one() {
 }
 
 #[test]
-fn without_any_version_everything_goes() {
+fn without_aspired_versions_all_are_unloaded() {
     let mut harness = Harness::with(1);
     harness.aspire(&[]);
     let (id, _) = harness.unload();
-    // The same number again is another version.
+    // The same number again is a new version.
     harness.aspire(&[1]);
     let job = harness.load();
     assert_ne!(job.id, id);
@@ -194,7 +194,7 @@ fn another_base_path_replaces_the_same_number() {
 }
 
 #[test]
-fn what_is_not_wanted_any_more_is_not_served() {
+fn version_that_is_no_longer_aspired_is_not_served() {
     let mut harness = Harness::with(1);
     harness.aspire(&[2]);
     let two = harness.load();
@@ -206,14 +206,14 @@ fn what_is_not_wanted_any_more_is_not_served() {
     harness.model.unloaded(two.id);
     assert_eq!(harness.model.statuses()[0].error.as_ref().unwrap().code, tf_persist_core::Code::Cancelled);
     assert_eq!(harness.states(), [(2, End), (1, Available)]);
-    // ModelConfig again in time, it is.
+    // Aspired again in time, it is served.
     harness.aspire(&[3]);
     let three = harness.load();
     harness.aspire(&[1]);
     harness.aspire(&[3]);
     assert_eq!(harness.succeed(&three), None);
     assert_eq!(harness.states()[0], (3, Available));
-    // What was not begun is begun.
+    // A cancelled load begins again.
     harness.aspire(&[4]);
     let unloaded = harness.decide().1;
     harness.model.unloaded(unloaded[0].0);
@@ -222,12 +222,12 @@ fn what_is_not_wanted_any_more_is_not_served() {
     let four = harness.load();
     harness.model.finished(four.id, LoadOutcome::Dropped, RETRIES, harness.now);
     assert_eq!(harness.load().version, 4);
-    // A load that nobody knows of any more.
+    // The outcome of a forgotten load.
     assert_eq!(harness.model.finished(99, LoadOutcome::Loaded(7), RETRIES, harness.now), Some(7));
 }
 
 #[test]
-fn failures_are_tried_again_later() {
+fn failures_are_retried_later() {
     let mut harness = Harness::new();
     harness.aspire(&[1]);
     for attempt in 0..3 {
@@ -246,7 +246,7 @@ fn failures_are_tried_again_later() {
 }
 
 #[test]
-fn files_that_change_are_tried_again() {
+fn changed_files_are_loaded_again() {
     let mut harness = Harness::new();
     harness.aspire(&[1]);
     let path = Path::new("/m/1");
@@ -260,17 +260,17 @@ fn files_that_change_are_tried_again() {
     let job = harness.load();
     harness.fail(&job, false, 7);
     assert_eq!(harness.states(), [(1, Loading)], "it is tried as often as at first");
-    // Who looks only when told cannot wait.
+    // Without regular polls there is no second poll to wait for.
     assert!(harness.model.observe_stamp(path, FileStamp(8), false));
     let job = harness.load();
     harness.succeed(&job);
     assert_eq!(harness.model.statuses()[0].error, None);
     assert!(harness.model.watched().next().is_none());
-    assert!(!harness.model.observe_stamp(path, FileStamp(9), false), "what answers is left alone");
+    assert!(!harness.model.observe_stamp(path, FileStamp(9), false), "an available version is not loaded again");
 }
 
 #[test]
-fn what_failed_is_forgotten_when_it_is_gone() {
+fn failed_version_is_forgotten_when_it_is_gone() {
     let mut harness = Harness::new();
     harness.aspire(&[1]);
     let job = harness.load();
@@ -283,7 +283,7 @@ fn what_failed_is_forgotten_when_it_is_gone() {
 }
 
 #[test]
-fn the_history_ends_somewhere() {
+fn history_is_limited() {
     let mut harness = Harness::with(0);
     for version in 1..=MAX_ENDED as i64 + 10 {
         harness.aspire(&[version]);
@@ -298,7 +298,7 @@ fn the_history_ends_somewhere() {
 }
 
 #[test]
-fn several_superfluous_versions_go_down_to_one() {
+fn all_but_one_superfluous_version_are_unloaded() {
     let mut harness = Harness::new();
     harness.aspire(&[1, 2, 3]);
     for job in harness.decide().0 {
@@ -312,7 +312,7 @@ fn several_superfluous_versions_go_down_to_one() {
 }
 
 #[test]
-fn what_is_left_alone_is_tried_again_after_its_time() {
+fn quarantined_version_is_retried_after_its_time() {
     let mut harness = Harness::new();
     harness.aspire(&[1]);
     let job = harness.load();
