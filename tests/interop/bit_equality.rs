@@ -1,4 +1,4 @@
-//! The same inputs, the same libtensorflow, the same session options: the same bits as Python's session.
+//! With the same inputs, libtensorflow and session options, answers have the same bits as in Python's session.
 
 use std::path::Path;
 
@@ -9,20 +9,20 @@ use crate::python;
 use crate::recorded::{Recorded, models};
 
 #[test]
-fn answers_are_pythons_bit_for_bit() {
+fn answers_equal_pythons_bit_for_bit() {
     bit_equal(&models(), &root().join("models"));
 }
 
 #[test]
-fn answers_of_real_models_are_pythons_bit_for_bit() {
-    let Some(corpus) = corpus("answers_of_real_models_are_pythons_bit_for_bit") else { return };
+fn answers_of_real_models_equal_pythons_bit_for_bit() {
+    let Some(corpus) = corpus("answers_of_real_models_equal_pythons_bit_for_bit") else { return };
     let dev = corpus.join("dev");
     let plain: Vec<_> =
         Recorded::all(&dev).into_iter().filter(|recorded| recorded.meta.custom_op_libs.is_empty()).collect();
     bit_equal(&plain, &dev);
 }
 
-/// Has Python run every case here and now, and compares each output's bytes.
+/// Runs every case in Python on this machine, and compares the bytes of each output.
 fn bit_equal(all: &[Recorded], folder: &Path) {
     let work = tempfile::tempdir().unwrap();
     let pair = |recorded: &Recorded| format!("{}={}", recorded.model.display(), folder.join(&recorded.name).display());
@@ -33,7 +33,7 @@ fn bit_equal(all: &[Recorded], folder: &Path) {
         let answers = npz::read_file(work.path().join(format!("{}.npz", recorded.name))).unwrap();
         for (index, outputs) in recorded.run(&recorded.model).into_iter().enumerate() {
             for (name, ours) in outputs {
-                // Strings lie in three arrays; those of the recorded answers are compared byte for byte already.
+                // Strings are stored in three arrays; the recorded answers are already compared byte for byte.
                 let wanted = format!("c{index}.out.{name}");
                 let Some((_, python)) = answers.iter().find(|(name, _)| *name == wanted) else {
                     assert!(ours.strings().is_ok(), "{}: Python gave no `{wanted}`", recorded.name);

@@ -1,4 +1,4 @@
-//! Models born in Rust: built and trained with the tensorflow crate, written by our exporter, and the same in Python.
+//! Models built and trained with the tensorflow crate and written by our exporter behave the same in Python.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::born_in_rust::{Born, Digits};
 use crate::python;
 use crate::recorded::Recorded;
 
-/// What the tensorflow crate's session answered, one request after the other, in the form that models are recorded in.
+/// The answers of the tensorflow crate's session, in order, in the format of recorded models.
 #[derive(Default)]
 struct Recording {
     cases: Vec<Value>,
@@ -57,7 +57,7 @@ impl Recording {
     }
 }
 
-/// The variables that Python finds in a model: in a session, those of them that are trained, and eagerly.
+/// The variables that Python finds in a model: in a session, the trainable ones of these, and eagerly.
 fn variables_in_python(model: &Path) -> [Vec<String>; 3] {
     let said = python::run("checks.check_variables", [model]);
     let names: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
@@ -68,7 +68,7 @@ fn variables_in_python(model: &Path) -> [Vec<String>; 3] {
 }
 
 #[test]
-fn the_example_goes_on_in_python_as_in_rust() {
+fn the_example_continues_in_python_as_in_rust() {
     let work = tempfile::tempdir().unwrap();
     let born = Born::new().unwrap();
     let data = root().join("models/digits_trainable");
@@ -100,7 +100,7 @@ fn the_example_goes_on_in_python_as_in_rust() {
     assert!(born.train_epoch(&training).unwrap() < first);
 }
 
-/// A graph with both kinds of variables, written by hand: a line fitted with momentum, a count of the steps, a table.
+/// A graph with both kinds of variables, written by hand: a line fitted with momentum, a step counter and a table.
 struct Line {
     runtime: Runtime,
     scope: Scope,
@@ -140,7 +140,7 @@ impl Line {
             let read = ops::ReadVariableOp::new().dtype(DataType::Float);
             read.build(handle.clone(), &mut scope.with_op_name(name)).unwrap()
         };
-        // The names that Python would give them: those that are added must step aside, as must the saver's.
+        // The names that Python would use: added nodes, and those of the saver, must avoid them.
         let at_slope = read(&slope, "slope/Read/ReadVariableOp", scope);
         let at_offset = read(&offset, "at_offset", scope);
         read(&momentum, "slope/Momentum/value", scope);
@@ -223,7 +223,7 @@ impl Line {
 }
 
 #[test]
-fn both_kinds_of_variables_tables_and_assets_go_along() {
+fn both_kinds_of_variables_tables_and_assets_are_exported() {
     let work = tempfile::tempdir().unwrap();
     let vocabulary = work.path().join("vocabulary.txt");
     fs::write(&vocabulary, "null\neins\nzwei\n").unwrap();
@@ -244,7 +244,7 @@ fn both_kinds_of_variables_tables_and_assets_go_along() {
     assert_eq!(saved.signature("serving_default").unwrap().input("x").unwrap().shape.to_string(), "[-1]");
     let [asset] = &saved.assets(meta_graph).unwrap().files[..] else { panic!("one asset") };
     assert_eq!((asset.name.as_str(), asset.declared), ("vocabulary.txt", true));
-    // The model has a copy of its own.
+    // The model has its own copy.
     fs::remove_file(&vocabulary).unwrap();
 
     let mut recording = Recording::default();
@@ -253,7 +253,7 @@ fn both_kinds_of_variables_tables_and_assets_go_along() {
         recording.case("train", &[("x", &x), ("y", &y)], &[("loss", line.step(&x, &y))]);
     }
     recording.case("steps", &[], &[("steps", Tensor::scalar(7_i64).unwrap())]);
-    // A variable is given as it is after what the signature runs.
+    // An output that is a variable has the value after the signature's operations.
     recording.case("train and look", &[("x", &x), ("y", &y)], &[("steps", Tensor::scalar(8_i64).unwrap())]);
     recording.check(work.path());
 
@@ -268,7 +268,7 @@ fn both_kinds_of_variables_tables_and_assets_go_along() {
     assert_eq!(ids["ids"].view::<i64>().unwrap(), [2, -1, 0]);
 }
 
-/// A field of a protobuf that is bytes.
+/// A bytes field of a protobuf message.
 fn field(number: u8, content: &[u8]) -> Vec<u8> {
     let mut bytes = vec![number << 3 | 2];
     let mut length = content.len();
@@ -282,7 +282,7 @@ fn field(number: u8, content: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_tensorflow_knows_better_is_refused_before_anything_is_written() {
+fn invalid_models_are_refused_before_anything_is_written() {
     let work = tempfile::tempdir().unwrap();
     let vocabulary = work.path().join("vocabulary.txt");
     fs::write(&vocabulary, "a\n").unwrap();
@@ -300,16 +300,16 @@ fn what_tensorflow_knows_better_is_refused_before_anything_is_written() {
     let wrong = PartialShape::new(vec![Some(2), None]);
     refused(with(more().shape(wrong).output("y", "line")), "the shape [2, -1] is declared, and the graph has [-1]");
     refused(line.builder(&vocabulary).asset("x", &vocabulary), "`x` is float32, and a path is a string");
-    // A node of an op that nobody has.
+    // A node of an unknown op.
     let node = |op: &[u8]| field(1, &[field(1, b"a"), field(2, op)].concat());
     refused(ModelBuilder::new(node(b"AlienOp42")).unwrap(), "AlienOp42");
-    // `NodeDef.experimental_type` 98 messages deep: a graph still, but no model.
+    // `NodeDef.experimental_type` nested 98 messages deep: valid in a graph, but too deep in a model.
     let deep = (0..97).fold(Vec::new(), |inner, _| field(2, &inner));
     let nested = field(1, &[field(1, b"a"), field(2, b"NoOp"), field(7, &deep)].concat());
     refused(ModelBuilder::new(nested).unwrap(), "nested more than 100 deep");
     assert_eq!(fs::read_dir(work.path()).unwrap().count(), 1, "nothing was left beside it");
 
-    // A graph that says nothing of its version is taken for one of this TensorFlow; without variables there is no saver.
+    // A graph without a version counts as one of this TensorFlow; without variables there is no saver.
     let least = ModelBuilder::new(node(b"NoOp")).unwrap().tags(["train", "gpu"]);
     let least = least.save(work.path().join("least")).unwrap();
     let meta_graph = least.meta_graph(None).unwrap();
@@ -317,7 +317,7 @@ fn what_tensorflow_knows_better_is_refused_before_anything_is_written() {
     assert!(!least.path().join("variables").exists());
     least.load(LoadOptions::default().tags(["train", "gpu"])).unwrap();
 
-    // A size that the graph leaves open may be declared.
+    // The signature may declare a size that the graph leaves open.
     let declared = more().shape(PartialShape::new(vec![Some(2)])).output("y", "line");
     let saved = with(declared).save(&target).unwrap();
     assert_eq!(saved.signature("more").unwrap().input("x").unwrap().shape.to_string(), "[2]");

@@ -1,4 +1,4 @@
-//! Checkpoints that we write are read by Python, and those that TensorFlow wrote are read by us, with the same numbers.
+//! Python reads the checkpoints that we write, and we read those that TensorFlow wrote, with the same numbers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use tf_persist_testing::root;
 
 use crate::python;
 
-/// Every dtype that a tensor holds and a checkpoint may.
+/// Every dtype of tensors that a checkpoint may have.
 const DTYPES: [DType; 20] = [
     DType::Float32,
     DType::Float64,
@@ -50,7 +50,7 @@ fn write(prefix: &Path) {
             writer.add(&name, &Tensor::from_bytes(dtype, shape, &bytes).unwrap()).unwrap();
         }
     }
-    // Keys so long, and so many, that the index has several blocks.
+    // Enough long keys that the index has several blocks.
     for number in 0..3000 {
         let name = format!("{}{number}", "layer/".repeat(20));
         writer.add(&name, &Tensor::scalar(number).unwrap()).unwrap();
@@ -62,17 +62,17 @@ fn write(prefix: &Path) {
     writer.finish().unwrap();
 }
 
-/// What `checks.read_checkpoint` wrote must be what we read.
+/// We must read the same tensors as `checks.read_checkpoint`.
 fn compare(prefix: &Path, archive: &Path) {
     let python: BTreeMap<String, Tensor> = npz::read_file(archive).unwrap().into_iter().collect();
     let reader = CheckpointReader::open(prefix).unwrap();
     let about = prefix.display();
-    // TensorFlow writes strings in slices, and does not read them.
+    // TensorFlow writes strings in slices, but cannot read them.
     let entries = reader.index().entries.iter();
     let entries: Vec<_> = entries.filter(|entry| entry.dtype != DType::String || !entry.is_partitioned()).collect();
     assert_eq!(python.len(), entries.len(), "{about}");
     for entry in entries {
-        // It is bytes, and may end in a zero, which numpy's strings cannot.
+        // It may end in a zero byte, which numpy's strings cannot.
         if entry.key == OBJECT_GRAPH_KEY {
             continue;
         }

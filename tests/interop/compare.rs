@@ -1,18 +1,18 @@
-//! Comparing fresh answers with recorded ones.
+//! Compares fresh answers with recorded ones.
 
 use serde::Deserialize;
 use tf_persist_core::{DType, Element, Tensor};
 
 use crate::recorded::Tensors;
 
-/// How far numbers may be off: `|fresh - recorded| <= atol + rtol * |recorded|`.
+/// The tolerance for numbers: `|fresh - recorded| <= atol + rtol * |recorded|`.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub(crate) struct Tolerance {
     pub(crate) atol: f64,
     pub(crate) rtol: f64,
 }
 
-/// The largest absolute difference; panics where one is outside the tolerance, or anything but floats differs at all.
+/// The largest absolute difference; panics if one is outside the tolerance, or if values other than floats differ.
 pub(crate) fn largest_difference(about: &str, fresh: &Tensors, recorded: &Tensors, tolerance: Tolerance) -> f64 {
     let names = |tensors: &Tensors| {
         let mut names: Vec<String> = tensors.iter().map(|(name, _)| name.clone()).collect();
@@ -41,7 +41,7 @@ pub(crate) fn largest_difference(about: &str, fresh: &Tensors, recorded: &Tensor
     largest
 }
 
-/// The elements as wide floats, if they are floats or complex numbers.
+/// The elements as `f64`, if they are floats or complex numbers.
 fn numbers(tensor: &Tensor) -> Option<Vec<f64>> {
     fn wide<T: Element + Copy>(tensor: &Tensor, widen: impl Fn(T) -> f64) -> Option<Vec<f64>> {
         Some(tensor.view::<T>().unwrap().iter().map(|value| widen(*value)).collect())

@@ -1,4 +1,4 @@
-//! What is the same and what is not, of exports that Python made and of our own.
+//! Differences between exports of Python, and between models and our exports.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ fn compare(a: &Path, b: &Path) -> Diff {
 }
 
 #[test]
-fn exports_of_python_differ_in_what_was_changed() {
+fn exports_of_python_differ_only_in_the_change() {
     let work = tempfile::tempdir().unwrap();
     python::run("models.make_diff_pairs", [work.path()]);
     let with = |a: &str, b: &str| compare(&work.path().join(a), &work.path().join(b));
@@ -36,7 +36,7 @@ fn exports_of_python_differ_in_what_was_changed() {
     assert_eq!(with("first", "swapped").parts(), ["functions", "graph"]);
     assert_eq!(with("first", "tables").parts(), ["graph"]);
 
-    // What is left out for inference is gone, and the rest is as it was.
+    // `--inference-only` removes parts, and leaves the rest unchanged.
     let exported = work.path().join("exported");
     let artefact = SavedModel::open(work.path().join("first")).unwrap();
     artefact.save(&exported, SaveOptions::default().inference_only(true)).unwrap();
@@ -49,7 +49,7 @@ fn exports_of_python_differ_in_what_was_changed() {
     );
     assert!(graph.functions.added.is_empty() && graph.functions.removed.iter().any(|name| name.contains("train")));
     assert!(inference.variables.added.is_empty() && inference.variables.changed.is_empty());
-    // The step of training, and the weights that the module tracks twice.
+    // The training step, and the weights, which the module tracks twice.
     assert!(inference.variables.removed.contains(&"step".to_owned()), "{:?}", inference.variables);
 
     assert!(with("v1_first", "v1_again").is_same());
@@ -61,21 +61,21 @@ fn exports_of_python_differ_in_what_was_changed() {
 }
 
 #[test]
-fn models_of_ours_are_their_exports() {
+fn our_models_equal_their_exports() {
     exports(&models());
 }
 
 #[test]
-fn real_models_are_their_exports() {
-    let Some(corpus) = corpus("real_models_are_their_exports") else { return };
+fn real_models_equal_their_exports() {
+    let Some(corpus) = corpus("real_models_equal_their_exports") else { return };
     let dev = Recorded::all(&corpus.join("dev"));
     exports(&dev.into_iter().filter(|recorded| recorded.meta.custom_op_libs.is_empty()).collect::<Vec<_>>());
 }
 
-/// Loading it runs an init op that draws two of its variables anew.
+/// Its init op draws new values for two variables at every load.
 const REINITIALISED: &str = "tf112_half_plus_two_mkl_conv";
 
-/// Compares each model with itself and with its export, whose variables TensorFlow has written anew.
+/// Compares each model with itself and with its export, whose variables TensorFlow wrote again.
 fn exports(all: &[Recorded]) {
     let work = tempfile::tempdir().unwrap();
     for recorded in all {

@@ -1,4 +1,4 @@
-//! Exports that change the graph: pruned and frozen, against what Python recorded, in both languages.
+//! Pruned and frozen exports give the recorded answers in both languages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -17,22 +17,22 @@ use crate::python;
 use crate::recorded::{Case, Recorded, models};
 
 #[test]
-fn every_model_of_ours_answers_in_every_form() {
+fn our_models_answer_after_every_export() {
     every_form(&models(), &root().join("models"));
 }
 
-/// Those that need op libraries are exported in a process of their own, by `op_libraries.rs`.
+/// `op_libraries.rs` exports models that need op libraries, in separate processes.
 #[test]
-fn every_real_model_answers_in_every_form() {
-    let Some(corpus) = corpus("every_real_model_answers_in_every_form") else { return };
+fn real_models_answer_after_every_export() {
+    let Some(corpus) = corpus("real_models_answer_after_every_export") else { return };
     let dev = corpus.join("dev");
     let plain = Recorded::all(&dev).into_iter().filter(|recorded| recorded.meta.custom_op_libs.is_empty());
     every_form(&plain.collect::<Vec<_>>(), &dev);
 }
 
-/// Exports each model pruned, frozen and both, with all recorded signatures, with those that stay by themselves and with each one
-/// alone, to folders and to packs, and runs the recorded cases in both languages. `round_trip.rs` has the form without options.
-#[expect(clippy::print_stdout, reason = "the differences, and what cannot be frozen, are worth a look")]
+/// Exports each model pruned, frozen and both; with all recorded signatures, with the default ones, and with each one alone; to folders
+/// and to packs. Runs the recorded cases in both languages. `round_trip.rs` tests exports without options.
+#[expect(clippy::print_stdout, reason = "shows the differences, and why models cannot be frozen")]
 pub(crate) fn every_form(all: &[Recorded], folder: &Path) {
     let work = tempfile::tempdir().unwrap();
     let mut forms = Forms { work: work.path(), pairs: String::new() };
@@ -51,7 +51,7 @@ pub(crate) fn every_form(all: &[Recorded], folder: &Path) {
                     forms.check(&source, &format!("{way}_{signature}"), options.clone().signatures([*signature]));
                 }
             }
-            // Both options are the second one.
+            // Both options together mean the second one.
             if by_itself.is_some() && way == "frozen" {
                 let both = work.path().join("both").join(name);
                 SavedModel::open(source.join("model")).unwrap().save(&both, options.inference_only(true)).unwrap();
@@ -66,20 +66,20 @@ pub(crate) fn every_form(all: &[Recorded], folder: &Path) {
     println!("{}", python::run("checks.check_export", [Path::new("--list"), &list].into_iter().chain(libraries)));
 }
 
-/// The cases of the tags that an export has which changes the graph.
+/// The cases of the only meta graph that such an export keeps.
 fn of_first_meta_graph(recorded: &Recorded) -> impl Iterator<Item = &Case> {
     recorded.meta.cases.iter().filter(|case| case.tags.as_ref().is_none_or(|tags| *tags == recorded.meta.tags))
 }
 
-/// Exports of models, and what Python is to check of them.
+/// Exports of models, and the checks that Python runs on them.
 struct Forms<'a> {
     work: &'a Path,
     pairs: String,
 }
 
 impl Forms<'_> {
-    /// Exports a model in one form, to a folder and to a pack, and runs the cases of the signatures that it has. Gives those, or
-    /// nothing if the model cannot be exported so.
+    /// Exports a model with these options, to a folder and to a pack, and runs the cases of its signatures. Returns the signatures, or
+    /// `None` if the model cannot be exported with these options.
     fn check(&mut self, source: &Path, way: &str, options: SaveOptions) -> Option<Vec<String>> {
         let name = source.file_name().unwrap().to_str().unwrap();
         let (target, pack) = (self.work.join(way).join(name), self.work.join(format!("{name}_{way}.tfpack")));
@@ -98,7 +98,7 @@ impl Forms<'_> {
             Err(error) => panic!("{name}, {way}: {error}"),
         };
         assert!(!way.starts_with("frozen") || !target.join("variables").exists(), "{name}, {way}");
-        // A pack has the same files, and so it answers as the folder does.
+        // A pack has the same files, so it gives the same answers.
         model.save(&pack, options).unwrap();
         let unpacked = self.work.join("unpacked");
         SavedModel::open(&pack).unwrap().save(&unpacked, SaveOptions::default().overwrite(true)).unwrap();
@@ -130,8 +130,7 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// The cases of a model's first meta graph and these signatures, as recordings in `folder`: an export that changes the graph has no
-/// other.
+/// Records in `folder` the cases of the first meta graph and these signatures, which are all that such an export keeps.
 fn some_cases(recorded: &Path, folder: &Path, signatures: &[String]) -> Recorded {
     let mut meta: Value = serde_json::from_slice(&fs::read(recorded.join("meta.json")).unwrap()).unwrap();
     let tags = meta["tags"].clone();
@@ -141,7 +140,7 @@ fn some_cases(recorded: &Path, folder: &Path, signatures: &[String]) -> Recorded
         !is_of_others && signatures.iter().any(|name| case["signature"] == *name)
     };
     let cases = meta["cases"].as_array_mut().unwrap();
-    // Where each case builds on the state that the earlier ones left, no later one is asked without them.
+    // If cases depend on the state that earlier ones left, later cases are left out with them.
     if is_sequence {
         cases.truncate(cases.iter().take_while(|case| stays(case)).count());
     }
@@ -154,10 +153,10 @@ fn some_cases(recorded: &Path, folder: &Path, signatures: &[String]) -> Recorded
     cases
 }
 
-/// Parts that are shared between what stays and what goes: constants, tables, variables that others begin as. Branches that are not
-/// taken, gradients of one's own, and variables that no saver restores.
+/// Constants, tables and initial values that kept and removed parts share, branches that are not taken, custom gradients, and variables
+/// that no saver restores.
 #[test]
-fn what_hangs_together_is_not_cut() {
+fn dependent_parts_are_kept() {
     let work = tempfile::tempdir().unwrap();
     let (made, out) = (work.path().join("made"), work.path().join("out"));
     fs::create_dir(&made).unwrap();
@@ -205,7 +204,7 @@ fn without_outputs(made: &Path, out: &Path) -> Vec<(String, String)> {
     kept
 }
 
-/// What a session has of variables that its graph has no saver for is saved with it.
+/// A session saves variables that its graph's saver leaves out.
 fn saved_from_a_session(original: &Path, target: &Path) {
     let model = LoadedModel::load(original, LoadOptions::default()).unwrap();
     let unrestored = model.saved_model().unrestored_variables(model.meta_graph()).unwrap();
@@ -214,7 +213,7 @@ fn saved_from_a_session(original: &Path, target: &Path) {
     assert!(unrestored.missing.is_empty());
     model.save(target, SaveOptions::default()).unwrap();
     check_answer(target, original);
-    // Without the variables nobody can restore them.
+    // Without its variables the model cannot be loaded.
     fs::remove_dir_all(target.join("variables")).unwrap();
     let error = LoadedModel::load(target, LoadOptions::default()).unwrap_err();
     let says = error.to_string();
@@ -227,7 +226,7 @@ fn saved_from_a_session(original: &Path, target: &Path) {
     assert!(error.unwrap_err().to_string().contains("the variable `weight` has no value"));
 }
 
-/// What a model of `checks.check_pruned` answers is what its original was recorded to.
+/// A model of `checks.check_pruned` gives the recorded answer of its original.
 fn check_answer(model: &Path, original: &Path) {
     let expected = npy::read_file(original.join("answer.npy")).unwrap();
     let loaded =

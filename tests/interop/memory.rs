@@ -1,11 +1,11 @@
-//! What is copied on the way into TensorFlow and out of it: nothing but strings.
+//! Only strings are copied into TensorFlow and out of it.
 
 use tf_persist_core::{DType, LoadOptions, LoadedModel, Tensor};
 use tf_persist_testing::root;
 
 use crate::recorded::Recorded;
 
-/// A signature that gives its inputs back, of a model that echoes.
+/// Runs a signature that returns its inputs.
 fn echo(input: Tensor) -> (Tensor, Tensor) {
     let recorded = Recorded::read(&root().join("models/dtypes"));
     let model = LoadedModel::load(&recorded.model, LoadOptions::default()).unwrap();
@@ -26,7 +26,7 @@ fn echo(input: Tensor) -> (Tensor, Tensor) {
 }
 
 #[test]
-fn sixty_four_megabytes_go_through_tensorflow_without_a_copy() {
+fn numbers_are_not_copied() {
     let mut input = Tensor::zeros(DType::Float32, &[16 << 20]).unwrap();
     let values = input.view_mut::<f32>().unwrap();
     (values[0], values[values.len() - 1]) = (1.0, 2.0);
@@ -42,7 +42,7 @@ fn sixty_four_megabytes_go_through_tensorflow_without_a_copy() {
 }
 
 #[test]
-fn an_answer_can_be_fed_again_and_outlives_its_session() {
+fn outputs_can_be_fed_and_outlive_their_session() {
     let (input, output) = echo(Tensor::from_slice(&[3], &[1.5_f32, -2.0, f32::NAN]).unwrap());
     drop(input);
     let (_, again) = echo(output.clone());

@@ -1,4 +1,4 @@
-//! What must be refused is refused with a sentence, before TensorFlow runs where that is possible.
+//! Invalid models and inputs are refused with an error, before TensorFlow runs if possible.
 
 use std::fs;
 use std::path::Path;
@@ -40,7 +40,7 @@ fn wrong_inputs_are_refused_by_name() {
 }
 
 #[test]
-fn a_shape_that_the_graph_refuses_is_explained() {
+fn wrong_shape_is_explained() {
     let model = LoadedModel::load(root().join("models/digits/model"), LoadOptions::default()).unwrap();
     let image = Tensor::zeros(DType::Float32, &[1, 7, 7, 1]).unwrap();
     let error = model.signature("serving_default").unwrap().run([("image", image)]).unwrap_err();
@@ -48,14 +48,14 @@ fn a_shape_that_the_graph_refuses_is_explained() {
 }
 
 #[test]
-fn unknown_tags_list_what_there_is() {
+fn unknown_tags_list_the_tags_of_the_model() {
     let multi = root().join("models/multi/model");
     let error = LoadedModel::load(&multi, LoadOptions::default().tags(["gpu"])).unwrap_err();
     assert!(error.to_string().contains("`serve`, `serve,train`"), "{error}");
 }
 
 #[test]
-fn dtypes_that_no_client_knows_are_refused_by_name() {
+fn unsupported_dtypes_are_refused_by_name() {
     let recorded = Recorded::read(&root().join("models/float8"));
     let model = LoadedModel::load(&recorded.model, LoadOptions::default()).unwrap();
     assert!(!recorded.meta.refused.is_empty());
@@ -68,8 +68,8 @@ fn dtypes_that_no_client_knows_are_refused_by_name() {
 }
 
 #[test]
-fn missing_or_short_variables_are_refused_before_tensorflow_is_asked() {
-    /// What is broken, and how.
+fn missing_or_short_variables_are_refused_before_tensorflow_runs() {
+    /// The damage to a model.
     type Damage = (&'static str, fn(&Path));
     let break_ways: [Damage; 6] = [
         ("no variables folder", |model| fs::remove_dir_all(model.join("variables")).unwrap()),
@@ -95,7 +95,7 @@ fn missing_or_short_variables_are_refused_before_tensorflow_is_asked() {
         let error = refusal(&path);
         assert!(!matches!(error, Error::TensorFlow { .. }), "{what}: {error}");
         assert!(error.to_string().contains("variables"), "{what}: {error}");
-        // What there is can still be looked at.
+        // The intact parts can still be read.
         assert!(SavedModel::open(&path).unwrap().signature("serving_default").is_ok(), "{what}");
     }
 }

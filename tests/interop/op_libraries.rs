@@ -1,7 +1,7 @@
-//! Op libraries: packages, one in C++ and one in Rust of our own, and what goes wrong with them.
+//! Op libraries of packages, one in C++ and one in Rust of our own, and their errors.
 //!
-//! What a library registers stays in the process and would change what other tests see, so the tests run in a process of their own
-//! each: this binary, told to run one ignored test.
+//! Registered ops stay in the process and would affect other tests, so each test runs in a process of its own: this binary with the
+//! name of one ignored test.
 
 use std::env;
 use std::fs;
@@ -21,7 +21,7 @@ use crate::recorded::Recorded;
 use crate::round_trip::round_trip;
 
 /// Runs an ignored test of this file in a process of its own.
-#[expect(clippy::print_stdout, reason = "what it says is this test's output")]
+#[expect(clippy::print_stdout, reason = "shows the output of the other process")]
 fn alone(test: &str) {
     let ran = Command::new(env::current_exe().unwrap())
         .args(["--ignored", "--exact", "--nocapture", &format!("op_libraries::{test}")])
@@ -44,7 +44,7 @@ pub(crate) fn haversine() -> PathBuf {
     built().join(name)
 }
 
-/// The op in C++, compiled if it was not.
+/// The op in C++, compiled if necessary.
 pub(crate) fn moving_average() -> PathBuf {
     let library = built().join("libmoving_average.so");
     let made = Command::new(root().join("scripts/build_custom_op"))
@@ -73,7 +73,7 @@ fn ops_of_our_own_answer_and_survive_export() {
 fn examples_round_trip() {
     let mut all = Recorded::all(&root().join("examples/moving_average_op/models"));
     all.extend(Recorded::all(&root().join("examples/haversine_op/models")));
-    // Before their libraries are there, each op is missed by name, with what uses it.
+    // Before their libraries are loaded, each missing op is named with its users.
     for recorded in &all {
         let error = LoadedModel::load(&recorded.model, LoadOptions::default()).unwrap_err();
         let Some(ModelError::SavedModel(SavedModelError::MissingOps(missing))) = error.model() else {
@@ -83,7 +83,7 @@ fn examples_round_trip() {
         assert_eq!(missing.hint().settings(), [Setting::SetTo("op_library", "FILE.so".into())]);
     }
     round_trip(&all);
-    // What an op refuses is said in its words.
+    // An error of the op has the op's own words.
     let model = LoadedModel::load(root().join("examples/haversine_op/models/haversine/model"), LoadOptions::default());
     let point = |count: usize| Tensor::from_slice(&[count, 2], &vec![1.0_f64; count * 2]).unwrap();
     let refused = model.unwrap().signature("serving_default").unwrap().run([("start", point(1)), ("end", point(3))]);
@@ -91,7 +91,7 @@ fn examples_round_trip() {
     assert!(error.contains("`start` has 1 points and `end` 3"), "{error}");
 }
 
-/// A decision forest whose initialiser is given the path of one file, and reads them all: they stay, and so does what fills it.
+/// A decision forest whose initialiser gets the path of one file and reads all of them: the export keeps the files and the initialiser.
 fn forest_without_library(forest: &Path) {
     let work = tempfile::tempdir().unwrap();
     let model = SavedModel::open(forest).unwrap();
@@ -126,7 +126,7 @@ fn corpus_round_trip() {
     round_trip(&all);
     every_form(&all, &corpus.join("dev"));
     forest_without_library(&corpus.join("negative/tfdf_without_library/model"));
-    // With the library there, what was refused without it loads.
+    // With the library, models that were refused load.
     let forest = corpus.join("negative/tfdf_without_library/model");
     assert!(LoadedModel::load(forest, LoadOptions::default().op_library("ydf_tf")).is_ok());
 }
@@ -154,14 +154,14 @@ fn loading() {
     assert!(loads.into_iter().all(|load| load.join().unwrap() == ["Haversine"]));
     assert_eq!(OpLibrary::loaded().len(), 1);
 
-    // A copy is refused before it does harm.
+    // A copy is refused before it is loaded.
     let copy = folder.path().join("copy.so");
     fs::copy(&path, &copy).unwrap();
     let same = OpLibraryProblem::AlreadyRegistered { by: Some(path.canonicalize().unwrap()), loaded: false };
     assert_eq!(problem(OpLibrary::load(&runtime, &copy)), same);
     assert!(answers());
 
-    // Another build of the same ops is only seen when it is in the process; it is told, and what then fails says why.
+    // Another build of the same ops is detected only after loading; the error says so, and later errors explain it.
     let other = folder.path().join("other.so");
     fs::write(&other, [fs::read(&path).unwrap(), b"\0".to_vec()].concat()).unwrap();
     let same = OpLibraryProblem::AlreadyRegistered { by: Some(path.canonicalize().unwrap()), loaded: true };
@@ -195,10 +195,10 @@ fn answers() -> bool {
     ran.is_ok()
 }
 
-/// Opening needs no TensorFlow, and neither does knowing what is missing.
+/// Opening a model and finding its missing ops needs no TensorFlow.
 #[test]
-fn what_is_missing_is_known_without_tensorflow() {
-    let Some(corpus) = corpus("what_is_missing_is_known_without_tensorflow") else { return };
+fn missing_ops_are_known_without_tensorflow() {
+    let Some(corpus) = corpus("missing_ops_are_known_without_tensorflow") else { return };
     let missing = |path: &Path| {
         let model = SavedModel::open(path).unwrap();
         model.missing_ops(&model.meta_graphs()[0])

@@ -1,4 +1,4 @@
-//! Packs answer as the folders they were made of, wherever their files are put for TensorFlow.
+//! Packs give the same answers as their folders, wherever their files are unpacked for TensorFlow.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,14 +11,14 @@ use crate::compare::largest_difference;
 use crate::recorded::{Recorded, models};
 
 #[test]
-fn every_model_of_ours_answers_out_of_a_pack() {
+fn our_models_answer_from_a_pack() {
     packs(&models());
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "what is left out is said")]
-fn every_real_model_answers_out_of_a_pack() {
-    let Some(corpus) = corpus("every_real_model_answers_out_of_a_pack") else { return };
+#[expect(clippy::print_stdout, reason = "shows the models that are left out")]
+fn real_models_answer_from_a_pack() {
+    let Some(corpus) = corpus("real_models_answer_from_a_pack") else { return };
     let (plain, custom): (Vec<_>, Vec<_>) =
         Recorded::all(&corpus.join("dev")).into_iter().partition(|recorded| recorded.meta.custom_op_libs.is_empty());
     for recorded in custom {
@@ -27,8 +27,8 @@ fn every_real_model_answers_out_of_a_pack() {
     packs(&plain);
 }
 
-/// Runs the recorded cases of each model out of memory and off the disk.
-#[expect(clippy::print_stdout, reason = "the differences are worth a look")]
+/// Runs the recorded cases of each model from memory and from the disk.
+#[expect(clippy::print_stdout, reason = "shows the differences")]
 fn packs(all: &[Recorded]) {
     for recorded in all {
         let model = SavedModel::from_bytes(SavedModel::open(&recorded.model).unwrap().to_bytes().unwrap()).unwrap();
@@ -39,7 +39,7 @@ fn packs(all: &[Recorded]) {
     }
 }
 
-/// Runs every case in order, one session for each tag set; the largest difference to what was recorded.
+/// Runs every case in order, one session for each tag set; returns the largest difference from the recorded answers.
 fn check(recorded: &Recorded, model: &SavedModel, place: Unpacked) -> f64 {
     let mut sessions: BTreeMap<Vec<String>, LoadedModel> = BTreeMap::new();
     let mut largest = 0.0_f64;
@@ -47,7 +47,7 @@ fn check(recorded: &Recorded, model: &SavedModel, place: Unpacked) -> f64 {
         let tags = recorded.tags_of(case);
         let about = format!("{}, `{}`, {place:?}", recorded.name, case.signature);
         let session = sessions.entry(tags.clone()).or_insert_with(|| {
-            // Memory is what is taken unless something else is said.
+            // Memory is the default.
             let options = if place == Unpacked::Memory {
                 LoadOptions::default()
             } else {
@@ -71,9 +71,9 @@ fn model(name: &str) -> SavedModel {
     SavedModel::open(root().join("models").join(name).join("model")).unwrap()
 }
 
-/// What a model counted is saved into a pack, and counted on from there; nothing is left behind.
+/// A counter's state is saved in a pack and continues from there; no files are left behind.
 #[test]
-fn state_is_saved_into_a_pack_and_taken_up_again() {
+fn state_is_saved_in_a_pack() {
     let work = tempfile::tempdir().unwrap();
     let pack = work.path().join("m.tfpack");
     let recorded = Recorded::read(&root().join("models/counter"));
@@ -92,11 +92,11 @@ fn state_is_saved_into_a_pack_and_taken_up_again() {
     for expected in &expected {
         assert_eq!(&run(&loaded), expected);
         loaded.save(&pack, options.clone()).unwrap();
-        // From a pack it is saved over that pack.
+        // A model from a pack is saved over that pack.
         loaded = LoadedModel::load(&pack, LoadOptions::default()).unwrap();
     }
     assert_eq!(names(work.path()), ["m.tfpack"]);
-    // Bytes of a model that runs have its state as well.
+    // The bytes of a loaded model have its state too.
     let bytes = loaded.to_bytes(SaveOptions::default()).unwrap();
     let again = SavedModel::from_bytes(bytes).unwrap().load(LoadOptions::default()).unwrap();
     assert_eq!(run(&again), run(&loaded));
@@ -110,11 +110,11 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn what_tensorflow_says_of_its_place_is_said_of_the_model() {
+fn errors_name_the_model_instead_of_the_unpacked_files() {
     let work = tempfile::tempdir().unwrap();
     let pack = work.path().join("broken.tfpack");
-    let Some(corpus) = corpus("what_tensorflow_says_of_its_place_is_said_of_the_model") else { return };
-    // The library that the model needs is not there.
+    let Some(corpus) = corpus("errors_name_the_model_instead_of_the_unpacked_files") else { return };
+    // The model's op library is not loaded.
     let broken = SavedModel::open(corpus.join("negative/tfdf_without_library/model")).unwrap();
     broken.save(&pack, SaveOptions::default()).unwrap();
     let error = LoadedModel::load(&pack, LoadOptions::default()).unwrap_err();

@@ -12,7 +12,7 @@ use tf_persist_testing::root;
 
 use crate::compare::{Tolerance, largest_difference};
 
-/// A model and what Python answered.
+/// A model and Python's answers.
 pub(crate) struct Recorded {
     pub(crate) name: String,
     pub(crate) model: PathBuf,
@@ -20,7 +20,7 @@ pub(crate) struct Recorded {
     arrays: BTreeMap<String, Tensor>,
 }
 
-/// What is read of `meta.json`.
+/// The fields of `meta.json` that tests need.
 #[derive(Deserialize)]
 pub(crate) struct Meta {
     pub(crate) tags: Vec<String>,
@@ -28,7 +28,7 @@ pub(crate) struct Meta {
     pub(crate) tolerance: Tolerance,
     #[serde(default)]
     pub(crate) custom_op_libs: Vec<String>,
-    /// Signatures that must be refused, and why.
+    /// Signatures that must be refused, with the reason.
     #[serde(default)]
     pub(crate) refused: BTreeMap<String, String>,
 }
@@ -56,7 +56,7 @@ impl Recorded {
         }
     }
 
-    /// Every model of a folder that is a SavedModel with answers.
+    /// Every SavedModel with recorded answers in a folder.
     pub(crate) fn all(folder: &Path) -> Vec<Self> {
         let mut folders: Vec<PathBuf> = fs::read_dir(folder)
             .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
@@ -80,13 +80,13 @@ impl Recorded {
         self.decode(&case.outputs)
     }
 
-    /// Options to load it with: its op libraries.
+    /// Load options with the model's op libraries.
     pub(crate) fn options(&self) -> LoadOptions {
         let libraries = self.meta.custom_op_libs.iter();
         libraries.fold(LoadOptions::default(), |options, library| options.op_library(op_library(library)))
     }
 
-    /// Runs every case in order, one session for each tag set, and gives each one's outputs.
+    /// Runs every case in order, one session for each tag set, and returns the outputs of each.
     pub(crate) fn run(&self, model: &Path) -> Vec<Tensors> {
         let mut sessions: BTreeMap<Vec<String>, LoadedModel> = BTreeMap::new();
         let run = |case: &Case| {
@@ -105,7 +105,7 @@ impl Recorded {
         self.meta.cases.iter().map(run).collect()
     }
 
-    /// Runs every case of `model` and compares with what was recorded; the largest difference.
+    /// Runs every case of `model` and compares the answers; returns the largest difference.
     pub(crate) fn check(&self, model: &Path) -> f64 {
         let mut largest = 0.0_f64;
         for (case, fresh) in self.meta.cases.iter().zip(self.run(model)) {
@@ -115,7 +115,7 @@ impl Recorded {
         largest
     }
 
-    /// The tensors behind the entries of a case; a sparse one gives three.
+    /// The tensors of a case's entries; a sparse entry has three.
     fn decode(&self, entries: &BTreeMap<String, Value>) -> Tensors {
         let mut tensors = Vec::new();
         for (key, entry) in entries {

@@ -1,4 +1,4 @@
-//! Training checkpoints that Python wrote, put into models that Python wrote, whose answers are then those of the training.
+//! A model with the variables of a training checkpoint gives the answers of the training; Python wrote both.
 
 use std::fs;
 use std::path::Path;
@@ -10,14 +10,14 @@ use tf_persist_testing::{corpus, root};
 
 use crate::python;
 
-/// What a case is to show.
+/// The expected result of a case.
 struct Case {
     name: &'static str,
-    /// The path that is given for the checkpoint, below the case's folder.
+    /// The path of the checkpoint, below the case's folder.
     given: &'static str,
     options: RestoreOptions,
     matched: Matched,
-    /// What keeps the model's value, as the beginnings of keys.
+    /// Prefixes of the keys that keep the model's value.
     kept: &'static [&'static str],
     grown: bool,
     averages: usize,
@@ -50,7 +50,7 @@ fn cases() -> Vec<Case> {
         case("slots", "checkpoint.data-00000-of-00001", objects("", "trainer")),
         Case { options: options(true, None), kept: &["steps/"], ..case("missing", "checkpoint", Matched::Keys) },
         case("keras_saved", "training/checkpoint-1", objects("", "model")),
-        // The seed of the dropout, which no checkpoint of a Keras model has; it is saved twice.
+        // The seed of the dropout, which checkpoints of Keras models never have; the model saves it twice.
         Case {
             options: options(true, None),
             kept: &["_all_variables/", "variables/2/"],
@@ -83,12 +83,12 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// The model's graph takes other shapes than those that it was saved with.
+/// The checkpoint has other shapes than the model, which its graph permits.
 fn grown(case: Case) -> Case {
     Case { grown: true, ..case }
 }
 
-/// So many variables take their moving average.
+/// `count` variables take their moving average.
 fn averages(count: usize, mut case: Case) -> Case {
     case.options.moving_averages = true;
     Case { averages: count, ..case }
@@ -102,7 +102,7 @@ fn checkpoint(path: &Path) -> CheckpointReader {
     CheckpointReader::open(find_checkpoint(path).unwrap()).unwrap()
 }
 
-/// Why a checkpoint is refused.
+/// The error for a checkpoint.
 fn refusal(folder: &Path, options: &RestoreOptions) -> ModelError {
     Mapping::find(&model(folder), &checkpoint(&folder.join("checkpoint")), options).unwrap_err()
 }
@@ -114,7 +114,7 @@ fn restore(made: &Path, case: &Case) {
     let save = SaveOptions::default().from_checkpoint(folder.join(case.given), case.options.clone());
     let saved = SavedModel::open(folder.join("model")).unwrap().save(&restored, save);
     let mapping = saved.unwrap_or_else(|error| panic!("{}: {error}", case.name)).restored.unwrap();
-    // What the graph declares is not known to the checkpoints alone.
+    // The checkpoints do not have the shapes that the graph declares.
     let alone = Mapping::find(&model, &checkpoint, &case.options);
     assert_eq!(alone.ok().as_ref() == Some(&mapping), !case.grown, "{}", case.name);
     assert_eq!(mapping.averages(), case.averages, "{}: {:?}", case.name, mapping.pairs);
@@ -141,7 +141,7 @@ fn restore(made: &Path, case: &Case) {
 }
 
 #[test]
-fn training_checkpoints_go_into_models() {
+fn models_take_training_checkpoints() {
     let work = tempfile::tempdir().unwrap();
     let made = work.path().join("cases");
     python::run("models.make_checkpoints", ["make".as_ref(), made.as_os_str()]);
@@ -155,7 +155,7 @@ fn training_checkpoints_go_into_models() {
     refused(&made);
 }
 
-/// What is refused, and how.
+/// Checkpoints that must be refused, with their errors.
 fn refused(cases: &Path) {
     let mut averages = options(false, None);
     averages.moving_averages = true;
@@ -177,7 +177,7 @@ fn refused(cases: &Path) {
     ] {
         assert!(text.contains(part), "{text}");
     }
-    // What has another shape is not what is missing.
+    // A variable of another shape is not reported as missing.
     assert!(matches!(
         refusal(&cases.join("shapes"), &options(true, None)),
         ModelError::Checkpoint(CheckpointError::Mismatch(_))
@@ -215,7 +215,7 @@ fn refused(cases: &Path) {
             && error.hint().unwrap().text().contains("tf.train.Checkpoint")
     );
 
-    // A checkpoint of quite another model, and nothing of it may be missing or all.
+    // A checkpoint of an unrelated model, with and without `keep_missing`.
     let (ours, theirs) = (model(&cases.join("session_saver")), checkpoint(&cases.join("keys/checkpoint")));
     for keep_missing in [false, true] {
         let error = Mapping::find(&ours, &theirs, &options(keep_missing, None)).unwrap_err().to_string();
@@ -225,12 +225,12 @@ fn refused(cases: &Path) {
     assert!(error.contains("a checkpoint of TensorFlow 1"), "{error}");
 }
 
-/// The checkpoints of all models, of TensorFlow 1.0 to 2.21: each is its own model's, and is copied as it is.
+/// The variables of all models, of TensorFlow 1.0 to 2.21, can be restored into the same model unchanged.
 #[test]
-fn every_model_takes_its_own_variables() {
+fn models_take_their_own_variables() {
     let work = tempfile::tempdir().unwrap();
     let mut folders = vec![root().join("models")];
-    folders.extend(corpus("every_model_takes_its_own_variables").map(|corpus| corpus.join("dev")));
+    folders.extend(corpus("models_take_their_own_variables").map(|corpus| corpus.join("dev")));
     let mut count = 0;
     for folder in folders {
         for entry in fs::read_dir(folder).unwrap() {

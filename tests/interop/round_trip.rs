@@ -1,4 +1,4 @@
-//! Python → Rust → Python: recorded answers come out of the model, and out of its export, in both languages.
+//! Python → Rust → Python: the model and its export give the recorded answers in both languages.
 
 use std::fmt::Write;
 use std::fs;
@@ -11,14 +11,14 @@ use crate::python;
 use crate::recorded::{Recorded, models};
 
 #[test]
-fn every_model_of_ours_answers_and_survives_export() {
+fn our_models_answer_and_survive_export() {
     round_trip(&models());
 }
 
-/// Those that need op libraries are run in a process of their own, by `op_libraries.rs`.
+/// `op_libraries.rs` runs models that need op libraries, in separate processes.
 #[test]
-fn every_real_model_answers_and_survives_export() {
-    let Some(corpus) = corpus("every_real_model_answers_and_survives_export") else { return };
+fn real_models_answer_and_survive_export() {
+    let Some(corpus) = corpus("real_models_answer_and_survive_export") else { return };
     let dev = corpus.join("dev");
     let mut plain = Recorded::all(&dev);
     plain.retain(|recorded| recorded.meta.custom_op_libs.is_empty());
@@ -26,7 +26,7 @@ fn every_real_model_answers_and_survives_export() {
 }
 
 /// Runs the recorded cases of each model, of its export, and of the export in Python.
-#[expect(clippy::print_stdout, reason = "the differences are worth a look")]
+#[expect(clippy::print_stdout, reason = "shows the differences")]
 pub(crate) fn round_trip(all: &[Recorded]) {
     let work = tempfile::tempdir().unwrap();
     let mut pairs = String::new();
@@ -44,14 +44,14 @@ pub(crate) fn round_trip(all: &[Recorded]) {
     }
     let list = work.path().join("list");
     fs::write(&list, pairs).unwrap();
-    // What the models needed here Python needs as well.
+    // Python needs the same op libraries.
     let libraries = OpLibrary::loaded();
     let libraries = libraries.iter().flat_map(|library| [Path::new("--op-library"), library.path()]);
     println!("{}", python::run("checks.check_export", [Path::new("--list"), &list].into_iter().chain(libraries)));
 }
 
 #[test]
-fn one_meta_graph_of_two_is_exported_alone() {
+fn one_meta_graph_of_two_is_exported() {
     let recorded = Recorded::read(&root().join("models/multi"));
     let work = tempfile::tempdir().unwrap();
     let exported = work.path().join("exported");

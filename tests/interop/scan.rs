@@ -1,4 +1,4 @@
-//! Models that real TensorFlow exported and that do what a model should not: each is found, refused, and does it when trusted.
+//! Attacks exported by real TensorFlow are found and refused, and work when they are trusted.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use tf_persist_testing::{corpus, root};
 use crate::python;
 use crate::recorded::Recorded;
 
-/// What each model of `models.make_attacks` does.
+/// The finding for each model of `models.make_attacks`.
 const ATTACKS: [(&str, &str, &str); 17] = [
     ("write_in_signature", "WriteFile", "VICTIM"),
     ("read_in_signature", "ReadFile", "`/etc/hostname`"),
@@ -31,13 +31,13 @@ const ATTACKS: [(&str, &str, &str); 17] = [
 ];
 
 #[test]
-fn real_attacks_are_found_and_refused_and_real() {
+fn real_attacks_are_found_and_refused() {
     let work = tempfile::tempdir().unwrap();
     let (out, victim) = (work.path().join("models"), work.path().canonicalize().unwrap().join("victim"));
     fs::create_dir(&victim).unwrap();
     python::run("models.make_attacks", [&out, &victim]);
     assert_eq!(fs::read_dir(&out).unwrap().count(), ATTACKS.len());
-    // What Python itself wrote while it made them.
+    // Files that Python wrote while it made the models.
     for entry in fs::read_dir(&victim).unwrap().map(|entry| entry.unwrap()) {
         if entry.file_name() != "words.txt" {
             fs::remove_file(entry.path()).unwrap();
@@ -62,26 +62,26 @@ fn real_attacks_are_found_and_refused_and_real() {
         if !what.contains("victim") {
             continue;
         }
-        // Trusted with that, it does what was said of it.
+        // With trust, it does what the finding says.
         let loaded = model.load(LoadOptions::default().trust(Trust::ops([op]))).unwrap();
         if !name.starts_with("init_") {
             let x = Tensor::scalar(1.0_f32).unwrap();
             loaded.signature("serving_default").unwrap().run([("x", x)]).unwrap();
         }
-        assert!(written(name), "{name} did not do what was said of it");
+        assert!(written(name), "{name} did not do what the finding says");
     }
 }
 
-/// No model of ours and none of the corpus is called a danger: all load without a word of trust.
+/// Neither our models nor those of the corpus have a danger: all load without trust.
 #[test]
-fn real_models_are_no_danger() {
+fn real_models_have_no_danger() {
     let mut folders = vec![root().join("models")];
-    folders.extend(corpus("real_models_are_no_danger").map(|corpus| corpus.join("dev")));
+    folders.extend(corpus("real_models_have_no_danger").map(|corpus| corpus.join("dev")));
     for recorded in folders.iter().flat_map(|folder| Recorded::all(folder)) {
         let model = SavedModel::open(&recorded.model).unwrap();
         let report = model.scan().unwrap();
         assert_eq!(report.of_level(Level::Danger).count(), 0, "{report}");
-        // What is warned of is what needs a library.
+        // Only ops of libraries give warnings.
         let warned = report.of_level(Level::Warning).all(|finding| finding.what.contains("a library brings it"));
         assert!(warned, "{report}");
         let customs = model.meta_graphs().iter().map(|graph| graph.custom_ops().len()).max().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! State that a run leaves behind is saved, and Python goes on from it.
+//! State that runs change is saved, and Python continues from it.
 
 use std::fs;
 
@@ -17,12 +17,12 @@ fn value(model: &LoadedModel) -> Tensor {
 }
 
 #[test]
-fn the_present_variables_are_saved() {
+fn current_variables_are_saved() {
     let recorded = counter();
     let work = tempfile::tempdir().unwrap();
     let model = LoadedModel::load(&recorded.model, LoadOptions::default()).unwrap();
     let before = value(&model);
-    // The recorded cases change the state, and end with another value than they began with.
+    // The recorded cases change the state, so it ends with another value.
     for case in &recorded.meta.cases {
         let inputs = recorded.inputs(case);
         let signature = model.signature(&case.signature).unwrap();
@@ -34,13 +34,13 @@ fn the_present_variables_are_saved() {
     model.save(&saved, SaveOptions::default()).unwrap();
     let again = LoadedModel::load(&saved, LoadOptions::default()).unwrap();
     assert_eq!(value(&again), after);
-    // The original is as it was.
+    // The original is unchanged.
     let original = LoadedModel::load(&recorded.model, LoadOptions::default()).unwrap();
     assert_eq!(value(&original), before);
 }
 
 #[test]
-fn a_model_may_be_saved_over_the_one_it_was_loaded_from() {
+fn a_model_can_be_saved_over_its_source() {
     let work = tempfile::tempdir().unwrap();
     let path = work.path().join("model");
     let model = LoadedModel::load(counter().model, LoadOptions::default()).unwrap();
@@ -53,7 +53,7 @@ fn a_model_may_be_saved_over_the_one_it_was_loaded_from() {
     assert_eq!(fs::read_dir(work.path()).unwrap().count(), 1, "nothing is left beside it");
 }
 
-/// A variable of TensorFlow 1 that a signature adds to, and a signature that gives its input back.
+/// A TensorFlow 1 variable, a signature that adds to it, and a signature that returns its input.
 const REFERENCE_VARIABLE: &str = r#"
     saved_model_schema_version: 1
     meta_graphs {
@@ -74,7 +74,7 @@ const REFERENCE_VARIABLE: &str = r#"
     }"#;
 
 #[test]
-fn an_answer_does_not_change_with_the_variable_it_came_from() {
+fn an_output_does_not_change_with_its_variable() {
     let work = tempfile::tempdir().unwrap();
     fs::write(work.path().join("saved_model.pbtxt"), REFERENCE_VARIABLE).unwrap();
     let model = LoadedModel::load(work.path(), LoadOptions::default()).unwrap();
@@ -91,7 +91,7 @@ fn an_answer_does_not_change_with_the_variable_it_came_from() {
 }
 
 #[test]
-fn a_signature_that_gives_its_inputs_back_has_nothing_to_run() {
+fn a_signature_may_return_its_inputs() {
     let work = tempfile::tempdir().unwrap();
     fs::write(work.path().join("saved_model.pbtxt"), REFERENCE_VARIABLE).unwrap();
     let model = LoadedModel::load(work.path(), LoadOptions::default()).unwrap();

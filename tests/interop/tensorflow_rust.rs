@@ -1,4 +1,4 @@
-//! The tensorflow crate in the same process, over the libtensorflow that our runtime opened.
+//! The tensorflow crate works in the same process, with the libtensorflow that our runtime opened.
 
 use tensorflow::{Graph, SavedModelBundle, SessionOptions, SessionRunArgs};
 use tf_persist_core::runtime::Runtime;
@@ -28,7 +28,7 @@ fn the_tensorflow_crate_gives_the_same_answer() {
 }
 
 #[test]
-fn scalars_and_empty_tensors_go_both_ways() {
+fn scalars_and_empty_tensors_convert_both_ways() {
     let runtime = Runtime::open().unwrap();
     for tensor in [Tensor::scalar(7_i64).unwrap(), Tensor::from_slice::<i64>(&[2, 0], &[]).unwrap()] {
         let there = runtime.to_tensorflow_rust::<i64>(&tensor).unwrap();

@@ -1,4 +1,4 @@
-//! Many threads run one signature.
+//! Concurrent runs of one signature.
 
 use std::thread;
 

@@ -1,4 +1,4 @@
-//! The trainer as a library: what it tells, when it stops, and what it leaves behind.
+//! The trainer as a library: its events, how it stops, and its output.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -15,12 +15,12 @@ fn data(name: &str) -> Dataset {
     Dataset::read(folder().join(name)).unwrap()
 }
 
-/// One thread, for numbers that are the same every time.
+/// One thread, for reproducible numbers.
 fn load(artefact: &SavedModel) -> LoadedModel {
     artefact.load(LoadOptions::default().intra_op_threads(1).inter_op_threads(1)).unwrap()
 }
 
-/// Trains two epochs of batches of 100; the losses, and what came of it.
+/// Trains two epochs with batches of 100; returns the losses and the report.
 fn train(stop: impl Fn(&Event) -> bool, validates: bool) -> (Vec<f64>, Trained, Vec<String>) {
     let artefact = SavedModel::open(folder().join("model")).unwrap();
     let mut trainer =
@@ -51,7 +51,7 @@ fn train(stop: impl Fn(&Event) -> bool, validates: bool) -> (Vec<f64>, Trained, 
 }
 
 #[test]
-fn an_observer_is_told_of_everything_and_can_stop_anywhere() {
+fn an_observer_gets_all_events_and_can_stop_anywhere() {
     let (losses, trained, events) = train(|_| false, true);
     let validated =
         ["validated 100/450", "validated 200/450", "validated 300/450", "validated 400/450", "validated 450/450"];
@@ -78,13 +78,13 @@ fn an_observer_is_told_of_everything_and_can_stop_anywhere() {
     assert_eq!((epoch.len(), trained.stopped), (14, true));
     assert_eq!((trained.place.epoch, trained.place.step), (1, 0));
     assert_eq!(trained.epochs[0].validation, None, "half a validation is none");
-    // Who stops it at its last step stops nothing.
+    // Stopping at the last step has no effect.
     let (all, trained, _) = train(|event| matches!(event, Event::Step(step) if step.steps == 28), true);
     assert_eq!((all, trained.stopped), (losses, false));
 }
 
 #[test]
-fn a_checkpoint_is_a_model_and_a_place() {
+fn a_checkpoint_is_a_model_with_its_training_state() {
     let work = tempfile::tempdir().unwrap();
     let out = work.path().join("out");
     let artefact = SavedModel::open(folder().join("model")).unwrap();
@@ -99,7 +99,7 @@ fn a_checkpoint_is_a_model_and_a_place() {
             assert_eq!(
                 TrainingState::of(&SavedModel::open(&out).unwrap()).unwrap().as_ref(),
                 Some(place),
-                "it is there when it is told"
+                "it exists when it is reported"
             );
             places.push((place.epoch, place.step, place.steps));
         }
@@ -107,12 +107,12 @@ fn a_checkpoint_is_a_model_and_a_place() {
     });
     assert_eq!(places, [(0, 2, 2), (1, 0, 3)]);
     assert_eq!(trained.unwrap().saved.unwrap().variables, 23);
-    // The model that was trained answers as the one that was saved.
+    // The trained model gives the same answers as the saved one.
     let image = data("validate.npz").arrays().find(|(name, _)| *name == "image").unwrap().1.clone();
     let answer = |model: &LoadedModel| model.signature("serving_default").unwrap().run([("image", &image)]).unwrap();
     let saved = load(&SavedModel::open(&out).unwrap());
     assert_eq!(answer(&model)["probabilities"], answer(&saved)["probabilities"]);
-    // Its output is its own from now on, but not another training's.
+    // It may replace its own output from now on, but not that of another training.
     let trainer = Trainer::new(&artefact, data("train.npz"), options).unwrap();
     let error = trainer.save_to(&out, SaveOptions::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Model(ModelErrorKind::Exists));

@@ -1,5 +1,4 @@
-//! Golden examples: what is recorded of real models is the same when it is asked again, of the model and of its export, and
-//! Python's TensorFlow reads the file.
+//! Recorded requests of real models have the same answers in the model and in its export, and Python's TensorFlow reads the file.
 
 use std::path::Path;
 
@@ -12,32 +11,32 @@ use crate::python;
 use crate::recorded::{Recorded, models};
 
 #[test]
-fn models_of_ours_answer_as_they_were_recorded() {
-    let recorded = golden(&models(), &root().join("models"));
-    // Its inputs are not dense.
+fn our_models_give_the_recorded_answers() {
+    let recorded = record_all(&models(), &root().join("models"));
+    // Its inputs are sparse.
     assert!(!recorded.contains(&"sparse".to_owned()), "{recorded:?}");
     assert_eq!(recorded.len(), 18, "{recorded:?}");
 }
 
 #[test]
-fn real_models_answer_as_they_were_recorded() {
-    let Some(corpus) = corpus("real_models_answer_as_they_were_recorded") else { return };
+fn real_models_give_the_recorded_answers() {
+    let Some(corpus) = corpus("real_models_give_the_recorded_answers") else { return };
     let dev = corpus.join("dev");
     let plain: Vec<_> =
         Recorded::all(&dev).into_iter().filter(|recorded| recorded.meta.custom_op_libs.is_empty()).collect();
-    let recorded = golden(&plain, &dev);
+    let recorded = record_all(&plain, &dev);
     assert!(recorded.len() >= 20, "{recorded:?}");
 }
 
-/// Records every case of each model that can be recorded, and gives the names of the models that have one.
-#[expect(clippy::print_stdout, reason = "what is left out is said")]
-fn golden(all: &[Recorded], folder: &Path) -> Vec<String> {
+/// Records every possible case of each model, and returns the names of the models with a recorded case.
+#[expect(clippy::print_stdout, reason = "shows the cases that are left out")]
+fn record_all(all: &[Recorded], folder: &Path) -> Vec<String> {
     let work = tempfile::tempdir().unwrap();
     let (mut pairs, mut names) = (Vec::new(), Vec::new());
     for recorded in all {
         let model = work.path().join(&recorded.name);
         copy_folder(&recorded.model, &model);
-        // Some come with requests of their own.
+        // Some models have their own requests.
         let before = model.join(FILE).exists();
         let artefact = SavedModel::open(&model).unwrap();
         let options = || LoadOptions::default().tags(&recorded.meta.tags);
@@ -74,7 +73,7 @@ fn golden(all: &[Recorded], folder: &Path) -> Vec<String> {
     names
 }
 
-/// How many records there are; each must be answered as it was.
+/// The number of records; each must give its recorded answer.
 fn replayed(model: &LoadedModel) -> usize {
     let mut count = 0;
     for record in Records::of(model.saved_model()).unwrap().unwrap() {
