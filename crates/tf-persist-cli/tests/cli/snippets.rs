@@ -21,13 +21,14 @@ struct Snippet {
 }
 
 /// Those that are not run: the page, what the first line begins with, and why.
-const NOT_RUN: [(&str, &str, &str); 17] = [
+const NOT_RUN: [(&str, &str, &str); 18] = [
     ("CONTRIBUTING.md", "scripts/setup", "it fetches over the network, and runs the demo and all tests"),
     ("CONTRIBUTING.md", "scripts/test", "it runs all tests"),
     ("README.md", "./scripts/demo", "it sets itself up over the network, and trains for minutes"),
     ("README.md", "cargo install", "it compiles everything once more, and fetches over the network"),
     ("README.md", "$ tf-persist train", "it is run, with what it prints, in tour.rs"),
     ("README.md", "[dependencies]", "the path is the reader's"),
+    ("crates/tf-persist-savedmodel/README.md", "cargo run -p", "it compiles an example"),
     ("docs/architecture.md", "                     tf-persist-cli", "it is a drawing"),
     ("docs/architecture.md", "   REST: HTTP/1.1", "it is a drawing"),
     (
