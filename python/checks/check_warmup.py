@@ -37,7 +37,7 @@ MESSAGES = {
 def prediction_log() -> type:
     """The class of `tensorflow.serving.PredictionLog`, as far as it is needed."""
     kind = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="golden.proto", package="tensorflow.serving", syntax="proto3")
+    file = descriptor_pb2.FileDescriptorProto(name="warmup.proto", package="tensorflow.serving", syntax="proto3")
     file.dependency.append("tensorflow/core/framework/tensor.proto")
     for name, fields in MESSAGES.items():
         message = file.message_type.add(name=name)

@@ -38,8 +38,8 @@ fn exports_of_python_differ_only_in_the_change() {
 
     // `--inference-only` removes parts, and leaves the rest unchanged.
     let exported = work.path().join("exported");
-    let artefact = SavedModel::open(work.path().join("first")).unwrap();
-    artefact.save(&exported, SaveOptions::default().inference_only(true)).unwrap();
+    let saved_model = SavedModel::open(work.path().join("first")).unwrap();
+    saved_model.save(&exported, SaveOptions::default().inference_only(true)).unwrap();
     let inference = with("first", "exported");
     assert_eq!(inference.parts(), ["signatures", "ops", "functions", "graph", "variables"], "{inference:?}");
     let MetaGraphDiff { signatures, graph, .. } = &inference.meta_graphs[0];
@@ -82,8 +82,8 @@ fn exports(all: &[Recorded]) {
         let itself = compare(&recorded.model, &recorded.model);
         assert!(itself.is_same(), "{}: {itself:?}", recorded.name);
         let exported = work.path().join(&recorded.name);
-        let artefact = SavedModel::open(&recorded.model).unwrap();
-        let model = artefact.load(LoadOptions::default().tags(&recorded.meta.tags)).unwrap();
+        let saved_model = SavedModel::open(&recorded.model).unwrap();
+        let model = saved_model.load(LoadOptions::default().tags(&recorded.meta.tags)).unwrap();
         model.save(&exported, SaveOptions::default()).unwrap();
         let diff = compare(&recorded.model, &exported);
         if recorded.name == REINITIALISED {

@@ -16,20 +16,20 @@ fn data(name: &str) -> Dataset {
 }
 
 /// One thread, for reproducible numbers.
-fn load(artefact: &SavedModel) -> LoadedModel {
-    artefact.load(LoadOptions::default().intra_op_threads(1).inter_op_threads(1)).unwrap()
+fn load(saved_model: &SavedModel) -> LoadedModel {
+    saved_model.load(LoadOptions::default().intra_op_threads(1).inter_op_threads(1)).unwrap()
 }
 
 /// Trains two epochs with batches of 100; returns the losses and the report.
 fn train(stop: impl Fn(&Event) -> bool, validates: bool) -> (Vec<f64>, Trained, Vec<String>) {
-    let artefact = SavedModel::open(folder().join("model")).unwrap();
+    let saved_model = SavedModel::open(folder().join("model")).unwrap();
     let mut trainer =
-        Trainer::new(&artefact, data("train.npz"), TrainOptions::default().batch_size(100).epochs(2)).unwrap();
+        Trainer::new(&saved_model, data("train.npz"), TrainOptions::default().batch_size(100).epochs(2)).unwrap();
     if validates {
         trainer = trainer.validate_on(data("validate.npz")).unwrap();
     }
     let (mut losses, mut events) = (Vec::new(), Vec::new());
-    let trained = trainer.run(&load(&artefact), |event| {
+    let trained = trainer.run(&load(&saved_model), |event| {
         let name = match &event {
             Event::Step(step) => {
                 losses.push(step.loss);
@@ -87,13 +87,13 @@ fn an_observer_gets_all_events_and_can_stop_anywhere() {
 fn a_checkpoint_is_a_model_with_its_training_state() {
     let work = tempfile::tempdir().unwrap();
     let out = work.path().join("out");
-    let artefact = SavedModel::open(folder().join("model")).unwrap();
-    assert_eq!(TrainingState::of(&artefact).unwrap(), None);
+    let saved_model = SavedModel::open(folder().join("model")).unwrap();
+    assert_eq!(TrainingState::of(&saved_model).unwrap(), None);
     let options = TrainOptions::default().batch_size(500).seed(9).checkpoint_every(2.try_into().unwrap());
-    let trainer = Trainer::new(&artefact, data("train.npz"), options.clone()).unwrap();
+    let trainer = Trainer::new(&saved_model, data("train.npz"), options.clone()).unwrap();
     let trainer = trainer.save_to(&out, SaveOptions::default()).unwrap();
     let mut places = Vec::new();
-    let model = load(&artefact);
+    let model = load(&saved_model);
     let trained = trainer.run(&model, |event| {
         if let Event::Saved(place) = event {
             assert_eq!(
@@ -113,7 +113,7 @@ fn a_checkpoint_is_a_model_with_its_training_state() {
     let saved = load(&SavedModel::open(&out).unwrap());
     assert_eq!(answer(&model)["probabilities"], answer(&saved)["probabilities"]);
     // It may replace its own output from now on, but not that of another training.
-    let trainer = Trainer::new(&artefact, data("train.npz"), options).unwrap();
+    let trainer = Trainer::new(&saved_model, data("train.npz"), options).unwrap();
     let error = trainer.save_to(&out, SaveOptions::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Model(ModelErrorKind::Exists));
 }

@@ -38,11 +38,11 @@ fn record_all(all: &[Recorded], folder: &Path) -> Vec<String> {
         copy_folder(&recorded.model, &model);
         // Some models have their own requests.
         let before = model.join(FILE).exists();
-        let artefact = SavedModel::open(&model).unwrap();
+        let saved_model = SavedModel::open(&model).unwrap();
         let options = || LoadOptions::default().tags(&recorded.meta.tags);
-        let loaded = artefact.load(options()).unwrap();
+        let loaded = saved_model.load(options()).unwrap();
         let meta_graph = loaded.meta_graph();
-        let mut recorder = Recorder::begin(&artefact, meta_graph, before).unwrap();
+        let mut recorder = Recorder::begin(&saved_model, meta_graph, before).unwrap();
         for case in recorded.meta.cases.iter().filter(|case| recorded.tags_of(case) == recorded.meta.tags) {
             let about = format!("{}, `{}`", recorded.name, case.signature);
             match recorder.check(meta_graph, meta_graph.signature(&case.signature).unwrap()) {

@@ -21,6 +21,7 @@ const AUTHORITY: &[u8] = b":authority";
 const AUTHORITY_INDEX: u64 = 1;
 
 /// The position of the next byte in the stream of frames.
+#[derive(Debug)]
 enum Position {
     Preface(usize),
     FrameHead { bytes: [u8; 9], count: usize },
@@ -30,7 +31,7 @@ enum Position {
 }
 
 /// The position of the next byte in a header block (RFC 7541, section 6).
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Field {
     Begin,
     /// In a number, with its bits so far and its meaning.
@@ -55,7 +56,7 @@ enum Field {
 }
 
 /// The meaning of a number.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Number {
     /// Not followed by a string.
     Alone,
@@ -69,6 +70,7 @@ enum Number {
 }
 
 /// The state of the parser of one connection.
+#[derive(Debug)]
 pub struct UdsAuthorityRewriter {
     position: Position,
     field: Field,
