@@ -4,9 +4,9 @@ use std::fmt;
 
 /// The element type of a tensor.
 ///
-/// Numbers and names are those of TensorFlow's `DataType` enum (`tensorflow/core/framework/types.proto`) and of Python's
-/// `tf.DType`. Every type that a SavedModel may name is here; those that can be held in a [`Tensor`](crate::Tensor) answer
-/// `true` to [`DType::is_supported`].
+/// Numbers and names are those of TensorFlow's `DataType` enum (`tensorflow/core/framework/types.proto`) and of
+/// Python's `tf.DType`. Every type that a SavedModel may name is here. [`DType::is_supported`] is true for those that a
+/// [`Tensor`](crate::Tensor) can hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum DType {
@@ -58,8 +58,8 @@ pub enum DType {
     UInt32,
     /// 64-bit unsigned integer.
     UInt64,
-    /// Any later number of the enum: float8, int4 and what comes after. libtensorflow's C enum of the tensorflow crate stops at
-    /// 23, so these are never handed to it.
+    /// Any later number of the enum: float8, int4 and so on. The C enum of the tensorflow crate stops at 23, so these
+    /// are never passed to it.
     Other(i32),
 }
 
@@ -91,7 +91,8 @@ const TABLE: [(DType, &str, &str, usize); 24] = [
     (DType::UInt64, "DT_UINT64", "uint64", 8),
 ];
 
-/// Names of the numbers above 23, as TensorFlow 2.21 has them: enum name, Python name, bytes an element in a checkpoint.
+/// Names of the numbers above 23, as TensorFlow 2.21 has them: enum name, Python name, bytes an element in a
+/// checkpoint.
 const LATER: [(i32, &str, &str, usize); 10] = [
     (24, "DT_FLOAT8_E5M2", "float8_e5m2", 1),
     (25, "DT_FLOAT8_E4M3FN", "float8_e4m3fn", 1),
@@ -109,15 +110,15 @@ const LATER: [(i32, &str, &str, usize); 10] = [
 const REF_OFFSET: i32 = 100;
 
 impl DType {
-    /// The type of a number of TensorFlow's `DataType` enum. Reference types (101 and up, of TensorFlow 1's variables) give
-    /// their value type.
+    /// The type with a number of TensorFlow's `DataType` enum. For reference types (101 and up, of TensorFlow 1's
+    /// variables) it is their value type.
     #[must_use]
     pub fn from_number(number: i32) -> Self {
         let value = if number > REF_OFFSET { number - REF_OFFSET } else { number };
         usize::try_from(value).ok().and_then(|index| TABLE.get(index)).map_or(Self::Other(value), |row| row.0)
     }
 
-    /// The type of a name: Python's (`float32`) or the enum's (`DT_FLOAT`).
+    /// The type with a name: Python's (`float32`) or the enum's (`DT_FLOAT`).
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         TABLE
@@ -154,7 +155,7 @@ impl DType {
         }
     }
 
-    /// Bytes an element, for types whose elements all have one size; `None` for strings, resources and variants.
+    /// Bytes an element, for types of a fixed size; `None` for strings, resources and variants.
     #[must_use]
     pub fn size(self) -> Option<usize> {
         let size = match self {
@@ -164,7 +165,7 @@ impl DType {
         (size > 0).then_some(size)
     }
 
-    /// Whether a [`Tensor`](crate::Tensor) can hold it, and so whether it can be fed to and fetched from a model.
+    /// Whether a [`Tensor`](crate::Tensor) can hold it, so that it can be fed to and fetched from a model.
     #[must_use]
     pub fn is_supported(self) -> bool {
         !matches!(self, Self::Invalid | Self::Resource | Self::Variant | Self::Other(_))

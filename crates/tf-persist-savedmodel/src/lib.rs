@@ -1,4 +1,5 @@
-//! TensorFlow SavedModels without TensorFlow: open them, look into them, check them, compare them, and write them out again.
+//! TensorFlow SavedModels without TensorFlow: open them, look into them, check them, compare them, and write them out
+//! again.
 //!
 //! ```
 //! use tf_persist_savedmodel::checkpoint::CheckpointReader;
@@ -29,16 +30,17 @@
 //! # }
 //! ```
 //!
-//! [`SavedModel::scan`] lists what a model can do besides computing; [`diff`] compares two models; [`warmup`] reads recorded requests;
-//! [`checkpoint`] reads and writes checkpoints and maps training checkpoints to the variables of a model; [`pack`] is a model in one
-//! file.
+//! [`SavedModel::scan`] lists what a model can do besides computing; [`diff`] compares two models; [`warmup`] reads
+//! recorded requests; [`checkpoint`] reads and writes checkpoints and maps training checkpoints to the variables of a
+//! model; [`pack`] is a model in one file.
 //!
 //! The crate `tf-persist-core` re-exports all of this and runs models: it adds sessions, training and op libraries.
 //!
 //! # Untrusted files
 //!
-//! Files may come from strangers. Nesting, lengths and decoded sizes are limited before memory is allocated, names never lead out of a
-//! folder, and an error names the file and the cause. A hostile file can make a function return an error, and nothing else.
+//! Files may come from strangers. Nesting, lengths and decoded sizes are limited before memory is allocated, names
+//! never lead out of a folder, and an error names the file and the cause. A hostile file can make a function return an
+//! error, and nothing else.
 
 #[cfg(target_endian = "big")]
 compile_error!("tensors, checkpoints and .npy files are little-endian, and so must the machine be");

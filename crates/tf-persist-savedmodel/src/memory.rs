@@ -1,7 +1,6 @@
-//! Memory that the operating system fills before anybody looks at it.
+//! Reading files into memory that was not zeroed, and huge pages for large allocations.
 //!
-//! The only `unsafe` of the crate: a file is read into memory that was not zeroed before, and large allocations ask for huge pages.
-//! rustix has no safe form of either for memory with an alignment.
+//! This is the only `unsafe` of the crate. rustix has no safe function for either with aligned memory.
 
 #![allow(unsafe_code)]
 
@@ -13,22 +12,23 @@ use aligned_vec::{AVec, Alignment};
 use rustix::io::Errno;
 use rustix::mm::Advice;
 
-/// What is read at a time: small enough to be in the cache still when it is looked at, large enough that the system call is
-/// nothing beside it.
+/// The size of a read: small enough that the data is still in the cache for `visit`, large enough to hide the cost of
+/// the system call.
 const PIECE: usize = 128 << 10;
 
-/// The memory of a vector beyond its elements.
+/// The unused capacity of a vector.
 fn spare<A: Alignment>(memory: &mut AVec<u8, A>) -> &mut [MaybeUninit<u8>] {
     let (length, capacity) = (memory.len(), memory.capacity());
     // SAFETY: the vector has allocated `capacity` bytes at this pointer, of which the first `length` are its elements.
     let rest = unsafe { memory.as_mut_ptr().add(length) };
-    // SAFETY: the rest of the allocation is not used otherwise; it is borrowed for as long as the slice lives, and `MaybeUninit`
-    // permits any contents.
+    // SAFETY: the rest of the allocation is not used otherwise; it is borrowed for as long as the slice lives, and
+    // `MaybeUninit` permits any contents.
     unsafe { std::slice::from_raw_parts_mut(rest.cast(), capacity - length) }
 }
 
-/// Appends up to `length` bytes of a file, from an offset on, to a vector that has room for them, and shows each piece to
-/// `visit`. Gives how many there were: fewer, if the file ends or there is less room. The memory is not written to before.
+/// Appends up to `length` bytes of a file, from an offset on, to a vector with capacity for them, and calls `visit`
+/// with each piece. Returns the number of bytes: fewer if the file ends or the capacity is used up. The memory is not
+/// zeroed before.
 pub(crate) fn append_file<A: Alignment>(
     memory: &mut AVec<u8, A>,
     file: &File,
@@ -57,16 +57,16 @@ pub(crate) fn append_file<A: Alignment>(
     }
 }
 
-/// Asks the operating system to back the first `length` bytes of what a vector has allocated with huge pages of this size, as
-/// far as they fill such pages. That it may refuse changes nothing.
+/// Asks the operating system to back the first `length` bytes of a vector's allocation with huge pages of this size. It
+/// may refuse.
 pub(crate) fn prefer_huge_pages<A: Alignment>(memory: &mut AVec<u8, A>, length: usize, page: usize) {
     let start = memory.as_mut_ptr().addr();
     let Some(first) = start.checked_next_multiple_of(page) else { return };
     let end = (start + length.min(memory.capacity())) / page * page;
     if first < end {
         let pointer = memory.as_mut_ptr().wrapping_add(first - start);
-        // SAFETY: the pages lie wholly within the vector's own allocation, and this advice changes neither what stands in them
-        // nor who may use them.
+        // SAFETY: the pages lie wholly within the vector's own allocation, and this advice changes neither what stands
+        // in them nor who may use them.
         let _ = unsafe { rustix::mm::madvise(pointer.cast(), end - first, Advice::LinuxHugepage) };
     }
 }
@@ -98,7 +98,7 @@ mod tests {
         assert!(memory[..6] == *b"before" && memory[6..] == bytes[10..299_010] && seen == bytes[10..299_010]);
         // The file ends.
         assert_eq!(append_file(&mut memory, &file, 299_990, 50, |_| {}).unwrap(), 10);
-        // There is less room: nothing beyond it is written to.
+        // Nothing beyond the capacity is written.
         let mut small: AVec<u8, ConstAlign<64>> = AVec::with_capacity(64, 64);
         let capacity = small.capacity();
         assert_eq!(append_file(&mut small, &file, 0, 200_000, |_| {}).unwrap(), capacity);

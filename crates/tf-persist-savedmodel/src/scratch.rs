@@ -1,12 +1,13 @@
-//! Hidden places beside what is being written, where it stands until it is whole.
+//! Hidden folders beside a target, where files are written until they are complete.
 //!
-//! Whoever writes a model, a checkpoint or a file makes a folder `.NAME.tmp-…` beside its place, writes into that, and moves the result
-//! to its place in one step. A process that is killed leaves the folder behind; the next one that writes beside it deletes it.
+//! A writer of a model, a checkpoint or a file creates a folder `.NAME.tmp-…` beside the target, writes into it, and
+//! renames the result in one step. A process that is killed leaves the folder behind; the next writer beside it deletes
+//! it.
 //!
-//! A folder belongs to the process that holds a lock (`flock`) on the file `lock` in it, which the kernel takes away when that process
-//! ends, however it ends: so neither the number of a process nor the age of a folder has to tell whether it is in use. A lock of another
-//! machine need not be seen here: of folders that were not made on this machine since it was started, only those are deleted that are old
-//! and on a file system of this machine, which it may serve to others all the same. A folder that has no such file is somebody else's.
+//! A folder belongs to the process that holds a lock (`flock`) on its file `lock`. The kernel releases the lock when
+//! the process ends, in whatever way, so neither process ids nor the age of a folder decide whether it is in use. Locks
+//! of other machines may be invisible here: a folder that was not made on this machine since its start is only deleted
+//! if it is old and on a local file system. A folder without that file belongs to somebody else.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -19,54 +20,54 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use tempfile::{TempDir, TempPath};
 
-/// What stands between the name of what is written and what tells one folder from another.
+/// The part of the name between the target's name and the unique part.
 const MARK: &str = ".tmp-";
 
-/// What a folder's name ends with while it is being deleted.
+/// The suffix of a folder that is being deleted.
 const GONE: &str = ".gone";
 
-/// What stands in the name for a machine that is not known.
+/// The part of the name for an unknown machine.
 const UNKNOWN: &str = "00000000";
 
-/// The file whose lock says that a folder is in use.
+/// The file whose lock marks a folder as in use.
 const LOCK: &str = "lock";
 
 /// The name of a file in its folder.
 const FILE: &str = "file";
 
-/// So much of a name is kept: with all that stands around it, it has to fit into 255 bytes.
+/// The most bytes of the target's name that are kept: the whole name must fit into 255 bytes.
 const MAX_NAME: usize = 100;
 
-/// Nobody writes for so long.
+/// The age of a folder that nobody can still be writing to.
 const LONG: Duration = Duration::from_secs(24 * 3600);
 
-/// How often a folder is made anew, if somebody tidies it away between its making and its locking.
+/// The attempts to create a folder, if somebody deletes it before it is locked.
 const TRIES: usize = 16;
 
-/// A private, hidden folder. Dropped, it vanishes with all that stands in it.
+/// A private, hidden folder, deleted with its contents when it is dropped.
 #[derive(Debug)]
 pub struct Scratch {
     /// Dropped before the lock, so that nobody else deletes it meanwhile.
     folder: TempDir,
-    /// `None` where the file system has no locks: then the folder's name is one that nobody tidies away.
+    /// `None` if the file system has no locks: then the folder's name is one that nobody deletes.
     _lock: Option<File>,
 }
 
 impl Scratch {
-    /// A folder beside what is to be written, which is named after it. What killed processes left there is deleted first.
+    /// Creates a folder beside a target and named after it. Folders that killed processes left there are deleted first.
     ///
     /// # Errors
-    /// If the path ends in no name, or no folder can be made there.
+    /// If the path does not end in a name, or no folder can be created there.
     pub fn beside(target: &Path) -> io::Result<Self> {
         let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Self::within(parent, &name.to_string_lossy())
     }
 
-    /// As [`Scratch::beside`]: in a folder, and named after this name.
+    /// As [`Scratch::beside`], in this folder and named after this name.
     ///
     /// # Errors
-    /// If no folder can be made there.
+    /// If no folder can be created there.
     pub fn within(parent: &Path, name: &str) -> io::Result<Self> {
         tidy(parent);
         let mut end = name.len().min(MAX_NAME);
@@ -81,7 +82,7 @@ impl Scratch {
             let folder = make(&format!("{prefix}{}-", machine().unwrap_or(UNKNOWN)))?;
             match take(folder.path()) {
                 Ok(Some(lock)) => return Ok(Self { folder, _lock: Some(lock) }),
-                // Somebody who tidies up was faster, and deletes it.
+                // A process that deletes old folders was faster.
                 Ok(None) => drop(folder.keep()),
                 Err(_) => break,
             }
@@ -89,7 +90,7 @@ impl Scratch {
         Ok(Self { folder: make(&prefix)?, _lock: None })
     }
 
-    /// The folder, in which the name `lock` is taken.
+    /// The folder. The name `lock` in it is taken.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.folder.path()
@@ -104,7 +105,7 @@ impl Scratch {
     }
 }
 
-/// A file that appears under its name whole or not at all. Dropped without [`NewFile::publish`], it vanishes.
+/// A file that appears under its name complete or not at all. Dropped without [`NewFile::publish`], it is deleted.
 #[derive(Debug)]
 pub struct NewFile {
     file: File,
@@ -113,7 +114,7 @@ pub struct NewFile {
 }
 
 impl NewFile {
-    /// A file in a hidden folder beside its target, as readable as any other new file.
+    /// Creates a file in a hidden folder beside its target, with the permissions of any other new file.
     ///
     /// # Errors
     /// As [`Scratch::beside`].
@@ -129,11 +130,11 @@ impl NewFile {
         &self.file
     }
 
-    /// Makes the file durable and gives it its name. What has that name is replaced, or is an error.
+    /// Makes the file durable and gives it its name. An existing file is replaced, or is an error.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`] if there is a file of that name, unless it may be replaced; and if the disk is full, or the file
-    /// cannot be moved.
+    /// [`io::ErrorKind::AlreadyExists`] if a file of that name exists and may not be replaced; if the disk is full, or
+    /// the file cannot be moved.
     pub fn publish(self, replace: bool) -> io::Result<()> {
         let Self { file, target, scratch } = self;
         file.sync_all()?;
@@ -153,7 +154,7 @@ impl Write for NewFile {
     }
 }
 
-/// Whether this is the name of such a folder: no part of what stands beside it.
+/// Whether this is the name of such a folder, which is not part of a model.
 pub(crate) fn is_name(name: &std::ffi::OsStr) -> bool {
     name.to_str().and_then(machine_of).is_some()
 }
@@ -164,12 +165,12 @@ impl Seek for NewFile {
     }
 }
 
-/// Takes a folder for this process: gives its lock, or nothing if it is another's, or gone.
+/// Locks a folder for this process; `None` if it belongs to another process or is gone.
 fn take(folder: &Path) -> io::Result<Option<File>> {
     let path = folder.join(LOCK);
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    // What stands there may be anything.
+    // The path may be anything.
     options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
     let lock = match options.open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -179,7 +180,7 @@ fn take(folder: &Path) -> io::Result<Option<File>> {
         Err(Errno::WOULDBLOCK) => return Ok(None),
         locked => locked?,
     }
-    // It may have been deleted between the two, by one who had the lock.
+    // The owner of the lock may have deleted it between the two.
     let same = |found: fs::Metadata| Ok((found.dev(), found.ino()) == (lock.metadata()?.dev(), lock.metadata()?.ino()));
     match fs::symlink_metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -187,7 +188,7 @@ fn take(folder: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Deletes the folders that killed processes left in this one. What cannot be deleted stays.
+/// Deletes the folders that killed processes left in this one, as far as possible.
 fn tidy(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     let mut shared = None;
@@ -216,20 +217,20 @@ fn remove(folder: &Path) -> io::Result<()> {
     let is_going = folder.to_string_lossy().ends_with(GONE);
     let is_lock = |found: fs::Metadata| found.is_file() && found.len() == 0 && is_ours(&found);
     if !is_going && !fs::symlink_metadata(folder.join(LOCK)).is_ok_and(is_lock) {
-        // Its maker has not come to lock it, and makes another; or it is nobody's of ours, and has something in it.
+        // Its creator has not locked it yet and will create another; or it is a foreign folder with contents.
         return fs::remove_dir(folder);
     }
     let Some(_lock) = take(folder)? else { return Ok(()) };
     let mut gone = folder.as_os_str().to_owned();
     if !is_going {
         gone.push(GONE);
-        // Its maker, if it lives and has not come to lock it, finds it gone, and not half of it.
+        // A creator that has not locked it yet finds it gone as a whole.
         fs::rename(folder, &gone)?;
     }
     fs::remove_dir_all(gone)
 }
 
-/// The machine on which a folder of this name was made; `None` of other names.
+/// The machine that created a folder of this name; `None` for other names.
 fn machine_of(name: &str) -> Option<&str> {
     let (_, rest) = name.strip_prefix('.')?.rsplit_once(MARK)?;
     let (machine, random) = rest.strip_suffix(GONE).unwrap_or(rest).split_once('-')?;
@@ -238,7 +239,7 @@ fn machine_of(name: &str) -> Option<&str> {
     (is_machine && is_random).then_some(machine)
 }
 
-/// What tells this machine since its start from all others: eight hexadecimal digits. `None` where that is not known.
+/// Eight hexadecimal digits that identify this machine since its start; `None` if unknown.
 fn machine() -> Option<&'static str> {
     static MACHINE: OnceLock<Option<String>> = OnceLock::new();
     let read = || fs::read("/proc/sys/kernel/random/boot_id").ok().filter(|id| !id.is_empty());

@@ -1,4 +1,4 @@
-//! Shapes: of tensors, wholly known, and of signatures, where sizes and even the rank may be open.
+//! Shapes of tensors, which are known, and of signatures, whose sizes and rank may be unknown.
 
 use std::fmt;
 
@@ -11,15 +11,15 @@ pub const MAX_RANK: usize = 254;
 pub struct InvalidShape {
     /// The shape.
     pub shape: Vec<usize>,
-    /// What is wrong with it.
+    /// Why it is invalid.
     pub reason: String,
 }
 
 /// The number of elements of a tensor of this shape.
 ///
 /// # Errors
-/// If the rank is above [`MAX_RANK`], or the product of the non-zero sizes does not fit 63 bits: libtensorflow multiplies
-/// in order and aborts the process on overflow, even where a later zero would make the product zero.
+/// If the rank is above [`MAX_RANK`], or the product of the non-zero sizes does not fit 63 bits: libtensorflow
+/// multiplies in order and aborts the process on overflow, even where a later zero would make the product zero.
 pub fn element_count(shape: &[usize]) -> Result<usize, InvalidShape> {
     let refuse = |reason: String| InvalidShape { shape: shape.to_vec(), reason };
     if shape.len() > MAX_RANK {
@@ -32,7 +32,7 @@ pub fn element_count(shape: &[usize]) -> Result<usize, InvalidShape> {
     }
 }
 
-/// The shape that a signature declares: the rank may be unknown, and so may any size.
+/// The shape that a signature declares. The rank or any size may be unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct PartialShape(Option<Vec<Option<u64>>>);
 
@@ -43,7 +43,7 @@ impl PartialShape {
         Self(None)
     }
 
-    /// A shape of known rank; `None` is an open size.
+    /// A shape of known rank; `None` is an unknown size.
     #[must_use]
     pub fn new(sizes: Vec<Option<u64>>) -> Self {
         Self(Some(sizes))
@@ -67,7 +67,7 @@ impl PartialShape {
         self.0.as_ref()?.iter().try_fold(1_u64, |product, size| product.checked_mul((*size)?))
     }
 
-    /// Whether a tensor of shape `shape` is what this declares.
+    /// Whether a tensor of shape `shape` matches this declaration.
     #[must_use]
     pub fn accepts(&self, shape: &[usize]) -> bool {
         self.0.as_ref().is_none_or(|sizes| {

@@ -1,24 +1,24 @@
-//! What is found in place of a file that was not really fetched: a pointer of Git LFS, or a web page.
+//! Files that were not really fetched: pointers of Git LFS and web pages.
 
 use std::io::Read;
 use std::path::Path;
 
 use crate::error::Error;
 
-/// So many bytes of a file are enough to tell.
+/// The number of bytes that are enough to recognize one.
 pub(crate) const BEGINNING: usize = 64;
 
-/// What stands in place of a file.
+/// A file in place of the real one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StandIn {
-    /// The text that Git has of a file that Git LFS keeps (<https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>).
+    /// The pointer that Git stores for a file in Git LFS (<https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>).
     LfsPointer,
-    /// What a server sends instead of a file that it does not give.
+    /// A web page that a server sent instead of the file.
     WebPage,
 }
 
 impl StandIn {
-    /// What a file is that begins so.
+    /// Recognizes a file by its beginning.
     pub(crate) fn of(beginning: &[u8]) -> Option<Self> {
         if beginning.starts_with(b"version https://git-lfs.github.com/") {
             return Some(Self::LfsPointer);
@@ -28,7 +28,7 @@ impl StandIn {
         is_page.then_some(Self::WebPage)
     }
 
-    /// What is said of the file at a path.
+    /// The error for the file at a path.
     pub(crate) fn error(self, path: &Path) -> Error {
         let (reason, hint) = match self {
             Self::LfsPointer => (
@@ -44,10 +44,10 @@ impl StandIn {
     }
 }
 
-/// Whether a file's contents are not its own.
+/// Checks that a file is not such a file.
 ///
 /// # Errors
-/// If they are those of a pointer or a web page.
+/// If it is a pointer or a web page.
 pub(crate) fn check(path: &Path, beginning: &[u8]) -> Result<(), Error> {
     StandIn::of(beginning).map_or(Ok(()), |it| Err(it.error(path)))
 }

@@ -21,7 +21,7 @@ pub(crate) enum FileReader {
     Packed(BufReader<Packed>),
 }
 
-/// A file in a pack, read from the offset on.
+/// A file of a pack, with the position of the next read.
 #[derive(Debug)]
 pub(crate) struct Packed {
     pack: Arc<Pack>,
@@ -46,7 +46,7 @@ impl Read for FileReader {
     }
 }
 
-/// Where the files of a model stand. Names are relative, with `/`.
+/// The files of a model. Names are relative, with `/`.
 #[derive(Debug, Clone)]
 pub enum Files {
     /// A folder.
@@ -56,7 +56,7 @@ pub enum Files {
 }
 
 impl Files {
-    /// The pack at a path, if a file is there that is one or is called so; else the folder there, whether it exists or not.
+    /// The pack at a path, if the file there is a pack or is named like one; else the folder, whether it exists or not.
     #[doc(hidden)]
     pub fn open(path: &Path) -> Result<Self> {
         let is_file = fs::metadata(path).is_ok_and(|found| found.is_file());
@@ -70,11 +70,11 @@ impl Files {
         Ok(Self::Pack(Arc::new(Pack::from_bytes(bytes)?)))
     }
 
-    /// Opens a file to be read from its beginning, and says how long it is; `None` if there is none of that name. The checksum that
-    /// a pack has of it is not compared.
+    /// Opens a file and returns its length; `None` if it does not exist. The checksum of a file in a pack is not
+    /// compared.
     ///
     /// # Errors
-    /// If it is no regular file, or cannot be opened.
+    /// If it is not a regular file, or cannot be opened.
     pub(crate) fn reader(&self, name: &str) -> Result<Option<(FileReader, u64)>> {
         let Some(length) = self.length(name)? else { return Ok(None) };
         let reader = match self {
@@ -90,7 +90,7 @@ impl Files {
         Ok(Some((reader, length)))
     }
 
-    /// The folder, or the pack.
+    /// The path of the folder or of the pack.
     #[doc(hidden)]
     pub fn path(&self) -> &Path {
         match self {
@@ -99,10 +99,10 @@ impl Files {
         }
     }
 
-    /// The length of a file; `None` if there is none of that name.
+    /// The length of a file; `None` if it does not exist.
     ///
     /// # Errors
-    /// If it is no regular file, or cannot be looked at.
+    /// If it is not a regular file, or its metadata cannot be read.
     #[doc(hidden)]
     pub fn length(&self, name: &str) -> Result<Option<u64>> {
         match self {
@@ -111,11 +111,11 @@ impl Files {
         }
     }
 
-    /// A whole file of at most `limit` bytes; `None` if there is none of that name.
+    /// A whole file of at most `limit` bytes; `None` if it does not exist.
     ///
     /// # Errors
-    /// If it is no regular file, is larger than the limit, cannot be read, has a wrong checksum in its pack, or the memory cannot
-    /// be had.
+    /// If it is not a regular file, is larger than the limit, cannot be read, has a wrong checksum in its pack, or
+    /// there is no memory.
     #[doc(hidden)]
     pub fn read(&self, name: &str, limit: u64, limit_name: &str) -> Result<Option<Bytes>> {
         let pack = match self {

@@ -24,7 +24,8 @@ pub struct Assets {
     pub files: Vec<FoundFile>,
     /// Files that the graph declares and that are not there.
     pub missing: Vec<String>,
-    /// Files that the graph declares and that were not fetched: a pointer of Git LFS or a web page stands in their place.
+    /// Files that the graph declares and that were not fetched: a pointer of Git LFS or a web page stands in their
+    /// place.
     pub not_fetched: Vec<String>,
     /// Names that the graph declares and that lead out of the folder `assets`: such a model reads what is not its own.
     pub escaping: Vec<String>,
@@ -98,7 +99,8 @@ fn list_in(files: &Files, folder: &str) -> Result<Vec<FoundFile>> {
     Ok(inside.collect())
 }
 
-/// The files in a folder and the folders in it, sorted; none if there is no such folder. Links to folders are not followed.
+/// The files in a folder and the folders in it, sorted; none if there is no such folder. Links to folders are not
+/// followed.
 fn list(folder: &Path) -> Result<Vec<FoundFile>> {
     let mut files = Vec::new();
     let mut folders = vec![(folder.to_path_buf(), String::new(), 0)];

@@ -1,4 +1,5 @@
-//! What the graphs of a model declare of the tensors that their savers restore: their shapes, and which of them are a table's.
+//! What the graphs of a model declare of the tensors that their savers restore: their shapes, and which of them are a
+//! table's.
 
 use std::collections::BTreeMap;
 
@@ -28,8 +29,8 @@ pub(crate) struct Declared {
 pub(crate) struct TableTensors {
     /// The key under which the table's values are.
     pub(crate) values: String,
-    /// The keys that stand for no entry: a dense table's empty and deleted key. Of a dense table alone every row of the checkpoint
-    /// is a bucket, used or not.
+    /// The keys that stand for no entry: a dense table's empty and deleted key. Of a dense table alone every row of the
+    /// checkpoint is a bucket, used or not.
     pub(crate) unused: Option<Vec<Tensor>>,
 }
 
@@ -61,7 +62,8 @@ impl Declared {
         self
     }
 
-    /// The shape that the graph declares for a variable's tensor with this key; `None` if it declares none, or that is not known.
+    /// The shape that the graph declares for a variable's tensor with this key; `None` if it declares none, or that is
+    /// not known.
     pub(crate) fn shape(&self, key: &str) -> Option<PartialShape> {
         self.shapes.get(key).cloned().flatten()
     }

@@ -20,8 +20,8 @@ pub struct NamedTensor<'a> {
 }
 
 impl TensorInfo {
-    /// The tensors behind the input or output `key`: one if it is dense; of a sparse tensor `KEY.indices`, `KEY.values` and
-    /// `KEY.dense_shape`; of any other composite `KEY.0`, `KEY.1`, ….
+    /// The tensors behind the input or output `key`: one if it is dense; of a sparse tensor `KEY.indices`, `KEY.values`
+    /// and `KEY.dense_shape`; of any other composite `KEY.0`, `KEY.1`, ….
     #[doc(hidden)]
     pub fn parts(&self, key: &str) -> Vec<NamedTensor<'_>> {
         match &self.kind {
@@ -80,7 +80,8 @@ impl SignatureDef {
         }
     }
 
-    /// What one of the tensors to be given is if it is left out. Defaults are of dense inputs, whose tensors have their names.
+    /// What one of the tensors to be given is if it is left out. Defaults are of dense inputs, whose tensors have their
+    /// names.
     #[doc(hidden)]
     pub fn default_of(&self, name: &str, dtype: DType) -> Option<&Tensor> {
         match self.default_value(name) {

@@ -11,8 +11,8 @@ const MAX_FINGERPRINT_BYTES: u64 = 64 << 10;
 
 /// What TensorFlow wrote down of a model when it exported it (2.11 and later).
 ///
-/// Source: `FingerprintDef` in `tensorflow/core/protobuf/fingerprint.proto`. How all but the last hash are made differs between
-/// versions of TensorFlow.
+/// Source: `FingerprintDef` in `tensorflow/core/protobuf/fingerprint.proto`. How all but the last hash are made differs
+/// between versions of TensorFlow.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Fingerprint {

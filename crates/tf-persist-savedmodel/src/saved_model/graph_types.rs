@@ -8,8 +8,8 @@ use crate::dtype::DType;
 use crate::graph::view::{GraphView, NodeView};
 use crate::ops::outputs;
 
-/// Gives the tensors of signatures the dtypes that the nodes of a serialized `MetaGraphDef` say they have. Custom ops and calls by a
-/// function's name say nothing here: their tensors keep the dtype that the signature declares.
+/// Gives the tensors of signatures the dtypes that the nodes of a serialized `MetaGraphDef` say they have. Custom ops
+/// and calls by a function's name say nothing here: their tensors keep the dtype that the signature declares.
 pub(super) fn settle<'s>(meta_graph: &[u8], signatures: impl Iterator<Item = &'s mut SignatureDef>) {
     let mut infos: Vec<&mut TensorInfo> = signatures
         .flat_map(|signature| signature.inputs.iter_mut().chain(&mut signature.outputs))

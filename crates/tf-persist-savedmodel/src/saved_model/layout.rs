@@ -15,8 +15,8 @@ pub const VARIABLES_PREFIX: &str = "variables/variables";
 /// Hashes of the model's parts.
 pub const FINGERPRINT: &str = "fingerprint.pb";
 
-/// Files and folders besides graph, variables and fingerprint: assets, what servers keep beside them, Keras's own metadata, debug
-/// information, and the batching file of TensorFlow Serving.
+/// Files and folders besides graph, variables and fingerprint: assets, what servers keep beside them, Keras's own
+/// metadata, debug information, and the batching file of TensorFlow Serving.
 pub(crate) const PARTS: [&str; 5] = ["assets", "assets.extra", "keras_metadata.pb", "debug", "batching_params.pbtxt"];
 
 /// Where a training was left.

@@ -1,19 +1,20 @@
 //! What a `saved_model.pb` may make this library do: a walk over the file's structure before anything is decoded.
 //!
-//! The walk follows every message down to its leaves, which it skips: the bytes of constants are never touched, so it costs
-//! next to nothing beside reading the file. It bounds two things that a small hostile file could otherwise make large:
+//! The walk follows every message down to its leaves, which it skips: the bytes of constants are never touched, so it
+//! costs next to nothing beside reading the file. It bounds two things that a small hostile file could otherwise make
+//! large:
 //!
-//! - **Depth.** Decoding recurses. More than [`MAX_DEPTH`] messages within each other are refused, as C++ protobuf and so
-//!   TensorFlow itself refuse them.
-//! - **Decoded size.** An empty message is two bytes on disk and some hundreds in memory. The walk adds up what decoding would
-//!   take, and refuses a file that would take out of all proportion to its own size.
+//! - **Depth.** Decoding recurses. More than [`MAX_DEPTH`] messages within each other are refused, as C++ protobuf and
+//!   so TensorFlow itself refuse them.
+//! - **Decoded size.** An empty message is two bytes on disk and some hundreds in memory. The walk adds up what
+//!   decoding would take, and refuses a file that would take out of all proportion to its own size.
 
 use tf_persist_proto::wire::{Reader, Value, WireError};
 
 use super::schema::{Field, Kind};
 
-/// How many messages may stand within each other: the default of C++ protobuf (`io::CodedInputStream`), which TensorFlow
-/// reads the same file with. Entries of maps are messages.
+/// How many messages may stand within each other: the default of C++ protobuf (`io::CodedInputStream`), which
+/// TensorFlow reads the same file with. Entries of maps are messages.
 pub(crate) const MAX_DEPTH: usize = 100;
 
 /// The largest message that protobuf reads (`INT_MAX` bytes). TensorFlow splits larger models into a `saved_model.cpb`.
@@ -22,8 +23,8 @@ pub(crate) const MAX_FILE_BYTES: u64 = i32::MAX as u64;
 /// A small model may take this much decoded, however much that is for each of its bytes.
 const DECODED_BASE: u64 = 64 << 20;
 
-/// A larger one may take this many bytes for each of its own. The graphs of real models take 30 to 70, nearly all of it room
-/// for attributes; a file of empty messages would take more than a thousand.
+/// A larger one may take this many bytes for each of its own. The graphs of real models take 30 to 70, nearly all of it
+/// room for attributes; a file of empty messages would take more than a thousand.
 const DECODED_PER_BYTE: u64 = 128;
 
 /// A graph of more than this, a million nodes, is not decoded. It can be opened, which decodes no graph.
@@ -45,7 +46,8 @@ const UNKNOWN_FIELD: u64 = 512;
 /// What a walk found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct SizeSurvey {
-    /// The memory that all of the file takes when it is decoded, from above; bytes that are shared with the file not counted.
+    /// The memory that all of the file takes when it is decoded, from above; bytes that are shared with the file not
+    /// counted.
     decoded_bytes: u64,
     /// Of this, what signatures and asset names take.
     signature_bytes: u64,

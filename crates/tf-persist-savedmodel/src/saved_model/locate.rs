@@ -46,7 +46,8 @@ type Verdict = (String, Option<Hint>);
 /// The file of the SavedModel in a folder.
 ///
 /// # Errors
-/// [`SavedModelError::NotASavedModel`](crate::SavedModelError::NotASavedModel) that says what is there instead; [`Error::Unsupported`] for a model in chunks.
+/// [`SavedModelError::NotASavedModel`](crate::SavedModelError::NotASavedModel) that says what is there instead;
+/// [`Error::Unsupported`] for a model in chunks.
 pub(super) fn locate(path: &Path) -> Result<ModelFile> {
     let refuse = |(reason, hint): Verdict| {
         Error::SavedModel(SavedModelError::NotASavedModel { path: path.to_path_buf(), reason, hint })

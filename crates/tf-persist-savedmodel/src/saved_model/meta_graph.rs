@@ -118,8 +118,8 @@ pub struct VariableNode {
 }
 
 impl MetaGraph {
-    /// Reads the meta graph at `range` of a file that was surveyed before. What default values take in memory is taken from
-    /// `budget`.
+    /// Reads the meta graph at `range` of a file that was surveyed before. What default values take in memory is taken
+    /// from `budget`.
     pub(super) fn read(
         path: &Path,
         file: &tf_persist_proto::bytes::Bytes,
@@ -174,16 +174,16 @@ impl MetaGraph {
         self.contents.producer
     }
 
-    /// The signatures, sorted by name. Operations that stand among them in the file, such as `__saved_model_init_op`, are
-    /// not.
+    /// The signatures, sorted by name. Operations that stand among them in the file, such as `__saved_model_init_op`,
+    /// are not.
     #[must_use]
     pub fn signatures(&self) -> &[SignatureDef] {
         &self.contents.signatures
     }
 
     /// The operations that stand among the signatures in the file, sorted by name: `__saved_model_init_op`,
-    /// `__saved_model_train_op`, and whatever names no tensor. None of them is for users, but who asks TensorFlow Serving for one by
-    /// its name may run it.
+    /// `__saved_model_train_op`, and whatever names no tensor. None of them is for users, but who asks TensorFlow
+    /// Serving for one by its name may run it.
     pub(crate) fn operations(&self) -> &[SignatureDef] {
         &self.contents.operations
     }
@@ -230,8 +230,8 @@ impl MetaGraph {
         &self.contents.init_ops
     }
 
-    /// The operations that fill tables, of the collection `table_initializer`. Most models run them as part of the init op;
-    /// those of TensorFlow Hub and TensorFlow Transform do not.
+    /// The operations that fill tables, of the collection `table_initializer`. Most models run them as part of the init
+    /// op; those of TensorFlow Hub and TensorFlow Transform do not.
     #[must_use]
     pub fn table_initializers(&self) -> &[String] {
         &self.contents.table_initializers
@@ -273,8 +273,8 @@ impl MetaGraph {
         &self.contents.calls
     }
 
-    /// How often each operation is used that TensorFlow [`OPS_VERSION`](super::OPS_VERSION) does not have: a library must
-    /// bring it.
+    /// How often each operation is used that TensorFlow [`OPS_VERSION`](super::OPS_VERSION) does not have: a library
+    /// must bring it.
     #[must_use]
     pub fn custom_ops(&self) -> BTreeMap<&str, u64> {
         let custom = self.ops().iter().filter(|(op, _)| !is_known_op(op));

@@ -21,8 +21,9 @@ impl SavedModel {
         self.ops_without(meta_graph, is_known_op)
     }
 
-    /// The ops of a meta graph that call Python functions of the process that made it (`tf.py_function`, `tf.numpy_function`): no
-    /// SavedModel holds those, and TensorFlow has no kernel for them outside of Python. Those that nothing reaches are left out.
+    /// The ops of a meta graph that call Python functions of the process that made it (`tf.py_function`,
+    /// `tf.numpy_function`): no SavedModel holds those, and TensorFlow has no kernel for them outside of Python. Those
+    /// that nothing reaches are left out.
     #[must_use]
     pub fn python_ops(&self, meta_graph: &MetaGraph) -> Vec<MissingOp> {
         let mut found = self.ops_without(meta_graph, |op| !runs_python(op));
@@ -32,8 +33,8 @@ impl SavedModel {
 
     /// Refuses a meta graph with ops that no TensorFlow ever had, going by the packages that are known to have them.
     ///
-    /// Of other ops that are unknown here a newer TensorFlow may know: they are looked for when one is open. To be asked before
-    /// that, where no op library is to be loaded: opening TensorFlow takes a third of a second.
+    /// Of other ops that are unknown here a newer TensorFlow may know: they are looked for when one is open. To be
+    /// asked before that, where no op library is to be loaded: opening TensorFlow takes a third of a second.
     ///
     /// # Errors
     /// [`SavedModelError::MissingOps`](crate::SavedModelError::MissingOps).

@@ -1,8 +1,9 @@
 //! SavedModels as they lie on disk: opened, checked and looked into without TensorFlow.
 //!
-//! [`SavedModel::open`] reads `saved_model.pb` once, walks over its structure within limits, and gathers what there is to say
-//! of each [`MetaGraph`]. The graph itself stays as it was written: decoding it would take forty times the file's memory, and
-//! only those who change graphs need it. A hostile folder can make it fail, with a sentence, and nothing else.
+//! [`SavedModel::open`] reads `saved_model.pb` once, walks over its structure within limits, and gathers what there is
+//! to say of each [`MetaGraph`]. The graph itself stays as it was written: decoding it would take forty times the
+//! file's memory, and only those who change graphs need it. A hostile folder can make it fail, with a sentence, and
+//! nothing else.
 //!
 //! [`SavedModel::from_bytes`] opens a model that is a pack in memory; see [`pack`](crate::pack).
 //!
@@ -130,18 +131,19 @@ impl SavedModel {
     /// different operation. Nothing else in the folder is looked at yet; of a pack, the table is read and checked.
     ///
     /// # Errors
-    /// - [`SavedModelError::NotASavedModel`](crate::SavedModelError::NotASavedModel), which says what is at the path instead: a bare graph, say;
-    /// - [`Error::Damaged`], if the file is not whole or not sane: it is cut off, nested more than 100 deep, or would take
-    ///   far more memory than its size;
+    /// - [`SavedModelError::NotASavedModel`](crate::SavedModelError::NotASavedModel), which says what is at the path
+    ///   instead: a bare graph, say;
+    /// - [`Error::Damaged`], if the file is not whole or not sane: it is cut off, nested more than 100 deep, or would
+    ///   take far more memory than its size;
     /// - [`Error::Unsupported`], if the model is in chunks or the file above protobuf's limit of 2 GiB;
     /// - [`Error::Io`], if the operating system refuses to read it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::read(Files::open(path.as_ref())?)
     }
 
-    /// Opens the SavedModel in the bytes of a pack, which [`SavedModel::to_bytes`] gave or which are a `.tfpack` file's. They
-    /// stay as they are for as long as the model, and what is read of them is not copied first: variables and graph are taken
-    /// out of this memory.
+    /// Opens the SavedModel in the bytes of a pack, which [`SavedModel::to_bytes`] gave or which are a `.tfpack`
+    /// file's. They stay as they are for as long as the model, and what is read of them is not copied first: variables
+    /// and graph are taken out of this memory.
     ///
     /// # Errors
     /// Those of [`SavedModel::open`]; [`Error::Damaged`] if the bytes are no pack, or not all of one.
@@ -203,8 +205,8 @@ impl SavedModel {
         self.model.files.path()
     }
 
-    /// The file that it was read from. Of one in a pack this is the path of the pack and the name in it, which nothing but
-    /// messages can use.
+    /// The file that it was read from. Of one in a pack this is the path of the pack and the name in it, which nothing
+    /// but messages can use.
     #[must_use]
     pub fn file(&self) -> &Path {
         &self.model.file
@@ -274,8 +276,8 @@ impl SavedModel {
         self.meta_graph(None)?.signature(name)
     }
 
-    /// The variables and tables that the model was saved with; none if it has no `variables/variables.index`. All meta graphs share
-    /// them.
+    /// The variables and tables that the model was saved with; none if it has no `variables/variables.index`. All meta
+    /// graphs share them.
     ///
     /// # Errors
     /// If the index or a shard is damaged, as [`CheckpointIndex::open`].
@@ -293,11 +295,12 @@ impl SavedModel {
         Ok(self.model.variables.get_or_init(|| variables))
     }
 
-    /// Reads the value of one variable, without TensorFlow. It is called as in [`SavedModel::variables`], or by its key in the
-    /// checkpoint.
+    /// Reads the value of one variable, without TensorFlow. It is called as in [`SavedModel::variables`], or by its key
+    /// in the checkpoint.
     ///
     /// # Errors
-    /// [`CheckpointError::UnknownVariable`](crate::CheckpointError::UnknownVariable) with the names there are; as [`SavedModel::variables`] and [`CheckpointReader::read`].
+    /// [`CheckpointError::UnknownVariable`](crate::CheckpointError::UnknownVariable) with the names there are; as
+    /// [`SavedModel::variables`] and [`CheckpointReader::read`].
     pub fn read_variable(&self, name: &str) -> Result<Tensor> {
         let variables = self.variables()?;
         let variable = variables.all.iter().find(|variable| variable.name == name || variable.entry.key == name);
@@ -348,8 +351,8 @@ impl SavedModel {
         Err(Error::damaged(self.path(), reason))
     }
 
-    /// Whether the model can be trained on. Variables that cannot be read count as none. The graph is read for signatures that are
-    /// called after training.
+    /// Whether the model can be trained on. Variables that cannot be read count as none. The graph is read for
+    /// signatures that are called after training.
     #[must_use]
     pub fn training(&self, meta_graph: &MetaGraph) -> Training {
         Training::of(meta_graph, self.variables().ok(), |signature| {
@@ -357,7 +360,8 @@ impl SavedModel {
         })
     }
 
-    /// The files in the folders `assets` and `assets.extra`, and which of those that the meta graph declares are missing.
+    /// The files in the folders `assets` and `assets.extra`, and which of those that the meta graph declares are
+    /// missing.
     ///
     /// # Errors
     /// If a folder cannot be read, or has far more in it than any model has.
@@ -392,8 +396,8 @@ impl SavedModel {
         self.model.bytes.get(meta_graph.range()).unwrap_or_default()
     }
 
-    /// A meta graph's signatures as they stand in the file, by name: operations that are among them and what has no type here
-    /// included. Of two with one name the later one counts.
+    /// A meta graph's signatures as they stand in the file, by name: operations that are among them and what has no
+    /// type here included. Of two with one name the later one counts.
     ///
     /// # Errors
     /// [`Error::Damaged`] if one cannot be decoded.
@@ -402,11 +406,12 @@ impl SavedModel {
             .map_err(|reason| Error::flawed(self.file(), reason))
     }
 
-    /// Decodes a meta graph. Bytes of constants stay in the file's memory, which is shared; the rest takes about forty times its
-    /// size.
+    /// Decodes a meta graph. Bytes of constants stay in the file's memory, which is shared; the rest takes about forty
+    /// times its size.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if it has numbers that do not fit their fields, [`Error::Unsupported`] if it would take gigabytes.
+    /// [`Error::Damaged`] if it has numbers that do not fit their fields, [`Error::Unsupported`] if it would take
+    /// gigabytes.
     #[doc(hidden)]
     pub fn decode_meta_graph(&self, meta_graph: &MetaGraph) -> Result<pb::MetaGraphDef> {
         if let Err(reason) = self.model.survey.check_decoding(self.model.bytes.len()) {

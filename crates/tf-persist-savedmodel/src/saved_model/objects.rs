@@ -1,8 +1,9 @@
-//! The object graph of TensorFlow 2, which Python's `tf.saved_model.load` builds its objects after, and the other one that stands
-//! in the checkpoint and says under which key each object's value is.
+//! The object graph of TensorFlow 2, which Python's `tf.saved_model.load` builds its objects after, and the other one
+//! that stands in the checkpoint and says under which key each object's value is.
 //!
 //! Both are trees with cross-references: nodes with named children, by number, the root first. Sources:
-//! `tensorflow/core/protobuf/{saved_object_graph,trackable_object_graph}.proto`, `tensorflow/python/saved_model/load.py`.
+//! `tensorflow/core/protobuf/{saved_object_graph,trackable_object_graph}.proto`,
+//! `tensorflow/python/saved_model/load.py`.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -70,8 +71,9 @@ impl<'a> Objects<'a> {
         }
     }
 
-    /// The node at the top of the graph that holds a variable, with its key in the checkpoint, for each variable that a call at the top
-    /// hands to one of the functions of these objects: what a function captured are the last of its arguments.
+    /// The node at the top of the graph that holds a variable, with its key in the checkpoint, for each variable that a
+    /// call at the top hands to one of the functions of these objects: what a function captured are the last of its
+    /// arguments.
     pub(crate) fn captured(&self, graph: &Graph<'a>) -> Vec<(&'a str, &'a str)> {
         let mut found = Vec::new();
         for node in graph.nodes {

@@ -11,7 +11,8 @@ use crate::error::OpUse;
 use crate::graph::node_of;
 use crate::graph::view::{FunctionView, GraphView, NodeView};
 
-/// A graph of more nodes, or with more functions, is not followed from its signatures; the first node of each op is found all the same.
+/// A graph of more nodes, or with more functions, is not followed from its signatures; the first node of each op is
+/// found all the same.
 const MAX_FOLLOWED: usize = 2_000_000;
 /// So many signatures are followed.
 const MAX_SIGNATURES: usize = 256;
@@ -44,7 +45,8 @@ struct Graph<'a> {
     inputs: Vec<&'a str>,
     calls: Vec<&'a str>,
     ops: Vec<&'a str>,
-    /// Of each wanted op the first node and its function, and whether a node outside of functions uses it: those TensorFlow looks up all.
+    /// Of each wanted op the first node and its function, and whether a node outside of functions uses it: those
+    /// TensorFlow looks up all.
     first: BTreeMap<&'a str, (&'a str, Option<&'a str>, bool)>,
 }
 

@@ -23,8 +23,8 @@ const TABLE_INITIALIZER: &str = "table_initializer";
 /// hostile file could have one every two bytes.
 const MAX_NAMES: usize = 100_000;
 
-/// Goes through a `MetaGraphDef` that was surveyed before. As in protobuf, of a field that comes twice the later one counts,
-/// and messages that come twice are one.
+/// Goes through a `MetaGraphDef` that was surveyed before. As in protobuf, of a field that comes twice the later one
+/// counts, and messages that come twice are one.
 ///
 /// # Errors
 /// If a signature cannot be decoded, or there is more of something than any model has.
@@ -117,7 +117,8 @@ fn decode_signature(name: &str, message: &Bytes) -> Result<pb::SignatureDef, Str
 fn meta_info(message: &[u8], contents: &mut Contents) -> Result<(), String> {
     for (field, value) in fields(message) {
         match (field, value) {
-            // A field of another type than its own is not that field, to protobuf neither: TensorFlow would see other tags.
+            // A field of another type than its own is not that field, to protobuf neither: TensorFlow would see other
+            // tags.
             (4, Value::Bytes(_)) => {
                 contents.tags.push(value.text().to_owned());
                 check_count("tags", contents.tags.len())?;
@@ -213,9 +214,9 @@ fn entry(message: &[u8]) -> (&str, Vec<&[u8]>) {
     (key, parts)
 }
 
-/// The operation that TensorFlow runs for a `SignatureDef` that is called `__saved_model_init_op`: the name (field 1) of the output
-/// (field 2) that is called so too, else, which TensorFlow refuses, of the first one. It looks at nothing else of the signature, be
-/// it a dtype or an input.
+/// The operation that TensorFlow runs for a `SignatureDef` that is called `__saved_model_init_op`: the name (field 1)
+/// of the output (field 2) that is called so too, else, which TensorFlow refuses, of the first one. It looks at nothing
+/// else of the signature, be it a dtype or an input.
 fn init_operation(signature: &[u8]) -> Option<String> {
     let mut outputs = BTreeMap::new();
     for (_, value) in fields(signature).filter(|(field, _)| *field == 2) {

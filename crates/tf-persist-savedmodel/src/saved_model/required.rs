@@ -41,11 +41,13 @@ impl Ends {
         Self { inputs: ends(&signature.inputs), outputs: ends(&signature.outputs) }
     }
 
-    /// The inputs that have to be given besides those that are, to compute these outputs; all outputs if none are named.
+    /// The inputs that have to be given besides those that are, to compute these outputs; all outputs if none are
+    /// named.
     ///
-    /// An input that is a placeholder is needed if the outputs depend on it, and where all are computed in any case, unless an
-    /// inner tensor of the graph is given in its place. One that is no placeholder the graph computes, as long as that does not
-    /// take a placeholder that is no input. The parts of a sparse or composite input are given all or not at all.
+    /// An input that is a placeholder is needed if the outputs depend on it, and where all are computed in any case,
+    /// unless an inner tensor of the graph is given in its place. One that is no placeholder the graph computes, as
+    /// long as that does not take a placeholder that is no input. The parts of a sparse or composite input are given
+    /// all or not at all.
     #[doc(hidden)]
     pub fn missing(&self, graph: &[u8], given: &[bool], wanted: Option<&[usize]>) -> Vec<String> {
         let nodes = Nodes::of(graph);
@@ -105,7 +107,8 @@ impl<'g> Nodes<'g> {
         self.0.get(name).is_some_and(|node| matches!(node.op, "Placeholder" | "PlaceholderV2"))
     }
 
-    /// Goes backwards from these tensors, not past what is fed, and gives the inputs without which they cannot be computed.
+    /// Goes backwards from these tensors, not past what is fed, and gives the inputs without which they cannot be
+    /// computed.
     fn missing<'w>(
         &'w self,
         wanted: Vec<(&'w str, u32)>,
@@ -153,12 +156,12 @@ fn source(input: &str) -> (&str, Option<u32>) {
 }
 
 impl SavedModel {
-    /// Checks names and dtypes of what will be given to a signature, as running does, before there is a session to run in.
-    /// `outputs` are those that are asked for; all of them where none are named.
+    /// Checks names and dtypes of what will be given to a signature, as running does, before there is a session to run
+    /// in. `outputs` are those that are asked for; all of them where none are named.
     ///
     /// # Errors
-    /// If the signature gives nothing, an output is unknown or cannot be fetched, or an input is missing, unknown, of another
-    /// dtype, given twice, or cannot be fed.
+    /// If the signature gives nothing, an output is unknown or cannot be fetched, or an input is missing, unknown, of
+    /// another dtype, given twice, or cannot be fed.
     pub fn check_inputs(
         &self,
         meta_graph: &MetaGraph,
@@ -236,8 +239,8 @@ impl SignatureDef {
         Ok(parts.map(|(_, part)| part.name).collect())
     }
 
-    /// The places of these tensors among those that come back, in order and each once; `None` for all. The key of a sparse or
-    /// composite output stands for all of its tensors.
+    /// The places of these tensors among those that come back, in order and each once; `None` for all. The key of a
+    /// sparse or composite output stands for all of its tensors.
     ///
     /// # Errors
     /// [`SignatureError::UnknownOutput`](crate::SignatureError::UnknownOutput) with the outputs there are.

@@ -1,7 +1,8 @@
 //! How a graph restores its variables.
 //!
-//! A saver is a part of the graph: nodes that read tensors from a checkpoint and assign them. TensorFlow 1 has them at the top of
-//! the graph, TensorFlow 2 in a function. Source: `tensorflow/python/training/saver.py` and `checkpoint/functional_saver.py`.
+//! A saver is a part of the graph: nodes that read tensors from a checkpoint and assign them. TensorFlow 1 has them at
+//! the top of the graph, TensorFlow 2 in a function. Source: `tensorflow/python/training/saver.py` and
+//! `checkpoint/functional_saver.py`.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -111,7 +112,8 @@ fn collect(
     Ok(found)
 }
 
-/// The node that puts a restored tensor where it belongs, and as which of its inputs it takes it. None if nobody takes it.
+/// The node that puts a restored tensor where it belongs, and as which of its inputs it takes it. None if nobody takes
+/// it.
 fn destination(
     body: &Body<'_>,
     counts: &impl Fn(usize) -> bool,

@@ -1,7 +1,7 @@
 //! The messages inside a `SavedModel`, as a table: what the walk in `limits.rs` needs to know of them.
 //!
-//! It is written by hand, because asking protobuf's descriptors at run time would cost more than opening a model does. A test
-//! compares it with them, field by field.
+//! It is written by hand, because asking protobuf's descriptors at run time would cost more than opening a model does.
+//! A test compares it with them, field by field.
 
 use std::mem::size_of;
 

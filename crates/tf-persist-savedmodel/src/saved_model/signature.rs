@@ -50,10 +50,11 @@ pub enum DefaultValue {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TensorInfo {
-    /// The element type; that of its values, if it is a sparse or a ragged tensor. It is what the graph says, where the graph says
-    /// it, and else what the signature declares.
+    /// The element type; that of its values, if it is a sparse or a ragged tensor. It is what the graph says, where the
+    /// graph says it, and else what the signature declares.
     pub dtype: DType,
-    /// The element type that the signature declares. Models are known to declare another one than their graphs take, or none.
+    /// The element type that the signature declares. Models are known to declare another one than their graphs take, or
+    /// none.
     pub declared_dtype: DType,
     /// The shape as declared. Models are known to declare other shapes than their graphs take.
     pub shape: PartialShape,
@@ -195,15 +196,15 @@ impl TensorInfo {
 /// `TRAIN_OP_SIGNATURE_KEY` in `tensorflow/python/saved_model/constants.py`).
 const OPERATIONS: [&str; 2] = ["__saved_model_init_op", "__saved_model_train_op"];
 
-/// Whether a `SignatureDef` is an operation that was put among the signatures: it has one of the two reserved names, or none of
-/// its outputs names a tensor.
+/// Whether a `SignatureDef` is an operation that was put among the signatures: it has one of the two reserved names, or
+/// none of its outputs names a tensor.
 pub(super) fn is_operation(name: &str, signature: &pb::SignatureDef) -> bool {
     OPERATIONS.contains(&name) || !signature.outputs.is_empty() && signature.outputs.values().all(names_an_operation)
 }
 
 /// Whether this is the name of an operation and not of a tensor: it has no `:0`, and no dtype
-/// (`op_signature_def` in `tensorflow/python/saved_model/signature_def_utils_impl.py` writes it so). TensorFlow's session takes a
-/// name with a dtype and without a number for the first output.
+/// (`op_signature_def` in `tensorflow/python/saved_model/signature_def_utils_impl.py` writes it so). TensorFlow's
+/// session takes a name with a dtype and without a number for the first output.
 fn names_an_operation(info: &pb::TensorInfo) -> bool {
     info.dtype.value() == DType::Invalid.number() && info.has_name() && is_operation_name(info.name())
 }

@@ -68,8 +68,8 @@ impl Table {
         self.unused.is_some()
     }
 
-    /// The number of entries. The keys of a dense table are read for it; `None` if they are so many that it would take long, or they
-    /// cannot be read.
+    /// The number of entries. The keys of a dense table are read for it; `None` if they are so many that it would take
+    /// long, or they cannot be read.
     #[must_use]
     pub fn entries(&self, reader: &CheckpointReader) -> Option<usize> {
         if self.unused.is_none() {

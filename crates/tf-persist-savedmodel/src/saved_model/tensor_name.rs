@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 
-/// Splits `scope/op:1` into the operation's name and the output's number, which is 0 where it is left out, as TensorFlow does
-/// (`ParseTensorName` in `tensorflow/core/graph/tensor_id.cc`).
+/// Splits `scope/op:1` into the operation's name and the output's number, which is 0 where it is left out, as
+/// TensorFlow does (`ParseTensorName` in `tensorflow/core/graph/tensor_id.cc`).
 ///
 /// # Errors
 /// If the name is empty, names a control dependency (`^op`), has a number that is none, or has characters that no

@@ -9,8 +9,8 @@ use super::limits::decoded_limit;
 /// The longest text that is read. Text is for graphs that people read; constants take four characters a byte.
 pub(super) const MAX_TEXT_BYTES: u64 = 256 << 20;
 
-/// How much memory a text may take while it is read, since every message of it is decoded, at up to 5 KB each: as much as its
-/// binary form may, for so many bytes.
+/// How much memory a text may take while it is read, since every message of it is decoded, at up to 5 KB each: as much
+/// as its binary form may, for so many bytes.
 fn memory(text: &[u8]) -> u64 {
     /// The graph of a million nodes.
     const MOST: u64 = 2 << 30;
@@ -28,8 +28,8 @@ pub(super) fn to_binary(text: &[u8]) -> Result<Vec<u8>, String> {
     model.write_to_bytes().map_err(|error| format!("it cannot be put in binary form: {error}"))
 }
 
-/// What is said of a file that should be a protobuf and is text; `None` if it is none. The bytes of a protobuf's tags and lengths do not
-/// make text for long.
+/// What is said of a file that should be a protobuf and is text; `None` if it is none. The bytes of a protobuf's tags
+/// and lengths do not make text for long.
 pub(super) fn instead_of_protobuf(bytes: &[u8]) -> Option<String> {
     /// So many bytes are looked at, and so many characters are shown.
     const LOOKED_AT: usize = 1000;

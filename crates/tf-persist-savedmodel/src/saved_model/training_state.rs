@@ -44,8 +44,8 @@ pub struct TrainingState {
     pub step: u64,
     /// Steps that were made since the training began.
     pub steps: u64,
-    /// The sums over the rows of the epoch that is under way, by output; the bits of a float64 as hexadecimal digits, because
-    /// JSON's readers do not agree on the last digit of a number.
+    /// The sums over the rows of the epoch that is under way, by output; the bits of a float64 as hexadecimal digits,
+    /// because JSON's readers do not agree on the last digit of a number.
     sums: BTreeMap<String, String>,
     /// The fingerprint of `variables.index`, by which it is known whether the variables are still those of this place.
     #[doc(hidden)]
@@ -80,7 +80,8 @@ impl TrainingState {
     /// The place of a model; `None` if it has none.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if the file is not what [`TrainingState`] is written as, [`Error::Unsupported`] if it is of a later version.
+    /// [`Error::Damaged`] if the file is not what [`TrainingState`] is written as, [`Error::Unsupported`] if it is of a
+    /// later version.
     pub fn of(model: &SavedModel) -> Result<Option<Self>> {
         Self::read(model.files())
     }

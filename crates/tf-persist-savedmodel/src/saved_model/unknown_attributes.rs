@@ -31,8 +31,9 @@ impl fmt::Display for UnknownAttribute {
 }
 
 impl SavedModel {
-    /// The attributes of a meta graph's nodes, functions included, that ops do not have; the first hundred. Those that begin with `_`
-    /// are notes of tools, which any node may have. Without `ops`, TensorFlow [`OPS_VERSION`](super::OPS_VERSION) is meant.
+    /// The attributes of a meta graph's nodes, functions included, that ops do not have; the first hundred. Those that
+    /// begin with `_` are notes of tools, which any node may have. Without `ops`, TensorFlow
+    /// [`OPS_VERSION`](super::OPS_VERSION) is meant.
     #[doc(hidden)]
     pub fn unknown_attributes(&self, meta_graph: &MetaGraph, ops: Option<&KnownOps>) -> Vec<UnknownAttribute> {
         let is_unknown = |op: &str, attribute: &str| match ops {

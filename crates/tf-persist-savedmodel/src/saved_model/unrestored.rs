@@ -1,8 +1,9 @@
 //! Variables that the graph's saver leaves without a value, and where their values are.
 //!
-//! TensorFlow restores what the saver of the graph says. TensorFlow Hub's modules of TensorFlow 1 have none, nor what was saved with
-//! `experimental_skip_saver`; and the saver of what `tf.saved_model.save` writes of a Keras 3 model restores copies of the variables
-//! that the signatures read. Python finds the values by the object graph, or by the variables' names.
+//! TensorFlow restores what the saver of the graph says. TensorFlow Hub's modules of TensorFlow 1 have none, nor what
+//! was saved with `experimental_skip_saver`; and the saver of what `tf.saved_model.save` writes of a Keras 3 model
+//! restores copies of the variables that the signatures read. Python finds the values by the object graph, or by the
+//! variables' names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,8 +59,9 @@ pub enum FoundBy {
 }
 
 impl SavedModel {
-    /// The variables of a meta graph that signatures read and that neither its saver nor its init op gives a value: those whose values
-    /// are found by the object graph or by name, and those that nobody can restore. Needs no TensorFlow.
+    /// The variables of a meta graph that signatures read and that neither its saver nor its init op gives a value:
+    /// those whose values are found by the object graph or by name, and those that nobody can restore. Needs no
+    /// TensorFlow.
     ///
     /// A variable is missing only if it is read whatever is asked, and no signature writes it.
     ///
@@ -149,7 +151,8 @@ impl Reached {
     }
 }
 
-/// Whether a variable is read whenever what is reached is run: not in a branch or a loop, and not only asked whether it has a value.
+/// Whether a variable is read whenever what is reached is run: not in a branch or a loop, and not only asked whether it
+/// has a value.
 fn reads(graph: &Graph<'_>, reach: &Reachable, variable: &pb::NodeDef) -> bool {
     let Some(kind) = variable_kind(variable) else { return false };
     let top = Body::top(graph);
@@ -222,7 +225,8 @@ struct Keys {
     captured: BTreeMap<String, Option<String>>,
     /// By the name that the variable has in the object graph; nothing if there is none, and keys are names.
     named: Option<BTreeMap<String, Option<String>>>,
-    /// The slices of partitioned variables of TensorFlow 1, by node: the whole variable's name, and the slice as `RestoreV2` has it.
+    /// The slices of partitioned variables of TensorFlow 1, by node: the whole variable's name, and the slice as
+    /// `RestoreV2` has it.
     slices: BTreeMap<String, (String, String)>,
 }
 

@@ -14,16 +14,18 @@ use crate::error::{Error, Result, TensorError};
 use crate::memory;
 use crate::shape::InvalidShape;
 
-/// Data is read in pieces of this size, so that memory is touched once it is about to be filled and is still in the cache then.
+/// Data is read in pieces of this size, so that memory is touched once it is about to be filled and is still in the
+/// cache then.
 const PIECE: usize = 256 * 1024;
 
-/// Memory of this size and more asks for huge pages: handing out a fresh page of 4 KB costs more than what is read into it.
+/// Memory of this size and more asks for huge pages: handing out a fresh page of 4 KB costs more than what is read into
+/// it.
 const LARGE: usize = 4 << 20;
 
-/// The system's allocator takes such memory as a mapping of its own, with its book-keeping in front. A mapping of a multiple of
-/// the huge page begins at one, so that all but the first, which the book-keeping spoils, are the tensor's. The room that this
-/// adds is never touched, and so never resident. To ask for the alignment instead would keep the allocator from handing out
-/// freed memory again, which is faster still.
+/// The system's allocator takes such memory as a mapping of its own, with its book-keeping in front. A mapping of a
+/// multiple of the huge page begins at one, so that all but the first, which the book-keeping spoils, are the tensor's.
+/// The room that this adds is never touched, and so never resident. To ask for the alignment instead would keep the
+/// allocator from handing out freed memory again, which is faster still.
 const HUGE_PAGE: usize = 2 << 20;
 const MALLOC_HEADER: usize = 4096;
 
@@ -99,8 +101,8 @@ impl AlignedBuf {
         self.reserve(wanted.max(self.memory.len()).max(ALIGNMENT))
     }
 
-    /// Reads `len` bytes. `present` of them are known to be there, and get their memory at once; for the others it grows as
-    /// they arrive, to at most twice of what did.
+    /// Reads `len` bytes. `present` of them are known to be there, and get their memory at once; for the others it
+    /// grows as they arrive, to at most twice of what did.
     pub(crate) fn fill(&mut self, reader: &mut dyn Read, len: usize, present: usize) -> Result<(), FillError> {
         self.reserve(len.min(present)).map_err(FillError::Memory)?;
         let start = self.memory.len();
@@ -119,8 +121,8 @@ impl AlignedBuf {
         Ok(())
     }
 
-    /// Reads `len` bytes of a file, from an offset on, straight into memory that nobody has written to before; shows each piece
-    /// to `visit` while it is in the cache. That the file has so many bytes was checked before.
+    /// Reads `len` bytes of a file, from an offset on, straight into memory that nobody has written to before; shows
+    /// each piece to `visit` while it is in the cache. That the file has so many bytes was checked before.
     pub(crate) fn fill_from(
         &mut self,
         file: &File,

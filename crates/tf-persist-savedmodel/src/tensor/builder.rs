@@ -10,8 +10,8 @@ use crate::shape::element_count;
 /// So many elements are gathered before they are moved to the tensor's memory together.
 const CHUNK: usize = 128;
 
-/// A numeric tensor to be, of which only the element type is known yet: its elements come one by one, and its shape at the end.
-/// They are written straight into the tensor's aligned memory, which grows as they come.
+/// A numeric tensor to be, of which only the element type is known yet: its elements come one by one, and its shape at
+/// the end. They are written straight into the tensor's aligned memory, which grows as they come.
 pub struct TensorBuilder<T: Element> {
     memory: AlignedBuf,
     moved: usize,

@@ -9,13 +9,13 @@ use super::{Element, Tensor, decimal};
 use crate::dtype::DType;
 use crate::error::Result;
 
-/// How far floating-point numbers may be apart and still count as the same: `|a - b| <= absolute + relative * |b|`, where `b`
-/// is what was expected. Integers, bools and strings must be equal, whatever the tolerance.
+/// How far floating-point numbers may be apart and still count as the same: `|a - b| <= absolute + relative * |b|`,
+/// where `b` is what was expected. Integers, bools and strings must be equal, whatever the tolerance.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub enum Tolerance {
-    /// What other processors, numbers of threads and builds of TensorFlow make of the same model: [`Tolerance::of`] says how
-    /// much that is for each type.
+    /// What other processors, numbers of threads and builds of TensorFlow make of the same model: [`Tolerance::of`]
+    /// says how much that is for each type.
     #[default]
     Rounding,
     /// Absolute and relative, both this. At 0 only equal numbers will do: the same bits, any NaN being any other.

@@ -39,15 +39,15 @@ use crate::dtype::DType;
 use crate::error::{Error, Result, TensorError};
 use crate::shape::{InvalidShape, element_count};
 
-/// Memory is aligned to this many bytes: what the widest vector unit wants (`EIGEN_MAX_ALIGN_BYTES` with AVX-512), so that
-/// libtensorflow adopts it instead of copying.
+/// Memory is aligned to this many bytes: what the widest vector unit wants (`EIGEN_MAX_ALIGN_BYTES` with AVX-512), so
+/// that libtensorflow adopts it instead of copying.
 pub const ALIGNMENT: usize = 64;
 
 /// A dense tensor: a dtype, a shape, and its elements in row-major order.
 ///
-/// Cloning shares the memory. A tensor fed to a model is adopted by TensorFlow as it stands, and one that comes out of a model
-/// stays in TensorFlow's memory until it is dropped; neither way copies numbers. Strings are copied once each way, because
-/// TensorFlow owns its own string type.
+/// Cloning shares the memory. A tensor fed to a model is adopted by TensorFlow as it stands, and one that comes out of
+/// a model stays in TensorFlow's memory until it is dropped; neither way copies numbers. Strings are copied once each
+/// way, because TensorFlow owns its own string type.
 #[derive(Clone)]
 pub struct Tensor {
     dtype: DType,

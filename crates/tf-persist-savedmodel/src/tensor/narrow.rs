@@ -61,8 +61,9 @@ impl Format {
     }
 }
 
-/// The numbers of a dtype that no [`Tensor`] holds as such, of the bytes that a checkpoint has of them, one each: int4 and int2 as
-/// int8, uint4 and uint2 as uint8, float8 and float4 as float32, all exactly. `None` if TensorFlow 2.21 has no such dtype.
+/// The numbers of a dtype that no [`Tensor`] holds as such, of the bytes that a checkpoint has of them, one each: int4
+/// and int2 as int8, uint4 and uint2 as uint8, float8 and float4 as float32, all exactly. `None` if TensorFlow 2.21 has
+/// no such dtype.
 ///
 /// Of the byte of a number with fewer bits, the lower ones count; TensorFlow writes the others as zeros, also of -1.
 ///

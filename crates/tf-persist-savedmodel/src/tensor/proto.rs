@@ -1,7 +1,8 @@
 //! Tensors inside protobufs.
 //!
-//! A `TensorProto` holds its elements as raw bytes (`tensor_content`) or as numbers in a field of their type, where the last
-//! one stands for all that are missing. Source: `tensorflow/core/framework/tensor.proto` and `Tensor::FromProto` in `tensor.cc`.
+//! A `TensorProto` holds its elements as raw bytes (`tensor_content`) or as numbers in a field of their type, where the
+//! last one stands for all that are missing. Source: `tensorflow/core/framework/tensor.proto` and `Tensor::FromProto`
+//! in `tensor.cc`.
 
 use half::{bf16, f16};
 use num_complex::Complex;
@@ -39,11 +40,12 @@ pub fn whole_shape(proto: &pb::TensorShapeProto) -> Result<Vec<usize>> {
 
 /// The tensor that a `TensorProto` holds. Its elements are copied once.
 ///
-/// A few bytes can stand for a tensor of any size: where elements are missing, so that the last one is to be repeated, it may
-/// take at most `max_filled_bytes`.
+/// A few bytes can stand for a tensor of any size: where elements are missing, so that the last one is to be repeated,
+/// it may take at most `max_filled_bytes`.
 ///
 /// # Errors
-/// If the dtype is not supported, the shape is not known or too large, or the bytes are not what dtype and shape make them.
+/// If the dtype is not supported, the shape is not known or too large, or the bytes are not what dtype and shape make
+/// them.
 pub fn from_proto(proto: &pb::TensorProto, max_filled_bytes: usize) -> Result<Tensor> {
     let dtype = DType::from_number(proto.dtype.value());
     let shape = whole_shape(&proto.tensor_shape)?;
@@ -111,8 +113,8 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Of these values, of which the last one is repeated and those too many left out, as TensorFlow does. Without any, all
-    /// elements are zero.
+    /// Of these values, of which the last one is repeated and those too many left out, as TensorFlow does. Without any,
+    /// all elements are zero.
     fn fill<T: Element + Default>(&self, values: impl ExactSizeIterator<Item = T>) -> Result<Tensor> {
         let count = element_count(self.shape)?;
         if values.len() < count {

@@ -17,7 +17,8 @@ struct Part {
 
 impl ForeignMemory for Part {
     fn bytes(&self) -> &[u8] {
-        // The range was cut to the memory when this was made, and the memory neither grows nor shrinks while it is shared.
+        // The range was cut to the memory when this was made, and the memory neither grows nor shrinks while it is
+        // shared.
         self.of.bytes().get(self.range.clone()).unwrap_or_default()
     }
 }
@@ -29,7 +30,8 @@ impl Tensor {
         self.shape.first().copied()
     }
 
-    /// These tensors one after the other along the first dimension, copied once into aligned memory. A single one is shared.
+    /// These tensors one after the other along the first dimension, copied once into aligned memory. A single one is
+    /// shared.
     ///
     /// # Errors
     /// If there are none, one is a scalar, dtypes or the sizes of other dimensions differ, or the memory cannot be had.
@@ -78,15 +80,16 @@ impl Tensor {
         Ok(Self { dtype: first.dtype, shape, data })
     }
 
-    /// Whether rows of this tensor and of another can stand in one: same dtype, neither a scalar, same sizes but for the first.
+    /// Whether rows of this tensor and of another can stand in one: same dtype, neither a scalar, same sizes but for
+    /// the first.
     #[must_use]
     pub fn has_rows_like(&self, other: &Self) -> bool {
         self.dtype == other.dtype
             && matches!((self.shape.as_slice(), other.shape.as_slice()), ([_, a @ ..], [_, b @ ..]) if a == b)
     }
 
-    /// Some rows of the tensor. Numbers stay where they are: the memory of the whole tensor lives as long as they do. Strings are
-    /// copied.
+    /// Some rows of the tensor. Numbers stay where they are: the memory of the whole tensor lives as long as they do.
+    /// Strings are copied.
     ///
     /// # Errors
     /// If this is a scalar, or it has fewer rows.

@@ -9,7 +9,8 @@ use num_complex::Complex;
 use super::{Element, Tensor, decimal};
 use crate::dtype::DType;
 
-/// So many numbers are summed up by themselves before they are added to the rest, which keeps the sum of many exact enough.
+/// So many numbers are summed up by themselves before they are added to the rest, which keeps the sum of many exact
+/// enough.
 const CHUNK: usize = 4096;
 
 /// What the numbers of a tensor are like. NaNs and infinities are counted, and are no part of the other figures.

@@ -1,4 +1,4 @@
-//! Which files of a model go into a pack, and where they are read.
+//! The files that go into a pack, and the sources of their contents.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -13,20 +13,20 @@ use crate::container::Files;
 use crate::error::{Error, Hint, Result};
 use crate::scratch::is_name as is_scratch;
 
-/// Files are read in pieces of so many bytes.
+/// Files are read in pieces of this size.
 const PIECE: usize = 1 << 20;
 
 /// A file that goes into a pack.
 pub(crate) struct Item {
-    /// Its name there.
+    /// Its name in the pack.
     pub(super) name: String,
-    /// Its bytes.
+    /// Its length in bytes.
     pub(super) length: u64,
     content: Content,
 }
 
 enum Content {
-    /// A file, as messages call it, and as it is without links.
+    /// A file: its path in messages, and its path without links.
     File {
         shown: PathBuf,
         real: PathBuf,
@@ -41,16 +41,16 @@ impl Item {
         &self.name
     }
 
-    /// Takes these bytes for its contents.
+    /// Replaces its contents by these bytes.
     pub(crate) fn replace(&mut self, bytes: Bytes) {
         self.length = bytes.len() as u64;
         self.content = Content::Bytes(bytes);
     }
 
-    /// Hands over its contents piece by piece.
+    /// Calls `take` with its contents, piece by piece.
     ///
     /// # Errors
-    /// If it has another length than when it was looked at, or a wrong checksum in the pack that it comes from.
+    /// If its length has changed, or its checksum in the source pack is wrong.
     pub(crate) fn for_each_piece(&self, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let (shown, real) = match &self.content {
             Content::Bytes(bytes) => return take(bytes),
@@ -73,7 +73,7 @@ impl Item {
     }
 }
 
-/// Files whose names and the folders above them are these, or are in one of them, sorted.
+/// The files with these names, and all files in folders with these names, sorted.
 ///
 /// # Errors
 /// If a pack cannot hold one of them.
@@ -95,7 +95,7 @@ fn of_pack(pack: &Arc<Pack>, parts: &[&str]) -> Vec<Item> {
     kept.map(item).collect()
 }
 
-/// As [`of_files`], of those in a folder.
+/// As [`of_files`], for a folder.
 pub(crate) fn of_folder(folder: &Path, parts: &[&str]) -> Result<Vec<Item>> {
     let root = folder.canonicalize().map_err(Error::io("open", folder))?;
     let mut walk = Walk { root: &root, folder, items: Vec::new(), above: Vec::new() };
@@ -115,17 +115,17 @@ pub(crate) fn of_folder(folder: &Path, parts: &[&str]) -> Result<Vec<Item>> {
     Ok(items)
 }
 
-/// A model folder that is being gone through.
+/// A walk through a model folder.
 struct Walk<'a> {
     root: &'a Path,
     folder: &'a Path,
     items: Vec<Item>,
-    /// The real folders above, so that a link to one of them is no endless descent.
+    /// The real folders above, to detect links to one of them.
     above: Vec<PathBuf>,
 }
 
 impl Walk<'_> {
-    /// Adds the file with this name, or all files below the folder with it. Links are followed as in an export.
+    /// Adds the file with this name, or all files below the folder with this name. Links are followed as in an export.
     fn add(&mut self, name: &str) -> Result<()> {
         let shown = self.folder.join(name);
         let refuse = |reason: String, hint: Option<&'static str>| {

@@ -1,10 +1,10 @@
-//! Every byte of a pack that is not of a file's contents, as a function of names, lengths and checksums.
+//! Every byte of a pack outside of the files' contents, as a function of names, lengths and checksums.
 //!
-//! Packs are written with it, and read by comparing: what is not exactly what would have been written is refused. So there is
-//! nothing in a pack that one reader could understand in another way than the next.
+//! Packs are written with these functions, and read by comparing: a pack that differs from what would have been written
+//! is refused. So two readers cannot understand a pack in different ways.
 //!
-//! Source: PKWARE's APPNOTE.TXT 6.3.10, sections 4.3.7 (local header), 4.3.12 (central directory), 4.3.14 to 4.3.16 (end) and
-//! 4.5.3 (ZIP64).
+//! Source: PKWARE's APPNOTE.TXT 6.3.10, sections 4.3.7 (local header), 4.3.12 (central directory), 4.3.14 to 4.3.16
+//! (end) and 4.5.3 (ZIP64).
 
 use std::fmt::Write;
 
@@ -12,14 +12,14 @@ use sha2::{Digest, Sha256};
 
 use super::name::SUMS;
 
-/// Contents begin at multiples of it, so that they can be mapped and viewed as numbers.
+/// Contents begin at multiples of this, so that they can be mapped and viewed as numbers.
 pub(super) const ALIGNMENT: u64 = 64;
 
 /// The end record without its comment.
 pub(super) const END_BYTES: usize = 22;
 /// ZIP64's end record and the locator that leads to it.
 pub(super) const END64_BYTES: usize = 56 + 20;
-/// What the comment begins with in every version of the format. The version follows.
+/// The beginning of the comment in every version of the format. The version follows.
 pub(super) const MAGIC: &str = "tfpack ";
 /// The comment without the digest.
 pub(super) const COMMENT_HEAD: &str = "tfpack 1 sha256=";
@@ -29,7 +29,7 @@ pub(super) const DIGEST_BYTES: usize = 64;
 pub(super) const COMMENT_BYTES: usize = COMMENT_HEAD.len() + DIGEST_BYTES;
 /// The fixed part of a record of the central directory.
 pub(super) const RECORD_BYTES: usize = 46;
-/// Where the checksum stands in a local header.
+/// The offset of the checksum in a local header.
 pub(super) const CRC_OFFSET: u64 = 14;
 
 const LOCAL: u32 = 0x0403_4b50;
@@ -40,9 +40,9 @@ pub(super) const END: u32 = 0x0605_4b50;
 
 /// Names are UTF-8.
 const FLAGS: u16 = 1 << 11;
-/// Midnight of 1 January 1980, the first moment that there is.
+/// Midnight of 1 January 1980, the earliest time.
 const TIME_AND_DATE: u32 = 0x0021_0000;
-/// A regular file that its owner may write to and all may read, as Unix has it.
+/// Unix attributes: a regular file that its owner may write and all may read.
 const ATTRIBUTES: u32 = 0o100_644 << 16;
 /// The attributes are Unix's.
 const UNIX: u16 = 3 << 8;
@@ -50,15 +50,15 @@ const UNIX: u16 = 3 << 8;
 const EXTRA_SIZES: u16 = 0x0001;
 const EXTRA_ALIGNMENT: u16 = 0xd935;
 
-/// The number that says that the real one stands in an extra field.
+/// The number that stands for a number in an extra field.
 const ELSEWHERE: u32 = u32::MAX;
 
 /// A file of a pack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name, with those of the folders it is in, separated by `/`.
+    /// Its name with its folders, separated by `/`.
     pub name: String,
-    /// Its bytes.
+    /// Its length in bytes.
     pub length: u64,
     /// The checksum that ZIP readers compare.
     pub crc32: u32,
@@ -66,7 +66,7 @@ pub struct Entry {
     pub sha256: [u8; 32],
 }
 
-/// A number of 32 bits, or the sign that it stands elsewhere.
+/// A number of 32 bits, or the mark that it is in an extra field.
 fn short(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(ELSEWHERE)
 }
@@ -75,7 +75,7 @@ fn is_long(number: u64) -> bool {
     short(number) == ELSEWHERE
 }
 
-/// The version of ZIP that a reader must know.
+/// The version of ZIP that a reader needs.
 fn needed(long: bool) -> u16 {
     if long { 45 } else { 20 }
 }
@@ -96,7 +96,7 @@ impl Bytes {
     }
 }
 
-/// The header before a file's contents. `offset` is where it begins; the contents, behind it, are aligned.
+/// The header before a file's contents, which begins at `offset`. The contents after it are aligned.
 pub(super) fn local_header(offset: u64, name: &str, length: u64, crc32: u32) -> Vec<u8> {
     let long = is_long(length);
     let mut extra = Bytes::default();
@@ -121,14 +121,14 @@ pub(super) fn local_header(offset: u64, name: &str, length: u64, crc32: u32) -> 
     header.0
 }
 
-/// Where the headers of these files stand, and where the last contents end; `None` if no file can be so long.
+/// The offsets of the headers of these files, and the end of the last contents; `None` if no file can be so long.
 pub(super) fn offsets<'a>(files: impl IntoIterator<Item = (&'a str, u64)>) -> Option<(Vec<u64>, u64)> {
     let mut end = 0_u64;
     let mut offsets = Vec::new();
     for (name, length) in files {
         offsets.push(end);
         end = contents(end, name, length).checked_add(length)?;
-        // So that what is added for headers and table cannot overflow either.
+        // So adding headers and table cannot overflow either.
         if end > u64::MAX / 2 {
             return None;
         }
@@ -136,7 +136,7 @@ pub(super) fn offsets<'a>(files: impl IntoIterator<Item = (&'a str, u64)>) -> Op
     Some((offsets, end))
 }
 
-/// Where the contents of a file begin whose header stands at `offset`.
+/// The offset of the contents of a file whose header is at `offset`.
 pub(super) fn contents(offset: u64, name: &str, length: u64) -> u64 {
     offset + local_header(offset, name, length, 0).len() as u64
 }
@@ -179,8 +179,8 @@ fn sums(entries: &[Entry]) -> String {
     sums
 }
 
-/// What stands behind the contents of the last file, which end at `start`: the file with the checksums, the central directory,
-/// and the end with the digest of all that.
+/// The bytes after the contents of the last file, which end at `start`: the file with the checksums, the central
+/// directory, and the end record with the digest of both.
 pub(super) fn table(entries: &[Entry], offsets: &[u64], start: u64) -> Vec<u8> {
     let sums = sums(entries);
     let (length, crc32) = (sums.len() as u64, crc32fast::hash(sums.as_bytes()));

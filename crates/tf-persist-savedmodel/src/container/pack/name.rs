@@ -2,28 +2,28 @@
 
 use std::path::Path;
 
-/// The longest name, with those of the folders that the file is in.
+/// The longest name, including its folders.
 const MAX_NAME_BYTES: usize = 1024;
 
-/// The longest name of one file or folder; that of most file systems.
+/// The longest name of one file or folder, as in most file systems.
 const MAX_PART_BYTES: usize = 255;
 
-/// How deep folders may stand in each other.
+/// The deepest nesting of folders.
 const MAX_DEPTH: usize = 32;
 
-/// The file with the checksums, which stands behind all others.
+/// The file with the checksums, the last one.
 pub(super) const SUMS: &str = "SHA256SUMS";
 
-/// What the names of packs end in.
+/// The extension of packs.
 pub(super) const EXTENSION: &str = "tfpack";
 
-/// Whether a path names a pack: it ends in `.tfpack`, in whatever case.
+/// Whether a path names a pack: it ends in `.tfpack`, in upper or lower case.
 #[must_use]
 pub fn is_pack_path(path: impl AsRef<Path>) -> bool {
     path.as_ref().extension().is_some_and(|extension| extension.eq_ignore_ascii_case(EXTENSION))
 }
 
-/// What is wrong with a name, if anything: it would leave the folder that it is joined to, or not be the same name everywhere.
+/// Checks a name: it must not leave the folder that it is joined to, and must be the same name everywhere.
 pub(super) fn check(name: &str) -> Result<(), &'static str> {
     if name.is_empty() {
         return Err("it is empty");
@@ -57,7 +57,7 @@ pub(super) fn check(name: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// What is wrong with names that are sorted, taken together: one comes twice, or a file is a folder as well.
+/// Checks sorted names together: there are no duplicates, and no file is also a folder.
 pub(super) fn check_all<'a>(names: &[&'a str]) -> Result<(), (&'a str, &'static str)> {
     for name in names {
         check(name).map_err(|reason| (*name, reason))?;
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(check_all(&["a", "a-b", "a.b/c", "b/c", "b/d"]), Ok(()));
         assert_eq!(check_all(&["b", "a"]), Err(("a", "it is not in its place: names are sorted")));
         assert_eq!(check_all(&["a", "a"]), Err(("a", "it comes twice")));
-        // Something stands between the file and what would stand in it.
+        // Another name sorts between the file and a file inside it.
         assert_eq!(check_all(&["a", "a-b", "a/c"]), Err(("a/c", "what it stands in is a file")));
     }
 

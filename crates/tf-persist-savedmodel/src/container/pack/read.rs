@@ -1,4 +1,4 @@
-//! Opening a pack, and reading what is in it.
+//! Opening packs and reading their files.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -17,10 +17,10 @@ use super::{FORMAT_VERSION, MAX_FILES, MAX_TABLE_BYTES};
 use crate::container::file::file_length;
 use crate::error::{Error, Result};
 
-/// A file is read in pieces of so many bytes.
+/// Files are read in pieces of this size.
 const PIECE: usize = 4 << 20;
 
-/// What errors call a pack that is no file.
+/// The path of a pack in memory in errors.
 const IN_MEMORY: &str = "<memory>";
 
 /// A pack whose table was checked. Its contents are checked when they are read.
@@ -28,9 +28,9 @@ pub struct Pack {
     path: PathBuf,
     data: Data,
     entries: Vec<Entry>,
-    /// Where the contents of each entry begin.
+    /// The offset of the contents of each entry.
     starts: Vec<u64>,
-    /// The digest of the table, and so of everything.
+    /// The digest of the table, which has the digests of all files.
     digest: [u8; DIGEST_BYTES],
 }
 
@@ -40,7 +40,7 @@ enum Data {
 }
 
 impl Data {
-    /// As `pread`: less than asked for only at the end.
+    /// As `pread`: reads less than requested only at the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         match self {
             Self::File(file) => file.read_at(buffer, offset),
@@ -62,7 +62,7 @@ impl Data {
     }
 }
 
-/// Whether a file ends as packs do, whatever it is called.
+/// Whether a file ends like a pack, whatever its name.
 pub(crate) fn is_pack(path: &Path) -> bool {
     let mut comment = [0; COMMENT_BYTES];
     let mut read = || {
@@ -74,11 +74,11 @@ pub(crate) fn is_pack(path: &Path) -> bool {
 }
 
 impl Pack {
-    /// Opens a file. It is kept open: what is read later is of the file that was checked, whatever takes its place.
+    /// Opens a file and keeps it open, so later reads are of the file that was checked, even if another takes its name.
     #[doc(hidden)]
     pub fn open(path: &Path) -> Result<Self> {
         let missing = || Error::io("read", path)(io::ErrorKind::NotFound.into());
-        // Whether it is a regular file is asked before it is opened, its length after: another may have taken its place.
+        // The type is checked before opening, the length after: another file may have taken the name.
         file_length(path)?.ok_or_else(missing)?;
         let file = File::open(path).map_err(Error::io("open", path))?;
         let length = file.metadata().map_err(Error::io("look at", path))?.len();
@@ -97,7 +97,7 @@ impl Pack {
         Ok(Self { path, data, entries, starts, digest })
     }
 
-    /// The file, or what stands for it.
+    /// The path of the file, or `<memory>`.
     #[doc(hidden)]
     pub fn path(&self) -> &Path {
         &self.path
@@ -109,14 +109,14 @@ impl Pack {
         &self.entries
     }
 
-    /// The number of the file with this name. Steps that lead nowhere (`./`) are passed over.
+    /// The index of the file with this name. Steps `./` are ignored.
     #[doc(hidden)]
     pub fn find(&self, name: &str) -> Option<usize> {
         let find = |name: &str| self.entries.binary_search_by(|entry| entry.name.as_str().cmp(name)).ok();
         find(name).or_else(|| find(&name.split('/').filter(|part| *part != ".").collect::<Vec<_>>().join("/")))
     }
 
-    /// The number of the file that messages call so: the pack's path, and the name behind it.
+    /// The index of the file with this path in messages: the pack's path and the name.
     pub(crate) fn find_shown(&self, path: &Path) -> Option<usize> {
         self.find(path.strip_prefix(&self.path).ok()?.to_str()?)
     }
@@ -129,7 +129,7 @@ impl Pack {
         self.entries.get(first).is_some_and(|entry| entry.name.starts_with(&inside))
     }
 
-    /// Some bytes of a file, unchecked; less than asked for only at its end.
+    /// Reads bytes of a file without comparing its checksum; less than requested only at its end.
     #[doc(hidden)]
     pub fn read_at(&self, number: usize, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let left = self.entries[number].length.saturating_sub(offset);
@@ -137,7 +137,7 @@ impl Pack {
         self.data.read_at(&mut buffer[..wanted], self.starts[number].saturating_add(offset))
     }
 
-    /// A whole file, whose checksum is right. Of a pack in memory it is a part of that memory.
+    /// A whole file, after its checksum was compared. For a pack in memory it shares that memory.
     #[doc(hidden)]
     pub fn contents(&self, number: usize) -> Result<Bytes> {
         let length = self.entries[number].length;
@@ -159,8 +159,8 @@ impl Pack {
         Ok(all.into())
     }
 
-    /// Hands over a file piece by piece. That the checksum is right is known at the end: who keeps the pieces drops them if this
-    /// fails. Of a pack in memory there is one piece, which is checked before.
+    /// Calls `take` with a file, piece by piece. The checksum is compared at the end: a caller who keeps the pieces
+    /// must drop them if this fails. A pack in memory has one piece, which is checked before.
     #[doc(hidden)]
     pub fn for_each_piece(&self, number: usize, mut take: impl FnMut(Piece<'_>) -> Result<()>) -> Result<()> {
         let (entry, start) = (&self.entries[number], self.starts[number]);
@@ -193,7 +193,7 @@ impl Pack {
         check(digest)
     }
 
-    /// Writes a file to its place below a folder. `shown` is what errors call that place.
+    /// Writes a file below a folder. `shown` is its path in errors.
     #[doc(hidden)]
     pub fn take_out(&self, number: usize, folder: &Path, shown: &Path) -> Result<()> {
         let place = folder.join(&self.entries[number].name);
@@ -237,7 +237,7 @@ impl Piece<'_> {
     }
 }
 
-/// Packs are the same if their contents and what they are called are.
+/// Packs are equal if their contents and their paths are.
 impl PartialEq for Pack {
     fn eq(&self, other: &Self) -> bool {
         self.digest == other.digest && self.path == other.path
@@ -252,7 +252,7 @@ impl std::fmt::Debug for Pack {
     }
 }
 
-/// The files, where the contents of each begin, and the digest of the table.
+/// The files, the offsets of their contents, and the digest of the table.
 type Table = (Vec<Entry>, Vec<u64>, [u8; DIGEST_BYTES]);
 
 /// A pack whose table is being read.
@@ -262,7 +262,7 @@ struct Reading<'a> {
     length: u64,
 }
 
-/// What the central directory says of a file.
+/// A file in the central directory.
 struct Listed<'a> {
     name: &'a str,
     length: u64,
@@ -275,7 +275,7 @@ impl Reading<'_> {
     }
 
     fn bytes(&self, offset: u64, length: u64) -> Result<Vec<u8>> {
-        // Whoever calls has compared it with a limit.
+        // The caller has compared the length with a limit.
         let mut bytes = vec![0; usize::try_from(length).map_err(|_| Error::OutOfMemory { bytes: usize::MAX })?];
         self.data.read_exact_at(&mut bytes, offset).map_err(Error::io("read", self.path))?;
         Ok(bytes)
@@ -291,7 +291,7 @@ impl Reading<'_> {
         let directory = self.bytes(directory_offset, directory_end - directory_offset)?;
         let (listed, sums_offset) = self.listed(&directory)?;
 
-        // What the digest is of.
+        // The bytes that the digest covers.
         let table_length = self.length.checked_sub(sums_offset).filter(|length| *length <= MAX_TABLE_BYTES);
         let table_length =
             table_length.ok_or_else(|| self.damaged("its table is too long, or stands behind its end"))?;
@@ -315,7 +315,7 @@ impl Reading<'_> {
         check_all(&names).map_err(|(name, reason)| {
             self.damaged(format!("the name `{}` cannot be: {reason}", name.escape_debug()))
         })?;
-        // All that is left: everything is where it would have been written, and nothing else is there.
+        // The rest: everything is where it would have been written, and nothing else exists.
         let lengths = self.damaged("the lengths in its table are not those of the file");
         let files = entries.iter().map(|entry| (entry.name.as_str(), entry.length));
         let Some((offsets, end)) = offsets(files).filter(|(_, end)| *end == sums_offset) else { return Err(lengths) };
@@ -334,7 +334,7 @@ impl Reading<'_> {
         Ok((entries, starts, digest))
     }
 
-    /// Checks that the last bytes are those of a pack of this version; gives the digest that they end in.
+    /// Checks that the last bytes are those of a pack of this version, and returns the digest in them.
     fn check_comment(&self, tail: &[u8]) -> Result<[u8; DIGEST_BYTES]> {
         let no_pack = || self.damaged("it does not end as a pack does: it is cut short, or is none");
         let (_, comment) = tail.split_last_chunk::<COMMENT_BYTES>().ok_or_else(no_pack)?;
@@ -356,7 +356,7 @@ impl Reading<'_> {
         Ok(*digest)
     }
 
-    /// Where the central directory begins and ends, as the end record says, or ZIP64's before it.
+    /// The begin and end of the central directory according to the end record, or ZIP64's before it.
     fn directory(&self, tail: &[u8], tail_offset: u64) -> Result<(u64, u64)> {
         let wrong = || self.damaged("its end record cannot be");
         let end_at = tail.len().checked_sub(END_BYTES + COMMENT_BYTES).ok_or_else(wrong)?;
@@ -381,8 +381,8 @@ impl Reading<'_> {
         Ok((offset, offset + size))
     }
 
-    /// The files in the central directory, the one with the checksums last, and where the header of that one stands. What else
-    /// the records say is compared later.
+    /// The files in the central directory, the one with the checksums last, and the offset of its header. The rest of
+    /// the records is compared later.
     fn listed<'d>(&self, directory: &'d [u8]) -> Result<(Vec<Listed<'d>>, u64)> {
         let mut listed = Vec::new();
         let mut offset = 0;
@@ -402,7 +402,7 @@ impl Reading<'_> {
         }
     }
 
-    /// The files with their checksums: a line for each.
+    /// The files with their checksums, one a line.
     fn entries(&self, listed: &[Listed<'_>], sums: &[u8]) -> Result<Vec<Entry>> {
         let wrong = || self.damaged(format!("`{SUMS}` does not name the files that it has"));
         let sums = std::str::from_utf8(sums).map_err(|_| wrong())?;
@@ -417,7 +417,7 @@ impl Reading<'_> {
     }
 }
 
-/// A record of the central directory, as far as it says anything new.
+/// The parts of a record of the central directory that are not compared.
 struct Record<'a> {
     name: &'a [u8],
     length: u64,
@@ -436,7 +436,7 @@ impl<'a> Record<'a> {
             return None;
         }
         let (mut length, mut offset) = (u64::from(u32_at(record, 20)?), u64::from(u32_at(record, 42)?));
-        // The extra field has both lengths, if one stands there, and then the offset.
+        // The extra field has both lengths, if it has one, and then the offset.
         let mut next = 4;
         if length == u64::from(u32::MAX) {
             length = u64_at(extra, next)?;
@@ -461,7 +461,7 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
 }
 
-/// A SHA-256 from its hexadecimal digits; in capitals, the comparison of the whole table refuses it.
+/// A SHA-256 from its hexadecimal digits. The comparison of the whole table refuses capitals.
 fn digest(text: &str) -> Option<[u8; 32]> {
     let mut digest = [0; 32];
     if text.len() != DIGEST_BYTES || !text.is_ascii() {

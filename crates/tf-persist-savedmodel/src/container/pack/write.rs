@@ -9,14 +9,14 @@ use super::layout::{CRC_OFFSET, Entry, local_header, offsets, table};
 use super::{MAX_FILES, MAX_TABLE_BYTES};
 use crate::error::{Error, Result};
 
-/// Writes a pack of these files, which [`super::of_files`] or [`super::of_folder`] gave. Each is read once.
+/// Writes a pack of files from [`super::of_files`] or [`super::of_folder`]. Each is read once.
 ///
-/// `to` stands at its beginning. `wrote` makes an error of what happens while writing.
+/// `to` must be at its beginning. `wrote` converts errors of writing.
 pub(crate) fn write(to: &mut (impl Write + Seek), items: &[Item], wrote: impl Fn(io::Error) -> Error) -> Result<()> {
     let (offsets, end) = layout(items)?;
     let mut entries = Vec::with_capacity(items.len());
     for (item, offset) in items.iter().zip(&offsets) {
-        // The checksum in the header is known when the contents were read.
+        // The checksum in the header is known after reading the contents.
         to.write_all(&local_header(*offset, &item.name, item.length, 0)).map_err(&wrote)?;
         let (mut sha256, mut crc32) = (Sha256::new(), crc32fast::Hasher::new());
         item.for_each_piece(|piece| {
@@ -43,7 +43,7 @@ pub(crate) fn write(to: &mut (impl Write + Seek), items: &[Item], wrote: impl Fn
     to.flush().map_err(&wrote)
 }
 
-/// How long a pack of these files will be.
+/// The length of a pack of these files.
 pub(crate) fn packed_length(items: &[Item]) -> Result<u64> {
     let (offsets, end) = layout(items)?;
     let entry = |item: &Item| Entry { name: item.name.clone(), length: item.length, crc32: 0, sha256: [0; 32] };

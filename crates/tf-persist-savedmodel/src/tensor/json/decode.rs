@@ -68,8 +68,8 @@ impl Builder {
         self.nest.path()
     }
 
-    /// Makes room for the elements of a text of valid JSON: between two elements stands a comma. The memory is a few times that
-    /// of the text at most.
+    /// Makes room for the elements of a text of valid JSON: between two elements stands a comma. The memory is a few
+    /// times that of the text at most.
     pub(super) fn reserve_for(&mut self, text: &[u8]) -> Result<()> {
         // In runs so short that a byte holds the count of each, which is what makes it fast.
         let in_run = |run: &[u8]| usize::from(run.iter().map(|byte| u8::from(*byte == b',')).sum::<u8>());
@@ -186,7 +186,8 @@ fn walk<'j>(
     }
 }
 
-/// Takes all elements of the innermost list, of which `peek` begins the first. This is where large requests spend their time.
+/// Takes all elements of the innermost list, of which `peek` begins the first. This is where large requests spend their
+/// time.
 fn elements<'j>(
     jiter: &mut Jiter<'j>,
     nest: &mut Nest,

@@ -47,13 +47,14 @@ pub struct ReadExamples {
     pub unknown: Vec<String>,
 }
 
-/// Reads a list of objects of features. A feature is a value or a list of values: numbers, strings, `{"b64": "…"}` for bytes, and
-/// `true` and `false` for 1 and 0. `kind` says which list the values of a feature stand in; where it does not know, strings make
-/// a list of bytes, numbers that are all integers one of int64, other numbers one of float32. `source` names the text in errors.
+/// Reads a list of objects of features. A feature is a value or a list of values: numbers, strings, `{"b64": "…"}` for
+/// bytes, and `true` and `false` for 1 and 0. `kind` says which list the values of a feature stand in; where it does
+/// not know, strings make a list of bytes, numbers that are all integers one of int64, other numbers one of float32.
+/// `source` names the text in errors.
 ///
 /// # Errors
-/// [`crate::Error::InvalidData`] with the example and the feature if it is no such list, an example has a feature twice, a value is not of
-/// the feature's kind or out of its range, or a list has values of several kinds.
+/// [`crate::Error::InvalidData`] with the example and the feature if it is no such list, an example has a feature
+/// twice, a value is not of the feature's kind or out of its range, or a list has values of several kinds.
 pub fn read_examples(source: &str, bytes: &[u8], kind: impl Fn(&str) -> Option<FeatureKind>) -> Result<ReadExamples> {
     let text = Text { source, bytes };
     let (examples, place) = (Strings::default(), String::new());

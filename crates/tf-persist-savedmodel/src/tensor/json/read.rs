@@ -1,5 +1,5 @@
-//! Requests, read in two passes: the first finds what there is and which signature it is for, the second decodes the tensors
-//! with the dtypes of that signature.
+//! Requests, read in two passes: the first finds what there is and which signature it is for, the second decodes the
+//! tensors with the dtypes of that signature.
 
 use std::ops::Range;
 
@@ -15,7 +15,8 @@ use crate::tensor::Tensor;
 /// How tensors stand in a request or an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Form {
-    /// `{"instances": […]}` and `{"predictions": […]}`: row by row, the first dimension of every tensor being the batch.
+    /// `{"instances": […]}` and `{"predictions": […]}`: row by row, the first dimension of every tensor being the
+    /// batch.
     Row,
     /// `{"inputs": …}` and `{"outputs": …}`: tensor by tensor.
     Column,
@@ -59,8 +60,8 @@ impl<'a> Request<'a> {
     /// Reads the outline of a request. `source` names it in errors.
     ///
     /// # Errors
-    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if it is not one JSON object and nothing else, if one of the keys that mean something is there
-    /// twice, or if the signature's name is not a string.
+    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if it is not one JSON object and nothing else, if
+    /// one of the keys that mean something is there twice, or if the signature's name is not a string.
     pub fn parse(source: &'a str, bytes: &'a [u8]) -> Result<Self> {
         let text = Text { source, bytes };
         let mut request = Self { text, signature_name: None, inputs: None, instances: None };
@@ -113,7 +114,8 @@ impl<'a> Request<'a> {
     /// The form of the request, which is also that of its answer.
     ///
     /// # Errors
-    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if it has neither `inputs` nor `instances`, or both.
+    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if it has neither `inputs` nor `instances`, or
+    /// both.
     pub fn form(&self) -> Result<Form> {
         self.body().map(|(form, _)| form)
     }
@@ -127,13 +129,15 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Decodes the tensors that are given, in the order of `inputs`, which are all inputs of the signature with their dtypes. Whether
-    /// one that is not given may be left out is the signature's to know.
+    /// Decodes the tensors that are given, in the order of `inputs`, which are all inputs of the signature with their
+    /// dtypes. Whether one that is not given may be left out is the signature's to know.
     ///
     /// # Errors
-    /// [`SignatureError::UnknownInput`](crate::SignatureError::UnknownInput) and [`SignatureError::ConflictingInput`](crate::SignatureError::ConflictingInput) if the names are not those of the
-    /// signature; [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) if the signature has a dtype that no tensor can hold; [`TensorError::InvalidData`](crate::TensorError::InvalidData),
-    /// which says where, if a value is not of its dtype, lists are ragged or rows differ in shape.
+    /// [`SignatureError::UnknownInput`](crate::SignatureError::UnknownInput) and
+    /// [`SignatureError::ConflictingInput`](crate::SignatureError::ConflictingInput) if the names are not those of the
+    /// signature; [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) if the signature has a dtype
+    /// that no tensor can hold; [`TensorError::InvalidData`](crate::TensorError::InvalidData), which says where, if a
+    /// value is not of its dtype, lists are ragged or rows differ in shape.
     pub fn tensors<S: AsRef<str>>(
         &self,
         signature: &str,
@@ -154,8 +158,9 @@ impl<'a> Request<'a> {
 /// Reads one value, such as `[[1, 2], [3, 4]]`, `3.5` or `{"b64": "AAE="}`, as a tensor. `source` names it in errors.
 ///
 /// # Errors
-/// [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) if no tensor can hold the dtype; [`TensorError::InvalidData`](crate::TensorError::InvalidData), which says where, if the text is not
-/// one JSON value and nothing else, a value is not of the dtype, or lists are ragged.
+/// [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) if no tensor can hold the dtype;
+/// [`TensorError::InvalidData`](crate::TensorError::InvalidData), which says where, if the text is not one JSON value
+/// and nothing else, a value is not of the dtype, or lists are ragged.
 pub fn read_value(source: &str, bytes: &[u8], dtype: DType) -> Result<Tensor> {
     let text = Text { source, bytes };
     let mut builder = Builder::new(source, dtype)?;
@@ -182,7 +187,8 @@ impl<'a> Text<'a> {
         Jiter::new(part).with_allow_inf_nan()
     }
 
-    /// The error for what was refused at a place: the path of a value, and where the part that was read begins in the text.
+    /// The error for what was refused at a place: the path of a value, and where the part that was read begins in the
+    /// text.
     pub(super) fn refuse(&self, path: &str, refusal: Refusal, start: usize) -> Error {
         let reason = match refusal {
             Refusal::Value(reason) if path.is_empty() => reason,

@@ -32,12 +32,12 @@ pub struct Layout {
 
 /// Writes outputs as `{"outputs": …}` or `{"predictions": […]}`, on one line that is not ended.
 ///
-/// Numbers are the shortest that give the same bits again. A string is written as text if it is UTF-8 and its output's name
-/// does not end in `_bytes`, and as `{"b64": "…"}` otherwise. `target` names what is written to in errors.
+/// Numbers are the shortest that give the same bits again. A string is written as text if it is UTF-8 and its output's
+/// name does not end in `_bytes`, and as `{"b64": "…"}` otherwise. `target` names what is written to in errors.
 ///
 /// # Errors
-/// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if the row form cannot be: an output is a scalar, or their first sizes differ; nothing is written
-/// then. [`Error::Io`] if the writer fails.
+/// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if the row form cannot be: an output is a scalar, or
+/// their first sizes differ; nothing is written then. [`Error::Io`] if the writer fails.
 pub fn write_outputs<'a>(
     target: impl AsRef<Path>,
     writer: &mut impl Write,
@@ -56,11 +56,12 @@ pub fn write_outputs<'a>(
     written.and_then(|()| pieces.flush()).map_err(Error::io("write", target))
 }
 
-/// Writes one tensor, as [`read_value`](super::read_value) reads it, on one line that is not ended. `target` names what is
-/// written to in errors.
+/// Writes one tensor, as [`read_value`](super::read_value) reads it, on one line that is not ended. `target` names what
+/// is written to in errors.
 ///
 /// # Errors
-/// [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) for what JSON has no values for; [`Error::Io`] if the writer fails.
+/// [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) for what JSON has no values for;
+/// [`Error::Io`] if the writer fails.
 pub fn write_value(target: impl AsRef<Path>, writer: &mut impl Write, tensor: &Tensor) -> Result<()> {
     let output = Output::new("value", tensor)?;
     let mut pieces = Pieces { writer, text: Vec::new() };
@@ -226,8 +227,8 @@ impl<W: Write> Pieces<'_, W> {
         Ok(())
     }
 
-    /// The part of an output from element `start` on that has this shape. It recurses once a dimension, of which a tensor has
-    /// at most [`MAX_RANK`](crate::MAX_RANK).
+    /// The part of an output from element `start` on that has this shape. It recurses once a dimension, of which a
+    /// tensor has at most [`MAX_RANK`](crate::MAX_RANK).
     fn value(&mut self, output: &Output<'_>, shape: &[usize], start: usize) -> io::Result<()> {
         let Some((size, inner)) = shape.split_first() else {
             match &output.elements {

@@ -19,7 +19,8 @@ pub(super) struct Descr {
     pub(super) kind: Kind,
     /// Bytes an element.
     pub(super) size: usize,
-    /// The bytes of the unit that is in big-endian order, 1 if none is. Half of a complex number, one character of a text.
+    /// The bytes of the unit that is in big-endian order, 1 if none is. Half of a complex number, one character of a
+    /// text.
     pub(super) swap: usize,
 }
 
@@ -79,8 +80,8 @@ impl Descr {
         }
     }
 
-    /// The `descr` and the bytes of an element under which a dtype of numbers is written; `None` for strings and for what no
-    /// tensor holds.
+    /// The `descr` and the bytes of an element under which a dtype of numbers is written; `None` for strings and for
+    /// what no tensor holds.
     ///
     /// bfloat16 goes out as uint16 bits and a quantised integer as its raw number, because numpy alone knows neither.
     pub(super) fn written(dtype: DType) -> Option<&'static str> {

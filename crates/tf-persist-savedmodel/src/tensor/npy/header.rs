@@ -1,7 +1,7 @@
 //! The header of a .npy file: a magic number, a version, and a Python dict literal.
 //!
-//! The format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>. The literal is read with a cursor and
-//! without recursion; only the three keys that numpy writes are allowed, as in numpy.
+//! The format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>. The literal is read with a
+//! cursor and without recursion; only the three keys that numpy writes are allowed, as in numpy.
 
 use super::descr::{Descr, Refusal};
 use crate::shape::MAX_RANK;
@@ -15,8 +15,8 @@ pub(super) const MAX_HEADER: usize = 64 * 1024;
 /// numpy pads the header so that data begin at a multiple of this.
 const HEADER_ALIGNMENT: usize = 64;
 
-/// numpy leaves room for the first size to grow to this many digits (`GROWTH_AXIS_MAX_DIGITS`). Doing the same makes our files
-/// equal to numpy's byte by byte.
+/// numpy leaves room for the first size to grow to this many digits (`GROWTH_AXIS_MAX_DIGITS`). Doing the same makes
+/// our files equal to numpy's byte by byte.
 const GROWTH_DIGITS: usize = 21;
 
 /// What a header says.
@@ -73,7 +73,8 @@ impl Header {
         })
     }
 
-    /// Everything that stands before the data, in version 1.0, as numpy writes it; `None` if it does not fit that version.
+    /// Everything that stands before the data, in version 1.0, as numpy writes it; `None` if it does not fit that
+    /// version.
     pub(super) fn write(descr: &str, shape: &[usize]) -> Option<Vec<u8>> {
         let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
         let tuple = if let [only] = &sizes[..] { format!("({only},)") } else { format!("({})", sizes.join(", ")) };

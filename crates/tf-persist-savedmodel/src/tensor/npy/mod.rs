@@ -24,10 +24,11 @@ pub use write::write;
 use super::Tensor;
 use crate::dtype::DType;
 
-/// The tensor as the dtype that a signature declares, if only its name has to change for that: the elements stay the same bits.
+/// The tensor as the dtype that a signature declares, if only its name has to change for that: the elements stay the
+/// same bits.
 ///
-/// A file cannot say bfloat16 or a quantised type, so uint16 is taken as the bits of bfloat16, and an integer as the quantised
-/// integer of its size. Nothing is converted: float64 for float32 is refused, as TensorFlow does.
+/// A file cannot say bfloat16 or a quantised type, so uint16 is taken as the bits of bfloat16, and an integer as the
+/// quantised integer of its size. Nothing is converted: float64 for float32 is refused, as TensorFlow does.
 ///
 /// # Errors
 /// The dtype that was given, if it is another one.

@@ -17,12 +17,12 @@ const PIECE: usize = 64 * 1024;
 
 /// Writes a tensor as numpy's `np.save` would.
 ///
-/// bfloat16 is written as uint16 bits and a quantised integer as its raw number, because numpy alone knows neither; strings as
-/// `S` of the longest one's length. `target` names what is written to in errors.
+/// bfloat16 is written as uint16 bits and a quantised integer as its raw number, because numpy alone knows neither;
+/// strings as `S` of the longest one's length. `target` names what is written to in errors.
 ///
 /// # Errors
-/// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if a string ends in NUL, which the form cannot say, or the strings filled up to one length are too
-/// large; [`Error::Io`] if the writer fails.
+/// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if a string ends in NUL, which the form cannot say, or
+/// the strings filled up to one length are too large; [`Error::Io`] if the writer fails.
 pub fn write(target: impl AsRef<Path>, writer: &mut impl Write, tensor: &Tensor) -> Result<()> {
     let target = target.as_ref();
     Plan::new(&target.display().to_string(), tensor)?.write(writer).map_err(Error::io("write", target))

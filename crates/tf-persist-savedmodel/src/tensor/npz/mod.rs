@@ -1,8 +1,9 @@
 //! numpy's .npz form of several named arrays: a zip archive of .npy files.
 //!
-//! Stored and deflated members are read, as `np.savez` and `np.savez_compressed` write them. An archive may claim anything of
-//! itself, so nothing is believed that costs memory: sizes are compared with the array's own header, memory grows as data
-//! arrive, members must not share their data, and all that is decoded from one archive together is limited.
+//! Stored and deflated members are read, as `np.savez` and `np.savez_compressed` write them. An archive may claim
+//! anything of itself, so nothing is believed that costs memory: sizes are compared with the array's own header, memory
+//! grows as data arrive, members must not share their data, and all that is decoded from one archive together is
+//! limited.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -60,8 +61,8 @@ impl<R: Read + Seek> Npz<R> {
     /// Opens an archive and checks its directory; no array is read. `source` names it in errors.
     ///
     /// # Errors
-    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if it is no zip archive, or has a member that is no .npy file, is there twice, is encrypted or
-    /// shares its data with another; [`Error::Io`] if the reader fails.
+    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if it is no zip archive, or has a member that is
+    /// no .npy file, is there twice, is encrypted or shares its data with another; [`Error::Io`] if the reader fails.
     pub fn open(source: impl Into<String>, mut reader: R) -> Result<Self> {
         let source = source.into();
         let len = reader.seek(SeekFrom::End(0)).map_err(Error::io("read", &source))?;
@@ -106,8 +107,8 @@ impl<R: Read + Seek> Npz<R> {
     /// Reads one array; `None` if there is none of that name.
     ///
     /// # Errors
-    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if it is no .npy array, is damaged, or holds what no tensor can, and if more than 16 GiB are
-    /// decoded from one archive; [`Error::Io`] if the reader fails.
+    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if it is no .npy array, is damaged, or holds what
+    /// no tensor can, and if more than 16 GiB are decoded from one archive; [`Error::Io`] if the reader fails.
     pub fn read(&mut self, name: &str) -> Result<Option<Tensor>> {
         self.members.iter().position(|member| member.name == name).map(|index| self.read_member(index)).transpose()
     }
@@ -132,12 +133,13 @@ impl<R: Read + Seek> Npz<R> {
     }
 }
 
-/// Writes arrays by name, stored without compression, as `np.savez` would. The same arrays give the same bytes: the time of
-/// every member is 1980-01-01. Gives the writer back, to be synced. `target` names what is written to in errors.
+/// Writes arrays by name, stored without compression, as `np.savez` would. The same arrays give the same bytes: the
+/// time of every member is 1980-01-01. Gives the writer back, to be synced. `target` names what is written to in
+/// errors.
 ///
 /// # Errors
-/// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if two arrays have one name, or a string tensor is not for this form (see [`npy`](super::npy::write)):
-/// nothing is written then. [`Error::Io`] if the writer fails.
+/// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if two arrays have one name, or a string tensor is not
+/// for this form (see [`npy`](super::npy::write)): nothing is written then. [`Error::Io`] if the writer fails.
 pub fn write<'a, W: Write + Seek>(
     target: impl AsRef<Path>,
     writer: W,
@@ -157,8 +159,8 @@ pub fn write<'a, W: Write + Seek>(
         ZipError::Io(error) => Error::io("write", target)(error),
         other => Error::data(&source, format!("it cannot be written: {other}")),
     };
-    // A writer that is dropped half-way writes an end and complains on standard error if it cannot. Half an archive is no use to
-    // anybody, so it is forgotten instead, which leaks its list of members.
+    // A writer that is dropped half-way writes an end and complains on standard error if it cannot. Half an archive is
+    // no use to anybody, so it is forgotten instead, which leaks its list of members.
     let mut archive = ManuallyDrop::new(ZipWriter::new(writer));
     for (name, plan) in plans {
         let options = SimpleFileOptions::DEFAULT

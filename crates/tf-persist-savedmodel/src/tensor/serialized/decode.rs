@@ -9,7 +9,8 @@ use crate::shape::{MAX_RANK, element_count};
 use crate::tensor::proto::{check_room, string_list};
 use crate::tensor::{Strings, Tensor, byte_len};
 
-/// The tensor that a serialized `TensorProto` holds: what [`from_proto`](crate::tensor::proto::from_proto) makes of the message.
+/// The tensor that a serialized `TensorProto` holds: what [`from_proto`](crate::tensor::proto::from_proto) makes of the
+/// message.
 ///
 /// # Errors
 /// If the bytes are no message, or as `from_proto`.

@@ -1,7 +1,8 @@
 //! `TensorProto`s as bytes, read into tensors and written out of them without the message between.
 //!
-//! What a server does with every request: numbers are copied once, from the message into aligned memory, and once out of it. Small
-//! hostile messages cannot take much memory: nothing is kept of what is not known. For the rules see [`proto`](super::proto).
+//! What a server does with every request: numbers are copied once, from the message into aligned memory, and once out
+//! of it. Small hostile messages cannot take much memory: nothing is kept of what is not known. For the rules see
+//! [`proto`](super::proto).
 
 mod decode;
 mod encode;
