@@ -1,4 +1,4 @@
-//! The files that come with a model: those its graph reads, and what else was put beside them.
+//! The files of a model's folders `assets` and `assets.extra`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,26 +10,25 @@ use crate::container::Files;
 use crate::error::{Error, Result};
 use crate::stand_in::{self, StandIn};
 
-/// How deep the folders of assets are looked into.
+/// The depth to which the folders of assets are listed.
 const MAX_FOLDER_DEPTH: usize = 16;
 
-/// How many files are listed.
+/// The most files that are listed.
 const MAX_FILES: usize = 100_000;
 
 /// The files of a model's folders `assets` and `assets.extra`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Assets {
-    /// What there is in `assets`, sorted by name. The graph reads those that it declares.
+    /// The files in `assets`, sorted by name. The graph reads those that it declares.
     pub files: Vec<FoundFile>,
-    /// Files that the graph declares and that are not there.
+    /// Files that the graph declares and that are missing.
     pub missing: Vec<String>,
-    /// Files that the graph declares and that were not fetched: a pointer of Git LFS or a web page stands in their
-    /// place.
+    /// Files that the graph declares and that were not fetched: pointers of Git LFS or web pages.
     pub not_fetched: Vec<String>,
-    /// Names that the graph declares and that lead out of the folder `assets`: such a model reads what is not its own.
+    /// Names that the graph declares and that lead out of the folder `assets`: such a model reads foreign files.
     pub escaping: Vec<String>,
-    /// What there is in `assets.extra`, which TensorFlow leaves to others: warm-up requests and the like.
+    /// The files in `assets.extra`, which TensorFlow ignores: warm-up requests and the like.
     pub extra: Vec<FoundFile>,
 }
 
@@ -37,11 +36,11 @@ pub struct Assets {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FoundFile {
-    /// Its name, with those of the folders it is in, separated by `/`.
+    /// Its name with its folders, separated by `/`.
     pub name: String,
-    /// Its length; 0 for what is no regular file.
+    /// Its length; 0 if it is not a regular file.
     pub bytes: u64,
-    /// Whether it is what a link points to, which may be outside of the model.
+    /// Whether it is a link, whose target may be outside of the model.
     pub is_link: bool,
     /// Whether the graph declares it.
     pub declared: bool,
@@ -57,7 +56,7 @@ impl Assets {
                 assets.escaping.push(name.to_owned());
             } else if let Ok(index) = assets.files.binary_search_by(|file| file.name.as_str().cmp(name)) {
                 assets.files[index].declared = true;
-                // What cannot be opened is for those who read it to say.
+                // A file that cannot be opened is an error of whoever reads it.
                 if let Ok(Some((reader, _))) = files.reader(&format!("assets/{name}"))
                     && StandIn::of(&stand_in::beginning(reader)).is_some()
                 {
@@ -78,7 +77,7 @@ pub(crate) fn stays_inside(name: &str) -> bool {
         && Path::new(name).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
-/// Whether a file or folder of this name is there, or a link, wherever it leads.
+/// Whether a file, a folder or a link of this name exists.
 fn is_there(files: &Files, name: &str) -> bool {
     match files {
         Files::Folder(model) => fs::symlink_metadata(model.join(name)).is_ok(),
@@ -99,7 +98,7 @@ fn list_in(files: &Files, folder: &str) -> Result<Vec<FoundFile>> {
     Ok(inside.collect())
 }
 
-/// The files in a folder and the folders in it, sorted; none if there is no such folder. Links to folders are not
+/// The files in a folder and its subfolders, sorted; none if the folder does not exist. Links to folders are not
 /// followed.
 fn list(folder: &Path) -> Result<Vec<FoundFile>> {
     let mut files = Vec::new();

@@ -1,4 +1,4 @@
-//! What a composite tensor is, such as a ragged one: what its `TypeSpecProto` says.
+//! The `TypeSpecProto` of composite tensors, such as ragged ones.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::dtype::DType;
 use crate::shape::PartialShape;
 use crate::tensor::proto::partial_shape;
 
-/// What a structure of tensors is.
+/// The type of a composite tensor.
 ///
 /// Source: `TypeSpecProto` in `tensorflow/core/protobuf/struct.proto`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,7 +19,7 @@ use crate::tensor::proto::partial_shape;
 pub struct CompositeSpec {
     /// The name of its class in Python, such as `RaggedTensorSpec` or `my_module.Masked.Spec`; may be empty.
     pub class: String,
-    /// Of a ragged tensor, how many of its dimensions are ragged: so many tensors of row splits follow its values.
+    /// The number of ragged dimensions of a ragged tensor, and of the tensors of row splits that follow its values.
     pub ragged_rank: Option<u64>,
 }
 
@@ -27,7 +27,7 @@ pub struct CompositeSpec {
 pub(super) type Ragged = (DType, PartialShape);
 
 impl CompositeSpec {
-    /// Reads what a composite tensor is made by, and of a ragged one its dtype and shape.
+    /// Reads the type of a composite tensor, and the dtype and shape of a ragged one.
     pub(super) fn from_proto(spec: &pb::TypeSpecProto) -> (Self, Option<Ragged>) {
         let class = spec.type_spec_class_name.clone();
         if spec.type_spec_class.enum_value() != Ok(TypeSpecClass::RAGGED_TENSOR_SPEC) {
@@ -60,7 +60,7 @@ impl CompositeSpec {
         self.ragged_rank.is_some()
     }
 
-    /// What its components are.
+    /// A description of its components.
     fn parts(&self) -> String {
         match self.ragged_rank {
             Some(1) => "values and row splits".to_owned(),

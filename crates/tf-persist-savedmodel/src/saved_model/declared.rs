@@ -1,5 +1,4 @@
-//! What the graphs of a model declare of the tensors that their savers restore: their shapes, and which of them are a
-//! table's.
+//! The declarations of a model's graphs for the tensors that their savers restore: shapes and tables.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +14,10 @@ use crate::tensor::{Tensor, proto};
 /// An empty or deleted key is one element.
 const MAX_KEY_BYTES: usize = 1 << 20;
 
-/// What a model's graphs declare, by the keys of the checkpoint.
+/// The declarations of a model's graphs, by the keys of the checkpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Declared {
-    /// `None` where two meta graphs disagree.
+    /// `None` if two meta graphs disagree.
     shapes: BTreeMap<String, Option<PartialShape>>,
     /// The tables that are restored from the checkpoint, by the key of their keys.
     pub(crate) tables: BTreeMap<String, TableTensors>,
@@ -29,13 +28,13 @@ pub(crate) struct Declared {
 pub(crate) struct TableTensors {
     /// The key under which the table's values are.
     pub(crate) values: String,
-    /// The keys that stand for no entry: a dense table's empty and deleted key. Of a dense table alone every row of the
-    /// checkpoint is a bucket, used or not.
+    /// The empty and the deleted key of a dense table. Only in a dense table every row of the checkpoint is a bucket,
+    /// used or not.
     pub(crate) unused: Option<Vec<Tensor>>,
 }
 
 impl Declared {
-    /// Looks through the graphs. A meta graph whose saver cannot be followed declares nothing.
+    /// Reads the graphs. A meta graph whose saver cannot be followed declares nothing.
     pub(crate) fn of(model: &SavedModel) -> Self {
         let mut all = Self::default();
         for meta_graph in model.meta_graphs() {
@@ -48,7 +47,7 @@ impl Declared {
         all
     }
 
-    /// And what they declare of the variables that no saver restores, whose values were found all the same.
+    /// Adds the declarations for the variables that no saver restores, but whose values were found.
     pub(crate) fn and_unrestored(mut self, model: &SavedModel) -> Self {
         for meta_graph in model.meta_graphs() {
             let Ok(unrestored) = model.unrestored_variables(meta_graph) else { continue };
@@ -62,13 +61,12 @@ impl Declared {
         self
     }
 
-    /// The shape that the graph declares for a variable's tensor with this key; `None` if it declares none, or that is
-    /// not known.
+    /// The shape that the graph declares for the variable with this key; `None` if it is unknown.
     pub(crate) fn shape(&self, key: &str) -> Option<PartialShape> {
         self.shapes.get(key).cloned().flatten()
     }
 
-    /// Whether the tensor with this key is one of a table, and so has any number of rows.
+    /// Whether the tensor with this key belongs to a table, and so may have any number of rows.
     pub(crate) fn is_of_table(&self, key: &str) -> bool {
         self.tables.contains_key(key) || self.tables.values().any(|table| table.values == key)
     }
@@ -101,7 +99,7 @@ fn shape(node: &pb::NodeDef) -> Option<PartialShape> {
     }
 }
 
-/// The empty and the deleted key of a dense table; `None` of other tables.
+/// The empty and the deleted key of a dense table; `None` for other tables.
 fn unused_keys(graph: &Graph<'_>, table: &pb::NodeDef) -> Option<Vec<Tensor>> {
     if !table.op.starts_with("MutableDenseHashTable") && !table.op.starts_with("AnonymousMutableDenseHashTable") {
         return None;

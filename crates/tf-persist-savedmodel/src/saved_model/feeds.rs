@@ -1,4 +1,4 @@
-//! The tensors that a caller gives and gets, by the names that the command line, npz files and requests use for them.
+//! The tensors that a caller feeds and fetches, by their names on the command line, in npz files and in requests.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result, SignatureError};
 use crate::tensor::Tensor;
 
-/// One tensor behind an input or output, under the name it is given and got by.
+/// One tensor of an input or output.
 #[derive(Debug)]
 pub struct NamedTensor<'a> {
     /// Its name among the tensors of the signature.
@@ -39,7 +39,7 @@ impl TensorInfo {
     }
 }
 
-/// The nodes of these tensors in the graph; names that are no tensors' are left out.
+/// The nodes of these tensors in the graph; names that are not valid names of tensors are left out.
 fn nodes_of(infos: &[(String, TensorInfo)]) -> impl Iterator<Item = &str> {
     let parts = infos.iter().flat_map(|(key, info)| info.parts(key));
     parts.filter_map(|part| parse_tensor_name(part.tensor).ok().map(|(node, _)| node))
@@ -56,18 +56,18 @@ impl SignatureDef {
         nodes_of(&self.outputs).collect()
     }
 
-    /// The tensors to be given: name and dtype. A sparse input `KEY` is three, `KEY.indices`, `KEY.values` and
-    /// `KEY.dense_shape`; any other composite is `KEY.0`, `KEY.1`, ….
+    /// The tensors to feed: name and dtype. A sparse input `KEY` has three, `KEY.indices`, `KEY.values` and
+    /// `KEY.dense_shape`; any other composite input has `KEY.0`, `KEY.1`, ….
     #[must_use]
     pub fn input_tensors(&self) -> Vec<(String, DType)> {
         let parts = self.inputs.iter().flat_map(|(key, info)| info.parts(key));
         parts.map(|part| (part.name, part.dtype)).collect()
     }
 
-    /// The dtype of one of the [tensors to be given](Self::input_tensors).
+    /// The dtype of one of the [tensors to feed](Self::input_tensors).
     ///
     /// # Errors
-    /// [`SignatureError::UnknownInput`](crate::SignatureError::UnknownInput) with the inputs there are.
+    /// [`SignatureError::UnknownInput`](crate::SignatureError::UnknownInput) with the names of the inputs.
     pub fn input_dtype(&self, name: &str) -> Result<DType> {
         let tensors = self.input_tensors();
         match tensors.iter().find(|(other, _)| other == name) {
@@ -80,8 +80,7 @@ impl SignatureDef {
         }
     }
 
-    /// What one of the tensors to be given is if it is left out. Defaults are of dense inputs, whose tensors have their
-    /// names.
+    /// The default of one of the tensors to feed. Only dense inputs have defaults, and their tensors have their names.
     #[doc(hidden)]
     pub fn default_of(&self, name: &str, dtype: DType) -> Option<&Tensor> {
         match self.default_value(name) {

@@ -1,4 +1,4 @@
-//! `fingerprint.pb`: hashes of a model's parts, by which exports are told apart.
+//! `fingerprint.pb`: hashes of a model's parts, which identify an export.
 
 use tf_persist_proto::wire::{Value, try_fields};
 
@@ -9,24 +9,24 @@ use crate::stand_in;
 /// A fingerprint has a hundred bytes.
 const MAX_FINGERPRINT_BYTES: u64 = 64 << 10;
 
-/// What TensorFlow wrote down of a model when it exported it (2.11 and later).
+/// The hashes that TensorFlow 2.11 and later write with a model.
 ///
-/// Source: `FingerprintDef` in `tensorflow/core/protobuf/fingerprint.proto`. How all but the last hash are made differs
-/// between versions of TensorFlow.
+/// Source: `FingerprintDef` in `tensorflow/core/protobuf/fingerprint.proto`. All hashes but the last differ between
+/// versions of TensorFlow.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Fingerprint {
-    /// Of the model's file.
+    /// The hash of the model's file.
     pub saved_model_checksum: u64,
-    /// Of the graph, without what changes from export to export.
+    /// The hash of the graph, without the parts that change from export to export.
     pub graph_def_program_hash: u64,
-    /// Of the signatures.
+    /// The hash of the signatures.
     pub signature_def_hash: u64,
-    /// Of the object graph.
+    /// The hash of the object graph.
     pub saved_object_graph_hash: u64,
     /// `Fingerprint64` of `variables/variables.index`; 0 if there was none.
     pub checkpoint_hash: u64,
-    /// A number drawn at random for the export; empty before TensorFlow 2.15.
+    /// A random number of the export; empty before TensorFlow 2.15.
     pub uuid: String,
     /// The version of the fingerprint's format.
     pub version: i64,
@@ -34,15 +34,15 @@ pub struct Fingerprint {
     pub checkpoint: CheckpointMatch,
 }
 
-/// Whether a fingerprint fits the variables that stand beside it.
+/// Whether a fingerprint matches the variables of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum CheckpointMatch {
-    /// The index is the one that was exported.
+    /// The index is the exported one.
     Matches,
-    /// The index is another one: the variables were saved again, or belong to another model.
+    /// The index differs: the variables were saved again, or belong to another model.
     Differs,
-    /// There is no index that could be compared, or no hash to compare it with.
+    /// The index or its hash is missing.
     #[default]
     Unknown,
 }

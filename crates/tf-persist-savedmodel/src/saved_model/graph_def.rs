@@ -1,17 +1,17 @@
-//! Serialized graphs that come from elsewhere than a model's file, and what becomes of them.
+//! Serialized graphs from outside of a model's file.
 
 use tf_persist_proto::bytes::Bytes;
 use tf_persist_proto::tensorflow as pb;
 
 use super::limits::{MAX_FILE_BYTES, survey, survey_graph};
 
-/// A graph of more bytes fits no `saved_model.pb`.
+/// The most bytes of a graph: more do not fit into a `saved_model.pb`.
 pub const MAX_GRAPH_BYTES: u64 = MAX_FILE_BYTES;
 
-/// Decodes a `GraphDef`, within the limits that a model's file has. Bytes of constants stay where they are.
+/// Decodes a `GraphDef` within the limits of a model's file. Constants share the memory of `bytes`.
 ///
 /// # Errors
-/// A sentence about what is wrong with it.
+/// A sentence.
 pub fn decode_graph(bytes: &Bytes) -> Result<pb::GraphDef, String> {
     if bytes.len() as u64 > MAX_GRAPH_BYTES {
         return Err(format!("it has {} bytes, and protobuf's limit is {MAX_GRAPH_BYTES}", bytes.len()));
@@ -20,10 +20,10 @@ pub fn decode_graph(bytes: &Bytes) -> Result<pb::GraphDef, String> {
     tf_persist_proto::parse(bytes).map_err(|error| error.to_string())
 }
 
-/// Whether a serialized `SavedModel` is within the limits of those that are opened.
+/// Checks a serialized `SavedModel` against the limits of opening.
 ///
 /// # Errors
-/// A sentence about what is too much.
+/// A sentence.
 pub fn check_model(bytes: &[u8]) -> Result<(), String> {
     survey(bytes).map(drop)
 }
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn refuses_more_than_protobuf_takes() {
-        // Zeros that are never written to are never in memory either.
+        // Zeros that are never written are never in memory.
         assert!(refusal(vec![0; MAX_GRAPH_BYTES as usize + 1]).contains("protobuf's limit"));
     }
 }

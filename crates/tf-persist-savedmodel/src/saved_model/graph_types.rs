@@ -1,4 +1,4 @@
-//! The dtypes that the graph gives the tensors of signatures. Signatures are known to declare others, or none.
+//! The dtypes of signatures' tensors in the graph. Some signatures declare others, or none.
 
 use std::collections::HashMap;
 
@@ -8,8 +8,8 @@ use crate::dtype::DType;
 use crate::graph::view::{GraphView, NodeView};
 use crate::ops::outputs;
 
-/// Gives the tensors of signatures the dtypes that the nodes of a serialized `MetaGraphDef` say they have. Custom ops
-/// and calls by a function's name say nothing here: their tensors keep the dtype that the signature declares.
+/// Sets the dtypes of signatures' tensors to those of the nodes of a serialized `MetaGraphDef`. Outputs of custom ops
+/// and of calls by a function's name keep the dtype that the signature declares.
 pub(super) fn settle<'s>(meta_graph: &[u8], signatures: impl Iterator<Item = &'s mut SignatureDef>) {
     let mut infos: Vec<&mut TensorInfo> = signatures
         .flat_map(|signature| signature.inputs.iter_mut().chain(&mut signature.outputs))
@@ -29,7 +29,7 @@ pub(super) fn settle<'s>(meta_graph: &[u8], signatures: impl Iterator<Item = &'s
     infos.iter_mut().for_each(|info| apply(info, &known));
 }
 
-/// Gives a tensor and what it is made of their dtypes.
+/// Sets the dtypes of a tensor and its components.
 fn apply(info: &mut TensorInfo, known: &HashMap<String, Option<NodeView<'_>>>) {
     let tensor = match &mut info.kind {
         TensorKind::Dense { name } => name,

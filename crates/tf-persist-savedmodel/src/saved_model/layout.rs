@@ -15,11 +15,11 @@ pub const VARIABLES_PREFIX: &str = "variables/variables";
 /// Hashes of the model's parts.
 pub const FINGERPRINT: &str = "fingerprint.pb";
 
-/// Files and folders besides graph, variables and fingerprint: assets, what servers keep beside them, Keras's own
-/// metadata, debug information, and the batching file of TensorFlow Serving.
+/// Files and folders besides graph, variables and fingerprint: assets, files for servers, Keras's metadata, debug
+/// information, and the batching file of TensorFlow Serving.
 pub(crate) const PARTS: [&str; 5] = ["assets", "assets.extra", "keras_metadata.pb", "debug", "batching_params.pbtxt"];
 
-/// Where a training was left.
+/// The state of an interrupted training.
 pub const STATE_FILE: &str = "assets.extra/tf-persist-training.json";
 
 /// The names of all files and folders that belong to a model whose graph is in this file.

@@ -1,61 +1,60 @@
-//! What a `saved_model.pb` may make this library do: a walk over the file's structure before anything is decoded.
+//! Limits on hostile files: a walk over the structure of a `saved_model.pb` before anything is decoded.
 //!
-//! The walk follows every message down to its leaves, which it skips: the bytes of constants are never touched, so it
-//! costs next to nothing beside reading the file. It bounds two things that a small hostile file could otherwise make
+//! The walk follows every message down to its leaves, which it skips. It never touches the bytes of constants, so it
+//! costs almost nothing compared with reading the file. It limits two things that a small hostile file could make
 //! large:
 //!
-//! - **Depth.** Decoding recurses. More than [`MAX_DEPTH`] messages within each other are refused, as C++ protobuf and
-//!   so TensorFlow itself refuse them.
-//! - **Decoded size.** An empty message is two bytes on disk and some hundreds in memory. The walk adds up what
-//!   decoding would take, and refuses a file that would take out of all proportion to its own size.
+//! - **Depth.** Decoding recurses. More than [`MAX_DEPTH`] nested messages are refused, as in C++ protobuf and
+//!   TensorFlow.
+//! - **Decoded size.** An empty message takes two bytes on disk and hundreds in memory. The walk adds up the memory of
+//!   decoding, and refuses a file that would take far more than its own size.
 
 use tf_persist_proto::wire::{Reader, Value, WireError};
 
 use super::schema::{Field, Kind};
 
-/// How many messages may stand within each other: the default of C++ protobuf (`io::CodedInputStream`), which
-/// TensorFlow reads the same file with. Entries of maps are messages.
+/// The deepest nesting of messages: the default of C++ protobuf (`io::CodedInputStream`), which TensorFlow uses.
+/// Entries of maps are messages.
 pub(crate) const MAX_DEPTH: usize = 100;
 
 /// The largest message that protobuf reads (`INT_MAX` bytes). TensorFlow splits larger models into a `saved_model.cpb`.
 pub(crate) const MAX_FILE_BYTES: u64 = i32::MAX as u64;
 
-/// A small model may take this much decoded, however much that is for each of its bytes.
+/// The memory that a model of any size may take when it is decoded.
 const DECODED_BASE: u64 = 64 << 20;
 
-/// A larger one may take this many bytes for each of its own. The graphs of real models take 30 to 70, nearly all of it
-/// room for attributes; a file of empty messages would take more than a thousand.
+/// A larger model may take this many bytes for each of its own. The graphs of real models take 30 to 70, nearly all of
+/// it for attributes; a file of empty messages would take more than a thousand.
 const DECODED_PER_BYTE: u64 = 128;
 
-/// A graph of more than this, a million nodes, is not decoded. It can be opened, which decodes no graph.
+/// A graph that takes more than this, a million nodes, is not decoded. Opening it does not decode it.
 const DECODED_MOST: u64 = 4 << 30;
 
-/// Signatures and asset names are decoded when a model is opened; the rest only for work on the graph.
+/// The memory for signatures and asset names, which are decoded when a model is opened.
 const MAX_SIGNATURE_BYTES: u64 = 256 << 20;
 
-/// What a repeated field makes room for at first (`Vec`), and a map's first node (`BTreeMap`).
+/// The first capacity of a repeated field (`Vec`), and of a map's first node (`BTreeMap`).
 const FIRST_ELEMENTS: u64 = 4;
 const FIRST_ENTRIES: u64 = 11;
 
-/// An allocation's own overhead.
+/// The overhead of an allocation.
 const ALLOCATION: u64 = 16;
 
-/// A field that the schema does not know is kept in a map of four vectors.
+/// The size of an unknown field, which is kept in a map of four vectors.
 const UNKNOWN_FIELD: u64 = 512;
 
-/// What a walk found.
+/// The result of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct SizeSurvey {
-    /// The memory that all of the file takes when it is decoded, from above; bytes that are shared with the file not
-    /// counted.
+    /// An upper bound of the memory of the decoded file, without bytes that are shared with the file.
     decoded_bytes: u64,
-    /// Of this, what signatures and asset names take.
+    /// The part of it for signatures and asset names.
     signature_bytes: u64,
-    /// Whether field 1 is a message, as it is in a bare `GraphDef`.
+    /// Whether field 1 is a message, as in a bare `GraphDef`.
     pub(crate) looks_like_graph: bool,
 }
 
-/// The memory that a model of so many bytes may take when it is decoded.
+/// The memory that a model of this size may take when it is decoded.
 pub(crate) fn decoded_limit(bytes: u64) -> u64 {
     DECODED_BASE + DECODED_PER_BYTE * bytes
 }
@@ -95,7 +94,7 @@ impl SizeSurvey {
     /// # Errors
     /// A sentence, if it would take too much memory.
     pub(crate) fn check_decoding(&self, file_bytes: usize) -> Result<(), String> {
-        // Numbers that are stored one by one are copied: they may double the file.
+        // Numbers that are not packed are copied: they may double the file.
         let limit = DECODED_MOST + 2 * file_bytes as u64;
         if self.decoded_bytes <= limit {
             return Ok(());
@@ -105,13 +104,13 @@ impl SizeSurvey {
     }
 }
 
-/// A message that the walk is inside of.
+/// A message that the walk is in.
 struct Frame {
     kind: Kind,
     end: usize,
-    /// A bit for each field that came already: the first of a repeated field makes room for several.
+    /// A bit for each field that was seen: the first of a repeated field allocates capacity for several.
     seen: u64,
-    /// Whether it belongs to what is decoded on opening.
+    /// Whether it is decoded on opening.
     signature: bool,
 }
 
@@ -155,7 +154,7 @@ fn walk(root: Kind, bytes: &[u8]) -> Result<SizeSurvey, String> {
     Ok(survey)
 }
 
-/// What a field takes in memory, and what kind of message it is.
+/// The memory of a field, and its kind of message.
 fn cost(field: Option<Field>, value: Value<'_>, first: bool) -> Result<(u64, Option<Kind>), &'static str> {
     let size = |kind: Kind| kind.message().size as u64;
     // A vector doubles when it is full.
@@ -177,7 +176,7 @@ fn cost(field: Option<Field>, value: Value<'_>, first: bool) -> Result<(u64, Opt
             let entries = if first { FIRST_ENTRIES } else { 2 };
             (entries * size(kind) + ALLOCATION, Some(kind))
         }
-        // Room is made for as many numbers as there are bytes.
+        // The capacity is one number for each byte.
         (Some(Field::Varints(size)), Value::Bytes(_)) => (length * u64::from(size), None),
         (Some(Field::Varints(size)), Value::Varint(_)) => (element(u64::from(size)), None),
         (Some(Field::Fixed(_)), Value::Bytes(_)) => (length, None),
@@ -186,7 +185,7 @@ fn cost(field: Option<Field>, value: Value<'_>, first: bool) -> Result<(u64, Opt
         | (Some(Field::Float), Value::Fixed32(_))
         | (Some(Field::Double), Value::Fixed64(_))
         | (Some(Field::Bytes), Value::Bytes(_)) => (0, None),
-        // Not in the schema, or there as another type.
+        // An unknown field, or one of another type.
         _ => (UNKNOWN_FIELD + length, None),
     })
 }
@@ -196,7 +195,7 @@ mod tests {
     use super::*;
     use crate::checkpoint::testing::{delimited, number};
 
-    /// A message in a field of a message, as often as there are fields.
+    /// Nested messages, one for each field number.
     fn nested(fields: &[u64], content: &[u8]) -> Vec<u8> {
         fields.iter().rev().fold(content.to_vec(), |inner, field| {
             let mut outer = Vec::new();
@@ -212,7 +211,7 @@ mod tests {
         assert!(with(96).is_ok());
         assert!(with(97).unwrap_err().contains("nested more than 100 deep"));
         assert!(with(10_000).unwrap_err().contains("nested more than 100 deep"));
-        // Where the schema has no message, nothing is followed.
+        // A field that is not a message in the schema is not followed.
         assert!(survey(&nested(&[9; 10_000], &[])).is_ok());
     }
 

@@ -1,4 +1,4 @@
-//! Finding the file of a SavedModel, and saying what is there instead if there is none.
+//! Finding the file of a SavedModel, or describing what the path has instead.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,7 +12,7 @@ use super::layout::{CHUNKED_GRAPH_FILE as CHUNKED, GRAPH_FILE as BINARY, TEXT_GR
 use crate::container::pack::Pack;
 use crate::stand_in;
 
-/// A folder may have any number of entries. So many are looked at to say what it is.
+/// The most entries of a folder that are read to describe it.
 const MAX_ENTRIES: usize = 10_000;
 
 /// The file of a SavedModel.
@@ -27,7 +27,7 @@ pub(super) enum ModelFile {
 /// The file of the SavedModel in a pack.
 ///
 /// # Errors
-/// [`SavedModelError::NotASavedModel`](crate::SavedModelError::NotASavedModel) if there is none.
+/// [`SavedModelError::NotASavedModel`](crate::SavedModelError::NotASavedModel) if the pack has none.
 pub(super) fn locate_in(pack: &Pack) -> Result<ModelFile> {
     let path = |name| pack.path().join(name);
     if pack.find(BINARY).is_some() {
@@ -40,13 +40,13 @@ pub(super) fn locate_in(pack: &Pack) -> Result<ModelFile> {
     Err(Error::SavedModel(SavedModelError::NotASavedModel { path: pack.path().to_path_buf(), reason, hint: None }))
 }
 
-/// What is wrong with a path, and what to do.
+/// The reason and the hint of an error.
 type Verdict = (String, Option<Hint>);
 
 /// The file of the SavedModel in a folder.
 ///
 /// # Errors
-/// [`SavedModelError::NotASavedModel`](crate::SavedModelError::NotASavedModel) that says what is there instead;
+/// [`SavedModelError::NotASavedModel`](crate::SavedModelError::NotASavedModel) with a description of the folder;
 /// [`Error::Unsupported`] for a model in chunks.
 pub(super) fn locate(path: &Path) -> Result<ModelFile> {
     let refuse = |(reason, hint): Verdict| {
@@ -83,7 +83,7 @@ pub(super) fn locate(path: &Path) -> Result<ModelFile> {
     of_folder(path).map(refuse).map(Err)?
 }
 
-/// What a file is that was given instead of a folder.
+/// Describes a file at a path that should be a folder.
 fn of_file(path: &Path) -> Verdict {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
@@ -125,7 +125,7 @@ fn of_file(path: &Path) -> Verdict {
     ("it is a file; a SavedModel is a folder".into(), None)
 }
 
-/// What a folder without a model's file is.
+/// Describes a folder without the file of a model.
 fn of_folder(path: &Path) -> Result<Verdict> {
     let mut names = Vec::new();
     for entry in fs::read_dir(path).map_err(Error::io("read", path))?.take(MAX_ENTRIES) {
@@ -197,7 +197,7 @@ fn of_folder(path: &Path) -> Result<Verdict> {
     Ok((format!("it has no `{BINARY}` and no `{TEXT}`"), None))
 }
 
-/// What is said of a file that is a graph alone, in the folder of a model or by itself.
+/// The error for a bare graph, in the folder of a model or by itself.
 pub(super) fn bare_graph(path: &Path, name: &str) -> Error {
     let (reason, hint) = graph_verdict(name);
     Error::SavedModel(SavedModelError::NotASavedModel { path: path.to_path_buf(), reason, hint })
@@ -211,16 +211,16 @@ fn graph_verdict(name: &str) -> Verdict {
     (reason, Some(hint.into()))
 }
 
-/// Whether a file begins as a serialized `GraphDef` with nodes does, or as its text.
+/// Whether a file begins like a serialized `GraphDef` with nodes, or like its text.
 fn looks_like_graph(path: &Path) -> bool {
     let begins = beginning(path);
-    // A field 1 with a length, in which the first is a field 1 as well: a node and its name.
+    // A length-delimited field 1 that begins with a field 1: a node and its name.
     let mut reader = Reader::new(begins.get(1..).unwrap_or_default());
     let is_node = begins.first() == Some(&0x0a) && reader.varint().is_ok();
     is_node && begins.get(1 + reader.position()) == Some(&0x0a) || looks_like_graph_text(&begins)
 }
 
-/// Whether a text begins as that of a `GraphDef` does.
+/// Whether a text begins like a `GraphDef`.
 pub(super) fn looks_like_graph_text(text: &[u8]) -> bool {
     let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_start);
     let first = lines.find(|line| !line.is_empty() && !line.starts_with(b"#")).unwrap_or_default();
@@ -260,7 +260,7 @@ fn beginning(path: &Path) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// What is said of a folder with these files in it; `PATH` stands for the folder.
+    /// The error for a folder with these files; `PATH` replaces the folder.
     fn refusal(files: &[&str]) -> String {
         let folder = tempfile::tempdir().unwrap();
         for file in files {

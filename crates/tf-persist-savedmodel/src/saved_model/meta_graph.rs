@@ -1,4 +1,4 @@
-//! Meta graphs: a graph with its tags, its signatures, and what it takes to bring it up.
+//! Meta graphs: a graph with its tags, its signatures, and its init ops, assets and savers.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use super::signature::{DEFAULT_SIGNATURE, SignatureDef};
 use crate::error::{Error, Result, SavedModelError};
 use crate::ops::is_known_op;
 
-/// One of a model's graphs. Cloning it is cheap, and it holds nothing of the file it was read from.
+/// One of a model's graphs. Cloning it is cheap, and it does not keep the file in memory.
 ///
 /// Source: `MetaGraphDef` in `tensorflow/core/protobuf/meta_graph.proto`.
 #[derive(Debug, Clone)]
@@ -18,11 +18,11 @@ pub struct MetaGraph {
     contents: Arc<Contents>,
 }
 
-/// What there is to know of a meta graph.
+/// The contents of a meta graph.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     pub(super) path: PathBuf,
-    /// Where it stands in the model's file.
+    /// Its range in the model's file.
     pub(super) range: Range<usize>,
     pub(super) tags: Vec<String>,
     pub(super) tensorflow_version: String,
@@ -50,14 +50,14 @@ pub(super) struct Contents {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InitOp {
-    /// Where the model names it.
+    /// The place that names it.
     pub source: InitSource,
     /// Its name.
     pub operation: String,
 }
 
-/// Where a model names its init op. TensorFlow takes the first of these that there is
-/// (`GetInitOp` in `tensorflow/cc/saved_model/loader_util.cc`).
+/// The places that can name an init op. TensorFlow takes the first that a model has (`GetInitOp` in
+/// `tensorflow/cc/saved_model/loader_util.cc`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum InitSource {
@@ -70,7 +70,7 @@ pub enum InitSource {
 }
 
 impl InitSource {
-    /// The name under which the model keeps it.
+    /// The name of the signature or collection.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -81,13 +81,13 @@ impl InitSource {
     }
 }
 
-/// A file that belongs to the model, and the tensor that is fed its path.
+/// A file of the model, and the tensor that is fed its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AssetFile {
     /// The name of the string tensor, such as `Const:0`.
     pub tensor: String,
-    /// The file's name in the folder `assets`, as the model has it: it may be hostile.
+    /// The file's name in the folder `assets`, which may be hostile.
     pub filename: String,
 }
 
@@ -97,13 +97,13 @@ pub struct AssetFile {
 pub struct Saver {
     /// The tensor that is fed the checkpoint's prefix.
     pub filename_tensor: String,
-    /// The tensor to fetch in order to save.
+    /// The tensor to fetch to save the variables.
     pub save_tensor: String,
-    /// The operation to run in order to restore.
+    /// The operation to run to restore the variables.
     pub restore_op: String,
     /// Whether it writes one shard for each device.
     pub sharded: bool,
-    /// The checkpoints' format: 0 and 1 are those before tensor bundles, 2 is the present one.
+    /// The checkpoints' format: 0 and 1 are from before tensor bundles, 2 is the current one.
     pub version: i64,
 }
 
@@ -118,7 +118,7 @@ pub struct VariableNode {
 }
 
 impl MetaGraph {
-    /// Reads the meta graph at `range` of a file that was surveyed before. What default values take in memory is taken
+    /// Reads the meta graph at `range` of a file that was surveyed before. The memory of default values is subtracted
     /// from `budget`.
     pub(super) fn read(
         path: &Path,
@@ -143,7 +143,7 @@ impl MetaGraph {
         &self.contents.tags
     }
 
-    /// Whether these are its tags, in whatever order.
+    /// Whether these are its tags, in any order.
     #[must_use]
     pub fn has_tags<S: AsRef<str>>(&self, tags: &[S]) -> bool {
         tags.iter().all(|tag| self.tags().iter().any(|own| own == tag.as_ref()))
@@ -174,16 +174,16 @@ impl MetaGraph {
         self.contents.producer
     }
 
-    /// The signatures, sorted by name. Operations that stand among them in the file, such as `__saved_model_init_op`,
-    /// are not.
+    /// The signatures, sorted by name, without operations that the file has among them, such as
+    /// `__saved_model_init_op`.
     #[must_use]
     pub fn signatures(&self) -> &[SignatureDef] {
         &self.contents.signatures
     }
 
-    /// The operations that stand among the signatures in the file, sorted by name: `__saved_model_init_op`,
-    /// `__saved_model_train_op`, and whatever names no tensor. None of them is for users, but who asks TensorFlow
-    /// Serving for one by its name may run it.
+    /// The operations that the file has among the signatures, sorted by name: `__saved_model_init_op`,
+    /// `__saved_model_train_op`, and entries without tensors. They are not meant for users, but TensorFlow Serving runs
+    /// them by their names.
     pub(crate) fn operations(&self) -> &[SignatureDef] {
         &self.contents.operations
     }
@@ -191,12 +191,13 @@ impl MetaGraph {
     /// The signature of this name.
     ///
     /// # Errors
-    /// [`SavedModelError::UnknownSignature`](crate::SavedModelError::UnknownSignature) with the names there are.
+    /// [`SavedModelError::UnknownSignature`](crate::SavedModelError::UnknownSignature) with the names of the
+    /// signatures.
     pub fn signature(&self, name: &str) -> Result<&SignatureDef> {
         self.signatures().iter().find(|signature| signature.name == name).ok_or_else(|| self.unknown_signature(name))
     }
 
-    /// The signature to take where none is named: `serving_default`, else the only one.
+    /// The default signature: `serving_default`, else the only one.
     ///
     /// # Errors
     /// [`SavedModelError::UnknownSignature`](crate::SavedModelError::UnknownSignature) if there is neither.
@@ -208,7 +209,7 @@ impl MetaGraph {
         }
     }
 
-    /// What is said of a name that no signature has.
+    /// The error for a name that no signature has.
     #[doc(hidden)]
     pub fn unknown_signature(&self, name: &str) -> Error {
         Error::SavedModel(SavedModelError::UnknownSignature {
@@ -224,7 +225,7 @@ impl MetaGraph {
         self.init_ops().first()
     }
 
-    /// Every init op that the model names, the one that counts first.
+    /// Every init op that the model names. The first one counts.
     #[must_use]
     pub fn init_ops(&self) -> &[InitOp] {
         &self.contents.init_ops
@@ -267,14 +268,14 @@ impl MetaGraph {
         &self.contents.ops
     }
 
-    /// How often functions are called by nodes that have a function's name for their operation.
+    /// How often nodes call functions by using the function's name as their operation.
     #[must_use]
     pub fn calls(&self) -> &BTreeMap<String, u64> {
         &self.contents.calls
     }
 
-    /// How often each operation is used that TensorFlow [`OPS_VERSION`](super::OPS_VERSION) does not have: a library
-    /// must bring it.
+    /// How often each operation is used that TensorFlow [`OPS_VERSION`](super::OPS_VERSION) lacks and an op library
+    /// must provide.
     #[must_use]
     pub fn custom_ops(&self) -> BTreeMap<&str, u64> {
         let custom = self.ops().iter().filter(|(op, _)| !is_known_op(op));

@@ -1,4 +1,4 @@
-//! Ops that a model uses and that there are not.
+//! Ops that a model uses and that TensorFlow lacks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,20 +10,20 @@ use crate::ops::{OPS_VERSION, is_known_op, runs_python, usual_package};
 /// The ops of a TensorFlow, each with the names of its attributes.
 pub(crate) type KnownOps = BTreeMap<String, BTreeSet<String>>;
 
-/// So many ops are looked for in the graph.
+/// The most ops that are searched in the graph.
 const PLACED: usize = 1000;
 
 impl SavedModel {
-    /// The ops of a meta graph, functions included, that TensorFlow [`OPS_VERSION`] does not have, sorted by name: each
-    /// with where it is used and the package that usually has it. Needs no TensorFlow.
+    /// The ops of a meta graph, functions included, that TensorFlow [`OPS_VERSION`] lacks, sorted by name: each with
+    /// its first use and the package that usually provides it. Does not need TensorFlow.
     #[must_use]
     pub fn missing_ops(&self, meta_graph: &MetaGraph) -> Vec<MissingOp> {
         self.ops_without(meta_graph, is_known_op)
     }
 
-    /// The ops of a meta graph that call Python functions of the process that made it (`tf.py_function`,
-    /// `tf.numpy_function`): no SavedModel holds those, and TensorFlow has no kernel for them outside of Python. Those
-    /// that nothing reaches are left out.
+    /// The reachable ops of a meta graph that call Python functions of the exporting process (`tf.py_function`,
+    /// `tf.numpy_function`). A SavedModel does not contain the functions, and TensorFlow has no kernel for these ops
+    /// outside of Python.
     #[must_use]
     pub fn python_ops(&self, meta_graph: &MetaGraph) -> Vec<MissingOp> {
         let mut found = self.ops_without(meta_graph, |op| !runs_python(op));
@@ -31,10 +31,10 @@ impl SavedModel {
         found
     }
 
-    /// Refuses a meta graph with ops that no TensorFlow ever had, going by the packages that are known to have them.
+    /// Refuses a meta graph with ops of packages other than TensorFlow.
     ///
-    /// Of other ops that are unknown here a newer TensorFlow may know: they are looked for when one is open. To be
-    /// asked before that, where no op library is to be loaded: opening TensorFlow takes a third of a second.
+    /// A newer TensorFlow may have other unknown ops: those are checked when it is open. This check comes before,
+    /// because opening TensorFlow takes a third of a second, and only if no op library will be loaded.
     ///
     /// # Errors
     /// [`SavedModelError::MissingOps`](crate::SavedModelError::MissingOps).
@@ -48,7 +48,7 @@ impl SavedModel {
         }
     }
 
-    /// Refuses a meta graph with ops that are not among these, which this TensorFlow has.
+    /// Refuses a meta graph with ops that this TensorFlow lacks.
     #[doc(hidden)]
     pub fn check_ops_with(&self, meta_graph: &MetaGraph, ops: &KnownOps, version: &str) -> Result<()> {
         self.refuse(self.ops_without(meta_graph, |op| ops.contains_key(op)), version)
@@ -76,7 +76,7 @@ impl SavedModel {
             count,
             package: usual_package(op),
             tensorflow: is_known_op(op).then_some(OPS_VERSION),
-            // What was not looked for counts as used.
+            // Ops beyond the limit count as used.
             used: uses.remove(op).unwrap_or_else(|| OpUse { reached: true, ..OpUse::default() }),
         };
         missing.into_iter().map(of).collect()
@@ -99,7 +99,7 @@ mod tests {
         node
     }
 
-    /// A model of these nodes and functions, with a signature for each of `outputs`.
+    /// A model with these nodes and functions, and a signature for each of `outputs`.
     fn model(nodes: Vec<pb::NodeDef>, functions: Vec<(&str, Vec<pb::NodeDef>)>, outputs: &[&str]) -> SavedModel {
         let mut meta_graph = pb::MetaGraphDef::new();
         let graph = meta_graph.graph_def.mut_or_insert_default();
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(of("TFText>Own").used.function.as_deref(), Some("inner"));
         assert_eq!(of("Yours").used.signatures, ["to_direct", "to_if"]);
         assert_eq!(of("Mine").used.signatures, ["to_direct"]);
-        // What nobody calls is missing, and no reason not to load the model.
+        // An unreachable op is missing, but the model can be loaded.
         assert!(missing.ops().iter().all(|op| op.name != "Lost"));
         let all = model.missing_ops(&model.meta_graphs()[0]);
         let lost = all.iter().find(|op| op.name == "Lost").unwrap();
@@ -187,7 +187,7 @@ mod tests {
         let build = super::tests::model(vec![node("n", "TRTEngineOp", &[])], vec![], &["n"]);
         assert!(build.check_ops(&build.meta_graphs()[0]).is_ok());
         assert!(refusal(&build).hint().text().starts_with("use `tensorflow` (a build for Linux"));
-        // And what this list has may be missing from an older one.
+        // An older TensorFlow may lack ops of this list.
         let older = super::tests::model(vec![node("n", "MatMul", &[])], vec![], &["n"]);
         assert!(refusal(&older).hint().text().contains("use TensorFlow 2.21"));
     }

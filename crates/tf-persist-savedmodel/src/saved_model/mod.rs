@@ -1,9 +1,8 @@
-//! SavedModels as they lie on disk: opened, checked and looked into without TensorFlow.
+//! SavedModels on disk: opened, checked and inspected without TensorFlow.
 //!
-//! [`SavedModel::open`] reads `saved_model.pb` once, walks over its structure within limits, and gathers what there is
-//! to say of each [`MetaGraph`]. The graph itself stays as it was written: decoding it would take forty times the
-//! file's memory, and only those who change graphs need it. A hostile folder can make it fail, with a sentence, and
-//! nothing else.
+//! [`SavedModel::open`] reads `saved_model.pb` once, walks over its structure within limits, and collects the facts
+//! about each [`MetaGraph`]. It does not decode the graph: that would take forty times the file's memory, and is needed
+//! only to change graphs. A hostile folder can make it return an error, and nothing else.
 //!
 //! [`SavedModel::from_bytes`] opens a model that is a pack in memory; see [`pack`](crate::pack).
 //!
@@ -107,7 +106,7 @@ pub const SERVE: &str = "serve";
 
 /// A SavedModel in a folder or in a [pack](crate::pack). Cloning it is cheap.
 ///
-/// It keeps the model's file in memory; a [`MetaGraph`] taken out of it does not.
+/// It keeps the model's file in memory; a [`MetaGraph`] does not.
 #[derive(Clone)]
 pub struct SavedModel {
     model: Arc<Model>,
@@ -117,7 +116,7 @@ struct Model {
     files: Files,
     file: PathBuf,
     is_text: bool,
-    /// The `SavedModel` protobuf, in binary form whatever the file is.
+    /// The `SavedModel` protobuf, in binary form even if the file is text.
     bytes: Bytes,
     survey: SizeSurvey,
     meta_graphs: Vec<MetaGraph>,
@@ -127,26 +126,25 @@ struct Model {
 impl SavedModel {
     /// Opens the SavedModel in a folder or a pack (`.tfpack`), from its `saved_model.pb` or else `saved_model.pbtxt`.
     ///
-    /// The file is read once and kept; memory beyond its size is a few hundred bytes for each signature and each
-    /// different operation. Nothing else in the folder is looked at yet; of a pack, the table is read and checked.
+    /// The file is read once and kept. Further memory is a few hundred bytes for each signature and each different
+    /// operation. No other file of a folder is read yet; the table of a pack is read and checked.
     ///
     /// # Errors
-    /// - [`SavedModelError::NotASavedModel`](crate::SavedModelError::NotASavedModel), which says what is at the path
-    ///   instead: a bare graph, say;
-    /// - [`Error::Damaged`], if the file is not whole or not sane: it is cut off, nested more than 100 deep, or would
-    ///   take far more memory than its size;
+    /// - [`SavedModelError::NotASavedModel`](crate::SavedModelError::NotASavedModel) with a description of what the
+    ///   path has instead, such as a bare graph;
+    /// - [`Error::Damaged`], if the file is cut off, nested more than 100 deep, or would take far more memory than its
+    ///   size;
     /// - [`Error::Unsupported`], if the model is in chunks or the file above protobuf's limit of 2 GiB;
     /// - [`Error::Io`], if the operating system refuses to read it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::read(Files::open(path.as_ref())?)
     }
 
-    /// Opens the SavedModel in the bytes of a pack, which [`SavedModel::to_bytes`] gave or which are a `.tfpack`
-    /// file's. They stay as they are for as long as the model, and what is read of them is not copied first: variables
-    /// and graph are taken out of this memory.
+    /// Opens the SavedModel in the bytes of a pack: those of [`SavedModel::to_bytes`] or of a `.tfpack` file. The model
+    /// keeps them, and reads variables and graph out of this memory without copying them first.
     ///
     /// # Errors
-    /// Those of [`SavedModel::open`]; [`Error::Damaged`] if the bytes are no pack, or not all of one.
+    /// Those of [`SavedModel::open`]; [`Error::Damaged`] if the bytes are not a complete pack.
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Result<Self> {
         Self::read(Files::from_bytes(bytes.into())?)
     }
@@ -180,7 +178,7 @@ impl SavedModel {
         let survey = limits::survey(&bytes).map_err(|reason| match text::instead_of_protobuf(&bytes) {
             Some(text) => damaged(text),
             None if reason.contains(" at byte ") => damaged(reason),
-            // It is whole, and too much.
+            // It is complete, and too large.
             None => Error::flawed(file, reason),
         })?;
 
@@ -199,20 +197,20 @@ impl SavedModel {
         Ok(Self { model: Arc::new(model) })
     }
 
-    /// The folder, or the pack; of a pack in memory, `<memory>`.
+    /// The path of the folder or the pack; `<memory>` for a pack in memory.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.model.files.path()
     }
 
-    /// The file that it was read from. Of one in a pack this is the path of the pack and the name in it, which nothing
-    /// but messages can use.
+    /// The file that it was read from. For a file in a pack this is the path of the pack and the name in it, for
+    /// messages only.
     #[must_use]
     pub fn file(&self) -> &Path {
         &self.model.file
     }
 
-    /// The length of that file, as it was when it was read; of a text, as it is now.
+    /// The length of that file when it was read; for a text, its length now.
     #[must_use]
     pub fn file_bytes(&self) -> Option<u64> {
         if self.is_text() {
@@ -221,7 +219,7 @@ impl SavedModel {
         Some(self.bytes().len() as u64)
     }
 
-    /// Whether it stands in a pack: a `.tfpack` file, or bytes.
+    /// Whether it is in a pack: a `.tfpack` file, or bytes.
     #[must_use]
     pub fn is_packed(&self) -> bool {
         matches!(self.model.files, Files::Pack(_))
@@ -239,11 +237,11 @@ impl SavedModel {
         &self.model.meta_graphs
     }
 
-    /// The meta graph with exactly these tags, in whatever order. Where no tags are given: the only one, else the one
-    /// whose only tag is `serve`.
+    /// The meta graph with exactly these tags, in any order. Without tags: the only one, else the one whose only tag is
+    /// `serve`.
     ///
     /// # Errors
-    /// [`SavedModelError::UnknownTags`](crate::SavedModelError::UnknownTags) with the tag sets there are.
+    /// [`SavedModelError::UnknownTags`](crate::SavedModelError::UnknownTags) with the tag sets of the model.
     pub fn meta_graph(&self, tags: Option<&[String]>) -> Result<&MetaGraph> {
         let serve = [SERVE.to_owned()];
         let tags = match (tags, self.meta_graphs()) {
@@ -260,7 +258,7 @@ impl SavedModel {
         })
     }
 
-    /// The signatures, sorted by name, of the meta graph that is taken where no tags are given.
+    /// The signatures, sorted by name, of the default meta graph.
     ///
     /// # Errors
     /// As [`SavedModel::meta_graph`].
@@ -268,7 +266,7 @@ impl SavedModel {
         Ok(self.meta_graph(None)?.signatures())
     }
 
-    /// The signature of this name of the meta graph that is taken where no tags are given.
+    /// The signature of this name in the default meta graph.
     ///
     /// # Errors
     /// As [`SavedModel::meta_graph`] and [`MetaGraph::signature`].
@@ -295,12 +293,12 @@ impl SavedModel {
         Ok(self.model.variables.get_or_init(|| variables))
     }
 
-    /// Reads the value of one variable, without TensorFlow. It is called as in [`SavedModel::variables`], or by its key
-    /// in the checkpoint.
+    /// Reads the value of one variable, without TensorFlow, by its name in [`SavedModel::variables`] or its key in the
+    /// checkpoint.
     ///
     /// # Errors
-    /// [`CheckpointError::UnknownVariable`](crate::CheckpointError::UnknownVariable) with the names there are; as
-    /// [`SavedModel::variables`] and [`CheckpointReader::read`].
+    /// [`CheckpointError::UnknownVariable`](crate::CheckpointError::UnknownVariable) with the names of the variables;
+    /// those of [`SavedModel::variables`] and [`CheckpointReader::read`].
     pub fn read_variable(&self, name: &str) -> Result<Tensor> {
         let variables = self.variables()?;
         let variable = variables.all.iter().find(|variable| variable.name == name || variable.entry.key == name);
@@ -314,14 +312,14 @@ impl SavedModel {
         }
     }
 
-    /// Whether the model has what a session needs besides custom ops: its variables, whole.
+    /// Checks that the model has all of its variables.
     ///
-    /// TensorFlow loads a model whose variables are missing, and then fails at every run.
+    /// TensorFlow loads a model without its variables, and then fails at every run.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if the graph would restore variables that are not there, or as [`SavedModel::variables`].
+    /// [`Error::Damaged`] if the graph would restore variables that are missing; those of [`SavedModel::variables`].
     pub fn check(&self, meta_graph: &MetaGraph) -> Result<()> {
-        // TensorFlow looks at the variables only if the graph can restore them.
+        // TensorFlow reads the variables only if the graph can restore them.
         if meta_graph.saver().is_none_or(|saver| saver.restore_op.is_empty()) {
             return Ok(());
         }
@@ -351,8 +349,8 @@ impl SavedModel {
         Err(Error::damaged(self.path(), reason))
     }
 
-    /// Whether the model can be trained on. Variables that cannot be read count as none. The graph is read for
-    /// signatures that are called after training.
+    /// Whether the model can be trained further. Variables that cannot be read count as missing. The graph is read if
+    /// signatures have `train` in their name.
     #[must_use]
     pub fn training(&self, meta_graph: &MetaGraph) -> Training {
         Training::of(meta_graph, self.variables().ok(), |signature| {
@@ -360,16 +358,15 @@ impl SavedModel {
         })
     }
 
-    /// The files in the folders `assets` and `assets.extra`, and which of those that the meta graph declares are
-    /// missing.
+    /// The files in the folders `assets` and `assets.extra`, and the declared files that are missing.
     ///
     /// # Errors
-    /// If a folder cannot be read, or has far more in it than any model has.
+    /// If a folder cannot be read, or has far more files than any model.
     pub fn assets(&self, meta_graph: &MetaGraph) -> Result<Assets> {
         Assets::of(&self.model.files, meta_graph)
     }
 
-    /// The fingerprint, if there is a `fingerprint.pb`, compared with the variables that are there.
+    /// The fingerprint, if the model has a `fingerprint.pb`, compared with the variables.
     ///
     /// # Errors
     /// If the file is damaged or cannot be read.
@@ -378,13 +375,13 @@ impl SavedModel {
         Fingerprint::read(&self.model.files, index.map(CheckpointIndex::fingerprint))
     }
 
-    /// Where its files stand.
+    /// Its files.
     #[doc(hidden)]
     pub fn files(&self) -> &Files {
         &self.model.files
     }
 
-    /// The whole `SavedModel` protobuf, as it was written; of a text, in binary form.
+    /// The whole `SavedModel` protobuf as it was written; for a text, its binary form.
     #[doc(hidden)]
     pub fn bytes(&self) -> &Bytes {
         &self.model.bytes
@@ -396,8 +393,8 @@ impl SavedModel {
         self.model.bytes.get(meta_graph.range()).unwrap_or_default()
     }
 
-    /// A meta graph's signatures as they stand in the file, by name: operations that are among them and what has no
-    /// type here included. Of two with one name the later one counts.
+    /// A meta graph's signatures in the file, by name, including operations and fields without a type in this library.
+    /// Of two with the same name, the later one counts.
     ///
     /// # Errors
     /// [`Error::Damaged`] if one cannot be decoded.
@@ -406,12 +403,10 @@ impl SavedModel {
             .map_err(|reason| Error::flawed(self.file(), reason))
     }
 
-    /// Decodes a meta graph. Bytes of constants stay in the file's memory, which is shared; the rest takes about forty
-    /// times its size.
+    /// Decodes a meta graph. Constants share the file's memory; the rest takes about forty times its size.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if it has numbers that do not fit their fields, [`Error::Unsupported`] if it would take
-    /// gigabytes.
+    /// [`Error::Damaged`] if a number does not fit its field, [`Error::Unsupported`] if it would take gigabytes.
     #[doc(hidden)]
     pub fn decode_meta_graph(&self, meta_graph: &MetaGraph) -> Result<pb::MetaGraphDef> {
         if let Err(reason) = self.model.survey.check_decoding(self.model.bytes.len()) {
@@ -428,7 +423,7 @@ impl std::fmt::Debug for SavedModel {
     }
 }
 
-/// Where the meta graphs stand in a serialized `SavedModel`: field 2.
+/// The ranges of the meta graphs in a serialized `SavedModel`: field 2.
 fn meta_graph_ranges(bytes: &[u8]) -> Vec<Range<usize>> {
     let mut reader = tf_persist_proto::wire::Reader::new(bytes);
     let mut ranges = Vec::new();

@@ -1,7 +1,7 @@
-//! The object graph of TensorFlow 2, which Python's `tf.saved_model.load` builds its objects after, and the other one
-//! that stands in the checkpoint and says under which key each object's value is.
+//! The object graph of TensorFlow 2, from which Python's `tf.saved_model.load` builds its objects, and the object graph
+//! in the checkpoint, which has the key of each object's value.
 //!
-//! Both are trees with cross-references: nodes with named children, by number, the root first. Sources:
+//! Both are trees with cross-references: nodes with named children by node id, the root first. Sources:
 //! `tensorflow/core/protobuf/{saved_object_graph,trackable_object_graph}.proto`,
 //! `tensorflow/python/saved_model/load.py`.
 
@@ -19,14 +19,14 @@ pub(crate) const VARIABLE_VALUE: &str = "VARIABLE_VALUE";
 pub(crate) struct Objects<'a> {
     pub(crate) saved: &'a pb::SavedObjectGraph,
     pub(crate) tracked: &'a pb::TrackableObjectGraph,
-    /// For each node of the first its counterpart in the second.
+    /// The counterpart in the second graph for each node of the first.
     pub(crate) pairs: BTreeMap<usize, usize>,
     pub(crate) assets: &'a [pb::AssetFileDef],
 }
 
 impl<'a> Objects<'a> {
     /// # Errors
-    /// A sentence, if a node refers to one that is not there.
+    /// A sentence, if a node refers to a missing node.
     pub(crate) fn new(definition: &'a pb::MetaGraphDef, tracked: &'a pb::TrackableObjectGraph) -> Result<Self, String> {
         let saved = definition.object_graph_def.get_or_default();
         check(saved, tracked)?;
@@ -35,7 +35,7 @@ impl<'a> Objects<'a> {
         Ok(objects)
     }
 
-    /// Pairs the nodes that stand at the same place in both graphs, from the root on.
+    /// Pairs the nodes with the same path in both graphs.
     fn pair(&mut self) {
         if self.saved.nodes.is_empty() || self.tracked.nodes.is_empty() {
             return;
@@ -55,7 +55,7 @@ impl<'a> Objects<'a> {
                 .filter_map(|child| Some((child.node_id, *others.get(&*child.local_name)?)));
             todo.extend(same.map(|(saved, tracked)| (place(saved), place(tracked))));
         }
-        // An optimizer's variables of others are no children: the optimizer names them by slot.
+        // An optimizer's slots are not children.
         let pairs = self.pairs.clone();
         for (saved, tracked) in pairs {
             for slot in &self.saved.nodes[saved].slot_variables {
@@ -71,9 +71,9 @@ impl<'a> Objects<'a> {
         }
     }
 
-    /// The node at the top of the graph that holds a variable, with its key in the checkpoint, for each variable that a
-    /// call at the top hands to one of the functions of these objects: what a function captured are the last of its
-    /// arguments.
+    /// The nodes at the top of the graph that hold variables, with their keys in the checkpoint, for each variable that
+    /// a call at the top passes to a function of these objects. Captured variables are the last arguments of a
+    /// function.
     pub(crate) fn captured(&self, graph: &Graph<'a>) -> Vec<(&'a str, &'a str)> {
         let mut found = Vec::new();
         for node in graph.nodes {
@@ -107,12 +107,12 @@ impl<'a> Objects<'a> {
     }
 }
 
-/// A node's number as a place. All of them were checked.
+/// A node id as an index. All of them were checked.
 pub(crate) fn place(id: i32) -> usize {
     usize::try_from(id).unwrap_or_default()
 }
 
-/// Every number leads to a node.
+/// Checks that every node id exists.
 fn check(saved: &pb::SavedObjectGraph, tracked: &pb::TrackableObjectGraph) -> Result<(), String> {
     let inside = |id: i32, count: usize| usize::try_from(id).is_ok_and(|id| id < count);
     let count = saved.nodes.len();

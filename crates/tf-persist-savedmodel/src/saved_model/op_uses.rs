@@ -1,6 +1,6 @@
-//! Where a graph uses certain ops: in which node of which function, and for which signatures.
+//! The uses of certain ops in a graph: the node, its function, and the signatures that reach it.
 //!
-//! Read off the serialized graph, which stays as it is: to decode 10 MB of it takes a second.
+//! This reads the serialized graph: decoding 10 MB takes a second.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
@@ -11,17 +11,16 @@ use crate::error::OpUse;
 use crate::graph::node_of;
 use crate::graph::view::{FunctionView, GraphView, NodeView};
 
-/// A graph of more nodes, or with more functions, is not followed from its signatures; the first node of each op is
-/// found all the same.
+/// A larger graph is not followed from its signatures; the first node of each op is still found.
 const MAX_FOLLOWED: usize = 2_000_000;
-/// So many signatures are followed.
+/// The most signatures that are followed.
 const MAX_SIGNATURES: usize = 256;
-/// So many inputs and calls are kept, which takes 500 MB; real graphs have a few for each node.
+/// The most inputs and calls that are kept, which takes 500 MB. Real graphs have a few for each node.
 const MAX_EDGES: usize = 20_000_000;
-/// So many nodes are gone to, for all signatures together: a second's work.
+/// The most nodes that are visited for all signatures together: a second of work.
 const MAX_VISITS: usize = 50_000_000;
 
-/// The number of something that is not there.
+/// The index of something missing.
 const NOWHERE: usize = usize::MAX;
 
 /// A node, or a function with all its nodes.
@@ -35,7 +34,7 @@ struct Part<'a> {
     name: &'a str,
 }
 
-/// What the ops' users need to know of a graph. Of 100,000 nodes each has a few words in a few large lists.
+/// The edges of a graph. Each of 100,000 nodes has a few words in a few large lists.
 struct Graph<'a> {
     wanted: &'a BTreeSet<&'a str>,
     /// The functions that nodes call as if they were ops.
@@ -45,12 +44,12 @@ struct Graph<'a> {
     inputs: Vec<&'a str>,
     calls: Vec<&'a str>,
     ops: Vec<&'a str>,
-    /// Of each wanted op the first node and its function, and whether a node outside of functions uses it: those
-    /// TensorFlow looks up all.
+    /// For each wanted op the first node and its function, and whether a node outside of functions uses it: TensorFlow
+    /// looks up all of those.
     first: BTreeMap<&'a str, (&'a str, Option<&'a str>, bool)>,
 }
 
-/// Where the wanted ops are used in a serialized `MetaGraphDef` that was surveyed before.
+/// The uses of the wanted ops in a serialized `MetaGraphDef` that was surveyed before.
 pub(super) fn op_uses<'a>(
     bytes: &'a [u8],
     meta_graph: &'a MetaGraph,
@@ -114,12 +113,12 @@ impl<'a> Graph<'a> {
         graph.functions().for_each(|function| self.function(function, follow));
     }
 
-    /// Where the lists end.
+    /// The ends of the lists.
     fn ends(&self) -> [usize; 3] {
         [self.inputs.len(), self.calls.len(), self.ops.len()]
     }
 
-    /// What was added to the lists since.
+    /// The part of the lists since `start`.
     fn part(&self, start: [usize; 3], name: &'a str) -> Part<'a> {
         let [inputs, calls, ops] = self.ends();
         Part { inputs: start[0]..inputs, calls: start[1]..calls, ops: start[2]..ops, name }
@@ -129,13 +128,13 @@ impl<'a> Graph<'a> {
         let start = self.ends();
         function.nodes().for_each(|node| self.node(node, Some(function.name), follow));
         if follow {
-            // Whoever calls a function may run all of it: how its nodes hang together does not matter.
+            // A call may run all of a function, so its edges do not matter.
             self.inputs.truncate(start[0]);
             self.functions.push(self.part(start, function.name));
         }
     }
 
-    /// Adds to the lists what a node needs.
+    /// Adds the inputs and calls of a node to the lists.
     fn node(&mut self, node: NodeView<'a>, function: Option<&'a str>, follow: bool) {
         let op = node.op;
         if follow {
@@ -160,7 +159,7 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// The ways through a graph: names resolved to numbers.
+/// The edges of a graph with names resolved to indices.
 struct Paths<'g, 'a> {
     graph: &'g Graph<'a>,
     by_name: HashMap<&'a str, usize>,
@@ -201,7 +200,7 @@ impl<'g, 'a> Paths<'g, 'a> {
         ops
     }
 
-    /// Goes to each part once, from these on; `go` adds where to go next.
+    /// Visits each part once, from these on; `go` adds the next ones.
     fn walk(
         &mut self,
         parts: &[Part<'a>],

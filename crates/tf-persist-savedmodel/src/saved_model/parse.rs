@@ -1,4 +1,4 @@
-//! What is gathered from a serialized `MetaGraphDef`, without decoding its graph.
+//! Reading a serialized `MetaGraphDef` without decoding its graph.
 
 use std::collections::BTreeMap;
 
@@ -13,21 +13,21 @@ use super::signature::{SignatureDef, is_operation};
 use crate::graph::view::GraphView;
 use crate::ops::variable_kind;
 
-/// The collection in which TensorFlow 1 keeps what is now in `asset_file_def`.
+/// The collection of TensorFlow 1 for assets, today `asset_file_def`.
 const ASSETS_COLLECTION: &str = "saved_model_assets";
 
 /// The collection of operations that fill tables.
 const TABLE_INITIALIZER: &str = "table_initializer";
 
-/// How many tags, collections, init ops, tables and assets of TensorFlow 1 there may be, each. Real models have tens; a
-/// hostile file could have one every two bytes.
+/// The most tags, collections, init ops, tables and assets of TensorFlow 1, each. Real models have tens; a hostile file
+/// could have one every two bytes.
 const MAX_NAMES: usize = 100_000;
 
-/// Goes through a `MetaGraphDef` that was surveyed before. As in protobuf, of a field that comes twice the later one
-/// counts, and messages that come twice are one.
+/// Reads a `MetaGraphDef` that was surveyed before. As in protobuf, the later one of a repeated scalar counts, and
+/// repeated messages are merged.
 ///
 /// # Errors
-/// If a signature cannot be decoded, or there is more of something than any model has.
+/// If a signature cannot be decoded, or the model has far more of something than any real model.
 pub(super) fn parse_contents(file: &Bytes, budget: &mut usize) -> Result<Contents, String> {
     let mut contents = Contents::default();
     let mut counter = Counter::default();
@@ -70,7 +70,7 @@ pub(super) fn parse_contents(file: &Bytes, budget: &mut usize) -> Result<Content
     for (name, parts) in collections {
         contents.collections.push(name.to_owned());
         let source = [InitSource::MainOp, InitSource::LegacyInitOp].into_iter().find(|source| source.name() == name);
-        // One more than there may be, so that the count tells.
+        // One more than allowed, so that the count exceeds the limit.
         let names = node_list(&parts).take(MAX_NAMES + 1);
         if let Some(source) = source {
             contents.init_ops.extend(names.map(|operation| InitOp { source, operation }));
@@ -117,8 +117,7 @@ fn decode_signature(name: &str, message: &Bytes) -> Result<pb::SignatureDef, Str
 fn meta_info(message: &[u8], contents: &mut Contents) -> Result<(), String> {
     for (field, value) in fields(message) {
         match (field, value) {
-            // A field of another type than its own is not that field, to protobuf neither: TensorFlow would see other
-            // tags.
+            // As in protobuf, a field of another wire type is not that field: TensorFlow would see other tags.
             (4, Value::Bytes(_)) => {
                 contents.tags.push(value.text().to_owned());
                 check_count("tags", contents.tags.len())?;
@@ -132,7 +131,7 @@ fn meta_info(message: &[u8], contents: &mut Contents) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether there may be so many.
+/// Checks a count against the limit.
 fn check_count(what: &str, count: usize) -> Result<(), String> {
     if count <= MAX_NAMES { Ok(()) } else { Err(format!("it has more than {MAX_NAMES} {what}")) }
 }
@@ -214,9 +213,8 @@ fn entry(message: &[u8]) -> (&str, Vec<&[u8]>) {
     (key, parts)
 }
 
-/// The operation that TensorFlow runs for a `SignatureDef` that is called `__saved_model_init_op`: the name (field 1)
-/// of the output (field 2) that is called so too, else, which TensorFlow refuses, of the first one. It looks at nothing
-/// else of the signature, be it a dtype or an input.
+/// The operation that TensorFlow runs for the `SignatureDef` `__saved_model_init_op`: the name (field 1) of the output
+/// (field 2) with the same key, else of the first one, which TensorFlow refuses. It ignores the rest of the signature.
 fn init_operation(signature: &[u8]) -> Option<String> {
     let mut outputs = BTreeMap::new();
     for (_, value) in fields(signature).filter(|(field, _)| *field == 2) {

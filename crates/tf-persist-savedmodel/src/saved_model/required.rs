@@ -1,4 +1,4 @@
-//! Which inputs a run needs: those that the graph cannot compute by itself.
+//! The inputs that a run needs because the graph cannot compute them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use crate::tensor::Tensor;
 /// An output of an op.
 type Port = (String, u32);
 
-/// A tensor that a signature takes or gives, and where it is in the graph; `None` if it names no tensor.
+/// An input or output tensor of a signature, and its port in the graph; `None` if its name is invalid.
 #[derive(Debug)]
 struct End {
     /// The key of the input or output that it is a part of.
@@ -41,13 +41,11 @@ impl Ends {
         Self { inputs: ends(&signature.inputs), outputs: ends(&signature.outputs) }
     }
 
-    /// The inputs that have to be given besides those that are, to compute these outputs; all outputs if none are
-    /// named.
+    /// The inputs that are missing to compute these outputs; all outputs if none are named.
     ///
-    /// An input that is a placeholder is needed if the outputs depend on it, and where all are computed in any case,
-    /// unless an inner tensor of the graph is given in its place. One that is no placeholder the graph computes, as
-    /// long as that does not take a placeholder that is no input. The parts of a sparse or composite input are given
-    /// all or not at all.
+    /// A placeholder is needed if the outputs depend on it, and always if all outputs are computed, unless an inner
+    /// tensor of the graph is fed in its place. The graph computes an input that is not a placeholder, unless that
+    /// needs a placeholder that is not an input. The parts of a sparse or composite input must be fed together.
     #[doc(hidden)]
     pub fn missing(&self, graph: &[u8], given: &[bool], wanted: Option<&[usize]>) -> Vec<String> {
         let nodes = Nodes::of(graph);
@@ -69,7 +67,7 @@ impl Ends {
             let placeholders = (0..self.inputs.len()).filter(|place| is_placeholder(&self.inputs[*place]));
             missing.extend(placeholders.filter(|place| !given[*place]));
         }
-        // What names no tensor of the graph, it cannot compute.
+        // The graph cannot compute a tensor that it lacks.
         let lost = |end: &End| end.port.as_ref().is_none_or(|(op, _)| !nodes.has(op));
         missing.extend(
             (0..self.inputs.len()).filter(|place| !given[*place] && wanted.is_none() && lost(&self.inputs[*place])),
@@ -102,12 +100,12 @@ impl<'g> Nodes<'g> {
         self.0.contains_key(name)
     }
 
-    /// Whether a node has no value unless it is fed one.
+    /// Whether a node must be fed.
     fn is_placeholder(&self, name: &str) -> bool {
         self.0.get(name).is_some_and(|node| matches!(node.op, "Placeholder" | "PlaceholderV2"))
     }
 
-    /// Goes backwards from these tensors, not past what is fed, and gives the inputs without which they cannot be
+    /// Walks backwards from these tensors up to the fed ones, and returns the inputs without which they cannot be
     /// computed.
     fn missing<'w>(
         &'w self,
@@ -115,14 +113,14 @@ impl<'g> Nodes<'g> {
         fed: &HashSet<(&str, u32)>,
         absent: &HashMap<(&str, u32), usize>,
     ) -> Vec<usize> {
-        // Each with the nearest input on the way to it: that one could be given in its place.
+        // Each with the nearest input on the path, which could be fed in its place.
         let mut todo: Vec<(&str, Option<u32>, Option<usize>)> =
             wanted.into_iter().map(|(op, index)| (op, Some(index), None)).collect();
         let mut seen: HashSet<(&str, Option<usize>)> = HashSet::new();
         let mut missing = Vec::new();
         while let Some((name, output, mut way)) = todo.pop() {
             let is_placeholder = self.is_placeholder(name);
-            // TensorFlow feeds a placeholder to those that only wait for it, too; any other node runs for them.
+            // A control input of a fed placeholder is satisfied too; any other node runs for it.
             let port = output.or(is_placeholder.then_some(0)).map(|output| (name, output));
             if port.is_some_and(|port| fed.contains(&port)) {
                 continue;
@@ -144,7 +142,7 @@ impl<'g> Nodes<'g> {
     }
 }
 
-/// The node of an input, and which of its outputs it takes; `None` if it only waits for it.
+/// The node and the output index of an input; `None` as the index of a control input.
 fn source(input: &str) -> (&str, Option<u32>) {
     match input.strip_prefix('^') {
         Some(node) => (node, None),
@@ -156,11 +154,11 @@ fn source(input: &str) -> (&str, Option<u32>) {
 }
 
 impl SavedModel {
-    /// Checks names and dtypes of what will be given to a signature, as running does, before there is a session to run
-    /// in. `outputs` are those that are asked for; all of them where none are named.
+    /// Checks the names and dtypes of inputs as a run does, without a session. `outputs` are the requested ones; all if
+    /// none are named.
     ///
     /// # Errors
-    /// If the signature gives nothing, an output is unknown or cannot be fetched, or an input is missing, unknown, of
+    /// If the signature has no outputs, an output is unknown or cannot be fetched, or an input is missing, unknown, of
     /// another dtype, given twice, or cannot be fed.
     pub fn check_inputs(
         &self,
@@ -173,7 +171,7 @@ impl SavedModel {
         let wanted = signature.output_places(outputs)?;
         for (place, part) in signature.outputs.iter().flat_map(|(key, info)| info.parts(key)).enumerate() {
             let is_wanted = wanted.as_ref().is_none_or(|wanted| wanted.contains(&place));
-            // What has no dtype here has one in the graph, as far as TensorFlow knows.
+            // An output without a dtype here has one in the graph that TensorFlow knows.
             if is_wanted && part.dtype != DType::Invalid && !part.dtype.is_supported() {
                 return Err(signature.unfetchable(&part.name, format!("no tensor here holds {}", part.dtype)));
             }
@@ -216,7 +214,7 @@ impl SavedModel {
 }
 
 impl SignatureDef {
-    /// Whether a session can run it at all.
+    /// Checks that a session can run it.
     ///
     /// # Errors
     /// [`SignatureError::NothingToRun`](crate::SignatureError::NothingToRun) if it has no outputs.
@@ -228,7 +226,7 @@ impl SignatureDef {
         }
     }
 
-    /// The names of the tensors that come back, or of those that are asked for; a sparse output is three.
+    /// The names of the output tensors, or of the requested ones; a sparse output has three.
     ///
     /// # Errors
     /// [`SignatureError::UnknownOutput`](crate::SignatureError::UnknownOutput) with the outputs there are.

@@ -22,7 +22,7 @@ pub struct Restored {
     pub holder: String,
     /// The op that puts the values there.
     pub op: String,
-    /// What is read for it from the checkpoint: one tensor, or a table's keys and values.
+    /// The tensors of the checkpoint: one, or a table's keys and values.
     pub tensors: Vec<SavedTensor>,
 }
 
@@ -31,16 +31,16 @@ pub struct Restored {
 pub struct SavedTensor {
     /// Its name in the checkpoint.
     pub key: String,
-    /// Which slice of it, as `RestoreV2` has it; empty for all of it.
+    /// The slice in the form of `RestoreV2`; empty for the whole tensor.
     pub slice: String,
     /// Its element type.
     pub dtype: ProtoType,
 }
 
-/// What the saver of a graph restores.
+/// The variables and tables that the saver of a graph restores.
 ///
 /// # Errors
-/// A sentence, if it does something that is not known here.
+/// A sentence, if the saver has an unknown form.
 pub(crate) fn restored(graph: &Graph<'_>, restore_op: &str) -> Result<Vec<Restored>, String> {
     if restore_op.is_empty() {
         return Ok(Vec::new());
@@ -62,7 +62,8 @@ pub(crate) fn restored(graph: &Graph<'_>, restore_op: &str) -> Result<Vec<Restor
     collect(&Body::top(graph), |place| reach.has_index(place), |input| Some(input.to_owned()))
 }
 
-/// What the nodes of a body restore. `outer` gives the name that a tensor has at the top of the graph.
+/// The variables and tables that the nodes of a body restore. `outer` maps a tensor to its name at the top of the
+/// graph.
 fn collect(
     body: &Body<'_>,
     counts: impl Fn(usize) -> bool,
@@ -112,15 +113,14 @@ fn collect(
     Ok(found)
 }
 
-/// The node that puts a restored tensor where it belongs, and as which of its inputs it takes it. None if nobody takes
-/// it.
+/// The node that assigns a restored tensor, and the index of its input; `None` if no node uses the tensor.
 fn destination(
     body: &Body<'_>,
     counts: &impl Fn(usize) -> bool,
     mut tensor: String,
     key: &str,
 ) -> Result<Option<(usize, usize)>, String> {
-    // Each step goes on to another node; a graph that goes in circles is left in the end.
+    // Each step visits another node, so a cycle ends after as many steps.
     for _ in 0..body.nodes.len() {
         let mut consumers = body.consumers(&tensor).iter().filter(|(place, _)| counts(*place));
         let Some(&(place, position)) = consumers.next() else { return Ok(None) };
@@ -138,7 +138,7 @@ fn destination(
 }
 
 impl SavedTensor {
-    /// The value of the variable, or of the slice of it. `file` is what an error names.
+    /// Reads the value of the variable, or of the slice of it. Errors name `file`.
     #[doc(hidden)]
     pub fn read(&self, file: &Path, values: &CheckpointReader) -> Result<Tensor> {
         let whole = values.read(&self.key)?;

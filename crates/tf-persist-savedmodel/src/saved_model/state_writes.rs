@@ -1,12 +1,12 @@
-//! What a signature writes: a request that changes the model's state is answered otherwise when it is asked again.
+//! State that a signature writes: a request that changes the model's state may get another answer when it is repeated.
 
 use crate::graph::view::{IndexedGraph, find_reachable};
 use crate::ops::{State, state_written};
 use crate::saved_model::{MetaGraph, SavedModel, SignatureDef};
 
-/// The operation with which a signature writes to the model's state, and the node that it is; `None` if there is none.
+/// The first operation by which a signature writes the model's state, and its node; `None` if there is none.
 ///
-/// It looks at what the graph would run for the signature's outputs, functions included, without TensorFlow.
+/// Follows the nodes that a run of the signature's outputs would run, functions included, without TensorFlow.
 #[must_use]
 pub fn first_state_write(
     model: &SavedModel,
@@ -16,7 +16,7 @@ pub fn first_state_write(
     first_state_write_to(model, meta_graph, signature, Writes::Anything)
 }
 
-/// What is written to.
+/// Kinds of state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Writes {
     /// Variables, tables and generators of random numbers.
@@ -25,7 +25,7 @@ pub(crate) enum Writes {
     Variables,
 }
 
-/// As [`first_state_write`], of some kinds of state.
+/// As [`first_state_write`], for some kinds of state.
 pub(crate) fn first_state_write_to(
     model: &SavedModel,
     meta_graph: &MetaGraph,

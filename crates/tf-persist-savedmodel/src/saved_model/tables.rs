@@ -1,4 +1,4 @@
-//! Tables whose contents are in a model's checkpoint: keys and values, which the graph puts into a mutable hash table.
+//! Mutable hash tables whose keys and values are in a model's checkpoint.
 
 use std::collections::BTreeMap;
 
@@ -9,26 +9,26 @@ use crate::error::Result;
 use crate::saved_model::SavedModel;
 use crate::tensor::{Strings, Tensor};
 
-/// What a table's tensors append to its name.
+/// The suffixes of a table's tensors.
 const ENDS: (&str, &str) = ("-keys", "-values");
 
-/// What TensorFlow 2 appends to a table's way through the object graph.
+/// The suffix that TensorFlow 2 appends to a table's path through the object graph.
 const TABLE_SUFFIX: &str = "/.ATTRIBUTES/table";
 
-/// A dense table's keys are read to count its entries, unless they have more bytes than this.
+/// The most bytes of a dense table's keys that are read to count its entries.
 const MAX_COUNTED_BYTES: u64 = 16 << 20;
 
 /// A mutable table as it was saved.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Table {
-    /// What to call it: its key without what TensorFlow 2 appends to it.
+    /// Its name: its key without TensorFlow 2's suffix.
     pub name: String,
-    /// What the checkpoint says of its keys.
+    /// The entry of its keys in the checkpoint.
     pub keys: Entry,
-    /// What the checkpoint says of its values: as many rows as the keys have.
+    /// The entry of its values, with as many rows as the keys.
     pub values: Entry,
-    /// The keys that stand for no entry, where the table is dense.
+    /// The empty and deleted keys of a dense table.
     unused: Option<Vec<Tensor>>,
 }
 
@@ -50,26 +50,25 @@ impl Table {
         Some(Self { name, keys, values, unused: tensors.unused.clone() })
     }
 
-    /// What keys and values take in the checkpoint.
+    /// The bytes of keys and values in the checkpoint.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.keys.bytes().saturating_add(self.values.bytes())
     }
 
-    /// The rows of the checkpoint: the entries; or of a dense table its buckets, of which some are empty.
+    /// The rows in the checkpoint: the entries, or the buckets of a dense table, some of which are empty.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.keys.shape.first().copied().unwrap_or_default()
     }
 
-    /// Whether its rows are buckets, of which some are empty.
+    /// Whether its rows are buckets, some of which are empty.
     #[must_use]
     pub fn is_dense(&self) -> bool {
         self.unused.is_some()
     }
 
-    /// The number of entries. The keys of a dense table are read for it; `None` if they are so many that it would take
-    /// long, or they cannot be read.
+    /// The number of entries. It needs the keys of a dense table; `None` if they are too many or cannot be read.
     #[must_use]
     pub fn entries(&self, reader: &CheckpointReader) -> Option<usize> {
         if self.unused.is_none() {
@@ -79,7 +78,7 @@ impl Table {
         (self.keys.bytes() <= MAX_COUNTED_BYTES).then(keys).flatten().map(|used| used.len())
     }
 
-    /// Reads the entries, in the order of the checkpoint, which has no meaning.
+    /// Reads the entries, in the arbitrary order of the checkpoint.
     ///
     /// # Errors
     /// Those of [`CheckpointReader::read`].
@@ -107,7 +106,7 @@ impl Table {
 }
 
 impl TableContents {
-    /// The numbers of the rows, by what stands in them as keys.
+    /// The indices of the rows by their keys.
     pub(crate) fn by_key(&self) -> Result<BTreeMap<Vec<u8>, usize>> {
         let rows = self.keys.row_count().unwrap_or_default();
         (0..rows).map(|row| Ok((row_bytes(&self.keys, row, rows)?, row))).collect()
@@ -119,7 +118,7 @@ impl TableContents {
     }
 }
 
-/// The elements of a row as bytes; of strings each with its length before it.
+/// The elements of a row as bytes; strings have their length in front.
 fn row_bytes(tensor: &Tensor, row: usize, rows: usize) -> Result<Vec<u8>> {
     if tensor.dtype() != DType::String {
         let bytes = tensor.bytes()?;
@@ -159,7 +158,8 @@ fn pick(tensor: &Tensor, rows: &[usize]) -> Result<Tensor> {
     Tensor::from_bytes(tensor.dtype(), &shape, &bytes)
 }
 
-/// The tables of a model in its checkpoint. The graph is only looked into if there are tensors that could be a table's.
+/// The tables of a model in its checkpoint. The graph is only read if the checkpoint has tensors that could belong to a
+/// table.
 pub(super) fn tables(model: &SavedModel, index: &CheckpointIndex) -> Vec<Table> {
     let values_of = |keys: &Entry| {
         let values = index.get(&format!("{}{}", keys.key.strip_suffix(ENDS.0)?, ENDS.1))?;
@@ -172,7 +172,7 @@ pub(super) fn tables(model: &SavedModel, index: &CheckpointIndex) -> Vec<Table> 
     }
     let declared = Declared::of(model).tables;
     let table = |(keys, values): &(&Entry, &Entry)| {
-        // Of a graph that is not understood, TensorFlow 2's keys say as much.
+        // TensorFlow 2's keys are enough if the graph has an unknown form.
         let is_named = || keys.key.ends_with(&format!("{TABLE_SUFFIX}{}", ENDS.0));
         let undeclared = || is_named().then(|| TableTensors { values: values.key.clone(), unused: None });
         Table::of(index, &keys.key, &declared.get(&keys.key).cloned().or_else(undeclared)?)

@@ -1,13 +1,13 @@
-//! Names of tensors: an operation and the number of one of its outputs.
+//! Names of tensors: an operation and the index of one of its outputs.
 
 use crate::error::{Error, Result};
 
-/// Splits `scope/op:1` into the operation's name and the output's number, which is 0 where it is left out, as
-/// TensorFlow does (`ParseTensorName` in `tensorflow/core/graph/tensor_id.cc`).
+/// Splits `scope/op:1` into the operation's name and the output's index, which is 0 by default, as TensorFlow does
+/// (`ParseTensorName` in `tensorflow/core/graph/tensor_id.cc`).
 ///
 /// # Errors
-/// If the name is empty, names a control dependency (`^op`), has a number that is none, or has characters that no
-/// operation's name has.
+/// If the name is empty, names a control dependency (`^op`), has an invalid index, or has characters that operations'
+/// names cannot have.
 pub fn parse_tensor_name(name: &str) -> Result<(&str, u32)> {
     let refuse = |reason: &str| Err(Error::data(format!("tensor name `{}`", name.escape_debug()), reason));
     let (operation, output) = match name.rsplit_once(':') {
@@ -23,7 +23,7 @@ pub fn parse_tensor_name(name: &str) -> Result<(&str, u32)> {
     if !operation.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':') {
         return refuse("no operation has such a name");
     }
-    // The C API counts outputs with an `int`; a sign or a space is no digit.
+    // The C API counts outputs with an `int`; signs and spaces are not digits.
     match output.parse::<u32>() {
         Ok(number) if i32::try_from(number).is_ok() && output.bytes().all(|byte| byte.is_ascii_digit()) => {
             Ok((operation, number))

@@ -6,21 +6,21 @@ use tf_persist_proto::text_format::{Options, UnknownFields, parse_with};
 
 use super::limits::decoded_limit;
 
-/// The longest text that is read. Text is for graphs that people read; constants take four characters a byte.
+/// The longest text. Text is for graphs that people read; constants take four characters a byte.
 pub(super) const MAX_TEXT_BYTES: u64 = 256 << 20;
 
-/// How much memory a text may take while it is read, since every message of it is decoded, at up to 5 KB each: as much
-/// as its binary form may, for so many bytes.
+/// The memory that reading a text may take, which decodes every message, at up to 5 KB each: as much as a binary form
+/// of this size.
 fn memory(text: &[u8]) -> u64 {
     /// The graph of a million nodes.
     const MOST: u64 = 2 << 30;
     decoded_limit(text.len() as u64).min(MOST)
 }
 
-/// Reads a text, and gives the model in binary form. Fields of newer TensorFlows are passed over.
+/// Converts a text to the binary form. Fields of newer TensorFlows are skipped.
 ///
 /// # Errors
-/// A sentence about what is wrong with it.
+/// A sentence.
 pub(super) fn to_binary(text: &[u8]) -> Result<Vec<u8>, String> {
     let options = Options { unknown_fields: UnknownFields::Skip, memory: memory(text), ..Options::default() };
     let parsed = parse_with::<pb::SavedModel>(text, &options);
@@ -28,10 +28,10 @@ pub(super) fn to_binary(text: &[u8]) -> Result<Vec<u8>, String> {
     model.write_to_bytes().map_err(|error| format!("it cannot be put in binary form: {error}"))
 }
 
-/// What is said of a file that should be a protobuf and is text; `None` if it is none. The bytes of a protobuf's tags
-/// and lengths do not make text for long.
+/// The error for a text in place of a protobuf; `None` if it is not text. Tags and lengths of a protobuf are not text
+/// for long.
 pub(super) fn instead_of_protobuf(bytes: &[u8]) -> Option<String> {
-    /// So many bytes are looked at, and so many characters are shown.
+    /// The bytes that are checked, and the characters that are shown.
     const LOOKED_AT: usize = 1000;
     const SHOWN: usize = 40;
     let beginning = &bytes[..bytes.len().min(LOOKED_AT)];

@@ -1,4 +1,4 @@
-//! Whether a model can be trained on.
+//! Whether a model can be trained further.
 
 use crate::error::printable;
 use std::fmt;
@@ -7,40 +7,40 @@ use super::meta_graph::MetaGraph;
 use super::signature::SignatureDef;
 use super::variables::{Variable, Variables};
 
-/// What a model has that training needs.
+/// The parts of a model that training needs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Training {
-    /// The signatures that train: those that have `train` in their name, write variables, and give a loss.
+    /// The signatures that train: those with `train` in their name that write variables and return a loss.
     pub signatures: Vec<String>,
-    /// Those that have `train` in their name and do not train, each with the reason.
+    /// The signatures with `train` in their name that do not train, each with the reason.
     pub others: Vec<(String, &'static str)>,
     /// The number of variables that hold an optimizer's state.
     pub optimizer_variables: usize,
 }
 
-/// How far a model can be trained on.
+/// How a model can be trained further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TrainingKind {
-    /// It has a signature that trains: it can be trained wherever it can be run.
+    /// It has a signature that trains, so it can be trained wherever it can run.
     Signature,
-    /// It has an optimizer's state, but no signature that trains: Python can take it up again.
+    /// It has an optimizer's state, but no signature that trains: Python can continue.
     StateOnly,
     /// It has neither.
     InferenceOnly,
 }
 
-/// More signatures than this nobody reads.
+/// The most signatures whose graph is read.
 const SHOWN: usize = 5;
 
-/// Whether a signature is called after training.
+/// Whether a signature has `train` in its name.
 pub(crate) fn is_called_after_training(name: &str) -> bool {
     name.to_ascii_lowercase().contains("train")
 }
 
 impl Training {
-    /// `writes` says whether a signature writes variables.
+    /// `writes` returns whether a signature writes variables.
     pub(super) fn of(
         meta_graph: &MetaGraph,
         variables: Option<&Variables>,
@@ -62,7 +62,7 @@ impl Training {
         training
     }
 
-    /// How far the model can be trained on.
+    /// How the model can be trained further.
     #[must_use]
     pub fn kind(&self) -> TrainingKind {
         match (self.signatures.is_empty(), self.optimizer_variables) {
@@ -74,7 +74,7 @@ impl Training {
 }
 
 impl fmt::Display for Training {
-    /// One line: what it can be used for, and why.
+    /// One line: its use, and the reason.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.optimizer_variables {
             0 => "no optimizer state".to_owned(),

@@ -1,4 +1,4 @@
-//! Where in the data a training is.
+//! The position of a training in its data.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,19 +10,19 @@ use crate::container::Files;
 use crate::error::{Error, Result};
 use crate::saved_model::SavedModel;
 
-/// Changes when a reader of the old form would go on wrongly.
+/// Changes when a reader of the old format would continue wrongly.
 const FORMAT: u32 = 1;
 
-/// The file has less than a thousand bytes, and some for each metric.
+/// The largest such file. Real ones have less than a thousand bytes, and some for each metric.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Where in the data a training is: what a model was trained on, and the batch that comes next.
+/// The position of a training: the data of the training, and the next batch.
 ///
-/// Published models have it in [`STATE_FILE`].
+/// Models that were saved during training have it in [`STATE_FILE`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TrainingState {
-    /// The form of the file.
+    /// The format of the file.
     format: u32,
     /// The signature that trains.
     pub signature: String,
@@ -36,27 +36,27 @@ pub struct TrainingState {
     pub rows: usize,
     /// The digest of the data.
     pub data: String,
-    /// How many epochs are planned.
+    /// The number of planned epochs.
     pub epochs: u64,
-    /// The epoch of the next batch, counted from 0; `epochs` if there is none.
+    /// The epoch of the next batch, counted from 0; `epochs` at the end.
     pub epoch: u64,
-    /// The number of the next batch in its epoch, counted from 0.
+    /// The index of the next batch in its epoch.
     pub step: u64,
-    /// Steps that were made since the training began.
+    /// The number of steps since the training began.
     pub steps: u64,
-    /// The sums over the rows of the epoch that is under way, by output; the bits of a float64 as hexadecimal digits,
-    /// because JSON's readers do not agree on the last digit of a number.
+    /// The sums over the rows of the current epoch, by output: the bits of a float64 as hexadecimal digits, because
+    /// readers of JSON disagree on the last digit of a number.
     sums: BTreeMap<String, String>,
-    /// The fingerprint of `variables.index`, by which it is known whether the variables are still those of this place.
+    /// The fingerprint of `variables.index`, which shows whether the variables still belong to this state.
     #[doc(hidden)]
     pub variables: Option<u64>,
-    /// Different for each run, so that a run knows what it published itself.
+    /// Different for each run, so that a run recognizes its own checkpoints.
     #[doc(hidden)]
     pub run: u64,
 }
 
 impl TrainingState {
-    /// The beginning of a training.
+    /// The state at the beginning of a training.
     #[doc(hidden)]
     pub fn begin(signature: &str, seed: u64, shuffle: bool, batch_size: usize, rows: usize, data: String) -> Self {
         Self {
@@ -77,16 +77,15 @@ impl TrainingState {
         }
     }
 
-    /// The place of a model; `None` if it has none.
+    /// The state in a model; `None` if it has none.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if the file is not what [`TrainingState`] is written as, [`Error::Unsupported`] if it is of a
-    /// later version.
+    /// [`Error::Damaged`] if the file is invalid, [`Error::Unsupported`] if it is of a later version.
     pub fn of(model: &SavedModel) -> Result<Option<Self>> {
         Self::read(model.files())
     }
 
-    /// The file's bytes, of whatever stands at a path; none where there is no model with a place.
+    /// The file's bytes in the model at a path; `None` if there is no model with a state.
     #[doc(hidden)]
     pub fn bytes_at(path: &Path) -> Option<Vec<u8>> {
         let files = Files::open(path).ok()?;
@@ -134,7 +133,7 @@ impl TrainingState {
         self.rows.div_ceil(self.batch_size.max(1)) as u64
     }
 
-    /// The sums of the epoch that is under way.
+    /// The sums of the current epoch.
     #[doc(hidden)]
     pub fn sums(&self) -> Option<BTreeMap<String, f64>> {
         let number = |digits: &String| u64::from_str_radix(digits, 16).ok().map(f64::from_bits);

@@ -1,4 +1,4 @@
-//! Attributes of nodes that the ops of the TensorFlow at hand do not have.
+//! Attributes of nodes that this TensorFlow does not know.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,10 +8,10 @@ use super::{MetaGraph, SavedModel, printable};
 use crate::graph::view::{FunctionView, GraphView};
 use crate::ops::is_known_attribute;
 
-/// So many different ones are told.
+/// The most different ones that are reported.
 const TOLD: usize = 100;
 
-/// An attribute that this TensorFlow does not know. It runs the op without, and says so in its log only.
+/// An attribute that this TensorFlow does not know. It runs the op without it, and only logs a warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UnknownAttribute {
@@ -31,9 +31,9 @@ impl fmt::Display for UnknownAttribute {
 }
 
 impl SavedModel {
-    /// The attributes of a meta graph's nodes, functions included, that ops do not have; the first hundred. Those that
-    /// begin with `_` are notes of tools, which any node may have. Without `ops`, TensorFlow
-    /// [`OPS_VERSION`](super::OPS_VERSION) is meant.
+    /// The first hundred attributes of a meta graph's nodes, functions included, that their ops do not have. Attributes
+    /// that begin with `_` are notes of tools, which any node may have. Without `ops`, those of TensorFlow
+    /// [`OPS_VERSION`](super::OPS_VERSION) are meant.
     #[doc(hidden)]
     pub fn unknown_attributes(&self, meta_graph: &MetaGraph, ops: Option<&KnownOps>) -> Vec<UnknownAttribute> {
         let is_unknown = |op: &str, attribute: &str| match ops {

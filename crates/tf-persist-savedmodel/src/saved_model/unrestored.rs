@@ -1,9 +1,9 @@
-//! Variables that the graph's saver leaves without a value, and where their values are.
+//! Variables that the graph's saver does not restore, and their values in the checkpoint.
 //!
-//! TensorFlow restores what the saver of the graph says. TensorFlow Hub's modules of TensorFlow 1 have none, nor what
-//! was saved with `experimental_skip_saver`; and the saver of what `tf.saved_model.save` writes of a Keras 3 model
-//! restores copies of the variables that the signatures read. Python finds the values by the object graph, or by the
-//! variables' names.
+//! TensorFlow restores the variables of the graph's saver. TensorFlow Hub's modules of TensorFlow 1 and models that
+//! were saved with `experimental_skip_saver` have no saver. The saver that `tf.saved_model.save` writes for a Keras 3
+//! model restores copies of the variables that the signatures read. Python finds the values by the object graph, or by
+//! the variables' names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,17 +24,17 @@ use crate::graph::{
 };
 use crate::tensor::proto::partial_shape;
 
-/// The variables that signatures read and that neither the graph's saver nor its init op gives a value.
+/// The variables that signatures read and that neither the graph's saver nor its init op sets.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Unrestored {
     /// Those whose values are in the checkpoint all the same, sorted by name: [`SavedModel::load`] restores them.
     pub found: Vec<FoundVariable>,
-    /// Those without a value, sorted by name. A model that has some is not loaded.
+    /// Those without a value, sorted by name. A model with such variables is not loaded.
     pub missing: Vec<MissingVariable>,
 }
 
-/// A variable that is restored by what the checkpoint says of it.
+/// A variable that is restored from the checkpoint.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct FoundVariable {
@@ -59,11 +59,10 @@ pub enum FoundBy {
 }
 
 impl SavedModel {
-    /// The variables of a meta graph that signatures read and that neither its saver nor its init op gives a value:
-    /// those whose values are found by the object graph or by name, and those that nobody can restore. Needs no
-    /// TensorFlow.
+    /// The variables of a meta graph that signatures read and that neither its saver nor its init op sets: those whose
+    /// values are found by the object graph or by name, and those without a value. Does not need TensorFlow.
     ///
-    /// A variable is missing only if it is read whatever is asked, and no signature writes it.
+    /// A variable is missing only if a signature always reads it, and no signature writes it.
     ///
     /// # Errors
     /// If the object graph in the checkpoint is damaged.
@@ -72,7 +71,7 @@ impl SavedModel {
             return Ok(Unrestored::default());
         }
         let index = self.variables()?.index.as_ref();
-        // To decode a graph takes longer than to see that its saver reaches every variable, which is the rule.
+        // Usually the saver reaches every variable, and checking that takes less time than decoding the graph.
         let restore_op = meta_graph.saver().filter(|_| index.is_some()).map_or("", |saver| &*saver.restore_op);
         let inits = meta_graph.init_ops().iter().map(|init| &*init.operation);
         let roots = inits.chain(meta_graph.table_initializers().iter().map(String::as_str)).chain([restore_op]);
@@ -80,10 +79,10 @@ impl SavedModel {
         if meta_graph.variable_nodes().iter().all(|variable| reached.contains(&*variable.name)) {
             return Ok(Unrestored::default());
         }
-        // A graph that is too large to be decoded is left to TensorFlow.
+        // TensorFlow handles a graph that is too large to be decoded.
         let Ok(definition) = self.decode_meta_graph(meta_graph) else { return Ok(Unrestored::default()) };
         let graph = Graph::new(&definition.graph_def);
-        // What a saver does that is not known here, it may do to any variable.
+        // A saver of an unknown form may restore any variable.
         let Ok(by_saver) = restored(&graph, restore_op) else { return Ok(Unrestored::default()) };
         let mut done: BTreeSet<_> =
             by_saver.iter().filter_map(|item| graph.node(&item.holder)).map(variable_identity).collect();
@@ -125,7 +124,7 @@ impl SavedModel {
         Ok(found)
     }
 
-    /// Refuses a model with variables that nobody can restore.
+    /// Refuses a model with variables without a value.
     #[doc(hidden)]
     pub fn refuse_missing(&self, unrestored: &Unrestored) -> Result<()> {
         if unrestored.missing.is_empty() {
@@ -136,7 +135,7 @@ impl SavedModel {
     }
 }
 
-/// What a signature reaches, and which variables it writes.
+/// The nodes that a signature reaches, and the variables that it writes.
 struct Reached {
     reach: Reachable,
     writes: WrittenVariables,
@@ -151,8 +150,7 @@ impl Reached {
     }
 }
 
-/// Whether a variable is read whenever what is reached is run: not in a branch or a loop, and not only asked whether it
-/// has a value.
+/// Whether every run reads a variable: not only in a branch or a loop, and not only to test whether it has a value.
 fn reads(graph: &Graph<'_>, reach: &Reachable, variable: &pb::NodeDef) -> bool {
     let Some(kind) = variable_kind(variable) else { return false };
     let top = Body::top(graph);
@@ -202,7 +200,7 @@ fn reads(graph: &Graph<'_>, reach: &Reachable, variable: &pb::NodeDef) -> bool {
     false
 }
 
-/// The nodes of a function that run whenever it is called: what it returns, and what runs for its effects.
+/// The nodes of a function that every call runs: those of its results, and those with effects.
 fn needed_nodes(function: &pb::FunctionDef) -> BTreeSet<&str> {
     let nodes: BTreeMap<&str, &pb::NodeDef> = function.node_def.iter().map(|node| (&*node.name, node)).collect();
     let mut todo: Vec<&str> =
@@ -218,12 +216,12 @@ fn needed_nodes(function: &pb::FunctionDef) -> BTreeSet<&str> {
     needed
 }
 
-/// Which keys of the checkpoint are which nodes' variables. A key that two fit is nobody's: `None`.
+/// The keys of the checkpoint for the nodes of variables; `None` if several match.
 #[derive(Default)]
 struct Keys {
     /// By the functions that captured the variable.
     captured: BTreeMap<String, Option<String>>,
-    /// By the name that the variable has in the object graph; nothing if there is none, and keys are names.
+    /// By the name of the variable in the object graph; `None` without an object graph, when keys are names.
     named: Option<BTreeMap<String, Option<String>>>,
     /// The slices of partitioned variables of TensorFlow 1, by node: the whole variable's name, and the slice as
     /// `RestoreV2` has it.
@@ -251,7 +249,7 @@ impl Keys {
         Ok(keys)
     }
 
-    /// What stands for a variable in the checkpoint, if its dtype and shape fit.
+    /// The tensor of a variable in the checkpoint, if its dtype and shape match.
     fn find(&self, node: &pb::NodeDef, index: &CheckpointIndex) -> Option<FoundVariable> {
         let shared = node.attr.get("shared_name").and_then(|name| std::str::from_utf8(name.s()).ok()).unwrap_or("");
         let names = || [node.name.as_str(), shared].into_iter().filter(|name| !name.is_empty());
@@ -288,7 +286,7 @@ fn insert(keys: &mut BTreeMap<String, Option<String>>, name: &str, key: &str) {
     }
 }
 
-/// The slices that TensorFlow 1's collections name.
+/// The slices of partitioned variables in TensorFlow 1's collections.
 fn slices(definition: &pb::MetaGraphDef) -> BTreeMap<String, (String, String)> {
     let of = |variable: pb::VariableDef| {
         let slice = variable.save_slice_info_def.as_ref()?;

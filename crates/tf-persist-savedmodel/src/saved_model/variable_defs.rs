@@ -14,7 +14,7 @@ pub(crate) const VARIABLE_COLLECTIONS: [&str; 7] = [
     "global_step",
 ];
 
-/// What the collections say of variables.
+/// The variables that the collections define.
 pub(crate) fn variable_definitions(definition: &pb::MetaGraphDef) -> Vec<pb::VariableDef> {
     VARIABLE_COLLECTIONS.iter().flat_map(|name| variables(definition, name)).collect()
 }

@@ -7,13 +7,13 @@ use crate::checkpoint::{CheckpointIndex, Entry, OBJECT_GRAPH_KEY};
 use crate::container::Files;
 use crate::error::Result;
 
-/// What TensorFlow 2 appends to a variable's way through the object graph.
+/// The suffix that TensorFlow 2 appends to a variable's path through the object graph.
 const VALUE_SUFFIX: &str = "/.ATTRIBUTES/VARIABLE_VALUE";
 
-/// Beneath this stand an optimizer's variables of one other variable each.
+/// The part of the key in front of an optimizer's slots.
 const SLOT: &str = "/.OPTIMIZER_SLOT/";
 
-/// Optimizers' variables in TensorFlow 1, as the ends of names: `dense/kernel/Adam_1`.
+/// The suffixes of optimizers' variables in TensorFlow 1: `dense/kernel/Adam_1`.
 const SLOT_ENDS: [&str; 12] = [
     "Adadelta",
     "Adadelta_1",
@@ -29,7 +29,7 @@ const SLOT_ENDS: [&str; 12] = [
     "beta1_power",
 ];
 
-/// The same of the tensorflow crate's optimizer, which leaves the last part of the name to the operation:
+/// The same for the tensorflow crate's optimizers, whose last part of the name is the operation:
 /// `dense/kernel/accum/VariableV2`.
 const RUST_SLOT_ENDS: [&str; 2] = ["/accum/VariableV2", "/accum_update/VariableV2"];
 
@@ -38,15 +38,15 @@ const KERAS_OPTIMIZERS: [&str; 7] = ["Adadelta", "Adagrad", "Adam", "Adamax", "N
 const KERAS_SETTINGS: [&str; 8] =
     ["beta_1", "beta_2", "decay", "iter", "iterations", "learning_rate", "lr", "momentum"];
 
-/// The variables that a model was saved with.
+/// The variables of a saved model.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Variables {
-    /// The index they are from; `None` if the model has no `variables/variables.index`.
+    /// Their index; `None` if the model has no `variables/variables.index`.
     pub index: Option<CheckpointIndex>,
-    /// The variables, sorted by key. The object graph of TensorFlow 2 stands in the same checkpoint and is none.
+    /// The variables, sorted by key, without the object graph of TensorFlow 2.
     pub all: Vec<Variable>,
-    /// The tables whose contents stand in the checkpoint, sorted by key; their tensors are not among the variables.
+    /// The tables with contents in the checkpoint, sorted by key. Their tensors are not among the variables.
     pub tables: Vec<Table>,
     /// The bytes of all variables and tables.
     pub total_bytes: u64,
@@ -56,13 +56,13 @@ pub struct Variables {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Variable {
-    /// What to call it: its key without what TensorFlow 2 appends to it.
+    /// Its name: its key without TensorFlow 2's suffix.
     pub name: String,
-    /// What the checkpoint says of it.
+    /// Its entry in the checkpoint.
     pub entry: Entry,
 }
 
-/// What to call the variable with a key: the key without what TensorFlow 2 appends to it.
+/// The name of the variable with a key: the key without TensorFlow 2's suffix.
 #[must_use]
 pub fn name_of(key: &str) -> &str {
     key.strip_suffix(VALUE_SUFFIX).unwrap_or(key)
@@ -73,7 +73,7 @@ impl Variables {
         Self { index: None, all: Vec::new(), tables: Vec::new(), total_bytes: 0 }
     }
 
-    /// The variables of a checkpoint in which these tables are.
+    /// The variables of a checkpoint with these tables.
     #[doc(hidden)]
     pub fn of(index: CheckpointIndex, tables: Vec<Table>) -> Self {
         let of_tables: BTreeSet<&str> =
@@ -91,13 +91,13 @@ impl Variables {
         Self { index: Some(index), all, tables, total_bytes }
     }
 
-    /// Those of another checkpoint of the same model.
+    /// The variables of another checkpoint of the same model.
     pub(crate) fn again(&self, index: CheckpointIndex) -> Self {
         let tables = tables_in(&index, &self.tables);
         Self::of(index, tables)
     }
 
-    /// The table that the tensor with this key is of.
+    /// The table of the tensor with this key.
     #[must_use]
     pub fn table_of(&self, key: &str) -> Option<&Table> {
         self.tables.iter().find(|table| table.keys.key == key || table.values.key == key)
@@ -111,7 +111,7 @@ impl Variables {
 }
 
 impl Variable {
-    /// Whether its key is one that optimizers use.
+    /// Whether its key is one of an optimizer.
     #[must_use]
     pub fn is_optimizer_state(&self) -> bool {
         let key = &self.entry.key;
@@ -126,7 +126,7 @@ impl Variable {
     }
 }
 
-/// What the names of a model's checkpoint begin with.
+/// The prefix of a model's checkpoint.
 const PREFIX: &str = "variables/variables";
 
 /// The index of a model's checkpoint, if it has one.

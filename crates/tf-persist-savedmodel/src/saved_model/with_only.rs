@@ -8,14 +8,14 @@ use super::{MetaGraph, SavedModel};
 const META_GRAPHS: u32 = 2;
 
 impl SavedModel {
-    /// The serialized `SavedModel` with this meta graph and no other. What else the message has stays, known or not.
+    /// The serialized `SavedModel` with this meta graph only. All other fields stay, known or not.
     pub(crate) fn with_only(&self, meta_graph: &MetaGraph) -> Vec<u8> {
         let bytes = self.bytes();
         let kept = meta_graph.range();
         let mut alone = Vec::with_capacity(kept.len() + 64);
         let mut reader = Reader::new(bytes);
         let mut start = 0;
-        // The file was walked over when it was opened: every field of it can be read.
+        // The file was surveyed when it was opened, so every field can be read.
         while let Ok(Some((field, _))) = reader.next() {
             let end = reader.position();
             if field != META_GRAPHS || end == kept.end {
