@@ -30,14 +30,14 @@ impl ModelBuilder {
     ///
     /// # Errors
     /// Before anything is written:
-    /// - [`ModelError::Exists`](crate::ModelError::Exists) if the target is there and not empty (unless [`ModelBuilder::overwrite`]);
-    /// - [`TensorError::InvalidData`](crate::TensorError::InvalidData) if the graph is empty; if a variable of it has no value or two, or one of another dtype or shape;
+    /// - [`ModelError::Exists`] if the target is there and not empty (unless [`ModelBuilder::overwrite`]);
+    /// - [`TensorError::InvalidData`] if the graph is empty; if a variable of it has no value or two, or one of another dtype or shape;
     ///   if a signature has a name twice, names a tensor that the graph lacks, has no output, or gives what waits for a
     ///   placeholder that it does not feed; if the init op would overwrite variables; if an asset has no tensor or no name;
-    /// - [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) if an input or output is a resource or a variant;
+    /// - [`TensorError::UnsupportedDType`] if an input or output is a resource or a variant;
     /// - [`Error::TensorFlow`] if TensorFlow refuses the graph, [`Error::Runtime`] if there is none.
     ///
-    /// Later, [`ModelError::Io`](crate::ModelError::Io) if the disk is full.
+    /// Later, [`ModelError::Io`] if the disk is full.
     pub fn save(&self, target: impl AsRef<Path>) -> Result<SavedModel> {
         let target = target.as_ref();
         check_target(target, self.overwrite)?;

@@ -35,7 +35,7 @@ impl Recorder {
     /// Begins with what is recorded already, or with nothing, if it is to be replaced.
     ///
     /// # Errors
-    /// [`WarmupError::NotRecorded`](crate::WarmupError::NotRecorded) if the model is no folder, or TensorFlow Serving would ask another meta graph than this one;
+    /// [`WarmupError::NotRecorded`] if the model is no folder, or TensorFlow Serving would ask another meta graph than this one;
     /// those of [`Records`] if what is there cannot be read.
     pub fn begin(model: &SavedModel, meta_graph: &MetaGraph, replace: bool) -> Result<Self> {
         check_folder(model)?;
@@ -81,7 +81,7 @@ impl Recorder {
     /// Whether requests to a signature can be recorded.
     ///
     /// # Errors
-    /// [`WarmupError::NotRecorded`](crate::WarmupError::NotRecorded) if it writes to the model's state, so that its answer may be another one every time, or has
+    /// [`WarmupError::NotRecorded`] if it writes to the model's state, so that its answer may be another one every time, or has
     /// inputs or outputs that are no dense tensors, which TensorFlow Serving fails on when it warms up.
     pub fn check(&self, meta_graph: &MetaGraph, signature: &SignatureDef) -> Result<()> {
         let name = &signature.name;
@@ -122,7 +122,7 @@ impl Recorder {
     /// The signature was [checked](Self::check). A request that is there without an answer is given one.
     ///
     /// # Errors
-    /// If the request fails; [`WarmupError::NotRecorded`](crate::WarmupError::NotRecorded) if it leaves an input out that has no default, the two answers differ, it is there
+    /// If the request fails; [`WarmupError::NotRecorded`] if it leaves an input out that has no default, the two answers differ, it is there
     /// already with another answer, there are [`MAX_RECORDS`] already, or the record would be larger than protobuf's limit.
     pub fn add(&mut self, model: &LoadedModel, signature: &str, inputs: Tensors) -> Result<Added> {
         let definition = model.meta_graph().signature(signature)?;

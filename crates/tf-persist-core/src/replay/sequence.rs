@@ -28,7 +28,7 @@ impl Sequence {
     /// Begins with what is recorded already, which further requests follow, or with nothing, if it is to be replaced.
     ///
     /// # Errors
-    /// [`WarmupError::NotRecorded`](crate::WarmupError::NotRecorded) if the model is no folder; those of [`Records`] if what is there cannot be read.
+    /// [`WarmupError::NotRecorded`] if the model is no folder; those of [`Records`] if what is there cannot be read.
     pub fn begin(model: &SavedModel, meta_graph: &MetaGraph, replace: bool) -> Result<Self> {
         check_folder(model)?;
         let before = if replace { None } else { Records::of_sequence(model)? };
@@ -56,7 +56,7 @@ impl Sequence {
     /// keeps the requests with their answers.
     ///
     /// # Errors
-    /// As [`SavedModel::load`]; if a request fails; [`WarmupError::NotRecorded`](crate::WarmupError::NotRecorded) if what is recorded is answered otherwise now, the answers of
+    /// As [`SavedModel::load`]; if a request fails; [`WarmupError::NotRecorded`] if what is recorded is answered otherwise now, the answers of
     /// the two loads differ, there would be more than [`MAX_RECORDS`] records, or one would be larger than protobuf's limit.
     pub fn add(&mut self, options: &LoadOptions, requests: Vec<(String, Tensors)>) -> Result<()> {
         if self.records.len() + requests.len() > MAX_RECORDS {

@@ -137,7 +137,7 @@ impl Binding {
     /// Whether these inputs are enough to compute these outputs.
     ///
     /// # Errors
-    /// [`SignatureError::MissingInput`](crate::SignatureError::MissingInput) with those that are not given.
+    /// [`SignatureError::MissingInput`] with those that are not given.
     pub(super) fn check_complete(&self, graph: &[u8], way: Way) -> Result<()> {
         let known = |ways: &Vec<Way>| ways.contains(&way);
         if known(&self.complete.lock().unwrap_or_else(PoisonError::into_inner)) {

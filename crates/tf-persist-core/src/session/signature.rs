@@ -55,7 +55,7 @@ impl Signature {
     /// signatures lie about them. Numbers are neither copied on their way in nor on their way out.
     ///
     /// # Errors
-    /// If the signature gives nothing back ([`SignatureError::NothingToRun`](crate::SignatureError::NothingToRun)), an output cannot be fetched ([`SignatureError::Unfetchable`](crate::SignatureError::Unfetchable)), an
+    /// If the signature gives nothing back ([`SignatureError::NothingToRun`]), an output cannot be fetched ([`SignatureError::Unfetchable`]), an
     /// input is missing, unknown, of another dtype or shape, or given twice, or TensorFlow refuses or fails.
     pub fn run<'a, T: Borrow<Tensor>>(&self, inputs: impl IntoIterator<Item = (&'a str, T)>) -> Result<Outputs> {
         self.run_with(inputs, &RunOptions::default())
@@ -64,7 +64,7 @@ impl Signature {
     /// Runs the signature in a way that is not the usual one.
     ///
     /// # Errors
-    /// As [`Signature::run`]; [`SignatureError::UnknownOutput`](crate::SignatureError::UnknownOutput) if the options name an output that there is not. Dtypes are checked of what
+    /// As [`Signature::run`]; [`SignatureError::UnknownOutput`] if the options name an output that there is not. Dtypes are checked of what
     /// is given and of what is asked for.
     pub fn run_with<'a, T: Borrow<Tensor>>(
         &self,

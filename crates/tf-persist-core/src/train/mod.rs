@@ -80,7 +80,7 @@ impl Trainer {
     /// A training from the beginning of the data, whatever the model was trained on before. Needs no TensorFlow.
     ///
     /// # Errors
-    /// - [`TrainError::NotTrainable`](crate::TrainError::NotTrainable) if the model is for inference only, its signature cannot be trained with rows of arrays, is the
+    /// - [`TrainError::NotTrainable`] if the model is for inference only, its signature cannot be trained with rows of arrays, is the
     ///   one that evaluates, or writes nothing and has no `train` in its name;
     /// - [`SavedModelError::UnknownSignature`](crate::SavedModelError::UnknownSignature) if it can be trained, but not by a signature of that name;
     /// - [`TensorError::InvalidData`](crate::TensorError::InvalidData) if the data do not fit the signature: names, dtypes, inner shapes, or the batch size is 0.
@@ -120,7 +120,7 @@ impl Trainer {
     /// Whether the model can be trained at all, by the signature of these options; for those who have no data yet.
     ///
     /// # Errors
-    /// [`TrainError::NotTrainable`](crate::TrainError::NotTrainable) or [`SavedModelError::UnknownSignature`](crate::SavedModelError::UnknownSignature), as [`Trainer::new`].
+    /// [`TrainError::NotTrainable`] or [`SavedModelError::UnknownSignature`](crate::SavedModelError::UnknownSignature), as [`Trainer::new`].
     pub fn check(artefact: &SavedModel, options: &TrainOptions) -> Result<()> {
         train_signature(artefact, artefact.meta_graph(options.tags.as_deref())?, options).map(drop)
     }
@@ -128,7 +128,7 @@ impl Trainer {
     /// Measures these data with the `evaluate` signature at the end of each epoch.
     ///
     /// # Errors
-    /// [`SavedModelError::UnknownSignature`](crate::SavedModelError::UnknownSignature) if the model has none, [`TrainError::NotTrainable`](crate::TrainError::NotTrainable) if it would train on these data (it is the
+    /// [`SavedModelError::UnknownSignature`](crate::SavedModelError::UnknownSignature) if the model has none, [`TrainError::NotTrainable`] if it would train on these data (it is the
     /// train signature, or has `train` in its name) or has no output that is one float, [`TensorError::InvalidData`](crate::TensorError::InvalidData) if the data do
     /// not fit it.
     pub fn validate_on(mut self, data: Dataset) -> Result<Self> {

@@ -12,7 +12,7 @@ impl Trainer {
     /// was begun with, whatever the options say; so is the number of epochs, unless the options have one. Needs no TensorFlow.
     ///
     /// # Errors
-    /// As [`Trainer::new`], and [`TrainError::CannotResume`](crate::TrainError::CannotResume) if the model was not published by a training, has come to its end, has
+    /// As [`Trainer::new`], and [`TrainError::CannotResume`] if the model was not published by a training, has come to its end, has
     /// other variables than were published, or was trained on other data.
     pub fn resume(artefact: &SavedModel, data: Dataset, options: TrainOptions) -> Result<Self> {
         let refuse = |reason: String, hint: Option<Hint>| {

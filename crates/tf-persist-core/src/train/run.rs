@@ -18,7 +18,7 @@ impl Trainer {
     /// `observe` is told of every step, and can stop it.
     ///
     /// # Errors
-    /// - [`TrainError::Diverged`](crate::TrainError::Diverged) if a loss, or a variable that was finite, becomes NaN or infinite: nothing is published from then on, and the
+    /// - [`TrainError::Diverged`] if a loss, or a variable that was finite, becomes NaN or infinite: nothing is published from then on, and the
     ///   checkpoint before it stays;
     /// - as [`LoadedModel::save`], told before the first step where that is possible, because saving is tried out then;
     /// - as [`Signature::run`].

@@ -64,9 +64,9 @@ impl CheckpointReader {
     /// Reads the tensor with this key. A partitioned tensor is assembled.
     ///
     /// # Errors
-    /// - [`CheckpointError::UnknownVariable`](crate::CheckpointError::UnknownVariable) if the checkpoint has no such
+    /// - [`CheckpointError::UnknownVariable`] if the checkpoint has no such
     ///   key;
-    /// - [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) if the tensor is a resource, a
+    /// - [`TensorError::UnsupportedDType`] if the tensor is a resource, a
     ///   variant, or of a dtype that [`Tensor`] cannot hold, such as float8: see [`CheckpointReader::read_bytes`];
     /// - [`Error::Damaged`] with the shard's path and the key if a checksum is wrong, a shard has become too short,
     ///   strings do not match their lengths, or slices leave elements out or overlap;
@@ -84,7 +84,7 @@ impl CheckpointReader {
     /// dtype, also of those that [`Tensor`] cannot hold.
     ///
     /// # Errors
-    /// Those of [`CheckpointReader::read`]; [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) for
+    /// Those of [`CheckpointReader::read`]; [`TensorError::UnsupportedDType`] for
     /// strings, resources and variants.
     pub fn read_bytes(&self, key: &str) -> Result<Tensor> {
         let entry = self.entry(key)?;

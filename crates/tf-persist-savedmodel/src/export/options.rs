@@ -73,7 +73,7 @@ impl SaveOptions {
     /// [`find_checkpoint`](crate::checkpoint::find_checkpoint) takes it, and [`restore`](crate::checkpoint::restore) says which
     /// variable of it is which of the model's.
     ///
-    /// Not for a [`LoadedModel`](crate::LoadedModel), whose variables are those of its session.
+    /// Not for a `LoadedModel`, whose variables are those of its session.
     #[must_use]
     pub fn from_checkpoint(mut self, checkpoint: impl Into<PathBuf>, how: RestoreOptions) -> Self {
         self.checkpoint = Some((checkpoint.into(), how));

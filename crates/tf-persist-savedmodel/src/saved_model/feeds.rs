@@ -67,7 +67,7 @@ impl SignatureDef {
     /// The dtype of one of the [tensors to feed](Self::input_tensors).
     ///
     /// # Errors
-    /// [`SignatureError::UnknownInput`](crate::SignatureError::UnknownInput) with the names of the inputs.
+    /// [`SignatureError::UnknownInput`] with the names of the inputs.
     pub fn input_dtype(&self, name: &str) -> Result<DType> {
         let tensors = self.input_tensors();
         match tensors.iter().find(|(other, _)| other == name) {

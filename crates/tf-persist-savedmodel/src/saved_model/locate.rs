@@ -27,7 +27,7 @@ pub(super) enum ModelFile {
 /// The file of the SavedModel in a pack.
 ///
 /// # Errors
-/// [`SavedModelError::NotASavedModel`](crate::SavedModelError::NotASavedModel) if the pack has none.
+/// [`SavedModelError::NotASavedModel`] if the pack has none.
 pub(super) fn locate_in(pack: &Pack) -> Result<ModelFile> {
     let path = |name| pack.path().join(name);
     if pack.find(BINARY).is_some() {
@@ -46,7 +46,7 @@ type Verdict = (String, Option<Hint>);
 /// The file of the SavedModel in a folder.
 ///
 /// # Errors
-/// [`SavedModelError::NotASavedModel`](crate::SavedModelError::NotASavedModel) with a description of the folder;
+/// [`SavedModelError::NotASavedModel`] with a description of the folder;
 /// [`Error::Unsupported`] for a model in chunks.
 pub(super) fn locate(path: &Path) -> Result<ModelFile> {
     let refuse = |(reason, hint): Verdict| {

@@ -191,7 +191,7 @@ impl MetaGraph {
     /// The signature of this name.
     ///
     /// # Errors
-    /// [`SavedModelError::UnknownSignature`](crate::SavedModelError::UnknownSignature) with the names of the
+    /// [`SavedModelError::UnknownSignature`] with the names of the
     /// signatures.
     pub fn signature(&self, name: &str) -> Result<&SignatureDef> {
         self.signatures().iter().find(|signature| signature.name == name).ok_or_else(|| self.unknown_signature(name))
@@ -200,7 +200,7 @@ impl MetaGraph {
     /// The default signature: `serving_default`, else the only one.
     ///
     /// # Errors
-    /// [`SavedModelError::UnknownSignature`](crate::SavedModelError::UnknownSignature) if there is neither.
+    /// [`SavedModelError::UnknownSignature`] if there is neither.
     pub fn default_signature(&self) -> Result<&SignatureDef> {
         match (self.signature(DEFAULT_SIGNATURE), self.signatures()) {
             (Ok(signature), _) => Ok(signature),

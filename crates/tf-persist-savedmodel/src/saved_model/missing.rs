@@ -37,7 +37,7 @@ impl SavedModel {
     /// because opening TensorFlow takes a third of a second, and only if no op library will be loaded.
     ///
     /// # Errors
-    /// [`SavedModelError::MissingOps`](crate::SavedModelError::MissingOps).
+    /// [`SavedModelError::MissingOps`].
     pub fn check_ops(&self, meta_graph: &MetaGraph) -> Result<()> {
         let foreign =
             |op: &String| !is_known_op(op) && usual_package(op).is_some_and(|package| !package.is_tensorflow());

@@ -130,7 +130,7 @@ impl SavedModel {
     /// operation. No other file of a folder is read yet; the table of a pack is read and checked.
     ///
     /// # Errors
-    /// - [`SavedModelError::NotASavedModel`](crate::SavedModelError::NotASavedModel) with a description of what the
+    /// - [`SavedModelError::NotASavedModel`] with a description of what the
     ///   path has instead, such as a bare graph;
     /// - [`Error::Damaged`], if the file is cut off, nested more than 100 deep, or would take far more memory than its
     ///   size;
@@ -241,7 +241,7 @@ impl SavedModel {
     /// `serve`.
     ///
     /// # Errors
-    /// [`SavedModelError::UnknownTags`](crate::SavedModelError::UnknownTags) with the tag sets of the model.
+    /// [`SavedModelError::UnknownTags`] with the tag sets of the model.
     pub fn meta_graph(&self, tags: Option<&[String]>) -> Result<&MetaGraph> {
         let serve = [SERVE.to_owned()];
         let tags = match (tags, self.meta_graphs()) {
@@ -297,7 +297,7 @@ impl SavedModel {
     /// checkpoint.
     ///
     /// # Errors
-    /// [`CheckpointError::UnknownVariable`](crate::CheckpointError::UnknownVariable) with the names of the variables;
+    /// [`CheckpointError::UnknownVariable`] with the names of the variables;
     /// those of [`SavedModel::variables`] and [`CheckpointReader::read`].
     pub fn read_variable(&self, name: &str) -> Result<Tensor> {
         let variables = self.variables()?;

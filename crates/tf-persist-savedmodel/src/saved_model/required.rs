@@ -217,7 +217,7 @@ impl SignatureDef {
     /// Checks that a session can run it.
     ///
     /// # Errors
-    /// [`SignatureError::NothingToRun`](crate::SignatureError::NothingToRun) if it has no outputs.
+    /// [`SignatureError::NothingToRun`] if it has no outputs.
     pub fn check_runnable(&self) -> Result<()> {
         if self.outputs.is_empty() {
             Err(Error::Signature(SignatureError::NothingToRun { signature: self.name.clone() }))
@@ -229,7 +229,7 @@ impl SignatureDef {
     /// The names of the output tensors, or of the requested ones; a sparse output has three.
     ///
     /// # Errors
-    /// [`SignatureError::UnknownOutput`](crate::SignatureError::UnknownOutput) with the outputs there are.
+    /// [`SignatureError::UnknownOutput`] with the outputs there are.
     pub fn output_tensors(&self, asked: Option<&[String]>) -> Result<Vec<String>> {
         let wanted = self.output_places(asked)?;
         let parts = self.outputs.iter().flat_map(|(key, info)| info.parts(key)).enumerate();
@@ -241,7 +241,7 @@ impl SignatureDef {
     /// sparse or composite output stands for all of its tensors.
     ///
     /// # Errors
-    /// [`SignatureError::UnknownOutput`](crate::SignatureError::UnknownOutput) with the outputs there are.
+    /// [`SignatureError::UnknownOutput`] with the outputs there are.
     #[doc(hidden)]
     pub fn output_places(&self, names: Option<&[String]>) -> Result<Option<Vec<usize>>> {
         let Some(names) = names else { return Ok(None) };

@@ -28,7 +28,7 @@ use crate::tensor::proto::partial_shape;
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Unrestored {
-    /// Those whose values are in the checkpoint all the same, sorted by name: [`SavedModel::load`] restores them.
+    /// Those whose values are in the checkpoint all the same, sorted by name: loading restores them.
     pub found: Vec<FoundVariable>,
     /// Those without a value, sorted by name. A model with such variables is not loaded.
     pub missing: Vec<MissingVariable>,

@@ -3,11 +3,9 @@
 //! A SavedModel is a program. [`SavedModel::scan`] reads it without TensorFlow and without decoding its graph, and says of every op
 //! that does more than compute what it does, with which file, and how it is reached: from which signature, through which
 //! functions, or by the saver and the init op, where reading and writing variables and reading assets belong.
-//! [`SavedModel::load`] refuses a model with findings of [`Level::Danger`], unless [`LoadOptions::trust`] says otherwise.
+//! `LoadSavedModel::load` refuses a model with findings of [`Level::Danger`], unless `LoadOptions::trust` says otherwise.
 //!
 //! `docs/scan.md` has the table of what is judged how, and why.
-//!
-//! [`LoadOptions::trust`]: crate::LoadOptions::trust
 
 mod classify;
 mod folder;

@@ -37,7 +37,7 @@ impl Trust {
     /// Checks a meta graph that is about to be loaded. A graph without any op that can be a danger is not looked into.
     ///
     /// # Errors
-    /// [`SavedModelError::Untrusted`](crate::SavedModelError::Untrusted) with the first danger.
+    /// [`SavedModelError::Untrusted`] with the first danger.
     #[doc(hidden)]
     pub fn check(&self, model: &SavedModel, meta_graph: &MetaGraph) -> Result<()> {
         if *self == Self::Everything {

@@ -53,7 +53,7 @@ pub struct ReadExamples {
 /// `source` names the text in errors.
 ///
 /// # Errors
-/// [`crate::Error::InvalidData`] with the example and the feature if it is no such list, an example has a feature
+/// [`TensorError::InvalidData`](crate::TensorError::InvalidData) with the example and the feature if it is no such list, an example has a feature
 /// twice, a value is not of the feature's kind or out of its range, or a list has values of several kinds.
 pub fn read_examples(source: &str, bytes: &[u8], kind: impl Fn(&str) -> Option<FeatureKind>) -> Result<ReadExamples> {
     let text = Text { source, bytes };

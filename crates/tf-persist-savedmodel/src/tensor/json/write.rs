@@ -36,7 +36,7 @@ pub struct Layout {
 /// name does not end in `_bytes`, and as `{"b64": "…"}` otherwise. `target` names what is written to in errors.
 ///
 /// # Errors
-/// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if the row form cannot be: an output is a scalar, or
+/// [`TensorError::InvalidData`] if the row form cannot be: an output is a scalar, or
 /// their first sizes differ; nothing is written then. [`Error::Io`] if the writer fails.
 pub fn write_outputs<'a>(
     target: impl AsRef<Path>,
@@ -60,7 +60,7 @@ pub fn write_outputs<'a>(
 /// is written to in errors.
 ///
 /// # Errors
-/// [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) for what JSON has no values for;
+/// [`TensorError::UnsupportedDType`] for what JSON has no values for;
 /// [`Error::Io`] if the writer fails.
 pub fn write_value(target: impl AsRef<Path>, writer: &mut impl Write, tensor: &Tensor) -> Result<()> {
     let output = Output::new("value", tensor)?;

@@ -27,7 +27,7 @@ pub(in crate::tensor) struct Length {
 /// Reads an array from a reader of `len` bytes. `source` names it in errors.
 ///
 /// # Errors
-/// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if it is no .npy array, is cut short or goes on after
+/// [`TensorError::InvalidData`] if it is no .npy array, is cut short or goes on after
 /// its end, or holds what no tensor can; [`Error::Io`] if the reader fails.
 pub fn read(source: &str, mut reader: impl Read, len: u64) -> Result<Tensor> {
     read_sized(source, &mut reader, Length { declared: Some(len), present: len })

@@ -21,7 +21,7 @@ const PIECE: usize = 64 * 1024;
 /// strings as `S` of the longest one's length. `target` names what is written to in errors.
 ///
 /// # Errors
-/// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if a string ends in NUL, which the form cannot say, or
+/// [`TensorError::InvalidData`] if a string ends in NUL, which the form cannot say, or
 /// the strings filled up to one length are too large; [`Error::Io`] if the writer fails.
 pub fn write(target: impl AsRef<Path>, writer: &mut impl Write, tensor: &Tensor) -> Result<()> {
     let target = target.as_ref();

@@ -61,7 +61,7 @@ impl<R: Read + Seek> Npz<R> {
     /// Opens an archive and checks its directory; no array is read. `source` names it in errors.
     ///
     /// # Errors
-    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if it is no zip archive, or has a member that is
+    /// [`TensorError::InvalidData`] if it is no zip archive, or has a member that is
     /// no .npy file, is there twice, is encrypted or shares its data with another; [`Error::Io`] if the reader fails.
     pub fn open(source: impl Into<String>, mut reader: R) -> Result<Self> {
         let source = source.into();
@@ -107,7 +107,7 @@ impl<R: Read + Seek> Npz<R> {
     /// Reads one array; `None` if there is none of that name.
     ///
     /// # Errors
-    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if it is no .npy array, is damaged, or holds what
+    /// [`TensorError::InvalidData`] if it is no .npy array, is damaged, or holds what
     /// no tensor can, and if more than 16 GiB are decoded from one archive; [`Error::Io`] if the reader fails.
     pub fn read(&mut self, name: &str) -> Result<Option<Tensor>> {
         self.members.iter().position(|member| member.name == name).map(|index| self.read_member(index)).transpose()
@@ -138,7 +138,7 @@ impl<R: Read + Seek> Npz<R> {
 /// errors.
 ///
 /// # Errors
-/// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if two arrays have one name, or a string tensor is not
+/// [`TensorError::InvalidData`] if two arrays have one name, or a string tensor is not
 /// for this form (see [`npy`](super::npy::write)): nothing is written then. [`Error::Io`] if the writer fails.
 pub fn write<'a, W: Write + Seek>(
     target: impl AsRef<Path>,
