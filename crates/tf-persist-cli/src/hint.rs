@@ -1,8 +1,11 @@
 //! Hints in terms of the command line: the library names its settings, and this module the flags for them.
 
+#[cfg(feature = "runtime")]
+use tf_persist_core::Error;
+#[cfg(feature = "runtime")]
 use tf_persist_core::runtime::{Outcome, RuntimeError};
 use tf_persist_core::saved_model::MissingOps;
-use tf_persist_core::{Error, Hint, ModelError, SavedModelError, Setting, WarmupError};
+use tf_persist_core::{Hint, ModelError, SavedModelError, Setting, WarmupError};
 
 /// Settings of the library whose flags have other names.
 const RENAMED: [(&str, &str); 1] = [("object", "checkpoint-object")];
@@ -10,6 +13,7 @@ const RENAMED: [(&str, &str); 1] = [("object", "checkpoint-object")];
 /// An error of the library, somewhere in a chain of causes.
 #[derive(Clone, Copy)]
 pub(crate) enum Found<'a> {
+    #[cfg(feature = "runtime")]
     Core(&'a Error),
     Model(&'a ModelError),
 }
@@ -17,14 +21,17 @@ pub(crate) enum Found<'a> {
 impl<'a> Found<'a> {
     pub(crate) fn in_chain(error: &'a anyhow::Error) -> Option<Self> {
         error.chain().find_map(|cause| {
-            let core = cause.downcast_ref().map(Self::Core);
-            let room = || cause.downcast_ref().map(Self::Model);
-            core.or_else(room)
+            #[cfg(feature = "runtime")]
+            if let Some(error) = cause.downcast_ref() {
+                return Some(Self::Core(error));
+            }
+            cause.downcast_ref().map(Self::Model)
         })
     }
 
     fn model(self) -> Option<&'a ModelError> {
         match self {
+            #[cfg(feature = "runtime")]
             Self::Core(error) => error.model(),
             Self::Model(error) => Some(error),
         }
@@ -32,6 +39,7 @@ impl<'a> Found<'a> {
 
     fn hint(self) -> Option<Hint> {
         match self {
+            #[cfg(feature = "runtime")]
             Self::Core(error) => error.hint(),
             Self::Model(error) => error.hint(),
         }
@@ -40,6 +48,7 @@ impl<'a> Found<'a> {
     /// The rest of TensorFlow's message.
     pub(crate) fn detail(self) -> Option<String> {
         match self {
+            #[cfg(feature = "runtime")]
             Self::Core(error) => error.detail(),
             Self::Model(_) => None,
         }
@@ -103,6 +112,7 @@ pub(crate) fn hint(found: Found<'_>, flags: &Flags, choose_signature: Option<Str
             Some(format!("record some: tf-persist verify {} --record FILE.npz", path.display()))
         }
         _ => match found {
+            #[cfg(feature = "runtime")]
             Found::Core(Error::Runtime(error)) => Some(runtime(error)),
             _ => None,
         },
@@ -123,6 +133,7 @@ fn trust(ops: &[String]) -> String {
     format!("`tf-persist scan` lists everything that it may do; if you trust it, load it with --trust{only}")
 }
 
+#[cfg(feature = "runtime")]
 fn runtime(error: &RuntimeError) -> String {
     match error.found().map(|attempt| &attempt.outcome) {
         Some(Outcome::NoFramework { .. } | Outcome::NotOpened { .. }) => {

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first asks for an end, another one later is the end.
+//! SIGINT and SIGTERM: the first requests a stop, a later one ends the process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,39 +10,38 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
-/// What shells add to a signal's number for the exit code of the process that it ends.
+/// Shells add this to the number of the signal that ended a process, for its exit code.
 const SIGNALLED: i32 = 128;
 
-/// Signals that come so soon after the first say the same once more: `timeout` and supervisors send one to the process and one to its
-/// group.
+/// Signals this soon after the first count as the same: `timeout` and supervisors send one to the process and one to its group.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// Whether an end was asked for, by SIGINT or SIGTERM.
+/// Whether SIGINT or SIGTERM has requested a stop.
 pub(crate) struct Stop(Arc<AtomicUsize>);
 
 impl Stop {
-    /// From now on, the first such signal is only noted and told, as are those within a second after it. The next one ends the process
-    /// at once, whatever its threads are doing.
-    pub(crate) fn on_signals(tell: impl FnOnce(&'static str) + Send + 'static) -> anyhow::Result<Self> {
+    /// From now on, the first such signal is recorded and calls `on_first`, and those within a second after it are ignored. The next one
+    /// ends the process at once, whatever its threads are doing.
+    pub(crate) fn on_signals(on_first: impl FnOnce(&'static str) + Send + 'static) -> anyhow::Result<Self> {
         let which = Arc::new(AtomicUsize::new(0));
-        let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot prepare for Ctrl-C")?;
+        let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen for signals")?;
         let note = Arc::clone(&which);
         let listen = move || {
             let Some(first) = signals.forever().next() else { return };
             note.store(first as usize, Ordering::Relaxed);
-            tell(if first == SIGINT { "SIGINT" } else { "SIGTERM" });
+            on_first(if first == SIGINT { "SIGINT" } else { "SIGTERM" });
             thread::sleep(AT_ONCE);
             signals.pending().for_each(drop);
             if let Some(next) = signals.forever().next() {
                 low_level::exit(SIGNALLED + next);
             }
         };
-        thread::Builder::new().name("signals".into()).spawn(listen).context("cannot prepare for Ctrl-C")?;
+        thread::Builder::new().name("signals".into()).spawn(listen).context("cannot listen for signals")?;
         Ok(Self(which))
     }
 
-    /// The exit code for the signal that asked for an end, if any did.
-    pub(crate) fn asked(&self) -> Option<i32> {
+    /// The exit code for the signal that requested a stop, if any did.
+    pub(crate) fn exit_code(&self) -> Option<i32> {
         match self.0.load(Ordering::Relaxed) {
             0 => None,
             signal => Some(SIGNALLED + signal as i32),

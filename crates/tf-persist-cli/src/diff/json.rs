@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::{Map, Value, json};
 use tf_persist_core::diff::{Diff, MetaGraphDiff, VariableChange, VariableDiff};
 
-use crate::verify::comparison_json;
+use crate::comparison;
 
 pub(super) fn write(out: &mut impl Write, diff: &Diff) -> anyhow::Result<()> {
     let meta_graphs: Vec<Value> = diff.meta_graphs.iter().map(meta_graph).collect();
@@ -68,13 +68,13 @@ fn variable(diff: &VariableDiff) -> Value {
     match &diff.change {
         VariableChange::DType(a, b) => report["dtype"] = json!([a.to_string(), b.to_string()]),
         VariableChange::Shape(a, b) => report["shape"] = json!([a, b]),
-        VariableChange::Values(comparison) => report["values"] = comparison_json(comparison),
+        VariableChange::Values(comparison) => report["values"] = comparison::json(comparison),
         VariableChange::Table(table) => {
             report["table"] = json!({
                 "entries": table.entries,
                 "added": table.added,
                 "removed": table.removed,
-                "values": table.values.as_ref().map(comparison_json),
+                "values": table.values.as_ref().map(comparison::json),
             });
         }
         _ => {}

@@ -10,7 +10,8 @@ use tf_persist_core::saved_model::{
 use tf_persist_core::tensor::json::write_value;
 use tf_persist_core::{DType, PartialShape, SignatureDef};
 
-use super::{MetaGraphReport, Report, Selection, stats};
+use super::report::{MetaGraphReport, Report, Selection};
+use super::stats;
 
 /// Default values of more elements are not in the report.
 const MAX_DEFAULT: usize = 10_000;

@@ -8,7 +8,8 @@ use tf_persist_core::printable;
 use tf_persist_core::saved_model::{FoundBy, FoundFile, FoundVariable, OPS_VERSION, Variables};
 use tf_persist_core::warmup::{FILE, SEQUENCE_FILE};
 
-use super::{MetaGraphReport, Report, Selection, stats};
+use super::report::{MetaGraphReport, Report, Selection};
+use super::stats;
 use crate::format::{self, bytes, count, grouped};
 
 /// So many variables are shown unless `--variables` asks for each.

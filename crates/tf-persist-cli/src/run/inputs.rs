@@ -1,29 +1,22 @@
-//! Inputs from the command line and from files.
+//! The inputs of one run, from the command line and from a file.
 
-use std::fs;
-use std::io::{self, Read};
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use tf_persist_core::tensor::json::{ExtraInputs, Request, read_value};
-use tf_persist_core::tensor::{npy, npz};
-use tf_persist_core::{DType, ModelError, SignatureDef, SignatureError, Tensor, TensorError};
+use tf_persist_core::tensor::npy;
+use tf_persist_core::{DType, ModelError, SignatureDef, Tensor, TensorError};
 
+use super::args::RunArgs;
 use super::examples;
-use crate::args::RunArgs;
 use crate::error::UsageError;
+use crate::inputs::{FileInputs, reinterpreted};
 
 /// What was given, read but not yet made tensors of: that takes the signature's dtypes.
 pub(super) struct Given<'a> {
     args: &'a RunArgs,
     file: Option<FileInputs>,
     signature_name: Option<String>,
-}
-
-/// What stands in a file of inputs.
-pub(crate) enum FileInputs {
-    Arrays(Vec<(String, Tensor)>),
-    Json { source: String, bytes: Vec<u8> },
 }
 
 impl<'a> Given<'a> {
@@ -69,30 +62,6 @@ impl<'a> Given<'a> {
     }
 }
 
-impl FileInputs {
-    /// Reads a file by the ending of its name.
-    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let source = path.display().to_string();
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        match ending {
-            _ if source == "-" => {
-                let mut bytes = Vec::new();
-                io::stdin().lock().read_to_end(&mut bytes).context("cannot read standard input")?;
-                Ok(Self::Json { source: "standard input".into(), bytes })
-            }
-            "npz" => Ok(Self::Arrays(npz::read_file(path)?)),
-            "json" => {
-                Ok(Self::Json { bytes: fs::read(path).with_context(|| format!("cannot read `{source}`"))?, source })
-            }
-            "npy" => {
-                bail!(UsageError(format!("`{source}` is one array without a name; give it as --input NAME=@{source}")))
-            }
-            "jsonl" => bail!(UsageError(format!("`{source}` has many requests; give it as --requests {source}"))),
-            _ => bail!(UsageError(format!("`{source}` ends neither in .npz nor in .json"))),
-        }
-    }
-}
-
 /// One `NAME=JSON` or `NAME=@FILE.npy`.
 fn single(signature: &SignatureDef, input: &str) -> anyhow::Result<(String, Tensor)> {
     let Some((name, value)) = input.split_once('=') else {
@@ -114,20 +83,4 @@ fn single(signature: &SignatureDef, input: &str) -> anyhow::Result<(String, Tens
         other => other,
     })?;
     Ok((name.to_owned(), tensor))
-}
-
-/// An array of numpy's as the signature's dtype, where that keeps its bits: uint16 as bfloat16, say. Any other is left for the
-/// signature to refuse by name.
-pub(crate) fn reinterpreted(
-    signature: &SignatureDef,
-    name: String,
-    array: Tensor,
-) -> Result<(String, Tensor), ModelError> {
-    let expected = signature.input_dtype(&name)?;
-    match npy::into_dtype(array, expected) {
-        Ok(tensor) => Ok((name, tensor)),
-        Err(given) => {
-            Err(SignatureError::WrongDType { signature: signature.name.clone(), input: name, expected, given }.into())
-        }
-    }
 }

@@ -11,8 +11,9 @@ use tf_persist_core::tensor::json::{Form, Layout, write_outputs};
 use tf_persist_core::tensor::{npy, npz};
 use tf_persist_core::{Outputs, SignatureDef, printable};
 
-use super::{Timings, view};
-use crate::args::Format;
+use super::timings::Timings;
+use super::view;
+use crate::common_args::Format;
 use crate::error::{PRINTING, UsageError};
 use crate::format::count;
 use crate::stdout::{plain_stdout, stdout};

@@ -9,8 +9,8 @@ use serde_json::json;
 use tf_persist_core::LoadedModel;
 use tf_persist_core::tensor::json::{ExtraInputs, Form, Layout, Request, write_outputs};
 
+use super::RunArgs;
 use super::output::COLUMN;
-use crate::args::RunArgs;
 use crate::error::{AlreadyReported, PRINTING};
 use crate::stdout::plain_stdout;
 

@@ -13,7 +13,8 @@ use tf_persist_core::runtime::cache_folder;
 use tf_persist_core::scratch::Scratch;
 use zip::ZipArchive;
 
-use crate::args::{InstallArgs, env_var};
+use super::args::InstallArgs;
+use crate::common_args::env_var;
 use crate::stdout::stdout;
 
 /// The TensorFlow that is fetched.

@@ -1,4 +1,4 @@
-//! Files that flags name.
+//! Reads the files that flags name.
 
 use std::fs;
 use std::path::Path;
@@ -12,10 +12,10 @@ use tf_persist_serve::{MetricsSettings, Pem, Tls};
 use super::args::{ServeArgs, given};
 use crate::error::UsageError;
 
-/// The longest of them, in bytes.
+/// The largest of them, in bytes.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// The path on which measures can be read, if they are to be.
+/// The URL path of the metrics, if they are enabled.
 pub(super) fn prometheus_path(file: &Path) -> anyhow::Result<Option<String>> {
     let config: MonitoringConfig = parse(file, "MonitoringConfig")?;
     let prometheus = config.prometheus_config.into_option().unwrap_or_default();
@@ -24,12 +24,12 @@ pub(super) fn prometheus_path(file: &Path) -> anyhow::Result<Option<String>> {
     }
     let path = if prometheus.path.is_empty() { MetricsSettings::DEFAULT_PATH.to_owned() } else { prometheus.path };
     if !path.starts_with('/') {
-        bail!("`{}`: the path of the measures is `{path}`, which does not begin with `/`", file.display());
+        bail!("`{}`: the path of the metrics is `{path}`, which does not begin with `/`", file.display());
     }
     Ok(Some(path))
 }
 
-/// The certificates, read anew each time they are asked for.
+/// Reads the certificates.
 pub(super) fn certificates(args: &ServeArgs) -> anyhow::Result<Option<Tls>> {
     let ours = (given(&args.tls_cert), given(&args.tls_key), given(&args.tls_client_ca));
     let peers = given(&args.ssl_config_file);
@@ -51,7 +51,7 @@ pub(super) fn certificates(args: &ServeArgs) -> anyhow::Result<Option<Tls>> {
 fn ssl_config(file: &Path) -> anyhow::Result<Tls> {
     let config: SSLConfig = parse(file, "SSLConfig")?;
     if config.client_verify && config.custom_ca.is_empty() {
-        bail!("`{}`: client_verify needs a custom_ca that clients' certificates are signed by", file.display());
+        bail!("`{}`: client_verify needs a custom_ca, which signs the clients' certificates", file.display());
     }
     let part = |name: &str, text: String| Pem::new(format!("`{name}` of `{}`", file.display()), text);
     let tls = Tls::new(part("server_cert", config.server_cert), part("server_key", config.server_key));

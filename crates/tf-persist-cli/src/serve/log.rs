@@ -1,4 +1,4 @@
-//! The log, on standard error. A full disk or a reader that has gone takes the log with it, and nothing else.
+//! The log, on standard error. If standard error cannot be written to, the log is lost and the server runs on.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -22,13 +22,13 @@ impl From<LogLevel> for LevelFilter {
     }
 }
 
-/// Begins to log. Panics go into the log from here on.
+/// Starts logging. From here on, panics are logged too.
 pub(super) fn begin(format: LogFormat, level: LogLevel) {
     let level = LevelFilter::from(level);
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let lines = tracing_subscriber::fmt::layer().with_writer(Careless).log_internal_errors(false);
-    let registry = tracing_subscriber::registry().with(wanted(level));
-    // Another log is there already only in a test.
+    let lines = tracing_subscriber::fmt::layer().with_writer(Lossy).log_internal_errors(false);
+    let registry = tracing_subscriber::registry().with(filter(level));
+    // Only in a test is there a logger already.
     let _ = match format {
         LogFormat::Text => {
             registry.with(lines.with_ansi(colours).with_target(level > LevelFilter::INFO)).try_init().is_ok()
@@ -36,23 +36,23 @@ pub(super) fn begin(format: LogFormat, level: LogLevel) {
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init().is_ok(),
     };
     std::panic::set_hook(Box::new(|info| {
-        let place = info.location().map(ToString::to_string).unwrap_or_default();
-        let what = info.payload_as_str().unwrap_or("no message");
-        tracing::error!(place, "this is a bug in tf-persist: {what}");
+        let location = info.location().map(ToString::to_string).unwrap_or_default();
+        let message = info.payload_as_str().unwrap_or("no message");
+        tracing::error!(location, "this is a bug in tf-persist: {message}");
     }));
 }
 
-/// What is logged: of the libraries that serve connections their errors alone, unless more than usual is asked for. They warn of what
-/// clients do, a line a connection, with which a hostile one could fill a disk.
-fn wanted(level: LevelFilter) -> Targets {
+/// Filters log lines. Libraries that serve connections log only errors at the default level: they warn once per connection about what
+/// clients do, with which a hostile client could fill a disk.
+fn filter(level: LevelFilter) -> Targets {
     let others = if level > LevelFilter::INFO { level } else { level.min(LevelFilter::ERROR) };
     Targets::new().with_default(others).with_target("tf_persist", level)
 }
 
-/// Standard error, which always takes what it is given.
-struct Careless;
+/// Standard error, where a failed write is ignored.
+struct Lossy;
 
-impl<'a> MakeWriter<'a> for Careless {
+impl<'a> MakeWriter<'a> for Lossy {
     type Writer = Self;
 
     fn make_writer(&'a self) -> Self {
@@ -60,7 +60,7 @@ impl<'a> MakeWriter<'a> for Careless {
     }
 }
 
-impl Write for Careless {
+impl Write for Lossy {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let _ = io::stderr().write_all(line);
         Ok(line.len())
@@ -78,18 +78,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn libraries_warn_only_those_who_ask_for_more() {
+    fn libraries_log_warnings_only_at_debug_level() {
         for (level, own, others) in [
             (LevelFilter::ERROR, Level::ERROR, Level::ERROR),
             (LevelFilter::WARN, Level::WARN, Level::ERROR),
             (LevelFilter::INFO, Level::INFO, Level::ERROR),
             (LevelFilter::DEBUG, Level::DEBUG, Level::DEBUG),
         ] {
-            let wanted = wanted(level);
-            assert!(wanted.would_enable("tf_persist_serve::models", &own), "{level}");
-            assert!(wanted.would_enable(module_path!(), &own), "{level}");
-            assert_eq!(wanted.would_enable("h2::proto", &Level::WARN), others >= Level::WARN, "{level}");
-            assert!(wanted.would_enable("h2::proto", &others), "{level}");
+            let filter = filter(level);
+            assert!(filter.would_enable("tf_persist_serve::models", &own), "{level}");
+            assert!(filter.would_enable(module_path!(), &own), "{level}");
+            assert_eq!(filter.would_enable("h2::proto", &Level::WARN), others >= Level::WARN, "{level}");
+            assert!(filter.would_enable("h2::proto", &others), "{level}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! From flags to settings.
+//! Turns flags into settings.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
@@ -14,18 +14,16 @@ use tf_persist_serve::{
 
 use super::args::{Port, ServeArgs, given};
 use super::files;
-use crate::args::{env_var, tags};
+use crate::common_args::{env_var, tags};
 use crate::error::UsageError;
 
-/// The name of the model where none is given.
+/// The name of a model without `--model_name`.
 const DEFAULT_NAME: &str = "default";
 
-/// The settings that flags ask for.
+/// The settings of the flags.
 pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
     if args.without_effect.use_alts_credentials == Some(true) {
-        return misuse(
-            "--use_alts_credentials cannot be honoured: ALTS works on Google's machines alone; use --tls_cert",
-        );
+        return misuse("--use_alts_credentials is not supported: ALTS works only on Google's machines; use --tls_cert");
     }
     let (grpc_port, rest_port) = (address(args, args.port), address(args, args.rest_api_port));
     if let (Port::At(grpc), Port::At(rest)) = (args.port, args.rest_api_port)
@@ -35,7 +33,9 @@ pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
     }
     let socket = given(&args.grpc_socket_path).cloned();
     if grpc_port.is_none() && rest_port.is_none() && socket.is_none() {
-        return misuse("--port and --rest_api_port are both 0, and there is no --grpc_socket_path: nobody could ask");
+        return misuse(
+            "--port and --rest_api_port are both 0, and there is no --grpc_socket_path: there would be nothing to connect to",
+        );
     }
     let source = source(args)?;
     let batching = batching(args)?;
@@ -97,10 +97,12 @@ fn source(args: &ServeArgs) -> anyhow::Result<ModelSource> {
         return Ok(ModelSource::ConfigFile { path: path.clone(), poll });
     }
     let Some(path) = given(&args.model_base_path) else {
-        return misuse("both --model_base_path and --model_config_file are empty: one of them says what is served");
+        return misuse(
+            "both --model_base_path and --model_config_file are empty: one of them must name the models to serve",
+        );
     };
     let name = args.model_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(DEFAULT_NAME);
-    // TensorFlow Serving asks for an absolute path; here one may be relative to where the server is started.
+    // TensorFlow Serving requires an absolute path; here it may be relative to the current folder.
     let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
     Ok(ModelSource::BasePath { name: name.to_owned(), path })
 }
@@ -120,7 +122,7 @@ fn batching(args: &ServeArgs) -> anyhow::Result<BatchingSettings> {
 }
 
 fn load(args: &ServeArgs, source: &ModelSource) -> anyhow::Result<LoadSettings> {
-    // The first session of a process decides, and which of several models is loaded first is a matter of chance.
+    // The first session of a process decides, and which of several models is loaded first is random.
     let intra_op_threads_by_model = args.tensorflow_intra_op_parallelism.is_none()
         && args.tensorflow_session_parallelism <= 0
         && matches!(source, ModelSource::BasePath { .. });
@@ -145,7 +147,7 @@ fn load_options(args: &ServeArgs) -> anyhow::Result<LoadOptions> {
              --tensorflow_inter_op_parallelism; not all of them",
         );
     }
-    // As TensorFlow Serving has it, but that what is not said leaves the graph to the calling thread.
+    // As in TensorFlow Serving, except that the default runs the graph in the calling thread.
     let (intra, inter) = if intra > 0 || inter.is_some() || session <= 0 {
         (intra.max(0), inter.unwrap_or(-1).max(-1))
     } else {
@@ -176,8 +178,8 @@ fn op_libraries(args: &ServeArgs) -> Vec<PathBuf> {
     listed.iter().flat_map(std::env::split_paths).filter(is_path).collect()
 }
 
-/// Where it is written down which version is being loaded, so that the next start knows which one took the process with it: a file of
-/// the user's cache, for this source and these ports. Nowhere if there is no cache.
+/// The file that records which version is loading, so that the next start knows which one crashed the process. It is in the user's cache,
+/// one for each source and ports; `None` without a cache folder.
 fn journal(args: &ServeArgs, source: &ModelSource) -> Option<PathBuf> {
     let absolute = |path: PathBuf| path.is_absolute().then_some(path);
     let cache = env_var("XDG_CACHE_HOME").map(PathBuf::from).and_then(absolute);
@@ -189,7 +191,7 @@ fn journal(args: &ServeArgs, source: &ModelSource) -> Option<PathBuf> {
     Some(folder.join(format!("{:016x}.loading", hasher.finish())))
 }
 
-/// How often something is looked at; not at all if the number is not positive.
+/// An interval; `None` if the number is not positive.
 fn seconds(number: i64) -> Option<Duration> {
     u64::try_from(number).ok().filter(|number| *number > 0).map(Duration::from_secs)
 }

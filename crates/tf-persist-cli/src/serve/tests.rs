@@ -2,11 +2,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args as _, Command, FromArgMatches};
-use tf_persist_serve::{LabelRule, Pem};
+use tf_persist_serve::{LabelRule, ModelSource, Pem, Settings};
 
-use super::args::complete;
+use super::args::{ServeArgs, WITHOUT_EFFECT, complete};
+use super::files;
 use super::settings::settings;
-use super::*;
 
 /// The flags of a command line.
 fn read(line: &str) -> Result<ServeArgs, clap::Error> {

@@ -1,65 +1,67 @@
-//! What `train` is asked for.
+//! The arguments of `tf-persist train`.
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
-use clap::Args as ClapArgs;
+use clap::Args;
 use clap::builder::{RangedU64ValueParser, TypedValueParser};
 use tf_persist_core::train::{EVALUATE_SIGNATURE, TRAIN_SIGNATURE};
 
-use crate::args::{Format, LoadArgs};
+use crate::common_args::Format;
+use crate::load_args::LoadArgs;
 
-/// More rows than any memory holds.
+/// The largest batch size: more rows than fit in any memory.
 const MAX_BATCH: u64 = 1 << 32;
 
-#[derive(Debug, ClapArgs)]
+#[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 it could not be done, 2 wrong usage, 130 stopped by Ctrl-C, 143 by SIGTERM."
+    after_help = "Exit codes: 0 success, 1 failure, 2 usage error, 130 stopped by Ctrl-C, 143 stopped by SIGTERM."
 )]
 pub(crate) struct TrainArgs {
-    /// The folder of a SavedModel with a train signature, or a pack (.tfpack)
+    /// A SavedModel with a train signature: its folder, or a .tfpack file
     pub(crate) path: PathBuf,
-    /// What to train on: arrays by the names of the signature's inputs, a row an example
+    /// The training data: arrays by the names of the signature's inputs, one row per example
     #[arg(long, value_name = "FILE.npz")]
     pub(crate) data: PathBuf,
-    /// What to measure at the end of each epoch, by the signature `evaluate`
+    /// The validation data, measured with the signature `evaluate` at the end of each epoch
     #[arg(long, value_name = "FILE.npz")]
     pub(crate) validate: Option<PathBuf>,
-    /// The folder or pack (.tfpack) to write the trained model to, and checkpoints on the way; it must not exist, or be empty
+    /// Where to write checkpoints and the trained model: a folder or a .tfpack file, which must not exist or be empty
     #[arg(long, value_name = "DST")]
     pub(crate) output: PathBuf,
-    /// Replace what stands at DST, in one step, once there is a checkpoint
+    /// Replace the model at DST by the first checkpoint, in one step
     #[arg(long)]
     pub(crate) overwrite: bool,
-    /// Go on where the training that wrote the model was left: signature, batch size, seed and epochs are its
+    /// Continue the training that wrote the model, with its signature, batch size, seed and epochs
     #[arg(long)]
     pub(crate) resume: bool,
-    /// How often to go through the data, counted from the beginning of the training [default: 1]
+    /// Passes over the data, counted from the beginning of the training [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) epochs: Option<u64>,
-    /// Rows of a batch; the last of an epoch may be smaller
+    /// Rows per batch; the last batch of an epoch may be smaller
     #[arg(long, value_name = "ROWS", default_value = "32", conflicts_with = "resume", value_parser = batch_size())]
     pub(crate) batch_size: usize,
-    /// The seed of the order of the rows, which is shuffled anew for each epoch
+    /// The seed of the order of the rows, which differs in each epoch
     #[arg(long, value_name = "N", default_value = "0", conflicts_with = "resume")]
     pub(crate) seed: u64,
-    /// Take the rows in the order of the file
+    /// Keep the rows in the order of the file
     #[arg(long, conflicts_with_all = ["seed", "resume"])]
     pub(crate) no_shuffle: bool,
-    /// The signature of which each run is a step
+    /// The signature that does one training step per run
     #[arg(long, value_name = "NAME", default_value = TRAIN_SIGNATURE, conflicts_with = "resume")]
     pub(crate) signature: String,
     /// The signature that measures the validation data
     #[arg(long, value_name = "NAME", default_value = EVALUATE_SIGNATURE, requires = "validate")]
     pub(crate) evaluate_signature: String,
-    /// Save after every N steps [default: at the end of the first epoch, and of each that comes at least ten times as long after
-    /// the last save as that took]
+    /// Save after every N steps [default: at the end of the first epoch, and of each epoch that ends at least ten times the
+    /// duration of the last save after it]
     #[arg(long, value_name = "N")]
     pub(crate) checkpoint_every: Option<NonZeroU64>,
-    /// Draw the loss of every step and epoch
+    /// Plot the loss of every step and epoch
+    #[cfg(feature = "plot")]
     #[arg(long, value_name = "FILE.svg")]
     pub(crate) plot: Option<PathBuf>,
-    /// How to write the report
+    /// The format of the report
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: Format,
     #[command(flatten)]
@@ -68,4 +70,14 @@ pub(crate) struct TrainArgs {
 
 fn batch_size() -> impl TypedValueParser<Value = usize> {
     RangedU64ValueParser::<u64>::new().range(1..=MAX_BATCH).map(|rows| rows as usize)
+}
+
+impl TrainArgs {
+    /// Whether a plot is asked for.
+    pub(super) fn draws(&self) -> bool {
+        #[cfg(feature = "plot")]
+        return self.plot.is_some();
+        #[cfg(not(feature = "plot"))]
+        false
+    }
 }

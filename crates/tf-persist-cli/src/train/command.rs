@@ -50,10 +50,10 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::args::{Args, Command};
+    use crate::cli::{Cli, Command};
 
     fn parsed(words: &[&str]) -> TrainArgs {
-        match Args::parse_from(words).command {
+        match Cli::parse_from(words).command {
             Command::Train(args) => args,
             other => panic!("{other:?}"),
         }

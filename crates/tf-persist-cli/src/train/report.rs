@@ -10,7 +10,7 @@ use tf_persist_core::train::{Epoch, Trained};
 use super::curve::Curve;
 use super::progress::values_of;
 use super::{TrainArgs, command};
-use crate::args::Format;
+use crate::common_args::Format;
 use crate::error::PRINTING;
 use crate::format::{bytes, count, grouped, short};
 use crate::stdout::{plain_stdout, stdout};

@@ -13,7 +13,7 @@ use tf_persist_core::{MetaGraph, SavedModel, SignatureDef, Tensor};
 use super::VerifyArgs;
 use crate::error::{PRINTING, UsageError};
 use crate::format::count;
-use crate::run::inputs::{FileInputs, reinterpreted};
+use crate::inputs::{FileInputs, reinterpreted};
 use crate::stdout::stdout;
 
 /// A request that is checked, and not asked yet.

@@ -4,9 +4,10 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 use tf_persist_core::printable;
-use tf_persist_core::tensor::{Comparison, Tolerance};
+use tf_persist_core::tensor::Tolerance;
 use tf_persist_core::warmup::{Outcome, OutputReport, OutputResult, Replay};
 
+use crate::comparison;
 use crate::format::{count, short};
 
 /// How many replays ended how.
@@ -141,7 +142,7 @@ fn output(output: &OutputReport) -> Value {
     match &output.result {
         OutputResult::Compared(comparison) => {
             let mut report = json!({ "same": same });
-            if let (Some(report), Value::Object(figures)) = (report.as_object_mut(), comparison_json(comparison)) {
+            if let (Some(report), Value::Object(figures)) = (report.as_object_mut(), comparison::json(comparison)) {
                 report.extend(figures);
             }
             report
@@ -157,20 +158,4 @@ fn output(output: &OutputReport) -> Value {
             json!({ "same": same, "reason": reason, "text": text })
         }
     }
-}
-
-/// Of a comparison, as docs/cli.md says.
-pub(crate) fn comparison_json(comparison: &Comparison) -> Value {
-    let worst = comparison.worst.as_ref();
-    json!({
-        "elements": comparison.elements,
-        "differing": comparison.differing,
-        "outside_tolerance": comparison.outside,
-        "not_finite": comparison.not_finite,
-        "largest_absolute": comparison.largest_absolute,
-        "largest_relative": comparison.largest_relative,
-        "worst": worst.map(|worst| json!({
-            "index": worst.index, "found": worst.found, "expected": worst.expected,
-        })),
-    })
 }

@@ -1,17 +1,16 @@
-//! `tf-persist export`.
+//! Exports a model.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use anstream::eprintln;
 use anyhow::Context;
-use clap::Args;
 use serde_json::json;
-use tf_persist_core::checkpoint::restore::{Mapping, RestoreOptions};
+use tf_persist_core::checkpoint::restore::Mapping;
 use tf_persist_core::saved_model::{Variables, name_of};
-use tf_persist_core::{SaveOptions, SavedModel, printable, warmup};
+use tf_persist_core::{SavedModel, printable, warmup};
 
-use crate::args::{Format, LibraryArgs, tags};
+use super::ExportArgs;
+use crate::common_args::Format;
 use crate::error::PRINTING;
 use crate::format::{self, bytes, count};
 use crate::stdout::stdout;
@@ -19,82 +18,7 @@ use crate::stdout::stdout;
 /// How many variables a list names.
 const MAX_NAMES: usize = 5;
 
-#[derive(Debug, Args)]
-pub(crate) struct ExportArgs {
-    /// A SavedModel: its folder, or a .tfpack file
-    source: PathBuf,
-    /// The folder to write, which must not exist, or be empty; or one file, if it ends in .tfpack
-    target: PathBuf,
-    /// Replace what stands at the target, in one step, once the new model is whole
-    #[arg(long)]
-    overwrite: bool,
-    /// Write only the meta graph with these tags (comma list; "" is the empty set)
-    #[arg(long, value_name = "TAGS")]
-    tags: Option<String>,
-    /// Keep only these signatures; repeatable
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
-    signatures: Option<Vec<String>>,
-    /// Give a signature another name; repeatable
-    #[arg(long, value_name = "OLD=NEW", value_parser = renaming)]
-    rename_signature: Vec<(String, String)>,
-    /// Write only what inference needs: functions, nodes, variables, tables and assets that no kept signature reaches go.
-    /// Without --signatures those are kept that neither train nor write variables, and the default one
-    #[arg(long)]
-    inference_only: bool,
-    /// Turn the variables into constants of the graph, which then runs faster; what no kept signature reaches goes
-    #[arg(long)]
-    frozen: bool,
-    /// Take the variables' values from a training checkpoint of Python's: its prefix, or its folder
-    #[arg(long, value_name = "PREFIX")]
-    from_checkpoint: Option<PathBuf>,
-    /// With --from-checkpoint: the object in it that is the model, as `generator` or `gan.generator`
-    #[arg(long, value_name = "NAME", requires = "from_checkpoint")]
-    checkpoint_object: Option<String>,
-    /// With --from-checkpoint: variables that it lacks keep the model's values
-    #[arg(long, requires = "from_checkpoint")]
-    keep_missing: bool,
-    /// With --from-checkpoint: variables that have a moving average in it take that
-    #[arg(long, requires = "from_checkpoint")]
-    moving_averages: bool,
-    /// How to write the report
-    #[arg(long, value_enum, default_value = "text")]
-    format: Format,
-    /// Taken as `run` takes it, and not needed: nothing is loaded
-    #[arg(long, value_name = "FILE.so|PACKAGE")]
-    op_library: Vec<PathBuf>,
-    #[command(flatten)]
-    library: LibraryArgs,
-}
-
-fn renaming(text: &str) -> Result<(String, String), &'static str> {
-    match text.split_once('=') {
-        Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.to_owned())),
-        _ => Err("it is not of the form OLD=NEW"),
-    }
-}
-
-impl ExportArgs {
-    fn options(&self) -> SaveOptions {
-        let mut options = SaveOptions::default().overwrite(self.overwrite);
-        options = options.inference_only(self.inference_only).frozen(self.frozen);
-        if let Some(list) = &self.tags {
-            options = options.tags(tags(list));
-        }
-        if let Some(names) = &self.signatures {
-            options = options.signatures(names);
-        }
-        if let Some(path) = &self.from_checkpoint {
-            let mut how = RestoreOptions::default();
-            how.keep_missing = self.keep_missing;
-            how.object.clone_from(&self.checkpoint_object);
-            how.moving_averages = self.moving_averages;
-            options = options.from_checkpoint(path, how);
-        }
-        self.rename_signature.iter().fold(options, |options, (old, new)| options.rename_signature(old, new))
-    }
-}
-
-pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     let options = args.options();
     options.check_target(&args.target)?;
     let source = SavedModel::open(&args.source)?;

@@ -1,0 +1,53 @@
+//! Arguments that several commands share.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// The format of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For tools; documented in docs/cli.md.
+    Json,
+}
+
+/// Where libtensorflow is.
+#[derive(Debug, Args)]
+pub(crate) struct LibraryArgs {
+    /// The folder of libtensorflow, also TF_PERSIST_LIBTENSORFLOW [default: see `tf-persist runtime`]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) libtensorflow: Option<PathBuf>,
+}
+
+/// An environment variable; `None` if it is empty, which clap would take for a value.
+pub(crate) fn env_var(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Parses a tolerance: a finite number of at least 0.
+pub(crate) fn tolerance(text: &str) -> Result<f64, &'static str> {
+    match text.parse() {
+        Ok(number) if number >= 0.0 && f64::is_finite(number) => Ok(number),
+        _ => Err("not a number of at least 0"),
+    }
+}
+
+/// Parses a comma-separated list of tags; the empty string is the empty set.
+pub(crate) fn tags(list: &str) -> Vec<String> {
+    list.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_a_comma_list() {
+        assert_eq!(tags("serve"), ["serve"]);
+        assert_eq!(tags("serve, train"), ["serve", "train"]);
+        assert!(tags("").is_empty());
+    }
+}

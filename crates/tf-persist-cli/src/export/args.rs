@@ -1,0 +1,84 @@
+//! The arguments of `tf-persist export`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tf_persist_core::SaveOptions;
+use tf_persist_core::checkpoint::restore::RestoreOptions;
+
+use crate::common_args::{Format, LibraryArgs, tags};
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// A SavedModel: its folder, or a .tfpack file
+    pub(super) source: PathBuf,
+    /// The folder to write, which must not exist or be empty; or a file that ends in .tfpack
+    pub(super) target: PathBuf,
+    /// Replace the model at the target, in one step, when the new one is complete
+    #[arg(long)]
+    pub(super) overwrite: bool,
+    /// Write only the meta graph with these tags (comma list; "" is the empty set)
+    #[arg(long, value_name = "TAGS")]
+    pub(super) tags: Option<String>,
+    /// Keep only these signatures; repeatable
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub(super) signatures: Option<Vec<String>>,
+    /// Rename a signature; repeatable
+    #[arg(long, value_name = "OLD=NEW", value_parser = renaming)]
+    pub(super) rename_signature: Vec<(String, String)>,
+    /// Write only what inference needs: remove functions, nodes, variables, tables and assets that no kept signature
+    /// reaches. Without --signatures, keep the default signature and those that neither train nor write variables
+    #[arg(long)]
+    pub(super) inference_only: bool,
+    /// Turn the variables into constants, so that the graph runs faster, and remove what no kept signature reaches
+    #[arg(long)]
+    pub(super) frozen: bool,
+    /// Take the variables' values from a training checkpoint written by Python: its prefix or its folder
+    #[arg(long, value_name = "PREFIX")]
+    pub(super) from_checkpoint: Option<PathBuf>,
+    /// With --from-checkpoint: the object or scope in it that is the model, such as `generator` or `gan.generator`
+    #[arg(long, value_name = "NAME", requires = "from_checkpoint")]
+    pub(super) checkpoint_object: Option<String>,
+    /// With --from-checkpoint: keep the model's values of variables that it lacks
+    #[arg(long, requires = "from_checkpoint")]
+    pub(super) keep_missing: bool,
+    /// With --from-checkpoint: take the moving averages of variables that have one
+    #[arg(long, requires = "from_checkpoint")]
+    pub(super) moving_averages: bool,
+    /// The format of the report
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: Format,
+    /// Accepted as in `run`, and not needed: nothing is loaded
+    #[arg(long, value_name = "FILE.so|PACKAGE")]
+    pub(super) op_library: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) library: LibraryArgs,
+}
+
+fn renaming(text: &str) -> Result<(String, String), &'static str> {
+    match text.split_once('=') {
+        Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.to_owned())),
+        _ => Err("expected OLD=NEW"),
+    }
+}
+
+impl ExportArgs {
+    pub(super) fn options(&self) -> SaveOptions {
+        let mut options = SaveOptions::default().overwrite(self.overwrite);
+        options = options.inference_only(self.inference_only).frozen(self.frozen);
+        if let Some(list) = &self.tags {
+            options = options.tags(tags(list));
+        }
+        if let Some(names) = &self.signatures {
+            options = options.signatures(names);
+        }
+        if let Some(path) = &self.from_checkpoint {
+            let mut how = RestoreOptions::default();
+            how.keep_missing = self.keep_missing;
+            how.object.clone_from(&self.checkpoint_object);
+            how.moving_averages = self.moving_averages;
+            options = options.from_checkpoint(path, how);
+        }
+        self.rename_signature.iter().fold(options, |options, (old, new)| options.rename_signature(old, new))
+    }
+}

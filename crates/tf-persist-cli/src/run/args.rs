@@ -1,0 +1,62 @@
+//! The arguments of `tf-persist run`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tf_persist_core::RunOptions;
+
+use crate::common_args::Format;
+use crate::load_args::LoadArgs;
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// A SavedModel: its folder, or a .tfpack file
+    pub(crate) path: PathBuf,
+    /// The signature to run [default: serving_default, else the only one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) signature: Option<String>,
+    /// Give one input: a number, a string or a nested list as JSON, or a numpy array; repeatable
+    #[arg(long, value_name = "NAME=JSON|NAME=@FILE.npy", conflicts_with = "requests", value_parser = assignment)]
+    pub(crate) input: Vec<String>,
+    /// Give all inputs: arrays by name, or a JSON request {"inputs": …} or {"instances": […]} ("-" is standard input)
+    #[arg(long, value_name = "FILE.npz|FILE.json", conflicts_with = "requests")]
+    pub(crate) inputs: Option<PathBuf>,
+    /// Give tf.Examples for the signature's string input: a list of objects with features, such as
+    /// [{"age": 3, "name": ["x"]}] ("-" is standard input). If several inputs take strings, give the others with --input, or
+    /// choose one with --input NAME=
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["requests", "inputs"])]
+    pub(crate) examples: Option<PathBuf>,
+    /// Answer many JSON requests, one per line, in order and with one session ("-" is standard input)
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) requests: Option<PathBuf>,
+    /// Compute only these outputs (comma list; repeatable), which need only their own inputs
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub(crate) outputs: Option<Vec<String>>,
+    /// Write the outputs to a file instead of printing them
+    #[arg(long, value_name = "FILE.npz|FILE.npy|FILE.json", conflicts_with = "requests")]
+    pub(crate) output: Option<PathBuf>,
+    /// The format of the printed outputs
+    #[arg(long, value_enum, default_value = "text", conflicts_with_all = ["output", "requests"])]
+    pub(crate) format: Format,
+    /// Run N times more after the first run, and print how long these took
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "requests")]
+    pub(crate) repeat: Option<u32>,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+}
+
+impl RunArgs {
+    /// Whether the inputs are a JSON request, which may name the signature.
+    pub(crate) fn is_json(&self) -> bool {
+        self.inputs.as_ref().is_some_and(|path| path.extension() != Some("npz".as_ref()))
+    }
+
+    pub(super) fn run_options(&self) -> RunOptions<'_> {
+        self.outputs.as_deref().map_or_else(RunOptions::default, |names| RunOptions::default().outputs(names))
+    }
+}
+
+/// A name and a value, separated by `=`.
+fn assignment(text: &str) -> Result<String, &'static str> {
+    if text.contains('=') { Ok(text.to_owned()) } else { Err("expected NAME=JSON or NAME=@FILE.npy") }
+}

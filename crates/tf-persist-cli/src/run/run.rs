@@ -1,0 +1,46 @@
+//! Runs a signature.
+
+use tf_persist_core::SavedModel;
+
+use super::args::RunArgs;
+use super::timings::Timings;
+use super::{examples, inputs, output, requests};
+
+pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
+    let artefact = SavedModel::open(&args.path)?;
+    let tags = args.load.tag_list();
+    let meta_graph = artefact.meta_graph(tags.as_deref())?;
+    if let Some(path) = &args.requests {
+        if let Some(name) = &args.signature {
+            meta_graph.signature(name)?;
+        }
+        return requests::answer(args, path, || args.load.load(&artefact));
+    }
+    // What is wrong with the inputs is said before TensorFlow is opened, which takes a third of a second.
+    let given = inputs::Given::read(args)?;
+    let definition = match given.signature_name() {
+        Some(name) => meta_graph.signature(name)?,
+        None => meta_graph.default_signature()?,
+    };
+    let wanted = args.outputs.as_deref();
+    let target = args.output.as_deref().map(|path| output::Target::of(path, definition, wanted)).transpose()?;
+    let mut inputs = given.tensors(definition)?;
+    if let Some(path) = &args.examples {
+        inputs.push(examples::read(path, &args.input, &artefact, meta_graph, definition)?);
+    }
+    artefact.check_inputs(meta_graph, definition, &inputs, wanted)?;
+
+    let model = args.load.load(&artefact)?;
+    let signature = model.signature(&definition.name)?;
+    let options = args.run_options();
+    let run = || signature.run_with(inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)), &options);
+    let outputs = run()?;
+    let timings = args.repeat.map(|times| Timings::of(times, run)).transpose()?;
+    match target {
+        Some(target) => {
+            target.write(&outputs)?;
+            output::print_timings(timings.as_ref())
+        }
+        None => output::print(args.format, &outputs, timings.as_ref()),
+    }
+}

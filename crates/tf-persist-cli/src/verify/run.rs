@@ -1,0 +1,77 @@
+//! Replays recorded requests.
+
+use std::io::BufWriter;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use tf_persist_core::warmup::{FILE, Outcome, Records, Replay, SEQUENCE_FILE};
+use tf_persist_core::{ModelError, SavedModel, TensorError, WarmupError};
+
+use super::{VerifyArgs, record, report};
+use crate::common_args::Format;
+use crate::error::{Differs, PRINTING};
+use crate::stdout::{plain_stdout, stdout};
+
+/// Opens one of a model's files of records.
+type Open = fn(&SavedModel) -> Result<Option<Records>, ModelError>;
+
+pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
+    let artefact = SavedModel::open(&args.path)?;
+    if let Some(file) = &args.record {
+        return record::record(args, &artefact, file);
+    }
+    let tags = args.load.tag_list();
+    artefact.meta_graph(tags.as_deref())?;
+    let nothing = |reason: String| nothing_recorded(&artefact, &args.path, reason);
+    let files: [Open; 2] = [Records::of, Records::of_sequence];
+    // A damaged file is told before TensorFlow is opened, and before a verdict over a part of it.
+    let mut counts = [None; 2];
+    for (records, count) in files.iter().zip(&mut counts) {
+        let Some(records) = records(&artefact)? else { continue };
+        *count = Some(records.map(|record| record.map(drop)).collect::<Result<Vec<()>, _>>()?.len());
+    }
+    match counts {
+        [None, None] => bail!(nothing(format!("there is no `{FILE}`"))),
+        [Some(1..), _] | [_, Some(1..)] => {}
+        [Some(_), _] => bail!(nothing(format!("`{FILE}` is empty"))),
+        [None, _] => bail!(nothing(format!("`{SEQUENCE_FILE}` is empty"))),
+    }
+    let mut replays = Vec::new();
+    for (records, count) in files.iter().zip(counts) {
+        if count.is_none_or(|count| count == 0) {
+            continue;
+        }
+        // Each file a model of its own: a sequence is asked of one that nobody has asked before, and one model is held at a time.
+        let model = artefact.load(args.load.options()?)?;
+        for record in records(&artefact)?.into_iter().flatten() {
+            replays.push(model.replay(&record?, args.tolerated())?);
+        }
+    }
+    match args.format {
+        Format::Text => report::text(&mut BufWriter::new(stdout()), &replays, args.tolerated()),
+        // As it is: what looks like a colour in a name is part of the name.
+        Format::Json => report::json(&mut plain_stdout(), &replays),
+    }
+    .context(PRINTING)?;
+    if replays.iter().any(Replay::is_different) {
+        bail!(Differs);
+    }
+    if !replays.iter().any(|replay| matches!(replay.outcome, Outcome::Compared(_))) {
+        bail!(nothing("its requests ran, and have no answers to compare with".into()));
+    }
+    Ok(())
+}
+
+/// A pack takes no records, so it is not told to.
+fn nothing_recorded(artefact: &SavedModel, path: &Path, reason: String) -> ModelError {
+    if !artefact.is_packed() {
+        return WarmupError::NothingRecorded { path: path.to_path_buf(), reason }.into();
+    }
+    let pack = path.display();
+    let hint = format!(
+        "record some in a folder: tf-persist export {pack} FOLDER, tf-persist verify FOLDER --record FILE.npz, and pack it \
+         again: tf-persist export FOLDER {pack} --overwrite"
+    );
+    let source_name = format!("`{pack}` has no recorded answers");
+    TensorError::InvalidData { source_name, reason, hint: Some(hint.into()) }.into()
+}
