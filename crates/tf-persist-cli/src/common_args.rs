@@ -1,5 +1,6 @@
 //! Arguments that several commands share.
 
+#[cfg(feature = "runtime")]
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -23,6 +24,7 @@ pub(crate) struct LibraryArgs {
 }
 
 /// An environment variable; `None` if it is empty, which clap would take for a value.
+#[cfg(feature = "runtime")]
 pub(crate) fn env_var(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }

@@ -17,6 +17,7 @@ pub(crate) const FAILURE: i32 = 1;
 const USAGE: i32 = 2;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
+#[cfg(feature = "runtime")]
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default().bold();
 
@@ -78,6 +79,7 @@ pub(crate) fn print(error: &anyhow::Error, flags: &Flags, choose_signature: Opti
 }
 
 /// Prints what the user should know although the command succeeds.
+#[cfg(feature = "runtime")]
 pub(crate) fn warn(text: &str) {
     eprintln!("{WARNING}warning:{WARNING:#} {}", printable(text));
 }

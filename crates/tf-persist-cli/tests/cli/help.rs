@@ -1,10 +1,23 @@
-//! Help, version and wrong usage: nobody needs TensorFlow to be told how to use a command.
+//! Help, version and usage errors, which need no TensorFlow; completions and manual pages.
 
 use crate::support::Dir;
 
-/// Every command, by what stands between the binary's name and the options.
-const COMMANDS: [&str; 11] =
-    ["", "inspect", "scan", "run", "export", "train", "verify", "diff", "serve-local", "runtime", "runtime install"];
+/// The commands, as subcommands of `tf-persist`.
+const COMMANDS: [&str; 13] = [
+    "",
+    "inspect",
+    "scan",
+    "run",
+    "export",
+    "train",
+    "verify",
+    "diff",
+    "serve-local",
+    "runtime",
+    "runtime install",
+    "completions",
+    "man",
+];
 
 #[test]
 fn help_and_version_need_no_tensorflow() {
@@ -59,14 +72,14 @@ fn help_names_every_option_of_the_contract() {
             help = help.prints(option);
         }
     }
-    let all = dir.cmd("--help").run().ok().prints("Exit codes: 0 done, 1 it could not be done, 2 wrong usage.");
-    for command in ["inspect", "scan", "run", "export", "train", "verify", "diff", "serve-local", "runtime"] {
+    let all = dir.cmd("--help").run().ok().prints("Exit codes: 0 success, 1 failure, 2 usage error.");
+    for command in COMMANDS.iter().filter(|command| !command.is_empty() && !command.contains(' ')) {
         all.check(all.out().contains(&format!("\n  {command} ")), format_args!("`{command}` is missing"));
     }
 }
 
 #[test]
-fn wrong_usage_exits_with_2() {
+fn usage_errors_exit_with_2() {
     let dir = Dir::new();
     let wrong = [
         "",
@@ -116,6 +129,9 @@ fn wrong_usage_exits_with_2() {
         "runtime frobnicate",
         "runtime install --python",
         "runtime --format csv",
+        "completions",
+        "completions tcsh",
+        "man run",
     ];
     for line in wrong {
         dir.cmd(line).without_tensorflow().run().misused();
@@ -123,25 +139,55 @@ fn wrong_usage_exits_with_2() {
 }
 
 #[test]
-fn options_that_exclude_each_other_are_wrong_usage() {
+fn conflicting_options_are_a_usage_error() {
     let dir = Dir::new();
     dir.cmd("run models/half_plus_two/model --requests - --output a.json").without_tensorflow().run().misused();
 }
 
 #[test]
-fn an_input_without_a_value_is_wrong_usage() {
+fn an_input_without_a_value_is_a_usage_error() {
     let dir = Dir::new();
     dir.cmd("run models/half_plus_two/model --input x").without_tensorflow().run().misused();
 }
 
 #[test]
-fn an_empty_variable_is_as_good_as_none() {
+fn an_empty_environment_variable_counts_as_unset() {
     let dir = Dir::new();
     let names =
         ["TF_PERSIST_OP_LIBRARIES", "TF_PERSIST_INTRA_OP_THREADS", "TF_PERSIST_INTER_OP_THREADS", "TF_PERSIST_PYTHON"];
     for name in names {
-        // Far enough to see that it was understood: the path is no model.
+        // The command is understood, and fails at the model.
         let ran = dir.cmd("run none --input x=1").env(name, "").without_tensorflow().run();
         ran.fails().says("`none` is not a SavedModel");
     }
+}
+
+#[test]
+fn completions_of_every_shell_name_commands_and_flags() {
+    let dir = Dir::new();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = dir.cmd(&format!("completions {shell}")).without_tensorflow().run().ok();
+        for word in ["tf-persist", "serve-local", "inference-only", "rest_api_port"] {
+            script.check(script.out().contains(word), format_args!("{shell}: `{word}` is missing"));
+        }
+        // Flags without an effect are accepted, and not advertised.
+        script.check(!script.out().contains("grpc_max_threads"), format_args!("{shell}: a hidden flag"));
+    }
+}
+
+#[test]
+fn manual_pages_are_printed_and_written() {
+    let dir = Dir::new();
+    dir.cmd("man").without_tensorflow().run().ok().prints(".TH tf-persist 1").prints("Exit codes: 0 success");
+    std::fs::create_dir(dir.path("pages")).unwrap();
+    dir.cmd("man --output pages").without_tensorflow().run().ok().prints_only("");
+    let names = dir.names("pages");
+    for command in COMMANDS {
+        let words: Vec<&str> = ["tf-persist"].into_iter().chain(command.split_whitespace()).collect();
+        let page = format!("{}.1", words.join("-"));
+        assert!(names.contains(&page), "`{page}` is not in {names:?}");
+    }
+    let run = std::fs::read_to_string(dir.path("pages/tf-persist-run.1")).unwrap();
+    assert!(run.contains("signature"), "{run}");
+    dir.cmd("man --output missing").without_tensorflow().run().fails().says("cannot write manual pages to `missing`");
 }

@@ -114,7 +114,7 @@ fn what_keeps_it_from_starting_is_told() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let line = format!("serve-local --model_base_path=m --port=0 --rest_api_port={port}");
-    dir.cmd(&line).run().fails().says("--rest_api_port names another");
+    dir.cmd(&line).run().fails().says("choose another port with --rest_api_port");
     dir.write("bad.config", "model_config_list { nothing");
     let line = "serve-local --model_config_file=bad.config --port=0 --rest_api_port=any";
     dir.cmd(line).run().fails().says("Error parsing text-format tensorflow.serving.ModelServerConfig");
@@ -383,7 +383,7 @@ fn a_reload_is_told_with_who_asked_and_no_model_is_not_ready() {
     let line = "serve-local --model_config_file=config --port=0 --rest_api_port=any";
     let ran = dir.cmd(line).run();
     ran.check(ran.err().contains("Request to assign label to version 7 of model m"), "it should say which label");
-    ran.check(ran.err().contains("\nhint: labels stand on versions that are loaded"), "it should have a hint");
+    ran.check(ran.err().contains("\nhint: a label needs a loaded version"), "it should have a hint");
     ran.exits_with(1);
 }
 

@@ -21,7 +21,7 @@ struct Snippet {
 }
 
 /// Those that are not run: the page, what the first line begins with, and why.
-const NOT_RUN: [(&str, &str, &str); 18] = [
+const NOT_RUN: [(&str, &str, &str); 20] = [
     ("CONTRIBUTING.md", "scripts/setup", "it fetches over the network, and runs the demo and all tests"),
     ("CONTRIBUTING.md", "scripts/test", "it runs all tests"),
     ("README.md", "./scripts/demo", "it sets itself up over the network, and trains for minutes"),
@@ -38,6 +38,8 @@ const NOT_RUN: [(&str, &str, &str); 18] = [
     ),
     ("docs/born_in_rust.md", "let given_both", "it is a part of that example"),
     ("docs/cli.md", "$ tf-persist diff before trained", "its two models are not in the repository"),
+    ("docs/cli.md", "tf-persist completions", "it writes to the reader's folders; help.rs runs the command"),
+    ("docs/cli.md", "tf-persist man", "it writes to the reader's folders; help.rs runs the command"),
     ("docs/keras.md", "pip install", "it fetches over the network; python/tests run the exporter"),
     ("docs/keras.md", "serving_default: image", "it is what the exporter prints"),
     ("docs/op_libraries.md", "", "its models need op libraries; op_libraries.rs runs such"),
