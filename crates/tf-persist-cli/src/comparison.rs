@@ -1,7 +1,7 @@
 //! A comparison of tensors in JSON, as docs/cli.md documents it.
 
 use serde_json::{Value, json};
-use tf_persist_core::tensor::Comparison;
+use tf_persist_savedmodel::tensor::Comparison;
 
 pub(crate) fn json(comparison: &Comparison) -> Value {
     let worst = comparison.worst.as_ref();

@@ -4,7 +4,7 @@ use std::io;
 
 use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
-use tf_persist_core::printable;
+use tf_persist_savedmodel::printable;
 
 use crate::hint::{self, Flags, Found};
 

@@ -4,8 +4,8 @@
 use tf_persist_core::Error;
 #[cfg(feature = "runtime")]
 use tf_persist_core::runtime::{Outcome, RuntimeError};
-use tf_persist_core::saved_model::MissingOps;
-use tf_persist_core::{Hint, ModelError, SavedModelError, Setting, WarmupError};
+use tf_persist_savedmodel::saved_model::MissingOps;
+use tf_persist_savedmodel::{Error as ModelError, Hint, SavedModelError, Setting, WarmupError};
 
 /// Settings of the library whose flags have other names.
 const RENAMED: [(&str, &str); 1] = [("object", "checkpoint-object")];

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use tf_persist_core::runtime::{Runtime, Search};
 use tf_persist_core::scan::Trust;
-use tf_persist_core::{LoadOptions, LoadedModel, SavedModel};
+use tf_persist_core::{LoadOptions, LoadSavedModel, LoadedModel, SavedModel};
 
 use crate::common_args::{LibraryArgs, env_var, tags};
 use crate::error::{self, UsageError};

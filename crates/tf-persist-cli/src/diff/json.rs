@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use serde_json::{Map, Value, json};
-use tf_persist_core::diff::{Diff, MetaGraphDiff, VariableChange, VariableDiff};
+use tf_persist_savedmodel::diff::{Diff, MetaGraphDiff, VariableChange, VariableDiff};
 
 use crate::comparison;
 

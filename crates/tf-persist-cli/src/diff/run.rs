@@ -3,9 +3,9 @@
 use std::io::BufWriter;
 
 use anyhow::{Context, bail};
-use tf_persist_core::SavedModel;
-use tf_persist_core::diff::DiffOptions;
-use tf_persist_core::tensor::Tolerance;
+use tf_persist_savedmodel::SavedModel;
+use tf_persist_savedmodel::diff::DiffOptions;
+use tf_persist_savedmodel::tensor::Tolerance;
 
 use super::{DiffArgs, json, text};
 use crate::common_args::{Format, tags};
@@ -18,7 +18,7 @@ pub(crate) fn run(args: &DiffArgs) -> anyhow::Result<()> {
         .tags(args.tags.as_deref().map(tags))
         .tolerance(Tolerance::Within(args.tolerance))
         .only_variables(args.variables);
-    let diff = tf_persist_core::diff::diff(&a, &b, &options)?;
+    let diff = tf_persist_savedmodel::diff::diff(&a, &b, &options)?;
     match args.format {
         Format::Text => text::write(&mut BufWriter::new(stdout()), &diff, args),
         // As it is: what looks like a colour in a name is part of the name.

@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use tf_persist_core::diff::{Diff, MetaGraphDiff, SignatureDiff, VariableChange, VariableDiff, VariablesDiff};
-use tf_persist_core::printable;
+use tf_persist_savedmodel::diff::{Diff, MetaGraphDiff, SignatureDiff, VariableChange, VariableDiff, VariablesDiff};
+use tf_persist_savedmodel::printable;
 
 use super::DiffArgs;
 use crate::format::{bytes, count, entries};
@@ -62,7 +62,9 @@ fn write_meta_graph(out: &mut impl Write, meta_graph: &MetaGraphDiff, of: &str) 
     let both = meta_graph.signatures.iter().filter(|it| it.added.is_none());
     lists(out, "signatures", of, [only(false), both.map(changed).collect(), only(true)])?;
     let graph = &meta_graph.graph;
-    let op = |it: &tf_persist_core::diff::OpDiff| format!("{} {} -> {}", printable(&it.op), it.counts[0], it.counts[1]);
+    let op = |it: &tf_persist_savedmodel::diff::OpDiff| {
+        format!("{} {} -> {}", printable(&it.op), it.counts[0], it.counts[1])
+    };
     lists(out, "ops", of, [Vec::new(), graph.ops.iter().map(op).collect(), Vec::new()])?;
     let functions = &graph.functions;
     lists(out, "functions", of, [&functions.removed, &functions.changed, &functions.added].map(|it| shown(it)))?;

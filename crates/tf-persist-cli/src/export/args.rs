@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use tf_persist_core::SaveOptions;
-use tf_persist_core::checkpoint::restore::RestoreOptions;
+use tf_persist_savedmodel::SaveOptions;
+use tf_persist_savedmodel::checkpoint::restore::RestoreOptions;
 
 use crate::common_args::{Format, LibraryArgs, tags};
 

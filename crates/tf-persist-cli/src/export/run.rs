@@ -5,9 +5,9 @@ use std::io::Write;
 use anstream::eprintln;
 use anyhow::Context;
 use serde_json::json;
-use tf_persist_core::checkpoint::restore::Mapping;
-use tf_persist_core::saved_model::{Variables, name_of};
-use tf_persist_core::{SavedModel, printable, warmup};
+use tf_persist_savedmodel::checkpoint::restore::Mapping;
+use tf_persist_savedmodel::saved_model::{Variables, name_of};
+use tf_persist_savedmodel::{SavedModel, printable, warmup};
 
 use super::ExportArgs;
 use crate::common_args::Format;
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     if let Some(note) = &saved.note {
         eprintln!("note: {}", printable(note));
     }
-    let recorded = |model: &SavedModel| -> tf_persist_core::Result<bool> {
+    let recorded = |model: &SavedModel| -> tf_persist_savedmodel::Result<bool> {
         Ok(warmup::Records::of(model)?.is_some() || warmup::Records::of_sequence(model)?.is_some())
     };
     if args.from_checkpoint.is_some() && recorded(&SavedModel::open(&args.target)?)? {

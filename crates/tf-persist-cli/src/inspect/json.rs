@@ -3,12 +3,12 @@
 use std::io::Write;
 
 use serde_json::{Map, Value, json};
-use tf_persist_core::checkpoint::Entry;
-use tf_persist_core::saved_model::{
+use tf_persist_savedmodel::checkpoint::Entry;
+use tf_persist_savedmodel::saved_model::{
     DefaultValue, FoundBy, FoundFile, MissingOp, Table, TensorInfo, TensorKind, TrainingKind,
 };
-use tf_persist_core::tensor::json::write_value;
-use tf_persist_core::{DType, PartialShape, SignatureDef};
+use tf_persist_savedmodel::tensor::json::write_value;
+use tf_persist_savedmodel::{DType, PartialShape, SignatureDef};
 
 use super::report::{MetaGraphReport, Report, Selection};
 use super::stats;

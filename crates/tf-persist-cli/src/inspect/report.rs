@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use tf_persist_core::checkpoint::CheckpointReader;
-use tf_persist_core::saved_model::{
+use tf_persist_savedmodel::checkpoint::CheckpointReader;
+use tf_persist_savedmodel::saved_model::{
     Assets, Fingerprint, FoundVariable, MissingOp, OpPackage, Training, Unrestored, Variables, is_known_op,
     last_tensorflow_with_kernel,
 };
-use tf_persist_core::{MetaGraph, ModelError, SavedModel, SavedModelError, SignatureDef};
+use tf_persist_savedmodel::{Error, MetaGraph, SavedModel, SavedModelError, SignatureDef};
 
 use super::{InspectArgs, stats};
 
@@ -44,8 +44,8 @@ impl Selection<'_> {
 pub(super) struct Report<'a> {
     pub(super) model: &'a SavedModel,
     pub(super) meta_graphs: Vec<MetaGraphReport<'a>>,
-    pub(super) variables: Result<&'a Variables, ModelError>,
-    pub(super) fingerprint: Result<Option<Fingerprint>, ModelError>,
+    pub(super) variables: Result<&'a Variables, Error>,
+    pub(super) fingerprint: Result<Option<Fingerprint>, Error>,
     /// Of each variable, if they were asked for.
     pub(super) stats: Option<Vec<stats::Read>>,
     /// Of each table, if they were asked for.
@@ -58,7 +58,7 @@ pub(super) struct MetaGraphReport<'a> {
     pub(super) meta_graph: &'a MetaGraph,
     pub(super) signatures: Vec<&'a SignatureDef>,
     pub(super) training: Training,
-    pub(super) assets: Result<Assets, ModelError>,
+    pub(super) assets: Result<Assets, Error>,
     /// The ops that it uses and TensorFlow does not have.
     pub(super) missing_ops: Vec<MissingOp>,
     /// What keeps it from running, in sentences.
@@ -72,7 +72,7 @@ impl<'a> Report<'a> {
         model: &'a SavedModel,
         meta_graphs: &[&'a MetaGraph],
         signature: Option<&str>,
-    ) -> Result<Self, ModelError> {
+    ) -> Result<Self, Error> {
         let chosen = |meta_graph: &'a MetaGraph| match signature {
             None => meta_graph.signatures().iter().collect(),
             Some(name) => meta_graph.signature(name).into_iter().collect::<Vec<_>>(),
@@ -116,9 +116,9 @@ fn entries(variables: &Variables) -> Vec<Option<usize>> {
 fn missing(
     model: &SavedModel,
     meta_graph: &MetaGraph,
-    assets: &Result<Assets, ModelError>,
+    assets: &Result<Assets, Error>,
     ops: &[MissingOp],
-    unrestored: &Result<Unrestored, ModelError>,
+    unrestored: &Result<Unrestored, Error>,
 ) -> Vec<String> {
     let mut missing = Vec::new();
     if let Err(error) = model.check(meta_graph) {

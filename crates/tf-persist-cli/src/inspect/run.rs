@@ -3,7 +3,7 @@
 use std::io::{BufWriter, Write};
 
 use anyhow::Context;
-use tf_persist_core::SavedModel;
+use tf_persist_savedmodel::SavedModel;
 
 use super::report::{Report, Selection};
 use super::{InspectArgs, json, stats, text};

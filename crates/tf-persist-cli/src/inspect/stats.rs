@@ -1,18 +1,18 @@
 //! What the numbers of each variable are like, read one variable after the other.
 
 use serde_json::{Value, json};
-use tf_persist_core::checkpoint::{CheckpointReader, Entry};
-use tf_persist_core::saved_model::{Table, Variables};
-use tf_persist_core::tensor::{Number, Stats};
-use tf_persist_core::{DType, ModelError};
+use tf_persist_savedmodel::checkpoint::{CheckpointReader, Entry};
+use tf_persist_savedmodel::saved_model::{Table, Variables};
+use tf_persist_savedmodel::tensor::{Number, Stats};
+use tf_persist_savedmodel::{DType, Error};
 
 use crate::format::short;
 
 /// Of one variable; `None` if it is not of numbers.
-pub(super) type Read = Result<Option<Stats>, ModelError>;
+pub(super) type Read = Result<Option<Stats>, Error>;
 
 /// Of a table's entries; of their keys and of their values.
-pub(super) type TableRead = Result<[Option<Stats>; 2], ModelError>;
+pub(super) type TableRead = Result<[Option<Stats>; 2], Error>;
 
 /// Reads every table, in the order of `variables.tables`. What a dense table has in its empty buckets is no number of it.
 pub(super) fn of_tables(variables: &Variables) -> Vec<TableRead> {

@@ -3,10 +3,10 @@
 use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
-use tf_persist_core::checkpoint::Entry;
-use tf_persist_core::printable;
-use tf_persist_core::saved_model::{FoundBy, FoundFile, FoundVariable, OPS_VERSION, Variables};
-use tf_persist_core::warmup::{FILE, SEQUENCE_FILE};
+use tf_persist_savedmodel::checkpoint::Entry;
+use tf_persist_savedmodel::printable;
+use tf_persist_savedmodel::saved_model::{FoundBy, FoundFile, FoundVariable, OPS_VERSION, Variables};
+use tf_persist_savedmodel::warmup::{FILE, SEQUENCE_FILE};
 
 use super::report::{MetaGraphReport, Report, Selection};
 use super::stats;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use tf_persist_core::scan::Level;
+use tf_persist_savedmodel::scan::Level;
 
 use crate::common_args::Format;
 

@@ -1,7 +1,7 @@
 //! The JSON report of a scan, as docs/cli.md has it.
 
 use serde_json::{Value, json};
-use tf_persist_core::scan::{EntryPoint, Finding, Level, Report};
+use tf_persist_savedmodel::scan::{EntryPoint, Finding, Level, Report};
 
 pub(super) fn report(report: &Report) -> Value {
     json!({

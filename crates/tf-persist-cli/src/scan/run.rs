@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use anyhow::Context;
-use tf_persist_core::SavedModel;
-use tf_persist_core::scan::Level;
+use tf_persist_savedmodel::SavedModel;
+use tf_persist_savedmodel::scan::Level;
 
 use super::{ScanArgs, json};
 use crate::common_args::{Format, tags};

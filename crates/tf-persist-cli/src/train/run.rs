@@ -7,7 +7,7 @@ use anstream::eprintln;
 use anyhow::Context;
 use tf_persist_core::train::{Dataset, TrainOptions, Trained, Trainer};
 use tf_persist_core::warmup::{Record, Records};
-use tf_persist_core::{SaveOptions, SavedModel, printable};
+use tf_persist_core::{LoadSavedModel, SaveOptions, SavedModel, printable};
 
 use super::args::TrainArgs;
 use super::curve::Curve;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use tf_persist_core::warmup::{FILE, Outcome, Records, Replay, SEQUENCE_FILE};
-use tf_persist_core::{ModelError, SavedModel, TensorError, WarmupError};
+use tf_persist_core::{LoadSavedModel, ModelError, SavedModel, TensorError, WarmupError};
 
 use super::{VerifyArgs, record, report};
 use crate::common_args::Format;
