@@ -147,8 +147,8 @@ impl Command {
             Self::ServeLocal(args) => serve::run(*args, matches.subcommand_matches(SERVE_LOCAL).unwrap_or(matches)),
             #[cfg(feature = "runtime")]
             Self::Runtime(args) => runtime::run(&args),
-            Self::Completions(args) => completions::run(&args, complete(Cli::command())),
-            Self::Man(args) => man::run(&args, complete(Cli::command())),
+            Self::Completions(args) => completions::run(&args, Cli::command()),
+            Self::Man(args) => man::run(&args, Cli::command()),
         }
     }
 

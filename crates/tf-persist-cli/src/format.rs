@@ -1,4 +1,4 @@
-//! Numbers for people.
+//! Numbers in text reports.
 
 /// `1 variable`, `12 variables`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
@@ -25,7 +25,7 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
-/// `512 B`, `1.4 MB`: powers of 1,000, as disks are sold.
+/// `512 B`, `1.4 MB`: powers of 1,000.
 pub(crate) fn bytes(number: u64) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
     let mut value = number as f64;
@@ -37,7 +37,7 @@ pub(crate) fn bytes(number: u64) -> String {
     if unit == 0 { format!("{number} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
-/// A number with six digits that count: `0.5`, `-12.3457`, `1.5e-9`.
+/// A number with six significant digits: `0.5`, `-12.3457`, `1.5e-9`.
 pub(crate) fn short(number: f64) -> String {
     let scientific = format!("{number:.5e}");
     let Some((digits, exponent)) = scientific.split_once('e') else { return number.to_string() };

@@ -10,14 +10,14 @@ use tf_persist_core::{ModelError, SignatureDef, SignatureError, Tensor};
 
 use crate::error::UsageError;
 
-/// What stands in a file of inputs.
+/// The contents of a file of inputs.
 pub(crate) enum FileInputs {
     Arrays(Vec<(String, Tensor)>),
     Json { source: String, bytes: Vec<u8> },
 }
 
 impl FileInputs {
-    /// Reads a file by the ending of its name.
+    /// Reads a file; the ending of its name tells the format.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let source = path.display().to_string();
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
@@ -32,16 +32,15 @@ impl FileInputs {
                 Ok(Self::Json { bytes: fs::read(path).with_context(|| format!("cannot read `{source}`"))?, source })
             }
             "npy" => {
-                bail!(UsageError(format!("`{source}` is one array without a name; give it as --input NAME=@{source}")))
+                bail!(UsageError(format!("`{source}` is one array without a name: give it as --input NAME=@{source}")))
             }
-            "jsonl" => bail!(UsageError(format!("`{source}` has many requests; give it as --requests {source}"))),
-            _ => bail!(UsageError(format!("`{source}` ends neither in .npz nor in .json"))),
+            "jsonl" => bail!(UsageError(format!("`{source}` has many requests: give it as --requests {source}"))),
+            _ => bail!(UsageError(format!("`{source}` does not end in .npz or .json"))),
         }
     }
 }
 
-/// An array of numpy's as the signature's dtype, where that keeps its bits: uint16 as bfloat16, say. Any other is left for the
-/// signature to refuse by name.
+/// A numpy array with the signature's dtype, where that keeps its bits, such as uint16 for bfloat16.
 pub(crate) fn reinterpreted(
     signature: &SignatureDef,
     name: String,

@@ -1,4 +1,4 @@
-//! The report for tools, as docs/cli.md says.
+//! The JSON report, which docs/cli.md documents.
 
 use std::io::Write;
 

@@ -21,7 +21,7 @@ pub(crate) fn run(args: &DiffArgs) -> anyhow::Result<()> {
     let diff = tf_persist_savedmodel::diff::diff(&a, &b, &options)?;
     match args.format {
         Format::Text => text::write(&mut BufWriter::new(stdout()), &diff, args),
-        // As it is: what looks like a colour in a name is part of the name.
+        // Unfiltered: an escape sequence in a name is part of the name.
         Format::Json => json::write(&mut plain_stdout(), &diff),
     }
     .context(PRINTING)?;

@@ -1,4 +1,4 @@
-//! The report for people: the verdict in the first word, then what differs, a line each.
+//! The text report: the verdict as the first word, then one line per difference.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use tf_persist_savedmodel::printable;
 use super::DiffArgs;
 use crate::format::{bytes, count, entries};
 
-/// More lines of one kind are a number.
+/// Further lines of one kind are only counted.
 const SHOWN: usize = 6;
 
 pub(super) fn write(out: &mut impl Write, diff: &Diff, args: &DiffArgs) -> anyhow::Result<()> {
@@ -33,7 +33,7 @@ pub(super) fn write(out: &mut impl Write, diff: &Diff, args: &DiffArgs) -> anyho
         }
     }
     for meta_graph in &diff.meta_graphs {
-        // With several, each part says whose it is.
+        // With several meta graphs, each part names its own.
         let of = match diff.meta_graphs.len() {
             1 => String::new(),
             _ => format!(" of `{}`", printable(&meta_graph.tags.join(","))),
@@ -69,24 +69,29 @@ fn write_meta_graph(out: &mut impl Write, meta_graph: &MetaGraphDiff, of: &str) 
     let functions = &graph.functions;
     lists(out, "functions", of, [&functions.removed, &functions.changed, &functions.added].map(|it| shown(it)))?;
     if functions.callers > 0 && functions.removed.len() + functions.changed.len() + functions.added.len() == 0 {
-        writeln!(out, "functions{of}: {} different in what is called", count(functions.callers as u64, "function"))?;
+        writeln!(out, "functions{of}: {} with different callees", count(functions.callers as u64, "function"))?;
     } else if functions.callers > 0 {
-        writeln!(out, "  {} besides, for calling others that differ", count(functions.callers as u64, "function"))?;
+        writeln!(out, "  {} with different callees", more(functions.callers, "function"))?;
     }
     let nodes = &graph.nodes;
     lists(out, "graph", of, [&nodes.removed, &nodes.changed, &nodes.added].map(|it| shown(it)))?;
     if nodes.dependent > 0 && nodes.removed.len() + nodes.changed.len() + nodes.added.len() == 0 {
-        writeln!(out, "graph{of}: {} different in what is given", count(nodes.dependent as u64, "node"))?;
+        writeln!(out, "graph{of}: {} with different inputs", count(nodes.dependent as u64, "node"))?;
     } else if nodes.dependent > 0 {
-        writeln!(out, "  {} besides, for depending on others that differ", count(nodes.dependent as u64, "node"))?;
+        writeln!(out, "  {} with different inputs", more(nodes.dependent, "node"))?;
     }
     Ok(())
+}
+
+/// `1 more node`, `2 more nodes`.
+fn more(number: usize, noun: &str) -> String {
+    count(number as u64, &format!("more {noun}"))
 }
 
 fn write_variables(out: &mut impl Write, variables: &VariablesDiff, args: &DiffArgs) -> anyhow::Result<()> {
     let outside = variables.changed.iter().filter(|variable| !variable.is_within());
     let mut outside: Vec<&VariableDiff> = outside.collect();
-    // Of many, the ones that are furthest off are those to see.
+    // The largest differences come first.
     let far = |variable: &VariableDiff| match &variable.change {
         VariableChange::Values(comparison) if comparison.not_finite == 0 => comparison.largest_absolute.unwrap_or(0.0),
         _ => f64::INFINITY,
@@ -125,7 +130,7 @@ fn change(change: &VariableChange) -> String {
     }
 }
 
-/// What was removed, changed and added, if anything was.
+/// Writes the removed, changed and added items, if there are any.
 fn lists(out: &mut impl Write, what: &str, of: &str, all: [Vec<String>; 3]) -> anyhow::Result<()> {
     let [removed, changed, added] = [0, 1, 2].map(|list: usize| all[list].len());
     if removed + changed + added == 0 {
@@ -142,7 +147,7 @@ fn lines_of(out: &mut impl Write, sign: char, lines: Vec<String>) -> anyhow::Res
         writeln!(out, "  {sign} {line}")?;
     }
     if lines.len() > SHOWN {
-        writeln!(out, "  {sign} … {} more; --format json has all", lines.len() - SHOWN)?;
+        writeln!(out, "  {sign} … {} more; --format json lists all", lines.len() - SHOWN)?;
     }
     Ok(())
 }

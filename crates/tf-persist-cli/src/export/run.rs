@@ -15,7 +15,7 @@ use crate::error::PRINTING;
 use crate::format::{self, bytes, count};
 use crate::stdout::stdout;
 
-/// How many variables a list names.
+/// The number of variables that a list names.
 const MAX_NAMES: usize = 5;
 
 pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     };
     if args.from_checkpoint.is_some() && recorded(&SavedModel::open(&args.target)?)? {
         eprintln!(
-            "note: its recorded answers are those of other variables: `tf-persist verify {} --record FILE --replace` records new ones",
+            "note: the recorded answers are from before, with other variables; record new ones with `tf-persist verify {} --record FILE --replace`",
             printable(&args.target.display().to_string())
         );
     }
@@ -84,12 +84,12 @@ fn tables(tables: &[(String, Option<usize>)]) -> String {
     format!(", {}{}", count(tables.len() as u64, "table"), entries.unwrap_or_default())
 }
 
-/// What came from the checkpoint, and what did not.
+/// Writes which variables came from the checkpoint, and which did not.
 fn write_restored(out: &mut impl Write, mapping: &Mapping, model: &Variables, averages: bool) -> std::io::Result<()> {
     let names = |keys: Vec<&str>| {
         let name = |key| model.table_of(key).map_or_else(|| name_of(key), |table| table.name.as_str());
         let mut keys: Vec<&str> = keys.into_iter().map(name).collect();
-        // Keys and values of a table are one.
+        // Keys and values of a table have one name.
         keys.dedup();
         let shown: Vec<String> = keys.iter().take(MAX_NAMES).map(|key| format!("`{}`", printable(key))).collect();
         let more = keys.len().saturating_sub(MAX_NAMES);
@@ -102,7 +102,7 @@ fn write_restored(out: &mut impl Write, mapping: &Mapping, model: &Variables, av
     let tables = if tables > 0 { format!(", {}", count(tables as u64, "table")) } else { String::new() };
     writeln!(out, "from the checkpoint: {}{tables}", count(variables as u64, "variable"))?;
     if averages {
-        writeln!(out, "moving averages: of {}", count(mapping.averages() as u64, "variable"))?;
+        writeln!(out, "moving averages: {}", count(mapping.averages() as u64, "variable"))?;
         let without = mapping
             .pairs
             .iter()
@@ -110,14 +110,14 @@ fn write_restored(out: &mut impl Write, mapping: &Mapping, model: &Variables, av
             .map(|pair| pair.key.as_str());
         let without: Vec<&str> = without.collect();
         if !without.is_empty() {
-            writeln!(out, "without a moving average, so with their own values: {}", names(without))?;
+            writeln!(out, "without a moving average, with their own values: {}", names(without))?;
         }
     }
     if !mapping.kept.is_empty() {
-        writeln!(out, "kept as they were: {}", all(&mapping.kept))?;
+        writeln!(out, "kept the model's values: {}", all(&mapping.kept))?;
     }
     if !mapping.unused.is_empty() {
-        writeln!(out, "not used of the checkpoint: {}", all(&mapping.unused))?;
+        writeln!(out, "unused in the checkpoint: {}", all(&mapping.unused))?;
     }
     Ok(())
 }

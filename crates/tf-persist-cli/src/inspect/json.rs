@@ -1,4 +1,4 @@
-//! The report for tools; its form is documented in docs/cli.md.
+//! The JSON report; its form is documented in docs/cli.md.
 
 use std::io::Write;
 

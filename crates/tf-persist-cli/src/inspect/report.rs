@@ -1,4 +1,4 @@
-//! What is known of a model.
+//! The parts of a report, which may fail one by one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,7 +12,7 @@ use tf_persist_savedmodel::{Error, MetaGraph, SavedModel, SavedModelError, Signa
 
 use super::{InspectArgs, stats};
 
-/// What is shown. Without any narrowing option, everything.
+/// The selected parts: everything, unless an option names some.
 pub(super) struct Selection<'a> {
     pub(super) args: &'a InspectArgs,
 }
@@ -30,7 +30,7 @@ impl Selection<'_> {
         self.everything() || self.each_variable()
     }
 
-    /// Whether all variables are shown, however many they are.
+    /// Whether every variable is shown.
     pub(super) fn each_variable(&self) -> bool {
         self.args.variables || self.args.stats
     }
@@ -40,17 +40,17 @@ impl Selection<'_> {
     }
 }
 
-/// What is known of a model. Parts that cannot be read are errors, which do not keep the others from being shown.
+/// What is known of a model. A part that cannot be read is an error, and the others are still shown.
 pub(super) struct Report<'a> {
     pub(super) model: &'a SavedModel,
     pub(super) meta_graphs: Vec<MetaGraphReport<'a>>,
     pub(super) variables: Result<&'a Variables, Error>,
     pub(super) fingerprint: Result<Option<Fingerprint>, Error>,
-    /// Of each variable, if they were asked for.
+    /// The statistics of each variable, with `--stats`.
     pub(super) stats: Option<Vec<stats::Read>>,
-    /// Of each table, if they were asked for.
+    /// The statistics of each table, with `--stats`.
     pub(super) table_stats: Option<Vec<stats::TableRead>>,
-    /// How many entries each table has, where that was counted.
+    /// The number of entries of each table; `None` if unknown.
     pub(super) entries: Vec<Option<usize>>,
 }
 
@@ -59,11 +59,11 @@ pub(super) struct MetaGraphReport<'a> {
     pub(super) signatures: Vec<&'a SignatureDef>,
     pub(super) training: Training,
     pub(super) assets: Result<Assets, Error>,
-    /// The ops that it uses and TensorFlow does not have.
+    /// The ops that TensorFlow does not have.
     pub(super) missing_ops: Vec<MissingOp>,
-    /// What keeps it from running, in sentences.
+    /// What prevents it from running, in sentences.
     pub(super) missing: Vec<String>,
-    /// The variables that the graph's saver leaves out and that loading restores.
+    /// The variables that loading restores without the graph's saver.
     pub(super) restored: Vec<FoundVariable>,
 }
 
@@ -105,14 +105,14 @@ impl<'a> Report<'a> {
     }
 }
 
-/// How many entries each table has.
+/// The number of entries of each table.
 fn entries(variables: &Variables) -> Vec<Option<usize>> {
     let Some(index) = variables.index.as_ref().filter(|_| !variables.tables.is_empty()) else { return Vec::new() };
     let reader = CheckpointReader::new(index.clone());
     variables.tables.iter().map(|table| table.entries(&reader)).collect()
 }
 
-/// What keeps a meta graph from running: variables, assets, ops.
+/// What prevents a meta graph from running: variables, assets, ops.
 fn missing(
     model: &SavedModel,
     meta_graph: &MetaGraph,
@@ -127,14 +127,17 @@ fn missing(
     match assets {
         Ok(assets) => {
             missing.extend(assets.missing.iter().map(|name| format!("the asset `assets/{name}`")));
-            missing.extend(assets.not_fetched.iter().map(|name| {
-                format!("the asset `assets/{name}` itself: a pointer of Git LFS or a web page stands in its place")
-            }));
+            missing.extend(
+                assets
+                    .not_fetched
+                    .iter()
+                    .map(|name| format!("the asset `assets/{name}`, which is a pointer of Git LFS or a web page")),
+            );
         }
         Err(error) => missing.push(error.to_string()),
     }
     for path in model.files_read_at_load(meta_graph) {
-        let there = if Path::new(&path).exists() { "which is no part of the model" } else { "which is not there" };
+        let there = if Path::new(&path).exists() { "which is not part of the model" } else { "which does not exist" };
         missing.push(format!("the file `{path}`, {there}: an initialiser reads it when the model is loaded"));
     }
     if let Ok(Some(fingerprint)) = model.fingerprint()
@@ -143,8 +146,8 @@ fn missing(
         && model.check(meta_graph).is_ok()
     {
         missing.push(
-            "the folder `variables`, which there was when the fingerprint was made: a session needs nothing of it, and Python's \
-             `tf.saved_model.load` will not load the model"
+            "the folder `variables`, which existed when the fingerprint was made: a session does not need it, but Python's \
+             `tf.saved_model.load` does not load the model without it"
                 .into(),
         );
     }
@@ -152,12 +155,12 @@ fn missing(
     if !python.is_empty() {
         let ops: Vec<String> = python.iter().map(ToString::to_string).collect();
         missing.push(format!(
-            "Python and the program that made the model: functions of that program (`tf.py_function`), which no SavedModel holds, \
-             are called by {}",
+            "Python and the program that made the model: {} call functions of that program (`tf.py_function`), which no \
+             SavedModel contains",
             ops.join(", ")
         ));
     }
-    // Ops in functions that nobody calls keep nobody from running the rest.
+    // Ops in functions that nothing calls are not needed.
     let needed: Vec<&MissingOp> = ops.iter().filter(|op| op.used.reached).collect();
     missing.extend(packages_to_load(&needed));
     missing.extend(removed_kernels(meta_graph));
@@ -166,7 +169,7 @@ fn missing(
     missing
 }
 
-/// A sentence for each release of TensorFlow that was the last to run some of the ops.
+/// A sentence for each TensorFlow release that was the last one to run some of the ops.
 fn removed_kernels(meta_graph: &MetaGraph) -> Vec<String> {
     let mut by_release: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for op in meta_graph.ops().keys().filter(|op| is_known_op(op)) {
@@ -175,15 +178,15 @@ fn removed_kernels(meta_graph: &MetaGraph) -> Vec<String> {
         }
     }
     let sentence = |(release, ops): (&str, Vec<String>)| {
-        format!("TensorFlow {release} or older, which was the last that could run {}", ops.join(", "))
+        format!("TensorFlow {release} or older, the last one that can run {}", ops.join(", "))
     };
     by_release.into_iter().map(sentence).collect()
 }
 
-/// More ops than this in a sentence nobody reads.
+/// Further ops in a sentence are only counted.
 const SHOWN: usize = 10;
 
-/// A sentence for each package that has missing ops, and one for the ops that no package is known to have.
+/// A sentence for each package that has missing ops, and one for the ops of unknown packages.
 fn packages_to_load(ops: &[&MissingOp]) -> Vec<String> {
     let packages: BTreeSet<Option<OpPackage>> = ops.iter().map(|op| op.package).collect();
     let sentence = |package: &Option<OpPackage>| {

@@ -19,25 +19,25 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<()> {
     };
     let mut report = Report::new(&model, &meta_graphs, args.signature.as_deref())?;
     if args.stats {
-        report.stats = report.variables.as_ref().ok().map(|variables| stats::of(variables));
-        report.table_stats = report.variables.as_ref().ok().map(|variables| stats::of_tables(variables));
+        report.stats = report.variables.as_ref().ok().map(|variables| stats::read_all(variables));
+        report.table_stats = report.variables.as_ref().ok().map(|variables| stats::read_tables(variables));
     }
     let selection = Selection { args };
     match args.format {
         Format::Text => print(stdout(), |out| text::write(out, &report, &selection)),
-        // As it is: what looks like a colour in a name is part of the name.
+        // Unfiltered: an escape sequence in a name is part of the name.
         Format::Json => print(plain_stdout(), |out| json::write(out, &report, &selection)),
     }
     .context(PRINTING)?;
-    // A report of a model that is not whole ends with the reason, and the exit code says so too.
+    // A damaged model is reported as far as possible, and then is an error.
     for meta_graph in meta_graphs {
         model.check(meta_graph)?;
     }
     let Report { variables, fingerprint, stats, table_stats, .. } = report;
     variables?;
     fingerprint?;
-    let of_tables = table_stats.into_iter().flatten().find_map(Result::err);
-    match stats.into_iter().flatten().find_map(Result::err).or(of_tables) {
+    let in_tables = table_stats.into_iter().flatten().find_map(Result::err);
+    match stats.into_iter().flatten().find_map(Result::err).or(in_tables) {
         Some(error) => Err(error.into()),
         None => Ok(()),
     }

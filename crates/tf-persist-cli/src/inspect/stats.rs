@@ -1,4 +1,4 @@
-//! What the numbers of each variable are like, read one variable after the other.
+//! Statistics of each variable, which are read one after the other.
 
 use serde_json::{Value, json};
 use tf_persist_savedmodel::checkpoint::{CheckpointReader, Entry};
@@ -8,14 +8,14 @@ use tf_persist_savedmodel::{DType, Error};
 
 use crate::format::short;
 
-/// Of one variable; `None` if it is not of numbers.
+/// The statistics of one variable; `None` if it does not hold numbers.
 pub(super) type Read = Result<Option<Stats>, Error>;
 
-/// Of a table's entries; of their keys and of their values.
+/// The statistics of a table's keys and of its values.
 pub(super) type TableRead = Result<[Option<Stats>; 2], Error>;
 
-/// Reads every table, in the order of `variables.tables`. What a dense table has in its empty buckets is no number of it.
-pub(super) fn of_tables(variables: &Variables) -> Vec<TableRead> {
+/// Reads every table, in the order of `variables.tables`, without the empty buckets of dense tables.
+pub(super) fn read_tables(variables: &Variables) -> Vec<TableRead> {
     let Some(index) = &variables.index else { return Vec::new() };
     let reader = CheckpointReader::new(index.clone());
     let read = |table: &Table| {
@@ -25,8 +25,8 @@ pub(super) fn of_tables(variables: &Variables) -> Vec<TableRead> {
     variables.tables.iter().map(read).collect()
 }
 
-/// Reads every variable, in the order of `variables.all`. Those that are not of numbers are read for their checksums.
-pub(super) fn of(variables: &Variables) -> Vec<Read> {
+/// Reads every variable, in the order of `variables.all`, also those without numbers, whose checksums are compared.
+pub(super) fn read_all(variables: &Variables) -> Vec<Read> {
     let Some(index) = &variables.index else { return Vec::new() };
     let reader = CheckpointReader::new(index.clone());
     variables.all.iter().map(|variable| read(&reader, &variable.entry)).collect()
@@ -39,7 +39,7 @@ fn read(reader: &CheckpointReader, entry: &Entry) -> Read {
     }
 }
 
-/// `min -0.5  max 0.5  mean 0.01`, and what is to be warned of: `3 NaN`.
+/// `min -0.5  max 0.5  mean 0.01`, and a warning such as `3 NaN`.
 pub(super) fn text(stats: &Read) -> (String, String) {
     let stats = match stats {
         Ok(Some(stats)) => stats,
@@ -63,7 +63,7 @@ fn number(number: Number) -> String {
     }
 }
 
-/// As docs/cli.md says.
+/// The statistics that docs/cli.md documents.
 pub(super) fn json(stats: &Read) -> Value {
     let stats = match stats {
         Ok(Some(stats)) => stats,

@@ -1,4 +1,4 @@
-//! The report for people.
+//! The text report.
 
 use std::io::Write;
 
@@ -12,9 +12,9 @@ use super::report::{MetaGraphReport, Report, Selection};
 use super::stats;
 use crate::format::{self, bytes, count, grouped};
 
-/// So many variables are shown unless `--variables` asks for each.
+/// The number of variables shown without `--variables`.
 const VARIABLES: usize = 20;
-/// So many ops are shown unless `--ops` asks for each.
+/// The number of ops shown without `--ops`.
 const OPS: usize = 12;
 
 const TITLE: Style = Style::new().bold();
@@ -22,7 +22,7 @@ const NAME: Style = AnsiColor::Cyan.on_default();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 
 pub(super) fn write(out: &mut impl Write, report: &Report<'_>, selection: &Selection<'_>) -> anyhow::Result<()> {
-    // Every part begins with an empty line; that of the first part is left out where nothing stands above it.
+    // Every part begins with an empty line, except for the first.
     let mut text = Vec::new();
     write_parts(&mut text, report, selection)?;
     out.write_all(text.strip_prefix(b"\n").unwrap_or(&text))?;
@@ -86,7 +86,7 @@ fn write_meta_graph(
     Ok(())
 }
 
-/// What loading does besides what the graph's saver does.
+/// Lists the variables that loading restores without the graph's saver.
 fn write_restored(out: &mut impl Write, report: &MetaGraphReport<'_>) -> anyhow::Result<()> {
     for (by, how) in [(FoundBy::Objects, "the object graph"), (FoundBy::Name, "their names")] {
         let found: Vec<&FoundVariable> = report.restored.iter().filter(|found| found.by == by).collect();
@@ -129,14 +129,14 @@ fn write_ops(out: &mut impl Write, report: &MetaGraphReport<'_>, selection: &Sel
 }
 
 fn write_assets(out: &mut impl Write, report: &MetaGraphReport<'_>) -> anyhow::Result<()> {
-    // What could not be read stands under what is missing.
+    // An error is listed under what is missing.
     let Ok(assets) = &report.assets else { return Ok(()) };
     let sections: [(&str, &[FoundFile]); 2] = [("assets", &assets.files), ("assets.extra", &assets.extra)];
     for (title, files) in sections.into_iter().filter(|(_, files)| !files.is_empty()) {
         writeln!(out, "\n{TITLE}{title}{TITLE:#}")?;
         for file in files {
             let recorded = match format!("{title}/{}", file.name) {
-                name if name == FILE => "  recorded requests, for `verify` and the warm-up of servers",
+                name if name == FILE => "  recorded requests, for `verify` and for servers to warm up with",
                 name if name == SEQUENCE_FILE => "  requests recorded in order, for `verify`",
                 _ => "",
             };
@@ -203,9 +203,9 @@ fn counted(variables: &Variables) -> String {
     }
 }
 
-/// A line for each table: what it is from and to, and how many entries it has.
-fn write_tables(out: &mut impl Write, report: &Report<'_>, variables: &Variables, most: usize) -> anyhow::Result<()> {
-    let shown = most.min(variables.tables.len()).max(VARIABLES.min(variables.tables.len()));
+/// Writes a line for each table: the dtypes of keys and values, and the number of entries.
+fn write_tables(out: &mut impl Write, report: &Report<'_>, variables: &Variables, limit: usize) -> anyhow::Result<()> {
+    let shown = limit.min(variables.tables.len()).max(VARIABLES.min(variables.tables.len()));
     let shape = |entry: &Entry| match entry.shape.get(1..).unwrap_or_default() {
         [] | [1] => entry.dtype.to_string(),
         rest => format!("{}{rest:?}", entry.dtype),
@@ -237,7 +237,7 @@ fn write_tables(out: &mut impl Write, report: &Report<'_>, variables: &Variables
 
 fn write_rest(out: &mut impl Write, all: usize, shown: usize, noun: &str, option: &str) -> anyhow::Result<()> {
     if all > shown {
-        writeln!(out, "  … {} more; {option} shows them", count((all - shown) as u64, noun))?;
+        writeln!(out, "  … {} more; {option} shows all", count((all - shown) as u64, noun))?;
     }
     Ok(())
 }
@@ -246,14 +246,14 @@ fn write_fingerprint(out: &mut impl Write, report: &Report<'_>) -> anyhow::Resul
     match &report.fingerprint {
         Ok(None) => writeln!(
             out,
-            "\n{TITLE}fingerprint{TITLE:#}  none (`tf.saved_model.save` of TensorFlow 2.11 and later writes one, and nothing else does)"
+            "\n{TITLE}fingerprint{TITLE:#}  none (only `tf.saved_model.save` of TensorFlow 2.11 and later writes one)"
         )?,
         Err(error) => writeln!(out, "\n{WARNING}fingerprint{WARNING:#}  {}", printable(&error.to_string()))?,
         Ok(Some(fingerprint)) => {
             let variables = match fingerprint.checkpoint.name() {
-                "matches" => "the variables are those it was made of",
-                "differs" => "the variables are not those it was made of",
-                _ => "it says nothing of variables",
+                "matches" => "it matches the variables",
+                "differs" => "it does not match the variables",
+                _ => "it does not cover variables",
             };
             writeln!(out, "\n{TITLE}fingerprint{TITLE:#}  {}; {variables}", fingerprint.saved_model_checksum)?;
         }

@@ -11,7 +11,7 @@ use tf_persist_core::{DType, Hint, MetaGraph, ModelError, SavedModel, SignatureD
 
 use crate::error;
 
-/// Whether an `--input` has no value, and so only says which input the examples are for.
+/// Whether an `--input` has no value, and only names the input that takes the examples.
 pub(super) fn names_input(input: &str) -> bool {
     input.ends_with('=') && input.matches('=').count() == 1
 }
@@ -52,7 +52,7 @@ pub(super) fn read(
     Ok((input.name, Tensor::from_string_array(&shape, read.examples)?))
 }
 
-/// The input that takes the examples: the one that is named, else the only string input that is parsed as such and not given otherwise.
+/// The input that takes the examples: the one that is named, else the only string input that the graph parses and that is not given.
 fn choose(inputs: &[String], parsed: Vec<ExampleInput>, signature: &SignatureDef) -> anyhow::Result<ExampleInput> {
     let refuse = |reason: String, hint: Option<String>| {
         let source_name = format!("--examples with signature `{}`", signature.name);
@@ -72,27 +72,27 @@ fn choose(inputs: &[String], parsed: Vec<ExampleInput>, signature: &SignatureDef
         signature.input_dtype(name)?;
     }
     match (strings.as_slice(), named) {
-        ([], Some(name)) => return refuse(format!("input `{name}` takes no strings"), None),
+        ([], Some(name)) => return refuse(format!("input `{name}` does not take strings"), None),
         ([], None) if given.is_empty() => return refuse("it has no input that takes strings".into(), None),
         ([], None) => return refuse("every input that takes strings is given by --input".into(), None),
         _ => {}
     }
     let mut parsed: Vec<ExampleInput> = parsed.into_iter().filter(|input| strings.contains(&input.name)).collect();
     if parsed.len() > 1 {
-        let hint = "name the one that takes them with --input NAME=, and give the others with --input NAME=JSON";
+        let hint = "choose one with --input NAME=, and give the others with --input NAME=JSON";
         let names = list(parsed.iter().map(|input| &input.name));
         return refuse(format!("several inputs take tf.Examples: {names}"), Some(hint.into()));
     }
     match parsed.pop() {
         Some(input) => Ok(input),
         None => {
-            let what = format!("nothing in the graph parses tf.Examples out of {}", list(&strings));
-            refuse(what, Some(format!("give strings as they are: --input '{}=[\"some text\"]'", strings[0])))
+            let what = format!("the graph parses no tf.Examples from {}", list(&strings));
+            refuse(what, Some(format!("give plain strings: --input '{}=[\"some text\"]'", strings[0])))
         }
     }
 }
 
-/// "`a`, `b`": as many as anyone reads.
+/// "`a`, `b`", cut after 20 names.
 fn list(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     const SHOWN: usize = 20;
     let all: Vec<String> = names.into_iter().map(|name| format!("`{}`", name.as_ref())).collect();

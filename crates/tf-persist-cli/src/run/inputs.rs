@@ -12,7 +12,7 @@ use super::examples;
 use crate::error::UsageError;
 use crate::inputs::{FileInputs, reinterpreted};
 
-/// What was given, read but not yet made tensors of: that takes the signature's dtypes.
+/// The given inputs, read but not yet converted to tensors: that needs the signature's dtypes.
 pub(super) struct Given<'a> {
     args: &'a RunArgs,
     file: Option<FileInputs>,
@@ -36,12 +36,12 @@ impl<'a> Given<'a> {
         Ok(Self { args, file, signature_name })
     }
 
-    /// The signature that was asked for, by `--signature` or in the request.
+    /// The signature that `--signature` or the request names.
     pub(super) fn signature_name(&self) -> Option<&str> {
         self.signature_name.as_deref()
     }
 
-    /// The tensors that were given, by name. Names and dtypes are the signature's to check.
+    /// The given tensors by name. [`check_inputs`](tf_persist_core::SavedModel::check_inputs) checks names and dtypes.
     pub(super) fn tensors(self, signature: &SignatureDef) -> anyhow::Result<Vec<(String, Tensor)>> {
         let mut tensors = match self.file {
             None => Vec::new(),
@@ -77,7 +77,7 @@ fn single(signature: &SignatureDef, input: &str) -> anyhow::Result<(String, Tens
     let source = format!("--input {name}");
     let tensor = read_value(&source, value.as_bytes(), dtype).map_err(|error| match error {
         ModelError::Tensor(TensorError::InvalidData { source_name, reason, hint: None }) if dtype == DType::String => {
-            let hint = Some(format!("quote text in JSON: --input '{name}=\"some text\"'").into());
+            let hint = Some(format!("quote text as in JSON: --input '{name}=\"some text\"'").into());
             TensorError::InvalidData { source_name, reason, hint }.into()
         }
         other => other,

@@ -1,4 +1,4 @@
-//! Outputs to the terminal and to files.
+//! Writes outputs to the terminal and to files.
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
@@ -18,7 +18,7 @@ use crate::error::{PRINTING, UsageError};
 use crate::format::count;
 use crate::stdout::{plain_stdout, stdout};
 
-/// Every output by its name, one or many.
+/// Every output by name, also a single one.
 pub(super) const COLUMN: Layout = Layout { form: Form::Column, bare_single: false };
 
 /// A file to write the outputs to.
@@ -35,34 +35,34 @@ enum Kind {
 }
 
 impl Target {
-    /// Checks that the outputs of this signature, or those that are asked for, can go there.
-    pub(super) fn of(path: &Path, signature: &SignatureDef, wanted: Option<&[String]>) -> anyhow::Result<Self> {
+    /// Checks that the outputs of this signature, or the selected ones, can be written there.
+    pub(super) fn new(path: &Path, signature: &SignatureDef, wanted: Option<&[String]>) -> anyhow::Result<Self> {
         let outputs = signature.output_tensors(wanted)?.len();
         let kind = match path.extension().and_then(|ending| ending.to_str()) {
             Some("npz") => Kind::Npz,
             Some("npy") if outputs != 1 => {
                 let name = &signature.name;
                 bail!(UsageError(format!(
-                    "signature `{name}` has {outputs} outputs, and a .npy file holds one; write an .npz, or choose one with \
+                    "signature `{name}` has {outputs} outputs, and a .npy file holds one: write an .npz file, or choose one with \
                      --outputs NAME"
                 )))
             }
             Some("npy") => Kind::Npy,
             Some("json") => Kind::Json,
-            _ => bail!(UsageError(format!("`{}` ends neither in .npz nor in .npy nor in .json", path.display()))),
+            _ => bail!(UsageError(format!("`{}` does not end in .npz, .npy or .json", path.display()))),
         };
         let target = Self { path: path.to_path_buf(), kind };
         target.check()?;
         Ok(target)
     }
 
-    /// That a file can be written there, which is told before the model runs.
+    /// Checks that a file can be written there, before the model runs.
     fn check(&self) -> anyhow::Result<()> {
         let writing = || format!("cannot write `{}`", self.path.display());
         if self.path.is_dir() {
             bail!("{}: it is a folder", writing());
         }
-        // Its words are those of the operating system; those of a file that cannot be created are not.
+        // Gives the operating system's message for the folder, rather than one about a temporary file.
         fs::metadata(self.folder().join(".")).with_context(writing)?;
         self.temporary_file().map(drop).with_context(writing)
     }
@@ -75,11 +75,11 @@ impl Target {
     }
 
     fn temporary_file(&self) -> io::Result<NewFile> {
-        // Its own words name the hidden folder, which nobody asked for.
+        // The full message names a hidden temporary file.
         NewFile::beside(&self.path).map_err(|error| io::Error::from(error.kind()))
     }
 
-    /// Writes the outputs; the file appears whole or not at all.
+    /// Writes the outputs; the file appears complete or not at all.
     pub(super) fn write(&self, outputs: &Outputs) -> anyhow::Result<()> {
         let writing = || format!("cannot write `{}`", self.path.display());
         let mut file = BufWriter::new(self.temporary_file().with_context(writing)?);
@@ -105,7 +105,7 @@ impl Target {
 pub(super) fn print(format: Format, outputs: &Outputs, timings: Option<&Timings>) -> anyhow::Result<()> {
     match format {
         Format::Text => write_text(&mut BufWriter::new(stdout()), outputs, timings),
-        // As it is: what looks like a colour in a name is part of the name.
+        // Unfiltered: an escape sequence in a name is part of the name.
         Format::Json => write_json(&mut plain_stdout(), outputs, timings),
     }
 }
@@ -132,7 +132,7 @@ fn write_json(out: &mut impl Write, outputs: &Outputs, timings: Option<&Timings>
             "median_us": micros(timings.median()),
             "max_us": micros(timings.max()),
         });
-        // The object is closed anew behind one more member.
+        // Replaces the closing brace by one more member and a brace.
         object.truncate(object.iter().rposition(|byte| *byte == b'}').unwrap_or(object.len()));
         write!(object, ", \"timings\": {timings}}}")?;
     }
@@ -140,7 +140,7 @@ fn write_json(out: &mut impl Write, outputs: &Outputs, timings: Option<&Timings>
     out.write_all(&object).and_then(|()| out.flush()).context(PRINTING)
 }
 
-/// Prints the timings alone: the outputs went to a file.
+/// Prints only the timings, where the outputs went to a file.
 pub(super) fn print_timings(timings: Option<&Timings>) -> anyhow::Result<()> {
     match timings {
         Some(timings) => writeln!(stdout(), "{}", sentence(timings)).context(PRINTING),

@@ -1,4 +1,4 @@
-//! Many requests through one session, an answer a line.
+//! Answers many requests with one session, one line each.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -14,10 +14,10 @@ use super::output::COLUMN;
 use crate::error::{AlreadyReported, PRINTING};
 use crate::stdout::plain_stdout;
 
-/// The row form of an answer, as TensorFlow Serving gives it.
+/// The row form of an answer, as in TensorFlow Serving.
 const ROW: Layout = Layout { form: Form::Row, bare_single: true };
 
-/// Answers every line in order. A request that fails is answered with `{"error": …}`, and the ones behind it go on.
+/// Answers every line in order. A request that fails is answered with `{"error": …}`, and the next ones still run.
 pub(super) fn answer(
     args: &RunArgs,
     path: &Path,
@@ -35,7 +35,7 @@ pub(super) fn answer(
     }
     let model = load()?;
     let mut out = BufWriter::new(plain_stdout());
-    let (mut line, mut number, mut asked, mut failed) = (Vec::new(), 0, 0, 0);
+    let (mut line, mut number, mut requests, mut failed) = (Vec::new(), 0, 0, 0);
     loop {
         line.clear();
         if lines.read_until(b'\n', &mut line).with_context(reading)? == 0 {
@@ -45,7 +45,7 @@ pub(super) fn answer(
         if line.trim_ascii().is_empty() {
             continue;
         }
-        asked += 1;
+        requests += 1;
         match one(&model, args, &format!("line {number}"), &line) {
             Ok(answer) => out.write_all(&answer).context(PRINTING)?,
             Err(error) => {
@@ -54,11 +54,13 @@ pub(super) fn answer(
             }
         }
         out.write_all(b"\n").context(PRINTING)?;
-        // Whoever feeds a request at a time waits for its answer.
+        // The reader may wait for each answer before it writes the next request.
         out.flush().context(PRINTING)?;
     }
     if failed > 0 {
-        bail!(AlreadyReported(format!("{failed} of {asked} requests of `{name}` failed; their answers say why")));
+        bail!(AlreadyReported(format!(
+            "{failed} of {requests} requests of `{name}` failed; their answers have the reasons"
+        )));
     }
     Ok(())
 }

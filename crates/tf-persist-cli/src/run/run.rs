@@ -16,14 +16,14 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
         }
         return requests::answer(args, path, || args.load.load(&artefact));
     }
-    // What is wrong with the inputs is said before TensorFlow is opened, which takes a third of a second.
+    // Errors in the inputs are found before TensorFlow is opened, which takes a third of a second.
     let given = inputs::Given::read(args)?;
     let definition = match given.signature_name() {
         Some(name) => meta_graph.signature(name)?,
         None => meta_graph.default_signature()?,
     };
     let wanted = args.outputs.as_deref();
-    let target = args.output.as_deref().map(|path| output::Target::of(path, definition, wanted)).transpose()?;
+    let target = args.output.as_deref().map(|path| output::Target::new(path, definition, wanted)).transpose()?;
     let mut inputs = given.tensors(definition)?;
     if let Some(path) = &args.examples {
         inputs.push(examples::read(path, &args.input, &artefact, meta_graph, definition)?);
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let options = args.run_options();
     let run = || signature.run_with(inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)), &options);
     let outputs = run()?;
-    let timings = args.repeat.map(|times| Timings::of(times, run)).transpose()?;
+    let timings = args.repeat.map(|times| Timings::measure(times, run)).transpose()?;
     match target {
         Some(target) => {
             target.write(&outputs)?;

@@ -4,13 +4,16 @@ use std::time::{Duration, Instant};
 
 use tf_persist_core::Outputs;
 
-/// How long runs took, the first one left out: it warms up.
+/// The durations of runs, without the first one, which warms up.
 pub(super) struct Timings {
     sorted: Vec<Duration>,
 }
 
 impl Timings {
-    pub(super) fn of(times: u32, mut run: impl FnMut() -> tf_persist_core::Result<Outputs>) -> anyhow::Result<Self> {
+    pub(super) fn measure(
+        times: u32,
+        mut run: impl FnMut() -> tf_persist_core::Result<Outputs>,
+    ) -> anyhow::Result<Self> {
         let mut sorted = Vec::new();
         for _ in 0..times {
             let started = Instant::now();

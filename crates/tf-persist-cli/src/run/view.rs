@@ -10,9 +10,9 @@ use tf_persist_core::{DType, Element, Result, Tensor};
 
 /// Tensors of more elements than this are shown by their edges.
 const WHOLE: usize = 200;
-/// So many at either end of each dimension.
+/// Elements shown at either end of each dimension.
 const EDGE: usize = 3;
-/// Strings longer than this are cut.
+/// Longer strings are cut.
 const STRING: usize = 60;
 
 /// The elements, or those at the edges.
@@ -37,7 +37,7 @@ pub(super) fn view(tensor: &Tensor) -> Result<String> {
             let strings = tensor.strings()?;
             nested(tensor.shape(), |index| string(strings.get(index).unwrap_or_default()))
         }
-        // No tensor holds any other.
+        // No tensor holds another dtype.
         other => other.to_string(),
     })
 }
@@ -47,7 +47,7 @@ fn of<T: Element>(tensor: &Tensor, show: impl Fn(&T) -> String) -> Result<String
     Ok(nested(tensor.shape(), |index| show(&values[index])))
 }
 
-/// A float as JSON requests write it, so that it can be given back.
+/// A float as in JSON requests, so that it can be pasted into one.
 fn float<T: Debug + Into<f64> + Copy>(value: T) -> String {
     match value.into() {
         f64::INFINITY => "Infinity".into(),
@@ -61,7 +61,7 @@ fn complex(real: String, imag: &str) -> String {
     format!("{real}{sign}{imag}i")
 }
 
-/// A string as JSON requests write it, so that it can be given back: text with escapes, or base64.
+/// A string as in JSON requests, so that it can be pasted into one: text with escapes, or base64.
 fn string(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => match text.char_indices().nth(STRING) {
@@ -77,7 +77,7 @@ fn string(bytes: &[u8]) -> String {
     }
 }
 
-/// A JSON string in which nothing moves the cursor or changes the direction of writing.
+/// A JSON string without characters that move the cursor or change the writing direction.
 fn text_in_quotes(text: &str) -> String {
     let mut shown = String::from("\"");
     for character in text.chars() {
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_can_be_given_back() {
+    fn shown_values_are_valid_input() {
         let shown = |tensor: Tensor| view(&tensor).unwrap();
         let floats = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 1e-7];
         assert_eq!(shown(Tensor::from_slice(&[4], &floats).unwrap()), "[Infinity, -Infinity, NaN, 1e-7]");

@@ -57,19 +57,18 @@ const WHEEL: Option<Wheel> = Some(Wheel {
 const WHEEL: Option<Wheel> = None;
 
 pub(super) fn install(args: &InstallArgs) -> anyhow::Result<()> {
-    let wheel =
-        WHEEL.context("there is no TensorFlow wheel for this machine; build libtensorflow and name its folder")?;
-    let cache = cache_folder().context("neither XDG_CACHE_HOME nor HOME names a folder to install into")?;
+    let wheel = WHEEL.context("TensorFlow has no wheel for this machine: build libtensorflow and name its folder")?;
+    let cache = cache_folder().context("neither XDG_CACHE_HOME nor HOME names a folder for the cache")?;
     let installed = wheel.files.iter().all(|file| cache.join(file).is_file());
     if installed && !args.force {
-        writeln!(stdout(), "libtensorflow {VERSION} is in `{}` already", cache.display())?;
+        writeln!(stdout(), "libtensorflow {VERSION} is already in `{}`", cache.display())?;
         return Ok(());
     }
     let parent = cache.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(parent).with_context(|| format!("cannot create `{}`", parent.display()))?;
-    // Beside the target, so that the finished folder is moved, not copied, and vanishes whole if anything fails.
+    // Beside the target, so that the finished folder is moved, not copied, and is deleted if anything fails.
     let work = Scratch::beside(&cache).with_context(|| format!("cannot create a folder in `{}`", parent.display()))?;
-    eprintln!("fetching {} {VERSION} through pip (about 270 MB)", wheel.package);
+    eprintln!("downloading {} {VERSION} with pip (about 270 MB)", wheel.package);
     let python = args.python.clone().or_else(|| env_var("TF_PERSIST_PYTHON").map(PathBuf::from));
     let file = fetch(&wheel, &python.unwrap_or_else(|| "python3".into()), work.path())?;
     eprintln!("checking its SHA-256");
@@ -84,7 +83,7 @@ pub(super) fn install(args: &InstallArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Has pip fetch the wheel; it shows its own progress.
+/// Downloads the wheel with pip, which shows its own progress.
 fn fetch(wheel: &Wheel, python: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
     let mut pip = Command::new(python);
     pip.args(["-m", "pip", "download", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"])
@@ -93,16 +92,16 @@ fn fetch(wheel: &Wheel, python: &Path, folder: &Path) -> anyhow::Result<PathBuf>
         .arg("--dest")
         .arg(folder)
         .arg(format!("{}=={VERSION}", wheel.package))
-        // Its report would stand among our results.
+        // Keeps pip's report out of standard output.
         .stdout(Stdio::from(io::stderr().as_fd_clone()?));
     let status = pip.status().with_context(|| {
         format!("cannot run `{}`: install Python 3 with pip, or name one with --python", python.display())
     })?;
-    ensure!(status.success(), "pip could not fetch {} {VERSION}: see what it says above", wheel.package);
+    ensure!(status.success(), "pip could not download {} {VERSION}; its messages are above", wheel.package);
     let entries = fs::read_dir(folder).with_context(|| format!("cannot read `{}`", folder.display()))?;
     let wheel =
         entries.flatten().map(|entry| entry.path()).find(|path| path.extension().is_some_and(|end| end == "whl"));
-    wheel.context("pip said that it fetched a wheel, but there is none")
+    wheel.context("pip succeeded, but there is no wheel")
 }
 
 fn progress_bar() -> &'static str {
@@ -133,7 +132,7 @@ fn check(wheel: &Path, expected: &str) -> anyhow::Result<()> {
     }
     let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     if found != expected {
-        bail!("the wheel that pip fetched has the SHA-256 {found}, not {expected}; nothing was installed");
+        bail!("the wheel has the SHA-256 {found}, not {expected}; nothing was installed");
     }
     Ok(())
 }
@@ -154,7 +153,7 @@ fn unpack(wheel: &Path, name: &str, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Moves the finished folder to its place; what stood there goes with the working folder.
+/// Moves the finished folder to its place. The old one is deleted with the working folder.
 fn put_in_place(folder: &Path, cache: &Path, work: &Scratch) -> anyhow::Result<()> {
     if cache.exists() {
         fs::rename(cache, work.path().join("old")).with_context(|| format!("cannot replace `{}`", cache.display()))?;

@@ -27,7 +27,7 @@ pub(crate) fn run(args: &RuntimeArgs) -> anyhow::Result<()> {
     opened.map(drop).map_err(Into::into)
 }
 
-/// What became of a place.
+/// The outcome of the search in a location.
 fn outcome(place: &Place, opened: &Result<Runtime, Error>) -> String {
     let tried = match opened {
         Ok(runtime) if runtime.place() == place => return "used".into(),
@@ -45,7 +45,7 @@ fn print_text(places: &[Place], opened: &Result<Runtime, Error>) -> anyhow::Resu
         writeln!(out, "  {}", runtime.file().display())?;
         writeln!(out)?;
     }
-    writeln!(out, "looked for in this order:")?;
+    writeln!(out, "searched in this order:")?;
     let width = places.iter().map(|place| place.origin().to_string().len()).max().unwrap_or(0);
     for place in places {
         writeln!(out, "  {:width$}  {}: {}", place.origin(), place.folder().display(), outcome(place, opened))?;

@@ -1,4 +1,4 @@
-//! The JSON report of a scan, as docs/cli.md has it.
+//! The JSON report, which docs/cli.md documents.
 
 use serde_json::{Value, json};
 use tf_persist_savedmodel::scan::{EntryPoint, Finding, Level, Report};

@@ -24,7 +24,7 @@ fn refused(line: &str) -> String {
 }
 
 #[test]
-fn the_defaults_are_the_peers_but_for_the_address() {
+fn the_defaults_are_tensorflow_servings_except_the_address() {
     let settings = set("");
     let address = settings.grpc.address.unwrap();
     assert_eq!(address, SocketAddr::from(([127, 0, 0, 1], 8500)));
@@ -72,14 +72,14 @@ fn every_flag_may_be_written_in_each_way() {
 }
 
 #[test]
-fn the_command_line_of_the_docker_image_is_taken() {
+fn the_command_line_of_the_docker_image_works() {
     let settings = set("--port=8500 --rest_api_port=8501 --model_name=m --model_base_path=/models/m --host 0.0.0.0");
     assert_eq!(settings.http.address.unwrap(), SocketAddr::from(([0, 0, 0, 0], 8501)));
     assert_eq!(settings.models.source, Some(ModelSource::BasePath { name: "m".into(), path: "/models/m".into() }));
 }
 
 #[test]
-fn flags_without_effect_are_taken() {
+fn flags_without_effect_are_accepted() {
     for (name, may_stand_alone, _) in WITHOUT_EFFECT {
         set(&format!("--{name}=1"));
         set(&format!("--{}=1", name.replace('_', "-")));
@@ -89,7 +89,7 @@ fn flags_without_effect_are_taken() {
 }
 
 #[test]
-fn numbers_mean_what_they_mean_to_the_peer() {
+fn numbers_mean_the_same_as_in_tensorflow_serving() {
     let settings = set("--file_system_poll_wait_seconds=0 --rest_api_timeout_in_ms=-1 --load_retry_interval_micros=-5");
     assert_eq!(settings.models.poll, None);
     let negative = set("--num_request_iterations_for_warmup=-1 --num_load_threads=-1").models.load;
@@ -111,7 +111,7 @@ fn settings_of(line: &str) -> Settings {
 }
 
 #[test]
-fn threads_are_those_that_were_asked_for() {
+fn thread_flags_set_the_threads() {
     for (line, intra, inter) in [
         ("", 0, -1),
         ("--tensorflow_session_parallelism=3", 3, 3),
@@ -128,7 +128,7 @@ fn threads_are_those_that_were_asked_for() {
 }
 
 #[test]
-fn a_model_decides_on_threads_within_an_op_if_nobody_else_does() {
+fn a_model_decides_on_intra_op_threads_by_default() {
     for (line, by_model) in [
         ("--model_base_path=/m", true),
         ("--model_base_path=/m --tensorflow_inter_op_parallelism=2", true),
@@ -142,11 +142,11 @@ fn a_model_decides_on_threads_within_an_op_if_nobody_else_does() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_refused() {
+fn contradictory_flags_are_refused() {
     for (line, words) in [
         ("", "--model_base_path and --model_config_file are empty"),
         ("--model_base_path=", "--model_base_path and --model_config_file are empty"),
-        ("--model_base_path=/m --port=0", "nobody could ask"),
+        ("--model_base_path=/m --port=0", "there would be nothing to connect to"),
         ("--model_base_path=/m --port=5 --rest_api_port=5", "both 5"),
         ("--model_base_path=/m --batching_parameters_file=/b", "without --enable_batching"),
         ("--model_base_path=/m --batching_parameters_file=/b --enable_batching=false", "without --enable_batching"),
@@ -185,7 +185,7 @@ fn what_cannot_be_meant_is_refused() {
 }
 
 #[test]
-fn measures_and_certificates_are_read_from_the_peers_files() {
+fn metrics_and_certificates_are_read_from_tensorflow_servings_files() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config");
     let monitoring = |text: &str| {
@@ -216,7 +216,7 @@ fn measures_and_certificates_are_read_from_the_peers_files() {
 }
 
 #[test]
-fn labels_and_reloads_are_what_was_asked_for() {
+fn label_and_reload_flags_set_the_settings() {
     for (flag, rule) in [("", LabelRule::Any), ("=true", LabelRule::Any), ("=false", LabelRule::Available)] {
         let line = format!("--allow_version_labels_for_unavailable_models{flag}");
         assert_eq!(set(&line).models.labels, rule, "{line}");

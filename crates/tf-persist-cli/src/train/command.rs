@@ -1,4 +1,4 @@
-//! The command that goes on where a training was stopped.
+//! The command that continues a stopped training.
 
 use std::path::Path;
 
@@ -6,11 +6,11 @@ use tf_persist_core::train::EVALUATE_SIGNATURE;
 
 use super::TrainArgs;
 
-/// Characters of words that no shell looks into.
+/// Characters that need no quotes in a shell.
 const PLAIN: &str = "-_./=:,+@%";
 
-/// A command line for a POSIX shell, to be run in the same folder.
-pub(super) fn to_go_on(args: &TrainArgs) -> String {
+/// A command line for a POSIX shell in the same folder.
+pub(super) fn to_continue(args: &TrainArgs) -> String {
     let path = |path: &Path| path.display().to_string();
     let mut words: Vec<String> = ["tf-persist", "train"].map(String::from).to_vec();
     words.push(path(&args.output));
@@ -60,16 +60,16 @@ mod tests {
     }
 
     #[test]
-    fn says_all_that_the_model_does_not_know() {
+    fn names_what_the_model_does_not_record() {
         let args =
             parsed(&["tf-persist", "train", "m", "--data", "a.npz", "--output", "out", "--seed", "7", "--epochs", "9"]);
         let expected = "tf-persist train out --resume --data a.npz --output out --overwrite";
-        assert_eq!(to_go_on(&args), expected);
+        assert_eq!(to_continue(&args), expected);
         let line = "tf-persist train m --data a.npz --output out --validate b.npz --checkpoint-every 10 \
                     --evaluate-signature test --tags train,serve --op-library a.so --op-library b.so \
                     --intra-op-threads 1 --inter-op-threads -1 --libtensorflow lib --plot c.svg --overwrite";
         let words: Vec<&str> = line.split_whitespace().collect();
-        let again = to_go_on(&parsed(&words));
+        let again = to_continue(&parsed(&words));
         for option in [
             "--validate b.npz",
             "--checkpoint-every 10",

@@ -1,11 +1,11 @@
-//! The numbers of every step, for those who want to see them.
+//! The numbers of every step, for plots and JSON reports.
 
 use tf_persist_core::train::{Epoch, Event};
 
-/// What is drawn and reported: outputs step by step, and the epochs.
+/// The outputs of each step, and the epochs.
 pub(super) struct Curve {
     keeps_steps: bool,
-    /// The number of the first step that is kept, counted over the whole training from 1.
+    /// The number of the first recorded step, counted over the whole training from 1.
     pub(super) first: u64,
     /// The losses of the steps.
     pub(super) losses: Vec<f64>,

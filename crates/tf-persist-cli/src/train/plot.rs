@@ -1,4 +1,4 @@
-//! The loss as a curve.
+//! Plots the loss.
 
 use std::fs;
 use std::io::Write;
@@ -21,7 +21,7 @@ const STEPS: RGBColor = RGBColor(120, 160, 200);
 const MEANS: RGBColor = RGBColor(33, 102, 172);
 const VALIDATION: RGBColor = RGBColor(178, 24, 43);
 
-/// A file that the curve will be drawn to.
+/// The file of the plot.
 pub(super) struct Target(PathBuf);
 
 /// Steps, counted over the whole training, and losses.
@@ -60,7 +60,7 @@ impl Target {
             _ => Path::new("."),
         };
         let writing = || format!("cannot write `{}`", self.0.display());
-        // The system's own words for what is mostly wrong; those of a temporary file name that file, which nobody asked for.
+        // Gives the operating system's message for the folder, rather than one about a temporary file.
         fs::metadata(folder).with_context(writing)?;
         NewFile::beside(&self.0).map_err(|error| std::io::Error::from(error.kind())).with_context(writing)
     }
@@ -126,20 +126,20 @@ fn draw(
     root.present()
 }
 
-/// From a little below the lowest loss to a little above the highest.
+/// From slightly below the lowest loss to slightly above the highest.
 fn range(all: &[&Points]) -> std::ops::Range<f64> {
     let losses = || all.iter().flat_map(|points| points.iter().map(|(_, loss)| *loss));
     let (low, high) = (losses().fold(f64::INFINITY, f64::min), losses().fold(f64::NEG_INFINITY, f64::max));
     if low > high {
         return 0.0..1.0;
     }
-    // Losses are mostly above 0, and then that is where the axis begins.
+    // The axis begins at 0 if no loss is negative.
     let low = if low >= 0.0 { 0.0 } else { low };
     let room = ((high - low) * 0.05).max(high.abs() * 1e-6).max(f64::MIN_POSITIVE);
     (if low < 0.0 { low - room } else { low })..(high + room)
 }
 
-/// The losses of the steps, or the extremes of neighbours where there are too many. What is not finite is left out.
+/// The finite losses of the steps, or the extremes of groups of steps if there are too many.
 fn thinned(curve: &Curve) -> Points {
     let all: Points = (curve.first..).map(|step| step as f64).zip(curve.losses.iter().copied()).collect();
     let all: Points = all.into_iter().filter(|(_, loss)| loss.is_finite()).collect();
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn draws_what_there_is() {
+    fn draws_finite_losses() {
         let svg = svg(&curve(vec![2.0, 1.5, f64::NAN, 1.0])).unwrap();
         assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
         for text in [">\nstep\n<", ">\nloss\n<", "training, each step"] {
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_curves_are_drawn_as_well() {
+    fn unusual_curves_are_drawn() {
         for losses in [vec![], vec![0.0], vec![f64::NAN], vec![-1.0, -2.0], vec![1e300, -1e300], vec![5.0; 3]] {
             assert!(svg(&curve(losses)).unwrap().contains("</svg>"));
         }

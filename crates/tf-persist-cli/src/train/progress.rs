@@ -1,4 +1,4 @@
-//! How far it is: a bar on a terminal, a line for each epoch everywhere.
+//! Progress: a bar on a terminal, and a line for each epoch everywhere.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use tf_persist_core::train::{Epoch, Event, TrainingState};
 use super::report::speed;
 use crate::format::{count, grouped, short};
 
-/// The bar's words change this often; a step may take less than a millisecond.
+/// The interval between two updates of the bar: a step may take less than a millisecond.
 const REFRESH: Duration = Duration::from_millis(50);
 
 pub(super) struct Progress {
     bar: ProgressBar,
     epochs: u64,
-    told: Instant,
+    updated: Instant,
 }
 
 impl Progress {
@@ -24,27 +24,27 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(Some(place.steps_per_epoch()), ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len}  {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar, epochs: place.epochs, told: Instant::now() }
+        Self { bar, epochs: place.epochs, updated: Instant::now() }
     }
 
-    pub(super) fn tell(&mut self, event: &Event) {
+    pub(super) fn show(&mut self, event: &Event) {
         match event {
             Event::Begun(place) => {
                 if place.steps > 0 {
                     let (epoch, step, all) = (place.epoch + 1, place.step, place.steps_per_epoch());
-                    self.line(&format!("going on in epoch {epoch} of {}, {step} of {all} steps done", place.epochs));
+                    self.line(&format!("continuing in epoch {epoch} of {}, {step} of {all} steps done", place.epochs));
                 }
                 self.bar.set_prefix(self.epoch_name(place.epoch + 1));
                 self.bar.set_position(place.step);
             }
-            Event::Step(step) if !self.bar.is_hidden() && self.told.elapsed() >= REFRESH => {
-                self.told = Instant::now();
+            Event::Step(step) if !self.bar.is_hidden() && self.updated.elapsed() >= REFRESH => {
+                self.updated = Instant::now();
                 self.bar.set_prefix(self.epoch_name(step.epoch));
                 self.bar.set_message(format!("loss {}", short(step.loss)));
                 self.bar.set_position(step.step);
             }
-            Event::Validating { rows, all } if !self.bar.is_hidden() && self.told.elapsed() >= REFRESH => {
-                self.told = Instant::now();
+            Event::Validating { rows, all } if !self.bar.is_hidden() && self.updated.elapsed() >= REFRESH => {
+                self.updated = Instant::now();
                 self.bar.set_message(format!("validating {} of {}", grouped(*rows as u64), grouped(*all as u64)));
             }
             Event::Epoch(epoch) => self.line(&self.describe(epoch)),
@@ -71,7 +71,7 @@ impl Progress {
         self.bar.suspend(|| eprintln!("{}", printable(line)));
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn end(&self) {
         self.bar.finish_and_clear();
     }

@@ -1,4 +1,4 @@
-//! What came of it, on standard output.
+//! The report on standard output.
 
 use std::io::Write;
 
@@ -26,17 +26,17 @@ pub(super) fn print(args: &TrainArgs, trained: &Trained, curve: &Curve) -> anyho
     }
 }
 
-/// `1,234 rows/s`; none where there is no rate.
+/// `1,234 rows/s`; `None` if the rate is 0.
 pub(super) fn speed(rows: u64, seconds: f64) -> Option<String> {
     match rate(rows, seconds) {
         rate if rate <= 0.0 => None,
-        // A large model may take seconds for a row.
+        // A large model may take seconds per row.
         rate if rate < 10.0 => Some(format!("{} rows/s", short((rate * 100.0).ceil() / 100.0))),
         rate => Some(format!("{} rows/s", grouped(rate as u64))),
     }
 }
 
-/// Rows a second; 0 where no time has passed.
+/// Rows per second; 0 if no time has passed.
 pub(super) fn rate(rows: u64, seconds: f64) -> f64 {
     if seconds > 0.0 { rows as f64 / seconds } else { 0.0 }
 }
@@ -62,7 +62,7 @@ fn text(args: &TrainArgs, trained: &Trained) -> String {
     line
 }
 
-/// As docs/cli.md says.
+/// The report that docs/cli.md documents.
 fn json(args: &TrainArgs, trained: &Trained, curve: &Curve) -> Value {
     let place = &trained.place;
     let epochs: Vec<Value> = trained.epochs.iter().map(epoch).collect();
@@ -71,7 +71,7 @@ fn json(args: &TrainArgs, trained: &Trained, curve: &Curve) -> Value {
     json!({
         "output": args.output.display().to_string(),
         "stopped": trained.stopped,
-        "to_go_on": (trained.stopped && trained.saved.is_some()).then(|| command::to_go_on(args)),
+        "to_go_on": (trained.stopped && trained.saved.is_some()).then(|| command::to_continue(args)),
         "epochs": epochs,
         "steps": trained.steps,
         "rows": trained.rows,
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_never_0() {
+    fn small_rates_are_not_rounded_to_0() {
         let said =
             [(1347, 0.1, "13,470 rows/s"), (1, 2.0, "0.5 rows/s"), (1, 1e6, "0.01 rows/s"), (15, 2.0, "7.5 rows/s")];
         for (rows, seconds, expected) in said {

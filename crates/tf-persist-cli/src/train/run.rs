@@ -20,8 +20,7 @@ use crate::error::Interrupted;
 use crate::format::count;
 use crate::signals::Stop;
 
-/// Steps of training are mostly small graphs of many ops: run in the calling thread, they need not be handed from thread to
-/// thread. What is large in them is still spread over all cores, within each op.
+/// Training steps are mostly small graphs of many ops, which run fastest in the calling thread. Large ops still use all cores.
 const INTRA_OP_THREADS: i32 = 0;
 const INTER_OP_THREADS: i32 = -1;
 
@@ -30,32 +29,32 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let plot = args.plot.as_deref().map(|path| plot::Target::of(path, &args.output)).transpose()?;
     let artefact = SavedModel::open(&args.path)?;
     let trainer = trainer(args, &artefact)?;
-    // Signals are caught once there is something that could be lost.
+    // Signals are caught once there is work that could be lost.
     let stop = Stop::on_signals(|_| ())?;
     let model = artefact.load(args.load.options_or(INTRA_OP_THREADS, INTER_OP_THREADS)?)?;
-    // Every step is kept only for those who ask for it.
+    // Every step is kept only for a plot or a JSON report.
     let mut curve = Curve::new(args.draws() || args.format == Format::Json);
     let mut progress = Progress::new(trainer.place());
     let trained = trainer.run(&model, |event| {
         curve.add(&event);
-        progress.tell(&event);
+        progress.show(&event);
         if stop.exit_code().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     progress.end();
-    // What came to a bad end is worth looking at, too; but the end is what is told.
+    // A failed training is plotted as well, but its error is reported first.
     #[cfg(feature = "plot")]
     let drawn = plot.map_or(Ok(()), |plot| plot.draw(&curve));
     #[cfg(not(feature = "plot"))]
     let drawn = anyhow::Ok(());
     let trained = trained?;
     if trained.stopped {
-        say_how_to_go_on(args, &trained);
+        print_how_to_continue(args, &trained);
     }
     report::print(args, &trained, &curve)?;
     if trained.saved.is_some() {
         note_recorded_answers(&args.output);
-        // Hours of training are not lost with a picture of them.
-        drawn.with_context(|| format!("the model is at `{}`, and only the plot is missing", args.output.display()))?;
+        // The trained model exists even if the plot cannot be written.
+        drawn.with_context(|| format!("the model was written to `{}`, but not the plot", args.output.display()))?;
     } else {
         drawn?;
     }
@@ -65,7 +64,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     }
 }
 
-/// Everything that can be checked without TensorFlow, which takes a third of a second to open.
+/// Checks everything that does not need TensorFlow, which takes a third of a second to open.
 fn trainer(args: &TrainArgs, artefact: &SavedModel) -> anyhow::Result<Trainer> {
     let mut options = TrainOptions::default()
         .signature(&args.signature)
@@ -82,7 +81,7 @@ fn trainer(args: &TrainArgs, artefact: &SavedModel) -> anyhow::Result<Trainer> {
     if let Some(steps) = args.checkpoint_every {
         options = options.checkpoint_every(steps);
     }
-    // The model is looked at first: data for a model that cannot be trained need not be read.
+    // The model first: no data is read for a model that cannot be trained.
     if !args.resume {
         Trainer::check(artefact, &options)?;
     }
@@ -99,7 +98,7 @@ fn trainer(args: &TrainArgs, artefact: &SavedModel) -> anyhow::Result<Trainer> {
     Ok(trainer.save_to(&args.output, save)?)
 }
 
-/// Answers that were recorded before the training are carried along, and are hardly those of now.
+/// Notes that recorded answers are copied, and are from before the training.
 fn note_recorded_answers(output: &Path) {
     let Ok(model) = SavedModel::open(output) else { return };
     let has_answer = |record: Result<Record, _>| record.is_ok_and(|record| record.has_answer());
@@ -109,19 +108,19 @@ fn note_recorded_answers(output: &Path) {
     let (any, sequence) = (has_answers(Records::of(&model)), has_answers(Records::of_sequence(&model)));
     if any || sequence {
         let in_order = if any { "" } else { " --in-order" };
-        // A pack takes no records.
+        // Nothing can be recorded in a pack.
         let (where_to, name) = match model.is_packed() {
-            true => (", in a folder that it is exported to", "FOLDER".to_owned()),
+            true => (", in a folder to which you export it", "FOLDER".to_owned()),
             false => ("", printable(&output.display().to_string())),
         };
         eprintln!(
-            "note: its recorded answers are of before the training: `tf-persist verify {name} --record FILE{in_order} --replace` \
-             records new ones{where_to}"
+            "note: the recorded answers are from before the training; record new ones with `tf-persist verify {name} --record \
+             FILE{in_order} --replace`{where_to}"
         );
     }
 }
 
-fn say_how_to_go_on(args: &TrainArgs, trained: &Trained) {
+fn print_how_to_continue(args: &TrainArgs, trained: &Trained) {
     let place = &trained.place;
     if trained.saved.is_none() {
         eprintln!("stopped before the first step; nothing was written");
@@ -136,5 +135,5 @@ fn say_how_to_go_on(args: &TrainArgs, trained: &Trained) {
         place.step,
         place.steps_per_epoch()
     );
-    eprintln!("to go on: {}", printable(&command::to_go_on(args)));
+    eprintln!("to continue: {}", printable(&command::to_continue(args)));
 }

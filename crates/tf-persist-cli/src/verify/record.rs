@@ -16,8 +16,8 @@ use crate::format::count;
 use crate::inputs::{FileInputs, reinterpreted};
 use crate::stdout::stdout;
 
-/// A request that is checked, and not asked yet.
-struct Asked<'a> {
+/// A request to record.
+struct NewRequest<'a> {
     signature: &'a SignatureDef,
     inputs: Vec<(String, Tensor)>,
 }
@@ -25,7 +25,7 @@ struct Asked<'a> {
 pub(super) fn record(args: &VerifyArgs, artefact: &SavedModel, file: &Path) -> anyhow::Result<()> {
     let tags = args.load.tag_list();
     let meta_graph = artefact.meta_graph(tags.as_deref())?;
-    // What is wrong with the requests is said before TensorFlow is opened.
+    // Errors in the requests are found before TensorFlow is opened.
     let requests = read(args, meta_graph, file)?;
     if args.in_order {
         return record_in_order(args, artefact, meta_graph, file, requests);
@@ -67,7 +67,7 @@ fn record_in_order(
     artefact: &SavedModel,
     meta_graph: &MetaGraph,
     file: &Path,
-    requests: Vec<Asked<'_>>,
+    requests: Vec<NewRequest<'_>>,
 ) -> anyhow::Result<()> {
     let mut sequence = Sequence::begin(artefact, meta_graph, args.replace)?;
     for (index, request) in requests.iter().enumerate() {
@@ -89,24 +89,24 @@ fn record_in_order(
 }
 
 /// The requests of a file, in its order.
-fn read<'a>(args: &VerifyArgs, meta_graph: &'a MetaGraph, file: &Path) -> anyhow::Result<Vec<Asked<'a>>> {
+fn read<'a>(args: &VerifyArgs, meta_graph: &'a MetaGraph, file: &Path) -> anyhow::Result<Vec<NewRequest<'a>>> {
     let named = |name: Option<&str>| match name {
         Some(name) => meta_graph.signature(name),
         None => meta_graph.default_signature(),
     };
-    let of_json = |source: &str, bytes: &[u8]| -> anyhow::Result<Asked<'a>> {
+    let of_json = |source: &str, bytes: &[u8]| -> anyhow::Result<NewRequest<'a>> {
         let request = Request::parse(source, bytes)?;
         let signature = named(request.signature_name().or(args.signature.as_deref()))?;
         let inputs = request.tensors(&signature.name, &signature.input_tensors(), ExtraInputs::Refuse)?;
-        Ok(Asked { signature, inputs })
+        Ok(NewRequest { signature, inputs })
     };
     let name = file.display().to_string();
     let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     match ending {
         "npz" | "json" | "jsonl" => {}
         _ if name == "-" => {}
-        "npy" => bail!(UsageError(format!("`{name}` is one array without a name; write an .npz"))),
-        _ => bail!(UsageError(format!("`{name}` ends neither in .npz nor in .json nor in .jsonl"))),
+        "npy" => bail!(UsageError(format!("`{name}` is one array without a name: write an .npz file"))),
+        _ => bail!(UsageError(format!("`{name}` does not end in .npz, .json or .jsonl"))),
     }
     if ending == "jsonl" {
         let text = fs::read(file).with_context(|| format!("cannot read `{name}`"))?;
@@ -124,7 +124,7 @@ fn read<'a>(args: &VerifyArgs, meta_graph: &'a MetaGraph, file: &Path) -> anyhow
             let signature = named(args.signature.as_deref())?;
             let inputs = arrays.into_iter().map(|(name, array)| reinterpreted(signature, name, array));
             let inputs = inputs.collect::<Result<_, _>>().with_context(|| format!("`{name}`"))?;
-            Asked { signature, inputs }
+            NewRequest { signature, inputs }
         }
     };
     Ok(vec![request])

@@ -1,4 +1,4 @@
-//! What came of the replays, as text and as JSON.
+//! Reports of replays, as text and as JSON.
 
 use std::io::Write;
 
@@ -10,7 +10,7 @@ use tf_persist_core::warmup::{Outcome, OutputReport, OutputResult, Replay};
 use crate::comparison;
 use crate::format::{count, short};
 
-/// How many replays ended how.
+/// The number of replays by outcome.
 #[derive(Default)]
 struct Tally {
     compared: u64,
@@ -47,7 +47,7 @@ impl Tally {
     }
 }
 
-/// The verdict in the first word, and a line for each record of which there is more to say.
+/// Writes the verdict as the first word, then a line for each record that was not equal.
 pub(super) fn text(out: &mut impl Write, replays: &[Replay], tolerance: Tolerance) -> anyhow::Result<()> {
     let tally = Tally::of(replays);
     let Tally { compared, equal, different, unanswered, skipped } = tally;
@@ -73,7 +73,7 @@ pub(super) fn text(out: &mut impl Write, replays: &[Replay], tolerance: Toleranc
         match &replay.outcome {
             Outcome::Compared(outputs) => {
                 let unequal = outputs.iter().filter(|output| !output.is_equal());
-                // Of an answer that differs, what does not is left out.
+                // For an answer that differs, only the outputs that differ are shown.
                 let shown = unequal.filter(|output| !replay.is_different() || !output.is_same());
                 shown.map(ToString::to_string).try_for_each(|output| line(&output))?;
             }
@@ -93,7 +93,7 @@ fn tolerated(tolerance: Tolerance) -> String {
     }
 }
 
-/// As docs/cli.md says.
+/// The report that docs/cli.md documents.
 pub(super) fn json(out: &mut impl Write, replays: &[Replay]) -> anyhow::Result<()> {
     let tally = Tally::of(replays);
     let records: Vec<Value> = replays.iter().map(record).collect();

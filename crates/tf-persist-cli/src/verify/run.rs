@@ -24,7 +24,7 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     artefact.meta_graph(tags.as_deref())?;
     let nothing = |reason: String| nothing_recorded(&artefact, &args.path, reason);
     let files: [Open; 2] = [Records::of, Records::of_sequence];
-    // A damaged file is told before TensorFlow is opened, and before a verdict over a part of it.
+    // A damaged file is an error before TensorFlow is opened, and before a verdict on a part of it.
     let mut counts = [None; 2];
     for (records, count) in files.iter().zip(&mut counts) {
         let Some(records) = records(&artefact)? else { continue };
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
         if count.is_none_or(|count| count == 0) {
             continue;
         }
-        // Each file a model of its own: a sequence is asked of one that nobody has asked before, and one model is held at a time.
+        // One newly loaded model for each file, one after the other: a sequence needs a model that has not run yet.
         let model = artefact.load(args.load.options()?)?;
         for record in records(&artefact)?.into_iter().flatten() {
             replays.push(model.replay(&record?, args.tolerated())?);
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     }
     match args.format {
         Format::Text => report::text(&mut BufWriter::new(stdout()), &replays, args.tolerated()),
-        // As it is: what looks like a colour in a name is part of the name.
+        // Unfiltered: an escape sequence in a name is part of the name.
         Format::Json => report::json(&mut plain_stdout(), &replays),
     }
     .context(PRINTING)?;
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A pack takes no records, so it is not told to.
+/// The error for a model without recorded answers. Nothing can be recorded in a pack, so the hint is to unpack it.
 fn nothing_recorded(artefact: &SavedModel, path: &Path, reason: String) -> ModelError {
     if !artefact.is_packed() {
         return WarmupError::NothingRecorded { path: path.to_path_buf(), reason }.into();

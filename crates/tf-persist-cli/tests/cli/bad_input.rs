@@ -60,7 +60,7 @@ fn field(number: u8, content: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_path_without_anything() {
+fn a_missing_path() {
     let dir = Dir::new();
     dir.write("file", "");
     for path in ["none", "none/deeper", "/no/such/model", "file/below", "models/none", "päth", "with space"] {
@@ -114,7 +114,7 @@ fn a_file_instead_of_a_folder() {
 }
 
 #[test]
-fn a_folder_that_is_no_model() {
+fn a_folder_without_a_model() {
     let dir = Dir::new();
     let folder = |name: &str, files: &[&str]| {
         fs::create_dir(dir.path(name)).unwrap();

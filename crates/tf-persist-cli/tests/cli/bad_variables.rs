@@ -72,7 +72,7 @@ fn short_and_empty_parts_are_named() {
 
 /// What a clone without Git LFS, or a download without a login, leaves in place of a file.
 #[test]
-fn pointers_and_pages_in_place_of_variables_are_called_so() {
+fn pointers_and_web_pages_in_place_of_variables_are_named() {
     let dir = Dir::new();
     let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 7516192\n", "4d".repeat(32));
     let page = "<!DOCTYPE html>\n<html><head><title>404</title></head></html>\n";
@@ -89,7 +89,7 @@ fn pointers_and_pages_in_place_of_variables_are_called_so() {
 }
 
 #[test]
-fn a_damaged_index_is_never_believed() {
+fn a_damaged_index_is_always_refused() {
     let dir = Dir::new();
     let model = dir.copy_model("half_plus_two", "model");
     let whole = fs::read(model.join(INDEX)).unwrap();
@@ -140,7 +140,7 @@ fn flipped_bytes_of_a_variable_are_found_when_it_is_read() {
 }
 
 #[test]
-fn the_json_report_of_a_damaged_model_is_json_all_the_same() {
+fn the_json_report_of_a_damaged_model_is_valid() {
     let dir = Dir::new();
     let model = dir.copy_model("half_plus_two", "model");
     fs::remove_file(model.join(SHARD)).unwrap();

@@ -1,4 +1,4 @@
-//! Commands whose failures show all there is to see.
+//! Commands, and checks whose failures print everything about the run.
 
 use std::env;
 use std::ffi::OsStr;
@@ -15,16 +15,16 @@ use tf_persist_testing::libtensorflow;
 
 use crate::support::Dir;
 
-/// The folder of a libtensorflow that cannot be opened: whoever gives an answer with it has not asked TensorFlow.
+/// The folder of a libtensorflow that cannot be opened: a command that succeeds with it has not used TensorFlow.
 pub(crate) const NO_TENSORFLOW: &str = "/nonexistent";
 
 /// A process that runs longer hangs.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Refusing a file takes milliseconds; so long on a machine that compiles meanwhile.
+/// Refusing a file takes milliseconds; a machine that also compiles may take this long.
 const QUICK: Duration = Duration::from_secs(5);
 
-/// A command that is not run yet.
+/// A command to run.
 pub(crate) struct Cmd<'d> {
     dir: &'d Dir,
     command: Command,
@@ -33,7 +33,7 @@ pub(crate) struct Cmd<'d> {
 }
 
 impl<'d> Cmd<'d> {
-    /// Nothing of the tester's environment reaches it. Backtraces are asked for: none may be printed all the same.
+    /// Clears the environment. Backtraces are enabled, and none may be printed.
     pub(crate) fn new(dir: &'d Dir, mut command: Command) -> Self {
         command.env_clear().current_dir(dir.path(""));
         command.env("PATH", env::var_os("PATH").unwrap_or_default());
@@ -72,7 +72,7 @@ impl<'d> Cmd<'d> {
         self
     }
 
-    /// Where there is no TensorFlow.
+    /// Without TensorFlow.
     pub(crate) fn without_tensorflow(self) -> Self {
         self.env("TF_PERSIST_LIBTENSORFLOW", NO_TENSORFLOW)
     }

@@ -64,7 +64,7 @@ fn train_flushes_denormals_in_every_thread() {
 }
 
 #[test]
-fn denormals_that_nobody_computes_with_stay() {
+fn unused_denormals_stay() {
     let dir = Dir::new();
     for threads in THREADS {
         let line = format!(

@@ -23,7 +23,7 @@ fn different(ran: Ran, first_line: &str) -> Ran {
 }
 
 #[test]
-fn a_model_is_its_copy() {
+fn a_copy_is_the_same() {
     let dir = Dir::new();
     for model in ["digits", "text", "tf1_graph", "multi", "text_format", "sparse", "float8", "dtypes"] {
         dir.copy_model(model, model);
@@ -37,12 +37,12 @@ fn a_model_is_its_copy() {
 }
 
 #[test]
-fn a_constant_and_a_signature_are_seen() {
+fn changed_constants_and_signatures_are_listed() {
     let dir = Dir::new();
     times(&dir, "a", "2");
     times(&dir, "b", "3");
     let ran = different(diff(&dir, "a b"), "different: graph");
-    ran.prints("graph: 1 changed\n  ~ c (Const)\n  1 node besides, for depending on others that differ\n");
+    ran.prints("graph: 1 changed\n  ~ c (Const)\n  1 more node with different inputs\n");
     let report = diff(&dir, "a b --format json").json();
     assert_eq!(
         report["meta_graphs"][0]["graph"],
@@ -63,14 +63,14 @@ fn a_constant_and_a_signature_are_seen() {
 }
 
 #[test]
-fn variables_assets_and_ops_are_told() {
+fn changed_variables_assets_and_ops_are_listed() {
     let dir = Dir::new();
     let ran = different(
         diff(&dir, "models/digits/model models/text/model"),
         "different: signatures, ops, functions, graph, variables, assets",
     );
     let ran = ran.prints("\nvariables: 11 removed, 0 of 0 changed, 6 added\n").prints("  ~ BiasAdd 3 -> 0\n");
-    ran.prints("\nassets: 1 added\n  + assets/vocabulary.txt\n").prints("more; --format json has all\n");
+    ran.prints("\nassets: 1 added\n  + assets/vocabulary.txt\n").prints("more; --format json lists all\n");
     let report = diff(&dir, "models/digits/model models/text/model --format json").json();
     assert_eq!(report["meta_graphs"][0]["ops"]["Conv2D"], json!([2, 0]));
     assert_eq!(report["assets"]["added"], json!(["assets/vocabulary.txt"]));
@@ -126,7 +126,7 @@ fn values_and_their_tolerance() {
 }
 
 #[test]
-fn meta_graphs_are_told_apart_by_their_tags() {
+fn meta_graphs_are_matched_by_tags() {
     let dir = Dir::new();
     let ran = different(
         diff(&dir, "models/multi/model models/half_plus_two/model"),
@@ -141,7 +141,7 @@ fn meta_graphs_are_told_apart_by_their_tags() {
 }
 
 #[test]
-fn what_cannot_be_read_is_an_error_and_no_difference() {
+fn an_unreadable_model_is_an_error_not_a_difference() {
     let dir = Dir::new();
     for line in ["none models/digits/model", "models/digits/model none", "models/digits models/digits/model"] {
         diff(&dir, line).fails().says("is not a SavedModel").prints_only("");
@@ -151,7 +151,7 @@ fn what_cannot_be_read_is_an_error_and_no_difference() {
 }
 
 #[test]
-fn wrong_usage_of_diff_exits_with_2() {
+fn usage_errors_of_diff_exit_with_2() {
     let dir = Dir::new();
     for line in ["", "a", "a b c", "a b --tolerance -1", "a b --format xml", "a b --variables --tags serve"] {
         diff(&dir, line).misused();
@@ -179,7 +179,7 @@ fn chain(model: &mut pb::SavedModel, last: &str) {
 }
 
 #[test]
-fn hostile_graphs_end() {
+fn hostile_graphs_terminate() {
     let dir = Dir::new();
     dir.write_proto("chain", |model| chain(model, "Abs"));
     dir.write_proto("circle", |model| chain(model, "f0"));

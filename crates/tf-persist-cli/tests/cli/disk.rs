@@ -19,7 +19,7 @@ pub(crate) fn full_disk(kib: u32) -> String {
 }
 
 #[test]
-fn a_full_disk_fails_with_a_sentence_and_leaves_nothing_behind() {
+fn a_full_disk_is_an_error_and_leaves_nothing_behind() {
     let dir = Dir::new();
     let before = dir.listing();
     // What does not fit are the variables, the graph, the graph as text, and where there are no variables.
@@ -41,7 +41,7 @@ fn a_full_disk_leaves_no_folders_above_the_target_behind() {
 }
 
 #[test]
-fn a_copy_that_fails_names_the_place_it_was_written_to() {
+fn a_failed_copy_names_its_target() {
     let dir = Dir::new();
     let ran = dir.bash(&full_disk(40), "export models/text/model out").run().fails();
     // The source is whole; it is the target's disk that has no room.
@@ -66,7 +66,7 @@ fn outputs_on_a_full_disk_leave_nothing_behind() {
 }
 
 #[test]
-fn of_two_processes_with_one_target_one_at_most_fails() {
+fn at_most_one_of_two_processes_with_one_target_fails() {
     let dir = Dir::new();
     let mut children: Vec<_> = (0..2).map(|_| dir.cmd("export models/digits/model out").start()).collect();
     let codes: Vec<_> = children.iter_mut().map(|child| child.wait().unwrap().code()).collect();
@@ -76,7 +76,7 @@ fn of_two_processes_with_one_target_one_at_most_fails() {
 }
 
 #[test]
-fn a_folder_that_may_not_be_written_to_is_named() {
+fn a_read_only_folder_is_named() {
     let dir = Dir::new();
     // Nobody, not even root, makes folders here.
     dir.cmd("export models/half_plus_two/model /sys/out").run().fails().says("/sys");
@@ -92,14 +92,14 @@ fn a_folder_that_may_not_be_written_to_is_named() {
 }
 
 #[test]
-fn messages_do_not_name_folders_that_the_user_never_saw() {
+fn messages_do_not_name_temporary_folders() {
     let dir = Dir::new();
     let closed = dir.cmd("export models/half_plus_two/model /sys/out").run().fails();
     closed.check(!closed.err().contains(".tmp"), "it names its own temporary folder");
 }
 
 #[test]
-fn a_process_that_is_killed_leaves_a_whole_model_or_none() {
+fn a_killed_process_leaves_a_complete_model_or_none() {
     let dir = Dir::new();
     dir.cmd("export models/digits/model whole").run().ok();
     for moment in MOMENTS {
@@ -115,7 +115,7 @@ fn a_process_that_is_killed_leaves_a_whole_model_or_none() {
 }
 
 #[test]
-fn a_process_that_is_killed_while_overwriting_leaves_the_old_model_or_the_new() {
+fn a_process_killed_while_overwriting_leaves_the_old_or_the_new_model() {
     let dir = Dir::new();
     dir.cmd("export models/digits/model whole").run().ok();
     dir.copy_model("half_plus_two", "out");
@@ -137,7 +137,7 @@ fn a_process_that_is_killed_while_overwriting_leaves_the_old_model_or_the_new() 
 
 /// A process that is stopped has its folder for as long as it is there.
 #[test]
-fn the_folder_of_a_living_process_stays() {
+fn the_folder_of_a_running_process_stays() {
     let dir = Dir::new();
     dir.copy_model("digits", "source");
     // So that there is something to do.

@@ -108,17 +108,14 @@ fn a_graph_of_tensorflow_1_is_given_examples() {
 }
 
 #[test]
-fn what_takes_no_examples_is_refused() {
+fn models_without_example_inputs_are_refused() {
     let dir = Dir::new();
     parser(&dir);
     dir.write("e.json", "[{\"age\": 3}]");
     for (line, said) in [
-        (
-            "m --signature plain --examples e.json",
-            "signature `plain`: nothing in the graph parses tf.Examples out of `text`",
-        ),
+        ("m --signature plain --examples e.json", "signature `plain`: the graph parses no tf.Examples from `text`"),
         ("models/half_plus_two/model --examples e.json", "it has no input that takes strings"),
-        ("models/text/model --examples e.json", "nothing in the graph parses tf.Examples out of `text`"),
+        ("models/text/model --examples e.json", "the graph parses no tf.Examples from `text`"),
         ("m --examples e.json --input in=[\"x\"]", "every input that takes strings is given by --input"),
         ("m --examples e.json --input nope=", "has no input `nope`"),
         ("m --signature both --examples e.json", "needs `text`, which was not given"),

@@ -46,7 +46,7 @@ fn files(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn every_model_comes_out_whole() {
+fn every_model_is_exported_completely() {
     let dir = Dir::new();
     for model in Recorded::all() {
         let name = &model.name;
@@ -77,7 +77,7 @@ fn every_model_comes_out_whole() {
 }
 
 #[test]
-fn what_was_written_answers_as_its_source() {
+fn an_exported_model_answers_like_its_source() {
     let dir = Dir::new();
     for name in ["tf1_graph", "text"] {
         let model = Recorded::read(name);
@@ -118,7 +118,7 @@ fn the_target_may_be_missing_or_empty() {
 }
 
 #[test]
-fn a_target_that_holds_something_is_refused_and_left_as_it_is() {
+fn a_non_empty_target_is_refused_and_unchanged() {
     let dir = Dir::new();
     dir.write("full/notes.txt", "mine");
     dir.write("file", "mine");
@@ -180,7 +180,7 @@ fn a_failed_overwrite_leaves_the_old_model() {
 }
 
 #[test]
-fn a_link_to_an_empty_folder_is_no_trap() {
+fn a_link_to_an_empty_folder_is_followed() {
     let dir = Dir::new();
     fs::create_dir(dir.path("real")).unwrap();
     symlink("real", dir.path("link")).unwrap();

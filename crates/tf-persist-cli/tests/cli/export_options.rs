@@ -35,7 +35,7 @@ fn signatures_are_kept_and_renamed() {
 }
 
 #[test]
-fn what_does_not_fit_the_model_is_refused_and_nothing_is_written() {
+fn options_that_do_not_fit_the_model_write_nothing() {
     let dir = Dir::new();
     let refused = [
         ("--signatures nothing", "`nothing`"),

@@ -133,7 +133,7 @@ fn strings_spell_control_characters_out() {
 }
 
 #[test]
-fn what_tensorflow_says_spells_control_characters_out() {
+fn messages_of_tensorflow_spell_control_characters_out() {
     let dir = Dir::new();
     let cmd = dir
         .cmd("run models/tf1_graph/model --signature regress --input")

@@ -45,7 +45,7 @@ fn every_form_gives_the_same_answer() {
 }
 
 #[test]
-fn inputs_may_come_from_several_places() {
+fn inputs_can_be_given_in_several_ways() {
     let dir = Dir::new();
     let body = npy("<f4", "(1, 4)", &floats(&[0.1, 0.2, 0.3, 0.4]));
     dir.write("body.npy", &body);
@@ -105,7 +105,7 @@ fn strings_are_text_base64_or_numpy_arrays() {
 }
 
 #[test]
-fn bfloat16_comes_as_the_bits_of_uint16() {
+fn bfloat16_is_read_from_uint16_bits() {
     let dir = Dir::new();
     let model = Recorded::read("dtypes");
     let case = model.cases().into_iter().find(|case| case.signature == "scalars").unwrap();
@@ -133,7 +133,7 @@ fn bfloat16_comes_as_the_bits_of_uint16() {
 }
 
 #[test]
-fn sparse_tensors_come_and_go_in_three_parts() {
+fn sparse_tensors_have_three_parts() {
     let dir = Dir::new();
     let parts = ["features.indices=[[0,1],[2,3]]", "features.values=[1.5,2]", "features.dense_shape=[3,4]"];
     let inputs = || parts.iter().flat_map(|part| ["--input", part]);
@@ -151,7 +151,7 @@ fn sparse_tensors_come_and_go_in_three_parts() {
 }
 
 #[test]
-fn numbers_that_json_lacks_are_understood_and_given_back() {
+fn nan_and_infinity_are_read_and_written() {
     let dir = Dir::new();
     let line = "run models/half_plus_two/model --format json --inputs -";
     let ran = dir.cmd(line).stdin("{\"inputs\": {\"x\": [NaN, Infinity, -Infinity, 1]}}").run().ok();
@@ -188,7 +188,7 @@ fn missing_extra_and_wrong_inputs_are_refused_by_name_before_tensorflow_is_opene
 }
 
 #[test]
-fn json_that_is_no_tensor_is_refused_with_the_place() {
+fn invalid_json_is_refused_with_its_position() {
     let dir = Dir::new();
     refused(&dir, "--input x=[[1],[1,2]]").says("--input x: at [1][1]").says("the lists before this one have 1");
     refused(&dir, "--input x=[1,[2]]").says("at [1]").says("a list where float32 is expected");
@@ -219,7 +219,7 @@ fn json_that_is_no_tensor_is_refused_with_the_place() {
 }
 
 #[test]
-fn files_that_are_no_arrays_are_refused_with_their_names() {
+fn invalid_array_files_are_refused_by_name() {
     let dir = Dir::new();
     let x = npy("<f4", "(3,)", &floats(&[1.0, 2.0, 3.0]));
     dir.write("pickled.npz", npz(&[("x", npy("|O", "(1,)", b"\x80\x04K\x01."))]));
@@ -245,7 +245,7 @@ fn files_that_are_no_arrays_are_refused_with_their_names() {
     refused(&dir, "--input x=@pickled.npy").says("pickled").hints("objects");
     let misused = [
         ("--input x=@data.bin", "`data.bin` does not end in .npy"),
-        ("--inputs data.bin", "`data.bin` ends neither in .npz nor in .json"),
+        ("--inputs data.bin", "`data.bin` does not end in .npz or .json"),
         ("--inputs x.npy", "--input NAME=@x.npy"),
         ("--inputs x.jsonl", "--requests x.jsonl"),
     ];

@@ -91,7 +91,7 @@ fn expected_variables(python: &Value) -> BTreeMap<String, Value> {
 }
 
 #[test]
-fn the_json_report_has_the_form_that_is_documented() {
+fn the_json_report_is_as_documented() {
     let dir = Dir::new();
     let json = inspect(&dir, "tf1_graph/model --format json").ok().json();
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
@@ -120,7 +120,7 @@ fn the_json_report_has_the_form_that_is_documented() {
 }
 
 #[test]
-fn the_text_has_all_that_the_contract_names() {
+fn the_text_report_is_complete() {
     let dir = Dir::new();
     let report = inspect(&dir, "tf1_graph/model").ok();
     report.check(report.err().is_empty(), "there is nothing to complain about");
@@ -134,7 +134,7 @@ fn the_text_has_all_that_the_contract_names() {
         "    x              float32  [-1, 4]  x:0",
         "ops  346 nodes, 0 functions",
         "  116  Const",
-        "ops more; --ops shows them",
+        "ops more; --ops shows all",
         "assets\n  species.txt  28 B",
         "assets.extra\n  about.txt  64 B",
         "to run it  nothing is missing",
@@ -151,7 +151,7 @@ fn the_text_has_all_that_the_contract_names() {
         .prints("    image          float32  [-1, 8, 8, 1]  ")
         .prints("    probabilities  float32  [-1, 10]       ")
         .prints("fingerprint  ")
-        .prints("; the variables are those it was made of");
+        .prints("; it matches the variables");
     inspect(&dir, "text_format/model").ok().prints("(saved_model.pbtxt, ").prints("meta graph (no tags)  ");
     inspect(&dir, "dtypes/model").ok().prints("    float32  float32  unknown  unknown_rank_float32:0");
     let sparse = "sparse: values features/values:0, indices features/indices:0, dense_shape features/shape:0";
@@ -195,7 +195,7 @@ fn options_narrow_the_report() {
 }
 
 #[test]
-fn what_does_not_exist_is_answered_with_what_does() {
+fn unknown_names_list_the_known_ones() {
     let dir = Dir::new();
     inspect(&dir, "multi/model --tags gpu").fails().says("`gpu`").says("`serve`, `serve,train`");
     inspect(&dir, "multi/model --tags serve,train,gpu").fails().says("`serve,train,gpu`");
@@ -208,7 +208,7 @@ fn what_does_not_exist_is_answered_with_what_does() {
 }
 
 #[test]
-fn what_several_meta_graphs_have_is_listed_once() {
+fn names_in_several_meta_graphs_are_listed_once() {
     let dir = Dir::new();
     let unknown = inspect(&dir, "multi/model --signature nope").fails();
     unknown.check(unknown.err().matches("serving_default").count() == 1, "a name is listed twice");
@@ -287,7 +287,7 @@ fn a_file_that_an_initialiser_reads_outside_of_the_model_is_missing() {
     gone.prints("missing:\n  the file `/home/who/vocabulary.txt`, which is not there");
     let there = dir.write("outside.txt", "a\n").display().to_string();
     let there = read_at_load(&dir, "there", &there);
-    there.prints("outside.txt`, which is no part of the model: an initialiser reads it when the model is loaded");
+    there.prints("outside.txt`, which is not part of the model: an initialiser reads it when the model is loaded");
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn functions_of_python_are_missing() {
 }
 
 #[test]
-fn variables_that_a_fingerprint_speaks_of_are_missing() {
+fn variables_of_a_fingerprint_are_missing() {
     let dir = Dir::new();
     dir.write_proto("m", |_| {});
     // `FingerprintDef.checkpoint_hash` is field 5.
@@ -318,13 +318,11 @@ fn variables_that_a_fingerprint_speaks_of_are_missing() {
     dir.write("m/fingerprint.pb", "<!DOCTYPE html>");
     dir.cmd("inspect m").without_tensorflow().run().fails().says("m/fingerprint.pb").says("a web page");
     let none = inspect(&dir, "tf1_graph/model").ok();
-    none.prints(
-        "fingerprint  none (`tf.saved_model.save` of TensorFlow 2.11 and later writes one, and nothing else does)",
-    );
+    none.prints("fingerprint  none (only `tf.saved_model.save` of TensorFlow 2.11 and later writes one)");
 }
 
 #[test]
-fn bare_graphs_are_called_so() {
+fn bare_graphs_are_recognised() {
     let dir = Dir::new();
     let text = "node {\n  name: \"x\"\n  op: \"Placeholder\"\n}\n";
     let binary = b"\x0a\x10\x0a\x01x\x12\x0bPlaceholder";
@@ -339,7 +337,7 @@ fn bare_graphs_are_called_so() {
 }
 
 #[test]
-fn an_asset_that_was_not_fetched_is_named() {
+fn an_asset_that_is_a_pointer_is_named() {
     let dir = Dir::new();
     dir.copy_model("text", "model");
     dir.write("model/assets/vocabulary.txt", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n");
@@ -348,7 +346,7 @@ fn an_asset_that_was_not_fetched_is_named() {
 }
 
 #[test]
-fn what_is_narrowed_begins_at_once() {
+fn a_partial_report_starts_without_an_empty_line() {
     let dir = Dir::new();
     for option in ["--signature serving_default", "--ops", "--variables", "--stats", "--tags serve"] {
         let report = inspect(&dir, &format!("half_plus_two/model {option}")).ok();
@@ -357,7 +355,7 @@ fn what_is_narrowed_begins_at_once() {
 }
 
 #[test]
-fn paths_may_be_written_in_any_way() {
+fn every_spelling_of_a_path_works() {
     let dir = Dir::new();
     dir.copy_model("half_plus_two", "with space/a \"b\" ü/model");
     let names =

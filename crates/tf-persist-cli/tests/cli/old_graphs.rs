@@ -65,7 +65,7 @@ fn ten_thousand_unknown_ops_stay_readable() {
 
 /// TensorFlow runs without what it does not know. That the answer may differ has to be said.
 #[test]
-fn an_attribute_that_tensorflow_does_not_know_is_told() {
+fn an_unknown_attribute_is_a_warning() {
     let dir = Dir::new();
     dir.write_proto("m", |model| {
         let mut value = pb::AttrValue::new();
@@ -82,7 +82,7 @@ fn an_attribute_that_tensorflow_does_not_know_is_told() {
 
 /// An element type, which is the value of an attribute, is another matter: TensorFlow refuses it.
 #[test]
-fn an_element_type_that_tensorflow_does_not_know_says_who_wrote_it() {
+fn an_unknown_dtype_names_the_writer_version() {
     let dir = Dir::new();
     dir.write_proto("m", |model| {
         model.meta_graphs[0].meta_info_def.mut_or_insert_default().tensorflow_version = "2.99.0".into();
@@ -97,7 +97,7 @@ fn an_element_type_that_tensorflow_does_not_know_says_who_wrote_it() {
 }
 
 #[test]
-fn kernels_that_are_gone_or_never_were_are_told_apart() {
+fn removed_kernels_are_told_from_missing_ones() {
     let dir = Dir::new();
     let refused = |name: &str, change: &dyn Fn(&mut pb::NodeDef)| {
         dir.write_proto(name, |model| {
@@ -115,7 +115,7 @@ fn kernels_that_are_gone_or_never_were_are_told_apart() {
     let ran = refused("BoostedTreesEnsembleResourceHandleOp", &|_| {});
     ran.says("BoostedTreesEnsembleResourceHandleOp").hints("TensorFlow 2.8 was the last that could run");
     let report = dir.cmd("inspect BoostedTreesEnsembleResourceHandleOp").without_tensorflow().run().ok();
-    report.prints("TensorFlow 2.8 or older, which was the last that could run `BoostedTreesEnsembleResourceHandleOp`");
+    report.prints("TensorFlow 2.8 or older, the last one that can run `BoostedTreesEnsembleResourceHandleOp`");
     let ran = refused("TPUOrdinalSelector", &|_| {});
     ran.hints("knows `TPUOrdinalSelector` but cannot run it here");
     let ran = refused("PyFunc", &|node| {
@@ -162,7 +162,7 @@ fn missing_ops_of_a_large_graph_are_found_at_once() {
 
 /// TensorFlow looks at a function when it is called. Python's loader refuses such a model; the sessions of old servers ran it.
 #[test]
-fn an_op_in_a_function_that_nothing_calls_is_not_missed() {
+fn an_op_in_an_uncalled_function_is_not_missing() {
     let dir = Dir::new();
     dir.write_proto("m", |model| {
         let mut function = pb::FunctionDef::new();
@@ -238,7 +238,7 @@ fn an_asset_that_is_listed_twice_is_fed_once() {
 }
 
 #[test]
-fn what_another_place_or_time_asks_for_is_told() {
+fn devices_versions_and_empty_tables_are_explained() {
     let dir = Dir::new();
     let pinned = bare_table(&dir, "pinned", |meta_graph| {
         let nodes = &mut meta_graph.graph_def.mut_or_insert_default().node;

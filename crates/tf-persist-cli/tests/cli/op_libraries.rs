@@ -79,7 +79,7 @@ fn an_op_in_cc_runs() {
 }
 
 #[test]
-fn files_that_are_no_libraries_are_refused() {
+fn other_files_are_refused_as_libraries() {
     let dir = Dir::new();
     refused(&dir, "missing.so").says("`missing.so`").says("there is no such file");
     refused(&dir, "models").says("`models`").says("it is a folder");
@@ -105,7 +105,7 @@ fn files_that_are_no_libraries_are_refused() {
 }
 
 #[test]
-fn libraries_that_cannot_be_opened_say_why() {
+fn unloadable_libraries_are_explained() {
     let dir = Dir::new();
     let tensorflow = "extern void _ZN10tensorflow12OpDefBuilder7RemovedEv(void); void (*use)(void) = _ZN10tensorflow12OpDefBuilder7RemovedEv;";
     let other = refused(&dir, compile(&dir, "other", tensorflow, &[]));
@@ -179,7 +179,7 @@ fn a_package_without_a_list_of_its_files_is_found() {
 }
 
 #[test]
-fn tensorflow_itself_and_modules_of_python_are_no_op_libraries() {
+fn tensorflow_and_python_modules_are_refused() {
     let dir = Dir::new();
     let module = "extern void PyExc_ValueError(void); void (*use)(void) = PyExc_ValueError;";
     refused(&dir, compile(&dir, "module", module, &[])).says("it is a module for Python");

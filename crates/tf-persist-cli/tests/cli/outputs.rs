@@ -25,7 +25,7 @@ fn an_output_goes_to_npy_npz_and_json() {
 }
 
 #[test]
-fn several_outputs_do_not_fit_into_npy() {
+fn npy_holds_one_output() {
     let dir = Dir::new();
     let inputs = "--input body=[[1,2,3,4]] --input blood=[[1,2,3,4,5,6]]";
     let ran = dir.cmd(&format!("run models/two_in_two_out/model {inputs} --output y.npy")).without_tensorflow().run();
@@ -60,7 +60,7 @@ fn strings_and_bfloat16_are_written_as_numpy_can_read_them() {
 }
 
 #[test]
-fn strings_that_end_in_nul_are_refused_for_npz_and_fit_into_json() {
+fn strings_that_end_in_nul_need_json() {
     let dir = Dir::new();
     let inputs = [("float32", "1"), ("int64", "1"), ("string", "[\"ab\\u0000\", {\"b64\": \"//4A\"}, \"c\"]")];
     let inputs: Vec<String> =
@@ -76,7 +76,7 @@ fn strings_that_end_in_nul_are_refused_for_npz_and_fit_into_json() {
 }
 
 #[test]
-fn a_file_is_replaced_whole_and_readable_by_others() {
+fn a_file_is_replaced_atomically_with_its_mode() {
     use std::os::unix::fs::PermissionsExt;
     let dir = Dir::new();
     let other = dir.write("y.npy", "something longer than the array that will stand here ".repeat(100));
@@ -92,7 +92,7 @@ fn a_file_is_replaced_whole_and_readable_by_others() {
 }
 
 #[test]
-fn a_place_that_cannot_be_written_to_is_named() {
+fn an_unwritable_path_is_named() {
     let dir = Dir::new();
     let run = |file: &str| dir.cmd(&format!("run models/half_plus_two/model --input x=[1] --output {file}"));
     for name in ["y.csv", "y"] {
@@ -111,7 +111,7 @@ fn a_place_that_cannot_be_written_to_is_named() {
 }
 
 #[test]
-fn the_message_does_not_name_files_that_the_user_never_saw() {
+fn messages_do_not_name_temporary_files() {
     let dir = Dir::new();
     let ran = dir.cmd("run models/half_plus_two/model --input x=[1] --output missing/y.npz").run().fails();
     ran.check(!ran.err().contains(".tmp"), "it names its own temporary file");

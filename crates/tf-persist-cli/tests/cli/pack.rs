@@ -79,7 +79,7 @@ fn with_tags_one_meta_graph_is_packed() {
 }
 
 #[test]
-fn what_is_no_whole_pack_is_refused() {
+fn damaged_packs_are_refused() {
     let dir = Dir::new();
     without_tensorflow(&dir, "export models/text/model m.tfpack").ok();
     let whole = fs::read(dir.path("m.tfpack")).unwrap();
@@ -111,7 +111,7 @@ fn what_is_no_whole_pack_is_refused() {
 }
 
 #[test]
-fn what_is_no_pack_is_not_overwritten() {
+fn other_files_are_not_overwritten() {
     let dir = Dir::new();
     dir.write("notes.tfpack", "mine");
     dir.write("folder.tfpack/notes", "mine");
@@ -166,7 +166,7 @@ fn a_full_disk_leaves_the_old_pack_and_nothing_else() {
 }
 
 #[test]
-fn a_process_that_is_killed_leaves_the_old_pack_or_the_new() {
+fn a_killed_process_leaves_the_old_or_the_new_pack() {
     let dir = Dir::new();
     for name in ["old", "new"] {
         // Large enough that writing takes a while.

@@ -51,7 +51,7 @@ fn said_on_standard_error(ran: Ran) -> Ran {
 }
 
 #[test]
-fn standard_output_is_the_result_alone() {
+fn standard_output_has_only_the_result() {
     let dir = Dir::new();
     make_talkative(&dir.copy_model("half_plus_two", "model"));
     let run = |line: &str| said_on_standard_error(dir.cmd(line).run().ok());
@@ -69,7 +69,7 @@ fn standard_output_is_the_result_alone() {
 }
 
 #[test]
-fn a_report_of_training_stands_alone() {
+fn a_training_report_is_alone_on_standard_output() {
     let dir = Dir::new();
     make_talkative(&dir.copy_model("denormals", "model"));
     dir.write("x.npz", crate::support::npz(&[("x", npy("<f4", "(4,)", &floats(&[1.0; 4])))]));
@@ -79,7 +79,7 @@ fn a_report_of_training_stands_alone() {
 }
 
 #[test]
-fn a_reader_that_goes_away_while_a_model_prints_is_no_failure() {
+fn a_closed_pipe_while_a_model_prints_is_not_a_failure() {
     let dir = Dir::new();
     make_talkative(&dir.copy_model("half_plus_two", "model"));
     dir.write("requests.jsonl", "{\"instances\": [1]}\n".repeat(20_000));

@@ -56,7 +56,7 @@ fn requests_are_answered_in_order_by_one_session_that_keeps_its_state() {
 }
 
 #[test]
-fn a_request_that_fails_is_answered_so_and_the_others_go_on() {
+fn a_failed_request_is_answered_and_the_others_run() {
     let dir = Dir::new();
     let requests = [
         "{\"inputs\": {\"x\": [1]}}",
@@ -91,7 +91,7 @@ fn a_request_that_fails_is_answered_so_and_the_others_go_on() {
 }
 
 #[test]
-fn what_tensorflow_refuses_is_an_answer_too() {
+fn an_error_of_tensorflow_is_an_answer() {
     let dir = Dir::new();
     let request = |body: &str| format!("{{\"inputs\": {{\"body\": {body}, \"blood\": [[1, 2, 3, 4, 5, 6]]}}}}\n");
     let requests = [request("[[1, 2]]"), request("[[1, 2, 3, 4]]"), request("1")].concat();
@@ -105,7 +105,7 @@ fn what_tensorflow_refuses_is_an_answer_too() {
 }
 
 #[test]
-fn rows_are_answered_by_rows() {
+fn row_requests_get_row_answers() {
     let dir = Dir::new();
     let row = "{\"body\": [0.1, 0.2, 0.3, 0.4], \"blood\": [1, 2, 3, 4, 5, 6]}";
     let requests = format!(
@@ -121,7 +121,7 @@ fn rows_are_answered_by_rows() {
 }
 
 #[test]
-fn the_signature_of_the_command_line_is_for_lines_that_name_none() {
+fn the_signature_flag_applies_to_lines_without_one() {
     let dir = Dir::new();
     let requests = concat!(
         "{\"inputs\": {\"text\": [\"a good film\"]}}\n",
@@ -136,7 +136,7 @@ fn the_signature_of_the_command_line_is_for_lines_that_name_none() {
 }
 
 #[test]
-fn no_requests_have_no_answers() {
+fn an_empty_file_has_no_answers() {
     let dir = Dir::new();
     dir.write("empty.jsonl", "");
     dir.cmd("run models/half_plus_two/model --requests empty.jsonl").run().ok().prints_only("");
@@ -144,7 +144,7 @@ fn no_requests_have_no_answers() {
 }
 
 #[test]
-fn what_is_wrong_with_the_requests_is_said_before_tensorflow_is_opened() {
+fn an_unreadable_file_is_refused_before_tensorflow_is_opened() {
     let dir = Dir::new();
     dir.write("some.jsonl", "{\"inputs\": [1]}");
     let run = |line: &str| dir.cmd(&format!("run models/{line}")).without_tensorflow().run().quick().fails();

@@ -29,7 +29,7 @@ fn the_text_report_has_name_dtype_shape_and_a_view() {
 }
 
 #[test]
-fn the_json_report_is_all_that_stands_on_standard_output() {
+fn the_json_report_is_alone_on_standard_output() {
     let dir = Dir::new();
     let ran = dir.cmd("run models/half_plus_two/model --input x=[1,2,3] --format json --repeat 3").run().ok();
     let report = ran.json();
@@ -80,7 +80,7 @@ fn signatures_are_chosen_by_name_or_by_default() {
 }
 
 #[test]
-fn an_unknown_signature_is_refused_with_the_list_of_those_there_are() {
+fn an_unknown_signature_lists_the_known_ones() {
     let dir = Dir::new();
     refused(&dir, "half_plus_two/model --signature nope --input x=[1]")
         .says("`models/half_plus_two/model` has no signature `nope`; it has `serving_default`");
@@ -157,7 +157,7 @@ fn a_shape_that_a_kernel_fails_on_is_explained() {
 }
 
 #[test]
-fn dtypes_that_no_client_knows_are_refused_by_name() {
+fn unsupported_dtypes_are_refused_by_name() {
     let dir = Dir::new();
     refused(&dir, "float8/model --signature widened --input x=[1]").says("float8_e4m3fn").says("input x");
     let ran = dir.cmd("run models/float8/model --signature narrowed --input x=[1]").run().fails();

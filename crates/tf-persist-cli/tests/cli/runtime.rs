@@ -40,9 +40,9 @@ fn refused(dir: &Dir, folder: &str) -> All {
 }
 
 #[test]
-fn it_says_which_library_is_used_and_where_it_was_looked_for() {
+fn reports_the_library_and_the_search_order() {
     let dir = Dir::new();
-    let text = dir.cmd("runtime").run().ok().prints("libtensorflow 2.").prints("looked for in this order:\n");
+    let text = dir.cmd("runtime").run().ok().prints("libtensorflow 2.").prints("searched in this order:\n");
     let text = text.prints(format!("TF_PERSIST_LIBTENSORFLOW  {}: used\n", libtensorflow().display()));
     text.prints("user cache").prints("system");
     let json = dir.cmd("runtime --format json").run().ok().json();
@@ -56,7 +56,7 @@ fn it_says_which_library_is_used_and_where_it_was_looked_for() {
 }
 
 #[test]
-fn it_is_found_wherever_it_may_be() {
+fn every_search_location_is_tried() {
     let dir = Dir::new();
     let core = core(&dir);
     let folder = core.parent().unwrap();
@@ -94,7 +94,7 @@ fn it_is_found_wherever_it_may_be() {
 }
 
 #[test]
-fn a_folder_without_it_is_refused() {
+fn a_folder_without_libtensorflow_is_refused() {
     let dir = Dir::new();
     fs::create_dir(dir.path("empty")).unwrap();
     let report = |folder: &str| refused(&dir, folder).0.remove(0);
@@ -109,7 +109,7 @@ fn a_folder_without_it_is_refused() {
 }
 
 #[test]
-fn a_library_that_is_none_is_refused() {
+fn a_file_that_is_not_a_library_is_refused() {
     let dir = Dir::new();
     dir.write("text/libtensorflow_cc.so.2", "this is no library\n");
     dir.write("text/libtensorflow_framework.so.2", "nor is this\n");
@@ -151,9 +151,9 @@ fn another_library_is_refused() {
 }
 
 #[test]
-fn nothing_at_all_is_told_with_what_to_do() {
+fn finding_nothing_gives_hints() {
     if is_installed() {
-        skipped("nothing_at_all_is_told_with_what_to_do", "libtensorflow is installed on this machine");
+        skipped("finding_nothing_gives_hints", "libtensorflow is installed on this machine");
         return;
     }
     let dir = Dir::new();
@@ -169,7 +169,7 @@ fn nothing_at_all_is_told_with_what_to_do() {
 }
 
 #[test]
-fn what_cannot_be_installed_leaves_the_cache_as_it_is() {
+fn a_failed_installation_leaves_the_cache_unchanged() {
     let dir = Dir::new();
     let pythons = [
         ("fails", "echo 'ERROR: no network' >&2; echo some report; exit 7"),
@@ -204,13 +204,13 @@ fn what_cannot_be_installed_leaves_the_cache_as_it_is() {
 }
 
 #[test]
-fn an_installed_library_is_not_fetched_again() {
+fn an_installed_library_is_not_downloaded_again() {
     let dir = Dir::new();
     for name in ["libtensorflow_cc.so.2", "libtensorflow_framework.so.2"] {
         dir.write(format!("cache/tf-persist/libtensorflow/{name}"), "it need not be opened for this");
     }
     let before = dir.listing();
     let cmd = dir.cmd("runtime install --python /nonexistent").env("XDG_CACHE_HOME", dir.path("cache"));
-    cmd.without_tensorflow().run().quick().ok().prints("is in `").prints("` already");
+    cmd.without_tensorflow().run().quick().ok().prints("is already in `");
     assert_eq!(dir.listing(), before);
 }

@@ -97,7 +97,7 @@ fn a_pack_is_scanned_like_its_folder() {
 }
 
 #[test]
-fn what_fails_is_chosen() {
+fn the_failing_level_is_an_option() {
     let dir = Dir::new();
     evil_model(&dir, Path::new("/owned"));
     dir.cmd("scan evil --fail-on never").without_tensorflow().run().ok();

@@ -3,7 +3,7 @@
 use crate::support::{Dir, npy, npz};
 
 #[test]
-fn what_tensorflow_says_is_said_once_and_without_escapes() {
+fn messages_of_tensorflow_are_printed_once_without_escapes() {
     let dir = Dir::new();
     let ran = dir.cmd("run models/tf1_graph/model --signature regress --input").arg("inputs=[\"no example\"]").run();
     let ran = ran.fails().says("TensorFlow could not run signature `regress` of `models/tf1_graph/model`: ");
@@ -15,7 +15,7 @@ fn what_tensorflow_says_is_said_once_and_without_escapes() {
 }
 
 #[test]
-fn a_signature_is_chosen_as_the_command_has_it() {
+fn the_hint_names_the_signature_flag_of_the_command() {
     let dir = Dir::new();
     dir.write("request.json", r#"{"signature_name": "nope", "inputs": {"x": [1]}}"#);
     dir.copy_model("half_plus_two", "m");
@@ -32,7 +32,7 @@ fn a_signature_is_chosen_as_the_command_has_it() {
 }
 
 #[test]
-fn where_outputs_cannot_go_is_said_before_the_model_runs() {
+fn an_unwritable_output_is_refused_before_the_model_runs() {
     let dir = Dir::new();
     dir.write("file", "");
     dir.write("folder.npz/file", "");
@@ -49,7 +49,7 @@ fn where_outputs_cannot_go_is_said_before_the_model_runs() {
 }
 
 #[test]
-fn what_is_no_model_is_told_apart() {
+fn other_files_are_recognised() {
     let dir = Dir::new();
     dir.write("a.in.npz", npz(&[("x", npy("<f4", "(1,)", &[0; 4]))]));
     let ran = dir.cmd("inspect a.in.npz").without_tensorflow().run().fails().says("it is a file of numpy arrays");

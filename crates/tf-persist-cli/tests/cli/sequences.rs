@@ -21,7 +21,7 @@ fn recorded(dir: &Dir) {
 }
 
 #[test]
-fn a_signature_that_writes_is_refused_with_what_to_do_instead() {
+fn a_signature_that_writes_is_refused_with_a_hint() {
     let dir = Dir::new();
     dir.copy_model("counter", "m");
     dir.write("requests.jsonl", REQUESTS);
@@ -34,7 +34,7 @@ fn a_signature_that_writes_is_refused_with_what_to_do_instead() {
 }
 
 #[test]
-fn a_sequence_is_answered_as_it_was_by_a_fresh_model() {
+fn a_new_model_replays_a_sequence() {
     let dir = Dir::new();
     recorded(&dir);
     assert_eq!(dir.names("m/assets.extra"), ["tf-persist-sequence.tfrecord"]);
@@ -58,7 +58,7 @@ fn a_sequence_is_answered_as_it_was_by_a_fresh_model() {
 }
 
 #[test]
-fn another_order_or_another_model_is_told() {
+fn another_order_or_model_is_different() {
     let dir = Dir::new();
     recorded(&dir);
     // The first two records change places: their requests are the same but for the number, their answers are not.
@@ -82,7 +82,7 @@ fn another_order_or_another_model_is_told() {
 }
 
 #[test]
-fn chance_is_not_recorded() {
+fn random_answers_are_not_recorded() {
     let dir = Dir::new();
     crate::verify::times(&dir, "m", "2");
     let ran =
@@ -92,7 +92,7 @@ fn chance_is_not_recorded() {
 }
 
 #[test]
-fn a_sequence_goes_along_as_a_whole_or_not_at_all() {
+fn a_sequence_is_exported_whole_or_not_at_all() {
     let dir = Dir::new();
     recorded(&dir);
     dir.cmd("export m all").run().ok();

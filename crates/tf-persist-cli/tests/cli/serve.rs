@@ -13,10 +13,10 @@ use tf_persist_testing::libtensorflow;
 
 use crate::support::{Dir, TF_PERSIST};
 
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than any step of these tests.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A server that runs.
+/// A running server.
 pub(crate) struct Running {
     child: Child,
     rest: String,
@@ -25,7 +25,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts a server with any port for REST, and waits until the log says which.
+    /// Starts a server with any free REST port, and waits until the log names it.
     pub(crate) fn start(dir: &Dir, flags: &str) -> Self {
         let mut command = Command::new(TF_PERSIST);
         command.arg("serve-local").args(["--rest-api-port", "any", "--port=0"]).args(flags.split_whitespace());
@@ -34,7 +34,7 @@ impl Running {
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (sender, log) = mpsc::channel();
-        // It closes the pipe and ends at the first line that nobody receives.
+        // It ends, and closes the pipe, when the receiver is dropped.
         let reader = std::thread::spawn(move || {
             lines.map_while(Result::ok).all(|line| sender.send(line).is_ok());
         });
@@ -49,7 +49,7 @@ impl Running {
     pub(crate) fn waits_for(&self, words: &str) -> String {
         let mut seen = Vec::new();
         loop {
-            match self.log.recv_timeout(PATIENCE) {
+            match self.log.recv_timeout(TIMEOUT) {
                 Ok(line) if line.contains(words) => return line,
                 Ok(line) => seen.push(line),
                 Err(_) => panic!("the log has no `{words}`: {seen:#?}"),
@@ -57,10 +57,10 @@ impl Running {
         }
     }
 
-    /// A reply: its code and its body.
+    /// A response: its status code and its body.
     pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.rest).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let length = body.len();
         let head =
             format!("{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
@@ -78,7 +78,7 @@ impl Running {
 
     fn exits(mut self) -> Option<i32> {
         let began = Instant::now();
-        while began.elapsed() < PATIENCE {
+        while began.elapsed() < TIMEOUT {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code();
             }
@@ -96,7 +96,7 @@ impl Drop for Running {
 }
 
 #[test]
-fn wrong_usage_is_refused_without_tensorflow() {
+fn usage_errors_need_no_tensorflow() {
     let dir = Dir::new();
     for (line, words) in [
         ("", "--model_config_file are empty"),
@@ -109,7 +109,7 @@ fn wrong_usage_is_refused_without_tensorflow() {
 }
 
 #[test]
-fn what_keeps_it_from_starting_is_told() {
+fn startup_errors_are_reported() {
     let dir = Dir::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
@@ -180,20 +180,20 @@ fn served_answers_have_no_denormals() {
 }
 
 #[test]
-fn the_second_signal_ends_it_at_once() {
+fn the_second_signal_stops_at_once() {
     let dir = Dir::new();
     fs::create_dir(dir.path("base")).unwrap();
     let server = Running::start(&dir, "--model_base_path=base");
     let mut held = TcpStream::connect(&server.rest).unwrap();
     let head = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 20\r\n\r\n";
     held.write_all(head).unwrap();
-    // It is read before the signal comes.
+    // It is read before the signal arrives.
     let mut go_on = [0; 25];
     held.read_exact(&mut go_on).unwrap();
     assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
     server.signal("-INT");
     server.waits_for("no more connections are taken");
-    // The second counts when it comes a second or more after the first, at any time then.
+    // A second signal counts if it arrives a second or more after the first.
     let mut server = server;
     while server.child.try_wait().unwrap().is_none() {
         server.signal("-INT");
@@ -203,7 +203,7 @@ fn the_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn signals_that_come_together_are_one() {
+fn simultaneous_signals_count_once() {
     let dir = Dir::new();
     fs::create_dir(dir.path("base")).unwrap();
     for signals in [["-TERM", "-TERM"], ["-INT", "-TERM"], ["-TERM", "-INT"]] {
@@ -218,7 +218,7 @@ fn signals_that_come_together_are_one() {
         server.waits_for("no more connections are taken");
         held.write_all(b"{\"instances\": [1.0]}").unwrap();
         let mut reply = String::new();
-        held.set_read_timeout(Some(PATIENCE)).unwrap();
+        held.set_read_timeout(Some(TIMEOUT)).unwrap();
         held.read_to_string(&mut reply).unwrap();
         assert!(reply.starts_with("HTTP/1.1 404") && reply.contains("Latest(m)"), "{reply}");
         assert_eq!(server.exits(), Some(0), "{signals:?}");
@@ -226,10 +226,10 @@ fn signals_that_come_together_are_one() {
 }
 
 #[test]
-fn who_is_stopped_or_killed_once_while_it_loads_serves_the_next_time() {
+fn a_server_stopped_while_loading_serves_the_next_time() {
     let dir = Dir::new();
     dir.copy_model("half_plus_two", "base/1");
-    // No stop is a crash, and the first crash is not held against a version.
+    // A stop is not a crash, and a version may crash once.
     for signal in ["-TERM", "-INT", "-TERM", "-KILL"] {
         let server = Running::start(&dir, "--model_base_path=base --model_name=m");
         server.signal(signal);
@@ -246,11 +246,11 @@ fn who_is_stopped_or_killed_once_while_it_loads_serves_the_next_time() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_nothing() {
+fn an_unread_log_does_not_block() {
     let dir = Dir::new();
     fs::create_dir(dir.path("base")).unwrap();
     let mut server = Running::start(&dir, "--model_base_path=base --log-level=trace --log_format json");
-    // The reader of the log leaves.
+    // The reader closes the pipe.
     server.log = mpsc::channel().1;
     server.signal("-HUP");
     server.reader.take().unwrap().join().unwrap();
@@ -262,7 +262,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
     assert_eq!(server.exits(), Some(0));
 }
 
-/// Makes the init op of a model, which is run when it is loaded, end the process.
+/// Makes the init op of a model, which runs at load, end the process.
 fn make_deadly(dir: &Dir, version: &str) {
     let file = dir.path(version).join("saved_model.pb");
     let mut model = pb::SavedModel::parse_from_bytes(&fs::read(&file).unwrap()).unwrap();
@@ -275,7 +275,7 @@ fn make_deadly(dir: &Dir, version: &str) {
 }
 
 #[test]
-fn what_takes_the_process_down_is_named_and_left_alone() {
+fn a_version_that_crashes_the_process_is_quarantined() {
     let dir = Dir::new();
     dir.copy_model("half_plus_two", "bad/1");
     dir.copy_model("half_plus_two", "good/1");
@@ -285,7 +285,7 @@ fn what_takes_the_process_down_is_named_and_left_alone() {
         format!("config {{ name: {name:?} base_path: {path:?} model_platform: \"tensorflow\" }} ")
     };
     dir.write("config", format!("model_config_list {{ {}{} }}", config("bad"), config("good")));
-    // The first time it may have been something else.
+    // The first crash may have had another cause.
     for _ in 0..2 {
         let server = Running::start(&dir, "--model_config_file=config");
         assert_eq!(server.exits(), None, "a signal ended it");
@@ -311,7 +311,7 @@ fn times_in_the_log_are_numbers_of_one_unit() {
 }
 
 #[test]
-fn what_cannot_be_loaded_is_told_with_its_hint_in_one_line() {
+fn a_load_error_and_its_hint_are_one_line() {
     let dir = Dir::new();
     dir.copy_model("half_plus_two", "base/1");
     fs::write(dir.path("base/1/saved_model.pb"), "truncated").unwrap();
@@ -323,7 +323,7 @@ fn what_cannot_be_loaded_is_told_with_its_hint_in_one_line() {
 }
 
 #[test]
-fn the_log_says_which_keys_and_certificates_hold() {
+fn the_log_reports_reloaded_keys_and_certificates() {
     let dir = Dir::new();
     fs::create_dir(dir.path("base")).unwrap();
     dir.write("keys", "one\ntwo\n");
@@ -332,7 +332,7 @@ fn the_log_says_which_keys_and_certificates_hold() {
     let grpc = "--port=any --rest_api_port=any --model_base_path=base --api_key_file=keys";
     let line = format!("{grpc} --tls_cert={} --tls_key={}", certificate.display(), key.display());
     let server = Running::start(&dir, &line);
-    // What is said before the ports are is gone by already; the rest comes again.
+    // The lines before the ports have been read; the others are repeated.
     dir.write("keys", "two\nthree\nfour\n");
     server.signal("-HUP");
     let changes = server.waits_for("the API keys were read again");
@@ -348,7 +348,7 @@ fn the_log_says_which_keys_and_certificates_hold() {
 }
 
 #[test]
-fn a_reload_is_told_with_who_asked_and_no_model_is_not_ready() {
+fn a_reload_is_logged_with_the_client_and_no_model_is_not_ready() {
     let dir = Dir::new();
     dir.copy_model("half_plus_two", "m/1");
     let config = |version: i64| {
@@ -358,7 +358,7 @@ fn a_reload_is_told_with_who_asked_and_no_model_is_not_ready() {
              version_labels {{ key: 'stable' value: {version} }} }} }}"
         )
     };
-    // A label that stands on a version which is being loaded waits for it.
+    // A label on a version that is loading waits for it.
     dir.write("config", config(1));
     let server = Running::start(&dir, "--model_config_file=config");
     server.waits_for("ready: every model answers");
@@ -398,9 +398,9 @@ fn a_value_without_its_equals_sign_gets_a_tip() {
 }
 
 #[test]
-fn kubernetes_names_no_port() {
+fn variables_of_kubernetes_are_ignored() {
     let dir = Dir::new();
-    // The first thing that is wrong is that there is no model, and not that this is no port.
+    // The first error is the missing model, not the port.
     let cmd = || dir.cmd("serve-local").without_tensorflow();
     cmd().env("TF_PERSIST_PORT", "tcp://10.0.0.7:8500").run().misused().says("--model_config_file are empty");
     cmd().env("TF_PERSIST_PORT", "10.0.0.7").run().misused().says("--port");
@@ -415,7 +415,7 @@ fn change_signature(dir: &Dir, version: &str, change: impl FnOnce(&mut pb::Signa
 }
 
 #[test]
-fn predict_takes_signatures_of_its_methods_alone_where_that_is_looked_at() {
+fn the_method_name_check_limits_predict() {
     let dir = Dir::new();
     dir.copy_model("half_plus_two", "base/1");
     change_signature(&dir, "base/1", |signature| signature.method_name = "my/method".into());
@@ -464,7 +464,7 @@ fn inputs_with_defaults_may_be_left_out_over_rest() {
 
 /// Whether requests share runs, by signature, and why or why not.
 #[test]
-fn its_models_say_whether_requests_share_runs() {
+fn models_report_whether_requests_share_runs() {
     let dir = Dir::new();
     dir.copy_model("padded_text", "text/1");
     dir.copy_model("half_plus_two", "half/1");

@@ -196,7 +196,7 @@ fn a_request_that_leaves_an_input_out_is_not_recorded() {
 
 /// A placeholder that is no input keeps an inner tensor from being computed: that one is asked for, and not the placeholder.
 #[test]
-fn an_input_that_the_graph_cannot_compute_is_asked_for() {
+fn an_input_that_the_graph_cannot_compute_is_required() {
     let dir = Dir::new();
     write(&dir, "m", &[signature("s", &[("h", "h:0", "DT_FLOAT")], &[("y", "y:0", "DT_FLOAT")])]);
     let missing = dir.cmd("run m").without_tensorflow().run().quick().fails();
@@ -224,7 +224,7 @@ fn the_graph_decides_on_the_dtype_of_an_input() {
 }
 
 #[test]
-fn the_server_goes_by_the_graph() {
+fn the_server_uses_the_dtypes_of_the_graph() {
     let dir = Dir::new();
     let lies = |name: &str, output: End<'_>| signature(name, &[("inputs", "text:0", "DT_FLOAT")], &[output]);
     let signatures = [
@@ -261,7 +261,7 @@ fn the_server_goes_by_the_graph() {
 }
 
 #[test]
-fn an_output_that_cannot_be_fetched_is_in_nobodys_way_who_asks_for_another() {
+fn other_outputs_are_fetched_without_an_unfetchable_one() {
     let dir = Dir::new();
     let outputs_of = [
         ("y", "y:0", "DT_FLOAT"),

@@ -44,7 +44,7 @@ fn stats(ran: &Ran) -> Vec<(String, Value)> {
 }
 
 #[test]
-fn every_variable_has_its_figures() {
+fn every_variable_has_statistics() {
     let dir = Dir::new();
     model(&dir, "model", &variables());
     let text = inspect(&dir, "model --variables --stats").ok();
@@ -92,7 +92,7 @@ fn narrow_numbers_are_compared_by_value() {
 }
 
 #[test]
-fn a_wrong_checksum_is_told_by_the_name_of_the_variable() {
+fn a_wrong_checksum_names_the_variable() {
     let dir = Dir::new();
     model(&dir, "model", &variables());
     let shard = dir.path("model/variables/variables.data-00000-of-00001");
@@ -112,7 +112,7 @@ fn a_wrong_checksum_is_told_by_the_name_of_the_variable() {
 }
 
 #[test]
-fn models_without_variables_and_real_ones_have_figures() {
+fn models_without_variables_and_real_models_have_statistics() {
     let dir = Dir::new();
     inspect(&dir, "models/sparse/model --stats").ok().prints("0 variables");
     inspect(&dir, "models/digits/model --stats").ok().prints("mean ");

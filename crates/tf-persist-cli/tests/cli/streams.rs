@@ -20,7 +20,7 @@ fn large_model(dir: &Dir) {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn a_closed_pipe_is_not_a_failure() {
     let dir = Dir::new();
     large_model(&dir);
     dir.write("requests.jsonl", "{\"instances\": [1, 2, 3]}\n".repeat(MANY));
@@ -42,7 +42,7 @@ fn a_reader_that_goes_away_is_no_failure() {
 }
 
 #[test]
-fn a_reader_of_json_that_goes_away_is_no_failure() {
+fn a_closed_pipe_of_json_is_not_a_failure() {
     let dir = Dir::new();
     large_model(&dir);
     let ran = dir.bash("\"$@\" | head -n 1; exit \"${PIPESTATUS[0]}\"", "inspect large --format json").run().ok();
@@ -67,7 +67,7 @@ fn a_report_that_cannot_be_written_is_a_failure() {
 }
 
 #[test]
-fn outputs_that_cannot_be_printed_are_a_failure_with_a_sentence() {
+fn unprintable_outputs_are_an_error() {
     let dir = Dir::new();
     dir.write("requests.jsonl", "{\"instances\": [1, 2, 3]}\n");
     let lines = [
@@ -83,7 +83,7 @@ fn outputs_that_cannot_be_printed_are_a_failure_with_a_sentence() {
 }
 
 #[test]
-fn failures_go_to_standard_error_alone() {
+fn errors_go_only_to_standard_error() {
     let dir = Dir::new();
     let lines = [
         "inspect none",
@@ -113,9 +113,9 @@ fn colours_are_for_terminals() {
 }
 
 #[test]
-fn a_terminal_gets_colours_unless_it_wants_none() {
+fn a_terminal_gets_colours_unless_no_color_is_set() {
     if Command::new("script").arg("--version").output().is_err() {
-        skipped("a_terminal_gets_colours_unless_it_wants_none", "there is no `script` to make a terminal");
+        skipped("a_terminal_gets_colours_unless_no_color_is_set", "there is no `script` to make a terminal");
         return;
     }
     let dir = Dir::new();

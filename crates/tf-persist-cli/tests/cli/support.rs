@@ -1,4 +1,4 @@
-//! A folder for a test, and files to put there.
+//! A folder for a test, and its files.
 
 use std::env;
 use std::fs;
@@ -16,8 +16,7 @@ use crate::command::Cmd;
 /// The binary under test.
 pub(crate) const TF_PERSIST: &str = env!("CARGO_BIN_EXE_tf-persist");
 
-/// A folder of a test's own. Commands run in `work`, where `models` is the repository's; their home and their temporary files
-/// are beside it.
+/// The folder of one test. Commands run in `work`, where `models` is the repository's; their home and temporary files are beside it.
 pub(crate) struct Dir {
     root: TempDir,
 }
@@ -47,7 +46,7 @@ impl Dir {
         self.root.path().join("tmp")
     }
 
-    /// Writes a file, and the folders it stands in.
+    /// Writes a file, and creates its folders.
     pub(crate) fn write(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -71,7 +70,7 @@ impl Dir {
         self.path(name)
     }
 
-    /// What is there, with sizes, below the folder where commands run; links are not followed.
+    /// The files below the folder where commands run, with sizes; links are not followed.
     pub(crate) fn listing(&self) -> Vec<String> {
         let mut all = Vec::new();
         list(&self.path(""), &self.path(""), &mut all);
@@ -79,7 +78,7 @@ impl Dir {
         all
     }
 
-    /// The names of what stands in a folder, hidden ones too.
+    /// The names of the entries of a folder, including hidden ones.
     pub(crate) fn names(&self, folder: impl AsRef<Path>) -> Vec<String> {
         let entries = fs::read_dir(self.path(folder)).unwrap();
         let mut names: Vec<String> =
@@ -88,7 +87,7 @@ impl Dir {
         names
     }
 
-    /// A command line; its words are parted by spaces. Those that have spaces themselves come with [`Cmd::arg`].
+    /// A command line, split at spaces. Arguments with spaces are added with [`Cmd::arg`].
     pub(crate) fn cmd(&self, line: &str) -> Cmd<'_> {
         Cmd::new(self, Command::new(TF_PERSIST)).args(line.split_whitespace())
     }

@@ -189,7 +189,7 @@ fn the_order_of_entries_makes_no_difference() {
 }
 
 #[test]
-fn tables_that_have_grown_are_taken_from_a_checkpoint() {
+fn larger_tables_are_taken_from_a_checkpoint() {
     let dir = Dir::new();
     model(&dir, "m", 4, &BEFORE);
     checkpoint(&dir, "ckpt/c", 8, &AFTER);
@@ -213,6 +213,6 @@ fn tables_that_have_grown_are_taken_from_a_checkpoint() {
     let kept = dir.cmd("export m half --from-checkpoint less --keep-missing").without_tensorflow().run();
     kept.ok()
         .prints("from the checkpoint: 1 variable, 1 table\n")
-        .prints("kept as they were: `words`\n")
-        .prints("not used of the checkpoint: `words`\n");
+        .prints("kept the model's values: `words`\n")
+        .prints("unused in the checkpoint: `words`\n");
 }

@@ -32,7 +32,7 @@ fn images(rows: usize, label: &str, dtype: &str, shape: &str) -> Vec<u8> {
 }
 
 #[test]
-fn trains_validates_draws_and_reports() {
+fn trains_validates_plots_and_reports() {
     let dir = Dir::new();
     let line = format!("train {MODEL} --data {DATA} --validate {VALIDATION} --epochs 3 --output out --plot loss.svg");
     let ran = dir.cmd(&format!("{line} --format json {ONE_THREAD}")).run().ok();
@@ -83,7 +83,7 @@ fn trains_validates_draws_and_reports() {
 }
 
 #[test]
-fn text_says_what_was_written() {
+fn the_text_report_names_the_output() {
     let dir = Dir::new();
     let line = format!("train {MODEL} --data {VALIDATION} --batch-size 100 --no-shuffle --output some/where/out");
     let ran = dir.cmd(&line).run().ok();
@@ -97,7 +97,7 @@ fn text_says_what_was_written() {
 }
 
 #[test]
-fn what_cannot_be_trained_is_refused_with_the_reason() {
+fn untrainable_models_are_refused_with_the_reason() {
     let dir = Dir::new();
     let train = |model: &str, options: &str| {
         dir.cmd(&format!("train models/{model}/model --data {DATA} --output out {options}")).without_tensorflow().run()
@@ -147,7 +147,7 @@ fn what_cannot_be_trained_is_refused_with_the_reason() {
 }
 
 #[test]
-fn wrong_data_are_refused_by_name() {
+fn wrong_data_is_refused_by_name() {
     let dir = Dir::new();
     let good = "(4, 8, 8, 1)";
     let four = npy("<i8", "(4,)", &[0; 32]);
@@ -195,7 +195,7 @@ fn wrong_data_are_refused_by_name() {
 }
 
 #[test]
-fn what_cannot_be_written_is_refused_before_training() {
+fn an_unwritable_output_is_refused_before_training() {
     let dir = Dir::new();
     dir.copy_model("half_plus_two", "model");
     dir.write("thesis/chapter.txt", "…");
@@ -223,7 +223,7 @@ fn what_cannot_be_written_is_refused_before_training() {
 }
 
 #[test]
-fn what_cannot_be_resumed_is_refused() {
+fn an_invalid_resume_is_refused() {
     let dir = Dir::new();
     dir.cmd(&format!("train {MODEL} --data {DATA} --output out --epochs 2 {ONE_THREAD}")).run().ok();
     let before = dir.listing();
@@ -272,7 +272,7 @@ fn what_cannot_be_resumed_is_refused() {
     // What export writes can be resumed as well.
     dir.cmd("export out copy").run().ok();
     let ran = dir.cmd(&format!("train copy --resume --data {DATA} --output next --epochs 3 {ONE_THREAD}")).run().ok();
-    ran.check(ran.err().contains("going on in epoch 3 of 3, 0 of 43 steps done"), "where does it go on?");
+    ran.check(ran.err().contains("continuing in epoch 3 of 3, 0 of 43 steps done"), "the position is missing");
     dir.cmd(&format!("train {MODEL} --data {DATA} --output through --epochs 3 {ONE_THREAD}")).run().ok();
     same_variables(&dir, "next", "through");
 }

@@ -1,4 +1,4 @@
-//! Training that is stopped, killed, or comes to numbers that are none: what stands at the output is whole, and goes on exactly.
+//! Training that is stopped, killed or diverges: the output is a complete model, and continues exactly.
 
 use std::fs;
 use std::thread;
@@ -16,14 +16,14 @@ use Moment::{Early, Late};
 const MODEL: &str = "models/digits_trainable/model";
 const DATA: &str = "models/digits_trainable/train.npz";
 
-/// Starts the command, sends it a signal once there is a checkpoint of it, and gives its exit code.
+/// Starts the command, sends a signal after its first checkpoint, and returns the exit code.
 const SIGNALLED: &str = r#"place=out/assets.extra/tf-persist-training.json
     before=$(cat $place 2> /dev/null); "$@" & pid=$!
     while [ "$(cat $place 2> /dev/null)" = "$before" ] && kill -0 $pid; do sleep 0.01; done 2> /dev/null
     sleep 0.05; kill -$SIGNAL $pid 2> /dev/null; wait $pid"#;
 
 #[test]
-fn a_training_that_is_stopped_goes_on_bit_for_bit() {
+fn a_stopped_training_continues_bit_for_bit() {
     let dir = Dir::new();
     let begin = format!("train {MODEL} --data {DATA} --epochs 4 --seed 3 --validate {DATA} --format json {ONE_THREAD}");
     let through = dir.cmd(&format!("{begin} --output through")).run().ok().json();
@@ -32,7 +32,7 @@ fn a_training_that_is_stopped_goes_on_bit_for_bit() {
     let mut losses = Vec::new();
     let mut epochs = Vec::new();
     let mut times = 0;
-    // Stopped again and again, in the middle of epochs, until it is done.
+    // Stopped repeatedly, in the middle of epochs, until it is complete.
     loop {
         let report = ran.json();
         losses.extend(report["batches"]["loss"].as_array().unwrap().clone());
@@ -43,9 +43,9 @@ fn a_training_that_is_stopped_goes_on_bit_for_bit() {
         let at = place(&dir, "out");
         ran.check(at["steps"] == losses.len(), "steps are lost, or made twice");
         let command = report["to_go_on"].as_str().unwrap();
-        ran.check(ran.err().contains(&format!("to go on: {command}\n")), "the command is not told");
+        ran.check(ran.err().contains(&format!("to continue: {command}\n")), "the command is missing");
         let command = command.strip_prefix("tf-persist ").unwrap();
-        // It is for a shell; none of its words needs quotes here. More often than not it is stopped once more.
+        // The command is for a shell; none of its words needs quotes here. It is usually stopped again.
         times += 1;
         let script = if times < 4 { SIGNALLED } else { "exec \"$@\"" };
         let signal = if times % 2 == 0 { "INT" } else { "TERM" };
@@ -57,7 +57,7 @@ fn a_training_that_is_stopped_goes_on_bit_for_bit() {
     assert!(times > 0);
     assert_eq!(losses, *through["batches"]["loss"].as_array().unwrap());
     same_variables(&dir, "out", "through");
-    // The means of an epoch are of all its rows, whenever they were trained on. A validation that was stopped is not made up for.
+    // The means of an epoch cover all its rows, across stops. A stopped validation is not repeated.
     for (epoch, expected) in epochs.iter().zip(through["epochs"].as_array().unwrap()) {
         assert_eq!(epoch["train"], expected["train"]);
         assert!(epoch["validation"].is_null() || epoch["validation"] == expected["validation"]);
@@ -67,9 +67,9 @@ fn a_training_that_is_stopped_goes_on_bit_for_bit() {
 }
 
 #[test]
-fn signals_that_come_together_are_one_and_save() {
+fn simultaneous_signals_count_once_and_save() {
     let dir = Dir::new();
-    // Steps that take a while: all rows many times over, in one batch.
+    // Slow steps: all rows many times, in one batch.
     let arrays: Vec<_> =
         npz::read_file(dir.path(DATA)).unwrap().into_iter().map(|(name, it)| (name, repeated(&it))).collect();
     let file = fs::File::create(dir.path("many.npz")).unwrap();
@@ -81,8 +81,8 @@ fn signals_that_come_together_are_one_and_save() {
             while ! [ -e out ] && kill -0 $pid; do sleep 0.01; done
             sleep 0.1; kill -$FIRST $pid; kill -$SECOND $pid; wait $pid"#;
         let ran = dir.bash(script, &line).env("FIRST", first).env("SECOND", second).run();
-        ran.check(ran.err().contains("to go on: "), "it should have saved, and said how to go on");
-        // Which of two different signals is handled first is the operating system's to say.
+        ran.check(ran.err().contains("to continue: "), "it should have saved, and printed how to continue");
+        // The operating system decides which of two signals is handled first.
         let codes = [first, second].map(|signal| Some(if signal == "INT" { 130 } else { 143 }));
         ran.check(codes.contains(&ran.status.code()), "it should end with the code of a signal");
         inspected(&dir, "out");
@@ -91,7 +91,7 @@ fn signals_that_come_together_are_one_and_save() {
     }
 }
 
-/// An array's rows, forty times over.
+/// An array's rows, repeated forty times.
 fn repeated(array: &Tensor) -> Tensor {
     const TIMES: usize = 40;
     let mut shape = array.shape().to_vec();
@@ -102,7 +102,7 @@ fn repeated(array: &Tensor) -> Tensor {
 #[test]
 fn a_signal_before_the_first_step_leaves_nothing() {
     let dir = Dir::new();
-    // The rehearsal's hidden folder shows that signals are caught by now.
+    // The hidden folder of the dry run shows that signals are caught by now.
     let script = r#""$@" & pid=$!
         while [ -z "$(ls -A | grep '^\.out')" ] && kill -0 $pid; do sleep 0.001; done
         kill -TERM $pid; wait $pid"#;
@@ -111,7 +111,7 @@ fn a_signal_before_the_first_step_leaves_nothing() {
         ran.exits_with(143).prints("nothing was trained");
         assert_eq!(dir.names(""), ["models"]);
     } else {
-        // The machine was busy, and steps were made meanwhile.
+        // On a busy machine, some steps were completed.
         ran.check(dir.path("out").exists(), "it should have saved");
     }
 }
@@ -126,7 +126,7 @@ fn with_pixel(dir: &Dir, name: &str, row: usize, pixel: f32) {
 }
 
 #[test]
-fn a_loss_that_is_no_number_ends_it_and_the_last_good_checkpoint_stays() {
+fn a_nan_loss_stops_and_the_last_good_checkpoint_stays() {
     let dir = Dir::new();
     with_pixel(&dir, "nan.npz", 100, f32::NAN);
     let line = format!("train {MODEL} --data nan.npz --no-shuffle --output out --checkpoint-every 2 --plot loss.svg");
@@ -138,11 +138,11 @@ fn a_loss_that_is_no_number_ends_it_and_the_last_good_checkpoint_stays() {
     let stats = dir.cmd("inspect out --stats").without_tensorflow().run().ok();
     stats.check(!stats.out().contains("NaN"), "the state is bad");
     assert!(fs::read_to_string(dir.path("loss.svg")).unwrap().contains("</svg>"), "the way to it is drawn");
-    // Without a checkpoint before it there is none.
+    // There was no checkpoint before it.
     let ran = dir.cmd(&format!("train {MODEL} --data nan.npz --no-shuffle --output none")).run().fails();
     ran.hints("nothing was published");
     assert!(!dir.path("none").exists());
-    // Square it, and it is beyond float32: the loss stays a number, a moving variance does not.
+    // Its square overflows float32: the loss stays finite, a moving variance does not.
     with_pixel(&dir, "huge.npz", 40, 1e25);
     let ran = dir.cmd(&format!("train {MODEL} --data huge.npz --no-shuffle --output huge --checkpoint-every 1")).run();
     let ran = ran.fails().says("variable `weights/norm/moving_variance` is not finite after step 2 of epoch 1");
@@ -166,14 +166,14 @@ fn a_batch_that_tensorflow_refuses_is_named() {
     );
     ran.check(ran.err().matches("indices[6] = 10 is not in [0, 10)").count() == 1, "it should be said once");
     assert_eq!(steps(&dir), Some(2));
-    // What was trained before the validation stays, even of the last epoch.
+    // The training before the validation is kept, also in the last epoch.
     let line = format!("train {MODEL} --data {DATA} --validate ten.npz --output last");
     let ran = dir.cmd(&line).run().fails().says("TensorFlow could not run signature `evaluate`");
     ran.hints(
         "the validation after epoch 1; row 70 of array `y` of `ten.npz` has the 10; `last` is the model after step 43",
     );
     assert_eq!(place(&dir, "last")["epoch"], 1);
-    // Nothing new, and what stands there is whole.
+    // Nothing is new, and the output is complete.
     let before = dir.listing();
     let line = "train last --data ten.npz --output last --overwrite --no-shuffle";
     dir.cmd(line).run().fails().hints("nothing was published; `last` is as it was");
@@ -181,10 +181,10 @@ fn a_batch_that_tensorflow_refuses_is_named() {
 }
 
 #[test]
-fn the_end_of_an_epoch_is_published_without_being_asked_for() {
+fn the_end_of_an_epoch_is_published_by_default() {
     let dir = Dir::new();
     dir.copy_model("digits_trainable", "model");
-    // Nothing that a process can do after the first epoch takes it away again; and no plot does.
+    // A failed plot does not remove the model.
     let killed = r#""$@" & pid=$!
         while ! [ -e out ] && kill -0 $pid; do sleep 0.01; done
         kill -KILL $pid; wait $pid"#;
@@ -193,7 +193,7 @@ fn the_end_of_an_epoch_is_published_without_being_asked_for() {
     assert!(place(&dir, "out")["epoch"].as_u64().unwrap() >= 1);
     assert_eq!(place(&dir, "out")["step"], 0);
     fs::remove_dir_all(dir.path("out")).unwrap();
-    // A pack is replaced by the next one as a folder is, and its own.
+    // A pack is replaced by the next checkpoint, like a folder.
     let ran =
         dir.cmd(&format!("train model --data {DATA} --epochs 2 --output m.tfpack --checkpoint-every 20")).run().ok();
     ran.prints("`m.tfpack`: 2 epochs").prints("rows/s\n");
@@ -202,7 +202,7 @@ fn the_end_of_an_epoch_is_published_without_being_asked_for() {
 }
 
 #[test]
-fn a_plot_that_fails_takes_nothing_else_with_it() {
+fn a_failed_plot_loses_nothing_else() {
     let dir = Dir::new();
     dir.copy_model("digits_trainable", "model");
     let images = npz::read_file(dir.path(DATA)).unwrap().into_iter().find(|(name, _)| name == "image").unwrap().1;
@@ -215,10 +215,9 @@ fn a_plot_that_fails_takes_nothing_else_with_it() {
         rm -r plots; wait $pid"#;
     let line = format!("train model --data {DATA} --epochs 30 --output out --plot plots/loss.svg");
     let ran = dir.bash(script, &line).run().fails().prints("`out`: 30 epochs");
-    let ran =
-        ran.says("the model is at `out`, and only the plot is missing: cannot write `plots/loss.svg`: No such file");
-    // The recorded answers are those of the untrained model.
-    let note = "note: its recorded answers are of before the training: `tf-persist verify out --record FILE --replace`";
+    let ran = ran.says("the model was written to `out`, but not the plot: cannot write `plots/loss.svg`: No such file");
+    // The recorded answers are from the untrained model.
+    let note = "note: the recorded answers are from before the training; record new ones with `tf-persist verify out --record FILE --replace`";
     ran.check(ran.err().contains(note), "the note is missing");
     assert_eq!(place(&dir, "out")["epoch"], 30);
     dir.cmd("verify out --record one.npz --replace").run().ok();
@@ -226,9 +225,9 @@ fn a_plot_that_fails_takes_nothing_else_with_it() {
 }
 
 #[test]
-fn an_output_that_is_taken_meanwhile_ends_it_at_the_next_epoch() {
+fn an_output_taken_by_others_stops_at_the_next_epoch() {
     let dir = Dir::new();
-    // The hidden folder of the rehearsal shows that the output was free by then.
+    // The hidden folder of the dry run shows that the output was free before.
     let script = r#""$@" & pid=$!
         while [ -z "$(ls -A | grep '^\.out')" ] && kill -0 $pid; do sleep 0.001; done
         mkdir out; echo mine > out/file; wait $pid"#;
@@ -240,7 +239,7 @@ fn an_output_that_is_taken_meanwhile_ends_it_at_the_next_epoch() {
 }
 
 #[test]
-fn what_others_put_at_the_output_meanwhile_stays() {
+fn an_output_written_by_others_stays() {
     let dir = Dir::new();
     let script = r#""$@" & pid=$!
         while ! [ -e out ] && kill -0 $pid; do sleep 0.01; done
@@ -253,16 +252,16 @@ fn what_others_put_at_the_output_meanwhile_stays() {
     assert_eq!(dir.names(""), ["models", "out"]);
 }
 
-/// When a process is killed.
+/// When to kill a process.
 #[derive(Clone, Copy)]
 enum Moment {
-    /// So many milliseconds after its hidden folder has appeared, for the rehearsal.
+    /// Milliseconds after the hidden folder of the dry run appears.
     Early(u64),
-    /// So many milliseconds after its first checkpoint.
+    /// Milliseconds after the first checkpoint.
     Late(u64),
 }
 
-/// How many steps the model at `out` was trained for, if it was.
+/// The number of training steps of the model at `out`, if there is one.
 fn steps(dir: &Dir) -> Option<u64> {
     let path = dir.path("out/assets.extra/tf-persist-training.json");
     serde_json::from_slice::<Value>(&fs::read(path).ok()?).ok()?["steps"].as_u64()
@@ -288,7 +287,7 @@ fn hidden(dir: &Dir) -> Vec<String> {
     dir.names("").into_iter().filter(|name| name.starts_with('.')).collect()
 }
 
-/// Nothing is new but the hidden folder of the last process that was killed.
+/// Checks that only the hidden folder of the last killed process is left.
 #[track_caller]
 fn only_the_last_hidden_folder_is_beside(dir: &Dir, expected: &[&str]) {
     let names = dir.names("");
@@ -299,13 +298,13 @@ fn only_the_last_hidden_folder_is_beside(dir: &Dir, expected: &[&str]) {
 }
 
 #[test]
-fn a_training_that_is_killed_leaves_a_whole_model_or_none_and_goes_on() {
+fn a_killed_training_leaves_a_complete_model_or_none_and_continues() {
     let dir = Dir::new();
     let begin = format!("train {MODEL} --data {DATA} --epochs 6 {ONE_THREAD}");
     dir.cmd(&format!("{begin} --output through")).run().ok();
     let moments = [Early(0), Early(15), Late(0), Late(7), Early(5), Late(13), Late(31), Early(40), Late(50), Late(101)];
     for moment in moments {
-        // Each begins where the one before was killed, over what stands there.
+        // Each training continues from the output of the one before.
         let before = steps(&dir);
         let line = match before {
             Some(_) => format!("train out --resume --data {DATA} --output out --overwrite {ONE_THREAD}"),
@@ -331,7 +330,7 @@ fn a_training_that_is_killed_leaves_a_whole_model_or_none_and_goes_on() {
 }
 
 #[test]
-fn a_model_that_is_to_be_overwritten_stays_whole_until_the_first_checkpoint() {
+fn an_overwritten_model_stays_complete_until_the_first_checkpoint() {
     let dir = Dir::new();
     dir.copy_model("half_plus_two", "out");
     let old = fs::read(dir.path("out/saved_model.pb")).unwrap();

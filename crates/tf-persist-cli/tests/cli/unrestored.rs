@@ -17,7 +17,7 @@ fn without_saver(dir: &Dir) {
 }
 
 #[test]
-fn they_are_restored_by_their_names_and_inspect_says_so() {
+fn variables_are_restored_by_name_and_inspect_reports_it() {
     let dir = Dir::new();
     without_saver(&dir);
     let inspected = dir.cmd("inspect bare").without_tensorflow().run().ok();
@@ -40,7 +40,7 @@ fn they_are_restored_by_their_names_and_inspect_says_so() {
 }
 
 #[test]
-fn one_without_a_value_is_missing() {
+fn a_variable_without_a_value_is_missing() {
     let dir = Dir::new();
     without_saver(&dir);
     fs::remove_dir_all(dir.path("bare/variables")).unwrap();

@@ -1,4 +1,4 @@
-//! Golden examples: recorded, replayed, refused.
+//! `verify`: recorded requests are replayed, or refused.
 
 use std::fs;
 use std::thread;
@@ -15,7 +15,7 @@ use tf_persist_proto::tensorflow::Example;
 use crate::recorded::Recorded;
 use crate::support::{Dir, floats, npy, npz};
 
-/// A model that multiplies `x` by a number, and has a signature of chance.
+/// A model that multiplies `x` by a number, and has a random signature.
 pub(crate) fn times(dir: &Dir, name: &str, factor: &str) {
     let graph = format!(
         r#"saved_model_schema_version: 1
@@ -61,14 +61,14 @@ fn write(dir: &Dir, model: &str, logs: &[PredictionLog]) {
 }
 
 #[test]
-fn what_is_recorded_is_the_same_when_it_is_asked_again() {
+fn recorded_requests_replay_the_same() {
     let dir = Dir::new();
     dir.copy_model("half_plus_two", "m");
     dir.write("many.jsonl", "{\"inputs\": {\"x\": [1, 2]}}\n\n{\"instances\": [3, 4]}\n");
     dir.write("one.npz", npz(&[("x", npy("<f4", "(3,)", &floats(&[5.0, 6.0, 7.0])))]));
     dir.cmd("verify m --record many.jsonl").run().ok().prints("m/assets.extra/tf_serving_warmup_requests`: 2 requests");
     dir.cmd("verify m --record one.npz").run().ok().prints("1 request recorded, 3 records in all");
-    // Again: nothing new.
+    // Recorded again: nothing is new.
     let before = dir.listing();
     let again = dir.cmd("verify m --record many.jsonl").run().ok();
     again.prints("0 requests recorded (2 requests there already), 3 records in all");
@@ -80,7 +80,7 @@ fn what_is_recorded_is_the_same_when_it_is_asked_again() {
     let report = dir.cmd("verify m --format json").run().ok().json();
     assert_eq!((&report["verdict"], &report["compared"], &report["bit_equal"]), (&"same".into(), &3.into(), &3.into()));
     assert_eq!(report["records"][2]["outputs"]["y"]["elements"], 3);
-    // It goes with the model.
+    // It is exported with the model.
     dir.cmd("export m copy").run().ok();
     dir.cmd("verify copy").run().ok().prints("same: 3 answers");
     dir.cmd("verify m --record one.npz --replace").run().ok().prints("1 request recorded, 1 record in all");
@@ -104,7 +104,7 @@ fn the_example_of_the_documentation_holds() {
 }
 
 #[test]
-fn another_answer_is_told_with_its_place() {
+fn a_different_answer_is_located() {
     let dir = Dir::new();
     times(&dir, "old", "0.5");
     times(&dir, "new", "0.75");
@@ -129,7 +129,7 @@ fn another_answer_is_told_with_its_place() {
     dir.cmd("verify near --tolerance 1e-3").run().ok().prints("within 0.001 absolute and relative");
     let exact = dir.cmd("verify near --tolerance 0").run();
     exact.check(exact.out().starts_with("different: 1 of 1 answer\n"), "0 demands the same bits");
-    // What was recorded is not quietly replaced.
+    // An existing record is not replaced without a flag.
     dir.cmd("verify new --record in.json")
         .run()
         .fails()
@@ -158,7 +158,7 @@ fn a_model_without_recorded_answers_fails_with_a_hint() {
     dir.copy_model("half_plus_two", "m");
     let none = dir.cmd("verify m").without_tensorflow().run().fails().says("`m` has no recorded answers");
     none.hints("tf-persist verify m --record FILE.npz").prints_only("");
-    // A pack takes no records.
+    // Nothing can be recorded in a pack.
     dir.cmd("export m m.tfpack").run().ok();
     let none = dir.cmd("verify m.tfpack").without_tensorflow().run().fails();
     let none = none.says("`m.tfpack` has no recorded answers: there is no `assets.extra/").prints_only("");
@@ -186,11 +186,11 @@ fn requests_of_tensorflow_serving_run_and_have_nothing_to_compare_with() {
     let ran = dir.cmd("verify m").run().fails().says("have no answers to compare with").hints("--record");
     ran.prints_only("unknown: no record has an answer; 1 request ran, nothing to compare with\n");
     assert_eq!(dir.cmd("verify m --format json").run().fails().json()["verdict"], "unknown");
-    // Recorded, the request is given an answer, and stays one.
+    // Recording the request adds its answer, and no second request.
     dir.cmd("verify m --record in.json").run().ok().prints("1 request recorded, 1 record in all");
     dir.cmd("verify m").run().ok().prints("same: 1 answer");
 
-    // Kinds that are not run are counted; filtered outputs are compared alone.
+    // Other kinds of requests are counted; only the filtered outputs are compared.
     let streamed =
         PredictionLog { log_type: Some(Log_type::PredictStreamedLog(Default::default())), ..Default::default() };
     let session = PredictionLog { log_type: Some(Log_type::SessionRunLog(Default::default())), ..Default::default() };
@@ -209,7 +209,7 @@ fn requests_of_tensorflow_serving_run_and_have_nothing_to_compare_with() {
     );
     let ran = ran.prints("record 2, session_run `serving_default`: not replayed");
     ran.prints("it was recorded of the meta graph with the tags `gpu`");
-    // Outputs that come and go are differences.
+    // Added and removed outputs are differences.
     filtered.mut_predict_log().request.mut_or_insert_default().output_filter = vec!["z".into()];
     let mut missing = answered.clone();
     let outputs = &mut missing.mut_predict_log().response.mut_or_insert_default().outputs;
@@ -295,7 +295,7 @@ fn classification_and_regression_are_replayed() {
 }
 
 #[test]
-fn what_would_not_hold_is_not_recorded() {
+fn unrepeatable_requests_are_not_recorded() {
     let dir = Dir::new();
     for model in ["counter", "sparse", "multi"] {
         dir.copy_model(model, model);
@@ -322,7 +322,7 @@ fn what_would_not_hold_is_not_recorded() {
 }
 
 #[test]
-fn wrong_requests_are_told_before_tensorflow_is_opened() {
+fn invalid_requests_are_refused_before_tensorflow_is_opened() {
     let dir = Dir::new();
     dir.copy_model("half_plus_two", "m");
     let before = dir.listing();
@@ -376,7 +376,7 @@ fn a_damaged_file_is_refused_by_the_number_of_its_record() {
     refused(&flipped, "record 1: the checksum of its data is wrong");
     flipped[3] ^= 1;
     refused(&flipped, "record 1: the checksum of its length is wrong");
-    // A length of 2^60 whose checksum is right.
+    // A length of 2^60 with a valid checksum.
     let mut absurd = whole.clone();
     absurd.extend(b"\0\0\0\0\0\0\0\x10");
     let checksum = masked(&absurd[whole.len()..]);
@@ -389,9 +389,9 @@ fn a_damaged_file_is_refused_by_the_number_of_its_record() {
     let mut many = Vec::new();
     (0..1001).for_each(|_| write_record(&mut many, b"").unwrap());
     refused(&many, "more than 1000 records");
-    // Beginning anew needs nothing of what was there.
+    // A new recording does not read the old one.
     dir.cmd("verify m --record in.jsonl --signature serving_default --replace").run().ok().prints("2 records in all");
-    // A thousand are a full file.
+    // A file holds at most a thousand records.
     let mut full = Vec::new();
     (0..1000).for_each(|_| write_record(&mut full, b"").unwrap());
     dir.write(format!("m/{FILE}"), &full);
@@ -402,7 +402,7 @@ fn a_damaged_file_is_refused_by_the_number_of_its_record() {
     dir.cmd("verify m").without_tensorflow().run().fails().says("it is not a regular file");
 }
 
-/// The masked CRC-32C of eight bytes: that of a record with them for data.
+/// The masked CRC-32C of eight bytes.
 fn masked(data: &[u8]) -> Vec<u8> {
     let mut record = Vec::new();
     write_record(&mut record, data).unwrap();
@@ -410,7 +410,7 @@ fn masked(data: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn wrong_usage_of_verify_exits_with_2() {
+fn usage_errors_of_verify_exit_with_2() {
     let dir = Dir::new();
     for line in [
         "verify",
@@ -447,7 +447,7 @@ fn on_a_full_disk_the_old_file_stays() {
 }
 
 #[test]
-fn a_folder_that_may_not_be_written_to_is_told() {
+fn a_read_only_folder_is_an_error() {
     let dir = Dir::new();
     times(&dir, "m", "2");
     dir.write("m/assets.extra", "a file");
@@ -457,7 +457,7 @@ fn a_folder_that_may_not_be_written_to_is_told() {
 }
 
 #[test]
-fn killed_at_any_moment_the_file_is_the_old_one_or_the_new() {
+fn a_killed_recording_leaves_the_old_or_the_new_file() {
     let dir = Dir::new();
     times(&dir, "m", "2");
     dir.write("first.json", r#"{"signature_name": "serving_default", "inputs": {"x": 1}}"#);
@@ -469,7 +469,7 @@ fn killed_at_any_moment_the_file_is_the_old_one_or_the_new() {
     dir.cmd("verify m --record more.json").run().ok();
     let new = fs::read(dir.path("m").join(FILE)).unwrap();
     let (started, mut seen) = (Instant::now(), [0, 0]);
-    // So many microseconds after the temporary file has appeared, or the new one.
+    // Microseconds after the temporary file appears, or the new one.
     for moment in (0..).map(|round| round * 150 % 4000) {
         fs::write(dir.path("m").join(FILE), &old).unwrap();
         let before = dir.names("m/assets.extra");
@@ -497,7 +497,7 @@ fn killed_at_any_moment_the_file_is_the_old_one_or_the_new() {
     }
     assert!(seen[0] + seen[1] > 3, "{seen:?}");
     dir.cmd("verify m").run().ok().prints("same: ");
-    // What is left is no part of the model.
+    // The leftover file is not part of the model.
     dir.cmd("export m copy").run().ok();
     assert_eq!(dir.names("copy/assets.extra"), ["tf_serving_warmup_requests"]);
     dir.cmd("verify m --record more.json").run().ok();
@@ -505,7 +505,7 @@ fn killed_at_any_moment_the_file_is_the_old_one_or_the_new() {
 }
 
 #[test]
-fn names_out_of_records_do_not_steer_the_terminal() {
+fn names_in_records_do_not_control_the_terminal() {
     let dir = Dir::new();
     times(&dir, "m", "2");
     let x = tensor::proto::to_proto(&Tensor::scalar(1.0_f32).unwrap());
