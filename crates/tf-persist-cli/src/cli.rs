@@ -63,8 +63,8 @@ pub(crate) fn complete(command: clap::Command) -> clap::Command {
     command
 }
 
-/// Adds a tip to a usage error: for a command that this build leaves out, and for a word after a flag that takes its value only after
-/// `=`.
+/// Adds a tip to a usage error: for a command that this build leaves out, and for a word after a flag that takes its
+/// value only after `=`.
 fn with_tip(mut error: clap::Error, command: &clap::Command, words: &[OsString]) -> clap::Error {
     if let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand)
         && let Some((name, feature)) = LEFT_OUT.iter().find(|(left_out, _)| left_out == name)

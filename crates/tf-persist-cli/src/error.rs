@@ -49,7 +49,8 @@ pub(crate) struct Hinted {
 #[error("they differ")]
 pub(crate) struct Differs;
 
-/// Prints an error with its causes and its hint; returns the exit code. `choose_signature` is the hint for an unknown signature.
+/// Prints an error with its causes and its hint; returns the exit code. `choose_signature` is the hint for an unknown
+/// signature.
 pub(crate) fn print(error: &anyhow::Error, flags: &Flags, choose_signature: Option<String>) -> i32 {
     if let Some(Interrupted(code)) = error.downcast_ref() {
         return *code;

@@ -17,7 +17,8 @@ const MAX_THREADS: i32 = 4096;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Loading")]
 pub(crate) struct LoadArgs {
-    /// Use the meta graph with these tags (comma list; "" is the empty set) [default: the only meta graph, else "serve"]
+    /// Use the meta graph with these tags (comma list; "" is the empty set) [default: the only meta graph, else
+    /// "serve"]
     #[arg(long, value_name = "TAGS")]
     pub(crate) tags: Option<String>,
     /// Load a library of further ops, or the ones of an installed pip package, before the model; repeatable; also
@@ -30,8 +31,8 @@ pub(crate) struct LoadArgs {
     /// Threads within one op, also TF_PERSIST_INTRA_OP_THREADS; 0 lets TensorFlow choose [default: 0]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=i64::from(MAX_THREADS)))]
     pub(crate) intra_op_threads: Option<i32>,
-    /// Threads that run ops in parallel, also TF_PERSIST_INTER_OP_THREADS; 0 lets TensorFlow choose, -1 runs the graph in
-    /// the calling thread [default: 0; for `train`: -1]
+    /// Threads that run ops in parallel, also TF_PERSIST_INTER_OP_THREADS; 0 lets TensorFlow choose, -1 runs the graph
+    /// in the calling thread [default: 0; for `train`: -1]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(i32).range(-1..=i64::from(MAX_THREADS)))]
     pub(crate) inter_op_threads: Option<i32>,

@@ -13,7 +13,8 @@ use signal_hook::low_level;
 /// Shells add this to the number of the signal that ended a process, for its exit code.
 const SIGNALLED: i32 = 128;
 
-/// Signals this soon after the first count as the same: `timeout` and supervisors send one to the process and one to its group.
+/// Signals this soon after the first count as the same: `timeout` and supervisors send one to the process and one to
+/// its group.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Whether SIGINT or SIGTERM has requested a stop.
@@ -22,8 +23,8 @@ pub(crate) struct Stop(
 );
 
 impl Stop {
-    /// From now on, the first such signal is recorded and calls `on_first`, and those within a second after it are ignored. The next one
-    /// ends the process at once, whatever its threads are doing.
+    /// From now on, the first such signal is recorded and calls `on_first`, and those within a second after it are
+    /// ignored. The next one ends the process at once, whatever its threads are doing.
     pub(crate) fn on_signals(on_first: impl FnOnce(&'static str) + Send + 'static) -> anyhow::Result<Self> {
         let which = Arc::new(AtomicUsize::new(0));
         let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen for signals")?;

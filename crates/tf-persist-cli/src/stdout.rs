@@ -1,7 +1,7 @@
 //! Standard output, which has only results.
 //!
-//! Models (`tf.print`) and TensorFlow write to the file descriptor of standard output. This module redirects that descriptor to standard
-//! error for the command; the library leaves it alone.
+//! Models (`tf.print`) and TensorFlow write to the file descriptor of standard output. This module redirects that
+//! descriptor to standard error for the command; the library leaves it alone.
 
 use std::fs::File;
 use std::io::{self, LineWriter, Write};
@@ -13,8 +13,8 @@ use anstream::{AutoStream, ColorChoice};
 /// The real standard output.
 static OWN: OnceLock<File> = OnceLock::new();
 
-/// Keeps standard output for [`stdout`] and [`plain_stdout`], and redirects all other writes to it to standard error. Call it once, before
-/// other threads start.
+/// Keeps standard output for [`stdout`] and [`plain_stdout`], and redirects all other writes to it to standard error.
+/// Call it once, before other threads start.
 #[expect(clippy::disallowed_methods, reason = "it is redirected here")]
 pub(crate) fn keep() -> io::Result<()> {
     let own = File::from(io::stdout().as_fd().try_clone_to_owned()?);

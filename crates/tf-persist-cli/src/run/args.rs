@@ -21,9 +21,9 @@ pub(crate) struct RunArgs {
     /// Give all inputs: arrays by name, or a JSON request {"inputs": …} or {"instances": […]} ("-" is standard input)
     #[arg(long, value_name = "FILE.npz|FILE.json", conflicts_with = "requests")]
     pub(crate) inputs: Option<PathBuf>,
-    /// Give tf.Examples for the signature's string input: a list of objects with features, such as
-    /// [{"age": 3, "name": ["x"]}] ("-" is standard input). If several inputs take strings, give the others with --input, or
-    /// choose one with --input NAME=
+    /// Give tf.Examples for the signature's string input: a list of objects with features, such as [{"age": 3, "name":
+    /// ["x"]}] ("-" is standard input). If several inputs take strings, give the others with --input, or choose one
+    /// with --input NAME=
     #[arg(long, value_name = "FILE.json", conflicts_with_all = ["requests", "inputs"])]
     pub(crate) examples: Option<PathBuf>,
     /// Answer many JSON requests, one per line, in order and with one session ("-" is standard input)

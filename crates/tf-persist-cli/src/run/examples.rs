@@ -52,7 +52,8 @@ pub(super) fn read(
     Ok((input.name, Tensor::from_string_array(&shape, read.examples)?))
 }
 
-/// The input that takes the examples: the one that is named, else the only string input that the graph parses and that is not given.
+/// The input that takes the examples: the one that is named, else the only string input that the graph parses and that
+/// is not given.
 fn choose(inputs: &[String], parsed: Vec<ExampleInput>, signature: &SignatureDef) -> anyhow::Result<ExampleInput> {
     let refuse = |reason: String, hint: Option<String>| {
         let source_name = format!("--examples with signature `{}`", signature.name);

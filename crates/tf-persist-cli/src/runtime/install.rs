@@ -20,8 +20,8 @@ use crate::stdout::stdout;
 /// The TensorFlow that is fetched.
 const VERSION: &str = "2.21.0";
 
-/// A wheel on the package index. The library in it is the same whatever Python it was built for, so one Python's wheel is
-/// pinned, and the Python that fetches it may be another.
+/// A wheel on the package index. The library in it is the same whatever Python it was built for, so one Python's wheel
+/// is pinned, and the Python that fetches it may be another.
 struct Wheel {
     package: &'static str,
     platform: &'static str,

@@ -1,4 +1,5 @@
-//! The arguments of `tf-persist serve-local`: TensorFlow Serving's flags (`model_servers/main.cc`) by their names, and ours.
+//! The arguments of `tf-persist serve-local`: TensorFlow Serving's flags (`model_servers/main.cc`) by their names, and
+//! ours.
 
 use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
@@ -65,10 +66,11 @@ pub(crate) struct ServeArgs {
     /// Look for new versions every N seconds; 0 is only once
     #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true, help_heading = "Models")]
     pub(crate) file_system_poll_wait_seconds: i64,
-    /// Allow new labels on versions that are not available [default: only at the start, on versions that are loading; false:
-    /// never]
+    /// Allow new labels on versions that are not available [default: only at the start, on versions that are loading;
+    /// false: never]
     #[arg(long, value_name = "BOOL", help_heading = "Models")]
-    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = BoolishValueParser::new())]
     pub(crate) allow_version_labels_for_unavailable_models: Option<bool>,
     /// Retry a failed load up to N times
     #[arg(long, value_name = "N", default_value = "5", help_heading = "Models")]
@@ -81,7 +83,8 @@ pub(crate) struct ServeArgs {
     pub(crate) num_load_threads: i32,
     /// Run the requests in `assets.extra/tf_serving_warmup_requests` before a version becomes available
     #[arg(long, value_name = "BOOL", default_value = "true", help_heading = "Models")]
-    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = BoolishValueParser::new())]
     pub(crate) enable_model_warmup: bool,
     /// Run each of them N times; 0 is once
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Models")]
@@ -89,8 +92,8 @@ pub(crate) struct ServeArgs {
     /// Load the meta graph with these tags (comma list) [default: the only meta graph, else "serve"]
     #[arg(long, value_name = "TAGS", help_heading = "Models")]
     pub(crate) saved_model_tags: Option<String>,
-    /// Load a library of further ops, or the ones of an installed pip package; repeatable; also TF_PERSIST_OP_LIBRARIES,
-    /// separated by colons
+    /// Load a library of further ops, or the ones of an installed pip package; repeatable; also
+    /// TF_PERSIST_OP_LIBRARIES, separated by colons
     #[arg(long, value_name = "FILE.so|PACKAGE", value_parser = path(), help_heading = "Models")]
     pub(crate) op_library: Vec<PathBuf>,
     /// Permit every danger that `tf-persist scan` finds, or the dangers of these ops (comma list)
@@ -115,27 +118,32 @@ pub(crate) struct ServeArgs {
     pub(crate) rest_api_timeout_in_ms: i64,
     /// Allow pages of any origin: add CORS headers to every REST response
     #[arg(long, value_name = "BOOL", default_value = "false", help_heading = "Ports")]
-    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = BoolishValueParser::new())]
     pub(crate) rest_api_enable_cors_support: bool,
     /// Answer gRPC predict requests with `tensor_content` instead of typed fields
     #[arg(long, value_name = "BOOL", default_value = "false", help_heading = "Ports")]
-    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = BoolishValueParser::new())]
     pub(crate) enable_serialization_as_tensor_content: bool,
 
     /// Batch requests as TensorFlow Serving does, with its limits [default: only where no answer changes by a bit]
     #[arg(long, value_name = "BOOL", help_heading = "Running")]
-    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = BoolishValueParser::new())]
     pub(crate) enable_batching: Option<bool>,
     /// Batch overlapping requests wherever their rows are independent, although the last digits of answers may differ
     #[arg(long, value_name = "BOOL", default_value = "false", help_heading = "Running")]
-    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = BoolishValueParser::new())]
     pub(crate) batch_within_rounding: bool,
     /// Batching limits: BatchingParameters in text format; needs --enable_batching
     #[arg(long, value_name = "FILE", value_parser = path(), help_heading = "Running")]
     pub(crate) batching_parameters_file: Option<PathBuf>,
     /// Prefer the file `batching_params.pbtxt` of a version to that file
     #[arg(long, value_name = "BOOL", default_value = "false", help_heading = "Running")]
-    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = BoolishValueParser::new())]
     pub(crate) enable_per_model_batching_parameters: bool,
     /// The largest number of rows in a batch, where those files do not set one
     #[arg(long, value_name = "N", default_value = "128", value_parser = count, help_heading = "Running")]
@@ -148,7 +156,8 @@ pub(crate) struct ServeArgs {
     pub(crate) max_waiting: usize,
     /// Accept classify and regress requests only for signatures with that method name
     #[arg(long, value_name = "BOOL", default_value = "false", help_heading = "Running")]
-    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = BoolishValueParser::new())]
     pub(crate) enable_signature_method_name_check: bool,
     /// Threads within one op, and threads that run ops in parallel; 0 uses the two flags below
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Running")]
@@ -156,14 +165,15 @@ pub(crate) struct ServeArgs {
     /// Threads within one op; 0 is one per core [default: 1 for a single model with small ops, else one per core]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Running")]
     pub(crate) tensorflow_intra_op_parallelism: Option<i32>,
-    /// Threads that run ops in parallel; 0 lets TensorFlow choose, -1 uses the request's thread, which is several times faster
-    /// for small models [default: -1]
+    /// Threads that run ops in parallel; 0 lets TensorFlow choose, -1 uses the request's thread, which is several times
+    /// faster for small models [default: -1]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Running")]
     pub(crate) tensorflow_inter_op_parallelism: Option<i32>,
 
     /// Let gRPC clients change which models are served, with HandleReloadConfigRequest
     #[arg(long, value_name = "BOOL", default_value = "true", help_heading = "Guard")]
-    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = BoolishValueParser::new())]
     pub(crate) enable_reload_config_request: bool,
     /// Require an API key of this file, one per line: `Authorization: Bearer KEY` or `X-Api-Key: KEY`
     #[arg(long, value_name = "FILE", value_parser = path(), help_heading = "Guard")]
@@ -215,17 +225,20 @@ pub(crate) struct ServeArgs {
     pub(crate) library: LibraryArgs,
 }
 
-/// Flags of TensorFlow Serving without an effect here. They are accepted so that its command lines work, and the log warns.
+/// Flags of TensorFlow Serving without an effect here. They are accepted so that its command lines work, and the log
+/// warns.
 #[derive(Debug, ClapArgs)]
 #[command(rename_all = "snake_case")]
 pub(crate) struct WithoutEffect {
     /// Google's ALTS, which is refused
     #[arg(long, value_name = "BOOL", hide = true)]
-    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = BoolishValueParser::new())]
     pub(crate) use_alts_credentials: Option<bool>,
     /// gRPC's health service, which is always on
     #[arg(long, value_name = "BOOL", hide = true)]
-    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = BoolishValueParser::new())]
     pub(crate) enable_grpc_healthcheck_service: Option<bool>,
 }
 
@@ -280,7 +293,8 @@ pub(crate) fn complete(mut command: Command) -> Command {
     })
 }
 
-/// Kubernetes sets TF_PERSIST_PORT in every container beside a service that is called `tf-persist`: `tcp://10.0.0.7:8500`.
+/// Kubernetes sets TF_PERSIST_PORT in every container beside a service that is called `tf-persist`:
+/// `tcp://10.0.0.7:8500`.
 fn is_of_kubernetes(value: &OsStr) -> bool {
     ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.as_encoded_bytes().starts_with(scheme.as_bytes()))
 }

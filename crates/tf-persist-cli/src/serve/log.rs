@@ -42,8 +42,8 @@ pub(super) fn begin(format: LogFormat, level: LogLevel) {
     }));
 }
 
-/// Filters log lines. Libraries that serve connections log only errors at the default level: they warn once per connection about what
-/// clients do, with which a hostile client could fill a disk.
+/// Filters log lines. Libraries that serve connections log only errors at the default level: they warn once per
+/// connection about what clients do, with which a hostile client could fill a disk.
 fn filter(level: LevelFilter) -> Targets {
     let others = if level > LevelFilter::INFO { level } else { level.min(LevelFilter::ERROR) };
     Targets::new().with_default(others).with_target("tf_persist", level)

@@ -178,8 +178,8 @@ fn op_libraries(args: &ServeArgs) -> Vec<PathBuf> {
     listed.iter().flat_map(std::env::split_paths).filter(is_path).collect()
 }
 
-/// The file that records which version is loading, so that the next start knows which one crashed the process. It is in the user's cache,
-/// one for each source and ports; `None` without a cache folder.
+/// The file that records which version is loading, so that the next start knows which one crashed the process. It is in
+/// the user's cache, one for each source and ports; `None` without a cache folder.
 fn journal(args: &ServeArgs, source: &ModelSource) -> Option<PathBuf> {
     let absolute = |path: PathBuf| path.is_absolute().then_some(path);
     let cache = env_var("XDG_CACHE_HOME").map(PathBuf::from).and_then(absolute);

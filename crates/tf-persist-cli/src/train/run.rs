@@ -20,7 +20,8 @@ use crate::error::Interrupted;
 use crate::format::count;
 use crate::signals::Stop;
 
-/// Training steps are mostly small graphs of many ops, which run fastest in the calling thread. Large ops still use all cores.
+/// Training steps are mostly small graphs of many ops, which run fastest in the calling thread. Large ops still use all
+/// cores.
 const INTRA_OP_THREADS: i32 = 0;
 const INTER_OP_THREADS: i32 = -1;
 

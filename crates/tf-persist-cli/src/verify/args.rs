@@ -15,19 +15,19 @@ use crate::load_args::LoadArgs;
 pub(crate) struct VerifyArgs {
     /// A SavedModel: its folder, or a .tfpack file; --record needs a folder
     pub(crate) path: PathBuf,
-    /// The largest absolute and relative difference of floats that counts as the same; 0 means equal bits [default: rounding
-    /// errors, by dtype]
+    /// The largest absolute and relative difference of floats that counts as the same; 0 means equal bits [default:
+    /// rounding errors, by dtype]
     #[arg(long, value_name = "T", value_parser = tolerance)]
     pub(crate) tolerance: Option<f64>,
-    /// Run these requests, and record them with their answers in assets.extra/tf_serving_warmup_requests: arrays by name, a
-    /// JSON request, or one per line ("-" is standard input, with one JSON request)
+    /// Run these requests, and record them with their answers in assets.extra/tf_serving_warmup_requests: arrays by
+    /// name, a JSON request, or one per line ("-" is standard input, with one JSON request)
     #[arg(long, value_name = "FILE.npz|FILE.json|FILE.jsonl", conflicts_with = "tolerance")]
     pub(crate) record: Option<PathBuf>,
     /// The signature to record, where a request does not name one [default: serving_default, else the only one]
     #[arg(long, value_name = "NAME", requires = "record")]
     pub(crate) signature: Option<String>,
-    /// Record the requests as a sequence that is replayed in order on a newly loaded model, in a file that TensorFlow Serving
-    /// does not run: for signatures that write to the model's state
+    /// Record the requests as a sequence that is replayed in order on a newly loaded model, in a file that TensorFlow
+    /// Serving does not run: for signatures that write to the model's state
     #[arg(long, requires = "record")]
     pub(crate) in_order: bool,
     /// Drop the earlier records: with --in-order those of the sequence, else the others

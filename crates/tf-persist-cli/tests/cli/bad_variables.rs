@@ -9,7 +9,8 @@ use crate::support::Dir;
 const INDEX: &str = "variables/variables.index";
 const SHARD: &str = "variables/variables.data-00000-of-00001";
 
-/// `inspect`, which prints what can be told and then fails; `run` and `export`, which do neither. Nothing is left behind.
+/// `inspect`, which prints what can be told and then fails; `run` and `export`, which do neither. Nothing is left
+/// behind.
 #[track_caller]
 fn refused(dir: &Dir, model: &str) -> All {
     let before = dir.listing();

@@ -158,7 +158,8 @@ fn usage_errors_of_diff_exit_with_2() {
     }
 }
 
-/// A chain of thousands of nodes, and one of functions of which the last calls this one, and a node that is its own input.
+/// A chain of thousands of nodes, and one of functions of which the last calls this one, and a node that is its own
+/// input.
 fn chain(model: &mut pb::SavedModel, last: &str) {
     let graph = model.meta_graphs[0].graph_def.mut_or_insert_default();
     let node = |name: &str, op: &str, input: &str| pb::NodeDef {

@@ -12,8 +12,8 @@ use crate::support::Dir;
 /// Processes are killed so many milliseconds after their hidden folder has appeared.
 const MOMENTS: [u64; 6] = [0, 10, 35, 50, 70, 120];
 
-/// Files may not become longer than this many KiB; the signal that comes with it is ignored, so that writing fails as it does
-/// on a full disk.
+/// Files may not become longer than this many KiB; the signal that comes with it is ignored, so that writing fails as
+/// it does on a full disk.
 pub(crate) fn full_disk(kib: u32) -> String {
     format!("trap '' XFSZ; ulimit -f {kib}; exec \"$@\"")
 }
@@ -25,7 +25,8 @@ fn a_full_disk_is_an_error_and_leaves_nothing_behind() {
     // What does not fit are the variables, the graph, the graph as text, and where there are no variables.
     for (kib, model) in [(8, "digits"), (40, "text"), (8, "text_format"), (1, "bare_table")] {
         let ran = dir.bash(&full_disk(kib), &format!("export models/{model}/model out")).run().fails();
-        // TensorFlow writes the variables and names the model; of what is copied, the place it should have gone to is named.
+        // TensorFlow writes the variables and names the model; of what is copied, the place it should have gone to is
+        // named.
         let ran = ran.says("File too large");
         ran.check(ran.err().contains(&format!("models/{model}/model")) || ran.err().contains("/out/"), "which model?");
         ran.check(dir.listing() == before, "something is left behind");

@@ -75,7 +75,8 @@ fn features_are_given_as_the_graph_parses_them() {
     let report = dir.cmd("run m --examples e.json --format json").run().ok().json();
     let outputs = json!({"age": [3, 4], "v": [[0.5, 1.0], [2.0, 3.0]], "tags": ["x", {"b64": "AP8="}]});
     assert_eq!(report["outputs"], outputs);
-    // Of several string inputs it is the one that is parsed, whichever others are given; a feature that is not read is said.
+    // Of several string inputs it is the one that is parsed, whichever others are given; a feature that is not read is
+    // said.
     let both = "run m --signature both --format json --examples - --input";
     for inputs in [vec!["text=[\"hi\"]"], vec!["text=[\"hi\"]", "--input", "in="]] {
         let stdin = r#"[{"age": 7, "v": [0, 0], "label": 1}]"#;

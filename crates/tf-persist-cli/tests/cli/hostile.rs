@@ -8,7 +8,8 @@ use crate::support::Dir;
 /// A name that sets the terminal's title, clears it, and begins a line of its own.
 const EVIL: &str = "\x1b]0;owned\x07\x1b[2J\u{9b}2J\r\nerror: forged\x7f";
 
-/// Prints with colours, so that no escape sequence is filtered out on its way, and checks that none of the model's got through.
+/// Prints with colours, so that no escape sequence is filtered out on its way, and checks that none of the model's got
+/// through.
 #[track_caller]
 fn harmless(cmd: crate::command::Cmd<'_>) -> Ran {
     let ran = cmd.in_colour().run();

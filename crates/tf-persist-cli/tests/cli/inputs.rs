@@ -63,7 +63,8 @@ fn inputs_can_be_given_in_several_ways() {
 #[test]
 fn recorded_archives_give_recorded_answers() {
     let dir = Dir::new();
-    // One case of each signature that npz can carry, and all those that JSON cannot, of the models whose inputs differ most.
+    // One case of each signature that npz can carry, and all those that JSON cannot, of the models whose inputs differ
+    // most.
     for name in ["text", "sparse", "dtypes"] {
         let model = Recorded::read(name);
         let mut done: Vec<String> = Vec::new();

@@ -56,8 +56,8 @@ fn signatures(report: &Value) -> Signatures {
     report.as_object().unwrap().iter().map(signature).collect()
 }
 
-/// Python's, in the form of the report: `[dtype, shape, tensor]` of each input and output. Operations that stand among the
-/// signatures are none.
+/// Python's, in the form of the report: `[dtype, shape, tensor]` of each input and output. Operations that stand among
+/// the signatures are none.
 fn expected_signatures(python: &Value) -> Signatures {
     let tensor = |(name, info): (&String, &Value)| {
         let shape = if info[1] == "unknown" { Value::Null } else { info[1].clone() };

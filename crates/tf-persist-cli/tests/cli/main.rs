@@ -1,7 +1,7 @@
 //! Tests of the command line as users run it: the built binary, real models, whole processes.
 //!
-//! Nothing here needs Python. `run` and `export` need libtensorflow, as [`support::libtensorflow`] finds it; everything else
-//! is tested with a libtensorflow that does not exist.
+//! Nothing here needs Python. `run` and `export` need libtensorflow, as [`support::libtensorflow`] finds it; everything
+//! else is tested with a libtensorflow that does not exist.
 
 mod bad_input;
 mod bad_variables;

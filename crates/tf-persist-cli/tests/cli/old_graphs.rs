@@ -132,7 +132,8 @@ fn removed_kernels_are_told_from_missing_ones() {
     ran.hints("calls Python functions of the program that made it");
 }
 
-/// Ten megabytes of graph with custom ops in it. Optimised, on a quiet machine, it takes 0.1 s; the limits leave room for others.
+/// Ten megabytes of graph with custom ops in it. Optimised, on a quiet machine, it takes 0.1 s; the limits leave room
+/// for others.
 #[test]
 fn missing_ops_of_a_large_graph_are_found_at_once() {
     let dir = Dir::new();
@@ -160,7 +161,8 @@ fn missing_ops_of_a_large_graph_are_found_at_once() {
     ran.check(ran.took < limit, "it takes too long");
 }
 
-/// TensorFlow looks at a function when it is called. Python's loader refuses such a model; the sessions of old servers ran it.
+/// TensorFlow looks at a function when it is called. Python's loader refuses such a model; the sessions of old servers
+/// ran it.
 #[test]
 fn an_op_in_an_uncalled_function_is_not_missing() {
     let dir = Dir::new();

@@ -167,7 +167,8 @@ fn unsupported_dtypes_are_refused_by_name() {
 #[test]
 fn a_shape_that_a_kernel_would_abort_on_does_not_end_the_process() {
     let dir = Dir::new();
-    // TensorFlow's convolution on CPUs ends the whole process for an image of two dimensions; Python refuses to feed it.
+    // TensorFlow's convolution on CPUs ends the whole process for an image of two dimensions; Python refuses to feed
+    // it.
     let ran = dir.cmd("run models/digits/model --input image=[[1,2],[3,4]]").run().fails();
     ran.says("`image`");
 }

@@ -6,8 +6,8 @@ use crate::command::Ran;
 use crate::serve::Running;
 use crate::support::Dir;
 
-/// A model in text form: `y = 2 * x + 1` with `h = 2 * x` within, `sum = u + 1`, a tensor list, and the lengths of texts; and a read of
-/// a file, where it is asked for.
+/// A model in text form: `y = 2 * x + 1` with `h = 2 * x` within, `sum = u + 1`, a tensor list, and the lengths of
+/// texts; and a read of a file, where it is asked for.
 fn write(dir: &Dir, name: &str, signatures: &[String]) {
     let float = attr("T", "type: DT_FLOAT");
     let scalar = |name: &str, dtype: &str, value: &str| {
@@ -194,7 +194,8 @@ fn a_request_that_leaves_an_input_out_is_not_recorded() {
         .says("input `again` of signature `serving_default` was left out");
 }
 
-/// A placeholder that is no input keeps an inner tensor from being computed: that one is asked for, and not the placeholder.
+/// A placeholder that is no input keeps an inner tensor from being computed: that one is asked for, and not the
+/// placeholder.
 #[test]
 fn an_input_that_the_graph_cannot_compute_is_required() {
     let dir = Dir::new();

@@ -1,4 +1,5 @@
-//! Every snippet of the READMEs, of CONTRIBUTING.md, SECURITY.md and docs/ is run, or listed with the reason why it is not.
+//! Every snippet of the READMEs, of CONTRIBUTING.md, SECURITY.md and docs/ is run, or listed with the reason why it is
+//! not.
 
 use std::fs;
 use std::path::Path;

@@ -16,7 +16,8 @@ use crate::command::Cmd;
 /// The binary under test.
 pub(crate) const TF_PERSIST: &str = env!("CARGO_BIN_EXE_tf-persist");
 
-/// The folder of one test. Commands run in `work`, where `models` is the repository's; their home and temporary files are beside it.
+/// The folder of one test. Commands run in `work`, where `models` is the repository's; their home and temporary files
+/// are beside it.
 pub(crate) struct Dir {
     root: TempDir,
 }

@@ -1,7 +1,7 @@
 //! What TensorFlow said, in two parts: a sentence, and what it said besides.
 //!
-//! Its messages are a line or many. The lines behind the first begin with tabs and say which node failed; several failures at once
-//! begin with a heading (`2 root error(s) found.`) under which each stands with a number and its code.
+//! Its messages are a line or many. The lines behind the first begin with tabs and say which node failed; several
+//! failures at once begin with a heading (`2 root error(s) found.`) under which each stands with a number and its code.
 
 /// The first failure of a message, as a sentence without its full stop.
 pub(super) fn sentence(message: &str) -> String {

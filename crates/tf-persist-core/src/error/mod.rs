@@ -26,8 +26,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, with the path or the name it is about.
 ///
-/// `Display` gives one sentence, which ends with the cause; [`Error::hint`] says what would help, where that is known. `Debug` gives
-/// both, and the rest of TensorFlow's message, because Rust prints the `Debug` of an error that `main` returns.
+/// `Display` gives one sentence, which ends with the cause; [`Error::hint`] says what would help, where that is known.
+/// `Debug` gives both, and the rest of TensorFlow's message, because Rust prints the `Debug` of an error that `main`
+/// returns.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -132,7 +133,8 @@ impl Error {
         }
     }
 
-    /// The lines of TensorFlow's message that are not in `Display`, if it was TensorFlow that failed: the node, and further failures.
+    /// The lines of TensorFlow's message that are not in `Display`, if it was TensorFlow that failed: the node, and
+    /// further failures.
     #[must_use]
     pub fn detail(&self) -> Option<String> {
         match self {
@@ -143,7 +145,8 @@ impl Error {
 }
 
 impl From<ModelError> for Error {
-    /// Wraps the error, or takes out the one that a source of values, such as a session, returned through [`ModelError::Source`].
+    /// Wraps the error, or takes out the one that a source of values, such as a session, returned through
+    /// [`ModelError::Source`].
     fn from(error: ModelError) -> Self {
         match error {
             ModelError::Source(source) => match source.downcast::<Self>() {

@@ -58,8 +58,8 @@ pub enum OpLibraryProblem {
     },
     /// It was loaded, and registered nothing.
     NoOps,
-    /// What it registers was there already from another file. TensorFlow takes the kernels all the same, and then refuses every
-    /// run of such an op, because it finds two.
+    /// What it registers was there already from another file. TensorFlow takes the kernels all the same, and then
+    /// refuses every run of such an op, because it finds two.
     AlreadyRegistered {
         /// The file that had registered them; `None` if it was TensorFlow itself, or somebody else in this process.
         by: Option<PathBuf>,

@@ -5,15 +5,17 @@ use std::fmt;
 
 /// What would help: a sentence, and the settings of this library that it is about.
 ///
-/// `Display` is the sentence alone. A program whose users do not call this library translates [`Hint::settings`] into its own words: the
-/// command line says `--overwrite` for `overwrite`.
+/// `Display` is the sentence alone, and with `{:#}` the settings behind it, by their names. A program whose users do
+/// not call this library translates [`Hint::settings`] into its own words: the command line says `--overwrite` for
+/// `overwrite`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hint {
     text: Cow<'static, str>,
     settings: Vec<Setting>,
 }
 
-/// A change to a setting of this library, which goes by the name of its method, such as `overwrite` for `SaveOptions::overwrite`.
+/// A change to a setting of this library, which goes by the name of its method, such as `overwrite` for
+/// `SaveOptions::overwrite`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Setting {
@@ -86,6 +88,21 @@ impl From<String> for Hint {
 
 impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.text)
+        if !f.alternate() || self.settings.is_empty() {
+            return f.pad(&self.text);
+        }
+        let settings: Vec<String> = self.settings.iter().map(ToString::to_string).collect();
+        write!(f, "{} ({})", self.text, settings.join(", "))
+    }
+}
+
+impl fmt::Display for Setting {
+    /// `overwrite`, `tags = serve`, `without resume`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Set(name) => f.pad(name),
+            Self::SetTo(name, value) => write!(f, "{name} = {value}"),
+            Self::Unset(name) => write!(f, "without {name}"),
+        }
     }
 }

@@ -1,7 +1,8 @@
-//! Errors of everything that needs no TensorFlow: files, tensors, checkpoints, signatures, SavedModels, recorded requests.
+//! Errors of everything that needs no TensorFlow: files, tensors, checkpoints, signatures, SavedModels, recorded
+//! requests.
 //!
-//! [`Error`] has what can happen to any file, and wraps the errors of each room. [`ErrorKind`] is the same without data and without
-//! nesting.
+//! [`Error`] has what can happen to any file, and wraps the errors of each room. [`ErrorKind`] is the same without data
+//! and without nesting.
 
 mod checkpoint;
 mod hint;
@@ -35,8 +36,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, with the path or the name it is about.
 ///
-/// `Display` gives one sentence, which ends with the cause; [`Error::hint`] says what would help, where that is known. `Debug` gives
-/// both, because Rust prints the `Debug` of an error that `main` returns.
+/// `Display` gives one sentence, which ends with the cause; [`Error::hint`] says what would help, where that is known.
+/// `Debug` gives both, because Rust prints the `Debug` of an error that `main` returns.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::text::{list, tag_set, tag_sets};
+use super::text::{list, names, tag_set, tag_sets};
 use super::{ErrorKind, Hint, MissingOps, MissingVariables};
 
 /// A SavedModel cannot be opened or loaded, or lacks what is asked for.
@@ -59,7 +59,8 @@ pub enum SavedModelError {
         what: String,
         /// How many more things it would do.
         more: u64,
-        /// All ops to trust for it to load, including those that are trusted already; empty if trusting ops is not enough.
+        /// All ops to trust for it to load, including those that are trusted already; empty if trusting ops is not
+        /// enough.
         ops: Vec<String>,
     },
 }
@@ -83,24 +84,23 @@ impl SavedModelError {
     pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::NotASavedModel { hint, .. } => hint.clone(),
-            Self::UnknownTags { available, .. } => available
-                .first()
-                .map(|tags| Hint::new("choose a meta graph by its tags").set_to("tags", tags.join(","))),
+            Self::UnknownTags { available, .. } => available.first().map(|tags| {
+                let text = format!("choose a meta graph by its tags, such as {}", tag_set(tags));
+                Hint::new(text).set_to("tags", tags.join(","))
+            }),
             Self::UnknownSignature { available, .. } => (!available.is_empty()).then(|| "choose one of them".into()),
             Self::MissingOps(missing) => Some(missing.hint()),
             Self::MissingVariables(missing) => Some(missing.hint()),
-            Self::Untrusted { ops, .. } => Some(match ops.as_slice() {
-                [] => Hint::new("scan the model to see all that it may do; if you trust it, load it as trusted")
-                    .set("trust"),
-                [op] => {
-                    Hint::new("scan the model to see all that it may do; if you trust it, trust it or this op alone")
-                        .set_to("trust", op)
-                }
-                ops => {
-                    Hint::new("scan the model to see all that it may do; if you trust it, trust it or these ops alone")
-                        .set_to("trust", ops.join(","))
-                }
-            }),
+            Self::Untrusted { ops, .. } => {
+                let text = "scan the model for everything that it may do; if you trust it, load it as trusted";
+                Some(match ops.as_slice() {
+                    [] => Hint::new(text).set("trust"),
+                    ops => {
+                        let only = format!("{text}, or trust only {}", names(ops));
+                        Hint::new(only).set_to("trust", ops.join(","))
+                    }
+                })
+            }
         }
     }
 }

@@ -21,6 +21,8 @@ fn debug_is_the_sentence_and_the_hint() {
     let text = "`m` exists already and is not empty\nhint: name another target, or let this one be replaced";
     assert_eq!(format!("{error:?}"), text);
     assert_eq!(error.hint().unwrap().settings(), [Setting::Set("overwrite")]);
+    let hint = Hint::new("change it").set("a").set_to("b", "1").unset("c");
+    assert_eq!(format!("{hint} {hint:#}"), "change it change it (a, b = 1, without c)");
 }
 
 #[test]

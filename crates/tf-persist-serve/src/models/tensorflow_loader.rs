@@ -63,7 +63,7 @@ impl TensorFlowLoader {
             artefact.load(options)
         });
         let loaded = loaded.map_err(|error| {
-            let (hint, is_final) = (error.hint().map(|hint| hint.to_string()), is_final(&error));
+            let (hint, is_final) = (error.hint().map(|hint| format!("{hint:#}")), is_final(&error));
             LoadError { hint, ..LoadError::new(error.into(), is_final) }
         })?;
         for attribute in loaded.ignored_attributes() {
