@@ -217,7 +217,7 @@ fn variables(report: &Report<'_>) -> Value {
     })
 }
 
-/// Hashes are 64-bit numbers, which many JSON readers cannot hold: they stand as text.
+/// Hashes are 64-bit numbers, which many JSON readers cannot hold, so they are strings.
 fn fingerprint(report: &Report<'_>) -> Value {
     match &report.fingerprint {
         Ok(None) => Value::Null,

@@ -73,7 +73,7 @@ fn batch_size() -> impl TypedValueParser<Value = usize> {
 }
 
 impl TrainArgs {
-    /// Whether a plot is asked for.
+    /// Whether `--plot` is given.
     pub(super) fn draws(&self) -> bool {
         #[cfg(feature = "plot")]
         return self.plot.is_some();

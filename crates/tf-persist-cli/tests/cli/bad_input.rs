@@ -1,4 +1,4 @@
-//! Paths and files that are no model: a sentence with the path, exit code 1, at once, and nothing left behind.
+//! Paths and files that are not models: an error with the path, exit code 1, quickly, and nothing left behind.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -10,7 +10,7 @@ use crate::support::Dir;
 /// No file of a few kilobytes may take more address space than this many KiB to refuse.
 const MEMORY: &str = "ulimit -v 1000000; exec \"$@\"";
 
-/// `inspect`, `run` and `export` of a path. There is no TensorFlow: whoever refuses has not asked it.
+/// `inspect`, `run` and `export` of a path, without TensorFlow.
 #[track_caller]
 fn refused(dir: &Dir, path: impl AsRef<OsStr>) -> All {
     let path = path.as_ref();
@@ -181,7 +181,7 @@ fn a_file_that_is_nested_without_end() {
     }
     let attribute = field(5, &field(2, &value));
     refused_file(&dir, "attributes", &field(2, &field(2, &field(1, &attribute)))).say("nested");
-    // Groups, which protobuf had long ago, in a field that nobody knows.
+    // Groups, a deprecated protobuf encoding, in an unknown field.
     refused_file(&dir, "groups", &[0x7b; 10_000]);
     let mut known = Vec::new();
     for _ in 0..10_000 {

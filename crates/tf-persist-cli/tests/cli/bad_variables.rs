@@ -83,7 +83,7 @@ fn pointers_and_web_pages_in_place_of_variables_are_named() {
         fs::write(dir.copy_model("half_plus_two", format!("page-{name}")).join(file), page).unwrap();
         refused(&dir, &format!("page-{name}")).say(file).say("a web page").hint("download it again");
     }
-    // Longer than the file that it stands in for.
+    // Longer than the file that it replaces.
     let long = format!("{page}{}", " ".repeat(100_000));
     fs::write(dir.copy_model("half_plus_two", "long").join(SHARD), long).unwrap();
     refused(&dir, "long").say(SHARD).say("a web page");
@@ -108,7 +108,7 @@ fn a_damaged_index_is_always_refused() {
             ran.fails().says(INDEX).says("damaged");
         }
     }
-    // Behind the entries there are an empty block of 13 bytes, its handle and filling, which nobody reads.
+    // Unused bytes follow the entries: an empty block of 13 bytes, its handle, and padding.
     assert!(unnoticed.len() <= 50 && unnoticed.iter().all(|place| *place >= 153), "{unnoticed:?}");
     for length in (1..whole.len()).step_by(7) {
         fs::write(model.join(INDEX), &whole[..length]).unwrap();

@@ -193,7 +193,7 @@ impl Ran {
         self
     }
 
-    /// It could not be done, and one sentence says why.
+    /// Checks that it fails with exit code 1 and one sentence.
     #[track_caller]
     pub(crate) fn fails(self) -> Self {
         self.check(self.status.code() == Some(1), "it should have failed with 1");

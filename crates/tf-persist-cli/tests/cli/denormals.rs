@@ -9,7 +9,7 @@ use tf_persist_testing::{libtensorflow, root};
 use crate::support::{Dir, floats, npy, npz};
 use crate::verify::times;
 
-/// How many elements: one, which the calling thread computes, and so many that TensorFlow divides them among threads.
+/// Numbers of elements: one, which the calling thread computes, and enough for TensorFlow to use several threads.
 const SIZES: [usize; 2] = [1, 200_000];
 
 /// Options under which graphs run in TensorFlow's threads, and in the thread that calls.

@@ -14,7 +14,7 @@ fn diff(dir: &Dir, line: &str) -> Ran {
     dir.cmd(&format!("diff {line}")).without_tensorflow().run().quick()
 }
 
-/// They differ: the report says so, and there is no error.
+/// Checks that the report shows a difference, without an error.
 #[track_caller]
 fn different(ran: Ran, first_line: &str) -> Ran {
     ran.check(!ran.err().contains("error: "), "a difference is no error");

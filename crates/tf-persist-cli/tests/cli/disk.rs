@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::export::inspected;
 use crate::support::Dir;
 
-/// Processes are killed so many milliseconds after their hidden folder has appeared.
+/// Processes are killed this many milliseconds after their hidden folder appears.
 const MOMENTS: [u64; 6] = [0, 10, 35, 50, 70, 120];
 
 /// Files may not become longer than this many KiB; the signal that comes with it is ignored, so that writing fails as
@@ -22,7 +22,7 @@ pub(crate) fn full_disk(kib: u32) -> String {
 fn a_full_disk_is_an_error_and_leaves_nothing_behind() {
     let dir = Dir::new();
     let before = dir.listing();
-    // What does not fit are the variables, the graph, the graph as text, and where there are no variables.
+    // The variables do not fit, nor the graph, the graph as text, or a model without variables.
     for (kib, model) in [(8, "digits"), (40, "text"), (8, "text_format"), (1, "bare_table")] {
         let ran = dir.bash(&full_disk(kib), &format!("export models/{model}/model out")).run().fails();
         // TensorFlow writes the variables and names the model; of what is copied, the place it should have gone to is
@@ -185,7 +185,7 @@ fn is_whole(dir: &Dir, path: &str) {
     let (mut report, mut expected) = (inspected(dir, path), inspected(dir, "whole"));
     for report in [&mut report, &mut expected] {
         report["path"] = "".into();
-        // Each copy has an identifier of its own.
+        // Each copy has its own identifier.
         report["fingerprint"]["uuid"] = "".into();
     }
     assert_eq!(report, expected);

@@ -23,7 +23,7 @@ fn signatures_are_kept_and_renamed() {
         .run()
         .ok();
     assert_eq!(names("three"), ["aliases", "serving_default", "shifted"]);
-    // Without tags it is the meta graph that a run would take, and the report says which signatures there are.
+    // Without tags it takes the meta graph that `run` would take, and reports its signatures.
     let report = dir.cmd("export models/multi/model four --signatures shifted --format json").run().ok().json();
     assert_eq!(
         report,

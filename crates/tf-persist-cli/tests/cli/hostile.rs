@@ -1,11 +1,11 @@
-//! A model is written by somebody else: its names must not steer the terminal of whoever looks into it.
+//! Names in a model must not control the terminal of the person who inspects it.
 
 use std::fs;
 
 use crate::command::Ran;
 use crate::support::Dir;
 
-/// A name that sets the terminal's title, clears it, and begins a line of its own.
+/// A name that sets the terminal's title, clears the screen, and begins a new line.
 const EVIL: &str = "\x1b]0;owned\x07\x1b[2J\u{9b}2J\r\nerror: forged\x7f";
 
 /// Prints with colours, so that no escape sequence is filtered out on its way, and checks that none of the model's got

@@ -1,4 +1,4 @@
-//! `run`'s inputs, in every form they are given in; and what is refused, which takes no TensorFlow.
+//! The inputs of `run` in every form, and the refusal of others without TensorFlow.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::command::Ran;
 use crate::recorded::Recorded;
 use crate::support::{Dir, floats, npy, npz};
 
-/// `run` of half_plus_two, where there is no TensorFlow.
+/// `run` of half_plus_two without TensorFlow.
 #[track_caller]
 fn refused(dir: &Dir, line: &str) -> Ran {
     dir.cmd(&format!("run models/half_plus_two/model {line}")).without_tensorflow().run().quick().fails()
@@ -123,7 +123,7 @@ fn bfloat16_is_read_from_uint16_bits() {
         let line = format!("run models/dtypes/model --signature scalars --inputs rest.npz --input bfloat16=@{array}");
         dir.cmd(&line).run().ok().prints("bfloat16  bfloat16 []\n1.5\n");
     }
-    // The other way round, the bits of a number are no bfloat16.
+    // The other way round, bits of another number are not bfloat16.
     dir.write("float.npy", npy("<f4", "()", &floats(&[1.5])));
     let line = "run models/dtypes/model --signature scalars --inputs rest.npz --input bfloat16=@float.npy";
     dir.cmd(line)

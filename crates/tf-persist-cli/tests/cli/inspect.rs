@@ -1,4 +1,4 @@
-//! `inspect`: what it says of real models, and that it says so without TensorFlow.
+//! `inspect`: its reports of real models, without TensorFlow.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::command::Ran;
 use crate::recorded::Recorded;
 use crate::support::Dir;
 
-/// `inspect` of one of the repository's models, where there is no TensorFlow.
+/// `inspect` of one of the repository's models, without TensorFlow.
 #[track_caller]
 fn inspect(dir: &Dir, line: &str) -> Ran {
     dir.cmd(&format!("inspect models/{line}")).without_tensorflow().run().quick()
@@ -84,7 +84,7 @@ fn variables(report: &Value) -> BTreeMap<String, Value> {
 
 fn expected_variables(python: &Value) -> BTreeMap<String, Value> {
     let all = python.as_object().unwrap().iter();
-    // The object graph stands in the same checkpoint.
+    // The object graph is in the same checkpoint.
     all.filter(|(key, _)| *key != "_CHECKPOINTABLE_OBJECT_GRAPH")
         .map(|(key, info)| (key.clone(), info.clone()))
         .collect()
@@ -284,7 +284,7 @@ fn read_at_load(dir: &Dir, name: &str, file: &str) -> Ran {
 fn a_file_that_an_initialiser_reads_outside_of_the_model_is_missing() {
     let dir = Dir::new();
     let gone = read_at_load(&dir, "gone", "/home/who/vocabulary.txt");
-    gone.prints("missing:\n  the file `/home/who/vocabulary.txt`, which is not there");
+    gone.prints("missing:\n  the file `/home/who/vocabulary.txt`, which does not exist");
     let there = dir.write("outside.txt", "a\n").display().to_string();
     let there = read_at_load(&dir, "there", &there);
     there.prints("outside.txt`, which is not part of the model: an initialiser reads it when the model is loaded");
@@ -312,7 +312,7 @@ fn variables_of_a_fingerprint_are_missing() {
     let report = dir.cmd("inspect m").without_tensorflow().run().ok();
     report
         .prints("missing:\n  the folder `variables`, ")
-        .prints("Python's `tf.saved_model.load` will not load the model");
+        .prints("Python's `tf.saved_model.load` does not load the model without it");
     dir.write("m/fingerprint.pb", [0x08, 7]);
     dir.cmd("inspect m").without_tensorflow().run().ok().prints("nothing is missing");
     dir.write("m/fingerprint.pb", "<!DOCTYPE html>");
@@ -342,7 +342,7 @@ fn an_asset_that_is_a_pointer_is_named() {
     dir.copy_model("text", "model");
     dir.write("model/assets/vocabulary.txt", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n");
     let report = dir.cmd("inspect model").without_tensorflow().run().ok();
-    report.prints("missing:\n  the asset `assets/vocabulary.txt` itself: a pointer of Git LFS");
+    report.prints("missing:\n  the asset `assets/vocabulary.txt`, which is a pointer of Git LFS");
 }
 
 #[test]

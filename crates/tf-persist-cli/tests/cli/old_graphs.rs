@@ -1,4 +1,4 @@
-//! Graphs of other TensorFlows, newer, older and other people's: what is missing is named, and what to do is said.
+//! Graphs of newer, older and modified TensorFlows: missing ops are named, with a hint.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ fn ten_thousand_unknown_ops_stay_readable() {
     text.check(text.out().contains("and 9990 more"), "the missing ops are not cut short");
 }
 
-/// TensorFlow runs without what it does not know. That the answer may differ has to be said.
+/// TensorFlow ignores attributes that it does not know, so answers may differ: the command warns.
 #[test]
 fn an_unknown_attribute_is_a_warning() {
     let dir = Dir::new();
@@ -194,7 +194,7 @@ fn init_op(meta_graph: &mut pb::MetaGraphDef, op: &str) {
     collection.mut_node_list().value.push(op.into());
 }
 
-/// An init op may do something else, such as to set local variables, and leave the tables to whoever loads the model.
+/// An init op may do something else, such as setting local variables, and leave the tables to the loader.
 #[test]
 fn a_table_that_the_init_op_leaves_out_is_filled() {
     let dir = Dir::new();

@@ -93,7 +93,7 @@ fn other_files_are_refused_as_libraries() {
     // `e_machine` of the ELF header: a SPARC.
     other[18..20].copy_from_slice(&2_u16.to_le_bytes());
     refused(&dir, dir.write("other.so", other)).says("cannot be used");
-    // A pipe that nobody writes to must not be waited for.
+    // It must not wait for a pipe without a writer.
     assert!(Command::new("mkfifo").arg(dir.path("pipe.so")).status().unwrap().success());
     refused(&dir, "pipe.so").says("no regular file");
     let closed = dir.write("closed.so", "x");
@@ -153,7 +153,7 @@ fn a_package_for_another_tensorflow_says_which_it_wants() {
     cmd.run().fails().says("has no op libraries");
 }
 
-/// Eggs, folders that nobody recorded, and links to sources: what is installed is not always on a list.
+/// Eggs, unrecorded folders, and links to sources: an installed package may have no list of files.
 #[test]
 fn a_package_without_a_list_of_its_files_is_found() {
     let dir = Dir::new();
@@ -172,7 +172,7 @@ fn a_package_without_a_list_of_its_files_is_found() {
     cmd("EGG-ops").ok();
     cmd("bare_ops").ok();
     cmd("linked-ops").fails().says("has no op libraries").hints("a link to `/src/own`: name the `.so` file in there");
-    // Of two versions, what is left of the other does not matter.
+    // Leftovers of another version do not matter.
     dir.write(format!("{site}/bare_ops-0.9.dist-info/RECORD"), "bare_ops/gone.so,,\n");
     dir.write(format!("{site}/bare_ops-1.0.dist-info/RECORD"), "bare_ops/below/ops.so,,\n");
     cmd("bare_ops").ok();
@@ -197,7 +197,7 @@ fn a_library_that_aborts_ends_the_process() {
     ran.check(ran.status.code().is_none(), "it goes on");
 }
 
-/// TensorFlow's wheel has op libraries of its own that are not loaded unless they are named.
+/// TensorFlow's wheel has op libraries that are only loaded if they are named.
 #[test]
 fn the_same_ops_from_two_files_are_refused() {
     let dir = Dir::new();

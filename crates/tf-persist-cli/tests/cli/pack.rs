@@ -55,7 +55,7 @@ fn a_pack_answers_as_its_folder() {
             model.compare(&format!("{name}, `{}`", case.signature), &case.answer(answer), &case.outputs);
         }
     }
-    // A pack is one by what is in it, under whatever name.
+    // A pack is recognised by its content, under any name.
     fs::rename(dir.path("text_format.tfpack"), dir.path("model.zip")).unwrap();
     inspected(&dir, "model.zip");
 }

@@ -6,7 +6,7 @@ use crate::command::Ran;
 use crate::recorded::Recorded;
 use crate::support::Dir;
 
-/// `run` where there is no TensorFlow: what it says, it says without.
+/// `run` without TensorFlow.
 #[track_caller]
 fn refused(dir: &Dir, line: &str) -> Ran {
     dir.cmd(&format!("run models/{line}")).without_tensorflow().run().quick().fails()
@@ -85,7 +85,7 @@ fn an_unknown_signature_lists_the_known_ones() {
     refused(&dir, "half_plus_two/model --signature nope --input x=[1]")
         .says("`models/half_plus_two/model` has no signature `nope`; it has `serving_default`");
     refused(&dir, "counter/model").says("`increment`, `reset` and `value`");
-    // An operation that stands among the signatures is none of them.
+    // An operation among the signatures is not a signature.
     refused(&dir, "half_plus_two/model --signature __saved_model_init_op").says("`serving_default`");
     refused(&dir, "multi/model --signature gradients --input x=[[1,2]]")
         .says("`aliases`, `serving_default` and `shifted`");

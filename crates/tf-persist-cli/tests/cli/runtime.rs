@@ -1,4 +1,4 @@
-//! `runtime`: which libtensorflow is used, and what is said where there is none.
+//! `runtime`: which libtensorflow is used, and the errors if there is none.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -19,7 +19,7 @@ const OTHER_LIBRARIES: [&str; 5] = [
     "/lib/libm.so.6",
 ];
 
-/// Installed where every program finds it: then there is no place without one.
+/// libtensorflow is installed system-wide, so every search finds it.
 fn is_installed() -> bool {
     let folders = ["/usr/local/lib", "/usr/local/lib/libtensorflow", "/opt/libtensorflow", "/usr/lib", "/usr/lib64"];
     let names = ["libtensorflow.so", "libtensorflow.so.2", "libtensorflow_cc.so.2"];
@@ -162,7 +162,7 @@ fn finding_nothing_gives_hints() {
         let ran = ran.says("libtensorflow was not found in any of ");
         ran.hints("`tf-persist runtime install`").hints("--libtensorflow DIR").hints("TF_PERSIST_LIBTENSORFLOW");
     }
-    // Without a home there is no cache to look into.
+    // Without a home folder there is no cache.
     let ran = dir.cmd("runtime").env_remove("TF_PERSIST_LIBTENSORFLOW").env_remove("HOME").run().fails();
     ran.check(!ran.out().contains("user cache"), "there is no cache");
     assert_eq!(dir.names(""), ["models"]);
@@ -188,7 +188,7 @@ fn a_failed_installation_leaves_the_cache_unchanged() {
     let before = dir.listing();
     let all = || {
         install("/nonexistent").says("cannot run `/nonexistent`").says("--python");
-        let failed = install("bin/fails").says("pip could not fetch");
+        let failed = install("bin/fails").says("pip could not download");
         failed.check(failed.err().contains("ERROR: no network"), "what pip says is lost");
         failed.check(failed.err().contains("some report"), "what pip reports is lost");
         install("bin/does-nothing").says("there is none");

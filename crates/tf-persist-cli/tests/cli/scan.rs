@@ -1,4 +1,4 @@
-//! `scan`, and `--trust`: what a model may do is told, and not done unless it was said that it may.
+//! `scan` and `--trust`: dangers are listed, and run only if they are permitted.
 
 use std::fs;
 use std::path::Path;
@@ -76,7 +76,7 @@ fn a_model_does_only_what_it_is_trusted_with() {
         refused.check(refused.err().contains("--trust=WriteFile for this op alone"), "the hint is missing");
         assert!(!target.exists());
     }
-    // Trusted, it does what the scan said.
+    // A trusted model does what the scan lists.
     for options in ["--trust", "--trust=WriteFile", "--trust=ReadFile,WriteFile"] {
         dir.cmd(&format!("run evil --input text=\"hello\" {options}")).run().ok();
         assert_eq!(fs::read_to_string(&target).unwrap(), "hello", "{options}");

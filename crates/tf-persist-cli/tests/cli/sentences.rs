@@ -1,4 +1,4 @@
-//! What is said where something cannot be done: once, of the right thing, and with something to do.
+//! Errors: printed once, about the right thing, and with a hint.
 
 use crate::support::{Dir, npy, npz};
 

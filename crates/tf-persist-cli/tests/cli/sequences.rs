@@ -1,4 +1,4 @@
-//! Requests that write to the model's state: recorded in order, and asked again of a fresh model.
+//! Requests that write to the model's state: recorded in order, and replayed on a newly loaded model.
 
 use std::fs;
 
@@ -50,7 +50,7 @@ fn a_new_model_replays_a_sequence() {
         .prints("5 records in all");
     let report = dir.cmd("verify m --format json").run().ok().json();
     assert_eq!((&report["compared"], &report["records"][4]["in_order"]), (&5.into(), &true.into()));
-    // Beside it stands what TensorFlow Serving may run, which is asked of a model of its own.
+    // The requests that TensorFlow Serving may run are in another file, and replayed on another model.
     dir.cmd("verify m --record - --signature value").stdin("{\"inputs\": {}}").run().ok().prints(FILE);
     dir.cmd("verify m").run().ok().prints_only("same: 6 answers, bit for bit\n");
     dir.cmd("verify m --record requests.jsonl --in-order --replace").run().ok().prints("4 records in all");

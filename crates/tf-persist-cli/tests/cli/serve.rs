@@ -101,7 +101,7 @@ fn usage_errors_need_no_tensorflow() {
     for (line, words) in [
         ("", "--model_config_file are empty"),
         ("--model_base_path=m --no_such_flag=1", "--no_such_flag"),
-        ("--model_base_path=m --port=0", "nobody could ask"),
+        ("--model_base_path=m --port=0", "there would be nothing to connect to"),
         ("--model-base-path m --port 70000", "70000"),
     ] {
         dir.cmd(&format!("serve-local {line}")).without_tensorflow().run().misused().says(words);

@@ -155,7 +155,7 @@ fn inputs_that_the_graph_computes_may_be_left_out() {
     write(&dir, "m", &[inner()]);
     let run = |line: &str| dir.cmd(&format!("run m --format json {line}")).run();
     assert_eq!(outputs(run("--input x=1 --input u=5")), json!({ "h": 2.0, "sum": 6.0, "y": 3.0 }));
-    // Given, they stand in for what would be computed; what is given comes back.
+    // Given values replace the computed ones, and are returned.
     assert_eq!(outputs(run("--input x=1 --input u=5 --input h=7")), json!({ "h": 7.0, "sum": 6.0, "y": 8.0 }));
     assert_eq!(outputs(run("--input h=7 --input u=5")), json!({ "h": 7.0, "sum": 6.0, "y": 8.0 }));
     let missing = dir.cmd("run m --input u=5").without_tensorflow().run().quick().fails();
@@ -182,7 +182,7 @@ fn inputs_that_the_graph_computes_may_be_left_out() {
     dir.cmd("run m --input x=1 --output y.npy").run().misused();
 }
 
-/// TensorFlow Serving, which warms up on what is recorded, takes no request that leaves an input out.
+/// TensorFlow Serving, which warms up with recorded requests, requires every input.
 #[test]
 fn a_request_that_leaves_an_input_out_is_not_recorded() {
     let dir = Dir::new();
@@ -218,7 +218,7 @@ fn the_graph_decides_on_the_dtype_of_an_input() {
     let requests = "{\"instances\": [\"abc\"]}\n";
     let answer = dir.cmd("run m --requests -").stdin(requests).run().ok().json_lines();
     assert_eq!(answer[0], json!({ "predictions": [3] }));
-    // And it is what is recorded and replayed.
+    // It is also recorded and replayed.
     dir.write("requests.jsonl", "{\"inputs\": {\"inputs\": [\"abc\"]}}\n");
     dir.cmd("verify m --record requests.jsonl").run().ok();
     dir.cmd("verify m").run().ok().prints("same: 1 answer, bit for bit");
@@ -253,7 +253,7 @@ fn the_server_uses_the_dtypes_of_the_graph() {
     assert!(code == 400 && said["error"].as_str().unwrap().contains("cannot run signature `reset`"), "{said}");
     let (code, said) = ask("predict", r#"{"signature_name": "list", "instances": [1]}"#);
     assert!(code == 501 && said["error"].as_str().unwrap().contains("output `list`"), "{said}");
-    // What the file says is what the metadata say.
+    // The metadata show the signature of the file.
     let (_, metadata) = server.ask("GET", "/v1/models/m/metadata", "");
     let metadata: Value = serde_json::from_str(&metadata).unwrap();
     let signatures = &metadata["metadata"]["signature_def"]["signature_def"];

@@ -186,7 +186,7 @@ fn console(text: &str) -> Vec<(&str, Vec<&str>)> {
     commands
 }
 
-/// Runs the commands of a console; they print what is shown. Numbers with a point may differ in their last digits.
+/// Runs the commands of a console block, and compares their output. Decimal numbers may differ in the last digits.
 fn run_console(dir: &Dir, snippet: &Snippet) {
     for (command, shown) in console(&snippet.text) {
         let (is_done, printed) = bash(dir, command);
@@ -225,7 +225,7 @@ fn packs_go_back_and_forth_as_shown() {
     npz::write("image.npz", fs::File::create(dir.path("image.npz")).unwrap(), [("image", &image)]).unwrap();
     let (is_done, said) = bash(&dir, &snippet("docs/pack.md", "tf-persist export models/digits/model").text);
     assert!(is_done && said.contains("probabilities"), "{said}");
-    // Two ways of one thing, each in a folder of its own.
+    // Two alternatives, each in its own folder.
     let text = snippet("docs/pack.md", "unzip -q digits.tfpack").text;
     for line in text.lines() {
         let tool = line.split(' ').next().unwrap();
@@ -315,7 +315,7 @@ fn code(text: &str) -> Vec<&str> {
     lines.filter(|line| !line.is_empty()).collect()
 }
 
-/// Set for the process that runs the Rust of docs/pack.md, in a folder of its own.
+/// Set for the process that runs the Rust of docs/pack.md in its own folder.
 const IN_ITS_FOLDER: &str = "TF_PERSIST_TEST_SNIPPETS";
 
 #[test]
@@ -323,7 +323,7 @@ fn the_rust_of_packs_compiles_and_runs() {
     if std::env::var_os(IN_ITS_FOLDER).is_some() {
         return pack().unwrap();
     }
-    // What stands below, between these marks, is what the page shows.
+    // The text between these marks is shown on the page.
     let (_, rest) = include_str!("snippets.rs").split_once("// pack.md begins.\n").unwrap();
     let (below, _) = rest.split_once("// pack.md ends.\n").unwrap();
     let shown = snippet("docs/pack.md", "let bytes: Vec<u8>").text;

@@ -68,7 +68,7 @@ fn every_variable_has_statistics() {
     assert!(without.json()["variables"]["all"][0].get("stats").is_none());
 }
 
-/// The byte of -1 in an int4 is 15: what is compared and shown is the number.
+/// The byte of -1 in an int4 is 15: the number is compared and shown, not the byte.
 #[test]
 fn narrow_numbers_are_compared_by_value() {
     let dir = Dir::new();
@@ -86,7 +86,7 @@ fn narrow_numbers_are_compared_by_value() {
     let ran = diff("a b --variables");
     let ran = ran.prints("int4 differs in 1 of 4 elements; largest absolute difference 4, relative 1.333");
     ran.prints("at [1, 0] -1 instead of 3").prints("largest absolute difference 4, relative 2; at [1] 2 instead of -2");
-    // The upper half of the byte says nothing, and any NaN is any other.
+    // The upper half of the byte is ignored, and all NaNs are the same.
     model("c", &[0, 1, 0xff, 7], &[0x38, 0x40, 0xff]);
     diff("b c --variables").ok().prints_only("same: 2 variables\n");
 }

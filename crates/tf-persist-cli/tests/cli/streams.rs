@@ -1,4 +1,4 @@
-//! Standard output and standard error: what goes where, and what happens if nobody reads it.
+//! Standard output and standard error: what is written where, and what happens if the reader closes them.
 
 use std::process::Command;
 use tf_persist_testing::skipped;
@@ -8,7 +8,7 @@ use crate::support::{Dir, floats, npy};
 /// More than a pipe holds.
 const MANY: usize = 20_000;
 
-/// A model with so many signatures that no pipe holds the report.
+/// A model with enough signatures to overflow any pipe.
 fn large_model(dir: &Dir) {
     dir.write_proto("large", |model| {
         let signatures = &mut model.meta_graphs[0].signature_def;
@@ -101,7 +101,7 @@ fn errors_go_only_to_standard_error() {
 #[test]
 fn colours_are_for_terminals() {
     let dir = Dir::new();
-    // Every run of these tests checks that there are none where there is no terminal; here some are asked for.
+    // Every test checks that there are no colours without a terminal; here they are enabled.
     let coloured = dir.cmd("inspect models/digits/model").in_colour().run().ok();
     coloured.check(coloured.out().contains("\x1b[1m"), "there are no colours where they are asked for");
     let plain = dir.cmd("inspect models/digits/model").env("TERM", "xterm-256color").run().ok();

@@ -32,7 +32,7 @@ const AFTER: Contents<'static> = Contents {
 const EMPTY: i64 = -100;
 const DELETED: i64 = -200;
 
-/// The buckets of a dense table: the empty key, and a NaN, where there is no entry.
+/// The buckets of a dense table: the empty key and NaN where there is no entry.
 fn dense(size: usize, buckets: &[Bucket]) -> (Tensor, Tensor) {
     let (mut keys, mut values) = (vec![EMPTY; size], vec![f32::NAN; size]);
     for (place, key, value) in buckets {
@@ -200,7 +200,7 @@ fn larger_tables_are_taken_from_a_checkpoint() {
     let note = "note: `ckpt` has no file `checkpoint`: `c`, the only checkpoint in it, was taken";
     exported.check(exported.err().contains(note), "the note is missing");
     let answer = dir.cmd("run out --format json --input text=[\"a\",\"b\",\"c\",\"zz\"]").run().ok().json();
-    // 0 is no key of the dense table any more.
+    // 0 is no longer a key of the dense table.
     assert_eq!(answer["outputs"], json!({ "id": [0, 1, 2, -1], "score": [-10.0, 60.0, 70.0, -10.0] }));
     // Of a table that the checkpoint has in part, nothing is taken.
     let mut writer = CheckpointWriter::create(dir.path("less")).unwrap();

@@ -17,7 +17,7 @@ const PLACE: &str = "assets.extra/tf-persist-training.json";
 /// On one thread the numbers are the same every time.
 pub(crate) const ONE_THREAD: &str = "--intra-op-threads 1 --inter-op-threads 1";
 
-/// Where a published model says its training is.
+/// The file of a published model with its training state.
 pub(crate) fn place(dir: &Dir, model: &str) -> Value {
     serde_json::from_slice(&fs::read(dir.path(model).join(PLACE)).unwrap()).unwrap()
 }
@@ -90,7 +90,7 @@ fn the_text_report_names_the_output() {
     let ran = ran.prints("`some/where/out`: 1 epoch, 23 variables (16.6 kB); 5 steps in ").prints("\nloss ");
     ran.check(!ran.out().contains("epoch 1/1"), "progress belongs on standard error");
     assert_eq!(place(&dir, "some/where/out")["shuffle"], false);
-    // A training may begin anew from what another one wrote, with other data.
+    // A new training may start from the output of another one, with other data.
     dir.cmd(&format!("train some/where/out --data {DATA} --output some/where/out --overwrite")).run().ok();
     assert_eq!(place(&dir, "some/where/out")["steps"], 43);
     assert_eq!(dir.names("some/where"), ["out"]);
@@ -108,14 +108,14 @@ fn untrainable_models_are_refused_with_the_reason() {
     train("tf1_graph", "").fails().says("it has no train signature; its optimizer's state (2 variables)");
     let ran = train("digits_trainable", "--signature step").fails();
     ran.says("has no signature `step`; it has `evaluate`, `serving_default` and `train`");
-    // A signature without a loss, and inputs that are no rows.
+    // A signature without a loss, and inputs without rows.
     let ran = train("digits_trainable", "--signature serving_default").fails();
     ran.says("`y` unknown");
     dir.write("x.npz", npz(&[("image", npy("<f4", "(2, 8, 8, 1)", &floats(&[0.0; 128])))]));
     let line = format!("train {MODEL} --signature serving_default --data x.npz --output out");
     let ran = dir.cmd(&line).without_tensorflow().run().fails();
     ran.says("signature `serving_default` has no output `loss`, nor a single float that could be it");
-    // What measures is no training, and what trains is no measure.
+    // A signature that evaluates cannot train, and one that trains cannot evaluate.
     let ran = train("digits_trainable", "--signature evaluate").fails();
     ran.says("signature `evaluate` evaluates, and trains nothing").hints("train by `train`");
     let validating = |name: &str| format!("--validate {VALIDATION} --evaluate-signature {name}");

@@ -49,7 +49,7 @@ fn a_variable_without_a_value_is_missing() {
         dir.cmd(command).run().fails().says("value").says("the model has no checkpoint");
     }
     assert!(!dir.path("out").exists());
-    // The server says so before it calls the model available.
+    // The server reports it before the model is available.
     fs::create_dir(dir.path("base")).unwrap();
     fs::rename(dir.path("bare"), dir.path("base/1")).unwrap();
     let line = "serve-local --model_base_path=base --port=0 --rest_api_port=any";
