@@ -1,5 +1,5 @@
-//! Serves one model over REST and gRPC until Ctrl-C: `cargo run -p tf-persist-serve --example serve -- NAME FOLDER`, where FOLDER has a
-//! subfolder for each version.
+//! Serves one model over REST and gRPC until Ctrl-C: `cargo run -p tf-persist-serve --example serve -- NAME FOLDER`,
+//! where FOLDER has a subfolder for each version.
 
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -1,14 +1,14 @@
 //! A server for TensorFlow Serving's clients: its REST and gRPC interfaces over models that [`tf_persist_core`] runs.
 //!
-//! [`Settings`] say which models are served and on which addresses, [`Server::bind`] opens the ports, and [`Server::run`] answers
-//! requests until it is told to stop. `examples/serve.rs` is a whole program.
+//! [`Settings`] say which models are served and on which addresses, [`Server::bind`] opens the ports, and
+//! [`Server::run`] answers requests until it is told to stop. `examples/serve.rs` is a whole program.
 //!
-//! A request passes through these modules: `http` or `grpc` decodes it into tensors, `models` finds the version of the model,
-//! `inference` checks it against the signature, `batching` runs it, alone or with others, and `http` or `grpc` encodes the response.
-//! Every module reports errors as a [`Status`], for which each protocol has one table of codes.
+//! A request passes through these modules: `http` or `grpc` decodes it into tensors, `models` finds the version of the
+//! model, `inference` checks it against the signature, `batching` runs it, alone or with others, and `http` or `grpc`
+//! encodes the response. Every module reports errors as a [`Status`], for which each protocol has one table of codes.
 //!
-//! The behaviour is that of <https://github.com/tensorflow/serving>, release 2.20. A comment that names a file ending in `.cc` means a
-//! file of that repository, under `tensorflow_serving/`.
+//! The behaviour is that of <https://github.com/tensorflow/serving>, release 2.20. A comment that names a file ending
+//! in `.cc` means a file of that repository, under `tensorflow_serving/`.
 
 mod api;
 mod batching;
@@ -42,7 +42,8 @@ pub use settings::Settings;
 pub use state::ServerState;
 pub use status::Status;
 
-/// What the tests, benchmarks and fuzz targets of this workspace use. It is not part of the API and may change in any release.
+/// What the tests, benchmarks and fuzz targets of this workspace use. It is not part of the API and may change in any
+/// release.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::batching::{InferenceRequest, InferenceResponse};

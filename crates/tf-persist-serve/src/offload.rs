@@ -1,4 +1,4 @@
-//! Work that takes long, away from the threads that serve connections.
+//! Moves long work off the threads that serve connections.
 
 use std::cell::Cell;
 
@@ -7,16 +7,17 @@ use tokio::task::spawn_blocking;
 
 use crate::status::Status;
 
-/// Messages of more bytes are decoded and written elsewhere: other connections would wait meanwhile.
+/// Larger messages are decoded and encoded in a blocking thread, because the other connections of the thread would
+/// wait.
 pub(crate) const OFFLOAD_BYTES: usize = 256 << 10;
 
 thread_local! {
-    /// How many of the requests of this thread's connections wait for something that takes long.
+    /// The number of this thread's requests that wait for long work.
     static LONG_WAITS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Held while a request waits for something that takes long, by the thread that serves its connection: to stay awake for that would only
-/// take a core from who does it.
+/// Held in a connection's thread while a request waits for long work. Busy polling would only take a core from that
+/// work.
 pub(crate) struct LongWait(());
 
 impl LongWait {
@@ -25,7 +26,7 @@ impl LongWait {
         Self(())
     }
 
-    /// Whether a request of this thread is in one.
+    /// Whether a request of this thread waits for long work.
     pub(crate) fn is_on() -> bool {
         LONG_WAITS.get() > 0
     }
@@ -37,7 +38,7 @@ impl Drop for LongWait {
     }
 }
 
-/// Works in a thread where nobody waits.
+/// Runs `work` in a blocking thread.
 pub(crate) async fn offload<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
 where
     T: Send + 'static,
@@ -47,19 +48,19 @@ where
     spawn_blocking(work).await.unwrap_or_else(|_| Err(internal_error().into()))
 }
 
-/// Works there if there is much to do, else here.
+/// Runs `work` in a blocking thread if it is long, and in this thread otherwise.
 pub(crate) async fn offload_if<T, E>(
-    is_much: bool,
+    is_long: bool,
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, E>
 where
     T: Send + 'static,
     E: From<Status> + Send + 'static,
 {
-    if is_much { offload(work).await } else { work() }
+    if is_long { offload(work).await } else { work() }
 }
 
-/// What is said of a panic, which the log has.
+/// The error of a request whose handler panicked. The log has the panic.
 pub(crate) fn internal_error() -> Status {
     Status::new(Code::Internal, "The server failed; its log says where")
 }

@@ -1,28 +1,28 @@
-//! Threads that stand back behind those that answer requests.
+//! Low priority for threads that do not answer requests.
 
-/// How much more room such a thread leaves to others, as `nice` counts it.
+/// The niceness of low-priority threads.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
-/// Lets this thread stand back behind those that answer requests.
+/// Lowers the priority of this thread below that of threads that answer requests.
 pub(crate) fn lower_priority() {
-    // Of a thread, on Linux; elsewhere this would be the process's priority.
+    // On Linux this is the priority of one thread; on other systems it would be that of the process.
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-        tracing::debug!(%error, "a thread keeps its priority");
+        tracing::debug!(%error, "cannot lower the priority of a thread");
     }
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    /// The niceness of the thread that asks (`proc_pid_stat(5)`).
+    /// The niceness of the calling thread (`proc_pid_stat(5)`).
     fn niceness() -> i32 {
         let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
         stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16).unwrap().parse().unwrap()
     }
 
     #[test]
-    fn one_thread_stands_back() {
+    fn lowers_the_priority_of_one_thread() {
         let before = niceness();
         let (own, heir) = std::thread::spawn(|| {
             super::lower_priority();

@@ -61,7 +61,8 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Binds the ports and starts to load the models. Clients can connect from here on. Must be called within a Tokio runtime.
+    /// Binds the ports and starts to load the models. Clients can connect from here on. Must be called within a Tokio
+    /// runtime.
     ///
     /// # Errors
     /// If a port cannot be bound, API keys or certificates cannot be used, or the models' configuration is invalid.
@@ -101,8 +102,8 @@ impl Server {
         self.grpc.as_ref().map(|(_, address)| *address)
     }
 
-    /// Answers requests until `stop` completes. Then it accepts no more connections, answers the requests in flight, and unloads the
-    /// models. Dropping the future stops the server too, and aborts the requests in flight.
+    /// Answers requests until `stop` completes. Then it accepts no more connections, answers the requests in flight,
+    /// and unloads the models. Dropping the future stops the server too, and aborts the requests in flight.
     ///
     /// # Errors
     /// If no version of a configured model can be loaded. TensorFlow Serving does not start in that case.
@@ -142,11 +143,12 @@ impl Server {
 
         let outcome = tokio::select! {
             () = stop => Ok(()),
-            // Requests to other models are answered all the same, and every session is torn down before the process ends.
+            // Requests to other models are answered all the same, and every session is torn down before the process
+            // ends.
             status = first_failure(&state) => Err(ServerError::Models(status)),
         };
-        // First no more connections are accepted, then clients hear of the shutdown. A client whose connection ends may connect again
-        // at once: it must be refused, not dropped from a queue.
+        // First no more connections are accepted, then clients hear of the shutdown. A client whose connection ends may
+        // connect again at once: it must be refused, not dropped from a queue.
         stop_accepting.cancel();
         while accepting.join_next().await.is_some() {}
         shut_down(&state, workers).await;
@@ -186,8 +188,8 @@ impl Drop for ShutdownOnDrop {
     }
 }
 
-/// Returns the memory of large requests to the operating system while no request is in flight. The allocator would keep it, many
-/// times over where many large requests came at once.
+/// Returns the memory of large requests to the operating system while no request is in flight. The allocator would keep
+/// it, many times over where many large requests came at once.
 async fn release_memory_when_idle(state: ServerState) {
     let (shutdown, mut ticks) = (state.shutdown_signal(), interval(MEMORY_RELEASE_INTERVAL));
     loop {

@@ -1,4 +1,4 @@
-//! What both interfaces speak to.
+//! The state that both interfaces share.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::settings::Settings;
 use crate::shutdown::ShutdownSignal;
 use crate::status::Status;
 
-/// A request or an answer of more bytes leaves memory behind that is worth giving back.
+/// Requests and responses of more bytes leave memory behind that is worth returning to the operating system.
 const LARGE_MESSAGE: usize = 1 << 20;
 
-/// What both interfaces speak to. Cloning shares it.
+/// The state that both interfaces share: models, metrics, limits and keys. Cloning shares it.
 #[derive(Clone)]
 pub struct ServerState(Arc<Inner>);
 
@@ -105,39 +105,39 @@ impl ServerState {
         self.0.concurrency_limit.in_flight()
     }
 
-    /// Whether the server is stopping: it answers what is under way, and nothing else.
+    /// Whether the server is stopping. It then answers only the requests in flight.
     #[must_use]
     pub fn is_shutting_down(&self) -> bool {
         self.0.shutdown.started_at().is_some()
     }
 
-    /// For how long it has been, if it is.
+    /// How long the server has been stopping; `None` if it is not.
     pub(crate) fn shutting_down_for(&self) -> Option<Duration> {
-        self.0.shutdown.started_at().map(|started_at| started_at.elapsed())
+        self.0.shutdown.started_at().map(|start| start.elapsed())
     }
 
-    /// How many connections are open.
+    /// The number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.0.connections.len()
     }
 
-    /// Reads keys and the models' configuration again, looks for versions, and takes these certificates for new connections. What cannot
-    /// be used leaves what there was. The log says so, and which keys and certificates hold from now on.
+    /// Reads the API keys and the models' configuration again, searches for new versions, and uses `tls` for new
+    /// connections. If a file cannot be used, the previous state stays. The log has the result.
     pub fn reload(&self, tls: Option<&Tls>) {
         if let Err(error) = self.0.api_keys.reload() {
-            tracing::error!(%error, "the API keys stay as they were");
+            tracing::error!(%error, "the API keys are unchanged");
         }
         if let (Some(certificates), Some(tls)) = (&self.0.certificates, tls)
             && let Err(error) = certificates.replace(tls)
         {
-            tracing::error!(%error, "the certificates stay as they were");
+            tracing::error!(%error, "the certificates are unchanged");
         }
         self.log_security();
         self.0.models.refresh();
     }
 
-    /// Tells the log which keys and certificates hold now.
+    /// Logs the API keys and certificates that are in effect.
     pub(crate) fn log_security(&self) {
         self.0.api_keys.log_active();
         if let Some(certificates) = &self.0.certificates {
@@ -145,14 +145,15 @@ impl ServerState {
         }
     }
 
-    /// A request or an answer has so many bytes.
+    /// Notes the size of a request or response.
     pub(crate) fn note_bytes(&self, bytes: usize) {
         if bytes > LARGE_MESSAGE {
             self.0.had_large_message.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Whether much memory was taken since this was asked last, and nothing is under way that may need it again.
+    /// Whether there was a large message since the last call, and no request is in flight that may need the memory
+    /// again.
     pub(crate) fn should_release_memory(&self) -> bool {
         self.concurrency_limit().in_flight() == 0 && self.0.had_large_message.swap(false, Ordering::Relaxed)
     }

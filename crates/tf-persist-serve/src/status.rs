@@ -1,40 +1,40 @@
-//! Why a request was refused, as both protocols tell it.
+//! Errors of requests, as both protocols report them.
 
 use std::fmt;
 
 use tf_persist_core::{Code, Error, ErrorKind, InvalidShape, ModelError, ModelErrorKind};
 
-/// TensorFlow's `Status`: a code and a message. Never "OK": that is the other side of a `Result`.
+/// TensorFlow's `Status`: a code and a message. It is never "OK", for which a `Result` has `Ok`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    /// The code, of which each protocol has its own number.
+    /// The code. Each protocol has its own number for it.
     pub code: Code,
-    /// What a person reads.
+    /// The message.
     pub message: String,
 }
 
 impl Status {
-    /// A status of this code.
+    /// A status with a code and a message.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
 
-    /// What the request says cannot be.
+    /// The request is invalid.
     pub fn invalid_argument(message: impl Into<String>) -> Self {
         Self::new(Code::InvalidArgument, message)
     }
 
-    /// There is no such model, version or tensor.
+    /// The model, version or tensor does not exist.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(Code::NotFound, message)
     }
 
-    /// The server is not in the state that the request asks for.
+    /// The server is not in the state that the request requires.
     pub fn failed_precondition(message: impl Into<String>) -> Self {
         Self::new(Code::FailedPrecondition, message)
     }
 
-    /// The same status with words in front of its message.
+    /// The status with `context` in front of its message.
     #[must_use]
     pub fn within(self, context: impl fmt::Display) -> Self {
         Self { message: format!("{context}{}", self.message), ..self }
@@ -49,7 +49,7 @@ impl fmt::Display for Status {
 
 impl std::error::Error for Status {}
 
-/// What running or loading a model said. TensorFlow's own codes and messages stand as they are.
+/// Errors of loading and running models. TensorFlow's own codes and messages are kept.
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         if let Error::TensorFlow { code, message, .. } = &error {
@@ -60,7 +60,7 @@ impl From<Error> for Status {
             ErrorKind::OpLibrary => Code::FailedPrecondition,
             _ => Code::Unknown,
         };
-        // The hint is for whoever reads the server's log or status, who is not at the model's command line.
+        // Hints go to the server's log and status page, not to clients.
         Self::new(code, error.to_string())
     }
 }

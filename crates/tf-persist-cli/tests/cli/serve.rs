@@ -337,13 +337,13 @@ fn the_log_reports_reloaded_keys_and_certificates() {
     server.signal("-HUP");
     let changes = server.waits_for("the API keys were read again");
     assert!(changes.contains("added=2 removed=1"), "{changes}");
-    let keys = server.waits_for("API keys that hold now");
+    let keys = server.waits_for("API keys in effect");
     assert!(keys.contains("file=keys keys=3"), "{keys}");
-    let certificate = server.waits_for("TLS certificate that holds now");
+    let certificate = server.waits_for("TLS certificate in effect");
     assert!(certificate.contains("server.pem") && certificate.contains("sha256="), "{certificate}");
     let swapped =
         format!("serve-local {grpc} --tls_cert={} --tls_key={}", key.display(), tls.join("server.pem").display());
-    let text = "server.key` is to be the certificate, and has no certificate, but a private key: are the certificate and the key swapped?";
+    let text = "server.key` cannot be used as the certificate, it has no certificate, but a private key; are the certificate and the key swapped?";
     dir.cmd(&swapped).run().fails().says(text);
 }
 

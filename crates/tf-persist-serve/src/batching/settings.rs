@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use crate::setters::setters;
 
-/// How requests run. TensorFlow's own threads are options of the session: see [`LoadOptions`](tf_persist_core::LoadOptions).
+/// How requests run. TensorFlow's own threads are options of the session: see
+/// [`LoadOptions`](tf_persist_core::LoadOptions).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RunSettings {
@@ -23,20 +24,23 @@ pub struct RunSettings {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct BatchingSettings {
-    /// Whether requests ever share a run, of up to `max_batch_size` rows. Unless `explicit` is set, they do only where no bit of an
-    /// output changes: where the graph proves that rows are independent, and a measurement finds the same bits in a batch.
+    /// Whether requests ever share a run, of up to `max_batch_size` rows. Unless `explicit` is set, they do only where
+    /// no bit of an output changes: where the graph proves that rows are independent, and a measurement finds the same
+    /// bits in a batch.
     pub enabled: bool,
-    /// Whether TensorFlow Serving's batching is enabled (`enable_batching`). Its limits then hold, even without a file of parameters, and
-    /// requests share runs without a proof that this changes nothing.
+    /// Whether TensorFlow Serving's batching is enabled (`enable_batching`). Its limits then hold, even without a file
+    /// of parameters, and requests share runs without a proof that this changes nothing.
     pub explicit: bool,
-    /// Whether a proof that rows are independent suffices, though the last digits of outputs may then differ from those of a request
-    /// that runs alone.
+    /// Whether a proof that rows are independent suffices, though the last digits of outputs may then differ from those
+    /// of a request that runs alone.
     pub within_rounding: bool,
     /// The largest number of rows of one run, unless the parameters have their own.
     pub max_batch_size: usize,
-    /// TensorFlow Serving's `BatchingParameters` in text format (`batching_parameters_file`). A file enables batching as `explicit` does.
+    /// TensorFlow Serving's `BatchingParameters` in text format (`batching_parameters_file`). A file enables batching
+    /// as `explicit` does.
     pub parameters_file: Option<PathBuf>,
-    /// Whether the `batching_params.pbtxt` of a version takes precedence over that file (`enable_per_model_batching_parameters`).
+    /// Whether the `batching_params.pbtxt` of a version takes precedence over that file
+    /// (`enable_per_model_batching_parameters`).
     pub per_model: bool,
 }
 

@@ -80,12 +80,14 @@ pub struct UdsAuthorityRewriter {
     flags: u8,
 }
 
-impl UdsAuthorityRewriter {
-    /// A rewriter at the start of a connection.
-    pub fn new() -> Self {
+impl Default for UdsAuthorityRewriter {
+    /// The state at the start of a connection.
+    fn default() -> Self {
         Self { position: Position::Preface(PREFACE), field: Field::Begin, left: 0, padding: 0, flags: 0 }
     }
+}
 
+impl UdsAuthorityRewriter {
     /// Overwrites invalid bytes of `:authority` in the next bytes of the stream.
     pub fn rewrite(&mut self, bytes: &mut [u8]) {
         let mut at = 0;
@@ -273,7 +275,7 @@ mod tests {
         {
             // In chunks of every size.
             for size in [1, 2, 3, 7, 1000] {
-                let (mut found, mut rewriter) = (stream(sent), UdsAuthorityRewriter::new());
+                let (mut found, mut rewriter) = (stream(sent), UdsAuthorityRewriter::default());
                 found.chunks_mut(size).for_each(|piece| rewriter.rewrite(piece));
                 assert_eq!(found, stream(read), "{sent} in pieces of {size}");
             }
@@ -291,7 +293,12 @@ mod tests {
                     if seed >> 63 == 0 { (seed >> 40) as u8 & 9 } else { (seed >> 33) as u8 }
                 })
                 .collect();
-            UdsAuthorityRewriter::new().rewrite(&mut bytes);
+            let before = bytes.clone();
+            UdsAuthorityRewriter::default().rewrite(&mut bytes);
+            assert!(bytes.iter().zip(&before).all(|(after, before)| after == before || *after == b'-'));
+            let (mut pieces, mut rewriter) = (before, UdsAuthorityRewriter::default());
+            pieces.chunks_mut(3).for_each(|piece| rewriter.rewrite(piece));
+            assert_eq!(pieces, bytes);
         }
     }
 }

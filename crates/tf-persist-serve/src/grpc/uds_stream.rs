@@ -16,7 +16,7 @@ pub(crate) struct UdsStream<S> {
 
 impl<S> UdsStream<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, rewriter: UdsAuthorityRewriter::new() }
+        Self { stream, rewriter: UdsAuthorityRewriter::default() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Connections: taken as long as there is room for them.
+//! Accepts connections, up to a limit.
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -16,30 +16,30 @@ use super::worker_pool::WorkerPool;
 use crate::api::Protocol;
 use crate::state::ServerState;
 
-/// How long is waited after a connection could not be taken, as where no more files may be opened.
+/// The pause after a connection could not be accepted, for example because too many files are open.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Where connections come from.
+/// A bound port or socket.
 pub(crate) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
-/// A listener with what its connections need.
+/// A listener, and everything its connections need.
 pub(crate) struct Port {
-    /// Taken away when it is closed.
+    /// `None` once it is closed.
     pub(crate) listener: Option<Listener>,
     pub(crate) protocol: Protocol,
     pub(crate) state: ServerState,
     /// Cancelled when no more connections are to be accepted.
     pub(crate) closed: CancellationToken,
-    /// Where its connections are served.
+    /// The threads that serve its connections.
     pub(crate) workers: Arc<WorkerPool>,
 }
 
 impl Port {
-    /// Takes connections, each into a task of its own, until no more are to be taken. More than are allowed wait. When this returns,
-    /// nobody listens any more.
+    /// Accepts connections until `closed` is cancelled, and serves each in a task of its own. Connections beyond the
+    /// limit wait. The listener is closed when this returns.
     pub(crate) async fn accept<S, F>(mut self, serve: S)
     where
         S: Fn(Stream, Peer) -> F + Clone + Send + 'static,
@@ -60,15 +60,16 @@ impl Port {
             let Ok(permit) = permit else { break };
             match accepted {
                 Ok((accepted, peer)) => self.serve(permit, accepted, peer, &serve),
-                // The client has left already.
+                // The client has disconnected already.
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be taken");
+                    tracing::warn!(%error, "cannot accept a connection");
                     sleep(RETRY_DELAY).await;
                 }
             }
         }
-        // Who is connected already is answered: a listener that is closed resets those that it has not handed out.
+        // Clients that are connected already are answered: closing the listener would reset the connections in its
+        // backlog.
         let Some(listener) = self.listener.take() else { return };
         let listener = match listener {
             Listener::Tcp(listener) => listener.into_std().map(Backlog::Tcp),
@@ -94,13 +95,13 @@ impl Port {
             let encrypted = tokio::select! {
                 biased;
                 encrypted = timeout(head_timeout, accepted.into_stream(tls)) => encrypted,
-                // Nothing was asked yet.
+                // There is no request yet.
                 () = shutdown.grace_over() => return,
             };
             match encrypted {
                 Ok(Ok(stream)) => serve(stream, peer).await,
-                Ok(Err(error)) => tracing::debug!(%error, "TLS was not agreed on"),
-                Err(_) => tracing::debug!("TLS was not agreed on in time"),
+                Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+                Err(_) => tracing::debug!("TLS handshake timed out"),
             }
             drop(held);
         });
@@ -110,7 +111,7 @@ impl Port {
         match &self.listener {
             Some(Listener::Tcp(listener)) => {
                 let (stream, peer) = listener.accept().await?;
-                // An answer goes out at once. What fails here has left already.
+                // Responses are sent at once. This fails only if the client has disconnected.
                 let _ = stream.set_nodelay(true);
                 Ok((Accepted::Tcp(stream.into_std()?), Peer(Some(peer))))
             }
@@ -128,14 +129,14 @@ impl Port {
     }
 }
 
-/// A listener that is about to be closed.
+/// The connections that a listener has not handed out yet.
 enum Backlog {
     Tcp(std::net::TcpListener),
     Unix(std::os::unix::net::UnixListener),
 }
 
 impl Backlog {
-    /// A connection that was made already; it is not waited for one.
+    /// The next connection, without waiting for one.
     fn next(&self) -> Result<(Accepted, Peer), ()> {
         let taken: io::Result<_> = match self {
             Self::Tcp(listener) => listener.accept().and_then(|(stream, peer)| {

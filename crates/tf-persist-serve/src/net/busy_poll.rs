@@ -1,4 +1,5 @@
-//! A thread that has answered looks for the next request for a moment before it sleeps.
+//! After a response, a thread polls its connections for a moment before it sleeps: waking it would take longer than a
+//! short run.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -8,16 +9,16 @@ use tokio::sync::Notify;
 
 use crate::offload::LongWait;
 
-/// How long a moment is: at most so much of a core is lost after something came, and nothing while nothing comes.
+/// How long a spin lasts: the CPU time that is wasted at most after an event. An idle server wastes none.
 const SPIN: Duration = Duration::from_micros(150);
 
-/// After so many moments in a row in which nothing came, none is spent
+/// Fruitless spins before backing off.
 const MAX_MISSES: u32 = 4;
 
-/// on the next so many occasions.
+/// Wake-ups to skip while backing off.
 const SKIPS: u32 = 64;
 
-/// Keeps a thread awake.
+/// Keeps a thread awake while its connections are busy.
 #[derive(Default)]
 pub(super) struct BusyPoller {
     is_woken: AtomicBool,
@@ -25,14 +26,14 @@ pub(super) struct BusyPoller {
 }
 
 impl BusyPoller {
-    /// Something has come for one of the thread's connections, or goes on.
+    /// Notes an event of one of the thread's connections.
     pub(super) fn wake(&self) {
         if !self.is_woken.swap(true, Ordering::Relaxed) {
             self.notify.notify_one();
         }
     }
 
-    /// Keeps the thread awake, for ever; to be run in it.
+    /// Spins after each event, unless the back-off forbids it. Never returns; must run in the thread itself.
     pub(super) async fn run(&self) {
         let mut backoff = SpinBackoff::default();
         loop {
@@ -40,7 +41,7 @@ impl BusyPoller {
             self.is_woken.store(false, Ordering::Relaxed);
             if !LongWait::is_on() && backoff.should_spin() {
                 let any = self.spin().await;
-                // A moment that was cut short says nothing.
+                // A spin that a long wait cut short does not count.
                 if any || !LongWait::is_on() {
                     backoff.record(any);
                 }
@@ -48,26 +49,26 @@ impl BusyPoller {
         }
     }
 
-    /// Looks for a moment, and for another one whenever something comes. Whether anything did.
+    /// Polls the connections until nothing has happened for [`SPIN`]. Returns whether anything happened.
     async fn spin(&self) -> bool {
-        let (mut begun, mut any) = (Instant::now(), false);
-        while begun.elapsed() < SPIN && !LongWait::is_on() {
-            // Whoever else wants the core has it.
+        let (mut start, mut any) = (Instant::now(), false);
+        while start.elapsed() < SPIN && !LongWait::is_on() {
+            // Other threads have precedence.
             thread::yield_now();
-            // Looks at all connections, and does what there is to do.
+            // Runs all tasks of this thread that are ready.
             tokio::task::yield_now().await;
             if self.is_woken.swap(false, Ordering::Relaxed) {
-                (begun, any) = (Instant::now(), true);
+                (start, any) = (Instant::now(), true);
             }
         }
         any
     }
 }
 
-/// Whether to stay awake, from what came of it before.
+/// Whether to spin, by the success of the last spins.
 #[derive(Default)]
 struct SpinBackoff {
-    /// Moments in a row in which nothing came, and occasions that were passed over since.
+    /// Fruitless spins in a row, and wake-ups skipped since.
     misses: u32,
 }
 
@@ -93,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_disappointed_rests() {
+    fn backs_off_after_misses() {
         let mut backoff = SpinBackoff::default();
         for _ in 0..1000 {
             assert!(backoff.should_spin());
@@ -106,26 +107,26 @@ mod tests {
             }
             assert!((0..SKIPS).all(|_| !backoff.should_spin()));
         }
-        // One that was worth it wakes the hope again.
+        // A useful spin resets the back-off.
         assert!(backoff.should_spin());
         backoff.record(true);
         assert!(backoff.should_spin());
     }
 
     #[tokio::test]
-    async fn nobody_stays_awake_for_what_takes_long() {
+    async fn long_wait_prevents_spinning() {
         let poller = BusyPoller::default();
         let waits = [LongWait::begin(), LongWait::begin()];
         poller.wake();
         assert!(!poller.spin().await);
-        // Nothing was looked at.
+        // The event is still unhandled.
         assert!(poller.is_woken.load(Ordering::Relaxed));
         drop(waits);
         assert!(poller.spin().await);
     }
 
     #[tokio::test]
-    async fn it_looks_as_long_as_something_comes() {
+    async fn spins_while_events_arrive() {
         let poller = BusyPoller::default();
         assert!(!poller.spin().await);
         let mut left = 100;

@@ -1,4 +1,4 @@
-//! Ports and sockets.
+//! Binds ports and sockets.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -8,15 +8,15 @@ use std::path::Path;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
-/// Connections that the operating system holds until they are accepted.
+/// Connections that the operating system queues until they are accepted.
 const BACKLOG: u32 = 4096;
-/// Open files that are no connections: models while they load, libraries, the log.
+/// Open files besides connections: models while they load, libraries, the log.
 const OTHER_FILES: u64 = 1024;
 
-/// Listens on an address, and says which port it is.
+/// Binds a TCP address. Returns the listener, and the address with the port that was bound.
 pub(crate) fn bind_tcp(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A server that starts again takes its port over from connections of the one before.
+    // A restarted server can bind the port although connections of the previous one are not closed yet.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     let listener = socket.listen(BACKLOG)?;
@@ -24,7 +24,7 @@ pub(crate) fn bind_tcp(address: SocketAddr) -> io::Result<(TcpListener, SocketAd
     Ok((listener, address))
 }
 
-/// Listens on a UNIX socket, in place of one that a server left behind.
+/// Binds a UNIX socket, and replaces one that a crashed server left behind.
 pub(crate) fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
     if is_socket {
@@ -37,7 +37,7 @@ pub(crate) fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     UnixListener::bind(path)
 }
 
-/// Lets the process open as many files as connections need, as far as it may; says so if that is not far enough.
+/// Raises the limit of open files as far as permitted. Logs a warning if connections may reach it.
 pub(crate) fn raise_open_files(connections: usize) {
     let wanted = (connections as u64).saturating_mul(2).saturating_add(OTHER_FILES);
     let found = getrlimit(Resource::Nofile);
@@ -45,14 +45,18 @@ pub(crate) fn raise_open_files(connections: usize) {
     let reachable = found.maximum.map_or(wanted, |maximum| maximum.min(wanted));
     let limit = Rlimit { current: Some(reachable), maximum: found.maximum };
     let reached = if setrlimit(Resource::Nofile, limit).is_ok() { reachable } else { current };
-    // One port alone at its limit is what may happen; both at once hardly do.
+    // One port may reach its limit of connections; both at once hardly will.
     if reached < connections as u64 + OTHER_FILES {
         tracing::warn!(
             open_files = reached,
             connections,
-            "fewer files may be open at once (`ulimit -n`) than --max_connections lets connections be: more wait to be taken"
+            "the limit of open files (`ulimit -n`) is below the limit of connections: further connections wait"
         );
     } else if reached < wanted {
-        tracing::debug!(open_files = reached, wanted, "fewer files may be open at once than connections of both ports");
+        tracing::debug!(
+            open_files = reached,
+            wanted,
+            "the limit of open files is below the limits of connections of both ports"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! A connection that tells of what comes and goes.
+//! A stream that reports what is read and written.
 
 use std::io;
 use std::pin::Pin;
@@ -6,18 +6,18 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What happened on a stream.
+/// An event of a stream.
 #[derive(Clone, Copy)]
 pub(crate) enum IoEvent {
-    /// So many bytes came.
+    /// This many bytes were read.
     Read(usize),
-    /// Some went.
+    /// Bytes were written.
     Written,
-    /// More was asked for, and there is nothing yet.
+    /// A read found no bytes.
     ReadPending,
 }
 
-/// A stream that tells whenever bytes come or go.
+/// A stream that calls `observe` for each event.
 pub(crate) struct ObservedIo<S, F> {
     stream: S,
     observe: F,

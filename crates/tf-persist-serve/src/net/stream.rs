@@ -25,16 +25,16 @@ impl fmt::Display for Peer {
     }
 }
 
-/// A connection on its way to its worker. It is not registered with a runtime yet: a runtime reports events only of the sockets that
-/// were registered within it.
+/// A connection on its way to its worker. It is not registered with a runtime yet: a runtime reports events only of the
+/// sockets that were registered within it.
 pub(super) enum Accepted {
     Tcp(net::TcpStream),
     Unix(unix::net::UnixStream),
 }
 
 impl Accepted {
-    /// Registers the connection with the current runtime, and performs the TLS handshake if `tls` is given. Must be called in the
-    /// worker that serves the connection.
+    /// Registers the connection with the current runtime, and performs the TLS handshake if `tls` is given. Must be
+    /// called in the worker that serves the connection.
     ///
     /// # Errors
     /// If the handshake fails or the client disconnects.

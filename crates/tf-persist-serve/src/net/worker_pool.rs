@@ -1,8 +1,8 @@
 //! Threads that each serve some of the connections, from the first byte to the last.
 //!
-//! In a runtime whose threads share their work, each request of a small model wakes a second thread up only to find nothing to do, and
-//! the first sleeps until the next request comes. Here a thread has connections of its own, and looks for more from them for a moment
-//! before it sleeps: to be woken takes longer than to answer.
+//! In a work-stealing runtime each request of a small model wakes a second thread that finds nothing to do, and the
+//! first thread sleeps until the next request arrives. Here each thread has a runtime and connections of its own, and
+//! polls them for a moment before it sleeps (`busy_poll.rs`), because waking it takes longer than a response.
 
 use std::future::Future;
 use std::io;
@@ -17,18 +17,17 @@ use tokio_util::task::TaskTracker;
 
 use super::busy_poll::BusyPoller;
 
-/// How many threads all of these may have at once for work that would keep a connection's thread: as many as one runtime has by
-/// itself.
+/// Threads for blocking work, over all workers: the default of one Tokio runtime.
 const BLOCKING_THREADS: usize = 512;
 
-/// Threads that connections are dealt out to. They end when this is dropped, with what they have under way.
+/// The threads that serve connections. Dropping the pool ends them and aborts their connections.
 pub(crate) struct WorkerPool {
     threads: Vec<Worker>,
     next: AtomicUsize,
 }
 
 struct Worker {
-    /// How many connections it has.
+    /// Its connections.
     connections: TaskTracker,
     runtime: Handle,
     poller: Arc<BusyPoller>,
@@ -37,10 +36,10 @@ struct Worker {
 }
 
 impl WorkerPool {
-    /// One a core.
+    /// Starts one thread a core.
     ///
     /// # Errors
-    /// If the operating system gives none.
+    /// If a thread cannot be started.
     pub(crate) fn start() -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let blocking_threads = BLOCKING_THREADS.div_ceil(cores);
@@ -48,10 +47,10 @@ impl WorkerPool {
         Ok(Self { threads, next: AtomicUsize::new(0) })
     }
 
-    /// Serves a connection in the thread that has fewest; in turn, if several have.
+    /// Serves a connection in the thread with the fewest connections; in turn among several.
     pub(crate) fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
         let (count, turn) = (self.threads.len(), self.next.fetch_add(1, Ordering::Relaxed));
-        let in_turn = (0..count).map(|place| &self.threads[(turn + place) % count]);
+        let in_turn = (0..count).map(|offset| &self.threads[(turn + offset) % count]);
         let Some(thread) = in_turn.min_by_key(|thread| thread.connections.len()) else { return };
         let poller = Arc::clone(&thread.poller);
         let connection = async move {
@@ -80,7 +79,7 @@ impl Worker {
                     () = poller_in_thread.run() => {}
                 }
             });
-            // What was given up is not waited for.
+            // Blocking work that was abandoned is not awaited.
             runtime.shutdown_background();
         };
         thread::Builder::new().name(format!("serve-{number}")).spawn(serve)?;
@@ -95,10 +94,10 @@ mod tests {
 
     use super::*;
 
-    /// How long anything may take.
+    /// Time limit of anything in these tests.
     const TIMEOUT: Duration = Duration::from_secs(20);
 
-    /// A connection that is there until its end is told: the name of its thread, and where to tell.
+    /// Opens a connection that lasts until the sender is dropped. Returns the name of its thread, and the sender.
     fn connect(threads: &WorkerPool) -> (String, oneshot::Sender<()>) {
         let (say, heard) = mpsc::channel();
         let (end, stopped) = oneshot::channel::<()>();
@@ -114,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn helpers_are_limited() {
+    fn blocking_threads_are_limited() {
         let threads = WorkerPool { threads: vec![Worker::start(0, 2).unwrap()], next: AtomicUsize::new(0) };
         let (say, heard) = mpsc::channel();
         threads.spawn(async move {
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_fewest_gets_the_next() {
+    fn thread_with_fewest_connections_gets_the_next() {
         let threads = WorkerPool::start().unwrap();
         let count = threads.threads.len();
         let mut connections: Vec<_> = (0..count * 2).map(|_| connect(&threads)).collect();
@@ -144,16 +143,16 @@ mod tests {
         assert_eq!((names.len(), counts(&threads)), (count, vec![2; count]));
         let (name, end) = connections.remove(count / 2);
         drop(end);
-        let begun = Instant::now();
+        let start = Instant::now();
         while !counts(&threads).contains(&1) {
-            assert!(begun.elapsed() < TIMEOUT);
+            assert!(start.elapsed() < TIMEOUT);
             thread::yield_now();
         }
         assert_eq!(connect(&threads).0, name);
     }
 
     #[test]
-    fn connections_end_with_the_threads() {
+    fn dropping_the_pool_drops_connections() {
         let threads = WorkerPool::start().unwrap();
         let (held, heard) = mpsc::channel::<()>();
         threads.spawn(async move {

@@ -13,21 +13,21 @@ use tf_persist_core::Code;
 
 use crate::status::Status;
 
-/// The header that has a key alone.
+/// The header whose value is a key.
 const API_KEY: &str = "x-api-key";
-/// The longest file of keys, in bytes.
+/// The largest file of keys, in bytes.
 const MAX_FILE: u64 = 1 << 20;
-/// The longest key that is looked at, in bytes.
+/// The longest key, in bytes.
 const MAX_KEY: usize = 4096;
 
-/// The keys that are let in. What is kept of them is their digests. Cloning shares them.
+/// The accepted API keys. Only their digests are kept. Cloning shares them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ApiKeys {
     file: Option<PathBuf>,
     digests: Arc<ArcSwapOption<Vec<[u8; 32]>>>,
 }
 
-/// Why keys could not be read.
+/// Why API keys cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApiKeysError {
@@ -36,11 +36,11 @@ pub enum ApiKeysError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// The file has no key, or is no such file.
-    #[error("`{}` is no file of API keys: {why}", path.display())]
+    /// The content of the file is invalid.
+    #[error("`{}` is not a file of API keys: {why}", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
@@ -50,7 +50,8 @@ pub enum ApiKeysError {
 }
 
 impl ApiKeys {
-    /// Reads a file of keys, one a line; lines that are empty or begin with `#` are none. Without a file everybody is let in.
+    /// Reads a file of keys, one a line. Empty lines and lines that begin with `#` are ignored. Without a file every
+    /// client is accepted.
     ///
     /// # Errors
     /// If the file cannot be read, or has no key.
@@ -63,7 +64,7 @@ impl ApiKeys {
     /// Reads the file again.
     ///
     /// # Errors
-    /// If it cannot be read, or has no key; those that were read before stay.
+    /// If the file cannot be read, or has no key. The previous keys then stay in effect.
     pub(crate) fn reload(&self) -> Result<(), ApiKeysError> {
         let Some(path) = &self.file else { return Ok(()) };
         let digests = read(path).map_err(|source| ApiKeysError::Read { path: path.clone(), source })?;
@@ -73,10 +74,10 @@ impl ApiKeys {
         Ok(())
     }
 
-    /// Tells the log how many keys are let in now.
+    /// Logs the number of keys.
     pub(crate) fn log_active(&self) {
         if let (Some(path), Some(digests)) = (&self.file, self.digests.load().as_ref()) {
-            tracing::info!(file = %path.display(), keys = digests.len(), "API keys that hold now");
+            tracing::info!(file = %path.display(), keys = digests.len(), "API keys in effect");
         }
     }
 
@@ -90,7 +91,7 @@ impl ApiKeys {
     /// Checks the key of a request: `Authorization: Bearer KEY` or `X-Api-Key: KEY`.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED` if it has none, or one that is not let in.
+    /// `UNAUTHENTICATED` if the request has no key, or an unknown one.
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Status> {
         let digests = self.digests.load();
         let Some(digests) = digests.as_ref() else { return Ok(()) };
@@ -102,7 +103,7 @@ impl ApiKeys {
             return refused("The API key is not known");
         }
         let digest: [u8; 32] = Sha256::digest(key).into();
-        // All are compared, and all of each, so that the time it takes says nothing.
+        // The key is compared with all digests in constant time, so that the time reveals nothing.
         let known = digests.iter().fold(Choice::from(0), |known, one| known | one.ct_eq(&digest));
         if known.into() { Ok(()) } else { refused("The API key is not known") }
     }

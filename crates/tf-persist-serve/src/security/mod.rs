@@ -1,4 +1,4 @@
-//! Who may ask, and how much.
+//! API keys, TLS and limits.
 
 mod api_keys;
 mod concurrency;

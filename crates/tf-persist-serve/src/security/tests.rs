@@ -12,7 +12,7 @@ fn headers(name: &'static str, value: &'static str) -> HeaderMap {
 }
 
 #[test]
-fn the_gate_counts_and_refuses() {
+fn limit_counts_and_refuses() {
     let limit = ConcurrencyLimit::new(2);
     let (first, _second) = (limit.try_acquire().unwrap(), limit.try_acquire().unwrap());
     assert_eq!(limit.try_acquire().unwrap_err().code, Code::Unavailable);
@@ -22,13 +22,13 @@ fn the_gate_counts_and_refuses() {
 }
 
 #[test]
-fn without_a_file_everybody_is_let_in() {
+fn every_client_is_accepted_without_a_file() {
     ApiKeys::open(None).unwrap().check(&HeaderMap::new()).unwrap();
     ApiKeys::default().check(&HeaderMap::new()).unwrap();
 }
 
 #[test]
-fn keys_are_read_checked_and_read_again() {
+fn keys_are_checked_and_reloaded() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys");
     fs::write(&file, "# ours\n\n secret-one \r\nsecret-two\n").unwrap();
@@ -62,7 +62,7 @@ fn keys_are_read_checked_and_read_again() {
 }
 
 #[test]
-fn files_that_have_no_keys_are_refused() {
+fn file_without_keys_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys");
     assert!(matches!(ApiKeys::open(Some(&file)).unwrap_err(), ApiKeysError::Read { .. }));
@@ -73,7 +73,7 @@ fn files_that_have_no_keys_are_refused() {
 }
 
 #[test]
-fn certificates_that_are_none_are_refused() {
+fn invalid_certificates_are_errors() {
     let tls = |certificate: &str, key: &str| Tls {
         certificate: Pem::new("`c.pem`", certificate),
         key: Pem::new("`k.pem`", key),
@@ -81,17 +81,18 @@ fn certificates_that_are_none_are_refused() {
         grpc_only: false,
     };
     let broken = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
-    let said = |certificate: &str, key: &str| Certificates::new(&tls(certificate, key)).err().unwrap().to_string();
-    assert_eq!(said("", ""), "`c.pem` is to be the certificate, and has no certificate in PEM");
-    assert_eq!(said("garbage", ""), "`c.pem` is to be the certificate, and has no certificate in PEM");
+    let error = |certificate: &str, key: &str| Certificates::new(&tls(certificate, key)).err().unwrap().to_string();
+    assert_eq!(error("", ""), "`c.pem` cannot be used as the certificate, it has no certificate in PEM");
+    assert_eq!(error("garbage", ""), "`c.pem` cannot be used as the certificate, it has no certificate in PEM");
     assert!(matches!(Certificates::new(&tls(broken, "")), Err(TlsError::Pem { part: "certificate", .. })));
     let shell = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    assert_eq!(said(shell, "garbage"), "`k.pem` is to be the key, and has no private key in PEM");
+    assert_eq!(error(shell, "garbage"), "`k.pem` cannot be used as the key, it has no private key in PEM");
     let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
     let swapped = "are the certificate and the key swapped?";
-    let expected = format!("`c.pem` is to be the certificate, and has no certificate, but a private key: {swapped}");
-    assert_eq!(said(key, shell), expected);
-    let expected = format!("`k.pem` is to be the key, and has no private key, but a certificate: {swapped}");
-    assert_eq!(said(shell, shell), expected);
-    assert!(said(shell, key).starts_with("the certificate in `c.pem` and the key in `k.pem` cannot be used"));
+    let expected =
+        format!("`c.pem` cannot be used as the certificate, it has no certificate, but a private key; {swapped}");
+    assert_eq!(error(key, shell), expected);
+    let expected = format!("`k.pem` cannot be used as the key, it has no private key, but a certificate; {swapped}");
+    assert_eq!(error(shell, shell), expected);
+    assert!(error(shell, key).starts_with("the certificate in `c.pem` and the key in `k.pem` cannot be used"));
 }

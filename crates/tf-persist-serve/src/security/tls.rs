@@ -1,4 +1,4 @@
-//! Certificates of both interfaces.
+//! The certificates of both interfaces.
 
 use std::sync::Arc;
 
@@ -18,65 +18,65 @@ use super::{Pem, Tls};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// The PEM of a part cannot be read.
-    #[error("{name} is to be the {part}, and is no PEM that can be read: {source}")]
+    /// The PEM of a part is malformed.
+    #[error("{name} cannot be used as the {part}, it is malformed PEM: {source}")]
     Pem {
-        /// What the part is called.
+        /// The name of the file.
         name: String,
-        /// Which part.
+        /// The part: "certificate", "key", ….
         part: &'static str,
-        /// What is wrong with it.
+        /// The parser's error.
         source: rustls::pki_types::pem::Error,
     },
-    /// The PEM of a part has nothing in it that the part is.
-    #[error("{name} is to be the {part}, and has no {wanted}{instead}")]
+    /// The PEM of a part has no such item.
+    #[error("{name} cannot be used as the {part}, it has no {wanted}{instead}")]
     Empty {
-        /// What the part is called.
+        /// The name of the file.
         name: String,
-        /// Which part.
+        /// The part: "certificate", "key", ….
         part: &'static str,
-        /// What it has none of.
+        /// The missing item.
         wanted: &'static str,
-        /// What it has.
+        /// What the file has instead.
         instead: &'static str,
     },
-    /// The parts do not fit.
+    /// The certificate and the key do not fit each other.
     #[error("the certificate in {certificate} and the key in {key} cannot be used: {source}")]
     Unusable {
-        /// What the certificate is called.
+        /// The name of the certificate's file.
         certificate: String,
-        /// What the key is called.
+        /// The name of the key's file.
         key: String,
-        /// What rustls says.
+        /// The error of rustls.
         source: rustls::Error,
     },
-    /// The clients' authorities cannot be used.
-    #[error("the authorities of clients in {name} cannot be used: {why}")]
+    /// The authorities of clients' certificates cannot be used.
+    #[error("the certificate authorities of clients in {name} cannot be used: {why}")]
     Authorities {
-        /// What they are called.
+        /// The name of their file.
         name: String,
-        /// What rustls says.
+        /// The error of rustls.
         why: String,
     },
 }
 
-/// The certificates that new connections get; they can be replaced while the server runs.
+/// The certificates of new connections. They can be replaced while the server runs.
 pub(crate) struct Certificates {
     rest: Option<ArcSwap<ServerConfig>>,
     grpc: ArcSwap<ServerConfig>,
-    /// What the log is told of them.
+    /// Their description in the log.
     described: ArcSwap<Described>,
 }
 
-/// What can be told of certificates.
+/// A description of certificates.
 struct Described {
-    /// Where they come from.
+    /// Their file.
     file: String,
-    /// The SHA-256 digest of the server's own, as `openssl x509 -fingerprint -sha256` prints it.
+    /// The SHA-256 digest of the server's certificate, as `openssl x509 -fingerprint -sha256` prints it.
     fingerprint: String,
-    /// How many there are in its chain.
+    /// The length of its chain.
     chain: usize,
-    /// Where those come from that clients' certificates are signed by.
+    /// The file of the authorities of clients' certificates.
     client_ca: Option<String>,
     grpc_only: bool,
 }
@@ -103,7 +103,7 @@ impl Certificates {
         Ok(Self { rest, grpc: ArcSwap::new(config(tls, b"h2")?), described })
     }
 
-    /// Puts others in their place; if they cannot be used, those that are there stay.
+    /// Replaces the certificates. If the new ones cannot be used, the old ones stay.
     pub(crate) fn replace(&self, tls: &Tls) -> Result<(), TlsError> {
         let (rest, grpc) = (config(tls, b"http/1.1")?, config(tls, b"h2")?);
         if let Some(slot) = &self.rest {
@@ -114,25 +114,25 @@ impl Certificates {
         Ok(())
     }
 
-    /// Tells the log which certificate holds now.
+    /// Logs the certificate that is in effect.
     pub(crate) fn log_active(&self) {
         let Described { file, fingerprint, chain, client_ca, grpc_only } = &**self.described.load();
         let (sha256, client_ca, ports) = (fingerprint, client_ca.as_deref(), if *grpc_only { "gRPC" } else { "all" });
-        tracing::info!(%file, %sha256, chain, client_ca, ports, "TLS certificate that holds now");
+        tracing::info!(%file, %sha256, chain, client_ca, ports, "TLS certificate in effect");
     }
 
-    /// For a connection to the REST port.
+    /// The acceptor of a connection to the REST port; `None` for no TLS.
     pub(crate) fn rest(&self) -> Option<TlsAcceptor> {
         self.rest.as_ref().map(|config| TlsAcceptor::from(config.load_full()))
     }
 
-    /// For a connection to the gRPC port.
+    /// The acceptor of a connection to the gRPC port.
     pub(crate) fn grpc(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.grpc.load_full())
     }
 }
 
-/// What TLS says of one interface, whose protocol is the only one that is offered.
+/// The TLS configuration of one interface, with its protocol as the only one in ALPN.
 fn config(tls: &Tls, protocol: &[u8]) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = certificates(&tls.certificate, "certificate")?;
     let key = key(&tls.key)?;
@@ -168,7 +168,7 @@ fn certificates(pem: &Pem, part: &'static str) -> Result<Vec<CertificateDer<'sta
         return Ok(found);
     }
     let is_key = PrivateKeyDer::from_pem_slice(&pem.bytes).is_ok();
-    let instead = if is_key { ", but a private key: are the certificate and the key swapped?" } else { " in PEM" };
+    let instead = if is_key { ", but a private key; are the certificate and the key swapped?" } else { " in PEM" };
     Err(TlsError::Empty { name: pem.name.clone(), part, wanted: "certificate", instead })
 }
 
@@ -180,7 +180,7 @@ fn key(pem: &Pem) -> Result<PrivateKeyDer<'static>, TlsError> {
         }
         let is_certificate = CertificateDer::from_pem_slice(&pem.bytes).is_ok();
         let instead =
-            if is_certificate { ", but a certificate: are the certificate and the key swapped?" } else { " in PEM" };
+            if is_certificate { ", but a certificate; are the certificate and the key swapped?" } else { " in PEM" };
         TlsError::Empty { name, part, wanted: "private key", instead }
     })
 }
