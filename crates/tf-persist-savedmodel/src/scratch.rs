@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
+use crc_fast::{CrcAlgorithm, checksum};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use tempfile::{TempDir, TempPath};
@@ -243,7 +244,8 @@ fn machine_of(name: &str) -> Option<&str> {
 fn machine() -> Option<&'static str> {
     static MACHINE: OnceLock<Option<String>> = OnceLock::new();
     let read = || fs::read("/proc/sys/kernel/random/boot_id").ok().filter(|id| !id.is_empty());
-    let found = MACHINE.get_or_init(|| read().map(|id| format!("{:08x}", crc32c::crc32c(id.trim_ascii()))));
+    let found =
+        MACHINE.get_or_init(|| read().map(|id| format!("{:08x}", checksum(CrcAlgorithm::Crc32Iscsi, id.trim_ascii()))));
     found.as_deref()
 }
 

@@ -16,7 +16,7 @@
 
 mod assemble;
 mod check;
-mod checksum;
+pub(crate) mod checksum;
 mod copy;
 pub(crate) mod encode;
 mod entry;

@@ -12,7 +12,8 @@
 
 use tf_persist_proto::wire::Reader;
 
-use super::encode::{mask, unmask, varint};
+use super::checksum::Checksum;
+use super::encode::{unmask, varint};
 use crate::error::{Error, Result};
 use crate::tensor::Strings;
 
@@ -35,10 +36,10 @@ pub(super) fn decode(mut bytes: Vec<u8>, count: usize, checksum: u32) -> Result<
     let mut ends = Vec::new();
     ends.try_reserve_exact(count).map_err(|_| StringTensorError::Memory(count.saturating_mul(size_of::<usize>())))?;
     let mut reader = Reader::new(&bytes);
-    let (mut sum, mut end) = (0, 0_usize);
+    let (mut sum, mut end) = (Checksum::new(), 0_usize);
     for _ in 0..count {
         let length = reader.varint().map_err(|_| StringTensorError::Reason("the length of a string cannot be read"))?;
-        sum = append_length(sum, length);
+        add_length(&mut sum, length);
         let next = usize::try_from(length).ok().and_then(|length| end.checked_add(length));
         end = next.ok_or(StringTensorError::Reason("a string goes beyond the end of its bytes"))?;
         ends.push(end);
@@ -47,14 +48,15 @@ pub(super) fn decode(mut bytes: Vec<u8>, count: usize, checksum: u32) -> Result<
     let Some((stored, text)) = bytes[start..].split_first_chunk::<4>() else {
         return Err(StringTensorError::Reason("the checksum of the strings' lengths is cut off"));
     };
-    if unmask(u32::from_le_bytes(*stored)) != sum {
+    if u32::from_le_bytes(*stored) != sum.masked() {
         return Err(StringTensorError::Reason("the checksum of the strings' lengths is wrong"));
     }
     if text.len() != end {
         return Err(StringTensorError::Reason("the lengths of the strings are not those of its bytes"));
     }
-    let sum = crc32c::crc32c_append(crc32c::crc32c_append(sum, stored), text);
-    if sum != unmask(checksum) {
+    sum.update(stored);
+    sum.update(text);
+    if sum.masked() != checksum {
         return Err(wrong);
     }
     bytes.drain(..start + stored.len());
@@ -68,21 +70,22 @@ pub(super) fn decode(mut bytes: Vec<u8>, count: usize, checksum: u32) -> Result<
 pub(super) fn encode(strings: &Strings) -> Result<(Vec<u8>, u32)> {
     let mut lengths = Vec::new();
     lengths.try_reserve(strings.len()).map_err(|_| Error::OutOfMemory { bytes: strings.len() })?;
-    let mut sum = 0;
+    let mut sum = Checksum::new();
     for string in strings.iter() {
         varint(&mut lengths, string.len() as u64);
-        sum = append_length(sum, string.len() as u64);
+        add_length(&mut sum, string.len() as u64);
     }
-    let stored = mask(sum).to_le_bytes();
+    let stored = sum.masked().to_le_bytes();
     lengths.extend(stored);
-    sum = crc32c::crc32c_append(sum, &stored);
-    Ok((lengths, mask(crc32c::crc32c_append(sum, strings.all_bytes()))))
+    sum.update(&stored);
+    sum.update(strings.all_bytes());
+    Ok((lengths, sum.masked()))
 }
 
 /// Lengths were 32-bit numbers once, and enter the checksum as such if they fit.
-fn append_length(sum: u32, length: u64) -> u32 {
+fn add_length(sum: &mut Checksum, length: u64) {
     match u32::try_from(length) {
-        Ok(length) => crc32c::crc32c_append(sum, &length.to_le_bytes()),
-        Err(_) => crc32c::crc32c_append(sum, &length.to_le_bytes()),
+        Ok(length) => sum.update(&length.to_le_bytes()),
+        Err(_) => sum.update(&length.to_le_bytes()),
     }
 }

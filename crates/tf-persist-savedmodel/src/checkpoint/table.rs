@@ -16,7 +16,7 @@ use std::borrow::Cow;
 
 use tf_persist_proto::wire::Reader;
 
-use super::encode::unmask;
+use super::checksum::masked;
 
 /// Three bytes of snappy repeat at most 64 bytes, so no data can grow more than this.
 const MAX_GROWTH: usize = 32;
@@ -79,7 +79,7 @@ fn block<'a>(body: &'a [u8], (offset, length): (usize, usize), what: &str) -> Re
         .and_then(|end| body.get(offset..end))
         .ok_or_else(|| format!("its {what} of {length} bytes at byte {offset} lies outside the file"))?;
     let (checked, checksum) = whole.split_last_chunk::<4>().ok_or("a block is cut off")?;
-    if unmask(u32::from_le_bytes(*checksum)) != crc32c::crc32c(checked) {
+    if u32::from_le_bytes(*checksum) != masked(checked) {
         return Err(format!("the checksum of its {what} at byte {offset} is wrong"));
     }
     match checked.split_last() {

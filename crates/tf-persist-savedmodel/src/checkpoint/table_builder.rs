@@ -3,7 +3,8 @@
 //! The bytes equal TensorFlow's: the size of blocks, the restarts, the short keys in the index block
 //! (`tensorflow/tsl/lib/io/table_builder.cc` and `block_builder.cc`, options as in `table_options.h`).
 
-use super::encode::{mask, varint};
+use super::checksum::Checksum;
+use super::encode::varint;
 use super::table::{FOOTER_BYTES, MAGIC};
 
 /// A block ends with the entry that makes it this long.
@@ -69,10 +70,12 @@ impl TableBuilder {
     fn push(&mut self, block: Block) -> Handle {
         let contents = block.finish();
         let handle = Handle { offset: self.bytes.len(), length: contents.len() };
-        let checksum = crc32c::crc32c_append(crc32c::crc32c(&contents), &[PLAIN]);
+        let mut checksum = Checksum::new();
+        checksum.update(&contents);
+        checksum.update(&[PLAIN]);
         self.bytes.extend(contents);
         self.bytes.push(PLAIN);
-        self.bytes.extend(mask(checksum).to_le_bytes());
+        self.bytes.extend(checksum.masked().to_le_bytes());
         handle
     }
 }

@@ -1,6 +1,6 @@
 //! Checkpoint files made by hand, for tests.
 
-use super::encode::mask;
+use super::checksum::masked;
 pub(crate) use super::encode::{delimited, number, varint};
 use super::table::MAGIC;
 
@@ -69,8 +69,8 @@ pub(crate) fn table_of_blocks(blocks: &[Vec<u8>]) -> Vec<u8> {
 /// A block of these entries, with its restarts and its trailer.
 pub(crate) fn block(mut entries: Vec<u8>, kind: u8) -> Vec<u8> {
     entries.extend([0, 0, 0, 0, 1, 0, 0, 0, kind]);
-    let checksum = crc32c::crc32c(&entries);
-    entries.extend(mask(checksum).to_le_bytes());
+    let checksum = masked(&entries);
+    entries.extend(checksum.to_le_bytes());
     entries
 }
 

@@ -12,7 +12,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::encode::mask;
+use crate::checkpoint::checksum::masked;
 use crate::error::{Error, Result};
 
 /// The largest record: that of protobuf's messages (`INT_MAX` bytes), which is what these files hold.
@@ -66,7 +66,7 @@ impl<R: Read> Reader<R> {
         self.fill(&mut header[..present])?;
         let whole = present == HEADER_BYTES;
         let (length, checksum) = (&header[..8], &header[8..]);
-        if !whole || checksum != mask(crc32c::crc32c(length)).to_le_bytes() {
+        if !whole || checksum != masked(length).to_le_bytes() {
             self.check_compression(&header)?;
             return Err(self.damaged(if whole { "the checksum of its length is wrong" } else { "it is cut off" }));
         }
@@ -84,7 +84,7 @@ impl<R: Read> Reader<R> {
         self.fill(&mut data)?;
         let mut checksum = [0; FOOTER_BYTES];
         self.fill(&mut checksum)?;
-        if checksum != mask(crc32c::crc32c(&data)).to_le_bytes() {
+        if checksum != masked(&data).to_le_bytes() {
             return Err(self.damaged("the checksum of its data is wrong"));
         }
         Ok(data)
@@ -130,9 +130,9 @@ impl<R: Read> Reader<R> {
 pub fn write_record(mut out: impl Write, data: &[u8]) -> std::io::Result<()> {
     let length = (data.len() as u64).to_le_bytes();
     out.write_all(&length)?;
-    out.write_all(&mask(crc32c::crc32c(&length)).to_le_bytes())?;
+    out.write_all(&masked(&length).to_le_bytes())?;
     out.write_all(data)?;
-    out.write_all(&mask(crc32c::crc32c(data)).to_le_bytes())
+    out.write_all(&masked(data).to_le_bytes())
 }
 
 #[cfg(test)]
@@ -187,7 +187,7 @@ mod tests {
         }
         for length in [MAX_RECORD_BYTES + 1, u64::MAX] {
             let mut bytes = length.to_le_bytes().to_vec();
-            bytes.extend(mask(crc32c::crc32c(&bytes)).to_le_bytes());
+            bytes.extend(masked(&bytes).to_le_bytes());
             assert!(refusal(&bytes).contains(&format!("record 1: it claims {length} bytes")));
         }
     }
