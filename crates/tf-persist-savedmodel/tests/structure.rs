@@ -102,9 +102,7 @@ fn imports(src: &Path) -> Imports {
         for path in references(&code(&file)) {
             let first = path.split([':', ' ']).next().unwrap_or_default();
             let other = exported.get(first).map_or(first, String::as_str);
-            if other != room && src.join(other).with_extension("rs").exists()
-                || src.join(other).is_dir() && other != room
-            {
+            if other != room && (src.join(other).with_extension("rs").exists() || src.join(other).is_dir()) {
                 imports.entry(room.clone()).or_default().entry(other.to_owned()).or_insert_with(|| file.clone());
             }
         }

@@ -6,15 +6,13 @@
 //! Requests that write to the model's state are a `Sequence`, in a file of their own.
 //!
 //! ```no_run
-//! use tf_persist_savedmodel::tensor::Tolerance;
-//! use tf_persist_savedmodel::{LoadOptions, SavedModel, warmup};
+//! use tf_persist_savedmodel::{SavedModel, warmup};
 //!
 //! # fn main() -> tf_persist_savedmodel::Result<()> {
-//! let artefact = SavedModel::open("model")?;
-//! let records = warmup::Records::of(&artefact)?.expect("nothing was recorded");
-//! let model = artefact.load(LoadOptions::default())?;
-//! for record in records {
-//!     println!("{:?}", model.replay(&record?, Tolerance::Rounding)?.outcome);
+//! let model = SavedModel::open("model")?;
+//! for record in warmup::Records::of(&model)?.into_iter().flatten() {
+//!     let record = record?;
+//!     println!("{} request to `{}`", record.kind(), record.signature());
 //! }
 //! # Ok(())
 //! # }
