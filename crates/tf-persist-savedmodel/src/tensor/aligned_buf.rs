@@ -1,4 +1,4 @@
-//! Aligned memory that grows as data arrives, for readers that cannot trust the size they were told.
+//! Aligned memory that grows as data arrives, for readers that cannot trust a declared size.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,22 +14,21 @@ use crate::error::{Error, Result, TensorError};
 use crate::memory;
 use crate::shape::InvalidShape;
 
-/// Data is read in pieces of this size, so that memory is touched once it is about to be filled and is still in the
-/// cache then.
+/// Data is read in pieces of this size, so that memory is first touched right before it is filled, and is still in the
+/// cache.
 const PIECE: usize = 256 * 1024;
 
-/// Memory of this size and more asks for huge pages: handing out a fresh page of 4 KB costs more than what is read into
-/// it.
+/// Memory of this size and more asks for huge pages: mapping a fresh page of 4 KB costs more than filling it.
 const LARGE: usize = 4 << 20;
 
-/// The system's allocator takes such memory as a mapping of its own, with its book-keeping in front. A mapping of a
-/// multiple of the huge page begins at one, so that all but the first, which the book-keeping spoils, are the tensor's.
-/// The room that this adds is never touched, and so never resident. To ask for the alignment instead would keep the
-/// allocator from handing out freed memory again, which is faster still.
+/// The allocator maps such memory separately, with a header in front. A mapping of a multiple of the huge page's size
+/// begins at one, so the tensor fills all huge pages but the first, which has the header. The added capacity is never
+/// touched, and so never resident. Requesting the alignment instead would keep the allocator from reusing freed memory,
+/// which is faster still.
 const HUGE_PAGE: usize = 2 << 20;
 const MALLOC_HEADER: usize = 4096;
 
-/// The bytes of a numeric tensor to be.
+/// The bytes of a numeric tensor that is being read.
 pub(crate) struct AlignedBuf {
     memory: Aligned,
 }
@@ -49,7 +48,7 @@ impl AlignedBuf {
         Self { memory: AVec::new(ALIGNMENT) }
     }
 
-    /// Zeros, to be written to.
+    /// Zeros, to be overwritten.
     pub(crate) fn zeros(len: usize) -> Result<Self> {
         let mut zeros = Self::new();
         zeros.reserve(len)?;
@@ -57,7 +56,7 @@ impl AlignedBuf {
         Ok(zeros)
     }
 
-    /// Makes room for so many bytes more. They are not touched, and so not resident, until they are written.
+    /// Reserves more bytes. They are not touched, and so not resident, until they are written.
     pub(super) fn reserve(&mut self, additional: usize) -> Result<()> {
         let fail = |_| Error::OutOfMemory { bytes: additional };
         if self.memory.capacity() > 0 || additional < LARGE {
@@ -90,19 +89,19 @@ impl AlignedBuf {
         Ok(())
     }
 
-    /// Drops what is beyond so many bytes.
+    /// Shortens the memory to this many bytes.
     pub(super) fn truncate(&mut self, len: usize) {
         self.memory.truncate(len);
     }
 
-    /// Doubles the memory, so that adding elements one by one copies each of them about once.
+    /// Doubles the memory, so adding elements one by one copies each of them about once.
     #[cold]
     fn grow(&mut self, wanted: usize) -> Result<()> {
         self.reserve(wanted.max(self.memory.len()).max(ALIGNMENT))
     }
 
-    /// Reads `len` bytes. `present` of them are known to be there, and get their memory at once; for the others it
-    /// grows as they arrive, to at most twice of what did.
+    /// Reads `len` bytes. `present` of them certainly exist, and get their memory at once; for the others it grows as
+    /// they arrive, to at most twice their size.
     pub(crate) fn fill(&mut self, reader: &mut dyn Read, len: usize, present: usize) -> Result<(), FillError> {
         self.reserve(len.min(present)).map_err(FillError::Memory)?;
         let start = self.memory.len();
@@ -121,8 +120,8 @@ impl AlignedBuf {
         Ok(())
     }
 
-    /// Reads `len` bytes of a file, from an offset on, straight into memory that nobody has written to before; shows
-    /// each piece to `visit` while it is in the cache. That the file has so many bytes was checked before.
+    /// Reads `len` bytes of a file, from an offset on, into memory that was not zeroed, and calls `visit` with each
+    /// piece while it is in the cache. The caller has checked the length of the file.
     pub(crate) fn fill_from(
         &mut self,
         file: &File,
@@ -154,7 +153,7 @@ impl AlignedBuf {
     }
 }
 
-/// Fills the buffer, or as much of it as there is data for.
+/// Fills the buffer as far as the reader has data.
 pub(super) fn read_full(reader: &mut dyn Read, mut buffer: &mut [u8]) -> io::Result<usize> {
     let wanted = buffer.len();
     while !buffer.is_empty() {

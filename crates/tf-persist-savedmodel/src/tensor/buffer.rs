@@ -1,4 +1,4 @@
-//! The memory of numeric tensors: ours, aligned, or somebody else's that is kept alive.
+//! The memory of numeric tensors: aligned memory of this library, or foreign memory that is kept alive.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,12 +16,12 @@ pub trait ForeignMemory: Send + Sync {
 
 pub(super) type Aligned = AVec<u8, ConstAlign<ALIGNMENT>>;
 
-/// Shared, read-only bytes. Whoever wants to write gets a copy unless it is the only owner.
+/// Shared, read-only bytes. A writer that is not the only owner gets a copy.
 #[derive(Clone)]
 pub enum Buffer {
     /// Memory of this library.
     Owned(Arc<Aligned>),
-    /// Memory of somebody else.
+    /// Foreign memory.
     Foreign(Arc<dyn ForeignMemory>),
 }
 
@@ -73,7 +73,7 @@ impl Buffer {
     }
 }
 
-/// Aligned memory of this capacity, or an error where an abort would be the allocator's answer.
+/// Aligned memory of this capacity, or an error where the allocator would abort.
 fn reserve(len: usize) -> Result<Aligned> {
     let mut memory = Aligned::new(ALIGNMENT);
     memory.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { bytes: len })?;

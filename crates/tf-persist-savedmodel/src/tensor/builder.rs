@@ -7,11 +7,11 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::shape::element_count;
 
-/// So many elements are gathered before they are moved to the tensor's memory together.
+/// Elements are moved to the tensor's memory in groups of this size.
 const CHUNK: usize = 128;
 
-/// A numeric tensor to be, of which only the element type is known yet: its elements come one by one, and its shape at
-/// the end. They are written straight into the tensor's aligned memory, which grows as they come.
+/// Builds a numeric tensor of a known element type: elements arrive one by one, the shape at the end. They are written
+/// directly into the tensor's aligned memory, which grows.
 pub struct TensorBuilder<T: Element> {
     memory: AlignedBuf,
     moved: usize,
@@ -25,7 +25,7 @@ impl<T: Element> fmt::Debug for TensorBuilder<T> {
 }
 
 impl<T: Element> TensorBuilder<T> {
-    /// A tensor with room for so many elements; more may come.
+    /// A builder with capacity for this many elements; more may follow.
     ///
     /// # Errors
     /// If there is no memory.
@@ -62,7 +62,7 @@ impl<T: Element> TensorBuilder<T> {
         self.moved + self.pending.len()
     }
 
-    /// Whether there are none yet.
+    /// Whether it has no elements yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

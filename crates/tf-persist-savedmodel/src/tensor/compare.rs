@@ -1,4 +1,4 @@
-//! How far one tensor is from another.
+//! Comparing tensors with a tolerance.
 
 use std::fmt;
 
@@ -9,21 +9,20 @@ use super::{Element, Tensor, decimal};
 use crate::dtype::DType;
 use crate::error::Result;
 
-/// How far floating-point numbers may be apart and still count as the same: `|a - b| <= absolute + relative * |b|`,
-/// where `b` is what was expected. Integers, bools and strings must be equal, whatever the tolerance.
+/// The largest difference of floating-point numbers that count as the same: `|a - b| <= absolute + relative * |b|`,
+/// where `b` is the expected number. Integers, bools and strings must be equal.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub enum Tolerance {
-    /// What other processors, numbers of threads and builds of TensorFlow make of the same model: [`Tolerance::of`]
-    /// says how much that is for each type.
+    /// The differences between processors, numbers of threads and builds of TensorFlow; see [`Tolerance::of`].
     #[default]
     Rounding,
-    /// Absolute and relative, both this. At 0 only equal numbers will do: the same bits, any NaN being any other.
+    /// The same absolute and relative tolerance. With 0 only equal numbers match: the same bits, or any two NaNs.
     Within(f64),
 }
 
 impl Tolerance {
-    /// Nothing but equal numbers.
+    /// Only equal numbers match.
     pub const EXACT: Self = Self::Within(0.0);
 
     /// The relative and the absolute tolerance for elements of this type; for a complex number, of its modulus.
@@ -34,47 +33,47 @@ impl Tolerance {
             // Some units in the last of 11 and of 8 bits.
             (Self::Rounding, DType::Float16) => (5e-3, 1e-3),
             (Self::Rounding, DType::BFloat16) => (4e-2, 1e-2),
-            // What oneDNN and threads change in the answers of real models stays below.
+            // Differences of real models' answers by oneDNN and threads are smaller.
             (Self::Rounding, _) => (1e-4, 1e-5),
         }
     }
 }
 
-/// How one tensor differs from another of the same dtype and shape.
+/// The differences of two tensors of the same dtype and shape.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Comparison {
     /// The number of elements.
     pub elements: usize,
-    /// How many are not equal. Numbers are equal if their bits are, or if both are NaN; so 0.0 is not -0.0.
+    /// The number of unequal elements. Numbers are equal if their bits are, or if both are NaN; so 0.0 is not -0.0.
     pub differing: usize,
-    /// How many of them are further apart than was tolerated.
+    /// The number of elements beyond the tolerance.
     pub outside: usize,
-    /// How many of them have a NaN or an infinity on one side at least.
+    /// The number of unequal elements with a NaN or an infinity on at least one side.
     pub not_finite: usize,
-    /// The largest absolute difference of two finite numbers that differ; `None` if there are none.
+    /// The largest absolute difference of two unequal finite numbers; `None` if there are none.
     pub largest_absolute: Option<f64>,
-    /// The largest relative difference of two finite numbers that differ: of the larger modulus, so from 0 to 2.
+    /// The largest relative difference of two unequal finite numbers, relative to the larger modulus: from 0 to 2.
     pub largest_relative: Option<f64>,
-    /// The element that is furthest off.
+    /// The element with the largest difference.
     pub worst: Option<WorstElement>,
 }
 
-/// The element that is furthest off: the first with a NaN or an infinity on one side, else that of the largest absolute
-/// difference, else the first.
+/// The element with the largest difference: the first with a NaN or an infinity on one side, else that of the largest
+/// absolute difference, else the first unequal one.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct WorstElement {
-    /// Where it stands.
+    /// Its index in each dimension.
     pub index: Vec<usize>,
-    /// What was expected, as text.
+    /// The expected element, as text.
     pub expected: String,
-    /// What is there, as text.
+    /// The actual element, as text.
     pub found: String,
 }
 
 impl Comparison {
-    /// Compares a tensor with what was expected; `None` if dtype or shape differ.
+    /// Compares a tensor with the expected one; `None` if dtype or shape differ.
     ///
     /// # Errors
     /// If a tensor cannot be read as its dtype.
@@ -129,7 +128,7 @@ impl Comparison {
         self.differing == 0
     }
 
-    /// Whether all elements are equal, or no further apart than was tolerated.
+    /// Whether all elements are equal or within the tolerance.
     #[must_use]
     pub fn is_within(&self) -> bool {
         self.outside == 0
@@ -137,7 +136,7 @@ impl Comparison {
 }
 
 impl fmt::Display for Comparison {
-    /// What it says of a tensor: "is equal", or "differs in 3 of 10 elements; …".
+    /// A predicate: "is equal", or "differs in 3 of 10 elements; …".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_equal() {
             return f.write_str("is equal");
@@ -159,7 +158,7 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// A difference with four digits that count: `0.25`, `1.5e-9`.
+/// A difference with four significant digits: `0.25`, `1.5e-9`.
 fn short(number: f64) -> String {
     let scientific = format!("{number:.3e}");
     let Some((digits, exponent)) = scientific.split_once('e') else { return scientific };
@@ -176,7 +175,7 @@ fn short(number: f64) -> String {
 /// Two elements.
 enum Pair {
     Equal,
-    /// Finite numbers so far apart, and the moduli of the found and the expected one.
+    /// The difference of finite numbers, and the moduli of the actual and the expected one.
     Apart {
         by: f64,
         found: f64,
@@ -184,7 +183,7 @@ enum Pair {
     },
     /// One of them is NaN or infinite.
     NotFinite,
-    /// No numbers.
+    /// Elements that are not numbers.
     Other,
 }
 
@@ -210,7 +209,7 @@ fn complex(a: [f64; 2], b: [f64; 2]) -> Pair {
     }
 }
 
-/// What is gathered over all pairs.
+/// The sums over all pairs.
 #[derive(Default)]
 struct Scan {
     comparison: Comparison,
@@ -225,7 +224,7 @@ impl Scan {
             match pair {
                 Pair::Equal => continue,
                 Pair::Apart { by, found, expected } => {
-                    // Numbers that differ in their sign bit alone are 0 apart, and not equal.
+                    // 0.0 and -0.0 have the difference 0, and are not equal.
                     let exact = relative == 0.0 && absolute == 0.0;
                     scan.outside += usize::from(exact || by > absolute + relative * expected);
                     if scan.largest_absolute.is_none_or(|largest| by > largest) {
@@ -275,7 +274,7 @@ fn integers<T: Element + Into<i128>>(found: &Tensor, expected: &Tensor) -> Resul
     })
 }
 
-/// The index of the element at a place in row-major order.
+/// The index in each dimension of an element in row-major order.
 fn index_of(mut place: usize, shape: &[usize]) -> Vec<usize> {
     let mut index = vec![0; shape.len()];
     for (position, size) in index.iter_mut().zip(shape).rev() {
@@ -314,7 +313,7 @@ fn element(tensor: &Tensor, place: usize) -> String {
         DType::UInt64 => of::<u64>(tensor, place),
         DType::Bool => of::<bool>(tensor, place),
         DType::String => {
-            /// More of a string says no more.
+            /// The most bytes of a string that are shown.
             const SHOWN: usize = 40;
             let bytes = tensor.strings().ok().and_then(|strings| strings.get(place)).unwrap_or_default();
             let text: String = String::from_utf8_lossy(bytes).chars().take(SHOWN).collect();

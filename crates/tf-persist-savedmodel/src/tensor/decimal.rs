@@ -2,8 +2,7 @@
 
 use std::fmt::{Display, LowerExp};
 
-/// A float in the fewest digits that give it again: below 1e-5 and from 1e16 on with an exponent, because the zeros are
-/// more than anyone counts.
+/// A float in the fewest digits that parse to the same float, with an exponent below 1e-5 and from 1e16 on.
 pub(crate) fn decimal<T: Display + LowerExp + Copy + Into<f64>>(value: T) -> String {
     let magnitude: f64 = value.into().abs();
     if magnitude == 0.0 || !magnitude.is_finite() || (1e-5..1e16).contains(&magnitude) {

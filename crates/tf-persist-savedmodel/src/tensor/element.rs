@@ -1,4 +1,4 @@
-//! The Rust types that tensors are viewed as.
+//! The Rust types of tensor elements.
 
 use bytemuck::{NoUninit, Pod};
 use half::{bf16, f16};
@@ -21,11 +21,11 @@ pub trait Element: NoUninit + private::Sealed {
     /// The dtypes that can be viewed as this type: its own first, then the quantised one with the same raw number.
     const DTYPES: &'static [DType];
 
-    /// These bytes as elements; `None` if a byte pattern is not one of the type's.
+    /// These bytes as elements; `None` if a byte pattern is invalid for the type.
     #[doc(hidden)]
     fn view(bytes: &[u8]) -> Option<&[Self]>;
 
-    /// These bytes as elements to be written to; `None` if a byte pattern is not one of the type's.
+    /// These bytes as mutable elements; `None` if a byte pattern is invalid for the type.
     #[doc(hidden)]
     fn view_mut(bytes: &mut [u8]) -> Option<&mut [Self]>;
 }

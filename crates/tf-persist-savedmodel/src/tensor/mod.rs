@@ -1,4 +1,4 @@
-//! Tensors: dtype, shape and memory that TensorFlow can adopt without copying. No TensorFlow is needed to own one.
+//! Tensors: dtype, shape and memory that TensorFlow can adopt without copying.
 
 mod aligned_buf;
 mod buffer;
@@ -39,15 +39,15 @@ use crate::dtype::DType;
 use crate::error::{Error, Result, TensorError};
 use crate::shape::{InvalidShape, element_count};
 
-/// Memory is aligned to this many bytes: what the widest vector unit wants (`EIGEN_MAX_ALIGN_BYTES` with AVX-512), so
-/// that libtensorflow adopts it instead of copying.
+/// The alignment of tensors in bytes, that of the widest vector unit (`EIGEN_MAX_ALIGN_BYTES` with AVX-512), so that
+/// libtensorflow adopts the memory instead of copying it.
 pub const ALIGNMENT: usize = 64;
 
 /// A dense tensor: a dtype, a shape, and its elements in row-major order.
 ///
-/// Cloning shares the memory. A tensor fed to a model is adopted by TensorFlow as it stands, and one that comes out of
-/// a model stays in TensorFlow's memory until it is dropped; neither way copies numbers. Strings are copied once each
-/// way, because TensorFlow owns its own string type.
+/// Cloning shares the memory. TensorFlow adopts the memory of an input, and an output stays in TensorFlow's memory
+/// until it is dropped; neither way copies numbers. Strings are copied once each way, because TensorFlow has its own
+/// string type.
 #[derive(Clone)]
 pub struct Tensor {
     dtype: DType,
@@ -80,7 +80,7 @@ impl Tensor {
     /// A tensor of these elements, copied once into aligned memory.
     ///
     /// # Errors
-    /// If the number of values is not that of the shape.
+    /// If the number of values does not match the shape.
     pub fn from_slice<T: Element>(shape: &[usize], values: &[T]) -> Result<Self> {
         check_count(shape, values.len())?;
         let data = Data::Bytes(Buffer::copy_of(bytemuck::cast_slice(values))?);
@@ -90,7 +90,7 @@ impl Tensor {
     /// A tensor of a dtype's little-endian bytes, copied once into aligned memory.
     ///
     /// # Errors
-    /// If the dtype has no fixed element size, or the number of bytes is not what dtype and shape make it.
+    /// If the dtype has no fixed element size, or the number of bytes does not match dtype and shape.
     pub fn from_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Self> {
         let expected = byte_len(dtype, shape)?;
         if bytes.len() != expected {
@@ -103,12 +103,12 @@ impl Tensor {
     /// A tensor of rank 0.
     ///
     /// # Errors
-    /// If the memory cannot be had.
+    /// If there is no memory.
     pub fn scalar<T: Element>(value: T) -> Result<Self> {
         Self::from_slice(&[], &[value])
     }
 
-    /// A string tensor. The strings are bytes: images and serialized `tf.Example`s are as good as text.
+    /// A string tensor. Strings are bytes, not necessarily text: images and serialized `tf.Example`s, for example.
     ///
     /// # Errors
     /// If the number of strings is not that of the shape.
@@ -116,7 +116,7 @@ impl Tensor {
         Self::from_string_array(shape, strings.into_iter().collect())
     }
 
-    /// A string tensor of strings that were gathered already.
+    /// A string tensor of these strings.
     ///
     /// # Errors
     /// If the number of strings is not that of the shape.
@@ -125,7 +125,7 @@ impl Tensor {
         Ok(Self { dtype: DType::String, shape: shape.to_vec(), data: Data::Strings(Arc::new(strings)) })
     }
 
-    /// A tensor over memory that somebody else owns. The caller has checked dtype, shape and length against each other.
+    /// A tensor over foreign memory. The caller has checked that dtype, shape and length match.
     #[doc(hidden)]
     pub fn from_foreign(dtype: DType, shape: Vec<usize>, memory: Arc<dyn ForeignMemory>) -> Self {
         Self { dtype, shape, data: Data::Bytes(Buffer::foreign(memory)) }
@@ -149,7 +149,7 @@ impl Tensor {
         self.shape.iter().product()
     }
 
-    /// What the elements take in memory, in bytes; of strings, where each ends takes some too.
+    /// The memory of the elements in bytes, for strings including their ends.
     #[must_use]
     pub fn memory(&self) -> usize {
         match &self.data {
@@ -158,7 +158,7 @@ impl Tensor {
         }
     }
 
-    /// Whether there are no elements: one of the sizes is 0.
+    /// Whether it has no elements, because one of the sizes is 0.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -175,7 +175,7 @@ impl Tensor {
         })
     }
 
-    /// The elements in row-major order, to be written to. Copies first if the memory is shared or TensorFlow's.
+    /// The mutable elements in row-major order. Copies first if the memory is shared or TensorFlow's.
     ///
     /// # Errors
     /// If the tensor holds another dtype, or a bool that is neither 0 nor 1.
@@ -198,7 +198,7 @@ impl Tensor {
         }
     }
 
-    /// The elements' little-endian bytes, to be written to. Copies first if the memory is shared or TensorFlow's.
+    /// The elements' mutable little-endian bytes. Copies first if the memory is shared or TensorFlow's.
     ///
     /// # Errors
     /// If this is a string tensor.
@@ -247,7 +247,7 @@ impl Tensor {
     }
 }
 
-/// Equal if dtype, shape and every byte are: NaN equals the same NaN, and 0.0 is not -0.0.
+/// Tensors are equal if dtype, shape and every byte are: NaN equals the same NaN, and 0.0 is not -0.0.
 impl PartialEq for Tensor {
     fn eq(&self, other: &Self) -> bool {
         self.dtype == other.dtype
@@ -297,7 +297,7 @@ impl fmt::Debug for Tensor {
     }
 }
 
-/// The bytes that a tensor of this dtype and shape takes.
+/// The size in bytes of a tensor of this dtype and shape.
 pub fn byte_len(dtype: DType, shape: &[usize]) -> Result<usize> {
     let size = match dtype.size() {
         Some(size) if dtype.is_supported() => size,

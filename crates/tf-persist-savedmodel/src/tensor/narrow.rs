@@ -1,4 +1,4 @@
-//! Numbers of eight bits and fewer that Rust has no type for, as those of types that it has.
+//! Widening numbers of eight bits and fewer that have no Rust type.
 
 use super::Tensor;
 use crate::dtype::DType;
@@ -13,7 +13,7 @@ struct Format {
     special: Special,
 }
 
-/// Which patterns are no finite numbers.
+/// The patterns that are not finite numbers.
 enum Special {
     /// All ones in the exponent: infinite if the mantissa is 0, else not a number.
     Ieee,
@@ -39,7 +39,7 @@ impl Format {
         Some(Self { exponent_bits, mantissa_bits, bias, special })
     }
 
-    /// The number of a byte, exactly. Bits above those of the format say nothing.
+    /// The exact number of a byte. Bits above those of the format are ignored.
     fn value(&self, byte: u8) -> f32 {
         let byte = u32::from(byte);
         let size = self.exponent_bits + self.mantissa_bits;
@@ -61,14 +61,14 @@ impl Format {
     }
 }
 
-/// The numbers of a dtype that no [`Tensor`] holds as such, of the bytes that a checkpoint has of them, one each: int4
-/// and int2 as int8, uint4 and uint2 as uint8, float8 and float4 as float32, all exactly. `None` if TensorFlow 2.21 has
-/// no such dtype.
+/// Widens numbers of a dtype that [`Tensor`] cannot hold, from the bytes of a checkpoint, one a number: int4 and int2
+/// to int8, uint4 and uint2 to uint8, float8 and float4 to float32, all exactly. `None` if TensorFlow 2.21 does not
+/// have the dtype.
 ///
-/// Of the byte of a number with fewer bits, the lower ones count; TensorFlow writes the others as zeros, also of -1.
+/// Only the lower bits of a byte count for narrower numbers; TensorFlow writes the others as zeros, even for -1.
 ///
 /// # Errors
-/// If there are not as many bytes as the shape has elements, or there is no memory.
+/// If the number of bytes does not match the shape, or there is no memory.
 pub(crate) fn widened(dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Option<Tensor>> {
     let signed = |bits: u32| bytes.iter().map(|byte| (byte << (8 - bits)).cast_signed() >> (8 - bits)).collect();
     let unsigned = |bits: u32| bytes.iter().map(|byte| byte & ((1 << bits) - 1)).collect();
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(tensor.view::<u8>().unwrap(), [3, 2]);
     }
 
-    /// The values of the package ml_dtypes 0.5, which is what TensorFlow's Python shows.
+    /// The values of the package ml_dtypes 0.5, which TensorFlow's Python uses.
     #[test]
     fn floats_are_those_of_python() {
         let least = [

@@ -1,8 +1,8 @@
 //! Tensors inside protobufs.
 //!
-//! A `TensorProto` holds its elements as raw bytes (`tensor_content`) or as numbers in a field of their type, where the
-//! last one stands for all that are missing. Source: `tensorflow/core/framework/tensor.proto` and `Tensor::FromProto`
-//! in `tensor.cc`.
+//! A `TensorProto` has its elements as raw bytes (`tensor_content`) or as numbers in a field of their type, whose last
+//! number is repeated for the missing ones. Source: `tensorflow/core/framework/tensor.proto` and `Tensor::FromProto` in
+//! `tensor.cc`.
 
 use half::{bf16, f16};
 use num_complex::Complex;
@@ -16,7 +16,7 @@ use crate::error::{Error, Result, TensorError};
 use crate::shape::{PartialShape, element_count};
 use crate::tensor::{Element, Strings, Tensor};
 
-/// A declared shape. As TensorFlow has it, one that is not there is a scalar's.
+/// A declared shape. As in TensorFlow, a missing shape is that of a scalar.
 pub fn partial_shape(proto: &pb::TensorShapeProto) -> PartialShape {
     if proto.unknown_rank {
         return PartialShape::unknown();
@@ -24,10 +24,10 @@ pub fn partial_shape(proto: &pb::TensorShapeProto) -> PartialShape {
     PartialShape::new(proto.dim.iter().map(|dimension| u64::try_from(dimension.size).ok()).collect())
 }
 
-/// The shape of a tensor, in which every size is known.
+/// The shape of a tensor, whose sizes must be known.
 ///
 /// # Errors
-/// If a size or the rank is not known.
+/// If a size or the rank is unknown.
 pub fn whole_shape(proto: &pb::TensorShapeProto) -> Result<Vec<usize>> {
     let unknown = || {
         Error::Tensor(TensorError::InvalidTensor { reason: format!("its shape {} is not known", partial_shape(proto)) })
@@ -38,14 +38,14 @@ pub fn whole_shape(proto: &pb::TensorShapeProto) -> Result<Vec<usize>> {
     proto.dim.iter().map(|dimension| usize::try_from(dimension.size).map_err(|_| unknown())).collect()
 }
 
-/// The tensor that a `TensorProto` holds. Its elements are copied once.
+/// The tensor of a `TensorProto`. Its elements are copied once.
 ///
-/// A few bytes can stand for a tensor of any size: where elements are missing, so that the last one is to be repeated,
-/// it may take at most `max_filled_bytes`.
+/// A few bytes can expand to a tensor of any size. If elements are missing and the last one is repeated, the tensor may
+/// take at most `max_filled_bytes`.
 ///
 /// # Errors
-/// If the dtype is not supported, the shape is not known or too large, or the bytes are not what dtype and shape make
-/// them.
+/// If the dtype is unsupported, the shape is unknown or too large, or the number of bytes does not match dtype and
+/// shape.
 pub fn from_proto(proto: &pb::TensorProto, max_filled_bytes: usize) -> Result<Tensor> {
     let dtype = DType::from_number(proto.dtype.value());
     let shape = whole_shape(&proto.tensor_shape)?;
@@ -105,7 +105,7 @@ pub fn to_proto(tensor: &Tensor) -> pb::TensorProto {
     proto
 }
 
-/// The tensor to be made.
+/// The tensor that is being built.
 struct Target<'a> {
     dtype: DType,
     shape: &'a [usize],
@@ -113,8 +113,8 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Of these values, of which the last one is repeated and those too many left out, as TensorFlow does. Without any,
-    /// all elements are zero.
+    /// Fills it with these values. As in TensorFlow, the last one is repeated and surplus ones are ignored; without
+    /// values all elements are zero.
     fn fill<T: Element + Default>(&self, values: impl ExactSizeIterator<Item = T>) -> Result<Tensor> {
         let count = element_count(self.shape)?;
         if values.len() < count {
@@ -134,7 +134,7 @@ impl Target<'_> {
     }
 }
 
-/// Whether a tensor that is stored as fewer values than it has may be made whole.
+/// Whether a tensor that is stored with fewer values may be filled.
 pub(super) fn check_room(dtype: DType, shape: &[usize], size: usize, max_filled_bytes: usize) -> Result<()> {
     if element_count(shape)?.checked_mul(size).is_some_and(|bytes| bytes <= max_filled_bytes) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Tensors laid end to end along their first dimension, and parts of them taken out again: what batching does.
+//! Concatenating tensors along their first dimension, and taking rows out of them, for batching.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result, TensorError};
 use crate::shape::{InvalidShape, element_count};
 
-/// A part of a tensor's memory, which it keeps alive as a whole.
+/// A part of a tensor's memory, which keeps all of it alive.
 struct Part {
     of: Buffer,
     range: Range<usize>,
@@ -30,11 +30,10 @@ impl Tensor {
         self.shape.first().copied()
     }
 
-    /// These tensors one after the other along the first dimension, copied once into aligned memory. A single one is
-    /// shared.
+    /// Concatenates tensors along the first dimension, copied once into aligned memory. A single one is shared.
     ///
     /// # Errors
-    /// If there are none, one is a scalar, dtypes or the sizes of other dimensions differ, or the memory cannot be had.
+    /// If there are none, one is a scalar, dtypes or the sizes of other dimensions differ, or there is no memory.
     pub fn concatenate(parts: &[&Self]) -> Result<Self> {
         let (first, rest) = match parts {
             [] => {
@@ -80,16 +79,16 @@ impl Tensor {
         Ok(Self { dtype: first.dtype, shape, data })
     }
 
-    /// Whether rows of this tensor and of another can stand in one: same dtype, neither a scalar, same sizes but for
-    /// the first.
+    /// Whether this tensor and another can be concatenated: the same dtype, no scalars, the same sizes except for the
+    /// first.
     #[must_use]
     pub fn has_rows_like(&self, other: &Self) -> bool {
         self.dtype == other.dtype
             && matches!((self.shape.as_slice(), other.shape.as_slice()), ([_, a @ ..], [_, b @ ..]) if a == b)
     }
 
-    /// Some rows of the tensor. Numbers stay where they are: the memory of the whole tensor lives as long as they do.
-    /// Strings are copied.
+    /// Some rows of the tensor. Numbers are not copied: the rows keep the memory of the whole tensor alive. Strings are
+    /// copied.
     ///
     /// # Errors
     /// If this is a scalar, or it has fewer rows.

@@ -1,4 +1,4 @@
-//! What the numbers of a tensor are like.
+//! Statistics of the numbers of a tensor.
 
 use std::fmt;
 
@@ -9,25 +9,25 @@ use num_complex::Complex;
 use super::{Element, Tensor, decimal};
 use crate::dtype::DType;
 
-/// So many numbers are summed up by themselves before they are added to the rest, which keeps the sum of many exact
-/// enough.
+/// Numbers are summed in groups of this size before they are added to the total, which keeps the sum of many numbers
+/// exact enough.
 const CHUNK: usize = 4096;
 
-/// What the numbers of a tensor are like. NaNs and infinities are counted, and are no part of the other figures.
+/// Statistics of the numbers of a tensor. NaNs and infinities are counted, and left out of the other figures.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// The lowest finite number; `None` if there is none, and of bools and complex numbers.
+    /// The lowest finite number; `None` if there is none, and for bools and complex numbers.
     pub min: Option<Number>,
     /// The highest finite number; `None` as above.
     pub max: Option<Number>,
-    /// The mean of the finite numbers, summed up as float64 (integers exactly); `None` as above.
+    /// The mean of the finite numbers, summed as float64 (integers exactly); `None` as above.
     pub mean: Option<f64>,
-    /// How many are not a number; of complex ones, those with either part so.
+    /// The number of NaNs; a complex number counts if either part is NaN.
     pub nans: u64,
-    /// How many are infinite; of complex ones, those with either part so and none that is not a number.
+    /// The number of infinities; a complex number counts if either part is infinite and none is NaN.
     pub infinities: u64,
-    /// How many are true; `None` unless they are bools.
+    /// The number of true elements; `None` unless they are bools.
     pub trues: Option<u64>,
 }
 
@@ -35,9 +35,9 @@ pub struct Stats {
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Number {
-    /// Of an integer dtype, or a quantised one, which gives its raw number.
+    /// A number of an integer dtype, or the raw number of a quantised one.
     Integer(i128),
-    /// Of a float dtype.
+    /// A number of a float dtype.
     Float(f64),
 }
 
@@ -51,7 +51,7 @@ impl fmt::Display for Number {
 }
 
 impl Stats {
-    /// Goes through the numbers of a tensor once; `None` if it holds strings.
+    /// Computes the statistics of a tensor; `None` for strings.
     #[must_use]
     pub fn of(tensor: &Tensor) -> Option<Self> {
         match tensor.dtype() {

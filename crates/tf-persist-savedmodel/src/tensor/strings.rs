@@ -4,12 +4,12 @@
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Strings {
     bytes: Vec<u8>,
-    /// Where each string ends; it begins where the one before it ends.
+    /// The end of each string; it begins at the end of the one before.
     ends: Vec<usize>,
 }
 
 impl Strings {
-    /// No strings yet, with room for some.
+    /// An empty list with capacity.
     #[must_use]
     pub fn with_capacity(count: usize, bytes: usize) -> Self {
         Self { bytes: Vec::with_capacity(bytes), ends: Vec::with_capacity(count) }
@@ -21,13 +21,13 @@ impl Strings {
         Self { bytes: Vec::new(), ends: vec![0; count] }
     }
 
-    /// Strings that lie end to end already; each ends where `ends` says, the last one at the end of `bytes`.
+    /// Strings that are concatenated in `bytes`, with their ends; the last one ends with `bytes`.
     pub(crate) fn from_parts(bytes: Vec<u8>, ends: Vec<usize>) -> Self {
         debug_assert!(ends.is_sorted() && ends.last().copied().unwrap_or(0) == bytes.len());
         Self { bytes, ends }
     }
 
-    /// The bytes of all strings, laid end to end.
+    /// The concatenated bytes of all strings.
     pub(crate) fn all_bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -44,7 +44,7 @@ impl Strings {
         self.ends.len()
     }
 
-    /// Whether there are none.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()

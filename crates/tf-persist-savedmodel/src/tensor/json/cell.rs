@@ -1,4 +1,4 @@
-//! Single elements: how a number of each dtype stands in JSON.
+//! Single elements: the JSON form of a number of each dtype.
 
 use std::io::Write;
 
@@ -12,27 +12,27 @@ use num_complex::Complex;
 use crate::error::Error;
 use crate::tensor::Element;
 
-/// The only key of an object that stands for a byte string.
+/// The only key of an object for a byte string.
 pub(super) const B64: &str = "b64";
 
 /// The keys of a complex number.
 pub(super) const REAL: &str = "real";
 pub(super) const IMAG: &str = "imag";
 
-/// The standard alphabet; padding is optional in what is read, as in TensorFlow Serving, and stands in what is written.
+/// The standard alphabet. Padding is optional when reading, as in TensorFlow Serving, and always written.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Why an element was not decoded. Boxed, so that the way of the good ones stays narrow.
+/// Why an element was not decoded. Boxed to keep the success path small.
 #[derive(Debug)]
 pub(super) enum Refusal {
     /// It is not JSON.
     Syntax(JiterError),
-    /// It is not what the dtype wants.
+    /// It does not match the dtype.
     Value(String),
-    /// Memory could not be had.
+    /// There is no memory.
     Memory(Error),
 }
 
@@ -52,14 +52,14 @@ impl From<String> for Refused {
 
 /// An element of a numeric tensor, in JSON.
 pub(super) trait Cell: Element {
-    /// Takes the next value, of which `peek` is the first byte.
+    /// Reads the next value, whose first byte is `peek`.
     fn read(jiter: &mut Jiter<'_>, peek: Peek) -> Result<Self, Refused>;
 
     /// Adds the value to a text.
     fn write(&self, text: &mut Vec<u8>);
 }
 
-/// Any number in range goes for a float. It is read as a double and then rounded, as Python and TensorFlow Serving do.
+/// A float accepts any number in range. It is read as a double and then rounded, as Python and TensorFlow Serving do.
 macro_rules! floats {
     ($($float:ty: $round:expr, $widen:expr;)+) => {$(
         impl Cell for $float {
@@ -76,7 +76,7 @@ macro_rules! floats {
                 Ok(value)
             }
 
-            /// The shortest text that gives the same number again; always with `.` or `e`.
+            /// The shortest text that parses to the same number, always with `.` or `e`.
             fn write(&self, text: &mut Vec<u8>) {
                 let value = $widen(*self);
                 let _ = if value.is_finite() {
@@ -171,7 +171,7 @@ where
 
 /// The number of a JSON number that is written as an integer.
 fn integer(token: &[u8]) -> Option<i128> {
-    /// The digits of 2^64; a number of more is in no range of ours. JSON has no zeros in front.
+    /// The digits of 2^64; longer numbers are out of range. JSON has no leading zeros.
     const MAX_DIGITS: usize = 20;
     let (negative, digits) = match token.split_first() {
         Some((b'-', digits)) => (true, digits),
@@ -194,7 +194,7 @@ fn integer(token: &[u8]) -> Option<i128> {
     Some(if negative { -value } else { value })
 }
 
-/// Takes a string, or the bytes of a base64 object, into `bytes`.
+/// Reads a string, or the bytes of a base64 object, into `bytes`.
 pub(super) fn read_string(jiter: &mut Jiter<'_>, peek: Peek, bytes: &mut Vec<u8>) -> Result<(), Refused> {
     bytes.clear();
     match peek {
@@ -247,7 +247,7 @@ pub(super) fn write_text(string: &str, text: &mut Vec<u8>) {
     text.push(b'"');
 }
 
-/// A value of another kind than the dtype takes.
+/// The error for a value of another kind than the dtype accepts.
 #[cold]
 fn unexpected<T: Element>(jiter: &mut Jiter<'_>, peek: Peek) -> Refused {
     found(jiter, peek, T::DTYPES[0].name())
@@ -257,12 +257,12 @@ fn unexpected<T: Element>(jiter: &mut Jiter<'_>, peek: Peek) -> Refused {
 fn found(jiter: &mut Jiter<'_>, peek: Peek, expected: &str) -> Refused {
     match describe(peek) {
         Some(found) => format!("{found} where {expected} is expected").into(),
-        // Skipping what is no value says what is wrong with it.
+        // Skipping an invalid value returns its error.
         None => jiter.known_skip(peek).map_or_else(Refused::from, |()| format!("{expected} is expected").into()),
     }
 }
 
-/// What a value is, by its first byte.
+/// A description of a value by its first byte.
 pub(super) fn describe(peek: Peek) -> Option<&'static str> {
     match peek {
         Peek::Null => Some("null"),
@@ -276,7 +276,7 @@ pub(super) fn describe(peek: Peek) -> Option<&'static str> {
     }
 }
 
-/// That an infinite number is written as one, and is not a number that is too large.
+/// Whether an infinite number is written as such, and is not a number that is too large.
 #[cold]
 fn check_infinity<T: Element>(token: &[u8]) -> Result<(), Refused> {
     if token.ends_with(b"Infinity") {

@@ -1,4 +1,4 @@
-//! One value of a request, decoded straight into the memory of the tensor it becomes.
+//! Decoding a value of a request directly into the memory of its tensor.
 
 use half::{bf16, f16};
 use jiter::{Jiter, Peek};
@@ -11,21 +11,21 @@ use crate::error::{Error, Result, TensorError};
 use crate::tensor::aligned_buf::AlignedBuf;
 use crate::tensor::{Strings, Tensor};
 
-/// The tensor of an input while its values are read. The values of several rows go one after another.
+/// The tensor of an input while its values are read. The values of several rows follow each other.
 pub(super) struct Builder {
     dtype: DType,
     elements: Box<dyn Elements>,
     nest: Nest,
-    /// How many values are complete.
+    /// The number of complete values.
     values: usize,
 }
 
 /// The elements read so far, of one Rust type.
 trait Elements {
-    /// Makes room for so many elements more, if that is how this dtype's memory works.
+    /// Reserves memory for more elements, if the dtype has fixed-size elements.
     fn reserve(&mut self, count: usize) -> Result<()>;
 
-    /// Takes one value: an element, or nested lists of them.
+    /// Reads one value: an element, or nested lists of elements.
     fn read(&mut self, jiter: &mut Jiter<'_>, nest: &mut Nest) -> Result<(), Refused>;
 
     fn finish(self: Box<Self>, dtype: DType, shape: &[usize]) -> Result<Tensor>;
@@ -58,26 +58,26 @@ impl Builder {
         Ok(Self { dtype, elements, nest: Nest::default(), values: 0 })
     }
 
-    /// How many values have been taken.
+    /// The number of values so far.
     pub(super) fn values(&self) -> usize {
         self.values
     }
 
-    /// Where decoding stood when it failed.
+    /// The position of a failure.
     pub(super) fn path(&self) -> String {
         self.nest.path()
     }
 
-    /// Makes room for the elements of a text of valid JSON: between two elements stands a comma. The memory is a few
-    /// times that of the text at most.
+    /// Reserves memory for the elements of a valid JSON text by counting commas. The memory is at most a few times that
+    /// of the text.
     pub(super) fn reserve_for(&mut self, text: &[u8]) -> Result<()> {
-        // In runs so short that a byte holds the count of each, which is what makes it fast.
+        // The runs are so short that a byte holds the count of each, which makes it fast.
         let in_run = |run: &[u8]| usize::from(run.iter().map(|byte| u8::from(*byte == b',')).sum::<u8>());
         let commas: usize = text.chunks(u8::MAX.into()).map(in_run).sum();
         self.elements.reserve(commas + 1)
     }
 
-    /// Takes the next value, which must have the shape of those before it.
+    /// Reads the next value, which must have the shape of those before it.
     pub(super) fn read(&mut self, jiter: &mut Jiter<'_>) -> Result<(), Refused> {
         self.nest.restart();
         self.elements.read(jiter, &mut self.nest)?;
@@ -85,7 +85,7 @@ impl Builder {
         Ok(())
     }
 
-    /// The tensor of the value that was taken, or of all of them, their number then being the first size.
+    /// The tensor of the value, or of all values, whose number is then the first size.
     pub(super) fn finish(self, rows: bool) -> Result<Tensor> {
         let shape: Vec<usize> = rows.then_some(self.values).into_iter().chain(self.nest.shape()).collect();
         self.elements.finish(self.dtype, &shape)
@@ -146,7 +146,7 @@ impl Elements for Bytes {
     }
 }
 
-/// Walks through nested lists without recursion and hands every element to `take`.
+/// Walks nested lists without recursion and calls `take` with every element.
 fn walk<'j>(
     jiter: &mut Jiter<'j>,
     nest: &mut Nest,
@@ -186,8 +186,8 @@ fn walk<'j>(
     }
 }
 
-/// Takes all elements of the innermost list, of which `peek` begins the first. This is where large requests spend their
-/// time.
+/// Reads all elements of the innermost list; `peek` is the first byte of the first one. Large requests spend their time
+/// here.
 fn elements<'j>(
     jiter: &mut Jiter<'j>,
     nest: &mut Nest,
@@ -211,6 +211,6 @@ fn elements<'j>(
         }
     };
     nest.count(taken);
-    // Said here, after counting, so that the path names the place.
+    // Reported after counting, so that the path names the position.
     if outcome? { Ok(nest.expect_room()?) } else { Ok(()) }
 }

@@ -13,7 +13,7 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::tensor::Strings;
 
-/// The list that the values of a feature stand in (`tensorflow/core/example/feature.proto`).
+/// The kind of list of a feature's values (`tensorflow/core/example/feature.proto`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FeatureKind {
@@ -26,7 +26,7 @@ pub enum FeatureKind {
 }
 
 impl FeatureKind {
-    /// The kind of list that a parsed dtype comes from; `None` of those that `tf.Example` has no list for.
+    /// The kind of list for a parsed dtype; `None` for dtypes without a list in `tf.Example`.
     pub(crate) fn of(dtype: DType) -> Option<Self> {
         match dtype {
             DType::String => Some(Self::Bytes),
@@ -37,24 +37,24 @@ impl FeatureKind {
     }
 }
 
-/// Examples, and what stands in them that nobody asked for.
+/// Examples, and their unknown features.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ReadExamples {
-    /// Each example as it is serialized.
+    /// The serialized examples.
     pub examples: Strings,
-    /// The features of which no kind was known, each once, in the order of the text.
+    /// The features of unknown kind, each once, in the order of the text.
     pub unknown: Vec<String>,
 }
 
 /// Reads a list of objects of features. A feature is a value or a list of values: numbers, strings, `{"b64": "…"}` for
-/// bytes, and `true` and `false` for 1 and 0. `kind` says which list the values of a feature stand in; where it does
-/// not know, strings make a list of bytes, numbers that are all integers one of int64, other numbers one of float32.
-/// `source` names the text in errors.
+/// bytes, and `true` and `false` for 1 and 0. `kind` returns the kind of a feature's list; if it is unknown, strings
+/// make a list of bytes, integers a list of int64, other numbers a list of float32. Errors name `source`.
 ///
 /// # Errors
-/// [`TensorError::InvalidData`](crate::TensorError::InvalidData) with the example and the feature if it is no such list, an example has a feature
-/// twice, a value is not of the feature's kind or out of its range, or a list has values of several kinds.
+/// [`TensorError::InvalidData`](crate::TensorError::InvalidData) with the example and the feature if it is no such
+/// list, an example has a feature twice, a value is not of the feature's kind or out of its range, or a list has values
+/// of several kinds.
 pub fn read_examples(source: &str, bytes: &[u8], kind: impl Fn(&str) -> Option<FeatureKind>) -> Result<ReadExamples> {
     let text = Text { source, bytes };
     let (examples, place) = (Strings::default(), String::new());
@@ -68,10 +68,10 @@ pub fn read_examples(source: &str, bytes: &[u8], kind: impl Fn(&str) -> Option<F
 struct Reading<F> {
     kind: F,
     unknown: Vec<String>,
-    /// Those of `unknown`.
+    /// The set of `unknown`.
     seen: HashSet<String>,
     examples: Strings,
-    /// Where it is, for an error.
+    /// The position, for errors.
     place: String,
 }
 
@@ -80,7 +80,7 @@ struct Reading<F> {
 struct Values {
     bytes: Vec<Vec<u8>>,
     floats: Vec<f32>,
-    /// As long as the numbers are integers, these.
+    /// The numbers, as long as all are integers.
     integers: Vec<i64>,
 }
 
@@ -188,7 +188,7 @@ impl Values {
         Ok(())
     }
 
-    /// Takes a number of which the kind is not known yet.
+    /// Reads a number of unknown kind.
     fn number(&mut self, integer: Option<i64>, float: f32) {
         let all_before = self.integers.len() == self.floats.len();
         self.floats.push(float);

@@ -12,16 +12,16 @@ use crate::dtype::DType;
 use crate::error::{Error, Result, SignatureError, TensorError};
 use crate::tensor::Tensor;
 
-/// The inputs of a signature, with the tensors they become.
+/// The inputs of a signature, with their tensors.
 pub(super) struct Inputs<'a> {
     text: Text<'a>,
-    /// Where the tensors stand in the text.
+    /// The key of the tensors in the text.
     body: Range<usize>,
     signature: &'a str,
     inputs: Vec<(&'a str, DType)>,
     indices: HashMap<&'a str, usize>,
     builders: Vec<Builder>,
-    /// Whether each builder takes a value for every row, rather than one value for all.
+    /// Whether each builder reads a value for every row, rather than one value for all.
     by_row: bool,
 }
 
@@ -33,7 +33,7 @@ impl<'a> Inputs<'a> {
         inputs: Vec<(&'a str, DType)>,
     ) -> Result<Self> {
         let indices = inputs.iter().enumerate().map(|(index, (name, _))| (*name, index)).collect();
-        // One of a dtype that no tensor holds is in nobody's way who does not give it.
+        // An input of an unsupported dtype matters only if it is given.
         let builder = |(name, dtype): &(&str, DType)| {
             Builder::new(name, if dtype.is_supported() { *dtype } else { DType::String })
         };
@@ -41,7 +41,7 @@ impl<'a> Inputs<'a> {
         Ok(Self { text, body, signature, inputs, indices, builders, by_row: false })
     }
 
-    /// Reads the column form: an object of the inputs by name, or the only input as it is.
+    /// Reads the column form: an object of the inputs by name, or the value of the only input.
     pub(super) fn read_columns(&mut self, extra: ExtraInputs) -> Result<()> {
         let mut jiter = self.reader();
         let peek = self.checked(jiter.peek())?;
@@ -108,7 +108,7 @@ impl<'a> Inputs<'a> {
             self.read_input(index, jiter, Some(row))?;
             key = self.checked(jiter.next_key().map(|name| self.known(name)))?;
         }
-        // What no row has may have a default: that is the signature's to know.
+        // An input that no row has may have a default, which the signature knows.
         let given_before = |builder: &Builder| builder.values() > 0 && builder.values() <= row;
         let inputs = self.inputs.iter().zip(&self.builders);
         let missing: Vec<&str> =
@@ -154,7 +154,7 @@ impl<'a> Inputs<'a> {
         tensors.map(|((name, _), builder)| Ok((name.to_owned(), builder.finish(self.by_row)?))).collect()
     }
 
-    /// Whether the object that comes next is itself an element of the only input, and not an object of inputs by name.
+    /// Whether the next object is an element of the only input, and not an object of inputs by name.
     fn is_element(&self, jiter: &Jiter<'_>) -> bool {
         let [(_, dtype)] = &self.inputs[..] else { return false };
         let mut ahead = jiter.clone();

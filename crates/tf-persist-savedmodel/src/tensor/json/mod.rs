@@ -2,9 +2,8 @@
 //!
 //! A request is `{"inputs": …}`, the column form, with whole tensors by input name (or one bare tensor, if the
 //! signature has one input), or `{"instances": […]}`, the row form, with one item a row of the batch. It may name its
-//! `signature_name`. Other keys mean nothing. See TensorFlow Serving's
-//! <https://www.tensorflow.org/tfx/serving/api_rest> and its `util/json_tensor.cc`, whose rules these are, apart from
-//! what is said below.
+//! `signature_name`. Other keys are ignored. The rules are those of TensorFlow Serving's
+//! <https://www.tensorflow.org/tfx/serving/api_rest> and its `util/json_tensor.cc`, with the exceptions below.
 //!
 //! | dtype | JSON |
 //! |---|---|
@@ -14,11 +13,10 @@
 //! | `string` | text, or `{"b64": "…"}` for bytes (standard alphabet, padding or none) |
 //! | complex | `{"real": r, "imag": i}` |
 //!
-//! Unlike TensorFlow Serving, this reads and writes half, bfloat16, uint16, quantised and complex tensors (a server
-//! that wants to refuse them asks [`is_served_by_tensorflow_serving`]); checks the range of all numbers (there, too
-//! large a float becomes infinite); refuses bytes after the request, keys given twice, and, unless told otherwise,
-//! inputs that the signature does not have; does not know `Inf` for `Infinity`; and refuses nesting deeper than 200,
-//! where no tensor can follow.
+//! Unlike TensorFlow Serving, this reads and writes half, bfloat16, uint16, quantised and complex tensors (a server can
+//! refuse them with [`is_served_by_tensorflow_serving`]); checks the range of all numbers (in TensorFlow Serving, too
+//! large a float becomes infinite); refuses bytes after the request, duplicate keys, and, by default, unknown inputs;
+//! does not accept `Inf` for `Infinity`; and refuses nesting deeper than 200, which no tensor has.
 
 mod cell;
 mod decode;

@@ -1,4 +1,4 @@
-//! The shape of nested lists, learnt from the first of them and held against all others.
+//! The shape of nested lists, taken from the first of them and compared with all others.
 
 use crate::shape::MAX_RANK;
 
@@ -9,12 +9,12 @@ pub(super) struct Nest {
     sizes: Vec<Option<usize>>,
     /// Set by the first element, or the first empty list.
     rank: Option<usize>,
-    /// For each open list, how many values in it are complete.
+    /// For each open list, the number of complete values.
     counts: Vec<usize>,
 }
 
 impl Nest {
-    /// How many lists are open.
+    /// The number of open lists.
     pub(super) fn depth(&self) -> usize {
         self.counts.len()
     }
@@ -24,12 +24,12 @@ impl Nest {
         self.sizes.iter().map(|size| size.unwrap_or(0))
     }
 
-    /// Where decoding stands, as in `[2][0]`. Empty for a value outside of all lists.
+    /// The position of decoding, such as `[2][0]`. Empty for a value outside of all lists.
     pub(super) fn path(&self) -> String {
         self.counts.iter().map(|count| format!("[{count}]")).collect()
     }
 
-    /// Forgets which lists are open, and keeps the shape.
+    /// Closes all lists, and keeps the shape.
     pub(super) fn restart(&mut self) {
         self.counts.clear();
     }
@@ -50,27 +50,27 @@ impl Nest {
         Ok(())
     }
 
-    /// An element begins: it must stand as deep as the first one.
+    /// An element begins: it must be as deep as the first one.
     pub(super) fn element(&mut self) -> Result<(), String> {
         let depth = self.depth();
         let rank = *self.rank.get_or_insert(depth);
         if depth < rank { Err("a single value where the values before it are lists".into()) } else { Ok(()) }
     }
 
-    /// So many values more the innermost open list may have.
+    /// The number of further values that the innermost open list may have.
     pub(super) fn room(&self) -> usize {
         let size = self.depth().checked_sub(1).and_then(|level| self.sizes[level]);
         size.map_or(usize::MAX, |size| size.saturating_sub(self.counts.last().copied().unwrap_or(0)))
     }
 
-    /// So many values more of the innermost open list are complete.
+    /// Counts complete values of the innermost open list.
     pub(super) fn count(&mut self, values: usize) {
         if let Some(count) = self.counts.last_mut() {
             *count += values;
         }
     }
 
-    /// Refuses another value in the innermost open list if it has all it may have.
+    /// Refuses another value in the innermost open list if it is full.
     pub(super) fn expect_room(&self) -> Result<(), String> {
         if self.room() > 0 {
             return Ok(());
@@ -81,7 +81,7 @@ impl Nest {
     /// The innermost open list ends.
     pub(super) fn close(&mut self) -> Result<(), String> {
         let (Some(count), level) = (self.counts.pop(), self.counts.len()) else { return Ok(()) };
-        // An empty list is the innermost: what its elements would have been nobody can say.
+        // An empty list is the innermost: the shape of its elements is unknown.
         if count == 0 && self.rank.is_none() {
             self.rank = Some(level + 1);
         }

@@ -1,5 +1,5 @@
-//! Requests, read in two passes: the first finds what there is and which signature it is for, the second decodes the
-//! tensors with the dtypes of that signature.
+//! Reading requests in two passes: the first finds the keys and the signature, the second decodes the tensors with the
+//! dtypes of that signature.
 
 use std::ops::Range;
 
@@ -12,17 +12,16 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
-/// How tensors stand in a request or an answer.
+/// The form of a request or a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Form {
-    /// `{"instances": […]}` and `{"predictions": […]}`: row by row, the first dimension of every tensor being the
-    /// batch.
+    /// `{"instances": […]}` and `{"predictions": […]}`: row by row. The first dimension of every tensor is the batch.
     Row,
     /// `{"inputs": …}` and `{"outputs": …}`: tensor by tensor.
     Column,
 }
 
-/// What becomes of inputs in the column form that the signature does not have. In the row form they are always refused.
+/// The handling of unknown inputs in the column form. In the row form they are always refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ExtraInputs {
     /// They are an error by name.
@@ -32,7 +31,7 @@ pub enum ExtraInputs {
     Ignore,
 }
 
-/// A request, of which only the outline has been read: it is JSON throughout, and its signature is known by name.
+/// A request after the first pass: it is valid JSON, and the name of its signature is known.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
     text: Text<'a>,
@@ -48,7 +47,7 @@ pub(super) struct Text<'a> {
     pub(super) bytes: &'a [u8],
 }
 
-/// A key of a request that means something.
+/// A known key of a request.
 enum Key {
     SignatureName,
     Inputs,
@@ -57,11 +56,11 @@ enum Key {
 }
 
 impl<'a> Request<'a> {
-    /// Reads the outline of a request. `source` names it in errors.
+    /// Reads the outline of a request. Errors name `source`.
     ///
     /// # Errors
-    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if it is not one JSON object and nothing else, if
-    /// one of the keys that mean something is there twice, or if the signature's name is not a string.
+    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if it is not exactly one JSON object, a known key
+    /// is a duplicate, or the signature's name is not a string.
     pub fn parse(source: &'a str, bytes: &'a [u8]) -> Result<Self> {
         let text = Text { source, bytes };
         let mut request = Self { text, signature_name: None, inputs: None, instances: None };
@@ -111,7 +110,7 @@ impl<'a> Request<'a> {
         self.signature_name.as_deref()
     }
 
-    /// The form of the request, which is also that of its answer.
+    /// The form of the request, which is also that of its response.
     ///
     /// # Errors
     /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if it has neither `inputs` nor `instances`, or
@@ -129,15 +128,15 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Decodes the tensors that are given, in the order of `inputs`, which are all inputs of the signature with their
-    /// dtypes. Whether one that is not given may be left out is the signature's to know.
+    /// Decodes the given tensors, in the order of `inputs`, which are all inputs of the signature with their dtypes.
+    /// The signature decides whether one may be left out.
     ///
     /// # Errors
     /// [`SignatureError::UnknownInput`](crate::SignatureError::UnknownInput) and
     /// [`SignatureError::ConflictingInput`](crate::SignatureError::ConflictingInput) if the names are not those of the
-    /// signature; [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) if the signature has a dtype
-    /// that no tensor can hold; [`TensorError::InvalidData`](crate::TensorError::InvalidData), which says where, if a
-    /// value is not of its dtype, lists are ragged or rows differ in shape.
+    /// signature; [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) if a given input has an
+    /// unsupported dtype; [`TensorError::InvalidData`](crate::TensorError::InvalidData) with the position if a value
+    /// does not match its dtype, lists are ragged or rows differ in shape.
     pub fn tensors<S: AsRef<str>>(
         &self,
         signature: &str,
@@ -155,12 +154,12 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Reads one value, such as `[[1, 2], [3, 4]]`, `3.5` or `{"b64": "AAE="}`, as a tensor. `source` names it in errors.
+/// Reads one value, such as `[[1, 2], [3, 4]]`, `3.5` or `{"b64": "AAE="}`, as a tensor. Errors name `source`.
 ///
 /// # Errors
-/// [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) if no tensor can hold the dtype;
-/// [`TensorError::InvalidData`](crate::TensorError::InvalidData), which says where, if the text is not one JSON value
-/// and nothing else, a value is not of the dtype, or lists are ragged.
+/// [`TensorError::UnsupportedDType`](crate::TensorError::UnsupportedDType) if the dtype is unsupported;
+/// [`TensorError::InvalidData`](crate::TensorError::InvalidData) with the position if the text is not exactly one JSON
+/// value, a value does not match the dtype, or lists are ragged.
 pub fn read_value(source: &str, bytes: &[u8], dtype: DType) -> Result<Tensor> {
     let text = Text { source, bytes };
     let mut builder = Builder::new(source, dtype)?;
@@ -187,8 +186,7 @@ impl<'a> Text<'a> {
         Jiter::new(part).with_allow_inf_nan()
     }
 
-    /// The error for what was refused at a place: the path of a value, and where the part that was read begins in the
-    /// text.
+    /// The error for a refused value: `place` is its path, and the offset is the begin of the part in the text.
     pub(super) fn refuse(&self, path: &str, refusal: Refusal, start: usize) -> Error {
         let reason = match refusal {
             Refusal::Value(reason) if path.is_empty() => reason,

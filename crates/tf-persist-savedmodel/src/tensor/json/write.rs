@@ -1,4 +1,4 @@
-//! Answers.
+//! Writing responses.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -12,32 +12,32 @@ use crate::dtype::DType;
 use crate::error::{Error, Result, TensorError};
 use crate::tensor::{Strings, Tensor};
 
-/// Text goes out in pieces of about this size.
+/// Text is written in pieces of about this size.
 const PIECE: usize = 64 * 1024;
 
-/// A tensor without elements may still be any number of empty lists (`[1000000, 0]`), each of which is text.
+/// The most empty lists of a tensor without elements (`[1000000, 0]`), each of which is text.
 const MAX_EMPTY_LISTS: usize = 1 << 24;
 
-/// Outputs whose names end so are bytes by agreement with TensorFlow Serving, even where they happen to be text.
+/// Outputs whose names end in this are bytes, as in TensorFlow Serving, even if they are text.
 const BYTES_SUFFIX: &str = "_bytes";
 
-/// How an answer is laid out.
+/// The layout of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Layout {
-    /// That of the request.
+    /// The form of the request.
     pub form: Form,
-    /// Whether a single output stands without its name, as in TensorFlow Serving.
+    /// Whether a single output is written without its name, as in TensorFlow Serving.
     pub bare_single: bool,
 }
 
-/// Writes outputs as `{"outputs": …}` or `{"predictions": […]}`, on one line that is not ended.
+/// Writes outputs as `{"outputs": …}` or `{"predictions": […]}`, on one line without a line break.
 ///
-/// Numbers are the shortest that give the same bits again. A string is written as text if it is UTF-8 and its output's
-/// name does not end in `_bytes`, and as `{"b64": "…"}` otherwise. `target` names what is written to in errors.
+/// Numbers have the fewest digits that parse to the same bits. A string is written as text if it is UTF-8 and its
+/// output's name does not end in `_bytes`, and as `{"b64": "…"}` otherwise. Errors name `target`.
 ///
 /// # Errors
-/// [`TensorError::InvalidData`] if the row form cannot be: an output is a scalar, or
-/// their first sizes differ; nothing is written then. [`Error::Io`] if the writer fails.
+/// [`TensorError::InvalidData`] if the row form is impossible because an output is a scalar or first sizes differ:
+/// nothing is written then. [`Error::Io`] if the writer fails.
 pub fn write_outputs<'a>(
     target: impl AsRef<Path>,
     writer: &mut impl Write,
@@ -56,12 +56,11 @@ pub fn write_outputs<'a>(
     written.and_then(|()| pieces.flush()).map_err(Error::io("write", target))
 }
 
-/// Writes one tensor, as [`read_value`](super::read_value) reads it, on one line that is not ended. `target` names what
-/// is written to in errors.
+/// Writes one tensor in the form of [`read_value`](super::read_value), on one line without a line break. Errors name
+/// `target`.
 ///
 /// # Errors
-/// [`TensorError::UnsupportedDType`] for what JSON has no values for;
-/// [`Error::Io`] if the writer fails.
+/// [`TensorError::UnsupportedDType`] for dtypes without JSON values; [`Error::Io`] if the writer fails.
 pub fn write_value(target: impl AsRef<Path>, writer: &mut impl Write, tensor: &Tensor) -> Result<()> {
     let output = Output::new("value", tensor)?;
     let mut pieces = Pieces { writer, text: Vec::new() };
@@ -84,7 +83,7 @@ enum Elements<'a> {
 
 /// Elements of one Rust type.
 trait Numbers {
-    /// Adds one of them to a text.
+    /// Appends one of them to a text.
     fn write(&self, index: usize, text: &mut Vec<u8>);
 }
 
@@ -153,7 +152,7 @@ fn count_rows(outputs: &[Output<'_>]) -> Result<usize> {
     Ok(rows.unwrap_or(0))
 }
 
-/// A text that goes out piece by piece.
+/// A text that is written piece by piece.
 struct Pieces<'w, W: Write> {
     writer: &'w mut W,
     text: Vec<u8>,
@@ -227,8 +226,8 @@ impl<W: Write> Pieces<'_, W> {
         Ok(())
     }
 
-    /// The part of an output from element `start` on that has this shape. It recurses once a dimension, of which a
-    /// tensor has at most [`MAX_RANK`](crate::MAX_RANK).
+    /// Writes the part of an output from element `start` on with this shape. It recurses once for each dimension, at
+    /// most [`MAX_RANK`](crate::MAX_RANK) times.
     fn value(&mut self, output: &Output<'_>, shape: &[usize], start: usize) -> io::Result<()> {
         let Some((size, inner)) = shape.split_first() else {
             match &output.elements {

@@ -1,11 +1,11 @@
-//! The `descr` of a .npy header: which elements the file holds.
+//! The `descr` of a .npy header: the element type of the file.
 
 use crate::dtype::DType;
 
-/// What an element of the file is.
+/// A kind of element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A number, carried as it stands.
+    /// A number, taken as it is.
     Number(DType),
     /// `S`: bytes, filled up with NULs.
     Bytes,
@@ -19,12 +19,12 @@ pub(super) struct Descr {
     pub(super) kind: Kind,
     /// Bytes an element.
     pub(super) size: usize,
-    /// The bytes of the unit that is in big-endian order, 1 if none is. Half of a complex number, one character of a
+    /// The size of the units in big-endian order, 1 if there are none: half of a complex number, or a character of a
     /// text.
     pub(super) swap: usize,
 }
 
-/// Why an element type is refused, and what to do.
+/// The reason and the hint for a refused element type.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) reason: String,
@@ -50,7 +50,7 @@ const NUMBERS: [(&str, DType); 15] = [
     ("f8", DType::Float64),
     ("c8", DType::Complex64),
     ("c16", DType::Complex128),
-    // What numpy makes of the bfloat16 of ml_dtypes, which is the only 2-byte type that is saved as "void".
+    // numpy's form of the bfloat16 of ml_dtypes, the only 2-byte type that is saved as "void".
     ("V2", DType::BFloat16),
 ];
 
@@ -80,10 +80,9 @@ impl Descr {
         }
     }
 
-    /// The `descr` and the bytes of an element under which a dtype of numbers is written; `None` for strings and for
-    /// what no tensor holds.
+    /// The `descr` and the element size for writing a numeric dtype; `None` for strings and unsupported dtypes.
     ///
-    /// bfloat16 goes out as uint16 bits and a quantised integer as its raw number, because numpy alone knows neither.
+    /// bfloat16 is written as uint16 bits and a quantised integer as its raw number, because numpy alone has neither.
     pub(super) fn written(dtype: DType) -> Option<&'static str> {
         Some(match dtype {
             DType::Bool => "|b1",
@@ -106,7 +105,7 @@ impl Descr {
 }
 
 impl Refusal {
-    /// The refusal of a `descr` that is no element type of ours.
+    /// The error for an unsupported `descr`.
     fn of(text: &str) -> Self {
         /// A longer `descr` is cut in the message.
         const SHOWN: usize = 40;
@@ -129,7 +128,7 @@ impl Refusal {
         Self { reason: format!("it holds {what} (`{shown}`), which no tensor can"), hint }
     }
 
-    /// The refusal of a `descr` that is not one type but a list of fields.
+    /// The error for a `descr` that is a list of fields.
     pub(super) fn structured() -> Self {
         Self {
             reason: "it holds records of several fields, which no tensor can".into(),

@@ -6,20 +6,20 @@
 use super::descr::{Descr, Refusal};
 use crate::shape::MAX_RANK;
 
-/// What every .npy file begins with.
+/// The first bytes of every .npy file.
 pub(super) const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
-/// The longest header that is read. numpy's own limit is 10,000 characters; a header of version 1.0 cannot exceed this.
+/// The longest header. numpy's own limit is 10,000 characters; a header of version 1.0 cannot exceed this.
 pub(super) const MAX_HEADER: usize = 64 * 1024;
 
 /// numpy pads the header so that data begin at a multiple of this.
 const HEADER_ALIGNMENT: usize = 64;
 
-/// numpy leaves room for the first size to grow to this many digits (`GROWTH_AXIS_MAX_DIGITS`). Doing the same makes
-/// our files equal to numpy's byte by byte.
+/// numpy pads for the first size to grow to this many digits (`GROWTH_AXIS_MAX_DIGITS`). Doing the same makes files
+/// equal to numpy's byte for byte.
 const GROWTH_DIGITS: usize = 21;
 
-/// What a header says.
+/// The contents of a header.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) descr: Descr,
@@ -73,8 +73,7 @@ impl Header {
         })
     }
 
-    /// Everything that stands before the data, in version 1.0, as numpy writes it; `None` if it does not fit that
-    /// version.
+    /// Everything before the data in version 1.0, as numpy writes it; `None` if it does not fit that version.
     pub(super) fn write(descr: &str, shape: &[usize]) -> Option<Vec<u8>> {
         let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
         let tuple = if let [only] = &sizes[..] { format!("({only},)") } else { format!("({})", sizes.join(", ")) };
@@ -97,14 +96,14 @@ impl Header {
     }
 }
 
-/// Where the reading of a literal stands.
+/// A cursor in a literal.
 struct Cursor<'a> {
     text: &'a [u8],
     at: usize,
 }
 
 impl<'a> Cursor<'a> {
-    /// The next byte that is not white space, which is not passed.
+    /// The next byte that is not white space, without consuming it.
     fn peek(&mut self) -> Option<u8> {
         while self.text.get(self.at).is_some_and(u8::is_ascii_whitespace) {
             self.at += 1;
@@ -112,7 +111,7 @@ impl<'a> Cursor<'a> {
         self.text.get(self.at).copied()
     }
 
-    /// Passes a byte if it is the next.
+    /// Consumes a byte if it is the next one.
     fn skip(&mut self, byte: u8) -> bool {
         let next = self.peek() == Some(byte);
         self.at += usize::from(next);
@@ -126,7 +125,7 @@ impl<'a> Cursor<'a> {
         Err(format!("its header is not a Python dict: byte {} should be `{}`", self.at, byte as char).into())
     }
 
-    /// Passes what follows while it is of a kind.
+    /// Consumes bytes of a kind.
     fn run(&mut self, belongs: impl Fn(&u8) -> bool) -> &'a [u8] {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let run = &rest[..rest.iter().take_while(|byte| belongs(byte)).count()];
@@ -174,7 +173,7 @@ impl<'a> Cursor<'a> {
             if shape.len() > MAX_RANK {
                 return Err(format!("it has more than {MAX_RANK} dimensions, TensorFlow's limit").into());
             }
-            // What Python 2 wrote after a long integer.
+            // Python 2's suffix of a long integer.
             self.skip(b'L');
             if !self.skip(b',') {
                 self.expect(b')')?;

@@ -24,14 +24,13 @@ pub use write::write;
 use super::Tensor;
 use crate::dtype::DType;
 
-/// The tensor as the dtype that a signature declares, if only its name has to change for that: the elements stay the
-/// same bits.
+/// The tensor as the dtype that a signature declares, if the elements keep their bits.
 ///
-/// A file cannot say bfloat16 or a quantised type, so uint16 is taken as the bits of bfloat16, and an integer as the
+/// A file has no bfloat16 and no quantised types, so uint16 is taken as the bits of bfloat16, and an integer as the
 /// quantised integer of its size. Nothing is converted: float64 for float32 is refused, as TensorFlow does.
 ///
 /// # Errors
-/// The dtype that was given, if it is another one.
+/// The tensor's dtype, if it does not match.
 pub fn into_dtype(mut tensor: Tensor, expected: DType) -> Result<Tensor, DType> {
     let given = tensor.dtype;
     let same_bits = matches!(

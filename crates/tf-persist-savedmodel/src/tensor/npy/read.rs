@@ -12,23 +12,23 @@ use crate::shape::element_count;
 use crate::tensor::aligned_buf::{AlignedBuf, FillError, read_full};
 use crate::tensor::{Strings, Tensor};
 
-/// Elements of no bytes (`S0`) cost the file nothing and us eight bytes each, so they are counted.
+/// Elements of no bytes (`S0`) take no space in the file and eight bytes in memory, so their number is limited.
 const MAX_EMPTY_ELEMENTS: usize = 1 << 16;
 
-/// What is known of the length of an array before it is read, its header included.
+/// The length of an array with its header, as far as it is known before reading.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::tensor) struct Length {
-    /// The length that is declared; an array that needs another is refused before memory is asked for.
+    /// The declared length. An array that needs another is refused before memory is allocated.
     pub(in crate::tensor) declared: Option<u64>,
-    /// So many bytes are there for certain, and memory for them is asked for at once.
+    /// The number of bytes that certainly exist; their memory is allocated at once.
     pub(in crate::tensor) present: u64,
 }
 
 /// Reads an array from a reader of `len` bytes. `source` names it in errors.
 ///
 /// # Errors
-/// [`TensorError::InvalidData`] if it is no .npy array, is cut short or goes on after
-/// its end, or holds what no tensor can; [`Error::Io`] if the reader fails.
+/// [`TensorError::InvalidData`] if it is not a .npy array, is cut short or too long, or has an unsupported element
+/// type; [`Error::Io`] if the reader fails.
 pub fn read(source: &str, mut reader: impl Read, len: u64) -> Result<Tensor> {
     read_sized(source, &mut reader, Length { declared: Some(len), present: len })
 }
@@ -42,10 +42,10 @@ pub fn from_bytes(source: &str, mut bytes: &[u8]) -> Result<Tensor> {
     read_sized(source, &mut bytes, Length { declared: Some(len), present: len })
 }
 
-/// Reads an array from a file, or from a pipe, whose length is not known.
+/// Reads an array from a file, or from a pipe of unknown length.
 ///
 /// # Errors
-/// As [`read`], and [`Error::Io`] if there is no such file.
+/// As [`read`], and [`Error::Io`] if the file does not exist.
 pub fn read_file(path: impl AsRef<Path>) -> Result<Tensor> {
     let path = path.as_ref();
     let mut file = File::open(path).map_err(Error::io("read", path))?;
@@ -58,7 +58,7 @@ pub fn read_file(path: impl AsRef<Path>) -> Result<Tensor> {
     read_sized(&path.display().to_string(), &mut file, length)
 }
 
-/// Reads an array whose length may be a lie.
+/// Reads an array with an untrusted length.
 pub(in crate::tensor) fn read_sized(source: &str, reader: &mut dyn Read, length: Length) -> Result<Tensor> {
     let refuse = |refusal: Refusal| {
         let hint = refusal.hint.map(Hint::from);
@@ -102,7 +102,7 @@ pub(in crate::tensor) fn read_sized(source: &str, reader: &mut dyn Read, length:
     }
 }
 
-/// The header, and how many bytes it took. The outer error is the reader's, the inner one the header's.
+/// The header and its length in bytes. The outer error is the reader's, the inner one the header's.
 fn read_header(source: &str, reader: &mut dyn Read) -> Result<Result<(Header, u64), Refusal>> {
     let mut get = |buffer: &mut [u8]| match read_full(reader, buffer) {
         Ok(read) if read == buffer.len() => Ok(()),
@@ -146,7 +146,8 @@ fn wrong_length(shape: &[usize], needed: usize, data: u64) -> String {
     format!("it {what}: shape {shape:?} takes {needed} bytes of data, and there are {data}")
 }
 
-/// An error of the reader. A zip archive reports damage as invalid data; everything else is the operating system's.
+/// Converts an error of the reader. A zip archive reports damage as invalid data; other errors are the operating
+/// system's.
 fn failed(source: &str, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
@@ -165,7 +166,7 @@ fn numbers(source: &str, data: AlignedBuf, dtype: DType, shape: &[usize]) -> Res
     data.into_tensor(dtype, shape)
 }
 
-/// The strings of elements of one size each.
+/// The strings of fixed-size elements.
 fn strings(source: &str, data: &[u8], descr: Descr, count: usize, shape: &[usize]) -> Result<Tensor> {
     let mut strings = Strings::with_capacity(count, 0);
     let mut text = String::new();
@@ -188,20 +189,20 @@ fn strings(source: &str, data: &[u8], descr: Descr, count: usize, shape: &[usize
     Tensor::from_string_array(shape, strings)
 }
 
-/// The bytes without the NULs that fill them up.
+/// The bytes without trailing NULs.
 fn trimmed(bytes: &[u8]) -> &[u8] {
     let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     &bytes[..end]
 }
 
-/// Elements in Fortran order, where the first index runs fastest, put into row-major order.
+/// Converts elements in Fortran order, whose first index runs fastest, to row-major order.
 fn row_major(data: AlignedBuf, shape: &[usize], size: usize) -> Result<AlignedBuf> {
     // With at most one size above 1, both orders are the same; without elements or bytes there is nothing to order.
     if shape.iter().filter(|size| **size > 1).count() < 2 || data.bytes().is_empty() {
         return Ok(data);
     }
     let (Some((last, outer)), source) = (shape.split_last(), data.bytes()) else { return Ok(data) };
-    // How far apart in the source two neighbours along each dimension are, in bytes.
+    // The stride of each dimension in the source, in bytes.
     let mut strides = Vec::with_capacity(shape.len());
     let mut stride = size;
     for size in shape {

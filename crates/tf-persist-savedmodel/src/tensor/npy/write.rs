@@ -9,26 +9,27 @@ use crate::dtype::DType;
 use crate::error::{Error, Result, TensorError};
 use crate::tensor::{Strings, Tensor};
 
-/// Strings are filled up to the length of the longest, so one long string among many short ones makes a huge file.
+/// The largest string array. Strings are padded to the longest, so one long string among many short ones makes a huge
+/// file.
 const MAX_PADDED: u64 = 16 << 30;
 
-/// Strings go out in pieces of about this size.
+/// Strings are written in pieces of about this size.
 const PIECE: usize = 64 * 1024;
 
 /// Writes a tensor as numpy's `np.save` would.
 ///
-/// bfloat16 is written as uint16 bits and a quantised integer as its raw number, because numpy alone knows neither;
-/// strings as `S` of the longest one's length. `target` names what is written to in errors.
+/// bfloat16 is written as uint16 bits and a quantised integer as its raw number, because numpy alone has neither;
+/// strings as `S` of the longest one's length. Errors name `target`.
 ///
 /// # Errors
-/// [`TensorError::InvalidData`] if a string ends in NUL, which the form cannot say, or
-/// the strings filled up to one length are too large; [`Error::Io`] if the writer fails.
+/// [`TensorError::InvalidData`] if a string ends in NUL, which the format cannot express, or the padded strings are too
+/// large; [`Error::Io`] if the writer fails.
 pub fn write(target: impl AsRef<Path>, writer: &mut impl Write, tensor: &Tensor) -> Result<()> {
     let target = target.as_ref();
     Plan::new(&target.display().to_string(), tensor)?.write(writer).map_err(Error::io("write", target))
 }
 
-/// A tensor that can be written, with everything decided that could fail before the first byte.
+/// A tensor that can be written: everything that could fail before the first byte has been checked.
 pub(in crate::tensor) struct Plan<'a> {
     header: Vec<u8>,
     body: Body<'a>,
@@ -36,7 +37,7 @@ pub(in crate::tensor) struct Plan<'a> {
 
 enum Body<'a> {
     Numbers(&'a [u8]),
-    /// The strings, and the size each is filled up to.
+    /// The strings, and their padded size.
     Strings(&'a Strings, usize),
 }
 

@@ -1,9 +1,8 @@
 //! numpy's .npz form of several named arrays: a zip archive of .npy files.
 //!
-//! Stored and deflated members are read, as `np.savez` and `np.savez_compressed` write them. An archive may claim
-//! anything of itself, so nothing is believed that costs memory: sizes are compared with the array's own header, memory
-//! grows as data arrive, members must not share their data, and all that is decoded from one archive together is
-//! limited.
+//! Stored and deflated members are read, as `np.savez` and `np.savez_compressed` write them. The sizes in an archive
+//! are not trusted: they are compared with the array's own header, memory grows as data arrives, members must not share
+//! their data, and the total size of all decoded arrays is limited.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -20,22 +19,22 @@ use super::Tensor;
 use super::npy::{Length, Plan, read_sized};
 use crate::error::{Error, Result, TensorError};
 
-/// More members than any model has inputs.
+/// The most members, more than any model has inputs.
 const MAX_MEMBERS: usize = 1 << 16;
 
-/// All arrays that are decoded from one archive together.
+/// The total size of the arrays that are decoded from one archive.
 const MAX_DECODED: u64 = 16 << 30;
 
-/// What a member's name ends in; the array's name is without it.
+/// The suffix of a member's name; the array's name is without it.
 const SUFFIX: &str = ".npy";
 
 /// An open archive.
 pub struct Npz<R> {
     source: String,
     archive: ZipArchive<R>,
-    /// In the archive's order, which is that of the member's numbers.
+    /// In the archive's order.
     members: Vec<Member>,
-    /// How many bytes of the limit are used up.
+    /// The decoded bytes so far.
     decoded: u64,
 }
 
@@ -53,7 +52,7 @@ struct Member {
     name: String,
     /// The declared length of the .npy file.
     size: u64,
-    /// So many of its bytes are in the archive for certain.
+    /// The number of its bytes that certainly exist.
     present: u64,
 }
 
@@ -61,8 +60,8 @@ impl<R: Read + Seek> Npz<R> {
     /// Opens an archive and checks its directory; no array is read. `source` names it in errors.
     ///
     /// # Errors
-    /// [`TensorError::InvalidData`] if it is no zip archive, or has a member that is
-    /// no .npy file, is there twice, is encrypted or shares its data with another; [`Error::Io`] if the reader fails.
+    /// [`TensorError::InvalidData`] if it is not a zip archive, or has a member that is not a .npy file, is a
+    /// duplicate, is encrypted or shares its data with another; [`Error::Io`] if the reader fails.
     pub fn open(source: impl Into<String>, mut reader: R) -> Result<Self> {
         let source = source.into();
         let len = reader.seek(SeekFrom::End(0)).map_err(Error::io("read", &source))?;
@@ -104,11 +103,11 @@ impl<R: Read + Seek> Npz<R> {
         self.members.iter().map(|member| member.name.as_str())
     }
 
-    /// Reads one array; `None` if there is none of that name.
+    /// Reads one array; `None` if the archive has no array of that name.
     ///
     /// # Errors
-    /// [`TensorError::InvalidData`] if it is no .npy array, is damaged, or holds what
-    /// no tensor can, and if more than 16 GiB are decoded from one archive; [`Error::Io`] if the reader fails.
+    /// [`TensorError::InvalidData`] if it is not a .npy array, is damaged, has an unsupported element type, or if more
+    /// than 16 GiB are decoded from one archive; [`Error::Io`] if the reader fails.
     pub fn read(&mut self, name: &str) -> Result<Option<Tensor>> {
         self.members.iter().position(|member| member.name == name).map(|index| self.read_member(index)).transpose()
     }
@@ -133,13 +132,12 @@ impl<R: Read + Seek> Npz<R> {
     }
 }
 
-/// Writes arrays by name, stored without compression, as `np.savez` would. The same arrays give the same bytes: the
-/// time of every member is 1980-01-01. Gives the writer back, to be synced. `target` names what is written to in
-/// errors.
+/// Writes arrays by name, without compression, as `np.savez` would. Equal arrays give equal bytes: the time of every
+/// member is 1980-01-01. Returns the writer, so that it can be synced. Errors name `target`.
 ///
 /// # Errors
-/// [`TensorError::InvalidData`] if two arrays have one name, or a string tensor is not
-/// for this form (see [`npy`](super::npy::write)): nothing is written then. [`Error::Io`] if the writer fails.
+/// [`TensorError::InvalidData`] if two arrays have the same name, or a string tensor cannot be written (see
+/// [`npy`](super::npy::write)): nothing is written then. [`Error::Io`] if the writer fails.
 pub fn write<'a, W: Write + Seek>(
     target: impl AsRef<Path>,
     writer: W,
@@ -170,7 +168,7 @@ pub fn write<'a, W: Write + Seek>(
         archive.start_file(format!("{name}{SUFFIX}"), options).map_err(failed)?;
         plan.write(&mut *archive).map_err(Error::io("write", target))?;
     }
-    // What is buffered is written now, where a failure can still be told.
+    // Flushed here, where a failure can still be reported.
     archive.flush().map_err(Error::io("write", target))?;
     ManuallyDrop::into_inner(archive).finish().map_err(failed)
 }

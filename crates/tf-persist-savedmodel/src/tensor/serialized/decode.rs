@@ -1,4 +1,4 @@
-//! Bytes into tensors.
+//! Reading tensors from bytes.
 
 use tf_persist_proto::wire::{Reader, Value, WireError, try_fields};
 
@@ -9,18 +9,17 @@ use crate::shape::{MAX_RANK, element_count};
 use crate::tensor::proto::{check_room, string_list};
 use crate::tensor::{Strings, Tensor, byte_len};
 
-/// The tensor that a serialized `TensorProto` holds: what [`from_proto`](crate::tensor::proto::from_proto) makes of the
-/// message.
+/// The tensor of a serialized `TensorProto`, as [`from_proto`](crate::tensor::proto::from_proto) of the message.
 ///
 /// # Errors
-/// If the bytes are no message, or as `from_proto`.
+/// If the bytes are not a message; those of `from_proto`.
 pub fn decode(message: &[u8], max_filled_bytes: usize) -> Result<Tensor> {
     let mut dtype = DType::Invalid;
     let mut shape = Vec::new();
     let mut content: &[u8] = &[];
     for next in try_fields(message) {
         match next.map_err(malformed)? {
-            // Protobuf cuts what does not fit an enum.
+            // Protobuf truncates numbers that do not fit an enum.
             (field::DTYPE, Value::Varint(number)) => dtype = DType::from_number(number as i32),
             (field::SHAPE, Value::Bytes(bytes)) => read_shape(bytes, &mut shape)?,
             (field::CONTENT, Value::Bytes(bytes)) => content = bytes,
@@ -41,7 +40,7 @@ pub fn decode(message: &[u8], max_filled_bytes: usize) -> Result<Tensor> {
         Kind::Fixed => into.fixed(from),
         Kind::Varint => match (dtype, size) {
             (DType::Bool, _) => into.varints::<1>(from, |value| [u8::from(value != 0)]),
-            // Protobuf cuts what does not fit, and so does TensorFlow.
+            // Protobuf and TensorFlow truncate numbers that do not fit.
             (_, 1) => into.varints(from, |value| (value as u8).to_le_bytes()),
             (_, 2) => into.varints(from, |value| (value as u16).to_le_bytes()),
             (_, 4) => into.varints(from, |value| (value as u32).to_le_bytes()),
@@ -74,7 +73,7 @@ fn read_shape(message: &[u8], shape: &mut Vec<usize>) -> Result<()> {
     Ok(())
 }
 
-/// The values of a field of a message that was walked over before: it has no errors but inside of packed values.
+/// The values of a field of a message that was checked before: only packed values can have errors.
 #[derive(Clone, Copy)]
 struct Values<'a> {
     message: &'a [u8],
@@ -108,7 +107,7 @@ impl<'a> Values<'a> {
     }
 }
 
-/// The tensor to be made.
+/// The tensor that is being built.
 struct Target<'a> {
     dtype: DType,
     shape: &'a [usize],
@@ -120,7 +119,7 @@ struct Target<'a> {
 impl Target<'_> {
     fn fixed(&self, values: Values<'_>) -> Result<Tensor> {
         let wanted = byte_len(self.dtype, self.shape)?;
-        // Of a complex number, each half is one of them.
+        // Each half of a complex number counts.
         let unit = if matches!(self.dtype, DType::Complex64 | DType::Complex128) { self.size / 2 } else { self.size };
         let (mut given, mut pieces, mut whole) = (0, 0_usize, None);
         for value in values.fields() {
@@ -157,7 +156,7 @@ impl Target<'_> {
                 _ => {}
             }
         }
-        // Half of a complex number is none.
+        // Half of a complex number is not an element.
         self.repeat(bytes, at / self.size * self.size);
         Ok(tensor)
     }
@@ -179,7 +178,7 @@ impl Target<'_> {
         Ok(tensor)
     }
 
-    /// A tensor of zeros, if it may be one of so many values.
+    /// A tensor of zeros, if it may have this many values.
     fn room(&self, given: usize) -> Result<Tensor> {
         if given < element_count(self.shape)? {
             check_room(self.dtype, self.shape, self.size, self.max_filled_bytes)?;
@@ -187,7 +186,7 @@ impl Target<'_> {
         Tensor::zeros(self.dtype, self.shape)
     }
 
-    /// Fills all after `at` with the element before it; with zeros, if there is none.
+    /// Fills everything after `at` with the element before it, or with zeros.
     fn repeat(&self, bytes: &mut [u8], at: usize) {
         let (given, rest) = bytes.split_at_mut(at);
         match given.last_chunk_of(self.size) {
@@ -197,7 +196,7 @@ impl Target<'_> {
     }
 }
 
-/// The last so many bytes.
+/// The last bytes.
 trait LastChunk {
     fn last_chunk_of(&self, size: usize) -> Option<&[u8]>;
 }

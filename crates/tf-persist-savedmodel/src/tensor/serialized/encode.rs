@@ -1,4 +1,4 @@
-//! Tensors into bytes.
+//! Writing tensors as bytes.
 
 use super::{Form, Kind, field, values_of};
 use crate::dtype::DType;
@@ -19,7 +19,7 @@ pub fn encoded_len(tensor: &Tensor, form: Form) -> usize {
 /// Writes a tensor as a `TensorProto`. Its elements are copied once.
 pub fn encode(tensor: &Tensor, form: Form, out: &mut Vec<u8>) {
     put_varint(u64::from(field::DTYPE << 3), out);
-    // Sign-extended, as protobuf has all negative enums; there is none.
+    // Sign-extended like all enums in protobuf; none is negative.
     put_varint(tensor.dtype().number() as u64, out);
     put_head(field::SHAPE, shape_len(tensor), out);
     for size in tensor.shape() {
@@ -102,7 +102,7 @@ fn varints_len(dtype: DType, bytes: &[u8]) -> usize {
     length
 }
 
-/// The elements of an integer type as protobuf writes them: signed ones are extended to 64 bits.
+/// The elements of an integer type in protobuf's form: signed ones are extended to 64 bits.
 fn each_value(dtype: DType, bytes: &[u8], mut take: impl FnMut(u64)) {
     fn each<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> u64, take: &mut impl FnMut(u64)) {
         bytes.as_chunks::<N>().0.iter().for_each(|element| take(value(*element)));

@@ -1,8 +1,8 @@
-//! `TensorProto`s as bytes, read into tensors and written out of them without the message between.
+//! Reading and writing the bytes of `TensorProto`s without the message in between.
 //!
-//! What a server does with every request: numbers are copied once, from the message into aligned memory, and once out
-//! of it. Small hostile messages cannot take much memory: nothing is kept of what is not known. For the rules see
-//! [`proto`](super::proto).
+//! A server does this for every request: numbers are copied once, from the message into aligned memory, and once out of
+//! it. Small hostile messages cannot take much memory: unknown fields are not kept. [`proto`](super::proto) has the
+//! rules.
 
 mod decode;
 mod encode;
@@ -30,7 +30,7 @@ mod field {
     pub(super) const UINT64: u32 = 17;
 }
 
-/// How elements stand in a `TensorProto`.
+/// The form of the elements in a `TensorProto`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// Each in the field of its type: `float_val`, `string_val`, … (`Tensor::AsProtoField`).
@@ -39,10 +39,10 @@ pub enum Form {
     Content,
 }
 
-/// How the values of a field are written.
+/// The encoding of the values of a field.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
-    /// As the bytes that they have in a tensor.
+    /// The bytes of the tensor.
     Fixed,
     /// As numbers of 7 bits a byte.
     Varint,
