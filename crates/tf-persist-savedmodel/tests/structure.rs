@@ -131,9 +131,14 @@ fn circle(imports: &Imports, from: &str) -> Option<Vec<String>> {
 
 #[test]
 fn no_folders_of_a_crate_import_each_other() {
-    for name in ["tf-persist-savedmodel", "tf-persist-core"] {
-        let imports = imports(&crates().join(name).join("src"));
-        assert!(imports.len() > 5, "{name}: {imports:?}");
+    for name in ["tf-persist-savedmodel", "tf-persist-core", "tf-persist-serve"] {
+        let src = crates().join(name).join("src");
+        let mut imports = imports(&src);
+        if name == "tf-persist-serve" {
+            // Files at its root, such as `settings.rs` and `state.rs`, connect the folders; only folders are compared.
+            imports.retain(|room, _| src.join(room).is_dir());
+        }
+        assert!(imports.len() >= 5, "{name}: {imports:?}");
         for room in imports.keys() {
             let Some(circle) = circle(&imports, room) else { continue };
             let files: Vec<_> = circle.windows(2).map(|pair| &imports[&pair[0]][&pair[1]]).collect();
