@@ -79,7 +79,8 @@ fn references(code: &str) -> Vec<String> {
 
 /// Where the names come from that the crate's root exports.
 fn exported(src: &Path) -> BTreeMap<String, String> {
-    let code = code(&src.join("lib.rs"));
+    let root = ["lib.rs", "main.rs"].map(|name| src.join(name)).into_iter().find(|path| path.exists());
+    let code = code(&root.unwrap());
     let uses = code.split("pub use ").skip(1).filter_map(|rest| rest.split(';').next()).flat_map(paths);
     let uses = uses.filter_map(|path| {
         let (room, rest) = path.split_once("::")?;
@@ -131,7 +132,7 @@ fn circle(imports: &Imports, from: &str) -> Option<Vec<String>> {
 
 #[test]
 fn no_folders_of_a_crate_import_each_other() {
-    for name in ["tf-persist-savedmodel", "tf-persist-core", "tf-persist-serve"] {
+    for name in ["tf-persist-savedmodel", "tf-persist-core", "tf-persist-serve", "tf-persist-cli"] {
         let src = crates().join(name).join("src");
         let mut imports = imports(&src);
         if name == "tf-persist-serve" {
