@@ -177,12 +177,12 @@ mod tests {
         let calls = CallExecutor { inline, active, shared: shared.handle().clone() };
         let where_it_is = || std::thread::current().name().unwrap_or_default().to_owned();
         let call = |calls: &CallExecutor, end: oneshot::Receiver<()>| {
-            let (say, said) = oneshot::channel();
+            let (send_name, name) = oneshot::channel();
             calls.execute(async move {
                 let _ = end.await;
-                let _ = say.send(where_it_is());
+                let _ = send_name.send(where_it_is());
             });
-            said
+            name
         };
         here.block_on(async {
             let ((end_first, first), (end_second, second)) = (oneshot::channel(), oneshot::channel());

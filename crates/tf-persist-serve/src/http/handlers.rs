@@ -126,17 +126,17 @@ fn decode_predict(
     let servable = state.models().find(&route.model, &route.version)?;
     let name = body.signature_name().unwrap_or_default();
     let served = signature_for_predict(&servable, name, Protocol::Rest)?.clone();
-    let wanted: Vec<_> = served.signature.inputs().collect();
+    let expected: Vec<_> = served.signature.inputs().collect();
     let limit = state.settings().security.limits.tensors;
-    if wanted.len() > limit {
+    if expected.len() > limit {
         let message =
-            format!("The signature has {} inputs, and {limit} tensors are allowed in a request", wanted.len());
+            format!("The signature has {} inputs, and {limit} tensors are allowed in a request", expected.len());
         return Err(Status::invalid_argument(message).into());
     }
     let defaults = &served.signature.definition().defaults;
     let has_default = |name: &str| defaults.iter().any(|(default, _)| default == name);
-    let (format, inputs) = body.tensors(&wanted, &has_default)?;
-    drop(wanted);
+    let (format, inputs) = body.tensors(&expected, &has_default)?;
+    drop(expected);
     Ok(DecodedPredict { servable, served, format, inputs })
 }
 

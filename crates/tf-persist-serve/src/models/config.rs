@@ -50,14 +50,16 @@ impl Policy {
         match self {
             Self::Latest(count) => all.rev().take(*count).collect(),
             Self::All => all.collect(),
-            Self::Specific(wanted) => all.filter(|(version, _)| wanted.contains(version)).collect(),
+            Self::Specific(versions) => all.filter(|(version, _)| versions.contains(version)).collect(),
         }
     }
 
     /// The versions that the policy names and that were not found.
     pub(super) fn missing(&self, found: &BTreeMap<i64, PathBuf>) -> Vec<i64> {
         match self {
-            Self::Specific(wanted) => wanted.iter().filter(|version| !found.contains_key(version)).copied().collect(),
+            Self::Specific(versions) => {
+                versions.iter().filter(|version| !found.contains_key(version)).copied().collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -176,14 +178,14 @@ pub(super) fn check(config: &ModelServerConfig, old: Option<&ModelConfigs>) -> R
             tracing::warn!(model = %name, "its `logging_config` is ignored: requests are not logged");
         }
     }
-    let wanted = list.iter().zip(paths).map(|(config, base_path)| {
+    let configs = list.iter().zip(paths).map(|(config, base_path)| {
         let policy = config.model_version_policy.as_ref().map_or(Policy::Latest(1), Policy::from);
         if policy == Policy::Specific(BTreeSet::new()) {
             tracing::warn!(model = %config.name, "its version policy is `specific`, and names no versions");
         }
         (config.name.clone(), ModelConfig { base_path, policy, labels: config.version_labels.clone() })
     });
-    Ok(wanted.collect())
+    Ok(configs.collect())
 }
 
 /// The platform of a model, from either of the two fields for it.

@@ -71,8 +71,8 @@ impl<T: Send + Sync + 'static> Handle<T> {
     pub(super) async fn reload(&self, config: ModelServerConfig, requested_by: &str) -> Result<(), Status> {
         let (reply, answer) = oneshot::channel();
         let requested_by = requested_by.to_owned();
-        let told = self.events.send(Event::Reload { config: Box::new(config), requested_by, reply });
-        told.map_err(|_| stopping_error())?;
+        let sent = self.events.send(Event::Reload { config: Box::new(config), requested_by, reply });
+        sent.map_err(|_| stopping_error())?;
         answer.await.map_err(|_| stopping_error())?
     }
 

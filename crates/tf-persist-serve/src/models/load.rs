@@ -80,7 +80,7 @@ pub(super) fn start<L: Loader>(
         while let Some(job) = queue.pop() {
             let (id, model) = (job.id, job.model.clone());
             let outcome = if job.cancelled.load(Ordering::Relaxed) {
-                LoadOutcome::Dropped
+                LoadOutcome::Cancelled
             } else {
                 let _ = events.send(Event::Started { model: model.clone(), id });
                 load(&*loader, &job, &journal)
@@ -102,15 +102,15 @@ fn load<L: Loader>(loader: &L, job: &LoadJob, journal: &CrashJournal) -> LoadOut
     let (model, version, path) = (job.model.as_str(), job.version, job.path.as_path());
     let stamp = FileStamp::read(path);
     if let Some(Quarantine { status, left }) = journal.quarantined(path, stamp, SystemTime::now()) {
-        return LoadOutcome::Refused(LoadError { again: Some(left), ..LoadError::new(status, true) }, stamp);
+        return LoadOutcome::Failed(LoadError { retry_after: Some(left), ..LoadError::new(status, true) }, stamp);
     }
     let permit = journal.begin_load(model, version, path, stamp);
     let loaded = catch_unwind(AssertUnwindSafe(|| loader.load(model, version, path)));
     journal.end_load(path);
     drop(permit);
-    let refusal = match loaded {
+    let failure = match loaded {
         Ok(Ok(servable)) => return LoadOutcome::Loaded(servable),
-        Ok(Err(refusal)) => refusal,
+        Ok(Err(failure)) => failure,
         Err(panic) => {
             let message = format!("loading `{}` panicked: {}", path.display(), panic_message(&*panic));
             LoadError::new(Status::new(Code::Internal, message), false)
@@ -119,10 +119,10 @@ fn load<L: Loader>(loader: &L, job: &LoadJob, journal: &CrashJournal) -> LoadOut
     loader.released();
     // If the files are gone, the loader's error is misleading.
     if !path.exists() {
-        let message = format!("`{}` vanished while it was being loaded: {}", path.display(), refusal.status.message);
-        return LoadOutcome::Refused(LoadError::new(Status::not_found(message), false), stamp);
+        let message = format!("`{}` vanished while it was being loaded: {}", path.display(), failure.status.message);
+        return LoadOutcome::Failed(LoadError::new(Status::not_found(message), false), stamp);
     }
-    LoadOutcome::Refused(refusal, stamp)
+    LoadOutcome::Failed(failure, stamp)
 }
 
 /// The message of a panic.

@@ -29,21 +29,21 @@ pub(super) struct LoadError {
     /// Whether another attempt would fail too, unless the files change.
     pub(super) is_final: bool,
     /// The pause after which a final error is retried nevertheless.
-    pub(super) again: Option<Duration>,
+    pub(super) retry_after: Option<Duration>,
 }
 
 impl LoadError {
     pub(super) fn new(status: Status, is_final: bool) -> Self {
-        Self { status, hint: None, is_final, again: None }
+        Self { status, hint: None, is_final, retry_after: None }
     }
 }
 
 /// The outcome of a load.
 pub(super) enum LoadOutcome<T> {
     Loaded(T),
-    Refused(LoadError, FileStamp),
+    Failed(LoadError, FileStamp),
     /// Cancelled before it began.
-    Dropped,
+    Cancelled,
 }
 
 /// A version to load.
@@ -116,7 +116,7 @@ enum Phase<T> {
     /// Failed; retried when the files change, and at this time if there is one.
     Failed {
         stamps: FileStamps,
-        again: Option<Instant>,
+        retry_at: Option<Instant>,
     },
 }
 
@@ -238,21 +238,21 @@ impl<T> Model<T> {
                 (entry.error, entry.hint, entry.attempts) = (None, None, 0);
                 self.was_available = true;
             }
-            LoadOutcome::Refused(refusal, stamp) if entry.is_aspired => {
+            LoadOutcome::Failed(failure, stamp) if entry.is_aspired => {
                 let stamps = FileStamps { failed: stamp, seen: stamp };
-                (entry.error, entry.hint) = (Some(refusal.status), refusal.hint);
-                entry.phase = if refusal.is_final || entry.attempts >= retries.max {
-                    Phase::Failed { stamps, again: refusal.again.map(|pause| now + pause) }
+                (entry.error, entry.hint) = (Some(failure.status), failure.hint);
+                entry.phase = if failure.is_final || entry.attempts >= retries.max {
+                    Phase::Failed { stamps, retry_at: failure.retry_after.map(|pause| now + pause) }
                 } else {
                     Phase::Waiting { until: now + retries.interval, stamps }
                 };
                 entry.attempts = entry.attempts.saturating_add(1);
             }
             // Aspired again in the meantime.
-            LoadOutcome::Dropped if entry.is_aspired => entry.phase = Phase::New,
-            LoadOutcome::Dropped => self.end(at),
-            LoadOutcome::Refused(refusal, _) => {
-                entry.error = Some(refusal.status);
+            LoadOutcome::Cancelled if entry.is_aspired => entry.phase = Phase::New,
+            LoadOutcome::Cancelled => self.end(at),
+            LoadOutcome::Failed(failure, _) => {
+                entry.error = Some(failure.status);
                 self.end(at);
             }
             LoadOutcome::Loaded(servable) => {
@@ -276,7 +276,7 @@ impl<T> Model<T> {
     pub(super) fn next_retry(&self) -> Option<Instant> {
         let times = self.entries.iter().filter_map(|entry| match entry.phase {
             Phase::Waiting { until, .. } => Some(until),
-            Phase::Failed { again, .. } => again,
+            Phase::Failed { retry_at, .. } => retry_at,
             _ => None,
         });
         times.min()
@@ -288,7 +288,7 @@ impl<T> Model<T> {
         for entry in &mut self.entries {
             let is_due = match entry.phase {
                 Phase::Waiting { until, .. } => until <= now,
-                Phase::Failed { again, .. } => again.is_some_and(|again| again <= now),
+                Phase::Failed { retry_at, .. } => retry_at.is_some_and(|retry_at| retry_at <= now),
                 _ => false,
             };
             if is_due {
@@ -341,7 +341,7 @@ impl<T> Model<T> {
     pub(super) fn is_version_pending(&self, version: i64) -> bool {
         let may_come = |entry: &VersionEntry<T>| match entry.phase {
             Phase::New | Phase::Queued | Phase::Loading | Phase::Waiting { .. } => true,
-            Phase::Failed { again, .. } => again.is_some(),
+            Phase::Failed { retry_at, .. } => retry_at.is_some(),
             Phase::Ready(_) | Phase::Unloading => false,
         };
         self.entries.iter().any(|entry| entry.version == version && entry.is_aspired && may_come(entry))
@@ -406,7 +406,7 @@ impl<T> Model<T> {
         }
         ModelTable {
             available: available.into_iter().rev().collect(),
-            labels: self.config.as_ref().map(|wanted| wanted.labels.clone()).unwrap_or_default(),
+            labels: self.config.as_ref().map(|config| config.labels.clone()).unwrap_or_default(),
             is_configured: self.config.is_some(),
             was_polled: self.was_polled,
         }

@@ -35,10 +35,10 @@ impl Loader for TensorFlowLoader {
         if WAS_LOADED.load(Ordering::Relaxed) {
             lower_priority();
         }
-        let begun = Instant::now();
+        let started = Instant::now();
         let loaded = self.open(model, version, path);
-        let refused = loaded.as_ref().err().map(|refusal| refusal.status.code);
-        self.metrics.record_load(&path.to_string_lossy(), refused, begun.elapsed());
+        let refused = loaded.as_ref().err().map(|failure| failure.status.code);
+        self.metrics.record_load(&path.to_string_lossy(), refused, started.elapsed());
         let servable = loaded?;
         WAS_LOADED.store(true, Ordering::Relaxed);
         if self.load.warm_up {
@@ -95,7 +95,7 @@ impl TensorFlowLoader {
     }
 
     fn warm_up(&self, servable: &Servable, model: &str, version: i64, path: &Path) -> Result<(), LoadError> {
-        let begun = Instant::now();
+        let started = Instant::now();
         let warmed = (self.warm_up)(servable, self.load.warm_up_iterations);
         let (refused, records) = match &warmed {
             Ok(records) => (None, *records),
@@ -103,8 +103,8 @@ impl TensorFlowLoader {
         };
         // A model without warm-up requests is not counted.
         if refused.is_some() || records > 0 {
-            self.metrics.record_warm_up(&path.to_string_lossy(), refused, records, begun.elapsed());
-            tracing::info!(%model, version, records, took_ms = milliseconds(begun.elapsed()), "warmed up");
+            self.metrics.record_warm_up(&path.to_string_lossy(), refused, records, started.elapsed());
+            tracing::info!(%model, version, records, took_ms = milliseconds(started.elapsed()), "warmed up");
         }
         warmed.map(drop).map_err(|status| LoadError::new(status, false))
     }

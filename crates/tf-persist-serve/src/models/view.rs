@@ -55,8 +55,8 @@ impl<T> View<T> {
     pub(super) fn is_pending(&self, name: &str, version: Option<i64>) -> bool {
         let is_unknown = self.tables.get(name).is_some_and(|table| table.is_configured && !table.was_polled);
         let seen = self.seen.get(name).map_or(&[][..], Vec::as_slice);
-        let asked = |status: &&VersionStatus| version.is_none_or(|version| status.version == version);
-        is_unknown || seen.iter().filter(asked).any(|found| matches!(found.state, State::Start | State::Loading))
+        let matches = |status: &&VersionStatus| version.is_none_or(|version| status.version == version);
+        is_unknown || seen.iter().filter(matches).any(|found| matches!(found.state, State::Start | State::Loading))
     }
 
     pub(super) fn find(&self, name: &str, version: &Version) -> Result<&Arc<T>, Status> {
@@ -81,8 +81,8 @@ impl<T> View<T> {
 
     pub(super) fn status(&self, name: &str, version: Option<i64>) -> Result<Vec<VersionStatus>, Status> {
         let seen = self.seen.get(name).map_or(&[][..], Vec::as_slice);
-        let asked = |status: &&VersionStatus| version.is_none_or(|version| status.version == version);
-        let found: Vec<VersionStatus> = seen.iter().filter(asked).cloned().collect();
+        let matches = |status: &&VersionStatus| version.is_none_or(|version| status.version == version);
+        let found: Vec<VersionStatus> = seen.iter().filter(matches).cloned().collect();
         match version {
             _ if !found.is_empty() => Ok(found),
             Some(version) => Err(Status::not_found(format!("Could not find version {version} of model {name}"))),

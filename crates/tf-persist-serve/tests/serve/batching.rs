@@ -9,7 +9,7 @@ use tf_persist_serve::RunSettings;
 use tf_persist_serve::internals::{Gauges, InferenceRequest};
 use tf_persist_testing::model;
 
-use crate::common::gated_model::{Outcome, Served, floats, load, one_worker, request, x};
+use crate::common::gated_model::{Outcome, TestModel, floats, load, one_worker, request, x};
 use crate::common::models::{has_tensorflow, load_options};
 use crate::common::server::eventually;
 
@@ -37,7 +37,7 @@ async fn mixed_requests_share_runs() {
     if !has_tensorflow("mixed_requests_share_runs") {
         return;
     }
-    let served = Served::new(&one_worker());
+    let served = TestModel::new(&one_worker());
     // From the second round on the signature is known to be batchable.
     for round in 0..4_usize {
         let text = |rows: usize, number: usize| {
@@ -71,7 +71,7 @@ async fn short_requests_of_many_connections_share_runs() {
     if !has_tensorflow("short_requests_of_many_connections_share_runs") {
         return;
     }
-    let served = Arc::new(Served::new(&RunSettings::default()));
+    let served = Arc::new(TestModel::new(&RunSettings::default()));
     let connection = |number: usize| {
         let served = served.clone();
         tokio::spawn(async move {
@@ -98,7 +98,7 @@ async fn dependent_rows_share_no_runs() {
         return;
     }
     for signature in ["share", "total"] {
-        let served = Served::new(&one_worker());
+        let served = TestModel::new(&one_worker());
         for first in [1.0, 1.0, 7.0] {
             // Equal requests at first: their equal responses prove nothing.
             let step = if first > 1.0 { 1.0 } else { 0.0 };
@@ -116,7 +116,7 @@ async fn invalid_request_fails_alone() {
     if !has_tensorflow("invalid_request_fails_alone") {
         return;
     }
-    let served = Served::new(&one_worker());
+    let served = TestModel::new(&one_worker());
     for _ in 0..4 {
         let lookup = |index: i32| request(vec![("i", Tensor::from_slice(&[1], &[index]).unwrap())]);
         let outcomes = served.run_together("lookup", [0, 1, 99, 2].map(lookup).to_vec()).await;
@@ -137,7 +137,7 @@ async fn batching_parameters_limit_rows_and_batches() {
     if !has_tensorflow("batching_parameters_limit_rows_and_batches") {
         return;
     }
-    let served = Served::new(&with_parameters(&format!("{FOUR_ROWS} allowed_batch_sizes: [3, 4]")));
+    let served = TestModel::new(&with_parameters(&format!("{FOUR_ROWS} allowed_batch_sizes: [3, 4]")));
     let requests: Vec<_> = (0..5).map(|number| x(1, number as f32)).chain([x(4, 9.0), x(5, 9.0)]).collect();
     let mut outcomes = served.run_together("both", requests.clone()).await;
     let too_large = outcomes.pop().unwrap();
@@ -152,7 +152,7 @@ async fn batching_parameters_limit_rows_and_batches() {
     let sum: f32 = outcomes.iter().flat_map(floats).sum();
     assert!((sum - 1.0).abs() < 1e-6, "{sum}");
 
-    let served = Served::new(&with_parameters(&format!("{FOUR_ROWS} max_enqueued_batches {{ value: 2 }}")));
+    let served = TestModel::new(&with_parameters(&format!("{FOUR_ROWS} max_enqueued_batches {{ value: 2 }}")));
     let outcomes = served.run_together("both", (0..3).map(|number| x(4, number as f32)).collect()).await;
     let refused: Vec<_> = outcomes.iter().filter(|outcome| outcome.is_err()).map(error).collect();
     let [(Code::Unavailable, message)] = refused[..] else { panic!("{refused:?}") };
@@ -167,7 +167,7 @@ async fn batching_parameters_split_and_pad() {
     }
     let parts = "enable_large_batch_splitting { value: true } max_execution_batch_size { value: 3 }";
     let parameters = format!("max_batch_size {{ value: 10 }} {parts} pad_variable_length_inputs: true");
-    let served = Served::new(&with_parameters(&parameters));
+    let served = TestModel::new(&with_parameters(&parameters));
     let requests = vec![x(10, 1.0), x(2, 5.0)];
     let outcomes = served.run_together("both", requests.clone()).await;
     for (request, outcome) in requests.iter().zip(outcomes) {
@@ -179,7 +179,7 @@ async fn batching_parameters_split_and_pad() {
     assert_eq!(outcomes.iter().flat_map(floats).copied().collect::<Vec<_>>(), [6.0, 15.0]);
 
     // Shapes are checked even if a request comes alone.
-    let served = Served::new(&with_parameters(&format!("{FOUR_ROWS} pad_variable_length_inputs: false")));
+    let served = TestModel::new(&with_parameters(&format!("{FOUR_ROWS} pad_variable_length_inputs: false")));
     let text = |shape: &[usize]| Tensor::from_strings(shape, vec!["a"; shape.iter().product()]).unwrap();
     let with = |strings: Tensor| request(vec![("x", x(2, 1.0).inputs[0].1.clone()), ("s", strings)]);
     for round in 0..3 {
@@ -202,7 +202,7 @@ async fn runs_are_counted_in_tensorflow_servings_metrics() {
     if !has_tensorflow("runs_are_counted_in_tensorflow_servings_metrics") {
         return;
     }
-    let served = Served::new(&with_parameters(&format!("{FOUR_ROWS} allowed_batch_sizes: [2, 4]")));
+    let served = TestModel::new(&with_parameters(&format!("{FOUR_ROWS} allowed_batch_sizes: [2, 4]")));
     for rows in [1, 2, 3] {
         served.run("both", x(rows, 1.0)).await.unwrap();
     }
@@ -228,14 +228,14 @@ async fn batch_waits_for_its_timeout_unless_it_is_full() {
     if !has_tensorflow("batch_waits_for_its_timeout_unless_it_is_full") {
         return;
     }
-    let served = Served::new(&with_parameters("max_batch_size { value: 2 } batch_timeout_micros { value: 400000 }"));
+    let served = TestModel::new(&with_parameters("max_batch_size { value: 2 } batch_timeout_micros { value: 400000 }"));
     served.run("both", x(1, 1.0)).await.unwrap();
     let page = served.metrics.page(&Gauges::default());
     let name = "tf_persist_request_phase_seconds_sum{model=\"m\",phase=\"queue\"} ";
     let waited: f64 = page.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap();
     assert!(waited >= 0.4, "{waited}");
     let served =
-        Served::new(&with_parameters("max_batch_size { value: 2 } batch_timeout_micros { value: 3600000000 }"));
+        TestModel::new(&with_parameters("max_batch_size { value: 2 } batch_timeout_micros { value: 3600000000 }"));
     let (first, second) = tokio::join!(served.run("both", x(1, 1.0)), served.run("both", x(1, 2.0)));
     assert!(first.is_ok() && second.is_ok());
 }
@@ -248,7 +248,7 @@ async fn writing_signature_runs_once_per_request() {
     }
     let mut settings = one_worker();
     settings.batching.explicit = true;
-    let served = Served::new(&settings);
+    let served = TestModel::new(&settings);
     let before = count(&served).await;
     let outcomes = served.run_together("count", (0..6).map(|_| x(1, 2.0)).collect()).await;
     let mut counts: Vec<f32> = outcomes.iter().map(|outcome| floats(outcome)[0]).collect();
@@ -257,7 +257,7 @@ async fn writing_signature_runs_once_per_request() {
 }
 
 /// Runs the signature that counts its runs, and returns the count.
-async fn count(served: &Served) -> f32 {
+async fn count(served: &TestModel) -> f32 {
     floats(&served.run("count", x(1, 2.0)).await)[0]
 }
 
@@ -266,7 +266,7 @@ async fn abandoned_requests_are_not_run_and_the_queue_is_limited() {
     if !has_tensorflow("abandoned_requests_are_not_run_and_the_queue_is_limited") {
         return;
     }
-    let served = Served::new(&one_worker().max_waiting(3));
+    let served = TestModel::new(&one_worker().max_waiting(3));
     let before = count(&served).await;
     let held = served.hold().await;
 
@@ -298,7 +298,7 @@ async fn deadline_is_kept_while_the_run_goes_on() {
     if !has_tensorflow("deadline_is_kept_while_the_run_goes_on") {
         return;
     }
-    let served = Served::new(&one_worker());
+    let served = TestModel::new(&one_worker());
     let started = served.started_runs();
     let request = InferenceRequest { deadline: Some(Instant::now() + Duration::from_secs(1)), ..x(1, 0.5) };
     let late = served.spawn("held", request);
@@ -320,7 +320,7 @@ async fn long_runs_of_one_model_do_not_block_another() {
         return;
     }
     let session = load();
-    let served = || Served::from_model(&session, &RunSettings::default());
+    let served = || TestModel::from_model(&session, &RunSettings::default());
     let (large, small) = (served(), served());
     let held: Vec<_> = (0..12).map(|number| large.spawn("held", x(1, number as f32))).collect();
     eventually("the large model runs", async || large.started_runs() > 0).await;
@@ -342,7 +342,7 @@ async fn shapes_are_checked_where_ops_do_not() {
     }
     let serve = |name: &str| {
         let loaded = LoadedModel::load(model(name), load_options()).unwrap();
-        Served::from_model(&loaded, &RunSettings::default())
+        TestModel::from_model(&loaded, &RunSettings::default())
     };
     let half = serve("half_plus_two");
     let input = half.signature("serving_default").signature.inputs().next().unwrap().0.to_owned();

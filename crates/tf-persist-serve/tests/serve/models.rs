@@ -29,7 +29,7 @@ impl Base {
         self.0.path().join("base")
     }
 
-    /// Puts a version there, whole or not at all; `edit` may change it before.
+    /// Adds a version atomically. `edit` may change its files before.
     pub(crate) fn put(&self, version: i64, edit: impl FnOnce(&Path)) -> PathBuf {
         let hidden = self.path().join(format!(".{version}"));
         copy_folder(&model("half_plus_two"), &hidden);
@@ -50,14 +50,14 @@ pub(crate) fn start(base: &Base) -> Models {
 
 #[track_caller]
 pub(crate) fn wait_for(models: &Models, wanted: &[(i64, State)]) {
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         let statuses = models.status("m", None).unwrap_or_default();
         let states: Vec<_> = statuses.iter().map(|status| (status.version, status.state)).take(wanted.len()).collect();
         if states == wanted {
             return;
         }
-        assert!(begun.elapsed() < TIMEOUT, "wanted {wanted:?}, found {statuses:?}");
+        assert!(started.elapsed() < TIMEOUT, "wanted {wanted:?}, found {statuses:?}");
         thread::sleep(Duration::from_millis(10));
     }
 }
@@ -66,7 +66,7 @@ pub(crate) fn error(models: &Models, version: i64) -> Status {
     models.status("m", Some(version)).unwrap()[0].error.clone().unwrap()
 }
 
-/// Half of it plus two, by whichever version answers.
+/// Half of 2 plus two, computed by the latest version.
 fn ask(models: &Models) -> f32 {
     let servable = models.find("m", &Version::Latest).unwrap();
     let signature = servable.model().default_signature().unwrap();
@@ -94,7 +94,7 @@ fn versions_are_swapped_rolled_back_and_repaired() {
     fs::rename(base.path().join("2"), base.path().join(".gone")).unwrap();
     wait_for(&models, &[(2, End), (1, Available)]);
 
-    // Broken in three ways, each with a sentence; the old one answers.
+    // Broken in three ways, each with its own error; the old version stays available.
     base.put(3, |path| fs::write(path.join("saved_model.pb"), b"\xff\xff this is no model").unwrap());
     wait_for(&models, &[(3, End), (2, End), (1, Available)]);
     assert!(error(&models, 3).message.contains("saved_model.pb"), "{}", error(&models, 3));
@@ -110,7 +110,7 @@ fn versions_are_swapped_rolled_back_and_repaired() {
     assert_eq!(error(&models, 5).code, Code::NotFound);
     assert_eq!(ask(&models), 3.0);
 
-    // Whole at last.
+    // Repaired.
     fs::copy(model("half_plus_two").join("saved_model.pb"), five.join("saved_model.pb")).unwrap();
     wait_for(&models, &[(5, Available), (4, End), (3, End), (2, End), (1, End)]);
 

@@ -1,4 +1,4 @@
-//! Warm-up requests that a model brings along.
+//! Warm-up requests that a model contains.
 
 use std::fs;
 use std::path::Path;
@@ -75,7 +75,7 @@ fn warmup_requests_are_run_or_refused() {
     wait_for(models, &[(20, End)]);
     assert_eq!(error(models, 20).code, Code::DataLoss);
     assert!(error(models, 20).message.contains("Please verify your warmup data is in TFRecord format"));
-    // What says nothing is nothing.
+    // An empty record is skipped.
     expect(21, &[Vec::new()], None);
 }
 
@@ -138,7 +138,7 @@ fn with(records: &[Vec<u8>]) -> impl Fn(&Path) + use<> {
     }
 }
 
-/// A request of these methods of these signatures over the same examples.
+/// A MultiInference request of these methods and signatures.
 fn multi(tasks: &[(&str, &str)]) -> Vec<u8> {
     log(|log| {
         let request = log.mut_multi_inference_log().request.mut_or_insert_default();

@@ -92,14 +92,15 @@ impl<T: Send + Sync + 'static> Manager<T> {
         if self.stopping.is_some() {
             return Err(stopping_error());
         }
-        let wanted = config::check(config, Some(&self.config.models))?;
-        self.check_labels(&wanted)?;
+        let configs = config::check(config, Some(&self.config.models))?;
+        self.check_labels(&configs)?;
         let new: BTreeSet<String> =
-            wanted.keys().filter(|name| !self.config.models.contains_key(*name)).cloned().collect();
-        let removed: Vec<&String> = self.config.models.keys().filter(|name| !wanted.contains_key(*name)).collect();
-        let is_changed = |(name, old): &(&String, &ModelConfig)| wanted.get(*name).is_some_and(|wanted| wanted != *old);
+            configs.keys().filter(|name| !self.config.models.contains_key(*name)).cloned().collect();
+        let removed: Vec<&String> = self.config.models.keys().filter(|name| !configs.contains_key(*name)).collect();
+        let is_changed =
+            |(name, old): &(&String, &ModelConfig)| configs.get(*name).is_some_and(|config| config != *old);
         let changed: Vec<&String> = self.config.models.iter().filter(is_changed).map(|(name, _)| name).collect();
-        if wanted.is_empty() && !removed.is_empty() {
+        if configs.is_empty() && !removed.is_empty() {
             tracing::warn!(
                 requested_by,
                 ?removed,
@@ -108,7 +109,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         } else {
             tracing::info!(requested_by, added = ?new, ?removed, ?changed, "configuration applied");
         }
-        self.configure(wanted);
+        self.configure(configs);
         Ok(new)
     }
 
@@ -117,8 +118,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
     /// # Errors
     /// `FAILED_PRECONDITION` if a label's version is not available, unless the label is new and the settings allow
     /// that.
-    pub(super) fn check_labels(&self, wanted: &ModelConfigs) -> Result<(), Status> {
-        for (name, model) in wanted {
+    pub(super) fn check_labels(&self, configs: &ModelConfigs) -> Result<(), Status> {
+        for (name, model) in configs {
             for (label, version) in &model.labels {
                 let stands_on = self.config.models.get(name).and_then(|model| model.labels.get(label));
                 let may_wait =
@@ -137,20 +138,20 @@ impl<T: Send + Sync + 'static> Manager<T> {
     }
 
     /// Sets the configured models.
-    pub(super) fn configure(&mut self, wanted: ModelConfigs) {
+    pub(super) fn configure(&mut self, configs: ModelConfigs) {
         for (name, model) in &mut self.models {
-            if !wanted.contains_key(name) {
+            if !configs.contains_key(name) {
                 model.set_config(None);
             }
         }
-        for (name, wanted) in &wanted {
+        for (name, config) in &configs {
             let model = self.models.entry(name.clone()).or_insert_with(|| Model::new(name));
-            if model.config.as_ref() != Some(wanted) {
-                tracing::info!(model = %name, base_path = %wanted.base_path.display(), policy = ?wanted.policy, "model configured");
+            if model.config.as_ref() != Some(config) {
+                tracing::info!(model = %name, base_path = %config.base_path.display(), policy = ?config.policy, "model configured");
             }
-            model.set_config(Some(wanted.clone()));
+            model.set_config(Some(config.clone()));
         }
-        self.config.models = wanted;
+        self.config.models = configs;
         self.poll.versions_due = true;
     }
 

@@ -14,9 +14,9 @@ pub(super) struct AwaitedLabel {
 
 impl<T: Send + Sync + 'static> Manager<T> {
     /// Makes readiness wait for the versions of these labels.
-    pub(super) fn await_labels(&mut self, wanted: &ModelConfigs) {
-        for (model, wanted) in wanted {
-            let awaited = wanted.labels.iter().map(|(label, version)| AwaitedLabel {
+    pub(super) fn await_labels(&mut self, configs: &ModelConfigs) {
+        for (model, config) in configs {
+            let awaited = config.labels.iter().map(|(label, version)| AwaitedLabel {
                 model: model.clone(),
                 label: label.clone(),
                 version: *version,
@@ -34,7 +34,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let mut all_stand = true;
         for AwaitedLabel { model: name, label, version } in &self.config.awaited_labels {
             let stands_still =
-                self.config.models.get(name).is_some_and(|wanted| wanted.labels.get(label) == Some(version));
+                self.config.models.get(name).is_some_and(|config| config.labels.get(label) == Some(version));
             let Some(model) = self.models.get(name).filter(|_| stands_still) else { continue };
             let error = model.error(*version);
             if model.is_version_available(*version) || error.is_some_and(|error| error.code == QUARANTINED) {

@@ -148,7 +148,7 @@ pub(super) fn start<L: Loader>(
     loader: Arc<L>,
 ) -> Result<(Arc<Shared<L::Loaded>>, Sender<Event<L::Loaded>>), Status> {
     let file = config::read(settings.source.as_ref())?;
-    let wanted = config::check(&file, None)?;
+    let configs = config::check(&file, None)?;
     let journal = Arc::new(CrashJournal::open(settings.load.journal.as_deref(), SystemTime::now()));
     let (changed, _) = watch::channel(());
     let view = ArcSwap::from_pointee(View::empty());
@@ -196,10 +196,10 @@ pub(super) fn start<L: Loader>(
         settings,
     };
     match manager.settings.labels {
-        LabelRule::AvailableOrStarting => manager.await_labels(&wanted),
-        LabelRule::Available | LabelRule::Any => manager.check_labels(&wanted)?,
+        LabelRule::AvailableOrStarting => manager.await_labels(&configs),
+        LabelRule::Available | LabelRule::Any => manager.check_labels(&configs)?,
     }
-    manager.configure(wanted);
+    manager.configure(configs);
     manager.publish();
     for number in 1..=manager.settings.load.threads.max(1) {
         load::start(number, loader.clone(), queue.clone(), journal.clone(), event_sender.clone())?;

@@ -60,14 +60,14 @@ fn invalid_configurations_are_refused() {
     let ok = model("a", "/m/a", TF);
     assert_eq!(refused(&[ok.clone(), ok.clone()], None), "Illegal to list model a multiple times in config list");
     for path in ["", "some/relative", "file:", "file://", "file://host", "://x"] {
-        let said = refused(&[model("a", path, TF)], None);
-        assert_eq!(said, format!("Expected model a to have an absolute path or URI; got base_path()={path}"));
+        let message = refused(&[model("a", path, TF)], None);
+        assert_eq!(message, format!("Expected model a to have an absolute path or URI; got base_path()={path}"));
     }
     for (path, scheme) in [("gs://bucket/m", "gs"), ("s3://bucket/m", "s3"), ("hdfs://host/m", "hdfs")] {
-        let said = refused(&[model("a", path, TF)], None);
+        let message = refused(&[model("a", path, TF)], None);
         assert!(
-            said.contains(path) && said.contains(&format!("file system scheme '{scheme}' is not supported")),
-            "{said}"
+            message.contains(path) && message.contains(&format!("file system scheme '{scheme}' is not supported")),
+            "{message}"
         );
     }
     assert!(refused(&[model("a", "/a\\0b", TF)], None).contains("zero byte"));
@@ -79,9 +79,9 @@ fn invalid_configurations_are_refused() {
     assert!(refused(&[model("a", "/m", "model_type: OTHER")], None).contains("choice 2 not supported"));
     // Changing the platform has another message than an unsupported platform.
     let old = checked(&[ok], None).unwrap();
-    let said = refused(&[model("a", "/m/a", "model_platform: 'other'")], Some(&old));
+    let message = refused(&[model("a", "/m/a", "model_platform: 'other'")], Some(&old));
     assert_eq!(
-        said,
+        message,
         "Illegal to change a model's platform. For model a platform was tensorflow and new platform requested is other"
     );
     assert!(refused(&[model("b", "/m", "model_platform: 'other'")], Some(&old)).contains("unsupported platform"));
@@ -104,17 +104,17 @@ fn other_kinds_of_configuration_are_refused() {
 
 #[test]
 fn parse_errors_have_a_position() {
-    let said = parse("model_config_list {\n  config { name: 'm' no_such_field: 1 } }").unwrap_err();
-    assert_eq!(said.code, Code::InvalidArgument);
+    let status = parse("model_config_list {\n  config { name: 'm' no_such_field: 1 } }").unwrap_err();
+    assert_eq!(status.code, Code::InvalidArgument);
     assert!(
-        said.message.starts_with("Error parsing text-format tensorflow.serving.ModelServerConfig: 2:22: "),
-        "{said}"
+        status.message.starts_with("Error parsing text-format tensorflow.serving.ModelServerConfig: 2:22: "),
+        "{status}"
     );
-    assert!(said.message.contains("no_such_field") && said.message.contains("models.config"), "{said}");
+    assert!(status.message.contains("no_such_field") && status.message.contains("models.config"), "{status}");
     parse("this is no config {").unwrap_err();
     let gone = ModelSource::ConfigFile { path: "/no/such/file".into(), poll: None };
-    let said = read(Some(&gone)).unwrap_err();
-    assert!(said.code == Code::NotFound && said.message.contains("`/no/such/file`"), "{said}");
+    let status = read(Some(&gone)).unwrap_err();
+    assert!(status.code == Code::NotFound && status.message.contains("`/no/such/file`"), "{status}");
 }
 
 #[test]

@@ -43,9 +43,9 @@ fn second_crash_quarantines_a_version() {
     }
     assert_eq!(quarantine_left(&file, ONE, now), Some(24 * 3600));
     let journal = CrashJournal::open(Some(&file), now);
-    let said = journal.quarantined(Path::new(ONE), FileStamp(7), now).unwrap().status.message;
-    assert!(said.starts_with("version 1 of model m crashed the process 45 times"), "{said}");
-    assert!(said.contains("below/journal"), "{said}");
+    let message = journal.quarantined(Path::new(ONE), FileStamp(7), now).unwrap().status.message;
+    assert!(message.starts_with("version 1 of model m crashed the process 45 times"), "{message}");
+    assert!(message.contains("below/journal"), "{message}");
     // Other files make it another version.
     assert_eq!(journal.quarantined(Path::new(ONE), FileStamp(8), now), None);
     assert!(!file.exists());

@@ -54,7 +54,7 @@ fn last_of_two_names_counts() {
     let base = tempfile::tempdir().unwrap();
     make(base.path(), &["1", "001", "01"]);
     assert_eq!(found(base.path()), [(1, "1".into())]);
-    assert!(list_versions(base.path()).unwrap().warning.unwrap().contains("is taken from `1`"));
+    assert!(list_versions(base.path()).unwrap().warning.unwrap().contains("is loaded from `1`"));
 }
 
 #[test]

@@ -32,14 +32,14 @@ fn reloads_change_policies_and_labels() {
     }
     assert_eq!(models.view().list()[0].labels, [("stable".to_owned(), 2)]);
     // A label of a missing version changes nothing.
-    let said = harness.reload(&models, harness.config(&[("m", &labelled(777))])).unwrap_err();
-    assert_eq!(said.code, Code::FailedPrecondition);
+    let status = harness.reload(&models, harness.config(&[("m", &labelled(777))])).unwrap_err();
+    assert_eq!(status.code, Code::FailedPrecondition);
     let text = "Request to assign label to version 777 of model m, which is not currently available for inference";
-    assert_eq!(said.message, text);
+    assert_eq!(status.message, text);
     assert_eq!(label("stable"), Ok("2".into()));
     for (name, label) in [("m", "canary"), ("nothing", "stable")] {
-        let said = answer(&models, name, &Version::Label(label.into())).unwrap_err();
-        assert_eq!(said, Status::invalid_argument(format!("Unrecognized servable version label: {label}")));
+        let status = answer(&models, name, &Version::Label(label.into())).unwrap_err();
+        assert_eq!(status, Status::invalid_argument(format!("Unrecognized servable version label: {label}")));
     }
     // The version is unloaded, but the label stays.
     harness
@@ -63,11 +63,11 @@ fn labels_may_name_unavailable_versions_if_allowed() {
     assert_eq!(answer(&models, "m", &Version::Label("a".into())), Ok("1".into()));
     let both = format!("{started} {}", labels("key: 'new' value: 777"));
     harness.reload(&models, harness.config(&[("m", &both)])).unwrap();
-    let said = answer(&models, "m", &Version::Label("new".into())).unwrap_err();
-    assert_eq!(said.message, "Servable not found for request: Specific(m, 777)");
+    let status = answer(&models, "m", &Version::Label("new".into())).unwrap_err();
+    assert_eq!(status.message, "Servable not found for request: Specific(m, 777)");
     let moved = labels("key: 'a' value: 777");
-    let said = harness.reload(&models, harness.config(&[("m", &moved)])).unwrap_err();
-    assert_eq!(said.code, Code::FailedPrecondition);
+    let status = harness.reload(&models, harness.config(&[("m", &moved)])).unwrap_err();
+    assert_eq!(status.code, Code::FailedPrecondition);
 }
 
 #[test]
@@ -84,8 +84,8 @@ fn first_labels_wait_for_versions_that_are_being_loaded() {
     assert!(models.view().readiness == Readiness::Waiting);
     // An awaited label may be requested again.
     harness.reload(&models, harness.config(&[("m", &both)])).unwrap();
-    let said = harness.reload(&models, harness.config(&[("m", &labelled(3, "all {}"))])).unwrap_err();
-    assert_eq!(said.code, Code::FailedPrecondition);
+    let status = harness.reload(&models, harness.config(&[("m", &labelled(3, "all {}"))])).unwrap_err();
+    assert_eq!(status.code, Code::FailedPrecondition);
     fs::write(slow.join("go"), "").unwrap();
     harness.ready(&models).unwrap();
     assert_eq!(answer(&models, "m", &Version::Label("stable".into())), Ok("slow".into()));
@@ -99,16 +99,16 @@ fn first_labels_wait_for_versions_that_are_being_loaded() {
     ] {
         fs::write(harness.base("m").join("3/saved_model.pb"), "3").unwrap();
         let models = harness.start(harness.several(&[("m", &labelled(version, policy))]));
-        let said = harness.ready(&models).unwrap_err();
+        let status = harness.ready(&models).unwrap_err();
         let text = format!(
             "Request to assign label to version {version} of model m, which is not currently available for inference: {why}"
         );
-        assert!(said.code == Code::FailedPrecondition && said.message.starts_with(&text), "{said}");
+        assert!(status.code == Code::FailedPrecondition && status.message.starts_with(&text), "{status}");
     }
     fs::write(harness.base("m").join("3/saved_model.pb"), "broken").unwrap();
     let models = harness.start(harness.several(&[("m", &labelled(3, "all {}"))]));
-    let said = harness.ready(&models).unwrap_err();
-    assert!(said.message.ends_with("and it failed to load: DATA_LOSS: it is broken"), "{said}");
+    let status = harness.ready(&models).unwrap_err();
+    assert!(status.message.ends_with("and it failed to load: DATA_LOSS: it is broken"), "{status}");
 }
 
 #[test]
@@ -158,22 +158,22 @@ fn reloads_name_models_that_fail() {
     harness.put("a", 1, "a");
     harness.put("bad", 1, "broken");
     let models = harness.serve(harness.several(&[("a", "")]));
-    let said = harness.reload(&models, harness.config(&[("a", ""), ("bad", "")])).unwrap_err();
-    assert_eq!(said.code, Code::Unknown);
+    let status = harness.reload(&models, harness.config(&[("a", ""), ("bad", "")])).unwrap_err();
+    assert_eq!(status.code, Code::Unknown);
     let text =
         "1 model(s) did not become available: {{{name: bad version: 1} due to error: DATA_LOSS: it is broken}, }";
-    assert_eq!(said.message, text);
+    assert_eq!(status.message, text);
     assert_eq!((states(&models, "a"), states(&models, "bad")), (vec![(1, Available)], vec![(1, End)]));
     // A missing folder is waited for some seconds, and served when it appears later.
-    let said = harness.reload(&models, harness.config(&[("a", ""), ("later", "")])).unwrap_err();
-    assert!(said.message.contains("{{name: later} due to error: NOT_FOUND: there is no base path"), "{said}");
+    let status = harness.reload(&models, harness.config(&[("a", ""), ("later", "")])).unwrap_err();
+    assert!(status.message.contains("{{name: later} due to error: NOT_FOUND: there is no base path"), "{status}");
     harness.put("later", 1, "late");
     wait("it comes", || latest(&models, "later").as_deref() == Some("late"));
     // Invalid configurations change nothing.
-    let said = harness.reload(&models, harness.config(&[("a", ""), ("a", "")])).unwrap_err();
-    assert_eq!(said.message, "Illegal to list model a multiple times in config list");
-    let said = harness.reload(&models, ModelServerConfig::new()).unwrap_err();
-    assert!(said.message.contains("Only ModelConfigList is currently supported"));
+    let status = harness.reload(&models, harness.config(&[("a", ""), ("a", "")])).unwrap_err();
+    assert_eq!(status.message, "Illegal to list model a multiple times in config list");
+    let status = harness.reload(&models, ModelServerConfig::new()).unwrap_err();
+    assert!(status.message.contains("Only ModelConfigList is currently supported"));
     assert!(latest(&models, "a").is_some() && latest(&models, "later").is_some());
 }
 

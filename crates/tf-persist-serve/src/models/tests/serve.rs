@@ -23,8 +23,8 @@ fn versions_are_loaded_and_unloaded() {
     harness.put("m", 2, "two");
     wait_states(&models, "m", &[(2, Available), (1, End)]);
     assert_eq!(latest(&models, "m").unwrap(), "two");
-    let said = answer(&models, "m", &Version::Number(1)).unwrap_err();
-    assert_eq!(said, Status::not_found("Servable not found for request: Specific(m, 1)"));
+    let status = answer(&models, "m", &Version::Number(1)).unwrap_err();
+    assert_eq!(status, Status::not_found("Servable not found for request: Specific(m, 1)"));
     // Rolled back.
     harness.remove("m", 2);
     wait_states(&models, "m", &[(2, End), (1, Available)]);
@@ -42,8 +42,8 @@ fn versions_are_loaded_and_unloaded() {
     wait_states(&models, "m", &[(2, End), (1, End), (0, Available)]);
     harness.remove("m", 0);
     wait_states(&models, "m", &[(2, End), (1, End), (0, End)]);
-    let said = answer(&models, "m", &Version::Latest).unwrap_err();
-    assert_eq!(said, Status::not_found("Servable not found for request: Latest(m)"));
+    let status = answer(&models, "m", &Version::Latest).unwrap_err();
+    assert_eq!(status, Status::not_found("Servable not found for request: Latest(m)"));
     // A version comes back.
     harness.put("m", 1, "one again");
     wait("one again", || latest(&models, "m").as_deref() == Some("one again"));
@@ -147,11 +147,11 @@ fn retries_do_not_delay_other_models() {
     wait("b is loaded", || latest(&models, "b").is_some());
     assert_eq!(states(&models, "a"), [(1, Loading)]);
     assert!(!matches!(models.view().readiness, Readiness::Ready));
-    let said = harness.ready(&models).unwrap_err();
-    assert_eq!(said.code, Code::Unknown);
+    let status = harness.ready(&models).unwrap_err();
+    assert_eq!(status.code, Code::Unknown);
     let text =
         "1 servable(s) did not become available: {{{name: a version: 1} due to error: DATA_LOSS: it is broken}, }";
-    assert_eq!(said.message, text);
+    assert_eq!(status.message, text);
     assert_eq!(harness.loads(&harness.base("a").join("1")), 4);
     assert_eq!(states(&models, "a"), [(1, End)]);
 }

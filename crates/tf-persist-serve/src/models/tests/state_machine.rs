@@ -67,8 +67,8 @@ impl Harness {
     }
 
     fn fail(&mut self, job: &LoadJob, is_final: bool, stamp: u64) {
-        let refusal = LoadError::new(Status::not_found("no"), is_final);
-        self.model.finished(job.id, LoadOutcome::Refused(refusal, FileStamp(stamp)), RETRIES, self.now);
+        let failure = LoadError::new(Status::not_found("no"), is_final);
+        self.model.finished(job.id, LoadOutcome::Failed(failure, FileStamp(stamp)), RETRIES, self.now);
     }
 
     fn states(&self) -> Vec<(i64, State)> {
@@ -220,7 +220,7 @@ fn version_that_is_no_longer_aspired_is_not_served() {
     let mut harness = Harness::new();
     harness.aspire(&[4]);
     let four = harness.load();
-    harness.model.finished(four.id, LoadOutcome::Dropped, RETRIES, harness.now);
+    harness.model.finished(four.id, LoadOutcome::Cancelled, RETRIES, harness.now);
     assert_eq!(harness.load().version, 4);
     // The outcome of a forgotten load.
     assert_eq!(harness.model.finished(99, LoadOutcome::Loaded(7), RETRIES, harness.now), Some(7));
@@ -317,10 +317,8 @@ fn quarantined_version_is_retried_after_its_time() {
     harness.aspire(&[1]);
     let job = harness.load();
     let pause = Duration::from_secs(60);
-    let refusal = LoadError { again: Some(pause), ..LoadError::new(Status::not_found("no"), true) };
-    assert!(
-        harness.model.finished(job.id, LoadOutcome::Refused(refusal, FileStamp(1)), RETRIES, harness.now).is_none()
-    );
+    let failure = LoadError { retry_after: Some(pause), ..LoadError::new(Status::not_found("no"), true) };
+    assert!(harness.model.finished(job.id, LoadOutcome::Failed(failure, FileStamp(1)), RETRIES, harness.now).is_none());
     assert_eq!(harness.model.next_retry(), Some(harness.now + pause));
     assert!(harness.model.failure().is_some() && harness.model.is_version_pending(1));
     assert!(!harness.model.retry(harness.now + pause / 2));

@@ -124,13 +124,13 @@ pub(crate) fn load() -> LoadedModel {
 }
 
 /// The model, served.
-pub(crate) struct Served {
+pub(crate) struct TestModel {
     pub(crate) servable: Servable,
     pub(crate) metrics: Metrics,
     model: LoadedModel,
 }
 
-impl Served {
+impl TestModel {
     pub(crate) fn new(settings: &RunSettings) -> Self {
         Self::from_model(&load(), settings)
     }

@@ -1,4 +1,4 @@
-//! Classify, Regress and MultiInference, over the models of TensorFlow Serving's own tests and others made like them.
+//! Classify, Regress and MultiInference, with the models of TensorFlow Serving's own tests and similar ones.
 
 use tf_persist_proto::protobuf::{Message, MessageField};
 use tf_persist_proto::serving as pb;
@@ -73,7 +73,7 @@ fn input(examples: Vec<Example>) -> MessageField<pb::Input> {
     MessageField::some(input)
 }
 
-/// Two examples of one class each and a half: what the model `examples` takes.
+/// Two examples for the model `examples`: one with two classes, one with one.
 fn labelled() -> Vec<Example> {
     vec![
         example(&[("class", texts(&["a", "b"])), ("score", floats(&[0.25, 0.75]))]),
@@ -128,7 +128,7 @@ async fn classify_returns_labels_and_scores() {
         classify(server, "half", "classify_x_to_y", input(vec![example(&[("x", floats(&[80.0]))])])).await.unwrap();
     assert_eq!(labels_and_scores(&answer.result), [[("", 42.0)]]);
     assert_eq!(answer.model_spec.signature_name, "classify_x_to_y");
-    // A context stands in each example, and what an example has itself counts.
+    // The context is in each example, and an example's own features win.
     let mut with_context = pb::Input::new();
     let list = with_context.mut_example_list_with_context();
     list.context = MessageField::some(example(&[("score", floats(&[0.5, 0.5]))]));
@@ -169,12 +169,12 @@ async fn classify_errors_have_tensorflow_servings_words() {
     }
     let answer = server.call::<_, pb::ClassificationResponse>(CLASSIFY, &pb::ClassificationRequest::new()).await;
     assert_eq!(error(answer), (INVALID_ARGUMENT, "Missing ModelSpec".to_owned()));
-    // What TensorFlow says of an example that it cannot use.
+    // TensorFlow's error for an example that it cannot parse.
     let wrong = input(vec![example(&[("score", texts(&["a"]))])]);
     assert_eq!(error(classify(server, "examples", "", wrong).await).0, INVALID_ARGUMENT);
 }
 
-/// What the regressions of the model `examples` take.
+/// Examples for the regressions of the model `examples`.
 fn outputs(values: &[f32]) -> MessageField<pb::Input> {
     input(values.iter().map(|value| example(&[("output", floats(&[*value]))])).collect())
 }
@@ -305,7 +305,7 @@ async fn tensor_content_and_default_inputs() {
     let (code, message) = error(server.call::<_, pb::PredictResponse>(PREDICT, &request).await);
     let expected = "Inputs contains invalid name. Used request inputs: , request input: nope";
     assert_eq!((code, message.as_str()), (INVALID_ARGUMENT, expected));
-    // Strings are content too.
+    // Strings are sent as content too.
     let mut request = pb::PredictRequest { model_spec: spec("examples", "classes_only"), ..Default::default() };
     let examples: Vec<_> = labelled().iter().map(|example| example.write_to_bytes().unwrap()).collect();
     let tensor = tf_persist_core::Tensor::from_strings(&[2], &examples).unwrap();

@@ -1,4 +1,4 @@
-//! Predict.
+//! Predict: tensors, errors, compression.
 
 use tf_persist_core::Tensor;
 use tf_persist_core::tensor::proto::{from_proto, to_proto};

@@ -1,4 +1,4 @@
-//! A model of which one output cannot be fetched, and whose signature declares another dtype than the graph has.
+//! A model with an output that cannot be fetched, and with a signature that declares another dtype than the graph has.
 
 use tf_persist_core::Tensor;
 use tf_persist_core::tensor::proto::to_proto;
@@ -7,7 +7,7 @@ use tf_persist_proto::serving as pb;
 use super::{INVALID_ARGUMENT, PREDICT, UNIMPLEMENTED};
 use crate::common::grpc::{GrpcServer, error, spec};
 
-/// The lengths of texts, and a tensor list.
+/// Computes the lengths of texts, and a tensor list.
 const MODEL: &str = r#"
     saved_model_schema_version: 1
     meta_graphs {
@@ -55,7 +55,7 @@ async fn dtypes_come_from_the_graph_and_only_fetched_outputs_are_checked() {
     assert!(code == UNIMPLEMENTED && message.contains("output `list`"), "{message}");
     let floats = Tensor::from_slice(&[1], &[1.0_f32]).unwrap();
     let other = server.call::<_, pb::PredictResponse>(PREDICT, &request(floats, &["length"])).await;
-    let said = "Expects arg[0] to be string but float is provided".to_owned();
-    assert_eq!(error(other), (INVALID_ARGUMENT, said));
+    let message = "Expects arg[0] to be string but float is provided".to_owned();
+    assert_eq!(error(other), (INVALID_ARGUMENT, message));
     server.stop().await;
 }

@@ -30,10 +30,10 @@ fn columns_may_omit_inputs_with_a_default() {
     assert_eq!(names(r#"{"inputs": 7}"#, defaults), [x(&[])]);
     assert_eq!(names(r#"{"inputs": {}}"#, &["flip", "scale", "x"]), []);
     assert_eq!(given(r#"{"inputs": {}}"#, defaults).unwrap_err(), "Missing named input: x in 'inputs' object.");
-    let said = given(r#"{"inputs": {"x": [1], "flip": true}}"#, &["flip"]).unwrap_err();
-    assert_eq!(said, "Missing named input: scale in 'inputs' object.");
-    let said = given(r#"{"inputs": [1, 2]}"#, &["flip"]).unwrap_err();
-    assert!(said.contains("expecting an object as multiple input tensors required"), "{said}");
+    let message = given(r#"{"inputs": {"x": [1], "flip": true}}"#, &["flip"]).unwrap_err();
+    assert_eq!(message, "Missing named input: scale in 'inputs' object.");
+    let message = given(r#"{"inputs": [1, 2]}"#, &["flip"]).unwrap_err();
+    assert!(message.contains("expecting an object as multiple input tensors required"), "{message}");
 }
 
 #[test]
@@ -50,10 +50,13 @@ fn all_rows_may_omit_inputs_with_a_default() {
         r#"{"instances": [{"x": 1, "scale": 2}, {"scale": 4}]}"#,
         r#"{"instances": [{"x": 1}, {}]}"#,
     ] {
-        let said = given(uneven, defaults).unwrap_err();
+        let message = given(uneven, defaults).unwrap_err();
         let text = "Failed to process element: 1 of 'instances' list.";
-        assert!(said.starts_with(text) && said.ends_with("keys must be equal to: flip,scale,x"), "{uneven}: {said}");
+        assert!(
+            message.starts_with(text) && message.ends_with("keys must be equal to: flip,scale,x"),
+            "{uneven}: {message}"
+        );
     }
-    let said = given(r#"{"instances": [[1, 2], [3, 4]]}"#, &["flip"]).unwrap_err();
-    assert!(said.contains("expecting list of objects as multiple input tensors required"), "{said}");
+    let message = given(r#"{"instances": [[1, 2], [3, 4]]}"#, &["flip"]).unwrap_err();
+    assert!(message.contains("expecting list of objects as multiple input tensors required"), "{message}");
 }
