@@ -2,7 +2,7 @@
 //!
 //! TensorFlow's session does not look at the shapes of what is fed: its ops do. Most refuse what they cannot take;
 //! some, such as oneDNN's convolutions, end the process. Python's session therefore holds what is fed against the
-//! placeholders' shapes, as [`Signature::run`](crate::Signature::run) does. TensorFlow Serving does not, and has
+//! placeholders' shapes, as `Signature::run` of tf-persist-core does. TensorFlow Serving does not, and has
 //! clients that rely on it.
 
 use std::collections::HashSet;
