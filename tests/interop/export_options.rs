@@ -223,7 +223,12 @@ fn saved_from_a_session(original: &Path, target: &Path) {
     );
     let error =
         SavedModel::open(target).unwrap().save(target.with_extension("no"), SaveOptions::default().frozen(true));
-    assert!(error.unwrap_err().to_string().contains("the variable `weight` has no value"));
+    assert!(
+        error
+            .unwrap_err()
+            .to_string()
+            .contains("the variable `weight`, which signature `serving_default` reads, has no value")
+    );
 }
 
 /// A model of `checks.check_pruned` gives the recorded answer of its original.

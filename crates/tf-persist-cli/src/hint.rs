@@ -108,8 +108,9 @@ pub(crate) fn hint(found: Found<'_>, flags: &Flags, choose_signature: Option<Str
     let special = match found.model() {
         Some(ModelError::SavedModel(SavedModelError::UnknownSignature { .. })) => choose_signature,
         Some(ModelError::SavedModel(SavedModelError::Untrusted { ops, .. })) => Some(trust(ops)),
-        Some(ModelError::Warmup(WarmupError::NothingRecorded { path, .. })) => {
-            Some(format!("record some: tf-persist verify {} --record FILE.npz", path.display()))
+        Some(ModelError::Warmup(WarmupError::NothingRecorded { path, in_order, .. })) => {
+            let how = if *in_order { "--record FILE.jsonl --in-order" } else { "--record FILE.npz" };
+            Some(format!("record some: tf-persist verify {} {how}", path.display()))
         }
         _ => match found {
             #[cfg(feature = "runtime")]

@@ -26,6 +26,13 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     if let Some(note) = &saved.note {
         eprintln!("note: {}", printable(note));
     }
+    if saved.dropped_sequence {
+        eprintln!(
+            "note: its recorded sequence of requests is left out: it calls signatures that are not kept. `tf-persist verify {} \
+             --record FILE.jsonl --in-order` records another",
+            printable(&args.target.display().to_string())
+        );
+    }
     let recorded = |model: &SavedModel| -> tf_persist_savedmodel::Result<bool> {
         Ok(warmup::Records::of(model)?.is_some() || warmup::Records::of_sequence(model)?.is_some())
     };

@@ -221,7 +221,14 @@ fn write_tables(out: &mut impl Write, report: &Report<'_>, variables: &Variables
             Some(Ok([keys, values])) => {
                 for (what, stats) in [("keys", keys), ("values", values)].into_iter().filter(|(_, it)| it.is_some()) {
                     let (figures, warning) = stats::text(&Ok(*stats));
-                    write!(out, "  {what} {figures}")?;
+                    // An empty table has neither.
+                    if figures.is_empty() && warning.is_empty() {
+                        continue;
+                    }
+                    write!(out, "  {what}")?;
+                    if !figures.is_empty() {
+                        write!(out, " {figures}")?;
+                    }
                     if !warning.is_empty() {
                         write!(out, "  {WARNING}{}{WARNING:#}", printable(&warning))?;
                     }

@@ -85,6 +85,13 @@ fn choose(inputs: &[String], parsed: Vec<ExampleInput>, signature: &SignatureDef
         return refuse(format!("several inputs take tf.Examples: {names}"), Some(hint.into()));
     }
     match parsed.pop() {
+        Some(input) if input.is_sequence => {
+            let what = format!("input `{}` takes tf.SequenceExamples, which cannot be made of JSON here", input.name);
+            refuse(
+                what,
+                Some(format!("give them serialized: --input '{}=[{{\"b64\": \"…\"}}]', or an .npz", input.name)),
+            )
+        }
         Some(input) => Ok(input),
         None => {
             let what = format!("the graph parses no tf.Examples from {}", list(&strings));

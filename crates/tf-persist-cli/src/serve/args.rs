@@ -89,7 +89,7 @@ pub(crate) struct ServeArgs {
     /// Run each of them N times; 0 is once
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Models")]
     pub(crate) num_request_iterations_for_warmup: i32,
-    /// Load the meta graph with these tags (comma list) [default: the only meta graph, else "serve"]
+    /// Load the meta graph with these tags (comma list; "" is the one without tags) [default: the only meta graph, else "serve"]
     #[arg(long, value_name = "TAGS", help_heading = "Models")]
     pub(crate) saved_model_tags: Option<String>,
     /// Load a library of further ops, or the ones of an installed pip package; repeatable; also

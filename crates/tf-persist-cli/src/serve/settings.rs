@@ -160,7 +160,7 @@ fn load_options(args: &ServeArgs) -> anyhow::Result<LoadOptions> {
     };
     let mut options = LoadOptions::default().intra_op_threads(intra).inter_op_threads(inter).trust(trust);
     options = options.search(args.library.search());
-    if let Some(list) = args.saved_model_tags.as_deref().filter(|list| !list.is_empty()) {
+    if let Some(list) = args.saved_model_tags.as_deref() {
         options = options.tags(tags(list));
     }
     for library in op_libraries(args) {

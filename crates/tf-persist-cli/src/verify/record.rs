@@ -11,7 +11,7 @@ use tf_persist_core::warmup::{Added, FILE, Recorder, SEQUENCE_FILE, Sequence};
 use tf_persist_core::{MetaGraph, SavedModel, SignatureDef, Tensor};
 
 use super::VerifyArgs;
-use crate::error::{PRINTING, UsageError};
+use crate::error::{self, PRINTING, UsageError};
 use crate::format::count;
 use crate::inputs::{FileInputs, reinterpreted};
 use crate::stdout::stdout;
@@ -96,6 +96,9 @@ fn read<'a>(args: &VerifyArgs, meta_graph: &'a MetaGraph, file: &Path) -> anyhow
     };
     let of_json = |source: &str, bytes: &[u8]| -> anyhow::Result<NewRequest<'a>> {
         let request = Request::parse(source, bytes)?;
+        if request.has_output_filter() {
+            error::warn(&format!("{source}: `output_filter` is ignored: all outputs are recorded"));
+        }
         let signature = named(request.signature_name().or(args.signature.as_deref()))?;
         let inputs = request.tensors(&signature.name, &signature.input_tensors(), ExtraInputs::Refuse)?;
         Ok(NewRequest { signature, inputs })

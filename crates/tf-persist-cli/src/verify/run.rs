@@ -4,8 +4,8 @@ use std::io::BufWriter;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use tf_persist_core::warmup::{FILE, Outcome, Records, Replay, SEQUENCE_FILE};
-use tf_persist_core::{LoadSavedModel, ModelError, SavedModel, TensorError, WarmupError};
+use tf_persist_core::warmup::{FILE, Outcome, Records, Replay, SEQUENCE_FILE, first_state_write};
+use tf_persist_core::{LoadSavedModel, MetaGraph, ModelError, SavedModel, SignatureDef, TensorError, WarmupError};
 
 use super::{VerifyArgs, record, report};
 use crate::common_args::Format;
@@ -21,8 +21,8 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
         return record::record(args, &artefact, file);
     }
     let tags = args.load.tag_list();
-    artefact.meta_graph(tags.as_deref())?;
-    let nothing = |reason: String| nothing_recorded(&artefact, &args.path, reason);
+    let meta_graph = artefact.meta_graph(tags.as_deref())?;
+    let nothing = |reason: String| nothing_recorded(&artefact, meta_graph, &args.path, reason);
     let files: [Open; 2] = [Records::of, Records::of_sequence];
     // A damaged file is an error before TensorFlow is opened, and before a verdict on a part of it.
     let mut counts = [None; 2];
@@ -63,9 +63,12 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
 }
 
 /// The error for a model without recorded answers. Nothing can be recorded in a pack, so the hint is to unpack it.
-fn nothing_recorded(artefact: &SavedModel, path: &Path, reason: String) -> ModelError {
+fn nothing_recorded(artefact: &SavedModel, meta_graph: &MetaGraph, path: &Path, reason: String) -> ModelError {
     if !artefact.is_packed() {
-        return WarmupError::NothingRecorded { path: path.to_path_buf(), reason }.into();
+        let writes = |signature: &SignatureDef| first_state_write(artefact, meta_graph, signature).is_some();
+        let signatures = meta_graph.signatures();
+        let in_order = !signatures.is_empty() && signatures.iter().all(writes);
+        return WarmupError::NothingRecorded { path: path.to_path_buf(), reason, in_order }.into();
     }
     let pack = path.display();
     let hint = format!(

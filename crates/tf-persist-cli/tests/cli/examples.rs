@@ -109,6 +109,17 @@ fn a_graph_of_tensorflow_1_is_given_examples() {
 }
 
 #[test]
+fn sequence_examples_are_refused_by_name() {
+    let dir = Dir::new();
+    parser(&dir);
+    let text = std::fs::read_to_string(dir.path("m/saved_model.pbtxt")).unwrap();
+    dir.write("m/saved_model.pbtxt", text.replace("ParseExampleV2", "ParseSequenceExampleV2"));
+    dir.write("e.json", "[{\"age\": 3}]");
+    let ran = dir.cmd("run m --examples e.json").without_tensorflow().run().fails();
+    ran.says("input `in` takes tf.SequenceExamples").hints("--input 'in=[{\"b64\":");
+}
+
+#[test]
 fn models_without_example_inputs_are_refused() {
     let dir = Dir::new();
     parser(&dir);
@@ -126,5 +137,7 @@ fn models_without_example_inputs_are_refused() {
     }
     dir.cmd("run m --examples e.json --inputs e.json").without_tensorflow().run().misused();
     // What the graph demands and is not there, TensorFlow names.
-    dir.cmd("run m --examples e.json").run().fails().says("v (data type: float) is required but could not be found");
+    let ran = dir.cmd("run m --examples e.json").run().fails();
+    ran.says("v (data type: float) is required but could not be found")
+        .hints("give every example the feature `v`, of float");
 }

@@ -128,6 +128,20 @@ fn startup_errors_are_reported() {
     dir.cmd(&format!("{line}=nowhere")).run().fails().says("nowhere");
 }
 
+/// As TensorFlow Hub's modules have one meta graph without tags, and one that trains.
+#[test]
+fn empty_tags_choose_the_meta_graph_without_tags() {
+    let dir = Dir::new();
+    dir.write_proto("base/1", |model| {
+        let mut other = model.meta_graphs[0].clone();
+        other.meta_info_def.mut_or_insert_default().tags = vec!["train".into()];
+        model.meta_graphs[0].meta_info_def.mut_or_insert_default().tags.clear();
+        model.meta_graphs.push(other);
+    });
+    let server = Running::start(&dir, "--model_base_path=base --saved_model_tags=");
+    server.waits_for("ready: every model answers");
+}
+
 #[test]
 fn a_model_is_served_swapped_and_drained() {
     let dir = Dir::new();

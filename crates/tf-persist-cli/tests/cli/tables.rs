@@ -162,6 +162,15 @@ fn tables_are_shown_with_their_entries() {
     assert_eq!(tables[1]["values"]["stats"]["max"], json!(1));
 }
 
+#[test]
+fn an_empty_table_has_no_figures() {
+    let dir = Dir::new();
+    model(&dir, "m", 4, &Contents { words: &[], buckets: &[], scale: 2.0 });
+    let ran = dir.cmd("inspect m --stats").without_tensorflow().run().ok();
+    ran.check(!ran.out().contains("keys") && !ran.out().contains("values"), "figures of nothing are shown");
+    ran.check(ran.out().lines().all(|line| line.trim_end() == line), "a line ends in spaces");
+}
+
 /// One entry in a dense table, one deleted, and a NaN where there is none.
 const AFTER_FEW: Contents<'static> =
     Contents { words: &[("a", 0), ("b", 1)], buckets: &[(1, 7, 1.5), (3, DELETED, 3.5)], scale: 2.0 };

@@ -49,6 +49,9 @@ fn a_variable_without_a_value_is_missing() {
         dir.cmd(command).run().fails().says("value").says("the model has no checkpoint");
     }
     assert!(!dir.path("out").exists());
+    let ran =
+        dir.cmd("export bare out --frozen").run().fails().says("which signature `serving_default` reads, has no value");
+    ran.hints("save the model again with all its variables");
     // The server reports it before the model is available.
     fs::create_dir(dir.path("base")).unwrap();
     fs::rename(dir.path("bare"), dir.path("base/1")).unwrap();

@@ -186,6 +186,14 @@ fn requests_of_tensorflow_serving_run_and_have_nothing_to_compare_with() {
     let ran = dir.cmd("verify m").run().fails().says("have no answers to compare with").hints("--record");
     ran.prints_only("unknown: no record has an answer; 1 request ran, nothing to compare with\n");
     assert_eq!(dir.cmd("verify m --format json").run().fails().json()["verdict"], "unknown");
+    let filtered = "{\"output_filter\": [\"y\"], ";
+    let request = std::fs::read_to_string(dir.path("in.json")).unwrap().trim_start().replacen('{', filtered, 1);
+    let ran = dir.cmd("verify m --record -").stdin(request).run().ok();
+    ran.check(
+        ran.err().contains("`output_filter` is ignored: all outputs are recorded"),
+        "the filter is ignored silently",
+    );
+    write(&dir, "m", std::slice::from_ref(&log));
     // Recording the request adds its answer, and no second request.
     dir.cmd("verify m --record in.json").run().ok().prints("1 request recorded, 1 record in all");
     dir.cmd("verify m").run().ok().prints("same: 1 answer");

@@ -146,10 +146,8 @@ impl Binding {
         let missing =
             tf_persist_savedmodel::internals::Ends::of(&self.definition).missing(graph, &way.0, way.1.as_deref());
         if !missing.is_empty() {
-            return Err(Error::Signature(SignatureError::MissingInput {
-                signature: self.definition.name.clone(),
-                missing,
-            }));
+            let (signature, outputs) = (self.definition.name.clone(), Vec::new());
+            return Err(Error::Signature(SignatureError::MissingInput { signature, missing, outputs }));
         }
         let mut ways = self.complete.lock().unwrap_or_else(PoisonError::into_inner);
         if ways.len() < KNOWN_WAYS {

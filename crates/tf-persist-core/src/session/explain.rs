@@ -45,7 +45,15 @@ pub(super) fn refusal(error: Error, path: &Path, meta_graph: &MetaGraph, runtime
 
 /// Adds what to do to a refusal to run: ops in functions are looked up no earlier, and what is empty is seen no earlier.
 pub(super) fn failed_run(error: Error) -> Error {
-    add_hint(error, |message| of_kernels(message).or_else(|| of_state(message)))
+    add_hint(error, |message| of_kernels(message).or_else(|| of_state(message)).or_else(|| of_examples(message)))
+}
+
+/// What to do where a `tf.Example` lacks a feature (`tensorflow/core/util/example_proto_fast_parsing.cc`).
+fn of_examples(message: &str) -> Option<Hint> {
+    let (before, _) = message.split_once(") is required but could not be found")?;
+    let (feature, dtype) = before.rsplit_once("eature: ")?.1.rsplit_once(" (data type: ")?;
+    let feature = feature.escape_debug();
+    Some(format!("give every example the feature `{feature}`, of {dtype}: the graph has no default for it").into())
 }
 
 /// What to do where something has no value, because neither the model's variables nor its init op give it one.
@@ -115,6 +123,12 @@ mod tests {
             of_kernels("Multiple OpKernel registrations match NodeDef").unwrap().text().contains("two op libraries")
         );
         assert_eq!(of_kernels("anything else"), None);
+        let missing = "Name: <unknown>, Feature: a b (data type: int64) is required but could not be found.";
+        assert_eq!(
+            of_examples(missing).unwrap().text(),
+            "give every example the feature `a b`, of int64: the graph has no default for it"
+        );
+        assert_eq!(of_examples("anything else"), None);
         assert!(of_state("Attempting to use uninitialized value w").unwrap().text().contains("without a value"));
         assert!(of_state("Table not initialized.").unwrap().text().contains("fills this table"));
         assert_eq!(of_state("anything else"), None);

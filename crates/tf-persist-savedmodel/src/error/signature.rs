@@ -27,6 +27,8 @@ pub enum SignatureError {
         signature: String,
         /// All missing inputs.
         missing: Vec<String>,
+        /// Outputs that can be computed without them, as far as that was checked.
+        outputs: Vec<String>,
     },
 
     /// An input was given twice, or two names of one tensor got different values.
@@ -118,6 +120,11 @@ impl SignatureError {
     #[must_use]
     pub fn hint(&self) -> Option<Hint> {
         match self {
+            Self::MissingInput { missing, outputs, .. } if !outputs.is_empty() => {
+                let them = if missing.len() == 1 { "it" } else { "them" };
+                let text = format!("ask only for outputs that do not need {them}, such as {}", names(outputs));
+                Some(Hint::new(text).set_to("outputs", outputs.join(",")))
+            }
             Self::Unfetchable { others, .. } if !others.is_empty() => {
                 let text = format!("ask for other outputs, such as {}", names(others));
                 Some(Hint::new(text).set_to("outputs", others.join(",")))

@@ -15,6 +15,8 @@ pub enum WarmupError {
         path: PathBuf,
         /// What it has instead.
         reason: String,
+        /// Whether every signature writes to the model's state, so that requests have to be recorded in order.
+        in_order: bool,
     },
 
     /// A request cannot be recorded.
@@ -43,7 +45,8 @@ impl WarmupError {
     #[must_use]
     pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::NothingRecorded { .. } => Some("record requests and their answers first".into()),
+            Self::NothingRecorded { in_order: false, .. } => Some("record requests and their answers first".into()),
+            Self::NothingRecorded { in_order: true, .. } => Some("record a sequence of requests and their answers first".into()),
             Self::NotRecorded { hint, .. } => hint.clone(),
         }
     }

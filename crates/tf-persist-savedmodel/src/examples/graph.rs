@@ -18,6 +18,8 @@ pub(super) struct Parsed {
     pub(super) input: Option<String>,
     /// The features; `None` if they cannot be read.
     pub(super) features: Option<Vec<(String, FeatureKind)>>,
+    /// Whether it takes `tf.SequenceExample`s.
+    pub(super) is_sequence: bool,
 }
 
 /// A tensor's way to a constant or an input is not followed through more nodes.
@@ -105,7 +107,8 @@ impl<'g, 'a> Walk<'g, 'a> {
         if self.is_call(node) {
             return None;
         }
-        Some(Parsed { input: self.input_of(scope, node.inputs().next()?), features })
+        let is_sequence = node.op().contains("SequenceExample");
+        Some(Parsed { input: self.input_of(scope, node.inputs().next()?), features, is_sequence })
     }
 
     fn is_call(&self, node: &NodeView<'a>) -> bool {

@@ -22,6 +22,8 @@ pub struct ExampleInput {
     pub features: BTreeMap<String, FeatureKind>,
     /// Whether these are all: nothing else parses it that cannot be read here, such as a custom op.
     pub is_complete: bool,
+    /// Whether the graph parses its strings as `tf.SequenceExample`s: then examples cannot be made of `features`.
+    pub is_sequence: bool,
 }
 
 impl SavedModel {
@@ -54,7 +56,8 @@ impl SavedModel {
                 }
             }
             features.retain(|feature, _| !doubtful.contains(feature));
-            Some(ExampleInput { name, features, is_complete: is_complete && doubtful.is_empty() })
+            let is_sequence = own.iter().any(|parsed| parsed.is_sequence);
+            Some(ExampleInput { name, features, is_complete: is_complete && doubtful.is_empty(), is_sequence })
         })
         .collect()
     }

@@ -15,14 +15,17 @@ use crate::saved_model::DEFAULT_SIGNATURE;
 use crate::warmup::{FILE, SEQUENCE_FILE, tfrecord};
 
 /// Leaves those requests that ask a signature which is kept, under the name it now has. Without any, the file goes. A sequence, whose
-/// answers depend on all requests before, stays as a whole or not at all.
+/// answers depend on all requests before, stays as a whole or not at all. Says whether one goes.
 ///
 /// # Errors
 /// If a file is damaged.
-pub(super) fn fit(source: &Path, staging: &Staging, kept: &BTreeMap<String, String>) -> Result<()> {
+pub(super) fn fit(source: &Path, staging: &Staging, kept: &BTreeMap<String, String>) -> Result<bool> {
     let file = |name| Recorded { name, source, staging };
     file(FILE).fit(kept, false)?;
-    file(SEQUENCE_FILE).fit(kept, true)
+    let sequence = staging.path().join(SEQUENCE_FILE);
+    let had_sequence = sequence.exists();
+    file(SEQUENCE_FILE).fit(kept, true)?;
+    Ok(had_sequence && !sequence.exists())
 }
 
 /// A file of recorded requests in a model that is being written.

@@ -39,6 +39,8 @@ pub struct Saved {
     pub restored: Option<Mapping>,
     /// Why that checkpoint was taken, where its path does not name it: a sentence.
     pub note: Option<String>,
+    /// Whether its recorded [sequence](crate::warmup::Sequence) was left out, because a signature that it calls is not kept.
+    pub dropped_sequence: bool,
 }
 
 impl SavedModel {
@@ -145,6 +147,7 @@ impl Saved {
             variable_bytes: variables.total_bytes,
             restored: None,
             note: None,
+            dropped_sequence: false,
         }
     }
 }
@@ -245,7 +248,7 @@ fn write_changed(
     let signatures = definition.signature_def.keys().filter(for_users).cloned().collect();
     write_graph(source, definition, staging)?;
     copy_fitting_parts(source.files(), &dropped_assets, staging)?;
-    requests::fit(source.path(), staging, &kept_signatures)?;
+    let dropped_sequence = requests::fit(source.path(), staging, &kept_signatures)?;
     // Without the signature that it was trained by there is nothing to go on with.
     let trains = |state: &TrainingState| kept_signatures.get(&state.signature) == Some(&state.signature);
     if !TrainingState::of(source).ok().flatten().is_some_and(|state| trains(&state)) {
@@ -263,6 +266,7 @@ fn write_changed(
         variable_bytes: variables.total_bytes,
         restored: restoring.map(|restoring| restoring.mapping_of(kept.as_deref())),
         note: None,
+        dropped_sequence,
     })
 }
 

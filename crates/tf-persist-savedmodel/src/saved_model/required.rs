@@ -48,7 +48,24 @@ impl Ends {
     /// needs a placeholder that is not an input. The parts of a sparse or composite input must be fed together.
     #[doc(hidden)]
     pub fn missing(&self, graph: &[u8], given: &[bool], wanted: Option<&[usize]>) -> Vec<String> {
+        self.missing_in(&Nodes::of(graph), given, wanted)
+    }
+
+    /// The outputs, up to a few, that can be computed with the inputs that are given.
+    fn computable(&self, graph: &[u8], given: &[bool]) -> Vec<String> {
+        const MAX_TRIES: usize = 16;
         let nodes = Nodes::of(graph);
+        let mut keys: Vec<&String> = self.outputs.iter().map(|end| &end.key).collect();
+        keys.dedup();
+        let is_computable = |key: &&&String| {
+            let places: Vec<usize> =
+                (0..self.outputs.len()).filter(|place| self.outputs[*place].key == ***key).collect();
+            self.missing_in(&nodes, given, Some(&places)).is_empty()
+        };
+        keys.iter().take(MAX_TRIES).filter(is_computable).map(|key| (*key).clone()).collect()
+    }
+
+    fn missing_in(&self, nodes: &Nodes<'_>, given: &[bool], wanted: Option<&[usize]>) -> Vec<String> {
         let is_placeholder = |end: &End| end.port.as_ref().is_some_and(|(op, _)| nodes.is_placeholder(op));
         let inputs = || self.inputs.iter().zip(given);
         let fed: HashSet<(&str, u32)> =
@@ -204,12 +221,13 @@ impl SavedModel {
             return Ok(());
         }
         let graph = self.meta_graph_bytes(meta_graph);
-        let missing = Ends::of(signature).missing(graph, &is_given, wanted.as_deref());
+        let ends = Ends::of(signature);
+        let missing = ends.missing(graph, &is_given, wanted.as_deref());
         if missing.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::Signature(SignatureError::MissingInput { signature: signature.name.clone(), missing }))
+            return Ok(());
         }
+        let outputs = if wanted.is_none() { ends.computable(graph, &is_given) } else { Vec::new() };
+        Err(Error::Signature(SignatureError::MissingInput { signature: signature.name.clone(), missing, outputs }))
     }
 }
 

@@ -225,8 +225,22 @@ fn restored_of(
     let unrestored = source.unrestored_variables(meta_graph)?;
     let of_kept = |missing: &&MissingVariable| missing.signatures.iter().any(|name| signatures.contains_key(name));
     if let Some(missing) = unrestored.missing.iter().find(of_kept) {
-        let reason = format!("the variable `{}` has no value: {}", printable(&missing.variable), missing.reason());
-        return Err(Error::CannotExport { path: source.path().to_path_buf(), reason, hint: None });
+        let of_kept: Vec<&String> = missing.signatures.iter().filter(|name| signatures.contains_key(*name)).collect();
+        let reason = format!(
+            "the variable `{}`, which signature `{}` reads, has no value: {}",
+            printable(&missing.variable),
+            printable(of_kept.first().map_or("", |name| name)),
+            missing.reason()
+        );
+        let others = signatures
+            .keys()
+            .filter(|name| !unrestored.missing.iter().any(|missing| missing.signatures.contains(name)));
+        let others: Vec<&str> = others.map(String::as_str).collect();
+        let hint = match others.is_empty() {
+            true => Hint::new("save the model again with all its variables, where it was made"),
+            false => Hint::new("keep only other signatures").set_to("signatures", others.join(",")),
+        };
+        return Err(Error::CannotExport { path: source.path().to_path_buf(), reason, hint: Some(hint) });
     }
     restored.extend(unrestored.found.into_iter().map(|found| found.restored));
     Ok(restored)

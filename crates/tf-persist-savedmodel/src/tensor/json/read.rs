@@ -38,6 +38,7 @@ pub struct Request<'a> {
     signature_name: Option<String>,
     inputs: Option<Range<usize>>,
     instances: Option<Range<usize>>,
+    has_output_filter: bool,
 }
 
 /// A text and its name.
@@ -52,6 +53,7 @@ enum Key {
     SignatureName,
     Inputs,
     Instances,
+    OutputFilter,
     Other,
 }
 
@@ -63,7 +65,7 @@ impl<'a> Request<'a> {
     /// is a duplicate, or the signature's name is not a string.
     pub fn parse(source: &'a str, bytes: &'a [u8]) -> Result<Self> {
         let text = Text { source, bytes };
-        let mut request = Self { text, signature_name: None, inputs: None, instances: None };
+        let mut request = Self { text, signature_name: None, inputs: None, instances: None, has_output_filter: false };
         request.outline(&mut text.reader(bytes)).map_err(|refused| text.refuse("", *refused, 0))?;
         Ok(request)
     }
@@ -91,6 +93,11 @@ impl<'a> Request<'a> {
                     jiter.known_skip(peek)?;
                     self.instances.replace(start..jiter.current_index()).is_some()
                 }
+                Key::OutputFilter => {
+                    jiter.known_skip(peek)?;
+                    self.has_output_filter = true;
+                    false
+                }
                 Key::Other => {
                     jiter.known_skip(peek)?;
                     false
@@ -108,6 +115,12 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn signature_name(&self) -> Option<&str> {
         self.signature_name.as_deref()
+    }
+
+    /// Whether the request has an `output_filter`, which gRPC has and TensorFlow Serving's REST does not look at.
+    #[must_use]
+    pub fn has_output_filter(&self) -> bool {
+        self.has_output_filter
     }
 
     /// The form of the request, which is also that of its response.
@@ -173,6 +186,7 @@ impl Key {
     fn of(name: &str) -> Self {
         match name {
             "signature_name" => Self::SignatureName,
+            "output_filter" => Self::OutputFilter,
             "inputs" => Self::Inputs,
             "instances" => Self::Instances,
             _ => Self::Other,
