@@ -151,8 +151,12 @@ def in_session(folder: Path, build: Callable[[tf.Tensor], tuple[tf.Tensor, list[
         builder = v1.saved_model.Builder(str(folder))
         signature = v1.saved_model.predict_signature_def({"x": x}, {"y": y})
         others = {"saver": v1.train.Saver(saved), "main_op": v1.variables_initializer(rest(saved))} if saved else {}
+        at_load = v1.get_collection("at_load")
+        if at_load:
+            others["main_op"] = tf.group(*at_load)
         builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature}, **others)
         builder.save()
+        session.run(at_load)
         np.save(folder / "answer.npy", session.run(y, {x: X}))
 
 
@@ -181,6 +185,14 @@ def partial(x: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
     saved = v1.get_variable("saved", initializer=tf.constant([1.0, 2.0]))
     fresh = v1.get_variable("fresh", initializer=tf.constant([4.0, 8.0]))
     return x * saved + fresh, [saved]
+
+
+def assigned(x: tf.Tensor) -> tuple[tf.Tensor, None]:
+    """A variable that the init op gives another value than the checkpoint has, computed from one that it leaves alone."""
+    weight = v1.get_variable("weight", initializer=tf.constant([1.0, 2.0]))
+    offset = v1.get_variable("offset", initializer=tf.constant([4.0, 8.0]))
+    v1.add_to_collection("at_load", v1.assign(offset, weight * 10.0).op)
+    return x * weight + offset, None
 
 
 def branch(x: tf.Tensor) -> tuple[tf.Tensor, None]:
@@ -271,7 +283,12 @@ def make(folder: Path) -> None:
     in_session(folder / "branch_reference", branch)
     for kind, use_resources in (("reference", False), ("resource", True)):
         (v1.enable_resource_variables if use_resources else v1.disable_resource_variables)()
-        for name, build in (("initial_value", initial_value), ("average", average), ("partial", partial)):
+        for name, build in (
+            ("initial_value", initial_value),
+            ("average", average),
+            ("partial", partial),
+            ("assigned", assigned),
+        ):
             if (name, kind) != ("average", "resource"):
                 in_session(folder / f"{name}_{kind}", build)
 

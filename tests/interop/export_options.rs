@@ -164,7 +164,7 @@ fn dependent_parts_are_kept() {
     let mut arguments = vec!["check".to_owned()];
     let mut names: Vec<_> = fs::read_dir(&made).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names.len(), 17, "{names:?}");
+    assert_eq!(names.len(), 19, "{names:?}");
     for name in names {
         let original = made.join(&name);
         let model = SavedModel::open(&original).unwrap();

@@ -6,6 +6,7 @@
 
 mod body;
 mod functions;
+mod initialized;
 mod reads;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ use crate::saved_model::restored::Restored;
 use crate::saved_model::{InitSource, printable};
 use crate::tensor::proto;
 use functions::Library;
+use initialized::assigned_by_init_op;
 
 /// A variable whose value takes the place of its handle.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +46,9 @@ pub(crate) fn freeze(
     kept: &[Restored],
     values: &CheckpointReader,
 ) -> Result<()> {
-    refuse_written(file, definition, kept)?;
+    let initialized = assigned_by_init_op(definition, kept);
+    refuse_written(file, definition, kept, &initialized)?;
+    let kept: Vec<&Restored> = kept.iter().filter(|item| !initialized.contains(node_of(&item.holder))).collect();
     let graph = definition.graph_def.mut_or_insert_default();
     let total = kept.iter().flat_map(|item| &item.tensors).filter_map(|tensor| values.index().get(&tensor.key));
     let total = total.fold(0_u64, |sum, entry| sum.saturating_add(entry.bytes()));
@@ -53,7 +57,7 @@ pub(crate) fn freeze(
         return Err(unsupported(file, reason));
     }
     let mut frozen = BTreeMap::new();
-    for item in kept {
+    for item in &kept {
         let name = node_of(&item.holder).to_owned();
         let node = graph.node.iter_mut().find(|node| node.name == name);
         let Some((node, kind)) = node.and_then(|node| variable_kind(node).map(|kind| (node, kind))) else {
@@ -85,8 +89,13 @@ fn unsupported(file: &Path, reason: String) -> Error {
     Error::CannotExport { path: file.to_path_buf(), reason, hint }
 }
 
-/// Refuses a variable that is written: by which signature, or by the init op.
-fn refuse_written(file: &Path, definition: &pb::MetaGraphDef, kept: &[Restored]) -> Result<()> {
+/// Refuses a variable that is written: by which signature, or by the init op, unless it stays a variable that the init op fills.
+fn refuse_written(
+    file: &Path,
+    definition: &pb::MetaGraphDef,
+    kept: &[Restored],
+    initialized: &BTreeSet<String>,
+) -> Result<()> {
     let graph = Graph::new(&definition.graph_def);
     let names: BTreeSet<&str> = kept.iter().map(|item| node_of(&item.holder)).collect();
     let is_user = |name: &&String| name.as_str() != InitSource::Signature.name();
@@ -111,20 +120,9 @@ fn refuse_written(file: &Path, definition: &pb::MetaGraphDef, kept: &[Restored])
             .then(|| Hint::new("leave that signature out").set_to("signatures", reading.join(",")));
         return Err(Error::CannotExport { path, reason, hint: others.or(hint) });
     }
-    let inits = definition.collection_def.iter().filter(|(name, _)| {
-        [InitSource::MainOp.name(), InitSource::LegacyInitOp.name(), "table_initializer"].contains(&name.as_str())
-    });
-    let mut inits: Vec<&str> = inits
-        .filter_map(|(_, collection)| match &collection.kind {
-            Some(Kind::NodeList(list)) => Some(list.value.iter().map(String::as_str)),
-            _ => None,
-        })
-        .flatten()
-        .collect();
-    let signature = definition.signature_def.get(InitSource::Signature.name()).map(signature_tensors);
-    inits.extend(signature.iter().flatten().map(String::as_str));
-    let writes = WrittenVariables::new(&graph, &Reachable::new(&graph, inits.iter().copied()));
-    match names.iter().find_map(|variable| Some((*variable, writes.op(variable)?))) {
+    let writes = WrittenVariables::new(&graph, &Reachable::new(&graph, init_ops(definition).iter().map(String::as_str)));
+    let mut constants = names.iter().filter(|name| !initialized.contains(**name));
+    match constants.find_map(|variable| Some((*variable, writes.op(variable)?))) {
         None => Ok(()),
         Some((variable, op)) => {
             let variable = printable(variable);
@@ -137,6 +135,18 @@ fn refuse_written(file: &Path, definition: &pb::MetaGraphDef, kept: &[Restored])
             ))
         }
     }
+}
+
+/// The ops that run whenever the model is loaded.
+fn init_ops(definition: &pb::MetaGraphDef) -> Vec<String> {
+    let collections = [InitSource::MainOp.name(), InitSource::LegacyInitOp.name(), "table_initializer"];
+    let collections = collections.iter().filter_map(|name| definition.collection_def.get(*name));
+    let named = collections.filter_map(|collection| match &collection.kind {
+        Some(Kind::NodeList(list)) => Some(list.value.clone()),
+        _ => None,
+    });
+    let signature = definition.signature_def.get(InitSource::Signature.name()).map(signature_tensors);
+    named.chain(signature).flatten().collect()
 }
 
 /// TensorFlow 2 names its init op twice: among the signatures and in a collection. Without an object graph, Python takes the first
