@@ -107,7 +107,7 @@ impl<'g, 'a> Walk<'g, 'a> {
         if self.is_call(node) {
             return None;
         }
-        let is_sequence = node.op().contains("SequenceExample");
+        let is_sequence = node.op.contains("SequenceExample");
         Some(Parsed { input: self.input_of(scope, node.inputs().next()?), features, is_sequence })
     }
 
