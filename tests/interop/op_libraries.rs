@@ -175,11 +175,12 @@ fn loading() {
     assert!(text.len() > 20, "{text:?}");
     assert_eq!(OpLibrary::load_named(&runtime, "TensorFlow_Text").unwrap().len(), text.len());
     assert_eq!(problem(OpLibrary::load_package(&runtime, "tensorflow-cpu")), OpLibraryProblem::TensorFlowItself);
-    let OpLibraryProblem::UnknownPackage { looked, holders } = problem(OpLibrary::load_named(&runtime, "no-such-ops"))
+    let OpLibraryProblem::UnknownPackage { looked, candidates } =
+        problem(OpLibrary::load_named(&runtime, "no-such-ops"))
     else {
         panic!("another problem")
     };
-    assert!(!looked.is_empty() && holders == ["tensorflow-text", "ydf-tf"], "{looked:?} {holders:?}");
+    assert!(!looked.is_empty() && candidates == ["tensorflow-text", "ydf-tf"], "{looked:?} {candidates:?}");
     assert!(matches!(problem(OpLibrary::load_named(&runtime, "h5py")), OpLibraryProblem::NotInPackage { .. }));
 }
 

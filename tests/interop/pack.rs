@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use tf_persist_core::{LoadOptions, LoadSavedModel, LoadedModel, SaveOptions, SavedModel, Tensor, Unpacked};
+use tf_persist_core::{LoadOptions, LoadSavedModel, LoadedModel, SaveOptions, SavedModel, Tensor, UnpackTarget};
 use tf_persist_testing::{corpus, root};
 
 use crate::compare::largest_difference;
@@ -32,30 +32,30 @@ fn real_models_answer_from_a_pack() {
 fn packs(all: &[Recorded]) {
     for recorded in all {
         let model = SavedModel::from_bytes(SavedModel::open(&recorded.model).unwrap().to_bytes().unwrap()).unwrap();
-        for place in [Unpacked::Memory, Unpacked::Disk] {
-            let largest = check(recorded, &model, place);
-            println!("{}: {} cases, {place:?}, off by {largest:e}", recorded.name, recorded.meta.cases.len());
+        for target in [UnpackTarget::Memory, UnpackTarget::Disk] {
+            let largest = check(recorded, &model, target);
+            println!("{}: {} cases, {target:?}, off by {largest:e}", recorded.name, recorded.meta.cases.len());
         }
     }
 }
 
 /// Runs every case in order, one session for each tag set; returns the largest difference from the recorded answers.
-fn check(recorded: &Recorded, model: &SavedModel, place: Unpacked) -> f64 {
+fn check(recorded: &Recorded, model: &SavedModel, target: UnpackTarget) -> f64 {
     let mut sessions: BTreeMap<Vec<String>, LoadedModel> = BTreeMap::new();
     let mut largest = 0.0_f64;
     for case in &recorded.meta.cases {
         let tags = recorded.tags_of(case);
-        let about = format!("{}, `{}`, {place:?}", recorded.name, case.signature);
+        let about = format!("{}, `{}`, {target:?}", recorded.name, case.signature);
         let session = sessions.entry(tags.clone()).or_insert_with(|| {
             // Memory is the default.
-            let options = if place == Unpacked::Memory {
+            let options = if target == UnpackTarget::Memory {
                 LoadOptions::default()
             } else {
-                LoadOptions::default().unpack_to(place)
+                LoadOptions::default().unpack_to(target)
             };
             model.load(options.tags(tags)).unwrap_or_else(|error| panic!("{about}: {error} {:?}", error.detail()))
         });
-        assert_eq!(session.unpacked(), Some(place), "{about}");
+        assert_eq!(session.unpack_target(), Some(target), "{about}");
         let inputs = recorded.inputs(case);
         let outputs = session
             .signature(&case.signature)
@@ -102,7 +102,7 @@ fn state_is_saved_in_a_pack() {
     assert_eq!(run(&again), run(&loaded));
     let folder = work.path().join("folder");
     loaded.save(&folder, SaveOptions::default()).unwrap();
-    assert_eq!(LoadedModel::load(&folder, LoadOptions::default()).unwrap().unpacked(), None);
+    assert_eq!(LoadedModel::load(&folder, LoadOptions::default()).unwrap().unpack_target(), None);
 }
 
 fn names(folder: &Path) -> Vec<String> {

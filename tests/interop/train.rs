@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use tf_persist_core::train::{Dataset, Event, TrainOptions, Trained, Trainer, TrainingState};
+use tf_persist_core::train::{Dataset, Event, TrainOptions, TrainReport, Trainer, TrainingState};
 use tf_persist_core::{ErrorKind, LoadOptions, LoadSavedModel, LoadedModel, ModelErrorKind, SaveOptions, SavedModel};
 use tf_persist_testing::root;
 
@@ -21,7 +21,7 @@ fn load(saved_model: &SavedModel) -> LoadedModel {
 }
 
 /// Trains two epochs with batches of 100; returns the losses and the report.
-fn train(stop: impl Fn(&Event) -> bool, validates: bool) -> (Vec<f64>, Trained, Vec<String>) {
+fn train(stop: impl Fn(&Event) -> bool, validates: bool) -> (Vec<f64>, TrainReport, Vec<String>) {
     let saved_model = SavedModel::open(folder().join("model")).unwrap();
     let mut trainer =
         Trainer::new(&saved_model, data("train.npz"), TrainOptions::default().batch_size(100).epochs(2)).unwrap();
@@ -38,7 +38,7 @@ fn train(stop: impl Fn(&Event) -> bool, validates: bool) -> (Vec<f64>, Trained, 
                 assert_eq!(step.rows, if step.step == 14 { 47 } else { 100 });
                 format!("{}.{}", step.epoch, step.step)
             }
-            Event::Begun(place) => format!("begun at {}", place.steps),
+            Event::Begun(state) => format!("begun at {}", state.steps),
             Event::Validating { rows, all } => format!("validated {rows}/{all}"),
             Event::Epoch(epoch) => format!("epoch {}", epoch.epoch),
             Event::Saved(_) => "saved".into(),
@@ -63,7 +63,7 @@ fn an_observer_gets_all_events_and_can_stop_anywhere() {
     }
     assert_eq!(events, expected);
     assert_eq!((trained.stopped, trained.steps, trained.rows, trained.epochs.len()), (false, 28, 2 * 1347, 2));
-    assert!(trained.saved.is_none(), "nobody asked for it");
+    assert!(trained.saved.is_none(), "no target was set");
     assert_eq!(trained.epochs[0].validation.as_ref().unwrap()[0].0, "loss");
 
     // Validation changes nothing.
@@ -73,10 +73,10 @@ fn an_observer_gets_all_events_and_can_stop_anywhere() {
     let (none, trained, events) = train(|event| matches!(event, Event::Begun(_)), true);
     assert_eq!((none.len(), trained.stopped, events.len()), (0, true, 1));
     let (some, trained, _) = train(|event| matches!(event, Event::Step(step) if step.steps == 5), true);
-    assert_eq!((&some[..], trained.stopped, trained.place.step), (&losses[..5], true, 5));
+    assert_eq!((&some[..], trained.stopped, trained.state.step), (&losses[..5], true, 5));
     let (epoch, trained, _) = train(|event| matches!(event, Event::Validating { .. }), true);
     assert_eq!((epoch.len(), trained.stopped), (14, true));
-    assert_eq!((trained.place.epoch, trained.place.step), (1, 0));
+    assert_eq!((trained.state.epoch, trained.state.step), (1, 0));
     assert_eq!(trained.epochs[0].validation, None, "half a validation is none");
     // Stopping at the last step has no effect.
     let (all, trained, _) = train(|event| matches!(event, Event::Step(step) if step.steps == 28), true);
@@ -92,20 +92,20 @@ fn a_checkpoint_is_a_model_with_its_training_state() {
     let options = TrainOptions::default().batch_size(500).seed(9).checkpoint_every(2.try_into().unwrap());
     let trainer = Trainer::new(&saved_model, data("train.npz"), options.clone()).unwrap();
     let trainer = trainer.save_to(&out, SaveOptions::default()).unwrap();
-    let mut places = Vec::new();
+    let mut states = Vec::new();
     let model = load(&saved_model);
     let trained = trainer.run(&model, |event| {
-        if let Event::Saved(place) = event {
+        if let Event::Saved(state) = event {
             assert_eq!(
                 TrainingState::of(&SavedModel::open(&out).unwrap()).unwrap().as_ref(),
-                Some(place),
-                "it exists when it is reported"
+                Some(state),
+                "the exists when the event reported"
             );
-            places.push((place.epoch, place.step, place.steps));
+            states.push((state.epoch, state.step, state.steps));
         }
         ControlFlow::Continue(())
     });
-    assert_eq!(places, [(0, 2, 2), (1, 0, 3)]);
+    assert_eq!(states, [(0, 2, 2), (1, 0, 3)]);
     assert_eq!(trained.unwrap().saved.unwrap().variables, 23);
     // The trained model gives the same answers as the saved one.
     let image = data("validate.npz").arrays().find(|(name, _)| *name == "image").unwrap().1.clone();

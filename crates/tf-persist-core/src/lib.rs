@@ -62,11 +62,11 @@ mod tensorflow_rust;
 pub mod train;
 
 pub use builder::{GraphSignature, ModelBuilder};
-pub use error::{Code, Error, ErrorKind, OpLibraryError, OpLibraryProblem, Result, TrainError, Wants};
+pub use error::{Code, Error, ErrorKind, OpLibraryError, OpLibraryProblem, Result, TensorFlowRequirement, TrainError};
 pub use ffi::release_free_memory;
 pub use op_library::OpLibrary;
 pub use session::{
-    Executor, LoadOptions, LoadSavedModel, LoadedModel, NO_INPUTS, Outputs, RunOptions, Signature, Unpacked,
+    Executor, LoadOptions, LoadSavedModel, LoadedModel, NO_INPUTS, Outputs, RunOptions, Signature, UnpackTarget,
 };
 
 // What needs no TensorFlow.
@@ -77,7 +77,7 @@ pub use tf_persist_savedmodel::error::{
     TensorError, WarmupError,
 };
 pub use tf_persist_savedmodel::{
-    DType, Dependence, Element, InvalidShape, MAX_RANK, MetaGraph, PartialShape, SaveOptions, Saved, SavedModel,
+    DType, Dependence, Element, InvalidShape, MAX_RANK, MetaGraph, PartialShape, SaveOptions, SaveReport, SavedModel,
     SignatureDef, Strings, Tensor, TensorInfo, VariableSource, checkpoint, diff, element_count, examples, pack,
     printable, prove_rows_independent, saved_model, scan, scratch, tensor,
 };

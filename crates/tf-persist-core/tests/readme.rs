@@ -62,7 +62,7 @@ fn crate_readme() -> tf_persist_core::Result<()> {
     let trainer = Trainer::new(&untrained, data, TrainOptions::default().epochs(2))?
         .save_to("digits-trained", SaveOptions::default())?;
     let trained = trainer.run(&untrained.load(LoadOptions::default())?, |_| std::ops::ControlFlow::Continue(()))?;
-    println!("{} steps", trained.place.steps);
+    println!("{} steps", trained.state.steps);
     // It ends here.
     assert_eq!(answers.iter().flatten().count(), 4);
     assert_eq!(answer["label"].strings()?.iter().collect::<Vec<_>>(), [&b"good"[..], b"bad"]);

@@ -71,7 +71,7 @@ pub use error::{
     CheckpointError, Error, ErrorKind, Hint, Result, SavedModelError, Setting, SignatureError, TensorError,
     WarmupError, printable,
 };
-pub use export::{SaveOptions, Saved, VariableSource};
+pub use export::{SaveOptions, SaveReport, VariableSource};
 pub use independence::{Dependence, prove_rows_independent};
 pub use saved_model::{MetaGraph, SavedModel, SignatureDef, TensorInfo};
 pub use shape::{InvalidShape, MAX_RANK, PartialShape, element_count};

@@ -244,7 +244,7 @@ fn targets_are_replaced_only_if_they_are_packs() {
     // In the model it is made of, it would be part of the next.
     copy(&model("digits"), &at("model"), false);
     let error = SavedModel::open(at("model")).unwrap().save(at("model/assets/m.tfpack"), plain.clone()).unwrap_err();
-    assert!(error.to_string().contains("it stands in the model"), "{error}");
+    assert!(error.to_string().contains("it is inside the model"), "{error}");
     let mut names: Vec<_> = fs::read_dir(work.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["a", "dangling.tfpack", "folder.tfpack", "link.tfpack", "model", "thesis.tfpack"]);

@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Context;
 use serde_json::json;
 use tf_persist_core::Error;
-use tf_persist_core::runtime::{Place, Runtime};
+use tf_persist_core::runtime::{Runtime, SearchLocation};
 
 use super::args::RuntimeAction;
 use super::{RuntimeArgs, install};
@@ -17,28 +17,28 @@ pub(crate) fn run(args: &RuntimeArgs) -> anyhow::Result<()> {
     if let Some(RuntimeAction::Install(install)) = &args.action {
         return install::install(install);
     }
-    let places = args.library.search().places();
+    let locations = args.library.search().locations();
     let opened = args.library.open();
     match args.format {
-        Format::Text => print_text(&places, &opened),
-        Format::Json => print_json(&places, &opened),
+        Format::Text => print_text(&locations, &opened),
+        Format::Json => print_json(&locations, &opened),
     }
     .context(PRINTING)?;
     opened.map(drop).map_err(Into::into)
 }
 
 /// The outcome of the search in a location.
-fn outcome(place: &Place, opened: &Result<Runtime, Error>) -> String {
+fn outcome(location: &SearchLocation, opened: &Result<Runtime, Error>) -> String {
     let tried = match opened {
-        Ok(runtime) if runtime.place() == place => return "used".into(),
+        Ok(runtime) if runtime.location() == location => return "used".into(),
         Ok(_) => None,
-        Err(Error::Runtime(error)) => error.tried().iter().find(|attempt| attempt.place == *place),
+        Err(Error::Runtime(error)) => error.tried().iter().find(|attempt| attempt.location == *location),
         Err(_) => None,
     };
-    tried.map_or_else(|| place.look(), |attempt| attempt.outcome.to_string())
+    tried.map_or_else(|| location.describe(), |attempt| attempt.outcome.to_string())
 }
 
-fn print_text(places: &[Place], opened: &Result<Runtime, Error>) -> anyhow::Result<()> {
+fn print_text(locations: &[SearchLocation], opened: &Result<Runtime, Error>) -> anyhow::Result<()> {
     let mut out = stdout();
     if let Ok(runtime) = opened {
         writeln!(out, "libtensorflow {}", runtime.version())?;
@@ -46,21 +46,27 @@ fn print_text(places: &[Place], opened: &Result<Runtime, Error>) -> anyhow::Resu
         writeln!(out)?;
     }
     writeln!(out, "searched in this order:")?;
-    let width = places.iter().map(|place| place.origin().to_string().len()).max().unwrap_or(0);
-    for place in places {
-        writeln!(out, "  {:width$}  {}: {}", place.origin(), place.folder().display(), outcome(place, opened))?;
+    let width = locations.iter().map(|location| location.origin().to_string().len()).max().unwrap_or(0);
+    for location in locations {
+        writeln!(
+            out,
+            "  {:width$}  {}: {}",
+            location.origin(),
+            location.folder().display(),
+            outcome(location, opened)
+        )?;
     }
     Ok(())
 }
 
-fn print_json(places: &[Place], opened: &Result<Runtime, Error>) -> anyhow::Result<()> {
-    let places: Vec<_> = places
+fn print_json(locations: &[SearchLocation], opened: &Result<Runtime, Error>) -> anyhow::Result<()> {
+    let locations: Vec<_> = locations
         .iter()
-        .map(|place| {
+        .map(|location| {
             json!({
-                "origin": place.origin().to_string(),
-                "folder": place.folder().display().to_string(),
-                "outcome": outcome(place, opened),
+                "origin": location.origin().to_string(),
+                "folder": location.folder().display().to_string(),
+                "outcome": outcome(location, opened),
             })
         })
         .collect();
@@ -68,7 +74,7 @@ fn print_json(places: &[Place], opened: &Result<Runtime, Error>) -> anyhow::Resu
     let report = json!({
         "version": runtime.map(Runtime::version),
         "file": runtime.map(|runtime| runtime.file().display().to_string()),
-        "places": places,
+        "places": locations,
     });
     writeln!(plain_stdout(), "{report:#}")?;
     Ok(())

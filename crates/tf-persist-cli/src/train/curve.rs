@@ -21,7 +21,7 @@ impl Curve {
 
     pub(super) fn add(&mut self, event: &Event) {
         match event {
-            Event::Begun(place) => self.first = place.steps + 1,
+            Event::Begun(state) => self.first = state.steps + 1,
             Event::Step(step) if self.keeps_steps => {
                 self.losses.push(step.loss);
                 for (name, value) in step.values {

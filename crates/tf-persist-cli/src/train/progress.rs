@@ -20,22 +20,22 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(place: &TrainingState) -> Self {
-        let bar = ProgressBar::with_draw_target(Some(place.steps_per_epoch()), ProgressDrawTarget::stderr());
+    pub(super) fn new(state: &TrainingState) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(state.steps_per_epoch()), ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len}  {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar, epochs: place.epochs, updated: Instant::now() }
+        Self { bar, epochs: state.epochs, updated: Instant::now() }
     }
 
     pub(super) fn show(&mut self, event: &Event) {
         match event {
-            Event::Begun(place) => {
-                if place.steps > 0 {
-                    let (epoch, step, all) = (place.epoch + 1, place.step, place.steps_per_epoch());
-                    self.line(&format!("continuing in epoch {epoch} of {}, {step} of {all} steps done", place.epochs));
+            Event::Begun(state) => {
+                if state.steps > 0 {
+                    let (epoch, step, all) = (state.epoch + 1, state.step, state.steps_per_epoch());
+                    self.line(&format!("continuing in epoch {epoch} of {}, {step} of {all} steps done", state.epochs));
                 }
-                self.bar.set_prefix(self.epoch_name(place.epoch + 1));
-                self.bar.set_position(place.step);
+                self.bar.set_prefix(self.epoch_name(state.epoch + 1));
+                self.bar.set_position(state.step);
             }
             Event::Step(step) if !self.bar.is_hidden() && self.updated.elapsed() >= REFRESH => {
                 self.updated = Instant::now();

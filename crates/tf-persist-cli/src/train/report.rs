@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Context;
 use serde_json::{Map, Value, json};
 use tf_persist_core::printable;
-use tf_persist_core::train::{Epoch, Trained};
+use tf_persist_core::train::{Epoch, TrainReport};
 
 use super::curve::Curve;
 use super::progress::values_of;
@@ -15,7 +15,7 @@ use crate::error::PRINTING;
 use crate::format::{bytes, count, grouped, short};
 use crate::stdout::{plain_stdout, stdout};
 
-pub(super) fn print(args: &TrainArgs, trained: &Trained, curve: &Curve) -> anyhow::Result<()> {
+pub(super) fn print(args: &TrainArgs, trained: &TrainReport, curve: &Curve) -> anyhow::Result<()> {
     match args.format {
         Format::Text => writeln!(stdout(), "{}", text(args, trained)).context(PRINTING),
         Format::Json => {
@@ -41,7 +41,7 @@ pub(super) fn rate(rows: u64, seconds: f64) -> f64 {
     if seconds > 0.0 { rows as f64 / seconds } else { 0.0 }
 }
 
-fn text(args: &TrainArgs, trained: &Trained) -> String {
+fn text(args: &TrainArgs, trained: &TrainReport) -> String {
     let Some(saved) = &trained.saved else { return "nothing was trained".into() };
     let mut line = format!(
         "`{}`: {}, {} ({}); {} in {:.2} s{}",
@@ -63,8 +63,8 @@ fn text(args: &TrainArgs, trained: &Trained) -> String {
 }
 
 /// The report that docs/cli.md documents.
-fn json(args: &TrainArgs, trained: &Trained, curve: &Curve) -> Value {
-    let place = &trained.place;
+fn json(args: &TrainArgs, trained: &TrainReport, curve: &Curve) -> Value {
+    let state = &trained.state;
     let epochs: Vec<Value> = trained.epochs.iter().map(epoch).collect();
     let batches: Map<String, Value> =
         curve.outputs.iter().map(|(name, values)| (name.clone(), json!(values))).collect();
@@ -79,15 +79,15 @@ fn json(args: &TrainArgs, trained: &Trained, curve: &Curve) -> Value {
         "rows_per_second": rate(trained.rows, trained.seconds),
         "batches": batches,
         "place": {
-            "epoch": place.epoch,
-            "step": place.step,
-            "steps": place.steps,
-            "epochs": place.epochs,
-            "batch_size": place.batch_size,
-            "seed": place.seed,
-            "shuffle": place.shuffle,
-            "rows": place.rows,
-            "data": place.data,
+            "epoch": state.epoch,
+            "step": state.step,
+            "steps": state.steps,
+            "epochs": state.epochs,
+            "batch_size": state.batch_size,
+            "seed": state.seed,
+            "shuffle": state.shuffle,
+            "rows": state.rows,
+            "data": state.data,
         },
     })
 }

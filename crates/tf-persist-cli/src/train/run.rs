@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anstream::eprintln;
 use anyhow::Context;
-use tf_persist_core::train::{Dataset, TrainOptions, Trained, Trainer};
+use tf_persist_core::train::{Dataset, TrainOptions, TrainReport, Trainer};
 use tf_persist_core::warmup::{Record, Records};
 use tf_persist_core::{LoadSavedModel, SaveOptions, SavedModel, printable};
 
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let model = artefact.load(args.load.options_or(INTRA_OP_THREADS, INTER_OP_THREADS)?)?;
     // Every step is kept only for a plot or a JSON report.
     let mut curve = Curve::new(args.draws() || args.format == Format::Json);
-    let mut progress = Progress::new(trainer.place());
+    let mut progress = Progress::new(trainer.state());
     let trained = trainer.run(&model, |event| {
         curve.add(&event);
         progress.show(&event);
@@ -121,20 +121,20 @@ fn note_recorded_answers(output: &Path) {
     }
 }
 
-fn print_how_to_continue(args: &TrainArgs, trained: &Trained) {
-    let place = &trained.place;
+fn print_how_to_continue(args: &TrainArgs, trained: &TrainReport) {
+    let state = &trained.state;
     if trained.saved.is_none() {
         eprintln!("stopped before the first step; nothing was written");
         return;
     }
     eprintln!(
         "stopped after {}; `{}` is the model as it is now, in epoch {} of {}, {} of {} steps done",
-        count(place.steps, "step"),
+        count(state.steps, "step"),
         printable(&args.output.display().to_string()),
-        place.epoch + 1,
-        place.epochs,
-        place.step,
-        place.steps_per_epoch()
+        state.epoch + 1,
+        state.epochs,
+        state.step,
+        state.steps_per_epoch()
     );
     eprintln!("to continue: {}", printable(&command::to_continue(args)));
 }

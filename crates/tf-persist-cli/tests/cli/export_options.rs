@@ -40,9 +40,12 @@ fn options_that_do_not_fit_the_model_write_nothing() {
     let refused = [
         ("--signatures nothing", "`nothing`"),
         ("--rename-signature nothing=x", "`nothing`"),
-        ("--signatures shifted --rename-signature aliases=x", "signature `aliases` is to be renamed, and is not kept"),
+        ("--signatures shifted --rename-signature aliases=x", "signature `aliases` is renamed but not kept"),
         ("--rename-signature aliases=shifted", "would both be called `shifted`"),
-        ("--rename-signature aliases=__saved_model_init_op", "`__saved_model_init_op` is no name for a signature"),
+        (
+            "--rename-signature aliases=__saved_model_init_op",
+            "`__saved_model_init_op` is not allowed as the name of a signature",
+        ),
         ("--tags gpu --frozen", "`gpu`"),
     ];
     for (options, says) in refused {

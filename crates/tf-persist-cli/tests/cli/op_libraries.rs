@@ -83,7 +83,7 @@ fn other_files_are_refused_as_libraries() {
     let dir = Dir::new();
     refused(&dir, "missing.so").says("`missing.so`").says("there is no such file");
     refused(&dir, "models").says("`models`").says("it is a folder");
-    refused(&dir, dir.write("text.so", "int main;")).says("it is no shared library");
+    refused(&dir, dir.write("text.so", "int main;")).says("it is not a shared library");
     refused(&dir, dir.write("empty.so", "")).says("it is empty");
     refused(&dir, dir.write("ops.whl", "PK\x03\x04")).says("install it, and name the package");
     refused(&dir, TF_PERSIST).says("cannot be used");
@@ -95,7 +95,7 @@ fn other_files_are_refused_as_libraries() {
     refused(&dir, dir.write("other.so", other)).says("cannot be used");
     // It must not wait for a pipe without a writer.
     assert!(Command::new("mkfifo").arg(dir.path("pipe.so")).status().unwrap().success());
-    refused(&dir, "pipe.so").says("no regular file");
+    refused(&dir, "pipe.so").says("not a regular file");
     let closed = dir.write("closed.so", "x");
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o0)).unwrap();
     if fs::read(&closed).is_ok() {
@@ -134,12 +134,12 @@ fn a_package_for_another_tensorflow_says_which_it_wants() {
     dir.write(format!("{site}/own_ops-1.5.dist-info/RECORD"), "own_ops/_ops.so,,\nown_ops/__init__.py,,\n");
     let metadata = "Name: own-ops\nVersion: 1.5\nRequires-Dist: tensorflow<2.16,>=2.15\n\nText.\n";
     dir.write(format!("{site}/own_ops-1.5.dist-info/METADATA"), metadata);
-    refused(&dir, file).says("`own-ops` 1.5 wants TensorFlow <2.16,>=2.15");
+    refused(&dir, file).says("`own-ops` 1.5 requires TensorFlow <2.16,>=2.15");
     // The same by its name, from the active environment.
     let cmd = dir
         .cmd("run models/half_plus_two/model --input x=[1] --op-library Own_Ops")
         .env("VIRTUAL_ENV", dir.path("env"));
-    cmd.run().fails().says("`own-ops` 1.5 wants TensorFlow");
+    cmd.run().fails().says("`own-ops` 1.5 requires TensorFlow");
     // A name that is unknown lists those that are not, with where it looked.
     let cmd =
         dir.cmd("run models/half_plus_two/model --input x=[1] --op-library none").env("VIRTUAL_ENV", dir.path("env"));
@@ -218,10 +218,10 @@ fn the_same_ops_from_two_files_are_refused() {
     let copy = dir.write("copy.so", fs::read(&library).unwrap());
     run(&copy)
         .fails()
-        .says("copy.so` cannot be used: its ops are there already from `")
-        .says("_audio_microfrontend_op.so`");
+        .says("copy.so` cannot be used: `")
+        .says("_audio_microfrontend_op.so` has registered its ops already");
     let other = dir.write("other.so", [fs::read(&library).unwrap(), vec![0]].concat());
-    run(&other).fails().says("every run of them would fail now");
+    run(&other).fails().says("runs of these ops fail in this process from now on");
 }
 
 /// An op of a name that is taken, which does something else.
@@ -246,7 +246,8 @@ fn other_ops_of_the_same_name_are_refused() {
         compile(&dir, name, &code, &libraries)
     };
     refused(&dir, library("of_tensorflow", &[("MatMul", "x: double")]))
-        .says("its ops are there already from TensorFlow");
-    refused(&dir, library("twice", &[("OwnOp", "x: float"), ("OwnOp", "x: double")])).says("its ops are there already");
+        .says("TensorFlow or this process has registered its ops already");
+    refused(&dir, library("twice", &[("OwnOp", "x: float"), ("OwnOp", "x: double")]))
+        .says("has registered its ops already");
     refused(&dir, library("senseless", &[("OwnOp", "x: nonsense")])).says("unknown attr 'nonsense'");
 }

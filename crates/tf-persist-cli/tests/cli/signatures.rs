@@ -277,9 +277,10 @@ fn other_outputs_are_fetched_without_an_unfetchable_one() {
     let run = |line: &str| dir.cmd(&format!("run m --format json --input x=1 {line}")).run();
     assert_eq!(outputs(run("--outputs y")), json!({ "y": 3.0 }));
     let list = dir.cmd("run m --input x=1 --outputs y,list").without_tensorflow().run().quick().fails();
-    list.says("output `list` of signature `s` cannot be fetched: no tensor here holds variant").hints("--outputs gone");
+    list.says("output `list` of signature `s` cannot be fetched: tensors of variant are not supported")
+        .hints("--outputs gone");
     run("--outputs undeclared").fails().says("output `undeclared` of signature `s` cannot be fetched");
-    run("--outputs step").fails().says("it names the operation `step`, which gives no tensor");
+    run("--outputs step").fails().says("it names the operation `step`, which has no outputs");
     run("--outputs gone").fails().says("it names the tensor `gone:0`, which the graph lacks");
     run("").fails().says("cannot be fetched").hints("ask for other outputs");
 }

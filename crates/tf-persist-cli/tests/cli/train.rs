@@ -117,7 +117,7 @@ fn untrainable_models_are_refused_with_the_reason() {
     ran.says("signature `serving_default` has no output `loss`, nor a single float that could be it");
     // A signature that evaluates cannot train, and one that trains cannot evaluate.
     let ran = train("digits_trainable", "--signature evaluate").fails();
-    ran.says("signature `evaluate` evaluates, and trains nothing").hints("train by `train`");
+    ran.says("signature `evaluate` evaluates and does not train").hints("train by `train`");
     let validating = |name: &str| format!("--validate {VALIDATION} --evaluate-signature {name}");
     let ran = train("digits_trainable", &validating("train")).fails();
     ran.says("signature `train` trains: it would train on the validation data").hints("--evaluate-signature");
@@ -137,7 +137,7 @@ fn untrainable_models_are_refused_with_the_reason() {
     // Its metrics are variables that it writes, so that is not what tells it; being named the measure is.
     let line = format!("{line} --validate {VALIDATION} --evaluate-signature measure");
     let ran = dir.cmd(&line).without_tensorflow().run().fails();
-    ran.says("signature `measure` evaluates, and trains nothing");
+    ran.says("signature `measure` evaluates and does not train");
     dir.cmd(&format!("train none --data {DATA} --output out"))
         .without_tensorflow()
         .run()
@@ -172,9 +172,9 @@ fn wrong_data_is_refused_by_name() {
         ("flat", "array `image` is [4, 64], and signature `S` takes [-1, 8, 8, 1]", "image.reshape(-1, 8, 8, 1)"),
         ("lengths", "array `y` has 3 rows, and `image` has 4", ""),
         ("empty", "array `image` has no rows", ""),
-        ("folder", "it is a folder, and arrays are read from an .npz file", ""),
+        ("folder", "it is a folder, not an .npz file", ""),
         ("nothing", "it has no arrays", ""),
-        ("scalar", "array `y` is a scalar, and has no rows", ""),
+        ("scalar", "array `y` is a scalar without rows", ""),
         ("more", "`z` unknown", "np.savez"),
         ("text", "it is not a .npz archive", ""),
         ("missing", "cannot open `missing.npz`", ""),
@@ -203,7 +203,7 @@ fn an_unwritable_output_is_refused_before_training() {
     let before = dir.listing();
     let train = |rest: &str| dir.cmd(&format!("train {MODEL} --data {DATA} {rest}")).without_tensorflow().run();
     train("--output model").fails().says("`model` exists already").hints("--overwrite");
-    train("--output thesis --overwrite").fails().says("it holds something else than a model");
+    train("--output thesis --overwrite").fails().says("it is not a model, so it is not overwritten");
     train("--output file --overwrite").fails().says("`file`");
     train("--output file/out").fails().says("file");
     train("--output /sys/out").fails().says("/sys");
@@ -217,7 +217,7 @@ fn an_unwritable_output_is_refused_before_training() {
     ran.check(!ran.err().contains("epoch 1"), "it trained all the same");
     // Nor is a model written into itself.
     dir.copy_model("digits_trainable", "source");
-    dir.cmd(&format!("train source --data {DATA} --output source/out")).run().fails().says("it stands in the model");
+    dir.cmd(&format!("train source --data {DATA} --output source/out")).run().fails().says("it is inside the model");
     fs::remove_dir_all(dir.path("source")).unwrap();
     assert_eq!(dir.listing(), before);
 }

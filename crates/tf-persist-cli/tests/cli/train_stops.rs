@@ -247,7 +247,7 @@ fn an_output_written_by_others_stays() {
         wait $pid"#;
     let line = format!("train {MODEL} --data {DATA} --epochs 100000 --output out --checkpoint-every 1");
     let ran = dir.bash(script, &line).run().fails();
-    ran.says("what stands there is no longer what this training put there").hints("an output of its own");
+    ran.says("it is no longer what this training published").hints("its own output");
     assert_eq!(fs::read_to_string(dir.path("out/assets.extra/tf-persist-training.json")).unwrap(), "\"mine\"\n");
     assert_eq!(dir.names(""), ["models", "out"]);
 }

@@ -1,4 +1,4 @@
-//! Files that go along with a model to be.
+//! The asset files of a new model.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -16,17 +16,17 @@ use super::signatures::full_name;
 use crate::error::{Error, Result};
 use crate::ffi::ImportedGraph;
 
-/// The folder of a model that has them (`kSavedModelAssetsDirectory`).
+/// The folder of assets in a model (`kSavedModelAssetsDirectory`).
 const FOLDER: &str = "assets";
 
-/// A file, and the tensor that is fed its path.
+/// A file, and the tensor to which its path is fed.
 #[derive(Debug, Clone)]
 pub(super) struct GivenAsset {
     pub(super) tensor: String,
     pub(super) file: PathBuf,
 }
 
-/// The files by the names they will have. Fails if one cannot be read, two differ under one name, or a tensor is unknown.
+/// Maps names in the model to files. Fails if a file cannot be read, two files have the same name, or a tensor is unknown.
 pub(super) fn check<'g>(given: &'g [GivenAsset], nodes: &Nodes<'_>) -> Result<BTreeMap<String, &'g Path>> {
     let mut files: BTreeMap<String, &Path> = BTreeMap::new();
     for asset in given {
@@ -35,13 +35,13 @@ pub(super) fn check<'g>(given: &'g [GivenAsset], nodes: &Nodes<'_>) -> Result<BT
         nodes.required(op, what)?;
         let is_file = File::open(&asset.file).and_then(|file| file.metadata()).map(|found| found.is_file());
         if !is_file.map_err(Error::io("read", &asset.file))? {
-            return Err(Error::data(what(), "it is no file"));
+            return Err(Error::data(what(), "it is not a file"));
         }
         let name = asset.name()?;
         if let Some(other) = files.insert(name, &asset.file).filter(|other| *other != asset.file) {
             return Err(Error::data(
                 what(),
-                format!("`{}` has the same name, and one folder holds both", other.display()),
+                format!("`{}` has the same name, and both belong in one folder", other.display()),
             ));
         }
     }
@@ -49,14 +49,14 @@ pub(super) fn check<'g>(given: &'g [GivenAsset], nodes: &Nodes<'_>) -> Result<BT
 }
 
 impl GivenAsset {
-    /// The file's name in the model, which is its own.
+    /// The name of the file in the model.
     fn name(&self) -> Result<String> {
         let name = self.file.file_name().and_then(|name| name.to_str());
         let missing = || Error::data(format!("asset `{}`", self.file.display()), "its name is not UTF-8");
         name.map(str::to_owned).ok_or_else(missing)
     }
 
-    /// The `AssetFileDef`, if the graph has a string to feed the path to.
+    /// The `AssetFileDef`. Fails unless the tensor is a string.
     pub(super) fn define(&self, graph: &ImportedGraph) -> Result<AssetFileDef> {
         let (op, index) = parse_tensor_name(&self.tensor)?;
         let what = || format!("asset `{}`", self.file.display());
@@ -79,8 +79,8 @@ pub(super) fn copy(files: &BTreeMap<String, &Path>, to: &Staging) -> Result<()> 
     }
     fs::create_dir(to.path().join(FOLDER)).map_err(Error::io("create", to.shown(FOLDER)))?;
     for (name, file) in files {
-        let place = Path::new(FOLDER).join(name);
-        fs::copy(file, to.path().join(&place)).map_err(Error::io("write", to.shown(&place)))?;
+        let name_in_model = Path::new(FOLDER).join(name);
+        fs::copy(file, to.path().join(&name_in_model)).map_err(Error::io("write", to.shown(&name_in_model)))?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A model made of a graph and its variables' values, without a model that it was loaded from.
+//! Builds a model from a graph and the values of its variables.
 
 mod assets;
 mod nodes;
@@ -23,12 +23,11 @@ use crate::error::{Error, Result};
 use assets::GivenAsset;
 use variables::Given;
 
-/// Writes a SavedModel of a graph that was built in this process: with the tensorflow crate's ops and optimizers, or by hand.
+/// Writes a SavedModel from a graph that was built in this process, with the tensorflow crate or by hand.
 ///
-/// What Python's exporter adds to a graph is added here: the nodes that save and restore the variables, the collections by
-/// which Python finds them, signatures with their dtypes and shapes, the definitions of the ops. Python's
-/// `tf.saved_model.load` and v1 session, TensorFlow Serving and [`LoadedModel`](crate::LoadedModel) load the result, and all
-/// of them can train it on if it has a signature that [runs](GraphSignature::runs) a train op.
+/// Like the exporter in Python, it adds the nodes that save and restore the variables, the collections by which Python finds them, signatures
+/// with dtypes and shapes, and the definitions of the ops. Python's `tf.saved_model.load` and v1 session, TensorFlow Serving and
+/// [`LoadedModel`](crate::LoadedModel) load the result, and can train it with a signature that [runs](GraphSignature::runs) a train op.
 ///
 /// ```no_run
 /// use tensorflow::{DataType, Scope, Session, SessionOptions, SessionRunArgs, Tensor, Variable, ops};
@@ -61,10 +60,10 @@ use variables::Given;
 /// # }
 /// ```
 ///
-/// `examples/born_in_rust.rs` is a whole program, with a train op.
+/// `examples/born_in_rust.rs` is a complete program with a train op.
 #[derive(Clone)]
 pub struct ModelBuilder {
-    /// The graph as it was given, whose constants the decoded one shares.
+    /// The serialized graph, whose constants the decoded one shares.
     bytes: Bytes,
     graph: GraphDef,
     variables: Vec<Given>,
@@ -76,11 +75,11 @@ pub struct ModelBuilder {
 }
 
 impl ModelBuilder {
-    /// Begins with a serialized `GraphDef`, such as `tensorflow::Graph::graph_def` gives.
+    /// Begins with a serialized `GraphDef`, as from `tensorflow::Graph::graph_def`.
     ///
     /// # Errors
-    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if these bytes are no graph, if it is above protobuf's limit of 2 GiB, nested more than 100 deep,
-    /// or would take far more memory than its size.
+    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if the bytes are not a graph, exceed the limit of protobuf (2 GiB), are nested more than 100 deep, or need far more
+    /// memory than their size.
     pub fn new(graph_def: Vec<u8>) -> Result<Self> {
         let bytes = Bytes::from(graph_def);
         let graph = decode_graph(&bytes).map_err(|reason| Error::data("the graph", reason))?;
@@ -96,15 +95,14 @@ impl ModelBuilder {
         })
     }
 
-    /// Gives the present value of a variable that is trained, by the name of its operation: a `VarHandleOp`, `VariableV2` or
-    /// `Variable`.
+    /// Sets the value of a trainable variable, by the name of its operation: a `VarHandleOp`, `VariableV2` or `Variable`.
     #[must_use]
     pub fn variable(mut self, name: impl Into<String>, value: Tensor) -> Self {
         self.variables.push(Given { name: name.into(), value, trainable: true });
         self
     }
 
-    /// Gives the present value of a variable that is not trained itself: a count of steps, an optimizer's memory.
+    /// Sets the value of a variable that is not trainable, such as a step counter or the state of an optimizer.
     #[must_use]
     pub fn state(mut self, name: impl Into<String>, value: Tensor) -> Self {
         self.variables.push(Given { name: name.into(), value, trainable: false });
@@ -118,30 +116,28 @@ impl ModelBuilder {
         self
     }
 
-    /// Adds a file that the graph reads when the init op runs: it is copied to the model's `assets`, and `tensor`, a string, is
-    /// fed its path there.
+    /// Adds a file that the init op reads. It is copied to the `assets` of the model, and its path is fed to the string `tensor`.
     #[must_use]
     pub fn asset(mut self, tensor: impl Into<String>, file: impl Into<PathBuf>) -> Self {
         self.assets.push(GivenAsset { tensor: tensor.into(), file: file.into() });
         self
     }
 
-    /// The model's tags instead of `serve`.
+    /// Sets the tags. Default: `serve`.
     #[must_use]
     pub fn tags<S: Into<String>>(mut self, tags: impl IntoIterator<Item = S>) -> Self {
         self.tags = tags.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The operation that loaders run once, after they have restored the variables: to fill tables, say. It must not be
-    /// the one that initialises the variables.
+    /// Sets the operation that loaders run once after restoring the variables, for example to fill tables. It must not initialise the variables.
     #[must_use]
     pub fn init_op(mut self, operation: impl Into<String>) -> Self {
         self.init_op = Some(operation.into());
         self
     }
 
-    /// Whether a model that stands at the target is replaced, in one step, once the new one is whole.
+    /// Whether a model at the target is replaced, atomically. Default: false.
     #[must_use]
     pub fn overwrite(mut self, overwrite: bool) -> Self {
         self.overwrite = overwrite;
@@ -149,7 +145,7 @@ impl ModelBuilder {
     }
 }
 
-/// The names of what was given: a graph may have millions of nodes.
+/// Prints names only: a graph may have millions of nodes.
 impl fmt::Debug for ModelBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let variables: Vec<&str> = self.variables.iter().map(|given| given.name.as_str()).collect();

@@ -1,4 +1,4 @@
-//! A graph's nodes by name: what there is, what leads where, and which names are free.
+//! The nodes of a graph by name, their dependencies, and free names.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +13,7 @@ pub(super) struct Nodes<'g> {
 }
 
 impl<'g> Nodes<'g> {
-    /// Fails if there are none, or two of one name.
+    /// Fails if there are no nodes, or two with the same name.
     pub(super) fn of(graph: &'g GraphDef) -> Result<Self> {
         if graph.node.is_empty() {
             return Err(Error::data("the graph", "it has no operations"));
@@ -27,7 +27,7 @@ impl<'g> Nodes<'g> {
         Ok(Self { by_name, all: &graph.node })
     }
 
-    /// In the order of the graph, which is that in which they were made.
+    /// All nodes, in the order of the graph, which is that of their creation.
     pub(super) fn all(&self) -> &'g [NodeDef] {
         self.all
     }
@@ -36,7 +36,7 @@ impl<'g> Nodes<'g> {
         self.by_name.get(name).copied()
     }
 
-    /// The node of this name; `what` is named in the error.
+    /// The node with this name; `what` is named in the error.
     pub(super) fn required(&self, name: &str, what: impl FnOnce() -> String) -> Result<&'g NodeDef> {
         self.get(name).ok_or_else(|| {
             let placeholders = self.all.iter().filter(|node| is_placeholder(node)).map(|node| node.name.clone());
@@ -48,8 +48,8 @@ impl<'g> Nodes<'g> {
         })
     }
 
-    /// Every node that the operations `from` wait for, and they themselves. Tensors that are fed end the way, and so does a
-    /// placeholder that is fed where it is only waited for (`FeedInputs` in `tensorflow/core/graph/subgraph.cc`).
+    /// The operations `from`, and every node that they depend on. Fed tensors end the search, and so do fed placeholders behind control inputs
+    /// (`FeedInputs` in `tensorflow/core/graph/subgraph.cc`).
     pub(super) fn behind<'a>(&self, from: impl IntoIterator<Item = &'a str>, fed: &[(&str, u32)]) -> Vec<&'g NodeDef> {
         let mut waiting: Vec<&NodeDef> = from.into_iter().filter_map(|name| self.get(name)).collect();
         let mut seen: HashSet<&str> = waiting.iter().map(|node| node.name.as_str()).collect();
@@ -72,7 +72,7 @@ impl<'g> Nodes<'g> {
     }
 }
 
-/// Splits a node's input: `op`, `op:1`, or `^op`, which has no output.
+/// Splits an input of a node: `op`, `op:1`, or `^op`, which has no output.
 pub(super) fn split(input: &str) -> (&str, Option<u32>) {
     match (input.strip_prefix('^'), input.rsplit_once(':')) {
         (Some(name), _) => (name, None),
@@ -81,7 +81,7 @@ pub(super) fn split(input: &str) -> (&str, Option<u32>) {
     }
 }
 
-/// Whether the node must be fed.
+/// Whether a node must be fed.
 pub(super) fn is_placeholder(node: &NodeDef) -> bool {
     matches!(node.op.as_str(), "Placeholder" | "PlaceholderV2")
 }
@@ -94,7 +94,7 @@ impl FreeNames {
         Self(nodes.by_name.keys().map(|name| (*name).to_owned()).collect())
     }
 
-    /// A name for one node: `wanted`, made of the characters that names are made of, or with a number behind it.
+    /// A free name for a node: `wanted` with valid characters, and a number if necessary.
     pub(super) fn node(&mut self, wanted: &str) -> String {
         let allowed = |it: char| it.is_ascii_alphanumeric() || "_.-/".contains(it);
         let mut wanted: String = wanted.chars().map(|it| if allowed(it) { it } else { '_' }).collect();
@@ -106,14 +106,14 @@ impl FreeNames {
         name
     }
 
-    /// A name that no node has, neither as its own nor as the beginning of its path.
+    /// A scope that no node has as its name or as the beginning of its path.
     pub(super) fn scope(&self, wanted: &str) -> String {
         let taken: HashSet<&str> = self.0.iter().filter_map(|name| name.split('/').next()).collect();
         numbered(wanted, |name| !taken.contains(name))
     }
 }
 
-/// `wanted`, `wanted_1`, …: the first that is free.
+/// The first free name of `wanted`, `wanted_1`, …
 fn numbered(wanted: &str, is_free: impl Fn(&str) -> bool) -> String {
     let mut names = std::iter::once(wanted.to_owned()).chain((1_u64..).map(|number| format!("{wanted}_{number}")));
     names.find(|name| is_free(name)).unwrap_or_default()
@@ -151,7 +151,7 @@ mod tests {
         };
         assert_eq!(behind(&[]), ["loop", "next", "step", "x", "y", "z"]);
         assert_eq!(behind(&[("x", 0), ("next", 0)]), ["loop"]);
-        assert_eq!(behind(&[("y", 0), ("z", 0)]), ["loop", "next", "step", "x", "z"], "z runs where it is waited for");
+        assert_eq!(behind(&[("y", 0), ("z", 0)]), ["loop", "next", "step", "x", "z"], "z runs as a control input");
     }
 
     #[test]

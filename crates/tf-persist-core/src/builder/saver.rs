@@ -1,5 +1,5 @@
-//! The nodes by which a graph saves and restores its variables, as Python's `tf.compat.v1.train.Saver` adds them
-//! (`tensorflow/python/training/saver.py`, version 2 of the format), and what the model says of its variables.
+//! The nodes that save and restore variables, as added by Python's `tf.compat.v1.train.Saver` (`tensorflow/python/training/saver.py`, version 2
+//! of the format), and the definitions of the variables.
 
 use tf_persist_proto::bytes::Bytes;
 use tf_persist_proto::protobuf::{EnumOrUnknown, Message};
@@ -16,7 +16,7 @@ use tf_persist_savedmodel::tensor::proto::to_proto;
 use super::nodes::FreeNames;
 use super::variables::Variable;
 
-/// What is added to a graph with variables.
+/// The additions to a graph with variables.
 pub(super) struct Saver {
     pub(super) nodes: Vec<NodeDef>,
     pub(super) definition: SaverDef,
@@ -66,7 +66,7 @@ impl Saver {
             filename_tensor_name: format!("{prefix}:0"),
             save_tensor_name: format!("{}:0", name("control_dependency")),
             restore_op_name: name("restore_all"),
-            // What Python's saver has by default; it counts for Python's saver alone.
+            // The default of Python's saver, which only Python uses.
             max_to_keep: 5,
             keep_checkpoint_every_n_hours: 10_000.0,
             version: EnumOrUnknown::new(CheckpointFormatVersion::V2),
@@ -88,7 +88,7 @@ impl Saver {
     }
 }
 
-/// Where the checkpoint's prefix is fed. Python names the constants behind it, in case it is not.
+/// The placeholder of the prefix, with a default as in Python.
 fn filename(scope: &str) -> Result<Vec<NodeDef>> {
     let (input, filename) = (format!("{scope}/filename/input"), format!("{scope}/filename"));
     let default = |name: &str, input: &str| {
@@ -102,7 +102,7 @@ fn filename(scope: &str) -> Result<Vec<NodeDef>> {
     ])
 }
 
-/// The node that gives the variable's present value.
+/// The node that reads the value of a variable.
 fn read(variable: &Variable<'_>, names: &mut FreeNames) -> NodeDef {
     let dtype = attr::dtype(variable.dtype);
     match variable.kind {
@@ -137,7 +137,7 @@ fn assign(variable: &Variable<'_>, scope: &str, index: usize) -> NodeDef {
     }
 }
 
-/// What Python makes a variable of. It wants an initialiser: one that the graph lacks is the node that restores the variable.
+/// The definition of a variable for Python. It requires an initialiser, which is the restoring node where the graph has none.
 fn define(variable: &Variable<'_>, read: &str, restore: &str) -> VariableDef {
     let tensor = |name: &str| if name.contains(':') { name.to_owned() } else { format!("{name}:0") };
     let (initializer, initial) = variable.initializer.unwrap_or((restore, ""));

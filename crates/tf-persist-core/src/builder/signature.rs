@@ -1,13 +1,13 @@
-//! What a caller of the new model gives and gets.
+//! Signatures of a new model.
 
 use tf_persist_savedmodel::PartialShape;
 
-/// The method name that TensorFlow Serving's Predict asks for (`kPredictMethodName`).
+/// The method name of TensorFlow Serving's Predict (`kPredictMethodName`).
 const PREDICT: &str = "tensorflow/serving/predict";
 
-/// A signature of a model to be: which tensors of the graph a caller feeds and fetches, under which names.
+/// A signature of a new model: the tensors that callers feed and fetch, and their names.
 ///
-/// A tensor is named `op:0`; without a number, the op's first output is meant. Dtypes and shapes are the graph's.
+/// A tensor is named `op:0`; `op` is its first output. Dtypes and shapes come from the graph.
 ///
 /// ```
 /// use tf_persist_core::GraphSignature;
@@ -25,21 +25,21 @@ pub struct GraphSignature {
     pub(super) inputs: Vec<Bound>,
     pub(super) outputs: Vec<Bound>,
     pub(super) runs: Vec<String>,
-    /// Whether it was an output that was added last.
+    /// Whether the last addition was an output.
     last_is_output: bool,
 }
 
-/// An input or output, and the tensor behind it.
+/// An input or output, and its tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bound {
     pub(super) key: String,
     pub(super) tensor: String,
-    /// The shape to declare, where it is not to be the graph's.
+    /// The shape to declare, if not that of the graph.
     pub(super) shape: Option<PartialShape>,
 }
 
 impl GraphSignature {
-    /// A signature of this name, without inputs and outputs so far.
+    /// Creates a signature without inputs and outputs.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         let (name, method) = (name.into(), PREDICT.to_owned());
@@ -47,7 +47,7 @@ impl GraphSignature {
         Self { name, method, inputs, outputs, runs, last_is_output: false }
     }
 
-    /// Adds an input: the value given as `key` is fed to `tensor`.
+    /// Adds an input: the value of `key` is fed to `tensor`.
     #[must_use]
     pub fn input(mut self, key: impl Into<String>, tensor: impl Into<String>) -> Self {
         self.inputs.push(Bound { key: key.into(), tensor: tensor.into(), shape: None });
@@ -55,7 +55,7 @@ impl GraphSignature {
         self
     }
 
-    /// Adds an output: the value of `tensor` comes back as `key`.
+    /// Adds an output: the value of `tensor` is returned as `key`.
     #[must_use]
     pub fn output(mut self, key: impl Into<String>, tensor: impl Into<String>) -> Self {
         self.outputs.push(Bound { key: key.into(), tensor: tensor.into(), shape: None });
@@ -63,8 +63,7 @@ impl GraphSignature {
         self
     }
 
-    /// Declares the shape of the input or output that was added last, where the graph leaves sizes open that are known to
-    /// the caller. It must not contradict the graph.
+    /// Declares the shape of the last input or output, if the graph leaves known sizes open. It must not contradict the graph.
     #[must_use]
     pub fn shape(mut self, shape: PartialShape) -> Self {
         let added = if self.last_is_output { &mut self.outputs } else { &mut self.inputs };
@@ -74,18 +73,18 @@ impl GraphSignature {
         self
     }
 
-    /// Lets a run of the signature run this operation as well, for what it does: a train op. Callers fetch tensors only, so
-    /// each output becomes a copy that waits for the operation.
+    /// Makes every run of the signature also run this operation, such as a train op. Callers only fetch tensors, so each output becomes a copy
+    /// with a control input.
     ///
-    /// The values are those that the graph computes on the way: a loss is that from before the step if the step follows from
-    /// it, as a gradient does. A variable itself is given as it is after the step.
+    /// The values are those that the graph computes: a loss is that before the step, if the step depends on it. A variable is returned as it is
+    /// after the step.
     #[must_use]
     pub fn runs(mut self, operation: impl Into<String>) -> Self {
         self.runs.push(operation.into());
         self
     }
 
-    /// The name of the method that servers look at; `tensorflow/serving/predict` by default. Classify and Regress have others.
+    /// Sets the method name for servers. Default: `tensorflow/serving/predict`; Classify and Regress have others.
     #[must_use]
     pub fn method(mut self, method: impl Into<String>) -> Self {
         self.method = method.into();

@@ -1,4 +1,4 @@
-//! The signatures of a model to be, checked against its graph.
+//! Checks the signatures of a new model against its graph.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,12 +16,12 @@ use super::signature::{Bound, GraphSignature};
 use crate::error::{Error, ModelError, Result, TensorError};
 use crate::ffi::{ImportedGraph, TensorType};
 
-/// Names in the map of signatures that stand for operations (`tensorflow/cc/saved_model/constants.h` and
+/// Names of signatures that are reserved for operations (`tensorflow/cc/saved_model/constants.h` and
 /// `tensorflow/python/saved_model/constants.py`).
 pub(super) const INIT_OP: &str = "__saved_model_init_op";
 const RESERVED: [&str; 2] = [INIT_OP, "__saved_model_train_op"];
 
-/// Checks what can be checked without TensorFlow: names, and that everything which an output waits for is fed.
+/// Checks names, and that every placeholder behind an output is fed. Needs no TensorFlow.
 pub(super) fn check(signatures: &[GraphSignature], nodes: &Nodes<'_>) -> Result<()> {
     let mut seen = BTreeSet::new();
     for signature in signatures {
@@ -31,13 +31,13 @@ pub(super) fn check(signatures: &[GraphSignature], nodes: &Nodes<'_>) -> Result<
             return refuse("it has no name".into());
         }
         if RESERVED.contains(&signature.name.as_str()) {
-            return refuse("TensorFlow keeps this name for an operation".into());
+            return refuse("TensorFlow reserves this name for an operation".into());
         }
         if !seen.insert(&signature.name) {
-            return refuse("there are two of this name".into());
+            return refuse("there are two with this name".into());
         }
         if signature.outputs.is_empty() {
-            return refuse("it has no outputs, and TensorFlow runs nothing that gives nothing".into());
+            return refuse("it has no outputs, and TensorFlow does not run such signatures".into());
         }
         for (what, all) in [("input", &signature.inputs), ("output", &signature.outputs)] {
             let mut keys = BTreeSet::new();
@@ -80,13 +80,13 @@ fn check_tensors(signature: &GraphSignature, nodes: &Nodes<'_>, name: impl Fn() 
         None => Ok(()),
         Some(placeholder) => Err(Error::Model(ModelError::Tensor(TensorError::InvalidData {
             source_name: name(),
-            reason: format!("what it gives waits for the placeholder `{}`, which no input feeds", placeholder.name),
+            reason: format!("its outputs depend on the placeholder `{}`, which no input feeds", placeholder.name),
             hint: Some("make it an input".into()),
         }))),
     }
 }
 
-/// The `SignatureDef`, with dtypes and shapes as TensorFlow has them, and the nodes that it needs besides those of the graph.
+/// The `SignatureDef`, with the dtypes and shapes of TensorFlow, and the nodes to add to the graph.
 pub(super) fn define(
     signature: &GraphSignature,
     graph: &ImportedGraph,
@@ -98,7 +98,7 @@ pub(super) fn define(
         let what = format!("input `{}` of signature `{}`", input.key, signature.name);
         let found = find(input, graph, &what)?;
         if found.is_reference {
-            return Err(Error::data(what, format!("`{}` is a variable, which is not fed but assigned", input.tensor)));
+            return Err(Error::data(what, format!("`{}` is a variable, which cannot be fed", input.tensor)));
         }
         definition.inputs.insert(input.key.clone(), info(full_name(&input.tensor)?, &found));
     }
@@ -106,7 +106,7 @@ pub(super) fn define(
         let what = format!("output `{}` of signature `{}`", output.key, signature.name);
         let found = find(output, graph, &what)?;
         let mut tensor = full_name(&output.tensor)?;
-        // A run fetches tensors only, so they wait for what it shall run; and a variable is given as what it holds at the time.
+        // A run only fetches tensors, so copies with control inputs run the operations; a variable is read at that time.
         if found.is_reference || !signature.runs.is_empty() {
             let runs = signature.runs.iter().map(|operation| format!("^{operation}"));
             let inputs: Vec<String> = std::iter::once(tensor).chain(runs).collect();
@@ -125,7 +125,7 @@ pub(super) fn define(
     Ok((definition, added))
 }
 
-/// What TensorFlow says of a tensor, with the shape that was declared if there is one.
+/// The dtype of a tensor, and its shape in the graph or the declared one.
 fn find(bound: &Bound, graph: &ImportedGraph, what: &str) -> Result<TensorType> {
     let (op, index) = parse_tensor_name(&bound.tensor)?;
     let missing = || Error::data(what, format!("the operation `{op}` has no output {index}"));
@@ -146,14 +146,14 @@ fn find(bound: &Bound, graph: &ImportedGraph, what: &str) -> Result<TensorType> 
     Ok(found)
 }
 
-/// Whether there can be a tensor of both shapes.
+/// Whether a tensor can have both shapes.
 fn agree(a: &PartialShape, b: &PartialShape) -> bool {
     let (Some(a), Some(b)) = (a.sizes(), b.sizes()) else { return true };
     let may = |(a, b): (&Option<u64>, &Option<u64>)| a.is_none() || b.is_none() || a == b;
     a.len() == b.len() && a.iter().zip(b).all(may)
 }
 
-/// `op:0`, whether it was written so or as `op`.
+/// Completes `op` to `op:0`.
 pub(super) fn full_name(tensor: &str) -> Result<String> {
     let (op, index) = parse_tensor_name(tensor)?;
     Ok(format!("{op}:{index}"))

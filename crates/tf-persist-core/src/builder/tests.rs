@@ -93,11 +93,14 @@ fn what_is_no_graph() {
 fn variables_without_values_and_values_without_variables() {
     let more = [nodes(), vec![handle("v", "v")]].concat();
     let more = ModelBuilder::new(bytes(more)).unwrap();
-    refused(&more, "no value was given for its variables `w` and `v`");
+    refused(&more, "its variables `w` and `v` have no values");
     assert!(error(&more).hint().unwrap().text().contains("state"));
-    refused(&builder().variable("nope", pair()), "variable `nope`: the graph has no operation of this name");
-    refused(&builder().variable("y", pair()), "variable `y`: the operation of this name is no variable, but a `Mul`");
-    refused(&builder().variable("w", pair()).state("w", pair()), "variable `w`: it was given two values");
+    refused(&builder().variable("nope", pair()), "variable `nope`: the graph has no operation with this name");
+    refused(
+        &builder().variable("y", pair()),
+        "variable `y`: the operation with this name is not a variable, but a `Mul`",
+    );
+    refused(&builder().variable("w", pair()).state("w", pair()), "variable `w`: it has two values");
 }
 
 #[test]
@@ -133,7 +136,7 @@ fn signatures_that_cannot_be() {
     let good = || GraphSignature::new("s").input("x", "x").output("y", "y");
     for (signature, words) in [
         (GraphSignature::new("").output("y", "y"), "it has no name"),
-        (GraphSignature::new("__saved_model_init_op").output("y", "y"), "TensorFlow keeps this name"),
+        (GraphSignature::new("__saved_model_init_op").output("y", "y"), "TensorFlow reserves this name"),
         (GraphSignature::new("s").input("x", "x"), "signature `s`: it has no outputs"),
         (good().input("x", "x2"), "it has two inputs `x`"),
         (good().output("y", "y:0"), "it has two outputs `y`"),
@@ -148,7 +151,7 @@ fn signatures_that_cannot_be() {
     ] {
         refused(&with(signature), words);
     }
-    refused(&with(good()).signature(good()), "signature `s`: there are two of this name");
+    refused(&with(good()).signature(good()), "signature `s`: there are two with this name");
     let hint = error(&with(good().input("more", "nope"))).hint().unwrap();
     assert_eq!(hint.text(), "its placeholders are `x` and `x2`");
 }
@@ -170,7 +173,7 @@ fn assets_that_are_not_there() {
     }
     let with = |tensor: &str, file: &Path| builder().variable("w", pair()).asset(tensor, file);
     refused(&with("x", &file("missing")), "missing");
-    refused(&with("x", &file("folder")), "it is no file");
+    refused(&with("x", &file("folder")), "it is not a file");
     refused(&with("nope", &file("words")), "the graph has no operation `nope`");
     refused(&with("x", &file("words")).asset("x2", file("folder/words")), "has the same name");
 }

@@ -1,4 +1,4 @@
-//! The graph's variables and the values they are saved with.
+//! The variables of the graph, and their values.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use tf_persist_savedmodel::tensor::proto::partial_shape;
 
 use super::nodes::{Nodes, split};
 
-/// A value given for a variable.
+/// A value for a variable.
 #[derive(Debug, Clone)]
 pub(super) struct Given {
     pub(super) name: String,
@@ -21,33 +21,34 @@ pub(super) struct Given {
     pub(super) trainable: bool,
 }
 
-/// A variable of the graph with the value it is saved with.
+/// A variable of the graph, and its value.
 pub(super) struct Variable<'g> {
     pub(super) name: &'g str,
     pub(super) kind: HandleKind,
     pub(super) dtype: DType,
-    /// Whether the graph knows all of its sizes.
+    /// Whether the graph declares all of its sizes.
     pub(super) whole_shape: bool,
     pub(super) trainable: bool,
     pub(super) value: &'g Tensor,
-    /// The first node that assigns to it, which is its initialiser, and the name of what that assigns.
+    /// The first node that assigns it, which is its initialiser, and the name of the assigned tensor.
     pub(super) initializer: Option<(&'g str, &'g str)>,
 }
 
-/// Matches the graph's variables with their values; they come in the order of the graph.
+/// Matches the variables of the graph with their values, in the order of the graph.
 ///
-/// Fails, with the name, if a variable has no value or two, if a value is of no variable, or of another dtype or shape.
+/// # Errors
+/// If a variable has no value or two, or a value has no variable, or another dtype or shape.
 pub(super) fn bind<'g>(nodes: &Nodes<'g>, given: &'g [Given]) -> Result<Vec<Variable<'g>>> {
     let mut values: BTreeMap<&str, &Given> = BTreeMap::new();
     for one in given {
         let node = nodes.get(&one.name);
         let refuse = |reason: String| Err(Error::data(format!("variable `{}`", one.name.escape_debug()), reason));
         match node {
-            None => return refuse("the graph has no operation of this name".into()),
+            None => return refuse("the graph has no operation with this name".into()),
             Some(node) if variable_kind(&node.op).is_none() => {
-                return refuse(format!("the operation of this name is no variable, but a `{}`", node.op));
+                return refuse(format!("the operation with this name is not a variable, but a `{}`", node.op));
             }
-            Some(_) if values.insert(&one.name, one).is_some() => return refuse("it was given two values".into()),
+            Some(_) if values.insert(&one.name, one).is_some() => return refuse("it has two values".into()),
             Some(_) => {}
         }
     }
@@ -57,8 +58,8 @@ pub(super) fn bind<'g>(nodes: &Nodes<'g>, given: &'g [Given]) -> Result<Vec<Vari
         let missing: Vec<String> = without.iter().map(|(node, _)| node.name.clone()).collect();
         return Err(Error::Tensor(TensorError::InvalidData {
             source_name: "the graph".into(),
-            reason: format!("no value was given for its variables {}", names(&missing)),
-            hint: Some("give the value of every variable; those that are not trained are state".into()),
+            reason: format!("its variables {} have no values", names(&missing)),
+            hint: Some("give the value of every variable; those that are not trainable are state".into()),
         }));
     }
     check_apart(with.iter().copied())?;
@@ -74,8 +75,8 @@ pub(super) fn bind<'g>(nodes: &Nodes<'g>, given: &'g [Given]) -> Result<Vec<Vari
     with.into_iter().map(whole).collect()
 }
 
-/// Variables of one kind, container and shared name are one, and two values would overwrite each other. A reference without a
-/// shared name goes by that of its operation; to a handle the empty name is a name like any other.
+/// Variables with equal kinds, containers and shared names are one, and two values would overwrite each other. A reference without a shared name
+/// has that of its operation; for a handle, the empty name is valid.
 fn check_apart<'g>(variables: impl Iterator<Item = (&'g NodeDef, HandleKind)>) -> Result<()> {
     let mut seen: BTreeMap<(HandleKind, &[u8], &[u8]), &str> = BTreeMap::new();
     for (node, kind) in variables {
@@ -90,21 +91,21 @@ fn check_apart<'g>(variables: impl Iterator<Item = (&'g NodeDef, HandleKind)>) -
             return Err(Error::Tensor(TensorError::InvalidData {
                 source_name: "the graph".into(),
                 reason: format!("`{other}` and `{}` are one variable: both have the shared name `{shared}`", node.name),
-                hint: Some("give each variable a `shared_name` of its own, such as its name".into()),
+                hint: Some("give each variable its own `shared_name`, such as its name".into()),
             }));
         }
     }
     Ok(())
 }
 
-/// Checks a value against the variable's attributes; gives the shape that the graph has for it.
+/// Checks a value against the attributes of its variable. Returns the shape in the graph.
 fn check(node: &NodeDef, value: &Tensor) -> Result<PartialShape> {
     let attribute = |name: &str| node.attr.get(name).and_then(|attribute| attribute.value.as_ref());
     let dtype = match attribute("dtype") {
         Some(Value::Type(number)) => DType::from_number(number.value()),
         _ => DType::Invalid,
     };
-    // The oldest operation writes an unknown shape as that of a scalar (`state_ops.cc`).
+    // `Variable` has the shape of a scalar where the shape is unknown (`state_ops.cc`).
     let shape = match attribute("shape") {
         Some(Value::Shape(shape)) if node.op != "Variable" || !shape.dim.is_empty() => partial_shape(shape),
         _ => PartialShape::unknown(),
@@ -119,8 +120,8 @@ fn check(node: &NodeDef, value: &Tensor) -> Result<PartialShape> {
     Ok(shape)
 }
 
-/// The first node that assigns to each variable, and what it assigns: graphs are in the order in which they were made, and a
-/// variable is initialised before anything else assigns to it.
+/// The first node that assigns each variable, and the tensor that it assigns. Graphs keep the order of their creation, so this is the
+/// initialiser.
 fn initializers<'g>(nodes: &Nodes<'g>) -> BTreeMap<&'g str, (&'g str, &'g str)> {
     let mut first = BTreeMap::new();
     for node in nodes.all() {

@@ -1,4 +1,4 @@
-//! From what was given to a folder that holds it.
+//! Writes the model.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,18 +24,18 @@ use crate::ffi::ImportedGraph;
 use crate::runtime::Runtime;
 
 impl ModelBuilder {
-    /// Writes the model, which appears whole or not at all, and opens it.
+    /// Writes the model atomically, and opens it.
     ///
-    /// TensorFlow is asked to check the graph and what its tensors are; the variables are written without it.
+    /// TensorFlow checks the graph; the variables are written without it.
     ///
     /// # Errors
     /// Before anything is written:
-    /// - [`ModelError::Exists`] if the target is there and not empty (unless [`ModelBuilder::overwrite`]);
-    /// - [`TensorError::InvalidData`] if the graph is empty; if a variable of it has no value or two, or one of another dtype or shape;
-    ///   if a signature has a name twice, names a tensor that the graph lacks, has no output, or gives what waits for a
-    ///   placeholder that it does not feed; if the init op would overwrite variables; if an asset has no tensor or no name;
+    /// - [`ModelError::Exists`] if the target exists and is not empty (unless [`ModelBuilder::overwrite`]);
+    /// - [`TensorError::InvalidData`] if the graph is empty; if a variable has no value, two values, or one of another dtype or shape; if a signature
+    ///   has a duplicate name, an unknown tensor, no outputs, or an output behind a placeholder that it does not feed; if the init op would
+    ///   overwrite variables; if an asset has no tensor or no name;
     /// - [`TensorError::UnsupportedDType`] if an input or output is a resource or a variant;
-    /// - [`Error::TensorFlow`] if TensorFlow refuses the graph, [`Error::Runtime`] if there is none.
+    /// - [`Error::TensorFlow`] if TensorFlow refuses the graph, [`Error::Runtime`] if there is no TensorFlow.
     ///
     /// Later, [`ModelError::Io`] if the disk is full.
     pub fn save(&self, target: impl AsRef<Path>) -> Result<SavedModel> {
@@ -63,7 +63,7 @@ impl ModelBuilder {
         Ok(SavedModel::open(target)?)
     }
 
-    /// An init op runs after the variables are restored: one that assigns to them would undo that.
+    /// The init op runs after the variables are restored, so it must not assign them.
     fn check_init_op(&self, nodes: &Nodes<'_>, variables: &[Variable<'_>]) -> Result<()> {
         let Some(operation) = &self.init_op else { return Ok(()) };
         let what = || format!("the init op `{}`", operation.escape_debug());
@@ -88,7 +88,7 @@ impl ModelBuilder {
         }
     }
 
-    /// The whole message. The graph has the nodes that it was given, and behind them those that are added.
+    /// The serialized model. Added nodes follow those of the given graph.
     fn define(&self, nodes: &Nodes<'_>, variables: &[Variable<'_>]) -> Result<pb::SavedModel> {
         let runtime = Runtime::open()?;
         let imported = ImportedGraph::import(runtime.library(), &self.bytes)?;
@@ -132,7 +132,7 @@ impl ModelBuilder {
     }
 }
 
-/// The versions that this TensorFlow gives the graphs it writes, for a graph without: it would be taken for one of 2015.
+/// The versions of graphs of this TensorFlow, for a graph without versions, which would be read as one of 2015.
 fn own_versions(runtime: &Runtime) -> Result<MessageField<pb::VersionDef>> {
     let empty = Bytes::from(ImportedGraph::none(runtime.library())?);
     let empty: GraphDef =
@@ -140,8 +140,8 @@ fn own_versions(runtime: &Runtime) -> Result<MessageField<pb::VersionDef>> {
     Ok(empty.versions)
 }
 
-/// The definitions of the ops that graph and functions use, by which later and earlier versions of TensorFlow know what the
-/// attributes meant. Without their documentation, as Python writes them.
+/// The definitions of the ops in graph and functions, by which other versions of TensorFlow know the meaning of attributes. Without
+/// documentation, as in Python.
 fn ops(graph: &GraphDef, imported: &ImportedGraph) -> Result<OpList> {
     let functions = &graph.library.function;
     let of_functions = functions.iter().flat_map(|function| &function.node_def);
@@ -171,7 +171,7 @@ fn serialize(model: &pb::SavedModel) -> Result<Vec<u8>> {
         return Err(Error::data("the graph", reason));
     }
     let bytes = model.write_to_bytes().map_err(|error| Error::data("the graph", error.to_string()))?;
-    // A graph at the very limit of graphs may be beyond that of models.
+    // A graph at the limit may exceed it as a model.
     check_model(&bytes)
         .map_err(|reason| Error::data("the graph", format!("its model could not be opened: {reason}")))?;
     Ok(bytes)

@@ -11,8 +11,8 @@ use std::io;
 use std::path::Path;
 
 pub use code::Code;
-pub use op_library::{OpLibraryError, OpLibraryProblem, Wants};
-pub use runtime::{Attempt, Origin, Outcome, Place, RuntimeError};
+pub use op_library::{OpLibraryError, OpLibraryProblem, TensorFlowRequirement};
+pub use runtime::{Attempt, Origin, Outcome, RuntimeError, SearchLocation};
 pub(crate) use tf_persist_savedmodel::error::{
     CheckpointError, Error as ModelError, ErrorKind as ModelErrorKind, Hint, SavedModelError, SignatureError,
     TensorError, WarmupError,

@@ -1,131 +1,131 @@
-//! Why a library of ops cannot be used.
+//! Errors of op libraries.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use tf_persist_savedmodel::error::{Hint, names};
 
-/// A library of ops, or a package of such, cannot be used.
+/// An op library, or a package of op libraries, cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpLibraryError {
     pub(crate) path: PathBuf,
     pub(crate) problem: OpLibraryProblem,
 }
 
-/// What is wrong with a library of ops.
+/// The problem with an op library.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpLibraryProblem {
-    /// There is no such file, and no package of that name was asked for.
+    /// The file does not exist, and the name is not that of a package.
     NotFound,
     /// It is a folder.
     IsADirectory,
-    /// The operating system does not let it be read.
+    /// The process has no permission to read it.
     NoPermission,
-    /// It is no shared library.
+    /// It is not a shared library.
     NotALibrary {
-        /// What it is instead, in a sentence.
+        /// A description of the file.
         what: String,
     },
-    /// It is a shared library for another kind of processor.
+    /// It is a shared library for another processor.
     OtherMachine {
-        /// That processor.
+        /// The processor.
         machine: String,
     },
-    /// It asks for a function that this TensorFlow does not have: it was built for another.
+    /// It needs a function that this TensorFlow lacks, so it was built for another one.
     OtherTensorFlow {
-        /// The function, as far as its name can be read.
+        /// The function, demangled where possible.
         symbol: String,
-        /// The TensorFlow that is open.
+        /// The version of the open TensorFlow.
         version: String,
-        /// The package that the file came in, and what its metadata wants of TensorFlow.
-        package: Option<Wants>,
+        /// The package of the file, and the TensorFlow that its metadata requires.
+        package: Option<TensorFlowRequirement>,
     },
-    /// It asks for a function that no library has that it names.
+    /// It needs a function that none of its libraries has.
     MissingSymbol {
         /// The function.
         symbol: String,
     },
-    /// It needs another library, which is not there.
+    /// It needs another library, which was not found.
     MissingNeighbour {
-        /// The other library's file name.
+        /// The file name of the other library.
         name: String,
     },
-    /// The dynamic linker refused it for another reason.
+    /// The dynamic linker failed for another reason.
     NotOpened {
-        /// What it said.
+        /// The message of the linker.
         reason: String,
     },
-    /// It was loaded, and registered nothing.
+    /// It was loaded, but registered nothing.
     NoOps,
-    /// What it registers was there already from another file. TensorFlow takes the kernels all the same, and then
-    /// refuses every run of such an op, because it finds two.
+    /// Another file had registered the same. TensorFlow accepts the kernels, and then
+    /// refuses every run such an op because it has two.
     AlreadyRegistered {
-        /// The file that had registered them; `None` if it was TensorFlow itself, or somebody else in this process.
+        /// The file that registered them first; `None` if it was TensorFlow, or other code of this process.
         by: Option<PathBuf>,
-        /// Whether it was loaded before this was seen, so that the ops of both files are lost to this process.
+        /// Whether it is loaded by now, so that the ops of both files are unusable in this process.
         loaded: bool,
     },
-    /// There is neither such a file nor an installed package of that name.
+    /// There is no file and no installed package of this name.
     UnknownPackage {
-        /// The folders of packages that were looked through.
+        /// The folders that were searched for packages.
         looked: Vec<PathBuf>,
-        /// The packages in them that have op libraries.
-        holders: Vec<String>,
+        /// The packages there that have op libraries.
+        candidates: Vec<String>,
     },
-    /// The package is installed, and has no op libraries.
+    /// The package is installed, but has no op libraries.
     NotInPackage {
-        /// Where it is installed.
+        /// The folder of its installation.
         folder: PathBuf,
         /// The folder of its sources, if only a link to them was installed (`pip install --editable`).
         sources: Option<PathBuf>,
         /// The packages that have op libraries.
-        holders: Vec<String>,
+        candidates: Vec<String>,
     },
-    /// The package, or the file, is TensorFlow itself, whose ops are there anyway.
+    /// The package or file is TensorFlow itself, whose ops are always available.
     TensorFlowItself,
 }
 
-/// What an installed package says of the TensorFlow that it needs.
+/// The TensorFlow that an installed package requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wants {
+pub struct TensorFlowRequirement {
     /// The package's name.
     pub package: String,
     /// Its version.
     pub version: String,
-    /// The versions of TensorFlow that it works with, as in `>=2.21,<2.22`; `None` if it does not say.
+    /// The required versions of TensorFlow, such as `>=2.21,<2.22`; `None` if there are none in the metadata.
     pub tensorflow: Option<String>,
 }
 
-/// How functions of TensorFlow's begin, in C and in C++.
+/// Prefixes of functions of TensorFlow, in C and in C++.
 const OF_TENSORFLOW: [&str; 6] = ["TF_", "TFE_", "tensorflow::", "tsl::", "absl::", "google::protobuf::"];
 
 impl OpLibraryError {
-    /// The file or the name that was asked for.
+    /// The file or name that was given.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What is wrong with it.
+    /// The problem.
     #[must_use]
     pub fn problem(&self) -> &OpLibraryProblem {
         &self.problem
     }
 
-    /// What would help, where that is known.
+    /// A would help, where that is known.
     #[must_use]
     pub fn hint(&self) -> Option<Hint> {
         Some(match &self.problem {
             OpLibraryProblem::OtherTensorFlow { version, package, .. } => {
                 let minor = version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
-                let package = package.as_ref().map_or("the package", |wants| wants.package.as_str());
-                format!("install the release of {package} for TensorFlow {minor}, or use the libtensorflow that it wants").into()
+                let package = package.as_ref().map_or("the package", |needed| needed.package.as_str());
+                format!("install the release of {package} for TensorFlow {minor}, or use the libtensorflow that it requires").into()
             }
             OpLibraryProblem::MissingNeighbour { name } => {
                 format!("put `{name}` beside it or into LD_LIBRARY_PATH; `ldd` lists all that it needs").into()
             }
-            // What is missing is there, or the TensorFlow that it was built for would be at fault.
+            // The open TensorFlow has the function.
             OpLibraryProblem::MissingSymbol { symbol } if OF_TENSORFLOW.iter().any(|own| symbol.starts_with(own)) => {
                 "it was not linked with TensorFlow: add what `tf.sysconfig.get_link_flags()` says when it is built".into()
             }
@@ -150,21 +150,21 @@ impl OpLibraryError {
 impl fmt::Display for OpLibraryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the op library `{}` cannot be used: ", self.path.display())?;
-        let list = |holders: &[String]| match holders {
+        let list = |candidates: &[String]| match candidates {
             [] => "none of the packages there has any".to_owned(),
-            holders => format!("packages with op libraries: {}", names(holders)),
+            candidates => format!("packages with op libraries: {}", names(candidates)),
         };
         match &self.problem {
             OpLibraryProblem::NotFound => write!(f, "there is no such file"),
             OpLibraryProblem::IsADirectory => write!(f, "it is a folder"),
-            OpLibraryProblem::NoPermission => write!(f, "there is no permission to read it"),
+            OpLibraryProblem::NoPermission => write!(f, "the process has no permission to read it"),
             OpLibraryProblem::NotALibrary { what } => write!(f, "{what}"),
             OpLibraryProblem::OtherMachine { machine } => write!(f, "it was built for another processor, {machine}"),
             OpLibraryProblem::OtherTensorFlow { symbol, version, package } => {
                 write!(f, "it was built for another TensorFlow than {version}, which has no `{symbol}`")?;
                 match package {
-                    Some(Wants { package, version, tensorflow: Some(wanted) }) => {
-                        write!(f, "; `{package}` {version} wants TensorFlow {wanted}")
+                    Some(TensorFlowRequirement { package, version, tensorflow: Some(wanted) }) => {
+                        write!(f, "; `{package}` {version} requires TensorFlow {wanted}")
                     }
                     _ => Ok(()),
                 }
@@ -176,25 +176,25 @@ impl fmt::Display for OpLibraryError {
                 write!(f, "it needs the library `{name}`, which was not found")
             }
             OpLibraryProblem::NotOpened { reason } => write!(f, "{reason}"),
-            OpLibraryProblem::NoOps => write!(f, "it was loaded, but registers no ops: it is no op library"),
+            OpLibraryProblem::NoOps => write!(f, "it was loaded, but registers no ops: it is not an op library"),
             OpLibraryProblem::AlreadyRegistered { by, loaded } => {
                 let by =
                     by.as_ref().map_or("TensorFlow or this process".to_owned(), |by| format!("`{}`", by.display()));
-                let then = if *loaded { "; every run of them would fail now, in this process" } else { "" };
-                write!(f, "its ops are there already from {by}{then}")
+                let then = if *loaded { "; runs of these ops fail in this process from now on" } else { "" };
+                write!(f, "{by} has registered its ops already{then}")
             }
-            OpLibraryProblem::UnknownPackage { looked, holders } => {
+            OpLibraryProblem::UnknownPackage { looked, candidates } => {
                 let looked: Vec<String> = looked.iter().map(|folder| folder.display().to_string()).collect();
-                let list = list(holders);
+                let list = list(candidates);
                 match looked.as_slice() {
-                    [] => write!(f, "there is no such file, and no Python environment to look for a package in"),
+                    [] => write!(f, "there is no such file, and no Python environment to search for a package"),
                     looked => write!(f, "there is no such file, and no such package in {}; {list}", names(looked)),
                 }
             }
-            OpLibraryProblem::NotInPackage { folder, holders, .. } => {
-                write!(f, "the package in `{}` has no op libraries; {}", folder.display(), list(holders))
+            OpLibraryProblem::NotInPackage { folder, candidates, .. } => {
+                write!(f, "the package in `{}` has no op libraries; {}", folder.display(), list(candidates))
             }
-            OpLibraryProblem::TensorFlowItself => write!(f, "it is TensorFlow itself, whose ops are there without it"),
+            OpLibraryProblem::TensorFlowItself => write!(f, "it is TensorFlow itself, whose ops are always available"),
         }
     }
 }
@@ -210,11 +210,11 @@ mod tests {
     }
 
     #[test]
-    fn packages_that_have_libraries_are_listed() {
-        let unknown = |looked: &[&str], holders: &[&str]| {
+    fn packages_with_libraries_are_listed() {
+        let unknown = |looked: &[&str], candidates: &[&str]| {
             let looked = looked.iter().map(PathBuf::from).collect();
-            let holders = holders.iter().map(|it| (*it).to_owned()).collect();
-            said(OpLibraryProblem::UnknownPackage { looked, holders })
+            let candidates = candidates.iter().map(|it| (*it).to_owned()).collect();
+            said(OpLibraryProblem::UnknownPackage { looked, candidates })
         };
         assert!(unknown(&[], &[]).contains("no Python environment"));
         assert!(unknown(&["/e"], &[]).contains("no such package in `/e`; none of the packages there has any"));

@@ -1,11 +1,11 @@
-//! Why there is no libtensorflow: every place that was tried.
+//! Errors of the search for libtensorflow.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use tf_persist_savedmodel::error::Hint;
 
-/// Who named a folder to look in.
+/// The source of a search location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
@@ -27,7 +27,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Whether the folder was named for this tool, so that nothing else may be used in its place.
+    /// Whether the folder was named for this tool, so that no other location may be used instead.
     #[must_use]
     pub fn is_explicit(&self) -> bool {
         matches!(self, Self::Caller { .. } | Self::Variable)
@@ -47,15 +47,15 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A folder to look in, and why.
+/// A folder to search, and its origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct SearchLocation {
     pub(crate) origin: Origin,
     pub(crate) folder: PathBuf,
 }
 
-impl Place {
-    /// Why it is looked at.
+impl SearchLocation {
+    /// Why it is searched.
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.origin
@@ -74,22 +74,22 @@ pub struct RuntimeError {
     pub(crate) tried: Vec<Attempt>,
 }
 
-/// A place that was looked at, and what was found there.
+/// A location that was searched, and the result.
 #[derive(Debug)]
 pub struct Attempt {
-    /// The place.
-    pub place: Place,
-    /// Why nothing came of it.
+    /// The location.
+    pub location: SearchLocation,
+    /// Why it was not used.
     pub outcome: Outcome,
 }
 
-/// Why nothing came of a place.
+/// Why a location was not used.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// There is no such folder.
+    /// The folder does not exist.
     NoFolder,
-    /// The folder holds no libtensorflow.
+    /// The folder contains no libtensorflow.
     NoLibrary,
     /// libtensorflow is there, but not the `libtensorflow_framework` it needs.
     NoFramework {
@@ -98,26 +98,26 @@ pub enum Outcome {
         /// The file that is missing.
         framework: String,
     },
-    /// The dynamic linker refused.
+    /// The dynamic linker failed to open it.
     NotOpened {
         /// The file.
         file: PathBuf,
-        /// What it said.
+        /// The message of the linker.
         reason: String,
     },
-    /// It is a library, but not TensorFlow's.
+    /// It is a library, but not libtensorflow.
     NotTensorFlow {
         /// The file.
         file: PathBuf,
         /// A function that it lacks.
         missing: &'static str,
     },
-    /// No folder could be made for the link that leads the tensorflow crate to it.
+    /// The folder for the link that the tensorflow crate follows could not be created.
     NoTemporaryFolder {
-        /// What the operating system said.
+        /// The message of the operating system.
         reason: String,
     },
-    /// It is a TensorFlow of before 2.4.
+    /// It is older than TensorFlow 2.4.
     WrongVersion {
         /// The file.
         file: PathBuf,
@@ -138,7 +138,7 @@ impl fmt::Display for Outcome {
             Self::NotTensorFlow { file, missing } => {
                 write!(f, "`{}` is not a libtensorflow: it has no function `{missing}`", file.display())
             }
-            Self::NoTemporaryFolder { reason } => write!(f, "no temporary folder can be made: {reason}"),
+            Self::NoTemporaryFolder { reason } => write!(f, "cannot create a temporary folder: {reason}"),
             Self::WrongVersion { file, version } => {
                 write!(f, "`{}` is TensorFlow {version}; 2.4 or later is needed", file.display())
             }
@@ -147,13 +147,13 @@ impl fmt::Display for Outcome {
 }
 
 impl RuntimeError {
-    /// Every place that was tried, in order.
+    /// Every location that was tried, in order.
     #[must_use]
     pub fn tried(&self) -> &[Attempt] {
         &self.tried
     }
 
-    /// What would help.
+    /// A would help.
     #[must_use]
     pub fn hint(&self) -> Hint {
         match self.found() {
@@ -170,7 +170,7 @@ impl RuntimeError {
         }
     }
 
-    /// The attempt that ended the search, if one did.
+    /// The attempt that ended the search, if any.
     #[must_use]
     pub fn found(&self) -> Option<&Attempt> {
         self.tried.iter().find(|attempt| !matches!(attempt.outcome, Outcome::NoFolder | Outcome::NoLibrary))
@@ -180,14 +180,14 @@ impl RuntimeError {
 impl fmt::Display for RuntimeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(attempt) = self.found() {
-            return write!(f, "libtensorflow cannot be used: {} ({})", attempt.outcome, attempt.place.origin());
+            return write!(f, "libtensorflow cannot be used: {} ({})", attempt.outcome, attempt.location.origin());
         }
         match self.tried.last() {
-            Some(last) if last.place.origin().is_explicit() => write!(
+            Some(last) if last.location.origin().is_explicit() => write!(
                 f,
                 "there is no libtensorflow in `{}`, which {} names: {}",
-                last.place.folder().display(),
-                last.place.origin(),
+                last.location.folder().display(),
+                last.location.origin(),
                 last.outcome
             ),
             _ => write!(f, "libtensorflow was not found in any of {} places", self.tried.len()),

@@ -1,12 +1,12 @@
-//! The floating-point mode that TensorFlow's own threads have: denormals are zero, and results are rounded to nearest.
+//! The floating-point mode of TensorFlow's threads: denormals are zero, and results are rounded to nearest.
 //!
-//! TensorFlow sets it in the threads of its pools and where it folds constants, not in a thread that calls it. A session
-//! that runs its graph in the calling thread would give denormals where one with threads gives zeros.
+//! TensorFlow sets it in the threads of its pools and where it folds constants, but not in calling threads. Without it, a session that runs its
+//! graph in the calling thread would give denormals where one with threads gives zeros.
 
-/// Runs `call` in the mode of TensorFlow's threads; the calling thread has its own mode again afterwards.
+/// Runs `call` in the mode of TensorFlow's threads, and restores the mode of the calling thread.
 ///
-/// `call` may do nothing but call TensorFlow: the compiler takes it for granted that Rust's own floating-point operations run in
-/// the default mode. So it is compiled as a function by itself, into which no operation of its callers can be moved.
+/// `call` may only call TensorFlow: the compiler assumes that floating-point operations of Rust run in the default mode. This function is never
+/// inlined, so that operations of callers cannot be moved into it.
 #[inline(never)]
 pub(super) fn in_mode_of_tensorflow<R>(call: impl FnOnce() -> R) -> R {
     let kept = Kept::here();
@@ -14,8 +14,7 @@ pub(super) fn in_mode_of_tensorflow<R>(call: impl FnOnce() -> R) -> R {
     call()
 }
 
-/// Runs `call`, and gives the calling thread the mode back that it had: the initialisers of a shared library that was linked with
-/// `-ffast-math` change it.
+/// Runs `call`, and restores the mode of the calling thread: initialisers of a shared library that was linked with `-ffast-math` change it.
 #[inline(never)]
 pub(super) fn keeping_mode<R>(call: impl FnOnce() -> R) -> R {
     let _kept = Kept::here();
@@ -43,9 +42,9 @@ mod control {
     use std::arch::asm;
 
     pub(super) type Register = u32;
-    /// Results that are denormal are flushed to zero (bit 15), and operands that are denormal count as zero (bit 6).
+    /// Denormal results are flushed to zero (bit 15), and denormal operands are zero (bit 6).
     pub(super) const FLUSH: Register = 1 << 15 | 1 << 6;
-    /// Where to round; 0 is to nearest.
+    /// The rounding mode; 0 is to nearest.
     pub(super) const ROUNDING: Register = 3 << 13;
 
     pub(super) fn read() -> Register {
@@ -67,9 +66,9 @@ mod control {
     use std::arch::asm;
 
     pub(super) type Register = u64;
-    /// Results and operands that are denormal are flushed to zero, but for those of half precision, as in TensorFlow.
+    /// Denormal results and operands are zero, except those of half precision, as in TensorFlow.
     pub(super) const FLUSH: Register = 1 << 24;
-    /// Where to round; 0 is to nearest.
+    /// The rounding mode; 0 is to nearest.
     pub(super) const ROUNDING: Register = 3 << 22;
 
     pub(super) fn read() -> Register {
@@ -85,7 +84,7 @@ mod control {
     }
 }
 
-/// Other processors are left as they are.
+/// Other processors keep their mode.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod control {
     pub(super) type Register = u32;
@@ -106,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    /// 1e-20 × 1e-20 as the processor multiplies it at this moment: the compiler cannot compute it before.
+    /// 1e-20 × 1e-20, computed at run time.
     fn tiny_product() -> f32 {
         let (mut product, factor) = (1e-20_f32, 1e-20_f32);
         // SAFETY: multiplies two registers.
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn denormals_are_flushed_inside_and_not_outside() {
+    fn denormals_are_flushed_only_inside() {
         assert!(tiny_product().to_bits() != 0);
         assert_eq!(in_mode_of_tensorflow(tiny_product).to_bits(), 0);
         assert!(tiny_product().to_bits() != 0);
@@ -133,18 +132,18 @@ mod tests {
     }
 
     #[test]
-    fn the_mode_comes_back_whatever_happens_inside() {
+    fn mode_is_restored_after_changes_and_panics() {
         let before = control::read();
         let panicked = catch_unwind(AssertUnwindSafe(|| in_mode_of_tensorflow(|| panic!("inside"))));
         assert!(panicked.is_err() && control::read() == before);
-        // What a library's initialiser may leave behind.
+        // As an initialiser of a library may do.
         keeping_mode(|| control::write(control::read() | control::FLUSH | control::ROUNDING));
         assert_eq!(control::read(), before);
         assert!(tiny_product().to_bits() != 0);
     }
 
     #[test]
-    fn a_caller_with_another_rounding_has_it_again_afterwards() {
+    fn rounding_of_the_caller_is_restored() {
         let before = control::read();
         keeping_mode(|| {
             control::write(before | control::ROUNDING);

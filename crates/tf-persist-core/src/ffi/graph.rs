@@ -1,4 +1,4 @@
-//! `TF_Graph` without a session: what TensorFlow knows of a graph's tensors and ops.
+//! `TF_Graph` without a session: dtypes and shapes of tensors, and definitions of ops.
 
 use std::ffi::{CString, c_int};
 use std::ptr::NonNull;
@@ -12,20 +12,20 @@ use super::session::{Graph, borrowed};
 use super::status::Status;
 use crate::error::{Error, Result};
 
-/// A graph that TensorFlow has checked: every node's op, attributes and inputs, with the shapes that follow from them.
+/// A graph that TensorFlow has checked: ops, attributes, inputs and shapes of every node.
 pub(crate) struct ImportedGraph(Graph);
 
-/// What a tensor of a graph is.
+/// The type of a tensor of a graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TensorType {
     pub(crate) dtype: DType,
-    /// As far as TensorFlow can infer it.
+    /// The shape, as far as TensorFlow can infer it.
     pub(crate) shape: PartialShape,
-    /// Whether it is a reference to a variable's own memory, as TensorFlow 1 has them.
+    /// Whether it is a reference to the memory of a variable of TensorFlow 1.
     pub(crate) is_reference: bool,
 }
 
-/// Dtype numbers above this are those of references.
+/// Larger dtype numbers are those of references.
 const REFERENCES_ABOVE: c_int = 100;
 
 impl ImportedGraph {
@@ -44,7 +44,7 @@ impl ImportedGraph {
         Ok(Self(graph))
     }
 
-    /// What the output of an op is, if the graph has that op and the op that output.
+    /// The type of an output, if the graph has it.
     pub(crate) fn tensor(&self, op: &str, index: u32) -> Result<Option<TensorType>> {
         let Ok(name) = CString::new(op) else { return Ok(None) };
         let graph = self.0.0.as_ptr();
@@ -73,7 +73,7 @@ impl ImportedGraph {
         }))
     }
 
-    /// The serialized `OpDef` of an op that the graph has.
+    /// The serialized `OpDef` of an op of the graph.
     pub(crate) fn op_def(&self, op: &str) -> Result<Vec<u8>> {
         let name = CString::new(op).map_err(|_| Error::data(format!("op `{op}`"), "its name has a NUL"))?;
         let definition = Buffer::empty();
@@ -97,7 +97,7 @@ impl ImportedGraph {
     }
 }
 
-/// A buffer of TensorFlow's.
+/// A `TF_Buffer` that we own.
 struct Buffer(NonNull<tf::TF_Buffer>);
 
 impl Buffer {

@@ -1,4 +1,4 @@
-//! Opening libtensorflow, once a process.
+//! Opens libtensorflow, once per process.
 
 use std::env;
 use std::ffi::{CStr, OsStr, c_char, c_int};
@@ -10,19 +10,19 @@ use tensorflow_sys_runtime as tf;
 
 use super::float_mode::keeping_mode;
 
-/// The name that the finder of tensorflow-sys-runtime looks for.
+/// The file name that tensorflow-sys-runtime searches for.
 const FINDER_NAME: &str = if cfg!(target_os = "macos") { "libtensorflow.dylib" } else { "libtensorflow.so" };
-/// The variable that names the folder it looks in first.
+/// The variable with the folder that it searches first.
 const FINDER_VARIABLE: &str = "TENSORFLOW_DIR";
-/// TensorFlow's log level: 2 hides the informational lines and warnings that it writes to stderr, but for two about oneDNN
-/// that it writes before it looks at any level.
+/// The log level of TensorFlow: 2 hides information and warnings on stderr, except two lines about oneDNN that come before the level is read.
 const LOG_VARIABLE: &str = "TF_CPP_MIN_LOG_LEVEL";
 
-/// Functions of libtensorflow that are called under types of our own, resolved once.
+/// Functions of libtensorflow that are resolved here, once, with our own types:
 ///
-/// Those with dtypes because of the enum (see the module's text), those of strings because a tensor may hold a million of them
-/// and tensorflow-sys takes a lock a call, those of a run because a run of a small graph takes microseconds, and those that are
-/// not bound there.
+/// - functions with dtypes, because of the enum (see the module);
+/// - functions of strings, because tensorflow-sys takes a lock per call, and a tensor may hold a million strings;
+/// - functions of a run, because small graphs run in microseconds;
+/// - functions that tensorflow-sys does not bind.
 pub(super) struct Symbols {
     pub(super) tensor_type: unsafe extern "C" fn(*const tf::TF_Tensor) -> c_int,
     pub(super) new_tensor: NewTensor,
@@ -40,19 +40,19 @@ pub(super) struct Symbols {
     pub(super) string_data: unsafe extern "C" fn(*const tf::TF_TString) -> *const c_char,
     pub(super) string_size: unsafe extern "C" fn(*const tf::TF_TString) -> usize,
     pub(super) string_dealloc: unsafe extern "C" fn(*mut tf::TF_TString),
-    /// `TF_SetRequireShapeInferenceFns`, where there is one.
+    /// `TF_SetRequireShapeInferenceFns`, if it exists.
     pub(super) require_shape_functions: Option<unsafe extern "C" fn(*mut tf::TF_Graph, bool)>,
-    /// Those of `tensorflow/c/env.h`, where all of them are there.
+    /// The functions of `tensorflow/c/env.h`, if all exist.
     pub(super) files: Option<FileSymbols>,
 }
 
-/// `TF_WritableFileHandle`, of which nothing is known here.
+/// `TF_WritableFileHandle`, an opaque type.
 #[repr(C)]
 pub(super) struct WritableFile {
     _opaque: [u8; 0],
 }
 
-/// Functions that write files through TensorFlow's file systems.
+/// Functions that write files to the file systems of TensorFlow.
 pub(super) struct FileSymbols {
     pub(super) create_folder: unsafe extern "C" fn(*const c_char, *mut tf::TF_Status),
     pub(super) create_file: unsafe extern "C" fn(*const c_char, *mut *mut WritableFile, *mut tf::TF_Status),
@@ -75,7 +75,7 @@ impl FileSymbols {
     }
 }
 
-/// What frees the memory of a tensor: data, length, argument.
+/// Frees the memory of a tensor: data, length, argument.
 pub(super) type Deallocator = unsafe extern "C" fn(*mut std::ffi::c_void, usize, *mut std::ffi::c_void);
 
 /// `TF_NewTensor`: dtype, dimensions, their number, data, bytes, deallocator and its argument.
@@ -116,7 +116,7 @@ pub(super) fn symbols() -> &'static Symbols {
 /// `TF_Version`.
 type Version = unsafe extern "C" fn() -> *const c_char;
 
-/// The oldest TensorFlow whose C API has all that is called here: `TF_TString` came with 2.4.
+/// The oldest supported TensorFlow: `TF_TString` came with 2.4.
 const MINIMUM: (u32, u32) = (2, 4);
 
 fn is_too_old(version: &str) -> bool {
@@ -127,13 +127,13 @@ fn is_too_old(version: &str) -> bool {
 /// Why a file could not be opened as libtensorflow.
 #[derive(Debug)]
 pub(crate) enum OpenError {
-    /// The dynamic linker refused.
+    /// The dynamic linker failed.
     Linker { message: String },
-    /// It is a library, but not TensorFlow's: this function is missing.
+    /// It is another library: this function is missing.
     NotTensorFlow { missing: &'static str },
-    /// It is a TensorFlow of before 2.4.
+    /// It is older than TensorFlow 2.4.
     TooOld { version: String },
-    /// The private folder that leads tensorflow-sys to the file could not be made.
+    /// The private folder for tensorflow-sys could not be created.
     Io(io::Error),
 }
 
@@ -144,15 +144,15 @@ pub(crate) struct Library {
 }
 
 impl Library {
-    /// Opens `core`, after the `framework` it needs. To be called once a process; the caller keeps the lock.
+    /// Opens `core`, after the `framework` that it needs. Called once per process, under a lock of the caller.
     ///
-    /// Sets `TF_CPP_MIN_LOG_LEVEL` unless it is set, and for a moment `TENSORFLOW_DIR`.
+    /// Sets `TF_CPP_MIN_LOG_LEVEL`, unless it is set, and for a moment `TENSORFLOW_DIR`.
     pub(crate) fn open(core: &Path, framework: Option<&Path>) -> Result<Self, OpenError> {
         if env::var_os(LOG_VARIABLE).is_none() {
             set_variable(LOG_VARIABLE, Some(OsStr::new("2")));
         }
         if let Some(framework) = framework {
-            // Kept open for good: `core` finds it by its name from now on, wherever the link that leads to `core` stands.
+            // Never closed: `core` finds it by name, wherever the link to `core` is.
             std::mem::forget(link(framework)?);
         }
         let library = link(core)?;
@@ -202,8 +202,8 @@ fn symbol<T: Copy>(library: &libloading::Library, name: &'static str) -> Result<
     unsafe { library.get::<T>(name) }.map(|symbol| *symbol).map_err(|_| OpenError::NotTensorFlow { missing: name })
 }
 
-/// Makes tensorflow-sys-runtime use the library that is open by now. Its finder knows one file name in one folder only, so it
-/// is given a private folder with a link of that name; the dynamic linker sees the same file and does not load it again.
+/// Makes tensorflow-sys-runtime use the open library. It searches for one file name, so it gets a private folder with a link of that name. The
+/// dynamic linker recognises the file, and does not load it again.
 fn open_for_tensorflow_sys(core: &Path) -> Result<(), OpenError> {
     let folder = private_folder().map_err(OpenError::Io)?;
     let core = core.canonicalize().map_err(OpenError::Io)?;
@@ -216,7 +216,7 @@ fn open_for_tensorflow_sys(core: &Path) -> Result<(), OpenError> {
     opened.map_err(|message| OpenError::Linker { message })
 }
 
-/// A folder for a moment: in the usual place, or where else a system without one may be written to.
+/// Creates a temporary folder, in the usual location or another writable one.
 fn private_folder() -> io::Result<tempfile::TempDir> {
     let mut folder = tempfile::Builder::new();
     folder.prefix("tf-persist-");
@@ -239,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_compared_by_number() {
+    fn versions_are_compared_as_numbers() {
         assert!(is_too_old("1.15.5") && is_too_old("2.3.4") && is_too_old(""));
         assert!(!is_too_old("2.4.0") && !is_too_old("2.21.0-rc1") && !is_too_old("3.0"));
     }

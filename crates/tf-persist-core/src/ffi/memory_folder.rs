@@ -1,6 +1,6 @@
 //! Files that TensorFlow reads from memory: its file system `ram://`.
 //!
-//! Source: `tensorflow/c/env.h`. The file system is the process's own, and what stands in it is gone with the process.
+//! Source: `tensorflow/c/env.h`. Each process has its own file system, which ends with the process.
 
 use std::ffi::CString;
 use std::hash::{BuildHasher, RandomState};
@@ -12,13 +12,13 @@ use super::library::{FileSymbols, Library, symbols};
 use super::status::Status;
 use crate::error::{Error, ModelError, Result};
 
-/// A folder of `ram://` under a name of its own. Dropped, it is deleted with all that is in it.
+/// A folder of `ram://` with a unique name. It is deleted with its contents when dropped.
 pub(crate) struct MemoryFolder {
     path: PathBuf,
     files: &'static FileSymbols,
 }
 
-/// A file of such a folder that is being written.
+/// An open file of such a folder.
 pub(crate) struct MemoryFile<'a> {
     folder: &'a MemoryFolder,
     name: &'a str,
@@ -26,10 +26,10 @@ pub(crate) struct MemoryFile<'a> {
 }
 
 impl MemoryFolder {
-    /// A new folder.
+    /// Creates a folder.
     ///
     /// # Errors
-    /// If this libtensorflow has no functions for files, or no such file system.
+    /// If this libtensorflow lacks the functions for files, or the file system.
     pub(crate) fn new(_open: &Library) -> Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -40,14 +40,14 @@ impl MemoryFolder {
                 hint: None,
             })
         })?;
-        // The random part keeps two copies of this library in one process apart.
+        // The random part separates two copies of this library in one process.
         let path = format!("ram://tf-persist-{number}-{:016x}", RandomState::new().hash_one(number));
         let folder = Self { path: path.into(), files };
         folder.create_folder(&folder.path)?;
         Ok(folder)
     }
 
-    /// How TensorFlow calls it.
+    /// The path in TensorFlow.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -60,10 +60,10 @@ impl MemoryFolder {
         status.check(|| format!("create `{}`", path.display()))
     }
 
-    /// A new file, in folders that are made if need be.
+    /// Creates a file, and its folders.
     pub(crate) fn create<'a>(&'a self, name: &'a str) -> Result<MemoryFile<'a>> {
         for (end, _) in name.match_indices('/') {
-            // Those that are there already are no error to this file system.
+            // This file system accepts existing folders.
             self.create_folder(&self.path.join(&name[..end]))?;
         }
         let path = c_path(&self.path.join(name))?;
@@ -75,7 +75,7 @@ impl MemoryFolder {
         Ok(MemoryFile { folder: self, name, handle: NonNull::new(handle) })
     }
 
-    /// Deletes a file. What cannot be deleted goes with the folder.
+    /// Deletes a file. On failure, it is deleted with the folder.
     pub(crate) fn delete_file(&self, name: &str) {
         let Ok(path) = c_path(&self.path.join(name)) else { return };
         let mut status = Status::new();

@@ -1,10 +1,10 @@
-//! The only `unsafe` of the library: TensorFlow's C API as types that cannot be misused.
+//! Safe types over TensorFlow's C API, with the only `unsafe` code of the library.
 //!
-//! Rules kept here, so that nobody outside has to know them: every status becomes a `Result`; every pointer is freed by the
-//! type that holds it; memory that TensorFlow adopts lives until TensorFlow lets it go; and a dtype number leaves as a plain
-//! integer, because the C enum of tensorflow-sys stops at 23 and a Rust enum that holds another number is undefined behaviour.
+//! Every status becomes a `Result`. Every pointer is freed by the type that holds it. Memory that TensorFlow adopts lives until TensorFlow
+//! releases it. Dtype numbers are plain integers: the C enum of tensorflow-sys ends at 23, and a Rust enum with another number is undefined
+//! behaviour.
 //!
-//! Functions on types that take no [`Library`] still need one: these types can only be made after it is open.
+//! Functions without a [`Library`] argument need an open one as well: their types can only be created after it is open.
 
 #![allow(unsafe_code)]
 

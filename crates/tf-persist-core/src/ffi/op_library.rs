@@ -1,4 +1,4 @@
-//! Libraries of further ops, and what ops and kernels there are.
+//! Op libraries, and the ops and kernels of this process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, c_char};
@@ -14,8 +14,7 @@ use super::library::Library;
 use super::status::Status;
 use crate::error::{Error, Result};
 
-/// Loads an op library into the process, for good, and gives the serialized `OpList` of what it registered. The same path
-/// twice is fine.
+/// Loads an op library, for the rest of the process, and returns the serialized `OpList` of its ops. The same path may be loaded twice.
 pub(crate) fn load_op_library(_open: &Library, path: &Path) -> Result<Vec<u8>> {
     let name = CString::new(path.as_os_str().as_bytes())
         .map_err(|_| Error::data(path.display().to_string(), "a path cannot hold a NUL"))?;
@@ -29,7 +28,7 @@ pub(crate) fn load_op_library(_open: &Library, path: &Path) -> Result<Vec<u8>> {
     Ok(unsafe { copied(&list) })
 }
 
-/// Whether libtensorflow, which is open already, or a library that it needs has a function of this name.
+/// Whether the open libtensorflow, or a library that it needs, has a function with this name.
 pub(crate) fn has_function(_open: &Library, libtensorflow: &Path, name: &str) -> bool {
     // SAFETY: the file is open, so no initialiser runs.
     let library = unsafe { libloading::Library::new(libtensorflow) };
@@ -37,8 +36,7 @@ pub(crate) fn has_function(_open: &Library, libtensorflow: &Path, name: &str) ->
     library.is_ok_and(|library| unsafe { library.get::<unsafe extern "C" fn()>(name) }.is_ok())
 }
 
-/// All ops that there are in this process, TensorFlow's own and those of the op libraries that were loaded, each with the names of
-/// its attributes.
+/// All ops of this process, those of loaded op libraries included, with the names of their attributes.
 pub(crate) fn all_ops(_open: &Library) -> BTreeMap<String, BTreeSet<String>> {
     // SAFETY: takes nothing.
     let list = unsafe { tf::TF_GetAllOpList() };
@@ -51,7 +49,7 @@ pub(crate) fn all_ops(_open: &Library) -> BTreeMap<String, BTreeSet<String>> {
     ops.map(|op| (name(op), attributes(op).map(name).collect())).collect()
 }
 
-/// Whether a kernel of an op is registered more than once. TensorFlow takes it, and then refuses to run the op.
+/// Whether a kernel of an op is registered twice. TensorFlow accepts it, and then refuses to run the op.
 pub(crate) fn has_doubled_kernels(_open: &Library, op: &str) -> bool {
     let Ok(name) = CString::new(op) else { return false };
     let mut status = Status::new();
@@ -76,7 +74,7 @@ unsafe fn copied(buffer: &tf::TF_Buffer) -> Vec<u8> {
     unsafe { slice::from_raw_parts(buffer.data.cast(), buffer.length).to_vec() }
 }
 
-/// The bytes of a buffer that is deleted then; none if it is null.
+/// Takes the bytes of a buffer and deletes it; empty if it is null.
 ///
 /// # Safety
 /// The buffer must be null, or live and ours.

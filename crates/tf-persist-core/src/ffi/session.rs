@@ -17,25 +17,24 @@ use super::status::Status;
 use super::tensor::TfTensor;
 use crate::error::{Error, ModelError, Result, TensorError};
 
-/// A session with its graph. Runs may happen in many threads at once.
+/// A session with its graph. Many threads may run it at once.
 pub(crate) struct Session {
     session: NonNull<tf::TF_Session>,
     graph: NonNull<tf::TF_Graph>,
-    /// Whether the graph has variables that its ops write to in place.
+    /// Whether the graph has variables that ops write in place.
     has_reference_variables: bool,
-    /// Whether runs happen in the thread that asks for them, which then needs the floating-point mode of TensorFlow's threads. One
-    /// that only hands a graph over is left as it is: it prepares the graph, and would take denormal constants for zeros.
+    /// Whether graphs run in the calling thread, which then needs the floating-point mode of TensorFlow's threads. Other calling threads keep
+    /// their mode: they prepare the graph, and must not flush denormal constants.
     in_calling_thread: bool,
 }
 
-/// How a session is made.
+/// The settings of a session.
 pub(crate) struct Setup<'a> {
     /// A serialized `ConfigProto`.
     pub(crate) config: &'a [u8],
-    /// Whether by that the session runs its graph in the thread that calls.
+    /// Whether the session runs its graph in the calling thread.
     pub(crate) in_calling_thread: bool,
-    /// Whether the graph is read from `saved_model.pbtxt`. Numbers of a text are rounded to floats by the thread that reads it: so
-    /// that denormals stay, the mode of TensorFlow's threads waits for the first run.
+    /// Whether the graph is read from `saved_model.pbtxt`. The reading thread rounds numbers of a text to floats, so it must not flush denormals.
     pub(crate) text: bool,
 }
 
@@ -44,7 +43,7 @@ unsafe impl Send for Session {}
 // SAFETY: as above.
 unsafe impl Sync for Session {}
 
-/// An output of an op of one session's graph.
+/// An output of an op in the graph of a session.
 #[derive(Clone, Copy)]
 pub(crate) struct Port {
     output: tf::TF_Output,
@@ -56,7 +55,7 @@ unsafe impl Send for Port {}
 // SAFETY: as above; it is never written through.
 unsafe impl Sync for Port {}
 
-/// An op of one session's graph, to be run for what it does.
+/// An op in the graph of a session, as a target of a run.
 #[derive(Clone, Copy)]
 pub(crate) struct Target {
     op: NonNull<tf::TF_Operation>,
@@ -69,8 +68,7 @@ unsafe impl Send for Target {}
 unsafe impl Sync for Target {}
 
 impl Session {
-    /// Loads the meta graph with these tags, restores its variables and runs its initialisers. `ops` are the names of all ops that
-    /// the graph has.
+    /// Loads the meta graph with these tags, restores its variables and runs its initialisers. `ops` are the ops of the graph.
     pub(crate) fn load<'o>(
         _open: &Library,
         path: &Path,
@@ -114,8 +112,8 @@ impl Session {
         Ok(session)
     }
 
-    /// Adds the nodes of a serialized `GraphDef` to the graph. An input by one of these names, of no node of the `GraphDef`, is the
-    /// output of the graph's own that stands beside it. The next run takes them into the session.
+    /// Adds the nodes of a serialized `GraphDef` to the graph. `inputs` maps names that the `GraphDef` uses to outputs of the graph. The next run
+    /// adds the nodes to the session.
     pub(crate) fn import(&self, graph_def: &[u8], inputs: &[(String, Port)]) -> Result<()> {
         assert!(inputs.iter().all(|(_, port)| port.graph == self.graph), "ports belong to the session of the graph");
         let names: Vec<CString> = inputs
@@ -138,7 +136,7 @@ impl Session {
         status.check(|| "add ops to the graph".into())
     }
 
-    /// An op's output, if the graph has that op and the op that output.
+    /// An output of an op, if the graph has it.
     pub(crate) fn port(&self, op: &str, index: u32) -> Option<Port> {
         let target = self.target(op)?;
         // SAFETY: the op belongs to the live graph.
@@ -147,14 +145,14 @@ impl Session {
         Some(Port { output: tf::TF_Output { oper: target.op.as_ptr(), index }, graph: self.graph })
     }
 
-    /// The dtype of a tensor of the graph; of a reference, that of its value.
+    /// The dtype of a tensor; for a reference, that of its value.
     pub(crate) fn dtype(&self, port: &Port) -> DType {
         assert!(port.graph == self.graph, "ports belong to the session that they are asked of");
         // SAFETY: the output exists in the live graph.
         DType::from_number(unsafe { (symbols().output_type)(port.output) })
     }
 
-    /// The shape that a placeholder of the graph takes. Of other tensors nothing is said: what is inferred of them binds nobody.
+    /// The shape of a placeholder. Unknown for other tensors, whose inferred shapes are not binding.
     pub(crate) fn placeholder_shape(&self, port: &Port) -> PartialShape {
         assert!(port.graph == self.graph, "ports belong to the session that they are asked of");
         let mut status = Status::new();
@@ -179,7 +177,7 @@ impl Session {
         }
     }
 
-    /// An op, if the graph has it.
+    /// An op of the graph, if it exists.
     pub(crate) fn target(&self, op: &str) -> Option<Target> {
         let name = CString::new(op).ok()?;
         // SAFETY: the graph is live, the name NUL-terminated.
@@ -263,11 +261,11 @@ impl Drop for Session {
     }
 }
 
-/// A graph that no session has taken over.
+/// A graph without a session.
 pub(super) struct Graph(pub(super) NonNull<tf::TF_Graph>);
 
 impl Graph {
-    /// An empty graph, which takes ops without a shape function as well: those of old libraries have none.
+    /// Creates an empty graph, which accepts ops without a shape function, as in old libraries.
     pub(super) fn new() -> Self {
         // SAFETY: takes nothing.
         let graph = unsafe { tf::TF_NewGraph() };
@@ -313,7 +311,7 @@ impl Drop for Options {
     }
 }
 
-/// Bytes as a `TF_Buffer` that owns nothing; it must not outlive them.
+/// A `TF_Buffer` that borrows these bytes.
 pub(super) fn borrowed(bytes: &[u8]) -> tf::TF_Buffer {
     tf::TF_Buffer { data: bytes.as_ptr().cast(), length: bytes.len(), data_deallocator: None }
 }

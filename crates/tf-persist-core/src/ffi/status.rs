@@ -7,7 +7,7 @@ use tensorflow_sys_runtime as tf;
 use super::library::symbols;
 use crate::error::{Code, Error, Result};
 
-/// A status to be handed to a C call and looked at after it.
+/// A status for a C call.
 pub(super) struct Status(*mut tf::TF_Status);
 
 impl Status {
@@ -20,7 +20,7 @@ impl Status {
         self.0
     }
 
-    /// The status as a result. `action` names what was tried, as in "TensorFlow could not …".
+    /// Converts the status to a result. `action` completes "TensorFlow could not …".
     pub(super) fn check(&self, action: impl FnOnce() -> String) -> Result<()> {
         // SAFETY: the status is live.
         let Some(code) = Code::from_number(unsafe { (symbols().status_code)(self.0) } as u32) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! `TF_TString`: TensorFlow's string, 24 bytes that may point to a heap of their own.
+//! `TF_TString`: the string type of TensorFlow, 24 bytes that may point to the heap.
 
 use std::ffi::c_void;
 use std::slice;
@@ -18,7 +18,7 @@ struct Slot([u64; 3]);
 const _: () =
     assert!(size_of::<Slot>() == size_of::<tf::TF_TString>() && align_of::<Slot>() >= align_of::<tf::TF_TString>());
 
-/// An array of `TF_TString`s that frees what they point to.
+/// An array of `TF_TString`s that frees their heap memory.
 pub(super) struct StringArray(AVec<Slot, ConstAlign<ALIGNMENT>>);
 
 impl StringArray {

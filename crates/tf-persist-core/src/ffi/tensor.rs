@@ -1,4 +1,4 @@
-//! `TF_Tensor`: our memory adopted by TensorFlow, and TensorFlow's memory seen as ours.
+//! `TF_Tensor`: TensorFlow adopts our memory, and we view its memory.
 
 use std::ffi::{c_int, c_void};
 use std::ptr::NonNull;
@@ -23,8 +23,7 @@ unsafe impl Send for TfTensor {}
 unsafe impl Sync for TfTensor {}
 
 impl TfTensor {
-    /// Hands a tensor to TensorFlow. Numbers are adopted where they stand, which keeps their memory alive until TensorFlow lets
-    /// go; strings are copied into TensorFlow's own.
+    /// Passes a tensor to TensorFlow. Numbers are not copied: their memory stays alive until TensorFlow releases it. Strings are copied.
     ///
     /// TensorFlow never writes to adopted memory: `TF_NewTensor` marks it as not owned, so no op takes it over for its output.
     pub(super) fn adopt(tensor: &Tensor) -> Result<Self> {
@@ -76,10 +75,9 @@ impl TfTensor {
         self.0.as_ptr()
     }
 
-    /// The tensor as one of ours: numbers stay where they are unless they are to be copied, strings are copied.
+    /// Converts to a `Tensor`. Numbers are copied only if `copy` is set; strings always are.
     ///
-    /// Must copy where the memory can be that of a reference variable of TensorFlow 1: its ops write to it in place, whoever
-    /// else looks at it.
+    /// `copy` is required if the memory may be that of a reference variable of TensorFlow 1, which ops write in place.
     pub(super) fn into_tensor(self, copy: bool) -> Result<Tensor> {
         let raw = self.raw();
         // SAFETY: the tensor is live.
@@ -142,9 +140,9 @@ unsafe extern "C" fn release<T: Send>(_data: *mut c_void, _len: usize, owner: *m
 mod tests {
     use super::*;
 
-    /// Slots hold raw pointers as integers, so the compiler cannot see what may cross threads; this is what must.
+    /// Slots hold raw pointers as integers, so the compiler cannot check this itself.
     #[test]
-    fn what_tensorflow_frees_may_be_freed_from_any_thread() {
+    fn adopted_memory_may_be_freed_from_any_thread() {
         fn may_cross_threads<T: Send>() {}
         may_cross_threads::<Buffer>();
         may_cross_threads::<StringArray>();

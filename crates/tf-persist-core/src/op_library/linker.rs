@@ -1,28 +1,32 @@
-//! What the dynamic linker's messages mean.
+//! Problems behind messages of the dynamic linker.
 
 use std::path::Path;
 
-use crate::error::{OpLibraryProblem, Wants};
+use crate::error::{OpLibraryProblem, TensorFlowRequirement};
 
-/// What the dynamic linker's refusal means; `has` says whether the TensorFlow that is open has a function. Its messages are those of glibc (`elf/dl-lookup.c`, `elf/dl-load.c`) and of musl and
-/// macOS where they are alike.
+/// The problem behind a message of the dynamic linker. `has` tells whether the open TensorFlow has a function. The messages are those of glibc
+/// (`elf/dl-lookup.c`, `elf/dl-load.c`), and those of musl and macOS where they are similar.
 pub(super) fn of_linker(
     message: &str,
     path: &Path,
     version: &str,
     has: impl Fn(&str) -> bool,
-    wants: impl FnOnce() -> Option<Wants>,
+    requirement: impl FnOnce() -> Option<TensorFlowRequirement>,
 ) -> OpLibraryProblem {
     let after = |mark: &str| message.split_once(mark).map(|(_, rest)| rest.trim());
     if let Some(symbol) = after("undefined symbol: ").or_else(|| after("symbol not found: ")) {
         let symbol = symbol.split([',', ' ', '\n']).next().unwrap_or_default();
         return if symbol.starts_with("Py") || symbol.starts_with("_Py") {
-            let reason = format!("it is a module for Python: it asks for `{symbol}`, which no other process has");
+            let reason = format!("it is a module for Python: it needs `{symbol}`, which only Python has");
             OpLibraryProblem::NotOpened { reason }
         } else if is_of_tensorflow(symbol) && !has(symbol) {
-            OpLibraryProblem::OtherTensorFlow { symbol: readable(symbol), version: version.into(), package: wants() }
+            OpLibraryProblem::OtherTensorFlow {
+                symbol: demangled(symbol),
+                version: version.into(),
+                package: requirement(),
+            }
         } else {
-            OpLibraryProblem::MissingSymbol { symbol: readable(symbol) }
+            OpLibraryProblem::MissingSymbol { symbol: demangled(symbol) }
         };
     }
     if let Some((before, _)) = message.split_once(": cannot open shared object file") {
@@ -36,7 +40,7 @@ pub(super) fn of_linker(
     OpLibraryProblem::NotOpened { reason: reason.into() }
 }
 
-/// Whether a function is TensorFlow's, or of the libraries that are built into it.
+/// Whether a function belongs to TensorFlow or the libraries in it.
 fn is_of_tensorflow(symbol: &str) -> bool {
     let spaces =
         ["10tensorflow", "4absl", "3tsl", "3xla", "6google8protobuf", "5Eigen", "3re2", "4mlir", "15stream_executor"];
@@ -45,9 +49,8 @@ fn is_of_tensorflow(symbol: &str) -> bool {
         || (symbol.starts_with("_Z") && spaces.iter().any(|space| symbol.contains(space)))
 }
 
-/// The name of a C++ function without its arguments, as far as it is nested names: `_ZN1a1bE…` is `a::b`. Source: the Itanium
-/// C++ ABI, <nested-name>.
-fn readable(symbol: &str) -> String {
+/// Demangles the nested name of a C++ function, without arguments: `_ZN1a1bE…` is `a::b`. Source: the Itanium C++ ABI, <nested-name>.
+fn demangled(symbol: &str) -> String {
     let nested = ["_ZNK", "_ZN", "_ZTVN", "_ZTIN", "_ZTSN"].iter().find_map(|prefix| symbol.strip_prefix(prefix));
     let Some(mut rest) = nested else { return symbol.to_owned() };
     let mut parts = Vec::new();
@@ -66,11 +69,11 @@ mod tests {
     use crate::error::OpLibraryError;
 
     fn of(message: &str) -> OpLibraryProblem {
-        let wants = || {
+        let requirement = || {
             let tensorflow = Some(">=2.15,<2.16".into());
-            Some(Wants { package: "tensorflow-text".into(), version: "2.15.0".into(), tensorflow })
+            Some(TensorFlowRequirement { package: "tensorflow-text".into(), version: "2.15.0".into(), tensorflow })
         };
-        of_linker(message, Path::new("/x/ops.so"), "2.21.0", |name| name == "TF_NewStatus", wants)
+        of_linker(message, Path::new("/x/ops.so"), "2.21.0", |name| name == "TF_NewStatus", requirement)
     }
 
     fn said(problem: OpLibraryProblem) -> String {
@@ -78,11 +81,11 @@ mod tests {
     }
 
     #[test]
-    fn the_linkers_messages_become_reasons() {
+    fn messages_of_the_linker_become_problems() {
         let other = of("/x/ops.so: undefined symbol: _ZN10tensorflow8OpKernel11TraceStringERKNS_15OpKernelContextEb");
         let text = said(other.clone());
         assert!(text.contains("than 2.21.0, which has no `tensorflow::OpKernel::TraceString`"), "{text}");
-        assert!(text.contains("`tensorflow-text` 2.15.0 wants TensorFlow >=2.15,<2.16"), "{text}");
+        assert!(text.contains("`tensorflow-text` 2.15.0 requires TensorFlow >=2.15,<2.16"), "{text}");
         let hint = OpLibraryError { path: "ops.so".into(), problem: other }.hint().unwrap().to_string();
         assert!(hint.contains("release of tensorflow-text for TensorFlow 2.21,"), "{hint}");
         assert_eq!(of("/x/ops.so: undefined symbol: own"), OpLibraryProblem::MissingSymbol { symbol: "own".into() });
@@ -91,15 +94,13 @@ mod tests {
         let hint = OpLibraryError { path: "ops.so".into(), problem }.hint().unwrap().to_string();
         assert!(hint.contains("not linked with TensorFlow"), "{hint}");
         let module = said(of("/x/ops.so: undefined symbol: PyExc_ValueError"));
-        assert!(
-            module.ends_with("it is a module for Python: it asks for `PyExc_ValueError`, which no other process has")
-        );
+        assert!(module.ends_with("it is a module for Python: it needs `PyExc_ValueError`, which only Python has"));
         let neighbour = OpLibraryProblem::MissingNeighbour { name: "libown.so.1".into() };
         assert_eq!(of("libown.so.1: cannot open shared object file: No such file or directory"), neighbour);
         let reason = "version `GLIBC_2.99' not found (required by /x/ops.so)".to_owned();
         assert_eq!(of(&format!("/x/ops.so: {reason}")), OpLibraryProblem::NotOpened { reason });
-        assert_eq!(readable("_ZNK3tsl1x"), "tsl::x");
-        assert_eq!(readable("_ZN99999999999999999999a"), "_ZN99999999999999999999a");
-        assert_eq!(readable("TF_None"), "TF_None");
+        assert_eq!(demangled("_ZNK3tsl1x"), "tsl::x");
+        assert_eq!(demangled("_ZN99999999999999999999a"), "_ZN99999999999999999999a");
+        assert_eq!(demangled("TF_None"), "TF_None");
     }
 }

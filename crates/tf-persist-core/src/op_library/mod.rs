@@ -1,8 +1,8 @@
-//! Libraries of ops that libtensorflow does not have: named by file or by the pip package that has them, looked at before they
-//! run, and loaded once a process.
+//! Op libraries: libraries with ops that libtensorflow lacks, named by file or by pip package, inspected before they run, and loaded once per
+//! process.
 
+mod info;
 mod linker;
-mod look;
 mod package;
 
 use std::fs::File;
@@ -15,35 +15,34 @@ use tf_persist_proto::tensorflow::OpList;
 use crate::error::{Code, Error, OpLibraryError, OpLibraryProblem, Result};
 use crate::ffi;
 use crate::runtime::Runtime;
-use look::Look;
+use info::LibraryInfo;
 use package::Package;
 
-/// A library of further ops, loaded into the process for good.
+/// An op library that is loaded into the process, for the rest of its life.
 ///
-/// Loading one runs code: its initialisers, before anything of it can be checked. One that ends the process then (`abort`,
-/// `exit`) ends it; nothing can catch that.
+/// Loading runs the initialisers of the library. If they end the process (`abort`, `exit`), nothing can catch that.
 #[derive(Debug, Clone)]
 pub struct OpLibrary {
     path: PathBuf,
     ops: Vec<String>,
 }
 
-/// A library that was loaded, and which file it was.
+/// A loaded library and its file.
 struct Loaded {
     library: OpLibrary,
-    look: Look,
-    /// Another file has registered its kernels as well.
-    spoiled: bool,
+    info: LibraryInfo,
+    /// Whether another file has registered its kernels again.
+    duplicated: bool,
 }
 
-/// What was loaded into this process.
+/// The op libraries of this process.
 struct Registry {
     loaded: Vec<Loaded>,
-    /// Files that were loaded, and should not have been: TensorFlow would not say so a second time.
+    /// Files that were loaded and then refused. TensorFlow would not report the problem a second time.
     refused: Vec<((u64, u64), OpLibraryProblem)>,
 }
 
-/// The lock is held while a library is loaded: what TensorFlow counts as registered by one must not be another's.
+/// Locked while a library is loaded, so that registrations can be told apart.
 static REGISTRY: Mutex<Registry> = Mutex::new(Registry { loaded: Vec::new(), refused: Vec::new() });
 
 fn lock() -> MutexGuard<'static, Registry> {
@@ -51,35 +50,35 @@ fn lock() -> MutexGuard<'static, Registry> {
 }
 
 impl OpLibrary {
-    /// Loads a library, or gives what it was when it was loaded before, under whatever name.
+    /// Loads a library, or returns it if the file is already loaded under any name.
     ///
     /// # Errors
-    /// [`Error::OpLibrary`], whose [`OpLibraryProblem`] tells a file that is no library from one that was built for another
-    /// TensorFlow, lacks a neighbour, registers nothing, or registers what another file did.
+    /// [`Error::OpLibrary`] with an [`OpLibraryProblem`]: the file is not a library, was built for another TensorFlow, needs a missing library,
+    /// registers nothing, or registers what another file did.
     pub fn load(runtime: &Runtime, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let refuse = |problem| refusal(path, problem);
-        let look = Look::at(path).map_err(refuse)?;
-        // Absolute, so that the dynamic linker does not look for a bare name elsewhere.
+        let info = LibraryInfo::read(path).map_err(refuse)?;
+        // Absolute, so that the dynamic linker does not info for a bare name elsewhere.
         let file = path.canonicalize().map_err(Error::io("open the op library", path))?;
         if is_part_of(runtime, &file) {
             return Err(refuse(OpLibraryProblem::TensorFlowItself));
         }
         let mut registry = lock();
         let Registry { loaded, refused } = &mut *registry;
-        if let Some((_, problem)) = refused.iter().find(|(identity, _)| *identity == look.identity) {
+        if let Some((_, problem)) = refused.iter().find(|(identity, _)| *identity == info.identity) {
             return Err(refuse(problem.clone()));
         }
-        if let Some(before) = loaded.iter().find(|before| before.look.identity == look.identity) {
+        if let Some(before) = loaded.iter().find(|before| before.info.identity == info.identity) {
             return Ok(before.library.clone());
         }
-        // A copy of a file would register the same again, which is only seen when it is too late.
-        let copied = loaded.iter().find(|before| is_copy(before, &file, &look));
+        // A copy of a loaded file would register everything again, which only shows after loading.
+        let copied = loaded.iter().find(|before| is_copy(before, &file, &info));
         if let Some(by) = copied.map(|before| before.library.path.clone()) {
             return Err(refuse(OpLibraryProblem::AlreadyRegistered { by: Some(by), loaded: false }));
         }
         let list = ffi::load_op_library(runtime.library(), &file).map_err(|error| match error {
-            // An op of the same name that is not the same, which TensorFlow does not take.
+            // TensorFlow refuses another op of an existing name.
             Error::TensorFlow { code: Code::AlreadyExists, message, .. } => {
                 let is_its = |op: &String| message.trim_end().ends_with(&format!(" {op}"));
                 let by = loaded.iter().find(|before| before.library.ops.iter().any(is_its));
@@ -88,37 +87,37 @@ impl OpLibrary {
             }
             Error::TensorFlow { message, .. } => {
                 let has = |name: &str| ffi::has_function(runtime.library(), runtime.file(), name);
-                refuse(linker::of_linker(&message, &file, runtime.version(), has, || package::wants(&file)))
+                refuse(linker::of_linker(&message, &file, runtime.version(), has, || package::requirement_of(&file)))
             }
             other => other,
         })?;
         let list =
             tf_persist_proto::parse::<OpList>(&list.into()).map_err(|error| Error::flawed(&file, error.to_string()))?;
         let ops: Vec<String> = list.op.into_iter().map(|op| op.name).collect();
-        let doubled = loaded.iter_mut().find(|before| !before.spoiled && has_doubled_kernels(runtime, before));
+        let doubled = loaded.iter_mut().find(|before| !before.duplicated && has_doubled_kernels(runtime, before));
         let by = doubled.map(|before| {
-            before.spoiled = true;
+            before.duplicated = true;
             before.library.path.clone()
         });
-        let problem = if by.is_some() || (ops.is_empty() && look.registers_ops) {
+        let problem = if by.is_some() || (ops.is_empty() && info.registers_ops) {
             Some(OpLibraryProblem::AlreadyRegistered { by, loaded: true })
         } else {
-            (ops.is_empty() && !look.registers_kernels).then_some(OpLibraryProblem::NoOps)
+            (ops.is_empty() && !info.registers_kernels).then_some(OpLibraryProblem::NoOps)
         };
         if let Some(problem) = problem {
-            refused.push((look.identity, problem.clone()));
+            refused.push((info.identity, problem.clone()));
             return Err(refuse(problem));
         }
         let library = Self { path: file, ops };
-        loaded.push(Loaded { library: library.clone(), look, spoiled: false });
+        loaded.push(Loaded { library: library.clone(), info, duplicated: false });
         Ok(library)
     }
 
-    /// Loads every op library of an installed pip package: `tensorflow-text`, `ydf-tf`, … It is looked for in the environment of
-    /// the libtensorflow in use, the active virtual environment, and the `.venv` of the folder or one above it. No Python runs.
+    /// Loads every op library of an installed pip package, such as `tensorflow-text` or `ydf-tf`. It searches the environment of the
+    /// libtensorflow in use, the active virtual environment, and the `.venv` of the current folder or one above it. No Python runs.
     ///
     /// # Errors
-    /// [`Error::OpLibrary`], if there is no such package or it has no op libraries, with those that have; or as
+    /// [`Error::OpLibrary`] with the packages that have op libraries, if there is no such package or it has none; and as
     /// [`OpLibrary::load`].
     pub fn load_package(runtime: &Runtime, name: &str) -> Result<Vec<Self>> {
         let refuse = |problem| refusal(Path::new(name), problem);
@@ -129,19 +128,19 @@ impl OpLibrary {
         let looked = package::site_packages(runtime);
         let found = package::named(&looked, &wanted);
         let Some(first) = found.first() else {
-            let holders = package::holders(&looked);
-            return Err(refuse(OpLibraryProblem::UnknownPackage { looked, holders }));
+            let candidates = package::candidates(&looked);
+            return Err(refuse(OpLibraryProblem::UnknownPackage { looked, candidates }));
         };
-        // There may be several of a name: in several environments, or what is left of another version in one.
+        // Several environments may have the package, or one may have remains of another version.
         let Some(files) = found.iter().map(Package::op_libraries).find(|files| !files.is_empty()) else {
-            let (folder, sources, holders) = (first.info.clone(), first.sources(), package::holders(&looked));
-            return Err(refuse(OpLibraryProblem::NotInPackage { folder, sources, holders }));
+            let (folder, sources, candidates) = (first.info.clone(), first.sources(), package::candidates(&looked));
+            return Err(refuse(OpLibraryProblem::NotInPackage { folder, sources, candidates }));
         };
         files.iter().map(|file| Self::load(runtime, file)).collect()
     }
 
-    /// Loads a file, or else the op libraries of the package of that name. What has a path separator, ends like a library, or is
-    /// there as a file is a file.
+    /// Loads a file or the op libraries of a package. The name is a file if it has a path separator, ends as a library does, or is an existing
+    /// file.
     ///
     /// # Errors
     /// As [`OpLibrary::load`] and [`OpLibrary::load_package`].
@@ -151,7 +150,7 @@ impl OpLibrary {
             return Ok(vec![Self::load(runtime, name)?]);
         };
         match Self::load_package(runtime, package) {
-            // A folder may have a package's name; if there is no such package, the folder is what is wrong.
+            // A folder may have the name of a package; without such a package, report the folder.
             Err(Error::OpLibrary(error))
                 if name.is_dir() && matches!(error.problem, OpLibraryProblem::UnknownPackage { .. }) =>
             {
@@ -161,19 +160,19 @@ impl OpLibrary {
         }
     }
 
-    /// Every library that was loaded into this process.
+    /// All libraries that are loaded into this process.
     #[must_use]
     pub fn loaded() -> Vec<Self> {
         lock().loaded.iter().map(|loaded| loaded.library.clone()).collect()
     }
 
-    /// The file.
+    /// The path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The ops that it registered. Empty if it brings kernels alone, for ops that were there.
+    /// The ops that it registered. Empty if it only has kernels for existing ops.
     #[must_use]
     pub fn ops(&self) -> &[String] {
         &self.ops
@@ -192,15 +191,15 @@ fn is_part_of(runtime: &Runtime, file: &Path) -> bool {
     parts.iter().any(|part| name.starts_with(part)) && runtime.file().canonicalize().is_ok_and(is_beside)
 }
 
-/// Whether this is meant as the name of a package and not of a file.
+/// Whether a text names a package, not a file.
 fn is_package_name(text: &str) -> bool {
     let ends = [".so", ".dylib", ".dll"];
     !text.is_empty() && !text.contains(MAIN_SEPARATOR) && !ends.iter().any(|end| text.ends_with(end))
 }
 
-/// Whether a file has the content of one that was loaded.
-fn is_copy(before: &Loaded, file: &Path, look: &Look) -> bool {
-    before.look.bytes == look.bytes && have_same_content(&before.library.path, file).unwrap_or(false)
+/// Whether a file has the content of a loaded one.
+fn is_copy(before: &Loaded, file: &Path, info: &LibraryInfo) -> bool {
+    before.info.bytes == info.bytes && have_same_content(&before.library.path, file).unwrap_or(false)
 }
 
 fn have_same_content(one: &Path, other: &Path) -> std::io::Result<bool> {
@@ -211,7 +210,7 @@ fn have_same_content(one: &Path, other: &Path) -> std::io::Result<bool> {
         if read == 0 {
             return Ok(other.read(&mut of_other[..1])? == 0);
         }
-        // Where the other one ends too early, this is an error, which is as good as a difference.
+        // Fails if the other one is shorter, which is a difference as well.
         other.read_exact(&mut of_other[..read])?;
         if of_one[..read] != of_other[..read] {
             return Ok(false);
@@ -219,7 +218,7 @@ fn have_same_content(one: &Path, other: &Path) -> std::io::Result<bool> {
     }
 }
 
-/// Whether the kernels of a library's ops are there twice. Its first op stands for all: TensorFlow takes 0.2 ms to look one up, and
+/// Whether the kernels of a library's ops are there twice. Its first op stands for all: TensorFlow takes 0.2 ms to info one up, and
 /// packages have dozens of libraries.
 fn has_doubled_kernels(runtime: &Runtime, loaded: &Loaded) -> bool {
     loaded.library.ops.first().is_some_and(|op| ffi::has_doubled_kernels(runtime.library(), op))
@@ -230,13 +229,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_told_from_packages() {
+    fn files_and_packages_are_distinguished() {
         assert!(is_package_name("tensorflow-text") && is_package_name("ydf_tf"));
         assert!(!is_package_name("./tensorflow-text") && !is_package_name("ops.so") && !is_package_name(""));
     }
 
     #[test]
-    fn copies_are_seen() {
+    fn copies_are_detected() {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, content: &[u8]| {
             let path = folder.path().join(name);

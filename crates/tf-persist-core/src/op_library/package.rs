@@ -1,4 +1,4 @@
-//! Op libraries in installed Python packages: found by reading folders, no Python run.
+//! Finds op libraries in installed Python packages by reading folders, without Python.
 //!
 //! Source of the layout: the packaging guide's "Recording installed projects" (`NAME-VERSION.dist-info` with `RECORD` and
 //! `METADATA`), "Recording the Direct URL Origin of installed distributions" (`direct_url.json`) and "Names and normalization";
@@ -10,23 +10,23 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
-use super::look::Look;
-use crate::error::Wants;
+use super::info::LibraryInfo;
+use crate::error::TensorFlowRequirement;
 use crate::runtime::{Origin, Runtime, Search};
 
-/// More entries than this in a folder of packages are not looked at.
+/// The most entries of a folder of packages that are read.
 const MAX_PACKAGES: usize = 20_000;
-/// A list of a package's files is not longer than this; TensorFlow's is 3 MB.
+/// The longest `RECORD` that is read; that of TensorFlow has 3 MB.
 const MAX_RECORD_BYTES: u64 = 64 << 20;
-/// What stands at the beginning of a package's `METADATA`; a long description follows it.
+/// The bytes of `METADATA` that are read; a long description may follow.
 const MAX_METADATA_BYTES: u64 = 256 << 10;
-/// So deep below a package's folder, and among so many files, are libraries looked for where no list says what it has.
+/// The depth and the number of files of the search in a package without a `RECORD`.
 const MAX_PACKAGE_DEPTH: usize = 12;
 const MAX_PACKAGE_FILES: usize = 100_000;
-/// So far above a file is its package looked for.
+/// The most folders above a file that are searched for its package.
 const MAX_DEPTH: usize = 12;
 
-/// How the folders end that say what was installed.
+/// The suffixes of folders with metadata.
 const INFO_FOLDERS: [&str; 2] = [".dist-info", ".egg-info"];
 
 /// An installed package.
@@ -34,11 +34,11 @@ const INFO_FOLDERS: [&str; 2] = [".dist-info", ".egg-info"];
 pub(super) struct Package {
     /// Its name, normalised.
     pub(super) name: String,
-    /// Its folder `NAME-VERSION.dist-info` or `NAME-VERSION.egg-info`; that of the package itself if it has neither.
+    /// The folder `NAME-VERSION.dist-info` or `NAME-VERSION.egg-info`, or that of the package itself.
     pub(super) info: PathBuf,
 }
 
-/// The name under which packages are compared: lower case, with one `-` for each run of `-`, `_` and `.`.
+/// Normalises the name of a package: lower case, with one `-` for each run of `-`, `_` and `.`.
 pub(super) fn normalised(name: &str) -> String {
     let parts = name.split(['-', '_', '.']).filter(|part| !part.is_empty());
     parts.collect::<Vec<_>>().join("-").to_ascii_lowercase()
@@ -51,8 +51,8 @@ pub(super) fn is_tensorflow(name: &str) -> bool {
     others.contains(&name) || name.strip_prefix("tensorflow").is_some_and(|rest| builds.contains(&rest))
 }
 
-/// The folders that packages are installed in: that of the libtensorflow in use first, because op libraries are built for one
-/// version; then those of the environments in which libtensorflow is looked for.
+/// The folders of packages: first that of the libtensorflow in use, because op libraries are built for one version; then those of the
+/// environments that are searched for libtensorflow.
 pub(super) fn site_packages(runtime: &Runtime) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = Vec::new();
     let of_runtime = runtime
@@ -60,8 +60,8 @@ pub(super) fn site_packages(runtime: &Runtime) -> Vec<PathBuf> {
         .ancestors()
         .find(|folder| folder.file_name().is_some_and(|name| name == "site-packages" || name == "dist-packages"));
     let environments =
-        Search::default().places().into_iter().filter(|place| *place.origin() == Origin::VirtualEnvironment);
-    let environments = environments.flat_map(|place| of_environment(place.folder()));
+        Search::default().locations().into_iter().filter(|location| *location.origin() == Origin::VirtualEnvironment);
+    let environments = environments.flat_map(|location| of_environment(location.folder()));
     for folder in of_runtime.map(Path::to_path_buf).into_iter().chain(environments) {
         let known = |other: &PathBuf| other.canonicalize().ok() == folder.canonicalize().ok();
         if folder.is_dir() && !folders.iter().any(known) {
@@ -71,14 +71,14 @@ pub(super) fn site_packages(runtime: &Runtime) -> Vec<PathBuf> {
     folders
 }
 
-/// The folders of packages of an environment, one a version of Python.
+/// The folders of packages of an environment, one per version of Python.
 fn of_environment(environment: &Path) -> Vec<PathBuf> {
     let pythons = entries(&environment.join("lib")).into_iter();
     let pythons = pythons.filter(|name| name.starts_with("python3"));
     pythons.map(|name| environment.join("lib").join(name).join("site-packages")).collect()
 }
 
-/// The names in a folder, sorted; none if it cannot be read.
+/// The names in a folder, sorted; empty if it cannot be read.
 fn entries(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().take(MAX_PACKAGES);
     let mut names: Vec<String> =
@@ -87,7 +87,7 @@ fn entries(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Every package that is installed in a folder.
+/// The packages that are installed in a folder.
 pub(super) fn installed(site_packages: &Path) -> Vec<Package> {
     let package = |entry: String| {
         let whole = INFO_FOLDERS.iter().find_map(|end| entry.strip_suffix(end))?;
@@ -97,7 +97,7 @@ pub(super) fn installed(site_packages: &Path) -> Vec<Package> {
     entries(site_packages).into_iter().filter_map(package).collect()
 }
 
-/// Every package of a name in these folders, in their order. One that nobody recorded the installation of is a folder of that name.
+/// The packages with a name in these folders. Without metadata, a folder of this name is the package.
 pub(super) fn named(folders: &[PathBuf], name: &str) -> Vec<Package> {
     let recorded = folders.iter().flat_map(|folder| installed(folder)).filter(|package| package.name == name);
     let recorded: Vec<Package> = recorded.collect();
@@ -112,20 +112,20 @@ pub(super) fn named(folders: &[PathBuf], name: &str) -> Vec<Package> {
 }
 
 /// The packages in these folders that have op libraries.
-pub(super) fn holders(folders: &[PathBuf]) -> Vec<String> {
+pub(super) fn candidates(folders: &[PathBuf]) -> Vec<String> {
     let packages = folders.iter().flat_map(|folder| installed(folder));
     let packages = packages.filter(|package| !is_tensorflow(&package.name));
-    let holding = packages.filter(|package| package.libraries().any(|(_, look)| look.is_op_library()));
+    let holding = packages.filter(|package| package.libraries().any(|(_, info)| info.is_op_library()));
     holding.map(|package| package.name).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// The package that a file was installed with, and what it wants of TensorFlow.
-pub(super) fn wants(library: &Path) -> Option<Wants> {
+/// The package of a file, and the TensorFlow that it requires.
+pub(super) fn requirement_of(library: &Path) -> Option<TensorFlowRequirement> {
     for folder in library.ancestors().skip(1).take(MAX_DEPTH) {
         let Ok(relative) = library.strip_prefix(folder) else { continue };
         for package in installed(folder) {
             if package.files().iter().any(|file| file == relative) {
-                return package.wants();
+                return package.requirement();
             }
         }
     }
@@ -141,33 +141,33 @@ impl Package {
     /// Its op libraries, sorted.
     pub(super) fn op_libraries(&self) -> Vec<PathBuf> {
         let mut paths: Vec<PathBuf> =
-            self.libraries().filter(|(_, look)| look.is_op_library()).map(|(path, _)| path).collect();
+            self.libraries().filter(|(_, info)| info.is_op_library()).map(|(path, _)| path).collect();
         paths.sort();
         paths
     }
 
-    /// Its shared libraries, and what they are.
-    fn libraries(&self) -> impl Iterator<Item = (PathBuf, Look)> + '_ {
+    /// Its shared libraries.
+    fn libraries(&self) -> impl Iterator<Item = (PathBuf, LibraryInfo)> + '_ {
         let files = self.files().into_iter();
         let files = files.filter(|file| is_named_like_a_library(file));
         files.filter_map(|file| {
             let path = self.folder().join(file);
-            Look::at(&path).ok().map(|look| (path, look))
+            LibraryInfo::read(&path).ok().map(|info| (path, info))
         })
     }
 
-    /// The files that it was installed with, below the folder of packages; of a package without a list of them, its libraries.
+    /// Its files, relative to the folder of packages. Without a `RECORD`, only its libraries.
     fn files(&self) -> Vec<PathBuf> {
         let record = beginning(&self.info.join("RECORD"), MAX_RECORD_BYTES);
         if record.is_empty() {
             return self.unlisted_libraries();
         }
         let files = record.lines().map(|line| PathBuf::from(first_of_csv(line)));
-        // What lies elsewhere are scripts; and a list that leads away is no list of libraries.
+        // Files outside the folder are scripts.
         files.filter(|file| stays_below(file)).collect()
     }
 
-    /// The libraries in the folders that it says are its own, else in that of its name.
+    /// The libraries in its top-level folders, or in the folder of its name.
     fn unlisted_libraries(&self) -> Vec<PathBuf> {
         let own = beginning(&self.info.join("top_level.txt"), MAX_METADATA_BYTES);
         let mut own: Vec<PathBuf> = own.lines().map(PathBuf::from).filter(|folder| stays_below(folder)).collect();
@@ -183,7 +183,7 @@ impl Package {
         found
     }
 
-    /// Where its sources are, if only a link to them was installed.
+    /// The folder of its sources, if it was installed as a link to them.
     pub(super) fn sources(&self) -> Option<PathBuf> {
         let origin = beginning(&self.info.join("direct_url.json"), MAX_METADATA_BYTES);
         let origin: serde_json::Value = serde_json::from_str(&origin).ok()?;
@@ -191,20 +191,20 @@ impl Package {
         is_link.then(|| origin["url"].as_str()?.strip_prefix("file://").map(PathBuf::from))?
     }
 
-    /// What its metadata says: `Requires-Dist: tensorflow<2.22,>=2.21.0`.
-    fn wants(&self) -> Option<Wants> {
+    /// The TensorFlow that its metadata requires: `Requires-Dist: tensorflow<2.22,>=2.21.0`.
+    fn requirement(&self) -> Option<TensorFlowRequirement> {
         let text = |name| beginning(&self.info.join(name), MAX_METADATA_BYTES);
         let is_egg = self.info.extension().is_some_and(|end| end == "egg-info");
         let metadata = text(if is_egg { "PKG-INFO" } else { "METADATA" });
-        // Of an egg, what it needs stands by itself; sections for extras follow.
+        // An egg has a separate file; sections for extras follow.
         let requires = if is_egg { text("requires.txt") } else { String::new() };
         let requires = requires.lines().take_while(|line| !line.starts_with('['));
-        // The headers end where the description begins.
+        // The description follows the headers.
         let headers = || metadata.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(": "));
         let header = |name: &str| headers().find(|(key, _)| *key == name).map(|(_, value)| value.trim().to_owned());
         let needs = headers().filter(|(key, _)| *key == "Requires-Dist").map(|(_, value)| value);
         let needs = needs.chain(requires).filter_map(|value| {
-            // Without the condition that may follow: for some systems, or for an extra only.
+            // A condition may follow, such as a platform or an extra.
             let (requirement, condition) = value.split_once(';').unwrap_or((value, ""));
             let end = requirement.find(|it: char| !(it.is_ascii_alphanumeric() || "-_.".contains(it)));
             let (name, versions) = requirement.split_at(end.unwrap_or(requirement.len()));
@@ -213,11 +213,11 @@ impl Package {
             (is_it && !versions.is_empty()).then(|| versions.to_owned())
         });
         let tensorflow = { needs }.next();
-        Some(Wants { package: header("Name")?, version: header("Version")?, tensorflow })
+        Some(TensorFlowRequirement { package: header("Name")?, version: header("Version")?, tensorflow })
     }
 }
 
-/// Whether a name leads to something below the folder that it is joined to.
+/// Whether a relative path stays below its folder.
 fn stays_below(name: &Path) -> bool {
     !name.as_os_str().is_empty() && name.components().all(|part| matches!(part, Component::Normal(_)))
 }
@@ -226,7 +226,7 @@ fn is_named_like_a_library(file: &Path) -> bool {
     file.extension().is_some_and(|end| end == "so" || end == "dylib")
 }
 
-/// Adds the libraries in a folder and those below it, as names below `root`. Links to folders are not followed.
+/// Adds the libraries in a folder and below it, relative to `root`. Links to folders are not followed.
 fn libraries_below(root: &Path, folder: &Path, depth: usize, left: &mut usize, found: &mut Vec<PathBuf>) {
     for name in entries(&root.join(folder)) {
         let Some(rest) = left.checked_sub(1) else { return };
@@ -241,11 +241,11 @@ fn libraries_below(root: &Path, folder: &Path, depth: usize, left: &mut usize, f
     }
 }
 
-/// The first field of a line of comma-separated values, which is in quotes if it has a comma itself.
+/// The first field of a line of comma-separated values, which may be quoted.
 fn first_of_csv(line: &str) -> String {
     match line.strip_prefix('"') {
         None => line.split(',').next().unwrap_or_default().to_owned(),
-        // A quote inside is written twice.
+        // Inner quotes are doubled.
         Some(rest) => {
             let end = rest.replace("\"\"", "\u{1}\u{1}").find('"').unwrap_or(rest.len());
             rest[..end].replace("\"\"", "\"")
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_package_says_what_it_wants() {
+    fn requirement_is_read_from_the_metadata() {
         let site = tempfile::tempdir().unwrap();
         let info = site.path().join("own_ops-1.5.dist-info");
         fs::create_dir_all(&info).unwrap();
@@ -292,23 +292,23 @@ mod tests {
         let files = packages[0].files();
         assert_eq!(files[..2], [PathBuf::from("own/_ops.so"), PathBuf::from("own/a,\"b.so")]);
         assert_eq!(files.len(), 3);
-        let wants = wants(&site.path().join("own/_ops.so")).unwrap();
-        assert_eq!((wants.package.as_str(), wants.version.as_str()), ("own-ops", "1.5"));
-        assert_eq!(wants.tensorflow.as_deref(), Some("<2.16,>=2.15"));
-        assert!(super::wants(&site.path().join("own/other.so")).is_none());
-        // Files that are not there are no libraries.
-        assert!(packages[0].op_libraries().is_empty() && holders(&[site.path().to_path_buf()]).is_empty());
+        let requirement = requirement_of(&site.path().join("own/_ops.so")).unwrap();
+        assert_eq!((requirement.package.as_str(), requirement.version.as_str()), ("own-ops", "1.5"));
+        assert_eq!(requirement.tensorflow.as_deref(), Some("<2.16,>=2.15"));
+        assert!(super::requirement_of(&site.path().join("own/other.so")).is_none());
+        // Missing files are not libraries.
+        assert!(packages[0].op_libraries().is_empty() && candidates(&[site.path().to_path_buf()]).is_empty());
     }
 
     #[test]
-    fn packages_without_a_list_of_files_are_looked_through() {
+    fn packages_without_a_record_are_searched() {
         let root = tempfile::tempdir().unwrap();
         let file = |name: &str, content: &str| {
             let path = root.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         };
-        // An egg that names its folder, one that does not, and a folder that nobody recorded.
+        // An egg that names its folder, one that does not, and a folder without metadata.
         file("named_ops-1.0-py3.11.egg-info/top_level.txt", "other\n../away\n");
         file("named_ops-1.0-py3.11.egg-info/PKG-INFO", "Name: named-ops\nVersion: 1.0\n\nText\n");
         file("named_ops-1.0-py3.11.egg-info/requires.txt", "tensorflow<2.5,>=2.4\n\n[gpu]\ntensorflow-gpu==1.0\n");
@@ -323,16 +323,19 @@ mod tests {
         assert_eq!(files("plain-ops"), [Path::new("Plain_Ops/b.so")]);
         assert_eq!(files("bare-ops"), [Path::new("bare_ops/ops/c.so")]);
         assert!(named(&folders, "none").is_empty());
-        let wants = wants(&root.path().join("other/deep/a.so")).unwrap();
-        assert_eq!((wants.package.as_str(), wants.tensorflow.as_deref()), ("named-ops", Some("<2.5,>=2.4")));
-        // Folders below folders end somewhere, and links to folders are not followed.
+        let requirement = requirement_of(&root.path().join("other/deep/a.so")).unwrap();
+        assert_eq!(
+            (requirement.package.as_str(), requirement.tensorflow.as_deref()),
+            ("named-ops", Some("<2.5,>=2.4"))
+        );
+        // The depth is limited, and links to folders are not followed.
         std::os::unix::fs::symlink(root.path(), root.path().join("bare_ops/loop")).unwrap();
         file(&format!("bare_ops/{}d.so", "x/".repeat(MAX_PACKAGE_DEPTH + 1)), "");
         assert_eq!(files("bare-ops").len(), 1);
     }
 
     #[test]
-    fn a_link_to_sources_is_told() {
+    fn link_to_sources_is_found() {
         let root = tempfile::tempdir().unwrap();
         let info = root.path().join("own_ops-1.0.dist-info");
         fs::create_dir(&info).unwrap();

@@ -1,4 +1,4 @@
-//! libtensorflow: found, opened once a process, and proved by a token.
+//! libtensorflow: found, and opened once per process.
 
 mod search;
 
@@ -8,20 +8,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use search::{Search, cache_folder};
 
-pub use crate::error::{Attempt, Origin, Outcome, Place, RuntimeError};
+pub use crate::error::{Attempt, Origin, Outcome, RuntimeError, SearchLocation};
 use crate::error::{Error, Result};
 use crate::ffi::{self, OpenError};
 
 /// The proof that libtensorflow is open.
 ///
-/// Opening costs about 0.3 s and 300 MB, once a process; TensorFlow cannot be closed again. The tensorflow crate works from
-/// then on as well: both call the same library.
+/// Opening takes about 0.3 s and 300 MB, once per process. TensorFlow cannot be closed again. From then on the tensorflow crate works as
+/// well: both call the same library.
 #[derive(Clone)]
 pub struct Runtime(Arc<Opened>);
 
 struct Opened {
     library: ffi::Library,
-    place: Place,
+    location: SearchLocation,
     file: PathBuf,
 }
 
@@ -29,34 +29,34 @@ struct Opened {
 static OPENED: Mutex<Option<Runtime>> = Mutex::new(None);
 
 impl Runtime {
-    /// Opens libtensorflow where [`Search::default`] finds it, or gives what is open already.
+    /// Opens libtensorflow where [`Search::default`] finds it, or returns the open one.
     ///
-    /// To be called before threads are started that read the environment from C: it sets `TF_CPP_MIN_LOG_LEVEL` (unless it is
-    /// set) and, for a moment, `TENSORFLOW_DIR`.
+    /// Call it before starting threads that read the environment from C: it sets `TF_CPP_MIN_LOG_LEVEL`, unless that is set, and for a moment
+    /// `TENSORFLOW_DIR`.
     ///
     /// # Errors
-    /// [`Error::Runtime`] with every place that was tried, if there is none or it cannot be opened.
+    /// [`Error::Runtime`] with every location that was tried, if none has a libtensorflow that can be opened.
     pub fn open() -> Result<Self> {
         Self::open_with(&Search::default())
     }
 
-    /// As [`Runtime::open`], with a search of one's own. What is open already is given whatever the search says.
+    /// As [`Runtime::open`], with another search. A libtensorflow that is already open is returned whatever the search is.
     ///
     /// # Errors
-    /// [`Error::Runtime`] with every place that was tried, if there is none or it cannot be opened.
+    /// [`Error::Runtime`] with every location that was tried, if none has a libtensorflow that can be opened.
     pub fn open_with(search: &Search) -> Result<Self> {
         let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*opened {
             return Ok(runtime.clone());
         }
         let mut tried = Vec::new();
-        for place in search.places() {
-            let found = match place.find() {
+        for location in search.locations() {
+            let found = match location.find() {
                 Ok(found) => found,
                 Err(outcome) => {
-                    let explicit = place.origin().is_explicit();
-                    tried.push(Attempt { place, outcome });
-                    // A folder that was named is meant: falling back to another TensorFlow would hide the mistake.
+                    let explicit = location.origin().is_explicit();
+                    tried.push(Attempt { location, outcome });
+                    // Falling back from an explicit folder to another TensorFlow would hide a mistake.
                     if explicit {
                         break;
                     }
@@ -65,13 +65,13 @@ impl Runtime {
             };
             match ffi::Library::open(&found.core, found.framework.as_deref()) {
                 Ok(library) => {
-                    let runtime = Self(Arc::new(Opened { library, place, file: found.core }));
+                    let runtime = Self(Arc::new(Opened { library, location, file: found.core }));
                     *opened = Some(runtime.clone());
                     return Ok(runtime);
                 }
-                Err(error) => tried.push(Attempt { place, outcome: outcome(error, found.core) }),
+                Err(error) => tried.push(Attempt { location, outcome: outcome(error, found.core) }),
             }
-            // Something that calls itself libtensorflow stood there and is in the process by now, whole or in part.
+            // A library called libtensorflow was found, and is at least partly loaded by now.
             break;
         }
         Err(Error::from(RuntimeError { tried }))
@@ -83,7 +83,7 @@ impl Runtime {
         OPENED.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// The version libtensorflow gives of itself, such as `2.21.0`.
+    /// The version of libtensorflow, such as `2.21.0`.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.0.library.version
@@ -95,10 +95,10 @@ impl Runtime {
         &self.0.file
     }
 
-    /// Where the search found it, and why it looked there.
+    /// The location where the search found it.
     #[must_use]
-    pub fn place(&self) -> &Place {
-        &self.0.place
+    pub fn location(&self) -> &SearchLocation {
+        &self.0.location
     }
 
     pub(crate) fn library(&self) -> &ffi::Library {

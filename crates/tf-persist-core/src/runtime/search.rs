@@ -1,19 +1,19 @@
-//! Where libtensorflow is looked for.
+//! The search for libtensorflow.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Origin, Outcome, Place};
+use crate::error::{Origin, Outcome, SearchLocation};
 
-/// Names of the library itself, the one of Python's wheels first.
+/// Names of the library, that of Python wheels first.
 const CORE_NAMES: &[&str] = if cfg!(target_os = "macos") {
     &["libtensorflow_cc.2.dylib", "libtensorflow.2.dylib", "libtensorflow.dylib"]
 } else {
     &["libtensorflow_cc.so.2", "libtensorflow.so.2", "libtensorflow.so"]
 };
 
-/// The library that it needs beside it.
+/// The library that must be beside it.
 const FRAMEWORK_NAME: &str =
     if cfg!(target_os = "macos") { "libtensorflow_framework.2.dylib" } else { "libtensorflow_framework.so.2" };
 
@@ -32,16 +32,16 @@ const SYSTEM_FOLDERS: &[&str] = &[
     "/usr/lib/aarch64-linux-gnu",
 ];
 
-impl Place {
-    /// What is there, without opening it.
+impl SearchLocation {
+    /// Describes what the folder contains, without opening a library.
     #[must_use]
-    pub fn look(&self) -> String {
+    pub fn describe(&self) -> String {
         self.find().map_or_else(|outcome| outcome.to_string(), |found| format!("`{}`", found.core.display()))
     }
 
-    /// The library in this folder, or in one of the folders below it that wheels and tarballs have.
+    /// Finds the library in this folder, or in a folder below it as in wheels and tarballs.
     pub(super) fn find(&self) -> Result<Found, Outcome> {
-        // The library itself may be named as well as its folder.
+        // The path may be the library itself.
         let folder = if self.folder.is_file() { self.folder.parent().unwrap_or(&self.folder) } else { &self.folder };
         if !folder.is_dir() {
             return Err(Outcome::NoFolder);
@@ -70,8 +70,7 @@ impl Place {
     }
 }
 
-/// Whether the file asks for the framework library. A libtensorflow built in one piece does not, nor does a file that is no
-/// library at all, which the dynamic linker will say better.
+/// Whether the file needs the framework library. A monolithic libtensorflow does not.
 fn needs_framework(core: &Path) -> bool {
     core.file_name().is_some_and(|name| name.to_string_lossy().contains("_cc"))
 }
@@ -82,9 +81,9 @@ pub(super) struct Found {
     pub(super) framework: Option<PathBuf>,
 }
 
-/// Where to look, in the order of the places.
+/// Where to search for libtensorflow.
 ///
-/// The default looks where the environment says: `TF_PERSIST_LIBTENSORFLOW`, `TENSORFLOW_DIR`, the active virtual environment
+/// The default searches, in this order: `TF_PERSIST_LIBTENSORFLOW`, `TENSORFLOW_DIR`, the active virtual environment
 /// and the `.venv` of this folder or one above it, the user's cache, the system's library folders.
 #[derive(Debug, Clone, Default)]
 pub struct Search {
@@ -93,7 +92,7 @@ pub struct Search {
 }
 
 impl Search {
-    /// Looks in this folder and nowhere else: the `tensorflow` folder of a Python environment, the environment itself, or an
+    /// Searches this folder only: the `tensorflow` folder of a Python environment, the environment itself, or an
     /// unpacked libtensorflow tarball.
     #[must_use]
     pub fn only(folder: impl Into<PathBuf>) -> Self {
@@ -106,16 +105,16 @@ impl Search {
         Self { folder: Some((folder.into(), name)) }
     }
 
-    /// The places in order.
+    /// The locations in the order of the search.
     #[must_use]
-    pub fn places(&self) -> Vec<Place> {
+    pub fn locations(&self) -> Vec<SearchLocation> {
         if let Some((folder, name)) = &self.folder {
-            return vec![Place { origin: Origin::Caller { name }, folder: folder.clone() }];
+            return vec![SearchLocation { origin: Origin::Caller { name }, folder: folder.clone() }];
         }
-        let mut places = Vec::new();
+        let mut locations = Vec::new();
         let mut add = |origin: Origin, folder: PathBuf| {
-            if !places.iter().any(|place: &Place| place.folder == folder) {
-                places.push(Place { origin, folder });
+            if !locations.iter().any(|location: &SearchLocation| location.folder == folder) {
+                locations.push(SearchLocation { origin, folder });
             }
         };
         let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -146,11 +145,11 @@ impl Search {
         for folder in SYSTEM_FOLDERS {
             add(Origin::System, PathBuf::from(folder));
         }
-        places
+        locations
     }
 }
 
-/// Where `tf-persist runtime install` puts libtensorflow: `$XDG_CACHE_HOME/tf-persist/libtensorflow`, or the same under
+/// The folder of `tf-persist runtime install`: `$XDG_CACHE_HOME/tf-persist/libtensorflow`, or the same under
 /// `~/.cache` (macOS: `~/Library/Caches`).
 #[must_use]
 pub fn cache_folder() -> Option<PathBuf> {
@@ -178,8 +177,8 @@ fn wheel_folders(environment: &Path) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
-    fn place(folder: &Path) -> Place {
-        Place { origin: Origin::Caller { name: "the caller" }, folder: folder.to_path_buf() }
+    fn location(folder: &Path) -> SearchLocation {
+        SearchLocation { origin: Origin::Caller { name: "the caller" }, folder: folder.to_path_buf() }
     }
 
     #[test]
@@ -187,26 +186,26 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let wheel = root.path().join("lib/python3.12/site-packages/tensorflow");
         fs::create_dir_all(&wheel).unwrap();
-        assert!(matches!(place(root.path()).find(), Err(Outcome::NoLibrary)));
+        assert!(matches!(location(root.path()).find(), Err(Outcome::NoLibrary)));
         fs::write(wheel.join(CORE_NAMES[0]), "").unwrap();
-        assert!(matches!(place(root.path()).find(), Err(Outcome::NoFramework { .. })));
+        assert!(matches!(location(root.path()).find(), Err(Outcome::NoFramework { .. })));
         fs::write(wheel.join(FRAMEWORK_NAME), "").unwrap();
         for named in [root.path(), wheel.as_path(), &wheel.join(CORE_NAMES[0])] {
-            let found = place(named).find().ok().unwrap();
+            let found = location(named).find().ok().unwrap();
             assert_eq!((found.core, found.framework), (wheel.join(CORE_NAMES[0]), Some(wheel.join(FRAMEWORK_NAME))));
         }
     }
 
     #[test]
-    fn a_folder_that_is_not_there_says_so() {
+    fn missing_folder_is_reported() {
         let root = tempfile::tempdir().unwrap();
-        assert!(matches!(place(&root.path().join("none")).find(), Err(Outcome::NoFolder)));
+        assert!(matches!(location(&root.path().join("none")).find(), Err(Outcome::NoFolder)));
     }
 
     #[test]
-    fn the_caller_is_the_only_place_when_it_names_one() {
-        let places = Search::only("/somewhere").places();
-        assert_eq!(places.len(), 1);
-        assert!(places[0].origin().is_explicit());
+    fn explicit_folder_is_the_only_location() {
+        let locations = Search::only("/somewhere").locations();
+        assert_eq!(locations.len(), 1);
+        assert!(locations[0].origin().is_explicit());
     }
 }

@@ -1,4 +1,4 @@
-//! A signature bound to the ops of a session's graph: names looked up once, not at every run.
+//! A signature bound to the graph of a session, so that names are looked up once, not in every run.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -11,41 +11,41 @@ use tf_persist_savedmodel::tensor::Tensor;
 
 use crate::ffi::{Port, Session};
 
-/// So many ways to leave inputs out are remembered.
-const KNOWN_WAYS: usize = 32;
+/// The most complete calls that are remembered.
+const MAX_CALLS: usize = 32;
 
 /// A signature whose tensor names are ports of the graph.
 ///
-/// What cannot be fed or fetched is an error of those who ask for it: the rest of the signature runs.
+/// A tensor that cannot be fed or fetched is an error only in runs that need it.
 pub(super) struct Binding {
     pub(super) definition: SignatureDef,
     pub(super) inputs: Vec<Input>,
     pub(super) outputs: Vec<Output>,
-    /// The tensors that are fed, each once, whatever number of inputs name it.
+    /// The tensors that are fed. Several inputs may name the same one.
     pub(super) feeds: Vec<Port>,
-    /// The tensors that are fetched, each once.
+    /// The tensors that are fetched, without repetitions.
     pub(super) fetches: Vec<Port>,
-    /// Whether every output can be fetched and none gives an input back: all of them are what is fetched.
+    /// Whether every output can be fetched, and none is an input as well.
     pub(super) is_plain: bool,
-    /// Whether the ops that it reaches check shapes themselves; found out when it is first asked for.
+    /// Whether all ops that it reaches check shapes themselves; computed on first use.
     pub(super) checks_shapes: OnceLock<bool>,
-    /// What may be left out, as far as it was asked.
-    complete: Mutex<Vec<Way>>,
+    /// Calls that are known to be complete.
+    complete: Mutex<Vec<Call>>,
 }
 
-/// Which inputs are given, and which outputs are asked for: all if `None`.
-type Way = (Vec<bool>, Option<Vec<usize>>);
+/// The inputs that are given, and the indices of the requested outputs; `None` for all.
+type Call = (Vec<bool>, Option<Vec<usize>>);
 
 /// One tensor that the caller gives.
 pub(super) struct Input {
     pub(super) name: String,
-    /// That of the graph, where the graph has the tensor.
+    /// The dtype in the graph, or the declared one if the graph lacks the tensor.
     pub(super) dtype: DType,
-    /// Its place in `feeds`.
+    /// Its index in `feeds`.
     pub(super) feed: Result<usize, Unusable>,
-    /// The shape that the graph takes, where it says.
+    /// The shape of the placeholder, as far as it is declared.
     pub(super) shape: PartialShape,
-    /// What it is if the caller leaves it out.
+    /// The value if the caller leaves it out.
     pub(super) default: Option<Tensor>,
 }
 
@@ -55,25 +55,25 @@ pub(super) struct Output {
     pub(super) source: Result<Source, Unusable>,
 }
 
-/// Where an output's value comes from.
+/// The source of an output.
 #[derive(Clone, Copy)]
 pub(super) struct Source {
-    /// A place in `fetches`.
+    /// An index in `fetches`.
     pub(super) fetch: usize,
-    /// A place in `feeds`: the signature gives an input back. TensorFlow refuses to fetch what is fed.
+    /// An index in `feeds`, if the output is an input as well. TensorFlow does not fetch fed tensors.
     pub(super) feed: Option<usize>,
 }
 
 /// Why a tensor can be neither fed nor fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unusable {
-    /// No tensor of ours holds it.
+    /// `Tensor` does not hold this dtype.
     DType(DType),
     /// The graph has no tensor of this name.
     Lacking(String),
-    /// It is the name of an operation that gives nothing.
+    /// The name is that of an op without outputs.
     Operation(String),
-    /// It has no name that can be understood.
+    /// The name cannot be parsed.
     Nameless,
 }
 
@@ -82,19 +82,19 @@ impl Binding {
         let mut feeds = Slots::default();
         let mut inputs = Vec::new();
         for part in definition.inputs.iter().flat_map(|(key, info)| info.parts(key)) {
-            let found = feeds.place(session, &part);
+            let found = feeds.insert(session, &part);
             let dtype = found.as_ref().map_or(part.dtype, |(_, dtype)| *dtype);
-            let feed = found.and_then(|(place, dtype)| supported(dtype).map(|()| place));
+            let feed = found.and_then(|(index, dtype)| supported(dtype).map(|()| index));
             let default = definition.default_of(&part.name, dtype).cloned();
             let shape = feed
                 .as_ref()
-                .map_or_else(|_| PartialShape::unknown(), |place| session.placeholder_shape(&feeds.ports[*place]));
+                .map_or_else(|_| PartialShape::unknown(), |index| session.placeholder_shape(&feeds.ports[*index]));
             inputs.push(Input { name: part.name, dtype, feed, shape, default });
         }
         let mut fetches = Slots::default();
         let mut outputs = Vec::new();
         for part in definition.outputs.iter().flat_map(|(key, info)| info.parts(key)) {
-            let found = fetches.place(session, &part);
+            let found = fetches.insert(session, &part);
             let source = found.and_then(|(fetch, dtype)| {
                 supported(dtype)?;
                 Ok(Source { fetch, feed: feeds.find(part.tensor) })
@@ -114,13 +114,13 @@ impl Binding {
         }
     }
 
-    /// Where the value of an output comes from.
+    /// The source of an output.
     pub(super) fn source(&self, output: usize) -> Result<Source> {
         let output = &self.outputs[output];
         output.source.clone().map_err(|unusable| self.definition.unfetchable(&output.name, unusable.reason()))
     }
 
-    /// Where the value of an input goes.
+    /// The index in `feeds` of an input.
     pub(super) fn feed(&self, input: &Input) -> Result<usize> {
         input.feed.clone().map_err(|unusable| match unusable {
             Unusable::DType(dtype) => {
@@ -134,24 +134,24 @@ impl Binding {
         })
     }
 
-    /// Whether these inputs are enough to compute these outputs.
+    /// Checks that the given inputs suffice for the requested outputs.
     ///
     /// # Errors
-    /// [`SignatureError::MissingInput`] with those that are not given.
-    pub(super) fn check_complete(&self, graph: &[u8], way: Way) -> Result<()> {
-        let known = |ways: &Vec<Way>| ways.contains(&way);
+    /// [`SignatureError::MissingInput`] with the missing inputs.
+    pub(super) fn check_complete(&self, graph: &[u8], call: Call) -> Result<()> {
+        let known = |calls: &Vec<Call>| calls.contains(&call);
         if known(&self.complete.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(());
         }
         let missing =
-            tf_persist_savedmodel::internals::Ends::of(&self.definition).missing(graph, &way.0, way.1.as_deref());
+            tf_persist_savedmodel::internals::Ends::of(&self.definition).missing(graph, &call.0, call.1.as_deref());
         if !missing.is_empty() {
             let (signature, outputs) = (self.definition.name.clone(), Vec::new());
             return Err(Error::Signature(SignatureError::MissingInput { signature, missing, outputs }));
         }
-        let mut ways = self.complete.lock().unwrap_or_else(PoisonError::into_inner);
-        if ways.len() < KNOWN_WAYS {
-            ways.push(way);
+        let mut calls = self.complete.lock().unwrap_or_else(PoisonError::into_inner);
+        if calls.len() < MAX_CALLS {
+            calls.push(call);
         }
         Ok(())
     }
@@ -160,20 +160,20 @@ impl Binding {
 impl Unusable {
     fn reason(&self) -> String {
         match self {
-            Self::DType(dtype) => format!("no tensor here holds {dtype}"),
+            Self::DType(dtype) => format!("tensors of {dtype} are not supported"),
             Self::Lacking(name) => format!("it names the tensor `{name}`, which the graph lacks"),
-            Self::Operation(name) => format!("it names the operation `{name}`, which gives no tensor"),
+            Self::Operation(name) => format!("it names the operation `{name}`, which has no outputs"),
             Self::Nameless => "it names no tensor".into(),
         }
     }
 }
 
-/// Refuses what no tensor can hold, before libtensorflow is asked: a number that its C enum lacks must not come back.
+/// Refuses dtypes that `Tensor` does not hold. Their numbers are not in the C enum of libtensorflow, and must not come back from it.
 fn supported(dtype: DType) -> Result<(), Unusable> {
     if dtype.is_supported() { Ok(()) } else { Err(Unusable::DType(dtype)) }
 }
 
-/// Ports without repetition.
+/// Ports without repetitions.
 #[derive(Default)]
 struct Slots {
     tensors: Vec<(String, u32)>,
@@ -182,22 +182,22 @@ struct Slots {
 
 impl Slots {
     fn find(&self, tensor: &str) -> Option<usize> {
-        let (op, index) = parse_tensor_name(tensor).ok()?;
-        self.tensors.iter().position(|(other, at)| other == op && *at == index)
+        let (op, output) = parse_tensor_name(tensor).ok()?;
+        self.tensors.iter().position(|(other, at)| other == op && *at == output)
     }
 
-    /// The place of a tensor, and the dtype that the graph gives it.
-    fn place(&mut self, session: &Session, part: &NamedTensor<'_>) -> Result<(usize, DType), Unusable> {
-        if let Some(place) = self.find(part.tensor) {
-            return Ok((place, session.dtype(&self.ports[place])));
+    /// The index of a tensor, and its dtype in the graph.
+    fn insert(&mut self, session: &Session, part: &NamedTensor<'_>) -> Result<(usize, DType), Unusable> {
+        if let Some(index) = self.find(part.tensor) {
+            return Ok((index, session.dtype(&self.ports[index])));
         }
-        let (op, index) = parse_tensor_name(part.tensor).map_err(|_| Unusable::Nameless)?;
-        let port = session.port(op, index).ok_or_else(|| match session.target(op) {
+        let (op, output) = parse_tensor_name(part.tensor).map_err(|_| Unusable::Nameless)?;
+        let port = session.port(op, output).ok_or_else(|| match session.target(op) {
             Some(_) if is_operation_name(part.tensor) => Unusable::Operation(op.to_owned()),
             _ => Unusable::Lacking(part.tensor.to_owned()),
         })?;
         self.ports.push(port);
-        self.tensors.push((op.to_owned(), index));
+        self.tensors.push((op.to_owned(), output));
         Ok((self.ports.len() - 1, session.dtype(&port)))
     }
 }

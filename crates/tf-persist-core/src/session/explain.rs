@@ -1,4 +1,4 @@
-//! What to do about the refusals of TensorFlow that people meet.
+//! Hints for common errors of TensorFlow.
 
 use std::path::Path;
 
@@ -9,11 +9,11 @@ use tf_persist_savedmodel::saved_model::last_tensorflow_with_kernel;
 use crate::error::{Error, Hint};
 use crate::runtime::Runtime;
 
-/// What TensorFlow says of a graph that a newer one wrote.
+/// Parts of messages about graphs that a newer TensorFlow wrote.
 const OF_NEWER: [&str; 4] =
     ["NodeDef mentions attr", "invalid DataType enum", "GraphDef min consumer version", "GraphDef disallows consumer"];
 
-/// Adds what to do to a refusal to load a model.
+/// Adds a hint to an error of loading.
 pub(super) fn refusal(error: Error, path: &Path, meta_graph: &MetaGraph, runtime: &Runtime) -> Error {
     add_hint(error, |message| {
         let is_pattern = path.as_os_str().as_encoded_bytes().iter().any(|it| b"*?[\\".contains(it));
@@ -43,12 +43,12 @@ pub(super) fn refusal(error: Error, path: &Path, meta_graph: &MetaGraph, runtime
     })
 }
 
-/// Adds what to do to a refusal to run: ops in functions are looked up no earlier, and what is empty is seen no earlier.
+/// Adds a hint to an error of a run. Ops in functions, and empty tables, are first met in a run.
 pub(super) fn failed_run(error: Error) -> Error {
     add_hint(error, |message| of_kernels(message).or_else(|| of_state(message)).or_else(|| of_examples(message)))
 }
 
-/// What to do where a `tf.Example` lacks a feature (`tensorflow/core/util/example_proto_fast_parsing.cc`).
+/// A hint for a `tf.Example` that lacks a feature (`tensorflow/core/util/example_proto_fast_parsing.cc`).
 fn of_examples(message: &str) -> Option<Hint> {
     let (before, _) = message.split_once(") is required but could not be found")?;
     let (feature, dtype) = before.rsplit_once("eature: ")?.1.rsplit_once(" (data type: ")?;
@@ -56,7 +56,7 @@ fn of_examples(message: &str) -> Option<Hint> {
     Some(format!("give every example the feature `{feature}`, of {dtype}: the graph has no default for it").into())
 }
 
-/// What to do where something has no value, because neither the model's variables nor its init op give it one.
+/// A hint for variables and tables without a value.
 fn of_state(message: &str) -> Option<Hint> {
     let variable = ["Attempting to use uninitialized value", "Could not find variable", "is uninitialized"];
     if variable.iter().any(|part| message.contains(part)) {
@@ -74,7 +74,7 @@ fn add_hint(error: Error, hint: impl FnOnce(&str) -> Option<Hint>) -> Error {
     Error::TensorFlow { action, code, message, hint }
 }
 
-/// What to do where an op has no kernel, or two.
+/// A hint for ops with no kernel, or with two.
 fn of_kernels(message: &str) -> Option<Hint> {
     let op = || message.split_once("Op '")?.1.split('\'').next();
     if message.contains("No OpKernel was registered") {
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kernel_that_is_gone_leads_to_the_last_tensorflow_that_had_it() {
+    fn missing_kernel_hints_at_the_last_tensorflow_that_had_it() {
         let of =
             |op: &str| of_kernels(&format!("No OpKernel was registered to support Op '{op}' used by {{{{node x}}}}"));
         assert!(

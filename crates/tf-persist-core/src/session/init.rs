@@ -1,4 +1,4 @@
-//! Tables that no initialiser of the meta graph fills.
+//! Tables that the init op leaves empty.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,11 +11,10 @@ use super::explain;
 use crate::error::{Error, Result};
 use crate::ffi::{Port, Session, Target};
 
-/// Runs the ops of the collection `table_initializer`, with the paths of the assets fed, which the meta graph's init op, if it has
-/// one, did not run while TensorFlow loaded it. Modules of TensorFlow Hub and graphs of TensorFlow Transform are written so:
-/// Python's loaders of them know it.
+/// Runs the ops of the collection `table_initializer` that the init op did not run, and feeds the paths of the assets. Modules of TensorFlow
+/// Hub and graphs of TensorFlow Transform need it; their loaders in Python do the same.
 ///
-/// `folder` is where TensorFlow finds the model.
+/// `folder` is the folder from which TensorFlow loads the model.
 pub(super) fn run_orphaned_initializers(
     session: &Session,
     model: &SavedModel,
@@ -38,11 +37,11 @@ pub(super) fn run_orphaned_initializers(
             None => return Err(missing()),
         }
     }
-    // A list of assets may name a tensor twice. TensorFlow takes a feed once only, and Python what comes last.
+    // The assets may name a tensor twice. TensorFlow takes each feed once; Python feeds the last one.
     let mut paths: BTreeMap<(&str, u32), (Port, Tensor)> = BTreeMap::new();
     for asset in meta_graph.assets() {
         let (op, index) = parse_tensor_name(&asset.tensor)?;
-        // An asset whose tensor was pruned from the graph is nobody's input.
+        // The tensor of an asset may have been pruned from the graph.
         let Some(port) = session.port(op, index) else { continue };
         let path = folder.join("assets").join(&asset.filename);
         let path = Tensor::from_strings(&[], [path.as_os_str().as_encoded_bytes()])?;
@@ -52,7 +51,7 @@ pub(super) fn run_orphaned_initializers(
     let action = || format!("initialise the tables of `{}`", model.path().display());
     let run = |targets: &[Target]| session.run(action, None, &feeds, &[], targets).map(drop);
     if meta_graph.init_op().is_some() {
-        // TensorFlow and Python take such a model as it is. What cannot be filled may be a table that nobody asks; who does is told.
+        // TensorFlow and Python load such a model as it is. A table that stays empty is an error of the runs that read it.
         targets.chunks(1).for_each(|target| drop(run(target)));
         return Ok(());
     }

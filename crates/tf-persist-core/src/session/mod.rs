@@ -1,11 +1,11 @@
-//! A model that runs: a SavedModel in a session of TensorFlow's.
+//! Loaded models: a SavedModel in a session of TensorFlow.
 
 mod bind;
 mod explain;
 mod init;
+mod load_folder;
 mod options;
 mod outputs;
-mod place;
 mod run_options;
 mod save;
 mod signature;
@@ -15,9 +15,9 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+pub use load_folder::UnpackTarget;
 pub use options::{Executor, LoadOptions};
 pub use outputs::Outputs;
-pub use place::Unpacked;
 pub use run_options::RunOptions;
 pub use signature::{NO_INPUTS, Signature};
 
@@ -29,11 +29,11 @@ use crate::op_library::OpLibrary;
 
 use crate::runtime::Runtime;
 use bind::Binding;
-use place::Place;
+use load_folder::LoadFolder;
 
-/// A SavedModel in a session: variables restored, initialisers run, ready to answer.
+/// A SavedModel in a session, with variables restored and initialisers run.
 ///
-/// Cloning shares the session. Any number of threads may run signatures at once; what they write to variables they share.
+/// Clones share the session. Any number of threads may run signatures at once, and share the variables.
 #[derive(Clone)]
 pub struct LoadedModel(Arc<Inner>);
 
@@ -41,27 +41,28 @@ struct Inner {
     session: ffi::Session,
     artefact: SavedModel,
     meta_graph: MetaGraph,
-    /// Each signature of the meta graph, in its order, is bound to the graph when it is first asked for.
+    /// For each signature of the meta graph, its binding, created on first use.
     bindings: Vec<OnceLock<Arc<Binding>>>,
     runtime: Runtime,
     /// Dropped after the session.
-    place: Place,
+    load_folder: LoadFolder,
     ignored: Vec<UnknownAttribute>,
-    /// The variables that were restored besides those that the graph's saver restores.
+    /// The variables that were restored without the saver of the graph.
     restored: Vec<unrestored::Restored>,
     other_threads: Option<i32>,
 }
 
 /// Loading: [`LoadSavedModel::load`] of a [`SavedModel`].
 pub trait LoadSavedModel {
-    /// Loads a meta graph into a session of TensorFlow's, which opens libtensorflow if it is not open.
+    /// Loads a meta graph into a session of TensorFlow. Opens libtensorflow if necessary.
     ///
     /// # Errors
-    /// If there is no libtensorflow, no such meta graph, a variable file is missing or damaged, a variable that a signature reads has no
-    /// value ([`SavedModelError::MissingVariables`](crate::SavedModelError::MissingVariables)), an op library cannot be loaded, the
-    /// graph uses ops that there are not ([`SavedModelError::MissingOps`](crate::SavedModelError::MissingOps)), or TensorFlow refuses it;
-    /// [`SavedModelError::Untrusted`](crate::SavedModelError::Untrusted) before TensorFlow is opened, if the graph would reach outside of the model in a
-    /// way that [`LoadOptions::trust`] does not allow.
+    /// - [`SavedModelError::Untrusted`](crate::SavedModelError::Untrusted), before TensorFlow is opened, if the graph reaches outside the model in
+    ///   a way that [`LoadOptions::trust`] does not allow;
+    /// - [`SavedModelError::MissingVariables`](crate::SavedModelError::MissingVariables) if a variable that a signature reads has no value;
+    /// - [`SavedModelError::MissingOps`](crate::SavedModelError::MissingOps) if the graph uses unknown ops;
+    /// - others if there is no libtensorflow or no such meta graph, a variable file is missing or damaged, an op library cannot be loaded, or
+    ///   TensorFlow fails.
     fn load(&self, options: LoadOptions) -> Result<LoadedModel>;
 }
 
@@ -70,7 +71,7 @@ impl LoadSavedModel for SavedModel {
         let meta_graph = self.meta_graph(options.tags.as_deref())?.clone();
         self.check(&meta_graph)?;
         options.trust.check(self, &meta_graph)?;
-        // What can be told without TensorFlow is, before it is opened, which takes a third of a second.
+        // Check without TensorFlow first: opening it takes a third of a second.
         if options.runtime.is_none() && options.op_libraries.is_empty() && !Runtime::is_open() {
             self.check_ops(&meta_graph)?;
         }
@@ -80,7 +81,7 @@ impl LoadSavedModel for SavedModel {
         for name in &options.op_libraries {
             OpLibrary::load_named(&runtime, name)?;
         }
-        // To ask TensorFlow for its ops takes longer than to load a small model: it is asked only where the list does not do.
+        // Listing the ops of TensorFlow takes longer than loading a small model: only where the built-in list is not enough.
         let listed = runtime.version().strip_prefix(OPS_VERSION).is_some_and(|rest| rest.starts_with('.'));
         let loaded: Vec<OpLibrary> = OpLibrary::loaded();
         let is_loaded = |op: &&str| loaded.iter().any(|library| library.ops().iter().any(|own| own == op));
@@ -90,16 +91,16 @@ impl LoadSavedModel for SavedModel {
         }
         let ignored = self.unknown_attributes(&meta_graph, ops.as_ref());
         let other_threads = options.other_intra_op_threads();
-        let mut place = Place::of(self, &meta_graph, &options, runtime.library())?;
-        let mut session = open_session(self, &meta_graph, &options, &runtime, &place);
+        let mut load_folder = LoadFolder::create(self, &meta_graph, &options, runtime.library())?;
+        let mut session = open_session(self, &meta_graph, &options, &runtime, &load_folder);
         if let Err(error) = &session
-            && let Some(other) = place.instead(error, self, &options)
+            && let Some(other) = load_folder.fallback(error, self, &options)
         {
-            place = other?;
-            session = open_session(self, &meta_graph, &options, &runtime, &place);
+            load_folder = other?;
+            session = open_session(self, &meta_graph, &options, &runtime, &load_folder);
         }
         let session = session?;
-        place.loaded(self);
+        load_folder.delete_temporary(self);
         let restored = unrestored::restore(&session, self, unrestored.found)?;
         let bindings = meta_graph.signatures().iter().map(|_| OnceLock::new()).collect();
         let artefact = self.clone();
@@ -109,7 +110,7 @@ impl LoadSavedModel for SavedModel {
             meta_graph,
             bindings,
             runtime,
-            place,
+            load_folder,
             ignored,
             restored,
             other_threads,
@@ -117,25 +118,27 @@ impl LoadSavedModel for SavedModel {
     }
 }
 
-/// A session over the files at a place, its tables filled.
+/// Creates a session from a folder, and fills its tables.
 fn open_session(
     model: &SavedModel,
     meta_graph: &MetaGraph,
     options: &LoadOptions,
     runtime: &Runtime,
-    place: &Place,
+    load_folder: &LoadFolder,
 ) -> Result<ffi::Session> {
-    let folder = place.folder(model);
+    let folder = load_folder.folder(model);
     let load = || {
         let config = options.config()?;
         let in_calling_thread = options.runs_in_calling_thread();
-        let setup = ffi::Setup { config: &config, in_calling_thread, text: place.has_text(model) };
+        let setup = ffi::Setup { config: &config, in_calling_thread, text: load_folder.has_text(model) };
         let ops = meta_graph.ops().keys();
         let session = ffi::Session::load(runtime.library(), folder, meta_graph.tags(), ops, &setup)?;
         init::run_orphaned_initializers(&session, model, meta_graph, folder)?;
         Ok(session)
     };
-    load().map_err(|error| explain::refusal(Place::rename(folder, error, model), model.path(), meta_graph, runtime))
+    load().map_err(|error| {
+        explain::refusal(LoadFolder::rename_in_error(folder, error, model), model.path(), meta_graph, runtime)
+    })
 }
 
 impl LoadedModel {
@@ -147,16 +150,16 @@ impl LoadedModel {
         SavedModel::open(path)?.load(options)
     }
 
-    /// The artefact it was loaded from.
+    /// The model that it was loaded from.
     #[must_use]
     pub fn saved_model(&self) -> &SavedModel {
         &self.0.artefact
     }
 
-    /// Where the files of its pack were put for TensorFlow; `None` if it was loaded from a folder.
+    /// Where the files of its pack were unpacked; `None` if it was loaded from a folder.
     #[must_use]
-    pub fn unpacked(&self) -> Option<Unpacked> {
-        self.0.place.unpacked()
+    pub fn unpack_target(&self) -> Option<UnpackTarget> {
+        self.0.load_folder.unpack_target()
     }
 
     /// The meta graph that was loaded.
@@ -165,30 +168,30 @@ impl LoadedModel {
         &self.0.meta_graph
     }
 
-    /// The runtime it runs in.
+    /// The runtime of the session.
     #[must_use]
     pub fn runtime(&self) -> &Runtime {
         &self.0.runtime
     }
 
-    /// Attributes of the graph's nodes that this TensorFlow does not know and leaves out of account: the model was written by a newer
-    /// one, and its answers may differ from what that one gives. At most a hundred.
+    /// Attributes of nodes that this TensorFlow does not know and ignores: a newer one wrote the model, and may answer otherwise. At most a
+    /// hundred.
     #[must_use]
     pub fn ignored_attributes(&self) -> &[UnknownAttribute] {
         &self.0.ignored
     }
 
-    /// The number of threads within one op that the process has, if it is another than
-    /// [`LoadOptions::intra_op_threads`] asked for: the first session of the process decides for all.
+    /// The intra-op threads of the process, if they are not what [`LoadOptions::intra_op_threads`] asked for: the first session of the process
+    /// decides for all.
     #[must_use]
     pub fn other_intra_op_threads(&self) -> Option<i32> {
         self.0.other_threads
     }
 
-    /// A signature, ready to run.
+    /// Returns a signature.
     ///
     /// # Errors
-    /// If there is none of that name. What of it cannot be fed or fetched is said to who asks for that.
+    /// If there is no signature of this name.
     pub fn signature(&self, name: &str) -> Result<Signature> {
         let mut bound = self.meta_graph().signatures().iter().zip(&self.0.bindings);
         let found = bound.find(|(definition, _)| definition.name == name);
@@ -203,7 +206,7 @@ impl LoadedModel {
         Ok(Signature::new(self.clone(), binding))
     }
 
-    /// The signature used where none is named: `serving_default`, else the only one.
+    /// The default signature: `serving_default`, else the only one.
     ///
     /// # Errors
     /// If there are several, or none.

@@ -1,4 +1,4 @@
-//! How a model is loaded.
+//! Options of loading.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -9,29 +9,29 @@ use tf_persist_proto::tensorflow::ConfigProto;
 use tf_persist_proto::tensorflow::config::config_proto::Experimental;
 use tf_persist_savedmodel::scan::Trust;
 
-use super::place::Unpacked;
+use super::load_folder::UnpackTarget;
 use crate::error::{Error, Result};
 use crate::runtime::{Runtime, Search};
 
-/// Which of TensorFlow's executors runs a graph.
+/// The executor of TensorFlow that runs a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Executor {
-    /// TensorFlow's own choice: ops run on the inter-op threads.
+    /// TensorFlow's default: ops run on the inter-op threads.
     #[default]
     Default,
     /// One thread, in topological order. Faster on small graphs; refuses the control flow of TensorFlow 1.
     SingleThreaded,
 }
 
-/// How a model is loaded. The default is TensorFlow's own, but for soft placement, which is on: a graph that was pinned to a
-/// GPU runs where there is none.
+/// Options of loading. The defaults are those of TensorFlow, except that soft placement is on, so that a graph that is pinned to a GPU runs
+/// without one.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
     pub(super) tags: Option<Vec<String>>,
     pub(super) op_libraries: Vec<PathBuf>,
     pub(super) runtime: Option<Runtime>,
-    pub(super) unpacked: Option<Unpacked>,
+    pub(super) unpack_target: Option<UnpackTarget>,
     pub(super) search: Search,
     pub(super) trust: Trust,
     intra_op_threads: i32,
@@ -46,7 +46,7 @@ impl Default for LoadOptions {
             tags: None,
             op_libraries: Vec::new(),
             runtime: None,
-            unpacked: None,
+            unpack_target: None,
             search: Search::default(),
             trust: Trust::Nothing,
             intra_op_threads: 0,
@@ -58,16 +58,15 @@ impl Default for LoadOptions {
 }
 
 impl LoadOptions {
-    /// The tag set of the meta graph; the order does not matter, and the set may be empty. Without it: the only meta graph,
-    /// or the one tagged `serve` and nothing else.
+    /// The tags of the meta graph, in any order; the set may be empty. Default: the only meta graph, else the one tagged `serve` alone.
     #[must_use]
     pub fn tags<S: Into<String>>(mut self, tags: impl IntoIterator<Item = S>) -> Self {
         self.tags = Some(tags.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Loads this library of further ops before the model: a file, or the name of an installed pip package that has such, as
-    /// [`OpLibrary::load_named`](crate::OpLibrary::load_named). Loaded once a process, for good.
+    /// Loads this op library before the model: a file, or the name of an installed pip package, as in
+    /// [`OpLibrary::load_named`](crate::OpLibrary::load_named). It stays loaded for the rest of the process.
     #[must_use]
     pub fn op_library(mut self, file_or_package: impl Into<PathBuf>) -> Self {
         self.op_libraries.push(file_or_package.into());
@@ -81,63 +80,62 @@ impl LoadOptions {
         self
     }
 
-    /// Where the files of a [pack](crate::pack) are put for TensorFlow. Unless it is said, into memory; on disk if the model has
-    /// ops that could not read them there, or TensorFlow says so.
+    /// Where the files of a [pack](crate::pack) are unpacked for TensorFlow. Default: in memory, or on disk if the ops of the model cannot read
+    /// them there.
     #[must_use]
-    pub fn unpack_to(mut self, place: Unpacked) -> Self {
-        self.unpacked = Some(place);
+    pub fn unpack_to(mut self, target: UnpackTarget) -> Self {
+        self.unpack_target = Some(target);
         self
     }
 
-    /// Looks for libtensorflow here, if no [runtime](Self::runtime) is given, and only once the model has been found to be sound.
+    /// Searches for libtensorflow here, if no [runtime](Self::runtime) is given. The model is checked first.
     #[must_use]
     pub fn search(mut self, search: Search) -> Self {
         self.search = search;
         self
     }
 
-    /// What the model may do that [`SavedModel::scan`](crate::SavedModel::scan) calls a danger; [`Trust::Nothing`] unless it is said.
+    /// The dangers of [`SavedModel::scan`](crate::SavedModel::scan) that the model may have. Default: [`Trust::Nothing`].
     #[must_use]
     pub fn trust(mut self, trust: Trust) -> Self {
         self.trust = trust;
         self
     }
 
-    /// Threads within one op, such as a matrix product. 0 is TensorFlow's own choice, which is one a core.
+    /// Threads within one op, such as a matrix product. 0 is TensorFlow's choice, one per core.
     ///
-    /// All sessions of a process share these threads, and the first one decides how many there are, whatever the later ones ask:
-    /// [`LoadedModel::other_intra_op_threads`](crate::LoadedModel::other_intra_op_threads) says so. With
-    /// `TF_OVERRIDE_GLOBAL_THREADPOOL=1` in the environment before the first session, each session has threads of its own, and as
-    /// many as it asks for.
+    /// All sessions of a process share these threads, and the first session decides their number:
+    /// [`LoadedModel::other_intra_op_threads`](crate::LoadedModel::other_intra_op_threads) reports another one. With
+    /// `TF_OVERRIDE_GLOBAL_THREADPOOL=1` in the environment before the first session, each session has its own threads.
     #[must_use]
     pub fn intra_op_threads(mut self, threads: i32) -> Self {
         self.intra_op_threads = threads;
         self
     }
 
-    /// Threads that run ops side by side. 0 is TensorFlow's own choice; -1 runs the graph in the thread that calls, which is
-    /// several times as fast on small graphs.
+    /// Threads that run ops in parallel. 0 is TensorFlow's choice; -1 runs the graph in the calling thread, which is several times as fast for
+    /// small graphs.
     #[must_use]
     pub fn inter_op_threads(mut self, threads: i32) -> Self {
         self.inter_op_threads = threads;
         self
     }
 
-    /// Which executor runs the graph.
+    /// The executor that runs the graph.
     #[must_use]
     pub fn executor(mut self, executor: Executor) -> Self {
         self.executor = executor;
         self
     }
 
-    /// Whether an op that is pinned to a device that is not there may run on another. On unless switched off.
+    /// Whether ops that are pinned to a missing device may run on another one. Default: true.
     #[must_use]
     pub fn soft_placement(mut self, allow: bool) -> Self {
         self.soft_placement = allow;
         self
     }
 
-    /// Whether a session of these options runs its graph in the thread that calls.
+    /// Whether a session with these options runs its graph in the calling thread.
     pub(super) fn runs_in_calling_thread(&self) -> bool {
         let by_environment = || std::env::var("TF_NUM_INTEROP_THREADS").ok()?.trim().parse().ok();
         let threads = match self.inter_op_threads {
@@ -147,8 +145,8 @@ impl LoadOptions {
         threads < 0
     }
 
-    /// The threads within one op that the process has, if a session of these options cannot have its own number: the first session
-    /// of the process has decided. To be called before each session is made.
+    /// The intra-op threads of the process, if they are not what these options ask for because an earlier session decided. Call it before
+    /// creating each session.
     pub(super) fn other_intra_op_threads(&self) -> Option<i32> {
         static FIRST: OnceLock<i32> = OnceLock::new();
         let first = *FIRST.get_or_init(|| self.intra_op_threads);
@@ -174,7 +172,7 @@ impl LoadOptions {
     }
 }
 
-/// Whether TensorFlow was told to give each session threads of its own, in the words that it takes for yes.
+/// Whether the environment gives each session its own threads, by the values that TensorFlow reads as true.
 fn sessions_have_own_threads() -> bool {
     let value = std::env::var("TF_OVERRIDE_GLOBAL_THREADPOOL").unwrap_or_default();
     matches!(value.to_ascii_lowercase().as_str(), "1" | "true")

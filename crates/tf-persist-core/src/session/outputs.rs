@@ -1,4 +1,4 @@
-//! What a run gives back.
+//! The outputs of a run.
 
 use std::fmt;
 use std::ops::Index;
@@ -13,7 +13,7 @@ use crate::error::{Error, ModelError, Result, SignatureError};
 #[derive(Clone)]
 pub struct Outputs {
     binding: Arc<Binding>,
-    /// A tensor and its place among the signature's outputs.
+    /// Tensors with their index among the outputs of the signature.
     tensors: Vec<(usize, Tensor)>,
 }
 
@@ -22,10 +22,10 @@ impl Outputs {
         Self { binding, tensors }
     }
 
-    /// An output.
+    /// Returns an output.
     ///
     /// # Errors
-    /// If there is none of that name.
+    /// If there is no output of this name.
     pub fn get(&self, name: &str) -> Result<&Tensor> {
         let found = self.iter().find(|(other, _)| *other == name).map(|(_, tensor)| tensor);
         found.ok_or_else(|| {
@@ -38,14 +38,14 @@ impl Outputs {
 
     /// Names and tensors, in the signature's order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Tensor)> + Clone {
-        self.tensors.iter().map(|(place, tensor)| (self.binding.outputs[*place].name.as_str(), tensor))
+        self.tensors.iter().map(|(index, tensor)| (self.binding.outputs[*index].name.as_str(), tensor))
     }
 
-    /// Names and tensors, in the signature's order, to be kept.
+    /// The names and tensors, owned, in the signature's order.
     #[must_use]
     pub fn into_vec(self) -> Vec<(String, Tensor)> {
         let Self { binding, tensors } = self;
-        tensors.into_iter().map(|(place, tensor)| (binding.outputs[place].name.clone(), tensor)).collect()
+        tensors.into_iter().map(|(index, tensor)| (binding.outputs[index].name.clone(), tensor)).collect()
     }
 
     /// The number of outputs.
@@ -54,17 +54,17 @@ impl Outputs {
         self.tensors.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no outputs.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tensors.is_empty()
     }
 }
 
-/// An output by its name.
+/// Returns an output.
 ///
 /// # Panics
-/// If there is none of that name; [`Outputs::get`] says so instead.
+/// If there is no output of this name; see [`Outputs::get`].
 impl Index<&str> for Outputs {
     type Output = Tensor;
 

@@ -1,6 +1,6 @@
-//! How a signature is run.
+//! Options of a run.
 
-/// How a signature is run. The default is what [`Signature::run`](crate::Signature::run) does.
+/// Options of a run. The default is that of [`Signature::run`](crate::Signature::run).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RunOptions<'a> {
     pub(super) outputs: Option<&'a [String]>,
@@ -8,8 +8,8 @@ pub struct RunOptions<'a> {
 }
 
 impl<'a> RunOptions<'a> {
-    /// Computes these outputs alone, and asks for no other inputs than these need. They come back in the signature's order, each
-    /// once. The key of a sparse or composite output stands for all of its tensors.
+    /// Computes only these outputs, and requires only the inputs that they need. The outputs come in the signature's order, each once. The key
+    /// of a sparse or composite output names all of its tensors.
     #[must_use]
     pub fn outputs(mut self, names: &'a [String]) -> Self {
         self.outputs = Some(names);

@@ -1,4 +1,4 @@
-//! Saving a loaded model, with its variables as they are now.
+//! Saves a loaded model with the current values of its variables.
 
 use std::path::Path;
 
@@ -7,63 +7,62 @@ use tf_persist_savedmodel::internals::Staging;
 use tf_persist_savedmodel::saved_model::{SavedModel, parse_tensor_name};
 use tf_persist_savedmodel::scratch::Scratch;
 use tf_persist_savedmodel::tensor::Tensor;
-use tf_persist_savedmodel::{SaveOptions, Saved, VariableSource};
+use tf_persist_savedmodel::{SaveOptions, SaveReport, VariableSource};
 
 use super::LoadedModel;
 use crate::error::{Error, ModelError, Result};
 
 impl LoadedModel {
-    /// Saves the model as a SavedModel folder or a pack: as [`SavedModel::save`], with the variables as they are now and a fingerprint
-    /// with an identifier of its own.
+    /// Saves the model as a SavedModel folder or a pack, as [`SavedModel::save`], with the current values of the variables and a new identifier
+    /// in the fingerprint.
     ///
-    /// Other threads may run signatures meanwhile; what they write may or may not be in it.
+    /// Other threads may run signatures meanwhile; their writes may or may not be saved.
     ///
     /// # Errors
-    /// As [`SavedModel::save`], and if other meta graphs of the file have variables that this session lacks, unless
-    /// [`SaveOptions::tags`] says that this meta graph alone is to be written.
-    pub fn save(&self, target: impl AsRef<Path>, options: SaveOptions) -> Result<Saved> {
+    /// As [`SavedModel::save`], and if other meta graphs of the file have variables that this session lacks, unless [`SaveOptions::tags`]
+    /// selects this meta graph alone.
+    pub fn save(&self, target: impl AsRef<Path>, options: SaveOptions) -> Result<SaveReport> {
         self.save_with(target.as_ref(), &options, |_| Ok(()))
     }
 
-    /// As [`LoadedModel::save`]; `finish` is given the folder before it appears, to look at it and to add to it.
+    /// As [`LoadedModel::save`]; `finish` may read and extend the folder before it is published.
     pub(crate) fn save_with(
         &self,
         target: &Path,
         options: &SaveOptions,
         finish: impl FnOnce(&Path) -> Result<()>,
-    ) -> Result<Saved> {
+    ) -> Result<SaveReport> {
         let (staging, saved) = self.stage(target, options)?;
         finish(staging.path())?;
         staging.publish()?;
         Ok(saved)
     }
 
-    /// Does all that saving does, but for the last step, and takes it back: whoever will save later knows that it can be done.
-    /// `look` is given the folder before it vanishes.
+    /// Saves the model without publishing it, which shows errors early. `inspect` is called with the folder before it is deleted.
     pub(crate) fn dry_run_save<T>(
         &self,
         target: &Path,
         options: &SaveOptions,
-        look: impl FnOnce(&Path) -> Result<T>,
+        inspect: impl FnOnce(&Path) -> Result<T>,
     ) -> Result<T> {
         let (staging, _) = self.stage(target, options)?;
-        look(staging.path())
+        inspect(staging.path())
     }
 
-    fn stage(&self, target: &Path, options: &SaveOptions) -> Result<(Staging, Saved)> {
+    fn stage(&self, target: &Path, options: &SaveOptions) -> Result<(Staging, SaveReport)> {
         Ok(self.saved_model().stage_values(self.meta_graph(), self, target, options)?)
     }
 
-    /// The model as [`LoadedModel::save`] would save it, its variables as they are now, as the bytes of a [pack](crate::pack).
+    /// The model with the current values of its variables, as the bytes of a [pack](crate::pack).
     ///
-    /// TensorFlow writes variables to files only: on the way they stand in a private folder among the system's temporary files.
+    /// TensorFlow writes variables to files only, so they pass through a private temporary folder.
     ///
     /// # Errors
     /// As [`LoadedModel::save`] and [`SavedModel::to_bytes`].
     pub fn to_bytes(&self, options: SaveOptions) -> Result<Vec<u8>> {
-        let place = std::env::temp_dir();
-        let work = Scratch::within(&place, "tf-persist")
-            .map_err(|error| Error::io("create a folder in", place)(error.kind().into()))?;
+        let parent = std::env::temp_dir();
+        let work = Scratch::within(&parent, "tf-persist")
+            .map_err(|error| Error::io("create a folder in", parent)(error.kind().into()))?;
         let folder = work.path().join("model");
         self.save(&folder, options)?;
         Ok(SavedModel::open(&folder)?.to_bytes()?)
@@ -72,11 +71,11 @@ impl LoadedModel {
 
 impl VariableSource for LoadedModel {
     fn has_values(&self) -> bool {
-        // Variables that no saver restores are not in the session either.
+        // Variables that no saver restores are not in the session.
         self.meta_graph().saver().is_some() || self.has_unsaved()
     }
 
-    /// Writes those variables that the meta graph's saver saves, and those that were restored besides.
+    /// Writes the variables of the saver, and those that were restored without it.
     fn write_checkpoint(&self, prefix: &Path) -> Result<(), ModelError> {
         if !self.has_unsaved() {
             return Ok(run_saver(self, prefix)?);
@@ -98,7 +97,7 @@ impl VariableSource for LoadedModel {
     }
 }
 
-/// Runs the meta graph's own saver.
+/// Runs the saver of the meta graph.
 fn run_saver(model: &LoadedModel, prefix: &Path) -> Result<()> {
     let Some(saver) = model.meta_graph().saver() else { return Ok(()) };
     let session = model.session();

@@ -17,10 +17,10 @@ use super::run_options::RunOptions;
 use crate::error::{Error, ModelError, Result, SignatureError};
 use crate::ffi::Port;
 
-/// The inputs of a signature that has none.
+/// The inputs for a signature without inputs.
 pub const NO_INPUTS: [(&str, Tensor); 0] = [];
 
-/// A signature of a loaded model, ready to run from any number of threads at once. Keeps the model alive.
+/// A signature of a loaded model, which any number of threads may run at once. Keeps the model alive.
 #[derive(Clone)]
 pub struct Signature {
     model: LoadedModel,
@@ -32,40 +32,40 @@ impl Signature {
         Self { model, binding }
     }
 
-    /// What the model declares: inputs and outputs with dtype and shape.
+    /// The declaration: inputs and outputs with dtype and shape.
     #[must_use]
     pub fn definition(&self) -> &SignatureDef {
         &self.binding.definition
     }
 
-    /// The tensors to be given: name and dtype. A sparse input `KEY` is three: `KEY.indices`, `KEY.values`, `KEY.dense_shape`.
+    /// Names and dtypes of the input tensors. A sparse input `KEY` has three: `KEY.indices`, `KEY.values`, `KEY.dense_shape`.
     pub fn inputs(&self) -> impl ExactSizeIterator<Item = (&str, DType)> {
         self.binding.inputs.iter().map(|input| (input.name.as_str(), input.dtype))
     }
 
-    /// The names of the tensors that come back. A sparse output is three, as an input.
+    /// The names of the output tensors. A sparse output has three, as an input.
     pub fn outputs(&self) -> impl ExactSizeIterator<Item = &str> {
         self.binding.outputs.iter().map(|output| output.name.as_str())
     }
 
     /// Runs the signature.
     ///
-    /// An input whose tensor is no placeholder may be left out: the graph computes it. Names and dtypes are checked before TensorFlow is asked, and shapes against the graph's placeholders, as Python's session
-    /// does: some kernels abort the process on a rank they do not expect. The shapes that a signature declares are not, because
-    /// signatures lie about them. Numbers are neither copied on their way in nor on their way out.
+    /// An input whose tensor is not a placeholder may be left out: the graph computes it. Names and dtypes are checked first, and shapes are
+    /// compared with those of the placeholders, as in Python: some kernels abort the process on an unexpected rank. Declared shapes are not
+    /// checked, because signatures are often wrong about them. Numbers are not copied, neither in nor out.
     ///
     /// # Errors
-    /// If the signature gives nothing back ([`SignatureError::NothingToRun`]), an output cannot be fetched ([`SignatureError::Unfetchable`]), an
-    /// input is missing, unknown, of another dtype or shape, or given twice, or TensorFlow refuses or fails.
+    /// If the signature has no outputs ([`SignatureError::NothingToRun`]); if an output cannot be fetched ([`SignatureError::Unfetchable`]); if an input is
+    /// missing, unknown, of another dtype or shape, or given twice; or if TensorFlow fails.
     pub fn run<'a, T: Borrow<Tensor>>(&self, inputs: impl IntoIterator<Item = (&'a str, T)>) -> Result<Outputs> {
         self.run_with(inputs, &RunOptions::default())
     }
 
-    /// Runs the signature in a way that is not the usual one.
+    /// Runs the signature with options.
     ///
     /// # Errors
-    /// As [`Signature::run`]; [`SignatureError::UnknownOutput`] if the options name an output that there is not. Dtypes are checked of what
-    /// is given and of what is asked for.
+    /// As [`Signature::run`]; [`SignatureError::UnknownOutput`] if the options name an unknown output. Only the given inputs and the requested outputs
+    /// are checked.
     pub fn run_with<'a, T: Borrow<Tensor>>(
         &self,
         inputs: impl IntoIterator<Item = (&'a str, T)>,
@@ -93,41 +93,41 @@ impl Signature {
             let fetched = fetched.map_err(|error| self.explain(error, &given))?;
             let value =
                 |output: &Output| output.source.as_ref().ok().and_then(|source| fetched.get(source.fetch).cloned());
-            let tensors = binding.outputs.iter().enumerate().filter_map(|(place, it)| Some((place, value(it)?)));
+            let tensors = binding.outputs.iter().enumerate().filter_map(|(index, it)| Some((index, value(it)?)));
             return Ok(Outputs::new(self.binding.clone(), tensors.collect()));
         }
-        // Where each output comes from is known before anything runs: one that cannot be fetched is an error of who asks for it.
-        let places = wanted.clone().unwrap_or_else(|| (0..binding.outputs.len()).collect());
-        let sources = places.iter().map(|output| binding.source(*output)).collect::<Result<Vec<_>, ModelError>>()?;
+        // Fails before anything runs if a requested output cannot be fetched.
+        let indices = wanted.clone().unwrap_or_else(|| (0..binding.outputs.len()).collect());
+        let sources = indices.iter().map(|output| binding.source(*output)).collect::<Result<Vec<_>, ModelError>>()?;
         let values = self.assign(&given, wanted)?;
-        let fed = || values.iter().enumerate().filter_map(|(place, value)| Some((place, (*value)?)));
-        let feeds: Vec<_> = fed().map(|(place, value)| (binding.feeds[place], value)).collect();
-        let given_back = |source: &Source| source.feed.and_then(|feed| values[feed]);
+        let fed = || values.iter().enumerate().filter_map(|(index, value)| Some((index, (*value)?)));
+        let feeds: Vec<_> = fed().map(|(index, value)| (binding.feeds[index], value)).collect();
+        let fed_value = |source: &Source| source.feed.and_then(|feed| values[feed]);
         let mut fetches: Vec<usize> = Vec::new();
-        for source in sources.iter().filter(|source| given_back(source).is_none()) {
+        for source in sources.iter().filter(|source| fed_value(source).is_none()) {
             if !fetches.contains(&source.fetch) {
                 fetches.push(source.fetch);
             }
         }
-        // A signature that only gives its inputs back has nothing to run, which TensorFlow takes for an error.
+        // TensorFlow refuses to run without fetches, as where all outputs are inputs.
         let fetched = if fetches.is_empty() {
             Vec::new()
         } else {
-            let ports: Vec<Port> = fetches.iter().map(|place| binding.fetches[*place]).collect();
+            let ports: Vec<Port> = fetches.iter().map(|index| binding.fetches[*index]).collect();
             let run = self.model.session().run(action, None, &feeds, &ports, &[]);
             run.map_err(|error| self.explain(error, &given))?
         };
-        let value = |source: &Source| match given_back(source) {
+        let value = |source: &Source| match fed_value(source) {
             Some(value) => Some(value.clone()),
             None => {
-                fetches.iter().position(|fetch| *fetch == source.fetch).and_then(|place| fetched.get(place).cloned())
+                fetches.iter().position(|fetch| *fetch == source.fetch).and_then(|index| fetched.get(index).cloned())
             }
         };
-        let tensors = places.into_iter().zip(&sources).filter_map(|(place, source)| Some((place, value(source)?)));
+        let tensors = indices.into_iter().zip(&sources).filter_map(|(index, source)| Some((index, value(source)?)));
         Ok(Outputs::new(self.binding.clone(), tensors.collect()))
     }
 
-    /// The model that it belongs to.
+    /// The model of the signature.
     #[must_use]
     pub fn model(&self) -> &LoadedModel {
         &self.model
@@ -177,7 +177,7 @@ impl Signature {
         })))
     }
 
-    /// The value of each feed, from what was given and the defaults; none of what the graph computes itself.
+    /// The value of each feed, from the given inputs and the defaults; `None` where the graph computes it.
     fn assign<'v, T: Borrow<Tensor>>(
         &'v self,
         given: &'v [Option<T>],
@@ -190,7 +190,7 @@ impl Signature {
             let feed = &mut fed[binding.feed(input)?];
             match feed {
                 Some(other) if *other != tensor => {
-                    let reason = "names the same tensor as another input, which was given another value";
+                    let reason = "names the same tensor as another input with another value";
                     return Err(self.conflict(&input.name, reason));
                 }
                 _ => *feed = Some(tensor),
@@ -199,12 +199,12 @@ impl Signature {
         if given.iter().all(Option::is_some) {
             return Ok(fed);
         }
-        // What was given stands before what is there by default, under whichever of its names.
+        // A given value takes precedence over a default, under any name of the tensor.
         let mut has_value: Vec<bool> = given.iter().map(Option::is_some).collect();
-        for (place, input) in binding.inputs.iter().enumerate().filter(|(place, _)| given[*place].is_none()) {
+        for (index, input) in binding.inputs.iter().enumerate().filter(|(index, _)| given[*index].is_none()) {
             if let (Some(default), Ok(feed)) = (&input.default, &input.feed) {
                 fed[*feed] = fed[*feed].or(Some(default));
-                has_value[place] = true;
+                has_value[index] = true;
             }
         }
         if !has_value.iter().all(|has| *has) {

@@ -1,4 +1,4 @@
-//! Variables that the graph's saver does not restore, given the values that the checkpoint has for them.
+//! Restores variables that the saver of the graph leaves out.
 
 use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow as pb;
@@ -11,17 +11,17 @@ use super::{LoadedModel, explain};
 use crate::error::{Error, Hint, ModelError, Result};
 use crate::ffi::{Port, Session, Target};
 
-/// Values are read and assigned in groups of so many bytes: each group is a run of its own, which TensorFlow prepares first.
+/// The bytes of values that one run assigns: TensorFlow prepares each run first.
 const GROUP_BYTES: u64 = 256 << 20;
 
-/// A variable that was restored here.
+/// A variable that was restored by us.
 pub(crate) struct Restored {
     pub(crate) found: FoundVariable,
-    /// Its value.
+    /// The tensor of its value.
     pub(crate) read: Port,
 }
 
-/// Adds ops to the session's graph that assign and read these variables, and gives them their values.
+/// Adds ops that assign and read these variables to the graph of the session, and restores them.
 pub(super) fn restore(session: &Session, model: &SavedModel, found: Vec<FoundVariable>) -> Result<Vec<Restored>> {
     let Some(index) = model.variables()?.index.as_ref().filter(|_| !found.is_empty()) else { return Ok(Vec::new()) };
     let checkpoint = CheckpointReader::new(index.clone());
@@ -81,15 +81,15 @@ fn assign_all(session: &Session, model: &SavedModel, group: &[(Port, Tensor, Tar
 }
 
 impl LoadedModel {
-    /// Whether there are variables that the graph's saver does not save, and that were restored all the same.
+    /// Whether variables were restored that the saver of the graph does not save.
     pub(crate) fn has_unsaved(&self) -> bool {
         !self.0.restored.is_empty()
     }
 
-    /// Writes a checkpoint with what another has, and with the values that the session now has of variables that its saver leaves out.
+    /// Copies a checkpoint, with the current values of the variables that the saver of the graph leaves out.
     ///
     /// # Errors
-    /// If the session has changed a part of a partitioned variable: such a checkpoint is not put together here.
+    /// If the session has changed a part of a partitioned variable, which is not supported.
     pub(crate) fn overlay_unsaved(&self, base: &CheckpointReader, writer: &mut CheckpointWriter) -> Result<()> {
         let action = || format!("save the variables of `{}`", self.saved_model().path().display());
         for entry in &base.index().entries {

@@ -1,4 +1,4 @@
-//! What is trained on: arrays by the names of a signature's inputs, a row an example.
+//! Datasets: arrays named as the inputs of a signature, one row per example.
 
 use std::path::Path;
 
@@ -8,9 +8,9 @@ use tf_persist_savedmodel::tensor::{Strings, Tensor, npz};
 
 use crate::error::{Error, Result};
 
-/// Arrays of equal first dimension: row `i` of each belongs to example `i`.
+/// Arrays with equal first dimensions: row `i` of each belongs to example `i`.
 ///
-/// The arrays stay in memory, once; a batch is a copy of its rows.
+/// The arrays stay in memory; a batch is a copy of its rows.
 #[derive(Debug, Clone)]
 pub struct Dataset {
     source: String,
@@ -19,24 +19,24 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// A dataset of these arrays. `source` names it in errors.
+    /// Makes a dataset of these arrays. `source` names it in errors.
     ///
     /// # Errors
-    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if there are none, two have one name, one is a scalar, they differ in the number of rows, or have
-    /// none.
+    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if there are no arrays, two have the same name, one is a scalar, the numbers of rows differ, or there are no
+    /// rows.
     pub fn new(source: impl Into<String>, arrays: Vec<(String, Tensor)>) -> Result<Self> {
         let source = source.into();
         let refuse = |reason: String| Err(Error::data(&source, reason));
         let Some((first, tensor)) = arrays.first() else { return refuse("it has no arrays".into()) };
         let Some(rows) = tensor.shape().first().copied() else {
-            return refuse(format!("array `{first}` is a scalar, and has no rows"));
+            return refuse(format!("array `{first}` is a scalar without rows"));
         };
         for (index, (name, tensor)) in arrays.iter().enumerate() {
             if arrays[..index].iter().any(|(other, _)| other == name) {
-                return refuse(format!("array `{name}` is in it twice"));
+                return refuse(format!("array `{name}` occurs twice"));
             }
             match tensor.shape().first() {
-                None => return refuse(format!("array `{name}` is a scalar, and has no rows")),
+                None => return refuse(format!("array `{name}` is a scalar without rows")),
                 Some(found) if *found != rows => {
                     return refuse(format!("array `{name}` has {found} rows, and `{first}` has {rows}"));
                 }
@@ -49,22 +49,19 @@ impl Dataset {
         Ok(Self { source, arrays, rows })
     }
 
-    /// The arrays of an .npz file.
+    /// Reads the arrays of an .npz file.
     ///
     /// # Errors
     /// As [`npz::read_file`] and [`Dataset::new`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         if path.is_dir() {
-            return Err(Error::data(
-                path.display().to_string(),
-                "it is a folder, and arrays are read from an .npz file",
-            ));
+            return Err(Error::data(path.display().to_string(), "it is a folder, not an .npz file"));
         }
         Self::new(path.display().to_string(), npz::read_file(path)?)
     }
 
-    /// What errors call it.
+    /// The name in errors.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
@@ -81,11 +78,10 @@ impl Dataset {
         self.arrays.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
 
-    /// SHA-256 of names, dtypes, shapes and elements, in hexadecimal digits. The order of the arrays does not count.
+    /// SHA-256 of names, dtypes, shapes and elements, in hexadecimal digits. The order of the arrays does not matter.
     ///
-    /// Source of the form: ours. Sorted by name, each array is its name, its dtype's name, the number of its dimensions, their
-    /// sizes, and its little-endian bytes; every number is a 64-bit little-endian one, every text and every string of a string
-    /// array follows its length.
+    /// The format is our own. The arrays are sorted by name. Each contributes its name, the name of its dtype, its rank, its sizes, and its
+    /// elements as little-endian bytes. Numbers are 64-bit little-endian; texts, and the strings of string arrays, follow their length.
     #[must_use]
     pub fn digest(&self) -> String {
         let mut hasher = Sha256::new();
@@ -110,12 +106,12 @@ impl Dataset {
         hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The arrays of these rows, in fresh memory that TensorFlow adopts.
+    /// Copies these rows of all arrays into new memory, which TensorFlow adopts.
     pub(super) fn batch(&self, rows: &[usize]) -> Result<Vec<(&str, Tensor)>> {
         self.arrays().map(|(name, array)| Ok((name, gather(array, self.rows, rows)?))).collect()
     }
 
-    /// The first array with a NaN or an infinity in one of these rows, and that row.
+    /// Finds the first of these rows with a NaN or an infinity, and the array that has it.
     pub(super) fn not_finite(&self, rows: &[usize]) -> Option<(&str, usize)> {
         rows.iter().find_map(|row| {
             let found = self.arrays().find(|(_, array)| {
@@ -128,13 +124,13 @@ impl Dataset {
         })
     }
 
-    /// The arrays, to be given other names of their dtypes.
+    /// The source and the arrays.
     pub(super) fn into_parts(self) -> (String, Vec<(String, Tensor)>) {
         (self.source, self.arrays)
     }
 }
 
-/// Rows of an array that has `all` of them.
+/// Copies rows of an array that has `all` rows.
 fn gather(array: &Tensor, all: usize, rows: &[usize]) -> Result<Tensor> {
     let mut shape = array.shape().to_vec();
     if let Some(first) = shape.first_mut() {
@@ -153,8 +149,8 @@ fn gather(array: &Tensor, all: usize, rows: &[usize]) -> Result<Tensor> {
     let bytes = array.bytes()?;
     let width = bytes.len() / all;
     if width > 0 {
-        for (place, row) in gathered.bytes_mut()?.chunks_exact_mut(width).zip(rows) {
-            place.copy_from_slice(&bytes[row * width..(row + 1) * width]);
+        for (target, row) in gathered.bytes_mut()?.chunks_exact_mut(width).zip(rows) {
+            target.copy_from_slice(&bytes[row * width..(row + 1) * width]);
         }
     }
     Ok(gathered)
@@ -174,14 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_rows_in_common_is_refused() {
+    fn arrays_without_common_rows_are_refused() {
         let refused = [
             (vec![], "it has no arrays"),
             (vec![("x", numbers(&[]))], "array `x` is a scalar"),
             (vec![("x", numbers(&[3])), ("y", numbers(&[]))], "array `y` is a scalar"),
             (vec![("x", numbers(&[3, 2])), ("y", numbers(&[2, 3]))], "array `y` has 2 rows, and `x` has 3"),
             (vec![("x", numbers(&[0, 2])), ("y", numbers(&[0]))], "array `x` has no rows"),
-            (vec![("x", numbers(&[2])), ("x", numbers(&[2]))], "array `x` is in it twice"),
+            (vec![("x", numbers(&[2])), ("x", numbers(&[2]))], "array `x` occurs twice"),
         ];
         for (arrays, reason) in refused {
             let error = dataset(&arrays).unwrap_err().to_string();
@@ -190,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_has_the_rows_in_the_order_asked_for() {
+    fn batch_keeps_the_order_of_rows() {
         let names = Tensor::from_strings(&[3, 2], ["a", "b", "", "d", "e\0", "f"]).unwrap();
         let data = dataset(&[("x", numbers(&[3, 2])), ("names", names), ("none", numbers(&[3, 0]))]).unwrap();
         let batch = data.batch(&[2, 0]).unwrap();
@@ -200,12 +196,12 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_is_of_names_dtypes_shapes_and_elements() {
+    fn digest_covers_names_dtypes_shapes_and_elements() {
         let (x, y) = (("x", numbers(&[2, 3])), ("y", numbers(&[2])));
         let digest = |arrays: &[(&str, Tensor)]| dataset(arrays).unwrap().digest();
         let all = digest(&[x.clone(), y.clone()]);
         assert_eq!(all.len(), 64);
-        assert_eq!(all, digest(&[y.clone(), x.clone()]), "the order does not count");
+        assert_eq!(all, digest(&[y.clone(), x.clone()]), "the order matters");
         let other = Tensor::from_slice(&[2], &[0_i32, 0x3f80_0000]).unwrap();
         let strings = |all: [&str; 2]| Tensor::from_strings(&[2], all).unwrap();
         for different in [
@@ -221,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_is_not_finite_is_found() {
+    fn row_that_is_not_finite_is_found() {
         let bad = Tensor::from_slice(&[3, 2], &[0.0, 1.0, 2.0, f32::NAN, f32::INFINITY, 5.0]).unwrap();
         let data = dataset(&[("y", numbers(&[3])), ("x", bad)]).unwrap();
         assert_eq!(data.not_finite(&[0]), None);

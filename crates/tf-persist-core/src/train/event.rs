@@ -1,32 +1,32 @@
-//! What a training tells while it runs, and what it gives in the end.
+//! The events of a training, and its report.
 
-use tf_persist_savedmodel::Saved;
+use tf_persist_savedmodel::SaveReport;
 
 use super::TrainingState;
 
-/// What happens while a model is trained. Whoever observes may answer any of them with `ControlFlow::Break`: the training then
-/// stops where it is, saves, and says so.
+/// Something that happened in a training. The observer may answer any of them with `ControlFlow::Break`: the training then stops, saves and
+/// reports that it was stopped.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// All is ready; the place is that of the first batch.
+    /// The training begins, with the state before its first batch.
     Begun(&'a TrainingState),
     /// A step was made.
     Step(&'a Step<'a>),
-    /// Some of the validation data were measured.
+    /// A part of the validation data was measured.
     Validating {
-        /// How many rows of them by now.
+        /// The rows measured so far.
         rows: usize,
-        /// How many there are.
+        /// All rows of the validation data.
         all: usize,
     },
-    /// An epoch is over, and validated.
+    /// An epoch ended, its validation included.
     Epoch(&'a Epoch),
-    /// The model was published, whole, with its place.
+    /// A checkpoint was published, with this state.
     Saved(&'a TrainingState),
 }
 
-/// A step that was made.
+/// One finished step.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Step<'a> {
@@ -36,15 +36,15 @@ pub struct Step<'a> {
     pub step: u64,
     /// Its number in the whole training, counted from 1.
     pub steps: u64,
-    /// Rows of its batch.
+    /// The rows of its batch.
     pub rows: usize,
     /// The loss of the batch.
     pub loss: f64,
-    /// The outputs that are one number, in the signature's order; the loss is one of them.
+    /// The outputs that hold a single number, the loss among them, in the signature's order.
     pub values: &'a [(String, f64)],
 }
 
-/// An epoch that is over.
+/// One finished epoch.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Epoch {
@@ -52,33 +52,33 @@ pub struct Epoch {
     pub epoch: u64,
     /// The last of its steps, counted over the whole training from 1.
     pub steps: u64,
-    /// The mean of each output that is one number over all rows of the epoch, also of those that were trained on before a
-    /// resumption; the loss first. Each batch counts with its size, which is exact for means and for nothing else.
+    /// The means over all rows of the epoch of the outputs that hold a single number, the loss first. Rows from before a resumption count as
+    /// well. Each batch is weighted by its size, which is exact for outputs that are means over rows.
     pub means: Vec<(String, f64)>,
-    /// The same of the `evaluate` signature over the validation data, if there are any and it was not stopped meanwhile.
+    /// The same of the `evaluate` signature over the validation data. `None` without validation data, or if the validation was stopped.
     pub validation: Option<Vec<(String, f64)>>,
-    /// Rows that this run trained on in this epoch.
+    /// The rows that this run trained on in this epoch.
     pub rows: u64,
-    /// How long that took, without validation and checkpoints.
+    /// The seconds that this took, without validation and checkpoints.
     pub seconds: f64,
 }
 
-/// What came of a training.
+/// The result of a training.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct Trained {
+pub struct TrainReport {
     /// The epochs that this run finished.
     pub epochs: Vec<Epoch>,
-    /// Where it is now.
-    pub place: TrainingState,
-    /// Whether it was stopped before its end.
+    /// The state after the last step.
+    pub state: TrainingState,
+    /// Whether it was stopped before the last epoch ended.
     pub stopped: bool,
-    /// Steps that this run made.
+    /// The steps of this run.
     pub steps: u64,
-    /// Rows that this run trained on.
+    /// The rows that this run trained on.
     pub rows: u64,
-    /// How long the steps took, without validation and checkpoints.
+    /// The seconds that the steps took, without validation and checkpoints.
     pub seconds: f64,
-    /// What was saved last.
-    pub saved: Option<Saved>,
+    /// The last checkpoint that this run published.
+    pub saved: Option<SaveReport>,
 }

@@ -1,4 +1,4 @@
-//! Training: the model's own train signature over real data, with checkpoints to go on from.
+//! Training: runs the train signature of a model over a dataset, with checkpoints that training can resume from.
 //!
 //! ```no_run
 //! use std::ops::ControlFlow;
@@ -9,7 +9,7 @@
 //! let artefact = SavedModel::open("models/digits_trainable/model")?;
 //! let data = Dataset::read("models/digits_trainable/train.npz")?; // image: float32 [n, 8, 8, 1], y: int64 [n]
 //! let options = TrainOptions::default().batch_size(32).epochs(5).seed(1);
-//! let trainer = Trainer::new(&artefact, data, options)? // whatever does not fit is told here, without TensorFlow
+//! let trainer = Trainer::new(&artefact, data, options)? // checks model and data, without TensorFlow
 //!     .validate_on(Dataset::read("models/digits_trainable/validate.npz")?)?
 //!     .save_to("digits-trained", SaveOptions::default())?;
 //!
@@ -20,37 +20,36 @@
 //!     }
 //!     ControlFlow::Continue(())
 //! })?;
-//! assert!(!trained.stopped); // `model` can be used now, too
+//! assert!(!trained.stopped); // `model` has the trained variables
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # What is exact
 //!
-//! A training that is stopped and resumed makes the steps that an uninterrupted one makes: the model has all state in its
-//! variables, and the [`TrainingState`] that is published with it says which batch comes next. On one thread (intra-op and inter-op
-//! threads 1) the numbers are equal bit for bit, and equal to those that Python gets from the same signature; with more threads
-//! TensorFlow adds up in an order that changes.
+//! A training that is stopped and resumed makes the same steps as an uninterrupted one: the variables hold the whole state of the model, and
+//! the [`TrainingState`] beside them names the next batch. On one thread (intra-op and inter-op threads 1) the numbers are equal bit for
+//! bit, and equal to those that Python gets from the same signature. With more threads TensorFlow adds numbers up in varying order.
 //!
-//! The means of an epoch weigh each batch by its size. That is exact for what is itself a mean over rows, such as a loss or an
-//! accuracy, and not for others, such as AUC.
+//! The means of an epoch weigh each batch by its size. That is exact for outputs that are means over rows, such as a loss or an accuracy,
+//! and not for others, such as AUC.
 
-mod blame;
+mod check_data;
 mod dataset;
+mod error_context;
 mod event;
-mod fit;
 mod options;
-mod order;
 mod publish;
 mod resume;
-mod roles;
 mod run;
+mod shuffle;
+mod signatures;
 mod step;
 
 use std::path::{Path, PathBuf};
 
 pub use dataset::Dataset;
-pub use event::{Epoch, Event, Step, Trained};
+pub use event::{Epoch, Event, Step, TrainReport};
 pub use options::{EVALUATE_SIGNATURE, TRAIN_SIGNATURE, TrainOptions};
 pub use tf_persist_savedmodel::saved_model::TrainingState;
 pub use tf_persist_savedmodel::saved_model::layout::STATE_FILE;
@@ -59,52 +58,52 @@ use tf_persist_savedmodel::SaveOptions;
 use tf_persist_savedmodel::saved_model::{MetaGraph, SavedModel};
 
 use crate::error::{Error, Result, TrainError};
-use fit::{fit, listed};
-use roles::{check_evaluates, check_trains, train_signature};
+use check_data::{quoted_list, to_signature};
+use signatures::{check_evaluates, check_trains, train_signature};
 
-/// A training that is checked and ready: a signature, data that fit it, a place to begin at, and one to save to.
+/// A training that is ready to run: a signature, data that fit it, the state to begin in, and where to save.
 #[derive(Debug)]
 pub struct Trainer {
     artefact: SavedModel,
     meta_graph: MetaGraph,
     options: TrainOptions,
-    /// The output that must stay a number.
+    /// The output that must stay finite.
     loss: String,
     data: Dataset,
     validation: Option<Dataset>,
     target: Option<(PathBuf, SaveOptions)>,
-    place: TrainingState,
+    state: TrainingState,
 }
 
 impl Trainer {
-    /// A training from the beginning of the data, whatever the model was trained on before. Needs no TensorFlow.
+    /// Prepares a new training, whatever the model was trained on before. Needs no TensorFlow.
     ///
     /// # Errors
-    /// - [`TrainError::NotTrainable`] if the model is for inference only, its signature cannot be trained with rows of arrays, is the
-    ///   one that evaluates, or writes nothing and has no `train` in its name;
-    /// - [`SavedModelError::UnknownSignature`](crate::SavedModelError::UnknownSignature) if it can be trained, but not by a signature of that name;
-    /// - [`TensorError::InvalidData`](crate::TensorError::InvalidData) if the data do not fit the signature: names, dtypes, inner shapes, or the batch size is 0.
+    /// - [`TrainError::NotTrainable`] if the model is for inference only, or if the signature does not take rows of arrays, is the one that
+    ///   evaluates, or writes no variable and has no `train` in its name;
+    /// - [`SavedModelError::UnknownSignature`](crate::SavedModelError::UnknownSignature) if the model can be trained, but has no signature of that name;
+    /// - [`TensorError::InvalidData`](crate::TensorError::InvalidData) if names, dtypes or inner shapes of the data do not fit the signature, or the batch size is 0.
     pub fn new(artefact: &SavedModel, data: Dataset, options: TrainOptions) -> Result<Self> {
         let meta_graph = artefact.meta_graph(options.tags.as_deref())?.clone();
         let signature = train_signature(artefact, &meta_graph, &options)?;
         if options.batch_size == 0 {
-            return Err(Error::data("batch size", "it is 0: a batch has one row at least"));
+            return Err(Error::data("batch size", "it is 0, and a batch has at least one row"));
         }
-        let data = fit(data, signature, artefact.path(), options.batch_size)?;
+        let data = to_signature(data, signature, artefact.path(), options.batch_size)?;
         let loss = step::loss_of(signature).ok_or_else(|| {
             Error::Train(TrainError::NotTrainable {
                 path: artefact.path().to_path_buf(),
                 reason: format!(
                     "signature `{}` has no output `loss`, nor a single float that could be it; its outputs are {}",
                     signature.name,
-                    listed(signature.outputs.iter().map(|(name, _)| name.as_str()))
+                    quoted_list(signature.outputs.iter().map(|(name, _)| name.as_str()))
                 ),
                 hint: None,
             })
         })?;
         check_trains(artefact, &meta_graph, signature)?;
         let loss = loss.to_owned();
-        let mut place = TrainingState::begin(
+        let mut state = TrainingState::begin(
             &signature.name,
             options.seed,
             options.shuffle,
@@ -112,12 +111,12 @@ impl Trainer {
             data.rows(),
             data.digest(),
         );
-        place.epochs = options.epochs.unwrap_or(1);
-        place.run = new_run();
-        Ok(Self { artefact: artefact.clone(), meta_graph, options, loss, data, validation: None, target: None, place })
+        state.epochs = options.epochs.unwrap_or(1);
+        state.run = new_run();
+        Ok(Self { artefact: artefact.clone(), meta_graph, options, loss, data, validation: None, target: None, state })
     }
 
-    /// Whether the model can be trained at all, by the signature of these options; for those who have no data yet.
+    /// Checks that the model can be trained by the signature of these options, without data.
     ///
     /// # Errors
     /// [`TrainError::NotTrainable`] or [`SavedModelError::UnknownSignature`](crate::SavedModelError::UnknownSignature), as [`Trainer::new`].
@@ -125,40 +124,41 @@ impl Trainer {
         train_signature(artefact, artefact.meta_graph(options.tags.as_deref())?, options).map(drop)
     }
 
-    /// Measures these data with the `evaluate` signature at the end of each epoch.
+    /// Runs the `evaluate` signature over these data at the end of each epoch.
     ///
     /// # Errors
-    /// [`SavedModelError::UnknownSignature`](crate::SavedModelError::UnknownSignature) if the model has none, [`TrainError::NotTrainable`] if it would train on these data (it is the
-    /// train signature, or has `train` in its name) or has no output that is one float, [`TensorError::InvalidData`](crate::TensorError::InvalidData) if the data do
-    /// not fit it.
+    /// - [`SavedModelError::UnknownSignature`](crate::SavedModelError::UnknownSignature) if the model has no such signature;
+    /// - [`TrainError::NotTrainable`] if the signature would train on these data (it is the train signature, or has `train` in its name), or has
+    ///   no output that is a single float;
+    /// - [`TensorError::InvalidData`](crate::TensorError::InvalidData) if the data do not fit it.
     pub fn validate_on(mut self, data: Dataset) -> Result<Self> {
         let signature = self.meta_graph.signature(&self.options.evaluate)?;
-        check_evaluates(&self.artefact, &self.meta_graph, signature, &self.place.signature)?;
-        self.validation = Some(fit(data, signature, self.artefact.path(), self.options.batch_size)?);
+        check_evaluates(&self.artefact, &self.meta_graph, signature, &self.state.signature)?;
+        self.validation = Some(to_signature(data, signature, self.artefact.path(), self.options.batch_size)?);
         Ok(self)
     }
 
-    /// Publishes the model at `target`: checkpoints on the way, and the trained model. Without it, nothing is written.
+    /// Publishes checkpoints and the trained model at `target`. Without this call, nothing is written.
     ///
-    /// What stands at the target when the first of them is published is only replaced with [`SaveOptions::overwrite`]; after
-    /// that each replaces the one before it, and nothing that this training did not put there.
+    /// The first checkpoint replaces what is at the target only with [`SaveOptions::overwrite`]. Each later one replaces the one before it,
+    /// and nothing else.
     ///
     /// # Errors
-    /// As [`SaveOptions::check_target`], and if no folder can be made there.
+    /// As [`SaveOptions::check_target`], and if a folder cannot be created there.
     pub fn save_to(mut self, target: impl AsRef<Path>, options: SaveOptions) -> Result<Self> {
         options.try_target(target.as_ref())?;
         self.target = Some((target.as_ref().to_path_buf(), options));
         Ok(self)
     }
 
-    /// Where it will begin.
+    /// The state that it begins in.
     #[must_use]
-    pub fn place(&self) -> &TrainingState {
-        &self.place
+    pub fn state(&self) -> &TrainingState {
+        &self.state
     }
 }
 
-/// A random number. The standard library draws one, too, to seed its hash maps.
+/// A random number: the standard library seeds its hash maps with one.
 fn new_run() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id())

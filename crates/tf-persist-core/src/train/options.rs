@@ -1,14 +1,14 @@
-//! How a model is trained.
+//! Options of a training.
 
 use std::num::NonZeroU64;
 
-/// The name that exporters give the signature that trains.
+/// The usual name of the signature that trains.
 pub const TRAIN_SIGNATURE: &str = "train";
 
-/// The name that exporters give the signature that measures without training.
+/// The usual name of the signature that measures without training.
 pub const EVALUATE_SIGNATURE: &str = "evaluate";
 
-/// How a model is trained. The default: signature `train`, one epoch of batches of 32 rows, shuffled with seed 0.
+/// Options of a training. The default: signature `train`, one epoch of batches of 32 rows, shuffled with seed 0.
 #[derive(Debug, Clone)]
 pub struct TrainOptions {
     pub(super) tags: Option<Vec<String>>,
@@ -44,7 +44,7 @@ impl TrainOptions {
         self
     }
 
-    /// The signature of which every run is a step of training.
+    /// The signature whose every run is one training step.
     #[must_use]
     pub fn signature(mut self, name: impl Into<String>) -> Self {
         self.signature = name.into();
@@ -58,40 +58,38 @@ impl TrainOptions {
         self
     }
 
-    /// Rows of a batch, and so of a step; the last batch of an epoch may be smaller. 0 is refused.
+    /// The rows of a batch. The last batch of an epoch may be smaller. 0 is refused.
     #[must_use]
     pub fn batch_size(mut self, rows: usize) -> Self {
         self.batch_size = rows;
         self
     }
 
-    /// How often all rows are gone through, from the beginning of the training, whether it is resumed or not. Unless it is set:
-    /// 1, and what was planned where training is resumed.
+    /// The epochs of the whole training, those before a resumption included. Default: 1, and for a resumed training what was planned.
     #[must_use]
     pub fn epochs(mut self, epochs: u64) -> Self {
         self.epochs = Some(epochs);
         self
     }
 
-    /// The seed of the order of the rows. Each epoch has an order of its own, which depends on the seed, the number of the epoch
-    /// and the number of rows, on nothing else, and stays the same in later versions. What the model draws itself, such as
-    /// dropout, has seeds among its variables.
+    /// The seed of the order of the rows. Each epoch has its own order, which depends on the seed, the number of the epoch and the number of
+    /// rows only, and stays the same in later versions. Random ops of the model, such as dropout, have seeds among its variables.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Whether the rows of an epoch are shuffled. Otherwise they come in the order of the arrays.
+    /// Whether the rows of an epoch are shuffled. Otherwise they keep the order of the arrays.
     #[must_use]
     pub fn shuffle(mut self, shuffle: bool) -> Self {
         self.shuffle = shuffle;
         self
     }
 
-    /// Publishes the model after every so many steps of the whole training. Unless it is set: at the end of an epoch, if
-    /// the last one was published at least ten times as long ago as that took, so that at most a tenth of the time goes into it;
-    /// the end of a run's first epoch always is. Either way it is published at the end and where training is stopped.
+    /// Publishes a checkpoint whenever the steps of the whole training are a multiple of this. Default: at the end of the first epoch of a run,
+    /// and of each epoch that ends at least ten times as long after the last checkpoint as that took, so that saving takes at most a tenth of
+    /// the time. The end of a training and a stop always publish.
     #[must_use]
     pub fn checkpoint_every(mut self, steps: NonZeroU64) -> Self {
         self.checkpoint_every = Some(steps);

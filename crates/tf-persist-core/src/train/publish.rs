@@ -1,4 +1,4 @@
-//! Checkpoints: the whole model with its place in the data, published where it appears whole or not at all.
+//! Checkpoints: the whole model with the state of its training, published atomically.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,47 +8,47 @@ use std::time::{Duration, Instant};
 use tf_persist_savedmodel::checkpoint::{CheckpointReader, index_path};
 use tf_persist_savedmodel::saved_model::Variables;
 use tf_persist_savedmodel::tensor::Stats;
-use tf_persist_savedmodel::{SaveOptions, Saved};
+use tf_persist_savedmodel::{SaveOptions, SaveReport};
 
 use super::{STATE_FILE, TrainingState};
 use crate::error::{Error, ModelError, Result};
 use crate::session::LoadedModel;
 
-/// Without being asked for one, a checkpoint is published when so many times as long has passed as the last one took.
-const WORTH: u32 = 10;
+/// Without an interval, a checkpoint is published after this many times the duration of the last one.
+const MIN_INTERVAL_FACTOR: u32 = 10;
 
-/// Where checkpoints go.
+/// Publishes checkpoints.
 pub(super) struct Publisher {
     target: PathBuf,
     options: SaveOptions,
-    /// The place that this run published last, as its file's bytes.
+    /// The bytes of the state file that this run published last.
     published: Option<Vec<u8>>,
     /// The variables that were not finite before the training.
     not_finite_before: BTreeSet<String>,
-    /// How long it took to publish, the last time.
+    /// The duration of the last checkpoint.
     took: Duration,
 }
 
-/// What a checkpoint has come to.
+/// The result of publishing a checkpoint.
 pub(super) enum Published {
-    Saved(Saved),
-    /// The variable of this name has become NaN or infinite: nothing was published.
+    Saved(SaveReport),
+    /// The variable of this name became NaN or infinite, so nothing was published.
     NotFinite(String),
 }
 
 impl Publisher {
-    /// Tries all of it out, but for the last step, so that what will not work is known before hours of training.
+    /// Saves once without publishing, so that errors show before hours of training.
     pub(super) fn begin(model: &LoadedModel, target: PathBuf, options: SaveOptions) -> Result<Self> {
         let not_finite_before = model.dry_run_save(&target, &options, not_finite)?;
         Ok(Self { target, options, published: None, not_finite_before, took: Duration::ZERO })
     }
 
-    /// What is left of the training if it ends here; `steps` are those of the last checkpoint.
+    /// Describes what is saved if the training ends here; `steps` are those of the last checkpoint.
     pub(super) fn kept(&self, steps: u64) -> String {
         let target = self.target.display();
         match &self.published {
             Some(_) => format!("`{target}` is the model after step {steps}"),
-            // With a model in it, that is: an empty folder is no loss.
+            // An empty folder is no model.
             None if self.target.is_file() || fs::read_dir(&self.target).is_ok_and(|mut all| all.next().is_some()) => {
                 format!("nothing was published; `{target}` is as it was")
             }
@@ -56,14 +56,12 @@ impl Publisher {
         }
     }
 
-    /// Whether so much time has passed since the last checkpoint that another one takes only a small part of it. The first one
-    /// always does.
-    pub(super) fn is_worth_it(&self, since: Duration) -> bool {
-        self.published.is_none() || since >= self.took.saturating_mul(WORTH)
+    /// Whether enough time has passed since the last checkpoint for another one. The first one is always due.
+    pub(super) fn is_due(&self, since: Duration) -> bool {
+        self.published.is_none() || since >= self.took.saturating_mul(MIN_INTERVAL_FACTOR)
     }
 
-    /// Whether what is at the target may still be replaced, and a folder made beside it: told as soon as it may not, since what
-    /// is trained from then on would be lost.
+    /// Checks that the target may still be replaced and that a folder can be created beside it. Steps after a failure would be lost.
     pub(super) fn check(&self) -> Result<()> {
         match &self.published {
             Some(published) => {
@@ -74,9 +72,9 @@ impl Publisher {
         }
     }
 
-    /// Publishes the model as it is. The first time, what stands at the target is only replaced if that was allowed; later, it is
-    /// if it is what this run put there.
-    pub(super) fn publish(&mut self, model: &LoadedModel, place: &mut TrainingState) -> Result<Published> {
+    /// Publishes the model as it is. The first checkpoint replaces the target only if the options allow it, later ones only what this run
+    /// published.
+    pub(super) fn publish(&mut self, model: &LoadedModel, state: &mut TrainingState) -> Result<Published> {
         let begun = Instant::now();
         let mut options = self.options.clone();
         if let Some(published) = &self.published {
@@ -88,15 +86,15 @@ impl Publisher {
         let finish = |folder: &Path| {
             diverged = not_finite(folder)?.into_iter().find(|name| !self.not_finite_before.contains(name));
             if diverged.is_some() {
-                // Any error will do: it keeps the folder from appearing.
+                // Any error keeps the folder from being published.
                 return Err(Error::data("variables", "not finite"));
             }
             let reader = checkpoint(folder)?;
-            place.variables = reader.map(|reader| reader.index().fingerprint());
-            bytes = place.to_json()?;
+            state.variables = reader.map(|reader| reader.index().fingerprint());
+            bytes = state.to_json()?;
             let (file, shown) = (folder.join(STATE_FILE), self.target.join(STATE_FILE));
             fs::create_dir_all(file.parent().unwrap_or(folder)).map_err(Error::io("create", &shown))?;
-            // That of the source was copied with its permissions, which may forbid to write to it.
+            // The copy of the source's file may be read-only.
             let _ = fs::remove_file(&file);
             fs::write(&file, &bytes).map_err(Error::io("write", &shown))
         };
@@ -110,7 +108,7 @@ impl Publisher {
         Ok(Published::Saved(saved))
     }
 
-    /// What stands at the target must be what this run published, or nothing.
+    /// Checks that the target is what this run published, or nothing.
     fn check_own(&self, published: &[u8]) -> Result<()> {
         let found = TrainingState::bytes_at(&self.target);
         if !self.target.exists() || found.is_some_and(|found| found == published) {
@@ -118,8 +116,8 @@ impl Publisher {
         }
         Err(Error::Model(ModelError::Unsupported {
             path: self.target.clone(),
-            reason: "what stands there is no longer what this training put there, and is not overwritten".into(),
-            hint: Some("let each training have an output of its own".into()),
+            reason: "it is no longer what this training published, and is not overwritten".into(),
+            hint: Some("give each training its own output".into()),
         }))
     }
 }
@@ -130,8 +128,7 @@ fn checkpoint(folder: &Path) -> Result<Option<CheckpointReader>> {
     Ok(if index_path(&prefix).exists() { Some(CheckpointReader::open(&prefix)?) } else { None })
 }
 
-/// The variables that have a NaN or an infinity. A step whose loss is a number can leave such ones behind, and only later losses
-/// show it, or none does.
+/// The variables that have a NaN or an infinity. A step with a finite loss can leave such variables behind.
 fn not_finite(folder: &Path) -> Result<BTreeSet<String>> {
     let Some(reader) = checkpoint(folder)? else { return Ok(BTreeSet::new()) };
     let mut names = BTreeSet::new();

@@ -1,29 +1,33 @@
-//! The loop.
+//! The training loop.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use tf_persist_savedmodel::Saved;
+use tf_persist_savedmodel::SaveReport;
 
-use super::event::{Epoch, Event, Step, Trained};
-use super::order::order;
+use super::event::{Epoch, Event, Step, TrainReport};
 use super::publish::{Published, Publisher};
+use super::shuffle::shuffled_rows;
 use super::step::{self, Sums, Values};
-use super::{Dataset, Trainer, TrainingState, blame};
+use super::{Dataset, Trainer, TrainingState, error_context};
 use crate::error::{Error, Hint, Result, TrainError};
 use crate::session::{LoadedModel, Signature};
 
 impl Trainer {
-    /// Trains the model, which must be the one this was made for, freshly loaded. Blocks until the training is done or stopped;
-    /// `observe` is told of every step, and can stop it.
+    /// Trains the model, which must be the one that this was made for, freshly loaded. Blocks until the training ends. `observe` is called for
+    /// every event, and can stop the training.
     ///
     /// # Errors
-    /// - [`TrainError::Diverged`] if a loss, or a variable that was finite, becomes NaN or infinite: nothing is published from then on, and the
-    ///   checkpoint before it stays;
-    /// - as [`LoadedModel::save`], told before the first step where that is possible, because saving is tried out then;
+    /// - [`TrainError::Diverged`] if a loss, or a variable that was finite, becomes NaN or infinite: nothing more is published, and the last
+    ///   checkpoint stays;
+    /// - as [`LoadedModel::save`], if possible before the first step;
     /// - as [`Signature::run`].
-    pub fn run(self, model: &LoadedModel, mut observe: impl FnMut(Event<'_>) -> ControlFlow<()>) -> Result<Trained> {
-        let train = model.signature(&self.place.signature)?;
+    pub fn run(
+        self,
+        model: &LoadedModel,
+        mut observe: impl FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<TrainReport> {
+        let train = model.signature(&self.state.signature)?;
         let evaluate = match self.validation {
             Some(data) => Some((model.signature(&self.options.evaluate)?, data)),
             None => None,
@@ -32,8 +36,8 @@ impl Trainer {
             Some((target, options)) => Some(Publisher::begin(model, target, options)?),
             None => None,
         };
-        let mut sums = Sums { values: self.place.sums().unwrap_or_default(), rows: 0 };
-        sums.rows = self.place.step * self.place.batch_size as u64;
+        let mut sums = Sums { values: self.state.sums().unwrap_or_default(), rows: 0 };
+        sums.rows = self.state.step * self.state.batch_size as u64;
         let running = Running {
             model,
             train,
@@ -45,9 +49,9 @@ impl Trainer {
             checkpoint_every: self.options.checkpoint_every.map(u64::from),
             publisher,
             saved: None,
-            saved_at: (self.place.steps, Instant::now()),
-            first_step: self.place.steps,
-            place: self.place,
+            saved_at: (self.state.steps, Instant::now()),
+            first_step: self.state.steps,
+            state: self.state,
             sums,
             epochs: Vec::new(),
             rows: 0,
@@ -67,71 +71,71 @@ struct Running<'m> {
     loss: String,
     checkpoint_every: Option<u64>,
     publisher: Option<Publisher>,
-    saved: Option<Saved>,
-    /// The step that was published last, or the first one, and when.
+    saved: Option<SaveReport>,
+    /// The step and the time of the last checkpoint, or of the beginning.
     saved_at: (u64, Instant),
     first_step: u64,
-    place: TrainingState,
-    /// Of the epoch that is under way.
+    state: TrainingState,
+    /// The sums of the current epoch.
     sums: Sums,
     epochs: Vec<Epoch>,
     rows: u64,
     trained_for: Duration,
 }
 
-/// Told of everything; says whether to stop.
-type Observe<'o> = &'o mut dyn FnMut(Event<'_>) -> ControlFlow<()>;
+/// Takes every event, and decides whether to stop.
+type Observer<'o> = &'o mut dyn FnMut(Event<'_>) -> ControlFlow<()>;
 
 impl Running<'_> {
-    fn run(mut self, observe: Observe<'_>) -> Result<Trained> {
-        let mut flow = observe(Event::Begun(&self.place));
-        while flow.is_continue() && self.place.epoch < self.place.epochs {
+    fn run(mut self, observe: Observer<'_>) -> Result<TrainReport> {
+        let mut flow = observe(Event::Begun(&self.state));
+        while flow.is_continue() && self.state.epoch < self.state.epochs {
             flow = self.epoch(observe)?;
         }
-        if self.place.steps != self.saved_at.0 {
-            // It ends here, whatever the observer says.
+        if self.state.steps != self.saved_at.0 {
+            // The training ends here, whatever the observer answers.
             let _ = self.publish(observe)?;
         }
-        Ok(Trained {
-            stopped: self.place.epoch < self.place.epochs,
-            steps: self.place.steps - self.first_step,
+        Ok(TrainReport {
+            stopped: self.state.epoch < self.state.epochs,
+            steps: self.state.steps - self.first_step,
             epochs: self.epochs,
-            place: self.place,
+            state: self.state,
             rows: self.rows,
             seconds: self.trained_for.as_secs_f64(),
             saved: self.saved,
         })
     }
 
-    /// The rest of an epoch.
-    fn epoch(&mut self, observe: Observe<'_>) -> Result<ControlFlow<()>> {
-        let (epoch, all) = (self.place.epoch, self.place.steps_per_epoch());
+    /// Runs the rest of an epoch.
+    fn epoch(&mut self, observe: Observer<'_>) -> Result<ControlFlow<()>> {
+        let (epoch, all) = (self.state.epoch, self.state.steps_per_epoch());
         let (rows_before, time_before) = (self.rows, self.trained_for);
         let mut lap = Instant::now();
-        let order = order(self.data.rows(), self.place.seed, epoch, self.place.shuffle);
-        for rows in order.chunks(self.batch_size).skip(self.place.step as usize) {
+        let order = shuffled_rows(self.data.rows(), self.state.seed, epoch, self.state.shuffle);
+        for rows in order.chunks(self.batch_size).skip(self.state.step as usize) {
             let values = step::run(&self.train, &self.data, rows).map_err(|error| self.explain(error, rows))?;
-            let number = self.place.step + 1;
+            let number = self.state.step + 1;
             self.advance(&values, rows)?;
             let loss = self.loss_in(&values);
-            let told = Step {
+            let step = Step {
                 epoch: epoch + 1,
                 step: number,
-                steps: self.place.steps,
+                steps: self.state.steps,
                 rows: rows.len(),
                 loss,
                 values: &values,
             };
-            let mut flow = observe(Event::Step(&told));
+            let mut flow = observe(Event::Step(&step));
             self.trained_for += lap.elapsed();
             let over = number == all;
             let mut finished = None;
             if over {
                 let means = std::mem::take(&mut self.sums).means(&self.loss);
-                (self.place.epoch, self.place.step) = (epoch + 1, 0);
+                (self.state.epoch, self.state.step) = (epoch + 1, 0);
                 finished = Some(Epoch {
                     epoch: epoch + 1,
-                    steps: self.place.steps,
+                    steps: self.state.steps,
                     means,
                     validation: None,
                     rows: self.rows - rows_before,
@@ -159,10 +163,10 @@ impl Running<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Counts a step, if its loss is a number.
+    /// Counts a step, and checks that its loss is finite.
     fn advance(&mut self, values: &Values, rows: &[usize]) -> Result<()> {
-        self.place.step += 1;
-        self.place.steps = self.place.steps.saturating_add(1);
+        self.state.step += 1;
+        self.state.steps = self.state.steps.saturating_add(1);
         self.rows += rows.len() as u64;
         let loss = self.loss_in(values);
         if loss.is_finite() {
@@ -172,9 +176,9 @@ impl Running<'_> {
         let what = if loss.is_nan() { "NaN" } else { "infinite" };
         let cause = match self.data.not_finite(rows) {
             Some((name, row)) => format!("row {row} of array `{name}` of `{}` is not finite", self.data.source()),
-            None => format!("{}; try a lower learning rate", blame::batch(&self.data, rows)),
+            None => format!("{}; try a lower learning rate", error_context::describe_rows(&self.data, rows)),
         };
-        Err(self.diverged(format!("the {} is {what}", self.loss), self.place.epoch, self.place.step, cause))
+        Err(self.diverged(format!("the {} is {what}", self.loss), self.state.epoch, self.state.step, cause))
     }
 
     fn loss_in(&self, values: &Values) -> f64 {
@@ -183,67 +187,65 @@ impl Running<'_> {
 
     fn diverged(&self, what: String, epoch: u64, step: u64, cause: String) -> Error {
         let hint = Some(Hint::new(cause).and(self.kept()));
-        Error::Train(TrainError::Diverged { what, epoch: epoch + 1, step, steps: self.place.steps, hint })
+        Error::Train(TrainError::Diverged { what, epoch: epoch + 1, step, steps: self.state.steps, hint })
     }
 
-    /// Which step it was that TensorFlow refused, such as one with a label that the model has no class for. What it may have
-    /// changed by then nobody knows, so it is not saved.
+    /// Adds the step to an error of TensorFlow, such as a label out of range. The variables may be half updated, so they are not saved.
     fn explain(&self, error: Error, rows: &[usize]) -> Error {
-        let place = format!("it was step {} of epoch {}", self.place.step + 1, self.place.epoch + 1);
-        blame::explained(error, &place, &self.data, rows, &self.kept())
+        let step = format!("it was step {} of epoch {}", self.state.step + 1, self.state.epoch + 1);
+        error_context::with_context(error, &step, &self.data, rows, &self.kept())
     }
 
-    /// What is left of the training if it ends here.
+    /// Describes what is saved if the training ends here.
     fn kept(&self) -> String {
         self.publisher.as_ref().map_or("nothing was published".into(), |it| it.kept(self.saved_at.0))
     }
 
-    /// Whether a checkpoint is due after this step, which may be the last of its epoch.
+    /// Whether a checkpoint is due after this step. `over` if it is the last of its epoch.
     fn is_due(&self, over: bool) -> bool {
-        // The last epoch is worth keeping whatever its validation comes to.
-        if over && self.place.epoch == self.place.epochs {
+        // The result of the last epoch is saved before its validation, which may fail.
+        if over && self.state.epoch == self.state.epochs {
             return true;
         }
         match (self.checkpoint_every, &self.publisher) {
-            (Some(every), _) => self.place.steps.is_multiple_of(every),
-            (None, Some(publisher)) => over && publisher.is_worth_it(self.saved_at.1.elapsed()),
+            (Some(every), _) => self.state.steps.is_multiple_of(every),
+            (None, Some(publisher)) => over && publisher.is_due(self.saved_at.1.elapsed()),
             (None, None) => false,
         }
     }
 
-    fn publish(&mut self, observe: Observe<'_>) -> Result<ControlFlow<()>> {
+    fn publish(&mut self, observe: Observer<'_>) -> Result<ControlFlow<()>> {
         let Some(publisher) = &mut self.publisher else { return Ok(ControlFlow::Continue(())) };
-        self.place.set_sums(&self.sums.values);
-        match publisher.publish(self.model, &mut self.place)? {
+        self.state.set_sums(&self.sums.values);
+        match publisher.publish(self.model, &mut self.state)? {
             Published::Saved(saved) => self.saved = Some(saved),
             Published::NotFinite(name) => {
-                // The place is that of the next batch; the step that did it is the one before.
-                let (epoch, step) = match self.place.step {
-                    0 => (self.place.epoch - 1, self.place.steps_per_epoch()),
-                    step => (self.place.epoch, step),
+                // The state names the next batch; the step before it caused this.
+                let (epoch, step) = match self.state.step {
+                    0 => (self.state.epoch - 1, self.state.steps_per_epoch()),
+                    step => (self.state.epoch, step),
                 };
                 let cause = "its loss was still a number; try a lower learning rate".to_owned();
                 return Err(self.diverged(format!("variable `{name}` is not finite"), epoch, step, cause));
             }
         }
-        self.saved_at = (self.place.steps, Instant::now());
-        Ok(observe(Event::Saved(&self.place)))
+        self.saved_at = (self.state.steps, Instant::now());
+        Ok(observe(Event::Saved(&self.state)))
     }
 
-    /// The means of the `evaluate` signature over the validation data; none if there are none, or it was stopped.
-    fn validate(&self, observe: Observe<'_>) -> Result<(ControlFlow<()>, Option<Values>)> {
+    /// The means of the `evaluate` signature over the validation data. `None` without such data, or if it was stopped.
+    fn validate(&self, observe: Observer<'_>) -> Result<(ControlFlow<()>, Option<Values>)> {
         let Some((evaluate, data)) = &self.evaluate else { return Ok((ControlFlow::Continue(()), None)) };
-        let order = order(data.rows(), 0, 0, false);
+        let order = shuffled_rows(data.rows(), 0, 0, false);
         let (mut sums, mut done) = (Sums::default(), 0);
         for rows in order.chunks(self.batch_size) {
-            let place = || format!("it was the validation after epoch {}", self.place.epoch);
-            let explained = |error| blame::explained(error, &place(), data, rows, &self.kept());
+            let step = || format!("it was the validation after epoch {}", self.state.epoch);
+            let explained = |error| error_context::with_context(error, &step(), data, rows, &self.kept());
             let values = step::run(evaluate, data, rows).map_err(explained)?;
             if values.is_empty() {
-                // Of outputs whose shape the signature does not tell it is seen only now.
+                // The signature may not declare the shapes of its outputs.
                 let name = &self.evaluate_name;
-                let reason =
-                    format!("signature `{name}` gave no output that is a single number, so it measures nothing");
+                let reason = format!("signature `{name}` returned no output that is a single number");
                 let path = self.model.saved_model().path().to_path_buf();
                 return Err(Error::Train(TrainError::NotTrainable { path, reason, hint: Some(self.kept().into()) }));
             }

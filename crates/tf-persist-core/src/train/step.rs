@@ -1,4 +1,4 @@
-//! One run of a signature over a batch, and the means of many.
+//! One run of a signature over a batch, and means over batches.
 
 use std::collections::BTreeMap;
 
@@ -11,16 +11,16 @@ use super::Dataset;
 use crate::error::Result;
 use crate::session::Signature;
 
-/// Outputs that are one number, by name.
+/// Outputs that hold a single number, by name.
 pub(super) type Values = Vec<(String, f64)>;
 
-/// Runs a signature on these rows; the outputs that are one number each.
+/// Runs a signature on these rows, and returns the outputs that hold a single number.
 pub(super) fn run(signature: &Signature, data: &Dataset, rows: &[usize]) -> Result<Values> {
     let outputs = signature.run(data.batch(rows)?)?;
     Ok(outputs.iter().filter_map(|(name, tensor)| Some((name.to_owned(), scalar(tensor)?))).collect())
 }
 
-/// The output that must stay a number: `loss`, else the only one that is a single float.
+/// The name of the loss: the output `loss`, else the only output that is a single float.
 pub(super) fn loss_of(signature: &SignatureDef) -> Option<&str> {
     let is_scalar = |info: &TensorInfo| info.dtype.is_float() && info.shape.rank().is_none_or(|rank| rank == 0);
     if signature.output("loss").is_some_and(|info| info.dtype.is_float()) {
@@ -33,7 +33,7 @@ pub(super) fn loss_of(signature: &SignatureDef) -> Option<&str> {
     }
 }
 
-/// The number of a tensor with one element.
+/// The value of a tensor with one element.
 fn scalar(tensor: &Tensor) -> Option<f64> {
     fn only<T: crate::Element>(tensor: &Tensor) -> Option<T> {
         match tensor.view::<T>().ok()? {
@@ -52,7 +52,7 @@ fn scalar(tensor: &Tensor) -> Option<f64> {
     }
 }
 
-/// Sums of outputs over rows: each batch counts with its size.
+/// Sums of outputs over rows: each batch is weighted by its size.
 #[derive(Default)]
 pub(super) struct Sums {
     pub(super) values: BTreeMap<String, f64>,
@@ -68,7 +68,7 @@ impl Sums {
         self.rows += rows as u64;
     }
 
-    /// The means, `first` before the others.
+    /// The means, with `first` in front.
     pub(super) fn means(&self, first: &str) -> Values {
         let mut means: Values =
             self.values.iter().map(|(name, sum)| (name.clone(), sum / self.rows.max(1) as f64)).collect();
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn batches_count_with_their_sizes() {
+    fn batches_are_weighted_by_size() {
         let mut sums = Sums::default();
         let values = |accuracy, loss| [("accuracy".to_owned(), accuracy), ("loss".to_owned(), loss)];
         sums.add(&values(1.0, 2.0), 3);
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn the_loss_is_the_one_called_so_or_the_only_float() {
+    fn loss_is_found_by_name_or_as_the_only_float() {
         let info = |dtype, sizes: &[Option<u64>]| {
             let kind = TensorKind::Dense { name: "x:0".into() };
             TensorInfo::new(dtype, PartialShape::new(sizes.to_vec()), kind)
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn one_float_is_told_by_dtype_and_shape() {
+    fn single_float_is_known_by_dtype_and_shape() {
         let kind = || TensorKind::Dense { name: "x:0".into() };
         let info = |dtype, shape| TensorInfo::new(dtype, shape, kind());
         for (sizes, expected) in [
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn one_number_of_any_float_or_integer() {
+    fn scalars_of_floats_and_integers_are_read() {
         assert_eq!(scalar(&Tensor::scalar(0.1_f32).unwrap()), Some(f64::from(0.1_f32)));
         assert_eq!(scalar(&Tensor::from_slice(&[1], &[7_i64]).unwrap()), Some(7.0));
         assert_eq!(scalar(&Tensor::from_slice(&[2], &[7_i64, 8]).unwrap()), None);

@@ -46,7 +46,9 @@ impl WarmupError {
     pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::NothingRecorded { in_order: false, .. } => Some("record requests and their answers first".into()),
-            Self::NothingRecorded { in_order: true, .. } => Some("record a sequence of requests and their answers first".into()),
+            Self::NothingRecorded { in_order: true, .. } => {
+                Some("record a sequence of requests and their answers first".into())
+            }
             Self::NotRecorded { hint, .. } => hint.clone(),
         }
     }

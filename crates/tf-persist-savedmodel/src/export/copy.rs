@@ -1,4 +1,4 @@
-//! Copying the parts of a model that export leaves as they are.
+//! Copies the unchanged parts of a model.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,20 +14,18 @@ use crate::scratch::is_name as is_scratch;
 /// The [`PARTS`] that do not depend on the graph's nodes.
 const FITTING_PARTS: [&str; 3] = ["assets", "assets.extra", "batching_params.pbtxt"];
 
-/// Copies these parts from one model folder to another.
+/// Copies [`PARTS`] of a model.
 ///
-/// Links are followed as long as they stay within the model: what a model folder shows may be copied, what it points to
-/// elsewhere on the machine may not.
+/// Links are followed inside the model only: the rest of the machine must not be copied.
 pub(super) fn copy_parts(from: &Files, to: &Staging) -> Result<()> {
     PARTS.iter().try_for_each(|part| copy_part(from, part, to))
 }
 
-/// Copies what still fits a graph that was changed: not Keras's own metadata and debug information, which count the old graph's
-/// nodes, and of the assets not these.
+/// Copies the parts that fit a changed graph, without these assets. Metadata of Keras and debug information refer to nodes of the old graph.
 pub(super) fn copy_fitting_parts(from: &Files, without_assets: &BTreeSet<String>, to: &Staging) -> Result<()> {
     FITTING_PARTS.iter().try_for_each(|part| copy_part(from, part, to))?;
     for name in without_assets {
-        // A name that leads elsewhere was never copied.
+        // Other paths were never copied.
         let path = Path::new(name);
         if path.components().all(|part| matches!(part, Component::Normal(_))) {
             let _ = fs::remove_file(to.path().join("assets").join(path));
@@ -36,7 +34,7 @@ pub(super) fn copy_fitting_parts(from: &Files, without_assets: &BTreeSet<String>
     Ok(())
 }
 
-/// Copies a file or folder of a model, if it is there.
+/// Copies a file or folder of a model, if it exists.
 pub(super) fn copy_part(from: &Files, part: &str, to: &Staging) -> Result<()> {
     let from = match from {
         Files::Folder(folder) => folder,
@@ -47,7 +45,7 @@ pub(super) fn copy_part(from: &Files, part: &str, to: &Staging) -> Result<()> {
     if source.symlink_metadata().is_ok() { copy(&root, &source, Path::new(part), to, &mut Vec::new()) } else { Ok(()) }
 }
 
-/// Copies a file, or what stands in a folder, out of a pack.
+/// Copies a file or folder out of a pack.
 fn copy_packed(pack: &Pack, part: &str, to: &Staging) -> Result<()> {
     for (number, entry) in pack.entries().iter().enumerate() {
         let name = &entry.name;
@@ -59,7 +57,7 @@ fn copy_packed(pack: &Pack, part: &str, to: &Staging) -> Result<()> {
     Ok(())
 }
 
-/// Refuses links in a folder of a model that lead out of the model.
+/// Refuses links in a folder of a model that lead outside.
 pub(super) fn check_links(from: &Path, part: &str) -> Result<()> {
     let root = from.canonicalize().map_err(Error::io("open", from))?;
     let folder = from.join(part);
@@ -70,7 +68,7 @@ pub(super) fn check_links(from: &Path, part: &str) -> Result<()> {
     Ok(())
 }
 
-/// The real path, which has to lie in the model.
+/// Resolves a path, which must be inside the model.
 fn stays_within(root: &Path, source: &Path) -> Result<PathBuf> {
     let real = source.canonicalize().map_err(Error::io("open", source))?;
     if real.starts_with(root) {
@@ -83,8 +81,7 @@ fn stays_within(root: &Path, source: &Path) -> Result<PathBuf> {
     })
 }
 
-/// Copies `source` to the place `name` below the target. `above` are the real folders that are being copied, so that a link to
-/// one of them is no endless descent.
+/// Copies `source` to `name` below the target. `above` are the folders that are being copied, to detect cycles of links.
 fn copy(root: &Path, source: &Path, name: &Path, to: &Staging, above: &mut Vec<PathBuf>) -> Result<()> {
     let real = stays_within(root, source)?;
     let kind = fs::metadata(&real).map_err(Error::io("look at", &real))?.file_type();
@@ -94,7 +91,7 @@ fn copy(root: &Path, source: &Path, name: &Path, to: &Staging, above: &mut Vec<P
     }
     if !kind.is_dir() || above.contains(&real) {
         let reason =
-            if kind.is_dir() { "it links to a folder it stands in" } else { "it is neither a file nor a folder" };
+            if kind.is_dir() { "it links to a folder that contains it" } else { "it is neither a file nor a folder" };
         return Err(Error::Unsupported { path: source.to_path_buf(), reason: reason.into(), hint: None });
     }
     fs::create_dir(to.path().join(name)).map_err(Error::io("create", to.shown(name)))?;
@@ -117,7 +114,7 @@ mod tests {
 
     use super::*;
 
-    /// A model folder to copy from, a staged one to copy to, and where they stand.
+    /// A temporary folder, with a model folder to copy from and a staged one to copy to.
     fn folders() -> (tempfile::TempDir, PathBuf, Staging) {
         let root = tempfile::tempdir().unwrap();
         let from = root.path().join("from");
@@ -127,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_the_parts_and_nothing_else() {
+    fn only_the_parts_are_copied() {
         let (_root, from, to) = folders();
         fs::write(from.join("assets/deep/vocabulary"), "a\nb").unwrap();
         fs::write(from.join("notes.txt"), "").unwrap();
@@ -139,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_out_of_the_model_is_refused() {
+    fn link_out_of_the_model_is_refused() {
         let (root, from, to) = folders();
         fs::write(root.path().join("secret"), "s").unwrap();
         symlink("../../secret", from.join("assets/link")).unwrap();
@@ -147,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_contains_itself_ends() {
+    fn cycle_of_links_is_refused() {
         let (_root, from, to) = folders();
         symlink(".", from.join("assets/again")).unwrap();
         assert!(copy_parts(&Files::Folder(from), &to).is_err());

@@ -1,4 +1,4 @@
-//! Every way out of a model.
+//! Saving of models.
 
 mod copy;
 mod fingerprint;
@@ -11,7 +11,7 @@ mod staging;
 mod values;
 
 pub use options::SaveOptions;
-pub use save::Saved;
+pub use save::SaveReport;
 #[doc(hidden)]
 pub use staging::Staging;
 #[doc(hidden)]

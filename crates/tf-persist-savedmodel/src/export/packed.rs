@@ -1,10 +1,10 @@
-//! Models written as they are, without TensorFlow: as a pack, as bytes, or as a folder. A pack, too, appears whole or not at all.
+//! Writes unchanged models without TensorFlow: as a pack, as bytes, or as a folder. Packs are written atomically as well.
 
 use std::fs::{self, File};
 use std::io::{self, Cursor, Write};
 use std::path::{Path, PathBuf};
 
-use super::save::{Saved, check_place};
+use super::save::{SaveReport, check_separate};
 use super::staging::{Parents, Staging, resolve, sync};
 use crate::container::pack::{self, Item, is_pack};
 use crate::error::{Error, Result};
@@ -13,7 +13,7 @@ use crate::saved_model::layout::{GRAPH_FILE, TEXT_GRAPH_FILE, parts_with};
 use crate::scratch::NewFile;
 
 impl SavedModel {
-    /// The model as the bytes of a [pack], which [`SavedModel::from_bytes`] opens. Equal models give equal bytes.
+    /// Returns the model as the bytes of a [pack], which [`SavedModel::from_bytes`] opens. Equal models give equal bytes.
     ///
     /// ```no_run
     /// # fn main() -> tf_persist_savedmodel::Result<()> {
@@ -39,58 +39,57 @@ impl SavedModel {
         Ok(bytes.into_inner())
     }
 
-    /// Writes the model to a [pack], as it is: every meta graph, and the fingerprint that it has. Equal models give equal packs. The
-    /// target appears whole or not at all.
-    pub(super) fn pack(&self, target: &Path, overwrite: bool) -> Result<Saved> {
+    /// Writes the unchanged model to a [pack], with every meta graph and the fingerprint. Equal models give equal packs.
+    pub(super) fn pack(&self, target: &Path, overwrite: bool) -> Result<SaveReport> {
         let variables = self.variables()?;
-        check_place(self.path(), target)?;
+        check_separate(self.path(), target)?;
         StagedPack::begin(target, overwrite)?.publish(&files_of(self)?)?;
-        Ok(Saved::of(self.meta_graphs(), variables))
+        Ok(SaveReport::of(self.meta_graphs(), variables))
     }
 
-    /// Writes the model to a folder, as it is: what [`SavedModel::pack`] would put into a pack.
-    pub(super) fn unpack(&self, target: &Path, overwrite: bool) -> Result<Saved> {
+    /// Writes the unchanged model to a folder, with the files of [`SavedModel::pack`].
+    pub(super) fn unpack(&self, target: &Path, overwrite: bool) -> Result<SaveReport> {
         let variables = self.variables()?;
-        check_place(self.path(), target)?;
+        check_separate(self.path(), target)?;
         let staging = Staging::begin(target, overwrite)?;
         files_of(self)?.iter().try_for_each(|item| take_out(item, &staging))?;
         staging.publish()?;
-        Ok(Saved::of(self.meta_graphs(), variables))
+        Ok(SaveReport::of(self.meta_graphs(), variables))
     }
 }
 
-/// The files of a model, sorted: its graph as it was read, and its variables, assets and fingerprint as they are now.
+/// The files of a model, sorted: the graph as it was read, and other files as they are now.
 fn files_of(model: &SavedModel) -> Result<Vec<Item>> {
     let graph = model.file().file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut items = pack::of_files(model.files(), &parts_with(&graph))?;
     if !model.is_text()
         && let Some(item) = items.iter_mut().find(|item| item.name() == graph)
     {
-        // What was opened, which need not be what lies there by now. A text is not kept in memory.
+        // The bytes that were opened: the file may have changed. Texts are not kept in memory.
         item.replace(model.bytes().clone());
     }
     Ok(items)
 }
 
-/// Writes a file to its place in a staged folder.
+/// Writes a file to a staged folder.
 fn take_out(item: &Item, to: &Staging) -> Result<()> {
-    let place = to.path().join(item.name());
+    let path = to.path().join(item.name());
     let writing = || Error::io("write", to.shown(item.name()));
-    if let Some(folder) = place.parent() {
+    if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(writing())?;
     }
-    let mut file = File::create_new(place).map_err(writing())?;
+    let mut file = File::create_new(path).map_err(writing())?;
     item.for_each_piece(|piece| file.write_all(piece).map_err(writing()))
 }
 
-/// Packs the model in a folder that was staged: its files, each once, under the name of the target in one step.
+/// Packs the model of a staged folder.
 pub(super) fn publish_folder(folder: &Path, target: &Path, overwrite: bool) -> Result<()> {
     let graph = [GRAPH_FILE, TEXT_GRAPH_FILE].into_iter().find(|name| folder.join(name).is_file());
     let graph = graph.ok_or_else(|| Error::flawed(target, "it would be without a graph"))?;
     StagedPack::begin(target, overwrite)?.publish(&pack::of_folder(folder, &parts_with(graph))?)
 }
 
-/// Whether a pack may be written to `target`: it is not there, or a pack that may be overwritten.
+/// Checks that `target` does not exist, or is a pack that may be overwritten.
 pub(super) fn check(target: &Path, overwrite: bool) -> Result<()> {
     match fs::metadata(target) {
         Ok(found) if found.is_dir() => {
@@ -101,7 +100,7 @@ pub(super) fn check(target: &Path, overwrite: bool) -> Result<()> {
         Ok(_) if is_pack(target) => Ok(()),
         Ok(_) => Err(Error::Unsupported {
             path: target.to_path_buf(),
-            reason: "it is something else than a whole pack, which is not overwritten".into(),
+            reason: "it is not a complete pack, so it is not overwritten".into(),
             hint: Some("name another target, or delete the file yourself".into()),
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound && target.is_symlink() => Err(Error::Unsupported {
@@ -114,10 +113,10 @@ pub(super) fn check(target: &Path, overwrite: bool) -> Result<()> {
     }
 }
 
-/// A file in a hidden folder beside its target. Dropped without [`StagedPack::publish`], it vanishes.
+/// A file in a hidden folder beside its target. It is deleted when dropped without [`StagedPack::publish`].
 struct StagedPack {
     file: NewFile,
-    /// Dropped after the file that stands in them.
+    /// Dropped after the file inside them.
     parents: Parents,
     target: PathBuf,
     overwrite: bool,
@@ -132,15 +131,15 @@ impl StagedPack {
             return Err(Error::Io { action: "write a pack to", path: target, source });
         };
         let parents = Parents::make(parent)?;
-        // Its own words name the hidden folder, which nobody asked for.
+        // The error itself names the hidden folder.
         let creating = |error: io::Error| Error::io("create a file in", parent)(error.kind().into());
         let file = NewFile::beside(&target).map_err(creating)?;
         Ok(Self { file, parents, target, overwrite })
     }
 
-    /// Writes these files, makes the pack durable and gives it its name, in one step.
+    /// Writes these files, syncs the pack to disk, and renames it to the target.
     fn publish(self, items: &[Item]) -> Result<()> {
-        // Dropped in the reverse order: the file, then the folders above it.
+        // Dropped in reverse order: the file, then the folders above it.
         let Self { parents: _parents, mut file, target, overwrite } = self;
         pack::write(&mut file, items, |error| Error::io("write", &target)(error))?;
         file.as_file().sync_all().map_err(Error::io("write to disk", &target))?;

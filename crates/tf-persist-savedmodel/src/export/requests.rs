@@ -1,4 +1,4 @@
-//! The recorded requests of a model whose signatures change: TensorFlow Serving does not load a model that it cannot warm up.
+//! Adapts recorded requests to changed signatures: TensorFlow Serving does not load a model that it cannot warm up.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 use crate::saved_model::DEFAULT_SIGNATURE;
 use crate::warmup::{FILE, SEQUENCE_FILE, tfrecord};
 
-/// Leaves those requests that ask a signature which is kept, under the name it now has. Without any, the file goes. A sequence, whose
-/// answers depend on all requests before, stays as a whole or not at all. Says whether one goes.
+/// Keeps the requests to kept signatures, under their new names. A file without requests is removed. A sequence, whose answers depend on all
+/// requests before, is kept or removed as a whole. Returns whether one was removed.
 ///
 /// # Errors
 /// If a file is damaged.
@@ -28,7 +28,7 @@ pub(super) fn fit(source: &Path, staging: &Staging, kept: &BTreeMap<String, Stri
     Ok(had_sequence && !sequence.exists())
 }
 
-/// A file of recorded requests in a model that is being written.
+/// A file of recorded requests in a staged model.
 struct Recorded<'a> {
     name: &'static str,
     source: &'a Path,
@@ -75,7 +75,7 @@ impl Recorded<'_> {
     }
 
     fn for_each(&self, length: u64, mut take: impl FnMut(&[u8], PredictionLog) -> Result<()>) -> Result<()> {
-        // What is read is a copy of what stands there.
+        // Reads the copy; errors name the original.
         let (path, shown) = (self.staging.path().join(self.name), self.source.join(self.name));
         let file = File::open(&path).map_err(Error::io("open", &shown))?;
         let mut reader = tfrecord::Reader::new(&shown, BufReader::new(file), length);
@@ -89,7 +89,7 @@ impl Recorded<'_> {
     }
 }
 
-/// Gives a request the new names of its signatures, and says whether one is another; `None` if one is not kept.
+/// Renames the signatures of a request. Returns whether a name changed; `None` if a signature is not kept.
 fn rename(log: &mut PredictionLog, kept: &BTreeMap<String, String>) -> Option<bool> {
     let specs: Vec<&mut MessageField<ModelSpec>> = match log.log_type.as_mut()? {
         Log_type::PredictLog(log) => vec![&mut log.request.mut_or_insert_default().model_spec],
@@ -99,7 +99,7 @@ fn rename(log: &mut PredictionLog, kept: &BTreeMap<String, String>) -> Option<bo
             log.request.mut_or_insert_default().tasks.iter_mut().map(|task| &mut task.model_spec).collect()
         }
         Log_type::PredictStreamedLog(log) => log.request.iter_mut().map(|request| &mut request.model_spec).collect(),
-        // Feeds and fetches by the names of nodes, of which some may be gone.
+        // It feeds and fetches by names of nodes, which may be gone.
         _ => return None,
     };
     specs.into_iter().try_fold(false, |changed, spec| Some(changed | rename_spec(spec, kept)?))

@@ -1,4 +1,4 @@
-//! Saving: of a model as it lies there, without TensorFlow, and of one that runs, with its variables as they are now.
+//! Saves a model with the values of its checkpoint, of a session or of a training checkpoint.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,32 +21,32 @@ use crate::rewrite::prune::{self, Pruned};
 use crate::saved_model::layout::{GRAPH_FILE, STATE_FILE};
 use crate::saved_model::{MAX_FILE_BYTES, MetaGraph, SCHEMA_VERSION, SavedModel, TrainingState, Variable, Variables};
 
-/// What was saved.
+/// A report of a saved model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Saved {
+pub struct SaveReport {
     /// The number of meta graphs.
     pub meta_graphs: usize,
-    /// The names of the signatures, of all meta graphs, sorted.
+    /// The names of the signatures of all meta graphs, sorted.
     pub signatures: Vec<String>,
     /// The number of variables.
     pub variables: usize,
-    /// The tables whose contents are in the checkpoint, with the number of their entries; `None` if that was not counted.
+    /// The tables in the checkpoint, and the number of their entries; `None` if it was not counted.
     pub tables: Vec<(String, Option<usize>)>,
     /// The bytes of the variables and tables.
     pub variable_bytes: u64,
-    /// Which of them came from where, with [`SaveOptions::from_checkpoint`].
+    /// The source of each variable, with [`SaveOptions::from_checkpoint`].
     pub restored: Option<Mapping>,
-    /// Why that checkpoint was taken, where its path does not name it: a sentence.
+    /// A sentence on the choice of this checkpoint, if its path does not name it.
     pub note: Option<String>,
     /// Whether its recorded [sequence](crate::warmup::Sequence) was left out, because a signature that it calls is not kept.
     pub dropped_sequence: bool,
 }
 
 impl SavedModel {
-    /// Saves the model as a SavedModel folder, or as a [pack](crate::pack) if the target ends in `.tfpack`, without TensorFlow: the graph, the variables with their checksums checked, assets,
-    /// `assets.extra` and fingerprint. The target appears whole or not at all. Where no option asks for less, a pack and what comes out
-    /// of one have the files as they are: equal models make equal packs, byte for byte.
+    /// Saves the model as a SavedModel folder, or as a [pack](crate::pack) if the target ends in `.tfpack`, without TensorFlow: the graph, the
+    /// variables with checked checksums, assets, `assets.extra` and fingerprint. The target appears atomically. Without options that change the
+    /// model, files of packs stay as they are: equal models give equal packs, byte for byte.
     ///
     /// ```no_run
     /// use tf_persist_savedmodel::{SaveOptions, SavedModel};
@@ -59,9 +59,9 @@ impl SavedModel {
     /// ```
     ///
     /// # Errors
-    /// If the target is there and not empty (unless [`SaveOptions::overwrite`]), the disk is full, the model is damaged, or the
-    /// options do not fit it: a signature that it lacks, a variable that cannot become a constant.
-    pub fn save(&self, target: impl AsRef<Path>, options: SaveOptions) -> Result<Saved> {
+    /// If the target exists and is not empty (unless [`SaveOptions::overwrite`]), the disk is full, the model is damaged, or the options do not
+    /// fit it: an unknown signature, or a variable that cannot become a constant.
+    pub fn save(&self, target: impl AsRef<Path>, options: SaveOptions) -> Result<SaveReport> {
         let target = target.as_ref();
         let chosen = match &options.tags {
             Some(tags) => Some(self.meta_graph(Some(tags))?),
@@ -73,11 +73,11 @@ impl SavedModel {
             None => self.meta_graphs().iter().try_for_each(|meta_graph| self.check(meta_graph))?,
         }
         if let Some((path, how)) = &options.checkpoint {
-            // Of what goes anyway, nothing need be in the checkpoint.
+            // The checkpoint need not have variables that are pruned.
             let other = Restoring::find(self, path, how, options.rewrite.prunes())?;
             let (staging, saved) = stage(self, chosen, &Values::Checkpoint(&other), target, &options)?;
             staging.publish()?;
-            return Ok(Saved { note: other.note, ..saved });
+            return Ok(SaveReport { note: other.note, ..saved });
         }
         if chosen.is_none() && (is_pack_path(target) || self.is_packed()) {
             values::check_all(self)?;
@@ -91,24 +91,24 @@ impl SavedModel {
 }
 
 impl SavedModel {
-    /// As [`SavedModel::save`], of one meta graph of the model or of all that share its variables, with values from elsewhere.
+    /// As [`SavedModel::save`], with values from another source, for one meta graph or for all that share its variables.
     ///
     /// # Errors
-    /// As [`SavedModel::save`], and if other meta graphs of the file have variables that the source lacks, unless
-    /// [`SaveOptions::tags`] names the meta graph.
+    /// As [`SavedModel::save`], and if other meta graphs of the file have variables that the source lacks, unless [`SaveOptions::tags`] selects
+    /// the meta graph.
     pub fn save_values(
         &self,
         meta_graph: &MetaGraph,
         values: &dyn VariableSource,
         target: impl AsRef<Path>,
         options: &SaveOptions,
-    ) -> Result<Saved> {
+    ) -> Result<SaveReport> {
         let (staging, saved) = self.stage_values(meta_graph, values, target.as_ref(), options)?;
         staging.publish()?;
         Ok(saved)
     }
 
-    /// As [`SavedModel::save_values`] without the last step: the folder appears when it is published.
+    /// As [`SavedModel::save_values`], without publishing the folder.
     ///
     /// # Errors
     /// As [`SavedModel::save_values`].
@@ -119,7 +119,7 @@ impl SavedModel {
         values: &dyn VariableSource,
         target: &Path,
         options: &SaveOptions,
-    ) -> Result<(Staging, Saved)> {
+    ) -> Result<(Staging, SaveReport)> {
         if let Some(tags) = options.tags.as_ref().filter(|tags| !meta_graph.has_tags(tags)) {
             let available = vec![meta_graph.tags().to_vec()];
             let (path, asked) = (self.path().to_path_buf(), tags.clone());
@@ -135,7 +135,7 @@ impl SavedModel {
     }
 }
 
-impl Saved {
+impl SaveReport {
     pub(super) fn of(meta_graphs: &[MetaGraph], variables: &Variables) -> Self {
         let names: BTreeSet<&str> =
             meta_graphs.iter().flat_map(MetaGraph::signatures).map(|signature| signature.name.as_str()).collect();
@@ -152,22 +152,22 @@ impl Saved {
     }
 }
 
-/// The tables with the number of their entries.
+/// The tables, and the number of their entries.
 fn counted(variables: &Variables) -> Vec<(String, Option<usize>)> {
     let Some(index) = variables.index.as_ref().filter(|_| !variables.tables.is_empty()) else { return Vec::new() };
     let reader = CheckpointReader::new(index.clone());
     variables.tables.iter().map(|table| (table.name.clone(), table.entries(&reader))).collect()
 }
 
-/// Writes one meta graph, or all, into a folder that is still to appear.
+/// Writes one meta graph, or all, to a staged folder.
 fn stage(
     source: &SavedModel,
     chosen: Option<&MetaGraph>,
     values: &Values<'_>,
     target: &Path,
     options: &SaveOptions,
-) -> Result<(Staging, Saved)> {
-    check_place(source.path(), target)?;
+) -> Result<(Staging, SaveReport)> {
+    check_separate(source.path(), target)?;
     let staging = Staging::begin(target, options.overwrite)?;
     let saved = match chosen {
         Some(meta_graph) if options.rewrite.changes() => write_changed(source, meta_graph, values, &staging, options)?,
@@ -176,18 +176,18 @@ fn stage(
     Ok((staging, saved))
 }
 
-/// The graph as it is.
+/// Writes the unchanged graph.
 fn write_unchanged(
     source: &SavedModel,
     chosen: Option<&MetaGraph>,
     values: &Values<'_>,
     staging: &Staging,
-) -> Result<Saved> {
+) -> Result<SaveReport> {
     let variables = values.write_all(source, staging)?;
     let meta_graphs = chosen.map_or(source.meta_graphs(), std::slice::from_ref);
     match chosen {
         Some(meta_graph) if source.meta_graphs().len() > 1 => {
-            // No fingerprint: none is better than one of another file.
+            // No fingerprint is better than that of another file.
             fs::write(staging.path().join(GRAPH_FILE), source.with_only(meta_graph))
                 .map_err(Error::io("write", staging.shown(GRAPH_FILE)))?;
         }
@@ -204,18 +204,18 @@ fn write_unchanged(
         Some(index) => source.variables()?.again(index),
         None => Variables::none(),
     };
-    let saved = Saved::of(meta_graphs, &now);
-    Ok(Saved { restored: values.restoring().map(|restoring| restoring.mapping.clone()), ..saved })
+    let saved = SaveReport::of(meta_graphs, &now);
+    Ok(SaveReport { restored: values.restoring().map(|restoring| restoring.mapping.clone()), ..saved })
 }
 
-/// The graph changed after the options, with the variables it then has.
+/// Writes the changed graph, and the variables that it needs.
 fn write_changed(
     source: &SavedModel,
     meta_graph: &MetaGraph,
     values: &Values<'_>,
     staging: &Staging,
     options: &SaveOptions,
-) -> Result<Saved> {
+) -> Result<SaveReport> {
     let restoring = values.restoring();
     let values = values.open(source, staging)?;
     let reader = values.reader();
@@ -249,7 +249,7 @@ fn write_changed(
     write_graph(source, definition, staging)?;
     copy_fitting_parts(source.files(), &dropped_assets, staging)?;
     let dropped_sequence = requests::fit(source.path(), staging, &kept_signatures)?;
-    // Without the signature that it was trained by there is nothing to go on with.
+    // Training cannot resume without its signature.
     let trains = |state: &TrainingState| kept_signatures.get(&state.signature) == Some(&state.signature);
     if !TrainingState::of(source).ok().flatten().is_some_and(|state| trains(&state)) {
         let _ = fs::remove_file(staging.path().join(STATE_FILE));
@@ -258,7 +258,7 @@ fn write_changed(
         Some(index) => source.variables()?.again(index),
         None => Variables::none(),
     };
-    Ok(Saved {
+    Ok(SaveReport {
         meta_graphs: 1,
         signatures,
         variables: variables.all.len(),
@@ -285,18 +285,18 @@ fn write_graph(source: &SavedModel, definition: pb::MetaGraphDef, staging: &Stag
     fs::write(staging.path().join(GRAPH_FILE), bytes).map_err(Error::io("write", staging.shown(GRAPH_FILE)))
 }
 
-/// The target must not stand in the model it is made of, nor the model in the target.
-pub(super) fn check_place(source: &Path, target: &Path) -> Result<()> {
+/// Checks that neither of target and model contains the other.
+pub(super) fn check_separate(source: &Path, target: &Path) -> Result<()> {
     let (Ok(source), Ok(target)) = (source.canonicalize(), real(target)) else { return Ok(()) };
     if source == target || !(target.starts_with(&source) || source.starts_with(&target)) {
         return Ok(());
     }
-    let reason = if target.starts_with(&source) { "it stands in the model" } else { "the model stands in it" };
+    let reason = if target.starts_with(&source) { "it is inside the model" } else { "the model is inside it" };
     let hint = Some("name a target beside the model".into());
     Err(Error::Unsupported { path: target, reason: reason.into(), hint })
 }
 
-/// Several meta graphs share one set of variables. Writing back all of them is only right if the session holds every one.
+/// Checks that the saved variables cover all meta graphs, which share one checkpoint.
 fn check_coverage(source: &SavedModel, saved: Option<&CheckpointIndex>) -> Result<()> {
     if source.meta_graphs().len() == 1 {
         return Ok(());
@@ -325,17 +325,17 @@ fn copy_graph(source: &SavedModel, staging: &Staging) -> Result<()> {
     let name = source.file().file_name().unwrap_or_default();
     let (target, writing) = (staging.path().join(name), Error::io("write", staging.shown(name)));
     if source.is_text() {
-        // A text may say more than its binary form in memory.
+        // The text may have more information than its binary form in memory.
         return match source.files() {
             Files::Folder(_) => fs::copy(source.file(), target).map(drop).map_err(writing),
             packed => copy_part(packed, &name.to_string_lossy(), staging),
         };
     }
-    // What was loaded, which need not be what lies there by now.
+    // The bytes that were loaded: the file may have changed.
     fs::write(target, source.bytes()).map_err(writing)
 }
 
-/// A path without links, of which the last parts need not be there yet.
+/// Resolves the links of a path whose last parts may not exist yet.
 fn real(path: &Path) -> std::io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     let existing = path.ancestors().find(|folder| folder.exists()).unwrap_or(&path);

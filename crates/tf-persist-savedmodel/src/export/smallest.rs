@@ -1,15 +1,14 @@
-//! Graphs that are too small for TensorFlow to be optimised.
+//! Enlarges graphs that are too small for the optimiser of TensorFlow.
 
 use tf_persist_proto::tensorflow as pb;
 
 use crate::graph::{Graph, arguments, attr, free_name};
 
-/// TensorFlow's optimiser leaves graphs of fewer nodes alone (`kDefaultMinGraphNodes` in
+/// The optimiser of TensorFlow skips graphs with fewer nodes (`kDefaultMinGraphNodes` in
 /// `tensorflow/core/grappler/optimizers/meta_optimizer.cc`).
 const OPTIMISED_FROM: usize = 4;
 
-/// Adds nodes that do nothing to a graph that would not be optimised without them. A call that is not inlined takes twice as long as a
-/// small function.
+/// Adds unused nodes to a graph that is too small to be optimised: a call that is not inlined takes longer than a small function.
 pub(super) fn enlarge(definition: &mut pb::MetaGraphDef) {
     let graph = Graph::new(&definition.graph_def);
     let calls = graph.nodes.iter().any(|node| arguments(node, &graph).is_some());

@@ -1,4 +1,4 @@
-//! A folder that appears whole or not at all. Where the target is a pack, the folder is packed at the end.
+//! Writes a folder atomically. If the target is a pack, the folder is packed at the end.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,18 +12,18 @@ use crate::error::{Error, Result};
 use crate::saved_model::layout::{GRAPH_FILE, TEXT_GRAPH_FILE};
 use crate::scratch::Scratch;
 
-/// A folder in a hidden one beside its target. Dropped without [`Staging::publish`], it vanishes.
+/// A folder inside a hidden one beside its target. It is deleted when dropped without [`Staging::publish`].
 #[derive(Debug)]
 pub struct Staging {
     folder: PathBuf,
     scratch: Scratch,
-    /// Dropped after the folder that stands in them.
+    /// Dropped after the folder inside them.
     parents: Parents,
     target: PathBuf,
     overwrite: bool,
 }
 
-/// The folders above the target that had to be made. Dropped, they vanish again, unless there is something in them by then.
+/// The created folders above the target. They are deleted when dropped, if they are empty.
 #[derive(Debug)]
 pub(super) struct Parents(Vec<PathBuf>);
 
@@ -41,16 +41,17 @@ impl Parents {
 impl Drop for Parents {
     fn drop(&mut self) {
         for folder in &self.0 {
-            // One that is not empty stays, and so do those above it.
+            // Folders that are not empty stay.
             let _ = fs::remove_dir(folder);
         }
     }
 }
 
 impl Staging {
-    /// Begins a folder that shall become `target`.
+    /// Creates a folder that will become `target`.
     ///
-    /// Fails at once if the target may not be written: it is there and holds something, unless `overwrite`; or it is no folder.
+    /// # Errors
+    /// If the target is not a folder, or is not empty and `overwrite` is not set.
     #[doc(hidden)]
     pub fn begin(target: &Path, overwrite: bool) -> Result<Self> {
         check(target, overwrite)?;
@@ -60,16 +61,16 @@ impl Staging {
             return Err(Error::Io { action: "write a model to", path: target, source });
         };
         let parents = Parents::make(parent)?;
-        // Its own words name the hidden folder, which nobody asked for.
+        // The error itself names the hidden folder.
         let creating = |error: io::Error| Error::io("create a folder in", parent)(error.kind().into());
         let scratch = Scratch::beside(&target).map_err(creating)?;
-        // As readable as any other new folder: the process's mask says who may.
+        // With the permissions of any new folder, by the umask.
         let folder = scratch.path().join("model");
         fs::create_dir(&folder).map_err(creating)?;
         Ok(Self { folder, scratch, parents, target, overwrite })
     }
 
-    /// The place that a file of the folder will have, in it or in the pack, which is what errors name.
+    /// The final path of a file, for errors.
     #[doc(hidden)]
     pub fn shown(&self, name: impl AsRef<Path>) -> PathBuf {
         self.target.join(name)
@@ -81,10 +82,10 @@ impl Staging {
         &self.folder
     }
 
-    /// Makes everything durable and gives the folder its name, in one step.
+    /// Syncs everything to disk, and renames the folder to the target.
     #[doc(hidden)]
     pub fn publish(self) -> Result<()> {
-        // Dropped in the reverse order: the folder, then those above it.
+        // Dropped in reverse order: the folder, then those above it.
         let Self { parents: _parents, scratch, folder, target, overwrite } = self;
         if is_pack_path(&target) {
             packed::publish_folder(&folder, &target, overwrite)?;
@@ -94,9 +95,9 @@ impl Staging {
         let parent = target.parent().unwrap_or(Path::new("/"));
         let into = Error::io("move the finished model to", &target);
         match fs::symlink_metadata(&target) {
-            // The two folders change places, so that at no moment there is none; the old one goes with the hidden folder.
+            // The folders are exchanged, so that the target always exists; the old one is deleted with the hidden folder.
             Ok(_) if overwrite && !is_empty(&target)? => exchange(&folder, &target)?,
-            // An empty folder is replaced by a rename; one that was filled meanwhile makes the rename fail.
+            // A rename replaces an empty folder, and fails if it is no longer empty.
             _ => fs::rename(&folder, &target).map_err(into)?,
         }
         sync(parent)?;
@@ -104,7 +105,7 @@ impl Staging {
     }
 }
 
-/// The absolute path of a target. A link that leads somewhere stays a link: what it leads to is replaced.
+/// The absolute path of a target. For a link, that of its destination: the link stays.
 pub(super) fn resolve(target: &Path) -> Result<PathBuf> {
     match target.canonicalize() {
         Ok(real) => Ok(real),
@@ -112,7 +113,7 @@ pub(super) fn resolve(target: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Whether a model may be written to `target`: it is not there, or empty, or a model that may be overwritten.
+/// Checks that `target` does not exist, is empty, or is a model that may be overwritten.
 pub fn check(target: &Path, overwrite: bool) -> Result<()> {
     if is_pack_path(target) {
         return packed::check(target, overwrite);
@@ -128,7 +129,7 @@ pub fn check(target: &Path, overwrite: bool) -> Result<()> {
         Ok(_) if holds_model() => Ok(()),
         Ok(_) => Err(Error::Unsupported {
             path: target.to_path_buf(),
-            reason: "it holds something else than a model, which is not overwritten".into(),
+            reason: "it is not a model, so it is not overwritten".into(),
             hint: Some("name another target, or empty the folder yourself".into()),
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound && target.is_symlink() => Err(Error::Unsupported {
@@ -141,7 +142,7 @@ pub fn check(target: &Path, overwrite: bool) -> Result<()> {
     }
 }
 
-/// Two folders change places. Where the file system cannot do it in one step, the old one steps aside first.
+/// Exchanges two folders. If the file system does not support this, the old one is moved away first.
 fn exchange(new: &Path, target: &Path) -> Result<()> {
     let into = || Error::io("move the finished model to", target);
     match renameat_with(CWD, new, CWD, target, RenameFlags::EXCHANGE) {
@@ -153,7 +154,7 @@ fn exchange(new: &Path, target: &Path) -> Result<()> {
             let old = aside.path().join("old");
             fs::rename(target, &old).map_err(into())?;
             if let Err(error) = fs::rename(new, target) {
-                // Back to how it was; the first error is the one to tell.
+                // Restore the old folder, and report the first error.
                 let _ = fs::rename(&old, target);
                 return Err(into()(error));
             }
@@ -168,7 +169,7 @@ fn is_empty(folder: &Path) -> Result<bool> {
     Ok(entries.next().is_none())
 }
 
-/// Every file, then every folder from the inside out.
+/// Syncs every file, then every folder from the inside out.
 fn sync_tree(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
         let entry = entry.map_err(Error::io("read", folder))?;
@@ -203,18 +204,18 @@ mod tests {
     }
 
     #[test]
-    fn appears_whole_or_not_at_all() {
+    fn folder_is_published_whole() {
         let root = tempfile::tempdir().unwrap();
         let target = root.path().join("a/b/model");
         drop(staged(&target, false).unwrap());
-        assert!(names(root.path()).is_empty(), "the folders above it vanish as well");
+        assert!(names(root.path()).is_empty(), "the folders above it are deleted as well");
         staged(&target, false).unwrap().publish().unwrap();
         assert_eq!(names(&root.path().join("a/b")), ["model"]);
         assert_eq!(fs::read(target.join("variables/data")).unwrap(), b"new");
     }
 
     #[test]
-    fn an_empty_target_is_taken_and_a_full_one_refused() {
+    fn empty_target_is_accepted_and_full_one_refused() {
         let root = tempfile::tempdir().unwrap();
         let target = root.path().join("model");
         fs::create_dir(&target).unwrap();
@@ -224,12 +225,12 @@ mod tests {
     }
 
     #[test]
-    fn overwriting_changes_places_and_leaves_nothing_behind() {
+    fn overwriting_leaves_nothing_behind() {
         let root = tempfile::tempdir().unwrap();
         let target = root.path().join("model");
         fs::create_dir(&target).unwrap();
         fs::write(target.join("thesis"), "").unwrap();
-        assert!(staged(&target, true).is_err(), "what is no model is not overwritten");
+        assert!(staged(&target, true).is_err(), "only models are overwritten");
         fs::write(target.join("saved_model.pb"), "old").unwrap();
         let staging = staged(&target, true).unwrap();
         assert_eq!(names(&target), ["saved_model.pb", "thesis"]);
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_a_folder_stays_a_link() {
+    fn link_to_a_folder_stays_a_link() {
         let root = tempfile::tempdir().unwrap();
         let (real, link) = (root.path().join("v1"), root.path().join("current"));
         fs::create_dir(&real).unwrap();
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_or_a_root_as_target_is_refused() {
+    fn file_or_root_as_target_is_refused() {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("file");
         fs::write(&file, "").unwrap();
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_published_folder_is_as_readable_as_any_other() {
+    fn published_folder_has_the_usual_permissions() {
         let root = tempfile::tempdir().unwrap();
         let (target, other) = (root.path().join("model"), root.path().join("other"));
         staged(&target, false).unwrap().publish().unwrap();

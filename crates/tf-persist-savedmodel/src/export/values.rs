@@ -1,4 +1,4 @@
-//! Where the values of the variables come from, and how they get into a model that is written.
+//! Sources of the values of variables, and how they are written.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -24,26 +24,26 @@ use crate::saved_model::restored::Restored;
 use crate::shape::PartialShape;
 use crate::tensor::Tensor;
 
-/// What the names of a model's checkpoint begin with, in the folder `variables`.
+/// The file prefix of the checkpoint in the folder `variables`.
 const PREFIX: &str = "variables";
 
-/// Values of a model's variables other than those of its checkpoint, such as those that they have in a session.
+/// A source of values of variables other than the checkpoint of the model, such as a session.
 pub trait VariableSource {
-    /// Whether the source has values at all. If not, those of the model's checkpoint are written.
+    /// Whether the source has values. If not, those of the checkpoint are written.
     fn has_values(&self) -> bool;
 
-    /// Writes the values of all variables to a checkpoint, the names of whose files begin with `prefix`.
+    /// Writes the values of all variables to a checkpoint with this prefix.
     ///
     /// # Errors
     /// If a value cannot be read or written.
     fn write_checkpoint(&self, prefix: &Path) -> Result<()>;
 }
 
-/// Where the values come from.
+/// The source of the values.
 pub(super) enum Values<'a> {
-    /// The model's own checkpoint.
+    /// The checkpoint of the model.
     Artefact,
-    /// Something else, such as a session.
+    /// Another source, such as a session.
     Source(&'a dyn VariableSource),
     /// A training checkpoint.
     Checkpoint(&'a Restoring),
@@ -52,19 +52,18 @@ pub(super) enum Values<'a> {
 /// A training checkpoint that has the variables of a model.
 pub(super) struct Restoring {
     model: SavedModel,
-    /// What the model's graph declares; found out where shapes differ.
+    /// The declarations of the graph, read if shapes differ.
     declared: OnceCell<Declared>,
     own: CheckpointReader,
     other: CheckpointReader,
     pub(super) mapping: Mapping,
     options: RestoreOptions,
-    /// Why this checkpoint was taken, where the path does not name it.
+    /// A note on the choice of this checkpoint, if the path does not name it.
     pub(super) note: Option<String>,
 }
 
 impl Restoring {
-    /// Finds the variables of a model in a checkpoint. With `keep_for_now`, that some are missing is no error before
-    /// [`Restoring::check`].
+    /// Finds the variables of a model in a checkpoint. With `keep_for_now`, missing variables are reported by [`Restoring::check`] only.
     pub(super) fn find(model: &SavedModel, path: &Path, options: &RestoreOptions, keep_for_now: bool) -> Result<Self> {
         let Some(index) = &model.variables()?.index else {
             let reason = "it has no variables, for which a checkpoint could have values".to_owned();
@@ -93,7 +92,7 @@ impl Restoring {
         Ok(Self { model: model.clone(), declared, own, other, mapping, options: options.clone(), note })
     }
 
-    /// Whether the checkpoint has all that is kept, if it has to.
+    /// Checks that the checkpoint has the kept variables, if that is required.
     pub(super) fn check(&self, kept: Option<&[Restored]>) -> Result<()> {
         let needed = keys(kept.unwrap_or_default());
         if self.options.keep_missing || !self.mapping.kept.iter().any(|key| needed.contains(key.as_str())) {
@@ -110,7 +109,7 @@ impl Restoring {
         )
     }
 
-    /// What was found for the variables that are kept.
+    /// The mapping of the kept variables.
     pub(super) fn mapping_of(&self, kept: Option<&[Restored]>) -> Mapping {
         let mut mapping = self.mapping.clone();
         if let Some(kept) = kept {
@@ -126,7 +125,7 @@ impl Restoring {
     }
 }
 
-/// Finds the variables of a model, whose checkpoint goes first, in another checkpoint.
+/// Finds the variables of a model in another checkpoint. The checkpoint of the model comes first.
 fn find(
     model: &SavedModel,
     declared: &OnceCell<Declared>,
@@ -147,7 +146,7 @@ fn find(
 /// A checkpoint with the values, open for reading.
 pub(super) struct Opened {
     reader: Option<CheckpointReader>,
-    /// The folder it is in, if it was written for this.
+    /// Its folder, if it is temporary.
     _folder: Option<TempDir>,
 }
 
@@ -164,7 +163,7 @@ impl Values<'_> {
         if let Values::Checkpoint(restoring) = self { Some(restoring) } else { None }
     }
 
-    /// Writes all variables of a model into one that is being written. `None` if it has none.
+    /// Writes all variables to a staged model. `None` if there are none.
     pub(super) fn write_all(&self, source: &SavedModel, staging: &Staging) -> Result<Option<CheckpointIndex>> {
         if source.variables()?.index.is_none() {
             return Ok(None);
@@ -179,7 +178,7 @@ impl Values<'_> {
                 fs::create_dir(&folder).map_err(Error::io("create", staging.shown("variables")))?;
                 return restoring.write(&folder.join(PREFIX)).map(Some);
             }
-            // Variables that no saver restores are not in the session either.
+            // Variables that no saver restores are not in the session.
             _ => match source.files() {
                 Files::Folder(from) => {
                     check_links(from, "variables")?;
@@ -206,7 +205,7 @@ impl Values<'_> {
         if is_own {
             return Ok(Opened { reader: Some(CheckpointReader::new(index.clone())), _folder: None });
         }
-        // In the folder that becomes the model, so that it is on the same disk, and gone before the model is published.
+        // In the staged folder, so that it is on the same disk; deleted before publishing.
         let folder = tempfile::Builder::new().prefix("values-").tempdir_in(staging.path());
         let folder = folder.map_err(Error::io("create", staging.shown("variables")))?;
         let prefix = folder.path().join(PREFIX);
@@ -219,12 +218,12 @@ impl Values<'_> {
     }
 }
 
-/// The checkpoint's keys of what a graph restores.
+/// The keys of restored variables and tables.
 fn keys(kept: &[Restored]) -> BTreeSet<&str> {
     kept.iter().flat_map(|item| item.tensors.iter().map(|tensor| tensor.key.as_str())).collect()
 }
 
-/// Reads all variables of a model, and so compares every checksum.
+/// Reads all variables of a model, which checks every checksum.
 pub(super) fn check_all(source: &SavedModel) -> Result<()> {
     let Some(index) = &source.variables()?.index else { return Ok(()) };
     let reader = CheckpointReader::new(index.clone());
@@ -234,7 +233,7 @@ pub(super) fn check_all(source: &SavedModel) -> Result<()> {
     })
 }
 
-/// Writes those variables that are kept, all if nothing says which, and the object graph in place of the one that was there.
+/// Writes the kept variables (all for `None`), and a new object graph.
 pub(super) fn write_some(
     reader: &CheckpointReader,
     kept: Option<&[Restored]>,
@@ -256,7 +255,7 @@ pub(super) fn write_some(
     let folder = staging.path().join("variables");
     fs::create_dir(&folder).map_err(Error::io("create", staging.shown("variables")))?;
     let mut writer = CheckpointWriter::create(folder.join(PREFIX))?;
-    // First, as its key is the first; the order of the data is that of the keys in TensorFlow's files as well.
+    // First, because data are in the order of keys, as in files of TensorFlow.
     if let Some(tracked) = tracked {
         let bytes =
             tracked.write_to_bytes().map_err(|error| Error::flawed(&reader.index().prefix, error.to_string()))?;

@@ -53,19 +53,21 @@ impl<'a> Objects<'a> {
                 .children
                 .iter()
                 .filter_map(|child| Some((child.node_id, *others.get(&*child.local_name)?)));
-            todo.extend(same.map(|(saved, tracked)| (place(saved), place(tracked))));
+            todo.extend(same.map(|(saved, tracked)| (node_index(saved), node_index(tracked))));
         }
         // An optimizer's slots are not children.
         let pairs = self.pairs.clone();
         for (saved, tracked) in pairs {
             for slot in &self.saved.nodes[saved].slot_variables {
-                let original = self.pairs.get(&place(slot.original_variable_node_id)).copied();
+                let original = self.pairs.get(&node_index(slot.original_variable_node_id)).copied();
                 let mut others = self.tracked.nodes[tracked].slot_variables.iter();
                 let other = others.find(|other| {
-                    other.slot_name == slot.slot_name && Some(place(other.original_variable_node_id)) == original
+                    other.slot_name == slot.slot_name && Some(node_index(other.original_variable_node_id)) == original
                 });
                 if let Some(other) = other {
-                    self.pairs.entry(place(slot.slot_variable_node_id)).or_insert(place(other.slot_variable_node_id));
+                    self.pairs
+                        .entry(node_index(slot.slot_variable_node_id))
+                        .or_insert(node_index(other.slot_variable_node_id));
                 }
             }
         }
@@ -83,7 +85,7 @@ impl<'a> Objects<'a> {
             let inputs = node.input.iter().filter(|input| !is_control(input)).count();
             let captured = node.input.iter().take(inputs).skip(inputs.saturating_sub(bound.len()));
             for (input, id) in captured.zip(bound) {
-                found.extend(self.key(place(*id)).map(|key| (node_of(input), key)));
+                found.extend(self.key(node_index(*id)).map(|key| (node_of(input), key)));
             }
         }
         found
@@ -108,7 +110,7 @@ impl<'a> Objects<'a> {
 }
 
 /// A node id as an index. All of them were checked.
-pub(crate) fn place(id: i32) -> usize {
+pub(crate) fn node_index(id: i32) -> usize {
     usize::try_from(id).unwrap_or_default()
 }
 

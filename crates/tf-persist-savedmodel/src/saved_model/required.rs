@@ -190,7 +190,7 @@ impl SavedModel {
             let is_wanted = wanted.as_ref().is_none_or(|wanted| wanted.contains(&place));
             // An output without a dtype here has one in the graph that TensorFlow knows.
             if is_wanted && part.dtype != DType::Invalid && !part.dtype.is_supported() {
-                return Err(signature.unfetchable(&part.name, format!("no tensor here holds {}", part.dtype)));
+                return Err(signature.unfetchable(&part.name, format!("tensors of {} are not supported", part.dtype)));
             }
         }
         let tensors = signature.input_tensors();

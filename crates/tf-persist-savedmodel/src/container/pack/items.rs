@@ -149,7 +149,7 @@ impl Walk<'_> {
             return refuse("it is neither a file nor a folder".into(), None);
         }
         if self.above.contains(&real) {
-            return refuse("it links to a folder it stands in".into(), None);
+            return refuse("it links to a folder that contains it".into(), None);
         }
         let mut names = Vec::new();
         for entry in fs::read_dir(&real).map_err(Error::io("read", &shown))? {

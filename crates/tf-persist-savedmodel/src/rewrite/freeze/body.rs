@@ -1,4 +1,4 @@
-//! The rewriting of a body: the graph's top, or a function's.
+//! Rewrites a body: the top of the graph, or a function.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -7,21 +7,21 @@ use tf_persist_proto::tensorflow as pb;
 use super::super::prune::set_called;
 use super::functions::{Library, Specialised};
 use super::{Frozen, reads};
-use crate::graph::{Arguments, Body, HandleKind, HandleUse, is_control};
+use crate::graph::{Arguments, Body, Graph, HandleKind, HandleUse, is_control};
 
-/// Functions that call each other deeper than this are not followed. Real models nest a few.
+/// The deepest nesting of calls. Real models nest a few.
 const MAX_DEPTH: usize = 100;
 
-/// A body with values for handles.
+/// A rewritten body, with values instead of handles.
 pub(super) struct Rewritten {
     pub(super) nodes: Vec<pb::NodeDef>,
-    /// The tensors that are values now, under their old names.
+    /// The tensors that are values now, by their old names.
     pub(super) frozen: BTreeMap<String, Frozen>,
-    /// The tensors that have other names now.
+    /// Old and new names of tensors.
     pub(super) renamed: HashMap<String, String>,
 }
 
-/// A call, and which of its arguments are values now.
+/// A call, and its arguments that are values now.
 struct Call<'n> {
     call: Arguments<'n>,
     arguments: BTreeMap<usize, Frozen>,
@@ -32,7 +32,7 @@ struct Call<'n> {
 /// Rewrites the nodes of a body in which these tensors are values now.
 ///
 /// # Errors
-/// A sentence with the variable's name, if something else is done with it than to read it.
+/// A sentence with the name of the variable, if it is used in another way than to read it.
 pub(super) fn rewrite(
     nodes: &[pb::NodeDef],
     is_function: bool,
@@ -45,36 +45,77 @@ pub(super) fn rewrite(
     }
     let originals = library.originals();
     let graph = originals.graph();
-    let body = Body::new(nodes, is_function);
-    let mut todo: Vec<(String, Frozen)> =
-        frozen.iter().map(|(tensor, frozen)| (tensor.clone(), frozen.clone())).collect();
-    let mut tensors = frozen;
-    let mut reading: BTreeMap<usize, Frozen> = BTreeMap::new();
-    let mut passing: BTreeMap<usize, Vec<(usize, Frozen)>> = BTreeMap::new();
-    let mut calls: BTreeMap<usize, Call<'_>> = BTreeMap::new();
-    let mut changed: BTreeSet<usize> = BTreeSet::new();
-    while let Some((tensor, frozen)) = todo.pop() {
-        let mut found: Vec<(String, Frozen)> = Vec::new();
-        for &(place, position) in body.consumers(&tensor) {
-            let node = &nodes[place];
-            match HandleUse::new(node, position, frozen.kind, &graph) {
-                HandleUse::Read => drop(reading.insert(place, frozen.clone())),
+    let mut flow = Flow {
+        nodes,
+        body: Body::new(nodes, is_function),
+        tensors: BTreeMap::new(),
+        todo: Vec::new(),
+        reading: BTreeMap::new(),
+        passing: BTreeMap::new(),
+        calls: BTreeMap::new(),
+        changed: BTreeSet::new(),
+    };
+    flow.add(frozen);
+    flow.follow(&graph, library, depth)?;
+    Ok(flow.into_rewritten())
+}
+
+/// The ways that values take through a body.
+struct Flow<'n> {
+    nodes: &'n [pb::NodeDef],
+    body: Body<'n>,
+    /// The tensors that are values now.
+    tensors: BTreeMap<String, Frozen>,
+    /// Those of them that are still to be followed.
+    todo: Vec<(String, Frozen)>,
+    /// The nodes that read a value, by index.
+    reading: BTreeMap<usize, Frozen>,
+    /// The nodes that pass a value on, with the input that takes it.
+    passing: BTreeMap<usize, Vec<(usize, Frozen)>>,
+    calls: BTreeMap<usize, Call<'n>>,
+    /// The calls with new arguments.
+    changed: BTreeSet<usize>,
+}
+
+impl Flow<'_> {
+    /// Adds tensors that are values now.
+    fn add(&mut self, found: impl IntoIterator<Item = (String, Frozen)>) {
+        for (tensor, frozen) in found {
+            if self.tensors.insert(tensor.clone(), frozen.clone()).is_none() {
+                self.todo.push((tensor, frozen));
+            }
+        }
+    }
+
+    fn follow(&mut self, graph: &Graph<'_>, library: &mut Library, depth: usize) -> Result<(), String> {
+        while let Some((tensor, frozen)) = self.todo.pop() {
+            let mut found = self.visit(graph, &tensor, &frozen)?;
+            // Functions are made as late as possible, when most of their arguments are known.
+            if self.todo.is_empty() && found.is_empty() {
+                found = self.specialise(library, depth)?;
+            }
+            self.add(found);
+        }
+        Ok(())
+    }
+
+    /// Visits the nodes that take a tensor. Returns the tensors that they pass its value to.
+    fn visit(&mut self, graph: &Graph<'_>, tensor: &str, frozen: &Frozen) -> Result<Vec<(String, Frozen)>, String> {
+        let mut found = Vec::new();
+        for &(index, position) in self.body.consumers(tensor) {
+            let node = &self.nodes[index];
+            match HandleUse::new(node, position, frozen.kind, graph) {
+                HandleUse::Read => drop(self.reading.insert(index, frozen.clone())),
                 HandleUse::Pass(outputs) => {
-                    passing.entry(place).or_default().push((position, frozen.clone()));
-                    found.extend(outputs.into_iter().map(|index| (body.output(node, index), frozen.clone())));
+                    self.passing.entry(index).or_default().push((position, frozen.clone()));
+                    found.extend(outputs.into_iter().map(|output| (self.body.output(node, output), frozen.clone())));
                 }
+                // A reference is read where it becomes an argument, so the function gets a value already.
+                HandleUse::Call(..) if frozen.kind == HandleKind::Reference => {}
                 HandleUse::Call(call, argument) => {
-                    // A reference is read where it becomes an argument; what a function gets is a value already.
-                    if frozen.kind == HandleKind::Reference {
-                        continue;
-                    }
-                    let call = calls.entry(place).or_insert_with(|| Call {
-                        call,
-                        arguments: BTreeMap::new(),
-                        functions: Vec::new(),
-                    });
-                    call.arguments.insert(argument, frozen.clone());
-                    changed.insert(place);
+                    let new = Call { call, arguments: BTreeMap::new(), functions: Vec::new() };
+                    self.calls.entry(index).or_insert(new).arguments.insert(argument, frozen.clone());
+                    self.changed.insert(index);
                 }
                 HandleUse::Other => {
                     return Err(format!(
@@ -84,62 +125,66 @@ pub(super) fn rewrite(
                 }
             }
         }
-        // Functions are made once all their arguments are known, as far as they can be.
-        if todo.is_empty() && found.is_empty() {
-            for place in std::mem::take(&mut changed) {
-                let Some(call) = calls.get_mut(&place) else { continue };
-                let made = call.call.functions.iter().map(|name| library.specialise(name, &call.arguments, depth));
-                call.functions = made.collect::<Result<_, _>>()?;
-                for (index, frozen) in call.functions.iter().flat_map(|function| &function.returned) {
-                    found.push((output(&body, &nodes[place], &call.call, *index, &call.functions), frozen.clone()));
+        Ok(found)
+    }
+
+    /// Makes the functions of the changed calls. Returns the outputs of the calls that are values now.
+    fn specialise(&mut self, library: &mut Library, depth: usize) -> Result<Vec<(String, Frozen)>, String> {
+        let mut found = Vec::new();
+        for index in std::mem::take(&mut self.changed) {
+            let Some(call) = self.calls.get_mut(&index) else { continue };
+            let made = call.call.functions.iter().map(|name| library.specialise(name, &call.arguments, depth));
+            call.functions = made.collect::<Result<_, _>>()?;
+            for (output, frozen) in call.functions.iter().flat_map(|function| &function.returned) {
+                let name = output_name(&self.body, &self.nodes[index], &call.call, *output, &call.functions);
+                found.push((name, frozen.clone()));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Rewrites the nodes that take values.
+    fn into_rewritten(self) -> Rewritten {
+        let is_function = self.body.is_function();
+        let mut renamed = HashMap::new();
+        let mut result = Vec::with_capacity(self.nodes.len());
+        for (index, node) in self.nodes.iter().enumerate() {
+            let mut node = node.clone();
+            for (position, frozen) in self.passing.get(&index).into_iter().flatten() {
+                reads::pass(&mut node, frozen, *position);
+            }
+            if let Some(call) = self.calls.get(&index) {
+                rewrite_call(&mut node, call);
+            }
+            if let Some(frozen) = self.reading.get(&index) {
+                let rewritten = reads::rewrite(&mut node, frozen, is_function);
+                result.extend(rewritten.before);
+                if let (true, Some((old, new))) = (is_function, rewritten.output) {
+                    renamed.insert(format!("{}:{old}:0", node.name), format!("{}:{new}:0", node.name));
+                }
+            }
+            result.push(node);
+        }
+        if !renamed.is_empty() {
+            for input in result.iter_mut().flat_map(|node| &mut node.input).filter(|input| !is_control(input)) {
+                if let Some(new) = renamed.get(input) {
+                    input.clone_from(new);
                 }
             }
         }
-        for (tensor, frozen) in found {
-            if tensors.insert(tensor.clone(), frozen.clone()).is_none() {
-                todo.push((tensor, frozen));
-            }
-        }
+        Rewritten { nodes: result, frozen: self.tensors, renamed }
     }
-
-    let mut renamed = HashMap::new();
-    let mut result = Vec::with_capacity(nodes.len());
-    for (place, node) in nodes.iter().enumerate() {
-        let mut node = node.clone();
-        for (position, frozen) in passing.get(&place).into_iter().flatten() {
-            reads::pass(&mut node, frozen, *position);
-        }
-        if let Some(call) = calls.get(&place) {
-            rewrite_call(&mut node, call);
-        }
-        if let Some(frozen) = reading.get(&place) {
-            let rewritten = reads::rewrite(&mut node, frozen, is_function);
-            result.extend(rewritten.before);
-            if let (true, Some((old, new))) = (is_function, rewritten.output) {
-                renamed.insert(format!("{}:{old}:0", node.name), format!("{}:{new}:0", node.name));
-            }
-        }
-        result.push(node);
-    }
-    if !renamed.is_empty() {
-        for input in result.iter_mut().flat_map(|node| &mut node.input).filter(|input| !is_control(input)) {
-            if let Some(new) = renamed.get(input) {
-                input.clone_from(new);
-            }
-        }
-    }
-    Ok(Rewritten { nodes: result, frozen: tensors, renamed })
 }
 
-/// The name of a call's output.
-fn output(
+/// The name of an output of a call.
+fn output_name(
     body: &Body<'_>,
     node: &pb::NodeDef,
     call: &Arguments<'_>,
     index: usize,
     functions: &[Specialised],
 ) -> String {
-    // Where the op is the function itself, its outputs are named as the function's are.
+    // If the op is the function itself, the outputs have the names of the function.
     match (
         call.attributes.is_empty() && body.is_function(),
         functions.first().and_then(|function| function.outputs.get(index)),
@@ -149,20 +194,20 @@ fn output(
     }
 }
 
-/// A call of the functions that were made for its arguments.
+/// Rewrites a call for the functions that were made for its arguments.
 fn rewrite_call(node: &mut pb::NodeDef, call: &Call<'_>) {
     reads::forget_shapes(node);
-    // For each argument, the shape that a loop declares for it.
+    // The shapes that a loop declares for its arguments.
     node.attr.remove("output_shapes");
     for (argument, frozen) in &call.arguments {
-        let mut place = *argument;
+        let mut index = *argument;
         for types in call.call.types {
             let count = crate::graph::attr::list_of_types(node, types).len();
-            if place < count {
-                reads::set_type(node, types, place, frozen);
+            if index < count {
+                reads::set_type(node, types, index, frozen);
                 break;
             }
-            place -= count;
+            index -= count;
         }
     }
     if !call.call.is_loop {

@@ -1,4 +1,4 @@
-//! Functions made anew for arguments that are values where handles were.
+//! Copies of functions for arguments that are values instead of handles.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
@@ -8,19 +8,19 @@ use tf_persist_proto::tensorflow as pb;
 use super::{Frozen, body};
 use crate::graph::{Graph, free_name};
 
-/// How many functions are made of each, on average. Real models need one, or two.
+/// The most copies per function, on average. Real models need one or two.
 const MAX_PER_FUNCTION: usize = 20;
 
-/// The functions of a graph: as they were, and those that were made of them.
+/// The functions of a graph, and their copies.
 pub(super) struct Library {
     originals: Rc<Originals>,
     made: Vec<pb::FunctionDef>,
     names: HashSet<String>,
-    /// What was made of a function for given arguments.
+    /// The copy of a function for given arguments.
     known: HashMap<(String, Vec<(usize, i32)>), Specialised>,
 }
 
-/// The functions as they were.
+/// The original functions.
 pub(super) struct Originals(pb::GraphDef);
 
 impl Originals {
@@ -29,13 +29,13 @@ impl Originals {
     }
 }
 
-/// A function made for given arguments.
+/// A copy of a function for given arguments.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Specialised {
     pub(super) name: String,
     /// The names of its outputs.
     pub(super) outputs: Vec<String>,
-    /// Its outputs that are values where handles were.
+    /// The outputs that are values instead of handles.
     pub(super) returned: Vec<(usize, Frozen)>,
 }
 
@@ -51,26 +51,26 @@ impl Library {
         self.originals.clone()
     }
 
-    /// All functions, those that were made among them.
+    /// All functions, the copies included.
     pub(super) fn into_functions(self) -> Vec<pb::FunctionDef> {
         let mut functions = self.originals.0.library.function.clone();
         functions.extend(self.made);
         functions
     }
 
-    /// The function that takes values for these arguments.
+    /// Returns the copy of a function that takes values for these arguments.
     ///
     /// # Errors
-    /// A sentence, if it does something else with one of them than to read it.
+    /// A sentence, if the function uses one of them in another way than to read it.
     pub(super) fn specialise(
         &mut self,
         name: &str,
         arguments: &BTreeMap<usize, Frozen>,
         depth: usize,
     ) -> Result<Specialised, String> {
-        let key = (name.to_owned(), arguments.iter().map(|(place, frozen)| (*place, frozen.dtype.value())).collect());
+        let key = (name.to_owned(), arguments.iter().map(|(index, frozen)| (*index, frozen.dtype.value())).collect());
         if let Some(known) = self.known.get(&key) {
-            // The same dtypes, and perhaps other variables.
+            // The dtypes are the same; the variables may differ.
             let mut known = known.clone();
             for (_, frozen) in &mut known.returned {
                 let same = arguments.values().find(|argument| argument.dtype == frozen.dtype);
@@ -78,9 +78,9 @@ impl Library {
             }
             return Ok(known);
         }
-        // A graph can call a function in as many ways as there are sets of arguments.
+        // The number of copies is bounded only by the sets of arguments.
         if self.made.len() >= MAX_PER_FUNCTION * self.originals.0.library.function.len() {
-            return Err("its functions call each other in more ways than there is room for".to_owned());
+            return Err("its functions call each other in too many ways".to_owned());
         }
         let originals = self.originals.clone();
         let graph = originals.graph();
@@ -88,30 +88,30 @@ impl Library {
         let mut function = original.clone();
         let mut frozen = BTreeMap::new();
         let signature = function.signature.mut_or_insert_default();
-        for (place, value) in arguments {
-            let Some(argument) = signature.input_arg.get_mut(*place) else {
+        for (index, value) in arguments {
+            let Some(argument) = signature.input_arg.get_mut(*index) else {
                 return Err(format!("it calls the function `{name}` with more arguments than it takes"));
             };
             argument.type_ = value.dtype;
             argument.handle_data.clear();
             argument.experimental_full_type = None.into();
             frozen.insert(argument.name.clone(), value.clone());
-            if let Ok(place) = u32::try_from(*place) {
-                function.arg_attr.remove(&place);
-                function.resource_arg_unique_id.remove(&place);
+            if let Ok(index) = u32::try_from(*index) {
+                function.arg_attr.remove(&index);
+                function.resource_arg_unique_id.remove(&index);
             }
         }
         function.attr.remove("_input_shapes");
         let body = body::rewrite(&original.node_def, true, frozen, self, depth + 1)?;
         function.node_def = body.nodes;
         let mut returned = Vec::new();
-        for (place, output) in signature.output_arg.iter_mut().enumerate() {
+        for (index, output) in signature.output_arg.iter_mut().enumerate() {
             let Some(tensor) = function.ret.get_mut(&output.name) else { continue };
             if let Some(value) = body.frozen.get(tensor) {
                 output.type_ = value.dtype;
                 output.handle_data.clear();
                 output.experimental_full_type = None.into();
-                returned.push((place, value.clone()));
+                returned.push((index, value.clone()));
             }
             if let Some(new) = body.renamed.get(tensor) {
                 tensor.clone_from(new);
@@ -119,7 +119,7 @@ impl Library {
         }
         let outputs = signature.output_arg.iter().map(|output| output.name.clone()).collect();
         let wanted = format!("{name}_frozen");
-        // Not all the names that were given before are tried again.
+        // Avoids trying every name that is taken.
         let wanted = if self.names.contains(&wanted) { format!("{wanted}_{}", self.made.len()) } else { wanted };
         signature.name = free_name(&wanted, |name| self.names.contains(name));
         let made = Specialised { name: signature.name.clone(), outputs, returned };

@@ -1,12 +1,10 @@
-//! Variables as constants, so that TensorFlow can compute with them ahead of time.
+//! Freezing: variables become constants, so that TensorFlow can fold them ahead of time.
 //!
-//! A variable's node becomes a `Const` of the same name, and wherever its handle went now goes its value: through calls of functions
-//! and loops as well, each function rewritten for the arguments that are values now. The functions stay functions: TensorFlow
-//! inlines them when it loads the graph.
+//! The node of a variable becomes a `Const` of the same name, and its value goes wherever its handle went. In calls of functions and in
+//! loops, functions are copied for the arguments that are values now. They stay functions: TensorFlow inlines them when it loads the graph.
 
 mod body;
 mod functions;
-mod initialized;
 mod reads;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,14 +17,15 @@ use crate::checkpoint::CheckpointReader;
 use crate::error::{Error, Hint, Result};
 use crate::graph::attr::{self, ProtoType};
 use crate::graph::{Graph, HandleKind, Reachable, WrittenVariables, node_of, variable_kind};
-use crate::rewrite::prune::{forget_variables, make_local, nodes_of_variables, signature_roots, signature_tensors};
+use crate::rewrite::prune::{
+    assigned_by_init_op, forget_variables, init_ops, make_local, nodes_of_variables, signature_roots, signature_tensors,
+};
 use crate::saved_model::restored::Restored;
 use crate::saved_model::{InitSource, printable};
 use crate::tensor::proto;
 use functions::Library;
-use initialized::assigned_by_init_op;
 
-/// A variable whose value takes the place of its handle.
+/// A variable whose handle is replaced by its value.
 #[derive(Debug, Clone, PartialEq)]
 struct Frozen {
     /// The name of its node.
@@ -35,11 +34,11 @@ struct Frozen {
     kind: HandleKind,
 }
 
-/// Turns into constants what a pruned meta graph restores from a checkpoint.
+/// Turns the restored variables of a pruned meta graph into constants.
 ///
 /// # Errors
-/// If a kept signature does anything else with a variable than to read it, a table has its contents in the checkpoint, or the
-/// constants would take more than a protobuf can hold.
+/// If a kept signature uses a variable in another way than to read it, a table has its contents in the checkpoint, or the constants exceed
+/// the limit of protobuf.
 pub(crate) fn freeze(
     file: &Path,
     definition: &mut pb::MetaGraphDef,
@@ -77,7 +76,7 @@ pub(crate) fn freeze(
     graph.library.mut_or_insert_default().function = library.into_functions();
     forget_variables(definition, &names);
     make_local(definition);
-    forget_init_signature(definition);
+    remove_init_signature(definition);
     drop_unreached(definition);
     check_others(file, definition)
 }
@@ -89,7 +88,7 @@ fn unsupported(file: &Path, reason: String) -> Error {
     Error::CannotExport { path: file.to_path_buf(), reason, hint }
 }
 
-/// Refuses a variable that is written: by which signature, or by the init op, unless it stays a variable that the init op fills.
+/// Refuses variables that a signature writes, or the init op, except those that stay variables.
 fn refuse_written(
     file: &Path,
     definition: &pb::MetaGraphDef,
@@ -120,7 +119,8 @@ fn refuse_written(
             .then(|| Hint::new("leave that signature out").set_to("signatures", reading.join(",")));
         return Err(Error::CannotExport { path, reason, hint: others.or(hint) });
     }
-    let writes = WrittenVariables::new(&graph, &Reachable::new(&graph, init_ops(definition).iter().map(String::as_str)));
+    let writes =
+        WrittenVariables::new(&graph, &Reachable::new(&graph, init_ops(definition).iter().map(String::as_str)));
     let mut constants = names.iter().filter(|name| !initialized.contains(**name));
     match constants.find_map(|variable| Some((*variable, writes.op(variable)?))) {
         None => Ok(()),
@@ -137,27 +137,15 @@ fn refuse_written(
     }
 }
 
-/// The ops that run whenever the model is loaded.
-fn init_ops(definition: &pb::MetaGraphDef) -> Vec<String> {
-    let collections = [InitSource::MainOp.name(), InitSource::LegacyInitOp.name(), "table_initializer"];
-    let collections = collections.iter().filter_map(|name| definition.collection_def.get(*name));
-    let named = collections.filter_map(|collection| match &collection.kind {
-        Some(Kind::NodeList(list)) => Some(list.value.clone()),
-        _ => None,
-    });
-    let signature = definition.signature_def.get(InitSource::Signature.name()).map(signature_tensors);
-    named.chain(signature).flatten().collect()
-}
-
-/// TensorFlow 2 names its init op twice: among the signatures and in a collection. Without an object graph, Python takes the first
-/// for a signature like any other, which it cannot be.
-fn forget_init_signature(definition: &mut pb::MetaGraphDef) {
+/// Removes the init op from the signatures, where TensorFlow 2 names it besides the collection. Without an object graph, Python would take it
+/// for an ordinary signature.
+fn remove_init_signature(definition: &mut pb::MetaGraphDef) {
     if definition.collection_def.contains_key(InitSource::MainOp.name()) {
         definition.signature_def.remove(InitSource::Signature.name());
     }
 }
 
-/// A variable that is left has to get its value from somewhere: an init op, since no checkpoint is.
+/// Checks that an init op fills every variable that is left: there is no checkpoint.
 fn check_others(file: &Path, definition: &pb::MetaGraphDef) -> Result<()> {
     let graph = Graph::new(&definition.graph_def);
     let reach = Reachable::new(&graph, graph.nodes.iter().map(|node| node.name.as_str()));
@@ -166,7 +154,7 @@ fn check_others(file: &Path, definition: &pb::MetaGraphDef) -> Result<()> {
         None => Ok(()),
         Some(variable) => {
             let reason = format!(
-                "the variable `{}` cannot become a constant: the graph's saver does not restore it, so its value is not known",
+                "the variable `{}` cannot become a constant: the graph's saver does not restore it, so its value is unknown",
                 variable.name
             );
             Err(unsupported(file, reason))
@@ -174,7 +162,7 @@ fn check_others(file: &Path, definition: &pb::MetaGraphDef) -> Result<()> {
     }
 }
 
-/// Takes out the nodes and functions that nothing needs any more: what assigned and initialised variables, functions as they were.
+/// Removes nodes and functions that are no longer needed: savers, initialisers and original functions.
 fn drop_unreached(definition: &mut pb::MetaGraphDef) {
     let (nodes, functions) = {
         let graph = Graph::new(&definition.graph_def);

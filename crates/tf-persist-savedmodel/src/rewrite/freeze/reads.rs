@@ -1,4 +1,4 @@
-//! The nodes that read a variable, as nodes that take its value.
+//! Rewrites nodes that read a variable into nodes that take its value.
 
 use tf_persist_proto::tensorflow as pb;
 
@@ -7,7 +7,7 @@ use crate::dtype::DType;
 use crate::graph::{HandleKind, attr, is_control};
 use crate::tensor::{Tensor, proto};
 
-/// What becomes of a node that reads: the nodes to be put before it, and its output's new name in a function, if that changes.
+/// The result of rewriting a node: nodes to insert before it, and the new name of its output in a function.
 #[derive(Debug, Default)]
 pub(super) struct Rewritten {
     pub(super) before: Vec<pb::NodeDef>,
@@ -15,7 +15,7 @@ pub(super) struct Rewritten {
     pub(super) output: Option<(&'static str, &'static str)>,
 }
 
-/// Rewrites a node that reads a variable, given what it reads.
+/// Rewrites a node that reads a variable.
 pub(super) fn rewrite(node: &mut pb::NodeDef, frozen: &Frozen, is_function: bool) -> Rewritten {
     let dtype = attr::proto_type(frozen.dtype);
     let mut rewritten = Rewritten::default();
@@ -24,7 +24,7 @@ pub(super) fn rewrite(node: &mut pb::NodeDef, frozen: &Frozen, is_function: bool
             become_op(node, "Identity", &[("dtype", None), ("T", Some(dtype))]);
             rewritten.output = Some(("value", "output"));
         }
-        // A gather along the first dimension that is no batch's (`resource_variable_ops.cc`).
+        // Gathers along the first dimension after those of the batch (`resource_variable_ops.cc`).
         (HandleKind::Resource, "ResourceGather") => {
             let batch_dims = node.attr.get("batch_dims").map_or(0, pb::AttrValue::i);
             let axis = Tensor::scalar(i32::try_from(batch_dims).unwrap_or_default());
@@ -59,13 +59,13 @@ pub(super) fn rewrite(node: &mut pb::NodeDef, frozen: &Frozen, is_function: bool
             *node = yes;
             rewritten.output = Some(("is_initialized", "output"));
         }
-        // Any op reads a reference, and takes a value as well.
+        // Ops that read a reference take a value as well.
         _ => {}
     }
     rewritten
 }
 
-/// Rewrites a node that hands a handle on, so that it hands the value on.
+/// Rewrites a node that passes a handle on, so that it passes the value on.
 pub(super) fn pass(node: &mut pb::NodeDef, frozen: &Frozen, position: usize) {
     if let Some(op) = node.op.strip_prefix("Ref") {
         node.op = op.to_owned();
@@ -78,16 +78,16 @@ pub(super) fn pass(node: &mut pb::NodeDef, frozen: &Frozen, position: usize) {
     forget_shapes(node);
 }
 
-/// Sets one of the dtypes that an attribute lists.
-pub(super) fn set_type(node: &mut pb::NodeDef, name: &str, place: usize, frozen: &Frozen) {
+/// Sets one of the dtypes in a list attribute.
+pub(super) fn set_type(node: &mut pb::NodeDef, name: &str, index: usize, frozen: &Frozen) {
     let mut types = attr::list_of_types(node, name);
-    if let Some(dtype) = types.get_mut(place) {
+    if let Some(dtype) = types.get_mut(index) {
         *dtype = frozen.dtype;
         node.attr.insert(name.to_owned(), attr::dtypes(types));
     }
 }
 
-/// Shapes that were noted for handles, which are scalars, are not those of the values.
+/// Removes recorded shapes: those of handles are scalars.
 pub(super) fn forget_shapes(node: &mut pb::NodeDef) {
     node.attr.remove("_output_shapes");
     node.attr.remove("_handle_shapes");

@@ -7,32 +7,32 @@ use tf_persist_proto::tensorflow::saved_object_graph::saved_object::Kind;
 
 use crate::graph::{Body, Graph, Reachable, arguments, tensor_of};
 
-/// Ops that read the file whose path they take, and no other.
+/// Ops that read only the file whose path they take.
 const READERS: [&str; 3] = ["InitializeTableFromTextFile", "InitializeTableFromTextFileV2", "ReadFile"];
 
-/// Adds all assets to what is reached where the path of one may lead to others: an op of a library reads a folder of which it is
-/// given one file, as decision forests do, and a path that is taken apart may become another.
+/// Adds all assets to what is reached, if the path of one may lead to others. Ops of decision forests read the folder of the given file, and
+/// string ops may turn a path into another.
 pub(super) fn require(definition: &pb::MetaGraphDef, graph: &Graph<'_>, reach: &mut Reachable) -> bool {
     let tensors = || definition.asset_file_def.iter().map(|file| file.tensor_info.name());
     let leads_on = tensors().any(|tensor| reach.has(graph, tensor) && leads_to_others(graph, reach, tensor));
     leads_on && reach.add_nodes(graph, tensors())
 }
 
-/// Whether anything else is done with the path of an asset than to read this file.
+/// Whether the path of an asset is used in another way than to read this file.
 fn leads_to_others(graph: &Graph<'_>, reach: &Reachable, asset: &str) -> bool {
     let top = Body::top(graph);
-    // Tensors that hold the path: at the top (no function), or in one.
+    // Tensors that hold the path: at the top (`None`), or in a function.
     let mut todo: Vec<(Option<&str>, String)> = vec![(None, tensor_of(asset).to_owned())];
     let mut seen: HashSet<(Option<&str>, String)> = todo.iter().cloned().collect();
     while let Some((function, tensor)) = todo.pop() {
         let inner = function.and_then(|name| graph.function(name)).map(Body::of_function);
         let body = inner.as_ref().unwrap_or(&top);
         let mut found: Vec<(Option<&str>, String)> = Vec::new();
-        for &(place, position) in body.consumers(&tensor) {
-            if function.is_none() && !reach.has_index(place) {
+        for &(index, position) in body.consumers(&tensor) {
+            if function.is_none() && !reach.has_index(index) {
                 continue;
             }
-            let node = &body.nodes[place];
+            let node = &body.nodes[index];
             if let Some(call) = arguments(node, graph) {
                 let Some(argument) = position.checked_sub(call.first) else { return true };
                 for callee in call.functions.iter().filter_map(|name| graph.function(name)) {
@@ -44,7 +44,7 @@ fn leads_to_others(graph: &Graph<'_>, reach: &Reachable, asset: &str) -> bool {
             }
             match (node.op.as_str(), position) {
                 ("Identity", _) | ("ReadVariableOp", _) => found.push((function, body.output(node, 0))),
-                // Whoever takes the variable may read the path.
+                // Readers of the variable get the path.
                 ("AssignVariableOp", 1) => found.extend(node.input.first().map(|input| (function, input.clone()))),
                 ("AssignVariableOp" | "VarIsInitializedOp", _) => {}
                 (op, _) if READERS.contains(&op) => {}
@@ -56,34 +56,33 @@ fn leads_to_others(graph: &Graph<'_>, reach: &Reachable, asset: &str) -> bool {
     false
 }
 
-/// The asset files whose tensors are reached, where each of them now stands in the list, and the names of files that nothing reads
-/// any more.
+/// The asset files whose tensors are reached, the new index of each asset, and the names of files that are no longer read.
 pub(super) fn kept(
     definition: &pb::MetaGraphDef,
     graph: &Graph<'_>,
     reach: &Reachable,
 ) -> (Vec<pb::AssetFileDef>, Vec<Option<i32>>, BTreeSet<String>) {
-    let (mut kept, mut places, mut dropped) = (Vec::new(), Vec::new(), BTreeSet::new());
-    let mut nobodys = BTreeSet::new();
+    let (mut kept, mut indices, mut dropped) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let mut unknown = BTreeSet::new();
     for (index, file) in definition.asset_file_def.iter().enumerate() {
         let tensor = file.tensor_info.name();
         let is_there = graph.place(tensor).is_some();
-        // One whose tensor is not in the graph is known to the object graph, if to anybody; its file may be anybody's.
+        // An asset without a tensor in the graph may belong to the object graph.
         if reach.has(graph, tensor) || !is_there && is_an_object(definition, index) {
-            places.push(i32::try_from(kept.len()).ok());
+            indices.push(i32::try_from(kept.len()).ok());
             kept.push(file.clone());
         } else {
-            places.push(None);
+            indices.push(None);
             if is_there {
                 dropped.insert(file.filename.clone())
             } else {
-                nobodys.insert(file.filename.clone())
+                unknown.insert(file.filename.clone())
             };
         }
     }
     dropped
-        .retain(|name| !nobodys.contains(name) && !kept.iter().any(|file: &pb::AssetFileDef| file.filename == *name));
-    (kept, places, dropped)
+        .retain(|name| !unknown.contains(name) && !kept.iter().any(|file: &pb::AssetFileDef| file.filename == *name));
+    (kept, indices, dropped)
 }
 
 /// Whether the object graph names the asset of this number.

@@ -1,4 +1,4 @@
-//! The collections of a pruned graph. They name nodes, which have to be there.
+//! The collections of a pruned graph, which may name only existing nodes.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -8,10 +8,10 @@ use tf_persist_proto::tensorflow::meta_graph::collection_def::{BytesList, Kind};
 use crate::graph::node_of;
 use crate::saved_model::variable_defs::{VARIABLE_COLLECTIONS, variable_definitions};
 
-/// Collections that describe parts of the graph which only training, or Python's own bookkeeping, makes use of.
+/// Collections that only training and the bookkeeping of Python use.
 const DROPPED: [&str; 5] = ["cond_context", "while_context", "queue_runners", "savers", "train_op"];
 
-/// The nodes that Python's loader looks up for the variables that are kept, which are those that `is_kept` says.
+/// The nodes that the loader in Python looks up for the variables chosen by `is_kept`.
 pub(crate) fn nodes_of_variables(definition: &pb::MetaGraphDef, is_kept: impl Fn(&str) -> bool) -> Vec<String> {
     let mut nodes = Vec::new();
     for variable in variable_definitions(definition) {
@@ -28,7 +28,7 @@ pub(crate) fn nodes_of_variables(definition: &pb::MetaGraphDef, is_kept: impl Fn
     nodes
 }
 
-/// Leaves in the collections what names nodes that are there.
+/// Removes entries that name missing nodes.
 pub(super) fn prune(definition: &mut pb::MetaGraphDef, has: impl Fn(&str) -> bool) {
     for name in DROPPED {
         definition.collection_def.remove(name);
@@ -55,7 +55,7 @@ pub(super) fn prune(definition: &mut pb::MetaGraphDef, has: impl Fn(&str) -> boo
         }
         _ => true,
     });
-    // Declarations of the ops that the graph uses: those that are gone need none.
+    // The definitions of ops that the graph no longer uses.
     if let Some(list) = definition.meta_info_def.as_mut().and_then(|info| info.stripped_op_list.as_mut()) {
         let mut used: HashSet<&str> = definition.graph_def.node.iter().map(|node| node.op.as_str()).collect();
         let functions = definition.graph_def.library.function.iter();
@@ -64,7 +64,7 @@ pub(super) fn prune(definition: &mut pb::MetaGraphDef, has: impl Fn(&str) -> boo
     }
 }
 
-/// Takes variables out of the collections, by the names of their nodes.
+/// Removes variables from the collections, by the names of their nodes.
 pub(crate) fn forget_variables(definition: &mut pb::MetaGraphDef, names: &BTreeSet<String>) {
     definition.collection_def.retain(|name, collection| match &mut collection.kind {
         Some(Kind::BytesList(list)) if VARIABLE_COLLECTIONS.contains(&name.as_str()) => {
@@ -78,8 +78,8 @@ pub(crate) fn forget_variables(definition: &mut pb::MetaGraphDef, names: &BTreeS
     });
 }
 
-/// Calls variables that no checkpoint has local ones: for others, Python makes a saver of its own where there is none, and looks
-/// for their values.
+/// Moves all variables to the collection of local variables. For others, Python creates a saver where there is none, and looks for their
+/// values.
 pub(crate) fn make_local(definition: &mut pb::MetaGraphDef) {
     let mut moved = Vec::new();
     for name in ["variables", "trainable_variables", "model_variables"] {

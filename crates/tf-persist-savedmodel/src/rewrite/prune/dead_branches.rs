@@ -13,8 +13,8 @@ use super::scalars::Scalars;
 use crate::graph::{Graph, attr, free_name, is_control, node_of, tensor_of};
 use crate::tensor::{Tensor, proto};
 
-/// Takes out the branches of a graph's top that are never taken. `fed` are the nodes whose value comes from outside, `fetched` the
-/// tensors that are asked for.
+/// Removes branches at the top of a graph that are never taken. `fed` are the nodes with values from outside, `fetched` the requested
+/// tensors.
 pub(super) fn remove(definition: &mut pb::MetaGraphDef, fed: &HashSet<String>, fetched: &[String]) {
     let rewritten = {
         let graph = Graph::new(&definition.graph_def);
@@ -25,22 +25,22 @@ pub(super) fn remove(definition: &mut pb::MetaGraphDef, fed: &HashSet<String>, f
     }
 }
 
-/// The conditions that are known, and what follows.
+/// Known conditions, and the nodes that are dead because of them.
 struct Settled {
-    /// The condition of each `Switch`, by place.
+    /// The known condition of each `Switch`, by index.
     conditions: BTreeMap<usize, bool>,
     /// The nodes that never run.
     dead: BTreeSet<usize>,
 }
 
 impl Settled {
-    /// `None` if no condition is known, or a `Merge` stays with several sides of which some are dead.
+    /// `None` if no condition is known, or a `Merge` would keep several inputs next to dead ones.
     fn of(graph: &Graph<'_>, fed: &HashSet<String>) -> Option<Self> {
         let scalars = Scalars::new(graph.nodes, BTreeMap::new(), fed);
         let switches = graph.nodes.iter().enumerate().filter(|(_, node)| is_switch(node));
         let condition = |node: &pb::NodeDef| scalars.value(node.input.get(1)?).map(|value| value != 0);
         let conditions: BTreeMap<usize, bool> =
-            switches.filter_map(|(place, node)| Some((place, condition(node)?))).collect();
+            switches.filter_map(|(index, node)| Some((index, condition(node)?))).collect();
         if conditions.is_empty() {
             return None;
         }
@@ -50,32 +50,32 @@ impl Settled {
             let alive = data(node).filter(|input| !settled.gives_nothing(graph, input)).count();
             is_merge(node) && alive > 1 && alive < data(node).count()
         };
-        let mut alive = graph.nodes.iter().enumerate().filter(|(place, _)| !settled.dead.contains(place));
+        let mut alive = graph.nodes.iter().enumerate().filter(|(index, _)| !settled.dead.contains(index));
         if alive.any(|(_, node)| is_split(node)) { None } else { Some(settled) }
     }
 
-    /// Whether a tensor, or a node that others wait for, never is.
+    /// Whether a tensor is never computed, or a control input never runs.
     fn gives_nothing(&self, graph: &Graph<'_>, input: &str) -> bool {
-        let Some(place) = graph.place(input) else { return false };
-        if self.dead.contains(&place) {
+        let Some(index) = graph.place(input) else { return false };
+        if self.dead.contains(&index) {
             return true;
         }
-        let condition = self.conditions.get(&place).filter(|_| !is_control(input));
+        let condition = self.conditions.get(&index).filter(|_| !is_control(input));
         condition.is_some_and(|value| tensor_of(input).ends_with(":1") != *value)
     }
 
-    /// Marks as dead what takes something that is dead.
+    /// Marks nodes with dead inputs as dead.
     fn spread(&mut self, graph: &Graph<'_>) {
         let mut consumers: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes.len()];
-        for (place, node) in graph.nodes.iter().enumerate() {
-            node.input.iter().filter_map(|input| graph.place(input)).for_each(|input| consumers[input].push(place));
+        for (index, node) in graph.nodes.iter().enumerate() {
+            node.input.iter().filter_map(|input| graph.place(input)).for_each(|input| consumers[input].push(index));
         }
         let switches = self.conditions.keys().copied();
-        let mut todo: Vec<usize> = switches.flat_map(|place| consumers[place].clone()).collect();
-        while let Some(place) = todo.pop() {
-            let node = &graph.nodes[place];
+        let mut todo: Vec<usize> = switches.flat_map(|index| consumers[index].clone()).collect();
+        while let Some(index) = todo.pop() {
+            let node = &graph.nodes[index];
             let is_dead = if is_merge(node) {
-                // What comes round again in a loop never comes if nothing goes in.
+                // A loop that is never entered never iterates.
                 let mut entries = data(node)
                     .filter(|input| graph.node(input).is_none_or(|from| !from.op.ends_with("NextIteration")))
                     .peekable();
@@ -83,40 +83,40 @@ impl Settled {
             } else {
                 node.input.iter().any(|input| self.gives_nothing(graph, input))
             };
-            if is_dead && self.dead.insert(place) {
-                todo.extend(&consumers[place]);
+            if is_dead && self.dead.insert(index) {
+                todo.extend(&consumers[index]);
             }
         }
     }
 
-    /// The nodes without those that are dead; a `Switch` and a `Merge` hand on the side that is alive. `None` if one is fetched that is dead.
+    /// The nodes that are alive; a `Switch` or `Merge` becomes an `Identity` of the side that is alive. `None` if a dead tensor is fetched.
     fn rewrite(&self, graph: &Graph<'_>, fetched: &[String]) -> Option<Vec<pb::NodeDef>> {
         if fetched.iter().any(|tensor| self.gives_nothing(graph, tensor)) {
             return None;
         }
         let mut nodes = Vec::with_capacity(graph.nodes.len());
-        for (place, node) in graph.nodes.iter().enumerate().filter(|(place, _)| !self.dead.contains(place)) {
+        for (index, node) in graph.nodes.iter().enumerate().filter(|(index, _)| !self.dead.contains(index)) {
             let mut node = node.clone();
             for input in &mut node.input {
-                // A switch has one output now.
+                // An `Identity` has one output.
                 let is_settled = graph.place(input).is_some_and(|source| self.conditions.contains_key(&source));
                 if is_settled && !is_control(input) {
                     *input = node_of(input).to_owned();
                 }
             }
-            let original = &graph.nodes[place];
+            let original = &graph.nodes[index];
             let dead_sides = is_merge(original) && data(original).any(|input| self.gives_nothing(graph, input));
-            if self.conditions.contains_key(&place) {
+            if self.conditions.contains_key(&index) {
                 let condition = node.input.remove(1);
                 node.input.push(format!("^{}", node_of(&condition)));
-                hand_on(&mut node);
+                become_identity(&mut node);
             } else if dead_sides {
                 let taken = data(original).position(|input| !self.gives_nothing(graph, input))?;
                 let input = data(&node).nth(taken)?.clone();
                 let control = node.input.iter().filter(|input| is_control(input)).cloned();
                 node.input = std::iter::once(input).chain(control).collect();
-                hand_on(&mut node);
-                nodes.extend(self.index_of(graph, place, taken));
+                become_identity(&mut node);
+                nodes.extend(self.index_of(graph, index, taken));
             }
             nodes.push(node);
         }
@@ -157,8 +157,8 @@ fn data(node: &pb::NodeDef) -> impl Iterator<Item = &String> {
     node.input.iter().filter(|input| !is_control(input))
 }
 
-/// Makes of a node one that hands on its first input.
-fn hand_on(node: &mut pb::NodeDef) {
+/// Turns a node into an `Identity` of its first input.
+fn become_identity(node: &mut pb::NodeDef) {
     node.op = if node.op.starts_with("Ref") { "RefIdentity" } else { "Identity" }.to_owned();
     for name in ["N", "_output_shapes"] {
         node.attr.remove(name);

@@ -1,5 +1,4 @@
-//! `If` and `Case` ops whose branch is the same in every run, as calls of that branch; in functions as well, where the condition may
-//! be an argument.
+//! Replaces `If` and `Case` ops whose branch is the same in every run by calls of that branch. In functions, the condition may be an argument.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -9,17 +8,16 @@ use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 use super::scalars::Scalars;
 use crate::graph::{Arguments, Graph, arguments, free_name, is_control, node_of};
 
-/// Functions that call each other deeper than this are not followed. Real models nest a few.
+/// The deepest nesting of calls that is followed. Real models nest a few.
 const MAX_DEPTH: usize = 100;
-/// How many functions are looked through, for each that the graph has. Real models need one, or two.
+/// The most visits per function, on average. Real models need one or two.
 const MAX_PER_FUNCTION: usize = 20;
 
-/// What the name of a function ends in that was made for known arguments.
+/// The suffix of copies of functions.
 const SUFFIX: &str = "_settled";
 
-/// Replaces the `If` and `Case` ops whose branch is known. `fed` are the nodes at the graph's top whose value comes from outside. With
-/// `in_functions`, functions get copies for the arguments that are known, and the originals stay. Gives the graph as it was before, if
-/// anything was replaced.
+/// Replaces `If` and `Case` ops whose branch is known. `fed` are the nodes at the top of the graph with values from outside. With
+/// `in_functions`, functions are copied for known arguments, and the originals stay. Returns the previous graph, if anything was replaced.
 pub(super) fn call(
     definition: &mut pb::MetaGraphDef,
     fed: &HashSet<String>,
@@ -48,16 +46,16 @@ pub(super) fn call(
 struct Rewriter<'a> {
     graph: &'a Graph<'a>,
     in_functions: bool,
-    /// How many more functions are looked through.
+    /// The visits that are left.
     left: usize,
     names: HashSet<String>,
-    /// The copy of a function for given arguments; `None` where it would be the function itself.
+    /// The copy of a function for known arguments; `None` if it would be the function itself.
     known: HashMap<(&'a str, BTreeMap<usize, i64>), Option<String>>,
     made: Vec<pb::FunctionDef>,
 }
 
 impl<'a> Rewriter<'a> {
-    /// The nodes of a body; `None` if they stay as they are.
+    /// Rewrites the nodes of a body; `None` if nothing changes.
     fn body(&mut self, scalars: &Scalars<'_>, nodes: &'a [pb::NodeDef], depth: usize) -> Option<Vec<pb::NodeDef>> {
         let mut changed: HashMap<usize, pb::NodeDef> = HashMap::new();
         for (index, original) in nodes.iter().enumerate() {
@@ -82,7 +80,7 @@ impl<'a> Rewriter<'a> {
         Some(nodes.iter().enumerate().map(node).collect())
     }
 
-    /// The functions that a node calls once what is known of their arguments is used; `None` if all stay as they are.
+    /// The functions that a node calls, with copies for known arguments; `None` if nothing changes.
     fn copies(
         &mut self,
         node: &pb::NodeDef,
@@ -104,18 +102,18 @@ impl<'a> Rewriter<'a> {
         Some(names.map(|(copy, original)| copy.unwrap_or_else(|| (*original).to_owned())).collect())
     }
 
-    /// Makes a copy of a function for known arguments.
+    /// Copies a function for known arguments; `None` if the copy would be the same.
     fn copy(&mut self, name: &'a str, known: &BTreeMap<usize, i64>, depth: usize) -> Option<String> {
         let key = (name, known.clone());
         if let Some(copy) = self.known.get(&key) {
             return copy.clone();
         }
         self.left = self.left.checked_sub(1).filter(|_| depth <= MAX_DEPTH)?;
-        // A function that calls itself keeps to the original.
+        // A recursive call keeps the original.
         self.known.insert(key.clone(), None);
         let original = self.graph.function(name)?;
         let argument =
-            |(place, value): (&usize, &i64)| Some((original.signature.input_arg.get(*place)?.name.as_str(), *value));
+            |(index, value): (&usize, &i64)| Some((original.signature.input_arg.get(*index)?.name.as_str(), *value));
         let nothing = HashSet::new();
         let scalars = Scalars::new(&original.node_def, known.iter().filter_map(argument).collect(), &nothing);
         let nodes = self.body(&scalars, &original.node_def, depth)?;
@@ -130,7 +128,7 @@ impl<'a> Rewriter<'a> {
         Some(copy)
     }
 
-    /// Whether a loop's body hands an argument on as it is.
+    /// Whether the body of a loop passes an argument on unchanged.
     fn is_invariant(&self, called: &Arguments<'_>, argument: usize) -> bool {
         const MAX_STEPS: usize = 10;
         let Some(body) = called.functions.get(1).and_then(|name| self.graph.function(name)) else { return false };
@@ -154,7 +152,7 @@ impl<'a> Rewriter<'a> {
     }
 }
 
-/// The number of the branch that an `If` (0: then) or a `Case` takes.
+/// The index of the branch that an `If` (0: then) or a `Case` takes, if it is known.
 fn index_of_branch(node: &pb::NodeDef, scalars: &Scalars<'_>) -> Option<usize> {
     let value = scalars.value(node.input.first()?)?;
     match node.op.as_str() {
@@ -162,7 +160,7 @@ fn index_of_branch(node: &pb::NodeDef, scalars: &Scalars<'_>) -> Option<usize> {
         "Case" | "StatelessCase" => {
             let Some(Value::List(branches)) = &node.attr.get("branches")?.value else { return None };
             let last = branches.func.len().checked_sub(1)?;
-            // Any other number takes the last (`tensorflow/core/kernels/functional_ops.cc`).
+            // Other indices select the last branch (`tensorflow/core/kernels/functional_ops.cc`).
             Some(usize::try_from(value).map_or(last, |value| value.min(last)))
         }
         _ => None,
@@ -175,7 +173,7 @@ fn branch_taken<'n>(node: &pb::NodeDef, scalars: &Scalars<'_>, called: Arguments
     Some(Arguments { functions: vec![function], ..called })
 }
 
-/// An `If` or a `Case` as the call of the branch that it takes.
+/// Turns an `If` or a `Case` into a call of the branch that it takes.
 fn call_of_branch(node: &pb::NodeDef, scalars: &Scalars<'_>) -> Option<pb::NodeDef> {
     let index = index_of_branch(node, scalars)?;
     let branch = match node.op.as_str() {
@@ -191,7 +189,7 @@ fn call_of_branch(node: &pb::NodeDef, scalars: &Scalars<'_>) -> Option<pb::NodeD
     let mut node = node.clone();
     node.op = if node.op.starts_with("Stateless") { "PartitionedCall" } else { "StatefulPartitionedCall" }.to_owned();
     let condition = node.input.remove(0);
-    // Not where it is a function's argument, for which nothing waits.
+    // Arguments of functions cannot be control inputs.
     if scalars.has_node(node_of(&condition)) {
         node.input.push(format!("^{}", node_of(&condition)));
     }
@@ -203,7 +201,7 @@ fn call_of_branch(node: &pb::NodeDef, scalars: &Scalars<'_>) -> Option<pb::NodeD
     Some(node)
 }
 
-/// Gives a node other functions to call: those that these attributes name, or the one that its op is.
+/// Replaces the functions that a node calls, in these attributes or as its op.
 pub(crate) fn set_called(node: &mut pb::NodeDef, attributes: &[&str], names: impl IntoIterator<Item = String>) {
     let mut names = names.into_iter();
     if attributes.is_empty() {

@@ -1,9 +1,10 @@
-//! A meta graph with some of its signatures, and with what they need alone.
+//! Prunes a meta graph to some of its signatures and what they need.
 
 mod aliases;
 mod assets;
 mod collections;
 mod dead_branches;
+mod initialized;
 mod initializers;
 mod known_branches;
 mod objects;
@@ -25,30 +26,31 @@ use crate::saved_model::restored::{Restored, restored};
 use crate::saved_model::{MetaGraph, MissingVariable, SavedModel, printable};
 use aliases::Aliases;
 pub(crate) use collections::{forget_variables, make_local, nodes_of_variables};
+pub(super) use initialized::{assigned_by_init_op, init_ops};
 use initializers::Initializers;
 pub(super) use known_branches::set_called;
 pub(crate) use signatures::{roots as signature_roots, tensors as signature_tensors};
 pub(crate) use whole::check as check_whole;
 
-/// A meta graph made smaller.
+/// A pruned meta graph.
 pub(crate) struct Pruned {
     pub(crate) definition: pb::MetaGraphDef,
-    /// The object graph for the checkpoint, if it had one.
+    /// The object graph for the checkpoint, if there was one.
     pub(crate) tracked: Option<pb::TrackableObjectGraph>,
-    /// What the graph restores from the checkpoint, of which nothing else stays; `None` if all of it does.
+    /// The variables and tables that stay in the checkpoint; `None` for all.
     pub(crate) kept: Option<Vec<Restored>>,
-    /// The signatures that stay, and the names they have now.
+    /// The old and new names of the kept signatures.
     pub(crate) signatures: BTreeMap<String, String>,
-    /// The files in `assets` that no kept part of the graph reads.
+    /// The files in `assets` that the pruned graph does not read.
     pub(crate) dropped_assets: BTreeSet<String>,
-    /// The functions that there were before.
+    /// The names of the functions before pruning.
     pub(crate) functions: BTreeSet<String>,
 }
 
-/// Prunes a meta graph after the options. `tracked` is the object graph that stands in the model's checkpoint.
+/// Prunes a meta graph. `tracked` is the object graph in the checkpoint of the model.
 ///
 /// # Errors
-/// If a signature is not there, or the graph restores its variables in a way that is not known here.
+/// If a signature does not exist, or the graph restores its variables in an unknown way.
 pub(crate) fn prune(
     source: &SavedModel,
     meta_graph: &MetaGraph,
@@ -56,60 +58,88 @@ pub(crate) fn prune(
     options: &Rewrite,
 ) -> Result<Pruned> {
     let mut definition = source.decode_meta_graph(meta_graph)?;
-    let damaged = |reason: String| Error::flawed(source.file(), reason);
-    // What no signature feeds has its default in all of them.
-    let before = if options.prunes() { settle(&mut definition, meta_graph, |_| true, true) } else { None };
-    let graph = Graph::new(&definition.graph_def);
-    let signatures = signatures::select(source, meta_graph, &definition, &graph, options)?;
+    let signatures = select_signatures(source, meta_graph, &mut definition, options)?;
+    if options.prunes() {
+        keep_needed(source, meta_graph, definition, tracked.as_ref(), signatures, options)
+    } else {
+        keep_all(source, meta_graph, definition, tracked.as_ref(), signatures)
+    }
+}
+
+/// Selects the signatures to keep. If anything is pruned, branches that they never take are removed from the graph.
+fn select_signatures(
+    source: &SavedModel,
+    meta_graph: &MetaGraph,
+    definition: &mut pb::MetaGraphDef,
+    options: &Rewrite,
+) -> Result<signatures::Kept> {
+    // A placeholder that no signature feeds has its default in all of them.
+    let before = if options.prunes() { settle(definition, meta_graph, |_| true, true) } else { None };
+    let signatures = signatures::select(source, meta_graph, definition, &Graph::new(&definition.graph_def), options)?;
     if options.prunes() {
         if let Some(before) = before.filter(|_| !options.frozen) {
             // Python calls the functions that the object graph names, not their copies.
             definition.graph_def = Some(before).into();
         }
-        settle(&mut definition, meta_graph, |name| signatures.contains_key(name), options.frozen);
+        settle(definition, meta_graph, |name| signatures.contains_key(name), options.frozen);
     }
-    let library = definition.graph_def.library.function.iter();
-    let functions: BTreeSet<String> = library.map(|function| function.signature.name.clone()).collect();
-    let graph = Graph::new(&definition.graph_def);
-    let has_objects = !definition.object_graph_def.nodes.is_empty();
-    if !options.prunes() {
-        let objects = tracked.as_ref().filter(|_| has_objects);
-        let graphs = match objects {
-            Some(tracked) => {
-                let objects = Objects::new(&definition, tracked).map_err(damaged)?;
-                let kept = objects.all_but_signatures(&signatures);
-                let assets: Vec<Option<i32>> = (0_i32..).take(definition.asset_file_def.len()).map(Some).collect();
-                Some(objects.keep(&kept, &signatures, |_| true, &assets))
-            }
-            None => None,
-        };
-        signatures::apply(&mut definition, meta_graph, &signatures, |_| true);
-        let tracked = graphs.map(|(saved, tracked)| {
-            definition.object_graph_def = Some(saved).into();
-            tracked
-        });
-        return Ok(Pruned { definition, tracked, kept: None, signatures, dropped_assets: BTreeSet::new(), functions });
-    }
+    Ok(signatures)
+}
 
-    let needs = Needs::of(source, meta_graph, &definition, &graph, tracked.as_ref(), &signatures, options)?;
+/// Keeps the whole graph, and only these signatures.
+fn keep_all(
+    source: &SavedModel,
+    meta_graph: &MetaGraph,
+    mut definition: pb::MetaGraphDef,
+    tracked: Option<&pb::TrackableObjectGraph>,
+    signatures: signatures::Kept,
+) -> Result<Pruned> {
+    let has_objects = !definition.object_graph_def.nodes.is_empty();
+    let graphs = match tracked.filter(|_| has_objects) {
+        Some(tracked) => {
+            let objects = Objects::new(&definition, tracked);
+            let objects = objects.map_err(|reason| Error::flawed(source.file(), reason))?;
+            let kept = objects.all_but_signatures(&signatures);
+            let assets: Vec<Option<i32>> = (0_i32..).take(definition.asset_file_def.len()).map(Some).collect();
+            Some(objects.keep(&kept, &signatures, |_| true, &assets))
+        }
+        None => None,
+    };
+    signatures::apply(&mut definition, meta_graph, &signatures, |_| true);
+    let tracked = graphs.map(|(saved, tracked)| {
+        definition.object_graph_def = Some(saved).into();
+        tracked
+    });
+    let functions = function_names(&definition);
+    Ok(Pruned { definition, tracked, kept: None, signatures, dropped_assets: BTreeSet::new(), functions })
+}
+
+/// Keeps these signatures and what they need.
+fn keep_needed(
+    source: &SavedModel,
+    meta_graph: &MetaGraph,
+    mut definition: pb::MetaGraphDef,
+    tracked: Option<&pb::TrackableObjectGraph>,
+    signatures: signatures::Kept,
+    options: &Rewrite,
+) -> Result<Pruned> {
+    let functions = function_names(&definition);
+    let graph = Graph::new(&definition.graph_def);
+    let needs = Needs::new(source, meta_graph, &definition, &graph, tracked, &signatures, options)?;
     let Needs { reach, kept, objects, required, groups } = needs;
-    let (assets, places, dropped_assets) = assets::kept(&definition, &graph, &reach);
+    let (assets, indices, dropped_assets) = assets::kept(&definition, &graph, &reach);
     let graphs = objects.map(|objects| {
         let nodes = objects.reached(&graph, &kept, &reach, &required);
-        objects.keep(&nodes, &signatures, |function| reach.functions().contains(function), &places)
+        objects.keep(&nodes, &signatures, |function| reach.functions().contains(function), &indices)
     });
     let (saved, tracked) = graphs.unzip();
     let saver = if options.frozen { None } else { saver::new_saver(&graph, &kept, tracked.as_ref())? };
 
-    let names: BTreeSet<String> = graph
-        .nodes
-        .iter()
-        .enumerate()
-        .filter(|(place, _)| reach.has_index(*place) || groups.iter().any(|(group, _)| group == place))
-        .map(|(_, node)| node.name.clone())
-        .collect();
+    let is_kept = |index: usize| reach.has_index(index) || groups.iter().any(|(group, _)| *group == index);
+    let names: BTreeSet<String> =
+        (0..graph.nodes.len()).filter(|index| is_kept(*index)).map(|index| graph.nodes[index].name.clone()).collect();
     let nodes = &mut definition.graph_def.mut_or_insert_default().node;
-    groups.into_iter().for_each(|(place, inputs)| nodes[place].input = inputs);
+    groups.into_iter().for_each(|(index, inputs)| nodes[index].input = inputs);
     signatures::apply(&mut definition, meta_graph, &signatures, |node| names.contains(node));
     definition.object_graph_def = saved.into();
     definition.asset_file_def = assets;
@@ -124,8 +154,13 @@ pub(crate) fn prune(
     Ok(Pruned { definition, tracked, kept: Some(kept), signatures, dropped_assets, functions })
 }
 
-/// Takes out the branches that no signature of those that `is_kept` names can take, with `in_functions` in functions as well. Gives the
-/// graph as it was before functions were called instead of branches, if any were.
+/// The names of the functions in the library.
+fn function_names(definition: &pb::MetaGraphDef) -> BTreeSet<String> {
+    definition.graph_def.library.function.iter().map(|function| function.signature.name.clone()).collect()
+}
+
+/// Removes branches that the signatures chosen by `is_kept` never take; with `in_functions` in functions as well. Returns the graph before
+/// `If` and `Case` ops were replaced, if any were.
 fn settle(
     definition: &mut pb::MetaGraphDef,
     meta_graph: &MetaGraph,
@@ -143,20 +178,20 @@ fn settle(
     known_branches::call(definition, &fed, in_functions)
 }
 
-/// What the kept signatures need of a meta graph.
+/// The parts of a meta graph that the kept signatures need.
 struct Needs<'a> {
     reach: Reachable,
-    /// What of it is restored from the checkpoint.
+    /// The needed variables and tables of the checkpoint.
     kept: Vec<Restored>,
     objects: Option<Objects<'a>>,
-    /// The objects that have to stay for it.
+    /// The objects that these need.
     required: BTreeSet<usize>,
-    /// The init ops that wait for others: each one's place among the nodes, and its new inputs.
+    /// The init ops that only have control inputs: the index of each node, and its new inputs.
     groups: Vec<(usize, Vec<String>)>,
 }
 
 impl<'a> Needs<'a> {
-    fn of(
+    fn new(
         source: &SavedModel,
         meta_graph: &MetaGraph,
         definition: &'a pb::MetaGraphDef,
@@ -177,9 +212,10 @@ impl<'a> Needs<'a> {
         let roots: Vec<String> =
             signatures.keys().flat_map(|name| signatures::roots(definition, graph, name)).collect();
         let mut reach = Reachable::new(graph, roots.iter().map(String::as_str));
-        let initializers = Initializers::of(graph, meta_graph);
-        // A variable that Python's loader looks up brings what initialises it, and that may be another variable.
-        let aliases = Aliases::of(graph);
+        let initializers = Initializers::new(graph, meta_graph);
+        // The loader in Python looks up the initialiser of each variable, which may need another variable.
+        let aliases = Aliases::new(graph);
+        let initialized = if options.frozen { assigned_by_init_op(definition, &restored) } else { BTreeSet::new() };
         let mut required = BTreeSet::new();
         let mut kept: Vec<Restored>;
         loop {
@@ -197,8 +233,10 @@ impl<'a> Needs<'a> {
                 .collect();
             is_new |= reach.add_nodes(graph, shared);
             kept = restored.iter().filter(|item| reach.has(graph, &item.holder)).cloned().collect();
-            // Those of variables that become constants are not looked up any more.
-            let becomes_constant = |node: &str| options.frozen && kept.iter().any(|item| node_of(&item.holder) == node);
+            // Variables that become constants are not looked up.
+            let becomes_constant = |node: &str| {
+                options.frozen && !initialized.contains(node) && kept.iter().any(|item| node_of(&item.holder) == node)
+            };
             let looked_up = nodes_of_variables(definition, |node| reach.has(graph, node) && !becomes_constant(node));
             is_new |= reach.add_nodes(graph, looked_up.iter().map(String::as_str));
             if !is_new {
@@ -209,7 +247,7 @@ impl<'a> Needs<'a> {
     }
 }
 
-/// What is restored of a meta graph: by its saver, and what that leaves out by us.
+/// The variables and tables that are restored: by the saver, and by us where it leaves them out.
 fn restored_of(
     source: &SavedModel,
     meta_graph: &MetaGraph,
@@ -246,8 +284,8 @@ fn restored_of(
     Ok(restored)
 }
 
-/// A node may be told to stand on the device of another (`loc:@other`), which TensorFlow then looks for.
-fn forget_neighbours(node: &mut pb::NodeDef, nodes: &BTreeSet<String>) {
+/// Removes colocation constraints (`loc:@other`) with nodes that are gone, which TensorFlow would look up.
+fn drop_colocations(node: &mut pb::NodeDef, nodes: &BTreeSet<String>) {
     let Some(Value::List(list)) = node.attr.get_mut("_class").and_then(|class| class.value.as_mut()) else { return };
     list.s.retain(|class| {
         let other = class.strip_prefix(b"loc:@").map(std::str::from_utf8);
@@ -258,11 +296,11 @@ fn forget_neighbours(node: &mut pb::NodeDef, nodes: &BTreeSet<String>) {
     }
 }
 
-/// Leaves these nodes and functions in the graph, and of what belongs to functions that which belongs to those.
+/// Keeps these nodes and functions, and the gradients of these functions.
 fn keep_nodes(definition: &mut pb::MetaGraphDef, nodes: &BTreeSet<String>, functions: &BTreeSet<String>) {
     let graph = definition.graph_def.mut_or_insert_default();
     graph.node.retain(|node| nodes.contains(&node.name));
-    graph.node.iter_mut().for_each(|node| forget_neighbours(node, nodes));
+    graph.node.iter_mut().for_each(|node| drop_colocations(node, nodes));
     if let Some(library) = graph.library.as_mut() {
         library.function.retain(|function| functions.contains(&function.signature.name));
         library.gradient.retain(|gradient| {

@@ -1,4 +1,4 @@
-//! What of the object graphs stays with some of the signatures.
+//! Prunes the two object graphs to some of the signatures.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -7,14 +7,14 @@ use tf_persist_proto::tensorflow::saved_object_graph::saved_object::Kind;
 
 use super::signatures::Kept;
 use crate::graph::{Graph, Reachable};
-use crate::saved_model::objects::{Objects, place};
+use crate::saved_model::objects::{Objects, node_index};
 use crate::saved_model::restored::Restored;
 
 /// The kind of object that holds the signatures (`signature_serialization._SignatureMap`).
 const SIGNATURE_MAP: &str = "signature_map";
 
 impl Objects<'_> {
-    /// Adds to `reach` what the objects need that belong to what is reached, and gives the nodes that have to stay for it.
+    /// Adds to `reach` what the objects of reached functions need. Returns the nodes of these objects.
     pub(super) fn require(&self, graph: &Graph<'_>, restored: &[Restored], reach: &mut Reachable) -> BTreeSet<usize> {
         let holders: HashMap<&str, &str> = restored
             .iter()
@@ -25,13 +25,13 @@ impl Objects<'_> {
             let mut todo: Vec<usize> = Vec::new();
             for (name, function) in &self.saved.concrete_functions {
                 if reach.functions().contains(name) {
-                    todo.extend(function.bound_inputs.iter().map(|id| place(*id)));
+                    todo.extend(function.bound_inputs.iter().map(|id| node_index(*id)));
                 }
             }
             let mut is_new = false;
             while let Some(node) = todo.pop() {
                 let object = &self.saved.nodes[node];
-                let children = object.children.iter().map(|child| place(child.node_id));
+                let children = object.children.iter().map(|child| node_index(child.node_id));
                 is_new |= required.insert(node);
                 match &object.kind {
                     Some(Kind::Variable(_)) => {
@@ -47,7 +47,7 @@ impl Objects<'_> {
                             usize::try_from(asset.asset_file_def_index).ok().and_then(|index| self.assets.get(index));
                         is_new |= file.is_some_and(|file| reach.add_nodes(graph, [file.tensor_info.name()]));
                     }
-                    // What makes and fills it stands beside it.
+                    // Its children create and fill it.
                     Some(Kind::Resource(_)) => {
                         for child in children.filter(|child| !self.functions(*child).is_empty()) {
                             is_new |= required.insert(child);
@@ -59,7 +59,7 @@ impl Objects<'_> {
                     _ => {}
                 }
                 for saveable in object.saveable_objects.values() {
-                    for node in [saveable.save_function, saveable.restore_function].map(place) {
+                    for node in [saveable.save_function, saveable.restore_function].map(node_index) {
                         is_new |= required.insert(node);
                         for function in self.functions(node) {
                             is_new |= reach.add_function(graph, function);
@@ -73,8 +73,7 @@ impl Objects<'_> {
         }
     }
 
-    /// The nodes that stay where only what is reached stays: those that `require` gave, those with something of it, and those on
-    /// the way to them.
+    /// The nodes to keep: those of [`Objects::require`], variables and functions that are reached, and the nodes on the paths to them.
     pub(super) fn reached(
         &self,
         graph: &Graph<'_>,
@@ -94,16 +93,16 @@ impl Objects<'_> {
             }
             _ => false,
         };
-        // From these upwards: whatever has one of them below it.
+        // Their ancestors.
         let mut parents: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (node, object) in self.saved.nodes.iter().enumerate() {
             for child in &object.children {
-                parents.entry(place(child.node_id)).or_default().push(node);
+                parents.entry(node_index(child.node_id)).or_default().push(node);
             }
         }
         let mut live: BTreeSet<usize> = required.clone();
         live.extend((0..self.saved.nodes.len()).filter(is_leaf));
-        // A function has what it captures below it, which others may capture as well: it stays only if it is reached itself.
+        // The children of a function are its captures, which other functions share: it is kept only if it is reached itself.
         let holds = |node: &usize| {
             let kind = &self.saved.nodes[*node].kind;
             !matches!(kind, Some(Kind::Function(_) | Kind::BareConcreteFunction(_) | Kind::CapturedTensor(_)))
@@ -113,27 +112,27 @@ impl Objects<'_> {
             let above = parents.get(&node).into_iter().flatten().copied().filter(holds);
             todo.extend(above.filter(|parent| live.insert(*parent)));
         }
-        // And of these, what the root leads to.
+        // Of these, the descendants of the root.
         let mut kept = required.clone();
         let mut todo = vec![0];
         todo.extend(required);
         while let Some(node) = todo.pop() {
             kept.insert(node);
-            let children = self.saved.nodes[node].children.iter().map(|child| place(child.node_id));
+            let children = self.saved.nodes[node].children.iter().map(|child| node_index(child.node_id));
             todo.extend(children.filter(|child| live.contains(child) && !kept.contains(child)));
         }
         kept.extend(self.signature_map());
         kept
     }
 
-    /// All nodes but those of signatures that go.
+    /// All nodes except those of removed signatures.
     pub(super) fn all_but_signatures(&self, signatures: &Kept) -> BTreeSet<usize> {
         let mut kept: BTreeSet<usize> = (0..self.saved.nodes.len()).collect();
         let Some(map) = self.signature_map() else { return kept };
         let gone = self.saved.nodes[map].children.iter().filter(|child| !signatures.contains_key(&child.local_name));
-        for node in gone.map(|child| place(child.node_id)) {
+        for node in gone.map(|child| node_index(child.node_id)) {
             let mut others = self.saved.nodes.iter().enumerate().filter(|(other, _)| *other != map);
-            if !others.any(|(_, other)| other.children.iter().any(|child| place(child.node_id) == node)) {
+            if !others.any(|(_, other)| other.children.iter().any(|child| node_index(child.node_id) == node)) {
                 kept.remove(&node);
             }
         }
@@ -170,7 +169,7 @@ impl Objects<'_> {
             pb::SavedObjectGraph { special_fields: self.saved.special_fields.clone(), ..Default::default() };
         for (name, function) in &self.saved.concrete_functions {
             let bound: Option<Vec<i32>> =
-                function.bound_inputs.iter().map(|id| numbers.get(&place(*id)).copied()).collect();
+                function.bound_inputs.iter().map(|id| numbers.get(&node_index(*id)).copied()).collect();
             if let Some(bound_inputs) = bound.filter(|_| has_function(name)) {
                 saved
                     .concrete_functions
@@ -185,7 +184,7 @@ impl Objects<'_> {
             keep_slots(&mut object.slot_variables, &numbers);
             object.saveable_objects.retain(|_, saveable| {
                 let ids =
-                    [saveable.save_function, saveable.restore_function].map(|id| numbers.get(&place(id)).copied());
+                    [saveable.save_function, saveable.restore_function].map(|id| numbers.get(&node_index(id)).copied());
                 let [Some(save_function), Some(restore_function)] = ids else { return false };
                 (saveable.save_function, saveable.restore_function) = (save_function, restore_function);
                 true
@@ -210,9 +209,9 @@ impl Objects<'_> {
         let mut tracked =
             pb::TrackableObjectGraph { special_fields: self.tracked.special_fields.clone(), ..Default::default() };
         let map = map.and_then(|map| self.pairs.get(&map)).copied();
-        let places: BTreeSet<usize> = kept.iter().filter_map(|node| self.pairs.get(node)).copied().collect();
-        let numbers = numbers(places.iter().copied());
-        for node in &places {
+        let indices: BTreeSet<usize> = kept.iter().filter_map(|node| self.pairs.get(node)).copied().collect();
+        let numbers = numbers(indices.iter().copied());
+        for node in &indices {
             let mut object = self.tracked.nodes[*node].clone();
             rename(&mut object.children, map == Some(*node), signatures);
             keep_references(&mut object.children, &numbers);
@@ -223,11 +222,11 @@ impl Objects<'_> {
     }
 }
 
-/// The function that stands for a signature in the object graph.
+/// The function of a signature in the object graph.
 pub(super) fn function_of<'a>(saved: &'a pb::SavedObjectGraph, signature: &str) -> Option<&'a str> {
     let map = &saved.nodes[signature_map(saved)?];
     let child = map.children.iter().find(|child| child.local_name == signature)?;
-    match &saved.nodes.get(place(child.node_id))?.kind {
+    match &saved.nodes.get(node_index(child.node_id))?.kind {
         Some(Kind::BareConcreteFunction(function)) => Some(&function.concrete_function_name),
         Some(Kind::Function(function)) => function.concrete_functions.first().map(String::as_str),
         _ => None,
@@ -236,7 +235,7 @@ pub(super) fn function_of<'a>(saved: &'a pb::SavedObjectGraph, signature: &str) 
 
 /// The object that holds the signatures.
 fn signature_map(saved: &pb::SavedObjectGraph) -> Option<usize> {
-    let mut children = saved.nodes.first()?.children.iter().map(|child| place(child.node_id));
+    let mut children = saved.nodes.first()?.children.iter().map(|child| node_index(child.node_id));
     children.find(|node| match saved.nodes.get(*node).and_then(|node| node.kind.as_ref()) {
         Some(Kind::UserObject(object)) => object.identifier == SIGNATURE_MAP,
         _ => false,
@@ -261,7 +260,7 @@ fn rename(children: &mut Vec<Reference>, is_map: bool, signatures: &Kept) {
 }
 
 fn keep_references(references: &mut Vec<Reference>, numbers: &BTreeMap<usize, i32>) {
-    references.retain_mut(|reference| match numbers.get(&place(reference.node_id)) {
+    references.retain_mut(|reference| match numbers.get(&node_index(reference.node_id)) {
         Some(number) => {
             reference.node_id = *number;
             true
@@ -272,8 +271,8 @@ fn keep_references(references: &mut Vec<Reference>, numbers: &BTreeMap<usize, i3
 
 fn keep_slots(slots: &mut Vec<Slot>, numbers: &BTreeMap<usize, i32>) {
     slots.retain_mut(|slot| {
-        let ids =
-            [slot.original_variable_node_id, slot.slot_variable_node_id].map(|id| numbers.get(&place(id)).copied());
+        let ids = [slot.original_variable_node_id, slot.slot_variable_node_id]
+            .map(|id| numbers.get(&node_index(id)).copied());
         let [Some(original), Some(variable)] = ids else { return false };
         (slot.original_variable_node_id, slot.slot_variable_node_id) = (original, variable);
         true

@@ -1,4 +1,4 @@
-//! A saver for some of the variables of a graph.
+//! Makes a saver for some of the variables of a graph.
 
 use tf_persist_proto::protobuf::{EnumOrUnknown, Message};
 use tf_persist_proto::tensorflow as pb;
@@ -7,16 +7,14 @@ use tf_persist_proto::tensorflow::saver::saver_def::CheckpointFormatVersion;
 use crate::checkpoint::OBJECT_GRAPH_KEY;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::graph::attr::{self, ProtoType};
+use crate::graph::attr;
 use crate::graph::{Graph, free_name};
 use crate::saved_model::restored::{Restored, SavedTensor};
 use crate::tensor::{Tensor, proto};
 
-/// The nodes of a saver for these, and what a meta graph says of it.
+/// Makes the nodes of a saver for these variables and tables, and its definition. `None` if there is nothing to save.
 ///
-/// The tensors are read and written under the keys that they have; the object graph is written with them, as Python does. The names begin with `saver`, or what is free.
-///
-/// None if there is nothing to save.
+/// Tensors keep their keys. The object graph is written with them, as in Python. All names begin with `saver`, or another free name.
 pub(crate) fn new_saver(
     graph: &Graph<'_>,
     kept: &[Restored],
@@ -25,108 +23,143 @@ pub(crate) fn new_saver(
     if kept.is_empty() {
         return Ok(None);
     }
-    let is_taken = |scope: &str| {
-        graph
-            .nodes
-            .iter()
-            .any(|node| node.name.strip_prefix(scope).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    let is_in = |node: &pb::NodeDef, scope: &str| {
+        node.name.strip_prefix(scope).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    let scope = free_name("saver", is_taken);
-    let name = |name: &str| format!("{scope}/{name}");
-    let filename = name("filename");
-    let tensors: Vec<&SavedTensor> = kept.iter().flat_map(|item| &item.tensors).collect();
-    let types: Vec<ProtoType> = tensors.iter().map(|tensor| tensor.dtype).collect();
+    let scope = free_name("saver", |scope| graph.nodes.iter().any(|node| is_in(node, scope)));
+    let builder = SaverBuilder { scope, nodes: Vec::new(), saved: Vec::new() };
+    builder.build(kept, object_graph).map(Some)
+}
 
-    let prefix = proto::to_proto(&Tensor::from_strings(&[], [b"model"])?);
-    let string = || attr::dtype(DType::String);
-    let mut nodes = vec![
-        attr::const_node(&name("filename/default"), prefix),
-        attr::node(
-            &filename,
-            "PlaceholderWithDefault",
-            &[&*name("filename/default")],
-            [("dtype", string()), ("shape", attr::shape(&[]))],
-        ),
-        strings(&name("restore/keys"), &tensors, |tensor| &tensor.key)?,
-        strings(&name("restore/slices"), &tensors, |tensor| &tensor.slice)?,
-    ];
-    let mut restore = attr::node(name("restore"), "RestoreV2", &[], [("dtypes", attr::dtypes(types.clone()))]);
-    restore.input = vec![filename.clone(), name("restore/keys"), name("restore/slices")];
+/// A saver that is being made.
+struct SaverBuilder {
+    /// The prefix of all names.
+    scope: String,
+    nodes: Vec<pb::NodeDef>,
+    /// The tensors that are written, in the order of the keys.
+    saved: Vec<String>,
+}
 
-    let object_graph = object_graph.map(Message::write_to_bytes).transpose();
-    let object_graph = object_graph.map_err(|error| Error::data("the object graph", error.to_string()))?;
-    let graph_key = SavedTensor {
-        key: OBJECT_GRAPH_KEY.into(),
-        slice: String::new(),
-        dtype: EnumOrUnknown::from_i32(DType::String.number()),
-    };
-    let mut saved_tensors = tensors.clone();
-    let mut save_types = types;
-    if object_graph.is_some() {
-        saved_tensors.push(&graph_key);
-        save_types.push(graph_key.dtype);
+impl SaverBuilder {
+    fn name(&self, name: &str) -> String {
+        format!("{}/{name}", self.scope)
     }
-    nodes.push(strings(&name("save/keys"), &saved_tensors, |tensor| &tensor.key)?);
-    nodes.push(strings(&name("save/slices"), &saved_tensors, |tensor| &tensor.slice)?);
-    let mut save = attr::node(name("save"), "SaveV2", &[], [("dtypes", attr::dtypes(save_types))]);
-    save.input = vec![filename.clone(), name("save/keys"), name("save/slices")];
-    let mut all = attr::node(name("restore_all"), "NoOp", &[], []);
-    let mut next = 0;
-    for (number, item) in kept.iter().enumerate() {
-        let mut restored: Vec<String> = Vec::new();
-        for _ in &item.tensors {
-            restored.push(if next == 0 { name("restore") } else { format!("{}:{next}", name("restore")) });
-            next += 1;
+
+    fn build(
+        mut self,
+        kept: &[Restored],
+        object_graph: Option<&pb::TrackableObjectGraph>,
+    ) -> Result<(Vec<pb::NodeDef>, pb::SaverDef)> {
+        let filename = self.add_filename()?;
+        let mut tensors: Vec<&SavedTensor> = kept.iter().flat_map(|item| &item.tensors).collect();
+        let restore = self.restore_node(&filename, &tensors)?;
+        let mut restore_all = attr::node(self.name("restore_all"), "NoOp", &[], []);
+        let mut next = 0;
+        for (number, item) in kept.iter().enumerate() {
+            let restored = (next..next + item.tensors.len()).map(|output| match output {
+                0 => restore.name.clone(),
+                output => format!("{}:{output}", restore.name),
+            });
+            next += item.tensors.len();
+            restore_all.input.push(format!("^{}", self.add_item(number, item, restored)));
         }
-        let (read, assign) = (name(&format!("read_{number}")), name(&format!("assign_{number}")));
+        let graph_key = SavedTensor {
+            key: OBJECT_GRAPH_KEY.into(),
+            slice: String::new(),
+            dtype: EnumOrUnknown::from_i32(DType::String.number()),
+        };
+        if let Some(object_graph) = object_graph {
+            let bytes = object_graph.write_to_bytes();
+            let bytes = bytes.map_err(|error| Error::data("the object graph", error.to_string()))?;
+            let value = proto::to_proto(&Tensor::from_strings(&[], [bytes])?);
+            let node = attr::const_node(&self.name("object_graph"), value);
+            self.saved.push(node.name.clone());
+            self.nodes.push(node);
+            tensors.push(&graph_key);
+        }
+        let save = self.save_node(&filename, &tensors)?;
+        let mut saved = attr::node(self.name("saved"), "Identity", &[&*filename], [("T", attr::dtype(DType::String))]);
+        saved.input.push(format!("^{}", save.name));
+        let definition = pb::SaverDef {
+            filename_tensor_name: format!("{filename}:0"),
+            save_tensor_name: format!("{}:0", saved.name),
+            restore_op_name: restore_all.name.clone(),
+            version: EnumOrUnknown::new(CheckpointFormatVersion::V2),
+            ..Default::default()
+        };
+        self.nodes.extend([save, saved, restore, restore_all]);
+        Ok((self.nodes, definition))
+    }
+
+    /// Adds the placeholder of the prefix, and returns its name.
+    fn add_filename(&mut self) -> Result<String> {
+        let (filename, default) = (self.name("filename"), self.name("filename/default"));
+        let prefix = proto::to_proto(&Tensor::from_strings(&[], [b"model"])?);
+        let attributes = [("dtype", attr::dtype(DType::String)), ("shape", attr::shape(&[]))];
+        self.nodes.push(attr::const_node(&default, prefix));
+        self.nodes.push(attr::node(&filename, "PlaceholderWithDefault", &[&*default], attributes));
+        Ok(filename)
+    }
+
+    /// The node that reads tensors. Adds the constants with their keys and slices.
+    fn restore_node(&mut self, filename: &str, tensors: &[&SavedTensor]) -> Result<pb::NodeDef> {
+        let (keys, slices) = (self.name("restore/keys"), self.name("restore/slices"));
+        self.add_keys_and_slices(&keys, &slices, tensors)?;
+        let types = attr::dtypes(tensors.iter().map(|tensor| tensor.dtype));
+        Ok(attr::node(self.name("restore"), "RestoreV2", &[filename, &keys, &slices], [("dtypes", types)]))
+    }
+
+    /// The node that writes tensors. Adds the constants with their keys and slices.
+    fn save_node(&mut self, filename: &str, tensors: &[&SavedTensor]) -> Result<pb::NodeDef> {
+        let (keys, slices) = (self.name("save/keys"), self.name("save/slices"));
+        self.add_keys_and_slices(&keys, &slices, tensors)?;
+        let types = attr::dtypes(tensors.iter().map(|tensor| tensor.dtype));
+        let mut save = attr::node(self.name("save"), "SaveV2", &[filename, &keys, &slices], [("dtypes", types)]);
+        save.input.append(&mut self.saved);
+        Ok(save)
+    }
+
+    fn add_keys_and_slices(&mut self, keys: &str, slices: &str, tensors: &[&SavedTensor]) -> Result<()> {
+        self.nodes.push(strings(keys, tensors, |tensor| &tensor.key)?);
+        self.nodes.push(strings(slices, tensors, |tensor| &tensor.slice)?);
+        Ok(())
+    }
+
+    /// Adds the nodes that read and assign a variable or table, and returns the name of the latter.
+    fn add_item(&mut self, number: usize, item: &Restored, restored: impl Iterator<Item = String>) -> String {
+        let (read, assign) = (self.name(&format!("read_{number}")), self.name(&format!("assign_{number}")));
         let dtype = attr::proto_type(item.tensors[0].dtype);
         let mut node = attr::node(&assign, &item.op, &[&*item.holder], []);
         node.input.extend(restored);
         match item.op.as_str() {
             "Assign" => {
-                save.input.push(item.holder.clone());
+                self.saved.push(item.holder.clone());
                 node.attr.insert("T".into(), dtype);
-                // A partitioned variable's shape is that of its slice, which TensorFlow checks as well.
+                // The shape of a partitioned variable is that of its slice, which TensorFlow checks as well.
                 node.attr.insert("validate_shape".into(), attr::boolean(true));
                 node.attr.insert("use_locking".into(), attr::boolean(true));
             }
             "AssignVariableOp" => {
-                nodes.push(attr::node(&read, "ReadVariableOp", &[&*item.holder], [("dtype", dtype.clone())]));
-                save.input.push(read);
+                self.nodes.push(attr::node(&read, "ReadVariableOp", &[&*item.holder], [("dtype", dtype.clone())]));
+                self.saved.push(read);
                 node.attr.insert("dtype".into(), dtype);
                 node.attr.insert("validate_shape".into(), attr::boolean(false));
             }
             _ => {
-                let types =
-                    [("Tkeys", dtype), ("Tvalues", attr::proto_type(item.tensors[item.tensors.len() - 1].dtype))];
-                nodes.push(attr::node(&read, "LookupTableExportV2", &[&*item.holder], types.clone()));
-                save.input.extend([read.clone(), format!("{read}:1")]);
-                node.attr.insert("Tin".into(), types[0].1.clone());
-                node.attr.insert("Tout".into(), types[1].1.clone());
+                let values = attr::proto_type(item.tensors[item.tensors.len() - 1].dtype);
+                let types = [("Tkeys", dtype.clone()), ("Tvalues", values.clone())];
+                self.nodes.push(attr::node(&read, "LookupTableExportV2", &[&*item.holder], types));
+                self.saved.extend([read.clone(), format!("{read}:1")]);
+                node.attr.insert("Tin".into(), dtype);
+                node.attr.insert("Tout".into(), values);
             }
         }
-        nodes.push(node);
-        all.input.push(format!("^{assign}"));
+        self.nodes.push(node);
+        assign
     }
-    if let Some(bytes) = object_graph {
-        let node = attr::const_node(&name("object_graph"), proto::to_proto(&Tensor::from_strings(&[], [bytes])?));
-        save.input.push(node.name.clone());
-        nodes.push(node);
-    }
-    let mut saved = attr::node(name("saved"), "Identity", &[&*filename], [("T", string())]);
-    saved.input.push(format!("^{}", save.name));
-    let definition = pb::SaverDef {
-        filename_tensor_name: format!("{filename}:0"),
-        save_tensor_name: format!("{}:0", saved.name),
-        restore_op_name: all.name.clone(),
-        version: EnumOrUnknown::new(CheckpointFormatVersion::V2),
-        ..Default::default()
-    };
-    nodes.extend([save, saved, restore, all]);
-    Ok(Some((nodes, definition)))
 }
 
-/// A constant with one string of each tensor.
+/// A constant with one string per tensor.
 fn strings(name: &str, tensors: &[&SavedTensor], string: impl Fn(&SavedTensor) -> &String) -> Result<pb::NodeDef> {
     let strings: Vec<&String> = tensors.iter().map(|tensor| string(tensor)).collect();
     attr::strings_node(name, &strings)

@@ -1,4 +1,4 @@
-//! Conditions and branch numbers that are the same in every run.
+//! Scalars with the same value in every run: conditions and branch indices.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -9,15 +9,15 @@ use crate::dtype::DType;
 use crate::graph::{attr, is_control, node_of};
 use crate::tensor::proto;
 
-/// How many nodes are visited for one value. Graphs have a handful between a condition and its default.
+/// The most nodes that are visited for one value. Graphs have a few between a condition and its default.
 const MAX_NODES: usize = 200;
 
-/// The scalars of a body (the graph's top, or a function's) that every run gives the same value. A truth value is 0 or 1.
+/// The known scalars of a body: the top of the graph, or a function. Booleans are 0 or 1.
 pub(super) struct Scalars<'a> {
     nodes: HashMap<&'a str, &'a pb::NodeDef>,
-    /// The values of the function's arguments, where they are known.
+    /// The known arguments of the function.
     arguments: BTreeMap<&'a str, i64>,
-    /// The nodes whose value comes from outside.
+    /// The nodes with values from outside.
     fed: &'a HashSet<String>,
 }
 
@@ -31,7 +31,7 @@ impl<'a> Scalars<'a> {
         self.nodes.contains_key(name)
     }
 
-    /// The value of a tensor.
+    /// The value of a tensor, if it is known.
     pub(super) fn value(&self, tensor: &str) -> Option<i64> {
         if is_control(tensor) {
             return None;
@@ -65,7 +65,7 @@ impl<'a> Scalars<'a> {
     }
 }
 
-/// The value of a scalar constant that is a truth value or an integer.
+/// The value of a scalar constant, if it is a boolean or an integer.
 fn scalar(tensor: &pb::TensorProto) -> Option<i64> {
     let tensor = proto::from_proto(tensor, 64).ok()?;
     if !tensor.shape().is_empty() {
@@ -79,7 +79,7 @@ fn scalar(tensor: &pb::TensorProto) -> Option<i64> {
     }
 }
 
-/// A value as the dtype that a `Cast` gives it.
+/// Casts a value as a `Cast` node does.
 fn cast(value: i64, node: &pb::NodeDef) -> Option<i64> {
     let Some(Value::Type(dtype)) = node.attr.get("DstT")?.value else { return None };
     match DType::from_number(dtype.value()) {

@@ -1,4 +1,4 @@
-//! Which signatures an export keeps, and under which names.
+//! Selects the signatures that an export keeps, and their names.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +10,17 @@ use crate::graph::{Graph, Reachable, WrittenVariables, arguments, node_of};
 use crate::rewrite::Rewrite;
 use crate::saved_model::{MetaGraph, SavedModel, is_called_after_training, printable};
 
-/// The signatures that are kept: the name each has, and the name it gets.
+/// The old and new names of the kept signatures.
 pub(super) type Kept = BTreeMap<String, String>;
 
-/// The signatures to keep, after the options.
+/// Selects the signatures to keep.
 ///
 /// If the graph is pruned and no list of signatures is given: the default one, and those that are not
-/// called after training and write no variable. Of a frozen model nobody can call a signature without outputs: it has no object graph,
-/// by which Python does.
+/// named after training and write no variable. A frozen model has no object graph, by which Python calls signatures without outputs, so it has
+/// none of them.
 ///
 /// # Errors
-/// If a named one is not there, two would get the same name, or none is left.
+/// If a named signature does not exist, two would get the same name, or none is left.
 pub(super) fn select(
     source: &SavedModel,
     meta_graph: &MetaGraph,
@@ -50,14 +50,14 @@ pub(super) fn select(
         }
         None => meta_graph.signatures().iter().map(|signature| signature.name.clone()).collect(),
     };
-    for (place, (old, _)) in options.renamed.iter().enumerate() {
+    for (index, (old, _)) in options.renamed.iter().enumerate() {
         meta_graph.signature(old)?;
-        if options.renamed[..place].iter().any(|(other, _)| other == old) {
-            return Err(refusal(source, format!("signature `{}` is to get two names", printable(old))));
+        if options.renamed[..index].iter().any(|(other, _)| other == old) {
+            return Err(refusal(source, format!("signature `{}` would get two names", printable(old))));
         }
-        // What is renamed is kept.
+        // A renamed signature must be kept.
         if !names.contains(old) {
-            return Err(refusal(source, format!("signature `{}` is to be renamed, and is not kept", printable(old))));
+            return Err(refusal(source, format!("signature `{}` is renamed but not kept", printable(old))));
         }
     }
     names.sort();
@@ -84,7 +84,7 @@ pub(super) fn select(
         let new = options.renamed.iter().find(|(old, _)| *old == name);
         let new = new.map_or_else(|| name.clone(), |(_, new)| new.clone());
         if new.is_empty() || new.starts_with("__saved_model") {
-            return Err(refusal(source, format!("`{}` is no name for a signature", printable(&new))));
+            return Err(refusal(source, format!("`{}` is not allowed as the name of a signature", printable(&new))));
         }
         if let Some((other, _)) = kept.iter().find(|(_, taken)| **taken == new) {
             let (name, new) = (printable(&name), printable(&new));
@@ -112,8 +112,8 @@ fn has_outputs(definition: &pb::MetaGraphDef, name: &str) -> bool {
     definition.signature_def.get(name).is_some_and(|signature| !signature.outputs.is_empty())
 }
 
-/// What a signature needs at the top of the graph: its tensors. One without outputs names none that does anything; what it does is a
-/// call of the function that stands for it in the object graph.
+/// The nodes at the top of the graph that a signature needs: its tensors. For a signature without outputs these are calls of its function in
+/// the object graph.
 pub(crate) fn roots(definition: &pb::MetaGraphDef, graph: &Graph<'_>, name: &str) -> Vec<String> {
     let Some(signature) = definition.signature_def.get(name) else { return Vec::new() };
     let mut roots = tensors(signature);
@@ -151,8 +151,7 @@ pub(super) fn tensors_of(infos: &BTreeMap<String, pb::TensorInfo>) -> Vec<String
     names
 }
 
-/// Leaves the kept signatures in the meta graph, under their new names. Of the operations among them those stay of which all
-/// nodes do.
+/// Keeps these signatures in the meta graph, under their new names, and the operations whose nodes are all kept.
 pub(super) fn apply(
     definition: &mut pb::MetaGraphDef,
     meta_graph: &MetaGraph,

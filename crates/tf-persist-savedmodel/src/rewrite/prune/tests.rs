@@ -1,4 +1,4 @@
-//! What pruning keeps, of graphs that need an op library.
+//! Tests of pruning.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -126,7 +126,7 @@ fn pruned(definition: pb::MetaGraphDef, options: SaveOptions) -> (Vec<String>, V
 }
 
 #[test]
-fn what_fills_a_resource_stays_with_every_file_that_it_may_read() {
+fn initialiser_of_a_resource_is_kept_with_its_files() {
     for options in [SaveOptions::default().inference_only(true), SaveOptions::default().frozen(true)] {
         let (nodes, files) = pruned(forest("LoadForest"), options.clone());
         assert_eq!(nodes, ["done", "nodes", "v", "v/Assign", "forest", "path", "fill", "init", "x", "y"]);
@@ -139,7 +139,7 @@ fn what_fills_a_resource_stays_with_every_file_that_it_may_read() {
 }
 
 #[test]
-fn what_names_something_that_is_gone_is_told() {
+fn missing_parts_are_reported() {
     type Break = fn(&mut pb::MetaGraphDef);
     let without = |name: &'static str| {
         move |definition: &mut pb::MetaGraphDef| {
@@ -214,7 +214,7 @@ fn settled(definition: &pb::MetaGraphDef) -> Vec<String> {
 }
 
 #[test]
-fn a_branch_that_no_signature_can_take_goes() {
+fn branch_that_is_never_taken_is_removed() {
     let nodes = settled(&branches("is_training"));
     for expected in [
         "switch = Identity(x, ^is_training)",
@@ -235,7 +235,7 @@ fn a_branch_that_no_signature_can_take_goes() {
 }
 
 #[test]
-fn a_branch_that_a_signature_can_take_stays() {
+fn branch_that_may_be_taken_is_kept() {
     let mut fed = branches("is_training");
     fed.signature_def.get_mut("serving_default").unwrap().inputs.insert("training".into(), info("training:0"));
     let mut unknown = branches("is_training");
@@ -251,7 +251,7 @@ fn a_branch_that_a_signature_can_take_stays() {
 }
 
 #[test]
-fn a_function_of_a_branch_is_called_without_asking() {
+fn known_branch_becomes_a_call() {
     let mut definition = branches("is_training");
     let nodes = &mut definition.graph_def.mut_or_insert_default().node;
     let branch = |name: &str| {
@@ -290,7 +290,7 @@ fn branches_of(node: pb::NodeDef, names: &[&str]) -> pb::NodeDef {
 }
 
 #[test]
-fn a_condition_is_followed_into_functions() {
+fn known_condition_is_followed_into_functions() {
     let number = |name: &str, value: i32| attr::const_node(name, proto::to_proto(&Tensor::scalar(value).unwrap()));
     let mut definition = branches("is_training");
     let graph = definition.graph_def.mut_or_insert_default();

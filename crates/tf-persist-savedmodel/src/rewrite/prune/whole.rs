@@ -1,4 +1,4 @@
-//! The proof that a pruned meta graph hangs together: whatever names a node, a function or an object names one that is there.
+//! Checks that a pruned meta graph is complete: every name in it is that of an existing node, function or object.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -12,14 +12,15 @@ use super::signatures::tensors;
 use crate::graph::{Graph, called_functions, node_of};
 use crate::saved_model::printable;
 
-/// `had` are the functions that the original has: what it lacked, its nodes called in vain before.
+/// `had` are the functions of the original: calls of functions that it lacked are not errors.
 ///
 /// # Errors
-/// A sentence that says what names something that is not there.
+/// A sentence, if something is missing.
 pub(crate) fn check(definition: &pb::MetaGraphDef, had: &BTreeSet<String>) -> Result<(), String> {
     let graph = Graph::new(&definition.graph_def);
-    let lacks =
-        |who: String, what: &str| Err(format!("{who} needs `{}`, which would not be in the result", printable(what)));
+    let lacks = |needer: String, what: &str| {
+        Err(format!("{needer} needs `{}`, which would not be in the result", printable(what)))
+    };
     for node in graph.nodes {
         if let Some(input) = node.input.iter().find(|input| graph.place(input).is_none()) {
             return lacks(format!("the op `{}`", printable(&node.name)), input);
@@ -54,7 +55,7 @@ pub(crate) fn check(definition: &pb::MetaGraphDef, had: &BTreeSet<String>) -> Re
     objects(definition, &graph)
 }
 
-/// Every function that a node calls.
+/// Checks the functions that nodes call.
 fn functions(definition: &pb::MetaGraphDef, graph: &Graph<'_>, had: &BTreeSet<String>) -> Result<(), String> {
     let bodies = definition.graph_def.library.function.iter().map(|function| &*function.node_def);
     let mut missing = None;
@@ -75,7 +76,7 @@ fn functions(definition: &pb::MetaGraphDef, graph: &Graph<'_>, had: &BTreeSet<St
     }
 }
 
-/// Every function and asset that the object graph names.
+/// Checks the functions and assets that the object graph names.
 fn objects(definition: &pb::MetaGraphDef, graph: &Graph<'_>) -> Result<(), String> {
     let objects = &definition.object_graph_def;
     let known: HashSet<&str> = objects.concrete_functions.keys().map(String::as_str).collect();

@@ -1,9 +1,8 @@
-//! Where TensorFlow reads the files of a model: its folder, or where those of a pack are put for it.
+//! The folder from which TensorFlow loads a model: its own, or one with the unpacked files of a pack.
 //!
-//! TensorFlow wants a folder. It has a file system in memory, `ram://`, which everything of its own can read: the graph, the
-//! variables, and the files that tables are filled from. It cannot read a graph in text form to its end, and gets it in binary
-//! form. It cannot hand out a file as a region of memory (`ImmutableConst`), nor can a library of further ops read it that opens
-//! files with its own hands: such models get a private folder on disk.
+//! TensorFlow loads from a folder. Its file system in memory, `ram://`, works for the graph, the variables and the files of tables, with three
+//! exceptions. A graph in text form cannot be read to its end, so it is written in binary form. `ImmutableConst` cannot map a file, and op
+//! libraries cannot open files themselves: such models are unpacked to a private folder on disk.
 
 use std::fs;
 use std::path::Path;
@@ -22,59 +21,59 @@ use crate::ffi::{Library, MemoryFolder};
 const VARIABLES: &str = "variables";
 const ASSETS: &str = "assets";
 
-/// An operation that maps a file into memory, which `ram://` cannot.
+/// An op that maps a file into memory, which `ram://` does not support.
 const MAPS_FILES: &str = "ImmutableConst";
 
-/// Where the files of a pack are put for TensorFlow.
+/// Where the files of a pack are unpacked for TensorFlow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Unpacked {
-    /// Into memory: TensorFlow's file system `ram://`. They are deleted as soon as the model is loaded, but for assets, which are
-    /// kept while it is.
+pub enum UnpackTarget {
+    /// TensorFlow's file system in memory, `ram://`. Assets are kept as long as the model; other files are deleted once it is loaded.
     Memory,
-    /// Into a private folder in the system's place for temporary files, which is deleted in the same way.
+    /// A private folder below the system's temporary folder, deleted in the same way.
     Disk,
 }
 
-/// Where TensorFlow reads a model.
-pub(super) enum Place {
+/// The folder from which TensorFlow loads a model.
+pub(super) enum LoadFolder {
     Folder,
     Memory(Option<MemoryFolder>),
     Disk(Option<Scratch>),
 }
 
-impl Place {
-    /// The place for a model, with its files there.
-    pub(super) fn of(
+impl LoadFolder {
+    /// The folder of a model, or a new one with the files of its pack.
+    pub(super) fn create(
         model: &SavedModel,
         meta_graph: &MetaGraph,
         options: &LoadOptions,
         library: &Library,
     ) -> Result<Self> {
         let Files::Pack(pack) = model.files() else { return Ok(Self::Folder) };
-        let asked = options.unpacked;
-        match asked.unwrap_or_else(|| choice(pack, meta_graph)) {
-            Unpacked::Disk => Self::on_disk(model, pack),
-            Unpacked::Memory => match Self::in_memory(model, pack, library) {
-                // What TensorFlow refuses, the disk may do; what is wrong with the pack stays wrong.
-                Err(Error::TensorFlow { .. } | Error::Model(ModelError::Unsupported { .. })) if asked.is_none() => {
+        let chosen = options.unpack_target;
+        match chosen.unwrap_or_else(|| default_target(pack, meta_graph)) {
+            UnpackTarget::Disk => Self::on_disk(model, pack),
+            UnpackTarget::Memory => match Self::in_memory(model, pack, library) {
+                // The disk may work where `ram://` does not; a damaged pack fails either way.
+                Err(Error::TensorFlow { .. } | Error::Model(ModelError::Unsupported { .. })) if chosen.is_none() => {
                     Self::on_disk(model, pack)
                 }
-                place => place,
+                created => created,
             },
         }
     }
 
-    /// Another place to try, if TensorFlow said that this one cannot do something.
-    pub(super) fn instead(&self, error: &Error, model: &SavedModel, options: &LoadOptions) -> Option<Result<Self>> {
+    /// A folder on disk, if TensorFlow reports that this one does not support an operation.
+    pub(super) fn fallback(&self, error: &Error, model: &SavedModel, options: &LoadOptions) -> Option<Result<Self>> {
         let Files::Pack(pack) = model.files() else { return None };
         let lacks = matches!(error, Error::TensorFlow { code: Code::Unimplemented, .. });
-        (lacks && matches!(self, Self::Memory(_)) && options.unpacked.is_none()).then(|| Self::on_disk(model, pack))
+        (lacks && matches!(self, Self::Memory(_)) && options.unpack_target.is_none())
+            .then(|| Self::on_disk(model, pack))
     }
 
     fn in_memory(model: &SavedModel, pack: &Arc<Pack>, library: &Library) -> Result<Self> {
         let folder = MemoryFolder::new(library)?;
-        // As it was read, and in binary form: of a text, this file system says at its end that there is an error.
+        // In binary form: this file system fails at the end of a text.
         let mut graph = folder.create(GRAPH_FILE)?;
         graph.append(model.bytes())?;
         graph.close()?;
@@ -98,7 +97,7 @@ impl Place {
         Ok(Self::Disk(Some(folder)))
     }
 
-    /// The folder as TensorFlow calls it. To be asked before [`Place::loaded`].
+    /// The folder as TensorFlow names it. Call it before [`LoadFolder::delete_temporary`].
     pub(super) fn folder<'a>(&'a self, model: &'a SavedModel) -> &'a Path {
         match self {
             Self::Memory(Some(folder)) => folder.path(),
@@ -112,13 +111,13 @@ impl Place {
         !matches!(self, Self::Memory(_)) && model.file().extension().is_some_and(|extension| extension == "pbtxt")
     }
 
-    /// Deletes what was only needed for loading. Assets stay: ops of the graph may have kept their paths.
-    pub(super) fn loaded(&mut self, model: &SavedModel) {
+    /// Deletes the files that only loading needs. Assets stay: ops of the graph may have kept their paths.
+    pub(super) fn delete_temporary(&mut self, model: &SavedModel) {
         let Files::Pack(pack) = model.files() else { return };
         let keep = pack.has_folder(ASSETS);
         let graph = model.file().file_name().unwrap_or_default().to_string_lossy();
         let rest = || needed(pack, Some(&graph)).filter(|(_, entry)| !is_in(ASSETS, entry));
-        // What cannot be deleted now goes with the folder.
+        // Files that cannot be deleted now are deleted with the folder.
         match self {
             Self::Folder => {}
             Self::Memory(folder) if !keep => drop(folder.take()),
@@ -135,17 +134,17 @@ impl Place {
         }
     }
 
-    /// Where the files of a pack were put.
-    pub(super) fn unpacked(&self) -> Option<Unpacked> {
+    /// Where the files of a pack were unpacked.
+    pub(super) fn unpack_target(&self) -> Option<UnpackTarget> {
         match self {
             Self::Folder => None,
-            Self::Memory(_) => Some(Unpacked::Memory),
-            Self::Disk(_) => Some(Unpacked::Disk),
+            Self::Memory(_) => Some(UnpackTarget::Memory),
+            Self::Disk(_) => Some(UnpackTarget::Disk),
         }
     }
 
-    /// What TensorFlow said of its folder, said of the model.
-    pub(super) fn rename(folder: &Path, error: Error, model: &SavedModel) -> Error {
+    /// Names the model instead of the folder in an error of TensorFlow.
+    pub(super) fn rename_in_error(folder: &Path, error: Error, model: &SavedModel) -> Error {
         match error {
             Error::TensorFlow { action, code, message, hint } if model.is_packed() => {
                 let (from, to) = (folder.display().to_string(), model.path().display().to_string());
@@ -161,13 +160,13 @@ impl Place {
     }
 }
 
-/// Where the files go if nobody said.
-fn choice(pack: &Pack, meta_graph: &MetaGraph) -> Unpacked {
+/// Where the files are unpacked by default.
+fn default_target(pack: &Pack, meta_graph: &MetaGraph) -> UnpackTarget {
     let reads_itself = !meta_graph.custom_ops().is_empty() && pack.has_folder(ASSETS);
-    if reads_itself || meta_graph.ops().contains_key(MAPS_FILES) { Unpacked::Disk } else { Unpacked::Memory }
+    if reads_itself || meta_graph.ops().contains_key(MAPS_FILES) { UnpackTarget::Disk } else { UnpackTarget::Memory }
 }
 
-/// The files that TensorFlow reads: variables, assets and the graph, if that is named.
+/// The files that TensorFlow reads: variables, assets, and the graph if it is named.
 fn needed<'a>(pack: &'a Pack, graph: Option<&'a str>) -> impl Iterator<Item = (usize, &'a Entry)> {
     let entries = pack.entries().iter().enumerate();
     entries
@@ -183,23 +182,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_what_is_on_disk_only_assets_stay_and_they_vanish_with_the_model() {
+    fn only_assets_stay_on_disk_until_the_model_is_dropped() {
         for (name, stays) in [("text", &["assets/vocabulary.txt"][..]), ("digits", &[])] {
             let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models").join(name).join("model");
             let model = SavedModel::from_bytes(SavedModel::open(source).unwrap().to_bytes().unwrap()).unwrap();
             let Files::Pack(pack) = model.files() else { panic!("it is a pack") };
-            let mut place = Place::on_disk(&model, pack).unwrap();
-            let folder = place.folder(&model).to_path_buf();
+            let mut load_folder = LoadFolder::on_disk(&model, pack).unwrap();
+            let folder = load_folder.folder(&model).to_path_buf();
             let files = || {
                 let all = needed(pack, Some("saved_model.pb")).map(|(_, entry)| entry.name.clone());
                 all.filter(|name| folder.join(name).is_file()).collect::<Vec<_>>()
             };
             assert_eq!(files().len(), 3 + stays.len(), "{name}");
             assert!(!folder.join("fingerprint.pb").exists(), "TensorFlow does not need it");
-            place.loaded(&model);
+            load_folder.delete_temporary(&model);
             assert_eq!(files(), stays, "{name}");
             assert_eq!(folder.exists(), !stays.is_empty(), "{name}");
-            drop(place);
+            drop(load_folder);
             assert!(!folder.exists(), "{name}");
         }
     }

@@ -1,13 +1,13 @@
-//! Which signature trains, and which only measures: what takes the one for the other is refused.
+//! Finds the signature that trains, and checks that the one that evaluates does not train.
 
 use tf_persist_savedmodel::saved_model::{MetaGraph, SavedModel, SignatureDef, TrainingKind};
 use tf_persist_savedmodel::warmup::first_state_write;
 
-use super::fit::listed;
+use super::check_data::quoted_list;
 use super::options::{EVALUATE_SIGNATURE, TrainOptions};
 use crate::error::{Error, Hint, Result, TrainError};
 
-/// The signature that trains, or why there is none.
+/// Finds the signature that trains.
 pub(super) fn train_signature<'m>(
     artefact: &SavedModel,
     meta_graph: &'m MetaGraph,
@@ -19,8 +19,8 @@ pub(super) fn train_signature<'m>(
         && (signature.name == options.evaluate || signature.name == EVALUATE_SIGNATURE)
         && !training.signatures.contains(&signature.name)
     {
-        let reason = format!("signature `{}` evaluates, and trains nothing", signature.name);
-        return Err(not_trainable(artefact, reason, by_another(&training.signatures)));
+        let reason = format!("signature `{}` evaluates and does not train", signature.name);
+        return Err(not_trainable(artefact, reason, use_another(&training.signatures)));
     }
     if found.is_ok() || training.kind() == TrainingKind::Signature {
         return Ok(found?);
@@ -36,20 +36,20 @@ pub(super) fn train_signature<'m>(
     Err(not_trainable(artefact, reason, Some(hint.into())))
 }
 
-/// A signature that is not called after training has to write something.
+/// Checks that a signature trains: by its name, or by a write to a variable.
 pub(super) fn check_trains(artefact: &SavedModel, meta_graph: &MetaGraph, signature: &SignatureDef) -> Result<()> {
     let known = artefact.training(meta_graph).signatures;
     if known.contains(&signature.name) || first_state_write(artefact, meta_graph, signature).is_some() {
         return Ok(());
     }
-    let reason = format!("signature `{}` writes no variable, and so trains nothing", signature.name);
-    Err(not_trainable(artefact, reason, by_another(&known)))
+    let reason = format!("signature `{}` writes no variable, so it does not train", signature.name);
+    Err(not_trainable(artefact, reason, use_another(&known)))
 }
 
-/// A signature that measures must not train on what it measures, and must have something to say.
+/// Checks that a signature measures, and does not train on the validation data.
 ///
-/// That it writes variables tells nothing: Keras counts its metrics in variables, and the exporter's `evaluate` puts them back.
-/// So it goes by the names, as [`Training`](crate::Training) does.
+/// Writes prove nothing: Keras keeps metrics in variables, and the `evaluate` of the exporter resets them. So names decide, as in
+/// [`Training`](crate::Training).
 pub(super) fn check_evaluates(
     artefact: &SavedModel,
     meta_graph: &MetaGraph,
@@ -67,7 +67,7 @@ pub(super) fn check_evaluates(
         return refuse(reason, other);
     }
     if !signature.outputs.iter().any(|(_, info)| info.is_one_float()) {
-        let outputs = listed(signature.outputs.iter().map(|(name, _)| name.as_str()));
+        let outputs = quoted_list(signature.outputs.iter().map(|(name, _)| name.as_str()));
         let reason = format!(
             "signature `{name}` has no output that is a single float, so it measures nothing; its outputs are {outputs}"
         );
@@ -76,8 +76,8 @@ pub(super) fn check_evaluates(
     Ok(())
 }
 
-fn by_another(signatures: &[String]) -> Option<Hint> {
-    let names = listed(signatures.iter().map(String::as_str));
+fn use_another(signatures: &[String]) -> Option<Hint> {
+    let names = quoted_list(signatures.iter().map(String::as_str));
     (!signatures.is_empty()).then(|| Hint::new(format!("train by {names}")).set("signature"))
 }
 

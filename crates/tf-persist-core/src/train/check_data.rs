@@ -1,4 +1,4 @@
-//! Whether a dataset is what a signature takes, told before TensorFlow is opened.
+//! Checks a dataset against a signature, without TensorFlow.
 
 use std::path::Path;
 
@@ -9,10 +9,15 @@ use tf_persist_savedmodel::tensor::{Tensor, npy};
 use super::Dataset;
 use crate::error::{Error, Hint, ModelError, Result, TensorError, TrainError};
 
-/// The dataset with its arrays as the signature's dtypes, or what is wrong with it.
+/// Checks a dataset against a signature, and gives its arrays the dtypes of the signature.
 ///
-/// Unlike a run's, the shapes that the signature declares are believed: the graphs of signatures that train are traced with them.
-pub(super) fn fit(data: Dataset, signature: &SignatureDef, model: &Path, batch_size: usize) -> Result<Dataset> {
+/// Unlike in a run, the declared shapes are binding: graphs that train are traced with them.
+pub(super) fn to_signature(
+    data: Dataset,
+    signature: &SignatureDef,
+    model: &Path,
+    batch_size: usize,
+) -> Result<Dataset> {
     check_signature(signature, model)?;
     check_names(&data, signature)?;
     let (source, arrays) = data.into_parts();
@@ -26,7 +31,7 @@ pub(super) fn fit(data: Dataset, signature: &SignatureDef, model: &Path, batch_s
     Dataset::new(source, fitted)
 }
 
-/// Every input must be an array with a row for each example.
+/// Every input must take an array with one row per example.
 fn check_signature(signature: &SignatureDef, model: &Path) -> Result<()> {
     let refuse = |name: &str, what: String| {
         let reason = format!("input `{name}` of signature `{}` {what}", signature.name);
@@ -34,7 +39,7 @@ fn check_signature(signature: &SignatureDef, model: &Path) -> Result<()> {
     };
     for (name, info) in &signature.inputs {
         if !matches!(info.kind, TensorKind::Dense { .. }) {
-            return refuse(name, "is sparse, and batches are taken from dense arrays".into());
+            return refuse(name, "is sparse, and batches are rows of dense arrays".into());
         }
         if !info.dtype.is_supported() {
             return refuse(name, format!("is {}, which cannot be fed", info.dtype));
@@ -62,13 +67,13 @@ fn check_names(data: &Dataset, signature: &SignatureDef) -> Result<()> {
     }
     let mut parts = Vec::new();
     if !missing.is_empty() {
-        parts.push(format!("{} missing", listed(missing.iter().copied())));
+        parts.push(format!("{} missing", quoted_list(missing.iter().copied())));
     }
     if !unknown.is_empty() {
-        parts.push(format!("{} unknown", listed(unknown.iter().copied())));
+        parts.push(format!("{} unknown", quoted_list(unknown.iter().copied())));
     }
-    let has = listed(data.arrays().map(|(name, _)| name));
-    let takes = listed(signature.inputs.iter().map(|(name, _)| name.as_str()));
+    let has = quoted_list(data.arrays().map(|(name, _)| name));
+    let takes = quoted_list(signature.inputs.iter().map(|(name, _)| name.as_str()));
     let arguments: Vec<String> = signature.inputs.iter().map(|(name, _)| format!("{name}=…")).collect();
     Err(Error::Model(ModelError::Tensor(TensorError::InvalidData {
         source_name: data.source().to_owned(),
@@ -85,7 +90,7 @@ fn as_dtype(source: &str, signature: &SignatureDef, name: &str, expected: DType,
             hint: Some(Hint::new(match expected {
                 DType::BFloat16 => format!("give its bits: {name}.astype(ml_dtypes.bfloat16).view(\"uint16\")"),
                 DType::String => format!("give bytes: {name}.astype(\"S\")"),
-                _ => format!("convert it in numpy, if that is what is meant: {name}.astype(\"{expected}\")"),
+                _ => format!("convert it in numpy if that is intended: {name}.astype(\"{expected}\")"),
             })),
         }))
     })
@@ -116,7 +121,7 @@ fn check_shape(
         };
         let reshape = |wanted: Vec<u64>| {
             let sizes: Vec<String> = wanted.iter().map(|size| format!(", {size}")).collect();
-            format!("reshape it in numpy, if that is what is meant: {name}.reshape(-1{})", sizes.concat()).into()
+            format!("reshape it in numpy if that is intended: {name}.reshape(-1{})", sizes.concat()).into()
         };
         let reason =
             format!("array `{name}` is {:?}, and signature `{}` takes {}", array.shape(), signature.name, info.shape);
@@ -138,8 +143,8 @@ fn check_shape(
     }
 }
 
-/// "`a`, `b`".
-pub(super) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+/// Names in backquotes, separated by commas.
+pub(super) fn quoted_list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
@@ -165,10 +170,10 @@ mod tests {
 
     fn fitted(arrays: &[(&str, Tensor)], signature: &SignatureDef, batch: usize) -> Result<Dataset> {
         let arrays = arrays.iter().map(|(name, tensor)| ((*name).to_owned(), tensor.clone())).collect();
-        fit(Dataset::new("train.npz", arrays).unwrap(), signature, Path::new("m"), batch)
+        to_signature(Dataset::new("train.npz", arrays).unwrap(), signature, Path::new("m"), batch)
     }
 
-    /// The sentence and the hint of the refusal.
+    /// The message and the hint of the error.
     fn refused(arrays: &[(&str, Tensor)], signature: &SignatureDef, batch: usize) -> (String, String) {
         let error = fitted(arrays, signature, batch).unwrap_err();
         (error.to_string(), error.hint().map_or_else(String::new, |hint| hint.to_string()))
@@ -179,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_taken_and_bits_get_their_dtype() {
+    fn fitting_arrays_are_taken_and_bits_get_their_dtype() {
         let arrays = [("y", zeros(DType::Int64, &[4])), ("image", zeros(DType::Float32, &[4, 8, 8]))];
         assert_eq!(fitted(&arrays, &images(), 3).unwrap().rows(), 4);
         let bits = signature(&[("x", info(DType::BFloat16, &[None]))]);
@@ -188,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_names_are_told_with_those_that_exist() {
+    fn wrong_names_are_refused_with_the_right_ones() {
         let arrays = [("image", zeros(DType::Float32, &[4, 8, 8])), ("label", zeros(DType::Int64, &[4]))];
         let (error, hint) = refused(&arrays, &images(), 3);
         assert_eq!(
@@ -199,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_dtypes_come_with_the_line_of_numpy() {
+    fn wrong_dtypes_come_with_a_line_of_numpy() {
         let arrays = [("image", zeros(DType::Float64, &[4, 8, 8])), ("y", zeros(DType::Int64, &[4]))];
         let (error, hint) = refused(&arrays, &images(), 3);
         assert_eq!(error, "train.npz: array `image` is float64, and signature `train` takes float32");
@@ -219,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_batch_must_be_met() {
+    fn fixed_batch_size_must_match() {
         let fixed = signature(&[("x", info(DType::Float32, &[Some(4)]))]);
         let rows = |rows| [("x", zeros(DType::Float32, &[rows]))];
         assert!(fitted(&rows(8), &fixed, 4).is_ok());
@@ -228,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn inputs_that_have_no_rows_are_refused() {
+    fn inputs_without_rows_are_refused() {
         let rows = [("x", zeros(DType::Float32, &[4]))];
         let scalar = signature(&[("x", info(DType::Float32, &[]))]);
         assert!(refused(&rows, &scalar, 2).0.contains("input `x` of signature `train` is a scalar"));
