@@ -76,7 +76,7 @@ fn record_all(all: &[Recorded], folder: &Path) -> Vec<String> {
 /// The number of records; each must give its recorded answer.
 fn replayed(model: &LoadedModel) -> usize {
     let mut count = 0;
-    for record in Records::of(model.saved_model()).unwrap().unwrap() {
+    for record in Records::open(model.saved_model()).unwrap().unwrap() {
         let replay = model.replay(&record.unwrap(), Tolerance::Rounding).unwrap();
         assert!(matches!(replay.outcome, Outcome::Compared(_)) && !replay.is_different(), "{replay:?}");
         count += 1;

@@ -78,7 +78,7 @@ pub use tf_persist_savedmodel::error::{
 };
 pub use tf_persist_savedmodel::{
     DType, Dependence, Element, InvalidShape, MAX_RANK, MetaGraph, PartialShape, SaveOptions, SaveReport, SavedModel,
-    SignatureDef, Strings, Tensor, TensorInfo, VariableSource, checkpoint, diff, element_count, examples, pack,
+    SignatureDef, Strings, Tensor, TensorInfo, VariableSource, checkpoint, diff, element_count, example_features, pack,
     printable, prove_rows_independent, saved_model, scan, scratch, tensor,
 };
 
@@ -96,7 +96,7 @@ pub mod warmup {
     //!
     //! # fn main() -> tf_persist_core::Result<()> {
     //! let artefact = SavedModel::open("model")?;
-    //! let records = warmup::Records::of(&artefact)?.expect("nothing was recorded");
+    //! let records = warmup::Records::open(&artefact)?.expect("nothing was recorded");
     //! let model = artefact.load(LoadOptions::default())?;
     //! for record in records {
     //!     println!("{:?}", model.replay(&record?, Tolerance::Rounding)?.outcome);

@@ -50,7 +50,7 @@ mod container;
 pub mod diff;
 mod dtype;
 pub mod error;
-pub mod examples;
+pub mod example_features;
 mod export;
 mod graph;
 mod independence;

@@ -34,7 +34,7 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
         );
     }
     let recorded = |model: &SavedModel| -> tf_persist_savedmodel::Result<bool> {
-        Ok(warmup::Records::of(model)?.is_some() || warmup::Records::of_sequence(model)?.is_some())
+        Ok(warmup::Records::open(model)?.is_some() || warmup::Records::open_sequence(model)?.is_some())
     };
     if args.from_checkpoint.is_some() && recorded(&SavedModel::open(&args.target)?)? {
         eprintln!(

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use tf_persist_core::examples::ExampleInput;
+use tf_persist_core::example_features::ExampleInput;
 use tf_persist_core::tensor::json::read_examples;
 use tf_persist_core::{DType, Hint, MetaGraph, ModelError, SavedModel, SignatureDef, Tensor, TensorError};
 

@@ -106,7 +106,7 @@ fn note_recorded_answers(output: &Path) {
     let has_answers = |records: Result<Option<Records>, _>| {
         records.is_ok_and(|records| records.is_some_and(|mut records| records.any(has_answer)))
     };
-    let (any, sequence) = (has_answers(Records::of(&model)), has_answers(Records::of_sequence(&model)));
+    let (any, sequence) = (has_answers(Records::open(&model)), has_answers(Records::open_sequence(&model)));
     if any || sequence {
         let in_order = if any { "" } else { " --in-order" };
         // Nothing can be recorded in a pack.

@@ -23,7 +23,7 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     let tags = args.load.tag_list();
     let meta_graph = artefact.meta_graph(tags.as_deref())?;
     let nothing = |reason: String| nothing_recorded(&artefact, meta_graph, &args.path, reason);
-    let files: [Open; 2] = [Records::of, Records::of_sequence];
+    let files: [Open; 2] = [Records::open, Records::open_sequence];
     // A damaged file is an error before TensorFlow is opened, and before a verdict on a part of it.
     let mut counts = [None; 2];
     for (records, count) in files.iter().zip(&mut counts) {

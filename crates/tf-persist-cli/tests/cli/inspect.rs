@@ -11,7 +11,7 @@ use crate::support::Dir;
 /// `inspect` of one of the repository's models, without TensorFlow.
 #[track_caller]
 fn inspect(dir: &Dir, line: &str) -> Ran {
-    dir.cmd(&format!("inspect models/{line}")).without_tensorflow().run().quick()
+    dir.cmd(&format!("inspect models/{line}")).without_tensorflow().run()
 }
 
 /// The object of a report without what it may have beside these keys.

@@ -1,7 +1,5 @@
 //! Graphs of newer, older and modified TensorFlows: missing ops are named, with a hint.
 
-use std::time::Duration;
-
 use serde_json::json;
 use tf_persist_proto::protobuf::{EnumOrUnknown, Message};
 use tf_persist_proto::tensorflow as pb;
@@ -31,7 +29,7 @@ fn the_op_of_a_known_package_is_named_before_tensorflow_is_opened() {
         graph(model).node.push(node("tokens", "TFText>WhitespaceTokenizeWithOffsetsV2"));
         graph(model).node.push(node("own", "OwnOp"));
     });
-    let ran = dir.cmd("run m").args(RUN.split_whitespace()).without_tensorflow().run().quick().fails();
+    let ran = dir.cmd("run m").args(RUN.split_whitespace()).without_tensorflow().run().fails();
     let ran = ran
         .says("`m` uses 2 ops that TensorFlow 2.21 does not have: `OwnOp`, `TFText>WhitespaceTokenizeWithOffsetsV2`");
     let ran = ran.hints("--op-library tensorflow-text");
@@ -132,8 +130,8 @@ fn removed_kernels_are_told_from_missing_ones() {
     ran.hints("calls Python functions of the program that made it");
 }
 
-/// Ten megabytes of graph with custom ops in it. Optimised, on a quiet machine, it takes 0.1 s; the limits leave room
-/// for others.
+/// Ten megabytes of graph with custom ops take 0.1 s in an optimised build; a search whose time grows with the square
+/// of the nodes would exceed the limit of every command.
 #[test]
 fn missing_ops_of_a_large_graph_are_found_at_once() {
     let dir = Dir::new();
@@ -157,8 +155,6 @@ fn missing_ops_of_a_large_graph_are_found_at_once() {
     let ran = dir.cmd("inspect m").without_tensorflow().run().ok();
     ran.check(ran.out().contains("`OwnOp` (13334 nodes, such as `scope/of"), "the op is not found");
     ran.check(ran.out().contains("of signature `serving_default`"), "its signature is not found");
-    let limit = Duration::from_millis(if cfg!(debug_assertions) { 10_000 } else { 1_000 });
-    ran.check(ran.took < limit, "it takes too long");
 }
 
 /// TensorFlow looks at a function when it is called. Python's loader refuses such a model; the sessions of old servers

@@ -29,12 +29,12 @@ fn npy_holds_one_output() {
     let dir = Dir::new();
     let inputs = "--input body=[[1,2,3,4]] --input blood=[[1,2,3,4,5,6]]";
     let ran = dir.cmd(&format!("run models/two_in_two_out/model {inputs} --output y.npy")).without_tensorflow().run();
-    let ran = ran.quick().misused();
+    let ran = ran.misused();
     ran.check(ran.err().contains("`serving_default` has 2 outputs") && ran.err().contains(".npz"), "why?");
     // A sparse output is three.
     let parts = "--input features.indices=[[0,1]] --input features.values=[1] --input features.dense_shape=[1,4]";
     let line = format!("run models/sparse/model --signature sparse {parts} --output");
-    let ran = dir.cmd(&format!("{line} y.npy")).without_tensorflow().run().quick().misused();
+    let ran = dir.cmd(&format!("{line} y.npy")).without_tensorflow().run().misused();
     ran.check(ran.err().contains("3 outputs"), "why?");
     dir.cmd(&format!("{line} y.npz")).run().ok();
     let names: Vec<String> = npz::read_file(dir.path("y.npz")).unwrap().into_iter().map(|(name, _)| name).collect();
@@ -96,7 +96,7 @@ fn an_unwritable_path_is_named() {
     let dir = Dir::new();
     let run = |file: &str| dir.cmd(&format!("run models/half_plus_two/model --input x=[1] --output {file}"));
     for name in ["y.csv", "y"] {
-        let ran = run(name).without_tensorflow().run().quick().misused();
+        let ran = run(name).without_tensorflow().run().misused();
         ran.check(
             [name, ".npz", ".npy", ".json"].iter().all(|said| ran.err().contains(said)),
             "it should say what is wrong",

@@ -87,7 +87,7 @@ fn damaged_packs_are_refused() {
         dir.write("bad.tfpack", bytes);
         let commands =
             ["inspect bad.tfpack", "run bad.tfpack", "export bad.tfpack out", "export bad.tfpack out.tfpack"];
-        All(commands.map(|line| without_tensorflow(&dir, line).quick().fails().says("bad.tfpack")).into())
+        All(commands.map(|line| without_tensorflow(&dir, line).fails().says("bad.tfpack")).into())
     };
     for length in [0, 1, 22, 102, whole.len() / 2, whole.len() - 1] {
         refused(&whole[..length]).say("cut short").hint("copy the model again");
@@ -117,7 +117,7 @@ fn other_files_are_not_overwritten() {
     dir.write("folder.tfpack/notes", "mine");
     without_tensorflow(&dir, "export models/digits/model m.tfpack").ok();
     let before = dir.listing();
-    let export = |line: &str| without_tensorflow(&dir, &format!("export models/text/model {line}")).quick().fails();
+    let export = |line: &str| without_tensorflow(&dir, &format!("export models/text/model {line}")).fails();
     export("m.tfpack").says("`m.tfpack` exists already").hints("--overwrite");
     export("notes.tfpack").says("exists already");
     export("notes.tfpack --overwrite").says("is not overwritten");

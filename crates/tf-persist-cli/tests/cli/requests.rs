@@ -147,7 +147,7 @@ fn an_empty_file_has_no_answers() {
 fn an_unreadable_file_is_refused_before_tensorflow_is_opened() {
     let dir = Dir::new();
     dir.write("some.jsonl", "{\"inputs\": [1]}");
-    let run = |line: &str| dir.cmd(&format!("run models/{line}")).without_tensorflow().run().quick().fails();
+    let run = |line: &str| dir.cmd(&format!("run models/{line}")).without_tensorflow().run().fails();
     run("half_plus_two/model --requests no.jsonl").says("`no.jsonl`");
     run("half_plus_two/model --requests some.jsonl --tags gpu").says("`gpu`").says("`serve`");
 }
@@ -157,12 +157,12 @@ fn an_unknown_signature_of_the_command_line_is_refused_before_tensorflow_is_open
     let dir = Dir::new();
     dir.write("some.jsonl", "{\"inputs\": [1]}");
     let line = "run models/half_plus_two/model --requests some.jsonl --signature nope";
-    dir.cmd(line).without_tensorflow().run().quick().fails().says("`nope`").says("`serving_default`");
+    dir.cmd(line).without_tensorflow().run().fails().says("`nope`").says("`serving_default`");
 }
 
 #[test]
 fn a_folder_of_requests_is_refused_before_tensorflow_is_opened() {
     let dir = Dir::new();
     let line = "run models/half_plus_two/model --requests models";
-    dir.cmd(line).without_tensorflow().run().quick().fails().says("`models`");
+    dir.cmd(line).without_tensorflow().run().fails().says("`models`");
 }

@@ -9,7 +9,7 @@ use crate::support::Dir;
 /// `run` without TensorFlow.
 #[track_caller]
 fn refused(dir: &Dir, line: &str) -> Ran {
-    dir.cmd(&format!("run models/{line}")).without_tensorflow().run().quick().fails()
+    dir.cmd(&format!("run models/{line}")).without_tensorflow().run().fails()
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn core(dir: &Dir) -> PathBuf {
 #[track_caller]
 fn refused(dir: &Dir, folder: &str) -> All {
     let lines = ["runtime", "run models/half_plus_two/model --input x=[1]"];
-    let run = |line| dir.cmd(line).arg("--libtensorflow").arg(folder).run().quick().fails().says(folder);
+    let run = |line| dir.cmd(line).arg("--libtensorflow").arg(folder).run().fails().says(folder);
     All(lines.map(|line| run(line).hints("--libtensorflow")).into())
 }
 
@@ -158,7 +158,7 @@ fn finding_nothing_gives_hints() {
     }
     let dir = Dir::new();
     for line in ["runtime", "run models/half_plus_two/model --input x=[1]"] {
-        let ran = dir.cmd(line).env_remove("TF_PERSIST_LIBTENSORFLOW").run().quick().fails();
+        let ran = dir.cmd(line).env_remove("TF_PERSIST_LIBTENSORFLOW").run().fails();
         let ran = ran.says("libtensorflow was not found in any of ");
         ran.hints("`tf-persist runtime install`").hints("--libtensorflow DIR").hints("TF_PERSIST_LIBTENSORFLOW");
     }
@@ -182,7 +182,7 @@ fn a_failed_installation_leaves_the_cache_unchanged() {
     }
     let install = |python: &str| {
         let cmd = dir.cmd("runtime install --force --python").arg(python).env("XDG_CACHE_HOME", dir.path("cache"));
-        cmd.without_tensorflow().run().quick().fails().prints_only("")
+        cmd.without_tensorflow().run().fails().prints_only("")
     };
     dir.write("cache/tf-persist/libtensorflow/libtensorflow_cc.so.2", "the old one");
     let before = dir.listing();
@@ -211,6 +211,6 @@ fn an_installed_library_is_not_downloaded_again() {
     }
     let before = dir.listing();
     let cmd = dir.cmd("runtime install --python /nonexistent").env("XDG_CACHE_HOME", dir.path("cache"));
-    cmd.without_tensorflow().run().quick().ok().prints("is already in `");
+    cmd.without_tensorflow().run().ok().prints("is already in `");
     assert_eq!(dir.listing(), before);
 }

@@ -108,7 +108,7 @@ fn the_failing_level_is_an_option() {
         .without_tensorflow()
         .run()
         .ok()
-        .prints("reads a checkpoint: the one that it is told");
+        .prints("reads a checkpoint: the one that the caller gives");
     dir.cmd("scan models/digits/model --fail-on warning").without_tensorflow().run().ok();
     dir.cmd("scan models/digits/model --fail-on info")
         .without_tensorflow()

@@ -381,7 +381,7 @@ fn a_reload_is_logged_with_the_client_and_no_model_is_not_ready() {
     dir.write("config", "model_config_list { }");
     server.signal("-HUP");
     let told = server.waits_for("names no models");
-    assert!(told.contains("asked_by=\"the model config file\"") && told.contains("removed=[\"m\"]"), "{told}");
+    assert!(told.contains("requested_by=\"the model config file\"") && told.contains("removed=[\"m\"]"), "{told}");
     server.waits_for("state=END");
     let (code, body) = server.ask("GET", "/readyz", "");
     assert!(code == 503 && body.contains("\"waiting_for\":[]"), "{body}");

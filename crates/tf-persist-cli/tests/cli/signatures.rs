@@ -158,10 +158,10 @@ fn inputs_that_the_graph_computes_may_be_left_out() {
     // Given values replace the computed ones, and are returned.
     assert_eq!(outputs(run("--input x=1 --input u=5 --input h=7")), json!({ "h": 7.0, "sum": 6.0, "y": 8.0 }));
     assert_eq!(outputs(run("--input h=7 --input u=5")), json!({ "h": 7.0, "sum": 6.0, "y": 8.0 }));
-    let missing = dir.cmd("run m --input u=5").without_tensorflow().run().quick().fails();
+    let missing = dir.cmd("run m --input u=5").without_tensorflow().run().fails();
     let missing = missing.says("signature `serving_default` needs `x`, which was not given");
     missing.hints("ask only for outputs that do not need it, such as `sum`").hints("--outputs sum");
-    let missing = dir.cmd("run m --input h=5").without_tensorflow().run().quick().fails();
+    let missing = dir.cmd("run m --input h=5").without_tensorflow().run().fails();
     missing.says("needs `u`, which was not given").hints("--outputs h,y");
 
     // `--outputs` asks for no more than it needs.
@@ -170,8 +170,8 @@ fn inputs_that_the_graph_computes_may_be_left_out() {
     assert_eq!(outputs(run("--input u=1 --outputs sum")), json!({ "sum": 2.0 }));
     // What is not needed may be given all the same.
     assert_eq!(outputs(run("--input x=9 --input u=1 --outputs sum")), json!({ "sum": 2.0 }));
-    dir.cmd("run m --outputs y").without_tensorflow().run().quick().fails().says("needs `x`, which was not given");
-    let unknown = dir.cmd("run m --outputs z").without_tensorflow().run().quick().fails();
+    dir.cmd("run m --outputs y").without_tensorflow().run().fails().says("needs `x`, which was not given");
+    let unknown = dir.cmd("run m --outputs z").without_tensorflow().run().fails();
     unknown.says("there is no output `z`; the outputs are `h`, `sum` and `y`");
     let lines = "{\"inputs\": {\"x\": 1}}\n{\"inputs\": {\"u\": 1}}\n{\"inputs\": {\"h\": 3}}\n";
     let ran = dir.cmd("run m --requests - --outputs y").stdin(lines).run();
@@ -202,7 +202,7 @@ fn a_request_that_leaves_an_input_out_is_not_recorded() {
 fn an_input_that_the_graph_cannot_compute_is_required() {
     let dir = Dir::new();
     write(&dir, "m", &[signature("s", &[("h", "h:0", "DT_FLOAT")], &[("y", "y:0", "DT_FLOAT")])]);
-    let missing = dir.cmd("run m").without_tensorflow().run().quick().fails();
+    let missing = dir.cmd("run m").without_tensorflow().run().fails();
     missing.says("signature `s` needs `h`, which was not given");
     assert_eq!(outputs(dir.cmd("run m --format json --input h=1").run()), json!({ "y": 2.0 }));
 }
@@ -276,7 +276,7 @@ fn other_outputs_are_fetched_without_an_unfetchable_one() {
     write(&dir, "m", &[signature("s", &[("x", "x:0", "DT_FLOAT")], &outputs_of)]);
     let run = |line: &str| dir.cmd(&format!("run m --format json --input x=1 {line}")).run();
     assert_eq!(outputs(run("--outputs y")), json!({ "y": 3.0 }));
-    let list = dir.cmd("run m --input x=1 --outputs y,list").without_tensorflow().run().quick().fails();
+    let list = dir.cmd("run m --input x=1 --outputs y,list").without_tensorflow().run().fails();
     list.says("output `list` of signature `s` cannot be fetched: tensors of variant are not supported")
         .hints("--outputs gone");
     run("--outputs undeclared").fails().says("output `undeclared` of signature `s` cannot be fetched");
@@ -291,7 +291,7 @@ fn a_signature_without_outputs_is_listed_and_not_run() {
     write(&dir, "m", &[signature("reset", &[("x", "x:0", "DT_FLOAT")], &[])]);
     dir.cmd("inspect m").without_tensorflow().run().ok().prints("signature reset").prints("a session cannot run it");
     for line in ["run m", "run m --input x=1", "run m --signature reset --format json"] {
-        let ran = dir.cmd(line).without_tensorflow().run().quick().fails().prints_only("");
+        let ran = dir.cmd(line).without_tensorflow().run().fails().prints_only("");
         ran.says("a session cannot run signature `reset`: it has no outputs");
     }
     let lines = dir.cmd("run m --requests -").stdin("{\"inputs\": {\"x\": 1}}\n").run();

@@ -232,7 +232,7 @@ fn an_output_taken_by_others_stops_at_the_next_epoch() {
         while [ -z "$(ls -A | grep '^\.out')" ] && kill -0 $pid; do sleep 0.001; done
         mkdir out; echo mine > out/file; wait $pid"#;
     let line = format!("train {MODEL} --data {DATA} --epochs 100000 --output out --checkpoint-every 1000000000");
-    let ran = dir.bash(script, &line).run().fails().quick().says("`out` exists already and is not empty");
+    let ran = dir.bash(script, &line).run().fails().says("`out` exists already and is not empty");
     ran.check(!ran.err().contains("epoch 3/"), "it went on");
     assert_eq!(fs::read_to_string(dir.path("out/file")).unwrap(), "mine\n");
     assert_eq!(dir.names(""), ["models", "out"]);

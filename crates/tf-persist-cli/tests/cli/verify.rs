@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tf_persist_core::warmup::FILE;
 use tf_persist_core::warmup::tfrecord::{Reader, write_record};
@@ -371,7 +371,7 @@ fn a_damaged_file_is_refused_by_the_number_of_its_record() {
     let whole = fs::read(dir.path("m").join(FILE)).unwrap();
     let refused = |bytes: &[u8], says: &str| {
         dir.write(format!("m/{FILE}"), bytes);
-        let verified = dir.cmd("verify m").without_tensorflow().run().fails().quick();
+        let verified = dir.cmd("verify m").without_tensorflow().run().fails();
         verified.says("m/assets.extra/tf_serving_warmup_requests").says(says).prints_only("");
         let recorded = dir.cmd("verify m --record in.jsonl --signature serving_default").without_tensorflow().run();
         recorded.fails().says(says);
@@ -476,9 +476,8 @@ fn a_killed_recording_leaves_the_old_or_the_new_file() {
     let old = fs::read(dir.path("m").join(FILE)).unwrap();
     dir.cmd("verify m --record more.json").run().ok();
     let new = fs::read(dir.path("m").join(FILE)).unwrap();
-    let (started, mut seen) = (Instant::now(), [0, 0]);
     // Microseconds after the temporary file appears, or the new one.
-    for moment in (0..).map(|round| round * 150 % 4000) {
+    for moment in (0..4000).step_by(250) {
         fs::write(dir.path("m").join(FILE), &old).unwrap();
         let before = dir.names("m/assets.extra");
         let mut child = dir.cmd("verify m --record more.json").start();
@@ -491,7 +490,6 @@ fn a_killed_recording_leaves_the_old_or_the_new_file() {
         child.wait().unwrap();
         let now = fs::read(dir.path("m").join(FILE)).unwrap();
         assert!(now == old || now == new, "{} bytes, neither the old file nor the new", now.len());
-        seen[usize::from(now == new)] += 1;
         assert_eq!(fs::read(dir.path("m/saved_model.pbtxt")).unwrap(), graph);
         let (left, others): (Vec<String>, Vec<String>) = dir
             .names("m/assets.extra")
@@ -499,11 +497,7 @@ fn a_killed_recording_leaves_the_old_or_the_new_file() {
             .partition(|name| name.starts_with(".tf_serving_warmup_requests.tmp-"));
         assert_eq!(others, ["tf_serving_warmup_requests"]);
         assert!(left.len() <= 1, "{left:?}");
-        if started.elapsed() > Duration::from_secs(8) {
-            break;
-        }
     }
-    assert!(seen[0] + seen[1] > 3, "{seen:?}");
     dir.cmd("verify m").run().ok().prints("same: ");
     // The leftover file is not part of the model.
     dir.cmd("export m copy").run().ok();

@@ -40,7 +40,7 @@ impl Saver {
 
         let keys: Vec<&str> = variables.iter().map(|variable| variable.name).collect();
         let whole = vec![""; keys.len()];
-        let types = || attr::dtypes(variables.iter().map(|variable| attr::of(variable.dtype)));
+        let types = || attr::dtypes(variables.iter().map(|variable| attr::proto_dtype(variable.dtype)));
         for op in ["SaveV2", "RestoreV2"] {
             nodes.push(attr::strings_node(&name(&format!("{op}/tensor_names")), &keys)?);
             nodes.push(attr::strings_node(&name(&format!("{op}/shape_and_slices")), &whole)?);

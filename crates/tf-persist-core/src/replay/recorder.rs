@@ -57,7 +57,7 @@ impl Recorder {
                 hint: Some(hint),
             })));
         }
-        let before = if replace { None } else { Records::of(model)? };
+        let before = if replace { None } else { Records::open(model)? };
         Ok(Self {
             model: model.clone(),
             tags: meta_graph.tags().to_vec(),

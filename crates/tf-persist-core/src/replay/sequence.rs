@@ -31,7 +31,7 @@ impl Sequence {
     /// [`WarmupError::NotRecorded`] if the model is no folder; those of [`Records`] if what is there cannot be read.
     pub fn begin(model: &SavedModel, meta_graph: &MetaGraph, replace: bool) -> Result<Self> {
         check_folder(model)?;
-        let before = if replace { None } else { Records::of_sequence(model)? };
+        let before = if replace { None } else { Records::open_sequence(model)? };
         Ok(Self {
             model: model.clone(),
             tags: meta_graph.tags().to_vec(),

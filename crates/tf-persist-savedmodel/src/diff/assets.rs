@@ -1,4 +1,4 @@
-//! The files of `assets` and `assets.extra`, by their contents.
+//! Compares the files of `assets` and `assets.extra` by their contents.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -8,17 +8,17 @@ use crate::container::FileReader;
 use crate::error::{Error, Result};
 use crate::saved_model::SavedModel;
 
-/// What the files of two models differ in.
+/// The differences between the files of two models.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct AssetsDiff {
-    /// How many both models have.
+    /// The number of files in both models.
     pub common: usize,
-    /// Those that only the second has, as `assets/NAME` or `assets.extra/NAME`.
+    /// Files that only the second has, as `assets/NAME` or `assets.extra/NAME`.
     pub added: Vec<String>,
-    /// Those that only the first has.
+    /// Files that only the first has.
     pub removed: Vec<String>,
-    /// Those whose contents differ.
+    /// Files whose contents differ.
     pub changed: Vec<AssetDiff>,
 }
 
@@ -28,7 +28,7 @@ pub struct AssetsDiff {
 pub struct AssetDiff {
     /// Its name, as `assets/NAME` or `assets.extra/NAME`.
     pub name: String,
-    /// Its bytes in the first model and in the second.
+    /// Its size in the first model and in the second, in bytes.
     pub bytes: [u64; 2],
 }
 
@@ -59,7 +59,7 @@ pub(super) fn diff(a: &SavedModel, b: &SavedModel) -> Result<AssetsDiff> {
 
 /// Every file and its length.
 fn files(model: &SavedModel) -> Result<BTreeMap<String, u64>> {
-    // Which of them a meta graph declares does not matter here.
+    // Files that no meta graph declares count as well.
     let Some(meta_graph) = model.meta_graphs().first() else { return Ok(BTreeMap::new()) };
     let assets = model.assets(meta_graph)?;
     let within = |folder: &'static str| {
@@ -73,7 +73,7 @@ fn files(model: &SavedModel) -> Result<BTreeMap<String, u64>> {
         .collect())
 }
 
-/// Whether two models have a file of the same bytes under this name. What is no regular file has none.
+/// Whether two models have equal files with this name. Only regular files are equal.
 fn is_equal(a: &SavedModel, b: &SavedModel, name: &str) -> Result<bool> {
     let (Some(mut a), Some(mut b)) = (open(a, name)?, open(b, name)?) else { return Ok(true) };
     let (mut chunk, mut other) = (vec![0; CHUNK], vec![0; CHUNK]);
@@ -97,7 +97,7 @@ struct Source {
 
 fn open(model: &SavedModel, name: &str) -> Result<Option<Source>> {
     let path = model.path().join(name);
-    // To open a pipe would wait for its other end.
+    // Opening a pipe would wait for its other end.
     if !model.is_packed() && !path.is_file() {
         return Ok(None);
     }
@@ -105,7 +105,7 @@ fn open(model: &SavedModel, name: &str) -> Result<Option<Source>> {
 }
 
 impl Source {
-    /// As many bytes as there is room for, or as there are.
+    /// Fills the buffer, or reads to the end.
     fn fill(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {

@@ -1,27 +1,27 @@
-//! Hashes of nodes by what they compute, whatever they are called and wherever they stand.
+//! Hashes of nodes by what they compute, independent of names and order.
 //!
-//! A node's hash is made of its operation, its attributes, and the hashes of what it is given: so two nodes have one hash if and
-//! only if everything that they depend on is the same. Nodes of a loop depend on themselves; there the way ends at `NextIteration`,
-//! through which every loop of TensorFlow goes, or, in a graph that no TensorFlow has made, anywhere.
+//! A node's hash combines its op, its attributes and the hashes of its inputs. Two nodes have equal hashes if and only
+//! if everything that they depend on is equal. Nodes of a loop depend on themselves; the recursion ends at
+//! `NextIteration`, which is part of every loop of TensorFlow, or anywhere in a graph that TensorFlow did not make.
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::graph::view::{AttrView, Content, FunctionRef, NodeView, source};
+use crate::graph::view::{AttrView, Content, NamedFunction, NodeView, source};
 use crate::ops::variable_kind;
 use sha2::{Digest, Sha256};
 
 /// Half a SHA-256.
 pub(super) type Hash = [u8; 16];
 
-/// Attributes that say nothing of what is computed: where a node stands beside another, numbers that are drawn for an export, the
-/// machine that it was made on (TensorFlow's own fingerprint leaves `config_proto` out as well), and what the author called it.
+/// Attributes that do not affect the computation: colocation, numbers that are drawn for an export, the configuration
+/// of the machine (TensorFlow's own fingerprint leaves `config_proto` out as well), and names that the author chose.
 const IGNORED: [&str; 6] =
     ["_class", "_construction_context", "_gradient_op_type", "_user_specified_name", "api_implements", "config_proto"];
 
 /// The attribute by which nodes share a resource.
 const SHARED_NAME: &str = "shared_name";
 
-/// Gathers parts into a hash; no two lists of parts are taken for each other.
+/// Combines parts into a hash. Different lists of parts are never confused.
 pub(super) struct Parts(Sha256);
 
 impl Parts {
@@ -35,7 +35,7 @@ impl Parts {
         self
     }
 
-    /// Hashes whose order means nothing.
+    /// Adds hashes whose order does not matter.
     pub(super) fn and_all(self, mut hashes: Vec<Hash>) -> Self {
         hashes.sort_unstable();
         self.and(hashes.as_flattened())
@@ -48,14 +48,14 @@ impl Parts {
     }
 }
 
-/// What a function is known by where it is called: its contents, or its name; `None` for what is no function.
+/// The identity of a function in a call: its contents or its name; `None` if there is no such function.
 pub(super) type Known<'f> = dyn Fn(&str) -> Option<Vec<u8>> + 'f;
 
-/// A node by itself: operation, device, attributes.
+/// The hash of a node by itself: op, device and attributes.
 pub(super) fn own(node: &NodeView<'_>, known: &Known<'_>) -> Hash {
     let mut parts =
         Parts::new("node").and(&known(node.op).unwrap_or_else(|| node.op.into())).and(node.device().as_bytes());
-    // In the order of their names; of two with one name the later one.
+    // Sorted by name. A later entry replaces an earlier one.
     let all: BTreeMap<&str, AttrView<'_>> = node.attrs().map(|attr| (attr.name, attr)).collect();
     for (name, attr) in &all {
         if *name != SHARED_NAME && !IGNORED.contains(name) {
@@ -67,15 +67,15 @@ pub(super) fn own(node: &NodeView<'_>, known: &Known<'_>) -> Hash {
         op if variable_kind(op).is_some() => {
             parts = parts.and(if shared_name.is_empty() { node.name.as_bytes() } else { shared_name });
         }
-        // One stands for each input of who calls it.
+        // Each placeholder is a different input.
         op if op.starts_with("Placeholder") => parts = parts.and(node.name.as_bytes()),
-        // Tables and the like are given numbers anew by every export.
+        // Every export numbers tables and similar resources anew.
         _ => parts = parts.and(&without_numbers(shared_name)),
     }
     parts.hash()
 }
 
-/// What an attribute holds. Functions in it count as what they are known by, and the order of their attributes does not.
+/// The hash of an attribute. Functions in it count by their identity; the order of their attributes does not count.
 fn attribute(attr: AttrView<'_>, known: &Known<'_>) -> Hash {
     let mut parts = Parts::new("attribute");
     let content = |parts: Parts, (number, content): (u32, Content<'_>)| match content {
@@ -93,8 +93,8 @@ fn attribute(attr: AttrView<'_>, known: &Known<'_>) -> Hash {
     parts.hash()
 }
 
-/// A function with its attributes. The depth to which they nest was limited when the file was opened.
-fn function(function: FunctionRef<'_>, known: &Known<'_>) -> Hash {
+/// The hash of a function with attributes. Opening the file limited the nesting depth.
+fn function(function: NamedFunction<'_>, known: &Known<'_>) -> Hash {
     let attrs = function.attrs().filter(|attr| !IGNORED.contains(&attr.name)).map(|attr| (attr.name, attr));
     let attrs: BTreeMap<&str, AttrView<'_>> = attrs.collect();
     let entry = |(name, attr): (&str, AttrView<'_>)| {
@@ -104,16 +104,16 @@ fn function(function: FunctionRef<'_>, known: &Known<'_>) -> Hash {
     Parts::new("function").and(&known(function.name).unwrap_or_else(|| function.name.into())).and_all(all).hash()
 }
 
-/// A name with its runs of digits made one sign.
+/// A name with each run of digits replaced by one character.
 fn without_numbers(name: &[u8]) -> Vec<u8> {
     let mut short: Vec<u8> = name.iter().map(|byte| if byte.is_ascii_digit() { b'#' } else { *byte }).collect();
     short.dedup_by(|a, b| (*a, *b) == (b'#', b'#'));
     short
 }
 
-/// The hash of each node with all that it depends on.
+/// The hash of each node with everything that it depends on.
 ///
-/// `own` are the nodes by themselves; `given` is what stands for a source instead of its own hash: of a function's arguments, of
+/// `own` are the hashes of nodes by themselves. `given` replaces the hashes of sources: arguments of a function,
 /// tensors that are fed.
 pub(super) fn whole(nodes: &[NodeView<'_>], own: &[Hash], given: &HashMap<&str, Hash>) -> Vec<Hash> {
     let places: HashMap<&str, usize> = nodes.iter().enumerate().map(|(place, node)| (node.name, place)).collect();
@@ -137,7 +137,7 @@ pub(super) fn whole(nodes: &[NodeView<'_>], own: &[Hash], given: &HashMap<&str, 
             let (name, output) = source(input);
             let place = places.get(name);
             let known = given.get(name).copied().or_else(|| place.map(|place| hashes[*place].unwrap_or(own[*place])));
-            // What no graph should name, counts by its name.
+            // A source that does not exist counts by its name.
             let hash = known.unwrap_or_else(|| Parts::new("unknown").and(name.as_bytes()).hash());
             match output {
                 Some(output) => parts = parts.and(&hash).and(output.as_bytes()),
@@ -155,7 +155,7 @@ pub(super) fn whole(nodes: &[NodeView<'_>], own: &[Hash], given: &HashMap<&str, 
             }
         }
     }
-    // What is left goes round in a circle.
+    // The rest is cyclic.
     let left: Vec<(usize, Hash)> = (0..nodes.len())
         .filter(|place| hashes[*place].is_none())
         .map(|place| (place, combine(place, &hashes)))

@@ -1,4 +1,4 @@
-//! Functions by their contents.
+//! Compares functions by their contents.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -6,7 +6,7 @@ use super::canonical::{Hash, Parts, own, whole};
 use super::graph::FunctionsDiff;
 use crate::graph::view::{ArgumentView, IndexedFunction, IndexedGraph, NodeView, source};
 
-/// A function's name without the numbers that an export gives it: `__inference_train_123` is `__inference_train`.
+/// A function's name without the numbers of an export: `__inference_train_123` is `__inference_train`.
 pub(super) fn base(mut name: &str) -> &str {
     loop {
         let end = name.trim_end_matches(|it: char| it.is_ascii_digit());
@@ -17,8 +17,8 @@ pub(super) fn base(mut name: &str) -> &str {
     }
 }
 
-/// The hash of each function, by name: of its contents, with the contents of the functions that it calls. Where functions call
-/// each other in a circle, one that is not known yet counts by its name without numbers.
+/// The hash of each function by name: of its contents and the contents of the functions that it calls. In a recursion,
+/// a function whose hash is not known yet counts by its name without numbers.
 pub(super) fn contents<'a>(graph: &IndexedGraph<'a>) -> HashMap<&'a str, Hash> {
     let places: HashMap<&str, usize> =
         graph.functions.iter().enumerate().map(|(place, function)| (function.name, place)).collect();
@@ -59,7 +59,7 @@ fn called<'a>(function: &IndexedFunction<'a>) -> impl Iterator<Item = &'a str> {
     function.nodes.iter().flat_map(NodeView::calls)
 }
 
-/// A function by its contents. What it is called, and what its nodes and arguments are called, does not count.
+/// The hash of a function's contents. Its name and the names of its nodes and arguments do not count.
 fn hash(function: &IndexedFunction<'_>, known: &super::canonical::Known<'_>) -> Hash {
     let own: Vec<Hash> = function.nodes.iter().map(|node| own(node, known)).collect();
     let argument = |argument: &ArgumentView<'_>| {
@@ -86,11 +86,11 @@ fn hash(function: &IndexedFunction<'_>, known: &super::canonical::Known<'_>) -> 
         parts = parts.and(&hash);
     }
     let control = function.control_returns.iter().map(|name| find(name)).collect();
-    // Nodes that nobody takes anything from may have effects.
+    // Nodes without consumers may have effects.
     parts.and_all(control).and_all(nodes).hash()
 }
 
-/// The functions that nodes reach, those called by others included.
+/// The functions that nodes reach, also through other functions.
 pub(super) fn reached<'a>(graph: &IndexedGraph<'a>, from: impl Iterator<Item = &'a str>) -> HashSet<&'a str> {
     let functions: HashMap<&str, &IndexedFunction<'a>> =
         graph.functions.iter().map(|function| (function.name, function)).collect();
@@ -104,7 +104,7 @@ pub(super) fn reached<'a>(graph: &IndexedGraph<'a>, from: impl Iterator<Item = &
     reached
 }
 
-/// The functions of two graphs that differ; of each, its contents, and what does not count.
+/// Compares the functions of two graphs, given their contents and the functions that do not count.
 pub(super) fn diff(
     [a, b]: [&IndexedGraph<'_>; 2],
     hashes: [&HashMap<&str, Hash>; 2],
@@ -135,7 +135,7 @@ pub(super) fn diff(
         }
     }
     let mut all = FunctionsDiff { common, ..FunctionsDiff::default() };
-    // Those of one name are the same function, which has changed: itself, or what it calls.
+    // Functions with one name are the same function, which changed, or which calls one that changed.
     let mut by_base: BTreeMap<&str, [Vec<&IndexedFunction<'_>>; 2]> = BTreeMap::new();
     only_a.into_iter().for_each(|function| by_base.entry(base(function.name)).or_default()[0].push(function));
     only_b.into_iter().for_each(|function| by_base.entry(base(function.name)).or_default()[1].push(function));

@@ -1,4 +1,4 @@
-//! Graphs: operations by number, functions and nodes by what they compute.
+//! Compares graphs: ops by count, functions and nodes by what they compute.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -9,15 +9,15 @@ use crate::graph::view::{IndexedGraph, NodeView, source};
 use crate::ops::variable_kind;
 use crate::saved_model::{MetaGraph, SavedModel, parse_tensor_name, printable};
 
-/// What the graphs of two meta graphs differ in.
+/// The differences between the graphs of two meta graphs.
 ///
-/// Nodes and functions are compared by what they compute: operation, attributes, device, and what they are given. Names do not
-/// count, but for those of variables and placeholders; nor do the order, the attributes that say nothing of what is computed, those
-/// of functions as such, the paths of assets, and what only serves to save and restore the variables.
+/// Nodes and functions are compared by what they compute: op, attributes, device and inputs. Names do not count, except
+/// those of variables and placeholders. Also ignored are the order, attributes that do not affect the computation,
+/// attributes of functions, the paths of assets, and nodes that only save and restore variables.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct GraphDiff {
-    /// Operations that are used more or less often, functions included; sorted by name.
+    /// Ops whose counts differ, including those in functions, sorted by name.
     pub ops: Vec<OpDiff>,
     /// The functions.
     pub functions: FunctionsDiff,
@@ -25,43 +25,43 @@ pub struct GraphDiff {
     pub nodes: NodesDiff,
 }
 
-/// An operation, and how often each model uses it.
+/// An op and its counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OpDiff {
-    /// The operation.
+    /// The op.
     pub op: String,
-    /// How often the first model uses it, and the second.
+    /// Its count in the first model and in the second.
     pub counts: [u64; 2],
 }
 
-/// The functions that differ, by the names that they have in their models.
+/// The functions that differ, by their names in the models.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct FunctionsDiff {
-    /// How many are the same in both.
+    /// The number of functions that are equal in both.
     pub common: usize,
-    /// Those that only the second model has.
+    /// Functions that only the second model has.
     pub added: Vec<String>,
-    /// Those that only the first model has.
+    /// Functions that only the first model has.
     pub removed: Vec<String>,
-    /// Those that both have under one name (numbers at its end aside), and that differ; as the first model calls them.
+    /// Functions that have one name in both, without numbers at its end, and differ; by their names in the first model.
     pub changed: Vec<String>,
-    /// How many more are the same in themselves, and call others that are not.
+    /// The number of further functions that are equal themselves but call others that are not.
     pub callers: usize,
 }
 
-/// The graph's own nodes that differ, by name.
+/// The nodes at the graph's top that differ, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct NodesDiff {
-    /// Those that only the second model has, as `NAME (OPERATION)`.
+    /// Nodes that only the second model has, as `NAME (OP)`.
     pub added: Vec<String>,
-    /// Those that only the first model has.
+    /// Nodes that only the first model has.
     pub removed: Vec<String>,
-    /// Those that both have, and that differ in themselves.
+    /// Nodes that both have and that differ themselves.
     pub changed: Vec<String>,
-    /// How many more are the same in themselves, and depend on others that are not.
+    /// The number of further nodes that are equal themselves but depend on others that are not.
     pub dependent: usize,
 }
 
@@ -83,7 +83,8 @@ impl NodesDiff {
     }
 }
 
-/// Compares two graphs. Where they are the same, but a signature takes its outputs from elsewhere, that is put to its changes.
+/// Compares two graphs. If they are equal, outputs of signatures that come from other tensors are added to the changes
+/// of signatures.
 pub(super) fn diff(
     (a, of_a): (&SavedModel, &MetaGraph),
     (b, of_b): (&SavedModel, &MetaGraph),
@@ -102,8 +103,8 @@ pub(super) fn diff(
         }
     }
     let inputs = (inputs(of_a), inputs(of_b));
-    let first = Side::of(of_a, bytes.0, &given(&inputs.0, &inputs.1));
-    let second = Side::of(of_b, bytes.1, &given(&inputs.1, &inputs.0));
+    let first = Side::new(of_a, bytes.0, &given(&inputs.0, &inputs.1));
+    let second = Side::new(of_b, bytes.1, &given(&inputs.1, &inputs.0));
     all.functions = functions::diff(
         [&first.graph, &second.graph],
         [&first.functions, &second.functions],
@@ -120,7 +121,7 @@ pub(super) fn diff(
 struct Side<'a> {
     graph: IndexedGraph<'a>,
     functions: HashMap<&'a str, Hash>,
-    /// Of each node, with all that it depends on.
+    /// The hash of each node with everything that it depends on.
     nodes: Vec<Hash>,
     /// Nodes and functions that only save and restore variables.
     saving: HashSet<&'a str>,
@@ -128,7 +129,7 @@ struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    fn of(meta_graph: &MetaGraph, bytes: &'a [u8], given: &HashMap<&str, Hash>) -> Self {
+    fn new(meta_graph: &MetaGraph, bytes: &'a [u8], given: &HashMap<&str, Hash>) -> Self {
         let graph = IndexedGraph::new(bytes);
         let functions = contents(&graph);
         let saving = saving(&graph, meta_graph);
@@ -144,19 +145,19 @@ impl<'a> Side<'a> {
         Self { graph, functions, nodes, saving, saving_functions }
     }
 
-    /// The nodes that count, with their hashes.
+    /// The nodes that are compared, with their hashes.
     fn counted(&self) -> impl Iterator<Item = (&NodeView<'a>, Hash)> {
         let all = self.graph.nodes.iter().zip(self.nodes.iter().copied());
         all.filter(|(node, _)| !self.saving.contains(node.name))
     }
 
-    /// A node by itself; functions count by their names without numbers.
+    /// The hash of a node by itself. Functions count by their names without numbers.
     fn alone(&self, node: &NodeView<'_>) -> Hash {
         own(node, &|name| self.functions.contains_key(name).then(|| base(name).into()))
     }
 }
 
-/// The nodes from which nothing leads but to saving and restoring.
+/// The nodes that serve only saving and restoring.
 fn saving<'a>(graph: &IndexedGraph<'a>, meta_graph: &MetaGraph) -> HashSet<&'a str> {
     let Some(saver) = meta_graph.saver() else { return HashSet::new() };
     let names: HashMap<&str, &NodeView<'a>> = graph.nodes.iter().map(|node| (node.name, node)).collect();
@@ -177,7 +178,7 @@ fn saving<'a>(graph: &IndexedGraph<'a>, meta_graph: &MetaGraph) -> HashSet<&'a s
     saving
 }
 
-/// The hash of each node with all that it depends on.
+/// The hash of each node with everything that it depends on.
 fn hashes(
     graph: &IndexedGraph<'_>,
     functions: &HashMap<&str, Hash>,
@@ -188,7 +189,7 @@ fn hashes(
     let mut own: Vec<Hash> =
         graph.nodes.iter().map(|node| own(node, &|name| functions.get(name).map(|hash| hash.to_vec()))).collect();
     let places: HashMap<&str, usize> = graph.nodes.iter().enumerate().map(|(place, node)| (node.name, place)).collect();
-    // A path of an asset is fed when the model is loaded; what stands in the graph is where it was on the machine it comes from.
+    // Loading feeds the path of an asset. The path in the graph is that on the machine that wrote the model.
     for asset in meta_graph.assets() {
         let place = parse_tensor_name(&asset.tensor).ok().and_then(|(op, _)| places.get(op));
         if let Some(place) = place {
@@ -196,7 +197,7 @@ fn hashes(
         }
     }
     let hashes = whole(&graph.nodes, &own, given);
-    // Tables that are told apart by nothing but their made-up names are what is done with them.
+    // Tables that differ only in generated names are identified by their consumers.
     let nameless: HashSet<&str> = graph
         .nodes
         .iter()
@@ -221,7 +222,7 @@ fn hashes(
     whole(&graph.nodes, &own, given)
 }
 
-/// The inputs of all signatures, each as one text, with the node that is fed.
+/// The inputs of all signatures, each as one text, with the nodes that are fed.
 fn inputs(meta_graph: &MetaGraph) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for signature in meta_graph.signatures() {
@@ -234,8 +235,8 @@ fn inputs(meta_graph: &MetaGraph) -> BTreeMap<String, String> {
     all
 }
 
-/// What stands for the nodes that signatures feed: the names of the inputs that both models have. One that is the input of nothing
-/// that both have goes by its own name.
+/// Hashes for the nodes that signatures feed: of the names of the inputs that both models have. Other nodes keep their
+/// own names.
 fn given<'i>(inputs: &'i BTreeMap<String, String>, other: &BTreeMap<String, String>) -> HashMap<&'i str, Hash> {
     let mut names: BTreeMap<&str, Parts> = BTreeMap::new();
     for (input, node) in inputs.iter().filter(|(input, _)| other.contains_key(*input)) {
@@ -277,7 +278,7 @@ fn nodes(a: &Side<'_>, b: &Side<'_>) -> NodesDiff {
     all
 }
 
-/// Outputs that are now taken from another tensor than before, though the graph has the same nodes.
+/// Adds outputs that come from another tensor than before, although the graph has the same nodes.
 fn note_rewired(a: &Side<'_>, b: &Side<'_>, of_a: &MetaGraph, of_b: &MetaGraph, signatures: &mut Vec<SignatureDiff>) {
     let tensors = |side: &Side<'_>, meta_graph: &MetaGraph| {
         let hashes: HashMap<&str, Hash> =

@@ -1,8 +1,8 @@
-//! What two models differ in, without TensorFlow: signatures, operations, functions, graphs, variables, assets.
+//! Compares two models without TensorFlow: signatures, ops, functions, graphs, variables, assets.
 //!
-//! Graphs are compared by what they compute. Names that exporters make up (`__inference_train_123`), the order of nodes and
-//! functions, and what the part of a graph looks like that saves and restores the variables differ between two exports of one
-//! model, and do not count; [`GraphDiff`] says what does.
+//! Graphs are compared by what they compute. Two exports of one model differ in generated names
+//! (`__inference_train_123`), in the order of nodes and functions, and in the part of the graph that saves and restores
+//! the variables. These do not count; [`GraphDiff`] says what does.
 //!
 //! ```no_run
 //! use tf_persist_savedmodel::SavedModel;
@@ -32,7 +32,7 @@ use crate::error::Result;
 use crate::saved_model::{MetaGraph, SavedModel};
 use crate::tensor::Tolerance;
 
-/// What is compared, and how closely.
+/// The parts to compare, and the tolerance.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct DiffOptions {
@@ -42,28 +42,28 @@ pub struct DiffOptions {
 }
 
 impl Default for DiffOptions {
-    /// All meta graphs, and variables that must be equal.
+    /// Compares all meta graphs, without tolerance for variables.
     fn default() -> Self {
         Self { tags: None, tolerance: Tolerance::EXACT, only_variables: false }
     }
 }
 
 impl DiffOptions {
-    /// Compares the meta graphs with these tags alone.
+    /// Compares only the meta graphs with these tags.
     #[must_use]
     pub fn tags(mut self, tags: Option<Vec<String>>) -> Self {
         self.tags = tags;
         self
     }
 
-    /// How far floats of variables may be apart and still count as the same.
+    /// The tolerance for floats of variables.
     #[must_use]
     pub fn tolerance(mut self, tolerance: Tolerance) -> Self {
         self.tolerance = tolerance;
         self
     }
 
-    /// Whether nothing but the variables is compared.
+    /// Whether only the variables are compared.
     #[must_use]
     pub fn only_variables(mut self, only: bool) -> Self {
         self.only_variables = only;
@@ -71,7 +71,7 @@ impl DiffOptions {
     }
 }
 
-/// What two models differ in, `a` being the first and `b` the second: what `b` alone has was added.
+/// The differences between two models, the first `a` and the second `b`. Things that only `b` has were added.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Diff {
@@ -85,11 +85,11 @@ pub struct Diff {
     pub variables: VariablesDiff,
     /// The files in `assets` and `assets.extra`.
     pub assets: AssetsDiff,
-    /// What is worth a look and is no difference, in sentences: versions and fingerprints.
+    /// Notes that are not differences, as sentences: versions and fingerprints.
     pub notes: Vec<String>,
 }
 
-/// What two meta graphs differ in.
+/// The differences between two meta graphs.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct MetaGraphDiff {
@@ -97,7 +97,7 @@ pub struct MetaGraphDiff {
     pub tags: Vec<String>,
     /// Signatures that differ, sorted by name.
     pub signatures: Vec<SignatureDiff>,
-    /// What differs in the graph.
+    /// The differences in the graph.
     pub graph: GraphDiff,
 }
 
@@ -138,8 +138,8 @@ impl MetaGraphDiff {
 /// Compares two models. Variables are read one after the other, and every checksum is checked.
 ///
 /// # Errors
-/// [`SavedModelError::UnknownTags`](crate::SavedModelError::UnknownTags) if neither has the tags that were asked for; if a variable or an asset cannot
-/// be read.
+/// [`SavedModelError::UnknownTags`](crate::SavedModelError::UnknownTags) if neither has the requested tags. Also if a
+/// variable or an asset cannot be read.
 pub fn diff(a: &SavedModel, b: &SavedModel, options: &DiffOptions) -> Result<Diff> {
     let mut all = Diff {
         added_tags: Vec::new(),
@@ -150,7 +150,7 @@ pub fn diff(a: &SavedModel, b: &SavedModel, options: &DiffOptions) -> Result<Dif
         notes: Vec::new(),
     };
     if let Some(tags) = &options.tags {
-        // Both must have it, or there is nothing to compare.
+        // Otherwise there is nothing to compare.
         all.compare_meta_graphs(a, a.meta_graph(Some(tags))?, b, b.meta_graph(Some(tags))?, options);
     } else {
         for meta_graph in a.meta_graphs() {

@@ -1,4 +1,4 @@
-//! Signatures: what they are given and give.
+//! Compares signatures: inputs, outputs and methods.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ pub struct SignatureDiff {
     pub name: String,
     /// Whether only the second model has it (`Some(true)`), only the first (`Some(false)`), or both.
     pub added: Option<bool>,
-    /// What differs, in sentences; none if only one model has it.
+    /// The differences, as sentences; empty if only one model has it.
     pub changes: Vec<String>,
 }
 
-/// The signatures that differ, sorted by name, and what is only to be noted: other names of tensors.
+/// The signatures that differ, sorted by name, and notes about signatures with other tensor names.
 pub(super) fn diff(a: &MetaGraph, b: &MetaGraph) -> (Vec<SignatureDiff>, Vec<String>) {
     let (mut all, mut notes) = (Vec::new(), Vec::new());
-    // The init op has another name in every export, and is compared with the rest of the graph.
+    // The init op has another name in every export. It is compared with the rest of the graph.
     let all_of = |meta_graph| {
         let operations = MetaGraph::operations(meta_graph).iter().filter(|it| it.name != InitSource::Signature.name());
         let signatures = meta_graph.signatures().iter().chain(operations);
@@ -75,7 +75,7 @@ fn changes(a: &SignatureDef, b: &SignatureDef) -> Vec<String> {
     changes
 }
 
-/// Dtype and shape, and what it is if it is not dense.
+/// Dtype and shape, and the kind of a tensor that is not dense.
 fn described(info: &TensorInfo) -> String {
     let kind = match &info.kind {
         TensorKind::Dense { .. } => String::new(),
@@ -95,7 +95,7 @@ fn described(info: &TensorInfo) -> String {
     format!("{kind}{}{declared} {}", info.dtype, info.shape)
 }
 
-/// That the tensors have other names, where they have.
+/// A note, if the tensors have other names.
 fn renamed(a: &SignatureDef, b: &SignatureDef) -> Option<String> {
     let names = |signature: &SignatureDef| {
         let infos = signature.inputs.iter().chain(&signature.outputs);

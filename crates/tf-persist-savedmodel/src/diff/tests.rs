@@ -1,4 +1,4 @@
-//! Small graphs that are the same under other names, and others that are not under the same.
+//! Small graphs that are equal under other names, and others that differ under equal names.
 
 use std::fs;
 use std::path::Path;
@@ -44,7 +44,7 @@ fn signature(inputs: &[(&str, &str)], outputs: &[(&str, &str)]) -> String {
     format!("signature_def {{ key: \"s\" value {{ {inputs} {outputs} }} }}")
 }
 
-/// What two graphs differ in, under one signature from `a` and `b` to `y`.
+/// The differences between two graphs with one signature from `a` and `b` to `y`.
 fn compare(first: &[String], second: &[String]) -> Diff {
     compare_signed([first, second], [&signature(&[("a", "a"), ("b", "b")], &[("y", "y")]); 2])
 }
@@ -78,7 +78,7 @@ fn names_and_order_of_nodes_do_not_count() {
 }
 
 #[test]
-fn what_is_computed_counts() {
+fn computations_count() {
     let [a, b] = inputs();
     let with = |nodes: &[String]| [&[a.clone(), b.clone()], nodes].concat();
     let sub = |x, y| with(&[node("y", "Sub", &[x, y], "")]);
@@ -103,13 +103,13 @@ fn what_is_computed_counts() {
 }
 
 #[test]
-fn signatures_that_take_other_tensors_are_seen() {
+fn signatures_with_other_tensors_differ() {
     let [a, b] = inputs();
     let graph = |extra: &str| {
         [a.clone(), b.clone(), node("y", "Neg", &["a"], ""), node("z", "Abs", &["a"], ""), extra.to_owned()]
     };
     let signed = |output| signature(&[("a", "a"), ("b", "b")], &[("y", output)]);
-    // The bytes of the graphs differ, and nothing that counts.
+    // Only the bytes of the graphs differ.
     let noise = "versions { producer: 9 }";
     let same = compare_signed([&graph(""), &graph(noise)], [&signed("y"), &signed("y")]);
     assert!(same.is_same(), "{same:?}");
@@ -163,7 +163,7 @@ fn library(names: [&str; 2], number: i64, argument: &str) -> String {
 }
 
 #[test]
-fn functions_are_known_by_their_contents() {
+fn functions_are_compared_by_their_contents() {
     let [a, b] = inputs();
     let graph = |names: [&str; 2], number, argument| {
         let call = attr("f", &format!("func {{ name: \"{}\" }}", names[1]));
@@ -186,7 +186,7 @@ fn functions_are_known_by_their_contents() {
 #[test]
 fn circles_end() {
     let [a, b] = inputs();
-    // A loop as TensorFlow 1 has them, nodes and functions that no TensorFlow would make, and names that are not there.
+    // A loop of TensorFlow 1, recursive nodes and functions, and missing names.
     let graph = |step| {
         [
             a.clone(),
@@ -205,7 +205,7 @@ fn circles_end() {
     assert!(!compare(&graph(1), &graph(2)).is_same());
 }
 
-/// Variables of a model that has nothing else.
+/// A model with variables only.
 fn variables(folder: &Path, tensors: &[(&str, Tensor)]) -> SavedModel {
     let model = model(folder, "", "");
     fs::create_dir_all(folder.join("variables")).unwrap();
@@ -282,7 +282,7 @@ fn keras_lists_of_all_variables_have_no_order() {
 }
 
 #[test]
-fn a_damaged_variable_is_an_error() {
+fn damaged_variable_is_an_error() {
     let work = tempfile::tempdir().unwrap();
     let tensor = || Tensor::from_slice(&[2], &[1.0_f32, 2.0]).unwrap();
     let a = variables(&work.path().join("a"), &[("v", tensor())]);
@@ -316,7 +316,7 @@ fn assets_are_compared_by_their_contents() {
 }
 
 #[test]
-fn meta_graphs_go_by_their_tags() {
+fn meta_graphs_are_matched_by_tags() {
     let multi = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/multi/model");
     let one = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/half_plus_two/model");
     let (multi, one) = (SavedModel::open(multi).unwrap(), SavedModel::open(one).unwrap());

@@ -1,4 +1,4 @@
-//! Variables: which there are, and how far their values are apart.
+//! Compares variables: their names and values.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,19 +9,19 @@ use crate::error::{Error, Result, TensorError};
 use crate::saved_model::{Table, Variable, Variables};
 use crate::tensor::{Comparison, Tensor, Tolerance};
 
-/// What the variables of two models differ in.
+/// The differences between the variables of two models.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct VariablesDiff {
-    /// How many variables and tables both models have.
+    /// The number of variables and tables in both models.
     pub common: usize,
-    /// How many of those are tables.
+    /// The number of tables among them.
     pub tables: usize,
-    /// Names of those that only the second has.
+    /// Names of variables that only the second has.
     pub added: Vec<String>,
-    /// Names of those that only the first has.
+    /// Names of variables that only the first has.
     pub removed: Vec<String>,
-    /// Those that both have and that differ, sorted by key. Values that differ within the tolerance are among them.
+    /// Variables that both have and that differ, sorted by key, including those within the tolerance.
     pub changed: Vec<VariableDiff>,
 }
 
@@ -29,7 +29,7 @@ pub struct VariablesDiff {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct VariableDiff {
-    /// What to call it.
+    /// Its display name.
     pub name: String,
     /// Its key in the checkpoint.
     pub key: String,
@@ -37,7 +37,7 @@ pub struct VariableDiff {
     pub change: VariableChange,
 }
 
-/// What differs in a variable; the first model's before the second's.
+/// A difference in a variable: first the first model's, then the second's.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum VariableChange {
@@ -45,29 +45,29 @@ pub enum VariableChange {
     DType(DType, DType),
     /// The shape.
     Shape(Vec<usize>, Vec<usize>),
-    /// Values: the second model's, compared with the first's. Those of types that no tensor holds, such as int4 and float8, as the
-    /// numbers that [`CheckpointReader::read_widened`] makes of them.
+    /// The second model's values compared with the first's. Types that no tensor holds, such as int4 and float8, are
+    /// widened by [`CheckpointReader::read_widened`].
     Values(Comparison),
     /// The entries of a table, compared by their keys.
     Table(TableDiff),
 }
 
-/// What differs in the entries of a table. The order in which they were saved has no meaning.
+/// The differences between the entries of a table. Their order does not count.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct TableDiff {
-    /// How many entries the first model's and the second's have.
+    /// The number of entries in the first model and in the second.
     pub entries: [usize; 2],
-    /// How many keys only the second has.
+    /// The number of keys that only the second has.
     pub added: usize,
-    /// How many keys only the first has.
+    /// The number of keys that only the first has.
     pub removed: usize,
-    /// The values of the keys that both have: the second's, compared with the first's. `None` if they are equal.
+    /// The second model's values of common keys compared with the first's. `None` if they are equal.
     pub values: Option<Comparison>,
 }
 
 impl VariableDiff {
-    /// Whether its values differ, but no more than is tolerated.
+    /// Whether its values differ within the tolerance.
     #[must_use]
     pub fn is_within(&self) -> bool {
         match &self.change {
@@ -86,10 +86,10 @@ impl VariablesDiff {
     }
 }
 
-/// Under this prefix Keras's exporter lists all variables once more, by numbers, in an order that differs from process to process.
+/// Under this prefix Keras's exporter lists all variables again, numbered in an order that differs between processes.
 const UNORDERED: &str = "_all_variables/";
 
-/// Two checkpoints, which are read one variable at a time.
+/// Two checkpoints that are read one variable at a time.
 struct Pair {
     readers: [Option<CheckpointReader>; 2],
     tolerance: Tolerance,
@@ -131,7 +131,7 @@ impl Pair {
         Ok(comparison.filter(|it| !it.is_equal()).map(VariableChange::Values))
     }
 
-    /// Tables count among the variables.
+    /// Compares tables, which count as variables.
     fn diff_tables(&self, a: &Variables, b: &Variables, all: &mut VariablesDiff) -> Result<()> {
         let mut of_b: BTreeMap<&str, &Table> = b.tables.iter().map(|it| (it.keys.key.as_str(), it)).collect();
         for table in &a.tables {
@@ -171,8 +171,8 @@ impl Pair {
         Ok(changed.then_some(VariableChange::Table(TableDiff { entries, added, removed, values })))
     }
 
-    /// For each variable of a list without order, its partner in the other model: one that is equal, else one of the same dtype
-    /// and shape, else one that is left.
+    /// Matches the variables of an unordered list with those of the other model: equal ones, else one with the same
+    /// dtype and shape, else any that is left.
     fn match_unordered<'v>(&self, a: &'v Variables, b: &'v Variables) -> Result<BTreeMap<&'v str, &'v str>> {
         let listed = |variables: &'v Variables| -> Vec<&'v Entry> {
             let listed = variables.all.iter().map(|it| &it.entry);
@@ -207,19 +207,19 @@ impl Pair {
         Ok(partners)
     }
 
-    /// A variable's values in the first or second model; `None` of handles, which have none.
+    /// A variable's values in the first or second model; `None` for handles, which have none.
     fn read(&self, side: usize, entry: &Entry) -> Result<Option<Tensor>> {
         self.readers[side].as_ref().map_or(Ok(None), |reader| read(reader, entry))
     }
 }
 
-/// Of a variable's dtype and shape.
+/// A hash of a variable's dtype and shape.
 fn kind(entry: &Entry) -> Hash {
     let shape: Vec<u8> = entry.shape.iter().flat_map(|size| size.to_le_bytes()).collect();
     Parts::new("kind").and(&entry.dtype.number().to_le_bytes()).and(&shape).hash()
 }
 
-/// Of a variable's dtype, shape and elements.
+/// A hash of a variable's dtype, shape and elements.
 fn hash(entry: &Entry, tensor: &Tensor) -> Hash {
     let parts = Parts::new("tensor").and(&kind(entry));
     match (tensor.bytes(), tensor.strings()) {
@@ -229,12 +229,12 @@ fn hash(entry: &Entry, tensor: &Tensor) -> Hash {
     }
 }
 
-/// A variable's values; `None` of handles, which have none.
+/// A variable's values; `None` for handles, which have none.
 fn read(reader: &CheckpointReader, entry: &Entry) -> Result<Option<Tensor>> {
     match entry.dtype {
         DType::Invalid | DType::Resource | DType::Variant => Ok(None),
         DType::Other(_) => match reader.read_widened(&entry.key) {
-            // Numbers that nobody knows have no size, and checkpoints of them no reader.
+            // Elements of an unknown dtype have no known size.
             Err(Error::Tensor(TensorError::UnsupportedDType { .. })) => Ok(None),
             numbers => numbers.map(Some),
         },

@@ -1,7 +1,7 @@
-//! Every reader of a graph sees what C++ protobuf sees, and so TensorFlow, however the graph is written down.
+//! Every reader of a graph sees what C++ protobuf, and so TensorFlow, sees, whatever the encoding of the graph.
 //!
-//! Each test writes one model in another way, of which TensorFlow 2.21 (`TF_GraphImportGraphDef`) makes the same graph, and compares
-//! what all readers say of the two.
+//! Each test changes the encoding of a model in a way that TensorFlow 2.21 (`TF_GraphImportGraphDef`) reads as the same
+//! graph, and compares what all readers find in the two.
 
 use tempfile::TempDir;
 use tf_persist_proto::protobuf::Message;
@@ -44,7 +44,7 @@ fn texts(items: &[&str]) -> pb::AttrValue {
 }
 
 fn types(items: &[DType]) -> pb::AttrValue {
-    attr::dtypes(items.iter().map(|dtype| attr::of(*dtype)))
+    attr::dtypes(items.iter().map(|dtype| attr::proto_dtype(*dtype)))
 }
 
 /// A function of one tensor.
@@ -54,7 +54,7 @@ fn function(name: &str, nodes: Vec<pb::NodeDef>, returns: &str) -> pb::FunctionD
     signature.name = name.into();
     let arg = |name: &str| pb::op_def::op_def::ArgDef {
         name: name.into(),
-        type_: attr::of(DType::Float32),
+        type_: attr::proto_dtype(DType::Float32),
         ..Default::default()
     };
     signature.input_arg.push(arg("a"));
@@ -68,7 +68,7 @@ fn signature(input: (&str, DType), output: (&str, DType)) -> pb::SignatureDef {
     let info = |(tensor, dtype): (&str, DType)| {
         let mut info = pb::TensorInfo::new();
         info.set_name(tensor.into());
-        info.dtype = attr::of(dtype);
+        info.dtype = attr::proto_dtype(dtype);
         let sizes = [-1, 3].map(|size| pb::tensor_shape::tensor_shape_proto::Dim { size, ..Default::default() });
         info.tensor_shape.mut_or_insert_default().dim = sizes.into();
         info
@@ -79,7 +79,7 @@ fn signature(input: (&str, DType), output: (&str, DType)) -> pb::SignatureDef {
     signature
 }
 
-/// A model that has something for every reader.
+/// A model with something for every reader.
 fn model() -> Vec<u8> {
     let axis = proto::to_proto(&Tensor::from_slice(&[1], &[1_i32]).unwrap());
     let one = proto::to_proto(&Tensor::from_slice(&[3], &[1_f32; 3]).unwrap());
@@ -142,7 +142,7 @@ fn open(meta_graph: &[u8]) -> (TempDir, SavedModel) {
     (folder, model)
 }
 
-/// What all readers say of a model.
+/// What all readers find in a model.
 fn readings((_folder, model): &(TempDir, SavedModel)) -> Vec<String> {
     let meta_graph = &model.meta_graphs()[0];
     let mut all = vec![
@@ -164,7 +164,7 @@ fn readings((_folder, model): &(TempDir, SavedModel)) -> Vec<String> {
     all
 }
 
-/// Every message at a path of fields, replaced.
+/// Replaces every message at a path of fields.
 fn change(message: &[u8], path: &[u32], with: &dyn Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let Some((first, rest)) = path.split_first() else { return with(message) };
     let mut changed = Vec::new();
@@ -203,7 +203,7 @@ fn message(all: &[(u32, Value<'_>)]) -> Vec<u8> {
     message
 }
 
-/// That a model whose messages at these paths are written in another way is read as before.
+/// Checks that changing the encoding of the messages at these paths changes nothing for readers and `diff`.
 #[track_caller]
 fn same(paths: &[&[u32]], with: impl Fn(&[u8]) -> Vec<u8>) {
     let [plain, changed] = same_to_readers(paths, with);
@@ -212,7 +212,7 @@ fn same(paths: &[&[u32]], with: impl Fn(&[u8]) -> Vec<u8>) {
     assert!(diff.is_same(), "{diff:?}");
 }
 
-/// The same, but for `diff`, which compares tensors and shapes by their bytes.
+/// Like [`same`], without `diff`, which compares tensors and shapes by their bytes.
 #[track_caller]
 fn same_to_readers(paths: &[&[u32]], with: impl Fn(&[u8]) -> Vec<u8>) -> [Vec<u8>; 2] {
     let plain = model();
@@ -223,7 +223,7 @@ fn same_to_readers(paths: &[&[u32]], with: impl Fn(&[u8]) -> Vec<u8>) -> [Vec<u8
     [plain, changed]
 }
 
-/// That fields of another type behind the real ones change nothing.
+/// Checks that mistyped fields behind the real ones change nothing.
 #[track_caller]
 fn same_with_mistyped(paths: &[&[u32]], numbers: &[u32]) {
     for mistyped in [Value::Varint(1), Value::Fixed32(1), Value::Fixed64(1)] {
@@ -234,7 +234,7 @@ fn same_with_mistyped(paths: &[&[u32]], numbers: &[u32]) {
 }
 
 #[test]
-fn the_model_has_something_for_every_reader() {
+fn model_has_something_for_every_reader() {
     let (_folder, model) = open(&model());
     let meta_graph = &model.meta_graphs()[0];
     let writes = |name: &str| {
@@ -255,21 +255,21 @@ fn the_model_has_something_for_every_reader() {
     assert_eq!(meta_graph.signature("read").unwrap().outputs[0].1.dtype, DType::Float32);
 }
 
-/// A second `op` that is a number hides nothing: the node still writes.
+/// A second `op` that is a number does not hide what the node writes.
 #[test]
-fn mistyped_fields_of_nodes() {
+fn mistyped_fields_of_nodes_are_ignored() {
     same_with_mistyped(&[NODE, NODE_OF_FUNCTION], &[1, 2, 3, 4, 5]);
 }
 
 #[test]
-fn the_last_of_repeated_texts_counts() {
+fn last_value_of_a_text_counts() {
     let wrong = message(&[(1, Value::Bytes(b"wrong")), (2, Value::Bytes(b"NoOp")), (4, Value::Bytes(b"/wrong"))]);
     let right = message(&[(4, Value::Bytes(b""))]);
     same(&[NODE, NODE_OF_FUNCTION], |node| [&wrong, node, &right].concat());
 }
 
 #[test]
-fn mistyped_fields_of_graphs_and_functions() {
+fn mistyped_fields_of_graphs_and_functions_are_ignored() {
     same_with_mistyped(&[META_GRAPH], &[2]);
     same_with_mistyped(&[GRAPH], &[1, 2, 4]);
     same_with_mistyped(&[LIBRARY], &[1, 2, 3]);
@@ -281,7 +281,7 @@ fn mistyped_fields_of_graphs_and_functions() {
     same(&arguments, |argument| [argument, &message(&[(3, Value::Bytes(b"1")), (16, Value::Bytes(b"1"))])].concat());
 }
 
-/// The paths of the entries of attributes, or of their values.
+/// The paths of the entries of attributes, or of fields in them.
 fn attrs(further: &[u32]) -> Vec<Vec<u32>> {
     [NODE, NODE_OF_FUNCTION].map(|node| [node, &[5], further].concat()).into()
 }
@@ -293,7 +293,7 @@ fn same_attrs(further: &[u32], with: impl Fn(&[u8]) -> Vec<u8>) {
 }
 
 #[test]
-fn mistyped_fields_of_attributes() {
+fn mistyped_fields_of_attributes_are_ignored() {
     for mistyped in [Value::Varint(1), Value::Fixed32(1), Value::Fixed64(1)] {
         for field in [1, 2] {
             same_attrs(&[], |entry| [entry, &message(&[(field, mistyped)])].concat());
@@ -305,7 +305,7 @@ fn mistyped_fields_of_attributes() {
     for member in [3, 4, 5, 6] {
         same_attrs(&[2], |value| [value, &message(&[(member, Value::Bytes(b"1"))])].concat());
     }
-    // The name of a function and what it is given.
+    // The name of a function and attributes for it.
     same_attrs(&[2, 10], |function| [function, &message(&[(1, Value::Varint(1)), (2, Value::Varint(1))])].concat());
     // Elements of a list.
     same_attrs(&[2, 1], |list| [list, &message(&[(2, Value::Varint(1)), (9, Value::Varint(1))])].concat());
@@ -320,9 +320,9 @@ fn mistyped_fields_of_attributes() {
     }
 }
 
-/// Of the members of an `AttrValue` the last counts, of the entries of a map with one key the last one.
+/// The last member of an `AttrValue` counts, and the last entry of a map with a key.
 #[test]
-fn what_is_replaced_does_not_count() {
+fn replaced_members_and_entries_are_ignored() {
     for before in [(3, Value::Varint(7)), (2, Value::Bytes(b"s")), (8, Value::Bytes(&[8, 7])), (9, Value::Bytes(b"p"))]
     {
         same_attrs(&[2], |value| {
@@ -343,7 +343,7 @@ fn what_is_replaced_does_not_count() {
     same(&[FUNCTION], |function| [&message(&[(4, Value::Bytes(&wrong))]), function].concat());
 }
 
-/// A message in parts is one, wherever the parts are; and a key may be behind its value.
+/// The parts of a message are merged, wherever they are, and a key may follow its value.
 #[test]
 fn messages_in_parts_are_merged() {
     let split = |message: &[u8], field: u32, at: &dyn Fn(u32) -> bool| {
@@ -406,7 +406,7 @@ fn messages_in_parts_are_merged() {
     });
 }
 
-/// TensorFlow skips groups; here the file is refused. Both refuse what is cut off.
+/// TensorFlow skips groups; this library refuses the file. Both refuse truncated messages.
 #[test]
 fn groups_and_truncated_messages_are_refused() {
     let refused = |with: &dyn Fn(&[u8]) -> Vec<u8>| {

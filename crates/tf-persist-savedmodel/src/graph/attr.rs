@@ -1,4 +1,4 @@
-//! Attributes of nodes, read and made.
+//! Reads and makes attributes of decoded nodes.
 
 use tf_persist_proto::protobuf::EnumOrUnknown;
 use tf_persist_proto::tensorflow as pb;
@@ -16,13 +16,13 @@ fn attr(value: Value) -> pb::AttrValue {
 }
 
 /// A dtype as protobufs have it.
-pub fn of(dtype: DType) -> ProtoType {
+pub fn proto_dtype(dtype: DType) -> ProtoType {
     EnumOrUnknown::from_i32(dtype.number())
 }
 
 /// A type.
 pub fn dtype(dtype: DType) -> pb::AttrValue {
-    proto_type(of(dtype))
+    proto_type(proto_dtype(dtype))
 }
 
 /// A type, as protobuf has it.
@@ -45,7 +45,7 @@ pub fn tensor(tensor: pb::TensorProto) -> pb::AttrValue {
     attr(Value::Tensor(tensor))
 }
 
-/// The constant that a `Const` node holds.
+/// The tensor of a `Const` node.
 pub fn constant(node: &pb::NodeDef) -> Option<&pb::TensorProto> {
     match &node.attr.get("value")?.value {
         Some(Value::Tensor(tensor)) if node.op == "Const" => Some(tensor),
@@ -53,7 +53,7 @@ pub fn constant(node: &pb::NodeDef) -> Option<&pb::TensorProto> {
     }
 }
 
-/// The strings of a `Const` node, if it holds text.
+/// The strings of a `Const` node, if it holds UTF-8 strings.
 pub fn strings(node: &pb::NodeDef) -> Option<Vec<String>> {
     /// More names than any checkpoint has.
     const MAX_BYTES: usize = 64 << 20;
@@ -62,7 +62,7 @@ pub fn strings(node: &pb::NodeDef) -> Option<Vec<String>> {
     strings.iter().map(|string| std::str::from_utf8(string).ok().map(str::to_owned)).collect()
 }
 
-/// The dtypes in an attribute that lists them; none if there is no such list.
+/// The dtypes in a list attribute; empty if the node has no such attribute.
 pub fn list_of_types(node: &pb::NodeDef, name: &str) -> Vec<ProtoType> {
     match node.attr.get(name).and_then(|attr| attr.value.as_ref()) {
         Some(Value::List(list)) => list.type_.clone(),
@@ -97,7 +97,7 @@ pub fn node<'n>(
     }
 }
 
-/// The attribute `_class` that keeps a node where another is.
+/// The attribute `_class` that places a node on the device of another.
 pub fn beside(other: &str) -> pb::AttrValue {
     attr(Value::List(ListValue { s: vec![format!("loc:@{other}").into_bytes().into()], ..Default::default() }))
 }
@@ -107,7 +107,7 @@ pub fn shape(sizes: &[usize]) -> pb::AttrValue {
     attr(Value::Shape(shape_proto(sizes)))
 }
 
-/// A shape as protobufs have it.
+/// Converts a shape to its protobuf.
 pub fn shape_proto(sizes: &[usize]) -> pb::TensorShapeProto {
     let dim = sizes.iter().map(|size| pb::tensor_shape::tensor_shape_proto::Dim {
         size: i64::try_from(*size).unwrap_or(i64::MAX),

@@ -1,4 +1,4 @@
-//! Which functions a node calls, and with what.
+//! The functions that a node calls, and their arguments.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use tf_persist_proto::tensorflow::attr_value::attr_value::Value;
 use super::Graph;
 use crate::ops::{CallOp, call_op};
 
-/// The attribute by which a node asks for a gradient of its own (`tensorflow/python/framework/ops.py`).
+/// The attribute by which a node requests a registered gradient (`tensorflow/python/framework/ops.py`).
 const GRADIENT_OP_TYPE: &str = "_gradient_op_type";
 
-/// Every function that a node needs: the one that its op names, those in its attributes, their gradients, and the gradient that
-/// was registered for what its `_gradient_op_type` says.
+/// Calls `found` with every function that a node needs: the one that its op names, those in its attributes, their
+/// gradients, and the gradient that is registered for its `_gradient_op_type`.
 pub(crate) fn called_functions<'n>(node: &'n pb::NodeDef, graph: &Graph<'n>, mut found: impl FnMut(&'n str)) {
     let mut found = |name: &'n str| {
         found(name);
@@ -31,9 +31,9 @@ pub(crate) fn called_functions<'n>(node: &'n pb::NodeDef, graph: &Graph<'n>, mut
     }
 }
 
-/// The functions that attributes name, those of functions given as attributes included.
+/// Calls `found` with the functions that attributes name, including those in attributes of functions.
 fn in_attributes<'n>(attributes: &'n BTreeMap<String, pb::AttrValue>, found: &mut impl FnMut(&'n str)) {
-    // A list of its own instead of recursion: how deep attributes nest is the file's choice.
+    // A list instead of recursion: a hostile file may nest attributes deeply.
     let mut todo: Vec<_> = attributes.values().collect();
     while let Some(value) = todo.pop() {
         let functions = match &value.value {
@@ -53,17 +53,18 @@ fn in_attributes<'n>(attributes: &'n BTreeMap<String, pb::AttrValue>, found: &mu
 pub(crate) struct Arguments<'n> {
     /// The functions. All of them get the same arguments.
     pub(crate) functions: Vec<&'n str>,
-    /// The attributes that name them; none where the op itself is the function.
+    /// The attributes that name them; empty if the op itself is the function.
     pub(crate) attributes: &'static [&'static str],
     /// The input that is the first argument.
     pub(crate) first: usize,
     /// The attributes that list the arguments' dtypes, one after the other.
     pub(crate) types: &'static [&'static str],
-    /// Whether each output is the argument of the same place, as it leaves a loop.
+    /// Whether each output is the final value of the argument with the same index, as in a loop.
     pub(crate) is_loop: bool,
 }
 
-/// The calls whose arguments are known; `None` for other nodes, and for ops that call functions in a way of their own.
+/// The functions that a node calls and how its inputs become their arguments; `None` if it calls none, or in an unknown
+/// way.
 pub(crate) fn arguments<'n>(node: &'n pb::NodeDef, graph: &Graph<'_>) -> Option<Arguments<'n>> {
     if graph.function(&node.op).is_some() {
         return Some(Arguments { functions: vec![&node.op], attributes: &[], first: 0, types: &[], is_loop: false });

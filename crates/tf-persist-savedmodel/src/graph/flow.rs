@@ -1,4 +1,4 @@
-//! Where a variable goes: the nodes that take its handle, in the graph and in a function's body.
+//! The nodes that take the handle of a variable, in the graph and in bodies of functions.
 
 use std::collections::HashMap;
 
@@ -17,14 +17,14 @@ pub(crate) fn is_variable(node: &pb::NodeDef) -> bool {
     variable_kind(node).is_some()
 }
 
-/// What TensorFlow knows a variable by: container and shared name; without one it is the node's own.
+/// The identity of a variable in a session: the container and the shared name, which defaults to the node's name.
 pub(crate) fn variable_identity(node: &pb::NodeDef) -> (&[u8], &[u8]) {
     let text = |name: &str| node.attr.get(name).map_or(&[][..], |value| value.s());
     let shared = text("shared_name");
     (text("container"), if shared.is_empty() { node.name.as_bytes() } else { shared })
 }
 
-/// The nodes of a graph or of a function, and which of them take a tensor.
+/// The nodes of a graph or of a function, with the consumers of each tensor.
 pub(crate) struct Body<'a> {
     pub(crate) nodes: &'a [pb::NodeDef],
     is_function: bool,
@@ -36,11 +36,11 @@ pub(crate) struct Body<'a> {
 pub(crate) enum HandleUse<'n> {
     /// It reads the value.
     Read,
-    /// It hands the handle on, at these outputs.
+    /// It passes the handle on, at these outputs.
     Pass(Vec<usize>),
-    /// It calls functions, with the handle as the argument of this number.
+    /// It calls functions, with the handle as the argument with this index.
     Call(Arguments<'n>, usize),
-    /// Anything else: it writes, as far as anyone knows.
+    /// Anything else: it may write.
     Other,
 }
 
@@ -57,10 +57,10 @@ impl<'a> Body<'a> {
 
     pub(crate) fn new(nodes: &'a [pb::NodeDef], is_function: bool) -> Self {
         let mut consumers: HashMap<&str, Vec<(usize, usize)>> = HashMap::new();
-        for (place, node) in nodes.iter().enumerate() {
+        for (index, node) in nodes.iter().enumerate() {
             for (position, input) in node.input.iter().enumerate().filter(|(_, input)| !is_control(input)) {
                 let tensor = if is_function { input.as_str() } else { tensor_of(input) };
-                consumers.entry(tensor).or_default().push((place, position));
+                consumers.entry(tensor).or_default().push((index, position));
             }
         }
         Self { nodes, is_function, consumers }
@@ -70,14 +70,13 @@ impl<'a> Body<'a> {
         self.is_function
     }
 
-    /// The nodes that take a tensor, and as which of their inputs.
+    /// The consumers of a tensor: indices of nodes and of their inputs.
     pub(crate) fn consumers(&self, tensor: &str) -> &[(usize, usize)] {
         let tensor = if self.is_function { tensor } else { tensor_of(tensor) };
         self.consumers.get(tensor).map_or(&[], Vec::as_slice)
     }
 
-    /// The name of a node's output, for an op whose outputs are these: in functions an output is named after the op's
-    /// declaration.
+    /// The name of a node's output. In functions the name contains that of the output in the op's definition.
     pub(crate) fn output(&self, node: &pb::NodeDef, index: usize) -> String {
         if !self.is_function {
             return if index == 0 { node.name.clone() } else { format!("{}:{index}", node.name) };
@@ -97,7 +96,7 @@ impl<'a> Body<'a> {
 }
 
 impl<'n> HandleUse<'n> {
-    /// What a node does with a handle that is its input of this number.
+    /// What a node does with a handle that is its input with this index.
     pub(crate) fn new(node: &'n pb::NodeDef, position: usize, kind: HandleKind, graph: &Graph<'_>) -> Self {
         if let Some(arguments) = arguments(node, graph) {
             return match position.checked_sub(arguments.first) {
@@ -126,7 +125,7 @@ impl<'n> HandleUse<'n> {
         match node.op.as_str() {
             "RefIdentity" | "RefEnter" | "RefNextIteration" | "RefExit" => Self::Pass(vec![0]),
             "RefSwitch" => Self::Pass(vec![0, 1]),
-            // Which variable comes out depends on values.
+            // The values of other inputs decide which variable comes out.
             "RefMerge" | "RefSelect" => Self::Other,
             op if state_written(op) == Some(State::Variable) => Self::Other,
             _ => Self::Read,

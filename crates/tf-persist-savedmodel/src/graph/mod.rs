@@ -1,14 +1,15 @@
-//! Looking through a decoded graph: which nodes and functions something needs, and where a variable's handle goes.
+//! Analysis of graphs: [`view`] reads them from bytes; the rest works on decoded ones: reachable nodes and functions,
+//! uses of a variable's handle.
 //!
-//! A `GraphDef` has nodes at its top and functions in its library; a function's body has nodes as well, whose tensors are named
-//! in another way. Source: `tensorflow/core/framework/{graph,function,node_def}.proto`.
+//! A `GraphDef` has nodes at its top and functions in its library. The nodes in a function's body name tensors in
+//! another way. Source: `tensorflow/core/framework/{graph,function,node_def}.proto`.
 
 #[cfg(test)]
 mod agreement;
 pub mod attr;
 mod calls;
 mod flow;
-mod reach;
+mod reachability;
 pub(crate) mod view;
 
 use std::collections::{BTreeMap, HashMap};
@@ -18,22 +19,22 @@ use tf_persist_proto::tensorflow as pb;
 pub(crate) use crate::ops::HandleKind;
 pub(crate) use calls::{Arguments, arguments, called_functions};
 pub(crate) use flow::{Body, HandleUse, is_variable, variable_identity, variable_kind};
-pub(crate) use reach::{Reachable, WrittenVariables};
+pub(crate) use reachability::{Reachable, WrittenVariables};
 
 /// Nodes and functions of a graph by name.
 pub(crate) struct Graph<'a> {
     pub(crate) nodes: &'a [pb::NodeDef],
     by_name: HashMap<&'a str, usize>,
     functions: BTreeMap<&'a str, &'a pb::FunctionDef>,
-    /// The gradient of each function that has one of its own.
+    /// The gradients of functions that have one.
     gradients: HashMap<&'a str, &'a str>,
-    /// The gradient functions that nodes ask for by `_gradient_op_type` (`tf.custom_gradient`).
+    /// The gradient functions that nodes request by `_gradient_op_type` (`tf.custom_gradient`).
     registered_gradients: HashMap<&'a str, &'a str>,
 }
 
 impl<'a> Graph<'a> {
     pub(crate) fn new(graph: &'a pb::GraphDef) -> Self {
-        let named = |(place, node): (usize, &'a pb::NodeDef)| (node.name.as_str(), place);
+        let named = |(index, node): (usize, &'a pb::NodeDef)| (node.name.as_str(), index);
         let library = &graph.library;
         let functions = library.function.iter().map(|function| (function.signature.name.as_str(), function));
         Self {
@@ -49,13 +50,13 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// The place of the node that has this name, or that gives the tensor of this name.
-    pub(crate) fn place(&self, input: &str) -> Option<usize> {
+    /// The index of the node with this name or of the node that gives the tensor with this name.
+    pub(crate) fn node_index(&self, input: &str) -> Option<usize> {
         self.by_name.get(node_of(input)).copied()
     }
 
     pub(crate) fn node(&self, input: &str) -> Option<&'a pb::NodeDef> {
-        self.place(input).map(|place| &self.nodes[place])
+        self.node_index(input).map(|index| &self.nodes[index])
     }
 
     pub(crate) fn function(&self, name: &str) -> Option<&'a pb::FunctionDef> {
@@ -69,17 +70,17 @@ pub(crate) fn node_of(input: &str) -> &str {
     input.split_once(':').map_or(input, |(node, _)| node)
 }
 
-/// A tensor's name without the `:0` that may be left out at the top of a graph.
+/// A tensor's name without the optional `:0` at the top of a graph.
 pub(crate) fn tensor_of(input: &str) -> &str {
     input.strip_suffix(":0").filter(|node| !node.contains(':')).unwrap_or(input)
 }
 
-/// Whether an input only says that its node runs first.
+/// Whether an input is a control input: its node only runs first.
 pub(crate) fn is_control(input: &str) -> bool {
     input.starts_with('^')
 }
 
-/// A name that is not among `taken`: `base`, or `base_1` and on.
+/// A name that is not taken: `base`, or else `base_1`, `base_2`, ….
 pub fn free_name(base: &str, taken: impl Fn(&str) -> bool) -> String {
     let mut names = (0_u64..).map(|number| if number == 0 { base.to_owned() } else { format!("{base}_{number}") });
     names.find(|name| !taken(name)).unwrap_or_default()
@@ -90,13 +91,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nodes_of_inputs() {
+    fn inputs_give_nodes_and_tensors() {
         assert_eq!(["a", "^a", "a:1", "a:output:0"].map(node_of), ["a"; 4]);
         assert_eq!(["a", "a:0", "a:1", "a:output:0"].map(tensor_of), ["a", "a", "a:1", "a:output:0"]);
     }
 
     #[test]
-    fn free_names() {
+    fn free_names_are_numbered() {
         assert_eq!(free_name("save", |name| name == "save" || name == "save_1"), "save_2");
     }
 }

@@ -9,10 +9,10 @@ use crate::dtype::DType;
 use crate::graph::view::NodeView;
 use crate::tensor::proto;
 
-/// Constants of integers of so many elements are read; larger ones are no sizes, axes or the like.
+/// The largest constant of integers that is read, in elements. Larger ones are not sizes or axes.
 const MAX_INTS: i64 = 64;
 
-/// Whether the caller of the node's function gives none of its attributes (`AttrValue.placeholder`).
+/// Whether no attribute is a placeholder, whose value the caller of the node's function gives.
 pub(super) fn are_given(node: &NodeView<'_>) -> bool {
     node.attrs().all(|attr| !attr.is_placeholder())
 }
@@ -48,7 +48,7 @@ pub(super) fn shape_of(node: &NodeView<'_>, name: &str) -> Option<Vec<Option<i64
     node.attr(name)?.shape()?
 }
 
-/// What is known of the tensor of a `Const`.
+/// The value of a `Const`, as far as it matters.
 pub(super) fn constant(node: &NodeView<'_>) -> Option<Value> {
     let tensor = node.tensor_attr("value")?;
     let sizes: Vec<i64> = tensor.shape()?.into_iter().collect::<Option<_>>()?;

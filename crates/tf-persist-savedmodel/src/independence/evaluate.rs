@@ -1,4 +1,4 @@
-//! The walk through a graph: each node once, functions with what they are called with, loops until nothing changes.
+//! Evaluates a graph: each node once, functions with their arguments, loops until nothing changes.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -9,20 +9,20 @@ use super::value::Value;
 use super::{Dependence, attributes};
 use crate::graph::view::{ArgumentView, IndexedFunction, IndexedGraph, NodeView, source};
 
-/// So many nodes are looked at, those of functions once a call.
+/// The number of nodes that are evaluated. Nodes of functions count once per call.
 const MAX_NODES: usize = 200_000;
 
-/// So deep may functions call each other. Each takes some of the thread's stack.
+/// The depth of nested calls. Each takes some of the thread's stack.
 const MAX_DEPTH: usize = 32;
 
-/// So often is a loop's body looked at before the proof is given up.
+/// The number of times that a loop's body is evaluated before the proof is given up.
 const MAX_ROUNDS: usize = 8;
 
 /// The outputs of a node.
 #[derive(Debug, Clone)]
 pub(super) enum Outputs {
     Each(Vec<Value>),
-    /// As many as there are, all of them this.
+    /// Any number of outputs, all with this value.
     All(Value),
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Evaluator<'g, 'a> {
     nodes: HashMap<&'a str, &'g NodeView<'a>>,
     functions: HashMap<&'a str, &'g IndexedFunction<'a>>,
     symbols: u32,
-    looked_at: usize,
+    evaluated: usize,
 }
 
 /// A graph's top, or the body of a function that is called.
@@ -48,7 +48,7 @@ struct Scope<'g, 'a, 'f> {
     is_function: bool,
     /// The arguments of the function, by name.
     arguments: HashMap<&'a str, Value>,
-    /// What is fed, by node and output.
+    /// The values that are fed, by node and output.
     fed: Option<&'f HashMap<(String, usize), Value>>,
     outputs: HashMap<&'a str, Outputs>,
     depth: usize,
@@ -60,17 +60,17 @@ impl<'g, 'a> Evaluator<'g, 'a> {
             nodes: graph.nodes.iter().map(|node| (node.name, node)).collect(),
             functions: graph.functions.iter().map(|function| (function.name, function)).collect(),
             symbols: 0,
-            looked_at: 0,
+            evaluated: 0,
         }
     }
 
-    /// A size that nobody knows.
+    /// A new unknown size.
     pub(super) fn symbol(&mut self) -> Size {
         self.symbols += 1;
         Size::symbol(self.symbols)
     }
 
-    /// The values of tensors at the graph's top.
+    /// Evaluates tensors at the graph's top.
     pub(super) fn top(
         &mut self,
         fed: &HashMap<(String, usize), Value>,
@@ -131,16 +131,16 @@ impl<'g, 'a> Evaluator<'g, 'a> {
     }
 
     fn count(&mut self, nodes: usize) -> Result<(), Dependence> {
-        self.looked_at += nodes;
-        if self.looked_at > MAX_NODES {
-            return Err(refuse("", "", "the graph is too large to look through"));
+        self.evaluated += nodes;
+        if self.evaluated > MAX_NODES {
+            return Err(refuse("", "", "the graph is too large to analyze"));
         }
         Ok(())
     }
 
     fn node(&mut self, scope: &Scope<'g, 'a, '_>, node: &'g NodeView<'a>) -> Result<Outputs, Dependence> {
         if !attributes::are_given(node) {
-            return Err(refuse(node.name, node.op, "an attribute of it is given by who calls the function"));
+            return Err(refuse(node.name, node.op, "the caller of the function gives one of its attributes"));
         }
         let inputs = node.tensors().map(|input| self.input(scope, input)).collect::<Option<Vec<Value>>>();
         let inputs = inputs.ok_or_else(|| refuse(node.name, node.op, "it takes a tensor that does not exist"))?;
@@ -157,14 +157,14 @@ impl<'g, 'a> Evaluator<'g, 'a> {
             _ => {
                 let mut call = Call { node, inputs: &inputs, symbols: &mut self.symbols };
                 rules::apply(&mut call).or_else(|refusal| match refusal {
-                    Refusal::Unknown => Err(refuse(node.name, node.op, "nothing is known of this op")),
+                    Refusal::Unknown => Err(refuse(node.name, node.op, "there is no rule for this op")),
                     Refusal::Mixed(reason) => Ok(mixed(node, reason)),
                 })
             }
         }
     }
 
-    /// What a node's input is.
+    /// The value of a node's input.
     fn input(&self, scope: &Scope<'g, 'a, '_>, input: &str) -> Option<Value> {
         if scope.is_function && !input.contains(':') {
             return scope.arguments.get(input).cloned();
@@ -182,7 +182,7 @@ impl<'g, 'a> Evaluator<'g, 'a> {
         scope.outputs.get(node)?.get(output)
     }
 
-    /// The number of a node's output that is named `argument:index` in a function's body.
+    /// The index of a node's output that is named `argument:index` in a function's body.
     fn output_number(&self, node: &NodeView<'a>, name: &str) -> Option<usize> {
         let (argument, index) = name.split_once(':')?;
         let index: usize = index.parse().ok()?;
@@ -197,7 +197,7 @@ impl<'g, 'a> Evaluator<'g, 'a> {
         }
     }
 
-    /// What a function gives for these arguments.
+    /// Evaluates a call of a function.
     fn call(
         &mut self,
         node: &NodeView<'a>,
@@ -239,7 +239,7 @@ impl<'g, 'a> Evaluator<'g, 'a> {
         for control in &function.control_returns {
             self.evaluate(&mut scope, control)?;
         }
-        // TensorFlow runs what has an effect, whether anything depends on it or not.
+        // TensorFlow also runs nodes with effects that nothing depends on.
         for unused in &function.nodes {
             let is_call = self.functions.contains_key(unused.op) || unused.functions_in_attrs().next().is_some();
             if is_call || !rules::is_known(unused.op) {
@@ -268,7 +268,7 @@ impl<'g, 'a> Evaluator<'g, 'a> {
             }
             state = joined;
         }
-        Err(refuse(node.name, node.op, "what the loop holds does not settle"))
+        Err(refuse(node.name, node.op, "the values of the loop do not converge"))
     }
 
     fn branch(&mut self, node: &'g NodeView<'a>, mut inputs: Vec<Value>, depth: usize) -> Result<Outputs, Dependence> {
@@ -310,7 +310,7 @@ fn join(node: &NodeView<'_>, a: Value, b: Value) -> Value {
     let why = || Dependence {
         node: node.name.to_owned(),
         op: node.op.to_owned(),
-        reason: "a value has not the same form on all ways".to_owned(),
+        reason: "a value does not have the same form on all paths".to_owned(),
     };
     match (a, b) {
         (Value::Mixed(why), _) | (_, Value::Mixed(why)) => Value::Mixed(why),

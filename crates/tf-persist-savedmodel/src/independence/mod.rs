@@ -1,11 +1,13 @@
 //! Whether the rows of a batch are independent: a proof from the graph, without TensorFlow.
 //!
-//! A server may run requests of several clients in one batch only if no row of an output depends on another row of the inputs. Here the
-//! graph of a signature is run over *shapes*: each tensor is either independent of the inputs, or made of the batch's rows along one
-//! axis, or a vector of sizes. A rule for each known op says what it makes of those; an op without a rule ends the proof, and so does
-//! anything that writes, draws random numbers or takes its shape from values. Most models are not proven; none is proven wrongly.
+//! A server may run requests of several clients in one batch only if no row of an output depends on another row of the
+//! inputs. The proof evaluates the graph of a signature over *shapes*: each tensor is independent of the inputs, or has
+//! the batch's rows along one axis, or is a vector of sizes. Each known op has a rule that gives its outputs; an op
+//! without a rule ends the proof, and so does anything that writes, draws random numbers or takes its shape from
+//! values. Most models are not proven; none is proven wrongly.
 //!
-//! What is proven is which elements an output is computed from, not in which order: a batch may still round differently than one row.
+//! The proof covers the elements from which an output is computed, not their order: a batch may still round differently
+//! than a row.
 
 mod attributes;
 mod evaluate;
@@ -26,11 +28,11 @@ use value::Value;
 /// Why the rows of a signature's batch were not proven independent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependence {
-    /// The node at which the proof ended; empty if it is no node's fault.
+    /// The node at which the proof ended; empty if it was not a node.
     pub node: String,
     /// Its op, or empty.
     pub op: String,
-    /// Why the proof ended there.
+    /// The reason.
     pub reason: String,
 }
 
@@ -51,11 +53,12 @@ impl std::fmt::Display for Dependence {
     }
 }
 
-/// Proves that row `i` of every output of a signature depends on row `i` of its inputs alone, if all inputs are given, have the shapes
-/// that the signature declares, and as many rows as each other. The first dimension of each input and output is the batch's.
+/// Proves that row `i` of every output of a signature depends only on row `i` of its inputs, if all inputs are given,
+/// have the shapes that the signature declares, and have equal numbers of rows. The first dimension of each input and
+/// output is the batch's.
 ///
 /// # Errors
-/// Why that is not proven; which does not mean that it is false.
+/// The reason why it is not proven, which does not mean that it is false.
 pub fn prove_rows_independent(
     model: &SavedModel,
     meta_graph: &MetaGraph,
@@ -108,7 +111,7 @@ fn refused_input(name: &str, why: &str) -> Dependence {
     Dependence::of_signature(format!("input `{name}` {why}"))
 }
 
-/// The node and the number of its output.
+/// The node and the index of its output.
 fn tensor_of(info: &TensorInfo) -> Option<(String, usize)> {
     let TensorKind::Dense { name } = &info.kind else { return None };
     let (node, output) = parse_tensor_name(name).ok()?;

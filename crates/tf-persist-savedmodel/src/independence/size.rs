@@ -1,7 +1,7 @@
-//! Sizes of dimensions: products of numbers, of sizes that nobody knows, and of the batch's size.
+//! Sizes of dimensions: products of numbers, unknown sizes and the batch's size.
 
-/// A size: a number times unknown sizes, and times the number of rows if `is_batch`. Unknown sizes depend neither on the number of rows
-/// nor on what is in them.
+/// A size: a number times unknown sizes, and times the number of rows if `is_batch`. Unknown sizes depend neither on
+/// the number of rows nor on their contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Size {
     is_batch: bool,
@@ -10,7 +10,7 @@ pub(super) struct Size {
     symbols: Vec<u32>,
 }
 
-/// More unknown sizes in one product than any graph has.
+/// The number of unknown sizes in a product. No real graph has as many.
 const MAX_SYMBOLS: usize = 16;
 
 impl Size {
@@ -32,7 +32,7 @@ impl Size {
         self.is_batch
     }
 
-    /// The number, if nothing about it is unknown.
+    /// The number, if no factor is unknown.
     pub(super) fn number(&self) -> Option<i64> {
         (!self.is_batch && self.symbols.is_empty()).then_some(self.factor)
     }
@@ -41,7 +41,7 @@ impl Size {
         self.number() == Some(number)
     }
 
-    /// Whether it can be the size of a dimension that is not empty.
+    /// Whether it may be the size of a non-empty dimension.
     pub(super) fn is_positive(&self) -> bool {
         self.factor > 0
     }
@@ -57,12 +57,12 @@ impl Size {
         Some(Self { is_batch: self.is_batch || other.is_batch, factor, symbols })
     }
 
-    /// The product of all.
+    /// The product of all sizes.
     pub(super) fn product<'s>(sizes: impl IntoIterator<Item = &'s Self>) -> Option<Self> {
         sizes.into_iter().try_fold(Self::known(1), |product, size| product.times(size))
     }
 
-    /// The quotient, if it is a whole number whatever the unknown sizes are.
+    /// The quotient, if it is a whole number for all unknown sizes.
     pub(super) fn over(&self, other: &Self) -> Option<Self> {
         if other.is_batch && !self.is_batch || other.factor <= 0 || self.factor % other.factor != 0 {
             return None;
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn products_and_quotients() {
+    fn products_and_quotients_are_exact() {
         let (batch, time) = (Size::batch(), Size::symbol(0));
         let all = Size::product([&batch, &time, &Size::known(6)]).unwrap();
         assert_eq!(all.over(&Size::known(3)), batch.times(&time).and_then(|all| all.times(&Size::known(2))));

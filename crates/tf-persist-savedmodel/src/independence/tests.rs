@@ -1,4 +1,4 @@
-//! Each rule both ways, over graphs of a few nodes.
+//! Each rule, proven and refused, over small graphs.
 
 use tf_persist_proto::protobuf::Message;
 use tf_persist_proto::tensorflow as pb;
@@ -68,7 +68,7 @@ fn info(tensor: &str, shape: &[i64]) -> TensorInfo {
     TensorInfo { dtype, declared_dtype: dtype, shape, kind: TensorKind::Dense { name: tensor.to_owned() } }
 }
 
-/// The proof for the output `y` of lines, with `x` and `z` of these shapes fed, and with functions.
+/// The proof for the output `y` of a graph in text form, with inputs of these shapes and functions.
 fn proof_of(inputs: &[(&str, &[i64])], lines: &str, functions: Vec<pb::FunctionDef>) -> Result<(), String> {
     let mut graph = pb::GraphDef { node: lines.split(';').map(node).collect(), ..Default::default() };
     graph.library.mut_or_insert_default().function = functions;
@@ -111,11 +111,11 @@ fn elements() {
     refused(&[-1], "one = 1; e = ExpandDims(x, one); y = Mul(x, e)", "different axes");
     proven(&[-1, 3], "v = VariableV2() shape=#; y = Mul(x, v)");
     proven(&[-1, 3], "v = Variable() shape=#3; y = Mul(x, v)");
-    // Of this op it means that nobody knows.
+    // For this op an empty shape is an unknown shape.
     refused(&[-1, 3], "v = Variable() shape=#; y = Mul(x, v)", "sizes of what goes into it are not known");
-    refused(&[-1, 3], "y = Dropout(x)", "nothing is known of this op");
-    refused(&[-1, 3], "y = Where(x)", "nothing is known of this op");
-    refused(&[-1], "y = Unique(x)", "nothing is known of this op");
+    refused(&[-1, 3], "y = Dropout(x)", "there is no rule for this op");
+    refused(&[-1, 3], "y = Where(x)", "there is no rule for this op");
+    refused(&[-1], "y = Unique(x)", "there is no rule for this op");
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn shapes() {
     proven(&[-1, 4, 3], &format!("{size}m = -1; p = Pack(n, m); y = Reshape(x, p)"));
     proven(&[-1, 4, 3], "s = [-1,12]; y = Reshape(x, s)");
     proven(&[-1, -1, 6], "s = [-1,6]; f = Reshape(x, s); s2 = Shape(x); y = Reshape(f, s2)");
-    // Rows of two, which are none of the batch's.
+    // Rows of two, which are not the batch's rows.
     refused(&[-1, 4, 3], "s = [-1,6]; y = Reshape(x, s)", "does not have the batch's rows");
     refused(&[-1, 4, 3], "s = [-1,5]; y = Reshape(x, s)", "not known to be the rows'");
     refused(&[-1, -1], "s = [-1,5]; y = Reshape(x, s)", "not known to be the rows'");
@@ -190,7 +190,7 @@ fn shapes() {
     // The number of rows becomes a number.
     refused(&[-1, 4], &format!("{size}f = Cast(n) DstT=1; y = Mul(x, f)"), "becomes a number");
     refused(&[-1, 4], &format!("{size}y = Mul(x, n)"), "becomes a number");
-    refused(&[-1, 4], &format!("{size}o = 1; z = 0; y = Range(z, n, o)"), "counts as far");
+    refused(&[-1, 4], &format!("{size}o = 1; z = 0; y = Range(z, n, o)"), "how far it counts");
     proven(&[-1, 4], &format!("{size}m = 4; p = Pack(n, m); w = f[]; f = Fill(p, w); y = AddV2(x, f)"));
     refused(
         &[-1, 4],
@@ -241,21 +241,21 @@ fn looking_up() {
     refused(&[-1, 4], "a = 0; i = [0]; y = GatherV2(x, i, a)", "along the rows");
     refused(&[-1], "a = 0; y = GatherV2(x, x, a)", "along the rows");
     proven(&[-1, 4], "a = 1; i = [0,2]; y = GatherV2(x, i, a)");
-    refused(&[-1, 4], "w = f[50,8]; a = 1; y = GatherV2(w, x, a) batch_dims=1", "in a way that nothing is known of");
+    refused(&[-1, 4], "w = f[50,8]; a = 1; y = GatherV2(w, x, a) batch_dims=1", "in a way that is not supported");
     proven(&[-1], "t = HashTableV2(); d = f[]; y = LookupTableFindV2(t, x, d)");
-    refused(&[-1], "t = AnonymousHashTable(); d = f[]; y = LookupTableFindV2(t, x, d)", "nothing is known");
+    refused(&[-1], "t = AnonymousHashTable(); d = f[]; y = LookupTableFindV2(t, x, d)", "there is no rule");
     proven(&[-1], "d = 5; o = f[]; y = OneHot(x, d, o, o)");
     refused(&[-1], "d = 5; o = f[]; y = OneHot(x, d, o, o) axis=0", "does not have the batch's rows");
 }
 
 #[test]
-fn what_has_an_effect_ends_the_proof() {
-    refused(&[-1], "p = Print(x); y = Neg(x, ^p)", "nothing is known");
+fn effects_end_the_proof() {
+    refused(&[-1], "p = Print(x); y = Neg(x, ^p)", "there is no rule");
     refused(&[-1], "v = VarHandleOp(); a = AssignVariableOp(v, x); y = Neg(x, ^a)", "AssignVariableOp");
     refused(&[-1], "w = f[]; r = RandomUniform(w); y = Mul(x, r)", "RandomUniform");
     refused(&[-1], "y = Neg(nobody)", "does not exist");
     refused(&[-1], "y = Neg(a); a = Neg(y)", "loop of nodes");
-    refused(&[-1, 3], "z = f[]; y = Placeholder()", "nothing is known");
+    refused(&[-1, 3], "z = f[]; y = Placeholder()", "there is no rule");
 }
 
 fn function(name: &str, inputs: &[&str], lines: &str, output: &str) -> pb::FunctionDef {
@@ -300,15 +300,15 @@ fn functions_are_followed() {
 }
 
 #[test]
-fn attributes_that_a_caller_gives_are_not_known() {
+fn attributes_given_by_the_caller_end_the_proof() {
     let norm = |training: &str| {
         let lines = "w = f[2]; r = FusedBatchNormV3(a, w:output:0, w:output:0, w:output:0, w:output:0)";
         let norm = function("norm", &["a"], &format!("{lines} is_training={training}"), "r:y:0");
         proof_of(&[("x", &[-1, 7, 7, 2])], "y = norm(x) train=true", vec![norm])
     };
     assert_eq!(norm("false"), Ok(()));
-    assert!(norm("$train").unwrap_err().contains("by who calls"));
-    // Two `tensor`s in one value, which protobuf merges: a shape, then the integers 0 and 1.
+    assert!(norm("$train").unwrap_err().contains("the caller of the function"));
+    // Protobuf merges two `tensor`s in one value: a shape, then the integers 0 and 1.
     let tensors = [0x42, 8, 0x08, 3, 0x12, 4, 0x12, 2, 0x08, 2, 0x42, 4, 0x3a, 2, 0, 1];
     let entry = [&[0x0a, 5][..], b"value", &[0x12, tensors.len() as u8], &tensors].concat();
     let node = [&[0x2a, entry.len() as u8][..], &entry].concat();
@@ -363,7 +363,7 @@ fn lists_of_a_loop() {
     refused(&[-1, 4, 3], "s = [3]; y = TensorListFromTensor(x, s)", "along the rows");
     let room = "n = 2; s = [-1]; l = TensorListReserve(s, n); i = 0; ";
     proven(&[-1, 3], &format!("{room}m = TensorListSetItem(l, i, x); y = TensorListGetItem(m, i, s)"));
-    refused(&[-1, 3], &format!("{room}y = TensorListGetItem(l, i, s)"), "nothing was put");
+    refused(&[-1, 3], &format!("{room}y = TensorListGetItem(l, i, s)"), "the list is empty");
     // How many there are is an axis: 2 - 1, if the list does not grow.
     let axis = |set: &str| {
         format!(

@@ -1,27 +1,27 @@
-//! What is known of a tensor.
+//! The abstract value of a tensor.
 
 use std::rc::Rc;
 
 use super::Dependence;
 use super::size::Size;
 
-/// What is known of a tensor.
+/// The abstract value of a tensor.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {
-    /// It does not depend on the inputs. Its sizes, if they are known.
+    /// It does not depend on the inputs. Its sizes may be known.
     Fixed(Option<Vec<Size>>),
     /// The handle of a variable, whose sizes may be known.
     Variable(Option<Vec<Size>>),
-    /// The handle of a table of single values by single keys.
+    /// The handle of a table from single keys to single values.
     Table,
-    /// Integers that are sizes, or constants: the sizes of the tensor that holds them, and they in row-major order.
+    /// Integers that are sizes or constants: the shape of their tensor, and the integers in row-major order.
     Ints { shape: Vec<i64>, items: Vec<Size> },
-    /// Rows of the batch along an axis: that dimension is a multiple of the number of rows, and each row has as many entries next to each
-    /// other. No other dimension depends on the number of rows or on what is in them.
+    /// Rows of the batch along an axis: that dimension is a multiple of the number of rows, and each row has equally
+    /// many adjacent entries. No other dimension depends on the number of rows or on their contents.
     Rows { axis: usize, dims: Vec<Size> },
-    /// A list of tensors, all of which are like this; `None` so long as none was put in.
+    /// A list of tensors with this value; `None` while it is empty.
     List { element: Option<Box<Value>>, count: Size },
-    /// Rows meet in it, or nobody knows.
+    /// Rows may be mixed in it.
     Mixed(Rc<Dependence>),
 }
 
@@ -47,7 +47,7 @@ impl Value {
         }
     }
 
-    /// The sizes of a tensor that is fixed, or of integers.
+    /// The sizes of a fixed tensor or of integers.
     pub(super) fn fixed_dims(&self) -> Option<Vec<Size>> {
         match self {
             Self::Fixed(dims) => dims.clone(),
@@ -56,7 +56,7 @@ impl Value {
         }
     }
 
-    /// The sizes of a tensor, if it has any that are known.
+    /// The sizes of a tensor, if they are known.
     pub(super) fn dims(&self) -> Option<Vec<Size>> {
         match self {
             Self::Rows { dims, .. } => Some(dims.clone()),
@@ -64,7 +64,7 @@ impl Value {
         }
     }
 
-    /// The integers that it holds, if it is a scalar or a vector of such.
+    /// Its integers, if it is a scalar or a vector of integers.
     pub(super) fn ints(&self) -> Option<&[Size]> {
         match self {
             Self::Ints { shape, items } if shape.len() < 2 => Some(items),
@@ -72,12 +72,12 @@ impl Value {
         }
     }
 
-    /// The numbers that it holds, if all are known.
+    /// Its numbers, if all are known.
     pub(super) fn numbers(&self) -> Option<Vec<i64>> {
         self.ints()?.iter().map(Size::number).collect()
     }
 
-    /// The only number that it holds.
+    /// Its only number.
     pub(super) fn number(&self) -> Option<i64> {
         match self.numbers()?.as_slice() {
             [number] => Some(*number),
@@ -85,7 +85,7 @@ impl Value {
         }
     }
 
-    /// What holds of both, if anything does: of a tensor that is either of them.
+    /// The value of a tensor that is either of the two; `None` if there is none.
     pub(super) fn join(self, other: Self) -> Option<Self> {
         if self == other {
             return Some(self);
@@ -110,7 +110,7 @@ impl Value {
     }
 }
 
-/// The sizes of two tensors that are broadcast against each other, both of which are independent of the batch.
+/// The sizes of two broadcast tensors that are independent of the batch.
 pub(super) fn broadcast_fixed(a: &[Size], b: &[Size]) -> Option<Vec<Size>> {
     let rank = a.len().max(b.len());
     let at = |dims: &[Size], place: usize| (place + dims.len()).checked_sub(rank).map(|place| dims[place].clone());
@@ -118,7 +118,7 @@ pub(super) fn broadcast_fixed(a: &[Size], b: &[Size]) -> Option<Vec<Size>> {
         .map(|place| match (at(a, place), at(b, place)) {
             (Some(one), Some(other)) if one.is(1) || one == other => Some(other),
             (Some(one), Some(other)) if other.is(1) => Some(one),
-            // One of both is 1 or they are equal: which is known where one is another number.
+            // Either is 1, or they are equal. If one is a number other than 1, the result is known.
             (Some(one), Some(_)) if one.number().is_some() => Some(one),
             (Some(_), Some(other)) if other.number().is_some() => Some(other),
             (Some(_), Some(_)) => None,

@@ -9,9 +9,9 @@ pub(crate) struct CallOp {
     pub(crate) first: usize,
     /// The attributes that list the arguments' dtypes, one after the other.
     pub(crate) types: &'static [&'static str],
-    /// Whether each output is the argument of the same index, as it leaves a loop.
+    /// Whether each output is the final value of the argument with the same index, as in a loop.
     pub(crate) is_loop: bool,
-    /// Whether the arguments are put together from several runs.
+    /// Whether the arguments are batched from several runs.
     pub(crate) is_batched: bool,
 }
 
@@ -21,7 +21,7 @@ const CASE: CallOp = CallOp { attributes: &["branches"], first: 1, ..ONE };
 const WHILE: CallOp = CallOp { attributes: &["cond", "body"], types: &["T"], is_loop: true, ..ONE };
 const BATCH: CallOp = CallOp { types: &["Tin", "Tcaptured"], is_batched: true, ..ONE };
 
-/// How an op calls functions; `None` if it calls none, or in a way of its own.
+/// How an op calls functions; `None` if it calls none, or in another way.
 pub(crate) fn call_op(op: &str) -> Option<CallOp> {
     match op {
         "PartitionedCall" | "StatefulPartitionedCall" | "TPUPartitionedCall" => Some(ONE),
@@ -39,7 +39,7 @@ mod tests {
     use crate::ops::{is_known_attribute, names};
 
     #[test]
-    fn ops_have_the_attributes() {
+    fn ops_have_these_attributes() {
         let calling: Vec<(&str, CallOp)> = names().filter_map(|op| Some((op, call_op(op)?))).collect();
         assert_eq!(calling.len(), 12);
         for (op, call) in calling {

@@ -1,9 +1,10 @@
-//! What TensorFlow's ops may do beyond computing, op by op.
+//! The effects of TensorFlow's ops besides computing.
 //!
-//! Grown from a look at each of the ops of [`OPS_VERSION`](crate::saved_model::OPS_VERSION): those that take or have a text which
-//! their kernels (`tensorflow/core/kernels/`, `…/kernels/data/`, `…/kernels/summary_kernels.cc`, `…/distributed_runtime/rpc_ops.cc`)
-//! use as the name of a file or the address of a machine, and those that run what is no graph. An op that is not here computes.
-//! Ops that need a TPU are left out: they have no kernel in a process without one.
+//! The table comes from a review of every op of TensorFlow [`OPS_VERSION`](crate::ops::OPS_VERSION). It has the ops
+//! whose kernels (`tensorflow/core/kernels/`, `…/kernels/data/`, `…/kernels/summary_kernels.cc`,
+//! `…/distributed_runtime/rpc_ops.cc`) use a text as the name of a file or the address of a machine, and those that run
+//! something other than a graph. An op that is not in the table only computes. Ops that need a TPU are left out: they
+//! have no kernel in a process without one.
 
 use Effect::{
     Address, Cache, Debugger, Descriptor, Doubtful, Graph, Log, Notable, Python, Read, Restore, Save, Setting,
@@ -11,16 +12,16 @@ use Effect::{
 };
 use NameSource::{Attr, Input, Inputs, Nowhere};
 
-/// What an op does to the world outside of its graph.
+/// What an op does outside its graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// It reads files; none if the name is empty.
+    /// It reads files, unless the name is empty.
     Read,
     /// It creates, replaces or deletes files.
     Write,
-    /// It reads a checkpoint: its place is the saver.
+    /// It reads a checkpoint, as the saver does.
     Restore,
-    /// It writes a checkpoint: its place is the saver.
+    /// It writes a checkpoint, as the saver does.
     Save,
     /// It writes files unless the name is empty.
     Cache,
@@ -40,33 +41,33 @@ pub(crate) enum Effect {
     Setting,
     /// It creates event files.
     SummaryWriter,
-    /// It does nothing outside of the process that could harm, and is worth knowing.
+    /// It does nothing harmful outside the process, but is worth knowing.
     Notable,
-    /// It may end the process, or do what cannot be seen in the graph.
+    /// It may end the process, or do something that the graph does not show.
     Doubtful,
 }
 
-/// Where an op has the name of what it reads, writes or calls.
+/// Where an op finds the name of what it reads, writes or calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NameSource {
     Input(usize),
     Inputs(&'static [usize]),
     Attr(&'static str),
-    /// It comes at run time: out of a queue, a resource.
+    /// At run time, from a queue or a resource.
     Nowhere,
 }
 
-/// An op, and what it does.
+/// An op and its effect.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OpEffect {
     pub(crate) op: &'static str,
     pub(crate) effect: Effect,
     pub(crate) name: NameSource,
-    /// What it does, as the end of a sentence that begins with its name.
+    /// A description: the end of a sentence that begins with the op's name.
     pub(crate) does: &'static str,
 }
 
-/// What an op does besides computing; `None` for those that only compute, and for those of libraries.
+/// The effect of an op; `None` if it only computes or belongs to a library.
 pub(crate) fn effect(op: &str) -> Option<&'static OpEffect> {
     TABLE.binary_search_by(|entry| entry.op.cmp(op)).ok().map(|place| &TABLE[place])
 }
@@ -87,20 +88,20 @@ table! {
     CacheDataset Cache, Input(1), "writes a file and reads it again";
     CacheDatasetV2 Cache, Input(1), "writes a file and reads it again";
     CalibrationStatisticsSaver Write, Attr("output_file_path"), "writes a file";
-    CollectiveAllToAllV2 Notable, Nowhere, "hands tensors to other devices";
-    CollectiveAllToAllV3 Notable, Nowhere, "hands tensors to other devices";
-    CollectiveBcastRecv Notable, Nowhere, "takes tensors from other devices";
-    CollectiveBcastRecvV2 Notable, Nowhere, "takes tensors from other devices";
-    CollectiveBcastSend Notable, Nowhere, "hands tensors to other devices";
-    CollectiveBcastSendV2 Notable, Nowhere, "hands tensors to other devices";
-    CollectiveGather Notable, Nowhere, "hands tensors to other devices";
-    CollectiveGatherV2 Notable, Nowhere, "hands tensors to other devices";
-    CollectiveInitializeCommunicator Notable, Nowhere, "hands tensors to other devices";
-    CollectivePermute Notable, Nowhere, "hands tensors to other devices";
-    CollectiveReduce Notable, Nowhere, "hands tensors to other devices";
-    CollectiveReduceScatterV2 Notable, Nowhere, "hands tensors to other devices";
-    CollectiveReduceV2 Notable, Nowhere, "hands tensors to other devices";
-    CollectiveReduceV3 Notable, Nowhere, "hands tensors to other devices";
+    CollectiveAllToAllV2 Notable, Nowhere, "sends tensors to other devices";
+    CollectiveAllToAllV3 Notable, Nowhere, "sends tensors to other devices";
+    CollectiveBcastRecv Notable, Nowhere, "receives tensors from other devices";
+    CollectiveBcastRecvV2 Notable, Nowhere, "receives tensors from other devices";
+    CollectiveBcastSend Notable, Nowhere, "sends tensors to other devices";
+    CollectiveBcastSendV2 Notable, Nowhere, "sends tensors to other devices";
+    CollectiveGather Notable, Nowhere, "sends tensors to other devices";
+    CollectiveGatherV2 Notable, Nowhere, "sends tensors to other devices";
+    CollectiveInitializeCommunicator Notable, Nowhere, "sends tensors to other devices";
+    CollectivePermute Notable, Nowhere, "sends tensors to other devices";
+    CollectiveReduce Notable, Nowhere, "sends tensors to other devices";
+    CollectiveReduceScatterV2 Notable, Nowhere, "sends tensors to other devices";
+    CollectiveReduceV2 Notable, Nowhere, "sends tensors to other devices";
+    CollectiveReduceV3 Notable, Nowhere, "sends tensors to other devices";
     Copy Debugger, Attr("debug_ops_spec"), "is TensorFlow's debugger";
     CopyHost Debugger, Attr("debug_ops_spec"), "is TensorFlow's debugger";
     CreateSummaryDbWriter SummaryWriter, Input(1), "creates a database of events";
@@ -118,8 +119,8 @@ table! {
     DebugNanCount Debugger, Attr("debug_urls"), "is TensorFlow's debugger";
     DebugNumericSummary Debugger, Attr("debug_urls"), "is TensorFlow's debugger";
     DecodeProtoV2 Descriptor, Attr("descriptor_source"), "reads a file";
-    DeserializeIterator Doubtful, Nowhere, "takes the state of a data pipeline, which is not looked into";
-    DistributedSave Address, Input(2), "has a data service write files";
+    DeserializeIterator Doubtful, Nowhere, "restores the state of a data pipeline, which is not inspected";
+    DistributedSave Address, Input(2), "makes a data service write files";
     DumpTensor Write, Attr("log_dir_path"), "writes files to a folder";
     EagerPyFunc Python, Nowhere, "calls Python";
     EncodeProto Descriptor, Attr("descriptor_source"), "reads a file";
@@ -149,17 +150,17 @@ table! {
     MatchingFiles Read, Input(0), "lists files";
     MatchingFilesDataset Read, Input(0), "lists files";
     MergeV2Checkpoints Save, Inputs(&[0, 1]), "moves and deletes checkpoints";
-    MlirPassthroughOp Doubtful, Nowhere, "runs a program that is not looked into";
+    MlirPassthroughOp Doubtful, Nowhere, "runs a program that is not inspected";
     Print Notable, Nowhere, "prints tensors";
     PrintV2 Log, Attr("output_stream"), "prints tensors";
     PyFunc Python, Nowhere, "calls Python";
     PyFuncStateless Python, Nowhere, "calls Python";
     ReadFile Read, Input(0), "reads a file";
     RecordInput Read, Attr("file_pattern"), "reads files";
-    Recv Doubtful, Nowhere, "takes a tensor from a device, which may be another machine's";
+    Recv Doubtful, Nowhere, "receives a tensor from a device, which may be on another machine";
     RegisterDataset Address, Input(1), "opens a socket to a data service";
     RegisterDatasetV2 Address, Input(1), "opens a socket to a data service";
-    RemoteCall Doubtful, Nowhere, "calls a function on a device, which may be another machine's";
+    RemoteCall Doubtful, Nowhere, "calls a function on a device, which may be on another machine";
     Restore Restore, Input(0), "reads a checkpoint";
     RestoreSlice Restore, Input(0), "reads a checkpoint";
     RestoreV2 Restore, Input(0), "reads a checkpoint";
@@ -172,7 +173,7 @@ table! {
     SaveDatasetV2 Write, Input(1), "writes a folder";
     SaveSlices Save, Input(0), "writes a checkpoint";
     SaveV2 Save, Input(0), "writes a checkpoint";
-    Send Doubtful, Nowhere, "hands a tensor to a device, which may be another machine's";
+    Send Doubtful, Nowhere, "sends a tensor to a device, which may be on another machine";
     Skipgram Read, Attr("filename"), "reads a file";
     SleepDataset Notable, Nowhere, "waits";
     SnapshotChunkDataset Read, Input(0), "reads a file";
@@ -199,21 +200,22 @@ table! {
     WriteRawProtoSummary Doubtful, Nowhere, "writes to a file of events";
     WriteScalarSummary Doubtful, Nowhere, "writes to a file of events";
     WriteSummary Doubtful, Nowhere, "writes to a file of events";
-    XlaCallModule Doubtful, Nowhere, "runs a program that is not looked into";
-    XlaCustomCall Doubtful, Nowhere, "runs a program that is not looked into";
-    XlaCustomCallV2 Doubtful, Nowhere, "runs a program that is not looked into";
-    _HostRecv Doubtful, Nowhere, "takes a tensor from a device, which may be another machine's";
-    _HostSend Doubtful, Nowhere, "hands a tensor to a device, which may be another machine's";
-    _Recv Doubtful, Nowhere, "takes a tensor from a device, which may be another machine's";
-    _Send Doubtful, Nowhere, "hands a tensor to a device, which may be another machine's";
+    XlaCallModule Doubtful, Nowhere, "runs a program that is not inspected";
+    XlaCustomCall Doubtful, Nowhere, "runs a program that is not inspected";
+    XlaCustomCallV2 Doubtful, Nowhere, "runs a program that is not inspected";
+    _HostRecv Doubtful, Nowhere, "receives a tensor from a device, which may be on another machine";
+    _HostSend Doubtful, Nowhere, "sends a tensor to a device, which may be on another machine";
+    _Recv Doubtful, Nowhere, "receives a tensor from a device, which may be on another machine";
+    _Send Doubtful, Nowhere, "sends a tensor to a device, which may be on another machine";
 }
 
-/// Whether an op runs Python code: its kernel is in Python's TensorFlow, and the code in the process that made the graph.
+/// Whether an op runs Python code: its kernel is in Python's TensorFlow, and the code in the process that made the
+/// graph.
 pub fn runs_python(op: &str) -> bool {
     effect(op).is_some_and(|entry| entry.effect == Effect::Python)
 }
 
-/// Whether an op is there to read files that are no checkpoints.
+/// Whether the purpose of an op is to read files other than checkpoints.
 pub(crate) fn reads_files(op: &str) -> bool {
     effect(op).is_some_and(|entry| entry.effect == Effect::Read)
 }
@@ -224,7 +226,7 @@ mod tests {
     use crate::ops::{is_known_op, names};
 
     #[test]
-    fn the_table_is_sorted_and_of_tensorflow() {
+    fn table_is_sorted_and_known_to_tensorflow() {
         assert!(TABLE.windows(2).all(|pair| pair[0].op < pair[1].op));
         for entry in TABLE {
             assert!(is_known_op(entry.op), "{}", entry.op);
@@ -233,12 +235,12 @@ mod tests {
         assert!(effect("MatMul").is_none());
     }
 
-    /// Ops by whose names one would look for them; a TensorFlow that has more of them makes this fail.
+    /// Ops whose names suggest an effect. This fails when a newer TensorFlow adds some.
     #[test]
-    fn no_op_with_a_telling_name_was_forgotten() {
+    fn ops_with_suggestive_names_are_in_the_table() {
         let words =
             ["File", "Reader", "Save", "Restore", "Checkpoint", "Rpc", "PyFunc", "Sql", "LMDB", "Record", "Snapshot"];
-        // They name files or read what another op of the table opened, or neither.
+        // They make names of files, or read what another op of the table opened, or neither.
         let computes = [
             "IdentityReader",
             "IdentityReaderV2",
@@ -265,8 +267,8 @@ mod tests {
             "Snapshot",
             "SnapshotNestedDatasetReader",
         ];
-        let telling = |op: &&str| words.iter().any(|word| op.contains(word)) && !computes.contains(op);
-        let forgotten: Vec<&str> = names().filter(telling).filter(|op| effect(op).is_none()).collect();
-        assert_eq!(forgotten, [""; 0]);
+        let suggestive = |op: &&str| words.iter().any(|word| op.contains(word)) && !computes.contains(op);
+        let missing: Vec<&str> = names().filter(suggestive).filter(|op| effect(op).is_none()).collect();
+        assert_eq!(missing, [""; 0]);
     }
 }

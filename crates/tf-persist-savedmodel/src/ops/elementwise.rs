@@ -1,6 +1,6 @@
-//! Ops that work on each element by itself.
+//! Ops that work elementwise.
 
-/// Ops of one input, each of whose elements gives one, sorted.
+/// Ops of one input, sorted.
 pub(crate) const UNARY: &[&str] = &[
     "Abs",
     "Acos",
@@ -65,7 +65,7 @@ pub(crate) const UNARY: &[&str] = &[
     "ZerosLike",
 ];
 
-/// Ops of two inputs with broadcasting, sorted. `Mul` and those like it have rules of their own, for sizes.
+/// Ops of two inputs with broadcasting, sorted. `Mul` and other arithmetic have rules of their own, for sizes.
 pub(crate) const BINARY: &[&str] = &[
     "Atan2",
     "BitwiseAnd",

@@ -3,31 +3,33 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// The TensorFlow that the list of its operations was taken from.
+/// The version of TensorFlow whose ops are listed.
 pub const OPS_VERSION: &str = "2.21";
 
-/// Every operation of that TensorFlow with its attributes, parted by spaces, sorted by name. `python/generate/list_ops.py` makes the list.
+/// Every op of that TensorFlow with its attributes, separated by spaces, sorted by name. Made by
+/// `python/generate/list_ops.py`.
 static KNOWN: LazyLock<Vec<(&'static str, &'static str)>> = LazyLock::new(|| {
     let lines = include_str!("ops_2_21.txt").lines();
     lines.map(|line| line.split_once(' ').unwrap_or((line, ""))).collect()
 });
 
-/// Whether TensorFlow has this operation by itself, without any library of custom ones.
+/// Whether TensorFlow has this op, without any library of custom ops.
 #[must_use]
 pub fn is_known_op(op: &str) -> bool {
     find(op).is_some()
 }
 
-/// Whether an operation of that TensorFlow has this attribute; `None` if it does not have the operation.
+/// Whether an op of that TensorFlow has this attribute; `None` if TensorFlow does not have the op.
 pub(crate) fn is_known_attribute(op: &str, attribute: &str) -> Option<bool> {
     find(op).map(|attributes| attributes.split(' ').any(|known| known == attribute))
 }
 
-/// The outputs of every op of that TensorFlow that has some: what `python/generate/list_ops.py --outputs` says of their dtypes.
+/// The dtypes of the outputs of every op that has some. Made by `python/generate/list_ops.py --outputs`.
 static OUTPUTS: LazyLock<HashMap<&'static str, &'static str>> =
     LazyLock::new(|| include_str!("op_outputs_2_21.txt").lines().filter_map(|line| line.split_once(' ')).collect());
 
-/// The dtypes of an op's outputs as `python/generate/list_ops.py --outputs` writes them; `None` if it has none or is not known.
+/// The dtypes of an op's outputs, in the notation of `python/generate/list_ops.py --outputs`; `None` if it has none or
+/// is unknown.
 pub(crate) fn outputs(op: &str) -> Option<impl Iterator<Item = &'static str>> {
     OUTPUTS.get(op).map(|outputs| outputs.split(' '))
 }
@@ -38,7 +40,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     KNOWN.iter().map(|(name, _)| *name)
 }
 
-/// What TensorFlow's registry says of an op.
+/// A fact about an op in TensorFlow's registry.
 #[cfg(test)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fact {
@@ -46,13 +48,13 @@ pub(crate) enum Fact {
     IsStateful,
     /// It takes a reference to a variable.
     TakesReference,
-    /// It takes a reference to a text: the handle of a table, a queue and the like.
+    /// It takes a reference to a text: the handle of a table or a queue.
     TakesTextReference,
-    /// It takes no reference and gives one whose dtype is an attribute.
+    /// It takes no reference and returns one, with a dtype from an attribute.
     GivesReference,
 }
 
-/// The ops of which this is true, sorted. `python/generate/list_ops.py --facts` makes the list.
+/// The ops for which this is true, sorted. Made by `python/generate/list_ops.py --facts`.
 #[cfg(test)]
 pub(crate) fn facts(fact: Fact) -> impl Iterator<Item = &'static str> {
     let word = match fact {
@@ -75,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_is_sorted() {
+    fn list_is_sorted_and_complete() {
         assert!(KNOWN.is_sorted() && KNOWN.len() > 1700);
         assert!(is_known_op("MatMul") && is_known_op("BoostedTreesBucketize") && is_known_op("_Arg"));
         assert!(!is_known_op("SimpleMLCreateModelResource") && !is_known_op(""));

@@ -1,18 +1,18 @@
-//! What is known of TensorFlow's ops. Whoever needs a fact about an op asks here, so that all have the same answer.
+//! The catalogue of TensorFlow's ops: every fact about an op that the library relies on is here, once.
 //!
 //! | fact | file |
 //! |---|---|
 //! | TensorFlow 2.21 has the op, with these attributes and outputs | `known.rs`, `ops_2_21.txt`, `op_outputs_2_21.txt` |
-//! | it holds a variable, and gives it out as a handle or as a reference | `variables.rs` |
+//! | it holds a variable, as a handle or as a reference | `variables.rs` |
 //! | it writes state that outlives a run | `state.rs` |
 //! | it calls functions, with these arguments | `calls.rs` |
 //! | it reads or writes files, opens sockets, runs Python | `effects.rs` |
 //! | it checks the shapes of its inputs itself | `shapes.rs` |
-//! | it works on each element by itself | `elementwise.rs` |
+//! | it works elementwise | `elementwise.rs` |
 //! | which package provides it, if TensorFlow does not | `packages.rs` |
 //!
-//! What code does with an op, such as the shape of what it gives, is code and lives with its users: `independence/rules/`,
-//! `scan/`, `export/`.
+//! Rules that are code rather than facts stay with their users, such as `independence/rules/` and `rewrite/`. The tests
+//! compare the catalogue with TensorFlow's own registry (`op_facts_2_21.txt`).
 
 mod calls;
 pub(crate) mod effects;

@@ -1,14 +1,14 @@
-//! Which package usually has an op that TensorFlow does not, and which ops TensorFlow had once.
+//! Packages that provide ops which TensorFlow does not have, and ops that TensorFlow dropped.
 //!
-//! Small on purpose: what people meet. The names are those that the packages register (their `REGISTER_OP`s).
+//! Only common packages are listed, with the names that they register (`REGISTER_OP`).
 
 /// A package of ops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct OpPackage {
-    /// Its name for pip; the first one where there are several.
+    /// Its name on PyPI; the first one if there are several.
     pub name: &'static str,
-    /// What else there is to know of it.
+    /// Further information.
     pub note: Option<&'static str>,
 }
 
@@ -20,7 +20,7 @@ impl OpPackage {
     }
 }
 
-/// A package and how its ops are named: by prefixes, and by whole names.
+/// A package and the names of its ops: prefixes and whole names.
 struct Row {
     package: OpPackage,
     prefixes: &'static [&'static str],
@@ -35,7 +35,7 @@ const fn noted(name: &'static str, note: &'static str) -> OpPackage {
     OpPackage { name, note: Some(note) }
 }
 
-/// The first row that an op fits counts.
+/// The first row that matches an op counts.
 const PACKAGES: &[Row] = &[
     Row {
         package: noted(
@@ -142,19 +142,19 @@ const PACKAGES: &[Row] = &[
     },
 ];
 
-/// The package that usually has an op that TensorFlow does not; `None` if it is not known.
+/// The package that usually provides an op which TensorFlow does not have; `None` if unknown.
 #[must_use]
 pub fn usual_package(op: &str) -> Option<OpPackage> {
     let fits = |row: &&Row| row.names.contains(&op) || row.prefixes.iter().any(|prefix| op.starts_with(prefix));
     PACKAGES.iter().find(fits).map(|row| row.package)
 }
 
-/// Ops that TensorFlow still knows and can no longer run, and the last release that could.
+/// Ops that TensorFlow still registers but can no longer run, with the last release that could.
 ///
 /// The wheels of 2.8.4 have the kernels of the boosted trees and those of 2.9.3 do not.
 const REMOVED_KERNELS: &[(&str, &str)] = &[("BoostedTrees", "2.8")];
 
-/// The last TensorFlow that could run an op which later ones know but have no kernel for; `None` if that is not known.
+/// The last TensorFlow with a kernel for an op that later ones register without a kernel; `None` if unknown.
 #[must_use]
 pub fn last_tensorflow_with_kernel(op: &str) -> Option<&'static str> {
     REMOVED_KERNELS.iter().find(|(prefix, _)| op.starts_with(prefix)).map(|(_, version)| *version)
@@ -166,7 +166,7 @@ mod tests {
     use crate::ops::is_known_op;
 
     #[test]
-    fn ops_lead_to_their_packages() {
+    fn ops_have_packages() {
         let name = |op| usual_package(op).map(|package| package.name);
         assert_eq!(name("TFText>WhitespaceTokenizeWithOffsetsV2"), Some("tensorflow-text"));
         assert_eq!(name("SentencepieceTokenizeOp"), Some("tensorflow-text"));
@@ -190,8 +190,8 @@ mod tests {
     }
 
     #[test]
-    fn no_row_is_about_an_op_of_tensorflow() {
-        // A name that TensorFlow has is never missing. Prefixes may fit some, which never come to be asked about.
+    fn packages_have_no_op_of_tensorflow() {
+        // Prefixes may match ops of TensorFlow, which are never looked up.
         for row in PACKAGES {
             assert!(row.names.iter().all(|name| !is_known_op(name)), "{}", row.package.name);
         }

@@ -1,8 +1,9 @@
 //! Ops that check the shapes of their inputs themselves.
 
-/// Ops that refuse shapes they cannot take, or take any, sorted. Each was fed, beneath a placeholder that declared another shape,
-/// tensors of ranks 0 to 10 with and without elements, in a process of its own, by TensorFlow 2.21 with oneDNN; and those that are
-/// fused with a matrix product, together with it. `Conv2D` and `DepthwiseConv2dNative` ended the process.
+/// Ops that refuse wrong shapes or accept any shape, sorted. Each was fed tensors of ranks 0 to 10, with and without
+/// elements, through a placeholder that declared another shape, in a separate process of TensorFlow 2.21 with oneDNN.
+/// Ops that TensorFlow fuses with a matrix product were tested together with it. `Conv2D` and `DepthwiseConv2dNative`
+/// ended the process.
 const CHECKING: &[&str] = &[
     "Abs",
     "Add",
@@ -129,7 +130,7 @@ const CHECKING: &[&str] = &[
     "ZerosLike",
 ];
 
-/// Whether an op refuses shapes it cannot take, whatever it is fed.
+/// Whether an op is known to check the shapes of its inputs.
 pub(crate) fn checks_shapes(op: &str) -> bool {
     CHECKING.binary_search(&op).is_ok()
 }

@@ -1,5 +1,6 @@
-//! Ops that write state which outlives a run (`tensorflow/core/ops/{state_ops,resource_variable_ops,training_ops,lookup_ops,
-//! stateful_random_ops,data_flow_ops}.cc`). A request that reaches one is answered otherwise when it is sent again.
+//! Ops that write state which outlives a run
+//! (`tensorflow/core/ops/{state_ops,resource_variable_ops,training_ops,lookup_ops,
+//! stateful_random_ops,data_flow_ops}.cc`). Repeating a request that reaches one gives another response.
 
 /// The state that an op writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub(crate) enum State {
     Generator,
 }
 
-/// Ops that write, by how their names begin: ops that were added later are named alike.
+/// Prefixes of ops that write: newer ops have similar names.
 const PREFIXES: [(&str, State); 24] = [
     ("Accumulator", State::Variable),
     ("Apply", State::Variable),
@@ -36,12 +37,12 @@ const PREFIXES: [(&str, State); 24] = [
     ("StatefulTruncatedNormal", State::Generator),
     ("StatefulUniform", State::Generator),
     ("StridedSliceAssign", State::Variable),
-    // Trainers of TensorFlow 1, each with variables among its inputs.
+    // Trainers of TensorFlow 1, with variables among their inputs.
     ("NegTrain", State::Variable),
     ("SdcaShrinkL1", State::Variable),
 ];
 
-/// Ops that write to references. Others have names that begin like these: `ScatterNd` writes nothing.
+/// Ops that write to references. Other ops share these prefixes: `ScatterNd` writes nothing.
 const SCATTERING: [&str; 12] = [
     "ScatterAdd",
     "ScatterDiv",
@@ -57,7 +58,7 @@ const SCATTERING: [&str; 12] = [
     "ScatterUpdate",
 ];
 
-/// The state that an op writes; `None` if it writes none that is known.
+/// The state that an op writes; `None` if it is not known to write.
 pub(crate) fn state_written(op: &str) -> Option<State> {
     if SCATTERING.contains(&op) {
         return Some(State::Variable);
@@ -71,10 +72,10 @@ mod tests {
     use crate::ops::known::{Fact, facts, names};
 
     #[test]
-    fn every_op_that_takes_a_variable_by_reference_writes_or_is_known_to_read() {
+    fn ops_that_take_a_variable_by_reference_write_or_are_known_to_read() {
         let reads = [
             "DebugGradientRefIdentity",
-            // What it frees lasts for a run.
+            // It frees a variable that lasts for one run.
             "DestroyTemporaryVariable",
             "IsVariableInitialized",
             "RefEnter",
@@ -89,9 +90,9 @@ mod tests {
         assert_eq!(others, reads);
     }
 
-    /// An op that writes takes a reference, or TensorFlow says that it has state.
+    /// An op that writes takes a reference or is stateful in TensorFlow's registry.
     #[test]
-    fn ops_that_write_have_state() {
+    fn ops_that_write_are_stateful() {
         let has_state: Vec<&str> =
             facts(Fact::IsStateful).chain(facts(Fact::TakesReference)).chain(facts(Fact::TakesTextReference)).collect();
         let writing: Vec<&str> = names().filter(|op| state_written(op).is_some()).collect();

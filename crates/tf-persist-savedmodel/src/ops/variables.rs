@@ -1,6 +1,6 @@
 //! Ops that hold a variable (`tensorflow/core/ops/{state_ops,resource_variable_ops}.cc`).
 
-/// How an op gives out its variable.
+/// How an op gives access to its variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HandleKind {
     /// A handle, read by ops of its own: TensorFlow 2, and `use_resource` in TensorFlow 1.
@@ -22,7 +22,7 @@ impl HandleKind {
 
 /// The kind of an op that holds a variable which a checkpoint restores; `None` for all others.
 ///
-/// TensorFlow 2.21 has no `AutoReloadVariable`, but it takes one for a variable wherever it looks for some
+/// TensorFlow 2.21 has no `AutoReloadVariable`, but recognizes it as a variable
 /// (`tensorflow/core/grappler/op_types.cc`).
 pub fn variable_kind(op: &str) -> Option<HandleKind> {
     match op {
@@ -32,8 +32,8 @@ pub fn variable_kind(op: &str) -> Option<HandleKind> {
     }
 }
 
-/// Whether an op gives out a reference to memory that other ops write to in place: a variable of TensorFlow 1, or one that
-/// lasts for a run.
+/// Whether an op returns a reference to memory that other ops write to in place: a variable of TensorFlow 1 or a
+/// temporary one.
 pub fn gives_reference(op: &str) -> bool {
     op == "TemporaryVariable" || variable_kind(op) == Some(HandleKind::Reference)
 }
@@ -43,9 +43,9 @@ mod tests {
     use super::*;
     use crate::ops::known::{Fact, facts};
 
-    /// Ops that give a reference and take none, and whose dtype is their own choice: references to queues and tables are texts.
+    /// References with a dtype of their own: those to queues and tables are texts.
     #[test]
-    fn all_ops_that_give_references_are_known() {
+    fn ops_that_return_references_are_known() {
         let of_tensorflow: Vec<&str> = facts(Fact::GivesReference).collect();
         assert_eq!(of_tensorflow, ["TemporaryVariable", "Variable", "VariableV2"]);
         assert!(of_tensorflow.into_iter().all(gives_reference));
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_have_state() {
+    fn variables_are_stateful() {
         let stateful: Vec<&str> = facts(Fact::IsStateful).filter(|op| variable_kind(op).is_some()).collect();
         assert_eq!(stateful, ["VarHandleOp", "Variable", "VariableV2"]);
     }

@@ -85,7 +85,7 @@ mod tests {
             ..Default::default()
         };
         let (half, text) = (|| attr::dtype(DType::Float16), || attr::dtype(DType::String));
-        let list = |dtypes: &[DType]| attr::dtypes(dtypes.iter().map(|dtype| attr::of(*dtype)));
+        let list = |dtypes: &[DType]| attr::dtypes(dtypes.iter().map(|dtype| attr::proto_dtype(*dtype)));
         let cases = [
             ("SelectV2", vec![("T", half())], 0, Some(DType::Float16)),
             ("AddV2", vec![("T", half())], 0, Some(DType::Float16)),

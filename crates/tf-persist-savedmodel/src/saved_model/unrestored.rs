@@ -273,7 +273,7 @@ impl Keys {
             return None;
         }
         let op = variable_kind(node)?.assign_op();
-        let tensors = vec![SavedTensor { key: key.clone(), slice, dtype: attr::of(dtype) }];
+        let tensors = vec![SavedTensor { key: key.clone(), slice, dtype: attr::proto_dtype(dtype) }];
         let restored = Restored { holder: node.name.clone(), op: op.to_owned(), tensors };
         Some(FoundVariable { variable: node.name.clone(), key, by, restored })
     }

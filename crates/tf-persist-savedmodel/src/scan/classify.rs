@@ -1,4 +1,5 @@
-//! How grave it is what an op does, by where it is reached from and by whose name it uses.
+//! The severity of what an op does: it depends on the entry points that reach the op, and on where the name of its file
+//! comes from.
 
 use super::resolve_path::{PathResolver, PathSource, is_relative};
 use super::{EntryPoint, Level};
@@ -6,7 +7,7 @@ use crate::graph::view::{AttrView, NodeView};
 use crate::ops::OPS_VERSION;
 use crate::ops::effects::{Effect, NameSource, OpEffect};
 
-/// What is said of one node.
+/// The assessment of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Assessment {
     pub(super) level: Level,
@@ -14,7 +15,7 @@ pub(super) struct Assessment {
     pub(super) path: Option<String>,
 }
 
-/// How much of a name is truncated.
+/// Names are truncated to this many characters.
 const MAX_NAME_CHARS: usize = 256;
 
 /// Whether an effect is ever [`Level::Danger`].
@@ -22,13 +23,13 @@ pub(super) fn may_be_danger(effect: Effect) -> bool {
     !matches!(effect, Effect::Notable | Effect::Doubtful)
 }
 
-/// What a library's op may do.
+/// The assessment of an op that a library provides.
 pub(super) fn custom_op() -> Assessment {
-    let what = format!("is not in TensorFlow {OPS_VERSION}: a library brings it, and it may do anything");
+    let what = format!("is not an op of TensorFlow {OPS_VERSION}: it comes from a library and may do anything");
     Assessment { level: Level::Warning, what, path: None }
 }
 
-/// What is to be said of a node, reached from an entry point or from none; nothing if it does no more than compute.
+/// Assesses a node that an entry point reaches, or none does. Empty if the node only computes.
 pub(super) fn classify<'a>(
     resolver: &mut PathResolver<'_, 'a>,
     body: usize,
@@ -42,11 +43,11 @@ pub(super) fn classify<'a>(
         Effect::Notable => assessment(Level::Info, entry.does.to_owned()),
         Effect::Doubtful => assessment(Level::Warning, entry.does.to_owned()),
         Effect::Python => assessment(Level::Danger, format!("{}: a function that the process registered", entry.does)),
-        Effect::Graph => assessment(Level::Danger, format!("{}, which cannot be looked into", entry.does)),
+        Effect::Graph => assessment(Level::Danger, format!("{}, which cannot be inspected", entry.does)),
         Effect::Setting => assessment(Level::Danger, entry.does.to_owned()),
         Effect::Log => match url_path(node.bytes_attr("output_stream").unwrap_or_default()) {
             _ if node.is_placeholder("output_stream") => {
-                assessment(Level::Danger, format!("{} to where its function's caller says", entry.does))
+                assessment(Level::Danger, format!("{} to a place that the function's caller chooses", entry.does))
             }
             Some(path) => vec![write(Level::Danger, "appends to a file", path, entry_point)],
             None => assessment(Level::Info, entry.does.to_owned()),
@@ -77,7 +78,7 @@ pub(super) fn classify<'a>(
     }
 }
 
-/// The names that an op uses.
+/// Where the names that an op uses come from.
 fn names<'a>(
     resolver: &mut PathResolver<'_, 'a>,
     body: usize,
@@ -99,7 +100,7 @@ fn names<'a>(
     names
 }
 
-/// What an op does with a name.
+/// Assesses the use of one name.
 fn named(entry: &OpEffect, name: &PathSource<'_>, entry_point: Option<&EntryPoint>) -> Assessment {
     let (what, path) = match name {
         PathSource::Constant(text) => {
@@ -107,7 +108,7 @@ fn named(entry: &OpEffect, name: &PathSource<'_>, entry_point: Option<&EntryPoin
             (format!("{}: `{path}`", entry.does), Some(path))
         }
         PathSource::Asset(file) => (format!("{}: the asset `{}`", entry.does, truncated(file.as_bytes())), None),
-        PathSource::Prefix => (format!("{}: the one that it is told", entry.does), None),
+        PathSource::Prefix => (format!("{}: the one that the caller gives", entry.does), None),
         PathSource::Input(key) => {
             (format!("{}: whatever the input `{}` names", entry.does, truncated(key.as_bytes())), None)
         }
@@ -116,7 +117,7 @@ fn named(entry: &OpEffect, name: &PathSource<'_>, entry_point: Option<&EntryPoin
     Assessment { level: unless_reached(level(entry.effect, name, entry_point), entry_point), what, path }
 }
 
-/// How grave it is to use a name in this way.
+/// The severity of using a name in this way.
 fn level(effect: Effect, name: &PathSource<'_>, entry_point: Option<&EntryPoint>) -> Level {
     let by_name = match name {
         PathSource::Asset(_) => Level::Info,
@@ -127,17 +128,17 @@ fn level(effect: Effect, name: &PathSource<'_>, entry_point: Option<&EntryPoint>
         }
     };
     match (effect, entry_point, name) {
-        // Where checkpoints are read and written: their place.
+        // The saver is where checkpoints are read and written.
         (Effect::Save, Some(EntryPoint::Save), PathSource::Prefix)
         | (Effect::Restore, Some(EntryPoint::Restore), PathSource::Prefix)
-        // Savers that are left over stand in many models of TensorFlow 1.
+        // Many models of TensorFlow 1 contain savers that nothing uses.
         | (Effect::Save | Effect::Restore, None, _) => Level::Info,
         (Effect::Read | Effect::Restore | Effect::Descriptor, ..) => by_name,
         _ => Level::Danger,
     }
 }
 
-/// What nothing reaches runs only for those who ask for it by its node's name.
+/// A node that nothing reaches runs only if someone fetches it by name: at most a warning.
 fn unless_reached(level: Level, entry_point: Option<&EntryPoint>) -> Level {
     if entry_point.is_none() { level.min(Level::Warning) } else { level }
 }
@@ -147,11 +148,11 @@ fn write(level: Level, does: &str, path: &[u8], entry_point: Option<&EntryPoint>
     Assessment { level: unless_reached(level, entry_point), what: format!("{does}: `{path}`"), path: Some(path) }
 }
 
-/// TensorFlow's debugger: it sends tensors to files and sockets, or, with neither, nowhere.
+/// TensorFlow's debugger sends tensors to files, to sockets or nowhere.
 fn debug(node: &NodeView<'_>, entry: &OpEffect, entry_point: Option<&EntryPoint>) -> Vec<Assessment> {
     let NameSource::Attr(attribute) = entry.name else { return Vec::new() };
     if node.is_placeholder(attribute) {
-        let what = "is TensorFlow's debugger, and writes to where its function's caller says".to_owned();
+        let what = "is TensorFlow's debugger, and writes to a place that the function's caller chooses".to_owned();
         return vec![Assessment { level: unless_reached(Level::Danger, entry_point), what, path: None }];
     }
     let mut assessments = Vec::new();
@@ -174,13 +175,13 @@ fn debug(node: &NodeView<'_>, entry: &OpEffect, entry_point: Option<&EntryPoint>
     assessments
 }
 
-/// The path in `file://PATH`. The debugger takes `FILE://` as well.
+/// The path in `file://PATH`. The debugger accepts `FILE://` as well.
 fn url_path(url: &[u8]) -> Option<&[u8]> {
     let (scheme, path) = url.split_at_checked(b"file://".len())?;
     scheme.eq_ignore_ascii_case(b"file://").then_some(path)
 }
 
-/// A name as it is truncated: text, and not too much of it.
+/// A name as text, truncated to a readable length.
 pub(super) fn truncated(name: &[u8]) -> String {
     let text = String::from_utf8_lossy(name);
     if text.chars().count() <= MAX_NAME_CHARS {

@@ -1,4 +1,4 @@
-//! What in a model's folder leads out of it, and how large it is.
+//! Links and assets that lead out of a model's folder, and the size of the folder.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,11 +11,11 @@ use crate::container::Files;
 use crate::error::{Error, Result};
 use crate::saved_model::{MetaGraph, SavedModel, stays_inside};
 
-/// How deep a model's folders are looked into, and how many files: as for assets.
+/// Limits of the depth of folders and of the number of files, as for assets.
 const MAX_DEPTH: usize = 16;
 const MAX_FILES: usize = 100_000;
 
-/// The assets that a graph declares and that are not the model's own: their names climb out of its folder, or a link does.
+/// Reports assets outside the model: their names climb out of its folder, or a link leads out of it.
 pub(super) fn assets(model: &SavedModel, meta_graph: &MetaGraph, found: &mut Collector) {
     let folder = model.path().join("assets");
     for asset in meta_graph.assets() {
@@ -23,7 +23,7 @@ pub(super) fn assets(model: &SavedModel, meta_graph: &MetaGraph, found: &mut Col
         let what = if !stays_inside(&asset.filename) {
             format!("the graph reads an asset outside of the model: `{name}`")
         } else {
-            // There are no links in a pack.
+            // A pack has no links.
             let target = if model.is_packed() { None } else { outside(model.path(), &folder.join(&asset.filename)) };
             match target {
                 Some(target) => {
@@ -38,11 +38,12 @@ pub(super) fn assets(model: &SavedModel, meta_graph: &MetaGraph, found: &mut Col
     }
 }
 
-/// Where a path leads that is a link out of the model, or goes through one; `None` if it stays inside or leads nowhere.
+/// The target of a path that leaves the model through a link; `None` if the path stays inside or its target does not
+/// exist.
 fn outside(model: &Path, path: &Path) -> Option<PathBuf> {
     let target = match fs::canonicalize(path) {
         Ok(target) => target,
-        // A link to what is not there may be to what will be there.
+        // The target of a dangling link may exist later.
         Err(_) => return fs::read_link(path).ok().filter(|target| target.is_absolute() || climbs(target)),
     };
     let inside = fs::canonicalize(model).is_ok_and(|model| target.starts_with(model));
@@ -53,11 +54,11 @@ fn climbs(path: &Path) -> bool {
     path.components().any(|part| part == std::path::Component::ParentDir)
 }
 
-/// What is in a model's folder or pack.
+/// The contents of a model's folder or pack, by size.
 struct Sizes<'m> {
     model: &'m SavedModel,
     bytes: [(&'static str, u64); 3],
-    /// Files, and folders where there are any.
+    /// The number of files, and of folders if there are any.
     files: usize,
 }
 
@@ -79,7 +80,7 @@ impl Sizes<'_> {
     }
 }
 
-/// The links in a model's folder, and how much there is in it.
+/// Reports the links in a model's folder, and its size.
 pub(super) fn folder(model: &SavedModel, found: &mut Collector) -> Result<()> {
     let mut sizes = Sizes { model, bytes: [("graph", 0), ("variables", 0), ("other files", 0)], files: 0 };
     if let Files::Pack(pack) = model.files() {

@@ -1,6 +1,6 @@
 //! The nodes and functions of a graph and the calls between them.
 //!
-//! Nothing is decoded or copied: a node takes 64 bytes here, against some thousands decoded.
+//! Nothing is decoded or copied: a node takes 64 bytes here, and thousands when it is decoded.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
@@ -9,7 +9,7 @@ use crate::graph::view::{ArgumentView, AttrView, FunctionView, GraphView, NodeVi
 use crate::ops::effects::effect;
 use crate::ops::is_known_op;
 
-/// The number of the body that is the graph's top.
+/// The index of the body that is the graph's top.
 pub(super) const TOP: usize = 0;
 
 /// The graph's top, or a function.
@@ -18,20 +18,20 @@ pub(super) struct Body<'a> {
     /// The function's name; empty for the top.
     pub(super) name: &'a str,
     pub(super) nodes: Vec<NodeView<'a>>,
-    /// The nodes that a scan has something to say of.
+    /// The nodes whose ops may be reported.
     pub(super) interesting_nodes: Vec<usize>,
-    /// The functions that its nodes name, with the nodes; those that its own attributes name have none.
+    /// The calls: the calling node and the function. Functions that attributes of this function name have no node.
     pub(super) calls: Vec<(Option<usize>, usize)>,
-    /// Who calls it, from where.
+    /// The callers: body and node.
     pub(super) callers: Vec<(usize, usize)>,
-    /// Whether it may be called in ways that `callers` does not have.
+    /// Whether it may have callers that are not in `callers`.
     pub(super) is_ambiguous: bool,
     pub(super) arguments: Vec<&'a str>,
     pub(super) outputs: Vec<&'a str>,
-    /// Whether an argument or an output stands for several tensors, so that their numbers are not those of the names.
+    /// Whether an argument or an output is a list of tensors, so that indices of tensors differ from those of names.
     pub(super) has_lists: bool,
     returns: Vec<(&'a str, &'a str)>,
-    places: OnceLock<HashMap<&'a str, usize>>,
+    indices: OnceLock<HashMap<&'a str, usize>>,
 }
 
 /// A graph.
@@ -41,12 +41,12 @@ pub(super) struct Index<'a> {
     functions: HashMap<&'a str, Vec<usize>>,
 }
 
-/// A function that something names.
+/// A reference to a function, by name.
 struct FunctionRef<'a> {
     body: usize,
     node: Option<usize>,
     name: &'a str,
-    /// Whether the function says that this is what it implements.
+    /// Whether it names what the body implements (`api_implements`).
     implements: bool,
 }
 
@@ -58,7 +58,7 @@ impl<'a> FunctionRef<'a> {
 
 impl<'a> Index<'a> {
     /// The graph of a serialized `MetaGraphDef`.
-    pub(super) fn of(meta_graph: &'a [u8]) -> Self {
+    pub(super) fn new(meta_graph: &'a [u8]) -> Self {
         let mut index = Self { bodies: vec![Body::default()], functions: HashMap::new() };
         let mut function_refs = Vec::new();
         let graph = GraphView::new(meta_graph);
@@ -68,51 +68,54 @@ impl<'a> Index<'a> {
             index.bodies.push(body);
         }
         let gradients: Vec<(&str, &str)> = graph.gradients().chain(graph.registered_gradients()).collect();
-        for (place, body) in index.bodies.iter().enumerate().skip(1) {
-            index.functions.entry(body.name).or_default().push(place);
+        for (number, body) in index.bodies.iter().enumerate().skip(1) {
+            index.functions.entry(body.name).or_default().push(number);
         }
         index.shadowed(&mut function_refs);
         index.connect(&function_refs, &gradients);
         index
     }
 
-    /// The bodies of this name. TensorFlow keeps one function of a name, and it is not said which.
+    /// The bodies with this name. TensorFlow keeps one function of each name; which one is unspecified.
     pub(super) fn functions(&self, name: &str) -> &[usize] {
         self.functions.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// Functions that are called like ops of TensorFlow, which refuses them today: their nodes are calls as well.
+    /// Adds references from nodes whose op is the name of both a function and an op of TensorFlow. TensorFlow 2.21
+    /// refuses such functions.
     fn shadowed(&self, function_refs: &mut Vec<FunctionRef<'a>>) {
         let shadows: HashSet<&str> = self.functions.keys().copied().filter(|name| is_known_op(name)).collect();
         if shadows.is_empty() {
             return;
         }
-        for (body, place, node) in self.nodes() {
+        for (body, index, node) in self.nodes() {
             if shadows.contains(node.op) {
-                function_refs.push(FunctionRef::by(body, place, node.op));
+                function_refs.push(FunctionRef::by(body, index, node.op));
             }
         }
     }
 
-    /// Every node, with its body and its place.
+    /// Every node, with the index of its body and its own.
     fn nodes(&self) -> impl Iterator<Item = (usize, usize, &NodeView<'a>)> {
         let bodies = self.bodies.iter().enumerate();
-        bodies.flat_map(|(body, it)| it.nodes.iter().enumerate().map(move |(place, node)| (body, place, node)))
+        bodies.flat_map(|(body, it)| it.nodes.iter().enumerate().map(move |(index, node)| (body, index, node)))
     }
 
-    /// Makes calls of references to functions. A name stands for the functions that have it, for their gradients, and for the functions that
-    /// declare to implement the same (`api_implements`): grappler's implementation selector puts one in place of another.
+    /// Turns references into calls. A name refers to the functions that have it, to their gradients, and to the
+    /// functions that implement the same (`api_implements`): grappler's implementation selector replaces one by
+    /// another.
     fn connect(&mut self, function_refs: &[FunctionRef<'a>], gradients: &[(&'a str, &'a str)]) {
-        let mut meant: HashMap<&str, Vec<usize>> = self.functions.clone();
+        let mut referents: HashMap<&str, Vec<usize>> = self.functions.clone();
         for (of, function) in gradients {
             let functions = self.functions.get(function).into_iter().flatten();
-            meant.entry(of).or_default().extend(functions);
+            referents.entry(of).or_default().extend(functions);
         }
         for function_ref in function_refs.iter().filter(|function_ref| function_ref.implements) {
-            meant.entry(function_ref.name).or_default().push(function_ref.body);
+            referents.entry(function_ref.name).or_default().push(function_ref.body);
         }
-        // Where a name has several meanings, a body between caller and functions keeps the calls few.
-        for functions in meant.values_mut().filter(|functions| functions.len() > 1) {
+        // If a name refers to several functions, an extra body between them and their callers keeps the number of calls
+        // small.
+        for functions in referents.values_mut().filter(|functions| functions.len() > 1) {
             let between = self.bodies.len();
             let calls = functions.iter().map(|function| (None, *function)).collect();
             self.bodies.push(Body { calls, is_ambiguous: true, ..Body::default() });
@@ -121,11 +124,11 @@ impl<'a> Index<'a> {
             }
         }
         for function_ref in function_refs {
-            let Some(&[callee]) = meant.get(function_ref.name).map(Vec::as_slice) else { continue };
+            let Some(&[callee]) = referents.get(function_ref.name).map(Vec::as_slice) else { continue };
             self.bodies[function_ref.body].calls.push((function_ref.node, callee));
             match function_ref.node {
                 Some(node) => self.bodies[callee].callers.push((function_ref.body, node)),
-                // The only one of those that implement the same is called in its own place.
+                // A function that alone implements something replaces only itself.
                 None if function_ref.body == callee => {}
                 None => self.bodies[callee].is_ambiguous = true,
             }
@@ -134,7 +137,7 @@ impl<'a> Index<'a> {
 }
 
 impl<'a> Body<'a> {
-    fn function(function: FunctionView<'a>, place: usize, function_refs: &mut Vec<FunctionRef<'a>>) -> Self {
+    fn function(function: FunctionView<'a>, index: usize, function_refs: &mut Vec<FunctionRef<'a>>) -> Self {
         let mut body = Self { name: function.name, ..Self::default() };
         for (arguments, names) in [
             (function.inputs().collect::<Vec<_>>(), &mut body.arguments),
@@ -144,10 +147,10 @@ impl<'a> Body<'a> {
             names.extend(arguments.iter().map(|argument| argument.name));
         }
         body.returns.extend(function.returns());
-        function.nodes().for_each(|node| body.add(node, place, function_refs));
+        function.nodes().for_each(|node| body.add(node, index, function_refs));
         for attr in function.attrs() {
             let implements = attr.name == "api_implements";
-            let mut function_ref = |name| function_refs.push(FunctionRef { body: place, node: None, name, implements });
+            let mut function_ref = |name| function_refs.push(FunctionRef { body: index, node: None, name, implements });
             // The functions of its gradient, or what it implements.
             if ["api_implements", "forward_function_name", "backward_function_name"].contains(&attr.name) {
                 attr.text().into_iter().for_each(&mut function_ref);
@@ -158,39 +161,39 @@ impl<'a> Body<'a> {
     }
 
     fn add(&mut self, node: NodeView<'a>, body: usize, function_refs: &mut Vec<FunctionRef<'a>>) {
-        let place = self.nodes.len();
+        let index = self.nodes.len();
         for attr in node.attrs() {
-            add_function_refs(attr, |name| function_refs.push(FunctionRef::by(body, place, name)));
+            add_function_refs(attr, |name| function_refs.push(FunctionRef::by(body, index, name)));
         }
-        // An op that TensorFlow does not have is a function's name or a library's op.
+        // An op that TensorFlow does not have is a function or an op of a library.
         if effect(node.op).is_some() {
-            self.interesting_nodes.push(place);
+            self.interesting_nodes.push(index);
         } else if !is_known_op(node.op) {
-            self.interesting_nodes.push(place);
-            function_refs.push(FunctionRef::by(body, place, node.op));
+            self.interesting_nodes.push(index);
+            function_refs.push(FunctionRef::by(body, index, node.op));
         }
         self.nodes.push(node);
     }
 
-    /// The place of the node of this name.
-    pub(super) fn place(&self, name: &str) -> Option<usize> {
-        let places = self.places.get_or_init(|| {
-            let named = self.nodes.iter().enumerate().map(|(place, node)| (node.name, place));
+    /// The index of the node with this name.
+    pub(super) fn node_index(&self, name: &str) -> Option<usize> {
+        let indices = self.indices.get_or_init(|| {
+            let named = self.nodes.iter().enumerate().map(|(index, node)| (node.name, index));
             named.collect()
         });
-        places.get(name).copied()
+        indices.get(name).copied()
     }
 
-    /// The tensor that a function returns as its output of this number.
+    /// The tensor that a function returns as the output of this index.
     pub(super) fn returned(&self, output: usize) -> Option<&'a str> {
         let name = self.outputs.get(output)?;
         self.returns.iter().rev().find(|(returned, _)| returned == name).map(|(_, tensor)| *tensor)
     }
 }
 
-/// Calls `found` with every function that an attribute names, and with the kind of gradient that a node asks for.
+/// Calls `found` with every function that an attribute names, and with the type of gradient that a node requests.
 fn add_function_refs<'a>(attr: AttrView<'a>, mut found: impl FnMut(&'a str)) {
-    // A list of its own instead of recursion: how deep attributes nest is the file's choice.
+    // A list instead of recursion: a hostile file may nest attributes deeply.
     let (mut next, mut todo) = (Some(attr), Vec::new());
     while let Some(attr) = next.or_else(|| todo.pop()) {
         next = None;

@@ -1,16 +1,17 @@
-//! What a model may do to the machine that runs it, beyond computing: read and write files, open sockets, call Python.
+//! Finds what a model may do to the machine that runs it: read and write files, open sockets, call Python.
 //!
-//! A SavedModel is a program. [`SavedModel::scan`] reads it without TensorFlow and without decoding its graph, and says of every op
-//! that does more than compute what it does, with which file, and how it is reached: from which signature, through which
-//! functions, or by the saver and the init op, where reading and writing variables and reading assets belong.
-//! `LoadSavedModel::load` refuses a model with findings of [`Level::Danger`], unless `LoadOptions::trust` says otherwise.
+//! A SavedModel is a program. [`SavedModel::scan`] reads it without TensorFlow and without decoding its graph. For
+//! every op that does more than compute, it reports what the op does, with which file, and what reaches it: a
+//! signature, through which functions, or the saver or the init op, which are expected to read and write variables and
+//! to read assets. `LoadSavedModel::load` refuses a model with findings of [`Level::Danger`], unless
+//! `LoadOptions::trust` says otherwise.
 //!
-//! `docs/scan.md` has the table of what is judged how, and why.
+//! `docs/scan.md` has the table of severities and the reasons for them.
 
 mod classify;
 mod folder;
 mod index;
-mod reach;
+mod reachability;
 mod report;
 mod resolve_path;
 mod trust;
@@ -27,14 +28,14 @@ use crate::ops::effects::reads_files;
 use crate::saved_model::{MetaGraph, SavedModel};
 use report::Collector;
 
-/// How grave a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
-    /// Worth knowing, and as it should be.
+    /// Worth knowing, and expected.
     Info,
-    /// It may be meant well, and cannot be told from what is not: a library's op, a file of a relative name.
+    /// It may be harmless, but cannot be told from something harmful: an op of a library, a file with a relative name.
     Warning,
-    /// It reaches outside of the model: a file that is not its own, a socket, Python.
+    /// It reaches outside the model: a file that is not its own, a socket, Python.
     Danger,
 }
 
@@ -56,7 +57,7 @@ impl fmt::Display for Level {
     }
 }
 
-/// Where a graph is entered.
+/// What starts a run of the graph.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum EntryPoint {
@@ -82,26 +83,26 @@ impl fmt::Display for EntryPoint {
 }
 
 impl SavedModel {
-    /// Says what each meta graph of the model may do, and what in its folder leads out of it. It needs no TensorFlow, runs nothing and
-    /// reads no variable.
+    /// Finds what each meta graph of the model may do, and what leads out of its folder. It needs no TensorFlow, runs
+    /// nothing and reads no variables.
     ///
     /// # Errors
-    /// If the model's folder cannot be read, or has far more in it than any model has.
+    /// If the model's folder cannot be read, or has far more files than any model.
     pub fn scan(&self) -> Result<Report> {
         self.scan_meta_graphs(self.meta_graphs())
     }
 
-    /// As [`SavedModel::scan`], of the meta graph with these tags alone, and of the folder.
+    /// Like [`SavedModel::scan`], for the folder and the meta graph with these tags only.
     ///
     /// # Errors
-    /// As there, and [`SavedModelError::UnknownTags`](crate::SavedModelError::UnknownTags).
+    /// As for [`SavedModel::scan`], and [`SavedModelError::UnknownTags`](crate::SavedModelError::UnknownTags).
     pub fn scan_tags(&self, tags: &[String]) -> Result<Report> {
         let meta_graph = self.meta_graph(Some(tags))?;
         self.scan_meta_graphs(std::slice::from_ref(meta_graph))
     }
 
-    /// The files outside of the model that loading a meta graph reads, as far as the graph names them: those of initialisers that
-    /// were not made assets, such as a vocabulary's path on the machine that wrote the model.
+    /// The files outside the model that loading a meta graph reads, if the graph names them: files of initialisers that
+    /// were not saved as assets, such as a vocabulary on the machine that wrote the model.
     #[must_use]
     pub fn files_read_at_load(&self, meta_graph: &MetaGraph) -> Vec<String> {
         let mut ops = meta_graph.ops().keys().chain(meta_graph.calls().keys());

@@ -1,4 +1,4 @@
-//! What a scan found, sorted, folded and printed.
+//! The findings of a scan: sorted, merged and printed.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -8,19 +8,19 @@ use super::classify::truncated;
 use super::{EntryPoint, Level};
 use crate::saved_model::printable;
 
-/// How many different findings of a level are kept; more are counted.
+/// The number of different findings of a level that are kept. Others are only counted.
 const MAX_FINDINGS: usize = 10_000;
 
-/// How many entry points a finding tells; more are counted.
+/// The number of entry points that a finding lists. Others are only counted.
 const MAX_ENTRANCES: usize = 64;
 
-/// How many tags of a meta graph are told.
+/// The number of tags of a meta graph that are listed.
 const MAX_TAGS: usize = 16;
 
-/// How many findings of a level are printed.
+/// The number of findings of a level that are printed.
 const MAX_SHOWN_FINDINGS: usize = 20;
 
-/// How many entry points are printed, and how many characters of a name.
+/// The number of entry points that are printed, and of characters of a name.
 const MAX_SHOWN_ENTRY_POINTS: usize = 4;
 const MAX_SHOWN_CHARS: usize = 120;
 
@@ -36,7 +36,7 @@ pub enum FindingKind {
     Asset,
     /// A link in the model's folder.
     Link,
-    /// How large the model is.
+    /// The size of the model.
     Size,
 }
 
@@ -54,34 +54,35 @@ impl FindingKind {
     }
 }
 
-/// One thing that a model may do, however often.
+/// One thing that a model may do, with the number of nodes that do it.
 ///
-/// PathSources out of the file may be hostile: [`printable`] shows them safely. Of a name longer than any that an exporter gives, the
-/// first 256 characters are kept, and `…`.
+/// Names from the file may be hostile: [`printable`] shows them safely. Names are truncated to 256 characters and `…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// How grave it is.
+    /// Its severity.
     pub level: Level,
     /// What it is about.
     pub kind: FindingKind,
-    /// What it is: of an op, the end of a sentence that begins with its name, such as "reads a file: `/etc/hostname`".
+    /// A description. For an op, the end of a sentence that begins with its name, such as "reads a file:
+    /// `/etc/hostname`".
     pub what: String,
     /// The op.
     pub op: Option<String>,
-    /// The first node of those that do it.
+    /// The first node that does it.
     pub node: Option<String>,
-    /// The functions on the way to that node, from the first entry point; where there are very many, some in the middle are left out.
+    /// The call path from the first entry point to that node. Some functions in the middle of a very long path are left
+    /// out.
     pub functions: Vec<String>,
-    /// From where it is reached, sorted; empty if from nowhere: then it runs only for who asks for the node by its name.
+    /// The entry points that reach it, sorted. If there are none, it runs only when someone fetches the node by name.
     pub reached_from: Vec<EntryPoint>,
-    /// Entrances beyond those.
+    /// The number of further entry points.
     pub more_entry_points: u64,
-    /// The file, folder or address, if the model says which.
+    /// The file, folder or address, if the model names it.
     pub path: Option<String>,
-    /// How many nodes do the same.
+    /// The number of nodes that do the same.
     pub count: u64,
-    /// The tags of the meta graph; empty also for what is about the folder.
+    /// The tags of the meta graph. Empty for findings about the folder.
     pub tags: Vec<String>,
 }
 
@@ -109,14 +110,14 @@ impl Finding {
 pub struct Report {
     /// The model's folder.
     pub path: PathBuf,
-    /// The findings, the gravest first. Those that only differ in the node or the entry point are one.
+    /// The findings, the most severe first. Findings that differ only in the node or the entry point are merged.
     pub findings: Vec<Finding>,
-    /// How many different ones were left out, because there are more than anybody would read.
+    /// The number of different findings that were left out, because there are more than anybody would read.
     pub left_out: u64,
 }
 
 impl Report {
-    /// How grave the gravest finding is; `None` if there is none.
+    /// The highest severity of a finding; `None` if there are no findings.
     #[must_use]
     pub fn level(&self) -> Option<Level> {
         self.findings.iter().map(|finding| finding.level).max()
@@ -128,20 +129,20 @@ impl Report {
     }
 }
 
-/// What makes findings one.
+/// Findings with equal keys are merged.
 type Key = (Level, FindingKind, Option<String>, String, Vec<String>);
 
-/// Gathers findings, and folds those that say the same.
+/// Collects findings and merges equal ones.
 #[derive(Default)]
 pub(super) struct Collector {
-    /// The tags of the meta graph that is looked into.
+    /// The tags of the meta graph that is scanned.
     tags: Vec<String>,
     findings: Vec<Finding>,
-    places: HashMap<Key, usize>,
+    indices: HashMap<Key, usize>,
     counts: HashMap<Level, usize>,
-    /// The nodes of each finding, by body and place.
+    /// The nodes of each finding, by the index of the body and of the node.
     nodes: HashSet<(usize, (usize, usize))>,
-    /// The entry point that each finding was reached from last.
+    /// The last entry point that reached each finding.
     last: HashMap<usize, EntryPoint>,
     left_out: u64,
 }
@@ -151,32 +152,32 @@ impl Collector {
         (finding.level, finding.kind, finding.op.clone(), finding.what.clone(), self.tags.clone())
     }
 
-    /// Begins with another graph.
+    /// Starts the next meta graph.
     pub(super) fn begin(&mut self, tags: &[String]) {
         self.tags = tags.iter().take(MAX_TAGS).map(|tag| truncated(tag.as_bytes())).collect();
         self.nodes.clear();
     }
 
-    /// Whether nothing like it was found yet.
+    /// Whether no equal finding was added yet.
     pub(super) fn is_new(&self, finding: &Finding) -> bool {
-        !self.places.contains_key(&self.key(finding))
+        !self.indices.contains_key(&self.key(finding))
     }
 
-    /// Adds what is about the folder, or the graph as a whole.
+    /// Adds a finding about the folder or the whole graph.
     pub(super) fn add(&mut self, finding: Finding) {
-        if let Some(place) = self.place(finding) {
-            self.findings[place].count += 1;
+        if let Some(index) = self.merge(finding) {
+            self.findings[index].count += 1;
         }
     }
 
-    /// Adds what a node does, given by its body and place, when it is reached from an entry point or from none.
+    /// Adds a finding about a node, given by the index of its body and its own, that an entry point or none reaches.
     pub(super) fn add_node(&mut self, finding: Finding, node: (usize, usize), entry_point: Option<&EntryPoint>) {
-        let Some(place) = self.place(finding) else { return };
-        let finding = &mut self.findings[place];
-        finding.count += u64::from(self.nodes.insert((place, node)));
+        let Some(index) = self.merge(finding) else { return };
+        let finding = &mut self.findings[index];
+        finding.count += u64::from(self.nodes.insert((index, node)));
         let Some(entry_point) = entry_point else { return };
-        // Entrances are walked from one after the other: what was told of the last one needs no second look.
-        if self.last.insert(place, entry_point.clone()).as_ref() == Some(entry_point) {
+        // Entry points are walked one after the other, so only the last one may be a duplicate.
+        if self.last.insert(index, entry_point.clone()).as_ref() == Some(entry_point) {
             return;
         }
         if finding.reached_from.len() < MAX_ENTRANCES {
@@ -186,11 +187,11 @@ impl Collector {
         }
     }
 
-    /// Where a finding stands that says the same; `None` if there are too many.
-    fn place(&mut self, mut finding: Finding) -> Option<usize> {
+    /// The index of the finding to merge this one into; `None` if there are too many findings.
+    fn merge(&mut self, mut finding: Finding) -> Option<usize> {
         let key = self.key(&finding);
-        if let Some(place) = self.places.get(&key) {
-            return Some(*place);
+        if let Some(index) = self.indices.get(&key) {
+            return Some(*index);
         }
         let count = self.counts.entry(finding.level).or_default();
         if *count == MAX_FINDINGS {
@@ -199,19 +200,19 @@ impl Collector {
         }
         *count += 1;
         finding.tags.clone_from(&self.tags);
-        self.places.insert(key, self.findings.len());
+        self.indices.insert(key, self.findings.len());
         self.findings.push(finding);
         Some(self.findings.len() - 1)
     }
 
     pub(super) fn finish(mut self, path: &Path) -> Report {
-        // The order in which they were found is kept otherwise.
+        // A stable sort: otherwise the order of discovery is kept.
         self.findings.sort_by_key(|finding| (std::cmp::Reverse(finding.level), finding.kind));
         Report { path: path.to_path_buf(), findings: self.findings, left_out: self.left_out }
     }
 }
 
-/// A name of the model's as it is printed: safe, and not too long.
+/// A name from the model as it is printed: safe and not too long.
 fn short(name: &str) -> String {
     if name.chars().count() <= MAX_SHOWN_CHARS {
         return printable(name);
@@ -242,7 +243,7 @@ impl fmt::Display for Finding {
         write!(
             f,
             "\n    by {}",
-            if names.is_empty() { "nothing that is run by itself".into() } else { names.join(", ") }
+            if names.is_empty() { "nothing that runs by itself".into() } else { names.join(", ") }
         )?;
         if all > names.len() as u64 {
             write!(f, " and {} more", all - names.len() as u64)?;

@@ -1,25 +1,26 @@
-//! Where the name of a file comes from: a constant, an asset, the saver's prefix, a signature's input, or nobody can tell.
+//! Where the name of a file comes from: a constant, an asset, the saver's prefix, a signature's input, or a
+//! computation.
 //!
-//! A name is followed backwards through what hands texts on: identities, joins, selections, variables that are assigned once,
-//! and the arguments and results of functions. What is not known to hand a text on unchanged makes the name a computed one, and so
-//! does a way that is too long: a computed name is judged as the worst.
+//! A name is followed backwards through ops that pass texts on: identities, joins, selections, variables that are
+//! assigned once, and the arguments and results of functions. Any other op makes it a computed name, and so does a path
+//! that is too long. A computed name counts as the worst case.
 
 use std::collections::BTreeSet;
 
 use super::index::{Body, Index, TOP};
-use super::reach::{Feed, Reachable, Root};
+use super::reachability::{Feed, Reachable, Root};
 use super::variables::TextVariables;
 use crate::graph::view::{NodeView, TensorView};
 use crate::ops::call_op;
 use crate::saved_model::parse_tensor_name;
 
-/// How far a name is followed. In TensorFlow's own savers and initialisers it takes less than ten steps.
+/// The longest path along which a name is followed. TensorFlow's own savers and initialisers take less than ten steps.
 const MAX_DEPTH: usize = 48;
 
-/// Steps in all for one name: joins of joins double at each.
+/// All steps for one name: joins of joins double them.
 const MAX_STEPS: usize = 1_000;
 
-/// How many names one op is looked at for, and how many callers a function.
+/// The number of names that are followed for an op, and of callers for a function.
 const MAX_NAMES: usize = 64;
 
 /// The longest name: `PATH_MAX` of Linux.
@@ -28,15 +29,15 @@ const MAX_LENGTH: usize = 4_096;
 /// Where a name comes from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum PathSource<'a> {
-    /// It stands in the graph.
+    /// A constant of the graph.
     Constant(Vec<u8>),
     /// The path of one of the model's assets.
     Asset(&'a str),
-    /// The checkpoint that the saver is told.
+    /// The prefix of the checkpoint, which the saver's caller gives.
     Prefix,
     /// An input of the signature.
     Input(&'a str),
-    /// A variable's handle: what is in it counts.
+    /// The handle of a variable, whose value counts.
     Variable(usize),
     /// Anything else.
     Computed,
@@ -44,24 +45,24 @@ pub(super) enum PathSource<'a> {
 
 type PathSources<'a> = BTreeSet<PathSource<'a>>;
 
-/// Follows names, for what one root reaches.
+/// Follows names in the part of the graph that one root reaches.
 pub(super) struct PathResolver<'r, 'a> {
     pub(super) index: &'r Index<'a>,
     pub(super) reach: &'r Reachable,
     pub(super) root: Option<&'r Root<'a>>,
     pub(super) variables: &'r TextVariables<'r, 'a>,
-    way: Vec<(usize, &'a str)>,
+    visiting: Vec<(usize, &'a str)>,
     steps: usize,
-    /// Steps taken in all.
+    /// The number of steps taken so far.
     pub(super) taken: usize,
-    /// Whether a value is followed that is assigned to a variable, perhaps by the init op.
+    /// Whether the value being followed was assigned to a variable, perhaps by the init op.
     assigned: bool,
 }
 
 /// How a node calls functions.
 struct Call<'a> {
     functions: Vec<&'a str>,
-    /// Those whose results are its outputs.
+    /// The functions whose results are its outputs.
     results: Vec<&'a str>,
     /// The input that is the first argument.
     first: usize,
@@ -69,15 +70,15 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// `None` if it calls none, or not only such as are known: what batches and datasets call is fed from elsewhere too, and which
-    /// function a placeholder stands for, the caller says.
-    fn of(node: &NodeView<'a>, index: &Index<'_>) -> Option<Self> {
+    /// `None` if it calls no functions, or some that are unknown: batches and datasets pass other arguments as well,
+    /// and the caller chooses the function that a placeholder names.
+    fn new(node: &NodeView<'a>, index: &Index<'_>) -> Option<Self> {
         const ATTRIBUTES: [&str; 6] = ["f", "then_branch", "else_branch", "branches", "cond", "body"];
         if ATTRIBUTES.iter().any(|attribute| node.is_placeholder(attribute)) {
             return None;
         }
         let named = |attributes: &[&str]| attributes.iter().flat_map(|it| node.functions(it)).collect::<Vec<_>>();
-        // What is batched comes from other runs as well.
+        // A batch contains tensors of other runs.
         if let Some(call) = call_op(node.op).filter(|call| !call.is_batched) {
             let functions = named(call.attributes);
             let results = if call.is_loop { named(&["body"]) } else { functions.clone() };
@@ -95,10 +96,10 @@ impl<'r, 'a> PathResolver<'r, 'a> {
         root: Option<&'r Root<'a>>,
         variables: &'r TextVariables<'r, 'a>,
     ) -> Self {
-        Self { index, reach, root, variables, way: Vec::new(), steps: MAX_STEPS, taken: 0, assigned: false }
+        Self { index, reach, root, variables, visiting: Vec::new(), steps: MAX_STEPS, taken: 0, assigned: false }
     }
 
-    /// Where the text in a node's input comes from: at least one name.
+    /// Where the text in a node's input comes from: at least one source.
     pub(super) fn input(&mut self, body: usize, node: &NodeView<'a>, input: usize) -> PathSources<'a> {
         (self.steps, self.assigned) = (MAX_STEPS, false);
         let names = node.tensors().nth(input).map(|tensor| self.tensor(body, tensor)).unwrap_or_default();
@@ -107,18 +108,18 @@ impl<'r, 'a> PathResolver<'r, 'a> {
     }
 
     fn tensor(&mut self, body: usize, tensor: &'a str) -> PathSources<'a> {
-        if self.steps == 0 || self.way.len() > MAX_DEPTH {
+        if self.steps == 0 || self.visiting.len() > MAX_DEPTH {
             return computed();
         }
         self.steps -= 1;
         self.taken += 1;
-        // Around a loop there comes nothing that did not go into it.
-        if self.way.contains(&(body, tensor)) {
+        // A loop passes on only what entered it.
+        if self.visiting.contains(&(body, tensor)) {
             return PathSources::new();
         }
-        self.way.push((body, tensor));
+        self.visiting.push((body, tensor));
         let names = if body == TOP { self.at_top(tensor) } else { self.in_function(body, tensor) };
-        self.way.pop();
+        self.visiting.pop();
         names
     }
 
@@ -131,9 +132,9 @@ impl<'r, 'a> PathResolver<'r, 'a> {
             None => {}
         }
         let top = &self.index.bodies[TOP];
-        let Some(node) = top.place(name).map(|place| &top.nodes[place]) else { return computed() };
-        // What a variable holds may have been assigned by another entry point: by a signature that is fed this tensor, or by the init
-        // op, where assets are fed. Or else it is what the node gives.
+        let Some(node) = top.node_index(name).map(|node_index| &top.nodes[node_index]) else { return computed() };
+        // Another entry point may have assigned the variable: a signature that is fed this tensor, or the init op,
+        // which is fed assets. Otherwise the node computes it.
         let mut names = PathSources::new();
         if self.assigned {
             names.extend(self.variables.feed(name, output));
@@ -146,7 +147,7 @@ impl<'r, 'a> PathResolver<'r, 'a> {
         names
     }
 
-    /// In functions a tensor is `argument` or `node:output:0`.
+    /// In a function a tensor is named `argument` or `node:output:0`.
     fn in_function(&mut self, body: usize, tensor: &'a str) -> PathSources<'a> {
         let function = &self.index.bodies[body];
         let mut parts = tensor.splitn(3, ':');
@@ -155,8 +156,8 @@ impl<'r, 'a> PathResolver<'r, 'a> {
             return argument.map_or_else(computed, |argument| self.argument(body, argument));
         };
         let number = parts.next().and_then(|number| number.parse().ok()).unwrap_or_default();
-        let Some(place) = function.place(name) else { return computed() };
-        self.node(body, &function.nodes[place], output, number)
+        let Some(node_index) = function.node_index(name) else { return computed() };
+        self.node(body, &function.nodes[node_index], output, number)
     }
 
     fn node(&mut self, body: usize, node: &NodeView<'a>, output: &str, number: usize) -> PathSources<'a> {
@@ -181,7 +182,7 @@ impl<'r, 'a> PathResolver<'r, 'a> {
             | "Gather"
             | "GatherV2" => self.any(body, node.tensors().take(1)),
             "ShardedFilename" | "ShardedFilespec" => {
-                // It is a file even if the name before is empty.
+                // It names a file even if the prefix is empty.
                 let of_shard = |name| match name {
                     PathSource::Constant(text) => PathSource::Constant([text.as_slice(), b"-?????-of-?????"].concat()),
                     other => other,
@@ -195,17 +196,17 @@ impl<'r, 'a> PathResolver<'r, 'a> {
             "Concat" => self.any(body, node.tensors().skip(1)),
             "StringJoin" => self.join(body, node),
             "VarHandleOp" if body == TOP => {
-                self.index.bodies[TOP].place(node.name).map(PathSource::Variable).into_iter().collect()
+                self.index.bodies[TOP].node_index(node.name).map(PathSource::Variable).into_iter().collect()
             }
             "ReadVariableOp" => self.variable(body, node),
-            _ => match Call::of(node, self.index) {
+            _ => match Call::new(node, self.index) {
                 Some(call) => self.result(body, node, &call, output, number),
                 None => computed(),
             },
         }
     }
 
-    /// The names in any of these tensors.
+    /// The sources of any of these tensors.
     fn any(&mut self, body: usize, tensors: impl IntoIterator<Item = &'a str>) -> PathSources<'a> {
         let mut names = PathSources::new();
         for tensor in tensors {
@@ -217,7 +218,7 @@ impl<'r, 'a> PathResolver<'r, 'a> {
         names
     }
 
-    /// Texts that are put together: a constant if all are, and still the saver's prefix with something behind it.
+    /// Joined texts: a constant if all are constants, and the saver's prefix if only constants follow it.
     fn join(&mut self, body: usize, node: &NodeView<'a>) -> PathSources<'a> {
         if node.is_placeholder("separator") {
             return computed();
@@ -225,7 +226,7 @@ impl<'r, 'a> PathResolver<'r, 'a> {
         let separator = node.bytes_attr("separator").unwrap_or_default();
         let parts: Vec<PathSources<'a>> = node.tensors().map(|tensor| self.tensor(body, tensor)).collect();
         let Some((first, rest)) = parts.split_first() else { return computed() };
-        // Dots of two parts could make the two of `..`.
+        // A dot at the end and one at the start of the next part would join to `..`.
         let stays = |text: &[u8]| !text.windows(2).any(|two| two == b"..") && !text.ends_with(b".");
         let own = |name: &PathSource<'_>| matches!(name, PathSource::Constant(text) if stays(text));
         let prefix = PathSources::from([PathSource::Prefix]);
@@ -248,12 +249,12 @@ impl<'r, 'a> PathResolver<'r, 'a> {
         input.cloned().map_or_else(computed, |input| PathSources::from([input]))
     }
 
-    /// What a variable holds, if all that is ever assigned to it is known.
+    /// The value of a variable, if everything that assigns to it is known.
     fn variable(&mut self, body: usize, node: &NodeView<'a>) -> PathSources<'a> {
         let mut names = PathSources::new();
         for handle in self.any(body, node.tensors().take(1)) {
             let assigned = match handle {
-                PathSource::Variable(place) => self.variables.assigned(place),
+                PathSource::Variable(node_index) => self.variables.assigned(node_index),
                 _ => None,
             };
             let Some(values) = assigned.filter(|values| !values.is_empty()) else { return computed() };
@@ -264,7 +265,7 @@ impl<'r, 'a> PathResolver<'r, 'a> {
         names
     }
 
-    /// What a call gives as an output.
+    /// The sources of an output of a call.
     fn result(
         &mut self,
         body: usize,
@@ -296,7 +297,7 @@ impl<'r, 'a> PathResolver<'r, 'a> {
         names
     }
 
-    /// What a function's argument is, from all of its callers.
+    /// The sources of a function's argument, from all of its callers.
     fn argument(&mut self, body: usize, argument: usize) -> PathSources<'a> {
         let index = self.index;
         let function: &Body<'a> = &index.bodies[body];
@@ -304,14 +305,14 @@ impl<'r, 'a> PathResolver<'r, 'a> {
             return computed();
         }
         let mut names = PathSources::new();
-        for &(caller, place) in &function.callers {
-            // What is assigned to a variable, another entry point may have assigned.
-            let is_reached = self.reach.has_body(caller) && (caller != TOP || self.reach.has_node(place));
+        for &(caller, node_index) in &function.callers {
+            // Another entry point may have assigned the variable.
+            let is_reached = self.reach.has_body(caller) && (caller != TOP || self.reach.has_node(node_index));
             if !is_reached && !self.assigned {
                 continue;
             }
-            let node = &index.bodies[caller].nodes[place];
-            let call = Call::of(node, index).filter(|call| call.functions.contains(&function.name));
+            let node = &index.bodies[caller].nodes[node_index];
+            let call = Call::new(node, index).filter(|call| call.functions.contains(&function.name));
             let Some(call) = call else { return computed() };
             let Some(tensor) = node.tensors().nth(argument + call.first) else { return computed() };
             names.extend(self.tensor(caller, tensor));
@@ -332,7 +333,7 @@ fn computed<'a>() -> PathSources<'a> {
 
 /// The texts of a `Const` node.
 fn constants<'a>(node: &NodeView<'a>) -> PathSources<'a> {
-    // The bytes of a whole tensor of texts: nobody writes them so.
+    // Texts are never written as the bytes of a whole tensor.
     let tensor = node.tensor_attr("value");
     if node.is_placeholder("value") || tensor.is_some_and(TensorView::has_content) {
         return computed();
@@ -347,12 +348,12 @@ fn constants<'a>(node: &NodeView<'a>) -> PathSources<'a> {
     if names.is_empty() { PathSources::from([PathSource::Constant(Vec::new())]) } else { names }
 }
 
-/// Whether a part of a path goes up.
+/// Whether a path contains `..`.
 fn climbs(path: &[u8]) -> bool {
     path.split(|byte| matches!(byte, b'/' | b'\\')).any(|part| part == b"..")
 }
 
-/// Whether a path stays below the folder that the process is in: it is not absolute, does not climb, and names no file system.
+/// Whether a path stays below the working directory: it is not absolute, has no `..`, and names no file system.
 pub(super) fn is_relative(path: &[u8]) -> bool {
     !path.is_empty() && !climbs(path) && !matches!(path[0], b'/' | b'\\' | b'~') && !path.contains(&b':')
 }

@@ -1,4 +1,4 @@
-//! What a loader lets a model do.
+//! What a caller allows a model to do.
 
 use std::collections::BTreeSet;
 
@@ -7,21 +7,21 @@ use super::{Level, folder, walk};
 use crate::error::{Error, Result, SavedModelError};
 use crate::saved_model::{MetaGraph, SavedModel};
 
-/// What a model may do that [`SavedModel::scan`] calls a danger.
+/// The dangers that [`SavedModel::scan`] finds and that a model is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Trust {
-    /// Nothing: such a model is not loaded.
+    /// Allow nothing: a model with dangers is not loaded.
     #[default]
     Nothing,
-    /// What these ops do, and nothing else.
+    /// Allow what these ops do.
     Ops(BTreeSet<String>),
-    /// Everything: nothing is looked for.
+    /// Allow everything. The model is not scanned.
     Everything,
 }
 
 impl Trust {
-    /// Trust in these ops alone.
+    /// Trusts only these ops.
     pub fn ops<S: Into<String>>(ops: impl IntoIterator<Item = S>) -> Self {
         Self::Ops(ops.into_iter().map(Into::into).collect())
     }
@@ -34,7 +34,7 @@ impl Trust {
         }
     }
 
-    /// Checks a meta graph that is about to be loaded. A graph without any op that can be a danger is not looked into.
+    /// Checks a meta graph before it is loaded. A graph without dangerous ops is not walked.
     ///
     /// # Errors
     /// [`SavedModelError::Untrusted`] with the first danger.
@@ -65,7 +65,7 @@ impl Trust {
     }
 }
 
-/// The ops that have to be trusted for these dangers; none if ops are not all that it takes, or not all are known.
+/// The ops to trust so that the model loads; none if that is not enough, or not all dangers are known.
 fn ops<'f>(dangers: impl Iterator<Item = &'f Finding>, left_out: u64) -> Vec<String> {
     let mut all = BTreeSet::new();
     for finding in dangers {

@@ -1,35 +1,35 @@
-//! The scan of one graph: every entry point is followed, and every op of the table judged where it is reached.
+//! The scan of one graph: follows every entry point and assesses the ops that it reaches.
 
 use super::Level;
 use super::classify::{Assessment, classify, custom_op, may_be_danger, truncated};
 use super::index::{Index, TOP};
-use super::reach::{Budget, BudgetExceeded, Reachable, Root, roots, unknown_root};
+use super::reachability::{Budget, BudgetExceeded, Reachable, Root, roots, unknown_root};
 use super::report::{Collector, Finding, FindingKind};
 use super::resolve_path::PathResolver;
 use super::variables::TextVariables;
 use crate::ops::{effects, is_known_op};
 use crate::saved_model::{MetaGraph, SavedModel};
 
-/// How many functions of a way are told.
+/// The number of functions of a call path that are reported.
 const MAX_CALL_PATH: usize = 16;
 
-/// Gathers what a graph's ops may do that is at least as grave as `least`.
+/// Collects findings about a graph's ops with at least the severity `least`.
 pub(super) fn walk(model: &SavedModel, meta_graph: &MetaGraph, least: Level, found: &mut Collector) {
-    if !worth_a_walk(meta_graph, least) {
+    if !may_have_findings(meta_graph, least) {
         return;
     }
-    let index = Index::of(model.meta_graph_bytes(meta_graph));
+    let index = Index::new(model.meta_graph_bytes(meta_graph));
     let scan = Scan { index: &index, variables: TextVariables::new(&index, meta_graph), least };
     if scan.all(meta_graph, found).is_err() {
-        let what = "the graph is so tangled that it cannot be told what is reached from where".to_owned();
+        let what = "the graph is too tangled to follow: which op runs for which signature is unknown".to_owned();
         found.add(Finding::new(FindingKind::Graph, Level::Danger, what));
     }
 }
 
-/// Whether the ops that were counted on opening can give such findings: most graphs of constants and arithmetic cannot.
-fn worth_a_walk(meta_graph: &MetaGraph, least: Level) -> bool {
+/// Whether the ops that were counted on opening can give such findings. Most graphs only compute.
+fn may_have_findings(meta_graph: &MetaGraph, least: Level) -> bool {
     let counts = |entry: &effects::OpEffect| least < Level::Danger || may_be_danger(entry.effect);
-    // A function that is called like one of TensorFlow's ops hides the op from the count.
+    // A function with the name of a TensorFlow op hides that op from the count.
     let mut ops = meta_graph.ops().keys().chain(meta_graph.calls().keys());
     ops.any(|op| match effects::effect(op) {
         Some(entry) => counts(entry),
@@ -45,17 +45,17 @@ struct Scan<'r, 'a> {
 
 impl<'a> Scan<'_, 'a> {
     fn all(&self, meta_graph: &'a MetaGraph, found: &mut Collector) -> Result<(), BudgetExceeded> {
-        let mut budget = Budget::of(self.index);
+        let mut budget = Budget::new(self.index);
         let mut reach = Reachable::new(self.index);
         let mut seen_at_top = vec![false; self.index.bodies[TOP].interesting_nodes.len()];
         let mut seen = vec![false; self.index.bodies.len()];
         for root in roots(meta_graph) {
             reach.walk(self.index, &root, &mut budget)?;
-            for (number, place) in self.index.bodies[TOP].interesting_nodes.iter().enumerate() {
+            for (number, node_index) in self.index.bodies[TOP].interesting_nodes.iter().enumerate() {
                 budget.step()?;
-                if reach.has_node(*place) {
+                if reach.has_node(*node_index) {
                     seen_at_top[number] = true;
-                    self.node(&reach, Some(&root), TOP, *place, &mut budget, found)?;
+                    self.node(&reach, Some(&root), TOP, *node_index, &mut budget, found)?;
                 }
             }
             for &body in &reach.functions {
@@ -63,12 +63,13 @@ impl<'a> Scan<'_, 'a> {
                 self.function(&reach, Some(&root), body, &mut budget, found)?;
             }
         }
-        // What is left, nothing reaches, unless a signature has no outputs: which function it calls stands in the object graph alone.
+        // Nothing reaches the rest, unless a signature has no outputs: only the object graph says which function that
+        // calls.
         let unknown = unknown_root(meta_graph);
         reach.everything(self.index);
-        for (number, place) in self.index.bodies[TOP].interesting_nodes.iter().enumerate() {
+        for (number, node_index) in self.index.bodies[TOP].interesting_nodes.iter().enumerate() {
             if !seen_at_top[number] {
-                self.node(&reach, unknown.as_ref(), TOP, *place, &mut budget, found)?;
+                self.node(&reach, unknown.as_ref(), TOP, *node_index, &mut budget, found)?;
             }
         }
         for body in (1..self.index.bodies.len()).filter(|body| !seen[*body]) {
@@ -85,8 +86,8 @@ impl<'a> Scan<'_, 'a> {
         budget: &mut Budget,
         found: &mut Collector,
     ) -> Result<(), BudgetExceeded> {
-        for place in &self.index.bodies[body].interesting_nodes {
-            self.node(reach, root, body, *place, budget, found)?;
+        for node_index in &self.index.bodies[body].interesting_nodes {
+            self.node(reach, root, body, *node_index, budget, found)?;
         }
         Ok(())
     }
@@ -96,12 +97,12 @@ impl<'a> Scan<'_, 'a> {
         reach: &Reachable,
         root: Option<&Root<'a>>,
         body: usize,
-        place: usize,
+        node_index: usize,
         budget: &mut Budget,
         found: &mut Collector,
     ) -> Result<(), BudgetExceeded> {
         budget.step()?;
-        let node = &self.index.bodies[body].nodes[place];
+        let node = &self.index.bodies[body].nodes[node_index];
         let assessments: Vec<Assessment> = match effects::effect(node.op) {
             Some(entry) if self.least == Level::Danger && !may_be_danger(entry.effect) => return Ok(()),
             Some(entry) => {
@@ -110,7 +111,7 @@ impl<'a> Scan<'_, 'a> {
                 budget.followed(resolver.taken)?;
                 assessments
             }
-            // A function of that name is called, and looked into where it stands.
+            // A call of a function, whose nodes are assessed by themselves.
             None if !self.index.functions(node.op).is_empty() => return Ok(()),
             None => vec![custom_op()],
         };
@@ -120,25 +121,25 @@ impl<'a> Scan<'_, 'a> {
             finding.path = assessment.path;
             if found.is_new(&finding) {
                 finding.node = Some(truncated(node.name.as_bytes()));
-                finding.functions = self.way(reach, body);
+                finding.functions = self.call_path(reach, body);
             }
-            found.add_node(finding, (body, place), root.map(|root| &root.entry_point));
+            found.add_node(finding, (body, node_index), root.map(|root| &root.entry_point));
         }
         Ok(())
     }
 
-    /// The functions on the way to a body, by name; of very many, the first and the last.
-    fn way(&self, reach: &Reachable, body: usize) -> Vec<String> {
-        let names = |way: &[usize]| {
-            way.iter().map(|body| truncated(self.index.bodies[*body].name.as_bytes())).collect::<Vec<_>>()
+    /// The names on the call path to a body. Of a very long path, the first and the last.
+    fn call_path(&self, reach: &Reachable, body: usize) -> Vec<String> {
+        let names = |path: &[usize]| {
+            path.iter().map(|body| truncated(self.index.bodies[*body].name.as_bytes())).collect::<Vec<_>>()
         };
-        let way: Vec<usize> =
-            reach.way(body).into_iter().filter(|body| !self.index.bodies[*body].name.is_empty()).collect();
-        if way.len() <= MAX_CALL_PATH {
-            return names(&way);
+        let path: Vec<usize> =
+            reach.call_path(body).into_iter().filter(|body| !self.index.bodies[*body].name.is_empty()).collect();
+        if path.len() <= MAX_CALL_PATH {
+            return names(&path);
         }
-        let (first, last) = (names(&way[..MAX_CALL_PATH / 2]), names(&way[way.len() - MAX_CALL_PATH / 2..]));
-        let between = format!("… {} more …", way.len() - MAX_CALL_PATH);
+        let (first, last) = (names(&path[..MAX_CALL_PATH / 2]), names(&path[path.len() - MAX_CALL_PATH / 2..]));
+        let between = format!("… {} more …", path.len() - MAX_CALL_PATH);
         [first, vec![between], last].concat()
     }
 }

@@ -1,4 +1,4 @@
-//! Answers compared with those that were recorded.
+//! Compares responses with recorded ones.
 
 use std::fmt;
 
@@ -7,57 +7,57 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::tensor::{Comparison, Tensor, Tolerance};
 
-/// An output and what was recorded of it.
+/// An output and its comparison with the recorded one.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct OutputReport {
     /// Its name.
     pub name: String,
-    /// How the two compare.
+    /// The comparison.
     pub result: OutputResult,
 }
 
-/// How an output compares with what was recorded of it.
+/// The comparison of an output with the recorded one.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum OutputResult {
     /// Element by element.
     Compared(Comparison),
-    /// It was recorded, and is not there any more.
+    /// It was recorded and is missing now.
     Missing,
-    /// It is there, and was not recorded.
+    /// It was not recorded.
     Unexpected,
-    /// It is of another dtype.
+    /// Its dtype differs.
     DType {
-        /// What was recorded.
+        /// As recorded.
         recorded: DType,
-        /// What it is.
+        /// As it is now.
         found: DType,
     },
-    /// It is of another shape.
+    /// Its shape differs.
     Shape {
-        /// What was recorded.
+        /// As recorded.
         recorded: Vec<usize>,
-        /// What it is.
+        /// As it is now.
         found: Vec<usize>,
     },
 }
 
 impl OutputReport {
-    /// Whether it is as recorded, within the tolerance.
+    /// Whether it equals the recorded one within the tolerance.
     #[must_use]
     pub fn is_same(&self) -> bool {
         matches!(&self.result, OutputResult::Compared(comparison) if comparison.is_within())
     }
 
-    /// Whether it is as recorded, bit for bit.
+    /// Whether it equals the recorded one bit for bit.
     #[must_use]
     pub fn is_equal(&self) -> bool {
         matches!(&self.result, OutputResult::Compared(comparison) if comparison.is_equal())
     }
 }
 
-/// Compares two answers, output by output.
+/// Compares two responses output by output.
 pub fn compare(found: &Tensors, recorded: &Tensors, tolerance: Tolerance) -> Result<Vec<OutputReport>> {
     let get = |tensors: &Tensors, name: &str| {
         tensors.iter().find(|(other, _)| other == name).map(|(_, tensor)| tensor.clone())

@@ -1,7 +1,7 @@
 //! `PredictionLog`s, read field by field.
 //!
-//! Decoded whole, a small hostile record could take a thousand times its bytes; so only what is needed is read, tensors
-//! among it.
+//! A small hostile record could take a thousand times its bytes when it is decoded. So only the necessary fields are
+//! read, including tensors.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use super::examples;
 use super::record::{Kind, Record, Request, Tensors};
 use crate::tensor::{Tensor, serialized};
 
-/// Tensors may be stored as one value that stands for all elements. All of a record's together may take this much memory.
+/// The memory that all tensors of a record may take, in bytes. A tensor may be stored as one value for all elements.
 const MAX_FILLED_BYTES: usize = 256 << 20;
 
 /// A `PredictionLog`.
 pub(super) fn record(number: usize, data: &[u8]) -> Result<Record, String> {
     let mut tags = Vec::new();
-    // Of a oneof, the last one counts.
+    // The last member of a oneof counts.
     let mut log: (Kind, &[u8]) = (Kind::Unknown, &[]);
     for field in try_fields(data) {
         let (number, value) = field.map_err(text)?;
@@ -62,7 +62,7 @@ fn saved_model_tags(message: &[u8]) -> Result<Vec<String>, String> {
     Ok(tags)
 }
 
-/// Fields 1 and 2, which all logs have.
+/// The request and the response: fields 1 and 2 of all logs.
 fn request_and_response(message: &[u8]) -> Result<[&[u8]; 2], String> {
     let mut parts: [&[u8]; 2] = [&[]; 2];
     for field in try_fields(message) {
@@ -75,7 +75,7 @@ fn request_and_response(message: &[u8]) -> Result<[&[u8]; 2], String> {
     Ok(parts)
 }
 
-/// `PredictRequest` and `PredictResponse`. A response without outputs is none.
+/// `PredictRequest` and `PredictResponse`. A response without outputs counts as missing.
 fn predict(request: &[u8], response: &[u8]) -> Result<(Request, Option<Tensors>), String> {
     let mut room = MAX_FILLED_BYTES;
     let (mut signature, mut output_filter) = (String::new(), Vec::new());

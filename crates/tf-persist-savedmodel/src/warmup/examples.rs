@@ -1,6 +1,6 @@
-//! Requests that are made of `tf.Example`s: classification and regression.
+//! Requests that consist of `tf.Example`s: classification and regression.
 //!
-//! TensorFlow Serving hands the examples to the model as they were serialized, as strings, and makes an answer of the outputs
+//! TensorFlow Serving passes the serialized examples to the model as strings, and makes a response of the outputs
 //! `classes` and `scores`, or `outputs` (`servables/tensorflow/classifier.cc`, `regressor.cc`, `util.cc`).
 
 use tf_persist_proto::wire::{Value, try_fields};
@@ -18,15 +18,14 @@ const CLASSES: &str = "classes";
 const SCORES: &str = "scores";
 const OUTPUTS: &str = "outputs";
 
-/// The outputs that an answer of this kind is made of, as far as the signature has them.
+/// The outputs of the signature of which a response of this kind consists.
 pub fn outputs_of(kind: Kind, signature: &SignatureDef) -> Vec<String> {
     let names: &[&str] = if kind == Kind::Classify { &[CLASSES, SCORES] } else { &[OUTPUTS] };
     let there = names.iter().filter(|name| signature.output(name).is_some());
     there.map(|name| (*name).to_owned()).collect()
 }
 
-/// A `ClassifyLog` or `RegressLog`: its request, with the examples as the tensor `inputs`, and its answer as the tensors that
-/// it was made of.
+/// A `ClassifyLog` or `RegressLog`: its request, with the examples as the tensor `inputs`, and its response as tensors.
 pub(super) fn log(kind: Kind, request: &[u8], response: &[u8]) -> Result<(Request, Option<Tensors>), String> {
     let (mut signature, mut input): (_, &[u8]) = (String::new(), &[]);
     for field in try_fields(request) {
@@ -51,10 +50,10 @@ pub(super) fn log(kind: Kind, request: &[u8], response: &[u8]) -> Result<(Reques
     Ok((Request { kind, signature, inputs, output_filter: Vec::new(), tasks: Vec::new() }, answer))
 }
 
-/// So many questions may be asked at once over the same examples. TensorFlow Serving has no limit, and no signature twice.
+/// The number of tasks in a request. TensorFlow Serving has no limit, but refuses duplicate signatures.
 const MAX_TASKS: usize = 1000;
 
-/// A `MultiInferenceRequest`: its examples as the tensor `inputs`, and what is asked over them.
+/// A `MultiInferenceRequest`: its examples as the tensor `inputs`, and its tasks.
 pub(super) fn multi_inference(request: &[u8]) -> Result<Request, String> {
     let (mut tasks, mut input): (Vec<Task>, &[u8]) = (Vec::new(), &[]);
     for field in try_fields(request) {
@@ -92,7 +91,7 @@ fn task(message: &[u8]) -> Result<Task, String> {
     Ok(task)
 }
 
-/// `Input`: serialized examples. What is said of all of them in a context comes first in each: protobuf merges the two.
+/// `Input`: serialized examples. A context precedes each example: protobuf merges the two.
 fn examples(input: &[u8]) -> Result<Tensor, String> {
     let mut list: (u32, &[u8]) = (1, &[]);
     for field in try_fields(input) {
@@ -109,7 +108,7 @@ fn examples(input: &[u8]) -> Result<Tensor, String> {
             _ => {}
         }
     }
-    // A context stands in every example: a few bytes could stand for gigabytes.
+    // A context is repeated in every example, so a few bytes could become gigabytes.
     if context.len().saturating_mul(examples.len()) > MAX_CONTEXT_BYTES {
         return Err(format!("its context would take more than {MAX_CONTEXT_BYTES} bytes in its examples"));
     }
@@ -117,7 +116,7 @@ fn examples(input: &[u8]) -> Result<Tensor, String> {
     tensor(Tensor::from_string_array(&[examples.len()], examples))
 }
 
-/// What a context may take in all examples together.
+/// The bytes that a context may take in all examples together.
 const MAX_CONTEXT_BYTES: usize = 256 << 20;
 
 /// `ClassificationResult`: `classes` and `scores`, of shape [examples, classes].
@@ -173,8 +172,8 @@ fn tensor(made: CoreResult<Tensor>) -> Result<Tensor, String> {
     made.map_err(|error| error.to_string())
 }
 
-/// What an answer of this kind would be made of, from all outputs of the signature. A signature may lack `classes` or `scores`;
-/// the labels are empty then, and the scores 0. Numbers may stand in a column.
+/// The tensors of a response of this kind, from all outputs of the signature. Without `classes` the labels are empty,
+/// and without `scores` the scores are 0. Numbers may be in a column.
 pub fn answer(kind: Kind, outputs: Tensors) -> CoreResult<Tensors> {
     let get = |name: &str| outputs.iter().find(|(other, _)| other == name).map(|(_, tensor)| tensor.clone());
     let mut answer = Tensors::new();

@@ -1,4 +1,4 @@
-//! The file of golden examples in a model.
+//! The file of recorded requests in a model.
 
 use std::path::PathBuf;
 
@@ -11,41 +11,41 @@ use crate::container::{FileReader, Files};
 use crate::error::{Error, Result};
 use crate::saved_model::SavedModel;
 
-/// Where it stands in the model's folder (`kSavedModelAssetsExtraDirectory` and `kRequestsFileName` of TensorFlow Serving).
+/// Its path in the model's folder (`kSavedModelAssetsExtraDirectory` and `kRequestsFileName` of TensorFlow Serving).
 pub const FILE: &str = "assets.extra/tf_serving_warmup_requests";
 
-/// Where the records of a `Sequence` stand: apart from what TensorFlow Serving runs, because they write to the
-/// model's state.
+/// The path of the records of a `Sequence`: a file that TensorFlow Serving does not run, because the requests write to
+/// the model's state.
 pub const SEQUENCE_FILE: &str = "assets.extra/tf-persist-sequence.tfrecord";
 
-/// More records than this TensorFlow Serving does not load a model with (`WarmupConsts::kMaxNumRecords`).
+/// The number of records with which TensorFlow Serving still loads a model (`WarmupConsts::kMaxNumRecords`).
 pub const MAX_RECORDS: usize = 1000;
 
-/// The records of a model, in the order of the file, each read when it is asked for. The first error is the last answer.
+/// The records of a model in the order of the file, read on demand. An error ends them.
 #[derive(Debug)]
 pub struct Records {
     reader: Reader<FileReader>,
     path: PathBuf,
     failed: bool,
-    /// Whether the last record was read to its end, whatever it says.
+    /// Whether the last record was read to its end, even if it is not a request.
     whole: bool,
 }
 
 impl Records {
-    /// The records of a model that may be asked in any order, in [`FILE`]; `None` if nothing was recorded.
+    /// The records that may be replayed in any order, in [`FILE`]; `None` if nothing was recorded.
     ///
     /// # Errors
-    /// If the file is there and cannot be opened.
-    pub fn of(model: &SavedModel) -> Result<Option<Self>> {
+    /// If the file exists and cannot be opened.
+    pub fn open(model: &SavedModel) -> Result<Option<Self>> {
         Self::in_file(model.files(), FILE)
     }
 
-    /// The records of a model that have to be asked in order, of one that is freshly loaded, in [`SEQUENCE_FILE`]; `None` if nothing was
-    /// recorded.
+    /// The records that have to be replayed in order, on a freshly loaded model, in [`SEQUENCE_FILE`]; `None` if
+    /// nothing was recorded.
     ///
     /// # Errors
-    /// If the file is there and cannot be opened.
-    pub fn of_sequence(model: &SavedModel) -> Result<Option<Self>> {
+    /// If the file exists and cannot be opened.
+    pub fn open_sequence(model: &SavedModel) -> Result<Option<Self>> {
         Self::in_file(model.files(), SEQUENCE_FILE)
     }
 
@@ -55,13 +55,13 @@ impl Records {
         Ok(Some(Self { reader: Reader::new(&path, file, length), path, failed: false, whole: true }))
     }
 
-    /// Whether the file is sound as far as it was read. If the last record was refused all the same, it is no request.
+    /// Whether the file is intact as far as it was read. A record that was refused nevertheless is not a request.
     #[must_use]
     pub fn are_whole(&self) -> bool {
         self.whole
     }
 
-    /// The next record, and its data.
+    /// The next record and its data.
     pub(crate) fn next_with_data(&mut self) -> Result<Option<(Record, Bytes)>> {
         if self.failed {
             return Ok(None);
@@ -71,7 +71,7 @@ impl Records {
         next
     }
 
-    /// All records, and their data.
+    /// All records and their data.
     #[doc(hidden)]
     pub fn all_with_data(mut self) -> Result<Vec<(Record, Bytes)>> {
         let mut records = Vec::new();

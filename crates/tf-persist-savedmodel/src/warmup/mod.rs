@@ -1,16 +1,16 @@
-//! Golden examples: requests with the answers they were given, kept in the model, to be asked again anywhere.
+//! Recorded requests and responses, kept in the model, to be replayed anywhere.
 //!
-//! They stand in `assets.extra/tf_serving_warmup_requests`, the file that TensorFlow Serving warms its servers up on: a
-//! [TFRecord file](tfrecord) of `PredictionLog`s, of at most [`MAX_RECORDS`] records. TensorFlow Serving reads the requests and
-//! leaves the answers alone; `LoadedModel::replay` compares the answers, and `Recorder` writes them (both in tf-persist-core).
-//! Requests that write to the model's state are a `Sequence`, in a file of their own.
+//! They are in `assets.extra/tf_serving_warmup_requests`, the file with which TensorFlow Serving warms up its servers:
+//! a [TFRecord file](tfrecord) of `PredictionLog`s, of at most [`MAX_RECORDS`] records. TensorFlow Serving reads the
+//! requests and ignores the responses; `LoadedModel::replay` compares the responses, and `Recorder` writes them (both
+//! in tf-persist-core). Requests that write to the model's state are a `Sequence`, in a file of their own.
 //!
 //! ```no_run
 //! use tf_persist_savedmodel::{SavedModel, warmup};
 //!
 //! # fn main() -> tf_persist_savedmodel::Result<()> {
 //! let model = SavedModel::open("model")?;
-//! for record in warmup::Records::of(&model)?.into_iter().flatten() {
+//! for record in warmup::Records::open(&model)?.into_iter().flatten() {
 //!     let record = record?;
 //!     println!("{} request to `{}`", record.kind(), record.signature());
 //! }

@@ -1,4 +1,4 @@
-//! One record: a request, and the answer it was given.
+//! One record: a request and its response.
 
 use std::fmt;
 
@@ -9,39 +9,39 @@ use crate::tensor::Tensor;
 /// Named tensors, sorted by name.
 pub type Tensors = Vec<(String, Tensor)>;
 
-/// A record of a file of golden examples.
+/// A record of a file of recorded requests.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// Its number in the file, from 1.
     pub number: usize,
-    /// Whether it is one of a `Sequence`, and has to be asked after those before it.
+    /// Whether it is part of a `Sequence` and has to be replayed after the previous ones.
     pub in_order: bool,
     #[doc(hidden)]
     pub tags: Vec<String>,
     #[doc(hidden)]
     pub request: Request,
-    /// What the request was answered; `None` in plain files of TensorFlow Serving, which have requests alone.
+    /// The response; `None` in plain files of TensorFlow Serving, which only have requests.
     #[doc(hidden)]
     pub answer: Option<Tensors>,
 }
 
-/// What kind of request a record has.
+/// The kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
     /// Tensors by name.
     Predict,
-    /// `tf.Example`s to be classified.
+    /// `tf.Example`s for classification.
     Classify,
-    /// `tf.Example`s to be given a number.
+    /// `tf.Example`s for regression.
     Regress,
-    /// `tf.Example`s for several signatures at once, which have no answer to compare with.
+    /// `tf.Example`s for several signatures at once, without a response to compare with.
     MultiInference,
-    /// Feeds and fetches by the graph's names, which are not run.
+    /// Feeds and fetches by the graph's names. They are not replayed.
     SessionRun,
-    /// Requests in parts, which are not run.
+    /// Requests in parts. They are not replayed.
     PredictStreamed,
-    /// None that is known here.
+    /// An unknown kind.
     Unknown,
 }
 
@@ -54,20 +54,20 @@ pub struct Request {
     pub signature: String,
     /// Named tensors.
     pub inputs: Tensors,
-    /// The outputs that are asked for; all, if it is empty.
+    /// The requested outputs; empty for all.
     pub output_filter: Vec<String>,
-    /// What is asked of a request for several signatures.
+    /// The tasks of a request for several signatures.
     pub tasks: Vec<Task>,
 }
 
-/// One of several questions over the same examples.
+/// One of several tasks over the same examples.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
-    /// The name that the model is served by.
+    /// The name under which the model is served.
     pub(crate) model: String,
     /// Its signature; empty for the default one.
     pub(crate) signature: String,
-    /// What is to be made of the outputs: the `method_name` of a signature.
+    /// The `method_name` of a signature, which decides the form of the result.
     pub(crate) method: String,
 }
 
@@ -75,41 +75,41 @@ impl Record {
     /// Reads the data of the record with this number.
     ///
     /// # Errors
-    /// A sentence, if it is no `PredictionLog` or has tensors that cannot be. Kinds that are not run are not looked into.
+    /// A sentence, if it is not a `PredictionLog` or has invalid tensors. Kinds that are not replayed are not checked.
     pub fn parse(number: usize, data: Vec<u8>) -> Result<Self, String> {
         decode::record(number, &data)
     }
 
-    /// What kind of request it is.
+    /// The kind of the request.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.request.kind
     }
 
-    /// The signature that is asked.
+    /// The signature of the request.
     #[must_use]
     pub fn signature(&self) -> &str {
         self.request.signature()
     }
 
-    /// The tensors that are given, by name; of a request over `tf.Example`s, those as the strings that they were serialized to.
+    /// The input tensors by name. Those of a request over `tf.Example`s are the serialized examples.
     pub fn inputs(&self) -> impl ExactSizeIterator<Item = (&str, &Tensor)> {
         self.request.inputs.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
 
-    /// The outputs that are asked for, without repetition; all, if there are none.
+    /// The requested outputs without duplicates; empty for all.
     #[must_use]
     pub fn output_filter(&self) -> &[String] {
         &self.request.output_filter
     }
 
-    /// Of a request for several signatures, what is asked: the name that the model is served by, the signature (empty for the
-    /// default one), and the `method_name` of what is to be made of its outputs.
+    /// The tasks of a request for several signatures: the name under which the model is served, the signature (empty
+    /// for the default one), and the `method_name`.
     pub fn tasks(&self) -> impl ExactSizeIterator<Item = (&str, &str, &str)> {
         self.request.tasks.iter().map(|task| (task.model.as_str(), task.signature.as_str(), task.method.as_str()))
     }
 
-    /// Whether there is an answer to compare with.
+    /// Whether there is a response to compare with.
     #[must_use]
     pub fn has_answer(&self) -> bool {
         self.answer.is_some()
@@ -117,7 +117,7 @@ impl Record {
 }
 
 impl Request {
-    /// A request of tensors by name, all outputs asked for.
+    /// A request with tensors by name, for all outputs.
     #[doc(hidden)]
     pub fn predict(signature: &str, mut inputs: Tensors) -> Self {
         inputs.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -130,7 +130,7 @@ impl Request {
         if self.signature.is_empty() { DEFAULT_SIGNATURE } else { &self.signature }
     }
 
-    /// Whether a model cannot tell the two apart.
+    /// Whether the two are equal for a model.
     #[doc(hidden)]
     pub fn is_same(&self, other: &Self) -> bool {
         self.kind == other.kind
@@ -142,7 +142,7 @@ impl Request {
 }
 
 impl fmt::Display for Kind {
-    /// As TensorFlow Serving calls it: `predict`, `classify`, ….
+    /// Its name in TensorFlow Serving: `predict`, `classify`, ….
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Predict => "predict",

@@ -1,4 +1,4 @@
-//! Records as TensorFlow Serving writes them, and as nobody should.
+//! Records of TensorFlow Serving, and hostile ones.
 
 use std::fs;
 
@@ -41,7 +41,7 @@ fn floats(values: &[f32]) -> TensorProto {
 }
 
 #[test]
-fn reads_a_request_and_its_answer() {
+fn reads_a_request_and_its_response() {
     let mut log = predict("", &[("b", floats(&[2.0])), ("a", floats(&[1.0]))], &[("y", floats(&[3.0]))]);
     log.log_metadata =
         MessageField::some(pb::LogMetadata { saved_model_tags: vec!["serve".into()], ..Default::default() });
@@ -51,13 +51,13 @@ fn reads_a_request_and_its_answer() {
     let names: Vec<&str> = record.request.inputs.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["a", "b"]);
     assert_eq!(record.answer.unwrap()[0].1.view::<f32>().unwrap(), [3.0]);
-    // Plain warm-up files of TensorFlow Serving have no answers.
+    // Plain warm-up files of TensorFlow Serving have no responses.
     let record = parse(&predict("tokens", &[("a", floats(&[1.0]))], &[])).unwrap();
     assert_eq!((record.signature(), record.has_answer()), ("tokens", false));
 }
 
 #[test]
-fn requests_are_the_same_whatever_they_are_stored_as() {
+fn requests_are_equal_in_every_encoding() {
     let same =
         |a: &pb::PredictionLog, b: &pb::PredictionLog| parse(a).unwrap().request.is_same(&parse(b).unwrap().request);
     let plain = predict("serving_default", &[("a", floats(&[1.0, 1.0]))], &[]);
@@ -68,7 +68,7 @@ fn requests_are_the_same_whatever_they_are_stored_as() {
 }
 
 #[test]
-fn examples_are_handed_on_as_they_were_serialized() {
+fn examples_are_passed_on_serialized() {
     let example = |value: f32| {
         let mut feature = Feature::new();
         feature.mut_float_list().value.push(value);
@@ -105,7 +105,7 @@ fn examples_are_handed_on_as_they_were_serialized() {
     assert_eq!(answer[0].1, Tensor::from_strings(&[2, 2], ["a", "b", "b", "a"]).unwrap());
     assert_eq!(answer[1].1.view::<f32>().unwrap(), [0.7, 0.3, 0.9, 0.1]);
 
-    // A context comes before each example.
+    // A context precedes each example.
     let list = pb::ExampleListWithContext {
         examples: vec![one.clone()],
         context: MessageField::some(two.clone()),
@@ -130,7 +130,7 @@ fn examples_are_handed_on_as_they_were_serialized() {
 }
 
 #[test]
-fn answers_are_made_of_outputs_as_tensorflow_serving_does() {
+fn responses_consist_of_outputs_as_in_tensorflow_serving() {
     let tensor = |name: &str, tensor: crate::error::Result<Tensor>| (name.to_owned(), tensor.unwrap());
     let column = vec![tensor("outputs", Tensor::from_slice(&[2, 1], &[1.0_f32, 2.0]))];
     let answer = examples::answer(Kind::Regress, column).unwrap();
@@ -142,7 +142,7 @@ fn answers_are_made_of_outputs_as_tensorflow_serving_does() {
 }
 
 #[test]
-fn several_questions_share_their_examples() {
+fn several_tasks_share_their_examples() {
     let task = |signature: &str, method: &str| pb::InferenceTask {
         model_spec: spec(signature),
         method_name: method.into(),
@@ -168,7 +168,7 @@ fn several_questions_share_their_examples() {
 }
 
 #[test]
-fn other_kinds_are_told_and_not_looked_into() {
+fn other_kinds_are_named_and_not_checked() {
     let kinds = [
         (Log_type::SessionRunLog(Default::default()), Kind::SessionRun),
         (Log_type::PredictStreamedLog(Default::default()), Kind::PredictStreamed),
@@ -181,7 +181,7 @@ fn other_kinds_are_told_and_not_looked_into() {
 }
 
 #[test]
-fn refuses_what_cannot_be() {
+fn invalid_records_are_refused() {
     let refusal = |log: &pb::PredictionLog| parse(log).unwrap_err();
     assert!(Record::parse(1, b"no protobuf".to_vec()).is_err());
     let huge = TensorProto { float_val: vec![1.0], tensor_content: Default::default(), ..floats(&[]) };
@@ -208,23 +208,23 @@ fn refuses_what_cannot_be() {
 }
 
 #[test]
-fn a_file_has_a_limit_of_records() {
+fn number_of_records_is_limited() {
     let model = tempfile::tempdir().unwrap();
     copy_folder(&root().join("models/half_plus_two/model"), model.path());
     let artefact = SavedModel::open(model.path()).unwrap();
-    assert!(Records::of(&artefact).unwrap().is_none());
+    assert!(Records::open(&artefact).unwrap().is_none());
     let mut file = Vec::new();
     (0..=MAX_RECORDS).for_each(|_| write_record(&mut file, b"").unwrap());
     fs::create_dir(model.path().join("assets.extra")).unwrap();
     fs::write(model.path().join(FILE), &file).unwrap();
-    let mut records = Records::of(&artefact).unwrap().unwrap();
+    let mut records = Records::open(&artefact).unwrap().unwrap();
     let last = records.by_ref().last().unwrap();
     assert!(last.unwrap_err().to_string().contains("more than 1000 records"));
     assert!(records.next().is_none());
 }
 
 #[test]
-fn signatures_that_write_are_known_without_running_them() {
+fn state_writes_are_found_without_running() {
     let written = |model: &str, signature: &str| {
         let model = SavedModel::open(root().join("models").join(model).join("model")).unwrap();
         let meta_graph = model.meta_graphs()[0].clone();
@@ -249,7 +249,7 @@ fn signatures_that_write_are_known_without_running_them() {
 
 proptest! {
     #[test]
-    fn a_changed_record_is_read_or_refused(at in any::<prop::sample::Index>(), by in 1_u8.., cut in any::<bool>()) {
+    fn changed_record_is_read_or_refused(at in any::<prop::sample::Index>(), by in 1_u8.., cut in any::<bool>()) {
         let log = predict("s", &[("x", floats(&[1.0, 2.0]))], &[("y", floats(&[3.0]))]);
         let mut bytes = log.write_to_bytes().unwrap();
         let at = at.index(bytes.len());

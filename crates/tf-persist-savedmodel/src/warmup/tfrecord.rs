@@ -1,13 +1,14 @@
-//! TFRecord files: records of bytes, one after the other, each with two checksums.
+//! TFRecord files: a sequence of records of bytes, each with two checksums.
 //!
 //! ```text
 //! length     u64, little-endian
 //! checksum   masked CRC-32C of the eight bytes before
-//! data       as many bytes as the length says
+//! data       `length` bytes
 //! checksum   masked CRC-32C of the data
 //! ```
 //!
-//! Source of the format: `tensorflow/core/lib/io/record_writer.h` and `record_reader.cc`. Compressed files are not read.
+//! Source of the format: `tensorflow/core/lib/io/record_writer.h` and `record_reader.cc`. Compressed files are not
+//! read.
 
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use crate::checkpoint::checksum::masked;
 use crate::error::{Error, Result};
 
-/// The largest record: that of protobuf's messages (`INT_MAX` bytes), which is what these files hold.
+/// The largest record: that of protobuf messages (`INT_MAX` bytes), which these files contain.
 pub const MAX_RECORD_BYTES: u64 = i32::MAX as u64;
 
 /// A length and its checksum.
@@ -23,7 +24,7 @@ const HEADER_BYTES: usize = 12;
 /// The checksum of the data.
 const FOOTER_BYTES: usize = 4;
 
-/// Reads one record after the other. The first error is the last answer.
+/// Reads one record after the other. An error ends them.
 #[derive(Debug)]
 pub struct Reader<R> {
     source: R,
@@ -33,12 +34,12 @@ pub struct Reader<R> {
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads a file of so many bytes. `path` names it in errors.
+    /// Reads a file of `bytes` bytes. `path` names it in errors.
     pub fn new(path: impl AsRef<Path>, source: R, bytes: u64) -> Self {
         Self { source, path: path.as_ref().to_path_buf(), left: bytes, number: 0 }
     }
 
-    /// The number of the record that was read last, from 1; 0 before the first.
+    /// The number of the last record that was read, from 1; 0 before the first.
     pub fn number(&self) -> usize {
         self.number
     }
@@ -46,8 +47,9 @@ impl<R: Read> Reader<R> {
     /// The next record's data, or `None` at the end of the file.
     ///
     /// # Errors
-    /// [`Error::Damaged`] with the record's number if it is cut off, a checksum is wrong, or it claims more bytes than
-    /// [`MAX_RECORD_BYTES`]; [`Error::Unsupported`] if the file is compressed; [`Error::Io`] and [`Error::OutOfMemory`].
+    /// [`Error::Damaged`] with the record's number if it is truncated, a checksum is wrong, or it claims more bytes
+    /// than [`MAX_RECORD_BYTES`]; [`Error::Unsupported`] if the file is compressed; [`Error::Io`] and
+    /// [`Error::OutOfMemory`].
     pub fn next_record(&mut self) -> Result<Option<Vec<u8>>> {
         if self.left == 0 {
             return Ok(None);
@@ -93,14 +95,13 @@ impl<R: Read> Reader<R> {
     fn fill(&mut self, bytes: &mut [u8]) -> Result<()> {
         self.left -= bytes.len() as u64;
         self.source.read_exact(bytes).map_err(|error| match error.kind() {
-            // It has become shorter since its length was asked for.
+            // The file became shorter after its length was read.
             ErrorKind::UnexpectedEof => self.damaged("it is cut off"),
             _ => Error::io("read", &self.path)(error),
         })
     }
 
-    /// Python writes compressed files if it is asked to. What they begin with could be a length as well, whose checksum is
-    /// wrong then.
+    /// Python can write compressed files. Their first bytes could be a length, but then its checksum is wrong.
     fn check_compression(&self, header: &[u8]) -> Result<()> {
         let kind = match header {
             _ if self.number != 1 => return Ok(()),
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_each_damage_by_its_record() {
+    fn each_damage_is_reported_with_its_record() {
         let whole = written(&[b"first".to_vec(), b"second".to_vec()]);
         let second = 12 + 5 + 4;
         for end in second + 1..whole.len() {
@@ -196,13 +197,13 @@ mod tests {
     fn compressed_files_are_refused_by_name() {
         assert!(refusal(b"\x1f\x8b\x08\0\0\0\0\0\0\x03and so on").contains("compressed by gzip"));
         assert!(refusal(b"\x78\x9c and so on").contains("compressed by zlib"));
-        // A record of that length is no compressed file.
+        // A record of that length is not a compressed file.
         let long = vec![7; 0x9c78];
         assert_eq!(read(&written(std::slice::from_ref(&long))).unwrap(), [long]);
     }
 
     #[test]
-    fn a_file_that_became_shorter_is_cut_off() {
+    fn shrunk_file_is_truncated() {
         let whole = written(&[b"first".to_vec()]);
         let mut reader = Reader::new("f", &whole[..14], whole.len() as u64);
         assert!(reader.next_record().unwrap_err().to_string().contains("record 1: it is cut off"));
@@ -211,7 +212,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(records in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..99), 0..9)) {
+        fn written_records_are_read(records in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..99), 0..9)) {
             prop_assert_eq!(read(&written(&records)).unwrap(), records);
         }
 

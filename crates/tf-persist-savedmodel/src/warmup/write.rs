@@ -1,4 +1,4 @@
-//! Records as they are written: their data, and their file.
+//! Writes records: their data and their file.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -18,7 +18,7 @@ use crate::saved_model::SavedModel;
 use crate::scratch::NewFile;
 use crate::tensor::proto::to_proto;
 
-/// Refuses a model that is no folder: nothing can be recorded into a pack.
+/// Refuses a pack: requests can only be recorded into a folder.
 pub fn check_folder(model: &SavedModel) -> Result<()> {
     if model.path().is_dir() {
         return Ok(());
@@ -30,7 +30,7 @@ pub fn check_folder(model: &SavedModel) -> Result<()> {
     }))
 }
 
-/// The `PredictionLog` of a request to the meta graph with these tags and its answer.
+/// The `PredictionLog` of a request to the meta graph with these tags and its response.
 ///
 /// # Errors
 /// A sentence and a hint, if it would be larger than protobuf's limit.
@@ -62,10 +62,10 @@ pub fn encode(tags: &[String], request: &Request, answer: &Tensors) -> Result<By
     log.write_to_bytes().map(Bytes::from).map_err(|error| (error.to_string(), None))
 }
 
-/// Writes a file of records in a model's folder, beside the old one, whose place it takes in one step.
+/// Writes a file of records in a model's folder, and atomically replaces the old one.
 ///
 /// # Errors
-/// If the folder cannot be written to, or the disk is full: what was there before stays.
+/// If the folder cannot be written to, or the disk is full. The old file stays.
 pub fn write_file<'a>(model: &Path, name: &str, records: impl Iterator<Item = &'a Bytes>) -> Result<()> {
     let target = model.join(name);
     let folder = target.parent().unwrap_or(Path::new("."));
@@ -75,7 +75,7 @@ pub fn write_file<'a>(model: &Path, name: &str, records: impl Iterator<Item = &'
     }
     let written = write_to(&target, folder, records);
     if written.is_err() && made {
-        // Of a folder that nobody else has put anything into, nothing is left.
+        // Remove the folder if it is empty.
         let _ = fs::remove_dir(folder);
     }
     written?;
@@ -83,7 +83,7 @@ pub fn write_file<'a>(model: &Path, name: &str, records: impl Iterator<Item = &'
 }
 
 fn write_to<'a>(target: &Path, folder: &Path, mut records: impl Iterator<Item = &'a Bytes>) -> Result<()> {
-    // Its own words name the hidden folder, which nobody asked for.
+    // The original error names the hidden folder.
     let creating = |error: std::io::Error| Error::io("create a file in", folder)(error.kind().into());
     let file = NewFile::beside(target).map_err(creating)?;
     let mut out = BufWriter::new(file);

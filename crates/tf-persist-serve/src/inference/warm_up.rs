@@ -20,7 +20,7 @@ use crate::status::Status;
 pub fn warm_up(servable: &Servable, iterations: u32) -> Result<usize, Status> {
     let model = servable.model();
     let path = model.saved_model().path().join(FILE);
-    let Some(mut records) = Records::of(model.saved_model())? else { return Ok(0) };
+    let Some(mut records) = Records::open(model.saved_model())? else { return Ok(0) };
     let own = || Builder::new_current_thread().enable_time().build();
     let runtime = own().map_err(|error| Status::new(Code::ResourceExhausted, format!("cannot warm up: {error}")))?;
     let mut count = 0;

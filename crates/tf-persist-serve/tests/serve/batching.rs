@@ -77,7 +77,7 @@ async fn short_requests_of_many_connections_share_runs() {
         tokio::spawn(async move {
             for index in 0..200 {
                 let mut request = x(1 + index % 3, (number * 1000 + index) as f32);
-                if number % 4 == 0 {
+                if number.is_multiple_of(4) {
                     request.outputs = vec!["z".into()];
                 }
                 let expected = served.alone("both", &request);

@@ -1,5 +1,7 @@
 //! Requests of other clients change no bit of a response: the models of `models/` under thirty-two clients.
 
+#![expect(clippy::print_stdout, reason = "it reports which models share runs")]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

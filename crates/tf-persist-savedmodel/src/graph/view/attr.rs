@@ -9,18 +9,19 @@ use super::message::{contents, floats, int32, last_text, last_varint, text, vari
 
 /// An entry of a map from names to `AttrValue`s.
 ///
-/// An `AttrValue` has one member: the last one in the file. If that is a message, its parts since another member was set are one.
+/// Only one member of an `AttrValue` is set: the last one in the file. If it is a message, its parts are merged, back
+/// to the last other member.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AttrView<'a> {
     pub(crate) name: &'a str,
     entry: &'a [u8],
     /// The field number of the member; 0 if none is set.
     member: u32,
-    /// How many members were set and replaced before its first part.
+    /// The number of members before its first part, which it replaces.
     replaced: usize,
 }
 
-/// What an attribute holds, whatever its type.
+/// The content of an attribute of any type.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Content<'a> {
     /// An integer, bool, enum or the bits of a float.
@@ -55,7 +56,7 @@ impl<'a> AttrView<'a> {
         contents(self.entry, entry::VALUE).flat_map(members).skip(self.replaced).map(|(_, value)| value)
     }
 
-    /// The member's parts, if it is this one and a text, bytes or a message.
+    /// The parts of the member, if this member is set and is a text, bytes or a message.
     fn messages(self, member: u32) -> impl Iterator<Item = &'a [u8]> {
         let view = Some(self).filter(|view| view.member == member);
         view.into_iter().flat_map(|view| view.parts()).filter_map(Value::bytes)
@@ -122,12 +123,12 @@ impl<'a> AttrView<'a> {
         self.member == attr::FUNC
     }
 
-    /// Whether it is a list of anything.
+    /// Whether it is a list.
     pub(crate) fn is_list(self) -> bool {
         self.member == attr::LIST
     }
 
-    /// The elements of a list that are no functions, each with its field number, whether they are packed or not.
+    /// The elements of a list without the functions, each with its field number. Packed numbers are unpacked.
     pub(crate) fn elements(self) -> impl Iterator<Item = (u32, Content<'a>)> {
         let in_part = |part: &'a [u8]| {
             let texts = [list::S, list::SHAPE, list::TENSOR].into_iter();
@@ -156,15 +157,15 @@ impl<'a> AttrView<'a> {
         self.messages(attr::LIST).flat_map(|message| varints(message, list::TYPE)).map(int32)
     }
 
-    /// The functions that it names: `AttrValue.func`, or those of `AttrValue.list`. Functions in their attributes are not among them.
-    pub(crate) fn functions(self) -> impl Iterator<Item = FunctionRef<'a>> {
-        let one = (self.member == attr::FUNC).then(|| FunctionRef::new(Source::Attr(self)));
+    /// The functions that it names (`AttrValue.func`, `AttrValue.list.func`), without those that their attributes name.
+    pub(crate) fn functions(self) -> impl Iterator<Item = NamedFunction<'a>> {
+        let one = (self.member == attr::FUNC).then(|| NamedFunction::new(Source::Attr(self)));
         let listed = self.messages(attr::LIST).flat_map(|message| contents(message, list::FUNC));
-        one.into_iter().chain(listed.map(|message| FunctionRef::new(Source::Message(message))))
+        one.into_iter().chain(listed.map(|message| NamedFunction::new(Source::Message(message))))
     }
 }
 
-/// The members of an `AttrValue` that have the type of their field.
+/// The members of an `AttrValue` that have the wire type of their field.
 fn members(value: &[u8]) -> impl Iterator<Item = (u32, Value<'_>)> {
     fields(value).filter(|field| {
         matches!(
@@ -176,16 +177,16 @@ fn members(value: &[u8]) -> impl Iterator<Item = (u32, Value<'_>)> {
     })
 }
 
-/// Parts of a message as one.
+/// Merges the parts of a message: concatenating them does.
 fn joined<'a>(mut parts: impl Iterator<Item = &'a [u8]>) -> Cow<'a, [u8]> {
     let mut all = Cow::Borrowed(parts.next().unwrap_or_default());
     parts.for_each(|part| all.to_mut().extend(part));
     all
 }
 
-/// A function that an attribute names (`NameAttrList`), with attributes for it.
+/// A function that an attribute names, with attributes for it (`NameAttrList`).
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct FunctionRef<'a> {
+pub(crate) struct NamedFunction<'a> {
     pub(crate) name: &'a str,
     source: Source<'a>,
 }
@@ -198,13 +199,13 @@ enum Source<'a> {
     Message(&'a [u8]),
 }
 
-impl<'a> FunctionRef<'a> {
+impl<'a> NamedFunction<'a> {
     fn new(source: Source<'a>) -> Self {
         let name = source.parts().flat_map(|part| contents(part, func::NAME)).last();
         Self { name: text(name.unwrap_or_default()), source }
     }
 
-    /// The attributes that it is given.
+    /// The attributes for the function.
     pub(crate) fn attrs(self) -> impl Iterator<Item = AttrView<'a>> {
         self.source.parts().flat_map(|part| contents(part, func::ATTR)).map(AttrView::new)
     }
@@ -224,7 +225,7 @@ impl<'a> Source<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TensorView<'a>(AttrView<'a>);
 
-/// Dimensions by size, each `None` if unknown; `None` if their number is.
+/// The sizes of dimensions, each `None` if unknown. `None` if the rank is unknown.
 pub(crate) type Sizes = Option<Vec<Option<i64>>>;
 
 impl<'a> TensorView<'a> {
@@ -263,7 +264,7 @@ impl<'a> TensorView<'a> {
     }
 }
 
-/// The sizes of a `TensorShapeProto` in these parts.
+/// The sizes of a `TensorShapeProto` that consists of these parts.
 fn sizes<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Sizes {
     let (mut is_unknown, mut sizes) = (0, Vec::new());
     for part in parts {
@@ -274,7 +275,7 @@ fn sizes<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Sizes {
     (is_unknown == 0).then_some(sizes)
 }
 
-/// The attribute of this name among entries, read by their keys alone.
+/// Finds the attribute with this name among the entries of a map. Only keys are read on the way.
 pub(super) fn find<'a>(entries: impl Iterator<Item = &'a [u8]>, name: &str) -> Option<AttrView<'a>> {
     entries.filter(|bytes| last_text(bytes, entry::KEY) == name).last().map(AttrView::new)
 }

@@ -1,7 +1,7 @@
-//! The field numbers of graph messages, and nothing else knows them.
+//! The field numbers of graph messages. No other module knows them.
 //!
-//! Source: `tensorflow/core/framework/{graph,node_def,function,op_def,attr_value,tensor,tensor_shape,versions}.proto` and
-//! `tensorflow/core/protobuf/meta_graph.proto`.
+//! Source: `tensorflow/core/framework/{graph,node_def,function,op_def,attr_value,tensor,tensor_shape,versions}.proto`
+//! and `tensorflow/core/protobuf/meta_graph.proto`.
 
 pub(crate) mod meta_graph {
     pub(crate) const GRAPH_DEF: u32 = 2;
@@ -75,7 +75,7 @@ pub(crate) mod entry {
     pub(crate) const VALUE: u32 = 2;
 }
 
-/// `AttrValue.value`, of which one member counts.
+/// The members of `AttrValue.value`.
 pub(crate) mod attr {
     pub(crate) const LIST: u32 = 1;
     pub(crate) const S: u32 = 2;

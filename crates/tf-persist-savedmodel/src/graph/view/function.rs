@@ -5,7 +5,7 @@ use super::field::{arg_def, function, op_def};
 use super::message::{contents, int32, last_text, last_varint, text, text_entry};
 use super::node::NodeView;
 
-/// A `FunctionDef`. Its name is found when it is made, the rest when it is asked for.
+/// A `FunctionDef`. The constructor reads the name; the rest is read on demand.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FunctionView<'a> {
     pub(crate) name: &'a str,
@@ -16,13 +16,13 @@ pub(crate) struct FunctionView<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ArgumentView<'a> {
     pub(crate) name: &'a str,
-    /// Its dtype by number; 0 if an attribute gives it.
+    /// The number of its dtype; 0 if an attribute gives the dtype.
     pub(crate) dtype: i32,
-    /// The attribute that gives its dtype, or nothing.
+    /// The name of the attribute that gives its dtype; empty if there is none.
     pub(crate) type_attr: &'a str,
-    /// The attribute that says how many tensors of one dtype it is, or nothing.
+    /// The name of the attribute that gives its number of tensors; empty if there is none.
     pub(crate) number_attr: &'a str,
-    /// The attribute that lists the dtypes of the tensors it is, or nothing.
+    /// The name of the attribute that lists the dtypes of its tensors; empty if there is none.
     pub(crate) type_list_attr: &'a str,
     pub(crate) is_ref: bool,
 }
@@ -51,22 +51,23 @@ impl<'a> FunctionView<'a> {
         contents(self.bytes, function::NODE_DEF).map(NodeView::new)
     }
 
-    /// Outputs, each with the tensor that it is. Of two with one name the later one counts.
+    /// The outputs with their tensors. A later entry replaces an earlier one with the same name.
     pub(crate) fn returns(self) -> impl Iterator<Item = (&'a str, &'a str)> {
         contents(self.bytes, function::RET).map(text_entry)
     }
 
-    /// Names, each with the node that runs in any case. Of two with one name the later one counts.
+    /// The control outputs with their nodes, which always run. A later entry replaces an earlier one with the same
+    /// name.
     pub(crate) fn control_returns(self) -> impl Iterator<Item = (&'a str, &'a str)> {
         contents(self.bytes, function::CONTROL_RET).map(text_entry)
     }
 
-    /// The entries of its attributes, in the order of the file. Of two with one key the later one counts.
+    /// Its attributes in the order of the file. A later entry replaces an earlier one with the same name.
     pub(crate) fn attrs(self) -> impl Iterator<Item = AttrView<'a>> {
         contents(self.bytes, function::ATTR).map(AttrView::new)
     }
 
-    /// The attribute of this name.
+    /// The attribute with this name.
     pub(crate) fn attr(self, name: &str) -> Option<AttrView<'a>> {
         attr::find(contents(self.bytes, function::ATTR), name)
     }
@@ -84,7 +85,7 @@ impl<'a> ArgumentView<'a> {
         }
     }
 
-    /// Whether it is several tensors.
+    /// Whether it is a list of tensors.
     pub(crate) fn is_list(&self) -> bool {
         !self.number_attr.is_empty() || !self.type_list_attr.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Graphs whose nodes and functions are gathered once, for those who go through them many times.
+//! Graphs whose nodes and functions are collected once, for code that visits them many times.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,11 +18,12 @@ pub(crate) struct IndexedFunction<'a> {
     pub(crate) inputs: Vec<ArgumentView<'a>>,
     pub(crate) outputs: Vec<ArgumentView<'a>>,
     pub(crate) nodes: Vec<NodeView<'a>>,
-    /// Which tensor of a node each output is.
+    /// The tensor of each output.
     pub(crate) returns: HashMap<&'a str, &'a str>,
-    /// The nodes that run whatever is fetched.
+    /// The nodes that always run.
     pub(crate) control_returns: Vec<&'a str>,
-    /// What it implements (`api_implements`), or nothing: grappler may replace a function by another that implements the same.
+    /// What it implements (`api_implements`); empty if nothing. Grappler may replace it by another function that
+    /// implements the same.
     pub(crate) implements: &'a str,
 }
 

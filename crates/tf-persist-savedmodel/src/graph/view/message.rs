@@ -1,7 +1,7 @@
 //! The fields of a message, by number and type.
 //!
-//! A field of another wire type than its own is an unknown field to protobuf. Of a repeated scalar or text the last counts;
-//! messages that come more than once are one, as if their bytes followed each other.
+//! Protobuf treats a field of another wire type than its own as unknown. The last value of a scalar or text counts.
+//! Parts of a message are merged, as if their bytes were concatenated.
 
 use tf_persist_proto::wire::{Reader, Value, fields};
 
@@ -10,7 +10,7 @@ pub(super) fn contents(message: &[u8], number: u32) -> impl Iterator<Item = &[u8
     fields(message).filter_map(move |(field, value)| if field == number { value.bytes() } else { None })
 }
 
-/// A text: the wire format has checked nothing but its length.
+/// A text; empty if it is not UTF-8, which opening a model refuses.
 pub(super) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }
@@ -58,12 +58,12 @@ pub(super) fn floats(message: &[u8], number: u32) -> impl Iterator<Item = u32> {
     })
 }
 
-/// An enum or an `int32`: protobuf cuts off what does not fit.
+/// An enum or an `int32`: protobuf truncates larger numbers.
 pub(super) fn int32(varint: u64) -> i32 {
     varint as i32
 }
 
-/// Key and value of an entry in a map from text to text.
+/// The key and value of an entry in a map from text to text.
 pub(super) fn text_entry(entry: &[u8]) -> (&str, &str) {
     (last_text(entry, super::field::entry::KEY), last_text(entry, super::field::entry::VALUE))
 }

@@ -1,8 +1,8 @@
-//! Graphs as they are in a model's file, read field by field, without decoding or copying them.
+//! Views of a graph over the bytes of a model's file: read field by field, without decoding or copying.
 //!
-//! This is the only place that knows how graph messages are written. All that look at a graph without changing it ask here, so
-//! that they agree with each other, and with C++ protobuf, which TensorFlow reads the same bytes with: a field of another wire type
-//! than its own is not that field, of a repeated text the last counts, messages that come twice are merged.
+//! This is the only module that knows the encoding of graph messages. All code that inspects a graph without changing
+//! it uses these views, so that all of it agrees, also with C++ protobuf, with which TensorFlow reads the same bytes: a
+//! mistyped field is ignored, the last value of a text counts, and the parts of a message are merged.
 //!
 //! The bytes were checked when the model was opened (`saved_model/limits.rs`).
 
@@ -14,7 +14,7 @@ mod message;
 mod node;
 mod reachable;
 
-pub(crate) use attr::{AttrView, Content, FunctionRef, TensorView};
+pub(crate) use attr::{AttrView, Content, NamedFunction, TensorView};
 pub(crate) use function::{ArgumentView, FunctionView};
 pub(crate) use indexed::{IndexedFunction, IndexedGraph};
 pub(crate) use node::NodeView;
@@ -52,13 +52,13 @@ impl<'a> GraphView<'a> {
         self.library().flat_map(|part| contents(part, library::FUNCTION)).map(FunctionView::new)
     }
 
-    /// Functions, each with the function that is its gradient.
+    /// Functions with the functions that are their gradients.
     pub(crate) fn gradients(self) -> impl Iterator<Item = (&'a str, &'a str)> {
         let all = self.library().flat_map(|part| contents(part, library::GRADIENT));
         all.map(|it| (last_text(it, gradient::FUNCTION_NAME), last_text(it, gradient::GRADIENT_FUNC)))
     }
 
-    /// Values of `_gradient_op_type`, each with the function that is the gradient (`tf.custom_gradient`).
+    /// Values of `_gradient_op_type` with the functions that are the gradients (`tf.custom_gradient`).
     pub(crate) fn registered_gradients(self) -> impl Iterator<Item = (&'a str, &'a str)> {
         use registered_gradient::{GRADIENT_FUNC, REGISTERED_OP_TYPE};
         let all = self.library().flat_map(|part| contents(part, library::REGISTERED_GRADIENTS));
@@ -72,7 +72,7 @@ impl<'a> GraphView<'a> {
     }
 }
 
-/// A node's input: the node's name, and what is taken from it, `None` for control.
+/// Splits an input into the name of its node and the output of that node; `None` for a control input.
 pub(crate) fn source(input: &str) -> (&str, Option<&str>) {
     match input.strip_prefix('^') {
         Some(name) => (name, None),

@@ -6,13 +6,13 @@ use super::attr::{self, AttrView, TensorView};
 use super::field::node;
 use super::message::{contents, last_text, text};
 
-/// A `NodeDef`. Name and op are found when it is made, the rest when it is asked for.
+/// A `NodeDef`. The constructor reads name and op; the rest is read on demand.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NodeView<'a> {
     pub(crate) name: &'a str,
     pub(crate) op: &'a str,
     bytes: &'a [u8],
-    /// From the first attribute on.
+    /// The bytes from the first attribute on.
     attrs: &'a [u8],
 }
 
@@ -33,22 +33,22 @@ impl<'a> NodeView<'a> {
         view
     }
 
-    /// Whether both are the same place in a file.
+    /// Whether both are the same node of a file.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        self.place() == other.place()
+        self.address() == other.address()
     }
 
-    /// Where it is in memory: no two nodes of a file have one place.
-    pub(crate) fn place(&self) -> *const u8 {
+    /// Its address, which identifies it among the nodes of a file.
+    pub(crate) fn address(&self) -> *const u8 {
         self.bytes.as_ptr()
     }
 
-    /// `node`, `node:1`, `node:output:0` in functions, and `^node` for control.
+    /// Its inputs: `node`, `node:1`, in functions `node:output:0`, and `^node` for control.
     pub(crate) fn inputs(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         contents(self.bytes, node::INPUT).map(text)
     }
 
-    /// The tensors it takes: its inputs without those for control.
+    /// Its inputs without control inputs.
     pub(crate) fn tensors(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.inputs().filter(|input| !input.starts_with('^'))
     }
@@ -57,32 +57,32 @@ impl<'a> NodeView<'a> {
         last_text(self.bytes, node::DEVICE)
     }
 
-    /// The entries of its attributes, in the order of the file. Of two with one key the later one counts.
+    /// Its attributes in the order of the file. A later entry replaces an earlier one with the same name.
     pub(crate) fn attrs(&self) -> impl Iterator<Item = AttrView<'a>> + use<'a> {
         contents(self.attrs, node::ATTR).map(AttrView::new)
     }
 
-    /// The attribute of this name.
+    /// The attribute with this name.
     pub(crate) fn attr(&self, name: &str) -> Option<AttrView<'a>> {
         attr::find(contents(self.attrs, node::ATTR), name)
     }
 
-    /// Whether an attribute is a placeholder: TensorFlow replaces it by what the caller of the node's function gives.
+    /// Whether an attribute is a placeholder, whose value the caller of the node's function gives.
     pub(crate) fn is_placeholder(&self, name: &str) -> bool {
         self.attr(name).is_some_and(|attr| attr.is_placeholder())
     }
 
-    /// The text or bytes of an attribute.
+    /// The text or bytes in an attribute.
     pub(crate) fn bytes_attr(&self, name: &str) -> Option<&'a [u8]> {
         self.attr(name)?.bytes()
     }
 
-    /// The dtype of an attribute, by number.
+    /// The number of the dtype in an attribute.
     pub(crate) fn type_attr(&self, name: &str) -> Option<i32> {
         self.attr(name)?.dtype()
     }
 
-    /// The tensor of an attribute.
+    /// The tensor in an attribute.
     pub(crate) fn tensor_attr(&self, name: &str) -> Option<TensorView<'a>> {
         self.attr(name)?.tensor()
     }
@@ -92,7 +92,7 @@ impl<'a> NodeView<'a> {
         self.attr(name).into_iter().flat_map(|attr| attr.functions()).map(|function| function.name)
     }
 
-    /// What it may call: its op, which may be a function's name, and the functions that its attributes name.
+    /// The functions that it may call: its op, which may be a function, and the functions that its attributes name.
     pub(crate) fn calls(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         std::iter::once(self.op).chain(self.functions_in_attrs())
     }

@@ -1,11 +1,11 @@
-//! What a run needs.
+//! The nodes that a run needs.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{GraphView, IndexedGraph, NodeView, source};
 use crate::graph::node_of;
 
-/// The nodes at the top that these nodes or tensors need, themselves among them. Calls of functions are not followed.
+/// The nodes at the top that these nodes or tensors need, including themselves. Functions are not followed.
 pub(crate) fn reachable_nodes<'a>(graph: GraphView<'a>, from: impl IntoIterator<Item = &'a str>) -> HashSet<&'a str> {
     let nodes: HashMap<&str, NodeView<'_>> = graph.nodes().map(|node| (node.name, node)).collect();
     let mut todo: Vec<&str> = from.into_iter().map(node_of).collect();
@@ -18,8 +18,8 @@ pub(crate) fn reachable_nodes<'a>(graph: GraphView<'a>, from: impl IntoIterator<
     seen
 }
 
-/// The first node of those that TensorFlow would run for `fetched` that is wanted, nodes of functions among them. Nodes that are
-/// fed do not run.
+/// Finds a node with `is_wanted` among those that TensorFlow would run to fetch these nodes, including nodes of
+/// functions. Nodes that are fed do not run.
 pub(crate) fn find_reachable<'g, 'a>(
     graph: &'g IndexedGraph<'a>,
     fed: &HashSet<&str>,
@@ -34,13 +34,13 @@ pub(crate) fn find_reachable<'g, 'a>(
     let mut seen = HashSet::new();
     let mut entered: HashSet<&str> = HashSet::new();
     while let Some(node) = todo.pop() {
-        if !seen.insert(node.place()) || fed.contains(node.name) && is_at_top(node) {
+        if !seen.insert(node.address()) || fed.contains(node.name) && is_at_top(node) {
             continue;
         }
         if is_wanted(node) {
             return Some(node);
         }
-        // TensorFlow runs every node of a function that has an effect, so all of them count.
+        // TensorFlow runs all nodes of a function that have an effect.
         for (name, body) in node.calls().filter_map(|name| functions.get_key_value(name)) {
             if entered.insert(name) {
                 todo.extend(body.iter());

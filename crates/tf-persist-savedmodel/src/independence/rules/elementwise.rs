@@ -1,4 +1,4 @@
-//! Ops that work on each element by itself, with broadcasting.
+//! Elementwise ops, with broadcasting.
 
 use super::{Call, Found, Outputs, Shaped};
 use crate::dtype::DType;
@@ -16,19 +16,19 @@ pub(super) fn unary(call: &mut Call<'_, '_>) -> Found {
 
 pub(super) fn binary(call: &mut Call<'_, '_>) -> Found {
     if call.inputs.len() != 2 {
-        return Err("it has not two inputs".to_owned());
+        return Err("it does not have two inputs".to_owned());
     }
     all(call)
 }
 
-/// All inputs broadcast against each other.
+/// Inputs that are broadcast against each other.
 pub(super) fn all(call: &mut Call<'_, '_>) -> Found {
     let mut tensors = call.tensors()?.into_iter();
     let first = tensors.next().ok_or("it has no inputs")?;
     tensors.try_fold(first, |all, tensor| broadcast(&all, &tensor))?.out()
 }
 
-/// Inputs of the same sizes: the old `Select` broadcasts in a way of its own.
+/// Inputs of the same sizes: the old `Select` broadcasts differently.
 pub(super) fn same(call: &mut Call<'_, '_>) -> Found {
     let tensors = call.tensors()?;
     if tensors.windows(2).any(|pair| pair[0] != pair[1]) {
@@ -48,7 +48,7 @@ pub(super) fn string_join(call: &mut Call<'_, '_>) -> Found {
     first.clone().out()
 }
 
-/// Two tensors broadcast against each other: only rows of the same places may meet.
+/// Broadcasts two tensors: only rows with the same index may meet.
 pub(super) fn broadcast(a: &Shaped, b: &Shaped) -> Result<Shaped, String> {
     let rank = a.rank().max(b.rank());
     let at = |tensor: &Shaped| tensor.axis.map(|axis| axis + rank - tensor.rank());
@@ -68,7 +68,7 @@ pub(super) fn broadcast(a: &Shaped, b: &Shaped) -> Result<Shaped, String> {
         (Some(_), Some(_)) => return Err("something that is not one row meets the rows".to_owned()),
         (one, other) => one.or(other).ok_or("its sizes are not known")?,
     };
-    // All other dimensions are as if there were no batch.
+    // The other dimensions are broadcast as if there were no batch.
     let without = |tensor: &Shaped| {
         let mut dims = tensor.dims.clone();
         if let Some(place) = (axis + tensor.rank()).checked_sub(rank) {
@@ -81,7 +81,7 @@ pub(super) fn broadcast(a: &Shaped, b: &Shaped) -> Result<Shaped, String> {
     Ok(Shaped { axis: Some(axis), dims })
 }
 
-/// Sizes stay sizes as other integers.
+/// Sizes stay sizes in another integer type.
 pub(super) fn cast(call: &mut Call<'_, '_>) -> Found {
     let to = call.node.type_attr("DstT");
     let is_int = [DType::Int32, DType::Int64].iter().any(|int| to == Some(int.number()));
@@ -91,12 +91,12 @@ pub(super) fn cast(call: &mut Call<'_, '_>) -> Found {
     }
 }
 
-/// Sizes times sizes are sizes.
+/// The product of sizes is a size.
 pub(super) fn multiply(call: &mut Call<'_, '_>) -> Found {
     sizes(call, |a, b| a.times(b)).unwrap_or_else(|| binary(call))
 }
 
-/// What is done with numbers that are known gives such.
+/// Arithmetic with known numbers gives known numbers.
 pub(super) fn arithmetic(call: &mut Call<'_, '_>) -> Found {
     let op = call.node.op;
     let of_numbers = |a: i64, b: i64| match op {
@@ -114,7 +114,7 @@ pub(super) fn arithmetic(call: &mut Call<'_, '_>) -> Found {
     found.unwrap_or_else(|| binary(call))
 }
 
-/// What a function gives of two integers, if both inputs are such, element by element.
+/// Applies a function to two tensors of known integers, element by element.
 fn sizes(call: &Call<'_, '_>, of: impl Fn(&Size, &Size) -> Option<Size>) -> Option<Found> {
     let [Value::Ints { shape, items }, Value::Ints { shape: other_shape, items: others }] = call.inputs else {
         return None;
@@ -130,7 +130,7 @@ fn sizes(call: &Call<'_, '_>, of: impl Fn(&Size, &Size) -> Option<Size>) -> Opti
     items.map(|items| Ok(Outputs::Each(vec![Value::Ints { shape: shape.clone(), items }])))
 }
 
-/// An attribute's text, or what it is without one.
+/// An attribute's text, or its default.
 pub(super) fn text_or<'a>(call: &Call<'_, 'a>, name: &str, default: &'a str) -> &'a str {
     text(call.node, name).unwrap_or(default)
 }

@@ -1,12 +1,13 @@
-//! Ops that arrange elements anew.
+//! Ops that rearrange elements.
 
 use super::{Call, Found, Outputs, Shaped, place};
 use crate::independence::attributes;
 use crate::independence::size::Size;
 use crate::independence::value::Value;
 
-/// The elements in another shape. Where the rows are the first dimension, each row's elements stand next to each other, and so they do
-/// in the new shape if its first dimension is a multiple of the number of rows and no other depends on it.
+/// The elements in another shape. If the rows are the first dimension, each row's elements are adjacent. They stay
+/// adjacent in the new shape if its first dimension is a multiple of the number of rows and no other dimension depends
+/// on it.
 pub(super) fn reshape(call: &mut Call<'_, '_>) -> Found {
     let wanted = call.input(1)?.ints().ok_or("the shape that it is given is not known")?.to_vec();
     if let Value::Ints { items, .. } = call.input(0)?
@@ -22,7 +23,7 @@ pub(super) fn reshape(call: &mut Call<'_, '_>) -> Found {
     let open = wanted.iter().filter(|size| size.is(-1)).count();
     let is_size = |size: &Size| size.is_positive() || size.is(-1);
     if open > 1 || !wanted.iter().all(is_size) {
-        return Err("the shape that it is given cannot be".to_owned());
+        return Err("the shape that it is given is invalid".to_owned());
     }
     let given: Vec<&Size> = wanted.iter().filter(|size| !size.is(-1)).collect();
     let given = Size::product(given).ok_or("a product of sizes is too large")?;
@@ -30,7 +31,7 @@ pub(super) fn reshape(call: &mut Call<'_, '_>) -> Found {
     if let Some(rest) = dims.iter_mut().find(|size| size.is(-1)) {
         *rest = match total.over(&given) {
             Some(rest) => rest,
-            // Without rows it is some size; and so it is if each row is given the same part of the first dimension.
+            // Without rows it is some size, and also if each row gets the same part of the first dimension.
             None if tensor.axis.is_none() || given.is_batch() => call.symbol(),
             None => return Err("its first dimension is not known to be the rows'".to_owned()),
         };
@@ -62,7 +63,7 @@ pub(super) fn transpose(call: &mut Call<'_, '_>) -> Found {
     let mut sorted = order.clone();
     sorted.sort_unstable();
     if !sorted.into_iter().eq(0..tensor.rank()) {
-        return Err("the order of axes that it is given cannot be".to_owned());
+        return Err("the order of axes that it is given is invalid".to_owned());
     }
     let axis = tensor.axis.and_then(|axis| order.iter().position(|from| *from == axis));
     Shaped { axis, dims: order.iter().map(|from| tensor.dims[*from].clone()).collect() }.out()
@@ -86,7 +87,7 @@ fn insert(tensor: &mut Shaped, axis: usize, size: Size) {
     tensor.axis = tensor.axis.map(|rows| if rows >= axis { rows + 1 } else { rows });
 }
 
-/// Without dimensions of size 1, which must be named: a batch of one row would lose its first dimension otherwise.
+/// Removes dimensions of size 1, which must be named: otherwise a batch of one row would lose its first dimension.
 pub(super) fn squeeze(call: &mut Call<'_, '_>) -> Found {
     let mut tensor = call.tensor(0)?;
     let axes = ["squeeze_dims", "axis"].iter().find_map(|name| attributes::ints(call.node, name)).unwrap_or_default();
@@ -191,10 +192,9 @@ pub(super) fn pad(call: &mut Call<'_, '_>) -> Found {
         Value::Ints { items, .. } => items.iter().map(Size::number).collect::<Option<Vec<i64>>>(),
         _ => None,
     };
-    let numbers =
-        numbers.filter(|numbers| numbers.len() == 2 * tensor.rank()).ok_or("how much it adds is not known")?;
+    let numbers = numbers.filter(|numbers| numbers.len() == 2 * tensor.rank()).ok_or("the padding is not known")?;
     for (axis, around) in numbers.chunks_exact(2).enumerate() {
-        let added = around[0].checked_add(around[1]).ok_or("how much it adds is not known")?;
+        let added = around[0].checked_add(around[1]).ok_or("the padding is not known")?;
         if around == [0, 0] {
             continue;
         }
@@ -217,7 +217,7 @@ pub(super) fn one_hot(call: &mut Call<'_, '_>) -> Found {
 pub(super) fn gather(call: &mut Call<'_, '_>) -> Found {
     let axis = call.number(2)?;
     if attributes::int(call.node, "batch_dims").unwrap_or(0) != 0 {
-        return Err("it takes elements of a batch in a way that nothing is known of".to_owned());
+        return Err("it takes elements of a batch in a way that is not supported".to_owned());
     }
     if let (Value::Ints { shape, items }, Ok(places), 0 | -1) = (call.input(0)?, call.numbers(1), axis)
         && shape.len() == 1
@@ -225,7 +225,7 @@ pub(super) fn gather(call: &mut Call<'_, '_>) -> Found {
     {
         let at = |at: i64| items.get(place(at, items.len()).ok()?).cloned();
         let found: Option<Vec<Size>> = places.into_iter().map(at).collect();
-        let (shape, items) = (of_places.clone(), found.ok_or("it takes an element that is not there")?);
+        let (shape, items) = (of_places.clone(), found.ok_or("it takes an element that does not exist")?);
         return Ok(Outputs::Each(vec![Value::Ints { shape, items }]));
     }
     let (from, places) = (call.tensor(0)?, call.tensor(1)?);
@@ -233,7 +233,7 @@ pub(super) fn gather(call: &mut Call<'_, '_>) -> Found {
     taken(&from, &places, axis)
 }
 
-/// Elements of one tensor by the numbers in another.
+/// Elements of one tensor at the indices in another.
 fn taken(from: &Shaped, places: &Shaped, axis: usize) -> Found {
     from.need_apart(axis)?;
     let mut dims = from.dims[..axis].to_vec();
@@ -250,7 +250,7 @@ fn taken(from: &Shaped, places: &Shaped, axis: usize) -> Found {
 
 pub(super) fn resource_gather(call: &mut Call<'_, '_>) -> Found {
     if attributes::int(call.node, "batch_dims").unwrap_or(0) != 0 {
-        return Err("it takes elements of a batch in a way that nothing is known of".to_owned());
+        return Err("it takes elements of a batch in a way that is not supported".to_owned());
     }
     let Value::Variable(Some(dims)) = call.input(0)? else {
         return Err("the sizes of the variable are not known".to_owned());

@@ -1,4 +1,4 @@
-//! Products, convolutions, and what stands around them.
+//! Products, convolutions, pooling, biases and normalization.
 
 use super::elementwise::{broadcast, text_or};
 use super::{Call, Found, Outputs, Shaped};
@@ -25,12 +25,12 @@ pub(super) fn batch_mat_mul(call: &mut Call<'_, '_>) -> Found {
     let (turn_a, turn_b) = (flag("adj_x"), flag("adj_y"));
     let (a, b) = (call.tensor(0)?, call.tensor(1)?);
     if a.rank() < 2 || b.rank() < 2 {
-        return Err("its sides are no matrices".to_owned());
+        return Err("its operands are not matrices".to_owned());
     }
     let height = a.rank() - 1 - usize::from(!turn_a);
     let width = b.rank() - 1 - usize::from(turn_b);
     if a.axis == Some(height) && b.axis.is_none() {
-        // A matrix with a row for each: what is on the right must be one matrix for all.
+        // One matrix per row on the left: the right side must be one matrix for all.
         if b.dims[..b.rank() - 2].iter().any(|size| !size.is(1)) || turn_a {
             return Err("the rows are not its left side's first dimension".to_owned());
         }
@@ -53,19 +53,19 @@ pub(super) fn batch_mat_mul(call: &mut Call<'_, '_>) -> Found {
 
 pub(super) fn einsum(call: &mut Call<'_, '_>) -> Found {
     let equation = text_or(call, "equation", "");
-    let (inputs, output) = equation.split_once("->").ok_or("its equation does not say what comes out")?;
+    let (inputs, output) = equation.split_once("->").ok_or("its equation has no output")?;
     let inputs: Vec<&[u8]> = inputs.split(',').map(str::as_bytes).collect();
     let tensors = call.tensors()?;
     let output = output.as_bytes();
     let are_letters = inputs.iter().chain([&output]).all(|labels| labels.iter().all(u8::is_ascii_alphabetic));
     if inputs.len() != tensors.len() || !are_letters {
-        return Err("nothing is known of its equation".to_owned());
+        return Err("its equation is not supported".to_owned());
     }
     let mut rows: Option<(u8, &Size)> = None;
     for (labels, tensor) in inputs.iter().zip(&tensors) {
         let is_twice = |label: &u8| labels.iter().filter(|other| *other == label).count() > 1;
         if labels.len() != tensor.rank() || labels.iter().any(is_twice) {
-            return Err("nothing is known of its equation".to_owned());
+            return Err("its equation is not supported".to_owned());
         }
         let Some(axis) = tensor.axis else { continue };
         let own = (labels[axis], &tensor.dims[axis]);
@@ -91,7 +91,7 @@ pub(super) fn einsum(call: &mut Call<'_, '_>) -> Found {
         sizes.into_iter().next()
     };
     let dims: Option<Vec<Size>> = output.iter().map(size).collect();
-    Shaped { axis, dims: dims.ok_or("nothing is known of its equation")? }.out()
+    Shaped { axis, dims: dims.ok_or("its equation is not supported")? }.out()
 }
 
 pub(super) fn bias_add(call: &mut Call<'_, '_>) -> Found {
@@ -104,7 +104,7 @@ pub(super) fn bias_add(call: &mut Call<'_, '_>) -> Found {
     tensor.out()
 }
 
-/// What a window makes of a size: `(size, window, stride, dilation)`.
+/// The size after a window: `(size, window, stride, dilation)`.
 fn windows(call: &mut Call<'_, '_>, size: &Size, window: Option<i64>, stride: i64, dilation: i64) -> Size {
     let padding = text_or(call, "padding", "");
     let found = size.number().zip(window).and_then(|(size, window)| {
@@ -119,7 +119,7 @@ fn windows(call: &mut Call<'_, '_>, size: &Size, window: Option<i64>, stride: i6
     found.map_or_else(|| call.symbol(), Size::known)
 }
 
-/// The places of height and width among four dimensions; where the rows come first and stay whole.
+/// The indices of height and width among four dimensions, with the rows first and whole.
 fn plane(call: &Call<'_, '_>, tensor: &Shaped, whole: &[&str]) -> Result<[usize; 2], String> {
     if tensor.rank() != 4 || tensor.axis.is_some_and(|axis| axis != 0) {
         return Err("the rows are not its first dimension".to_owned());
@@ -133,7 +133,7 @@ fn plane(call: &Call<'_, '_>, tensor: &Shaped, whole: &[&str]) -> Result<[usize;
     match text_or(call, "data_format", "NHWC") {
         "NHWC" => Ok([1, 2]),
         "NCHW" => Ok([2, 3]),
-        _ => Err("nothing is known of its `data_format`".to_owned()),
+        _ => Err("its `data_format` is not supported".to_owned()),
     }
 }
 
@@ -173,7 +173,7 @@ pub(super) fn pool(call: &mut Call<'_, '_>) -> Found {
     tensor.out()
 }
 
-/// With the averages of training: those of the batch would mix its rows.
+/// With the averages of training: averages over the batch would mix rows.
 pub(super) fn batch_norm(call: &mut Call<'_, '_>) -> Found {
     let tensor = call.tensor(0)?;
     if attributes::boolean(call.node, "is_training", true) {

@@ -1,4 +1,4 @@
-//! Lists of tensors, in which Keras's loops keep what each step gives.
+//! Lists of tensors, in which Keras's loops keep the outputs of each step.
 
 use super::{Call, Found, Outputs, Shaped};
 use crate::independence::attributes;
@@ -8,11 +8,11 @@ use crate::independence::value::Value;
 fn list<'c>(call: &'c Call<'_, '_>) -> Result<(&'c Option<Box<Value>>, &'c Size), String> {
     match call.input(0)? {
         Value::List { element, count } => Ok((element, count)),
-        _ => Err("it takes something that is no list of the graph".to_owned()),
+        _ => Err("it takes something that is not a list of the graph".to_owned()),
     }
 }
 
-/// A list with room for so many.
+/// A list of a given length.
 pub(super) fn reserve(call: &mut Call<'_, '_>) -> Found {
     call.need_fixed(1)?;
     if !call.is_fixed(0) {
@@ -36,7 +36,7 @@ pub(super) fn get(call: &mut Call<'_, '_>) -> Found {
     call.need_fixed(1)?;
     match list(call)?.0 {
         Some(element) => Ok(Outputs::Each(vec![(**element).clone()])),
-        None => Err("nothing was put in the list".to_owned()),
+        None => Err("the list is empty".to_owned()),
     }
 }
 
@@ -53,10 +53,10 @@ pub(super) fn set(call: &mut Call<'_, '_>) -> Found {
     Ok(Outputs::Each(vec![Value::List { element: Some(Box::new(put)), count }]))
 }
 
-/// All tensors of a list behind each other along a new first dimension.
+/// All tensors of a list, stacked along a new first dimension.
 pub(super) fn stack(call: &mut Call<'_, '_>) -> Found {
     let (element, count) = list(call)?;
-    let Some(element) = element else { return Err("nothing was put in the list".to_owned()) };
+    let Some(element) = element else { return Err("the list is empty".to_owned()) };
     let (axis, dims) = match &**element {
         Value::Rows { axis, dims } => (Some(*axis + 1), dims.clone()),
         Value::Fixed(Some(dims)) => (None, dims.clone()),

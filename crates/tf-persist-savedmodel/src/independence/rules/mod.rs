@@ -1,4 +1,4 @@
-//! What each op makes of rows. An op that is not in the table ends the proof.
+//! The rules of ops. An op that is not in the table ends the proof.
 
 mod elementwise;
 mod layout;
@@ -18,20 +18,20 @@ use crate::ops::elementwise::{BINARY, UNARY};
 /// Why a node has no value.
 #[derive(Debug, PartialEq)]
 pub(super) enum Refusal {
-    /// Nothing is known of its op.
+    /// Its op has no rule.
     Unknown,
-    /// Rows meet in it, as far as is known.
+    /// Rows may be mixed in it.
     Mixed(String),
 }
 
-/// A node and what goes into it.
+/// A node and its inputs.
 pub(super) struct Call<'c, 'a> {
     pub(super) node: &'c NodeView<'a>,
     pub(super) inputs: &'c [Value],
     pub(super) symbols: &'c mut u32,
 }
 
-/// A tensor whose sizes are known: with rows along an axis, or independent of the batch.
+/// A tensor with known sizes: with rows along an axis, or independent of the batch.
 #[derive(Debug, Clone, PartialEq)]
 struct Shaped {
     axis: Option<usize>,
@@ -41,7 +41,7 @@ struct Shaped {
 type Found = Result<Outputs, String>;
 type Rule = fn(&mut Call<'_, '_>) -> Found;
 
-/// What a node gives.
+/// Applies the rule of a node's op.
 pub(super) fn apply(call: &mut Call<'_, '_>) -> Result<Outputs, Refusal> {
     let rule = rule(call.node.op).ok_or(Refusal::Unknown)?;
     if let Some(mixed) = call.inputs.iter().find(|input| matches!(input, Value::Mixed(_))) {
@@ -50,7 +50,7 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Result<Outputs, Refusal> {
     let are_fixed = call.inputs.iter().all(Value::is_fixed);
     match rule(call) {
         Ok(outputs) => check(outputs).map_err(Refusal::Mixed),
-        // What has no inputs that depend on the batch does not either, whatever its sizes are.
+        // A node whose inputs do not depend on the batch does not either, whatever its sizes.
         Err(_) if are_fixed => Ok(Outputs::All(Value::Fixed(None))),
         Err(reason) => Err(Refusal::Mixed(reason)),
     }
@@ -61,7 +61,7 @@ pub(super) fn is_known(op: &str) -> bool {
     rule(op).is_some()
 }
 
-/// That no dimension but that of the rows depends on the batch: a net below the rules.
+/// Checks that only the dimension of the rows depends on the batch, in case a rule is wrong.
 fn check(outputs: Outputs) -> Found {
     let holds = |value: &Value| match value {
         Value::Rows { axis, dims } => {
@@ -188,7 +188,7 @@ impl Call<'_, '_> {
         if self.is_fixed(place) { Ok(()) } else { Err("what should be a weight depends on the inputs".to_owned()) }
     }
 
-    /// A size that nobody knows.
+    /// A new unknown size.
     fn symbol(&mut self) -> Size {
         *self.symbols += 1;
         Size::symbol(*self.symbols)
@@ -207,7 +207,7 @@ impl Shaped {
         Ok(Outputs::Each(vec![self.value()]))
     }
 
-    /// The dimension that an axis means, which may be counted from the end.
+    /// The dimension of an axis, which may be counted from the end.
     fn axis(&self, axis: i64) -> Result<usize, String> {
         place(axis, self.dims.len())
     }
@@ -216,7 +216,7 @@ impl Shaped {
         self.dims.len()
     }
 
-    /// That an op which works along an axis leaves rows alone.
+    /// Checks that an axis is not that of the rows.
     fn need_apart(&self, axis: usize) -> Result<(), String> {
         if self.axis == Some(axis) { Err("it works along the rows".to_owned()) } else { Ok(()) }
     }
@@ -240,7 +240,8 @@ fn variable(call: &mut Call<'_, '_>) -> Found {
     Ok(Outputs::Each(vec![Value::Variable(attributes::shape_of(call.node, "shape").and_then(known))]))
 }
 
-/// A variable of TensorFlow 1, which is its value. No sizes of the older op mean that they are not known (`state_ops.cc`).
+/// A variable of TensorFlow 1, which is its value. An empty shape of the older op means an unknown shape
+/// (`state_ops.cc`).
 fn reference(call: &mut Call<'_, '_>) -> Found {
     let sizes = attributes::shape_of(call.node, "shape");
     let sizes = sizes.filter(|sizes| call.node.op != "Variable" || !sizes.is_empty());
@@ -250,7 +251,7 @@ fn reference(call: &mut Call<'_, '_>) -> Found {
 fn read(call: &mut Call<'_, '_>) -> Found {
     match call.input(0)? {
         Value::Variable(dims) => Ok(Outputs::Each(vec![Value::Fixed(dims.clone())])),
-        _ => Err("it reads something that is no variable of the graph".to_owned()),
+        _ => Err("it reads something that is not a variable of the graph".to_owned()),
     }
 }
 
@@ -259,7 +260,7 @@ fn ensure_shape(call: &mut Call<'_, '_>) -> Found {
     if let (Some(axis), Some(sizes)) = (tensor.axis, attributes::shape_of(call.node, "shape"))
         && sizes.get(axis).is_none_or(Option::is_some)
     {
-        return Err("it demands a number of rows".to_owned());
+        return Err("it requires a certain number of rows".to_owned());
     }
     tensor.out()
 }
@@ -268,6 +269,6 @@ fn ensure_shape(call: &mut Call<'_, '_>) -> Found {
 fn lookup(call: &mut Call<'_, '_>) -> Found {
     match call.input(0)? {
         Value::Table if call.is_fixed(2) => call.tensor(1)?.out(),
-        _ => Err("it looks up in something that is no table of the graph".to_owned()),
+        _ => Err("it looks up in something that is not a table of the graph".to_owned()),
     }
 }

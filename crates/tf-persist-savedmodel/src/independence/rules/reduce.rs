@@ -48,7 +48,7 @@ pub(super) fn arg(call: &mut Call<'_, '_>) -> Found {
     without(&tensor, &[axis], false).out()
 }
 
-/// Along one axis, with as much coming out as goes in.
+/// Along one axis, with an output of the same shape.
 pub(super) fn along(call: &mut Call<'_, '_>) -> Found {
     let tensor = call.tensor(0)?;
     tensor.need_apart(tensor.axis(call.number(1)?)?)?;
@@ -63,7 +63,7 @@ pub(super) fn reverse(call: &mut Call<'_, '_>) -> Found {
     tensor.out()
 }
 
-/// The largest along the last axis, and where they are.
+/// The largest along the last axis, and their indices.
 pub(super) fn top(call: &mut Call<'_, '_>) -> Found {
     let mut tensor = call.tensor(0)?;
     call.need_fixed(1)?;

@@ -20,10 +20,10 @@ pub(super) fn rank(call: &mut Call<'_, '_>) -> Found {
     Ok(Outputs::Each(vec![Value::scalar(Size::known(i64::try_from(dims.len()).unwrap_or(i64::MAX)))]))
 }
 
-/// Numbers up to a number, which must not be that of the rows.
+/// Numbers up to a limit, which must not be the number of rows.
 pub(super) fn range(call: &mut Call<'_, '_>) -> Found {
     if !call.inputs.iter().all(Value::is_fixed) {
-        return Err("it counts as far as the inputs say".to_owned());
+        return Err("the inputs decide how far it counts".to_owned());
     }
     let numbers: Option<Vec<i64>> = call.inputs.iter().map(Value::number).collect();
     let size = match numbers.as_deref() {
@@ -33,7 +33,7 @@ pub(super) fn range(call: &mut Call<'_, '_>) -> Found {
     Ok(Outputs::Each(vec![Value::Fixed(Some(vec![size]))]))
 }
 
-/// A tensor of sizes, of which at most one is that of the rows.
+/// A tensor of these sizes, of which at most one is the number of rows.
 fn of_sizes(sizes: &[Size]) -> Result<Shaped, String> {
     let mut axes = sizes.iter().enumerate().filter(|(_, size)| size.is_batch());
     let axis = axes.next().map(|(axis, _)| axis);
@@ -47,7 +47,7 @@ fn sizes(call: &Call<'_, '_>, place: usize) -> Result<Vec<Size>, String> {
     Ok(call.input(place)?.ints().ok_or("the sizes that it is given are not known")?.to_vec())
 }
 
-/// One value everywhere.
+/// A tensor filled with one value.
 pub(super) fn fill(call: &mut Call<'_, '_>) -> Found {
     call.need_fixed(1)?;
     of_sizes(&sizes(call, 0)?)?.out()
@@ -61,7 +61,7 @@ pub(super) fn broadcast_to(call: &mut Call<'_, '_>) -> Found {
     let begin = target.rank() - tensor.rank();
     match (tensor.axis, target.axis) {
         (None, None) => target.out(),
-        // Something without rows is repeated for each.
+        // A tensor without rows is repeated for each row.
         (None, Some(axis)) if axis < begin || tensor.dims[axis - begin].is(1) => target.out(),
         (Some(own), Some(axis)) if own + begin == axis && tensor.dims[own] == target.dims[axis] => target.out(),
         _ => Err("rows are spread over another axis".to_owned()),
@@ -79,7 +79,7 @@ pub(super) fn tile(call: &mut Call<'_, '_>) -> Found {
         return Err("it repeats the rows".to_owned());
     }
     for (size, times) in tensor.dims.iter().zip(&times) {
-        // Repeated rows of something longer would not stand next to each other.
+        // Repeated entries of a longer dimension would not be adjacent.
         if times.is_batch() && !size.is(1) {
             return Err("it repeats something for each row that is not one".to_owned());
         }

@@ -5,7 +5,7 @@ use crate::independence::attributes;
 use crate::independence::size::Size;
 use crate::independence::value::Value;
 
-/// What is taken along one dimension.
+/// The part that is taken along one dimension.
 struct Part<'p> {
     begin: Option<&'p Size>,
     end: Option<&'p Size>,
@@ -22,12 +22,12 @@ impl Part<'_> {
         starts && ends && self.stride.is_some_and(|stride| stride.is(1))
     }
 
-    /// Whether what it takes does not depend on the number of rows.
+    /// Whether the part is independent of the number of rows.
     fn is_fixed(&self) -> bool {
         [self.begin, self.end, self.stride].into_iter().flatten().all(|size| !size.is_batch())
     }
 
-    /// The elements of `count`, if that is known.
+    /// The indices among `count` elements, if they are known.
     fn places(&self, count: i64) -> Option<Vec<i64>> {
         let stride = self.stride?.number().filter(|stride| *stride != 0)?;
         let (least, most) = if stride > 0 { (0, count) } else { (-1, count - 1) };
@@ -63,7 +63,7 @@ pub(super) fn strided_slice(call: &mut Call<'_, '_>) -> Found {
         _ => None,
     });
     let count = count.and_then(|count| usize::try_from(count).ok()).filter(|count| *count <= 32);
-    let count = count.ok_or("how many dimensions it looks at is not known")?;
+    let count = count.ok_or("it is not known how many dimensions it indexes")?;
     let has = |mask: i64, place: usize| mask >> place & 1 == 1;
     let part = |place: usize| Part {
         begin: parts[0].as_ref().and_then(|all| all.get(place)),
@@ -81,7 +81,7 @@ pub(super) fn strided_slice(call: &mut Call<'_, '_>) -> Found {
     }
     let tensor = call.tensor(0)?;
     let used = (0..count).filter(|place| !has(ellipsis, *place) && !has(new_axis, *place)).count();
-    let rest = tensor.rank().checked_sub(used).ok_or("it looks at more dimensions than there are")?;
+    let rest = tensor.rank().checked_sub(used).ok_or("it indexes more dimensions than there are")?;
     let mut found = Shaped { axis: None, dims: Vec::new() };
     let mut from = 0;
     let keep = |found: &mut Shaped, from: &mut usize, size: Size| {
@@ -132,10 +132,10 @@ fn need_fixed(part: &Part<'_>) -> Result<(), String> {
     if part.is_fixed() { Ok(()) } else { Err("what it takes depends on the number of rows".to_owned()) }
 }
 
-/// Some of a vector of sizes.
+/// Part of a vector of sizes.
 fn of_sizes(items: &[Size], part: &Part<'_>, shrink: bool) -> Found {
     let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
-    let lost = || "which sizes it takes is not known".to_owned();
+    let lost = || "it is not known which sizes it takes".to_owned();
     let at = |place: i64| usize::try_from(place).ok().and_then(|place| items.get(place)).cloned().ok_or_else(lost);
     if shrink {
         let place = part.begin.and_then(Size::number).filter(|_| !part.begin_masked).ok_or_else(lost)?;
@@ -146,7 +146,7 @@ fn of_sizes(items: &[Size], part: &Part<'_>, shrink: bool) -> Found {
     Ok(Outputs::Each(vec![Value::vector(places.into_iter().map(at).collect::<Result<_, _>>()?)]))
 }
 
-/// `x` from `begin`, so many of each dimension; -1 is all that are left.
+/// `size` elements of each dimension from `begin`; -1 takes the rest.
 pub(super) fn slice(call: &mut Call<'_, '_>) -> Found {
     let mut tensor = call.tensor(0)?;
     for place in [1, 2] {

@@ -66,7 +66,7 @@ pub(super) fn kept(
     let mut unknown = BTreeSet::new();
     for (index, file) in definition.asset_file_def.iter().enumerate() {
         let tensor = file.tensor_info.name();
-        let is_there = graph.place(tensor).is_some();
+        let is_there = graph.node_index(tensor).is_some();
         // An asset without a tensor in the graph may belong to the object graph.
         if reach.has(graph, tensor) || !is_there && is_an_object(definition, index) {
             indices.push(i32::try_from(kept.len()).ok());

@@ -56,7 +56,7 @@ impl Settled {
 
     /// Whether a tensor is never computed, or a control input never runs.
     fn gives_nothing(&self, graph: &Graph<'_>, input: &str) -> bool {
-        let Some(index) = graph.place(input) else { return false };
+        let Some(index) = graph.node_index(input) else { return false };
         if self.dead.contains(&index) {
             return true;
         }
@@ -68,7 +68,10 @@ impl Settled {
     fn spread(&mut self, graph: &Graph<'_>) {
         let mut consumers: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes.len()];
         for (index, node) in graph.nodes.iter().enumerate() {
-            node.input.iter().filter_map(|input| graph.place(input)).for_each(|input| consumers[input].push(index));
+            node.input
+                .iter()
+                .filter_map(|input| graph.node_index(input))
+                .for_each(|input| consumers[input].push(index));
         }
         let switches = self.conditions.keys().copied();
         let mut todo: Vec<usize> = switches.flat_map(|index| consumers[index].clone()).collect();
@@ -99,7 +102,7 @@ impl Settled {
             let mut node = node.clone();
             for input in &mut node.input {
                 // An `Identity` has one output.
-                let is_settled = graph.place(input).is_some_and(|source| self.conditions.contains_key(&source));
+                let is_settled = graph.node_index(input).is_some_and(|source| self.conditions.contains_key(&source));
                 if is_settled && !is_control(input) {
                     *input = node_of(input).to_owned();
                 }

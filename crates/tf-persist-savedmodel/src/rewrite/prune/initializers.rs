@@ -23,16 +23,16 @@ impl Initializers {
         let (mut groups, mut others) = (Vec::new(), Vec::new());
         for init_op in meta_graph.init_ops() {
             let name = parse_tensor_name(&init_op.operation).map_or(&*init_op.operation, |(op, _)| op);
-            let Some(index) = graph.place(name) else { continue };
+            let Some(index) = graph.node_index(name) else { continue };
             if is_group(&graph.nodes[index]) { groups.push((index, members(graph, index))) } else { others.push(index) }
         }
         let mut consumers: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes.len()];
         for (index, node) in graph.nodes.iter().enumerate() {
-            for input in node.input.iter().filter_map(|input| graph.place(input)) {
+            for input in node.input.iter().filter_map(|input| graph.node_index(input)) {
                 consumers[input].push(index);
             }
         }
-        let tables = meta_graph.table_initializers().iter().filter_map(|name| graph.place(name)).collect();
+        let tables = meta_graph.table_initializers().iter().filter_map(|name| graph.node_index(name)).collect();
         Self { groups, others, tables, consumers }
     }
 
@@ -65,7 +65,7 @@ fn members(graph: &Graph<'_>, group: usize) -> Vec<usize> {
     let mut seen = HashSet::from([group]);
     let mut todo = vec![group];
     while let Some(index) = todo.pop() {
-        for member in graph.nodes[index].input.iter().filter_map(|input| graph.place(node_of(input))) {
+        for member in graph.nodes[index].input.iter().filter_map(|input| graph.node_index(node_of(input))) {
             if seen.insert(member) {
                 if is_group(&graph.nodes[member]) { todo.push(member) } else { found.push(member) }
             }

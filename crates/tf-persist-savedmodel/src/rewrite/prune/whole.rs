@@ -22,33 +22,33 @@ pub(crate) fn check(definition: &pb::MetaGraphDef, had: &BTreeSet<String>) -> Re
         Err(format!("{needer} needs `{}`, which would not be in the result", printable(what)))
     };
     for node in graph.nodes {
-        if let Some(input) = node.input.iter().find(|input| graph.place(input).is_none()) {
+        if let Some(input) = node.input.iter().find(|input| graph.node_index(input).is_none()) {
             return lacks(format!("the op `{}`", printable(&node.name)), input);
         }
     }
     for (name, signature) in &definition.signature_def {
-        if let Some(tensor) = tensors(signature).iter().find(|tensor| graph.place(tensor).is_none()) {
+        if let Some(tensor) = tensors(signature).iter().find(|tensor| graph.node_index(tensor).is_none()) {
             return lacks(format!("the signature `{}`", printable(name)), tensor);
         }
     }
     for (index, file) in definition.asset_file_def.iter().enumerate() {
         let tensor = file.tensor_info.name();
-        if graph.place(tensor).is_none() && !is_an_object(definition, index) {
+        if graph.node_index(tensor).is_none() && !is_an_object(definition, index) {
             return lacks(format!("the asset `{}`", printable(&file.filename)), tensor);
         }
     }
     let saver = &definition.saver_def;
     let of_saver = [&saver.filename_tensor_name, &saver.save_tensor_name, &saver.restore_op_name];
-    if let Some(name) = of_saver.into_iter().find(|name| !name.is_empty() && graph.place(name).is_none()) {
+    if let Some(name) = of_saver.into_iter().find(|name| !name.is_empty() && graph.node_index(name).is_none()) {
         return lacks("the saver".into(), name);
     }
     for (name, collection) in &definition.collection_def {
         let Some(Kind::NodeList(list)) = &collection.kind else { continue };
-        if let Some(node) = list.value.iter().find(|node| graph.place(node).is_none()) {
+        if let Some(node) = list.value.iter().find(|node| graph.node_index(node).is_none()) {
             return lacks(format!("the collection `{}`", printable(name)), node);
         }
     }
-    if let Some(name) = nodes_of_variables(definition, |_| true).iter().find(|name| graph.place(name).is_none()) {
+    if let Some(name) = nodes_of_variables(definition, |_| true).iter().find(|name| graph.node_index(name).is_none()) {
         return lacks("a variable of its collections".into(), name);
     }
     functions(definition, &graph, had)?;
@@ -96,7 +96,7 @@ fn objects(definition: &pb::MetaGraphDef, graph: &Graph<'_>) -> Result<(), Strin
         Some(ObjectKind::Constant(constant)) => Some(constant.operation.as_str()),
         _ => None,
     });
-    if let Some(name) = constants.into_iter().find(|name| graph.place(node_of(name)).is_none()) {
+    if let Some(name) = constants.into_iter().find(|name| graph.node_index(node_of(name)).is_none()) {
         return Err(format!("its object graph names the op `{}`, which would not be in the result", printable(name)));
     }
     let lost = objects

@@ -1,4 +1,4 @@
-//! Ops that reach out of the model, wherever they are hidden.
+//! Ops that reach outside the model are found wherever they are.
 
 use std::os::unix::fs::symlink;
 
@@ -10,7 +10,7 @@ use crate::checkpoint::testing::delimited;
 use crate::saved_model::SavedModel;
 use crate::scan::{EntryPoint, FindingKind, Level};
 
-/// A function that writes a file, whatever calls it.
+/// A function that writes a file.
 fn writer(name: &str) -> pb::FunctionDef {
     let nodes = vec![constant("path", &["/owned"]), node("write", "WriteFile", &["path:output:0", "a"], [])];
     function(name, &["a"], nodes, &[("r", "a")])
@@ -22,7 +22,7 @@ fn hidden(caller: pb::NodeDef, functions: Vec<pb::FunctionDef>) -> Model {
 }
 
 #[test]
-fn a_write_in_a_signature() {
+fn write_in_a_signature_is_found() {
     let nodes = vec![
         constant("path", &["/owned"]),
         node("write", "WriteFile", &["path", "x"], []),
@@ -37,9 +37,9 @@ fn a_write_in_a_signature() {
     assert_eq!(found.to_string(), "WriteFile writes a file: `/owned`\n    by `serving_default` → node `write`");
 }
 
-/// TensorFlow Serving and Python run all of these.
+/// TensorFlow Serving and Python run all of these signatures.
 #[test]
-fn a_read_in_a_signature_whose_outputs_say_nothing_of_a_dtype() {
+fn read_in_a_signature_without_output_dtypes_is_found() {
     let file = || {
         let nodes = vec![constant("path", &["/etc/hostname"]), node("r", "ReadFile", &["path"], [])];
         Model::serving("x:0", nodes).signature("tokens", "x:0", "r:0")
@@ -71,14 +71,14 @@ fn a_read_in_a_signature_whose_outputs_say_nothing_of_a_dtype() {
 }
 
 #[test]
-fn a_function_in_a_function() {
+fn nested_functions_are_followed() {
     let middle = function("middle", &["b"], vec![node("inner", "PartitionedCall", &["b"], [("f", func("deep"))])], &[]);
     let report = hidden(node("call", "middle", &["x"], []), vec![writer("deep"), middle]).scan();
     assert_eq!(danger(&report).functions, ["middle", "deep"]);
 }
 
 #[test]
-fn every_way_to_name_a_function() {
+fn every_reference_to_a_function_is_followed() {
     let list = || funcs(&["harmless", "evil"]);
     let mut nested = func("harmless");
     nested.mut_func().attr.insert("g".into(), func("evil"));
@@ -119,7 +119,7 @@ fn gradients_and_implementations_are_followed() {
         ..Default::default()
     });
     assert_eq!(danger(&model.scan()).functions, ["g"]);
-    // A gradient registered under a name that a node asks for.
+    // A gradient registered under a type that a node requests.
     let asks = node("call", "IdentityN", &["x"], [("_gradient_op_type", text("CustomGradient-1"))]);
     let mut model = hidden(asks, vec![writer("g")]);
     let library = model.proto.graph_def.mut_or_insert_default().library.mut_or_insert_default();
@@ -129,7 +129,7 @@ fn gradients_and_implementations_are_followed() {
         ..Default::default()
     });
     assert_eq!(danger(&model.scan()).functions, ["g"]);
-    // Another function that says it does the same.
+    // Another function that implements the same.
     let (mut harmless, mut evil) = (plain("f"), writer("e"));
     for it in [&mut harmless, &mut evil] {
         it.attr.insert("api_implements".into(), text("lstm"));
@@ -142,7 +142,7 @@ fn gradients_and_implementations_are_followed() {
 }
 
 #[test]
-fn the_init_op_and_the_saver_have_their_own_places_only() {
+fn init_op_and_saver_may_only_use_their_own_files() {
     let path = || constant("path", &["/owned"]);
     let init = Model::serving("x:0", vec![path(), node("init", "WriteFile", &["path", "path"], [])]).init("init");
     assert_eq!(init.lines(), ["danger WriteFile writes a file: `/owned` [loading (init op)]"]);
@@ -163,15 +163,15 @@ fn the_init_op_and_the_saver_have_their_own_places_only() {
 }
 
 #[test]
-fn a_function_called_like_an_op_does_not_hide_the_op() {
+fn function_named_like_an_op_does_not_hide_the_op() {
     let evil = node("call", "WriteFile", &["x", "x"], []);
     let report = hidden(evil, vec![function("WriteFile", &["a", "b"], vec![], &[("r", "a")])]).scan();
     assert_eq!(danger(&report).op.as_deref(), Some("WriteFile"));
 }
 
-/// Protobuf makes one message of what comes in parts, and does not know a field that is of another type than its own.
+/// Protobuf merges the parts of a message and ignores mistyped fields.
 #[test]
-fn ways_of_writing_hide_nothing() {
+fn unusual_encodings_hide_nothing() {
     let print = |stream: &str| node("y", "PrintV2", &["x"], [("output_stream", text(stream))]);
     let with = |change: &dyn Fn(&mut Vec<u8>)| {
         let model = Model::serving("y:0", vec![]);
@@ -188,9 +188,9 @@ fn ways_of_writing_hide_nothing() {
     };
     let expected = "appends to a file: `/tmp/x`";
     assert_eq!(with(&|_| {}), expected);
-    // Name and op once more, as numbers.
+    // Name and op again, as numbers.
     assert_eq!(with(&|bytes| bytes.extend([0x10, 1, 0x08, 1])), expected);
-    // An entry for the attribute whose value comes in two parts, the second empty, and whose name comes as a number, too.
+    // An entry whose value comes in two parts, the second empty, and whose key comes again, as a number.
     let entry = |parts: &[&[u8]]| {
         let mut entry = Vec::new();
         delimited(&mut entry, 1, b"output_stream");
@@ -203,13 +203,13 @@ fn ways_of_writing_hide_nothing() {
 }
 
 #[test]
-fn a_function_called_like_a_harmless_op_is_followed() {
+fn function_named_like_a_harmless_op_is_followed() {
     let report = hidden(node("call", "Add", &["x", "x"], []), vec![writer("Add")]).scan();
     assert_eq!(danger(&report).functions, ["Add"]);
 }
 
 #[test]
-fn each_effect_of_the_table() {
+fn each_effect_is_reported() {
     let cases: [(pb::NodeDef, &[&str]); 19] = [
         (
             node("y", "PrintV2", &["x"], [("output_stream", text("file:///tmp/log"))]),
@@ -223,7 +223,7 @@ fn each_effect_of_the_table() {
         ),
         (
             node("y", "DatasetFromGraph", &["x"], []),
-            &["danger DatasetFromGraph runs a graph that is the value of a tensor, which cannot be looked into"],
+            &["danger DatasetFromGraph runs a graph that is the value of a tensor, which cannot be inspected"],
         ),
         (node("y", "RpcClient", &["host"], []), &["danger RpcClient opens a socket: `/host:1`"]),
         (node("y", "WholeFileReaderV2", &[], []), &["danger WholeFileReaderV2 reads files whose name is computed"]),
@@ -260,11 +260,11 @@ fn each_effect_of_the_table() {
             node("y", "FileSystemSetConfiguration", &["x", "x", "x"], []),
             &["danger FileSystemSetConfiguration changes how the process reaches a file system"],
         ),
-        (node("y", "XlaCallModule", &["x"], []), &["warning XlaCallModule runs a program that is not looked into"]),
+        (node("y", "XlaCallModule", &["x"], []), &["warning XlaCallModule runs a program that is not inspected"]),
         (node("y", "Abort", &[], []), &["warning Abort ends the process"]),
         (
             node("y", "MyOp", &["x"], []),
-            &["warning MyOp is not in TensorFlow 2.21: a library brings it, and it may do anything"],
+            &["warning MyOp is not an op of TensorFlow 2.21: it comes from a library and may do anything"],
         ),
     ];
     for (case, expected) in cases {
@@ -276,7 +276,7 @@ fn each_effect_of_the_table() {
 }
 
 #[test]
-fn assets_and_links_that_lead_out() {
+fn assets_and_links_out_of_the_model_are_reported() {
     let model = Model::serving("x:0", vec![constant("a", &["a"])]).asset("a:0", "../../x").asset("a:0", "inside.txt");
     let folder = model.asset("a:0", "linked.txt").write();
     let assets = folder.path().join("assets");
@@ -305,7 +305,7 @@ fn assets_and_links_that_lead_out() {
     ];
     assert_eq!(rows, expected);
     assert!(report.to_string().contains("the graph reads an asset outside of the model: `../../x`"), "{report}");
-    // A model that is reached through a link is inside of itself.
+    // A link to the model is not a link out of it.
     let outer = tempfile::tempdir().unwrap();
     symlink(folder.path(), outer.path().join("model")).unwrap();
     let through = SavedModel::open(outer.path().join("model")).unwrap().scan().unwrap();

@@ -1,4 +1,4 @@
-//! Graphs made for tests.
+//! Models for tests.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use tf_persist_proto::tensorflow::attr_value::attr_value::{ListValue, Value};
 use crate::saved_model::SavedModel;
 use crate::scan::{Finding, Level, Report};
 
-/// A model that is made node by node.
+/// A model under construction.
 #[derive(Default)]
 pub(super) struct Model {
     pub(super) proto: pb::MetaGraphDef,
@@ -59,7 +59,7 @@ pub(super) fn node<const N: usize>(
     }
 }
 
-/// A function; what it returns is named by pairs.
+/// A function. `returns` are pairs of output and tensor.
 pub(super) fn function(
     name: &str,
     arguments: &[&str],
@@ -152,13 +152,13 @@ impl Model {
         model.scan().unwrap()
     }
 
-    /// What it finds of ops, as lines: level, op, what, and the entry points.
+    /// The findings about ops as lines: level, op, description and entry points.
     pub(super) fn lines(self) -> Vec<String> {
         lines(&self.scan())
     }
 }
 
-/// What a report says of ops, as lines.
+/// The findings of a report about ops, as lines.
 pub(super) fn lines(report: &Report) -> Vec<String> {
     report.findings.iter().filter(|finding| finding.op.is_some()).map(line).collect()
 }
@@ -169,7 +169,7 @@ fn line(finding: &Finding) -> String {
     format!("{} {op} {what} [{}]", finding.level, entry_points.join(", "))
 }
 
-/// The one danger there is.
+/// The only danger of a report.
 #[track_caller]
 pub(super) fn danger(report: &Report) -> &Finding {
     let dangers: Vec<&Finding> = report.of_level(Level::Danger).collect();

@@ -1,5 +1,5 @@
-//! PathSources that a graph hides from who reads it. Placeholders, lists, shared handles and fed assets were tried on TensorFlow 2.21, which
-//! reads or writes the hidden file.
+//! Names that a graph hides from a reader. Placeholders, lists, shared handles and fed assets were tried on TensorFlow
+//! 2.21, which reads or writes the hidden file.
 
 use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::attr_value::NameAttrList;
@@ -9,7 +9,7 @@ use super::graphs::{Model, attr, constant, func, funcs, function, node, text};
 
 const COMPUTED: &str = "danger ReadFile reads a file whose name is computed [`serving_default`]";
 
-/// What a function's caller says.
+/// A placeholder, whose value the caller of the function gives.
 fn open(name: &str) -> pb::AttrValue {
     attr(Value::Placeholder(name.into()))
 }
@@ -18,12 +18,12 @@ fn of_type(kind: pb::DataType) -> pb::AttrValue {
     attr(Value::Type(kind.into()))
 }
 
-/// The lines that are worse than info.
+/// The lines above info.
 fn grave(model: Model) -> Vec<String> {
     model.lines().into_iter().filter(|line| !line.starts_with("info")).collect()
 }
 
-/// A function of these nodes, to whose attribute `v` its caller says `/etc/hostname`.
+/// A function of these nodes whose caller gives `/etc/hostname` for the attribute `v`.
 fn called(nodes: Vec<pb::NodeDef>, returned: &str) -> Model {
     let mut f = NameAttrList { name: "f".into(), ..Default::default() };
     f.attr.insert("v".into(), text("/etc/hostname"));
@@ -32,18 +32,18 @@ fn called(nodes: Vec<pb::NodeDef>, returned: &str) -> Model {
 }
 
 #[test]
-fn attributes_that_the_caller_of_a_function_fills_in() {
+fn attributes_given_by_the_caller_are_computed_names() {
     let read = || node("r", "ReadFile", &["c:output:0"], []);
     let content = node("c", "Const", &[], [("value", open("v"))]);
     assert_eq!(called(vec![content, read()], "r:contents:0").lines(), [COMPUTED]);
     let joined = node("c", "StringJoin", &["a:output:0", "a:output:0"], [("separator", open("v"))]);
     assert_eq!(called(vec![constant("a", &["a"]), joined, read()], "r:contents:0").lines(), [COMPUTED]);
     for (op, attribute, expected) in [
-        ("PrintV2", "output_stream", "PrintV2 prints tensors to where its function's caller says"),
+        ("PrintV2", "output_stream", "PrintV2 prints tensors to a place that the function's caller chooses"),
         (
             "DebugIdentityV3",
             "debug_urls",
-            "DebugIdentityV3 is TensorFlow's debugger, and writes to where its function's caller says",
+            "DebugIdentityV3 is TensorFlow's debugger, and writes to a place that the function's caller chooses",
         ),
         ("EncodeProto", "descriptor_source", "EncodeProto reads a file whose name is computed"),
         ("ImmutableConst", "memory_region_name", "ImmutableConst reads a file whose name is computed"),
@@ -54,7 +54,7 @@ fn attributes_that_the_caller_of_a_function_fills_in() {
 }
 
 #[test]
-fn functions_that_the_caller_of_a_function_fills_in() {
+fn functions_given_by_the_caller_are_followed() {
     let nodes = |choice| {
         vec![
             node("c", "If", &["p", "p"], [("then_branch", func("harmless")), ("else_branch", choice)]),
@@ -65,7 +65,7 @@ fn functions_that_the_caller_of_a_function_fills_in() {
     let read = |choice| called(nodes(choice), "r:contents:0").functions(vec![harmless()]).lines();
     assert_eq!(read(func("harmless")), ["warning ReadFile reads a file: `b` [`serving_default`]"]);
     assert_eq!(read(open("v")), [COMPUTED]);
-    // A function that is not there.
+    // A function that does not exist.
     assert_eq!(read(func("other")), [COMPUTED]);
     let none = vec![
         constant("k", &["b"]),
@@ -76,9 +76,9 @@ fn functions_that_the_caller_of_a_function_fills_in() {
     assert!(called(none, "r:contents:0").lines().contains(&COMPUTED.to_owned()));
 }
 
-/// An argument or an output may be a list of tensors, by an attribute that says how many.
+/// An argument or an output may be a list of tensors, whose length an attribute gives.
 #[test]
-fn lists_move_what_stands_behind_them() {
+fn lists_shift_the_arguments_behind_them() {
     let list = |arg: &mut pb::op_def::op_def::ArgDef| arg.number_attr = "N".into();
     let constants = || vec![constant("a", &["a"]), constant("bad", &["/etc/hostname"])];
     let mut reader = function("f", &["list", "p"], vec![node("r", "ReadFile", &["p"], [])], &[("r", "r:contents:0")]);
@@ -93,9 +93,9 @@ fn lists_move_what_stands_behind_them() {
     assert_eq!(Model::serving("y:0", nodes).functions(vec![names]).lines(), [COMPUTED]);
 }
 
-/// TensorFlow may call, in place of a function, another one that says it does the same.
+/// TensorFlow may replace a function by another that implements the same.
 #[test]
-fn results_of_what_may_be_called_instead() {
+fn results_of_replaceable_functions_are_computed() {
     let nodes = || vec![node("c", "PartitionedCall", &["x"], [("f", func("f"))]), node("y", "ReadFile", &["c"], [])];
     let named = |name: &str, file: &str, implements: &str| {
         let mut function = function(name, &["p"], vec![constant("k", &[file])], &[("r", "k:output:0")]);
@@ -108,7 +108,8 @@ fn results_of_what_may_be_called_instead() {
     assert_eq!(read(vec![named("f", "a", "this"), named("g", "/etc/hostname", "this")]), [COMPUTED]);
 }
 
-/// A variable that the init op sets to an asset's path, which `serving_default` reads; and more nodes, which `set` runs.
+/// A variable that the init op sets to an asset's path and `serving_default` reads, and further nodes, which `set`
+/// runs.
 fn asset_in_a_variable(shared: Option<&str>, more: Vec<pb::NodeDef>) -> Model {
     let mut variable = node("v", "VarHandleOp", &[], []);
     if let Some(shared) = shared {
@@ -126,16 +127,16 @@ fn asset_in_a_variable(shared: Option<&str>, more: Vec<pb::NodeDef>) -> Model {
 }
 
 #[test]
-fn handles_of_one_variable_under_several_nodes() {
+fn several_nodes_may_be_one_variable() {
     let evil = |handle: pb::NodeDef| vec![handle, node("w", "AssignVariableOp", &["h", "x"], [])];
     let variable = |name| node("h", "VarHandleOp", &[], [("shared_name", name)]);
     assert_eq!(grave(asset_in_a_variable(Some("v"), evil(variable(text("other"))))), [""; 0]);
     assert_eq!(grave(asset_in_a_variable(None, vec![])), [""; 0]);
-    // Those without a name are one.
+    // Variables without a name are one.
     assert_eq!(grave(asset_in_a_variable(None, evil(node("h", "VarHandleOp", &[], [])))), [COMPUTED]);
     assert_eq!(grave(asset_in_a_variable(Some(""), evil(node("h", "VarHandleOp", &[], [])))), [COMPUTED]);
     assert_eq!(grave(asset_in_a_variable(Some("v"), evil(variable(open("v"))))), [COMPUTED]);
-    // A handle is bytes that can be written down.
+    // A handle can be a constant.
     for (op, attribute) in [("Const", "dtype"), ("HostConst", "dtype"), ("ParseTensor", "out_type")] {
         for kind in [of_type(pb::DataType::DT_RESOURCE), of_type(pb::DataType::DT_VARIANT), open("v")] {
             let model = asset_in_a_variable(Some("v"), evil(node("h", op, &[], [(attribute, kind)])));
@@ -148,9 +149,9 @@ fn handles_of_one_variable_under_several_nodes() {
 }
 
 #[test]
-fn variables_that_another_signature_sets() {
+fn another_signature_may_set_a_variable() {
     let input = "danger ReadFile reads a file: whatever the input `x` names [`serving_default`]";
-    // It is fed the tensor that an asset's path is fed to.
+    // The signature is fed the tensor that an asset's path is fed to.
     assert_eq!(grave(asset_in_a_variable(Some("v"), vec![]).signature("set", "a:0", "assign:0")), [input]);
     // Through a function that `serving_default` does not call.
     let same = function("same", &["p"], vec![], &[("r", "p")]);
@@ -163,16 +164,16 @@ fn variables_that_another_signature_sets() {
     assert_eq!(grave(model), [input]);
 }
 
-/// Loading gives it what the checkpoint has under its name.
+/// Loading restores it from the checkpoint.
 #[test]
-fn a_variable_that_nothing_sets_while_loading() {
+fn variable_that_loading_does_not_set_is_computed() {
     let mut model = asset_in_a_variable(Some("v"), vec![]);
     model.proto.collection_def.clear();
     assert_eq!(grave(model.init("x")), [COMPUTED]);
 }
 
 #[test]
-fn a_shard_of_nothing_is_a_file() {
+fn shard_with_an_empty_prefix_is_a_file() {
     let nodes = vec![
         constant("name", &[""]),
         node("shard", "ShardedFilename", &["name"], []),
@@ -188,9 +189,9 @@ fn a_shard_of_nothing_is_a_file() {
     );
 }
 
-/// The debugger's own scheme is taken in capitals as well.
+/// The debugger accepts its scheme in capitals.
 #[test]
-fn urls_in_capitals() {
+fn urls_in_capitals_are_recognized() {
     let urls = attr(Value::List(pb::attr_value::attr_value::ListValue {
         s: vec![b"FILE:///tmp/x".to_vec().into()],
         ..Default::default()

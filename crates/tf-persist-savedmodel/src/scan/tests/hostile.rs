@@ -1,4 +1,4 @@
-//! Graphs that no exporter writes: a scan ends, and soon.
+//! Hostile graphs: a scan ends, and soon.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -10,18 +10,18 @@ use super::graphs::{Model, constant, func, funcs, function, node, text};
 use crate::saved_model::SavedModel;
 use crate::scan::{EntryPoint, FindingKind, Level};
 
-/// More than a dev build takes for any of these, and far less than what grows out of hand.
+/// More than a dev build takes for any of these, and far less than exponential growth would.
 const SOON: Duration = Duration::from_secs(180);
 
 #[test]
-fn functions_in_a_circle() {
+fn recursive_functions_end() {
     let call =
         |f: &str| vec![node("c", "PartitionedCall", &["a"], [("f", func(f))]), node("w", "WriteFile", &["a", "a"], [])];
     let circle = |name: &str, next: &str| function(name, &["a"], call(next), &[("r", "c:output:0")]);
     let nodes = vec![node("y", "PartitionedCall", &["x"], [("f", func("f"))]), node("r", "ReadFile", &["y"], [])];
     let functions = vec![circle("f", "g"), circle("g", "h"), circle("h", "f")];
     let lines = Model::serving("r:0", nodes).functions(functions).lines();
-    // Nothing comes out of the circle, and what goes in is the caller's.
+    // Nothing comes out of the recursion, and the caller chooses what goes in.
     let expected =
         ["WriteFile writes a file: whatever the input `x` names", "ReadFile reads a file whose name is computed"];
     let found = |what: &str| lines.iter().any(|line| line == &format!("danger {what} [`serving_default`]"));
@@ -29,7 +29,7 @@ fn functions_in_a_circle() {
 }
 
 #[test]
-fn deep_chains() {
+fn deep_chains_end() {
     const DEEP: usize = 20_000;
     let started = Instant::now();
     let name = |number: usize| format!("f{number}");
@@ -52,7 +52,7 @@ fn deep_chains() {
 }
 
 #[test]
-fn missing_and_doubled_names() {
+fn missing_and_duplicate_names_end() {
     let nodes = vec![
         node(
             "y",
@@ -74,9 +74,9 @@ fn missing_and_doubled_names() {
     assert_eq!((write.count, write.what.as_str()), (2, "writes a file whose name is computed"));
 }
 
-/// Every function calls every other, a hundred thousand times by one name, and joins of joins double at each step.
+/// Every function calls every other, a hundred thousand times by one name, and joins of joins double each step.
 #[test]
-fn what_grows_out_of_hand_is_cut() {
+fn exponential_growth_is_bounded() {
     let started = Instant::now();
     let mut nodes = vec![constant("j0", &["aa"]), node("y", "ReadFile", &["j60"], [])];
     nodes.extend((0..60).map(|number| {
@@ -113,7 +113,7 @@ fn what_grows_out_of_hand_is_cut() {
 }
 
 #[test]
-fn many_entrances_are_counted() {
+fn many_entry_points_are_counted() {
     let mut model = Model::serving("y:0", vec![node("y", "ReadFile", &["x"], [])]);
     for number in 0..500 {
         model = model.signature(&format!("s{number}"), "x:0", "y:0");
@@ -125,7 +125,7 @@ fn many_entrances_are_counted() {
 }
 
 #[test]
-fn too_many_signatures_over_too_large_a_graph() {
+fn too_many_signatures_over_a_large_graph_are_refused() {
     let chain = |number: usize| format!("n{number}");
     let mut nodes = vec![node("n0", "ReadFile", &["x"], [])];
     nodes.extend((0..3_000).map(|number| node(&chain(number + 1), "Identity", &[&chain(number)], [])));
@@ -160,7 +160,7 @@ fn ten_thousand_unknown_ops_are_readable() {
 }
 
 #[test]
-fn what_is_shown_steers_no_terminal() {
+fn output_has_no_control_characters() {
     let evil = "\x1b]0;owned\x07\r\n";
     let nodes = vec![constant("a", &[evil]), node(evil, "ReadFile", &["a"], []), node("y", evil, &[evil], [])];
     let text = Model::serving("y:0", nodes).signature(evil, "x:0", "y:0").asset(evil, evil).scan().to_string();
@@ -188,7 +188,7 @@ fn small() -> Vec<u8> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// A model with bytes changed: an error or a report.
+    /// A model with changed bytes gives an error or a report.
     #[test]
     fn any_change_is_an_error_or_a_report(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
         let mut bytes = small();
@@ -204,7 +204,7 @@ proptest! {
         }
     }
 
-    /// Nodes that take and call whatever: a report.
+    /// Arbitrary edges give a report.
     #[test]
     fn any_graph_is_a_report(edges in prop::collection::vec((0..12_usize, 0..12_usize, 0..8_usize), 1..60)) {
         let ops = ["ReadFile", "StringJoin", "Identity", "While", "PartitionedCall", "Pack", "ReadVariableOp", "Custom"];
@@ -224,9 +224,9 @@ proptest! {
     }
 }
 
-/// Long names do not become longer by being told often.
+/// Long names are truncated wherever they appear.
 #[test]
-fn long_names_are_cut() {
+fn long_names_are_truncated() {
     let long = "n".repeat(100_000);
     let inner = (0..2_000).map(|number| node(&format!("{long}{number}"), &format!("{long}op{number}"), &[], []));
     let evil = function(&long, &["a"], inner.collect(), &[]);

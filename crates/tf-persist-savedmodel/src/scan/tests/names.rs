@@ -1,10 +1,10 @@
-//! Whose name it is that an op uses.
+//! Where the name that an op uses comes from.
 
 use tf_persist_proto::tensorflow as pb;
 
 use super::graphs::{Model, constant, func, function, node, text};
 
-/// What is said of a `ReadFile` whose name is the tensor `name`, which these nodes make.
+/// Checks the findings about a `ReadFile` whose file name is the tensor `name` of these nodes.
 #[track_caller]
 fn read(nodes: Vec<pb::NodeDef>, functions: Vec<pb::FunctionDef>, expected: &[&str]) {
     let reads = vec![node("y", "ReadFile", &["name"], [])];
@@ -15,7 +15,7 @@ fn read(nodes: Vec<pb::NodeDef>, functions: Vec<pb::FunctionDef>, expected: &[&s
 }
 
 #[test]
-fn constants_by_where_they_lead() {
+fn constants_are_assessed_by_location() {
     for (name, level) in [
         ("/etc/hostname", "danger"),
         ("../x", "danger"),
@@ -39,7 +39,7 @@ fn constants_by_where_they_lead() {
 }
 
 #[test]
-fn what_hands_names_on_is_followed() {
+fn ops_that_pass_names_on_are_followed() {
     let (a, b) = (constant("a", &["/a"]), constant("b", &["b"]));
     let joined = node("name", "StringJoin", &["a", "b"], [("separator", text("/"))]);
     read(vec![a.clone(), b.clone(), joined], vec![], &["danger : `/a/b`"]);
@@ -68,9 +68,9 @@ fn functions_are_followed_in_and_out() {
     read(through("same", "c"), vec![same()], &["warning : `b`"]);
     read(through("MapDataset", "c"), vec![same()], &["danger  whose name is computed"]);
     read(through("PartitionedCall", "c"), vec![], &["danger  whose name is computed"]);
-    // Two functions of one name: TensorFlow refuses them or takes one, and nobody says which.
+    // Two functions of one name: TensorFlow refuses them or keeps one; which is unspecified.
     read(through("PartitionedCall", "c"), vec![same(), same()], &["danger  whose name is computed"]);
-    // A loop: what goes in, and what its body makes of it.
+    // A loop: the initial value and what the body computes.
     let body = function("body", &["p"], vec![constant("k", &["/k"])], &[("r", "k:output:0")]);
     let turns = |body| vec![a.clone(), node("name", "While", &["a"], [("cond", func("same")), ("body", func(body))])];
     read(turns("body"), vec![body], &["danger : `/k`", "warning : `b`"]);
@@ -78,9 +78,9 @@ fn functions_are_followed_in_and_out() {
     read(turns("body"), vec![endless], &["warning : `b`"]);
 }
 
-/// A function that reads what its argument names, and its callers.
+/// A function that reads the file that its argument names, and its callers.
 #[test]
-fn an_argument_is_what_all_callers_give() {
+fn argument_comes_from_all_callers() {
     let reader = || function("reader", &["p"], vec![node("r", "ReadFile", &["p"], [])], &[("r", "r:contents:0")]);
     let call = |name: &str, input: &str, op: &str| node(name, op, &[input], [("f", func("reader"))]);
     let model = |second: pb::NodeDef| {
@@ -99,26 +99,26 @@ fn an_argument_is_what_all_callers_give() {
     assert_eq!(lines, [format!("{danger} {by}"), format!("{warning} {by}")]);
     let lines = model(call("two", "b", "MapDataset")).lines();
     assert_eq!(lines, [format!("danger ReadFile reads a file whose name is computed {by}")]);
-    // Each signature by what it gives itself.
+    // Each signature by its own argument.
     let lines = model(call("two", "b", "PartitionedCall")).signature("other", "x:0", "one:0").lines();
     assert_eq!(lines, [format!("{danger} {by}"), format!("{warning} [`other`, `serving_default`]")]);
 }
 
 #[test]
-fn assets_are_the_models_own_while_it_is_loaded() {
+fn assets_are_the_models_own_during_loading() {
     let nodes =
         || vec![node("a", "Placeholder", &[], []), node("init", "InitializeTableFromTextFileV2", &["x", "a"], [])];
     let model = Model::serving("x:0", nodes()).asset("a:0", "words.txt").init("init");
     let what = "InitializeTableFromTextFileV2 reads a file";
     assert_eq!(model.lines(), [format!("info {what}: the asset `words.txt` [loading (init op)]")]);
-    // A signature is not fed the path: what the constant holds is read.
+    // A signature is not fed the path, so the constant is read.
     let nodes = vec![constant("a", &["/etc/hostname"]), node("y", "ReadFile", &["a"], [])];
     let model = Model::serving("y:0", nodes).asset("a:0", "words.txt");
     assert_eq!(model.lines(), ["danger ReadFile reads a file: `/etc/hostname` [`serving_default`]"]);
 }
 
 #[test]
-fn variables_hold_what_is_assigned_to_them() {
+fn variables_hold_assigned_values() {
     let variable = |name: &str, shared: &str| node(name, "VarHandleOp", &[], [("shared_name", text(shared))]);
     let nodes = |asset: pb::NodeDef| {
         vec![
@@ -132,10 +132,10 @@ fn variables_hold_what_is_assigned_to_them() {
     let lines = |nodes| Model::serving("y:0", nodes).asset("a:0", "words.txt").init("assign").lines();
     let placeholder = || nodes(node("a", "Placeholder", &[], []));
     assert_eq!(lines(placeholder()), ["info ReadFile reads a file: the asset `words.txt` [`serving_default`]"]);
-    // The signature might assign the constant that stands where the asset is fed.
+    // The signature may assign the constant that the asset's path replaces.
     let both = lines(nodes(constant("a", &["/etc/hostname"])));
     assert!(both[0].starts_with("danger ReadFile reads a file: `/etc/hostname`"), "{both:?}");
-    // Whatever else might write to it.
+    // Other ops that may write to it.
     let computed = ["danger ReadFile reads a file whose name is computed [`serving_default`]"];
     for other in [
         variable("w", "shared"),
@@ -180,11 +180,11 @@ fn saver(destination: &str, behind: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn savers_write_where_they_are_told() {
+fn savers_write_to_the_given_prefix() {
     let parts = [".part", "_temp/part"];
     let all = saver("file_prefix", &parts);
     assert!(
-        all.len() == 3 && all.iter().all(|line| line.starts_with("info ") && line.contains("it is told")),
+        all.len() == 3 && all.iter().all(|line| line.starts_with("info ") && line.contains("the caller gives")),
         "{all:?}"
     );
     let elsewhere = saver("elsewhere:output:0", &parts);
@@ -196,7 +196,7 @@ fn savers_write_where_they_are_told() {
 }
 
 #[test]
-fn savers_that_are_left_over_are_no_danger() {
+fn unused_savers_are_not_dangerous() {
     let nodes = vec![
         constant("prefix", &["model"]),
         node("save", "SaveV2", &["prefix"], []),
@@ -209,7 +209,7 @@ fn savers_that_are_left_over_are_no_danger() {
 }
 
 #[test]
-fn what_a_signature_is_fed_may_be_left_out() {
+fn inputs_of_a_signature_may_be_omitted() {
     let nodes = vec![constant("a", &["/a"]), node("r", "ReadFile", &["a"], []), node("y", "Identity", &["r"], [])];
     for fetch in ["y:0", "r:0"] {
         let model = Model::serving("y:0", nodes.clone()).signature("serving_default", "r:0", fetch);
@@ -218,15 +218,15 @@ fn what_a_signature_is_fed_may_be_left_out() {
 }
 
 #[test]
-fn what_is_fed_while_loading_need_not_run() {
+fn nodes_fed_during_loading_do_not_run() {
     let nodes = vec![constant("a", &["/a"]), node("r", "ReadFile", &["a"], []), node("init", "Identity", &["r"], [])];
     let model = Model::serving("x:0", nodes).asset("r:0", "words.txt").init("init");
     assert_eq!(model.lines(), ["warning ReadFile reads a file: `/a` []"]);
 }
 
-/// Python calls it by the object graph, which may name any function.
+/// Python calls it through the object graph, which may name any function.
 #[test]
-fn a_signature_without_outputs_may_run_what_nothing_else_reaches() {
+fn signature_without_outputs_may_run_everything_unreached() {
     let model = || {
         let nodes = vec![constant("a", &["/a"]), node("r", "ReadFile", &["a"], [])];
         Model::serving("x:0", nodes).signature("dump", "x:0", "x:0")

@@ -1,4 +1,4 @@
-//! Who may load what.
+//! Which models load with which trust.
 
 use super::graphs::{Model, constant, node};
 use crate::error::{ErrorKind, Result, Setting};
@@ -14,7 +14,7 @@ fn evil() -> Model {
     Model::serving("y:0", nodes)
 }
 
-/// What loading checks before it opens TensorFlow.
+/// The check that loading makes before it opens TensorFlow.
 fn check(model: Model, trust: &Trust) -> Result<()> {
     let (_folder, model) = model.open();
     trust.check(&model, model.meta_graph(None)?)
@@ -35,7 +35,7 @@ fn dangers_are_refused() {
     for trust in [Trust::ops(["WriteFile"]), Trust::ops(["ReadFile"]), Trust::ops(["MatMul"])] {
         assert_eq!(check(evil(), &trust).unwrap_err().kind(), ErrorKind::Untrusted);
     }
-    // What is trusted already has to be said again.
+    // Ops that are already trusted are listed again.
     let error = check(evil(), &Trust::ops(["ReadFile"])).unwrap_err();
     assert_eq!(error.hint().unwrap().settings(), [Setting::SetTo("trust", "ReadFile,WriteFile".into())]);
     for trust in [Trust::ops(["WriteFile", "ReadFile"]), Trust::Everything] {
@@ -44,7 +44,7 @@ fn dangers_are_refused() {
 }
 
 #[test]
-fn an_asset_that_climbs_out_is_trusted_with_everything_alone() {
+fn asset_outside_the_model_needs_full_trust() {
     let model = || Model::serving("x:0", vec![constant("a", &[""])]).asset("a:0", "../../x");
     for trust in [Trust::Nothing, Trust::ops(["ReadFile"])] {
         let error = check(model(), &trust).unwrap_err();
@@ -55,7 +55,7 @@ fn an_asset_that_climbs_out_is_trusted_with_everything_alone() {
 }
 
 #[test]
-fn warnings_and_what_nothing_reaches_are_let_through() {
+fn warnings_and_unreached_ops_do_not_refuse_a_model() {
     let nodes =
         vec![constant("path", &["words.txt"]), node("y", "ReadFile", &["path"], []), node("c", "Custom", &["y"], [])];
     assert!(check(Model::serving("c:0", nodes), &Trust::Nothing).is_ok());
@@ -63,7 +63,8 @@ fn warnings_and_what_nothing_reaches_are_let_through() {
     assert!(check(model, &Trust::Nothing).is_ok());
 }
 
-/// A graph without any op that can be dangerous is not walked: this one is too large to be (`too_many_signatures_over_too_large_a_graph`).
+/// A graph without dangerous ops is not walked: this one is too large
+/// (`too_many_signatures_over_a_large_graph_are_refused`).
 #[test]
 fn graph_without_dangerous_ops_is_not_walked() {
     let name = |number: usize| format!("n{number}");

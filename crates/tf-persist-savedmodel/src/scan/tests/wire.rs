@@ -1,5 +1,5 @@
-//! Ways to write a graph down that TensorFlow's protobuf reads otherwise than one would think. All but the last were tried on
-//! TensorFlow 2.21, which does what was hidden.
+//! Encodings of a graph that TensorFlow's protobuf reads in a surprising way. All but the last were tried on TensorFlow
+//! 2.21, which runs the hidden op.
 
 use tempfile::TempDir;
 use tf_persist_proto::protobuf::Message;
@@ -29,7 +29,7 @@ fn delimited_of(parts: &[(u64, &[u8])]) -> Vec<u8> {
     message
 }
 
-/// The model of these meta graphs, in their serialized form.
+/// A model of serialized meta graphs.
 fn open(meta_graphs: &[Vec<u8>]) -> (TempDir, SavedModel) {
     let folder = tempfile::tempdir().unwrap();
     let parts: Vec<(u64, &[u8])> = meta_graphs.iter().map(|it| (2, it.as_slice())).collect();
@@ -38,7 +38,7 @@ fn open(meta_graphs: &[Vec<u8>]) -> (TempDir, SavedModel) {
     (folder, model)
 }
 
-/// What is found of ops in a model with more fields in its meta graph.
+/// The findings about ops of a model with another field in its meta graph.
 fn with(model: Model, field: u64, bytes: &[u8]) -> Vec<String> {
     let mut meta_graph = model.proto.write_to_bytes().unwrap();
     delimited(&mut meta_graph, field, bytes);
@@ -53,9 +53,10 @@ fn info(tensor: &str, dtype: pb::DataType) -> pb::TensorInfo {
     info
 }
 
-/// TensorFlow runs what `__saved_model_init_op` names, whatever else that signature says, and feeds assets alone.
+/// TensorFlow runs the op that `__saved_model_init_op` names, ignores the rest of that signature, and feeds only
+/// assets.
 #[test]
-fn an_init_op_that_looks_like_a_signature() {
+fn init_op_in_a_signature_is_followed() {
     let mut model = writer();
     let mut signature = pb::SignatureDef::new();
     signature.inputs.insert("x".into(), info("evil:0", pb::DataType::DT_STRING));
@@ -64,9 +65,9 @@ fn an_init_op_that_looks_like_a_signature() {
     assert_eq!(model.lines(), [EVIL]);
 }
 
-/// An entry of a map whose value comes in parts: they are one.
+/// The parts of a value in a map's entry are merged.
 #[test]
-fn entries_of_maps_in_parts() {
+fn parts_of_map_values_are_merged() {
     let collection = delimited_of(&[(1, &delimited_of(&[(1, b"boot")]))]);
     let entry = |parts: &[(u64, &[u8])]| with(writer(), 4, &delimited_of(parts));
     assert_eq!(entry(&[(1, b"saved_model_main_op"), (2, &collection)]), [EVIL]);
@@ -83,10 +84,10 @@ fn entries_of_maps_in_parts() {
     }
 }
 
-/// A field of another type than its own is none to protobuf.
+/// Protobuf ignores mistyped fields.
 #[test]
-fn numbers_where_texts_belong() {
-    // An input that is a number does not move those behind it.
+fn mistyped_fields_are_ignored() {
+    // An input that is a number does not shift those behind it.
     let read = function("f", &["p", "q"], vec![node("r", "ReadFile", &["q"], [])], &[("r", "r:contents:0")]);
     let mut call = vec![0x18, 1];
     let nodes = node("y", "PartitionedCall", &["x", "a", "bad"], [("f", func("f"))]);
@@ -96,7 +97,7 @@ fn numbers_where_texts_belong() {
     let lines = with(model.functions(vec![read]), 2, &delimited_of(&[(1, &call)]));
     assert_eq!(lines, ["danger ReadFile reads a file: `/etc/hostname` [`serving_default`]"]);
 
-    // A tag that is a number is no tag: the first graph is the one that TensorFlow takes.
+    // A tag that is a number is ignored: TensorFlow takes the first graph.
     let mut first = writer().init("boot").proto.write_to_bytes().unwrap();
     delimited(&mut first, 1, &[0x20, 1]);
     let (_folder, model) = open(&[first, Model::serving("x:0", vec![]).proto.write_to_bytes().unwrap()]);
@@ -104,9 +105,9 @@ fn numbers_where_texts_belong() {
     assert_eq!(super::graphs::lines(&model.scan_tags(&tags).unwrap()), [EVIL]);
 }
 
-/// An attribute's name may stand behind its value.
+/// The key of an attribute may follow its value.
 #[test]
-fn a_name_behind_its_value() {
+fn key_may_follow_its_value() {
     let gradient = function("g", &[], vec![node("p", "PyFunc", &[], [])], &[]);
     let mut model = Model::serving("y:0", vec![]).functions(vec![gradient]);
     let library = model.proto.graph_def.mut_or_insert_default().library.mut_or_insert_default();

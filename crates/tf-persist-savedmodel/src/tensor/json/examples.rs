@@ -27,7 +27,7 @@ pub enum FeatureKind {
 
 impl FeatureKind {
     /// The kind of list for a parsed dtype; `None` for dtypes without a list in `tf.Example`.
-    pub(crate) fn of(dtype: DType) -> Option<Self> {
+    pub(crate) fn from_dtype(dtype: DType) -> Option<Self> {
         match dtype {
             DType::String => Some(Self::Bytes),
             DType::Float32 => Some(Self::Float),

@@ -3,7 +3,7 @@
 use tf_persist_proto::tensorflow::Example;
 use tf_persist_proto::tensorflow::feature::feature::Kind;
 
-use crate::examples::FeatureKind;
+use crate::example_features::FeatureKind;
 use crate::tensor::json::read_examples;
 
 fn kind(name: &str) -> Option<FeatureKind> {

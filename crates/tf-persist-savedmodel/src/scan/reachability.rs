@@ -1,4 +1,4 @@
-//! What each of a model's entry points reaches: nodes at the top, and functions with the way to them.
+//! What each entry point of a model reaches: nodes at the top, and functions with the call path to them.
 
 use std::collections::HashMap;
 
@@ -8,15 +8,15 @@ use super::index::{Index, TOP};
 use crate::graph::node_of;
 use crate::saved_model::{MetaGraph, SignatureDef, parse_tensor_name};
 
-/// Steps that a scan of a small graph may take, and those that each node more allows: a graph of a million nodes with ten
-/// signatures takes some tens of millions. A hostile file can have a hundred thousand signatures that all reach everything.
+/// The steps that a scan may take: a base for small graphs, and more for each node. A graph of a million nodes with ten
+/// signatures takes tens of millions. A hostile file can have a hundred thousand signatures that all reach everything.
 const BASE_STEPS: u64 = 4 << 20;
 const STEPS_PER_NODE: u64 = 64;
 
-/// What following a name by one tensor costs, in steps from node to node.
+/// The cost of following a name through one tensor, in steps from node to node.
 const NAME_STEPS: u64 = 8;
 
-/// What is fed to a tensor.
+/// The value that is fed to a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Feed<'a> {
     /// A signature's input.
@@ -27,7 +27,7 @@ pub(super) enum Feed<'a> {
     Asset(&'a str),
 }
 
-/// A place where a graph is entered: what is fetched or run, and what is fed.
+/// An entry point with what is fetched or run, and what is fed.
 #[derive(Debug)]
 pub(super) struct Root<'a> {
     pub(super) entry_point: EntryPoint,
@@ -35,16 +35,16 @@ pub(super) struct Root<'a> {
     feeds: HashMap<(&'a str, u32), Feed<'a>>,
 }
 
-/// The steps are used up.
+/// The scan used up its steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BudgetExceeded;
 
-/// Steps that are left.
+/// The steps that are left.
 #[derive(Debug)]
 pub(super) struct Budget(u64);
 
 impl Budget {
-    pub(super) fn of(index: &Index<'_>) -> Self {
+    pub(super) fn new(index: &Index<'_>) -> Self {
         let nodes: usize = index.bodies.iter().map(|body| body.nodes.len()).sum();
         Self(BASE_STEPS + STEPS_PER_NODE * nodes as u64)
     }
@@ -53,7 +53,7 @@ impl Budget {
         self.take(1)
     }
 
-    /// Takes what it cost to follow a name by so many tensors.
+    /// Takes the cost of following a name through this many tensors.
     pub(super) fn followed(&mut self, tensors: usize) -> Result<(), BudgetExceeded> {
         self.take(NAME_STEPS * tensors as u64)
     }
@@ -81,7 +81,7 @@ pub(super) fn roots<'a>(meta_graph: &'a MetaGraph) -> Vec<Root<'a>> {
     let operations = meta_graph.init_ops().iter().map(|init| init.operation.as_str());
     let tables = meta_graph.table_initializers().iter().map(String::as_str);
     add(EntryPoint::Init, operations.chain(tables).collect(), assets().collect());
-    // Loading runs the init op with the assets' paths fed.
+    // Loading runs the init op and feeds it the assets' paths.
     let is_init = |tensor: &&str| meta_graph.init_ops().iter().any(|init| init.operation == *tensor);
     for (signature, is_operation) in entry_points(meta_graph) {
         let outputs = signature.outputs.iter().flat_map(|(_, info)| info.tensor_names());
@@ -95,14 +95,15 @@ pub(super) fn roots<'a>(meta_graph: &'a MetaGraph) -> Vec<Root<'a>> {
     roots
 }
 
-/// A signature without outputs, which Python calls by the object graph: it may run whatever no other entry point reaches.
+/// A signature without outputs. Python calls it through the object graph, so it may run everything that no other entry
+/// point reaches.
 pub(super) fn unknown_root(meta_graph: &MetaGraph) -> Option<Root<'_>> {
     let signature = meta_graph.signatures().iter().find(|signature| signature.outputs.is_empty())?;
     Some(Root::new(EntryPoint::Signature(truncated(signature.name.as_bytes())), Vec::new(), Vec::new()))
 }
 
-/// What a client may ask for by name, and whether it is an operation among the signatures: those that are none for users can be
-/// asked for as well, of TensorFlow Serving and in Python.
+/// The signatures that a client may call by name, and whether each is an operation: TensorFlow Serving and Python run
+/// those as well.
 fn entry_points(meta_graph: &MetaGraph) -> impl Iterator<Item = (&SignatureDef, bool)> {
     let operations = meta_graph.operations().iter().map(|operation| (operation, true));
     meta_graph.signatures().iter().map(|signature| (signature, false)).chain(operations)
@@ -114,14 +115,15 @@ impl<'a> Root<'a> {
         Self { entry_point, targets, feeds: feeds.collect() }
     }
 
-    /// What is fed to an output of a node at the top.
+    /// The value that is fed to an output of a node at the top.
     pub(super) fn feed(&self, node: &str, output: u32) -> Option<Feed<'a>> {
         self.feeds.get(&(node, output)).copied()
     }
 
-    /// Whether an input at the top is fed in any case, so that its node need not run. An input `^node` makes it run all the same.
+    /// Whether an input at the top is always fed, so that its node does not run. A control input `^node` runs its node
+    /// regardless.
     ///
-    /// A signature's inputs may be left out where they are no placeholders: then the graph computes them.
+    /// Callers may omit a signature's inputs that are not placeholders: then the graph computes them.
     fn is_fed(&self, input: &str) -> bool {
         !matches!(self.entry_point, EntryPoint::Signature(_))
             && !input.starts_with('^')
@@ -129,16 +131,16 @@ impl<'a> Root<'a> {
     }
 }
 
-/// What was reached from one root. It is used for one after the other, because clearing it would take longer than filling it.
+/// What one root reaches. It is reused for each root: clearing it would take longer than filling it.
 pub(super) struct Reachable {
     round: u32,
     nodes: Vec<u32>,
     bodies: Vec<u32>,
-    /// From which body a body was reached first.
+    /// For each body, the body that reached it first.
     from: Vec<usize>,
     /// The functions reached in this round.
     pub(super) functions: Vec<usize>,
-    /// For each node of the top, where its calls begin in those of the top, which are sorted by node.
+    /// For each node of the top, the functions that it calls.
     calls: HashMap<usize, Vec<usize>>,
 }
 
@@ -158,26 +160,26 @@ impl Reachable {
         }
     }
 
-    pub(super) fn has_node(&self, place: usize) -> bool {
-        self.nodes[place] == self.round
+    pub(super) fn has_node(&self, node_index: usize) -> bool {
+        self.nodes[node_index] == self.round
     }
 
-    /// Whether a body is reached; the top always is.
+    /// Whether a body is reached. The top always is.
     pub(super) fn has_body(&self, body: usize) -> bool {
         body == TOP || self.bodies[body] == self.round
     }
 
-    /// The functions on the way to a body, itself the last.
-    pub(super) fn way(&self, body: usize) -> Vec<usize> {
-        let mut way: Vec<usize> = std::iter::successors(Some(body), |body| Some(self.from[*body]))
+    /// The call path to a body, which is its last element.
+    pub(super) fn call_path(&self, body: usize) -> Vec<usize> {
+        let mut path: Vec<usize> = std::iter::successors(Some(body), |body| Some(self.from[*body]))
             .take_while(|body| *body != TOP)
             .take(self.bodies.len())
             .collect();
-        way.reverse();
-        way
+        path.reverse();
+        path
     }
 
-    /// Goes on to the next root.
+    /// Walks from the next root.
     pub(super) fn walk(
         &mut self,
         index: &Index<'_>,
@@ -187,25 +189,29 @@ impl Reachable {
         self.round += 1;
         self.functions.clear();
         let top = &index.bodies[TOP];
-        let mut todo: Vec<usize> =
-            root.targets.iter().filter(|target| !root.is_fed(target)).filter_map(|it| top.place(node_of(it))).collect();
-        while let Some(place) = todo.pop() {
-            if std::mem::replace(&mut self.nodes[place], self.round) == self.round {
+        let mut todo: Vec<usize> = root
+            .targets
+            .iter()
+            .filter(|target| !root.is_fed(target))
+            .filter_map(|it| top.node_index(node_of(it)))
+            .collect();
+        while let Some(node_index) = todo.pop() {
+            if std::mem::replace(&mut self.nodes[node_index], self.round) == self.round {
                 continue;
             }
             budget.step()?;
-            for input in top.nodes[place].inputs() {
+            for input in top.nodes[node_index].inputs() {
                 budget.step()?;
                 if !root.is_fed(input) {
-                    todo.extend(top.place(node_of(input)));
+                    todo.extend(top.node_index(node_of(input)));
                 }
             }
-            if let Some(callees) = self.calls.get(&place) {
+            if let Some(callees) = self.calls.get(&node_index) {
                 let callees = callees.clone();
                 self.enter(index, TOP, callees.into_iter(), budget)?;
             }
         }
-        // In the order in which they were found, so that ways are short.
+        // Breadth first, so that call paths are short.
         let mut next = 0;
         while let Some(body) = self.functions.get(next).copied() {
             next += 1;
@@ -214,7 +220,7 @@ impl Reachable {
         Ok(())
     }
 
-    /// What nothing that was walked from reaches: everything, as if all of the top were run.
+    /// Marks everything as reached, as if all nodes of the top ran.
     pub(super) fn everything(&mut self, index: &Index<'_>) {
         self.round += 1;
         self.nodes.fill(self.round);

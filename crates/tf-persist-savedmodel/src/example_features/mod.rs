@@ -1,8 +1,8 @@
-//! `tf.Example`s: which features a signature's graph parses out of its string input, and of which types.
+//! Features of `tf.Example`s: which features a signature's graph parses from a string input, and their types.
 //!
-//! A serialized `tf.Example` is fed as a string; the graph takes it apart with an op that knows each feature by name and type
-//! (`tf.io.parse_example`). So what kind of list a number has to stand in can be read off the graph.
-//! [`read_examples`](crate::tensor::json::read_examples) makes examples of JSON with it.
+//! A serialized `tf.Example` is fed as a string. The graph parses it with an op that names each feature and its type
+//! (`tf.io.parse_example`), so the graph tells the kind of list that a feature needs.
+//! [`read_examples`](crate::tensor::json::read_examples) uses this to make examples from JSON.
 
 mod graph;
 
@@ -12,22 +12,23 @@ use crate::dtype::DType;
 use crate::saved_model::{MetaGraph, SavedModel, SignatureDef};
 pub use crate::tensor::json::FeatureKind;
 
-/// A string input whose strings the graph parses as `tf.Example`s.
+/// A string input that the graph parses as `tf.Example`s.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExampleInput {
-    /// The signature's name of it.
+    /// Its name in the signature.
     pub name: String,
-    /// The features that are parsed out of it, by name.
+    /// The features that are parsed, by name.
     pub features: BTreeMap<String, FeatureKind>,
-    /// Whether these are all: nothing else parses it that cannot be read here, such as a custom op.
+    /// Whether these are all features: no unknown op, such as a custom op, parses the input.
     pub is_complete: bool,
     /// Whether the graph parses its strings as `tf.SequenceExample`s: then examples cannot be made of `features`.
     pub is_sequence: bool,
 }
 
 impl SavedModel {
-    /// The inputs of a signature that take `tf.Example`s, in the signature's order, read off the graph without TensorFlow.
+    /// The inputs of a signature that take `tf.Example`s, in the signature's order, found in the graph without
+    /// TensorFlow.
     #[must_use]
     pub fn example_inputs(&self, meta_graph: &MetaGraph, signature: &SignatureDef) -> Vec<ExampleInput> {
         let parsed = graph::parsed(self.meta_graph_bytes(meta_graph), signature);
@@ -50,7 +51,7 @@ impl SavedModel {
             let mut features = BTreeMap::new();
             let mut doubtful = Vec::new();
             for (feature, kind) in own.iter().filter_map(|parsed| parsed.features.as_ref()).flatten() {
-                // What two ops parse as two kinds is no use to either: the values say what they are.
+                // Two ops parse it as different kinds, so the values decide.
                 if features.insert(feature.clone(), *kind).is_some_and(|before| before != *kind) {
                     doubtful.push(feature.clone());
                 }

@@ -1,4 +1,4 @@
-//! What something needs: the nodes and functions that can be reached from given nodes, and the variables they write.
+//! The nodes and functions that are reachable from given nodes, and the variables they write.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -6,7 +6,7 @@ use crate::dtype::DType;
 
 use super::{Body, Graph, HandleKind, HandleUse, called_functions, variable_kind};
 
-/// Nodes of the graph's top, and functions.
+/// The nodes of the graph's top and the functions that are reachable.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reachable {
     /// For each node, whether it is reached. Empty if none is.
@@ -15,39 +15,39 @@ pub(crate) struct Reachable {
 }
 
 impl Reachable {
-    /// What is reached from these nodes, given by their own name or a tensor's.
+    /// Everything reachable from these nodes or tensors.
     pub(crate) fn new<'r>(graph: &Graph<'_>, roots: impl IntoIterator<Item = &'r str>) -> Self {
         let mut reach = Self { nodes: vec![false; graph.nodes.len()], functions: BTreeSet::new() };
         reach.add_nodes(graph, roots);
         reach
     }
 
-    /// Whether a node is reached, given by its own name or a tensor's.
+    /// Whether the node with this name or tensor is reachable.
     pub(crate) fn has(&self, graph: &Graph<'_>, input: &str) -> bool {
-        graph.place(input).is_some_and(|place| self.nodes[place])
+        graph.node_index(input).is_some_and(|index| self.nodes[index])
     }
 
-    /// Whether the node at this place is reached.
-    pub(crate) fn has_index(&self, place: usize) -> bool {
-        self.nodes.get(place).copied().unwrap_or(false)
+    /// Whether the node with this index is reachable.
+    pub(crate) fn has_index(&self, index: usize) -> bool {
+        self.nodes.get(index).copied().unwrap_or(false)
     }
 
-    /// The functions that are reached.
+    /// The reachable functions.
     pub(crate) fn functions(&self) -> &BTreeSet<String> {
         &self.functions
     }
 
-    /// Adds nodes and all they need. Says whether anything was new.
+    /// Adds nodes and everything they need. Returns whether anything was new.
     pub(crate) fn add_nodes<'r>(&mut self, graph: &Graph<'_>, roots: impl IntoIterator<Item = &'r str>) -> bool {
-        let mut todo: Vec<usize> = roots.into_iter().filter_map(|root| graph.place(root)).collect();
+        let mut todo: Vec<usize> = roots.into_iter().filter_map(|root| graph.node_index(root)).collect();
         let mut is_new = false;
-        while let Some(place) = todo.pop() {
-            if std::mem::replace(&mut self.nodes[place], true) {
+        while let Some(index) = todo.pop() {
+            if std::mem::replace(&mut self.nodes[index], true) {
                 continue;
             }
             is_new = true;
-            let node = &graph.nodes[place];
-            todo.extend(node.input.iter().filter_map(|input| graph.place(input)));
+            let node = &graph.nodes[index];
+            todo.extend(node.input.iter().filter_map(|input| graph.node_index(input)));
             let mut called = Vec::new();
             called_functions(node, graph, |function| called.push(function));
             for function in called {
@@ -57,7 +57,7 @@ impl Reachable {
         is_new
     }
 
-    /// Adds a function and all it calls. Says whether it was new.
+    /// Adds a function and everything it calls. Returns whether it was new.
     pub(crate) fn add_function<'n>(&mut self, graph: &Graph<'n>, name: &'n str) -> bool {
         let mut todo = vec![name];
         let mut is_new = false;
@@ -72,19 +72,19 @@ impl Reachable {
     }
 }
 
-/// The variables that are written, each with the first op that was seen to.
+/// The variables that are written, each with an op that writes it.
 #[derive(Debug, Default)]
 pub(crate) struct WrittenVariables(BTreeMap<String, String>);
 
 impl WrittenVariables {
-    /// The variables of the graph's top that the reached nodes write: by any op that is not known to read, in the graph or in a
-    /// function.
+    /// The variables of the graph's top that reachable nodes write: by any op that is not known to only read, in the
+    /// graph or in a function.
     pub(crate) fn new(graph: &Graph<'_>, reach: &Reachable) -> Self {
         let mut writes = Self::default();
         let top = Body::top(graph);
         let mut bodies = Bodies::default();
-        for (place, node) in graph.nodes.iter().enumerate() {
-            let Some(kind) = variable_kind(node).filter(|_| reach.has_index(place)) else { continue };
+        for (index, node) in graph.nodes.iter().enumerate() {
+            let Some(kind) = variable_kind(node).filter(|_| reach.has_index(index)) else { continue };
             if let Some(op) = writer(graph, &top, reach, &mut bodies, &node.name, kind) {
                 writes.0.insert(node.name.clone(), op);
             }
@@ -97,7 +97,7 @@ impl WrittenVariables {
         self.0.contains_key(variable)
     }
 
-    /// The first op that was seen to write this variable.
+    /// An op that writes this variable.
     pub(crate) fn op(&self, variable: &str) -> Option<&str> {
         self.0.get(variable).map(String::as_str)
     }
@@ -110,7 +110,7 @@ impl WrittenVariables {
 /// The bodies of functions, each indexed once.
 type Bodies<'a> = HashMap<&'a str, Option<Body<'a>>>;
 
-/// The first op found that does something else with a variable than to read it.
+/// Finds an op that may write a variable.
 fn writer<'a>(
     graph: &Graph<'a>,
     top: &Body<'a>,
@@ -132,11 +132,11 @@ fn writer<'a>(
             }
         };
         let mut found: Vec<(Option<&'a str>, String)> = Vec::new();
-        for &(place, position) in body.consumers(&tensor) {
-            if function.is_none() && !reach.has_index(place) {
+        for &(index, position) in body.consumers(&tensor) {
+            if function.is_none() && !reach.has_index(index) {
                 continue;
             }
-            let node = &body.nodes[place];
+            let node = &body.nodes[index];
             match HandleUse::new(node, position, kind, graph) {
                 HandleUse::Read => {}
                 HandleUse::Other => return Some(node.op.clone()),
@@ -150,7 +150,7 @@ fn writer<'a>(
                     for callee in call.functions.iter().filter_map(|name| graph.function(name)) {
                         let Some(given) = callee.signature.input_arg.get(argument) else { continue };
                         found.push((Some(callee.signature.name.as_str()), given.name.clone()));
-                        // A handle that comes back may be this one.
+                        // A returned handle may be this one.
                         let returned = callee.signature.output_arg.iter().enumerate();
                         let handles = returned.filter(|(_, output)| output.type_.value() == DType::Resource.number());
                         found.extend(handles.map(|(index, _)| (function, body.output(node, index))));

@@ -13,7 +13,7 @@ fn inputs(model: &SavedModel, signature: &str) -> Vec<ExampleInput> {
 }
 
 #[test]
-fn keys_of_one_string_each_are_read_out_of_a_graph_of_tensorflow_1() {
+fn single_keys_are_read_from_a_graph_of_tensorflow_1() {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
     let model = SavedModel::open(models.join("tf1_graph/model")).unwrap();
     let found = inputs(&model, "regress");
@@ -24,7 +24,7 @@ fn keys_of_one_string_each_are_read_out_of_a_graph_of_tensorflow_1() {
     assert_eq!(inputs(&text, "serving_default"), []);
 }
 
-/// A graph whose function parses its second argument, and nothing its first.
+/// A graph with a function that parses only its second argument.
 fn model() -> SavedModel {
     let strings = |values: &[&str]| {
         let all: String = values.iter().map(|value| format!("string_val: \"{value}\" ")).collect();
@@ -71,7 +71,7 @@ fn model() -> SavedModel {
 }
 
 #[test]
-fn lists_of_keys_are_read_out_of_functions_and_belong_to_their_input() {
+fn lists_of_keys_are_read_from_functions_with_their_input() {
     let found = inputs(&model(), "f");
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!((found[0].name.as_str(), found[0].is_complete), ("e", true));

@@ -1,4 +1,4 @@
-//! The ops of a graph that parse `tf.Example`s, wherever they stand: in the graph itself or in functions that it calls.
+//! The ops that parse `tf.Example`s, in a graph and in functions that it calls.
 //!
 //! Source: `tensorflow/core/ops/parsing_ops.cc`.
 
@@ -12,9 +12,9 @@ use crate::ops::is_known_op;
 use crate::saved_model::{SignatureDef, parse_tensor_name};
 use crate::tensor::serialized;
 
-/// What one op parses.
+/// The features that one op parses.
 pub(super) struct Parsed {
-    /// The signature's input whose strings it parses, if that can be told.
+    /// The signature's input whose strings it parses, if it is known.
     pub(super) input: Option<String>,
     /// The features; `None` if they cannot be read.
     pub(super) features: Option<Vec<(String, FeatureKind)>>,
@@ -22,7 +22,7 @@ pub(super) struct Parsed {
     pub(super) is_sequence: bool,
 }
 
-/// A tensor's way to a constant or an input is not followed through more nodes.
+/// The number of nodes through which a tensor is followed to a constant or an input.
 const MAX_STEPS: usize = 1000;
 
 /// The memory that the keys of one op may take.
@@ -31,24 +31,24 @@ const MAX_KEY_BYTES: usize = 1 << 20;
 /// The memory that the keys of all ops together may take. Many ops may share a constant, which each of them decodes.
 const MAX_ALL_BYTES: usize = 64 << 20;
 
-/// The graph, or a function as it is called by one of the nodes.
+/// The graph, or a function as called by a node.
 struct Scope<'g, 'a> {
     nodes: HashMap<&'a str, &'g NodeView<'a>>,
     function: Option<&'g IndexedFunction<'a>>,
-    /// The scope of the call, and the node that calls.
+    /// The scope and the node of the call.
     caller: Option<(usize, &'g NodeView<'a>)>,
 }
 
 struct Walk<'g, 'a> {
     functions: HashMap<&'a str, &'g IndexedFunction<'a>>,
     scopes: Vec<Scope<'g, 'a>>,
-    /// The signature's inputs by the names of the nodes that are fed.
+    /// The signature's inputs by the nodes that are fed.
     fed: HashMap<String, String>,
-    /// What is left of [`MAX_ALL_BYTES`].
-    room: Cell<usize>,
+    /// The rest of [`MAX_ALL_BYTES`].
+    budget: Cell<usize>,
 }
 
-/// What the ops parse that a run of the signature reaches.
+/// The features that ops parse in a run of the signature.
 pub(super) fn parsed(meta_graph: &[u8], signature: &SignatureDef) -> Vec<Parsed> {
     let graph = IndexedGraph::new(meta_graph);
     let functions = graph.functions.iter().map(|function| (function.name, function)).collect();
@@ -56,7 +56,7 @@ pub(super) fn parsed(meta_graph: &[u8], signature: &SignatureDef) -> Vec<Parsed>
     let inputs = signature.inputs.iter().flat_map(|(key, info)| info.parts(key));
     let fed = inputs.filter_map(|part| Some((node_of(part.tensor)?, part.name.clone()))).collect();
     let top = Scope { nodes: by_name(&graph.nodes), function: None, caller: None };
-    let mut walk = Walk { functions, scopes: vec![top], fed, room: Cell::new(MAX_ALL_BYTES) };
+    let mut walk = Walk { functions, scopes: vec![top], fed, budget: Cell::new(MAX_ALL_BYTES) };
 
     let outputs = signature.outputs.iter().flat_map(|(key, info)| info.parts(key));
     let fetched = outputs.filter_map(|part| node_of(part.tensor));
@@ -66,11 +66,11 @@ pub(super) fn parsed(meta_graph: &[u8], signature: &SignatureDef) -> Vec<Parsed>
     let mut entered: HashSet<&str> = HashSet::new();
     let mut all = Vec::new();
     while let Some((scope, node)) = todo.pop() {
-        if !seen.insert(node.place()) || scope == 0 && walk.fed.contains_key(node.name) {
+        if !seen.insert(node.address()) || scope == 0 && walk.fed.contains_key(node.name) {
             continue;
         }
         all.extend(walk.parsed(scope, node));
-        // Of a function everything is run that has an effect, so it is looked at whole.
+        // TensorFlow runs all nodes of a function that have an effect.
         let called: Vec<&IndexedFunction<'_>> =
             node.calls().filter_map(|name| walk.functions.get(name).copied()).collect();
         for function in called {
@@ -94,7 +94,7 @@ fn by_name<'g, 'a>(nodes: &'g [NodeView<'a>]) -> HashMap<&'a str, &'g NodeView<'
 }
 
 impl<'g, 'a> Walk<'g, 'a> {
-    /// What a node parses; `None` if it parses nothing.
+    /// The features that a node parses; `None` if it parses nothing.
     fn parsed(&self, scope: usize, node: &'g NodeView<'a>) -> Option<Parsed> {
         let features = match node.op {
             "ParseExample" => self.of_single_keys(scope, node),
@@ -103,7 +103,7 @@ impl<'g, 'a> Walk<'g, 'a> {
             op if op.contains("Example") || op.starts_with("DecodeProto") || !is_known_op(op) => None,
             _ => return None,
         };
-        // Functions are looked into.
+        // The nodes of the called function are visited instead.
         if self.is_call(node) {
             return None;
         }
@@ -134,13 +134,13 @@ impl<'g, 'a> Walk<'g, 'a> {
         Some(all)
     }
 
-    /// The strings of a constant, through nodes that only hand on and into the calls of functions.
+    /// The strings of a constant, through nodes that pass it on and through calls of functions.
     fn constant(&self, scope: usize, input: &'a str) -> Option<Vec<Vec<u8>>> {
         let node = self.follow(scope, input, |_, node| node.op == "Const")?;
         let value = node.tensor_attr("value")?;
-        self.room.set(self.room.get().checked_sub(value.len())?);
+        self.budget.set(self.budget.get().checked_sub(value.len())?);
         let strings = serialized::decode(&value.message(), MAX_KEY_BYTES).ok()?;
-        self.room.set(self.room.get().saturating_sub(strings.len() * size_of::<Vec<u8>>()));
+        self.budget.set(self.budget.get().saturating_sub(strings.len() * size_of::<Vec<u8>>()));
         Some(strings.strings().ok()?.iter().map(<[u8]>::to_vec).collect())
     }
 
@@ -150,7 +150,7 @@ impl<'g, 'a> Walk<'g, 'a> {
         self.fed.get(node.name).cloned()
     }
 
-    /// The first node on the way back from a tensor, along first inputs, that is looked for.
+    /// The first node with `is_wanted` on the path backwards from a tensor along first inputs.
     fn follow(
         &self,
         mut scope: usize,
@@ -164,7 +164,7 @@ impl<'g, 'a> Walk<'g, 'a> {
                 if is_wanted(scope, node) {
                     return Some(node);
                 }
-                // What comes out of a function is not what went in first.
+                // The output of a function is not its first input.
                 if self.is_call(node) {
                     return None;
                 }
@@ -172,7 +172,7 @@ impl<'g, 'a> Walk<'g, 'a> {
             } else {
                 let place = here.function?.inputs.iter().position(|argument| argument.name == name)?;
                 let (outer, call) = here.caller?;
-                // Calls hand their inputs on as they stand; loops and branches do not.
+                // Calls pass their inputs on unchanged; loops and branches do not.
                 if !call.op.ends_with("PartitionedCall") && !self.functions.contains_key(call.op) {
                     return None;
                 }
@@ -203,5 +203,5 @@ fn with_kinds(keys: &[Vec<u8>], types: &[DType]) -> Option<Vec<(String, FeatureK
         return None;
     }
     let pairs = keys.iter().zip(types);
-    pairs.map(|(key, dtype)| Some((String::from_utf8(key.clone()).ok()?, FeatureKind::of(*dtype)?))).collect()
+    pairs.map(|(key, dtype)| Some((String::from_utf8(key.clone()).ok()?, FeatureKind::from_dtype(*dtype)?))).collect()
 }
