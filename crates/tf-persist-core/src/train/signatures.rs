@@ -49,7 +49,7 @@ pub(super) fn check_trains(artefact: &SavedModel, meta_graph: &MetaGraph, signat
 /// Checks that a signature measures, and does not train on the validation data.
 ///
 /// Writes prove nothing: Keras keeps metrics in variables, and the `evaluate` of the exporter resets them. So names decide, as in
-/// [`Training`](crate::Training).
+/// `Training` of tf-persist-savedmodel.
 pub(super) fn check_evaluates(
     artefact: &SavedModel,
     meta_graph: &MetaGraph,
