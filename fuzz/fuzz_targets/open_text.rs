@@ -14,7 +14,7 @@ fuzz_target!(|data: &[u8]| {
         let _ = model.check(meta_graph);
         let _ = (model.training(meta_graph).to_string(), model.assets(meta_graph), meta_graph.custom_ops().len());
         for signature in meta_graph.signatures() {
-            let _ = (signature.to_string(), signature.input_tensors(), signature.output_count());
+            let _ = (signature.to_string(), signature.input_tensors(), signature.output_tensors(None).is_ok());
         }
     }
 });
