@@ -24,6 +24,7 @@ mod route;
 mod settings;
 mod signature_state;
 mod task;
+mod turns;
 mod verify;
 mod workers;
 
@@ -36,6 +37,7 @@ pub(crate) use queue::VersionWorkers;
 pub(crate) use route::run_inline;
 pub use settings::{BatchingSettings, RunSettings};
 pub(crate) use task::deadline_exceeded;
+pub(crate) use turns::Turn;
 
 /// The inputs of one request. Their names, dtypes and shapes are checked against the signature.
 #[derive(Debug, Clone)]

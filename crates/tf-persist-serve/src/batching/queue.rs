@@ -16,6 +16,7 @@ use super::policy::BatchPolicy;
 use super::route::Route;
 use super::signature_state::SignatureState;
 use super::task::{BatchTask, deadline_exceeded};
+use super::turns::{Turn, Turns};
 use super::workers::RunWorkers;
 use super::{InferenceRequest, InferenceResponse};
 use crate::api::Api;
@@ -99,6 +100,11 @@ impl BatchQueue {
         Ok(Admitted { signature, request, rows })
     }
 
+    /// Whether requests may share runs now.
+    pub(crate) fn shares_runs(&self) -> bool {
+        self.state.batchable.max_rows(&self.state.policy) > 1
+    }
+
     /// Runs a request in this thread, by itself.
     fn run_alone(&self, admitted: &Admitted<'_>) -> Result<InferenceResponse, Status> {
         if self.state.policy.explicit && admitted.rows.is_some() {
@@ -166,6 +172,7 @@ impl Drop for InFlightGuard<'_> {
 pub(crate) struct VersionWorkers {
     policy: Arc<BatchPolicy>,
     workers: Arc<RunWorkers>,
+    turns: Turns,
 }
 
 impl VersionWorkers {
@@ -174,7 +181,16 @@ impl VersionWorkers {
     pub(crate) fn new(model: &str, folder: &Path, settings: &super::RunSettings) -> Result<Self, Status> {
         let policy = Arc::new(BatchPolicy::from_settings(settings, folder)?);
         let workers = Arc::new(RunWorkers::new(model, policy.clone()));
-        Ok(Self { policy, workers })
+        let turns = Turns::new(&policy);
+        Ok(Self { policy, workers, turns })
+    }
+
+    /// Waits until a large request may be decoded and run.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` if too many wait.
+    pub(crate) async fn turn(&self) -> Result<Turn, Status> {
+        self.turns.acquire().await
     }
 
     /// Whether a request of the version still runs or waits.

@@ -103,6 +103,14 @@ impl Drop for RunWorkers {
     }
 }
 
+/// How TensorFlow Serving begins the error for a full queue.
+const FULL: &str = "The batch scheduling queue to which this task was submitted is full; currently";
+
+/// Error for a request that finds too many others waiting.
+pub(super) fn too_many_waiting(waiting: usize, limit: usize) -> Status {
+    Status::new(Code::Unavailable, format!("{FULL} {waiting} requests wait and at most {limit} may"))
+}
+
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics while the lock is held, so the queue is consistent.
@@ -110,11 +118,9 @@ impl Inner {
     }
 
     fn check_capacity(&self, state: &State, task: &BatchTask) -> Result<(), Status> {
-        const FULL: &str = "The batch scheduling queue to which this task was submitted is full; currently";
         let (policy, waiting) = (&self.policy, state.waiting.len());
         if waiting >= policy.max_waiting {
-            let text = format!("{FULL} {waiting} requests wait and at most {} may", policy.max_waiting);
-            return Err(Status::new(Code::Unavailable, text));
+            return Err(too_many_waiting(waiting, policy.max_waiting));
         }
         if let (Some(max), Some(rows)) = (policy.max_enqueued_batches, task.rows) {
             let waiting = task.state.waiting_rows.load(Ordering::Relaxed);

@@ -92,13 +92,14 @@ pub(super) async fn predict(
     let PredictRequest { inputs, output_filter: outputs, .. } = request;
     // A request that takes long to decode takes long to run.
     let long = (length > OFFLOAD_BYTES).then(LongWait::begin);
+    let turn = if long.is_some() { servable.large_request_turn().await? } else { None };
     let inputs = {
         let served = served.clone();
         offload_if(length > OFFLOAD_BYTES, move || decode_inputs(&served.signature, &inputs)).await?
     };
     metrics.record_phase(Phase::Decode, start.elapsed());
     let answer = inference::run(&served, InferenceRequest { inputs, outputs, deadline }).await?;
-    drop(long);
+    drop((turn, long));
     let start = Instant::now();
     let form = if state.settings().grpc.tensor_content { Form::Content } else { Form::Fields };
     let size: usize = answer.iter().map(|(_, tensor)| tensor.memory()).sum();

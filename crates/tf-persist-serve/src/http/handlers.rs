@@ -91,7 +91,12 @@ async fn predict(
     let deadline = deadline(state, started);
     // A request that takes long to decode takes long to run.
     let long = request_body.is_large().then(LongWait::begin);
+    let mut turn = None;
     let DecodedPredict { servable, served, format, inputs } = if request_body.is_large() {
+        // A model that cannot be found is reported by the decoder, in its turn.
+        if let Ok(servable) = state.models().find(&route.model, &route.version) {
+            turn = before_deadline(deadline, servable.large_request_turn()).await?;
+        }
         let (state, route) = (state.clone(), route.clone());
         offload(move || decode_predict(&state, &route, request_body)).await?
     } else {
@@ -103,7 +108,7 @@ async fn predict(
     let call = InferenceRequest { inputs, outputs: Vec::new(), deadline };
     inference::check_predict_method(&servable, &served)?;
     let answer = before_deadline(deadline, inference::predict(&served, call)).await?;
-    drop(long);
+    drop((turn, long));
     let ran = Instant::now();
 
     let size: usize = answer.iter().map(|(_, tensor)| tensor.len()).sum();

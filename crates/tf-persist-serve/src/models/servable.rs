@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tf_persist_core::{LoadedModel, Signature};
 
-use crate::batching::{self, BatchQueue};
+use crate::batching::{self, BatchQueue, Turn};
 use crate::metrics::Metrics;
 use crate::status::Status;
 
@@ -82,6 +82,18 @@ impl Servable {
     pub(crate) fn batching(&self) -> impl Iterator<Item = (&str, (bool, String))> {
         let served = self.signatures.iter().filter_map(|(name, served)| Some((name, served.as_ref().ok()?)));
         served.map(|(name, served)| (name.as_str(), served.queue.batching()))
+    }
+
+    /// Waits until a large request may be decoded and run. Requests that may share runs do not wait, because only decoded
+    /// requests can be combined.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` if too many wait.
+    pub(crate) async fn large_request_turn(&self) -> Result<Option<Turn>, Status> {
+        let shares_runs = |(_, served): &(String, Result<Arc<ServedSignature>, Status>)| {
+            served.as_ref().is_ok_and(|served| served.queue.shares_runs())
+        };
+        if self.signatures.iter().any(shares_runs) { Ok(None) } else { self.runs.turn().await.map(Some) }
     }
 
     /// Whether an abandoned run still goes on.

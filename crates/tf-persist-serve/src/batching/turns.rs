@@ -1,0 +1,109 @@
+//! The order in which large requests of one version are decoded and run.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tf_persist_core::Code;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::policy::BatchPolicy;
+use crate::status::Status;
+
+/// Admits as many large requests, from decoding to the end of the run, as the version may run at once. The others wait in
+/// order of arrival.
+///
+/// Decoding ahead of the runs gains nothing: the threads that decode compete with those that run, and the decoded tensors
+/// of waiting requests evict each other from the processor's cache.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    permits: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    max_waiting: usize,
+}
+
+/// Held by a large request until its run has ended.
+#[derive(Debug)]
+pub(crate) struct Turn(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+impl Turns {
+    pub(super) fn new(policy: &BatchPolicy) -> Self {
+        let permits = Arc::new(Semaphore::new(policy.runs_at_once.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { permits, waiting: AtomicUsize::new(0), max_waiting: policy.max_waiting }
+    }
+
+    /// Waits for a turn.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` if too many requests wait.
+    pub(super) async fn acquire(&self) -> Result<Turn, Status> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Ok(Turn(permit));
+        }
+        let waiting = Waiting::enter(&self.waiting);
+        if waiting.before >= self.max_waiting {
+            return Err(super::workers::too_many_waiting(waiting.before, self.max_waiting));
+        }
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        // The semaphore is never closed.
+        permit.map(Turn).map_err(|_| Status::new(Code::Unavailable, "The server is stopping"))
+    }
+}
+
+/// Counts a request while it waits, even if its client disconnects.
+struct Waiting<'t> {
+    count: &'t AtomicUsize,
+    before: usize,
+}
+
+impl<'t> Waiting<'t> {
+    fn enter(count: &'t AtomicUsize) -> Self {
+        Self { count, before: count.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turns(at_once: usize, max_waiting: usize) -> Turns {
+        Turns { permits: Arc::new(Semaphore::new(at_once)), waiting: AtomicUsize::new(0), max_waiting }
+    }
+
+    #[tokio::test]
+    async fn requests_are_admitted_in_order_of_arrival() {
+        let turns = turns(1, 8);
+        let first = turns.acquire().await.unwrap();
+        let order = std::sync::Mutex::new(Vec::new());
+        let waiter = async |number: usize| {
+            let _turn = turns.acquire().await.unwrap();
+            order.lock().unwrap().push(number);
+        };
+        let release = async {
+            assert_eq!(turns.waiting.load(Ordering::Relaxed), 3);
+            drop(first);
+        };
+        tokio::join!(waiter(1), waiter(2), waiter(3), release);
+        assert_eq!(*order.lock().unwrap(), [1, 2, 3]);
+        assert_eq!(turns.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn too_many_waiting_requests_are_rejected() {
+        let turns = turns(1, 1);
+        let _held = turns.acquire().await.unwrap();
+        let (waits, refused) = (turns.acquire(), turns.acquire());
+        let refused = tokio::select! {
+            biased;
+            _ = waits => panic!("the turn is taken"),
+            refused = refused => refused.err().unwrap(),
+        };
+        assert_eq!(refused.code, Code::Unavailable);
+        assert!(refused.message.contains("1 requests wait and at most 1 may"), "{}", refused.message);
+    }
+}
