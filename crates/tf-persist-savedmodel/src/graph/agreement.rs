@@ -281,6 +281,18 @@ fn mistyped_fields_of_graphs_and_functions_are_ignored() {
     same(&arguments, |argument| [argument, &message(&[(3, Value::Bytes(b"1")), (16, Value::Bytes(b"1"))])].concat());
 }
 
+#[test]
+fn fields_of_functions_may_be_in_any_order() {
+    for index in [1, 2] {
+        same(&[FUNCTION], |function| {
+            let mut all: Vec<_> = fields(function).collect();
+            let signature = all.remove(0);
+            all.insert(index, signature);
+            message(&all)
+        });
+    }
+}
+
 /// The paths of the entries of attributes, or of fields in them.
 fn attrs(further: &[u32]) -> Vec<Vec<u32>> {
     [NODE, NODE_OF_FUNCTION].map(|node| [node, &[5], further].concat()).into()
