@@ -113,7 +113,7 @@ impl OpLibraryError {
         &self.problem
     }
 
-    /// A would help, where that is known.
+    /// What would help, where that is known.
     #[must_use]
     pub fn hint(&self) -> Option<Hint> {
         Some(match &self.problem {

@@ -153,7 +153,7 @@ impl RuntimeError {
         &self.tried
     }
 
-    /// A would help.
+    /// What would help.
     #[must_use]
     pub fn hint(&self) -> Hint {
         match self.found() {

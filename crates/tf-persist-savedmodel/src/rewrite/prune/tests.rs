@@ -325,3 +325,18 @@ fn known_condition_is_followed_into_functions() {
     // The condition may be another where the original is called.
     assert!(nodes.contains(&"first = Case(number:y:0, a)".to_owned()), "{nodes:#?}");
 }
+
+#[test]
+fn lists_of_arguments_are_not_counted_as_one() {
+    let mut definition = branches("is_training");
+    let graph = definition.graph_def.mut_or_insert_default();
+    // The list takes the first two inputs, so `flag` is `x`, which is unknown.
+    graph.node.push(call("listed", "listed", &["x", "is_training", "x"]));
+    let case = branches_of(node("case", "Case", &["flag", "flag"]), &["zero", "one"]);
+    let mut listed = function("listed", &["numbers", "flag"], vec![case]);
+    listed.signature.mut_or_insert_default().input_arg[0].number_attr = "N".into();
+    graph.library.mut_or_insert_default().function = vec![listed];
+    let nodes = settled(&definition);
+    let cases: Vec<&String> = nodes.iter().filter(|node| node.starts_with("case = ")).collect();
+    assert_eq!(cases, ["case = Case(flag, flag)"]);
+}
