@@ -1,4 +1,5 @@
-//! Arbitrary bytes as a pack, unchanged and with the digest corrected: an error, or a model whose parts can all be read.
+//! Arbitrary bytes as a pack, unchanged and with the digest corrected: an error, or a model whose parts can all be
+//! read.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

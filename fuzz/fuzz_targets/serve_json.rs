@@ -12,7 +12,8 @@ fuzz_target!(|data: &[u8]| {
         let dtype = DType::from_number(number);
         for inputs in [&[("x", dtype)][..], &[("x", dtype), ("y", DType::Float32)]] {
             match body.tensors(inputs, &|_| false) {
-                // Tensors that were read can be written, except for scalars in the row format, which no request contains.
+                // Tensors that were read can be written, except for scalars in the row format, which no request
+                // contains.
                 Ok((format, tensors)) => {
                     let empty = tensors.iter().all(|(_, tensor)| tensor.is_empty());
                     let answer = predict_response(format, &tensors);

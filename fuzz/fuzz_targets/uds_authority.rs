@@ -1,5 +1,5 @@
-//! Arbitrary bytes over a UNIX socket. The rewriting of `:authority` does not depend on how the bytes are split into reads, changes
-//! bytes only to `-`, and leaves a rewritten stream as it is.
+//! Arbitrary bytes over a UNIX socket. The rewriting of `:authority` does not depend on how the bytes are split into
+//! reads, changes bytes only to `-`, and leaves a rewritten stream as it is.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -37,8 +37,8 @@ impl Recording {
         self.cases.push(json!({ "signature": signature, "inputs": inputs, "outputs": outputs }));
     }
 
-    /// Runs the same requests on the model in `folder`, on its export, and on both in Python, eagerly and in a v1 session; every
-    /// bit must be the same.
+    /// Runs the same requests on the model in `folder`, on its export, and on both in Python, eagerly and in a v1
+    /// session; every bit must be the same.
     fn check(self, folder: &Path) {
         let meta = json!({ "tags": ["serve"], "tolerance": { "atol": 0.0, "rtol": 0.0 }, "cases": self.cases });
         fs::write(folder.join("meta.json"), meta.to_string()).unwrap();
@@ -296,7 +296,7 @@ fn invalid_models_are_refused_before_anything_is_written() {
     let more = || GraphSignature::new("more").input("x", "x");
     refused(with(more().output("y", "line:1")), "output `y` of signature `more`: the operation `line` has no output 1");
     refused(with(more().output("y", "slope")), "output `y` of signature `more`");
-    refused(with(more().input("steps", "steps").output("y", "line")), "`steps` is a variable, which is not fed");
+    refused(with(more().input("steps", "steps").output("y", "line")), "`steps` is a variable, which cannot be fed");
     let wrong = PartialShape::new(vec![Some(2), None]);
     refused(with(more().shape(wrong).output("y", "line")), "the shape [2, -1] is declared, and the graph has [-1]");
     refused(line.builder(&vocabulary).asset("x", &vocabulary), "`x` is float32, and a path is a string");

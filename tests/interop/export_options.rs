@@ -30,8 +30,9 @@ fn real_models_answer_after_every_export() {
     every_form(&plain.collect::<Vec<_>>(), &dev);
 }
 
-/// Exports each model pruned, frozen and both; with all recorded signatures, with the default ones, and with each one alone; to folders
-/// and to packs. Runs the recorded cases in both languages. `round_trip.rs` tests exports without options.
+/// Exports each model pruned, frozen and both; with all recorded signatures, with the default ones, and with each one
+/// alone; to folders and to packs. Runs the recorded cases in both languages. `round_trip.rs` tests exports without
+/// options.
 #[expect(clippy::print_stdout, reason = "shows the differences, and why models cannot be frozen")]
 pub(crate) fn every_form(all: &[Recorded], folder: &Path) {
     let work = tempfile::tempdir().unwrap();
@@ -78,8 +79,8 @@ struct Forms<'a> {
 }
 
 impl Forms<'_> {
-    /// Exports a model with these options, to a folder and to a pack, and runs the cases of its signatures. Returns the signatures, or
-    /// `None` if the model cannot be exported with these options.
+    /// Exports a model with these options, to a folder and to a pack, and runs the cases of its signatures. Returns the
+    /// signatures, or `None` if the model cannot be exported with these options.
     fn check(&mut self, source: &Path, way: &str, options: SaveOptions) -> Option<Vec<String>> {
         let name = source.file_name().unwrap().to_str().unwrap();
         let (target, pack) = (self.work.join(way).join(name), self.work.join(format!("{name}_{way}.tfpack")));
@@ -153,8 +154,8 @@ fn some_cases(recorded: &Path, folder: &Path, signatures: &[String]) -> Recorded
     cases
 }
 
-/// Constants, tables and initial values that kept and removed parts share, branches that are not taken, custom gradients, and variables
-/// that no saver restores.
+/// Constants, tables and initial values that kept and removed parts share, branches that are not taken, custom
+/// gradients, and variables that no saver restores.
 #[test]
 fn dependent_parts_are_kept() {
     let work = tempfile::tempdir().unwrap();

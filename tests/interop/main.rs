@@ -1,5 +1,5 @@
-//! Interop tests against Python TensorFlow, over the models of `models/` and, where `TF_PERSIST_CORPUS` names it, a corpus of
-//! real models of TensorFlow 1.0 to 2.21.
+//! Interop tests against Python TensorFlow, over the models of `models/` and, where `TF_PERSIST_CORPUS` names it, a
+//! corpus of real models of TensorFlow 1.0 to 2.21.
 //!
 //! A test starts Python only once, because importing TensorFlow takes seconds.
 

@@ -1,7 +1,7 @@
 //! Op libraries of packages, one in C++ and one in Rust of our own, and their errors.
 //!
-//! Registered ops stay in the process and would affect other tests, so each test runs in a process of its own: this binary with the
-//! name of one ignored test.
+//! Registered ops stay in the process and would affect other tests, so each test runs in a process of its own: this
+//! binary with the name of one ignored test.
 
 use std::env;
 use std::fs;
@@ -91,7 +91,8 @@ fn examples_round_trip() {
     assert!(error.contains("`start` has 1 points and `end` 3"), "{error}");
 }
 
-/// A decision forest whose initialiser gets the path of one file and reads all of them: the export keeps the files and the initialiser.
+/// A decision forest whose initialiser gets the path of one file and reads all of them: the export keeps the files and
+/// the initialiser.
 fn forest_without_library(forest: &Path) {
     let work = tempfile::tempdir().unwrap();
     let model = SavedModel::open(forest).unwrap();

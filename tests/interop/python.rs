@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use tf_persist_testing::root;
 
-/// Runs a module of `python/`, such as `checks.check_export`, and returns its standard output. Panics with all output if it fails.
+/// Runs a module of `python/`, such as `checks.check_export`, and returns its standard output. Panics with all output
+/// if it fails.
 pub(crate) fn run(module: &str, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
     let python = interpreter();
     let output = Command::new(&python)

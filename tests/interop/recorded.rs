@@ -154,7 +154,8 @@ impl Recorded {
     }
 }
 
-/// The library behind an entry of `custom_op_libs`: one of `examples/`, or a package as in `tensorflow-text==2.21.1: FILES`.
+/// The library behind an entry of `custom_op_libs`: one of `examples/`, or a package as in `tensorflow-text==2.21.1:
+/// FILES`.
 fn op_library(entry: &str) -> PathBuf {
     match entry {
         "moving_average_op" => crate::op_libraries::moving_average(),

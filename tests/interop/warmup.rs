@@ -1,4 +1,5 @@
-//! Recorded requests of real models have the same answers in the model and in its export, and Python's TensorFlow reads the file.
+//! Recorded requests of real models have the same answers in the model and in its export, and Python's TensorFlow reads
+//! the file.
 
 use std::path::Path;
 

@@ -21,7 +21,7 @@ pub(crate) struct LoadArgs {
     /// "serve"]
     #[arg(long, value_name = "TAGS")]
     pub(crate) tags: Option<String>,
-    /// Load a library of further ops, or the ones of an installed pip package, before the model; repeatable; also
+    /// Load a library of further ops, or those of an installed pip package, before the model; repeatable; also
     /// TF_PERSIST_OP_LIBRARIES, separated by colons
     #[arg(long, value_name = "FILE.so|PACKAGE")]
     pub(crate) op_library: Vec<PathBuf>,
@@ -69,17 +69,17 @@ impl LoadArgs {
     }
 
     /// Loads a model. Errors that do not need TensorFlow are found before it is opened.
-    pub(crate) fn load(&self, artefact: &SavedModel) -> anyhow::Result<LoadedModel> {
+    pub(crate) fn load(&self, saved_model: &SavedModel) -> anyhow::Result<LoadedModel> {
         if self.op_libraries().is_empty() {
-            artefact.check_ops(artefact.meta_graph(self.tag_list().as_deref())?)?;
+            saved_model.check_ops(saved_model.meta_graph(self.tag_list().as_deref())?)?;
         }
-        let model = artefact.load(self.options()?)?;
+        let model = saved_model.load(self.options()?)?;
         if let [first, rest @ ..] = model.ignored_attributes() {
             let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
             error::warn(&format!(
                 "TensorFlow {} does not know {first}{more}, and runs `{}` without",
                 model.runtime().version(),
-                artefact.path().display()
+                saved_model.path().display()
             ));
         }
         Ok(model)

@@ -13,8 +13,8 @@ use signal_hook::low_level;
 /// Shells add this to the number of the signal that ended a process, for its exit code.
 const SIGNALLED: i32 = 128;
 
-/// Signals this soon after the first count as the same: `timeout` and supervisors send one to the process and one to
-/// its group.
+/// Signals within this time after the first are ignored: `timeout` and supervisors send one signal to the process and
+/// the same one to its group.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Whether SIGINT or SIGTERM has requested a stop.
@@ -26,12 +26,12 @@ impl Stop {
     /// From now on, the first such signal is recorded and calls `on_first`, and those within a second after it are
     /// ignored. The next one ends the process at once, whatever its threads are doing.
     pub(crate) fn on_signals(on_first: impl FnOnce(&'static str) + Send + 'static) -> anyhow::Result<Self> {
-        let which = Arc::new(AtomicUsize::new(0));
+        let first_signal = Arc::new(AtomicUsize::new(0));
         let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen for signals")?;
-        let note = Arc::clone(&which);
+        let record = Arc::clone(&first_signal);
         let listen = move || {
             let Some(first) = signals.forever().next() else { return };
-            note.store(first as usize, Ordering::Relaxed);
+            record.store(first as usize, Ordering::Relaxed);
             on_first(if first == SIGINT { "SIGINT" } else { "SIGTERM" });
             thread::sleep(AT_ONCE);
             signals.pending().for_each(drop);
@@ -40,7 +40,7 @@ impl Stop {
             }
         };
         thread::Builder::new().name("signals".into()).spawn(listen).context("cannot listen for signals")?;
-        Ok(Self(which))
+        Ok(Self(first_signal))
     }
 
     /// The exit code for the signal that requested a stop, if any did.

@@ -1,5 +1,5 @@
-//! A model born in Rust: built with the tensorflow crate's ops, trained by its Adadelta on handwritten digits, and written as a
-//! SavedModel that Python, TensorFlow Serving and `tf-persist` load, run and train on.
+//! A model born in Rust: built with the tensorflow crate's ops, trained by its Adadelta on handwritten digits, and
+//! written as a SavedModel that Python, TensorFlow Serving and `tf-persist` load, run and train on.
 //!
 //! ```sh
 //! cargo run --example born_in_rust -- my_digits
@@ -7,8 +7,8 @@
 //! python -c 'import tensorflow as tf; print(tf.saved_model.load("my_digits").signatures["train"])'
 //! ```
 //!
-//! The data are `train.npz` and `validate.npz` of `models/digits_trainable`: `image` (float32, n × 8 × 8 × 1, 0 to 1) and `y`, the
-//! labels (int64, n).
+//! The data are `train.npz` and `validate.npz` of `models/digits_trainable`: `image` (float32, n × 8 × 8 × 1, 0 to 1)
+//! and `y`, the labels (int64, n).
 
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
@@ -236,8 +236,8 @@ fn dense(name: &str, input: impl Into<Output>, size: [usize; 2], scope: &mut Sco
     Ok((vec![kernel, bias], sum.into()))
 }
 
-/// Gradients that wait for each other. `Optimizer::minimize` would change a layer's kernel while the gradient of the layer
-/// before it is still read through it, and the steps would differ from run to run.
+/// Gradients that wait for each other. `Optimizer::minimize` would change a layer's kernel while the gradient of the
+/// layer before it is still read through it, and the steps would differ from run to run.
 fn all_before_any(gradients: Vec<Gradient>, scope: &mut Scope) -> Result<Vec<Gradient>> {
     let all: Vec<Operation> =
         gradients.iter().flat_map(|(gradient, _)| gradient).map(|it| it.operation.clone()).collect();

@@ -4,8 +4,8 @@
 //! cargo run --example digits -- models/digits/model models/digits/held_out.npz
 //! ```
 //!
-//! The second file has what the model was not trained on: `image` (float32, n × 8 × 8 × 1, 0 to 1), `label` (int64, n) and
-//! `probabilities` (float32, n × 10), as Python computed them.
+//! The second file has what the model was not trained on: `image` (float32, n × 8 × 8 × 1, 0 to 1), `label` (int64, n)
+//! and `probabilities` (float32, n × 10), as Python computed them.
 
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
@@ -37,9 +37,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err(format!("{held_out} lacks image, label or probabilities").into());
     };
 
-    let artefact = SavedModel::open(&model)?;
-    println!("{}", artefact.signature("serving_default")?);
-    let model = artefact.load(LoadOptions::default())?;
+    let saved_model = SavedModel::open(&model)?;
+    println!("{}", saved_model.signature("serving_default")?);
+    let model = saved_model.load(LoadOptions::default())?;
     let answer = model.signature("serving_default")?.run([("image", &image)])?;
     let probabilities = answer["probabilities"].view::<f32>()?;
 

@@ -1,5 +1,5 @@
-//! Side by side with the tensorflow crate (tensorflow-rust): code that builds graphs with it runs in the same process, over the
-//! same libtensorflow, once a [`Runtime`] is open. Before that its calls panic.
+//! Side by side with the tensorflow crate (tensorflow-rust): code that builds graphs with it runs in the same process,
+//! over the same libtensorflow, once a [`Runtime`] is open. Before that its calls panic.
 
 use tensorflow::TensorType;
 use tf_persist_savedmodel::tensor::{Element, Tensor};
@@ -24,7 +24,7 @@ impl Runtime {
     /// A tensor with the elements of one of the tensorflow crate, copied once.
     ///
     /// # Errors
-    /// If the memory cannot be had.
+    /// If the memory cannot be allocated.
     pub fn from_tensorflow_rust<T: Element + TensorType>(&self, tensor: &tensorflow::Tensor<T>) -> Result<Tensor> {
         let shape: Vec<usize> = tensor.dims().iter().map(|size| *size as usize).collect();
         let count = tf_persist_savedmodel::element_count(&shape)?;

@@ -1,7 +1,7 @@
 //! Threads within an op belong to the process: its first session decides how many there are.
 //!
-//! Needs libtensorflow (`TF_PERSIST_LIBTENSORFLOW`, or the repository's `.venv`); without it, says so and passes. One test alone: no
-//! other session may be the first of this process.
+//! Needs libtensorflow (`TF_PERSIST_LIBTENSORFLOW`, or the repository's `.venv`); without it, says so and passes. One
+//! test alone: no other session may be the first of this process.
 
 use tf_persist_core::runtime::{Runtime, Search};
 use tf_persist_core::{LoadOptions, LoadedModel};

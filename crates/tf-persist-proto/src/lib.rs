@@ -3,28 +3,29 @@
 //! - [`tensorflow`]: `SavedModel`s, graphs, tensors, checkpoints, object graphs and session options.
 //! - [`serving`]: requests, answers, logs and configuration files of TensorFlow Serving.
 //!
-//! Messages and enums of the top level stand directly in these two modules. What a message has nested in it, its oneofs
-//! included, is in a module of the file it comes from: `tensorflow::attr_value::attr_value::Value`.
+//! Top-level messages and enums are directly in these two modules. Types nested in a message, its oneofs included, are
+//! in a module named after the file: `tensorflow::attr_value::attr_value::Value`.
 //!
 //! The code follows the [`protobuf`] crate, which is re-exported here in the one version that fits it, as is [`bytes`]:
 //!
 //! - Fields that a newer schema added are kept in `special_fields` and written back, unless they are groups.
 //! - A `bytes` field is a [`bytes::Bytes`]: [`parse`] makes it a slice of the buffer, which lives as long as the last
 //!   such slice.
-//! - A `map` field is a `BTreeMap`: entries are written in the order of their keys, so a message is always written as the
-//!   same bytes.
+//! - A `map` field is a `BTreeMap`: entries are written in the order of their keys, so a message is always written as
+//!   the same bytes.
 //!
 //! # Where it comes from
 //!
 //! Two directories of this crate belong together:
 //!
-//! - `protos/`: the schemas, as text. They were printed from the descriptors in the Python wheels `tensorflow-cpu` 2.21.0
-//!   and `tensorflow-serving-api` 2.21.0. A few files of TensorFlow Serving that are in no wheel were written by hand from
-//!   the public schema of release 2.20.0, and say so.
+//! - `protos/`: the schemas, as text. They were printed from the descriptors in the Python wheels `tensorflow-cpu`
+//!   2.21.0 and `tensorflow-serving-api` 2.21.0. A few files of TensorFlow Serving that are in no wheel were written by
+//!   hand from the public schema of release 2.20.0, and say so.
 //! - `src/generated/`: the Rust made of them by `protobuf-codegen` 3.7.2, without `protoc`. Never edit it.
 //!
-//! `scripts/gen_protos` regenerates the second from the first, with `--check` compares them, and with `--protos` prints the
-//! schemas anew from the wheels. Generated code demands the `protobuf` crate of its own version, to the patch level.
+//! `scripts/gen_protos` regenerates the second from the first, with `--check` compares them, and with `--protos` prints
+//! the schemas anew from the wheels. Generated code demands the `protobuf` crate of its own version, to the patch
+//! level.
 //!
 //! # Untrusted input
 //!
@@ -32,16 +33,16 @@
 //!
 //! - Messages nested more than 100 deep are refused.
 //! - A length that lies costs at most 80 MB of reserved memory, never touched, before it is refused.
-//! - Small input can still become a large message: a node of four bytes, with one empty attribute, takes 4.9 KB, because
-//!   the map reserves eleven [`AttrValue`](tensorflow::AttrValue)s. Limit the length of what is parsed.
-//! - Read text with [`text_format`]. [`protobuf::text_format`] has no limit of depth: it overflows the stack on input nested
-//!   some hundreds deep. It also panics, where overflow is checked, on octal escapes such as `\779`.
+//! - Small input can still become a large message: a node of four bytes, with one empty attribute, takes 4.9 KB,
+//!   because the map reserves eleven [`AttrValue`](tensorflow::AttrValue)s. Limit the length of what is parsed.
+//! - Read text with [`text_format`]. [`protobuf::text_format`] has no limit of depth: it overflows the stack on input
+//!   nested some hundreds deep. It also panics, where overflow is checked, on octal escapes such as `\779`.
 //! - Read large messages field by field with [`wire`], which copies nothing and does not recurse.
 
 use bytes::Bytes;
 use protobuf::{CodedInputStream, Message};
 
-// The generated files ask for most of this themselves; repeated, it holds whatever the generator does.
+// The generated files allow most of this themselves; repeated here, it does not depend on the generator.
 #[rustfmt::skip]
 #[allow(clippy::all, clippy::too_many_lines, missing_debug_implementations, missing_docs, rustdoc::all, unreachable_pub)]
 mod generated;
@@ -56,11 +57,12 @@ pub use protobuf;
 ///
 /// # Errors
 ///
-/// Where `bytes` is no such message: cut off inside a field, nested too deep, or with a length that leads out of it. Cut
-/// off between two fields of the top level, it is a whole message all the same, and nothing here can tell.
+/// If `bytes` is not such a message: cut off inside a field, nested too deep, or with a length beyond its end. A
+/// message that is cut off between two top-level fields is valid, and cannot be detected.
 pub fn parse<M: Message>(bytes: &Bytes) -> protobuf::Result<M> {
     let mut input = CodedInputStream::from_tokio_bytes(bytes);
-    // Without a limit, nested messages and packed fields that claim more bytes than there are end quietly with the buffer.
+    // Without a limit, nested messages and packed fields that claim more bytes than there are end quietly with the
+    // buffer.
     input.push_limit(bytes.len() as u64)?;
     let mut message = M::new();
     message.merge_from(&mut input)?;
@@ -78,7 +80,7 @@ pub mod tensorflow {
         trackable_object_graph, types, variable, verifier_config, versions,
     };
 
-    // The artefact.
+    // SavedModels.
     pub use crate::generated::fingerprint::FingerprintDef;
     pub use crate::generated::meta_graph::{AssetFileDef, CollectionDef, MetaGraphDef, SignatureDef, TensorInfo};
     pub use crate::generated::saved_model::SavedModel;
@@ -136,7 +138,7 @@ pub mod tensorflow {
     pub use crate::generated::rpc_options::RPCOptions;
     pub use crate::generated::verifier_config::VerifierConfig;
 
-    // What a run reports.
+    // Statistics of a run.
     pub use crate::generated::allocation_description::AllocationDescription;
     pub use crate::generated::cost_graph::CostGraphDef;
     pub use crate::generated::error_codes::Code;
@@ -148,7 +150,7 @@ pub mod tensorflow {
 
 /// TensorFlow Serving's types: package `tensorflow.serving`.
 ///
-/// Of its gRPC services, the descriptors are in the files `prediction_service`, `model_service` and `session_service`.
+/// The descriptors of its gRPC services are in the files `prediction_service`, `model_service` and `session_service`.
 pub mod serving {
     pub use crate::generated::{
         classification, file_system_storage_path_source, get_model_metadata, get_model_status, inference, input,

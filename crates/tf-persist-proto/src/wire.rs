@@ -1,15 +1,15 @@
 //! The wire format of protocol buffers, read field by field, without copying and without recursion.
 //!
-//! Source: <https://protobuf.dev/programming-guides/encoding/>. What the library needs of a model it reads in this way, and
-//! leaves the rest untouched: decoding all of a graph takes forty times the memory of the file. It is public for those who read
-//! other hostile messages, such as a server's requests.
+//! Source: <https://protobuf.dev/programming-guides/encoding/>. The library reads the
+//! parts of a model that it needs in this way: decoding a whole graph takes forty times the memory of the file. It is
+//! public for code that reads other hostile messages, such as a server's requests.
 
-/// Why bytes are no message, and where.
+/// Why bytes are not a message, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WireError {
-    /// The byte at which it shows.
+    /// The offset of the byte.
     pub offset: usize,
-    /// What is wrong there.
+    /// The reason, without the offset.
     pub reason: &'static str,
 }
 
@@ -21,7 +21,7 @@ impl std::fmt::Display for WireError {
     }
 }
 
-/// What a field holds.
+/// The value of a field.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
     /// An integer, enum or bool.
@@ -52,7 +52,7 @@ impl<'a> Value<'a> {
         self.bytes().and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
     }
 
-    /// The number of an integer, enum or bool field. Protobuf cuts what does not fit, and so does a cast of this.
+    /// The number of an integer, enum or bool field. Protobuf truncates numbers that do not fit, as an `as` cast does.
     #[must_use]
     #[inline]
     pub fn int(self) -> Option<i64> {
@@ -71,7 +71,7 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// A reader at the begin of a message.
+    /// A reader at the beginning of a message.
     #[must_use]
     #[inline]
     pub fn new(bytes: &'a [u8]) -> Self {
@@ -85,16 +85,16 @@ impl<'a> Reader<'a> {
         self.position
     }
 
-    /// Goes to a position, which lies in the bytes or at their end.
+    /// Moves to a position, at most the end of the bytes.
     #[inline]
     pub fn seek(&mut self, position: usize) {
         self.position = position.min(self.bytes.len());
     }
 
-    /// The next field, which must end before a position: where the message that it stands in ends.
+    /// The next field, which must end by this position, the end of its message.
     ///
     /// # Errors
-    /// If there is no whole field up to there.
+    /// If no whole field ends by this position.
     #[inline]
     pub fn next_until(&mut self, end: usize) -> Result<(u32, Value<'a>), WireError> {
         let mut inner = Self { bytes: &self.bytes[..end.min(self.bytes.len())], position: self.position };
@@ -111,7 +111,7 @@ impl<'a> Reader<'a> {
     /// The next field's number and value, or `None` at the end.
     ///
     /// # Errors
-    /// If the bytes are no field.
+    /// If the bytes are not a field.
     #[expect(clippy::should_implement_trait, reason = "an iterator would go on after an error")]
     #[inline]
     pub fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, WireError> {
@@ -121,7 +121,7 @@ impl<'a> Reader<'a> {
         }
         let tag = self.varint()?;
         let field = u32::try_from(tag >> 3).ok().filter(|field| (1..1 << 29).contains(field));
-        let Some(field) = field else { return Err(self.error(start, "a field number that cannot be")) };
+        let Some(field) = field else { return Err(self.error(start, "an invalid field number")) };
         let value = match tag & 7 {
             0 => Value::Varint(self.varint()?),
             1 => Value::Fixed64(u64::from_le_bytes(self.fixed(start)?)),
@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
             5 => Value::Fixed32(u32::from_le_bytes(self.fixed(start)?)),
             // Groups went out of use before TensorFlow was written, and the protobuf crate would lose them on rewrite.
             3 | 4 => return Err(self.error(start, "a group, which no TensorFlow message has")),
-            _ => return Err(self.error(start, "a field type that cannot be")),
+            _ => return Err(self.error(start, "an invalid field type")),
         };
         Ok(Some((field, value)))
     }
@@ -232,9 +232,9 @@ mod tests {
         assert_eq!(reason(&[0x80]), "the data ends inside a number");
         assert_eq!(reason(&[0x0d, 1, 2]), "the data ends inside a number");
         assert_eq!(reason(&[0x08; 1]), "the data ends inside a number");
-        assert_eq!(reason(&[0x00, 1]), "a field number that cannot be");
+        assert_eq!(reason(&[0x00, 1]), "an invalid field number");
         assert_eq!(reason(&[0x0b]), "a group, which no TensorFlow message has");
-        assert_eq!(reason(&[0x0e]), "a field type that cannot be");
+        assert_eq!(reason(&[0x0e]), "an invalid field type");
         assert_eq!(reason(&[0x12, 5, 1]), "a length that goes beyond the end of the data");
         // A length of 2^60.
         let huge = [0x12, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10];

@@ -7,7 +7,7 @@
 //! A folder belongs to the process that holds a lock (`flock`) on its file `lock`. The kernel releases the lock when
 //! the process ends, in whatever way, so neither process ids nor the age of a folder decide whether it is in use. Locks
 //! of other machines may be invisible here: a folder that was not made on this machine since its start is only deleted
-//! if it is old and on a local file system. A folder without that file belongs to somebody else.
+//! if it is old and on a local file system. A folder without that file was not made by this program.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -39,18 +39,18 @@ const FILE: &str = "file";
 /// The most bytes of the target's name that are kept: the whole name must fit into 255 bytes.
 const MAX_NAME: usize = 100;
 
-/// The age of a folder that nobody can still be writing to.
+/// The age after which no process can still be writing to a folder.
 const LONG: Duration = Duration::from_secs(24 * 3600);
 
-/// The attempts to create a folder, if somebody deletes it before it is locked.
+/// The attempts to create a folder, if another process deletes it before it is locked.
 const TRIES: usize = 16;
 
 /// A private, hidden folder, deleted with its contents when it is dropped.
 #[derive(Debug)]
 pub struct Scratch {
-    /// Dropped before the lock, so that nobody else deletes it meanwhile.
+    /// Dropped before the lock, so that no other process deletes it meanwhile.
     folder: TempDir,
-    /// `None` if the file system has no locks: then the folder's name is one that nobody deletes.
+    /// `None` if the file system has no locks: then the folder has a name that is never cleaned up.
     _lock: Option<File>,
 }
 

@@ -1,6 +1,7 @@
-//! Opens every SavedModel of the corpus, and compares what is said of it with what Python TensorFlow said (`meta.json`).
+//! Opens every SavedModel of the corpus, and compares the result with that of Python TensorFlow (`meta.json`).
 //!
-//! Needs `TF_PERSIST_CORPUS`, the folder with `dev/` and `negative/`; without it, says so and passes. TensorFlow is not needed.
+//! Needs `TF_PERSIST_CORPUS`, the folder with `dev/` and `negative/`; without it, says so and passes. TensorFlow is not
+//! needed.
 
 #![allow(clippy::print_stderr)]
 

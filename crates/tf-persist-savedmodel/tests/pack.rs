@@ -115,7 +115,7 @@ fn what_is_taken_out_is_what_was_packed() {
 
         packed.save(&out, SaveOptions::default()).unwrap();
         let (mut before, after) = (files(folder), files(&out));
-        // What is no part of a model is left behind.
+        // Other files of the folder are left out.
         let graph = model.file().file_name().unwrap().to_str().unwrap();
         before.retain(|name, _| name == graph || PARTS.contains(&name.split('/').next().unwrap()));
         assert!(before == after, "{about}: {:?} instead of {:?}", after.keys(), before.keys());
@@ -135,7 +135,7 @@ fn equal_folders_make_equal_packs() {
         let (a, b) = (work.path().join("a"), work.path().join("some/where/else"));
         copy(&model(name), &a, false);
         copy(&model(name), &b, true);
-        // What is not part of a model is no part of a pack; nor are empty folders.
+        // A pack has only the files of the model, and no empty folders.
         fs::write(b.join("README.md"), "mine").unwrap();
         fs::create_dir_all(b.join("assets.extra/empty")).unwrap();
         let bytes = |folder: &Path| SavedModel::open(folder).unwrap().to_bytes().unwrap();
@@ -187,7 +187,7 @@ fn what_leads_out_of_the_model_or_cannot_be_named_is_refused() {
     let link = |to: &'static str, name: &'static str| move |folder: &Path| symlink(to, folder.join(name)).unwrap();
     refused("file", &link("../../secret", "assets/link.txt"), "outside the model");
     refused("folder", &link("/etc", "assets.extra"), "outside the model");
-    refused("loop", &link(".", "assets/loop"), "it stands in");
+    refused("loop", &link(".", "assets/loop"), "a folder that contains it");
     refused("nowhere", &link("nowhere", "assets/link"), "assets/link");
     refused("backslash", &|folder: &Path| fs::write(folder.join("assets/a\\b"), "").unwrap(), "backslash");
     refused("newline", &|folder: &Path| fs::write(folder.join("assets/a\nb"), "").unwrap(), "control character");
@@ -195,7 +195,7 @@ fn what_leads_out_of_the_model_or_cannot_be_named_is_refused() {
         let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff");
         fs::write(folder.join("assets").join(name), "").unwrap();
     };
-    refused("no_text", &no_text, "no UTF-8");
+    refused("no_text", &no_text, "not valid UTF-8");
     let cut = |folder: &Path| fs::write(folder.join("variables/variables.data-00000-of-00001"), "x").unwrap();
     refused("cut", &cut, "too few");
 }
@@ -223,7 +223,7 @@ fn targets_are_replaced_only_if_they_are_packs() {
     assert!(matches!(text.save(at("a/b/m.tfpack"), plain.clone()), Err(Error::Exists { .. })));
     assert!(matches!(plain.check_target(at("a/b/m.tfpack")), Err(Error::Exists { .. })));
     symlink("a/b/m.tfpack", at("link.tfpack")).unwrap();
-    // What is open stays what it was, whatever takes its name.
+    // An open file keeps its contents if another file takes its name.
     let opened = SavedModel::open(at("link.tfpack")).unwrap();
     text.save(at("link.tfpack"), over.clone()).unwrap();
     assert!(at("link.tfpack").is_symlink());

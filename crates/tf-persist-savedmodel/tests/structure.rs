@@ -40,7 +40,7 @@ fn code(file: &Path) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The paths that a tree of a `use` stands for: `a::{b, c::{d, e}}`.
+/// The paths in the tree of a `use`: `a::{b, c::{d, e}}`.
 fn paths(tree: &str) -> Vec<String> {
     let tree = tree.trim();
     let Some((prefix, rest)) = tree.split_once('{') else { return vec![tree.to_owned()] };
@@ -83,8 +83,8 @@ fn exported(src: &Path) -> BTreeMap<String, String> {
     let code = code(&root.unwrap());
     let uses = code.split("pub use ").skip(1).filter_map(|rest| rest.split(';').next()).flat_map(paths);
     let uses = uses.filter_map(|path| {
-        let (room, rest) = path.split_once("::")?;
-        Some((rest.rsplit([':', ' ']).next()?.to_owned(), room.to_owned()))
+        let (module, rest) = path.split_once("::")?;
+        Some((rest.rsplit([':', ' ']).next()?.to_owned(), module.to_owned()))
     });
     uses.collect()
 }
@@ -96,15 +96,15 @@ fn imports(src: &Path) -> Imports {
     let mut imports = Imports::new();
     for file in files {
         let name = file.strip_prefix(src).unwrap().components().next().unwrap();
-        let room = Path::new(name.as_os_str()).file_stem().unwrap().to_string_lossy().into_owned();
-        if matches!(room.as_str(), "lib" | "main") {
+        let module = Path::new(name.as_os_str()).file_stem().unwrap().to_string_lossy().into_owned();
+        if matches!(module.as_str(), "lib" | "main") {
             continue;
         }
         for path in references(&code(&file)) {
             let first = path.split([':', ' ']).next().unwrap_or_default();
             let other = exported.get(first).map_or(first, String::as_str);
-            if other != room && (src.join(other).with_extension("rs").exists() || src.join(other).is_dir()) {
-                imports.entry(room.clone()).or_default().entry(other.to_owned()).or_insert_with(|| file.clone());
+            if other != module && (src.join(other).with_extension("rs").exists() || src.join(other).is_dir()) {
+                imports.entry(module.clone()).or_default().entry(other.to_owned()).or_insert_with(|| file.clone());
             }
         }
     }
@@ -137,11 +137,11 @@ fn no_folders_of_a_crate_import_each_other() {
         let mut imports = imports(&src);
         if name == "tf-persist-serve" {
             // Files at its root, such as `settings.rs` and `state.rs`, connect the folders; only folders are compared.
-            imports.retain(|room, _| src.join(room).is_dir());
+            imports.retain(|module, _| src.join(module).is_dir());
         }
         assert!(imports.len() >= 5, "{name}: {imports:?}");
-        for room in imports.keys() {
-            let Some(circle) = circle(&imports, room) else { continue };
+        for module in imports.keys() {
+            let Some(circle) = circle(&imports, module) else { continue };
             let files: Vec<_> = circle.windows(2).map(|pair| &imports[&pair[0]][&pair[1]]).collect();
             panic!("{name}: {} by {files:#?}", circle.join(" → "));
         }

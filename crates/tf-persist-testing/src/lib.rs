@@ -1,5 +1,5 @@
-//! Helpers that the tests of several crates share. A dev-dependency only, and without dependencies of its own: every crate of the
-//! workspace can use it.
+//! Helpers that the tests of several crates share. A dev-dependency only, and without dependencies of its own: every
+//! crate of the workspace can use it.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests panic, and say what is skipped")]
 
@@ -44,8 +44,8 @@ pub fn corpus(test: &str) -> Option<PathBuf> {
     corpus
 }
 
-/// The cases of TensorFlow Serving and their models: `TF_PERSIST_CONFORMANCE`, or `conformance` beside the corpus. If there are none,
-/// says that `test` is skipped.
+/// The cases of TensorFlow Serving and their models: `TF_PERSIST_CONFORMANCE`, or `conformance` beside the corpus. If
+/// there are none, says that `test` is skipped.
 #[must_use]
 pub fn conformance(test: &str) -> Option<PathBuf> {
     let beside_corpus =
@@ -100,8 +100,8 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Runs a test in a process of its own: one that counts threads, files or memory, or that other tests must not slow down. `test` is the
-/// test's full name in its binary.
+/// Runs a test in a process of its own: one that counts threads, files or memory, or that other tests must not slow
+/// down. `test` is the test's full name in its binary.
 ///
 /// # Panics
 /// If the test fails.

@@ -1,7 +1,7 @@
 //! The part of TensorFlow's C API that an op needs (`tensorflow/c/ops.h`, `kernels.h`, `tf_tensor.h`, `tf_status.h`).
 //!
-//! TensorFlow is already in the process when an op library is loaded, so nothing is linked or opened: the library is found by the name
-//! that it was loaded under, with `RTLD_NOLOAD`.
+//! TensorFlow is already in the process when an op library is loaded, so nothing is linked or opened: the library is
+//! found by the name that it was loaded under, with `RTLD_NOLOAD`.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::OnceLock;
@@ -12,7 +12,8 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 pub(crate) const DOUBLE: c_int = 2;
 pub(crate) const INVALID_ARGUMENT: c_int = 3;
 
-/// `RTLD_NOLOAD`: finds only libraries that are already open. libloading does not define it, since not every system has it.
+/// `RTLD_NOLOAD`: finds only libraries that are already open. libloading does not define it, since not every system has
+/// it.
 const RTLD_NOLOAD: c_int = if cfg!(target_os = "macos") { 0x10 } else { 0x4 };
 
 /// The names of the library with the kernel API: in Python's wheels and in the C tarballs, on Linux and macOS.

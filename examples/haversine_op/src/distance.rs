@@ -3,8 +3,8 @@
 /// The Earth's mean radius in kilometres (IUGG).
 const RADIUS: f64 = 6371.0088;
 
-/// The distance along a great circle between two points, latitude and longitude in degrees (R. W. Sinnott, "Virtues of the Haversine",
-/// Sky and Telescope 68, 1984).
+/// The distance along a great circle between two points, latitude and longitude in degrees (R. W. Sinnott, "Virtues of
+/// the Haversine", Sky and Telescope 68, 1984).
 pub(crate) fn kilometres(from: [f64; 2], to: [f64; 2]) -> f64 {
     let [from, to] = [from, to].map(|point| point.map(f64::to_radians));
     let half = |index: usize| ((to[index] - from[index]) / 2.0).sin().powi(2);

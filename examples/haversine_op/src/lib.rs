@@ -6,15 +6,16 @@
 //! tf.load_op_library("target/release/libhaversine_op.so").haversine(start, end)   # in Python
 //! ```
 //!
-//! It is built without TensorFlow, and works with any release that has the kernel API in C (`tensorflow/c/kernels.h` and
-//! `tensorflow/c/ops.h`), which is stable between releases, unlike the C++ API. Three files:
+//! It is built without TensorFlow, and works with any release that has the kernel API in C (`tensorflow/c/kernels.h`
+//! and `tensorflow/c/ops.h`), which is stable between releases, unlike the C++ API. Three files:
 //!
 //! - `distance.rs` has the arithmetic, without TensorFlow;
 //! - `api.rs` has the part of the C API that the op needs, resolved in the process that loads the library;
 //! - `lib.rs` describes and registers the op, and has the callback of each run.
 
-// A library for C needs unsafe code. Each block states why it is sound; the workspace's crates have unsafe code only in `ffi/`.
-// A block is a sequence of C calls under one argument, so that the example reads like the C API's documentation.
+// A library for C needs unsafe code. Each block states why it is sound; the workspace's crates have unsafe code only in
+// `ffi/`. A block is a sequence of C calls under one argument, so that the example reads like the C API's
+// documentation.
 #![allow(unsafe_code, clippy::multiple_unsafe_ops_per_block)]
 
 mod api;
@@ -26,8 +27,8 @@ use std::ptr;
 use api::{Api, Builder, Context, DOUBLE, INVALID_ARGUMENT, ShapeContext, Status, Tensor};
 use distance::kilometres;
 
-/// The dynamic linker runs the functions in `.init_array` when `TF_LoadLibrary` or `tf.load_op_library` opens the library. TensorFlow
-/// takes the ops that they register as the library's ops.
+/// The dynamic linker runs the functions in `.init_array` when `TF_LoadLibrary` or `tf.load_op_library` opens the
+/// library. TensorFlow takes the ops that they register as the library's ops.
 #[used]
 #[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
 #[cfg_attr(target_os = "macos", unsafe(link_section = "__DATA,__mod_init_func"))]
@@ -118,8 +119,8 @@ fn distances(api: &Api, context: *mut Context) -> Result<(), String> {
     }
     let count = start.points().len();
     let dims = [count as i64];
-    // SAFETY: context and dims are live; the length is that of a tensor of this shape. The tensor is deleted below, which frees
-    // the handle but not the output.
+    // SAFETY: context and dims are live; the length is that of a tensor of this shape. The tensor is deleted below,
+    // which frees the handle but not the output.
     let (output, code) = unsafe {
         let status = (api.new_status)();
         let output = (api.allocate_output)(context, 0, DOUBLE, dims.as_ptr(), 1, count * size_of::<f64>(), status);
@@ -132,7 +133,8 @@ fn distances(api: &Api, context: *mut Context) -> Result<(), String> {
     }
     let output = Handle { api, tensor: output };
     if count > 0 {
-        // SAFETY: TensorFlow's tensors are aligned for every element type, this one has room for `count`, and nothing else refers to it yet.
+        // SAFETY: TensorFlow's tensors are aligned for every element type, this one has room for `count`, and nothing
+        // else refers to it yet.
         let kilometres_out = unsafe { std::slice::from_raw_parts_mut((api.tensor_data)(output.tensor).cast(), count) };
         for ((start, end), out) in start.points().iter().zip(end.points()).zip(kilometres_out) {
             *out = kilometres(*start, *end);
@@ -185,8 +187,8 @@ impl<'a> Input<'a> {
     /// The points.
     fn points(&self) -> &[[f64; 2]] {
         let Handle { api, tensor } = &self.0;
-        // SAFETY: the tensor is live; it is [n, 2] doubles, row by row, so `n` pairs can be read; none where it is empty, when the
-        // pointer may be null.
+        // SAFETY: the tensor is live; it is [n, 2] doubles, row by row, so `n` pairs can be read; none where it is
+        // empty, when the pointer may be null.
         unsafe {
             match (api.dim)(*tensor, 0) {
                 count @ 1.. => std::slice::from_raw_parts((api.tensor_data)(*tensor).cast(), count as usize),

@@ -11,7 +11,7 @@ use crate::common_args::{Format, tolerance};
 pub(crate) struct DiffArgs {
     /// A SavedModel: its folder, or a .tfpack file
     pub(crate) a: PathBuf,
-    /// Another one
+    /// The model to compare it with
     pub(crate) b: PathBuf,
     /// Compare only the meta graphs with these tags (comma list; "" is the empty set)
     #[arg(long, value_name = "TAGS")]

@@ -48,7 +48,7 @@ pub(crate) struct ExportArgs {
     /// The format of the report
     #[arg(long, value_enum, default_value = "text")]
     pub(super) format: Format,
-    /// Accepted as in `run`, and not needed: nothing is loaded
+    /// Accepted as in `run`, without effect: nothing is loaded
     #[arg(long, value_name = "FILE.so|PACKAGE")]
     pub(super) op_library: Vec<PathBuf>,
     #[command(flatten)]

@@ -100,7 +100,7 @@ fn signature(signature: &SignatureDef) -> Value {
 }
 
 /// A default value as JSON; null if it cannot be read or is too long for a report. NaN and infinities, which JSON has
-/// no numbers for, stand in text.
+/// no numbers for, are text.
 fn default_value(value: &DefaultValue) -> Value {
     let DefaultValue::Tensor(tensor) = value else { return Value::Null };
     let mut text = Vec::new();

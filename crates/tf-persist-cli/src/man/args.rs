@@ -6,7 +6,7 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
-    /// Write a page for each command into this folder, which exists, instead of printing the page of `tf-persist`
+    /// Write a page for each command into this folder, which must exist, instead of printing the page of `tf-persist`
     #[arg(long, value_name = "DIR")]
     pub(super) output: Option<PathBuf>,
 }

@@ -38,7 +38,7 @@ pub(crate) struct RunArgs {
     /// The format of the printed outputs
     #[arg(long, value_enum, default_value = "text", conflicts_with_all = ["output", "requests"])]
     pub(crate) format: Format,
-    /// Run N times more after the first run, and print how long these took
+    /// Run N more times after the first run, and print how long they took
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "requests")]
     pub(crate) repeat: Option<u32>,
     #[command(flatten)]

@@ -7,14 +7,14 @@ use super::timings::Timings;
 use super::{examples, inputs, output, requests};
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
-    let artefact = SavedModel::open(&args.path)?;
+    let saved_model = SavedModel::open(&args.path)?;
     let tags = args.load.tag_list();
-    let meta_graph = artefact.meta_graph(tags.as_deref())?;
+    let meta_graph = saved_model.meta_graph(tags.as_deref())?;
     if let Some(path) = &args.requests {
         if let Some(name) = &args.signature {
             meta_graph.signature(name)?;
         }
-        return requests::answer(args, path, || args.load.load(&artefact));
+        return requests::answer(args, path, || args.load.load(&saved_model));
     }
     // Errors in the inputs are found before TensorFlow is opened, which takes a third of a second.
     let given = inputs::Given::read(args)?;
@@ -26,11 +26,11 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let target = args.output.as_deref().map(|path| output::Target::new(path, definition, wanted)).transpose()?;
     let mut inputs = given.tensors(definition)?;
     if let Some(path) = &args.examples {
-        inputs.push(examples::read(path, &args.input, &artefact, meta_graph, definition)?);
+        inputs.push(examples::read(path, &args.input, &saved_model, meta_graph, definition)?);
     }
-    artefact.check_inputs(meta_graph, definition, &inputs, wanted)?;
+    saved_model.check_inputs(meta_graph, definition, &inputs, wanted)?;
 
-    let model = args.load.load(&artefact)?;
+    let model = args.load.load(&saved_model)?;
     let signature = model.signature(&definition.name)?;
     let options = args.run_options();
     let run = || signature.run_with(inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)), &options);

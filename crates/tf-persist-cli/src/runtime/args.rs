@@ -28,7 +28,7 @@ pub(crate) struct InstallArgs {
     /// The Python whose pip downloads it, also TF_PERSIST_PYTHON; it does not need TensorFlow [default: python3]
     #[arg(long, value_name = "PYTHON")]
     pub(crate) python: Option<PathBuf>,
-    /// Download it even if it is there
+    /// Download it even if it is installed already
     #[arg(long)]
     pub(crate) force: bool,
 }

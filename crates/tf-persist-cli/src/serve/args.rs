@@ -60,10 +60,10 @@ pub(crate) struct ServeArgs {
     /// Models, version policies and labels: a ModelServerConfig in text format. Replaces the two flags above
     #[arg(long, value_name = "FILE", value_parser = path(), help_heading = "Models")]
     pub(crate) model_config_file: Option<PathBuf>,
-    /// Reload that file every N seconds; 0 is never
+    /// Reload --model_config_file every N seconds; 0 means never
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Models")]
     pub(crate) model_config_file_poll_wait_seconds: i64,
-    /// Look for new versions every N seconds; 0 is only once
+    /// Look for new versions every N seconds; 0 means only once
     #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true, help_heading = "Models")]
     pub(crate) file_system_poll_wait_seconds: i64,
     /// Allow new labels on versions that are not available [default: only at the start, on versions that are loading;
@@ -78,7 +78,7 @@ pub(crate) struct ServeArgs {
     /// Wait N microseconds before each retry
     #[arg(long, value_name = "N", default_value = "60000000", allow_negative_numbers = true, help_heading = "Models")]
     pub(crate) load_retry_interval_micros: i64,
-    /// Load up to N versions at once; 0 is 1
+    /// Load up to N versions at once; 0 means 1
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Models")]
     pub(crate) num_load_threads: i32,
     /// Run the requests in `assets.extra/tf_serving_warmup_requests` before a version becomes available
@@ -86,13 +86,14 @@ pub(crate) struct ServeArgs {
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(value_parser = BoolishValueParser::new())]
     pub(crate) enable_model_warmup: bool,
-    /// Run each of them N times; 0 is once
+    /// Run each warm-up request N times; 0 means once
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Models")]
     pub(crate) num_request_iterations_for_warmup: i32,
-    /// Load the meta graph with these tags (comma list; "" is the one without tags) [default: the only meta graph, else "serve"]
+    /// Load the meta graph with these tags (comma list; "" is the one without tags) [default: the only meta graph, else
+    /// "serve"]
     #[arg(long, value_name = "TAGS", help_heading = "Models")]
     pub(crate) saved_model_tags: Option<String>,
-    /// Load a library of further ops, or the ones of an installed pip package; repeatable; also
+    /// Load a library of further ops, or those of an installed pip package; repeatable; also
     /// TF_PERSIST_OP_LIBRARIES, separated by colons
     #[arg(long, value_name = "FILE.so|PACKAGE", value_parser = path(), help_heading = "Models")]
     pub(crate) op_library: Vec<PathBuf>,
@@ -101,10 +102,10 @@ pub(crate) struct ServeArgs {
     #[arg(help_heading = "Models")]
     pub(crate) trust: Option<String>,
 
-    /// The gRPC port; 0 is none, `any` is any free one
+    /// The gRPC port; 0 means none, `any` is any free one
     #[arg(long, value_name = "PORT", default_value = "8500", value_parser = port, help_heading = "Ports")]
     pub(crate) port: Port,
-    /// The REST port; 0 is none, `any` is any free one
+    /// The REST port; 0 means none, `any` is any free one
     #[arg(long, value_name = "PORT", default_value = "0", value_parser = port, help_heading = "Ports")]
     pub(crate) rest_api_port: Port,
     /// The address of both ports; 0.0.0.0 or :: accepts connections from the network, as TensorFlow Serving does
@@ -113,7 +114,7 @@ pub(crate) struct ServeArgs {
     /// Listen for gRPC on this UNIX socket as well
     #[arg(long, value_name = "PATH", value_parser = path(), help_heading = "Ports")]
     pub(crate) grpc_socket_path: Option<PathBuf>,
-    /// Give up a REST request after N milliseconds; 0 is never
+    /// Give up a REST request after N milliseconds; 0 means never
     #[arg(long, value_name = "N", default_value = "30000", allow_negative_numbers = true, help_heading = "Ports")]
     pub(crate) rest_api_timeout_in_ms: i64,
     /// Allow pages of any origin: add CORS headers to every REST response
@@ -140,7 +141,7 @@ pub(crate) struct ServeArgs {
     /// Batching limits: BatchingParameters in text format; needs --enable_batching
     #[arg(long, value_name = "FILE", value_parser = path(), help_heading = "Running")]
     pub(crate) batching_parameters_file: Option<PathBuf>,
-    /// Prefer the file `batching_params.pbtxt` of a version to that file
+    /// Prefer the file `batching_params.pbtxt` of a version to --batching_parameters_file
     #[arg(long, value_name = "BOOL", default_value = "false", help_heading = "Running")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(value_parser = BoolishValueParser::new())]
@@ -148,7 +149,7 @@ pub(crate) struct ServeArgs {
     /// The largest number of rows in a batch, where those files do not set one
     #[arg(long, value_name = "N", default_value = "128", value_parser = count, help_heading = "Running")]
     pub(crate) max_batch_size: usize,
-    /// Run up to N requests of one model at once; 0 is one per core
+    /// Run up to N requests of one model at once; 0 means one per core
     #[arg(long, value_name = "N", default_value = "0", help_heading = "Running")]
     pub(crate) runs_at_once: usize,
     /// Let up to N requests wait for one model; more are refused
@@ -162,7 +163,7 @@ pub(crate) struct ServeArgs {
     /// Threads within one op, and threads that run ops in parallel; 0 uses the two flags below
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Running")]
     pub(crate) tensorflow_session_parallelism: i32,
-    /// Threads within one op; 0 is one per core [default: 1 for a single model with small ops, else one per core]
+    /// Threads within one op; 0 means one per core [default: 1 for a single model with small ops, else one per core]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Running")]
     pub(crate) tensorflow_intra_op_parallelism: Option<i32>,
     /// Threads that run ops in parallel; 0 lets TensorFlow choose, -1 uses the request's thread, which is several times
@@ -171,52 +172,52 @@ pub(crate) struct ServeArgs {
     pub(crate) tensorflow_inter_op_parallelism: Option<i32>,
 
     /// Let gRPC clients change which models are served, with HandleReloadConfigRequest
-    #[arg(long, value_name = "BOOL", default_value = "true", help_heading = "Guard")]
+    #[arg(long, value_name = "BOOL", default_value = "true", help_heading = "Security")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(value_parser = BoolishValueParser::new())]
     pub(crate) enable_reload_config_request: bool,
     /// Require an API key of this file, one per line: `Authorization: Bearer KEY` or `X-Api-Key: KEY`
-    #[arg(long, value_name = "FILE", value_parser = path(), help_heading = "Guard")]
+    #[arg(long, value_name = "FILE", value_parser = path(), help_heading = "Security")]
     pub(crate) api_key_file: Option<PathBuf>,
     /// The server's certificate chain for both ports (PEM)
-    #[arg(long, value_name = "FILE", value_parser = path(), help_heading = "Guard")]
+    #[arg(long, value_name = "FILE", value_parser = path(), help_heading = "Security")]
     pub(crate) tls_cert: Option<PathBuf>,
     /// The private key of that certificate (PEM)
-    #[arg(long, value_name = "FILE", value_parser = path(), help_heading = "Guard")]
+    #[arg(long, value_name = "FILE", value_parser = path(), help_heading = "Security")]
     pub(crate) tls_key: Option<PathBuf>,
     /// Require client certificates signed by one of these authorities (PEM)
-    #[arg(long, value_name = "FILE", value_parser = path(), help_heading = "Guard")]
+    #[arg(long, value_name = "FILE", value_parser = path(), help_heading = "Security")]
     pub(crate) tls_client_ca: Option<PathBuf>,
     /// TLS for gRPC only: an SSLConfig in text format
-    #[arg(long, value_name = "FILE", value_parser = path(), help_heading = "Guard")]
+    #[arg(long, value_name = "FILE", value_parser = path(), help_heading = "Security")]
     pub(crate) ssl_config_file: Option<PathBuf>,
     /// The largest request body in bytes, after decompression
-    #[arg(long, value_name = "N", default_value = "2147483647", value_parser = count, help_heading = "Guard")]
+    #[arg(long, value_name = "N", default_value = "2147483647", value_parser = count, help_heading = "Security")]
     pub(crate) max_body_bytes: usize,
     /// Accept up to N requests at once on both ports; more are refused
-    #[arg(long, value_name = "N", default_value = "4096", value_parser = count, help_heading = "Guard")]
+    #[arg(long, value_name = "N", default_value = "4096", value_parser = count, help_heading = "Security")]
     pub(crate) max_requests: usize,
     /// Accept up to N connections per port; more wait
-    #[arg(long, value_name = "N", default_value = "16384", value_parser = connections, help_heading = "Guard")]
+    #[arg(long, value_name = "N", default_value = "16384", value_parser = connections, help_heading = "Security")]
     pub(crate) max_connections: usize,
     /// Wait up to N seconds for the head of a request, and between two pieces of its body
-    #[arg(long, value_name = "N", default_value = "30", value_parser = some_seconds, help_heading = "Guard")]
+    #[arg(long, value_name = "N", default_value = "30", value_parser = some_seconds, help_heading = "Security")]
     pub(crate) client_timeout: u64,
     /// Close a connection after N idle seconds
-    #[arg(long, value_name = "N", default_value = "600", value_parser = some_seconds, help_heading = "Guard")]
+    #[arg(long, value_name = "N", default_value = "600", value_parser = some_seconds, help_heading = "Security")]
     pub(crate) idle_timeout: u64,
 
     /// Serve metrics: a MonitoringConfig in text format
-    #[arg(long, value_name = "FILE", value_parser = path(), help_heading = "Running it")]
+    #[arg(long, value_name = "FILE", value_parser = path(), help_heading = "Operation")]
     pub(crate) monitoring_config_file: Option<PathBuf>,
     /// Wait up to N seconds for requests in flight when the server stops
-    #[arg(long, value_name = "N", default_value = "30", value_parser = seconds, help_heading = "Running it")]
+    #[arg(long, value_name = "N", default_value = "30", value_parser = seconds, help_heading = "Operation")]
     pub(crate) drain_timeout: u64,
     /// The format of the log on standard error
-    #[arg(long, value_enum, default_value = "text", help_heading = "Running it")]
+    #[arg(long, value_enum, default_value = "text", help_heading = "Operation")]
     pub(crate) log_format: LogFormat,
     /// The level of the log
-    #[arg(long, value_enum, default_value = "info", help_heading = "Running it")]
+    #[arg(long, value_enum, default_value = "info", help_heading = "Operation")]
     pub(crate) log_level: LogLevel,
 
     #[command(flatten)]

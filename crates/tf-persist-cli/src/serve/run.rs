@@ -32,7 +32,7 @@ pub(crate) fn run(args: ServeArgs, matches: &ArgMatches) -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("serve").build();
     let runtime = runtime.context("cannot start threads")?;
-    // Before anything is loaded: a server that is stopped then did not crash.
+    // Before anything is loaded: a stop during a load must not count as a crash of that load (`crash_journal.rs`).
     let (stop, stopped) = oneshot::channel();
     let listening = Stop::on_signals(move |signal| {
         tracing::info!(signal, "stopping; another SIGTERM or SIGINT, a second or more from now, stops at once");

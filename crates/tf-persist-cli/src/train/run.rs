@@ -28,11 +28,11 @@ const INTER_OP_THREADS: i32 = -1;
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     #[cfg(feature = "plot")]
     let plot = args.plot.as_deref().map(|path| plot::Target::of(path, &args.output)).transpose()?;
-    let artefact = SavedModel::open(&args.path)?;
-    let trainer = trainer(args, &artefact)?;
+    let saved_model = SavedModel::open(&args.path)?;
+    let trainer = trainer(args, &saved_model)?;
     // Signals are caught once there is work that could be lost.
     let stop = Stop::on_signals(|_| ())?;
-    let model = artefact.load(args.load.options_or(INTRA_OP_THREADS, INTER_OP_THREADS)?)?;
+    let model = saved_model.load(args.load.options_or(INTRA_OP_THREADS, INTER_OP_THREADS)?)?;
     // Every step is kept only for a plot or a JSON report.
     let mut curve = Curve::new(args.draws() || args.format == Format::Json);
     let mut progress = Progress::new(trainer.state());
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
 }
 
 /// Checks everything that does not need TensorFlow, which takes a third of a second to open.
-fn trainer(args: &TrainArgs, artefact: &SavedModel) -> anyhow::Result<Trainer> {
+fn trainer(args: &TrainArgs, saved_model: &SavedModel) -> anyhow::Result<Trainer> {
     let mut options = TrainOptions::default()
         .signature(&args.signature)
         .evaluate_signature(&args.evaluate_signature)
@@ -84,11 +84,11 @@ fn trainer(args: &TrainArgs, artefact: &SavedModel) -> anyhow::Result<Trainer> {
     }
     // The model first: no data is read for a model that cannot be trained.
     if !args.resume {
-        Trainer::check(artefact, &options)?;
+        Trainer::check(saved_model, &options)?;
     }
     let data = Dataset::read(&args.data)?;
     let begin = if args.resume { Trainer::resume } else { Trainer::new };
-    let mut trainer = begin(artefact, data, options)?;
+    let mut trainer = begin(saved_model, data, options)?;
     if let Some(path) = &args.validate {
         trainer = trainer.validate_on(Dataset::read(path)?)?;
     }

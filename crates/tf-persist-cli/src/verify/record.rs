@@ -22,25 +22,25 @@ struct NewRequest<'a> {
     inputs: Vec<(String, Tensor)>,
 }
 
-pub(super) fn record(args: &VerifyArgs, artefact: &SavedModel, file: &Path) -> anyhow::Result<()> {
+pub(super) fn record(args: &VerifyArgs, saved_model: &SavedModel, file: &Path) -> anyhow::Result<()> {
     let tags = args.load.tag_list();
-    let meta_graph = artefact.meta_graph(tags.as_deref())?;
+    let meta_graph = saved_model.meta_graph(tags.as_deref())?;
     // Errors in the requests are found before TensorFlow is opened.
     let requests = read(args, meta_graph, file)?;
     if args.in_order {
-        return record_in_order(args, artefact, meta_graph, file, requests);
+        return record_in_order(args, saved_model, meta_graph, file, requests);
     }
-    let mut recorder = Recorder::begin(artefact, meta_graph, args.replace)?;
+    let mut recorder = Recorder::begin(saved_model, meta_graph, args.replace)?;
     let which = |index: usize| format!("request {} of `{}`", index + 1, file.display());
     for (index, request) in requests.iter().enumerate() {
-        let checked = artefact.check_inputs(meta_graph, request.signature, &request.inputs, None);
+        let checked = saved_model.check_inputs(meta_graph, request.signature, &request.inputs, None);
         checked.with_context(|| which(index))?;
         // Each signature once.
         if requests[..index].iter().all(|before| before.signature.name != request.signature.name) {
             recorder.check(meta_graph, request.signature)?;
         }
     }
-    let model = artefact.load(args.load.options()?)?;
+    let model = saved_model.load(args.load.options()?)?;
     let (mut new, mut known) = (0, 0);
     for (index, request) in requests.into_iter().enumerate() {
         match recorder.add(&model, &request.signature.name, request.inputs) {
@@ -64,15 +64,15 @@ pub(super) fn record(args: &VerifyArgs, artefact: &SavedModel, file: &Path) -> a
 /// Records requests that depend on those before them.
 fn record_in_order(
     args: &VerifyArgs,
-    artefact: &SavedModel,
+    saved_model: &SavedModel,
     meta_graph: &MetaGraph,
     file: &Path,
     requests: Vec<NewRequest<'_>>,
 ) -> anyhow::Result<()> {
-    let mut sequence = Sequence::begin(artefact, meta_graph, args.replace)?;
+    let mut sequence = Sequence::begin(saved_model, meta_graph, args.replace)?;
     for (index, request) in requests.iter().enumerate() {
         let which = || format!("request {} of `{}`", index + 1, file.display());
-        artefact.check_inputs(meta_graph, request.signature, &request.inputs, None).with_context(which)?;
+        saved_model.check_inputs(meta_graph, request.signature, &request.inputs, None).with_context(which)?;
     }
     let new = requests.len() as u64;
     let requests = requests.into_iter().map(|request| (request.signature.name.clone(), request.inputs));

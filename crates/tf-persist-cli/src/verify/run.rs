@@ -13,21 +13,21 @@ use crate::error::{Differs, PRINTING};
 use crate::stdout::{plain_stdout, stdout};
 
 /// Opens one of a model's files of records.
-type Open = fn(&SavedModel) -> Result<Option<Records>, ModelError>;
+type OpenRecords = fn(&SavedModel) -> Result<Option<Records>, ModelError>;
 
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
-    let artefact = SavedModel::open(&args.path)?;
+    let saved_model = SavedModel::open(&args.path)?;
     if let Some(file) = &args.record {
-        return record::record(args, &artefact, file);
+        return record::record(args, &saved_model, file);
     }
     let tags = args.load.tag_list();
-    let meta_graph = artefact.meta_graph(tags.as_deref())?;
-    let nothing = |reason: String| nothing_recorded(&artefact, meta_graph, &args.path, reason);
-    let files: [Open; 2] = [Records::open, Records::open_sequence];
+    let meta_graph = saved_model.meta_graph(tags.as_deref())?;
+    let nothing = |reason: String| nothing_recorded(&saved_model, meta_graph, &args.path, reason);
+    let files: [OpenRecords; 2] = [Records::open, Records::open_sequence];
     // A damaged file is an error before TensorFlow is opened, and before a verdict on a part of it.
     let mut counts = [None; 2];
     for (records, count) in files.iter().zip(&mut counts) {
-        let Some(records) = records(&artefact)? else { continue };
+        let Some(records) = records(&saved_model)? else { continue };
         *count = Some(records.map(|record| record.map(drop)).collect::<Result<Vec<()>, _>>()?.len());
     }
     match counts {
@@ -42,8 +42,8 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
             continue;
         }
         // One newly loaded model for each file, one after the other: a sequence needs a model that has not run yet.
-        let model = artefact.load(args.load.options()?)?;
-        for record in records(&artefact)?.into_iter().flatten() {
+        let model = saved_model.load(args.load.options()?)?;
+        for record in records(&saved_model)?.into_iter().flatten() {
             replays.push(model.replay(&record?, args.tolerated())?);
         }
     }
@@ -63,9 +63,9 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
 }
 
 /// The error for a model without recorded answers. Nothing can be recorded in a pack, so the hint is to unpack it.
-fn nothing_recorded(artefact: &SavedModel, meta_graph: &MetaGraph, path: &Path, reason: String) -> ModelError {
-    if !artefact.is_packed() {
-        let writes = |signature: &SignatureDef| first_state_write(artefact, meta_graph, signature).is_some();
+fn nothing_recorded(saved_model: &SavedModel, meta_graph: &MetaGraph, path: &Path, reason: String) -> ModelError {
+    if !saved_model.is_packed() {
+        let writes = |signature: &SignatureDef| first_state_write(saved_model, meta_graph, signature).is_some();
         let signatures = meta_graph.signatures();
         let in_order = !signatures.is_empty() && signatures.iter().all(writes);
         return WarmupError::NothingRecorded { path: path.to_path_buf(), reason, in_order }.into();

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::Dir;
 
-/// A model that gives back what it parses of `in`, and one string input that it does not parse.
+/// A model that returns the features that it parses from `in`, and one string input that it does not parse.
 fn parser(dir: &Dir) {
     let strings = |values: &[&str]| {
         let all: String = values.iter().map(|value| format!("string_val: \"{value}\" ")).collect();

@@ -1,4 +1,4 @@
-//! `export`: what it writes, and what it will not write over.
+//! `export`: its output, and targets that it refuses to overwrite.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -108,7 +108,7 @@ fn the_target_may_be_missing_or_empty() {
         let out = dir.path(path);
         assert_eq!(files(&out), files(&dir.path("models/half_plus_two/model")), "{path}");
         inspected(&dir, path);
-        // As readable as any folder that somebody makes.
+        // As readable as any other new folder.
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
         fs::create_dir(out.join("other")).unwrap();
         assert_eq!(mode(&out), mode(&out.join("other")), "{path}");

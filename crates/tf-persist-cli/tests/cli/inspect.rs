@@ -14,7 +14,7 @@ fn inspect(dir: &Dir, line: &str) -> Ran {
     dir.cmd(&format!("inspect models/{line}")).without_tensorflow().run()
 }
 
-/// The object of a report without what it may have beside these keys.
+/// The object of a report, reduced to these keys.
 fn only(object: &Value, keys: &[&str]) -> Value {
     keys.iter().map(|key| ((*key).to_owned(), object[key].clone())).collect()
 }
@@ -56,8 +56,8 @@ fn signatures(report: &Value) -> Signatures {
     report.as_object().unwrap().iter().map(signature).collect()
 }
 
-/// Python's, in the form of the report: `[dtype, shape, tensor]` of each input and output. Operations that stand among
-/// the signatures are none.
+/// Python's, in the form of the report: `[dtype, shape, tensor]` of each input and output. Operations that are listed
+/// among the signatures are none.
 fn expected_signatures(python: &Value) -> Signatures {
     let tensor = |(name, info): (&String, &Value)| {
         let shape = if info[1] == "unknown" { Value::Null } else { info[1].clone() };

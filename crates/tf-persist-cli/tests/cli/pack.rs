@@ -128,7 +128,7 @@ fn other_files_are_not_overwritten() {
     assert_eq!(dir.listing(), before);
     without_tensorflow(&dir, "export models/text/model m.tfpack --overwrite").ok();
     assert_eq!(inspected(&dir, "m.tfpack")["variables"], inspected(&dir, "models/text/model")["variables"]);
-    // As readable as any file that somebody makes.
+    // As readable as any other new file.
     let mode = |name: &str| fs::metadata(dir.path(name)).unwrap().permissions().mode();
     assert_eq!(mode("m.tfpack"), mode("notes.tfpack"));
 }
@@ -196,7 +196,7 @@ fn a_killed_process_leaves_the_old_or_the_new_pack() {
             written += 1;
             fs::write(dir.path("out.tfpack"), &old).unwrap();
         }
-        // What was begun lies under a hidden name, until somebody writes there again.
+        // The unfinished file has a hidden name, until the next write there deletes it.
         let left = hidden();
         assert!(left.len() <= 1 && left.iter().all(|name| name.starts_with(".out.tfpack.tmp-")), "{left:?}");
         if written > 1 {

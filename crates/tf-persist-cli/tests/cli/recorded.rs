@@ -138,7 +138,7 @@ impl Case {
         line.replacen('{', &format!("{{\"signature_name\": \"{}\", ", self.signature), 1)
     }
 
-    /// Whether JSON can say the shapes of all tensors: what stands behind a size of 0 has no place in nested lists.
+    /// Whether JSON can express the shapes of all tensors: nested lists cannot express the sizes after a size of 0.
     pub(crate) fn fits_json(&self) -> bool {
         let mut tensors = self.inputs.iter().chain(&self.outputs);
         tensors.all(|(_, tensor)| !tensor.shape().iter().rev().skip(1).any(|size| *size == 0))
@@ -167,7 +167,7 @@ impl Case {
             .unwrap_or_else(|error| panic!("{error}\n{line}"))
     }
 
-    /// Reads an archive, with the dtypes that were recorded: bfloat16 stands in it as uint16.
+    /// Reads an archive, with the dtypes that were recorded: bfloat16 is stored as uint16.
     pub(crate) fn archive(&self, path: &std::path::Path) -> Tensors {
         let dtype = |name: &str| self.outputs.iter().find(|(other, _)| other == name).unwrap().1.dtype();
         let tensors = npz::read_file(path).unwrap().into_iter();

@@ -191,7 +191,7 @@ fn a_failed_installation_leaves_the_cache_unchanged() {
         let failed = install("bin/fails").says("pip could not download");
         failed.check(failed.err().contains("ERROR: no network"), "what pip says is lost");
         failed.check(failed.err().contains("some report"), "what pip reports is lost");
-        install("bin/does-nothing").says("there is none");
+        install("bin/does-nothing").says("there is no wheel");
         install("bin/lies").says("SHA-256").says("nothing was installed");
     };
     all();

@@ -9,7 +9,7 @@ fn messages_of_tensorflow_are_printed_once_without_escapes() {
     let ran = ran.fails().says("TensorFlow could not run signature `regress` of `models/tf1_graph/model`: ");
     let said = ran.err();
     let sentence = said.lines().find_map(|line| line.split_once("tf1_graph/model`: ")).unwrap().1.to_owned();
-    ran.check(said.matches(&sentence).count() == 1, "TensorFlow's sentence stands there twice");
+    ran.check(said.matches(&sentence).count() == 1, "TensorFlow's sentence is printed twice");
     ran.check(!said.contains("\\t"), "a tab is spelled out");
     ran.check(said.contains("\nTensorFlow says further:\n  [[{{node "), "the node that failed is not named");
 }

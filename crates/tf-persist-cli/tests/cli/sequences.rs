@@ -76,7 +76,7 @@ fn another_order_or_model_is_different() {
     let ran = ran.prints("record 1 of the sequence, predict `increment`: `total` differs");
     ran.check(!ran.out().contains("record 3"), "what came after is as it was");
     let more = dir.cmd("verify m --record requests.jsonl --in-order").run().fails();
-    more.says("record 1 of the sequence is answered otherwise now").hints("begin a new recording (--replace)");
+    more.says("record 1 of the sequence has another answer now").hints("begin a new recording (--replace)");
     fs::write(dir.path("m").join(SEQUENCE_FILE), b"no records").unwrap();
     dir.cmd("verify m").without_tensorflow().run().fails().says("tf-persist-sequence.tfrecord` is damaged");
 }
@@ -87,7 +87,7 @@ fn random_answers_are_not_recorded() {
     crate::verify::times(&dir, "m", "2");
     let ran =
         dir.cmd("verify m --record - --in-order --signature chance").stdin("{\"inputs\": {\"x\": [1, 2, 3]}}").run();
-    ran.fails().says("signature `chance` answers otherwise when the same requests are asked of the model loaded anew");
+    ran.fails().says("signature `chance` gives another answer when the same requests run on the model loaded anew");
     assert!(!dir.path("m/assets.extra").exists());
 }
 
@@ -112,5 +112,5 @@ fn a_sequence_is_exported_whole_or_not_at_all() {
         .without_tensorflow()
         .run()
         .fails()
-        .says("it is no folder");
+        .says("it is not a folder");
 }

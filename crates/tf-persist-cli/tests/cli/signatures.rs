@@ -164,7 +164,7 @@ fn inputs_that_the_graph_computes_may_be_left_out() {
     let missing = dir.cmd("run m --input h=5").without_tensorflow().run().fails();
     missing.says("needs `u`, which was not given").hints("--outputs h,y");
 
-    // `--outputs` asks for no more than it needs.
+    // `--outputs` needs only the inputs of these outputs.
     assert_eq!(outputs(run("--input x=1 --outputs y")), json!({ "y": 3.0 }));
     assert_eq!(outputs(run("--input h=1 --outputs y,h --outputs y")), json!({ "h": 1.0, "y": 2.0 }));
     assert_eq!(outputs(run("--input u=1 --outputs sum")), json!({ "sum": 2.0 }));
@@ -196,7 +196,7 @@ fn a_request_that_leaves_an_input_out_is_not_recorded() {
         .says("input `again` of signature `serving_default` was left out");
 }
 
-/// A placeholder that is no input keeps an inner tensor from being computed: that one is asked for, and not the
+/// A placeholder that is not an input keeps an inner tensor from being computed: that one is requested, not the
 /// placeholder.
 #[test]
 fn an_input_that_the_graph_cannot_compute_is_required() {

@@ -1,4 +1,4 @@
-//! Standard output and standard error: what is written where, and what happens if the reader closes them.
+//! Standard output and standard error: their contents, and the result if the reader closes them.
 
 use std::process::Command;
 use tf_persist_testing::skipped;

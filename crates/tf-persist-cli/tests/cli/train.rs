@@ -1,4 +1,4 @@
-//! `train`: what it makes of a model, and what it refuses before TensorFlow is opened.
+//! `train`: its output, and errors that it reports before TensorFlow is opened.
 
 use std::fs;
 
@@ -246,7 +246,7 @@ fn an_invalid_resume_is_refused() {
     npz_files::write("pixel.npz", file, arrays.iter().map(|(name, tensor)| (name.as_str(), tensor))).unwrap();
     resume("out", "pixel.npz", "--epochs 3").says("was trained on other data than those of");
     fs::remove_file(dir.path("pixel.npz")).unwrap();
-    // Variables that somebody else put there.
+    // Variables that another program put there.
     let variables = dir.path("out/variables/variables.index");
     let index = fs::read(&variables).unwrap();
     fs::copy(dir.path(MODEL).join("variables/variables.index"), &variables).unwrap();

@@ -164,7 +164,7 @@ fn a_model_without_recorded_answers_fails_with_a_hint() {
     let none = none.says("`m.tfpack` has no recorded answers: there is no `assets.extra/").prints_only("");
     none.hints("tf-persist export m.tfpack FOLDER, tf-persist verify FOLDER --record FILE.npz");
     dir.write("x.npz", npz(&[("x", npy("<f4", "(1,)", &[0; 4]))]));
-    let none = dir.cmd("verify m.tfpack --record x.npz").without_tensorflow().run().fails().says("it is no folder");
+    let none = dir.cmd("verify m.tfpack --record x.npz").without_tensorflow().run().fails().says("it is not a folder");
     none.hints("unpack it into a folder with export, record there, and export that to a pack again");
     dir.write(format!("m/{FILE}"), "");
     dir.cmd("verify m").without_tensorflow().run().fails().says("is empty");
@@ -216,7 +216,7 @@ fn requests_of_tensorflow_serving_run_and_have_nothing_to_compare_with() {
         "each should be counted",
     );
     let ran = ran.prints("record 2, session_run `serving_default`: not replayed");
-    ran.prints("it was recorded of the meta graph with the tags `gpu`");
+    ran.prints("it was recorded for the meta graph with the tags `gpu`");
     // Added and removed outputs are differences.
     filtered.mut_predict_log().request.mut_or_insert_default().output_filter = vec!["z".into()];
     let mut missing = answered.clone();
@@ -319,13 +319,13 @@ fn unrepeatable_requests_are_not_recorded() {
     ];
     dir.write("sparse.npz", npz(&parts));
     let sparse = dir.cmd("verify sparse --record sparse.npz").without_tensorflow().run().fails();
-    sparse.says("`features` of signature `serving_default` is no dense tensor");
+    sparse.says("`features` of signature `serving_default` is not a dense tensor");
     dir.write("x.json", r#"{"inputs": {"x": [[1, 2]]}}"#);
     let tags = dir.cmd("verify multi --record x.json --tags serve,train").without_tensorflow().run().fails();
-    tags.says("TensorFlow Serving would ask the meta graph `serve`").hints("--tags serve");
+    tags.says("TensorFlow Serving would use the meta graph `serve`").hints("--tags serve");
     dir.cmd("verify multi --record x.json").run().ok();
     let chance = dir.cmd("verify m --record x.json --signature chance").run().fails();
-    chance.says("request 1 of `x.json`").says("otherwise the second time: `r` differs");
+    chance.says("request 1 of `x.json`").says("the second time: `r` differs");
     assert!(!dir.path("m/assets.extra").exists());
 }
 

@@ -20,7 +20,8 @@ fn model(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models").join(name).join("model")
 }
 
-/// What loading does before TensorFlow is opened, with the check of what the graph may do and without: there is no TensorFlow.
+/// What loading does before TensorFlow is opened, with the check of what the graph may do and without: there is no
+/// TensorFlow.
 fn before_loading(c: &mut Criterion) {
     let mut group = c.benchmark_group("before loading");
     let nowhere = tempfile::tempdir().unwrap();
@@ -28,11 +29,11 @@ fn before_loading(c: &mut Criterion) {
     // 10 MB of nodes, every function reached.
     let folder = functions::write(&model("digits"), 10_000_000);
     let large = SavedModel::open(folder.path()).unwrap();
-    for (what, artefact) in [("half_plus_two", small), ("10 MB", large)] {
+    for (what, saved_model) in [("half_plus_two", small), ("10 MB", large)] {
         for (with, trust) in [("with", Trust::Nothing), ("without", Trust::Everything)] {
             let options = LoadOptions::default().search(Search::only(nowhere.path())).trust(trust);
             group.bench_function(format!("{what}, {with} the check"), |b| {
-                b.iter(|| artefact.load(options.clone()).unwrap_err());
+                b.iter(|| saved_model.load(options.clone()).unwrap_err());
             });
         }
     }
@@ -43,8 +44,8 @@ fn load(c: &mut Criterion) {
     let mut group = c.benchmark_group("load");
     group.sample_size(20);
     for name in ["half_plus_two", "digits"] {
-        let artefact = SavedModel::open(model(name)).unwrap();
-        group.bench_function(name, |b| b.iter(|| artefact.load(LoadOptions::default()).unwrap()));
+        let saved_model = SavedModel::open(model(name)).unwrap();
+        group.bench_function(name, |b| b.iter(|| saved_model.load(LoadOptions::default()).unwrap()));
     }
     group.finish();
 }

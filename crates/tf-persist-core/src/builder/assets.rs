@@ -26,7 +26,8 @@ pub(super) struct GivenAsset {
     pub(super) file: PathBuf,
 }
 
-/// Maps names in the model to files. Fails if a file cannot be read, two files have the same name, or a tensor is unknown.
+/// Maps names in the model to files. Fails if a file cannot be read, two files have the same name, or a tensor is
+/// unknown.
 pub(super) fn check<'g>(given: &'g [GivenAsset], nodes: &Nodes<'_>) -> Result<BTreeMap<String, &'g Path>> {
     let mut files: BTreeMap<String, &Path> = BTreeMap::new();
     for asset in given {

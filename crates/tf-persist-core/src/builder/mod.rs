@@ -25,9 +25,10 @@ use variables::Given;
 
 /// Writes a SavedModel from a graph that was built in this process, with the tensorflow crate or by hand.
 ///
-/// Like the exporter in Python, it adds the nodes that save and restore the variables, the collections by which Python finds them, signatures
-/// with dtypes and shapes, and the definitions of the ops. Python's `tf.saved_model.load` and v1 session, TensorFlow Serving and
-/// [`LoadedModel`](crate::LoadedModel) load the result, and can train it with a signature that [runs](GraphSignature::runs) a train op.
+/// Like the exporter in Python, it adds the nodes that save and restore the variables, the collections by which Python
+/// finds them, signatures with dtypes and shapes, and the definitions of the ops. Python's `tf.saved_model.load` and v1
+/// session, TensorFlow Serving and [`LoadedModel`](crate::LoadedModel) load the result, and can train it with a
+/// signature that [runs](GraphSignature::runs) a train op.
 ///
 /// ```no_run
 /// use tensorflow::{DataType, Scope, Session, SessionOptions, SessionRunArgs, Tensor, Variable, ops};
@@ -78,8 +79,8 @@ impl ModelBuilder {
     /// Begins with a serialized `GraphDef`, as from `tensorflow::Graph::graph_def`.
     ///
     /// # Errors
-    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if the bytes are not a graph, exceed the limit of protobuf (2 GiB), are nested more than 100 deep, or need far more
-    /// memory than their size.
+    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if the bytes are not a graph, exceed the limit of
+    /// protobuf (2 GiB), are nested more than 100 deep, or need far more memory than their size.
     pub fn new(graph_def: Vec<u8>) -> Result<Self> {
         let bytes = Bytes::from(graph_def);
         let graph = decode_graph(&bytes).map_err(|reason| Error::data("the graph", reason))?;
@@ -95,7 +96,8 @@ impl ModelBuilder {
         })
     }
 
-    /// Sets the value of a trainable variable, by the name of its operation: a `VarHandleOp`, `VariableV2` or `Variable`.
+    /// Sets the value of a trainable variable, by the name of its operation: a `VarHandleOp`, `VariableV2` or
+    /// `Variable`.
     #[must_use]
     pub fn variable(mut self, name: impl Into<String>, value: Tensor) -> Self {
         self.variables.push(Given { name: name.into(), value, trainable: true });
@@ -116,7 +118,8 @@ impl ModelBuilder {
         self
     }
 
-    /// Adds a file that the init op reads. It is copied to the `assets` of the model, and its path is fed to the string `tensor`.
+    /// Adds a file that the init op reads. It is copied to the `assets` of the model, and its path is fed to the string
+    /// `tensor`.
     #[must_use]
     pub fn asset(mut self, tensor: impl Into<String>, file: impl Into<PathBuf>) -> Self {
         self.assets.push(GivenAsset { tensor: tensor.into(), file: file.into() });
@@ -130,7 +133,8 @@ impl ModelBuilder {
         self
     }
 
-    /// Sets the operation that loaders run once after restoring the variables, for example to fill tables. It must not initialise the variables.
+    /// Sets the operation that loaders run once after restoring the variables, for example to fill tables. It must not
+    /// initialise the variables.
     #[must_use]
     pub fn init_op(mut self, operation: impl Into<String>) -> Self {
         self.init_op = Some(operation.into());

@@ -48,8 +48,8 @@ impl<'g> Nodes<'g> {
         })
     }
 
-    /// The operations `from`, and every node that they depend on. Fed tensors end the search, and so do fed placeholders behind control inputs
-    /// (`FeedInputs` in `tensorflow/core/graph/subgraph.cc`).
+    /// The operations `from`, and every node that they depend on. Fed tensors end the search, and so do fed
+    /// placeholders behind control inputs (`FeedInputs` in `tensorflow/core/graph/subgraph.cc`).
     pub(super) fn behind<'a>(&self, from: impl IntoIterator<Item = &'a str>, fed: &[(&str, u32)]) -> Vec<&'g NodeDef> {
         let mut waiting: Vec<&NodeDef> = from.into_iter().filter_map(|name| self.get(name)).collect();
         let mut seen: HashSet<&str> = waiting.iter().map(|node| node.name.as_str()).collect();

@@ -1,5 +1,5 @@
-//! The nodes that save and restore variables, as added by Python's `tf.compat.v1.train.Saver` (`tensorflow/python/training/saver.py`, version 2
-//! of the format), and the definitions of the variables.
+//! The nodes that save and restore variables, as added by Python's `tf.compat.v1.train.Saver`
+//! (`tensorflow/python/training/saver.py`, version 2 of the format), and the definitions of the variables.
 
 use tf_persist_proto::bytes::Bytes;
 use tf_persist_proto::protobuf::{EnumOrUnknown, Message};
@@ -117,7 +117,7 @@ fn read(variable: &Variable<'_>, names: &mut FreeNames) -> NodeDef {
     }
 }
 
-/// The node that gives the variable what was read from the checkpoint.
+/// The node that assigns the value from the checkpoint to the variable.
 fn assign(variable: &Variable<'_>, scope: &str, index: usize) -> NodeDef {
     let op = variable.kind.assign_op();
     let name = if index == 0 { format!("{scope}/{op}") } else { format!("{scope}/{op}_{index}") };
@@ -137,7 +137,8 @@ fn assign(variable: &Variable<'_>, scope: &str, index: usize) -> NodeDef {
     }
 }
 
-/// The definition of a variable for Python. It requires an initialiser, which is the restoring node where the graph has none.
+/// The definition of a variable for Python. It requires an initialiser, which is the restoring node where the graph has
+/// none.
 fn define(variable: &Variable<'_>, read: &str, restore: &str) -> VariableDef {
     let tensor = |name: &str| if name.contains(':') { name.to_owned() } else { format!("{name}:0") };
     let (initializer, initial) = variable.initializer.unwrap_or((restore, ""));

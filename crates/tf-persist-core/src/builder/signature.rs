@@ -63,7 +63,8 @@ impl GraphSignature {
         self
     }
 
-    /// Declares the shape of the last input or output, if the graph leaves known sizes open. It must not contradict the graph.
+    /// Declares the shape of the last input or output, if the graph leaves known sizes open. It must not contradict the
+    /// graph.
     #[must_use]
     pub fn shape(mut self, shape: PartialShape) -> Self {
         let added = if self.last_is_output { &mut self.outputs } else { &mut self.inputs };
@@ -73,11 +74,11 @@ impl GraphSignature {
         self
     }
 
-    /// Makes every run of the signature also run this operation, such as a train op. Callers only fetch tensors, so each output becomes a copy
-    /// with a control input.
+    /// Makes every run of the signature also run this operation, such as a train op. Callers only fetch tensors, so
+    /// each output becomes a copy with a control input.
     ///
-    /// The values are those that the graph computes: a loss is that before the step, if the step depends on it. A variable is returned as it is
-    /// after the step.
+    /// The values are those that the graph computes: a loss is that before the step, if the step depends on it. A
+    /// variable is returned as it is after the step.
     #[must_use]
     pub fn runs(mut self, operation: impl Into<String>) -> Self {
         self.runs.push(operation.into());

@@ -80,7 +80,7 @@ fn check_tensors(signature: &GraphSignature, nodes: &Nodes<'_>, name: impl Fn() 
         None => Ok(()),
         Some(placeholder) => Err(Error::Model(ModelError::Tensor(TensorError::InvalidData {
             source_name: name(),
-            reason: format!("its outputs depend on the placeholder `{}`, which no input feeds", placeholder.name),
+            reason: format!("it depends on the placeholder `{}`, which no input feeds", placeholder.name),
             hint: Some("make it an input".into()),
         }))),
     }
@@ -106,7 +106,8 @@ pub(super) fn define(
         let what = format!("output `{}` of signature `{}`", output.key, signature.name);
         let found = find(output, graph, &what)?;
         let mut tensor = full_name(&output.tensor)?;
-        // A run only fetches tensors, so copies with control inputs run the operations; a variable is read at that time.
+        // A run only fetches tensors, so copies with control inputs run the operations; a variable is read at that
+        // time.
         if found.is_reference || !signature.runs.is_empty() {
             let runs = signature.runs.iter().map(|operation| format!("^{operation}"));
             let inputs: Vec<String> = std::iter::once(tensor).chain(runs).collect();

@@ -145,8 +145,8 @@ fn signatures_that_cannot_be() {
         (good().output("more", "nope:0"), "output `more` of signature `s`: the graph has no operation `nope`"),
         (good().output("more", "^y"), "it names a control dependency"),
         (good().input("same", "x:0"), "its inputs `x` and `same` are one tensor, `x:0`"),
-        (good().output("z", "z"), "waits for the placeholder `x2`, which no input feeds"),
-        (good().runs("train"), "waits for the placeholder `x2`, which no input feeds"),
+        (good().output("z", "z"), "it depends on the placeholder `x2`, which no input feeds"),
+        (good().runs("train"), "it depends on the placeholder `x2`, which no input feeds"),
         (good().runs("nope"), "what signature `s` runs: the graph has no operation `nope`"),
     ] {
         refused(&with(signature), words);

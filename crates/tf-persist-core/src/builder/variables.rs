@@ -75,8 +75,8 @@ pub(super) fn bind<'g>(nodes: &Nodes<'g>, given: &'g [Given]) -> Result<Vec<Vari
     with.into_iter().map(whole).collect()
 }
 
-/// Variables with equal kinds, containers and shared names are one, and two values would overwrite each other. A reference without a shared name
-/// has that of its operation; for a handle, the empty name is valid.
+/// Variables with equal kinds, containers and shared names are one, and two values would overwrite each other. A
+/// reference without a shared name has that of its operation; for a handle, the empty name is valid.
 fn check_apart<'g>(variables: impl Iterator<Item = (&'g NodeDef, HandleKind)>) -> Result<()> {
     let mut seen: BTreeMap<(HandleKind, &[u8], &[u8]), &str> = BTreeMap::new();
     for (node, kind) in variables {
@@ -120,8 +120,8 @@ fn check(node: &NodeDef, value: &Tensor) -> Result<PartialShape> {
     Ok(shape)
 }
 
-/// The first node that assigns each variable, and the tensor that it assigns. Graphs keep the order of their creation, so this is the
-/// initialiser.
+/// The first node that assigns each variable, and the tensor that it assigns. Graphs keep the order of their creation,
+/// so this is the initialiser.
 fn initializers<'g>(nodes: &Nodes<'g>) -> BTreeMap<&'g str, (&'g str, &'g str)> {
     let mut first = BTreeMap::new();
     for node in nodes.all() {

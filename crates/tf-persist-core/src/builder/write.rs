@@ -31,9 +31,10 @@ impl ModelBuilder {
     /// # Errors
     /// Before anything is written:
     /// - [`ModelError::Exists`] if the target exists and is not empty (unless [`ModelBuilder::overwrite`]);
-    /// - [`TensorError::InvalidData`] if the graph is empty; if a variable has no value, two values, or one of another dtype or shape; if a signature
-    ///   has a duplicate name, an unknown tensor, no outputs, or an output behind a placeholder that it does not feed; if the init op would
-    ///   overwrite variables; if an asset has no tensor or no name;
+    /// - [`TensorError::InvalidData`] if the graph is empty; if a variable has no value, two values, or one of another
+    ///   dtype or shape; if a signature has a duplicate name, an unknown tensor, no outputs, or an output behind a
+    ///   placeholder that it does not feed; if the init op would overwrite variables; if an asset has no tensor or no
+    ///   name;
     /// - [`TensorError::UnsupportedDType`] if an input or output is a resource or a variant;
     /// - [`Error::TensorFlow`] if TensorFlow refuses the graph, [`Error::Runtime`] if there is no TensorFlow.
     ///
@@ -140,8 +141,8 @@ fn own_versions(runtime: &Runtime) -> Result<MessageField<pb::VersionDef>> {
     Ok(empty.versions)
 }
 
-/// The definitions of the ops in graph and functions, by which other versions of TensorFlow know the meaning of attributes. Without
-/// documentation, as in Python.
+/// The definitions of the ops in graph and functions, by which other versions of TensorFlow know the meaning of
+/// attributes. Without documentation, as in Python.
 fn ops(graph: &GraphDef, imported: &ImportedGraph) -> Result<OpList> {
     let functions = &graph.library.function;
     let of_functions = functions.iter().flat_map(|function| &function.node_def);

@@ -1,7 +1,8 @@
-//! What TensorFlow said, in two parts: a sentence, and what it said besides.
+//! A message of TensorFlow in two parts: a sentence, and the details.
 //!
 //! Its messages are a line or many. The lines behind the first begin with tabs and say which node failed; several
-//! failures at once begin with a heading (`2 root error(s) found.`) under which each stands with a number and its code.
+//! failures at once begin with a heading (`2 root error(s) found.`) under which each is listed with a number and its
+//! code.
 
 /// The first failure of a message, as a sentence without its full stop.
 pub(super) fn sentence(message: &str) -> String {
@@ -11,7 +12,7 @@ pub(super) fn sentence(message: &str) -> String {
     if first.is_empty() { "it gave no reason".into() } else { first.into() }
 }
 
-/// The lines of a message behind the one that became the sentence.
+/// The lines of a message after the one that became the sentence.
 pub(super) fn rest(message: &str) -> Option<String> {
     let lines = lines(message);
     let rest = lines.get(1 + usize::from(is_heading(&lines))..).unwrap_or_default();

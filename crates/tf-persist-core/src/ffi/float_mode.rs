@@ -1,12 +1,12 @@
 //! The floating-point mode of TensorFlow's threads: denormals are zero, and results are rounded to nearest.
 //!
-//! TensorFlow sets it in the threads of its pools and where it folds constants, but not in calling threads. Without it, a session that runs its
-//! graph in the calling thread would give denormals where one with threads gives zeros.
+//! TensorFlow sets it in the threads of its pools and where it folds constants, but not in calling threads. Without it,
+//! a session that runs its graph in the calling thread would give denormals where one with threads gives zeros.
 
 /// Runs `call` in the mode of TensorFlow's threads, and restores the mode of the calling thread.
 ///
-/// `call` may only call TensorFlow: the compiler assumes that floating-point operations of Rust run in the default mode. This function is never
-/// inlined, so that operations of callers cannot be moved into it.
+/// `call` may only call TensorFlow: the compiler assumes that floating-point operations of Rust run in the default
+/// mode. This function is never inlined, so that operations of callers cannot be moved into it.
 #[inline(never)]
 pub(super) fn in_mode_of_tensorflow<R>(call: impl FnOnce() -> R) -> R {
     let kept = Kept::here();
@@ -14,7 +14,8 @@ pub(super) fn in_mode_of_tensorflow<R>(call: impl FnOnce() -> R) -> R {
     call()
 }
 
-/// Runs `call`, and restores the mode of the calling thread: initialisers of a shared library that was linked with `-ffast-math` change it.
+/// Runs `call`, and restores the mode of the calling thread: initialisers of a shared library that was linked with
+/// `-ffast-math` change it.
 #[inline(never)]
 pub(super) fn keeping_mode<R>(call: impl FnOnce() -> R) -> R {
     let _kept = Kept::here();
@@ -55,7 +56,8 @@ mod control {
     }
 
     pub(super) fn write(value: Register) {
-        // SAFETY: `value` is what was read, but for bits that every x86-64 processor knows; see `in_mode_of_tensorflow`.
+        // SAFETY: `value` is what was read, but for bits that every x86-64 processor knows; see
+        // `in_mode_of_tensorflow`.
         unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const value, options(nostack, preserves_flags)) };
     }
 }

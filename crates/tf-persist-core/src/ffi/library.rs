@@ -14,7 +14,8 @@ use super::float_mode::keeping_mode;
 const FINDER_NAME: &str = if cfg!(target_os = "macos") { "libtensorflow.dylib" } else { "libtensorflow.so" };
 /// The variable with the folder that it searches first.
 const FINDER_VARIABLE: &str = "TENSORFLOW_DIR";
-/// The log level of TensorFlow: 2 hides information and warnings on stderr, except two lines about oneDNN that come before the level is read.
+/// The log level of TensorFlow: 2 hides information and warnings on stderr, except two lines about oneDNN that come
+/// before the level is read.
 const LOG_VARIABLE: &str = "TF_CPP_MIN_LOG_LEVEL";
 
 /// Functions of libtensorflow that are resolved here, once, with our own types:
@@ -89,8 +90,8 @@ type NewTensor = unsafe extern "C" fn(
     *mut std::ffi::c_void,
 ) -> *mut tf::TF_Tensor;
 
-/// `TF_SessionRun`: session, run options, inputs, their values and number, outputs, their values and number, targets and their
-/// number, run metadata, status.
+/// `TF_SessionRun`: session, run options, inputs, their values and number, outputs, their values and number, targets
+/// and their number, run metadata, status.
 type SessionRun = unsafe extern "C" fn(
     *mut tf::TF_Session,
     *const tf::TF_Buffer,
@@ -202,8 +203,8 @@ fn symbol<T: Copy>(library: &libloading::Library, name: &'static str) -> Result<
     unsafe { library.get::<T>(name) }.map(|symbol| *symbol).map_err(|_| OpenError::NotTensorFlow { missing: name })
 }
 
-/// Makes tensorflow-sys-runtime use the open library. It searches for one file name, so it gets a private folder with a link of that name. The
-/// dynamic linker recognises the file, and does not load it again.
+/// Makes tensorflow-sys-runtime use the open library. It searches for one file name, so it gets a private folder with a
+/// link of that name. The dynamic linker recognises the file, and does not load it again.
 fn open_for_tensorflow_sys(core: &Path) -> Result<(), OpenError> {
     let folder = private_folder().map_err(OpenError::Io)?;
     let core = core.canonicalize().map_err(OpenError::Io)?;
@@ -226,8 +227,9 @@ fn private_folder() -> io::Result<tempfile::TempDir> {
 
 fn set_variable(name: &str, value: Option<&OsStr>) {
     match value {
-        // SAFETY: Rust's own readers of the environment take a lock. C code that reads it in another thread at this moment would
-        // race, which is why opening happens once, and `Runtime::open` asks to be called before threads are started.
+        // SAFETY: Rust's own readers of the environment take a lock. C code that reads it in another thread at this
+        // moment would race, which is why opening happens once, and `Runtime::open` asks to be called before threads
+        // are started.
         Some(value) => unsafe { env::set_var(name, value) },
         // SAFETY: as above.
         None => unsafe { env::remove_var(name) },

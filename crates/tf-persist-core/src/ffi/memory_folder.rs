@@ -89,7 +89,8 @@ impl Drop for MemoryFolder {
         let Ok(path) = c_path(&self.path) else { return };
         let (mut files, mut folders) = (0, 0);
         let mut status = Status::new();
-        // SAFETY: the path is NUL-terminated, the numbers and the status are live. That something cannot be deleted has no reader.
+        // SAFETY: the path is NUL-terminated, the numbers and the status are live. That something cannot be deleted has
+        // no reader.
         unsafe { (self.files.delete_all)(path.as_ptr(), &raw mut files, &raw mut folders, status.raw()) };
     }
 }

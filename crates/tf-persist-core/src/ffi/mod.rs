@@ -1,8 +1,8 @@
 //! Safe types over TensorFlow's C API, with the only `unsafe` code of the library.
 //!
-//! Every status becomes a `Result`. Every pointer is freed by the type that holds it. Memory that TensorFlow adopts lives until TensorFlow
-//! releases it. Dtype numbers are plain integers: the C enum of tensorflow-sys ends at 23, and a Rust enum with another number is undefined
-//! behaviour.
+//! Every status becomes a `Result`. Every pointer is freed by the type that holds it. Memory that TensorFlow adopts
+//! lives until TensorFlow releases it. Dtype numbers are plain integers: the C enum of tensorflow-sys ends at 23, and a
+//! Rust enum with another number is undefined behaviour.
 //!
 //! Functions without a [`Library`] argument need an open one as well: their types can only be created after it is open.
 

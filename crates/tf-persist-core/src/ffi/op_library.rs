@@ -14,7 +14,8 @@ use super::library::Library;
 use super::status::Status;
 use crate::error::{Error, Result};
 
-/// Loads an op library, for the rest of the process, and returns the serialized `OpList` of its ops. The same path may be loaded twice.
+/// Loads an op library, for the rest of the process, and returns the serialized `OpList` of its ops. The same path may
+/// be loaded twice.
 pub(crate) fn load_op_library(_open: &Library, path: &Path) -> Result<Vec<u8>> {
     let name = CString::new(path.as_os_str().as_bytes())
         .map_err(|_| Error::data(path.display().to_string(), "a path cannot hold a NUL"))?;

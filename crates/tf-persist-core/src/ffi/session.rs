@@ -23,8 +23,8 @@ pub(crate) struct Session {
     graph: NonNull<tf::TF_Graph>,
     /// Whether the graph has variables that ops write in place.
     has_reference_variables: bool,
-    /// Whether graphs run in the calling thread, which then needs the floating-point mode of TensorFlow's threads. Other calling threads keep
-    /// their mode: they prepare the graph, and must not flush denormal constants.
+    /// Whether graphs run in the calling thread, which then needs the floating-point mode of TensorFlow's threads.
+    /// Other calling threads keep their mode: they prepare the graph, and must not flush denormal constants.
     in_calling_thread: bool,
 }
 
@@ -34,7 +34,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) config: &'a [u8],
     /// Whether the session runs its graph in the calling thread.
     pub(crate) in_calling_thread: bool,
-    /// Whether the graph is read from `saved_model.pbtxt`. The reading thread rounds numbers of a text to floats, so it must not flush denormals.
+    /// Whether the graph is read from `saved_model.pbtxt`. The reading thread rounds numbers of a text to floats, so it
+    /// must not flush denormals.
     pub(crate) text: bool,
 }
 
@@ -68,7 +69,8 @@ unsafe impl Send for Target {}
 unsafe impl Sync for Target {}
 
 impl Session {
-    /// Loads the meta graph with these tags, restores its variables and runs its initialisers. `ops` are the ops of the graph.
+    /// Loads the meta graph with these tags, restores its variables and runs its initialisers. `ops` are the ops of the
+    /// graph.
     pub(crate) fn load<'o>(
         _open: &Library,
         path: &Path,
@@ -84,8 +86,8 @@ impl Session {
         let options = Options::new(setup.config)?;
         let graph = Graph::new();
         let mut status = Status::new();
-        // SAFETY: options, graph and status are live, strings NUL-terminated, `tag_pointers` as long as said; null is allowed
-        // for the run options and for the meta graph, which is read without TensorFlow here.
+        // SAFETY: options, graph and status are live, strings NUL-terminated, `tag_pointers` as long as said; null is
+        // allowed for the run options and for the meta graph, which is read without TensorFlow here.
         let mut load = || unsafe {
             tf::TF_LoadSessionFromSavedModel(
                 options.0.as_ptr(),
@@ -112,8 +114,8 @@ impl Session {
         Ok(session)
     }
 
-    /// Adds the nodes of a serialized `GraphDef` to the graph. `inputs` maps names that the `GraphDef` uses to outputs of the graph. The next run
-    /// adds the nodes to the session.
+    /// Adds the nodes of a serialized `GraphDef` to the graph. `inputs` maps names that the `GraphDef` uses to outputs
+    /// of the graph. The next run adds the nodes to the session.
     pub(crate) fn import(&self, graph_def: &[u8], inputs: &[(String, Port)]) -> Result<()> {
         assert!(inputs.iter().all(|(_, port)| port.graph == self.graph), "ports belong to the session of the graph");
         let names: Vec<CString> = inputs
@@ -209,8 +211,8 @@ impl Session {
         let run_options = run_options.map(borrowed);
         let mut status = Status::new();
         let session_run = symbols().session_run;
-        // SAFETY: the session is live; every op belongs to its graph (asserted); arrays are as long as said; inputs stay alive
-        // until the call returns, and TensorFlow counts its own references to what it keeps.
+        // SAFETY: the session is live; every op belongs to its graph (asserted); arrays are as long as said; inputs
+        // stay alive until the call returns, and TensorFlow counts its own references to what it keeps.
         let mut run = || unsafe {
             session_run(
                 self.session.as_ptr(),
@@ -232,8 +234,8 @@ impl Session {
         } else {
             run()
         }
-        // SAFETY: what is not null is a live tensor that was made for us. Taken over before the status is looked at, so that
-        // nothing leaks if a run fails after some outputs.
+        // SAFETY: what is not null is a live tensor that was made for us. Taken over before the status is looked at, so
+        // that nothing leaks if a run fails after some outputs.
         let outputs: Vec<Option<TfTensor>> = output_values
             .into_iter()
             .map(|raw| NonNull::new(raw).map(|raw| unsafe { TfTensor::from_raw(raw) }))

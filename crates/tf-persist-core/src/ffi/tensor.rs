@@ -17,15 +17,18 @@ use crate::error::{Error, ModelError, Result, TensorError};
 /// A live `TF_Tensor`.
 pub(super) struct TfTensor(NonNull<tf::TF_Tensor>);
 
-// SAFETY: a TF_Tensor is a reference-counted buffer with a shape. This type only reads it, and TensorFlow counts atomically.
+// SAFETY: a TF_Tensor is a reference-counted buffer with a shape. This type only reads it, and TensorFlow counts
+// atomically.
 unsafe impl Send for TfTensor {}
 // SAFETY: as above; reading from several threads is fine.
 unsafe impl Sync for TfTensor {}
 
 impl TfTensor {
-    /// Passes a tensor to TensorFlow. Numbers are not copied: their memory stays alive until TensorFlow releases it. Strings are copied.
+    /// Passes a tensor to TensorFlow. Numbers are not copied: their memory stays alive until TensorFlow releases it.
+    /// Strings are copied.
     ///
-    /// TensorFlow never writes to adopted memory: `TF_NewTensor` marks it as not owned, so no op takes it over for its output.
+    /// TensorFlow never writes to adopted memory: `TF_NewTensor` marks it as not owned, so no op takes it over for its
+    /// output.
     pub(super) fn adopt(tensor: &Tensor) -> Result<Self> {
         match tensor.buffer() {
             Some(buffer) => {
@@ -49,8 +52,9 @@ impl TfTensor {
         owner: *mut c_void,
     ) -> Result<Self> {
         let dims: Vec<i64> = tensor.shape().iter().map(|size| *size as i64).collect();
-        // SAFETY: `data` is readable for `len` bytes until `deallocator` is called with `owner`, which happens exactly once,
-        // failure included. Rank and element count are within TensorFlow's limits: `Tensor` cannot be made otherwise.
+        // SAFETY: `data` is readable for `len` bytes until `deallocator` is called with `owner`, which happens exactly
+        // once, failure included. Rank and element count are within TensorFlow's limits: `Tensor` cannot be made
+        // otherwise.
         let raw = unsafe {
             let dtype = tensor.dtype().number();
             (symbols().new_tensor)(dtype, dims.as_ptr(), dims.len() as c_int, data, len, deallocator, owner)
@@ -116,9 +120,9 @@ impl ForeignMemory for TfTensor {
         }
         // SAFETY: the tensor is live.
         let data = unsafe { (symbols().tensor_data)(self.raw()) };
-        // SAFETY: the data are readable for their size as long as the tensor lives, and are not written to while it does: an
-        // output's buffer is shared by then, so no op takes it over, and resource variables are copied before they are written
-        // to. Reference variables are not, which is why `into_tensor` copies where a graph has any.
+        // SAFETY: the data are readable for their size as long as the tensor lives, and are not written to while it
+        // does: an output's buffer is shared by then, so no op takes it over, and resource variables are copied before
+        // they are written to. Reference variables are not, which is why `into_tensor` copies where a graph has any.
         unsafe { slice::from_raw_parts(data.cast::<u8>(), len) }
     }
 }

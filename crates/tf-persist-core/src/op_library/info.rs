@@ -180,7 +180,7 @@ mod tests {
         assert!(refusal(&bytes[..200]).contains("damaged"));
         let mut other = bytes[..64.min(bytes.len())].to_vec();
         other[18..20].copy_from_slice(&243_u16.to_le_bytes());
-        // No section or program headers: the machine is all that is left to info at.
+        // No section or program headers: the machine is all that is left to look at.
         other[32..48].fill(0);
         other[54..64].fill(0);
         assert!(refusal(&other).contains("Riscv64"));

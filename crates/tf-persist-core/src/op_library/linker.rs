@@ -4,8 +4,9 @@ use std::path::Path;
 
 use crate::error::{OpLibraryProblem, TensorFlowRequirement};
 
-/// The problem behind a message of the dynamic linker. `has` tells whether the open TensorFlow has a function. The messages are those of glibc
-/// (`elf/dl-lookup.c`, `elf/dl-load.c`), and those of musl and macOS where they are similar.
+/// The problem behind a message of the dynamic linker. `has` tells whether the open TensorFlow has a function. The
+/// messages are those of glibc (`elf/dl-lookup.c`, `elf/dl-load.c`), and those of musl and macOS where they are
+/// similar.
 pub(super) fn of_linker(
     message: &str,
     path: &Path,
@@ -49,7 +50,8 @@ fn is_of_tensorflow(symbol: &str) -> bool {
         || (symbol.starts_with("_Z") && spaces.iter().any(|space| symbol.contains(space)))
 }
 
-/// Demangles the nested name of a C++ function, without arguments: `_ZN1a1bE…` is `a::b`. Source: the Itanium C++ ABI, `nested-name`.
+/// Demangles the nested name of a C++ function, without arguments: `_ZN1a1bE…` is `a::b`. Source: the Itanium C++ ABI,
+/// `nested-name`.
 fn demangled(symbol: &str) -> String {
     let nested = ["_ZNK", "_ZN", "_ZTVN", "_ZTIN", "_ZTSN"].iter().find_map(|prefix| symbol.strip_prefix(prefix));
     let Some(mut rest) = nested else { return symbol.to_owned() };

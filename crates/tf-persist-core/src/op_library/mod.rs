@@ -1,5 +1,5 @@
-//! Op libraries: libraries with ops that libtensorflow lacks, named by file or by pip package, inspected before they run, and loaded once per
-//! process.
+//! Op libraries: libraries with ops that libtensorflow lacks, named by file or by pip package, inspected before they
+//! run, and loaded once per process.
 
 mod info;
 mod linker;
@@ -53,13 +53,13 @@ impl OpLibrary {
     /// Loads a library, or returns it if the file is already loaded under any name.
     ///
     /// # Errors
-    /// [`Error::OpLibrary`] with an [`OpLibraryProblem`]: the file is not a library, was built for another TensorFlow, needs a missing library,
-    /// registers nothing, or registers what another file did.
+    /// [`Error::OpLibrary`] with an [`OpLibraryProblem`]: the file is not a library, was built for another TensorFlow,
+    /// needs a missing library, registers nothing, or registers what another file did.
     pub fn load(runtime: &Runtime, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let refuse = |problem| refusal(path, problem);
         let info = LibraryInfo::read(path).map_err(refuse)?;
-        // Absolute, so that the dynamic linker does not info for a bare name elsewhere.
+        // Absolute, so that the dynamic linker does not search for a bare name elsewhere.
         let file = path.canonicalize().map_err(Error::io("open the op library", path))?;
         if is_part_of(runtime, &file) {
             return Err(refuse(OpLibraryProblem::TensorFlowItself));
@@ -113,12 +113,13 @@ impl OpLibrary {
         Ok(library)
     }
 
-    /// Loads every op library of an installed pip package, such as `tensorflow-text` or `ydf-tf`. It searches the environment of the
-    /// libtensorflow in use, the active virtual environment, and the `.venv` of the current folder or one above it. No Python runs.
+    /// Loads every op library of an installed pip package, such as `tensorflow-text` or `ydf-tf`. It searches the
+    /// environment of the libtensorflow in use, the active virtual environment, and the `.venv` of the current folder
+    /// or one above it. No Python runs.
     ///
     /// # Errors
-    /// [`Error::OpLibrary`] with the packages that have op libraries, if there is no such package or it has none; and as
-    /// [`OpLibrary::load`].
+    /// [`Error::OpLibrary`] with the packages that have op libraries, if there is no such package or it has none; and
+    /// as [`OpLibrary::load`].
     pub fn load_package(runtime: &Runtime, name: &str) -> Result<Vec<Self>> {
         let refuse = |problem| refusal(Path::new(name), problem);
         let wanted = package::normalised(name);
@@ -139,8 +140,8 @@ impl OpLibrary {
         files.iter().map(|file| Self::load(runtime, file)).collect()
     }
 
-    /// Loads a file or the op libraries of a package. The name is a file if it has a path separator, ends as a library does, or is an existing
-    /// file.
+    /// Loads a file or the op libraries of a package. The name is a file if it has a path separator, ends as a library
+    /// does, or is an existing file.
     ///
     /// # Errors
     /// As [`OpLibrary::load`] and [`OpLibrary::load_package`].
@@ -218,8 +219,8 @@ fn have_same_content(one: &Path, other: &Path) -> std::io::Result<bool> {
     }
 }
 
-/// Whether the kernels of a library's ops are there twice. Its first op stands for all: TensorFlow takes 0.2 ms to info one up, and
-/// packages have dozens of libraries.
+/// Whether the kernels of a library's ops are registered twice. Only its first op is checked: TensorFlow takes 0.2 ms
+/// to look one up, and packages have dozens of libraries.
 fn has_doubled_kernels(runtime: &Runtime, loaded: &Loaded) -> bool {
     loaded.library.ops.first().is_some_and(|op| ffi::has_doubled_kernels(runtime.library(), op))
 }

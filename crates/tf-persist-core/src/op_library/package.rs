@@ -1,9 +1,9 @@
 //! Finds op libraries in installed Python packages by reading folders, without Python.
 //!
-//! Source of the layout: the packaging guide's "Recording installed projects" (`NAME-VERSION.dist-info` with `RECORD` and
-//! `METADATA`), "Recording the Direct URL Origin of installed distributions" (`direct_url.json`) and "Names and normalization";
-//! setuptools' "The Internal Structure of Python Eggs" (`NAME-VERSION.egg-info` with `PKG-INFO`, `requires.txt` and
-//! `top_level.txt`).
+//! Source of the layout: the packaging guide's "Recording installed projects" (`NAME-VERSION.dist-info` with `RECORD`
+//! and `METADATA`), "Recording the Direct URL Origin of installed distributions" (`direct_url.json`) and "Names and
+//! normalization"; setuptools' "The Internal Structure of Python Eggs" (`NAME-VERSION.egg-info` with `PKG-INFO`,
+//! `requires.txt` and `top_level.txt`).
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -51,8 +51,8 @@ pub(super) fn is_tensorflow(name: &str) -> bool {
     others.contains(&name) || name.strip_prefix("tensorflow").is_some_and(|rest| builds.contains(&rest))
 }
 
-/// The folders of packages: first that of the libtensorflow in use, because op libraries are built for one version; then those of the
-/// environments that are searched for libtensorflow.
+/// The folders of packages: first that of the libtensorflow in use, because op libraries are built for one version;
+/// then those of the environments that are searched for libtensorflow.
 pub(super) fn site_packages(runtime: &Runtime) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = Vec::new();
     let of_runtime = runtime

@@ -1,4 +1,4 @@
-//! Asking recorded requests again.
+//! Replays recorded requests.
 
 mod recorder;
 mod sequence;
@@ -13,7 +13,7 @@ use tf_persist_savedmodel::warmup::{Kind, OutputReport, Record};
 use crate::error::{Error, Result};
 use crate::session::{LoadedModel, RunOptions};
 
-/// What became of a record.
+/// The result of replaying a record.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Replay {
@@ -21,9 +21,9 @@ pub struct Replay {
     pub number: usize,
     /// Whether it is one of a [`Sequence`].
     pub in_order: bool,
-    /// What kind of request it is.
+    /// The kind of request.
     pub kind: Kind,
-    /// The signature that was asked.
+    /// The signature that was run.
     pub signature: String,
     /// How it ended.
     pub outcome: Outcome,
@@ -33,18 +33,18 @@ pub struct Replay {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The request ran, and each output was compared with what was recorded.
+    /// The request ran, and each output was compared with the recorded one.
     Compared(Vec<OutputReport>),
     /// The request ran, and there is no answer to compare with.
     Unanswered,
-    /// The request cannot be run here: why.
+    /// The request cannot be run here, with the reason.
     Skipped(String),
     /// The request was refused, or failed.
     Failed(Error),
 }
 
 impl Replay {
-    /// Whether the model answers otherwise than was recorded, or not at all.
+    /// Whether the model's answer differs from the recorded one, or the request failed.
     #[must_use]
     pub fn is_different(&self) -> bool {
         match &self.outcome {
@@ -56,11 +56,11 @@ impl Replay {
 }
 
 impl LoadedModel {
-    /// Asks the model what was recorded, and compares the answer. What the model makes of the request, failing included, is the
-    /// outcome. The records of a [`Sequence`] are asked in order, of a model on which nothing else ran.
+    /// Runs a recorded request and compares the answer. A request that fails is an [`Outcome`], not an error. Replay
+    /// the records of a [`Sequence`] in order, on a model on which nothing else ran.
     ///
     /// # Errors
-    /// If the memory for comparing cannot be had.
+    /// If the memory for comparing cannot be allocated.
     pub fn replay(&self, record: &Record, tolerance: Tolerance) -> Result<Replay> {
         let request = &record.request;
         let (kind, signature) = (request.kind, request.signature().to_owned());
@@ -81,7 +81,7 @@ impl LoadedModel {
             return Some(format!("requests of the kind `{kind}` are not run"));
         }
         let other = !record.tags.is_empty() && !self.meta_graph().has_tags(&record.tags);
-        other.then(|| format!("it was recorded of the meta graph with the tags `{}`", record.tags.join(",")))
+        other.then(|| format!("it was recorded for the meta graph with the tags `{}`", record.tags.join(",")))
     }
 
     /// The answer to a recorded request, sorted by name.

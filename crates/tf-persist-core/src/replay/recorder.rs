@@ -1,4 +1,4 @@
-//! Recording: a model is asked, and request and answer are kept in its folder.
+//! Recording: runs requests on a model, and keeps them with their answers in its folder.
 
 use bytes::Bytes;
 use tf_persist_savedmodel::error::names;
@@ -11,37 +11,37 @@ use super::ask;
 use crate::error::{Error, Hint, ModelError, Result, WarmupError};
 use crate::session::LoadedModel;
 
-/// The golden examples of a model, as they shall be. Nothing is written before [`Recorder::write`].
+/// The recorded requests of a model, with new ones. Nothing is written before [`Recorder::write`].
 #[derive(Debug)]
 pub struct Recorder {
     model: SavedModel,
     tags: Vec<String>,
-    /// Each with its data, which are written back as they were.
+    /// Each record with its bytes, which are written back unchanged.
     records: Vec<(Record, Bytes)>,
     changed: bool,
 }
 
-/// What became of a request that was to be recorded.
+/// The result of adding a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Added {
-    /// It was asked, and stands with its answer.
+    /// It was run and recorded with its answer.
     New,
-    /// It stood there already, with the same answer.
+    /// It was recorded already, with the same answer.
     Known,
 }
 
 impl Recorder {
-    /// Begins with what is recorded already, or with nothing, if it is to be replaced.
+    /// Begins with the existing records, or with none if `replace` is set.
     ///
     /// # Errors
-    /// [`WarmupError::NotRecorded`] if the model is no folder, or TensorFlow Serving would ask another meta graph than this one;
-    /// those of [`Records`] if what is there cannot be read.
+    /// [`WarmupError::NotRecorded`] if the model is not a folder, or TensorFlow Serving would use another meta graph
+    /// than this one; those of [`Records`] if the existing records cannot be read.
     pub fn begin(model: &SavedModel, meta_graph: &MetaGraph, replace: bool) -> Result<Self> {
         check_folder(model)?;
         if model.meta_graphs().len() > 1 && !meta_graph.has_tags(&[SERVE]) {
             let reason = format!(
-                "TensorFlow Serving would ask the meta graph `{SERVE}` of it, and the one with the tags `{}` was chosen",
+                "TensorFlow Serving would use the meta graph `{SERVE}`, but the one with the tags `{}` was chosen",
                 meta_graph.tags().join(",")
             );
             let alone = format!("export the meta graph `{}` alone, and record there", meta_graph.tags().join(","));
@@ -66,13 +66,13 @@ impl Recorder {
         })
     }
 
-    /// The number of records there are.
+    /// The number of records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
@@ -81,14 +81,14 @@ impl Recorder {
     /// Whether requests to a signature can be recorded.
     ///
     /// # Errors
-    /// [`WarmupError::NotRecorded`] if it writes to the model's state, so that its answer may be another one every time, or has
-    /// inputs or outputs that are no dense tensors, which TensorFlow Serving fails on when it warms up.
+    /// [`WarmupError::NotRecorded`] if the signature writes to the model's state, so its answer may differ every time,
+    /// or has inputs or outputs that are not dense tensors, on which the warm-up of TensorFlow Serving fails.
     pub fn check(&self, meta_graph: &MetaGraph, signature: &SignatureDef) -> Result<()> {
         let name = &signature.name;
         let composite = |(_, info): &&(String, crate::TensorInfo)| !matches!(info.kind, TensorKind::Dense { .. });
         if let Some((key, _)) = signature.inputs.iter().chain(&signature.outputs).find(composite) {
             let reason = format!(
-                "`{key}` of signature `{name}` is no dense tensor, and TensorFlow Serving, which runs what is recorded, \
+                "`{key}` of signature `{name}` is not a dense tensor, and TensorFlow Serving, which runs what is recorded, \
                  does not load a model whose recorded requests fail"
             );
             return Err(self.refusal(reason, None));
@@ -98,13 +98,13 @@ impl Recorder {
                 "signature `{name}` writes to the model's state (`{op}`, node `{node}`), so what it answers may depend on what \
                  ran before"
             );
-            return Err(self.refusal(reason, Some(self.instead(meta_graph))));
+            return Err(self.refusal(reason, Some(self.recordable(meta_graph))));
         }
         Ok(())
     }
 
-    /// What can be recorded where a signature writes to the model's state.
-    fn instead(&self, meta_graph: &MetaGraph) -> Hint {
+    /// The hint for a signature that writes to the model's state: what can be recorded.
+    fn recordable(&self, meta_graph: &MetaGraph) -> Hint {
         let in_order =
             "record its requests in order, as a `Sequence` that a freshly loaded model answers in that order";
         let reads = |signature: &&SignatureDef| first_state_write(&self.model, meta_graph, signature).is_none();
@@ -117,13 +117,14 @@ impl Recorder {
         Hint::new(text).set("in_order")
     }
 
-    /// Asks a loaded model, twice, and keeps the request with its answer.
+    /// Runs a request twice on a loaded model, and keeps it with its answer.
     ///
-    /// The signature was [checked](Self::check). A request that is there without an answer is given one.
+    /// [Check](Self::check) the signature first. A recorded request without an answer gets one.
     ///
     /// # Errors
-    /// If the request fails; [`WarmupError::NotRecorded`] if it leaves an input out that has no default, the two answers differ, it is there
-    /// already with another answer, there are [`MAX_RECORDS`] already, or the record would be larger than protobuf's limit.
+    /// If the request fails; [`WarmupError::NotRecorded`] if it leaves out an input without a default, the two answers
+    /// differ, it is recorded with another answer, there are [`MAX_RECORDS`] already, or the record would exceed the
+    /// limit of protobuf.
     pub fn add(&mut self, model: &LoadedModel, signature: &str, inputs: Tensors) -> Result<Added> {
         let definition = model.meta_graph().signature(signature)?;
         let is_left_out = |(name, dtype): &(String, crate::DType)| {
@@ -132,13 +133,13 @@ impl Recorder {
         if let Some((name, _)) = definition.input_tensors().into_iter().find(is_left_out) {
             let reason = format!(
                 "input `{name}` of signature `{signature}` was left out: the graph computes it, but TensorFlow Serving, which runs \
-                 what is recorded, wants every input"
+                 what is recorded, needs every input"
             );
             return Err(self.refusal(reason, Some("give the input".into())));
         }
         let request = Request::predict(signature, inputs);
-        let place = self.records.iter().position(|(record, _)| record.request.is_same(&request));
-        if place.is_none() && self.records.len() >= MAX_RECORDS {
+        let index = self.records.iter().position(|(record, _)| record.request.is_same(&request));
+        if index.is_none() && self.records.len() >= MAX_RECORDS {
             let reason = format!("there are {MAX_RECORDS} records already, and TensorFlow Serving takes no more");
             return Err(self.refusal(reason, Some(Hint::new("begin a new recording").set("replace"))));
         }
@@ -146,10 +147,10 @@ impl Recorder {
         let again = compare(&ask(model, &request)?, &answer, Tolerance::Rounding)?;
         if let Some(output) = again.iter().find(|output| !output.is_same()) {
             let reason =
-                format!("signature `{signature}` answers the same request otherwise the second time: {output}");
+                format!("signature `{signature}` gives another answer to the same request the second time: {output}");
             return Err(self.refusal(reason, None));
         }
-        if let Some((record, _)) = place.map(|place| &self.records[place])
+        if let Some((record, _)) = index.map(|index| &self.records[index])
             && let Some(recorded) = &record.answer
         {
             let outputs = compare(&answer, recorded, Tolerance::Rounding)?;
@@ -160,20 +161,20 @@ impl Recorder {
         }
         let data = encode(&self.tags, &request, &answer)
             .map_err(|(reason, hint)| self.refusal(reason, hint.map(Hint::from)))?;
-        let number = place.unwrap_or(self.records.len()) + 1;
+        let number = index.unwrap_or(self.records.len()) + 1;
         let record = Record { number, in_order: false, tags: self.tags.clone(), request, answer: Some(answer) };
-        match place {
-            Some(place) => self.records[place] = (record, data),
+        match index {
+            Some(index) => self.records[index] = (record, data),
             None => self.records.push((record, data)),
         }
         self.changed = true;
         Ok(Added::New)
     }
 
-    /// Writes the file, if something has changed; it appears whole or not at all. Gives the number of its records.
+    /// Writes the file atomically if something has changed. Returns the number of its records.
     ///
     /// # Errors
-    /// If the folder cannot be written to, or the disk is full: what was there before stays.
+    /// If the folder cannot be written to, or the disk is full. The old file is then left as it was.
     pub fn write(self) -> Result<usize> {
         if self.changed {
             write_file(self.model.path(), FILE, self.records.iter().map(|(_, data)| data))?;

@@ -1,4 +1,4 @@
-//! Requests that write to the model's state: recorded and asked again in order, of a model that is freshly loaded.
+//! Requests that write to the model's state: recorded and replayed in order, on a freshly loaded model.
 
 use bytes::Bytes;
 use tf_persist_savedmodel::internals::{Request, Tensors, check_folder, compare, encode, write_file};
@@ -10,25 +10,27 @@ use super::ask;
 use crate::error::{Error, Hint, ModelError, Result, WarmupError};
 use crate::session::{LoadOptions, LoadSavedModel, LoadedModel};
 
-/// The recorded requests of a model whose answers depend on what was asked before, such as a recurrent network that keeps its state.
+/// The recorded requests of a model whose answers depend on earlier requests, such as a recurrent network that keeps
+/// its state.
 ///
-/// They stand in [`SEQUENCE_FILE`], and not where TensorFlow Serving would run them before it serves the model. Their order is part of
-/// them: [`LoadedModel::replay`] compares their answers if it is given all of them, in order, of a model on which nothing else ran.
-/// Nothing is written before [`Sequence::write`].
+/// They are stored in [`SEQUENCE_FILE`], which TensorFlow Serving does not run when it warms up. Their order matters:
+/// give [`LoadedModel::replay`] all of them, in order, on a model on which nothing else ran. Nothing is written before
+/// [`Sequence::write`].
 #[derive(Debug)]
 pub struct Sequence {
     model: SavedModel,
     tags: Vec<String>,
-    /// Each with its data, which are written back as they were.
+    /// Each record with its bytes, which are written back unchanged.
     records: Vec<(Record, Bytes)>,
     changed: bool,
 }
 
 impl Sequence {
-    /// Begins with what is recorded already, which further requests follow, or with nothing, if it is to be replaced.
+    /// Begins with the existing records, which further requests follow, or with none if `replace` is set.
     ///
     /// # Errors
-    /// [`WarmupError::NotRecorded`] if the model is no folder; those of [`Records`] if what is there cannot be read.
+    /// [`WarmupError::NotRecorded`] if the model is not a folder; those of [`Records`] if the existing records cannot
+    /// be read.
     pub fn begin(model: &SavedModel, meta_graph: &MetaGraph, replace: bool) -> Result<Self> {
         check_folder(model)?;
         let before = if replace { None } else { Records::open_sequence(model)? };
@@ -40,24 +42,25 @@ impl Sequence {
         })
     }
 
-    /// The number of records there are.
+    /// The number of records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// Loads the model, asks it what is recorded and then these requests (signature, and inputs by name), does the same once more, and
-    /// keeps the requests with their answers.
+    /// Loads the model, replays the records, and runs these requests (signature, and inputs by name). Does the same
+    /// with a second load, and keeps the requests with their answers.
     ///
     /// # Errors
-    /// As [`SavedModel::load`]; if a request fails; [`WarmupError::NotRecorded`] if what is recorded is answered otherwise now, the answers of
-    /// the two loads differ, there would be more than [`MAX_RECORDS`] records, or one would be larger than protobuf's limit.
+    /// As [`SavedModel::load`]; if a request fails; [`WarmupError::NotRecorded`] if a record has another answer now,
+    /// the answers of the two loads differ, there would be more than [`MAX_RECORDS`] records, or one would exceed the
+    /// limit of protobuf.
     pub fn add(&mut self, options: &LoadOptions, requests: Vec<(String, Tensors)>) -> Result<()> {
         if self.records.len() + requests.len() > MAX_RECORDS {
             let reason = format!("there would be more than {MAX_RECORDS} records, the limit");
@@ -73,7 +76,7 @@ impl Sequence {
             if let Some(output) = outputs.iter().find(|output| !output.is_same()) {
                 let name = request.signature();
                 let reason = format!(
-                    "signature `{name}` answers otherwise when the same requests are asked of the model loaded anew: {output}"
+                    "signature `{name}` gives another answer when the same requests run on the model loaded anew: {output}"
                 );
                 return Err(self.refusal(reason, None));
             }
@@ -91,13 +94,13 @@ impl Sequence {
         Ok(())
     }
 
-    /// The answers of a fresh model to the requests, after what is recorded.
+    /// The answers of a fresh model to these requests, after replaying the records.
     fn answers(&self, model: LoadedModel, requests: &[Request]) -> Result<Vec<Tensors>> {
         for (record, _) in &self.records {
             let answer = ask(&model, &record.request)?;
             let outputs = compare(&answer, record.answer.as_ref().unwrap_or(&answer), Tolerance::Rounding)?;
             if let Some(output) = outputs.iter().find(|output| !output.is_same()) {
-                let reason = format!("record {} of the sequence is answered otherwise now: {output}", record.number);
+                let reason = format!("record {} of the sequence has another answer now: {output}", record.number);
                 let hint = Hint::new("if the model was meant to change, begin a new recording").set("replace");
                 return Err(self.refusal(reason, Some(hint)));
             }
@@ -105,10 +108,10 @@ impl Sequence {
         requests.iter().map(|request| ask(&model, request)).collect()
     }
 
-    /// Writes the file, if something has changed; it appears whole or not at all. Gives the number of its records.
+    /// Writes the file atomically if something has changed. Returns the number of its records.
     ///
     /// # Errors
-    /// If the folder cannot be written to, or the disk is full: what was there before stays.
+    /// If the folder cannot be written to, or the disk is full. The old file is then left as it was.
     pub fn write(self) -> Result<usize> {
         if self.changed {
             write_file(self.model.path(), SEQUENCE_FILE, self.records.iter().map(|(_, data)| data))?;

@@ -14,8 +14,8 @@ use crate::ffi::{self, OpenError};
 
 /// The proof that libtensorflow is open.
 ///
-/// Opening takes about 0.3 s and 300 MB, once per process. TensorFlow cannot be closed again. From then on the tensorflow crate works as
-/// well: both call the same library.
+/// Opening takes about 0.3 s and 300 MB, once per process. TensorFlow cannot be closed again. From then on the
+/// tensorflow crate works as well: both call the same library.
 #[derive(Clone)]
 pub struct Runtime(Arc<Opened>);
 
@@ -31,8 +31,8 @@ static OPENED: Mutex<Option<Runtime>> = Mutex::new(None);
 impl Runtime {
     /// Opens libtensorflow where [`Search::default`] finds it, or returns the open one.
     ///
-    /// Call it before starting threads that read the environment from C: it sets `TF_CPP_MIN_LOG_LEVEL`, unless that is set, and for a moment
-    /// `TENSORFLOW_DIR`.
+    /// Call it before starting threads that read the environment from C: it sets `TF_CPP_MIN_LOG_LEVEL`, unless that is
+    /// set, and for a moment `TENSORFLOW_DIR`.
     ///
     /// # Errors
     /// [`Error::Runtime`] with every location that was tried, if none has a libtensorflow that can be opened.
@@ -40,7 +40,8 @@ impl Runtime {
         Self::open_with(&Search::default())
     }
 
-    /// As [`Runtime::open`], with another search. A libtensorflow that is already open is returned whatever the search is.
+    /// As [`Runtime::open`], with another search. A libtensorflow that is already open is returned whatever the search
+    /// is.
     ///
     /// # Errors
     /// [`Error::Runtime`] with every location that was tried, if none has a libtensorflow that can be opened.

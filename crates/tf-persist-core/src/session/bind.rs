@@ -168,7 +168,8 @@ impl Unusable {
     }
 }
 
-/// Refuses dtypes that `Tensor` does not hold. Their numbers are not in the C enum of libtensorflow, and must not come back from it.
+/// Refuses dtypes that `Tensor` does not hold. Their numbers are not in the C enum of libtensorflow, and must not come
+/// back from it.
 fn supported(dtype: DType) -> Result<(), Unusable> {
     if dtype.is_supported() { Ok(()) } else { Err(Unusable::DType(dtype)) }
 }

@@ -11,8 +11,8 @@ use super::explain;
 use crate::error::{Error, Result};
 use crate::ffi::{Port, Session, Target};
 
-/// Runs the ops of the collection `table_initializer` that the init op did not run, and feeds the paths of the assets. Modules of TensorFlow
-/// Hub and graphs of TensorFlow Transform need it; their loaders in Python do the same.
+/// Runs the ops of the collection `table_initializer` that the init op did not run, and feeds the paths of the assets.
+/// Modules of TensorFlow Hub and graphs of TensorFlow Transform need it; their loaders in Python do the same.
 ///
 /// `folder` is the folder from which TensorFlow loads the model.
 pub(super) fn run_orphaned_initializers(
@@ -51,7 +51,8 @@ pub(super) fn run_orphaned_initializers(
     let action = || format!("initialise the tables of `{}`", model.path().display());
     let run = |targets: &[Target]| session.run(action, None, &feeds, &[], targets).map(drop);
     if meta_graph.init_op().is_some() {
-        // TensorFlow and Python load such a model as it is. A table that stays empty is an error of the runs that read it.
+        // TensorFlow and Python load such a model as it is. A table that stays empty is an error of the runs that read
+        // it.
         targets.chunks(1).for_each(|target| drop(run(target)));
         return Ok(());
     }

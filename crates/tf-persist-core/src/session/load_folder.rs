@@ -1,8 +1,9 @@
 //! The folder from which TensorFlow loads a model: its own, or one with the unpacked files of a pack.
 //!
-//! TensorFlow loads from a folder. Its file system in memory, `ram://`, works for the graph, the variables and the files of tables, with three
-//! exceptions. A graph in text form cannot be read to its end, so it is written in binary form. `ImmutableConst` cannot map a file, and op
-//! libraries cannot open files themselves: such models are unpacked to a private folder on disk.
+//! TensorFlow loads from a folder. Its file system in memory, `ram://`, works for the graph, the variables and the
+//! files of tables, with three exceptions. A graph in text form cannot be read to its end, so it is written in binary
+//! form. `ImmutableConst` cannot map a file, and op libraries cannot open files themselves: such models are unpacked to
+//! a private folder on disk.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +29,8 @@ const MAPS_FILES: &str = "ImmutableConst";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum UnpackTarget {
-    /// TensorFlow's file system in memory, `ram://`. Assets are kept as long as the model; other files are deleted once it is loaded.
+    /// TensorFlow's file system in memory, `ram://`. Assets are kept as long as the model; other files are deleted once
+    /// it is loaded.
     Memory,
     /// A private folder below the system's temporary folder, deleted in the same way.
     Disk,

@@ -39,7 +39,7 @@ pub struct LoadedModel(Arc<Inner>);
 
 struct Inner {
     session: ffi::Session,
-    artefact: SavedModel,
+    saved_model: SavedModel,
     meta_graph: MetaGraph,
     /// For each signature of the meta graph, its binding, created on first use.
     bindings: Vec<OnceLock<Arc<Binding>>>,
@@ -57,12 +57,13 @@ pub trait LoadSavedModel {
     /// Loads a meta graph into a session of TensorFlow. Opens libtensorflow if necessary.
     ///
     /// # Errors
-    /// - [`SavedModelError::Untrusted`](crate::SavedModelError::Untrusted), before TensorFlow is opened, if the graph reaches outside the model in
-    ///   a way that [`LoadOptions::trust`] does not allow;
-    /// - [`SavedModelError::MissingVariables`](crate::SavedModelError::MissingVariables) if a variable that a signature reads has no value;
+    /// - [`SavedModelError::Untrusted`](crate::SavedModelError::Untrusted), before TensorFlow is opened, if the graph
+    ///   reaches outside the model in a way that [`LoadOptions::trust`] does not allow;
+    /// - [`SavedModelError::MissingVariables`](crate::SavedModelError::MissingVariables) if a variable that a signature
+    ///   reads has no value;
     /// - [`SavedModelError::MissingOps`](crate::SavedModelError::MissingOps) if the graph uses unknown ops;
-    /// - others if there is no libtensorflow or no such meta graph, a variable file is missing or damaged, an op library cannot be loaded, or
-    ///   TensorFlow fails.
+    /// - others if there is no libtensorflow or no such meta graph, a variable file is missing or damaged, an op
+    ///   library cannot be loaded, or TensorFlow fails.
     fn load(&self, options: LoadOptions) -> Result<LoadedModel>;
 }
 
@@ -81,7 +82,8 @@ impl LoadSavedModel for SavedModel {
         for name in &options.op_libraries {
             OpLibrary::load_named(&runtime, name)?;
         }
-        // Listing the ops of TensorFlow takes longer than loading a small model: only where the built-in list is not enough.
+        // Listing the ops of TensorFlow takes longer than loading a small model: only where the built-in list is not
+        // enough.
         let listed = runtime.version().strip_prefix(OPS_VERSION).is_some_and(|rest| rest.starts_with('.'));
         let loaded: Vec<OpLibrary> = OpLibrary::loaded();
         let is_loaded = |op: &&str| loaded.iter().any(|library| library.ops().iter().any(|own| own == op));
@@ -103,10 +105,10 @@ impl LoadSavedModel for SavedModel {
         load_folder.delete_temporary(self);
         let restored = unrestored::restore(&session, self, unrestored.found)?;
         let bindings = meta_graph.signatures().iter().map(|_| OnceLock::new()).collect();
-        let artefact = self.clone();
+        let saved_model = self.clone();
         Ok(LoadedModel(Arc::new(Inner {
             session,
-            artefact,
+            saved_model,
             meta_graph,
             bindings,
             runtime,
@@ -153,7 +155,7 @@ impl LoadedModel {
     /// The model that it was loaded from.
     #[must_use]
     pub fn saved_model(&self) -> &SavedModel {
-        &self.0.artefact
+        &self.0.saved_model
     }
 
     /// Where the files of its pack were unpacked; `None` if it was loaded from a folder.
@@ -174,15 +176,15 @@ impl LoadedModel {
         &self.0.runtime
     }
 
-    /// Attributes of nodes that this TensorFlow does not know and ignores: a newer one wrote the model, and may answer otherwise. At most a
-    /// hundred.
+    /// Attributes of nodes that this TensorFlow does not know and ignores: a newer one wrote the model, and may answer
+    /// otherwise. At most a hundred.
     #[must_use]
     pub fn ignored_attributes(&self) -> &[UnknownAttribute] {
         &self.0.ignored
     }
 
-    /// The intra-op threads of the process, if they are not what [`LoadOptions::intra_op_threads`] asked for: the first session of the process
-    /// decides for all.
+    /// The intra-op threads of the process, if they are not what [`LoadOptions::intra_op_threads`] asked for: the first
+    /// session of the process decides for all.
     #[must_use]
     pub fn other_intra_op_threads(&self) -> Option<i32> {
         self.0.other_threads

@@ -24,8 +24,8 @@ pub enum Executor {
     SingleThreaded,
 }
 
-/// Options of loading. The defaults are those of TensorFlow, except that soft placement is on, so that a graph that is pinned to a GPU runs
-/// without one.
+/// Options of loading. The defaults are those of TensorFlow, except that soft placement is on, so that a graph that is
+/// pinned to a GPU runs without one.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
     pub(super) tags: Option<Vec<String>>,
@@ -58,7 +58,8 @@ impl Default for LoadOptions {
 }
 
 impl LoadOptions {
-    /// The tags of the meta graph, in any order; the set may be empty. Default: the only meta graph, else the one tagged `serve` alone.
+    /// The tags of the meta graph, in any order; the set may be empty. Default: the only meta graph, else the one
+    /// tagged `serve` alone.
     #[must_use]
     pub fn tags<S: Into<String>>(mut self, tags: impl IntoIterator<Item = S>) -> Self {
         self.tags = Some(tags.into_iter().map(Into::into).collect());
@@ -80,8 +81,8 @@ impl LoadOptions {
         self
     }
 
-    /// Where the files of a [pack](crate::pack) are unpacked for TensorFlow. Default: in memory, or on disk if the ops of the model cannot read
-    /// them there.
+    /// Where the files of a [pack](crate::pack) are unpacked for TensorFlow. Default: in memory, or on disk if the ops
+    /// of the model cannot read them there.
     #[must_use]
     pub fn unpack_to(mut self, target: UnpackTarget) -> Self {
         self.unpack_target = Some(target);
@@ -95,7 +96,8 @@ impl LoadOptions {
         self
     }
 
-    /// The dangers of [`SavedModel::scan`](crate::SavedModel::scan) that the model may have. Default: [`Trust::Nothing`].
+    /// The dangers of [`SavedModel::scan`](crate::SavedModel::scan) that the model may have. Default:
+    /// [`Trust::Nothing`].
     #[must_use]
     pub fn trust(mut self, trust: Trust) -> Self {
         self.trust = trust;
@@ -113,8 +115,8 @@ impl LoadOptions {
         self
     }
 
-    /// Threads that run ops in parallel. 0 is TensorFlow's choice; -1 runs the graph in the calling thread, which is several times as fast for
-    /// small graphs.
+    /// Threads that run ops in parallel. 0 is TensorFlow's choice; -1 runs the graph in the calling thread, which is
+    /// several times as fast for small graphs.
     #[must_use]
     pub fn inter_op_threads(mut self, threads: i32) -> Self {
         self.inter_op_threads = threads;
@@ -145,8 +147,8 @@ impl LoadOptions {
         threads < 0
     }
 
-    /// The intra-op threads of the process, if they are not what these options ask for because an earlier session decided. Call it before
-    /// creating each session.
+    /// The intra-op threads of the process, if they are not what these options ask for because an earlier session
+    /// decided. Call it before creating each session.
     pub(super) fn other_intra_op_threads(&self) -> Option<i32> {
         static FIRST: OnceLock<i32> = OnceLock::new();
         let first = *FIRST.get_or_init(|| self.intra_op_threads);

@@ -13,14 +13,14 @@ use super::LoadedModel;
 use crate::error::{Error, ModelError, Result};
 
 impl LoadedModel {
-    /// Saves the model as a SavedModel folder or a pack, as [`SavedModel::save`], with the current values of the variables and a new identifier
-    /// in the fingerprint.
+    /// Saves the model as a SavedModel folder or a pack, as [`SavedModel::save`], with the current values of the
+    /// variables and a new identifier in the fingerprint.
     ///
     /// Other threads may run signatures meanwhile; their writes may or may not be saved.
     ///
     /// # Errors
-    /// As [`SavedModel::save`], and if other meta graphs of the file have variables that this session lacks, unless [`SaveOptions::tags`]
-    /// selects this meta graph alone.
+    /// As [`SavedModel::save`], and if other meta graphs of the file have variables that this session lacks, unless
+    /// [`SaveOptions::tags`] selects this meta graph alone.
     pub fn save(&self, target: impl AsRef<Path>, options: SaveOptions) -> Result<SaveReport> {
         self.save_with(target.as_ref(), &options, |_| Ok(()))
     }
@@ -38,7 +38,8 @@ impl LoadedModel {
         Ok(saved)
     }
 
-    /// Saves the model without publishing it, which shows errors early. `inspect` is called with the folder before it is deleted.
+    /// Saves the model without publishing it, which shows errors early. `inspect` is called with the folder before it
+    /// is deleted.
     pub(crate) fn dry_run_save<T>(
         &self,
         target: &Path,

@@ -38,7 +38,8 @@ impl Signature {
         &self.binding.definition
     }
 
-    /// Names and dtypes of the input tensors. A sparse input `KEY` has three: `KEY.indices`, `KEY.values`, `KEY.dense_shape`.
+    /// Names and dtypes of the input tensors. A sparse input `KEY` has three: `KEY.indices`, `KEY.values`,
+    /// `KEY.dense_shape`.
     pub fn inputs(&self) -> impl ExactSizeIterator<Item = (&str, DType)> {
         self.binding.inputs.iter().map(|input| (input.name.as_str(), input.dtype))
     }
@@ -50,13 +51,15 @@ impl Signature {
 
     /// Runs the signature.
     ///
-    /// An input whose tensor is not a placeholder may be left out: the graph computes it. Names and dtypes are checked first, and shapes are
-    /// compared with those of the placeholders, as in Python: some kernels abort the process on an unexpected rank. Declared shapes are not
-    /// checked, because signatures are often wrong about them. Numbers are not copied, neither in nor out.
+    /// An input whose tensor is not a placeholder may be left out: the graph computes it. Names and dtypes are checked
+    /// first, and shapes are compared with those of the placeholders, as in Python: some kernels abort the process on
+    /// an unexpected rank. Declared shapes are not checked, because signatures are often wrong about them. Numbers are
+    /// not copied, neither in nor out.
     ///
     /// # Errors
-    /// If the signature has no outputs ([`SignatureError::NothingToRun`]); if an output cannot be fetched ([`SignatureError::Unfetchable`]); if an input is
-    /// missing, unknown, of another dtype or shape, or given twice; or if TensorFlow fails.
+    /// If the signature has no outputs ([`SignatureError::NothingToRun`]); if an output cannot be fetched
+    /// ([`SignatureError::Unfetchable`]); if an input is missing, unknown, of another dtype or shape, or given twice;
+    /// or if TensorFlow fails.
     pub fn run<'a, T: Borrow<Tensor>>(&self, inputs: impl IntoIterator<Item = (&'a str, T)>) -> Result<Outputs> {
         self.run_with(inputs, &RunOptions::default())
     }
@@ -64,8 +67,8 @@ impl Signature {
     /// Runs the signature with options.
     ///
     /// # Errors
-    /// As [`Signature::run`]; [`SignatureError::UnknownOutput`] if the options name an unknown output. Only the given inputs and the requested outputs
-    /// are checked.
+    /// As [`Signature::run`]; [`SignatureError::UnknownOutput`] if the options name an unknown output. Only the given
+    /// inputs and the requested outputs are checked.
     pub fn run_with<'a, T: Borrow<Tensor>>(
         &self,
         inputs: impl IntoIterator<Item = (&'a str, T)>,
@@ -133,8 +136,8 @@ impl Signature {
         &self.model
     }
 
-    /// Whether every op that a run reaches says itself what shapes it cannot take, so that a run may leave them to it: see
-    /// [`RunOptions::skip_shape_check`].
+    /// Whether every op that a run reaches says itself what shapes it cannot take, so that a run may leave them to it:
+    /// see [`RunOptions::skip_shape_check`].
     #[must_use]
     pub fn ops_check_shapes(&self) -> bool {
         *self.binding.checks_shapes.get_or_init(|| {
@@ -208,8 +211,8 @@ impl Signature {
             }
         }
         if !has_value.iter().all(|has| *has) {
-            let artefact = self.model.saved_model();
-            let graph = artefact.meta_graph_bytes(self.model.meta_graph());
+            let saved_model = self.model.saved_model();
+            let graph = saved_model.meta_graph_bytes(self.model.meta_graph());
             binding.check_complete(graph, (has_value, wanted))?;
         }
         Ok(fed)
@@ -223,8 +226,8 @@ impl Signature {
         }))
     }
 
-    /// Says what to do about an op that cannot run, else which shapes were not as declared, when TensorFlow did not like what it
-    /// was given.
+    /// Says what to do about an op that cannot run, else which shapes were not as declared, when TensorFlow did not
+    /// like what it was given.
     fn explain<T: Borrow<Tensor>>(&self, error: Error, given: &[Option<T>]) -> Error {
         let error = explain::failed_run(error);
         let Error::TensorFlow { action, code, message, hint: None } = error else { return error };

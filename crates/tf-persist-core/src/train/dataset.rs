@@ -22,8 +22,8 @@ impl Dataset {
     /// Makes a dataset of these arrays. `source` names it in errors.
     ///
     /// # Errors
-    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if there are no arrays, two have the same name, one is a scalar, the numbers of rows differ, or there are no
-    /// rows.
+    /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if there are no arrays, two have the same name,
+    /// one is a scalar, the numbers of rows differ, or there are no rows.
     pub fn new(source: impl Into<String>, arrays: Vec<(String, Tensor)>) -> Result<Self> {
         let source = source.into();
         let refuse = |reason: String| Err(Error::data(&source, reason));
@@ -80,8 +80,9 @@ impl Dataset {
 
     /// SHA-256 of names, dtypes, shapes and elements, in hexadecimal digits. The order of the arrays does not matter.
     ///
-    /// The format is our own. The arrays are sorted by name. Each contributes its name, the name of its dtype, its rank, its sizes, and its
-    /// elements as little-endian bytes. Numbers are 64-bit little-endian; texts, and the strings of string arrays, follow their length.
+    /// The format is our own. The arrays are sorted by name. Each contributes its name, the name of its dtype, its
+    /// rank, its sizes, and its elements as little-endian bytes. Numbers are 64-bit little-endian; texts, and the
+    /// strings of string arrays, follow their length.
     #[must_use]
     pub fn digest(&self) -> String {
         let mut hasher = Sha256::new();

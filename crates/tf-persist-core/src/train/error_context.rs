@@ -24,8 +24,8 @@ pub(super) fn describe_rows(data: &Dataset, rows: &[usize]) -> String {
     format!("the batch was rows {}{more} of `{}`", shown.join(", "), data.source())
 }
 
-/// Describes the row that a message such as `indices[18] = 10 is not in [0, 10)` is about. The message does not name the array, so the row is
-/// only named if it contains the number in the message.
+/// Describes the row that a message such as `indices[18] = 10 is not in [0, 10)` is about. The message does not name
+/// the array, so the row is only named if it contains the number in the message.
 fn find_row(message: &str, data: &Dataset, rows: &[usize]) -> Option<String> {
     let (index, rest) = message.split_once("indices[")?.1.split_once("] = ")?;
     // Of several indices the first is that of the row.
@@ -50,7 +50,8 @@ fn contains(array: &Tensor, value: i64) -> bool {
         || any::<u8>(array, value)
 }
 
-/// Joins a sentence and the nodes that it comes from (`[[{{node …}}]]`) into one line. Longer messages stay as they are.
+/// Joins a sentence and the nodes that it comes from (`[[{{node …}}]]`) into one line. Longer messages stay as they
+/// are.
 fn in_one_line(message: String) -> String {
     let mut lines = message.trim().lines().map(str::trim);
     let first = lines.next().unwrap_or_default();

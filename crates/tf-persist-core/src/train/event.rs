@@ -4,8 +4,8 @@ use tf_persist_savedmodel::SaveReport;
 
 use super::TrainingState;
 
-/// Something that happened in a training. The observer may answer any of them with `ControlFlow::Break`: the training then stops, saves and
-/// reports that it was stopped.
+/// Something that happened in a training. The observer may answer any of them with `ControlFlow::Break`: the training
+/// then stops, saves and reports that it was stopped.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -52,10 +52,12 @@ pub struct Epoch {
     pub epoch: u64,
     /// The last of its steps, counted over the whole training from 1.
     pub steps: u64,
-    /// The means over all rows of the epoch of the outputs that hold a single number, the loss first. Rows from before a resumption count as
-    /// well. Each batch is weighted by its size, which is exact for outputs that are means over rows.
+    /// The means over all rows of the epoch of the outputs that hold a single number, the loss first. Rows from before
+    /// a resumption count as well. Each batch is weighted by its size, which is exact for outputs that are means over
+    /// rows.
     pub means: Vec<(String, f64)>,
-    /// The same of the `evaluate` signature over the validation data. `None` without validation data, or if the validation was stopped.
+    /// The same of the `evaluate` signature over the validation data. `None` without validation data, or if the
+    /// validation was stopped.
     pub validation: Option<Vec<(String, f64)>>,
     /// The rows that this run trained on in this epoch.
     pub rows: u64,

@@ -65,15 +65,17 @@ impl TrainOptions {
         self
     }
 
-    /// The epochs of the whole training, those before a resumption included. Default: 1, and for a resumed training what was planned.
+    /// The epochs of the whole training, those before a resumption included. Default: 1, and for a resumed training
+    /// what was planned.
     #[must_use]
     pub fn epochs(mut self, epochs: u64) -> Self {
         self.epochs = Some(epochs);
         self
     }
 
-    /// The seed of the order of the rows. Each epoch has its own order, which depends on the seed, the number of the epoch and the number of
-    /// rows only, and stays the same in later versions. Random ops of the model, such as dropout, have seeds among its variables.
+    /// The seed of the order of the rows. Each epoch has its own order, which depends on the seed, the number of the
+    /// epoch and the number of rows only, and stays the same in later versions. Random ops of the model, such as
+    /// dropout, have seeds among its variables.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -87,9 +89,10 @@ impl TrainOptions {
         self
     }
 
-    /// Publishes a checkpoint whenever the steps of the whole training are a multiple of this. Default: at the end of the first epoch of a run,
-    /// and of each epoch that ends at least ten times as long after the last checkpoint as that took, so that saving takes at most a tenth of
-    /// the time. The end of a training and a stop always publish.
+    /// Publishes a checkpoint whenever the steps of the whole training are a multiple of this. Default: at the end of
+    /// the first epoch of a run, then at the end of an epoch once ten times the duration of the last checkpoint has
+    /// passed since it, so that saving takes at most a tenth of the time. The end of a training and a stop always
+    /// publish.
     #[must_use]
     pub fn checkpoint_every(mut self, steps: NonZeroU64) -> Self {
         self.checkpoint_every = Some(steps);

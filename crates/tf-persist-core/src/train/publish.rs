@@ -43,12 +43,12 @@ impl Publisher {
         Ok(Self { target, options, published: None, not_finite_before, took: Duration::ZERO })
     }
 
-    /// Describes what is saved if the training ends here; `steps` are those of the last checkpoint.
+    /// Describes the saved state if the training ends here; `steps` are those of the last checkpoint.
     pub(super) fn kept(&self, steps: u64) -> String {
         let target = self.target.display();
         match &self.published {
             Some(_) => format!("`{target}` is the model after step {steps}"),
-            // An empty folder is no model.
+            // An empty folder is not a model.
             None if self.target.is_file() || fs::read_dir(&self.target).is_ok_and(|mut all| all.next().is_some()) => {
                 format!("nothing was published; `{target}` is as it was")
             }
@@ -61,7 +61,8 @@ impl Publisher {
         self.published.is_none() || since >= self.took.saturating_mul(MIN_INTERVAL_FACTOR)
     }
 
-    /// Checks that the target may still be replaced and that a folder can be created beside it. Steps after a failure would be lost.
+    /// Checks that the target may still be replaced and that a folder can be created beside it. Steps after a failure
+    /// would be lost.
     pub(super) fn check(&self) -> Result<()> {
         match &self.published {
             Some(published) => {
@@ -72,8 +73,8 @@ impl Publisher {
         }
     }
 
-    /// Publishes the model as it is. The first checkpoint replaces the target only if the options allow it, later ones only what this run
-    /// published.
+    /// Publishes the model as it is. The first checkpoint replaces the target only if the options allow it, later ones
+    /// only what this run published.
     pub(super) fn publish(&mut self, model: &LoadedModel, state: &mut TrainingState) -> Result<Published> {
         let begun = Instant::now();
         let mut options = self.options.clone();

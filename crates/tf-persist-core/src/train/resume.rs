@@ -7,17 +7,17 @@ use super::{Dataset, STATE_FILE, TrainOptions, Trainer, TrainingState, new_run};
 use crate::error::{Error, Hint, Result, TrainError};
 
 impl Trainer {
-    /// Prepares a training that resumes with the next batch. Signature, batch size, seed and shuffling are those of its beginning, whatever
-    /// the options are, and so are the epochs, unless the options set them. Needs no TensorFlow.
+    /// Prepares a training that resumes with the next batch. Signature, batch size, seed and shuffling are those of its
+    /// beginning, whatever the options are, and so are the epochs, unless the options set them. Needs no TensorFlow.
     ///
     /// # Errors
-    /// As [`Trainer::new`], and [`TrainError::CannotResume`] if the model was not published by a training, its training is complete, its variables
-    /// changed since, or it was trained on other data.
-    pub fn resume(artefact: &SavedModel, data: Dataset, options: TrainOptions) -> Result<Self> {
+    /// As [`Trainer::new`], and [`TrainError::CannotResume`] if the model was not published by a training, its training
+    /// is complete, its variables changed since, or it was trained on other data.
+    pub fn resume(saved_model: &SavedModel, data: Dataset, options: TrainOptions) -> Result<Self> {
         let refuse = |reason: String, hint: Option<Hint>| {
-            Error::Train(TrainError::CannotResume { path: artefact.path().to_path_buf(), reason, hint })
+            Error::Train(TrainError::CannotResume { path: saved_model.path().to_path_buf(), reason, hint })
         };
-        let Some(mut state) = TrainingState::of(artefact)? else {
+        let Some(mut state) = TrainingState::of(saved_model)? else {
             let hint = Hint::new("begin a new training").unset("resume");
             return Err(refuse(
                 format!("it has no `{STATE_FILE}`: it was not written by a training of tf-persist"),
@@ -35,7 +35,7 @@ impl Trainer {
             let hint = Hint::new("to train longer, ask for more epochs in all").set("epochs");
             return Err(refuse(reason, Some(hint)));
         }
-        if state.variables != artefact.variables()?.index.as_ref().map(CheckpointIndex::fingerprint) {
+        if state.variables != saved_model.variables()?.index.as_ref().map(CheckpointIndex::fingerprint) {
             let reason = format!("its variables are not those that `{STATE_FILE}` was written with");
             let hint = Hint::new("begin a new training from these variables").unset("resume");
             return Err(refuse(reason, Some(hint)));
@@ -48,7 +48,7 @@ impl Trainer {
             ..options
         };
         let source = data.source().to_owned();
-        let mut trainer = Self::new(artefact, data, options)?;
+        let mut trainer = Self::new(saved_model, data, options)?;
         let given = trainer.state();
         if given.data != state.data {
             let short = |digest: &str| digest.chars().take(12).collect::<String>();
@@ -63,7 +63,8 @@ impl Trainer {
             return Err(refuse(reason, Some(hint)));
         }
         if given.rows != state.rows {
-            return Err(Error::damaged(artefact.path().join(STATE_FILE), "its number of rows is not that of its data"));
+            let file = saved_model.path().join(STATE_FILE);
+            return Err(Error::damaged(file, "its number of rows is not that of its data"));
         }
         state.run = new_run();
         trainer.state = state;

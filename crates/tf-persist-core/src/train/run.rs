@@ -14,12 +14,12 @@ use crate::error::{Error, Hint, Result, TrainError};
 use crate::session::{LoadedModel, Signature};
 
 impl Trainer {
-    /// Trains the model, which must be the one that this was made for, freshly loaded. Blocks until the training ends. `observe` is called for
-    /// every event, and can stop the training.
+    /// Trains the model, which must be the one that this was made for, freshly loaded. Blocks until the training ends.
+    /// `observe` is called for every event, and can stop the training.
     ///
     /// # Errors
-    /// - [`TrainError::Diverged`] if a loss, or a variable that was finite, becomes NaN or infinite: nothing more is published, and the last
-    ///   checkpoint stays;
+    /// - [`TrainError::Diverged`] if a loss, or a variable that was finite, becomes NaN or infinite: nothing more is
+    ///   published, and the last checkpoint stays;
     /// - as [`LoadedModel::save`], if possible before the first step;
     /// - as [`Signature::run`].
     pub fn run(
@@ -190,13 +190,14 @@ impl Running<'_> {
         Error::Train(TrainError::Diverged { what, epoch: epoch + 1, step, steps: self.state.steps, hint })
     }
 
-    /// Adds the step to an error of TensorFlow, such as a label out of range. The variables may be half updated, so they are not saved.
+    /// Adds the step to an error of TensorFlow, such as a label out of range. The variables may be half updated, so
+    /// they are not saved.
     fn explain(&self, error: Error, rows: &[usize]) -> Error {
         let step = format!("it was step {} of epoch {}", self.state.step + 1, self.state.epoch + 1);
         error_context::with_context(error, &step, &self.data, rows, &self.kept())
     }
 
-    /// Describes what is saved if the training ends here.
+    /// Describes the saved state if the training ends here.
     fn kept(&self) -> String {
         self.publisher.as_ref().map_or("nothing was published".into(), |it| it.kept(self.saved_at.0))
     }

@@ -1,9 +1,10 @@
-//! The order of the rows in an epoch: a function of seed, epoch and number of rows, the same on every machine and in every version.
+//! The order of the rows in an epoch: a function of seed, epoch and number of rows, the same on every machine and in
+//! every version.
 //!
 //! Resuming depends on it, so it is implemented here instead of by a crate that may change. The generator is
-//! SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014); numbers below a bound are
-//! drawn by multiplying and rejecting (Lemire, "Fast random integer generation in an interval", 2019), which is unbiased; the
-//! shuffle is that of Fisher and Yates, from the last row to the second.
+//! SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014); numbers below a
+//! bound are drawn by multiplying and rejecting (Lemire, "Fast random integer generation in an interval", 2019), which
+//! is unbiased; the shuffle is that of Fisher and Yates, from the last row to the second.
 
 /// 2⁶⁴ divided by the golden ratio: the step of SplitMix64.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -63,7 +64,8 @@ mod tests {
 
     #[test]
     fn numbers_are_those_of_splitmix64() {
-        // The first outputs of the reference implementation for the seed 1234567 (https://prng.di.unimi.it/splitmix64.c).
+        // The first outputs of the reference implementation for the seed 1234567
+        // (https://prng.di.unimi.it/splitmix64.c).
         let mut numbers = SplitMix64(1_234_567);
         let first = [numbers.next(), numbers.next(), numbers.next()];
         assert_eq!(first, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);

@@ -9,18 +9,18 @@ use crate::error::{Error, Hint, Result, TrainError};
 
 /// Finds the signature that trains.
 pub(super) fn train_signature<'m>(
-    artefact: &SavedModel,
+    saved_model: &SavedModel,
     meta_graph: &'m MetaGraph,
     options: &TrainOptions,
 ) -> Result<&'m SignatureDef> {
     let found = meta_graph.signature(&options.signature);
-    let training = artefact.training(meta_graph);
+    let training = saved_model.training(meta_graph);
     if let Ok(signature) = found
         && (signature.name == options.evaluate || signature.name == EVALUATE_SIGNATURE)
         && !training.signatures.contains(&signature.name)
     {
         let reason = format!("signature `{}` evaluates and does not train", signature.name);
-        return Err(not_trainable(artefact, reason, use_another(&training.signatures)));
+        return Err(not_trainable(saved_model, reason, use_another(&training.signatures)));
     }
     if found.is_ok() || training.kind() == TrainingKind::Signature {
         return Ok(found?);
@@ -33,36 +33,36 @@ pub(super) fn train_signature<'m>(
         _ => training.to_string(),
     };
     let hint = "export it from Keras with all its state, by `tf-persist-keras-export`; see docs/keras.md";
-    Err(not_trainable(artefact, reason, Some(hint.into())))
+    Err(not_trainable(saved_model, reason, Some(hint.into())))
 }
 
 /// Checks that a signature trains: by its name, or by a write to a variable.
-pub(super) fn check_trains(artefact: &SavedModel, meta_graph: &MetaGraph, signature: &SignatureDef) -> Result<()> {
-    let known = artefact.training(meta_graph).signatures;
-    if known.contains(&signature.name) || first_state_write(artefact, meta_graph, signature).is_some() {
+pub(super) fn check_trains(saved_model: &SavedModel, meta_graph: &MetaGraph, signature: &SignatureDef) -> Result<()> {
+    let known = saved_model.training(meta_graph).signatures;
+    if known.contains(&signature.name) || first_state_write(saved_model, meta_graph, signature).is_some() {
         return Ok(());
     }
     let reason = format!("signature `{}` writes no variable, so it does not train", signature.name);
-    Err(not_trainable(artefact, reason, use_another(&known)))
+    Err(not_trainable(saved_model, reason, use_another(&known)))
 }
 
 /// Checks that a signature measures, and does not train on the validation data.
 ///
-/// Writes prove nothing: Keras keeps metrics in variables, and the `evaluate` of the exporter resets them. So names decide, as in
-/// `Training` of tf-persist-savedmodel.
+/// Writes prove nothing: Keras keeps metrics in variables, and the `evaluate` of the exporter resets them. So names
+/// decide, as in `Training` of tf-persist-savedmodel.
 pub(super) fn check_evaluates(
-    artefact: &SavedModel,
+    saved_model: &SavedModel,
     meta_graph: &MetaGraph,
     signature: &SignatureDef,
     train: &str,
 ) -> Result<()> {
     let name = &signature.name;
-    let refuse = |reason: String, hint: Hint| Err(not_trainable(artefact, reason, Some(hint)));
+    let refuse = |reason: String, hint: Hint| Err(not_trainable(saved_model, reason, Some(hint)));
     let other = Hint::new("name a signature that only measures").set("evaluate_signature");
     if name == train {
         return refuse(format!("signature `{name}` trains: it would train on the validation data, too"), other);
     }
-    if artefact.training(meta_graph).signatures.contains(name) {
+    if saved_model.training(meta_graph).signatures.contains(name) {
         let reason = format!("signature `{name}` trains, by its name: it would train on the validation data, too");
         return refuse(reason, other);
     }
@@ -81,6 +81,6 @@ fn use_another(signatures: &[String]) -> Option<Hint> {
     (!signatures.is_empty()).then(|| Hint::new(format!("train by {names}")).set("signature"))
 }
 
-fn not_trainable(artefact: &SavedModel, reason: String, hint: Option<Hint>) -> Error {
-    Error::Train(TrainError::NotTrainable { path: artefact.path().to_path_buf(), reason, hint })
+fn not_trainable(saved_model: &SavedModel, reason: String, hint: Option<Hint>) -> Error {
+    Error::Train(TrainError::NotTrainable { path: saved_model.path().to_path_buf(), reason, hint })
 }

@@ -57,7 +57,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The message type of a full name: of those in the options, and of those that the schema of the whole text imports.
+    /// The message type of a full name: of those in the options, and of those that the schema of the whole text
+    /// imports.
     fn any_type(&mut self, name: &str) -> Option<MessageDescriptor> {
         if let Some(known) = self.any_types.get(name) {
             return known.clone();

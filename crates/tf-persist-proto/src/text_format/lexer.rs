@@ -2,7 +2,7 @@
 
 use super::Fault;
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The end of the text.
@@ -48,7 +48,7 @@ impl<'a> Lexer<'a> {
         &self.text[self.token.start..self.token.end]
     }
 
-    /// The same as text. Names and numbers are ASCII; for other tokens it is empty where it is none.
+    /// The same as text. Names and numbers are ASCII; other tokens that are not UTF-8 are empty.
     pub(super) fn lexeme_str(&self) -> &'a str {
         str::from_utf8(self.lexeme()).unwrap_or_default()
     }
@@ -106,7 +106,8 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Reads the name of an extension or the URL of an `Any`, up to and with the closing bracket. The opening one is next.
+    /// Reads the name of an extension or the URL of an `Any`, up to and with the closing bracket. The opening one is
+    /// next.
     pub(super) fn bracketed(&mut self) -> Result<String, Fault> {
         let mut name = String::new();
         let mut at = self.token.end;
@@ -128,18 +129,18 @@ impl<'a> Lexer<'a> {
         Ok(name)
     }
 
-    /// The byte at an offset, 0 behind the end.
+    /// The byte at an offset, 0 after the end.
     pub(super) fn byte(&self, at: usize) -> u8 {
         self.text.get(at).copied().unwrap_or(0)
     }
 
-    /// Where the run of such bytes ends that begins at `at`.
+    /// The end of the run of such bytes that begins at `at`.
     pub(super) fn run(&self, at: usize, belongs: impl Fn(u8) -> bool) -> usize {
         let rest = self.text.get(at..).unwrap_or_default();
         at + rest.iter().position(|byte| !belongs(*byte)).unwrap_or(rest.len())
     }
 
-    /// Where the next token begins: behind white space and comments.
+    /// The start of the next token, after white space and comments.
     fn skip_blanks(&self, mut at: usize) -> usize {
         loop {
             at = self.run(at, |byte| matches!(byte, b' ' | b'\t'..=b'\r'));
@@ -195,7 +196,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// A character that can stand only in strings and comments.
+    /// A character that is allowed only in strings and comments.
     #[cold]
     fn stray(&self, at: usize) -> Fault {
         let rest = &self.text[at..];
@@ -204,7 +205,7 @@ impl<'a> Lexer<'a> {
     }
 }
 
-/// The bytes in back-ticks, printable, and cut where they are many.
+/// The bytes in back-ticks, printable, and shortened if there are many.
 pub(super) fn quoted(bytes: &[u8]) -> String {
     /// A message with longer names than this is not read.
     const SHOWN: usize = 60;

@@ -1,9 +1,9 @@
 //! Reads protobuf's text format: `saved_model.pbtxt` and the configuration files of TensorFlow Serving.
 //!
-//! The grammar is that of <https://protobuf.dev/reference/protobuf/textformat-spec/>. Where it leaves a choice, the choice
-//! is that of the C++ parser (`google/protobuf/text_format.cc`), which TensorFlow and TensorFlow Serving read these files
-//! with. It is stricter than C++ in three things: octal escapes above `\377` and lone surrogates (`\ud800`) are refused, and
-//! so is a `string` that is not UTF-8.
+//! The grammar is that of <https://protobuf.dev/reference/protobuf/textformat-spec/>. Where it leaves a choice, the
+//! choice is that of the C++ parser (`google/protobuf/text_format.cc`), which TensorFlow and TensorFlow Serving read
+//! these files with. It is stricter than C++ in three things: octal escapes above `\377` and lone surrogates (`\ud800`)
+//! are refused, and so is a `string` that is not UTF-8.
 //!
 //! `protobuf::text_format` is not used, because files come from strangers: it recurses without a limit, panics on some
 //! escapes, and knows only what it prints itself.
@@ -11,8 +11,8 @@
 //! # Hostile input
 //!
 //! - Messages nested more than [`MAX_DEPTH`] deep are refused, as in the wire format.
-//! - Time is linear in the length of the text, memory too; but a node with an empty attribute is 12 bytes of text and 5 KB
-//!   of memory. [`Options::memory`] bounds what a text may become.
+//! - Time is linear in the length of the text, memory too; but a node with an empty attribute is 12 bytes of text and 5
+//!   KB of memory. [`Options::memory`] bounds what a text may become.
 
 mod any;
 mod lexer;
@@ -27,8 +27,8 @@ mod value;
 use protobuf::MessageFull;
 use protobuf::reflect::MessageDescriptor;
 
-/// How deep messages may be nested: the limit of the wire format in the C++ implementation and in ours. A map entry and its
-/// value count as one.
+/// The deepest nesting of messages: the limit of the wire format in the C++ implementation and in ours. A map entry and
+/// its value count as one.
 pub const MAX_DEPTH: usize = 100;
 
 /// How many bytes of memory the messages of one text may take, unless [`Options::memory`] says otherwise.
@@ -42,7 +42,8 @@ const MAX_SKIPPED_NAMES: usize = 32;
 pub struct Options<'a> {
     /// What to do about fields that the schema does not know.
     pub unknown_fields: UnknownFields,
-    /// Messages that may be written out in a `google.protobuf.Any`, besides those that the schema of the message imports.
+    /// Messages that may be written out in a `google.protobuf.Any`, besides those that the schema of the message
+    /// imports.
     pub any_types: &'a [MessageDescriptor],
     /// How many bytes of memory the messages may take, by an estimate.
     pub memory: u64,
@@ -63,7 +64,7 @@ pub enum UnknownFields {
     Skip,
 }
 
-/// A message, and what was lost on the way.
+/// A message, and the fields that were skipped.
 #[derive(Debug)]
 pub struct Parsed<M> {
     /// The message.
@@ -72,7 +73,7 @@ pub struct Parsed<M> {
     pub skipped: Vec<String>,
 }
 
-/// Why a text is no message, and where.
+/// Why a text is not a message, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {message}")]
 pub struct TextError {
@@ -112,7 +113,7 @@ impl Fault {
 ///
 /// # Errors
 ///
-/// Where the text is no `M`, or lacks a required field of it.
+/// If the text is not an `M`, or lacks one of its required fields.
 pub fn parse<M: MessageFull>(text: impl AsRef<[u8]>) -> Result<M, TextError> {
     parse_with(text, &Options::default()).map(|parsed| parsed.message)
 }

@@ -11,7 +11,7 @@ use super::schema::{Field, Schema, Seen};
 use super::value::{Part, Target, is_zero, zero};
 use super::{Fault, MAX_DEPTH, MAX_SKIPPED_NAMES, Options, UnknownFields};
 
-/// A text on its way into a message.
+/// A text that is being read into a message.
 pub(super) struct Reader<'a> {
     pub(super) lexer: Lexer<'a>,
     pub(super) options: &'a Options<'a>,
@@ -126,7 +126,7 @@ impl<'a> Reader<'a> {
         Ok(name)
     }
 
-    /// Takes the colon behind the name of a field, which messages can do without.
+    /// Takes the colon after the name of a field, which is optional before a message.
     fn colon(&mut self, of: &RuntimeType) -> Result<(), Fault> {
         match of {
             RuntimeType::Message(_) => self.lexer.take(b':').map(drop),
@@ -134,7 +134,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Fields may have a comma or a semicolon behind them.
+    /// Takes the comma or semicolon that may follow a field.
     pub(super) fn separator(&mut self) -> Result<(), Fault> {
         if !self.lexer.take(b',')? {
             self.lexer.take(b';')?;
@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a value of any type that stands alone: in a list or in a map.
+    /// Reads one value of any type, in a list or in a map.
     fn value(&mut self, target: Target<'_>, of: &RuntimeType) -> Result<ReflectValueBox, Fault> {
         match of {
             RuntimeType::Message(descriptor) => self.boxed(descriptor).map(ReflectValueBox::Message),
@@ -169,7 +169,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a message of its own.
+    /// Reads a nested message.
     pub(super) fn boxed(&mut self, descriptor: &MessageDescriptor) -> Result<Box<dyn MessageDyn>, Fault> {
         let mut message = descriptor.new_instance();
         self.charge(size_of_val(&*message))?;
@@ -262,12 +262,12 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Goes back up.
+    /// Leaves it.
     pub(super) fn ascend(&mut self) {
         self.depth -= 1;
     }
 
-    /// What is known of a message type.
+    /// The description of a message type.
     pub(super) fn schema(&mut self, descriptor: &MessageDescriptor) -> Rc<Schema> {
         if let Some(schema) = self.schemas.get(descriptor) {
             return Rc::clone(schema);

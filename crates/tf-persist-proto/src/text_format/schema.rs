@@ -1,4 +1,4 @@
-//! What a reader asks of a message's descriptor, looked up once for each type.
+//! The parts of a message's descriptor that the reader needs, looked up once per type.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -16,9 +16,9 @@ pub(super) struct Schema {
 pub(super) struct Field {
     pub(super) descriptor: FieldDescriptor,
     pub(super) shape: RuntimeFieldType,
-    /// Its place in [`Seen`].
+    /// Its index in [`Seen`].
     pub(super) slot: usize,
-    /// The place of its oneof in [`Seen`].
+    /// The index of its oneof in [`Seen`].
     pub(super) oneof: Option<usize>,
     /// Whether the message knows that the field is set even where it is zero.
     pub(super) has_presence: bool,
@@ -53,7 +53,7 @@ impl Schema {
         self.fields.get(name)
     }
 
-    /// Whether the name was a field once: whatever it holds is passed over.
+    /// Whether the name is reserved: its value is skipped.
     pub(super) fn is_reserved(&self, name: &[u8]) -> bool {
         self.reserved.contains(name)
     }

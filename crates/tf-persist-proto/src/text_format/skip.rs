@@ -1,4 +1,4 @@
-//! Passing over what the schema does not know.
+//! Skips fields that the schema does not know.
 
 use super::Fault;
 use super::lexer::Kind;
@@ -6,7 +6,7 @@ use super::reader::Reader;
 use super::value::infinite_or_nan;
 
 impl Reader<'_> {
-    /// Passes over what stands behind the name of a field. Without a colon it is a message.
+    /// Skips the value after the name of a field. Without a colon it is a message.
     pub(super) fn skip_field_value(&mut self) -> Result<(), Fault> {
         if self.lexer.take(b':')? { self.skip_value() } else { self.skip_message() }
     }
@@ -25,7 +25,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Passes over a number, or a name that stands for a value.
+    /// Skips a number, or the name of a value.
     fn skip_word(&mut self) -> Result<(), Fault> {
         let is_negative = self.lexer.take(b'-')?;
         match self.lexer.token.kind {

@@ -87,7 +87,7 @@ impl Lexer<'_> {
             }
         }
         let character =
-            char::from_u32(value).ok_or_else(|| Fault::new(start, format!("U+{value:04X} is no character")))?;
+            char::from_u32(value).ok_or_else(|| Fault::new(start, format!("U+{value:04X} is not a character")))?;
         Ok((character, end))
     }
 

@@ -9,7 +9,7 @@ use super::lexer::{Kind, quoted};
 use super::reader::Reader;
 use super::schema::Field;
 
-/// What a value is read for.
+/// The target of a value.
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
     pub(super) field: &'a Field,
@@ -38,7 +38,7 @@ impl fmt::Display for Target<'_> {
 }
 
 impl Reader<'_> {
-    /// Reads a value that is no message.
+    /// Reads a value that is not a message.
     pub(super) fn scalar(&mut self, target: Target<'_>, of: &RuntimeType) -> Result<ReflectValueBox, Fault> {
         Ok(match of {
             RuntimeType::I32 => ReflectValueBox::I32(self.integer(target, "int32", true)?),
@@ -166,13 +166,13 @@ fn magnitude(digits: &str) -> Option<u64> {
     u64::from_str_radix(digits, radix).ok()
 }
 
-/// The number that a name stands for, in upper or lower case.
+/// The number with this name, in upper or lower case.
 pub(super) fn infinite_or_nan(name: &str) -> Option<f64> {
     let is = |other| name.eq_ignore_ascii_case(other);
     if is("inf") || is("infinity") { Some(f64::INFINITY) } else { is("nan").then_some(f64::NAN) }
 }
 
-/// Whether a value is what a field without presence is when it is not set. Negative zero is something else.
+/// Whether a value is the default of a field without presence. Negative zero is not.
 pub(super) fn is_zero(value: &ReflectValueBox) -> bool {
     match value {
         ReflectValueBox::I32(value) => *value == 0,
@@ -189,7 +189,7 @@ pub(super) fn is_zero(value: &ReflectValueBox) -> bool {
     }
 }
 
-/// What a map entry has where its key or value is left out.
+/// The default of a key or value that a map entry leaves out.
 pub(super) fn zero(of: &RuntimeType) -> ReflectValueBox {
     match of {
         RuntimeType::I32 => ReflectValueBox::I32(0),

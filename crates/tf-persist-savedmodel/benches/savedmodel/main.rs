@@ -38,15 +38,15 @@ fn open(c: &mut Criterion) {
 fn scan(c: &mut Criterion) {
     let mut group = c.benchmark_group("scan");
     for name in ["half_plus_two", "digits"] {
-        let artefact = SavedModel::open(model(name)).unwrap();
-        group.bench_function(name, |b| b.iter(|| artefact.scan().unwrap()));
+        let saved_model = SavedModel::open(model(name)).unwrap();
+        group.bench_function(name, |b| b.iter(|| saved_model.scan().unwrap()));
     }
     // 10 MB of nodes, every function reached.
     let folder = functions::write(&model("digits"), 10_000_000);
-    let artefact = SavedModel::open(folder.path()).unwrap();
+    let saved_model = SavedModel::open(folder.path()).unwrap();
     group.sample_size(20);
     group.bench_function("open 10 MB of functions", |b| b.iter(|| SavedModel::open(folder.path()).unwrap()));
-    group.bench_function("scan 10 MB of functions", |b| b.iter(|| artefact.scan().unwrap()));
+    group.bench_function("scan 10 MB of functions", |b| b.iter(|| saved_model.scan().unwrap()));
     group.finish();
 }
 

@@ -75,7 +75,7 @@ fn parts_by_shard(index: &CheckpointIndex) -> BTreeMap<u32, Vec<(&Entry, &Part)>
     shards
 }
 
-/// Copies a file step by step and reports the position, until the end or until nobody listens.
+/// Copies a file step by step and reports the position, until the end or until the receiver is gone.
 fn copy(from: &File, to: &File, length: u64, progress: Sender<u64>) -> io::Result<()> {
     let (mut from, mut to) = (from, to);
     let mut done = 0;

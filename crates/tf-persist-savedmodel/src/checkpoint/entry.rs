@@ -86,7 +86,7 @@ impl RawEntry {
         if dtype == DType::Invalid {
             return Err("it has no dtype".into());
         }
-        let shard = u32::try_from(shard).map_err(|_| format!("it stands in shard {}", shard.cast_signed()))?;
+        let shard = u32::try_from(shard).map_err(|_| format!("it is in shard {}", shard.cast_signed()))?;
         if offset.cast_signed() < 0 || size.cast_signed() < 0 {
             let (offset, size) = (offset.cast_signed(), size.cast_signed());
             return Err(format!("it has {size} bytes at offset {offset}"));

@@ -110,12 +110,12 @@ impl CheckpointIndex {
         let mut header = None;
         let mut parts = BTreeMap::new();
         let mut raw = Vec::new();
-        let mut room = bytes.len().saturating_mul(MAX_KEY_GROWTH).saturating_add(KEY_BYTES_BASE);
+        let mut budget = bytes.len().saturating_mul(MAX_KEY_GROWTH).saturating_add(KEY_BYTES_BASE);
         let table = read_table(bytes, |key, value| {
-            let Some(left) = room.checked_sub(key.len()) else {
+            let Some(left) = budget.checked_sub(key.len()) else {
                 return Err(format!("its keys have more than {MAX_KEY_GROWTH} times the file's bytes"));
             };
-            room = left;
+            budget = left;
             if header.is_none() {
                 // The header has the empty key, which comes before all others.
                 if !key.is_empty() {
@@ -130,7 +130,7 @@ impl CheckpointIndex {
             if key.first() == Some(&0) {
                 parts.insert(key.to_vec(), entry);
             } else {
-                let key = String::from_utf8(key.to_vec()).map_err(|_| format!("the key `{}` is no text", name()))?;
+                let key = String::from_utf8(key.to_vec()).map_err(|_| format!("the key `{}` is not UTF-8", name()))?;
                 raw.push((key, entry));
             }
             Ok(())
@@ -146,7 +146,7 @@ impl CheckpointIndex {
             return Err(Error::damaged(&path, format!("the slice {key:?} belongs to no tensor")));
         }
         if let Some(entry) = entries.iter().find(|entry| entry.parts.iter().any(|part| part.shard >= num_shards)) {
-            let reason = format!("`{}` stands in a shard that is not one of its {num_shards}", entry.key);
+            let reason = format!("`{}` is in a shard that is not one of its {num_shards}", entry.key);
             return Err(Error::damaged(&path, reason));
         }
         let fingerprint = farmhash::fingerprint64(bytes);
@@ -183,7 +183,7 @@ impl CheckpointIndex {
             let path = shard_path(&self.prefix, shard, self.num_shards);
             let Some(length) = self.shard_length(&path)?.filter(|length| *length != end) else { continue };
             let mut begin = vec![0; stand_in::BEGINNING.min(usize::try_from(length).unwrap_or(usize::MAX))];
-            // An unreadable shard is an error of whoever reads it.
+            // An unreadable shard is an error when it is read.
             if self.open_shard(shard)?.read_exact_at(&mut begin, 0).is_ok() {
                 stand_in::check(&path, &begin)?;
             }

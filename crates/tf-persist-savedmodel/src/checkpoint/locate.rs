@@ -93,7 +93,7 @@ fn named(path: &Path) -> Result<PathBuf> {
                      `tf.train.Checkpoint(model=model).write(PREFIX)`",
                 )
             } else {
-                ("it is no checkpoint", "name the prefix of one: what stands before `.index`")
+                ("it is not a checkpoint", "name the prefix of one: the path without `.index`")
             };
             Err(Error::Unsupported { path: path.to_path_buf(), reason: reason.into(), hint: Some(hint.into()) })
         }
@@ -141,7 +141,7 @@ fn in_folder(folder: &Path) -> Result<FoundCheckpoint> {
     Err(Error::Unsupported {
         path: folder.to_path_buf(),
         reason,
-        hint: Some("name the prefix of a checkpoint in it: what stands before `.index`".into()),
+        hint: Some("name the prefix of a checkpoint in it: the path without `.index`".into()),
     })
 }
 

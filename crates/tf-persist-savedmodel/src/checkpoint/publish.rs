@@ -1,4 +1,4 @@
-//! Publishing the files of a checkpoint at once: the shards first, which nobody reads without the index, then the
+//! Publishing the files of a checkpoint at once: the shards first, which are not read without the index, then the
 //! index.
 
 use std::fs::{self, File};
@@ -97,7 +97,7 @@ impl Unpublished {
         if fs::symlink_metadata(&path).is_ok() {
             return Err(Error::Exists { path });
         }
-        // A shard without an index belongs to nobody: a writer was stopped between the two.
+        // A shard without an index is a leftover: a writer was stopped between the two.
         for (file, path) in self.shards {
             fs::rename(file, &path).map_err(Error::io("create", &path))?;
         }

@@ -202,7 +202,7 @@ impl CheckpointReader {
             .windows(2)
             .any(|pair| pair[0].shard == pair[1].shard && pair[0].offset.saturating_add(pair[0].bytes) > pair[1].offset)
         {
-            return refuse("two of its slices stand in the same bytes");
+            return refuse("two of its slices use the same bytes");
         }
         let counted = entry.parts.iter().try_fold(0_usize, |sum, part| {
             let shape = part.slice.as_ref()?.shape_in(&entry.shape)?;
@@ -220,7 +220,7 @@ impl CheckpointReader {
         covered: &mut Coverage,
         mut put: impl FnMut(Range<usize>) -> bool,
     ) -> Result<()> {
-        let Some(slice) = &part.slice else { return Err(self.damaged(entry, part, "one of its parts is no slice")) };
+        let Some(slice) = &part.slice else { return Err(self.damaged(entry, part, "one of its parts is not a slice")) };
         for_each_run(slice, &entry.shape, |run| {
             if !covered.add(run.clone()) {
                 return Err(self.damaged(entry, part, "two of its slices overlap"));

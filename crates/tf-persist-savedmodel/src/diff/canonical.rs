@@ -116,27 +116,28 @@ fn without_numbers(name: &[u8]) -> Vec<u8> {
 /// `own` are the hashes of nodes by themselves. `given` replaces the hashes of sources: arguments of a function,
 /// tensors that are fed.
 pub(super) fn whole(nodes: &[NodeView<'_>], own: &[Hash], given: &HashMap<&str, Hash>) -> Vec<Hash> {
-    let places: HashMap<&str, usize> = nodes.iter().enumerate().map(|(place, node)| (node.name, place)).collect();
+    let indices: HashMap<&str, usize> = nodes.iter().enumerate().map(|(index, node)| (node.name, index)).collect();
     let ends_at = |name: &str| given.contains_key(name);
     let sources = |node: &NodeView<'_>| -> Vec<usize> {
         let names = node.inputs().map(|input| source(input).0).filter(|name| !ends_at(name));
-        names.filter_map(|name| places.get(name).copied()).filter(|place| nodes[*place].op != "NextIteration").collect()
+        let found = names.filter_map(|name| indices.get(name).copied());
+        found.filter(|index| nodes[*index].op != "NextIteration").collect()
     };
     let mut waiting: Vec<usize> = Vec::with_capacity(nodes.len());
     let mut users: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
-    for (place, node) in nodes.iter().enumerate() {
+    for (index, node) in nodes.iter().enumerate() {
         let sources = sources(node);
         waiting.push(sources.len());
-        sources.into_iter().for_each(|source| users[source].push(place));
+        sources.into_iter().for_each(|source| users[source].push(index));
     }
     let mut hashes: Vec<Option<Hash>> = vec![None; nodes.len()];
-    let mut ready: Vec<usize> = (0..nodes.len()).filter(|place| waiting[*place] == 0).collect();
-    let combine = |place: usize, hashes: &[Option<Hash>]| {
-        let (mut parts, mut control) = (Parts::new("whole").and(&own[place]), Vec::new());
-        for input in nodes[place].inputs() {
+    let mut ready: Vec<usize> = (0..nodes.len()).filter(|index| waiting[*index] == 0).collect();
+    let combine = |index: usize, hashes: &[Option<Hash>]| {
+        let (mut parts, mut control) = (Parts::new("whole").and(&own[index]), Vec::new());
+        for input in nodes[index].inputs() {
             let (name, output) = source(input);
-            let place = places.get(name);
-            let known = given.get(name).copied().or_else(|| place.map(|place| hashes[*place].unwrap_or(own[*place])));
+            let index = indices.get(name);
+            let known = given.get(name).copied().or_else(|| index.map(|index| hashes[*index].unwrap_or(own[*index])));
             // A source that does not exist counts by its name.
             let hash = known.unwrap_or_else(|| Parts::new("unknown").and(name.as_bytes()).hash());
             match output {
@@ -146,9 +147,9 @@ pub(super) fn whole(nodes: &[NodeView<'_>], own: &[Hash], given: &HashMap<&str, 
         }
         parts.and_all(control).hash()
     };
-    while let Some(place) = ready.pop() {
-        hashes[place] = Some(combine(place, &hashes));
-        for user in &users[place] {
+    while let Some(index) = ready.pop() {
+        hashes[index] = Some(combine(index, &hashes));
+        for user in &users[index] {
             waiting[*user] -= 1;
             if waiting[*user] == 0 {
                 ready.push(*user);
@@ -157,11 +158,11 @@ pub(super) fn whole(nodes: &[NodeView<'_>], own: &[Hash], given: &HashMap<&str, 
     }
     // The rest is cyclic.
     let left: Vec<(usize, Hash)> = (0..nodes.len())
-        .filter(|place| hashes[*place].is_none())
-        .map(|place| (place, combine(place, &hashes)))
+        .filter(|index| hashes[*index].is_none())
+        .map(|index| (index, combine(index, &hashes)))
         .collect();
-    for (place, hash) in left {
-        hashes[place] = Some(hash);
+    for (index, hash) in left {
+        hashes[index] = Some(hash);
     }
     hashes.into_iter().zip(own).map(|(hash, own)| hash.unwrap_or(*own)).collect()
 }

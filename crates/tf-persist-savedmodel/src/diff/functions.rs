@@ -20,26 +20,26 @@ pub(super) fn base(mut name: &str) -> &str {
 /// The hash of each function by name: of its contents and the contents of the functions that it calls. In a recursion,
 /// a function whose hash is not known yet counts by its name without numbers.
 pub(super) fn contents<'a>(graph: &IndexedGraph<'a>) -> HashMap<&'a str, Hash> {
-    let places: HashMap<&str, usize> =
-        graph.functions.iter().enumerate().map(|(place, function)| (function.name, place)).collect();
+    let indices: HashMap<&str, usize> =
+        graph.functions.iter().enumerate().map(|(index, function)| (function.name, index)).collect();
     let mut waiting = vec![0; graph.functions.len()];
     let mut users: Vec<Vec<usize>> = vec![Vec::new(); graph.functions.len()];
-    for (place, function) in graph.functions.iter().enumerate() {
-        let called: HashSet<usize> = called(function).filter_map(|name| places.get(name).copied()).collect();
-        waiting[place] = called.len();
-        called.into_iter().for_each(|other| users[other].push(place));
+    for (index, function) in graph.functions.iter().enumerate() {
+        let called: HashSet<usize> = called(function).filter_map(|name| indices.get(name).copied()).collect();
+        waiting[index] = called.len();
+        called.into_iter().for_each(|other| users[other].push(index));
     }
     let mut hashes: HashMap<&str, Hash> = HashMap::new();
-    let mut ready: Vec<usize> = (0..waiting.len()).filter(|place| waiting[*place] == 0).collect();
-    let hash = |place: usize, hashes: &HashMap<&str, Hash>| {
-        hash(&graph.functions[place], &|name| {
+    let mut ready: Vec<usize> = (0..waiting.len()).filter(|index| waiting[*index] == 0).collect();
+    let hash = |index: usize, hashes: &HashMap<&str, Hash>| {
+        hash(&graph.functions[index], &|name| {
             let known = hashes.get(name).map(|hash| hash.to_vec());
-            known.or_else(|| places.contains_key(name).then(|| base(name).into()))
+            known.or_else(|| indices.contains_key(name).then(|| base(name).into()))
         })
     };
-    while let Some(place) = ready.pop() {
-        hashes.insert(graph.functions[place].name, hash(place, &hashes));
-        for user in &users[place] {
+    while let Some(index) = ready.pop() {
+        hashes.insert(graph.functions[index].name, hash(index, &hashes));
+        for user in &users[index] {
             waiting[*user] -= 1;
             if waiting[*user] == 0 {
                 ready.push(*user);
@@ -47,8 +47,8 @@ pub(super) fn contents<'a>(graph: &IndexedGraph<'a>) -> HashMap<&'a str, Hash> {
         }
     }
     let left: Vec<_> = (0..waiting.len())
-        .filter(|place| waiting[*place] > 0)
-        .map(|place| (graph.functions[place].name, hash(place, &hashes)))
+        .filter(|index| waiting[*index] > 0)
+        .map(|index| (graph.functions[index].name, hash(index, &hashes)))
         .collect();
     hashes.extend(left);
     hashes
@@ -72,8 +72,8 @@ fn hash(function: &IndexedFunction<'_>, known: &super::canonical::Known<'_>) -> 
     };
     let mut given = HashMap::new();
     let mut parts = Parts::new("function");
-    for (place, input) in function.inputs.iter().enumerate() {
-        let hash = argument(input).and(&place.to_le_bytes()).hash();
+    for (index, input) in function.inputs.iter().enumerate() {
+        let hash = argument(input).and(&index.to_le_bytes()).hash();
         parts = parts.and(&hash);
         given.insert(input.name, hash);
     }

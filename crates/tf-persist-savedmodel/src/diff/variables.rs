@@ -184,20 +184,20 @@ impl Pair {
             entries.iter().map(|entry| hash_of(side, *entry)).collect()
         };
         let hashes = [hashes(0, &of_a)?, hashes(1, &of_b)?];
-        let alike = |round: usize, side: usize, place: usize| match round {
-            0 => hashes[side][place],
-            1 => Some(kind([&of_a, &of_b][side][place])),
+        let alike = |round: usize, side: usize, index: usize| match round {
+            0 => hashes[side][index],
+            1 => Some(kind([&of_a, &of_b][side][index])),
             _ => None,
         };
         let mut partners = BTreeMap::new();
         let mut left = [(0..of_a.len()).collect::<Vec<_>>(), (0..of_b.len()).collect()];
         for round in 0..3 {
             let mut free: BTreeMap<Option<Hash>, VecDeque<usize>> = BTreeMap::new();
-            left[1].drain(..).for_each(|place| free.entry(alike(round, 1, place)).or_default().push_back(place));
-            left[0].retain(|place| {
-                let found = free.get_mut(&alike(round, 0, *place)).and_then(VecDeque::pop_front);
+            left[1].drain(..).for_each(|index| free.entry(alike(round, 1, index)).or_default().push_back(index));
+            left[0].retain(|index| {
+                let found = free.get_mut(&alike(round, 0, *index)).and_then(VecDeque::pop_front);
                 if let Some(found) = found {
-                    partners.insert(of_a[*place].key.as_str(), of_b[found].key.as_str());
+                    partners.insert(of_a[*index].key.as_str(), of_b[found].key.as_str());
                 }
                 found.is_none()
             });

@@ -17,7 +17,7 @@ pub enum CheckpointError {
     UnknownVariable {
         /// The common prefix of the checkpoint's files.
         prefix: PathBuf,
-        /// The key asked for.
+        /// The requested key.
         key: String,
         /// The keys of the checkpoint.
         available: Vec<String>,

@@ -14,7 +14,7 @@ pub struct Hint {
     settings: Vec<Setting>,
 }
 
-/// A change to a setting of this library, which goes by the name of its method, such as `overwrite` for
+/// A change to a setting of this library, named after its method, such as `overwrite` for
 /// `SaveOptions::overwrite`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

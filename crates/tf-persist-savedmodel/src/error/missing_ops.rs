@@ -43,13 +43,13 @@ pub struct MissingOps {
 pub struct OpUse {
     /// The first node that uses it.
     pub node: String,
-    /// The function that this node stands in; `None` if it is the graph itself.
+    /// The function that has this node; `None` for the graph itself.
     pub function: Option<String>,
     /// The signatures that reach one of its nodes, sorted.
     pub signatures: Vec<String>,
     /// Whether it runs when the model is loaded: an init op or the restoring of variables reaches it.
     pub at_load: bool,
-    /// Whether TensorFlow ever gets to it. It does not where the op stands in functions alone that nothing calls: such
+    /// Whether TensorFlow ever gets to it. It does not if only functions that nothing calls have the op: such
     /// a model loads and runs without it. True as well where the graph is too large to tell.
     pub reached: bool,
 }

@@ -32,7 +32,7 @@ impl MissingVariable {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         if self.has_checkpoint {
-            "nothing in its checkpoint stands for it, and neither the init op nor a signature gives it one"
+            "its checkpoint has no value for it, and neither the init op nor a signature gives it one"
         } else {
             "the model has no checkpoint, and neither the init op nor a signature gives it one"
         }

@@ -1,8 +1,8 @@
 //! Errors of everything that needs no TensorFlow: files, tensors, checkpoints, signatures, SavedModels, recorded
 //! requests.
 //!
-//! [`Error`] has what can happen to any file, and wraps the errors of each room. [`ErrorKind`] is the same without data
-//! and without nesting.
+//! [`Error`] has what can happen to any file, and wraps the errors of each module. [`ErrorKind`] is the same without
+//! data and without nesting.
 
 mod checkpoint;
 mod hint;
@@ -100,7 +100,7 @@ pub enum Error {
         hint: Option<Hint>,
     },
 
-    /// A SavedModel cannot be opened or loaded, or lacks what is asked for.
+    /// A SavedModel cannot be opened or loaded, or lacks a requested part.
     #[error(transparent)]
     SavedModel(#[from] SavedModelError),
 
@@ -112,7 +112,7 @@ pub enum Error {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
 
-    /// Data that cannot be a tensor, or a tensor that cannot be what it is asked to be.
+    /// Data that cannot be a tensor, or a tensor without the requested dtype or shape.
     #[error(transparent)]
     Tensor(#[from] TensorError),
 

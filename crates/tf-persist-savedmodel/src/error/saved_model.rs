@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::text::{list, names, tag_set, tag_sets};
 use super::{ErrorKind, Hint, MissingOps, MissingVariables};
 
-/// A SavedModel cannot be opened or loaded, or lacks what is asked for.
+/// A SavedModel cannot be opened or loaded, or lacks a requested part.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SavedModelError {
@@ -25,7 +25,7 @@ pub enum SavedModelError {
     UnknownTags {
         /// The model.
         path: PathBuf,
-        /// The tags asked for.
+        /// The requested tags.
         asked: Vec<String>,
         /// The tag sets of the model.
         available: Vec<Vec<String>>,
@@ -36,7 +36,7 @@ pub enum SavedModelError {
     UnknownSignature {
         /// The model.
         path: PathBuf,
-        /// The name asked for.
+        /// The requested name.
         name: String,
         /// The signatures of the model.
         available: Vec<String>,

@@ -71,7 +71,7 @@ pub enum SignatureError {
     /// No signature output has that name.
     #[error("there is no output `{output}`; {}", list("the outputs are", available))]
     UnknownOutput {
-        /// The name asked for.
+        /// The requested name.
         output: String,
         /// The outputs of the signature.
         available: Vec<String>,

@@ -4,7 +4,7 @@ use super::{ErrorKind, Hint};
 use crate::dtype::DType;
 use crate::shape::InvalidShape;
 
-/// Data that cannot be a tensor, or a tensor that cannot be what it is asked to be.
+/// Data that cannot be a tensor, or a tensor without the requested dtype or shape.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TensorError {
@@ -20,7 +20,7 @@ pub enum TensorError {
     /// A tensor was viewed as elements of another type than it holds.
     #[error("the tensor holds {held}, not {asked}")]
     WrongElement {
-        /// The type asked for.
+        /// The requested type.
         asked: &'static str,
         /// The dtype of the tensor.
         held: DType,

@@ -127,8 +127,8 @@ impl<'g, 'a> Walk<'g, 'a> {
     /// `ParseExampleV2`: serialized, names, the keys of the sparse, the dense and the ragged features, defaults.
     fn of_lists_of_keys(&self, scope: usize, node: &NodeView<'a>) -> Option<Vec<(String, FeatureKind)>> {
         let mut all = Vec::new();
-        for (place, attribute) in [(2, "sparse_types"), (3, "Tdense"), (4, "ragged_value_types")] {
-            let keys = self.constant(scope, node.inputs().nth(place)?)?;
+        for (index, attribute) in [(2, "sparse_types"), (3, "Tdense"), (4, "ragged_value_types")] {
+            let keys = self.constant(scope, node.inputs().nth(index)?)?;
             all.extend(with_kinds(&keys, &types(node, attribute))?);
         }
         Some(all)
@@ -170,13 +170,13 @@ impl<'g, 'a> Walk<'g, 'a> {
                 }
                 input = node.inputs().next().filter(|input| source(input).1.is_some())?;
             } else {
-                let place = here.function?.inputs.iter().position(|argument| argument.name == name)?;
+                let index = here.function?.inputs.iter().position(|argument| argument.name == name)?;
                 let (outer, call) = here.caller?;
                 // Calls pass their inputs on unchanged; loops and branches do not.
                 if !call.op.ends_with("PartitionedCall") && !self.functions.contains_key(call.op) {
                     return None;
                 }
-                (scope, input) = (outer, call.inputs().nth(place)?);
+                (scope, input) = (outer, call.inputs().nth(index)?);
             }
         }
         None

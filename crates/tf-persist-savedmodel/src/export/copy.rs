@@ -21,7 +21,8 @@ pub(super) fn copy_parts(from: &Files, to: &Staging) -> Result<()> {
     PARTS.iter().try_for_each(|part| copy_part(from, part, to))
 }
 
-/// Copies the parts that fit a changed graph, without these assets. Metadata of Keras and debug information refer to nodes of the old graph.
+/// Copies the parts that fit a changed graph, without these assets. Metadata of Keras and debug information refer to
+/// nodes of the old graph.
 pub(super) fn copy_fitting_parts(from: &Files, without_assets: &BTreeSet<String>, to: &Staging) -> Result<()> {
     FITTING_PARTS.iter().try_for_each(|part| copy_part(from, part, to))?;
     for name in without_assets {
@@ -81,7 +82,8 @@ fn stays_within(root: &Path, source: &Path) -> Result<PathBuf> {
     })
 }
 
-/// Copies `source` to `name` below the target. `above` are the folders that are being copied, to detect cycles of links.
+/// Copies `source` to `name` below the target. `above` are the folders that are being copied, to detect cycles of
+/// links.
 fn copy(root: &Path, source: &Path, name: &Path, to: &Staging, above: &mut Vec<PathBuf>) -> Result<()> {
     let real = stays_within(root, source)?;
     let kind = fs::metadata(&real).map_err(Error::io("look at", &real))?.file_type();

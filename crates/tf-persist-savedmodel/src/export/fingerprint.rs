@@ -15,8 +15,9 @@ use crate::saved_model::layout::FINGERPRINT;
 /// The limit of the file, which has about a hundred bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Writes the fingerprint of a copy, if the original has one: the hashes of the unchanged graph, the hash of the new index of variables (0
-/// without variables, as in TensorFlow), and a new identifier. An unreadable fingerprint is left out: TensorFlow loads the model without it.
+/// Writes the fingerprint of a copy, if the original has one: the hashes of the unchanged graph, the hash of the new
+/// index of variables (0 without variables, as in TensorFlow), and a new identifier. An unreadable fingerprint is left
+/// out: TensorFlow loads the model without it.
 pub(super) fn carry_over(from: &Files, to: &Staging, variables: Option<&CheckpointIndex>) -> Result<()> {
     let source = from.path().join(FINGERPRINT);
     let Some(bytes) = from.read(FINGERPRINT, MAX_BYTES, "the limit of a fingerprint")? else { return Ok(()) };

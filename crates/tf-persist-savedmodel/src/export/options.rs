@@ -25,8 +25,8 @@ impl SaveOptions {
         self
     }
 
-    /// Writes only the meta graph with these tags, in any order; the set may be empty. Default: all meta graphs, or the default one if other
-    /// options change the graph.
+    /// Writes only the meta graph with these tags, in any order; the set may be empty. Default: all meta graphs, or the
+    /// default one if other options change the graph.
     #[must_use]
     pub fn tags<S: Into<String>>(mut self, tags: impl IntoIterator<Item = S>) -> Self {
         self.tags = Some(tags.into_iter().map(Into::into).collect());
@@ -47,8 +47,9 @@ impl SaveOptions {
         self
     }
 
-    /// Whether to write only what inference needs: functions, nodes, variables, tables and assets that no kept signature reaches are removed.
-    /// Without [`SaveOptions::signatures`], the default signature is kept, and all that are not named after training and write no variables.
+    /// Whether to write only what inference needs: functions, nodes, variables, tables and assets that no kept
+    /// signature reaches are removed. Without [`SaveOptions::signatures`], the default signature is kept, and all that
+    /// are not named after training and write no variables.
     ///
     /// In Python's `tf.saved_model.load`, the object has the kept signatures, their functions and their variables.
     #[must_use]
@@ -57,11 +58,12 @@ impl SaveOptions {
         self
     }
 
-    /// Whether variables become constants of the graph, which TensorFlow can fold ahead of time. As with [`SaveOptions::inference_only`], only
-    /// what the kept signatures need is written; signatures without outputs are removed, because only the object graph can call them.
-    /// Variables that a kept signature writes are refused, and variables that the init op changes. A variable that the init op alone decides
-    /// stays a variable. The result has no checkpoint and no object graph: Python's `tf.saved_model.load` treats it as a model of TensorFlow 1,
-    /// and provides its signatures.
+    /// Whether variables become constants of the graph, which TensorFlow can fold ahead of time. As with
+    /// [`SaveOptions::inference_only`], only what the kept signatures need is written; signatures without outputs are
+    /// removed, because only the object graph can call them. Variables that a kept signature writes are refused, and
+    /// variables that the init op changes. A variable that the init op alone decides stays a variable. The result has
+    /// no checkpoint and no object graph: Python's `tf.saved_model.load` treats it as a model of TensorFlow 1, and
+    /// provides its signatures.
     #[must_use]
     pub fn frozen(mut self, frozen: bool) -> Self {
         self.rewrite.frozen = frozen;
@@ -69,7 +71,8 @@ impl SaveOptions {
     }
 
     /// Takes the values of variables from a training checkpoint. `checkpoint` is a path as for
-    /// [`find_checkpoint`](crate::checkpoint::find_checkpoint), and [`restore`](crate::checkpoint::restore) describes how variables are matched.
+    /// [`find_checkpoint`](crate::checkpoint::find_checkpoint), and [`restore`](crate::checkpoint::restore) describes
+    /// how variables are matched.
     ///
     /// Not for a `LoadedModel`, whose variables are those of its session.
     #[must_use]

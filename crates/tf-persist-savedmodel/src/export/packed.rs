@@ -1,4 +1,5 @@
-//! Writes unchanged models without TensorFlow: as a pack, as bytes, or as a folder. Packs are written atomically as well.
+//! Writes unchanged models without TensorFlow: as a pack, as bytes, or as a folder. Packs are written atomically as
+//! well.
 
 use std::fs::{self, File};
 use std::io::{self, Cursor, Write};
@@ -13,7 +14,8 @@ use crate::saved_model::layout::{GRAPH_FILE, TEXT_GRAPH_FILE, parts_with};
 use crate::scratch::NewFile;
 
 impl SavedModel {
-    /// Returns the model as the bytes of a [pack], which [`SavedModel::from_bytes`] opens. Equal models give equal bytes.
+    /// Returns the model as the bytes of a [pack], which [`SavedModel::from_bytes`] opens. Equal models give equal
+    /// bytes.
     ///
     /// ```no_run
     /// # fn main() -> tf_persist_savedmodel::Result<()> {
@@ -39,7 +41,8 @@ impl SavedModel {
         Ok(bytes.into_inner())
     }
 
-    /// Writes the unchanged model to a [pack], with every meta graph and the fingerprint. Equal models give equal packs.
+    /// Writes the unchanged model to a [pack], with every meta graph and the fingerprint. Equal models give equal
+    /// packs.
     pub(super) fn pack(&self, target: &Path, overwrite: bool) -> Result<SaveReport> {
         let variables = self.variables()?;
         check_separate(self.path(), target)?;

@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 use crate::saved_model::DEFAULT_SIGNATURE;
 use crate::warmup::{FILE, SEQUENCE_FILE, tfrecord};
 
-/// Keeps the requests to kept signatures, under their new names. A file without requests is removed. A sequence, whose answers depend on all
-/// requests before, is kept or removed as a whole. Returns whether one was removed.
+/// Keeps the requests to kept signatures, under their new names. A file without requests is removed. A sequence, whose
+/// answers depend on all requests before, is kept or removed as a whole. Returns whether one was removed.
 ///
 /// # Errors
 /// If a file is damaged.

@@ -39,14 +39,16 @@ pub struct SaveReport {
     pub restored: Option<Mapping>,
     /// A sentence on the choice of this checkpoint, if its path does not name it.
     pub note: Option<String>,
-    /// Whether its recorded [sequence](crate::warmup::Sequence) was left out, because a signature that it calls is not kept.
+    /// Whether its recorded [sequence](crate::warmup::Sequence) was left out, because a signature that it calls is not
+    /// kept.
     pub dropped_sequence: bool,
 }
 
 impl SavedModel {
-    /// Saves the model as a SavedModel folder, or as a [pack](crate::pack) if the target ends in `.tfpack`, without TensorFlow: the graph, the
-    /// variables with checked checksums, assets, `assets.extra` and fingerprint. The target appears atomically. Without options that change the
-    /// model, files of packs stay as they are: equal models give equal packs, byte for byte.
+    /// Saves the model as a SavedModel folder, or as a [pack](crate::pack) if the target ends in `.tfpack`, without
+    /// TensorFlow: the graph, the variables with checked checksums, assets, `assets.extra` and fingerprint. The target
+    /// appears atomically. Without options that change the model, files of packs stay as they are: equal models give
+    /// equal packs, byte for byte.
     ///
     /// ```no_run
     /// use tf_persist_savedmodel::{SaveOptions, SavedModel};
@@ -59,8 +61,8 @@ impl SavedModel {
     /// ```
     ///
     /// # Errors
-    /// If the target exists and is not empty (unless [`SaveOptions::overwrite`]), the disk is full, the model is damaged, or the options do not
-    /// fit it: an unknown signature, or a variable that cannot become a constant.
+    /// If the target exists and is not empty (unless [`SaveOptions::overwrite`]), the disk is full, the model is
+    /// damaged, or the options do not fit it: an unknown signature, or a variable that cannot become a constant.
     pub fn save(&self, target: impl AsRef<Path>, options: SaveOptions) -> Result<SaveReport> {
         let target = target.as_ref();
         let chosen = match &options.tags {
@@ -91,11 +93,12 @@ impl SavedModel {
 }
 
 impl SavedModel {
-    /// As [`SavedModel::save`], with values from another source, for one meta graph or for all that share its variables.
+    /// As [`SavedModel::save`], with values from another source, for one meta graph or for all that share its
+    /// variables.
     ///
     /// # Errors
-    /// As [`SavedModel::save`], and if other meta graphs of the file have variables that the source lacks, unless [`SaveOptions::tags`] selects
-    /// the meta graph.
+    /// As [`SavedModel::save`], and if other meta graphs of the file have variables that the source lacks, unless
+    /// [`SaveOptions::tags`] selects the meta graph.
     pub fn save_values(
         &self,
         meta_graph: &MetaGraph,
@@ -127,7 +130,7 @@ impl SavedModel {
         }
         if options.checkpoint.is_some() {
             let reason = "it is loaded, and its variables are those of its session, not of a checkpoint";
-            let hint = Some("save the artefact, with SavedModel::save".into());
+            let hint = Some("save the model that was opened, with SavedModel::save".into());
             return Err(Error::Unsupported { path: self.path().to_path_buf(), reason: reason.into(), hint });
         }
         let alone = options.tags.is_some() || options.rewrite.changes();

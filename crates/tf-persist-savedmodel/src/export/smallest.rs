@@ -8,7 +8,8 @@ use crate::graph::{Graph, arguments, attr, free_name};
 /// `tensorflow/core/grappler/optimizers/meta_optimizer.cc`).
 const OPTIMISED_FROM: usize = 4;
 
-/// Adds unused nodes to a graph that is too small to be optimised: a call that is not inlined takes longer than a small function.
+/// Adds unused nodes to a graph that is too small to be optimised: a call that is not inlined takes longer than a small
+/// function.
 pub(super) fn enlarge(definition: &mut pb::MetaGraphDef) {
     let graph = Graph::new(&definition.graph_def);
     let calls = graph.nodes.iter().any(|node| arguments(node, &graph).is_some());

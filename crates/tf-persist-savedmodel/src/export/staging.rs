@@ -95,7 +95,8 @@ impl Staging {
         let parent = target.parent().unwrap_or(Path::new("/"));
         let into = Error::io("move the finished model to", &target);
         match fs::symlink_metadata(&target) {
-            // The folders are exchanged, so that the target always exists; the old one is deleted with the hidden folder.
+            // The folders are exchanged, so that the target always exists; the old one is deleted with the hidden
+            // folder.
             Ok(_) if overwrite && !is_empty(&target)? => exchange(&folder, &target)?,
             // A rename replaces an empty folder, and fails if it is no longer empty.
             _ => fs::rename(&folder, &target).map_err(into)?,

@@ -63,7 +63,8 @@ pub(super) struct Restoring {
 }
 
 impl Restoring {
-    /// Finds the variables of a model in a checkpoint. With `keep_for_now`, missing variables are reported by [`Restoring::check`] only.
+    /// Finds the variables of a model in a checkpoint. With `keep_for_now`, missing variables are reported by
+    /// [`Restoring::check`] only.
     pub(super) fn find(model: &SavedModel, path: &Path, options: &RestoreOptions, keep_for_now: bool) -> Result<Self> {
         let Some(index) = &model.variables()?.index else {
             let reason = "it has no variables, for which a checkpoint could have values".to_owned();

@@ -123,8 +123,8 @@ fn products() {
     let eye = "w = f[3,4]; ";
     proven(&[-1, 3], &format!("{eye}y = MatMul(x, w)"));
     refused(&[-1, 3], &format!("{eye}y = MatMul(x, w) transpose_a=true"), "left side's first dimension");
-    refused(&[-1, 3], &format!("{eye}y = MatMul(w, x)"), "should be a weight");
-    refused(&[-1, 3], "y = MatMul(x, x) transpose_b=true", "should be a weight");
+    refused(&[-1, 3], &format!("{eye}y = MatMul(w, x)"), "a weight depends on the inputs");
+    refused(&[-1, 3], "y = MatMul(x, x) transpose_b=true", "a weight depends on the inputs");
     proven(&[-1, 5, 3], &format!("{eye}y = BatchMatMulV2(x, w)"));
     proven(&[-1, 5, 3], "y = BatchMatMulV2(x, x) adj_y=true");
     refused(&[-1, 3], "y = BatchMatMulV2(x, x) adj_y=true", "adds over the rows");
@@ -146,7 +146,7 @@ fn images() {
     proven(&[-1, 8, 8, 2], &format!("{conv} strides=[1,2,2,1]; s = [-1,36]; y = Reshape(c, s)"));
     refused(&[-1, 8, 8, 2], &format!("{conv} strides=[1,2,2,1]; s = [-1,35]; y = Reshape(c, s)"), "rows'");
     refused(&[-1, 8, 8, 2], &format!("{conv} strides=[2,2,2,1]; y = Relu(c)"), "along the rows");
-    refused(&[-1, 8, 8, 2], "y = Conv2D(x, x) padding=VALID", "should be a weight");
+    refused(&[-1, 8, 8, 2], "y = Conv2D(x, x) padding=VALID", "a weight depends on the inputs");
     let pool = "p = MaxPool(x) padding=SAME";
     proven(&[-1, 7, 7, 2], &format!("{pool} ksize=[1,2,2,1] strides=[1,2,2,1]; s = [-1,32]; y = Reshape(p, s)"));
     refused(&[-1, 7, 7, 2], &format!("{pool} ksize=[2,2,2,1] strides=[1,2,2,1]; y = Relu(p)"), "along the rows");
@@ -263,10 +263,10 @@ fn function(name: &str, inputs: &[&str], lines: &str, output: &str) -> pb::Funct
     let signature = pb::OpDef {
         name: name.to_owned(),
         input_arg: inputs.iter().map(argument).collect(),
-        output_arg: output.split(',').enumerate().map(|(place, _)| argument(&format!("o{place}").as_str())).collect(),
+        output_arg: output.split(',').enumerate().map(|(index, _)| argument(&format!("o{index}").as_str())).collect(),
         ..Default::default()
     };
-    let ret = output.split(',').enumerate().map(|(place, tensor)| (format!("o{place}"), tensor.to_owned()));
+    let ret = output.split(',').enumerate().map(|(index, tensor)| (format!("o{index}"), tensor.to_owned()));
     pb::FunctionDef {
         signature: Some(signature).into(),
         node_def: lines.split(';').filter(|line| !line.is_empty()).map(node).collect(),

@@ -113,9 +113,9 @@ impl Value {
 /// The sizes of two broadcast tensors that are independent of the batch.
 pub(super) fn broadcast_fixed(a: &[Size], b: &[Size]) -> Option<Vec<Size>> {
     let rank = a.len().max(b.len());
-    let at = |dims: &[Size], place: usize| (place + dims.len()).checked_sub(rank).map(|place| dims[place].clone());
+    let at = |dims: &[Size], index: usize| (index + dims.len()).checked_sub(rank).map(|index| dims[index].clone());
     (0..rank)
-        .map(|place| match (at(a, place), at(b, place)) {
+        .map(|index| match (at(a, index), at(b, index)) {
             (Some(one), Some(other)) if one.is(1) || one == other => Some(other),
             (Some(one), Some(other)) if other.is(1) => Some(one),
             // Either is 1, or they are equal. If one is a number other than 1, the result is known.

@@ -69,14 +69,14 @@ pub(crate) struct OpEffect {
 
 /// The effect of an op; `None` if it only computes or belongs to a library.
 pub(crate) fn effect(op: &str) -> Option<&'static OpEffect> {
-    TABLE.binary_search_by(|entry| entry.op.cmp(op)).ok().map(|place| &TABLE[place])
+    TABLE.binary_search_by(|entry| entry.op.cmp(op)).ok().map(|index| &TABLE[index])
 }
 
 macro_rules! table {
-    ($($op:ident $effect:expr, $place:expr, $does:literal;)*) => {
+    ($($op:ident $effect:expr, $name:expr, $does:literal;)*) => {
         /// Sorted by name.
         pub(crate) static TABLE: &[OpEffect] =
-            &[$(OpEffect { op: stringify!($op), effect: $effect, name: $place, does: $does }),*];
+            &[$(OpEffect { op: stringify!($op), effect: $effect, name: $name, does: $does }),*];
     };
 }
 

@@ -56,7 +56,7 @@ impl Assets {
                 assets.escaping.push(name.to_owned());
             } else if let Ok(index) = assets.files.binary_search_by(|file| file.name.as_str().cmp(name)) {
                 assets.files[index].declared = true;
-                // A file that cannot be opened is an error of whoever reads it.
+                // A file that cannot be opened is an error when it is read.
                 if let Ok(Some((reader, _))) = files.reader(&format!("assets/{name}"))
                     && StandIn::of(&stand_in::beginning(reader)).is_some()
                 {

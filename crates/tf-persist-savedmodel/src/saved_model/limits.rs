@@ -62,7 +62,7 @@ pub(crate) fn decoded_limit(bytes: u64) -> u64 {
 /// Walks over a serialized `SavedModel`.
 ///
 /// # Errors
-/// A sentence about what is wrong with it.
+/// A sentence with the reason.
 pub(crate) fn survey(bytes: &[u8]) -> Result<SizeSurvey, String> {
     survey_as(Kind::SavedModel, bytes)
 }

@@ -41,7 +41,7 @@ pub(super) fn locate_in(pack: &Pack) -> Result<ModelFile> {
 }
 
 /// The reason and the hint of an error.
-type Verdict = (String, Option<Hint>);
+type Refusal = (String, Option<Hint>);
 
 /// The file of the SavedModel in a folder.
 ///
@@ -49,7 +49,7 @@ type Verdict = (String, Option<Hint>);
 /// [`SavedModelError::NotASavedModel`] with a description of the folder;
 /// [`Error::Unsupported`] for a model in chunks.
 pub(super) fn locate(path: &Path) -> Result<ModelFile> {
-    let refuse = |(reason, hint): Verdict| {
+    let refuse = |(reason, hint): Refusal| {
         Error::SavedModel(SavedModelError::NotASavedModel { path: path.to_path_buf(), reason, hint })
     };
     let metadata = match fs::metadata(path) {
@@ -84,7 +84,7 @@ pub(super) fn locate(path: &Path) -> Result<ModelFile> {
 }
 
 /// Describes a file at a path that should be a folder.
-fn of_file(path: &Path) -> Verdict {
+fn of_file(path: &Path) -> Refusal {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
     if [BINARY, TEXT, CHUNKED].contains(&name.as_ref()) {
@@ -116,7 +116,7 @@ fn of_file(path: &Path) -> Verdict {
         return ("it is an archive".into(), Some("unpack it, and give the folder with `saved_model.pb`".into()));
     }
     if looks_like_graph(path) {
-        return graph_verdict(&name);
+        return graph_refusal(&name);
     }
     if extension == "pb" || extension == "pbtxt" {
         let hint = "export a SavedModel in Python, with `tf.saved_model.save`";
@@ -126,7 +126,7 @@ fn of_file(path: &Path) -> Verdict {
 }
 
 /// Describes a folder without the file of a model.
-fn of_folder(path: &Path) -> Result<Verdict> {
+fn of_folder(path: &Path) -> Result<Refusal> {
     let mut names = Vec::new();
     for entry in fs::read_dir(path).map_err(Error::io("read", path))?.take(MAX_ENTRIES) {
         names.push(entry.map_err(Error::io("read", path))?.file_name().to_string_lossy().into_owned());
@@ -192,18 +192,18 @@ fn of_folder(path: &Path) -> Result<Verdict> {
             && looks_like_graph(&path.join(name))
     };
     if let Some(name) = names.iter().find(is_graph) {
-        return Ok(graph_verdict(name));
+        return Ok(graph_refusal(name));
     }
     Ok((format!("it has no `{BINARY}` and no `{TEXT}`"), None))
 }
 
 /// The error for a bare graph, in the folder of a model or by itself.
 pub(super) fn bare_graph(path: &Path, name: &str) -> Error {
-    let (reason, hint) = graph_verdict(name);
+    let (reason, hint) = graph_refusal(name);
     Error::SavedModel(SavedModelError::NotASavedModel { path: path.to_path_buf(), reason, hint })
 }
 
-fn graph_verdict(name: &str) -> Verdict {
+fn graph_refusal(name: &str) -> Refusal {
     let hint = "export a SavedModel of it in Python: import it with `tf.import_graph_def` in a `tf.compat.v1.Session`, and name its \
                 inputs and outputs to `tf.compat.v1.saved_model.simple_save`";
     let reason =
@@ -230,23 +230,23 @@ pub(super) fn looks_like_graph_text(text: &[u8]) -> bool {
     })
 }
 
-fn keras_file(name: &str) -> Verdict {
+fn keras_file(name: &str) -> Refusal {
     let hint = "write a SavedModel of it with `tf-persist-keras-export FILE DIR`, which can be trained on, or in Python with \
                 `keras.models.load_model(FILE).export(DIR)`, for inference alone";
     (format!("`{}` is a Keras file", name.escape_debug()), Some(hint.into()))
 }
 
-fn sharded_weights(name: &str) -> Verdict {
+fn sharded_weights(name: &str) -> Refusal {
     let hint = "load them in Python with `model.load_weights(FILE)`, and write that model with `model.export(DIR)`";
     (format!("`{}` lists the shards of Keras's sharded weights", name.escape_debug()), Some(hint.into()))
 }
 
-fn tflite() -> Verdict {
+fn tflite() -> Refusal {
     let hint = "export a SavedModel from the model that it was made of";
     ("it is a TensorFlow Lite model".into(), Some(hint.into()))
 }
 
-fn checkpoint() -> Verdict {
+fn checkpoint() -> Refusal {
     let hint = "a checkpoint has variables without a graph: restore it in Python into its model, and export that";
     ("it is a bare checkpoint".into(), Some(hint.into()))
 }

@@ -256,7 +256,7 @@ impl SignatureDef {
     }
 
     /// The places of these tensors among those that come back, in order and each once; `None` for all. The key of a
-    /// sparse or composite output stands for all of its tensors.
+    /// sparse or composite output means all of its tensors.
     ///
     /// # Errors
     /// [`SignatureError::UnknownOutput`] with the outputs there are.
@@ -288,7 +288,7 @@ impl SignatureDef {
         Ok(Some(places))
     }
 
-    /// What is said of an output that cannot be fetched.
+    /// The error for an output that cannot be fetched.
     #[doc(hidden)]
     pub fn unfetchable(&self, output: &str, reason: String) -> Error {
         let fetchable = |info: &crate::TensorInfo| match &info.kind {

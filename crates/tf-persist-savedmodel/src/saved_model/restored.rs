@@ -99,9 +99,8 @@ fn collect(
             let item = *by_node.entry(taker).or_insert(found.len());
             if item == found.len() {
                 let holder = node.input.first().and_then(|input| outer(input));
-                let holder = holder.ok_or_else(|| {
-                    format!("its saver restores `{}` into what is no variable of the graph", tensor.key)
-                })?;
+                let holder = holder
+                    .ok_or_else(|| format!("its saver restores `{}` into a node that is not a variable", tensor.key))?;
                 found.push(Restored { holder, op: node.op.clone(), tensors: vec![tensor] });
             } else if position == 1 {
                 found[item].tensors.insert(0, tensor);

@@ -8,7 +8,7 @@ use std::mem::size_of;
 use tf_persist_proto::protobuf::well_known_types::any::Any;
 use tf_persist_proto::tensorflow as pb;
 
-/// What a field holds, and so what it takes in memory.
+/// The type of a field, which determines its memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {
     /// An integer, bool or enum.
@@ -33,7 +33,7 @@ pub(super) enum Field {
     Fixed(u8),
     /// A message in memory of its own.
     Boxed(Kind),
-    /// A message inside the one that it stands in: of a `oneof`, or the value of a map.
+    /// A message inside its parent: of a `oneof`, or the value of a map.
     Inline(Kind),
     /// Messages.
     Many(Kind),

@@ -1,7 +1,7 @@
 //! Which signatures may be fed any shape.
 //!
-//! TensorFlow's session does not look at the shapes of what is fed: its ops do. Most refuse what they cannot take;
-//! some, such as oneDNN's convolutions, end the process. Python's session therefore holds what is fed against the
+//! TensorFlow's session does not check the shapes of inputs: its ops do. Most refuse wrong shapes;
+//! some, such as oneDNN's convolutions, end the process. Python's session therefore compares inputs with the
 //! placeholders' shapes, as `Signature::run` of tf-persist-core does. TensorFlow Serving does not, and has
 //! clients that rely on it.
 

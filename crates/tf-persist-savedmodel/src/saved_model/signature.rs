@@ -14,7 +14,7 @@ use crate::tensor::{Tensor, json};
 /// The name that exporters give a model's main signature (`kDefaultServingSignatureDefKey`).
 pub const DEFAULT_SIGNATURE: &str = "serving_default";
 
-/// Default values may be stored as one value that stands for all elements. All of a model's together may take this much
+/// Default values may be stored as one value for all elements. All of a model's together may take this much
 /// memory.
 pub(super) const MAX_DEFAULT_BYTES: usize = 64 << 20;
 

@@ -170,7 +170,7 @@ fn a_signature_trains_that_writes_variables_and_gives_a_loss() {
     assert_eq!(training.others, others.map(|(name, reason)| (name.to_owned(), reason)));
 }
 
-/// The graph says what is fed and fetched; the signature is believed where it says nothing.
+/// The graph determines dtypes and shapes; the signature fills the gaps.
 #[test]
 fn the_graph_decides_on_dtypes() {
     let mut graph = meta_graph(&["serve"]);
@@ -201,7 +201,7 @@ fn the_graph_decides_on_dtypes() {
     assert_eq!(types(signature.output("beyond")), (DType::Float32, DType::Float32));
     let shown = signature.to_string();
     assert!(shown.contains("string (declared float32)") && !shown.contains("invalid"), "{shown}");
-    // What the file says is handed on as it stands.
+    // The contents of the file are passed on unchanged.
     let definition = &model.signature_defs(&model.meta_graphs()[0]).unwrap()["serving_default"];
     assert_eq!(definition.inputs["image"].dtype.value(), 1);
 }

@@ -106,9 +106,9 @@ impl TrainingState {
             let hint = Some("use the version of tf-persist that wrote it, or a later one".into());
             return Err(Error::Unsupported { path, reason, hint });
         }
-        let place: Self = serde_json::from_slice(&bytes).map_err(damaged)?;
-        place.check().map_err(|reason| Error::damaged(&path, reason))?;
-        Ok(Some(place))
+        let state: Self = serde_json::from_slice(&bytes).map_err(damaged)?;
+        state.check().map_err(|reason| Error::damaged(&path, reason))?;
+        Ok(Some(state))
     }
 
     fn check(&self) -> Result<(), &'static str> {
@@ -162,11 +162,11 @@ mod tests {
 
     use super::*;
 
-    fn place() -> TrainingState {
-        let mut place = TrainingState::begin("train", u64::MAX, true, 32, 100, "abc".into());
-        (place.epochs, place.epoch, place.step, place.steps) = (3, 1, 2, 6);
-        place.set_sums(&BTreeMap::from([("loss".into(), 0.1 + 0.2)]));
-        place
+    fn example() -> TrainingState {
+        let mut state = TrainingState::begin("train", u64::MAX, true, 32, 100, "abc".into());
+        (state.epochs, state.epoch, state.step, state.steps) = (3, 1, 2, 6);
+        state.set_sums(&BTreeMap::from([("loss".into(), 0.1 + 0.2)]));
+        state
     }
 
     fn read(json: &Value) -> Result<Option<TrainingState>> {
@@ -178,17 +178,17 @@ mod tests {
 
     #[test]
     fn is_read_as_it_was_written_to_the_last_bit() {
-        let place = place();
-        let json: Value = serde_json::from_slice(&place.to_json().unwrap()).unwrap();
+        let state = example();
+        let json: Value = serde_json::from_slice(&state.to_json().unwrap()).unwrap();
         let again = read(&json).unwrap().unwrap();
-        assert_eq!(again, place);
+        assert_eq!(again, state);
         assert_eq!(again.sums().unwrap()["loss"].to_bits(), (0.1_f64 + 0.2).to_bits());
         assert_eq!(TrainingState::read(&Files::Folder("/nonexistent".into())).unwrap(), None);
     }
 
     #[test]
-    fn a_place_that_cannot_be_is_refused() {
-        let whole: Value = serde_json::from_slice(&place().to_json().unwrap()).unwrap();
+    fn an_invalid_state_is_refused() {
+        let whole: Value = serde_json::from_slice(&example().to_json().unwrap()).unwrap();
         let wrong = [
             ("batch_size", json!(0)),
             ("rows", json!(0)),

@@ -27,7 +27,7 @@ pub(super) enum Feed<'a> {
     Asset(&'a str),
 }
 
-/// An entry point with what is fetched or run, and what is fed.
+/// An entry point with the tensors and ops that it runs, and the tensors that it feeds.
 #[derive(Debug)]
 pub(super) struct Root<'a> {
     pub(super) entry_point: EntryPoint,

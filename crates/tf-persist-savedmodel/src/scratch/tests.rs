@@ -11,7 +11,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// What a killed process leaves: the folder, and a lock that nobody holds.
+/// The leftovers of a killed process: the folder, and a lock that is not held.
 fn killed(target: &Path) -> PathBuf {
     let Scratch { folder, _lock } = Scratch::beside(target).unwrap();
     let path = folder.keep();
@@ -68,7 +68,7 @@ fn a_folder_that_was_taken_away_is_made_anew() {
 #[test]
 fn what_has_another_name_is_not_looked_at() {
     let root = tempfile::tempdir().unwrap();
-    // Of an older version, of somebody else, and a file.
+    // Of an older version, of another program, and a file.
     for name in [".model.tmp-AbC123", ".model.tmp-1234567-AbC123", ".tmp-", "model.tmp-12345678-AbC123"] {
         fs::create_dir(root.path().join(name)).unwrap();
     }
@@ -114,7 +114,7 @@ fn a_link_is_not_followed() {
     fs::write(elsewhere.path().join("mine"), "mine").unwrap();
     let link = root.path().join(format!(".model.tmp-{}-AbC123", this_machine()));
     std::os::unix::fs::symlink(elsewhere.path(), &link).unwrap();
-    // A folder whose lock is a link to a file of somebody's.
+    // A folder whose lock is a link to a foreign file.
     let folder = root.path().join(format!(".model.tmp-{}-AbC124", this_machine()));
     fs::create_dir(&folder).unwrap();
     std::os::unix::fs::symlink(elsewhere.path().join("mine"), folder.join(LOCK)).unwrap();

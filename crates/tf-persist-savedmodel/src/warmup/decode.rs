@@ -77,14 +77,14 @@ fn request_and_response(message: &[u8]) -> Result<[&[u8]; 2], String> {
 
 /// `PredictRequest` and `PredictResponse`. A response without outputs counts as missing.
 fn predict(request: &[u8], response: &[u8]) -> Result<(Request, Option<Tensors>), String> {
-    let mut room = MAX_FILLED_BYTES;
+    let mut budget = MAX_FILLED_BYTES;
     let (mut signature, mut output_filter) = (String::new(), Vec::new());
     let mut inputs = BTreeMap::new();
     for field in try_fields(request) {
         match field.map_err(text)? {
             (1, Value::Bytes(spec)) => signature = signature_name(spec)?,
             (2, Value::Bytes(entry)) => {
-                let (name, tensor) = self::entry(entry, "input", &mut room)?;
+                let (name, tensor) = self::entry(entry, "input", &mut budget)?;
                 inputs.insert(name, tensor);
             }
             (3, value @ Value::Bytes(_)) => output_filter.push(value.text().to_owned()),
@@ -96,7 +96,7 @@ fn predict(request: &[u8], response: &[u8]) -> Result<(Request, Option<Tensors>)
     let mut outputs = BTreeMap::new();
     for field in try_fields(response) {
         if let (1, Value::Bytes(entry)) = field.map_err(text)? {
-            let (name, tensor) = self::entry(entry, "output", &mut room)?;
+            let (name, tensor) = self::entry(entry, "output", &mut budget)?;
             outputs.insert(name, tensor);
         }
     }
@@ -118,7 +118,7 @@ pub(super) fn signature_name(spec: &[u8]) -> Result<String, String> {
 }
 
 /// An entry of a map from names to tensors.
-fn entry(message: &[u8], what: &str, room: &mut usize) -> Result<(String, Tensor), String> {
+fn entry(message: &[u8], what: &str, budget: &mut usize) -> Result<(String, Tensor), String> {
     let (mut name, mut content): (&str, &[u8]) = ("", &[]);
     for field in try_fields(message) {
         match field.map_err(text)? {
@@ -128,8 +128,8 @@ fn entry(message: &[u8], what: &str, room: &mut usize) -> Result<(String, Tensor
         }
     }
     let refuse = |reason: String| format!("its {what} `{}`: {reason}", name.escape_debug());
-    let tensor = serialized::decode(content, *room).map_err(|error| refuse(error.to_string()))?;
-    *room = room.saturating_sub(tensor.memory().saturating_sub(content.len()));
+    let tensor = serialized::decode(content, *budget).map_err(|error| refuse(error.to_string()))?;
+    *budget = budget.saturating_sub(tensor.memory().saturating_sub(content.len()));
     Ok((name.to_owned(), tensor))
 }
 

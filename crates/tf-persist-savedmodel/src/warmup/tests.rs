@@ -211,13 +211,13 @@ fn invalid_records_are_refused() {
 fn number_of_records_is_limited() {
     let model = tempfile::tempdir().unwrap();
     copy_folder(&root().join("models/half_plus_two/model"), model.path());
-    let artefact = SavedModel::open(model.path()).unwrap();
-    assert!(Records::open(&artefact).unwrap().is_none());
+    let saved_model = SavedModel::open(model.path()).unwrap();
+    assert!(Records::open(&saved_model).unwrap().is_none());
     let mut file = Vec::new();
     (0..=MAX_RECORDS).for_each(|_| write_record(&mut file, b"").unwrap());
     fs::create_dir(model.path().join("assets.extra")).unwrap();
     fs::write(model.path().join(FILE), &file).unwrap();
-    let mut records = Records::open(&artefact).unwrap().unwrap();
+    let mut records = Records::open(&saved_model).unwrap().unwrap();
     let last = records.by_ref().last().unwrap();
     assert!(last.unwrap_err().to_string().contains("more than 1000 records"));
     assert!(records.next().is_none());

@@ -25,7 +25,7 @@ pub fn check_folder(model: &SavedModel) -> Result<()> {
     }
     Err(Error::Warmup(WarmupError::NotRecorded {
         path: model.path().to_path_buf(),
-        reason: "it is no folder".into(),
+        reason: "it is not a folder".into(),
         hint: Some("unpack it into a folder with export, record there, and export that to a pack again".into()),
     }))
 }

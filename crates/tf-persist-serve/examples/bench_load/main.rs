@@ -1,7 +1,8 @@
-//! A load generator: so many clients, each with a connection of its own, ask again as soon as they are answered.
+//! A load generator: a number of clients, each with its own connection, send the next request after each response.
 //!
-//! `bench_load rest|v2|grpc|core ADDRESS|MODEL --requests FILE --clients N --seconds S [--echo] [--model NAME]` prints one line of JSON.
-//! `core` runs the model in this process, which is what the server is measured against. The file is made by `scripts/bench serve`.
+//! `bench_load rest|v2|grpc|core ADDRESS|MODEL --requests FILE --clients N --seconds S [--echo] [--model NAME]` prints
+//! one line of JSON. `core` runs the model in this process, which is what the server is measured against. The file is
+//! made by `scripts/bench serve`.
 
 #![allow(clippy::print_stdout, reason = "a program")]
 

@@ -1,4 +1,4 @@
-//! What is asked, and what is to be answered.
+//! The requests, and the expected responses.
 
 use serde::Deserialize;
 

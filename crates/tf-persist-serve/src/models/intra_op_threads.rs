@@ -24,22 +24,22 @@ pub(super) struct IntraOpThreads(OnceLock<i32>);
 impl IntraOpThreads {
     /// The number for a version that is about to be loaded: 1, or 0 for one per core. And whether another number would
     /// be better for it, which an earlier version has decided against.
-    pub(super) fn decide(&self, artefact: &SavedModel) -> (i32, bool) {
-        let wanted = if has_large_ops(artefact) { 0 } else { 1 };
+    pub(super) fn decide(&self, saved_model: &SavedModel) -> (i32, bool) {
+        let wanted = if has_large_ops(saved_model) { 0 } else { 1 };
         let decided = *self.0.get_or_init(|| wanted);
         (decided, decided != wanted)
     }
 }
 
 /// Whether the model may have ops that are worth dividing, judged by its weights and inputs. Unknown counts as yes.
-fn has_large_ops(artefact: &SavedModel) -> bool {
+fn has_large_ops(saved_model: &SavedModel) -> bool {
     // Constants are part of the graph's file.
-    if artefact.file_bytes().is_none_or(|bytes| bytes >= LARGE_WEIGHT) {
+    if saved_model.file_bytes().is_none_or(|bytes| bytes >= LARGE_WEIGHT) {
         return true;
     }
-    let Ok(variables) = artefact.variables() else { return true };
+    let Ok(variables) = saved_model.variables() else { return true };
     let has_large_weight = variables.all.iter().any(|variable| variable.entry.bytes() >= LARGE_WEIGHT);
-    let mut signatures = artefact.meta_graphs().iter().flat_map(|meta_graph| meta_graph.signatures());
+    let mut signatures = saved_model.meta_graphs().iter().flat_map(|meta_graph| meta_graph.signatures());
     has_large_weight || signatures.any(has_large_input)
 }
 

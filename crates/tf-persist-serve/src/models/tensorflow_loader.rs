@@ -58,9 +58,9 @@ impl Loader for TensorFlowLoader {
 
 impl TensorFlowLoader {
     fn open(&self, model: &str, version: i64, path: &Path) -> Result<Servable, LoadError> {
-        let loaded = SavedModel::open(path).map_err(Error::from).and_then(|artefact| {
-            let options = self.options_for(model, version, &artefact);
-            artefact.load(options)
+        let loaded = SavedModel::open(path).map_err(Error::from).and_then(|saved_model| {
+            let options = self.options_for(model, version, &saved_model);
+            saved_model.load(options)
         });
         let loaded = loaded.map_err(|error| {
             let (hint, is_final) = (error.hint().map(|hint| format!("{hint:#}")), is_final(&error));
@@ -76,12 +76,12 @@ impl TensorFlowLoader {
         servable.map_err(|error| LoadError::new(error, false))
     }
 
-    fn options_for(&self, model: &str, version: i64, artefact: &SavedModel) -> LoadOptions {
+    fn options_for(&self, model: &str, version: i64, saved_model: &SavedModel) -> LoadOptions {
         let options = self.load.options.clone();
         if !self.load.intra_op_threads_by_model {
             return options;
         }
-        let (threads, is_regretted) = self.intra_op_threads.decide(artefact);
+        let (threads, is_regretted) = self.intra_op_threads.decide(saved_model);
         if is_regretted {
             let fewer = threads == 1;
             tracing::warn!(

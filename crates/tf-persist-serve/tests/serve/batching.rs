@@ -23,7 +23,7 @@ fn with_parameters(text: &str) -> RunSettings {
     settings
 }
 
-/// Parameters of a batch of four rows that waits for nobody.
+/// Parameters of a batch of four rows without a wait.
 const FOUR_ROWS: &str = "max_batch_size { value: 4 } batch_timeout_micros { value: 0 } num_batch_threads { value: 1 }";
 
 fn error(outcome: &Outcome) -> (Code, &str) {

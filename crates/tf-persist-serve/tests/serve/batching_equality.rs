@@ -55,7 +55,8 @@ fn tensor(info: &TensorInfo, rows: usize, number: usize) -> Option<Tensor> {
     })
 }
 
-/// Requests of a signature with their responses when they run alone; the last ones have longer texts. `None` if it takes no batches.
+/// Requests of a signature with their responses when they run alone; the last ones have longer texts. `None` if it
+/// takes no batches.
 fn requests(signature: &Signature) -> Option<Vec<(InferenceRequest, InferenceResponse)>> {
     let definition = signature.definition();
     let model = signature.model();
@@ -146,9 +147,9 @@ fn check_models() {
     folders.push(frozen);
     for folder in folders {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
-        let artefact = SavedModel::open(folder.join("model")).unwrap();
+        let saved_model = SavedModel::open(folder.join("model")).unwrap();
         // Models with several meta graphs need tags, and show nothing new.
-        let Ok(model) = artefact.load(load_options()) else { continue };
+        let Ok(model) = saved_model.load(load_options()) else { continue };
         let servable = Servable::new(&name, 1, model.clone(), &RunSettings::default(), &Metrics::new()).unwrap();
         for signature in model.meta_graph().signatures() {
             responses += runtime.block_on(check_signature(&servable, &name, &signature.name, 30));

@@ -1,4 +1,5 @@
-//! The REST interface over real connections, without models: requests for models are refused as TensorFlow Serving refuses them.
+//! The REST interface over real connections, without models: requests for models are refused as TensorFlow Serving
+//! refuses them.
 
 use std::io::Write;
 

@@ -116,8 +116,8 @@ fn versions_are_swapped_rolled_back_and_repaired() {
 
     // A pack.
     let pack = base.path().join("6.tfpack");
-    let artefact = SavedModel::open(base.path().join("1")).unwrap();
-    artefact.save(&pack, SaveOptions::default()).unwrap();
+    let saved_model = SavedModel::open(base.path().join("1")).unwrap();
+    saved_model.save(&pack, SaveOptions::default()).unwrap();
     wait_for(&models, &[(6, Available), (5, End)]);
     assert_eq!(ask(&models), 3.0);
     models.stop();

@@ -149,7 +149,8 @@ async fn unfinished_grpc_calls_hold_no_permits() {
     let server = TestServer::start(|settings, _| settings.security.limits.concurrent_requests = 2);
     let mut held = TcpStream::connect(server.grpc).await.unwrap();
     held.write_all(&connection_start()).await.unwrap();
-    // The window of a stream is as large as the server says once the client has acknowledged that; that of the connection grows later.
+    // The window of a stream is as large as the server says once the client has acknowledged that; that of the
+    // connection grows later.
     read_until(&mut held, SETTINGS, 0, 0).await;
     held.write_all(&http2_frame(SETTINGS, ACK, 0, &[])).await.unwrap();
     read_until(&mut held, WINDOW_UPDATE, 0, 0).await;
@@ -196,7 +197,8 @@ async fn client_that_does_not_read_blocks_nobody() {
     let name = "n".repeat(4000);
     let requests = format!("GET /v1/models/{name} HTTP/1.1\r\nHost: h\r\n\r\n").repeat(64);
     let (mut sent, mut was_full) = (0, false);
-    // Until the server reads no more: nothing can be sent although every thread of the server has served another client meanwhile.
+    // Until the server reads no more: nothing can be sent although every thread of the server has served another client
+    // meanwhile.
     loop {
         match unread.try_write(&requests.as_bytes()[sent % requests.len()..]) {
             Ok(count) => (sent, was_full) = (sent + count, false),

@@ -1,4 +1,4 @@
-//! How the server ends: requests under way are answered, and nobody can keep it from ending.
+//! Shutdown of the server: requests in flight are answered, and no client can prevent it from ending.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -39,7 +39,7 @@ async fn requests_under_way_are_answered_and_new_connections_refused() {
     under_way.write_all(&ONE.as_bytes()[..5]).await.unwrap();
 
     let running = server.begin_stop();
-    // The idle connection is closed, and nobody can connect any more.
+    // The idle connection is closed, and new connections are refused.
     assert!(read(&mut idle).await.is_none());
     assert!(TcpStream::connect(address).await.is_err());
     under_way.write_all(&ONE.as_bytes()[5..]).await.unwrap();
@@ -49,7 +49,8 @@ async fn requests_under_way_are_answered_and_new_connections_refused() {
     running.finished().await;
 }
 
-/// Sends requests on one connection until it closes: the number of responses, and whether the last one announced the end.
+/// Sends requests on one connection until it closes: the number of responses, and whether the last one announced the
+/// end.
 async fn request_until_closed(address: SocketAddr, total: watch::Sender<usize>) -> (usize, bool) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request =

@@ -59,8 +59,8 @@ impl Averages {
         for node in graph.nodes() {
             if let (Some(averages), Some(variables)) = (node.child(KERAS_LISTS.0), node.child(KERAS_LISTS.1)) {
                 let (averages, variables) = (graph.node(averages), graph.node(variables));
-                for (place, average) in &averages.children {
-                    let variable = variables.child(place).and_then(|variable| graph.node(variable).value());
+                for (name, average) in &averages.children {
+                    let variable = variables.child(name).and_then(|variable| graph.node(variable).value());
                     if let (Some(variable), Some(average)) = (variable, graph.node(*average).value()) {
                         self.insert(&variable.key, &average.key);
                     }

@@ -109,7 +109,8 @@ impl Mapping {
     /// # Errors
     /// - [`CheckpointError::Mismatch`](crate::CheckpointError::Mismatch) with the variables that are missing or have
     ///   another dtype or shape;
-    /// - [`Error::Unsupported`](crate::Error::Unsupported) if several variables match one, or the named object does not exist;
+    /// - [`Error::Unsupported`](crate::Error::Unsupported) if several variables match one, or the named object does not
+    ///   exist;
     /// - [`Error::Damaged`](crate::Error::Damaged) if an object graph is damaged.
     pub fn find(model: &CheckpointReader, checkpoint: &CheckpointReader, options: &RestoreOptions) -> Result<Self> {
         Self::find_with(model, checkpoint, options, &|_| None)

@@ -49,7 +49,7 @@ impl MatchInput<'_> {
         theirs.dtype == ours.dtype && (theirs.shape == ours.shape || declared())
     }
 
-    fn misfit(&self, ours: &Entry, theirs: &Entry) -> VariableMismatch {
+    fn mismatch(&self, ours: &Entry, theirs: &Entry) -> VariableMismatch {
         let of = |entry: &Entry| (entry.dtype, entry.shape.clone());
         let is_open = |shape: &PartialShape| shape.sizes().is_none_or(|sizes| sizes.contains(&None));
         VariableMismatch {
@@ -62,7 +62,7 @@ impl MatchInput<'_> {
     }
 
     /// Keeps the keys that both checkpoints have, and compares their entries.
-    fn judge(&self, matched: Matched, found: Keys) -> Candidate {
+    fn candidate(&self, matched: Matched, found: Keys) -> Candidate {
         let theirs = |key: &str| self.checkpoint.index().get(found.get(key)?);
         let mut keys = Keys::new();
         let mut mismatches = Vec::new();
@@ -75,7 +75,7 @@ impl MatchInput<'_> {
                 fits &= half.shape.first() == entry.shape.first();
             }
             if !fits {
-                mismatches.push(self.misfit(ours, entry));
+                mismatches.push(self.mismatch(ours, entry));
             }
             keys.insert(ours.key.clone(), entry.key.clone());
         }
@@ -157,7 +157,7 @@ pub(super) fn find(
     let mut conflict = None;
     if options.object.is_none() {
         let same = wanted.iter().map(|entry| (entry.key.clone(), entry.key.clone()));
-        candidates.push(input.judge(Matched::Keys, same.collect()));
+        candidates.push(input.candidate(Matched::Keys, same.collect()));
     }
     if let (Some(ours), Some(theirs)) = (&our_graph, &their_graph)
         && input.scope.is_none()
@@ -168,7 +168,7 @@ pub(super) fn find(
     if !candidates.iter().any(|it| input.is_complete(it)) {
         for rule in [names::same, names::renumbered, scopes::scoped] {
             match rule(&input) {
-                Ok(keys) => candidates.push(input.judge(Matched::Names, keys)),
+                Ok(keys) => candidates.push(input.candidate(Matched::Names, keys)),
                 Err(two) => conflict = conflict.or(Some(two)),
             }
             if candidates.iter().any(|it| input.is_complete(it)) {
@@ -203,7 +203,7 @@ fn pairs(input: &MatchInput<'_>, keys: Keys, options: &RestoreOptions) -> Result
         if let (Some(ours), Some(theirs)) = entries
             && !input.takes(ours, theirs)
         {
-            return Err(unsupported(format!("its moving average cannot be taken: {}", input.misfit(ours, theirs))));
+            return Err(unsupported(format!("its moving average cannot be taken: {}", input.mismatch(ours, theirs))));
         }
         pairs.push(Pair { key, source: average, is_average: true });
     }
@@ -263,7 +263,7 @@ fn objects(
     let mut walked = |start, model: &str, checkpoint: &str| match walk(ours, theirs, start) {
         Ok(keys) => {
             let matched = Matched::Objects { model: model.to_owned(), checkpoint: checkpoint.to_owned() };
-            Some(input.judge(matched, keys))
+            Some(input.candidate(matched, keys))
         }
         Err(two) => {
             conflict.get_or_insert(two);

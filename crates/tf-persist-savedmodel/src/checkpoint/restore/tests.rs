@@ -134,7 +134,7 @@ fn one_name_for_two_variables_is_refused() {
     assert!(error.contains("could be the model's `z`: `x` and `y`"), "{error}");
     let error = find(twice, once).unwrap_err().to_string();
     assert!(error.contains("its `z` could be the model's `x` or another of the model's variables"), "{error}");
-    // A name that nobody gave does not tell which variable it is.
+    // A default name does not identify a variable.
     let unnamed: Side<'_> = (&[("z", 2)], &[Of(&[("z", 1)]), Variable("Variable", "z")]);
     let other: Side<'_> = (&[("q", 2)], &[Of(&[("q", 1)]), Variable("Variable", "q")]);
     assert!(matches!(find(unnamed, other), Err(Error::Checkpoint(CheckpointError::Mismatch(_)))));
@@ -209,7 +209,7 @@ fn names_may_have_a_scope_in_front() {
     let both: Side<'_> = (&[("bias", 1), ("dense/kernel", 2)], &[]);
     let more: Side<'_> = (&[("x/bias", 1), ("x/dense/kernel", 2), ("y/dense/kernel", 2)], &[]);
     assert_eq!(find(both, more).unwrap(), pairs(&[("bias", "x/bias"), ("dense/kernel", "x/dense/kernel")]));
-    // Another layer is no scope.
+    // Another layer is not a scope.
     let other: Side<'_> = (&[("conv/kernel", 2)], &[]);
     assert!(matches!(find(one, other), Err(Error::Checkpoint(CheckpointError::Mismatch(_)))));
 }
@@ -222,7 +222,7 @@ fn what_a_checkpoint_has_is_told_by_its_names() {
     assert!(error.ends_with("it lacks `v/0` (`scale/w`); it has besides `m/1` (`dense/kernel`)"), "{error}");
 }
 
-/// Where nothing fits, what was found in another shape tells more than what was not found.
+/// If nothing fits, a variable with another shape is more informative than a missing one.
 #[test]
 fn other_shapes_are_told_before_what_is_missing() {
     let model: Side<'_> = (&[("e", 2)], &[Of(&[("e", 1)]), Variable("Variable", "e")]);

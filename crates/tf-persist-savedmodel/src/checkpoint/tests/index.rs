@@ -121,7 +121,7 @@ fn refuses_entries_that_cannot_be() {
     assert!(one(entry(1, &[2], 0, u64::MAX, 8)).contains("8 bytes at offset -1"));
     assert!(one(entry(1, &[1; 255], 0, 0, 4)).contains("rank"));
     assert!(one(vec![0x08]).contains("the data ends inside a number"));
-    // A dtype of the future has a size nobody knows.
+    // The size of a future dtype is unknown.
     assert!(read(&index(&[(b"w", entry(99, &[2], 0, 0, 9))])).is_ok());
 }
 
@@ -133,7 +133,7 @@ fn refuses_keys_out_of_order() {
     }
     assert!(refusal(&table(&[(b"w", &value)])).contains("it has no header"));
     assert!(refusal(&table(&[])).contains("it has no header"));
-    assert!(refusal(&index(&[(b"\xff", value)])).contains("is no text"));
+    assert!(refusal(&index(&[(b"\xff", value)])).contains("is not UTF-8"));
 }
 
 #[test]

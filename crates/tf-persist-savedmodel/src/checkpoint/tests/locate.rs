@@ -46,7 +46,7 @@ fn a_checkpoint_has_many_names() {
     assert_eq!(find_checkpoint(root.join("model")).unwrap(), variables);
 }
 
-/// A folder that was moved, or the files of which somebody took.
+/// A folder that was moved, or whose files were removed.
 #[test]
 fn the_checkpoint_of_that_name_beside_is_taken_and_said() {
     let folder = tempfile::tempdir().unwrap();
@@ -89,6 +89,6 @@ fn what_is_no_checkpoint_is_told() {
     }
     for (name, bytes) in [("notes", &b"x"[..]), ("empty", b""), (".index", b""), ("a.data-0-of-1", b"")] {
         fs::write(root.join(name), bytes).unwrap();
-        assert!(refuse(name).to_string().contains("it is no checkpoint"), "{name}");
+        assert!(refuse(name).to_string().contains("it is not a checkpoint"), "{name}");
     }
 }

@@ -29,7 +29,7 @@ fn checkpoint(data: &[u8], entries: &[(&[u8], Vec<u8>)]) -> (TempDir, PathBuf) {
     (folder, prefix)
 }
 
-/// An entry with the checksum of these bytes, which stand at an offset.
+/// An entry with the checksum of these bytes, which are at an offset.
 fn summed(dtype: u64, shape: &[u64], offset: u64, bytes: &[u8]) -> Vec<u8> {
     let mut message = entry(dtype, shape, 0, offset, bytes.len() as u64);
     fixed32(&mut message, 6, masked(bytes));
@@ -119,7 +119,7 @@ fn a_shard_that_became_shorter_is_refused() {
     }
 }
 
-/// Strings as they stand in a shard.
+/// Strings as a shard stores them.
 fn string_bytes(strings: &[&[u8]]) -> Vec<u8> {
     let mut bytes: Vec<u8> = strings.iter().map(|string| string.len() as u8).collect();
     let lengths: Vec<u8> = strings.iter().flat_map(|string| (string.len() as u32).to_le_bytes()).collect();
@@ -145,7 +145,7 @@ fn strings_that_cannot_be_are_refused() {
     assert!(refusal(b"", &[(b"w", entry(7, &[0], 0, 0, 0))]).contains("`w`: the checksum is wrong"));
 }
 
-/// `w`, int8 of `shape`, in slices of these rows that stand at these offsets.
+/// `w`, int8 of `shape`, in slices of these rows at these offsets.
 fn partitioned(shape: &[u64], slices: &[(u64, u64, u64)]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut parent = entry(6, shape, 0, 0, 0);
     let mut rows = Vec::new();
@@ -176,7 +176,7 @@ fn slices_that_do_not_make_a_whole_are_refused() {
     assert!(why(&[4], &[(0, 2, 0)]).contains("`w`: its slices are not all of it"));
     assert!(why(&[1 << 50], &[(0, 2, 0), (2, 2, 2)]).contains("`w`: its slices are not all of it"));
     assert!(why(&[4], &[(0, 2, 0), (1, 2, 2)]).contains("`w`: two of its slices overlap"));
-    assert!(why(&[4], &[(0, 2, 0), (2, 2, 1)]).contains("`w`: two of its slices stand in the same bytes"));
+    assert!(why(&[4], &[(0, 2, 0), (2, 2, 1)]).contains("`w`: two of its slices use the same bytes"));
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Writes a checkpoint again, its tensors in the order in which they stand in the shard.
+/// Writes a checkpoint again, its tensors in their order in the shard.
 fn rewrite(reader: &CheckpointReader, prefix: &Path) -> CheckpointIndex {
     let mut entries: Vec<&Entry> = reader.index().entries.iter().collect();
     entries.sort_by_key(|entry| entry.parts[0].offset);

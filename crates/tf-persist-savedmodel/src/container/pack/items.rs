@@ -158,7 +158,7 @@ impl Walk<'_> {
                 continue;
             }
             let Some(entry) = entry.to_str() else {
-                return refuse(format!("the name `{}` in it is no UTF-8", entry.display()), None);
+                return refuse(format!("the name `{}` in it is not valid UTF-8", entry.display()), None);
             };
             names.push(format!("{name}/{entry}"));
         }

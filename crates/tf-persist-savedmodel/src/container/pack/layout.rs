@@ -50,7 +50,7 @@ const UNIX: u16 = 3 << 8;
 const EXTRA_SIZES: u16 = 0x0001;
 const EXTRA_ALIGNMENT: u16 = 0xd935;
 
-/// The number that stands for a number in an extra field.
+/// The placeholder for a number that is in an extra field.
 const ELSEWHERE: u32 = u32::MAX;
 
 /// A file of a pack.

@@ -42,8 +42,8 @@
 //! all files that TensorFlow reads when the model is loaded, every file when it is exported. Single variables that are
 //! read from a shard are checked by the checksum of the checkpoint, as in a folder.
 //!
-//! SHA-256 identifies packs and files, which a CRC cannot. It is not a signature: whoever can change a pack can change
-//! its checksums.
+//! SHA-256 identifies packs and files, which a CRC cannot. It is not a signature: anyone who can change a pack can
+//! change its checksums.
 
 mod items;
 mod layout;

@@ -74,7 +74,7 @@ pub(super) fn check_all<'a>(names: &[&'a str]) -> Result<(), (&'a str, &'static 
         let folders = name.match_indices('/').map(|(end, _)| &name[..end]);
         for folder in folders {
             if names.binary_search(&folder).is_ok() {
-                return Err((name, "what it stands in is a file"));
+                return Err((name, "its folder is a file"));
             }
         }
     }
@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(check_all(&["b", "a"]), Err(("a", "it is not in its place: names are sorted")));
         assert_eq!(check_all(&["a", "a"]), Err(("a", "it comes twice")));
         // Another name sorts between the file and a file inside it.
-        assert_eq!(check_all(&["a", "a-b", "a/c"]), Err(("a/c", "what it stands in is a file")));
+        assert_eq!(check_all(&["a", "a-b", "a/c"]), Err(("a/c", "its folder is a file")));
     }
 
     #[test]

@@ -294,7 +294,7 @@ impl Reading<'_> {
         // The bytes that the digest covers.
         let table_length = self.length.checked_sub(sums_offset).filter(|length| *length <= MAX_TABLE_BYTES);
         let table_length =
-            table_length.ok_or_else(|| self.damaged("its table is too long, or stands behind its end"))?;
+            table_length.ok_or_else(|| self.damaged("its table is too long, or begins after its end"))?;
         let found = self.bytes(sums_offset, table_length)?;
         let summed = found.len() - DIGEST_BYTES.min(found.len());
         let mut right = String::new();
@@ -327,7 +327,7 @@ impl Reading<'_> {
             let header = local_header(*offset, &entry.name, entry.length, entry.crc32);
             if self.bytes(*offset, header.len() as u64)? != header {
                 let name = entry.name.escape_debug();
-                return Err(self.damaged(format!("what stands before `{name}` is not what its table says of it")));
+                return Err(self.damaged(format!("the data before `{name}` is not what its table says of it")));
             }
             starts.push(contents(*offset, &entry.name, entry.length));
         }
@@ -392,7 +392,7 @@ impl Reading<'_> {
                 return Err(self.damaged(format!("it has more than {MAX_FILES} files")));
             }
             let record = Record::take(&mut rest).ok_or_else(|| self.damaged("a record of its table cannot be"))?;
-            let name = std::str::from_utf8(record.name).map_err(|_| self.damaged("the name of a file is no text"))?;
+            let name = std::str::from_utf8(record.name).map_err(|_| self.damaged("the name of a file is not UTF-8"))?;
             listed.push(Listed { name, length: record.length, crc32: record.crc32 });
             offset = record.offset;
         }

@@ -1,4 +1,4 @@
-//! Packs that were written, and packs that somebody meddled with.
+//! Packs as written, and manipulated packs.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -13,7 +13,7 @@ use super::name::SUMS;
 use super::{Pack, is_pack};
 use crate::error::Error;
 
-/// What stands in the packs of these tests.
+/// The files of these tests' packs.
 const FILES: [(&str, &[u8]); 5] = [
     ("assets/empty.txt", b""),
     ("assets/words.txt", b"a\nb\n"),
@@ -72,7 +72,7 @@ fn refused_with(why: &str, change: impl FnOnce(&mut Vec<u8>, usize)) {
     refused(&bytes, why);
 }
 
-/// Where this text stands for the first time, from a place on.
+/// The first offset of this text, from an offset on.
 fn find(bytes: &[u8], text: &[u8], from: usize) -> usize {
     from + bytes[from..].windows(text.len()).position(|window| window == text).unwrap()
 }
@@ -173,8 +173,8 @@ fn names_that_lead_elsewhere_are_refused() {
     }
     refused(&pack(&[("a", b"x"), ("a", b"y")]).0, "it comes twice");
     refused(&pack(&[("b", b"x"), ("a", b"y")]).0, "names are sorted");
-    refused(&pack(&[("a", b"x"), ("a/b", b"y")]).0, "what it stands in is a file");
-    refused_with("no text", |bytes, table| {
+    refused(&pack(&[("a", b"x"), ("a/b", b"y")]).0, "its folder is a file");
+    refused_with("not UTF-8", |bytes, table| {
         let at = find(bytes, b"assets/words", find(bytes, b"PK\x01\x02", table));
         bytes[at] = 0xff;
     });
@@ -200,7 +200,7 @@ fn what_only_other_archives_have_is_refused() {
     });
     // A header that says otherwise than the table.
     for at in [8, 14, 18, 22, 26, 30] {
-        refused_with("what stands before `assets/words.txt`", |bytes, _| {
+        refused_with("the data before `assets/words.txt`", |bytes, _| {
             let at = find(bytes, b"PK\x03\x04", 1) + at;
             bytes[at] ^= 1;
         });
@@ -218,7 +218,7 @@ fn files_that_overlap_or_reach_beyond_the_end_are_refused() {
         bytes[at..at + 4].fill(0);
     });
     let lengths = "the lengths in its table are not those of the file";
-    // 5 for 4 takes a byte of what stands before the next file.
+    // 5 instead of 4 takes a byte of the data before the next file.
     for (length, why) in [(5_u32, "its table is not what"), (500, lengths), (1 << 20, lengths), (u32::MAX - 1, lengths)]
     {
         refused_with(why, |bytes, table| {
@@ -227,12 +227,12 @@ fn files_that_overlap_or_reach_beyond_the_end_are_refused() {
             bytes[at + 4..at + 8].copy_from_slice(&length.to_le_bytes());
         });
     }
-    // The length is said to stand in an extra field that is not there.
+    // The length refers to an extra field that does not exist.
     refused_with("a record of its table cannot be", |bytes, table| {
         let at = record(bytes, table, 1) + 20;
         bytes[at..at + 8].fill(0xff);
     });
-    // The table is said to be elsewhere, or endless.
+    // The table has another offset, or an endless length.
     for (at, value) in [(12, 1), (16, 1), (12, u32::MAX - 1), (16, u32::MAX - 1), (12, u32::MAX), (16, u32::MAX)] {
         refused_with("end record", |bytes, _| {
             let at = bytes.len() - COMMENT_BYTES - END_BYTES + at;

@@ -8,7 +8,7 @@ use crate::independence::value::{Value, broadcast_fixed};
 
 pub(super) fn unary(call: &mut Call<'_, '_>) -> Found {
     // `RegexFullMatch` has its pattern as a second input.
-    if (1..call.inputs.len()).any(|place| !call.is_fixed(place)) {
+    if (1..call.inputs.len()).any(|index| !call.is_fixed(index)) {
         return Err("a pattern depends on the inputs".to_owned());
     }
     call.tensor(0)?.out()
@@ -60,7 +60,7 @@ pub(super) fn broadcast(a: &Shaped, b: &Shaped) -> Result<Shaped, String> {
         let dims = broadcast_fixed(&a.dims, &b.dims).ok_or("its sizes are not known")?;
         return Ok(Shaped { axis: None, dims });
     };
-    let size = |tensor: &Shaped| (axis + tensor.rank()).checked_sub(rank).map(|place| tensor.dims[place].clone());
+    let size = |tensor: &Shaped| (axis + tensor.rank()).checked_sub(rank).map(|index| tensor.dims[index].clone());
     let rows = match (size(a), size(b)) {
         (Some(one), Some(other)) if one == other => one,
         (Some(one), Some(other)) if other.is(1) => one,
@@ -71,8 +71,8 @@ pub(super) fn broadcast(a: &Shaped, b: &Shaped) -> Result<Shaped, String> {
     // The other dimensions are broadcast as if there were no batch.
     let without = |tensor: &Shaped| {
         let mut dims = tensor.dims.clone();
-        if let Some(place) = (axis + tensor.rank()).checked_sub(rank) {
-            dims[place] = Size::known(1);
+        if let Some(index) = (axis + tensor.rank()).checked_sub(rank) {
+            dims[index] = Size::known(1);
         }
         dims
     };
@@ -125,8 +125,8 @@ fn sizes(call: &Call<'_, '_>, of: impl Fn(&Size, &Size) -> Option<Size>) -> Opti
     if !is_like(items) || !is_like(others) {
         return None;
     }
-    let at = |items: &[Size], place: usize| items[if items.len() == 1 { 0 } else { place }].clone();
-    let items: Option<Vec<Size>> = (0..count).map(|place| of(&at(items, place), &at(others, place))).collect();
+    let at = |items: &[Size], index: usize| items[if items.len() == 1 { 0 } else { index }].clone();
+    let items: Option<Vec<Size>> = (0..count).map(|index| of(&at(items, index), &at(others, index))).collect();
     items.map(|items| Ok(Outputs::Each(vec![Value::Ints { shape: shape.clone(), items }])))
 }
 

@@ -1,6 +1,6 @@
 //! Ops that rearrange elements.
 
-use super::{Call, Found, Outputs, Shaped, place};
+use super::{Call, Found, Outputs, Shaped, resolve_index};
 use crate::independence::attributes;
 use crate::independence::size::Size;
 use crate::independence::value::Value;
@@ -77,7 +77,7 @@ pub(super) fn expand_dims(call: &mut Call<'_, '_>) -> Found {
         return Ok(Outputs::Each(vec![Value::vector(items.clone())]));
     }
     let mut tensor = call.tensor(0)?;
-    let axis = place(axis, tensor.rank() + 1)?;
+    let axis = resolve_index(axis, tensor.rank() + 1)?;
     insert(&mut tensor, axis, Size::known(1));
     tensor.out()
 }
@@ -115,7 +115,7 @@ pub(super) fn concat(call: &mut Call<'_, '_>) -> Found {
     if let Some(sizes) = sizes.filter(|_| axis == 0 || axis == -1) {
         return Ok(Outputs::Each(vec![Value::vector(sizes.concat())]));
     }
-    let tensors: Vec<Shaped> = (0..count).map(|place| call.tensor(place)).collect::<Result<_, _>>()?;
+    let tensors: Vec<Shaped> = (0..count).map(|index| call.tensor(index)).collect::<Result<_, _>>()?;
     let first = tensors.first().ok_or("it has too few inputs")?;
     let axis = first.axis(axis)?;
     first.need_apart(axis)?;
@@ -148,7 +148,7 @@ pub(super) fn pack(call: &mut Call<'_, '_>) -> Found {
         return Err("it lays rows beside something else".to_owned());
     }
     let mut all = first.clone();
-    let axis = place(axis, all.rank() + 1)?;
+    let axis = resolve_index(axis, all.rank() + 1)?;
     insert(&mut all, axis, Size::known(i64::try_from(tensors.len()).unwrap_or(i64::MAX)));
     all.out()
 }
@@ -187,7 +187,7 @@ pub(super) fn split_v(call: &mut Call<'_, '_>) -> Found {
 
 pub(super) fn pad(call: &mut Call<'_, '_>) -> Found {
     let mut tensor = call.tensor(0)?;
-    (2..call.inputs.len()).try_for_each(|place| call.need_fixed(place))?;
+    (2..call.inputs.len()).try_for_each(|index| call.need_fixed(index))?;
     let numbers = match call.input(1)? {
         Value::Ints { items, .. } => items.iter().map(Size::number).collect::<Option<Vec<i64>>>(),
         _ => None,
@@ -207,8 +207,8 @@ pub(super) fn pad(call: &mut Call<'_, '_>) -> Found {
 
 pub(super) fn one_hot(call: &mut Call<'_, '_>) -> Found {
     let mut tensor = call.tensor(0)?;
-    (1..call.inputs.len()).try_for_each(|place| call.need_fixed(place))?;
-    let axis = place(attributes::int(call.node, "axis").unwrap_or(-1), tensor.rank() + 1)?;
+    (1..call.inputs.len()).try_for_each(|index| call.need_fixed(index))?;
+    let axis = resolve_index(attributes::int(call.node, "axis").unwrap_or(-1), tensor.rank() + 1)?;
     let depth = call.number(1).map_or_else(|_| call.symbol(), Size::known);
     insert(&mut tensor, axis, depth);
     tensor.out()
@@ -219,28 +219,28 @@ pub(super) fn gather(call: &mut Call<'_, '_>) -> Found {
     if attributes::int(call.node, "batch_dims").unwrap_or(0) != 0 {
         return Err("it takes elements of a batch in a way that is not supported".to_owned());
     }
-    if let (Value::Ints { shape, items }, Ok(places), 0 | -1) = (call.input(0)?, call.numbers(1), axis)
+    if let (Value::Ints { shape, items }, Ok(indices), 0 | -1) = (call.input(0)?, call.numbers(1), axis)
         && shape.len() == 1
         && let Value::Ints { shape: of_places, .. } = call.input(1)?
     {
-        let at = |at: i64| items.get(place(at, items.len()).ok()?).cloned();
-        let found: Option<Vec<Size>> = places.into_iter().map(at).collect();
+        let at = |at: i64| items.get(resolve_index(at, items.len()).ok()?).cloned();
+        let found: Option<Vec<Size>> = indices.into_iter().map(at).collect();
         let (shape, items) = (of_places.clone(), found.ok_or("it takes an element that does not exist")?);
         return Ok(Outputs::Each(vec![Value::Ints { shape, items }]));
     }
-    let (from, places) = (call.tensor(0)?, call.tensor(1)?);
+    let (from, indices) = (call.tensor(0)?, call.tensor(1)?);
     let axis = from.axis(axis)?;
-    taken(&from, &places, axis)
+    taken(&from, &indices, axis)
 }
 
 /// Elements of one tensor at the indices in another.
-fn taken(from: &Shaped, places: &Shaped, axis: usize) -> Found {
+fn taken(from: &Shaped, indices: &Shaped, axis: usize) -> Found {
     from.need_apart(axis)?;
     let mut dims = from.dims[..axis].to_vec();
-    dims.extend(places.dims.iter().cloned());
+    dims.extend(indices.dims.iter().cloned());
     dims.extend(from.dims[axis + 1..].iter().cloned());
-    let moved = |rows: usize| if rows > axis { rows + places.rank() - 1 } else { rows };
-    let rows = match (from.axis, places.axis) {
+    let moved = |rows: usize| if rows > axis { rows + indices.rank() - 1 } else { rows };
+    let rows = match (from.axis, indices.axis) {
         (Some(_), Some(_)) => return Err("rows are looked up in rows".to_owned()),
         (Some(rows), None) => Some(moved(rows)),
         (None, rows) => rows.map(|rows| rows + axis),

@@ -74,8 +74,8 @@ pub(super) fn einsum(call: &mut Call<'_, '_>) -> Found {
         }
     }
     for (labels, tensor) in inputs.iter().zip(&tensors) {
-        let place = rows.and_then(|(label, _)| labels.iter().position(|other| *other == label));
-        if place.is_some() && tensor.axis != place {
+        let index = rows.and_then(|(label, _)| labels.iter().position(|other| *other == label));
+        if index.is_some() && tensor.axis != index {
             return Err("something that is not one row meets the rows".to_owned());
         }
     }
@@ -179,7 +179,7 @@ pub(super) fn batch_norm(call: &mut Call<'_, '_>) -> Found {
     if attributes::boolean(call.node, "is_training", true) {
         return Err("it takes averages over the batch".to_owned());
     }
-    (1..call.inputs.len()).try_for_each(|place| call.need_fixed(place))?;
+    (1..call.inputs.len()).try_for_each(|index| call.need_fixed(index))?;
     if tensor.rank() < 4 || tensor.axis.is_some_and(|axis| axis != 0) {
         return Err("the rows are not its first dimension".to_owned());
     }

@@ -65,7 +65,7 @@ pub(super) fn is_known(op: &str) -> bool {
 fn check(outputs: Outputs) -> Found {
     let holds = |value: &Value| match value {
         Value::Rows { axis, dims } => {
-            dims.iter().enumerate().all(|(place, size)| size.is_batch() == (place == *axis)) && *axis < dims.len()
+            dims.iter().enumerate().all(|(index, size)| size.is_batch() == (index == *axis)) && *axis < dims.len()
         }
         Value::Fixed(Some(dims)) => dims.iter().all(|size| !size.is_batch()),
         _ => true,
@@ -150,13 +150,13 @@ fn rule(op: &str) -> Option<Rule> {
 }
 
 impl Call<'_, '_> {
-    fn input(&self, place: usize) -> Result<&Value, String> {
-        self.inputs.get(place).ok_or_else(|| "it has too few inputs".to_owned())
+    fn input(&self, index: usize) -> Result<&Value, String> {
+        self.inputs.get(index).ok_or_else(|| "it has too few inputs".to_owned())
     }
 
     /// An input with its sizes.
-    fn tensor(&self, place: usize) -> Result<Shaped, String> {
-        match self.input(place)? {
+    fn tensor(&self, index: usize) -> Result<Shaped, String> {
+        match self.input(index)? {
             Value::Rows { axis, dims } => Ok(Shaped { axis: Some(*axis), dims: dims.clone() }),
             value if value.is_fixed() => {
                 let dims = value.fixed_dims().ok_or("the sizes of what goes into it are not known")?;
@@ -168,24 +168,24 @@ impl Call<'_, '_> {
     }
 
     fn tensors(&self) -> Result<Vec<Shaped>, String> {
-        (0..self.inputs.len()).map(|place| self.tensor(place)).collect()
+        (0..self.inputs.len()).map(|index| self.tensor(index)).collect()
     }
 
     /// The constant integers of an input.
-    fn numbers(&self, place: usize) -> Result<Vec<i64>, String> {
-        self.input(place)?.numbers().ok_or_else(|| "an axis or a size that it is given is not known".to_owned())
+    fn numbers(&self, index: usize) -> Result<Vec<i64>, String> {
+        self.input(index)?.numbers().ok_or_else(|| "an axis or a size that it is given is not known".to_owned())
     }
 
-    fn number(&self, place: usize) -> Result<i64, String> {
-        self.input(place)?.number().ok_or_else(|| "an axis or a size that it is given is not known".to_owned())
+    fn number(&self, index: usize) -> Result<i64, String> {
+        self.input(index)?.number().ok_or_else(|| "an axis or a size that it is given is not known".to_owned())
     }
 
-    fn is_fixed(&self, place: usize) -> bool {
-        self.inputs.get(place).is_some_and(Value::is_fixed)
+    fn is_fixed(&self, index: usize) -> bool {
+        self.inputs.get(index).is_some_and(Value::is_fixed)
     }
 
-    fn need_fixed(&self, place: usize) -> Result<(), String> {
-        if self.is_fixed(place) { Ok(()) } else { Err("what should be a weight depends on the inputs".to_owned()) }
+    fn need_fixed(&self, index: usize) -> Result<(), String> {
+        if self.is_fixed(index) { Ok(()) } else { Err("a weight depends on the inputs".to_owned()) }
     }
 
     /// A new unknown size.
@@ -209,7 +209,7 @@ impl Shaped {
 
     /// The dimension of an axis, which may be counted from the end.
     fn axis(&self, axis: i64) -> Result<usize, String> {
-        place(axis, self.dims.len())
+        resolve_index(axis, self.dims.len())
     }
 
     fn rank(&self) -> usize {
@@ -222,7 +222,8 @@ impl Shaped {
     }
 }
 
-fn place(axis: i64, rank: usize) -> Result<usize, String> {
+/// An index that may be counted from the end, as in Python.
+fn resolve_index(axis: i64, rank: usize) -> Result<usize, String> {
     let count = i64::try_from(rank).unwrap_or(i64::MAX);
     let axis = if axis < 0 { axis.saturating_add(count) } else { axis };
     usize::try_from(axis).ok().filter(|axis| *axis < rank).ok_or_else(|| "an axis does not exist".to_owned())

@@ -9,11 +9,11 @@ use crate::independence::value::Value;
 fn without(tensor: &Shaped, axes: &[usize], keep: bool) -> Shaped {
     let mut axis = tensor.axis;
     let mut dims = Vec::new();
-    for (place, size) in tensor.dims.iter().enumerate() {
-        match (axes.contains(&place), keep) {
+    for (index, size) in tensor.dims.iter().enumerate() {
+        match (axes.contains(&index), keep) {
             (false, _) => dims.push(size.clone()),
             (true, true) => dims.push(Size::known(1)),
-            (true, false) if tensor.axis.is_some_and(|rows| rows > place) => axis = axis.map(|axis| axis - 1),
+            (true, false) if tensor.axis.is_some_and(|rows| rows > index) => axis = axis.map(|axis| axis - 1),
             (true, false) => {}
         }
     }

@@ -43,8 +43,8 @@ fn of_sizes(sizes: &[Size]) -> Result<Shaped, String> {
     Ok(Shaped { axis, dims: sizes.to_vec() })
 }
 
-fn sizes(call: &Call<'_, '_>, place: usize) -> Result<Vec<Size>, String> {
-    Ok(call.input(place)?.ints().ok_or("the sizes that it is given are not known")?.to_vec())
+fn sizes(call: &Call<'_, '_>, index: usize) -> Result<Vec<Size>, String> {
+    Ok(call.input(index)?.ints().ok_or("the sizes that it is given are not known")?.to_vec())
 }
 
 /// A tensor filled with one value.

@@ -28,7 +28,7 @@ impl Part<'_> {
     }
 
     /// The indices among `count` elements, if they are known.
-    fn places(&self, count: i64) -> Option<Vec<i64>> {
+    fn indices(&self, count: i64) -> Option<Vec<i64>> {
         let stride = self.stride?.number().filter(|stride| *stride != 0)?;
         let (least, most) = if stride > 0 { (0, count) } else { (-1, count - 1) };
         let at = |size: Option<&Size>| {
@@ -37,13 +37,13 @@ impl Part<'_> {
         };
         let begin = if self.begin_masked { if stride > 0 { 0 } else { count - 1 } } else { at(self.begin)? };
         let end = if self.end_masked { if stride > 0 { count } else { -1 } } else { at(self.end)? };
-        let mut places = Vec::new();
-        let mut place = begin;
-        while if stride > 0 { place < end } else { place > end } {
-            places.push(place);
-            place = place.checked_add(stride)?;
+        let mut indices = Vec::new();
+        let mut index = begin;
+        while if stride > 0 { index < end } else { index > end } {
+            indices.push(index);
+            index = index.checked_add(stride)?;
         }
-        Some(places)
+        Some(indices)
     }
 }
 
@@ -53,24 +53,24 @@ pub(super) fn strided_slice(call: &mut Call<'_, '_>) -> Found {
     let mask = |name| attributes::int(call.node, name).unwrap_or(0);
     let [begin_mask, end_mask, ellipsis, new_axis, shrink] =
         ["begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask"].map(mask);
-    (1..4).try_for_each(|place| match call.input(place)? {
+    (1..4).try_for_each(|index| match call.input(index)? {
         Value::Ints { .. } => Ok(()),
-        _ => call.need_fixed(place),
+        _ => call.need_fixed(index),
     })?;
-    let parts = [1, 2, 3].map(|place| call.inputs[place].ints().map(<[Size]>::to_vec));
+    let parts = [1, 2, 3].map(|index| call.inputs[index].ints().map(<[Size]>::to_vec));
     let count = call.inputs[1..4].iter().find_map(|value| match value.dims()?.as_slice() {
         [count] => count.number(),
         _ => None,
     });
     let count = count.and_then(|count| usize::try_from(count).ok()).filter(|count| *count <= 32);
     let count = count.ok_or("it is not known how many dimensions it indexes")?;
-    let has = |mask: i64, place: usize| mask >> place & 1 == 1;
-    let part = |place: usize| Part {
-        begin: parts[0].as_ref().and_then(|all| all.get(place)),
-        end: parts[1].as_ref().and_then(|all| all.get(place)),
-        stride: parts[2].as_ref().and_then(|all| all.get(place)),
-        begin_masked: has(begin_mask, place),
-        end_masked: has(end_mask, place),
+    let has = |mask: i64, index: usize| mask >> index & 1 == 1;
+    let part = |index: usize| Part {
+        begin: parts[0].as_ref().and_then(|all| all.get(index)),
+        end: parts[1].as_ref().and_then(|all| all.get(index)),
+        stride: parts[2].as_ref().and_then(|all| all.get(index)),
+        begin_masked: has(begin_mask, index),
+        end_masked: has(end_mask, index),
     };
     if let Value::Ints { shape, items } = &call.inputs[0]
         && shape.len() == 1
@@ -80,7 +80,7 @@ pub(super) fn strided_slice(call: &mut Call<'_, '_>) -> Found {
         return of_sizes(items, &part(0), has(shrink, 0));
     }
     let tensor = call.tensor(0)?;
-    let used = (0..count).filter(|place| !has(ellipsis, *place) && !has(new_axis, *place)).count();
+    let used = (0..count).filter(|index| !has(ellipsis, *index) && !has(new_axis, *index)).count();
     let rest = tensor.rank().checked_sub(used).ok_or("it indexes more dimensions than there are")?;
     let mut found = Shaped { axis: None, dims: Vec::new() };
     let mut from = 0;
@@ -92,8 +92,8 @@ pub(super) fn strided_slice(call: &mut Call<'_, '_>) -> Found {
         *from += 1;
     };
     let mut seen_ellipsis = false;
-    for place in 0..count {
-        if has(ellipsis, place) {
+    for index in 0..count {
+        if has(ellipsis, index) {
             if std::mem::replace(&mut seen_ellipsis, true) {
                 return Err("it leaves out dimensions twice".to_owned());
             }
@@ -101,22 +101,22 @@ pub(super) fn strided_slice(call: &mut Call<'_, '_>) -> Found {
                 let size = tensor.dims[from].clone();
                 keep(&mut found, &mut from, size);
             }
-        } else if has(new_axis, place) {
+        } else if has(new_axis, index) {
             found.dims.push(Size::known(1));
-        } else if has(shrink, place) {
+        } else if has(shrink, index) {
             tensor.need_apart(from)?;
-            need_fixed(&part(place))?;
+            need_fixed(&part(index))?;
             from += 1;
         } else {
-            let (size, part) = (&tensor.dims[from], part(place));
+            let (size, part) = (&tensor.dims[from], part(index));
             let size = if part.is_whole(size) {
                 size.clone()
             } else {
                 tensor.need_apart(from)?;
                 need_fixed(&part)?;
-                let places = size.number().filter(|size| *size <= LONGEST).and_then(|size| part.places(size));
-                let places = places.and_then(|places| i64::try_from(places.len()).ok());
-                places.map_or_else(|| call.symbol(), Size::known)
+                let indices = size.number().filter(|size| *size <= LONGEST).and_then(|size| part.indices(size));
+                let indices = indices.and_then(|indices| i64::try_from(indices.len()).ok());
+                indices.map_or_else(|| call.symbol(), Size::known)
             };
             keep(&mut found, &mut from, size);
         }
@@ -136,26 +136,26 @@ fn need_fixed(part: &Part<'_>) -> Result<(), String> {
 fn of_sizes(items: &[Size], part: &Part<'_>, shrink: bool) -> Found {
     let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
     let lost = || "it is not known which sizes it takes".to_owned();
-    let at = |place: i64| usize::try_from(place).ok().and_then(|place| items.get(place)).cloned().ok_or_else(lost);
+    let at = |index: i64| usize::try_from(index).ok().and_then(|index| items.get(index)).cloned().ok_or_else(lost);
     if shrink {
-        let place = part.begin.and_then(Size::number).filter(|_| !part.begin_masked).ok_or_else(lost)?;
-        let place = if place < 0 { place + count } else { place };
-        return Ok(Outputs::Each(vec![Value::scalar(at(place)?)]));
+        let index = part.begin.and_then(Size::number).filter(|_| !part.begin_masked).ok_or_else(lost)?;
+        let index = if index < 0 { index + count } else { index };
+        return Ok(Outputs::Each(vec![Value::scalar(at(index)?)]));
     }
-    let places = part.places(count).ok_or_else(lost)?;
-    Ok(Outputs::Each(vec![Value::vector(places.into_iter().map(at).collect::<Result<_, _>>()?)]))
+    let indices = part.indices(count).ok_or_else(lost)?;
+    Ok(Outputs::Each(vec![Value::vector(indices.into_iter().map(at).collect::<Result<_, _>>()?)]))
 }
 
 /// `size` elements of each dimension from `begin`; -1 takes the rest.
 pub(super) fn slice(call: &mut Call<'_, '_>) -> Found {
     let mut tensor = call.tensor(0)?;
-    for place in [1, 2] {
-        if call.input(place)?.ints().is_none() {
-            call.need_fixed(place)?;
+    for index in [1, 2] {
+        if call.input(index)?.ints().is_none() {
+            call.need_fixed(index)?;
         }
     }
     for axis in 0..tensor.rank() {
-        let part = |place: usize| call.inputs[place].ints().and_then(|all| all.get(axis));
+        let part = |index: usize| call.inputs[index].ints().and_then(|all| all.get(axis));
         let (begin, size) = (part(1), part(2));
         let is_all = size.is_some_and(|size| size.is(-1) || *size == tensor.dims[axis]);
         if begin.is_some_and(|begin| begin.is(0)) && is_all {

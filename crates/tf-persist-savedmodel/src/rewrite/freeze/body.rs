@@ -32,7 +32,7 @@ struct Call<'n> {
 /// Rewrites the nodes of a body in which these tensors are values now.
 ///
 /// # Errors
-/// A sentence with the name of the variable, if it is used in another way than to read it.
+/// A sentence with the name of the variable, if a node does something other than read it.
 pub(super) fn rewrite(
     nodes: &[pb::NodeDef],
     is_function: bool,
@@ -60,7 +60,7 @@ pub(super) fn rewrite(
     Ok(flow.into_rewritten())
 }
 
-/// The ways that values take through a body.
+/// Follows values through a body.
 struct Flow<'n> {
     nodes: &'n [pb::NodeDef],
     body: Body<'n>,

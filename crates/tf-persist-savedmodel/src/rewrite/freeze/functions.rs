@@ -61,7 +61,7 @@ impl Library {
     /// Returns the copy of a function that takes values for these arguments.
     ///
     /// # Errors
-    /// A sentence, if the function uses one of them in another way than to read it.
+    /// A sentence, if the function does something other than read one of them.
     pub(super) fn specialise(
         &mut self,
         name: &str,

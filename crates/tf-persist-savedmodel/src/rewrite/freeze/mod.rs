@@ -1,7 +1,14 @@
 //! Freezing: variables become constants, so that TensorFlow can fold them ahead of time.
 //!
-//! The node of a variable becomes a `Const` of the same name, and its value goes wherever its handle went. In calls of functions and in
-//! loops, functions are copied for the arguments that are values now. They stay functions: TensorFlow inlines them when it loads the graph.
+//! The node of a variable becomes a `Const` of the same name, and its value goes wherever its handle went: through
+//! nodes that pass it on, and into functions, which are copied for arguments that were handles and are values now. The
+//! copies stay functions: TensorFlow inlines them when it loads the graph.
+//!
+//! - `body`: rewrites the graph or a function, following each value from node to node.
+//! - `functions`: the copies of functions.
+//! - `reads`: the nodes that read a variable.
+//!
+//! In these files, a "frozen" tensor was a handle and is a value now.
 
 mod body;
 mod functions;
@@ -37,8 +44,8 @@ struct Frozen {
 /// Turns the restored variables of a pruned meta graph into constants.
 ///
 /// # Errors
-/// If a kept signature uses a variable in another way than to read it, a table has its contents in the checkpoint, or the constants exceed
-/// the limit of protobuf.
+/// If a kept signature does something other than read a variable, a table has its contents in the checkpoint, or the
+/// constants exceed the limit of protobuf.
 pub(crate) fn freeze(
     file: &Path,
     definition: &mut pb::MetaGraphDef,
@@ -60,7 +67,7 @@ pub(crate) fn freeze(
         let name = node_of(&item.holder).to_owned();
         let node = graph.node.iter_mut().find(|node| node.name == name);
         let Some((node, kind)) = node.and_then(|node| variable_kind(node).map(|kind| (node, kind))) else {
-            let what = "has its contents in the checkpoint and is no variable, so it cannot become a constant";
+            let what = "has its contents in the checkpoint and is not a variable, so it cannot become a constant";
             return Err(unsupported(file, format!("`{name}` {what}")));
         };
         let value = item.tensors[0].read(file, values)?;
@@ -137,8 +144,8 @@ fn refuse_written(
     }
 }
 
-/// Removes the init op from the signatures, where TensorFlow 2 names it besides the collection. Without an object graph, Python would take it
-/// for an ordinary signature.
+/// Removes the init op from the signatures, where TensorFlow 2 lists it in addition to the collection. Without an
+/// object graph, Python would take it for an ordinary signature.
 fn remove_init_signature(definition: &mut pb::MetaGraphDef) {
     if definition.collection_def.contains_key(InitSource::MainOp.name()) {
         definition.signature_def.remove(InitSource::Signature.name());
@@ -176,7 +183,7 @@ fn drop_unreached(definition: &mut pb::MetaGraphDef) {
         }
         let reach = Reachable::new(&graph, roots.iter().map(String::as_str));
         (
-            graph.nodes.iter().enumerate().map(|(place, _)| reach.has_index(place)).collect::<Vec<_>>(),
+            graph.nodes.iter().enumerate().map(|(index, _)| reach.has_index(index)).collect::<Vec<_>>(),
             reach.functions().clone(),
         )
     };

@@ -10,8 +10,8 @@ use crate::graph::{Body, Graph, Reachable, arguments, tensor_of};
 /// Ops that read only the file whose path they take.
 const READERS: [&str; 3] = ["InitializeTableFromTextFile", "InitializeTableFromTextFileV2", "ReadFile"];
 
-/// Adds all assets to what is reached, if the path of one may lead to others. Ops of decision forests read the folder of the given file, and
-/// string ops may turn a path into another.
+/// Marks all assets as reached, if the path of one may lead to others. Ops of decision forests read the folder of the
+/// given file, and string ops may turn a path into another.
 pub(super) fn require(definition: &pb::MetaGraphDef, graph: &Graph<'_>, reach: &mut Reachable) -> bool {
     let tensors = || definition.asset_file_def.iter().map(|file| file.tensor_info.name());
     let leads_on = tensors().any(|tensor| reach.has(graph, tensor) && leads_to_others(graph, reach, tensor));
@@ -56,7 +56,8 @@ fn leads_to_others(graph: &Graph<'_>, reach: &Reachable, asset: &str) -> bool {
     false
 }
 
-/// The asset files whose tensors are reached, the new index of each asset, and the names of files that are no longer read.
+/// The asset files whose tensors are reached, the new index of each asset, and the names of files that are no longer
+/// read.
 pub(super) fn kept(
     definition: &pb::MetaGraphDef,
     graph: &Graph<'_>,

@@ -78,8 +78,8 @@ pub(crate) fn forget_variables(definition: &mut pb::MetaGraphDef, names: &BTreeS
     });
 }
 
-/// Moves all variables to the collection of local variables. For others, Python creates a saver where there is none, and looks for their
-/// values.
+/// Moves all variables to the collection of local variables. For others, Python creates a saver where there is none,
+/// and looks for their values.
 pub(crate) fn make_local(definition: &mut pb::MetaGraphDef) {
     let mut moved = Vec::new();
     for name in ["variables", "trainable_variables", "model_variables"] {

@@ -1,9 +1,10 @@
-//! Branches of TensorFlow 1's control flow that are never taken, because their condition has a default that no signature feeds.
+//! Branches of TensorFlow 1's control flow that are never taken, because their condition has a default that no
+//! signature feeds.
 //!
-//! `tf.cond(is_training, …)` of a `placeholder_with_default(False)` is one, with the moving averages of a batch normalisation
-//! assigned in the branch that is left out. A branch that is not taken is dead: a `Switch` sends nothing to one of its outputs, and a
-//! node without one of its inputs sends nothing either, until a `Merge` takes the other side
-//! (`tensorflow/core/kernels/control_flow_ops.cc`).
+//! `tf.cond(is_training, …)` of a `placeholder_with_default(False)` is one, with the moving averages of a batch
+//! normalisation assigned in the branch that is left out. A branch that is not taken is dead: a `Switch` sends nothing
+//! to one of its outputs, and a node without one of its inputs sends nothing either, until a `Merge` takes the other
+//! side (`tensorflow/core/kernels/control_flow_ops.cc`).
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -13,8 +14,8 @@ use super::scalars::Scalars;
 use crate::graph::{Graph, attr, free_name, is_control, node_of, tensor_of};
 use crate::tensor::{Tensor, proto};
 
-/// Removes branches at the top of a graph that are never taken. `fed` are the nodes with values from outside, `fetched` the requested
-/// tensors.
+/// Removes branches at the top of a graph that are never taken. `fed` are the nodes with values from outside, `fetched`
+/// the requested tensors.
 pub(super) fn remove(definition: &mut pb::MetaGraphDef, fed: &HashSet<String>, fetched: &[String]) {
     let rewritten = {
         let graph = Graph::new(&definition.graph_def);
@@ -92,7 +93,8 @@ impl Settled {
         }
     }
 
-    /// The nodes that are alive; a `Switch` or `Merge` becomes an `Identity` of the side that is alive. `None` if a dead tensor is fetched.
+    /// The nodes that are alive; a `Switch` or `Merge` becomes an `Identity` of the side that is alive. `None` if a
+    /// dead tensor is fetched.
     fn rewrite(&self, graph: &Graph<'_>, fetched: &[String]) -> Option<Vec<pb::NodeDef>> {
         if fetched.iter().any(|tensor| self.gives_nothing(graph, tensor)) {
             return None;

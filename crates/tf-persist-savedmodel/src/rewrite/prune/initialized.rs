@@ -10,8 +10,8 @@ use crate::graph::{Body, Graph, Reachable, node_of, variable_identity, variable_
 use crate::saved_model::InitSource;
 use crate::saved_model::restored::Restored;
 
-/// Finds the restored variables whose restored value is never used, because the init op assigns them: loaders restore first, then run the init
-/// op. They can stay variables of a graph without a checkpoint.
+/// Finds the restored variables whose restored value is never used, because the init op assigns them: loaders restore
+/// first, then run the init op. They can stay variables of a graph without a checkpoint.
 ///
 /// The init op must not use such a variable otherwise, and must not assign it in a branch.
 pub(in crate::rewrite) fn assigned_by_init_op(definition: &pb::MetaGraphDef, kept: &[Restored]) -> BTreeSet<String> {

@@ -36,7 +36,8 @@ impl Initializers {
         Self { groups, others, tables, consumers }
     }
 
-    /// Adds to `reach` the initialisers of what is reached, and those of no resource at all. Returns whether any was new.
+    /// Adds to `reach` the initialisers of reached resources, and those without a resource. Returns whether any was
+    /// new.
     pub(super) fn require(&self, graph: &Graph<'_>, reach: &mut Reachable) -> bool {
         let is_needed = Needed::of(graph, reach, &self.consumers);
         let members = self.groups.iter().flat_map(|(_, members)| members).chain(&self.tables);
@@ -105,8 +106,8 @@ impl Needed {
     }
 }
 
-/// Whether a node holds something that an initialiser may fill: a variable, a table, or a resource of an op library. Such nodes have an
-/// attribute for a shared name, or no inputs without being a constant.
+/// Whether a node holds something that an initialiser may fill: a variable, a table, or a resource of an op library.
+/// Such nodes have an attribute for a shared name, or no inputs without being a constant.
 fn holds_state(node: &pb::NodeDef) -> bool {
     let is_plain =
         || matches!(node.op.as_str(), "Const" | "NoOp" | "Placeholder" | "PlaceholderV2" | "PlaceholderWithDefault");

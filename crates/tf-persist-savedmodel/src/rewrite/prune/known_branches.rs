@@ -1,4 +1,5 @@
-//! Replaces `If` and `Case` ops whose branch is the same in every run by calls of that branch. In functions, the condition may be an argument.
+//! Replaces `If` and `Case` ops whose branch is the same in every run by calls of that branch. In functions, the
+//! condition may be an argument.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -16,8 +17,9 @@ const MAX_PER_FUNCTION: usize = 20;
 /// The suffix of copies of functions.
 const SUFFIX: &str = "_settled";
 
-/// Replaces `If` and `Case` ops whose branch is known. `fed` are the nodes at the top of the graph with values from outside. With
-/// `in_functions`, functions are copied for known arguments, and the originals stay. Returns the previous graph, if anything was replaced.
+/// Replaces `If` and `Case` ops whose branch is known. `fed` are the nodes at the top of the graph with values from
+/// outside. With `in_functions`, functions are copied for known arguments, and the originals stay. Returns the previous
+/// graph, if anything was replaced.
 pub(super) fn call(
     definition: &mut pb::MetaGraphDef,
     fed: &HashSet<String>,

@@ -159,8 +159,8 @@ fn function_names(definition: &pb::MetaGraphDef) -> BTreeSet<String> {
     definition.graph_def.library.function.iter().map(|function| function.signature.name.clone()).collect()
 }
 
-/// Removes branches that the signatures chosen by `is_kept` never take; with `in_functions` in functions as well. Returns the graph before
-/// `If` and `Case` ops were replaced, if any were.
+/// Removes branches that the signatures chosen by `is_kept` never take; with `in_functions` in functions as well.
+/// Returns the graph before `If` and `Case` ops were replaced, if any were.
 fn settle(
     definition: &mut pb::MetaGraphDef,
     meta_graph: &MetaGraph,

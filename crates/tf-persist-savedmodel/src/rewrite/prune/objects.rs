@@ -73,7 +73,8 @@ impl Objects<'_> {
         }
     }
 
-    /// The nodes to keep: those of [`Objects::require`], variables and functions that are reached, and the nodes on the paths to them.
+    /// The nodes to keep: those of [`Objects::require`], variables and functions that are reached, and the nodes on the
+    /// paths to them.
     pub(super) fn reached(
         &self,
         graph: &Graph<'_>,
@@ -102,7 +103,8 @@ impl Objects<'_> {
         }
         let mut live: BTreeSet<usize> = required.clone();
         live.extend((0..self.saved.nodes.len()).filter(is_leaf));
-        // The children of a function are its captures, which other functions share: it is kept only if it is reached itself.
+        // The children of a function are its captures, which other functions share: it is kept only if it is reached
+        // itself.
         let holds = |node: &usize| {
             let kind = &self.saved.nodes[*node].kind;
             !matches!(kind, Some(Kind::Function(_) | Kind::BareConcreteFunction(_) | Kind::CapturedTensor(_)))
@@ -143,8 +145,8 @@ impl Objects<'_> {
         signature_map(self.saved)
     }
 
-    /// The two graphs with these nodes alone, numbered anew, and the signatures under their new names. `has_function` says which
-    /// functions the library still has, `assets` where each of its files now stands.
+    /// The two graphs with these nodes alone, numbered anew, and the signatures under their new names. `has_function`
+    /// says which functions the library still has, `assets` the new index of each of its files.
     pub(super) fn keep(
         &self,
         kept: &BTreeSet<usize>,

@@ -14,7 +14,8 @@ use crate::tensor::{Tensor, proto};
 
 /// Makes the nodes of a saver for these variables and tables, and its definition. `None` if there is nothing to save.
 ///
-/// Tensors keep their keys. The object graph is written with them, as in Python. All names begin with `saver`, or another free name.
+/// Tensors keep their keys. The object graph is written with them, as in Python. All names begin with `saver`, or
+/// another free name.
 pub(crate) fn new_saver(
     graph: &Graph<'_>,
     kept: &[Restored],

@@ -16,8 +16,8 @@ pub(super) type Kept = BTreeMap<String, String>;
 /// Selects the signatures to keep.
 ///
 /// If the graph is pruned and no list of signatures is given: the default one, and those that are not
-/// named after training and write no variable. A frozen model has no object graph, by which Python calls signatures without outputs, so it has
-/// none of them.
+/// named after training and write no variable. A frozen model has no object graph, by which Python calls signatures
+/// without outputs, so it has none of them.
 ///
 /// # Errors
 /// If a named signature does not exist, two would get the same name, or none is left.
@@ -112,8 +112,8 @@ fn has_outputs(definition: &pb::MetaGraphDef, name: &str) -> bool {
     definition.signature_def.get(name).is_some_and(|signature| !signature.outputs.is_empty())
 }
 
-/// The nodes at the top of the graph that a signature needs: its tensors. For a signature without outputs these are calls of its function in
-/// the object graph.
+/// The nodes at the top of the graph that a signature needs: its tensors. For a signature without outputs these are
+/// calls of its function in the object graph.
 pub(crate) fn roots(definition: &pb::MetaGraphDef, graph: &Graph<'_>, name: &str) -> Vec<String> {
     let Some(signature) = definition.signature_def.get(name) else { return Vec::new() };
     let mut roots = tensors(signature);

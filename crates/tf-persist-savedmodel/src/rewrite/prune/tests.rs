@@ -56,8 +56,8 @@ fn meta_graph(nodes: Vec<pb::NodeDef>, signature: pb::SignatureDef) -> pb::MetaG
     }
 }
 
-/// A model that makes a forest of an op library's, which its init op fills from one of two files, whose path goes through a variable.
-/// Each file's name stands in a variable of its own, as decision forests have them.
+/// A model that makes a forest of an op library's, which its init op fills from one of two files, whose path goes
+/// through a variable. Each file's name is in its own variable, as in decision forests.
 fn forest(reader: &str) -> pb::MetaGraphDef {
     let path = |name: &str| attr::node(name, "Placeholder", &[], [("dtype", attr::dtype(DType::String))]);
     let string = || [("dtype", attr::dtype(DType::String))];
@@ -240,7 +240,7 @@ fn branch_that_may_be_taken_is_kept() {
     fed.signature_def.get_mut("serving_default").unwrap().inputs.insert("training".into(), info("training:0"));
     let mut unknown = branches("is_training");
     unknown.graph_def.mut_or_insert_default().node[1].op = "Placeholder".into();
-    // What is asked for is on the side that is not taken.
+    // The requested output is on the side that is not taken.
     let mut fetched = branches("is_training");
     fetched.signature_def.get_mut("serving_default").unwrap().outputs.insert("z".into(), info("taken:0"));
     for definition in [fed, unknown, fetched] {

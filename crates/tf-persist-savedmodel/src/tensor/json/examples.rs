@@ -57,11 +57,11 @@ pub struct ReadExamples {
 /// of several kinds.
 pub fn read_examples(source: &str, bytes: &[u8], kind: impl Fn(&str) -> Option<FeatureKind>) -> Result<ReadExamples> {
     let text = Text { source, bytes };
-    let (examples, place) = (Strings::default(), String::new());
-    let mut reading = Reading { kind, unknown: Vec::new(), seen: HashSet::new(), examples, place };
+    let (examples, location) = (Strings::default(), String::new());
+    let mut reading = Reading { kind, unknown: Vec::new(), seen: HashSet::new(), examples, location };
     let mut jiter = text.reader(bytes);
     let read = reading.list(&mut jiter).and_then(|()| Ok(jiter.finish()?));
-    read.map_err(|refused| text.refuse(&reading.place, *refused, 0))?;
+    read.map_err(|refused| text.refuse(&reading.location, *refused, 0))?;
     Ok(ReadExamples { examples: reading.examples, unknown: reading.unknown })
 }
 
@@ -72,7 +72,7 @@ struct Reading<F> {
     seen: HashSet<String>,
     examples: Strings,
     /// The position, for errors.
-    place: String,
+    location: String,
 }
 
 /// The values of a feature.
@@ -98,12 +98,12 @@ impl<F: Fn(&str) -> Option<FeatureKind>> Reading<F> {
             return Err("there are no examples in it".to_owned().into());
         }
         while let Some(peek) = item {
-            self.place = format!("[{}]", self.examples.len());
+            self.location = format!("[{}]", self.examples.len());
             let example = self.example(jiter, peek)?;
             self.examples.push(&example.write_to_bytes().map_err(|error| Refused::from(error.to_string()))?);
             item = jiter.array_step()?;
         }
-        self.place.clear();
+        self.location.clear();
         Ok(())
     }
 
@@ -114,10 +114,10 @@ impl<F: Fn(&str) -> Option<FeatureKind>> Reading<F> {
         }
         let mut example = Example::new();
         let features = &mut example.features.mut_or_insert_default().feature;
-        let row = self.place.clone();
+        let row = self.location.clone();
         let mut key = jiter.known_object()?.map(str::to_owned);
         while let Some(name) = key {
-            self.place = format!("{row}, feature `{name}`");
+            self.location = format!("{row}, feature `{name}`");
             let kind = (self.kind)(&name);
             if kind.is_none() && !self.seen.contains(&name) {
                 self.seen.insert(name.clone());

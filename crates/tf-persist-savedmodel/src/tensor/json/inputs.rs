@@ -133,7 +133,7 @@ impl<'a> Inputs<'a> {
         self.read_input(0, jiter, None)
     }
 
-    /// Reads the next value as one of an input, for a row if it stands in one.
+    /// Reads the next value as one of an input, for a row if it is in one.
     fn read_input(&mut self, index: usize, jiter: &mut Jiter<'_>, row: Option<usize>) -> Result<()> {
         let (name, dtype) = self.inputs[index];
         if !dtype.is_supported() {

@@ -58,7 +58,7 @@ enum Key {
 }
 
 impl<'a> Request<'a> {
-    /// Reads the outline of a request. Errors name `source`.
+    /// Finds the members of a request, without decoding tensors. Errors name `source`.
     ///
     /// # Errors
     /// [`TensorError::InvalidData`](crate::TensorError::InvalidData) if it is not exactly one JSON object, a known key
@@ -66,11 +66,11 @@ impl<'a> Request<'a> {
     pub fn parse(source: &'a str, bytes: &'a [u8]) -> Result<Self> {
         let text = Text { source, bytes };
         let mut request = Self { text, signature_name: None, inputs: None, instances: None, has_output_filter: false };
-        request.outline(&mut text.reader(bytes)).map_err(|refused| text.refuse("", *refused, 0))?;
+        request.find_members(&mut text.reader(bytes)).map_err(|refused| text.refuse("", *refused, 0))?;
         Ok(request)
     }
 
-    fn outline(&mut self, jiter: &mut Jiter<'_>) -> Result<(), Refused> {
+    fn find_members(&mut self, jiter: &mut Jiter<'_>) -> Result<(), Refused> {
         let peek = jiter.peek()?;
         if peek != Peek::Object {
             let found = describe(peek).unwrap_or("something else");

@@ -1,4 +1,4 @@
-//! .npy arrays as numpy writes them, as we do, and as nobody should.
+//! .npy arrays as numpy writes them, as we do, and malformed ones.
 
 use std::io::{self, Read};
 

@@ -1,4 +1,4 @@
-//! .npz archives as numpy writes them, as we do, and as nobody should.
+//! .npz archives as numpy writes them, as we do, and malformed ones.
 
 use std::io::Cursor;
 

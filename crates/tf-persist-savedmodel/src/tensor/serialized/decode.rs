@@ -140,7 +140,7 @@ impl Target<'_> {
         {
             return Tensor::from_bytes(self.dtype, self.shape, packed);
         }
-        let mut tensor = self.room(given / self.size)?;
+        let mut tensor = self.zeros(given / self.size)?;
         let bytes = tensor.bytes_mut()?;
         let mut at = 0;
         let mut put = |piece: &[u8]| {
@@ -164,7 +164,7 @@ impl Target<'_> {
     fn varints<const N: usize>(&self, values: Values<'_>, bytes_of: impl Fn(u64) -> [u8; N]) -> Result<Tensor> {
         let mut given = 0;
         values.each_varint(|_| given += 1)?;
-        let mut tensor = self.room(given)?;
+        let mut tensor = self.zeros(given)?;
         let bytes = tensor.bytes_mut()?;
         let (elements, _) = bytes.as_chunks_mut::<N>();
         let mut elements = elements.iter_mut();
@@ -179,7 +179,7 @@ impl Target<'_> {
     }
 
     /// A tensor of zeros, if it may have this many values.
-    fn room(&self, given: usize) -> Result<Tensor> {
+    fn zeros(&self, given: usize) -> Result<Tensor> {
         if given < element_count(self.shape)? {
             check_room(self.dtype, self.shape, self.size, self.max_filled_bytes)?;
         }

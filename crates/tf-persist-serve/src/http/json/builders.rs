@@ -108,25 +108,25 @@ impl ShapeBuilder {
                     return Err(Stop::Irregular);
                 }
                 // The innermost lists are most of the text. A copy of the cursor can be kept in registers.
-                let (mut place, mut size) = (*cursor, 0);
+                let (mut inner, mut size) = (*cursor, 0);
                 loop {
-                    leaf(&mut place)?;
+                    leaf(&mut inner)?;
                     if level == 0 {
                         break;
                     }
                     size += 1;
-                    place.skip_space();
+                    inner.skip_space();
                     // Not `eat`: reading the next number must not depend on the comparison.
-                    if place.peek() == b',' {
-                        place.at += 1;
-                        place.skip_space();
-                    } else if self.is_sibling_next(&mut place, size) {
+                    if inner.peek() == b',' {
+                        inner.at += 1;
+                        inner.skip_space();
+                    } else if self.is_sibling_next(&mut inner, size) {
                         size = 0;
                     } else {
                         break;
                     }
                 }
-                *cursor = place;
+                *cursor = inner;
                 if level == 0 {
                     return Ok(());
                 }

@@ -1,5 +1,5 @@
-//! A small model for tests of batching. Its signature `held` waits in TensorFlow until `open` is run, so that a test decides how long a
-//! worker of the server is busy.
+//! A small model for tests of batching. Its signature `held` waits in TensorFlow until `open` is run, so that a test
+//! decides how long a worker of the server is busy.
 
 use std::path::Path;
 use std::sync::OnceLock;

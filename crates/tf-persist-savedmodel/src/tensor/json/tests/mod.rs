@@ -1,4 +1,4 @@
-//! The JSON forms: what is read, what is refused and in which words, and what is written.
+//! The JSON forms: reading, errors and their messages, and writing.
 
 mod examples;
 mod read;

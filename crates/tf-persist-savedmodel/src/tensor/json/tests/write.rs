@@ -131,7 +131,7 @@ fn same(a: &Tensor, b: &Tensor) -> bool {
     }
 }
 
-/// The shape that lists can say: nothing is known of what stands inside an empty list.
+/// The shape that lists can express: the inside of an empty list is unknown.
 fn said(tensor: &Tensor) -> Tensor {
     let known = tensor.shape().iter().position(|size| *size == 0).map_or(tensor.shape().len(), |zero| zero + 1);
     tensor.clone().reshape(&tensor.shape()[..known]).unwrap()
