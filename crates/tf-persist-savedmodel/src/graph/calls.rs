@@ -63,6 +63,20 @@ pub(crate) struct Arguments<'n> {
     pub(crate) is_loop: bool,
 }
 
+/// Whether an argument or an output is a list of tensors, so that the tensors of a call have other indices.
+fn has_lists(function: &pb::FunctionDef) -> bool {
+    let signature = &function.signature;
+    let mut arguments = signature.input_arg.iter().chain(&signature.output_arg);
+    arguments.any(|argument| !argument.number_attr.is_empty() || !argument.type_list_attr.is_empty())
+}
+
+impl Arguments<'_> {
+    /// Whether each input is one argument. That is false if a function takes or returns lists of tensors.
+    pub(crate) fn are_single(&self, graph: &Graph<'_>) -> bool {
+        !self.functions.iter().filter_map(|name| graph.function(name)).any(has_lists)
+    }
+}
+
 /// The functions that a node calls and how its inputs become their arguments; `None` if it calls none, or in an unknown
 /// way.
 pub(crate) fn arguments<'n>(node: &'n pb::NodeDef, graph: &Graph<'_>) -> Option<Arguments<'n>> {

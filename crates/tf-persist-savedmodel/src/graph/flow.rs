@@ -99,7 +99,7 @@ impl<'n> HandleUse<'n> {
     /// What a node does with a handle that is its input with this index.
     pub(crate) fn new(node: &'n pb::NodeDef, position: usize, kind: HandleKind, graph: &Graph<'_>) -> Self {
         if let Some(arguments) = arguments(node, graph) {
-            return match position.checked_sub(arguments.first) {
+            return match position.checked_sub(arguments.first).filter(|_| arguments.are_single(graph)) {
                 Some(argument) => Self::Call(arguments, argument),
                 None => Self::Other,
             };
@@ -129,6 +129,32 @@ impl<'n> HandleUse<'n> {
             "RefMerge" | "RefSelect" => Self::Other,
             op if state_written(op) == Some(State::Variable) => Self::Other,
             _ => Self::Read,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::attr;
+
+    /// The second input of a call is not the second argument if the first argument is a list.
+    #[test]
+    fn handles_in_calls_with_lists_are_not_followed() {
+        let argument = |name: &str| pb::op_def::op_def::ArgDef { name: name.into(), ..Default::default() };
+        let mut definition =
+            pb::GraphDef { node: vec![attr::node("call", "f", &["a", "b"], [])], ..Default::default() };
+        for (number_attr, is_followed) in [("", true), ("N", false)] {
+            let mut function = pb::FunctionDef::new();
+            let signature = function.signature.mut_or_insert_default();
+            signature.name = "f".into();
+            signature.input_arg = vec![argument("first"), argument("second")];
+            signature.input_arg[0].number_attr = number_attr.into();
+            definition.library.mut_or_insert_default().function = vec![function];
+            let graph = Graph::new(&definition);
+            let found = HandleUse::new(&definition.node[0], 1, HandleKind::Resource, &graph);
+            assert_eq!(matches!(found, HandleUse::Call(_, 1)), is_followed);
+            assert_eq!(matches!(found, HandleUse::Other), !is_followed);
         }
     }
 }

@@ -52,6 +52,11 @@ pub(crate) fn restored(graph: &Graph<'_>, restore_op: &str) -> Result<Vec<Restor
         let function = call.functions.first().and_then(|name| graph.function(name));
         let function =
             function.ok_or_else(|| format!("its saver calls a function, by `{restore_op}`, that the graph lacks"))?;
+        if !call.are_single(graph) {
+            return Err(format!(
+                "its saver calls a function, by `{restore_op}`, that takes or returns lists of tensors"
+            ));
+        }
         let given = function.signature.input_arg.iter().zip(&node.input);
         let given: HashMap<&str, &str> =
             given.map(|(argument, input)| (argument.name.as_str(), input.as_str())).collect();

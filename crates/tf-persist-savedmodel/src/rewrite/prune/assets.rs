@@ -34,7 +34,8 @@ fn leads_to_others(graph: &Graph<'_>, reach: &Reachable, asset: &str) -> bool {
             }
             let node = &body.nodes[index];
             if let Some(call) = arguments(node, graph) {
-                let Some(argument) = position.checked_sub(call.first) else { return true };
+                let argument = position.checked_sub(call.first).filter(|_| call.are_single(graph));
+                let Some(argument) = argument else { return true };
                 for callee in call.functions.iter().filter_map(|name| graph.function(name)) {
                     if let Some(given) = callee.signature.input_arg.get(argument) {
                         found.push((Some(callee.signature.name.as_str()), given.name.clone()));

@@ -90,6 +90,9 @@ impl<'a> Rewriter<'a> {
         scalars: &Scalars<'_>,
         depth: usize,
     ) -> Option<Vec<String>> {
+        if !called.are_single(self.graph) {
+            return None;
+        }
         let data = node.input.iter().filter(|input| !is_control(input)).skip(called.first).enumerate();
         let known: BTreeMap<usize, i64> = data
             .filter(|(argument, _)| !called.is_loop || self.is_invariant(called, *argument))
@@ -113,7 +116,7 @@ impl<'a> Rewriter<'a> {
         self.left = self.left.checked_sub(1).filter(|_| depth <= MAX_DEPTH)?;
         // A recursive call keeps the original.
         self.known.insert(key.clone(), None);
-        let original = self.graph.function(name).filter(|function| !has_lists(function))?;
+        let original = self.graph.function(name)?;
         let argument =
             |(index, value): (&usize, &i64)| Some((original.signature.input_arg.get(*index)?.name.as_str(), *value));
         let nothing = HashSet::new();
@@ -133,8 +136,7 @@ impl<'a> Rewriter<'a> {
     /// Whether the body of a loop passes an argument on unchanged.
     fn is_invariant(&self, called: &Arguments<'_>, argument: usize) -> bool {
         const MAX_STEPS: usize = 10;
-        let body = called.functions.get(1).and_then(|name| self.graph.function(name));
-        let Some(body) = body.filter(|body| !has_lists(body)) else { return false };
+        let Some(body) = called.functions.get(1).and_then(|name| self.graph.function(name)) else { return false };
         let (signature, nodes) = (&body.signature, &body.node_def);
         let (Some(given), Some(returned)) = (signature.input_arg.get(argument), signature.output_arg.get(argument))
         else {
@@ -153,13 +155,6 @@ impl<'a> Rewriter<'a> {
         }
         false
     }
-}
-
-/// Whether an argument or an output is a list of tensors, so that the tensors of a call have other indices.
-fn has_lists(function: &pb::FunctionDef) -> bool {
-    let signature = &function.signature;
-    let mut arguments = signature.input_arg.iter().chain(&signature.output_arg);
-    arguments.any(|argument| !argument.number_attr.is_empty() || !argument.type_list_attr.is_empty())
 }
 
 /// The index of the branch that an `If` (0: then) or a `Case` takes, if it is known.
