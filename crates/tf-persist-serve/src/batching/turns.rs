@@ -1,7 +1,6 @@
 //! The order in which large requests of one version are decoded and run.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tf_persist_core::Code;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -17,7 +16,8 @@ use crate::status::Status;
 #[derive(Debug)]
 pub(crate) struct Turns {
     permits: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    /// A permit for each request that may wait.
+    waiting: Semaphore,
     max_waiting: usize,
 }
 
@@ -27,8 +27,12 @@ pub(crate) struct Turn(#[expect(dead_code, reason = "held for its drop")] OwnedS
 
 impl Turns {
     pub(super) fn new(policy: &BatchPolicy) -> Self {
-        let permits = Arc::new(Semaphore::new(policy.runs_at_once.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { permits, waiting: AtomicUsize::new(0), max_waiting: policy.max_waiting }
+        Self::with_limits(policy.runs_at_once, policy.max_waiting)
+    }
+
+    fn with_limits(at_once: usize, max_waiting: usize) -> Self {
+        let permits = Arc::new(Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { permits, waiting: Semaphore::new(max_waiting.min(Semaphore::MAX_PERMITS)), max_waiting }
     }
 
     /// Waits for a turn.
@@ -39,31 +43,11 @@ impl Turns {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return Ok(Turn(permit));
         }
-        let waiting = Waiting::enter(&self.waiting);
-        if waiting.before >= self.max_waiting {
-            return Err(super::workers::too_many_waiting(waiting.before, self.max_waiting));
-        }
+        let too_many = |_| super::workers::too_many_waiting(self.max_waiting, self.max_waiting);
+        let _waiting = self.waiting.try_acquire().map_err(too_many)?;
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         // The semaphore is never closed.
         permit.map(Turn).map_err(|_| Status::new(Code::Unavailable, "The server is stopping"))
-    }
-}
-
-/// Counts a request while it waits, even if its client disconnects.
-struct Waiting<'t> {
-    count: &'t AtomicUsize,
-    before: usize,
-}
-
-impl<'t> Waiting<'t> {
-    fn enter(count: &'t AtomicUsize) -> Self {
-        Self { count, before: count.fetch_add(1, Ordering::Relaxed) }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -71,13 +55,9 @@ impl Drop for Waiting<'_> {
 mod tests {
     use super::*;
 
-    fn turns(at_once: usize, max_waiting: usize) -> Turns {
-        Turns { permits: Arc::new(Semaphore::new(at_once)), waiting: AtomicUsize::new(0), max_waiting }
-    }
-
     #[tokio::test]
     async fn requests_are_admitted_in_order_of_arrival() {
-        let turns = turns(1, 8);
+        let turns = Turns::with_limits(1, 8);
         let first = turns.acquire().await.unwrap();
         let order = std::sync::Mutex::new(Vec::new());
         let waiter = async |number: usize| {
@@ -85,17 +65,17 @@ mod tests {
             order.lock().unwrap().push(number);
         };
         let release = async {
-            assert_eq!(turns.waiting.load(Ordering::Relaxed), 3);
+            assert_eq!(turns.waiting.available_permits(), 8 - 3);
             drop(first);
         };
         tokio::join!(waiter(1), waiter(2), waiter(3), release);
         assert_eq!(*order.lock().unwrap(), [1, 2, 3]);
-        assert_eq!(turns.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(turns.waiting.available_permits(), 8);
     }
 
     #[tokio::test]
     async fn too_many_waiting_requests_are_rejected() {
-        let turns = turns(1, 1);
+        let turns = Turns::with_limits(1, 1);
         let _held = turns.acquire().await.unwrap();
         let (waits, refused) = (turns.acquire(), turns.acquire());
         let refused = tokio::select! {

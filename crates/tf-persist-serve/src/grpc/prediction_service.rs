@@ -85,14 +85,20 @@ pub(super) async fn predict(
     deadline: Option<Instant>,
     metrics: &ModelMetrics,
 ) -> Result<Bytes, Status> {
-    let start = Instant::now();
+    let mut start = Instant::now();
     let servable = find_or_wait(state, spec, deadline).await?;
     let served = signature_for_predict(&servable, &spec.signature, Protocol::Grpc)?.clone();
     inference::check_predict_method(&servable, &served)?;
     let PredictRequest { inputs, output_filter: outputs, .. } = request;
     // A request that takes long to decode takes long to run.
     let long = (length > OFFLOAD_BYTES).then(LongWait::begin);
-    let turn = if long.is_some() { servable.large_request_turn().await? } else { None };
+    let mut turn = None;
+    if long.is_some() {
+        let begin = Instant::now();
+        turn = servable.large_request_turn().await?;
+        metrics.record_phase(Phase::Queue, begin.elapsed());
+        start = Instant::now();
+    }
     let inputs = {
         let served = served.clone();
         offload_if(length > OFFLOAD_BYTES, move || decode_inputs(&served.signature, &inputs)).await?

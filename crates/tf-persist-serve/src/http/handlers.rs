@@ -87,7 +87,7 @@ async fn predict(
     request_body: RequestBody,
     metrics: &ModelMetrics,
 ) -> Result<Vec<u8>, RequestError> {
-    let started = Instant::now();
+    let mut started = Instant::now();
     let deadline = deadline(state, started);
     // A request that takes long to decode takes long to run.
     let long = request_body.is_large().then(LongWait::begin);
@@ -96,6 +96,8 @@ async fn predict(
         // A model that cannot be found is reported by the decoder, in its turn.
         if let Ok(servable) = state.models().find(&route.model, &route.version) {
             turn = before_deadline(deadline, servable.large_request_turn()).await?;
+            metrics.record_phase(Phase::Queue, started.elapsed());
+            started = Instant::now();
         }
         let (state, route) = (state.clone(), route.clone());
         offload(move || decode_predict(&state, &route, request_body)).await?
