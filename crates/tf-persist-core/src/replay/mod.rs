@@ -6,12 +6,19 @@ mod sequence;
 pub use recorder::{Added, Recorder};
 pub use sequence::Sequence;
 
+use std::path::Path;
+
 use tf_persist_savedmodel::internals::{Request, Tensors, answer_of, compare, outputs_of};
 use tf_persist_savedmodel::tensor::Tolerance;
 use tf_persist_savedmodel::warmup::{Kind, OutputReport, Record};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, ModelError, Result, WarmupError};
 use crate::session::{LoadedModel, RunOptions};
+
+/// Error for a request that is not recorded.
+fn not_recorded(model: &Path, reason: String, hint: Option<Hint>) -> Error {
+    Error::Model(ModelError::Warmup(WarmupError::NotRecorded { path: model.to_path_buf(), reason, hint }))
+}
 
 /// The result of replaying a record.
 #[derive(Debug)]

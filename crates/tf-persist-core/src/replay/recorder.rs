@@ -7,8 +7,8 @@ use tf_persist_savedmodel::saved_model::{MetaGraph, SERVE, SavedModel, Signature
 use tf_persist_savedmodel::tensor::Tolerance;
 use tf_persist_savedmodel::warmup::{FILE, MAX_RECORDS, Record, Records, first_state_write};
 
-use super::ask;
-use crate::error::{Error, Hint, ModelError, Result, WarmupError};
+use super::{ask, not_recorded};
+use crate::error::{Hint, Result};
 use crate::session::LoadedModel;
 
 /// The recorded requests of a model, with new ones. Nothing is written before [`Recorder::write`].
@@ -35,8 +35,8 @@ impl Recorder {
     /// Begins with the existing records, or with none if `replace` is set.
     ///
     /// # Errors
-    /// [`WarmupError::NotRecorded`] if the model is not a folder, or TensorFlow Serving would use another meta graph
-    /// than this one; those of [`Records`] if the existing records cannot be read.
+    /// [`WarmupError::NotRecorded`](crate::WarmupError::NotRecorded) if the model is not a folder, or TensorFlow
+    /// Serving would use another meta graph than this one; those of [`Records`] if the existing records cannot be read.
     pub fn begin(model: &SavedModel, meta_graph: &MetaGraph, replace: bool) -> Result<Self> {
         check_folder(model)?;
         if model.meta_graphs().len() > 1 && !meta_graph.has_tags(&[SERVE]) {
@@ -51,11 +51,7 @@ impl Recorder {
             } else {
                 alone.into()
             };
-            return Err(Error::Model(ModelError::Warmup(WarmupError::NotRecorded {
-                path: model.path().to_path_buf(),
-                reason,
-                hint: Some(hint),
-            })));
+            return Err(not_recorded(model.path(), reason, Some(hint)));
         }
         let before = if replace { None } else { Records::open(model)? };
         Ok(Self {
@@ -81,8 +77,9 @@ impl Recorder {
     /// Whether requests to a signature can be recorded.
     ///
     /// # Errors
-    /// [`WarmupError::NotRecorded`] if the signature writes to the model's state, so its answer may differ every time,
-    /// or has inputs or outputs that are not dense tensors, on which the warm-up of TensorFlow Serving fails.
+    /// [`WarmupError::NotRecorded`](crate::WarmupError::NotRecorded) if the signature writes to the model's state, so
+    /// its answer may differ every time, or has inputs or outputs that are not dense tensors, on which the warm-up of
+    /// TensorFlow Serving fails.
     pub fn check(&self, meta_graph: &MetaGraph, signature: &SignatureDef) -> Result<()> {
         let name = &signature.name;
         let composite = |(_, info): &&(String, crate::TensorInfo)| !matches!(info.kind, TensorKind::Dense { .. });
@@ -91,14 +88,14 @@ impl Recorder {
                 "`{key}` of signature `{name}` is not a dense tensor, and TensorFlow Serving, which runs what is recorded, \
                  does not load a model whose recorded requests fail"
             );
-            return Err(self.refusal(reason, None));
+            return Err(not_recorded(self.model.path(), reason, None));
         }
         if let Some((op, node)) = first_state_write(&self.model, meta_graph, signature) {
             let reason = format!(
                 "signature `{name}` writes to the model's state (`{op}`, node `{node}`), so what it answers may depend on what \
                  ran before"
             );
-            return Err(self.refusal(reason, Some(self.recordable(meta_graph))));
+            return Err(not_recorded(self.model.path(), reason, Some(self.recordable(meta_graph))));
         }
         Ok(())
     }
@@ -122,9 +119,9 @@ impl Recorder {
     /// [Check](Self::check) the signature first. A recorded request without an answer gets one.
     ///
     /// # Errors
-    /// If the request fails; [`WarmupError::NotRecorded`] if it leaves out an input without a default, the two answers
-    /// differ, it is recorded with another answer, there are [`MAX_RECORDS`] already, or the record would exceed the
-    /// limit of protobuf.
+    /// If the request fails; [`WarmupError::NotRecorded`](crate::WarmupError::NotRecorded) if it leaves out an input
+    /// without a default, the two answers differ, it is recorded with another answer, there are [`MAX_RECORDS`]
+    /// already, or the record would exceed the limit of protobuf.
     pub fn add(&mut self, model: &LoadedModel, signature: &str, inputs: Tensors) -> Result<Added> {
         let definition = model.meta_graph().signature(signature)?;
         let is_left_out = |(name, dtype): &(String, crate::DType)| {
@@ -135,20 +132,24 @@ impl Recorder {
                 "input `{name}` of signature `{signature}` was left out: the graph computes it, but TensorFlow Serving, which runs \
                  what is recorded, needs every input"
             );
-            return Err(self.refusal(reason, Some("give the input".into())));
+            return Err(not_recorded(self.model.path(), reason, Some("give the input".into())));
         }
         let request = Request::predict(signature, inputs);
         let index = self.records.iter().position(|(record, _)| record.request.is_same(&request));
         if index.is_none() && self.records.len() >= MAX_RECORDS {
             let reason = format!("there are {MAX_RECORDS} records already, and TensorFlow Serving takes no more");
-            return Err(self.refusal(reason, Some(Hint::new("begin a new recording").set("replace"))));
+            return Err(not_recorded(
+                self.model.path(),
+                reason,
+                Some(Hint::new("begin a new recording").set("replace")),
+            ));
         }
         let answer = ask(model, &request)?;
         let again = compare(&ask(model, &request)?, &answer, Tolerance::Rounding)?;
         if let Some(output) = again.iter().find(|output| !output.is_same()) {
             let reason =
                 format!("signature `{signature}` gives another answer to the same request the second time: {output}");
-            return Err(self.refusal(reason, None));
+            return Err(not_recorded(self.model.path(), reason, None));
         }
         if let Some((record, _)) = index.map(|index| &self.records[index])
             && let Some(recorded) = &record.answer
@@ -157,10 +158,10 @@ impl Recorder {
             let Some(output) = outputs.iter().find(|output| !output.is_same()) else { return Ok(Added::Known) };
             let reason = format!("record {} is the same request with another answer: {output}", record.number);
             let hint = Hint::new("if the model was meant to change, begin a new recording").set("replace");
-            return Err(self.refusal(reason, Some(hint)));
+            return Err(not_recorded(self.model.path(), reason, Some(hint)));
         }
         let data = encode(&self.tags, &request, &answer)
-            .map_err(|(reason, hint)| self.refusal(reason, hint.map(Hint::from)))?;
+            .map_err(|(reason, hint)| not_recorded(self.model.path(), reason, hint.map(Hint::from)))?;
         let number = index.unwrap_or(self.records.len()) + 1;
         let record = Record { number, in_order: false, tags: self.tags.clone(), request, answer: Some(answer) };
         match index {
@@ -180,10 +181,5 @@ impl Recorder {
             write_file(self.model.path(), FILE, self.records.iter().map(|(_, data)| data))?;
         }
         Ok(self.records.len())
-    }
-
-    fn refusal(&self, reason: String, hint: Option<Hint>) -> Error {
-        let path = self.model.path().to_path_buf();
-        Error::Model(ModelError::Warmup(WarmupError::NotRecorded { path, reason, hint }))
     }
 }

@@ -6,8 +6,8 @@ use tf_persist_savedmodel::saved_model::{MetaGraph, SavedModel};
 use tf_persist_savedmodel::tensor::Tolerance;
 use tf_persist_savedmodel::warmup::{MAX_RECORDS, Record, Records, SEQUENCE_FILE};
 
-use super::ask;
-use crate::error::{Error, Hint, ModelError, Result, WarmupError};
+use super::{ask, not_recorded};
+use crate::error::{Hint, Result};
 use crate::session::{LoadOptions, LoadSavedModel, LoadedModel};
 
 /// The recorded requests of a model whose answers depend on earlier requests, such as a recurrent network that keeps
@@ -29,8 +29,8 @@ impl Sequence {
     /// Begins with the existing records, which further requests follow, or with none if `replace` is set.
     ///
     /// # Errors
-    /// [`WarmupError::NotRecorded`] if the model is not a folder; those of [`Records`] if the existing records cannot
-    /// be read.
+    /// [`WarmupError::NotRecorded`](crate::WarmupError::NotRecorded) if the model is not a folder; those of [`Records`]
+    /// if the existing records cannot be read.
     pub fn begin(model: &SavedModel, meta_graph: &MetaGraph, replace: bool) -> Result<Self> {
         check_folder(model)?;
         let before = if replace { None } else { Records::open_sequence(model)? };
@@ -58,13 +58,17 @@ impl Sequence {
     /// with a second load, and keeps the requests with their answers.
     ///
     /// # Errors
-    /// As [`SavedModel::load`]; if a request fails; [`WarmupError::NotRecorded`] if a record has another answer now,
-    /// the answers of the two loads differ, there would be more than [`MAX_RECORDS`] records, or one would exceed the
-    /// limit of protobuf.
+    /// As [`SavedModel::load`]; if a request fails; [`WarmupError::NotRecorded`](crate::WarmupError::NotRecorded) if a
+    /// record has another answer now, the answers of the two loads differ, there would be more than [`MAX_RECORDS`]
+    /// records, or one would exceed the limit of protobuf.
     pub fn add(&mut self, options: &LoadOptions, requests: Vec<(String, Tensors)>) -> Result<()> {
         if self.records.len() + requests.len() > MAX_RECORDS {
             let reason = format!("there would be more than {MAX_RECORDS} records, the limit");
-            return Err(self.refusal(reason, Some(Hint::new("begin a new recording").set("replace"))));
+            return Err(not_recorded(
+                self.model.path(),
+                reason,
+                Some(Hint::new("begin a new recording").set("replace")),
+            ));
         }
         let requests: Vec<Request> =
             requests.into_iter().map(|(signature, inputs)| Request::predict(&signature, inputs)).collect();
@@ -78,12 +82,12 @@ impl Sequence {
                 let reason = format!(
                     "signature `{name}` gives another answer when the same requests run on the model loaded anew: {output}"
                 );
-                return Err(self.refusal(reason, None));
+                return Err(not_recorded(self.model.path(), reason, None));
             }
         }
         for (request, answer) in requests.into_iter().zip(answers) {
             let data = encode(&self.tags, &request, &answer)
-                .map_err(|(reason, hint)| self.refusal(reason, hint.map(Hint::from)))?;
+                .map_err(|(reason, hint)| not_recorded(self.model.path(), reason, hint.map(Hint::from)))?;
             let number = self.records.len() + 1;
             self.records.push((
                 Record { number, in_order: true, tags: self.tags.clone(), request, answer: Some(answer) },
@@ -102,7 +106,7 @@ impl Sequence {
             if let Some(output) = outputs.iter().find(|output| !output.is_same()) {
                 let reason = format!("record {} of the sequence has another answer now: {output}", record.number);
                 let hint = Hint::new("if the model was meant to change, begin a new recording").set("replace");
-                return Err(self.refusal(reason, Some(hint)));
+                return Err(not_recorded(self.model.path(), reason, Some(hint)));
             }
         }
         requests.iter().map(|request| ask(&model, request)).collect()
@@ -117,10 +121,5 @@ impl Sequence {
             write_file(self.model.path(), SEQUENCE_FILE, self.records.iter().map(|(_, data)| data))?;
         }
         Ok(self.records.len())
-    }
-
-    fn refusal(&self, reason: String, hint: Option<Hint>) -> Error {
-        let path = self.model.path().to_path_buf();
-        Error::Model(ModelError::Warmup(WarmupError::NotRecorded { path, reason, hint }))
     }
 }

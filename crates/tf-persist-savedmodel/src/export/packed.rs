@@ -6,7 +6,7 @@ use std::io::{self, Cursor, Write};
 use std::path::{Path, PathBuf};
 
 use super::save::{SaveReport, check_separate};
-use super::staging::{Parents, Staging, resolve, sync};
+use super::staging::{Parents, Staging, check_absent, resolve, sync};
 use crate::container::pack::{self, Item, is_pack};
 use crate::error::{Error, Result};
 use crate::saved_model::SavedModel;
@@ -106,13 +106,7 @@ pub(super) fn check(target: &Path, overwrite: bool) -> Result<()> {
             reason: "it is not a complete pack, so it is not overwritten".into(),
             hint: Some("name another target, or delete the file yourself".into()),
         }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && target.is_symlink() => Err(Error::Unsupported {
-            path: target.to_path_buf(),
-            reason: "it is a link that leads nowhere".into(),
-            hint: None,
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::io("look at", target)(error)),
+        Err(error) => check_absent(target, error),
     }
 }
 

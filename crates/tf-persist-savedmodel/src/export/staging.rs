@@ -133,13 +133,20 @@ pub fn check(target: &Path, overwrite: bool) -> Result<()> {
             reason: "it is not a model, so it is not overwritten".into(),
             hint: Some("name another target, or empty the folder yourself".into()),
         }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && target.is_symlink() => Err(Error::Unsupported {
+        Err(error) => check_absent(target, error),
+    }
+}
+
+/// Checks that a target whose metadata cannot be read, with this error, does not exist.
+pub(super) fn check_absent(target: &Path, error: io::Error) -> Result<()> {
+    match error.kind() {
+        io::ErrorKind::NotFound if target.is_symlink() => Err(Error::Unsupported {
             path: target.to_path_buf(),
             reason: "it is a link that leads nowhere".into(),
             hint: None,
         }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::io("look at", target)(error)),
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(Error::io("look at", target)(error)),
     }
 }
 
