@@ -19,6 +19,10 @@ With --facts each line has what the tests of the catalogue of ops need: `statefu
 
     .venv/bin/python python/generate/list_ops.py --facts > crates/tf-persist-savedmodel/src/ops/op_facts_2_21.txt
 
+With --names each line has the names of the op's outputs, `*` behind those that are lists:
+
+    .venv/bin/python python/generate/list_ops.py --names > crates/tf-persist-keras/src/graph/op_outputs_2_21.txt
+
 The library is opened by itself, through ctypes: importing the tensorflow
 package would register ops that only Python has.
 """
@@ -97,6 +101,13 @@ def output(argument, op):
     return f"{dtype}*{argument[5].decode()}" if 5 in argument else dtype
 
 
+def output_names(op):
+    """An op's name and the names of its outputs; None if it has none. Lists have a number_attr (5) or type_list_attr (6)."""
+    arguments = [dict(fields(content)) for number, content in fields(op) if number == 3]
+    names = [argument[1].decode() + ("*" if 5 in argument or 6 in argument else "") for argument in arguments]
+    return " ".join([name(op), *names]) if names else None
+
+
 def with_default(attribute, op):
     """An attribute with the dtype that it has by default. AttrDef.default_value is field 3, AttrValue.type field 6."""
     found = (dict(fields(content)) for number, content in fields(op) if number == 4)
@@ -133,9 +144,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=pathlib.Path, help="of libtensorflow_cc.so.2; default: pip's tensorflow")
     parser.add_argument("--outputs", action="store_true", help="dtypes of outputs instead of attributes")
+    parser.add_argument("--names", action="store_true", help="names of outputs instead of attributes")
     parser.add_argument("--facts", action="store_true", help="state and references instead of attributes")
     arguments = parser.parse_args()
-    folder, line = arguments.folder, outputs if arguments.outputs else facts if arguments.facts else attributes
+    chosen = [(arguments.outputs, outputs), (arguments.names, output_names), (arguments.facts, facts), (True, attributes)]
+    folder, line = arguments.folder, next(line for wanted, line in chosen if wanted)
     if folder is None:
         folder = pathlib.Path(importlib.util.find_spec("tensorflow").origin).parent
     sys.stdout.writelines(f"{line}\n" for line in sorted(set(ops(folder, line)), key=lambda line: line.split()))

@@ -140,6 +140,15 @@ impl<'a> Reader<'a> {
     /// If the bytes end inside it, or it has more than 64 bits.
     #[inline]
     pub fn varint(&mut self) -> Result<u64, WireError> {
+        // Nearly every number of a graph, tags and lengths among them, has one byte.
+        if let Some(byte) = self.bytes.get(self.position).filter(|byte| **byte < 0x80) {
+            self.position += 1;
+            return Ok(u64::from(*byte));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, WireError> {
         let start = self.position;
         let mut value = 0_u64;
         for shift in (0..70).step_by(7) {

@@ -1,0 +1,4 @@
+//! Keras files without Keras and without TensorFlow.
+
+mod archive;
+mod reason;
