@@ -1,4 +1,5 @@
 //! Keras files without Keras and without TensorFlow.
 
 mod archive;
+mod graph;
 mod reason;

@@ -1,0 +1,65 @@
+//! Loops.
+
+use super::{Attr, Graph, Shape, TensorRef};
+use crate::reason::{Result, refuse};
+
+impl Graph {
+    /// A loop: as long as `condition` of the loop's variables holds, `body` gives their next values. `invariants` are
+    /// the shapes of the variables, where they change from step to step.
+    ///
+    /// Both closures get the inner graph, and may use tensors of this one.
+    pub(crate) fn while_loop(
+        &self,
+        name: &str,
+        initial: &[TensorRef],
+        invariants: Option<&[Shape]>,
+        condition: impl FnOnce(&Self, &[TensorRef]) -> Result<TensorRef>,
+        body: impl FnOnce(&Self, &[TensorRef]) -> Result<Vec<TensorRef>>,
+    ) -> Result<Vec<TensorRef>> {
+        let shapes: Vec<Shape> = match invariants {
+            Some(shapes) => shapes.to_vec(),
+            None => initial.iter().map(|tensor| tensor.shape.clone()).collect(),
+        };
+        let inner = |graph: &Self| -> Result<Vec<TensorRef>> {
+            let variables = initial.iter().zip(&shapes);
+            variables.map(|(tensor, shape)| graph.argument("loop_variable", tensor.dtype, shape.clone())).collect()
+        };
+        let body_graph = Self::new(&self.program);
+        let variables = inner(&body_graph)?;
+        let mut next = body(&body_graph, &variables)?;
+        if next.len() != initial.len() || next.iter().zip(initial).any(|(next, first)| next.dtype != first.dtype) {
+            refuse!("a step of the loop `{name}` does not give what the next one takes");
+        }
+        let condition_graph = Self::new(&self.program);
+        let variables = inner(&condition_graph)?;
+        let holds = condition(&condition_graph, &variables)?;
+
+        // Both functions take the same arguments: the variables, then what the body uses, then what the condition does.
+        body_graph.pass_handles();
+        condition_graph.pass_handles();
+        let first = initial.len();
+        let (for_body, for_condition) = (body_graph.passed(self, first)?, condition_graph.passed(self, first)?);
+        for tensor in &for_condition {
+            body_graph.argument("captured", tensor.dtype, tensor.shape.clone())?;
+        }
+        condition_graph.insert_arguments(first, &for_body)?;
+        next.extend(body_graph.arguments().into_iter().skip(first));
+        let passed: Vec<TensorRef> = initial.iter().cloned().chain(for_body).chain(for_condition).collect();
+        let outputs = passed
+            .iter()
+            .enumerate()
+            .map(|(index, tensor)| (tensor.dtype, shapes.get(index).cloned().unwrap_or_else(|| tensor.shape.clone())));
+        let outputs: Vec<_> = outputs.collect();
+        let next = next.iter().map(|tensor| body_graph.here(tensor)).collect::<Result<Vec<_>>>()?;
+        let holds = condition_graph.here(&holds)?;
+        let attrs = vec![
+            ("T", Attr::Types(passed.iter().map(|tensor| tensor.dtype).collect())),
+            ("cond", Attr::Function(self.program.add_function(&format!("{name}_cond"), condition_graph, vec![holds]))),
+            ("body", Attr::Function(self.program.add_function(&format!("{name}_body"), body_graph, next))),
+            ("output_shapes", Attr::Shapes(outputs.iter().map(|(_, shape)| shape.clone()).collect())),
+        ];
+        let mut outputs = self.add_many("While", &passed.iter().collect::<Vec<_>>(), attrs, outputs)?;
+        outputs.truncate(first);
+        Ok(outputs)
+    }
+}

@@ -1,0 +1,295 @@
+//! Builds graphs: typed tensors in, nodes out.
+//!
+//! A [`Graph`] is the body of one function. Its methods add nodes and infer dtype and shape of their outputs, so that a
+//! layer knows the static shapes of what it computes. A tensor of an outer graph may be used in an inner one, such as
+//! the body of a loop: it becomes an argument of the inner function.
+
+pub(crate) mod attr;
+mod capture;
+mod control;
+pub(crate) mod op_outputs;
+mod ops;
+pub(crate) mod program;
+pub(crate) mod shape;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::rc::Rc;
+
+use tf_persist_savedmodel::DType;
+
+pub(crate) use attr::{Attr, Attrs};
+pub(crate) use program::{Function, Program, Resource, Signature, Table, Variable};
+pub(crate) use shape::{Dim, Shape, axis_index};
+
+use crate::reason::{Result, refuse};
+
+/// The most nodes of one graph: as many as would fill protobuf's limit of 2 GiB.
+const MAX_NODES: usize = 1 << 24;
+
+/// An output of a node: a tensor that is computed when the graph runs.
+#[derive(Clone)]
+pub(crate) struct TensorRef {
+    graph: u32,
+    /// The index of the node.
+    pub(crate) node: usize,
+    /// The index of the output.
+    pub(crate) output: usize,
+    pub(crate) dtype: DType,
+    pub(crate) shape: Shape,
+}
+
+impl TensorRef {
+    pub(crate) fn dims(&self) -> &[Dim] {
+        self.shape.dims()
+    }
+
+    pub(crate) fn rank(&self) -> usize {
+        self.shape.rank()
+    }
+
+    /// The size of a dimension, which may count from the end.
+    pub(crate) fn dim(&self, axis: i64) -> Result<Dim> {
+        Ok(self.dims()[axis_index(axis, self.rank())?])
+    }
+
+    /// The size of a dimension that must be known when the model is converted.
+    pub(crate) fn size(&self, axis: i64) -> Result<u64> {
+        match self.dim(axis)? {
+            Some(size) => Ok(size),
+            None => refuse!("the size of axis {axis} of its input is unknown, and must be known"),
+        }
+    }
+
+    /// Whether both are the same output of the same node.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+
+    /// What identifies it among the tensors of a program.
+    pub(crate) fn key(&self) -> (u32, usize, usize) {
+        (self.graph, self.node, self.output)
+    }
+}
+
+impl fmt::Debug for TensorRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "%{}.{}:{} {}{}", self.graph, self.node, self.output, self.dtype, self.shape)
+    }
+}
+
+/// The op of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Op {
+    /// An op of TensorFlow.
+    Named(&'static str),
+    /// An argument of the function, by its index among them.
+    Argument(usize),
+    /// The handle of a variable or table, which its signature passes to the function.
+    Handle(Resource),
+}
+
+/// A node of a graph.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) op: Op,
+    pub(crate) inputs: Vec<TensorRef>,
+    /// The nodes that run before it.
+    pub(crate) control: Vec<usize>,
+    pub(crate) attrs: Attrs,
+    pub(crate) outputs: Vec<(DType, Shape)>,
+}
+
+/// The body of a function.
+pub(crate) struct Graph {
+    number: u32,
+    pub(crate) program: Rc<Program>,
+    inner: RefCell<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    nodes: Vec<Node>,
+    arguments: Vec<TensorRef>,
+    /// The tensors of outer graphs that it uses, each with the argument that it is here.
+    captures: Vec<(TensorRef, TensorRef)>,
+    handles: HashMap<Resource, TensorRef>,
+    /// The arguments that are handles, by index.
+    passed: Vec<(usize, Resource)>,
+    /// The values of variables, as read at the beginning.
+    reads: HashMap<Resource, TensorRef>,
+    scopes: Vec<String>,
+    names: HashMap<String, usize>,
+}
+
+impl fmt::Debug for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Graph").field("nodes", &self.inner.borrow().nodes.len()).finish_non_exhaustive()
+    }
+}
+
+impl Graph {
+    pub(crate) fn new(program: &Rc<Program>) -> Self {
+        Self { number: program.next_graph(), program: Rc::clone(program), inner: RefCell::default() }
+    }
+
+    /// Adds an argument to the function.
+    pub(crate) fn argument(&self, name: &str, dtype: DType, shape: Shape) -> Result<TensorRef> {
+        let index = self.inner.borrow().arguments.len();
+        let argument = self.push(name, Op::Argument(index), &[], Vec::new(), vec![(dtype, shape)])?.remove(0);
+        self.inner.borrow_mut().arguments.push(argument.clone());
+        Ok(argument)
+    }
+
+    /// The arguments, without handles.
+    pub(crate) fn arguments(&self) -> Vec<TensorRef> {
+        self.inner.borrow().arguments.clone()
+    }
+
+    /// A copy of the nodes, in an order in which each comes after its inputs.
+    pub(crate) fn nodes(&self) -> Vec<Node> {
+        self.inner.borrow().nodes.clone()
+    }
+
+    /// Calls `read` with the nodes.
+    pub(crate) fn with_nodes<T>(&self, read: impl FnOnce(&[Node]) -> T) -> T {
+        read(&self.inner.borrow().nodes)
+    }
+
+    /// The variables and tables that it uses, sorted.
+    pub(crate) fn resources(&self) -> Vec<Resource> {
+        let mut resources: Vec<_> = self.inner.borrow().handles.keys().copied().collect();
+        resources.sort_unstable();
+        resources
+    }
+
+    /// Adds a node with one output.
+    pub(crate) fn add(
+        &self,
+        op: &'static str,
+        inputs: &[&TensorRef],
+        attrs: Attrs,
+        dtype: DType,
+        shape: Shape,
+    ) -> Result<TensorRef> {
+        Ok(self.add_many(op, inputs, attrs, vec![(dtype, shape)])?.remove(0))
+    }
+
+    /// Adds a node with these outputs.
+    pub(crate) fn add_many(
+        &self,
+        op: &'static str,
+        inputs: &[&TensorRef],
+        attrs: Attrs,
+        outputs: Vec<(DType, Shape)>,
+    ) -> Result<Vec<TensorRef>> {
+        self.push(op, Op::Named(op), inputs, attrs, outputs)
+    }
+
+    fn push(
+        &self,
+        name: &str,
+        op: Op,
+        inputs: &[&TensorRef],
+        attrs: Attrs,
+        outputs: Vec<(DType, Shape)>,
+    ) -> Result<Vec<TensorRef>> {
+        let inputs = inputs.iter().map(|input| self.here(input)).collect::<Result<Vec<_>>>()?;
+        let mut inner = self.inner.borrow_mut();
+        let name = inner.free_name(name);
+        let node = inner.nodes.len();
+        if node >= MAX_NODES {
+            refuse!("the model needs more than {MAX_NODES} operations");
+        }
+        let made = outputs.iter().enumerate();
+        let made = made.map(|(output, (dtype, shape))| TensorRef {
+            graph: self.number,
+            node,
+            output,
+            dtype: *dtype,
+            shape: shape.clone(),
+        });
+        let made = made.collect();
+        inner.nodes.push(Node { name, op, inputs, control: Vec::new(), attrs, outputs });
+        Ok(made)
+    }
+
+    /// Makes the node of a tensor run after other nodes of this graph.
+    pub(crate) fn run_after(&self, tensor: &TensorRef, before: &[usize]) {
+        if let Some(node) = self.inner.borrow_mut().nodes.get_mut(tensor.node) {
+            node.control.extend(before.iter().filter(|before| **before < tensor.node));
+        }
+    }
+
+    /// Puts the nodes that `build` adds under a name, such as that of a layer.
+    pub(crate) fn scoped<T>(&self, name: &str, build: impl FnOnce() -> T) -> T {
+        self.inner.borrow_mut().scopes.push(valid_name(name));
+        let result = build();
+        self.inner.borrow_mut().scopes.pop();
+        result
+    }
+
+    /// The handle of a variable or table.
+    pub(crate) fn handle(&self, resource: Resource) -> Result<TensorRef> {
+        if let Some(handle) = self.inner.borrow().handles.get(&resource) {
+            return Ok(handle.clone());
+        }
+        let outputs = vec![(DType::Resource, Shape::scalar())];
+        let handle = self.push("handle", Op::Handle(resource), &[], Vec::new(), outputs)?.remove(0);
+        self.inner.borrow_mut().handles.insert(resource, handle.clone());
+        Ok(handle)
+    }
+
+    /// The value of a variable at the beginning of the function.
+    pub(crate) fn read(&self, variable: Resource) -> Result<TensorRef> {
+        if let Some(value) = self.inner.borrow().reads.get(&variable) {
+            return Ok(value.clone());
+        }
+        let value = self.read_again(variable)?;
+        self.inner.borrow_mut().reads.insert(variable, value.clone());
+        Ok(value)
+    }
+
+    /// The value of a variable, read by a node of its own.
+    pub(crate) fn read_again(&self, variable: Resource) -> Result<TensorRef> {
+        let Resource::Variable(index) = variable else { refuse!("a table has no value") };
+        let (dtype, shape) = {
+            let variables = self.program.variables.borrow();
+            (variables[index].dtype, Shape::of_sizes(&variables[index].shape))
+        };
+        let handle = self.handle(variable)?;
+        self.add("ReadVariableOp", &[&handle], vec![("dtype", dtype.into())], dtype, shape)
+    }
+}
+
+impl Inner {
+    /// A free name under the current scope. Names differ in more than case, which the function library ignores in
+    /// places.
+    fn free_name(&mut self, name: &str) -> String {
+        let mut wanted = self.scopes.join("/");
+        if !wanted.is_empty() {
+            wanted.push('/');
+        }
+        wanted.push_str(&valid_name(name));
+        loop {
+            let count = self.names.entry(wanted.to_ascii_lowercase()).or_default();
+            *count += 1;
+            if *count == 1 {
+                return wanted;
+            }
+            wanted = format!("{wanted}_{}", *count - 1);
+        }
+    }
+}
+
+/// A name with the characters that TensorFlow allows in names of nodes.
+fn valid_name(name: &str) -> String {
+    let allowed = |it: char| it.is_ascii_alphanumeric() || "_.-".contains(it);
+    let mut valid: String = name.chars().map(|it| if allowed(it) { it } else { '_' }).collect();
+    if !valid.starts_with(|it: char| it.is_ascii_alphanumeric()) {
+        valid.insert(0, 'n');
+    }
+    valid
+}
