@@ -28,7 +28,7 @@ impl Graph {
             let index = inner.arguments.len();
             inner.nodes[handle.node].op = Op::Argument(index);
             inner.arguments.push(handle.clone());
-            inner.passed.push((index, resource));
+            inner.passed.push((handle.node, resource));
         }
     }
 
@@ -40,12 +40,10 @@ impl Graph {
         };
         (first..arguments)
             .map(|index| {
-                let handle: Option<Resource> =
-                    handles.iter().find(|(at, _)| *at == index).map(|(_, resource)| *resource);
-                if let Some(resource) = handle {
-                    return caller.handle(resource);
-                }
                 let argument = self.inner.borrow().arguments[index].clone();
+                if let Some((_, resource)) = handles.iter().find(|(node, _)| *node == argument.node) {
+                    return caller.handle(*resource);
+                }
                 match captures.iter().find(|(_, here)| here.is(&argument)) {
                     Some((outer, _)) => caller.here(outer),
                     None => refuse!("an inner function has an argument that nothing passes"),

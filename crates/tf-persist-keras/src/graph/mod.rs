@@ -4,6 +4,7 @@
 //! layer knows the static shapes of what it computes. A tensor of an outer graph may be used in an inner one, such as
 //! the body of a loop: it becomes an argument of the inner function.
 
+mod assign;
 pub(crate) mod attr;
 mod capture;
 mod control;
@@ -24,6 +25,7 @@ pub(crate) use program::{Function, Program, Resource, Signature, Table, Variable
 pub(crate) use shape::{Dim, Shape, axis_index};
 
 use crate::reason::{Result, refuse};
+use assign::Uses;
 
 /// The most nodes of one graph: as many as would fill protobuf's limit of 2 GiB.
 const MAX_NODES: usize = 1 << 24;
@@ -116,8 +118,9 @@ struct Inner {
     /// The tensors of outer graphs that it uses, each with the argument that it is here.
     captures: Vec<(TensorRef, TensorRef)>,
     handles: HashMap<Resource, TensorRef>,
-    /// The arguments that are handles, by index.
+    /// The nodes of the arguments that are handles.
     passed: Vec<(usize, Resource)>,
+    uses: HashMap<Resource, Uses>,
     /// The values of variables, as read at the beginning.
     reads: HashMap<Resource, TensorRef>,
     scopes: Vec<String>,
@@ -163,6 +166,11 @@ impl Graph {
         let mut resources: Vec<_> = self.inner.borrow().handles.keys().copied().collect();
         resources.sort_unstable();
         resources
+    }
+
+    /// The variables and tables that a caller passes, with the nodes of the arguments.
+    pub(crate) fn passed_resources(&self) -> Vec<(usize, Resource)> {
+        self.inner.borrow().passed.clone()
     }
 
     /// Adds a node with one output.
@@ -212,7 +220,10 @@ impl Graph {
             shape: shape.clone(),
         });
         let made = made.collect();
-        inner.nodes.push(Node { name, op, inputs, control: Vec::new(), attrs, outputs });
+        let new = Node { name, op, inputs, control: Vec::new(), attrs, outputs };
+        let has_effects = self.program.has_effects(&new);
+        inner.nodes.push(new);
+        inner.order(node, has_effects);
         Ok(made)
     }
 
@@ -248,11 +259,13 @@ impl Graph {
             return Ok(value.clone());
         }
         let value = self.read_again(variable)?;
-        self.inner.borrow_mut().reads.insert(variable, value.clone());
+        let mut inner = self.inner.borrow_mut();
+        inner.read_first(value.node, variable);
+        inner.reads.insert(variable, value.clone());
         Ok(value)
     }
 
-    /// The value of a variable, read by a node of its own.
+    /// The value of a variable after the assignments so far, read by a node of its own.
     pub(crate) fn read_again(&self, variable: Resource) -> Result<TensorRef> {
         let Resource::Variable(index) = variable else { refuse!("a table has no value") };
         let (dtype, shape) = {

@@ -1,6 +1,7 @@
 //! What the functions of a model share: variables, tables and a library of functions.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use tf_persist_savedmodel::{DType, Tensor};
@@ -66,6 +67,8 @@ pub(crate) struct Program {
     pub(crate) tables: RefCell<Vec<Table>>,
     /// The functions that nodes call, each before its callers.
     pub(crate) library: RefCell<Vec<Function>>,
+    /// The functions of the library that assign to variables or have other effects.
+    pub(super) with_effects: RefCell<HashSet<String>>,
     graphs: Cell<u32>,
 }
 
@@ -97,6 +100,9 @@ impl Program {
     pub(crate) fn add_function(&self, wanted: &str, graph: Graph, outputs: Vec<TensorRef>) -> String {
         let mut library = self.library.borrow_mut();
         let name = format!("{wanted}_{}", library.len());
+        if graph.with_nodes(|nodes| nodes.iter().any(|node| self.has_effects(node))) {
+            self.with_effects.borrow_mut().insert(name.clone());
+        }
         library.push(Function { name: name.clone(), graph, outputs });
         name
     }

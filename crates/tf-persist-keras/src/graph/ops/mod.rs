@@ -6,3 +6,4 @@ mod elementwise;
 mod nn;
 mod reduce;
 mod slice;
+mod table;
