@@ -1,5 +1,10 @@
 //! Keras files without Keras and without TensorFlow.
 
 mod archive;
+mod config;
 mod graph;
+mod layers;
+mod model;
+mod operations;
+mod parse;
 mod reason;

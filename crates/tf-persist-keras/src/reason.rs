@@ -13,6 +13,15 @@ impl Reason {
     pub(crate) fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
     }
+
+    /// Of an error whose reason is known already.
+    pub(crate) fn reported() -> Self {
+        Self(String::new())
+    }
+
+    pub(crate) fn is_reported(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl fmt::Display for Reason {

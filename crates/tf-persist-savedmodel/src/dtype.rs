@@ -110,6 +110,12 @@ const LATER: [(i32, &str, &str, usize); 10] = [
 const REF_OFFSET: i32 = 100;
 
 impl DType {
+    /// Whether it is a float of 16 bits or more.
+    #[must_use]
+    pub fn is_floating(self) -> bool {
+        matches!(self, Self::Float16 | Self::BFloat16 | Self::Float32 | Self::Float64)
+    }
+
     /// The type with a number of TensorFlow's `DataType` enum. For reference types (101 and up, of TensorFlow 1's
     /// variables) it is their value type.
     #[must_use]

@@ -1,0 +1,198 @@
+//! What a layer has at hand while it adds its nodes to a graph.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use tf_persist_savedmodel::DType;
+
+use super::NamedLayer;
+use crate::config::{Dialect, Policy};
+use crate::graph::{Graph, Resource, Table, TensorRef, Variable};
+use crate::reason::{Result, refuse};
+
+/// Where the layer stands in the model, which tells the names of its variables and where a file has them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Place {
+    /// The folders in a `.keras` file, each with the names that it may have.
+    pub(crate) folders: Vec<Vec<String>>,
+    /// The names of the layers from the outermost to this one. The first has a group in an `.h5` file.
+    pub(crate) layers: Vec<String>,
+}
+
+/// A variable of a layer.
+#[derive(Debug, Clone)]
+pub(crate) struct Weight {
+    pub(crate) resource: Resource,
+    pub(crate) place: Place,
+    /// The number among the variables of its layer, by which a `.keras` file has it.
+    pub(crate) index: usize,
+    /// Such as `kernel`.
+    pub(crate) name: String,
+    pub(crate) dtype: DType,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) trainable: bool,
+}
+
+/// What all layers of a model share while it is built.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// In the order of their first use.
+    pub(crate) weights: RefCell<Vec<Weight>>,
+    by_path: RefCell<HashMap<String, usize>>,
+    tables: RefCell<HashMap<String, Resource>>,
+    /// The text files of vocabularies, by their paths in the `.keras` file.
+    pub(crate) vocabularies: HashMap<String, Vec<u8>>,
+    /// The new values of variables that a training step computes besides the optimizer's.
+    pub(crate) updates: RefCell<Vec<(Resource, TensorRef)>>,
+}
+
+/// The graph, the place, the dtypes of the layer that is being called.
+#[derive(Debug, Clone)]
+pub(crate) struct Context<'a> {
+    pub(crate) g: &'a Graph,
+    pub(crate) dialect: Dialect,
+    pub(crate) shared: &'a Shared,
+    pub(crate) place: Rc<Place>,
+    pub(crate) policy: Policy,
+    /// Whether the layer and all around it are trainable.
+    pub(crate) trainable: bool,
+    /// Whether the graph is that of a training step.
+    pub(crate) training: bool,
+    /// The number of variables declared so far.
+    declared: Rc<Cell<usize>>,
+}
+
+impl<'a> Context<'a> {
+    /// At the root of a model.
+    pub(crate) fn new(g: &'a Graph, dialect: Dialect, shared: &'a Shared) -> Self {
+        Self {
+            g,
+            dialect,
+            shared,
+            place: Rc::default(),
+            policy: Policy::default(),
+            trainable: true,
+            training: false,
+            declared: Rc::default(),
+        }
+    }
+
+    pub(crate) fn is_keras2(&self) -> bool {
+        self.dialect == Dialect::Keras2
+    }
+
+    /// The context of a call of a layer that stands here.
+    #[must_use]
+    pub(crate) fn of_layer(&self, layer: &NamedLayer) -> Self {
+        Self {
+            policy: layer.policy.clone(),
+            trainable: self.trainable && layer.trainable,
+            declared: Rc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// The context of a part with its own variables: `folders` are the names that its folder may have in a `.keras`
+    /// file, and `name` that of the layer.
+    #[must_use]
+    pub(crate) fn child(&self, folders: &[&str], name: &str) -> Self {
+        self.nested(&[folders], name)
+    }
+
+    /// The context of a part that lies several folders deeper.
+    #[must_use]
+    pub(crate) fn nested(&self, folders: &[&[&str]], name: &str) -> Self {
+        let mut place = (*self.place).clone();
+        place.folders.extend(folders.iter().map(|names| names.iter().map(|name| (*name).to_owned()).collect()));
+        place.layers.push(name.to_owned());
+        Self { place: Rc::new(place), declared: Rc::default(), ..self.clone() }
+    }
+
+    /// The same in another graph, such as the body of a loop.
+    #[must_use]
+    pub(crate) fn in_graph<'b>(&self, g: &'b Graph) -> Context<'b>
+    where
+        'a: 'b,
+    {
+        Context { g, ..self.clone() }
+    }
+
+    /// The next variable of the layer, in Keras's order, trainable and of the layer's dtype: its value, cast to the
+    /// dtype in which the layer computes.
+    pub(crate) fn weight(&self, name: &str, shape: &[u64]) -> Result<TensorRef> {
+        let resource = self.declare(name, shape, self.policy.variable, true)?;
+        self.g.cast(&self.g.read(resource)?, self.policy.compute)
+    }
+
+    /// The next variable of the layer, one that training does not change, as it is.
+    pub(crate) fn state(&self, name: &str, shape: &[u64], dtype: DType) -> Result<TensorRef> {
+        let resource = self.declare(name, shape, dtype, false)?;
+        self.g.read(resource)
+    }
+
+    /// Declares the next variable of the layer.
+    pub(crate) fn declare(&self, name: &str, shape: &[u64], dtype: DType, trainable: bool) -> Result<Resource> {
+        let index = self.declared.get();
+        self.declared.set(index + 1);
+        let shape = sizes(name, shape)?;
+        let path = format!("{}/{index}", self.path());
+        if let Some(known) = self.shared.by_path.borrow().get(&path) {
+            let weight = &self.shared.weights.borrow()[*known];
+            if (&weight.shape, weight.dtype) != (&shape, dtype) {
+                refuse!("its calls need `{name}` of shapes {:?} and {shape:?}", weight.shape);
+            }
+            return Ok(weight.resource);
+        }
+        let trainable = trainable && self.trainable;
+        let wanted = ["weights"].into_iter().chain(self.place.layers.iter().map(String::as_str)).chain([name]);
+        let full_name = self.free_name(&wanted.collect::<Vec<_>>().join("/"));
+        let variable = Variable { name: full_name, dtype, shape: shape.clone(), trainable };
+        let resource = self.g.program.add_variable(variable);
+        let place = (*self.place).clone();
+        let weight = Weight { resource, place, index, name: name.to_owned(), dtype, shape, trainable };
+        let mut weights = self.shared.weights.borrow_mut();
+        self.shared.by_path.borrow_mut().insert(path, weights.len());
+        weights.push(weight);
+        Ok(resource)
+    }
+
+    /// A table of the layer, made once.
+    pub(crate) fn table(&self, make: impl FnOnce(String) -> Result<Table>) -> Result<Resource> {
+        let path = self.path();
+        if let Some(table) = self.shared.tables.borrow().get(&path) {
+            return Ok(*table);
+        }
+        let table = make(format!("tables/{}", self.place.layers.join("/")))?;
+        let table = self.g.program.add_table(table);
+        self.shared.tables.borrow_mut().insert(path, table);
+        Ok(table)
+    }
+
+    /// The folder of the layer in a `.keras` file, by the first of its possible names.
+    pub(crate) fn path(&self) -> String {
+        self.place.folders.iter().filter_map(|names| names.first()).cloned().collect::<Vec<_>>().join("/")
+    }
+
+    /// A name that no variable has.
+    fn free_name(&self, wanted: &str) -> String {
+        let variables = self.g.program.variables.borrow();
+        let taken = |name: &str| variables.iter().any(|variable| variable.name == name);
+        let mut name = wanted.to_owned();
+        let mut number = 1;
+        while taken(&name) {
+            name = format!("{wanted}_{number}");
+            number += 1;
+        }
+        name
+    }
+}
+
+/// A shape as sizes in memory.
+fn sizes(name: &str, shape: &[u64]) -> Result<Vec<usize>> {
+    let sizes: Option<Vec<usize>> = shape.iter().map(|size| usize::try_from(*size).ok()).collect();
+    match sizes.filter(|sizes| tf_persist_savedmodel::element_count(sizes).is_ok()) {
+        Some(sizes) => Ok(sizes),
+        None => refuse!("`{name}` of shape {shape:?} is too large"),
+    }
+}

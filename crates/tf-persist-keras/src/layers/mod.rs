@@ -1,0 +1,137 @@
+//! The layers of Keras, a file for each family.
+//!
+//! A layer is a struct made from its config. [`Layer::call`] adds the nodes that compute what the Keras computes that
+//! wrote the file, in the same order, and declares the variables on the way: their shapes follow from its inputs.
+
+mod activation;
+pub(crate) mod argument;
+pub(crate) mod context;
+mod core;
+
+use std::fmt;
+
+use serde_json::Value;
+
+pub(crate) use activation::Activation;
+pub(crate) use argument::{Argument, Arguments, Masked};
+pub(crate) use context::{Context, Place, Shared, Weight};
+
+use crate::config::{Config, Policy};
+use crate::model::{self, InputSpec, Model};
+use crate::parse::Parser;
+use crate::reason::{Result, refuse};
+
+/// How a layer passes masks on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MaskRule {
+    /// The results have no masks.
+    Drop,
+    /// The results have the mask of the first input.
+    Pass,
+    /// [`Layer::call`] gives its results their masks.
+    Own,
+}
+
+/// What a layer computes.
+pub(crate) trait Layer: fmt::Debug {
+    /// Adds the nodes of a call.
+    fn call(&self, cx: &Context<'_>, arguments: &mut Arguments) -> Result<Argument>;
+
+    fn mask_rule(&self) -> MaskRule {
+        MaskRule::Drop
+    }
+
+    /// Whether floating inputs are cast to the dtype in which the layer computes.
+    fn casts_inputs(&self) -> bool {
+        true
+    }
+
+    /// Whether `training=True` in a call changes nothing.
+    fn ignores_training(&self) -> bool {
+        true
+    }
+
+    /// What the input takes that this layer stands for, if it does.
+    fn input(&self) -> Option<&InputSpec> {
+        None
+    }
+
+    /// The model that it is, if it is one.
+    fn as_model(&self) -> Option<&dyn Model> {
+        None
+    }
+}
+
+/// A layer of a model, with what every layer has.
+#[derive(Debug)]
+pub(crate) struct NamedLayer {
+    pub(crate) name: String,
+    pub(crate) class: String,
+    pub(crate) trainable: bool,
+    pub(crate) policy: Policy,
+    /// Whether it is a node of `keras.ops`, which has no folder in a `.keras` file.
+    pub(crate) is_operation: bool,
+    pub(crate) layer: Box<dyn Layer>,
+}
+
+impl NamedLayer {
+    /// Calls the layer with its own context: inputs are cast, masks passed on.
+    pub(crate) fn call(&self, cx: &Context<'_>, mut arguments: Arguments) -> Result<Argument> {
+        let cx = &cx.of_layer(self);
+        if let Some(Argument::Plain(Value::Bool(true))) = arguments.take_keyword("training")
+            && !self.layer.ignores_training()
+        {
+            refuse!("it is called with training=True, so that it would not be the same as at inference");
+        }
+        if !self.is_operation {
+            attach_mask(&mut arguments);
+            if self.layer.casts_inputs() && cx.policy.compute.is_floating() {
+                arguments = arguments.map(&mut |input: &Masked| {
+                    let dtype = if input.dtype.is_floating() { cx.policy.compute } else { input.dtype };
+                    Ok(Masked { tensor: cx.g.cast(input, dtype)?, mask: input.mask.clone() })
+                })?;
+            }
+        }
+        let mask = arguments.tensors().first().and_then(|input| input.mask.clone());
+        let result = self.layer.call(cx, &mut arguments)?;
+        arguments.finish()?;
+        result.map(&mut |tensor: &Masked| {
+            let mask = match self.layer.mask_rule() {
+                MaskRule::Drop => None,
+                MaskRule::Pass => tensor.mask.clone().or_else(|| mask.clone()),
+                MaskRule::Own => tensor.mask.clone(),
+            };
+            Ok(Masked { tensor: tensor.tensor.clone(), mask })
+        })
+    }
+}
+
+/// Gives the first argument's tensors the masks of the argument `mask`.
+fn attach_mask(arguments: &mut Arguments) {
+    let Some(mask) = arguments.take_keyword("mask") else { return };
+    let masks: Vec<_> = match &mask {
+        Argument::List(items) => items.iter().map(|item| item.tensor().ok().cloned()).collect(),
+        one => vec![one.tensor().ok().cloned()],
+    };
+    let Some(first) = arguments.positional.first_mut().and_then(Option::as_mut) else { return };
+    let mut masks = masks.into_iter();
+    let attached = first.map(&mut |input: &Masked| {
+        let mask = masks.next().flatten().map(|mask| mask.tensor).or_else(|| input.mask.clone());
+        Ok(Masked { tensor: input.tensor.clone(), mask })
+    });
+    if let Ok(attached) = attached {
+        *first = attached;
+    }
+}
+
+/// Makes the layer of a class from its config. `None` if the class is unknown.
+pub(crate) fn build(class: &str, config: &Config<'_>, parser: &mut Parser<'_>) -> Option<Result<Box<dyn Layer>>> {
+    model::build(class, config, parser).or_else(|| core::build(class, config, parser))
+}
+
+/// The layer in a box, once all keys of its config are read.
+pub(crate) fn finished<L: Layer + 'static>(layer: Result<L>, config: &Config<'_>) -> Result<Box<dyn Layer>> {
+    let layer = layer?;
+    config.finish()?;
+    Ok(Box::new(layer))
+}

@@ -1,0 +1,126 @@
+//! Reads the configuration of a model, in the dialect of the Keras that wrote it.
+
+mod argument;
+mod nodes;
+
+use serde_json::{Map, Value};
+
+pub(crate) use nodes::{Histories, Origin, histories, inbound};
+
+use crate::config::{Config, Dialect, Policy, shown};
+use crate::layers::{self, NamedLayer};
+use crate::operations;
+use crate::reason::{Reason, Result, refuse};
+
+/// The number of models and wrappers inside each other. Real models have fewer than ten.
+const MAX_DEPTH: usize = 40;
+
+/// The number of findings that are reported.
+const MAX_FINDINGS: usize = 100;
+
+/// Reads layers, and collects what is wrong with them.
+#[derive(Debug)]
+pub(crate) struct Parser<'a> {
+    pub(crate) dialect: Dialect,
+    /// The names of the layers around the one that is being read.
+    around: Vec<String>,
+    findings: Vec<Finding>,
+    _model: std::marker::PhantomData<&'a Value>,
+}
+
+/// What is wrong with a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Finding {
+    /// The names of the layers around it, and its own.
+    pub(crate) layer: Vec<String>,
+    pub(crate) class: String,
+    pub(crate) reason: String,
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = tf_persist_savedmodel::printable(&self.layer.join("/")).to_string();
+        write!(f, "layer `{name}` ({}): {}", self.class, self.reason)
+    }
+}
+
+impl Parser<'_> {
+    pub(crate) fn new(dialect: Dialect) -> Self {
+        Self { dialect, around: Vec::new(), findings: Vec::new(), _model: std::marker::PhantomData }
+    }
+
+    /// What was wrong.
+    pub(crate) fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// Reads a layer: an object with `class_name` and `config`. The reason of an error is among the findings, unless it
+    /// has none.
+    pub(crate) fn layer(&mut self, entry: &Value) -> Result<NamedLayer> {
+        let (class, config) = class_and_config(entry)?;
+        let empty = Value::Null;
+        let name = config.get("name").or_else(|| entry.get("name")).unwrap_or(&empty).as_str();
+        let name = name.unwrap_or(class).to_owned();
+        if self.around.len() >= MAX_DEPTH {
+            refuse!("its layers are nested more than {MAX_DEPTH} deep");
+        }
+        self.around.push(name);
+        let layer = self.named_layer(entry, class, config);
+        let name = self.around.clone();
+        self.around.pop();
+        layer.map_err(|reason| {
+            if !reason.is_reported() && self.findings.len() < MAX_FINDINGS {
+                self.findings.push(Finding { layer: name, class: shown_class(class), reason: reason.to_string() });
+            }
+            Reason::reported()
+        })
+    }
+
+    fn named_layer(&mut self, entry: &Value, class: &str, config: &Map<String, Value>) -> Result<NamedLayer> {
+        let name = self.around.last().cloned().unwrap_or_default();
+        let module = entry.get("module").and_then(Value::as_str);
+        let is_operation = self.dialect == Dialect::Keras3 && is_operation(class, module, config);
+        let reader = Config::new(config, self.dialect);
+        let policy = Policy::parse(config.get("dtype"))?;
+        let custom = entry.get("registered_name").and_then(Value::as_str).filter(|name| name.contains('>'));
+        let layer = match custom {
+            Some(_) => None,
+            None if is_operation => operations::build(class, module, &reader),
+            None => layers::build(class, &reader, self),
+        };
+        match layer {
+            Some(layer) => Ok(NamedLayer {
+                name,
+                class: class.to_owned(),
+                trainable: config.get("trainable").and_then(Value::as_bool).unwrap_or(true),
+                policy,
+                is_operation,
+                layer: layer?,
+            }),
+            None if is_operation => refuse!("this operation of `keras.ops` is not supported"),
+            None => refuse!("this class is unknown: it is a custom layer, or of another library"),
+        }
+    }
+}
+
+/// Whether an entry is a node of `keras.ops`. An `.h5` file has no modules, and ops have no `trainable`.
+fn is_operation(class: &str, module: Option<&str>, config: &Map<String, Value>) -> bool {
+    match module {
+        Some(module) => module.starts_with("keras.src.ops") || module.starts_with("keras.ops"),
+        None => class != "InputLayer" && !config.contains_key("trainable") && !config.contains_key("layers"),
+    }
+}
+
+/// The class and the config of an entry.
+pub(crate) fn class_and_config(entry: &Value) -> Result<(&str, &Map<String, Value>)> {
+    let class = entry.get("class_name").and_then(Value::as_str);
+    match (class, entry.get("config")) {
+        (Some(class), Some(Value::Object(config))) => Ok((class, config)),
+        _ => refuse!("{} is not a layer: it needs `class_name` and `config`", shown(entry)),
+    }
+}
+
+/// A class for a message.
+fn shown_class(class: &str) -> String {
+    tf_persist_savedmodel::printable(class).to_string().chars().take(80).collect()
+}
