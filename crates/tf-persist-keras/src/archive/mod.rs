@@ -1,1 +1,13 @@
+//! The containers of Keras files: zip archives, and HDF5 files with weights.
 
+// The readers and writers come before the code that uses them.
+#![allow(dead_code)]
+
+mod attribute;
+mod file;
+pub(crate) mod hdf5;
+pub(crate) mod zip;
+pub(crate) mod zip_writer;
+
+pub(crate) use attribute::Attribute;
+pub(crate) use file::read_file;
