@@ -8,3 +8,5 @@ mod model;
 mod operations;
 mod parse;
 mod reason;
+mod source;
+mod weights;

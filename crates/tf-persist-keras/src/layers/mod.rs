@@ -33,7 +33,7 @@ pub(crate) enum MaskRule {
 }
 
 /// What a layer computes.
-pub(crate) trait Layer: fmt::Debug {
+pub(crate) trait Layer: fmt::Debug + Send + Sync {
     /// Adds the nodes of a call.
     fn call(&self, cx: &Context<'_>, arguments: &mut Arguments) -> Result<Argument>;
 

@@ -1,0 +1,182 @@
+//! A Keras file, opened: its configuration, and where its weights are.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+use tf_persist_proto::bytes::Bytes;
+use tf_persist_savedmodel::{Error, Hint};
+
+use crate::archive::hdf5::{Group, Hdf5};
+use crate::archive::read_file;
+use crate::archive::zip::KerasZip;
+use crate::config::Dialect;
+
+type Result<T> = tf_persist_savedmodel::Result<T>;
+
+/// How a file holds the weights.
+#[derive(Debug, Clone)]
+pub(crate) enum WeightLayout {
+    /// In folders named after classes, as `.keras` and `.weights.h5` files of Keras 3 have them.
+    Folders(Group),
+    /// In a group for each layer, as `.h5` files have them.
+    Layers(Group),
+}
+
+/// An open Keras file.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    pub(crate) dialect: Dialect,
+    /// The version of Keras that wrote it, if the file tells.
+    pub(crate) keras_version: Option<String>,
+    /// The model: an object with `class_name` and `config`.
+    pub(crate) model: Value,
+    /// How it was compiled, if it was.
+    pub(crate) compile_config: Option<Value>,
+    /// `metadata.json` of a `.keras` file.
+    pub(crate) metadata: Option<Value>,
+    pub(crate) weights: WeightLayout,
+    /// The archive of a `.keras` file.
+    pub(crate) archive: Option<KerasZip>,
+}
+
+/// Whether a path names a Keras file, by its extension.
+pub(crate) fn is_keras_path(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+    matches!(extension.as_deref(), Some("keras" | "h5" | "hdf5")) || path.to_string_lossy().ends_with(".weights.json")
+}
+
+impl Source {
+    /// Opens a file. `architecture` is the JSON of the model where the file has only weights.
+    pub(crate) fn open(path: &Path, architecture: Option<&Path>) -> Result<Self> {
+        let bytes = read_file(path)?;
+        if bytes.starts_with(b"\x89HDF\r\n\x1a\n") {
+            return Self::hdf5(path, bytes, architecture);
+        }
+        if bytes.starts_with(b"PK") {
+            return Self::archive(path, bytes);
+        }
+        Err(Error::Unsupported {
+            path: path.to_path_buf(),
+            reason: "it is neither a zip archive (`.keras`) nor an HDF5 file (`.h5`)".into(),
+            hint: Some(Hint::new("save the model with `model.save(\"model.keras\")`")),
+        })
+    }
+
+    fn archive(path: &Path, bytes: Bytes) -> Result<Self> {
+        let archive = KerasZip::from_bytes(bytes, path)?;
+        if !archive.contains("config.json") {
+            return Err(Error::Unsupported {
+                path: path.to_path_buf(),
+                reason: "it is a zip archive without `config.json`, so no Keras file".into(),
+                hint: None,
+            });
+        }
+        let model = json(path, "config.json", &archive.read("config.json")?)?;
+        let metadata = match archive.contains("metadata.json") {
+            true => Some(json(path, "metadata.json", &archive.read("metadata.json")?)?),
+            false => None,
+        };
+        if !archive.contains("model.weights.h5") {
+            return Err(Error::Unsupported {
+                path: path.to_path_buf(),
+                reason: "it has no `model.weights.h5`".into(),
+                hint: Some(Hint::new("save the model again with its weights in HDF5, as Keras does by default")),
+            });
+        }
+        let weights = Hdf5::open(archive.read("model.weights.h5")?, path)?;
+        let version = metadata.as_ref().and_then(|metadata| metadata.get("keras_version")?.as_str()).map(str::to_owned);
+        Ok(Self {
+            path: path.to_path_buf(),
+            dialect: dialect(path, version.as_deref(), &model)?,
+            keras_version: version,
+            compile_config: present(model.get("compile_config")),
+            model,
+            metadata,
+            weights: WeightLayout::Folders(weights.root()?),
+            archive: Some(archive),
+        })
+    }
+
+    fn hdf5(path: &Path, bytes: Bytes, architecture: Option<&Path>) -> Result<Self> {
+        let root = Hdf5::open(bytes, path)?.root()?;
+        let text = |name: &str| -> Result<Option<String>> {
+            Ok(root.attribute(name)?.and_then(|attribute| attribute.text().map(str::to_owned)))
+        };
+        let config = match (text("model_config")?, architecture) {
+            (_, Some(architecture)) => json(architecture, "the model", &read_file(architecture)?)?,
+            (Some(config), None) => json(path, "model_config", config.as_bytes())?,
+            (None, None) => {
+                return Err(Error::Unsupported {
+                    path: path.to_path_buf(),
+                    reason: "it has weights and no model".into(),
+                    hint: Some(Hint::new("give the JSON of the model (`model.to_json()`)").set("architecture")),
+                });
+            }
+        };
+        let in_config = config.get("keras_version").and_then(Value::as_str).map(str::to_owned);
+        let version = text("keras_version")?.or(in_config);
+        let weights = match root.group("model_weights")? {
+            Some(group) => WeightLayout::Layers(group),
+            None if root.attribute("layer_names")?.is_some() || root.attribute("layer_names0")?.is_some() => {
+                WeightLayout::Layers(root.clone())
+            }
+            None => WeightLayout::Folders(root.clone()),
+        };
+        let compile_config = match text("training_config")? {
+            Some(config) => Some(json(path, "training_config", config.as_bytes())?),
+            None => None,
+        };
+        Ok(Self {
+            path: path.to_path_buf(),
+            dialect: dialect(path, version.as_deref(), &config)?,
+            keras_version: version,
+            model: config,
+            compile_config: present(compile_config.as_ref()),
+            metadata: None,
+            weights,
+            archive: None,
+        })
+    }
+}
+
+fn json(path: &Path, name: &str, bytes: &[u8]) -> Result<Value> {
+    serde_json::from_slice(bytes).map_err(|error| Error::flawed(path, format!("`{name}` is not JSON: {error}")))
+}
+
+/// The value, if it is not null or empty.
+fn present(value: Option<&Value>) -> Option<Value> {
+    let is_empty = |value: &Value| value.is_null() || value.as_object().is_some_and(Map::is_empty);
+    value.filter(|value| !is_empty(value)).cloned()
+}
+
+/// The dialect, by the version that the file gives, else by the form of its config.
+fn dialect(path: &Path, version: Option<&str>, model: &Value) -> Result<Dialect> {
+    let major = version.and_then(|version| version.split('.').next());
+    match major {
+        Some("3") => Ok(Dialect::Keras3),
+        Some("2") => Ok(Dialect::Keras2),
+        None if model
+            .get("module")
+            .and_then(Value::as_str)
+            .is_some_and(|module| module.starts_with("keras.src.models")) =>
+        {
+            Ok(Dialect::Keras3)
+        }
+        None if model.to_string().contains("\"batch_shape\"") => Ok(Dialect::Keras3),
+        None if model.to_string().contains("\"output_dim\"") && !model.to_string().contains("\"units\"") => {
+            Err(too_old(path, "1"))
+        }
+        None => Ok(Dialect::Keras2),
+        Some(_) => Err(too_old(path, version.unwrap_or_default())),
+    }
+}
+
+fn too_old(path: &Path, version: &str) -> Error {
+    let version = tf_persist_savedmodel::printable(version);
+    Error::Unsupported {
+        path: path.to_path_buf(),
+        reason: format!("it was written by Keras {version}, and Keras 2 and 3 are read"),
+        hint: Some(Hint::new("load it with a Keras that reads it, and save it again")),
+    }
+}
