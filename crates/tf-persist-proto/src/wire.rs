@@ -115,6 +115,22 @@ impl<'a> Reader<'a> {
     #[expect(clippy::should_implement_trait, reason = "an iterator would go on after an error")]
     #[inline]
     pub fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, WireError> {
+        // Nearly every field of a graph has a tag of one byte and a number or length of one byte.
+        if let Some([tag @ 8..0x80, number @ ..0x80, rest @ ..]) = self.bytes.get(self.position..) {
+            let value = match tag & 7 {
+                0 => Some((Value::Varint(u64::from(*number)), 0)),
+                2 => rest.get(..usize::from(*number)).map(|bytes| (Value::Bytes(bytes), bytes.len())),
+                _ => None,
+            };
+            if let Some((value, length)) = value {
+                self.position += 2 + length;
+                return Ok(Some((u32::from(tag >> 3), value)));
+            }
+        }
+        self.next_of_any_length()
+    }
+
+    fn next_of_any_length(&mut self) -> Result<Option<(u32, Value<'a>)>, WireError> {
         let start = self.position;
         if start >= self.bytes.len() {
             return Ok(None);
@@ -233,6 +249,18 @@ mod tests {
         let expected =
             [(1, Value::Varint(150)), (2, Value::Bytes(b"hi")), (3, Value::Fixed32(1)), (4, Value::Fixed64(2))];
         assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn short_fields_are_read_like_any_other() {
+        for (first, second) in (0..=u8::MAX).flat_map(|first| (0..=u8::MAX).map(move |second| (first, second))) {
+            for length in [0, 1, 3, 127, 128] {
+                let bytes = [&[first, second][..], &vec![1; length]].concat();
+                let (mut reader, mut general) = (Reader::new(&bytes), Reader::new(&bytes));
+                assert_eq!(reader.next(), general.next_of_any_length(), "{first:#x} {second:#x}");
+                assert_eq!(reader.position(), general.position(), "{first:#x} {second:#x}");
+            }
+        }
     }
 
     #[test]
