@@ -56,7 +56,7 @@ pub(super) fn own(node: &NodeView<'_>, known: &Known<'_>) -> Hash {
     let mut parts =
         Parts::new("node").and(&known(node.op).unwrap_or_else(|| node.op.into())).and(node.device().as_bytes());
     // Sorted by name. A later entry replaces an earlier one.
-    let all: BTreeMap<&str, AttrView<'_>> = node.attrs().map(|attr| (attr.name, attr)).collect();
+    let all: BTreeMap<&str, AttrView<'_>> = node.attrs().map(|attr| (attr.name(), attr)).collect();
     for (name, attr) in &all {
         if *name != SHARED_NAME && !IGNORED.contains(name) {
             parts = parts.and(name.as_bytes()).and(&attribute(*attr, known));
@@ -95,7 +95,7 @@ fn attribute(attr: AttrView<'_>, known: &Known<'_>) -> Hash {
 
 /// The hash of a function with attributes. Opening the file limited the nesting depth.
 fn function(function: NamedFunction<'_>, known: &Known<'_>) -> Hash {
-    let attrs = function.attrs().filter(|attr| !IGNORED.contains(&attr.name)).map(|attr| (attr.name, attr));
+    let attrs = function.attrs().filter(|attr| !IGNORED.contains(&attr.name())).map(|attr| (attr.name(), attr));
     let attrs: BTreeMap<&str, AttrView<'_>> = attrs.collect();
     let entry = |(name, attr): (&str, AttrView<'_>)| {
         Parts::new("entry").and(name.as_bytes()).and(&attribute(attr, known)).hash()

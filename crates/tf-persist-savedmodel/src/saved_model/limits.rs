@@ -160,8 +160,8 @@ fn cost(field: Option<Field>, value: Value<'_>, first: bool) -> Result<(u64, Opt
     // A vector doubles when it is full.
     let element = |size: u64| if first { FIRST_ELEMENTS * size + ALLOCATION } else { 2 * size };
     let length = value.bytes().map_or(0, <[u8]>::len) as u64;
-    let text = || match value.bytes().map(std::str::from_utf8) {
-        Some(Err(_)) => Err("a text that is not UTF-8"),
+    let text = || match value.bytes() {
+        Some(text) if !text.is_ascii() && std::str::from_utf8(text).is_err() => Err("a text that is not UTF-8"),
         _ => Ok(if length == 0 { 0 } else { length + ALLOCATION }),
     };
     Ok(match (field, value) {

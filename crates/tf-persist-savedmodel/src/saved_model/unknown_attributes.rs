@@ -47,9 +47,10 @@ impl SavedModel {
                 if unknown.len() >= TOLD {
                     return unknown;
                 }
-                let is_note = attr.name.starts_with('_');
-                if !is_note && is_unknown(node.op, attr.name) && seen.insert((node.op, attr.name)) {
-                    let [op, attribute, node] = [node.op, attr.name, node.name].map(str::to_owned);
+                let name = attr.name();
+                let is_note = name.starts_with('_');
+                if !is_note && is_unknown(node.op, name) && seen.insert((node.op, name)) {
+                    let [op, attribute, node] = [node.op, name, node.name].map(str::to_owned);
                     unknown.push(UnknownAttribute { op, attribute, node });
                 }
             }

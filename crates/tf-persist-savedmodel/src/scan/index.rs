@@ -56,17 +56,46 @@ impl<'a> FunctionRef<'a> {
     }
 }
 
+/// What the index needs to know of an op.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OpKind {
+    /// An op of TensorFlow that only computes.
+    Computes,
+    HasEffect,
+    /// An op that TensorFlow does not have: a function, or an op of a library.
+    Unknown,
+}
+
+/// What is collected while nodes are added.
+#[derive(Default)]
+struct Found<'a> {
+    function_refs: Vec<FunctionRef<'a>>,
+    /// The ops so far. A graph has thousands of nodes of a few ops, and a look-up in the catalogue takes longer.
+    ops: HashMap<&'a str, OpKind>,
+}
+
+impl<'a> Found<'a> {
+    fn op(&mut self, op: &'a str) -> OpKind {
+        *self.ops.entry(op).or_insert_with(|| match effect(op) {
+            Some(_) => OpKind::HasEffect,
+            None if is_known_op(op) => OpKind::Computes,
+            None => OpKind::Unknown,
+        })
+    }
+}
+
 impl<'a> Index<'a> {
     /// The graph of a serialized `MetaGraphDef`.
     pub(super) fn new(meta_graph: &'a [u8]) -> Self {
         let mut index = Self { bodies: vec![Body::default()], functions: HashMap::new() };
-        let mut function_refs = Vec::new();
+        let mut found = Found::default();
         let graph = GraphView::new(meta_graph);
-        graph.nodes().for_each(|node| index.bodies[TOP].add(node, TOP, &mut function_refs));
+        graph.nodes().for_each(|node| index.bodies[TOP].add(node, TOP, &mut found));
         for function in graph.functions() {
-            let body = Body::function(function, index.bodies.len(), &mut function_refs);
+            let body = Body::function(function, index.bodies.len(), &mut found);
             index.bodies.push(body);
         }
+        let mut function_refs = found.function_refs;
         let gradients: Vec<(&str, &str)> = graph.gradients().chain(graph.registered_gradients()).collect();
         for (number, body) in index.bodies.iter().enumerate().skip(1) {
             index.functions.entry(body.name).or_default().push(number);
@@ -137,22 +166,24 @@ impl<'a> Index<'a> {
 }
 
 impl<'a> Body<'a> {
-    fn function(function: FunctionView<'a>, index: usize, function_refs: &mut Vec<FunctionRef<'a>>) -> Self {
+    fn function(function: FunctionView<'a>, index: usize, found: &mut Found<'a>) -> Self {
         let mut body = Self { name: function.name, ..Self::default() };
-        for (arguments, names) in [
-            (function.inputs().collect::<Vec<_>>(), &mut body.arguments),
-            (function.outputs().collect::<Vec<_>>(), &mut body.outputs),
-        ] {
-            body.has_lists |= arguments.iter().any(ArgumentView::is_list);
-            names.extend(arguments.iter().map(|argument| argument.name));
-        }
+        let mut has_lists = false;
+        let mut name = |argument: ArgumentView<'a>| {
+            has_lists |= argument.is_list();
+            argument.name
+        };
+        body.arguments.extend(function.inputs().map(&mut name));
+        body.outputs.extend(function.outputs().map(&mut name));
+        body.has_lists = has_lists;
         body.returns.extend(function.returns());
-        function.nodes().for_each(|node| body.add(node, index, function_refs));
+        function.nodes().for_each(|node| body.add(node, index, found));
         for attr in function.attrs() {
-            let implements = attr.name == "api_implements";
-            let mut function_ref = |name| function_refs.push(FunctionRef { body: index, node: None, name, implements });
+            let implements = attr.is_named("api_implements");
+            let mut function_ref =
+                |name| found.function_refs.push(FunctionRef { body: index, node: None, name, implements });
             // The functions of its gradient, or what it implements.
-            if ["api_implements", "forward_function_name", "backward_function_name"].contains(&attr.name) {
+            if implements || attr.is_named("forward_function_name") || attr.is_named("backward_function_name") {
                 attr.text().into_iter().for_each(&mut function_ref);
             }
             add_function_refs(attr, function_ref);
@@ -160,17 +191,17 @@ impl<'a> Body<'a> {
         body
     }
 
-    fn add(&mut self, node: NodeView<'a>, body: usize, function_refs: &mut Vec<FunctionRef<'a>>) {
+    fn add(&mut self, node: NodeView<'a>, body: usize, found: &mut Found<'a>) {
         let index = self.nodes.len();
         for attr in node.attrs() {
-            add_function_refs(attr, |name| function_refs.push(FunctionRef::by(body, index, name)));
+            add_function_refs(attr, |name| found.function_refs.push(FunctionRef::by(body, index, name)));
         }
-        // An op that TensorFlow does not have is a function or an op of a library.
-        if effect(node.op).is_some() {
+        let kind = found.op(node.op);
+        if kind != OpKind::Computes {
             self.interesting_nodes.push(index);
-        } else if !is_known_op(node.op) {
-            self.interesting_nodes.push(index);
-            function_refs.push(FunctionRef::by(body, index, node.op));
+        }
+        if kind == OpKind::Unknown {
+            found.function_refs.push(FunctionRef::by(body, index, node.op));
         }
         self.nodes.push(node);
     }
@@ -197,7 +228,7 @@ fn add_function_refs<'a>(attr: AttrView<'a>, mut found: impl FnMut(&'a str)) {
     let (mut next, mut todo) = (Some(attr), Vec::new());
     while let Some(attr) = next.or_else(|| todo.pop()) {
         next = None;
-        if attr.name == "_gradient_op_type" {
+        if attr.is_named("_gradient_op_type") {
             attr.text().into_iter().for_each(&mut found);
         }
         for function in attr.functions() {

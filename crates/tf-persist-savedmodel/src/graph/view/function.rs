@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use tf_persist_proto::wire::Reader;
+use tf_persist_proto::wire::{Reader, Value, fields};
 
 use super::attr::{self, AttrView};
 use super::field::{arg_def, function, op_def};
-use super::message::{contents, int32, last_text, last_varint, text, text_entry};
+use super::message::{contents, int32, text, text_entry};
 use super::node::NodeView;
 
 /// A `FunctionDef`. The constructor reads the name and finds the nodes; the rest is read on demand.
@@ -20,7 +20,7 @@ pub(crate) struct FunctionView<'a> {
 }
 
 /// An input or output of a function (`OpDef.ArgDef`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct ArgumentView<'a> {
     pub(crate) name: &'a str,
     /// The number of its dtype; 0 if an attribute gives the dtype.
@@ -104,14 +104,19 @@ impl<'a> FunctionView<'a> {
 
 impl<'a> ArgumentView<'a> {
     fn new(message: &'a [u8]) -> Self {
-        Self {
-            name: last_text(message, arg_def::NAME),
-            dtype: last_varint(message, arg_def::TYPE).map_or(0, int32),
-            type_attr: last_text(message, arg_def::TYPE_ATTR),
-            number_attr: last_text(message, arg_def::NUMBER_ATTR),
-            type_list_attr: last_text(message, arg_def::TYPE_LIST_ATTR),
-            is_ref: last_varint(message, arg_def::IS_REF).is_some_and(|flag| flag != 0),
+        let mut view = Self::default();
+        for field in fields(message) {
+            match field {
+                (arg_def::NAME, Value::Bytes(name)) => view.name = text(name),
+                (arg_def::TYPE, Value::Varint(dtype)) => view.dtype = int32(dtype),
+                (arg_def::TYPE_ATTR, Value::Bytes(name)) => view.type_attr = text(name),
+                (arg_def::NUMBER_ATTR, Value::Bytes(name)) => view.number_attr = text(name),
+                (arg_def::TYPE_LIST_ATTR, Value::Bytes(name)) => view.type_list_attr = text(name),
+                (arg_def::IS_REF, Value::Varint(flag)) => view.is_ref = flag != 0,
+                _ => {}
+            }
         }
+        view
     }
 
     /// Whether it is a list of tensors.
