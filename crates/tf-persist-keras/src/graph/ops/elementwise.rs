@@ -144,6 +144,12 @@ impl Graph {
         op(self, x, &value)
     }
 
+    /// `x` within bounds.
+    pub(crate) fn clip(&self, x: &TensorRef, low: f64, high: f64) -> Result<TensorRef> {
+        let below = self.with_scalar(x, high, Self::minimum)?;
+        self.with_scalar(&below, low, Self::maximum)
+    }
+
     pub(crate) fn add_n(&self, all: &[&TensorRef]) -> Result<TensorRef> {
         let [first, rest @ ..] = all else { refuse!("there is nothing to add") };
         let mut shape = first.shape.clone();

@@ -6,4 +6,5 @@ mod elementwise;
 mod nn;
 mod reduce;
 mod slice;
+mod sort;
 mod table;
