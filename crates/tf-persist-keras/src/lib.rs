@@ -8,5 +8,6 @@ mod model;
 mod operations;
 mod parse;
 mod reason;
+mod saved_model;
 mod source;
 mod weights;

@@ -85,6 +85,8 @@ pub mod internals {
     pub use crate::export::{Staging, check_target};
     pub use crate::graph::{attr, free_name};
     pub use crate::ops::{HandleKind, gives_reference, runs_python, variable_kind};
+    pub use crate::rewrite::prune::saver_in_scope;
+    pub use crate::saved_model::restored::{Restored, SavedTensor};
     pub use crate::saved_model::{
         Ends, MAX_GRAPH_BYTES, NamedTensor, SCHEMA_VERSION, are_checked_by_ops, check_model, decode_graph,
         is_operation_name, left_out_initializers,

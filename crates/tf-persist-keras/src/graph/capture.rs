@@ -1,6 +1,6 @@
 //! Tensors of outer graphs in inner ones.
 
-use super::{Graph, Op, Resource, TensorRef};
+use super::{Graph, Op, TensorRef};
 use crate::reason::{Result, refuse};
 
 impl Graph {

@@ -156,6 +156,11 @@ impl Graph {
         self.inner.borrow().nodes.clone()
     }
 
+    /// The name of the node of a tensor.
+    pub(crate) fn node_name(&self, tensor: &TensorRef) -> String {
+        self.inner.borrow().nodes.get(tensor.node).map(|node| node.name.clone()).unwrap_or_default()
+    }
+
     /// Calls `read` with the nodes.
     pub(crate) fn with_nodes<T>(&self, read: impl FnOnce(&[Node]) -> T) -> T {
         read(&self.inner.borrow().nodes)

@@ -29,6 +29,8 @@ pub(crate) use collections::{forget_variables, make_local, nodes_of_variables};
 pub(super) use initialized::{assigned_by_init_op, init_ops};
 use initializers::Initializers;
 pub(super) use known_branches::set_called;
+#[doc(hidden)]
+pub use saver::saver_in_scope;
 pub(crate) use signatures::{roots as signature_roots, tensors as signature_tensors};
 pub(crate) use whole::check as check_whole;
 

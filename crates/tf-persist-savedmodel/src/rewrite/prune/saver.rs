@@ -28,8 +28,18 @@ pub(crate) fn new_saver(
         node.name.strip_prefix(scope).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     let scope = free_name("saver", |scope| graph.nodes.iter().any(|node| is_in(node, scope)));
-    let builder = SaverBuilder { scope, nodes: Vec::new(), saved: Vec::new() };
-    builder.build(kept, object_graph).map(Some)
+    saver_in_scope(&scope, kept, object_graph).map(Some)
+}
+
+/// As [`new_saver`], for a graph in which no node's name begins with `scope`. There may be nothing to restore if there is
+/// an object graph to save.
+pub fn saver_in_scope(
+    scope: &str,
+    kept: &[Restored],
+    object_graph: Option<&pb::TrackableObjectGraph>,
+) -> Result<(Vec<pb::NodeDef>, pb::SaverDef)> {
+    let builder = SaverBuilder { scope: scope.to_owned(), nodes: Vec::new(), saved: Vec::new() };
+    builder.build(kept, object_graph)
 }
 
 /// A saver that is being made.
@@ -53,13 +63,14 @@ impl SaverBuilder {
     ) -> Result<(Vec<pb::NodeDef>, pb::SaverDef)> {
         let filename = self.add_filename()?;
         let mut tensors: Vec<&SavedTensor> = kept.iter().flat_map(|item| &item.tensors).collect();
-        let restore = self.restore_node(&filename, &tensors)?;
+        let restore = if tensors.is_empty() { None } else { Some(self.restore_node(&filename, &tensors)?) };
         let mut restore_all = attr::node(self.name("restore_all"), "NoOp", &[], []);
         let mut next = 0;
         for (number, item) in kept.iter().enumerate() {
+            let node = restore.as_ref().map_or("", |restore| &restore.name);
             let restored = (next..next + item.tensors.len()).map(|output| match output {
-                0 => restore.name.clone(),
-                output => format!("{}:{output}", restore.name),
+                0 => node.to_owned(),
+                output => format!("{node}:{output}"),
             });
             next += item.tensors.len();
             restore_all.input.push(format!("^{}", self.add_item(number, item, restored)));
@@ -88,7 +99,9 @@ impl SaverBuilder {
             version: EnumOrUnknown::new(CheckpointFormatVersion::V2),
             ..Default::default()
         };
-        self.nodes.extend([save, saved, restore, restore_all]);
+        self.nodes.extend([save, saved]);
+        self.nodes.extend(restore);
+        self.nodes.push(restore_all);
         Ok((self.nodes, definition))
     }
 

@@ -1,0 +1,389 @@
+//! The meta graph: the graph that sessions run, its library of functions, signatures, saver and object graph.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use tf_persist_proto::protobuf::MessageField;
+use tf_persist_proto::tensorflow::meta_graph::collection_def::{Kind as CollectionKind, NodeList};
+use tf_persist_proto::tensorflow::meta_graph::meta_graph_def::MetaInfoDef;
+use tf_persist_proto::tensorflow::meta_graph::tensor_info::Encoding;
+use tf_persist_proto::tensorflow::{
+    AssetFileDef, CollectionDef, FunctionDef, FunctionDefLibrary, GraphDef, MetaGraphDef, NodeDef, SignatureDef,
+    TensorInfo, TensorShapeProto, TrackableObjectGraph, VersionDef,
+};
+use tf_persist_savedmodel::DType;
+use tf_persist_savedmodel::internals::attr::{self, dtype, dtypes, node, proto_dtype};
+use tf_persist_savedmodel::internals::{Restored, SavedTensor, saver_in_scope};
+use tf_persist_savedmodel::saved_model::SERVE;
+
+use super::attributes::{attribute, attributes, dict, keyword_arguments, shape_proto, tensor_spec};
+use super::function::{Defined, Interface, called, define, live_nodes};
+use super::names::{Names, library_name};
+use super::objects::{self, Callable, Objects};
+use super::tables;
+use crate::graph::{Attr, Function, Program, Resource, Signature, TensorRef};
+use crate::reason::{Result, refuse};
+
+/// TensorFlow's release whose ops the graphs have, and the versions of its graphs.
+const TENSORFLOW: &str = "2.21.0";
+const PRODUCER: i32 = 2474;
+const MIN_CONSUMER: i32 = 12;
+
+/// The name under which loaders find the operation that initialises tables.
+const INIT_OP: &str = "__saved_model_init_op";
+
+/// A meta graph, and what belongs to it.
+pub(super) struct DefinedMetaGraph {
+    pub(super) definition: MetaGraphDef,
+    /// The object graph in the checkpoint.
+    pub(super) tracked: TrackableObjectGraph,
+    /// The keys of the variables in the checkpoint.
+    pub(super) keys: Vec<String>,
+    /// The names of the asset files that the graph reads.
+    pub(super) assets: BTreeSet<String>,
+}
+
+/// Defines the meta graph of a program with these signatures. `assets` are the files that tables may be filled from.
+pub(super) fn define_meta_graph(
+    program: &Rc<Program>,
+    signatures: &[Signature],
+    assets: &[(String, Vec<u8>)],
+) -> Result<DefinedMetaGraph> {
+    let mut builder = Builder::new(program);
+    builder.add_handles();
+    builder.objects = objects_of(program, &builder.handles)?;
+    let interfaces = signatures.iter().map(interface).collect::<Result<Vec<_>>>()?;
+    builder.add_library(&interfaces)?;
+    let mut callables = Vec::new();
+    for (index, interface) in interfaces.iter().enumerate() {
+        let name = library_name(&format!("signature_wrapper_{}_{index}", interface.signature.name));
+        callables.push((interface, builder.add_signature(interface, &name)?, name));
+    }
+    builder.add_tables(assets)?;
+    let callables = callables
+        .iter()
+        .map(|(interface, bound, name)| (interface.signature.name.as_str(), interface.callable(name, bound.clone())));
+    let callables: Vec<_> = callables.collect();
+    builder.objects.add_signatures(callables);
+    builder.finish()
+}
+
+/// The objects of variables and tables.
+fn objects_of(program: &Program, handles: &BTreeMap<Resource, String>) -> Result<Objects> {
+    let (variables, tables) = (program.variables.borrow(), program.tables.borrow());
+    let names = variables.iter().enumerate().map(|(index, it)| (it.name.clone(), Resource::Variable(index)));
+    let names = names.chain(tables.iter().enumerate().map(|(index, it)| (it.name.clone(), Resource::Table(index))));
+    let names: Vec<_> = names.collect();
+    let node_name = |resource: Resource| handles.get(&resource).cloned().unwrap_or_default();
+    let mut objects = Objects::new();
+    objects.add_resources(
+        &names,
+        |resource| match resource {
+            Resource::Variable(index) => objects::variable(&variables[index], &node_name(resource)),
+            Resource::Table(_) => objects::table(),
+        },
+        |resource| matches!(resource, Resource::Variable(_)).then(|| node_name(resource)),
+    )?;
+    Ok(objects)
+}
+
+/// A signature with its inputs and outputs in the order of their names, as Python passes them.
+struct SignatureInterface<'a> {
+    signature: &'a Signature,
+    inputs: Vec<(&'a str, TensorRef)>,
+    outputs: Vec<(&'a str, TensorRef)>,
+}
+
+fn interface(signature: &Signature) -> Result<SignatureInterface<'_>> {
+    let Signature { name, inputs, outputs, function } = signature;
+    let arguments = function.graph.arguments();
+    if name.is_empty() || name.starts_with("__saved_model_") {
+        refuse!("`{name}` cannot be the name of a signature");
+    }
+    if inputs.len() != arguments.len() || outputs.len() != function.outputs.len() {
+        refuse!("the signature `{name}` does not name each of its inputs and outputs once");
+    }
+    if outputs.is_empty() {
+        refuse!("the signature `{name}` has no outputs, and TensorFlow does not run such signatures");
+    }
+    let sorted = |kind: &str, names: &'_ [String], tensors: &[TensorRef]| -> Result<Vec<(usize, TensorRef)>> {
+        let mut sorted: Vec<(usize, TensorRef)> = tensors.iter().cloned().enumerate().collect();
+        sorted.sort_by(|(a, _), (b, _)| names[*a].cmp(&names[*b]));
+        let double = sorted.windows(2).find(|pair| names[pair[0].0] == names[pair[1].0]);
+        if let Some(double) = double {
+            refuse!("the signature `{name}` has two {kind}s `{}`", names[double[0].0]);
+        }
+        if let Some((_, tensor)) = sorted.iter().find(|(_, tensor)| !tensor.dtype.is_supported()) {
+            refuse!("the signature `{name}` has an {kind} of {}", tensor.dtype);
+        }
+        Ok(sorted)
+    };
+    let (sorted_inputs, sorted_outputs) =
+        (sorted("input", inputs, &arguments)?, sorted("output", outputs, &function.outputs)?);
+    Ok(SignatureInterface {
+        signature,
+        inputs: sorted_inputs.into_iter().map(|(index, tensor)| (inputs[index].as_str(), tensor)).collect(),
+        outputs: sorted_outputs.into_iter().map(|(index, tensor)| (outputs[index].as_str(), tensor)).collect(),
+    })
+}
+
+impl SignatureInterface<'_> {
+    /// The signature as Python calls it.
+    fn callable<'n>(&'n self, function: &'n str, bound: Vec<i32>) -> Callable<'n> {
+        let specs = |tensors: &[(&str, TensorRef)]| {
+            let spec = |(name, tensor): &(&str, TensorRef)| {
+                ((*name).to_owned(), tensor_spec(name, tensor.dtype, &tensor.shape))
+            };
+            tensors.iter().map(spec).collect::<Vec<_>>()
+        };
+        Callable {
+            function,
+            arguments: self.inputs.iter().map(|(name, _)| *name).collect(),
+            bound,
+            takes: keyword_arguments(specs(&self.inputs)),
+            returns: dict(specs(&self.outputs)),
+        }
+    }
+}
+
+/// A meta graph that is being made.
+pub(super) struct Builder<'a> {
+    pub(super) program: &'a Rc<Program>,
+    pub(super) names: Names,
+    pub(super) nodes: Vec<NodeDef>,
+    pub(super) library: Vec<FunctionDef>,
+    pub(super) objects: Objects,
+    /// The names of the nodes of variables and tables.
+    pub(super) handles: BTreeMap<Resource, String>,
+    pub(super) signatures: BTreeMap<String, SignatureDef>,
+    pub(super) assets: Vec<AssetFileDef>,
+    /// The nodes that initialise tables.
+    pub(super) initializers: Vec<String>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(program: &'a Rc<Program>) -> Self {
+        Self {
+            program,
+            names: Names::default(),
+            nodes: Vec::new(),
+            library: Vec::new(),
+            objects: Objects::new(),
+            handles: BTreeMap::new(),
+            signatures: BTreeMap::new(),
+            assets: Vec::new(),
+            initializers: Vec::new(),
+        }
+    }
+
+    /// Adds the nodes of variables and tables.
+    fn add_handles(&mut self) {
+        for (index, variable) in self.program.variables.borrow().iter().enumerate() {
+            let name = self.names.node(&variable.name);
+            let attributes = [
+                ("dtype", dtype(variable.dtype)),
+                ("shape", attr::shape(&variable.shape)),
+                ("shared_name", attribute(&Attr::Text(name.clone()))),
+            ];
+            self.nodes.push(node(&name, "VarHandleOp", &[], attributes));
+            self.handles.insert(Resource::Variable(index), name);
+        }
+        for (index, table) in self.program.tables.borrow().iter().enumerate() {
+            let name = self.names.node(&table.name);
+            let mut new = node(&name, tables::OP, &[], []);
+            new.attr = attributes(&tables::attrs(table, &name));
+            self.nodes.push(new);
+            self.handles.insert(Resource::Table(index), name);
+        }
+    }
+
+    /// Adds the functions that the signatures call, directly or not.
+    fn add_library(&mut self, signatures: &[SignatureInterface<'_>]) -> Result<()> {
+        let program = self.program;
+        let library = program.library.borrow();
+        let mut needed: BTreeSet<String> = BTreeSet::new();
+        let require = |function: &Function, needed: &mut BTreeSet<String>| {
+            function.graph.with_nodes(|nodes| {
+                let live = live_nodes(program, nodes, &function.outputs);
+                needed.extend(called(nodes, &live).map(str::to_owned));
+            });
+        };
+        signatures.iter().for_each(|interface| require(&interface.signature.function, &mut needed));
+        // Each function comes before its callers.
+        let mut kept = Vec::new();
+        for function in library.iter().rev() {
+            if needed.contains(&function.name) {
+                require(function, &mut needed);
+                kept.push(function);
+            }
+        }
+        for function in kept.into_iter().rev() {
+            let arguments = function.graph.arguments();
+            let names: Vec<String> = arguments.iter().map(|argument| function.graph.node_name(argument)).collect();
+            let interface = Interface {
+                name: &library_name(&function.name),
+                arguments: names.iter().map(String::as_str).zip(arguments).collect(),
+                outputs: function.outputs.iter().map(|output| ("output", output.clone())).collect(),
+                copies_arguments: false,
+            };
+            let Defined { definition, resources } = define(program, &function.graph, &interface)?;
+            if !resources.is_empty() {
+                refuse!("the function `{}` uses variables that its caller does not pass", function.name);
+            }
+            self.library.push(definition);
+        }
+        Ok(())
+    }
+
+    /// Adds a signature: its function, placeholders and a call. Returns the objects that the function captures.
+    fn add_signature(&mut self, interface: &SignatureInterface<'_>, function: &str) -> Result<Vec<i32>> {
+        let name = &interface.signature.name;
+        let defined = define(
+            self.program,
+            &interface.signature.function.graph,
+            &Interface {
+                name: function,
+                arguments: interface.inputs.clone(),
+                outputs: interface.outputs.clone(),
+                copies_arguments: true,
+            },
+        )?;
+        let mut definition =
+            SignatureDef { method_name: "tensorflow/serving/predict".to_owned(), ..SignatureDef::default() };
+        let mut inputs = Vec::new();
+        for (input, tensor) in &interface.inputs {
+            let placeholder = self.names.node(&format!("{name}_{input}"));
+            let attributes = [("dtype", dtype(tensor.dtype)), ("shape", attribute(&Attr::Shape(tensor.shape.clone())))];
+            self.nodes.push(node(&placeholder, "Placeholder", &[], attributes));
+            definition.inputs.insert((*input).to_owned(), info(format!("{placeholder}:0"), tensor));
+            inputs.push((placeholder, tensor.dtype));
+        }
+        let types: Vec<DType> = interface.outputs.iter().map(|(_, tensor)| tensor.dtype).collect();
+        let call = self.add_call(defined, inputs, &types)?;
+        for (index, (output, tensor)) in interface.outputs.iter().enumerate() {
+            definition.outputs.insert((*output).to_owned(), info(format!("{}:{index}", call.node), tensor));
+        }
+        self.signatures.insert(name.clone(), definition);
+        Ok(call.bound)
+    }
+
+    /// Adds a function to the library and a node that calls it with these tensors and the handles that it uses.
+    pub(super) fn add_call(
+        &mut self,
+        defined: Defined,
+        mut inputs: Vec<(String, DType)>,
+        outputs: &[DType],
+    ) -> Result<Call> {
+        let Defined { definition, resources } = defined;
+        let mut bound = Vec::new();
+        for resource in resources {
+            bound.push(self.objects.resource(resource)?);
+            inputs.push((self.handles.get(&resource).cloned().unwrap_or_default(), DType::Resource));
+        }
+        let function = definition.signature.name.clone();
+        let name = self.names.node("StatefulPartitionedCall");
+        let (inputs, types): (Vec<String>, Vec<DType>) = inputs.into_iter().unzip();
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        let attributes = [
+            ("Tin", dtypes(types.into_iter().map(proto_dtype))),
+            ("Tout", dtypes(outputs.iter().copied().map(proto_dtype))),
+            ("f", super::attributes::function(function)),
+        ];
+        self.nodes.push(node(&name, "StatefulPartitionedCall", &inputs, attributes));
+        self.library.push(definition);
+        Ok(Call { node: name, bound })
+    }
+
+    fn finish(mut self) -> Result<DefinedMetaGraph> {
+        let initializers: Vec<String> = self.initializers.iter().map(|name| format!("^{name}")).collect();
+        let init = self.names.node("NoOp");
+        let inputs: Vec<&str> = initializers.iter().map(String::as_str).collect();
+        self.nodes.push(node(&init, "NoOp", &inputs, []));
+        self.signatures.insert(INIT_OP.to_owned(), init_op(&init));
+
+        let variables = self.program.variables.borrow();
+        let (mut keys, mut kept) = (Vec::new(), Vec::new());
+        for (index, variable) in variables.iter().enumerate() {
+            let resource = Resource::Variable(index);
+            let key = self.objects.key(resource)?.to_owned();
+            let dtype = proto_dtype(variable.dtype);
+            kept.push(Restored {
+                holder: self.handles.get(&resource).cloned().unwrap_or_default(),
+                op: "AssignVariableOp".to_owned(),
+                tensors: vec![SavedTensor { key: key.clone(), slice: String::new(), dtype }],
+            });
+            keys.push(key);
+        }
+        let (saved, tracked) = self.objects.finish();
+        let (nodes, saver) = saver_in_scope(&self.names.scope("saver"), &kept, Some(&tracked))?;
+        self.nodes.extend(nodes);
+
+        let assets = self.assets.iter().map(|asset| asset.filename.clone()).collect();
+        let library = FunctionDefLibrary { function: self.library, ..FunctionDefLibrary::default() };
+        let graph = GraphDef {
+            node: self.nodes,
+            versions: MessageField::some(VersionDef {
+                producer: PRODUCER,
+                min_consumer: MIN_CONSUMER,
+                ..VersionDef::default()
+            }),
+            library: MessageField::some(library),
+            ..GraphDef::default()
+        };
+        let definition = MetaGraphDef {
+            meta_info_def: MessageField::some(meta_info()),
+            graph_def: MessageField::some(graph),
+            saver_def: MessageField::some(saver),
+            collection_def: BTreeMap::from([("saved_model_main_op".to_owned(), node_list(init))]),
+            signature_def: self.signatures,
+            asset_file_def: self.assets,
+            object_graph_def: MessageField::some(saved),
+            ..MetaGraphDef::default()
+        };
+        Ok(DefinedMetaGraph { definition, tracked, keys, assets })
+    }
+}
+
+/// A call of a function.
+pub(super) struct Call {
+    /// The name of its node.
+    pub(super) node: String,
+    /// The objects of the variables and tables that the function uses.
+    pub(super) bound: Vec<i32>,
+}
+
+fn meta_info() -> MetaInfoDef {
+    MetaInfoDef {
+        tags: vec![SERVE.to_owned()],
+        tensorflow_version: TENSORFLOW.to_owned(),
+        tensorflow_git_version: "unknown".to_owned(),
+        stripped_default_attrs: true,
+        ..MetaInfoDef::default()
+    }
+}
+
+/// The name, dtype and shape of an input or output.
+fn info(name: String, tensor: &TensorRef) -> TensorInfo {
+    TensorInfo {
+        dtype: proto_dtype(tensor.dtype),
+        tensor_shape: MessageField::some(shape_proto(&tensor.shape)),
+        encoding: Some(Encoding::Name(name)),
+        ..TensorInfo::default()
+    }
+}
+
+/// The entry by which loaders find the init op: an output without dtype and shape.
+fn init_op(operation: &str) -> SignatureDef {
+    let unknown = TensorShapeProto { unknown_rank: true, ..TensorShapeProto::default() };
+    let name = TensorInfo {
+        tensor_shape: MessageField::some(unknown),
+        encoding: Some(Encoding::Name(operation.to_owned())),
+        ..TensorInfo::default()
+    };
+    SignatureDef { outputs: BTreeMap::from([(INIT_OP.to_owned(), name)]), ..SignatureDef::default() }
+}
+
+fn node_list(name: String) -> CollectionDef {
+    let list = NodeList { value: vec![name], ..NodeList::default() };
+    CollectionDef { kind: Some(CollectionKind::NodeList(list)), ..CollectionDef::default() }
+}

@@ -1,0 +1,196 @@
+//! Small models, written and read back. `python/checks/check_keras_models.py` loads them in Python.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use tf_persist_savedmodel::{DType, SaveOptions, SavedModel, Tensor};
+
+use super::ModelParts;
+use crate::graph::{Function, Graph, Program, Resource, Shape, Signature, Table, TensorRef, Variable};
+use crate::reason::Result;
+
+/// A program with values of its variables.
+struct Model {
+    program: Rc<Program>,
+    values: Vec<Tensor>,
+    signatures: Vec<Signature>,
+    assets: Vec<(String, Vec<u8>)>,
+}
+
+impl Model {
+    fn new() -> Self {
+        Self { program: Program::new(), values: Vec::new(), signatures: Vec::new(), assets: Vec::new() }
+    }
+
+    fn variable(&mut self, name: &str, value: Tensor) -> Resource {
+        let (dtype, shape) = (value.dtype(), value.shape().to_vec());
+        self.values.push(value);
+        let trainable = name.starts_with("weights/");
+        self.program.add_variable(Variable { name: name.into(), dtype, shape, trainable })
+    }
+
+    /// A variable of small, different floats.
+    fn weight(&mut self, name: &str, shape: &[usize]) -> Resource {
+        let seed = self.values.len() as f32;
+        let values: Vec<f32> = (0..shape.iter().product()).map(|i| (i as f32 * 0.7 + seed).sin() * 0.5).collect();
+        self.variable(name, Tensor::from_slice(shape, &values).unwrap())
+    }
+
+    fn signature(
+        &mut self,
+        name: &str,
+        inputs: &[(&str, DType, Shape)],
+        outputs: &[&str],
+        build: impl FnOnce(&Graph, &[TensorRef]) -> Result<Vec<TensorRef>>,
+    ) {
+        let graph = Graph::new(&self.program);
+        let arguments = inputs.iter().map(|(name, dtype, shape)| graph.argument(name, *dtype, shape.clone()));
+        let arguments: Vec<TensorRef> = arguments.collect::<Result<_>>().unwrap();
+        let results = build(&graph, &arguments).unwrap();
+        self.signatures.push(Signature {
+            name: name.into(),
+            inputs: inputs.iter().map(|(name, ..)| (*name).to_owned()).collect(),
+            outputs: outputs.iter().map(|name| (*name).to_owned()).collect(),
+            function: Function { name: name.into(), graph, outputs: results },
+        });
+    }
+
+    fn write(&self, target: &Path) -> tf_persist_savedmodel::Result<()> {
+        let parts = ModelParts {
+            program: &self.program,
+            signatures: &self.signatures,
+            value: &|index| Ok(self.values[index].clone()),
+            assets: self.assets.clone(),
+            extra_files: vec![("keras/config.json".into(), b"{}".to_vec())],
+        };
+        parts.write(target, true)
+    }
+}
+
+/// Where the models are written: a temporary folder, or one that is kept for Python.
+fn folder() -> (PathBuf, Option<tempfile::TempDir>) {
+    match std::env::var_os("TF_PERSIST_KERAS_MODELS") {
+        Some(kept) => (kept.into(), None),
+        None => {
+            let folder = tempfile::tempdir().unwrap();
+            (folder.path().to_path_buf(), Some(folder))
+        }
+    }
+}
+
+fn batch(size: u64) -> Shape {
+    Shape::new([None, Some(size)])
+}
+
+fn dense(graph: &Graph, x: &TensorRef, kernel: Resource, bias: Resource) -> Result<TensorRef> {
+    graph.bias_add(&graph.mat_mul(x, &graph.read(kernel)?)?, &graph.read(bias)?)
+}
+
+/// Two dense layers with a loop between them, which reads a variable itself.
+fn loops() -> Model {
+    let mut model = Model::new();
+    let kernel = model.weight("weights/dense/kernel", &[3, 4]);
+    let bias = model.weight("weights/dense/bias", &[4]);
+    let step = model.weight("weights/loop 1.0/step", &[4, 4]);
+    let kernel_1 = model.weight("weights/dense_1/kernel", &[4, 2]);
+    let bias_1 = model.weight("weights/dense_1/bias", &[2]);
+    model.weight("weights/Dense_1/bias", &[2]);
+    let steps = 5;
+    model.signature("serving_default", &[("x", DType::Float32, batch(3))], &["probabilities", "Hidden"], |graph, x| {
+        let hidden = graph.relu(&dense(graph, &x[0], kernel, bias)?)?;
+        let limit = graph.scalar_i32(steps)?;
+        let initial = [graph.scalar_i32(0)?, hidden.clone()];
+        let last = graph.while_loop(
+            "loop",
+            &initial,
+            None,
+            |graph, state| graph.less(&state[0], &limit),
+            |graph, state| {
+                let next = graph.tanh(&graph.add_v2(&graph.mat_mul(&state[1], &graph.read(step)?)?, &hidden)?)?;
+                Ok(vec![graph.add_v2(&state[0], &graph.scalar_i32(1)?)?, next])
+            },
+        )?;
+        let logits = dense(graph, &last[1], kernel_1, bias_1)?;
+        Ok(vec![graph.softmax(&logits)?, last[1].clone()])
+    });
+    model
+}
+
+/// A step that changes variables, with a signature that reads them.
+fn trained() -> Model {
+    let mut model = Model::new();
+    let kernel = model.weight("weights/dense/kernel", &[3, 2]);
+    let iteration = model.variable("optimizer/iteration", Tensor::scalar(7_i64).unwrap());
+    let inputs = [("x", DType::Float32, batch(3)), ("a_target", DType::Float32, batch(2))];
+    model.signature("serving_default", &inputs[..1], &["y"], |graph, x| {
+        Ok(vec![graph.mat_mul(&x[0], &graph.read(kernel)?)?])
+    });
+    model.signature("train", &inputs, &["loss", "before", "after"], |graph, x| {
+        let error = graph.sub(&graph.mat_mul(&x[0], &graph.read(kernel)?)?, &x[1])?;
+        let loss = graph.mean(&graph.square(&error)?, &[0, 1], false)?;
+        let gradient = graph.mat_mul_with(&x[0], &error, true, false)?;
+        let rate = graph.scalar(0.01, DType::Float32)?;
+        graph.assign_sub(kernel, &graph.mul(&gradient, &rate)?)?;
+        let before = graph.read(iteration)?;
+        graph.assign_add(iteration, &graph.scalar(1.0, DType::Int64)?)?;
+        Ok(vec![loss, before, graph.read_again(iteration)?])
+    });
+    model
+}
+
+/// Tables that are filled from a file and from constants, and no variables.
+fn tables() -> Model {
+    let mut model = Model::new();
+    let words = ["the", "quick", "brown", "fox"];
+    let values: Vec<i64> = (2..6).collect();
+    let table = |name: &str, keys: Tensor, values: Tensor, asset: Option<&str>| {
+        let asset = asset.map(str::to_owned);
+        model.program.add_table(Table { name: name.into(), keys, values, asset })
+    };
+    let words_tensor = Tensor::from_strings(&[4], words).unwrap();
+    let values = Tensor::from_slice(&[4], &values).unwrap();
+    let ids = table("tables/ids", words_tensor.clone(), values.clone(), Some("vocabulary.txt"));
+    let back = table("tables/words", values, words_tensor, None);
+    model.assets.push(("vocabulary.txt".into(), b"the\nquick\nbrown\nfox\n".to_vec()));
+    let unknown = Shape::new([None]);
+    let inputs = [("words", DType::String, unknown)];
+    model.signature("serving_default", &inputs, &["ids", "words", "size"], |graph, x| {
+        let found = graph.table_find(ids, &x[0], &graph.scalar(1.0, DType::Int64)?)?;
+        let missing = graph.constant(Tensor::from_strings(&[], ["[UNK]"])?)?;
+        let again = graph.table_find(back, &found, &missing)?;
+        Ok(vec![found, again, graph.table_size(ids)?])
+    });
+    model
+}
+
+#[test]
+fn models_are_opened_scanned_and_saved_again() {
+    let (folder, _kept) = folder();
+    for (name, model) in [("loops", loops()), ("trained", trained()), ("tables", tables())] {
+        let target = folder.join(name);
+        model.write(&target).unwrap();
+        let opened = SavedModel::open(&target).unwrap();
+        let names: Vec<&str> = opened.signatures().unwrap().iter().map(|signature| signature.name.as_str()).collect();
+        let mut expected: Vec<&str> = model.signatures.iter().map(|signature| signature.name.as_str()).collect();
+        expected.sort_unstable();
+        assert_eq!(names, expected);
+        let found: Vec<(String, Tensor)> = opened
+            .variables()
+            .unwrap()
+            .all
+            .iter()
+            .map(|variable| (variable.name.clone(), opened.read_variable(&variable.name).unwrap()))
+            .collect();
+        println!("{name}: {:?}", found.iter().map(|(name, _)| name).collect::<Vec<_>>());
+        assert_eq!(found.len(), model.values.len());
+        println!("{:#?}", opened.scan().unwrap());
+        let meta_graph = opened.meta_graph(None).unwrap();
+        println!("{:?} {:?}", opened.training(meta_graph), opened.unrestored_variables(meta_graph));
+        for (kind, options) in
+            [("frozen", SaveOptions::default().frozen(true)), ("pruned", SaveOptions::default().inference_only(true))]
+        {
+            let report = opened.save(folder.join(format!("{name}_{kind}")), options.overwrite(true));
+            println!("{kind}: {report:?}");
+        }
+    }
+}
