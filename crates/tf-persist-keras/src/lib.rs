@@ -2,6 +2,7 @@
 
 mod archive;
 mod config;
+mod convert;
 mod graph;
 mod layers;
 mod model;
@@ -10,4 +11,8 @@ mod parse;
 mod reason;
 mod saved_model;
 mod source;
+mod summary;
 mod weights;
+
+pub use convert::{KerasModel, OpenOptions, open};
+pub use summary::LayerSummary;

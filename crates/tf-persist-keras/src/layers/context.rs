@@ -8,7 +8,7 @@ use tf_persist_savedmodel::DType;
 
 use super::NamedLayer;
 use crate::config::{Dialect, Policy};
-use crate::graph::{Graph, Resource, Table, TensorRef, Variable};
+use crate::graph::{Graph, Resource, Shape, Table, TensorRef, Variable};
 use crate::reason::{Result, refuse};
 
 /// Where the layer stands in the model, which tells the names of its variables and where a file has them.
@@ -34,6 +34,16 @@ pub(crate) struct Weight {
     pub(crate) trainable: bool,
 }
 
+/// A call of a layer, for a summary.
+#[derive(Debug, Clone)]
+pub(crate) struct Called {
+    /// The names of the layers from the outermost to this one.
+    pub(crate) layers: Vec<String>,
+    pub(crate) class: String,
+    pub(crate) is_operation: bool,
+    pub(crate) outputs: Vec<Shape>,
+}
+
 /// What all layers of a model share while it is built.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
@@ -43,6 +53,8 @@ pub(crate) struct Shared {
     tables: RefCell<HashMap<String, Resource>>,
     /// The text files of vocabularies, by their paths in the `.keras` file.
     pub(crate) vocabularies: HashMap<String, Vec<u8>>,
+    /// In order, those of inner layers before those of the layers around them.
+    pub(crate) calls: RefCell<Vec<Called>>,
     /// The new values of variables that a training step computes besides the optimizer's.
     pub(crate) updates: RefCell<Vec<(Resource, TensorRef)>>,
 }

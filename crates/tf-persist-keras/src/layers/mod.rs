@@ -14,7 +14,7 @@ use serde_json::Value;
 
 pub(crate) use activation::Activation;
 pub(crate) use argument::{Argument, Arguments, Masked};
-pub(crate) use context::{Context, Place, Shared, Weight};
+pub(crate) use context::{Called, Context, Place, Shared, Weight};
 
 use crate::config::{Config, Policy};
 use crate::model::{self, InputSpec, Model};

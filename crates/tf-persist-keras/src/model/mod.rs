@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::graph::TensorRef;
-use crate::layers::{Argument, Arguments, Context, Layer, Masked, NamedLayer};
+use crate::layers::{Argument, Arguments, Called, Context, Layer, Masked, NamedLayer};
 use crate::parse::Parser;
 use crate::reason::{Reason, Result};
 
@@ -80,12 +80,29 @@ fn snake_case(class: &str) -> String {
 /// Calls a layer of a model, and says in which layer something went wrong.
 fn call(cx: &Context<'_>, layer: &NamedLayer, arguments: Arguments) -> Result<Argument> {
     let result = cx.g.scoped(&layer.name, || layer.call(cx, arguments));
+    if let Ok(result) = &result {
+        cx.shared.calls.borrow_mut().push(Called {
+            layers: called(cx, layer),
+            class: layer.class.clone(),
+            is_operation: layer.is_operation,
+            outputs: result.tensors().into_iter().map(|tensor| tensor.shape.clone()).collect(),
+        });
+    }
     result.map_err(|reason| {
         let reason = reason.to_string();
         let separator = if reason.starts_with("layer `") { ": in " } else { ": " };
         let name = tf_persist_savedmodel::printable(&layer.name).to_string();
         Reason::new(format!("layer `{name}` ({}){separator}{reason}", layer.class))
     })
+}
+
+/// The names of the layers around a layer, and its own.
+fn called(cx: &Context<'_>, layer: &NamedLayer) -> Vec<String> {
+    let mut layers = cx.place.layers.clone();
+    if layer.is_operation {
+        layers.push(layer.name.clone());
+    }
+    layers
 }
 
 /// A tensor as an input takes it: of its dtype, and of its rank where a last dimension of size 1 makes the difference.

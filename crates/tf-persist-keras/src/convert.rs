@@ -1,0 +1,175 @@
+//! From a Keras file to the functions of a SavedModel.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use tf_persist_savedmodel::{Error, Hint, Result};
+
+use crate::graph::{Function, Graph, Program, Resource, Signature, TensorRef};
+use crate::layers::{Argument, Arguments, Context, Masked, NamedLayer, Shared, Weight};
+use crate::parse::Parser;
+use crate::reason;
+use crate::saved_model::ModelParts;
+use crate::source::Source;
+use crate::summary::{LayerSummary, summary};
+use crate::weights;
+
+/// How a file is opened.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct OpenOptions {
+    architecture: Option<PathBuf>,
+}
+
+impl OpenOptions {
+    /// The JSON of the model (`model.to_json()`), for a file that has only weights.
+    #[must_use]
+    pub fn architecture(mut self, path: impl Into<PathBuf>) -> Self {
+        self.architecture = Some(path.into());
+        self
+    }
+
+    /// Opens a `.keras` or `.h5` file.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<KerasModel> {
+        KerasModel::open(path.as_ref(), &self)
+    }
+}
+
+/// Opens a `.keras` or `.h5` file.
+///
+/// # Errors
+/// [`Error::Io`] if it cannot be read, [`Error::Damaged`] if it is no whole Keras file, [`Error::Unsupported`] if it
+/// has layers that are unknown or options that change numbers and are not supported: all of them are named at once.
+pub fn open(path: impl AsRef<Path>) -> Result<KerasModel> {
+    OpenOptions::default().open(path)
+}
+
+/// A model in a Keras file. Its layers are known, its weights are not read yet.
+#[derive(Debug)]
+pub struct KerasModel {
+    source: Source,
+    model: NamedLayer,
+}
+
+/// The functions of a model and its variables.
+struct Emitted {
+    program: Rc<Program>,
+    signatures: Vec<Signature>,
+    weights: Vec<Weight>,
+    layers: Vec<LayerSummary>,
+}
+
+impl KerasModel {
+    fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
+        let source = Source::open(path, options.architecture.as_deref())?;
+        let mut parser = Parser::new(source.dialect);
+        let model = parser.layer(&source.model);
+        let findings: Vec<String> = parser.findings().iter().map(ToString::to_string).collect();
+        match model {
+            Ok(model) if findings.is_empty() && model.layer.as_model().is_some() => Ok(Self { source, model }),
+            Ok(_) if findings.is_empty() => Err(refused(path, "it holds a layer, and no model".into())),
+            Err(reason) if findings.is_empty() => Err(refused(path, reason.to_string())),
+            _ => Err(refused(path, weights::shortened(&findings))),
+        }
+    }
+
+    /// The version of Keras that wrote the file, if the file tells.
+    #[must_use]
+    pub fn keras_version(&self) -> Option<&str> {
+        self.source.keras_version.as_deref()
+    }
+
+    /// The names of the inputs, in the order of the model.
+    #[must_use]
+    pub fn input_names(&self) -> Vec<String> {
+        let inputs = self.model.layer.as_model().map(|model| model.inputs()).unwrap_or_default();
+        inputs.into_iter().map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// Writes the model as a SavedModel. The folder appears whole or not at all.
+    ///
+    /// # Errors
+    /// As [`open`], and if weights are missing, too many or of other shapes, or the target exists and is not empty.
+    pub fn export(&self, target: impl AsRef<Path>, overwrite: bool) -> Result<()> {
+        let emitted = self.emitted()?;
+        let datasets = weights::locate(&self.source, &emitted.weights)?;
+        let mut by_variable = HashMap::new();
+        for (weight, dataset) in emitted.weights.iter().zip(&datasets) {
+            if let Resource::Variable(index) = weight.resource {
+                by_variable.insert(index, (weight, dataset));
+            }
+        }
+        let value = |index: usize| match by_variable.get(&index) {
+            Some((weight, dataset)) => weights::read(&self.source, weight, dataset),
+            None => Err(Error::data("the model", "a variable has no value")),
+        };
+        let parts = ModelParts {
+            program: &emitted.program,
+            signatures: &emitted.signatures,
+            value: &value,
+            assets: Vec::new(),
+            extra_files: Vec::new(),
+        };
+        parts.write(target.as_ref(), overwrite)
+    }
+
+    /// The layers, with their shapes and numbers of parameters.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn layers(&self) -> Result<Vec<LayerSummary>> {
+        Ok(self.emitted()?.layers)
+    }
+
+    fn emitted(&self) -> Result<Emitted> {
+        self.emit().map_err(|reason| refused(&self.source.path, reason.to_string()))
+    }
+
+    fn emit(&self) -> reason::Result<Emitted> {
+        let program = Program::new();
+        let shared = Shared::default();
+        let graph = Graph::new(&program);
+        let (inputs, results, keys) = self.call(&graph, &shared)?;
+        let signature = Signature {
+            name: "serving_default".into(),
+            inputs,
+            outputs: keys,
+            function: Function { name: "serving_default".into(), graph, outputs: results },
+        };
+        let weights = shared.weights.into_inner();
+        let layers = summary(&shared.calls.into_inner(), &weights);
+        Ok(Emitted { program, signatures: vec![signature], weights, layers })
+    }
+
+    /// Calls the model with the arguments of a new function. Gives the names of the inputs, the outputs and their names.
+    fn call(&self, graph: &Graph, shared: &Shared) -> reason::Result<(Vec<String>, Vec<TensorRef>, Vec<String>)> {
+        let Some(model) = self.model.layer.as_model() else { reason::refuse!("it is no model") };
+        let (mut names, mut given) = (Vec::new(), Vec::new());
+        for (name, spec) in model.inputs() {
+            let tensor = graph.argument(name, spec.dtype, spec.shape.clone())?;
+            names.push(name.to_owned());
+            given.push(Argument::Tensor(Masked::from(tensor)));
+        }
+        let first = if given.len() == 1 { given.remove(0) } else { Argument::List(given) };
+        let cx = Context::new(graph, self.source.dialect, shared);
+        let result = self.model.call(&cx, Arguments::new(vec![first], Vec::new()))?;
+        let mut outputs = Vec::new();
+        for tensor in result.tensors() {
+            outputs.push(graph.identity(tensor)?);
+        }
+        let keys = match model.output_keys() {
+            Some(keys) if keys.len() == outputs.len() => keys.into_iter().map(str::to_owned).collect(),
+            _ => (0..outputs.len()).map(|index| format!("output_{index}")).collect(),
+        };
+        Ok((names, outputs, keys))
+    }
+}
+
+fn refused(path: &Path, reason: String) -> Error {
+    let hint = reason.contains("unknown").then(|| Hint::new("replace these layers by what computes the same"));
+    Error::Unsupported { path: path.to_path_buf(), reason, hint }
+}
