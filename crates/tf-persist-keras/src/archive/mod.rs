@@ -6,6 +6,7 @@
 mod attribute;
 mod file;
 pub(crate) mod hdf5;
+pub(crate) mod hdf5_writer;
 pub(crate) mod zip;
 pub(crate) mod zip_writer;
 
