@@ -85,7 +85,7 @@ fn what_is_absent_is_none() {
     assert!(file.dataset("").unwrap().is_none() && file.dataset("plain/x").unwrap().is_none());
     assert!(file.group("plain").unwrap().is_none() && file.group("layers/none").unwrap().is_none());
     assert!(file.root().unwrap().attribute("none").unwrap().is_none());
-    assert!(file.root().unwrap().texts("nam").unwrap().is_none());
+    assert!(file.root().unwrap().texts("other").unwrap().is_none());
 }
 
 #[test]
