@@ -41,6 +41,10 @@ class SessionRunner:
         outputs = self._session.run(tensor_names(definition.outputs), feeds)
         return {key: _as_array(value) for key, value in outputs.items()}
 
+    def signature_defs(self) -> dict[str, Any]:
+        """The signatures that can be run."""
+        return {name: definition for name, definition in self._meta_graph.signature_def.items() if definition.method_name}
+
     def _asset_paths(self, folder: Path) -> dict[str, str]:
         return {
             asset.tensor_info.name: str(folder / "assets" / asset.filename)

@@ -3,11 +3,20 @@
 use super::{Attr, Graph, Shape, TensorRef};
 use crate::reason::{Result, refuse};
 
+/// The variables of a loop that count its steps.
+const COUNTERS: usize = 2;
+
+/// How many steps may run at the same time; the number of Keras.
+const PARALLEL_ITERATIONS: i64 = 32;
+
 impl Graph {
     /// A loop: as long as `condition` of the loop's variables holds, `body` gives their next values. `invariants` are
     /// the shapes of the variables, where they change from step to step.
     ///
     /// Both closures get the inner graph, and may use tensors of this one.
+    ///
+    /// Two variables come first, a counter and its limit (-1 for none), because the gradient of a loop in Python needs
+    /// them (`tensorflow/python/ops/while_v2.py`).
     pub(crate) fn while_loop(
         &self,
         name: &str,
@@ -17,22 +26,28 @@ impl Graph {
         body: impl FnOnce(&Self, &[TensorRef]) -> Result<Vec<TensorRef>>,
     ) -> Result<Vec<TensorRef>> {
         let shapes: Vec<Shape> = match invariants {
-            Some(shapes) => shapes.to_vec(),
-            None => initial.iter().map(|tensor| tensor.shape.clone()).collect(),
+            Some(shapes) => [Shape::scalar(), Shape::scalar()].iter().chain(shapes).cloned().collect(),
+            None => [Shape::scalar(), Shape::scalar()]
+                .into_iter()
+                .chain(initial.iter().map(|it| it.shape.clone()))
+                .collect(),
         };
+        let counters = [self.scalar_i32(0)?, self.scalar_i32(-1)?];
+        let initial = &[&counters, initial].concat()[..];
         let inner = |graph: &Self| -> Result<Vec<TensorRef>> {
             let variables = initial.iter().zip(&shapes);
             variables.map(|(tensor, shape)| graph.argument("loop_variable", tensor.dtype, shape.clone())).collect()
         };
         let body_graph = Self::new(&self.program);
         let variables = inner(&body_graph)?;
-        let mut next = body(&body_graph, &variables)?;
+        let mut next = vec![body_graph.add_v2(&variables[0], &body_graph.scalar_i32(1)?)?, variables[1].clone()];
+        next.extend(body(&body_graph, &variables[COUNTERS..])?);
         if next.len() != initial.len() || next.iter().zip(initial).any(|(next, first)| next.dtype != first.dtype) {
             refuse!("a step of the loop `{name}` does not give what the next one takes");
         }
         let condition_graph = Self::new(&self.program);
         let variables = inner(&condition_graph)?;
-        let holds = condition(&condition_graph, &variables)?;
+        let holds = condition(&condition_graph, &variables[COUNTERS..])?;
 
         // Both functions take the same arguments: the variables, then what the body uses, then what the condition does.
         body_graph.pass_handles();
@@ -57,9 +72,13 @@ impl Graph {
             ("cond", Attr::Function(self.program.add_function(&format!("{name}_cond"), condition_graph, vec![holds]))),
             ("body", Attr::Function(self.program.add_function(&format!("{name}_body"), body_graph, next))),
             ("output_shapes", Attr::Shapes(outputs.iter().map(|(_, shape)| shape.clone()).collect())),
+            // As in Python, so that Grappler optimizes the same graph, and gives the same bits.
+            ("_lower_using_switch_merge", Attr::Bool(true)),
+            ("parallel_iterations", Attr::Int(PARALLEL_ITERATIONS)),
         ];
         let mut outputs = self.add_many("While", &passed.iter().collect::<Vec<_>>(), attrs, outputs)?;
         outputs.truncate(first);
+        outputs.drain(..COUNTERS);
         Ok(outputs)
     }
 }

@@ -181,16 +181,12 @@ fn models_are_opened_scanned_and_saved_again() {
             .iter()
             .map(|variable| (variable.name.clone(), opened.read_variable(&variable.name).unwrap()))
             .collect();
-        println!("{name}: {:?}", found.iter().map(|(name, _)| name).collect::<Vec<_>>());
         assert_eq!(found.len(), model.values.len());
-        println!("{:#?}", opened.scan().unwrap());
         let meta_graph = opened.meta_graph(None).unwrap();
-        println!("{:?} {:?}", opened.training(meta_graph), opened.unrestored_variables(meta_graph));
         for (kind, options) in
             [("frozen", SaveOptions::default().frozen(true)), ("pruned", SaveOptions::default().inference_only(true))]
         {
             let report = opened.save(folder.join(format!("{name}_{kind}")), options.overwrite(true));
-            println!("{kind}: {report:?}");
         }
     }
 }
