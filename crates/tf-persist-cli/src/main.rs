@@ -12,6 +12,7 @@ mod hint;
 #[cfg(feature = "runtime")]
 mod inputs;
 mod inspect;
+mod keras_args;
 #[cfg(feature = "runtime")]
 mod load_args;
 mod man;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use tf_persist_savedmodel::{Error, Hint, Result};
+use tf_persist_savedmodel::{Error, Hint, Result, SavedModel};
 
 use crate::graph::{Function, Graph, Program, Resource, Signature, TensorRef};
 use crate::layers::{Argument, Arguments, Context, Masked, NamedLayer, Shared, Weight};
@@ -12,7 +12,7 @@ use crate::parse::Parser;
 use crate::reason;
 use crate::saved_model::ModelParts;
 use crate::source::Source;
-use crate::summary::{LayerSummary, summary};
+use crate::summary::{LayerSummary, ModelSummary, TensorSummary, summary};
 use crate::weights;
 
 /// How a file is opened.
@@ -77,6 +77,12 @@ impl KerasModel {
         }
     }
 
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.source.path
+    }
+
     /// The version of Keras that wrote the file, if the file tells.
     #[must_use]
     pub fn keras_version(&self) -> Option<&str> {
@@ -117,12 +123,44 @@ impl KerasModel {
         parts.write(target.as_ref(), overwrite)
     }
 
-    /// The layers, with their shapes and numbers of parameters.
+    /// The model as a SavedModel in memory.
+    ///
+    /// # Errors
+    /// As [`KerasModel::export`].
+    pub fn to_saved_model(&self) -> Result<SavedModel> {
+        let folder = tempfile::tempdir().map_err(Error::io("create a folder in", std::env::temp_dir()))?;
+        let path = folder.path().join("model");
+        self.export(&path, false)?;
+        SavedModel::from_bytes(SavedModel::open(&path)?.to_bytes()?)
+    }
+
+    /// What the model consists of.
     ///
     /// # Errors
     /// As [`open`].
-    pub fn layers(&self) -> Result<Vec<LayerSummary>> {
-        Ok(self.emitted()?.layers)
+    pub fn summary(&self) -> Result<ModelSummary> {
+        let emitted = self.emitted()?;
+        let tensors = |names: &[String], tensors: &[TensorRef]| {
+            let tensor = |(name, tensor): (&String, &TensorRef)| TensorSummary {
+                name: name.clone(),
+                dtype: tensor.dtype,
+                shape: tensor.dims().to_vec(),
+            };
+            names.iter().zip(tensors).map(tensor).collect::<Vec<_>>()
+        };
+        let signature = &emitted.signatures[0];
+        let count = |weight: &Weight| weight.shape.iter().map(|size| *size as u64).product::<u64>();
+        Ok(ModelSummary {
+            name: self.model.name.clone(),
+            class: self.model.class.clone(),
+            keras_version: self.source.keras_version.clone(),
+            inputs: tensors(&signature.inputs, &signature.function.graph.arguments()),
+            outputs: tensors(&signature.outputs, &signature.function.outputs),
+            parameters: emitted.weights.iter().map(count).sum(),
+            trainable: emitted.weights.iter().filter(|weight| weight.trainable).map(count).sum(),
+            layers: emitted.layers,
+            compile_config: self.source.compile_config.clone(),
+        })
     }
 
     fn emitted(&self) -> Result<Emitted> {

@@ -15,4 +15,5 @@ mod summary;
 mod weights;
 
 pub use convert::{KerasModel, OpenOptions, open};
-pub use summary::LayerSummary;
+pub use source::is_keras_file;
+pub use summary::{LayerSummary, ModelSummary, TensorSummary};

@@ -40,10 +40,11 @@ pub(crate) struct Source {
     pub(crate) archive: Option<KerasZip>,
 }
 
-/// Whether a path names a Keras file, by its extension.
-pub(crate) fn is_keras_path(path: &Path) -> bool {
+/// Whether a path is a file that its name says is of Keras: `.keras`, `.h5`, `.hdf5`.
+pub fn is_keras_file(path: impl AsRef<Path>) -> bool {
+    let path = path.as_ref();
     let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
-    matches!(extension.as_deref(), Some("keras" | "h5" | "hdf5")) || path.to_string_lossy().ends_with(".weights.json")
+    matches!(extension.as_deref(), Some("keras" | "h5" | "hdf5")) && !path.is_dir()
 }
 
 impl Source {

@@ -2,7 +2,45 @@
 
 use std::collections::HashMap;
 
+use tf_persist_savedmodel::DType;
+
 use crate::layers::{Called, Weight};
+
+/// A model in a Keras file.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ModelSummary {
+    /// The name of the model.
+    pub name: String,
+    /// `Functional` or `Sequential`.
+    pub class: String,
+    /// The version of Keras that wrote the file, if the file tells.
+    pub keras_version: Option<String>,
+    /// The inputs in the order of the model.
+    pub inputs: Vec<TensorSummary>,
+    /// The outputs in the order of the model.
+    pub outputs: Vec<TensorSummary>,
+    /// The layers in the order of their first calls; a model or wrapper comes before the layers inside it.
+    pub layers: Vec<LayerSummary>,
+    /// The number of elements of all variables.
+    pub parameters: u64,
+    /// How many of them training changes.
+    pub trainable: u64,
+    /// How the model was compiled, as the file has it.
+    pub compile_config: Option<serde_json::Value>,
+}
+
+/// An input or output of a model.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TensorSummary {
+    /// The name in the signature.
+    pub name: String,
+    /// The dtype.
+    pub dtype: DType,
+    /// The shape; `None` is a size that is known when the model runs.
+    pub shape: Vec<Option<u64>>,
+}
 
 /// A layer of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::common_args::{Format, tolerance};
+use crate::keras_args::KerasArgs;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes: 0 the same, 1 different (or failure, with an error and no report), 2 usage error.")]
 pub(crate) struct DiffArgs {
-    /// A SavedModel: its folder, or a .tfpack file
+    /// A model: the folder of a SavedModel, a .tfpack file, or a Keras file (.keras, .h5)
     pub(crate) a: PathBuf,
     /// The model to compare it with
     pub(crate) b: PathBuf,
@@ -25,4 +26,6 @@ pub(crate) struct DiffArgs {
     /// The format of the report
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) keras: KerasArgs,
 }

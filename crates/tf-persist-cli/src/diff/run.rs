@@ -13,7 +13,7 @@ use crate::error::{Differs, PRINTING};
 use crate::stdout::{plain_stdout, stdout};
 
 pub(crate) fn run(args: &DiffArgs) -> anyhow::Result<()> {
-    let (a, b) = (SavedModel::open(&args.a)?, SavedModel::open(&args.b)?);
+    let (a, b) = (args.keras.open(&args.a)?, args.keras.open(&args.b)?);
     let options = DiffOptions::default()
         .tags(args.tags.as_deref().map(tags))
         .tolerance(Tolerance::Within(args.tolerance))

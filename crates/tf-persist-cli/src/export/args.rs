@@ -7,10 +7,11 @@ use tf_persist_savedmodel::SaveOptions;
 use tf_persist_savedmodel::checkpoint::restore::RestoreOptions;
 
 use crate::common_args::{Format, LibraryArgs, tags};
+use crate::keras_args::KerasArgs;
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// A SavedModel: its folder, or a .tfpack file
+    /// A model: the folder of a SavedModel, a .tfpack file, or a Keras file (.keras, .h5)
     pub(super) source: PathBuf,
     /// The folder to write, which must not exist or be empty; or a file that ends in .tfpack
     pub(super) target: PathBuf,
@@ -53,6 +54,8 @@ pub(crate) struct ExportArgs {
     pub(super) op_library: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) library: LibraryArgs,
+    #[command(flatten)]
+    pub(super) keras: KerasArgs,
 }
 
 fn renaming(text: &str) -> Result<(String, String), &'static str> {
@@ -63,6 +66,16 @@ fn renaming(text: &str) -> Result<(String, String), &'static str> {
 }
 
 impl ExportArgs {
+    /// Whether the model is to be changed on the way.
+    pub(super) fn is_rewritten(&self) -> bool {
+        self.inference_only
+            || self.frozen
+            || self.tags.is_some()
+            || self.signatures.is_some()
+            || self.from_checkpoint.is_some()
+            || !self.rename_signature.is_empty()
+    }
+
     pub(super) fn options(&self) -> SaveOptions {
         let mut options = SaveOptions::default().overwrite(self.overwrite);
         options = options.inference_only(self.inference_only).frozen(self.frozen);

@@ -5,6 +5,7 @@ use std::io::Write;
 use anstream::eprintln;
 use anyhow::Context;
 use serde_json::json;
+use tf_persist_keras::KerasModel;
 use tf_persist_savedmodel::checkpoint::restore::Mapping;
 use tf_persist_savedmodel::saved_model::{Variables, name_of};
 use tf_persist_savedmodel::{SavedModel, printable, warmup};
@@ -21,7 +22,14 @@ const MAX_NAMES: usize = 5;
 pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     let options = args.options();
     options.check_target(&args.target)?;
-    let source = SavedModel::open(&args.source)?;
+    let keras = args.keras.open_keras(&args.source)?;
+    if let Some(model) = keras.as_ref().filter(|_| !args.is_rewritten()) {
+        return export_keras(args, model);
+    }
+    let source = match keras {
+        Some(model) => model.to_saved_model()?,
+        None => SavedModel::open(&args.source)?,
+    };
     let saved = source.save(&args.target, options)?;
     if let Some(note) = &saved.note {
         eprintln!("note: {}", printable(note));
@@ -79,6 +87,39 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     saved.restored.as_ref().map_or(Ok(()), |mapping| {
         write_restored(&mut out, mapping, source.variables()?, args.moving_averages).context(PRINTING)
     })
+}
+
+/// Writes a Keras file as a SavedModel.
+fn export_keras(args: &ExportArgs, model: &KerasModel) -> anyhow::Result<()> {
+    model.export(&args.target, args.overwrite)?;
+    let written = SavedModel::open(&args.target)?;
+    let signatures: Vec<&str> = written.meta_graph(None)?.signatures().iter().map(|it| it.name.as_str()).collect();
+    let variables = written.variables()?;
+    let variable_bytes = variables.total_bytes;
+    let mut out = stdout();
+    if args.format == Format::Json {
+        let report = json!({
+            "path": args.target.display().to_string(),
+            "meta_graphs": 1,
+            "signatures": signatures,
+            "variables": variables.all.len(),
+            "tables": [],
+            "variable_bytes": variable_bytes,
+            "restored": null,
+        });
+        return writeln!(out, "{report:#}").context(PRINTING);
+    }
+    let shown: Vec<String> = signatures.iter().map(|name| format!("`{}`", printable(name))).collect();
+    writeln!(
+        out,
+        "`{}`: {} ({}), {} {}",
+        args.target.display(),
+        count(variables.all.len() as u64, "variable"),
+        bytes(variable_bytes),
+        if shown.len() == 1 { "signature" } else { "signatures" },
+        shown.join(", ")
+    )
+    .context(PRINTING)
 }
 
 /// `, 2 tables with 5 entries`.

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::common_args::Format;
+use crate::keras_args::KerasArgs;
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// A SavedModel: its folder, or a .tfpack file
+    /// A model: the folder of a SavedModel, a .tfpack file, or a Keras file (.keras, .h5)
     pub(crate) path: PathBuf,
     /// Show only the meta graph with these tags (comma list; "" is the empty set)
     #[arg(long, value_name = "TAGS")]
@@ -28,4 +29,13 @@ pub(crate) struct InspectArgs {
     /// The format of the report
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) keras: KerasArgs,
+}
+
+impl InspectArgs {
+    /// Whether only a part of a SavedModel's report is asked for.
+    pub(super) fn is_narrow(&self) -> bool {
+        self.tags.is_some() || self.signature.is_some() || self.variables || self.stats || self.ops
+    }
 }

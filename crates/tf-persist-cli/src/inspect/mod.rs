@@ -2,6 +2,7 @@
 
 mod args;
 mod json;
+mod keras;
 mod report;
 mod run;
 mod stats;

@@ -6,13 +6,18 @@ use anyhow::Context;
 use tf_persist_savedmodel::SavedModel;
 
 use super::report::{Report, Selection};
-use super::{InspectArgs, json, stats, text};
+use super::{InspectArgs, json, keras, stats, text};
 use crate::common_args::{Format, tags};
 use crate::error::PRINTING;
 use crate::stdout::{plain_stdout, stdout};
 
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<()> {
-    let model = SavedModel::open(&args.path)?;
+    let model = match args.keras.open_keras(&args.path)? {
+        // What narrows the report is about its SavedModel.
+        Some(model) if !args.is_narrow() => return keras::print(&model, args.format),
+        Some(model) => model.to_saved_model()?,
+        None => SavedModel::open(&args.path)?,
+    };
     let meta_graphs = match args.tags.as_deref().map(tags) {
         Some(tags) => vec![model.meta_graph(Some(&tags))?],
         None => model.meta_graphs().iter().collect(),

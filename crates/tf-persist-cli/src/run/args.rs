@@ -6,11 +6,12 @@ use clap::Args;
 use tf_persist_core::RunOptions;
 
 use crate::common_args::Format;
+use crate::keras_args::KerasArgs;
 use crate::load_args::LoadArgs;
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// A SavedModel: its folder, or a .tfpack file
+    /// A model: the folder of a SavedModel, a .tfpack file, or a Keras file (.keras, .h5)
     pub(crate) path: PathBuf,
     /// The signature to run [default: serving_default, else the only one]
     #[arg(long, value_name = "NAME")]
@@ -43,6 +44,8 @@ pub(crate) struct RunArgs {
     pub(crate) repeat: Option<u32>,
     #[command(flatten)]
     pub(crate) load: LoadArgs,
+    #[command(flatten)]
+    pub(crate) keras: KerasArgs,
 }
 
 impl RunArgs {

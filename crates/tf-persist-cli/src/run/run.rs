@@ -7,7 +7,7 @@ use super::timings::Timings;
 use super::{examples, inputs, output, requests};
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
-    let saved_model = SavedModel::open(&args.path)?;
+    let saved_model = args.keras.open(&args.path)?;
     let tags = args.load.tag_list();
     let meta_graph = saved_model.meta_graph(tags.as_deref())?;
     if let Some(path) = &args.requests {

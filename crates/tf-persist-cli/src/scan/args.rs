@@ -6,10 +6,11 @@ use clap::{Args, ValueEnum};
 use tf_persist_savedmodel::scan::Level;
 
 use crate::common_args::Format;
+use crate::keras_args::KerasArgs;
 
 #[derive(Debug, Args)]
 pub(crate) struct ScanArgs {
-    /// A SavedModel: its folder, or a .tfpack file
+    /// A model: the folder of a SavedModel, a .tfpack file, or a Keras file (.keras, .h5)
     pub(super) path: PathBuf,
     /// Scan only the meta graph with these tags (comma list; "" is the empty set)
     #[arg(long, value_name = "TAGS")]
@@ -20,6 +21,8 @@ pub(crate) struct ScanArgs {
     /// Exit with 1 if there is a finding of at least this level
     #[arg(long, value_enum, value_name = "LEVEL", default_value = "danger")]
     pub(super) fail_on: FailOn,
+    #[command(flatten)]
+    pub(super) keras: KerasArgs,
 }
 
 /// What makes a scan fail.

@@ -13,7 +13,7 @@ use crate::format::count;
 use crate::stdout::stdout;
 
 pub(crate) fn run(args: &ScanArgs) -> anyhow::Result<()> {
-    let model = SavedModel::open(&args.path)?;
+    let model = args.keras.open(&args.path)?;
     let report = match &args.tags {
         Some(list) => model.scan_tags(&tags(list))?,
         None => model.scan()?,

@@ -8,6 +8,7 @@ use clap::builder::{RangedU64ValueParser, TypedValueParser};
 use tf_persist_core::train::{EVALUATE_SIGNATURE, TRAIN_SIGNATURE};
 
 use crate::common_args::Format;
+use crate::keras_args::KerasArgs;
 use crate::load_args::LoadArgs;
 
 /// The largest batch size: more rows than fit in any memory.
@@ -18,7 +19,7 @@ const MAX_BATCH: u64 = 1 << 32;
     after_help = "Exit codes: 0 success, 1 failure, 2 usage error, 130 stopped by Ctrl-C, 143 stopped by SIGTERM."
 )]
 pub(crate) struct TrainArgs {
-    /// A SavedModel with a train signature: its folder, or a .tfpack file
+    /// A model with a train signature: the folder of a SavedModel, a .tfpack file, or a compiled Keras file
     pub(crate) path: PathBuf,
     /// The training data: arrays by the names of the signature's inputs, one row per example
     #[arg(long, value_name = "FILE.npz")]
@@ -66,6 +67,8 @@ pub(crate) struct TrainArgs {
     pub(crate) format: Format,
     #[command(flatten)]
     pub(crate) load: LoadArgs,
+    #[command(flatten)]
+    pub(crate) keras: KerasArgs,
 }
 
 fn batch_size() -> impl TypedValueParser<Value = usize> {

@@ -6,6 +6,7 @@ use clap::Args;
 use tf_persist_core::tensor::Tolerance;
 
 use crate::common_args::{Format, tolerance};
+use crate::keras_args::KerasArgs;
 use crate::load_args::LoadArgs;
 
 #[derive(Debug, Args)]
@@ -13,7 +14,7 @@ use crate::load_args::LoadArgs;
     after_help = "Exit codes: 0 the same, or recorded; 1 different, nothing to compare with, or failure; 2 usage error."
 )]
 pub(crate) struct VerifyArgs {
-    /// A SavedModel: its folder, or a .tfpack file; --record needs a folder
+    /// A model: the folder of a SavedModel, a .tfpack file, or a Keras file (.keras, .h5); --record needs a folder
     pub(crate) path: PathBuf,
     /// The largest absolute and relative difference of floats that counts as the same; 0 means equal bits [default:
     /// rounding errors, by dtype]
@@ -38,6 +39,8 @@ pub(crate) struct VerifyArgs {
     pub(crate) format: Format,
     #[command(flatten)]
     pub(crate) load: LoadArgs,
+    #[command(flatten)]
+    pub(crate) keras: KerasArgs,
 }
 
 impl VerifyArgs {

@@ -16,7 +16,7 @@ use crate::stdout::{plain_stdout, stdout};
 type OpenRecords = fn(&SavedModel) -> Result<Option<Records>, ModelError>;
 
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
-    let saved_model = SavedModel::open(&args.path)?;
+    let saved_model = args.keras.open(&args.path)?;
     if let Some(file) = &args.record {
         return record::record(args, &saved_model, file);
     }

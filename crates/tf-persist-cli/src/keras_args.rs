@@ -1,0 +1,37 @@
+//! Opens models, Keras files among them.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use tf_persist_keras::{KerasModel, OpenOptions, is_keras_file};
+use tf_persist_savedmodel::SavedModel;
+
+/// How Keras files are read.
+#[derive(Debug, Default, Args)]
+pub(crate) struct KerasArgs {
+    /// The model as JSON (`model.to_json()`), for a Keras file that has only weights
+    #[arg(long, value_name = "FILE.json", help_heading = "Keras files")]
+    pub(crate) architecture: Option<PathBuf>,
+}
+
+impl KerasArgs {
+    /// Opens a SavedModel, or a Keras file as one.
+    pub(crate) fn open(&self, path: &Path) -> anyhow::Result<SavedModel> {
+        match self.open_keras(path)? {
+            Some(model) => Ok(model.to_saved_model()?),
+            None => Ok(SavedModel::open(path)?),
+        }
+    }
+
+    /// Opens a Keras file; `None` if it is none.
+    pub(crate) fn open_keras(&self, path: &Path) -> anyhow::Result<Option<KerasModel>> {
+        if !is_keras_file(path) {
+            return Ok(None);
+        }
+        let mut options = OpenOptions::default();
+        if let Some(architecture) = &self.architecture {
+            options = options.architecture(architecture);
+        }
+        Ok(Some(options.open(path)?))
+    }
+}
