@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use tf_persist_keras::{KerasModel, OpenOptions, is_keras_file};
+use tf_persist_keras::{KerasModel, OpenOptions, find_keras_file};
 use tf_persist_savedmodel::SavedModel;
 
 /// How Keras files are read.
@@ -25,9 +25,7 @@ impl KerasArgs {
 
     /// Opens a Keras file; `None` if it is none.
     pub(crate) fn open_keras(&self, path: &Path) -> anyhow::Result<Option<KerasModel>> {
-        if !is_keras_file(path) {
-            return Ok(None);
-        }
+        let Some(path) = find_keras_file(path) else { return Ok(None) };
         let mut options = OpenOptions::default();
         if let Some(architecture) = &self.architecture {
             options = options.architecture(architecture);

@@ -15,5 +15,5 @@ mod summary;
 mod weights;
 
 pub use convert::{KerasModel, OpenOptions, open};
-pub use source::is_keras_file;
+pub use source::{find_keras_file, is_keras_file};
 pub use summary::{LayerSummary, ModelSummary, TensorSummary};

@@ -47,6 +47,26 @@ pub fn is_keras_file(path: impl AsRef<Path>) -> bool {
     matches!(extension.as_deref(), Some("keras" | "h5" | "hdf5")) && !path.is_dir()
 }
 
+/// The Keras file at a path: the file itself, or the only one in a folder that is not a SavedModel, such as a version
+/// of a served model.
+pub fn find_keras_file(path: impl AsRef<Path>) -> Option<PathBuf> {
+    let path = path.as_ref();
+    if !path.is_dir() {
+        return is_keras_file(path).then(|| path.to_path_buf());
+    }
+    let mut found = None;
+    for entry in std::fs::read_dir(path).ok()? {
+        let entry = entry.ok()?;
+        if entry.file_name().to_string_lossy().starts_with("saved_model.") {
+            return None;
+        }
+        if is_keras_file(entry.path()) && found.replace(entry.path()).is_some() {
+            return None;
+        }
+    }
+    found
+}
+
 impl Source {
     /// Opens a file. `architecture` is the JSON of the model where the file has only weights.
     pub(crate) fn open(path: &Path, architecture: Option<&Path>) -> Result<Self> {

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// The extension of a pack. The rest of its name is the version.
-const PACK: &str = ".tfpack";
+/// The extensions of models in one file. The rest of the name is the version.
+const FILES: [&str; 3] = [".tfpack", ".keras", ".h5"];
 
 /// The files that make a folder a SavedModel, for a warning.
 const GRAPHS: [&str; 3] = ["saved_model.pb", "saved_model.pbtxt", "saved_model.cpb"];
@@ -79,9 +79,9 @@ pub(super) fn list_versions(base_path: &Path) -> Result<FoundVersions, String> {
     Ok(FoundVersions { versions, warning })
 }
 
-/// The version of an entry of a base path: its name is an int64, with the extension of packs if it is a file.
+/// The version of an entry of a base path: its name is an int64, with an extension if it is a file.
 fn version(base_path: &Path, name: &str) -> Option<i64> {
-    match name.strip_suffix(PACK) {
+    match FILES.iter().find_map(|extension| name.strip_suffix(extension)) {
         Some(stem) => base_path.join(name).is_file().then(|| number(stem))?,
         None => number(name),
     }

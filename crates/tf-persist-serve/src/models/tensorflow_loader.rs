@@ -4,7 +4,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tf_persist_core::{Error, ErrorKind, LoadOptions, LoadSavedModel, ModelErrorKind, SavedModel, release_free_memory};
+use tf_persist_core::{
+    Error, ErrorKind, LoadOptions, LoadSavedModel, ModelError, ModelErrorKind, SavedModel, release_free_memory,
+};
+use tf_persist_keras::find_keras_file;
 
 use super::intra_op_threads::IntraOpThreads;
 use super::load::Loader;
@@ -56,9 +59,17 @@ impl Loader for TensorFlowLoader {
     }
 }
 
+/// Opens the SavedModel at a path, or the Keras file.
+fn open_model(path: &Path) -> Result<SavedModel, ModelError> {
+    match find_keras_file(path) {
+        Some(file) => tf_persist_keras::open(file)?.to_saved_model(),
+        None => SavedModel::open(path),
+    }
+}
+
 impl TensorFlowLoader {
     fn open(&self, model: &str, version: i64, path: &Path) -> Result<Servable, LoadError> {
-        let loaded = SavedModel::open(path).map_err(Error::from).and_then(|saved_model| {
+        let loaded = open_model(path).map_err(Error::from).and_then(|saved_model| {
             let options = self.options_for(model, version, &saved_model);
             saved_model.load(options)
         });
