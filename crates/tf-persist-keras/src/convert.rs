@@ -131,7 +131,7 @@ impl KerasModel {
         let folder = tempfile::tempdir().map_err(Error::io("create a folder in", std::env::temp_dir()))?;
         let path = folder.path().join("model");
         self.export(&path, false)?;
-        SavedModel::from_bytes(SavedModel::open(&path)?.to_bytes()?)
+        SavedModel::from_bytes_of(&self.source.path, SavedModel::open(&path)?.to_bytes()?)
     }
 
     /// What the model consists of.

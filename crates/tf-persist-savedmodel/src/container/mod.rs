@@ -70,6 +70,11 @@ impl Files {
         Ok(Self::Pack(Arc::new(Pack::from_bytes(bytes)?)))
     }
 
+    /// A pack in memory, which errors name by this path.
+    pub(crate) fn in_memory(bytes: Bytes, path: PathBuf) -> Result<Self> {
+        Ok(Self::Pack(Arc::new(Pack::in_memory(bytes, path)?)))
+    }
+
     /// Opens a file and returns its length; `None` if it does not exist. The checksum of a file in a pack is not
     /// compared.
     ///

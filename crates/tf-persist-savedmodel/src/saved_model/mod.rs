@@ -149,6 +149,14 @@ impl SavedModel {
         Self::read(Files::from_bytes(bytes.into())?)
     }
 
+    /// As [`SavedModel::from_bytes`], with the path of the file that the model was made of: errors and reports name it.
+    ///
+    /// # Errors
+    /// As [`SavedModel::from_bytes`].
+    pub fn from_bytes_of(path: impl Into<PathBuf>, bytes: impl Into<Bytes>) -> Result<Self> {
+        Self::read(Files::in_memory(bytes.into(), path.into())?)
+    }
+
     fn read(files: Files) -> Result<Self> {
         let located = match &files {
             Files::Folder(folder) => locate(folder)?,

@@ -87,8 +87,13 @@ impl Pack {
 
     #[doc(hidden)]
     pub fn from_bytes(bytes: Bytes) -> Result<Self> {
+        Self::in_memory(bytes, IN_MEMORY.into())
+    }
+
+    /// Opens the bytes of a pack, which errors name by this path.
+    pub(crate) fn in_memory(bytes: Bytes, path: PathBuf) -> Result<Self> {
         let length = bytes.len() as u64;
-        Self::read(IN_MEMORY.into(), Data::Memory(bytes), length)
+        Self::read(path, Data::Memory(bytes), length)
     }
 
     fn read(path: PathBuf, data: Data, length: u64) -> Result<Self> {
