@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use tf_persist_keras::{KerasModel, OpenOptions, find_keras_file};
+use tf_persist_keras::{CustomObjects, KerasModel, OpenOptions, find_keras_file};
 use tf_persist_savedmodel::SavedModel;
 
 /// How Keras files are read.
@@ -12,6 +12,9 @@ pub(crate) struct KerasArgs {
     /// The model as JSON (`model.to_json()`), for a Keras file that has only weights
     #[arg(long, value_name = "FILE.json", help_heading = "Keras files")]
     pub(crate) architecture: Option<PathBuf>,
+    /// Recipes for custom layers and functions in Keras files; repeatable
+    #[arg(long, value_name = "FILE.toml", help_heading = "Keras files")]
+    pub(crate) custom_objects: Vec<PathBuf>,
 }
 
 impl KerasArgs {
@@ -30,6 +33,8 @@ impl KerasArgs {
         if let Some(architecture) = &self.architecture {
             options = options.architecture(architecture);
         }
-        Ok(Some(options.open(path)?))
+        let mut custom = CustomObjects::new();
+        self.custom_objects.iter().try_for_each(|file| custom.add_file(file))?;
+        Ok(Some(options.custom_objects(custom).open(path)?))
     }
 }

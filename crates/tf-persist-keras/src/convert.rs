@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use tf_persist_savedmodel::{Error, Hint, Result, SavedModel};
 
+use crate::custom::CustomObjects;
 use crate::graph::{Function, Graph, Program, Resource, Signature, TensorRef};
 use crate::layers::{Argument, Arguments, Context, Masked, NamedLayer, Shared, Weight};
 use crate::parse::Parser;
@@ -20,6 +21,7 @@ use crate::weights;
 #[non_exhaustive]
 pub struct OpenOptions {
     architecture: Option<PathBuf>,
+    custom: CustomObjects,
 }
 
 impl OpenOptions {
@@ -27,6 +29,13 @@ impl OpenOptions {
     #[must_use]
     pub fn architecture(mut self, path: impl Into<PathBuf>) -> Self {
         self.architecture = Some(path.into());
+        self
+    }
+
+    /// What replaces custom layers, functions and lambdas.
+    #[must_use]
+    pub fn custom_objects(mut self, custom: CustomObjects) -> Self {
+        self.custom = custom;
         self
     }
 
@@ -66,7 +75,7 @@ struct Emitted {
 impl KerasModel {
     fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
         let source = Source::open(path, options.architecture.as_deref())?;
-        let mut parser = Parser::new(source.dialect);
+        let mut parser = Parser::with_custom(source.dialect, &options.custom);
         let model = parser.layer(&source.model);
         let findings: Vec<String> = parser.findings().iter().map(ToString::to_string).collect();
         match model {
@@ -208,6 +217,7 @@ impl KerasModel {
 }
 
 fn refused(path: &Path, reason: String) -> Error {
-    let hint = reason.contains("unknown").then(|| Hint::new("replace these layers by what computes the same"));
+    let hint =
+        reason.contains("give a recipe").then(|| Hint::new("recipes stand in a TOML file").set("custom_objects"));
     Error::Unsupported { path: path.to_path_buf(), reason, hint }
 }

@@ -3,6 +3,7 @@
 mod archive;
 mod config;
 mod convert;
+mod custom;
 mod graph;
 mod layers;
 mod model;
@@ -15,5 +16,6 @@ mod summary;
 mod weights;
 
 pub use convert::{KerasModel, OpenOptions, open};
+pub use custom::CustomObjects;
 pub use source::{find_keras_file, is_keras_file};
 pub use summary::{LayerSummary, ModelSummary, TensorSummary};

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 pub(crate) use policy::{Policy, Quantization};
 
+use crate::custom::{CustomObjects, Recipe};
 use crate::reason::{Result, refuse};
 
 /// Which Keras wrote a file. Its numbers count.
@@ -29,12 +30,27 @@ const OF_EVERY_LAYER: &[&str] =
 pub(crate) struct Config<'a> {
     object: &'a Map<String, Value>,
     pub(crate) dialect: Dialect,
+    custom: Option<&'a CustomObjects>,
     read: RefCell<Vec<&'a str>>,
 }
 
 impl<'a> Config<'a> {
     pub(crate) fn new(object: &'a Map<String, Value>, dialect: Dialect) -> Self {
-        Self { object, dialect, read: RefCell::default() }
+        Self { object, dialect, custom: None, read: RefCell::default() }
+    }
+
+    pub(crate) fn with_custom(self, custom: &'a CustomObjects) -> Self {
+        Self { custom: Some(custom), ..self }
+    }
+
+    /// The recipe of a custom function, if one is given.
+    pub(crate) fn custom_function(&self, name: &str) -> Option<&'a Recipe> {
+        self.custom?.function(name)
+    }
+
+    /// The keys, in order.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.object.keys().map(String::as_str)
     }
 
     pub(crate) fn is_keras2(&self) -> bool {

@@ -3,11 +3,14 @@
 mod argument;
 mod nodes;
 
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value};
 
 pub(crate) use nodes::{Histories, Origin, histories, inbound};
 
 use crate::config::{Config, Dialect, Policy, shown};
+use crate::custom::{self, CustomObjects};
 use crate::layers::{self, NamedLayer};
 use crate::operations;
 use crate::reason::{Reason, Result, refuse};
@@ -25,7 +28,7 @@ pub(crate) struct Parser<'a> {
     /// The names of the layers around the one that is being read.
     around: Vec<String>,
     findings: Vec<Finding>,
-    _model: std::marker::PhantomData<&'a Value>,
+    custom: &'a CustomObjects,
 }
 
 /// What is wrong with a layer.
@@ -44,9 +47,15 @@ impl std::fmt::Display for Finding {
     }
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
+    /// Without custom objects.
     pub(crate) fn new(dialect: Dialect) -> Self {
-        Self { dialect, around: Vec::new(), findings: Vec::new(), _model: std::marker::PhantomData }
+        static NONE: LazyLock<CustomObjects> = LazyLock::new(CustomObjects::new);
+        Self::with_custom(dialect, &NONE)
+    }
+
+    pub(crate) fn with_custom(dialect: Dialect, custom: &'a CustomObjects) -> Self {
+        Self { dialect, around: Vec::new(), findings: Vec::new(), custom }
     }
 
     /// What was wrong.
@@ -80,13 +89,16 @@ impl Parser<'_> {
         let name = self.around.last().cloned().unwrap_or_default();
         let module = entry.get("module").and_then(Value::as_str);
         let is_operation = self.dialect == Dialect::Keras3 && is_operation(class, module, config);
-        let reader = Config::new(config, self.dialect);
+        let custom = self.custom;
+        let reader = Config::new(config, self.dialect).with_custom(custom);
         let policy = Policy::parse(config.get("dtype"))?;
-        let custom = entry.get("registered_name").and_then(Value::as_str).filter(|name| name.contains('>'));
-        let layer = match custom {
-            Some(_) => None,
-            None if is_operation => operations::build(class, module, &reader),
-            None => layers::build(class, &reader, self),
+        let registered = entry.get("registered_name").and_then(Value::as_str).filter(|name| name.contains('>'));
+        let recipe = if class == "Lambda" { custom.lambda(&name) } else { custom.layer(class, registered) };
+        let layer = match (recipe, registered) {
+            (Some(recipe), _) => Some(custom::layer(recipe, &reader, self)),
+            (None, Some(_)) => None,
+            (None, None) if is_operation => operations::build(class, module, &reader),
+            (None, None) => layers::build(class, &reader, self),
         };
         match layer {
             Some(layer) => Ok(NamedLayer {
@@ -98,7 +110,15 @@ impl Parser<'_> {
                 layer: layer?,
             }),
             None if is_operation => refuse!("this operation of `keras.ops` is not supported"),
-            None => refuse!("this class is unknown: it is a custom layer, or of another library"),
+            None if class == "Lambda" => {
+                refuse!("it holds Python bytecode, which is never run; give a recipe for it as `lambdas.{name}`")
+            }
+            None => {
+                let name = registered.unwrap_or(class);
+                refuse!(
+                    "this class is unknown: it is custom, or of another library; give a recipe for it as `layers.\"{name}\"`"
+                )
+            }
         }
     }
 }

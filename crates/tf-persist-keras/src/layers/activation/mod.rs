@@ -11,6 +11,7 @@ pub(crate) use function::Function;
 
 use super::{Arguments, Context, NamedLayer};
 use crate::config::{Config, Dialect, shown};
+use crate::custom::{Recipe, call_function};
 use crate::graph::TensorRef;
 use crate::parse::Parser;
 use crate::reason::{Reason, Result, refuse};
@@ -26,12 +27,19 @@ enum Kind {
     Function(Function),
     /// A layer, and the key of the config that holds it, which names the folder of its variables.
     Layer(Arc<NamedLayer>, String),
+    /// A custom function, whose recipe is given.
+    Custom(Arc<Recipe>),
 }
 
 impl Activation {
     /// The activation in a key of a layer's config; linear if it is missing.
     pub(crate) fn of(config: &Config<'_>, key: &str) -> Result<Self> {
-        config.get(key).map_or(Ok(Function::Linear.into()), |value| Self::parse(value, key, config.dialect))
+        let Some(value) = config.get(key) else { return Ok(Function::Linear.into()) };
+        let name = value.as_str().or_else(|| value.get("config").and_then(Value::as_str));
+        if let Some(recipe) = name.and_then(|name| config.custom_function(name)) {
+            return Ok(Self { kind: Kind::Custom(Arc::new(recipe.clone())) });
+        }
+        Self::parse(value, key, config.dialect)
     }
 
     /// The activation with this name, or of this object.
@@ -55,7 +63,7 @@ impl Activation {
             let layer = serde_json::json!({"class_name": name, "config": {"name": name, "trainable": true}});
             return Self::of_layer(&layer, key, dialect);
         }
-        refuse!("its activation {} is not known", shown(value))
+        refuse!("its activation {} is not known; give a recipe for it as `functions.{name}`", shown(value))
     }
 
     /// A layer in the place of a function.
@@ -78,6 +86,7 @@ impl Activation {
     pub(crate) fn apply(&self, cx: &Context<'_>, x: &TensorRef) -> Result<TensorRef> {
         match &self.kind {
             Kind::Function(function) => function.apply(cx.g, cx.dialect, x),
+            Kind::Custom(recipe) => Ok(call_function(recipe, cx, x.clone().into())?.tensor()?.tensor.clone()),
             Kind::Layer(layer, key) => {
                 let arguments = Arguments::new(vec![x.clone().into()], Vec::new());
                 let result = layer.call(&cx.child(&[key], &layer.name), arguments)?;
@@ -114,8 +123,14 @@ mod tests {
     #[test]
     fn unknown_names_are_refused_by_name() {
         let reason = |value: Value, dialect| parse(&value, dialect).unwrap_err().to_string();
-        assert_eq!(reason(json!("frob"), Dialect::Keras3), "its activation `\"frob\"` is not known");
-        assert_eq!(reason(json!("LeakyReLU"), Dialect::Keras3), "its activation `\"LeakyReLU\"` is not known");
+        assert_eq!(
+            reason(json!("frob"), Dialect::Keras3),
+            "its activation `\"frob\"` is not known; give a recipe for it as `functions.frob`"
+        );
+        assert_eq!(
+            reason(json!("LeakyReLU"), Dialect::Keras3),
+            "its activation `\"LeakyReLU\"` is not known; give a recipe for it as `functions.LeakyReLU`"
+        );
         assert_eq!(reason(json!(3), Dialect::Keras2), "its activation `3` is not known");
         let custom = reason(json!({"class_name": "Mine", "config": {}}), Dialect::Keras3);
         assert!(custom.contains("`{\"class_name\":\"Mine\",\"config\":{}}`"), "{custom}");
