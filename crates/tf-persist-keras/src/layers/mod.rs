@@ -3,7 +3,7 @@
 //! A layer is a struct made from its config. [`Layer::call`] adds the nodes that compute what the Keras computes that
 //! wrote the file, in the same order, and declares the variables on the way: their shapes follow from its inputs.
 
-mod activation;
+pub(crate) mod activation;
 pub(crate) mod argument;
 pub(crate) mod context;
 mod core;

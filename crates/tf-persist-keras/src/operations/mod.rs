@@ -1,23 +1,88 @@
-//! The nodes of `keras.ops` in functional models.
+//! The nodes of `keras.ops` in functional models, a file for each kind.
+//!
+//! An operation adds the nodes that Keras's TensorFlow backend adds, in the same order.
+
+mod activations;
+mod arithmetic;
+mod call;
+mod creation;
+pub(crate) mod dtypes;
+mod einsum;
+mod functions;
+mod indexing;
+mod logic;
+mod operand;
+mod products;
+mod reductions;
+mod shapes;
+
+use serde_json::{Map, Value};
 
 use crate::config::Config;
 use crate::layers::{Argument, Arguments, Context, Layer, finished};
 use crate::reason::Result;
+use call::Call;
 
-/// Makes the operation of a class from its config. `None` if it is unknown.
-pub(crate) fn build(class: &str, _module: Option<&str>, config: &Config<'_>) -> Option<Result<Box<dyn Layer>>> {
-    Some(match class {
-        "Relu" => finished(Ok(Relu), config),
-        _ => return None,
-    })
+/// An operation: its class, its arguments in order, the parameters of its config, and what it adds to a graph.
+struct Entry {
+    class: &'static str,
+    arguments: &'static str,
+    parameters: &'static str,
+    emit: fn(&mut Call<'_>) -> Result<Argument>,
 }
 
-#[derive(Debug)]
-struct Relu;
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry").field("class", &self.class).finish_non_exhaustive()
+    }
+}
 
-impl Layer for Relu {
+/// An operation, for tables.
+const fn op(
+    class: &'static str,
+    arguments: &'static str,
+    parameters: &'static str,
+    emit: fn(&mut Call<'_>) -> Result<Argument>,
+) -> Entry {
+    Entry { class, arguments, parameters, emit }
+}
+
+const TABLES: &[&[Entry]] = &[
+    activations::TABLE,
+    arithmetic::TABLE,
+    creation::TABLE,
+    functions::TABLE,
+    indexing::TABLE,
+    logic::TABLE,
+    products::TABLE,
+    reductions::TABLE,
+    shapes::TABLE,
+];
+
+/// Makes the operation of a class from its config. `None` if it is unknown.
+///
+/// A class is known without its module, because `.h5` files do not have the modules.
+pub(crate) fn build(class: &str, _module: Option<&str>, config: &Config<'_>) -> Option<Result<Box<dyn Layer>>> {
+    let entry = TABLES.iter().flat_map(|table| table.iter()).find(|entry| entry.class == class)?;
+    let mut parameters = Map::new();
+    for name in entry.parameters.split(' ').filter(|name| !name.is_empty()) {
+        if config.has(name) {
+            parameters.insert(name.to_owned(), config.get(name).cloned().unwrap_or_default());
+        }
+    }
+    Some(finished(Ok(Operation { entry, parameters }), config))
+}
+
+/// A node of `keras.ops`.
+#[derive(Debug)]
+struct Operation {
+    entry: &'static Entry,
+    parameters: Map<String, Value>,
+}
+
+impl Layer for Operation {
     fn call(&self, cx: &Context<'_>, arguments: &mut Arguments) -> Result<Argument> {
-        let x = arguments.input()?;
-        Ok(cx.g.relu(&x)?.into())
+        let mut call = Call { g: cx.g, cx, entry: self.entry, arguments, parameters: &self.parameters };
+        (self.entry.emit)(&mut call)
     }
 }

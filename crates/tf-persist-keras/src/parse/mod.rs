@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
+pub(crate) use argument::constant;
 pub(crate) use nodes::{Histories, Origin, histories, inbound};
 
 use crate::config::{Config, Dialect, Policy, shown};

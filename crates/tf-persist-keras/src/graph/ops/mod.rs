@@ -3,8 +3,11 @@
 mod array;
 mod constant;
 mod elementwise;
+mod index;
+mod matrix;
 mod nn;
+mod number;
 mod reduce;
-mod slice;
+pub(crate) mod slice;
 mod sort;
 mod table;

@@ -69,6 +69,15 @@ impl Graph {
         self.add("BatchMatMulV2", &[a, b], attrs, a.dtype, Shape::new(dims))
     }
 
+    /// Adds a vector along the second dimension.
+    pub(crate) fn bias_add_second(&self, x: &TensorRef, bias: &TensorRef) -> Result<TensorRef> {
+        if bias.rank() != 1 || x.rank() < 3 || x.dtype != bias.dtype || x.dims()[1] != bias.dims()[0] {
+            refuse!("a bias of shape {} cannot be added to shape {}", bias.shape, x.shape);
+        }
+        let attrs = vec![("T", x.dtype.into()), ("data_format", "NCHW".into())];
+        self.add("BiasAdd", &[x, bias], attrs, x.dtype, x.shape.clone())
+    }
+
     /// Adds a vector along the last dimension.
     pub(crate) fn bias_add(&self, x: &TensorRef, bias: &TensorRef) -> Result<TensorRef> {
         if bias.rank() != 1 || x.rank() < 2 || x.dtype != bias.dtype {
