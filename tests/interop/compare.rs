@@ -23,22 +23,36 @@ pub(crate) fn largest_difference(about: &str, fresh: &Tensors, recorded: &Tensor
     let mut largest = 0.0_f64;
     for (name, recorded) in recorded {
         let fresh = &fresh.iter().find(|(other, _)| other == name).unwrap().1;
-        assert_eq!((fresh.dtype(), fresh.shape()), (recorded.dtype(), recorded.shape()), "{about}, `{name}`");
-        let (Some(ours), Some(theirs)) = (numbers(fresh), numbers(recorded)) else {
-            assert_eq!(fresh, recorded, "{about}, `{name}`");
-            continue;
-        };
-        for (ours, theirs) in ours.into_iter().zip(theirs) {
-            if ours == theirs || ours.is_nan() && theirs.is_nan() {
-                continue;
-            }
-            let difference = (ours - theirs).abs();
-            let allowed = tolerance.atol + tolerance.rtol * theirs.abs();
-            assert!(difference <= allowed, "{about}, `{name}`: {ours} is not {theirs} within {allowed}");
-            largest = largest.max(difference);
+        match difference(fresh, recorded, tolerance) {
+            Ok(difference) => largest = largest.max(difference),
+            Err(reason) => panic!("{about}, `{name}`: {reason}"),
         }
     }
     largest
+}
+
+/// The largest absolute difference of two tensors, or how they differ beyond the tolerance.
+pub(crate) fn difference(fresh: &Tensor, recorded: &Tensor, tolerance: Tolerance) -> Result<f64, String> {
+    if (fresh.dtype(), fresh.shape()) != (recorded.dtype(), recorded.shape()) {
+        let types = [fresh, recorded].map(|tensor| format!("{}{:?}", tensor.dtype(), tensor.shape()));
+        return Err(format!("{} is not {}", types[0], types[1]));
+    }
+    let (Some(ours), Some(theirs)) = (numbers(fresh), numbers(recorded)) else {
+        return if fresh == recorded { Ok(0.0) } else { Err(format!("{fresh:?} is not {recorded:?}")) };
+    };
+    let mut largest = 0.0_f64;
+    for (ours, theirs) in ours.into_iter().zip(theirs) {
+        if ours == theirs || ours.is_nan() && theirs.is_nan() {
+            continue;
+        }
+        let difference = (ours - theirs).abs();
+        let allowed = tolerance.atol + tolerance.rtol * theirs.abs();
+        if difference.is_nan() || difference > allowed {
+            return Err(format!("{ours} is not {theirs} within {allowed}"));
+        }
+        largest = largest.max(difference);
+    }
+    Ok(largest)
 }
 
 /// The elements as `f64`, if they are floats or complex numbers.

@@ -12,6 +12,7 @@ mod checkpoint;
 mod compare;
 mod diff;
 mod export_options;
+mod keras;
 mod memory;
 mod negative;
 mod op_libraries;

@@ -17,8 +17,11 @@ pub(crate) struct Recorded {
     pub(crate) name: String,
     pub(crate) model: PathBuf,
     pub(crate) meta: Meta,
-    arrays: BTreeMap<String, Tensor>,
+    arrays: Arrays,
 }
+
+/// The arrays of an `io.npz`.
+pub(crate) struct Arrays(BTreeMap<String, Tensor>);
 
 /// The fields of `meta.json` that tests need.
 #[derive(Deserialize)]
@@ -52,7 +55,7 @@ impl Recorded {
             name: folder.file_name().unwrap().to_string_lossy().into_owned(),
             model: folder.join("model"),
             meta: serde_json::from_str(&meta).unwrap_or_else(|error| panic!("{}: {error}", folder.display())),
-            arrays: npz::read_file(folder.join("io.npz")).unwrap().into_iter().collect(),
+            arrays: Arrays::read(folder),
         }
     }
 
@@ -120,17 +123,26 @@ impl Recorded {
         let mut tensors = Vec::new();
         for (key, entry) in entries {
             if entry.get("npz").is_some() {
-                tensors.push((key.clone(), self.dense(entry)));
+                tensors.push((key.clone(), self.arrays.dense(entry)));
             } else {
                 for part in ["indices", "values", "dense_shape"] {
-                    tensors.push((format!("{key}.{part}"), self.dense(&entry[part])));
+                    tensors.push((format!("{key}.{part}"), self.arrays.dense(&entry[part])));
                 }
             }
         }
         tensors
     }
 
-    fn dense(&self, entry: &Value) -> Tensor {
+}
+
+impl Arrays {
+    /// Those of a folder.
+    pub(crate) fn read(folder: &Path) -> Self {
+        Self(npz::read_file(folder.join("io.npz")).unwrap().into_iter().collect())
+    }
+
+    /// The tensor that an entry of `meta.json` describes.
+    pub(crate) fn dense(&self, entry: &Value) -> Tensor {
         let dtype = DType::from_name(entry["dtype"].as_str().unwrap()).unwrap();
         let name = entry["npz"].as_str().unwrap();
         if dtype == DType::String {
@@ -150,7 +162,7 @@ impl Recorded {
     }
 
     fn array(&self, name: &str) -> &Tensor {
-        self.arrays.get(name).unwrap_or_else(|| panic!("{}: io.npz has no `{name}`", self.name))
+        self.0.get(name).unwrap_or_else(|| panic!("io.npz has no `{name}`"))
     }
 }
 

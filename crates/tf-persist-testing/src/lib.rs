@@ -58,6 +58,20 @@ pub fn conformance(test: &str) -> Option<PathBuf> {
     found
 }
 
+/// The Keras files with recorded answers: `TF_PERSIST_KERAS_CASES`, or `keras_cases` beside the corpus. If there are
+/// none, says that `test` is skipped.
+#[must_use]
+pub fn keras_cases(test: &str) -> Option<PathBuf> {
+    let beside_corpus =
+        || PathBuf::from(env::var_os("TF_PERSIST_CORPUS")?).parent().map(|above| above.join("keras_cases"));
+    let folder = env::var_os("TF_PERSIST_KERAS_CASES").map(PathBuf::from).or_else(beside_corpus);
+    let found = folder.filter(|folder| folder.is_dir());
+    if found.is_none() {
+        skipped(test, "neither TF_PERSIST_KERAS_CASES nor TF_PERSIST_CORPUS names a folder");
+    }
+    found
+}
+
 /// Says that a test is skipped, and why.
 pub fn skipped(test: &str, why: &str) {
     println!("SKIPPED {test}: {why}");
