@@ -5,6 +5,7 @@ mod constant;
 mod elementwise;
 mod index;
 mod matrix;
+mod lists;
 mod nn;
 mod number;
 mod reduce;
