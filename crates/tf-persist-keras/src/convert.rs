@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use tf_persist_savedmodel::{Error, Hint, Result, SavedModel};
+use tf_persist_savedmodel::{Error, Hint, Result, SavedModel, Tensor};
 
 use crate::custom::CustomObjects;
 use crate::graph::{Function, Graph, Program, Resource, Signature, TensorRef};
@@ -111,15 +111,18 @@ impl KerasModel {
     /// As [`open`], and if weights are missing, too many or of other shapes, or the target exists and is not empty.
     pub fn export(&self, target: impl AsRef<Path>, overwrite: bool) -> Result<()> {
         let emitted = self.emitted()?;
-        let datasets = weights::locate(&self.source, &emitted.weights)?;
+        let (saved, memory): (Vec<Weight>, Vec<Weight>) = emitted.weights.into_iter().partition(|it| it.is_saved);
+        let datasets = weights::locate(&self.source, &saved)?;
+        let datasets = saved.iter().zip(datasets.iter().map(Some));
         let mut by_variable = HashMap::new();
-        for (weight, dataset) in emitted.weights.iter().zip(&datasets) {
+        for (weight, dataset) in datasets.chain(memory.iter().map(|weight| (weight, None))) {
             if let Resource::Variable(index) = weight.resource {
                 by_variable.insert(index, (weight, dataset));
             }
         }
         let value = |index: usize| match by_variable.get(&index) {
-            Some((weight, dataset)) => weights::read(&self.source, weight, dataset),
+            Some((weight, Some(dataset))) => weights::read(&self.source, weight, dataset),
+            Some((weight, None)) => Tensor::zeros(weight.dtype, &weight.shape),
             None => Err(Error::data("the model", "a variable has no value")),
         };
         let parts = ModelParts {

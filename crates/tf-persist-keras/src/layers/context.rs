@@ -32,6 +32,8 @@ pub(crate) struct Weight {
     pub(crate) dtype: DType,
     pub(crate) shape: Vec<usize>,
     pub(crate) trainable: bool,
+    /// Whether files have it. If not, it is zero before the first call.
+    pub(crate) is_saved: bool,
 }
 
 /// A call of a layer, for a summary.
@@ -147,8 +149,26 @@ impl<'a> Context<'a> {
     pub(crate) fn declare(&self, name: &str, shape: &[u64], dtype: DType, trainable: bool) -> Result<Resource> {
         let index = self.declared.get();
         self.declared.set(index + 1);
+        self.variable(format!("{}/{index}", self.path()), Some(index), name, shape, dtype, trainable)
+    }
+
+    /// A variable of the layer that no file has, because it is zero before the first call. The number is one among
+    /// those.
+    pub(crate) fn memory(&self, number: usize, name: &str, shape: &[u64]) -> Result<Resource> {
+        self.variable(format!("{}/memory/{number}", self.path()), None, name, shape, self.policy.variable, false)
+    }
+
+    /// The variable at a path, declared if it is new. Files have those with an index.
+    fn variable(
+        &self,
+        path: String,
+        index: Option<usize>,
+        name: &str,
+        shape: &[u64],
+        dtype: DType,
+        trainable: bool,
+    ) -> Result<Resource> {
         let shape = sizes(name, shape)?;
-        let path = format!("{}/{index}", self.path());
         if let Some(known) = self.shared.by_path.borrow().get(&path) {
             let weight = &self.shared.weights.borrow()[*known];
             if (&weight.shape, weight.dtype) != (&shape, dtype) {
@@ -161,8 +181,9 @@ impl<'a> Context<'a> {
         let full_name = self.free_name(&wanted.collect::<Vec<_>>().join("/"));
         let variable = Variable { name: full_name, dtype, shape: shape.clone(), trainable };
         let resource = self.g.program.add_variable(variable);
-        let place = (*self.place).clone();
-        let weight = Weight { resource, place, index, name: name.to_owned(), dtype, shape, trainable };
+        let (place, name, is_saved) = ((*self.place).clone(), name.to_owned(), index.is_some());
+        let index = index.unwrap_or_default();
+        let weight = Weight { resource, place, index, name, dtype, shape, trainable, is_saved };
         let mut weights = self.shared.weights.borrow_mut();
         self.shared.by_path.borrow_mut().insert(path, weights.len());
         weights.push(weight);
