@@ -7,6 +7,8 @@ pub(crate) mod activation;
 pub(crate) mod argument;
 pub(crate) mod context;
 mod core;
+mod embedding;
+mod recurrent;
 
 use std::fmt;
 
@@ -15,6 +17,7 @@ use serde_json::Value;
 pub(crate) use activation::Activation;
 pub(crate) use argument::{Argument, Arguments, Masked};
 pub(crate) use context::{Called, Context, Place, Shared, Weight};
+pub(crate) use recurrent::Cell;
 
 use crate::config::{Config, Policy};
 use crate::model::{self, InputSpec, Model};
@@ -53,6 +56,11 @@ pub(crate) trait Layer: fmt::Debug + Send + Sync {
 
     /// What the input takes that this layer stands for, if it does.
     fn input(&self) -> Option<&InputSpec> {
+        None
+    }
+
+    /// The cell of a recurrent layer that it is, if it is one.
+    fn as_cell(&self) -> Option<&dyn Cell> {
         None
     }
 
@@ -126,7 +134,10 @@ fn attach_mask(arguments: &mut Arguments) {
 
 /// Makes the layer of a class from its config. `None` if the class is unknown.
 pub(crate) fn build(class: &str, config: &Config<'_>, parser: &mut Parser<'_>) -> Option<Result<Box<dyn Layer>>> {
-    model::build(class, config, parser).or_else(|| core::build(class, config, parser))
+    model::build(class, config, parser)
+        .or_else(|| core::build(class, config, parser))
+        .or_else(|| embedding::build(class, config, parser))
+        .or_else(|| recurrent::build(class, config, parser))
 }
 
 /// The layer in a box, once all keys of its config are read.

@@ -60,7 +60,7 @@ fn contexts<'a>(cx: &Context<'a>, layers: &[NamedLayer]) -> Vec<Context<'a>> {
 }
 
 /// `Conv2DTranspose` → `conv2d_transpose`, as Keras names folders.
-fn snake_case(class: &str) -> String {
+pub(crate) fn snake_case(class: &str) -> String {
     let letters: Vec<char> = class.chars().filter(|it| it.is_alphanumeric() || *it == '_').collect();
     let is =
         |index: Option<usize>, test: fn(&char) -> bool| index.and_then(|index| letters.get(index)).is_some_and(test);

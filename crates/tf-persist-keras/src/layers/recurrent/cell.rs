@@ -1,0 +1,179 @@
+//! Cells, which compute one step of a recurrent layer.
+
+use std::fmt;
+
+use serde_json::Value;
+use tf_persist_savedmodel::DType;
+
+use crate::config::Config;
+use crate::graph::{Dim, Graph, Shape, TensorRef};
+use crate::layers::{Argument, Arguments, Context, Layer, NamedLayer};
+use crate::model::snake_case;
+use crate::parse::Parser;
+use crate::reason::{Reason, Result, refuse};
+
+/// The output of a step, and the states after it.
+pub(super) type Stepped = (TensorRef, Vec<TensorRef>);
+
+/// What computes one step of a recurrent layer.
+pub(crate) trait Cell: fmt::Debug + Send + Sync {
+    /// Declares the variables for inputs of this shape, one step of them, and gives what computes steps.
+    fn prepare<'a>(&'a self, cx: &Context<'a>, input: &Shape) -> Result<Prepared<'a>>;
+}
+
+type Step<'a> = Box<dyn Fn(&Graph, &TensorRef, &[TensorRef]) -> Result<Stepped> + 'a>;
+
+/// A cell whose variables are declared.
+pub(crate) struct Prepared<'a> {
+    /// The shape of each state, without the batch.
+    pub(super) states: Vec<Vec<Dim>>,
+    /// The shape of the output, without the batch.
+    pub(super) output: Vec<Dim>,
+    /// The dtype of the output and the states.
+    pub(super) dtype: DType,
+    step: Step<'a>,
+}
+
+impl<'a> Prepared<'a> {
+    /// A cell with states and outputs of these shapes, and what computes a step in any graph.
+    pub(super) fn new(
+        cx: &Context<'a>,
+        states: Vec<Vec<Dim>>,
+        output: Vec<Dim>,
+        step: impl Fn(&Graph, &TensorRef, &[TensorRef]) -> Result<Stepped> + 'a,
+    ) -> Self {
+        Self { states, output, dtype: cx.policy.compute, step: Box::new(step) }
+    }
+
+    /// The output for an input without time, and the next states.
+    pub(super) fn step(&self, g: &Graph, x: &TensorRef, states: &[TensorRef]) -> Result<Stepped> {
+        let x = g.cast(x, self.dtype)?;
+        (self.step)(g, &x, states)
+    }
+
+    /// Zeros of a shape, for each of the batch of `x`.
+    pub(super) fn zeros(&self, g: &Graph, x: &TensorRef, batch_axis: usize, dims: &[Dim]) -> Result<TensorRef> {
+        let shape = [&[x.dims()[batch_axis]], dims].concat();
+        let sizes = g.pack_dims(&shape, |axis| {
+            if axis > 0 {
+                refuse!("the shape {} of its states is not known", Shape::new(shape.as_slice()));
+            }
+            g.dim_of(x, batch_axis as i64)
+        })?;
+        let zero = g.scalar(0.0, self.dtype)?;
+        g.fill(&sizes, &zero, Shape::new(shape))
+    }
+}
+
+/// A cell as a layer of its own, called with an input and its states.
+pub(super) fn call<C: Cell>(cell: &C, cx: &Context<'_>, arguments: &mut Arguments) -> Result<Argument> {
+    let x = arguments.input()?;
+    let Some(states) = arguments.take(1, "states") else { refuse!("it is called without states") };
+    let prepared = cell.prepare(cx, &x.shape)?;
+    let states: Vec<TensorRef> = states.tensors().into_iter().map(|state| state.tensor.clone()).collect();
+    if states.len() != prepared.states.len() {
+        refuse!("it has {} states, and is called with {}", prepared.states.len(), states.len());
+    }
+    let (output, states) = prepared.step(cx.g, &x, &states)?;
+    Ok(Argument::List(vec![output.into(), Argument::List(states.into_iter().map(Argument::from).collect())]))
+}
+
+/// Cells of which each takes the output of the one before.
+#[derive(Debug)]
+pub(super) struct Stacked {
+    cells: Vec<NamedLayer>,
+    /// Whether the states of the last cell come first.
+    reverse: bool,
+}
+
+impl Stacked {
+    pub(super) fn new(config: &Config<'_>, parser: &mut Parser<'_>) -> Result<Self> {
+        let (mut cells, mut failed) = (Vec::new(), false);
+        for entry in config.array("cells")? {
+            match cell_layer(entry, parser) {
+                Ok(cell) => cells.push(cell),
+                Err(reason) if reason.is_reported() => failed = true,
+                Err(reason) => return Err(reason),
+            }
+        }
+        if failed {
+            return Err(Reason::reported());
+        }
+        if cells.is_empty() {
+            refuse!("it has no cells");
+        }
+        Ok(Self { cells, reverse: config.bool_or("reverse_state_order", false)? })
+    }
+}
+
+/// Reads a cell: an object with `class_name` and `config`.
+pub(super) fn cell_layer(entry: &Value, parser: &mut Parser<'_>) -> Result<NamedLayer> {
+    let layer = parser.layer(entry)?;
+    match layer.layer.as_cell() {
+        Some(_) => Ok(layer),
+        None => refuse!("its cell is a `{}`, which is not supported", tf_persist_savedmodel::printable(&layer.class)),
+    }
+}
+
+/// The cell of a layer, prepared in its own context.
+pub(super) fn prepare<'a>(layer: &'a NamedLayer, cx: &Context<'a>, input: &Shape) -> Result<Prepared<'a>> {
+    match layer.layer.as_cell() {
+        Some(cell) => cell.prepare(&cx.of_layer(layer), input),
+        None => refuse!("`{}` is not a cell", tf_persist_savedmodel::printable(&layer.class)),
+    }
+}
+
+impl Cell for Stacked {
+    fn prepare<'a>(&'a self, cx: &Context<'a>, input: &Shape) -> Result<Prepared<'a>> {
+        let mut input = input.clone();
+        let mut cells = Vec::new();
+        for (index, layer) in self.cells.iter().enumerate() {
+            let before = self.cells[..index].iter().filter(|other| other.class == layer.class).count();
+            let class = snake_case(&layer.class);
+            let folder = if before == 0 { class } else { format!("{class}_{before}") };
+            let cx = cx.nested(&[&["cells"], &[&folder]], &layer.name);
+            let cell = prepare(layer, &cx, &input)?;
+            input = Shape::new([&input.dims()[..1], cell.output.as_slice()].concat());
+            cells.push(cell);
+        }
+        let mut states: Vec<_> = cells.iter().map(|cell| cell.states.clone()).collect();
+        if self.reverse {
+            states.reverse();
+        }
+        let states = states.concat();
+        let output = input.dims()[1..].to_vec();
+        Ok(Prepared::new(cx, states, output, move |g, x, states| {
+            let mut left = states;
+            let mut next: Vec<Vec<TensorRef>> = Vec::new();
+            let mut value = x.clone();
+            for cell in &cells {
+                let count = cell.states.len();
+                let Some((own, rest)) = (if self.reverse {
+                    left.split_at_checked(left.len().wrapping_sub(count)).map(|(rest, own)| (own, rest))
+                } else {
+                    left.split_at_checked(count)
+                }) else {
+                    refuse!("its cells have other states than it is called with")
+                };
+                left = rest;
+                let (output, states) = cell.step(g, &value, own)?;
+                value = output;
+                next.push(states);
+            }
+            if self.reverse {
+                next.reverse();
+            }
+            Ok((value, next.concat()))
+        }))
+    }
+}
+
+impl Layer for Stacked {
+    fn call(&self, cx: &Context<'_>, arguments: &mut Arguments) -> Result<Argument> {
+        call(self, cx, arguments)
+    }
+
+    fn as_cell(&self) -> Option<&dyn Cell> {
+        Some(self)
+    }
+}
