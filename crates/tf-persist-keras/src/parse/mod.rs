@@ -89,7 +89,7 @@ impl<'a> Parser<'a> {
     fn named_layer(&mut self, entry: &Value, class: &str, config: &Map<String, Value>) -> Result<NamedLayer> {
         let name = self.around.last().cloned().unwrap_or_default();
         let module = entry.get("module").and_then(Value::as_str);
-        let is_operation = self.dialect == Dialect::Keras3 && is_operation(class, module, config);
+        let mut is_operation = self.dialect == Dialect::Keras3 && is_operation(class, module, config);
         let custom = self.custom;
         let reader = Config::new(config, self.dialect).with_custom(custom);
         let policy = Policy::parse(config.get("dtype"))?;
@@ -98,7 +98,12 @@ impl<'a> Parser<'a> {
         let layer = match (recipe, registered) {
             (Some(recipe), _) => Some(custom::layer(recipe, &reader, self)),
             (None, Some(_)) => None,
-            (None, None) if is_operation => operations::build(class, module, &reader),
+            (None, None) if is_operation => {
+                let operation = operations::build(class, module, &reader);
+                // Without modules, a layer whose config lacks `trainable` looks like an operation.
+                is_operation = operation.is_some() || module.is_some();
+                operation.or_else(|| if is_operation { None } else { layers::build(class, &reader, self) })
+            }
             (None, None) => layers::build(class, &reader, self),
         };
         match layer {
