@@ -11,7 +11,7 @@ use crate::graph::{Function, Graph, Program, Resource, Signature, TensorRef};
 use crate::layers::{Argument, Arguments, Context, Masked, NamedLayer, Shared, Weight};
 use crate::parse::Parser;
 use crate::reason;
-use crate::saved_model::ModelParts;
+use crate::saved_model::{Endpoint, ModelParts, Structure};
 use crate::source::Source;
 use crate::summary::{LayerSummary, ModelSummary, TensorSummary, summary};
 use crate::weights;
@@ -129,6 +129,7 @@ impl KerasModel {
             program: &emitted.program,
             signatures: &emitted.signatures,
             value: &value,
+            serve: Some(self.endpoint(&emitted.signatures[0])),
             assets: Vec::new(),
             extra_files: Vec::new(),
         };
@@ -173,6 +174,20 @@ impl KerasModel {
             layers: emitted.layers,
             compile_config: self.source.compile_config.clone(),
         })
+    }
+
+    /// How the model takes and returns tensors in Python.
+    fn endpoint(&self, signature: &Signature) -> Endpoint {
+        let model = self.model.layer.as_model();
+        let of = |is_dict: bool, count: usize| match (is_dict, count) {
+            (true, _) => Structure::Dict,
+            (false, 1) => Structure::Tensor,
+            _ => Structure::List,
+        };
+        Endpoint {
+            inputs: of(model.is_some_and(|model| model.takes_dict()), signature.inputs.len()),
+            outputs: of(model.is_some_and(|model| model.output_keys().is_some()), signature.outputs.len()),
+        }
     }
 
     fn emitted(&self) -> Result<Emitted> {

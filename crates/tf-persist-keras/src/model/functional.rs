@@ -267,6 +267,10 @@ impl Model for Functional {
         keys.into_iter().zip(specs).collect()
     }
 
+    fn takes_dict(&self) -> bool {
+        matches!(self.inputs, Argument::Dict(_))
+    }
+
     fn output_keys(&self) -> Option<Vec<&str>> {
         match &self.outputs {
             Argument::Dict(items) => Some(items.iter().map(|(key, _)| key.as_str()).collect()),

@@ -21,6 +21,11 @@ pub(crate) trait Model {
     /// The inputs by name.
     fn inputs(&self) -> Vec<(&str, &InputSpec)>;
 
+    /// Whether it takes its inputs as a dict.
+    fn takes_dict(&self) -> bool {
+        false
+    }
+
     /// The names of the outputs, if it returns a dict.
     fn output_keys(&self) -> Option<Vec<&str>>;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tf_persist_proto::protobuf::MessageField;
+use tf_persist_proto::tensorflow as pb;
 use tf_persist_proto::tensorflow::attr_value::attr_value::{ListValue, Value};
 use tf_persist_proto::tensorflow::struct_::structured_value::Kind;
 use tf_persist_proto::tensorflow::tensor_shape::tensor_shape_proto::Dim;
@@ -38,21 +39,15 @@ pub(super) fn attribute(attr: &Attr) -> AttrValue {
         Attr::Tensor(tensor) => Value::Tensor(to_proto(tensor)),
         Attr::Function(name) => return function(library_name(name)),
         Attr::Types(types) => {
-            list(ListValue { type_: types.iter().copied().map(proto_dtype).collect(), ..list_default() })
+            Value::List(ListValue { type_: types.iter().copied().map(proto_dtype).collect(), ..ListValue::default() })
         }
-        Attr::Ints(values) => list(ListValue { i: values.clone(), ..list_default() }),
-        Attr::Floats(values) => list(ListValue { f: values.clone(), ..list_default() }),
-        Attr::Shapes(shapes) => list(ListValue { shape: shapes.iter().map(shape_proto).collect(), ..list_default() }),
+        Attr::Ints(values) => Value::List(ListValue { i: values.clone(), ..ListValue::default() }),
+        Attr::Floats(values) => Value::List(ListValue { f: values.clone(), ..ListValue::default() }),
+        Attr::Shapes(shapes) => {
+            Value::List(ListValue { shape: shapes.iter().map(shape_proto).collect(), ..ListValue::default() })
+        }
     };
     AttrValue { value: Some(value), ..AttrValue::default() }
-}
-
-fn list(values: ListValue) -> Value {
-    Value::List(values)
-}
-
-fn list_default() -> ListValue {
-    ListValue::default()
 }
 
 /// A shape; unknown sizes are -1.
@@ -77,12 +72,21 @@ pub(super) fn dict(fields: impl IntoIterator<Item = (String, StructuredValue)>) 
     structured(Kind::DictValue(DictValue { fields: fields.into_iter().collect(), ..DictValue::default() }))
 }
 
+/// A Python list.
+pub(super) fn list(values: Vec<StructuredValue>) -> StructuredValue {
+    structured(Kind::ListValue(pb::struct_::ListValue { values, ..Default::default() }))
+}
+
+/// A Python tuple.
+pub(super) fn tuple(values: Vec<StructuredValue>) -> StructuredValue {
+    structured(Kind::TupleValue(TupleValue { values, ..TupleValue::default() }))
+}
+
 /// The arguments of a Python function: no positional ones, and these by name.
 pub(super) fn keyword_arguments(fields: impl IntoIterator<Item = (String, StructuredValue)>) -> StructuredValue {
-    let tuple = |values| structured(Kind::TupleValue(TupleValue { values, ..TupleValue::default() }));
     tuple(vec![tuple(Vec::new()), dict(fields)])
 }
 
-fn structured(kind: Kind) -> StructuredValue {
+pub(super) fn structured(kind: Kind) -> StructuredValue {
     StructuredValue { kind: Some(kind), ..StructuredValue::default() }
 }

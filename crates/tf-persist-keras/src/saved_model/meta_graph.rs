@@ -14,9 +14,10 @@ use tf_persist_proto::tensorflow::{
 use tf_persist_savedmodel::DType;
 use tf_persist_savedmodel::internals::attr::{self, dtype, dtypes, node, proto_dtype};
 use tf_persist_savedmodel::internals::{Restored, SavedTensor, saver_in_scope};
-use tf_persist_savedmodel::saved_model::SERVE;
+use tf_persist_savedmodel::saved_model::{self, DEFAULT_SIGNATURE};
 
 use super::attributes::{attribute, attributes, dict, keyword_arguments, shape_proto, tensor_spec};
+use super::endpoint::{Endpoint, SERVE};
 use super::function::{Defined, Interface, called, define, live_nodes};
 use super::names::{Names, library_name};
 use super::objects::{self, Callable, Objects};
@@ -47,6 +48,7 @@ pub(super) struct DefinedMetaGraph {
 pub(super) fn define_meta_graph(
     program: &Rc<Program>,
     signatures: &[Signature],
+    serve: Option<Endpoint>,
     assets: &[(String, Vec<u8>)],
 ) -> Result<DefinedMetaGraph> {
     let mut builder = Builder::new(program);
@@ -54,17 +56,23 @@ pub(super) fn define_meta_graph(
     builder.objects = objects_of(program, &builder.handles)?;
     let interfaces = signatures.iter().map(interface).collect::<Result<Vec<_>>>()?;
     builder.add_library(&interfaces)?;
-    let mut callables = Vec::new();
-    for (index, interface) in interfaces.iter().enumerate() {
-        let name = library_name(&format!("signature_wrapper_{}_{index}", interface.signature.name));
-        callables.push((interface, builder.add_signature(interface, &name)?, name));
+    let mut defined = Vec::new();
+    for interface in &interfaces {
+        if builder.signatures.contains_key(&interface.signature.name) {
+            refuse!("there are two signatures `{}`", interface.signature.name);
+        }
+        let name = builder.function_name(&format!("signature_wrapper_{}", interface.signature.name));
+        let bound = builder.add_signature(interface, &name)?;
+        if let Some(endpoint) = serve.filter(|_| interface.signature.name == DEFAULT_SIGNATURE) {
+            builder.add_endpoint(endpoint, interface, bound.clone())?;
+        }
+        defined.push((interface, name, bound));
     }
     builder.add_tables(assets)?;
-    let callables = callables
+    let callables = defined
         .iter()
-        .map(|(interface, bound, name)| (interface.signature.name.as_str(), interface.callable(name, bound.clone())));
-    let callables: Vec<_> = callables.collect();
-    builder.objects.add_signatures(callables);
+        .map(|(interface, name, bound)| (interface.signature.name.as_str(), interface.callable(name, bound.clone())));
+    builder.objects.add_signatures(callables.collect());
     builder.finish()
 }
 
@@ -88,10 +96,10 @@ fn objects_of(program: &Program, handles: &BTreeMap<Resource, String>) -> Result
 }
 
 /// A signature with its inputs and outputs in the order of their names, as Python passes them.
-struct SignatureInterface<'a> {
-    signature: &'a Signature,
-    inputs: Vec<(&'a str, TensorRef)>,
-    outputs: Vec<(&'a str, TensorRef)>,
+pub(super) struct SignatureInterface<'a> {
+    pub(super) signature: &'a Signature,
+    pub(super) inputs: Vec<(&'a str, TensorRef)>,
+    pub(super) outputs: Vec<(&'a str, TensorRef)>,
 }
 
 fn interface(signature: &Signature) -> Result<SignatureInterface<'_>> {
@@ -159,6 +167,8 @@ pub(super) struct Builder<'a> {
     pub(super) assets: Vec<AssetFileDef>,
     /// The nodes that initialise tables.
     pub(super) initializers: Vec<String>,
+    /// How many names of functions were given.
+    function_names: usize,
 }
 
 impl<'a> Builder<'a> {
@@ -173,6 +183,7 @@ impl<'a> Builder<'a> {
             signatures: BTreeMap::new(),
             assets: Vec::new(),
             initializers: Vec::new(),
+            function_names: 0,
         }
     }
 
@@ -294,6 +305,22 @@ impl<'a> Builder<'a> {
         Ok(Call { node: name, bound })
     }
 
+    /// Adds the method `serve`, which calls the function that was just added.
+    fn add_endpoint(&mut self, endpoint: Endpoint, of: &SignatureInterface<'_>, bound: Vec<i32>) -> Result<()> {
+        let name = self.function_name(SERVE);
+        let Some(called) = self.library.last() else { refuse!("a signature has no function") };
+        let definition = endpoint.define(of, called, &name)?;
+        self.library.push(definition);
+        self.objects.add_method(SERVE, endpoint.method(of, &name, bound)?)
+    }
+
+    /// A name for a function that is not of the program's library, whose names end in their positions.
+    pub(super) fn function_name(&mut self, name: &str) -> String {
+        let number = self.program.library.borrow().len() + self.function_names;
+        self.function_names += 1;
+        library_name(&format!("{name}_{number}"))
+    }
+
     fn finish(mut self) -> Result<DefinedMetaGraph> {
         let initializers: Vec<String> = self.initializers.iter().map(|name| format!("^{name}")).collect();
         let init = self.names.node("NoOp");
@@ -354,7 +381,7 @@ pub(super) struct Call {
 
 fn meta_info() -> MetaInfoDef {
     MetaInfoDef {
-        tags: vec![SERVE.to_owned()],
+        tags: vec![saved_model::SERVE.to_owned()],
         tensorflow_version: TENSORFLOW.to_owned(),
         tensorflow_git_version: "unknown".to_owned(),
         stripped_default_attrs: true,

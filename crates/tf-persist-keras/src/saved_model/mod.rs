@@ -5,6 +5,7 @@
 //! variables; the object graph; the checkpoint. Equal models make equal files.
 
 mod attributes;
+mod endpoint;
 mod function;
 mod meta_graph;
 mod names;
@@ -26,6 +27,7 @@ use tf_persist_savedmodel::{Error, Result, Tensor};
 
 use crate::graph::{Program, Signature};
 use crate::reason::Reason;
+pub(crate) use endpoint::{Endpoint, Structure};
 use meta_graph::{DefinedMetaGraph, define_meta_graph};
 
 /// A model that can be written.
@@ -35,6 +37,8 @@ pub(crate) struct ModelParts<'a> {
     /// The value of the variable with this index in the program. It is called for one variable after the other, so that
     /// not all values need to be in memory.
     pub(crate) value: &'a dyn Fn(usize) -> Result<Tensor>,
+    /// How the method `serve` of the loaded model takes and returns the tensors of the signature `serving_default`.
+    pub(crate) serve: Option<Endpoint>,
     /// The contents of the files that tables name as their assets.
     pub(crate) assets: Vec<(String, Vec<u8>)>,
     /// Files for `assets.extra`, by their paths in it, with `/`.
@@ -51,7 +55,7 @@ impl ModelParts<'_> {
     pub(crate) fn write(&self, target: &Path, overwrite: bool) -> Result<()> {
         check_target(target, overwrite)?;
         let invalid = |reason: Reason| Error::data("the model", reason.to_string());
-        let defined = define_meta_graph(self.program, self.signatures, &self.assets).map_err(invalid)?;
+        let defined = define_meta_graph(self.program, self.signatures, self.serve, &self.assets).map_err(invalid)?;
         let DefinedMetaGraph { definition, tracked, keys, assets } = defined;
         let model = pb::SavedModel {
             saved_model_schema_version: SCHEMA_VERSION,

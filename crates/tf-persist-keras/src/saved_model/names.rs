@@ -45,8 +45,9 @@ impl Names {
 
 /// The name in the file of a function of the library.
 pub(super) fn library_name(name: &str) -> String {
+    let allowed = |it: char| if it.is_ascii_alphanumeric() || "_.-/".contains(it) { it } else { '_' };
     // Python's loader shows the name without prefix and number.
-    format!("__inference_{name}")
+    format!("__inference_{}", name.chars().map(allowed).collect::<String>())
 }
 
 #[cfg(test)]

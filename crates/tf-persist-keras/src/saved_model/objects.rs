@@ -9,8 +9,8 @@ use tf_persist_proto::tensorflow::trackable_object_graph::trackable_object_graph
     ObjectReference, SerializedTensor,
 };
 use tf_persist_proto::tensorflow::{
-    SavedAsset, SavedBareConcreteFunction, SavedConcreteFunction, SavedObject, SavedObjectGraph, SavedResource,
-    SavedUserObject, SavedVariable, StructuredValue, TrackableObjectGraph, VersionDef,
+    FunctionSpec, SavedAsset, SavedBareConcreteFunction, SavedConcreteFunction, SavedFunction, SavedObject,
+    SavedObjectGraph, SavedResource, SavedUserObject, SavedVariable, StructuredValue, TrackableObjectGraph, VersionDef,
 };
 use tf_persist_savedmodel::internals::attr::{proto_dtype, shape_proto};
 
@@ -42,6 +42,15 @@ pub(super) struct Callable<'a> {
     pub(super) bound: Vec<i32>,
     pub(super) takes: StructuredValue,
     pub(super) returns: StructuredValue,
+}
+
+/// A method of the loaded model, which takes its arguments by position.
+pub(super) struct Method<'a> {
+    pub(super) callable: Callable<'a>,
+    /// A `FullArgSpec` of Python.
+    pub(super) argument_names: StructuredValue,
+    /// The dtypes and shapes of the arguments.
+    pub(super) input_signature: StructuredValue,
 }
 
 impl Objects {
@@ -113,19 +122,51 @@ impl Objects {
 
     /// Adds a function, and returns its node.
     pub(super) fn add_function(&mut self, callable: Callable<'_>) -> i32 {
-        let function = SavedConcreteFunction {
-            bound_inputs: callable.bound,
-            canonicalized_input_signature: MessageField::some(callable.takes),
-            output_signature: MessageField::some(callable.returns),
-            ..SavedConcreteFunction::default()
-        };
-        self.functions.insert(callable.function.to_owned(), function);
+        let name = self.concrete_function(callable.function, callable.bound, callable.takes, callable.returns);
         self.add(Kind::BareConcreteFunction(SavedBareConcreteFunction {
-            concrete_function_name: callable.function.to_owned(),
+            concrete_function_name: name,
             allowed_positional_arguments: i64::from(callable.arguments.len() == 1),
             argument_keywords: callable.arguments.into_iter().map(str::to_owned).collect(),
             ..SavedBareConcreteFunction::default()
         }))
+    }
+
+    /// Adds a method to the root.
+    pub(super) fn add_method(&mut self, name: &str, method: Method<'_>) -> Result<()> {
+        if self.child(0, name).is_some() {
+            refuse!("a variable has the name `{name}`, which a method of the model has");
+        }
+        let Method { callable, argument_names, input_signature } = method;
+        let function = self.concrete_function(callable.function, callable.bound, callable.takes, callable.returns);
+        let spec = FunctionSpec {
+            fullargspec: MessageField::some(argument_names),
+            input_signature: MessageField::some(input_signature),
+            ..FunctionSpec::default()
+        };
+        let node = self.add(Kind::Function(SavedFunction {
+            concrete_functions: vec![function],
+            function_spec: MessageField::some(spec),
+            ..SavedFunction::default()
+        }));
+        self.link(0, name.to_owned(), node);
+        Ok(())
+    }
+
+    fn concrete_function(
+        &mut self,
+        name: &str,
+        bound: Vec<i32>,
+        takes: StructuredValue,
+        returns: StructuredValue,
+    ) -> String {
+        let function = SavedConcreteFunction {
+            bound_inputs: bound,
+            canonicalized_input_signature: MessageField::some(takes),
+            output_signature: MessageField::some(returns),
+            ..SavedConcreteFunction::default()
+        };
+        self.functions.insert(name.to_owned(), function);
+        name.to_owned()
     }
 
     /// Adds an asset by its index in the meta graph, and returns its node.

@@ -12,7 +12,6 @@ use tf_persist_savedmodel::{DType, Tensor};
 use super::attributes::{keyword_arguments, tensor_spec};
 use super::function::{Defined, Interface, define};
 use super::meta_graph::Builder;
-use super::names::library_name;
 use super::objects::Callable;
 use crate::graph::{Attr, Attrs, Graph, Program, Resource, Shape, Table, TensorRef};
 use crate::reason::{Result, refuse};
@@ -39,7 +38,7 @@ impl Builder<'_> {
             let object = self.objects.resource(resource)?;
             let handle = self.handles.get(&resource).cloned().unwrap_or_default();
 
-            let name = library_name(&format!("create_table_{index}"));
+            let name = self.function_name("create_table");
             let graph = Graph::new(program);
             let made = graph.add(OP, &[], attrs(table, &handle), DType::Resource, Shape::scalar())?;
             let create = define_with_output(program, &graph, &name, made)?;
@@ -47,7 +46,7 @@ impl Builder<'_> {
             let create = self.objects.add_function(callable(&name, Vec::new(), DType::Resource));
             self.objects.link(object, "_create_resource".to_owned(), create);
 
-            let name = library_name(&format!("fill_table_{index}"));
+            let name = self.function_name("fill_table");
             let asset = match line_numbers(table, assets) {
                 Some((file, offset)) => Some((self.asset(object, file)?, offset)),
                 None => None,

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use tf_persist_savedmodel::saved_model::Unrestored;
+use tf_persist_savedmodel::scan::Level;
 use tf_persist_savedmodel::{DType, SaveOptions, SavedModel, Tensor};
 
-use super::ModelParts;
+use super::{Endpoint, ModelParts, Structure};
 use crate::graph::{Function, Graph, Program, Resource, Shape, Signature, Table, TensorRef, Variable};
 use crate::reason::Result;
 
@@ -14,12 +16,13 @@ struct Model {
     program: Rc<Program>,
     values: Vec<Tensor>,
     signatures: Vec<Signature>,
+    serve: Option<Endpoint>,
     assets: Vec<(String, Vec<u8>)>,
 }
 
 impl Model {
     fn new() -> Self {
-        Self { program: Program::new(), values: Vec::new(), signatures: Vec::new(), assets: Vec::new() }
+        Self { program: Program::new(), values: Vec::new(), signatures: Vec::new(), serve: None, assets: Vec::new() }
     }
 
     fn variable(&mut self, name: &str, value: Tensor) -> Resource {
@@ -60,6 +63,7 @@ impl Model {
             program: &self.program,
             signatures: &self.signatures,
             value: &|index| Ok(self.values[index].clone()),
+            serve: self.serve,
             assets: self.assets.clone(),
             extra_files: vec![("keras/config.json".into(), b"{}".to_vec())],
         };
@@ -113,6 +117,7 @@ fn loops() -> Model {
         let logits = dense(graph, &last[1], kernel_1, bias_1)?;
         Ok(vec![graph.softmax(&logits)?, last[1].clone()])
     });
+    model.serve = Some(Endpoint { inputs: Structure::Tensor, outputs: Structure::Dict });
     model
 }
 
@@ -163,10 +168,44 @@ fn tables() -> Model {
     model
 }
 
+/// Variables whose names are no names of nodes or continue each other, an input that is an output, and a loop in a loop.
+fn names() -> Model {
+    let mut model = Model::new();
+    let outer = model.weight("a", &[2]);
+    let inner = model.weight("a/b", &[2]);
+    model.weight("a/b/Ünïcode: c.d", &[1]);
+    model.weight("a/c", &[]);
+    let counter = model.variable("counter", Tensor::scalar(0_i32).unwrap());
+    let inputs = [("z", DType::Float32, batch(2)), ("Class", DType::Float32, batch(2))];
+    model.signature("serving_default", &inputs, &["same", "a: sum", "again"], |graph, x| {
+        let sum = graph.add_v2(&graph.mul(&x[0], &graph.read(outer)?)?, &graph.mul(&x[1], &graph.read(inner)?)?)?;
+        Ok(vec![x[0].clone(), sum.clone(), sum])
+    });
+    model.signature("count", &[], &["steps"], |graph, _| {
+        let (zero, two) = (graph.scalar_i32(0)?, graph.scalar_i32(2)?);
+        let one = graph.scalar_i32(1)?;
+        let below = |graph: &Graph, state: &[TensorRef]| graph.less(&state[0], &two);
+        graph.while_loop("outer", std::slice::from_ref(&zero), None, below, |graph, state| {
+            graph.while_loop("inner", std::slice::from_ref(&zero), None, below, |graph, state| {
+                graph.assign_add(counter, &one)?;
+                Ok(vec![graph.add_v2(&state[0], &one)?])
+            })?;
+            Ok(vec![graph.add_v2(&state[0], &one)?])
+        })?;
+        Ok(vec![graph.read_again(counter)?])
+    });
+    model.serve = Some(Endpoint { inputs: Structure::List, outputs: Structure::List });
+    model
+}
+
+fn models() -> [(&'static str, Model); 4] {
+    [("loops", loops()), ("trained", trained()), ("tables", tables()), ("names", names())]
+}
+
 #[test]
 fn models_are_opened_scanned_and_saved_again() {
     let (folder, _kept) = folder();
-    for (name, model) in [("loops", loops()), ("trained", trained()), ("tables", tables())] {
+    for (name, model) in models() {
         let target = folder.join(name);
         model.write(&target).unwrap();
         let opened = SavedModel::open(&target).unwrap();
@@ -174,19 +213,101 @@ fn models_are_opened_scanned_and_saved_again() {
         let mut expected: Vec<&str> = model.signatures.iter().map(|signature| signature.name.as_str()).collect();
         expected.sort_unstable();
         assert_eq!(names, expected);
-        let found: Vec<(String, Tensor)> = opened
-            .variables()
-            .unwrap()
-            .all
-            .iter()
-            .map(|variable| (variable.name.clone(), opened.read_variable(&variable.name).unwrap()))
-            .collect();
+        let found = &opened.variables().unwrap().all;
         assert_eq!(found.len(), model.values.len());
+        for (variable, value) in model.program.variables.borrow().iter().zip(&model.values) {
+            if !variable.name.starts_with("a/") && !variable.name.contains('.') {
+                assert_eq!(opened.read_variable(&variable.name).unwrap(), *value);
+            }
+        }
+        let findings = opened.scan().unwrap().findings;
+        assert!(findings.iter().all(|finding| finding.level == Level::Info), "{name}: {findings:?}");
         let meta_graph = opened.meta_graph(None).unwrap();
+        assert_eq!(opened.unrestored_variables(meta_graph).unwrap(), Unrestored::default());
+        assert!(opened.assets(meta_graph).unwrap().missing.is_empty());
         for (kind, options) in
             [("frozen", SaveOptions::default().frozen(true)), ("pruned", SaveOptions::default().inference_only(true))]
         {
-            let report = opened.save(folder.join(format!("{name}_{kind}")), options.overwrite(true));
+            let report = opened.save(folder.join(format!("{name}_{kind}")), options.overwrite(true)).unwrap();
+            assert!(report.signatures.contains(&"serving_default".to_owned()));
         }
     }
+}
+
+#[test]
+fn variables_are_paths_of_dictionaries() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = |model: &Model| {
+        model.write(&folder.path().join("model")).unwrap();
+        let variables = SavedModel::open(folder.path().join("model")).unwrap().variables().unwrap().clone();
+        variables.all.into_iter().map(|variable| variable.name).collect::<Vec<_>>()
+    };
+    let names = ["a.Sb.SÜnïcode: c..d", "a.Sb", "a.Sc", "a", "counter"];
+    assert_eq!(keys(&self::names()), names);
+    let trained = trained();
+    assert_eq!(keys(&trained), ["optimizer/iteration", "weights/dense/kernel"]);
+    let opened = SavedModel::open(folder.path().join("model")).unwrap();
+    let training = opened.training(opened.meta_graph(None).unwrap());
+    assert_eq!((training.signatures, training.optimizer_variables), (vec!["train".to_owned()], 1));
+}
+
+#[test]
+fn equal_models_make_equal_files() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, _) in models() {
+        let files = ["one", "other"].map(|target| {
+            let (_, model) = models().into_iter().find(|(other, _)| *other == name).unwrap();
+            model.write(&folder.path().join(target)).unwrap();
+            ["saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"]
+                .map(|file| std::fs::read(folder.path().join(target).join(file)).unwrap())
+        });
+        assert!(files[0] == files[1], "{name}");
+    }
+}
+
+#[test]
+fn asset_files_are_used_where_they_can_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let has_asset = |change: &dyn Fn(&mut Table)| {
+        let model = tables();
+        change(&mut model.program.tables.borrow_mut()[0]);
+        model.write(&folder.path().join("model")).unwrap();
+        folder.path().join("model/assets/vocabulary.txt").exists()
+    };
+    let keys = |words: [&str; 4]| Tensor::from_strings(&[4], words).unwrap();
+    assert!(has_asset(&|_| ()));
+    assert!(!has_asset(&|table| table.keys = keys(["the", "quick", "brown", "dog"])));
+    assert!(!has_asset(&|table| table.keys = keys(["the", "quick", "", "fox"])));
+    assert!(!has_asset(&|table| table.values = Tensor::from_slice(&[4], &[2_i64, 3, 4, 6]).unwrap()));
+    assert!(!has_asset(&|table| table.asset = None));
+}
+
+#[test]
+fn refuses_what_no_loader_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("model");
+    let refusal = |change: &dyn Fn(&mut Model)| {
+        let mut model = trained();
+        change(&mut model);
+        let error = model.write(&target).unwrap_err().to_string();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{error}");
+        error
+    };
+    let outputs = |names: [&'static str; 3]| {
+        move |model: &mut Model| model.signatures[1].outputs = names.map(str::to_owned).to_vec()
+    };
+    assert!(refusal(&outputs(["loss", "loss", "y"])).contains("the signature `train` has two outputs `loss`"));
+    assert!(refusal(&|model| model.signatures[1].outputs.clear()).contains("does not name each"));
+    assert!(refusal(&|model| model.signatures[1].name = "serving_default".into()).contains("two signatures"));
+    assert!(refusal(&|model| model.signatures[0].name = "__saved_model_init_op".into()).contains("cannot be the name"));
+    assert!(refusal(&|model| model.values[0] = Tensor::scalar(1.0_f32).unwrap()).contains("and its value float32[]"));
+    let renamed =
+        |name: &'static str| move |model: &mut Model| model.program.variables.borrow_mut()[1].name = name.into();
+    assert!(refusal(&renamed("weights/dense/kernel")).contains("two variables"));
+    assert!(refusal(&renamed("signatures")).contains("two variables"));
+    let two = |model: &mut Model| {
+        *model = names();
+        model.serve = Some(Endpoint { inputs: Structure::Tensor, outputs: Structure::List });
+    };
+    assert!(refusal(&two).contains("2 tensors are not one"));
 }
