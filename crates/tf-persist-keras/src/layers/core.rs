@@ -1,4 +1,4 @@
-//! `InputLayer`, `Dense`, `Activation`, `Flatten` and the like.
+//! `Dense` and `Flatten`.
 
 use super::{Activation, Argument, Arguments, Context, Layer, MaskRule, finished};
 use crate::config::Config;
@@ -9,7 +9,6 @@ use crate::reason::{Result, refuse};
 pub(super) fn build(class: &str, config: &Config<'_>, _parser: &mut Parser<'_>) -> Option<Result<Box<dyn Layer>>> {
     Some(match class {
         "Dense" => finished(Dense::new(config), config),
-        "Activation" => finished(ActivationLayer::new(config), config),
         "Flatten" => finished(Flatten::new(config), config),
         _ => return None,
     })
@@ -72,26 +71,6 @@ fn product(cx: &Context<'_>, x: &TensorRef, kernel: &TensorRef, units: u64) -> R
     }
     let sizes = g.pack_dims(&dims, |axis| g.dim_of(x, axis as i64))?;
     g.reshape_to(&y, &sizes, crate::graph::Shape::new(dims))
-}
-
-#[derive(Debug)]
-struct ActivationLayer(Activation);
-
-impl ActivationLayer {
-    fn new(config: &Config<'_>) -> Result<Self> {
-        Ok(Self(Activation::of(config, "activation")?))
-    }
-}
-
-impl Layer for ActivationLayer {
-    fn call(&self, cx: &Context<'_>, arguments: &mut Arguments) -> Result<Argument> {
-        let x = arguments.input()?;
-        Ok(self.0.apply(cx, &x)?.into())
-    }
-
-    fn mask_rule(&self) -> MaskRule {
-        MaskRule::Pass
-    }
 }
 
 #[derive(Debug)]

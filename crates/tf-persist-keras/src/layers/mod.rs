@@ -4,10 +4,13 @@
 //! wrote the file, in the same order, and declares the variables on the way: their shapes follow from its inputs.
 
 pub(crate) mod activation;
+mod activation_layers;
 pub(crate) mod argument;
 pub(crate) mod context;
 mod core;
 mod embedding;
+mod inactive;
+mod merging;
 mod recurrent;
 
 use std::fmt;
@@ -138,6 +141,9 @@ pub(crate) fn build(class: &str, config: &Config<'_>, parser: &mut Parser<'_>) -
         .or_else(|| core::build(class, config, parser))
         .or_else(|| embedding::build(class, config, parser))
         .or_else(|| recurrent::build(class, config, parser))
+        .or_else(|| activation_layers::build(class, config))
+        .or_else(|| inactive::build(class, config))
+        .or_else(|| merging::build(class, config))
 }
 
 /// The layer in a box, once all keys of its config are read.
