@@ -16,6 +16,6 @@ mod summary;
 mod weights;
 
 pub use convert::{KerasModel, OpenOptions, open};
-pub use custom::CustomObjects;
+pub use custom::{CustomLayer, CustomObjects, LayerBuilder, SymbolicTensor};
 pub use source::{find_keras_file, is_keras_file};
 pub use summary::{LayerSummary, ModelSummary, TensorSummary};

@@ -21,8 +21,6 @@ pub(crate) struct Recipe {
     pub(crate) returns_list: bool,
     /// Whether results have the mask of the first input.
     pub(crate) passes_mask: bool,
-    /// Keys of the config that have no effect.
-    pub(crate) ignored: Vec<String>,
 }
 
 /// A variable of a custom layer.
@@ -36,7 +34,7 @@ pub(crate) struct WeightRecipe {
 impl Recipe {
     pub(crate) fn read(value: &Value) -> Result<Self> {
         let Value::Object(table) = value else { refuse!("it is not a table") };
-        const KEYS: [&str; 7] = ["inputs", "weights", "layers", "steps", "returns", "mask", "ignored"];
+        const KEYS: [&str; 6] = ["inputs", "weights", "layers", "steps", "returns", "mask"];
         if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
             refuse!("`{key}` is not one of its keys, which are `{}`", KEYS.join("`, `"));
         }
@@ -67,7 +65,6 @@ impl Recipe {
                 Some(Some("pass")) => true,
                 _ => refuse!("`mask` is neither `pass` nor `drop`"),
             },
-            ignored: texts(table, "ignored")?,
         })
     }
 }

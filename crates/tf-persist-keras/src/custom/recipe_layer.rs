@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::Recipe;
-use super::expression::Expression;
+use super::expression::{Expression, expression};
 use crate::config::{Config, Dialect, size};
 use crate::layers::{Argument, Arguments, Context, Layer, MaskRule, Masked, NamedLayer};
 use crate::operations;
@@ -39,16 +39,10 @@ impl RecipeLayer {
     }
 }
 
-/// A config with the values of the outer one: a text `config.KEY` stands for a value.
+/// A config with the values of the outer one: a text with `config.KEY`, such as `2 * config.units`, is computed.
 fn substituted(value: &Value, config: &Map<String, Value>) -> Result<Value> {
     Ok(match value {
-        Value::String(text) => match text.strip_prefix("config.") {
-            Some(key) => match config.get(key) {
-                Some(value) => value.clone(),
-                None => refuse!("its config has no `{key}`"),
-            },
-            None => value.clone(),
-        },
+        Value::String(text) if text.contains("config.") => plain(&expression(text)?, config)?,
         Value::Array(items) => Value::Array(items.iter().map(|item| substituted(item, config)).collect::<Result<_>>()?),
         Value::Object(items) => {
             let item = |(key, value): (&String, &Value)| Ok((key.clone(), substituted(value, config)?));
@@ -56,6 +50,34 @@ fn substituted(value: &Value, config: &Map<String, Value>) -> Result<Value> {
         }
         plain => plain.clone(),
     })
+}
+
+/// The value of an expression over the config alone.
+fn plain(expression: &Expression, config: &Map<String, Value>) -> Result<Value> {
+    match expression {
+        Expression::Plain(value) => Ok(value.clone()),
+        Expression::Config(keys) => in_config(config, keys).cloned(),
+        Expression::List(items) => {
+            Ok(Value::Array(items.iter().map(|item| plain(item, config)).collect::<Result<_>>()?))
+        }
+        Expression::Call { name, positional, .. } if positional.len() == 2 => {
+            match arithmetic(name, &plain(&positional[0], config)?, &plain(&positional[1], config)?) {
+                Some(value) => Ok(value),
+                None => refuse!("the config of a layer in its recipe cannot be computed with `{name}`"),
+            }
+        }
+        _ => refuse!("the config of a layer in its recipe is computed from more than the config"),
+    }
+}
+
+/// The value of a config by its keys.
+fn in_config<'a>(config: &'a Map<String, Value>, keys: &[String]) -> Result<&'a Value> {
+    let (first, rest) = keys.split_first().map_or(("", keys), |(first, rest)| (first.as_str(), rest));
+    let value = rest.iter().fold(config.get(first), |value, key| value?.get(key));
+    match value {
+        Some(value) => Ok(value),
+        None => refuse!("its config has no `{}`", keys.join(".")),
+    }
 }
 
 /// Calls a custom function, such as an activation, with one tensor.
@@ -117,16 +139,7 @@ impl RecipeLayer {
                 Some(value) => Ok(value.clone()),
                 None => refuse!("its recipe uses `{name}`, which is no input, weight or result"),
             },
-            Expression::Config(keys) => {
-                let mut value = self.config.get(&keys[0]);
-                for key in &keys[1..] {
-                    value = value.and_then(|value| value.get(key));
-                }
-                match value {
-                    Some(value) => Ok(Argument::Plain(value.clone())),
-                    None => refuse!("its config has no `{}`", keys.join(".")),
-                }
-            }
+            Expression::Config(keys) => Ok(Argument::Plain(in_config(&self.config, keys)?.clone())),
             Expression::Size(name, axis) => match values.get(name.as_str()) {
                 Some(value) => Ok(Argument::Plain(value.tensor()?.size(*axis)?.into())),
                 None => refuse!("its recipe uses `{name}`, which is no input, weight or result"),
@@ -168,26 +181,36 @@ impl RecipeLayer {
         {
             return Ok(Argument::Plain(value));
         }
-        // Plain values by name are what the operation is made with, such as an axis.
-        let mut config = Map::new();
-        let mut tensors = Vec::new();
-        for (key, argument) in keyword {
-            match argument {
-                Argument::Plain(value) => {
-                    config.insert(key, value);
-                }
-                argument => tensors.push((key, argument)),
-            }
-        }
-        let config = Config::new(&config, Dialect::Keras3);
-        let Some(operation) = operations::build(&class_of(name), None, &config) else {
-            refuse!("its recipe uses `{name}`, which is neither a layer inside it nor a known operation of `keras.ops`")
-        };
-        let mut arguments = Arguments::new(positional, tensors);
-        let result = operation?.call(cx, &mut arguments)?;
-        arguments.finish()?;
-        Ok(result)
+        operation(cx, name, positional, keyword)
     }
+}
+
+/// The result of an operation of `keras.ops`.
+pub(super) fn operation(
+    cx: &Context<'_>,
+    name: &str,
+    positional: Vec<Argument>,
+    keyword: Vec<(String, Argument)>,
+) -> Result<Argument> {
+    // Plain values by name are what the operation is made with, such as an axis.
+    let mut config = Map::new();
+    let mut tensors = Vec::new();
+    for (key, argument) in keyword {
+        match argument {
+            Argument::Plain(value) => {
+                config.insert(key, value);
+            }
+            argument => tensors.push((key, argument)),
+        }
+    }
+    let config = Config::new(&config, Dialect::Keras3);
+    let Some(operation) = operations::build(&class_of(name), None, &config) else {
+        refuse!("`{name}` is neither a layer inside it nor a known operation of `keras.ops`")
+    };
+    let mut arguments = Arguments::new(positional, tensors);
+    let result = operation?.call(cx, &mut arguments)?;
+    arguments.finish()?;
+    Ok(result)
 }
 
 /// The class of an operation: `log_softmax` is `LogSoftmax`.

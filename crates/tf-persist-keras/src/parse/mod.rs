@@ -94,9 +94,12 @@ impl<'a> Parser<'a> {
         let reader = Config::new(config, self.dialect).with_custom(custom);
         let policy = Policy::parse(config.get("dtype"))?;
         let registered = entry.get("registered_name").and_then(Value::as_str).filter(|name| name.contains('>'));
-        let recipe = if class == "Lambda" { custom.lambda(&name) } else { custom.layer(class, registered) };
-        let layer = match (recipe, registered) {
-            (Some(recipe), _) => Some(custom::layer(recipe, &reader, self)),
+        let given = match class {
+            "Lambda" => custom.lambda(&name).map(|recipe| custom::recipe_layer(recipe, &reader, self)),
+            _ => custom.layer_of(class, registered).map(|source| custom::layer(source, &reader, self)),
+        };
+        let layer = match (given, registered) {
+            (Some(layer), _) => Some(layer),
             (None, Some(_)) => None,
             (None, None) if is_operation => {
                 let operation = operations::build(class, module, &reader);
