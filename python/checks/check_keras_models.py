@@ -2,9 +2,10 @@
 
     python -m checks.check_keras_models DIR[=INPUTS.npz] ...    `INPUTS.npz` has arrays by the names of the inputs
 
-Each DIR is loaded with `tf.saved_model.load` and into a v1 session, and every signature must give the same bits in both,
-on the given inputs or random ones. The saver of the session and `tf.train.Checkpoint` must read each other's checkpoints,
-and a model that Python loads and saves again must give the same answers. One line a model; exit code 1 if any fails.
+Each DIR is loaded with `tf.saved_model.load` and into a v1 session, and every signature must give the same bits in
+both, on the given inputs or random ones. The saver of the session and `tf.train.Checkpoint` must read each other's
+checkpoints, and a model that Python loads and saves again must give the same answers. One line a model; exit code 1 if
+any fails.
 """
 
 import argparse
@@ -83,7 +84,8 @@ def check_checkpoints(model: Path, folder: Path) -> int:
     """Saves and restores variables through the session's saver and `tf.train.Checkpoint`. Returns their number."""
     loaded = tf.saved_model.load(str(model))
     original = {key: variable.numpy() for key, variable in variables(loaded)}
-    changed = {key: (~value if value.dtype == bool else value + 1).astype(value.dtype) for key, value in original.items()}
+    change = lambda value: (~value if value.dtype == bool else value + 1).astype(value.dtype)
+    changed = {key: change(value) for key, value in original.items()}
     for key, variable in variables(loaded):
         variable.assign(changed[key])
     by_objects = tf.train.Checkpoint(loaded).write(str(folder / "objects"))

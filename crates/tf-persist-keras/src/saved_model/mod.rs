@@ -1,8 +1,8 @@
 //! Writes a program and its signatures as a SavedModel, without TensorFlow.
 //!
-//! The result is the smallest model that Python's `tf.saved_model.load`, v1 sessions and TensorFlow Serving load: a graph
-//! with variables, tables and a call for each signature; a library of functions; the nodes that save and restore the
-//! variables; the object graph; the checkpoint. Equal models make equal files.
+//! The result is the smallest model that Python's `tf.saved_model.load`, v1 sessions and TensorFlow Serving load: a
+//! graph with variables, tables and a call for each signature; a library of functions; the nodes that save and restore
+//! the variables; the object graph; the checkpoint. Equal models make equal files.
 
 mod attributes;
 mod endpoint;

@@ -168,7 +168,7 @@ fn tables() -> Model {
     model
 }
 
-/// Variables whose names are no names of nodes or continue each other, an input that is an output, and a loop in a loop.
+/// Variables whose names continue each other or are not names of nodes, an input that is an output, a loop in a loop.
 fn names() -> Model {
     let mut model = Model::new();
     let outer = model.weight("a", &[2]);
