@@ -92,6 +92,8 @@ def check_checkpoints(model: Path, folder: Path) -> int:
     with tf.Graph().as_default(), v1.Session() as session:
         meta_graph = v1.saved_model.load(session, ["serve"], str(model))
         saver = meta_graph.saver_def
+        if not (saver.restore_op_name or original):
+            return 0
         session.run(saver.restore_op_name, {saver.filename_tensor_name: by_objects})
         saved = session.run(saver.save_tensor_name, {saver.filename_tensor_name: str(folder / "session")}).decode()
     reader, keys = tf.train.load_checkpoint(saved), tf.train.load_checkpoint(model / "variables" / "variables")
