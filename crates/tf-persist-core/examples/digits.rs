@@ -1,8 +1,10 @@
 //! Handwritten digits, classified by a Keras model, with Python's own probabilities beside ours.
 //!
 //! ```sh
-//! cargo run --example digits -- models/digits/model models/digits/held_out.npz
+//! cargo run --example digits -- models/digits_keras/digits.keras models/digits_keras/held_out.npz
 //! ```
+//!
+//! The first file may be a Keras file or a SavedModel.
 //!
 //! The second file has what the model was not trained on: `image` (float32, n × 8 × 8 × 1, 0 to 1), `label` (int64, n)
 //! and `probabilities` (float32, n × 10), as Python computed them.
@@ -14,6 +16,7 @@ use std::error::Error;
 
 use tf_persist_core::tensor::npz;
 use tf_persist_core::{LoadOptions, LoadSavedModel, SavedModel, Tensor};
+use tf_persist_keras::find_keras_file;
 
 /// Shades of a pixel, from white to black.
 const SHADES: [char; 5] = [' ', '░', '▒', '▓', '█'];
@@ -22,8 +25,8 @@ const DRAWN: usize = 8;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = env::args().skip(1);
-    let model = args.next().unwrap_or_else(|| "models/digits/model".into());
-    let held_out = args.next().unwrap_or_else(|| "models/digits/held_out.npz".into());
+    let model = args.next().unwrap_or_else(|| "models/digits_keras/digits.keras".into());
+    let held_out = args.next().unwrap_or_else(|| "models/digits_keras/held_out.npz".into());
     let (mut image, mut label, mut expected) = (None, None, None);
     for (name, tensor) in npz::read_file(&held_out)? {
         match name.as_str() {
@@ -37,11 +40,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err(format!("{held_out} lacks image, label or probabilities").into());
     };
 
-    let saved_model = SavedModel::open(&model)?;
-    println!("{}", saved_model.signature("serving_default")?);
+    // A Keras file becomes a SavedModel in memory.
+    let saved_model = match find_keras_file(&model) {
+        Some(file) => tf_persist_keras::open(file)?.to_saved_model()?,
+        None => SavedModel::open(&model)?,
+    };
+    let signature = saved_model.signature("serving_default")?;
+    println!("{signature}");
+    let output = signature.outputs[0].0.clone();
     let model = saved_model.load(LoadOptions::default())?;
     let answer = model.signature("serving_default")?.run([("image", &image)])?;
-    let probabilities = answer["probabilities"].view::<f32>()?;
+    let probabilities = answer[output.as_str()].view::<f32>()?;
 
     let labels = label.view::<i64>()?;
     let answers: Vec<usize> = probabilities.chunks_exact(10).map(most_likely).collect();
