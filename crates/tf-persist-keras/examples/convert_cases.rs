@@ -9,7 +9,8 @@ use std::path::Path;
 use tf_persist_keras::OpenOptions;
 
 /// The files of a case that hold a model. `model.weights.h5` needs `model.json`.
-const FILES: [&str; 4] = ["model.keras", "model.h5", "after.keras", "model.weights.h5"];
+const FILES: [&str; 6] =
+    ["model.keras", "model.h5", "after.keras", "compiled.keras", "compiled.h5", "model.weights.h5"];
 
 #[expect(clippy::print_stdout, reason = "its purpose")]
 fn main() -> Result<(), Box<dyn Error>> {
@@ -34,6 +35,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             fs::create_dir_all(Path::new(out).join(name))?;
             let result = options.open(&source).and_then(|model| {
                 model.export(&target, true)?;
+                if let Some(reason) = model.why_inference_only()? {
+                    println!("{name}/{file}: without training: {reason}");
+                }
                 Ok(model.input_names().join("\n"))
             });
             match result {

@@ -14,6 +14,7 @@ use crate::reason;
 use crate::saved_model::{Endpoint, ModelParts, Structure};
 use crate::source::Source;
 use crate::summary::{LayerSummary, ModelSummary, TensorSummary, summary};
+use crate::train::{self, Training};
 use crate::weights;
 
 /// How a file is opened.
@@ -21,6 +22,7 @@ use crate::weights;
 #[non_exhaustive]
 pub struct OpenOptions {
     architecture: Option<PathBuf>,
+    inference_only: bool,
     custom: CustomObjects,
 }
 
@@ -36,6 +38,13 @@ impl OpenOptions {
     #[must_use]
     pub fn custom_objects(mut self, custom: CustomObjects) -> Self {
         self.custom = custom;
+        self
+    }
+
+    /// Leaves training out: no signatures `train` and `evaluate`, no state of the optimizer.
+    #[must_use]
+    pub fn inference_only(mut self, inference_only: bool) -> Self {
+        self.inference_only = inference_only;
         self
     }
 
@@ -62,6 +71,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<KerasModel> {
 pub struct KerasModel {
     source: Source,
     model: NamedLayer,
+    inference_only: bool,
 }
 
 /// The functions of a model and its variables.
@@ -69,6 +79,10 @@ struct Emitted {
     program: Rc<Program>,
     signatures: Vec<Signature>,
     weights: Vec<Weight>,
+    /// The first values of variables that no file has.
+    initial: HashMap<Resource, Tensor>,
+    /// None if the model is not compiled; the reason if it cannot be trained.
+    training: reason::Result<Option<Training>>,
     layers: Vec<LayerSummary>,
 }
 
@@ -79,7 +93,9 @@ impl KerasModel {
         let model = parser.layer(&source.model);
         let findings: Vec<String> = parser.findings().iter().map(ToString::to_string).collect();
         match model {
-            Ok(model) if findings.is_empty() && model.layer.as_model().is_some() => Ok(Self { source, model }),
+            Ok(model) if findings.is_empty() && model.layer.as_model().is_some() => {
+                Ok(Self { source, model, inference_only: options.inference_only })
+            }
             Ok(_) if findings.is_empty() => Err(refused(path, "it holds a layer, and no model".into())),
             Err(reason) if findings.is_empty() => Err(refused(path, reason.to_string())),
             _ => Err(refused(path, weights::shortened(&findings))),
@@ -120,10 +136,18 @@ impl KerasModel {
                 by_variable.insert(index, (weight, dataset));
             }
         }
-        let value = |index: usize| match by_variable.get(&index) {
+        let of_weight = |index: usize| match by_variable.get(&index) {
             Some((weight, Some(dataset))) => weights::read(&self.source, weight, dataset),
             Some((weight, None)) => Tensor::zeros(weight.dtype, &weight.shape),
             None => Err(Error::data("the model", "a variable has no value")),
+        };
+        let of_optimizer = match &emitted.training {
+            Ok(Some(training)) => train::optimizer_values(&self.source, &training.variables, &of_weight)?,
+            _ => HashMap::new(),
+        };
+        let value = |index: usize| {
+            let made = of_optimizer.get(&index).or_else(|| emitted.initial.get(&Resource::Variable(index)));
+            made.map_or_else(|| of_weight(index), |value| Ok(value.clone()))
         };
         let parts = ModelParts {
             program: &emitted.program,
@@ -134,6 +158,15 @@ impl KerasModel {
             extra_files: Vec::new(),
         };
         parts.write(target.as_ref(), overwrite)
+    }
+
+    /// Why a compiled model is written without the signatures `train` and `evaluate`; None if it has them, or is not
+    /// compiled.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn why_inference_only(&self) -> Result<Option<String>> {
+        Ok(self.emitted()?.training.err().map(|reason| reason.to_string()))
     }
 
     /// The model as a SavedModel in memory.
@@ -205,9 +238,17 @@ impl KerasModel {
             outputs: keys,
             function: Function { name: "serving_default".into(), graph, outputs: results },
         };
-        let weights = shared.weights.into_inner();
-        let layers = summary(&shared.calls.into_inner(), &weights);
-        Ok(Emitted { program, signatures: vec![signature], weights, layers })
+        let layers = summary(&shared.calls.borrow(), &shared.weights.borrow());
+        let mut training = match self.inference_only {
+            true => Ok(None),
+            false => train::training(&self.source, &self.model, &program, &shared),
+        };
+        let mut signatures = vec![signature];
+        if let Ok(Some(training)) = &mut training {
+            signatures.append(&mut training.signatures);
+        }
+        let (weights, initial) = (shared.weights.into_inner(), shared.initial.into_inner());
+        Ok(Emitted { program, signatures, weights, initial, training, layers })
     }
 
     /// Calls the model with the arguments of a new function. Gives the names of the inputs, the outputs and their names.

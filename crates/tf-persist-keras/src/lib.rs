@@ -13,6 +13,7 @@ mod reason;
 mod saved_model;
 mod source;
 mod summary;
+mod train;
 mod weights;
 
 pub use convert::{KerasModel, OpenOptions, open};

@@ -36,6 +36,8 @@ pub(crate) struct Source {
     /// `metadata.json` of a `.keras` file.
     pub(crate) metadata: Option<Value>,
     pub(crate) weights: WeightLayout,
+    /// The state of the optimizer in an `.h5` file.
+    pub(crate) optimizer_weights: Option<Group>,
     /// The archive of a `.keras` file.
     pub(crate) archive: Option<KerasZip>,
 }
@@ -115,6 +117,7 @@ impl Source {
             model,
             metadata,
             weights: WeightLayout::Folders(weights.root()?),
+            optimizer_weights: None,
             archive: Some(archive),
         })
     }
@@ -156,6 +159,7 @@ impl Source {
             compile_config: present(compile_config.as_ref()),
             metadata: None,
             weights,
+            optimizer_weights: root.group("optimizer_weights")?,
             archive: None,
         })
     }

@@ -29,6 +29,21 @@ impl Graph {
         self.assignment("AssignSubVariableOp", variable, value)
     }
 
+    /// Adds rows to a variable, subtracts them or replaces them (`ResourceScatterAdd` and so on), in the order of
+    /// [`Graph::assign`].
+    pub(crate) fn scatter(
+        &self,
+        op: &'static str,
+        variable: Resource,
+        ids: &TensorRef,
+        rows: &TensorRef,
+    ) -> Result<()> {
+        let handle = self.handle(variable)?;
+        let attrs = vec![("dtype", rows.dtype.into()), ("Tindices", ids.dtype.into())];
+        self.add_many(op, &[&handle, ids, rows], attrs, Vec::new())?;
+        Ok(())
+    }
+
     fn assignment(&self, op: &'static str, variable: Resource, value: &TensorRef) -> Result<()> {
         let Resource::Variable(index) = variable else { refuse!("a table cannot be assigned to") };
         {

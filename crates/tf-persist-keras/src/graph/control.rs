@@ -1,4 +1,4 @@
-//! Loops.
+//! Loops and branches.
 
 use super::{Attr, Graph, Shape, TensorRef};
 use crate::reason::{Result, refuse};
@@ -80,5 +80,43 @@ impl Graph {
         outputs.truncate(first);
         outputs.drain(..COUNTERS);
         Ok(outputs)
+    }
+
+    /// Runs `then` if the condition, a bool scalar, holds, else `otherwise`: for their assignments to variables.
+    ///
+    /// Both closures get the inner graph, and may use tensors of this one.
+    pub(crate) fn conditional(
+        &self,
+        name: &str,
+        condition: &TensorRef,
+        then: impl FnOnce(&Self) -> Result<()>,
+        otherwise: impl FnOnce(&Self) -> Result<()>,
+    ) -> Result<()> {
+        let (then_graph, else_graph) = (Self::new(&self.program), Self::new(&self.program));
+        then(&then_graph)?;
+        otherwise(&else_graph)?;
+        then_graph.pass_handles();
+        else_graph.pass_handles();
+        // Both functions take the same arguments: what the first uses, then what the second does.
+        let (for_then, for_else) = (then_graph.passed(self, 0)?, else_graph.passed(self, 0)?);
+        for tensor in &for_else {
+            then_graph.argument("unused", tensor.dtype, tensor.shape.clone())?;
+        }
+        else_graph.insert_arguments(0, &for_then)?;
+        let passed: Vec<TensorRef> = for_then.into_iter().chain(for_else).collect();
+        let then_name = self.program.add_function(&format!("{name}_then"), then_graph, Vec::new());
+        let else_name = self.program.add_function(&format!("{name}_else"), else_graph, Vec::new());
+        let attrs = vec![
+            ("Tcond", condition.dtype.into()),
+            ("Tin", Attr::Types(passed.iter().map(|tensor| tensor.dtype).collect())),
+            ("Tout", Attr::Types(Vec::new())),
+            ("then_branch", Attr::Function(then_name)),
+            ("else_branch", Attr::Function(else_name)),
+            ("output_shapes", Attr::Shapes(Vec::new())),
+            ("_lower_using_switch_merge", Attr::Bool(true)),
+        ];
+        let inputs: Vec<&TensorRef> = [condition].into_iter().chain(&passed).collect();
+        self.add_many("If", &inputs, attrs, Vec::new())?;
+        Ok(())
     }
 }

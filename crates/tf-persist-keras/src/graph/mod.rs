@@ -167,6 +167,17 @@ impl Graph {
         read(&self.inner.borrow().nodes)
     }
 
+    /// An output of a node of this graph.
+    pub(crate) fn output(&self, node: usize, output: usize) -> Result<TensorRef> {
+        let inner = self.inner.borrow();
+        match inner.nodes.get(node).and_then(|node| node.outputs.get(output)) {
+            Some((dtype, shape)) => {
+                Ok(TensorRef { graph: self.number, node, output, dtype: *dtype, shape: shape.clone() })
+            }
+            None => refuse!("there is no output {output} of node {node}"),
+        }
+    }
+
     /// The variables and tables that it uses, sorted.
     pub(crate) fn resources(&self) -> Vec<Resource> {
         let mut resources: Vec<_> = self.inner.borrow().handles.keys().copied().collect();

@@ -96,6 +96,17 @@ impl Program {
         Resource::Table(tables.len() - 1)
     }
 
+    /// The numbers of variables and of functions, for [`Program::truncate`].
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        (self.variables.borrow().len(), self.library.borrow().len())
+    }
+
+    /// Forgets the variables and functions that were added since it had these sizes.
+    pub(crate) fn truncate(&self, (variables, functions): (usize, usize)) {
+        self.variables.borrow_mut().truncate(variables);
+        self.library.borrow_mut().truncate(functions);
+    }
+
     /// Adds a function to the library under a free name, and gives the name.
     pub(crate) fn add_function(&self, wanted: &str, graph: Graph, outputs: Vec<TensorRef>) -> String {
         let mut library = self.library.borrow_mut();

@@ -3,10 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use tf_persist_savedmodel::DType;
+use serde_json::Value;
+use tf_persist_savedmodel::{DType, Tensor};
 
-use super::NamedLayer;
+use super::{NamedLayer, Rules, WeightRules};
 use crate::config::{Dialect, Policy};
 use crate::graph::{Graph, Resource, Shape, Table, TensorRef, Variable};
 use crate::reason::{Result, refuse};
@@ -34,6 +36,7 @@ pub(crate) struct Weight {
     pub(crate) trainable: bool,
     /// Whether files have it. If not, it is zero before the first call.
     pub(crate) is_saved: bool,
+    pub(crate) rules: WeightRules,
 }
 
 /// A call of a layer, for a summary.
@@ -59,6 +62,21 @@ pub(crate) struct Shared {
     pub(crate) calls: RefCell<Vec<Called>>,
     /// The new values of variables that a training step computes besides the optimizer's.
     pub(crate) updates: RefCell<Vec<(Resource, TensorRef)>>,
+    /// The results that are regularized, each with its regularizer.
+    pub(crate) activities: RefCell<Vec<(Value, TensorRef)>>,
+    /// The first values of variables that no file has, such as the seeds of dropout.
+    pub(crate) initial: RefCell<HashMap<Resource, Tensor>>,
+    /// The seeds of layers, by their paths.
+    pub(super) seeds: RefCell<HashMap<String, Resource>>,
+}
+
+impl Shared {
+    /// Forgets what belongs to the graph before, when the model is called in another.
+    pub(crate) fn begin_graph(&self) {
+        self.calls.borrow_mut().clear();
+        self.updates.borrow_mut().clear();
+        self.activities.borrow_mut().clear();
+    }
 }
 
 /// The graph, the place, the dtypes of the layer that is being called.
@@ -73,6 +91,8 @@ pub(crate) struct Context<'a> {
     pub(crate) trainable: bool,
     /// Whether the graph is that of a training step.
     pub(crate) training: bool,
+    /// How training treats the layer's weights.
+    pub(crate) rules: Arc<Rules>,
     /// The number of variables declared so far.
     declared: Rc<Cell<usize>>,
 }
@@ -88,6 +108,7 @@ impl<'a> Context<'a> {
             policy: Policy::default(),
             trainable: true,
             training: false,
+            rules: Arc::default(),
             declared: Rc::default(),
         }
     }
@@ -102,6 +123,7 @@ impl<'a> Context<'a> {
         Self {
             policy: layer.policy.clone(),
             trainable: self.trainable && layer.trainable,
+            rules: Arc::clone(&layer.rules),
             declared: Rc::default(),
             ..self.clone()
         }
@@ -177,13 +199,14 @@ impl<'a> Context<'a> {
             return Ok(weight.resource);
         }
         let trainable = trainable && self.trainable;
+        let rules = self.rules.of_weight(name);
         let wanted = ["weights"].into_iter().chain(self.place.layers.iter().map(String::as_str)).chain([name]);
         let full_name = self.free_name(&wanted.collect::<Vec<_>>().join("/"));
         let variable = Variable { name: full_name, dtype, shape: shape.clone(), trainable };
         let resource = self.g.program.add_variable(variable);
         let (place, name, is_saved) = ((*self.place).clone(), name.to_owned(), index.is_some());
         let index = index.unwrap_or_default();
-        let weight = Weight { resource, place, index, name, dtype, shape, trainable, is_saved };
+        let weight = Weight { resource, place, index, name, dtype, shape, trainable, is_saved, rules };
         let mut weights = self.shared.weights.borrow_mut();
         self.shared.by_path.borrow_mut().insert(path, weights.len());
         weights.push(weight);
@@ -208,7 +231,7 @@ impl<'a> Context<'a> {
     }
 
     /// A name that no variable has.
-    fn free_name(&self, wanted: &str) -> String {
+    pub(super) fn free_name(&self, wanted: &str) -> String {
         let variables = self.g.program.variables.borrow();
         let taken = |name: &str| variables.iter().any(|variable| variable.name == name);
         let mut name = wanted.to_owned();

@@ -11,9 +11,12 @@ mod core;
 mod embedding;
 mod inactive;
 mod merging;
+pub(crate) mod random;
 mod recurrent;
+mod rules;
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -21,6 +24,7 @@ pub(crate) use activation::Activation;
 pub(crate) use argument::{Argument, Arguments, Masked};
 pub(crate) use context::{Called, Context, Place, Shared, Weight};
 pub(crate) use recurrent::Cell;
+pub(crate) use rules::{Rules, WeightRules};
 
 use crate::config::{Config, Policy};
 use crate::model::{self, InputSpec, Model};
@@ -80,6 +84,7 @@ pub(crate) struct NamedLayer {
     pub(crate) class: String,
     pub(crate) trainable: bool,
     pub(crate) policy: Policy,
+    pub(crate) rules: Arc<Rules>,
     /// Whether it is a node of `keras.ops`, which has no folder in a `.keras` file.
     pub(crate) is_operation: bool,
     pub(crate) layer: Box<dyn Layer>,
@@ -88,12 +93,14 @@ pub(crate) struct NamedLayer {
 impl NamedLayer {
     /// Calls the layer with its own context: inputs are cast, masks passed on.
     pub(crate) fn call(&self, cx: &Context<'_>, mut arguments: Arguments) -> Result<Argument> {
-        let cx = &cx.of_layer(self);
-        if let Some(Argument::Plain(Value::Bool(true))) = arguments.take_keyword("training")
-            && !self.layer.ignores_training()
-        {
-            refuse!("it is called with training=True, so that it would not be the same as at inference");
+        let mut cx = cx.of_layer(self);
+        if let Some(Argument::Plain(Value::Bool(training))) = arguments.take_keyword("training") {
+            if training && !cx.training && !self.layer.ignores_training() {
+                refuse!("it is called with training=True, so that it would not be the same as at inference");
+            }
+            cx.training &= training;
         }
+        let cx = &cx;
         if !self.is_operation {
             attach_mask(&mut arguments);
             if self.layer.casts_inputs() && cx.policy.compute.is_floating() {
@@ -106,6 +113,10 @@ impl NamedLayer {
         let mask = arguments.tensors().first().and_then(|input| input.mask.clone());
         let result = self.layer.call(cx, &mut arguments)?;
         arguments.finish()?;
+        if let Some(regularizer) = &self.rules.activity {
+            let results = result.tensors().into_iter().map(|result| (regularizer.clone(), result.tensor.clone()));
+            cx.shared.activities.borrow_mut().extend(results);
+        }
         result.map(&mut |tensor: &Masked| {
             let mask = match self.layer.mask_rule() {
                 MaskRule::Drop => None,

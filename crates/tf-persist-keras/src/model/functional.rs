@@ -278,6 +278,14 @@ impl Model for Functional {
         }
     }
 
+    fn output_names(&self) -> Vec<String> {
+        let layer = |source: &Source| match *source {
+            Source::Input(layer) => layer,
+            Source::Result(call, _) => self.calls[call].layer,
+        };
+        self.outputs.tensors().into_iter().map(|source| self.layers[layer(source)].name.clone()).collect()
+    }
+
     fn layers(&self) -> Vec<&NamedLayer> {
         self.layers.iter().collect()
     }

@@ -29,6 +29,9 @@ pub(crate) trait Model {
     /// The names of the outputs, if it returns a dict.
     fn output_keys(&self) -> Option<Vec<&str>>;
 
+    /// The names of the layers that compute the outputs, in order.
+    fn output_names(&self) -> Vec<String>;
+
     /// The layers in order.
     fn layers(&self) -> Vec<&NamedLayer>;
 

@@ -102,6 +102,10 @@ impl Model for Sequential {
         None
     }
 
+    fn output_names(&self) -> Vec<String> {
+        self.layers.last().map(|layer| layer.name.clone()).into_iter().collect()
+    }
+
     fn layers(&self) -> Vec<&NamedLayer> {
         self.layers.iter().collect()
     }

@@ -3,7 +3,7 @@
 mod argument;
 mod nodes;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::{Map, Value};
 
@@ -12,7 +12,7 @@ pub(crate) use nodes::{Histories, Origin, histories, inbound};
 
 use crate::config::{Config, Dialect, Policy, shown};
 use crate::custom::{self, CustomObjects};
-use crate::layers::{self, NamedLayer};
+use crate::layers::{self, NamedLayer, Rules};
 use crate::operations;
 use crate::reason::{Reason, Result, refuse};
 
@@ -115,6 +115,7 @@ impl<'a> Parser<'a> {
                 class: class.to_owned(),
                 trainable: config.get("trainable").and_then(Value::as_bool).unwrap_or(true),
                 policy,
+                rules: Arc::new(Rules::of(class, config)),
                 is_operation,
                 layer: layer?,
             }),

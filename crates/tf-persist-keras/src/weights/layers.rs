@@ -19,7 +19,7 @@ pub(super) fn locate(root: &Group, weights: &[Weight]) -> tf_persist_savedmodel:
     let mut found = vec![None; weights.len()];
     for (layer, mut indices) in by_layer {
         let Some(group) = root.group(layer)? else { continue };
-        let names = names(root, &group)?;
+        let names = names(&group)?;
         indices.sort_by_key(|index| !weights[*index].trainable);
         let fits = |(index, name): (&usize, &String)| ends_with(name, &weights[*index].name);
         let in_order = names.len() == indices.len() && indices.iter().zip(&names).all(fits);
@@ -42,8 +42,8 @@ pub(super) fn locate(root: &Group, weights: &[Weight]) -> tf_persist_savedmodel:
     Ok(found)
 }
 
-/// The names of a layer's datasets, in order.
-fn names(_root: &Group, group: &Group) -> tf_persist_savedmodel::Result<Vec<String>> {
+/// The names of a group's datasets, in order.
+pub(crate) fn names(group: &Group) -> tf_persist_savedmodel::Result<Vec<String>> {
     let mut names = Vec::new();
     if let Some(attribute) = group.attribute("weight_names")? {
         names.extend(attribute.texts().unwrap_or_default().iter().cloned());

@@ -9,6 +9,8 @@ use crate::archive::hdf5::Dataset;
 use crate::layers::Weight;
 use crate::source::{Source, WeightLayout};
 
+pub(crate) use layers::names;
+
 /// The dataset of each weight.
 pub(crate) fn locate(source: &Source, weights: &[Weight]) -> tf_persist_savedmodel::Result<Vec<Dataset>> {
     let found = match &source.weights {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use tf_persist_core::{
     Error, ErrorKind, LoadOptions, LoadSavedModel, ModelError, ModelErrorKind, SavedModel, release_free_memory,
 };
-use tf_persist_keras::find_keras_file;
+use tf_persist_keras::{OpenOptions, find_keras_file};
 
 use super::intra_op_threads::IntraOpThreads;
 use super::load::Loader;
@@ -62,7 +62,7 @@ impl Loader for TensorFlowLoader {
 /// Opens the SavedModel at a path, or the Keras file.
 fn open_model(path: &Path) -> Result<SavedModel, ModelError> {
     match find_keras_file(path) {
-        Some(file) => tf_persist_keras::open(file)?.to_saved_model(),
+        Some(file) => OpenOptions::default().inference_only(true).open(file)?.to_saved_model(),
         None => SavedModel::open(path),
     }
 }

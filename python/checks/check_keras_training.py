@@ -1,0 +1,157 @@
+"""Trains the models that `convert_cases` made of compiled Keras files, and compares with what Keras itself did.
+
+    cargo run -p tf-persist-keras --example convert_cases -- CASES OUT train
+    PYTHONPATH=python .venv/bin/python -m checks.check_keras_training OUT --cases CASES [FILTER]
+
+The steps of `meta.json` run in a v1 session on one thread. Each loss and metric must be within 2e-5 of that of
+`train_on_batch(jit_compile=False)`, and each variable at the end within the tolerance of `after.keras`. How many cases
+are equal bit for bit is counted.
+"""
+
+import argparse
+import collections
+import io
+import json
+import os
+import pathlib
+import sys
+import zipfile
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import h5py
+import keras
+import numpy as np
+import tensorflow as tf
+
+from .check_keras_cases import same_bits, tensor
+
+LOSS_TOLERANCE = 2e-5
+
+
+class Training:
+    """A model in a v1 session, as clients of the C API have it."""
+
+    def __init__(self, folder):
+        self.session = tf.compat.v1.Session(graph=tf.Graph(), config=tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=1, inter_op_parallelism_threads=1))
+        with self.session.graph.as_default():
+            meta = tf.compat.v1.saved_model.load(self.session, ["serve"], str(folder))
+            handles = [op for op in self.session.graph.get_operations() if op.type == "VarHandleOp"]
+            self.reads = {
+                op.get_attr("shared_name").decode(): tf.raw_ops.ReadVariableOp(
+                    resource=op.outputs[0], dtype=op.get_attr("dtype"))
+                for op in handles
+            }
+        self.signatures = meta.signature_def
+
+    def run(self, name, values):
+        signature = self.signatures[name]
+        feed = {signature.inputs[key].name: value for key, value in values.items()}
+        outputs = {key: info.name for key, info in signature.outputs.items()}
+        return self.session.run(outputs, feed)
+
+    def variables(self):
+        return self.session.run(self.reads)
+
+
+def trained(case, train):
+    """The variables of a model that Keras trained, by the names that they have in a SavedModel."""
+    found = {}
+    for weight in keras.models.load_model(case / train["after"], compile=False).weights:
+        found[f"weights/{weight.path.split('/', weight.path.count('/') - 1)[-1]}"] = weight.numpy()
+    with zipfile.ZipFile(case / train["after"]) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+        state = file["optimizer/vars"]
+        values = [np.asarray(state[str(index)]) for index in range(len(state))]
+    # The file does not name its optimizer, because Keras left it out after the model was saved as .h5.
+    model = keras.models.load_model(case / train["from"])
+    model.optimizer.build(model.trainable_variables)
+    for variable, value in zip(model.optimizer.variables, values, strict=True):
+        name, number = variable.name.removeprefix(f"{model.name}_"), 1
+        free = name
+        while f"optimizer/{free}" in found:
+            free, number = f"{name}_{number}", number + 1
+        found[f"optimizer/{free}"] = value
+    return found
+
+
+def step_inputs(training, names, arrays, step):
+    values = {name: tensor(arrays, step["inputs"][key]) for name, key in zip(names, sorted(step["inputs"], key=int))}
+    targets = [key for key in training.signatures["train"].inputs if key not in values]
+    given = step["target"]
+    given = [given] if "npz" in given else [given[key] for key in sorted(given)]
+    for key, spec in zip(sorted(targets), given):
+        wanted = training.signatures["train"].inputs[key].dtype
+        values[key] = tensor(arrays, spec).astype(tf.as_dtype(wanted).as_numpy_dtype)
+    return values
+
+
+def check(case, folder, counts):
+    """Checks one file; yields what is wrong."""
+    meta = json.loads((case / "meta.json").read_text())
+    train = meta["train"]
+    arrays = np.load(case / "io.npz", allow_pickle=False)
+    names = (folder.parent / f"{folder.name}.inputs").read_text().split("\n")
+    try:
+        training = Training(folder)
+    except Exception as error:
+        yield f"cannot be loaded: {str(error)[:600]}"
+        return
+    if "train" not in training.signatures:
+        yield "has no signature `train`"
+        return
+    equal, largest = True, 0.0
+    for number, step in enumerate(train["steps"]):
+        values = step_inputs(training, names, arrays, step)
+        before = training.variables()
+        evaluated = training.run("evaluate", values)
+        if any(not same_bits(value, before[key]) for key, value in training.variables().items()):
+            yield "`evaluate` changes variables"
+        logs = training.run("train", values)
+        if set(logs) != set(step["logs"]) or set(evaluated) != set(logs):
+            yield f"step {number}: outputs {sorted(logs)}, wanted {sorted(step['logs'])}"
+            return
+        for key, wanted in step["logs"].items():
+            difference = float(np.max(np.abs(logs[key] - np.float32(wanted))))
+            equal &= difference == 0
+            largest = max(largest, difference)
+            if not difference <= LOSS_TOLERANCE:
+                yield f"step {number}: {key} is {logs[key]}, wanted {wanted}"
+    got, wanted = training.variables(), trained(case, train)
+    missing = sorted(set(wanted) - set(got))
+    if missing:
+        yield f"variables {missing} are missing; it has {sorted(got)}"
+    for key in set(wanted) & set(got):
+        if not np.allclose(got[key], wanted[key], **train["tolerance"]):
+            yield f"{key} differs by {np.max(np.abs(got[key] - wanted[key])):.3g}"
+        if not same_bits(got[key], wanted[key]):
+            equal = False
+            largest = max(largest, float(np.max(np.abs(got[key].astype(float) - wanted[key].astype(float)))))
+    counts["bits equal" if equal else "bits differ"] += 1
+    if not equal:
+        print(f"  {case.name}/{folder.name}: not bit for bit: {largest:.2g}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=pathlib.Path)
+    parser.add_argument("filter", nargs="?", default="")
+    parser.add_argument("--cases", type=pathlib.Path, required=True)
+    arguments = parser.parse_args()
+    counts, wrong = collections.Counter(), []
+    for folder in sorted(arguments.out.glob("*/*/")):
+        case = arguments.cases / folder.parent.name
+        if arguments.filter not in case.name or not (folder / "saved_model.pb").exists():
+            continue
+        if not folder.name.startswith("compiled") or "train" not in json.loads((case / "meta.json").read_text()):
+            continue
+        found = list(check(case, folder, counts))
+        counts["wrong" if found else "right"] += 1
+        wrong.extend(f"{case.name}/{folder.name}: {what}" for what in found)
+    print("\n".join(wrong))
+    print(", ".join(f"{count} {what}" for what, count in sorted(counts.items())))
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()
