@@ -5,7 +5,7 @@
     tf-persist-keras-export model.keras OUT --custom-objects my_layers
     tf-persist-keras-export model.keras OUT --examples batch.npz  records requests and answers in OUT/assets.extra
 
-OUT gets the signatures `serving_default`, `train` (one step of the optimizer) and `evaluate`. See docs/keras.md.
+OUT gets the signatures `serving_default`, `train` (one step of the optimizer) and `evaluate`. See docs/keras_exporter.md.
 """
 
 import argparse

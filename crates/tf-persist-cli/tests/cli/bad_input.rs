@@ -101,9 +101,9 @@ fn a_file_instead_of_a_folder() {
         dir.write(name, content);
         refused(&dir, name)
     };
-    file("m.keras", b"PK\x03\x04").say("Keras file").hint("tf-persist-keras-export FILE DIR");
-    file("m.h5", b"\x89HDF\r\n\x1a\n").say("Keras file").hint("tf-persist-keras-export FILE DIR");
-    file("weights", b"\x89HDF\r\n\x1a\n").say("Keras file");
+    file("m.keras", b"PK\x03\x04").say("zip archive");
+    file("m.h5", b"\x89HDF\r\n\x1a\n").say("HDF5");
+    file("weights", b"\x89HDF\r\n\x1a\n").say("Keras file").hint("ends in `.keras` or `.h5`");
     file("m.tflite", b"\x1c\0\0\0TFL3").say("TensorFlow Lite");
     file("frozen.pb", b"").say("frozen graph");
     file("m.tar.gz", b"\x1f\x8b").say("archive").hint("unpack");
@@ -125,7 +125,8 @@ fn a_folder_without_a_model() {
     folder("bundle", &["export.meta", "export-00000-of-00001", "checkpoint"]).say("SessionBundle");
     folder("versions", &["1/saved_model.pb", "12/saved_model.pb"]).say("folder of versions").hint("versions/12");
     folder("above", &["model/saved_model.pb"]).say("no `saved_model.pb`").hint("above/model");
-    folder("keras", &["m.keras"]).say("Keras file");
+    folder("keras", &["m.keras"]).say("neither a zip archive (`.keras`) nor an HDF5 file (`.h5`)");
+    folder("two", &["a.keras", "b.h5"]).say("Keras file");
     folder("checkpoint", &["checkpoint", "m.index", "m.data-00000-of-00001"]).say("checkpoint");
     folder("other", &["notes.txt"]).say("no `saved_model.pb`");
     folder("chunks", &["saved_model.cpb"]).say("neither writes nor reads");

@@ -22,7 +22,7 @@ struct Snippet {
 }
 
 /// Those that are not run: the page, what the first line begins with, and why.
-const NOT_RUN: [(&str, &str, &str); 20] = [
+const NOT_RUN: [(&str, &str, &str); 22] = [
     ("CONTRIBUTING.md", "scripts/setup", "it fetches over the network, and runs the demo and all tests"),
     ("CONTRIBUTING.md", "scripts/test", "it runs all tests"),
     ("README.md", "./scripts/demo", "it sets itself up over the network, and trains for minutes"),
@@ -41,8 +41,10 @@ const NOT_RUN: [(&str, &str, &str); 20] = [
     ("docs/cli.md", "$ tf-persist diff before trained", "its two models are not in the repository"),
     ("docs/cli.md", "tf-persist completions", "it writes to the reader's folders; help.rs runs the command"),
     ("docs/cli.md", "tf-persist man", "it writes to the reader's folders; help.rs runs the command"),
-    ("docs/keras.md", "pip install", "it fetches over the network; python/tests run the exporter"),
-    ("docs/keras.md", "serving_default: image", "it is what the exporter prints"),
+    ("docs/keras.md", "let keras = tf_persist_keras", "the example digits.rs of tf-persist-core has the same calls"),
+    ("docs/keras.md", "# A layer", "its file is not in the repository; tests/interop/custom.rs has such recipes"),
+    ("docs/keras_exporter.md", "pip install", "it fetches over the network; python/tests run the exporter"),
+    ("docs/keras_exporter.md", "serving_default: image", "it is what the exporter prints"),
     ("docs/op_libraries.md", "", "its models need op libraries; op_libraries.rs runs such"),
     ("docs/scan.md", "$ tf-persist scan evil", "no model that does harm is in the repository; scan.rs makes such"),
     ("python/README.md", "pip install", "it fetches over the network; python/tests run the exporter"),
@@ -105,12 +107,13 @@ fn is_not_run(snippet: &Snippet) -> bool {
 
 /// Those that tests of their own run: the page, and what they begin with. Rust is run by `tests/readme.rs` of
 /// tf-persist-core, everything else below.
-const RUN: [(&str, &str); 11] = [
+const RUN: [(&str, &str); 12] = [
     ("README.md", "$ tf-persist inspect models/half_plus_two/model"),
     ("README.md", "mkdir served"),
     ("README.md", "use tf_persist_core"),
     ("crates/tf-persist-core/README.md", "use tf_persist_core"),
     ("docs/cli.md", "$ tf-persist export models/digits/model digits"),
+    ("docs/keras.md", "$ tf-persist inspect models/digits_keras"),
     ("docs/pack.md", "tf-persist export models/digits/model"),
     ("docs/pack.md", "unzip -q digits.tfpack"),
     ("docs/pack.md", "let bytes: Vec<u8>"),
@@ -216,6 +219,7 @@ fn the_consoles_print_what_they_show() {
     let dir = Dir::new();
     run_console(&dir, &snippet("README.md", "$ tf-persist inspect models/half_plus_two/model"));
     run_console(&dir, &snippet("docs/cli.md", "$ tf-persist export models/digits/model digits"));
+    run_console(&dir, &snippet("docs/keras.md", "$ tf-persist inspect models/digits_keras"));
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub(super) fn train_signature<'m>(
         ),
         _ => training.to_string(),
     };
-    let hint = "export it from Keras with all its state, by `tf-persist-keras-export`; see docs/keras.md";
+    let hint = "export it from Keras with all its state, by `tf-persist-keras-export`; see docs/keras_exporter.md";
     Err(not_trainable(saved_model, reason, Some(hint.into())))
 }
 

@@ -231,8 +231,8 @@ pub(super) fn looks_like_graph_text(text: &[u8]) -> bool {
 }
 
 fn keras_file(name: &str) -> Refusal {
-    let hint = "write a SavedModel of it with `tf-persist-keras-export FILE DIR`, which can be trained on, or in Python with \
-                `keras.models.load_model(FILE).export(DIR)`, for inference alone";
+    let hint = "a Keras file is read by itself, if its name ends in `.keras` or `.h5`; in Rust the crate tf-persist-keras \
+                reads it";
     (format!("`{}` is a Keras file", name.escape_debug()), Some(hint.into()))
 }
 
@@ -293,7 +293,7 @@ mod tests {
         assert!(refusal(&["checkpoint", "m.index", "m.data-00000-of-00001"]).contains("bare checkpoint"));
         assert!(refusal(&["9/saved_model.pb", "10/saved_model.pb", "a"]).contains("such as `PATH/10`"));
         assert!(refusal(&["model/saved_model.pb"]).contains("the folder `PATH/model` inside it"));
-        assert!(refusal(&["model.keras"]).contains("`tf-persist-keras-export FILE DIR`"));
+        assert!(refusal(&["model.keras"]).contains("ends in `.keras` or `.h5`"));
         assert!(refusal(&["config.json", "metadata.json", "model.weights.h5"]).contains("Keras"));
         assert!(
             refusal(&["a/saved_model.pb", "b/saved_model.pbtxt", "c"])
