@@ -133,7 +133,7 @@ impl Layer for PReLU {
 }
 
 #[derive(Debug)]
-struct Softmax {
+pub(super) struct Softmax {
     /// Several are normalized together.
     axes: Option<Vec<i64>>,
     /// Of Keras 2: masked elements are replaced, as in Keras 3, and not lowered.
@@ -163,11 +163,18 @@ impl Softmax {
     }
 }
 
-impl Layer for Softmax {
-    fn call(&self, cx: &Context<'_>, arguments: &mut Arguments) -> Result<Argument> {
-        let x = arguments.input()?;
+impl Softmax {
+    /// Over these axes together.
+    pub(super) fn over(axes: Vec<i64>, robust_masking: bool) -> Self {
+        Self { axes: Some(axes), robust_masking }
+    }
+
+    pub(super) fn apply(&self, cx: &Context<'_>, x: &TensorRef, mask: Option<&TensorRef>) -> Result<TensorRef> {
         let g = cx.g;
-        let Some(mask) = &x.mask else { return Ok(self.normalize(g, &x)?.into()) };
+        let Some(mask) = mask else { return self.normalize(g, x) };
+        if x.shape.broadcast(&mask.shape)?.rank() != x.rank() {
+            refuse!("a mask of shape {} does not fit shape {}", mask.shape, x.shape);
+        }
         let lowest = match x.dtype {
             DType::Float16 if cx.is_keras2() => -32752.0,
             DType::Float16 => -3e4,
@@ -176,21 +183,24 @@ impl Layer for Softmax {
         if cx.is_keras2() && !self.robust_masking {
             let one = g.scalar(1.0, x.dtype)?;
             let adder = g.with_scalar(&g.sub(&one, &g.cast(mask, x.dtype)?)?, lowest, Graph::mul)?;
-            return Ok(self.normalize(g, &g.add_v2(&x, &adder)?)?.into());
+            return self.normalize(g, &g.add_v2(x, &adder)?);
         }
         let mask = match mask.dtype {
             DType::Bool => mask.clone(),
             _ => g.with_scalar(mask, 0.5, Graph::greater)?,
         };
-        let masked = g.select(&mask, &x, &g.scalar(lowest, x.dtype)?)?;
-        if masked.rank() != x.rank() {
-            refuse!("a mask of shape {} does not fit shape {}", mask.shape, x.shape);
-        }
-        let y = self.normalize(g, &masked)?;
+        let y = self.normalize(g, &g.select(&mask, x, &g.scalar(lowest, x.dtype)?)?)?;
         if cx.is_keras2() {
-            return Ok(y.into());
+            return Ok(y);
         }
-        Ok(g.select(&mask, &y, &g.scalar(0.0, y.dtype)?)?.into())
+        g.select(&mask, &y, &g.scalar(0.0, y.dtype)?)
+    }
+}
+
+impl Layer for Softmax {
+    fn call(&self, cx: &Context<'_>, arguments: &mut Arguments) -> Result<Argument> {
+        let x = arguments.input()?;
+        Ok(self.apply(cx, &x, x.mask.as_ref())?.into())
     }
 
     fn mask_rule(&self) -> MaskRule {

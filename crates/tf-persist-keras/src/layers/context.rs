@@ -1,7 +1,7 @@
 //! What a layer has at hand while it adds its nodes to a graph.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     tables: RefCell<HashMap<String, Resource>>,
     /// The text files of vocabularies, by their paths in the `.keras` file.
     pub(crate) vocabularies: HashMap<String, Vec<u8>>,
+    /// The tensors whose masks a layer took away.
+    unmasked: RefCell<HashSet<(u32, usize, usize)>>,
     /// In order, those of inner layers before those of the layers around them.
     pub(crate) calls: RefCell<Vec<Called>>,
     /// The new values of variables that a training step computes besides the optimizer's.
@@ -76,6 +78,18 @@ impl Shared {
         self.calls.borrow_mut().clear();
         self.updates.borrow_mut().clear();
         self.activities.borrow_mut().clear();
+    }
+}
+
+impl Shared {
+    /// Takes the mask of a tensor away, for all later calls.
+    pub(crate) fn unmask(&self, tensor: &TensorRef) {
+        self.unmasked.borrow_mut().insert(tensor.key());
+    }
+
+    /// Whether a layer took the mask of a tensor away.
+    pub(crate) fn is_unmasked(&self, tensor: &TensorRef) -> bool {
+        self.unmasked.borrow().contains(&tensor.key())
     }
 }
 

@@ -6,8 +6,10 @@
 pub(crate) mod activation;
 mod activation_layers;
 pub(crate) mod argument;
+mod attention;
 pub(crate) mod context;
 mod core;
+mod dense;
 mod embedding;
 mod inactive;
 mod merging;
@@ -102,6 +104,11 @@ impl NamedLayer {
         }
         let cx = &cx;
         if !self.is_operation {
+            let shared = cx.shared;
+            arguments = arguments.map(&mut |input: &Masked| {
+                let mask = input.mask.clone().filter(|_| !shared.is_unmasked(input));
+                Ok(Masked { tensor: input.tensor.clone(), mask })
+            })?;
             attach_mask(&mut arguments);
             if self.layer.casts_inputs() && cx.policy.compute.is_floating() {
                 arguments = arguments.map(&mut |input: &Masked| {
@@ -138,7 +145,8 @@ fn attach_mask(arguments: &mut Arguments) {
     let Some(first) = arguments.positional.first_mut().and_then(Option::as_mut) else { return };
     let mut masks = masks.into_iter();
     let attached = first.map(&mut |input: &Masked| {
-        let mask = masks.next().flatten().map(|mask| mask.tensor).or_else(|| input.mask.clone());
+        // A list of masks says of each input whether it has one.
+        let mask = masks.next().map_or_else(|| input.mask.clone(), |mask| mask.map(|mask| mask.tensor));
         Ok(Masked { tensor: input.tensor.clone(), mask })
     });
     if let Ok(attached) = attached {
@@ -155,6 +163,8 @@ pub(crate) fn build(class: &str, config: &Config<'_>, parser: &mut Parser<'_>) -
         .or_else(|| activation_layers::build(class, config))
         .or_else(|| inactive::build(class, config))
         .or_else(|| merging::build(class, config))
+        .or_else(|| dense::build(class, config))
+        .or_else(|| attention::build(class, config))
 }
 
 /// The layer in a box, once all keys of its config are read.

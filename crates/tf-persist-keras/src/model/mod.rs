@@ -57,7 +57,9 @@ fn contexts<'a>(cx: &Context<'a>, layers: &[NamedLayer]) -> Vec<Context<'a>> {
         if layer.is_operation {
             return cx.clone();
         }
-        let class = snake_case(&layer.class);
+        // The only class of Keras whose name in configs is not that in the code, which names the folder.
+        let is_grouped = layer.class == "GroupQueryAttention";
+        let class = snake_case(if is_grouped { "GroupedQueryAttention" } else { &layer.class });
         let count = counts.entry(class.clone()).or_insert(0_usize);
         let folder = if *count == 0 { class } else { format!("{class}_{count}") };
         *count += 1;

@@ -93,7 +93,7 @@ impl Call<'_> {
 }
 
 /// A sum. Keras adds what looks like a bias by `BiasAdd`, which has the shape of the first tensor.
-pub(super) fn add(g: &Graph, a: &TensorRef, b: &TensorRef) -> Result<TensorRef> {
+pub(crate) fn add(g: &Graph, a: &TensorRef, b: &TensorRef) -> Result<TensorRef> {
     let mut wide = b.dims().iter().filter(|dim| **dim != Some(1) && **dim != Some(0));
     if let (Some(Some(size)), None, true) = (wide.next(), wide.next(), a.rank() > 1) {
         let (is_last, is_second) = (a.dim(-1)? == Some(*size), a.dim(1)? == Some(*size));

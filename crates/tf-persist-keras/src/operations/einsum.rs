@@ -7,7 +7,7 @@ use crate::graph::{Dim, Graph, Shape, TensorRef};
 use crate::reason::{Result, refuse};
 
 /// As Keras's `einsum`.
-pub(super) fn einsum(g: &Graph, subscripts: &str, operands: &[TensorRef]) -> Result<TensorRef> {
+pub(crate) fn einsum(g: &Graph, subscripts: &str, operands: &[TensorRef]) -> Result<TensorRef> {
     let subscripts = normalized(subscripts);
     let mut kinds: Vec<Kind> = operands.iter().map(|operand| Kind::Typed(operand.dtype)).collect();
     kinds.dedup();
@@ -22,8 +22,14 @@ pub(super) fn einsum(g: &Graph, subscripts: &str, operands: &[TensorRef]) -> Res
         let y = product(g, &subscripts, &g.cast(a, inner)?, &g.cast(b, inner)?)?;
         return g.cast(&y, dtype);
     }
-    let mut operands = operands.iter().map(|operand| g.cast(operand, floating)).collect::<Result<Vec<_>>>()?;
-    let equation = Equation::parse(&subscripts, operands.len())?;
+    let operands = operands.iter().map(|operand| g.cast(operand, floating)).collect::<Result<Vec<_>>>()?;
+    let y = contraction(g, &subscripts, operands)?;
+    g.cast(&y, dtype)
+}
+
+/// As TensorFlow's `einsum`, of tensors of one dtype.
+pub(crate) fn contraction(g: &Graph, subscripts: &str, mut operands: Vec<TensorRef>) -> Result<TensorRef> {
+    let equation = Equation::parse(subscripts, operands.len())?;
     let mut terms = equation.terms.clone();
     // More than two operands are contracted in order.
     while operands.len() > 2 {
@@ -41,8 +47,7 @@ pub(super) fn einsum(g: &Graph, subscripts: &str, operands: &[TensorRef]) -> Res
         terms.insert(0, kept);
     }
     let inputs: Vec<&TensorRef> = operands.iter().collect();
-    let y = node(g, &inputs, &terms.iter().map(String::as_str).collect::<Vec<_>>(), &equation.output)?;
-    g.cast(&y, dtype)
+    node(g, &inputs, &terms.iter().map(String::as_str).collect::<Vec<_>>(), &equation.output)
 }
 
 /// The label that stands for an ellipsis.

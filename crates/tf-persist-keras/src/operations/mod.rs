@@ -21,7 +21,10 @@ use serde_json::{Map, Value};
 use crate::config::Config;
 use crate::layers::{Argument, Arguments, Context, Layer, finished};
 use crate::reason::Result;
+pub(crate) use arithmetic::add;
 use call::Call;
+pub(crate) use einsum::{contraction, einsum};
+pub(crate) use products::mat_mul;
 
 /// An operation: its class, its arguments in order, the parameters of its config, and what it adds to a graph.
 struct Entry {

@@ -60,7 +60,7 @@ impl Call<'_> {
 }
 
 /// The product of matrices, as Keras's `matmul`.
-pub(super) fn mat_mul(g: &Graph, a: &TensorRef, b: &TensorRef) -> Result<TensorRef> {
+pub(crate) fn mat_mul(g: &Graph, a: &TensorRef, b: &TensorRef) -> Result<TensorRef> {
     if a.rank() == 0 || b.rank() == 0 {
         refuse!("a product of shapes {} and {} is impossible", a.shape, b.shape);
     }

@@ -1,0 +1,163 @@
+//! `EinsumDense`.
+
+use serde_json::Value;
+
+use super::{check_training, common_keys};
+use crate::config::{Config, shown, size};
+use crate::graph::{Dim, TensorRef};
+use crate::layers::{Activation, Argument, Arguments, Context, Layer, MaskRule};
+use crate::operations;
+use crate::reason::{Result, refuse};
+
+/// A contraction with a kernel.
+#[derive(Debug)]
+pub(in crate::layers) struct EinsumDense {
+    equation: String,
+    /// Without the batch dimension; some sizes follow from the input.
+    output_shape: Vec<Dim>,
+    bias_axes: Option<String>,
+    activation: Activation,
+    has_lora: bool,
+}
+
+/// The shapes of the variables.
+struct Shapes {
+    kernel: Vec<u64>,
+    bias: Option<Vec<u64>>,
+}
+
+impl EinsumDense {
+    pub(super) fn new(config: &Config<'_>) -> Result<Self> {
+        common_keys(config);
+        let dim = |value: &Value| -> Result<Dim> {
+            if value.is_null() { Ok(None) } else { size("output_shape", value).map(Some) }
+        };
+        let output_shape = match config.required("output_shape")? {
+            Value::Array(items) => items.iter().map(dim).collect::<Result<Vec<_>>>()?,
+            value => vec![dim(value)?],
+        };
+        let bias_axes = match config.get("bias_axes") {
+            None => None,
+            Some(Value::String(axes)) => Some(axes.clone()),
+            Some(value) => refuse!("`bias_axes` is {}, and should be a text", shown(value)),
+        };
+        let has_lora = config.get("lora_rank").is_some();
+        let activation = Activation::of(config, "activation")?;
+        Ok(Self { equation: config.str("equation")?.to_owned(), output_shape, bias_axes, activation, has_lora })
+    }
+
+    /// A part of another layer.
+    pub(in crate::layers) fn part(
+        equation: String,
+        output_shape: Vec<Dim>,
+        bias_axes: Option<String>,
+        activation: Activation,
+    ) -> Self {
+        Self { equation, output_shape, bias_axes, activation, has_lora: false }
+    }
+
+    pub(in crate::layers) fn apply(&self, cx: &Context<'_>, x: &TensorRef) -> Result<TensorRef> {
+        let g = cx.g;
+        if cx.policy.quantization.is_some() {
+            refuse!("its quantization is not supported");
+        }
+        check_training(cx, self.has_lora)?;
+        let shapes = self.shapes(x.dims())?;
+        let kernel = cx.weight("kernel", &shapes.kernel)?;
+        let mut y = if cx.is_keras2() {
+            operations::contraction(g, &self.equation, vec![x.clone(), kernel])?
+        } else {
+            operations::einsum(g, &self.equation, &[x.clone(), kernel])?
+        };
+        if let Some(shape) = &shapes.bias {
+            let bias = cx.weight("bias", shape)?;
+            y = if cx.is_keras2() { g.add_v2(&y, &bias)? } else { operations::add(g, &y, &bias)? };
+        }
+        self.activation.apply(cx, &y)
+    }
+
+    /// The shapes of the variables for an input.
+    fn shapes(&self, input: &[Dim]) -> Result<Shapes> {
+        let impossible = || format!("the equation `{}` does not fit its input", self.equation.escape_debug());
+        let equation: String = self.equation.chars().filter(|it| *it != ' ').collect::<String>().replace("...", "0");
+        let (inputs, output) = equation.split_once("->").ok_or_else(impossible)?;
+        let (term, kernel) = inputs.split_once(',').ok_or_else(impossible)?;
+        let elided_left = term.starts_with('0');
+        let (term, output) = (term.replace('0', ""), output.replace('0', ""));
+        if [&term, kernel, &output].iter().any(|labels| !labels.chars().all(|it| it.is_ascii_alphabetic())) {
+            return Err(impossible().into());
+        }
+        let elided = input.len().checked_sub(term.len()).ok_or_else(impossible)?;
+        let mut full = vec![input.first().copied().flatten()];
+        if elided_left {
+            full.extend(input.get(1..elided).unwrap_or_default());
+        }
+        full.extend(&self.output_shape);
+        if !elided_left {
+            full.extend(&input[input.len() - elided..]);
+        }
+        let left = if elided_left { elided } else { 0 };
+        let in_output = |label: char| output.find(label).and_then(|index| full.get(index + left).copied().flatten());
+        let in_input = |label: char| term.find(label).and_then(|index| input.get(index + left).copied().flatten());
+        let size_of = |label: char| match in_output(label).or_else(|| in_input(label)) {
+            Some(size) => Ok(size),
+            None => refuse!("the equation `{}` leaves the size of `{label}` open", self.equation.escape_debug()),
+        };
+        let sizes = kernel.chars().map(size_of).collect::<Result<Vec<_>>>()?;
+        let Some(axes) = &self.bias_axes else { return Ok(Shapes { kernel: sizes, bias: None }) };
+        let Some(first) = output.find(|label| axes.contains(label)) else {
+            refuse!("`bias_axes` is `{}`, which are no axes of `{output}`", axes.escape_debug())
+        };
+        let mut bias = Vec::new();
+        for label in output[first..].chars() {
+            bias.push(if axes.contains(label) { size_of(label)? } else { 1 });
+        }
+        if !elided_left {
+            bias.extend(std::iter::repeat_n(1, elided));
+        }
+        Ok(Shapes { kernel: sizes, bias: Some(bias) })
+    }
+}
+
+impl Layer for EinsumDense {
+    fn call(&self, cx: &Context<'_>, arguments: &mut Arguments) -> Result<Argument> {
+        let x = arguments.input()?;
+        Ok(self.apply(cx, &x)?.into())
+    }
+
+    fn mask_rule(&self) -> MaskRule {
+        MaskRule::Drop
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::activation::Function;
+
+    fn shapes(equation: &str, output: &[Dim], bias_axes: &str, input: &[Dim]) -> Result<(Vec<u64>, Vec<u64>)> {
+        let axes = Some(bias_axes.to_owned());
+        let layer = EinsumDense::part(equation.to_owned(), output.to_vec(), axes, Function::Linear.into());
+        layer.shapes(input).map(|shapes| (shapes.kernel, shapes.bias.unwrap_or_default()))
+    }
+
+    #[test]
+    fn shapes_follow_from_the_equation() {
+        let of = |equation, output: &[Dim], axes, input: &[Dim]| shapes(equation, output, axes, input).unwrap();
+        let (b, t) = (None, None);
+        assert_eq!(of("ab,bc->ac", &[Some(64)], "c", &[b, Some(32)]), (vec![32, 64], vec![64]));
+        assert_eq!(of("abc,cd->abd", &[None, Some(64)], "d", &[b, t, Some(8)]), (vec![8, 64], vec![64]));
+        assert_eq!(of("...x,xy->...y", &[Some(64)], "y", &[b, t, Some(4), Some(8)]), (vec![8, 64], vec![64]));
+        assert_eq!(of("ab...,bc->ac...", &[Some(6)], "c", &[b, Some(4), t, Some(8)]), (vec![4, 6], vec![6, 1, 1]));
+        assert_eq!(of("abc,cde->abde", &[None, Some(2), Some(3)], "de", &[b, t, Some(8)]), (vec![8, 2, 3], vec![2, 3]));
+    }
+
+    #[test]
+    fn open_sizes_and_odd_equations_are_refused() {
+        let reason = |equation, axes| shapes(equation, &[None], axes, &[None, Some(3)]).unwrap_err().to_string();
+        assert_eq!(reason("ab,bc->ac", "c"), "the equation `ab,bc->ac` leaves the size of `c` open");
+        assert_eq!(reason("abcd,bc->ac", "c"), "the equation `abcd,bc->ac` does not fit its input");
+        assert_eq!(reason("a1,bc->ac", "c"), "the equation `a1,bc->ac` does not fit its input");
+        assert_eq!(reason("ab,b->a", "z"), "`bias_axes` is `z`, which are no axes of `a`");
+    }
+}
