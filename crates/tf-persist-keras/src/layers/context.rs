@@ -181,6 +181,11 @@ impl<'a> Context<'a> {
         self.g.read(resource)
     }
 
+    /// Counts a variable of another layer that a `.keras` file has among those of this layer, too.
+    pub(crate) fn skip_variable(&self) {
+        self.declared.set(self.declared.get() + 1);
+    }
+
     /// Declares the next variable of the layer.
     pub(crate) fn declare(&self, name: &str, shape: &[u64], dtype: DType, trainable: bool) -> Result<Resource> {
         let index = self.declared.get();

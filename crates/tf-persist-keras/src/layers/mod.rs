@@ -8,11 +8,14 @@ mod activation_layers;
 pub(crate) mod argument;
 mod attention;
 pub(crate) mod context;
+mod conv;
 mod core;
 mod dense;
 mod embedding;
 mod inactive;
 mod merging;
+mod normalization;
+mod pooling;
 pub(crate) mod random;
 mod recurrent;
 mod rules;
@@ -165,6 +168,9 @@ pub(crate) fn build(class: &str, config: &Config<'_>, parser: &mut Parser<'_>) -
         .or_else(|| merging::build(class, config))
         .or_else(|| dense::build(class, config))
         .or_else(|| attention::build(class, config))
+        .or_else(|| conv::build(class, config, parser))
+        .or_else(|| pooling::build(class, config, parser))
+        .or_else(|| normalization::build(class, config, parser))
 }
 
 /// The layer in a box, once all keys of its config are read.
