@@ -35,8 +35,8 @@ impl ShutdownSignal {
     pub(crate) async fn started(&self) {
         let mut cancelled = pin!(self.token.cancelled());
         let mut registered: Option<Waker> = None;
-        // A connection polls this whenever it is woken, several times a request. A poll of the token takes locks that all
-        // connections share, so it is polled only once the shutdown has begun, and to register a waker.
+        // A connection polls this whenever it is woken, several times a request. A poll of the token takes locks that
+        // all connections share, so it is polled only once the shutdown has begun, and to register a waker.
         poll_fn(|context| {
             let is_registered = registered.as_ref().is_some_and(|waker| waker.will_wake(context.waker()));
             if is_registered && self.started_at().is_none() {

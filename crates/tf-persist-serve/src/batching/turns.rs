@@ -11,8 +11,8 @@ use crate::status::Status;
 /// Admits large requests, from decoding to the end of the run: one more than the version may run at once, so that a
 /// decoded request is ready when a run ends. The others wait in order of arrival.
 ///
-/// Decoding further ahead gains nothing: the threads that decode compete with those that run, and the decoded tensors of
-/// waiting requests evict each other from the processor's cache.
+/// Decoding further ahead gains nothing: the threads that decode compete with those that run, and the decoded tensors
+/// of waiting requests evict each other from the processor's cache.
 #[derive(Debug)]
 pub(crate) struct Turns {
     permits: Arc<Semaphore>,

@@ -7,8 +7,8 @@ use tf_persist_core::Code;
 
 use crate::status::Status;
 
-/// Limits the requests in flight, over both interfaces. Cloning shares the count. Nobody waits for a permit, so a counter
-/// does; a semaphore takes a lock for each permit that it gets back.
+/// Limits the requests in flight, over both interfaces. Cloning shares the count. Nobody waits for a permit, so a
+/// counter does; a semaphore takes a lock for each permit that it gets back.
 #[derive(Debug, Clone)]
 pub(crate) struct ConcurrencyLimit {
     limit: usize,
