@@ -166,7 +166,40 @@ impl Source {
 }
 
 fn json(path: &Path, name: &str, bytes: &[u8]) -> Result<Value> {
-    serde_json::from_slice(bytes).map_err(|error| Error::flawed(path, format!("`{name}` is not JSON: {error}")))
+    let value = serde_json::from_slice(bytes).or_else(|error| match with_quoted_numbers(bytes) {
+        Some(quoted) => serde_json::from_slice(&quoted),
+        None => Err(error),
+    });
+    value.map_err(|error| Error::flawed(path, format!("`{name}` is not JSON: {error}")))
+}
+
+/// The text with the numbers that Python writes and JSON does not have as strings: `Infinity`, `-Infinity` and `NaN`.
+/// `None` if it has none of them.
+fn with_quoted_numbers(bytes: &[u8]) -> Option<Vec<u8>> {
+    const NAMES: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
+    let mut quoted = Vec::with_capacity(bytes.len() + 64);
+    let (mut in_string, mut found, mut index) = (false, false, 0);
+    while let Some(byte) = bytes.get(index) {
+        let name = NAMES.iter().find(|name| !in_string && bytes[index..].starts_with(name.as_bytes()));
+        if let Some(name) = name {
+            quoted.extend_from_slice(format!("\"{name}\"").as_bytes());
+            index += name.len();
+            found = true;
+            continue;
+        }
+        quoted.push(*byte);
+        index += 1;
+        match byte {
+            b'"' => in_string = !in_string,
+            // The next byte belongs to this one.
+            b'\\' if in_string => {
+                quoted.extend(bytes.get(index));
+                index += 1;
+            }
+            _ => {}
+        }
+    }
+    found.then_some(quoted)
 }
 
 /// The value, if it is not null or empty.
@@ -203,5 +236,18 @@ fn too_old(path: &Path, version: &str) -> Error {
         path: path.to_path_buf(),
         reason: format!("it was written by Keras {version}, and Keras 2 and 3 are read"),
         hint: Some(Hint::new("load it with a Keras that reads it, and save it again")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_python_become_strings() {
+        let read = |text: &str| json(Path::new("x"), "config.json", text.as_bytes());
+        let value = read(r#"{"a": [Infinity, -Infinity, NaN, 1], "b\" Infinity": "NaN \\"}"#).unwrap();
+        assert_eq!(value, serde_json::json!({"a": ["Infinity", "-Infinity", "NaN", 1], "b\" Infinity": "NaN \\"}));
+        assert!(read("{Infinit}").is_err() && read("[NaN").is_err() && read("").is_err());
     }
 }
