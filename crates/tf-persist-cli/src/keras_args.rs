@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use tf_persist_keras::{CustomObjects, KerasModel, OpenOptions, find_keras_file};
 use tf_persist_savedmodel::SavedModel;
+#[cfg(feature = "train")]
+use tf_persist_savedmodel::printable;
 
 /// How Keras files are read.
 #[derive(Debug, Default, Args)]
@@ -20,16 +22,35 @@ pub(crate) struct KerasArgs {
 impl KerasArgs {
     /// Opens a SavedModel, or a Keras file as one.
     pub(crate) fn open(&self, path: &Path) -> anyhow::Result<SavedModel> {
-        match self.open_keras(path)? {
+        match self.open_keras(path, false)? {
             Some(model) => Ok(model.to_saved_model()?),
             None => Ok(SavedModel::open(path)?),
         }
     }
 
-    /// Opens a Keras file; `None` if it is none.
-    pub(crate) fn open_keras(&self, path: &Path) -> anyhow::Result<Option<KerasModel>> {
+    /// As [`KerasArgs::open`], of a Keras file without what training needs.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn open_for_inference(&self, path: &Path) -> anyhow::Result<SavedModel> {
+        match self.open_keras(path, true)? {
+            Some(model) => Ok(model.to_saved_model()?),
+            None => Ok(SavedModel::open(path)?),
+        }
+    }
+
+    /// Opens a model to train it. If a Keras file cannot be trained, the error says why.
+    #[cfg(feature = "train")]
+    pub(crate) fn open_for_training(&self, path: &Path) -> anyhow::Result<SavedModel> {
+        let Some(model) = self.open_keras(path, false)? else { return Ok(SavedModel::open(path)?) };
+        if let Some(reason) = model.why_inference_only()? {
+            anyhow::bail!("`{}` cannot be trained: {}", path.display(), printable(&reason));
+        }
+        Ok(model.to_saved_model()?)
+    }
+
+    /// Opens a Keras file, perhaps without what training needs; `None` if it is none.
+    pub(crate) fn open_keras(&self, path: &Path, inference_only: bool) -> anyhow::Result<Option<KerasModel>> {
         let Some(path) = find_keras_file(path) else { return Ok(None) };
-        let mut options = OpenOptions::default();
+        let mut options = OpenOptions::default().inference_only(inference_only);
         if let Some(architecture) = &self.architecture {
             options = options.architecture(architecture);
         }

@@ -66,10 +66,9 @@ fn renaming(text: &str) -> Result<(String, String), &'static str> {
 }
 
 impl ExportArgs {
-    /// Whether the model is to be changed on the way.
+    /// Whether the SavedModel of a Keras file is to be changed on the way.
     pub(super) fn is_rewritten(&self) -> bool {
-        self.inference_only
-            || self.frozen
+        self.frozen
             || self.tags.is_some()
             || self.signatures.is_some()
             || self.from_checkpoint.is_some()

@@ -22,7 +22,7 @@ const MAX_NAMES: usize = 5;
 pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     let options = args.options();
     options.check_target(&args.target)?;
-    let keras = args.keras.open_keras(&args.source)?;
+    let keras = args.keras.open_keras(&args.source, args.inference_only)?;
     if let Some(model) = keras.as_ref().filter(|_| !args.is_rewritten()) {
         return export_keras(args, model);
     }
@@ -92,6 +92,9 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
 /// Writes a Keras file as a SavedModel.
 fn export_keras(args: &ExportArgs, model: &KerasModel) -> anyhow::Result<()> {
     model.export(&args.target, args.overwrite)?;
+    if let Some(reason) = model.why_inference_only()? {
+        eprintln!("note: it is written for inference only, without `train` and `evaluate`: {}", printable(&reason));
+    }
     let written = SavedModel::open(&args.target)?;
     let signatures: Vec<&str> = written.meta_graph(None)?.signatures().iter().map(|it| it.name.as_str()).collect();
     let variables = written.variables()?;

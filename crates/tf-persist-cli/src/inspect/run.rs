@@ -12,7 +12,7 @@ use crate::error::PRINTING;
 use crate::stdout::{plain_stdout, stdout};
 
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<()> {
-    let model = match args.keras.open_keras(&args.path)? {
+    let model = match args.keras.open_keras(&args.path, false)? {
         // What narrows the report is about its SavedModel.
         Some(model) if !args.is_narrow() => return keras::print(&model, args.format),
         Some(model) => model.to_saved_model()?,

@@ -6,8 +6,16 @@ use super::args::RunArgs;
 use super::timings::Timings;
 use super::{examples, inputs, output, requests};
 
+/// The signature of Keras files that is for inference.
+const SERVING: &str = "serving_default";
+
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
-    let saved_model = args.keras.open(&args.path)?;
+    // Building the training signatures of a compiled Keras file takes longer than a run.
+    let is_inference = args.signature.as_deref().is_none_or(|name| name == SERVING) && args.requests.is_none();
+    let saved_model = match is_inference {
+        true => args.keras.open_for_inference(&args.path)?,
+        false => args.keras.open(&args.path)?,
+    };
     let tags = args.load.tag_list();
     let meta_graph = saved_model.meta_graph(tags.as_deref())?;
     if let Some(path) = &args.requests {
