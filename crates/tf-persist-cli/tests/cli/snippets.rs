@@ -22,7 +22,7 @@ struct Snippet {
 }
 
 /// Those that are not run: the page, what the first line begins with, and why.
-const NOT_RUN: [(&str, &str, &str); 22] = [
+const NOT_RUN: [(&str, &str, &str); 21] = [
     ("CONTRIBUTING.md", "scripts/setup", "it fetches over the network, and runs the demo and all tests"),
     ("CONTRIBUTING.md", "scripts/test", "it runs all tests"),
     ("README.md", "./scripts/demo", "it sets itself up over the network, and trains for minutes"),
@@ -42,7 +42,6 @@ const NOT_RUN: [(&str, &str, &str); 22] = [
     ("docs/cli.md", "tf-persist completions", "it writes to the reader's folders; help.rs runs the command"),
     ("docs/cli.md", "tf-persist man", "it writes to the reader's folders; help.rs runs the command"),
     ("docs/keras.md", "let keras = tf_persist_keras", "the example digits.rs of tf-persist-core has the same calls"),
-    ("docs/keras.md", "# A layer", "its file is not in the repository; tests/interop/custom.rs has such recipes"),
     ("docs/keras_exporter.md", "pip install", "it fetches over the network; python/tests run the exporter"),
     ("docs/keras_exporter.md", "serving_default: image", "it is what the exporter prints"),
     ("docs/op_libraries.md", "", "its models need op libraries; op_libraries.rs runs such"),
@@ -107,12 +106,13 @@ fn is_not_run(snippet: &Snippet) -> bool {
 
 /// Those that tests of their own run: the page, and what they begin with. Rust is run by `tests/readme.rs` of
 /// tf-persist-core, everything else below.
-const RUN: [(&str, &str); 12] = [
+const RUN: [(&str, &str); 13] = [
     ("README.md", "$ tf-persist inspect models/half_plus_two/model"),
     ("README.md", "mkdir served"),
     ("README.md", "use tf_persist_core"),
     ("crates/tf-persist-core/README.md", "use tf_persist_core"),
     ("docs/cli.md", "$ tf-persist export models/digits/model digits"),
+    ("docs/keras.md", "# A layer"),
     ("docs/keras.md", "$ tf-persist inspect models/digits_keras"),
     ("docs/pack.md", "tf-persist export models/digits/model"),
     ("docs/pack.md", "unzip -q digits.tfpack"),
@@ -220,6 +220,26 @@ fn the_consoles_print_what_they_show() {
     run_console(&dir, &snippet("README.md", "$ tf-persist inspect models/half_plus_two/model"));
     run_console(&dir, &snippet("docs/cli.md", "$ tf-persist export models/digits/model digits"));
     run_console(&dir, &snippet("docs/keras.md", "$ tf-persist inspect models/digits_keras"));
+}
+
+#[test]
+fn the_recipes_give_what_python_gave() {
+    let shown = snippet("docs/keras.md", "# A layer").text;
+    assert_eq!(shown, fs::read_to_string(root().join("models/custom_keras/recipes.toml")).unwrap());
+    let dir = Dir::new();
+    let arrays = npz::read_file(root().join("models/custom_keras/io.npz")).unwrap();
+    let array = |wanted: &str| arrays.iter().find(|(name, _)| name == wanted).unwrap().1.clone();
+    npz::write("x.npz", fs::File::create(dir.path("x.npz")).unwrap(), [("x", &array("x"))]).unwrap();
+    let run = "tf-persist run models/custom_keras/custom.keras --inputs x.npz --output y.npz";
+    let (is_done, said) = bash(&dir, run);
+    assert!(!is_done && said.contains("layers.\"my_package>GatedUnit\"") && said.contains("lambdas.plus_one"), "{said}");
+    let (is_done, said) = bash(&dir, &format!("{run} --custom-objects models/custom_keras/recipes.toml"));
+    assert!(is_done, "{said}");
+    let ours = npz::read_file(dir.path("y.npz")).unwrap().remove(0).1;
+    let python = array("output_0");
+    let pairs = ours.view::<f32>().unwrap().iter().zip(python.view::<f32>().unwrap());
+    let difference = pairs.map(|(a, b)| (a - b).abs() / b.abs().max(1.0)).fold(0.0, f32::max);
+    assert!(ours.shape() == python.shape() && difference < 1e-6, "{difference}");
 }
 
 #[test]
