@@ -13,6 +13,7 @@ import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -27,8 +28,8 @@ SETTINGS = {
 }
 
 
-def make_model(folder: Path) -> str:
-    """Keras's MobileNetV2 for 224 x 224 images, with random weights; the name of its input.
+def network() -> Any:
+    """Keras's MobileNetV2 for 224 x 224 images, with random weights.
 
     The statistics of its batch normalisation are random, too, and the last layer's weights large: as Keras initialises them, all
     answers would be 0.001.
@@ -46,6 +47,12 @@ def make_model(folder: Path) -> str:
             layer.set_weights([near_one[0], near_zero[0], near_zero[1], near_one[1]])
     kernel, bias = model.layers[-1].get_weights()
     model.layers[-1].set_weights([20.0 * kernel, bias])
+    return model
+
+
+def make_model(folder: Path) -> str:
+    """Exports the network; the name of its input."""
+    model = network()
     model.export(str(folder), verbose=False)
     return model.inputs[0].name
 

@@ -36,9 +36,9 @@ JIT = ("auto", False)
 class Ours:
     """The release binary; each call is a process."""
 
-    def __init__(self, binary: Path, scratch: Path, options: list[str]) -> None:
+    def __init__(self, binary: Path, scratch: Path, options: list[str], model: str = "model") -> None:
         self._scratch, self._count = scratch, 0
-        self._command = [str(binary), "train", str(scratch / "model"), "--data", str(scratch / "data.npz"), *options]
+        self._command = [str(binary), "train", str(scratch / model), "--data", str(scratch / "data.npz"), *options]
         self._environment = {"TF_PERSIST_LIBTENSORFLOW": str(ROOT / ".venv"), **os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
 
     def run(self, epochs: int) -> tuple[float, list[float]]:
