@@ -132,6 +132,7 @@ impl Recorded {
         }
         tensors
     }
+
 }
 
 impl Arrays {

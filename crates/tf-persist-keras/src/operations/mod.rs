@@ -4,7 +4,6 @@
 
 mod activations;
 mod arithmetic;
-mod attention;
 mod call;
 mod creation;
 pub(crate) mod dtypes;
@@ -12,14 +11,10 @@ mod einsum;
 mod functions;
 mod indexing;
 mod logic;
-mod matrices;
-mod norms;
 mod operand;
 mod products;
 mod reductions;
 mod shapes;
-mod sorting;
-mod statistics;
 
 use serde_json::{Map, Value};
 
@@ -58,18 +53,13 @@ const fn op(
 const TABLES: &[&[Entry]] = &[
     activations::TABLE,
     arithmetic::TABLE,
-    attention::TABLE,
     creation::TABLE,
     functions::TABLE,
     indexing::TABLE,
     logic::TABLE,
-    matrices::TABLE,
-    norms::TABLE,
     products::TABLE,
     reductions::TABLE,
     shapes::TABLE,
-    sorting::TABLE,
-    statistics::TABLE,
 ];
 
 /// Makes the operation of a class from its config. `None` if it is unknown.

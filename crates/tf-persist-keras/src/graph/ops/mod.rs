@@ -2,12 +2,11 @@
 
 mod array;
 mod constant;
-pub(crate) mod conv;
 mod elementwise;
 mod index;
 mod lists;
 mod matrix;
-pub(crate) mod nn;
+mod nn;
 mod number;
 mod reduce;
 pub(crate) mod slice;
