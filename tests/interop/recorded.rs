@@ -132,7 +132,6 @@ impl Recorded {
         }
         tensors
     }
-
 }
 
 impl Arrays {

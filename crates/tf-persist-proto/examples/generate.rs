@@ -1,7 +1,7 @@
 //! Writes the Rust modules of this crate from the schemas in `protos/`: one module a file, and a `mod.rs`.
 //!
-//! Run it through `scripts/gen_protos`, or by hand: `cargo run -p tf-persist-proto --example generate OUT_DIR`.
-//! It needs no `protoc`, and the same schemas always give the same bytes.
+//! Run it through `scripts/gen_protos`, or by hand: `cargo run -p tf-persist-proto --example generate OUT_DIR`. It
+//! needs no `protoc`, and the same schemas always give the same bytes.
 
 use std::collections::BTreeMap;
 use std::error::Error;

@@ -1,8 +1,8 @@
 //! The wire format of protocol buffers, read field by field, without copying and without recursion.
 //!
-//! Source: <https://protobuf.dev/programming-guides/encoding/>. The library reads the
-//! parts of a model that it needs in this way: decoding a whole graph takes forty times the memory of the file. It is
-//! public for code that reads other hostile messages, such as a server's requests.
+//! Source: <https://protobuf.dev/programming-guides/encoding/>. The library reads the parts of a model that it needs in
+//! this way: decoding a whole graph takes forty times the memory of the file. It is public for code that reads other
+//! hostile messages, such as a server's requests.
 
 /// Why bytes are not a message, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

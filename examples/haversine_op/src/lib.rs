@@ -38,8 +38,8 @@ extern "C" fn register() {
     // A process without TensorFlow, such as a unit test of this crate, cannot register ops.
     let Some(api) = Api::get() else { return };
     // An error cannot be reported here: the loader of the library notices that it has no op.
-    // SAFETY: as the C API documents it: strings are NUL-terminated, `register_*` takes and frees the builders, and
-    // the callbacks have the required types and live as long as the process, since op libraries are never unloaded.
+    // SAFETY: as the C API documents it: strings are NUL-terminated, `register_*` takes and frees the builders, and the
+    // callbacks have the required types and live as long as the process, since op libraries are never unloaded.
     unsafe {
         let status = (api.new_status)();
         let op = (api.new_op)(c"Haversine".as_ptr());

@@ -93,8 +93,8 @@ pub(crate) struct ServeArgs {
     /// "serve"]
     #[arg(long, value_name = "TAGS", help_heading = "Models")]
     pub(crate) saved_model_tags: Option<String>,
-    /// Load a library of further ops, or those of an installed pip package; repeatable; also
-    /// TF_PERSIST_OP_LIBRARIES, separated by colons
+    /// Load a library of further ops, or those of an installed pip package; repeatable; also TF_PERSIST_OP_LIBRARIES,
+    /// separated by colons
     #[arg(long, value_name = "FILE.so|PACKAGE", value_parser = path(), help_heading = "Models")]
     pub(crate) op_library: Vec<PathBuf>,
     /// Permit every danger that `tf-persist scan` finds, or the dangers of these ops (comma list)

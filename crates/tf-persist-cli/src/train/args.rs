@@ -54,8 +54,8 @@ pub(crate) struct TrainArgs {
     /// The signature that measures the validation data
     #[arg(long, value_name = "NAME", default_value = EVALUATE_SIGNATURE, requires = "validate")]
     pub(crate) evaluate_signature: String,
-    /// Save after every N steps [default: at the end of the first epoch, then at the end of an epoch once ten times
-    /// the duration of the last save has passed since it]
+    /// Save after every N steps [default: at the end of the first epoch, then at the end of an epoch once ten times the
+    /// duration of the last save has passed since it]
     #[arg(long, value_name = "N")]
     pub(crate) checkpoint_every: Option<NonZeroU64>,
     /// Plot the loss of every step and epoch

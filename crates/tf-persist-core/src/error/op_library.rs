@@ -58,8 +58,8 @@ pub enum OpLibraryProblem {
     },
     /// It was loaded, but registered nothing.
     NoOps,
-    /// Another file had registered the same. TensorFlow accepts the kernels, and then
-    /// refuses every run such an op because it has two.
+    /// Another file had registered the same. TensorFlow accepts the kernels, and then refuses every run of such an op
+    /// because it has two.
     AlreadyRegistered {
         /// The file that registered them first; `None` if it was TensorFlow, or other code of this process.
         by: Option<PathBuf>,

@@ -1,10 +1,10 @@
 //! The order of the rows in an epoch: a function of seed, epoch and number of rows, the same on every machine and in
 //! every version.
 //!
-//! Resuming depends on it, so it is implemented here instead of by a crate that may change. The generator is
-//! SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014); numbers below a
-//! bound are drawn by multiplying and rejecting (Lemire, "Fast random integer generation in an interval", 2019), which
-//! is unbiased; the shuffle is that of Fisher and Yates, from the last row to the second.
+//! Resuming depends on it, so it is implemented here instead of by a crate that may change. The generator is SplitMix64
+//! (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014); numbers below a bound are
+//! drawn by multiplying and rejecting (Lemire, "Fast random integer generation in an interval", 2019), which is
+//! unbiased; the shuffle is that of Fisher and Yates, from the last row to the second.
 
 /// 2⁶⁴ divided by the golden ratio: the step of SplitMix64.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;

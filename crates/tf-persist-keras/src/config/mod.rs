@@ -145,7 +145,7 @@ impl<'a> Config<'a> {
     pub(crate) fn float_or(&self, key: &str, default: f64) -> Result<f64> {
         match self.get(key) {
             None => Ok(default),
-            Some(value) => match value.as_f64() {
+            Some(value) => match float(value) {
                 Some(number) => Ok(number),
                 None => refuse!("`{key}` is {}, and should be a number", shown(value)),
             },
@@ -177,7 +177,7 @@ impl<'a> Config<'a> {
     }
 
     pub(crate) fn floats(&self, key: &str) -> Result<Vec<f64>> {
-        let float = |value: &Value| match value.as_f64() {
+        let float = |value: &Value| match float(value) {
             Some(number) => Ok(number),
             None => refuse!("`{key}` is {}, and should be numbers", shown(value)),
         };
@@ -231,6 +231,19 @@ pub(crate) fn int(key: &str, value: &Value) -> Result<i64> {
     {
         Some(number) => Ok(number),
         None => refuse!("`{key}` is {}, and should be an integer", shown(value)),
+    }
+}
+
+/// A number. Those that JSON does not have are strings.
+pub(crate) fn float(value: &Value) -> Option<f64> {
+    match value {
+        Value::String(name) => match name.as_str() {
+            "Infinity" => Some(f64::INFINITY),
+            "-Infinity" => Some(f64::NEG_INFINITY),
+            "NaN" => Some(f64::NAN),
+            _ => None,
+        },
+        value => value.as_f64(),
     }
 }
 

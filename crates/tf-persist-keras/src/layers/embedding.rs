@@ -96,6 +96,7 @@ fn rows(cx: &Context<'_>, table: &TensorRef, ids: &TensorRef) -> Result<TensorRe
 #[derive(Debug)]
 struct Masking {
     value: f64,
+    is_float: bool,
 }
 
 impl Masking {
@@ -109,9 +110,19 @@ impl Masking {
             None => Value::from(0.0),
         };
         match value.as_f64() {
-            Some(value) => Ok(Self { value }),
+            Some(number) => Ok(Self { value: number, is_float: value.is_f64() }),
             None => refuse!("`mask_value` is {}, and should be a number", shown(&value)),
         }
+    }
+
+    /// Which elements are not the value. Keras 3 makes a float32 of it, and compares in the wider of both dtypes.
+    fn differs(&self, cx: &Context<'_>, x: &TensorRef) -> Result<TensorRef> {
+        let g = cx.g;
+        if cx.is_keras2() || !self.is_float {
+            return g.not_equal(x, &g.scalar(self.value, x.dtype)?);
+        }
+        let dtype = if x.dtype == DType::Float64 { x.dtype } else { DType::Float32 };
+        g.not_equal(&g.cast(x, dtype)?, &g.scalar(f64::from(self.value as f32), dtype)?)
     }
 }
 
@@ -119,8 +130,7 @@ impl Layer for Masking {
     fn call(&self, cx: &Context<'_>, arguments: &mut Arguments) -> Result<Argument> {
         let x = arguments.input()?;
         let g = cx.g;
-        let differs = g.not_equal(&x, &g.scalar(self.value, x.dtype)?)?;
-        let counts = g.any(&differs, &[-1], true)?;
+        let counts = g.any(&self.differs(cx, &x)?, &[-1], true)?;
         let tensor = if cx.is_keras2() {
             g.mul(&x, &g.cast(&counts, x.dtype)?)?
         } else {

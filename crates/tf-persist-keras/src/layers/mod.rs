@@ -8,12 +8,14 @@ mod activation_layers;
 pub(crate) mod argument;
 mod attention;
 pub(crate) mod context;
+mod conv;
 mod core;
 mod dense;
 mod embedding;
-mod identity;
 mod inactive;
 mod merging;
+mod normalization;
+mod pooling;
 pub(crate) mod random;
 mod recurrent;
 mod rules;
@@ -26,7 +28,6 @@ use serde_json::Value;
 pub(crate) use activation::Activation;
 pub(crate) use argument::{Argument, Arguments, Masked};
 pub(crate) use context::{Called, Context, Place, Shared, Weight};
-pub(crate) use identity::{Identities, Identity};
 pub(crate) use recurrent::Cell;
 pub(crate) use rules::{Rules, WeightRules};
 
@@ -91,10 +92,6 @@ pub(crate) struct NamedLayer {
     pub(crate) rules: Arc<Rules>,
     /// Whether it is a node of `keras.ops`, which has no folder in a `.keras` file.
     pub(crate) is_operation: bool,
-    /// What it has in common with other entries, if a model has the same layer at several places.
-    pub(crate) identity: Identity,
-    /// Whether an earlier entry is of the same layer.
-    pub(crate) is_repeated: bool,
     pub(crate) layer: Box<dyn Layer>,
 }
 
@@ -171,6 +168,9 @@ pub(crate) fn build(class: &str, config: &Config<'_>, parser: &mut Parser<'_>) -
         .or_else(|| merging::build(class, config))
         .or_else(|| dense::build(class, config))
         .or_else(|| attention::build(class, config))
+        .or_else(|| conv::build(class, config, parser))
+        .or_else(|| pooling::build(class, config, parser))
+        .or_else(|| normalization::build(class, config, parser))
 }
 
 /// The layer in a box, once all keys of its config are read.

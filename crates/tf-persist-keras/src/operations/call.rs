@@ -6,7 +6,7 @@ use tf_persist_savedmodel::DType;
 use super::Entry;
 use super::operand::Operand;
 use crate::config::policy::dtype;
-use crate::config::{int, shown, size};
+use crate::config::{float, int, shown, size};
 use crate::graph::{Graph, TensorRef};
 use crate::layers::{Argument, Arguments, Context};
 use crate::reason::{Result, refuse};
@@ -112,7 +112,7 @@ impl Call<'_> {
     pub(super) fn float_or_none(&mut self, name: &str) -> Result<Option<f64>> {
         match self.value(name)? {
             None => Ok(None),
-            Some(value) => match value.as_f64() {
+            Some(value) => match float(&value) {
                 Some(number) => Ok(Some(number)),
                 None => refuse!("`{name}` is {}, and should be a number", shown(&value)),
             },
@@ -211,6 +211,7 @@ fn constant_value(name: &str, tensor: &tf_persist_savedmodel::Tensor) -> Result<
         DType::Int32 => tensor.view::<i32>()?.iter().map(|it| Value::from(*it)).collect(),
         DType::Int64 => tensor.view::<i64>()?.iter().map(|it| Value::from(*it)).collect(),
         DType::Float32 => tensor.view::<f32>()?.iter().map(|it| Value::from(*it)).collect(),
+        DType::Float64 => tensor.view::<f64>()?.iter().map(|it| Value::from(*it)).collect(),
         DType::Bool => tensor.view::<bool>()?.iter().map(|it| Value::from(*it)).collect(),
         dtype => refuse!("`{name}` is a constant of {dtype}, which is not supported here"),
     };

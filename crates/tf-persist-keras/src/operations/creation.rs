@@ -86,34 +86,14 @@ fn range_of(dtype: DType) -> Result<(f64, f64)> {
     })
 }
 
-/// A number in a dtype, not above it in size.
-fn towards_zero(value: f64, dtype: DType) -> f64 {
-    let rounded = match dtype {
-        DType::Float32 => f64::from(value as f32),
-        DType::Float16 => half::f16::from_f64(value).to_f64(),
-        DType::BFloat16 => half::bf16::from_f64(value).to_f64(),
-        _ => value,
-    };
-    if rounded.abs() <= value.abs() {
-        return rounded;
-    }
-    // The number before it in the dtype.
-    let step = |bits: u32| bits - 1;
-    match dtype {
-        DType::Float32 => f64::from(f32::from_bits(step((rounded as f32).to_bits()))),
-        DType::Float16 => half::f16::from_bits(step(half::f16::from_f64(rounded).to_bits().into()) as u16).to_f64(),
-        DType::BFloat16 => half::bf16::from_bits(step(half::bf16::from_f64(rounded).to_bits().into()) as u16).to_f64(),
-        _ => rounded,
-    }
-}
-
 fn saturate_cast(c: &mut Call<'_>) -> Result<Argument> {
     let (x, dtype) = (c.tensor("x")?, c.dtype_or_none("dtype")?);
     let Some(dtype) = dtype else { refuse!("it has no `dtype`") };
     let g = c.g;
     let ((in_low, in_high), (out_low, out_high)) = (range_of(x.dtype)?, range_of(dtype)?);
-    let low = towards_zero(in_low.max(out_low), x.dtype);
-    let high = towards_zero(in_high.min(out_high), x.dtype);
+    // Keras rounds the limits to the dtype of the input, so that the largest integers become the smallest.
+    let low = in_low.max(out_low);
+    let high = in_high.min(out_high);
     let wide = if x.dtype == DType::Bool { g.cast(&x, DType::Int32)? } else { x };
     let y = clip_by_value(g, &wide, &g.scalar(low, wide.dtype)?, &g.scalar(high, wide.dtype)?)?;
     Ok(g.cast(&y, dtype)?.into())

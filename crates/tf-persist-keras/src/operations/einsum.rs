@@ -87,8 +87,8 @@ impl Equation {
     }
 }
 
-/// An `Einsum` of one or two tensors.
-fn node(g: &Graph, inputs: &[&TensorRef], terms: &[&str], output: &str) -> Result<TensorRef> {
+/// An `Einsum` of one or two tensors, each with its labels.
+pub(super) fn node(g: &Graph, inputs: &[&TensorRef], terms: &[&str], output: &str) -> Result<TensorRef> {
     let written = |term: &str| term.replace(ELLIPSIS, "...");
     let equation = format!("{}->{}", terms.iter().map(|it| written(it)).collect::<Vec<_>>().join(","), written(output));
     let mut sizes: Vec<(char, Dim)> = Vec::new();

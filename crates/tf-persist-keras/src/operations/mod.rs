@@ -4,6 +4,7 @@
 
 mod activations;
 mod arithmetic;
+mod attention;
 mod call;
 mod creation;
 pub(crate) mod dtypes;
@@ -11,10 +12,14 @@ mod einsum;
 mod functions;
 mod indexing;
 mod logic;
+mod matrices;
+mod norms;
 mod operand;
 mod products;
 mod reductions;
 mod shapes;
+mod sorting;
+mod statistics;
 
 use serde_json::{Map, Value};
 
@@ -53,13 +58,18 @@ const fn op(
 const TABLES: &[&[Entry]] = &[
     activations::TABLE,
     arithmetic::TABLE,
+    attention::TABLE,
     creation::TABLE,
     functions::TABLE,
     indexing::TABLE,
     logic::TABLE,
+    matrices::TABLE,
+    norms::TABLE,
     products::TABLE,
     reductions::TABLE,
     shapes::TABLE,
+    sorting::TABLE,
+    statistics::TABLE,
 ];
 
 /// Makes the operation of a class from its config. `None` if it is unknown.

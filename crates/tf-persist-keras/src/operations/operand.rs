@@ -4,14 +4,14 @@ use serde_json::Value;
 use tf_persist_savedmodel::DType;
 
 use super::dtypes::{Kind, is_integer, result_type};
-use crate::config::shown;
+use crate::config::{float, shown};
 use crate::graph::{Graph, TensorRef};
 use crate::layers::Argument;
 use crate::parse::constant;
 use crate::reason::{Result, refuse};
 
 /// The largest integer of Python that is kept exactly.
-const MAX_INTEGER: i64 = 1 << 53;
+const MAX_INTEGER: u64 = 1 << 53;
 
 /// A tensor, or a number of Python.
 #[derive(Debug, Clone)]
@@ -38,10 +38,9 @@ impl Operand {
         match value {
             Value::Bool(value) => Ok(Self::Tensor(g.scalar(f64::from(u8::from(*value)), DType::Bool)?)),
             Value::Array(_) => Ok(Self::Tensor(g.constant(constant(value, list_dtype(value))?)?)),
-            Value::String(text) => float_by_name(text).map(Self::Float),
-            value => match (value.as_i64(), value.as_f64()) {
-                (Some(int), _) if int.abs() <= MAX_INTEGER => Ok(Self::Int(int)),
-                (None, Some(float)) if value.is_f64() => Ok(Self::Float(float)),
+            value => match (value.as_i64(), float(value)) {
+                (Some(int), _) if int.unsigned_abs() <= MAX_INTEGER => Ok(Self::Int(int)),
+                (None, Some(float)) if !value.is_u64() => Ok(Self::Float(float)),
                 _ => refuse!("the argument {} is not a number that can be kept exactly", shown(value)),
             },
         }
@@ -132,16 +131,6 @@ fn plain(items: &[Argument]) -> Option<Value> {
         _ => None,
     };
     items.iter().map(item).collect::<Option<Vec<_>>>().map(Value::Array)
-}
-
-/// Numbers that JSON does not have, as Python writes them.
-fn float_by_name(text: &str) -> Result<f64> {
-    match text {
-        "inf" | "Infinity" => Ok(f64::INFINITY),
-        "-inf" | "-Infinity" => Ok(f64::NEG_INFINITY),
-        "nan" | "NaN" => Ok(f64::NAN),
-        _ => refuse!("the argument `{}` is not a number", text.escape_debug()),
-    }
 }
 
 /// Both in their common dtype.

@@ -137,7 +137,8 @@ fn as_matrix(g: &Graph, x: &TensorRef, axes: &[i64], first: bool) -> Result<(Ten
     };
     let (contracted, others) = (count(&axes), count(&free));
     let dims = if first { [contracted, others] } else { [others, contracted] };
-    if contracted.is_none() && others.is_none() {
+    // A reshape that Grappler takes for needless would let it fuse the product with a transpose before it.
+    if contracted.is_none() && others.is_none() || moved.dims() == dims && x.shape.sizes().is_none() {
         let product = |axes: &[usize]| -> Result<TensorRef> {
             let indices = g.vector_i32(&axes.iter().map(|axis| *axis as i64).collect::<Vec<_>>())?;
             g.prod(&g.gather(&g.shape_of(x)?, &indices, 0)?, &[0], false)

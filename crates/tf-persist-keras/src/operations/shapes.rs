@@ -314,16 +314,38 @@ fn rotate(c: &mut Call<'_>) -> Result<Argument> {
     if a == b {
         refuse!("the axes of a plane are the same");
     }
-    let g = c.g;
-    let mut order: Vec<usize> = (0..x.rank()).collect();
-    order.swap(a, b);
-    Ok(match turns.rem_euclid(4) {
-        0 => x,
-        1 => g.transpose(&g.reverse(&x, &[b as i64])?, &order)?,
-        2 => g.reverse(&x, &[a as i64, b as i64])?,
-        _ => g.reverse(&g.transpose(&x, &order)?, &[b as i64])?,
+    let (g, turns) = (c.g, turns.rem_euclid(4));
+    if turns == 0 {
+        return Ok(x.into());
     }
-    .into())
+    let order: Vec<usize> = (0..x.rank()).filter(|axis| ![a, b].contains(axis)).chain([a, b]).collect();
+    let moved = g.transpose(&x, &order)?;
+    let planes = |x: &TensorRef, sizes: [&TensorRef; 2], dims: [Dim; 2]| {
+        let sizes = g.pack(&[&g.scalar_i32(-1)?, sizes[0], sizes[1]], 0)?;
+        g.reshape_to(x, &sizes, Shape::new([None, dims[0], dims[1]]))
+    };
+    let (height, width) = (g.dim_of(&moved, -2)?, g.dim_of(&moved, -1)?);
+    let dims = [moved.dim(-2)?, moved.dim(-1)?];
+    let (sizes, dims_after) = match turns % 2 {
+        1 => ([&width, &height], [dims[1], dims[0]]),
+        _ => ([&height, &width], dims),
+    };
+    let turn = |x: &TensorRef| g.transpose(&g.reverse(x, &[2])?, &[0, 2, 1]);
+    let mut y = turn(&planes(&moved, [&height, &width], dims)?)?;
+    if turns > 1 {
+        // Keras shapes a plane that is turned once as if it were turned twice.
+        y = planes(&y, sizes, dims_after)?;
+        for _ in 1..turns {
+            y = turn(&y)?;
+        }
+    }
+    let last = x.rank() - 2;
+    let shape = Shape::new([&moved.dims()[..last], &dims_after].concat());
+    let outer = g.strided_slice(&g.shape_of(&moved)?, &[crate::graph::Slice::range(None, last as i64)])?;
+    let y = g.reshape_to(&y, &g.concat(&[&outer, &g.pack(&sizes, 0)?], 0)?, shape)?;
+    let mut back = vec![0; x.rank()];
+    order.iter().enumerate().for_each(|(place, axis)| back[*axis] = place);
+    Ok(g.transpose(&y, &back)?.into())
 }
 
 fn pad(c: &mut Call<'_>) -> Result<Argument> {

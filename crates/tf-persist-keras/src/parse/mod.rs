@@ -12,7 +12,7 @@ pub(crate) use nodes::{Histories, Origin, histories, inbound};
 
 use crate::config::{Config, Dialect, Policy, shown};
 use crate::custom::{self, CustomObjects};
-use crate::layers::{self, Identities, NamedLayer, Rules};
+use crate::layers::{self, NamedLayer, Rules};
 use crate::operations;
 use crate::reason::{Reason, Result, refuse};
 
@@ -30,7 +30,6 @@ pub(crate) struct Parser<'a> {
     around: Vec<String>,
     findings: Vec<Finding>,
     custom: &'a CustomObjects,
-    identities: Identities,
 }
 
 /// What is wrong with a layer.
@@ -57,7 +56,7 @@ impl<'a> Parser<'a> {
     }
 
     pub(crate) fn with_custom(dialect: Dialect, custom: &'a CustomObjects) -> Self {
-        Self { dialect, around: Vec::new(), findings: Vec::new(), custom, identities: Identities::default() }
+        Self { dialect, around: Vec::new(), findings: Vec::new(), custom }
     }
 
     /// What was wrong.
@@ -110,7 +109,6 @@ impl<'a> Parser<'a> {
             }
             (None, None) => layers::build(class, &reader, self),
         };
-        let (identity, is_repeated) = self.identities.of(entry, class, &name);
         match layer {
             Some(layer) => Ok(NamedLayer {
                 name,
@@ -119,8 +117,6 @@ impl<'a> Parser<'a> {
                 policy,
                 rules: Arc::new(Rules::of(class, config)),
                 is_operation,
-                identity,
-                is_repeated,
                 layer: layer?,
             }),
             None if is_operation => refuse!("this operation of `keras.ops` is not supported"),

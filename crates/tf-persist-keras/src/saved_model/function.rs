@@ -191,9 +191,11 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// Makes the nodes with effects run whenever the function is called. Returns the node that runs after them.
+    /// Makes the nodes with effects run whenever the function is called. Returns the node that runs after them. Loops are
+    /// among them, because Grappler inlines a function only if what might have effects is.
     fn effects(&mut self, signature: &mut OpDef, definition: &mut FunctionDef) -> Option<String> {
-        let effects = self.live_nodes().filter(|(_, node)| self.program.has_effects(node));
+        let has_effects = |node: &Node| self.program.has_effects(node) || node.op == Op::Named("While");
+        let effects = self.live_nodes().filter(|(_, node)| has_effects(node));
         let effects: Vec<&String> = effects.map(|(_, node)| &node.name).collect();
         if effects.is_empty() {
             return None;

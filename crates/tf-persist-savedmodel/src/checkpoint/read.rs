@@ -64,10 +64,9 @@ impl CheckpointReader {
     /// Reads the tensor with this key. A partitioned tensor is assembled.
     ///
     /// # Errors
-    /// - [`CheckpointError::UnknownVariable`] if the checkpoint has no such
-    ///   key;
-    /// - [`TensorError::UnsupportedDType`] if the tensor is a resource, a
-    ///   variant, or of a dtype that [`Tensor`] cannot hold, such as float8: see [`CheckpointReader::read_bytes`];
+    /// - [`CheckpointError::UnknownVariable`] if the checkpoint has no such key;
+    /// - [`TensorError::UnsupportedDType`] if the tensor is a resource, a variant, or of a dtype that [`Tensor`] cannot
+    ///   hold, such as float8: see [`CheckpointReader::read_bytes`];
     /// - [`Error::Damaged`] with the shard's path and the key if a checksum is wrong, a shard has become too short,
     ///   strings do not match their lengths, or slices leave elements out or overlap;
     /// - [`Error::Io`] if the shard cannot be read, [`Error::OutOfMemory`] if there is no memory.
@@ -84,8 +83,7 @@ impl CheckpointReader {
     /// dtype, also of those that [`Tensor`] cannot hold.
     ///
     /// # Errors
-    /// Those of [`CheckpointReader::read`]; [`TensorError::UnsupportedDType`] for
-    /// strings, resources and variants.
+    /// Those of [`CheckpointReader::read`]; [`TensorError::UnsupportedDType`] for strings, resources and variants.
     pub fn read_bytes(&self, key: &str) -> Result<Tensor> {
         let entry = self.entry(key)?;
         match entry.dtype {

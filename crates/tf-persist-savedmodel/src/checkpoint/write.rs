@@ -61,8 +61,8 @@ impl CheckpointWriter {
     /// Adds a tensor.
     ///
     /// # Errors
-    /// - [`TensorError::InvalidData`] if a tensor with this key was added before, or
-    ///   the key is empty or begins with a zero byte: such keys belong to the format;
+    /// - [`TensorError::InvalidData`] if a tensor with this key was added before, or the key is empty or begins with a
+    ///   zero byte: such keys belong to the format;
     /// - [`Error::Io`] if it cannot be written. The checkpoint cannot be finished afterwards.
     pub fn add(&mut self, key: &str, tensor: &Tensor) -> Result<()> {
         if tensor.dtype() != DType::String {
@@ -77,9 +77,8 @@ impl CheckpointWriter {
     /// hold.
     ///
     /// # Errors
-    /// As [`CheckpointWriter::add`]; [`TensorError::UnsupportedDType`] if the
-    /// dtype is not a number of a known size; [`TensorError::InvalidShape`] if the
-    /// number of bytes does not match dtype and shape.
+    /// As [`CheckpointWriter::add`]; [`TensorError::UnsupportedDType`] if the dtype is not a number of a known size;
+    /// [`TensorError::InvalidShape`] if the number of bytes does not match dtype and shape.
     pub fn add_bytes(&mut self, key: &str, dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<()> {
         let size = dtype
             .size()

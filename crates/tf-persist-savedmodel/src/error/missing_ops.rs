@@ -49,8 +49,8 @@ pub struct OpUse {
     pub signatures: Vec<String>,
     /// Whether it runs when the model is loaded: an init op or the restoring of variables reaches it.
     pub at_load: bool,
-    /// Whether TensorFlow ever gets to it. It does not if only functions that nothing calls have the op: such
-    /// a model loads and runs without it. True as well where the graph is too large to tell.
+    /// Whether TensorFlow ever gets to it. It does not if only functions that nothing calls have the op: such a model
+    /// loads and runs without it. True as well where the graph is too large to tell.
     pub reached: bool,
 }
 

@@ -39,8 +39,7 @@ pub struct SaveReport {
     pub restored: Option<Mapping>,
     /// A sentence on the choice of this checkpoint, if its path does not name it.
     pub note: Option<String>,
-    /// Whether its recorded sequence of requests was left out, because a signature that it calls is not
-    /// kept.
+    /// Whether its recorded sequence of requests was left out, because a signature that it calls is not kept.
     pub dropped_sequence: bool,
 }
 

@@ -46,8 +46,7 @@ type Refusal = (String, Option<Hint>);
 /// The file of the SavedModel in a folder.
 ///
 /// # Errors
-/// [`SavedModelError::NotASavedModel`] with a description of the folder;
-/// [`Error::Unsupported`] for a model in chunks.
+/// [`SavedModelError::NotASavedModel`] with a description of the folder; [`Error::Unsupported`] for a model in chunks.
 pub(super) fn locate(path: &Path) -> Result<ModelFile> {
     let refuse = |(reason, hint): Refusal| {
         Error::SavedModel(SavedModelError::NotASavedModel { path: path.to_path_buf(), reason, hint })

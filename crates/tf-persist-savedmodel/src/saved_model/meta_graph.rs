@@ -191,8 +191,7 @@ impl MetaGraph {
     /// The signature of this name.
     ///
     /// # Errors
-    /// [`SavedModelError::UnknownSignature`] with the names of the
-    /// signatures.
+    /// [`SavedModelError::UnknownSignature`] with the names of the signatures.
     pub fn signature(&self, name: &str) -> Result<&SignatureDef> {
         self.signatures().iter().find(|signature| signature.name == name).ok_or_else(|| self.unknown_signature(name))
     }

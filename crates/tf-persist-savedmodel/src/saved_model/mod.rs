@@ -130,8 +130,7 @@ impl SavedModel {
     /// operation. No other file of a folder is read yet; the table of a pack is read and checked.
     ///
     /// # Errors
-    /// - [`SavedModelError::NotASavedModel`] with a description of what the
-    ///   path has instead, such as a bare graph;
+    /// - [`SavedModelError::NotASavedModel`] with a description of what the path has instead, such as a bare graph;
     /// - [`Error::Damaged`], if the file is cut off, nested more than 100 deep, or would take far more memory than its
     ///   size;
     /// - [`Error::Unsupported`], if the model is in chunks or the file above protobuf's limit of 2 GiB;
@@ -305,8 +304,8 @@ impl SavedModel {
     /// checkpoint.
     ///
     /// # Errors
-    /// [`CheckpointError::UnknownVariable`] with the names of the variables;
-    /// those of [`SavedModel::variables`] and [`CheckpointReader::read`].
+    /// [`CheckpointError::UnknownVariable`] with the names of the variables; those of [`SavedModel::variables`] and
+    /// [`CheckpointReader::read`].
     pub fn read_variable(&self, name: &str) -> Result<Tensor> {
         let variables = self.variables()?;
         let variable = variables.all.iter().find(|variable| variable.name == name || variable.entry.key == name);

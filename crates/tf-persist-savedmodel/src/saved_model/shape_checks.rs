@@ -1,9 +1,8 @@
 //! Which signatures may be fed any shape.
 //!
-//! TensorFlow's session does not check the shapes of inputs: its ops do. Most refuse wrong shapes;
-//! some, such as oneDNN's convolutions, end the process. Python's session therefore compares inputs with the
-//! placeholders' shapes, as `Signature::run` of tf-persist-core does. TensorFlow Serving does not, and has
-//! clients that rely on it.
+//! TensorFlow's session does not check the shapes of inputs: its ops do. Most refuse wrong shapes; some, such as
+//! oneDNN's convolutions, end the process. Python's session therefore compares inputs with the placeholders' shapes, as
+//! `Signature::run` of tf-persist-core does. TensorFlow Serving does not, and has clients that rely on it.
 
 use std::collections::HashSet;
 

@@ -14,8 +14,7 @@ use crate::tensor::{Tensor, json};
 /// The name that exporters give a model's main signature (`kDefaultServingSignatureDefKey`).
 pub const DEFAULT_SIGNATURE: &str = "serving_default";
 
-/// Default values may be stored as one value for all elements. All of a model's together may take this much
-/// memory.
+/// Default values may be stored as one value for all elements. All of a model's together may take this much memory.
 pub(super) const MAX_DEFAULT_BYTES: usize = 64 << 20;
 
 /// A function of a model: tensors to feed and to fetch, by the names that its author gave them.
@@ -202,9 +201,9 @@ pub(super) fn is_operation(name: &str, signature: &pb::SignatureDef) -> bool {
     OPERATIONS.contains(&name) || !signature.outputs.is_empty() && signature.outputs.values().all(names_an_operation)
 }
 
-/// Whether this is the name of an operation and not of a tensor: it has no `:0`, and no dtype
-/// (`op_signature_def` in `tensorflow/python/saved_model/signature_def_utils_impl.py` writes it so). TensorFlow's
-/// session takes a name with a dtype and without a number for the first output.
+/// Whether this is the name of an operation and not of a tensor: it has no `:0`, and no dtype (`op_signature_def` in
+/// `tensorflow/python/saved_model/signature_def_utils_impl.py` writes it so). TensorFlow's session takes a name with a
+/// dtype and without a number for the first output.
 fn names_an_operation(info: &pb::TensorInfo) -> bool {
     info.dtype.value() == DType::Invalid.number() && info.has_name() && is_operation_name(info.name())
 }

@@ -8,10 +8,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::policy::BatchPolicy;
 use crate::status::Status;
 
-/// Admits as many large requests, from decoding to the end of the run, as the version may run at once. The others wait in
-/// order of arrival.
+/// Admits large requests, from decoding to the end of the run: one more than the version may run at once, so that a
+/// decoded request is ready when a run ends. The others wait in order of arrival.
 ///
-/// Decoding ahead of the runs gains nothing: the threads that decode compete with those that run, and the decoded tensors
+/// Decoding further ahead gains nothing: the threads that decode compete with those that run, and the decoded tensors
 /// of waiting requests evict each other from the processor's cache.
 #[derive(Debug)]
 pub(crate) struct Turns {
@@ -27,11 +27,11 @@ pub(crate) struct Turn(#[expect(dead_code, reason = "held for its drop")] OwnedS
 
 impl Turns {
     pub(super) fn new(policy: &BatchPolicy) -> Self {
-        Self::with_limits(policy.runs_at_once, policy.max_waiting)
+        Self::with_limits(policy.runs_at_once.saturating_add(1), policy.max_waiting)
     }
 
-    fn with_limits(at_once: usize, max_waiting: usize) -> Self {
-        let permits = Arc::new(Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS)));
+    fn with_limits(admitted: usize, max_waiting: usize) -> Self {
+        let permits = Arc::new(Semaphore::new(admitted.min(Semaphore::MAX_PERMITS)));
         Self { permits, waiting: Semaphore::new(max_waiting.min(Semaphore::MAX_PERMITS)), max_waiting }
     }
 
@@ -53,7 +53,23 @@ impl Turns {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use tokio::time::{Duration, timeout};
+
     use super::*;
+    use crate::batching::RunSettings;
+
+    #[tokio::test]
+    async fn one_request_more_than_runs_is_admitted() {
+        let settings = RunSettings::default().runs_at_once(1);
+        let turns = Turns::new(&BatchPolicy::from_settings(&settings, Path::new("")).unwrap());
+        let (running, _decoding) = (turns.acquire().await.unwrap(), turns.acquire().await.unwrap());
+        let mut third = std::pin::pin!(turns.acquire());
+        assert!(timeout(Duration::from_millis(1), third.as_mut()).await.is_err());
+        drop(running);
+        assert!(third.await.is_ok());
+    }
 
     #[tokio::test]
     async fn requests_are_admitted_in_order_of_arrival() {

@@ -84,8 +84,8 @@ impl Servable {
         served.map(|(name, served)| (name.as_str(), served.queue.batching()))
     }
 
-    /// Waits until a large request may be decoded and run. Requests that may share runs do not wait, because only decoded
-    /// requests can be combined.
+    /// Waits until a large request may be decoded and run. Requests that may share runs do not wait, because only
+    /// decoded requests can be combined.
     ///
     /// # Errors
     /// `UNAVAILABLE` if too many wait.

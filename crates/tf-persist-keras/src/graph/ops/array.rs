@@ -1,9 +1,10 @@
 //! Ops that move elements.
 
-use tf_persist_savedmodel::{DType, Tensor};
+use tf_persist_savedmodel::DType;
 
 use super::super::shape::element_count;
 use super::super::{Attr, Dim, Graph, Shape, TensorRef, axis_index};
+use super::conv::Margins;
 use crate::reason::{Result, refuse};
 
 fn int(value: usize) -> i64 {
@@ -224,6 +225,19 @@ impl Graph {
         }
     }
 
+    /// Adds zeros as many as `paddings` says.
+    pub(crate) fn pad_by(&self, x: &TensorRef, paddings: &Margins) -> Result<TensorRef> {
+        if paddings.count() != x.rank() {
+            refuse!("{} paddings do not fit a tensor of rank {}", paddings.count(), x.rank());
+        }
+        let dims = x.dims().iter().enumerate();
+        let dims: Vec<Dim> =
+            dims.map(|(axis, dim)| dim.zip(paddings.total(axis)).and_then(|(a, b)| a.checked_add(b))).collect();
+        let paddings = self.margins(paddings)?;
+        let attrs = vec![("T", x.dtype.into()), ("Tpaddings", DType::Int32.into())];
+        self.add("Pad", &[x, &paddings], attrs, x.dtype, Shape::new(dims))
+    }
+
     /// Pads with the elements at the edge: `REFLECT` or `SYMMETRIC`.
     pub(crate) fn mirror_pad(&self, x: &TensorRef, paddings: &[(u64, u64)], mode: &str) -> Result<TensorRef> {
         let (paddings, shape) = self.paddings(x, paddings)?;
@@ -239,12 +253,7 @@ impl Graph {
         let dims: Vec<Dim> = dims
             .map(|(dim, (before, after))| dim.and_then(|size| size.checked_add(*before)?.checked_add(*after)))
             .collect();
-        let mut flat = Vec::new();
-        for size in paddings.iter().flat_map(|(before, after)| [before, after]) {
-            let Ok(size) = i32::try_from(*size) else { refuse!("a padding of {size} is too large") };
-            flat.push(size);
-        }
-        let paddings = self.constant(Tensor::from_slice(&[x.rank(), 2], &flat)?)?;
+        let paddings = self.margins(&Margins::Known(paddings.to_vec()))?;
         Ok((paddings, Shape::new(dims)))
     }
 

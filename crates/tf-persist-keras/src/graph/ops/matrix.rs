@@ -64,3 +64,114 @@ pub(crate) fn matrices(x: &TensorRef) -> Result<(Shape, [Dim; 2])> {
         _ => refuse!("a tensor of shape {} has no matrices", x.shape),
     }
 }
+
+/// Decompositions and solutions.
+impl Graph {
+    /// An op of square matrices that keeps the shape: `Cholesky`, `MatrixInverse`.
+    pub(crate) fn square_op(&self, op: &'static str, x: &TensorRef) -> Result<TensorRef> {
+        square_size(x)?;
+        self.unary(op, x)
+    }
+
+    pub(crate) fn determinant(&self, x: &TensorRef) -> Result<TensorRef> {
+        square_size(x)?;
+        let (batch, _) = matrices(x)?;
+        self.add("MatrixDeterminant", &[x], vec![("T", x.dtype.into())], x.dtype, batch)
+    }
+
+    /// The signs of the determinants, and the logarithms of their sizes.
+    pub(crate) fn log_determinant(&self, x: &TensorRef) -> Result<Vec<TensorRef>> {
+        square_size(x)?;
+        let (batch, _) = matrices(x)?;
+        self.add_many("LogMatrixDeterminant", &[x], vec![("T", x.dtype.into())], vec![(x.dtype, batch); 2])
+    }
+
+    /// The singular values, in descending order.
+    pub(crate) fn singular_values(&self, x: &TensorRef) -> Result<TensorRef> {
+        Ok(self.svd(x, false, false)?.remove(0))
+    }
+
+    /// Singular values, and the matrices of left and right singular vectors if `vectors`, else empty ones.
+    pub(crate) fn svd(&self, x: &TensorRef, full: bool, vectors: bool) -> Result<Vec<TensorRef>> {
+        let (batch, [rows, columns]) = matrices(x)?;
+        let least = rows.zip(columns).map(|(rows, columns)| rows.min(columns));
+        let of = |dims: &[Dim]| (x.dtype, Shape::new([batch.dims(), dims].concat()));
+        let empty = [Some(0), Some(0)];
+        let (left, right) = match (vectors, full) {
+            (false, _) => (empty, empty),
+            (true, true) => ([rows, rows], [columns, columns]),
+            (true, false) => ([rows, least], [columns, least]),
+        };
+        let attrs = vec![("T", x.dtype.into()), ("compute_uv", vectors.into()), ("full_matrices", full.into())];
+        self.add_many("Svd", &[x], attrs, vec![of(&[least]), of(&left), of(&right)])
+    }
+
+    /// An orthogonal matrix and an upper triangular one.
+    pub(crate) fn qr(&self, x: &TensorRef, full: bool) -> Result<Vec<TensorRef>> {
+        let (batch, [rows, columns]) = matrices(x)?;
+        let inner = if full { rows } else { rows.zip(columns).map(|(rows, columns)| rows.min(columns)) };
+        let of = |dims: &[Dim]| (x.dtype, Shape::new([batch.dims(), dims].concat()));
+        let attrs = vec![("T", x.dtype.into()), ("full_matrices", full.into())];
+        self.add_many("Qr", &[x], attrs, vec![of(&[rows, inner]), of(&[inner, columns])])
+    }
+
+    /// Both triangular matrices in one, and the permutation of the rows, int32.
+    pub(crate) fn lu(&self, x: &TensorRef) -> Result<Vec<TensorRef>> {
+        let size = square_size(x)?;
+        let (batch, _) = matrices(x)?;
+        let attrs = vec![("T", x.dtype.into()), ("output_idx_type", DType::Int32.into())];
+        let permutation = Shape::new([batch.dims(), &[size]].concat());
+        self.add_many("Lu", &[x], attrs, vec![(x.dtype, x.shape.clone()), (DType::Int32, permutation)])
+    }
+
+    /// Eigenvalues and eigenvectors of symmetric matrices.
+    pub(crate) fn symmetric_eigen(&self, x: &TensorRef) -> Result<Vec<TensorRef>> {
+        let size = square_size(x)?;
+        let (batch, _) = matrices(x)?;
+        let values = Shape::new([batch.dims(), &[size]].concat());
+        let attrs = vec![("T", x.dtype.into()), ("compute_v", true.into())];
+        self.add_many("SelfAdjointEigV2", &[x], attrs, vec![(x.dtype, values), (x.dtype, x.shape.clone())])
+    }
+
+    /// Eigenvalues and eigenvectors, which are complex.
+    pub(crate) fn eigen(&self, x: &TensorRef) -> Result<Vec<TensorRef>> {
+        let size = square_size(x)?;
+        let (batch, _) = matrices(x)?;
+        let dtype = match x.dtype {
+            DType::Float32 | DType::Complex64 => DType::Complex64,
+            DType::Float64 | DType::Complex128 => DType::Complex128,
+            dtype => refuse!("matrices of {dtype} have no eigenvalues in TensorFlow"),
+        };
+        let values = Shape::new([batch.dims(), &[size]].concat());
+        let attrs = vec![("T", x.dtype.into()), ("Tout", dtype.into()), ("compute_v", true.into())];
+        self.add_many("Eig", &[x], attrs, vec![(dtype, values), (dtype, x.shape.clone())])
+    }
+
+    /// Solves linear systems, by triangular matrices if `triangular` tells whether they are lower ones.
+    pub(crate) fn solve(&self, a: &TensorRef, b: &TensorRef, triangular: Option<bool>) -> Result<TensorRef> {
+        let size = square_size(a)?;
+        let ((batch_a, _), (batch_b, [rows, columns])) = (matrices(a)?, matrices(b)?);
+        if a.dtype != b.dtype || size.zip(rows).is_some_and(|(size, rows)| size != rows) {
+            refuse!("systems of {}{} and {}{} do not fit", a.dtype, a.shape, b.dtype, b.shape);
+        }
+        let dims = [batch_a.broadcast(&batch_b)?.dims(), &[rows, columns]].concat();
+        let attrs = vec![("T", a.dtype.into())];
+        match triangular {
+            None => self.add("MatrixSolve", &[a, b], attrs, a.dtype, Shape::new(dims)),
+            Some(lower) => {
+                let attrs = [attrs, vec![("lower", lower.into())]].concat();
+                self.add("MatrixTriangularSolve", &[a, b], attrs, a.dtype, Shape::new(dims))
+            }
+        }
+    }
+}
+
+/// The size of square matrices.
+fn square_size(x: &TensorRef) -> Result<Dim> {
+    match matrices(x)? {
+        (_, [Some(rows), Some(columns)]) if rows != columns => {
+            refuse!("matrices of shape {} are not square", x.shape)
+        }
+        (_, [rows, columns]) => Ok(rows.or(columns)),
+    }
+}

@@ -2,11 +2,12 @@
 
 mod array;
 mod constant;
+pub(crate) mod conv;
 mod elementwise;
 mod index;
 mod lists;
 mod matrix;
-mod nn;
+pub(crate) mod nn;
 mod number;
 mod reduce;
 pub(crate) mod slice;

@@ -153,6 +153,27 @@ impl Graph {
         self.add("Conv2D", &[x, kernel], attrs, x.dtype, Shape::new([batch, height, width, outer]))
     }
 
+    /// `FusedBatchNormV3` of `[x, mean, variance]`: normalizes, and gives the statistics that it used. The parameters
+    /// are float32: scale, offset, mean, variance.
+    pub(crate) fn fused_batch_norm(
+        &self,
+        x: &TensorRef,
+        parameters: [&TensorRef; 4],
+        epsilon: f64,
+        mut attrs: Attrs,
+    ) -> Result<Vec<TensorRef>> {
+        if !matches!(x.rank(), 4 | 5) || parameters.iter().any(|it| it.rank() != 1 || it.dtype != DType::Float32) {
+            refuse!("its input of shape {} cannot be normalized", x.shape);
+        }
+        let channels = (DType::Float32, parameters[0].shape.clone());
+        let reserved = (DType::Float32, Shape::new([None]));
+        let mut outputs = vec![(x.dtype, x.shape.clone())];
+        outputs.extend([channels.clone(), channels.clone(), channels.clone(), channels, reserved]);
+        attrs.extend([("T", x.dtype.into()), ("U", DType::Float32.into()), ("epsilon", Attr::Float(epsilon as f32))]);
+        let [scale, offset, mean, variance] = parameters;
+        self.add_many("FusedBatchNormV3", &[x, scale, offset, mean, variance], attrs, outputs)
+    }
+
     /// `MaxPool` or `AvgPool` of `[batch, height, width, channels]`.
     pub(crate) fn pool_2d(
         &self,

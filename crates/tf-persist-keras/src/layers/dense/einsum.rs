@@ -2,8 +2,10 @@
 
 use serde_json::Value;
 
+use super::quantized::{Product, Rules, with_bias};
+use super::scales::Scales;
 use super::{check_training, common_keys};
-use crate::config::{Config, shown, size};
+use crate::config::{Config, Quantization, shown, size};
 use crate::graph::{Dim, TensorRef};
 use crate::layers::{Activation, Argument, Arguments, Context, Layer, MaskRule};
 use crate::operations;
@@ -18,6 +20,7 @@ pub(in crate::layers) struct EinsumDense {
     bias_axes: Option<String>,
     activation: Activation,
     has_lora: bool,
+    rules: Rules,
 }
 
 /// The shapes of the variables.
@@ -41,9 +44,9 @@ impl EinsumDense {
             Some(Value::String(axes)) => Some(axes.clone()),
             Some(value) => refuse!("`bias_axes` is {}, and should be a text", shown(value)),
         };
-        let has_lora = config.get("lora_rank").is_some();
+        let (has_lora, rules) = (config.get("lora_rank").is_some(), Rules::of(config)?);
         let activation = Activation::of(config, "activation")?;
-        Ok(Self { equation: config.str("equation")?.to_owned(), output_shape, bias_axes, activation, has_lora })
+        Ok(Self { equation: config.str("equation")?.to_owned(), output_shape, bias_axes, activation, has_lora, rules })
     }
 
     /// A part of another layer.
@@ -53,16 +56,16 @@ impl EinsumDense {
         bias_axes: Option<String>,
         activation: Activation,
     ) -> Self {
-        Self { equation, output_shape, bias_axes, activation, has_lora: false }
+        Self { equation, output_shape, bias_axes, activation, has_lora: false, rules: Rules::default() }
     }
 
     pub(in crate::layers) fn apply(&self, cx: &Context<'_>, x: &TensorRef) -> Result<TensorRef> {
         let g = cx.g;
-        if cx.policy.quantization.is_some() {
-            refuse!("its quantization is not supported");
+        let shapes = self.shapes(x.dims())?;
+        if let Some(quantization) = &cx.policy.quantization {
+            return self.quantized(cx, quantization, x, &shapes);
         }
         check_training(cx, self.has_lora)?;
-        let shapes = self.shapes(x.dims())?;
         let kernel = cx.weight("kernel", &shapes.kernel)?;
         let mut y = if cx.is_keras2() {
             operations::contraction(g, &self.equation, vec![x.clone(), kernel])?
@@ -74,6 +77,36 @@ impl EinsumDense {
             y = if cx.is_keras2() { g.add_v2(&y, &bias)? } else { operations::add(g, &y, &bias)? };
         }
         self.activation.apply(cx, &y)
+    }
+
+    fn quantized(
+        &self,
+        cx: &Context<'_>,
+        quantization: &Quantization,
+        x: &TensorRef,
+        shapes: &Shapes,
+    ) -> Result<TensorRef> {
+        let scales = Scales::new(&self.equation, x.rank())?;
+        let summed = |axis: usize| scales.kernel.summed.contains(&axis);
+        let size = |keep: bool| -> Result<u64> {
+            let sizes = shapes.kernel.iter().enumerate().filter(|(axis, _)| summed(*axis) == keep);
+            match sizes.into_iter().try_fold(1_u64, |product, (_, size)| product.checked_mul(*size)) {
+                Some(size) => Ok(size),
+                None => refuse!("its kernel of shape {:?} is too large", shapes.kernel),
+            }
+        };
+        let product = Product {
+            kernel: &shapes.kernel,
+            matrix: [size(true)?, size(false)?],
+            scale: &scales.kernel.shape(&shapes.kernel)?,
+            input_axes: &scales.input.summed.iter().map(|axis| *axis as i64).collect::<Vec<_>>(),
+            align: &|g, scale| scales.input.apply(g, scale),
+            multiply: &|g, x, kernel| operations::einsum(g, &self.equation, &[x.clone(), kernel.clone()]),
+            scales_kernel: true,
+            bias: shapes.bias.as_deref(),
+        };
+        let (y, bias) = product.apply(cx, quantization, &self.rules, x)?;
+        self.activation.apply(cx, &with_bias(cx.g, y, bias)?)
     }
 
     /// The shapes of the variables for an input.

@@ -9,6 +9,8 @@ mod layer;
 mod lstm;
 mod simple;
 mod states;
+#[cfg(test)]
+mod tests;
 mod time_distributed;
 
 pub(crate) use cell::Cell;
@@ -73,7 +75,8 @@ fn by_gate(config: &Config<'_>, may_be_cudnn: bool) -> Result<bool> {
 
 /// Whether training drops parts of the input or of the state.
 fn has_dropout(config: &Config<'_>) -> Result<bool> {
-    Ok(config.float_or("dropout", 0.0)? > 0.0 || config.float_or("recurrent_dropout", 0.0)? > 0.0)
+    let rates = [config.float_or("dropout", 0.0)?, config.float_or("recurrent_dropout", 0.0)?];
+    Ok(rates.iter().any(|rate| *rate > 0.0))
 }
 
 /// Refuses a training step that would drop parts.

@@ -15,9 +15,9 @@ pub(super) type Kept = BTreeMap<String, String>;
 
 /// Selects the signatures to keep.
 ///
-/// If the graph is pruned and no list of signatures is given: the default one, and those that are not
-/// named after training and write no variable. A frozen model has no object graph, by which Python calls signatures
-/// without outputs, so it has none of them.
+/// If the graph is pruned and no list of signatures is given: the default one, and those that are not named after
+/// training and write no variable. A frozen model has no object graph, by which Python calls signatures without
+/// outputs, so it has none of them.
 ///
 /// # Errors
 /// If a named signature does not exist, two would get the same name, or none is left.
