@@ -8,9 +8,16 @@ use std::path::Path;
 
 use tf_persist_keras::OpenOptions;
 
-/// The files of a case that hold a model. `model.weights.h5` needs `model.json`.
-const FILES: [&str; 6] =
-    ["model.keras", "model.h5", "after.keras", "compiled.keras", "compiled.h5", "model.weights.h5"];
+/// The files of a case that hold a model. Those that have weights only need `model.json`.
+const FILES: [&str; 7] = [
+    "model.keras",
+    "model.h5",
+    "after.keras",
+    "compiled.keras",
+    "compiled.h5",
+    "model.weights.h5",
+    "model.weights.json",
+];
 
 #[expect(clippy::print_stdout, reason = "its purpose")]
 fn main() -> Result<(), Box<dyn Error>> {
@@ -28,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 continue;
             }
             let mut options = OpenOptions::default();
-            if file == "model.weights.h5" {
+            if file.contains(".weights.") {
                 options = options.architecture(source.with_file_name("model.json"));
             }
             let target = Path::new(out).join(name).join(file);

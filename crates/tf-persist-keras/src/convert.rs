@@ -128,7 +128,7 @@ impl KerasModel {
     pub fn export(&self, target: impl AsRef<Path>, overwrite: bool) -> Result<()> {
         let emitted = self.emitted()?;
         let (saved, memory): (Vec<Weight>, Vec<Weight>) = emitted.weights.into_iter().partition(|it| it.is_saved);
-        let datasets = weights::locate(&self.source, &saved)?;
+        let datasets = weights::locate(&self.source, &self.model, &saved)?;
         let datasets = saved.iter().zip(datasets.iter().map(Some));
         let mut by_variable = HashMap::new();
         for (weight, dataset) in datasets.chain(memory.iter().map(|weight| (weight, None))) {

@@ -1,5 +1,6 @@
 //! A Keras file, opened: its configuration, and where its weights are.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -13,11 +14,20 @@ use crate::config::Dialect;
 
 type Result<T> = tf_persist_savedmodel::Result<T>;
 
+/// How the name of a file ends that lists the files into which weights were split.
+const SHARDS_SUFFIX: &str = ".weights.json";
+
+/// The largest such list, and the most files in it.
+const MAX_LIST: usize = 64 << 20;
+const MAX_SHARDS: usize = 4096;
+
 /// How a file holds the weights.
 #[derive(Debug, Clone)]
 pub(crate) enum WeightLayout {
     /// In folders named after classes, as `.keras` and `.weights.h5` files of Keras 3 have them.
     Folders(Group),
+    /// The same in several files.
+    Shards(Vec<Group>),
     /// In a group for each layer, as `.h5` files have them.
     Layers(Group),
 }
@@ -42,11 +52,16 @@ pub(crate) struct Source {
     pub(crate) archive: Option<KerasZip>,
 }
 
-/// Whether a path is a file that its name says is of Keras: `.keras`, `.h5`, `.hdf5`.
+/// Whether a path is a file that its name says is of Keras: `.keras`, `.h5`, `.hdf5`, `.weights.json`.
 pub fn is_keras_file(path: impl AsRef<Path>) -> bool {
     let path = path.as_ref();
     let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
-    matches!(extension.as_deref(), Some("keras" | "h5" | "hdf5")) && !path.is_dir()
+    let is_named = match extension.as_deref() {
+        Some("keras" | "h5" | "hdf5") => true,
+        Some("json") => path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(SHARDS_SUFFIX)),
+        _ => false,
+    };
+    is_named && !path.is_dir()
 }
 
 /// The Keras file at a path: the file itself, or the only one in a folder that is not a SavedModel, such as a version
@@ -79,6 +94,9 @@ impl Source {
         if bytes.starts_with(b"PK") {
             return Self::archive(path, bytes);
         }
+        if path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(SHARDS_SUFFIX)) {
+            return Self::shards(path, &bytes, architecture);
+        }
         Err(Error::Unsupported {
             path: path.to_path_buf(),
             reason: "it is neither a zip archive (`.keras`) nor an HDF5 file (`.h5`)".into(),
@@ -89,11 +107,15 @@ impl Source {
     fn archive(path: &Path, bytes: Bytes) -> Result<Self> {
         let archive = KerasZip::from_bytes(bytes, path)?;
         if !archive.contains("config.json") {
-            return Err(Error::Unsupported {
-                path: path.to_path_buf(),
-                reason: "it is a zip archive without `config.json`, so no Keras file".into(),
-                hint: None,
-            });
+            let is_numpy = archive.names().any(|name| name.ends_with(".npy"));
+            let (reason, hint) = match is_numpy {
+                true => (
+                    "it is an archive of numpy (`.npz`), and weights are read from HDF5 files",
+                    Some(Hint::new("save the weights with `model.save_weights(\"model.weights.h5\")`")),
+                ),
+                false => ("it is a zip archive without `config.json`, so it is not a Keras file", None),
+            };
+            return Err(Error::Unsupported { path: path.to_path_buf(), reason: reason.into(), hint });
         }
         let model = json(path, "config.json", &archive.read("config.json")?)?;
         let metadata = match archive.contains("metadata.json") {
@@ -103,7 +125,10 @@ impl Source {
         if !archive.contains("model.weights.h5") {
             return Err(Error::Unsupported {
                 path: path.to_path_buf(),
-                reason: "it has no `model.weights.h5`".into(),
+                reason: match archive.contains("model.weights.npz") {
+                    true => "its weights are in `model.weights.npz`, an archive of numpy, which is not read".into(),
+                    false => "it has no `model.weights.h5`".into(),
+                },
                 hint: Some(Hint::new("save the model again with its weights in HDF5, as Keras does by default")),
             });
         }
@@ -130,16 +155,10 @@ impl Source {
         let config = match (text("model_config")?, architecture) {
             (_, Some(architecture)) => json(architecture, "the model", &read_file(architecture)?)?,
             (Some(config), None) => json(path, "model_config", config.as_bytes())?,
-            (None, None) => {
-                return Err(Error::Unsupported {
-                    path: path.to_path_buf(),
-                    reason: "it has weights and no model".into(),
-                    hint: Some(Hint::new("give the JSON of the model (`model.to_json()`)").set("architecture")),
-                });
-            }
+            (None, None) => return Err(without_model(path)),
         };
-        let in_config = config.get("keras_version").and_then(Value::as_str).map(str::to_owned);
-        let version = text("keras_version")?.or(in_config);
+        let (of_file, in_config) = (text("keras_version")?, version_in(&config));
+        let version = if architecture.is_some() { in_config.or(of_file) } else { of_file.or(in_config) };
         let weights = match root.group("model_weights")? {
             Some(group) => WeightLayout::Layers(group),
             None if root.attribute("layer_names")?.is_some() || root.attribute("layer_names0")?.is_some() => {
@@ -162,6 +181,62 @@ impl Source {
             optimizer_weights: root.group("optimizer_weights")?,
             archive: None,
         })
+    }
+
+    /// Weights that were split into several files, which a list names by the paths in them.
+    fn shards(path: &Path, bytes: &[u8], architecture: Option<&Path>) -> Result<Self> {
+        let Some(architecture) = architecture else { return Err(without_model(path)) };
+        if bytes.len() > MAX_LIST {
+            return Err(Error::flawed(path, format!("it has {} bytes, more than {MAX_LIST}", bytes.len())));
+        }
+        let list = json(path, "the list of files", bytes)?;
+        let Some(map) = list.get("weight_map").and_then(Value::as_object) else {
+            return Err(Error::flawed(path, "it has no `weight_map`"));
+        };
+        let files = map.values().flat_map(|files| match files {
+            Value::Array(files) => files.iter().map(Value::as_str).collect(),
+            file => vec![file.as_str()],
+        });
+        let files: Option<BTreeSet<&str>> = files.collect();
+        let Some(files) = files.filter(|files| files.len() <= MAX_SHARDS) else {
+            return Err(Error::flawed(path, format!("its `weight_map` does not name at most {MAX_SHARDS} files")));
+        };
+        let mut roots = Vec::new();
+        for file in files {
+            let is_name = !file.is_empty() && Path::new(file).file_name() == Some(file.as_ref());
+            if !is_name {
+                let file = tf_persist_savedmodel::printable(file);
+                return Err(Error::flawed(path, format!("its file `{file}` is not a name in its folder")));
+            }
+            let file = path.with_file_name(file);
+            roots.push(Hdf5::open(read_file(&file)?, &file)?.root()?);
+        }
+        let config = json(architecture, "the model", &read_file(architecture)?)?;
+        let version = version_in(&config);
+        Ok(Self {
+            path: path.to_path_buf(),
+            dialect: dialect(path, version.as_deref(), &config)?,
+            keras_version: version,
+            model: config,
+            compile_config: None,
+            metadata: None,
+            weights: WeightLayout::Shards(roots),
+            optimizer_weights: None,
+            archive: None,
+        })
+    }
+}
+
+/// The version in a config, as `model.to_json()` of Keras 2 has it.
+fn version_in(config: &Value) -> Option<String> {
+    config.get("keras_version").and_then(Value::as_str).map(str::to_owned)
+}
+
+fn without_model(path: &Path) -> Error {
+    Error::Unsupported {
+        path: path.to_path_buf(),
+        reason: "it has weights and no model".into(),
+        hint: Some(Hint::new("give the JSON of the model (`model.to_json()`)").set("architecture")),
     }
 }
 
@@ -210,23 +285,21 @@ fn present(value: Option<&Value>) -> Option<Value> {
 
 /// The dialect, by the version that the file gives, else by the form of its config.
 fn dialect(path: &Path, version: Option<&str>, model: &Value) -> Result<Dialect> {
-    let major = version.and_then(|version| version.split('.').next());
-    match major {
+    let Some(version) = version else {
+        let text = model.to_string();
+        let has = |key: &str| text.contains(&format!("\"{key}\""));
+        return match (has("batch_shape"), has("batch_input_shape")) {
+            (true, false) => Ok(Dialect::Keras3),
+            (_, true) => Ok(Dialect::Keras2),
+            _ if model.get("module").is_some() => Ok(Dialect::Keras3),
+            _ if has("output_dim") && !has("units") => Err(too_old(path, "1")),
+            _ => Ok(Dialect::Keras2),
+        };
+    };
+    match version.split('.').next() {
         Some("3") => Ok(Dialect::Keras3),
         Some("2") => Ok(Dialect::Keras2),
-        None if model
-            .get("module")
-            .and_then(Value::as_str)
-            .is_some_and(|module| module.starts_with("keras.src.models")) =>
-        {
-            Ok(Dialect::Keras3)
-        }
-        None if model.to_string().contains("\"batch_shape\"") => Ok(Dialect::Keras3),
-        None if model.to_string().contains("\"output_dim\"") && !model.to_string().contains("\"units\"") => {
-            Err(too_old(path, "1"))
-        }
-        None => Ok(Dialect::Keras2),
-        Some(_) => Err(too_old(path, version.unwrap_or_default())),
+        _ => Err(too_old(path, version)),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::graph::{Graph, Resource, Shape, Table, TensorRef, Variable};
 use crate::reason::{Result, refuse};
 
 /// Where the layer stands in the model, which tells the names of its variables and where a file has them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The folders in a `.keras` file, each with the names that it may have.
     pub(crate) folders: Vec<Vec<String>>,
@@ -37,6 +37,12 @@ pub(crate) struct Weight {
     /// Whether files have it. If not, it is zero before the first call.
     pub(crate) is_saved: bool,
     pub(crate) rules: WeightRules,
+    /// Whether training changes it where no layer is frozen.
+    pub(crate) is_trained: bool,
+    /// The depths in `place.layers` of the layers that are frozen, each counted with the layers around it.
+    pub(crate) frozen: Rc<[usize]>,
+    /// Where else in the model its layer is. A file may have it at any of the places.
+    pub(crate) other_places: Vec<Place>,
 }
 
 /// A call of a layer, for a summary.
@@ -55,6 +61,7 @@ pub(crate) struct Shared {
     /// In the order of their first use.
     pub(crate) weights: RefCell<Vec<Weight>>,
     by_path: RefCell<HashMap<String, usize>>,
+    names: RefCell<HashSet<String>>,
     tables: RefCell<HashMap<String, Resource>>,
     /// The text files of vocabularies, by their paths in the `.keras` file.
     pub(crate) vocabularies: HashMap<String, Vec<u8>>,
@@ -107,6 +114,10 @@ pub(crate) struct Context<'a> {
     pub(crate) training: bool,
     /// How training treats the layer's weights.
     pub(crate) rules: Arc<Rules>,
+    frozen: Rc<[usize]>,
+    /// If the layer, or one around it, is at several places of the model: what tells it from others, and the number of
+    /// folders around it.
+    identity: Option<(u64, usize)>,
     /// The number of variables declared so far.
     declared: Rc<Cell<usize>>,
 }
@@ -123,6 +134,8 @@ impl<'a> Context<'a> {
             trainable: true,
             training: false,
             rules: Arc::default(),
+            frozen: Rc::default(),
+            identity: None,
             declared: Rc::default(),
         }
     }
@@ -134,10 +147,16 @@ impl<'a> Context<'a> {
     /// The context of a call of a layer that stands here.
     #[must_use]
     pub(crate) fn of_layer(&self, layer: &NamedLayer) -> Self {
+        let mut frozen = Rc::clone(&self.frozen);
+        if !layer.trainable {
+            frozen = frozen.iter().copied().chain([self.place.layers.len()]).collect();
+        }
         Self {
             policy: layer.policy.clone(),
             trainable: self.trainable && layer.trainable,
             rules: Arc::clone(&layer.rules),
+            frozen,
+            identity: layer.identity.shared().map(|id| (id, self.place.folders.len())).or(self.identity),
             declared: Rc::default(),
             ..self.clone()
         }
@@ -190,13 +209,13 @@ impl<'a> Context<'a> {
     pub(crate) fn declare(&self, name: &str, shape: &[u64], dtype: DType, trainable: bool) -> Result<Resource> {
         let index = self.declared.get();
         self.declared.set(index + 1);
-        self.variable(format!("{}/{index}", self.path()), Some(index), name, shape, dtype, trainable)
+        self.variable(format!("{}/{index}", self.own_path()), Some(index), name, shape, dtype, trainable)
     }
 
     /// A variable of the layer that no file has, because it is zero before the first call. The number is one among
     /// those.
     pub(crate) fn memory(&self, number: usize, name: &str, shape: &[u64]) -> Result<Resource> {
-        self.variable(format!("{}/memory/{number}", self.path()), None, name, shape, self.policy.variable, false)
+        self.variable(format!("{}/memory/{number}", self.own_path()), None, name, shape, self.policy.variable, false)
     }
 
     /// The variable at a path, declared if it is new. Files have those with an index.
@@ -211,12 +230,16 @@ impl<'a> Context<'a> {
     ) -> Result<Resource> {
         let shape = sizes(name, shape)?;
         if let Some(known) = self.shared.by_path.borrow().get(&path) {
-            let weight = &self.shared.weights.borrow()[*known];
+            let weight = &mut self.shared.weights.borrow_mut()[*known];
             if (&weight.shape, weight.dtype) != (&shape, dtype) {
                 refuse!("its calls need `{name}` of shapes {:?} and {shape:?}", weight.shape);
             }
+            if weight.place != *self.place && !weight.other_places.contains(&self.place) {
+                weight.other_places.push((*self.place).clone());
+            }
             return Ok(weight.resource);
         }
+        let is_trained = trainable;
         let trainable = trainable && self.trainable;
         let rules = self.rules.of_weight(name);
         let wanted = ["weights"].into_iter().chain(self.place.layers.iter().map(String::as_str)).chain([name]);
@@ -225,7 +248,21 @@ impl<'a> Context<'a> {
         let resource = self.g.program.add_variable(variable);
         let (place, name, is_saved) = ((*self.place).clone(), name.to_owned(), index.is_some());
         let index = index.unwrap_or_default();
-        let weight = Weight { resource, place, index, name, dtype, shape, trainable, is_saved, rules };
+        let (frozen, other_places) = (Rc::clone(&self.frozen), Vec::new());
+        let weight = Weight {
+            resource,
+            place,
+            index,
+            name,
+            dtype,
+            shape,
+            trainable,
+            is_saved,
+            is_trained,
+            frozen,
+            other_places,
+            rules,
+        };
         let mut weights = self.shared.weights.borrow_mut();
         self.shared.by_path.borrow_mut().insert(path, weights.len());
         weights.push(weight);
@@ -249,13 +286,19 @@ impl<'a> Context<'a> {
         self.place.folders.iter().filter_map(|names| names.first()).cloned().collect::<Vec<_>>().join("/")
     }
 
-    /// A name that no variable has.
+    /// What tells the layer from others: its path, which a layer at several places of the model has only once.
+    fn own_path(&self) -> String {
+        let Some((id, around)) = self.identity else { return self.path() };
+        let inside = self.place.folders.iter().skip(around).filter_map(|names| names.first());
+        inside.fold(format!("shared {id}"), |path, name| format!("{path}/{name}"))
+    }
+
+    /// A name that no other weight has.
     pub(super) fn free_name(&self, wanted: &str) -> String {
-        let variables = self.g.program.variables.borrow();
-        let taken = |name: &str| variables.iter().any(|variable| variable.name == name);
+        let mut names = self.shared.names.borrow_mut();
         let mut name = wanted.to_owned();
         let mut number = 1;
-        while taken(&name) {
+        while !names.insert(name.clone()) {
             name = format!("{wanted}_{number}");
             number += 1;
         }

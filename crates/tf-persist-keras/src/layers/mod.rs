@@ -12,6 +12,7 @@ mod conv;
 mod core;
 mod dense;
 mod embedding;
+mod identity;
 mod inactive;
 mod merging;
 mod normalization;
@@ -28,6 +29,7 @@ use serde_json::Value;
 pub(crate) use activation::Activation;
 pub(crate) use argument::{Argument, Arguments, Masked};
 pub(crate) use context::{Called, Context, Place, Shared, Weight};
+pub(crate) use identity::{Identities, Identity};
 pub(crate) use recurrent::Cell;
 pub(crate) use rules::{Rules, WeightRules};
 
@@ -92,6 +94,10 @@ pub(crate) struct NamedLayer {
     pub(crate) rules: Arc<Rules>,
     /// Whether it is a node of `keras.ops`, which has no folder in a `.keras` file.
     pub(crate) is_operation: bool,
+    /// What it has in common with other entries, if a model has the same layer at several places.
+    pub(crate) identity: Identity,
+    /// Whether an earlier entry is of the same layer.
+    pub(crate) is_repeated: bool,
     pub(crate) layer: Box<dyn Layer>,
 }
 

@@ -62,7 +62,8 @@ fn contexts<'a>(cx: &Context<'a>, layers: &[NamedLayer]) -> Vec<Context<'a>> {
         let class = snake_case(if is_grouped { "GroupedQueryAttention" } else { &layer.class });
         let count = counts.entry(class.clone()).or_insert(0_usize);
         let folder = if *count == 0 { class } else { format!("{class}_{count}") };
-        *count += 1;
+        // Keras 2 passes over a layer that it saved elsewhere before.
+        *count += usize::from(!layer.is_repeated || !cx.is_keras2());
         // Files of TensorFlow 2.12 and 2.13 have the other name.
         cx.nested(&[&["layers", "_layer_checkpoint_dependencies"], &[&folder]], &layer.name)
     };

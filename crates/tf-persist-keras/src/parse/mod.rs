@@ -12,7 +12,7 @@ pub(crate) use nodes::{Histories, Origin, histories, inbound};
 
 use crate::config::{Config, Dialect, Policy, shown};
 use crate::custom::{self, CustomObjects};
-use crate::layers::{self, NamedLayer, Rules};
+use crate::layers::{self, Identities, NamedLayer, Rules};
 use crate::operations;
 use crate::reason::{Reason, Result, refuse};
 
@@ -30,6 +30,7 @@ pub(crate) struct Parser<'a> {
     around: Vec<String>,
     findings: Vec<Finding>,
     custom: &'a CustomObjects,
+    identities: Identities,
 }
 
 /// What is wrong with a layer.
@@ -56,7 +57,7 @@ impl<'a> Parser<'a> {
     }
 
     pub(crate) fn with_custom(dialect: Dialect, custom: &'a CustomObjects) -> Self {
-        Self { dialect, around: Vec::new(), findings: Vec::new(), custom }
+        Self { dialect, around: Vec::new(), findings: Vec::new(), custom, identities: Identities::default() }
     }
 
     /// What was wrong.
@@ -109,6 +110,7 @@ impl<'a> Parser<'a> {
             }
             (None, None) => layers::build(class, &reader, self),
         };
+        let (identity, is_repeated) = self.identities.of(entry, class, &name);
         match layer {
             Some(layer) => Ok(NamedLayer {
                 name,
@@ -117,6 +119,8 @@ impl<'a> Parser<'a> {
                 policy,
                 rules: Arc::new(Rules::of(class, config)),
                 is_operation,
+                identity,
+                is_repeated,
                 layer: layer?,
             }),
             None if is_operation => refuse!("this operation of `keras.ops` is not supported"),

@@ -78,6 +78,7 @@ fn datasets(source: &Source) -> Result<Vec<Dataset>> {
             Some(group) => numbered(&group),
             None => Ok(Vec::new()),
         },
+        WeightLayout::Shards(_) => Ok(Vec::new()),
         WeightLayout::Layers(_) => match &source.optimizer_weights {
             Some(group) => named(group),
             None => Ok(Vec::new()),
@@ -97,7 +98,7 @@ fn numbered(group: &Group) -> Result<Vec<Dataset>> {
 /// Those that the attribute `weight_names` lists.
 fn named(group: &Group) -> Result<Vec<Dataset>> {
     let mut datasets = Vec::new();
-    for name in crate::weights::names(group)? {
+    for name in crate::weights::weight_names(group)? {
         match group.dataset(&name)? {
             Some(dataset) => datasets.push(dataset),
             None => {

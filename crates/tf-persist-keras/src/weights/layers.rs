@@ -1,63 +1,115 @@
 //! Weights in a group for each layer of the model, as `.h5` files have them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use tf_persist_savedmodel::Error;
+use tf_persist_savedmodel::{Result, printable};
 
+use super::matching::{Named, assign};
+use super::order::LayerWeights;
 use crate::archive::hdf5::{Dataset, Group};
 use crate::layers::Weight;
 
-/// The dataset of each weight.
+/// The group for weights of the model that no layer has.
+pub(crate) const TOP_LEVEL: &str = "top_level_model_weights";
+
+/// A layer of the file, with its datasets in order.
+struct Saved {
+    name: String,
+    datasets: Vec<(String, Dataset)>,
+}
+
+/// The dataset of each weight. What is wrong with the file is added to `findings`.
 ///
-/// A group lists the trainable weights before the others, so frozen layers move. If the names at this order's positions
-/// fit, they decide; else each weight takes the first free dataset with its name.
-pub(super) fn locate(root: &Group, weights: &[Weight]) -> tf_persist_savedmodel::Result<Vec<Option<Dataset>>> {
-    let mut by_layer: HashMap<&str, Vec<usize>> = HashMap::new();
-    for (index, weight) in weights.iter().enumerate() {
-        by_layer.entry(weight.place.layers.first().map_or("", String::as_str)).or_default().push(index);
-    }
+/// Layers are found by name. If that leaves layers without weights, the order decides, as in Keras: a file with weights
+/// alone may be of a model whose layers have other numbers.
+pub(super) fn locate(
+    root: &Group,
+    layers: &[LayerWeights],
+    weights: &[Weight],
+    findings: &mut Vec<String>,
+) -> Result<Vec<Option<Dataset>>> {
+    let saved = saved_layers(root, findings)?;
+    let layers: Vec<&LayerWeights> = layers.iter().filter(|layer| !layer.weights.is_empty()).collect();
+    let by_name: HashMap<&str, usize> =
+        saved.iter().enumerate().map(|(index, layer)| (layer.name.as_str(), index)).collect();
+    let has_names = layers.iter().all(|layer| by_name.contains_key(layer.layer.as_str()));
+    let in_order = !has_names && layers.len() == saved.len();
     let mut found = vec![None; weights.len()];
-    for (layer, mut indices) in by_layer {
-        let Some(group) = root.group(layer)? else { continue };
-        let names = names(&group)?;
-        indices.sort_by_key(|index| !weights[*index].trainable);
-        let fits = |(index, name): (&usize, &String)| ends_with(name, &weights[*index].name);
-        let in_order = names.len() == indices.len() && indices.iter().zip(&names).all(fits);
-        let mut free: Vec<Option<&String>> = names.iter().map(Some).collect();
-        for (position, index) in indices.iter().enumerate() {
-            let chosen = match in_order {
-                true => Some(position),
-                false => free.iter().position(|name| name.is_some_and(|name| ends_with(name, &weights[*index].name))),
-            };
-            if let Some(name) = chosen.and_then(|chosen| free[chosen].take()) {
-                found[*index] = group.dataset(name)?;
-            }
-        }
-        let left: Vec<&str> = free.into_iter().flatten().map(String::as_str).collect();
-        if !left.is_empty() {
-            let reason = format!("layer `{layer}` has no weight for `{}` in the file", left.join("`, `"));
-            return Err(Error::flawed(root.file().path(), reason));
-        }
+    let mut taken = HashSet::new();
+    for (index, layer) in layers.iter().enumerate() {
+        let number = if in_order { Some(index) } else { by_name.get(layer.layer.as_str()).copied() };
+        let Some(number) = number else { continue };
+        taken.insert(number);
+        assign_layer(layer, &saved[number], weights, &mut found, findings);
+    }
+    for (_, layer) in saved.iter().enumerate().filter(|(number, _)| !taken.contains(number)) {
+        let name = printable(&layer.name);
+        findings.push(format!("the file has weights of a layer `{name}` that the model does not have"));
     }
     Ok(found)
 }
 
-/// The names of a group's datasets, in order.
-pub(crate) fn names(group: &Group) -> tf_persist_savedmodel::Result<Vec<String>> {
-    let mut names = Vec::new();
-    if let Some(attribute) = group.attribute("weight_names")? {
-        names.extend(attribute.texts().unwrap_or_default().iter().cloned());
-        return Ok(names);
+fn assign_layer(
+    layer: &LayerWeights,
+    saved: &Saved,
+    weights: &[Weight],
+    found: &mut [Option<Dataset>],
+    findings: &mut Vec<String>,
+) {
+    let wanted: Vec<&Weight> = layer.weights.iter().map(|index| &weights[*index]).collect();
+    let named: Vec<Named<'_>> =
+        saved.datasets.iter().map(|(name, dataset)| Named { name, shape: dataset.shape() }).collect();
+    let assigned = assign(&wanted, &named);
+    let mut taken = HashSet::new();
+    for (index, chosen) in layer.weights.iter().zip(assigned) {
+        if let Some(chosen) = chosen {
+            taken.insert(chosen);
+            // A layer at several places of the model has the same values at each.
+            found[*index].get_or_insert_with(|| saved.datasets[chosen].1.clone());
+        }
     }
-    for part in 0.. {
-        let Some(attribute) = group.attribute(&format!("weight_names{part}"))? else { break };
-        names.extend(attribute.texts().unwrap_or_default().iter().cloned());
+    for (_, (name, _)) in saved.datasets.iter().enumerate().filter(|(number, _)| !taken.contains(number)) {
+        let (name, layer) = (printable(name), printable(&layer.layer));
+        findings.push(format!("layer `{layer}` has a weight `{name}` in the file that the model does not have"));
     }
-    Ok(names)
 }
 
-/// Whether a dataset such as `dense/kernel:0` is the weight `kernel`.
-fn ends_with(dataset: &str, weight: &str) -> bool {
-    let name = dataset.rsplit('/').next().unwrap_or(dataset);
-    name.split(':').next() == Some(weight)
+/// The layers of the file that have weights, in order.
+fn saved_layers(root: &Group, findings: &mut Vec<String>) -> Result<Vec<Saved>> {
+    let names = match root.texts("layer_names")? {
+        Some(names) => names,
+        None => root.members()?.groups,
+    };
+    let mut saved = Vec::new();
+    for name in names.into_iter().filter(|name| name != TOP_LEVEL) {
+        let Some(group) = root.group(&name)? else {
+            findings.push(format!("the file lists a layer `{}` and does not have it", printable(&name)));
+            continue;
+        };
+        let mut datasets = Vec::new();
+        for weight in weight_names(&group)? {
+            match group.dataset(&weight)? {
+                Some(dataset) => datasets.push((weight, dataset)),
+                None => findings.push(format!(
+                    "layer `{}` lists a weight `{}` in the file and does not have it",
+                    printable(&name),
+                    printable(&weight)
+                )),
+            }
+        }
+        if !datasets.is_empty() {
+            saved.push(Saved { name, datasets });
+        }
+    }
+    if let Some(group) = root.group(TOP_LEVEL)? {
+        for name in weight_names(&group)? {
+            findings.push(format!("the file has a weight `{}` of the model itself", printable(&name)));
+        }
+    }
+    Ok(saved)
+}
+
+/// The names of a group's datasets, in order.
+pub(crate) fn weight_names(group: &Group) -> Result<Vec<String>> {
+    Ok(group.texts("weight_names")?.unwrap_or_default())
 }

@@ -1,21 +1,35 @@
 //! Finds the values of a model's variables in its file.
 
+mod cast;
 mod folders;
 mod layers;
+mod matching;
+mod order;
+#[cfg(test)]
+mod tests;
 
-use tf_persist_savedmodel::{Error, Tensor};
+use tf_persist_savedmodel::{DType, Error, Result, Tensor};
 
 use crate::archive::hdf5::Dataset;
-use crate::layers::Weight;
+use crate::layers::{NamedLayer, Weight};
 use crate::source::{Source, WeightLayout};
 
-pub(crate) use layers::names;
+pub(crate) use layers::{TOP_LEVEL, weight_names};
+pub(crate) use order::{LayerWeights, by_layer};
 
 /// The dataset of each weight.
-pub(crate) fn locate(source: &Source, weights: &[Weight]) -> tf_persist_savedmodel::Result<Vec<Dataset>> {
+///
+/// # Errors
+/// All that is wrong, in one sentence: weights without a value, values without a weight, wrong shapes.
+pub(crate) fn locate(source: &Source, model: &NamedLayer, weights: &[Weight]) -> Result<Vec<Dataset>> {
+    let mut findings = Vec::new();
     let found = match &source.weights {
-        WeightLayout::Folders(root) => folders::locate(root, weights)?,
-        WeightLayout::Layers(root) => layers::locate(root, weights)?,
+        WeightLayout::Folders(root) => folders::locate(std::slice::from_ref(root), weights, &mut findings)?,
+        WeightLayout::Shards(roots) => folders::locate(roots, weights, &mut findings)?,
+        WeightLayout::Layers(root) => {
+            let layers = by_layer(model, source.dialect, weights);
+            layers::locate(root, &layers, weights, &mut findings)?
+        }
     };
     let mut wrong = Vec::new();
     for (weight, dataset) in weights.iter().zip(&found) {
@@ -27,9 +41,19 @@ pub(crate) fn locate(source: &Source, weights: &[Weight]) -> tf_persist_savedmod
                 dataset.shape(),
                 weight.shape
             )),
-            Some(_) => {}
+            Some(dataset) => {
+                let dtype = dataset.dtype()?;
+                if !is_assignable(dtype, weight.dtype) {
+                    wrong.push(format!(
+                        "{} is {dtype} in the file, and {} in the model",
+                        described(weight),
+                        weight.dtype
+                    ));
+                }
+            }
         }
     }
+    wrong.append(&mut findings);
     if !wrong.is_empty() {
         return Err(Error::flawed(&source.path, shortened(&wrong)));
     }
@@ -37,15 +61,22 @@ pub(crate) fn locate(source: &Source, weights: &[Weight]) -> tf_persist_savedmod
 }
 
 /// The value of a weight, in its dtype.
-pub(crate) fn read(source: &Source, weight: &Weight, dataset: &Dataset) -> tf_persist_savedmodel::Result<Tensor> {
+pub(crate) fn read(source: &Source, weight: &Weight, dataset: &Dataset) -> Result<Tensor> {
     let value = dataset.read()?;
     if value.dtype() == weight.dtype {
         return Ok(value);
     }
-    Err(Error::flawed(
-        &source.path,
-        format!("{} is {} in the file, and {} in the model", described(weight), value.dtype(), weight.dtype),
-    ))
+    let dtype = value.dtype();
+    cast::cast(&value, weight.dtype)?.ok_or_else(|| {
+        let reason = format!("{} is {dtype} in the file, and {} in the model", described(weight), weight.dtype);
+        Error::flawed(&source.path, reason)
+    })
+}
+
+/// Whether Keras assigns values of one dtype to a variable of another.
+fn is_assignable(value: DType, variable: DType) -> bool {
+    let is_number = |dtype| !matches!(dtype, DType::String | DType::Complex64 | DType::Complex128);
+    value == variable || (is_number(value) && is_number(variable))
 }
 
 /// `kernel` of layer `dense`.

@@ -96,6 +96,10 @@ impl Bidirectional {
 /// A layer's entry as that of one direction. Keras names it, and makes masked outputs zero if all are returned.
 fn direction(entry: &Value, prefix: &str, is_keras2: bool, go_backwards: bool) -> Result<Value> {
     let mut entry = entry.clone();
+    // Both directions are made from one entry, and are not the same layer.
+    if let Some(entry) = entry.as_object_mut() {
+        entry.remove("shared_object_id");
+    }
     let Some(config) = entry.get_mut("config").and_then(Value::as_object_mut) else {
         refuse!("its layer has no config")
     };
