@@ -3,6 +3,7 @@
 use super::{Window, activated, channels_to_last, dilated, with_bias};
 use crate::config::Config;
 use crate::graph::{Dim, Graph, Padding, Shape, TensorRef};
+use crate::layers::activation::Function;
 use crate::layers::{Activation, Argument, Arguments, Context, Layer, finished};
 use crate::parse::Parser;
 use crate::reason::{Result, refuse};
@@ -18,7 +19,7 @@ pub(super) fn build(class: &str, config: &Config<'_>, _parser: &mut Parser<'_>) 
 
 /// A convolution over one to three dimensions.
 #[derive(Debug)]
-struct Convolution {
+pub(in crate::layers) struct Convolution {
     filters: u64,
     window: Window,
     groups: u64,
@@ -27,6 +28,11 @@ struct Convolution {
 }
 
 impl Convolution {
+    /// In one group, without bias and activation.
+    pub(in crate::layers) fn plain(filters: u64, window: Window) -> Self {
+        Self { filters, window, groups: 1, use_bias: false, activation: Function::Linear.into() }
+    }
+
     fn new(config: &Config<'_>, rank: usize) -> Result<Self> {
         config.weight_rules(&["kernel", "bias"]);
         // Keras adds the product of the two to the kernel when it saves.
@@ -91,18 +97,19 @@ impl Convolution {
         g.reshape_to(&y, &sizes, Shape::new(dims))
     }
 
-    fn of_batch(&self, cx: &Context<'_>, x: &TensorRef, kernel: &TensorRef) -> Result<TensorRef> {
+    /// The convolution of one batch dimension. The channels are last.
+    pub(in crate::layers) fn of_batch(&self, cx: &Context<'_>, x: &TensorRef, kernel: &TensorRef) -> Result<TensorRef> {
         let padding = self.window.edges.padding();
         if !self.window.is_dilated() {
-            return self.plain(cx, x, kernel, padding);
+            return self.undilated(cx, x, kernel, padding);
         }
         dilated(cx.g, x, &self.window.size, &self.window.dilation, padding, |x| {
-            self.plain(cx, x, kernel, Padding::Valid)
+            self.undilated(cx, x, kernel, Padding::Valid)
         })
     }
 
     /// Without dilation.
-    fn plain(&self, cx: &Context<'_>, x: &TensorRef, kernel: &TensorRef, padding: Padding) -> Result<TensorRef> {
+    fn undilated(&self, cx: &Context<'_>, x: &TensorRef, kernel: &TensorRef, padding: Padding) -> Result<TensorRef> {
         let g = cx.g;
         match *self.window.strides.as_slice() {
             [stride] => {

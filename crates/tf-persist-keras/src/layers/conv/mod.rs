@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::graph::{Graph, Padding, TensorRef};
 use crate::parse::Parser;
 use crate::reason::{Result, refuse};
+pub(super) use convolution::Convolution;
 use size::{Size, margins};
 
 pub(super) fn build(class: &str, config: &Config<'_>, parser: &mut Parser<'_>) -> Option<Result<Box<dyn Layer>>> {

@@ -21,28 +21,52 @@ pub(crate) trait Cell: fmt::Debug + Send + Sync {
     fn prepare<'a>(&'a self, cx: &Context<'a>, input: &Shape) -> Result<Prepared<'a>>;
 }
 
+type Zeros<'a> = Box<dyn Fn(&Graph, &TensorRef) -> Result<TensorRef> + 'a>;
+
 type Step<'a> = Box<dyn Fn(&Graph, &TensorRef, &[TensorRef]) -> Result<Stepped> + 'a>;
 
 /// A cell whose variables are declared.
 pub(crate) struct Prepared<'a> {
     /// The shape of each state, without the batch.
     pub(super) states: Vec<Vec<Dim>>,
-    /// The shape of the output, without the batch.
-    pub(super) output: Vec<Dim>,
+    /// The index of the state whose shape the output has.
+    output: usize,
     /// The dtype of the output and the states.
     pub(super) dtype: DType,
     step: Step<'a>,
+    /// States of zeros for an input with time, where their shape depends on the input's.
+    zeros: Option<Zeros<'a>>,
 }
 
 impl<'a> Prepared<'a> {
-    /// A cell with states and outputs of these shapes, and what computes a step in any graph.
+    /// A cell with states of these shapes, of which the output has one, and what computes a step in any graph.
     pub(super) fn new(
         cx: &Context<'a>,
         states: Vec<Vec<Dim>>,
-        output: Vec<Dim>,
+        output: usize,
         step: impl Fn(&Graph, &TensorRef, &[TensorRef]) -> Result<Stepped> + 'a,
     ) -> Self {
-        Self { states, output, dtype: cx.policy.compute, step: Box::new(step) }
+        Self { states, output, dtype: cx.policy.compute, step: Box::new(step), zeros: None }
+    }
+
+    /// The same with states of zeros that are computed from the input.
+    #[must_use]
+    pub(super) fn with_zeros(mut self, zeros: impl Fn(&Graph, &TensorRef) -> Result<TensorRef> + 'a) -> Self {
+        self.zeros = Some(Box::new(zeros));
+        self
+    }
+
+    /// The shape of the output, without the batch.
+    pub(super) fn output(&self) -> &[Dim] {
+        self.states.get(self.output).map_or(&[], Vec::as_slice)
+    }
+
+    /// Zeros with the shape of the output.
+    pub(super) fn zero_output(&self, g: &Graph, states: &[TensorRef]) -> Result<TensorRef> {
+        match states.get(self.output) {
+            Some(state) => g.zeros_like(state),
+            None => refuse!("its cell has no states"),
+        }
     }
 
     /// The output for an input without time, and the next states.
@@ -51,17 +75,22 @@ impl<'a> Prepared<'a> {
         (self.step)(g, &x, states)
     }
 
-    /// Zeros of a shape, for each of the batch of `x`.
-    pub(super) fn zeros(&self, g: &Graph, x: &TensorRef, batch_axis: usize, dims: &[Dim]) -> Result<TensorRef> {
-        let shape = [&[x.dims()[batch_axis]], dims].concat();
-        let sizes = g.pack_dims(&shape, |axis| {
-            if axis > 0 {
-                refuse!("the shape {} of its states is not known", Shape::new(shape.as_slice()));
+    /// States of zeros, for each of the batch of `x`, which has time.
+    pub(super) fn zero_states(&self, g: &Graph, x: &TensorRef, batch_axis: usize) -> Result<Vec<TensorRef>> {
+        let mut states = Vec::new();
+        for dims in &self.states {
+            let shape = [&[x.dims()[batch_axis]], dims.as_slice()].concat();
+            if let (true, Some(zeros)) = (dims.iter().any(Option::is_none), &self.zeros) {
+                states.push(zeros(g, x)?);
+                continue;
             }
-            g.dim_of(x, batch_axis as i64)
-        })?;
-        let zero = g.scalar(0.0, self.dtype)?;
-        g.fill(&sizes, &zero, Shape::new(shape))
+            let sizes = g.pack_dims(&shape, |axis| match axis {
+                0 => g.dim_of(x, batch_axis as i64),
+                _ => refuse!("the shape {} of its states is not known", Shape::new(shape.as_slice())),
+            })?;
+            states.push(g.fill(&sizes, &g.scalar(0.0, self.dtype)?, Shape::new(shape.as_slice()))?);
+        }
+        Ok(states)
     }
 }
 
@@ -133,7 +162,7 @@ impl Cell for Stacked {
             let folder = if before == 0 { class } else { format!("{class}_{before}") };
             let cx = cx.nested(&[&["cells"], &[&folder]], &layer.name);
             let cell = prepare(layer, &cx, &input)?;
-            input = Shape::new([&input.dims()[..1], cell.output.as_slice()].concat());
+            input = Shape::new([&input.dims()[..1], cell.output()].concat());
             cells.push(cell);
         }
         let mut states: Vec<_> = cells.iter().map(|cell| cell.states.clone()).collect();
@@ -141,7 +170,13 @@ impl Cell for Stacked {
             states.reverse();
         }
         let states = states.concat();
-        let output = input.dims()[1..].to_vec();
+        let output = match cells.split_last() {
+            Some((last, others)) if !self.reverse => {
+                last.output + others.iter().map(|cell| cell.states.len()).sum::<usize>()
+            }
+            Some((last, _)) => last.output,
+            None => 0,
+        };
         Ok(Prepared::new(cx, states, output, move |g, x, states| {
             let mut left = states;
             let mut next: Vec<Vec<TensorRef>> = Vec::new();

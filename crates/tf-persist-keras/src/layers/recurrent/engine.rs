@@ -129,7 +129,7 @@ impl Run {
         let count = g.dim_of(x, 0)?;
         let inputs = g.list_from_tensor(x)?;
         let masks = mask.as_ref().map(|mask| g.list_from_tensor(mask)).transpose()?;
-        let output_shape = Shape::new([&[batch], cell.output.as_slice()].concat());
+        let output_shape = Shape::new([&[batch], cell.output()].concat());
 
         let mut variables = vec![g.scalar_i32(0)?];
         if self.all {
@@ -138,11 +138,14 @@ impl Run {
         // A masked step repeats the output before.
         let repeats = mask.is_some() && !self.zero_masked;
         if !self.all || repeats {
-            variables.push(cell.zeros(g, x, 1, &cell.output)?);
+            variables.push(cell.zero_output(g, states)?);
         }
         let first_state = variables.len();
         variables.extend_from_slice(states);
         let mut shapes: Vec<Shape> = variables.iter().map(|variable| variable.shape.clone()).collect();
+        if !self.all || repeats {
+            shapes[first_state - 1] = output_shape.clone();
+        }
         for (shape, dims) in shapes[first_state..].iter_mut().zip(&cell.states) {
             *shape = Shape::new([&[batch], dims.as_slice()].concat());
         }

@@ -111,7 +111,7 @@ impl GruCell {
         };
         let state = vec![Some(self.units)];
         let outer = cx.clone();
-        Ok(Prepared::new(cx, vec![state.clone()], state, move |g, x, states| {
+        Ok(Prepared::new(cx, vec![state], 0, move |g, x, states| {
             let [h] = states else { refuse!("a GRU has one state, and is called with {}", states.len()) };
             self.step(&outer.in_graph(g), &weights, x, h)
         }))

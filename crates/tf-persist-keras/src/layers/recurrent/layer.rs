@@ -3,13 +3,14 @@
 use serde_json::Value;
 
 use super::cell::{self, Cell, Prepared};
+use super::conv_lstm::ConvLstmCell;
 use super::cudnn::{CudnnGru, CudnnLstm};
 use super::engine::Run;
 use super::gru::GruCell;
-use super::has_dropout;
 use super::lstm::LstmCell;
 use super::simple::SimpleCell;
 use super::states::States;
+use super::{convolution_rank, has_dropout};
 use crate::config::Config;
 use crate::graph::{Shape, TensorRef};
 use crate::layers::{Argument, Arguments, Context, Layer, MaskRule, Masked, NamedLayer};
@@ -47,12 +48,16 @@ impl Recurrent {
             "SimpleRNN" => Owned::Part(Box::new(SimpleCell::new(config)?), "simple_rnn_cell"),
             "CuDNNLSTM" => Owned::Itself(Box::new(CudnnLstm::new(config)?)),
             "CuDNNGRU" => Owned::Itself(Box::new(CudnnGru::new(config)?)),
+            class if convolution_rank(class).is_some() => {
+                let rank = convolution_rank(class).unwrap_or_default();
+                Owned::Part(Box::new(ConvLstmCell::new(config, rank)?), "conv_lstm_cell")
+            }
             _ => Owned::Layer(cell::cell_layer(config.required("cell")?, parser)?),
         };
-        Self::of_cell(cell, config)
+        Self::of_cell(cell, config, convolution_rank(class).is_some())
     }
 
-    fn of_cell(cell: Owned, config: &Config<'_>) -> Result<Self> {
+    fn of_cell(cell: Owned, config: &Config<'_>, is_convolution: bool) -> Result<Self> {
         config.only("num_constants", &[Value::from(0)])?;
         config.without_effect(&["input_dim", "input_length", "use_cudnn"]);
         let is_cudnn = matches!(cell, Owned::Itself(_));
@@ -61,13 +66,17 @@ impl Recurrent {
             go_backwards: config.bool_or("go_backwards", false)?,
             unroll: config.bool_or("unroll", false)?,
             time_major: config.bool_or("time_major", false)?,
-            zero_masked: config.bool_or("zero_output_for_mask", false)?,
+            // Convolutional LSTMs of Keras 2 do not look at it.
+            zero_masked: config.bool_or("zero_output_for_mask", false)? && !(is_convolution && config.is_keras2()),
             all: return_sequences,
         };
         if is_cudnn && run.time_major && run.go_backwards {
             refuse!(
                 "`time_major` together with `go_backwards` is not supported, because Keras reverses the batch then"
             );
+        }
+        if is_convolution && config.is_keras2() && (run.time_major || run.unroll) {
+            refuse!("`time_major` and `unroll` are not supported for this class");
         }
         Ok(Self {
             return_sequences,

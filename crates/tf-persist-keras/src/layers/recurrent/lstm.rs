@@ -87,7 +87,7 @@ impl LstmCell {
         let weights = Weights { kernel: parts(kernel)?, recurrent: parts(recurrent)?, bias };
         let state = vec![Some(self.units)];
         let outer = cx.clone();
-        Ok(Prepared::new(cx, vec![state.clone(); 2], state, move |g, x, states| {
+        Ok(Prepared::new(cx, vec![state; 2], 0, move |g, x, states| {
             let [h, c] = states else { refuse!("an LSTM has two states, and is called with {}", states.len()) };
             self.step(&outer.in_graph(g), &weights, x, h, c)
         }))

@@ -2,6 +2,7 @@
 
 mod bidirectional;
 mod cell;
+mod conv_lstm;
 mod cudnn;
 mod engine;
 mod gru;
@@ -46,6 +47,17 @@ pub(super) fn build(class: &str, config: &Config<'_>, parser: &mut Parser<'_>) -
 /// Whether layers of this class run a cell over a sequence.
 fn is_recurrent(class: &str) -> bool {
     matches!(class, "RNN" | "LSTM" | "GRU" | "SimpleRNN" | "CuDNNLSTM" | "CuDNNGRU")
+        || convolution_rank(class).is_some()
+}
+
+/// Over how many dimensions a convolutional LSTM runs; `None` for other classes.
+fn convolution_rank(class: &str) -> Option<usize> {
+    match class {
+        "ConvLSTM1D" => Some(1),
+        "ConvLSTM2D" => Some(2),
+        "ConvLSTM3D" => Some(3),
+        _ => None,
+    }
 }
 
 /// The activation of a cell's output.

@@ -38,7 +38,7 @@ impl Cell for SimpleCell {
         let bias = self.use_bias.then(|| cx.weight("bias", &[self.units])).transpose()?;
         let state = vec![Some(self.units)];
         let outer = cx.clone();
-        Ok(Prepared::new(cx, vec![state.clone()], state, move |g, x, states| {
+        Ok(Prepared::new(cx, vec![state], 0, move |g, x, states| {
             let [h] = states else { refuse!("a simple RNN has one state, and is called with {}", states.len()) };
             let mut y = g.mat_mul(x, &kernel)?;
             if let Some(bias) = &bias {

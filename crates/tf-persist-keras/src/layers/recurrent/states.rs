@@ -53,10 +53,7 @@ impl States {
             None if !kept.is_empty() => kept,
             Some(given) if cx.is_keras2() && !kept.is_empty() => either(cx, &kept, given)?,
             Some(given) => given,
-            None => {
-                let zeros = cell.states.iter().map(|dims| cell.zeros(g, x, self.batch_axis, dims));
-                zeros.collect::<Result<Vec<_>>>()?
-            }
+            None => cell.zero_states(g, x, self.batch_axis)?,
         };
         states.iter().map(|state| g.cast(state, cell.dtype)).collect()
     }
