@@ -57,6 +57,8 @@ class Training:
 
 def trained(case, train):
     """The variables of a model that Keras trained, by the names that they have in a SavedModel."""
+    if (case / "after.npz").exists():
+        return dict(np.load(case / "after.npz"))
     found = {}
     for weight in keras.models.load_model(case / train["after"], compile=False).weights:
         found[f"weights/{weight.path.split('/', weight.path.count('/') - 1)[-1]}"] = weight.numpy()
@@ -78,11 +80,11 @@ def trained(case, train):
 def step_inputs(training, names, arrays, step):
     values = {name: tensor(arrays, step["inputs"][key]) for name, key in zip(names, sorted(step["inputs"], key=int))}
     targets = [key for key in training.signatures["train"].inputs if key not in values]
-    given = step["target"]
-    given = [given] if "npz" in given else [given[key] for key in sorted(given)]
-    for key, spec in zip(sorted(targets), given):
+    given = step["targets"] if "targets" in step else {"y": step["target"]}
+    given = {targets[0]: spec for spec in given.values()} if len(targets) == 1 else given
+    for key in targets:
         wanted = training.signatures["train"].inputs[key].dtype
-        values[key] = tensor(arrays, spec).astype(tf.as_dtype(wanted).as_numpy_dtype)
+        values[key] = tensor(arrays, given[key]).astype(tf.as_dtype(wanted).as_numpy_dtype)
     return values
 
 
@@ -112,7 +114,7 @@ def check(case, folder, counts):
             yield f"step {number}: outputs {sorted(logs)}, wanted {sorted(step['logs'])}"
             return
         for key, wanted in step["logs"].items():
-            difference = float(np.max(np.abs(logs[key] - np.float32(wanted))))
+            difference = float(np.max(np.abs(logs[key] - np.float32(wanted)))) if logs[key].size else 0.0
             equal &= difference == 0
             largest = max(largest, difference)
             if not difference <= LOSS_TOLERANCE:

@@ -1,4 +1,4 @@
-//! Layers that change nothing at inference: dropout, noise, identities.
+//! Layers that change nothing.
 
 use super::{Argument, Arguments, Context, Layer, MaskRule, finished};
 use crate::config::Config;
@@ -7,13 +7,10 @@ use crate::reason::{Result, refuse};
 pub(super) fn build(class: &str, config: &Config<'_>) -> Option<Result<Box<dyn Layer>>> {
     Some(match class {
         "Identity" => finished(Ok(Identity), config),
-        "ActivityRegularization" => finished(Noise::new(config, &["l1", "l2"], &[]), config),
-        "Dropout" | "AlphaDropout" => finished(Noise::new(config, &["rate"], &["noise_shape"]), config),
-        "SpatialDropout1D" | "SpatialDropout2D" | "SpatialDropout3D" => {
-            finished(Noise::new(config, &["rate"], &["noise_shape", "data_format"]), config)
+        "ActivityRegularization" => {
+            config.without_effect(&["l1", "l2"]);
+            finished(Ok(Unchanged), config)
         }
-        "GaussianDropout" => finished(Noise::new(config, &["rate"], &[]), config),
-        "GaussianNoise" => finished(Noise::new(config, &["stddev"], &[]), config),
         _ => return None,
     })
 }
@@ -35,40 +32,16 @@ impl Layer for Identity {
     }
 }
 
-/// A layer that does something only in training.
+/// One tensor, as it is, and its mask. What it adds to the loss is computed where the loss is.
 #[derive(Debug)]
-struct Noise {
-    /// Whether it changes nothing in training either.
-    off: bool,
-}
+struct Unchanged;
 
-impl Noise {
-    /// With parameters that are all zero if the layer does nothing, and others that say how it does it.
-    fn new(config: &Config<'_>, strengths: &[&str], others: &[&str]) -> Result<Self> {
-        config.without_effect(&["seed"]);
-        config.without_effect(others);
-        let mut off = true;
-        for key in strengths {
-            off &= config.float_or(key, 0.0)? == 0.0;
-        }
-        Ok(Self { off })
-    }
-}
-
-impl Layer for Noise {
-    fn call(&self, cx: &Context<'_>, arguments: &mut Arguments) -> Result<Argument> {
-        let x = arguments.input()?;
-        if cx.training && !self.off {
-            refuse!("a training step through this layer is not supported");
-        }
-        Ok(x.into())
+impl Layer for Unchanged {
+    fn call(&self, _cx: &Context<'_>, arguments: &mut Arguments) -> Result<Argument> {
+        Ok(arguments.input()?.into())
     }
 
     fn mask_rule(&self) -> MaskRule {
         MaskRule::Pass
-    }
-
-    fn ignores_training(&self) -> bool {
-        self.off
     }
 }

@@ -15,6 +15,7 @@ mod embedding;
 mod identity;
 mod inactive;
 mod merging;
+mod noise;
 mod normalization;
 mod pooling;
 pub(crate) mod random;
@@ -171,6 +172,7 @@ pub(crate) fn build(class: &str, config: &Config<'_>, parser: &mut Parser<'_>) -
         .or_else(|| recurrent::build(class, config, parser))
         .or_else(|| activation_layers::build(class, config))
         .or_else(|| inactive::build(class, config))
+        .or_else(|| noise::build(class, config))
         .or_else(|| merging::build(class, config))
         .or_else(|| dense::build(class, config))
         .or_else(|| attention::build(class, config))
