@@ -358,9 +358,9 @@ def layer_masked_loss():
 def layer_operations():
     a = keras.Input((4, 6), name="a")
     x = layers.Dense(6)(a)
-    x = ops.concatenate([ops.exp(x[:, 1:]), ops.square(x[:, :1])], axis=1)
+    x = ops.concatenate([ops.exp(x[:, 1:] / 4.0), ops.square(x[:, :1])], axis=1)
     x = ops.where(x > 0.5, ops.sqrt(ops.abs(x) + 1.0), x / 2.0) + ops.mean(x, axis=-1, keepdims=True)
-    x = ops.transpose(x, (0, 2, 1)) @ ops.tanh(x)
+    x = ops.tanh(ops.transpose(x, (0, 2, 1)) @ ops.tanh(x))
     x = ops.stack([ops.sum(x, axis=1), ops.max(x, axis=1)], axis=1) - ops.power(ops.sigmoid(x[:, 0:2]), 2.0)
     return compiled(keras.Model(a, layers.Dense(2)(ops.reshape(x, (-1, 12)))))
 

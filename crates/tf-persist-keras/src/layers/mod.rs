@@ -110,7 +110,8 @@ impl NamedLayer {
             if training && !cx.training && !self.layer.ignores_training() {
                 refuse!("it is called with training=True, so that it would not be the same as at inference");
             }
-            cx.training &= training;
+            // A functional model of Keras 3 calls all its layers as it is called itself.
+            cx.training &= training || !cx.is_keras2();
         }
         let cx = &cx;
         if !self.is_operation {

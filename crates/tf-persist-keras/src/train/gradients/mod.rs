@@ -20,6 +20,8 @@ mod table;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use tf_persist_savedmodel::DType;
+
 use crate::graph::{Graph, Node, Op, TensorRef};
 use crate::reason::{Reason, Result, refuse};
 
@@ -124,6 +126,11 @@ fn scoped_all<T>(g: &Graph, scopes: &[&str], build: impl FnOnce() -> T) -> T {
     }
 }
 
+/// Whether tensors of a dtype have gradients: numbers that are not integers, and lists of them.
+fn has_gradient(dtype: DType) -> bool {
+    dtype.is_floating() || matches!(dtype, DType::Complex64 | DType::Complex128 | DType::Variant)
+}
+
 fn key(tensor: &TensorRef) -> Key {
     (tensor.node, tensor.output)
 }
@@ -145,7 +152,7 @@ impl Tape {
         let mut watched = sources.clone();
         for (index, node) in nodes.iter().enumerate() {
             if node.inputs.iter().any(|input| watched.contains(&key(input))) {
-                let outputs = node.outputs.iter().enumerate().filter(|(_, (dtype, _))| dtype.is_floating());
+                let outputs = node.outputs.iter().enumerate().filter(|(_, (dtype, _))| has_gradient(*dtype));
                 watched.extend(outputs.map(|(output, _)| (index, output)));
             }
         }

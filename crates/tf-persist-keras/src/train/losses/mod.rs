@@ -63,7 +63,8 @@ impl Loss {
 
     /// Whether targets are the numbers of classes.
     pub(super) fn takes_classes(object: &Object<'_>) -> bool {
-        object.name.to_ascii_lowercase().contains("sparse")
+        let name = object.name.to_ascii_lowercase().replace('_', "");
+        name.contains("sparse") || name == "circle" || name == "categoricalgeneralizedcrossentropy"
     }
 
     /// The loss of a batch, a scalar. `mask` tells which elements of the output count.

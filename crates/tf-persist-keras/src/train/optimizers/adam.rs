@@ -260,7 +260,6 @@ impl Rule for ScheduleFree {
             let factor = g.minimum(&g.real_div(&count, &scalar(self.warmup_steps)?)?, &one)?;
             rate = g.mul(&rate, &factor)?;
         }
-        let before = step.value(m)?;
         let squares = whole(g, &square(g, &target.gradient)?)?;
         g.assign_add(v, &g.mul(&g.sub(&squares, &step.value(v)?)?, &g.sub(&one, &beta_2)?)?)?;
         let correction = Rates::left(step, target, self.rates.beta_2)?;
@@ -271,9 +270,9 @@ impl Rule for ScheduleFree {
         assign_sub(g, m, &change)?;
         let share = g.real_div(&one, &count)?;
         let rest = g.sub(&one, &beta_1)?;
-        let y = step.value(weight)?;
-        let old = g.real_div(&g.sub(&y, &g.mul(&rest, &before)?)?, &beta_1)?;
-        let now = step.value(m)?;
+        let (y, now) = (step.value(weight)?, step.value(m)?);
+        // Keras means the momentum before this step, and reads its variable after it.
+        let old = g.real_div(&g.sub(&y, &g.mul(&rest, &now)?)?, &beta_1)?;
         let new = g.add_v2(&g.mul(&g.sub(&one, &share)?, &old)?, &g.mul(&share, &now)?)?;
         g.assign(weight, &g.add_v2(&g.mul(&rest, &now)?, &g.mul(&beta_1, &new)?)?)
     }
