@@ -106,9 +106,11 @@ fn is_not_run(snippet: &Snippet) -> bool {
 
 /// Those that tests of their own run: the page, and what they begin with. Rust is run by `tests/readme.rs` of
 /// tf-persist-core, everything else below.
-const RUN: [(&str, &str); 13] = [
+const RUN: [(&str, &str); 15] = [
+    ("README.md", "$ tf-persist inspect models/digits_keras"),
     ("README.md", "$ tf-persist inspect models/half_plus_two/model"),
     ("README.md", "mkdir served"),
+    ("README.md", "tf-persist train models/digits_keras"),
     ("README.md", "use tf_persist_core"),
     ("crates/tf-persist-core/README.md", "use tf_persist_core"),
     ("docs/cli.md", "$ tf-persist export models/digits/model digits"),
@@ -217,6 +219,7 @@ fn run_console(dir: &Dir, snippet: &Snippet) {
 #[test]
 fn the_consoles_print_what_they_show() {
     let dir = Dir::new();
+    run_console(&dir, &snippet("README.md", "$ tf-persist inspect models/digits_keras"));
     run_console(&dir, &snippet("README.md", "$ tf-persist inspect models/half_plus_two/model"));
     run_console(&dir, &snippet("docs/cli.md", "$ tf-persist export models/digits/model digits"));
     run_console(&dir, &snippet("docs/keras.md", "$ tf-persist inspect models/digits_keras"));
@@ -285,6 +288,16 @@ fn the_readmes_server_answers() {
     assert!(is_done, "{said}");
     let said: String = said.split_whitespace().collect();
     assert!(said.contains("{\"predictions\":[2.5,3.0,4.5]}"), "{said}");
+}
+
+#[test]
+fn the_readmes_keras_file_is_trained_and_served() {
+    let dir = Dir::new();
+    let port = free_port();
+    let text = snippet("README.md", "tf-persist train models/digits_keras").text.replace("8501", &port);
+    let ask = format!("curl -s http://127.0.0.1:{port}/v1/models/digits/metadata");
+    let (is_done, said) = bash(&dir, &format!("trap 'kill %1; wait' EXIT; {text}\n{ask}"));
+    assert!(is_done && said.contains("\"train\"") && said.contains("serving_default_image:0"), "{said}");
 }
 
 /// A folder with `site/models/m/1` and `2`.
