@@ -7,12 +7,13 @@ pub(crate) mod activation;
 mod activation_layers;
 pub(crate) mod argument;
 mod attention;
+mod audio;
 pub(crate) mod context;
 mod conv;
-mod core;
 mod dense;
 mod embedding;
 mod identity;
+mod image;
 mod inactive;
 mod merging;
 mod noise;
@@ -21,6 +22,10 @@ mod pooling;
 pub(crate) mod random;
 mod recurrent;
 mod rules;
+mod scaling;
+mod shape;
+pub(crate) mod size;
+mod upsampling;
 
 use std::fmt;
 use std::sync::Arc;
@@ -106,12 +111,14 @@ impl NamedLayer {
     /// Calls the layer with its own context: inputs are cast, masks passed on.
     pub(crate) fn call(&self, cx: &Context<'_>, mut arguments: Arguments) -> Result<Argument> {
         let mut cx = cx.of_layer(self);
-        if let Some(Argument::Plain(Value::Bool(training))) = arguments.take_keyword("training") {
+        // In Keras 3 the mode of the model counts, whatever the call says.
+        if let Some(Argument::Plain(Value::Bool(training))) = arguments.take_keyword("training")
+            && cx.is_keras2()
+        {
             if training && !cx.training && !self.layer.ignores_training() {
                 refuse!("it is called with training=True, so that it would not be the same as at inference");
             }
-            // A functional model of Keras 3 calls all its layers as it is called itself.
-            cx.training &= training || !cx.is_keras2();
+            cx.training &= training;
         }
         let cx = &cx;
         if !self.is_operation {
@@ -168,7 +175,6 @@ fn attach_mask(arguments: &mut Arguments) {
 /// Makes the layer of a class from its config. `None` if the class is unknown.
 pub(crate) fn build(class: &str, config: &Config<'_>, parser: &mut Parser<'_>) -> Option<Result<Box<dyn Layer>>> {
     model::build(class, config, parser)
-        .or_else(|| core::build(class, config, parser))
         .or_else(|| embedding::build(class, config, parser))
         .or_else(|| recurrent::build(class, config, parser))
         .or_else(|| activation_layers::build(class, config))
@@ -179,6 +185,11 @@ pub(crate) fn build(class: &str, config: &Config<'_>, parser: &mut Parser<'_>) -
         .or_else(|| attention::build(class, config))
         .or_else(|| conv::build(class, config, parser))
         .or_else(|| pooling::build(class, config, parser))
+        .or_else(|| shape::build(class, config))
+        .or_else(|| upsampling::build(class, config))
+        .or_else(|| image::build(class, config))
+        .or_else(|| audio::build(class, config))
+        .or_else(|| scaling::build(class, config))
         .or_else(|| normalization::build(class, config, parser))
 }
 

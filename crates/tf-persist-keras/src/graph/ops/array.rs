@@ -227,6 +227,15 @@ impl Graph {
 
     /// Adds zeros as many as `paddings` says.
     pub(crate) fn pad_by(&self, x: &TensorRef, paddings: &Margins) -> Result<TensorRef> {
+        self.padded(x, paddings, None)
+    }
+
+    /// Adds elements of a value, as many as `paddings` says.
+    pub(crate) fn pad_with(&self, x: &TensorRef, paddings: &Margins, value: &TensorRef) -> Result<TensorRef> {
+        self.padded(x, paddings, Some(value))
+    }
+
+    fn padded(&self, x: &TensorRef, paddings: &Margins, value: Option<&TensorRef>) -> Result<TensorRef> {
         if paddings.count() != x.rank() {
             refuse!("{} paddings do not fit a tensor of rank {}", paddings.count(), x.rank());
         }
@@ -235,7 +244,10 @@ impl Graph {
             dims.map(|(axis, dim)| dim.zip(paddings.total(axis)).and_then(|(a, b)| a.checked_add(b))).collect();
         let paddings = self.margins(paddings)?;
         let attrs = vec![("T", x.dtype.into()), ("Tpaddings", DType::Int32.into())];
-        self.add("Pad", &[x, &paddings], attrs, x.dtype, Shape::new(dims))
+        match value {
+            Some(value) => self.add("PadV2", &[x, &paddings, value], attrs, x.dtype, Shape::new(dims)),
+            None => self.add("Pad", &[x, &paddings], attrs, x.dtype, Shape::new(dims)),
+        }
     }
 
     /// Pads with the elements at the edge: `REFLECT` or `SYMMETRIC`.

@@ -4,6 +4,7 @@ mod array;
 mod constant;
 pub(crate) mod conv;
 mod elementwise;
+mod image;
 mod index;
 mod lists;
 mod matrix;

@@ -82,6 +82,38 @@ impl Graph {
     }
 }
 
+impl Graph {
+    /// Slices dimensions between bounds that are computed, int32 scalars; `None` takes the whole dimension.
+    pub(crate) fn strided_slice_by(
+        &self,
+        x: &TensorRef,
+        bounds: &[Option<(TensorRef, TensorRef)>],
+        shape: Shape,
+    ) -> Result<TensorRef> {
+        if bounds.len() > x.rank() || bounds.is_empty() || shape.rank() != x.rank() {
+            refuse!("a slice of {} dimensions does not fit shape {}", bounds.len(), x.shape);
+        }
+        let zero = self.scalar_i32(0)?;
+        let (mut begins, mut ends, mut mask) = (Vec::new(), Vec::new(), 0_i64);
+        for (position, bound) in bounds.iter().enumerate() {
+            let (begin, end) = bound.clone().unwrap_or_else(|| (zero.clone(), zero.clone()));
+            mask |= if bound.is_none() { 1 << position } else { 0 };
+            begins.push(begin);
+            ends.push(end);
+        }
+        let begins = self.pack(&begins.iter().collect::<Vec<_>>(), 0)?;
+        let ends = self.pack(&ends.iter().collect::<Vec<_>>(), 0)?;
+        let strides = self.vector_i32(&vec![1; bounds.len()])?;
+        let attrs = vec![
+            ("T", x.dtype.into()),
+            ("Index", begins.dtype.into()),
+            ("begin_mask", mask.into()),
+            ("end_mask", mask.into()),
+        ];
+        self.add("StridedSlice", &[x, &begins, &ends, &strides], attrs, x.dtype, shape)
+    }
+}
+
 /// The size of a sliced dimension.
 fn sliced(dim: Dim, begin: Option<i64>, end: Option<i64>, stride: i64) -> Dim {
     let size = i64::try_from(dim?).ok()?;

@@ -1,10 +1,10 @@
 //! Convolutions that keep the channels apart: `DepthwiseConv1D`, `DepthwiseConv2D`, and with a convolution of size 1
 //! behind them, `SeparableConv1D`, `SeparableConv2D`.
 
-use super::size::{Size, margins};
 use super::{Edges, Window, activated, channels_to_last, dilated, with_bias};
 use crate::config::Config;
 use crate::graph::{Graph, Padding, Slice, TensorRef};
+use crate::layers::size::{Size, margins};
 use crate::layers::{Activation, Argument, Arguments, Context, Layer, finished};
 use crate::parse::Parser;
 use crate::reason::{Result, refuse};

@@ -3,16 +3,15 @@
 mod convolution;
 mod depthwise;
 mod local;
-pub(super) mod size;
 mod transposed;
 
+use super::size::{Size, margins};
 use super::{Argument, Context, Layer};
 use crate::config::Config;
 use crate::graph::{Graph, Padding, TensorRef};
 use crate::parse::Parser;
 use crate::reason::{Result, refuse};
 pub(super) use convolution::Convolution;
-use size::{Size, margins};
 
 pub(super) fn build(class: &str, config: &Config<'_>, parser: &mut Parser<'_>) -> Option<Result<Box<dyn Layer>>> {
     convolution::build(class, config, parser)
@@ -114,6 +113,15 @@ pub(super) fn spatial(config: &Config<'_>, key: &str, rank: usize, default: &[u6
         refuse!("`{key}` is {sizes:?}, and should be {rank} sizes");
     }
     Ok(sizes)
+}
+
+/// The axes of the spatial dimensions.
+pub(super) fn spatial_axes(x: &TensorRef, rank: usize, channels_first: bool) -> Result<std::ops::Range<usize>> {
+    if x.rank() != rank + 2 {
+        refuse!("its input has shape {}, and rank {} is needed", x.shape, rank + 2);
+    }
+    let first = if channels_first { 2 } else { 1 };
+    Ok(first..first + rank)
 }
 
 /// The same tensor with the channels behind the spatial dimensions.

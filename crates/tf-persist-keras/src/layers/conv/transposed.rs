@@ -1,9 +1,9 @@
 //! `Conv1DTranspose`, `Conv2DTranspose`, `Conv3DTranspose`.
 
-use super::size::{Size, margins, vector};
 use super::{Window, activated, base_padding, channels_to_last, with_bias};
 use crate::config::Config;
 use crate::graph::{Dim, Graph, Padding, Shape, TensorRef};
+use crate::layers::size::{Size, margins, vector};
 use crate::layers::{Activation, Argument, Arguments, Context, Layer, finished};
 use crate::parse::Parser;
 use crate::reason::{Result, refuse};
