@@ -36,7 +36,7 @@ enum Elements<'a> {
 }
 
 impl<'a> Elements<'a> {
-    fn of(name: &str, tensor: &'a Tensor) -> Result<Self, Status> {
+    fn new(name: &str, tensor: &'a Tensor) -> Result<Self, Status> {
         Ok(match tensor.dtype() {
             DType::Float32 => Self::F32(tensor.view()?),
             DType::Float64 => Self::F64(tensor.view()?),
@@ -143,7 +143,7 @@ fn write_rows(answer: &InferenceResponse, writer: &mut Writer) -> Result<(), Sta
             let reason = format!("Tensor name: {name} has inconsistent batch size: {size} expecting: {expected}");
             return Err(Status::invalid_argument(reason));
         }
-        columns.push((name, Elements::of(name, tensor)?, shape, 0));
+        columns.push((name, Elements::new(name, tensor)?, shape, 0));
     }
     writer.string(b"predictions");
     writer.begin_list();
@@ -178,7 +178,7 @@ fn write_columns(answer: &InferenceResponse, writer: &mut Writer) -> Result<(), 
         if named {
             writer.string(name.as_bytes());
         }
-        Elements::of(name, tensor)?.nested(tensor.shape(), 0, writer)?;
+        Elements::new(name, tensor)?.nested(tensor.shape(), 0, writer)?;
     }
     if named {
         writer.end_object();
