@@ -18,21 +18,21 @@ const STRING: usize = 60;
 /// The elements, or those at the edges.
 pub(super) fn view(tensor: &Tensor) -> Result<String> {
     Ok(match tensor.dtype() {
-        DType::Float32 => of::<f32>(tensor, |value| float(*value))?,
-        DType::Float64 => of::<f64>(tensor, |value| float(*value))?,
-        DType::Float16 => of::<f16>(tensor, |value| float(value.to_f32()))?,
-        DType::BFloat16 => of::<bf16>(tensor, |value| float(value.to_f32()))?,
-        DType::Int8 | DType::QInt8 => of::<i8>(tensor, i8::to_string)?,
-        DType::Int16 | DType::QInt16 => of::<i16>(tensor, i16::to_string)?,
-        DType::Int32 | DType::QInt32 => of::<i32>(tensor, i32::to_string)?,
-        DType::Int64 => of::<i64>(tensor, i64::to_string)?,
-        DType::UInt8 | DType::QUInt8 => of::<u8>(tensor, u8::to_string)?,
-        DType::UInt16 | DType::QUInt16 => of::<u16>(tensor, u16::to_string)?,
-        DType::UInt32 => of::<u32>(tensor, u32::to_string)?,
-        DType::UInt64 => of::<u64>(tensor, u64::to_string)?,
-        DType::Bool => of::<bool>(tensor, bool::to_string)?,
-        DType::Complex64 => of::<Complex<f32>>(tensor, |value| complex(float(value.re), &float(value.im)))?,
-        DType::Complex128 => of::<Complex<f64>>(tensor, |value| complex(float(value.re), &float(value.im)))?,
+        DType::Float32 => elements::<f32>(tensor, |value| float(*value))?,
+        DType::Float64 => elements::<f64>(tensor, |value| float(*value))?,
+        DType::Float16 => elements::<f16>(tensor, |value| float(value.to_f32()))?,
+        DType::BFloat16 => elements::<bf16>(tensor, |value| float(value.to_f32()))?,
+        DType::Int8 | DType::QInt8 => elements::<i8>(tensor, i8::to_string)?,
+        DType::Int16 | DType::QInt16 => elements::<i16>(tensor, i16::to_string)?,
+        DType::Int32 | DType::QInt32 => elements::<i32>(tensor, i32::to_string)?,
+        DType::Int64 => elements::<i64>(tensor, i64::to_string)?,
+        DType::UInt8 | DType::QUInt8 => elements::<u8>(tensor, u8::to_string)?,
+        DType::UInt16 | DType::QUInt16 => elements::<u16>(tensor, u16::to_string)?,
+        DType::UInt32 => elements::<u32>(tensor, u32::to_string)?,
+        DType::UInt64 => elements::<u64>(tensor, u64::to_string)?,
+        DType::Bool => elements::<bool>(tensor, bool::to_string)?,
+        DType::Complex64 => elements::<Complex<f32>>(tensor, |value| complex(float(value.re), &float(value.im)))?,
+        DType::Complex128 => elements::<Complex<f64>>(tensor, |value| complex(float(value.re), &float(value.im)))?,
         DType::String => {
             let strings = tensor.strings()?;
             nested(tensor.shape(), |index| string(strings.get(index).unwrap_or_default()))
@@ -42,7 +42,7 @@ pub(super) fn view(tensor: &Tensor) -> Result<String> {
     })
 }
 
-fn of<T: Element>(tensor: &Tensor, show: impl Fn(&T) -> String) -> Result<String> {
+fn elements<T: Element>(tensor: &Tensor, show: impl Fn(&T) -> String) -> Result<String> {
     let values = tensor.view::<T>()?;
     Ok(nested(tensor.shape(), |index| show(&values[index])))
 }

@@ -29,7 +29,7 @@ type Points = Vec<(f64, f64)>;
 
 impl Target {
     /// Checks that a file can be written there, before there is anything to draw, and that the model will not be.
-    pub(super) fn of(path: &Path, output: &Path) -> anyhow::Result<Self> {
+    pub(super) fn new(path: &Path, output: &Path) -> anyhow::Result<Self> {
         if !path.as_os_str().as_encoded_bytes().ends_with(b".svg") {
             bail!(UsageError(format!("--plot: `{}` does not end in .svg", path.display())));
         }

@@ -27,7 +27,7 @@ const INTER_OP_THREADS: i32 = -1;
 
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     #[cfg(feature = "plot")]
-    let plot = args.plot.as_deref().map(|path| plot::Target::of(path, &args.output)).transpose()?;
+    let plot = args.plot.as_deref().map(|path| plot::Target::new(path, &args.output)).transpose()?;
     let saved_model = args.keras.open_for_training(&args.path)?;
     let trainer = trainer(args, &saved_model)?;
     // Signals are caught once there is work that could be lost.

@@ -21,7 +21,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn of(replays: &[Replay]) -> Self {
+    fn from_replays(replays: &[Replay]) -> Self {
         let mut tally = Self::default();
         for replay in replays {
             match &replay.outcome {
@@ -49,7 +49,7 @@ impl Tally {
 
 /// Writes the verdict as the first word, then a line for each record that was not equal.
 pub(super) fn text(out: &mut impl Write, replays: &[Replay], tolerance: Tolerance) -> anyhow::Result<()> {
-    let tally = Tally::of(replays);
+    let tally = Tally::from_replays(replays);
     let Tally { compared, equal, different, unanswered, skipped } = tally;
     let how = match tally.verdict() {
         "different" => format!("{different} of {}", count(compared, "answer")),
@@ -95,7 +95,7 @@ fn tolerated(tolerance: Tolerance) -> String {
 
 /// The report that docs/cli.md documents.
 pub(super) fn json(out: &mut impl Write, replays: &[Replay]) -> anyhow::Result<()> {
-    let tally = Tally::of(replays);
+    let tally = Tally::from_replays(replays);
     let records: Vec<Value> = replays.iter().map(record).collect();
     let report = json!({
         "verdict": tally.verdict(),
