@@ -14,7 +14,7 @@ pub(super) struct Nodes<'g> {
 
 impl<'g> Nodes<'g> {
     /// Fails if there are no nodes, or two with the same name.
-    pub(super) fn of(graph: &'g GraphDef) -> Result<Self> {
+    pub(super) fn new(graph: &'g GraphDef) -> Result<Self> {
         if graph.node.is_empty() {
             return Err(Error::data("the graph", "it has no operations"));
         }
@@ -90,7 +90,7 @@ pub(super) fn is_placeholder(node: &NodeDef) -> bool {
 pub(super) struct FreeNames(HashSet<String>);
 
 impl FreeNames {
-    pub(super) fn of(nodes: &Nodes<'_>) -> Self {
+    pub(super) fn new(nodes: &Nodes<'_>) -> Self {
         Self(nodes.by_name.keys().map(|name| (*name).to_owned()).collect())
     }
 
@@ -143,7 +143,7 @@ mod tests {
             ("step", "NoOp", &["^y", "^z"]),
             ("z", "Const", &[]),
         ]);
-        let nodes = Nodes::of(&graph).unwrap();
+        let nodes = Nodes::new(&graph).unwrap();
         let behind = |fed: &[(&str, u32)]| {
             let mut names: Vec<_> = nodes.behind(["loop"], fed).iter().map(|node| node.name.as_str()).collect();
             names.sort_unstable();
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn names_are_free_and_allowed() {
         let graph = graph(&[("save/Const", "Const", &[]), ("save_1", "NoOp", &[]), ("a/b", "NoOp", &[])]);
-        let mut free = FreeNames::of(&Nodes::of(&graph).unwrap());
+        let mut free = FreeNames::new(&Nodes::new(&graph).unwrap());
         assert_eq!(free.scope("save"), "save_2");
         assert_eq!(free.node("a/b"), "a/b_1");
         assert_eq!(free.node("a/b"), "a/b_2");
@@ -166,8 +166,8 @@ mod tests {
 
     #[test]
     fn refuses_empty_and_double() {
-        assert!(Nodes::of(&graph(&[])).err().unwrap().to_string().contains("it has no operations"));
+        assert!(Nodes::new(&graph(&[])).err().unwrap().to_string().contains("it has no operations"));
         let double = graph(&[("a", "NoOp", &[]), ("a", "NoOp", &[])]);
-        assert!(Nodes::of(&double).err().unwrap().to_string().contains("two operations `a`"));
+        assert!(Nodes::new(&double).err().unwrap().to_string().contains("two operations `a`"));
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct Saver {
 }
 
 impl Saver {
-    pub(super) fn of(variables: &[Variable<'_>], names: &mut FreeNames) -> Result<Self> {
+    pub(super) fn new(variables: &[Variable<'_>], names: &mut FreeNames) -> Result<Self> {
         let scope = names.scope("save");
         let name = |node: &str| format!("{scope}/{node}");
         let mut nodes = filename(&scope)?;

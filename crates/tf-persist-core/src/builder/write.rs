@@ -42,7 +42,7 @@ impl ModelBuilder {
     pub fn save(&self, target: impl AsRef<Path>) -> Result<SavedModel> {
         let target = target.as_ref();
         check_target(target, self.overwrite)?;
-        let nodes = Nodes::of(&self.graph)?;
+        let nodes = Nodes::new(&self.graph)?;
         let variables = variables::bind(&nodes, &self.variables)?;
         signatures::check(&self.signatures, &nodes)?;
         self.check_init_op(&nodes, &variables)?;
@@ -93,7 +93,7 @@ impl ModelBuilder {
     fn define(&self, nodes: &Nodes<'_>, variables: &[Variable<'_>]) -> Result<pb::SavedModel> {
         let runtime = Runtime::open()?;
         let imported = ImportedGraph::import(runtime.library(), &self.bytes)?;
-        let mut names = FreeNames::of(nodes);
+        let mut names = FreeNames::new(nodes);
         let (mut meta_graph, mut added) = (MetaGraphDef::default(), Vec::new());
         for signature in &self.signatures {
             let (definition, nodes) = signatures::define(signature, &imported, &mut names)?;
@@ -107,7 +107,7 @@ impl ModelBuilder {
             meta_graph.asset_file_def.push(asset.define(&imported)?);
         }
         if !variables.is_empty() {
-            let saver = Saver::of(variables, &mut names)?;
+            let saver = Saver::new(variables, &mut names)?;
             meta_graph.collection_def.extend(saver.collections()?);
             meta_graph.saver_def = MessageField::some(saver.definition);
             added.extend(saver.nodes);

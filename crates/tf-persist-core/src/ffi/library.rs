@@ -64,7 +64,7 @@ pub(super) struct FileSymbols {
 }
 
 impl FileSymbols {
-    fn of(library: &libloading::Library) -> Result<Self, OpenError> {
+    fn from_library(library: &libloading::Library) -> Result<Self, OpenError> {
         Ok(Self {
             create_folder: symbol(library, "TF_CreateDir")?,
             create_file: symbol(library, "TF_NewWritableFile")?,
@@ -183,7 +183,7 @@ impl Library {
             string_size: symbol(&library, "TF_StringGetSize")?,
             string_dealloc: symbol(&library, "TF_StringDealloc")?,
             require_shape_functions: symbol(&library, "TF_SetRequireShapeInferenceFns").ok(),
-            files: FileSymbols::of(&library).ok(),
+            files: FileSymbols::from_library(&library).ok(),
         };
         std::mem::forget(library);
         open_for_tensorflow_sys(core)?;

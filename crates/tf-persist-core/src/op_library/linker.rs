@@ -70,7 +70,7 @@ mod tests {
     use super::*;
     use crate::error::OpLibraryError;
 
-    fn of(message: &str) -> OpLibraryProblem {
+    fn diagnose(message: &str) -> OpLibraryProblem {
         let requirement = || {
             let tensorflow = Some(">=2.15,<2.16".into());
             Some(TensorFlowRequirement { package: "tensorflow-text".into(), version: "2.15.0".into(), tensorflow })
@@ -84,23 +84,27 @@ mod tests {
 
     #[test]
     fn messages_of_the_linker_become_problems() {
-        let other = of("/x/ops.so: undefined symbol: _ZN10tensorflow8OpKernel11TraceStringERKNS_15OpKernelContextEb");
+        let other =
+            diagnose("/x/ops.so: undefined symbol: _ZN10tensorflow8OpKernel11TraceStringERKNS_15OpKernelContextEb");
         let text = said(other.clone());
         assert!(text.contains("than 2.21.0, which has no `tensorflow::OpKernel::TraceString`"), "{text}");
         assert!(text.contains("`tensorflow-text` 2.15.0 requires TensorFlow >=2.15,<2.16"), "{text}");
         let hint = OpLibraryError { path: "ops.so".into(), problem: other }.hint().unwrap().to_string();
         assert!(hint.contains("release of tensorflow-text for TensorFlow 2.21,"), "{hint}");
-        assert_eq!(of("/x/ops.so: undefined symbol: own"), OpLibraryProblem::MissingSymbol { symbol: "own".into() });
-        let problem = of("/x/ops.so: undefined symbol: TF_NewStatus");
+        assert_eq!(
+            diagnose("/x/ops.so: undefined symbol: own"),
+            OpLibraryProblem::MissingSymbol { symbol: "own".into() }
+        );
+        let problem = diagnose("/x/ops.so: undefined symbol: TF_NewStatus");
         assert_eq!(problem, OpLibraryProblem::MissingSymbol { symbol: "TF_NewStatus".into() });
         let hint = OpLibraryError { path: "ops.so".into(), problem }.hint().unwrap().to_string();
         assert!(hint.contains("not linked with TensorFlow"), "{hint}");
-        let module = said(of("/x/ops.so: undefined symbol: PyExc_ValueError"));
+        let module = said(diagnose("/x/ops.so: undefined symbol: PyExc_ValueError"));
         assert!(module.ends_with("it is a module for Python: it needs `PyExc_ValueError`, which only Python has"));
         let neighbour = OpLibraryProblem::MissingNeighbour { name: "libown.so.1".into() };
-        assert_eq!(of("libown.so.1: cannot open shared object file: No such file or directory"), neighbour);
+        assert_eq!(diagnose("libown.so.1: cannot open shared object file: No such file or directory"), neighbour);
         let reason = "version `GLIBC_2.99' not found (required by /x/ops.so)".to_owned();
-        assert_eq!(of(&format!("/x/ops.so: {reason}")), OpLibraryProblem::NotOpened { reason });
+        assert_eq!(diagnose(&format!("/x/ops.so: {reason}")), OpLibraryProblem::NotOpened { reason });
         assert_eq!(demangled("_ZNK3tsl1x"), "tsl::x");
         assert_eq!(demangled("_ZN99999999999999999999a"), "_ZN99999999999999999999a");
         assert_eq!(demangled("TF_None"), "TF_None");
