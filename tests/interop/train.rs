@@ -88,7 +88,7 @@ fn a_checkpoint_is_a_model_with_its_training_state() {
     let work = tempfile::tempdir().unwrap();
     let out = work.path().join("out");
     let saved_model = SavedModel::open(folder().join("model")).unwrap();
-    assert_eq!(TrainingState::of(&saved_model).unwrap(), None);
+    assert_eq!(TrainingState::from_saved_model(&saved_model).unwrap(), None);
     let options = TrainOptions::default().batch_size(500).seed(9).checkpoint_every(2.try_into().unwrap());
     let trainer = Trainer::new(&saved_model, data("train.npz"), options.clone()).unwrap();
     let trainer = trainer.save_to(&out, SaveOptions::default()).unwrap();
@@ -97,7 +97,7 @@ fn a_checkpoint_is_a_model_with_its_training_state() {
     let trained = trainer.run(&model, |event| {
         if let Event::Saved(state) = event {
             assert_eq!(
-                TrainingState::of(&SavedModel::open(&out).unwrap()).unwrap().as_ref(),
+                TrainingState::from_saved_model(&SavedModel::open(&out).unwrap()).unwrap().as_ref(),
                 Some(state),
                 "the exists when the event reported"
             );

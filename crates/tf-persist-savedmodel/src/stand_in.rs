@@ -19,7 +19,7 @@ pub(crate) enum StandIn {
 
 impl StandIn {
     /// Recognizes a file by its beginning.
-    pub(crate) fn of(beginning: &[u8]) -> Option<Self> {
+    pub(crate) fn recognize(beginning: &[u8]) -> Option<Self> {
         if beginning.starts_with(b"version https://git-lfs.github.com/") {
             return Some(Self::LfsPointer);
         }
@@ -49,7 +49,7 @@ impl StandIn {
 /// # Errors
 /// If it is a pointer or a web page.
 pub(crate) fn check(path: &Path, beginning: &[u8]) -> Result<(), Error> {
-    StandIn::of(beginning).map_or(Ok(()), |it| Err(it.error(path)))
+    StandIn::recognize(beginning).map_or(Ok(()), |it| Err(it.error(path)))
 }
 
 /// The first bytes of a file; none if it cannot be read.
@@ -65,17 +65,20 @@ mod tests {
 
     #[test]
     fn pointers_and_pages_are_told() {
-        assert_eq!(StandIn::of(b"version https://git-lfs.github.com/spec/v1\noid sha256:"), Some(StandIn::LfsPointer));
+        assert_eq!(
+            StandIn::recognize(b"version https://git-lfs.github.com/spec/v1\noid sha256:"),
+            Some(StandIn::LfsPointer)
+        );
         for page in [
             "<!DOCTYPE html>\n<html>",
             "\n  <html lang=\"en\">",
             "\u{feff}<!doctype HTML>",
             "<?xml version=\"1.0\"?><Error>",
         ] {
-            assert_eq!(StandIn::of(page.as_bytes()), Some(StandIn::WebPage), "{page}");
+            assert_eq!(StandIn::recognize(page.as_bytes()), Some(StandIn::WebPage), "{page}");
         }
         for other in [&b""[..], b"\x08\x01\x12", b"meta_graphs {", b"<", b"version 2"] {
-            assert_eq!(StandIn::of(other), None, "{other:?}");
+            assert_eq!(StandIn::recognize(other), None, "{other:?}");
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn read_tables(variables: &Variables) -> Vec<TableRead> {
     let reader = CheckpointReader::new(index.clone());
     let read = |table: &Table| {
         let contents = table.read(&reader)?;
-        Ok([Stats::of(&contents.keys), Stats::of(&contents.values)])
+        Ok([Stats::from_tensor(&contents.keys), Stats::from_tensor(&contents.values)])
     };
     variables.tables.iter().map(read).collect()
 }
@@ -35,7 +35,7 @@ pub(super) fn read_all(variables: &Variables) -> Vec<Read> {
 fn read(reader: &CheckpointReader, entry: &Entry) -> Read {
     match entry.dtype {
         DType::Invalid | DType::Resource | DType::Variant => Ok(None),
-        _ => reader.read_widened(&entry.key).map(|tensor| Stats::of(&tensor)),
+        _ => reader.read_widened(&entry.key).map(|tensor| Stats::from_tensor(&tensor)),
     }
 }
 

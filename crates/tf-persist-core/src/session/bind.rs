@@ -144,7 +144,7 @@ impl Binding {
             return Ok(());
         }
         let missing =
-            tf_persist_savedmodel::internals::Ends::of(&self.definition).missing(graph, &call.0, call.1.as_deref());
+            tf_persist_savedmodel::internals::Ends::new(&self.definition).missing(graph, &call.0, call.1.as_deref());
         if !missing.is_empty() {
             let (signature, outputs) = (self.definition.name.clone(), Vec::new());
             return Err(Error::Signature(SignatureError::MissingInput { signature, missing, outputs }));

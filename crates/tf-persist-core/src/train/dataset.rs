@@ -118,7 +118,7 @@ impl Dataset {
             let found = self.arrays().find(|(_, array)| {
                 let stats = gather(array, self.rows, &[*row])
                     .ok()
-                    .and_then(|row| tf_persist_savedmodel::tensor::Stats::of(&row));
+                    .and_then(|row| tf_persist_savedmodel::tensor::Stats::from_tensor(&row));
                 stats.is_some_and(|stats| stats.nans + stats.infinities > 0)
             });
             found.map(|(name, _)| (name, *row))

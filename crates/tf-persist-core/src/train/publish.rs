@@ -133,9 +133,11 @@ fn checkpoint(folder: &Path) -> Result<Option<CheckpointReader>> {
 fn not_finite(folder: &Path) -> Result<BTreeSet<String>> {
     let Some(reader) = checkpoint(folder)? else { return Ok(BTreeSet::new()) };
     let mut names = BTreeSet::new();
-    for variable in Variables::of(reader.index().clone(), Vec::new()).all {
+    for variable in Variables::new(reader.index().clone(), Vec::new()).all {
         let is_float = variable.entry.dtype.is_float();
-        if is_float && Stats::of(&reader.read(&variable.entry.key)?).is_some_and(|it| it.nans + it.infinities > 0) {
+        if is_float
+            && Stats::from_tensor(&reader.read(&variable.entry.key)?).is_some_and(|it| it.nans + it.infinities > 0)
+        {
             names.insert(variable.name);
         }
     }

@@ -17,7 +17,7 @@ impl Trainer {
         let refuse = |reason: String, hint: Option<Hint>| {
             Error::Train(TrainError::CannotResume { path: saved_model.path().to_path_buf(), reason, hint })
         };
-        let Some(mut state) = TrainingState::of(saved_model)? else {
+        let Some(mut state) = TrainingState::from_saved_model(saved_model)? else {
             let hint = Hint::new("begin a new training").unset("resume");
             return Err(refuse(
                 format!("it has no `{STATE_FILE}`: it was not written by a training of tf-persist"),

@@ -127,7 +127,7 @@ impl Pair {
             return Ok(Some(VariableChange::Shape(before.shape.clone(), after.shape.clone())));
         }
         let (Some(before), Some(after)) = (self.read(0, before)?, self.read(1, after)?) else { return Ok(None) };
-        let comparison = Comparison::of(&after, &before, self.tolerance)?;
+        let comparison = Comparison::compare(&after, &before, self.tolerance)?;
         Ok(comparison.filter(|it| !it.is_equal()).map(VariableChange::Values))
     }
 
@@ -163,7 +163,7 @@ impl Pair {
         let (keys, others) = (before.by_key()?, after.by_key()?);
         let both: Vec<(usize, usize)> = keys.iter().filter_map(|(key, row)| Some((*row, *others.get(key)?))).collect();
         let (rows, other_rows): (Vec<usize>, Vec<usize>) = both.iter().copied().unzip();
-        let values = Comparison::of(&after.values_of(&other_rows)?, &before.values_of(&rows)?, self.tolerance)?;
+        let values = Comparison::compare(&after.values_of(&other_rows)?, &before.values_of(&rows)?, self.tolerance)?;
         let values = values.filter(|it| !it.is_equal());
         let (added, removed) = (others.len() - both.len(), keys.len() - both.len());
         let changed = added + removed > 0 || values.is_some();

@@ -47,7 +47,7 @@ impl SavedModel {
         let variables = self.variables()?;
         check_separate(self.path(), target)?;
         StagedPack::begin(target, overwrite)?.publish(&files_of(self)?)?;
-        Ok(SaveReport::of(self.meta_graphs(), variables))
+        Ok(SaveReport::new(self.meta_graphs(), variables))
     }
 
     /// Writes the unchanged model to a folder, with the files of [`SavedModel::pack`].
@@ -57,7 +57,7 @@ impl SavedModel {
         let staging = Staging::begin(target, overwrite)?;
         files_of(self)?.iter().try_for_each(|item| take_out(item, &staging))?;
         staging.publish()?;
-        Ok(SaveReport::of(self.meta_graphs(), variables))
+        Ok(SaveReport::new(self.meta_graphs(), variables))
     }
 }
 

@@ -138,7 +138,7 @@ impl SavedModel {
 }
 
 impl SaveReport {
-    pub(super) fn of(meta_graphs: &[MetaGraph], variables: &Variables) -> Self {
+    pub(super) fn new(meta_graphs: &[MetaGraph], variables: &Variables) -> Self {
         let names: BTreeSet<&str> =
             meta_graphs.iter().flat_map(MetaGraph::signatures).map(|signature| signature.name.as_str()).collect();
         Self {
@@ -206,7 +206,7 @@ fn write_unchanged(
         Some(index) => source.variables()?.again(index),
         None => Variables::none(),
     };
-    let saved = SaveReport::of(meta_graphs, &now);
+    let saved = SaveReport::new(meta_graphs, &now);
     Ok(SaveReport { restored: values.restoring().map(|restoring| restoring.mapping.clone()), ..saved })
 }
 
@@ -253,7 +253,7 @@ fn write_changed(
     let dropped_sequence = requests::fit(source.path(), staging, &kept_signatures)?;
     // Training cannot resume without its signature.
     let trains = |state: &TrainingState| kept_signatures.get(&state.signature) == Some(&state.signature);
-    if !TrainingState::of(source).ok().flatten().is_some_and(|state| trains(&state)) {
+    if !TrainingState::from_saved_model(source).ok().flatten().is_some_and(|state| trains(&state)) {
         let _ = fs::remove_file(staging.path().join(STATE_FILE));
     }
     let variables = match variables {

@@ -134,7 +134,7 @@ fn find(
     options: &RestoreOptions,
 ) -> Result<Mapping> {
     let shape = |key: &str| {
-        let declared = declared.get_or_init(|| Declared::of(model).and_unrestored(model));
+        let declared = declared.get_or_init(|| Declared::read(model).and_unrestored(model));
         if !declared.is_of_table(key) {
             return declared.shape(key);
         }

@@ -47,7 +47,7 @@ pub struct FoundFile {
 }
 
 impl Assets {
-    pub(super) fn of(files: &Files, meta_graph: &MetaGraph) -> Result<Self> {
+    pub(super) fn read(files: &Files, meta_graph: &MetaGraph) -> Result<Self> {
         let declared: BTreeSet<&str> = meta_graph.assets().iter().map(|asset| asset.filename.as_str()).collect();
         let mut assets =
             Self { files: list_in(files, "assets")?, extra: list_in(files, "assets.extra")?, ..Self::default() };
@@ -58,7 +58,7 @@ impl Assets {
                 assets.files[index].declared = true;
                 // A file that cannot be opened is an error when it is read.
                 if let Ok(Some((reader, _))) = files.reader(&format!("assets/{name}"))
-                    && StandIn::of(&stand_in::beginning(reader)).is_some()
+                    && StandIn::recognize(&stand_in::beginning(reader)).is_some()
                 {
                     assets.not_fetched.push(name.to_owned());
                 }

@@ -35,7 +35,7 @@ pub(crate) struct TableTensors {
 
 impl Declared {
     /// Reads the graphs. A meta graph whose saver cannot be followed declares nothing.
-    pub(crate) fn of(model: &SavedModel) -> Self {
+    pub(crate) fn read(model: &SavedModel) -> Self {
         let mut all = Self::default();
         for meta_graph in model.meta_graphs() {
             let Some(saver) = meta_graph.saver() else { continue };

@@ -294,7 +294,7 @@ impl SavedModel {
             None => Variables::none(),
             Some(index) => {
                 let tables = tables::tables(self, &index);
-                Variables::of(index, tables)
+                Variables::new(index, tables)
             }
         };
         Ok(self.model.variables.get_or_init(|| variables))
@@ -360,7 +360,7 @@ impl SavedModel {
     /// signatures have `train` in their name.
     #[must_use]
     pub fn training(&self, meta_graph: &MetaGraph) -> Training {
-        Training::of(meta_graph, self.variables().ok(), |signature| {
+        Training::new(meta_graph, self.variables().ok(), |signature| {
             first_state_write_to(self, meta_graph, signature, Writes::Variables).is_some()
         })
     }
@@ -370,7 +370,7 @@ impl SavedModel {
     /// # Errors
     /// If a folder cannot be read, or has far more files than any model.
     pub fn assets(&self, meta_graph: &MetaGraph) -> Result<Assets> {
-        Assets::of(&self.model.files, meta_graph)
+        Assets::read(&self.model.files, meta_graph)
     }
 
     /// The fingerprint, if the model has a `fingerprint.pb`, compared with the variables.

@@ -76,7 +76,7 @@ pub(super) fn op_uses<'a>(
     if !follow {
         return uses;
     }
-    let mut paths = Paths::of(&graph);
+    let mut paths = Paths::new(&graph);
     for signature in meta_graph.signatures().iter().take(MAX_SIGNATURES) {
         let parts = signature.outputs.iter().flat_map(|(key, info)| info.parts(key));
         let names: Vec<&str> = parts.filter_map(|part| Some(parse_tensor_name(part.tensor).ok()?.0)).collect();
@@ -169,7 +169,7 @@ struct Paths<'g, 'a> {
 }
 
 impl<'g, 'a> Paths<'g, 'a> {
-    fn of(graph: &'g Graph<'a>) -> Self {
+    fn new(graph: &'g Graph<'a>) -> Self {
         let numbers = |parts: &[Part<'a>]| -> HashMap<&'a str, usize> {
             parts.iter().enumerate().map(|(number, part)| (part.name, number)).collect()
         };

@@ -29,7 +29,7 @@ pub struct Ends {
 
 impl Ends {
     #[doc(hidden)]
-    pub fn of(signature: &SignatureDef) -> Self {
+    pub fn new(signature: &SignatureDef) -> Self {
         let ends = |infos: &[(String, crate::TensorInfo)]| {
             let parts = infos.iter().flat_map(|(key, info)| info.parts(key).into_iter().map(move |part| (key, part)));
             let end = |(key, part): (&String, crate::saved_model::NamedTensor<'_>)| {
@@ -48,13 +48,13 @@ impl Ends {
     /// needs a placeholder that is not an input. The parts of a sparse or composite input must be fed together.
     #[doc(hidden)]
     pub fn missing(&self, graph: &[u8], given: &[bool], wanted: Option<&[usize]>) -> Vec<String> {
-        self.missing_in(&Nodes::of(graph), given, wanted)
+        self.missing_in(&Nodes::new(graph), given, wanted)
     }
 
     /// The outputs, up to a few, that can be computed with the inputs that are given.
     fn computable(&self, graph: &[u8], given: &[bool]) -> Vec<String> {
         const MAX_TRIES: usize = 16;
-        let nodes = Nodes::of(graph);
+        let nodes = Nodes::new(graph);
         let mut keys: Vec<&String> = self.outputs.iter().map(|end| &end.key).collect();
         keys.dedup();
         let is_computable = |key: &&&String| {
@@ -109,7 +109,7 @@ struct Nodes<'g>(HashMap<&'g str, NodeView<'g>>);
 
 impl<'g> Nodes<'g> {
     /// The nodes of a serialized `MetaGraphDef`.
-    fn of(meta_graph: &'g [u8]) -> Self {
+    fn new(meta_graph: &'g [u8]) -> Self {
         Self(GraphView::new(meta_graph).nodes().map(|node| (node.name, node)).collect())
     }
 
@@ -221,7 +221,7 @@ impl SavedModel {
             return Ok(());
         }
         let graph = self.meta_graph_bytes(meta_graph);
-        let ends = Ends::of(signature);
+        let ends = Ends::new(signature);
         let missing = ends.missing(graph, &is_given, wanted.as_deref());
         if missing.is_empty() {
             return Ok(());

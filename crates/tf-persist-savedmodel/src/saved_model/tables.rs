@@ -43,7 +43,7 @@ pub struct TableContents {
 }
 
 impl Table {
-    fn of(index: &CheckpointIndex, keys: &str, tensors: &TableTensors) -> Option<Self> {
+    fn find(index: &CheckpointIndex, keys: &str, tensors: &TableTensors) -> Option<Self> {
         let name = keys.strip_suffix(ENDS.0).unwrap_or(keys);
         let name = name.strip_suffix(TABLE_SUFFIX).unwrap_or(name).to_owned();
         let (keys, values) = (index.get(keys)?.clone(), index.get(&tensors.values)?.clone());
@@ -170,12 +170,12 @@ pub(super) fn tables(model: &SavedModel, index: &CheckpointIndex) -> Vec<Table> 
     if candidates.is_empty() {
         return Vec::new();
     }
-    let declared = Declared::of(model).tables;
+    let declared = Declared::read(model).tables;
     let table = |(keys, values): &(&Entry, &Entry)| {
         // TensorFlow 2's keys are enough if the graph has an unknown form.
         let is_named = || keys.key.ends_with(&format!("{TABLE_SUFFIX}{}", ENDS.0));
         let undeclared = || is_named().then(|| TableTensors { values: values.key.clone(), unused: None });
-        Table::of(index, &keys.key, &declared.get(&keys.key).cloned().or_else(undeclared)?)
+        Table::find(index, &keys.key, &declared.get(&keys.key).cloned().or_else(undeclared)?)
     };
     candidates.iter().filter_map(table).collect()
 }
@@ -184,7 +184,7 @@ pub(super) fn tables(model: &SavedModel, index: &CheckpointIndex) -> Vec<Table> 
 pub(super) fn tables_in(index: &CheckpointIndex, tables: &[Table]) -> Vec<Table> {
     let again = |table: &Table| {
         let tensors = TableTensors { values: table.values.key.clone(), unused: table.unused.clone() };
-        Table::of(index, &table.keys.key, &tensors)
+        Table::find(index, &table.keys.key, &tensors)
     };
     tables.iter().filter_map(again).collect()
 }

@@ -41,7 +41,7 @@ pub(crate) fn is_called_after_training(name: &str) -> bool {
 
 impl Training {
     /// `writes` returns whether a signature writes variables.
-    pub(super) fn of(
+    pub(super) fn new(
         meta_graph: &MetaGraph,
         variables: Option<&Variables>,
         writes: impl Fn(&SignatureDef) -> bool,

@@ -81,7 +81,7 @@ impl TrainingState {
     ///
     /// # Errors
     /// [`Error::Damaged`] if the file is invalid, [`Error::Unsupported`] if it is of a later version.
-    pub fn of(model: &SavedModel) -> Result<Option<Self>> {
+    pub fn from_saved_model(model: &SavedModel) -> Result<Option<Self>> {
         Self::read(model.files())
     }
 

@@ -95,9 +95,9 @@ impl SavedModel {
                 variable_kind(node).is_some() && !at_start.has(&node.name) && !done.contains(&variable_identity(node))
             })
             .collect();
-        let signatures: Vec<Reached> = meta_graph.signatures().iter().map(|it| Reached::of(&graph, it)).collect();
+        let signatures: Vec<Reached> = meta_graph.signatures().iter().map(|it| Reached::new(&graph, it)).collect();
         let keys = match index {
-            Some(index) => Keys::of(&definition, &graph, &CheckpointReader::new(index.clone()))?,
+            Some(index) => Keys::read(&definition, &graph, &CheckpointReader::new(index.clone()))?,
             None => Keys::default(),
         };
         let mut found = Unrestored::default();
@@ -142,7 +142,7 @@ struct Reached {
 }
 
 impl Reached {
-    fn of(graph: &Graph<'_>, signature: &super::SignatureDef) -> Self {
+    fn new(graph: &Graph<'_>, signature: &super::SignatureDef) -> Self {
         let tensors = signature.outputs.iter().flat_map(|(_, info)| info.tensor_names());
         let reach = Reachable::new(graph, tensors);
         let writes = WrittenVariables::new(graph, &reach);
@@ -229,7 +229,7 @@ struct Keys {
 }
 
 impl Keys {
-    fn of(definition: &pb::MetaGraphDef, graph: &Graph<'_>, checkpoint: &CheckpointReader) -> Result<Self> {
+    fn read(definition: &pb::MetaGraphDef, graph: &Graph<'_>, checkpoint: &CheckpointReader) -> Result<Self> {
         let mut keys = Self::default();
         let Some(tracked) = tracked_objects(checkpoint)? else {
             keys.slices = slices(definition);

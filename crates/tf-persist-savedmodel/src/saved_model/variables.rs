@@ -75,7 +75,7 @@ impl Variables {
 
     /// The variables of a checkpoint with these tables.
     #[doc(hidden)]
-    pub fn of(index: CheckpointIndex, tables: Vec<Table>) -> Self {
+    pub fn new(index: CheckpointIndex, tables: Vec<Table>) -> Self {
         let of_tables: BTreeSet<&str> =
             tables.iter().flat_map(|table| [table.keys.key.as_str(), table.values.key.as_str()]).collect();
         let is_variable = |key: &str| key != OBJECT_GRAPH_KEY && !of_tables.contains(key);
@@ -94,7 +94,7 @@ impl Variables {
     /// The variables of another checkpoint of the same model.
     pub(crate) fn again(&self, index: CheckpointIndex) -> Self {
         let tables = tables_in(&index, &self.tables);
-        Self::of(index, tables)
+        Self::new(index, tables)
     }
 
     /// The table of the tensor with this key.
@@ -152,7 +152,7 @@ mod tests {
         let (header, value) = (header(1), entry(1, &[2], 0, 0, 8));
         let mut rows: Vec<(&[u8], &[u8])> = vec![(b"", &header)];
         rows.extend(keys.iter().map(|key| (key.as_bytes(), value.as_slice())));
-        Variables::of(CheckpointIndex::read(Path::new("v"), &table(&rows)).unwrap(), Vec::new())
+        Variables::new(CheckpointIndex::read(Path::new("v"), &table(&rows)).unwrap(), Vec::new())
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::error::Result;
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub enum Tolerance {
-    /// The differences between processors, numbers of threads and builds of TensorFlow; see [`Tolerance::of`].
+    /// The differences between processors, numbers of threads and builds of TensorFlow; see [`Tolerance::for_dtype`].
     #[default]
     Rounding,
     /// The same absolute and relative tolerance. With 0 only equal numbers match: the same bits, or any two NaNs.
@@ -27,7 +27,7 @@ impl Tolerance {
 
     /// The relative and the absolute tolerance for elements of this type; for a complex number, of its modulus.
     #[must_use]
-    pub fn of(self, dtype: DType) -> (f64, f64) {
+    pub fn for_dtype(self, dtype: DType) -> (f64, f64) {
         match (self, dtype) {
             (Self::Within(both), _) => (both, both),
             // Some units in the last of 11 and of 8 bits.
@@ -77,14 +77,14 @@ impl Comparison {
     ///
     /// # Errors
     /// If a tensor cannot be read as its dtype.
-    pub fn of(found: &Tensor, expected: &Tensor, tolerance: Tolerance) -> Result<Option<Self>> {
+    pub fn compare(found: &Tensor, expected: &Tensor, tolerance: Tolerance) -> Result<Option<Self>> {
         if found.dtype() != expected.dtype() || found.shape() != expected.shape() {
             return Ok(None);
         }
         if found == expected {
             return Ok(Some(Self { elements: found.len(), ..Self::default() }));
         }
-        let tolerated = tolerance.of(found.dtype());
+        let tolerated = tolerance.for_dtype(found.dtype());
         let scan = match found.dtype() {
             DType::Float32 => numbers(found, expected, tolerated, |a: f32, b: f32| real(a.into(), b.into())),
             DType::Float64 => numbers(found, expected, tolerated, real),
@@ -106,12 +106,12 @@ impl Comparison {
             DType::UInt64 => integers::<u64>(found, expected),
             DType::String => {
                 let pairs = found.strings()?.iter().zip(expected.strings()?.iter());
-                Ok(Scan::of(pairs.map(|(a, b)| if a == b { Pair::Equal } else { Pair::Other }), (0.0, 0.0)))
+                Ok(Scan::new(pairs.map(|(a, b)| if a == b { Pair::Equal } else { Pair::Other }), (0.0, 0.0)))
             }
             // A byte each; those of a bool may be neither 0 nor 1.
             _ => {
                 let pairs = found.bytes()?.iter().zip(expected.bytes()?);
-                Ok(Scan::of(pairs.map(|(a, b)| if a == b { Pair::Equal } else { Pair::Other }), (0.0, 0.0)))
+                Ok(Scan::new(pairs.map(|(a, b)| if a == b { Pair::Equal } else { Pair::Other }), (0.0, 0.0)))
             }
         }?;
         let worst = scan.worst.map(|place| WorstElement {
@@ -217,7 +217,7 @@ struct Scan {
 }
 
 impl Scan {
-    fn of(pairs: impl Iterator<Item = Pair>, (relative, absolute): (f64, f64)) -> Self {
+    fn new(pairs: impl Iterator<Item = Pair>, (relative, absolute): (f64, f64)) -> Self {
         let (mut scan, mut worst) = (Comparison::default(), None);
         for (place, pair) in pairs.enumerate() {
             scan.elements += 1;
@@ -262,7 +262,7 @@ fn numbers<T: Element>(
     pair: impl Fn(T, T) -> Pair,
 ) -> Result<Scan> {
     let pairs = found.view::<T>()?.iter().zip(expected.view::<T>()?);
-    Ok(Scan::of(pairs.map(|(a, b)| pair(*a, *b)), tolerated))
+    Ok(Scan::new(pairs.map(|(a, b)| pair(*a, *b)), tolerated))
 }
 
 fn integers<T: Element + Into<i128>>(found: &Tensor, expected: &Tensor) -> Result<Scan> {
@@ -286,7 +286,7 @@ fn index_of(mut place: usize, shape: &[usize]) -> Vec<usize> {
 
 /// An element as text; strings in quotes, long ones cut.
 fn element(tensor: &Tensor, place: usize) -> String {
-    fn of<T: Element + ToString>(tensor: &Tensor, place: usize) -> String {
+    fn plain<T: Element + ToString>(tensor: &Tensor, place: usize) -> String {
         shown(tensor, place, T::to_string)
     }
     fn shown<T: Element>(tensor: &Tensor, place: usize, text: impl Fn(&T) -> String) -> String {
@@ -303,15 +303,15 @@ fn element(tensor: &Tensor, place: usize) -> String {
         DType::BFloat16 => shown(tensor, place, |value: &bf16| decimal(value.to_f32())),
         DType::Complex64 => shown(tensor, place, |value: &Complex<f32>| complex(value, decimal)),
         DType::Complex128 => shown(tensor, place, |value: &Complex<f64>| complex(value, decimal)),
-        DType::Int8 | DType::QInt8 => of::<i8>(tensor, place),
-        DType::Int16 | DType::QInt16 => of::<i16>(tensor, place),
-        DType::Int32 | DType::QInt32 => of::<i32>(tensor, place),
-        DType::Int64 => of::<i64>(tensor, place),
-        DType::UInt8 | DType::QUInt8 => of::<u8>(tensor, place),
-        DType::UInt16 | DType::QUInt16 => of::<u16>(tensor, place),
-        DType::UInt32 => of::<u32>(tensor, place),
-        DType::UInt64 => of::<u64>(tensor, place),
-        DType::Bool => of::<bool>(tensor, place),
+        DType::Int8 | DType::QInt8 => plain::<i8>(tensor, place),
+        DType::Int16 | DType::QInt16 => plain::<i16>(tensor, place),
+        DType::Int32 | DType::QInt32 => plain::<i32>(tensor, place),
+        DType::Int64 => plain::<i64>(tensor, place),
+        DType::UInt8 | DType::QUInt8 => plain::<u8>(tensor, place),
+        DType::UInt16 | DType::QUInt16 => plain::<u16>(tensor, place),
+        DType::UInt32 => plain::<u32>(tensor, place),
+        DType::UInt64 => plain::<u64>(tensor, place),
+        DType::Bool => plain::<bool>(tensor, place),
         DType::String => {
             /// The most bytes of a string that are shown.
             const SHOWN: usize = 40;
@@ -332,7 +332,7 @@ mod tests {
     }
 
     fn compare(found: &Tensor, expected: &Tensor, tolerance: Tolerance) -> Comparison {
-        Comparison::of(found, expected, tolerance).unwrap().unwrap()
+        Comparison::compare(found, expected, tolerance).unwrap().unwrap()
     }
 
     #[test]
@@ -415,8 +415,10 @@ mod tests {
     #[test]
     fn other_shapes_and_dtypes_are_not_compared() {
         let a = floats(&[1.0, 2.0]);
-        assert!(Comparison::of(&a, &a.clone().reshape(&[2, 1]).unwrap(), Tolerance::EXACT).unwrap().is_none());
-        assert!(Comparison::of(&a, &Tensor::from_slice(&[2], &[1, 2]).unwrap(), Tolerance::EXACT).unwrap().is_none());
+        assert!(Comparison::compare(&a, &a.clone().reshape(&[2, 1]).unwrap(), Tolerance::EXACT).unwrap().is_none());
+        assert!(
+            Comparison::compare(&a, &Tensor::from_slice(&[2], &[1, 2]).unwrap(), Tolerance::EXACT).unwrap().is_none()
+        );
     }
 
     #[test]

@@ -26,7 +26,7 @@ enum Special {
 }
 
 impl Format {
-    fn of(dtype: DType) -> Option<Self> {
+    fn from_dtype(dtype: DType) -> Option<Self> {
         let (exponent_bits, mantissa_bits, bias, special) = match dtype.name() {
             "float8_e5m2" => (5, 2, 15, Special::Ieee),
             "float8_e4m3fn" => (4, 3, 7, Special::AllOnes),
@@ -80,7 +80,7 @@ pub(crate) fn widened(dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Opt
         "uint4" => of_unsigned(unsigned(4))?,
         "uint2" => of_unsigned(unsigned(2))?,
         _ => {
-            let Some(format) = Format::of(dtype) else { return Ok(None) };
+            let Some(format) = Format::from_dtype(dtype) else { return Ok(None) };
             let mut tensor = Tensor::zeros(DType::Float32, shape)?;
             let numbers = tensor.view_mut::<f32>()?;
             if numbers.len() != bytes.len() {

@@ -53,7 +53,7 @@ impl fmt::Display for Number {
 impl Stats {
     /// Computes the statistics of a tensor; `None` for strings.
     #[must_use]
-    pub fn of(tensor: &Tensor) -> Option<Self> {
+    pub fn from_tensor(tensor: &Tensor) -> Option<Self> {
         match tensor.dtype() {
             DType::Float32 => floats(tensor, |value: f32| f64::from(value)),
             DType::Float64 => floats(tensor, |value: f64| value),
@@ -138,43 +138,44 @@ fn complex<T: Element + Pod>(tensor: &Tensor, kind: impl Fn(T) -> (bool, bool)) 
 mod tests {
     use super::*;
 
-    fn of<T: Element>(values: &[T]) -> Stats {
-        Stats::of(&Tensor::from_slice(&[values.len()], values).unwrap()).unwrap()
+    fn compute<T: Element>(values: &[T]) -> Stats {
+        Stats::from_tensor(&Tensor::from_slice(&[values.len()], values).unwrap()).unwrap()
     }
 
     #[test]
     fn floats_count_what_is_not_finite() {
-        let stats = of(&[1.0_f32, f32::NAN, -2.0, f32::INFINITY, f32::NEG_INFINITY, 4.0]);
+        let stats = compute(&[1.0_f32, f32::NAN, -2.0, f32::INFINITY, f32::NEG_INFINITY, 4.0]);
         assert_eq!((stats.min, stats.max), (Some(Number::Float(-2.0)), Some(Number::Float(4.0))));
         assert_eq!((stats.mean, stats.nans, stats.infinities, stats.trues), (Some(1.0), 1, 2, None));
-        assert_eq!(of(&[f16::from_f32(0.5), f16::NAN]).mean, Some(0.5));
-        assert_eq!(of(&[bf16::from_f32(-3.0)]).max, Some(Number::Float(-3.0)));
-        let none = of(&[f64::NAN]);
+        assert_eq!(compute(&[f16::from_f32(0.5), f16::NAN]).mean, Some(0.5));
+        assert_eq!(compute(&[bf16::from_f32(-3.0)]).max, Some(Number::Float(-3.0)));
+        let none = compute(&[f64::NAN]);
         assert_eq!((none.min, none.max, none.mean, none.nans), (None, None, None, 1));
-        assert_eq!(of::<f32>(&[]), Stats::default());
+        assert_eq!(compute::<f32>(&[]), Stats::default());
     }
 
     #[test]
     fn sums_beyond_float64_have_a_mean() {
-        assert_eq!(of(&[f64::MAX, f64::MAX]).mean, Some(f64::MAX));
-        assert_eq!(of(&[f64::MAX, f64::MIN, f64::MAX, f64::MIN]).mean, Some(0.0));
+        assert_eq!(compute(&[f64::MAX, f64::MAX]).mean, Some(f64::MAX));
+        assert_eq!(compute(&[f64::MAX, f64::MIN, f64::MAX, f64::MIN]).mean, Some(0.0));
     }
 
     #[test]
     fn integers_are_exact() {
-        let stats = of(&[u64::MAX, u64::MAX - 2]);
+        let stats = compute(&[u64::MAX, u64::MAX - 2]);
         assert_eq!(stats.min, Some(Number::Integer(i128::from(u64::MAX) - 2)));
         assert_eq!(stats.max.unwrap().to_string(), "18446744073709551615");
-        assert_eq!(of(&[i64::MIN, i64::MAX]).mean, Some(-0.5));
-        assert_eq!(of(&[-3_i8, 5]).mean, Some(1.0));
-        assert_eq!(of::<i32>(&[]), Stats::default());
+        assert_eq!(compute(&[i64::MIN, i64::MAX]).mean, Some(-0.5));
+        assert_eq!(compute(&[-3_i8, 5]).mean, Some(1.0));
+        assert_eq!(compute::<i32>(&[]), Stats::default());
     }
 
     #[test]
     fn bools_and_complex_numbers_are_counted() {
-        assert_eq!(of(&[true, false, true]).trues, Some(2));
-        let stats = of(&[Complex::new(1.0_f32, f32::NAN), Complex::new(f32::INFINITY, 0.0), Complex::new(1.0, 2.0)]);
+        assert_eq!(compute(&[true, false, true]).trues, Some(2));
+        let stats =
+            compute(&[Complex::new(1.0_f32, f32::NAN), Complex::new(f32::INFINITY, 0.0), Complex::new(1.0, 2.0)]);
         assert_eq!((stats.nans, stats.infinities, stats.min, stats.mean), (1, 1, None, None));
-        assert_eq!(Stats::of(&Tensor::from_strings(&[1], ["a"]).unwrap()), None);
+        assert_eq!(Stats::from_tensor(&Tensor::from_strings(&[1], ["a"]).unwrap()), None);
     }
 }

@@ -79,7 +79,7 @@ pub fn compare(found: &Tensors, recorded: &Tensors, tolerance: Tolerance) -> Res
 }
 
 fn compare_output(found: &Tensor, recorded: &Tensor, tolerance: Tolerance) -> Result<OutputResult> {
-    Ok(match Comparison::of(found, recorded, tolerance)? {
+    Ok(match Comparison::compare(found, recorded, tolerance)? {
         Some(comparison) => OutputResult::Compared(comparison),
         None if found.dtype() != recorded.dtype() => {
             OutputResult::DType { recorded: recorded.dtype(), found: found.dtype() }

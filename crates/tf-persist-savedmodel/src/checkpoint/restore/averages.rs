@@ -22,7 +22,7 @@ const SLOT_NAMES: [&str; 2] = ["ExponentialMovingAverage", "average"];
 pub(super) struct Averages(BTreeMap<String, BTreeSet<String>>);
 
 impl Averages {
-    pub(super) fn of(input: &MatchInput<'_>) -> Self {
+    pub(super) fn find(input: &MatchInput<'_>) -> Self {
         let mut all = Self(BTreeMap::new());
         if let Some(graph) = input.their_graph {
             all.add_objects(graph);

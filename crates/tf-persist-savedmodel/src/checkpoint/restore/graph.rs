@@ -81,15 +81,15 @@ impl ObjectGraph {
     ///
     /// # Errors
     /// [`Error::Damaged`] if it cannot be read, [`Error::Unsupported`] if it is above the limit.
-    pub(super) fn of(checkpoint: &CheckpointReader) -> Result<Option<Self>> {
+    pub(super) fn read(checkpoint: &CheckpointReader) -> Result<Option<Self>> {
         let Some(message) = object_graph(checkpoint)? else { return Ok(None) };
-        let mut graph = Self::read(&message).map_err(|reason| damaged(checkpoint, &reason))?;
+        let mut graph = Self::parse(&message).map_err(|reason| damaged(checkpoint, &reason))?;
         graph.nodes.iter_mut().for_each(|node| node.split_tables(checkpoint.index()));
         Ok(Some(graph))
     }
 
-    /// Reads a `TrackableObjectGraph`.
-    fn read(message: &[u8]) -> Result<Self, String> {
+    /// Parses a `TrackableObjectGraph`.
+    fn parse(message: &[u8]) -> Result<Self, String> {
         let mut nodes = Vec::new();
         for field in try_fields(message) {
             if let (1, Value::Bytes(message)) = field.map_err(text)? {
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_object_graph() {
-        let reason = |message: &[u8]| ObjectGraph::read(message).err().unwrap();
+        let reason = |message: &[u8]| ObjectGraph::parse(message).err().unwrap();
         assert_eq!(reason(b""), "it has no objects");
         assert_eq!(reason(&graph(&[child("a", 7)])), "it refers to object 7 and has 1");
         assert!(reason(&graph(&[child("a", u64::MAX)])).starts_with("it refers to object"));
@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn a_graph_that_goes_round_ends() {
         let message = graph(&[[child("a", 1), child("self", 0)].concat(), child("up", 0)]);
-        let graph = ObjectGraph::read(&message).unwrap();
+        let graph = ObjectGraph::parse(&message).unwrap();
         assert_eq!(graph.find("a.up.a"), Some(1));
         assert_eq!(graph.find("a/b"), None);
         assert_eq!(graph.tensors_below(0).count(), 0);

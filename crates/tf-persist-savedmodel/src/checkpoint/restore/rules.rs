@@ -143,7 +143,7 @@ pub(super) fn find(
     options: &RestoreOptions,
     declared: DeclaredShape<'_>,
 ) -> Result<(Vec<Pair>, Matched)> {
-    let (our_graph, their_graph) = (ObjectGraph::of(model)?, ObjectGraph::of(checkpoint)?);
+    let (our_graph, their_graph) = (ObjectGraph::read(model)?, ObjectGraph::read(checkpoint)?);
     let (ours, theirs) = (our_graph.as_ref(), their_graph.as_ref());
     let mut input =
         MatchInput { wanted, checkpoint, our_graph: ours, their_graph: theirs, object: None, scope: None, declared };
@@ -182,7 +182,7 @@ pub(super) fn find(
 
 /// Each variable with its counterpart: its moving average, if the options ask for averages and there is one.
 fn pairs(input: &MatchInput<'_>, keys: Keys, options: &RestoreOptions) -> Result<Vec<Pair>> {
-    let averages = options.moving_averages.then(|| Averages::of(input));
+    let averages = options.moving_averages.then(|| Averages::find(input));
     let path = || input.checkpoint.index().prefix.clone();
     let unsupported = |reason: String| {
         let hint = Hint::new("take the variables' own values").unset("moving_averages");

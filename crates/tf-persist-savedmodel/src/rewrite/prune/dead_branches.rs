@@ -19,7 +19,7 @@ use crate::tensor::{Tensor, proto};
 pub(super) fn remove(definition: &mut pb::MetaGraphDef, fed: &HashSet<String>, fetched: &[String]) {
     let rewritten = {
         let graph = Graph::new(&definition.graph_def);
-        Settled::of(&graph, fed).and_then(|settled| settled.rewrite(&graph, fetched))
+        Settled::find(&graph, fed).and_then(|settled| settled.rewrite(&graph, fetched))
     };
     if let Some(nodes) = rewritten {
         definition.graph_def.mut_or_insert_default().node = nodes;
@@ -36,7 +36,7 @@ struct Settled {
 
 impl Settled {
     /// `None` if no condition is known, or a `Merge` would keep several inputs next to dead ones.
-    fn of(graph: &Graph<'_>, fed: &HashSet<String>) -> Option<Self> {
+    fn find(graph: &Graph<'_>, fed: &HashSet<String>) -> Option<Self> {
         let scalars = Scalars::new(graph.nodes, BTreeMap::new(), fed);
         let switches = graph.nodes.iter().enumerate().filter(|(_, node)| is_switch(node));
         let condition = |node: &pb::NodeDef| scalars.value(node.input.get(1)?).map(|value| value != 0);

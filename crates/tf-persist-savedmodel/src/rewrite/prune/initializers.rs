@@ -39,7 +39,7 @@ impl Initializers {
     /// Adds to `reach` the initialisers of reached resources, and those without a resource. Returns whether any was
     /// new.
     pub(super) fn require(&self, graph: &Graph<'_>, reach: &mut Reachable) -> bool {
-        let is_needed = Needed::of(graph, reach, &self.consumers);
+        let is_needed = Needed::new(graph, reach, &self.consumers);
         let members = self.groups.iter().flat_map(|(_, members)| members).chain(&self.tables);
         let needed = members.filter(|member| is_needed.has(**member)).chain(&self.others);
         reach.add_nodes(graph, needed.map(|index| &*graph.nodes[*index].name))
@@ -85,7 +85,7 @@ struct Needed {
 }
 
 impl Needed {
-    fn of(graph: &Graph<'_>, reach: &Reachable, consumers: &[Vec<usize>]) -> Self {
+    fn new(graph: &Graph<'_>, reach: &Reachable, consumers: &[Vec<usize>]) -> Self {
         let behind = |is_reached: bool| {
             let mut seen = vec![false; graph.nodes.len()];
             let holders = (0..graph.nodes.len()).filter(|index| holds_state(&graph.nodes[*index]));

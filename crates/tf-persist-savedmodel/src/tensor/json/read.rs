@@ -76,7 +76,7 @@ impl<'a> Request<'a> {
             let found = describe(peek).unwrap_or("something else");
             return Err(format!("a request is a JSON object with `inputs` or `instances`, not {found}").into());
         }
-        let mut key = jiter.known_object()?.map(Key::of);
+        let mut key = jiter.known_object()?.map(Key::from_name);
         while let Some(known) = key {
             let peek = jiter.peek()?;
             let start = jiter.current_index();
@@ -106,7 +106,7 @@ impl<'a> Request<'a> {
             if twice {
                 return Err("`signature_name`, `inputs` or `instances` is given twice".to_owned().into());
             }
-            key = jiter.next_key()?.map(Key::of);
+            key = jiter.next_key()?.map(Key::from_name);
         }
         Ok(jiter.finish()?)
     }
@@ -183,7 +183,7 @@ pub fn read_value(source: &str, bytes: &[u8], dtype: DType) -> Result<Tensor> {
 }
 
 impl Key {
-    fn of(name: &str) -> Self {
+    fn from_name(name: &str) -> Self {
         match name {
             "signature_name" => Self::SignatureName,
             "output_filter" => Self::OutputFilter,

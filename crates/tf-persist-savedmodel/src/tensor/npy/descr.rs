@@ -73,10 +73,10 @@ impl Descr {
         match (name.as_bytes().first(), count) {
             (Some(b'S'), Some(size)) => Ok(Self { kind: Kind::Bytes, size, swap: 1 }),
             (Some(b'U'), Some(count)) => {
-                let size = count.checked_mul(CODE_POINT).ok_or_else(|| Refusal::of(text))?;
+                let size = count.checked_mul(CODE_POINT).ok_or_else(|| Refusal::unsupported(text))?;
                 Ok(Self { kind: Kind::Text, size, swap: if swapped { CODE_POINT } else { 1 } })
             }
-            _ => Err(Refusal::of(text)),
+            _ => Err(Refusal::unsupported(text)),
         }
     }
 
@@ -106,7 +106,7 @@ impl Descr {
 
 impl Refusal {
     /// The error for an unsupported `descr`.
-    fn of(text: &str) -> Self {
+    fn unsupported(text: &str) -> Self {
         /// A longer `descr` is cut in the message.
         const SHOWN: usize = 40;
         let name = text.trim_start_matches(['<', '>', '|', '=']);

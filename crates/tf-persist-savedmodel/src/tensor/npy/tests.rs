@@ -23,7 +23,7 @@ pub(in crate::tensor) fn file(literal: &str, data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn of(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+fn array(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     file(&format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}"), data)
 }
 
@@ -64,11 +64,11 @@ fn writes_scalars_and_empty_arrays_as_numpy_does() {
 
 #[test]
 fn reads_both_byte_orders() {
-    assert_eq!(read_array(&of(">i2", "(2,)", &[1, 2, 0xff, 0xfe])).view::<i16>().unwrap(), [0x102, -2]);
-    assert_eq!(read_array(&of("=u4", "(1,)", &[1, 2, 0, 0])).view::<u32>().unwrap(), [0x201]);
-    assert_eq!(read_array(&of(">f8", "()", &1.5_f64.to_be_bytes())).view::<f64>().unwrap(), [1.5]);
+    assert_eq!(read_array(&array(">i2", "(2,)", &[1, 2, 0xff, 0xfe])).view::<i16>().unwrap(), [0x102, -2]);
+    assert_eq!(read_array(&array("=u4", "(1,)", &[1, 2, 0, 0])).view::<u32>().unwrap(), [0x201]);
+    assert_eq!(read_array(&array(">f8", "()", &1.5_f64.to_be_bytes())).view::<f64>().unwrap(), [1.5]);
     let complex: Vec<u8> = [1.0_f32.to_be_bytes(), 2.0_f32.to_be_bytes()].concat();
-    assert_eq!(read_array(&of(">c8", "(1,)", &complex)).view::<Complex<f32>>().unwrap(), [Complex::new(1.0, 2.0)]);
+    assert_eq!(read_array(&array(">c8", "(1,)", &complex)).view::<Complex<f32>>().unwrap(), [Complex::new(1.0, 2.0)]);
 }
 
 #[test]
@@ -90,15 +90,15 @@ fn turns_fortran_order_around() {
 
 #[test]
 fn reads_strings_of_bytes_and_of_text() {
-    let bytes = of("|S3", "(2,)", b"a\0\0\xff\0c");
+    let bytes = array("|S3", "(2,)", b"a\0\0\xff\0c");
     assert_eq!(read_array(&bytes), Tensor::from_strings(&[2], [&b"a"[..], b"\xff\0c"]).unwrap());
     let units: Vec<u32> = "zö\0x\0𝄞\0\0".chars().map(u32::from).collect();
     let expected = Tensor::from_strings(&[2], ["zö\0x", "\0𝄞"]).unwrap();
     let little: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
-    assert_eq!(read_array(&of("<U4", "(2,)", &little)), expected);
+    assert_eq!(read_array(&array("<U4", "(2,)", &little)), expected);
     let big: Vec<u8> = units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
-    assert_eq!(read_array(&of(">U4", "(2,)", &big)), expected);
-    assert_eq!(read_array(&of("|S0", "(2,)", b"")), Tensor::from_strings(&[2], ["", ""]).unwrap());
+    assert_eq!(read_array(&array(">U4", "(2,)", &big)), expected);
+    assert_eq!(read_array(&array("|S0", "(2,)", b"")), Tensor::from_strings(&[2], ["", ""]).unwrap());
 }
 
 #[test]
@@ -119,8 +119,8 @@ fn takes_uint16_for_bfloat16_but_converts_nothing() {
     let bits = Tensor::from_slice(&[1], &[0x3fc0_u16]).unwrap();
     let tensor = into_dtype(bits.clone(), DType::BFloat16).unwrap();
     assert_eq!(tensor.view::<bf16>().unwrap(), [bf16::from_f32(1.5)]);
-    assert_eq!(read_array(&of("<V2", "(1,)", &[0xc0, 0x3f])), tensor);
-    assert_eq!(read_array(&of("|V2", "(1,)", &[0xc0, 0x3f])), tensor);
+    assert_eq!(read_array(&array("<V2", "(1,)", &[0xc0, 0x3f])), tensor);
+    assert_eq!(read_array(&array("|V2", "(1,)", &[0xc0, 0x3f])), tensor);
     assert_eq!(into_dtype(bits, DType::Float16).unwrap_err(), DType::UInt16);
     let double = Tensor::scalar(1.0_f64).unwrap();
     assert_eq!(into_dtype(double.clone(), DType::Float32).unwrap_err(), DType::Float64);
@@ -133,25 +133,25 @@ fn takes_uint16_for_bfloat16_but_converts_nothing() {
 
 #[test]
 fn refuses_what_no_tensor_holds_by_name() {
-    let error = from_bytes("a.npy", &of("|O", "(1,)", b"\x80\x04")).unwrap_err();
+    let error = from_bytes("a.npy", &array("|O", "(1,)", b"\x80\x04")).unwrap_err();
     assert_eq!(error.to_string(), "a.npy: it holds pickled Python objects (`|O`), which no tensor can");
     assert!(error.hint().unwrap().text().contains("astype"));
-    assert!(refusal(&of("<M8[s]", "(1,)", &[0; 8])).contains("dates"));
-    assert!(refusal(&of("<m8[ns]", "(1,)", &[0; 8])).contains("dates"));
-    assert!(refusal(&of("|V3", "(1,)", &[0; 3])).contains("raw bytes"));
-    assert!(refusal(&of("<f16", "(1,)", &[0; 16])).contains("unknown type (`<f16`)"));
-    assert!(refusal(&of("<f1", "(1,)", &[0])).contains("unknown type"));
-    assert!(refusal(&of("", "(1,)", &[0])).contains("unknown type"));
-    assert!(refusal(&of("S+1", "(1,)", &[0])).contains("unknown type"));
-    assert!(refusal(&of("<U4611686018427387904", "(1,)", &[0])).contains("unknown type"));
-    assert!(refusal(&of("ü4", "(1,)", &[0])).contains("unknown type"));
+    assert!(refusal(&array("<M8[s]", "(1,)", &[0; 8])).contains("dates"));
+    assert!(refusal(&array("<m8[ns]", "(1,)", &[0; 8])).contains("dates"));
+    assert!(refusal(&array("|V3", "(1,)", &[0; 3])).contains("raw bytes"));
+    assert!(refusal(&array("<f16", "(1,)", &[0; 16])).contains("unknown type (`<f16`)"));
+    assert!(refusal(&array("<f1", "(1,)", &[0])).contains("unknown type"));
+    assert!(refusal(&array("", "(1,)", &[0])).contains("unknown type"));
+    assert!(refusal(&array("S+1", "(1,)", &[0])).contains("unknown type"));
+    assert!(refusal(&array("<U4611686018427387904", "(1,)", &[0])).contains("unknown type"));
+    assert!(refusal(&array("ü4", "(1,)", &[0])).contains("unknown type"));
     let records = "{'descr': [('a', '<i4'), ('b', '<f4')], 'fortran_order': False, 'shape': (1,), }";
     assert!(refusal(&file(records, &[0; 8])).contains("records"));
 }
 
 #[test]
 fn refuses_data_that_are_cut_short_or_go_on() {
-    let bytes = of("<f4", "(2,)", &[0; 8]);
+    let bytes = array("<f4", "(2,)", &[0; 8]);
     assert!(
         refusal(&bytes[..bytes.len() - 1])
             .contains("it is cut short: shape [2] takes 8 bytes of data, and there are 7")
@@ -172,27 +172,27 @@ fn refuses_data_that_are_cut_short_or_go_on() {
 #[test]
 fn memory_grows_with_the_data_and_not_with_the_claim() {
     // Four pebibytes that are declared, and do not come.
-    let bytes = of("<f4", "(1125899906842624,)", &[0; 4]);
+    let bytes = array("<f4", "(1125899906842624,)", &[0; 4]);
     let claim = Length { declared: Some((bytes.len() as u64 - 4) + (1 << 52)), present: 4 };
     assert!(read_sized("a.npy", &mut &bytes[..], claim).unwrap_err().to_string().contains("cut short"));
     assert!(refusal(&bytes).contains("cut short"));
     // Data that come are taken, over several growths.
-    let large = of("|u1", "(3000000,)", &vec![7; 3_000_000]);
+    let large = array("|u1", "(3000000,)", &vec![7; 3_000_000]);
     let tensor = read_sized("a.npy", &mut &large[..], Length { declared: None, present: 0 }).unwrap();
     assert!(tensor.len() == 3_000_000 && tensor.view::<u8>().unwrap().iter().all(|byte| *byte == 7));
 }
 
 #[test]
 fn refuses_impossible_shapes() {
-    assert!(refusal(&of("<f4", "(4611686018427387904, 4, 0)", b"")).contains("63 bits"));
-    assert!(refusal(&of("<f4", "(4611686018427387904,)", b"")).contains("63 bits"));
-    assert!(refusal(&of("<f4", "(99999999999999999999,)", b"")).contains("tuple of sizes"));
-    assert!(refusal(&of("<f4", "(-1,)", b"")).contains("tuple of sizes"));
-    assert!(refusal(&of("<f4", "(1 2)", b"")).contains("should be"));
-    assert!(refusal(&of("<f4", "[1]", b"")).contains("should be"));
-    assert!(refusal(&of("<f4", &format!("({})", "1,".repeat(255)), &[0; 4])).contains("254 dimensions"));
-    assert!(from_bytes("a.npy", &of("<f4", &format!("({})", "1,".repeat(254)), &[0; 4])).is_ok());
-    assert!(refusal(&of("|S0", "(1099511627776,)", b"")).contains("elements of no bytes"));
+    assert!(refusal(&array("<f4", "(4611686018427387904, 4, 0)", b"")).contains("63 bits"));
+    assert!(refusal(&array("<f4", "(4611686018427387904,)", b"")).contains("63 bits"));
+    assert!(refusal(&array("<f4", "(99999999999999999999,)", b"")).contains("tuple of sizes"));
+    assert!(refusal(&array("<f4", "(-1,)", b"")).contains("tuple of sizes"));
+    assert!(refusal(&array("<f4", "(1 2)", b"")).contains("should be"));
+    assert!(refusal(&array("<f4", "[1]", b"")).contains("should be"));
+    assert!(refusal(&array("<f4", &format!("({})", "1,".repeat(255)), &[0; 4])).contains("254 dimensions"));
+    assert!(from_bytes("a.npy", &array("<f4", &format!("({})", "1,".repeat(254)), &[0; 4])).is_ok());
+    assert!(refusal(&array("|S0", "(1099511627776,)", b"")).contains("elements of no bytes"));
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn refuses_headers_that_are_none() {
     assert!(refusal(&file("{'descr': '\\x3cf4'", b"")).contains("should be `'`"));
     assert!(refusal(&file("{'fortran_order': 1, }", b"")).contains("neither True nor False"));
     assert!(refusal(&file("[[[[[[", b"")).contains("should be `{`"));
-    assert!(refusal(&of("\u{ff}", "(1,)", &[0])).contains("unknown type"));
+    assert!(refusal(&array("\u{ff}", "(1,)", &[0])).contains("unknown type"));
     let mut latin = file("{'descr': '<f4'}", b"");
     latin[20] = 0xff;
     assert!(from_bytes("a.npy", &latin).is_err());
@@ -220,9 +220,9 @@ fn refuses_headers_that_are_none() {
 
 #[test]
 fn refuses_bytes_that_are_not_of_their_type() {
-    assert!(refusal(&of("|b1", "(2,)", &[1, 2])).contains("the byte 2 as a bool"));
-    assert!(refusal(&of("<U1", "(2,)", &[65, 0, 0, 0, 0, 0xd8, 0, 0])).contains("element 1 holds 0xd800"));
-    assert!(refusal(&of("<U1", "(1,)", &[0, 0, 0x11, 0])).contains("no Unicode character"));
+    assert!(refusal(&array("|b1", "(2,)", &[1, 2])).contains("the byte 2 as a bool"));
+    assert!(refusal(&array("<U1", "(2,)", &[65, 0, 0, 0, 0, 0xd8, 0, 0])).contains("element 1 holds 0xd800"));
+    assert!(refusal(&array("<U1", "(1,)", &[0, 0, 0x11, 0])).contains("no Unicode character"));
 }
 
 #[test]
