@@ -188,12 +188,13 @@ fn hashes(
 ) -> Vec<Hash> {
     let mut own: Vec<Hash> =
         graph.nodes.iter().map(|node| own(node, &|name| functions.get(name).map(|hash| hash.to_vec()))).collect();
-    let places: HashMap<&str, usize> = graph.nodes.iter().enumerate().map(|(place, node)| (node.name, place)).collect();
+    let indices: HashMap<&str, usize> =
+        graph.nodes.iter().enumerate().map(|(index, node)| (node.name, index)).collect();
     // Loading feeds the path of an asset. The path in the graph is that on the machine that wrote the model.
     for asset in meta_graph.assets() {
-        let place = parse_tensor_name(&asset.tensor).ok().and_then(|(op, _)| places.get(op));
-        if let Some(place) = place {
-            own[*place] = Parts::new("asset").and(asset.filename.as_bytes()).hash();
+        let index = parse_tensor_name(&asset.tensor).ok().and_then(|(op, _)| indices.get(op));
+        if let Some(index) = index {
+            own[*index] = Parts::new("asset").and(asset.filename.as_bytes()).hash();
         }
     }
     let hashes = whole(&graph.nodes, &own, given);
@@ -215,8 +216,8 @@ fn hashes(
         }
     }
     for (name, users) in users {
-        if let Some(place) = places.get(name) {
-            own[*place] = Parts::new("used").and(&own[*place]).and_all(users).hash();
+        if let Some(index) = indices.get(name) {
+            own[*index] = Parts::new("used").and(&own[*index]).and_all(users).hash();
         }
     }
     whole(&graph.nodes, &own, given)

@@ -58,9 +58,9 @@ impl Ends {
         let mut keys: Vec<&String> = self.outputs.iter().map(|end| &end.key).collect();
         keys.dedup();
         let is_computable = |key: &&&String| {
-            let places: Vec<usize> =
-                (0..self.outputs.len()).filter(|place| self.outputs[*place].key == ***key).collect();
-            self.missing_in(&nodes, given, Some(&places)).is_empty()
+            let indices: Vec<usize> =
+                (0..self.outputs.len()).filter(|index| self.outputs[*index].key == ***key).collect();
+            self.missing_in(&nodes, given, Some(&indices)).is_empty()
         };
         keys.iter().take(MAX_TRIES).filter(is_computable).map(|key| (*key).clone()).collect()
     }
@@ -71,29 +71,29 @@ impl Ends {
         let fed: HashSet<(&str, u32)> =
             inputs().filter(|(_, given)| **given).filter_map(|(end, _)| end.port()).collect();
         let absent: HashMap<(&str, u32), usize> = (0..self.inputs.len())
-            .filter(|place| !given[*place])
-            .filter_map(|place| Some((self.inputs[place].port()?, place)))
+            .filter(|index| !given[*index])
+            .filter_map(|index| Some((self.inputs[index].port()?, index)))
             .filter(|(port, _)| !fed.contains(port))
             .collect();
         let outputs = self.outputs.iter().enumerate();
-        let outputs = outputs.filter(|(place, _)| wanted.is_none_or(|wanted| wanted.contains(place)));
+        let outputs = outputs.filter(|(index, _)| wanted.is_none_or(|wanted| wanted.contains(index)));
         let outputs = outputs.filter_map(|(_, end)| end.port()).filter(|port| !fed.contains(port));
         let mut missing = nodes.missing(outputs.collect(), &fed, &absent);
         let gave_inner = inputs().any(|(end, given)| *given && !is_placeholder(end));
         if wanted.is_none() && !gave_inner {
-            let placeholders = (0..self.inputs.len()).filter(|place| is_placeholder(&self.inputs[*place]));
-            missing.extend(placeholders.filter(|place| !given[*place]));
+            let placeholders = (0..self.inputs.len()).filter(|index| is_placeholder(&self.inputs[*index]));
+            missing.extend(placeholders.filter(|index| !given[*index]));
         }
         // The graph cannot compute a tensor that it lacks.
         let lost = |end: &End| end.port.as_ref().is_none_or(|(op, _)| !nodes.has(op));
         missing.extend(
-            (0..self.inputs.len()).filter(|place| !given[*place] && wanted.is_none() && lost(&self.inputs[*place])),
+            (0..self.inputs.len()).filter(|index| !given[*index] && wanted.is_none() && lost(&self.inputs[*index])),
         );
         let of_key = |key: &str, holds: &dyn Fn(usize) -> bool| {
-            (0..self.inputs.len()).any(|place| self.inputs[place].key == key && holds(place))
+            (0..self.inputs.len()).any(|index| self.inputs[index].key == key && holds(index))
         };
-        let is_needed = |place: usize| given[place] || missing.contains(&place);
-        let incomplete = |place: &usize| !given[*place] && of_key(&self.inputs[*place].key, &is_needed);
+        let is_needed = |index: usize| given[index] || missing.contains(&index);
+        let incomplete = |index: &usize| !given[*index] && of_key(&self.inputs[*index].key, &is_needed);
         (0..self.inputs.len()).filter(incomplete).map(|it| self.inputs[it].name.clone()).collect()
     }
 }
@@ -186,8 +186,8 @@ impl SavedModel {
     ) -> Result<()> {
         signature.check_runnable()?;
         let wanted = signature.output_places(outputs)?;
-        for (place, part) in signature.outputs.iter().flat_map(|(key, info)| info.parts(key)).enumerate() {
-            let is_wanted = wanted.as_ref().is_none_or(|wanted| wanted.contains(&place));
+        for (index, part) in signature.outputs.iter().flat_map(|(key, info)| info.parts(key)).enumerate() {
+            let is_wanted = wanted.as_ref().is_none_or(|wanted| wanted.contains(&index));
             // An output without a dtype here has one in the graph that TensorFlow knows.
             if is_wanted && part.dtype != DType::Invalid && !part.dtype.is_supported() {
                 return Err(signature.unfetchable(&part.name, format!("tensors of {} are not supported", part.dtype)));
@@ -204,8 +204,8 @@ impl SavedModel {
                 let (signature, input, given) = (signature.name.clone(), name.clone(), tensor.dtype());
                 return Err(Error::Signature(SignatureError::WrongDType { signature, input, expected, given }));
             }
-            let place = tensors.iter().position(|(other, _)| other == name).unwrap_or_default();
-            if std::mem::replace(&mut is_given[place], true) {
+            let index = tensors.iter().position(|(other, _)| other == name).unwrap_or_default();
+            if std::mem::replace(&mut is_given[index], true) {
                 let (signature, input) = (signature.name.clone(), name.clone());
                 return Err(Error::Signature(SignatureError::ConflictingInput {
                     signature,
@@ -214,8 +214,8 @@ impl SavedModel {
                 }));
             }
         }
-        for (place, (name, dtype)) in tensors.iter().enumerate() {
-            is_given[place] |= signature.default_of(name, *dtype).is_some();
+        for (index, (name, dtype)) in tensors.iter().enumerate() {
+            is_given[index] |= signature.default_of(name, *dtype).is_some();
         }
         if wanted.is_none() && is_given.iter().all(|given| *given) {
             return Ok(());
@@ -251,11 +251,11 @@ impl SignatureDef {
     pub fn output_tensors(&self, asked: Option<&[String]>) -> Result<Vec<String>> {
         let wanted = self.output_places(asked)?;
         let parts = self.outputs.iter().flat_map(|(key, info)| info.parts(key)).enumerate();
-        let parts = parts.filter(|(place, _)| wanted.as_ref().is_none_or(|wanted| wanted.contains(place)));
+        let parts = parts.filter(|(index, _)| wanted.as_ref().is_none_or(|wanted| wanted.contains(index)));
         Ok(parts.map(|(_, part)| part.name).collect())
     }
 
-    /// The places of these tensors among those that come back, in order and each once; `None` for all. The key of a
+    /// The indices of these tensors among those that come back, in order and each once; `None` for all. The key of a
     /// sparse or composite output means all of its tensors.
     ///
     /// # Errors
@@ -268,24 +268,24 @@ impl SignatureDef {
             .iter()
             .flat_map(|(key, info)| info.parts(key).into_iter().map(move |part| (key.as_str(), part.name)))
             .collect();
-        let mut places = Vec::new();
+        let mut indices = Vec::new();
         for name in names {
-            let before = places.len();
+            let before = indices.len();
             // A part may be called as another output is: then it is the whole name that counts.
             let whole = parts.iter().enumerate().filter(|(_, (_, part))| part == name);
-            places.extend(whole.map(|(place, _)| place));
-            if places.len() == before {
+            indices.extend(whole.map(|(index, _)| index));
+            if indices.len() == before {
                 let of_key = parts.iter().enumerate().filter(|(_, (key, _))| key == name);
-                places.extend(of_key.map(|(place, _)| place));
+                indices.extend(of_key.map(|(index, _)| index));
             }
-            if places.len() == before {
+            if indices.len() == before {
                 let available = parts.into_iter().map(|(_, part)| part).collect();
                 return Err(Error::Signature(SignatureError::UnknownOutput { output: name.clone(), available }));
             }
         }
-        places.sort_unstable();
-        places.dedup();
-        Ok(Some(places))
+        indices.sort_unstable();
+        indices.dedup();
+        Ok(Some(indices))
     }
 
     /// The error for an output that cannot be fetched.

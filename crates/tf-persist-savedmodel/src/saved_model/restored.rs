@@ -64,7 +64,7 @@ pub(crate) fn restored(graph: &Graph<'_>, restore_op: &str) -> Result<Vec<Restor
         return collect(&body, |_| true, |input| given.get(input).map(|outer| (*outer).to_owned()));
     }
     let reach = Reachable::new(graph, [restore_op]);
-    collect(&Body::top(graph), |place| reach.has_index(place), |input| Some(input.to_owned()))
+    collect(&Body::top(graph), |index| reach.has_index(index), |input| Some(input.to_owned()))
 }
 
 /// The variables and tables that the nodes of a body restore. `outer` maps a tensor to its name at the top of the
@@ -78,7 +78,7 @@ fn collect(
     let mut found: Vec<Restored> = Vec::new();
     // Tables are assigned by one node that takes two tensors.
     let mut by_node: HashMap<usize, usize> = HashMap::new();
-    for (_, node) in body.nodes.iter().enumerate().filter(|(place, _)| counts(*place)) {
+    for (_, node) in body.nodes.iter().enumerate().filter(|(index, _)| counts(*index)) {
         match node.op.as_str() {
             "RestoreV2" => {}
             "Restore" | "RestoreSlice" => {
@@ -126,14 +126,14 @@ fn destination(
 ) -> Result<Option<(usize, usize)>, String> {
     // Each step visits another node, so a cycle ends after as many steps.
     for _ in 0..body.nodes.len() {
-        let mut consumers = body.consumers(&tensor).iter().filter(|(place, _)| counts(*place));
-        let Some(&(place, position)) = consumers.next() else { return Ok(None) };
+        let mut consumers = body.consumers(&tensor).iter().filter(|(index, _)| counts(*index));
+        let Some(&(index, position)) = consumers.next() else { return Ok(None) };
         if consumers.next().is_some() {
             return Err(format!("its saver restores `{key}` into several places"));
         }
-        let node = &body.nodes[place];
+        let node = &body.nodes[index];
         match (node.op.as_str(), position) {
-            ("Assign" | "AssignVariableOp", 1) | ("LookupTableImportV2", 1 | 2) => return Ok(Some((place, position))),
+            ("Assign" | "AssignVariableOp", 1) | ("LookupTableImportV2", 1 | 2) => return Ok(Some((index, position))),
             ("Identity" | "Reshape", 0) => tensor = body.output(node, 0),
             (op, _) => return Err(format!("its saver restores `{key}` by the op `{op}`, which is not known to do so")),
         }

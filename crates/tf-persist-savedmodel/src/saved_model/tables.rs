@@ -128,7 +128,7 @@ fn row_bytes(tensor: &Tensor, row: usize, rows: usize) -> Result<Vec<u8>> {
     let strings = tensor.strings()?;
     let count = strings.len() / rows.max(1);
     let mut bytes = Vec::new();
-    for string in (row * count..(row + 1) * count).filter_map(|place| strings.get(place)) {
+    for string in (row * count..(row + 1) * count).filter_map(|index| strings.get(index)) {
         bytes.extend((string.len() as u64).to_le_bytes());
         bytes.extend(string);
     }
@@ -147,7 +147,7 @@ fn pick(tensor: &Tensor, rows: &[usize]) -> Result<Tensor> {
         let count = strings.len() / all.max(1);
         let mut picked = Strings::with_capacity(rows.len() * count, 0);
         for row in rows {
-            (row * count..(row + 1) * count).filter_map(|place| strings.get(place)).for_each(|it| picked.push(it));
+            (row * count..(row + 1) * count).filter_map(|index| strings.get(index)).for_each(|it| picked.push(it));
         }
         return Tensor::from_string_array(&shape, picked);
     }

@@ -161,9 +161,9 @@ fn reads(graph: &Graph<'_>, reach: &Reachable, variable: &pb::NodeDef) -> bool {
         let needed = body.map(needed_nodes);
         let body = body.map(Body::of_function);
         let body = body.as_ref().unwrap_or(&top);
-        for &(place, position) in body.consumers(&tensor) {
-            let node = &body.nodes[place];
-            let runs = needed.as_ref().map_or_else(|| reach.has_index(place), |needed| needed.contains(&*node.name));
+        for &(index, position) in body.consumers(&tensor) {
+            let node = &body.nodes[index];
+            let runs = needed.as_ref().map_or_else(|| reach.has_index(index), |needed| needed.contains(&*node.name));
             if !runs {
                 continue;
             }

@@ -114,10 +114,10 @@ impl Comparison {
                 Ok(Scan::new(pairs.map(|(a, b)| if a == b { Pair::Equal } else { Pair::Other }), (0.0, 0.0)))
             }
         }?;
-        let worst = scan.worst.map(|place| WorstElement {
-            index: index_of(place, found.shape()),
-            expected: element(expected, place),
-            found: element(found, place),
+        let worst = scan.worst.map(|offset| WorstElement {
+            index: index_of(offset, found.shape()),
+            expected: element(expected, offset),
+            found: element(found, offset),
         });
         Ok(Some(Self { worst, ..scan.comparison }))
     }
@@ -219,7 +219,7 @@ struct Scan {
 impl Scan {
     fn new(pairs: impl Iterator<Item = Pair>, (relative, absolute): (f64, f64)) -> Self {
         let (mut scan, mut worst) = (Comparison::default(), None);
-        for (place, pair) in pairs.enumerate() {
+        for (offset, pair) in pairs.enumerate() {
             scan.elements += 1;
             match pair {
                 Pair::Equal => continue,
@@ -230,7 +230,7 @@ impl Scan {
                     if scan.largest_absolute.is_none_or(|largest| by > largest) {
                         scan.largest_absolute = Some(by);
                         if scan.not_finite == 0 {
-                            worst = Some(place);
+                            worst = Some(offset);
                         }
                     }
                     let largest = found.max(expected);
@@ -240,13 +240,13 @@ impl Scan {
                 Pair::NotFinite => {
                     scan.outside += 1;
                     if scan.not_finite == 0 {
-                        worst = Some(place);
+                        worst = Some(offset);
                     }
                     scan.not_finite += 1;
                 }
                 Pair::Other => {
                     scan.outside += 1;
-                    worst = worst.or(Some(place));
+                    worst = worst.or(Some(offset));
                 }
             }
             scan.differing += 1;
@@ -275,47 +275,47 @@ fn integers<T: Element + Into<i128>>(found: &Tensor, expected: &Tensor) -> Resul
 }
 
 /// The index in each dimension of an element in row-major order.
-fn index_of(mut place: usize, shape: &[usize]) -> Vec<usize> {
+fn index_of(mut offset: usize, shape: &[usize]) -> Vec<usize> {
     let mut index = vec![0; shape.len()];
     for (position, size) in index.iter_mut().zip(shape).rev() {
-        *position = place % size;
-        place /= size;
+        *position = offset % size;
+        offset /= size;
     }
     index
 }
 
 /// An element as text; strings in quotes, long ones cut.
-fn element(tensor: &Tensor, place: usize) -> String {
-    fn plain<T: Element + ToString>(tensor: &Tensor, place: usize) -> String {
-        shown(tensor, place, T::to_string)
+fn element(tensor: &Tensor, offset: usize) -> String {
+    fn plain<T: Element + ToString>(tensor: &Tensor, offset: usize) -> String {
+        shown(tensor, offset, T::to_string)
     }
-    fn shown<T: Element>(tensor: &Tensor, place: usize, text: impl Fn(&T) -> String) -> String {
-        tensor.view::<T>().ok().and_then(|values| values.get(place)).map(text).unwrap_or_default()
+    fn shown<T: Element>(tensor: &Tensor, offset: usize, text: impl Fn(&T) -> String) -> String {
+        tensor.view::<T>().ok().and_then(|values| values.get(offset)).map(text).unwrap_or_default()
     }
     fn complex<T: Copy>(value: &Complex<T>, text: impl Fn(T) -> String) -> String {
         let (re, im) = (text(value.re), text(value.im));
         format!("{re}{}{im}i", if im.starts_with('-') { "" } else { "+" })
     }
     match tensor.dtype() {
-        DType::Float32 => shown(tensor, place, |value: &f32| decimal(*value)),
-        DType::Float64 => shown(tensor, place, |value: &f64| decimal(*value)),
-        DType::Float16 => shown(tensor, place, |value: &f16| decimal(value.to_f32())),
-        DType::BFloat16 => shown(tensor, place, |value: &bf16| decimal(value.to_f32())),
-        DType::Complex64 => shown(tensor, place, |value: &Complex<f32>| complex(value, decimal)),
-        DType::Complex128 => shown(tensor, place, |value: &Complex<f64>| complex(value, decimal)),
-        DType::Int8 | DType::QInt8 => plain::<i8>(tensor, place),
-        DType::Int16 | DType::QInt16 => plain::<i16>(tensor, place),
-        DType::Int32 | DType::QInt32 => plain::<i32>(tensor, place),
-        DType::Int64 => plain::<i64>(tensor, place),
-        DType::UInt8 | DType::QUInt8 => plain::<u8>(tensor, place),
-        DType::UInt16 | DType::QUInt16 => plain::<u16>(tensor, place),
-        DType::UInt32 => plain::<u32>(tensor, place),
-        DType::UInt64 => plain::<u64>(tensor, place),
-        DType::Bool => plain::<bool>(tensor, place),
+        DType::Float32 => shown(tensor, offset, |value: &f32| decimal(*value)),
+        DType::Float64 => shown(tensor, offset, |value: &f64| decimal(*value)),
+        DType::Float16 => shown(tensor, offset, |value: &f16| decimal(value.to_f32())),
+        DType::BFloat16 => shown(tensor, offset, |value: &bf16| decimal(value.to_f32())),
+        DType::Complex64 => shown(tensor, offset, |value: &Complex<f32>| complex(value, decimal)),
+        DType::Complex128 => shown(tensor, offset, |value: &Complex<f64>| complex(value, decimal)),
+        DType::Int8 | DType::QInt8 => plain::<i8>(tensor, offset),
+        DType::Int16 | DType::QInt16 => plain::<i16>(tensor, offset),
+        DType::Int32 | DType::QInt32 => plain::<i32>(tensor, offset),
+        DType::Int64 => plain::<i64>(tensor, offset),
+        DType::UInt8 | DType::QUInt8 => plain::<u8>(tensor, offset),
+        DType::UInt16 | DType::QUInt16 => plain::<u16>(tensor, offset),
+        DType::UInt32 => plain::<u32>(tensor, offset),
+        DType::UInt64 => plain::<u64>(tensor, offset),
+        DType::Bool => plain::<bool>(tensor, offset),
         DType::String => {
             /// The most bytes of a string that are shown.
             const SHOWN: usize = 40;
-            let bytes = tensor.strings().ok().and_then(|strings| strings.get(place)).unwrap_or_default();
+            let bytes = tensor.strings().ok().and_then(|strings| strings.get(offset)).unwrap_or_default();
             let text: String = String::from_utf8_lossy(bytes).chars().take(SHOWN).collect();
             if text.len() < bytes.len() { format!("{text:?}… ({} bytes)", bytes.len()) } else { format!("{text:?}") }
         }

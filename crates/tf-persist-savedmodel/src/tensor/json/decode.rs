@@ -5,7 +5,7 @@ use jiter::{Jiter, Peek};
 use num_complex::Complex;
 
 use super::cell::{Cell, Refusal, Refused, read_string};
-use super::nest::Nest;
+use super::shape_builder::ShapeBuilder;
 use crate::dtype::DType;
 use crate::error::{Error, Result, TensorError};
 use crate::tensor::aligned_buf::AlignedBuf;
@@ -15,7 +15,7 @@ use crate::tensor::{Strings, Tensor};
 pub(super) struct Builder {
     dtype: DType,
     elements: Box<dyn Elements>,
-    nest: Nest,
+    shape: ShapeBuilder,
     /// The number of complete values.
     values: usize,
 }
@@ -26,7 +26,7 @@ trait Elements {
     fn reserve(&mut self, count: usize) -> Result<()>;
 
     /// Reads one value: an element, or nested lists of elements.
-    fn read(&mut self, jiter: &mut Jiter<'_>, nest: &mut Nest) -> Result<(), Refused>;
+    fn read(&mut self, jiter: &mut Jiter<'_>, shape: &mut ShapeBuilder) -> Result<(), Refused>;
 
     fn finish(self: Box<Self>, dtype: DType, shape: &[usize]) -> Result<Tensor>;
 }
@@ -55,7 +55,7 @@ impl Builder {
                 return Err(Error::Tensor(TensorError::UnsupportedDType { name: Some(name.into()), dtype }));
             }
         };
-        Ok(Self { dtype, elements, nest: Nest::default(), values: 0 })
+        Ok(Self { dtype, elements, shape: ShapeBuilder::default(), values: 0 })
     }
 
     /// The number of values so far.
@@ -65,7 +65,7 @@ impl Builder {
 
     /// The position of a failure.
     pub(super) fn path(&self) -> String {
-        self.nest.path()
+        self.shape.path()
     }
 
     /// Reserves memory for the elements of a valid JSON text by counting commas. The memory is at most a few times that
@@ -79,15 +79,15 @@ impl Builder {
 
     /// Reads the next value, which must have the shape of those before it.
     pub(super) fn read(&mut self, jiter: &mut Jiter<'_>) -> Result<(), Refused> {
-        self.nest.restart();
-        self.elements.read(jiter, &mut self.nest)?;
+        self.shape.restart();
+        self.elements.read(jiter, &mut self.shape)?;
         self.values += 1;
         Ok(())
     }
 
     /// The tensor of the value, or of all values, whose number is then the first size.
     pub(super) fn finish(self, rows: bool) -> Result<Tensor> {
-        let shape: Vec<usize> = rows.then_some(self.values).into_iter().chain(self.nest.shape()).collect();
+        let shape: Vec<usize> = rows.then_some(self.values).into_iter().chain(self.shape.shape()).collect();
         self.elements.finish(self.dtype, &shape)
     }
 }
@@ -108,8 +108,8 @@ impl<T: Cell> Elements for Numbers<T> {
         self.memory.reserve(count.saturating_mul(size_of::<T>()))
     }
 
-    fn read(&mut self, jiter: &mut Jiter<'_>, nest: &mut Nest) -> Result<(), Refused> {
-        walk(jiter, nest, |jiter, peek| {
+    fn read(&mut self, jiter: &mut Jiter<'_>, shape: &mut ShapeBuilder) -> Result<(), Refused> {
+        walk(jiter, shape, |jiter, peek| {
             let value = T::read(jiter, peek)?;
             self.memory.push(&value).map_err(|error| Box::new(Refusal::Memory(error)))
         })
@@ -133,8 +133,8 @@ impl Elements for Bytes {
         Ok(())
     }
 
-    fn read(&mut self, jiter: &mut Jiter<'_>, nest: &mut Nest) -> Result<(), Refused> {
-        walk(jiter, nest, |jiter, peek| {
+    fn read(&mut self, jiter: &mut Jiter<'_>, shape: &mut ShapeBuilder) -> Result<(), Refused> {
+        walk(jiter, shape, |jiter, peek| {
             read_string(jiter, peek, &mut self.string)?;
             self.strings.push(&self.string);
             Ok(())
@@ -149,39 +149,39 @@ impl Elements for Bytes {
 /// Walks nested lists without recursion and calls `take` with every element.
 fn walk<'j>(
     jiter: &mut Jiter<'j>,
-    nest: &mut Nest,
+    shape: &mut ShapeBuilder,
     mut take: impl FnMut(&mut Jiter<'j>, Peek) -> Result<(), Refused>,
 ) -> Result<(), Refused> {
     let mut peek = jiter.peek()?;
     loop {
         if peek == Peek::Array {
-            nest.open()?;
+            shape.open()?;
             if let Some(first) = jiter.known_array()? {
-                nest.expect_room()?;
+                shape.check_not_full()?;
                 peek = first;
                 continue;
             }
-            nest.close()?;
+            shape.close()?;
         } else {
-            nest.element()?;
-            if nest.depth() == 0 {
+            shape.element()?;
+            if shape.depth() == 0 {
                 return take(jiter, peek);
             }
-            elements(jiter, nest, peek, &mut take)?;
-            nest.close()?;
+            elements(jiter, shape, peek, &mut take)?;
+            shape.close()?;
         }
         // The value that just ended was one of the list around it.
         loop {
-            if nest.depth() == 0 {
+            if shape.depth() == 0 {
                 return Ok(());
             }
-            nest.count(1);
+            shape.count(1);
             if let Some(next) = jiter.array_step()? {
-                nest.expect_room()?;
+                shape.check_not_full()?;
                 peek = next;
                 break;
             }
-            nest.close()?;
+            shape.close()?;
         }
     }
 }
@@ -190,14 +190,14 @@ fn walk<'j>(
 /// here.
 fn elements<'j>(
     jiter: &mut Jiter<'j>,
-    nest: &mut Nest,
+    shape: &mut ShapeBuilder,
     mut peek: Peek,
     take: &mut impl FnMut(&mut Jiter<'j>, Peek) -> Result<(), Refused>,
 ) -> Result<(), Refused> {
-    let room = nest.room();
+    let remaining = shape.remaining();
     let mut taken = 0;
     let outcome = loop {
-        if taken == room {
+        if taken == remaining {
             break Ok(true);
         }
         if let Err(refused) = take(jiter, peek) {
@@ -210,7 +210,7 @@ fn elements<'j>(
             Err(error) => break Err(error.into()),
         }
     };
-    nest.count(taken);
+    shape.count(taken);
     // Reported after counting, so that the path names the position.
-    if outcome? { Ok(nest.expect_room()?) } else { Ok(()) }
+    if outcome? { Ok(shape.check_not_full()?) } else { Ok(()) }
 }

@@ -22,8 +22,8 @@ mod cell;
 mod decode;
 mod examples;
 mod inputs;
-mod nest;
 mod read;
+mod shape_builder;
 mod write;
 
 pub use examples::{FeatureKind, ReadExamples, read_examples};

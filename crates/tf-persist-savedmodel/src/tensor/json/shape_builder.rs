@@ -4,7 +4,7 @@ use crate::shape::MAX_RANK;
 
 /// The lists that are open, and the shape as far as it is known.
 #[derive(Debug, Default)]
-pub(super) struct Nest {
+pub(super) struct ShapeBuilder {
     /// The size of each dimension; `None` while the first list of that depth is open.
     sizes: Vec<Option<usize>>,
     /// Set by the first element, or the first empty list.
@@ -13,7 +13,7 @@ pub(super) struct Nest {
     counts: Vec<usize>,
 }
 
-impl Nest {
+impl ShapeBuilder {
     /// The number of open lists.
     pub(super) fn depth(&self) -> usize {
         self.counts.len()
@@ -58,7 +58,7 @@ impl Nest {
     }
 
     /// The number of further values that the innermost open list may have.
-    pub(super) fn room(&self) -> usize {
+    pub(super) fn remaining(&self) -> usize {
         let size = self.depth().checked_sub(1).and_then(|level| self.sizes[level]);
         size.map_or(usize::MAX, |size| size.saturating_sub(self.counts.last().copied().unwrap_or(0)))
     }
@@ -71,8 +71,8 @@ impl Nest {
     }
 
     /// Refuses another value in the innermost open list if it is full.
-    pub(super) fn expect_room(&self) -> Result<(), String> {
-        if self.room() > 0 {
+    pub(super) fn check_not_full(&self) -> Result<(), String> {
+        if self.remaining() > 0 {
             return Ok(());
         }
         Err(format!("a value too many: the lists before this one have {}", self.counts.last().unwrap_or(&0)))
