@@ -229,7 +229,8 @@ impl KerasModel {
 
     fn emit(&self) -> reason::Result<Emitted> {
         let program = Program::new();
-        let shared = Shared::default();
+        let vocabularies = self.source.vocabularies()?;
+        let shared = Shared::of_file(vocabularies, self.source.weights.clone());
         let graph = Graph::new(&program);
         let (inputs, results, keys) = self.call(&graph, &shared)?;
         let signature = Signature {

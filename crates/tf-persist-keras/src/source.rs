@@ -1,6 +1,6 @@
 //! A Keras file, opened: its configuration, and where its weights are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -102,6 +102,13 @@ impl Source {
             reason: "it is neither a zip archive (`.keras`) nor an HDF5 file (`.h5`)".into(),
             hint: Some(Hint::new("save the model with `model.save(\"model.keras\")`")),
         })
+    }
+
+    /// The text files of vocabularies in a `.keras` file, by their paths.
+    pub(crate) fn vocabularies(&self) -> Result<HashMap<String, Bytes>> {
+        let Some(archive) = &self.archive else { return Ok(HashMap::new()) };
+        let names = archive.names().filter(|name| name.starts_with("assets/") && name.ends_with("/vocabulary.txt"));
+        names.map(|name| Ok((name.to_owned(), archive.read(name)?))).collect()
     }
 
     fn archive(path: &Path, bytes: Bytes) -> Result<Self> {

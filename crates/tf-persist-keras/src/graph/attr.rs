@@ -15,6 +15,7 @@ pub(crate) enum Attr {
     Floats(Vec<f32>),
     Bool(bool),
     Text(String),
+    Texts(Vec<String>),
     Shape(Shape),
     Shapes(Vec<Shape>),
     Tensor(Tensor),

@@ -24,6 +24,7 @@ pub(crate) use attr::{Attr, Attrs};
 pub(crate) use ops::conv::Margins;
 pub(crate) use ops::nn::Padding;
 pub(crate) use ops::slice::Slice;
+pub(crate) use ops::strings::Ragged;
 pub(crate) use program::{Function, Program, Resource, Signature, Table, Variable};
 pub(crate) use shape::{Dim, Shape, axis_index};
 

@@ -6,12 +6,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use serde_json::Value;
+use tf_persist_proto::bytes::Bytes;
 use tf_persist_savedmodel::{DType, Tensor};
 
 use super::{NamedLayer, Rules, WeightRules};
 use crate::config::{Dialect, Policy};
 use crate::graph::{Graph, Resource, Shape, Table, TensorRef, Variable};
 use crate::reason::{Result, refuse};
+use crate::source::WeightLayout;
+use crate::weights;
 
 /// Where the layer stands in the model, which tells the names of its variables and where a file has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,7 +67,9 @@ pub(crate) struct Shared {
     names: RefCell<HashSet<String>>,
     tables: RefCell<HashMap<String, Resource>>,
     /// The text files of vocabularies, by their paths in the `.keras` file.
-    pub(crate) vocabularies: HashMap<String, Vec<u8>>,
+    pub(crate) vocabularies: HashMap<String, Bytes>,
+    /// The weights of the file, for layers whose graph depends on a value.
+    pub(crate) file: Option<WeightLayout>,
     /// The tensors whose masks a layer took away.
     unmasked: RefCell<HashSet<(u32, usize, usize)>>,
     /// In order, those of inner layers before those of the layers around them.
@@ -80,6 +85,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Of a model in a file.
+    pub(crate) fn of_file(vocabularies: HashMap<String, Bytes>, weights: WeightLayout) -> Self {
+        Self { vocabularies, file: Some(weights), ..Self::default() }
+    }
+
     /// Forgets what belongs to the graph before, when the model is called in another.
     pub(crate) fn begin_graph(&self) {
         self.calls.borrow_mut().clear();
@@ -200,6 +210,15 @@ impl<'a> Context<'a> {
         self.g.read(resource)
     }
 
+    /// Tells that files have the variables of `part`, a part of this layer, in the folder of this layer, too.
+    pub(crate) fn repeats_variables_of(&self, part: &Self) {
+        for weight in self.shared.weights.borrow_mut().iter_mut().filter(|weight| weight.place == *part.place) {
+            if !weight.other_places.contains(&self.place) {
+                weight.other_places.push((*self.place).clone());
+            }
+        }
+    }
+
     /// Counts a variable of another layer that a `.keras` file has among those of this layer, too.
     pub(crate) fn skip_variable(&self) {
         self.declared.set(self.declared.get() + 1);
@@ -269,9 +288,36 @@ impl<'a> Context<'a> {
         Ok(resource)
     }
 
+    /// The value of the next variable in the file, for layers whose graph depends on it. None if the file does not have
+    /// it.
+    pub(crate) fn early_value(&self, name: &str) -> Result<Option<Tensor>> {
+        match &self.shared.file {
+            Some(file) => Ok(weights::early_value(file, &self.place, self.declared.get(), name)?),
+            None => Ok(None),
+        }
+    }
+
+    /// The path and the text of the layer's vocabulary in a `.keras` file. The layer may have a folder of its own in that
+    /// of another layer, and its vocabulary in either.
+    pub(crate) fn vocabulary_file(&self) -> Option<(&str, &[u8])> {
+        let is_here = |path: &str| {
+            let folders: Option<Vec<&str>> = path
+                .strip_prefix("assets/")
+                .and_then(|path| path.strip_suffix("/vocabulary.txt"))
+                .map(|path| path.split('/').collect());
+            let mine = &self.place.folders;
+            folders.is_some_and(|folders| {
+                folders.len() == mine.len()
+                    && folders.iter().zip(mine).all(|(folder, names)| names.iter().any(|name| name == folder))
+            })
+        };
+        let found = self.shared.vocabularies.iter().find(|(path, _)| is_here(path));
+        found.map(|(path, bytes)| (path.as_str(), &bytes[..]))
+    }
+
     /// A table of the layer, made once.
     pub(crate) fn table(&self, make: impl FnOnce(String) -> Result<Table>) -> Result<Resource> {
-        let path = self.path();
+        let path = self.own_path();
         if let Some(table) = self.shared.tables.borrow().get(&path) {
             return Ok(*table);
         }

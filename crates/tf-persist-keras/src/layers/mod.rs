@@ -19,6 +19,7 @@ mod merging;
 mod noise;
 mod normalization;
 mod pooling;
+mod preprocessing;
 pub(crate) mod random;
 mod recurrent;
 mod rules;
@@ -191,6 +192,7 @@ pub(crate) fn build(class: &str, config: &Config<'_>, parser: &mut Parser<'_>) -
         .or_else(|| audio::build(class, config))
         .or_else(|| scaling::build(class, config))
         .or_else(|| normalization::build(class, config, parser))
+        .or_else(|| preprocessing::build(class, config))
 }
 
 /// The layer in a box, once all keys of its config are read.

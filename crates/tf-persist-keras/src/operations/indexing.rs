@@ -218,7 +218,7 @@ fn scatter_update(c: &mut Call<'_>) -> Result<Argument> {
 }
 
 /// Which classes occur in each row.
-pub(super) fn multi_hot(g: &Graph, x: &TensorRef, classes: u64, axis: i64, dtype: DType) -> Result<TensorRef> {
+pub(crate) fn multi_hot(g: &Graph, x: &TensorRef, classes: u64, axis: i64, dtype: DType) -> Result<TensorRef> {
     let reduced = i64::from(x.rank() > 1);
     let hot = g.one_hot(&g.cast(x, DType::Int64)?, classes, axis, dtype)?;
     if dtype == DType::Bool { g.any(&hot, &[reduced], false) } else { g.max(&hot, &[reduced], false) }

@@ -29,6 +29,7 @@ use crate::reason::Result;
 pub(crate) use arithmetic::add;
 use call::Call;
 pub(crate) use einsum::{contraction, einsum};
+pub(crate) use indexing::multi_hot;
 pub(crate) use products::mat_mul;
 
 /// An operation: its class, its arguments in order, the parameters of its config, and what it adds to a graph.

@@ -35,6 +35,10 @@ pub(super) fn attribute(attr: &Attr) -> AttrValue {
         Attr::Float(value) => Value::F(*value),
         Attr::Bool(value) => Value::B(*value),
         Attr::Text(text) => Value::S(text.clone().into_bytes().into()),
+        Attr::Texts(texts) => {
+            let texts = texts.iter().map(|text| text.clone().into_bytes().into()).collect();
+            Value::List(ListValue { s: texts, ..ListValue::default() })
+        }
         Attr::Shape(shape) => Value::Shape(shape_proto(shape)),
         Attr::Tensor(tensor) => Value::Tensor(to_proto(tensor)),
         Attr::Function(name) => return function(library_name(name)),

@@ -48,9 +48,10 @@ pub(super) fn locate(roots: &[Group], weights: &[Weight], findings: &mut Vec<Str
         let mut dataset = None;
         for place in std::iter::once(&weight.place).chain(&weight.other_places) {
             if let Some(folder) = folders.folder(place)? {
-                let path = joined(&folder, &format!("vars/{}", weight.index));
-                dataset = dataset.or_else(|| folders.datasets.get(&path).cloned());
-                taken.insert(path);
+                for path in paths(&folder, weight.index, &weight.name) {
+                    dataset = dataset.or_else(|| folders.datasets.get(&path).cloned());
+                    taken.insert(path);
+                }
             }
         }
         found.push(dataset);
@@ -59,6 +60,18 @@ pub(super) fn locate(roots: &[Group], weights: &[Weight], findings: &mut Vec<Str
         findings.push(format!("the file has a weight `{}` that the model does not have", printable(path)));
     }
     Ok(found)
+}
+
+/// The dataset of one variable of a layer.
+pub(super) fn find(roots: &[Group], place: &Place, index: usize, name: &str) -> Result<Option<Dataset>> {
+    let mut folders = Folders::of(roots)?;
+    let Some(folder) = folders.folder(place)? else { return Ok(None) };
+    Ok(paths(&folder, index, name).iter().find_map(|path| folders.datasets.get(path).cloned()))
+}
+
+/// Where the dataset of a variable may be: by its number, or by its name, for the variables that Keras does not count.
+fn paths(folder: &str, index: usize, name: &str) -> [String; 2] {
+    [joined(folder, &format!("vars/{index}")), joined(folder, &format!("vars/{name}"))]
 }
 
 /// Whether a dataset is the weight of a layer or a model.

@@ -7,7 +7,7 @@ use tf_persist_savedmodel::{Result, printable};
 use super::matching::{Named, assign};
 use super::order::LayerWeights;
 use crate::archive::hdf5::{Dataset, Group};
-use crate::layers::Weight;
+use crate::layers::{Place, Weight};
 
 /// The group for weights of the model that no layer has.
 pub(crate) const TOP_LEVEL: &str = "top_level_model_weights";
@@ -107,6 +107,21 @@ fn saved_layers(root: &Group, findings: &mut Vec<String>) -> Result<Vec<Saved>> 
         }
     }
     Ok(saved)
+}
+
+/// The dataset of one variable of a layer, by its name.
+pub(super) fn find(root: &Group, place: &Place, name: &str) -> Result<Option<Dataset>> {
+    let Some(group) = place.layers.first().map(|layer| root.group(layer)).transpose()?.flatten() else {
+        return Ok(None);
+    };
+    let mut names = weight_names(&group)?;
+    names.retain(|dataset| dataset.rsplit('/').next().and_then(|last| last.split(':').next()) == Some(name));
+    let of_layer =
+        |dataset: &&String| place.layers.last().is_some_and(|layer| dataset.split('/').any(|folder| folder == layer));
+    match names.iter().find(of_layer).or(names.first().filter(|_| names.len() == 1)) {
+        Some(dataset) => group.dataset(dataset),
+        None => Ok(None),
+    }
 }
 
 /// The names of a group's datasets, in order.

@@ -11,7 +11,7 @@ mod tests;
 use tf_persist_savedmodel::{DType, Error, Result, Tensor};
 
 use crate::archive::hdf5::Dataset;
-use crate::layers::{NamedLayer, Weight};
+use crate::layers::{NamedLayer, Place, Weight};
 use crate::source::{Source, WeightLayout};
 
 pub(crate) use layers::{TOP_LEVEL, weight_names};
@@ -58,6 +58,16 @@ pub(crate) fn locate(source: &Source, model: &NamedLayer, weights: &[Weight]) ->
         return Err(Error::flawed(&source.path, shortened(&wrong)));
     }
     Ok(found.into_iter().flatten().collect())
+}
+
+/// The value of a variable that is not declared yet, because the graph depends on it. None if the file does not have it.
+pub(crate) fn early_value(file: &WeightLayout, place: &Place, index: usize, name: &str) -> Result<Option<Tensor>> {
+    let dataset = match file {
+        WeightLayout::Folders(root) => folders::find(std::slice::from_ref(root), place, index, name)?,
+        WeightLayout::Shards(roots) => folders::find(roots, place, index, name)?,
+        WeightLayout::Layers(root) => layers::find(root, place, name)?,
+    };
+    dataset.map(|dataset| dataset.read()).transpose()
 }
 
 /// The value of a weight, in its dtype.

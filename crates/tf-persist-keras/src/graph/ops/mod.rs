@@ -13,4 +13,5 @@ mod number;
 mod reduce;
 pub(crate) mod slice;
 mod sort;
+pub(crate) mod strings;
 mod table;
