@@ -88,7 +88,11 @@ struct Emitted {
 
 impl KerasModel {
     fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
-        let source = Source::open(path, options.architecture.as_deref())?;
+        Self::new(Source::open(path, options.architecture.as_deref())?, options)
+    }
+
+    pub(crate) fn new(source: Source, options: &OpenOptions) -> Result<Self> {
+        let path = source.path.clone();
         let mut parser = Parser::with_custom(source.dialect, &options.custom);
         let model = parser.layer(&source.model);
         let findings: Vec<String> = parser.findings().iter().map(ToString::to_string).collect();
@@ -96,9 +100,9 @@ impl KerasModel {
             Ok(model) if findings.is_empty() && model.layer.as_model().is_some() => {
                 Ok(Self { source, model, inference_only: options.inference_only })
             }
-            Ok(_) if findings.is_empty() => Err(refused(path, "it holds a layer, and no model".into())),
-            Err(reason) if findings.is_empty() => Err(refused(path, reason.to_string())),
-            _ => Err(refused(path, weights::shortened(&findings))),
+            Ok(_) if findings.is_empty() => Err(refused(&path, "it holds a layer, and no model".into())),
+            Err(reason) if findings.is_empty() => Err(refused(&path, reason.to_string())),
+            _ => Err(refused(&path, weights::shortened(&findings))),
         }
     }
 
@@ -121,6 +125,11 @@ impl KerasModel {
         inputs.into_iter().map(|(name, _)| name.to_owned()).collect()
     }
 
+    /// The variables of the model that files have.
+    pub(crate) fn saved_weights(&self) -> Result<Vec<Weight>> {
+        Ok(self.emitted()?.weights.into_iter().filter(|weight| weight.is_saved).collect())
+    }
+
     /// Writes the model as a SavedModel. The folder appears whole or not at all.
     ///
     /// # Errors
@@ -137,7 +146,7 @@ impl KerasModel {
             }
         }
         let of_weight = |index: usize| match by_variable.get(&index) {
-            Some((weight, Some(dataset))) => weights::read(&self.source, weight, dataset),
+            Some((_, Some(dataset))) => dataset.read(),
             Some((weight, None)) => Tensor::zeros(weight.dtype, &weight.shape),
             None => Err(Error::data("the model", "a variable has no value")),
         };
@@ -229,6 +238,7 @@ impl KerasModel {
 
     fn emit(&self) -> reason::Result<Emitted> {
         let program = Program::new();
+        program.allow(self.source.config_bytes, self.source.file_bytes);
         let vocabularies = self.source.vocabularies()?;
         let shared = Shared::of_file(vocabularies, self.source.weights.clone());
         let graph = Graph::new(&program);

@@ -4,6 +4,8 @@ mod archive;
 mod config;
 mod convert;
 mod custom;
+#[doc(hidden)]
+pub mod fuzzing;
 mod graph;
 mod layers;
 mod model;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use tf_persist_proto::bytes::Bytes;
 use tf_persist_savedmodel::{Error, Hint};
 
+use crate::reason::shown_name;
 use crate::archive::hdf5::{Group, Hdf5};
 use crate::archive::read_file;
 use crate::archive::zip::KerasZip;
@@ -41,6 +42,9 @@ pub(crate) struct Source {
     pub(crate) keras_version: Option<String>,
     /// The model: an object with `class_name` and `config`.
     pub(crate) model: Value,
+    /// The sizes of its JSON and of the whole file.
+    pub(crate) config_bytes: usize,
+    pub(crate) file_bytes: usize,
     /// How it was compiled, if it was.
     pub(crate) compile_config: Option<Value>,
     /// `metadata.json` of a `.keras` file.
@@ -87,7 +91,11 @@ pub fn find_keras_file(path: impl AsRef<Path>) -> Option<PathBuf> {
 impl Source {
     /// Opens a file. `architecture` is the JSON of the model where the file has only weights.
     pub(crate) fn open(path: &Path, architecture: Option<&Path>) -> Result<Self> {
-        let bytes = read_file(path)?;
+        Self::from_bytes(path, read_file(path)?, architecture)
+    }
+
+    /// Opens a file in memory. Errors name `path`.
+    pub(crate) fn from_bytes(path: &Path, bytes: Bytes, architecture: Option<&Path>) -> Result<Self> {
         if bytes.starts_with(b"\x89HDF\r\n\x1a\n") {
             return Self::hdf5(path, bytes, architecture);
         }
@@ -112,6 +120,7 @@ impl Source {
     }
 
     fn archive(path: &Path, bytes: Bytes) -> Result<Self> {
+        let file_bytes = bytes.len();
         let archive = KerasZip::from_bytes(bytes, path)?;
         if !archive.contains("config.json") {
             let is_numpy = archive.names().any(|name| name.ends_with(".npy"));
@@ -124,7 +133,8 @@ impl Source {
             };
             return Err(Error::Unsupported { path: path.to_path_buf(), reason: reason.into(), hint });
         }
-        let model = json(path, "config.json", &archive.read("config.json")?)?;
+        let config = archive.read("config.json")?;
+        let model = json(path, "config.json", &config)?;
         let metadata = match archive.contains("metadata.json") {
             true => Some(json(path, "metadata.json", &archive.read("metadata.json")?)?),
             false => None,
@@ -139,7 +149,7 @@ impl Source {
                 hint: Some(Hint::new("save the model again with its weights in HDF5, as Keras does by default")),
             });
         }
-        let weights = Hdf5::open(archive.read("model.weights.h5")?, path)?;
+        let weights = Hdf5::open_in(archive.read("model.weights.h5")?, path, archive.len())?;
         let version = metadata.as_ref().and_then(|metadata| metadata.get("keras_version")?.as_str()).map(str::to_owned);
         Ok(Self {
             path: path.to_path_buf(),
@@ -147,6 +157,8 @@ impl Source {
             keras_version: version,
             compile_config: present(model.get("compile_config")),
             model,
+            config_bytes: config.len(),
+            file_bytes,
             metadata,
             weights: WeightLayout::Folders(weights.root()?),
             optimizer_weights: None,
@@ -155,13 +167,17 @@ impl Source {
     }
 
     fn hdf5(path: &Path, bytes: Bytes, architecture: Option<&Path>) -> Result<Self> {
+        let file_bytes = bytes.len();
         let root = Hdf5::open(bytes, path)?.root()?;
         let text = |name: &str| -> Result<Option<String>> {
             Ok(root.attribute(name)?.and_then(|attribute| attribute.text().map(str::to_owned)))
         };
-        let config = match (text("model_config")?, architecture) {
-            (_, Some(architecture)) => json(architecture, "the model", &read_file(architecture)?)?,
-            (Some(config), None) => json(path, "model_config", config.as_bytes())?,
+        let (config, config_bytes) = match (text("model_config")?, architecture) {
+            (_, Some(architecture)) => {
+                let text = read_file(architecture)?;
+                (json(architecture, "the model", &text)?, text.len())
+            }
+            (Some(text), None) => (json(path, "model_config", text.as_bytes())?, text.len()),
             (None, None) => return Err(without_model(path)),
         };
         let (of_file, in_config) = (text("keras_version")?, version_in(&config));
@@ -182,6 +198,8 @@ impl Source {
             dialect: dialect(path, version.as_deref(), &config)?,
             keras_version: version,
             model: config,
+            config_bytes,
+            file_bytes,
             compile_config: present(compile_config.as_ref()),
             metadata: None,
             weights,
@@ -311,7 +329,7 @@ fn dialect(path: &Path, version: Option<&str>, model: &Value) -> Result<Dialect>
 }
 
 fn too_old(path: &Path, version: &str) -> Error {
-    let version = tf_persist_savedmodel::printable(version);
+    let version = shown_name(version);
     Error::Unsupported {
         path: path.to_path_buf(),
         reason: format!("it was written by Keras {version}, and Keras 2 and 3 are read"),

@@ -24,6 +24,13 @@ const MAX_DEFLATE_RATIO: u64 = 1032;
 /// The largest entry that is decompressed; a stored entry is part of the file and needs no memory of its own.
 const MAX_INFLATED: u64 = 16 << 30;
 
+/// How many times larger an entry may be than its compressed bytes. Weights and configs that somebody compressed do not
+/// reach it, and a bomb needs more.
+const MAX_RATIO: u64 = 100;
+
+/// The size that an entry may have in any case.
+const ALWAYS: u64 = 1 << 20;
+
 /// The largest entries whose name says what they are.
 const MAX_CONFIG: u64 = 64 << 20;
 const MAX_METADATA: u64 = 1 << 20;
@@ -119,6 +126,11 @@ impl KerasZip {
         self.entries.iter().map(|entry| entry.name.as_str())
     }
 
+    /// The size of the archive in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
     /// Whether there is an entry of this name.
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.by_name.contains_key(name)
@@ -142,6 +154,12 @@ impl KerasZip {
         if entry.size > limit {
             let reason = format!("its entry `{}` has {} bytes, more than {limit}", printable(name), entry.size);
             return Err(Error::flawed(&self.path, reason));
+        }
+        if entry.size > entry.compressed.saturating_mul(MAX_RATIO).max(ALWAYS) {
+            let (name, size, compressed) = (printable(name), entry.size, entry.compressed);
+            let reason = format!("its entry `{name}` has {size} bytes in {compressed} compressed ones, as a bomb has");
+            let hint = Some("if you trust it, pack the archive again without compression".into());
+            return Err(Error::Unsupported { path: self.path.clone(), reason, hint });
         }
         match entry.method {
             CompressionMethod::Stored => self.stored(entry),

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tf_persist_savedmodel::DType;
 
 use super::shown;
-use crate::reason::{Result, refuse};
+use crate::reason::{Result, refuse, shown_name};
 
 /// The dtypes of a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +106,6 @@ pub(crate) fn dtype(name: &str) -> Result<DType> {
     ];
     match all.into_iter().find(|dtype| dtype.name() == name) {
         Some(dtype) => Ok(dtype),
-        None => refuse!("its dtype `{}` is not supported", name.escape_debug()),
+        None => refuse!("its dtype `{}` is not supported", shown_name(&name)),
     }
 }

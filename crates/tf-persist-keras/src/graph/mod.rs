@@ -30,9 +30,11 @@ pub(crate) use shape::{Dim, Shape, axis_index};
 
 use crate::reason::{Result, refuse};
 use assign::Uses;
+use program::CONSTANT_PER_NODE;
 
-/// The most nodes of one graph: as many as would fill protobuf's limit of 2 GiB.
-const MAX_NODES: usize = 1 << 24;
+/// The inputs and outputs, and the bytes of a name, that take as much memory as a node.
+const TENSORS_PER_NODE: usize = 8;
+const NAME_PER_NODE: usize = 256;
 
 /// An output of a node: a tensor that is computed when the graph runs.
 #[derive(Clone)]
@@ -228,9 +230,7 @@ impl Graph {
         let mut inner = self.inner.borrow_mut();
         let name = inner.free_name(name);
         let node = inner.nodes.len();
-        if node >= MAX_NODES {
-            refuse!("the model needs more than {MAX_NODES} operations");
-        }
+        self.program.spend(work(&name, inputs.len() + outputs.len(), &attrs))?;
         let made = outputs.iter().enumerate();
         let made = made.map(|(output, (dtype, shape))| TensorRef {
             graph: self.number,
@@ -315,6 +315,15 @@ impl Inner {
             wanted = format!("{wanted}_{}", *count - 1);
         }
     }
+}
+
+/// What a node takes, in nodes.
+fn work(name: &str, tensors: usize, attrs: &Attrs) -> usize {
+    let constants = attrs.iter().map(|(_, attr)| match attr {
+        Attr::Tensor(tensor) => tensor.memory(),
+        _ => 0,
+    });
+    1 + tensors / TENSORS_PER_NODE + name.len() / NAME_PER_NODE + constants.sum::<usize>() / CONSTANT_PER_NODE
 }
 
 /// A name with the characters that TensorFlow allows in names of nodes.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use tf_persist_savedmodel::{DType, Tensor};
 
 use super::{Graph, TensorRef};
+use crate::reason::{Result, refuse};
 
 /// A variable or table of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,11 +71,55 @@ pub(crate) struct Program {
     /// The functions of the library that assign to variables or have other effects.
     pub(super) with_effects: RefCell<HashSet<String>>,
     graphs: Cell<u32>,
+    /// How much was spent of the work that the model's file is worth, and how much that is.
+    spent: Cell<usize>,
+    worth: Cell<usize>,
 }
+
+/// The number of nodes that any model may have: as many as unrolling a sequence of thousands of steps takes.
+const MAX_WORK: usize = 1 << 17;
+
+/// The bytes of a config that are worth a node more. A layer has hundreds of bytes and a few nodes.
+const CONFIG_PER_NODE: usize = 8;
+
+/// The bytes of a whole file that are worth a node more.
+const FILE_PER_NODE: usize = 32;
+
+/// The bytes of a constant that take as much memory as a node, with its copies.
+pub(super) const CONSTANT_PER_NODE: usize = 256;
 
 impl Program {
     pub(crate) fn new() -> Rc<Self> {
         Rc::default()
+    }
+
+    /// Allows more nodes for a larger file. A small file may describe a model without an end, such as one in which each
+    /// of many nested models is called twice.
+    pub(crate) fn allow(&self, config_bytes: usize, file_bytes: usize) {
+        self.worth.set(config_bytes / CONFIG_PER_NODE + file_bytes / FILE_PER_NODE);
+    }
+
+    /// Refuses to allocate this many bytes for a constant if the model's file is not worth them.
+    pub(crate) fn afford(&self, bytes: u64) -> Result<()> {
+        let work = usize::try_from(bytes / CONSTANT_PER_NODE as u64).unwrap_or(usize::MAX);
+        let spent = self.spent.get();
+        self.spend(work)?;
+        self.spent.set(spent);
+        Ok(())
+    }
+
+    /// Notes work: the number of nodes, or what takes as much memory.
+    ///
+    /// # Errors
+    /// If it is more than the model's file is worth.
+    pub(crate) fn spend(&self, work: usize) -> Result<()> {
+        let spent = self.spent.get().saturating_add(work);
+        let limit = MAX_WORK.saturating_add(self.worth.get());
+        if spent > limit {
+            refuse!("the model needs more than {limit} operations, too many for a config of its size");
+        }
+        self.spent.set(spent);
+        Ok(())
     }
 
     /// A number for a new graph.
@@ -96,15 +141,16 @@ impl Program {
         Resource::Table(tables.len() - 1)
     }
 
-    /// The numbers of variables and of functions, for [`Program::truncate`].
-    pub(crate) fn sizes(&self) -> (usize, usize) {
-        (self.variables.borrow().len(), self.library.borrow().len())
+    /// The numbers of variables and of functions and the work so far, for [`Program::truncate`].
+    pub(crate) fn sizes(&self) -> [usize; 3] {
+        [self.variables.borrow().len(), self.library.borrow().len(), self.spent.get()]
     }
 
     /// Forgets the variables and functions that were added since it had these sizes.
-    pub(crate) fn truncate(&self, (variables, functions): (usize, usize)) {
+    pub(crate) fn truncate(&self, [variables, functions, spent]: [usize; 3]) {
         self.variables.borrow_mut().truncate(variables);
         self.library.borrow_mut().truncate(functions);
+        self.spent.set(spent);
     }
 
     /// Adds a function to the library under a free name, and gives the name.

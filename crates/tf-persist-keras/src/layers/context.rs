@@ -234,6 +234,8 @@ impl<'a> Context<'a> {
     /// A variable of the layer that no file has, because it is zero before the first call. The number is one among
     /// those.
     pub(crate) fn memory(&self, number: usize, name: &str, shape: &[u64]) -> Result<Resource> {
+        let elements = shape.iter().fold(1_u64, |product, size| product.saturating_mul(*size));
+        self.g.program.afford(elements.saturating_mul(8))?;
         self.variable(format!("{}/memory/{number}", self.own_path()), None, name, shape, self.policy.variable, false)
     }
 

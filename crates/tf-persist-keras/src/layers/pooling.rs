@@ -194,7 +194,7 @@ struct Windows {
 impl Windows {
     fn new(input: u64, output: u64) -> Result<Self> {
         let small = input.div_ceil(output);
-        if small == 0 || output > 1 << 24 || input > 1 << 24 {
+        if small == 0 || output > 1 << 20 || input > 1 << 24 {
             refuse!("its input of size {input} cannot be pooled to size {output}");
         }
         let has_big = small < input;

@@ -8,7 +8,7 @@ use super::{InputSpec, Model, as_input, call, contexts};
 use crate::config::{Config, Dialect};
 use crate::layers::{Argument, Arguments, Context, Layer, MaskRule, Masked, NamedLayer};
 use crate::parse::{Histories, Origin, Parser, histories, inbound};
-use crate::reason::{Reason, Result, refuse};
+use crate::reason::{Reason, Result, refuse, shown_name};
 
 /// A model with calls of layers, whose arguments are results of other calls.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Wiring {
         let mut by_name = HashMap::new();
         for (index, layer) in layers.iter().enumerate() {
             if by_name.insert(layer.name.clone(), index).is_some() {
-                refuse!("it has two layers `{}`", tf_persist_savedmodel::printable(&layer.name));
+                refuse!("it has two layers `{}`", shown_name(&layer.name));
             }
         }
         let (mut calls_of, mut calls) = (Vec::new(), Vec::new());
@@ -92,7 +92,7 @@ impl Wiring {
     /// The source that an origin names. Keras counts the calls of a nested model from 1 in places: in files of Keras 2
     /// everywhere, in those of Keras 3 in `output_layers` if the model is functional.
     fn source(&self, origin: &Origin, in_outputs: bool) -> Result<Source> {
-        let name = || tf_persist_savedmodel::printable(&origin.layer).to_string();
+        let name = || shown_name(&origin.layer);
         let Some(&layer) = self.by_name.get(&origin.layer) else { refuse!("there is no layer `{}`", name()) };
         if self.layers[layer].layer.input().is_some() {
             return Ok(Source::Input(layer));
@@ -113,7 +113,7 @@ impl Wiring {
     fn functional(self, inputs: &Histories, outputs: &Histories) -> Result<Functional> {
         let inputs = inputs.map(&mut |origin: &Origin| match self.source(origin, false)? {
             Source::Input(layer) => Ok(layer),
-            Source::Result(..) => refuse!("`{}` is no input layer", tf_persist_savedmodel::printable(&origin.layer)),
+            Source::Result(..) => refuse!("`{}` is no input layer", shown_name(&origin.layer)),
         })?;
         let outputs = outputs.map(&mut |origin: &Origin| self.source(origin, true))?;
         let mut calls = Vec::new();
@@ -180,7 +180,7 @@ impl Functional {
                 let mut tensors = Vec::new();
                 for (key, _) in inputs {
                     let Some((_, item)) = items.iter().find(|(name, _)| name == key) else {
-                        refuse!("it is called without `{}`", tf_persist_savedmodel::printable(key))
+                        refuse!("it is called without `{}`", shown_name(key))
                     };
                     tensors.push(item.tensor()?);
                 }
@@ -213,7 +213,7 @@ impl Layer for Functional {
     fn call(&self, cx: &Context<'_>, arguments: &mut Arguments) -> Result<Argument> {
         let Some(given) = arguments.take_first() else { refuse!("it is called without inputs") };
         let inputs = self.bind(cx, &given)?;
-        let contexts = contexts(cx, &self.layers);
+        let contexts = contexts(cx, &self.layers)?;
         let mut results: Vec<Argument> = Vec::new();
         let find = |results: &[Argument], source: &Source| -> Result<Masked> {
             match *source {
@@ -221,7 +221,7 @@ impl Layer for Functional {
                     Some(tensor) => Ok(tensor.clone()),
                     None => refuse!(
                         "`{}` is not among its inputs",
-                        tf_persist_savedmodel::printable(&self.layers[layer].name)
+                        shown_name(&self.layers[layer].name)
                     ),
                 },
                 Source::Result(call, output) => {

@@ -10,11 +10,14 @@ use crate::config::Config;
 use crate::graph::TensorRef;
 use crate::layers::{Argument, Arguments, Called, Context, Layer, Masked, NamedLayer};
 use crate::parse::Parser;
-use crate::reason::{Reason, Result};
+use crate::reason::{Reason, Result, shown_name};
 
 use functional::Functional;
 pub(crate) use input::{InputLayer, InputSpec, shape_of};
 use sequential::Sequential;
+
+/// The bytes of names that take as much memory as a node.
+const NAMES_PER_NODE: usize = 256;
 
 /// A layer that is made of layers.
 pub(crate) trait Model {
@@ -51,7 +54,8 @@ pub(crate) fn build(class: &str, config: &Config<'_>, parser: &mut Parser<'_>) -
 
 /// The contexts of a model's layers: `layers/dense`, `layers/dense_1` and so on in a `.keras` file. Operations have no
 /// folder and are not counted.
-fn contexts<'a>(cx: &Context<'a>, layers: &[NamedLayer]) -> Vec<Context<'a>> {
+fn contexts<'a>(cx: &Context<'a>, layers: &[NamedLayer]) -> Result<Vec<Context<'a>>> {
+    cx.g.program.spend(layers.len())?;
     let mut counts = std::collections::HashMap::new();
     let context = |layer: &NamedLayer| {
         if layer.is_operation {
@@ -67,7 +71,7 @@ fn contexts<'a>(cx: &Context<'a>, layers: &[NamedLayer]) -> Vec<Context<'a>> {
         // Files of TensorFlow 2.12 and 2.13 have the other name.
         cx.nested(&[&["layers", "_layer_checkpoint_dependencies"], &[&folder]], &layer.name)
     };
-    layers.iter().map(context).collect()
+    Ok(layers.iter().map(context).collect())
 }
 
 /// `Conv2DTranspose` → `conv2d_transpose`, as Keras names folders.
@@ -90,6 +94,9 @@ pub(crate) fn snake_case(class: &str) -> String {
 
 /// Calls a layer of a model, and says in which layer something went wrong.
 fn call(cx: &Context<'_>, layer: &NamedLayer, arguments: Arguments) -> Result<Argument> {
+    // A call that adds no nodes takes the memory of its names.
+    let names: usize = cx.place.layers.iter().map(String::len).sum();
+    cx.g.program.spend(1 + names / NAMES_PER_NODE)?;
     let result = cx.g.scoped(&layer.name, || layer.call(cx, arguments));
     if let Ok(result) = &result {
         cx.shared.calls.borrow_mut().push(Called {
@@ -102,7 +109,7 @@ fn call(cx: &Context<'_>, layer: &NamedLayer, arguments: Arguments) -> Result<Ar
     result.map_err(|reason| {
         let reason = reason.to_string();
         let separator = if reason.starts_with("layer `") { ": in " } else { ": " };
-        let name = tf_persist_savedmodel::printable(&layer.name).to_string();
+        let name = shown_name(&layer.name);
         Reason::new(format!("layer `{name}` ({}){separator}{reason}", layer.class))
     })
 }

@@ -72,7 +72,7 @@ impl Layer for Sequential {
     fn call(&self, cx: &Context<'_>, arguments: &mut Arguments) -> Result<Argument> {
         let x = as_input(cx, &arguments.input()?, &self.input.1)?;
         let mut value = Argument::Tensor(x);
-        for (layer, cx) in self.layers.iter().zip(contexts(cx, &self.layers)) {
+        for (layer, cx) in self.layers.iter().zip(contexts(cx, &self.layers)?) {
             if layer.layer.input().is_none() {
                 value = call(&cx, layer, Arguments::new(vec![value], Vec::new()))?;
             }

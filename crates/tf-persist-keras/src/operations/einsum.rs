@@ -4,7 +4,7 @@ use tf_persist_savedmodel::DType;
 
 use super::dtypes::{Kind, is_integer, result_type};
 use crate::graph::{Dim, Graph, Shape, TensorRef};
-use crate::reason::{Result, refuse};
+use crate::reason::{Result, refuse, shown_name};
 
 /// As Keras's `einsum`.
 pub(crate) fn einsum(g: &Graph, subscripts: &str, operands: &[TensorRef]) -> Result<TensorRef> {
@@ -68,7 +68,7 @@ impl Equation {
         };
         let allowed = |it: char| it.is_ascii_alphabetic() || it == ELLIPSIS;
         if !inputs.chars().all(|it| allowed(it) || it == ',') || !output.iter().all(|it| it.chars().all(allowed)) {
-            refuse!("the equation `{}` is not one of `einsum`", subscripts.escape_debug());
+            refuse!("the equation `{}` is not one of `einsum`", shown_name(&subscripts));
         }
         let terms: Vec<String> = inputs.split(',').map(str::to_owned).collect();
         if terms.len() != count {

@@ -10,7 +10,7 @@ use super::shapes::swap_axes;
 use super::{Entry, op};
 use crate::graph::{Dim, Graph, Shape, Slice, TensorRef, axis_index};
 use crate::layers::Argument;
-use crate::reason::{Result, refuse};
+use crate::reason::{Result, refuse, shown_name};
 
 pub(super) const TABLE: &[Entry] = &[
     op("GetItem", "x key", "", |c| {
@@ -212,7 +212,7 @@ fn scatter_update(c: &mut Call<'_>) -> Result<Argument> {
         "add" => "TensorScatterAdd",
         "max" => "TensorScatterMax",
         "min" => "TensorScatterMin",
-        other => refuse!("`reduction` is `{}`, which is not supported", other.escape_debug()),
+        other => refuse!("`reduction` is `{}`, which is not supported", shown_name(&other)),
     };
     Ok(c.g.tensor_scatter(op, &x, &indices, &updates)?.into())
 }
@@ -229,7 +229,7 @@ fn search_sorted(c: &mut Call<'_>) -> Result<Argument> {
     let op = match c.text_or("side", "left")?.as_str() {
         "left" => "LowerBound",
         "right" => "UpperBound",
-        other => refuse!("`side` is `{}`, and should be `left` or `right`", other.escape_debug()),
+        other => refuse!("`side` is `{}`, and should be `left` or `right`", shown_name(&other)),
     };
     let g = c.g;
     if sequence.rank() != 1 || values.rank() == 0 {

@@ -8,7 +8,7 @@ use super::shapes::{indices, move_axes};
 use super::{Entry, op};
 use crate::graph::{Graph, Shape, TensorRef};
 use crate::layers::Argument;
-use crate::reason::{Result, refuse};
+use crate::reason::{Result, refuse, shown_name};
 
 pub(super) const TABLE: &[Entry] = &[
     op("Tril", "x", "k", |c| {
@@ -92,7 +92,7 @@ pub(super) const TABLE: &[Entry] = &[
         match mode.as_str() {
             "reduced" => Ok(list(c.g.qr(&x, false)?)),
             "complete" => Ok(list(c.g.qr(&x, true)?)),
-            other => refuse!("`mode` is `{}`, and should be `reduced` or `complete`", other.escape_debug()),
+            other => refuse!("`mode` is `{}`, and should be `reduced` or `complete`", shown_name(&other)),
         }
     }),
     op("Solve", "a b", "", |c| solve(c, None)),

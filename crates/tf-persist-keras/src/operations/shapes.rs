@@ -10,7 +10,7 @@ use super::{Entry, op};
 use crate::config::shown;
 use crate::graph::{Dim, Graph, Shape, TensorRef, axis_index};
 use crate::layers::Argument;
-use crate::reason::{Result, refuse};
+use crate::reason::{Result, refuse, shown_name};
 
 pub(super) const TABLE: &[Entry] = &[
     op("Reshape", "x", "newshape", |c| {
@@ -273,6 +273,8 @@ pub(super) fn repeat(g: &Graph, x: &TensorRef, repeats: &[i64], axis: Option<i64
     if x.dims()[axis].is_some_and(|size| size != repeats.len() as u64) {
         refuse!("it repeats {} elements along a dimension of shape {}", repeats.len(), x.shape);
     }
+    let total = repeats.iter().try_fold(0_u64, |total, count| total.checked_add(u64::try_from(*count).ok()?));
+    g.program.afford(total.unwrap_or(u64::MAX).saturating_mul(8))?;
     let mut rows = Vec::new();
     for (row, count) in repeats.iter().enumerate() {
         let count = usize::try_from(times(count)?).unwrap_or(usize::MAX);
@@ -379,7 +381,7 @@ fn pad(c: &mut Call<'_>) -> Result<Argument> {
         }
         "reflect" => Ok(g.mirror_pad(&x, &pairs, "REFLECT")?.into()),
         "symmetric" => Ok(g.mirror_pad(&x, &pairs, "SYMMETRIC")?.into()),
-        other => refuse!("`mode` is `{}`, and should be `constant`, `reflect` or `symmetric`", other.escape_debug()),
+        other => refuse!("`mode` is `{}`, and should be `constant`, `reflect` or `symmetric`", shown_name(&other)),
     }
 }
 
@@ -387,7 +389,7 @@ fn meshgrid(c: &mut Call<'_>) -> Result<Argument> {
     let first_two = match c.text_or("indexing", "xy")?.as_str() {
         "xy" => [1, 0],
         "ij" => [0, 1],
-        other => refuse!("`indexing` is `{}`, and should be `xy` or `ij`", other.escape_debug()),
+        other => refuse!("`indexing` is `{}`, and should be `xy` or `ij`", shown_name(&other)),
     };
     let g = c.g;
     let vectors =

@@ -11,7 +11,7 @@ use super::sorting::ascending;
 use super::{Entry, op};
 use crate::graph::{Dim, Graph, Shape, TensorRef};
 use crate::layers::Argument;
-use crate::reason::{Result, refuse};
+use crate::reason::{Result, refuse, shown_name};
 
 pub(super) const TABLE: &[Entry] = &[
     op("Median", "x", "axis keepdims", |c| {
@@ -101,7 +101,7 @@ fn quantile(c: &mut Call<'_>, q: &TensorRef, method: &str) -> Result<Argument> {
             let rest = g.sub(&g.scalar(1.0, x.dtype)?, &fraction)?;
             g.add_v2(&g.mul(&at(&high)?, &rest)?, &g.mul(&at(&low)?, &fraction)?)?
         }
-        other => refuse!("`method` is `{}`, which is not supported", other.escape_debug()),
+        other => refuse!("`method` is `{}`, which is not supported", shown_name(&other)),
     };
     let axes_of_nan: Vec<i64> = chosen.iter().map(|axis| *axis as i64).collect();
     let mut has_nan = g.any(&g.classify("IsNan", &x)?, &axes_of_nan, false)?;

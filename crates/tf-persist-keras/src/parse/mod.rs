@@ -14,10 +14,13 @@ use crate::config::{Config, Dialect, Policy, shown};
 use crate::custom::{self, CustomObjects};
 use crate::layers::{self, Identities, NamedLayer, Rules};
 use crate::operations;
-use crate::reason::{Reason, Result, refuse};
+use crate::reason::{Reason, Result, refuse, shown_name};
 
 /// The number of models and wrappers inside each other. Real models have fewer than ten.
 const MAX_DEPTH: usize = 40;
+
+/// The longest name of a layer or a class, in bytes.
+const MAX_NAME: usize = 500;
 
 /// The number of findings that are reported.
 const MAX_FINDINGS: usize = 100;
@@ -44,7 +47,7 @@ pub(crate) struct Finding {
 
 impl std::fmt::Display for Finding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = tf_persist_savedmodel::printable(&self.layer.join("/")).to_string();
+        let name = shown_name(&self.layer.join("/"));
         write!(f, "layer `{name}` ({}): {}", self.class, self.reason)
     }
 }
@@ -72,6 +75,11 @@ impl<'a> Parser<'a> {
         let empty = Value::Null;
         let name = config.get("name").or_else(|| entry.get("name")).unwrap_or(&empty).as_str();
         let name = name.unwrap_or(class).to_owned();
+        for name in [class, &name, entry.get("name").and_then(Value::as_str).unwrap_or_default()] {
+            if name.len() > MAX_NAME {
+                refuse!("the name `{}` has {} bytes, more than {MAX_NAME}", shown_name(name), name.len());
+            }
+        }
         if self.around.len() >= MAX_DEPTH {
             refuse!("its layers are nested more than {MAX_DEPTH} deep");
         }
@@ -156,5 +164,5 @@ pub(crate) fn class_and_config(entry: &Value) -> Result<(&str, &Map<String, Valu
 
 /// A class for a message.
 fn shown_class(class: &str) -> String {
-    tf_persist_savedmodel::printable(class).to_string().chars().take(80).collect()
+    shown_name(class)
 }

@@ -9,7 +9,7 @@ use super::metrics::Metric;
 use crate::config::shown;
 use crate::graph::{Shape, TensorRef};
 use crate::layers::Masked;
-use crate::reason::{Result, refuse};
+use crate::reason::{Result, refuse, shown_name};
 
 /// An output and how it is judged.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ fn by_output<'a>(nest: &Nest<'a>, names: &[String], what: &str) -> Result<Vec<Ne
         Nest::List(_) if names.len() == 1 => vec![nest.clone()],
         Nest::Dict(items) => {
             if let Some((key, _)) = items.iter().find(|(key, _)| !names.iter().any(|name| name == key)) {
-                refuse!("a {what} is for the output `{}`, which it does not have", super::losses::shown_name(key));
+                refuse!("a {what} is for the output `{}`, which it does not have", shown_name(key));
             }
             let of = |name: &String| items.iter().find(|(key, _)| key == name).map(|(_, item)| item.clone());
             names.iter().map(|name| of(name).unwrap_or(Nest::None)).collect()

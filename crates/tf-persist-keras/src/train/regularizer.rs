@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::compiled::Object;
-use super::losses::{normalized, shown_name};
+use super::losses::normalized;
 use crate::config::shown;
 use crate::graph::{Graph, TensorRef};
-use crate::reason::{Result, refuse};
+use crate::reason::{Result, refuse, shown_name};
 
 /// What a regularizer adds, as a scalar.
 pub(super) fn penalty(g: &Graph, regularizer: &Value, x: &TensorRef) -> Result<TensorRef> {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tf_persist_savedmodel::{Error, Hint, Result, Tensor};
 
 use super::optimizers::{Initial, OptimizerVariable, filled};
+use crate::reason::shown_name;
 use crate::archive::hdf5::{Dataset, Group};
 use crate::graph::Resource;
 use crate::source::{Source, WeightLayout};
@@ -102,7 +103,7 @@ fn named(group: &Group) -> Result<Vec<Dataset>> {
         match group.dataset(&name)? {
             Some(dataset) => datasets.push(dataset),
             None => {
-                let name = tf_persist_savedmodel::printable(&name).to_string();
+                let name = shown_name(&name);
                 return Err(Error::flawed(group.file().path(), format!("the optimizer's weight `{name}` is missing")));
             }
         }

@@ -47,6 +47,8 @@ struct Shared {
     path: PathBuf,
     file: Hdf5File,
     length: u64,
+    /// The size of what it was read from, which is smaller if that was compressed.
+    compressed: u64,
     /// By the addresses of their headers, the objects that were opened.
     objects: Mutex<Objects>,
     /// The bytes of texts of a variable length that may still be read: many references may name the same text.
@@ -88,7 +90,17 @@ impl Hdf5 {
     /// If it is no HDF5 file.
     pub(crate) fn open(bytes: Bytes, path_for_errors: &Path) -> Result<Self> {
         let length = bytes.len() as u64;
-        let decoded = usize::try_from(decoded_limit(length)).unwrap_or(usize::MAX);
+        Self::open_in(bytes, path_for_errors, length)
+    }
+
+    /// Opens a file that was in an archive of this size, which limits what may be decompressed again.
+    ///
+    /// # Errors
+    /// As [`Hdf5::open`].
+    pub(crate) fn open_in(bytes: Bytes, path_for_errors: &Path, archive: u64) -> Result<Self> {
+        let length = bytes.len() as u64;
+        let compressed = length.min(archive);
+        let decoded = usize::try_from(decoded_limit(compressed)).unwrap_or(usize::MAX);
         let options = OpenOptions::default()
             .with_chunk_cache_bytes(0)
             .with_max_chunk_bytes(decoded.min(MAX_CHUNK as usize))
@@ -96,8 +108,8 @@ impl Hdf5 {
         let path = path_for_errors.to_path_buf();
         let file = Hdf5File::from_storage_with_options(Arc::new(LimitedStorage::new(bytes)), options);
         let file = file.map_err(|error| Error::damaged(&path, format!("it cannot be read as HDF5: {error}")))?;
-        let texts_left = AtomicU64::new(length.saturating_mul(16).saturating_add(ALWAYS));
-        Ok(Self { shared: Arc::new(Shared { path, file, length, objects: Mutex::default(), texts_left }) })
+        let texts_left = AtomicU64::new(compressed.saturating_mul(16).saturating_add(ALWAYS));
+        Ok(Self { shared: Arc::new(Shared { path, file, length, compressed, objects: Mutex::default(), texts_left }) })
     }
 
     /// The file that errors name.
@@ -169,7 +181,7 @@ impl Hdf5 {
         let mut objects = self.objects();
         let Objects { by_address, plain, chunked } = &mut *objects;
         let (sum, limit) =
-            if is_chunked { (chunked, decoded_limit(self.shared.length)) } else { (plain, self.shared.length) };
+            if is_chunked { (chunked, decoded_limit(self.shared.compressed)) } else { (plain, self.shared.length) };
         let is_counted = by_address.get_mut(&address).is_some_and(|object| object.is_counted);
         let total = if is_counted { *sum } else { sum.saturating_add(size) };
         if total > limit || size > limit {

@@ -6,7 +6,7 @@ use super::{check_training, dropout, flag, mask, refuse_training};
 use crate::config::Config;
 use crate::graph::TensorRef;
 use crate::layers::{Argument, Arguments, Context, Layer, MaskRule, Masked};
-use crate::reason::{Result, refuse};
+use crate::reason::{Result, refuse, shown_name};
 
 /// Attention without projections.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Attention {
             _ if additive => Score::Additive,
             "dot" => Score::Dot,
             "concat" => Score::Concat,
-            other => refuse!("`score_mode` is `{}`, and should be `dot` or `concat`", other.escape_debug()),
+            other => refuse!("`score_mode` is `{}`, and should be `dot` or `concat`", shown_name(&other)),
         };
         Ok(Self {
             score,

@@ -118,7 +118,9 @@ impl Local {
         let (windows, area) = (product(&sizes.output)?, product(&self.size)?);
         let features = product(&[area, sizes.channels])?;
         let kernel = cx.weight("kernel", &[windows, features, self.filters])?;
-        let mut indices = Vec::with_capacity(product(&[windows, features])? as usize);
+        let count = product(&[windows, features])?;
+        g.program.afford(count.saturating_mul(8))?;
+        let mut indices = Vec::with_capacity(count as usize);
         for window in positions(&sizes.output) {
             let corner: Vec<u64> = window.iter().zip(&self.strides).map(|(at, stride)| at * stride).collect();
             for feature in 0..features {
@@ -146,7 +148,9 @@ impl Local {
     fn by_mask(&self, cx: &Context<'_>, x: &TensorRef, sizes: &Sizes) -> Result<TensorRef> {
         let g = cx.g;
         let (inputs, outputs) = (product(&sizes.input)?, product(&sizes.output)?);
-        let mut mask = vec![false; product(&[inputs, outputs])? as usize];
+        let count = product(&[inputs, outputs])?;
+        g.program.afford(count)?;
+        let mut mask = vec![false; count as usize];
         for (output, window) in positions(&sizes.output).enumerate() {
             for input in self.connected(&sizes.input, &window) {
                 mask[(index(&sizes.input, &input) * outputs) as usize + output] = true;
@@ -178,7 +182,7 @@ impl Local {
         let (inputs, outputs) = (product(&sizes.input)?, product(&sizes.output)?);
         let inner = product(&[inputs, sizes.channels])?;
         let outer = product(&[outputs, self.filters])?;
-        product(&[outer, product(&self.size)?, sizes.channels])?;
+        g.program.afford(product(&[outer, product(&self.size)?, sizes.channels])?.saturating_mul(16))?;
         let mut pairs: Vec<[i64; 2]> = Vec::new();
         for window in positions(&sizes.output) {
             for input in self.connected(&sizes.input, &window) {

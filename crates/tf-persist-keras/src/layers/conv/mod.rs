@@ -10,7 +10,7 @@ use super::{Argument, Context, Layer};
 use crate::config::Config;
 use crate::graph::{Graph, Padding, TensorRef};
 use crate::parse::Parser;
-use crate::reason::{Result, refuse};
+use crate::reason::{Result, refuse, shown_name};
 pub(super) use convolution::Convolution;
 
 pub(super) fn build(class: &str, config: &Config<'_>, parser: &mut Parser<'_>) -> Option<Result<Box<dyn Layer>>> {
@@ -37,7 +37,7 @@ impl Edges {
             "same" => Ok(Self::Same),
             "valid" => Ok(Self::Valid),
             "causal" if allow_causal => Ok(Self::Causal),
-            _ => refuse!("`padding` is `{}`, which is not supported", name.escape_debug()),
+            _ => refuse!("`padding` is `{}`, which is not supported", shown_name(&name)),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::config::{Config, Quantization, shown, size};
 use crate::graph::{Dim, TensorRef};
 use crate::layers::{Activation, Argument, Arguments, Context, Layer, MaskRule};
 use crate::operations;
-use crate::reason::{Result, refuse};
+use crate::reason::{Result, refuse, shown_name};
 
 /// A contraction with a kernel.
 #[derive(Debug)]
@@ -111,7 +111,7 @@ impl EinsumDense {
 
     /// The shapes of the variables for an input.
     fn shapes(&self, input: &[Dim]) -> Result<Shapes> {
-        let impossible = || format!("the equation `{}` does not fit its input", self.equation.escape_debug());
+        let impossible = || format!("the equation `{}` does not fit its input", shown_name(&self.equation));
         let equation: String = self.equation.chars().filter(|it| *it != ' ').collect::<String>().replace("...", "0");
         let (inputs, output) = equation.split_once("->").ok_or_else(impossible)?;
         let (term, kernel) = inputs.split_once(',').ok_or_else(impossible)?;
@@ -134,12 +134,12 @@ impl EinsumDense {
         let in_input = |label: char| term.find(label).and_then(|index| input.get(index + left).copied().flatten());
         let size_of = |label: char| match in_output(label).or_else(|| in_input(label)) {
             Some(size) => Ok(size),
-            None => refuse!("the equation `{}` leaves the size of `{label}` open", self.equation.escape_debug()),
+            None => refuse!("the equation `{}` leaves the size of `{label}` open", shown_name(&self.equation)),
         };
         let sizes = kernel.chars().map(size_of).collect::<Result<Vec<_>>>()?;
         let Some(axes) = &self.bias_axes else { return Ok(Shapes { kernel: sizes, bias: None }) };
         let Some(first) = output.find(|label| axes.contains(label)) else {
-            refuse!("`bias_axes` is `{}`, which are no axes of `{output}`", axes.escape_debug())
+            refuse!("`bias_axes` is `{}`, which are no axes of `{output}`", shown_name(&axes))
         };
         let mut bias = Vec::new();
         for label in output[first..].chars() {

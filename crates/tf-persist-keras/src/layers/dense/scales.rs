@@ -1,7 +1,7 @@
 //! Where the scales of a quantized `EinsumDense` lie among the axes of its result.
 
 use crate::graph::{Graph, TensorRef};
-use crate::reason::{Result, refuse};
+use crate::reason::{Result, refuse, shown_name};
 
 /// How a scale, which has size 1 along the axes that are summed over, is brought to the axes of the result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Scales {
         let compact = equation.replace(' ', "").replace("...", "0");
         let parts = compact.split_once("->").and_then(|(inputs, output)| Some((inputs.split_once(',')?, output)));
         let Some(((input, kernel), output)) = parts else {
-            refuse!("the equation `{}` is not supported", equation.escape_debug())
+            refuse!("the equation `{}` is not supported", shown_name(&equation))
         };
         let elided = rank.saturating_sub(input.chars().filter(|it| *it != '0').count());
         // Labels that no equation has.

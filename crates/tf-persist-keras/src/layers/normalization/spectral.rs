@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::layers::{Argument, Arguments, Context, Layer, MaskRule, Masked, NamedLayer, finished};
 use crate::parse::Parser;
-use crate::reason::{Result, refuse};
+use crate::reason::{Result, refuse, shown_name};
 
 pub(super) fn build(class: &str, config: &Config<'_>, parser: &mut Parser<'_>) -> Option<Result<Box<dyn Layer>>> {
     Some(match class {
@@ -42,7 +42,7 @@ impl Layer for SpectralNormalization {
             });
             match kernel.and_then(|kernel| kernel.shape.last()) {
                 Some(columns) => *columns as u64,
-                None => refuse!("its layer `{}` has no kernel", tf_persist_savedmodel::printable(&self.layer.name)),
+                None => refuse!("its layer `{}` has no kernel", shown_name(&self.layer.name)),
             }
         };
         // The kernel, which Keras saves with the wrapper again.

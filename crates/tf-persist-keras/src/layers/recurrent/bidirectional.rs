@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::graph::TensorRef;
 use crate::layers::{Argument, Arguments, Context, Layer, MaskRule, Masked, NamedLayer};
 use crate::parse::{Parser, class_and_config};
-use crate::reason::{Reason, Result, refuse};
+use crate::reason::{Reason, Result, refuse, shown_name};
 
 /// Two recurrent layers, of which one runs backwards.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Bidirectional {
         let (class_back, inner_back) = class_and_config(&backward)?;
         for class in [class, class_back] {
             if !is_recurrent(class) {
-                let class = tf_persist_savedmodel::printable(class);
+                let class = shown_name(class);
                 refuse!("it wraps a `{class}`, which is not a recurrent layer of Keras");
             }
         }

@@ -10,7 +10,7 @@ use crate::graph::{Dim, Graph, Shape, TensorRef};
 use crate::layers::{Argument, Arguments, Context, Layer, NamedLayer};
 use crate::model::snake_case;
 use crate::parse::Parser;
-use crate::reason::{Reason, Result, refuse};
+use crate::reason::{Reason, Result, refuse, shown_name};
 
 /// The output of a step, and the states after it.
 pub(super) type Stepped = (TensorRef, Vec<TensorRef>);
@@ -140,7 +140,7 @@ pub(super) fn cell_layer(entry: &Value, parser: &mut Parser<'_>) -> Result<Named
     let layer = parser.layer(entry)?;
     match layer.layer.as_cell() {
         Some(_) => Ok(layer),
-        None => refuse!("its cell is a `{}`, which is not supported", tf_persist_savedmodel::printable(&layer.class)),
+        None => refuse!("its cell is a `{}`, which is not supported", shown_name(&layer.class)),
     }
 }
 
@@ -148,7 +148,7 @@ pub(super) fn cell_layer(entry: &Value, parser: &mut Parser<'_>) -> Result<Named
 pub(super) fn prepare<'a>(layer: &'a NamedLayer, cx: &Context<'a>, input: &Shape) -> Result<Prepared<'a>> {
     match layer.layer.as_cell() {
         Some(cell) => cell.prepare(&cx.of_layer(layer), input),
-        None => refuse!("`{}` is not a cell", tf_persist_savedmodel::printable(&layer.class)),
+        None => refuse!("`{}` is not a cell", shown_name(&layer.class)),
     }
 }
 

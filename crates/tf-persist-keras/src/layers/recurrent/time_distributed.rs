@@ -9,7 +9,7 @@ use crate::parse::Parser;
 use crate::reason::{Result, refuse};
 
 /// The most nodes that steps one by one may need.
-const MOST_NODES: usize = 1 << 19;
+const MOST_NODES: usize = 1 << 15;
 
 /// A layer that is called for each step of a sequence.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use tf_persist_savedmodel::DType;
 
 use super::compiled::Object;
 use crate::graph::{Graph, TensorRef};
-use crate::reason::{Result, refuse};
+use crate::reason::{Result, refuse, shown_name};
 
 pub(super) use function::{Form, Function, form};
 pub(super) use rank::same_rank;
@@ -147,9 +147,4 @@ pub(super) fn masked_weights(
     let Some(weights) = weights else { return Ok(Some(mask_weights)) };
     let (mask_weights, weights) = same_rank(g, &mask_weights, &g.cast(weights, dtype)?)?;
     Ok(Some(g.mul(&weights, &mask_weights)?))
-}
-
-/// A name from a file for a message.
-pub(super) fn shown_name(name: &str) -> String {
-    tf_persist_savedmodel::printable(name).to_string().chars().take(80).collect()
 }

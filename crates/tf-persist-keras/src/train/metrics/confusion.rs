@@ -3,10 +3,10 @@
 use tf_persist_savedmodel::{DType, Tensor};
 
 use super::super::compiled::Object;
-use super::super::losses::{same_rank, shown_name};
+use super::super::losses::same_rank;
 use super::{Compared, thresholds};
 use crate::graph::{Graph, TensorRef};
-use crate::reason::{Result, refuse};
+use crate::reason::{Result, refuse, shown_name};
 
 /// A metric that counts.
 #[derive(Debug, Clone)]

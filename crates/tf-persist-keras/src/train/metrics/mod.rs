@@ -8,9 +8,9 @@ use serde_json::Value;
 use tf_persist_savedmodel::DType;
 
 use super::compiled::Object;
-use super::losses::{Form, Function, form, same_rank, shown_name};
+use super::losses::{Form, Function, form, same_rank};
 use crate::graph::{Graph, TensorRef};
-use crate::reason::{Result, refuse};
+use crate::reason::{Result, refuse, shown_name};
 use confusion::Confusion;
 pub(super) use mean::mean_of;
 

@@ -1,11 +1,11 @@
 //! Constraints of weights, which hold after each step.
 
 use super::super::compiled::Object;
-use super::super::losses::{EPSILON, shown_name};
+use super::super::losses::EPSILON;
 use crate::config::{int, shown};
 use crate::graph::{Graph, TensorRef};
 use crate::layers::Weight;
-use crate::reason::{Result, refuse};
+use crate::reason::{Result, refuse, shown_name};
 
 /// What a constraint does to a weight.
 enum Constraint {

@@ -16,10 +16,9 @@ mod values;
 
 use super::compiled::Object;
 use super::gradients::Gradient;
-use super::losses::shown_name;
 use crate::graph::{Graph, Resource, TensorRef};
 use crate::layers::Weight;
-use crate::reason::{Result, refuse};
+use crate::reason::{Result, refuse, shown_name};
 
 pub(super) use apply::Applied;
 use common::Common;

@@ -6,10 +6,9 @@ use serde_json::Value;
 use tf_persist_savedmodel::DType;
 
 use super::super::compiled::Object;
-use super::super::losses::shown_name;
 use crate::config::shown;
 use crate::graph::{Graph, TensorRef};
-use crate::reason::{Result, refuse};
+use crate::reason::{Result, refuse, shown_name};
 
 /// The most values of a piecewise constant rate.
 const MAX_PIECES: usize = 10_000;
