@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use tf_persist_savedmodel::{Error, Hint, Result, SavedModel, Tensor};
 
+use crate::back;
 use crate::custom::CustomObjects;
 use crate::graph::{Function, Graph, Program, Resource, Signature, TensorRef};
 use crate::layers::{Argument, Arguments, Context, Masked, NamedLayer, Shared, Weight};
@@ -69,20 +70,20 @@ pub fn open(path: impl AsRef<Path>) -> Result<KerasModel> {
 /// A model in a Keras file. Its layers are known, its weights are not read yet.
 #[derive(Debug)]
 pub struct KerasModel {
-    source: Source,
-    model: NamedLayer,
+    pub(crate) source: Source,
+    pub(crate) model: NamedLayer,
     inference_only: bool,
 }
 
 /// The functions of a model and its variables.
-struct Emitted {
-    program: Rc<Program>,
+pub(crate) struct Emitted {
+    pub(crate) program: Rc<Program>,
     signatures: Vec<Signature>,
-    weights: Vec<Weight>,
+    pub(crate) weights: Vec<Weight>,
     /// The first values of variables that no file has.
     initial: HashMap<Resource, Tensor>,
     /// None if the model is not compiled; the reason if it cannot be trained.
-    training: reason::Result<Option<Training>>,
+    pub(crate) training: reason::Result<Option<Training>>,
     layers: Vec<LayerSummary>,
 }
 
@@ -138,6 +139,8 @@ impl KerasModel {
         let emitted = self.emitted()?;
         let (saved, memory): (Vec<Weight>, Vec<Weight>) = emitted.weights.into_iter().partition(|it| it.is_saved);
         let datasets = weights::locate(&self.source, &self.model, &saved)?;
+        let training = emitted.training.as_ref().ok().and_then(Option::as_ref);
+        let entries = back::entries(&self.source, &emitted.program, training, &saved, &datasets)?;
         let datasets = saved.iter().zip(datasets.iter().map(Some));
         let mut by_variable = HashMap::new();
         for (weight, dataset) in datasets.chain(memory.iter().map(|weight| (weight, None))) {
@@ -150,9 +153,9 @@ impl KerasModel {
             Some((weight, None)) => Tensor::zeros(weight.dtype, &weight.shape),
             None => Err(Error::data("the model", "a variable has no value")),
         };
-        let of_optimizer = match &emitted.training {
-            Ok(Some(training)) => train::optimizer_values(&self.source, &training.variables, &of_weight)?,
-            _ => HashMap::new(),
+        let of_optimizer = match training {
+            Some(training) => train::optimizer_values(&self.source, &training.variables, &of_weight)?,
+            None => HashMap::new(),
         };
         let value = |index: usize| {
             let made = of_optimizer.get(&index).or_else(|| emitted.initial.get(&Resource::Variable(index)));
@@ -164,7 +167,7 @@ impl KerasModel {
             value: &value,
             serve: Some(self.endpoint(&emitted.signatures[0])),
             assets: Vec::new(),
-            extra_files: Vec::new(),
+            extra_files: &|keys| back::extra_files(&self.source, &emitted.program, entries.clone(), keys),
         };
         parts.write(target.as_ref(), overwrite)
     }
@@ -232,7 +235,7 @@ impl KerasModel {
         }
     }
 
-    fn emitted(&self) -> Result<Emitted> {
+    pub(crate) fn emitted(&self) -> Result<Emitted> {
         self.emit().map_err(|reason| refused(&self.source.path, reason.to_string()))
     }
 

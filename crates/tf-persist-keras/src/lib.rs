@@ -1,6 +1,7 @@
 //! Keras files without Keras and without TensorFlow.
 
 mod archive;
+mod back;
 mod config;
 mod convert;
 mod custom;
@@ -18,6 +19,7 @@ mod summary;
 mod train;
 mod weights;
 
+pub use back::{KerasSaveOptions, write_back};
 pub use convert::{KerasModel, OpenOptions, open};
 pub use custom::{CustomLayer, CustomObjects, LayerBuilder, SymbolicTensor};
 pub use source::{find_keras_file, is_keras_file};

@@ -7,11 +7,11 @@ use serde_json::{Map, Value};
 use tf_persist_proto::bytes::Bytes;
 use tf_persist_savedmodel::{Error, Hint};
 
-use crate::reason::shown_name;
 use crate::archive::hdf5::{Group, Hdf5};
 use crate::archive::read_file;
 use crate::archive::zip::KerasZip;
 use crate::config::Dialect;
+use crate::reason::shown_name;
 
 type Result<T> = tf_persist_savedmodel::Result<T>;
 
@@ -45,6 +45,8 @@ pub(crate) struct Source {
     /// The sizes of its JSON and of the whole file.
     pub(crate) config_bytes: usize,
     pub(crate) file_bytes: usize,
+    /// Whether the model is the file's own. Else it was given for weights alone.
+    pub(crate) has_own_model: bool,
     /// How it was compiled, if it was.
     pub(crate) compile_config: Option<Value>,
     /// `metadata.json` of a `.keras` file.
@@ -159,6 +161,7 @@ impl Source {
             model,
             config_bytes: config.len(),
             file_bytes,
+            has_own_model: true,
             metadata,
             weights: WeightLayout::Folders(weights.root()?),
             optimizer_weights: None,
@@ -200,6 +203,7 @@ impl Source {
             model: config,
             config_bytes,
             file_bytes,
+            has_own_model: architecture.is_none(),
             compile_config: present(compile_config.as_ref()),
             metadata: None,
             weights,
@@ -243,6 +247,9 @@ impl Source {
             dialect: dialect(path, version.as_deref(), &config)?,
             keras_version: version,
             model: config,
+            config_bytes: bytes.len(),
+            file_bytes: bytes.len(),
+            has_own_model: false,
             compile_config: None,
             metadata: None,
             weights: WeightLayout::Shards(roots),

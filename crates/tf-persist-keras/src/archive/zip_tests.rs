@@ -162,7 +162,8 @@ fn no_changed_bytes_make_it_panic() {
 #[test]
 fn bombs_are_refused_before_they_are_read() {
     let zeros = vec![b' '; 4 << 20];
-    let zip = open(archive(CompressionMethod::Deflated, &[("config.json", &zeros), ("small", &zeros[..1 << 20])])).unwrap();
+    let zip =
+        open(archive(CompressionMethod::Deflated, &[("config.json", &zeros), ("small", &zeros[..1 << 20])])).unwrap();
     let error = zip.read("config.json").unwrap_err();
     assert!(error.to_string().contains("has 4194304 bytes in"), "{error}");
     assert!(error.hint().is_some() && zip.read("small").is_ok());

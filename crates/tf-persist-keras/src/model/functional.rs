@@ -219,10 +219,7 @@ impl Layer for Functional {
             match *source {
                 Source::Input(layer) => match inputs.get(&layer) {
                     Some(tensor) => Ok(tensor.clone()),
-                    None => refuse!(
-                        "`{}` is not among its inputs",
-                        shown_name(&self.layers[layer].name)
-                    ),
+                    None => refuse!("`{}` is not among its inputs", shown_name(&self.layers[layer].name)),
                 },
                 Source::Result(call, output) => {
                     let tensors = results.get(call).map(Argument::tensors).unwrap_or_default();

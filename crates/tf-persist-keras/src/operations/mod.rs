@@ -73,6 +73,11 @@ const TABLES: &[&[Entry]] = &[
     statistics::TABLE,
 ];
 
+/// Whether there is an operation of this class.
+pub(crate) fn has(class: &str) -> bool {
+    TABLES.iter().flat_map(|table| table.iter()).any(|entry| entry.class == class)
+}
+
 /// Makes the operation of a class from its config. `None` if it is unknown.
 ///
 /// A class is known without its module, because `.h5` files do not have the modules.

@@ -30,6 +30,9 @@ use crate::reason::Reason;
 pub(crate) use endpoint::{Endpoint, Structure};
 use meta_graph::{DefinedMetaGraph, define_meta_graph};
 
+/// A function that gives files for `assets.extra`.
+pub(crate) type ExtraFiles<'a> = dyn Fn(&[String]) -> Result<Vec<(String, Vec<u8>)>> + 'a;
+
 /// A model that can be written.
 pub(crate) struct ModelParts<'a> {
     pub(crate) program: &'a Rc<Program>,
@@ -41,8 +44,9 @@ pub(crate) struct ModelParts<'a> {
     pub(crate) serve: Option<Endpoint>,
     /// The contents of the files that tables name as their assets.
     pub(crate) assets: Vec<(String, Vec<u8>)>,
-    /// Files for `assets.extra`, by their paths in it, with `/`.
-    pub(crate) extra_files: Vec<(String, Vec<u8>)>,
+    /// Gives files for `assets.extra`, by their paths in it, with `/`. It is called with the keys of the variables in
+    /// the checkpoint, in the order of the program.
+    pub(crate) extra_files: &'a ExtraFiles<'a>,
 }
 
 impl ModelParts<'_> {
@@ -70,8 +74,8 @@ impl ModelParts<'_> {
         for (name, contents) in self.assets.iter().filter(|(name, _)| assets.contains(name)) {
             write_file(&staging, &format!("assets/{name}"), contents)?;
         }
-        for (name, contents) in &self.extra_files {
-            write_file(&staging, &format!("assets.extra/{name}"), contents)?;
+        for (name, contents) in (self.extra_files)(&keys)? {
+            write_file(&staging, &format!("assets.extra/{name}"), &contents)?;
         }
         write_file(&staging, GRAPH_FILE, &bytes)?;
         staging.publish()

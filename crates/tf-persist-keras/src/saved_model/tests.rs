@@ -65,7 +65,7 @@ impl Model {
             value: &|index| Ok(self.values[index].clone()),
             serve: self.serve,
             assets: self.assets.clone(),
-            extra_files: vec![("keras/config.json".into(), b"{}".to_vec())],
+            extra_files: &|_| Ok(vec![("keras/config.json".into(), b"{}".to_vec())]),
         };
         parts.write(target, true)
     }

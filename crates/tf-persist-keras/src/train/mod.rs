@@ -22,7 +22,7 @@ use losses::Loss;
 use metrics::{Compared, Metric};
 use optimizers::{Applied, Optimizer, OptimizerVariable, State};
 use outputs::{Judged, Output, outputs, signature_key};
-pub(crate) use restore::optimizer_values;
+pub(crate) use restore::{optimizer_datasets, optimizer_values};
 
 use crate::graph::{Function, Graph, Program, Signature, TensorRef};
 use crate::layers::{Argument, Arguments, Context, Masked, NamedLayer, Shared, Weight};

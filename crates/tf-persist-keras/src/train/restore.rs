@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use tf_persist_savedmodel::{Error, Hint, Result, Tensor};
 
 use super::optimizers::{Initial, OptimizerVariable, filled};
-use crate::reason::shown_name;
 use crate::archive::hdf5::{Dataset, Group};
 use crate::graph::Resource;
+use crate::reason::shown_name;
 use crate::source::{Source, WeightLayout};
 
 /// The value of each variable of the optimizer, by its number in the program. `weight` gives the values of weights.
@@ -19,7 +19,7 @@ pub(crate) fn optimizer_values(
     variables: &[OptimizerVariable],
     weight: &dyn Fn(usize) -> Result<Tensor>,
 ) -> Result<HashMap<usize, Tensor>> {
-    let datasets = datasets(source)?;
+    let datasets = optimizer_datasets(source)?;
     let before_first_step: Vec<&OptimizerVariable> = variables.iter().filter(|variable| !variable.is_slot).collect();
     let fits = |variables: &[&OptimizerVariable]| {
         variables.len() == datasets.len()
@@ -73,7 +73,7 @@ fn misfit(source: &Source, found: usize, wanted: usize) -> Error {
 }
 
 /// The saved variables of the optimizer, in order.
-fn datasets(source: &Source) -> Result<Vec<Dataset>> {
+pub(crate) fn optimizer_datasets(source: &Source) -> Result<Vec<Dataset>> {
     match &source.weights {
         WeightLayout::Folders(root) => match root.group("optimizer/vars")? {
             Some(group) => numbered(&group),

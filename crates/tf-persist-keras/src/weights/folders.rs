@@ -9,7 +9,7 @@ use crate::layers::{Place, Weight};
 
 /// The folder of a model's layers, and its name in files of TensorFlow 2.12 and 2.13.
 const LAYERS: &str = "layers";
-const OLD_LAYERS: &str = "_layer_checkpoint_dependencies";
+pub(crate) const OLD_LAYERS: &str = "_layer_checkpoint_dependencies";
 
 /// The folders below a layer whose variables are not its weights: seeds, and what compiling a model adds.
 const NO_WEIGHTS: &[&str] = &[

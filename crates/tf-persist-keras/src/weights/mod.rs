@@ -14,8 +14,9 @@ use crate::archive::hdf5::Dataset;
 use crate::layers::{NamedLayer, Place, Weight};
 use crate::source::{Source, WeightLayout};
 
+pub(crate) use folders::OLD_LAYERS;
 pub(crate) use layers::{TOP_LEVEL, weight_names};
-pub(crate) use order::{LayerWeights, by_layer};
+pub(crate) use order::by_layer;
 
 /// The dataset of each weight.
 ///

@@ -30,10 +30,8 @@ fn nested(layer: &Value, depth: usize, calls: usize) -> Value {
         });
         inner["inbound_nodes"] = nodes.collect();
         let from_one = usize::from(level > 0);
-        model = functional(
-            &json!([input("x", &shape(), "float32"), inner]),
-            &json!([["inner", calls - 1 + from_one, 0]]),
-        );
+        model =
+            functional(&json!([input("x", &shape(), "float32"), inner]), &json!([["inner", calls - 1 + from_one, 0]]));
     }
     model
 }

@@ -15,7 +15,11 @@ type Sample = (&'static str, Value, Value);
 fn layers() -> Vec<Sample> {
     vec![
         ("Dense", json!({"units": 3, "activation": "relu", "use_bias": true}), json!([4])),
-        ("Dense", json!({"units": 2, "activation": {"class_name": "LeakyReLU", "config": {"negative_slope": 0.1}}}), json!([null, 4])),
+        (
+            "Dense",
+            json!({"units": 2, "activation": {"class_name": "LeakyReLU", "config": {"negative_slope": 0.1}}}),
+            json!([null, 4]),
+        ),
         ("Flatten", json!({"data_format": "channels_first"}), json!([2, 3, 4])),
         ("Reshape", json!({"target_shape": [3, -1]}), json!([2, 6])),
         ("Permute", json!({"dims": [2, 1]}), json!([2, 6])),
@@ -26,25 +30,89 @@ fn layers() -> Vec<Sample> {
         ("LSTM", json!({"units": 2, "stateful": true, "return_state": true}), json!([null, 2])),
         ("GRU", json!({"units": 2, "reset_after": false, "return_sequences": true}), json!([3, 2])),
         ("SimpleRNN", json!({"units": 2, "unroll": true}), json!([3, 2])),
-        ("Bidirectional", json!({"merge_mode": "concat", "layer": {"class_name": "LSTM", "config": {"name": "l", "units": 2, "return_sequences": true}}}), json!([3, 2])),
-        ("TimeDistributed", json!({"layer": {"class_name": "Dense", "config": {"name": "d", "units": 2}}}), json!([3, 2])),
-        ("RNN", json!({"cell": {"class_name": "StackedRNNCells", "config": {"cells": [
-            {"class_name": "LSTMCell", "config": {"units": 2}}, {"class_name": "GRUCell", "config": {"units": 3}}]}}, "unroll": true}), json!([3, 2])),
-        ("ConvLSTM2D", json!({"filters": 2, "kernel_size": [2, 2], "padding": "same", "strides": [1, 1], "dilation_rate": [1, 1]}), json!([3, 4, 4, 2])),
-        ("Conv1D", json!({"filters": 2, "kernel_size": [3], "strides": [1], "padding": "causal", "dilation_rate": [2], "groups": 1}), json!([8, 2])),
-        ("Conv2D", json!({"filters": 4, "kernel_size": [3, 3], "strides": [2, 2], "padding": "same", "dilation_rate": [1, 1], "groups": 2, "data_format": "channels_last"}), json!([8, 8, 2])),
-        ("Conv2D", json!({"filters": 2, "kernel_size": [2, 2], "strides": [1, 1], "padding": "valid", "dilation_rate": [2, 2], "data_format": "channels_first"}), json!([2, 8, 8])),
-        ("Conv3D", json!({"filters": 2, "kernel_size": [2, 2, 2], "strides": [1, 1, 1], "padding": "valid", "dilation_rate": [1, 1, 1]}), json!([4, 4, 4, 2])),
-        ("Conv1DTranspose", json!({"filters": 2, "kernel_size": [3], "strides": [2], "padding": "same", "output_padding": null, "dilation_rate": [1]}), json!([8, 2])),
-        ("Conv2DTranspose", json!({"filters": 2, "kernel_size": [3, 3], "strides": [2, 2], "padding": "valid", "output_padding": [1, 1], "dilation_rate": [1, 1]}), json!([8, 8, 2])),
-        ("Conv3DTranspose", json!({"filters": 2, "kernel_size": [2, 2, 2], "strides": [1, 1, 1], "padding": "valid", "output_padding": null}), json!([4, 4, 4, 2])),
-        ("DepthwiseConv1D", json!({"kernel_size": [3], "depth_multiplier": 2, "strides": [1], "padding": "same", "dilation_rate": [1]}), json!([8, 2])),
-        ("DepthwiseConv2D", json!({"kernel_size": [3, 3], "depth_multiplier": 2, "strides": [1, 1], "padding": "same", "dilation_rate": [2, 2]}), json!([8, 8, 2])),
-        ("SeparableConv1D", json!({"filters": 3, "kernel_size": [3], "depth_multiplier": 2, "strides": [1], "padding": "same", "dilation_rate": [1]}), json!([8, 2])),
-        ("SeparableConv2D", json!({"filters": 3, "kernel_size": [3, 3], "depth_multiplier": 1, "strides": [1, 1], "padding": "valid", "dilation_rate": [1, 1]}), json!([8, 8, 2])),
+        (
+            "Bidirectional",
+            json!({"merge_mode": "concat", "layer": {"class_name": "LSTM", "config": {"name": "l", "units": 2, "return_sequences": true}}}),
+            json!([3, 2]),
+        ),
+        (
+            "TimeDistributed",
+            json!({"layer": {"class_name": "Dense", "config": {"name": "d", "units": 2}}}),
+            json!([3, 2]),
+        ),
+        (
+            "RNN",
+            json!({"cell": {"class_name": "StackedRNNCells", "config": {"cells": [
+            {"class_name": "LSTMCell", "config": {"units": 2}}, {"class_name": "GRUCell", "config": {"units": 3}}]}}, "unroll": true}),
+            json!([3, 2]),
+        ),
+        (
+            "ConvLSTM2D",
+            json!({"filters": 2, "kernel_size": [2, 2], "padding": "same", "strides": [1, 1], "dilation_rate": [1, 1]}),
+            json!([3, 4, 4, 2]),
+        ),
+        (
+            "Conv1D",
+            json!({"filters": 2, "kernel_size": [3], "strides": [1], "padding": "causal", "dilation_rate": [2], "groups": 1}),
+            json!([8, 2]),
+        ),
+        (
+            "Conv2D",
+            json!({"filters": 4, "kernel_size": [3, 3], "strides": [2, 2], "padding": "same", "dilation_rate": [1, 1], "groups": 2, "data_format": "channels_last"}),
+            json!([8, 8, 2]),
+        ),
+        (
+            "Conv2D",
+            json!({"filters": 2, "kernel_size": [2, 2], "strides": [1, 1], "padding": "valid", "dilation_rate": [2, 2], "data_format": "channels_first"}),
+            json!([2, 8, 8]),
+        ),
+        (
+            "Conv3D",
+            json!({"filters": 2, "kernel_size": [2, 2, 2], "strides": [1, 1, 1], "padding": "valid", "dilation_rate": [1, 1, 1]}),
+            json!([4, 4, 4, 2]),
+        ),
+        (
+            "Conv1DTranspose",
+            json!({"filters": 2, "kernel_size": [3], "strides": [2], "padding": "same", "output_padding": null, "dilation_rate": [1]}),
+            json!([8, 2]),
+        ),
+        (
+            "Conv2DTranspose",
+            json!({"filters": 2, "kernel_size": [3, 3], "strides": [2, 2], "padding": "valid", "output_padding": [1, 1], "dilation_rate": [1, 1]}),
+            json!([8, 8, 2]),
+        ),
+        (
+            "Conv3DTranspose",
+            json!({"filters": 2, "kernel_size": [2, 2, 2], "strides": [1, 1, 1], "padding": "valid", "output_padding": null}),
+            json!([4, 4, 4, 2]),
+        ),
+        (
+            "DepthwiseConv1D",
+            json!({"kernel_size": [3], "depth_multiplier": 2, "strides": [1], "padding": "same", "dilation_rate": [1]}),
+            json!([8, 2]),
+        ),
+        (
+            "DepthwiseConv2D",
+            json!({"kernel_size": [3, 3], "depth_multiplier": 2, "strides": [1, 1], "padding": "same", "dilation_rate": [2, 2]}),
+            json!([8, 8, 2]),
+        ),
+        (
+            "SeparableConv1D",
+            json!({"filters": 3, "kernel_size": [3], "depth_multiplier": 2, "strides": [1], "padding": "same", "dilation_rate": [1]}),
+            json!([8, 2]),
+        ),
+        (
+            "SeparableConv2D",
+            json!({"filters": 3, "kernel_size": [3, 3], "depth_multiplier": 1, "strides": [1, 1], "padding": "valid", "dilation_rate": [1, 1]}),
+            json!([8, 8, 2]),
+        ),
         ("MaxPooling1D", json!({"pool_size": [2], "strides": [2], "padding": "valid"}), json!([8, 2])),
         ("AveragePooling2D", json!({"pool_size": [2, 2], "strides": [2, 2], "padding": "same"}), json!([8, 8, 2])),
-        ("MaxPooling3D", json!({"pool_size": [2, 2, 2], "strides": [1, 1, 1], "padding": "valid"}), json!([4, 4, 4, 2])),
+        (
+            "MaxPooling3D",
+            json!({"pool_size": [2, 2, 2], "strides": [1, 1, 1], "padding": "valid"}),
+            json!([4, 4, 4, 2]),
+        ),
         ("GlobalAveragePooling1D", json!({"keepdims": true}), json!([8, 2])),
         ("GlobalMaxPooling2D", json!({"data_format": "channels_first"}), json!([8, 8, 2])),
         ("AdaptiveAveragePooling2D", json!({"output_size": [3, 3]}), json!([8, 8, 2])),
@@ -57,14 +125,26 @@ fn layers() -> Vec<Sample> {
         ("Cropping2D", json!({"cropping": [[1, 2], [0, 3]]}), json!([8, 8, 2])),
         ("Cropping3D", json!({"cropping": [[1, 1], [0, 1], [1, 0]]}), json!([4, 4, 4, 2])),
         ("CenterCrop", json!({"height": 4, "width": 4}), json!([8, 8, 2])),
-        ("Resizing", json!({"height": 4, "width": 4, "interpolation": "bilinear", "crop_to_aspect_ratio": true}), json!([8, 8, 2])),
+        (
+            "Resizing",
+            json!({"height": 4, "width": 4, "interpolation": "bilinear", "crop_to_aspect_ratio": true}),
+            json!([8, 8, 2]),
+        ),
         ("Rescaling", json!({"scale": [0.5, 0.25], "offset": 1.0}), json!([8, 8, 2])),
-        ("BatchNormalization", json!({"axis": [-1], "momentum": 0.9, "epsilon": 0.001, "center": true, "scale": true}), json!([4, 4, 2])),
+        (
+            "BatchNormalization",
+            json!({"axis": [-1], "momentum": 0.9, "epsilon": 0.001, "center": true, "scale": true}),
+            json!([4, 4, 2]),
+        ),
         ("LayerNormalization", json!({"axis": [1, 2], "epsilon": 0.001}), json!([4, 2])),
         ("GroupNormalization", json!({"groups": 2, "axis": -1, "epsilon": 0.001}), json!([4, 4])),
         ("UnitNormalization", json!({"axis": [-1]}), json!([4, 4])),
         ("RMSNormalization", json!({"axis": -1, "epsilon": 0.001}), json!([4, 4])),
-        ("SpectralNormalization", json!({"power_iterations": 1, "layer": {"class_name": "Dense", "config": {"name": "d", "units": 2}}}), json!([4])),
+        (
+            "SpectralNormalization",
+            json!({"power_iterations": 1, "layer": {"class_name": "Dense", "config": {"name": "d", "units": 2}}}),
+            json!([4]),
+        ),
         ("Normalization", json!({"axis": [-1], "invert": false, "mean": null, "variance": null}), json!([4])),
         ("Normalization", json!({"axis": [1], "mean": [1.0, 2.0], "variance": [1.0, 2.0]}), json!([2])),
         ("Dropout", json!({"rate": 0.5, "noise_shape": [null, 1], "seed": 1}), json!([4])),
@@ -73,21 +153,49 @@ fn layers() -> Vec<Sample> {
         ("PReLU", json!({"shared_axes": [1]}), json!([4, 4])),
         ("ReLU", json!({"max_value": 6.0, "negative_slope": 0.1, "threshold": 0.0}), json!([4])),
         ("EinsumDense", json!({"equation": "abc,cd->abd", "output_shape": [null, 3], "bias_axes": "d"}), json!([4, 4])),
-        ("Discretization", json!({"bin_boundaries": [0.0, 1.0], "num_bins": null, "output_mode": "one_hot"}), json!([4])),
+        (
+            "Discretization",
+            json!({"bin_boundaries": [0.0, 1.0], "num_bins": null, "output_mode": "one_hot"}),
+            json!([4]),
+        ),
         ("CategoryEncoding", json!({"num_tokens": 4, "output_mode": "multi_hot"}), json!([4])),
         ("Hashing", json!({"num_bins": 4, "salt": [1, 2], "output_mode": "int", "dtype": "string"}), json!([4])),
-        ("StringLookup", json!({"vocabulary": ["a", "b"], "max_tokens": null, "num_oov_indices": 2, "output_mode": "int", "dtype": "string"}), json!([4])),
-        ("IntegerLookup", json!({"vocabulary": [1, 2], "max_tokens": 10, "num_oov_indices": 1, "output_mode": "multi_hot", "dtype": "int64"}), json!([4])),
-        ("TextVectorization", json!({"vocabulary": ["a", "b"], "max_tokens": 10, "standardize": "lower_and_strip_punctuation", "split": "whitespace", "ngrams": [1, 2], "output_mode": "int", "output_sequence_length": 5, "dtype": "string"}), json!([])),
-        ("STFTSpectrogram", json!({"mode": "log", "frame_length": 8, "frame_step": 4, "fft_length": 8}), json!([32, 1])),
-        ("MelSpectrogram", json!({"fft_length": 8, "sequence_stride": 4, "sequence_length": 8, "sampling_rate": 100, "num_mel_bins": 4, "min_freq": 2.0, "max_freq": 40.0}), json!([64])),
+        (
+            "StringLookup",
+            json!({"vocabulary": ["a", "b"], "max_tokens": null, "num_oov_indices": 2, "output_mode": "int", "dtype": "string"}),
+            json!([4]),
+        ),
+        (
+            "IntegerLookup",
+            json!({"vocabulary": [1, 2], "max_tokens": 10, "num_oov_indices": 1, "output_mode": "multi_hot", "dtype": "int64"}),
+            json!([4]),
+        ),
+        (
+            "TextVectorization",
+            json!({"vocabulary": ["a", "b"], "max_tokens": 10, "standardize": "lower_and_strip_punctuation", "split": "whitespace", "ngrams": [1, 2], "output_mode": "int", "output_sequence_length": 5, "dtype": "string"}),
+            json!([]),
+        ),
+        (
+            "STFTSpectrogram",
+            json!({"mode": "log", "frame_length": 8, "frame_step": 4, "fft_length": 8}),
+            json!([32, 1]),
+        ),
+        (
+            "MelSpectrogram",
+            json!({"fft_length": 8, "sequence_stride": 4, "sequence_length": 8, "sampling_rate": 100, "num_mel_bins": 4, "min_freq": 2.0, "max_freq": 40.0}),
+            json!([64]),
+        ),
     ]
 }
 
 /// Attentions, called with the same tensor thrice.
 fn attentions() -> Vec<Sample> {
     vec![
-        ("MultiHeadAttention", json!({"num_heads": 2, "key_dim": 3, "value_dim": 4, "use_bias": true, "output_shape": null, "attention_axes": null}), json!([4, 6])),
+        (
+            "MultiHeadAttention",
+            json!({"num_heads": 2, "key_dim": 3, "value_dim": 4, "use_bias": true, "output_shape": null, "attention_axes": null}),
+            json!([4, 6]),
+        ),
         ("GroupQueryAttention", json!({"head_dim": 2, "num_query_heads": 4, "num_key_value_heads": 2}), json!([4, 6])),
         ("Attention", json!({"use_scale": true, "score_mode": "concat"}), json!([4, 6])),
         ("AdditiveAttention", json!({"use_scale": true}), json!([4, 6])),
@@ -114,9 +222,14 @@ fn operations() -> Vec<(&'static str, &'static str, Value, Value)> {
         ("numpy", "Sum", json!({"axis": [1], "keepdims": true}), json!([])),
         ("numpy", "Einsum", json!({"subscripts": "abc->ac"}), json!([])),
         ("numpy", "Tensordot", json!({"axes": [[1], [1]]}), json!([[1.0, 2.0]])),
-        ("numpy", "GetItem", json!({}), json!([{"class_name": "__tuple__", "items": [
+        (
+            "numpy",
+            "GetItem",
+            json!({}),
+            json!([{"class_name": "__tuple__", "items": [
             {"class_name": "__ellipsis__", "config": {}},
-            {"class_name": "__slice__", "config": {"start": -1, "stop": null, "step": -2}}]}])),
+            {"class_name": "__slice__", "config": {"start": -1, "stop": null, "step": -2}}]}]),
+        ),
         ("numpy", "Diff", json!({"n": 2, "axis": -1}), json!([])),
         ("numpy", "Diagonal", json!({"offset": 1, "axis1": 1, "axis2": 2}), json!([])),
         ("numpy", "Tril", json!({"k": 1}), json!([])),
@@ -212,7 +325,15 @@ fn models() -> Vec<Value> {
     let inner = functional(
         &json!([
             input("x", &json!([4]), "float32"),
-            call("a", &["x"], entry("Dense", &json!({"units": 4, "activation": "tanh", "kernel_regularizer": {"class_name": "L2", "config": {"l2": 0.01}}}), "a")),
+            call(
+                "a",
+                &["x"],
+                entry(
+                    "Dense",
+                    &json!({"units": 4, "activation": "tanh", "kernel_regularizer": {"class_name": "L2", "config": {"l2": 0.01}}}),
+                    "a"
+                )
+            ),
             call("b", &["a"], entry("Dropout", &json!({"rate": 0.5}), "b")),
         ]),
         &json!([["b", 0, 0]]),
@@ -223,8 +344,11 @@ fn models() -> Vec<Value> {
             "weighted_metrics": null, "run_eagerly": false, "steps_per_execution": 1, "jit_compile": false})
     };
     let mut nested = functional(
-        &json!([input("x", &json!([4]), "float32"), call("inner", &["x", "inner"], inner.clone()),
-            call("out", &["inner"], entry("Dense", &json!({"units": 2, "activation": "softmax"}), "out"))]),
+        &json!([
+            input("x", &json!([4]), "float32"),
+            call("inner", &["x", "inner"], inner.clone()),
+            call("out", &["inner"], entry("Dense", &json!({"units": 2, "activation": "softmax"}), "out"))
+        ]),
         &json!([["out", 0, 0]]),
     );
     nested["compile_config"] = compile("SGD", json!("categorical_crossentropy"));

@@ -8,21 +8,8 @@ use crate::measure::{Watch, convert};
 use crate::samples;
 
 /// The numbers: too small, too large for memory, for int32, for float32's integers, for int64.
-const NUMBERS: [i64; 13] = [
-    0,
-    1,
-    2,
-    -1,
-    -2,
-    1 << 20,
-    1 << 24,
-    1_000_000_000,
-    (1 << 31) - 1,
-    1 << 31,
-    1 << 40,
-    1 << 62,
-    i64::MIN,
-];
+const NUMBERS: [i64; 13] =
+    [0, 1, 2, -1, -2, 1 << 20, 1 << 24, 1_000_000_000, (1 << 31) - 1, 1 << 31, 1 << 40, 1 << 62, i64::MIN];
 
 #[test]
 fn every_number_of_every_layer() {

@@ -84,6 +84,11 @@ impl Group {
         }
     }
 
+    /// Removes a member, if there is one of this name.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.members.remove(name);
+    }
+
     /// Sets an attribute, in place of one of the same name.
     pub(crate) fn set(&mut self, name: &str, value: Attribute) {
         set(&mut self.attributes, name, value);

@@ -1,0 +1,165 @@
+//! What a SavedModel keeps of the Keras file that it came from, in `assets.extra/keras`: enough to write it again with
+//! other values.
+//!
+//! `variables.json` is the table of the variables, `skeleton.h5` the file of the weights without their values, and the
+//! other files are those of a `.keras` archive.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+use tf_persist_proto::bytes::Bytes;
+use tf_persist_savedmodel::checkpoint::CheckpointReader;
+use tf_persist_savedmodel::{Error, Hint, Result, SavedModel, Tensor, printable};
+
+use super::containers::named;
+use super::keras_file::{Container, Copied, KerasFile, copy};
+use super::original::original;
+use super::table::{Entry, Table};
+use crate::archive::hdf5::Hdf5;
+use crate::archive::hdf5_writer::Group;
+use crate::reason::Reason;
+use crate::source::Source;
+
+/// The folder in `assets.extra`, and its files that are not those of an archive.
+pub(crate) const FOLDER: &str = "keras";
+const TABLE: &str = "variables.json";
+const SKELETON: &str = "skeleton.h5";
+
+/// The largest dataset that is kept because no variable has its value, such as the state of a metric, and the most
+/// bytes of all of them.
+const MAX_KEPT: usize = 1 << 20;
+const MAX_KEPT_TOTAL: usize = 16 << 20;
+
+/// The largest file that is read.
+const MAX_FILE: u64 = 256 << 20;
+
+/// The files in `assets.extra` for a model from a Keras file, by their paths in it.
+pub(crate) fn files(source: &Source, entries: Vec<Entry>) -> Result<Vec<(String, Vec<u8>)>> {
+    let paths: HashSet<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
+    let mut left = MAX_KEPT_TOTAL;
+    let file = original(source, &mut |path, dataset| {
+        let size = dataset.shape().iter().fold(8_usize, |size, dim| size.saturating_mul(*dim));
+        if paths.contains(path) || is_optimizer(path) || size > MAX_KEPT.min(left) {
+            return Ok(Copied::LeftOut);
+        }
+        left -= size;
+        Ok(Copied::Same)
+    })?;
+    let container = file.container();
+    let (tree, archived) = match file {
+        KerasFile::Archive(entries, tree) => (tree, entries),
+        KerasFile::Hdf5(mut tree) => {
+            tree.remove("optimizer_weights");
+            (tree, Vec::new())
+        }
+    };
+    let archived: Vec<(String, Bytes)> =
+        archived.into_iter().filter(|(name, _)| name != TABLE && name != SKELETON).collect();
+    let table = Table { container, entries, files: archived.iter().map(|(name, _)| name.clone()).collect() };
+    let skeleton = tree.to_bytes().map_err(|reason| Error::flawed(&source.path, reason.to_string()))?;
+    let mut files =
+        vec![(TABLE.to_owned(), format!("{:#}", table.to_json()).into_bytes()), (SKELETON.to_owned(), skeleton)];
+    if container == Container::Hdf5 {
+        let metadata = json!({"keras_version": source.keras_version});
+        files.push(("config.json".into(), source.model.to_string().into_bytes()));
+        files.push(("metadata.json".into(), metadata.to_string().into_bytes()));
+    }
+    files.extend(archived.into_iter().map(|(name, contents)| (name, contents.to_vec())));
+    Ok(files.into_iter().map(|(name, contents)| (format!("{FOLDER}/{name}"), contents)).collect())
+}
+
+/// Whether a dataset is state of an optimizer.
+pub(super) fn is_optimizer(path: &str) -> bool {
+    matches!(path.split('/').next(), Some("optimizer" | "_optimizer" | "optimizer_weights"))
+}
+
+/// The file that a SavedModel came from, with the model's values.
+///
+/// # Errors
+/// If it did not come from one, or lacks a variable.
+pub(super) fn keras_file(model: &SavedModel) -> Result<KerasFile> {
+    let flawed =
+        |file: &str, reason: String| Error::flawed(&model.path().join("assets.extra").join(FOLDER).join(file), reason);
+    let read = |name: &str| {
+        let files = model.files();
+        files.read(&format!("assets.extra/{FOLDER}/{name}"), MAX_FILE, "the limit of these files")
+    };
+    let (Some(table), Some(skeleton)) = (read(TABLE)?, read(SKELETON)?) else {
+        let reason = "it did not come from a Keras file".to_owned();
+        let hint = Some(Hint::new("name the file of the model whose weights it has").set("like"));
+        return Err(Error::Unsupported { path: model.path().to_path_buf(), reason, hint });
+    };
+    let table: Value = serde_json::from_slice(&table).map_err(|error| flawed(TABLE, error.to_string()))?;
+    let table = Table::from_json(&table).map_err(|reason| flawed(TABLE, reason.to_string()))?;
+    let mut tree = Group::default();
+    let path = model.path().join("assets.extra").join(FOLDER).join(SKELETON);
+    copy(&Hdf5::open(skeleton, &path)?.root()?, &mut tree, &mut |_| Ok(Copied::Same))?;
+    let mut entries = Vec::new();
+    for name in &table.files {
+        let Some(contents) = read(name)? else {
+            return Err(flawed(TABLE, format!("`{}` is missing", printable(name))));
+        };
+        entries.push((name.clone(), contents));
+    }
+    let values = values(model, &table.entries)?;
+    add(&mut tree, &values).map_err(|reason| flawed(TABLE, reason.to_string()))?;
+    Ok(match table.container {
+        Container::Archive => KerasFile::Archive(entries, tree),
+        Container::Hdf5 => KerasFile::Hdf5(tree),
+    })
+}
+
+/// The values of variables by the paths of their datasets. The state of an optimizer is complete, or left out.
+pub(super) fn values<'a>(model: &SavedModel, entries: &'a [Entry]) -> Result<Vec<(&'a Entry, Tensor)>> {
+    let (mut values, mut missing) = (Vec::new(), Vec::new());
+    let mut lacks_optimizer = false;
+    let reader = model.variables()?.index.clone().map(CheckpointReader::new);
+    let has = |key: &str| reader.as_ref().is_some_and(|reader| reader.index().get(key).is_some());
+    for entry in entries {
+        let value = match &reader {
+            Some(reader) if has(&entry.key) => reader.read(&entry.key)?,
+            _ if entry.layer.is_none() => {
+                lacks_optimizer = true;
+                continue;
+            }
+            _ => {
+                missing.push(format!("it has no variable `{}`", printable(&entry.name)));
+                continue;
+            }
+        };
+        if value.dtype() != entry.dtype || value.shape() != entry.shape {
+            missing.push(format!(
+                "its variable `{}` is {}{:?}, and should be {}{:?}",
+                printable(&entry.name),
+                value.dtype(),
+                value.shape(),
+                entry.dtype,
+                entry.shape
+            ));
+        }
+        values.push((entry, value));
+    }
+    if !missing.is_empty() {
+        let reason = crate::weights::shortened(&missing);
+        return Err(Error::Unsupported { path: model.path().to_path_buf(), reason, hint: None });
+    }
+    if lacks_optimizer {
+        values.retain(|(entry, _)| entry.layer.is_some());
+    }
+    Ok(values)
+}
+
+/// Adds the values of variables to the groups of a file.
+pub(super) fn add(tree: &mut Group, values: &[(&Entry, Tensor)]) -> Result<(), Reason> {
+    let mut optimizer = Vec::new();
+    for (entry, value) in values {
+        match entry.path.strip_prefix("optimizer_weights/") {
+            Some(name) => optimizer.push((name.to_owned(), value.clone())),
+            None => drop(tree.insert(&entry.path, value.clone())?),
+        }
+    }
+    if !optimizer.is_empty() {
+        named(tree.group("optimizer_weights")?, optimizer)?;
+    }
+    Ok(())
+}

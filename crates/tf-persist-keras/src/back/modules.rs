@@ -1,0 +1,173 @@
+//! The modules of Keras 3 in which the classes of `keras.ops` nodes are.
+
+/// The classes outside `keras.src.ops.numpy`, by module.
+const MODULES: [(&str, &[&str]); 5] = [
+    (
+        "keras.src.ops.core",
+        &[
+            "AssociativeScan",
+            "Cast",
+            "Cond",
+            "ConvertToTensor",
+            "ForiLoop",
+            "Map",
+            "SaturateCast",
+            "Scan",
+            "Scatter",
+            "ScatterUpdate",
+            "Slice",
+            "SliceUpdate",
+            "StopGradient",
+            "Switch",
+            "Unstack",
+            "VectorizedMap",
+            "WhileLoop",
+        ],
+    ),
+    (
+        "keras.src.ops.image",
+        &[
+            "AffineTransform",
+            "CropImages",
+            "ElasticTransform",
+            "ExtractPatches",
+            "GaussianBlur",
+            "HSVToRGB",
+            "MapCoordinates",
+            "PadImages",
+            "PerspectiveTransform",
+            "RGBToGrayscale",
+            "RGBToHSV",
+            "Resize",
+            "SSIM",
+            "ScaleAndTranslate",
+            "SobelEdges",
+        ],
+    ),
+    (
+        "keras.src.ops.linalg",
+        &[
+            "Cholesky",
+            "CholeskyInverse",
+            "Det",
+            "Eig",
+            "Eigh",
+            "Inv",
+            "JVP",
+            "Lstsq",
+            "LuFactor",
+            "MatrixRank",
+            "Norm",
+            "Pinv",
+            "Qr",
+            "SVD",
+            "Solve",
+            "SolveTriangular",
+        ],
+    ),
+    (
+        "keras.src.ops.math",
+        &[
+            "CDist",
+            "Erf",
+            "Erfc",
+            "Erfinv",
+            "ExtractSequences",
+            "FFT",
+            "FFT2",
+            "IFFT2",
+            "IRFFT",
+            "ISTFT",
+            "InTopK",
+            "Logdet",
+            "Logsumexp",
+            "RFFT",
+            "Rsqrt",
+            "STFT",
+            "SegmentMax",
+            "SegmentMin",
+            "SegmentProd",
+            "SegmentReduction",
+            "SegmentSum",
+            "TopK",
+            "ViewAsComplex",
+            "ViewAsReal",
+        ],
+    ),
+    (
+        "keras.src.ops.nn",
+        &[
+            "AdaptiveAveragePool",
+            "AdaptiveMaxPool",
+            "AveragePool",
+            "BatchNorm",
+            "BinaryCrossentropy",
+            "CTCDecode",
+            "CTCLoss",
+            "CategoricalCrossentropy",
+            "Celu",
+            "Conv",
+            "ConvTranspose",
+            "DepthToSpace",
+            "DepthwiseConv",
+            "DotProductAttention",
+            "Elu",
+            "Fold",
+            "Gelu",
+            "Glu",
+            "HardShrink",
+            "HardSigmoid",
+            "HardSilu",
+            "HardTanh",
+            "LayerNorm",
+            "LeakyRelu",
+            "LogSigmoid",
+            "LogSoftmax",
+            "MaxPool",
+            "Moments",
+            "MultiHot",
+            "Normalize",
+            "OneHot",
+            "PSNR",
+            "Polar",
+            "RMSNorm",
+            "Relu",
+            "Relu6",
+            "Selu",
+            "SeparableConv",
+            "Sigmoid",
+            "Silu",
+            "SoftShrink",
+            "Softmax",
+            "Softplus",
+            "Softsign",
+            "SpaceToDepth",
+            "SparseCategoricalCrossentropy",
+            "SparsePlus",
+            "SparseSigmoid",
+            "Sparsemax",
+            "Squareplus",
+            "TanhShrink",
+            "Threshold",
+            "Unfold",
+        ],
+    ),
+];
+
+/// The module of a class.
+pub(super) fn module_of(class: &str) -> &'static str {
+    let of_class = MODULES.iter().find(|(_, classes)| classes.contains(&class));
+    of_class.map_or("keras.src.ops.numpy", |(module, _)| module)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::module_of;
+
+    #[test]
+    fn tells_the_module_of_a_class() {
+        assert_eq!(module_of("Gelu"), "keras.src.ops.nn");
+        assert_eq!(module_of("Cast"), "keras.src.ops.core");
+        assert_eq!(module_of("Add"), "keras.src.ops.numpy");
+    }
+}
