@@ -19,6 +19,11 @@ pub(crate) struct KerasArgs {
     pub(crate) custom_objects: Vec<PathBuf>,
 }
 
+/// Whether a path names a Keras file to be written.
+pub(crate) fn is_keras_name(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "keras" || extension == "h5")
+}
+
 impl KerasArgs {
     /// Opens a SavedModel, or a Keras file as one.
     pub(crate) fn open(&self, path: &Path) -> anyhow::Result<SavedModel> {
@@ -54,8 +59,13 @@ impl KerasArgs {
         if let Some(architecture) = &self.architecture {
             options = options.architecture(architecture);
         }
+        Ok(Some(options.custom_objects(self.custom()?).open(path)?))
+    }
+
+    /// The recipes for custom layers and functions.
+    pub(crate) fn custom(&self) -> anyhow::Result<CustomObjects> {
         let mut custom = CustomObjects::new();
         self.custom_objects.iter().try_for_each(|file| custom.add_file(file))?;
-        Ok(Some(options.custom_objects(custom).open(path)?))
+        Ok(custom)
     }
 }

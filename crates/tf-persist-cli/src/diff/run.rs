@@ -3,7 +3,6 @@
 use std::io::BufWriter;
 
 use anyhow::{Context, bail};
-use tf_persist_savedmodel::SavedModel;
 use tf_persist_savedmodel::diff::DiffOptions;
 use tf_persist_savedmodel::tensor::Tolerance;
 

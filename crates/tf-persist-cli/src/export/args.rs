@@ -13,11 +13,14 @@ use crate::keras_args::KerasArgs;
 pub(crate) struct ExportArgs {
     /// A model: the folder of a SavedModel, a .tfpack file, or a Keras file (.keras, .h5)
     pub(super) source: PathBuf,
-    /// The folder to write, which must not exist or be empty; or a file that ends in .tfpack
+    /// The folder to write, which must not exist or be empty; or a file that ends in .tfpack, .keras or .h5
     pub(super) target: PathBuf,
     /// Replace the model at the target, in one step, when the new one is complete
     #[arg(long)]
     pub(super) overwrite: bool,
+    /// A Keras file of the same model, to write a SavedModel as a Keras file if it does not tell of which one it is
+    #[arg(long, value_name = "FILE.keras", help_heading = "Keras files")]
+    pub(super) like: Option<PathBuf>,
     /// Write only the meta graph with these tags (comma list; "" is the empty set)
     #[arg(long, value_name = "TAGS")]
     pub(super) tags: Option<String>,

@@ -5,21 +5,25 @@ use std::io::Write;
 use anstream::eprintln;
 use anyhow::Context;
 use serde_json::json;
-use tf_persist_keras::KerasModel;
+use tf_persist_keras::{KerasModel, KerasSaveOptions, write_back};
 use tf_persist_savedmodel::checkpoint::restore::Mapping;
 use tf_persist_savedmodel::saved_model::{Variables, name_of};
 use tf_persist_savedmodel::{SavedModel, printable, warmup};
 
 use super::ExportArgs;
 use crate::common_args::Format;
-use crate::error::PRINTING;
+use crate::error::{PRINTING, UsageError};
 use crate::format::{self, bytes, count};
+use crate::keras_args::is_keras_name;
 use crate::stdout::stdout;
 
 /// The number of variables that a list names.
 const MAX_NAMES: usize = 5;
 
 pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
+    if is_keras_name(&args.target) {
+        return write_keras(args);
+    }
     let options = args.options();
     options.check_target(&args.target)?;
     let keras = args.keras.open_keras(&args.source, args.inference_only)?;
@@ -87,6 +91,29 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     saved.restored.as_ref().map_or(Ok(()), |mapping| {
         write_restored(&mut out, mapping, source.variables()?, args.moving_averages).context(PRINTING)
     })
+}
+
+/// Writes a Keras file, of a Keras file or of a SavedModel that came from one.
+fn write_keras(args: &ExportArgs) -> anyhow::Result<()> {
+    if args.inference_only || args.is_rewritten() {
+        let reason = "the options that change the graph are for SavedModels; a Keras file is written with its whole model";
+        return Err(UsageError(reason.into()).into());
+    }
+    let options = KerasSaveOptions::default().overwrite(args.overwrite).custom_objects(args.keras.custom()?);
+    match args.keras.open_keras(&args.source, false)? {
+        Some(model) => model.save(&args.target, &options)?,
+        None => {
+            let like = args.like.as_deref().map(|path| args.keras.open_keras(path, false)).transpose()?.flatten();
+            write_back(&SavedModel::open(&args.source)?, like.as_ref(), &args.target, &options)?;
+        }
+    }
+    let size = std::fs::metadata(&args.target).map_or(0, |metadata| metadata.len());
+    let mut out = stdout();
+    if args.format == Format::Json {
+        let report = json!({ "path": args.target.display().to_string(), "bytes": size });
+        return writeln!(out, "{report:#}").context(PRINTING);
+    }
+    writeln!(out, "`{}`: a Keras file of {}", args.target.display(), bytes(size)).context(PRINTING)
 }
 
 /// Writes a Keras file as a SavedModel.

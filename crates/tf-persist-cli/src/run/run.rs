@@ -1,6 +1,5 @@
 //! Runs a signature.
 
-use tf_persist_core::SavedModel;
 
 use super::args::RunArgs;
 use super::timings::Timings;

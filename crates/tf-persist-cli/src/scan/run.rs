@@ -3,7 +3,6 @@
 use std::io::Write;
 
 use anyhow::Context;
-use tf_persist_savedmodel::SavedModel;
 use tf_persist_savedmodel::scan::Level;
 
 use super::{ScanArgs, json};

@@ -1,13 +1,15 @@
 //! Trains a model.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anstream::eprintln;
 use anyhow::Context;
 use tf_persist_core::train::{Dataset, TrainOptions, TrainReport, Trainer};
 use tf_persist_core::warmup::{Record, Records};
 use tf_persist_core::{LoadSavedModel, SaveOptions, SavedModel, printable};
+use tf_persist_keras::{KerasSaveOptions, write_back};
+use tf_persist_savedmodel::scratch::Scratch;
 
 use super::args::TrainArgs;
 use super::curve::Curve;
@@ -16,8 +18,9 @@ use super::plot;
 use super::progress::Progress;
 use super::{command, report};
 use crate::common_args::{Format, tags};
-use crate::error::Interrupted;
+use crate::error::{Interrupted, UsageError};
 use crate::format::count;
+use crate::keras_args::is_keras_name;
 use crate::signals::Stop;
 
 /// Training steps are mostly small graphs of many ops, which run fastest in the calling thread. Large ops still use all
@@ -28,8 +31,10 @@ const INTER_OP_THREADS: i32 = -1;
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     #[cfg(feature = "plot")]
     let plot = args.plot.as_deref().map(|path| plot::Target::new(path, &args.output)).transpose()?;
+    let keras_file = KerasOutput::new(args)?;
+    let output = keras_file.as_ref().map_or(args.output.clone(), KerasOutput::folder);
     let saved_model = args.keras.open_for_training(&args.path)?;
-    let trainer = trainer(args, &saved_model)?;
+    let trainer = trainer(args, &saved_model, &output)?;
     // Signals are caught once there is work that could be lost.
     let stop = Stop::on_signals(|_| ())?;
     let model = saved_model.load(args.load.options_or(INTRA_OP_THREADS, INTER_OP_THREADS)?)?;
@@ -48,6 +53,9 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     #[cfg(not(feature = "plot"))]
     let drawn = anyhow::Ok(());
     let trained = trained?;
+    if let Some(file) = keras_file.as_ref().filter(|_| trained.saved.is_some()) {
+        file.write(args)?;
+    }
     if trained.stopped {
         print_how_to_continue(args, &trained);
     }
@@ -66,7 +74,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
 }
 
 /// Checks everything that does not need TensorFlow, which takes a third of a second to open.
-fn trainer(args: &TrainArgs, saved_model: &SavedModel) -> anyhow::Result<Trainer> {
+fn trainer(args: &TrainArgs, saved_model: &SavedModel, output: &Path) -> anyhow::Result<Trainer> {
     let mut options = TrainOptions::default()
         .signature(&args.signature)
         .evaluate_signature(&args.evaluate_signature)
@@ -96,7 +104,38 @@ fn trainer(args: &TrainArgs, saved_model: &SavedModel) -> anyhow::Result<Trainer
     if let Some(list) = &args.load.tags {
         save = save.tags(tags(list));
     }
-    Ok(trainer.save_to(&args.output, save)?)
+    Ok(trainer.save_to(output, save)?)
+}
+
+/// A Keras file that training writes: first a SavedModel in a hidden folder beside it, then the file, whole.
+struct KerasOutput(Scratch);
+
+impl KerasOutput {
+    /// `None` if the output is not to be a Keras file.
+    fn new(args: &TrainArgs) -> anyhow::Result<Option<Self>> {
+        if !is_keras_name(&args.output) {
+            return Ok(None);
+        }
+        let shown = args.output.display();
+        if args.resume {
+            return Err(UsageError(format!("`{shown}` is a Keras file, which --resume cannot continue: train it on instead")).into());
+        }
+        if args.output.exists() && !args.overwrite {
+            return Err(tf_persist_savedmodel::Error::Exists { path: args.output.clone() }.into());
+        }
+        let scratch = Scratch::beside(&args.output).with_context(|| format!("cannot create a folder beside `{shown}`"))?;
+        Ok(Some(Self(scratch)))
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.0.path().join("model")
+    }
+
+    fn write(&self, args: &TrainArgs) -> anyhow::Result<()> {
+        let like = args.keras.open_keras(&args.path, false)?;
+        let options = KerasSaveOptions::default().overwrite(args.overwrite);
+        Ok(write_back(&SavedModel::open(self.folder())?, like.as_ref(), &args.output, &options)?)
+    }
 }
 
 /// Notes that recorded answers are copied, and are from before the training.
