@@ -23,6 +23,9 @@ const BIT_EQUAL: f64 = 0.95;
 struct Meta {
     cases: Vec<Case>,
     tolerance: Tolerance,
+    /// What Keras says of its own files.
+    #[serde(default)]
+    status: std::collections::BTreeMap<String, Value>,
     /// `refuse`, where the file must be refused.
     expect: Option<String>,
 }
@@ -73,6 +76,11 @@ fn keras_files_give_recorded_answers() {
     assert!(share >= BIT_EQUAL, "{share}");
 }
 
+/// Whether Keras cannot read its own file.
+fn cannot_be_read(status: &Value) -> bool {
+    status.as_str().is_some_and(|status| status.starts_with("keras cannot read it"))
+}
+
 /// Converts a file, runs its cases and compares.
 fn check(file: &Path, meta: &Meta, counts: &mut Counts) -> Result<(), String> {
     let mut options = OpenOptions::default();
@@ -80,6 +88,13 @@ fn check(file: &Path, meta: &Meta, counts: &mut Counts) -> Result<(), String> {
         options = options.architecture(file.with_file_name("model.json"));
     }
     let opened = options.open(file);
+    // A vocabulary that was learned is lost in such a file.
+    if let Err(error) = &opened
+        && error.to_string().contains("an `.h5` file does not keep it")
+        && meta.status.get(file.file_name().unwrap().to_str().unwrap()).is_some_and(cannot_be_read)
+    {
+        return Ok(());
+    }
     if meta.expect.as_deref() == Some("refuse") {
         return opened.map_or(Ok(()), |_| Err("it is not refused".into()));
     }

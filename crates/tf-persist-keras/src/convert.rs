@@ -149,7 +149,7 @@ impl KerasModel {
             }
         }
         let of_weight = |index: usize| match by_variable.get(&index) {
-            Some((_, Some(dataset))) => dataset.read(),
+            Some((weight, Some(dataset))) => weights::read(&self.source, weight, dataset),
             Some((weight, None)) => Tensor::zeros(weight.dtype, &weight.shape),
             None => Err(Error::data("the model", "a variable has no value")),
         };

@@ -49,8 +49,6 @@ pub(crate) struct Source {
     pub(crate) has_own_model: bool,
     /// How it was compiled, if it was.
     pub(crate) compile_config: Option<Value>,
-    /// `metadata.json` of a `.keras` file.
-    pub(crate) metadata: Option<Value>,
     pub(crate) weights: WeightLayout,
     /// The state of the optimizer in an `.h5` file.
     pub(crate) optimizer_weights: Option<Group>,
@@ -162,7 +160,6 @@ impl Source {
             config_bytes: config.len(),
             file_bytes,
             has_own_model: true,
-            metadata,
             weights: WeightLayout::Folders(weights.root()?),
             optimizer_weights: None,
             archive: Some(archive),
@@ -205,7 +202,6 @@ impl Source {
             file_bytes,
             has_own_model: architecture.is_none(),
             compile_config: present(compile_config.as_ref()),
-            metadata: None,
             weights,
             optimizer_weights: root.group("optimizer_weights")?,
             archive: None,
@@ -251,7 +247,6 @@ impl Source {
             file_bytes: bytes.len(),
             has_own_model: false,
             compile_config: None,
-            metadata: None,
             weights: WeightLayout::Shards(roots),
             optimizer_weights: None,
             archive: None,

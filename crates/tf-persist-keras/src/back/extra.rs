@@ -79,7 +79,7 @@ pub(super) fn is_optimizer(path: &str) -> bool {
 /// If it did not come from one, or lacks a variable.
 pub(super) fn keras_file(model: &SavedModel) -> Result<KerasFile> {
     let flawed =
-        |file: &str, reason: String| Error::flawed(&model.path().join("assets.extra").join(FOLDER).join(file), reason);
+        |file: &str, reason: String| Error::flawed(model.path().join("assets.extra").join(FOLDER).join(file), reason);
     let read = |name: &str| {
         let files = model.files();
         files.read(&format!("assets.extra/{FOLDER}/{name}"), MAX_FILE, "the limit of these files")

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tf_persist_proto::bytes::Bytes;
 use tf_persist_savedmodel::scratch::NewFile;
-use tf_persist_savedmodel::{Error, Result, Tensor};
+use tf_persist_savedmodel::{Error, Result};
 
 use crate::archive::hdf5::{Dataset, Group};
 use crate::archive::hdf5_writer;
@@ -162,8 +162,6 @@ impl<W> Seek for Unseekable<W> {
 pub(super) enum Copied {
     /// It stays as it is.
     Same,
-    /// It gets another value.
-    Value(Tensor),
     /// It is left out.
     LeftOut,
 }
@@ -183,7 +181,6 @@ pub(super) fn copy(
         let Some(dataset) = from.dataset(name)? else { continue };
         let value = match choose(&dataset)? {
             Copied::Same => dataset.read()?,
-            Copied::Value(value) => value,
             Copied::LeftOut => continue,
         };
         let is_same_dtype = value.dtype() == dataset.dtype()?;

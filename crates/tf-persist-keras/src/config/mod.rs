@@ -194,13 +194,6 @@ impl<'a> Config<'a> {
         }
     }
 
-    pub(crate) fn object(&self, key: &str) -> Result<&'a Map<String, Value>> {
-        match self.required(key)? {
-            Value::Object(object) => Ok(object),
-            value => refuse!("`{key}` is {}, and should be an object", shown(value)),
-        }
-    }
-
     /// Whether the channels come before the other dimensions (`data_format`).
     pub(crate) fn channels_first(&self) -> Result<bool> {
         match self.str_or("data_format", "channels_last")? {

@@ -36,8 +36,9 @@ pub(crate) struct Step {
 
 /// Reads a step.
 pub(crate) fn step(text: &str) -> Result<Step> {
+    let shown: String = text.chars().take(60).collect();
     let in_step =
-        |reason: crate::reason::Reason| format!("the step `{}` cannot be read: {reason}", text.escape_debug());
+        |reason: crate::reason::Reason| format!("the step `{}` cannot be read: {reason}", shown.escape_debug());
     let mut reader = Reader { rest: text, depth: 0 };
     let step = reader.step().map_err(in_step)?;
     if !reader.peek().is_empty() {

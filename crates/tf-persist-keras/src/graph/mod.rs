@@ -183,13 +183,6 @@ impl Graph {
         }
     }
 
-    /// The variables and tables that it uses, sorted.
-    pub(crate) fn resources(&self) -> Vec<Resource> {
-        let mut resources: Vec<_> = self.inner.borrow().handles.keys().copied().collect();
-        resources.sort_unstable();
-        resources
-    }
-
     /// The variables and tables that a caller passes, with the nodes of the arguments.
     pub(crate) fn passed_resources(&self) -> Vec<(usize, Resource)> {
         self.inner.borrow().passed.clone()

@@ -13,7 +13,7 @@ use crate::parse::Parser;
 use crate::reason::{Reason, Result, shown_name};
 
 use functional::Functional;
-pub(crate) use input::{InputLayer, InputSpec, shape_of};
+pub(crate) use input::{InputLayer, InputSpec};
 use sequential::Sequential;
 
 /// The bytes of names that take as much memory as a node.

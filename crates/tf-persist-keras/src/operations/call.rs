@@ -163,15 +163,6 @@ impl Call<'_> {
             Some(value) => refuse!("`{name}` is {}, and should be a dtype", shown(&value)),
         }
     }
-
-    /// Whether the channels come before the other dimensions.
-    pub(super) fn channels_first(&mut self) -> Result<bool> {
-        match self.text_or("data_format", "channels_last")?.as_str() {
-            "channels_last" => Ok(false),
-            "channels_first" => Ok(true),
-            other => refuse!("`data_format` is `{other}`, and should be `channels_last` or `channels_first`"),
-        }
-    }
 }
 
 /// All axes of a tensor.

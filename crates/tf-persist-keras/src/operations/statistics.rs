@@ -2,7 +2,6 @@
 
 use tf_persist_savedmodel::DType;
 
-use super::arithmetic::wide_float;
 use super::call::{Call, all_axes};
 use super::dtypes::float_type;
 use super::reductions::{arg_extreme, mean, widened};

@@ -56,7 +56,14 @@ pub(super) fn locate(roots: &[Group], weights: &[Weight], findings: &mut Vec<Str
         }
         found.push(dataset);
     }
-    for path in folders.datasets.keys().filter(|path| is_weight(path) && !taken.contains(*path)) {
+    // A wrapper saves the weight of its layer once more, before its own.
+    let is_repeated = |path: &str| {
+        let Some((folder, Ok(index))) = path.rsplit_once('/').map(|(folder, index)| (folder, index.parse::<usize>())) else {
+            return false;
+        };
+        taken.contains(&format!("{folder}/{}", index.saturating_add(1)))
+    };
+    for path in folders.datasets.keys().filter(|path| is_weight(path) && !taken.contains(*path) && !is_repeated(path)) {
         findings.push(format!("the file has a weight `{}` that the model does not have", printable(path)));
     }
     Ok(found)

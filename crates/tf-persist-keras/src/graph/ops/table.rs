@@ -2,7 +2,9 @@
 
 use tf_persist_savedmodel::DType;
 
-use super::super::{Graph, Resource, Shape, TensorRef};
+#[cfg(test)]
+use super::super::Shape;
+use super::super::{Graph, Resource, TensorRef};
 use crate::reason::{Result, refuse};
 
 impl Graph {
@@ -18,6 +20,7 @@ impl Graph {
     }
 
     /// The number of keys in a table, an int64 scalar.
+    #[cfg(test)]
     pub(crate) fn table_size(&self, table: Resource) -> Result<TensorRef> {
         self.table_dtypes(table)?;
         let handle = self.handle(table)?;
