@@ -96,7 +96,8 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
 /// Writes a Keras file, of a Keras file or of a SavedModel that came from one.
 fn write_keras(args: &ExportArgs) -> anyhow::Result<()> {
     if args.inference_only || args.is_rewritten() {
-        let reason = "the options that change the graph are for SavedModels; a Keras file is written with its whole model";
+        let reason =
+            "the options that change the graph are for SavedModels; a Keras file is written with its whole model";
         return Err(UsageError(reason.into()).into());
     }
     let options = KerasSaveOptions::default().overwrite(args.overwrite).custom_objects(args.keras.custom()?);

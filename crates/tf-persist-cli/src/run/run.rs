@@ -1,6 +1,5 @@
 //! Runs a signature.
 
-
 use super::args::RunArgs;
 use super::timings::Timings;
 use super::{examples, inputs, output, requests};

@@ -118,12 +118,16 @@ impl KerasOutput {
         }
         let shown = args.output.display();
         if args.resume {
-            return Err(UsageError(format!("`{shown}` is a Keras file, which --resume cannot continue: train it on instead")).into());
+            return Err(UsageError(format!(
+                "`{shown}` is a Keras file, which --resume cannot continue: train it on instead"
+            ))
+            .into());
         }
         if args.output.exists() && !args.overwrite {
             return Err(tf_persist_savedmodel::Error::Exists { path: args.output.clone() }.into());
         }
-        let scratch = Scratch::beside(&args.output).with_context(|| format!("cannot create a folder beside `{shown}`"))?;
+        let scratch =
+            Scratch::beside(&args.output).with_context(|| format!("cannot create a folder beside `{shown}`"))?;
         Ok(Some(Self(scratch)))
     }
 

@@ -235,7 +235,10 @@ fn the_recipes_give_what_python_gave() {
     npz::write("x.npz", fs::File::create(dir.path("x.npz")).unwrap(), [("x", &array("x"))]).unwrap();
     let run = "tf-persist run models/custom_keras/custom.keras --inputs x.npz --output y.npz";
     let (is_done, said) = bash(&dir, run);
-    assert!(!is_done && said.contains("layers.\"my_package>GatedUnit\"") && said.contains("lambdas.plus_one"), "{said}");
+    assert!(
+        !is_done && said.contains("layers.\"my_package>GatedUnit\"") && said.contains("lambdas.plus_one"),
+        "{said}"
+    );
     let (is_done, said) = bash(&dir, &format!("{run} --custom-objects models/custom_keras/recipes.toml"));
     assert!(is_done, "{said}");
     let ours = npz::read_file(dir.path("y.npz")).unwrap().remove(0).1;

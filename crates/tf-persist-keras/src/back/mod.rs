@@ -50,6 +50,9 @@ impl KerasSaveOptions {
     }
 }
 
+/// The program, what training adds to it, and the weights that files have, each with its dataset.
+type Located = (Rc<Program>, Option<Training>, Vec<Weight>, Vec<Dataset>);
+
 impl KerasModel {
     /// Writes the model as a `.keras` or `.h5` file for the same version of Keras. It appears whole or not at all.
     ///
@@ -76,7 +79,7 @@ impl KerasModel {
     }
 
     /// The program, what training adds to it, and the weights that files have, each with its dataset.
-    fn located(&self) -> Result<(Rc<Program>, Option<Training>, Vec<Weight>, Vec<Dataset>)> {
+    fn located(&self) -> Result<Located> {
         let emitted = self.emitted()?;
         let weights: Vec<Weight> = emitted.weights.into_iter().filter(|weight| weight.is_saved).collect();
         let datasets = weights::locate(&self.source, &self.model, &weights)?;

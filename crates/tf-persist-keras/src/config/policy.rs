@@ -106,6 +106,6 @@ pub(crate) fn dtype(name: &str) -> Result<DType> {
     ];
     match all.into_iter().find(|dtype| dtype.name() == name) {
         Some(dtype) => Ok(dtype),
-        None => refuse!("its dtype `{}` is not supported", shown_name(&name)),
+        None => refuse!("its dtype `{}` is not supported", shown_name(name)),
     }
 }

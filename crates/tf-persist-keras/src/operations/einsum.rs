@@ -68,7 +68,7 @@ impl Equation {
         };
         let allowed = |it: char| it.is_ascii_alphabetic() || it == ELLIPSIS;
         if !inputs.chars().all(|it| allowed(it) || it == ',') || !output.iter().all(|it| it.chars().all(allowed)) {
-            refuse!("the equation `{}` is not one of `einsum`", shown_name(&subscripts));
+            refuse!("the equation `{}` is not one of `einsum`", shown_name(subscripts));
         }
         let terms: Vec<String> = inputs.split(',').map(str::to_owned).collect();
         if terms.len() != count {

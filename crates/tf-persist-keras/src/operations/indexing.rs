@@ -212,7 +212,7 @@ fn scatter_update(c: &mut Call<'_>) -> Result<Argument> {
         "add" => "TensorScatterAdd",
         "max" => "TensorScatterMax",
         "min" => "TensorScatterMin",
-        other => refuse!("`reduction` is `{}`, which is not supported", shown_name(&other)),
+        other => refuse!("`reduction` is `{}`, which is not supported", shown_name(other)),
     };
     Ok(c.g.tensor_scatter(op, &x, &indices, &updates)?.into())
 }
@@ -229,7 +229,7 @@ fn search_sorted(c: &mut Call<'_>) -> Result<Argument> {
     let op = match c.text_or("side", "left")?.as_str() {
         "left" => "LowerBound",
         "right" => "UpperBound",
-        other => refuse!("`side` is `{}`, and should be `left` or `right`", shown_name(&other)),
+        other => refuse!("`side` is `{}`, and should be `left` or `right`", shown_name(other)),
     };
     let g = c.g;
     if sequence.rank() != 1 || values.rank() == 0 {

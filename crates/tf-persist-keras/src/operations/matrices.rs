@@ -92,7 +92,7 @@ pub(super) const TABLE: &[Entry] = &[
         match mode.as_str() {
             "reduced" => Ok(list(c.g.qr(&x, false)?)),
             "complete" => Ok(list(c.g.qr(&x, true)?)),
-            other => refuse!("`mode` is `{}`, and should be `reduced` or `complete`", shown_name(&other)),
+            other => refuse!("`mode` is `{}`, and should be `reduced` or `complete`", shown_name(other)),
         }
     }),
     op("Solve", "a b", "", |c| solve(c, None)),

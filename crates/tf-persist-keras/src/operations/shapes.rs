@@ -381,7 +381,7 @@ fn pad(c: &mut Call<'_>) -> Result<Argument> {
         }
         "reflect" => Ok(g.mirror_pad(&x, &pairs, "REFLECT")?.into()),
         "symmetric" => Ok(g.mirror_pad(&x, &pairs, "SYMMETRIC")?.into()),
-        other => refuse!("`mode` is `{}`, and should be `constant`, `reflect` or `symmetric`", shown_name(&other)),
+        other => refuse!("`mode` is `{}`, and should be `constant`, `reflect` or `symmetric`", shown_name(other)),
     }
 }
 
@@ -389,7 +389,7 @@ fn meshgrid(c: &mut Call<'_>) -> Result<Argument> {
     let first_two = match c.text_or("indexing", "xy")?.as_str() {
         "xy" => [1, 0],
         "ij" => [0, 1],
-        other => refuse!("`indexing` is `{}`, and should be `xy` or `ij`", shown_name(&other)),
+        other => refuse!("`indexing` is `{}`, and should be `xy` or `ij`", shown_name(other)),
     };
     let g = c.g;
     let vectors =

@@ -100,7 +100,7 @@ fn quantile(c: &mut Call<'_>, q: &TensorRef, method: &str) -> Result<Argument> {
             let rest = g.sub(&g.scalar(1.0, x.dtype)?, &fraction)?;
             g.add_v2(&g.mul(&at(&high)?, &rest)?, &g.mul(&at(&low)?, &fraction)?)?
         }
-        other => refuse!("`method` is `{}`, which is not supported", shown_name(&other)),
+        other => refuse!("`method` is `{}`, which is not supported", shown_name(other)),
     };
     let axes_of_nan: Vec<i64> = chosen.iter().map(|axis| *axis as i64).collect();
     let mut has_nan = g.any(&g.classify("IsNan", &x)?, &axes_of_nan, false)?;
@@ -205,8 +205,7 @@ fn trapezoid(c: &mut Call<'_>) -> Result<Argument> {
     let y = g.cast(&y, float_type(y.dtype)?)?;
     let width = match x {
         None => {
-            let dx =
-                c.operand("dx").or_else(|_| Ok::<_, crate::reason::Reason>(super::operand::Operand::Float(1.0)))?;
+            let dx = c.operand("dx").or(Ok::<_, crate::reason::Reason>(super::operand::Operand::Float(1.0)))?;
             g.cast(&dx.tensor(g)?, y.dtype)?
         }
         Some(x) => {

@@ -58,7 +58,8 @@ pub(super) fn locate(roots: &[Group], weights: &[Weight], findings: &mut Vec<Str
     }
     // A wrapper saves the weight of its layer once more, before its own.
     let is_repeated = |path: &str| {
-        let Some((folder, Ok(index))) = path.rsplit_once('/').map(|(folder, index)| (folder, index.parse::<usize>())) else {
+        let Some((folder, Ok(index))) = path.rsplit_once('/').map(|(folder, index)| (folder, index.parse::<usize>()))
+        else {
             return false;
         };
         taken.contains(&format!("{folder}/{}", index.saturating_add(1)))

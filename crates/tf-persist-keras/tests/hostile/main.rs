@@ -3,6 +3,8 @@
 //! `TF_PERSIST_HOSTILE_ROUNDS` is the number of changed files of each kind, `TF_PERSIST_HOSTILE_SEED` the number of the
 //! first one. With `TF_PERSIST_KERAS_CASES`, the folder of recorded cases, their configs are changed, too.
 
+#![allow(clippy::print_stdout, reason = "tests say how many files they refused")]
+
 mod bombs;
 mod bytes;
 mod config;

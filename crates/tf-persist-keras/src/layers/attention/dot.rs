@@ -31,7 +31,7 @@ impl Attention {
             _ if additive => Score::Additive,
             "dot" => Score::Dot,
             "concat" => Score::Concat,
-            other => refuse!("`score_mode` is `{}`, and should be `dot` or `concat`", shown_name(&other)),
+            other => refuse!("`score_mode` is `{}`, and should be `dot` or `concat`", shown_name(other)),
         };
         Ok(Self {
             score,

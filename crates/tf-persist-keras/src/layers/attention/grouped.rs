@@ -35,7 +35,7 @@ impl GroupedQueryAttention {
             has_dropout: dropout(config)?,
             sliding_window: config.get("sliding_window").map(|value| size("sliding_window", value)).transpose()?,
         };
-        if layer.query_heads % layer.key_heads != 0 {
+        if !layer.query_heads.is_multiple_of(layer.key_heads) {
             refuse!("`num_query_heads` {} is no multiple of {}", layer.query_heads, layer.key_heads);
         }
         Ok(layer)

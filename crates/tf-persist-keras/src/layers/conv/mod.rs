@@ -37,7 +37,7 @@ impl Edges {
             "same" => Ok(Self::Same),
             "valid" => Ok(Self::Valid),
             "causal" if allow_causal => Ok(Self::Causal),
-            _ => refuse!("`padding` is `{}`, which is not supported", shown_name(&name)),
+            _ => refuse!("`padding` is `{}`, which is not supported", shown_name(name)),
         }
     }
 

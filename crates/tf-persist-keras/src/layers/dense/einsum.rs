@@ -139,7 +139,7 @@ impl EinsumDense {
         let sizes = kernel.chars().map(size_of).collect::<Result<Vec<_>>>()?;
         let Some(axes) = &self.bias_axes else { return Ok(Shapes { kernel: sizes, bias: None }) };
         let Some(first) = output.find(|label| axes.contains(label)) else {
-            refuse!("`bias_axes` is `{}`, which are no axes of `{output}`", shown_name(&axes))
+            refuse!("`bias_axes` is `{}`, which are no axes of `{output}`", shown_name(axes))
         };
         let mut bias = Vec::new();
         for label in output[first..].chars() {

@@ -25,7 +25,7 @@ impl Scales {
         let compact = equation.replace(' ', "").replace("...", "0");
         let parts = compact.split_once("->").and_then(|(inputs, output)| Some((inputs.split_once(',')?, output)));
         let Some(((input, kernel), output)) = parts else {
-            refuse!("the equation `{}` is not supported", shown_name(&equation))
+            refuse!("the equation `{}` is not supported", shown_name(equation))
         };
         let elided = rank.saturating_sub(input.chars().filter(|it| *it != '0').count());
         // Labels that no equation has.
