@@ -20,7 +20,12 @@ pub(super) fn original(source: &Source, choose: &mut Choose<'_>) -> Result<Keras
         (WeightLayout::Folders(root), Some(archive)) => {
             copy(root, &mut tree, &mut |dataset| choose(dataset.path(), dataset))?;
             let mut entries = Vec::new();
-            for name in archive.names().filter(|name| *name != WEIGHTS) {
+            // What Keras writes besides: the model and its vocabularies. Others would be unknown to it.
+            let is_kept = |name: &str| {
+                matches!(name, "config.json" | "metadata.json")
+                    || (name.starts_with("assets/") && !name.chars().any(char::is_control))
+            };
+            for name in archive.names().filter(|name| *name != WEIGHTS && is_kept(name)) {
                 entries.push((name.to_owned(), archive.read(name)?));
             }
             Ok(KerasFile::Archive(entries, tree))

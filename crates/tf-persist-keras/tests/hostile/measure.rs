@@ -3,6 +3,7 @@
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tf_persist_keras::fuzzing;
@@ -25,7 +26,11 @@ pub(crate) fn convert(bytes: Vec<u8>) -> Outcome {
 }
 
 /// Runs something, and checks what it costs, and that an error is one sentence.
+///
+/// One at a time, because memory and time are those of the process.
 pub(crate) fn measured(run: impl FnOnce() -> tf_persist_savedmodel::Result<()>) -> Outcome {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (before, start) = (memory(), processor_time());
     let result = catch_unwind(AssertUnwindSafe(run));
     let (after, end) = (memory(), processor_time());
