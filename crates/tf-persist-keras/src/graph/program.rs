@@ -77,7 +77,7 @@ pub(crate) struct Program {
 }
 
 /// The number of nodes that any model may have: as many as unrolling a sequence of thousands of steps takes.
-const MAX_WORK: usize = 1 << 17;
+const MAX_WORK: usize = 1 << 16;
 
 /// The bytes of a config that are worth a node more. A layer has hundreds of bytes and a few nodes.
 const CONFIG_PER_NODE: usize = 8;
