@@ -108,9 +108,9 @@ fn is_not_run(snippet: &Snippet) -> bool {
 /// tf-persist-core, everything else below.
 const RUN: [(&str, &str); 15] = [
     ("README.md", "$ tf-persist inspect models/digits_keras"),
-    ("README.md", "$ tf-persist inspect models/half_plus_two/model"),
+    ("README.md", "$ tf-persist run models/half_plus_two/model"),
     ("README.md", "mkdir served"),
-    ("README.md", "tf-persist train models/digits_keras"),
+    ("README.md", "mkdir digits"),
     ("README.md", "use tf_persist_core"),
     ("crates/tf-persist-core/README.md", "use tf_persist_core"),
     ("docs/cli.md", "$ tf-persist export models/digits/model digits"),
@@ -220,7 +220,7 @@ fn run_console(dir: &Dir, snippet: &Snippet) {
 fn the_consoles_print_what_they_show() {
     let dir = Dir::new();
     run_console(&dir, &snippet("README.md", "$ tf-persist inspect models/digits_keras"));
-    run_console(&dir, &snippet("README.md", "$ tf-persist inspect models/half_plus_two/model"));
+    run_console(&dir, &snippet("README.md", "$ tf-persist run models/half_plus_two/model"));
     run_console(&dir, &snippet("docs/cli.md", "$ tf-persist export models/digits/model digits"));
     run_console(&Dir::new(), &snippet("docs/keras.md", "$ tf-persist inspect models/digits_keras"));
 }
@@ -297,10 +297,10 @@ fn the_readmes_server_answers() {
 fn the_readmes_keras_file_is_trained_and_served() {
     let dir = Dir::new();
     let port = free_port();
-    let text = snippet("README.md", "tf-persist train models/digits_keras").text.replace("8501", &port);
+    let text = snippet("README.md", "mkdir digits").text.replace("8501", &port);
     let ask = format!("curl -s http://127.0.0.1:{port}/v1/models/digits/metadata");
     let (is_done, said) = bash(&dir, &format!("trap 'kill %1; wait' EXIT; {text}\n{ask}"));
-    assert!(is_done && said.contains("\"train\"") && said.contains("serving_default_image:0"), "{said}");
+    assert!(is_done && said.contains("serving_default_image:0"), "{said}");
 }
 
 /// A folder with `site/models/m/1` and `2`.
