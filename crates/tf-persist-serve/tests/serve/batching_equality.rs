@@ -137,7 +137,7 @@ fn check_models() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
     let mut responses = 0;
     let folders = std::fs::read_dir(&models).unwrap().map(|entry| entry.unwrap().path());
-    let mut folders: Vec<_> = folders.filter(|folder| folder.is_dir()).collect();
+    let mut folders: Vec<_> = folders.filter(|folder| folder.join("model").is_dir()).collect();
     folders.sort();
     // Constant weights are multiplied by other kernels than variables.
     let temporary = tempfile::tempdir().unwrap();
