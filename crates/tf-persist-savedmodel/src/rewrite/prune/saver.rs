@@ -31,8 +31,8 @@ pub(crate) fn new_saver(
     saver_in_scope(&scope, kept, object_graph).map(Some)
 }
 
-/// As `new_saver`, for a graph in which no node's name begins with `scope`. There may be nothing to restore if there
-/// is an object graph to save.
+/// As `new_saver`, for a graph in which no node's name begins with `scope`. There may be nothing to restore if there is
+/// an object graph to save.
 pub fn saver_in_scope(
     scope: &str,
     kept: &[Restored],
