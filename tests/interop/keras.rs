@@ -48,6 +48,7 @@ struct Counts {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "how many answers are equal bit for bit")]
 fn keras_files_give_recorded_answers() {
     let Some(folder) = keras_cases("keras_files_give_recorded_answers") else { return };
     let only = std::env::var("TF_PERSIST_KERAS_FILTER").unwrap_or_default();
@@ -82,6 +83,7 @@ fn cannot_be_read(status: &Value) -> bool {
 }
 
 /// Converts a file, runs its cases and compares.
+#[expect(clippy::print_stdout, reason = "which answers are not equal bit for bit")]
 fn check(file: &Path, meta: &Meta, counts: &mut Counts) -> Result<(), String> {
     let mut options = OpenOptions::default();
     if file.ends_with("model.weights.h5") {
