@@ -20,6 +20,6 @@ fn rounds(default: u64) -> std::ops::Range<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let first = number("TF_PERSIST_HOSTILE_SEED").unwrap_or(0);
     // Debug builds are slower by far.
-    let default = if cfg!(debug_assertions) { default.div_ceil(20) } else { default };
+    let default = if cfg!(debug_assertions) { default.div_ceil(50) } else { default };
     first..first + number("TF_PERSIST_HOSTILE_ROUNDS").unwrap_or(default)
 }
