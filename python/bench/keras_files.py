@@ -1,7 +1,7 @@
 """Times Keras files against Python; run by `scripts/bench keras`.
 
 - MobileNetV2 for 224 x 224 images: `tf-persist export model.keras DST` against Python that loads the file and exports it, both as
-  whole processes, with the memory at the most.
+  whole processes.
 - `tf-persist run model.keras` against `run` of its SavedModel, whole processes.
 - An epoch of `tf-persist train digits.keras` against `fit`, compiled by XLA as Keras does by default, and without.
 
@@ -34,33 +34,25 @@ ENVIRONMENT = {**os.environ, "TF_PERSIST_LIBTENSORFLOW": str(ROOT / ".venv")}
 PYTHON = "import sys, keras; keras.models.load_model(sys.argv[1]).export(sys.argv[2], verbose=False)"
 
 
-def process(command: list[str]) -> tuple[float, int]:
-    """Seconds of a process, and its memory at the most in bytes."""
+def process(command: list[str]) -> float:
+    """Seconds of a process."""
     started = time.perf_counter()
-    with subprocess.Popen(
-        command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as running:
-        _, status, used = os.wait4(running.pid, 0)
-        running.returncode = os.waitstatus_to_exitcode(status)
-    if running.returncode:
-        raise subprocess.CalledProcessError(running.returncode, command)
-    return time.perf_counter() - started, used.ru_maxrss * 1024
+    subprocess.run(command, check=True, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - started
 
 
-def pair(what: str, sides: dict[str, Callable[[], tuple[float, int]]], rounds: int) -> None:
+def pair(what: str, sides: dict[str, Callable[[], float]], rounds: int) -> None:
     """Prints the medians of each side, and the ratio of the second to the first."""
-    times: dict[str, list[tuple[float, int]]] = {name: [] for name in sides}
+    times: dict[str, list[float]] = {name: [] for name in sides}
     for round_ in range(rounds + 1):
         for name, side in sides.items():
             result = side()
             if round_:
                 times[name].append(result)
     for name, results in times.items():
-        seconds = statistics.median(seconds for seconds, _ in results)
-        memory = statistics.median(memory for _, memory in results)
-        print(f"{what}: {name}: {seconds * 1e3:.0f} ms, {memory / 1e6:.0f} MB at the most")
+        print(f"{what}: {name}: {statistics.median(results) * 1e3:.0f} ms")
     first, second = times.values()
-    ratio = statistics.median(b / a for (a, _), (b, _) in zip(first, second, strict=True))
+    ratio = statistics.median(b / a for a, b in zip(first, second, strict=True))
     print(f"{what}: the second takes {ratio:.2f} times as long", flush=True)
 
 
@@ -80,7 +72,7 @@ def main() -> int:
         weights = sum(weight.size * 4 for weight in model.get_weights())
         print(f"MobileNetV2: {weights / 1e6:.1f} MB of weights, the file {file.stat().st_size / 1e6:.1f} MB")
 
-        def fresh(command: list[str]) -> tuple[float, int]:
+        def fresh(command: list[str]) -> float:
             shutil.rmtree(target, ignore_errors=True)
             return process([*command, str(file), str(target)])
 
