@@ -68,7 +68,7 @@ def main() -> int:
         file, target = scratch / "mobilenetv2.keras", scratch / "exported"
         model = network()
         model.save(file)
-        name = model.inputs[0].name
+        name = model.layers[0].name
         weights = sum(weight.size * 4 for weight in model.get_weights())
         print(f"MobileNetV2: {weights / 1e6:.1f} MB of weights, the file {file.stat().st_size / 1e6:.1f} MB")
 
