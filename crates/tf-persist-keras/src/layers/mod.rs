@@ -12,6 +12,8 @@ pub(crate) mod context;
 mod conv;
 mod dense;
 mod embedding;
+#[cfg(test)]
+mod emitted;
 mod identity;
 mod image;
 mod inactive;

@@ -232,3 +232,35 @@ impl Layer for ZeroPadding {
         Ok(cx.g.pad(&x, &paddings, None)?.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::layers::emitted::Call;
+
+    #[test]
+    fn shapes_follow_the_config() {
+        let shape = |class, input: &[i64], config| Call::new(class, input).shape(config);
+        assert_eq!(shape("Flatten", &[-1, 4, 5], json!({})), "[?,20]");
+        assert_eq!(shape("Flatten", &[-1, -1, 5], json!({})), "[?,?]");
+        assert_eq!(shape("Flatten", &[-1], json!({})), "[?,1]");
+        assert_eq!(shape("Reshape", &[-1, 4, 6], json!({"target_shape": [3, -1, 2]})), "[?,3,4,2]");
+        assert_eq!(shape("Reshape", &[-1, -1, 6], json!({"target_shape": [-1, 2]})), "[?,?,2]");
+        let reason = "an input of shape [?,4,6] cannot be reshaped to [5,?]";
+        assert_eq!(shape("Reshape", &[-1, 4, 6], json!({"target_shape": [5, -1]})), reason);
+        assert_eq!(shape("Permute", &[-1, 4, 6], json!({"dims": [2, 1]})), "[?,6,4]");
+        let reason = "[0, 2, 2] does not permute the 3 dimensions of its input";
+        assert_eq!(shape("Permute", &[-1, 4, 6], json!({"dims": [2, 2]})), reason);
+        assert_eq!(shape("RepeatVector", &[-1, 4], json!({"n": 3})), "[?,3,4]");
+        assert_eq!(shape("Cropping2D", &[-1, 9, -1, 3], json!({"cropping": [[1, 0], [2, 3]]})), "[?,8,?,3]");
+        let reason = "`cropping` leaves nothing of axis 1, which has size 3";
+        assert_eq!(shape("Cropping1D", &[-1, 3, 2], json!({"cropping": [1, 2]})), reason);
+        let config = json!({"padding": [1, 2, 3], "data_format": "channels_first"});
+        assert_eq!(shape("ZeroPadding3D", &[-1, 2, 4, 5, 6], config), "[?,2,6,9,12]");
+        assert_eq!(shape("UpSampling1D", &[-1, 4, 3], json!({"size": 2})), "[?,8,3]");
+        assert_eq!(shape("UpSampling2D", &[-1, -1, 5, 3], json!({"size": [2, 3]})), "[?,?,15,3]");
+        let config = json!({"size": 2, "interpolation": "bicubic"});
+        assert_eq!(shape("UpSampling2D", &[-1, 4, -1, 3], config), "[?,8,?,3]");
+    }
+}

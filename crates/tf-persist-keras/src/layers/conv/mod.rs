@@ -3,6 +3,8 @@
 mod convolution;
 mod depthwise;
 mod local;
+#[cfg(test)]
+mod tests;
 mod transposed;
 
 use super::size::{Size, margins};

@@ -4,6 +4,8 @@ mod augmentation;
 mod contrast;
 mod histogram;
 mod resizing;
+#[cfg(test)]
+mod tests;
 
 use tf_persist_savedmodel::{DType, Tensor};
 

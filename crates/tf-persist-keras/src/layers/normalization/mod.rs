@@ -4,6 +4,8 @@ mod batch;
 mod group;
 mod layer;
 mod spectral;
+#[cfg(test)]
+mod tests;
 mod unit;
 
 use tf_persist_savedmodel::DType;
