@@ -90,6 +90,11 @@ impl Shared {
         Self { vocabularies, file: Some(weights), ..Self::default() }
     }
 
+    /// Whether the file has low-rank adaptations beside the kernels, as `.h5` files do; else they are merged into them.
+    pub(crate) fn has_adaptations(&self) -> bool {
+        matches!(self.file, Some(WeightLayout::Layers(_)))
+    }
+
     /// Forgets what belongs to the graph before, when the model is called in another.
     pub(crate) fn begin_graph(&self) {
         self.calls.borrow_mut().clear();

@@ -5,6 +5,8 @@ use tf_persist_savedmodel::DType;
 use super::{Argument, Arguments, Context, Layer, MaskRule, Masked, finished};
 use crate::config::Config;
 use crate::graph::{Graph, Shape, TensorRef, axis_index};
+use crate::operations::dtypes::Kind::Typed;
+use crate::operations::dtypes::result_type;
 use crate::reason::{Result, refuse};
 
 pub(super) fn build(class: &str, config: &Config<'_>) -> Option<Result<Box<dyn Layer>>> {
@@ -75,6 +77,7 @@ impl Layer for Merge {
 
 impl Merge {
     fn op(&self, g: &Graph, a: &TensorRef, b: &TensorRef) -> Result<TensorRef> {
+        let [a, b] = &promoted(g, a, b)?;
         match self.0 {
             Kind::Add | Kind::Average => g.add_v2(a, b),
             Kind::Subtract => g.sub(a, b),
@@ -92,6 +95,7 @@ impl Merge {
             output = self.op(g, &output, input)?;
         }
         if self.0 == Kind::Average {
+            output = g.cast(&output, divided(output.dtype))?;
             output = g.with_scalar(&output, inputs.len() as f64, Graph::real_div)?;
         }
         Ok(output)
@@ -104,7 +108,8 @@ impl Merge {
         let mut output_mask = first.mask.as_ref().map(|mask| spread(g, mask, first)).transpose()?;
         for input in rest {
             let mask = input.mask.as_ref().map(|mask| spread(g, mask, input)).transpose()?;
-            let mut x = input.tensor.clone();
+            let [common, mut x] = promoted(g, &output, input)?;
+            output = common;
             if let Some(mask) = &mask {
                 x = g.select(mask, &x, &output)?;
             }
@@ -139,7 +144,10 @@ fn masked_product(g: &Graph, inputs: &[Masked]) -> Result<Masked> {
             }
         }
         output = Some(match &output {
-            Some(known) => g.mul(known, &x)?,
+            Some(known) => {
+                let [known, x] = promoted(g, known, &x)?;
+                g.mul(&known, &x)?
+            }
             None => x,
         });
     }
@@ -147,6 +155,24 @@ fn masked_product(g: &Graph, inputs: &[Masked]) -> Result<Masked> {
     let Some(mask) = output_mask else { return Ok(output.into()) };
     output = g.select(&mask, &output, &g.scalar(0.0, output.dtype)?)?;
     Ok(Masked { tensor: output, mask: Some(g.any(&mask, &[-1], false)?) })
+}
+
+/// Two tensors in their common dtype.
+fn promoted(g: &Graph, a: &TensorRef, b: &TensorRef) -> Result<[TensorRef; 2]> {
+    if a.dtype == b.dtype {
+        return Ok([a.clone(), b.clone()]);
+    }
+    let dtype = result_type(&[Typed(a.dtype), Typed(b.dtype)])?;
+    Ok([g.cast(a, dtype)?, g.cast(b, dtype)?])
+}
+
+/// The dtype of the quotients of numbers.
+fn divided(dtype: DType) -> DType {
+    match dtype {
+        DType::Int8 | DType::UInt8 | DType::Int16 | DType::UInt16 => DType::Float32,
+        DType::Int32 | DType::UInt32 | DType::Int64 | DType::UInt64 => DType::Float64,
+        other => other,
+    }
 }
 
 /// A mask of steps as one of all elements.
@@ -185,8 +211,12 @@ struct Concatenate(i64);
 impl Layer for Concatenate {
     fn call(&self, cx: &Context<'_>, arguments: &mut Arguments) -> Result<Argument> {
         let inputs = arguments.inputs()?;
-        let tensors: Vec<&TensorRef> = inputs.iter().map(|input| &input.tensor).collect();
-        let tensor = cx.g.concat(&tensors, self.0)?;
+        let mut kinds: Vec<_> = inputs.iter().map(|input| Typed(input.dtype)).collect();
+        kinds.dedup();
+        let dtype = if kinds.len() > 1 { Some(result_type(&kinds)?) } else { None };
+        let cast = |input: &Masked| cx.g.cast(input, dtype.unwrap_or(input.dtype));
+        let tensors = inputs.iter().map(cast).collect::<Result<Vec<_>>>()?;
+        let tensor = cx.g.concat(&tensors.iter().collect::<Vec<_>>(), self.0)?;
         Ok(Masked { tensor, mask: self.mask(cx, &inputs)? }.into())
     }
 

@@ -79,7 +79,7 @@ impl GroupedQueryAttention {
         return_scores: bool,
     ) -> Result<(TensorRef, Option<TensorRef>)> {
         let g = cx.g;
-        let scale = 1.0 / (self.head_dim as f64).sqrt();
+        let scale = super::scale(cx, self.head_dim);
         let mask = mask.map(|mask| mask::widened(g, mask, 4, -3)).transpose()?;
         if !self.has_dropout && !return_scores {
             return Ok((dot_product(g, [query, key, value], mask.as_ref(), scale)?, None));

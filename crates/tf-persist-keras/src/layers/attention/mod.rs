@@ -111,6 +111,12 @@ fn positive(config: &Config<'_>, key: &str) -> Result<u64> {
     }
 }
 
+/// The factor of the scores. Keras 3 rounds it to float32 in any dtype.
+fn scale(cx: &Context<'_>, size: u64) -> f64 {
+    let scale = 1.0 / (size as f64).sqrt();
+    if cx.is_keras2() { scale } else { f64::from(scale as f32) }
+}
+
 /// Attention of projected tensors `[batch, steps, heads, size]` with the softmax in float32 at least.
 fn dot_product(
     g: &Graph,

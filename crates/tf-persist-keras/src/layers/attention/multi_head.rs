@@ -92,7 +92,7 @@ impl MultiHeadAttention {
         let axes = self.axes(cx, value.rank())?;
         let equations = Equations::new(value.rank(), &axes)?;
         let mask_axis = -2 * axes.len() as i64 - 1;
-        let scale = 1.0 / (self.key_dim as f64).sqrt();
+        let scale = super::scale(cx, self.key_dim);
         let fused = !cx.is_keras2() && !self.has_dropout && !return_scores && query.rank() == 4;
         if fused {
             let mask = mask.map(|mask| mask::widened(g, mask, 4, mask_axis)).transpose()?;

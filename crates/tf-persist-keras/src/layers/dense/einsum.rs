@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::quantized::{Product, Rules, with_bias};
 use super::scales::Scales;
-use super::{check_training, common_keys};
+use super::{Lora, weights};
 use crate::config::{Config, Quantization, shown, size};
 use crate::graph::{Dim, TensorRef};
 use crate::layers::{Activation, Argument, Arguments, Context, Layer, MaskRule};
@@ -19,7 +19,7 @@ pub(in crate::layers) struct EinsumDense {
     output_shape: Vec<Dim>,
     bias_axes: Option<String>,
     activation: Activation,
-    has_lora: bool,
+    lora: Option<Lora>,
     rules: Rules,
 }
 
@@ -31,7 +31,7 @@ struct Shapes {
 
 impl EinsumDense {
     pub(super) fn new(config: &Config<'_>) -> Result<Self> {
-        common_keys(config);
+        config.weight_rules(&["kernel", "bias"]);
         let dim = |value: &Value| -> Result<Dim> {
             if value.is_null() { Ok(None) } else { size("output_shape", value).map(Some) }
         };
@@ -44,9 +44,9 @@ impl EinsumDense {
             Some(Value::String(axes)) => Some(axes.clone()),
             Some(value) => refuse!("`bias_axes` is {}, and should be a text", shown(value)),
         };
-        let (has_lora, rules) = (config.get("lora_rank").is_some(), Rules::of(config)?);
+        let (lora, rules) = (Lora::of(config)?, Rules::of(config)?);
         let activation = Activation::of(config, "activation")?;
-        Ok(Self { equation: config.str("equation")?.to_owned(), output_shape, bias_axes, activation, has_lora, rules })
+        Ok(Self { equation: config.str("equation")?.to_owned(), output_shape, bias_axes, activation, lora, rules })
     }
 
     /// A part of another layer.
@@ -56,7 +56,7 @@ impl EinsumDense {
         bias_axes: Option<String>,
         activation: Activation,
     ) -> Self {
-        Self { equation, output_shape, bias_axes, activation, has_lora: false, rules: Rules::default() }
+        Self { equation, output_shape, bias_axes, activation, lora: None, rules: Rules::default() }
     }
 
     pub(in crate::layers) fn apply(&self, cx: &Context<'_>, x: &TensorRef) -> Result<TensorRef> {
@@ -65,15 +65,13 @@ impl EinsumDense {
         if let Some(quantization) = &cx.policy.quantization {
             return self.quantized(cx, quantization, x, &shapes);
         }
-        check_training(cx, self.has_lora)?;
-        let kernel = cx.weight("kernel", &shapes.kernel)?;
+        let (kernel, bias) = weights(cx, self.lora.as_ref(), &shapes.kernel, shapes.bias.as_deref())?;
         let mut y = if cx.is_keras2() {
             operations::contraction(g, &self.equation, vec![x.clone(), kernel])?
         } else {
             operations::einsum(g, &self.equation, &[x.clone(), kernel])?
         };
-        if let Some(shape) = &shapes.bias {
-            let bias = cx.weight("bias", shape)?;
+        if let Some(bias) = bias {
             y = if cx.is_keras2() { g.add_v2(&y, &bias)? } else { operations::add(g, &y, &bias)? };
         }
         self.activation.apply(cx, &y)

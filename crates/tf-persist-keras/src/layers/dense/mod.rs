@@ -4,8 +4,10 @@ mod einsum;
 mod quantized;
 mod scales;
 
+use tf_persist_savedmodel::DType;
+
 use super::{Activation, Argument, Arguments, Context, Layer, MaskRule, finished};
-use crate::config::{Config, Quantization};
+use crate::config::{Config, Quantization, size};
 use crate::graph::TensorRef;
 use crate::operations;
 use crate::reason::{Result, refuse};
@@ -21,10 +23,52 @@ pub(super) fn build(class: &str, config: &Config<'_>) -> Option<Result<Box<dyn L
     })
 }
 
-/// Keys of both classes. Files hold the kernel with its low-rank adaptation merged into it.
-fn common_keys(config: &Config<'_>) {
-    config.weight_rules(&["kernel", "bias"]);
-    config.without_effect(&["lora_alpha"]);
+/// A low-rank adaptation of a kernel.
+#[derive(Debug, Clone, PartialEq)]
+struct Lora {
+    rank: u64,
+    alpha: f64,
+}
+
+impl Lora {
+    fn of(config: &Config<'_>) -> Result<Option<Self>> {
+        let alpha = config.get("lora_alpha").map(|_| config.float_or("lora_alpha", 0.0)).transpose()?;
+        let Some(value) = config.get("lora_rank") else { return Ok(None) };
+        match size("lora_rank", value)? {
+            0 => Ok(None),
+            rank => Ok(Some(Self { rank, alpha: alpha.unwrap_or(rank as f64) })),
+        }
+    }
+}
+
+/// The variables of an adapted kernel: kernel, bias, adaptation.
+fn weights(
+    cx: &Context<'_>,
+    lora: Option<&Lora>,
+    shape: &[u64],
+    bias: Option<&[u64]>,
+) -> Result<(TensorRef, Option<TensorRef>)> {
+    let g = cx.g;
+    if cx.training && lora.is_some() && !cx.shared.has_adaptations() {
+        // Keras would begin with an adaptation of zeros, which gradients never change.
+        refuse!("training its low-rank adaptation (`lora_rank`) is not supported");
+    }
+    let Some(lora) = lora.filter(|_| cx.shared.has_adaptations()) else {
+        return Ok((cx.weight("kernel", shape)?, bias.map(|shape| cx.weight("bias", shape)).transpose()?));
+    };
+    let kernel = cx.declare("kernel", shape, cx.policy.variable, false)?;
+    let kernel = g.cast(&g.read(kernel)?, cx.policy.compute)?;
+    let bias = bias.map(|shape| cx.weight("bias", shape)).transpose()?;
+    let Some((last, first)) = shape.split_last() else { refuse!("its kernel has no dimensions") };
+    let adaptation = |name: &str, shape: &[u64]| -> Result<TensorRef> {
+        let variable = cx.declare(name, shape, DType::Float32, true)?;
+        g.cast(&g.read(variable)?, cx.policy.compute)
+    };
+    let a = adaptation("lora_kernel_a", &[first, &[lora.rank]].concat())?;
+    let b = adaptation("lora_kernel_b", &[lora.rank, *last])?;
+    let product = operations::mat_mul(g, &a, &b)?;
+    let scaled = g.mul(&g.scalar(lora.alpha / lora.rank as f64, product.dtype)?, &product)?;
+    Ok((operations::add(g, &kernel, &scaled)?, bias))
 }
 
 /// A product with a matrix.
@@ -33,18 +77,18 @@ struct Dense {
     units: u64,
     use_bias: bool,
     activation: Activation,
-    has_lora: bool,
+    lora: Option<Lora>,
     rules: Rules,
 }
 
 impl Dense {
     fn new(config: &Config<'_>) -> Result<Self> {
-        common_keys(config);
+        config.weight_rules(&["kernel", "bias"]);
         Ok(Self {
             units: config.size("units")?,
             use_bias: config.bool_or("use_bias", true)?,
             activation: Activation::of(config, "activation")?,
-            has_lora: config.get("lora_rank").is_some(),
+            lora: Lora::of(config)?,
             rules: Rules::of(config)?,
         })
     }
@@ -76,12 +120,12 @@ impl Layer for Dense {
         if let Some(quantization) = &cx.policy.quantization {
             return self.quantized(cx, quantization, &x);
         }
-        check_training(cx, self.has_lora)?;
-        let kernel = cx.weight("kernel", &[x.size(-1)?, self.units])?;
+        let units = [self.units];
+        let (kernel, bias) =
+            weights(cx, self.lora.as_ref(), &[x.size(-1)?, self.units], self.use_bias.then_some(&units))?;
         let x = if cx.is_keras2() { g.cast(&x, cx.policy.compute)? } else { x.tensor };
         let mut y = operations::mat_mul(g, &x, &kernel)?;
-        if self.use_bias {
-            let bias = cx.weight("bias", &[self.units])?;
+        if let Some(bias) = bias {
             y = if cx.is_keras2() { g.bias_add(&y, &bias)? } else { operations::add(g, &y, &bias)? };
         }
         Ok(self.activation.apply(cx, &y)?.into())
@@ -90,12 +134,4 @@ impl Layer for Dense {
     fn mask_rule(&self) -> MaskRule {
         MaskRule::Pass
     }
-}
-
-/// Refuses to train a layer of which Keras would train the low-rank adaptation alone.
-fn check_training(cx: &Context<'_>, has_lora: bool) -> Result<()> {
-    if cx.training && has_lora {
-        refuse!("training its low-rank adaptation (`lora_rank`) is not supported");
-    }
-    Ok(())
 }
