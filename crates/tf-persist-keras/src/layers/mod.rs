@@ -28,6 +28,8 @@ mod rules;
 mod scaling;
 mod shape;
 pub(crate) mod size;
+#[cfg(test)]
+mod tests;
 mod upsampling;
 
 use std::fmt;

@@ -2,7 +2,7 @@
 
 use tf_persist_savedmodel::DType;
 
-use super::{check_training, dropout, flag, mask, refuse_training};
+use super::{Dropout, flag, mask, refuse_training};
 use crate::config::Config;
 use crate::graph::TensorRef;
 use crate::layers::{Argument, Arguments, Context, Layer, MaskRule, Masked};
@@ -14,7 +14,7 @@ pub(super) struct Attention {
     score: Score,
     use_scale: bool,
     causal: bool,
-    has_dropout: bool,
+    dropout: Dropout,
 }
 
 /// How a query and a key are compared.
@@ -37,7 +37,7 @@ impl Attention {
             score,
             use_scale: config.bool_or("use_scale", additive)?,
             causal: config.bool_or("causal", false)?,
-            has_dropout: dropout(config)?,
+            dropout: Dropout::of(config)?,
         })
     }
 
@@ -95,7 +95,6 @@ impl Layer for Attention {
         refuse_training(arguments, 2)?;
         let return_scores = flag(arguments, 3, "return_attention_scores")?;
         let causal = flag(arguments, 4, "use_causal_mask")? || self.causal;
-        check_training(cx, self.has_dropout)?;
         let [query, value, rest @ ..] = inputs.as_slice() else {
             refuse!("it is called with {} inputs, and needs query, value and perhaps key", inputs.len())
         };
@@ -121,7 +120,7 @@ impl Layer for Attention {
             Some(mask) => Self::hidden(cx, &scores, mask)?,
             None => scores,
         };
-        let weights = g.softmax(&hidden)?;
+        let weights = self.dropout.apply(cx, &g.softmax(&hidden)?)?;
         let mut output = g.batch_mat_mul(&weights, value, false, false)?;
         if let Some(mask) = &query.mask {
             let mask = g.expand_dims(mask, -1)?;
@@ -139,6 +138,6 @@ impl Layer for Attention {
     }
 
     fn ignores_training(&self) -> bool {
-        !self.has_dropout
+        !self.dropout.is_some()
     }
 }

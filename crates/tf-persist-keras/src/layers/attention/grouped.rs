@@ -1,7 +1,7 @@
 //! `GroupQueryAttention`.
 
 use super::equations::projection;
-use super::{Inputs, check_training, dot_product, dropout, mask, positive};
+use super::{Dropout, Inputs, dot_product, mask, positive};
 use crate::config::{Config, size};
 use crate::graph::{Graph, Shape, TensorRef};
 use crate::layers::activation::Function;
@@ -18,7 +18,7 @@ pub(super) struct GroupedQueryAttention {
     key_heads: u64,
     use_bias: bool,
     use_gate: bool,
-    has_dropout: bool,
+    dropout: Dropout,
     sliding_window: Option<u64>,
 }
 
@@ -32,7 +32,7 @@ impl GroupedQueryAttention {
             key_heads: positive(config, "num_key_value_heads")?,
             use_bias: config.bool_or("use_bias", true)?,
             use_gate: config.bool_or("use_gate", false)?,
-            has_dropout: dropout(config)?,
+            dropout: Dropout::of(config)?,
             sliding_window: config.get("sliding_window").map(|value| size("sliding_window", value)).transpose()?,
         };
         if !layer.query_heads.is_multiple_of(layer.key_heads) {
@@ -81,13 +81,13 @@ impl GroupedQueryAttention {
         let g = cx.g;
         let scale = super::scale(cx, self.head_dim);
         let mask = mask.map(|mask| mask::widened(g, mask, 4, -3)).transpose()?;
-        if !self.has_dropout && !return_scores {
+        if !self.dropout.is_some() && !return_scores {
             return Ok((dot_product(g, [query, key, value], mask.as_ref(), scale)?, None));
         }
         let query = g.with_scalar(query, scale, Graph::mul)?;
         let scores = operations::einsum(g, "bquh,bkuh->buqk", &[query, key.clone()])?;
         let scores = Softmax::over(vec![-1], false).apply(cx, &scores, mask.as_ref())?;
-        let output = operations::einsum(g, "buqk,bkuh->bquh", &[scores.clone(), value.clone()])?;
+        let output = operations::einsum(g, "buqk,bkuh->bquh", &[self.dropout.apply(cx, &scores)?, value.clone()])?;
         Ok((output, Some(scores)))
     }
 }
@@ -95,7 +95,6 @@ impl GroupedQueryAttention {
 impl Layer for GroupedQueryAttention {
     fn call(&self, cx: &Context<'_>, arguments: &mut Arguments) -> Result<Argument> {
         let inputs = Inputs::take(cx, arguments)?;
-        check_training(cx, self.has_dropout)?;
         let g = cx.g;
         let mask = mask::combined(g, &inputs, self.sliding_window)?;
         let source = inputs.key.as_ref().unwrap_or(&inputs.value);
@@ -127,6 +126,6 @@ impl Layer for GroupedQueryAttention {
     }
 
     fn ignores_training(&self) -> bool {
-        !self.has_dropout
+        !self.dropout.is_some()
     }
 }

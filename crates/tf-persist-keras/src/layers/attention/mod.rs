@@ -8,7 +8,7 @@ mod multi_head;
 
 use serde_json::Value;
 
-use super::{Argument, Arguments, Context, Layer, Masked, finished};
+use super::{Argument, Arguments, Context, Layer, Masked, finished, random};
 use crate::config::Config;
 use crate::graph::{Graph, TensorRef};
 use crate::reason::{Result, refuse};
@@ -89,18 +89,29 @@ fn flag(arguments: &mut Arguments, position: usize, name: &str) -> Result<bool> 
     }
 }
 
-/// The keys that say how dropout works in training.
-fn dropout(config: &Config<'_>) -> Result<bool> {
-    config.without_effect(&["seed"]);
-    Ok(config.float_or("dropout", 0.0)? > 0.0)
+/// Dropout of the scores, in training alone.
+#[derive(Debug)]
+struct Dropout {
+    rate: f64,
+    seed: Option<i64>,
 }
 
-/// Refuses to build a training step with dropout.
-fn check_training(cx: &Context<'_>, has_dropout: bool) -> Result<()> {
-    if cx.training && has_dropout {
-        refuse!("a training step with `dropout` in this layer is not supported");
+impl Dropout {
+    fn of(config: &Config<'_>) -> Result<Self> {
+        let seed = config.get("seed").map(|_| config.int("seed")).transpose()?;
+        Ok(Self { rate: config.float_or("dropout", 0.0)?, seed })
     }
-    Ok(())
+
+    fn is_some(&self) -> bool {
+        self.rate > 0.0
+    }
+
+    fn apply(&self, cx: &Context<'_>, scores: &TensorRef) -> Result<TensorRef> {
+        match cx.training && self.is_some() {
+            true => random::dropout(cx, scores, self.rate, None, self.seed),
+            false => Ok(scores.clone()),
+        }
+    }
 }
 
 /// A size of at least 1.

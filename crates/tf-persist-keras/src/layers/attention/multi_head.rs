@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::equations::{Equations, projection};
-use super::{Inputs, check_training, dot_product, dropout, mask, positive};
+use super::{Dropout, Inputs, dot_product, mask, positive};
 use crate::config::{Config, int, size};
 use crate::graph::{Graph, TensorRef};
 use crate::layers::activation::Function;
@@ -20,7 +20,7 @@ pub(super) struct MultiHeadAttention {
     value_dim: u64,
     use_bias: bool,
     use_gate: bool,
-    has_dropout: bool,
+    dropout: Dropout,
     output_shape: Option<Vec<u64>>,
     attention_axes: Option<Vec<i64>>,
     sliding_window: Option<u64>,
@@ -50,7 +50,7 @@ impl MultiHeadAttention {
             value_dim: config.size_or("value_dim", key_dim)?,
             use_bias: config.bool_or("use_bias", true)?,
             use_gate: config.bool_or("use_gate", false)?,
-            has_dropout: dropout(config)?,
+            dropout: Dropout::of(config)?,
             output_shape: (!output_shape.is_empty()).then_some(output_shape),
             attention_axes,
             sliding_window: config.get("sliding_window").map(|value| size("sliding_window", value)).transpose()?,
@@ -93,7 +93,7 @@ impl MultiHeadAttention {
         let equations = Equations::new(value.rank(), &axes)?;
         let mask_axis = -2 * axes.len() as i64 - 1;
         let scale = super::scale(cx, self.key_dim);
-        let fused = !cx.is_keras2() && !self.has_dropout && !return_scores && query.rank() == 4;
+        let fused = !cx.is_keras2() && !self.dropout.is_some() && !return_scores && query.rank() == 4;
         if fused {
             let mask = mask.map(|mask| mask::widened(g, mask, 4, mask_axis)).transpose()?;
             return Ok((dot_product(g, [query, key, value], mask.as_ref(), scale)?, None));
@@ -108,14 +108,13 @@ impl MultiHeadAttention {
         let first = equations.rank - axes.len();
         let softmax = Softmax::over((first..equations.rank).map(|axis| axis as i64).collect(), self.robust_masking);
         let scores = softmax.apply(cx, &scores, mask.as_ref())?;
-        Ok((contract(&equations.result, &scores, value)?, Some(scores)))
+        Ok((contract(&equations.result, &self.dropout.apply(cx, &scores)?, value)?, Some(scores)))
     }
 }
 
 impl Layer for MultiHeadAttention {
     fn call(&self, cx: &Context<'_>, arguments: &mut Arguments) -> Result<Argument> {
         let mut inputs = Inputs::take(cx, arguments)?;
-        check_training(cx, self.has_dropout)?;
         let g = cx.g;
         let output_mask = inputs.query.mask.clone();
         if !cx.is_keras2() {
@@ -162,6 +161,6 @@ impl Layer for MultiHeadAttention {
     }
 
     fn ignores_training(&self) -> bool {
-        !self.has_dropout
+        !self.dropout.is_some()
     }
 }
