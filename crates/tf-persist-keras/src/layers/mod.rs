@@ -40,6 +40,7 @@ use serde_json::Value;
 pub(crate) use activation::Activation;
 pub(crate) use argument::{Argument, Arguments, Masked};
 pub(crate) use context::{Called, Context, Place, Shared, Weight};
+pub(crate) use conv::convolve;
 pub(crate) use identity::{Identities, Identity};
 pub(crate) use recurrent::Cell;
 pub(crate) use rules::{Rules, WeightRules};
@@ -197,6 +198,7 @@ pub(crate) fn build(class: &str, config: &Config<'_>, parser: &mut Parser<'_>) -
         .or_else(|| scaling::build(class, config))
         .or_else(|| normalization::build(class, config, parser))
         .or_else(|| preprocessing::build(class, config))
+        .or_else(|| crate::operations::tensorflow::build(class, config))
 }
 
 /// The layer in a box, once all keys of its config are read.

@@ -155,6 +155,18 @@ impl Call<'_> {
         Ok(if is_null { axis } else { Some(axis.unwrap_or(-1)) })
     }
 
+    /// Whether the channels come before the other dimensions.
+    pub(super) fn channels_first(&mut self) -> Result<bool> {
+        match self.text_or("data_format", "channels_last")?.as_str() {
+            "channels_last" => Ok(false),
+            "channels_first" => Ok(true),
+            other => refuse!(
+                "`data_format` is `{}`, and should be `channels_last` or `channels_first`",
+                other.escape_debug()
+            ),
+        }
+    }
+
     /// A dtype by its name.
     pub(super) fn dtype_or_none(&mut self, name: &str) -> Result<Option<DType>> {
         match self.value(name)? {

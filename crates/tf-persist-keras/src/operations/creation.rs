@@ -88,15 +88,20 @@ fn range_of(dtype: DType) -> Result<(f64, f64)> {
 
 fn saturate_cast(c: &mut Call<'_>) -> Result<Argument> {
     let (x, dtype) = (c.tensor("x")?, c.dtype_or_none("dtype")?);
-    let Some(dtype) = dtype else { refuse!("it has no `dtype`") };
-    let g = c.g;
+    match dtype {
+        Some(dtype) => Ok(saturated(c.g, &x, dtype)?.into()),
+        None => refuse!("it has no `dtype`"),
+    }
+}
+
+/// A tensor in another dtype, kept within its range.
+pub(super) fn saturated(g: &Graph, x: &TensorRef, dtype: DType) -> Result<TensorRef> {
     let ((in_low, in_high), (out_low, out_high)) = (range_of(x.dtype)?, range_of(dtype)?);
     // Keras rounds the limits to the dtype of the input, so that the largest integers become the smallest.
-    let low = in_low.max(out_low);
-    let high = in_high.min(out_high);
-    let wide = if x.dtype == DType::Bool { g.cast(&x, DType::Int32)? } else { x };
+    let (low, high) = (in_low.max(out_low), in_high.min(out_high));
+    let wide = if x.dtype == DType::Bool { g.cast(x, DType::Int32)? } else { x.clone() };
     let y = clip_by_value(g, &wide, &g.scalar(low, wide.dtype)?, &g.scalar(high, wide.dtype)?)?;
-    Ok(g.cast(&y, dtype)?.into())
+    g.cast(&y, dtype)
 }
 
 /// A number that is known when the model is converted.

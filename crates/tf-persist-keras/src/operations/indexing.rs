@@ -49,6 +49,10 @@ pub(super) const TABLE: &[Entry] = &[
     op("SearchSorted", "sorted_sequence values", "side", search_sorted),
     op("Digitize", "x bins", "", digitize),
     op("Bincount", "x", "weights minlength sparse", bincount),
+    op("Nonzero", "x", "", |c| {
+        let x = c.tensor("x")?;
+        nonzero(c.g, &x)
+    }),
     op("UnravelIndex", "indices", "shape", unravel_index),
 ];
 
@@ -314,4 +318,11 @@ pub(super) fn count_each(
         None => g.constant(tf_persist_savedmodel::Tensor::zeros(dtype, &[0])?)?,
     };
     g.dense_bincount(x, &size, &weights, false, None)
+}
+
+/// The indices of elements that are not zero, a vector for each axis.
+pub(super) fn nonzero(g: &Graph, x: &TensorRef) -> Result<Argument> {
+    let found = g.indices_of_true(&g.cast(x, DType::Bool)?)?;
+    let axes = g.unpack(&found, 1)?;
+    Ok(Argument::List(axes.iter().map(|axis| Ok(g.cast(axis, DType::Int32)?.into())).collect::<Result<_>>()?))
 }

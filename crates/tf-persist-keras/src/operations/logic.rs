@@ -59,7 +59,8 @@ fn choose(c: &mut Call<'_>) -> Result<Argument> {
             let [a, b] = promoted(c.g, &a, &b)?;
             Ok(c.g.select(&condition, &a, &b)?.into())
         }
-        _ => refuse!("it is called without `x1` and `x2`: the shape of its result would depend on the values"),
+        (None, None) => super::indexing::nonzero(c.g, &condition),
+        _ => refuse!("it is called with one of `x1` and `x2`"),
     }
 }
 

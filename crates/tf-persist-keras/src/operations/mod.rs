@@ -5,21 +5,28 @@
 mod activations;
 mod arithmetic;
 mod attention;
+mod by_layer;
 mod call;
 mod creation;
 pub(crate) mod dtypes;
 mod einsum;
 mod functions;
+mod images;
 mod indexing;
 mod logic;
 mod matrices;
 mod norms;
 mod operand;
 mod products;
+mod rearrange;
 mod reductions;
 mod shapes;
+mod signals;
 mod sorting;
 mod statistics;
+pub(crate) mod tensorflow;
+#[cfg(test)]
+mod tests;
 
 use serde_json::{Map, Value};
 
@@ -60,15 +67,19 @@ const TABLES: &[&[Entry]] = &[
     activations::TABLE,
     arithmetic::TABLE,
     attention::TABLE,
+    by_layer::TABLE,
     creation::TABLE,
     functions::TABLE,
+    images::TABLE,
     indexing::TABLE,
     logic::TABLE,
     matrices::TABLE,
     norms::TABLE,
     products::TABLE,
+    rearrange::TABLE,
     reductions::TABLE,
     shapes::TABLE,
+    signals::TABLE,
     sorting::TABLE,
     statistics::TABLE,
 ];

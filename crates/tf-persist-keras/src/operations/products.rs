@@ -90,6 +90,17 @@ fn dot(g: &Graph, a: &TensorRef, b: &TensorRef) -> Result<TensorRef> {
 
 fn tensordot(c: &mut Call<'_>) -> Result<Argument> {
     let [a, b] = c.pair(promoted)?;
+    let (g, dtype) = (c.g, a.dtype);
+    let inner = match dtype {
+        DType::Int32 | DType::Int64 | DType::Complex64 => dtype,
+        dtype => result_type(&[Kind::Typed(dtype), Kind::WeakFloat])?,
+    };
+    let y = tensordot_of(c, &g.cast(&a, inner)?, &g.cast(&b, inner)?)?;
+    Ok(g.cast(y.tensor()?, dtype)?.into())
+}
+
+/// A contraction over the axes in `axes`: their number, or a pair of lists.
+pub(super) fn tensordot_of(c: &mut Call<'_>, a: &TensorRef, b: &TensorRef) -> Result<Argument> {
     let (axes_a, axes_b) = match c.value("axes")?.unwrap_or_else(|| Value::from(2)) {
         Value::Array(items) => match items.as_slice() {
             [first, second] => (ints("axes", first)?, ints("axes", second)?),
@@ -103,13 +114,7 @@ fn tensordot(c: &mut Call<'_>) -> Result<Argument> {
             (((a.rank() - count) as i64..a.rank() as i64).collect(), (0..count as i64).collect())
         }
     };
-    let (g, dtype) = (c.g, a.dtype);
-    let inner = match dtype {
-        DType::Int32 | DType::Int64 | DType::Complex64 => dtype,
-        dtype => result_type(&[Kind::Typed(dtype), Kind::WeakFloat])?,
-    };
-    let y = tensor_dot(g, &g.cast(&a, inner)?, &g.cast(&b, inner)?, &axes_a, &axes_b)?;
-    Ok(g.cast(&y, dtype)?.into())
+    Ok(tensor_dot(c.g, a, b, &axes_a, &axes_b)?.into())
 }
 
 /// A contraction over pairs of axes, by a product of matrices, as TensorFlow's `tensordot`.

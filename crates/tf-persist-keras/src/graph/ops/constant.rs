@@ -3,13 +3,18 @@
 use half::{bf16, f16};
 use tf_persist_savedmodel::{DType, Tensor};
 
-use super::super::{Attr, Graph, Shape, TensorRef};
+use super::super::{Attr, Graph, Op, Shape, TensorRef};
 use crate::reason::{Result, refuse};
 
 impl Graph {
     pub(crate) fn constant(&self, value: Tensor) -> Result<TensorRef> {
         let (dtype, shape) = (value.dtype(), Shape::of_sizes(value.shape()));
         self.add("Const", &[], vec![("dtype", dtype.into()), ("value", Attr::Tensor(value))], dtype, shape)
+    }
+
+    /// Whether a tensor is a constant of this graph.
+    pub(crate) fn is_constant(&self, x: &TensorRef) -> bool {
+        x.graph == self.number && self.with_nodes(|nodes| nodes[x.node].op == Op::Named("Const"))
     }
 
     /// A constant scalar of any numeric dtype.

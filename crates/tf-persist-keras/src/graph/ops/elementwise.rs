@@ -41,8 +41,8 @@ macro_rules! compare {
 unary! {
     abs "Abs", acos "Acos", acosh "Acosh", asin "Asin", asinh "Asinh", atan "Atan", atanh "Atanh", ceil "Ceil",
     cos "Cos", cosh "Cosh", digamma "Digamma", elu "Elu", erf "Erf", erfc "Erfc", erfinv "Erfinv", exp "Exp",
-    expm1 "Expm1", floor "Floor", identity "Identity", invert "Invert", log "Log", log1p "Log1p",
-    neg "Neg", reciprocal "Reciprocal", relu "Relu", relu6 "Relu6", round "Round", rsqrt "Rsqrt",
+    expm1 "Expm1", floor "Floor", identity "Identity", invert "Invert", lgamma "Lgamma", log "Log", log1p "Log1p",
+    neg "Neg", reciprocal "Reciprocal", relu "Relu", relu6 "Relu6", rint "Rint", round "Round", rsqrt "Rsqrt",
     selu "Selu", sigmoid "Sigmoid", sign "Sign", sin "Sin", sinh "Sinh", softplus "Softplus", softsign "Softsign",
     sqrt "Sqrt", square "Square", stop_gradient "StopGradient", tan "Tan", tanh "Tanh", zeros_like "ZerosLike",
     ones_like "OnesLike",

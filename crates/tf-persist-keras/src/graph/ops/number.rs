@@ -16,6 +16,17 @@ impl Graph {
         self.part("ComplexAbs", x)
     }
 
+    /// Complex numbers of real and imaginary parts.
+    pub(crate) fn complex(&self, real: &TensorRef, imaginary: &TensorRef) -> Result<TensorRef> {
+        let dtype = match (real.dtype, imaginary.dtype) {
+            (DType::Float32, DType::Float32) => DType::Complex64,
+            (DType::Float64, DType::Float64) => DType::Complex128,
+            (a, b) => refuse!("there are no complex numbers of {a} and {b}"),
+        };
+        let attrs = vec![("T", real.dtype.into()), ("Tout", dtype.into())];
+        self.add("Complex", &[real, imaginary], attrs, dtype, real.shape.broadcast(&imaginary.shape)?)
+    }
+
     /// The same bits as elements of another dtype of the same size.
     pub(crate) fn bitcast(&self, x: &TensorRef, dtype: DType) -> Result<TensorRef> {
         let attrs = vec![("T", x.dtype.into()), ("type", dtype.into())];

@@ -22,6 +22,21 @@ pub(super) fn build(class: &str, config: &Config<'_>, parser: &mut Parser<'_>) -
         .or_else(|| local::build(class, config, parser))
 }
 
+/// A convolution with a kernel that is not a weight. The channels are last; strides and dilation have an entry for each
+/// spatial dimension.
+pub(crate) fn convolve(
+    cx: &Context<'_>,
+    x: &TensorRef,
+    kernel: &TensorRef,
+    (strides, dilation): (Vec<u64>, Vec<u64>),
+    padding: Padding,
+) -> Result<TensorRef> {
+    let size = (0..strides.len()).map(|axis| kernel.size(axis as i64)).collect::<Result<Vec<_>>>()?;
+    let edges = if padding == Padding::Same { Edges::Same } else { Edges::Valid };
+    let window = Window { size, strides, dilation, edges, channels_first: false };
+    Convolution::plain(kernel.size(-1)?, window).of_batch(cx, x, kernel)
+}
+
 /// How a window treats the edges of its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Edges {

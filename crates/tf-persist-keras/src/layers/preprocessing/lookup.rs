@@ -235,12 +235,16 @@ impl Lookup {
             return Ok(counts.clone());
         }
         let g = cx.g;
+        // Weights in the file are those of the config, unless somebody assigned others.
+        // Keras 2 does not name them in `.h5` files.
+        let in_file =
+            cx.early_value("idf_weights")?.is_some() || (cx.is_keras2() && cx.early_value("Variable")?.is_some());
         let weights = match &self.idf_weights {
-            Some(weights) => {
+            Some(weights) if !in_file => {
                 let first = if prepared.had_special { 0 } else { self.masks() + self.unknowns };
                 g.constant(padded(weights, first, depth)?)?
             }
-            None => cx.state("idf_weights", &[depth], DType::Float32)?,
+            _ => cx.state("idf_weights", &[depth], DType::Float32)?,
         };
         g.mul(&g.cast(counts, weights.dtype)?, &weights)
     }
