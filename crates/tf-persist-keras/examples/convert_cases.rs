@@ -1,12 +1,13 @@
 //! Converts the Keras files of test cases to SavedModels, for `python/checks/check_keras_cases.py`.
 //!
-//! `convert_cases CASES OUT [FILTER]`: each `CASES/NAME/FILE` becomes `OUT/NAME/FILE/`. Failures are printed, one a line.
+//! `convert_cases CASES OUT [FILTER]`: each `CASES/NAME/FILE` becomes `OUT/NAME/FILE/`, with the custom objects in
+//! `CASES/NAME/recipes.toml`, if it is there. Failures are printed, one a line.
 
 use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-use tf_persist_keras::OpenOptions;
+use tf_persist_keras::{CustomObjects, OpenOptions};
 
 /// The files of a case that hold a model. Those that have weights only need `model.json`.
 const FILES: [&str; 7] = [
@@ -37,6 +38,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             let mut options = OpenOptions::default();
             if file.contains(".weights.") {
                 options = options.architecture(source.with_file_name("model.json"));
+            }
+            let recipes = source.with_file_name("recipes.toml");
+            if recipes.exists() {
+                let mut custom = CustomObjects::new();
+                custom.add_file(&recipes)?;
+                options = options.custom_objects(custom);
             }
             let target = Path::new(out).join(name).join(file);
             fs::create_dir_all(Path::new(out).join(name))?;

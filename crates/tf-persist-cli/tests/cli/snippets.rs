@@ -106,7 +106,7 @@ fn is_not_run(snippet: &Snippet) -> bool {
 
 /// Those that tests of their own run: the page, and what they begin with. Rust is run by `tests/readme.rs` of
 /// tf-persist-core, everything else below.
-const RUN: [(&str, &str); 15] = [
+const RUN: [(&str, &str); 16] = [
     ("README.md", "$ tf-persist inspect models/digits_keras"),
     ("README.md", "$ tf-persist run models/half_plus_two/model"),
     ("README.md", "mkdir served"),
@@ -115,6 +115,7 @@ const RUN: [(&str, &str); 15] = [
     ("crates/tf-persist-core/README.md", "use tf_persist_core"),
     ("docs/cli.md", "$ tf-persist export models/digits/model digits"),
     ("docs/keras.md", "# A layer"),
+    ("docs/keras.md", "# Another model"),
     ("docs/keras.md", "$ tf-persist inspect models/digits_keras"),
     ("docs/pack.md", "tf-persist export models/digits/model"),
     ("docs/pack.md", "unzip -q digits.tfpack"),
@@ -227,19 +228,29 @@ fn the_consoles_print_what_they_show() {
 
 #[test]
 fn the_recipes_give_what_python_gave() {
-    let shown = snippet("docs/keras.md", "# A layer").text;
-    assert_eq!(shown, fs::read_to_string(root().join("models/custom_keras/recipes.toml")).unwrap());
+    let folder = root().join("models/custom_keras");
+    for (begin, recipes) in [("# A layer", "recipes.toml"), ("# Another model", "encoder.toml")] {
+        let shown = snippet("docs/keras.md", begin).text;
+        assert_eq!(shown, fs::read_to_string(folder.join(recipes)).unwrap());
+    }
+    let missing = ["layers.\"my_package>GatedUnit\"", "lambdas.plus_one"];
+    compare_with_python("custom.keras", "io.npz", "recipes.toml", &missing);
+    for name in ["with_encoder", "with_tuned_encoder"] {
+        let (file, arrays) = (format!("{name}.keras"), format!("{name}.npz"));
+        compare_with_python(&file, &arrays, "encoder.toml", &["layers.\"my_package>Encoder\""]);
+    }
+}
+
+/// Runs a model of `models/custom_keras`, without the recipes that it says to be missing, and with them.
+fn compare_with_python(file: &str, arrays: &str, recipes: &str, missing: &[&str]) {
     let dir = Dir::new();
-    let arrays = npz::read_file(root().join("models/custom_keras/io.npz")).unwrap();
+    let arrays = npz::read_file(root().join("models/custom_keras").join(arrays)).unwrap();
     let array = |wanted: &str| arrays.iter().find(|(name, _)| name == wanted).unwrap().1.clone();
     npz::write("x.npz", fs::File::create(dir.path("x.npz")).unwrap(), [("x", &array("x"))]).unwrap();
-    let run = "tf-persist run models/custom_keras/custom.keras --inputs x.npz --output y.npz";
-    let (is_done, said) = bash(&dir, run);
-    assert!(
-        !is_done && said.contains("layers.\"my_package>GatedUnit\"") && said.contains("lambdas.plus_one"),
-        "{said}"
-    );
-    let (is_done, said) = bash(&dir, &format!("{run} --custom-objects models/custom_keras/recipes.toml"));
+    let run = format!("tf-persist run models/custom_keras/{file} --inputs x.npz --output y.npz");
+    let (is_done, said) = bash(&dir, &run);
+    assert!(!is_done && missing.iter().all(|name| said.contains(name)), "{said}");
+    let (is_done, said) = bash(&dir, &format!("{run} --custom-objects models/custom_keras/{recipes}"));
     assert!(is_done, "{said}");
     let ours = npz::read_file(dir.path("y.npz")).unwrap().remove(0).1;
     let python = array("output_0");

@@ -7,9 +7,12 @@ mod code;
 pub(crate) mod expression;
 mod recipe;
 mod recipe_layer;
+mod sub_model;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -18,10 +21,12 @@ use tf_persist_savedmodel::{Error, Hint, Result};
 use crate::config::Config;
 use crate::layers::Layer;
 use crate::parse::Parser;
+use crate::reason::refuse;
 
 pub use code::{CustomLayer, LayerBuilder, SymbolicTensor};
 pub(crate) use recipe::Recipe;
 pub(crate) use recipe_layer::call_function;
+use sub_model::SubModel;
 
 /// The largest file of recipes.
 const MAX_BYTES: u64 = 16 << 20;
@@ -39,6 +44,7 @@ pub struct CustomObjects {
 pub(crate) enum LayerSource {
     Recipe(Recipe),
     Code(Arc<dyn CustomLayer>),
+    Model(SubModel),
 }
 
 impl CustomObjects {
@@ -55,10 +61,11 @@ impl CustomObjects {
         self
     }
 
-    /// Adds the recipes in a TOML file: tables `layers.CLASS`, `functions.NAME` and `lambdas.LAYER`.
+    /// Adds the recipes in a TOML file: tables `layers.CLASS`, `functions.NAME` and `lambdas.LAYER`. The models that it
+    /// names are files in its folder or below.
     ///
     /// # Errors
-    /// If it cannot be read, or a recipe is not valid.
+    /// If it cannot be read, or a recipe or a model is not valid.
     pub fn add_file(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let metadata = std::fs::metadata(path).map_err(Error::io("read", path))?;
@@ -66,14 +73,19 @@ impl CustomObjects {
             return Err(invalid(path, format!("it has {} bytes, and {MAX_BYTES} are allowed", metadata.len())));
         }
         let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-        self.add_toml(&text).map_err(|reason| invalid(path, reason))
+        self.add(&text, Some(path.parent().unwrap_or(Path::new("")))).map_err(|reason| invalid(path, reason))
     }
 
-    /// Adds the recipes in a text in TOML, as [`CustomObjects::add_file`].
+    /// Adds the recipes in a text in TOML, as [`CustomObjects::add_file`]. It cannot name models.
     ///
     /// # Errors
     /// One sentence, if it is not TOML or a recipe is not valid.
     pub fn add_toml(&mut self, text: &str) -> Result<(), String> {
+        self.add(text, None)
+    }
+
+    /// `folder` has the models that the text names.
+    fn add(&mut self, text: &str, folder: Option<&Path>) -> Result<(), String> {
         let tables: Map<String, Value> = toml::from_str(text).map_err(|error| error.to_string())?;
         for (kind, recipes) in &tables {
             if !["layers", "functions", "lambdas"].contains(&kind.as_str()) {
@@ -81,7 +93,15 @@ impl CustomObjects {
             }
             let Value::Object(recipes) = recipes else { return Err(format!("`{kind}` is not a table")) };
             for (name, recipe) in recipes {
-                let read = Recipe::read(recipe).map_err(|reason| format!("`{kind}.{name}`: {reason}"))?;
+                let in_table = |reason: crate::reason::Reason| format!("`{kind}.{name}`: {reason}");
+                if let (Some(table), "layers") =
+                    (recipe.as_object().filter(|it| it.contains_key("model")), kind.as_str())
+                {
+                    let model = SubModel::read(table, folder).map_err(in_table)?;
+                    self.layers.insert(name.clone(), LayerSource::Model(model));
+                    continue;
+                }
+                let read = Recipe::read(recipe).map_err(in_table)?;
                 match kind.as_str() {
                     "layers" => drop(self.layers.insert(name.clone(), LayerSource::Recipe(read))),
                     "functions" => drop(self.functions.insert(name.clone(), read)),
@@ -126,7 +146,19 @@ pub(crate) fn layer(
     match source {
         LayerSource::Recipe(recipe) => recipe_layer(recipe, config, parser),
         LayerSource::Code(layer) => Ok(Box::new(code::CodeLayer::new(layer, config))),
+        // What the class does with its config is what the model does.
+        LayerSource::Model(model) => model.layer(parser),
     }
+}
+
+/// The path of a model that a TOML file names. A name does not lead out of the file's folder.
+fn path_in(folder: Option<&Path>, name: &str) -> crate::reason::Result<PathBuf> {
+    let Some(folder) = folder else { refuse!("only a file of recipes can name a model") };
+    let is_inside = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+    if name.is_empty() || !Path::new(name).components().all(is_inside) {
+        refuse!("the path `{}` is not one in the folder of the recipes", crate::reason::shown_name(name));
+    }
+    Ok(folder.join(name))
 }
 
 fn invalid(path: &Path, reason: String) -> Error {

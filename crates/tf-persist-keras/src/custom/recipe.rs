@@ -39,7 +39,7 @@ impl Recipe {
             refuse!("`{key}` is not one of its keys, which are `{}`", KEYS.join("`, `"));
         }
         let steps = texts(table, "steps")?.iter().map(|text| step(text)).collect::<Result<Vec<_>>>()?;
-        let inputs = if table.contains_key("inputs") { texts(table, "inputs")? } else { vec!["x".into()] };
+        let inputs = inputs(table)?;
         let returns = match table.get("returns") {
             None => match steps.last() {
                 Some(last) => last.names.iter().cloned().map(Expression::Name).collect(),
@@ -60,12 +60,31 @@ impl Recipe {
             steps,
             returns_list: table.get("returns").is_some_and(Value::is_array) || returns.len() > 1,
             returns,
-            passes_mask: match table.get("mask").map(|value| value.as_str()) {
-                None | Some(Some("drop")) => false,
-                Some(Some("pass")) => true,
-                _ => refuse!("`mask` is neither `pass` nor `drop`"),
-            },
+            passes_mask: passes_mask(table)?,
         })
+    }
+}
+
+/// The names of the arguments of the layer's call.
+pub(super) fn inputs(table: &Map<String, Value>) -> Result<Vec<String>> {
+    if table.contains_key("inputs") { texts(table, "inputs") } else { Ok(vec!["x".into()]) }
+}
+
+/// Whether results have the mask of the first input.
+pub(super) fn passes_mask(table: &Map<String, Value>) -> Result<bool> {
+    match text(table, "mask")?.as_deref() {
+        None | Some("drop") => Ok(false),
+        Some("pass") => Ok(true),
+        _ => refuse!("`mask` is neither `pass` nor `drop`"),
+    }
+}
+
+/// A text, if it is there.
+pub(super) fn text(table: &Map<String, Value>, key: &str) -> Result<Option<String>> {
+    match table.get(key) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(other) => refuse!("`{key}` is {}, and should be a text", shown(other)),
     }
 }
 

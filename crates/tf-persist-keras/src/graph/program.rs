@@ -99,6 +99,12 @@ impl Program {
         self.worth.set(config_bytes / CONFIG_PER_NODE + file_bytes / FILE_PER_NODE);
     }
 
+    /// Allows more nodes for a model in another file.
+    pub(crate) fn allow_more(&self, config_bytes: usize, file_bytes: usize) {
+        let more = config_bytes / CONFIG_PER_NODE + file_bytes / FILE_PER_NODE;
+        self.worth.set(self.worth.get().saturating_add(more));
+    }
+
     /// Refuses to allocate this many bytes for a constant if the model's file is not worth them.
     pub(crate) fn afford(&self, bytes: u64) -> Result<()> {
         let work = usize::try_from(bytes / CONSTANT_PER_NODE as u64).unwrap_or(usize::MAX);

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -64,7 +65,11 @@ pub(crate) struct Shared {
     /// In the order of their first use.
     pub(crate) weights: RefCell<Vec<Weight>>,
     by_path: RefCell<HashMap<String, usize>>,
-    names: RefCell<HashSet<String>>,
+    names: Rc<RefCell<HashSet<String>>>,
+    /// What the names of all weights begin with, in a model of another file.
+    around: Vec<String>,
+    /// Models of other files that are custom layers, by their paths.
+    parts: RefCell<HashMap<PathBuf, Rc<Self>>>,
     tables: RefCell<HashMap<String, Resource>>,
     /// The text files of vocabularies, by their paths in the `.keras` file.
     pub(crate) vocabularies: HashMap<String, Bytes>,
@@ -93,6 +98,26 @@ impl Shared {
     /// Whether the file has low-rank adaptations beside the kernels, as `.h5` files do; else they are merged into them.
     pub(crate) fn has_adaptations(&self) -> bool {
         matches!(self.file, Some(WeightLayout::Layers(_)))
+    }
+
+    /// The model of another file, if it was called before.
+    pub(crate) fn part(&self, path: &Path) -> Option<Rc<Self>> {
+        self.parts.borrow().get(path).cloned()
+    }
+
+    /// Adds the model of another file, which is first called at a place of this one.
+    pub(crate) fn add_part(
+        &self,
+        path: &Path,
+        place: &Place,
+        vocabularies: HashMap<String, Bytes>,
+        weights: WeightLayout,
+    ) -> Rc<Self> {
+        let around = self.around.iter().chain(&place.layers).cloned().collect();
+        let names = Rc::clone(&self.names);
+        let part = Rc::new(Self { around, names, ..Self::of_file(vocabularies, weights) });
+        self.parts.borrow_mut().insert(path.to_path_buf(), Rc::clone(&part));
+        part
     }
 
     /// Forgets what belongs to the graph before, when the model is called in another.
@@ -193,6 +218,25 @@ impl<'a> Context<'a> {
         Self { place: Rc::new(place), declared: Rc::default(), ..self.clone() }
     }
 
+    /// The context of a model of another file, at its root. Training does not change it.
+    #[must_use]
+    pub(crate) fn apart<'b>(&self, shared: &'b Shared, dialect: Dialect) -> Context<'b>
+    where
+        'a: 'b,
+    {
+        Context { trainable: false, ..Context::new(self.g, dialect, shared) }
+    }
+
+    /// Counts a weight of a model of another file among those of this one, which does not have its value.
+    pub(crate) fn adopt(&self, weight: &Weight) {
+        let place = Place {
+            folders: [self.place.folders.as_slice(), &weight.place.folders].concat(),
+            layers: [self.place.layers.as_slice(), &weight.place.layers].concat(),
+        };
+        let adopted = Weight { place, is_saved: false, trainable: false, other_places: Vec::new(), ..weight.clone() };
+        self.shared.weights.borrow_mut().push(adopted);
+    }
+
     /// The same in another graph, such as the body of a loop.
     #[must_use]
     pub(crate) fn in_graph<'b>(&self, g: &'b Graph) -> Context<'b>
@@ -268,7 +312,8 @@ impl<'a> Context<'a> {
         let is_trained = trainable;
         let trainable = trainable && self.trainable;
         let rules = self.rules.of_weight(name);
-        let wanted = ["weights"].into_iter().chain(self.place.layers.iter().map(String::as_str)).chain([name]);
+        let layers = self.shared.around.iter().chain(&self.place.layers).map(String::as_str);
+        let wanted = ["weights"].into_iter().chain(layers).chain([name]);
         let full_name = self.free_name(&wanted.collect::<Vec<_>>().join("/"));
         let variable = Variable { name: full_name, dtype, shape: shape.clone(), trainable };
         let resource = self.g.program.add_variable(variable);
@@ -328,7 +373,8 @@ impl<'a> Context<'a> {
         if let Some(table) = self.shared.tables.borrow().get(&path) {
             return Ok(*table);
         }
-        let table = make(format!("tables/{}", self.place.layers.join("/")))?;
+        let layers: Vec<&str> = self.shared.around.iter().chain(&self.place.layers).map(String::as_str).collect();
+        let table = make(format!("tables/{}", layers.join("/")))?;
         let table = self.g.program.add_table(table);
         self.shared.tables.borrow_mut().insert(path, table);
         Ok(table)

@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 
+/// The next number of a layer at several places. No two models have the same numbers, because one may be in another.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
 /// What the entries of one layer have in common. It may become known after the first entry was read.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Identity(Arc<AtomicU64>);
@@ -16,8 +19,8 @@ impl Identity {
         Some(self.0.load(Ordering::Relaxed)).filter(|number| *number != 0)
     }
 
-    fn share(&self, number: usize) {
-        self.0.store(number as u64, Ordering::Relaxed);
+    fn share(&self, number: u64) {
+        self.0.store(number, Ordering::Relaxed);
     }
 }
 
@@ -51,7 +54,7 @@ impl Identities {
         };
         named.clear();
         self.shared.insert(number, identity.clone());
-        identity.share(self.shared.len());
+        identity.share(NEXT.fetch_add(1, Ordering::Relaxed));
         (identity, is_repeated)
     }
 }

@@ -3,6 +3,7 @@
 mod argument;
 mod nodes;
 
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use serde_json::{Map, Value};
@@ -15,12 +16,16 @@ use crate::custom::{self, CustomObjects};
 use crate::layers::{self, Identities, NamedLayer, Rules};
 use crate::operations;
 use crate::reason::{Reason, Result, refuse, shown_name};
+use crate::source::Source;
 
 /// The number of models and wrappers inside each other. Real models have fewer than ten.
 const MAX_DEPTH: usize = 40;
 
 /// The longest name of a layer or a class, in bytes.
 const MAX_NAME: usize = 500;
+
+/// The bytes of the configs of the models that stand for custom layers, counted for each layer.
+const MAX_MODEL_BYTES: usize = 256 << 20;
 
 /// The number of findings that are reported.
 const MAX_FINDINGS: usize = 100;
@@ -34,6 +39,10 @@ pub(crate) struct Parser<'a> {
     findings: Vec<Finding>,
     custom: &'a CustomObjects,
     identities: Identities,
+    /// The files of the models around the layer that custom objects named.
+    models: Vec<PathBuf>,
+    /// The bytes of the configs of all such models.
+    model_bytes: usize,
 }
 
 /// What is wrong with a layer.
@@ -60,7 +69,35 @@ impl<'a> Parser<'a> {
     }
 
     pub(crate) fn with_custom(dialect: Dialect, custom: &'a CustomObjects) -> Self {
-        Self { dialect, around: Vec::new(), findings: Vec::new(), custom, identities: Identities::default() }
+        Self {
+            dialect,
+            around: Vec::new(),
+            findings: Vec::new(),
+            custom,
+            identities: Identities::default(),
+            models: Vec::new(),
+            model_bytes: 0,
+        }
+    }
+
+    /// Reads the model of another file, in its dialect, where a custom layer stands.
+    pub(crate) fn model_of(&mut self, source: &Source) -> Result<NamedLayer> {
+        let path = source.path.display();
+        if self.models.contains(&source.path) {
+            refuse!("the model `{path}` that stands for it has such a layer itself");
+        }
+        self.model_bytes = self.model_bytes.saturating_add(source.config_bytes);
+        if self.model_bytes > MAX_MODEL_BYTES {
+            refuse!("the models that stand for custom layers have more than {MAX_MODEL_BYTES} bytes together");
+        }
+        self.models.push(source.path.clone());
+        let dialect = std::mem::replace(&mut self.dialect, source.dialect);
+        let identities = std::mem::take(&mut self.identities);
+        let model = self.layer(&source.model);
+        self.dialect = dialect;
+        self.identities = identities;
+        self.models.pop();
+        model
     }
 
     /// What was wrong.

@@ -12,6 +12,7 @@ mod outputs;
 mod regularizer;
 mod restore;
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use serde_json::Value;
@@ -24,7 +25,7 @@ use optimizers::{Applied, Optimizer, OptimizerVariable, State};
 use outputs::{Judged, Output, outputs, signature_key};
 pub(crate) use restore::{optimizer_datasets, optimizer_values};
 
-use crate::graph::{Function, Graph, Program, Signature, TensorRef};
+use crate::graph::{Function, Graph, Program, Resource, Signature, TensorRef};
 use crate::layers::{Argument, Arguments, Context, Masked, NamedLayer, Shared, Weight};
 use crate::reason::{Result, refuse};
 use crate::source::Source;
@@ -51,10 +52,11 @@ pub(crate) fn training(
 ) -> Result<Option<Training>> {
     let Some(config) = &source.compile_config else { return Ok(None) };
     let sizes = program.sizes();
+    let before: HashSet<Resource> = shared.initial.borrow().keys().copied().collect();
     let training = build(source, config, model, program, shared);
     if training.is_err() {
         program.truncate(sizes);
-        shared.initial.borrow_mut().clear();
+        shared.initial.borrow_mut().retain(|resource, _| before.contains(resource));
     }
     training.map(Some)
 }

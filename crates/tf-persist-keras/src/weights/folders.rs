@@ -1,11 +1,12 @@
 //! Weights in folders named after classes: `layers/dense_1/vars/0`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use tf_persist_savedmodel::{Result, printable};
 
 use crate::archive::hdf5::{Dataset, Group};
 use crate::layers::{Place, Weight};
+use crate::reason::refuse;
 
 /// The folder of a model's layers, and its name in files of TensorFlow 2.12 and 2.13.
 const LAYERS: &str = "layers";
@@ -75,6 +76,32 @@ pub(super) fn find(roots: &[Group], place: &Place, index: usize, name: &str) -> 
     let mut folders = Folders::of(roots)?;
     let Some(folder) = folders.folder(place)? else { return Ok(None) };
     Ok(paths(&folder, index, name).iter().find_map(|path| folders.datasets.get(path).cloned()))
+}
+
+/// The folders between that of a custom layer and that of the model in it, if the file has weights of it.
+pub(super) fn model_folders(
+    roots: &[Group],
+    place: &Place,
+    attribute: Option<&[String]>,
+) -> crate::reason::Result<Option<Vec<String>>> {
+    let mut folders = Folders::of(roots)?;
+    let Some(around) = folders.folder(place)? else { return Ok(None) };
+    if let Some(names) = attribute {
+        return Ok(folders.folders.contains(&joined(&around, &names.join("/"))).then(|| names.to_vec()));
+    }
+    let mut found = BTreeSet::new();
+    for path in folders.datasets.keys().filter_map(|path| path.strip_prefix(&around)?.strip_prefix('/')) {
+        let names: Vec<&str> = path.split('/').collect();
+        if let Some(end) = names.iter().position(|name| [LAYERS, OLD_LAYERS].contains(name)) {
+            found.insert(names[..end].to_vec());
+        }
+    }
+    let shown = || found.iter().map(|names| names.join("/")).collect::<Vec<_>>().join("`, `");
+    match found.len() {
+        1 => Ok(found.into_iter().next().map(|names| names.into_iter().map(str::to_owned).collect())),
+        0 => refuse!("the file has weights of it, but not of a model in it"),
+        _ => refuse!("the file has models `{}` in it: name one as `attribute`", printable(&shown())),
+    }
 }
 
 /// Where the dataset of a variable may be: by its number, or by its name, for the variables that Keras does not count.

@@ -124,6 +124,17 @@ pub(super) fn find(root: &Group, place: &Place, name: &str) -> Result<Option<Dat
     }
 }
 
+/// Whether the file has weights of a layer. Those of an inner layer have its name in theirs, or those of `parts`.
+pub(super) fn has_weights(root: &Group, place: &Place, parts: &[&str]) -> Result<bool> {
+    let Some((first, inner)) = place.layers.split_first() else { return Ok(false) };
+    let Some(group) = root.group(first)? else { return Ok(false) };
+    let names = weight_names(&group)?;
+    Ok(match inner.last() {
+        None => !names.is_empty(),
+        Some(layer) => names.iter().any(|name| name.split('/').any(|part| part == layer || parts.contains(&part))),
+    })
+}
+
 /// The names of a group's datasets, in order.
 pub(crate) fn weight_names(group: &Group) -> Result<Vec<String>> {
     Ok(group.texts("weight_names")?.unwrap_or_default())

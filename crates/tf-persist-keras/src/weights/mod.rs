@@ -71,6 +71,21 @@ pub(crate) fn early_value(file: &WeightLayout, place: &Place, index: usize, name
     dataset.map(|dataset| dataset.read()).transpose()
 }
 
+/// If the file has weights of a custom layer that is a model: the folders between the layer's and the model's.
+/// `attribute` are their names, where several models are possible. `layers` are the names of the model's layers.
+pub(crate) fn model_folders(
+    file: &WeightLayout,
+    place: &Place,
+    attribute: Option<&[String]>,
+    layers: &[&str],
+) -> crate::reason::Result<Option<Vec<String>>> {
+    match file {
+        WeightLayout::Folders(root) => folders::model_folders(std::slice::from_ref(root), place, attribute),
+        WeightLayout::Shards(roots) => folders::model_folders(roots, place, attribute),
+        WeightLayout::Layers(root) => Ok(layers::has_weights(root, place, layers)?.then(Vec::new)),
+    }
+}
+
 /// The value of a weight, in its dtype.
 pub(crate) fn read(source: &Source, weight: &Weight, dataset: &Dataset) -> Result<Tensor> {
     let value = dataset.read()?;
