@@ -3,9 +3,9 @@
     cargo run -p tf-persist-keras --example convert_cases -- CASES OUT train
     PYTHONPATH=python .venv/bin/python -m checks.check_keras_training OUT --cases CASES [FILTER]
 
-The steps of `meta.json` run in a v1 session on one thread. Each loss and metric must be within 2e-5 of that of
-`train_on_batch(jit_compile=False)`, and each variable at the end within the tolerance of `after.keras`. How many cases
-are equal bit for bit is counted.
+The steps of `meta.json` run in a v1 session on as many threads as Keras had: two, if it does not say. Each loss and metric must be within 2e-5 of that of
+`train_on_batch(jit_compile=False)`, and each variable at the end within the tolerance of `after.keras`. Both are equal
+bit for bit, except in cases that `DIFFERENT` lists with the reason.
 """
 
 import argparse
@@ -20,7 +20,6 @@ import zipfile
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import h5py
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -28,13 +27,17 @@ from .check_keras_cases import same_bits, tensor
 
 LOSS_TOLERANCE = 2e-5
 
+# Cases that may differ in their last bits, with the reason.
+DIFFERENT = {
+}
+
 
 class Training:
     """A model in a v1 session, as clients of the C API have it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, threads):
         self.session = tf.compat.v1.Session(graph=tf.Graph(), config=tf.compat.v1.ConfigProto(
-            intra_op_parallelism_threads=1, inter_op_parallelism_threads=1))
+            intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads))
         with self.session.graph.as_default():
             meta = tf.compat.v1.saved_model.load(self.session, ["serve"], str(folder))
             handles = [op for op in self.session.graph.get_operations() if op.type == "VarHandleOp"]
@@ -55,26 +58,13 @@ class Training:
         return self.session.run(self.reads)
 
 
-def trained(case, train):
+def trained(case, folder, train):
     """The variables of a model that Keras trained, by the names that they have in a SavedModel."""
     if (case / "after.npz").exists():
         return dict(np.load(case / "after.npz"))
-    found = {}
-    for weight in keras.models.load_model(case / train["after"], compile=False).weights:
-        found[f"weights/{weight.path.split('/', weight.path.count('/') - 1)[-1]}"] = weight.numpy()
+    table = json.loads((folder.parent / "compiled.keras/assets.extra/keras/variables.json").read_text())
     with zipfile.ZipFile(case / train["after"]) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
-        state = file["optimizer/vars"]
-        values = [np.asarray(state[str(index)]) for index in range(len(state))]
-    # The file does not name its optimizer, because Keras left it out after the model was saved as .h5.
-    model = keras.models.load_model(case / train["from"])
-    model.optimizer.build(model.trainable_variables)
-    for variable, value in zip(model.optimizer.variables, values, strict=True):
-        name, number = variable.name.removeprefix(f"{model.name}_"), 1
-        free = name
-        while f"optimizer/{free}" in found:
-            free, number = f"{name}_{number}", number + 1
-        found[f"optimizer/{free}"] = value
-    return found
+        return {variable["name"]: np.asarray(file[variable["path"]]) for variable in table["variables"]}
 
 
 def step_inputs(training, names, arrays, step):
@@ -95,7 +85,7 @@ def check(case, folder, counts):
     arrays = np.load(case / "io.npz", allow_pickle=False)
     names = (folder.parent / f"{folder.name}.inputs").read_text().split("\n")
     try:
-        training = Training(folder)
+        training = Training(folder, train.get("threads", 2))
     except Exception as error:
         yield f"cannot be loaded: {str(error)[:600]}"
         return
@@ -119,7 +109,7 @@ def check(case, folder, counts):
             largest = max(largest, difference)
             if not difference <= LOSS_TOLERANCE:
                 yield f"step {number}: {key} is {logs[key]}, wanted {wanted}"
-    got, wanted = training.variables(), trained(case, train)
+    got, wanted = training.variables(), trained(case, folder, train)
     missing = sorted(set(wanted) - set(got))
     if missing:
         yield f"variables {missing} are missing; it has {sorted(got)}"
@@ -129,9 +119,11 @@ def check(case, folder, counts):
         if not same_bits(got[key], wanted[key]):
             equal = False
             largest = max(largest, float(np.max(np.abs(got[key].astype(float) - wanted[key].astype(float)))))
-    counts["bits equal" if equal else "bits differ"] += 1
-    if not equal:
-        print(f"  {case.name}/{folder.name}: not bit for bit: {largest:.2g}")
+    counts["equal bit for bit" if equal else "not equal bit for bit"] += 1
+    if not equal and case.name not in DIFFERENT:
+        yield f"not equal bit for bit: {largest:.2g}"
+    elif not equal:
+        print(f"{case.name}/{folder.name}: {largest:.2g}: {DIFFERENT[case.name]}")
 
 
 def main():

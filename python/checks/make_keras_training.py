@@ -470,7 +470,7 @@ def make(name, folder):
         loaded.save(folder / "compiled.h5")
     except Exception as error:
         print(f"{name}: no .h5: {str(error)[:100]}")
-    meta = {"train": {"steps": steps, "tolerance": {"atol": 2e-5, "rtol": 2e-4}}}
+    meta = {"train": {"steps": steps, "threads": 1, "tolerance": {"atol": 2e-5, "rtol": 2e-4}}}
     (folder / "meta.json").write_text(json.dumps(meta))
 
 

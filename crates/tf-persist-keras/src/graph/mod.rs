@@ -247,6 +247,21 @@ impl Graph {
         }
     }
 
+    /// Makes the nodes that `build` adds run after that of a tensor, as Python's `control_dependencies` does: TensorFlow
+    /// computes some of them in another order otherwise, with other roundings.
+    pub(crate) fn after<T>(&self, tensor: &TensorRef, build: impl FnOnce() -> Result<T>) -> Result<T> {
+        let first = self.inner.borrow().nodes.len();
+        let result = build()?;
+        let mut inner = self.inner.borrow_mut();
+        let added = inner.nodes.iter_mut().skip(first).filter(|node| matches!(node.op, Op::Named(_)));
+        for node in added.filter(|_| tensor.node < first) {
+            if !node.inputs.iter().any(|input| input.node == tensor.node || input.node >= first) {
+                node.control.push(tensor.node);
+            }
+        }
+        Ok(result)
+    }
+
     /// Puts the nodes that `build` adds under a name, such as that of a layer.
     pub(crate) fn scoped<T>(&self, name: &str, build: impl FnOnce() -> T) -> T {
         self.inner.borrow_mut().scopes.push(valid_name(name));

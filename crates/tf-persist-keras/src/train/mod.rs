@@ -18,7 +18,7 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use compiled::Compiled;
-use gradients::gradients;
+use gradients::{gradients, in_scope_of};
 use losses::Loss;
 use metrics::{Compared, Metric};
 use optimizers::{Applied, Optimizer, OptimizerVariable, State};
@@ -136,7 +136,7 @@ impl Trainer<'_> {
             judged.push(Judged { result, target });
         }
         let mut answers = Vec::new();
-        let loss = g.scoped("loss", || self.loss(g, &outputs, &judged, &mut answers))?;
+        let loss = self.loss(g, &outputs, &judged, &mut answers)?;
         g.scoped("metrics", || self.metrics(g, &outputs, &judged, &mut answers))?;
         // As the mean that Keras keeps over batches has it, weighted by their sizes.
         let rows = g.cast(&g.dim_of(&batch, 0)?, loss.dtype)?;
@@ -208,6 +208,25 @@ impl Trainer<'_> {
         judged: &[Judged],
         answers: &mut Vec<(String, TensorRef)>,
     ) -> Result<TensorRef> {
+        let mut parts = vec![g.scoped("loss", || self.losses(g, outputs, judged, answers))?];
+        parts.extend(self.penalties(g)?);
+        if parts.len() == 1 {
+            return Ok(parts.remove(0));
+        }
+        g.scoped("loss", || {
+            let parts = parts.iter().map(|part| g.cast(part, parts[0].dtype)).collect::<Result<Vec<_>>>()?;
+            g.sum(&g.pack(&parts.iter().collect::<Vec<_>>(), 0)?, &[0], false)
+        })
+    }
+
+    /// The sum of the losses of all outputs.
+    fn losses(
+        &self,
+        g: &Graph,
+        outputs: &[Output<'_>],
+        judged: &[Judged],
+        answers: &mut Vec<(String, TensorRef)>,
+    ) -> Result<TensorRef> {
         let count: usize = outputs.iter().map(|output| output.losses.len()).sum();
         let mut total: Option<TensorRef> = None;
         for (output, Judged { result, target }) in outputs.iter().zip(judged) {
@@ -228,24 +247,23 @@ impl Trainer<'_> {
             }
         }
         let Some(total) = total else { refuse!("it was compiled without a loss") };
-        let mut parts = vec![total];
-        parts.extend(self.penalties(g)?);
-        if parts.len() == 1 {
-            return Ok(parts.remove(0));
-        }
-        let parts = parts.iter().map(|part| g.cast(part, parts[0].dtype)).collect::<Result<Vec<_>>>()?;
-        g.sum(&g.pack(&parts.iter().collect::<Vec<_>>(), 0)?, &[0], false)
+        Ok(total)
     }
 
     /// What regularizers add: those of results first, then those of weights.
+    ///
+    /// TensorFlow sorts the parts of a sum by the names of their nodes, and so the roundings depend on the names: those
+    /// of results are in the scope of their layer, those of weights in none, as in Keras.
     fn penalties(&self, g: &Graph) -> Result<Vec<TensorRef>> {
         let mut penalties = Vec::new();
         for (regularizer, result) in self.shared.activities.borrow().iter() {
-            let penalty = regularizer::penalty(g, regularizer, result)?;
-            penalties.push(match result.rank() {
-                0 => penalty,
-                _ => g.div_no_nan(&penalty, &g.cast(&g.dim_of(result, 0)?, penalty.dtype)?)?,
-            });
+            penalties.push(in_scope_of(g, &g.node_name(result), || {
+                let penalty = regularizer::penalty(g, regularizer, result)?;
+                match result.rank() {
+                    0 => Ok(penalty),
+                    _ => g.div_no_nan(&penalty, &g.cast(&g.dim_of(result, 0)?, penalty.dtype)?),
+                }
+            })?);
         }
         for weight in self.weights {
             if let Some(regularizer) = &weight.rules.regularizer {

@@ -16,6 +16,14 @@ fn unary(
     step.first(|| build(step.g, step.x(0)?, &step.y(0)?, &step.dy()?))
 }
 
+/// The same, with nodes that run after that of the output's gradient, where TensorFlow's rule has them so.
+fn later(
+    step: &Step<'_>,
+    build: impl FnOnce(&Graph, &TensorRef, &TensorRef, &TensorRef) -> Result<TensorRef>,
+) -> Gradients {
+    unary(step, |g, x, y, dy| g.after(dy, || build(g, x, y, dy)))
+}
+
 /// An op such as `ReluGrad`, which computes the gradient.
 fn grad_op(g: &Graph, op: &'static str, a: &TensorRef, b: &TensorRef) -> Result<TensorRef> {
     g.add(op, &[a, b], vec![("T", a.dtype.into())], a.dtype, a.shape.clone())
@@ -59,23 +67,23 @@ pub(super) fn neg(step: &Step<'_>) -> Gradients {
 }
 
 pub(super) fn square(step: &Step<'_>) -> Gradients {
-    unary(step, |g, x, _, dy| g.mul(dy, &g.with_scalar(x, 2.0, Graph::mul)?))
+    later(step, |g, x, _, dy| g.mul(dy, &g.with_scalar(x, 2.0, Graph::mul)?))
 }
 
 pub(super) fn exp(step: &Step<'_>) -> Gradients {
-    unary(step, |g, _, y, dy| g.mul(dy, y))
+    later(step, |g, _, y, dy| g.mul(dy, y))
 }
 
 pub(super) fn expm1(step: &Step<'_>) -> Gradients {
-    unary(step, |g, x, _, dy| g.mul(dy, &g.exp(x)?))
+    later(step, |g, x, _, dy| g.mul(dy, &g.exp(x)?))
 }
 
 pub(super) fn log(step: &Step<'_>) -> Gradients {
-    unary(step, |g, x, _, dy| g.mul(dy, &g.reciprocal(x)?))
+    later(step, |g, x, _, dy| g.mul(dy, &g.reciprocal(x)?))
 }
 
 pub(super) fn log1p(step: &Step<'_>) -> Gradients {
-    unary(step, |g, x, _, dy| g.mul(dy, &g.reciprocal(&g.add_v2(&g.scalar(1.0, x.dtype)?, x)?)?))
+    later(step, |g, x, _, dy| g.mul(dy, &g.reciprocal(&g.add_v2(&g.scalar(1.0, x.dtype)?, x)?)?))
 }
 
 /// Ops with an op for their gradient, of the output and its gradient.
@@ -105,23 +113,23 @@ pub(super) fn softplus(step: &Step<'_>) -> Gradients {
 }
 
 pub(super) fn sin(step: &Step<'_>) -> Gradients {
-    unary(step, |g, x, _, dy| g.mul(dy, &g.cos(x)?))
+    later(step, |g, x, _, dy| g.mul(dy, &g.cos(x)?))
 }
 
 pub(super) fn cos(step: &Step<'_>) -> Gradients {
-    unary(step, |g, x, _, dy| g.mul(&g.neg(dy)?, &g.sin(x)?))
+    later(step, |g, x, _, dy| g.mul(&g.neg(dy)?, &g.sin(x)?))
 }
 
 pub(super) fn tan(step: &Step<'_>) -> Gradients {
-    unary(step, |g, x, _, dy| g.mul(&g.square(&g.reciprocal(&g.cos(x)?)?)?, dy))
+    later(step, |g, x, _, dy| g.mul(&g.square(&g.reciprocal(&g.cos(x)?)?)?, dy))
 }
 
 pub(super) fn sinh(step: &Step<'_>) -> Gradients {
-    unary(step, |g, x, _, dy| g.mul(dy, &g.cosh(x)?))
+    later(step, |g, x, _, dy| g.mul(dy, &g.cosh(x)?))
 }
 
 pub(super) fn cosh(step: &Step<'_>) -> Gradients {
-    unary(step, |g, x, _, dy| g.mul(dy, &g.sinh(x)?))
+    later(step, |g, x, _, dy| g.mul(dy, &g.sinh(x)?))
 }
 
 /// 1 / sqrt(1 - x²).
@@ -131,34 +139,34 @@ fn arc_factor(g: &Graph, x: &TensorRef) -> Result<TensorRef> {
 }
 
 pub(super) fn asin(step: &Step<'_>) -> Gradients {
-    unary(step, |g, x, _, dy| g.mul(dy, &arc_factor(g, x)?))
+    later(step, |g, x, _, dy| g.mul(dy, &arc_factor(g, x)?))
 }
 
 pub(super) fn acos(step: &Step<'_>) -> Gradients {
-    unary(step, |g, x, _, dy| g.mul(&g.neg(dy)?, &arc_factor(g, x)?))
+    later(step, |g, x, _, dy| g.mul(&g.neg(dy)?, &arc_factor(g, x)?))
 }
 
 pub(super) fn atan(step: &Step<'_>) -> Gradients {
-    unary(step, |g, x, _, dy| g.mul(dy, &g.reciprocal(&g.add_v2(&g.scalar(1.0, x.dtype)?, &g.square(x)?)?)?))
+    later(step, |g, x, _, dy| g.mul(dy, &g.reciprocal(&g.add_v2(&g.scalar(1.0, x.dtype)?, &g.square(x)?)?)?))
 }
 
 pub(super) fn asinh(step: &Step<'_>) -> Gradients {
-    unary(step, |g, _, y, dy| g.real_div(dy, &g.cosh(y)?))
+    later(step, |g, _, y, dy| g.real_div(dy, &g.cosh(y)?))
 }
 
 pub(super) fn acosh(step: &Step<'_>) -> Gradients {
-    unary(step, |g, _, y, dy| g.real_div(dy, &g.sinh(y)?))
+    later(step, |g, _, y, dy| g.real_div(dy, &g.sinh(y)?))
 }
 
 pub(super) fn atanh(step: &Step<'_>) -> Gradients {
-    unary(step, |g, x, _, dy| g.mul(dy, &g.reciprocal(&g.sub(&g.scalar(1.0, x.dtype)?, &g.square(x)?)?)?))
+    later(step, |g, x, _, dy| g.mul(dy, &g.reciprocal(&g.sub(&g.scalar(1.0, x.dtype)?, &g.square(x)?)?)?))
 }
 
 /// dy · factor · exp(-x²).
 fn gaussian(step: &Step<'_>, factor: f64) -> Gradients {
     unary(step, |g, x, _, dy| {
         let scaled = g.with_scalar(dy, factor, Graph::mul)?;
-        g.mul(&scaled, &g.exp(&g.neg(&g.square(x)?)?)?)
+        g.after(dy, || g.mul(&scaled, &g.exp(&g.neg(&g.square(x)?)?)?))
     })
 }
 
@@ -173,12 +181,12 @@ pub(super) fn erfc(step: &Step<'_>) -> Gradients {
 pub(super) fn erfinv(step: &Step<'_>) -> Gradients {
     unary(step, |g, _, y, dy| {
         let scaled = g.with_scalar(dy, PI.sqrt() / 2.0, Graph::mul)?;
-        g.mul(&scaled, &g.exp(&g.square(y)?)?)
+        g.after(dy, || g.mul(&scaled, &g.exp(&g.square(y)?)?))
     })
 }
 
 pub(super) fn lgamma(step: &Step<'_>) -> Gradients {
-    unary(step, |g, x, _, dy| g.mul(dy, &g.digamma(x)?))
+    later(step, |g, x, _, dy| g.mul(dy, &g.digamma(x)?))
 }
 
 pub(super) fn add(step: &Step<'_>) -> Gradients {
@@ -243,15 +251,16 @@ pub(super) fn extreme(step: &Step<'_>, compare: fn(&Graph, &TensorRef, &TensorRe
 pub(super) fn squared_difference(step: &Step<'_>) -> Gradients {
     let g = step.g;
     let dy = step.dy()?;
-    let double = g.mul(&g.scalar(2.0, dy.dtype)?, &dy)?;
-    let gx = g.mul(&double, &g.sub(step.x(0)?, step.x(1)?)?)?;
+    let double = || g.mul(&g.scalar(2.0, dy.dtype)?, &dy);
+    let gx = g.after(&dy, || g.mul(&double()?, &g.sub(step.x(0)?, step.x(1)?)?))?;
     step.broadcast(|| Ok(gx.clone()), || g.neg(&gx))
 }
 
 pub(super) fn atan2(step: &Step<'_>) -> Gradients {
     let g = step.g;
     let (y, x) = (step.x(0)?, step.x(1)?);
-    let scaled = g.real_div(&step.dy()?, &g.add_v2(&g.square(y)?, &g.square(x)?)?)?;
+    let dy = step.dy()?;
+    let scaled = g.after(&dy, || g.real_div(&dy, &g.add_v2(&g.square(y)?, &g.square(x)?)?))?;
     step.broadcast(|| g.mul(x, &scaled), || g.mul(&g.neg(y)?, &scaled))
 }
 

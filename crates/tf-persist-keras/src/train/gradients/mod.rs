@@ -17,6 +17,8 @@ mod slice;
 mod slices;
 mod step;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -81,7 +83,8 @@ pub(crate) fn gradients_from(
         let inputs = if outputs.iter().any(Option::is_some) {
             let needed = node.inputs.iter().map(|input| tape.is_watched(input)).collect();
             let step = Step { g, node, index, outputs, needed };
-            in_scope_of(g, node, || inputs_of(&step))?
+            // Under the name of the node whose gradient they compute.
+            g.scoped("gradients", || in_scope_of(g, &node.name, || inputs_of(&step)))?
         } else {
             vec![None; node.inputs.len()]
         };
@@ -110,13 +113,10 @@ fn inputs_of(step: &Step<'_>) -> Result<Vec<Option<Gradient>>> {
     Ok(gradients)
 }
 
-/// Adds nodes under the name of the node whose gradient they compute.
-fn in_scope_of<T>(g: &Graph, node: &Node, build: impl FnOnce() -> T) -> T {
-    g.scoped("gradients", || {
-        let scopes: Vec<&str> =
-            node.name.rsplit_once('/').map_or(Vec::new(), |(scopes, _)| scopes.split('/').collect());
-        scoped_all(g, &scopes, build)
-    })
+/// Adds nodes in the scope of a node of this name.
+pub(super) fn in_scope_of<T>(g: &Graph, name: &str, build: impl FnOnce() -> T) -> T {
+    let scopes: Vec<&str> = name.rsplit_once('/').map_or(Vec::new(), |(scopes, _)| scopes.split('/').collect());
+    scoped_all(g, &scopes, build)
 }
 
 fn scoped_all<T>(g: &Graph, scopes: &[&str], build: impl FnOnce() -> T) -> T {

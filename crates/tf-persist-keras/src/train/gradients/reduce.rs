@@ -3,7 +3,8 @@
 use tf_persist_savedmodel::DType;
 
 use super::broadcast::reshape_like;
-use super::step::{Gradients, Step};
+use super::step::{Gradients, Step, is_of_sizes};
+use crate::graph::shape::element_count;
 use crate::graph::{Dim, Graph, Shape, TensorRef};
 use crate::reason::{Result, refuse};
 
@@ -75,16 +76,18 @@ pub(super) fn mean(step: &Step<'_>) -> Gradients {
         let (x, axes) = (step.x(0)?, axes(step)?);
         let sum = spread(step)?;
         let reduced: Vec<Dim> = axes.iter().map(|axis| x.dims()[*axis]).collect();
-        let known = x.shape.sizes().and(crate::graph::shape::element_count(&reduced));
-        let factor = match known {
-            Some(count) => g.scalar(count as f64, sum.dtype)?,
-            None => {
-                let axes = g.vector_i32(&axes.iter().map(|axis| *axis as i64).collect::<Vec<_>>())?;
-                let sizes = g.gather(&g.shape_of(x)?, &axes, 0)?;
-                g.cast(&g.prod(&sizes, &[0], false)?, sum.dtype)?
-            }
-        };
-        g.real_div(&sum, &factor)
+        let is_folded = is_of_sizes(g, &step.dy()?);
+        if let Some(count) = element_count(&reduced).filter(|_| !is_folded) {
+            return g.with_scalar(&sum, count as f64, Graph::real_div);
+        }
+        let axes = g.vector_i32(&axes.iter().map(|axis| *axis as i64).collect::<Vec<_>>())?;
+        let sizes = g.gather(&g.shape_of(x)?, &axes, 0)?;
+        let count = g.cast(&g.prod(&sizes, &[0], false)?, sum.dtype)?;
+        // In Keras the count is constant. TensorFlow divides constants by it, and multiplies others with its reciprocal.
+        match is_folded {
+            true => g.real_div(&sum, &count),
+            false => g.mul(&sum, &g.reciprocal(&count)?),
+        }
     })
 }
 

@@ -1,5 +1,7 @@
 //! What a rule has at hand: a node and the gradients of its outputs.
 
+use std::collections::HashSet;
+
 use tf_persist_savedmodel::DType;
 
 use super::{Gradient, slices};
@@ -106,6 +108,23 @@ impl Step<'_> {
     pub(super) fn constant(&self, input: usize) -> Option<Vec<i64>> {
         constant_ints(self.g, self.node.inputs.get(input)?)
     }
+}
+
+/// Whether a tensor depends on nothing but the sizes of other tensors. In Keras, which traces a step for the sizes of its
+/// batch, it is constant.
+pub(super) fn is_of_sizes(g: &Graph, tensor: &TensorRef) -> bool {
+    g.with_nodes(|nodes| {
+        let (mut known, mut stack) = (HashSet::new(), vec![tensor.node]);
+        while let Some(index) = stack.pop() {
+            let Some(node) = nodes.get(index) else { return false };
+            match node.op {
+                Op::Named("Shape" | "Size" | "Rank" | "ZerosLike" | "OnesLike") => {}
+                Op::Named("ReadVariableOp") | Op::Argument(_) | Op::Handle(_) => return false,
+                Op::Named(_) => stack.extend(node.inputs.iter().map(|input| input.node).filter(|it| known.insert(*it))),
+            }
+        }
+        true
+    })
 }
 
 /// The integers of a tensor that is a constant.
