@@ -106,7 +106,7 @@ fn is_not_run(snippet: &Snippet) -> bool {
 
 /// Those that tests of their own run: the page, and what they begin with. Rust is run by `tests/readme.rs` of
 /// tf-persist-core, everything else below.
-const RUN: [(&str, &str); 16] = [
+const RUN: [(&str, &str); 17] = [
     ("README.md", "$ tf-persist inspect models/digits_keras"),
     ("README.md", "$ tf-persist run models/half_plus_two/model"),
     ("README.md", "mkdir served"),
@@ -115,6 +115,7 @@ const RUN: [(&str, &str); 16] = [
     ("crates/tf-persist-core/README.md", "use tf_persist_core"),
     ("docs/cli.md", "$ tf-persist export models/digits/model digits"),
     ("docs/keras.md", "# A layer"),
+    ("docs/keras.md", "# A SavedModel as a layer"),
     ("docs/keras.md", "# Another model"),
     ("docs/keras.md", "$ tf-persist inspect models/digits_keras"),
     ("docs/pack.md", "tf-persist export models/digits/model"),
@@ -233,24 +234,31 @@ fn the_recipes_give_what_python_gave() {
         let shown = snippet("docs/keras.md", begin).text;
         assert_eq!(shown, fs::read_to_string(folder.join(recipes)).unwrap());
     }
+    let dir = Dir::new();
     let missing = ["layers.\"my_package>GatedUnit\"", "lambdas.plus_one"];
-    compare_with_python("custom.keras", "io.npz", "recipes.toml", &missing);
-    for name in ["with_encoder", "with_tuned_encoder"] {
+    compare_with_python(&dir, "custom.keras", "io.npz", "models/custom_keras/recipes.toml", &missing);
+    let (is_done, said) = bash(&dir, "tf-persist export models/custom_keras/encoder.keras encoder");
+    assert!(is_done, "{said}");
+    fs::write(dir.path("saved.toml"), snippet("docs/keras.md", "# A SavedModel as a layer").text).unwrap();
+    for (name, recipes) in [
+        ("with_encoder", "models/custom_keras/encoder.toml"),
+        ("with_tuned_encoder", "models/custom_keras/encoder.toml"),
+        ("with_encoder", "saved.toml"),
+    ] {
         let (file, arrays) = (format!("{name}.keras"), format!("{name}.npz"));
-        compare_with_python(&file, &arrays, "encoder.toml", &["layers.\"my_package>Encoder\""]);
+        compare_with_python(&dir, &file, &arrays, recipes, &["layers.\"my_package>Encoder\""]);
     }
 }
 
 /// Runs a model of `models/custom_keras`, without the recipes that it says to be missing, and with them.
-fn compare_with_python(file: &str, arrays: &str, recipes: &str, missing: &[&str]) {
-    let dir = Dir::new();
+fn compare_with_python(dir: &Dir, file: &str, arrays: &str, recipes: &str, missing: &[&str]) {
     let arrays = npz::read_file(root().join("models/custom_keras").join(arrays)).unwrap();
     let array = |wanted: &str| arrays.iter().find(|(name, _)| name == wanted).unwrap().1.clone();
     npz::write("x.npz", fs::File::create(dir.path("x.npz")).unwrap(), [("x", &array("x"))]).unwrap();
     let run = format!("tf-persist run models/custom_keras/{file} --inputs x.npz --output y.npz");
-    let (is_done, said) = bash(&dir, &run);
+    let (is_done, said) = bash(dir, &run);
     assert!(!is_done && missing.iter().all(|name| said.contains(name)), "{said}");
-    let (is_done, said) = bash(&dir, &format!("{run} --custom-objects models/custom_keras/{recipes}"));
+    let (is_done, said) = bash(dir, &format!("{run} --custom-objects {recipes}"));
     assert!(is_done, "{said}");
     let ours = npz::read_file(dir.path("y.npz")).unwrap().remove(0).1;
     let python = array("output_0");

@@ -5,8 +5,10 @@
 
 mod code;
 pub(crate) mod expression;
+pub(crate) mod import;
 mod recipe;
 mod recipe_layer;
+mod saved_model;
 mod sub_model;
 #[cfg(test)]
 mod tests;
@@ -26,6 +28,7 @@ use crate::reason::refuse;
 pub use code::{CustomLayer, LayerBuilder, SymbolicTensor};
 pub(crate) use recipe::Recipe;
 pub(crate) use recipe_layer::call_function;
+use saved_model::SavedModelLayer;
 use sub_model::SubModel;
 
 /// The largest file of recipes.
@@ -45,6 +48,7 @@ pub(crate) enum LayerSource {
     Recipe(Recipe),
     Code(Arc<dyn CustomLayer>),
     Model(SubModel),
+    SavedModel(SavedModelLayer),
 }
 
 impl CustomObjects {
@@ -97,8 +101,7 @@ impl CustomObjects {
                 if let (Some(table), "layers") =
                     (recipe.as_object().filter(|it| it.contains_key("model")), kind.as_str())
                 {
-                    let model = SubModel::read(table, folder).map_err(in_table)?;
-                    self.layers.insert(name.clone(), LayerSource::Model(model));
+                    self.layers.insert(name.clone(), model_layer(table, folder).map_err(in_table)?);
                     continue;
                 }
                 let read = Recipe::read(recipe).map_err(in_table)?;
@@ -148,6 +151,16 @@ pub(crate) fn layer(
         LayerSource::Code(layer) => Ok(Box::new(code::CodeLayer::new(layer, config))),
         // What the class does with its config is what the model does.
         LayerSource::Model(model) => model.layer(parser),
+        LayerSource::SavedModel(model) => Ok(Box::new(model.clone())),
+    }
+}
+
+/// The layer that a model in `folder` stands for.
+fn model_layer(table: &Map<String, Value>, folder: Option<&Path>) -> crate::reason::Result<LayerSource> {
+    let path = path_in(folder, &recipe::text(table, "model")?.unwrap_or_default())?;
+    match crate::source::find_keras_file(&path) {
+        None if path.is_dir() => Ok(LayerSource::SavedModel(SavedModelLayer::read(table, &path)?)),
+        found => Ok(LayerSource::Model(SubModel::read(table, &found.unwrap_or(path))?)),
     }
 }
 

@@ -28,16 +28,14 @@ pub(crate) struct SubModel {
 }
 
 impl SubModel {
-    /// From a table of a TOML file with the key `model`, a path in `folder`.
-    pub(super) fn read(table: &Map<String, Value>, folder: Option<&Path>) -> Result<Self> {
+    /// From a table of a TOML file with the key `model`, whose path is that of a file.
+    pub(super) fn read(table: &Map<String, Value>, path: &Path) -> Result<Self> {
         if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
             refuse!("`{key}` does not go with `model`, but `{}` do", KEYS[1..].join("`, `"));
         }
-        let name = text(table, "model")?.unwrap_or_default();
-        let path = super::path_in(folder, &name)?;
         let attribute = text(table, "attribute")?;
         Ok(Self {
-            source: Arc::new(Source::open(&path, None)?),
+            source: Arc::new(Source::open(path, None)?),
             attribute: attribute.map(|path| path.split(['.', '/']).map(str::to_owned).collect()),
             inputs: super::recipe::inputs(table)?,
             passes_mask: passes_mask(table)?,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tf_persist_savedmodel::{Result, Tensor};
+use tf_persist_savedmodel::{Result, SavedModel, Tensor};
 
 use super::CustomObjects;
 use crate::convert::{Emitted, KerasModel, OpenOptions};
@@ -73,7 +73,7 @@ fn values_are_those_of_the_model() {
     let kernel = |model: &KerasModel, name: &str| -> Tensor {
         let dir = tempfile::tempdir().unwrap();
         model.export(dir.path().join("model"), false).unwrap();
-        let saved = tf_persist_savedmodel::SavedModel::open(dir.path().join("model")).unwrap();
+        let saved = SavedModel::open(dir.path().join("model")).unwrap();
         saved.read_variable(name).unwrap()
     };
     let encoder = crate::open(folder().join("encoder.keras")).unwrap();
@@ -82,6 +82,64 @@ fn values_are_those_of_the_model() {
     let wanted = kernel(&encoder, "weights/hidden/kernel");
     assert_eq!(kernel(&of_model, "weights/encode/hidden/kernel"), wanted);
     assert_ne!(kernel(&tuned, "weights/encode/encoder/hidden/kernel"), wanted);
+}
+
+/// A folder with recipes, and the encoder as a SavedModel.
+fn with_saved_model(recipes: &str) -> tempfile::TempDir {
+    let dir = with_recipes(recipes);
+    crate::open(folder().join("encoder.keras")).unwrap().export(dir.path().join("encoder"), false).unwrap();
+    dir
+}
+
+#[test]
+fn a_saved_model_is_a_layer() {
+    let dir = with_saved_model("[layers.\"my_package>Encoder\"]\nmodel = \"encoder\"\n");
+    let mut custom = CustomObjects::new();
+    custom.add_file(dir.path().join("recipes.toml")).unwrap();
+    let model = opened("with_encoder.keras", custom.clone()).unwrap();
+    let emitted = model.emitted().unwrap();
+    assert_eq!(names(&emitted, |_| true), ["weights/dense/kernel", "weights/dense/bias"]);
+    assert_eq!(model.summary().unwrap().outputs[0].shape, [None, Some(2)]);
+    model.export(dir.path().join("outer"), false).unwrap();
+    let outer = SavedModel::open(dir.path().join("outer")).unwrap();
+    assert_eq!(outer.meta_graphs()[0].signature("serving_default").unwrap().inputs.len(), 1);
+    let error = opened("with_tuned_encoder.keras", custom).unwrap().export(dir.path().join("tuned"), false);
+    assert!(error.unwrap_err().to_string().contains("that the model does not have"));
+}
+
+#[test]
+fn wrong_saved_models_are_refused() {
+    let refusal = |recipe: &str| {
+        let dir = with_saved_model(&format!("[layers.Encoder]\nmodel = \"encoder\"\n{recipe}\n"));
+        CustomObjects::new().add_file(dir.path().join("recipes.toml")).unwrap_err().to_string()
+    };
+    assert!(refusal("signature = \"frob\"").contains("frob"));
+    assert!(refusal("attribute = \"frob\"").contains("`attribute` does not go with a SavedModel"));
+    assert!(refusal("inputs = [\"x\", \"y\"]").contains("`y`, which is no input"));
+    let dir = with_recipes("[layers.Encoder]\nmodel = \"folder\"\n");
+    fs::create_dir(dir.path().join("folder")).unwrap();
+    assert!(CustomObjects::new().add_file(dir.path().join("recipes.toml")).is_err());
+}
+
+#[test]
+fn saved_models_with_tables_are_refused() {
+    for name in ["text", "bare_table"] {
+        let dir = with_recipes("[layers.Encoder]\nmodel = \"tables\"\n");
+        copy_folder(&folder().join("..").join(name).join("model"), &dir.path().join("tables"));
+        let error = CustomObjects::new().add_file(dir.path().join("recipes.toml")).unwrap_err().to_string();
+        assert!(error.contains("table") || error.contains("init op"), "{error}");
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (source, target) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        match source.is_dir() {
+            true => copy_folder(&source, &target),
+            false => assert!(fs::copy(source, target).is_ok()),
+        }
+    }
 }
 
 #[test]

@@ -3,10 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tf_persist_savedmodel::{DType, Tensor};
 
 use super::{Graph, TensorRef};
+use crate::custom::import::Imported;
 use crate::reason::{Result, refuse};
 
 /// A variable or table of a model.
@@ -68,6 +70,8 @@ pub(crate) struct Program {
     pub(crate) tables: RefCell<Vec<Table>>,
     /// The functions that nodes call, each before its callers.
     pub(crate) library: RefCell<Vec<Function>>,
+    /// Functions of SavedModels.
+    pub(crate) imported: RefCell<Vec<Arc<Imported>>>,
     /// The functions of the library that assign to variables or have other effects.
     pub(super) with_effects: RefCell<HashSet<String>>,
     graphs: Cell<u32>,
@@ -157,6 +161,21 @@ impl Program {
         self.variables.borrow_mut().truncate(variables);
         self.library.borrow_mut().truncate(functions);
         self.spent.set(spent);
+    }
+
+    /// The name of the function of a SavedModel, which is added the first time.
+    pub(crate) fn import(&self, function: &Arc<Imported>) -> String {
+        let mut imported = self.imported.borrow_mut();
+        let index = imported.iter().position(|known| Arc::ptr_eq(known, function)).unwrap_or_else(|| {
+            imported.push(Arc::clone(function));
+            imported.len() - 1
+        });
+        Self::imported_name(index)
+    }
+
+    /// The name of an imported function, which is unlike those of others.
+    pub(crate) fn imported_name(index: usize) -> String {
+        format!("saved_model/{index}")
     }
 
     /// Adds a function to the library under a free name, and gives the name.

@@ -243,6 +243,12 @@ impl<'a> Builder<'a> {
             }
             self.library.push(definition);
         }
+        for (index, function) in program.imported.borrow().iter().enumerate() {
+            let name = Program::imported_name(index);
+            if needed.contains(&name) {
+                self.library.extend(function.named(&library_name(&name)));
+            }
+        }
         Ok(())
     }
 
