@@ -62,6 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 Err(error) => {
                     let _ = fs::remove_dir_all(&target);
                     println!("{name}/{file}: {error}");
+                    fs::write(Path::new(out).join(name).join(format!("{file}.error")), error.to_string())?;
                     failed += 1;
                 }
             }
