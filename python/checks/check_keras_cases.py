@@ -12,6 +12,7 @@ import argparse
 import collections
 import concurrent.futures
 import functools
+import gc
 import json
 import multiprocessing
 import os
@@ -164,8 +165,9 @@ def check_file(folder, cases, with_loader):
     return counts, notes, wrong
 
 
-def single_threaded():
-    """Each process takes one core."""
+def prepare():
+    """Each process takes one core, and the garbage collector passes over TensorFlow's own objects, which takes long."""
+    gc.freeze()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
@@ -182,7 +184,7 @@ def main():
     total, wrong = collections.Counter(), []
     one = functools.partial(check_file, cases=arguments.cases, with_loader=arguments.loader)
     with concurrent.futures.ProcessPoolExecutor(
-            arguments.jobs, multiprocessing.get_context("spawn"), initializer=single_threaded) as pool:
+            arguments.jobs, multiprocessing.get_context("spawn"), initializer=prepare) as pool:
         for folder, (counts, notes, found) in zip(folders, pool.map(one, folders, chunksize=8)):
             name = f"{folder.parent.name}/{folder.name}"
             total.update(counts)
