@@ -1,10 +1,12 @@
 //! Cells, which compute one step of a recurrent layer.
 
 use std::fmt;
+use std::rc::Rc;
 
 use serde_json::Value;
 use tf_persist_savedmodel::DType;
 
+use super::dropout::{Dropout, Masks};
 use crate::config::Config;
 use crate::graph::{Dim, Graph, Shape, TensorRef};
 use crate::layers::{Argument, Arguments, Context, Layer, NamedLayer};
@@ -23,6 +25,9 @@ pub(crate) trait Cell: fmt::Debug + Send + Sync {
 
 type Zeros<'a> = Box<dyn Fn(&Graph, &TensorRef) -> Result<TensorRef> + 'a>;
 
+/// Called with a tensor of the shape of a step's input, and with the states.
+type Begin<'a> = Box<dyn Fn(&dyn Fn() -> Result<TensorRef>, &[TensorRef]) -> Result<()> + 'a>;
+
 type Step<'a> = Box<dyn Fn(&Graph, &TensorRef, &[TensorRef]) -> Result<Stepped> + 'a>;
 
 /// A cell whose variables are declared.
@@ -36,6 +41,10 @@ pub(crate) struct Prepared<'a> {
     step: Step<'a>,
     /// States of zeros for an input with time, where their shape depends on the input's.
     zeros: Option<Zeros<'a>>,
+    /// Draws the masks of dropout.
+    begin: Option<Begin<'a>>,
+    /// What is dropped from a sequence as a whole.
+    whole: Option<Zeros<'a>>,
 }
 
 impl<'a> Prepared<'a> {
@@ -46,7 +55,7 @@ impl<'a> Prepared<'a> {
         output: usize,
         step: impl Fn(&Graph, &TensorRef, &[TensorRef]) -> Result<Stepped> + 'a,
     ) -> Self {
-        Self { states, output, dtype: cx.policy.compute, step: Box::new(step), zeros: None }
+        Self { states, output, dtype: cx.policy.compute, step: Box::new(step), zeros: None, begin: None, whole: None }
     }
 
     /// The same with states of zeros that are computed from the input.
@@ -54,6 +63,28 @@ impl<'a> Prepared<'a> {
     pub(super) fn with_zeros(mut self, zeros: impl Fn(&Graph, &TensorRef) -> Result<TensorRef> + 'a) -> Self {
         self.zeros = Some(Box::new(zeros));
         self
+    }
+
+    /// The same with dropout, whose masks the steps use.
+    #[must_use]
+    pub(super) fn with_dropout(mut self, cx: &Context<'a>, dropout: Dropout, masks: Masks) -> Self {
+        let (outer, of_steps) = (cx.clone(), cx.clone());
+        self.begin = Some(Box::new(move |input, states| match states.first() {
+            Some(state) => dropout.draw(&of_steps, &masks, input, state),
+            None => Ok(()),
+        }));
+        self.whole = Some(Box::new(move |g, x| dropout.of_sequence(&outer.in_graph(g), x)));
+        self
+    }
+
+    /// Begins a sequence: `input` gives a tensor of the shape of a step's input.
+    pub(super) fn begin(&self, input: &dyn Fn() -> Result<TensorRef>, states: &[TensorRef]) -> Result<()> {
+        self.begin.as_ref().map_or(Ok(()), |begin| begin(input, states))
+    }
+
+    /// The sequence without what is dropped from it as a whole.
+    pub(super) fn dropped(&self, g: &Graph, x: &TensorRef) -> Result<TensorRef> {
+        self.whole.as_ref().map_or_else(|| Ok(x.clone()), |whole| whole(g, x))
     }
 
     /// The shape of the output, without the batch.
@@ -103,6 +134,7 @@ pub(super) fn call<C: Cell>(cell: &C, cx: &Context<'_>, arguments: &mut Argument
     if states.len() != prepared.states.len() {
         refuse!("it has {} states, and is called with {}", prepared.states.len(), states.len());
     }
+    prepared.begin(&|| Ok(x.tensor.clone()), &states)?;
     let (output, states) = prepared.step(cx.g, &x, &states)?;
     Ok(Argument::List(vec![output.into(), Argument::List(states.into_iter().map(Argument::from).collect())]))
 }
@@ -177,20 +209,24 @@ impl Cell for Stacked {
             Some((last, _)) => last.output,
             None => 0,
         };
-        Ok(Prepared::new(cx, states, output, move |g, x, states| {
-            let mut left = states;
+        let cells = Rc::new(cells);
+        let beginning = Rc::clone(&cells);
+        let begin = move |input: &dyn Fn() -> Result<TensorRef>, states: &[TensorRef]| -> Result<()> {
+            // The output of a cell has the shape of one of its states.
+            let mut before: Option<TensorRef> = None;
+            for (cell, own) in beginning.iter().zip(self.of_cells(&beginning, states)?) {
+                match &before {
+                    Some(output) => cell.begin(&|| Ok(output.clone()), own)?,
+                    None => cell.begin(input, own)?,
+                }
+                before = own.get(cell.output).cloned();
+            }
+            Ok(())
+        };
+        let mut stacked = Prepared::new(cx, states, output, move |g, x, states| {
             let mut next: Vec<Vec<TensorRef>> = Vec::new();
             let mut value = x.clone();
-            for cell in &cells {
-                let count = cell.states.len();
-                let Some((own, rest)) = (if self.reverse {
-                    left.split_at_checked(left.len().wrapping_sub(count)).map(|(rest, own)| (own, rest))
-                } else {
-                    left.split_at_checked(count)
-                }) else {
-                    refuse!("its cells have other states than it is called with")
-                };
-                left = rest;
+            for (cell, own) in cells.iter().zip(self.of_cells(&cells, states)?) {
                 let (output, states) = cell.step(g, &value, own)?;
                 value = output;
                 next.push(states);
@@ -199,7 +235,30 @@ impl Cell for Stacked {
                 next.reverse();
             }
             Ok((value, next.concat()))
-        }))
+        });
+        stacked.begin = Some(Box::new(begin));
+        Ok(stacked)
+    }
+}
+
+impl Stacked {
+    /// The states of each cell.
+    fn of_cells<'s>(&self, cells: &[Prepared<'_>], states: &'s [TensorRef]) -> Result<Vec<&'s [TensorRef]>> {
+        let mut left = states;
+        let mut parts = Vec::new();
+        for cell in cells {
+            let count = cell.states.len();
+            let Some((own, rest)) = (if self.reverse {
+                left.split_at_checked(left.len().wrapping_sub(count)).map(|(rest, own)| (own, rest))
+            } else {
+                left.split_at_checked(count)
+            }) else {
+                refuse!("its cells have other states than it is called with")
+            };
+            left = rest;
+            parts.push(own);
+        }
+        Ok(parts)
     }
 }
 

@@ -1,7 +1,8 @@
 //! `ConvLSTM1D`, `ConvLSTM2D`, `ConvLSTM3D`.
 
 use super::cell::{Cell, Prepared, Stepped};
-use super::{activation, has_dropout, no_dropout, times};
+use super::dropout::{Dropout, Masks};
+use super::{activation, times};
 use crate::config::Config;
 use crate::graph::{Dim, Graph, Shape, TensorRef};
 use crate::layers::activation::Function;
@@ -20,14 +21,14 @@ pub(super) struct ConvLstmCell {
     activation: Activation,
     recurrent_activation: Activation,
     use_bias: bool,
-    dropout: bool,
+    dropout: Dropout,
 }
 
 impl ConvLstmCell {
     /// From the config of a layer over this many spatial dimensions.
     pub(super) fn new(config: &Config<'_>, rank: usize) -> Result<Self> {
         config.weight_rules(&["kernel", "recurrent", "bias"]);
-        config.without_effect(&["unit_forget_bias", "seed"]);
+        config.without_effect(&["unit_forget_bias"]);
         let window = Window::of(config, rank, false)?;
         if window.is_dilated() && window.is_strided() {
             refuse!("`strides` and `dilation_rate` are both above 1, which is impossible");
@@ -47,7 +48,7 @@ impl ConvLstmCell {
                 false => default.into(),
             },
             use_bias: config.bool_or("use_bias", true)?,
-            dropout: has_dropout(config)?,
+            dropout: Dropout::of(config, 4)?.of_gates(),
         })
     }
 
@@ -103,7 +104,6 @@ struct Gate {
 
 impl Cell for ConvLstmCell {
     fn prepare<'a>(&'a self, cx: &Context<'a>, input: &Shape) -> Result<Prepared<'a>> {
-        no_dropout(cx, self.dropout)?;
         let (g, all) = (cx.g, times(self.filters, 4)?);
         let (state, channels) = self.state(input)?;
         let shape = |channels: u64| [self.window.size.as_slice(), &[channels, all]].concat();
@@ -117,11 +117,13 @@ impl Cell for ConvLstmCell {
             let bias = biases.as_ref().map(|biases| biases[index].clone());
             gates.push(Gate { kernel, recurrent, bias });
         }
-        let outer = cx.clone();
+        let (outer, masks) = (cx.clone(), Masks::default());
+        let drawn = masks.clone();
         let prepared = Prepared::new(cx, vec![state; 2], 0, move |g, x, states| {
             let [h, c] = states else { refuse!("an LSTM has two states, and is called with {}", states.len()) };
-            self.step(&outer.in_graph(g), &gates, x, h, c)
+            self.step(&outer.in_graph(g), &gates, &masks, x, [h, c])
         });
+        let prepared = prepared.with_dropout(cx, self.dropout, drawn);
         if !cx.is_keras2() {
             return Ok(prepared);
         }
@@ -131,11 +133,20 @@ impl Cell for ConvLstmCell {
 }
 
 impl ConvLstmCell {
-    fn step(&self, cx: &Context<'_>, gates: &[Gate], x: &TensorRef, h: &TensorRef, c: &TensorRef) -> Result<Stepped> {
+    fn step(
+        &self,
+        cx: &Context<'_>,
+        gates: &[Gate],
+        masks: &Masks,
+        x: &TensorRef,
+        [h, c]: [&TensorRef; 2],
+    ) -> Result<Stepped> {
         let g = cx.g;
-        let (x, h, c) = (self.channels_last(g, x)?, self.channels_last(g, h)?, self.channels_last(g, c)?);
+        let c = self.channels_last(g, c)?;
         let mut sums = Vec::new();
-        for gate in gates {
+        for (index, gate) in gates.iter().enumerate() {
+            let x = self.channels_last(g, &masks.input(g, index, x)?)?;
+            let h = self.channels_last(g, &masks.state(g, index, h)?)?;
             let mut input = self.input.of_batch(cx, &x, &gate.kernel)?;
             if let Some(bias) = &gate.bias {
                 input = self.with_bias(cx, &input, bias)?;

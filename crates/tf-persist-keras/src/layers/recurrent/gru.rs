@@ -1,7 +1,8 @@
 //! `GRUCell`.
 
 use super::cell::{self, Cell, Prepared, Stepped};
-use super::{activation, by_gate, has_dropout, input_size, no_dropout, recurrent_activation, times};
+use super::dropout::{Dropout, Masks};
+use super::{activation, by_gate, input_size, recurrent_activation, times};
 use crate::config::Config;
 use crate::graph::{Graph, Shape, TensorRef};
 use crate::layers::activation::Function;
@@ -19,14 +20,13 @@ pub(super) struct GruCell {
     reset_after: bool,
     /// Whether each gate has products of its own. The sums of a product may be in another order then.
     by_gate: bool,
-    dropout: bool,
+    dropout: Dropout,
 }
 
 impl GruCell {
     /// From the config of a cell, or of a layer with such a cell.
     pub(super) fn new(config: &Config<'_>, is_layer: bool) -> Result<Self> {
         config.weight_rules(&["kernel", "recurrent", "bias"]);
-        config.without_effect(&["seed"]);
         let use_bias = config.bool_or("use_bias", true)?;
         // Keras 2.0 and 2.1 did not have the key.
         let reset_after = config.bool_or("reset_after", !config.is_keras2())?;
@@ -36,14 +36,16 @@ impl GruCell {
             && use_bias
             && reset_after
             && !config.bool_or("unroll", false)?;
+        let by_gate = by_gate(config, is_layer && is_default)?;
+        let by_step = config.is_keras2() && is_layer && is_default && !by_gate;
         Ok(Self {
             units: config.size("units")?,
             activation,
             recurrent_activation,
             use_bias,
             reset_after,
-            by_gate: by_gate(config, is_layer && is_default)?,
-            dropout: has_dropout(config)?,
+            by_gate,
+            dropout: Dropout::of(config, if by_gate { 3 } else { 1 })?.of_gates().by_step(by_step),
         })
     }
 
@@ -56,7 +58,7 @@ impl GruCell {
             use_bias: true,
             reset_after: true,
             by_gate: false,
-            dropout: false,
+            dropout: Dropout::default(),
         }
     }
 }
@@ -67,11 +69,11 @@ struct Weights {
     recurrent: Vec<TensorRef>,
     bias: Vec<TensorRef>,
     recurrent_bias: Vec<TensorRef>,
+    masks: Masks,
 }
 
 impl Cell for GruCell {
     fn prepare<'a>(&'a self, cx: &Context<'a>, input: &Shape) -> Result<Prepared<'a>> {
-        no_dropout(cx, self.dropout)?;
         let gates = times(self.units, 3)?;
         let kernel = cx.weight("kernel", &[input_size(input)?, gates])?;
         let recurrent = cx.weight("recurrent_kernel", &[self.units, gates])?;
@@ -103,18 +105,21 @@ impl GruCell {
             (false, false) => g.split_sizes(&recurrent, &[times(self.units, 2)?, self.units], 1)?,
             _ => parts(&recurrent)?,
         };
+        let masks = Masks::default();
         let weights = Weights {
             kernel: parts(&kernel)?,
             recurrent,
             bias: biases.first().map(parts).transpose()?.unwrap_or_default(),
             recurrent_bias: biases.get(1).map(parts).transpose()?.unwrap_or_default(),
+            masks: masks.clone(),
         };
         let state = vec![Some(self.units)];
         let outer = cx.clone();
-        Ok(Prepared::new(cx, vec![state], 0, move |g, x, states| {
+        let cell = Prepared::new(cx, vec![state], 0, move |g, x, states| {
             let [h] = states else { refuse!("a GRU has one state, and is called with {}", states.len()) };
             self.step(&outer.in_graph(g), &weights, x, h)
-        }))
+        });
+        Ok(cell.with_dropout(cx, self.dropout, masks))
     }
 
     fn step(&self, cx: &Context<'_>, weights: &Weights, x: &TensorRef, h: &TensorRef) -> Result<Stepped> {
@@ -127,7 +132,7 @@ impl GruCell {
         let reset = self.recurrent_activation.apply(cx, &g.add_v2(reset_x, reset_h)?)?;
         let candidate_h = match (inner.get(2), weights.recurrent.last()) {
             (Some(candidate_h), _) => g.mul(&reset, candidate_h)?,
-            (None, Some(recurrent)) => g.mat_mul(&g.mul(&reset, h)?, recurrent)?,
+            (None, Some(recurrent)) => g.mat_mul(&g.mul(&reset, &weights.masks.state(g, 2, h)?)?, recurrent)?,
             (None, None) => refuse!("a GRU has a recurrent kernel"),
         };
         let candidate = self.activation.apply(cx, &g.add_v2(candidate_x, &candidate_h)?)?;
@@ -141,7 +146,7 @@ impl GruCell {
         let g = cx.g;
         let mut parts = Vec::new();
         for (gate, kernel) in weights.kernel.iter().enumerate() {
-            let product = g.mat_mul(x, kernel)?;
+            let product = g.mat_mul(&weights.masks.input(g, gate, x)?, kernel)?;
             parts.push(match weights.bias.get(gate) {
                 Some(bias) if self.by_gate && !cx.is_keras2() => g.add_v2(&product, bias)?,
                 Some(bias) => g.bias_add(&product, bias)?,
@@ -160,7 +165,7 @@ impl GruCell {
         };
         let mut parts = Vec::new();
         for (gate, kernel) in kernels.iter().enumerate() {
-            let product = g.mat_mul(h, kernel)?;
+            let product = g.mat_mul(&weights.masks.state(g, gate, h)?, kernel)?;
             parts.push(match weights.recurrent_bias.get(gate) {
                 Some(bias) if cx.is_keras2() => g.bias_add(&product, bias)?,
                 Some(bias) => g.add_v2(&product, bias)?,
@@ -185,7 +190,7 @@ impl Layer for GruCell {
     }
 
     fn ignores_training(&self) -> bool {
-        !self.dropout
+        !self.dropout.is_some()
     }
 
     fn as_cell(&self) -> Option<&dyn Cell> {

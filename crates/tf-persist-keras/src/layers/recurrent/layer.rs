@@ -4,13 +4,14 @@ use serde_json::Value;
 
 use super::cell::{self, Cell, Prepared};
 use super::conv_lstm::ConvLstmCell;
+use super::convolution_rank;
 use super::cudnn::{CudnnGru, CudnnLstm};
+use super::dropout::Dropout;
 use super::engine::Run;
 use super::gru::GruCell;
 use super::lstm::LstmCell;
 use super::simple::SimpleCell;
 use super::states::States;
-use super::{convolution_rank, has_dropout};
 use crate::config::Config;
 use crate::graph::{Shape, TensorRef};
 use crate::layers::{Argument, Arguments, Context, Layer, MaskRule, Masked, NamedLayer};
@@ -85,7 +86,7 @@ impl Recurrent {
             run,
             dropout: match &cell {
                 Owned::Layer(cell) => !cell.layer.ignores_training(),
-                _ => has_dropout(config)?,
+                _ => Dropout::of(config, 0)?.is_some(),
             },
             takes_masks: !is_cudnn,
             cell,
@@ -124,6 +125,16 @@ impl Layer for Recurrent {
         let cell = self.prepare(cx, &x)?;
         let states = States::new(cx, &cell, &x, self.run.axes().1, self.stateful)?;
         let initial = states.initial(cx, &cell, &x, given)?;
+        let (time, batch) = self.run.axes();
+        let step = || {
+            let mut dims = x.dims().to_vec();
+            dims.remove(time);
+            // The batch comes first, then what comes behind time.
+            let sizes = g.pack_dims(&dims, |axis| g.dim_of(&x, if axis == 0 { batch } else { axis + 1 } as i64))?;
+            g.fill(&sizes, &g.scalar(1.0, cell.dtype)?, Shape::new(dims))
+        };
+        cell.begin(&step, &initial)?;
+        let x = cell.dropped(g, &x)?;
         let mut run = self.run;
         // A training step needs the gradients of all steps.
         run.unroll |= cx.training && x.dims()[run.axes().0].is_some_and(|steps| (1..=256).contains(&steps));

@@ -4,6 +4,7 @@ mod bidirectional;
 mod cell;
 mod conv_lstm;
 mod cudnn;
+mod dropout;
 mod engine;
 mod gru;
 mod layer;
@@ -17,7 +18,7 @@ mod time_distributed;
 pub(crate) use cell::Cell;
 
 use super::activation::Function;
-use super::{Activation, Context, Layer, finished};
+use super::{Activation, Layer, finished};
 use crate::config::Config;
 use crate::graph::Shape;
 use crate::parse::Parser;
@@ -83,20 +84,6 @@ fn by_gate(config: &Config<'_>, may_be_cudnn: bool) -> Result<bool> {
     }
     let forced = config.float_or("recurrent_dropout", 0.0)? > 0.0;
     Ok(forced || implementation < 2 && !(config.is_keras2() && may_be_cudnn))
-}
-
-/// Whether training drops parts of the input or of the state.
-fn has_dropout(config: &Config<'_>) -> Result<bool> {
-    let rates = [config.float_or("dropout", 0.0)?, config.float_or("recurrent_dropout", 0.0)?];
-    Ok(rates.iter().any(|rate| *rate > 0.0))
-}
-
-/// Refuses a training step that would drop parts.
-fn no_dropout(cx: &Context<'_>, dropout: bool) -> Result<()> {
-    if cx.training && dropout {
-        refuse!("training with `dropout` or `recurrent_dropout` in a recurrent layer is not supported");
-    }
-    Ok(())
 }
 
 /// The number of features of an input without time.

@@ -39,6 +39,18 @@ fn shape(dims: &[i64]) -> Shape {
 
 /// Calls a layer with an input of this shape and perhaps a mask of it, and with states.
 fn call(dialect: Dialect, class: &str, config: Value, input: &[i64], mask: bool, states: usize) -> Result<Emitted> {
+    called(dialect, class, config, input, mask, states, false)
+}
+
+fn called(
+    dialect: Dialect,
+    class: &str,
+    config: Value,
+    input: &[i64],
+    mask: bool,
+    states: usize,
+    training: bool,
+) -> Result<Emitted> {
     let mut parser = Parser::new(dialect);
     let layer = parser
         .layer(&json!({"class_name": class, "config": config}))
@@ -53,7 +65,8 @@ fn call(dialect: Dialect, class: &str, config: Value, input: &[i64], mask: bool,
         first.push(graph.argument("state", DType::Float32, shape(&[-1, 4]))?.into());
     }
     let first = if states == 0 { first.remove(0) } else { Argument::List(first) };
-    let cx = Context::new(&graph, dialect, &shared).child(&["layers"], &layer.name);
+    let mut cx = Context::new(&graph, dialect, &shared).child(&["layers"], &layer.name);
+    cx.training = training;
     let result = layer.call(&cx, Arguments::new(vec![first], Vec::new()))?;
     let tensors = result.tensors();
     let weight = |weight: &crate::layers::Weight| {
@@ -151,6 +164,35 @@ fn recurrent_dropout_implies_products_by_gate() {
     assert_eq!(products(Dialect::Keras3, lstm(json!({"recurrent_dropout": 0.1}))), 8);
     assert_eq!(products(Dialect::Keras2, lstm(json!({"recurrent_activation": "sigmoid", "implementation": 1}))), 2);
     assert_eq!(products(Dialect::Keras2, lstm(json!({"activation": "relu", "implementation": 1}))), 8);
+}
+
+#[test]
+fn masks_of_dropout_are_drawn_once_for_all_steps() {
+    let drawn = |dialect, class: &str, config: Value, training| {
+        let made = called(dialect, class, config, &[-1, 5, 3], false, 0, training).unwrap();
+        (made.count("StatelessRandomUniformV2"), made.count("MatMul"))
+    };
+    let rates = |input: f64, state: f64| lstm(json!({"dropout": input, "recurrent_dropout": state}));
+    assert_eq!(drawn(Dialect::Keras3, "LSTM", rates(0.5, 0.0), false).0, 0);
+    assert_eq!(drawn(Dialect::Keras3, "LSTM", rates(0.5, 0.0), true), (1, 10));
+    // One for each gate.
+    assert_eq!(drawn(Dialect::Keras3, "LSTM", rates(0.5, 0.5), true), (8, 40));
+    assert_eq!(drawn(Dialect::Keras3, "GRU", rates(0.5, 0.5), true).0, 6);
+    assert_eq!(drawn(Dialect::Keras3, "SimpleRNN", rates(0.5, 0.5), true).0, 2);
+    // Only simple cells drop all.
+    assert_eq!(drawn(Dialect::Keras3, "LSTM", rates(1.0, 0.0), true).0, 0);
+}
+
+#[test]
+fn keras2_drops_by_step_where_cudnn_might_run() {
+    let shapes = |config: Value| {
+        let made = called(Dialect::Keras2, "LSTM", lstm(config), &[-1, 5, 3], false, 0, true).unwrap();
+        let nodes = made.graph.nodes();
+        let drawn = nodes.iter().filter(|node| node.op == Op::Named("StatelessRandomUniformV2"));
+        drawn.map(|node| node.outputs[0].1.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(shapes(json!({"dropout": 0.5, "recurrent_activation": "sigmoid"})), ["[?,5,3]"]);
+    assert_eq!(shapes(json!({"dropout": 0.5, "activation": "relu", "implementation": 2})), ["[?,3]"]);
 }
 
 #[test]
