@@ -1,0 +1,51 @@
+//! Files that survive a crash.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use crate::error::{Result, StoreError};
+
+/// Writes a file whole or not at all. Only one process at a time may write a file of this name.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let new = path.with_extension("new");
+    let writing = StoreError::io("write", path);
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&new)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        sync_folder(path.parent().unwrap_or(Path::new(".")))
+    };
+    write().map_err(writing)
+}
+
+/// Makes the names in a folder durable.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// A file of at most `limit` bytes; `None` if it does not exist.
+pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(StoreError::io("open", path))?,
+    };
+    if !file.metadata().map_err(StoreError::io("read", path))?.is_file() {
+        return Err(StoreError::damaged(path, "it is not a file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
+    if bytes.len() as u64 > limit {
+        return Err(StoreError::damaged(path, format!("it has more than {limit} bytes")));
+    }
+    Ok(Some(bytes))
+}
+
+/// Creates a folder unless it exists.
+pub(crate) fn create_folder(path: &Path) -> Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        created => created.map_err(StoreError::io("create", path)),
+    }
+}

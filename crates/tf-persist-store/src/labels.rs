@@ -1,0 +1,128 @@
+//! The labels of a model: one small file, which is replaced as a whole.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+use crate::error::{Result, StoreError};
+use crate::event::{self, Event, What, Why};
+use crate::layout::Layout;
+use crate::name::{Label, ModelName};
+
+/// The most bytes of the file.
+const MAX_FILE: u64 = 16 << 20;
+
+/// The events in the file; the log has all of them.
+const RECENT: usize = 32;
+
+/// The contents of `labels.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Labels {
+    format: u64,
+    /// The number of changes to the model so far, so that no two states of the file are equal.
+    pub(crate) counter: u64,
+    /// The largest number that a version has had.
+    pub(crate) highest: u64,
+    pub(crate) labels: BTreeMap<Label, u64>,
+    /// The last events, the newest last.
+    pub(crate) recent: Vec<Event>,
+}
+
+impl Default for Labels {
+    fn default() -> Self {
+        Self { format: 1, counter: 0, highest: 0, labels: BTreeMap::new(), recent: Vec::new() }
+    }
+}
+
+impl Labels {
+    /// The labels of a model, which are empty before its first change.
+    pub(crate) fn read(layout: &Layout) -> Result<Self> {
+        let path = layout.labels();
+        let Some(bytes) = durable::read(&path, MAX_FILE)? else { return Ok(Self::default()) };
+        let labels: Self =
+            serde_json::from_slice(&bytes).map_err(|error| StoreError::damaged(&path, error.to_string()))?;
+        match labels.format {
+            1 => Ok(labels),
+            format => Err(StoreError::UnknownFormat { path, format }),
+        }
+    }
+
+    /// Makes the file durable, which is the commit, and then the log complete.
+    pub(crate) fn write(&self, layout: &Layout) -> Result<()> {
+        let path = layout.labels();
+        let mut bytes =
+            serde_json::to_vec_pretty(self).map_err(|error| StoreError::io("write", &path)(error.into()))?;
+        bytes.push(b'\n');
+        durable::write(&path, &bytes)?;
+        // The events are in the file: the next change tries again, before it adds others.
+        let _ = event::append_missing(layout, &self.recent);
+        Ok(())
+    }
+
+    /// Notes an event.
+    pub(crate) fn push(&mut self, by: &str, what: What) {
+        let now = Timestamp::now();
+        let at = self.recent.last().map_or(now, |last| last.at.max(now));
+        self.counter += 1;
+        self.recent.push(Event { sequence: self.counter, at, by: by.to_owned(), what });
+        let surplus = self.recent.len().saturating_sub(RECENT);
+        self.recent.drain(..surplus);
+    }
+
+    /// Points a label to a version, or takes it away. Returns where it pointed; nothing is noted if that is the same.
+    pub(crate) fn point(&mut self, label: &Label, to: Option<u64>, by: &str, why: Why) -> Option<u64> {
+        let from = match to {
+            Some(version) => self.labels.insert(label.clone(), version),
+            None => self.labels.remove(label),
+        };
+        if from != to {
+            self.push(by, What::Labelled { label: label.clone(), from, to, why });
+        }
+        from
+    }
+
+    /// The labels of a version.
+    pub(crate) fn of(&self, version: u64) -> Vec<Label> {
+        self.labels.iter().filter(|(_, to)| **to == version).map(|(label, _)| label.clone()).collect()
+    }
+
+    pub(crate) fn get(&self, model: &ModelName, label: &Label) -> Result<u64> {
+        self.labels.get(label).copied().ok_or_else(|| StoreError::UnknownLabel {
+            model: model.clone(),
+            label: label.clone(),
+            known_labels: self.labels.keys().cloned().collect(),
+        })
+    }
+}
+
+/// The versions that a label pointed to and to which it can be rolled back, the current one last. A rollback forgets
+/// those after its target.
+pub(crate) fn stack(events: &[Event], label: &Label) -> Vec<u64> {
+    let mut stack: Vec<u64> = Vec::new();
+    for event in events {
+        let What::Labelled { label: moved, to, why, .. } = &event.what else { continue };
+        if moved != label {
+            continue;
+        }
+        match (to, why) {
+            (Some(version), Why::Rollback) if stack.contains(version) => {
+                let position = stack.iter().rposition(|it| it == version).unwrap_or(0);
+                stack.truncate(position + 1);
+            }
+            (Some(version), _) => stack.push(*version),
+            (None, _) => {}
+        }
+    }
+    stack
+}
+
+/// The version that a label pointed to at a time.
+pub(crate) fn pointed_at(events: &[Event], label: &Label, time: Timestamp) -> Option<u64> {
+    let moves = events.iter().take_while(|event| event.at <= time).filter_map(|event| match &event.what {
+        What::Labelled { label: moved, to, .. } if moved == label => Some(*to),
+        _ => None,
+    });
+    moves.last().flatten()
+}
