@@ -17,6 +17,7 @@ use crate::runtime::{self, RuntimeArgs};
 use crate::scan::{self, ScanArgs};
 #[cfg(feature = "serve")]
 use crate::serve::{self, ServeArgs};
+use crate::store::{self, StoreArgs};
 #[cfg(feature = "train")]
 use crate::train::{self, TrainArgs};
 #[cfg(feature = "runtime")]
@@ -119,6 +120,8 @@ pub(crate) enum Command {
     /// Serve models over TensorFlow Serving's REST and gRPC interfaces, with its flags
     #[cfg(feature = "serve")]
     ServeLocal(Box<ServeArgs>),
+    /// Keep versions of models: publish, label, roll back, check. Needs no TensorFlow
+    Store(Box<StoreArgs>),
     /// Show which libtensorflow is used, and where it is searched for
     #[cfg(feature = "runtime")]
     Runtime(RuntimeArgs),
@@ -131,7 +134,8 @@ pub(crate) enum Command {
 impl Command {
     /// Runs the command. `matches` are those of the whole command line.
     #[cfg_attr(not(feature = "serve"), expect(unused_variables, reason = "`serve-local` asks which flags were given"))]
-    pub(crate) fn run(self, matches: &ArgMatches) -> anyhow::Result<()> {
+    pub(crate) fn run(mut self, matches: &ArgMatches) -> anyhow::Result<()> {
+        self.resolve_versions()?;
         match self {
             Self::Inspect(args) => inspect::run(&args),
             #[cfg(feature = "runtime")]
@@ -145,11 +149,33 @@ impl Command {
             Self::Scan(args) => scan::run(&args),
             #[cfg(feature = "serve")]
             Self::ServeLocal(args) => serve::run(*args, matches.subcommand_matches(SERVE_LOCAL).unwrap_or(matches)),
+            Self::Store(args) => store::run(&args),
             #[cfg(feature = "runtime")]
             Self::Runtime(args) => runtime::run(&args),
             Self::Completions(args) => completions::run(&args, Cli::command()),
             Self::Man(args) => man::run(&args, Cli::command()),
         }
+    }
+
+    /// Replaces `MODEL@REF` by the folder of that version, once: labels may move while the command runs.
+    fn resolve_versions(&mut self) -> anyhow::Result<()> {
+        let paths = match self {
+            Self::Inspect(args) => vec![&mut args.path],
+            #[cfg(feature = "runtime")]
+            Self::Run(args) => vec![&mut args.path],
+            Self::Export(args) => vec![&mut args.source],
+            #[cfg(feature = "train")]
+            Self::Train(args) => vec![&mut args.path],
+            #[cfg(feature = "runtime")]
+            Self::Verify(args) => vec![&mut args.path],
+            Self::Diff(args) => vec![&mut args.a, &mut args.b],
+            Self::Scan(args) => vec![&mut args.path],
+            _ => Vec::new(),
+        };
+        for path in paths {
+            *path = store::resolve(std::mem::take(path))?;
+        }
+        Ok(())
     }
 
     /// The hint where the model has no signature of the given name, or has several and none was named.

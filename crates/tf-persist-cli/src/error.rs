@@ -71,7 +71,10 @@ pub(crate) fn print(error: &anyhow::Error, flags: &Flags, choose_signature: Opti
     }
     let hint = match error.downcast_ref::<Hinted>() {
         Some(Hinted { hint, .. }) => Some(hint.clone()),
-        None => found.and_then(|found| hint::hint(found, flags, choose_signature)),
+        None => {
+            let of_store = error.downcast_ref().and_then(crate::store::hint);
+            of_store.or_else(|| found.and_then(|found| hint::hint(found, flags, choose_signature)))
+        }
     };
     if let Some(hint) = hint {
         eprintln!("{HINT}hint:{HINT:#} {}", printable(&hint));

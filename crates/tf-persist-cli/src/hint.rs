@@ -6,6 +6,7 @@ use tf_persist_core::Error;
 use tf_persist_core::runtime::{Outcome, RuntimeError};
 use tf_persist_savedmodel::saved_model::MissingOps;
 use tf_persist_savedmodel::{Error as ModelError, Hint, SavedModelError, Setting, WarmupError};
+use tf_persist_store::StoreError;
 
 /// Settings of the library whose flags have other names.
 const RENAMED: [(&str, &str); 1] = [("object", "checkpoint-object")];
@@ -25,7 +26,10 @@ impl<'a> Found<'a> {
             if let Some(error) = cause.downcast_ref() {
                 return Some(Self::Core(error));
             }
-            cause.downcast_ref().map(Self::Model)
+            match cause.downcast_ref() {
+                Some(StoreError::Model(error)) => Some(Self::Model(error)),
+                _ => cause.downcast_ref().map(Self::Model),
+            }
         })
     }
 

@@ -26,6 +26,7 @@ mod serve;
 #[cfg(any(feature = "serve", feature = "train"))]
 mod signals;
 mod stdout;
+mod store;
 #[cfg(feature = "train")]
 mod train;
 #[cfg(feature = "runtime")]

@@ -220,25 +220,6 @@ impl StoreError {
     pub(crate) fn refused(path: impl AsRef<Path>, reason: impl Into<String>) -> Self {
         Self::Refused { path: path.as_ref().to_path_buf(), reason: reason.into() }
     }
-
-    /// What would help, where that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NotAStore { path } => format!("create one there: tf-persist store init --store {}", path.display()),
-            Self::Foreign { path, model, .. } => {
-                format!("if it is as it should be, adopt it: tf-persist store publish {} {model}", path.display())
-            }
-            Self::Labelled { .. } => "move the labels to another version first, or remove them".to_owned(),
-            Self::NoLabels { model } => {
-                format!("label a version first: tf-persist store label {model}@latest production")
-            }
-            Self::Changed { model, version, .. } => {
-                format!("roll back, or publish the model again; the files of {model}@{version} are not to be trusted")
-            }
-            _ => return None,
-        })
-    }
 }
 
 /// "; its versions are 1, 2 and 3 more", or nothing.

@@ -12,7 +12,7 @@ use crate::keras_args::KerasArgs;
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
     /// A model: the folder of a SavedModel, a .tfpack file, or a Keras file (.keras, .h5)
-    pub(super) source: PathBuf,
+    pub(crate) source: PathBuf,
     /// The folder to write, which must not exist or be empty; or a file that ends in .tfpack, .keras or .h5
     pub(super) target: PathBuf,
     /// Replace the model at the target, in one step, when the new one is complete

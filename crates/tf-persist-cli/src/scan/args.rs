@@ -11,7 +11,7 @@ use crate::keras_args::KerasArgs;
 #[derive(Debug, Args)]
 pub(crate) struct ScanArgs {
     /// A model: the folder of a SavedModel, a .tfpack file, or a Keras file (.keras, .h5)
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Scan only the meta graph with these tags (comma list; "" is the empty set)
     #[arg(long, value_name = "TAGS")]
     pub(super) tags: Option<String>,

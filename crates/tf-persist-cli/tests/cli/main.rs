@@ -33,6 +33,7 @@ mod serve;
 mod signatures;
 mod snippets;
 mod stats;
+mod store;
 mod streams;
 mod support;
 mod tables;

@@ -22,7 +22,7 @@ struct Snippet {
 }
 
 /// Those that are not run: the page, what the first line begins with, and why.
-const NOT_RUN: [(&str, &str, &str); 21] = [
+const NOT_RUN: [(&str, &str, &str); 22] = [
     ("CONTRIBUTING.md", "scripts/setup", "it fetches over the network, and runs the demo and all tests"),
     ("CONTRIBUTING.md", "scripts/test", "it runs all tests"),
     ("README.md", "./scripts/demo", "it sets itself up over the network, and trains for minutes"),
@@ -45,6 +45,7 @@ const NOT_RUN: [(&str, &str, &str); 21] = [
     ("docs/keras_exporter.md", "pip install", "it fetches over the network; python/tests run the exporter"),
     ("docs/keras_exporter.md", "serving_default: image", "it is what the exporter prints"),
     ("docs/op_libraries.md", "", "its models need op libraries; op_libraries.rs runs such"),
+    ("docs/store.md", "models.store/store.json", "it is a list of files"),
     ("docs/scan.md", "$ tf-persist scan evil", "no model that does harm is in the repository; scan.rs makes such"),
     ("python/README.md", "pip install", "it fetches over the network; python/tests run the exporter"),
     ("models/README.md", "export PYTHONPATH=python", "it makes all models once more, with Python's TensorFlow"),
@@ -123,6 +124,7 @@ const RUN: [(&str, &str); 17] = [
     ("docs/pack.md", "let bytes: Vec<u8>"),
     ("docs/scan.md", "tf-persist run PATH --trust"),
     ("docs/serve.md", "$ tf-persist serve-local"),
+    ("docs/store.md", "$ tf-persist store init"),
     ("docs/serve.md", "model_config_list {"),
 ];
 
@@ -225,6 +227,7 @@ fn the_consoles_print_what_they_show() {
     run_console(&dir, &snippet("README.md", "$ tf-persist run models/half_plus_two/model"));
     run_console(&dir, &snippet("docs/cli.md", "$ tf-persist export models/digits/model digits"));
     run_console(&Dir::new(), &snippet("docs/keras.md", "$ tf-persist inspect models/digits_keras"));
+    run_console(&Dir::new(), &snippet("docs/store.md", "$ tf-persist store init"));
 }
 
 #[test]

@@ -1,0 +1,235 @@
+//! The arguments of `tf-persist store`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+use tf_persist_store::{Label, ModelName, Reference, Selector};
+
+use crate::common_args::{Format, tolerance};
+use crate::keras_args::KerasArgs;
+#[cfg(feature = "runtime")]
+use crate::load_args::LoadArgs;
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "REF is the number of a version, a label, or `latest`. Every command of tf-persist that takes a \
+                        model takes MODEL@REF, and STORE/MODEL@REF for a store elsewhere."
+)]
+pub(crate) struct StoreArgs {
+    /// The folder of the store, also TF_PERSIST_STORE [default: models.store, if it is there]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) store: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: StoreCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Make a store of a folder that is empty, or has models in folders by number
+    Init,
+    /// Copy a model into the store as a new version, whole or not at all
+    Publish(Box<PublishArgs>),
+    /// List the models, or the versions of a model
+    List(ListArgs),
+    /// Show a version: files, signatures, where it comes from
+    Show(ShowArgs),
+    /// Point a label to a version
+    Label(LabelArgs),
+    /// Check the files of a version, and point a label to it
+    Promote(PromoteArgs),
+    /// Point a label back to the version before
+    Rollback(RollbackArgs),
+    /// Remove a version
+    Remove(VersionArgs),
+    /// Remove old versions
+    Gc(GcArgs),
+    /// Check that versions are what was published, byte by byte
+    Verify(StoreVerifyArgs),
+    /// Compare two versions
+    Diff(StoreDiffArgs),
+    /// Print what happened to a model: publications, moved labels, removals
+    Log(LogArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(disable_version_flag = true)]
+pub(crate) struct PublishArgs {
+    /// A model: the folder of a SavedModel, a .tfpack file, or a Keras file (.keras, .h5), which becomes a SavedModel. A
+    /// folder STORE/MODEL/N is adopted as version N
+    pub(crate) path: PathBuf,
+    /// The name under which it is published
+    pub(crate) model: ModelName,
+    /// The number of the version [default: one more than the largest so far]
+    #[arg(long, value_name = "N", conflicts_with = "timestamp")]
+    pub(crate) version: Option<u64>,
+    /// Take the seconds since 1970 as the number
+    #[arg(long)]
+    pub(crate) timestamp: bool,
+    /// Point these labels to it in the same step (comma list)
+    #[arg(long, value_name = "L,…", value_delimiter = ',')]
+    pub(crate) label: Vec<Label>,
+    /// A note, which `show` prints
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: Option<String>,
+    /// A JSON object with metrics or other data, which `show` prints
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) metadata: Option<PathBuf>,
+    /// Make hard links to the model's files instead of copies. They become read-only, and must not be changed
+    #[arg(long)]
+    pub(crate) link: bool,
+    /// Replay the requests that are recorded in the model first, and publish it only if the answers are the same
+    #[cfg(feature = "runtime")]
+    #[arg(long)]
+    pub(crate) check: bool,
+    #[cfg(feature = "runtime")]
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+    #[command(flatten)]
+    pub(crate) keras: KerasArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// The model whose versions are listed [default: all models]
+    pub(crate) model: Option<ModelName>,
+    /// The format of the report
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The version, as MODEL@REF; MODEL alone is its newest version
+    #[arg(value_name = "MODEL@REF")]
+    pub(crate) reference: Reference,
+    /// Where REF is a label: the version that it pointed to at this time, such as 2026-11-24T12:00 (local time)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) at: Option<Timestamp>,
+    /// The format of the report
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VersionArgs {
+    /// The version, as MODEL@REF
+    #[arg(value_name = "MODEL@REF")]
+    pub(crate) reference: Reference,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LabelArgs {
+    /// The version, as MODEL@REF; with --remove the model
+    #[arg(value_name = "MODEL@REF")]
+    pub(crate) reference: Reference,
+    /// The label
+    pub(crate) label: Label,
+    /// Take the label away
+    #[arg(long)]
+    pub(crate) remove: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PromoteArgs {
+    /// The version, as MODEL@REF
+    #[arg(value_name = "MODEL@REF")]
+    pub(crate) reference: Reference,
+    /// The label
+    #[arg(long, value_name = "L")]
+    pub(crate) to: Label,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    /// The model
+    pub(crate) model: ModelName,
+    /// The label [default: the model's only one]
+    #[arg(long, value_name = "L")]
+    pub(crate) label: Option<Label>,
+    /// Go back to this version [default: the one before, that is still there]
+    #[arg(long, value_name = "REF")]
+    pub(crate) to: Option<Selector>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GcArgs {
+    /// The model [default: all models]
+    pub(crate) model: Option<ModelName>,
+    /// Keep this number of the newest versions of each model
+    #[arg(long, value_name = "N")]
+    pub(crate) keep: usize,
+    /// Keep versions with labels; without it, a label on a version that would be removed is an error
+    #[arg(long)]
+    pub(crate) keep_labelled: bool,
+    /// Remove nothing, and print what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreVerifyArgs {
+    /// A version as MODEL@REF, or a model [default: all versions of all models]
+    #[arg(value_name = "MODEL[@REF]")]
+    pub(crate) what: Option<String>,
+    /// The format of the report
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreDiffArgs {
+    /// A version, as MODEL@REF
+    #[arg(value_name = "MODEL@REF")]
+    pub(crate) a: Reference,
+    /// The version to compare it with, as MODEL@REF, or REF of the same model
+    #[arg(value_name = "REF")]
+    pub(crate) b: String,
+    /// Treat floats of variables as the same up to this absolute and relative difference
+    #[arg(long, value_name = "T", value_parser = tolerance, default_value = "0")]
+    pub(crate) tolerance: f64,
+    /// The format of the report
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// The model
+    pub(crate) model: ModelName,
+    /// Only the moves of this label
+    #[arg(long, value_name = "L")]
+    pub(crate) label: Option<Label>,
+    /// Only what happened up to this time, such as 2026-11-24T12:00 (local time)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) at: Option<Timestamp>,
+    /// The format of the report
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+}
+
+/// A time: with an offset, such as `2026-11-24T12:00:00Z`, or local.
+fn time(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let local = text.parse::<DateTime>().or_else(|_| text.parse::<Date>().map(DateTime::from));
+    let time = local.and_then(|time| time.to_zoned(TimeZone::system())).map(|time| time.timestamp());
+    time.map_err(|_| "not a time, such as 2026-11-24T12:00 or 2026-11-24T12:00:00Z".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        let utc = time("2026-11-24T12:00:00Z").unwrap();
+        assert_eq!(time("2026-11-24T13:00:00+01:00").unwrap(), utc);
+        assert!(time("2026-11-24").unwrap() < time("2026-11-24T12:00").unwrap());
+        assert_eq!(time("2026-11-24 12:00").unwrap(), time("2026-11-24T12:00:00").unwrap());
+        assert!(time("tuesday").is_err() && time("2026-13-01").is_err());
+    }
+}

@@ -1,0 +1,225 @@
+//! Runs the commands on a store.
+
+use std::io::{BufWriter, Write};
+
+use anstream::eprintln;
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+use tf_persist_store::{GcOptions, ModelName, Reference, Selector, Store, StoreError, Version, Why};
+
+use super::args::{
+    GcArgs, LabelArgs, ListArgs, PromoteArgs, RollbackArgs, ShowArgs, StoreArgs, StoreCommand, StoreDiffArgs,
+    StoreVerifyArgs,
+};
+use super::path::folder;
+use super::{json, log, publish, text};
+use crate::common_args::Format;
+use crate::diff::{self, DiffArgs};
+use crate::error::{Differs, PRINTING};
+use crate::format::{bytes, count};
+use crate::keras_args::KerasArgs;
+use crate::stdout::{plain_stdout, stdout};
+
+pub(crate) fn run(args: &StoreArgs) -> anyhow::Result<()> {
+    let folder = folder(args.store.as_deref());
+    if matches!(args.command, StoreCommand::Init) {
+        let store = Store::init(folder)?;
+        return writeln!(stdout(), "`{}` is a store", store.path().display()).context(PRINTING);
+    }
+    let store = Store::open(folder)?;
+    match &args.command {
+        StoreCommand::Init => Ok(()),
+        StoreCommand::Publish(args) => publish::run(&store, args),
+        StoreCommand::List(args) => list(&store, args),
+        StoreCommand::Show(args) => show(&store, args),
+        StoreCommand::Label(args) => label(&store, args),
+        StoreCommand::Promote(args) => promote(&store, args),
+        StoreCommand::Rollback(args) => rollback(&store, args),
+        StoreCommand::Remove(args) => {
+            // Also one whose files were changed.
+            let version = store.find(&args.reference)?;
+            store.remove(&version)?;
+            print(&format!("{}@{} is removed", version.model(), version.number()))
+        }
+        StoreCommand::Gc(args) => gc(&store, args),
+        StoreCommand::Verify(args) => verify(&store, args),
+        StoreCommand::Diff(args) => compare(&store, args),
+        StoreCommand::Log(args) => log::run(&store, args),
+    }
+}
+
+fn print(line: &str) -> anyhow::Result<()> {
+    writeln!(stdout(), "{line}").context(PRINTING)
+}
+
+/// Prints a report in JSON, in which an escape sequence in a name is part of the name.
+pub(super) fn print_json(report: &Value) -> anyhow::Result<()> {
+    writeln!(plain_stdout(), "{report:#}").context(PRINTING)
+}
+
+fn list(store: &Store, args: &ListArgs) -> anyhow::Result<()> {
+    let Some(model) = &args.model else {
+        let models = store.models()?;
+        let models = models.iter().map(|model| store.overview(model)).collect::<Result<Vec<_>, _>>()?;
+        return match args.format {
+            Format::Json => print_json(&json!({ "models": models.iter().map(json::overview).collect::<Vec<_>>() })),
+            Format::Text => text::models(&mut BufWriter::new(stdout()), &models).context(PRINTING),
+        };
+    };
+    let overview = store.overview(model)?;
+    let versions = text::published(&overview).map(|number| {
+        let reference = Reference { model: model.clone(), selector: Selector::Number(number) };
+        store.find(&reference)
+    });
+    let versions = versions.collect::<Result<Vec<_>, _>>()?;
+    match args.format {
+        Format::Json => print_json(&json::versions(&overview, &versions)),
+        Format::Text => text::versions(&mut BufWriter::new(stdout()), &overview, &versions).context(PRINTING),
+    }
+}
+
+fn show(store: &Store, args: &ShowArgs) -> anyhow::Result<()> {
+    let mut reference = args.reference.clone();
+    if let Some(time) = args.at {
+        let Selector::Label(label) = &reference.selector else {
+            bail!("--at is for a label: what `{reference}` is does not change");
+        };
+        match store.label_at(&reference.model, label, time)? {
+            Some(number) => reference.selector = Selector::Number(number),
+            None => bail!("`{label}` of `{}` pointed to no version at {time}", reference.model),
+        }
+    }
+    let version = match store.find(&reference) {
+        Err(StoreError::UnknownVersion { version, .. }) if args.at.is_some() => {
+            bail!("`{}` pointed to version {version} then, which was removed since", args.reference)
+        }
+        version => version?,
+    };
+    let labels = store.overview(version.model())?.labels;
+    let labels = labels.into_iter().filter(|(_, number)| *number == version.number());
+    let labels: Vec<String> = labels.map(|(label, _)| label.to_string()).collect();
+    match args.format {
+        Format::Json => print_json(&json::version(&version, &labels)?),
+        Format::Text => text::version(&mut BufWriter::new(stdout()), &version, &labels).context(PRINTING),
+    }
+}
+
+fn moved(model: &ModelName, label: &str, from: Option<u64>, to: u64) -> String {
+    match from {
+        Some(from) if from == to => format!("{model}@{label} is {to}, as before"),
+        Some(from) => format!("{model}@{label} is {to}; it was {from}"),
+        None => format!("{model}@{label} is {to}"),
+    }
+}
+
+fn label(store: &Store, args: &LabelArgs) -> anyhow::Result<()> {
+    let model = &args.reference.model;
+    if args.remove {
+        let from = store.unlabel(model, &args.label)?;
+        return print(&format!("{model}@{} is gone; it was {from}", args.label));
+    }
+    let version = store.resolve(&args.reference)?;
+    let from = store.label(&version, &args.label, Why::Label)?;
+    print(&moved(model, args.label.as_str(), from, version.number()))
+}
+
+fn promote(store: &Store, args: &PromoteArgs) -> anyhow::Result<()> {
+    let version = store.resolve(&args.reference)?;
+    let faults = store.verify(&version)?;
+    if !faults.is_empty() {
+        let (model, version) = (version.model().clone(), version.number());
+        return Err(StoreError::Changed { model, version, faults }.into());
+    }
+    let from = store.label(&version, &args.to, Why::Promote)?;
+    print(&moved(version.model(), args.to.as_str(), from, version.number()))
+}
+
+fn rollback(store: &Store, args: &RollbackArgs) -> anyhow::Result<()> {
+    let (label, from, to) = store.rollback(&args.model, args.label.as_ref(), args.to.as_ref())?;
+    print(&moved(&args.model, label.as_str(), Some(from), to))
+}
+
+fn gc(store: &Store, args: &GcArgs) -> anyhow::Result<()> {
+    let options = GcOptions::default().keep(args.keep).keep_labelled(args.keep_labelled).dry_run(args.dry_run);
+    let models = match &args.model {
+        Some(model) => vec![model.clone()],
+        None => store.models()?,
+    };
+    let mut out = stdout();
+    for model in models {
+        let collected = store.gc(&model, &options)?;
+        let verb = if args.dry_run { "would remove" } else { "removed" };
+        let numbers: Vec<String> = collected.versions.iter().map(u64::to_string).collect();
+        let what = if numbers.is_empty() {
+            "nothing".to_owned()
+        } else {
+            format!("{} ({}), {}", count(numbers.len() as u64, "version"), numbers.join(", "), bytes(collected.bytes))
+        };
+        writeln!(out, "{model}: {verb} {what}").context(PRINTING)?;
+    }
+    Ok(())
+}
+
+/// The versions that `verify` is to check.
+fn chosen(store: &Store, what: Option<&str>) -> anyhow::Result<Vec<Version>> {
+    let models = match what {
+        Some(what) if what.contains('@') => return Ok(vec![store.find(&what.parse()?)?]),
+        Some(model) => vec![model.parse()?],
+        None => store.models()?,
+    };
+    let mut versions = Vec::new();
+    for model in models {
+        let overview = store.overview(&model)?;
+        for name in text::foreign(&overview) {
+            eprintln!("note: `{model}/{name}` was not published, and cannot be checked");
+        }
+        for number in text::published(&overview) {
+            let reference = Reference { model: model.clone(), selector: Selector::Number(number) };
+            versions.push(store.find(&reference)?);
+        }
+    }
+    Ok(versions)
+}
+
+fn verify(store: &Store, args: &StoreVerifyArgs) -> anyhow::Result<()> {
+    let versions = chosen(store, args.what.as_deref())?;
+    if versions.is_empty() {
+        bail!("there is no version to check");
+    }
+    let mut reports = Vec::new();
+    let (mut out, mut is_whole) = (stdout(), true);
+    for version in versions {
+        let faults: Vec<String> = store.verify(&version)?.iter().map(ToString::to_string).collect();
+        is_whole &= faults.is_empty();
+        match args.format {
+            Format::Json => reports.push(json!({
+                "model": version.model().as_str(),
+                "version": version.number(),
+                "manifest": version.digest(),
+                "faults": faults,
+            })),
+            Format::Text => text::verified(&mut out, &version, &faults).context(PRINTING)?,
+        }
+    }
+    if args.format == Format::Json {
+        print_json(&json!({ "versions": reports }))?;
+    }
+    if is_whole { Ok(()) } else { bail!(Differs) }
+}
+
+fn compare(store: &Store, args: &StoreDiffArgs) -> anyhow::Result<()> {
+    let b = match args.b.contains('@') {
+        true => args.b.parse()?,
+        false => Reference { model: args.a.model.clone(), selector: args.b.parse()? },
+    };
+    let (a, b) = (store.resolve(&args.a)?, store.resolve(&b)?);
+    diff::run(&DiffArgs {
+        a: a.path().to_path_buf(),
+        b: b.path().to_path_buf(),
+        tags: None,
+        variables: false,
+        tolerance: args.tolerance,
+        format: args.format,
+        keras: KerasArgs::default(),
+    })
+}

@@ -1,0 +1,230 @@
+//! `tf-persist store`, and `MODEL@REF` as the path of a model.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::json;
+
+use crate::command::Ran;
+use crate::support::Dir;
+
+fn store(dir: &Dir, line: &str) -> Ran {
+    dir.cmd(&format!("store {line}")).without_tensorflow().run()
+}
+
+/// A folder with an empty store `models.store`.
+fn with_store() -> Dir {
+    let dir = Dir::new();
+    store(&dir, "init").ok().prints_only("`models.store` is a store\n");
+    dir
+}
+
+fn publish(dir: &Dir, line: &str) -> Ran {
+    store(dir, &format!("publish {line}"))
+}
+
+#[test]
+fn two_versions_are_published_labelled_and_rolled_back() {
+    let dir = with_store();
+    dir.write("metrics.json", "{\"accuracy\": 0.97}");
+    publish(&dir, "models/digits/model digits --label production,canary --metadata metrics.json")
+        .ok()
+        .prints_only("digits@1\n");
+    dir.copy_model("digits", "changed");
+    let shard = "changed/variables/variables.data-00000-of-00001";
+    let mut bytes = fs::read(dir.path(shard)).unwrap();
+    bytes[1000] ^= 1;
+    dir.write(shard, bytes);
+    publish(&dir, "changed digits --version 5").ok().prints_only("digits@5\n");
+    let listed = store(&dir, "list").ok();
+    listed.prints_only("digits  2 versions, latest 5; canary 1, production 1\n");
+
+    store(&dir, "promote digits@latest --to production").ok().prints_only("digits@production is 5; it was 1\n");
+    store(&dir, "label digits@1 production").ok().prints_only("digits@production is 1; it was 5\n");
+    store(&dir, "label digits@production production").ok().prints_only("digits@production is 1, as before\n");
+    store(&dir, "promote digits@5 --to production").ok();
+    store(&dir, "rollback digits --label production").ok().prints_only("digits@production is 1; it was 5\n");
+    store(&dir, "label digits canary --remove").ok().prints_only("digits@canary is gone; it was 1\n");
+    store(&dir, "rollback digits --to 5").ok().prints_only("digits@production is 5; it was 1\n");
+
+    let shown = store(&dir, "show digits@1").ok();
+    let shown = shown.prints("  accuracy  0.97\n").prints("  serving_default(image: float32[-1, 8, 8, 1]) -> (");
+    shown.prints("  source     ").prints("  variables/variables.index\n");
+    let report = store(&dir, "show digits@5 --format json").ok().json();
+    assert_eq!(report["labels"], json!(["production"]));
+    assert_eq!(report["manifest"]["parent"], json!(1));
+    let report = store(&dir, "list digits --format json").ok().json();
+    assert_eq!(report["versions"][1]["manifest"].as_str().unwrap().len(), 64);
+    assert_eq!((&report["labels"], &report["latest"]), (&json!({"production": 5}), &json!(5)));
+
+    let log = store(&dir, "log digits --label production").ok();
+    let lines: Vec<String> = log.out().lines().map(|line| line.split("  ").nth(1).unwrap().to_owned()).collect();
+    let wanted = [
+        "rolled back production: 1 -> 5",
+        "rolled back production: 5 -> 1",
+        "promoted production: 1 -> 5",
+        "labelled production: 5 -> 1",
+        "promoted production: 1 -> 5",
+        "labelled production: 1",
+    ];
+    assert_eq!(lines, wanted);
+    let events = store(&dir, "log digits --format json").ok().json();
+    assert_eq!(events["events"][0]["event"], json!("published"));
+}
+
+#[test]
+fn what_was_in_production_then() {
+    let dir = with_store();
+    publish(&dir, "models/half_plus_two/model m --label production").ok();
+    publish(&dir, "models/half_plus_two/model m").ok();
+    store(&dir, "promote m@2 --to production").ok();
+    let events = store(&dir, "log m --label production --format json").ok().json();
+    let at = |index: usize| events["events"][index]["at"].as_str().unwrap().to_owned();
+    let number = |time: &str| {
+        let report = store(&dir, &format!("show m@production --format json --at {time}")).ok().json();
+        report["manifest"]["version"].clone()
+    };
+    assert_eq!((number(&at(0)), number(&at(1)), number("2999-01-01")), (json!(1), json!(2), json!(2)));
+    store(&dir, "show m@production --at 2020-01-01").fails().says("`production` of `m` pointed to no version at");
+    store(&dir, "show m@2 --at 2020-01-01").fails().says("--at is for a label");
+    store(&dir, "show m@production --at tuesday").misused();
+}
+
+#[test]
+fn every_command_takes_a_version() {
+    let dir = with_store();
+    publish(&dir, "models/half_plus_two/model m --label production").ok();
+    let run = |line: &str| dir.cmd(line).run();
+    run("run m@production --input x=[1]").ok().prints("[2.5]");
+    run("run models.store/m@1 --input x=[1]").ok().prints("[2.5]");
+    let elsewhere = dir.cmd("inspect m").env("TF_PERSIST_STORE", dir.path("models.store"));
+    elsewhere.run().fails().says("m");
+    let named = dir.cmd("inspect m@latest").env("TF_PERSIST_STORE", dir.path("models.store"));
+    named.run().ok().prints("signature serving_default");
+    run("scan m@1").ok();
+    run("diff m@1 models/half_plus_two/model").ok().prints("same: ");
+    run("store diff m@1 latest").ok().prints("same: ");
+    run("export m@production copy --frozen").ok();
+    run("run copy --input x=[1]").ok().prints("[2.5]");
+    run("inspect m@staging").fails().says("`m` has no label `staging`; its labels are `production`");
+    run("inspect m@7").fails().says("`m` has no version 7; its versions are `1`");
+    run("inspect other@1").fails().says("has no model `other`; its models are `m`");
+    run("inspect nowhere/m@1").fails().says("`nowhere/m@1` does not exist, and `nowhere` is not a store");
+}
+
+#[test]
+fn published_versions_stay_as_they_are() {
+    let dir = with_store();
+    publish(&dir, "models/half_plus_two/model m").ok();
+    let before = dir.listing();
+    dir.write("x.json", "{\"inputs\": {\"x\": [1]}}");
+    for line in [
+        "verify m@1 --record x.json",
+        "verify models.store/m/1 --record x.json",
+        "export models/digits/model models.store/m/1 --overwrite",
+    ] {
+        dir.cmd(line)
+            .run()
+            .fails()
+            .says("is a published version, which stays as it is")
+            .hints("write to a folder outside the store");
+    }
+    fs::remove_file(dir.path("x.json")).unwrap();
+    assert_eq!(dir.listing(), before);
+}
+
+#[test]
+fn a_changed_version_is_found() {
+    let dir = with_store();
+    publish(&dir, "models/half_plus_two/model m").ok();
+    publish(&dir, "models/digits/model digits").ok();
+    store(&dir, "verify").ok().prints("digits@1: as published, ").prints("m@1: as published, ");
+    let shard = "models.store/m/1/variables/variables.data-00000-of-00001";
+    fs::set_permissions(dir.path(shard), fs::Permissions::from_mode(0o644)).unwrap();
+    let mut bytes = fs::read(dir.path(shard)).unwrap();
+    bytes[0] ^= 1;
+    dir.write(shard, bytes);
+    let changed = store(&dir, "verify m").exits_with(1);
+    changed.prints_only(
+        "m@1: changed since it was published\n  `variables/variables.data-00000-of-00001` has other contents\n",
+    );
+    let report = store(&dir, "verify --format json").exits_with(1).json();
+    assert_eq!(report["versions"][0]["faults"], json!([]));
+    // What was changed is not promoted.
+    store(&dir, "promote m@1 --to production")
+        .fails()
+        .says("version 1 of `m` is not what was published: `variables/variables.data-00000-of-00001` has other");
+}
+
+#[test]
+fn packs_and_keras_files_are_published_as_models() {
+    let dir = with_store();
+    dir.cmd("export models/half_plus_two/model m.tfpack").run().ok();
+    publish(&dir, "m.tfpack m").ok().prints_only("m@1\n");
+    publish(&dir, "models/digits_keras/digits.keras digits --check").fails().says("it has no recorded answers");
+    publish(&dir, "models/digits_keras/digits.keras digits").ok().prints_only("digits@1\n");
+    let ran = dir.cmd("run digits@1 --inputs models/digits_trainable/examples.npz").run();
+    ran.ok().prints("output_0  float32 [16, 10]");
+    publish(&dir, "m.tfpack m --link").fails().says("only the files of a folder can be linked");
+}
+
+#[test]
+fn recorded_answers_are_replayed_before_a_version_is_published() {
+    let dir = with_store();
+    dir.copy_model("half_plus_two", "model");
+    dir.write("x.json", "{\"inputs\": {\"x\": [1]}}");
+    dir.cmd("verify model --record x.json").run().ok();
+    let publish = |line: &str| dir.cmd(&format!("store publish {line}")).run();
+    publish("model m --check").ok().prints_only("m@1\n");
+    dir.cmd("export model other").run().ok();
+    let shard = "other/variables/variables.data-00000-of-00001";
+    let bytes = fs::read(dir.path(shard)).unwrap();
+    dir.write(shard, [&[0; 4], &bytes[4..]].concat());
+    publish("other m --check").exits_with(1);
+    store(&dir, "list").ok().prints_only("m  1 version, latest 1\n");
+}
+
+#[test]
+fn old_versions_are_removed() {
+    let dir = with_store();
+    for _ in 0..4 {
+        publish(&dir, "models/half_plus_two/model m").ok();
+    }
+    store(&dir, "label m@1 production").ok();
+    store(&dir, "gc --keep 1").fails().says("version 1 of `m` is labelled `production`").hints("--keep-labelled");
+    let dry = store(&dir, "gc m --keep 1 --keep-labelled --dry-run").ok();
+    dry.prints_only("m: would remove 2 versions (2, 3), 0 B\n");
+    store(&dir, "gc --keep 1 --keep-labelled").ok().prints_only("m: removed 2 versions (2, 3), 0 B\n");
+    store(&dir, "remove m@1").fails().says("version 1 of `m` is labelled `production`");
+    store(&dir, "remove m@4").ok().prints_only("m@4 is removed\n");
+    publish(&dir, "models/half_plus_two/model m --version 4").fails().says("numbers are not used again");
+    store(&dir, "list").ok().prints_only("m  1 version, latest 1; production 1\n");
+}
+
+#[test]
+fn bad_names_and_folders_are_refused() {
+    let dir = Dir::new();
+    store(&dir, "list")
+        .fails()
+        .says("`models.store` is not a store of models")
+        .hints("make one with `tf-persist store init");
+    store(&dir, "init --store a").ok();
+    dir.write("full/file", "");
+    store(&dir, "init --store full").fails().says("`full` is not empty, and is not a store");
+    for (line, reason) in [
+        ("publish models/half_plus_two/model ../m --store a", "only letters, digits"),
+        ("publish models/half_plus_two/model m --label latest --store a", "`latest` is the newest version"),
+        ("label m@0 x --store a", "cannot be the number of a version"),
+    ] {
+        store(&dir, line).misused().says(reason);
+    }
+    store(&dir, "publish absent m --store a").fails().says("absent");
+    publish(&dir, "models/half_plus_two/model m --store a").ok();
+    dir.copy_model("half_plus_two", "a/m/3");
+    store(&dir, "show m@3 --store a")
+        .fails()
+        .says("was not published: the store has no manifest of it")
+        .hints("store publish a/m/3 m`");
+    store(&dir, "list --store a").ok().prints_only("m  1 version, latest 1; 1 folder not published\n");
+    publish(&dir, "a/m/3 m --store a").ok().prints_only("m@3\n");
+}
