@@ -1,5 +1,5 @@
-//! Keras files opened in memory give the answers of the Keras that wrote them. `python/checks/check_keras_cases.py` checks
-//! exported ones, bit for bit.
+//! Keras files opened in memory give the answers of the Keras that wrote them. `python/checks/check_keras_cases.py`
+//! checks exported ones, bit for bit.
 
 use std::fs;
 use std::path::Path;

@@ -57,8 +57,8 @@ pub(crate) enum StoreCommand {
 #[derive(Debug, Args)]
 #[command(disable_version_flag = true)]
 pub(crate) struct PublishArgs {
-    /// A model: the folder of a SavedModel, a .tfpack file, or a Keras file (.keras, .h5), which becomes a SavedModel. A
-    /// folder STORE/MODEL/N is adopted as version N
+    /// A model: the folder of a SavedModel, a .tfpack file, or a Keras file (.keras, .h5), which becomes a SavedModel.
+    /// A folder STORE/MODEL/N is adopted as version N
     pub(crate) path: PathBuf,
     /// The name under which it is published
     pub(crate) model: ModelName,
