@@ -298,6 +298,11 @@ for name in ("SimpleRNN", "LSTM", "GRU"):
     layered(f"{name.lower()}_sequences", (5, 3), lambda r=rnn: r(4, return_sequences=True, go_backwards=True))
     layered(f"{name.lower()}_unroll", (5, 3), lambda r=rnn: r(4, unroll=True))
     layered(f"{name.lower()}_dynamic", (None, 3), lambda r=rnn: r(4))
+    layered(f"{name.lower()}_dynamic_masked", (None,), lambda: layers.Embedding(7, 3, mask_zero=True),
+            lambda r=rnn: r(4, return_sequences=True, dropout=0.2, seed=5), lambda r=rnn: layers.Bidirectional(r(3)),
+            dtype="int32", optimizer="adam") if name != "SimpleRNN" else None
+    layered(f"{name.lower()}_long", (400, 3), lambda r=rnn: r(4, return_sequences=True),
+            lambda: layers.GlobalAveragePooling1D())
     layered(f"{name.lower()}_masked", (5,), lambda: layers.Embedding(7, 3, mask_zero=True), lambda r=rnn: r(4), dtype="int32")
     # The config of SimpleRNN does not have its seed.
     dropping = (lambda *a, **b: layers.RNN(layers.SimpleRNNCell(*a, **b))) if name == "SimpleRNN" else rnn

@@ -21,6 +21,7 @@ use std::rc::Rc;
 use tf_persist_savedmodel::DType;
 
 pub(crate) use attr::{Attr, Attrs};
+pub(crate) use control::Loop;
 pub(crate) use ops::conv::Margins;
 pub(crate) use ops::nn::Padding;
 pub(crate) use ops::slice::Slice;

@@ -21,6 +21,36 @@ impl Graph {
         self.add("TensorListReserve", &[&element, count], attrs, DType::Variant, Shape::scalar())
     }
 
+    /// A list without elements, for elements of this shape.
+    pub(crate) fn list_empty(&self, dtype: DType, element: &Shape) -> Result<TensorRef> {
+        let (element, most) = (self.element_shape(element)?, self.scalar_i32(-1)?);
+        let attrs = vec![("element_dtype", dtype.into()), ("shape_type", DType::Int32.into())];
+        self.add("EmptyTensorList", &[&element, &most], attrs, DType::Variant, Shape::scalar())
+    }
+
+    /// The list with one more element.
+    pub(crate) fn list_push(&self, list: &TensorRef, item: &TensorRef) -> Result<TensorRef> {
+        let attrs = vec![("element_dtype", item.dtype.into())];
+        self.add("TensorListPushBack", &[list, item], attrs, DType::Variant, Shape::scalar())
+    }
+
+    /// The list without its last element, and the element, which has this shape.
+    pub(crate) fn list_pop(&self, list: &TensorRef, dtype: DType, element: &Shape) -> Result<[TensorRef; 2]> {
+        let sizes = self.element_shape(element)?;
+        let outputs = vec![(DType::Variant, Shape::scalar()), (dtype, element.clone())];
+        let made =
+            self.add_many("TensorListPopBack", &[list, &sizes], vec![("element_dtype", dtype.into())], outputs)?;
+        match <[TensorRef; 2]>::try_from(made) {
+            Ok(made) => Ok(made),
+            Err(_) => refuse!("a list gives its last element"),
+        }
+    }
+
+    /// The number of elements of a list.
+    pub(crate) fn list_length(&self, list: &TensorRef) -> Result<TensorRef> {
+        self.add("TensorListLength", &[list], Vec::new(), DType::Int32, Shape::scalar())
+    }
+
     /// An element of a list with elements of this shape.
     pub(crate) fn list_get(
         &self,

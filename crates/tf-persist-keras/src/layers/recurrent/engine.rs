@@ -19,6 +19,8 @@ pub(super) struct Run {
     pub(super) zero_masked: bool,
     /// Whether all outputs are wanted, instead of the last one.
     pub(super) all: bool,
+    /// Whether a loop keeps the states of all steps, of which gradients are computed.
+    pub(super) keep: bool,
 }
 
 /// What a sequence gives.
@@ -149,10 +151,11 @@ impl Run {
         for (shape, dims) in shapes[first_state..].iter_mut().zip(&cell.states) {
             *shape = Shape::new([&[batch], dims.as_slice()].concat());
         }
-        let results = g.while_loop(
+        let results = g.loop_of(
             "rnn",
             &variables,
             Some(&shapes),
+            self.keep,
             |inner, variables| match steps {
                 Some(steps) => inner.less(&variables[0], &inner.scalar_i32(i32::try_from(steps).unwrap_or(i32::MAX))?),
                 None => inner.less(&variables[0], &count),

@@ -70,6 +70,7 @@ impl Recurrent {
             // Convolutional LSTMs of Keras 2 do not look at it.
             zero_masked: config.bool_or("zero_output_for_mask", false)? && !(is_convolution && config.is_keras2()),
             all: return_sequences,
+            keep: false,
         };
         if is_cudnn && run.time_major && run.go_backwards {
             refuse!(
@@ -135,9 +136,7 @@ impl Layer for Recurrent {
         };
         cell.begin(&step, &initial)?;
         let x = cell.dropped(g, &x)?;
-        let mut run = self.run;
-        // A training step needs the gradients of all steps.
-        run.unroll |= cx.training && x.dims()[run.axes().0].is_some_and(|steps| (1..=256).contains(&steps));
+        let run = Run { keep: cx.training, ..self.run };
         let outcome = run.sequence(g, &cell, &x, bools.as_ref(), &initial)?;
         states.keep(cx, &outcome.states)?;
         let output = g.cast(&outcome.output, cx.policy.compute)?;

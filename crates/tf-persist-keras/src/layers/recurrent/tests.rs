@@ -170,17 +170,27 @@ fn recurrent_dropout_implies_products_by_gate() {
 fn masks_of_dropout_are_drawn_once_for_all_steps() {
     let drawn = |dialect, class: &str, config: Value, training| {
         let made = called(dialect, class, config, &[-1, 5, 3], false, 0, training).unwrap();
-        (made.count("StatelessRandomUniformV2"), made.count("MatMul"))
+        (made.count("StatelessRandomUniformV2"), made.count_in_loops("MatMul"))
     };
     let rates = |input: f64, state: f64| lstm(json!({"dropout": input, "recurrent_dropout": state}));
     assert_eq!(drawn(Dialect::Keras3, "LSTM", rates(0.5, 0.0), false).0, 0);
-    assert_eq!(drawn(Dialect::Keras3, "LSTM", rates(0.5, 0.0), true), (1, 10));
+    assert_eq!(drawn(Dialect::Keras3, "LSTM", rates(0.5, 0.0), true), (1, 2));
     // One for each gate.
-    assert_eq!(drawn(Dialect::Keras3, "LSTM", rates(0.5, 0.5), true), (8, 40));
+    assert_eq!(drawn(Dialect::Keras3, "LSTM", rates(0.5, 0.5), true), (8, 8));
     assert_eq!(drawn(Dialect::Keras3, "GRU", rates(0.5, 0.5), true).0, 6);
     assert_eq!(drawn(Dialect::Keras3, "SimpleRNN", rates(0.5, 0.5), true).0, 2);
     // Only simple cells drop all.
     assert_eq!(drawn(Dialect::Keras3, "LSTM", rates(1.0, 0.0), true).0, 0);
+}
+
+#[test]
+fn loops_keep_their_states_in_training() {
+    let kept = |training| {
+        let made = called(Dialect::Keras3, "LSTM", lstm(json!({})), &[-1, -1, 3], true, 0, training).unwrap();
+        made.count_in_loops("TensorListPushBack")
+    };
+    // The step, the output before it, and two states.
+    assert_eq!((kept(false), kept(true)), (0, 4));
 }
 
 #[test]

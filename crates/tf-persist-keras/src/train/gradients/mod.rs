@@ -10,6 +10,7 @@ mod einsum;
 mod elementwise;
 mod gather;
 mod image;
+mod loops;
 mod matrix;
 mod neural;
 mod reduce;

@@ -1,7 +1,7 @@
 //! Which rule belongs to which op.
 
 use super::step::{Gradients, Step};
-use super::{array, convolution, einsum, elementwise, gather, image, matrix, neural, reduce, slice};
+use super::{array, convolution, einsum, elementwise, gather, image, loops, matrix, neural, reduce, slice};
 use crate::graph::Graph;
 
 type Rule = fn(&Step<'_>) -> Gradients;
@@ -104,10 +104,15 @@ fn array_rule(op: &str) -> Option<Rule> {
         "Sum" => reduce::sum,
         "TensorScatterAdd" => gather::scatter_add,
         "TensorScatterUpdate" => gather::scatter_update,
+        "TensorListFromTensor" => loops::list_from_tensor,
+        "TensorListGetItem" => loops::list_get,
+        "TensorListSetItem" => loops::list_set,
+        "TensorListStack" => loops::list_stack,
         "Tile" => array::tile,
         "TopKV2" => reduce::top_k,
         "Transpose" => array::transpose,
         "Unpack" => array::unpack,
+        "While" => loops::while_loop,
         _ => return None,
     })
 }
@@ -178,8 +183,10 @@ fn without(op: &str) -> Option<Rule> {
         "ShapeN",
         "Size",
         "StopGradient",
+        "EmptyTensorList",
         "TensorListElementShape",
         "TensorListLength",
+        "TensorListReserve",
         "TruncateDiv",
         "Where",
         "ZerosLike",

@@ -61,3 +61,57 @@ fn sizes_are_no_values() {
     assert!(is_of_sizes(&graph, &graph.sum(&ones, &[0, 1], false).unwrap()));
     assert!(!is_of_sizes(&graph, &graph.add_v2(&ones, &x).unwrap()));
 }
+
+/// A loop that multiplies the rows of `x` with those of a sequence.
+fn products(graph: &Graph, x: &TensorRef, keep: bool) -> TensorRef {
+    let sequence = graph.argument("sequence", DType::Float32, Shape::new([None, None, Some(3)])).unwrap();
+    let (count, list) = (graph.dim_of(&sequence, 0).unwrap(), graph.list_from_tensor(&sequence).unwrap());
+    let element = Shape::new([None, Some(3)]);
+    let variables = [graph.scalar_i32(0).unwrap(), graph.tanh(x).unwrap()];
+    let results = graph.loop_of(
+        "products",
+        &variables,
+        None,
+        keep,
+        |inner, values| inner.less(&values[0], &count),
+        |inner, values| {
+            let row = inner.list_get(&list, &values[0], DType::Float32, &element)?;
+            Ok(vec![inner.add_v2(&values[0], &inner.scalar_i32(1)?)?, inner.mul(&values[1], &row)?])
+        },
+    );
+    graph.sum(&results.unwrap()[1], &[0, 1], false).unwrap()
+}
+
+#[test]
+fn loops_run_in_reverse() {
+    let program = Program::new();
+    let graph = Graph::new(&program);
+    let x = rows(&graph);
+    let loss = products(&graph, &x, true);
+    assert_eq!(gradient(&graph, &loss, &x).shape, x.shape);
+    assert_eq!(ops(&graph).iter().filter(|op| **op == "While").count(), 2);
+    let library = program.library.borrow();
+    let body = ops(&library.iter().rfind(|function| function.name.starts_with("gradient_body")).unwrap().graph);
+    let count = |op: &str| body.iter().filter(|name| **name == op).count();
+    // The kept values of both variables; the step again, and its gradient.
+    assert_eq!((count("TensorListPopBack"), count("TensorListGetItem"), count("Mul")), (2, 1, 2));
+}
+
+#[test]
+fn gradients_of_a_sequence_are_a_sequence() {
+    let graph = Graph::new(&Program::new());
+    let loss = products(&graph, &rows(&graph), true);
+    let sequence = graph.arguments()[1].clone();
+    let gradient = gradient(&graph, &loss, &sequence);
+    assert_eq!(gradient.shape, sequence.shape);
+    graph.with_nodes(|nodes| assert_eq!(nodes[gradient.node].op, Op::Named("TensorListStack")));
+}
+
+#[test]
+fn loops_without_kept_values_are_refused() {
+    let graph = Graph::new(&Program::new());
+    let x = rows(&graph);
+    let loss = products(&graph, &x, false);
+    let error = gradients(&graph, &loss, std::slice::from_ref(&x)).unwrap_err().to_string();
+    assert_eq!(error, "the gradient of `While`: it does not keep the values of its variables");
+}
