@@ -22,6 +22,7 @@ use crate::store::{self, StoreArgs};
 use crate::train::{self, TrainArgs};
 #[cfg(feature = "runtime")]
 use crate::verify::{self, VerifyArgs};
+use crate::version_path;
 
 /// The commands that this build leaves out, each with the feature that has it.
 const LEFT_OUT: &[(&str, &str)] = &[
@@ -173,7 +174,7 @@ impl Command {
             _ => Vec::new(),
         };
         for path in paths {
-            *path = store::resolve(std::mem::take(path))?;
+            *path = version_path::resolve(std::mem::take(path))?;
         }
         Ok(())
     }

@@ -72,7 +72,7 @@ pub(crate) fn print(error: &anyhow::Error, flags: &Flags, choose_signature: Opti
     let hint = match error.downcast_ref::<Hinted>() {
         Some(Hinted { hint, .. }) => Some(hint.clone()),
         None => {
-            let of_store = error.downcast_ref().and_then(crate::store::hint);
+            let of_store = error.downcast_ref().and_then(hint::of_store);
             of_store.or_else(|| found.and_then(|found| hint::hint(found, flags, choose_signature)))
         }
     };

@@ -31,6 +31,7 @@ mod store;
 mod train;
 #[cfg(feature = "runtime")]
 mod verify;
+mod version_path;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{ExitCode, exit};

@@ -16,13 +16,13 @@ use crate::error::{PRINTING, UsageError};
 use crate::format::{self, bytes, count};
 use crate::keras_args::is_keras_name;
 use crate::stdout::stdout;
-use crate::store;
+use crate::version_path;
 
 /// The number of variables that a list names.
 const MAX_NAMES: usize = 5;
 
 pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
-    store::check_writable(&args.target)?;
+    version_path::check_writable(&args.target)?;
     if is_keras_name(&args.target) {
         return write_keras(args);
     }

@@ -16,6 +16,7 @@ use tf_persist_store::{PublishOptions, Store};
 use super::args::PublishArgs;
 use crate::error::PRINTING;
 use crate::stdout::stdout;
+use crate::version_path;
 
 /// The most bytes of the file with metadata.
 const MAX_METADATA: u64 = 1 << 20;
@@ -23,7 +24,7 @@ const MAX_METADATA: u64 = 1 << 20;
 type CheckError = Box<dyn std::error::Error + Send + Sync>;
 
 pub(super) fn run(store: &Store, args: &PublishArgs) -> anyhow::Result<()> {
-    let path = super::resolve(args.path.clone())?;
+    let path = version_path::resolve(args.path.clone())?;
     let mut options = PublishOptions::default().link(args.link);
     if let Some(version) = args.version {
         options = options.version(version);

@@ -11,7 +11,6 @@ use super::args::{
     GcArgs, LabelArgs, ListArgs, PromoteArgs, RollbackArgs, ShowArgs, StoreArgs, StoreCommand, StoreDiffArgs,
     StoreVerifyArgs,
 };
-use super::path::folder;
 use super::{json, log, publish, text};
 use crate::common_args::Format;
 use crate::diff::{self, DiffArgs};
@@ -19,6 +18,7 @@ use crate::error::{Differs, PRINTING};
 use crate::format::{bytes, count};
 use crate::keras_args::KerasArgs;
 use crate::stdout::{plain_stdout, stdout};
+use crate::version_path::folder;
 
 pub(crate) fn run(args: &StoreArgs) -> anyhow::Result<()> {
     let folder = folder(args.store.as_deref());

@@ -22,7 +22,7 @@ use crate::error::{Interrupted, UsageError};
 use crate::format::count;
 use crate::keras_args::is_keras_name;
 use crate::signals::Stop;
-use crate::store;
+use crate::version_path;
 
 /// Training steps are mostly small graphs of many ops, which run fastest in the calling thread. Large ops still use all
 /// cores.
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let plot = args.plot.as_deref().map(|path| plot::Target::new(path, &args.output)).transpose()?;
     let keras_file = KerasOutput::new(args)?;
     let output = keras_file.as_ref().map_or(args.output.clone(), KerasOutput::folder);
-    store::check_writable(&args.output)?;
+    version_path::check_writable(&args.output)?;
     let saved_model = args.keras.open_for_training(&args.path)?;
     let trainer = trainer(args, &saved_model, &output)?;
     // Signals are caught once there is work that could be lost.

@@ -11,7 +11,7 @@ use super::{VerifyArgs, record, report};
 use crate::common_args::Format;
 use crate::error::{Differs, PRINTING};
 use crate::stdout::{plain_stdout, stdout};
-use crate::store;
+use crate::version_path;
 
 /// Opens one of a model's files of records.
 type OpenRecords = fn(&SavedModel) -> Result<Option<Records>, ModelError>;
@@ -19,7 +19,7 @@ type OpenRecords = fn(&SavedModel) -> Result<Option<Records>, ModelError>;
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     let saved_model = args.keras.open(&args.path)?;
     if let Some(file) = &args.record {
-        store::check_writable(&args.path)?;
+        version_path::check_writable(&args.path)?;
         return record::record(args, &saved_model, file);
     }
     let tags = args.load.tag_list();

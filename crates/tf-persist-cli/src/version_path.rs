@@ -10,7 +10,7 @@ use crate::error::Hinted;
 const DEFAULT: &str = "models.store";
 
 /// The store that is named, or TF_PERSIST_STORE, or the one of this folder.
-pub(super) fn folder(named: Option<&Path>) -> PathBuf {
+pub(crate) fn folder(named: Option<&Path>) -> PathBuf {
     let named = named.map(Path::to_path_buf);
     let from_environment = || std::env::var_os("TF_PERSIST_STORE").filter(|it| !it.is_empty()).map(PathBuf::from);
     named.or_else(from_environment).unwrap_or_else(|| PathBuf::from(DEFAULT))
