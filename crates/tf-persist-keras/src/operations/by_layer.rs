@@ -4,7 +4,6 @@ use serde_json::{Map, Value, json};
 use tf_persist_savedmodel::DType;
 
 use super::call::Call;
-use super::creation::saturated;
 use super::dtypes::{Kind, result_type};
 use super::{Entry, op};
 use crate::config::{Config, Dialect, Policy};
@@ -44,11 +43,7 @@ fn resize(c: &mut Call<'_>) -> Result<Argument> {
     config.remove("size");
     config.insert("height".to_owned(), json!(height));
     config.insert("width".to_owned(), json!(width));
-    if images.dtype.is_floating() {
-        return by_layer(c, "Resizing", config, &images);
-    }
-    let y = by_layer(c, "Resizing", config, &c.g.cast(&images, DType::Float32)?)?;
-    Ok(saturated(c.g, &c.g.round(y.tensor()?)?, images.dtype)?.into())
+    by_layer(c, "Resizing", config, &images)
 }
 
 /// What a layer makes of a tensor, computed in the tensor's dtype.

@@ -95,7 +95,7 @@ fn saturate_cast(c: &mut Call<'_>) -> Result<Argument> {
 }
 
 /// A tensor in another dtype, kept within its range.
-pub(super) fn saturated(g: &Graph, x: &TensorRef, dtype: DType) -> Result<TensorRef> {
+pub(crate) fn saturated(g: &Graph, x: &TensorRef, dtype: DType) -> Result<TensorRef> {
     let ((in_low, in_high), (out_low, out_high)) = (range_of(x.dtype)?, range_of(dtype)?);
     // Keras rounds the limits to the dtype of the input, so that the largest integers become the smallest.
     let (low, high) = (in_low.max(out_low), in_high.min(out_high));

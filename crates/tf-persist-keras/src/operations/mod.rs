@@ -35,6 +35,7 @@ use crate::layers::{Argument, Arguments, Context, Layer, finished};
 use crate::reason::Result;
 pub(crate) use arithmetic::add;
 use call::Call;
+pub(crate) use creation::saturated;
 pub(crate) use einsum::{contraction, einsum};
 pub(crate) use indexing::multi_hot;
 pub(crate) use products::mat_mul;

@@ -13,6 +13,8 @@ use super::size::{Size, vector};
 use super::{Context, Layer};
 use crate::config::Config;
 use crate::graph::{Dim, Graph, Slice, TensorRef};
+use crate::operations;
+use crate::operations::dtypes::is_integer;
 use crate::reason::{Result, refuse};
 
 pub(super) fn build(class: &str, config: &Config<'_>) -> Option<Result<Box<dyn Layer>>> {
@@ -86,17 +88,14 @@ pub(super) fn resize(
     g.scale_and_translate(x, &tensor, dims, &scale, (kernel, antialias))
 }
 
-/// A float32 tensor in another dtype, without infinities, as Keras 3 converts what it resized.
+/// A float32 tensor in another dtype, as Keras 3 converts what it resized: integers are rounded, and all numbers kept
+/// within the range of the dtype.
 pub(super) fn saturated(g: &Graph, x: &TensorRef, dtype: DType) -> Result<TensorRef> {
     if x.dtype == dtype {
         return Ok(x.clone());
     }
-    let highest = match dtype {
-        DType::Float16 => f64::from(half::f16::MAX),
-        DType::BFloat16 => f64::from(half::bf16::MAX),
-        _ => f64::from(f32::MAX),
-    };
-    g.cast(&clip(g, x, -highest, highest)?, dtype)
+    let x = if is_integer(dtype) { g.round(x)? } else { x.clone() };
+    operations::saturated(g, &x, dtype)
 }
 
 /// Images in a batch with the channels last, and how they were before.

@@ -57,13 +57,27 @@ impl Normalization {
             }
             None => {
                 let dtype = if cx.is_keras2() { cx.policy.compute } else { cx.policy.variable };
-                let mean = cx.state("mean", &sizes, dtype)?;
-                let variance = cx.state("variance", &sizes, dtype)?;
+                let mean = adapted(cx, "mean", &sizes, dtype)?;
+                let variance = adapted(cx, "variance", &sizes, dtype)?;
                 cx.declare("count", &[], DType::Int64, false)?;
                 [g.reshape(&mean, &dims)?, g.reshape(&variance, &dims)?]
             }
         };
         Ok([g.cast(&mean, cx.policy.compute)?, g.cast(&variance, cx.policy.compute)?])
+    }
+}
+
+/// A statistic that was learned from data: a constant, as it is once Keras has read it, so that TensorFlow divides by a
+/// constant. Files have it as a variable.
+fn adapted(cx: &Context<'_>, name: &str, sizes: &[u64], dtype: DType) -> Result<TensorRef> {
+    let value = cx.early_value(name)?.filter(|value| value.dtype() == dtype);
+    let shape: Vec<u64> = value.iter().flat_map(|it| it.shape()).map(|size| *size as u64).collect();
+    match value.filter(|_| shape == sizes) {
+        Some(value) => {
+            cx.declare(name, sizes, dtype, false)?;
+            cx.g.constant(value)
+        }
+        None => cx.state(name, sizes, dtype),
     }
 }
 
