@@ -2,13 +2,14 @@
 //!
 //! `write_back_cases CASES OUT [FILTER]`: each `CASES/NAME/FILE` becomes, in `OUT/NAME/FILE/`, `same.keras` or `same.h5`
 //! (the file read and written), `back` (by way of a SavedModel), `like` (by way of a SavedModel that does not tell where
-//! it came from), and `other` (the other kind of file). Failures are printed, one a line.
+//! it came from), and `other` (the other kind of file). A file of Keras 2 becomes `keras3.keras`, too, for Keras 3. Failures
+//! are printed, one a line.
 
 use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-use tf_persist_keras::{KerasModel, KerasSaveOptions, OpenOptions, write_back};
+use tf_persist_keras::{KerasModel, KerasSaveOptions, KerasVersion, OpenOptions, SavedKerasFile, write_back};
 use tf_persist_savedmodel::SavedModel;
 
 /// The files of a case that hold a model. Those that have weights only need `model.json`.
@@ -44,6 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let Ok(model) = options.open(&source) else { continue };
             let folder = Path::new(out).join(name).join(file);
             fs::create_dir_all(&folder)?;
+            let _ = fs::remove_file(folder.join("keras3.keras"));
             for (kind, result) in write(&model, &folder) {
                 match result {
                     Ok(()) => written += 1,
@@ -64,14 +66,19 @@ fn write(model: &KerasModel, folder: &Path) -> Vec<(&'static str, tf_persist_sav
     let is_hdf5 = ["model.h5", "compiled.h5"].iter().any(|name| folder.ends_with(name));
     let (own, other) = if is_hdf5 { ("h5", "keras") } else { ("keras", "h5") };
     let path = |kind: &str, extension: &str| folder.join(format!("{kind}.{extension}"));
-    let options = KerasSaveOptions::default().overwrite(true);
+    let is_keras2 = model.keras_version().is_some_and(|version| version.starts_with('2'));
+    let mut options = KerasSaveOptions::default().overwrite(true);
+    if is_keras2 {
+        options = options.keras(KerasVersion::Keras2);
+    }
+    let saved = |saved: tf_persist_savedmodel::Result<SavedKerasFile>| saved.map(drop);
     let exported = folder.join("saved_model");
     let back = |kind: &str, extension: &str, like: Option<&KerasModel>| {
-        write_back(&SavedModel::open(&exported)?, like, path(kind, extension), &options)
+        saved(write_back(&SavedModel::open(&exported)?, like, path(kind, extension), &options))
     };
     let mut results = vec![
-        ("same", model.save(path("same", own), &options)),
-        ("other", model.save(path("other", other), &options)),
+        ("same", saved(model.save(path("same", own), &options))),
+        ("other", saved(model.save(path("other", other), &options))),
         ("export", model.export(&exported, true)),
         ("back", back("back", own, None)),
         ("back as the other kind", back("back", other, None)),
@@ -79,5 +86,9 @@ fn write(model: &KerasModel, folder: &Path) -> Vec<(&'static str, tf_persist_sav
     let _ = fs::remove_dir_all(exported.join("assets.extra"));
     results.push(("like", back("like", own, Some(model))));
     let _ = fs::remove_dir_all(&exported);
+    if is_keras2 {
+        let options = KerasSaveOptions::default().overwrite(true).keras(KerasVersion::Keras3);
+        results.push(("keras3", saved(model.save(path("keras3", "keras"), &options))));
+    }
     results
 }

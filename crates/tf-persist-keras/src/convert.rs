@@ -1,6 +1,6 @@
 //! From a Keras file to the functions of a SavedModel.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -85,6 +85,8 @@ pub(crate) struct Emitted {
     /// None if the model is not compiled; the reason if it cannot be trained.
     pub(crate) training: reason::Result<Option<Training>>,
     layers: Vec<LayerSummary>,
+    /// The layers that merge inputs with different masks.
+    pub(crate) merges_masks: BTreeSet<String>,
 }
 
 impl KerasModel {
@@ -253,6 +255,7 @@ impl KerasModel {
             function: Function { name: "serving_default".into(), graph, outputs: results },
         };
         let layers = summary(&shared.calls.borrow(), &shared.weights.borrow());
+        let merges_masks = shared.merges_masks.take();
         let mut training = match self.inference_only {
             true => Ok(None),
             false => train::training(&self.source, &self.model, &program, &shared),
@@ -262,7 +265,7 @@ impl KerasModel {
             signatures.append(&mut training.signatures);
         }
         let (weights, initial) = (shared.weights.into_inner(), shared.initial.into_inner());
-        Ok(Emitted { program, signatures, weights, initial, training, layers })
+        Ok(Emitted { program, signatures, weights, initial, training, layers, merges_masks })
     }
 
     /// Calls the model with the arguments of a new function. Gives the names of the inputs, the outputs and their names.

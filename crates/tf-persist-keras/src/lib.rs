@@ -19,7 +19,7 @@ mod summary;
 mod train;
 mod weights;
 
-pub use back::{KerasSaveOptions, write_back};
+pub use back::{KerasSaveOptions, KerasVersion, SavedKerasFile, write_back};
 pub use convert::{KerasModel, OpenOptions, open};
 pub use custom::{CustomLayer, CustomObjects, LayerBuilder, SymbolicTensor};
 pub use source::{find_keras_file, is_keras_file};

@@ -102,21 +102,30 @@ fn write_keras(args: &ExportArgs) -> anyhow::Result<()> {
             "the options that change the graph are for SavedModels; a Keras file is written with its whole model";
         return Err(UsageError(reason.into()).into());
     }
-    let options = KerasSaveOptions::default().overwrite(args.overwrite).custom_objects(args.keras.custom()?);
-    match args.keras.open_keras(&args.source, false)? {
+    let mut options = KerasSaveOptions::default().overwrite(args.overwrite).custom_objects(args.keras.custom()?);
+    if let Some(version) = args.keras_version() {
+        options = options.keras(version);
+    }
+    let saved = match args.keras.open_keras(&args.source, false)? {
         Some(model) => model.save(&args.target, &options)?,
         None => {
             let like = args.like.as_deref().map(|path| args.keras.open_keras(path, false)).transpose()?.flatten();
-            write_back(&SavedModel::open(&args.source)?, like.as_ref(), &args.target, &options)?;
+            write_back(&SavedModel::open(&args.source)?, like.as_ref(), &args.target, &options)?
         }
+    };
+    for note in &saved.notes {
+        eprintln!("note: {}", printable(note));
     }
     let size = std::fs::metadata(&args.target).map_or(0, |metadata| metadata.len());
     let mut out = stdout();
     if args.format == Format::Json {
-        let report = json!({ "path": args.target.display().to_string(), "bytes": size });
+        let report = json!({
+            "path": args.target.display().to_string(), "bytes": size, "converted": saved.is_converted, "notes": saved.notes,
+        });
         return writeln!(out, "{report:#}").context(PRINTING);
     }
-    writeln!(out, "`{}`: a Keras file of {}", args.target.display(), bytes(size)).context(PRINTING)
+    let converted = if saved.is_converted { ", converted from Keras 2 to Keras 3" } else { "" };
+    writeln!(out, "`{}`: a Keras file of {}{converted}", args.target.display(), bytes(size)).context(PRINTING)
 }
 
 /// Writes a Keras file as a SavedModel.

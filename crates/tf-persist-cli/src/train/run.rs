@@ -8,7 +8,7 @@ use anyhow::Context;
 use tf_persist_core::train::{Dataset, TrainOptions, TrainReport, Trainer};
 use tf_persist_core::warmup::{Record, Records};
 use tf_persist_core::{LoadSavedModel, SaveOptions, SavedModel, printable};
-use tf_persist_keras::{KerasSaveOptions, write_back};
+use tf_persist_keras::{KerasSaveOptions, KerasVersion, write_back};
 use tf_persist_savedmodel::scratch::Scratch;
 
 use super::args::TrainArgs;
@@ -139,8 +139,12 @@ impl KerasOutput {
 
     fn write(&self, args: &TrainArgs) -> anyhow::Result<()> {
         let like = args.keras.open_keras(&args.path, false)?;
-        let options = KerasSaveOptions::default().overwrite(args.overwrite);
-        Ok(write_back(&SavedModel::open(self.folder())?, like.as_ref(), &args.output, &options)?)
+        let mut options = KerasSaveOptions::default().overwrite(args.overwrite);
+        if like.as_ref().and_then(|like| like.keras_version()).is_some_and(|version| version.starts_with("2.")) {
+            options = options.keras(KerasVersion::Keras2);
+        }
+        write_back(&SavedModel::open(self.folder())?, like.as_ref(), &args.output, &options)?;
+        Ok(())
     }
 }
 

@@ -75,7 +75,7 @@ fn add_module(entry: &mut Map<String, Value>, dialect: Dialect) {
 }
 
 /// `compile_config` from `training_config`.
-fn compile_for_archive(config: &Value) -> Value {
+pub(super) fn compile_for_archive(config: &Value) -> Value {
     let mut config = config.clone();
     let Some(object) = config.as_object_mut() else { return config };
     if let Some(mut optimizer) = object.shift_remove("optimizer_config") {

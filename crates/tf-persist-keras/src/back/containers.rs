@@ -1,6 +1,6 @@
 //! A model in the other kind of file of the same Keras.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 use tf_persist_proto::bytes::Bytes;
@@ -40,12 +40,11 @@ impl Model<'_> {
         let source = self.source;
         let config = config::for_archive(&source.model, source.compile_config.as_ref(), source.dialect);
         let entries = entries(&config, &version(source));
-        let mut tree = Group::default();
+        let mut values = Vec::new();
         for (weight, dataset) in self.weights.iter().zip(self.datasets) {
-            let value = weights::read(source, weight, dataset)?;
-            let vars = format!("{}/vars", folder(&weight.place, source.dialect));
-            self.checked(insert(&mut tree, &format!("{vars}/{}", weight.index), value, weight))?;
+            values.push((weight, weights::read(source, weight, dataset)?));
         }
+        let mut tree = self.checked(folders(values, source.dialect))?;
         for (number, dataset) in self.optimizer.iter().enumerate() {
             let value = dataset.read()?;
             self.checked(tree.insert(&format!("optimizer/vars/{number}"), value).map(|_| ()))?;
@@ -59,6 +58,10 @@ impl Model<'_> {
         if let Some(asset) = assets {
             let name = tf_persist_savedmodel::printable(asset);
             let reason = format!("it has a vocabulary in `{name}`, and `.h5` files have no place for it");
+            return Err(Error::Unsupported { path: source.path.clone(), reason, hint: None });
+        }
+        if self.weights.iter().any(|weight| weight.name.ends_with("amax_history")) {
+            let reason = "Keras does not read layers that compute in float8 from `.h5` files".to_owned();
             return Err(Error::Unsupported { path: source.path.clone(), reason, hint: None });
         }
         let (model, training) = config::for_hdf5(&source.model, source.compile_config.as_ref());
@@ -146,13 +149,33 @@ pub(super) fn h5_name(weight: &Weight, dialect: Dialect) -> String {
     format!("{}/{}{end}", weight.place.layers.join("/"), weight.name)
 }
 
-/// Adds a weight, and the name of its layer as Keras 3 notes it.
-fn insert(tree: &mut Group, path: &str, value: Tensor, weight: &Weight) -> reason::Result<()> {
-    tree.insert(path, value)?;
-    if let (Some((vars, _)), Some(layer)) = (path.rsplit_once('/'), weight.place.layers.last()) {
-        tree.group(vars)?.set("name", Attribute::Text(layer.clone()));
+/// The values of weights in the folders of a `.keras` file.
+pub(super) fn folders(values: Vec<(&Weight, Tensor)>, dialect: Dialect) -> reason::Result<Group> {
+    let mut tree = Group::default();
+    // Keras 2 reads the model's own variables from it, though there are none.
+    tree.group("vars")?;
+    let firsts: HashMap<String, Tensor> = values
+        .iter()
+        .filter(|(weight, _)| weight.index == 0)
+        .map(|(weight, value)| (folder(&weight.place, dialect), value.clone()))
+        .collect();
+    for (weight, value) in values {
+        let folder = folder(&weight.place, dialect);
+        let vars = format!("{folder}/vars");
+        tree.insert(&format!("{vars}/{}", weight.index), value)?;
+        // A wrapper saves the weight of its layer once more, before its own.
+        if weight.index == 1
+            && !firsts.contains_key(&folder)
+            && let Some(value) = firsts.get(&format!("{folder}/layer"))
+        {
+            tree.insert(&format!("{vars}/0"), value.clone())?;
+        }
+        // As Keras 3 notes it.
+        if let Some(layer) = weight.place.layers.last() {
+            tree.group(&vars)?.set("name", Attribute::Text(layer.clone()));
+        }
     }
-    Ok(())
+    Ok(tree)
 }
 
 /// Adds datasets in an order that the attribute `weight_names` keeps.

@@ -15,10 +15,11 @@ use super::containers::named;
 use super::keras_file::{Container, Copied, KerasFile, copy};
 use super::original::original;
 use super::table::{Entry, Table};
-use crate::archive::hdf5::Hdf5;
+use crate::archive::hdf5::{Dataset, Hdf5};
 use crate::archive::hdf5_writer::Group;
 use crate::reason::Reason;
 use crate::source::Source;
+use crate::train;
 
 /// The folder in `assets.extra`, and its files that are not those of an archive.
 pub(crate) const FOLDER: &str = "keras";
@@ -36,9 +37,15 @@ const MAX_FILE: u64 = 256 << 20;
 /// The files in `assets.extra` for a model from a Keras file, by their paths in it.
 pub(crate) fn files(source: &Source, entries: Vec<Entry>) -> Result<Vec<(String, Vec<u8>)>> {
     let paths: HashSet<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
+    // The state of an optimizer that the SavedModel does not have is kept as it is.
+    let has_optimizer = entries.iter().any(|entry| entry.layer.is_none());
+    let keeps_optimizer = !has_optimizer && optimizer_bytes(source)? <= MAX_KEPT_TOTAL;
     let mut left = MAX_KEPT_TOTAL;
     let file = original(source, &mut |path, dataset| {
-        let size = dataset.shape().iter().fold(8_usize, |size, dim| size.saturating_mul(*dim));
+        let size = bytes(dataset);
+        if keeps_optimizer && is_optimizer(path) {
+            return Ok(Copied::Same);
+        }
         if paths.contains(path) || is_optimizer(path) || size > MAX_KEPT.min(left) {
             return Ok(Copied::LeftOut);
         }
@@ -49,7 +56,9 @@ pub(crate) fn files(source: &Source, entries: Vec<Entry>) -> Result<Vec<(String,
     let (tree, archived) = match file {
         KerasFile::Archive(entries, tree) => (tree, entries),
         KerasFile::Hdf5(mut tree) => {
-            tree.remove("optimizer_weights");
+            if !keeps_optimizer {
+                tree.remove("optimizer_weights");
+            }
             (tree, Vec::new())
         }
     };
@@ -66,6 +75,16 @@ pub(crate) fn files(source: &Source, entries: Vec<Entry>) -> Result<Vec<(String,
     }
     files.extend(archived.into_iter().map(|(name, contents)| (name, contents.to_vec())));
     Ok(files.into_iter().map(|(name, contents)| (format!("{FOLDER}/{name}"), contents)).collect())
+}
+
+/// No fewer than the bytes of a dataset.
+fn bytes(dataset: &Dataset) -> usize {
+    dataset.shape().iter().fold(8_usize, |size, dim| size.saturating_mul(*dim))
+}
+
+/// No fewer than the bytes of the optimizer's state.
+fn optimizer_bytes(source: &Source) -> Result<usize> {
+    Ok(train::optimizer_datasets(source)?.iter().map(bytes).fold(0, usize::saturating_add))
 }
 
 /// Whether a dataset is state of an optimizer.

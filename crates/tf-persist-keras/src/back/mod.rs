@@ -3,6 +3,7 @@
 mod config;
 mod containers;
 mod extra;
+mod keras3;
 mod keras_file;
 mod modules;
 mod original;
@@ -15,6 +16,7 @@ use std::rc::Rc;
 use tf_persist_savedmodel::{Error, Hint, Result, SavedModel};
 
 use crate::archive::hdf5::Dataset;
+use crate::config::Dialect;
 use crate::convert::{KerasModel, OpenOptions};
 use crate::custom::CustomObjects;
 use crate::graph::{Program, Resource};
@@ -24,6 +26,7 @@ use crate::train::{self, Training};
 use crate::weights;
 use containers::Model;
 use keras_file::{Container, Copied, KerasFile, check_target};
+use keras3::Old;
 pub(crate) use table::Entry;
 
 /// How a Keras file is written.
@@ -32,6 +35,26 @@ pub(crate) use table::Entry;
 pub struct KerasSaveOptions {
     overwrite: bool,
     custom: CustomObjects,
+    keras: Option<KerasVersion>,
+}
+
+/// A Keras that reads files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KerasVersion {
+    /// Keras 2: TensorFlow until 2.15, and the package `tf_keras`.
+    Keras2,
+    /// Keras 3.
+    Keras3,
+}
+
+/// What was written.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SavedKerasFile {
+    /// Whether it is for another Keras than that which wrote the original.
+    pub is_converted: bool,
+    /// What is not as in the original, in sentences.
+    pub notes: Vec<String>,
 }
 
 impl KerasSaveOptions {
@@ -39,6 +62,15 @@ impl KerasSaveOptions {
     #[must_use]
     pub fn overwrite(mut self, overwrite: bool) -> Self {
         self.overwrite = overwrite;
+        self
+    }
+
+    /// The Keras that is to read the file. A model of Keras 2 is converted to Keras 3, and then gives the same answers
+    /// within rounding. Without this, an `.h5` file of Keras 2 that is written as a `.keras` file is converted, and other
+    /// files stay those of the Keras that wrote them.
+    #[must_use]
+    pub fn keras(mut self, keras: KerasVersion) -> Self {
+        self.keras = Some(keras);
         self
     }
 
@@ -54,28 +86,67 @@ impl KerasSaveOptions {
 type Located = (Rc<Program>, Option<Training>, Vec<Weight>, Vec<Dataset>);
 
 impl KerasModel {
-    /// Writes the model as a `.keras` or `.h5` file for the same version of Keras. It appears whole or not at all.
+    /// Writes the model as a `.keras` or `.h5` file: for the version of Keras that wrote it, unless the options say
+    /// otherwise. It appears whole or not at all.
     ///
     /// # Errors
     /// If weights are missing, too many or of other shapes; if the name of the target is of neither kind; if something
-    /// is there, unless it may be overwritten; if it cannot be written.
-    pub fn save(&self, target: impl AsRef<Path>, options: &KerasSaveOptions) -> Result<()> {
+    /// is there, unless it may be overwritten; if it cannot be converted or written.
+    pub fn save(&self, target: impl AsRef<Path>, options: &KerasSaveOptions) -> Result<SavedKerasFile> {
         let target = target.as_ref();
         let container = container_of(target)?;
         check_target(target, options.overwrite)?;
-        let (_, _, weights, datasets) = self.located()?;
-        let optimizer = train::optimizer_datasets(&self.source)?;
         let same = match &self.source.weights {
             WeightLayout::Layers(_) => Container::Hdf5,
             WeightLayout::Folders(_) | WeightLayout::Shards(_) => Container::Archive,
         };
+        let own = match self.source.dialect {
+            Dialect::Keras2 => KerasVersion::Keras2,
+            Dialect::Keras3 => KerasVersion::Keras3,
+        };
+        let is_moved = (own, same, container) == (KerasVersion::Keras2, Container::Hdf5, Container::Archive);
+        let keras = options.keras.unwrap_or(if is_moved { KerasVersion::Keras3 } else { own });
+        if keras != own {
+            return self.save_for(keras, container, target, options);
+        }
+        let (_, _, weights, datasets) = self.located()?;
+        let optimizer = train::optimizer_datasets(&self.source)?;
         let file = if container == same {
             original::original(&self.source, &mut |_, _| Ok(Copied::Same))?
         } else {
             let (source, layer) = (&self.source, &self.model);
             Model { source, layer, weights: &weights, datasets: &datasets, optimizer: &optimizer }.file(container)?
         };
-        file.write(target, options.overwrite)
+        file.write(target, options.overwrite)?;
+        Ok(SavedKerasFile { is_converted: false, notes: Vec::new() })
+    }
+
+    /// Writes the model for another Keras than that which wrote it.
+    fn save_for(
+        &self,
+        keras: KerasVersion,
+        container: Container,
+        target: &Path,
+        options: &KerasSaveOptions,
+    ) -> Result<SavedKerasFile> {
+        if keras == KerasVersion::Keras2 {
+            let reason = "it is of Keras 3, and cannot be converted to Keras 2".to_owned();
+            return Err(Error::Unsupported { path: self.source.path.clone(), reason, hint: None });
+        }
+        let emitted = self.emitted()?;
+        let weights: Vec<Weight> = emitted.weights.into_iter().filter(|weight| weight.is_saved).collect();
+        let datasets = weights::locate(&self.source, &self.model, &weights)?;
+        let training = emitted.training.as_ref().ok().and_then(Option::as_ref);
+        let merges_masks = &emitted.merges_masks;
+        let old = Old { model: self, weights: &weights, datasets: &datasets, training, merges_masks };
+        let (file, notes) = old.convert()?;
+        if container == Container::Archive {
+            file.write(target, options.overwrite)?;
+        } else {
+            let source = Source::from_bytes(&self.source.path, file.to_bytes()?, None)?;
+            KerasModel::new(source, &OpenOptions::default())?.save(target, options)?;
+        }
+        Ok(SavedKerasFile { is_converted: true, notes })
     }
 
     /// The program, what training adds to it, and the weights that files have, each with its dataset.
@@ -98,7 +169,7 @@ pub fn write_back(
     like: Option<&KerasModel>,
     target: impl AsRef<Path>,
     options: &KerasSaveOptions,
-) -> Result<()> {
+) -> Result<SavedKerasFile> {
     let target = target.as_ref();
     let container = container_of(target)?;
     check_target(target, options.overwrite)?;
@@ -106,8 +177,9 @@ pub fn write_back(
         Some(like) => like_file(model, like)?,
         None => extra::keras_file(model)?,
     };
-    if file.container() == container {
-        return file.write(target, options.overwrite);
+    if file.container() == container && options.keras.is_none() {
+        file.write(target, options.overwrite)?;
+        return Ok(SavedKerasFile { is_converted: false, notes: Vec::new() });
     }
     let source = Source::from_bytes(model.path(), file.to_bytes()?, None)?;
     drop(file);
@@ -137,12 +209,16 @@ fn like_file(model: &SavedModel, like: &KerasModel) -> Result<KerasFile> {
     }
     let values = extra::values(model, &entries)?;
     let paths: HashSet<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
+    // The state of an optimizer that the SavedModel does not have stays as it is in a file that cannot be trained.
+    let is_trained = entries.iter().any(|entry| entry.layer.is_none());
     let mut file = original::original(&like.source, &mut |path, _| {
-        let is_replaced = paths.contains(path) || extra::is_optimizer(path);
+        let is_replaced = paths.contains(path) || is_trained && extra::is_optimizer(path);
         Ok(if is_replaced { Copied::LeftOut } else { Copied::Same })
     })?;
     let tree = file.tree();
-    tree.remove("optimizer_weights");
+    if is_trained {
+        tree.remove("optimizer_weights");
+    }
     extra::add(tree, &values).map_err(|reason| Error::flawed(&like.source.path, reason.to_string()))?;
     Ok(file)
 }

@@ -1,7 +1,7 @@
 //! What a layer has at hand while it adds its nodes to a graph.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -85,6 +85,8 @@ pub(crate) struct Shared {
     pub(crate) activities: RefCell<Vec<(Value, TensorRef)>>,
     /// The first values of variables that no file has, such as the seeds of dropout.
     pub(crate) initial: RefCell<HashMap<Resource, Tensor>>,
+    /// The layers of Keras 2 that merge inputs with different masks, which Keras 3 does otherwise.
+    pub(crate) merges_masks: RefCell<BTreeSet<String>>,
     /// The seeds of layers, by their paths.
     pub(super) seeds: RefCell<HashMap<String, Resource>>,
 }

@@ -1,5 +1,7 @@
 //! Layers that merge several tensors into one.
 
+use std::collections::HashSet;
+
 use tf_persist_savedmodel::DType;
 
 use super::{Argument, Arguments, Context, Layer, MaskRule, Masked, finished};
@@ -55,6 +57,8 @@ impl Layer for Merge {
             same_rank.push(input);
         }
         if cx.is_keras2() {
+            let ignores_values = matches!(self.0, Kind::Add | Kind::Subtract | Kind::Average);
+            note_masks(cx, &inputs, ignores_values);
             let output = self.fold(g, &same_rank)?;
             return Ok(Masked { tensor: output, mask: combined(g, &inputs, Graph::logical_and, false)? }.into());
         }
@@ -184,6 +188,15 @@ fn spread(g: &Graph, mask: &TensorRef, x: &TensorRef) -> Result<TensorRef> {
     g.broadcast_to(&mask, &g.shape_of(x)?, mask.shape.broadcast(&x.shape)?)
 }
 
+/// Notes inputs of Keras 2 that Keras 3 merges otherwise: those whose masks are different, and any masks if the values of
+/// masked elements count for nothing there.
+fn note_masks(cx: &Context<'_>, inputs: &[Masked], may_be_same: bool) {
+    let keys: HashSet<_> = inputs.iter().map(|input| input.mask.as_ref().map(TensorRef::key)).collect();
+    if keys.len() > 1 || !may_be_same && !keys.contains(&None) {
+        cx.shared.merges_masks.borrow_mut().insert(cx.place.layers.join("/"));
+    }
+}
+
 /// One mask from those of the inputs; none if none has one, or if one has none and all are needed.
 fn combined(
     g: &Graph,
@@ -230,6 +243,11 @@ impl Concatenate {
         let g = cx.g;
         if inputs.iter().all(|input| input.mask.is_none()) {
             return Ok(None);
+        }
+        let is_last =
+            inputs.iter().any(|input| axis_index(self.0, input.rank()).is_ok_and(|axis| axis + 1 == input.rank()));
+        if cx.is_keras2() && is_last {
+            note_masks(cx, inputs, true);
         }
         let mut masks = Vec::new();
         for input in inputs {

@@ -20,6 +20,7 @@ mod inactive;
 mod merging;
 mod noise;
 mod normalization;
+mod pipeline;
 mod pooling;
 mod preprocessing;
 pub(crate) mod random;
@@ -42,6 +43,7 @@ pub(crate) use argument::{Argument, Arguments, Masked};
 pub(crate) use context::{Called, Context, Place, Shared, Weight};
 pub(crate) use conv::convolve;
 pub(crate) use identity::{Identities, Identity};
+pub(crate) use preprocessing::learned_boundaries;
 pub(crate) use recurrent::Cell;
 pub(crate) use rules::{Rules, WeightRules};
 
@@ -184,6 +186,7 @@ pub(crate) fn build(class: &str, config: &Config<'_>, parser: &mut Parser<'_>) -
         .or_else(|| embedding::build(class, config, parser))
         .or_else(|| recurrent::build(class, config, parser))
         .or_else(|| activation_layers::build(class, config))
+        .or_else(|| pipeline::build(class, config, parser))
         .or_else(|| inactive::build(class, config))
         .or_else(|| noise::build(class, config))
         .or_else(|| merging::build(class, config))

@@ -75,7 +75,7 @@ impl Layer for Discretization {
 
 /// The boundaries that split what a summary describes into bins of the same weight: values in its first row, their
 /// weights in the second.
-fn learned(summary: &Tensor, bins: u64) -> Result<Vec<f64>> {
+pub(crate) fn learned(summary: &Tensor, bins: u64) -> Result<Vec<f64>> {
     let [2, count] = *summary.shape() else {
         refuse!("its summary has shape {:?}, and should have 2 rows", summary.shape())
     };

@@ -10,6 +10,8 @@ mod normalization;
 mod text;
 mod vocabulary;
 
+pub(crate) use discretization::learned as learned_boundaries;
+
 use super::{Layer, finished};
 use crate::config::Config;
 use crate::reason::Result;
