@@ -6,6 +6,8 @@ mod compile;
 mod layers;
 mod model;
 mod nodes;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::collections::{BTreeSet, HashMap};

@@ -199,7 +199,7 @@ fn named(config: &Map<String, Value>) -> Map<String, Value> {
 }
 
 /// The layers of a functional model.
-struct Names<'a> {
+pub(super) struct Names<'a> {
     classes: HashMap<&'a str, &'a str>,
     /// The names of those that follow others to give the same in Keras 3.
     after: HashMap<&'a str, String>,
@@ -207,7 +207,7 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    fn of(entries: &'a [Value], has_masks: bool) -> Self {
+    pub(super) fn of(entries: &'a [Value], has_masks: bool) -> Self {
         let entry = |entry: &'a Value| Some((entry.get("name")?.as_str()?, entry.get("class_name")?.as_str()?));
         let after = |entry: &'a Value| Some((entry.get("name")?.as_str()?, layers::after(entry)?.0));
         Self {
@@ -237,7 +237,7 @@ impl<'a> Names<'a> {
 
     /// Where a tensor comes from. Keras 2 counts the calls of nested models from 1, Keras 3 only where a functional one
     /// gives an output.
-    fn history(&self, origin: &Origin, in_outputs: bool) -> Result<Value> {
+    pub(super) fn history(&self, origin: &Origin, in_outputs: bool) -> Result<Value> {
         let class = self.class(&origin.layer);
         let is_functional = matches!(class, "Functional" | "Model");
         let counts_own = (is_functional && !in_outputs) || class == "Sequential";
