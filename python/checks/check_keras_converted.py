@@ -9,6 +9,7 @@ Answers must be within 1e-5, absolute or relative. Files that cannot be converte
 
 import argparse
 import collections
+import gc
 import json
 import os
 import pathlib
@@ -57,6 +58,8 @@ def main():
     parser.add_argument("--cases", type=pathlib.Path, required=True)
     parser.add_argument("--at-least", type=float, default=100.0, help="the percentage of files that must be equal")
     arguments = parser.parse_intermixed_args()
+    # What was imported is no garbage, and Keras's graphs are made of cycles.
+    gc.freeze()
     began = time.monotonic()
     counts = collections.Counter()
     for folder in sorted(arguments.out.glob("k2_*/*/")):
