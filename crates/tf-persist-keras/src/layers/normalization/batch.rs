@@ -130,7 +130,7 @@ impl Layer for BatchNormalization {
             beta: beta.as_ref(),
             epsilon: self.epsilon,
         };
-        Ok(g.cast(&normal.apply(g, &wide_x)?, dtype)?.into())
+        Ok(g.cast(&g.scoped("batchnorm", || normal.apply(g, &wide_x))?, dtype)?.into())
     }
 
     fn mask_rule(&self) -> MaskRule {
@@ -182,7 +182,8 @@ impl BatchNormalization {
         let reduced: Vec<i64> = (0..x.rank()).filter(|axis| !axes.contains(axis)).map(|axis| axis as i64).collect();
         let (mut mean, mut variance) = match &x.mask {
             Some(mask) => self.masked_moments(cx, x, mask, &reduced)?,
-            None => moments(g, x, &reduced)?,
+            // The names of the scopes are Keras's, because TensorFlow sums in the order of names.
+            None => g.scoped("moments", || moments(g, x, &reduced))?,
         };
         if axes.len() == 1 {
             (mean, variance) = (g.squeeze(&mean, &reduced)?, g.squeeze(&variance, &reduced)?);

@@ -84,8 +84,7 @@ pub(crate) fn gradients_from(
         let inputs = if outputs.iter().any(Option::is_some) {
             let needed = node.inputs.iter().map(|input| tape.is_watched(input)).collect();
             let step = Step { g, node, index, outputs, needed };
-            // Under the name of the node whose gradient they compute.
-            g.scoped("gradients", || in_scope_of(g, &node.name, || inputs_of(&step)))?
+            g.scoped("gradients", || in_scope_of(g, &scope_of(node), || inputs_of(&step)))?
         } else {
             vec![None; node.inputs.len()]
         };
@@ -114,9 +113,28 @@ fn inputs_of(step: &Step<'_>) -> Result<Vec<Option<Gradient>>> {
     Ok(gradients)
 }
 
+/// A name in the scope of the nodes that compute the gradient of a node. TensorFlow sorts the parts of a sum by the names
+/// of their nodes, and so the roundings depend on the names, which are made as Python makes them: operators have a scope
+/// of their own.
+fn scope_of(node: &Node) -> String {
+    let (scope, name) = node.name.rsplit_once('/').map_or(("", node.name.as_str()), |(scope, name)| (scope, name));
+    let own = match node.op {
+        Op::Named("Mul") => name.replacen("Mul", "mul", 1),
+        Op::Named("Sub") => name.replacen("Sub", "sub", 1),
+        Op::Named("AddV2") => name.replacen("AddV2", "add", 1),
+        Op::Named("RealDiv") => name.replacen("RealDiv", "truediv", 1),
+        Op::Named("Pow") => name.replacen("Pow", "pow", 1),
+        Op::Named("MatMul" | "BiasAdd" | "Abs") => name.to_owned(),
+        _ => return node.name.clone(),
+    };
+    format!("{scope}/{own}/{name}")
+}
+
 /// Adds nodes in the scope of a node of this name.
 pub(super) fn in_scope_of<T>(g: &Graph, name: &str, build: impl FnOnce() -> T) -> T {
-    let scopes: Vec<&str> = name.rsplit_once('/').map_or(Vec::new(), |(scopes, _)| scopes.split('/').collect());
+    let scopes: Vec<&str> = name
+        .rsplit_once('/')
+        .map_or(Vec::new(), |(scopes, _)| scopes.split('/').filter(|scope| !scope.is_empty()).collect());
     scoped_all(g, &scopes, build)
 }
 

@@ -115,3 +115,17 @@ fn loops_without_kept_values_are_refused() {
     let error = gradients(&graph, &loss, std::slice::from_ref(&x)).unwrap_err().to_string();
     assert_eq!(error, "the gradient of `While`: it does not keep the values of its variables");
 }
+
+#[test]
+fn operators_have_a_scope_of_their_own() {
+    let graph = Graph::new(&Program::new());
+    let x = rows(&graph);
+    let loss = graph.scoped("dense", || {
+        let product = graph.mul(&graph.tanh(&x)?, &graph.exp(&x)?)?;
+        graph.sum(&product, &[0, 1], false)
+    });
+    gradient(&graph, &loss.unwrap(), &x);
+    let names: Vec<String> = graph.nodes().into_iter().map(|node| node.name).collect();
+    assert!(names.iter().any(|name| name == "gradients/dense/mul/Mul"), "{names:?}");
+    assert!(names.iter().any(|name| name == "gradients/dense/TanhGrad"), "{names:?}");
+}
