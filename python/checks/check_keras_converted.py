@@ -21,14 +21,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
-from checks.check_keras_back import answers
-from checks.check_keras_cases import differs
+from checks.check_keras_back import answers, saved_state
+from checks.check_keras_cases import differs, same_bits
 
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
 
 
 def check(case, path):
-    """What is wrong with a file; None if nothing is."""
+    """What is wrong with a converted file; None if nothing is."""
     meta = json.loads((case / "meta.json").read_text())
     arrays = np.load(case / "io.npz", allow_pickle=False)
     if not path.exists():
@@ -48,6 +48,14 @@ def check(case, path):
                     return what
     except Exception as error:
         return f"cannot be run: {' '.join(str(error).split())[-600:]}"
+    # Keras 2 does not save the learning rate.
+    before = [np.asarray(value) for value in saved_state(case / path.parent.name)]
+    state = [np.asarray(value) for value in saved_state(path)]
+    state = [value for value in state if value.shape or value.dtype == np.int64]
+    if not all(any(same_bits(value, one) for one in before) for value in state):
+        return "the optimizer's state differs"
+    if state and len(model.optimizer.variables) < len(state):
+        return "the optimizer's state is not loaded"
     return None
 
 

@@ -37,13 +37,11 @@ const MAX_FILE: u64 = 256 << 20;
 /// The files in `assets.extra` for a model from a Keras file, by their paths in it.
 pub(crate) fn files(source: &Source, entries: Vec<Entry>) -> Result<Vec<(String, Vec<u8>)>> {
     let paths: HashSet<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
-    // The state of an optimizer that the SavedModel does not have is kept as it is.
-    let has_optimizer = entries.iter().any(|entry| entry.layer.is_none());
-    let keeps_optimizer = !has_optimizer && optimizer_bytes(source)? <= MAX_KEPT_TOTAL;
+    let keeps_optimizer = keeps_optimizer(source, &entries)?;
     let mut left = MAX_KEPT_TOTAL;
     let file = original(source, &mut |path, dataset| {
         let size = bytes(dataset);
-        if keeps_optimizer && is_optimizer(path) {
+        if keeps_optimizer && is_optimizer(path) && !paths.contains(path) {
             return Ok(Copied::Same);
         }
         if paths.contains(path) || is_optimizer(path) || size > MAX_KEPT.min(left) {
@@ -82,9 +80,13 @@ fn bytes(dataset: &Dataset) -> usize {
     dataset.shape().iter().fold(8_usize, |size, dim| size.saturating_mul(*dim))
 }
 
-/// No fewer than the bytes of the optimizer's state.
-fn optimizer_bytes(source: &Source) -> Result<usize> {
-    Ok(train::optimizer_datasets(source)?.iter().map(bytes).fold(0, usize::saturating_add))
+/// Whether the state of the optimizer in the file that no variable has is kept as it is: all of it if the model cannot be
+/// trained, or what the optimizer does not use.
+pub(super) fn keeps_optimizer(source: &Source, entries: &[Entry]) -> Result<bool> {
+    let datasets = train::optimizer_datasets(source)?;
+    let has_path = |entry: &Entry| datasets.iter().any(|dataset| dataset.path() == entry.path);
+    let are_saved = entries.iter().filter(|entry| entry.layer.is_none()).all(has_path);
+    Ok(are_saved && datasets.iter().map(bytes).fold(0, usize::saturating_add) <= MAX_KEPT_TOTAL)
 }
 
 /// Whether a dataset is state of an optimizer.
@@ -121,7 +123,8 @@ pub(super) fn keras_file(model: &SavedModel) -> Result<KerasFile> {
         entries.push((name.clone(), contents));
     }
     let values = values(model, &table.entries)?;
-    add(&mut tree, &values).map_err(|reason| flawed(TABLE, reason.to_string()))?;
+    let has_optimizer = table.entries.iter().any(|entry| entry.layer.is_none());
+    add(&mut tree, &values, has_optimizer).map_err(|reason| flawed(TABLE, reason.to_string()))?;
     Ok(match table.container {
         Container::Archive => KerasFile::Archive(entries, tree),
         Container::Hdf5 => KerasFile::Hdf5(tree),
@@ -168,8 +171,13 @@ pub(super) fn values<'a>(model: &SavedModel, entries: &'a [Entry]) -> Result<Vec
     Ok(values)
 }
 
-/// Adds the values of variables to the groups of a file.
-pub(super) fn add(tree: &mut Group, values: &[(&Entry, Tensor)]) -> Result<(), Reason> {
+/// Adds the values of variables to the groups of a file. If an optimizer has variables and none has a value, what the
+/// groups have of it is removed.
+pub(super) fn add(tree: &mut Group, values: &[(&Entry, Tensor)], has_optimizer: bool) -> Result<(), Reason> {
+    if has_optimizer && values.iter().all(|(entry, _)| entry.layer.is_some()) {
+        tree.remove("optimizer");
+        tree.remove("optimizer_weights");
+    }
     let mut optimizer = Vec::new();
     for (entry, value) in values {
         match entry.path.strip_prefix("optimizer_weights/") {
@@ -177,8 +185,16 @@ pub(super) fn add(tree: &mut Group, values: &[(&Entry, Tensor)]) -> Result<(), R
             None => drop(tree.insert(&entry.path, value.clone())?),
         }
     }
-    if !optimizer.is_empty() {
-        named(tree.group("optimizer_weights")?, optimizer)?;
+    if optimizer.is_empty() {
+        return Ok(());
+    }
+    let group = tree.group("optimizer_weights")?;
+    if !group.has("weight_names") {
+        return named(group, optimizer);
+    }
+    // With others that are kept.
+    for (name, value) in optimizer {
+        group.insert(&name, value)?;
     }
     Ok(())
 }

@@ -209,17 +209,18 @@ fn like_file(model: &SavedModel, like: &KerasModel) -> Result<KerasFile> {
     }
     let values = extra::values(model, &entries)?;
     let paths: HashSet<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
-    // The state of an optimizer that the SavedModel does not have stays as it is in a file that cannot be trained.
-    let is_trained = entries.iter().any(|entry| entry.layer.is_none());
+    // The state of an optimizer that no variable has stays as it is.
+    let keeps_optimizer = extra::keeps_optimizer(&like.source, &entries)?;
+    let has_optimizer = entries.iter().any(|entry| entry.layer.is_none());
     let mut file = original::original(&like.source, &mut |path, _| {
-        let is_replaced = paths.contains(path) || is_trained && extra::is_optimizer(path);
+        let is_replaced = paths.contains(path) || !keeps_optimizer && extra::is_optimizer(path);
         Ok(if is_replaced { Copied::LeftOut } else { Copied::Same })
     })?;
     let tree = file.tree();
-    if is_trained {
+    if !keeps_optimizer {
         tree.remove("optimizer_weights");
     }
-    extra::add(tree, &values).map_err(|reason| Error::flawed(&like.source.path, reason.to_string()))?;
+    extra::add(tree, &values, has_optimizer).map_err(|reason| Error::flawed(&like.source.path, reason.to_string()))?;
     Ok(file)
 }
 
@@ -267,11 +268,13 @@ pub(crate) fn entries(
     }
     let Some(training) = training else { return Ok(entries) };
     let saved = train::optimizer_datasets(source)?;
-    let is_saved = saved.len() == training.variables.len();
-    for (number, variable) in training.variables.iter().enumerate() {
+    let layout = train::layout(source, &training.variables);
+    let is_saved = train::layout_of(source, &training.variables, &saved).is_some_and(|saved| saved == layout);
+    for (number, index) in layout.into_iter().enumerate() {
+        let variable = &training.variables[index];
         let short = variable.name.strip_prefix("optimizer/").unwrap_or(&variable.name);
         let path = match &source.weights {
-            WeightLayout::Layers(_) if is_saved => saved[number].path().to_owned(),
+            _ if is_saved => saved[number].path().to_owned(),
             WeightLayout::Layers(_) => format!("optimizer_weights/optimizer/{short}"),
             _ => format!("optimizer/vars/{number}"),
         };

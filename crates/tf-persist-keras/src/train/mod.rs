@@ -5,6 +5,7 @@
 
 mod compiled;
 mod gradients;
+mod layout;
 mod losses;
 mod metrics;
 mod optimizers;
@@ -19,6 +20,7 @@ use serde_json::Value;
 
 use compiled::Compiled;
 use gradients::{gradients, in_scope_of};
+pub(crate) use layout::{layout, layout_of};
 use losses::Loss;
 use metrics::{Compared, Metric};
 use optimizers::{Applied, Optimizer, OptimizerVariable, State};

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use tf_persist_savedmodel::{Error, Hint, Result, Tensor};
 
+use super::layout::layout_of;
 use super::optimizers::{Initial, OptimizerVariable, filled};
 use crate::archive::hdf5::{Dataset, Group};
 use crate::graph::Resource;
@@ -20,20 +21,10 @@ pub(crate) fn optimizer_values(
     weight: &dyn Fn(usize) -> Result<Tensor>,
 ) -> Result<HashMap<usize, Tensor>> {
     let datasets = optimizer_datasets(source)?;
-    let before_first_step: Vec<&OptimizerVariable> = variables.iter().filter(|variable| !variable.is_slot).collect();
-    let fits = |variables: &[&OptimizerVariable]| {
-        variables.len() == datasets.len()
-            && variables.iter().zip(&datasets).all(|(variable, dataset)| variable.shape == dataset.shape())
-    };
-    let all: Vec<&OptimizerVariable> = variables.iter().collect();
-    let saved = if datasets.is_empty() {
-        Vec::new()
-    } else if fits(&all) {
-        all
-    } else if fits(&before_first_step) {
-        before_first_step
-    } else {
-        return Err(misfit(source, datasets.len(), variables.len()));
+    let saved: Vec<&OptimizerVariable> = match layout_of(source, variables, &datasets) {
+        _ if datasets.is_empty() => Vec::new(),
+        Some(layout) => layout.into_iter().map(|index| &variables[index]).collect(),
+        None => return Err(misfit(source, datasets.len(), variables.len())),
     };
     let mut values = HashMap::new();
     for (variable, dataset) in saved.into_iter().zip(&datasets) {

@@ -89,6 +89,11 @@ impl Group {
         self.members.remove(name);
     }
 
+    /// Whether there is an attribute of this name, or it is split.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.attributes.iter().any(|(known, _)| known == name || known.strip_prefix(name) == Some("0"))
+    }
+
     /// Sets an attribute, in place of one of the same name.
     pub(crate) fn set(&mut self, name: &str, value: Attribute) {
         set(&mut self.attributes, name, value);
