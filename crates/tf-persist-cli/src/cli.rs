@@ -176,6 +176,25 @@ impl Command {
         for path in paths {
             *path = version_path::resolve(std::mem::take(path))?;
         }
+        self.check_signature()
+    }
+
+    /// Refuses a model that `--require-signature` does not accept, before it is read.
+    #[cfg(feature = "runtime")]
+    fn check_signature(&self) -> anyhow::Result<()> {
+        let (path, load) = match self {
+            Self::Run(args) => (&args.path, &args.load),
+            #[cfg(feature = "train")]
+            Self::Train(args) => (&args.path, &args.load),
+            Self::Verify(args) => (&args.path, &args.load),
+            _ => return Ok(()),
+        };
+        load.require_signature.as_ref().map_or(Ok(()), |key| version_path::check_signature(path, key))
+    }
+
+    #[cfg(not(feature = "runtime"))]
+    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "without the runtime nothing is loaded")]
+    fn check_signature(&self) -> anyhow::Result<()> {
         Ok(())
     }
 

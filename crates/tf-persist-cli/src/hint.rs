@@ -157,6 +157,11 @@ pub(crate) fn of_store(error: &StoreError) -> Option<String> {
             "`tf-persist store verify {model}@{version}` lists every change; do not use this version, and publish the \
              model again"
         ),
+        StoreError::NotSigned { .. } => "sign it with `tf-persist store sign MODEL@REF --key KEY.pem`".to_owned(),
+        StoreError::OtherVersion { model, version, .. } => format!(
+            "sign it with `tf-persist store sign {model}@{version} --key KEY.pem`; `store verify --like-model-signing` \
+             accepts signatures that do not name a model"
+        ),
         StoreError::UnknownModel { .. } => "`tf-persist store list` lists the models".to_owned(),
         _ => return None,
     })

@@ -28,6 +28,9 @@ pub(crate) struct LoadArgs {
     /// Permit every danger that `tf-persist scan` finds, or the dangers of these ops (comma list)
     #[arg(long, value_name = "OP,…", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub(crate) trust: Option<String>,
+    /// Refuse the model unless it was signed with the private key of this public one (`model.sig` in its folder)
+    #[arg(long, value_name = "KEY.pub")]
+    pub(crate) require_signature: Option<PathBuf>,
     /// Threads within one op, also TF_PERSIST_INTRA_OP_THREADS; 0 lets TensorFlow choose [default: 0]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=i64::from(MAX_THREADS)))]
     pub(crate) intra_op_threads: Option<i32>,

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use tf_persist_store::{Reference, Store};
+#[cfg(feature = "runtime")]
+use tf_persist_store::signing::{PublicKey, SIGNATURE_FILE, Trusted, verify_folder};
+use tf_persist_store::{Reference, Selector, Store};
 
 use crate::error::Hinted;
 
@@ -32,7 +34,7 @@ pub(crate) fn resolve(path: PathBuf) -> anyhow::Result<PathBuf> {
 
 /// Refuses to change a published version.
 pub(crate) fn check_writable(path: &Path) -> anyhow::Result<()> {
-    if !is_published(path) {
+    if published(path).is_none() {
         return Ok(());
     }
     let error = anyhow::anyhow!("`{}` is a published version, which stays as it is", path.display());
@@ -40,13 +42,31 @@ pub(crate) fn check_writable(path: &Path) -> anyhow::Result<()> {
     Err(Hinted { error, hint }.into())
 }
 
-/// Whether a path is that of a published version.
-fn is_published(path: &Path) -> bool {
-    let Ok(path) = path.canonicalize() else { return false };
-    let number =
-        path.file_name().and_then(|name| name.to_str()).filter(|name| name.bytes().all(|it| it.is_ascii_digit()));
-    let (Some(number), Some(model)) = (number, path.parent()) else { return false };
-    model.parent().is_some_and(Store::is_at) && model.join(".store").join(format!("{number}.json")).is_file()
+/// Refuses a model that was not signed with the private key of this public one. The signature of a version in a store
+/// must say of which version of which model it is.
+#[cfg(feature = "runtime")]
+pub(crate) fn check_signature(path: &Path, key: &Path) -> anyhow::Result<()> {
+    let trusted = Trusted::Key(PublicKey::read(key)?);
+    if let Some((store, reference)) = published(path) {
+        let store = Store::open(store)?;
+        store.verify_signature(&store.resolve(&reference)?, &trusted, false)?;
+    } else if path.is_file() {
+        anyhow::bail!("`{}` is a file, and only the folder of a SavedModel can be signed", path.display());
+    } else {
+        verify_folder(path, path.join(SIGNATURE_FILE), &trusted)?;
+    }
+    Ok(())
+}
+
+/// The store and the version at a path that is one.
+fn published(path: &Path) -> Option<(PathBuf, Reference)> {
+    let path = path.canonicalize().ok()?;
+    let selector: Selector = path.file_name()?.to_str()?.parse().ok()?;
+    let (Selector::Number(number), model) = (&selector, path.parent()?) else { return None };
+    let store = model.parent().filter(|store| Store::is_at(store))?;
+    let has_manifest = model.join(".store").join(format!("{number}.json")).is_file();
+    let model = model.file_name()?.to_str()?.parse().ok().filter(|_| has_manifest)?;
+    Some((store.to_path_buf(), Reference { model, selector }))
 }
 
 fn reference(path: &Path) -> Option<(PathBuf, Reference)> {

@@ -8,13 +8,17 @@ use crate::error::{Result, StoreError};
 
 /// Writes a file whole or not at all. Only one process at a time may write a file of this name.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let new = path.with_extension("new");
+    write_through(&path.with_extension("new"), path, bytes)
+}
+
+/// As [`write`], through a file of this name until it is whole.
+pub(crate) fn write_through(new: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
     let writing = StoreError::io("write", path);
     let write = || -> io::Result<()> {
-        let mut file = File::create(&new)?;
+        let mut file = File::create(new)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&new, path)?;
+        fs::rename(new, path)?;
         sync_folder(path.parent().unwrap_or(Path::new(".")))
     };
     write().map_err(writing)

@@ -167,6 +167,46 @@ pub enum StoreError {
         /// All differences.
         faults: Vec<Fault>,
     },
+    /// A file has no key or certificate that can be used.
+    #[error("`{}` cannot be used as a key: {reason}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// There is no signature.
+    #[error("`{}` is not signed", path.display())]
+    NotSigned {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A signature is not one of those that are trusted.
+    #[error("the signature `{}` is not trusted: {reason}", path.display())]
+    InvalidSignature {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The signature of a version is of another version, or does not say of which it is.
+    #[error("the signature of version {version} of `{model}` {reason}")]
+    OtherVersion {
+        /// The model.
+        model: ModelName,
+        /// The number.
+        version: u64,
+        /// What the signature says.
+        reason: String,
+    },
+    /// The files are not those that were signed.
+    #[error("`{}` is not what was signed: {}", path.display(), faults_text(faults))]
+    NotWhatWasSigned {
+        /// The folder.
+        path: PathBuf,
+        /// All differences.
+        faults: Vec<Fault>,
+    },
     /// A version with labels is not removed.
     #[error("version {version} of `{model}` is labelled {}", list(labels))]
     Labelled {

@@ -51,6 +51,13 @@ pub enum What {
         /// Which command moved it.
         why: Why,
     },
+    /// A version was signed.
+    Signed {
+        /// Its number.
+        version: u64,
+        /// The SHA-256 of the PEM text of the public key.
+        key: String,
+    },
     /// A version was removed.
     Removed {
         /// Its number.

@@ -48,6 +48,11 @@ impl Layout {
         self.hidden().join("lock")
     }
 
+    /// A signature that is being written.
+    pub(crate) fn new_signature(&self) -> PathBuf {
+        self.hidden().join("signature.new")
+    }
+
     /// What a change under way is going to do.
     pub(crate) fn intent(&self) -> PathBuf {
         self.hidden().join("intent.json")

@@ -46,6 +46,7 @@ mod manifest;
 mod name;
 mod publish;
 mod remove;
+pub mod signing;
 mod store;
 mod verify;
 

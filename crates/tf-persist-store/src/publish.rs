@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -19,6 +20,7 @@ use crate::layout::Layout;
 use crate::lock::Locked;
 use crate::manifest::{FileEntry, Manifest, Provenance};
 use crate::name::{Label, ModelName, is_version};
+use crate::signing::{SIGNATURE_FILE, SigningKey, sign_version};
 use crate::store::{Store, Version};
 
 /// The folder within the hidden one.
@@ -34,6 +36,7 @@ pub struct PublishOptions {
     metadata: Map<String, Value>,
     source: Option<String>,
     link: bool,
+    key: Option<Arc<SigningKey>>,
 }
 
 /// How the number is chosen.
@@ -84,6 +87,12 @@ impl PublishOptions {
         self
     }
 
+    /// Signs the version in the same change.
+    pub fn sign(mut self, key: SigningKey) -> Self {
+        self.key = Some(Arc::new(key));
+        self
+    }
+
     /// Makes hard links to the files of the source instead of copies, where the file system can. They become read-only,
     /// and must not be changed from then on.
     pub fn link(mut self, link: bool) -> Self {
@@ -102,7 +111,8 @@ struct Ready {
 }
 
 impl Store {
-    /// Publishes the SavedModel in a folder. If the folder is `STORE/MODEL/N` itself, it is adopted as version N.
+    /// Publishes the SavedModel in a folder. If that is a folder `STORE/MODEL/N` which was not published, it is adopted
+    /// as version N.
     ///
     /// # Errors
     /// If the folder is not a whole SavedModel or has what a version cannot have, the number is taken, or something
@@ -124,7 +134,8 @@ impl Store {
     ) -> Result<Version> {
         let source = source.as_ref();
         let layout = self.create_model(model)?;
-        if let Some(number) = place_of(&layout, source) {
+        // A published version is published once more, as a new one.
+        if let Some(number) = place_of(&layout, source).filter(|number| !layout.manifest(*number).exists()) {
             return self.adopt(model, &layout, number, options, check);
         }
         let candidates = candidates(&layout, model)?;
@@ -189,11 +200,8 @@ impl Store {
         check: impl FnOnce(&Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>>,
     ) -> Result<Version> {
         let folder = layout.version(number);
-        if layout.manifest(number).exists() {
-            return Err(StoreError::VersionExists { model: model.clone(), version: number });
-        }
         let mut files = Vec::new();
-        for (name, _) in publishable(&folder)? {
+        for (name, _) in published_files(&folder)? {
             let hashed = copy::hash(&folder.join(&name))?;
             files.push(entry(name, hashed));
         }
@@ -234,6 +242,13 @@ impl Store {
         let (text, digest) = manifest.encode()?;
         labels.highest = labels.highest.max(number);
         labels.push(&manifest.published_by, What::Published { version: number, manifest: digest.clone() });
+        if let Some(key) = &options.key {
+            let folder = staged.as_ref().map_or(path.clone(), |staged| layout.staging().join(staged));
+            let signature = sign_version(&manifest, &digest, key)?;
+            durable::write_through(&layout.new_signature(), &folder.join(SIGNATURE_FILE), signature.as_bytes())?;
+            let key = key.public_key().hint();
+            labels.push(&manifest.published_by, What::Signed { version: number, key });
+        }
         for label in &options.labels {
             labels.point(label, Some(number), &manifest.published_by, Why::Publish);
         }
@@ -270,6 +285,13 @@ fn candidates(layout: &Layout, model: &ModelName) -> Result<Candidates> {
     Ok(candidates)
 }
 
+/// The files of a version: all but a signature, which is not part of what it signs.
+fn published_files(folder: &Path) -> Result<Vec<(String, u64)>> {
+    let mut files = publishable(folder)?;
+    files.retain(|(name, _)| name != SIGNATURE_FILE);
+    Ok(files)
+}
+
 fn entry(name: String, hashed: Hashed) -> FileEntry {
     FileEntry { name, size: hashed.size, sha256: hashed.sha256 }
 }
@@ -279,6 +301,10 @@ fn fill(source: &Path, folder: &Path, candidates: &Candidates, link: bool) -> Re
     let mut files = Vec::new();
     for (name, size) in publishable(source)? {
         let (from, to) = (source.join(&name), create_parents(folder, &name)?);
+        if name == SIGNATURE_FILE {
+            copy::copy(&from, &to)?;
+            continue;
+        }
         let equal = candidates.get(&(name.clone(), size)).map_or(&[][..], Vec::as_slice);
         let hashed = match copy::link_equal(&from, equal, &to)? {
             Some(hashed) => hashed,
@@ -294,7 +320,7 @@ fn fill(source: &Path, folder: &Path, candidates: &Candidates, link: bool) -> Re
 /// Hashes the files of a folder, and replaces those that the store has by links.
 fn replace_by_links(folder: &Path, candidates: &Candidates) -> Result<Vec<FileEntry>> {
     let mut files = Vec::new();
-    for (name, size) in publishable(folder)? {
+    for (name, size) in published_files(folder)? {
         let path = folder.join(&name);
         let equal = candidates.get(&(name.clone(), size)).map_or(&[][..], Vec::as_slice);
         let linked = path.with_extension("linked");

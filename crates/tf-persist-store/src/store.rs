@@ -15,6 +15,7 @@ use crate::layout::{HIDDEN, Layout, STORE_FILE};
 use crate::lock::Locked;
 use crate::manifest::Manifest;
 use crate::name::{Label, ModelName, Reference, Selector, version_number};
+use crate::signing::{SIGNATURE_FILE, SigningKey, Trusted, sign_version, verify_folder};
 use crate::verify::{Fault, compare_contents, compare_names};
 
 /// The most bytes of `store.json`.
@@ -280,6 +281,44 @@ impl Store {
             faults.push(Fault::Manifest);
         }
         Ok(faults)
+    }
+
+    /// Signs a version. A signature that it has is replaced.
+    ///
+    /// # Errors
+    /// If its files are not what was published, or the signature cannot be written.
+    pub fn sign(&self, version: &Version, key: &SigningKey) -> Result<()> {
+        let faults = self.verify(version)?;
+        if !faults.is_empty() {
+            return Err(StoreError::Changed { model: version.model.clone(), version: version.number(), faults });
+        }
+        let layout = self.model_layout(&version.model)?;
+        let mut locked = Locked::take(&layout)?;
+        self.version(&layout, &version.model, version.number())?;
+        let signature = sign_version(&version.manifest, &version.digest, key)?;
+        durable::write_through(&layout.new_signature(), &version.path.join(SIGNATURE_FILE), signature.as_bytes())?;
+        let what = What::Signed { version: version.number(), key: key.public_key().hint() };
+        locked.labels.push(&whoami(), what);
+        locked.labels.write(&layout)
+    }
+
+    /// Checks that somebody who is trusted has signed a version as this version of this model. `unbound` accepts
+    /// signatures of other tools, which do not say of which model they are.
+    ///
+    /// # Errors
+    /// If it is not signed so, or its files are not those that were signed.
+    pub fn verify_signature(&self, version: &Version, trusted: &Trusted, unbound: bool) -> Result<()> {
+        let statement = verify_folder(&version.path, version.path.join(SIGNATURE_FILE), trusted)?;
+        let reason = match statement.binding {
+            None if unbound => return Ok(()),
+            None => "does not say of which model it is".to_owned(),
+            Some(of) if of.model != version.model.as_str() || of.version != version.number() => {
+                format!("is that of version {} of `{}`", of.version, of.model)
+            }
+            Some(of) if of.manifest != version.digest => "is that of another manifest".to_owned(),
+            Some(_) => return Ok(()),
+        };
+        Err(StoreError::OtherVersion { model: version.model.clone(), version: version.number(), reason })
     }
 
     /// All events of a model, the oldest first.

@@ -1,16 +1,18 @@
 //! Proves that a version is what was published.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use tf_persist_savedmodel::printable;
 
 use crate::copy;
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::files::{Found, walk};
 use crate::manifest::{FileEntry, Manifest};
+use crate::signing::SIGNATURE_FILE;
 
 /// A difference between a version and its manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,9 +52,11 @@ impl fmt::Display for Fault {
 }
 
 /// The differences of names and sizes, sorted by name.
-pub(crate) fn compare_names(folder: &std::path::Path, manifest: &Manifest) -> Result<Vec<Fault>> {
+pub(crate) fn compare_names(folder: &Path, manifest: &Manifest) -> Result<Vec<Fault>> {
     let mut faults = Vec::new();
-    let found = walk(folder)?;
+    let mut found = walk(folder)?;
+    // A signature is not part of what it signs.
+    found.retain(|found| found.name != SIGNATURE_FILE);
     let (mut files, mut found) = (manifest.files.iter().peekable(), found.into_iter().peekable());
     loop {
         match (files.peek(), found.peek()) {
@@ -84,7 +88,7 @@ fn difference(file: &FileEntry, found: &Found) -> Option<Fault> {
 }
 
 /// All differences, of bytes too. Files are hashed on all cores.
-pub(crate) fn compare_contents(folder: &std::path::Path, manifest: &Manifest) -> Result<Vec<Fault>> {
+pub(crate) fn compare_contents(folder: &Path, manifest: &Manifest) -> Result<Vec<Fault>> {
     let mut faults = compare_names(folder, manifest)?;
     let is_known = |name: &str| {
         faults.iter().any(|fault| match fault {
@@ -92,32 +96,38 @@ pub(crate) fn compare_contents(folder: &std::path::Path, manifest: &Manifest) ->
             Fault::Extra(_) | Fault::Manifest => false,
         })
     };
-    let mut files: Vec<(&FileEntry, PathBuf)> = manifest.files.iter().map(|it| (it, folder.join(&it.name))).collect();
-    files.retain(|(file, _)| !is_known(&file.name));
+    let mut files: Vec<&FileEntry> = manifest.files.iter().filter(|file| !is_known(&file.name)).collect();
     // The largest first, so that no core waits for another at the end.
-    files.sort_by_key(|(file, _)| std::cmp::Reverse(file.size));
+    files.sort_by_key(|file| std::cmp::Reverse(file.size));
+    let found = hash_all(folder, files.iter().map(|file| file.name.clone()).collect())?;
+    let found: HashMap<String, String> = found.into_iter().collect();
+    let is_changed = |file: &&&FileEntry| found.get(&file.name) != Some(&file.sha256);
+    faults.extend(files.iter().filter(is_changed).map(|file| Fault::Contents(file.name.clone())));
+    Ok(faults)
+}
+
+/// The SHA-256 of files in a folder, sorted by name. They are hashed on all cores, in the given order.
+pub(crate) fn hash_all(folder: &Path, names: Vec<String>) -> Result<Vec<(String, String)>> {
     let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<Fault>> {
-        let mut changed = Vec::new();
-        while let Some((file, path)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if copy::hash(path)?.sha256 != file.sha256 {
-                changed.push(Fault::Contents(file.name.clone()));
-            }
+    let work = || -> Result<Vec<(String, String)>> {
+        let mut hashed = Vec::new();
+        while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+            hashed.push((name.clone(), copy::hash(&folder.join(name))?.sha256));
         }
-        Ok(changed)
+        Ok(hashed)
     };
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(files.len()).max(1);
-    let changed = thread::scope(|scope| {
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(names.len()).max(1);
+    let mut all = thread::scope(|scope| {
         let running: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
         let mut all = work()?;
         for thread in running {
             match thread.join() {
-                Ok(changed) => all.extend(changed?),
+                Ok(hashed) => all.extend(hashed?),
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        Ok::<_, crate::error::StoreError>(all)
+        Ok::<_, StoreError>(all)
     })?;
-    faults.extend(changed);
-    Ok(faults)
+    all.sort();
+    Ok(all)
 }

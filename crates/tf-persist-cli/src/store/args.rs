@@ -48,6 +48,10 @@ pub(crate) enum StoreCommand {
     Gc(GcArgs),
     /// Check that versions are what was published, byte by byte
     Verify(StoreVerifyArgs),
+    /// Sign a version with a private key
+    Sign(SignArgs),
+    /// Make keys that sign and verify
+    Key(KeyArgs),
     /// Compare two versions
     Diff(StoreDiffArgs),
     /// Print what happened to a model: publications, moved labels, removals
@@ -77,6 +81,9 @@ pub(crate) struct PublishArgs {
     /// A JSON object with metrics or other data, which `show` prints
     #[arg(long, value_name = "FILE.json")]
     pub(crate) metadata: Option<PathBuf>,
+    /// Sign the version with this private key (PEM, on P-256 or P-384) in the same step
+    #[arg(long, value_name = "KEY.pem")]
+    pub(crate) sign: Option<PathBuf>,
     /// Make hard links to the model's files instead of copies. They become read-only, and must not be changed
     #[arg(long)]
     pub(crate) link: bool,
@@ -174,9 +181,43 @@ pub(crate) struct StoreVerifyArgs {
     /// A version as MODEL@REF, or a model [default: all versions of all models]
     #[arg(value_name = "MODEL[@REF]")]
     pub(crate) what: Option<String>,
+    /// Check that each version was signed with the private key of this public one
+    #[arg(long, value_name = "KEY.pub", conflicts_with = "certificate_chain")]
+    pub(crate) public_key: Option<PathBuf>,
+    /// Check that each version was signed with a certificate for code signing that these authorities issued
+    #[arg(long, value_name = "CA.crt")]
+    pub(crate) certificate_chain: Option<PathBuf>,
+    /// Accept signatures that do not say of which model they are, such as those of Python's model-signing
+    #[arg(long)]
+    pub(crate) like_model_signing: bool,
     /// The format of the report
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SignArgs {
+    /// The version, as MODEL@REF
+    #[arg(value_name = "MODEL@REF")]
+    pub(crate) reference: Reference,
+    /// The private key (PEM, on P-256 or P-384)
+    #[arg(long, value_name = "KEY.pem")]
+    pub(crate) key: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyArgs {
+    #[command(subcommand)]
+    pub(crate) command: KeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Write a new private key to FILE, which only its owner can read, and its public key to FILE.pub
+    New {
+        /// The file
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

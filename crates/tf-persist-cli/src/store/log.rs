@@ -38,6 +38,7 @@ fn text(what: &What) -> String {
     match what {
         What::Published { version, manifest } => format!("published version {version} ({})", short(manifest)),
         What::Removed { version, manifest } => format!("removed version {version} ({})", short(manifest)),
+        What::Signed { version, key } => format!("signed version {version} (key {})", short(key)),
         What::Labelled { label, from, to, why } => {
             let how = match why {
                 Why::Promote => "promoted",

@@ -11,6 +11,7 @@ use tf_persist_core::warmup::{Outcome, Records};
 use tf_persist_savedmodel::SaveOptions;
 #[cfg(feature = "runtime")]
 use tf_persist_savedmodel::SavedModel;
+use tf_persist_store::signing::SigningKey;
 use tf_persist_store::{PublishOptions, Store};
 
 use super::args::PublishArgs;
@@ -25,6 +26,10 @@ type CheckError = Box<dyn std::error::Error + Send + Sync>;
 
 pub(super) fn run(store: &Store, args: &PublishArgs) -> anyhow::Result<()> {
     let path = version_path::resolve(args.path.clone())?;
+    #[cfg(feature = "runtime")]
+    if let Some(key) = &args.load.require_signature {
+        version_path::check_signature(&path, key)?;
+    }
     let mut options = PublishOptions::default().link(args.link);
     if let Some(version) = args.version {
         options = options.version(version);
@@ -37,6 +42,9 @@ pub(super) fn run(store: &Store, args: &PublishArgs) -> anyhow::Result<()> {
     }
     if let Some(file) = &args.metadata {
         options = options.metadata(metadata(file)?);
+    }
+    if let Some(key) = &args.sign {
+        options = options.sign(SigningKey::read(key)?);
     }
     options = args.label.iter().fold(options, |options, label| options.label(label.clone()));
     let check = |folder: &Path| check(args, folder).map_err(CheckError::from);

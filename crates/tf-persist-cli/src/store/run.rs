@@ -5,11 +5,12 @@ use std::io::{BufWriter, Write};
 use anstream::eprintln;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
+use tf_persist_store::signing::{Authorities, PublicKey, SigningKey, Trusted};
 use tf_persist_store::{GcOptions, ModelName, Reference, Selector, Store, StoreError, Version, Why};
 
 use super::args::{
-    GcArgs, LabelArgs, ListArgs, PromoteArgs, RollbackArgs, ShowArgs, StoreArgs, StoreCommand, StoreDiffArgs,
-    StoreVerifyArgs,
+    GcArgs, KeyArgs, KeyCommand, LabelArgs, ListArgs, PromoteArgs, RollbackArgs, ShowArgs, StoreArgs, StoreCommand,
+    StoreDiffArgs, StoreVerifyArgs,
 };
 use super::{json, log, publish, text};
 use crate::common_args::Format;
@@ -26,9 +27,13 @@ pub(crate) fn run(args: &StoreArgs) -> anyhow::Result<()> {
         let store = Store::init(folder)?;
         return writeln!(stdout(), "`{}` is a store", store.path().display()).context(PRINTING);
     }
+    if let StoreCommand::Key(KeyArgs { command: KeyCommand::New { file } }) = &args.command {
+        SigningKey::create(file)?;
+        return print(&format!("`{0}` signs, `{0}.pub` verifies", file.display()));
+    }
     let store = Store::open(folder)?;
     match &args.command {
-        StoreCommand::Init => Ok(()),
+        StoreCommand::Init | StoreCommand::Key(_) => Ok(()),
         StoreCommand::Publish(args) => publish::run(&store, args),
         StoreCommand::List(args) => list(&store, args),
         StoreCommand::Show(args) => show(&store, args),
@@ -42,6 +47,11 @@ pub(crate) fn run(args: &StoreArgs) -> anyhow::Result<()> {
             print(&format!("{}@{} is removed", version.model(), version.number()))
         }
         StoreCommand::Gc(args) => gc(&store, args),
+        StoreCommand::Sign(args) => {
+            let version = store.resolve(&args.reference)?;
+            store.sign(&version, &SigningKey::read(&args.key)?)?;
+            print(&format!("{}@{} is signed", version.model(), version.number()))
+        }
         StoreCommand::Verify(args) => verify(&store, args),
         StoreCommand::Diff(args) => compare(&store, args),
         StoreCommand::Log(args) => log::run(&store, args),
@@ -186,25 +196,48 @@ fn verify(store: &Store, args: &StoreVerifyArgs) -> anyhow::Result<()> {
     if versions.is_empty() {
         bail!("there is no version to check");
     }
+    let trusted = match (&args.public_key, &args.certificate_chain) {
+        (Some(key), _) => Some(Trusted::Key(PublicKey::read(key)?)),
+        (None, Some(chain)) => Some(Trusted::Authorities(Authorities::read(chain)?)),
+        (None, None) => None,
+    };
     let mut reports = Vec::new();
     let (mut out, mut is_whole) = (stdout(), true);
     for version in versions {
-        let faults: Vec<String> = store.verify(&version)?.iter().map(ToString::to_string).collect();
+        let mut faults: Vec<String> = store.verify(&version)?.iter().map(ToString::to_string).collect();
+        if let Some(trusted) = trusted.as_ref().filter(|_| faults.is_empty()) {
+            faults.extend(signature_fault(store.verify_signature(&version, trusted, args.like_model_signing))?);
+        }
         is_whole &= faults.is_empty();
         match args.format {
             Format::Json => reports.push(json!({
                 "model": version.model().as_str(),
                 "version": version.number(),
                 "manifest": version.digest(),
+                "signed": trusted.as_ref().map(|_| faults.is_empty()),
                 "faults": faults,
             })),
-            Format::Text => text::verified(&mut out, &version, &faults).context(PRINTING)?,
+            Format::Text => text::verified(&mut out, &version, trusted.is_some(), &faults).context(PRINTING)?,
         }
     }
     if args.format == Format::Json {
         print_json(&json!({ "versions": reports }))?;
     }
     if is_whole { Ok(()) } else { bail!(Differs) }
+}
+
+/// What is wrong with a signature; other errors are errors.
+fn signature_fault(checked: Result<(), StoreError>) -> Result<Option<String>, StoreError> {
+    match checked {
+        Ok(()) => Ok(None),
+        Err(
+            error @ (StoreError::NotSigned { .. }
+            | StoreError::InvalidSignature { .. }
+            | StoreError::NotWhatWasSigned { .. }
+            | StoreError::OtherVersion { .. }),
+        ) => Ok(Some(error.to_string())),
+        Err(error) => Err(error),
+    }
 }
 
 fn compare(store: &Store, args: &StoreDiffArgs) -> anyhow::Result<()> {

@@ -124,14 +124,20 @@ pub(super) fn version(out: &mut impl Write, version: &Version, labels: &[String]
 }
 
 /// Whether a version is what was published.
-pub(super) fn verified(out: &mut impl Write, version: &Version, faults: &[String]) -> anyhow::Result<()> {
+pub(super) fn verified(
+    out: &mut impl Write,
+    version: &Version,
+    is_signed: bool,
+    faults: &[String],
+) -> anyhow::Result<()> {
     let manifest = version.manifest();
     let name = format!("{}@{}", version.model(), version.number());
     if faults.is_empty() {
         let files = count(manifest.files.len() as u64, "file");
-        writeln!(out, "{name}: as published, {files}, {}", bytes(manifest.bytes()))?;
+        let signed = if is_signed { ", signed" } else { "" };
+        writeln!(out, "{name}: as published{signed}, {files}, {}", bytes(manifest.bytes()))?;
         return Ok(());
     }
-    writeln!(out, "{name}: changed since it was published")?;
+    writeln!(out, "{name}: not as it should be")?;
     Ok(faults.iter().try_for_each(|fault| writeln!(out, "  {fault}"))?)
 }

@@ -112,7 +112,7 @@ fn is_not_run(snippet: &Snippet) -> bool {
 
 /// Those that tests of their own run: the page, and what they begin with. Rust is run by `tests/readme.rs` of
 /// tf-persist-core, everything else below.
-const RUN: [(&str, &str); 18] = [
+const RUN: [(&str, &str); 19] = [
     ("README.md", "$ tf-persist inspect models/digits_keras"),
     ("README.md", "$ tf-persist run models/half_plus_two/model"),
     ("README.md", "mkdir served"),
@@ -130,6 +130,7 @@ const RUN: [(&str, &str); 18] = [
     ("docs/scan.md", "tf-persist run PATH --trust"),
     ("docs/serve.md", "$ tf-persist serve-local"),
     ("docs/store.md", "$ tf-persist store init"),
+    ("docs/store.md", "$ tf-persist store key new"),
     ("docs/serve.md", "model_config_list {"),
 ];
 
@@ -232,7 +233,9 @@ fn the_consoles_print_what_they_show() {
     run_console(&dir, &snippet("README.md", "$ tf-persist run models/half_plus_two/model"));
     run_console(&dir, &snippet("docs/cli.md", "$ tf-persist export models/digits/model digits"));
     run_console(&Dir::new(), &snippet("docs/keras.md", "$ tf-persist inspect models/digits_keras"));
-    run_console(&Dir::new(), &snippet("docs/store.md", "$ tf-persist store init"));
+    let dir = Dir::new();
+    run_console(&dir, &snippet("docs/store.md", "$ tf-persist store init"));
+    run_console(&dir, &snippet("docs/store.md", "$ tf-persist store key new"));
 }
 
 #[test]

@@ -145,9 +145,7 @@ fn a_changed_version_is_found() {
     bytes[0] ^= 1;
     dir.write(shard, bytes);
     let changed = store(&dir, "verify m").exits_with(1);
-    changed.prints_only(
-        "m@1: changed since it was published\n  `variables/variables.data-00000-of-00001` has other contents\n",
-    );
+    changed.prints_only("m@1: not as it should be\n  `variables/variables.data-00000-of-00001` has other contents\n");
     let report = store(&dir, "verify --format json").exits_with(1).json();
     assert_eq!(report["versions"][0]["faults"], json!([]));
     // What was changed is not promoted.
@@ -227,4 +225,42 @@ fn bad_names_and_folders_are_refused() {
         .hints("store publish a/m/3 m`");
     store(&dir, "list --store a").ok().prints_only("m  1 version, latest 1; 1 folder not published\n");
     publish(&dir, "a/m/3 m --store a").ok().prints_only("m@3\n");
+}
+
+#[test]
+fn versions_are_signed_and_signatures_are_required() {
+    let dir = with_store();
+    store(&dir, "key new key.pem").ok().prints_only("`key.pem` signs, `key.pem.pub` verifies\n");
+    store(&dir, "key new other.pem").ok();
+    store(&dir, "key new key.pem").fails().says("key.pem");
+    let mode = fs::metadata(dir.path("key.pem")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "others can read the private key");
+    publish(&dir, "models/half_plus_two/model m --sign key.pem").ok().prints_only("m@1\n");
+    publish(&dir, "models/half_plus_two/model m").ok();
+    store(&dir, "verify m@1 --public-key key.pem.pub").ok().prints("m@1: as published, signed, ");
+    let wrong = store(&dir, "verify m@1 --public-key other.pem.pub").exits_with(1);
+    wrong.prints("is not trusted: it was made by another key");
+    store(&dir, "verify m --public-key key.pem.pub").exits_with(1).prints("models.store/m/2` is not signed");
+
+    let run = |line: &str| dir.cmd(&format!("run {line} --input x=[1]")).run();
+    run("m@1 --require-signature key.pem.pub").ok().prints("[2.5]");
+    run("m@2 --require-signature key.pem.pub").fails().says("is not signed").hints("store sign");
+    run("m@1 --require-signature other.pem.pub").fails().says("made by another key");
+    store(&dir, "sign m@2 --key key.pem").ok().prints_only("m@2 is signed\n");
+    run("m@latest --require-signature key.pem.pub").ok();
+    store(&dir, "log m").ok().prints("signed version 2 (key ");
+    // Nothing of it is in the manifest.
+    store(&dir, "verify").ok();
+
+    // The signature of one version is not that of another, though their files are the same.
+    fs::copy(dir.path("models.store/m/1/model.sig"), dir.path("models.store/m/2/model.sig")).unwrap();
+    run("m@2 --require-signature key.pem.pub")
+        .fails()
+        .says("the signature of version 2 of `m` is that of version 1 of `m`");
+    // As a folder of its own, it is what was signed.
+    dir.copy_model("half_plus_two", "copy");
+    fs::copy(dir.path("models.store/m/1/model.sig"), dir.path("copy/model.sig")).unwrap();
+    run("copy --require-signature key.pem.pub").ok();
+    dir.write("copy/extra", "");
+    run("copy --require-signature key.pem.pub").fails().says("`copy` is not what was signed: `extra` was added");
 }

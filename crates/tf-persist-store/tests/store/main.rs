@@ -4,6 +4,7 @@ mod kill;
 mod labels;
 mod publish;
 mod remove;
+mod sign;
 mod verify;
 
 use std::path::PathBuf;
