@@ -81,10 +81,13 @@ pub(super) fn compile_for_archive(config: &Value) -> Value {
     if let Some(mut optimizer) = object.shift_remove("optimizer_config") {
         if let Some(optimizer) = optimizer.as_object_mut().filter(|optimizer| !optimizer.contains_key("module")) {
             let class = optimizer.get("class_name").and_then(Value::as_str).unwrap_or_default();
+            let is_legacy = optimizer.get("config").is_some_and(|config| config.get("decay").is_some());
             // Keras 2 registers its own optimizers as custom ones.
             let (module, name, registered) = match class.split_once('>') {
                 Some(("Custom", name)) => ("keras.optimizers".into(), name.to_owned(), name.into()),
                 Some((_, name)) => (Value::Null, name.to_owned(), class.into()),
+                // Those of before TensorFlow 2.11.
+                None if is_legacy => ("keras.optimizers.legacy".into(), class.to_owned(), Value::Null),
                 None => ("keras.optimizers".into(), class.to_owned(), Value::Null),
             };
             optimizer.insert("module".into(), module);
@@ -175,6 +178,8 @@ mod tests {
             "optimizer_config": {"class_name": "Custom>Adam", "config": {"learning_rate": 0.1}}});
         let compile = compile_for_archive(&training);
         assert_eq!(compile["optimizer"]["module"], "keras.optimizers");
+        let old = json!({"optimizer_config": {"class_name": "Adam", "config": {"learning_rate": 0.1, "decay": 0.0}}});
+        assert_eq!(compile_for_archive(&old)["optimizer"]["module"], "keras.optimizers.legacy");
         assert_eq!(compile["metrics"], json!([["mae"]]));
         let back = compile_for_hdf5(&compile);
         assert_eq!(back["optimizer_config"], json!({"class_name": "Adam", "config": {"learning_rate": 0.1}}));

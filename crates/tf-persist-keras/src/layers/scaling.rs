@@ -77,7 +77,8 @@ impl LayerScale {
 impl Layer for LayerScale {
     fn call(&self, cx: &Context<'_>, arguments: &mut Arguments) -> Result<Argument> {
         let x = arguments.input()?;
-        let gamma = cx.weight("gamma", &[self.size])?;
+        // Keras 3 does not name it, so that `.h5` files have it as `variable`.
+        let gamma = cx.weight(if cx.is_keras2() { "gamma" } else { "variable" }, &[self.size])?;
         Ok(cx.g.mul(&x, &gamma)?.into())
     }
 }

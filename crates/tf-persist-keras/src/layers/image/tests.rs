@@ -1,4 +1,5 @@
 use serde_json::json;
+use tf_persist_savedmodel::DType;
 
 use crate::layers::emitted::Call;
 
@@ -21,6 +22,17 @@ fn images_are_resized_and_cropped() {
     assert_eq!(shape("Resizing", &[-1, 9, 8, 3], both), reason);
     let none = json!({"height": 0, "width": 7});
     assert_eq!(shape("Resizing", &[-1, 9, 8, 3], none), "`height` is 0, and should be a positive size");
+}
+
+#[test]
+fn integers_are_rounded() {
+    let size = json!({"height": 5, "width": 7, "dtype": "uint8"});
+    let emitted = Call { dtype: DType::UInt8, ..Call::new("Resizing", &[-1, 9, 8, 3]) }.with(size.clone()).unwrap();
+    assert_eq!((emitted.count("Round"), emitted.count("Minimum")), (1, 1));
+    assert_eq!(Call::new("Resizing", &[-1, 9, 8, 3]).with(json!({"height": 5, "width": 7})).unwrap().count("Round"), 0);
+    let doubled = json!({"size": 2, "interpolation": "bilinear"});
+    let emitted = Call { dtype: DType::UInt8, ..Call::new("UpSampling2D", &[-1, 9, 8, 3]) }.with(doubled).unwrap();
+    assert_eq!(emitted.count("Round"), 1);
 }
 
 #[test]
