@@ -149,6 +149,9 @@ pub(super) fn h5_name(weight: &Weight, dialect: Dialect) -> String {
     format!("{}/{}{end}", weight.place.layers.join("/"), weight.name)
 }
 
+/// The shares by which lookup layers count tokens.
+pub(super) const IDF_WEIGHTS: &str = "idf_weights";
+
 /// The values of weights in the folders of a `.keras` file.
 pub(super) fn folders(values: Vec<(&Weight, Tensor)>, dialect: Dialect) -> reason::Result<Group> {
     let mut tree = Group::default();
@@ -162,6 +165,14 @@ pub(super) fn folders(values: Vec<(&Weight, Tensor)>, dialect: Dialect) -> reaso
     for (weight, value) in values {
         let folder = folder(&weight.place, dialect);
         let vars = format!("{folder}/vars");
+        if weight.name == IDF_WEIGHTS {
+            // By its name, and in the folder of the layer around it, too.
+            if let Some(around) = folder.strip_suffix("/_lookup_layer") {
+                tree.insert(&format!("{around}/vars/{IDF_WEIGHTS}"), value.clone())?;
+            }
+            tree.insert(&format!("{vars}/{IDF_WEIGHTS}"), value)?;
+            continue;
+        }
         tree.insert(&format!("{vars}/{}", weight.index), value)?;
         // A wrapper saves the weight of its layer once more, before its own.
         if weight.index == 1

@@ -9,7 +9,7 @@ use crate::layers::learned_boundaries;
 use crate::reason::{Reason, Result, refuse, shown_name};
 
 /// The classes that both have, and whose config may need changes.
-const CLASSES: [&str; 101] = [
+const CLASSES: [&str; 100] = [
     "Activation",
     "ActivityRegularization",
     "Add",
@@ -80,7 +80,6 @@ const CLASSES: [&str; 101] = [
     "RNN",
     "RandomBrightness",
     "RandomContrast",
-    "RandomCrop",
     "RandomFlip",
     "RandomRotation",
     "RandomTranslation",
@@ -149,6 +148,13 @@ pub(super) fn convert(
             converter.note("Keras 3 has no such class, so it becomes an `Identity`, which changes nothing in training");
             new.retain(|key, _| matches!(key.as_str(), "name" | "trainable" | "dtype"));
             "Identity"
+        }
+        // At inference, Keras 2 scales and crops, and Keras 3 does nothing.
+        "RandomCrop" => {
+            converter.note("it becomes a `Resizing`, as Keras 2 resizes at inference, and does not crop in training");
+            new.retain(|key, _| matches!(key.as_str(), "name" | "trainable" | "dtype" | "height" | "width"));
+            new.insert("crop_to_aspect_ratio".into(), true.into());
+            "Resizing"
         }
         "SyncBatchNormalization" => {
             new.insert("synchronized".into(), true.into());

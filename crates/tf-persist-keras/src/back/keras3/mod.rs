@@ -17,7 +17,7 @@ use tf_persist_proto::bytes::Bytes;
 use tf_persist_savedmodel::{Error, Hint, Result, Tensor};
 
 use super::config;
-use super::containers::{entries, folders};
+use super::containers::{IDF_WEIGHTS, entries, folders};
 use super::keras_file::KerasFile;
 use crate::archive::hdf5::Dataset;
 use crate::archive::hdf5_writer::Group;
@@ -118,7 +118,7 @@ impl Old<'_> {
     }
 
     /// The values of the weights of Keras 3.
-    fn values<'a>(&self, new: &[&'a Weight]) -> Result<Vec<(&'a Weight, Tensor)>> {
+    fn values<'a>(&'a self, new: &[&'a Weight]) -> Result<Vec<(&'a Weight, Tensor)>> {
         let source = &self.model.source;
         let key = |weight: &Weight| {
             let layers: Vec<String> = weight.place.layers.iter().map(|name| layer_name(name)).collect();
@@ -141,6 +141,13 @@ impl Old<'_> {
                     weight.shape
                 )),
                 None => findings.push(format!("Keras 2 has no weight `{}`", key(weight))),
+            }
+        }
+        // Keras 3 reads these even where the config has them.
+        let known: Vec<String> = new.iter().map(|weight| key(weight)).collect();
+        for (weight, dataset) in self.weights.iter().zip(self.datasets) {
+            if weight.name == IDF_WEIGHTS && !known.contains(&key(weight)) {
+                values.push((weight, weights::read(source, weight, dataset)?));
             }
         }
         if findings.is_empty() { Ok(values) } else { Err(self.refused(&findings)) }
