@@ -126,6 +126,16 @@ def function_of_tensorflow():
     return keras.Model(x, tf.cast(tf.sqrt(tf.abs(z)) ** 2, "float32"))
 
 
+def more_functions_of_tensorflow():
+    x = keras.Input((6, 4))
+    y = tf.nn.gelu(x, approximate=True) + tf.nn.leaky_relu(x, alpha=0.1) - tf.nn.softmax(x, axis=1)
+    y = tf.where(y > 0.2, y, tf.clip_by_value(x, -0.1, 0.4)) * tf.sigmoid(x) ** 2
+    z = tf.squeeze(tf.stack([tf.expand_dims(y, 1), tf.tile(tf.expand_dims(x, 1), [1, 1, 1, 1])], axis=1), axis=[2])
+    z = tf.reduce_sum(z, axis=1) / tf.math.reduce_max(tf.abs(x), axis=[1, 2], keepdims=True)
+    w = tf.matmul(z, tf.transpose(z, [0, 2, 1]))
+    return keras.Model(x, [w[:, :, 0], z[:, -1], tf.math.log1p(tf.math.square(1.0 - w)), tf.nn.silu(tf.math.rsqrt(2.0 + y * y))])
+
+
 def models():
     """Names and functions that make the models."""
     act = ["elu", "selu", "gelu", "softsign", "exponential", "hard_sigmoid", "swish", "relu6", "mish", "log_softmax"]
@@ -211,6 +221,7 @@ def models():
     yield "compiled_legacy", lambda: compiled(keras.optimizers.legacy.Adam(0.01))
     yield "compiled_decay", lambda: compiled(keras.optimizers.legacy.SGD(0.01, decay=0.1))
     yield "functions", function_of_tensorflow
+    yield "functions_more", more_functions_of_tensorflow
 
 
 def inputs_of(model, rng):
@@ -283,7 +294,9 @@ def main():
             "inputs": {str(index): note(arrays, f"in.{index}", value) for index, value in enumerate(values)},
             "outputs": {str(index): note(arrays, f"out.{index}", np.asarray(value)) for index, value in enumerate(results)},
         }
-        meta = {"name": name, "keras_version": keras.__version__, "files": files, "cases": [case], "status": {},
+        # Keras 2 does not read what it learned from its own `.keras` file.
+        status = {"model.keras": "do not test against"} if name == "bins_adapted" else {}
+        meta = {"name": name, "keras_version": keras.__version__, "files": files, "cases": [case], "status": status,
                 "tolerance": {"atol": 2e-6, "rtol": 1e-5}}
         np.savez(folder / "io.npz", **arrays)
         (folder / "meta.json").write_text(json.dumps(meta, indent=1))

@@ -3,6 +3,7 @@
 //! The config is converted, and read as any of Keras 3: its layers tell where their weights are in the file.
 
 mod compile;
+mod functions;
 mod layers;
 mod model;
 mod nodes;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 use tf_persist_savedmodel::Tensor;
 
-use super::{layers, nodes};
+use super::{functions, layers, nodes};
 use crate::parse::{Origin, class_and_config, histories, inbound};
 use crate::reason::{Result, refuse, shown_name};
 
@@ -89,10 +89,15 @@ impl Converter {
             class if class.contains('>') || registered.is_some_and(|name| name.contains('>')) => {
                 refuse!("`{}` is custom, and only its code tells whether Keras 3 has it", shown_name(class))
             }
+            class if functions::is_function(class) => {
+                let name = config.get("name").and_then(Value::as_str).unwrap_or(class);
+                functions::operation(entry, layer_name(name))?
+            }
             "Lambda" => refuse!("it holds Python bytecode, which Keras 3 does not load"),
             class => layers::convert(self, class, config)?,
         };
-        let registered = if class == "Functional" { Value::from("Functional") } else { Value::Null };
+        let is_named = class == "Functional" || module.starts_with("keras.src.ops");
+        let registered = if is_named { Value::from(class.as_str()) } else { Value::Null };
         let mut converted = Map::new();
         converted.insert("module".into(), module.into());
         converted.insert("class_name".into(), class.into());
@@ -159,7 +164,11 @@ impl Converter {
         for (mut layer, entry) in layers.into_iter().zip(entries) {
             let class = entry.get("class_name").and_then(Value::as_str).unwrap_or_default();
             let mut calls = Vec::new();
-            for arguments in inbound(entry.get("inbound_nodes"))? {
+            if functions::is_function(class) {
+                calls.push(functions::call(entry, &|origin| names.history(origin, false))?);
+            }
+            let called_layer = Some(entry).filter(|_| !functions::is_function(class));
+            for arguments in inbound(called_layer.and_then(|entry| entry.get("inbound_nodes")))? {
                 calls.push(nodes::call(&arguments, class, &|origin| names.history(origin, false))?);
             }
             let name = names.new_name(entry.get("name").and_then(Value::as_str).unwrap_or_default());

@@ -52,7 +52,8 @@ pub(super) fn tensor(history: Value) -> Value {
     json!({"class_name": "__keras_tensor__", "config": config})
 }
 
-fn argument(value: &Argument<Origin>, rename: &dyn Fn(&Origin) -> Result<Value>) -> Result<Value> {
+/// An argument of a call.
+pub(super) fn argument(value: &Argument<Origin>, rename: &dyn Fn(&Origin) -> Result<Value>) -> Result<Value> {
     Ok(match value {
         Argument::Tensor(origin) => tensor(rename(origin)?),
         Argument::List(items) => {

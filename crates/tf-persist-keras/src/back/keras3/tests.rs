@@ -161,3 +161,30 @@ fn calls_are_counted_as_keras_3_does() {
         assert_eq!(names.history(&origin, true).unwrap(), json!(["inner", in_outputs, 0]), "{class}");
     }
 }
+
+#[test]
+fn functions_of_tensorflow_become_operations() {
+    let entry = |function: &str, arguments: Value| {
+        json!({"class_name": "TFOpLambda", "name": "f",
+        "config": {"name": "f", "function": function}, "inbound_nodes": [["x", 0, 0, arguments]]})
+    };
+    let operation = |entry: &Value| functions::operation(entry, "f".into()).map_err(|reason| reason.to_string());
+    let call =
+        |entry: &Value| functions::call(entry, &|origin| Ok(origin.layer.clone().into())).unwrap()["args"].clone();
+    let mean = entry("math.reduce_mean", json!({"axis": -1, "keepdims": true, "name": null}));
+    let (module, class, config) = operation(&mean).unwrap();
+    assert_eq!((module, class.as_str()), ("keras.src.ops.numpy", "Mean"));
+    assert_eq!(Value::from(config), json!({"name": "f", "axis": -1, "keepdims": true}));
+    let product = entry("math.multiply", json!({"y": 2.0, "name": null}));
+    assert_eq!(call(&product)[1], 2.0);
+    let slice = json!({"slice_spec": [{"start": 1, "stop": null, "step": null}, {"class_name": "__ellipsis__"}]});
+    let key = &call(&entry("__operators__.getitem", slice))[1];
+    assert_eq!((&key[0]["class_name"], &key[0]["config"]["start"]), (&json!("__slice__"), &json!(1)));
+    assert_eq!(key[1]["class_name"], "__ellipsis__");
+    let unknown = operation(&entry("signal.stft", json!({}))).unwrap_err();
+    assert_eq!(unknown, "the function `signal.stft` of TensorFlow has no counterpart that is known");
+    let transposed = operation(&entry("linalg.matmul", json!({"b": ["x", 0, 0], "transpose_b": true}))).unwrap_err();
+    assert_eq!(transposed, "it is called with `transpose_b`, which is not known");
+    let sized = operation(&entry("reshape", json!({"shape": [["x", 0, 0], 2]}))).unwrap_err();
+    assert_eq!(sized, "`shape` is a tensor, and an operation of Keras 3 takes numbers");
+}
