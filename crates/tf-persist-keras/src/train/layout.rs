@@ -7,8 +7,8 @@ use crate::archive::hdf5::Dataset;
 use crate::config::Dialect;
 use crate::source::{Source, WeightLayout};
 
-/// The indices of an optimizer's variables in the order in which a file has them. Datasets behind them have no variable:
-/// `SGD` of Keras 2 has momentums that it does not use.
+/// The indices of an optimizer's variables in the order in which a file has them. Datasets behind them have none: `SGD`
+/// of Keras 2 has momentums that it does not use.
 pub(super) type Layout = Vec<usize>;
 
 /// The layout of a file that is written: of all variables that the Keras that reads it has.
