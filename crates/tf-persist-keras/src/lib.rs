@@ -5,6 +5,8 @@ mod back;
 mod config;
 mod convert;
 mod custom;
+#[cfg(test)]
+mod documented;
 #[doc(hidden)]
 pub mod fuzzing;
 mod graph;

@@ -90,6 +90,12 @@ pub(crate) fn has(class: &str) -> bool {
     TABLES.iter().flat_map(|table| table.iter()).any(|entry| entry.class == class)
 }
 
+/// The number of operations.
+#[cfg(test)]
+pub(crate) fn count() -> usize {
+    TABLES.iter().map(|table| table.len()).sum()
+}
+
 /// Makes the operation of a class from its config. `None` if it is unknown.
 ///
 /// A class is known without its module, because `.h5` files do not have the modules.

@@ -41,6 +41,17 @@ pub(crate) struct Training {
     pub(crate) variables: Vec<OptimizerVariable>,
 }
 
+/// Whether a metric is supported.
+#[cfg(test)]
+pub(crate) fn has_metric(name: &str) -> bool {
+    let graph = crate::graph::Graph::new(&Program::new());
+    let shape = || crate::graph::Shape::new([None, Some(3)]);
+    let tensor = || graph.argument("x", tf_persist_savedmodel::DType::Float32, shape());
+    let (Ok(target), Ok(output)) = (tensor(), tensor()) else { return false };
+    let value = serde_json::json!({"class_name": name, "config": {}});
+    compiled::Object::of(&value).is_some_and(|object| Metric::parse(&object, &target, &output).is_ok())
+}
+
 /// The training of a model as its file describes it; None if the model is not compiled. The model has been called in
 /// another graph, so that its weights are declared.
 ///

@@ -21,6 +21,12 @@ pub(super) use nn::move_blocks;
 
 const TABLES: &[&[Entry]] = &[arrays::TABLE, backend::TABLE, math::TABLE, nn::TABLE];
 
+/// The names of the functions.
+#[cfg(test)]
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    TABLES.iter().flat_map(|table| table.iter()).map(|entry| entry.class)
+}
+
 /// Makes an op layer from its config. `None` if the class is another.
 pub(crate) fn build(class: &str, config: &Config<'_>) -> Option<Result<Box<dyn Layer>>> {
     Some(match class {
