@@ -170,9 +170,13 @@ cases("metric", {
     "sparse": of_probabilities("sparse_categorical_crossentropy", "softmax", metrics=[
         "accuracy", metrics.SparseTopKCategoricalAccuracy(2), metrics.SparseCategoricalCrossentropy()]),
     "weighted": lambda: compiled(dense(), metrics=["mae"], weighted_metrics=["mae", "mse"]),
-    "auc": of_probabilities("bce", outputs=1, metrics=[metrics.AUC(), metrics.AUC(curve="PR", num_thresholds=20)]),
+    "auc": of_probabilities("bce", outputs=1, metrics=[
+        metrics.AUC(), metrics.AUC(curve="PR", num_thresholds=20), metrics.AUC(summation_method="minoring"),
+        metrics.AUC(curve="PR", summation_method="majoring", name="m"), metrics.AUC(thresholds=[0.3, 0.35, 0.8], name="t")]),
+    "auc_logits": of_probabilities(losses.BinaryCrossentropy(True), None, metrics=[metrics.AUC(from_logits=True)]),
     "scores": of_probabilities("categorical_crossentropy", "softmax", metrics=[
-        metrics.F1Score(), metrics.FBetaScore("macro", 0.5, 0.4), metrics.R2Score()]),
+        metrics.F1Score(), metrics.FBetaScore("macro", 0.5, 0.4), metrics.F1Score("micro", name="a"),
+        metrics.F1Score("weighted", name="b")]),
     "iou": of_probabilities("sparse_categorical_crossentropy", "softmax", metrics=[
         metrics.MeanIoU(3, sparse_y_pred=False), metrics.IoU(3, [0, 2], sparse_y_pred=False)]),
     "at": of_probabilities("bce", outputs=1, metrics=[

@@ -1,7 +1,9 @@
 //! The metrics of Keras, of one batch.
 
 mod accuracy;
+mod area;
 mod confusion;
+mod f_score;
 mod mean;
 
 use serde_json::Value;
@@ -11,7 +13,9 @@ use super::compiled::Object;
 use super::losses::{Form, Function, form, same_rank};
 use crate::graph::{Graph, TensorRef};
 use crate::reason::{Result, refuse, shown_name};
+use area::Area;
 use confusion::Confusion;
+use f_score::FScore;
 pub(super) use mean::mean_of;
 
 /// A metric of an output.
@@ -38,6 +42,8 @@ enum Kind {
     },
     RootMeanSquaredError,
     Confusion(Confusion),
+    Area(Area),
+    FScore(FScore),
 }
 
 /// What a metric is of.
@@ -77,6 +83,8 @@ impl Metric {
     pub(super) fn value(&self, g: &Graph, of: &Compared<'_>) -> Result<TensorRef> {
         let values = match &self.kind {
             Kind::Confusion(confusion) => return confusion.value(g, of),
+            Kind::Area(area) => return area.value(g, of),
+            Kind::FScore(score) => return score.value(g, of),
             Kind::RootMeanSquaredError => {
                 let (target, output) = (g.cast(of.target, DType::Float32)?, g.cast(of.output, DType::Float32)?);
                 let (target, output) = same_rank(g, &target, &output)?;
@@ -124,6 +132,12 @@ impl Kind {
             name => {
                 if let Some(confusion) = Confusion::parse(object)? {
                     return Ok(Self::Confusion(confusion));
+                }
+                if let Some(area) = Area::parse(object)? {
+                    return Ok(Self::Area(area));
+                }
+                if let Some(score) = FScore::parse(object)? {
+                    return Ok(Self::FScore(score));
                 }
                 match Function::parse(object, Some((target, output)))? {
                     Some(function) => Self::Function(as_metric(function)),
@@ -173,7 +187,44 @@ fn thresholds(object: &Object<'_>, default: f64) -> Result<Vec<f64>> {
 
 #[cfg(test)]
 mod tests {
-    use super::snake_case;
+    use serde_json::json;
+    use tf_persist_savedmodel::DType;
+
+    use super::super::compiled::Object;
+    use super::{Compared, Metric, snake_case};
+    use crate::graph::{Graph, Program, Shape};
+    use crate::reason::Result;
+
+    /// The shape of a metric with this config, of three classes.
+    fn shape(class: &str, config: &serde_json::Value) -> Result<String> {
+        let graph = Graph::new(&Program::new());
+        let rows = |name: &str| graph.argument(name, DType::Float32, Shape::new([None, Some(3)]));
+        let (target, output) = (rows("target")?, rows("output")?);
+        let object = json!({"class_name": class, "config": config});
+        let metric = Metric::parse(&Object::of(&object).unwrap(), &target, &output)?;
+        let compared = Compared { target: &target, output: &output, mask: None, weights: None };
+        metric.value(&graph, &compared).map(|value| value.shape.to_string())
+    }
+
+    #[test]
+    fn areas_are_scalars() {
+        for config in [json!({}), json!({"curve": "PR"}), json!({"curve": "PR", "summation_method": "minoring"})] {
+            assert_eq!(shape("AUC", &config).unwrap(), "[]");
+        }
+        assert_eq!(shape("AUC", &json!({"thresholds": [0.8, 0.2]})).unwrap(), "[]");
+        let error = shape("AUC", &json!({"multi_label": true})).unwrap_err().to_string();
+        assert_eq!(error, "`multi_label` of the metric `AUC` is not supported");
+        let error = shape("AUC", &json!({"num_thresholds": 1_000_000_000})).unwrap_err().to_string();
+        assert_eq!(error, "`num_thresholds` of the metric `AUC` is 1000000000, and should be from 2 to 65536");
+    }
+
+    #[test]
+    fn scores_are_of_each_class_unless_averaged() {
+        assert_eq!(shape("F1Score", &json!({})).unwrap(), "[3]");
+        for average in ["micro", "macro", "weighted"] {
+            assert_eq!(shape("FBetaScore", &json!({"beta": 2.0, "average": average})).unwrap(), "[]");
+        }
+    }
 
     #[test]
     fn names_as_keras() {

@@ -61,7 +61,10 @@ impl<'a> Applied<'a> {
         let mut targets = Vec::new();
         for (index, (weight, gradient)) in self.weights.iter().zip(gradients).enumerate() {
             if let Some(gradient) = gradient {
-                let gradient = map(&gradient, |values| g.cast(values, weight.dtype))?;
+                let mut gradient = map(&gradient, |values| g.cast(values, weight.dtype))?;
+                if self.optimizer.common.sums_rows {
+                    gradient = whole(g, &gradient)?.into();
+                }
                 targets.push(Target { weight, index, gradient });
             }
         }

@@ -61,6 +61,8 @@ pub(super) struct Common {
     pub(super) loss_scale: Option<f64>,
     /// The number of steps whose gradients are added before an update.
     pub(super) accumulation: Option<i64>,
+    /// Whether the gradients of a row that occurs several times are summed first, as in Keras 2.
+    pub(super) sums_rows: bool,
 }
 
 impl Common {
@@ -107,6 +109,7 @@ impl Common {
             averages,
             loss_scale: object.optional_float("loss_scale_factor")?,
             accumulation: at_least(object, "gradient_accumulation_steps", 2)?,
+            sums_rows: is_keras2,
         })
     }
 
