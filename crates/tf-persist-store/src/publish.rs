@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use tf_persist_savedmodel::SavedModel;
 use tf_persist_savedmodel::scratch::Scratch;
+use tf_persist_savedmodel::{SaveOptions, SavedModel};
 
 use crate::copy::{self, Hashed};
 use crate::durable;
@@ -36,6 +36,7 @@ pub struct PublishOptions {
     metadata: Map<String, Value>,
     source: Option<String>,
     link: bool,
+    plain: bool,
     key: Option<Arc<SigningKey>>,
 }
 
@@ -84,6 +85,13 @@ impl PublishOptions {
     /// Where the version comes from; by default the path.
     pub fn source(mut self, source: impl Into<String>) -> Self {
         self.source = Some(source.into());
+        self
+    }
+
+    /// Writes equal tensors of the checkpoint as often as they are in the source. By default their bytes are written
+    /// once, unless the source is signed or linked.
+    pub fn plain(mut self, plain: bool) -> Self {
+        self.plain = plain;
         self
     }
 
@@ -140,7 +148,11 @@ impl Store {
         }
         let candidates = candidates(&layout, model)?;
         let link = options.link;
-        let fill = |folder: &Path| fill(source, folder, &candidates, link);
+        let as_it_is = link || options.plain || source.join(SIGNATURE_FILE).exists();
+        let fill = |folder: &Path| match !as_it_is && SavedModel::open(source)?.has_repeated_tensors()? {
+            true => fill_once(source, folder, &candidates),
+            false => fill(source, folder, &candidates, link),
+        };
         let shown = std::path::absolute(source).unwrap_or_else(|_| source.to_path_buf());
         self.stage(model, &layout, (options, shown.display().to_string()), fill, check)
     }
@@ -315,6 +327,20 @@ fn fill(source: &Path, folder: &Path, candidates: &Candidates, link: bool) -> Re
         files.push(entry(name, hashed));
     }
     Ok(files)
+}
+
+/// Puts the files of a model into a folder, with the bytes of equal tensors once.
+fn fill_once(source: &Path, folder: &Path, candidates: &Candidates) -> Result<Vec<FileEntry>> {
+    let files = publishable(source)?;
+    SavedModel::open(source)?.save(folder, SaveOptions::default())?;
+    for (name, _) in files {
+        let to = create_parents(folder, &name)?;
+        // What belongs to the checkpoint was written anew.
+        if !to.exists() && !name.starts_with("variables/") {
+            copy::copy(&source.join(&name), &to)?;
+        }
+    }
+    replace_by_links(folder, candidates)
 }
 
 /// Hashes the files of a folder, and replaces those that the store has by links.

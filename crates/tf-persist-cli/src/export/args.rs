@@ -42,6 +42,10 @@ pub(crate) struct ExportArgs {
     /// Turn the variables into constants, so that the graph runs faster, and remove what no kept signature reaches
     #[arg(long)]
     pub(super) frozen: bool,
+    /// Write equal tensors of the checkpoint as often as they are there; by default, those that are stored twice, as
+    /// Keras's `model.export` stores every weight, are written once
+    #[arg(long)]
+    pub(super) plain: bool,
     /// Take the variables' values from a training checkpoint written by Python: its prefix or its folder
     #[arg(long, value_name = "PREFIX")]
     pub(super) from_checkpoint: Option<PathBuf>,
@@ -93,7 +97,7 @@ impl ExportArgs {
 
     pub(super) fn options(&self) -> SaveOptions {
         let mut options = SaveOptions::default().overwrite(self.overwrite);
-        options = options.inference_only(self.inference_only).frozen(self.frozen);
+        options = options.inference_only(self.inference_only).frozen(self.frozen).plain(self.plain);
         if let Some(list) = &self.tags {
             options = options.tags(tags(list));
         }

@@ -84,6 +84,9 @@ pub(crate) struct PublishArgs {
     /// Sign the version with this private key (PEM, on P-256 or P-384) in the same step
     #[arg(long, value_name = "KEY.pem")]
     pub(crate) sign: Option<PathBuf>,
+    /// Write equal tensors of the checkpoint as often as they are there, instead of once
+    #[arg(long)]
+    pub(crate) plain: bool,
     /// Make hard links to the model's files instead of copies. They become read-only, and must not be changed
     #[arg(long)]
     pub(crate) link: bool,

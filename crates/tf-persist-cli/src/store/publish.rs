@@ -30,7 +30,7 @@ pub(super) fn run(store: &Store, args: &PublishArgs) -> anyhow::Result<()> {
     if let Some(key) = &args.load.require_signature {
         version_path::check_signature(&path, key)?;
     }
-    let mut options = PublishOptions::default().link(args.link);
+    let mut options = PublishOptions::default().link(args.link).plain(args.plain);
     if let Some(version) = args.version {
         options = options.version(version);
     }
@@ -61,7 +61,7 @@ pub(super) fn run(store: &Store, args: &PublishArgs) -> anyhow::Result<()> {
             };
             let source = std::path::absolute(&path).unwrap_or(path);
             let write = |folder: &Path| -> Result<(), CheckError> {
-                model.save(folder, SaveOptions::default())?;
+                model.save(folder, SaveOptions::default().plain(args.plain))?;
                 Ok(())
             };
             store.publish_with(&args.model, options.source(source.display().to_string()), write, check)?

@@ -1,12 +1,13 @@
 //! Writing checkpoints that TensorFlow reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::checksum::masked;
 use super::encode::{delimited, fixed32, number};
-use super::entry::Part;
+use super::entry::{Entry, Part};
 use super::index::{CheckpointIndex, MAX_INDEX_BYTES};
 use super::publish::{self, Unpublished};
 use super::read::CheckpointReader;
@@ -42,9 +43,14 @@ pub struct CheckpointWriter {
     length: u64,
     /// A `BundleEntryProto` for each key.
     entries: BTreeMap<String, Vec<u8>>,
+    /// The offsets of tensors to which equal ones may refer, by what can be compared without reading them.
+    shareable: HashMap<Likeness, Vec<u64>>,
     /// Whether a tensor was written in part.
     failed: bool,
 }
+
+/// Dtype, shape, size and checksum: the same for equal tensors.
+type Likeness = (i32, Vec<usize>, u64, u32);
 
 impl CheckpointWriter {
     /// Begins the checkpoint with this prefix, and creates its folder if it does not exist.
@@ -55,7 +61,7 @@ impl CheckpointWriter {
     pub fn create(prefix: impl AsRef<Path>) -> Result<Self> {
         let new = Unpublished::begin(prefix.as_ref())?;
         let data = new.file(&new.shard_path(0, 1))?;
-        Ok(Self { new, data, length: 0, entries: BTreeMap::new(), failed: false })
+        Ok(Self { new, data, length: 0, entries: BTreeMap::new(), shareable: HashMap::new(), failed: false })
     }
 
     /// Adds a tensor.
@@ -118,6 +124,53 @@ impl CheckpointWriter {
             }
             _ => self.add_bytes(key, entry.dtype, &entry.shape, source.read_bytes(source_key)?.bytes()?),
         }
+    }
+
+    /// As [`CheckpointWriter::add_from`]; but if the bytes are equal to those of a tensor of the same dtype and shape
+    /// that was added so before, they are not written again: both keys refer to the same place, which TensorFlow reads.
+    /// Strings are always written.
+    ///
+    /// # Errors
+    /// As [`CheckpointWriter::add_from`].
+    pub fn add_once_from(&mut self, key: &str, source: &CheckpointReader, source_key: &str) -> Result<()> {
+        let entry = source.entry(source_key)?;
+        let [part] = entry.parts.as_slice() else { return self.add_from(key, source, source_key) };
+        if entry.dtype.size().is_none() || part.slice.is_some() || part.bytes == 0 {
+            return self.add_from(key, source, source_key);
+        }
+        self.check_key(key)?;
+        let likeness = (entry.dtype.number(), entry.shape.clone(), part.bytes, part.crc32c);
+        for offset in self.shareable.get(&likeness).cloned().unwrap_or_default() {
+            if self.is_at(offset, source, entry, part)? {
+                let entry = self::entry(entry.dtype, &entry.shape, offset, part.bytes, part.crc32c);
+                self.entries.insert(key.to_owned(), entry);
+                return Ok(());
+            }
+        }
+        let offset = self.length;
+        self.add_from(key, source, source_key)?;
+        self.shareable.entry(likeness).or_default().push(offset);
+        Ok(())
+    }
+
+    /// Whether the bytes that were written at an offset are those of a tensor of another checkpoint.
+    fn is_at(&self, offset: u64, source: &CheckpointReader, entry: &Entry, part: &Part) -> Result<bool> {
+        let (mut position, mut is_equal) = (offset, true);
+        let mut written = Vec::new();
+        let shard = self.new.shard_path(0, 1);
+        source.stored(entry, part, |stored| {
+            stored.for_each_piece(|piece| {
+                if is_equal {
+                    written.resize(piece.len(), 0);
+                    let read = self.data.as_file().read_exact_at(&mut written, position);
+                    read.map_err(Error::io("read", &shard))?;
+                    is_equal = written == piece;
+                    position += piece.len() as u64;
+                }
+                Ok(())
+            })
+        })?;
+        Ok(is_equal)
     }
 
     /// Makes everything durable and gives the files their names, the index last. Returns the index.

@@ -14,6 +14,7 @@ pub struct SaveOptions {
     pub(super) overwrite: bool,
     pub(super) tags: Option<Vec<String>>,
     pub(super) rewrite: Rewrite,
+    pub(super) plain: bool,
     pub(super) checkpoint: Option<(PathBuf, RestoreOptions)>,
 }
 
@@ -67,6 +68,15 @@ impl SaveOptions {
     #[must_use]
     pub fn frozen(mut self, frozen: bool) -> Self {
         self.rewrite.frozen = frozen;
+        self
+    }
+
+    /// Whether tensors of the checkpoint that are equal are written as often as they were. By default, the bytes of
+    /// equal tensors are written once, which TensorFlow reads: Keras's `model.export` stores every weight twice. Packs
+    /// are always written as they are.
+    #[must_use]
+    pub fn plain(mut self, plain: bool) -> Self {
+        self.plain = plain;
         self
     }
 

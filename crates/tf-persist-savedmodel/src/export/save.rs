@@ -173,7 +173,7 @@ fn stage(
     let staging = Staging::begin(target, options.overwrite)?;
     let saved = match chosen {
         Some(meta_graph) if options.rewrite.changes() => write_changed(source, meta_graph, values, &staging, options)?,
-        _ => write_unchanged(source, chosen, values, &staging)?,
+        _ => write_unchanged(source, chosen, values, &staging, options.plain)?,
     };
     Ok((staging, saved))
 }
@@ -184,8 +184,9 @@ fn write_unchanged(
     chosen: Option<&MetaGraph>,
     values: &Values<'_>,
     staging: &Staging,
+    plain: bool,
 ) -> Result<SaveReport> {
-    let variables = values.write_all(source, staging)?;
+    let variables = values.write_all(source, staging, plain)?;
     let meta_graphs = chosen.map_or(source.meta_graphs(), std::slice::from_ref);
     match chosen {
         Some(meta_graph) if source.meta_graphs().len() > 1 => {
@@ -235,7 +236,7 @@ fn write_changed(
             freeze::freeze(source.path(), &mut definition, kept.as_ref().unwrap_or(&none), reader)?;
         }
     } else if let Some(reader) = reader {
-        variables = values::write_some(reader, kept.as_deref(), tracked.as_ref(), staging)?;
+        variables = values::write_some(reader, kept.as_deref(), tracked.as_ref(), (staging, options.plain))?;
     }
     drop(values);
     if options.rewrite.prunes() {

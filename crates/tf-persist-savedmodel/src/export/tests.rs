@@ -12,7 +12,7 @@ use tf_persist_proto::tensorflow::saved_object_graph::saved_object::Kind;
 use tf_persist_proto::tensorflow::trackable_object_graph::trackable_object_graph::trackable_object::ObjectReference;
 
 use super::SaveOptions;
-use crate::checkpoint::{CheckpointWriter, OBJECT_GRAPH_KEY};
+use crate::checkpoint::{CheckpointReader, CheckpointWriter, OBJECT_GRAPH_KEY};
 use crate::error::Result;
 use crate::graph::attr;
 use crate::saved_model::SavedModel;
@@ -259,4 +259,48 @@ fn a_saver_that_is_not_understood_is_said() {
     let error = saved(&model, SaveOptions::default().inference_only(true)).unwrap_err();
     assert!(error.to_string().contains("`Conjure`"), "{error}");
     saved(&model, SaveOptions::default()).unwrap();
+}
+
+#[test]
+fn equal_tensors_are_written_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source");
+    model(&source, Vec::new(), pb::SavedObjectGraph::default());
+    // As Keras's `model.export` writes them: each weight under two keys.
+    let prefix = source.join("variables/variables");
+    fs::remove_dir_all(source.join("variables")).unwrap();
+    let kernel = Tensor::from_slice(&[100], &[1.5_f32; 100]).unwrap();
+    let other = Tensor::from_slice(&[50, 2], &[1.5_f32; 100]).unwrap();
+    let mut changed = [1.5_f32; 100];
+    changed[99] = 2.0;
+    let changed = Tensor::from_slice(&[100], &changed).unwrap();
+    let words = Tensor::from_strings(&[2], ["a", "b"]).unwrap();
+    let mut writer = CheckpointWriter::create(&prefix).unwrap();
+    writer.add("v", &Tensor::from_slice(&[], &[3.0_f32]).unwrap()).unwrap();
+    let all =
+        [("a", &kernel), ("b", &kernel), ("c", &other), ("d", &changed), ("e", &words), ("f", &words), ("g", &kernel)];
+    all.iter().for_each(|(key, tensor)| writer.add(key, tensor).unwrap());
+    writer.finish().unwrap();
+
+    let opened = SavedModel::open(&source).unwrap();
+    let data = |name: &str| {
+        fs::metadata(folder.path().join(name).join("variables/variables.data-00000-of-00001")).unwrap().len()
+    };
+    opened.save(folder.path().join("once"), SaveOptions::default()).unwrap();
+    opened.save(folder.path().join("plain"), SaveOptions::default().plain(true)).unwrap();
+    assert_eq!(data("plain"), data("source"));
+    assert_eq!(data("once"), data("source") - 2 * 400);
+    let reader = CheckpointReader::open(folder.path().join("once/variables/variables")).unwrap();
+    for (key, tensor) in all {
+        assert_eq!(reader.read(key).unwrap(), *tensor, "{key}");
+    }
+    let offset = |key: &str| reader.index().get(key).unwrap().parts[0].offset;
+    assert!(offset("a") == offset("b") && offset("a") == offset("g") && offset("a") != offset("c"));
+    // What is shared stays so, in a copy of the files and where they are written anew.
+    let once = SavedModel::open(folder.path().join("once")).unwrap();
+    once.save(folder.path().join("again"), SaveOptions::default()).unwrap();
+    assert_eq!(data("again"), data("once"));
+    let signatures = SaveOptions::default().signatures(["serving_default"]);
+    once.save(folder.path().join("kept"), signatures).unwrap();
+    assert!(data("kept") <= data("once"));
 }

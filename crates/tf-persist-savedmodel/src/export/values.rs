@@ -1,7 +1,7 @@
 //! Sources of the values of variables, and how they are written.
 
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -165,10 +165,13 @@ impl Values<'_> {
     }
 
     /// Writes all variables to a staged model. `None` if there are none.
-    pub(super) fn write_all(&self, source: &SavedModel, staging: &Staging) -> Result<Option<CheckpointIndex>> {
-        if source.variables()?.index.is_none() {
-            return Ok(None);
-        }
+    pub(super) fn write_all(
+        &self,
+        source: &SavedModel,
+        staging: &Staging,
+        plain: bool,
+    ) -> Result<Option<CheckpointIndex>> {
+        let Some(index) = &source.variables()?.index else { return Ok(None) };
         let folder = staging.path().join("variables");
         match self {
             Values::Source(values) if values.has_values() => {
@@ -184,6 +187,9 @@ impl Values<'_> {
                 Files::Folder(from) => {
                     check_links(from, "variables")?;
                     fs::create_dir(&folder).map_err(Error::io("create", staging.shown("variables")))?;
+                    if !plain && has_repeated(index) {
+                        return write_once(&CheckpointReader::new(index.clone()), &folder.join(PREFIX)).map(Some);
+                    }
                     return copy_checkpoint(from.join("variables").join(PREFIX), folder.join(PREFIX)).map(Some);
                 }
                 packed => {
@@ -234,12 +240,54 @@ pub(super) fn check_all(source: &SavedModel) -> Result<()> {
     })
 }
 
+impl SavedModel {
+    /// Whether the checkpoint has so many equal tensors, under several keys, that [`SavedModel::save`] writes their
+    /// bytes once.
+    ///
+    /// # Errors
+    /// If the index of the checkpoint is damaged.
+    pub fn has_repeated_tensors(&self) -> Result<bool> {
+        Ok(self.variables()?.index.as_ref().is_some_and(has_repeated))
+    }
+}
+
+/// Whether a checkpoint would be smaller by a sixteenth at least if the bytes of tensors that are likely to be equal
+/// were written once, and all of it can be written anew. For less, a copy of the files is faster.
+fn has_repeated(index: &CheckpointIndex) -> bool {
+    let mut places = BTreeMap::new();
+    let (mut all, mut repeated) = (0_u64, 0_u64);
+    for entry in &index.entries {
+        let [part] = entry.parts.as_slice() else { return false };
+        let has_size = entry.dtype.size().is_some();
+        if part.slice.is_some() || (!has_size && entry.dtype != DType::String) {
+            return false;
+        }
+        if has_size && part.bytes > 0 {
+            let place = (part.shard, part.offset);
+            let likeness = (entry.dtype.number(), &entry.shape, part.crc32c);
+            if *places.entry(likeness).or_insert(place) != place {
+                repeated = repeated.saturating_add(part.bytes);
+            }
+        }
+        all = all.saturating_add(part.bytes);
+    }
+    repeated > all / 16
+}
+
+/// Writes a checkpoint anew, with the bytes of equal tensors once.
+fn write_once(reader: &CheckpointReader, prefix: &Path) -> Result<CheckpointIndex> {
+    let mut writer = CheckpointWriter::create(prefix)?;
+    let entries = &reader.index().entries;
+    entries.iter().try_for_each(|entry| writer.add_once_from(&entry.key, reader, &entry.key))?;
+    writer.finish()
+}
+
 /// Writes the kept variables (all for `None`), and a new object graph.
 pub(super) fn write_some(
     reader: &CheckpointReader,
     kept: Option<&[Restored]>,
     tracked: Option<&pb::TrackableObjectGraph>,
-    staging: &Staging,
+    (staging, plain): (&Staging, bool),
 ) -> Result<Option<CheckpointIndex>> {
     let kept = kept.map(keys);
     let stays = |key: &str| key != OBJECT_GRAPH_KEY && kept.as_ref().is_none_or(|kept| kept.contains(key));
@@ -262,6 +310,7 @@ pub(super) fn write_some(
             tracked.write_to_bytes().map_err(|error| Error::flawed(&reader.index().prefix, error.to_string()))?;
         writer.add(OBJECT_GRAPH_KEY, &Tensor::from_strings(&[], [bytes])?)?;
     }
-    entries.iter().try_for_each(|entry| writer.add_from(&entry.key, reader, &entry.key))?;
+    let add = if plain { CheckpointWriter::add_from } else { CheckpointWriter::add_once_from };
+    entries.iter().try_for_each(|entry| add(&mut writer, &entry.key, reader, &entry.key))?;
     writer.finish().map(Some)
 }

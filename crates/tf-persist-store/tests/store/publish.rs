@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Barrier;
 
 use serde_json::json;
-use tf_persist_savedmodel::SavedModel;
+use tf_persist_savedmodel::checkpoint::{CheckpointReader, CheckpointWriter};
+use tf_persist_savedmodel::{SavedModel, Tensor};
 use tf_persist_store::{Folder, PublishOptions, Store, StoreError};
 use tf_persist_testing::copy_folder;
 
@@ -183,4 +184,37 @@ fn names_that_differ_in_case_only_are_refused() {
     let it = TestStore::with_versions(1);
     let error = it.store.publish(&model("M"), model_folder("half_plus_two"), PublishOptions::default()).unwrap_err();
     assert!(matches!(error, StoreError::SimilarModel { .. }), "{error}");
+}
+
+#[test]
+fn tensors_that_are_stored_twice_are_published_once() {
+    let it = TestStore::new();
+    let source = it.folder.path().join("source");
+    copy_folder(&model_folder("half_plus_two"), &source);
+    fs::write(source.join("README"), "text").unwrap();
+    let shard = |folder: &Path| fs::metadata(folder.join("variables/variables.data-00000-of-00001")).unwrap().len();
+    // The two variables of the model, and a large tensor under two keys.
+    let reader = CheckpointReader::open(source.join("variables/variables")).unwrap();
+    let mut writer = CheckpointWriter::create(it.folder.path().join("new/variables")).unwrap();
+    for entry in &reader.index().entries {
+        writer.add_from(&entry.key, &reader, &entry.key).unwrap();
+    }
+    let large = Tensor::from_slice(&[1000], &[0.5_f32; 1000]).unwrap();
+    writer.add("variables/0", &large).unwrap();
+    writer.add("_all_variables/0", &large).unwrap();
+    writer.finish().unwrap();
+    fs::remove_dir_all(source.join("variables")).unwrap();
+    fs::rename(it.folder.path().join("new"), source.join("variables")).unwrap();
+    fs::remove_file(source.join("fingerprint.pb")).unwrap();
+
+    let publish = |options| it.store.publish(&model("m"), &source, options).unwrap();
+    let once = publish(PublishOptions::default());
+    assert_eq!(shard(once.path()), shard(&source) - 4000);
+    assert_eq!(fs::read(once.path().join("README")).unwrap(), b"text");
+    assert_eq!(it.store.verify(&once).unwrap(), []);
+    // Published once more, it is the same file.
+    let again = publish(PublishOptions::default());
+    let inode = |path: &Path| fs::metadata(path.join("variables/variables.data-00000-of-00001")).unwrap().ino();
+    assert_eq!(inode(again.path()), inode(once.path()));
+    assert_eq!(shard(publish(PublishOptions::default().plain(true)).path()), shard(&source));
 }
