@@ -1,9 +1,9 @@
 //! Writes the Keras files of test cases again, for `python/checks/check_keras_back.py`.
 //!
-//! `write_back_cases CASES OUT [FILTER]`: each `CASES/NAME/FILE` becomes, in `OUT/NAME/FILE/`, `same.keras` or `same.h5`
-//! (the file read and written), `back` (by way of a SavedModel), `like` (by way of a SavedModel that does not tell where
-//! it came from), and `other` (the other kind of file). A file of Keras 2 becomes `keras3.keras`, too, for Keras 3. Failures
-//! are printed, one a line.
+//! `write_back_cases CASES OUT [FILTER]`: each `CASES/NAME/FILE` becomes, in `OUT/NAME/FILE/`, `same.keras` or
+//! `same.h5` (the file read and written), `back` (by way of a SavedModel), `like` (by way of a SavedModel that does not
+//! tell where it came from), and `other` (the other kind of file). A file of Keras 2 becomes `keras3.keras`, too, for
+//! Keras 3. Failures are printed, one a line.
 
 use std::error::Error;
 use std::fs;

@@ -268,7 +268,8 @@ impl KerasModel {
         Ok(Emitted { program, signatures, weights, initial, training, layers, merges_masks })
     }
 
-    /// Calls the model with the arguments of a new function. Gives the names of the inputs, the outputs and their names.
+    /// Calls the model with the arguments of a new function. Gives the names of the inputs, the outputs and their
+    /// names.
     fn call(&self, graph: &Graph, shared: &Shared) -> reason::Result<(Vec<String>, Vec<TensorRef>, Vec<String>)> {
         let Some(model) = self.model.layer.as_model() else { reason::refuse!("it is no model") };
         let (mut names, mut given) = (Vec::new(), Vec::new());

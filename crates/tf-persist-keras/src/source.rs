@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use tf_persist_proto::bytes::Bytes;
+use tf_persist_savedmodel::internals::{check_fetched, recognize_foreign};
 use tf_persist_savedmodel::{Error, Hint};
 
 use crate::archive::hdf5::{Group, Hdf5};
@@ -21,6 +22,9 @@ const SHARDS_SUFFIX: &str = ".weights.json";
 /// The largest such list, and the most files in it.
 const MAX_LIST: usize = 64 << 20;
 const MAX_SHARDS: usize = 4096;
+
+/// The number of bytes that tell what another file is.
+const BEGINNING: usize = 64;
 
 /// How a file holds the weights.
 #[derive(Debug, Clone)]
@@ -100,16 +104,17 @@ impl Source {
             return Self::hdf5(path, bytes, architecture);
         }
         if bytes.starts_with(b"PK") {
+            if architecture.is_some() {
+                let hint = Hint::new("the model in the file is read").unset("architecture");
+                let reason = "it has a model of its own, so another one cannot be given".into();
+                return Err(Error::Unsupported { path: path.to_path_buf(), reason, hint: Some(hint) });
+            }
             return Self::archive(path, bytes);
         }
         if path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(SHARDS_SUFFIX)) {
             return Self::shards(path, &bytes, architecture);
         }
-        Err(Error::Unsupported {
-            path: path.to_path_buf(),
-            reason: "it is neither a zip archive (`.keras`) nor an HDF5 file (`.h5`)".into(),
-            hint: Some(Hint::new("save the model with `model.save(\"model.keras\")`")),
-        })
+        Err(not_keras(path, &bytes))
     }
 
     /// The text files of vocabularies in a `.keras` file, by their paths.
@@ -123,15 +128,7 @@ impl Source {
         let file_bytes = bytes.len();
         let archive = KerasZip::from_bytes(bytes, path)?;
         if !archive.contains("config.json") {
-            let is_numpy = archive.names().any(|name| name.ends_with(".npy"));
-            let (reason, hint) = match is_numpy {
-                true => (
-                    "it is an archive of numpy (`.npz`), and weights are read from HDF5 files",
-                    Some(Hint::new("save the weights with `model.save_weights(\"model.weights.h5\")`")),
-                ),
-                false => ("it is a zip archive without `config.json`, so it is not a Keras file", None),
-            };
-            return Err(Error::Unsupported { path: path.to_path_buf(), reason: reason.into(), hint });
+            return Err(without_config(path, &archive));
         }
         let config = archive.read("config.json")?;
         let model = json(path, "config.json", &config)?;
@@ -175,9 +172,14 @@ impl Source {
         let (config, config_bytes) = match (text("model_config")?, architecture) {
             (_, Some(architecture)) => {
                 let text = read_file(architecture)?;
-                (json(architecture, "the model", &text)?, text.len())
+                (json(architecture, "", &text)?, text.len())
             }
             (Some(text), None) => (json(path, "model_config", text.as_bytes())?, text.len()),
+            (None, None) if root.members()?.groups.is_empty() => {
+                let reason = "it is an HDF5 file without a Keras model, and without weights of one".into();
+                let hint = Some(Hint::new("give a file that Keras wrote: `model.save(\"model.keras\")`"));
+                return Err(Error::Unsupported { path: path.to_path_buf(), reason, hint });
+            }
             (None, None) => return Err(without_model(path)),
         };
         let (of_file, in_config) = (text("keras_version")?, version_in(&config));
@@ -214,7 +216,7 @@ impl Source {
         if bytes.len() > MAX_LIST {
             return Err(Error::flawed(path, format!("it has {} bytes, more than {MAX_LIST}", bytes.len())));
         }
-        let list = json(path, "the list of files", bytes)?;
+        let list = json(path, "", bytes)?;
         let Some(map) = list.get("weight_map").and_then(Value::as_object) else {
             return Err(Error::flawed(path, "it has no `weight_map`"));
         };
@@ -234,9 +236,15 @@ impl Source {
                 return Err(Error::flawed(path, format!("its file `{file}` is not a name in its folder")));
             }
             let file = path.with_file_name(file);
+            if !file.exists() {
+                let name = file.file_name().unwrap_or_default().to_string_lossy();
+                let reason = format!("its shard `{name}` is missing");
+                let hint = Some("copy all files that Keras wrote, into one folder".into());
+                return Err(Error::Damaged { path: path.to_path_buf(), reason, hint });
+            }
             roots.push(Hdf5::open(read_file(&file)?, &file)?.root()?);
         }
-        let config = json(architecture, "the model", &read_file(architecture)?)?;
+        let config = json(architecture, "", &read_file(architecture)?)?;
         let version = version_in(&config);
         Ok(Self {
             path: path.to_path_buf(),
@@ -260,19 +268,72 @@ fn version_in(config: &Value) -> Option<String> {
 }
 
 fn without_model(path: &Path) -> Error {
-    Error::Unsupported {
-        path: path.to_path_buf(),
-        reason: "it has weights and no model".into(),
-        hint: Some(Hint::new("give the JSON of the model (`model.to_json()`)").set("architecture")),
-    }
+    let config = path.with_file_name("config.json");
+    let beside = match path.file_name().is_some_and(|name| name == "model.weights.h5") {
+        true => std::fs::read_to_string(&config).ok(),
+        false => None,
+    };
+    let (reason, hint) = match beside {
+        Some(text) if text.contains("\"keras_hub>") || text.contains("\"keras_nlp>") => (
+            "it has the weights of a preset of Keras Hub, whose layers are code",
+            Hint::new("load it in Python with `from_preset`, and write it with `model.export(DIR)`"),
+        ),
+        Some(_) => {
+            let text = format!("the model is beside it, in `{}`", config.display());
+            ("it has weights and no model", Hint::new(text).set_to("architecture", config.display().to_string()))
+        }
+        None => (
+            "it has weights and no model",
+            Hint::new("give the JSON of the model (`model.to_json()`)").set("architecture"),
+        ),
+    };
+    Error::Unsupported { path: path.to_path_buf(), reason: reason.into(), hint: Some(hint) }
 }
 
+/// The error for a file that is neither a zip archive nor of HDF5.
+fn not_keras(path: &Path, bytes: &[u8]) -> Error {
+    let beginning = bytes.get(..BEGINNING).unwrap_or(bytes);
+    if let Err(error) = check_fetched(path, beginning) {
+        return error;
+    }
+    let (reason, hint) = match recognize_foreign(path, beginning) {
+        Some((what, hint)) => (format!("it is {what}"), hint),
+        None => (
+            "it is neither a zip archive (`.keras`) nor an HDF5 file (`.h5`)".into(),
+            Hint::new("save the model with `model.save(\"model.keras\")`"),
+        ),
+    };
+    Error::Unsupported { path: path.to_path_buf(), reason, hint: Some(hint) }
+}
+
+/// The error for a zip archive without the config of a model.
+fn without_config(path: &Path, archive: &KerasZip) -> Error {
+    let inside = archive.names().find_map(|name| name.strip_suffix("/config.json"));
+    let any = |end: &str| archive.names().any(|name| name.ends_with(end));
+    let (reason, hint) = if let Some(folder) = inside {
+        let folder = tf_persist_savedmodel::printable(folder);
+        let hint = Hint::new("pack the files themselves, without the folder");
+        (format!("its files are in a folder `{folder}`, where Keras does not have them"), hint)
+    } else if any(".npy") {
+        let hint = Hint::new("save the weights with `model.save_weights(\"model.weights.h5\")`");
+        ("it is an archive of numpy (`.npz`), and weights are read from HDF5 files".into(), hint)
+    } else if any("data.pkl") {
+        ("it is a file of PyTorch".into(), Hint::new("make the model in Keras or TensorFlow, and save it there"))
+    } else {
+        let hint = Hint::new("save the model with `model.save(\"model.keras\")`");
+        ("it is a zip archive without `config.json`, so it is not a Keras file".into(), hint)
+    };
+    Error::Unsupported { path: path.to_path_buf(), reason, hint: Some(hint) }
+}
+
+/// `name` is the part of the file that should be JSON; empty for the whole.
 fn json(path: &Path, name: &str, bytes: &[u8]) -> Result<Value> {
     let value = serde_json::from_slice(bytes).or_else(|error| match with_quoted_numbers(bytes) {
         Some(quoted) => serde_json::from_slice(&quoted),
         None => Err(error),
     });
-    value.map_err(|error| Error::flawed(path, format!("`{name}` is not JSON: {error}")))
+    let what = if name.is_empty() { "it".to_owned() } else { format!("`{name}`") };
+    value.map_err(|error| Error::flawed(path, format!("{what} is not JSON: {error}")))
 }
 
 /// The text with the numbers that Python writes and JSON does not have as strings: `Infinity`, `-Infinity` and `NaN`.
@@ -315,6 +376,9 @@ fn dialect(path: &Path, version: Option<&str>, model: &Value) -> Result<Dialect>
     let Some(version) = version else {
         let text = model.to_string();
         let has = |key: &str| text.contains(&format!("\"{key}\""));
+        if has("nb_filter") || has("init") && !has("kernel_initializer") {
+            return Err(too_old(path, "1"));
+        }
         return match (has("batch_shape"), has("batch_input_shape")) {
             (true, false) => Ok(Dialect::Keras3),
             (_, true) => Ok(Dialect::Keras2),
@@ -335,7 +399,10 @@ fn too_old(path: &Path, version: &str) -> Error {
     Error::Unsupported {
         path: path.to_path_buf(),
         reason: format!("it was written by Keras {version}, and Keras 2 and 3 are read"),
-        hint: Some(Hint::new("load it with a Keras that reads it, and save it again")),
+        hint: Some(match version.split('.').next().map(str::parse::<u64>) {
+            Some(Ok(4..)) => Hint::new("save it with Keras 3, or look for a newer tf-persist"),
+            _ => Hint::new("load it with Keras 2, such as 2.3, and save it again"),
+        }),
     }
 }
 

@@ -52,6 +52,7 @@ mod dtype;
 pub mod error;
 pub mod example_features;
 mod export;
+mod foreign;
 mod graph;
 mod independence;
 mod memory;
@@ -83,6 +84,7 @@ pub mod internals {
     pub use crate::container::Files;
     pub use crate::container::pack::{Entry, Pack};
     pub use crate::export::{Staging, check_target};
+    pub use crate::foreign::recognize as recognize_foreign;
     pub use crate::graph::{attr, free_name};
     pub use crate::ops::{HandleKind, gives_reference, runs_python, variable_kind};
     pub use crate::rewrite::prune::saver_in_scope;
@@ -91,6 +93,7 @@ pub mod internals {
         Ends, MAX_GRAPH_BYTES, NamedTensor, SCHEMA_VERSION, are_checked_by_ops, check_model, decode_graph,
         is_operation_name, left_out_initializers,
     };
+    pub use crate::stand_in::check as check_fetched;
     pub use crate::tensor::{Buffer, ForeignMemory, byte_len};
     pub use crate::warmup::{Request, Tensors, answer_of, check_folder, compare, encode, outputs_of, write_file};
 }

@@ -48,7 +48,7 @@ impl StandIn {
 ///
 /// # Errors
 /// If it is a pointer or a web page.
-pub(crate) fn check(path: &Path, beginning: &[u8]) -> Result<(), Error> {
+pub fn check(path: &Path, beginning: &[u8]) -> Result<(), Error> {
     StandIn::recognize(beginning).map_or(Ok(()), |it| Err(it.error(path)))
 }
 

@@ -7,7 +7,7 @@ const WIDTH: usize = 120;
 
 /// The folders of the workspace that have Rust files. `tf-persist-proto` has generated ones.
 const FOLDERS: [&str; 4] = ["crates", "examples", "fuzz", "tests"];
-const SKIPPED: [&str; 3] = ["generated", "target", "tf-persist-keras"];
+const SKIPPED: [&str; 2] = ["generated", "target"];
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {

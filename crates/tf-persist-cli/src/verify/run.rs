@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use tf_persist_core::warmup::{FILE, Outcome, Records, Replay, SEQUENCE_FILE, first_state_write};
 use tf_persist_core::{LoadSavedModel, MetaGraph, ModelError, SavedModel, SignatureDef, TensorError, WarmupError};
+use tf_persist_keras::find_keras_file;
 
 use super::{VerifyArgs, record, report};
 use crate::common_args::Format;
@@ -73,6 +74,14 @@ fn nothing_recorded(saved_model: &SavedModel, meta_graph: &MetaGraph, path: &Pat
         return WarmupError::NothingRecorded { path: path.to_path_buf(), reason, in_order }.into();
     }
     let pack = path.display();
+    if find_keras_file(path).is_some() {
+        let hint = format!(
+            "a Keras file has no place for them: record some in a SavedModel: tf-persist export {pack} FOLDER, tf-persist verify \
+             FOLDER --record FILE.npz"
+        );
+        let source_name = format!("`{pack}` has no recorded answers");
+        return TensorError::InvalidData { source_name, reason, hint: Some(hint.into()) }.into();
+    }
     let hint = format!(
         "record some in a folder: tf-persist export {pack} FOLDER, tf-persist verify FOLDER --record FILE.npz, and pack it \
          again: tf-persist export FOLDER {pack} --overwrite"

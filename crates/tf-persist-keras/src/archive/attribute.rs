@@ -1,6 +1,8 @@
 //! Attributes of HDF5 groups and datasets, as Keras's files have them.
 
-use tf_persist_savedmodel::{DType, Tensor};
+#[cfg(test)]
+use tf_persist_savedmodel::DType;
+use tf_persist_savedmodel::Tensor;
 
 /// The value of an attribute.
 ///
@@ -43,6 +45,7 @@ impl Attribute {
     }
 
     /// The number, if it is one integer.
+    #[cfg(test)]
     pub(crate) fn integer(&self) -> Option<i64> {
         let Self::Numbers(numbers) = self else { return None };
         fn one<T: tf_persist_savedmodel::Element + TryInto<i64>>(numbers: &Tensor) -> Option<i64> {
@@ -65,6 +68,7 @@ impl Attribute {
     }
 
     /// The number, if it is one float of 32 or 64 bits.
+    #[cfg(test)]
     pub(crate) fn float(&self) -> Option<f64> {
         let Self::Numbers(numbers) = self else { return None };
         match numbers.dtype() {

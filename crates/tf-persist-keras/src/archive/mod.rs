@@ -1,7 +1,5 @@
 //! The containers of Keras files: zip archives, and HDF5 files with weights.
 
-#![allow(dead_code, reason = "the readers are whole; tests use what conversion does not")]
-
 mod attribute;
 mod file;
 pub(crate) mod hdf5;

@@ -13,7 +13,7 @@ use tf_persist_savedmodel::{Error, Result, printable};
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
-use super::file::{read_file, reserve};
+use super::file::reserve;
 
 /// The most entries: a model with an asset for each of its layers has thousands.
 const MAX_ENTRIES: usize = 1 << 16;
@@ -69,8 +69,9 @@ impl KerasZip {
     /// # Errors
     /// If the file cannot be read, is no zip archive, or has entries with names that lead out of it, that occur twice,
     /// that share their bytes, that are encrypted, or that declare an impossible size.
+    #[cfg(test)]
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        Self::from_bytes(read_file(path)?, path)
+        Self::from_bytes(super::read_file(path)?, path)
     }
 
     /// Opens an archive in memory. Errors name `path`.
@@ -114,11 +115,6 @@ impl KerasZip {
             return Err(Error::flawed(&path, "two entries of the archive share their bytes"));
         }
         Ok(Self { path, bytes, archive, entries, by_name })
-    }
-
-    /// The file that errors name.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// The names of the entries in the archive's order, without folders.

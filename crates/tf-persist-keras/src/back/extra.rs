@@ -80,8 +80,8 @@ fn bytes(dataset: &Dataset) -> usize {
     dataset.shape().iter().fold(8_usize, |size, dim| size.saturating_mul(*dim))
 }
 
-/// Whether the state of the optimizer in the file that no variable has is kept as it is: all of it if the model cannot be
-/// trained, or what the optimizer does not use.
+/// Whether the state of the optimizer in the file that no variable has is kept as it is: all of it if the model cannot
+/// be trained, or what the optimizer does not use.
 pub(super) fn keeps_optimizer(source: &Source, entries: &[Entry]) -> Result<bool> {
     let datasets = train::optimizer_datasets(source)?;
     let has_path = |entry: &Entry| datasets.iter().any(|dataset| dataset.path() == entry.path);

@@ -66,8 +66,8 @@ impl KerasSaveOptions {
     }
 
     /// The Keras that is to read the file. A model of Keras 2 is converted to Keras 3, and then gives the same answers
-    /// within rounding. Without this, an `.h5` file of Keras 2 that is written as a `.keras` file is converted, and other
-    /// files stay those of the Keras that wrote them.
+    /// within rounding. Without this, an `.h5` file of Keras 2 that is written as a `.keras` file is converted, and
+    /// other files stay those of the Keras that wrote them.
     #[must_use]
     pub fn keras(mut self, keras: KerasVersion) -> Self {
         self.keras = Some(keras);

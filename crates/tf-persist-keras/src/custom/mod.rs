@@ -10,6 +10,13 @@ mod recipe;
 mod recipe_layer;
 mod saved_model;
 mod sub_model;
+/// Why a text is not TOML, in one sentence.
+fn not_toml(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+    format!("line {line} is not TOML: {}", error.message())
+}
+
 #[cfg(test)]
 mod tests;
 
@@ -90,7 +97,7 @@ impl CustomObjects {
 
     /// `folder` has the models that the text names.
     fn add(&mut self, text: &str, folder: Option<&Path>) -> Result<(), String> {
-        let tables: Map<String, Value> = toml::from_str(text).map_err(|error| error.to_string())?;
+        let tables: Map<String, Value> = toml::from_str(text).map_err(|error| not_toml(text, &error))?;
         for (kind, recipes) in &tables {
             if !["layers", "functions", "lambdas"].contains(&kind.as_str()) {
                 return Err(format!("`{kind}` is not one of the tables `layers`, `functions`, `lambdas`"));

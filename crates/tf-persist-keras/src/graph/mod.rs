@@ -248,8 +248,8 @@ impl Graph {
         }
     }
 
-    /// Makes the nodes that `build` adds run after that of a tensor, as Python's `control_dependencies` does: TensorFlow
-    /// computes some of them in another order otherwise, with other roundings.
+    /// Makes the nodes that `build` adds run after that of a tensor, as Python's `control_dependencies` does:
+    /// TensorFlow computes some of them in another order otherwise, with other roundings.
     pub(crate) fn after<T>(&self, tensor: &TensorRef, build: impl FnOnce() -> Result<T>) -> Result<T> {
         let first = self.inner.borrow().nodes.len();
         let result = build()?;

@@ -351,8 +351,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The path and the text of the layer's vocabulary in a `.keras` file. The layer may have a folder of its own in that
-    /// of another layer, and its vocabulary in either.
+    /// The path and the text of the layer's vocabulary in a `.keras` file. The layer may have a folder of its own in
+    /// that of another layer, and its vocabulary in either.
     pub(crate) fn vocabulary_file(&self) -> Option<(&str, &[u8])> {
         let is_here = |path: &str| {
             let folders: Option<Vec<&str>> = path

@@ -188,8 +188,8 @@ fn spread(g: &Graph, mask: &TensorRef, x: &TensorRef) -> Result<TensorRef> {
     g.broadcast_to(&mask, &g.shape_of(x)?, mask.shape.broadcast(&x.shape)?)
 }
 
-/// Notes inputs of Keras 2 that Keras 3 merges otherwise: those whose masks are different, and any masks if the values of
-/// masked elements count for nothing there.
+/// Notes inputs of Keras 2 that Keras 3 merges otherwise: those whose masks are different, and any masks if the values
+/// of masked elements count for nothing there.
 fn note_masks(cx: &Context<'_>, inputs: &[Masked], may_be_same: bool) {
     let keys: HashSet<_> = inputs.iter().map(|input| input.mask.as_ref().map(TensorRef::key)).collect();
     if keys.len() > 1 || !may_be_same && !keys.contains(&None) {

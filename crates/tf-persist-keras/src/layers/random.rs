@@ -92,8 +92,8 @@ pub(crate) fn normal(
     g.with_scalar(&g.with_scalar(&random, deviation, Graph::mul)?, mean, Graph::add_v2)
 }
 
-/// Sets a share of the elements to 0, and scales the others. `noise` has the dimensions along which elements are dropped
-/// one by one, or None where all share one decision: size 1.
+/// Sets a share of the elements to 0, and scales the others. `noise` has the dimensions along which elements are
+/// dropped one by one, or None where all share one decision: size 1.
 pub(crate) fn dropout(
     cx: &Context<'_>,
     x: &TensorRef,

@@ -174,6 +174,13 @@ impl<'a> Parser<'a> {
             }
             None => {
                 let name = registered.unwrap_or(class);
+                let is_whole = self.around.len() == 1 && self.models.is_empty();
+                if is_whole {
+                    refuse!(
+                        "the whole model is of this class, a subclass of `Model` or of another library, whose code is not in \
+                         the file; export it in Python with `model.export(DIR)`, and use that"
+                    )
+                }
                 refuse!(
                     "this class is unknown: it is custom, or of another library; give a recipe for it as `layers.\"{name}\"`"
                 )

@@ -191,8 +191,8 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// Makes the nodes with effects run whenever the function is called. Returns the node that runs after them. Loops are
-    /// among them, because Grappler inlines a function only if what might have effects is.
+    /// Makes the nodes with effects run whenever the function is called. Returns the node that runs after them. Loops
+    /// are among them, because Grappler inlines a function only if what might have effects is.
     fn effects(&mut self, signature: &mut OpDef, definition: &mut FunctionDef) -> Option<String> {
         let has_effects = |node: &Node| self.program.has_effects(node) || node.op == Op::Named("While");
         let effects = self.live_nodes().filter(|(_, node)| has_effects(node));

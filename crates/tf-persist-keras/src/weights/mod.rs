@@ -61,7 +61,8 @@ pub(crate) fn locate(source: &Source, model: &NamedLayer, weights: &[Weight]) ->
     Ok(found.into_iter().flatten().collect())
 }
 
-/// The value of a variable that is not declared yet, because the graph depends on it. None if the file does not have it.
+/// The value of a variable that is not declared yet, because the graph depends on it. None if the file does not have
+/// it.
 pub(crate) fn early_value(file: &WeightLayout, place: &Place, index: usize, name: &str) -> Result<Option<Tensor>> {
     let dataset = match file {
         WeightLayout::Folders(root) => folders::find(std::slice::from_ref(root), place, index, name)?,

@@ -10,6 +10,7 @@ use tf_persist_proto::wire::Reader;
 
 use super::layout::{CHUNKED_GRAPH_FILE as CHUNKED, GRAPH_FILE as BINARY, TEXT_GRAPH_FILE as TEXT};
 use crate::container::pack::Pack;
+use crate::foreign;
 use crate::stand_in;
 
 /// The most entries of a folder that are read to describe it.
@@ -98,6 +99,12 @@ fn of_file(path: &Path) -> Refusal {
     if extension == "keras" || extension == "h5" || extension == "hdf5" || begins.starts_with(b"\x89HDF") {
         return keras_file(&name);
     }
+    if begins.starts_with(b"PK\x03\x04") && foreign::is_keras_archive(&begins) {
+        return (
+            "it is a Keras file without the end `.keras` of its name".into(),
+            Some("rename it, to `.keras`".into()),
+        );
+    }
     if extension == "tflite" || begins.get(4..8) == Some(b"TFL3") {
         return tflite();
     }
@@ -111,7 +118,11 @@ fn of_file(path: &Path) -> Refusal {
         let hint = Hint::new("name the model, and give the arrays as inputs of a signature, or as data to train on");
         return ("it is a file of numpy arrays".into(), Some(hint.set("inputs").set("data")));
     }
-    if ["zip", "tar", "tgz", "gz", "zst", "xz"].contains(&extension.as_str()) || begins.starts_with(b"PK\x03\x04") {
+    let is_archive = ["zip", "tar", "tgz", "gz", "zst", "xz"].contains(&extension.as_str());
+    if let Some((what, hint)) = foreign::recognize(path, &begins).filter(|_| !is_archive && !begins.is_empty()) {
+        return (format!("it is {what}"), Some(hint));
+    }
+    if is_archive || begins.starts_with(b"PK\x03\x04") {
         return ("it is an archive".into(), Some("unpack it, and give the folder with `saved_model.pb`".into()));
     }
     if looks_like_graph(path) {
@@ -121,7 +132,14 @@ fn of_file(path: &Path) -> Refusal {
         let hint = "export a SavedModel in Python, with `tf.saved_model.save`";
         return ("it is a single file, perhaps a frozen graph; a SavedModel is a folder".into(), Some(hint.into()));
     }
-    ("it is a file; a SavedModel is a folder".into(), None)
+    if extension == "json" {
+        let hint = Hint::new("give the file with the weights, and the JSON of a Keras model beside it");
+        return ("it is JSON, perhaps a model without its weights".into(), Some(hint.set("architecture")));
+    }
+    (
+        "it is a file; a SavedModel is a folder".into(),
+        Some("name the folder with `saved_model.pb`, or a Keras file".into()),
+    )
 }
 
 /// Describes a folder without the file of a model.
@@ -230,8 +248,8 @@ pub(super) fn looks_like_graph_text(text: &[u8]) -> bool {
 }
 
 fn keras_file(name: &str) -> Refusal {
-    let hint = "a Keras file is read by itself, if its name ends in `.keras` or `.h5`; in Rust the crate tf-persist-keras \
-                reads it";
+    let hint =
+        "name the Keras file itself, which ends in `.keras` or `.h5`; in Rust the crate tf-persist-keras reads it";
     (format!("`{}` is a Keras file", name.escape_debug()), Some(hint.into()))
 }
 

@@ -49,11 +49,6 @@ impl Dataset {
         &self.path
     }
 
-    /// The name in its group.
-    pub(crate) fn name(&self) -> &str {
-        self.path.rsplit('/').next().unwrap_or_default()
-    }
-
     /// The sizes of its dimensions; empty for a scalar.
     pub(crate) fn shape(&self) -> &[usize] {
         &self.shape

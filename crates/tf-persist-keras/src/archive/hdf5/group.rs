@@ -128,6 +128,7 @@ impl Group {
     ///
     /// # Errors
     /// As [`Group::attribute`], or if it is no text.
+    #[cfg(test)]
     pub(crate) fn text(&self, name: &str) -> Result<Option<String>> {
         let Some(value) = self.attribute(name)? else { return Ok(None) };
         value.text().map(|text| Some(text.to_owned())).ok_or_else(|| self.no_text(name))

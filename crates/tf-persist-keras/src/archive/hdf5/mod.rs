@@ -22,7 +22,6 @@ use hdf5_reader::{Hdf5File, OpenOptions};
 use tf_persist_savedmodel::{Error, Result, printable};
 
 use self::storage::LimitedStorage;
-use super::read_file;
 
 pub(crate) use self::dataset::Dataset;
 pub(crate) use self::group::Group;
@@ -80,8 +79,9 @@ impl Hdf5 {
     ///
     /// # Errors
     /// If it cannot be read, or is no HDF5 file.
+    #[cfg(test)]
     pub(crate) fn open_file(path: &Path) -> Result<Self> {
-        Self::open(read_file(path)?, path)
+        Self::open(super::read_file(path)?, path)
     }
 
     /// Opens a file in memory. Errors name `path_for_errors`.
@@ -130,6 +130,7 @@ impl Hdf5 {
     ///
     /// # Errors
     /// As [`Group::group`].
+    #[cfg(test)]
     pub(crate) fn group(&self, path: &str) -> Result<Option<Group>> {
         self.root()?.group(path)
     }
@@ -138,6 +139,7 @@ impl Hdf5 {
     ///
     /// # Errors
     /// As [`Group::dataset`].
+    #[cfg(test)]
     pub(crate) fn dataset(&self, path: &str) -> Result<Option<Dataset>> {
         self.root()?.dataset(path)
     }

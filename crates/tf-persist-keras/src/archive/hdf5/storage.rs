@@ -13,8 +13,8 @@ const PASSES: u64 = 256;
 /// What may be read of a small file in any case.
 const ALWAYS: u64 = 1 << 30;
 
-/// Structures in a file may overlap, so a small file can describe a lot of them; whoever follows them all reads the same
-/// bytes again and again.
+/// Structures in a file may overlap, so a small file can describe a lot of them; whoever follows them all reads the
+/// same bytes again and again.
 pub(super) struct LimitedStorage {
     bytes: BytesStorage,
     left: AtomicU64,

@@ -1,5 +1,5 @@
-//! Writing HDF5 files of the kind that h5py writes for Keras: superblock 0, version-1 object headers, groups with symbol
-//! tables, datasets whose elements follow one another.
+//! Writing HDF5 files of the kind that h5py writes for Keras: superblock 0, version-1 object headers, groups with
+//! symbol tables, datasets whose elements follow one another.
 //!
 //! A file is laid out before its first byte is written, so it can be written to a stream, and tensors are not copied.
 //! Equal trees give equal bytes. Where this module cites `H5*`, it means the files of libhdf5 1.14.

@@ -7,8 +7,8 @@ use super::nn::dims4;
 use crate::reason::Result;
 
 impl Graph {
-    /// `ResizeBilinear`, `ResizeBicubic`, `ResizeArea`: to `[height, width]`, whose values are in `sizes`. The result is
-    /// float32.
+    /// `ResizeBilinear`, `ResizeBicubic`, `ResizeArea`: to `[height, width]`, whose values are in `sizes`. The result
+    /// is float32.
     pub(crate) fn resize(
         &self,
         op: &'static str,

@@ -81,7 +81,8 @@ impl Graph {
         self.add("Bucketize", &[x], attrs, DType::Int32, x.shape.clone())
     }
 
-    /// How often each integer below `size` occurs in each row, or the sum of its weights. `dim` is `size`, if it is known.
+    /// How often each integer below `size` occurs in each row, or the sum of its weights. `dim` is `size`, if it is
+    /// known.
     pub(crate) fn dense_bincount(
         &self,
         x: &TensorRef,

@@ -163,7 +163,8 @@ impl BatchNormalization {
         cx.training && cx.trainable
     }
 
-    /// Mean and variance: the moving ones, or in a training step those of the batch, by which the moving ones then move.
+    /// Mean and variance: the moving ones, or in a training step those of the batch, by which the moving ones then
+    /// move.
     fn current(
         &self,
         cx: &Context<'_>,

@@ -57,8 +57,8 @@ fn sizes(x: &TensorRef, axes: &[i64]) -> Result<Vec<u64>> {
     axes.iter().map(|axis| x.size(*axis)).collect()
 }
 
-/// Reshapes a parameter so that its sizes are at the axes. Keras does not transpose where axes from both ends are out of
-/// order.
+/// Reshapes a parameter so that its sizes are at the axes. Keras does not transpose where axes from both ends are out
+/// of order.
 fn at_axes(g: &Graph, value: &TensorRef, x: &TensorRef, axes: &[i64]) -> Result<TensorRef> {
     if axes.iter().map(|axis| axis_index(*axis, x.rank())).collect::<Result<Vec<_>>>()? == [x.rank() - 1] {
         return Ok(value.clone());

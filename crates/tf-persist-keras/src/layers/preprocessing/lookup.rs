@@ -235,8 +235,8 @@ impl Lookup {
             return Ok(counts.clone());
         }
         let g = cx.g;
-        // Weights in the file are those of the config, unless somebody assigned others.
-        // Keras 2 does not name them in `.h5` files.
+        // Weights in the file are those of the config, unless somebody assigned others. Keras 2 does not name them in
+        // `.h5` files.
         let in_file =
             cx.early_value("idf_weights")?.is_some() || (cx.is_keras2() && cx.early_value("Variable")?.is_some());
         let weights = match &self.idf_weights {

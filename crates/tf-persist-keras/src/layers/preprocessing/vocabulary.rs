@@ -141,8 +141,8 @@ pub(super) fn of_archive(cx: &Context<'_>, integers: bool) -> Result<Tokens> {
     Ok(Tokens::Integers(lines.iter().map(token).collect::<Result<_>>()?))
 }
 
-/// The tokens behind the special ones: `masks` times that of the mask, then `unknowns` times that of unknown tokens. The
-/// list may have them or not. Also gives whether it had them.
+/// The tokens behind the special ones: `masks` times that of the mask, then `unknowns` times that of unknown tokens.
+/// The list may have them or not. Also gives whether it had them.
 pub(super) fn without_special(
     tokens: Tokens,
     mask: Option<&Token>,

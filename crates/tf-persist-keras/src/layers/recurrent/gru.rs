@@ -16,7 +16,8 @@ pub(super) struct GruCell {
     activation: Activation,
     recurrent_activation: Activation,
     use_bias: bool,
-    /// Whether the reset gate acts on the product of the state, instead of the state. Only then has that product a bias.
+    /// Whether the reset gate acts on the product of the state, instead of the state. Only then has that product a
+    /// bias.
     reset_after: bool,
     /// Whether each gate has products of its own. The sums of a product may be in another order then.
     by_gate: bool,

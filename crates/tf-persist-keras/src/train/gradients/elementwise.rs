@@ -332,8 +332,8 @@ fn silu_parts(step: &Step<'_>) -> Result<Option<(TensorRef, TensorRef)>> {
     }))
 }
 
-/// The gradient that TensorFlow's `silu` gives itself. It goes to `x` where the node has it as an input of its own, else
-/// to the product, whose gradient is then bypassed.
+/// The gradient that TensorFlow's `silu` gives itself. It goes to `x` where the node has it as an input of its own,
+/// else to the product, whose gradient is then bypassed.
 fn silu(step: &Step<'_>, x: &TensorRef, scaled: &TensorRef) -> Gradients {
     let g = step.g;
     let dy = step.dy()?;

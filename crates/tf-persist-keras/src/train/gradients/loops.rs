@@ -1,7 +1,7 @@
 //! Loops, and the lists of tensors that they read and write.
 //!
-//! The gradient of a loop is a loop in reverse. Each of its steps computes a step of the loop again, from the values that
-//! the loop kept, and then the gradients of this step.
+//! The gradient of a loop is a loop in reverse. Each of its steps computes a step of the loop again, from the values
+//! that the loop kept, and then the gradients of this step.
 
 use tf_persist_savedmodel::DType;
 

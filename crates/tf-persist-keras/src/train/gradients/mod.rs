@@ -113,9 +113,9 @@ fn inputs_of(step: &Step<'_>) -> Result<Vec<Option<Gradient>>> {
     Ok(gradients)
 }
 
-/// A name in the scope of the nodes that compute the gradient of a node. TensorFlow sorts the parts of a sum by the names
-/// of their nodes, and so the roundings depend on the names, which are made as Python makes them: operators have a scope
-/// of their own.
+/// A name in the scope of the nodes that compute the gradient of a node. TensorFlow sorts the parts of a sum by the
+/// names of their nodes, and so the roundings depend on the names, which are made as Python makes them: operators have
+/// a scope of their own.
 fn scope_of(node: &Node) -> String {
     let (scope, name) = node.name.rsplit_once('/').map_or(("", node.name.as_str()), |(scope, name)| (scope, name));
     let own = match node.op {

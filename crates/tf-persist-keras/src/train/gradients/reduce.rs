@@ -83,7 +83,8 @@ pub(super) fn mean(step: &Step<'_>) -> Gradients {
         let axes = g.vector_i32(&axes.iter().map(|axis| *axis as i64).collect::<Vec<_>>())?;
         let sizes = g.gather(&g.shape_of(x)?, &axes, 0)?;
         let count = g.cast(&g.prod(&sizes, &[0], false)?, sum.dtype)?;
-        // In Keras the count is constant. TensorFlow divides constants by it, and multiplies others with its reciprocal.
+        // In Keras the count is constant. TensorFlow divides constants by it, and multiplies others with its
+        // reciprocal.
         match is_folded {
             true => g.real_div(&sum, &count),
             false => g.mul(&sum, &g.reciprocal(&count)?),

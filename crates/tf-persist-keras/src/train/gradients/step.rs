@@ -110,8 +110,8 @@ impl Step<'_> {
     }
 }
 
-/// Whether a tensor depends on nothing but the sizes of other tensors. In Keras, which traces a step for the sizes of its
-/// batch, it is constant.
+/// Whether a tensor depends on nothing but the sizes of other tensors. In Keras, which traces a step for the sizes of
+/// its batch, it is constant.
 pub(super) fn is_of_sizes(g: &Graph, tensor: &TensorRef) -> bool {
     g.with_nodes(|nodes| {
         let (mut known, mut stack) = (HashSet::new(), vec![tensor.node]);

@@ -124,8 +124,8 @@ fn element_count(g: &Graph, x: &TensorRef) -> Result<TensorRef> {
     g.prod(&g.shape_of(x)?, &[0], false)
 }
 
-/// Weights that are 0 where the mask does not hold. If `scaled`, the others grow so that a mean over all elements is that
-/// of the elements that count.
+/// Weights that are 0 where the mask does not hold. If `scaled`, the others grow so that a mean over all elements is
+/// that of the elements that count.
 pub(super) fn masked_weights(
     g: &Graph,
     weights: Option<&TensorRef>,
