@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tf_persist_keras::fuzzing;
+use tf_persist_testing::in_own_process;
 
 use crate::config::read;
 use crate::measure::convert;
@@ -110,33 +111,41 @@ impl With for Value {
 
 #[test]
 fn long_sequences() {
-    for (class, config) in [
-        ("LSTM", json!({"units": 2, "unroll": true})),
-        ("GRU", json!({"units": 2, "unroll": true, "return_sequences": true})),
-        ("TimeDistributed", json!({"layer": entry("Dense", &json!({"units": 2}), "d")})),
-    ] {
-        for steps in [4000_u64, 100_000, 1 << 30, 1 << 50] {
-            let mut model = sequential(&(class, config.clone(), json!([steps, 2])));
-            model["compile_config"] = json!({"optimizer": {"class_name": "Adam", "config": {}}, "loss": "mse"});
-            println!("{class} {steps}: {}", refusal(&model));
+    in_own_process("bombs::long_sequences", || {
+        for (class, config) in [
+            ("LSTM", json!({"units": 2, "unroll": true})),
+            ("GRU", json!({"units": 2, "unroll": true, "return_sequences": true})),
+            ("TimeDistributed", json!({"layer": entry("Dense", &json!({"units": 2}), "d")})),
+        ] {
+            for steps in [4000_u64, 100_000, 1 << 30, 1 << 50] {
+                let mut model = sequential(&(class, config.clone(), json!([steps, 2])));
+                model["compile_config"] = json!({"optimizer": {"class_name": "Adam", "config": {}}, "loss": "mse"});
+                println!("{class} {steps}: {}", refusal(&model));
+            }
         }
-    }
+    });
 }
 
 /// Many layers, in files of a size that fits them, must not take the square of the time.
 #[test]
 fn many_layers() {
-    let mut layers = vec![input("x", &shape(), "float32")];
-    for number in 0..3000 {
-        let from = if number == 0 { "x".to_owned() } else { format!("d{}", number - 1) };
-        layers.push(call(&format!("d{number}"), &[&from], entry("Dense", &json!({"units": 4}), &format!("d{number}"))));
-    }
-    let model = functional(&Value::Array(layers), &json!([["d2999", 0, 0]]));
-    let text = model.to_string();
-    println!("{} bytes of config", text.len());
-    assert_eq!(read(&model, Some("3.15.1")).unwrap(), None);
-    let h5 = fuzzing::h5_file(text.as_bytes(), Some("3.15.1")).unwrap();
-    assert_eq!(convert(h5).unwrap(), None);
+    in_own_process("bombs::many_layers", || {
+        let mut layers = vec![input("x", &shape(), "float32")];
+        for number in 0..3000 {
+            let from = if number == 0 { "x".to_owned() } else { format!("d{}", number - 1) };
+            layers.push(call(
+                &format!("d{number}"),
+                &[&from],
+                entry("Dense", &json!({"units": 4}), &format!("d{number}")),
+            ));
+        }
+        let model = functional(&Value::Array(layers), &json!([["d2999", 0, 0]]));
+        let text = model.to_string();
+        println!("{} bytes of config", text.len());
+        assert_eq!(read(&model, Some("3.15.1")).unwrap(), None);
+        let h5 = fuzzing::h5_file(text.as_bytes(), Some("3.15.1")).unwrap();
+        assert_eq!(convert(h5).unwrap(), None);
+    });
 }
 
 #[test]
