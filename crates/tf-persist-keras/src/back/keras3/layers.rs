@@ -161,10 +161,10 @@ pub(super) fn convert(
             "BatchNormalization"
         }
         class if CLASSES.contains(&class) => class,
-        class if let Some((_, module)) = OF_APPLICATIONS.iter().find(|(known, _)| *known == class) => {
-            return Ok((module, class.to_owned(), new));
-        }
-        class => refuse!("Keras 3 has no class `{}`", shown_name(class)),
+        class => match OF_APPLICATIONS.iter().find(|(known, _)| *known == class) {
+            Some((_, module)) => return Ok((module, class.to_owned(), new)),
+            None => refuse!("Keras 3 has no class `{}`", shown_name(class)),
+        },
     };
     match class {
         "BatchNormalization" => batch_normalization(&mut new)?,
