@@ -26,7 +26,6 @@ fn main_readme() -> tf_persist_core::Result<()> {
     println!("{probabilities:?}");
 
     model.save("digits-copy", SaveOptions::default())?; // whole, or not at all
-    saved_model.save("digits.tfpack", SaveOptions::default().frozen(true))?; // without TensorFlow
     // It ends here.
     assert_eq!(kernel.shape(), [512, 32]);
     assert_eq!(probabilities.len(), 10);
