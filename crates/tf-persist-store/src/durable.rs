@@ -11,7 +11,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     write_through(&path.with_extension("new"), path, bytes)
 }
 
-/// As [`write`], through a file of this name until it is whole.
+/// As [`write()`], through a file of this name until it is whole.
 pub(crate) fn write_through(new: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
     let writing = StoreError::io("write", path);
     let write = || -> io::Result<()> {
