@@ -64,20 +64,17 @@ impl fmt::Debug for KerasZip {
 }
 
 impl KerasZip {
-    /// Reads a file and checks its directory.
-    ///
-    /// # Errors
-    /// If the file cannot be read, is no zip archive, or has entries with names that lead out of it, that occur twice,
-    /// that share their bytes, that are encrypted, or that declare an impossible size.
+    /// Opens the archive in a file.
     #[cfg(test)]
     pub(crate) fn open(path: &Path) -> Result<Self> {
         Self::from_bytes(super::read_file(path)?, path)
     }
 
-    /// Opens an archive in memory. Errors name `path`.
+    /// Opens an archive in memory, and checks its directory. Errors name `path`.
     ///
     /// # Errors
-    /// As [`KerasZip::open`].
+    /// If it is no zip archive, or has entries with names that lead out of it, that occur twice, that share their
+    /// bytes, that are encrypted, or that declare an impossible size.
     pub(crate) fn from_bytes(bytes: Bytes, path: &Path) -> Result<Self> {
         let path = path.to_path_buf();
         let mut archive = ZipArchive::new(Cursor::new(bytes.clone())).map_err(|error| no_archive(&path, &error))?;
