@@ -13,8 +13,8 @@ const MAX_FILES: usize = 1 << 20;
 /// Deeper folders than this are no model.
 const MAX_DEPTH: usize = 32;
 
-/// What git would put beside a model, and model signing would not sign.
-const GIT: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];
+/// What git would put beside a model, and model signing does not sign.
+pub(crate) const GIT: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];
 
 /// What is at a name in a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,8 +64,7 @@ pub(crate) fn publishable(folder: &Path) -> Result<Vec<(String, u64)>> {
     for found in walk(folder)? {
         let path = folder.join(&found.name);
         let size = found.size.map_err(|kind| StoreError::refused(&path, format!("it is {kind}")))?;
-        let first = found.name.split('/').next().unwrap_or_default();
-        if GIT.contains(&first) {
+        if is_of_git(&found.name) {
             return Err(StoreError::refused(&path, "it belongs to git and not to a model"));
         }
         if let Some(other) = folded.insert(found.name.to_lowercase(), found.name.clone()) {
@@ -74,6 +73,11 @@ pub(crate) fn publishable(folder: &Path) -> Result<Vec<(String, u64)>> {
         files.push((found.name, size));
     }
     Ok(files)
+}
+
+/// Whether a file belongs to git and not to a model.
+pub(crate) fn is_of_git(name: &str) -> bool {
+    name.split('/').next().is_some_and(|first| GIT.contains(&first))
 }
 
 /// Whether a name stays in its folder, wherever it is put.

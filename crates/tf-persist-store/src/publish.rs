@@ -21,10 +21,13 @@ use crate::lock::Locked;
 use crate::manifest::{FileEntry, Manifest, Provenance};
 use crate::name::{Label, ModelName, is_version};
 use crate::signing::{SIGNATURE_FILE, SigningKey, sign_version};
-use crate::store::{Store, Version};
+use crate::store::{Store, Version, largest, manifests, was_used};
 
 /// The folder within the hidden one.
 const MODEL: &str = "model";
+
+/// Why the caller does not want a version to be published.
+type CheckError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a version is published with.
 #[derive(Debug, Clone, Default)]
@@ -138,7 +141,7 @@ impl Store {
         model: &ModelName,
         source: impl AsRef<Path>,
         options: PublishOptions,
-        check: impl FnOnce(&Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>>,
+        check: impl FnOnce(&Path) -> Result<(), CheckError>,
     ) -> Result<Version> {
         let source = source.as_ref();
         let layout = self.create_model(model)?;
@@ -165,8 +168,8 @@ impl Store {
         &self,
         model: &ModelName,
         options: PublishOptions,
-        write: impl FnOnce(&Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>>,
-        check: impl FnOnce(&Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>>,
+        write: impl FnOnce(&Path) -> Result<(), CheckError>,
+        check: impl FnOnce(&Path) -> Result<(), CheckError>,
     ) -> Result<Version> {
         let layout = self.create_model(model)?;
         let candidates = candidates(&layout, model)?;
@@ -183,7 +186,7 @@ impl Store {
         layout: &Layout,
         (options, source): (PublishOptions, String),
         fill: impl FnOnce(&Path) -> Result<Vec<FileEntry>>,
-        check: impl FnOnce(&Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>>,
+        check: impl FnOnce(&Path) -> Result<(), CheckError>,
     ) -> Result<Version> {
         let scratch = {
             // What a dead process left is deleted here. Under the lock, its change is finished first, which needs it.
@@ -209,7 +212,7 @@ impl Store {
         layout: &Layout,
         number: u64,
         options: PublishOptions,
-        check: impl FnOnce(&Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>>,
+        check: impl FnOnce(&Path) -> Result<(), CheckError>,
     ) -> Result<Version> {
         let folder = layout.version(number);
         let mut files = Vec::new();
@@ -233,7 +236,7 @@ impl Store {
         let number = match options.number {
             Number::Given(number) => number,
             // Foreign folders count, so that TensorFlow Serving takes the new version for the newest.
-            Number::Next => self.largest(layout)?.max(labels.highest) + 1,
+            Number::Next => largest(layout)?.max(labels.highest) + 1,
             Number::Timestamp => u64::try_from(Timestamp::now().as_second()).unwrap_or(0),
         };
         if !is_version(number) {
@@ -246,11 +249,11 @@ impl Store {
         if staged.is_some() && path.exists() {
             return Err(StoreError::Foreign { path, model: model.clone(), version: number });
         }
-        if self.was_used(layout, &labels, number)? {
+        if was_used(layout, &labels, number)? {
             return Err(StoreError::VersionUsed { model: model.clone(), version: number });
         }
         manifest.version = number;
-        manifest.parent = self.published(layout)?.last().copied();
+        manifest.parent = manifests(layout)?.last().copied();
         let (text, digest) = manifest.encode()?;
         labels.highest = labels.highest.max(number);
         labels.push(&manifest.published_by, What::Published { version: number, manifest: digest.clone() });
@@ -284,7 +287,7 @@ fn candidates(layout: &Layout, model: &ModelName) -> Result<Candidates> {
     const MOST: usize = 4;
     let mut candidates = Candidates::new();
     // The newest first, since it is the likeliest to be equal.
-    for number in crate::store::manifests(layout)?.into_iter().rev() {
+    for number in manifests(layout)?.into_iter().rev() {
         let Some((manifest, _)) = Manifest::read(layout, model, number)? else { continue };
         for file in manifest.files {
             let path = layout.version(number).join(&file.name);
@@ -295,6 +298,12 @@ fn candidates(layout: &Layout, model: &ModelName) -> Result<Candidates> {
         }
     }
     Ok(candidates)
+}
+
+/// Links a new name to the file of a published version that is equal to this one, if there is one.
+fn link(from: &Path, name: &str, size: u64, candidates: &Candidates, to: &Path) -> Result<Option<Hashed>> {
+    let known = candidates.get(&(name.to_owned(), size)).map_or(&[][..], Vec::as_slice);
+    copy::link_equal(from, known, to)
 }
 
 /// The files of a version: all but a signature, which is not part of what it signs.
@@ -309,7 +318,7 @@ fn entry(name: String, hashed: Hashed) -> FileEntry {
 }
 
 /// Puts the files of a folder into another: as links to equal files of the store, as links to the source, or as copies.
-fn fill(source: &Path, folder: &Path, candidates: &Candidates, link: bool) -> Result<Vec<FileEntry>> {
+fn fill(source: &Path, folder: &Path, candidates: &Candidates, with_source: bool) -> Result<Vec<FileEntry>> {
     let mut files = Vec::new();
     for (name, size) in publishable(source)? {
         let (from, to) = (source.join(&name), create_parents(folder, &name)?);
@@ -317,10 +326,9 @@ fn fill(source: &Path, folder: &Path, candidates: &Candidates, link: bool) -> Re
             copy::copy(&from, &to)?;
             continue;
         }
-        let equal = candidates.get(&(name.clone(), size)).map_or(&[][..], Vec::as_slice);
-        let hashed = match copy::link_equal(&from, equal, &to)? {
+        let hashed = match link(&from, &name, size, candidates, &to)? {
             Some(hashed) => hashed,
-            None if link && fs::hard_link(&from, &to).is_ok() => copy::hash(&to)?,
+            None if with_source && fs::hard_link(&from, &to).is_ok() => copy::hash(&to)?,
             None => copy::copy(&from, &to)?,
         };
         make_read_only(&to)?;
@@ -348,9 +356,8 @@ fn replace_by_links(folder: &Path, candidates: &Candidates) -> Result<Vec<FileEn
     let mut files = Vec::new();
     for (name, size) in published_files(folder)? {
         let path = folder.join(&name);
-        let equal = candidates.get(&(name.clone(), size)).map_or(&[][..], Vec::as_slice);
         let linked = path.with_extension("linked");
-        let hashed = match copy::link_equal(&path, equal, &linked)? {
+        let hashed = match link(&path, &name, size, candidates, &linked)? {
             Some(hashed) => {
                 fs::rename(&linked, &path).map_err(StoreError::io("write", &path))?;
                 hashed

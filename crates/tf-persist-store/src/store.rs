@@ -432,25 +432,20 @@ impl Store {
         durable::create_folder(&layout.hidden())?;
         Ok(layout)
     }
+}
 
-    /// The largest number among all folders of a model.
-    pub(crate) fn largest(&self, layout: &Layout) -> Result<u64> {
-        Ok(numbered(layout)?.iter().filter_map(|name| name.parse().ok()).max().unwrap_or(0))
-    }
+/// The largest number among all folders of a model.
+pub(crate) fn largest(layout: &Layout) -> Result<u64> {
+    Ok(numbered(layout)?.iter().filter_map(|name| name.parse().ok()).max().unwrap_or(0))
+}
 
-    /// The published versions, by number.
-    pub(crate) fn published(&self, layout: &Layout) -> Result<Vec<u64>> {
-        manifests(layout)
+/// Whether a version of this number was published at any time.
+pub(crate) fn was_used(layout: &Layout, labels: &Labels, number: u64) -> Result<bool> {
+    if number > labels.highest {
+        return Ok(false);
     }
-
-    /// Whether a version of this number was published at any time.
-    pub(crate) fn was_used(&self, layout: &Layout, labels: &Labels, number: u64) -> Result<bool> {
-        if number > labels.highest {
-            return Ok(false);
-        }
-        let is_it = |event: &Event| matches!(event.what, What::Published { version, .. } if version == number);
-        Ok(event::read_all(layout, &labels.recent)?.iter().any(is_it))
-    }
+    let is_it = |event: &Event| matches!(event.what, What::Published { version, .. } if version == number);
+    Ok(event::read_all(layout, &labels.recent)?.iter().any(is_it))
 }
 
 /// The numbers of all manifests, sorted.

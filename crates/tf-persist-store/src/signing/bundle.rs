@@ -7,11 +7,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::statement::{Binding, GIT, Statement};
+use super::statement::{Binding, Statement};
 use super::{SigningKey, Trusted, certificate};
 use crate::durable;
 use crate::error::{Result, StoreError};
-use crate::files::walk;
+use crate::files::{GIT, is_of_git, walk};
 use crate::manifest::Manifest;
 use crate::verify::{Fault, hash_all};
 
@@ -147,8 +147,7 @@ pub fn verify_folder(folder: impl AsRef<Path>, signature: impl AsRef<Path>, trus
     let (mut expected, mut faults) = (statement.files.iter().peekable(), Vec::new());
     let mut names = Vec::new();
     for found in walk(folder)? {
-        let is_git = GIT.iter().any(|git| found.name.split('/').next() == Some(git));
-        if statement.ignores(&found.name) && !is_git {
+        if statement.ignores(&found.name) && !is_of_git(&found.name) {
             continue;
         }
         while let Some((name, _)) = expected.next_if(|(name, _)| *name < found.name) {

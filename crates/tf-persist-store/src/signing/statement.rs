@@ -12,9 +12,6 @@ const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 /// What is stated.
 const PREDICATE: &str = "https://model_signing/signature/v1.0";
 
-/// Files of git, which the format does not sign.
-pub(super) const GIT: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];
-
 /// A signed statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
