@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::durable;
 use crate::error::{Result, StoreError};
+use crate::files::is_safe;
 use crate::labels::Labels;
 use crate::layout::Layout;
 
@@ -63,6 +64,12 @@ impl Intent {
         let Some(bytes) = durable::read(&path, MAX_FILE)? else { return Ok(()) };
         let intent: Self =
             serde_json::from_slice(&bytes).map_err(|error| StoreError::damaged(&path, error.to_string()))?;
+        // A store may come from a stranger: no folder is moved from elsewhere.
+        if let Step::Publish { staged: Some(staged), .. } = &intent.step
+            && !staged.to_str().is_some_and(is_safe)
+        {
+            return Err(StoreError::damaged(&path, "it names a folder that is not in the staging folder"));
+        }
         if let Err(error) = intent.finish(layout) {
             intent.undo(layout);
             // Where it could not be undone either, the user must know why.

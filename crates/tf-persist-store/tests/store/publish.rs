@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Barrier;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tf_persist_savedmodel::checkpoint::{CheckpointReader, CheckpointWriter};
 use tf_persist_savedmodel::{SavedModel, Tensor};
 use tf_persist_store::{Folder, PublishOptions, Store, StoreError};
@@ -217,4 +217,21 @@ fn tensors_that_are_stored_twice_are_published_once() {
     let inode = |path: &Path| fs::metadata(path.join("variables/variables.data-00000-of-00001")).unwrap().ino();
     assert_eq!(inode(again.path()), inode(once.path()));
     assert_eq!(shard(publish(PublishOptions::default().plain(true)).path()), shard(&source));
+}
+
+#[test]
+fn a_change_that_a_stranger_wrote_down_moves_nothing_from_elsewhere() {
+    let it = TestStore::with_versions(1);
+    let elsewhere = it.folder.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let hidden = it.store.path().join("m/.store");
+    let labels: Value = serde_json::from_str(&fs::read_to_string(hidden.join("labels.json")).unwrap()).unwrap();
+    for staged in ["../../../../elsewhere", elsewhere.to_str().unwrap()] {
+        let step = json!({"publish": {"version": 2, "staged": staged, "manifest": "{}"}});
+        fs::write(hidden.join("intent.json"), json!({"step": step, "labels": labels}).to_string()).unwrap();
+        let error = it.store.publish(&model("m"), model_folder("half_plus_two"), PublishOptions::default());
+        let error = error.unwrap_err().to_string();
+        assert!(error.ends_with("it names a folder that is not in the staging folder"), "{error}");
+        assert!(elsewhere.is_dir() && !it.store.path().join("m/2").exists());
+    }
 }
