@@ -21,7 +21,8 @@ pub(crate) struct KerasArgs {
 
 /// Whether a path names a Keras file to be written.
 pub(crate) fn is_keras_name(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "keras" || extension == "h5")
+    let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+    matches!(extension.as_deref(), Some("keras" | "h5" | "hdf5"))
 }
 
 impl KerasArgs {

@@ -8,6 +8,7 @@ mod requests;
 mod save;
 mod smallest;
 mod staging;
+mod target_name;
 mod values;
 
 pub use options::SaveOptions;

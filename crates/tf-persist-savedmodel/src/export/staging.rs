@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::packed;
+use super::{packed, target_name};
 use crate::container::pack::is_pack_path;
 use crate::error::{Error, Result};
 use crate::saved_model::layout::{GRAPH_FILE, TEXT_GRAPH_FILE};
@@ -114,11 +114,13 @@ pub(super) fn resolve(target: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Checks that `target` does not exist, is empty, or is a model that may be overwritten.
+/// Checks that `target` does not exist, is empty, or is a model that may be overwritten, and that its name does not
+/// promise another format.
 pub fn check(target: &Path, overwrite: bool) -> Result<()> {
     if is_pack_path(target) {
         return packed::check(target, overwrite);
     }
+    target_name::check(target)?;
     let holds_model = || [GRAPH_FILE, TEXT_GRAPH_FILE].iter().any(|name| target.join(name).is_file());
     match fs::metadata(target) {
         Ok(found) if !found.is_dir() => {
