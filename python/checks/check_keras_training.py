@@ -42,7 +42,7 @@ DIFFERENT = {
 }
 
 # Cases whose training is refused.
-REFUSED = {"layer_spectral", "metric_at", "metric_iou"}
+REFUSED = {"layer_spectral", "metric_at"}
 
 
 class Training:

@@ -177,8 +177,19 @@ cases("metric", {
     "scores": of_probabilities("categorical_crossentropy", "softmax", metrics=[
         metrics.F1Score(), metrics.FBetaScore("macro", 0.5, 0.4), metrics.F1Score("micro", name="a"),
         metrics.F1Score("weighted", name="b")]),
+    "auc_labels": of_probabilities("bce", metrics=[
+        metrics.AUC(multi_label=True), metrics.AUC(curve="PR", num_thresholds=20, multi_label=True, num_labels=3),
+        metrics.AUC(curve="PR", summation_method="majoring", multi_label=True, name="m")]),
     "iou": of_probabilities("sparse_categorical_crossentropy", "softmax", metrics=[
-        metrics.MeanIoU(3, sparse_y_pred=False), metrics.IoU(3, [0, 2], sparse_y_pred=False)]),
+        metrics.MeanIoU(3, sparse_y_pred=False), metrics.IoU(3, [0, 2], sparse_y_pred=False),
+        metrics.MeanIoU(3, ignore_class=1, sparse_y_pred=False, name="i")]),
+    "iou_one_hot": of_probabilities("categorical_crossentropy", "softmax", metrics=[
+        metrics.OneHotMeanIoU(3), metrics.OneHotIoU(3, [1])]),
+    "iou_binary": of_probabilities("bce", outputs=1, metrics=[
+        metrics.BinaryIoU(), metrics.BinaryIoU([1], 0.4, name="one"), metrics.BinaryIoU([0], dtype="float32", name="zero")]),
+    "r2": of_probabilities("mse", None, metrics=[
+        metrics.R2Score(), metrics.R2Score(class_aggregation=None, name="each"),
+        metrics.R2Score(class_aggregation="variance_weighted_average", name="weighted")]),
     "at": of_probabilities("bce", outputs=1, metrics=[
         metrics.SensitivityAtSpecificity(0.5), metrics.PrecisionAtRecall(0.5, num_thresholds=10)]),
 })

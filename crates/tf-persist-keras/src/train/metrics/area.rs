@@ -1,5 +1,6 @@
 //! `AUC`.
 
+use serde_json::Value;
 use tf_persist_savedmodel::{DType, Tensor};
 
 use super::super::compiled::Object;
@@ -14,6 +15,9 @@ const EPSILON: f64 = 1e-7;
 /// The most thresholds.
 const MOST: i64 = 1 << 16;
 
+/// The most labels.
+const MOST_LABELS: u64 = 1000;
+
 /// The area under a curve of points, one for each threshold.
 #[derive(Debug, Clone)]
 pub(super) struct Area {
@@ -21,6 +25,13 @@ pub(super) struct Area {
     curve: Curve,
     height: Height,
     from_logits: bool,
+    labels: Option<Labels>,
+}
+
+/// Each column is a label with an area of its own, and the metric is their mean.
+#[derive(Debug, Clone)]
+struct Labels {
+    weights: Option<Vec<f32>>,
 }
 
 #[derive(Debug, Clone)]
@@ -66,11 +77,18 @@ impl Area {
             "majoring" | "Majoring" => Height::Higher,
             other => return unknown("summation_method", other),
         };
-        for key in ["multi_label", "label_weights", "num_labels"] {
-            if object.get(key).is_some_and(|value| value.as_bool() != Some(false)) {
-                refuse!("`{key}` of the metric `AUC` is not supported");
+        // Keras writes a tensor, which it cannot read again.
+        let weights = object.get("label_weights").map(|value| value.pointer("/config/value").unwrap_or(value));
+        let labels = match (object.flag("multi_label", false)?, weights) {
+            (true, None) => Some(Labels { weights: None }),
+            (true, Some(Value::Array(weights))) if weights.iter().all(Value::is_number) => {
+                let weights = weights.iter().filter_map(Value::as_f64).map(|weight| weight as f32).collect();
+                Some(Labels { weights: Some(weights) })
             }
-        }
+            (true, Some(_)) => refuse!("`label_weights` of the metric `AUC` are not numbers"),
+            (false, None) => None,
+            (false, Some(_)) => refuse!("`label_weights` of the metric `AUC` without `multi_label` is not supported"),
+        };
         let count = object.int("num_thresholds", 200)?;
         if !(2..=MOST).contains(&count) {
             refuse!("`num_thresholds` of the metric `AUC` is {count}, and should be from 2 to {MOST}");
@@ -84,32 +102,19 @@ impl Area {
                 Thresholds::Given(outer.into_iter().map(|limit| limit as f32).collect())
             }
         };
-        Ok(Some(Self { thresholds, curve, height, from_logits: object.flag("from_logits", false)? }))
+        Ok(Some(Self { thresholds, curve, height, from_logits: object.flag("from_logits", false)?, labels }))
     }
 
     pub(super) fn value(&self, g: &Graph, of: &Compared<'_>) -> Result<TensorRef> {
         let output = g.cast(of.output, DType::Float32)?;
         let output = if self.from_logits { g.sigmoid(&output)? } else { output };
-        let counted = Counted::of(g, &Compared { output: &output, ..*of }, None)?;
-        let is_positive = match &self.thresholds {
-            Thresholds::Given(limits) => {
-                let limits = g.constant(Tensor::from_slice(&[limits.len(), 1], limits)?)?;
-                g.greater(&counted.output, &limits)?
-            }
-            // Keras counts in the intervals between the thresholds, where there are many.
-            Thresholds::Even(count) => {
-                let scaled = g.with_scalar(&g.clip(&counted.output, 0.0, 1.0)?, (*count - 1) as f64, Graph::mul)?;
-                let interval = g.with_scalar(&g.ceil(&scaled)?, 1.0, Graph::sub)?;
-                let numbers: Vec<f32> = (0..*count).map(|number| number as f32).collect();
-                let numbers = g.constant(Tensor::from_slice(&[numbers.len(), 1], &numbers)?)?;
-                g.greater_equal(&g.maximum(&interval, &g.scalar(0.0, DType::Float32)?)?, &numbers)?
-            }
+        let of = Compared { output: &output, ..*of };
+        let [hits, wrong, missed, rejected] = match &self.labels {
+            None => self.counts(g, &of, None)?,
+            Some(_) => self.counts_of_labels(g, &of)?,
         };
-        let count = |label, positive| counted.count(g, &is_positive, label, positive);
-        let (hits, wrong) = (count(true, true)?, count(false, true)?);
-        let (missed, rejected) = (count(true, false)?, count(false, false)?);
         let recall = g.div_no_nan(&hits, &g.add_v2(&hits, &missed)?)?;
-        let all = |x: &TensorRef| g.sum(x, &[0], false);
+        let all = |x: &TensorRef| self.mean(g, &g.sum(x, &[0], false)?);
         let (x, y) = match (self.curve, self.height) {
             (Curve::Precision, Height::Mean) => return all(&self.interpolated(g, &hits, &wrong, &missed)?),
             (Curve::Precision, _) => {
@@ -125,6 +130,55 @@ impl Area {
             Height::Higher => g.maximum(&y[0], &y[1])?,
         };
         all(&g.mul(&g.sub(&x[0], &x[1])?, &height)?)
+    }
+
+    /// True and false positives, false and true negatives, for each threshold.
+    fn counts(&self, g: &Graph, of: &Compared<'_>, label: Option<i64>) -> Result<[TensorRef; 4]> {
+        let counted = Counted::of(g, of, label)?;
+        let is_positive = match &self.thresholds {
+            Thresholds::Given(limits) => {
+                let limits = g.constant(Tensor::from_slice(&[limits.len(), 1], limits)?)?;
+                g.greater(&counted.output, &limits)?
+            }
+            // Keras counts in the intervals between the thresholds, where there are many.
+            Thresholds::Even(count) => {
+                let scaled = g.with_scalar(&g.clip(&counted.output, 0.0, 1.0)?, (*count - 1) as f64, Graph::mul)?;
+                let interval = g.with_scalar(&g.ceil(&scaled)?, 1.0, Graph::sub)?;
+                let numbers: Vec<f32> = (0..*count).map(|number| number as f32).collect();
+                let numbers = g.constant(Tensor::from_slice(&[numbers.len(), 1], &numbers)?)?;
+                g.greater_equal(&g.maximum(&interval, &g.scalar(0.0, DType::Float32)?)?, &numbers)?
+            }
+        };
+        let count = |label, positive| counted.count(g, &is_positive, label, positive);
+        Ok([count(true, true)?, count(false, true)?, count(true, false)?, count(false, false)?])
+    }
+
+    /// The same with a column for each label.
+    fn counts_of_labels(&self, g: &Graph, of: &Compared<'_>) -> Result<[TensorRef; 4]> {
+        let labels = match of.output.dims() {
+            [_, Some(labels)] if (1..=MOST_LABELS).contains(labels) => *labels,
+            _ => refuse!("the metric `AUC` with `multi_label` needs outputs with up to {MOST_LABELS} labels each"),
+        };
+        let weights = self.labels.as_ref().and_then(|labels| labels.weights.as_ref());
+        if let Some(weights) = weights.filter(|weights| weights.len() as u64 != labels) {
+            refuse!("the metric `AUC` has {} `label_weights` for {labels} labels", weights.len());
+        }
+        let counts = (0..labels).map(|label| self.counts(g, of, Some(label as i64))).collect::<Result<Vec<_>>>()?;
+        let column = |which: usize| g.pack(&counts.iter().map(|counts| &counts[which]).collect::<Vec<_>>(), 1);
+        Ok([column(0)?, column(1)?, column(2)?, column(3)?])
+    }
+
+    /// The mean of the areas of labels, or the area itself.
+    fn mean(&self, g: &Graph, areas: &TensorRef) -> Result<TensorRef> {
+        match &self.labels {
+            None => Ok(areas.clone()),
+            Some(Labels { weights: None }) => g.mean(areas, &[0], false),
+            Some(Labels { weights: Some(weights) }) => {
+                let weights = g.constant(Tensor::from_slice(&[weights.len()], weights)?)?;
+                let sum = g.sum(&g.mul(areas, &weights)?, &[0], false)?;
+                g.div_no_nan(&sum, &g.sum(&weights, &[0], false)?)
+            }
+        }
     }
 
     /// The area of each interval under the curve of precision, whose parts are linear in the counts.

@@ -3,8 +3,10 @@
 mod accuracy;
 mod area;
 mod confusion;
+mod determination;
 mod f_score;
 mod mean;
+mod overlap;
 
 use serde_json::Value;
 use tf_persist_savedmodel::DType;
@@ -15,8 +17,10 @@ use crate::graph::{Graph, TensorRef};
 use crate::reason::{Result, refuse, shown_name};
 use area::Area;
 use confusion::Confusion;
+use determination::Determination;
 use f_score::FScore;
 pub(super) use mean::mean_of;
+use overlap::Overlap;
 
 /// A metric of an output.
 #[derive(Debug, Clone)]
@@ -44,6 +48,8 @@ enum Kind {
     Confusion(Confusion),
     Area(Area),
     FScore(FScore),
+    Determination(Determination),
+    Overlap(Overlap),
 }
 
 /// What a metric is of.
@@ -85,6 +91,8 @@ impl Metric {
             Kind::Confusion(confusion) => return confusion.value(g, of),
             Kind::Area(area) => return area.value(g, of),
             Kind::FScore(score) => return score.value(g, of),
+            Kind::Determination(score) => return score.value(g, of),
+            Kind::Overlap(overlap) => return overlap.value(g, of),
             Kind::RootMeanSquaredError => {
                 let (target, output) = (g.cast(of.target, DType::Float32)?, g.cast(of.output, DType::Float32)?);
                 let (target, output) = same_rank(g, &target, &output)?;
@@ -138,6 +146,12 @@ impl Kind {
                 }
                 if let Some(score) = FScore::parse(object)? {
                     return Ok(Self::FScore(score));
+                }
+                if let Some(score) = Determination::parse(object)? {
+                    return Ok(Self::Determination(score));
+                }
+                if let Some(overlap) = Overlap::parse(object)? {
+                    return Ok(Self::Overlap(overlap));
                 }
                 match Function::parse(object, Some((target, output)))? {
                     Some(function) => Self::Function(as_metric(function)),
@@ -212,8 +226,11 @@ mod tests {
             assert_eq!(shape("AUC", &config).unwrap(), "[]");
         }
         assert_eq!(shape("AUC", &json!({"thresholds": [0.8, 0.2]})).unwrap(), "[]");
-        let error = shape("AUC", &json!({"multi_label": true})).unwrap_err().to_string();
-        assert_eq!(error, "`multi_label` of the metric `AUC` is not supported");
+        assert_eq!(shape("AUC", &json!({"multi_label": true, "label_weights": [1, 0.5, 2]})).unwrap(), "[]");
+        let error = shape("AUC", &json!({"label_weights": [1, 2, 3]})).unwrap_err().to_string();
+        assert_eq!(error, "`label_weights` of the metric `AUC` without `multi_label` is not supported");
+        let error = shape("AUC", &json!({"multi_label": true, "label_weights": [1]})).unwrap_err().to_string();
+        assert_eq!(error, "the metric `AUC` has 1 `label_weights` for 3 labels");
         let error = shape("AUC", &json!({"num_thresholds": 1_000_000_000})).unwrap_err().to_string();
         assert_eq!(error, "`num_thresholds` of the metric `AUC` is 1000000000, and should be from 2 to 65536");
     }
@@ -223,6 +240,28 @@ mod tests {
         assert_eq!(shape("F1Score", &json!({})).unwrap(), "[3]");
         for average in ["micro", "macro", "weighted"] {
             assert_eq!(shape("FBetaScore", &json!({"beta": 2.0, "average": average})).unwrap(), "[]");
+        }
+    }
+
+    #[test]
+    fn overlaps_and_determination() {
+        for (class, config) in [
+            ("R2Score", json!({})),
+            ("R2Score", json!({"class_aggregation": "variance_weighted_average"})),
+            ("MeanIoU", json!({"num_classes": 3, "sparse_y_true": false, "sparse_y_pred": false})),
+            ("OneHotIoU", json!({"num_classes": 3, "target_class_ids": [0, 2]})),
+            ("BinaryIoU", json!({"threshold": 0.4})),
+        ] {
+            assert_eq!(shape(class, &config).unwrap(), "[]", "{class}");
+        }
+        assert_eq!(shape("R2Score", &json!({"class_aggregation": null})).unwrap(), "[3]");
+        for (class, config, reason) in [
+            ("MeanIoU", json!({"num_classes": 1_u64 << 40}), "`num_classes` of the metric `MeanIoU` is 1099511627776"),
+            ("IoU", json!({"num_classes": 3, "target_class_ids": [3]}), "has the class 3 of 3"),
+            ("R2Score", json!({"num_regressors": 1}), "`num_regressors` of the metric `R2Score` is not supported"),
+        ] {
+            let error = shape(class, &config).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
         }
     }
 
