@@ -75,13 +75,14 @@ def main():
         if arguments.filter not in case.name:
             continue
         keras.backend.clear_session()
-        wrong = check(case, folder / "keras3.keras")
-        counts["differ" if wrong else "equal"] += 1
-        if wrong:
-            print(f"{case.name}/{folder.name}: {wrong}")
+        for name in ("keras3.keras", "keras3.h5"):
+            wrong = check(case, folder / name)
+            counts["differ" if wrong else "equal"] += 1
+            if wrong:
+                print(f"{case.name}/{folder.name}: {name} {wrong}")
     total = sum(counts.values())
     percentage = 100.0 * counts["equal"] / max(total, 1)
-    print(f"{counts['equal']} of {total} files of Keras 2 give the same answers in Keras {keras.__version__}: "
+    print(f"{counts['equal']} of {total} converted files of Keras 2 give the same answers in Keras {keras.__version__}: "
           f"{percentage:.1f} %, {time.monotonic() - began:.0f} s")
     sys.exit(not total or percentage < arguments.at_least)
 

@@ -48,8 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let target = Path::new(out).join(name).join(file);
             fs::create_dir_all(Path::new(out).join(name))?;
             let result = options.open(&source).and_then(|model| {
-                model.export(&target, true)?;
-                if let Some(reason) = model.why_inference_only()? {
+                if let Some(reason) = model.export(&target, true)?.why_inference_only {
                     println!("{name}/{file}: without training: {reason}");
                 }
                 Ok(model.input_names().join("\n"))

@@ -2,8 +2,8 @@
 //!
 //! `write_back_cases CASES OUT [FILTER]`: each `CASES/NAME/FILE` becomes, in `OUT/NAME/FILE/`, `same.keras` or
 //! `same.h5` (the file read and written), `back` (by way of a SavedModel), `like` (by way of a SavedModel that does not
-//! tell where it came from), and `other` (the other kind of file). A file of Keras 2 becomes `keras3.keras`, too, for
-//! Keras 3. Failures are printed, one a line.
+//! tell where it came from), and `other` (the other kind of file). A file of Keras 2 becomes `keras3.keras` and
+//! `keras3.h5`, too, for Keras 3. Failures are printed, one a line.
 
 use std::error::Error;
 use std::fs;
@@ -46,6 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let folder = Path::new(out).join(name).join(file);
             fs::create_dir_all(&folder)?;
             let _ = fs::remove_file(folder.join("keras3.keras"));
+            let _ = fs::remove_file(folder.join("keras3.h5"));
             for (kind, result) in write(&model, &folder) {
                 match result {
                     Ok(()) => written += 1,
@@ -79,7 +80,7 @@ fn write(model: &KerasModel, folder: &Path) -> Vec<(&'static str, tf_persist_sav
     let mut results = vec![
         ("same", saved(model.save(path("same", own), &options))),
         ("other", saved(model.save(path("other", other), &options))),
-        ("export", model.export(&exported, true)),
+        ("export", model.export(&exported, true).map(drop)),
         ("back", back("back", own, None)),
         ("back as the other kind", back("back", other, None)),
     ];
@@ -89,6 +90,7 @@ fn write(model: &KerasModel, folder: &Path) -> Vec<(&'static str, tf_persist_sav
     if is_keras2 {
         let options = KerasSaveOptions::default().overwrite(true).keras(KerasVersion::Keras3);
         results.push(("keras3", saved(model.save(path("keras3", "keras"), &options))));
+        results.push(("keras3 as .h5", saved(model.save(path("keras3", "h5"), &options))));
     }
     results
 }

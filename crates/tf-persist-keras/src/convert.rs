@@ -4,19 +4,41 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use tf_persist_savedmodel::{Error, Hint, Result, SavedModel, Tensor};
+use tf_persist_savedmodel::{Error, Hint, Result, SavedModel, Setting, Tensor};
 
 use crate::back;
+use crate::config;
 use crate::custom::CustomObjects;
 use crate::graph::{Function, Graph, Program, Resource, Signature, TensorRef};
 use crate::layers::{Argument, Arguments, Context, Masked, NamedLayer, Shared, Weight};
 use crate::parse::Parser;
 use crate::reason;
-use crate::saved_model::{Endpoint, ModelParts, Structure};
+use crate::saved_model::{Endpoint, ModelParts, Structure, Value};
 use crate::source::Source;
 use crate::summary::{LayerSummary, ModelSummary, TensorSummary, summary};
 use crate::train::{self, Training};
 use crate::weights;
+
+/// What helps against a reason with these words, and the setting for it.
+const HINTS: [(&str, &str, Option<&'static str>); 5] = [
+    ("give a recipe", "recipes stand in a TOML file", Some("custom_objects")),
+    (
+        config::UNKNOWN_KEYS,
+        "if a newer Keras added the key, save the model with Keras 3.15; if a subclass did, give a recipe for its class",
+        Some("custom_objects"),
+    ),
+    (
+        "its input is sparse",
+        "build the model with `Input(…, sparse=False)` and the same weights, and feed dense tensors",
+        None,
+    ),
+    (
+        "its input is ragged",
+        "build the model with an input of padded rows and a `Masking` layer, and the same weights",
+        None,
+    ),
+    ("its input is optional", "build the model with the input as a required one, or without it", None),
+];
 
 /// How a file is opened.
 #[derive(Debug, Clone, Default)]
@@ -65,6 +87,15 @@ impl OpenOptions {
 /// has layers that are unknown or options that change numbers and are not supported: all of them are named at once.
 pub fn open(path: impl AsRef<Path>) -> Result<KerasModel> {
     OpenOptions::default().open(path)
+}
+
+/// What was written.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ExportedModel {
+    /// Why a compiled model was written without the signatures `train` and `evaluate`; None if it has them, or is not
+    /// compiled.
+    pub why_inference_only: Option<String>,
 }
 
 /// A model in a Keras file. Its layers are known, its weights are not read yet.
@@ -137,7 +168,7 @@ impl KerasModel {
     ///
     /// # Errors
     /// As [`open`], and if weights are missing, too many or of other shapes, or the target exists and is not empty.
-    pub fn export(&self, target: impl AsRef<Path>, overwrite: bool) -> Result<()> {
+    pub fn export(&self, target: impl AsRef<Path>, overwrite: bool) -> Result<ExportedModel> {
         let emitted = self.emitted()?;
         let (saved, memory): (Vec<Weight>, Vec<Weight>) = emitted.weights.into_iter().partition(|it| it.is_saved);
         let datasets = weights::locate(&self.source, &self.model, &saved)?;
@@ -161,7 +192,14 @@ impl KerasModel {
         };
         let value = |index: usize| {
             let made = of_optimizer.get(&index).or_else(|| emitted.initial.get(&Resource::Variable(index)));
-            made.map_or_else(|| of_weight(index), |value| Ok(value.clone()))
+            match (made, by_variable.get(&index)) {
+                (Some(value), _) => Ok(Value::Tensor(value.clone())),
+                (None, Some((weight, Some(dataset)))) => match dataset.plain(weight.dtype)? {
+                    Some(plain) => Ok(Value::Dataset(Box::new(plain))),
+                    None => of_weight(index).map(Value::Tensor),
+                },
+                (None, _) => of_weight(index).map(Value::Tensor),
+            }
         };
         let parts = ModelParts {
             program: &emitted.program,
@@ -171,7 +209,8 @@ impl KerasModel {
             assets: Vec::new(),
             extra_files: &|keys| back::extra_files(&self.source, &emitted.program, entries.clone(), keys),
         };
-        parts.write(target.as_ref(), overwrite)
+        parts.write(target.as_ref(), overwrite)?;
+        Ok(ExportedModel { why_inference_only: emitted.training.err().map(|reason| reason.to_string()) })
     }
 
     /// Why a compiled model is written without the signatures `train` and `evaluate`; None if it has them, or is not
@@ -294,7 +333,16 @@ impl KerasModel {
 }
 
 fn refused(path: &Path, reason: String) -> Error {
-    let hint =
-        reason.contains("give a recipe").then(|| Hint::new("recipes stand in a TOML file").set("custom_objects"));
+    let mut hint: Option<Hint> = None;
+    for (_, text, setting) in HINTS.iter().filter(|(part, ..)| reason.contains(part)) {
+        let all = match hint {
+            Some(before) => before.and(text),
+            None => Hint::new(*text),
+        };
+        hint = Some(match setting.filter(|name| !all.settings().contains(&Setting::Set(name))) {
+            Some(setting) => all.set(setting),
+            None => all,
+        });
+    }
     Error::Unsupported { path: path.to_path_buf(), reason, hint }
 }

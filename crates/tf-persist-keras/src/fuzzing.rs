@@ -29,7 +29,7 @@ const MAX_WRITTEN: u64 = 1 << 20;
 /// # Errors
 /// As [`crate::open`].
 pub fn open(bytes: Vec<u8>) -> Result<KerasModel> {
-    KerasModel::new(Source::from_bytes(Path::new(PATH), bytes.into(), None)?, &OpenOptions::default())
+    KerasModel::new(Source::from_bytes(Path::new(PATH), bytes, None)?, &OpenOptions::default())
 }
 
 /// Does with a file what commands do: opens it, describes it, and converts it if it is small.
@@ -37,7 +37,18 @@ pub fn open(bytes: Vec<u8>) -> Result<KerasModel> {
 /// # Errors
 /// As [`crate::open`] and [`KerasModel::export`].
 pub fn convert(bytes: Vec<u8>) -> Result<()> {
-    let model = open(bytes)?;
+    describe_and_write(&open(bytes)?)
+}
+
+/// As [`convert`], of a file, of which only what is needed is in memory at a time.
+///
+/// # Errors
+/// As [`convert`].
+pub fn convert_file(path: &Path) -> Result<()> {
+    describe_and_write(&crate::open(path)?)
+}
+
+fn describe_and_write(model: &KerasModel) -> Result<()> {
     let summary = model.summary()?;
     model.why_inference_only()?;
     if summary.parameters <= MAX_WRITTEN {
@@ -51,7 +62,7 @@ pub fn convert(bytes: Vec<u8>) -> Result<()> {
 /// # Errors
 /// If it is no archive, or one of its entries cannot be read.
 pub fn read_zip(bytes: Vec<u8>) -> Result<()> {
-    let archive = KerasZip::from_bytes(bytes.into(), Path::new(PATH))?;
+    let archive = KerasZip::from_bytes(bytes, Path::new(PATH))?;
     archive.names().try_for_each(|name| archive.read(name).map(|_| ()))
 }
 
@@ -60,7 +71,7 @@ pub fn read_zip(bytes: Vec<u8>) -> Result<()> {
 /// # Errors
 /// If it is no HDF5 file, or something in it cannot be read.
 pub fn read_hdf5(bytes: Vec<u8>) -> Result<()> {
-    let file = Hdf5::open(bytes.into(), Path::new(PATH))?;
+    let file = Hdf5::open(bytes, Path::new(PATH))?;
     let mut groups = vec![file.root()?];
     while let Some(group) = groups.pop() {
         group.attributes()?;

@@ -22,7 +22,7 @@ mod train;
 mod weights;
 
 pub use back::{KerasSaveOptions, KerasVersion, SavedKerasFile, write_back};
-pub use convert::{KerasModel, OpenOptions, open};
+pub use convert::{ExportedModel, KerasModel, OpenOptions, open};
 pub use custom::{CustomLayer, CustomObjects, LayerBuilder, SymbolicTensor};
 pub use source::{find_keras_file, is_keras_file};
 pub use summary::{LayerSummary, ModelSummary, TensorSummary};

@@ -9,8 +9,8 @@ use tf_persist_savedmodel::internals::{check_fetched, recognize_foreign};
 use tf_persist_savedmodel::{Error, Hint};
 
 use crate::archive::hdf5::{Group, Hdf5};
-use crate::archive::read_file;
 use crate::archive::zip::KerasZip;
+use crate::archive::{ByteRange, read_file};
 use crate::config::Dialect;
 use crate::reason::shown_name;
 
@@ -20,7 +20,7 @@ type Result<T> = tf_persist_savedmodel::Result<T>;
 const SHARDS_SUFFIX: &str = ".weights.json";
 
 /// The largest such list, and the most files in it.
-const MAX_LIST: usize = 64 << 20;
+const MAX_LIST: u64 = 64 << 20;
 const MAX_SHARDS: usize = 4096;
 
 /// The number of bytes that tell what another file is.
@@ -95,15 +95,17 @@ pub fn find_keras_file(path: impl AsRef<Path>) -> Option<PathBuf> {
 impl Source {
     /// Opens a file. `architecture` is the JSON of the model where the file has only weights.
     pub(crate) fn open(path: &Path, architecture: Option<&Path>) -> Result<Self> {
-        Self::from_bytes(path, read_file(path)?, architecture)
+        Self::from_bytes(path, ByteRange::open(path)?, architecture)
     }
 
-    /// Opens a file in memory. Errors name `path`.
-    pub(crate) fn from_bytes(path: &Path, bytes: Bytes, architecture: Option<&Path>) -> Result<Self> {
-        if bytes.starts_with(b"\x89HDF\r\n\x1a\n") {
+    /// Opens a file of these bytes. Errors name `path`.
+    pub(crate) fn from_bytes(path: &Path, bytes: impl Into<ByteRange>, architecture: Option<&Path>) -> Result<Self> {
+        let bytes = bytes.into();
+        let beginning = bytes.beginning(BEGINNING).map_err(Error::io("read", path))?;
+        if beginning.starts_with(b"\x89HDF\r\n\x1a\n") {
             return Self::hdf5(path, bytes, architecture);
         }
-        if bytes.starts_with(b"PK") {
+        if beginning.starts_with(b"PK") {
             if architecture.is_some() {
                 let hint = Hint::new("the model in the file is read").unset("architecture");
                 let reason = "it has a model of its own, so another one cannot be given".into();
@@ -114,7 +116,7 @@ impl Source {
         if path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(SHARDS_SUFFIX)) {
             return Self::shards(path, &bytes, architecture);
         }
-        Err(not_keras(path, &bytes))
+        Err(not_keras(path, &beginning))
     }
 
     /// The text files of vocabularies in a `.keras` file, by their paths.
@@ -124,8 +126,8 @@ impl Source {
         names.map(|name| Ok((name.to_owned(), archive.read(name)?))).collect()
     }
 
-    fn archive(path: &Path, bytes: Bytes) -> Result<Self> {
-        let file_bytes = bytes.len();
+    fn archive(path: &Path, bytes: ByteRange) -> Result<Self> {
+        let file_bytes = shown_length(&bytes);
         let archive = KerasZip::from_bytes(bytes, path)?;
         if !archive.contains("config.json") {
             return Err(without_config(path, &archive));
@@ -146,7 +148,7 @@ impl Source {
                 hint: Some(Hint::new("save the model again with its weights in HDF5, as Keras does by default")),
             });
         }
-        let weights = Hdf5::open_in(archive.read("model.weights.h5")?, path, archive.len())?;
+        let weights = Hdf5::open_in(archive.range("model.weights.h5")?, path, archive.len())?;
         let version = metadata.as_ref().and_then(|metadata| metadata.get("keras_version")?.as_str()).map(str::to_owned);
         Ok(Self {
             path: path.to_path_buf(),
@@ -163,8 +165,8 @@ impl Source {
         })
     }
 
-    fn hdf5(path: &Path, bytes: Bytes, architecture: Option<&Path>) -> Result<Self> {
-        let file_bytes = bytes.len();
+    fn hdf5(path: &Path, bytes: ByteRange, architecture: Option<&Path>) -> Result<Self> {
+        let file_bytes = shown_length(&bytes);
         let root = Hdf5::open(bytes, path)?.root()?;
         let text = |name: &str| -> Result<Option<String>> {
             Ok(root.attribute(name)?.and_then(|attribute| attribute.text().map(str::to_owned)))
@@ -211,12 +213,13 @@ impl Source {
     }
 
     /// Weights that were split into several files, which a list names by the paths in them.
-    fn shards(path: &Path, bytes: &[u8], architecture: Option<&Path>) -> Result<Self> {
+    fn shards(path: &Path, bytes: &ByteRange, architecture: Option<&Path>) -> Result<Self> {
         let Some(architecture) = architecture else { return Err(without_model(path)) };
         if bytes.len() > MAX_LIST {
             return Err(Error::flawed(path, format!("it has {} bytes, more than {MAX_LIST}", bytes.len())));
         }
-        let list = json(path, "", bytes)?;
+        let bytes = bytes.bytes().map_err(Error::io("read", path))?;
+        let list = json(path, "", &bytes)?;
         let Some(map) = list.get("weight_map").and_then(Value::as_object) else {
             return Err(Error::flawed(path, "it has no `weight_map`"));
         };
@@ -242,7 +245,7 @@ impl Source {
                 let hint = Some("copy all files that Keras wrote, into one folder".into());
                 return Err(Error::Damaged { path: path.to_path_buf(), reason, hint });
             }
-            roots.push(Hdf5::open(read_file(&file)?, &file)?.root()?);
+            roots.push(Hdf5::open(ByteRange::open(&file)?, &file)?.root()?);
         }
         let config = json(architecture, "", &read_file(architecture)?)?;
         let version = version_in(&config);
@@ -260,6 +263,11 @@ impl Source {
             archive: None,
         })
     }
+}
+
+/// The number of bytes of a file, or as many as a number can count.
+fn shown_length(bytes: &ByteRange) -> usize {
+    usize::try_from(bytes.len()).unwrap_or(usize::MAX)
 }
 
 /// The version in a config, as `model.to_json()` of Keras 2 has it.
@@ -290,9 +298,8 @@ fn without_model(path: &Path) -> Error {
     Error::Unsupported { path: path.to_path_buf(), reason: reason.into(), hint: Some(hint) }
 }
 
-/// The error for a file that is neither a zip archive nor of HDF5.
-fn not_keras(path: &Path, bytes: &[u8]) -> Error {
-    let beginning = bytes.get(..BEGINNING).unwrap_or(bytes);
+/// The error for a file with this beginning, which is neither a zip archive nor of HDF5.
+fn not_keras(path: &Path, beginning: &[u8]) -> Error {
     if let Err(error) = check_fetched(path, beginning) {
         return error;
     }

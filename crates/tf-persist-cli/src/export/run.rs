@@ -130,8 +130,8 @@ fn write_keras(args: &ExportArgs) -> anyhow::Result<()> {
 
 /// Writes a Keras file as a SavedModel.
 fn export_keras(args: &ExportArgs, model: &KerasModel) -> anyhow::Result<()> {
-    model.export(&args.target, args.overwrite)?;
-    if let Some(reason) = model.why_inference_only()? {
+    let exported = model.export(&args.target, args.overwrite)?;
+    if let Some(reason) = exported.why_inference_only {
         eprintln!("note: it is written for inference only, without `train` and `evaluate`: {}", printable(&reason));
     }
     let written = SavedModel::open(&args.target)?;

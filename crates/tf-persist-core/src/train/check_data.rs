@@ -55,6 +55,9 @@ fn check_signature(signature: &SignatureDef, model: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The names of weights of rows in Keras's `fit`.
+const WEIGHTS: [&str; 2] = ["sample_weight", "class_weight"];
+
 fn check_names(data: &Dataset, signature: &SignatureDef) -> Result<()> {
     let given = |name: &str| data.arrays().any(|(other, _)| other == name);
     let needed = |(name, info): &&(String, TensorInfo)| signature.default_of(name, info.dtype).is_none();
@@ -75,10 +78,18 @@ fn check_names(data: &Dataset, signature: &SignatureDef) -> Result<()> {
     let has = quoted_list(data.arrays().map(|(name, _)| name));
     let takes = quoted_list(signature.inputs.iter().map(|(name, _)| name.as_str()));
     let arguments: Vec<String> = signature.inputs.iter().map(|(name, _)| format!("{name}=…")).collect();
+    let weights = unknown.iter().find(|name| WEIGHTS.contains(name)).filter(|_| missing.is_empty());
+    let hint = match weights {
+        Some(name) => format!(
+            "`{name}` would weight the rows, which this model cannot: leave it out, or export the model in Python with an \
+             input for it (python -m tf_persist_keras --sample-weight)"
+        ),
+        None => format!("name the arrays as the inputs: np.savez(FILE, {})", arguments.join(", ")),
+    };
     Err(Error::Model(ModelError::Tensor(TensorError::InvalidData {
         source_name: data.source().to_owned(),
         reason: format!("{}: it has {has}, and signature `{}` takes {takes}", parts.join(", "), signature.name),
-        hint: Some(format!("name the arrays as the inputs: np.savez(FILE, {})", arguments.join(", ")).into()),
+        hint: Some(hint.into()),
     })))
 }
 
@@ -201,6 +212,10 @@ mod tests {
             "train.npz: `y` missing, `label` unknown: it has `image`, `label`, and signature `train` takes `image`, `y`"
         );
         assert!(hint.contains("np.savez(FILE, image=…, y=…)"), "{hint}");
+        let weights = ("sample_weight", zeros(DType::Float32, &[4]));
+        let arrays = [("image", zeros(DType::Float32, &[4, 8, 8])), ("y", zeros(DType::Int64, &[4])), weights];
+        let (error, hint) = refused(&arrays, &images(), 3);
+        assert!(error.contains("`sample_weight` unknown") && hint.contains("would weight the rows"), "{error} {hint}");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{self, Cursor, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use tf_persist_savedmodel::{Error, Result, printable};
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
+use super::byte_range::{ByteRange, RangeReader};
 use super::file::reserve;
 
 /// The most entries: a model with an asset for each of its layers has thousands.
@@ -39,8 +40,8 @@ const MAX_METADATA: u64 = 1 << 20;
 #[derive(Clone)]
 pub(crate) struct KerasZip {
     path: PathBuf,
-    bytes: Bytes,
-    archive: ZipArchive<Cursor<Bytes>>,
+    bytes: ByteRange,
+    archive: ZipArchive<RangeReader>,
     entries: Vec<Entry>,
     by_name: HashMap<String, usize>,
 }
@@ -67,17 +68,17 @@ impl KerasZip {
     /// Opens the archive in a file.
     #[cfg(test)]
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        Self::from_bytes(super::read_file(path)?, path)
+        Self::from_bytes(ByteRange::open(path)?, path)
     }
 
-    /// Opens an archive in memory, and checks its directory. Errors name `path`.
+    /// Opens an archive, and checks its directory. Errors name `path`.
     ///
     /// # Errors
     /// If it is no zip archive, or has entries with names that lead out of it, that occur twice, that share their
     /// bytes, that are encrypted, or that declare an impossible size.
-    pub(crate) fn from_bytes(bytes: Bytes, path: &Path) -> Result<Self> {
-        let path = path.to_path_buf();
-        let mut archive = ZipArchive::new(Cursor::new(bytes.clone())).map_err(|error| no_archive(&path, &error))?;
+    pub(crate) fn from_bytes(bytes: impl Into<ByteRange>, path: &Path) -> Result<Self> {
+        let (bytes, path) = (bytes.into(), path.to_path_buf());
+        let mut archive = ZipArchive::new(bytes.reader()).map_err(|error| no_archive(&path, &error))?;
         if archive.has_duplicate_names() {
             return Err(Error::flawed(&path, "an entry of the archive is in it twice"));
         }
@@ -121,7 +122,7 @@ impl KerasZip {
 
     /// The size of the archive in bytes.
     pub(crate) fn len(&self) -> u64 {
-        self.bytes.len() as u64
+        self.bytes.len()
     }
 
     /// Whether there is an entry of this name.
@@ -129,12 +130,20 @@ impl KerasZip {
         self.by_name.contains_key(name)
     }
 
-    /// Reads an entry. A stored one is a part of the file's bytes, which are not copied.
+    /// Reads an entry. The bytes of a stored one are not copied if those of the archive are in memory.
+    ///
+    /// # Errors
+    /// As [`KerasZip::range`].
+    pub(crate) fn read(&self, name: &str) -> Result<Bytes> {
+        self.range(name)?.bytes().map_err(Error::io("read", &self.path))
+    }
+
+    /// The bytes of an entry. A stored one is a part of the archive's bytes, and is not kept in memory.
     ///
     /// # Errors
     /// If there is no such entry, it is too large for its name, its checksum differs, or it is compressed by a method
     /// that `.keras` files do not have.
-    pub(crate) fn read(&self, name: &str) -> Result<Bytes> {
+    pub(crate) fn range(&self, name: &str) -> Result<ByteRange> {
         let Some(entry) = self.by_name.get(name).and_then(|index| self.entries.get(*index)) else {
             return Err(Error::flawed(&self.path, format!("the archive has no entry `{}`", printable(name))));
         };
@@ -156,7 +165,7 @@ impl KerasZip {
         }
         match entry.method {
             CompressionMethod::Stored => self.stored(entry),
-            CompressionMethod::Deflated => self.inflated(entry),
+            CompressionMethod::Deflated => self.inflated(entry).map(ByteRange::from),
             other => {
                 let reason = format!("its entry `{}` is compressed by the method {other}", printable(name));
                 let hint = Some("pack the archive again with stored or deflated entries".into());
@@ -165,16 +174,14 @@ impl KerasZip {
         }
     }
 
-    fn stored(&self, entry: &Entry) -> Result<Bytes> {
+    fn stored(&self, entry: &Entry) -> Result<ByteRange> {
         let mut archive = self.archive.clone();
         let raw = archive.by_index_raw(entry.index).map_err(|error| no_archive(&self.path, &error))?;
-        let bytes = raw.data_start().and_then(|start| {
-            let start = usize::try_from(start).ok()?;
-            let end = start.checked_add(usize::try_from(entry.size).ok()?)?;
-            (end <= self.bytes.len()).then(|| self.bytes.slice(start..end))
-        });
+        let bytes = raw.data_start().and_then(|start| self.bytes.part(start, entry.size));
         let bytes = bytes.ok_or_else(|| self.damaged(entry, "is cut short"))?;
-        if crc32fast::hash(&bytes) != entry.crc32 {
+        let mut hasher = crc32fast::Hasher::new();
+        bytes.for_each_piece(|piece| hasher.update(piece)).map_err(Error::io("read", &self.path))?;
+        if hasher.finalize() != entry.crc32 {
             return Err(self.damaged(entry, "does not have its checksum"));
         }
         Ok(bytes)

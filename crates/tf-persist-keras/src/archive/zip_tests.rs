@@ -1,6 +1,6 @@
 //! Archives as Keras writes them, compressed again, and hostile ones.
 
-use std::io::Write;
+use std::io::{Cursor, Write};
 
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
@@ -17,7 +17,7 @@ fn archive(method: CompressionMethod, entries: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 fn open(bytes: Vec<u8>) -> Result<KerasZip> {
-    KerasZip::from_bytes(bytes.into(), Path::new("a.keras"))
+    KerasZip::from_bytes(bytes, Path::new("a.keras"))
 }
 
 fn refusal(bytes: Vec<u8>) -> String {

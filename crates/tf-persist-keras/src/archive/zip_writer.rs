@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(bytes, archive());
         // 1980-01-01 00:00, stored, in the first local header.
         assert_eq!(bytes[8..14], [0, 0, 0, 0, 0x21, 0]);
-        let read = KerasZip::from_bytes(bytes.into(), Path::new("a.keras")).unwrap();
+        let read = KerasZip::from_bytes(bytes, Path::new("a.keras")).unwrap();
         let names: Vec<&str> = read.names().collect();
         assert_eq!(names, ["metadata.json", "model.weights.h5", "assets/ü/vocabulary.txt"]);
         assert_eq!(read.read("model.weights.h5").unwrap(), b"hello"[..]);

@@ -8,6 +8,8 @@ mod keras_file;
 mod modules;
 mod original;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;

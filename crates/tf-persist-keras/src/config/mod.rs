@@ -21,6 +21,9 @@ pub(crate) enum Dialect {
     Keras3,
 }
 
+/// What is wrong with keys that nothing read.
+pub(crate) const UNKNOWN_KEYS: &str = "unknown for this class";
+
 /// The keys of every layer that have no effect on what it computes, or that the reader of layers reads.
 const OF_EVERY_LAYER: &[&str] =
     &["name", "trainable", "dtype", "batch_input_shape", "batch_shape", "activity_regularizer", "autocast"];
@@ -211,8 +214,8 @@ impl<'a> Config<'a> {
             self.object.keys().filter(|key| !read.contains(&key.as_str())).map(|key| format!("`{key}`")).collect();
         match unread.as_slice() {
             [] => Ok(()),
-            [key] => refuse!("its config has the key {key}, which is unknown for this class"),
-            keys => refuse!("its config has the keys {}, which are unknown for this class", keys.join(", ")),
+            [key] => refuse!("its config has the key {key}, which is {UNKNOWN_KEYS}"),
+            keys => refuse!("its config has the keys {}, which are {UNKNOWN_KEYS}", keys.join(", ")),
         }
     }
 }

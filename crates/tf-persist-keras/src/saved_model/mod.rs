@@ -25,6 +25,7 @@ use tf_persist_savedmodel::internals::{MAX_GRAPH_BYTES, SCHEMA_VERSION, Staging,
 use tf_persist_savedmodel::saved_model::layout::{GRAPH_FILE, VARIABLES_PREFIX};
 use tf_persist_savedmodel::{Error, Result, Tensor};
 
+use crate::archive::hdf5::PlainDataset;
 use crate::graph::{Program, Signature};
 use crate::reason::Reason;
 pub(crate) use endpoint::{Endpoint, Structure};
@@ -33,13 +34,20 @@ use meta_graph::{DefinedMetaGraph, define_meta_graph};
 /// A function that gives files for `assets.extra`.
 pub(crate) type ExtraFiles<'a> = dyn Fn(&[String]) -> Result<Vec<(String, Vec<u8>)>> + 'a;
 
+/// The value of a variable.
+pub(crate) enum Value {
+    Tensor(Tensor),
+    /// The elements of a dataset, which are copied piece by piece.
+    Dataset(Box<PlainDataset>),
+}
+
 /// A model that can be written.
 pub(crate) struct ModelParts<'a> {
     pub(crate) program: &'a Rc<Program>,
     pub(crate) signatures: &'a [Signature],
     /// The value of the variable with this index in the program. It is called for one variable after the other, so that
     /// not all values need to be in memory.
-    pub(crate) value: &'a dyn Fn(usize) -> Result<Tensor>,
+    pub(crate) value: &'a dyn Fn(usize) -> Result<Value>,
     /// How the method `serve` of the loaded model takes and returns the tensors of the signature `serving_default`.
     pub(crate) serve: Option<Endpoint>,
     /// The contents of the files that tables name as their assets.
@@ -87,15 +95,23 @@ impl ModelParts<'_> {
         let variables = self.program.variables.borrow();
         for (index, (variable, key)) in variables.iter().zip(keys).enumerate() {
             let value = (self.value)(index)?;
-            if value.dtype() != variable.dtype || value.shape() != variable.shape {
-                let (dtype, shape) = (value.dtype(), value.shape());
+            let (dtype, shape) = match &value {
+                Value::Tensor(tensor) => (tensor.dtype(), tensor.shape()),
+                Value::Dataset(dataset) => (dataset.dtype(), dataset.shape()),
+            };
+            if dtype != variable.dtype || shape != variable.shape {
                 let reason = format!(
                     "it is {}{:?} in the graph, and its value {dtype}{shape:?}",
                     variable.dtype, variable.shape
                 );
                 return Err(Error::data(format!("variable `{}`", variable.name), reason));
             }
-            checkpoint.add(key, &value)?;
+            match &value {
+                Value::Tensor(tensor) => checkpoint.add(key, tensor)?,
+                Value::Dataset(dataset) => {
+                    checkpoint.add_pieces(key, dtype, shape, |use_piece| dataset.for_each_piece(use_piece))?;
+                }
+            }
         }
         let tracked = tracked.write_to_bytes().map_err(|error| Error::data("the object graph", error.to_string()))?;
         checkpoint.add(OBJECT_GRAPH_KEY, &Tensor::from_strings(&[], [tracked])?)?;

@@ -7,7 +7,7 @@ use tf_persist_savedmodel::saved_model::Unrestored;
 use tf_persist_savedmodel::scan::Level;
 use tf_persist_savedmodel::{DType, SaveOptions, SavedModel, Tensor};
 
-use super::{Endpoint, ModelParts, Structure};
+use super::{Endpoint, ModelParts, Structure, Value};
 use crate::graph::{Function, Graph, Program, Resource, Shape, Signature, Table, TensorRef, Variable};
 use crate::reason::Result;
 
@@ -62,7 +62,7 @@ impl Model {
         let parts = ModelParts {
             program: &self.program,
             signatures: &self.signatures,
-            value: &|index| Ok(self.values[index].clone()),
+            value: &|index| Ok(Value::Tensor(self.values[index].clone())),
             serve: self.serve,
             assets: self.assets.clone(),
             extra_files: &|_| Ok(vec![("keras/config.json".into(), b"{}".to_vec())]),

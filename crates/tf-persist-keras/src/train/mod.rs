@@ -66,7 +66,10 @@ pub(crate) fn training(
     let Some(config) = &source.compile_config else { return Ok(None) };
     let sizes = program.sizes();
     let before: HashSet<Resource> = shared.initial.borrow().keys().copied().collect();
-    let training = build(source, config, model, program, shared);
+    let training = build(source, config, model, program, shared).and_then(|training| {
+        restore::check_state(source, &training.variables)?;
+        Ok(training)
+    });
     if training.is_err() {
         program.truncate(sizes);
         shared.initial.borrow_mut().retain(|resource, _| before.contains(resource));

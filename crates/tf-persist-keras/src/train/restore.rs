@@ -2,14 +2,37 @@
 
 use std::collections::HashMap;
 
-use tf_persist_savedmodel::{Error, Hint, Result, Tensor};
+use tf_persist_savedmodel::{Error, Result, Tensor};
 
 use super::layout::layout_of;
 use super::optimizers::{Initial, OptimizerVariable, filled};
 use crate::archive::hdf5::{Dataset, Group};
 use crate::graph::Resource;
-use crate::reason::shown_name;
+use crate::reason::{self, Reason, refuse, shown_name};
 use crate::source::{Source, WeightLayout};
+
+/// Checks that the file has the state of this optimizer, or none. A model with another state can be used, but not
+/// trained on.
+pub(super) fn check_state(source: &Source, variables: &[OptimizerVariable]) -> reason::Result<()> {
+    let datasets = match state(source)? {
+        State::Complete(datasets) if datasets.is_empty() => return Ok(()),
+        State::Complete(datasets) => datasets,
+        State::Lacks(name) => refuse!(
+            "the file lacks the optimizer's weight `{}`: Keras cannot write the state of some optimizers to `.h5` files",
+            shown_name(&name)
+        ),
+    };
+    let Some(layout) = layout_of(source, variables, &datasets) else {
+        return Err(misfit(datasets.len(), variables.len()));
+    };
+    for (variable, dataset) in layout.into_iter().map(|index| &variables[index]).zip(&datasets) {
+        let dtype = dataset.dtype()?;
+        if dtype != variable.dtype {
+            refuse!("`{}` is {dtype} in the file, and {} in the model", variable.name, variable.dtype);
+        }
+    }
+    Ok(())
+}
 
 /// The value of each variable of the optimizer, by its number in the program. `weight` gives the values of weights.
 ///
@@ -24,7 +47,7 @@ pub(crate) fn optimizer_values(
     let saved: Vec<&OptimizerVariable> = match layout_of(source, variables, &datasets) {
         _ if datasets.is_empty() => Vec::new(),
         Some(layout) => layout.into_iter().map(|index| &variables[index]).collect(),
-        None => return Err(misfit(source, datasets.len(), variables.len())),
+        None => return Err(unsupported(source, &misfit(datasets.len(), variables.len()))),
     };
     let mut values = HashMap::new();
     for (variable, dataset) in saved.into_iter().zip(&datasets) {
@@ -45,37 +68,50 @@ pub(crate) fn optimizer_values(
         let value = match variable.initial {
             Initial::Filled(number) => filled(number, variable.dtype, &variable.shape)?,
             Initial::Weight(Resource::Variable(of)) => weight(of)?,
-            Initial::Weight(Resource::Table(_)) => return Err(misfit(source, datasets.len(), variables.len())),
+            Initial::Weight(Resource::Table(_)) => {
+                return Err(unsupported(source, &misfit(datasets.len(), variables.len())));
+            }
         };
         values.insert(index, value);
     }
     Ok(values)
 }
 
-fn misfit(source: &Source, found: usize, wanted: usize) -> Error {
-    Error::Unsupported {
-        path: source.path.clone(),
-        reason: format!(
-            "it has {found} variables of an optimizer, which do not fit its optimizer with {wanted}; this happens when \
-             layers were frozen after training"
-        ),
-        hint: Some(Hint::new("save the model again without its optimizer, or export it from the program that trained")),
-    }
+fn misfit(found: usize, wanted: usize) -> Reason {
+    Reason::new(format!(
+        "it has {found} variables of an optimizer, which do not fit its optimizer with {wanted}; this happens when layers \
+         were frozen after training"
+    ))
 }
 
-/// The saved variables of the optimizer, in order.
+fn unsupported(source: &Source, reason: &Reason) -> Error {
+    Error::Unsupported { path: source.path.clone(), reason: reason.to_string(), hint: None }
+}
+
+/// What a file has of the state of an optimizer.
+enum State {
+    Complete(Vec<Dataset>),
+    /// A variable of this name is listed, but not there.
+    Lacks(String),
+}
+
+/// The saved variables of the optimizer, in order; none if some are missing.
 pub(crate) fn optimizer_datasets(source: &Source) -> Result<Vec<Dataset>> {
-    match &source.weights {
-        WeightLayout::Folders(root) => match root.group("optimizer/vars")? {
-            Some(group) => numbered(&group),
-            None => Ok(Vec::new()),
+    Ok(match state(source)? {
+        State::Complete(datasets) => datasets,
+        State::Lacks(_) => Vec::new(),
+    })
+}
+
+fn state(source: &Source) -> Result<State> {
+    Ok(match (&source.weights, &source.optimizer_weights) {
+        (WeightLayout::Folders(root), _) => match root.group("optimizer/vars")? {
+            Some(group) => State::Complete(numbered(&group)?),
+            None => State::Complete(Vec::new()),
         },
-        WeightLayout::Shards(_) => Ok(Vec::new()),
-        WeightLayout::Layers(_) => match &source.optimizer_weights {
-            Some(group) => named(group),
-            None => Ok(Vec::new()),
-        },
-    }
+        (WeightLayout::Layers(_), Some(group)) => named(group)?,
+        (WeightLayout::Layers(_), None) | (WeightLayout::Shards(_), _) => State::Complete(Vec::new()),
+    })
 }
 
 /// `0`, `1` and so on.
@@ -88,16 +124,13 @@ fn numbered(group: &Group) -> Result<Vec<Dataset>> {
 }
 
 /// Those that the attribute `weight_names` lists.
-fn named(group: &Group) -> Result<Vec<Dataset>> {
+fn named(group: &Group) -> Result<State> {
     let mut datasets = Vec::new();
     for name in crate::weights::weight_names(group)? {
         match group.dataset(&name)? {
             Some(dataset) => datasets.push(dataset),
-            None => {
-                let name = shown_name(&name);
-                return Err(Error::flawed(group.file().path(), format!("the optimizer's weight `{name}` is missing")));
-            }
+            None => return Ok(State::Lacks(name)),
         }
     }
-    Ok(datasets)
+    Ok(State::Complete(datasets))
 }

@@ -8,7 +8,7 @@ mod order;
 #[cfg(test)]
 mod tests;
 
-use tf_persist_savedmodel::{DType, Error, Result, Tensor};
+use tf_persist_savedmodel::{DType, Error, Hint, Result, Tensor};
 
 use crate::archive::hdf5::Dataset;
 use crate::layers::{NamedLayer, Place, Weight};
@@ -56,7 +56,11 @@ pub(crate) fn locate(source: &Source, model: &NamedLayer, weights: &[Weight]) ->
     }
     wrong.append(&mut findings);
     if !wrong.is_empty() {
-        return Err(Error::flawed(&source.path, shortened(&wrong)));
+        let hint = match source.has_own_model {
+            true => Hint::new("save the model again, so that its weights are those of its layers"),
+            false => Hint::new("give the JSON of the model whose weights these are").set("architecture"),
+        };
+        return Err(Error::Damaged { path: source.path.clone(), reason: shortened(&wrong), hint: Some(hint) });
     }
     Ok(found.into_iter().flatten().collect())
 }

@@ -22,7 +22,9 @@ pub(crate) type Outcome = Result<Option<String>, String>;
 
 /// Converts a file, and checks what it costs.
 pub(crate) fn convert(bytes: Vec<u8>) -> Outcome {
-    measured(move || fuzzing::convert(bytes))
+    let file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
+    fs::write(&file, bytes).map_err(|error| error.to_string())?;
+    measured(|| fuzzing::convert_file(file.path()))
 }
 
 /// Runs something, and checks what it costs, and that an error is one sentence.

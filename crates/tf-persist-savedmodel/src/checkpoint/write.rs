@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::checksum::masked;
+use super::checksum::{Checksum, masked};
 use super::encode::{delimited, fixed32, number};
 use super::entry::{Entry, Part};
 use super::index::{CheckpointIndex, MAX_INDEX_BYTES};
@@ -86,14 +86,37 @@ impl CheckpointWriter {
     /// As [`CheckpointWriter::add`]; [`TensorError::UnsupportedDType`] if the dtype is not a number of a known size;
     /// [`TensorError::InvalidShape`] if the number of bytes does not match dtype and shape.
     pub fn add_bytes(&mut self, key: &str, dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<()> {
-        let size = dtype
-            .size()
-            .ok_or_else(|| Error::Tensor(TensorError::UnsupportedDType { name: Some(key.to_owned()), dtype }))?;
-        if element_count(shape)?.checked_mul(size) != Some(bytes.len()) {
-            let reason = format!("{dtype} of this shape does not have {} bytes", bytes.len());
-            return Err(Error::Tensor(TensorError::InvalidShape(InvalidShape { shape: shape.to_vec(), reason })));
-        }
+        check_bytes(key, dtype, shape, bytes.len())?;
         self.put(key, dtype, shape, &[], bytes, None)
+    }
+
+    /// Adds a tensor of numbers whose little-endian bytes come piece by piece: `give` calls the function that it gets
+    /// with one piece after the other.
+    ///
+    /// # Errors
+    /// As [`CheckpointWriter::add_bytes`], and those of `give`. If the tensor was written in part, the checkpoint
+    /// cannot be finished afterwards.
+    pub fn add_pieces(
+        &mut self,
+        key: &str,
+        dtype: DType,
+        shape: &[usize],
+        give: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>,
+    ) -> Result<()> {
+        self.check_key(key)?;
+        // Until it is complete.
+        self.failed = true;
+        let shard = self.new.shard_path(0, 1);
+        let (mut length, mut checksum) = (0, Checksum::new());
+        give(&mut |piece| {
+            length += piece.len();
+            checksum.update(piece);
+            self.data.write_all(piece).map_err(Error::io("write", &shard))
+        })?;
+        check_bytes(key, dtype, shape, length)?;
+        self.failed = false;
+        self.record(key, dtype, shape, length as u64, checksum.masked());
+        Ok(())
     }
 
     /// Adds a tensor of another checkpoint, of any dtype, piece by piece, and compares its checksum. Strings and
@@ -234,6 +257,18 @@ impl CheckpointWriter {
         self.entries.insert(key.to_owned(), entry(dtype, shape, self.length, length, checksum));
         self.length += length;
     }
+}
+
+/// Refuses a number of bytes that does not match dtype and shape.
+fn check_bytes(key: &str, dtype: DType, shape: &[usize], length: usize) -> Result<()> {
+    let size = dtype
+        .size()
+        .ok_or_else(|| Error::Tensor(TensorError::UnsupportedDType { name: Some(key.to_owned()), dtype }))?;
+    if element_count(shape)?.checked_mul(size) != Some(length) {
+        let reason = format!("{dtype} of this shape does not have {length} bytes");
+        return Err(Error::Tensor(TensorError::InvalidShape(InvalidShape { shape: shape.to_vec(), reason })));
+    }
+    Ok(())
 }
 
 /// `BundleHeaderProto`: one shard, little-endian, version 1 of the format.

@@ -15,6 +15,9 @@ use super::element::{Elements, check_bools, swap_bytes, unpadded};
 use super::value::{Object, Raw, RawAttributes};
 use crate::archive::Attribute;
 
+/// How much of a dataset is read at once where its elements are in the file as they are.
+const PIECE: usize = 256 << 10;
+
 /// A dataset of an HDF5 file. Its elements are not read before [`Dataset::read`].
 #[derive(Clone)]
 pub(crate) struct Dataset {
@@ -28,6 +31,32 @@ pub(crate) struct Dataset {
 impl fmt::Debug for Dataset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dataset").field("path", &self.path).field("shape", &self.shape).finish_non_exhaustive()
+    }
+}
+
+/// A dataset of numbers that lie in the file as a tensor has them.
+pub(crate) struct PlainDataset {
+    dataset: Dataset,
+    dtype: DType,
+    address: u64,
+    length: usize,
+}
+
+impl PlainDataset {
+    pub(crate) fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    pub(crate) fn shape(&self) -> &[usize] {
+        &self.dataset.shape
+    }
+
+    /// Calls a function with the bytes of the elements, piece by piece.
+    ///
+    /// # Errors
+    /// If the file ends before them, cannot be read or was changed, and those of the function.
+    pub(crate) fn for_each_piece(&self, use_piece: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.dataset.for_each_piece_at(self.address, self.length, use_piece)
     }
 }
 
@@ -85,6 +114,23 @@ impl Dataset {
         }
     }
 
+    /// The dataset as bytes in the file, if its elements are numbers of this dtype and lie there as a tensor has them.
+    /// Others are read by [`Dataset::read`].
+    ///
+    /// # Errors
+    /// As [`Dataset::dtype`], or if it declares more bytes than the file can have.
+    pub(crate) fn plain(&self, dtype: DType) -> Result<Option<PlainDataset>> {
+        // Bools are checked as a whole.
+        let is_plain = self.elements()? == Elements::Numbers { dtype, big_endian: false } && dtype != DType::Bool;
+        let length = self.dataset.raw_byte_len().map_err(|error| self.failed(error))?;
+        let expected = self.shape.iter().try_fold(dtype.size().unwrap_or(0), |bytes, size| bytes.checked_mul(*size));
+        let Some(address) = self.plain_address(length)?.filter(|_| is_plain && expected == Some(length)) else {
+            return Ok(None);
+        };
+        self.file.count(self.dataset.address(), length as u64, false).map_err(|reason| self.damaged(reason))?;
+        Ok(Some(PlainDataset { dataset: self.clone(), dtype, address, length }))
+    }
+
     /// An attribute; `None` if there is none.
     ///
     /// # Errors
@@ -114,21 +160,41 @@ impl Dataset {
 
     fn numbers(&self, dtype: DType, big_endian: bool) -> Result<Tensor> {
         let length = self.dataset.raw_byte_len().map_err(|error| self.failed(error))?;
-        if let Some(address) = self.plain_address(length)?
-            && !big_endian
-        {
-            // The elements go to the tensor's memory directly.
-            let storage = self.file.shared.file.storage();
-            let bytes = storage.read_range(address, length).map_err(|error| self.failed(error))?;
-            return Tensor::from_bytes(dtype, &self.shape, &bytes);
-        }
+        let address = self.plain_address(length)?;
         let mut tensor = Tensor::zeros(dtype, &self.shape)?;
         let bytes = tensor.bytes_mut()?;
-        self.dataset.read_raw_bytes_into(bytes).map_err(|error| self.failed(error))?;
+        match address {
+            // The elements go to the tensor's memory directly.
+            Some(address) if bytes.len() == length => {
+                let mut filled = 0;
+                self.for_each_piece_at(address, length, &mut |piece| {
+                    bytes[filled..filled + piece.len()].copy_from_slice(piece);
+                    filled += piece.len();
+                    Ok(())
+                })?;
+            }
+            _ => self.dataset.read_raw_bytes_into(bytes).map_err(|error| self.failed(error))?,
+        }
         if big_endian {
             swap_bytes(bytes, dtype.size().unwrap_or(1));
         }
         Ok(tensor)
+    }
+
+    fn for_each_piece_at(
+        &self,
+        address: u64,
+        length: usize,
+        use_piece: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let storage = self.file.shared.file.storage();
+        for offset in (0..length).step_by(PIECE) {
+            let end = ReaderError::OffsetOutOfBounds(address);
+            let address = address.checked_add(offset as u64).ok_or(end).map_err(|error| self.failed(error))?;
+            let piece = storage.read_range(address, PIECE.min(length - offset));
+            use_piece(&piece.map_err(|error| self.failed(error))?)?;
+        }
+        Ok(())
     }
 
     /// The address of the elements, if they are in the file one after another.

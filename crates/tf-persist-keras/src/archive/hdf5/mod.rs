@@ -16,14 +16,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use hdf5_reader::error::Error as ReaderError;
 use hdf5_reader::{Hdf5File, OpenOptions};
 use tf_persist_savedmodel::{Error, Result, printable};
 
 use self::storage::LimitedStorage;
+use super::ByteRange;
 
-pub(crate) use self::dataset::Dataset;
+pub(crate) use self::dataset::{Dataset, PlainDataset};
 pub(crate) use self::group::Group;
 
 /// How many times larger than the file all its compressed datasets may be together: the most that compression is worth
@@ -75,21 +75,22 @@ impl fmt::Debug for Hdf5 {
 }
 
 impl Hdf5 {
-    /// Reads a file into memory and opens it.
+    /// Opens a file.
     ///
     /// # Errors
     /// If it cannot be read, or is no HDF5 file.
     #[cfg(test)]
     pub(crate) fn open_file(path: &Path) -> Result<Self> {
-        Self::open(super::read_file(path)?, path)
+        Self::open(ByteRange::open(path)?, path)
     }
 
-    /// Opens a file in memory. Errors name `path_for_errors`.
+    /// Opens a file of these bytes. Errors name `path_for_errors`.
     ///
     /// # Errors
     /// If it is no HDF5 file.
-    pub(crate) fn open(bytes: Bytes, path_for_errors: &Path) -> Result<Self> {
-        let length = bytes.len() as u64;
+    pub(crate) fn open(bytes: impl Into<ByteRange>, path_for_errors: &Path) -> Result<Self> {
+        let bytes = bytes.into();
+        let length = bytes.len();
         Self::open_in(bytes, path_for_errors, length)
     }
 
@@ -97,8 +98,8 @@ impl Hdf5 {
     ///
     /// # Errors
     /// As [`Hdf5::open`].
-    pub(crate) fn open_in(bytes: Bytes, path_for_errors: &Path, archive: u64) -> Result<Self> {
-        let length = bytes.len() as u64;
+    pub(crate) fn open_in(bytes: ByteRange, path_for_errors: &Path, archive: u64) -> Result<Self> {
+        let length = bytes.len();
         let compressed = length.min(archive);
         let decoded = usize::try_from(decoded_limit(compressed)).unwrap_or(usize::MAX);
         let options = OpenOptions::default()

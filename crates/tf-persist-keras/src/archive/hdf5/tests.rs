@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use half::{bf16, f16};
 use tf_persist_savedmodel::{DType, Tensor};
 

@@ -54,6 +54,34 @@ fn what_tensorflow_wrote_is_written_again_byte_for_byte() {
 }
 
 #[test]
+fn pieces_are_written_as_the_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let value = Tensor::from_slice(&[2, 3], &[1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
+    let bytes = value.bytes().unwrap();
+    let (whole, pieces) = (folder.path().join("whole"), folder.path().join("pieces"));
+    let mut writer = CheckpointWriter::create(&whole).unwrap();
+    writer.add("a", &value).unwrap();
+    writer.finish().unwrap();
+    let mut writer = CheckpointWriter::create(&pieces).unwrap();
+    writer.add_pieces("a", DType::Float32, &[2, 3], |give| bytes.chunks(5).try_for_each(give)).unwrap();
+    writer.finish().unwrap();
+    let equal = |a, b| fs::read(a).unwrap() == fs::read(b).unwrap();
+    assert!(equal(shard_path(&whole, 0, 1), shard_path(&pieces, 0, 1)));
+    assert!(equal(index_path(&whole), index_path(&pieces)));
+
+    // Too few bytes, and an error of the one who gives them.
+    for length in [23, 25] {
+        let mut writer = CheckpointWriter::create(folder.path().join("wrong")).unwrap();
+        let added = writer.add_pieces("a", DType::Float32, &[2, 3], |give| give(&vec![0; length]));
+        assert!(matches!(added, Err(Error::Tensor(TensorError::InvalidShape(_)))));
+        assert!(writer.finish().is_err());
+    }
+    let mut writer = CheckpointWriter::create(folder.path().join("wrong")).unwrap();
+    let failing = writer.add_pieces("a", DType::Float32, &[1], |_| Err(Error::data("it", "fails")));
+    assert!(failing.is_err() && writer.finish().is_err());
+}
+
+#[test]
 fn nothing_is_to_be_seen_before_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let prefix = folder.path().join("a/b/step-1");
