@@ -46,7 +46,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                 options = options.custom_objects(custom);
             }
             let target = Path::new(out).join(name).join(file);
-            fs::create_dir_all(Path::new(out).join(name))?;
+            // A folder is not given the name of a Keras file, unless it is there.
+            fs::create_dir_all(&target)?;
             let result = options.open(&source).and_then(|model| {
                 if let Some(reason) = model.export(&target, true)?.why_inference_only {
                     println!("{name}/{file}: without training: {reason}");
