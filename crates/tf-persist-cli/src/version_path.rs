@@ -46,16 +46,38 @@ pub(crate) fn check_writable(path: &Path) -> anyhow::Result<()> {
 /// must say of which version of which model it is.
 #[cfg(feature = "runtime")]
 pub(crate) fn check_signature(path: &Path, key: &Path) -> anyhow::Result<()> {
-    let trusted = Trusted::Key(PublicKey::read(key)?);
+    check_signed_by(path, &Trusted::Key(PublicKey::read(key)?))
+}
+
+/// As [`check_signature`], of a model that somebody who is trusted must have signed.
+#[cfg(feature = "runtime")]
+pub(crate) fn check_signed_by(path: &Path, trusted: &Trusted) -> anyhow::Result<()> {
     if let Some((store, reference)) = published(path) {
         let store = Store::open(store)?;
-        store.verify_signature(&store.resolve(&reference)?, &trusted, false)?;
+        store.verify_signature(&store.resolve(&reference)?, trusted, false)?;
     } else if path.is_file() {
         anyhow::bail!("`{}` is a file, and only the folder of a SavedModel can be signed", path.display());
     } else {
-        verify_folder(path, path.join(SIGNATURE_FILE), &trusted)?;
+        verify_folder(path, path.join(SIGNATURE_FILE), trusted)?;
     }
     Ok(())
+}
+
+/// Whether a path names a version of a store, or a store, and not a folder of versions.
+#[cfg(feature = "serve")]
+pub(crate) fn is_in_store(path: &Path) -> bool {
+    let is_reference =
+        reference(path).is_some_and(|(store, _)| Store::is_at(&store)) && path.symlink_metadata().is_err();
+    is_reference || Store::is_at(path)
+}
+
+/// Where the manifest of a version at this path is, or would be, if it is in a store.
+#[cfg(feature = "serve")]
+pub(crate) fn manifest_of(path: &Path) -> Option<PathBuf> {
+    let Selector::Number(number) = path.file_name()?.to_str()?.parse().ok()? else { return None };
+    let model = path.parent()?;
+    let store = model.parent().filter(|store| Store::is_at(store))?;
+    Some(Store::open(store).ok()?.manifest_path(&model.file_name()?.to_str()?.parse().ok()?, number))
 }
 
 /// The store and the version at a path that is one.

@@ -35,7 +35,7 @@ pub use error::ServerError;
 pub use grpc::GrpcSettings;
 pub use http::HttpSettings;
 pub use metrics::MetricsSettings;
-pub use models::{LabelRule, LoadSettings, ModelSettings, ModelSource};
+pub use models::{Catalog, CatalogModel, LabelRule, LoadSettings, ModelSettings, ModelSource, Prepare, Refusal};
 pub use security::{ApiKeysError, Limits, Pem, SecuritySettings, Tls, TlsError};
 pub use server::Server;
 pub use settings::Settings;

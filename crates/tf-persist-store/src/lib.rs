@@ -38,6 +38,7 @@ mod durable;
 mod error;
 mod event;
 mod files;
+mod follow;
 mod intent;
 mod labels;
 mod layout;
@@ -52,6 +53,7 @@ mod verify;
 
 pub use error::{Result, StoreError};
 pub use event::{Event, What, Why};
+pub use follow::{Follower, Heads};
 pub use manifest::{FileEntry, Manifest, SignatureSummary, TensorSummary};
 pub use name::{Label, ModelName, Reference, Selector};
 pub use publish::PublishOptions;

@@ -171,6 +171,18 @@ impl Store {
         &self.folder
     }
 
+    /// The folder of a version, which need not exist.
+    #[must_use]
+    pub fn version_path(&self, model: &ModelName, number: u64) -> PathBuf {
+        self.layout(model).version(number)
+    }
+
+    /// The manifest of a version, which need not exist.
+    #[must_use]
+    pub fn manifest_path(&self, model: &ModelName, number: u64) -> PathBuf {
+        self.layout(model).manifest(number)
+    }
+
     /// The names of all models, sorted.
     ///
     /// # Errors
@@ -405,6 +417,11 @@ impl Store {
         locked.labels.point(&label, Some(to), &whoami(), Why::Rollback);
         locked.labels.write(&layout)?;
         Ok((label, from, to))
+    }
+
+    /// The paths of a model, which need not exist.
+    pub(crate) fn layout(&self, model: &ModelName) -> Layout {
+        Layout::new(self.folder.join(model.as_str()))
     }
 
     /// The paths of a model that exists.

@@ -60,10 +60,27 @@ pub(crate) struct ServeArgs {
     /// Models, version policies and labels: a ModelServerConfig in text format. Replaces the two flags above
     #[arg(long, value_name = "FILE", value_parser = path(), help_heading = "Models")]
     pub(crate) model_config_file: Option<PathBuf>,
+    /// Serve the models of this store (`tf-persist store`), or the one of --model_name: the newest version and those
+    /// with labels, which move without a restart; also TF_PERSIST_STORE. Replaces the flags above
+    #[arg(long, value_name = "STORE", value_parser = path(), help_heading = "Models")]
+    pub(crate) store: Option<PathBuf>,
+    /// Compare every byte of a version of --store with its manifest before it is loaded
+    #[arg(long, value_name = "BOOL", default_value = "true", help_heading = "Models")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub(crate) verify: bool,
+    /// Refuse versions whose answers to the requests that are recorded in them differ from the recorded answers
+    #[arg(long, value_name = "BOOL", default_value = "false", help_heading = "Models")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub(crate) check: bool,
+    /// Refuse versions that were not signed with the private key of this public one (`model.sig` in their folders)
+    #[arg(long, value_name = "KEY.pub", value_parser = path(), help_heading = "Models")]
+    pub(crate) require_signature: Option<PathBuf>,
     /// Reload --model_config_file every N seconds; 0 means never
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Models")]
     pub(crate) model_config_file_poll_wait_seconds: i64,
-    /// Look for new versions every N seconds; 0 means only once
+    /// Look for new versions, and labels of --store, every N seconds; 0 means only once
     #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true, help_heading = "Models")]
     pub(crate) file_system_poll_wait_seconds: i64,
     /// Allow new labels on versions that are not available [default: only at the start, on versions that are loading;
@@ -272,7 +289,7 @@ pub(crate) const WITHOUT_EFFECT: [(&str, bool, &str); 20] = [
 ];
 
 /// Flags whose environment variables other commands read too, in another form.
-const NO_VARIABLE: [&str; 4] = ["libtensorflow", "op_library", "help", "version"];
+const NO_VARIABLE: [&str; 5] = ["libtensorflow", "op_library", "store", "help", "version"];
 
 /// Adds flags without effect, every flag's spelling with dashes, and environment variables.
 pub(crate) fn complete(mut command: Command) -> Command {

@@ -5,6 +5,7 @@ mod files;
 mod log;
 mod run;
 mod settings;
+mod store;
 #[cfg(test)]
 mod tests;
 

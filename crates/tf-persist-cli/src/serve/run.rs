@@ -97,6 +97,9 @@ fn log_startup(server: &Server, args: &ServeArgs) {
         Some(ModelSource::ConfigFile { path, .. }) => {
             tracing::info!(version, config = %path.display(), "serving the models of a file");
         }
+        Some(ModelSource::Catalog(catalog)) => {
+            tracing::info!(version, "serving the models of {}", catalog.name());
+        }
         None => {}
     }
     if let Some(address) = server.grpc_address() {

@@ -3,19 +3,24 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tf_persist_core::LoadOptions;
 use tf_persist_core::scan::Trust;
 use tf_persist_serve::{
     BatchingSettings, GrpcSettings, HttpSettings, LabelRule, Limits, LoadSettings, MetricsSettings, ModelSettings,
-    ModelSource, RunSettings, SecuritySettings, Settings,
+    ModelSource, Prepare, RunSettings, SecuritySettings, Settings,
 };
+use tf_persist_store::signing::{PublicKey, Trusted};
+use tf_persist_store::{ModelName, Store};
 
 use super::args::{Port, ServeArgs, given};
 use super::files;
+use super::store::{Proof, StoreCatalog};
 use crate::common_args::{env_var, tags};
 use crate::error::UsageError;
+use crate::version_path;
 
 /// The name of a model without `--model_name`.
 const DEFAULT_NAME: &str = "default";
@@ -37,7 +42,8 @@ pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
             "--port and --rest_api_port are both 0, and there is no --grpc_socket_path: there would be nothing to connect to",
         );
     }
-    let source = source(args)?;
+    let store = store(args)?;
+    let source = source(args, store.as_ref())?;
     let batching = batching(args)?;
     let tls = files::certificates(args)?;
     let prometheus_path = given(&args.monitoring_config_file).map(|file| files::prometheus_path(file)).transpose()?;
@@ -50,7 +56,7 @@ pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
     let models = ModelSettings::default()
         .poll(seconds(args.file_system_poll_wait_seconds))
         .labels(labels)
-        .load(load(args, &source)?)
+        .load(load(args, &source, store)?)
         .source(source);
     let run = RunSettings::default()
         .runs_at_once(args.runs_at_once)
@@ -91,17 +97,67 @@ fn address(args: &ServeArgs, port: Port) -> Option<SocketAddr> {
     }
 }
 
-fn source(args: &ServeArgs) -> anyhow::Result<ModelSource> {
+/// The store of `--store`; that of the environment if nothing else names models.
+fn store(args: &ServeArgs) -> anyhow::Result<Option<Store>> {
+    let (base_path, config_file) = (given(&args.model_base_path), given(&args.model_config_file));
+    let is_other = base_path.or(config_file).is_some();
+    let folder = match given(&args.store) {
+        Some(_) if is_other => {
+            let flag = if base_path.is_some() { "--model_base_path" } else { "--model_config_file" };
+            return misuse(&format!("--store and {flag} both name models to serve; use one of them"));
+        }
+        Some(folder) => folder.clone(),
+        None => match env_var("TF_PERSIST_STORE").filter(|_| !is_other) {
+            Some(folder) => folder.into(),
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(Store::open(std::path::absolute(&folder).unwrap_or(folder))?))
+}
+
+fn given_name(args: &ServeArgs) -> Option<&str> {
+    args.model_name.as_deref().filter(|name| !name.is_empty())
+}
+
+/// The models of a store, or the one of `--model_name`.
+fn catalog(args: &ServeArgs, store: &Store) -> anyhow::Result<ModelSource> {
+    let only = given_name(args).map(str::parse::<ModelName>).transpose()?;
+    if let Some(name) = &only {
+        store.overview(name)?;
+    }
+    Ok(ModelSource::Catalog(Arc::new(StoreCatalog::new(store.clone(), only))))
+}
+
+/// What is proved of a version before it is loaded, if anything is.
+fn prepare(args: &ServeArgs, store: Option<Store>) -> anyhow::Result<Option<Arc<dyn Prepare>>> {
+    let key = given(&args.require_signature).map(PublicKey::read).transpose()?;
+    if store.is_none() && key.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(Proof { store, verify: args.verify, trusted: key.map(Trusted::Key) })))
+}
+
+fn source(args: &ServeArgs, store: Option<&Store>) -> anyhow::Result<ModelSource> {
+    if let Some(store) = store {
+        return catalog(args, store);
+    }
     if let Some(path) = given(&args.model_config_file) {
         let poll = seconds(args.model_config_file_poll_wait_seconds);
         return Ok(ModelSource::ConfigFile { path: path.clone(), poll });
     }
     let Some(path) = given(&args.model_base_path) else {
         return misuse(
-            "both --model_base_path and --model_config_file are empty: one of them must name the models to serve",
+            "--model_base_path, --model_config_file and --store are empty: one of them must name the models to serve",
         );
     };
-    let name = args.model_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(DEFAULT_NAME);
+    if version_path::is_in_store(path) {
+        return misuse(&format!(
+            "--model_base_path `{}` is a store, or a version of one, and not a folder of versions: serve the store with \
+             --store, and name the label or the version in requests",
+            path.display()
+        ));
+    }
+    let name = given_name(args).unwrap_or(DEFAULT_NAME);
     // TensorFlow Serving requires an absolute path; here it may be relative to the current folder.
     let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
     Ok(ModelSource::BasePath { name: name.to_owned(), path })
@@ -121,11 +177,15 @@ fn batching(args: &ServeArgs) -> anyhow::Result<BatchingSettings> {
         .per_model(args.enable_per_model_batching_parameters))
 }
 
-fn load(args: &ServeArgs, source: &ModelSource) -> anyhow::Result<LoadSettings> {
+fn load(args: &ServeArgs, source: &ModelSource, store: Option<Store>) -> anyhow::Result<LoadSettings> {
     // The first session of a process decides, and which of several models is loaded first is random.
     let intra_op_threads_by_model = args.tensorflow_intra_op_parallelism.is_none()
         && args.tensorflow_session_parallelism <= 0
-        && matches!(source, ModelSource::BasePath { .. });
+        && match (source, &store) {
+            (ModelSource::BasePath { .. }, _) => true,
+            (ModelSource::Catalog(_), Some(store)) => given_name(args).is_some() || store.models()?.len() == 1,
+            _ => false,
+        };
     Ok(LoadSettings::default()
         .options(load_options(args)?)
         .intra_op_threads_by_model(intra_op_threads_by_model)
@@ -134,7 +194,9 @@ fn load(args: &ServeArgs, source: &ModelSource) -> anyhow::Result<LoadSettings> 
         .threads(usize::try_from(args.num_load_threads).unwrap_or(0).max(1))
         .warm_up(args.enable_model_warmup)
         .warm_up_iterations(u32::try_from(args.num_request_iterations_for_warmup).unwrap_or(0).max(1))
-        .journal(journal(args, source)))
+        .check(args.check)
+        .journal(journal(args, source))
+        .prepare(prepare(args, store)?))
 }
 
 fn load_options(args: &ServeArgs) -> anyhow::Result<LoadOptions> {

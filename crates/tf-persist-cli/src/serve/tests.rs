@@ -144,8 +144,12 @@ fn a_model_decides_on_intra_op_threads_by_default() {
 #[test]
 fn contradictory_flags_are_refused() {
     for (line, words) in [
-        ("", "--model_base_path and --model_config_file are empty"),
-        ("--model_base_path=", "--model_base_path and --model_config_file are empty"),
+        ("", "--model_base_path, --model_config_file and --store are empty"),
+        ("--model_base_path= --store=", "--model_base_path, --model_config_file and --store are empty"),
+        ("--model_base_path=/m --store=/s", "--store and --model_base_path both name models"),
+        ("--model_config_file=/m --store=/s", "--store and --model_config_file both name models"),
+        ("--store=/no/s", "`/no/s` is not a store of models"),
+        ("--model_base_path=/m --require-signature=/no/k", "`/no/k`"),
         ("--model_base_path=/m --port=0", "there would be nothing to connect to"),
         ("--model_base_path=/m --port=5 --rest_api_port=5", "both 5"),
         ("--model_base_path=/m --batching_parameters_file=/b", "without --enable_batching"),

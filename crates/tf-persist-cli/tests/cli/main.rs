@@ -30,6 +30,7 @@ mod scan;
 mod sentences;
 mod sequences;
 mod serve;
+mod serve_store;
 mod signatures;
 mod snippets;
 mod stats;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use tf_persist_proto::protobuf::Message;
@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Running {
     child: Child,
     rest: String,
-    log: mpsc::Receiver<String>,
+    log: Mutex<mpsc::Receiver<String>>,
     reader: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -38,7 +38,7 @@ impl Running {
         let reader = std::thread::spawn(move || {
             lines.map_while(Result::ok).all(|line| sender.send(line).is_ok());
         });
-        let mut running = Self { child, rest: String::new(), log, reader: Some(reader) };
+        let mut running = Self { child, rest: String::new(), log: Mutex::new(log), reader: Some(reader) };
         let line = running.waits_for("REST");
         let (_, port) = line.split_once("127.0.0.1:").unwrap();
         let digits: String = port.chars().take_while(char::is_ascii_digit).collect();
@@ -49,7 +49,7 @@ impl Running {
     pub(crate) fn waits_for(&self, words: &str) -> String {
         let mut seen = Vec::new();
         loop {
-            match self.log.recv_timeout(TIMEOUT) {
+            match self.log.lock().unwrap().recv_timeout(TIMEOUT) {
                 Ok(line) if line.contains(words) => return line,
                 Ok(line) => seen.push(line),
                 Err(_) => panic!("the log has no `{words}`: {seen:#?}"),
@@ -99,7 +99,7 @@ impl Drop for Running {
 fn usage_errors_need_no_tensorflow() {
     let dir = Dir::new();
     for (line, words) in [
-        ("", "--model_config_file are empty"),
+        ("", "--model_config_file and --store are empty"),
         ("--model_base_path=m --no_such_flag=1", "--no_such_flag"),
         ("--model_base_path=m --port=0", "there would be nothing to connect to"),
         ("--model-base-path m --port 70000", "70000"),
@@ -265,7 +265,7 @@ fn an_unread_log_does_not_block() {
     fs::create_dir(dir.path("base")).unwrap();
     let mut server = Running::start(&dir, "--model_base_path=base --log-level=trace --log_format json");
     // The reader closes the pipe.
-    server.log = mpsc::channel().1;
+    server.log = mpsc::channel().1.into();
     server.signal("-HUP");
     server.reader.take().unwrap().join().unwrap();
     server.signal("-HUP");
@@ -416,7 +416,11 @@ fn variables_of_kubernetes_are_ignored() {
     let dir = Dir::new();
     // The first error is the missing model, not the port.
     let cmd = || dir.cmd("serve-local").without_tensorflow();
-    cmd().env("TF_PERSIST_PORT", "tcp://10.0.0.7:8500").run().misused().says("--model_config_file are empty");
+    cmd()
+        .env("TF_PERSIST_PORT", "tcp://10.0.0.7:8500")
+        .run()
+        .misused()
+        .says("--model_config_file and --store are empty");
     cmd().env("TF_PERSIST_PORT", "10.0.0.7").run().misused().says("--port");
 }
 

@@ -112,7 +112,7 @@ fn is_not_run(snippet: &Snippet) -> bool {
 
 /// Those that tests of their own run: the page, and what they begin with. Rust is run by `tests/readme.rs` of
 /// tf-persist-core, everything else below.
-const RUN: [(&str, &str); 19] = [
+const RUN: [(&str, &str); 20] = [
     ("README.md", "$ tf-persist inspect models/digits_keras"),
     ("README.md", "$ tf-persist run models/half_plus_two/model"),
     ("README.md", "mkdir served"),
@@ -132,6 +132,7 @@ const RUN: [(&str, &str); 19] = [
     ("docs/store.md", "$ tf-persist store init"),
     ("docs/store.md", "$ tf-persist store key new"),
     ("docs/serve.md", "model_config_list {"),
+    ("docs/serve.md", "tf-persist store init"),
 ];
 
 #[test]
@@ -377,6 +378,24 @@ fn the_guides_configuration_starts_and_its_probes_answer() {
     for path in paths {
         assert_eq!(server.ask("GET", path, "").0, 200, "{path}");
     }
+}
+
+#[test]
+fn the_guides_store_is_served_promoted_and_rolled_back() {
+    let dir = Dir::new();
+    let port = free_port();
+    let text = snippet("docs/serve.md", "tf-persist store init").text.replace("8501", &port);
+    let wait = |version: u64| {
+        format!(
+            "until curl -s http://127.0.0.1:{port}/models | grep -q '\"production\":\"{version}\"'; do sleep 0.1; kill -0 %1; done"
+        )
+    };
+    let (before, rollback) = text.trim_end().rsplit_once('\n').unwrap();
+    let script = format!("trap 'kill %1; wait' EXIT; {before}\n{}\n{rollback}\n{}", wait(2), wait(1));
+    let (is_done, said) = bash(&dir, &script);
+    assert!(is_done && said.contains("digits@production is 1; it was 2"), "{said}");
+    let said: String = said.split_whitespace().collect();
+    assert!(said.contains("\"state\":\"AVAILABLE\""), "{said}");
 }
 
 /// Lines without the blanks at their ends, and without remarks.

@@ -44,7 +44,9 @@ fn ready(state: &ServerState) -> Reply {
     if state.models().are_ready() {
         return reply::text(StatusCode::OK, "ok\n".into());
     }
-    let unready = |model: &ModelStatus| model.versions.iter().all(|version| version.state != State::Available);
+    let unready = |model: &ModelStatus| {
+        !model.pending_labels.is_empty() || model.versions.iter().all(|version| version.state != State::Available)
+    };
     let waited_for: Vec<String> = state.models().list().into_iter().filter(unready).map(|model| model.name).collect();
     not_ready(&json!({"ready": false, "stopping": false, "waiting_for": waited_for}))
 }
@@ -72,9 +74,14 @@ fn model_json(state: &ServerState, model: ModelStatus) -> serde_json::Value {
             })
         })
         .collect();
-    let labels: serde_json::Map<_, _> =
-        model.labels.into_iter().map(|(label, version)| (label, version.to_string().into())).collect();
-    json!({"name": model.name, "labels": labels, "versions": versions})
+    let labels = |labels: Vec<(String, i64)>| -> serde_json::Map<_, _> {
+        labels.into_iter().map(|(label, version)| (label, version.to_string().into())).collect()
+    };
+    let mut page = json!({"name": model.name, "labels": labels(model.labels), "versions": versions});
+    if !model.pending_labels.is_empty() {
+        page["pending_labels"] = labels(model.pending_labels).into();
+    }
+    page
 }
 
 /// Whether requests of each signature share runs now, and the reason; empty for a version that is not available.

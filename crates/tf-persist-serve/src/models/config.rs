@@ -21,8 +21,8 @@ const MAX_CONFIG_BYTES: u64 = 64 << 20;
 /// The configuration of one model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ModelConfig {
-    /// The folder of its versions.
-    pub(super) base_path: PathBuf,
+    /// The folder of its versions; `None` if a catalog names them.
+    pub(super) base_path: Option<PathBuf>,
     /// Which of its versions are served.
     pub(super) policy: Policy,
     /// Labels and their versions.
@@ -183,7 +183,7 @@ pub(super) fn check(config: &ModelServerConfig, old: Option<&ModelConfigs>) -> R
         if policy == Policy::Specific(BTreeSet::new()) {
             tracing::warn!(model = %config.name, "its version policy is `specific`, and names no versions");
         }
-        (config.name.clone(), ModelConfig { base_path, policy, labels: config.version_labels.clone() })
+        (config.name.clone(), ModelConfig { base_path: Some(base_path), policy, labels: config.version_labels.clone() })
     });
     Ok(configs.collect())
 }

@@ -97,11 +97,11 @@ fn number(text: &str) -> Option<i64> {
 pub(super) struct FileStamp(pub(super) u64);
 
 impl FileStamp {
-    /// The stamp of the files at a path, which may not exist. Symbolic links are followed.
-    pub(super) fn read(path: &Path) -> Self {
+    /// The stamp of the files at these paths, which may not exist. Symbolic links are followed.
+    pub(super) fn read<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Self {
         let mut digest = StableHasher(Sha256::new());
         let mut left = MAX_STAMPED_FILES;
-        stamp(path, 0, &mut left, &mut digest);
+        paths.into_iter().for_each(|path| stamp(path, 0, &mut left, &mut digest));
         let bytes = digest.0.finalize();
         Self(bytes.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }

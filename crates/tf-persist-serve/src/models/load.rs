@@ -12,9 +12,10 @@ use std::time::SystemTime;
 
 use tf_persist_core::Code;
 
+use super::catalog::{Prepare, Refusal};
 use super::crash_journal::{CrashJournal, Quarantine};
-use super::folder::FileStamp;
 use super::manager::Event;
+use super::poll::stamp;
 use super::state_machine::{LoadError, LoadJob, LoadOutcome};
 use crate::status::Status;
 
@@ -22,6 +23,11 @@ use crate::status::Status;
 pub(super) trait Loader: Send + Sync + 'static {
     /// A loaded version.
     type Loaded: Send + Sync + 'static;
+
+    /// What is done before a version is loaded.
+    fn prepare(&self) -> Option<&dyn Prepare> {
+        None
+    }
 
     /// Loads a version and warms it up.
     fn load(&self, model: &str, version: i64, path: &Path) -> Result<Self::Loaded, LoadError>;
@@ -100,7 +106,22 @@ pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<
 
 fn load<L: Loader>(loader: &L, job: &LoadJob, journal: &CrashJournal) -> LoadOutcome<L::Loaded> {
     let (model, version, path) = (job.model.as_str(), job.version, job.path.as_path());
-    let stamp = FileStamp::read(path);
+    // Before the files are checked, so that a change during the check is noticed.
+    let refused = loader.prepare().and_then(|prepare| {
+        let stamp = stamp(path, Some(prepare));
+        let prepared = catch_unwind(AssertUnwindSafe(|| prepare.prepare(model, version, path)));
+        let refusal = prepared.unwrap_or_else(|panic| {
+            Err(Refusal::new(
+                Code::Internal,
+                format!("the check of `{}` panicked: {}", path.display(), panic_message(&*panic)),
+            ))
+        });
+        refusal.err().map(|refusal| LoadOutcome::Failed(LoadError::from(refusal), stamp))
+    });
+    if let Some(refused) = refused {
+        return refused;
+    }
+    let stamp = stamp(path, loader.prepare());
     if let Some(Quarantine { status, left }) = journal.quarantined(path, stamp, SystemTime::now()) {
         return LoadOutcome::Failed(LoadError { retry_after: Some(left), ..LoadError::new(status, true) }, stamp);
     }

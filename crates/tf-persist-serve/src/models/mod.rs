@@ -8,6 +8,8 @@
 //!   the base path is gone, nothing changes.
 //! - A failed load is retried [several times](LoadSettings::retries).
 //!
+//! The models may also be those of a [`Catalog`], which decides on versions and labels while the server runs.
+//!
 //! Unlike TensorFlow Serving:
 //!
 //! - A model whose folder is missing or empty does not delay the others.
@@ -19,6 +21,7 @@
 //! - Memory of an unloaded version is returned to the operating system.
 //! - On Linux, loading threads have a lower priority than those that answer requests.
 
+mod catalog;
 mod config;
 mod crash_journal;
 mod folder;
@@ -37,6 +40,7 @@ mod view;
 use std::fmt;
 use std::sync::Arc;
 
+pub use catalog::{Catalog, CatalogModel, Prepare, Refusal};
 pub use servable::{Servable, ServedSignature};
 pub use settings::{LabelRule, LoadSettings, ModelSettings, ModelSource};
 
@@ -99,6 +103,8 @@ pub struct ModelStatus {
     pub versions: Vec<VersionStatus>,
     /// Labels and their versions, sorted by label.
     pub labels: Vec<(String, i64)>,
+    /// Labels of a [`Catalog`] that are to point to other versions, which are not available; sorted by label.
+    pub pending_labels: Vec<(String, i64)>,
 }
 
 /// Runs the warm-up requests of a version, each this many times. Returns how many there are.

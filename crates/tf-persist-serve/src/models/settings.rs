@@ -1,10 +1,12 @@
 //! Settings of the models: which are served, and how they are loaded.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tf_persist_core::LoadOptions;
 
+use super::{Catalog, Prepare};
 use crate::setters::setters;
 
 /// How models are found and loaded. The names are those of TensorFlow Serving's flags.
@@ -38,6 +40,8 @@ pub enum ModelSource {
         /// How often the file is read again (`model_config_file_poll_wait_seconds`); `None` for only on a reload.
         poll: Option<Duration>,
     },
+    /// The models of a catalog, such as a store.
+    Catalog(Arc<dyn Catalog>),
 }
 
 /// Which versions a label may be assigned to.
@@ -75,9 +79,14 @@ pub struct LoadSettings {
     pub warm_up: bool,
     /// How often each of them runs (`num_request_iterations_for_warmup`).
     pub warm_up_iterations: u32,
+    /// Whether a version is refused that answers a recorded request otherwise than the recorded answer, as far as there
+    /// are any.
+    pub check: bool,
     /// A file with the versions that are being loaded. The next start reads from it which version crashed the process,
     /// and quarantines a version that did so twice. `None` for no file.
     pub journal: Option<PathBuf>,
+    /// What is done before a version is loaded, such as a check of its signature.
+    pub prepare: Option<Arc<dyn Prepare>>,
 }
 
 impl ModelSettings {
@@ -104,7 +113,9 @@ impl LoadSettings {
         threads: usize,
         warm_up: bool,
         warm_up_iterations: u32,
+        check: bool,
         journal: impl Into<Option<PathBuf>>,
+        prepare: impl Into<Option<Arc<dyn Prepare>>>,
     }
 }
 
@@ -129,7 +140,9 @@ impl Default for LoadSettings {
             threads: 1,
             warm_up: true,
             warm_up_iterations: 1,
+            check: false,
             journal: None,
+            prepare: None,
         }
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::catalog::{CatalogModel, Followed, Refusal};
 use super::config::ModelConfig;
 use super::folder::FileStamp;
 use super::view::ModelTable;
@@ -35,6 +36,13 @@ pub(super) struct LoadError {
 impl LoadError {
     pub(super) fn new(status: Status, is_final: bool) -> Self {
         Self { status, hint: None, is_final, retry_after: None }
+    }
+}
+
+impl From<Refusal> for LoadError {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { status, hint, is_final } = refusal;
+        Self { hint, ..Self::new(status, is_final) }
     }
 }
 
@@ -79,8 +87,10 @@ pub(super) struct Model<T> {
     pub(super) was_available: bool,
     /// Whether its base path was polled since it was configured.
     pub(super) was_polled: bool,
-    /// A problem with its base path.
+    /// A problem with its base path, or with the state of it in a catalog.
     pub(super) problem: Option<String>,
+    /// What a catalog wants of it, if it is one of a catalog.
+    followed: Option<Followed>,
     entries: Vec<VersionEntry<T>>,
     /// Ended versions: a number that orders their ends, and the error if they failed to load.
     ended: BTreeMap<i64, (u64, Option<Status>)>,
@@ -135,6 +145,7 @@ impl<T> Model<T> {
             was_available: false,
             was_polled: false,
             problem: None,
+            followed: None,
             entries: Vec::new(),
             ended: BTreeMap::new(),
             endings: 0,
@@ -143,7 +154,7 @@ impl<T> Model<T> {
 
     /// Changes the configuration; `None` removes the model.
     pub(super) fn set_config(&mut self, config: Option<ModelConfig>) {
-        let base_path = |config: &Option<ModelConfig>| config.as_ref().map(|config| config.base_path.clone());
+        let base_path = |config: &Option<ModelConfig>| config.as_ref().and_then(|config| config.base_path.clone());
         if base_path(&self.config) != base_path(&config) {
             self.was_polled = false;
             self.problem = None;
@@ -153,8 +164,32 @@ impl<T> Model<T> {
         }
         self.config = config;
         if self.config.is_none() {
+            self.followed = None;
             self.aspire(&BTreeMap::new(), &mut 0);
         }
+    }
+
+    /// Sets what a catalog wants.
+    pub(super) fn follow(&mut self, wanted: &CatalogModel, ids: &mut u64) {
+        self.followed.get_or_insert_default().want(wanted);
+        self.settle(ids);
+    }
+
+    /// Moves labels of a catalog to versions that have become available, and lets go of versions without need.
+    pub(super) fn settle(&mut self, ids: &mut u64) {
+        let Some(followed) = &mut self.followed else { return };
+        let ready = self.entries.iter().filter(|entry| matches!(entry.phase, Phase::Ready(_)));
+        let loaded: BTreeMap<i64, &PathBuf> = ready.map(|entry| (entry.version, &entry.path)).collect();
+        let kept = followed.settle(&loaded.keys().copied().collect());
+        let path = |version: &i64| followed.path(*version).or_else(|| loaded.get(version).copied());
+        let kept = kept.iter().filter_map(|version| Some((*version, path(version)?.clone()))).collect();
+        self.aspire(&kept, ids);
+    }
+
+    /// The labels that a catalog wants on versions that are not available.
+    pub(super) fn pending_labels(&self) -> Vec<(String, i64)> {
+        let pending = self.followed.iter().flat_map(Followed::pending_labels);
+        pending.map(|(label, version)| (label.clone(), version)).collect()
     }
 
     /// Sets the aspired versions and their paths. Returns whether they have changed.
@@ -404,9 +439,15 @@ impl<T> Model<T> {
                 available.insert(entry.version, servable.clone());
             }
         }
+        let labels = match (&self.followed, &self.config) {
+            (Some(followed), _) => followed.labels().clone(),
+            (None, Some(config)) => config.labels.clone(),
+            (None, None) => BTreeMap::new(),
+        };
         ModelTable {
             available: available.into_iter().rev().collect(),
-            labels: self.config.as_ref().map(|config| config.labels.clone()).unwrap_or_default(),
+            labels,
+            pending_labels: self.pending_labels(),
             is_configured: self.config.is_some(),
             was_polled: self.was_polled,
         }

@@ -4,19 +4,23 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use tf_persist_core::tensor::Tolerance;
+use tf_persist_core::warmup::{Outcome, Records};
 use tf_persist_core::{
-    Error, ErrorKind, LoadOptions, LoadSavedModel, ModelError, ModelErrorKind, SavedModel, release_free_memory,
+    Code, Error, ErrorKind, LoadOptions, LoadSavedModel, LoadedModel, ModelError, ModelErrorKind, SavedModel,
+    release_free_memory,
 };
 use tf_persist_keras::{OpenOptions, find_keras_file};
 
 use super::intra_op_threads::IntraOpThreads;
 use super::load::Loader;
 use super::state_machine::LoadError;
-use super::{LoadSettings, Servable, WarmUp};
+use super::{LoadSettings, Prepare, Servable, WarmUp};
 use crate::batching;
 use crate::metrics::Metrics;
 use crate::milliseconds;
 use crate::priority::lower_priority;
+use crate::status::Status;
 
 /// Whether this process has loaded a version. By then TensorFlow has started its threads, which inherit the priority of
 /// the thread that starts them.
@@ -34,6 +38,10 @@ pub(super) struct TensorFlowLoader {
 impl Loader for TensorFlowLoader {
     type Loaded = Servable;
 
+    fn prepare(&self) -> Option<&dyn Prepare> {
+        self.load.prepare.as_deref()
+    }
+
     fn load(&self, model: &str, version: i64, path: &Path) -> Result<Servable, LoadError> {
         if WAS_LOADED.load(Ordering::Relaxed) {
             lower_priority();
@@ -46,6 +54,10 @@ impl Loader for TensorFlowLoader {
         WAS_LOADED.store(true, Ordering::Relaxed);
         if self.load.warm_up {
             self.warm_up(&servable, model, version, path)?;
+        }
+        if self.load.check {
+            let compared = check_answers(servable.model())?;
+            tracing::info!(%model, version, compared, "recorded answers compared");
         }
         Ok(servable)
     }
@@ -119,6 +131,27 @@ impl TensorFlowLoader {
         }
         warmed.map(drop).map_err(|status| LoadError::new(status, false))
     }
+}
+
+/// Compares the model's answers with those that are recorded in it. Requests that must be replayed in order are left
+/// out: they would change the state that is served. Returns how many answers were compared.
+fn check_answers(model: &LoadedModel) -> Result<usize, LoadError> {
+    let failed = |error: Error| LoadError::new(error.into(), false);
+    let Some(records) = Records::open(model.saved_model()).map_err(|error| failed(error.into()))? else { return Ok(0) };
+    let mut compared = 0;
+    for record in records {
+        let record = record.map_err(|error| failed(error.into()))?;
+        if record.answer.is_none() {
+            continue;
+        }
+        let replay = model.replay(&record, Tolerance::Rounding).map_err(failed)?;
+        if replay.is_different() {
+            let message = format!("its answer to recorded request {} differs from the recorded one", replay.number);
+            return Err(LoadError::new(Status::new(Code::DataLoss, message), true));
+        }
+        compared += usize::from(matches!(replay.outcome, Outcome::Compared(_)));
+    }
+    Ok(compared)
 }
 
 /// Whether loading the same files again would fail in the same way.

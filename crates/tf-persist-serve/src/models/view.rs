@@ -22,6 +22,8 @@ pub(super) struct ModelTable<T> {
     /// The versions that are available, newest first.
     pub(super) available: Vec<(i64, Arc<T>)>,
     pub(super) labels: BTreeMap<String, i64>,
+    /// Labels that wait for their versions.
+    pub(super) pending_labels: Vec<(String, i64)>,
     /// Whether it is still configured, and not just being unloaded.
     pub(super) is_configured: bool,
     /// Whether its folder was polled.
@@ -37,6 +39,14 @@ pub(super) enum Readiness {
     Ready,
     /// All versions of a model failed to load.
     Failed(Status),
+}
+
+impl<T> ModelTable<T> {
+    /// The version of a label. One that waits for its first version points to that.
+    fn version(&self, label: &str) -> Option<i64> {
+        let pending = || self.pending_labels.iter().find(|(name, _)| name == label).map(|(_, version)| *version);
+        self.labels.get(label).copied().or_else(pending)
+    }
 }
 
 impl<T> View<T> {
@@ -68,8 +78,8 @@ impl<T> View<T> {
                     .ok_or_else(|| Status::not_found(format!("Servable not found for request: Latest({name})")));
             }
             Version::Number(number) => *number,
-            Version::Label(label) => *table
-                .and_then(|table| table.labels.get(label))
+            Version::Label(label) => table
+                .and_then(|table| table.version(label))
                 .ok_or_else(|| Status::invalid_argument(format!("Unrecognized servable version label: {label}")))?,
         };
         let found = table.and_then(|table| {
@@ -97,6 +107,7 @@ impl<T> View<T> {
                 name: name.clone(),
                 versions: self.seen.get(name).cloned().unwrap_or_default(),
                 labels: table.labels.iter().map(|(label, version)| (label.clone(), *version)).collect(),
+                pending_labels: table.pending_labels.clone(),
             })
             .collect();
         list.sort_by(|a, b| a.name.cmp(&b.name));

@@ -6,6 +6,7 @@
 
 mod batching;
 mod batching_equality;
+mod catalog;
 mod common;
 mod grpc;
 mod http;

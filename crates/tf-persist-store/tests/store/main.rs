@@ -1,5 +1,6 @@
 //! A store in a folder: publication, labels, removal, verification, processes that are killed.
 
+mod follow;
 mod kill;
 mod labels;
 mod publish;

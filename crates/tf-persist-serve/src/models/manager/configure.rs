@@ -11,7 +11,7 @@ use super::Manager;
 use super::labels::unavailable;
 use super::publish::failure_reason;
 use crate::models::LabelRule;
-use crate::models::config::{self, ModelConfig, ModelConfigs};
+use crate::models::config::{self, ModelConfig, ModelConfigs, Policy};
 use crate::models::handle::stopping_error;
 use crate::models::state_machine::Model;
 use crate::status::Status;
@@ -92,6 +92,10 @@ impl<T: Send + Sync + 'static> Manager<T> {
         if self.stopping.is_some() {
             return Err(stopping_error());
         }
+        if let Some(catalog) = self.settings.catalog() {
+            let message = format!("the served models are those of {}, which a request cannot change", catalog.name());
+            return Err(Status::failed_precondition(message));
+        }
         let configs = config::check(config, Some(&self.config.models))?;
         self.check_labels(&configs)?;
         let new: BTreeSet<String> =
@@ -147,7 +151,13 @@ impl<T: Send + Sync + 'static> Manager<T> {
         for (name, config) in &configs {
             let model = self.models.entry(name.clone()).or_insert_with(|| Model::new(name));
             if model.config.as_ref() != Some(config) {
-                tracing::info!(model = %name, base_path = %config.base_path.display(), policy = ?config.policy, "model configured");
+                let base_path = config.base_path.as_ref().map(|path| path.display().to_string());
+                let policy = config.base_path.is_some().then_some(&config.policy);
+                let (versions, labels) = match (&config.base_path, &config.policy) {
+                    (None, Policy::Specific(versions)) => (Some(versions), Some(&config.labels)),
+                    _ => (None, None),
+                };
+                tracing::info!(model = %name, base_path, ?policy, ?versions, ?labels, "model configured");
             }
             model.set_config(Some(config.clone()));
         }

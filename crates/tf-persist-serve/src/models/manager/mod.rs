@@ -1,6 +1,7 @@
 //! The thread that owns the state of all models. No other thread changes it: those that load, unload and poll report to
 //! it by events.
 
+mod catalog;
 mod configure;
 mod labels;
 mod publish;
@@ -21,7 +22,7 @@ use super::poll::{PollRequest, PollResult};
 use super::state_machine::{Action, LoadOutcome, Model, RetryPolicy};
 use super::unload::UnloadJob;
 use super::view::View;
-use super::{LabelRule, ModelSettings, ModelSource, config, load, poll, unload};
+use super::{Catalog, LabelRule, ModelSettings, ModelSource, config, load, poll, unload};
 use crate::status::Status;
 use configure::Waiter;
 use labels::AwaitedLabel;
@@ -73,7 +74,10 @@ pub(super) struct PollCounts {
 #[cfg(test)]
 impl PollCounts {
     fn count(&self, result: &PollResult) {
-        let counters = [(&self.versions, !result.found.is_empty()), (&self.config, result.config.is_some())];
+        let counters = [
+            (&self.versions, !result.found.is_empty() || result.catalog.is_some()),
+            (&self.config, result.config.is_some()),
+        ];
         for (counter, _) in counters.into_iter().filter(|(_, is_polled)| *is_polled) {
             counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         }
@@ -127,6 +131,8 @@ struct ConfigState {
 struct Published<T> {
     shared: Arc<Shared<T>>,
     is_ready: bool,
+    /// Whether any version has been available.
+    had_available: bool,
     logged: LoggedStates,
     warnings: BTreeMap<String, RepeatedWarning>,
 }
@@ -147,7 +153,13 @@ pub(super) fn start<L: Loader>(
     settings: ModelSettings,
     loader: Arc<L>,
 ) -> Result<(Arc<Shared<L::Loaded>>, Sender<Event<L::Loaded>>), Status> {
-    let file = config::read(settings.source.as_ref())?;
+    let (file, listed) = match &settings.source {
+        Some(ModelSource::Catalog(catalog)) => {
+            let listed = catalog.look();
+            (ModelServerConfig::new(), Some(listed.map_err(Status::failed_precondition)?))
+        }
+        source => (config::read(source.as_ref())?, None),
+    };
     let configs = config::check(&file, None)?;
     let journal = Arc::new(CrashJournal::open(settings.load.journal.as_deref(), SystemTime::now()));
     let (changed, _) = watch::channel(());
@@ -189,6 +201,7 @@ pub(super) fn start<L: Loader>(
         published: Published {
             shared: shared.clone(),
             is_ready: false,
+            had_available: false,
             logged: LoggedStates::default(),
             warnings: BTreeMap::new(),
         },
@@ -199,13 +212,16 @@ pub(super) fn start<L: Loader>(
         LabelRule::AvailableOrStarting => manager.await_labels(&configs),
         LabelRule::Available | LabelRule::Any => manager.check_labels(&configs)?,
     }
-    manager.configure(configs);
+    match listed {
+        Some(listed) => manager.apply_catalog(Ok(listed)),
+        None => manager.configure(configs),
+    }
     manager.publish();
     for number in 1..=manager.settings.load.threads.max(1) {
         load::start(number, loader.clone(), queue.clone(), journal.clone(), event_sender.clone())?;
     }
     unload::start(loader, unload_jobs, event_sender.clone())?;
-    poll::start(poll_requests, event_sender.clone())?;
+    poll::start(poll_requests, event_sender.clone(), manager.settings.load.prepare.clone())?;
     load::spawn("models", move || manager.run())?;
     Ok((shared, event_sender))
 }
@@ -215,6 +231,13 @@ impl ModelSettings {
     fn file_poll(&self) -> Option<Duration> {
         match self.source {
             Some(ModelSource::ConfigFile { poll, .. }) => poll,
+            _ => None,
+        }
+    }
+
+    fn catalog(&self) -> Option<&Arc<dyn Catalog>> {
+        match &self.source {
+            Some(ModelSource::Catalog(catalog)) => Some(catalog),
             _ => None,
         }
     }
@@ -294,18 +317,24 @@ impl<T: Send + Sync + 'static> Manager<T> {
         if let Some(config) = result.config {
             self.read_file(config);
         }
+        if let Some(listed) = result.catalog
+            && self.stopping.is_none()
+        {
+            self.apply_catalog(listed);
+        }
         let settled = self.settings.poll.is_some();
         for model in self.models.values_mut() {
             for (path, stamp) in &result.stamps {
                 model.observe_stamp(path, *stamp, settled);
             }
             let Some(config) = &model.config else { continue };
+            let Some(base_path) = &config.base_path else { continue };
             // If the model was reconfigured in the meantime, the next poll reads the right folder.
-            let Some(found) = result.found.get(&config.base_path) else { continue };
+            let Some(found) = result.found.get(base_path) else { continue };
             model.was_polled = true;
             let chosen = match found {
                 Ok(FoundVersions { versions, warning }) => {
-                    let base_path = config.base_path.display();
+                    let base_path = base_path.display();
                     let missing = config.policy.missing(versions);
                     model.problem = match warning {
                         None if !missing.is_empty() => Some(format!(
@@ -350,6 +379,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     fn run_actions(&mut self) {
         let now = Instant::now();
         for model in self.models.values_mut() {
+            model.settle(&mut self.last_id);
             model.retry(now);
             for action in model.decide() {
                 match action {
@@ -381,7 +411,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
         let mut request = PollRequest { config, ..PollRequest::default() };
         if poll.versions_due {
             let configs = self.models.values().filter_map(|model| model.config.as_ref());
-            request.base_paths = configs.map(|config| config.base_path.clone()).collect();
+            request.base_paths = configs.filter_map(|config| config.base_path.clone()).collect();
+            request.catalog = self.settings.catalog().cloned();
             request.failed = self.models.values().flat_map(Model::watched).map(std::path::Path::to_path_buf).collect();
             poll.next_versions = self.settings.poll.map(|interval| now + interval);
         }

@@ -74,6 +74,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
             view.seen.get(name).is_some_and(|seen| seen.iter().any(|status| status.version == version))
         };
         self.published.logged.0.retain(|(name, version), _| is_known(name, *version));
+        self.published.had_available |= view.has_available();
         view.readiness = self.readiness();
         self.published.is_ready = view.readiness == Readiness::Ready;
         self.published.shared.view.store(Arc::new(view));
@@ -89,6 +90,9 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
         if self.stopping.is_some() {
             return Readiness::Failed(stopping_error());
+        }
+        if self.settings.catalog().is_some() {
+            return self.catalog_readiness();
         }
         let configured = || self.models.values().filter(|model| model.config.is_some());
         let failed = || configured().filter(|model| !model.was_available && model.failure().is_some());

@@ -47,7 +47,7 @@ fn valid_configurations_are_read() {
         None,
     )
     .unwrap();
-    let paths: Vec<&str> = models.values().map(|model| model.base_path.to_str().unwrap()).collect();
+    let paths: Vec<&str> = models.values().map(|model| model.base_path.as_ref().unwrap().to_str().unwrap()).collect();
     assert_eq!(paths, ["/m/a", "/m/b", "/m/c", "/m/d", "/m/e"]);
     let policies: Vec<&Policy> = models.values().map(|model| &model.policy).collect();
     let specific = Policy::Specific(BTreeSet::from([1, 3]));
@@ -121,7 +121,7 @@ fn parse_errors_have_a_position() {
 fn one_model_needs_no_file() {
     let source = |path: &str| ModelSource::BasePath { name: "default".into(), path: path.into() };
     let models = check(&read(Some(&source("/models/m"))).unwrap(), None).unwrap();
-    assert_eq!(models["default"].base_path, PathBuf::from("/models/m"));
+    assert_eq!(models["default"].base_path, Some(PathBuf::from("/models/m")));
     assert_eq!(models["default"].policy, Policy::Latest(1));
     assert!(check(&read(Some(&source("models/m"))).unwrap(), None).unwrap_err().message.contains("absolute path"));
     for source in [None, Some(source(""))] {

@@ -92,11 +92,11 @@ fn missing_versions_are_explained() {
 fn stamps_change_with_the_files() {
     let base = tempfile::tempdir().unwrap();
     let version = base.path().join("1");
-    let mut before = FileStamp::read(&version);
+    let mut before = FileStamp::read([version.as_path()]);
     let mut changed = |what: &str| {
-        let now = FileStamp::read(&version);
+        let now = FileStamp::read([version.as_path()]);
         assert_ne!(std::mem::replace(&mut before, now), now, "{what}");
-        assert_eq!(FileStamp::read(&version), now);
+        assert_eq!(FileStamp::read([version.as_path()]), now);
     };
     make(&version, &["variables"]);
     changed("appeared");

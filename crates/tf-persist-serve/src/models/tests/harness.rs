@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use crate::models::handle::Handle;
 use crate::models::load::Loader;
 use crate::models::state_machine::LoadError;
-use crate::models::{ModelSettings, ModelSource, State, Version};
+use crate::models::{ModelSettings, ModelSource, Prepare, Refusal, State, Version};
 use crate::status::Status;
 
 /// A loaded version, which records the thread that drops it.
@@ -33,7 +33,7 @@ impl Drop for Text {
     }
 }
 
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Texts {
     pub(super) dropped_in: Arc<Mutex<Vec<String>>>,
     loads: Arc<Mutex<HashMap<PathBuf, u32>>>,
@@ -42,6 +42,10 @@ pub(super) struct Texts {
 
 impl Loader for Texts {
     type Loaded = Text;
+
+    fn prepare(&self) -> Option<&dyn Prepare> {
+        Some(self)
+    }
 
     fn load(&self, _model: &str, _version: i64, path: &Path) -> Result<Text, LoadError> {
         *self.loads.lock().unwrap().entry(path.to_path_buf()).or_default() += 1;
@@ -66,6 +70,14 @@ impl Loader for Texts {
 
     fn is_busy(&self, _loaded: &Text) -> bool {
         self.is_busy.load(Ordering::Relaxed)
+    }
+}
+
+/// Refuses a version with a file `unsigned`.
+impl Prepare for Texts {
+    fn prepare(&self, model: &str, version: i64, path: &Path) -> Result<(), Refusal> {
+        let refusal = || Refusal::new(Code::PermissionDenied, format!("{model}@{version} is not signed"));
+        if path.join("unsigned").exists() { Err(refusal()) } else { Ok(()) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tests without TensorFlow: a loaded version is the text of a file.
 
+mod catalog;
 mod config;
 mod crash_journal;
 mod folder;

@@ -17,7 +17,7 @@ use crate::common::grpc::{GrpcServer, error};
 use crate::common::models::base_path;
 use raw::RawCodec;
 
-const PREDICT: &str = "/tensorflow.serving.PredictionService/Predict";
+pub(crate) const PREDICT: &str = "/tensorflow.serving.PredictionService/Predict";
 const METADATA: &str = "/tensorflow.serving.PredictionService/GetModelMetadata";
 const STATUS: &str = "/tensorflow.serving.ModelService/GetModelStatus";
 const RELOAD: &str = "/tensorflow.serving.ModelService/HandleReloadConfigRequest";
