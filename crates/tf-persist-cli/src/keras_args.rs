@@ -25,6 +25,12 @@ pub(crate) fn is_keras_name(path: &Path) -> bool {
     matches!(extension.as_deref(), Some("keras" | "h5" | "hdf5"))
 }
 
+/// Whether there is a Keras file at a path.
+#[cfg(feature = "runtime")]
+pub(crate) fn is_keras_file(path: &Path) -> bool {
+    find_keras_file(path).is_some()
+}
+
 impl KerasArgs {
     /// Opens a SavedModel, or a Keras file as one.
     pub(crate) fn open(&self, path: &Path) -> anyhow::Result<SavedModel> {

@@ -12,6 +12,10 @@ mod hint;
 #[cfg(feature = "runtime")]
 mod inputs;
 mod inspect;
+#[cfg(feature = "keras")]
+mod keras_args;
+#[cfg(not(feature = "keras"))]
+#[path = "without_keras.rs"]
 mod keras_args;
 #[cfg(feature = "runtime")]
 mod load_args;

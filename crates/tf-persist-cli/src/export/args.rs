@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use tf_persist_keras::KerasVersion;
 use tf_persist_savedmodel::SaveOptions;
 use tf_persist_savedmodel::checkpoint::restore::RestoreOptions;
 
@@ -20,10 +19,12 @@ pub(crate) struct ExportArgs {
     #[arg(long)]
     pub(super) overwrite: bool,
     /// A Keras file of the same model, to write a SavedModel as a Keras file if it does not tell of which one it is
+    #[cfg(feature = "keras")]
     #[arg(long, value_name = "FILE.keras", help_heading = "Keras files")]
     pub(super) like: Option<PathBuf>,
     /// The Keras that is to read the Keras file: a model of Keras 2 is converted to Keras 3. By default, an .h5 file of
     /// Keras 2 becomes a .keras file of Keras 3, and other files stay those of the Keras that wrote them
+    #[cfg(feature = "keras")]
     #[arg(long, value_name = "VERSION", value_parser = ["2", "3"], help_heading = "Keras files")]
     pub(super) keras_version: Option<String>,
     /// Write only the meta graph with these tags (comma list; "" is the empty set)
@@ -78,15 +79,8 @@ fn renaming(text: &str) -> Result<(String, String), &'static str> {
 }
 
 impl ExportArgs {
-    /// The Keras that is to read the file.
-    pub(super) fn keras_version(&self) -> Option<KerasVersion> {
-        self.keras_version.as_deref().map(|version| match version {
-            "2" => KerasVersion::Keras2,
-            _ => KerasVersion::Keras3,
-        })
-    }
-
     /// Whether the SavedModel of a Keras file is to be changed on the way.
+    #[cfg(feature = "keras")]
     pub(super) fn is_rewritten(&self) -> bool {
         self.frozen
             || self.tags.is_some()

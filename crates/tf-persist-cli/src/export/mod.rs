@@ -1,6 +1,8 @@
 //! `tf-persist export`.
 
 mod args;
+#[cfg(feature = "keras")]
+mod keras;
 mod run;
 
 pub(crate) use args::ExportArgs;

@@ -5,15 +5,18 @@ use std::io::Write;
 use anstream::eprintln;
 use anyhow::Context;
 use serde_json::json;
-use tf_persist_keras::{KerasModel, KerasSaveOptions, write_back};
 use tf_persist_savedmodel::checkpoint::restore::Mapping;
 use tf_persist_savedmodel::saved_model::{Variables, name_of};
 use tf_persist_savedmodel::{SavedModel, printable, warmup};
 
 use super::ExportArgs;
+#[cfg(feature = "keras")]
+use super::keras;
 use crate::common_args::Format;
-use crate::error::{PRINTING, UsageError};
+use crate::error::PRINTING;
 use crate::format::{self, bytes, count};
+#[cfg(not(feature = "keras"))]
+use crate::keras_args;
 use crate::keras_args::is_keras_name;
 use crate::stdout::stdout;
 use crate::version_path;
@@ -24,13 +27,17 @@ const MAX_NAMES: usize = 5;
 pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     version_path::check_writable(&args.target)?;
     if is_keras_name(&args.target) {
-        return write_keras(args);
+        #[cfg(feature = "keras")]
+        return keras::write_file(args);
+        #[cfg(not(feature = "keras"))]
+        keras_args::refuse(&args.target)?;
     }
     let options = args.options();
     options.check_target(&args.target)?;
     let keras = args.keras.open_keras(&args.source, args.inference_only)?;
+    #[cfg(feature = "keras")]
     if let Some(model) = keras.as_ref().filter(|_| !args.is_rewritten()) {
-        return export_keras(args, model);
+        return keras::export(args, model);
     }
     let source = match keras {
         Some(model) => model.to_saved_model()?,
@@ -93,75 +100,6 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     saved.restored.as_ref().map_or(Ok(()), |mapping| {
         write_restored(&mut out, mapping, source.variables()?, args.moving_averages).context(PRINTING)
     })
-}
-
-/// Writes a Keras file, of a Keras file or of a SavedModel that came from one.
-fn write_keras(args: &ExportArgs) -> anyhow::Result<()> {
-    if args.inference_only || args.is_rewritten() {
-        let reason =
-            "the options that change the graph are for SavedModels; a Keras file is written with its whole model";
-        return Err(UsageError(reason.into()).into());
-    }
-    let mut options = KerasSaveOptions::default().overwrite(args.overwrite).custom_objects(args.keras.custom()?);
-    if let Some(version) = args.keras_version() {
-        options = options.keras(version);
-    }
-    let saved = match args.keras.open_keras(&args.source, false)? {
-        Some(model) => model.save(&args.target, &options)?,
-        None => {
-            let like = args.like.as_deref().map(|path| args.keras.open_keras(path, false)).transpose()?.flatten();
-            write_back(&SavedModel::open(&args.source)?, like.as_ref(), &args.target, &options)?
-        }
-    };
-    for note in &saved.notes {
-        eprintln!("note: {}", printable(note));
-    }
-    let size = std::fs::metadata(&args.target).map_or(0, |metadata| metadata.len());
-    let mut out = stdout();
-    if args.format == Format::Json {
-        let report = json!({
-            "path": args.target.display().to_string(), "bytes": size, "converted": saved.is_converted, "notes": saved.notes,
-        });
-        return writeln!(out, "{report:#}").context(PRINTING);
-    }
-    let converted = if saved.is_converted { ", converted from Keras 2 to Keras 3" } else { "" };
-    writeln!(out, "`{}`: a Keras file of {}{converted}", args.target.display(), bytes(size)).context(PRINTING)
-}
-
-/// Writes a Keras file as a SavedModel.
-fn export_keras(args: &ExportArgs, model: &KerasModel) -> anyhow::Result<()> {
-    let exported = model.export(&args.target, args.overwrite)?;
-    if let Some(reason) = exported.why_inference_only {
-        eprintln!("note: it is written for inference only, without `train` and `evaluate`: {}", printable(&reason));
-    }
-    let written = SavedModel::open(&args.target)?;
-    let signatures: Vec<&str> = written.meta_graph(None)?.signatures().iter().map(|it| it.name.as_str()).collect();
-    let variables = written.variables()?;
-    let variable_bytes = variables.total_bytes;
-    let mut out = stdout();
-    if args.format == Format::Json {
-        let report = json!({
-            "path": args.target.display().to_string(),
-            "meta_graphs": 1,
-            "signatures": signatures,
-            "variables": variables.all.len(),
-            "tables": [],
-            "variable_bytes": variable_bytes,
-            "restored": null,
-        });
-        return writeln!(out, "{report:#}").context(PRINTING);
-    }
-    let shown: Vec<String> = signatures.iter().map(|name| format!("`{}`", printable(name))).collect();
-    writeln!(
-        out,
-        "`{}`: {} ({}), {} {}",
-        args.target.display(),
-        count(variables.all.len() as u64, "variable"),
-        bytes(variable_bytes),
-        if shown.len() == 1 { "signature" } else { "signatures" },
-        shown.join(", ")
-    )
-    .context(PRINTING)
 }
 
 /// `, 2 tables with 5 entries`.

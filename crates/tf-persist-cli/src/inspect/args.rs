@@ -35,6 +35,7 @@ pub(crate) struct InspectArgs {
 
 impl InspectArgs {
     /// Whether only a part of a SavedModel's report is asked for.
+    #[cfg(feature = "keras")]
     pub(super) fn is_narrow(&self) -> bool {
         self.tags.is_some() || self.signature.is_some() || self.variables || self.stats || self.ops
     }

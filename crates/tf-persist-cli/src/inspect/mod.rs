@@ -2,6 +2,7 @@
 
 mod args;
 mod json;
+#[cfg(feature = "keras")]
 mod keras;
 mod report;
 mod run;

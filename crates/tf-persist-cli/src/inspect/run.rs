@@ -5,14 +5,17 @@ use std::io::{BufWriter, Write};
 use anyhow::Context;
 use tf_persist_savedmodel::SavedModel;
 
+#[cfg(feature = "keras")]
+use super::keras;
 use super::report::{Report, Selection};
-use super::{InspectArgs, json, keras, stats, text};
+use super::{InspectArgs, json, stats, text};
 use crate::common_args::{Format, tags};
 use crate::error::PRINTING;
 use crate::stdout::{plain_stdout, stdout};
 
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<()> {
     let model = match args.keras.open_keras(&args.path, false)? {
+        #[cfg(feature = "keras")]
         // What narrows the report is about its SavedModel.
         Some(model) if !args.is_narrow() => return keras::print(&model, args.format),
         Some(model) => model.to_saved_model()?,

@@ -3,6 +3,8 @@
 mod args;
 mod command;
 mod curve;
+#[cfg(feature = "keras")]
+mod keras_output;
 #[cfg(feature = "plot")]
 mod plot;
 mod progress;

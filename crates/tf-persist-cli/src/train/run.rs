@@ -1,26 +1,27 @@
 //! Trains a model.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anstream::eprintln;
 use anyhow::Context;
 use tf_persist_core::train::{Dataset, TrainOptions, TrainReport, Trainer};
 use tf_persist_core::warmup::{Record, Records};
 use tf_persist_core::{LoadSavedModel, SaveOptions, SavedModel, printable};
-use tf_persist_keras::{KerasSaveOptions, KerasVersion, write_back};
-use tf_persist_savedmodel::scratch::Scratch;
 
 use super::args::TrainArgs;
 use super::curve::Curve;
+#[cfg(feature = "keras")]
+use super::keras_output::KerasOutput;
 #[cfg(feature = "plot")]
 use super::plot;
 use super::progress::Progress;
 use super::{command, report};
 use crate::common_args::{Format, tags};
-use crate::error::{Interrupted, UsageError};
+use crate::error::Interrupted;
 use crate::format::count;
-use crate::keras_args::is_keras_name;
+#[cfg(not(feature = "keras"))]
+use crate::keras_args;
 use crate::signals::Stop;
 use crate::version_path;
 
@@ -32,8 +33,14 @@ const INTER_OP_THREADS: i32 = -1;
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     #[cfg(feature = "plot")]
     let plot = args.plot.as_deref().map(|path| plot::Target::new(path, &args.output)).transpose()?;
+    #[cfg(feature = "keras")]
     let keras_file = KerasOutput::new(args)?;
+    #[cfg(feature = "keras")]
     let output = keras_file.as_ref().map_or(args.output.clone(), KerasOutput::folder);
+    #[cfg(not(feature = "keras"))]
+    keras_args::refuse(&args.output)?;
+    #[cfg(not(feature = "keras"))]
+    let output = args.output.clone();
     version_path::check_writable(&args.output)?;
     let saved_model = args.keras.open_for_training(&args.path)?;
     let trainer = trainer(args, &saved_model, &output)?;
@@ -55,6 +62,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     #[cfg(not(feature = "plot"))]
     let drawn = anyhow::Ok(());
     let trained = trained?;
+    #[cfg(feature = "keras")]
     if let Some(file) = keras_file.as_ref().filter(|_| trained.saved.is_some()) {
         file.write(args)?;
     }
@@ -107,45 +115,6 @@ fn trainer(args: &TrainArgs, saved_model: &SavedModel, output: &Path) -> anyhow:
         save = save.tags(tags(list));
     }
     Ok(trainer.save_to(output, save)?)
-}
-
-/// A Keras file that training writes: first a SavedModel in a hidden folder beside it, then the file, whole.
-struct KerasOutput(Scratch);
-
-impl KerasOutput {
-    /// `None` if the output is not to be a Keras file.
-    fn new(args: &TrainArgs) -> anyhow::Result<Option<Self>> {
-        if !is_keras_name(&args.output) {
-            return Ok(None);
-        }
-        let shown = args.output.display();
-        if args.resume {
-            return Err(UsageError(format!(
-                "`{shown}` is a Keras file, which --resume cannot continue: train it on instead"
-            ))
-            .into());
-        }
-        if args.output.exists() && !args.overwrite {
-            return Err(tf_persist_savedmodel::Error::Exists { path: args.output.clone() }.into());
-        }
-        let scratch =
-            Scratch::beside(&args.output).with_context(|| format!("cannot create a folder beside `{shown}`"))?;
-        Ok(Some(Self(scratch)))
-    }
-
-    fn folder(&self) -> PathBuf {
-        self.0.path().join("model")
-    }
-
-    fn write(&self, args: &TrainArgs) -> anyhow::Result<()> {
-        let like = args.keras.open_keras(&args.path, false)?;
-        let mut options = KerasSaveOptions::default().overwrite(args.overwrite);
-        if like.as_ref().and_then(|like| like.keras_version()).is_some_and(|version| version.starts_with("2.")) {
-            options = options.keras(KerasVersion::Keras2);
-        }
-        write_back(&SavedModel::open(self.folder())?, like.as_ref(), &args.output, &options)?;
-        Ok(())
-    }
 }
 
 /// Notes that recorded answers are copied, and are from before the training.

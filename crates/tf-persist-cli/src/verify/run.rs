@@ -6,11 +6,11 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use tf_persist_core::warmup::{FILE, Outcome, Records, Replay, SEQUENCE_FILE, first_state_write};
 use tf_persist_core::{LoadSavedModel, MetaGraph, ModelError, SavedModel, SignatureDef, TensorError, WarmupError};
-use tf_persist_keras::find_keras_file;
 
 use super::{VerifyArgs, record, report};
 use crate::common_args::Format;
 use crate::error::{Differs, PRINTING};
+use crate::keras_args;
 use crate::stdout::{plain_stdout, stdout};
 use crate::version_path;
 
@@ -74,7 +74,7 @@ fn nothing_recorded(saved_model: &SavedModel, meta_graph: &MetaGraph, path: &Pat
         return WarmupError::NothingRecorded { path: path.to_path_buf(), reason, in_order }.into();
     }
     let pack = path.display();
-    if find_keras_file(path).is_some() {
+    if keras_args::is_keras_file(path) {
         let hint = format!(
             "a Keras file has no place for them: record some in a SavedModel: tf-persist export {pack} FOLDER, tf-persist verify \
              FOLDER --record FILE.npz"

@@ -10,6 +10,7 @@ use tf_persist_core::{
     Code, Error, ErrorKind, LoadOptions, LoadSavedModel, LoadedModel, ModelError, ModelErrorKind, SavedModel,
     release_free_memory,
 };
+#[cfg(feature = "keras")]
 use tf_persist_keras::{OpenOptions, find_keras_file};
 
 use super::intra_op_threads::IntraOpThreads;
@@ -73,10 +74,11 @@ impl Loader for TensorFlowLoader {
 
 /// Opens the SavedModel at a path, or the Keras file.
 fn open_model(path: &Path) -> Result<SavedModel, ModelError> {
-    match find_keras_file(path) {
-        Some(file) => OpenOptions::default().inference_only(true).open(file)?.to_saved_model(),
-        None => SavedModel::open(path),
+    #[cfg(feature = "keras")]
+    if let Some(file) = find_keras_file(path) {
+        return OpenOptions::default().inference_only(true).open(file)?.to_saved_model();
     }
+    SavedModel::open(path)
 }
 
 impl TensorFlowLoader {
