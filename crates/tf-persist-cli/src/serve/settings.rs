@@ -134,7 +134,8 @@ fn prepare(args: &ServeArgs, store: Option<Store>) -> anyhow::Result<Option<Arc<
     if store.is_none() && key.is_none() {
         return Ok(None);
     }
-    Ok(Some(Arc::new(Proof { store, verify: args.verify, trusted: key.map(Trusted::Key) })))
+    let retry_interval = retry_interval(args).max(Duration::from_secs(1));
+    Ok(Some(Arc::new(Proof { store, verify: args.verify, trusted: key.map(Trusted::Key), retry_interval })))
 }
 
 fn source(args: &ServeArgs, store: Option<&Store>) -> anyhow::Result<ModelSource> {
@@ -190,7 +191,7 @@ fn load(args: &ServeArgs, source: &ModelSource, store: Option<Store>) -> anyhow:
         .options(load_options(args)?)
         .intra_op_threads_by_model(intra_op_threads_by_model)
         .retries(args.max_num_load_retries)
-        .retry_interval(Duration::from_micros(u64::try_from(args.load_retry_interval_micros).unwrap_or(0)))
+        .retry_interval(retry_interval(args))
         .threads(usize::try_from(args.num_load_threads).unwrap_or(0).max(1))
         .warm_up(args.enable_model_warmup)
         .warm_up_iterations(u32::try_from(args.num_request_iterations_for_warmup).unwrap_or(0).max(1))
@@ -251,6 +252,11 @@ fn journal(args: &ServeArgs, source: &ModelSource) -> Option<PathBuf> {
     let folder = cache.join("tf-persist").join("serve-local");
     std::fs::create_dir_all(&folder).ok()?;
     Some(folder.join(format!("{:016x}.loading", hasher.finish())))
+}
+
+/// The pause before a failed load is tried again.
+fn retry_interval(args: &ServeArgs) -> Duration {
+    Duration::from_micros(u64::try_from(args.load_retry_interval_micros).unwrap_or(0))
 }
 
 /// An interval; `None` if the number is not positive.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tf_persist_core::Code;
 use tf_persist_serve::{Catalog, CatalogModel, Prepare, Refusal};
@@ -72,6 +73,8 @@ pub(super) struct Proof {
     pub(super) verify: bool,
     /// Who must have signed it.
     pub(super) trusted: Option<Trusted>,
+    /// The pause after an error that may pass.
+    pub(super) retry_interval: Duration,
 }
 
 impl Proof {
@@ -106,8 +109,9 @@ impl Prepare for Proof {
     fn prepare(&self, model: &str, version: i64, path: &Path) -> Result<(), Refusal> {
         self.check(model, version, path).map_err(|error| {
             let of_store = error.downcast_ref::<StoreError>();
-            let (code, is_final) = of_store.map_or((Code::FailedPrecondition, true), code);
-            Refusal::new(code, error.to_string()).hint(of_store.and_then(hint::of_store)).is_final(is_final)
+            let (code, may_pass) = of_store.map_or((Code::FailedPrecondition, false), code);
+            let refusal = Refusal::new(code, error.to_string()).hint(of_store.and_then(hint::of_store));
+            refusal.retry_after(may_pass.then_some(self.retry_interval))
         })
     }
 
@@ -116,15 +120,15 @@ impl Prepare for Proof {
     }
 }
 
-/// The code of an error, and whether it stays until the version or its manifest change.
+/// The code of an error, and whether it may pass although the version and its manifest stay the same.
 fn code(error: &StoreError) -> (Code, bool) {
     match error {
-        StoreError::Changed { .. } | StoreError::NotWhatWasSigned { .. } => (Code::DataLoss, true),
+        StoreError::Changed { .. } | StoreError::NotWhatWasSigned { .. } => (Code::DataLoss, false),
         StoreError::NotSigned { .. } | StoreError::InvalidSignature { .. } | StoreError::OtherVersion { .. } => {
-            (Code::PermissionDenied, true)
+            (Code::PermissionDenied, false)
         }
-        StoreError::UnknownVersion { .. } | StoreError::Foreign { .. } => (Code::NotFound, true),
-        StoreError::Damaged { .. } => (Code::DataLoss, false),
-        _ => (Code::Unknown, false),
+        StoreError::UnknownVersion { .. } | StoreError::Foreign { .. } => (Code::NotFound, false),
+        StoreError::Damaged { .. } => (Code::DataLoss, true),
+        _ => (Code::Unknown, true),
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tf_persist_core::Tensor;
 use tf_persist_core::checkpoint::{CheckpointReader, CheckpointWriter};
-use tf_persist_testing::wait_until;
+use tf_persist_core::tensor::npz;
+use tf_persist_testing::{copy_folder, wait_until};
 
 use crate::serve::Running;
 use crate::support::Dir;
@@ -32,6 +33,12 @@ fn store(dir: &Dir, line: &str) {
 
 /// Publishes a version of `half` that adds its number to half of its input.
 fn publish(dir: &Dir, version: u64, options: &str) {
+    model(dir, version);
+    store(dir, &format!("publish plus_{version} half --version {version} {options}"));
+}
+
+/// The model of that version.
+fn model(dir: &Dir, version: u64) {
     let to = dir.copy_model("half_plus_two", format!("plus_{version}"));
     fs::remove_dir_all(to.join("variables")).unwrap();
     let original = dir.path("models/half_plus_two/model/variables/variables");
@@ -46,7 +53,6 @@ fn publish(dir: &Dir, version: u64, options: &str) {
         }
     }
     changed.finish().unwrap();
-    store(dir, &format!("publish plus_{version} half --version {version} {options}"));
 }
 
 /// Starts a server, and waits until it is ready.
@@ -72,6 +78,11 @@ fn labelled(server: &Running, label: &str) -> Result<u64, (u16, String)> {
 
 fn wait_for_label(server: &Running, label: &str, version: u64) {
     wait_until(&format!("{label} is {version}"), || labelled(server, label) == Ok(version));
+}
+
+/// The page of all models.
+fn page(server: &Running) -> Value {
+    serde_json::from_str(&server.ask("GET", "/models", "").1).unwrap()
 }
 
 /// The state of a version, and the message of its error.
@@ -130,9 +141,7 @@ fn labels_move_without_a_restart() {
     store(&dir, "sign half@4 --key other.pem");
     wait_until("the other key is refused", || state(&server, 4).1.contains("is not trusted"));
     assert_eq!((labelled(&server, "canary"), ask(&server, "")), (Ok(3), Ok(3)));
-    let (_, page) = server.ask("GET", "/models", "");
-    let page: Value = serde_json::from_str(&page).unwrap();
-    let half = &page["models"][1];
+    let half = &page(&server)["models"][1];
     assert_eq!(half["labels"], json!({"canary": "3", "production": "1"}));
     assert_eq!(half["pending_labels"], json!({"canary": "4"}));
     store(&dir, "sign half@4 --key key.pem");
@@ -178,6 +187,9 @@ fn what_is_damaged_is_not_served() {
     });
     point(3);
     assert!(wait_for_failure(&server, 3).contains("`saved_model.pb` has other contents"));
+    // Names and sizes are the same.
+    let careless = Running::start(&dir, &format!("{SERVED} --verify=false"));
+    careless.waits_for("version=3");
     let manifest = folder.join(".store/4.json");
     let original = fs::read(&manifest).unwrap();
     fs::write(&manifest, [&original[..], b"\n"].concat()).unwrap();
@@ -190,17 +202,40 @@ fn what_is_damaged_is_not_served() {
     for damage in ["", "{\"format\": 1, \"labels\": {\"production\"", "[]"] {
         fs::write(&labels, damage).unwrap();
         server.waits_for("loaded versions stay");
+        assert!(page(&server)["models"][0]["problem"].as_str().unwrap().contains("labels.json` is damaged"));
         assert_eq!((labelled(&server, "production"), ask(&server, "")), (Ok(4), Ok(5)));
     }
     fs::remove_file(&labels).unwrap();
     server.waits_for("it is missing");
     fs::rename(dir.path("models.store"), dir.path("elsewhere")).unwrap();
     server.waits_for("what is served stays");
+    assert!(page(&server)["problem"].as_str().unwrap().contains("is not a store"));
     assert_eq!((labelled(&server, "production"), ask(&server, "")), (Ok(4), Ok(5)));
     fs::rename(dir.path("elsewhere"), dir.path("models.store")).unwrap();
     server.waits_for("can be listed again");
     fs::write(&labels, &text).unwrap();
     wait_for_label(&server, "production", 1);
+}
+
+/// Version 2 has the recorded answers of version 1.
+#[test]
+fn versions_must_give_their_recorded_answers() {
+    let dir = with_versions(0, "");
+    let x = Tensor::from_slice(&[3], &[1.0_f32, 2.0, 5.0]).unwrap();
+    npz::write("x.npz", fs::File::create(dir.path("x.npz")).unwrap(), [("x", &x)]).unwrap();
+    model(&dir, 1);
+    dir.cmd("verify plus_1 --record x.npz").run().ok();
+    store(&dir, "publish plus_1 half --label production");
+    model(&dir, 2);
+    copy_folder(&dir.path("plus_1/assets.extra"), &dir.path("plus_2/assets.extra"));
+    store(&dir, "publish plus_2 half");
+    let server = Running::start(&dir, &format!("{SERVED} --check"));
+    let why = wait_for_failure(&server, 2);
+    assert_eq!(why, "its answer to recorded request 1 differs from the recorded one");
+    server.waits_for("ready: every model answers");
+    assert_eq!((labelled(&server, "production"), ask(&server, "")), (Ok(1), Ok(1)));
+    let server = serve(&dir, "");
+    assert_eq!((labelled(&server, "production"), ask(&server, "")), (Ok(1), Ok(2)));
 }
 
 #[test]

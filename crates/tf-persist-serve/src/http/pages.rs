@@ -57,7 +57,11 @@ fn not_ready(why: &serde_json::Value) -> Reply {
 
 fn models(state: &ServerState) -> Reply {
     let models: Vec<_> = state.models().list().into_iter().map(|model| model_json(state, model)).collect();
-    reply::json(StatusCode::OK, json_text(&json!({ "models": models })))
+    let mut page = json!({ "models": models });
+    if let Some(problem) = state.models().problem() {
+        page["problem"] = problem.into();
+    }
+    reply::json(StatusCode::OK, json_text(&page))
 }
 
 fn model_json(state: &ServerState, model: ModelStatus) -> serde_json::Value {
@@ -80,6 +84,9 @@ fn model_json(state: &ServerState, model: ModelStatus) -> serde_json::Value {
     let mut page = json!({"name": model.name, "labels": labels(model.labels), "versions": versions});
     if !model.pending_labels.is_empty() {
         page["pending_labels"] = labels(model.pending_labels).into();
+    }
+    if let Some(problem) = model.problem {
+        page["problem"] = problem.into();
     }
     page
 }

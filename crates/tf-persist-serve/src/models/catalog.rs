@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tf_persist_core::Code;
 
@@ -70,14 +71,14 @@ pub struct Refusal {
     pub status: Status,
     /// How to fix it.
     pub hint: Option<String>,
-    /// Whether another attempt would fail too, unless files change.
-    pub is_final: bool,
+    /// After which pause the version is tried again, as often as it takes; `None` for only when files change.
+    pub retry_after: Option<Duration>,
 }
 
 impl Refusal {
     /// A refusal that stays until files change.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { status: Status::new(code, message), hint: None, is_final: true }
+        Self { status: Status::new(code, message), hint: None, retry_after: None }
     }
 
     /// Says how to fix it.
@@ -87,10 +88,10 @@ impl Refusal {
         self
     }
 
-    /// Whether another attempt would fail too, unless files change. By default it would.
+    /// Has the version tried again after this pause, as often as it takes.
     #[must_use]
-    pub fn is_final(mut self, is_final: bool) -> Self {
-        self.is_final = is_final;
+    pub fn retry_after(mut self, pause: impl Into<Option<Duration>>) -> Self {
+        self.retry_after = pause.into();
         self
     }
 }
@@ -110,12 +111,18 @@ impl Followed {
         self.labels.retain(|label, _| wanted.labels.contains_key(label));
     }
 
-    /// Moves each label to its wanted version, if that is available. Returns the versions to keep: those that are
-    /// wanted, that have a label, or that answer requests for the newest version.
-    pub(super) fn settle(&mut self, available: &BTreeSet<i64>) -> BTreeSet<i64> {
-        for (label, version) in self.wanted.labels.iter().filter(|(_, version)| available.contains(version)) {
-            self.labels.insert(label.clone(), *version);
-        }
+    /// Moves each label to its wanted version, if that is available. Returns the moved labels, with the versions where
+    /// they were and where they are.
+    pub(super) fn move_labels(&mut self, available: &BTreeSet<i64>) -> Vec<(String, Option<i64>, i64)> {
+        let pending = self.pending_labels().filter(|(_, version)| available.contains(version));
+        let moved: Vec<_> =
+            pending.map(|(label, version)| (label.clone(), self.labels.get(label).copied(), version)).collect();
+        self.labels.extend(moved.iter().map(|(label, _, version)| (label.clone(), *version)));
+        moved
+    }
+
+    /// The versions to keep: those that are wanted, that have a label, or that answer requests for the newest version.
+    pub(super) fn kept(&self, available: &BTreeSet<i64>) -> BTreeSet<i64> {
         let mut kept: BTreeSet<i64> = self.wanted.versions.keys().copied().collect();
         kept.extend(self.labels.values());
         if self.wanted.versions.keys().last().is_some_and(|newest| !available.contains(newest)) {

@@ -105,6 +105,8 @@ pub struct ModelStatus {
     pub labels: Vec<(String, i64)>,
     /// Labels of a [`Catalog`] that are to point to other versions, which are not available; sorted by label.
     pub pending_labels: Vec<(String, i64)>,
+    /// A problem with its folder, or with its state in a [`Catalog`].
+    pub problem: Option<String>,
 }
 
 /// Runs the warm-up requests of a version, each this many times. Returns how many there are.
@@ -166,6 +168,12 @@ impl Models {
     #[must_use]
     pub fn list(&self) -> Vec<ModelStatus> {
         self.0.view().list()
+    }
+
+    /// Why the last configuration file, or the last state of a [`Catalog`], is not in effect.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        self.0.view().problem.clone()
     }
 
     /// Whether every model of the first configuration has had an available version, and some version is available now.

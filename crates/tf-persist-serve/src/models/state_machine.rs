@@ -41,8 +41,8 @@ impl LoadError {
 
 impl From<Refusal> for LoadError {
     fn from(refusal: Refusal) -> Self {
-        let Refusal { status, hint, is_final } = refusal;
-        Self { hint, ..Self::new(status, is_final) }
+        let Refusal { status, hint, retry_after } = refusal;
+        Self { status, hint, is_final: true, retry_after }
     }
 }
 
@@ -180,7 +180,11 @@ impl<T> Model<T> {
         let Some(followed) = &mut self.followed else { return };
         let ready = self.entries.iter().filter(|entry| matches!(entry.phase, Phase::Ready(_)));
         let loaded: BTreeMap<i64, &PathBuf> = ready.map(|entry| (entry.version, &entry.path)).collect();
-        let kept = followed.settle(&loaded.keys().copied().collect());
+        let available = loaded.keys().copied().collect();
+        for (label, from, to) in followed.move_labels(&available) {
+            tracing::info!(model = %self.name, label, from, to, "label moved");
+        }
+        let kept = followed.kept(&available);
         let path = |version: &i64| followed.path(*version).or_else(|| loaded.get(version).copied());
         let kept = kept.iter().filter_map(|version| Some((*version, path(version)?.clone()))).collect();
         self.aspire(&kept, ids);
@@ -447,6 +451,7 @@ impl<T> Model<T> {
         ModelTable {
             available: available.into_iter().rev().collect(),
             labels,
+            problem: self.problem.clone(),
             pending_labels: self.pending_labels(),
             is_configured: self.config.is_some(),
             was_polled: self.was_polled,

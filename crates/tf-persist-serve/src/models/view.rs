@@ -15,6 +15,8 @@ pub(super) struct View<T> {
     pub(super) seen: HashMap<String, Vec<VersionStatus>>,
     /// Whether the server is ready.
     pub(super) readiness: Readiness,
+    /// Why the last configuration, or list of models, is not in effect.
+    pub(super) problem: Option<String>,
 }
 
 /// The available versions and labels of a model.
@@ -24,6 +26,8 @@ pub(super) struct ModelTable<T> {
     pub(super) labels: BTreeMap<String, i64>,
     /// Labels that wait for their versions.
     pub(super) pending_labels: Vec<(String, i64)>,
+    /// A problem with its base path, or with its state in a catalog.
+    pub(super) problem: Option<String>,
     /// Whether it is still configured, and not just being unloaded.
     pub(super) is_configured: bool,
     /// Whether its folder was polled.
@@ -52,7 +56,7 @@ impl<T> ModelTable<T> {
 impl<T> View<T> {
     /// A view without models.
     pub(super) fn empty() -> Self {
-        Self { tables: HashMap::new(), seen: HashMap::new(), readiness: Readiness::Waiting }
+        Self { tables: HashMap::new(), seen: HashMap::new(), readiness: Readiness::Waiting, problem: None }
     }
 
     /// Whether any version of any model is available.
@@ -108,6 +112,7 @@ impl<T> View<T> {
                 versions: self.seen.get(name).cloned().unwrap_or_default(),
                 labels: table.labels.iter().map(|(label, version)| (label.clone(), *version)).collect(),
                 pending_labels: table.pending_labels.clone(),
+                problem: table.problem.clone(),
             })
             .collect();
         list.sort_by(|a, b| a.name.cmp(&b.name));

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::common::TestServer;
 use crate::common::http::{ONE, read};
-use crate::common::server::settings;
+use crate::common::server::{eventually, settings};
 
 #[tokio::test]
 async fn errors_have_tensorflow_servings_order_and_words() {
@@ -135,8 +135,16 @@ async fn health_and_readiness_pages() {
     assert_eq!(ready.code, 503);
     let why: serde_json::Value = serde_json::from_str(&ready.body).unwrap();
     assert_eq!(why, serde_json::json!({"ready": false, "stopping": false, "waiting_for": ["m"]}));
-    let models: serde_json::Value = serde_json::from_str(&server.get("/models").await.body).unwrap();
-    assert_eq!(models, serde_json::json!({"models": [{"name": "m", "labels": {}, "versions": []}]}));
+    let models = async || -> serde_json::Value { serde_json::from_str(&server.get("/models").await.body).unwrap() };
+    let mut page = serde_json::Value::Null;
+    eventually("the folder was read", async || {
+        page = models().await;
+        page["models"][0]["problem"].is_string()
+    })
+    .await;
+    let problem = page["models"][0]["problem"].take();
+    assert!(problem.as_str().unwrap().contains("no versions under the base path"), "{problem}");
+    assert_eq!(page, serde_json::json!({"models": [{"name": "m", "labels": {}, "versions": [], "problem": null}]}));
     server.stop().await;
 }
 

@@ -1,6 +1,7 @@
 //! Labels, as a server follows them.
 
 use std::fs;
+use std::process::Command;
 
 use tf_persist_store::{Follower, GcOptions, Heads, StoreError, Why};
 
@@ -60,6 +61,10 @@ fn damage_is_an_error_of_its_model_until_it_is_repaired() {
     fs::remove_file(&labels).unwrap();
     assert!(error(&mut follower).to_string().contains("it is missing"));
     assert!(error(&mut Follower::new(it.store.clone())).to_string().contains("it is missing"));
+    // Nobody writes to the pipe, and a look does not wait.
+    assert!(Command::new("mkfifo").arg(&labels).status().unwrap().success());
+    assert!(error(&mut follower).to_string().contains("it is not a file"));
+    fs::remove_file(&labels).unwrap();
     fs::write(&labels, text).unwrap();
     assert_eq!(look(&mut follower), before);
     // The store is gone: another folder is in its place.

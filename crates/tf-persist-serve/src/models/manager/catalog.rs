@@ -47,8 +47,14 @@ impl<T: Send + Sync + 'static> Manager<T> {
             })
             .collect();
         if configs != self.config.models {
+            for (name, config) in configs.iter().filter(|(name, config)| self.config.models.get(*name) != Some(config))
+            {
+                let versions = listed.get(name).and_then(|listed| listed.as_ref().ok());
+                let versions: Vec<i64> = versions.iter().flat_map(|model| model.versions.keys().copied()).collect();
+                tracing::info!(model = %name, ?versions, labels = ?config.labels, "model listed");
+            }
             for name in self.config.models.keys().filter(|name| !configs.contains_key(*name)) {
-                tracing::info!(model = %name, "model removed");
+                tracing::info!(model = %name, "model no longer listed");
             }
             self.configure(configs);
         }
@@ -70,10 +76,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
     pub(super) fn catalog_readiness(&self) -> Readiness {
         let configured = || self.models.values().filter(|model| model.config.is_some());
         let is_quarantined = |error: Option<&Status>| error.is_some_and(|error| error.code == QUARANTINED);
-        let has_failed = |model: &Model<T>| match model.failure() {
-            Some((_, error)) => !model.was_available && !is_quarantined(Some(error)),
-            None => false,
-        };
+        let has_failed = |model: &Model<T>| model.failure().is_some() && model.next_retry().is_none();
         if !self.published.had_available && configured().next().is_some() && configured().all(has_failed) {
             let reasons: String = configured().map(failure_reason).collect();
             let message = format!("{} servable(s) did not become available: {{{reasons}}}", configured().count());

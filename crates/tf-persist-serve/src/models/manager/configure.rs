@@ -11,7 +11,7 @@ use super::Manager;
 use super::labels::unavailable;
 use super::publish::failure_reason;
 use crate::models::LabelRule;
-use crate::models::config::{self, ModelConfig, ModelConfigs, Policy};
+use crate::models::config::{self, ModelConfig, ModelConfigs};
 use crate::models::handle::stopping_error;
 use crate::models::state_machine::Model;
 use crate::status::Status;
@@ -150,14 +150,8 @@ impl<T: Send + Sync + 'static> Manager<T> {
         }
         for (name, config) in &configs {
             let model = self.models.entry(name.clone()).or_insert_with(|| Model::new(name));
-            if model.config.as_ref() != Some(config) {
-                let base_path = config.base_path.as_ref().map(|path| path.display().to_string());
-                let policy = config.base_path.is_some().then_some(&config.policy);
-                let (versions, labels) = match (&config.base_path, &config.policy) {
-                    (None, Policy::Specific(versions)) => (Some(versions), Some(&config.labels)),
-                    _ => (None, None),
-                };
-                tracing::info!(model = %name, base_path, ?policy, ?versions, ?labels, "model configured");
+            if let Some(path) = config.base_path.as_ref().filter(|_| model.config.as_ref() != Some(config)) {
+                tracing::info!(model = %name, base_path = %path.display(), policy = ?config.policy, "model configured");
             }
             model.set_config(Some(config.clone()));
         }

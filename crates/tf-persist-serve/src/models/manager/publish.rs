@@ -76,6 +76,7 @@ impl<T: Send + Sync + 'static> Manager<T> {
         self.published.logged.0.retain(|(name, version), _| is_known(name, *version));
         self.published.had_available |= view.has_available();
         view.readiness = self.readiness();
+        view.problem = self.config.file_error.as_ref().map(|error| error.message.clone());
         self.published.is_ready = view.readiness == Readiness::Ready;
         self.published.shared.view.store(Arc::new(view));
         self.published.shared.changed.send_replace(());

@@ -206,6 +206,21 @@ fn one_damaged_model_does_not_end_a_server_that_has_others() {
     assert_eq!(gone.message, "it is gone");
 }
 
+/// Refused for a reason that may pass, such as a network that is gone.
+#[test]
+fn a_refusal_that_may_pass_is_tried_again() {
+    let it = Listings::new();
+    let one = it.harness.put("m", 1, "one");
+    fs::write(one.join("unreachable"), "").unwrap();
+    it.list(&[1], &[("stable", 1)]);
+    let models = it.harness.start(it.settings());
+    wait("it was refused", || it.harness.texts.refusals() > 3);
+    assert_eq!(models.view().readiness, Readiness::Waiting);
+    fs::remove_file(one.join("unreachable")).unwrap();
+    it.harness.ready(&models).unwrap();
+    assert_eq!(labelled(&models, "stable").unwrap(), "one");
+}
+
 #[test]
 fn readers_of_a_label_always_find_a_version() {
     let it = Listings::new();

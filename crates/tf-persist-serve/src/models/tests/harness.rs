@@ -37,7 +37,15 @@ impl Drop for Text {
 pub(super) struct Texts {
     pub(super) dropped_in: Arc<Mutex<Vec<String>>>,
     loads: Arc<Mutex<HashMap<PathBuf, u32>>>,
+    refusals: Arc<AtomicUsize>,
     pub(super) is_busy: Arc<AtomicBool>,
+}
+
+impl Texts {
+    /// How often a version with a file `unreachable` was refused.
+    pub(super) fn refusals(&self) -> usize {
+        self.refusals.load(Ordering::Relaxed)
+    }
 }
 
 impl Loader for Texts {
@@ -73,10 +81,14 @@ impl Loader for Texts {
     }
 }
 
-/// Refuses a version with a file `unsigned`.
+/// Refuses a version with a file `unsigned`, and for a moment one with a file `unreachable`.
 impl Prepare for Texts {
     fn prepare(&self, model: &str, version: i64, path: &Path) -> Result<(), Refusal> {
         let refusal = || Refusal::new(Code::PermissionDenied, format!("{model}@{version} is not signed"));
+        if path.join("unreachable").exists() {
+            self.refusals.fetch_add(1, Ordering::Relaxed);
+            return Err(refusal().retry_after(Duration::from_millis(5)));
+        }
         if path.join("unsigned").exists() { Err(refusal()) } else { Ok(()) }
     }
 }
