@@ -8,8 +8,8 @@ use tf_persist_proto::tensorflow::meta_graph::collection_def::{Kind as Collectio
 use tf_persist_proto::tensorflow::meta_graph::meta_graph_def::MetaInfoDef;
 use tf_persist_proto::tensorflow::meta_graph::tensor_info::Encoding;
 use tf_persist_proto::tensorflow::{
-    AssetFileDef, CollectionDef, FunctionDef, FunctionDefLibrary, GraphDef, MetaGraphDef, NodeDef, SignatureDef,
-    TensorInfo, TensorShapeProto, TrackableObjectGraph, VersionDef,
+    AssetFileDef, CollectionDef, GraphDef, MetaGraphDef, NodeDef, SignatureDef, TensorInfo, TensorShapeProto,
+    TrackableObjectGraph, VersionDef,
 };
 use tf_persist_savedmodel::DType;
 use tf_persist_savedmodel::internals::attr::{self, dtype, dtypes, node, proto_dtype};
@@ -19,6 +19,7 @@ use tf_persist_savedmodel::saved_model::{self, DEFAULT_SIGNATURE};
 use super::attributes::{attribute, attributes, dict, keyword_arguments, shape_proto, tensor_spec};
 use super::endpoint::{Endpoint, SERVE};
 use super::function::{Defined, Interface, called, define, live_nodes};
+use super::library::Library;
 use super::names::{Names, library_name};
 use super::objects::{self, Callable, Objects};
 use super::tables;
@@ -52,7 +53,7 @@ pub(super) fn define_meta_graph(
     assets: &[(String, Vec<u8>)],
 ) -> Result<DefinedMetaGraph> {
     let mut builder = Builder::new(program);
-    builder.add_handles();
+    builder.name_handles();
     builder.objects = objects_of(program, &builder.handles)?;
     let interfaces = signatures.iter().map(interface).collect::<Result<Vec<_>>>()?;
     builder.add_library(&interfaces)?;
@@ -159,7 +160,7 @@ pub(super) struct Builder<'a> {
     pub(super) program: &'a Rc<Program>,
     pub(super) names: Names,
     pub(super) nodes: Vec<NodeDef>,
-    pub(super) library: Vec<FunctionDef>,
+    pub(super) library: Library,
     pub(super) objects: Objects,
     /// The names of the nodes of variables and tables.
     pub(super) handles: BTreeMap<Resource, String>,
@@ -177,7 +178,7 @@ impl<'a> Builder<'a> {
             program,
             names: Names::default(),
             nodes: Vec::new(),
-            library: Vec::new(),
+            library: Library::default(),
             objects: Objects::new(),
             handles: BTreeMap::new(),
             signatures: BTreeMap::new(),
@@ -187,25 +188,36 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Adds the nodes of variables and tables.
-    fn add_handles(&mut self) {
+    /// Names the nodes of variables and tables, which are the first of the graph.
+    fn name_handles(&mut self) {
         for (index, variable) in self.program.variables.borrow().iter().enumerate() {
-            let name = self.names.node(&variable.name);
+            self.handles.insert(Resource::Variable(index), self.names.node(&variable.name));
+        }
+        for (index, table) in self.program.tables.borrow().iter().enumerate() {
+            self.handles.insert(Resource::Table(index), self.names.node(&table.name));
+        }
+    }
+
+    /// The nodes of variables and tables. They are made last, when the functions are bytes.
+    fn handle_nodes(&self) -> Vec<NodeDef> {
+        let name = |resource: Resource| self.handles.get(&resource).cloned().unwrap_or_default();
+        let mut nodes = Vec::new();
+        for (index, variable) in self.program.variables.borrow().iter().enumerate() {
+            let name = name(Resource::Variable(index));
             let attributes = [
                 ("dtype", dtype(variable.dtype)),
                 ("shape", attr::shape(&variable.shape)),
                 ("shared_name", attribute(&Attr::Text(name.clone()))),
             ];
-            self.nodes.push(node(&name, "VarHandleOp", &[], attributes));
-            self.handles.insert(Resource::Variable(index), name);
+            nodes.push(node(&name, "VarHandleOp", &[], attributes));
         }
         for (index, table) in self.program.tables.borrow().iter().enumerate() {
-            let name = self.names.node(&table.name);
+            let name = name(Resource::Table(index));
             let mut new = node(&name, tables::OP, &[], []);
             new.attr = attributes(&tables::attrs(table, &name));
-            self.nodes.push(new);
-            self.handles.insert(Resource::Table(index), name);
+            nodes.push(new);
         }
+        nodes
     }
 
     /// Adds the functions that the signatures call, directly or not.
@@ -241,12 +253,14 @@ impl<'a> Builder<'a> {
             if !resources.is_empty() {
                 refuse!("the function `{}` uses variables that its caller does not pass", function.name);
             }
-            self.library.push(definition);
+            self.library.push(definition)?;
         }
         for (index, function) in program.imported.borrow().iter().enumerate() {
             let name = Program::imported_name(index);
             if needed.contains(&name) {
-                self.library.extend(function.named(&library_name(&name)));
+                for function in function.named(&library_name(&name)) {
+                    self.library.push(function)?;
+                }
             }
         }
         Ok(())
@@ -307,7 +321,7 @@ impl<'a> Builder<'a> {
             ("f", super::attributes::function(function)),
         ];
         self.nodes.push(node(&name, "StatefulPartitionedCall", &inputs, attributes));
-        self.library.push(definition);
+        self.library.push(definition)?;
         Ok(Call { node: name, bound })
     }
 
@@ -316,7 +330,7 @@ impl<'a> Builder<'a> {
         let name = self.function_name(SERVE);
         let Some(called) = self.library.last() else { refuse!("a signature has no function") };
         let definition = endpoint.define(of, called, &name)?;
-        self.library.push(definition);
+        self.library.push(definition)?;
         self.objects.add_method(SERVE, endpoint.method(of, &name, bound)?)
     }
 
@@ -347,14 +361,16 @@ impl<'a> Builder<'a> {
             });
             keys.push(key);
         }
+        let mut all = self.handle_nodes();
+        all.append(&mut self.nodes);
         let (saved, tracked) = self.objects.finish();
         let (nodes, saver) = saver_in_scope(&self.names.scope("saver"), &kept, Some(&tracked))?;
-        self.nodes.extend(nodes);
+        all.extend(nodes);
 
         let assets = self.assets.iter().map(|asset| asset.filename.clone()).collect();
-        let library = FunctionDefLibrary { function: self.library, ..FunctionDefLibrary::default() };
+        let library = self.library.finish()?;
         let graph = GraphDef {
-            node: self.nodes,
+            node: all,
             versions: MessageField::some(VersionDef {
                 producer: PRODUCER,
                 min_consumer: MIN_CONSUMER,

@@ -7,6 +7,7 @@
 mod attributes;
 mod endpoint;
 mod function;
+mod library;
 mod meta_graph;
 mod names;
 mod objects;

@@ -42,7 +42,7 @@ impl Builder<'_> {
             let graph = Graph::new(program);
             let made = graph.add(OP, &[], attrs(table, &handle), DType::Resource, Shape::scalar())?;
             let create = define_with_output(program, &graph, &name, made)?;
-            self.library.push(create.definition);
+            self.library.push(create.definition)?;
             let create = self.objects.add_function(callable(&name, Vec::new(), DType::Resource));
             self.objects.link(object, "_create_resource".to_owned(), create);
 

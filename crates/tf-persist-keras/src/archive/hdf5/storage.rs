@@ -21,7 +21,7 @@ const HELD: u64 = 64 << 20;
 
 /// The structures of a file are read in blocks of this size, and so many of them are kept.
 const BLOCK: usize = 16 << 10;
-const BLOCKS: usize = 32;
+const BLOCKS: usize = 16;
 
 /// Structures in a file may overlap, so a small file can describe a lot of them; whoever follows them all reads the
 /// same bytes again and again.
