@@ -314,6 +314,17 @@ fn a_store_that_cannot_be_served_is_refused() {
     misused("--model_base_path=models.store", "serve the store with --store");
 }
 
+/// For all commands, the variable names the store; here only if nothing else names models.
+#[test]
+fn the_variable_names_the_store() {
+    let dir = Dir::new();
+    let serve = |flags: &str| dir.cmd(&format!("serve-local {flags}")).env("TF_PERSIST_STORE", "nowhere").run();
+    serve("").fails().says("nowhere` is not a store of models");
+    // The next error is found.
+    serve("--model_base_path=base --batching_parameters_file=b").misused().says("without --enable_batching");
+    serve("--model_config_file=file --batching_parameters_file=b").misused().says("without --enable_batching");
+}
+
 /// Folders of versions, in a store and outside of one.
 #[test]
 fn folders_of_versions_may_have_to_be_signed_too() {
