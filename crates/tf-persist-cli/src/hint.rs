@@ -7,6 +7,10 @@ use tf_persist_core::runtime::{Outcome, RuntimeError};
 use tf_persist_savedmodel::saved_model::MissingOps;
 use tf_persist_savedmodel::{Error as ModelError, Hint, SavedModelError, Setting, WarmupError};
 use tf_persist_store::StoreError;
+#[cfg(feature = "remote")]
+use tf_persist_store::remote::RemoteErrorKind;
+
+use crate::version_path::has_scheme;
 
 /// Settings of the library whose flags have other names.
 const RENAMED: [(&str, &str); 1] = [("object", "checkpoint-object")];
@@ -132,6 +136,9 @@ pub(crate) fn hint(found: Found<'_>, flags: &Flags, choose_signature: Option<Str
 /// The hint for an error of a store.
 pub(crate) fn of_store(error: &StoreError) -> Option<String> {
     Some(match error {
+        StoreError::NotAStore { path } if has_scheme(path) => {
+            format!("the first `tf-persist store push MODEL@REF {}` makes it one", path.display())
+        }
         StoreError::NotAStore { path } => {
             format!("make one with `tf-persist store init --store {}`, or name another with --store", path.display())
         }
@@ -162,9 +169,35 @@ pub(crate) fn of_store(error: &StoreError) -> Option<String> {
             "sign it with `tf-persist store sign {model}@{version} --key KEY.pem`; `store verify --like-model-signing` \
              accepts signatures that do not name a model"
         ),
+        #[cfg(feature = "remote")]
+        StoreError::Remote(error) => return of_remote(error.kind()),
         StoreError::UnknownModel { .. } => "`tf-persist store list` lists the models".to_owned(),
         _ => return None,
     })
+}
+
+#[cfg(feature = "remote")]
+fn of_remote(kind: &RemoteErrorKind) -> Option<String> {
+    let hint = match kind {
+        RemoteErrorKind::InvalidAddress { .. } => {
+            "addresses are s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, https://HOST/PATH or a folder"
+        }
+        RemoteErrorKind::Denied { .. } | RemoteErrorKind::Settings { .. } => {
+            "set the credentials in the environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, \
+             GOOGLE_APPLICATION_CREDENTIALS, or AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"
+        }
+        RemoteErrorKind::Unguarded { .. } => {
+            "if nobody else writes to it at the same time, write to it all the same with --unguarded"
+        }
+        RemoteErrorKind::OtherVersion { .. } => {
+            "numbers are kept on the way: publish the model under another number, or use another store"
+        }
+        RemoteErrorKind::Claimed { .. } => "wait until it is there; a claim that is older than a day is ignored",
+        RemoteErrorKind::ReadOnly => "write to it by another address, such as s3://BUCKET/PREFIX",
+        RemoteErrorKind::NoListing => "name the model",
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
 fn trust(ops: &[String]) -> String {

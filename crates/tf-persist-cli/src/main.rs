@@ -33,6 +33,8 @@ mod stdout;
 mod store;
 #[cfg(feature = "train")]
 mod train;
+#[cfg(feature = "remote")]
+mod transfer_bar;
 #[cfg(feature = "runtime")]
 mod verify;
 mod version_path;

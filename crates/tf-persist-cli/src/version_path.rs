@@ -2,11 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "remote")]
+use tf_persist_store::remote::{Cache, Remote, RemoteAddress, RemoteOptions};
 #[cfg(feature = "runtime")]
 use tf_persist_store::signing::{PublicKey, SIGNATURE_FILE, Trusted, verify_folder};
 use tf_persist_store::{Reference, Selector, Store};
 
 use crate::error::Hinted;
+#[cfg(feature = "remote")]
+use crate::transfer_bar::TransferBar;
 
 /// The folder that is a store without being named.
 const DEFAULT: &str = "models.store";
@@ -18,11 +22,58 @@ pub(crate) fn folder(named: Option<&Path>) -> PathBuf {
     named.or_else(from_environment).unwrap_or_else(|| PathBuf::from(DEFAULT))
 }
 
+/// Whether a path is an address with a scheme, such as `s3://bucket/models`.
+pub(crate) fn has_scheme(path: &Path) -> bool {
+    let Some((scheme, _)) = path.to_str().and_then(|text| text.split_once("://")) else { return false };
+    scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// Refuses an address where a folder is needed.
+pub(crate) fn check_here(path: &Path) -> anyhow::Result<()> {
+    if !has_scheme(path) {
+        return Ok(());
+    }
+    let error = anyhow::anyhow!("`{}` is not a folder, which this needs", path.display());
+    Err(Hinted { error, hint: "name the store of this machine with --store DIR or TF_PERSIST_STORE".to_owned() }.into())
+}
+
+#[cfg(not(feature = "remote"))]
+pub(crate) fn without_remotes(path: &Path) -> anyhow::Error {
+    let error = anyhow::anyhow!("`{}` is a remote store, and this tf-persist was built without them", path.display());
+    Hinted { error, hint: "build it with the feature `remote`".to_owned() }.into()
+}
+
+/// A version of a remote store as a folder of the cache, where it stays as long as this process runs.
+#[cfg(feature = "remote")]
+fn cached(path: &Path) -> anyhow::Result<PathBuf> {
+    let (address, reference) = RemoteAddress::with_reference(&path.to_string_lossy())?;
+    let remote = Remote::open(&address, RemoteOptions::default())?;
+    let bar = std::sync::Arc::new(TransferBar::new("pulling"));
+    let cached = Cache::of_user()?.progress(std::sync::Arc::clone(&bar) as _).get(&remote, &reference);
+    bar.finish();
+    let cached = cached?;
+    let path = cached.version().path().to_path_buf();
+    // The end of the process releases its lock.
+    std::mem::forget(cached);
+    Ok(path)
+}
+
+#[cfg(not(feature = "remote"))]
+fn cached(path: &Path) -> anyhow::Result<PathBuf> {
+    Err(without_remotes(path))
+}
+
 /// The folder of a version, if the path names one; else the path. A path that exists is never taken for a reference.
 pub(crate) fn resolve(path: PathBuf) -> anyhow::Result<PathBuf> {
+    if has_scheme(&path) {
+        return cached(&path);
+    }
     let Some((store, reference)) = reference(&path) else { return Ok(path) };
     if path.symlink_metadata().is_ok() {
         return Ok(path);
+    }
+    if has_scheme(&store) {
+        return cached(&store.join(reference.to_string()));
     }
     if !Store::is_at(&store) {
         let error = anyhow::anyhow!("`{}` does not exist, and `{}` is not a store", path.display(), store.display());
@@ -55,6 +106,8 @@ pub(crate) fn check_signed_by(path: &Path, trusted: &Trusted) -> anyhow::Result<
     if let Some((store, reference)) = published(path) {
         let store = Store::open(store)?;
         store.verify_signature(&store.resolve(&reference)?, trusted, false)?;
+    } else if let Some(version) = cached_at(path) {
+        version.verify_signature(trusted, false)?;
     } else if path.is_file() {
         anyhow::bail!("`{}` is a file, and only the folder of a SavedModel can be signed", path.display());
     } else {
@@ -78,6 +131,17 @@ pub(crate) fn manifest_of(path: &Path) -> Option<PathBuf> {
     let model = path.parent()?;
     let store = model.parent().filter(|store| Store::is_at(store))?;
     Some(Store::open(store).ok()?.manifest_path(&model.file_name()?.to_str()?.parse().ok()?, number))
+}
+
+/// The version of the cache at a path that is one.
+#[cfg(all(feature = "remote", feature = "runtime"))]
+fn cached_at(path: &Path) -> Option<tf_persist_store::Version> {
+    Cache::version_at(path)
+}
+
+#[cfg(all(not(feature = "remote"), feature = "runtime"))]
+fn cached_at(_path: &Path) -> Option<tf_persist_store::Version> {
+    None
 }
 
 /// The store and the version at a path that is one.

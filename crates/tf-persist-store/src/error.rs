@@ -239,6 +239,10 @@ pub enum StoreError {
         /// The model.
         model: ModelName,
     },
+    /// A store elsewhere cannot be used as it should be.
+    #[cfg(feature = "remote")]
+    #[error(transparent)]
+    Remote(crate::remote::RemoteError),
     /// The model cannot be read.
     #[error(transparent)]
     Model(#[from] tf_persist_savedmodel::Error),

@@ -39,6 +39,9 @@ pub enum What {
         version: u64,
         /// The SHA-256 of its manifest.
         manifest: String,
+        /// The store that it was pulled from; `None` if it was published here.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
     },
     /// A label was moved, given or taken away.
     Labelled {
@@ -88,25 +91,33 @@ pub(crate) fn read_all(layout: &Layout, recent: &[Event]) -> Result<Vec<Event>> 
     let mut events: Vec<Event> = Vec::new();
     match File::open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        file => {
-            let mut reader = BufReader::new(file.map_err(StoreError::io("open", &path))?);
-            loop {
-                let mut line = Vec::new();
-                let read = reader.by_ref().take(MAX_EVENT).read_until(b'\n', &mut line);
-                read.map_err(StoreError::io("read", &path))?;
-                // A line without an end is one whose writer was killed.
-                let Some(line) = line.strip_suffix(b"\n") else { break };
-                events.push(parse(&path, line)?);
-            }
-        }
+        file => events = decode(file.map_err(StoreError::io("open", &path))?, &path)?,
     }
+    complete(events, recent, &path)
+}
+
+/// The events in a log.
+pub(crate) fn decode(log: impl Read, path: &Path) -> Result<Vec<Event>> {
+    let (mut reader, mut events) = (BufReader::new(log), Vec::new());
+    loop {
+        let mut line = Vec::new();
+        let read = reader.by_ref().take(MAX_EVENT).read_until(b'\n', &mut line);
+        read.map_err(StoreError::io("read", path))?;
+        // A line without an end is one whose writer was killed.
+        let Some(line) = line.strip_suffix(b"\n") else { return Ok(events) };
+        events.push(parse(path, line)?);
+    }
+}
+
+/// The events of a log, and those that are only in the labels file as yet.
+pub(crate) fn complete(mut events: Vec<Event>, recent: &[Event], path: &Path) -> Result<Vec<Event>> {
     let known = events.last().map_or(0, |event| event.sequence);
     events.extend(recent.iter().filter(|event| event.sequence > known).cloned());
     let wrong = events.iter().zip(1..).find(|(event, sequence)| event.sequence != *sequence);
     match wrong {
         Some((event, sequence)) => {
             let reason = format!("event {} stands where event {sequence} should", event.sequence);
-            Err(StoreError::damaged(&path, reason))
+            Err(StoreError::damaged(path, reason))
         }
         None => Ok(events),
     }
@@ -131,11 +142,7 @@ pub(crate) fn append_missing(layout: &Layout, recent: &[Event]) -> Result<()> {
     let last =
         tail[..whole].strip_suffix(b"\n").map(|lines| lines.rsplit(|byte| *byte == b'\n').next().unwrap_or(lines));
     let known = last.map(|line| parse(&path, line)).transpose()?.map_or(0, |event| event.sequence);
-    let mut lines = Vec::new();
-    for event in recent.iter().filter(|event| event.sequence > known) {
-        serde_json::to_writer(&mut lines, event).map_err(|error| writing()(error.into()))?;
-        lines.push(b'\n');
-    }
+    let lines = encode(recent.iter().filter(|event| event.sequence > known), &path)?;
     if lines.is_empty() && kept == end {
         return Ok(());
     }
@@ -146,6 +153,16 @@ pub(crate) fn append_missing(layout: &Layout, recent: &[Event]) -> Result<()> {
         file.sync_all()
     };
     append().map_err(writing())
+}
+
+/// The lines of events in a log of this path.
+pub(crate) fn encode<'a>(events: impl Iterator<Item = &'a Event>, path: &Path) -> Result<Vec<u8>> {
+    let mut lines = Vec::new();
+    for event in events {
+        serde_json::to_writer(&mut lines, event).map_err(|error| StoreError::io("write", path)(error.into()))?;
+        lines.push(b'\n');
+    }
+    Ok(lines)
 }
 
 /// The user and the machine, as `user@machine`.

@@ -1,6 +1,7 @@
 //! The labels of a model: one small file, which is replaced as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,10 +13,10 @@ use crate::layout::Layout;
 use crate::name::{Label, ModelName};
 
 /// The most bytes of the file.
-const MAX_FILE: u64 = 16 << 20;
+pub(crate) const MAX_FILE: u64 = 16 << 20;
 
-/// The events in the file; the log has all of them.
-const RECENT: usize = 32;
+/// The events that stay in the file when it has twice as many; the log has all of them.
+pub(crate) const RECENT: usize = 32;
 
 /// The contents of `labels.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,9 @@ pub(crate) struct Labels {
     pub(crate) counter: u64,
     /// The largest number that a version has had.
     pub(crate) highest: u64,
+    /// The published versions, for readers that cannot list a folder. Files of earlier versions of this library lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) versions: Option<BTreeSet<u64>>,
     pub(crate) labels: BTreeMap<Label, u64>,
     /// The last events, the newest last.
     pub(crate) recent: Vec<Event>,
@@ -32,7 +36,7 @@ pub(crate) struct Labels {
 
 impl Default for Labels {
     fn default() -> Self {
-        Self { format: 1, counter: 0, highest: 0, labels: BTreeMap::new(), recent: Vec::new() }
+        Self { format: 1, counter: 0, highest: 0, versions: None, labels: BTreeMap::new(), recent: Vec::new() }
     }
 }
 
@@ -41,21 +45,30 @@ impl Labels {
     pub(crate) fn read(layout: &Layout) -> Result<Self> {
         let path = layout.labels();
         let Some(bytes) = durable::read(&path, MAX_FILE)? else { return Ok(Self::default()) };
+        Self::decode(&bytes, &path)
+    }
+
+    /// The labels in a file of this path.
+    pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Self> {
         let labels: Self =
-            serde_json::from_slice(&bytes).map_err(|error| StoreError::damaged(&path, error.to_string()))?;
+            serde_json::from_slice(bytes).map_err(|error| StoreError::damaged(path, error.to_string()))?;
         match labels.format {
             1 => Ok(labels),
-            format => Err(StoreError::UnknownFormat { path, format }),
+            format => Err(StoreError::UnknownFormat { path: path.to_path_buf(), format }),
         }
+    }
+
+    /// The bytes of the file of this path.
+    pub(crate) fn encode(&self, path: &Path) -> Result<Vec<u8>> {
+        let mut bytes = serde_json::to_vec_pretty(self).map_err(|error| StoreError::io("write", path)(error.into()))?;
+        bytes.push(b'\n');
+        Ok(bytes)
     }
 
     /// Makes the file durable, which is the commit, and then the log complete.
     pub(crate) fn write(&self, layout: &Layout) -> Result<()> {
         let path = layout.labels();
-        let mut bytes =
-            serde_json::to_vec_pretty(self).map_err(|error| StoreError::io("write", &path)(error.into()))?;
-        bytes.push(b'\n');
-        durable::write(&path, &bytes)?;
+        durable::write(&path, &self.encode(&path)?)?;
         // The events are in the file: the next change tries again, before it adds others.
         let _ = event::append_missing(layout, &self.recent);
         Ok(())
@@ -67,8 +80,22 @@ impl Labels {
         let at = self.recent.last().map_or(now, |last| last.at.max(now));
         self.counter += 1;
         self.recent.push(Event { sequence: self.counter, at, by: by.to_owned(), what });
-        let surplus = self.recent.len().saturating_sub(RECENT);
-        self.recent.drain(..surplus);
+        if self.recent.len() > 2 * RECENT {
+            self.recent.drain(..self.recent.len() - RECENT);
+        }
+    }
+
+    /// Notes that a version was published. `from` is the store that it was pulled from.
+    pub(crate) fn publish(&mut self, by: &str, version: u64, manifest: &str, from: Option<String>) {
+        self.highest = self.highest.max(version);
+        self.versions.get_or_insert_default().insert(version);
+        self.push(by, What::Published { version, manifest: manifest.to_owned(), from });
+    }
+
+    /// Notes that a version was removed.
+    pub(crate) fn remove(&mut self, by: &str, version: u64, manifest: String) {
+        self.versions.get_or_insert_default().remove(&version);
+        self.push(by, What::Removed { version, manifest });
     }
 
     /// Points a label to a version, or takes it away. Returns where it pointed; nothing is noted if that is the same.
@@ -97,9 +124,35 @@ impl Labels {
     }
 }
 
+/// The label that a rollback moves: the given one, or the model's only one.
+pub(crate) fn chosen(model: &ModelName, label: Option<&Label>, labels: &BTreeMap<Label, u64>) -> Result<Label> {
+    match (label, labels.keys().collect::<Vec<_>>().as_slice()) {
+        (Some(label), _) => Ok(label.clone()),
+        (None, [only]) => Ok((*only).clone()),
+        (None, []) => Err(StoreError::NoLabels { model: model.clone() }),
+        (None, several) => {
+            let labels = several.iter().map(|label| (*label).clone()).collect();
+            Err(StoreError::ChooseLabel { model: model.clone(), labels })
+        }
+    }
+}
+
+/// The version before the one that a label points to, among those that are published.
+pub(crate) fn before(
+    events: &[Event],
+    model: &ModelName,
+    label: &Label,
+    from: u64,
+    is_published: impl Fn(u64) -> bool,
+) -> Result<u64> {
+    let mut before = stack(events, label).into_iter().rev().skip_while(|version| *version == from);
+    let found = before.find(|version| *version != from && is_published(*version));
+    found.ok_or_else(|| StoreError::NothingBefore { model: model.clone(), label: label.clone() })
+}
+
 /// The versions that a label pointed to and to which it can be rolled back, the current one last. A rollback forgets
 /// those after its target.
-pub(crate) fn stack(events: &[Event], label: &Label) -> Vec<u64> {
+fn stack(events: &[Event], label: &Label) -> Vec<u64> {
     let mut stack: Vec<u64> = Vec::new();
     for event in events {
         let What::Labelled { label: moved, to, why, .. } = &event.what else { continue };

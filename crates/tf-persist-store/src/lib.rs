@@ -46,6 +46,8 @@ mod lock;
 mod manifest;
 mod name;
 mod publish;
+#[cfg(feature = "remote")]
+pub mod remote;
 mod remove;
 pub mod signing;
 mod store;

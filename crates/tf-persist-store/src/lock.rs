@@ -10,6 +10,7 @@ use crate::event;
 use crate::intent::{Intent, empty_trash};
 use crate::labels::Labels;
 use crate::layout::Layout;
+use crate::store::manifests;
 
 /// The lock of a model. The kernel releases it when the process ends, in whatever way.
 #[derive(Debug)]
@@ -36,7 +37,9 @@ impl<'a> Locked<'a> {
         }
         Intent::recover(layout)?;
         empty_trash(layout);
-        let labels = Labels::read(layout)?;
+        let mut labels = Labels::read(layout)?;
+        // What is written here is for readers that cannot list the folder.
+        labels.versions = Some(manifests(layout)?.into_iter().collect());
         event::append_missing(layout, &labels.recent)?;
         Ok(Self { layout, labels, _file: file })
     }

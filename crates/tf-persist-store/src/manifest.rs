@@ -1,6 +1,7 @@
 //! What a version consists of.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use crate::layout::Layout;
 use crate::name::ModelName;
 
 /// The most bytes of a manifest.
-const MAX_FILE: u64 = 256 << 20;
+pub(crate) const MAX_FILE: u64 = 256 << 20;
 
 /// A version: its files and where it comes from. The SHA-256 of the file that holds it is the version's identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,13 +133,18 @@ impl Manifest {
     pub(crate) fn read(layout: &Layout, model: &ModelName, number: u64) -> Result<Option<(Self, String)>> {
         let path = layout.manifest(number);
         let Some(bytes) = durable::read(&path, MAX_FILE)? else { return Ok(None) };
-        let invalid = |reason: String| StoreError::damaged(&path, reason);
+        Self::decode(&bytes, &path, model, number).map(Some)
+    }
+
+    /// Checks the manifest of a version in a file of this path, and computes its digest.
+    pub(crate) fn decode(bytes: &[u8], path: &Path, model: &ModelName, number: u64) -> Result<(Self, String)> {
+        let invalid = |reason: String| StoreError::damaged(path, reason);
         // The format comes first: a later one may have other fields.
-        let format = serde_json::from_slice::<Format>(&bytes).map_err(|error| invalid(error.to_string()))?.format;
+        let format = serde_json::from_slice::<Format>(bytes).map_err(|error| invalid(error.to_string()))?.format;
         if format != 1 {
-            return Err(StoreError::UnknownFormat { path, format });
+            return Err(StoreError::UnknownFormat { path: path.to_path_buf(), format });
         }
-        let manifest: Self = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+        let manifest: Self = serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
         if manifest.model != model.as_str() || manifest.version != number {
             return Err(invalid(format!("it is of version {} of `{}`", manifest.version, manifest.model)));
         }
@@ -148,7 +154,7 @@ impl Manifest {
         if !manifest.files.is_sorted_by(|a, b| a.name < b.name) {
             return Err(invalid("its files are not sorted, or one is there twice".to_owned()));
         }
-        Ok(Some((manifest, hex(&Sha256::digest(&bytes)))))
+        Ok((manifest, hex(&Sha256::digest(bytes))))
     }
 
     /// The size of all files.

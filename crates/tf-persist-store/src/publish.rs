@@ -255,8 +255,7 @@ impl Store {
         manifest.version = number;
         manifest.parent = manifests(layout)?.last().copied();
         let (text, digest) = manifest.encode()?;
-        labels.highest = labels.highest.max(number);
-        labels.push(&manifest.published_by, What::Published { version: number, manifest: digest.clone() });
+        labels.publish(&manifest.published_by, number, &digest, None);
         if let Some(key) = &options.key {
             let folder = staged.as_ref().map_or(path.clone(), |staged| layout.staging().join(staged));
             let signature = sign_version(&manifest, &digest, key)?;

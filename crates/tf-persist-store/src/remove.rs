@@ -5,12 +5,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::error::{Result, StoreError};
-use crate::event::{What, whoami};
+use crate::event::whoami;
 use crate::files::walk;
 use crate::intent::Intent;
 use crate::lock::Locked;
 use crate::manifest::Manifest;
-use crate::name::ModelName;
+use crate::name::{Label, ModelName};
 use crate::store::{Store, Version, manifests};
 
 /// Which versions `gc` keeps.
@@ -39,6 +39,21 @@ impl GcOptions {
     pub fn dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
         self
+    }
+
+    /// Of these versions, the oldest first, those that are to be removed.
+    pub(crate) fn old(&self, mut versions: Vec<u64>, labels: impl Fn(u64) -> Vec<Label>) -> Vec<u64> {
+        let kept = self.keep.unwrap_or(versions.len()).min(versions.len());
+        versions.truncate(versions.len() - kept);
+        if self.keep_labelled {
+            versions.retain(|version| labels(*version).is_empty());
+        }
+        versions
+    }
+
+    #[cfg(feature = "remote")]
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.dry_run
     }
 }
 
@@ -76,12 +91,7 @@ impl Store {
     pub fn gc(&self, model: &ModelName, options: &GcOptions) -> Result<Collected> {
         let layout = self.model_layout(model)?;
         let locked = Locked::take(&layout)?;
-        let mut versions = manifests(&layout)?;
-        let kept = options.keep.unwrap_or(versions.len()).min(versions.len());
-        versions.truncate(versions.len() - kept);
-        if options.keep_labelled {
-            versions.retain(|version| locked.labels.of(*version).is_empty());
-        }
+        let versions = options.old(manifests(&layout)?, |version| locked.labels.of(version));
         if let Some((version, labels)) =
             versions.iter().map(|version| (*version, locked.labels.of(*version))).find(|(_, labels)| !labels.is_empty())
         {
@@ -102,7 +112,7 @@ fn remove(locked: &Locked<'_>, model: &ModelName, versions: Vec<u64>) -> Result<
             let known_versions = manifests(locked.layout)?;
             return Err(StoreError::UnknownVersion { model: model.clone(), version: *version, known_versions });
         };
-        labels.push(&whoami(), What::Removed { version: *version, manifest: digest });
+        labels.remove(&whoami(), *version, digest);
     }
     Intent::remove(versions, labels).carry_out(locked.layout)
 }

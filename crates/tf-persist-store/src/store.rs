@@ -76,6 +76,25 @@ impl Version {
     pub fn digest(&self) -> &str {
         &self.digest
     }
+
+    /// Checks that somebody who is trusted has signed it as this version of this model. `unbound` accepts signatures of
+    /// other tools, which do not say of which model they are.
+    ///
+    /// # Errors
+    /// If it is not signed so, or its files are not those that were signed.
+    pub fn verify_signature(&self, trusted: &Trusted, unbound: bool) -> Result<()> {
+        let statement = verify_folder(&self.path, self.path.join(SIGNATURE_FILE), trusted)?;
+        let reason = match statement.binding {
+            None if unbound => return Ok(()),
+            None => "does not say of which model it is".to_owned(),
+            Some(of) if of.model != self.model.as_str() || of.version != self.number() => {
+                format!("is that of version {} of `{}`", of.version, of.model)
+            }
+            Some(of) if of.manifest != self.digest => "is that of another manifest".to_owned(),
+            Some(_) => return Ok(()),
+        };
+        Err(StoreError::OtherVersion { model: self.model.clone(), version: self.number(), reason })
+    }
 }
 
 /// A folder of a model that looks like a version.
@@ -132,13 +151,32 @@ impl Store {
             !is_model || !entry.path().is_dir() || !has_version(&entry.path())
         };
         if entries.any(|entry| entry.as_ref().map_or(true, is_other)) {
-            return Err(StoreError::NotEmpty { path: folder });
+            // Another process may have made it meanwhile.
+            let is_new = folder.join(STORE_FILE).with_extension("new").exists();
+            return match is_new || folder.join(STORE_FILE).exists() {
+                true => Self::open_new(folder),
+                false => Err(StoreError::NotEmpty { path: folder }),
+            };
         }
         let path = folder.join(STORE_FILE);
         let text = serde_json::to_string(&StoreFile { format: 1 });
         let text = text.map_err(|error| StoreError::io("write", &path)(error.into()))?;
-        durable::write(&path, format!("{text}\n").as_bytes())?;
-        Ok(Self { folder })
+        match durable::write(&path, format!("{text}\n").as_bytes()) {
+            Err(_) if path.exists() => Self::open(folder),
+            written => written.map(|()| Self { folder }),
+        }
+    }
+
+    /// Opens a store that another process is making.
+    fn open_new(folder: PathBuf) -> Result<Self> {
+        const TRIES: usize = 100;
+        for _ in 0..TRIES {
+            if folder.join(STORE_FILE).exists() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        Self::open(folder)
     }
 
     /// Opens a store.
@@ -286,7 +324,7 @@ impl Store {
     pub fn verify(&self, version: &Version) -> Result<Vec<Fault>> {
         let mut faults = compare_contents(&version.path, &version.manifest)?;
         let noted = self.log(&version.model)?.into_iter().rev().find_map(|event| match event.what {
-            What::Published { version: number, manifest } if number == version.number() => Some(manifest),
+            What::Published { version: number, manifest, .. } if number == version.number() => Some(manifest),
             _ => None,
         });
         if noted.as_ref() != Some(&version.digest) {
@@ -314,23 +352,12 @@ impl Store {
         locked.labels.write(&layout)
     }
 
-    /// Checks that somebody who is trusted has signed a version as this version of this model. `unbound` accepts
-    /// signatures of other tools, which do not say of which model they are.
+    /// As [`Version::verify_signature`].
     ///
     /// # Errors
-    /// If it is not signed so, or its files are not those that were signed.
+    /// As [`Version::verify_signature`].
     pub fn verify_signature(&self, version: &Version, trusted: &Trusted, unbound: bool) -> Result<()> {
-        let statement = verify_folder(&version.path, version.path.join(SIGNATURE_FILE), trusted)?;
-        let reason = match statement.binding {
-            None if unbound => return Ok(()),
-            None => "does not say of which model it is".to_owned(),
-            Some(of) if of.model != version.model.as_str() || of.version != version.number() => {
-                format!("is that of version {} of `{}`", of.version, of.model)
-            }
-            Some(of) if of.manifest != version.digest => "is that of another manifest".to_owned(),
-            Some(_) => return Ok(()),
-        };
-        Err(StoreError::OtherVersion { model: version.model.clone(), version: version.number(), reason })
+        version.verify_signature(trusted, unbound)
     }
 
     /// All events of a model, the oldest first.
@@ -393,24 +420,14 @@ impl Store {
     ) -> Result<(Label, u64, u64)> {
         let layout = self.model_layout(model)?;
         let mut locked = Locked::take(&layout)?;
-        let label = match (label, locked.labels.labels.keys().collect::<Vec<_>>().as_slice()) {
-            (Some(label), _) => label.clone(),
-            (None, [only]) => (*only).clone(),
-            (None, []) => return Err(StoreError::NoLabels { model: model.clone() }),
-            (None, several) => {
-                let labels = several.iter().map(|label| (*label).clone()).collect();
-                return Err(StoreError::ChooseLabel { model: model.clone(), labels });
-            }
-        };
+        let label = labels::chosen(model, label, &locked.labels.labels)?;
         let from = locked.labels.get(model, &label)?;
         let to = match to {
             Some(selector) => self.number(&layout, model, selector)?,
             None => {
                 let published = manifests(&layout)?;
-                let stack = labels::stack(&event::read_all(&layout, &locked.labels.recent)?, &label);
-                let mut before = stack.into_iter().rev().skip_while(|version| *version == from);
-                let found = before.find(|version| *version != from && published.binary_search(version).is_ok());
-                found.ok_or_else(|| StoreError::NothingBefore { model: model.clone(), label: label.clone() })?
+                let events = event::read_all(&layout, &locked.labels.recent)?;
+                labels::before(&events, model, &label, from, |version| published.binary_search(&version).is_ok())?
             }
         };
         self.version(&layout, model, to)?;
@@ -439,7 +456,8 @@ impl Store {
     pub(crate) fn create_model(&self, model: &ModelName) -> Result<Layout> {
         let folder = self.folder.join(model.as_str());
         if !folder.is_dir() {
-            let similar = |known: &ModelName| known.as_str().eq_ignore_ascii_case(model.as_str());
+            // Another process may have made this very folder meanwhile.
+            let similar = |known: &ModelName| known != model && known.as_str().eq_ignore_ascii_case(model.as_str());
             if let Some(known) = self.models()?.iter().find(|known| similar(known)) {
                 return Err(StoreError::SimilarModel { model: model.clone(), known: known.to_string() });
             }

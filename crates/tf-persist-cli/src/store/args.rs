@@ -6,6 +6,8 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
+#[cfg(feature = "remote")]
+use tf_persist_store::remote::RemoteAddress;
 use tf_persist_store::{Label, ModelName, Reference, Selector};
 
 use crate::common_args::{Format, tolerance};
@@ -19,9 +21,15 @@ use crate::load_args::LoadArgs;
                         model takes MODEL@REF, and STORE/MODEL@REF for a store elsewhere."
 )]
 pub(crate) struct StoreArgs {
-    /// The folder of the store, also TF_PERSIST_STORE [default: models.store, if it is there]
+    /// The folder of the store, also TF_PERSIST_STORE [default: models.store, if it is there]. `list`, `show`, `label`,
+    /// `promote`, `rollback`, `remove`, `gc` and `log` also take an address: s3://, gs://, az://, http://, https://
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) store: Option<PathBuf>,
+    /// Also write to a remote store that does not keep preconditions, where two writers at the same time do not notice
+    /// each other
+    #[cfg(feature = "remote")]
+    #[arg(long, global = true)]
+    pub(crate) unguarded: bool,
     #[command(subcommand)]
     pub(crate) command: StoreCommand,
 }
@@ -56,6 +64,58 @@ pub(crate) enum StoreCommand {
     Diff(StoreDiffArgs),
     /// Print what happened to a model: publications, moved labels, removals
     Log(LogArgs),
+    /// Copy a version to a remote store, under the number that it has
+    #[cfg(feature = "remote")]
+    Push(PushArgs),
+    /// Copy a version of a remote store into the store, under the number that it has
+    #[cfg(feature = "remote")]
+    Pull(PullArgs),
+    /// Copy the versions and labels that only one of the store and a remote store has to the other
+    #[cfg(feature = "remote")]
+    Sync(SyncArgs),
+}
+
+/// `store push`.
+#[cfg(feature = "remote")]
+#[derive(Debug, Args)]
+pub(crate) struct PushArgs {
+    /// The version, as MODEL@REF
+    #[arg(value_name = "MODEL@REF")]
+    pub(crate) reference: Reference,
+    /// The remote store: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, or a folder. Credentials come from
+    /// the environment, as for the tools of each service
+    pub(crate) remote: RemoteAddress,
+    /// Point these labels of the remote store to it in the same step (comma list)
+    #[arg(long, value_name = "L,…", value_delimiter = ',')]
+    pub(crate) label: Vec<Label>,
+}
+
+/// `store pull`.
+#[cfg(feature = "remote")]
+#[derive(Debug, Args)]
+pub(crate) struct PullArgs {
+    /// The version, as REMOTE/MODEL@REF, such as s3://BUCKET/PREFIX/MODEL@REF or https://HOST/PATH/MODEL@REF
+    #[arg(value_name = "REMOTE/MODEL@REF")]
+    pub(crate) what: String,
+    /// Point these labels of the store to it in the same step (comma list)
+    #[arg(long, value_name = "L,…", value_delimiter = ',')]
+    pub(crate) label: Vec<Label>,
+    /// Refuse the version unless it was signed with the private key of this public one
+    #[arg(long, value_name = "KEY.pub")]
+    pub(crate) require_signature: Option<PathBuf>,
+}
+
+/// `store sync`.
+#[cfg(feature = "remote")]
+#[derive(Debug, Args)]
+pub(crate) struct SyncArgs {
+    /// The remote store: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, or a folder
+    pub(crate) remote: RemoteAddress,
+    /// The model [default: the models of both]
+    pub(crate) model: Option<ModelName>,
+    /// Copy nothing, and print what would be copied
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

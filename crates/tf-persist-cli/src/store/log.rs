@@ -5,15 +5,17 @@ use std::io::{BufWriter, Write};
 use anyhow::Context;
 use jiff::tz::TimeZone;
 use serde_json::json;
-use tf_persist_store::{Event, Store, What, Why};
+use tf_persist_savedmodel::printable;
+use tf_persist_store::{Event, What, Why};
 
 use super::args::LogArgs;
+use super::place::Place;
 use super::run::print_json;
 use crate::common_args::Format;
 use crate::error::PRINTING;
 use crate::stdout::stdout;
 
-pub(super) fn run(store: &Store, args: &LogArgs) -> anyhow::Result<()> {
+pub(super) fn run(store: &Place, args: &LogArgs) -> anyhow::Result<()> {
     let mut events = store.log(&args.model)?;
     events.retain(|event| {
         let is_of_label = |label| matches!(&event.what, What::Labelled { label: moved, .. } if moved == label);
@@ -36,7 +38,12 @@ fn write<'a>(out: &mut impl Write, events: impl Iterator<Item = &'a Event>) -> a
 
 fn text(what: &What) -> String {
     match what {
-        What::Published { version, manifest } => format!("published version {version} ({})", short(manifest)),
+        What::Published { version, manifest, from: None } => {
+            format!("published version {version} ({})", short(manifest))
+        }
+        What::Published { version, manifest, from: Some(from) } => {
+            format!("pulled version {version} ({}) from {}", short(manifest), printable(from))
+        }
         What::Removed { version, manifest } => format!("removed version {version} ({})", short(manifest)),
         What::Signed { version, key } => format!("signed version {version} (key {})", short(key)),
         What::Labelled { label, from, to, why } => {

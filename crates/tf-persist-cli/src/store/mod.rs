@@ -3,9 +3,12 @@
 mod args;
 mod json;
 mod log;
+mod place;
 mod publish;
 mod run;
 mod text;
+#[cfg(feature = "remote")]
+mod transfer;
 
 pub(crate) use args::StoreArgs;
 pub(crate) use run::run;

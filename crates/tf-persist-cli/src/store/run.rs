@@ -12,6 +12,9 @@ use super::args::{
     GcArgs, KeyArgs, KeyCommand, LabelArgs, ListArgs, PromoteArgs, RollbackArgs, ShowArgs, StoreArgs, StoreCommand,
     StoreDiffArgs, StoreVerifyArgs,
 };
+use super::place::Place;
+#[cfg(feature = "remote")]
+use super::transfer;
 use super::{json, log, publish, text};
 use crate::common_args::Format;
 use crate::diff::{self, DiffArgs};
@@ -19,11 +22,12 @@ use crate::error::{Differs, PRINTING};
 use crate::format::{bytes, count};
 use crate::keras_args::KerasArgs;
 use crate::stdout::{plain_stdout, stdout};
-use crate::version_path::folder;
+use crate::version_path::{check_here, folder};
 
 pub(crate) fn run(args: &StoreArgs) -> anyhow::Result<()> {
     let folder = folder(args.store.as_deref());
     if matches!(args.command, StoreCommand::Init) {
+        check_here(&folder)?;
         let store = Store::init(folder)?;
         return writeln!(stdout(), "`{}` is a store", store.path().display()).context(PRINTING);
     }
@@ -31,34 +35,53 @@ pub(crate) fn run(args: &StoreArgs) -> anyhow::Result<()> {
         SigningKey::create(file)?;
         return print(&format!("`{0}` signs, `{0}.pub` verifies", file.display()));
     }
-    let store = Store::open(folder)?;
+    #[cfg(feature = "remote")]
+    if let StoreCommand::Pull(pull) = &args.command {
+        check_here(&folder)?;
+        return transfer::pull(&folder, pull, args.unguarded);
+    }
+    #[cfg(feature = "remote")]
+    let unguarded = args.unguarded;
+    #[cfg(not(feature = "remote"))]
+    let unguarded = false;
+    let store = Place::open(folder, unguarded)?;
     match &args.command {
         StoreCommand::Init | StoreCommand::Key(_) => Ok(()),
-        StoreCommand::Publish(args) => publish::run(&store, args),
         StoreCommand::List(args) => list(&store, args),
         StoreCommand::Show(args) => show(&store, args),
         StoreCommand::Label(args) => label(&store, args),
         StoreCommand::Promote(args) => promote(&store, args),
         StoreCommand::Rollback(args) => rollback(&store, args),
+        StoreCommand::Log(args) => log::run(&store, args),
         StoreCommand::Remove(args) => {
-            // Also one whose files were changed.
-            let version = store.find(&args.reference)?;
-            store.remove(&version)?;
+            let version = store.remove(&args.reference)?;
             print(&format!("{}@{} is removed", version.model(), version.number()))
         }
         StoreCommand::Gc(args) => gc(&store, args),
+        command => run_here(&store.here()?, command, unguarded),
+    }
+}
+
+/// The commands that need the files of a store of this machine.
+fn run_here(store: &Store, command: &StoreCommand, unguarded: bool) -> anyhow::Result<()> {
+    match command {
+        StoreCommand::Publish(args) => publish::run(store, args),
         StoreCommand::Sign(args) => {
             let version = store.resolve(&args.reference)?;
             store.sign(&version, &SigningKey::read(&args.key)?)?;
             print(&format!("{}@{} is signed", version.model(), version.number()))
         }
-        StoreCommand::Verify(args) => verify(&store, args),
-        StoreCommand::Diff(args) => compare(&store, args),
-        StoreCommand::Log(args) => log::run(&store, args),
+        StoreCommand::Verify(args) => verify(store, args),
+        StoreCommand::Diff(args) => compare(store, args),
+        #[cfg(feature = "remote")]
+        StoreCommand::Push(args) => transfer::push(store, args, unguarded),
+        #[cfg(feature = "remote")]
+        StoreCommand::Sync(args) => transfer::sync(store, args, unguarded),
+        _ => Ok(()),
     }
 }
 
-fn print(line: &str) -> anyhow::Result<()> {
+pub(super) fn print(line: &str) -> anyhow::Result<()> {
     writeln!(stdout(), "{line}").context(PRINTING)
 }
 
@@ -67,7 +90,7 @@ pub(super) fn print_json(report: &Value) -> anyhow::Result<()> {
     writeln!(plain_stdout(), "{report:#}").context(PRINTING)
 }
 
-fn list(store: &Store, args: &ListArgs) -> anyhow::Result<()> {
+fn list(store: &Place, args: &ListArgs) -> anyhow::Result<()> {
     let Some(model) = &args.model else {
         let models = store.models()?;
         let models = models.iter().map(|model| store.overview(model)).collect::<Result<Vec<_>, _>>()?;
@@ -88,7 +111,7 @@ fn list(store: &Store, args: &ListArgs) -> anyhow::Result<()> {
     }
 }
 
-fn show(store: &Store, args: &ShowArgs) -> anyhow::Result<()> {
+fn show(store: &Place, args: &ShowArgs) -> anyhow::Result<()> {
     let mut reference = args.reference.clone();
     if let Some(time) = args.at {
         let Selector::Label(label) = &reference.selector else {
@@ -122,34 +145,35 @@ fn moved(model: &ModelName, label: &str, from: Option<u64>, to: u64) -> String {
     }
 }
 
-fn label(store: &Store, args: &LabelArgs) -> anyhow::Result<()> {
+fn label(store: &Place, args: &LabelArgs) -> anyhow::Result<()> {
     let model = &args.reference.model;
     if args.remove {
         let from = store.unlabel(model, &args.label)?;
         return print(&format!("{model}@{} is gone; it was {from}", args.label));
     }
-    let version = store.resolve(&args.reference)?;
-    let from = store.label(&version, &args.label, Why::Label)?;
-    print(&moved(model, args.label.as_str(), from, version.number()))
+    let (to, from) = store.label(&args.reference, &args.label, Why::Label)?;
+    print(&moved(model, args.label.as_str(), from, to))
 }
 
-fn promote(store: &Store, args: &PromoteArgs) -> anyhow::Result<()> {
-    let version = store.resolve(&args.reference)?;
-    let faults = store.verify(&version)?;
+fn promote(store: &Place, args: &PromoteArgs) -> anyhow::Result<()> {
+    let version = store.find(&args.reference)?;
+    let faults = store.faults(&version)?;
+    let (model, number) = (version.model().clone(), version.number());
     if !faults.is_empty() {
-        let (model, version) = (version.model().clone(), version.number());
-        return Err(StoreError::Changed { model, version, faults }.into());
+        return Err(StoreError::Changed { model, version: number, faults }.into());
     }
-    let from = store.label(&version, &args.to, Why::Promote)?;
-    print(&moved(version.model(), args.to.as_str(), from, version.number()))
+    // The version that was checked, whatever a label means by now.
+    let reference = Reference { model, selector: Selector::Number(number) };
+    let (_, from) = store.label(&reference, &args.to, Why::Promote)?;
+    print(&moved(version.model(), args.to.as_str(), from, number))
 }
 
-fn rollback(store: &Store, args: &RollbackArgs) -> anyhow::Result<()> {
+fn rollback(store: &Place, args: &RollbackArgs) -> anyhow::Result<()> {
     let (label, from, to) = store.rollback(&args.model, args.label.as_ref(), args.to.as_ref())?;
     print(&moved(&args.model, label.as_str(), Some(from), to))
 }
 
-fn gc(store: &Store, args: &GcArgs) -> anyhow::Result<()> {
+fn gc(store: &Place, args: &GcArgs) -> anyhow::Result<()> {
     let options = GcOptions::default().keep(args.keep).keep_labelled(args.keep_labelled).dry_run(args.dry_run);
     let models = match &args.model {
         Some(model) => vec![model.clone()],

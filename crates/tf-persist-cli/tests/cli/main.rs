@@ -23,6 +23,7 @@ mod outputs;
 mod pack;
 mod printing;
 mod recorded;
+mod remotes;
 mod requests;
 mod run;
 mod runtime;

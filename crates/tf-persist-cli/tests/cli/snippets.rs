@@ -51,6 +51,7 @@ const NOT_RUN: [(&str, &str, &str); 24] = [
     ("docs/keras_exporter.md", "pip install", "it fetches over the network; python/tests run the exporter"),
     ("docs/keras_exporter.md", "serving_default: image", "it is what the exporter prints"),
     ("docs/op_libraries.md", "", "its models need op libraries; op_libraries.rs runs such"),
+    ("docs/remotes.md", "tf-persist run s3://", "it needs a bucket; python/checks/check_remotes.py has one"),
     ("docs/store.md", "models.store/store.json", "it is a list of files"),
     ("docs/scan.md", "$ tf-persist scan evil", "no model that does harm is in the repository; scan.rs makes such"),
     ("python/README.md", "pip install", "it fetches over the network; python/tests run the exporter"),
@@ -127,6 +128,7 @@ const RUN: [(&str, &str); 17] = [
     ("docs/pack.md", "let bytes: Vec<u8>"),
     ("docs/scan.md", "tf-persist run PATH --trust"),
     ("docs/serve.md", "$ tf-persist serve-local"),
+    ("docs/remotes.md", "$ tf-persist store init"),
     ("docs/store.md", "$ tf-persist store init"),
     ("docs/store.md", "$ tf-persist store key new"),
     ("docs/serve.md", "model_config_list {"),
@@ -236,6 +238,7 @@ fn the_consoles_print_what_they_show() {
     let dir = Dir::new();
     run_console(&dir, &snippet("docs/store.md", "$ tf-persist store init"));
     run_console(&dir, &snippet("docs/store.md", "$ tf-persist store key new"));
+    run_console(&Dir::new(), &snippet("docs/remotes.md", "$ tf-persist store init"));
 }
 
 #[test]

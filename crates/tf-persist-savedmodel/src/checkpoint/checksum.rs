@@ -5,14 +5,29 @@ use crc_fast::{CrcAlgorithm, Digest};
 use super::encode::mask;
 
 /// A CRC-32C that is computed piece by piece.
-pub(super) struct Checksum(Digest);
+pub struct Checksum(Digest);
+
+impl std::fmt::Debug for Checksum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Checksum({:08x})", self.value())
+    }
+}
+
+impl Default for Checksum {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Checksum {
-    pub(super) fn new() -> Self {
+    /// The checksum of no bytes.
+    #[must_use]
+    pub fn new() -> Self {
         Self(Digest::new(CrcAlgorithm::Crc32Iscsi))
     }
 
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
@@ -22,7 +37,8 @@ impl Checksum {
     }
 
     /// The checksum of the bytes so far, as files store it.
-    pub(super) fn masked(&self) -> u32 {
+    #[must_use]
+    pub fn masked(&self) -> u32 {
         mask(self.value())
     }
 }

@@ -32,6 +32,7 @@ mod table;
 mod table_builder;
 mod write;
 
+pub use checksum::Checksum;
 pub use copy::copy_checkpoint;
 pub use entry::{Entry, Part};
 pub use index::{CheckpointIndex, MAX_INDEX_BYTES, index_path, shard_path};

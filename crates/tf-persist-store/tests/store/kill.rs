@@ -79,7 +79,8 @@ fn check(store: &Store, told: &str) {
     for line in told.lines() {
         let mut words = line.split(' ').skip(1);
         let (number, digest): (u64, _) = (words.next().unwrap().parse().unwrap(), words.next().unwrap());
-        let published = |what: &What| *what == What::Published { version: number, manifest: digest.to_owned() };
+        let published =
+            |what: &What| *what == What::Published { version: number, manifest: digest.to_owned(), from: None };
         assert!(log.iter().any(|event| published(&event.what)), "version {number} is not in the log");
         let removed = |what: &What| *what == What::Removed { version: number, manifest: digest.to_owned() };
         let is_there = overview.folders.contains(&Folder::Published(number));

@@ -1,0 +1,127 @@
+//! Pushes, pulls and synchronizes versions.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use tf_persist_store::remote::{
+    PullOptions, PushOptions, Remote, RemoteAddress, RemoteOptions, SyncOptions, Synced, Transferred, traffic,
+};
+use tf_persist_store::signing::{PublicKey, Trusted};
+use tf_persist_store::{Store, Version};
+
+use super::args::{PullArgs, PushArgs, SyncArgs};
+use super::run::print;
+use crate::error::Differs;
+use crate::format::{bytes, count};
+use crate::transfer_bar::TransferBar;
+
+fn open(address: &RemoteAddress, unguarded: bool) -> anyhow::Result<Remote> {
+    Ok(Remote::open(address, RemoteOptions::default().unguarded(unguarded))?)
+}
+
+/// "4 files, 132.4 kB".
+fn size(version: &Version) -> String {
+    let manifest = version.manifest();
+    format!("{}, {}", count(manifest.files.len() as u64, "file"), bytes(manifest.bytes()))
+}
+
+fn name(version: &Version) -> String {
+    format!("{}@{}", version.model(), version.number())
+}
+
+pub(super) fn push(store: &Store, args: &PushArgs, unguarded: bool) -> anyhow::Result<()> {
+    let remote = open(&args.remote, unguarded)?;
+    let version = store.resolve(&args.reference)?;
+    let bar = Arc::new(TransferBar::new("pushing"));
+    let mut options = PushOptions::default().progress(Arc::clone(&bar) as _);
+    for label in &args.label {
+        options = options.label(label.clone());
+    }
+    let pushed = remote.push(store, &version, &options);
+    bar.finish();
+    match pushed? {
+        Transferred::WasThere(version) => print(&format!("{} is at `{}` already", name(&version), args.remote)),
+        done => {
+            let version = done.version();
+            let sent =
+                if args.remote.folder().is_some() { String::new() } else { format!(", {} sent", bytes(traffic().0)) };
+            print(&format!("{} is at `{}` now: {}{sent}", name(version), args.remote, size(version)))
+        }
+    }
+}
+
+pub(super) fn pull(store: &Path, args: &PullArgs, unguarded: bool) -> anyhow::Result<()> {
+    let (address, reference) = RemoteAddress::with_reference(&args.what)?;
+    let remote = open(&address, unguarded)?;
+    // What is not there makes no store.
+    remote.find(&reference)?;
+    let store = Store::init(store)?;
+    let bar = Arc::new(TransferBar::new("pulling"));
+    let mut options = PullOptions::default().progress(Arc::clone(&bar) as _);
+    for label in &args.label {
+        options = options.label(label.clone());
+    }
+    if let Some(key) = &args.require_signature {
+        options = options.require_signature(Trusted::Key(PublicKey::read(key)?));
+    }
+    let pulled = remote.pull(&reference, &store, &options);
+    bar.finish();
+    let here = store.path().display();
+    match pulled? {
+        Transferred::WasThere(version) => print(&format!("{} is in `{here}` already", name(&version))),
+        done => {
+            let version = done.version();
+            let received =
+                if address.folder().is_some() { String::new() } else { format!(", {} received", bytes(traffic().1)) };
+            print(&format!("{} is in `{here}` now: {}{received}", name(version), size(version)))
+        }
+    }
+}
+
+pub(super) fn sync(store: &Store, args: &SyncArgs, unguarded: bool) -> anyhow::Result<()> {
+    let remote = open(&args.remote, unguarded)?;
+    let models = match &args.model {
+        Some(model) => vec![model.clone()],
+        None => remote.models_of_both(store)?,
+    };
+    if models.is_empty() {
+        bail!("neither `{}` nor `{}` has a model", store.path().display(), args.remote);
+    }
+    let bar = Arc::new(TransferBar::new("transferring"));
+    let options = SyncOptions::default().dry_run(args.dry_run).progress(Arc::clone(&bar) as _);
+    let mut is_same = true;
+    for model in models {
+        let synced = remote.sync(store, &model, &options).with_context(|| format!("cannot synchronize `{model}`"));
+        if synced.is_err() {
+            bar.finish();
+        }
+        let synced = synced?;
+        is_same &= synced.different_versions.is_empty();
+        report(&synced, args)?;
+    }
+    bar.finish();
+    if is_same { Ok(()) } else { bail!(Differs) }
+}
+
+fn report(synced: &Synced, args: &SyncArgs) -> anyhow::Result<()> {
+    let (model, remote) = (&synced.model, &args.remote);
+    let would = if args.dry_run { "would be " } else { "" };
+    let mut lines = Vec::new();
+    lines.extend(synced.pushed.iter().map(|number| format!("{model}@{number}: {would}pushed")));
+    lines.extend(synced.pulled.iter().map(|number| format!("{model}@{number}: {would}pulled")));
+    let there = |(label, to): &(_, u64)| format!("{model}@{label}: {would}{to} at `{remote}`, as here");
+    lines.extend(synced.labelled_there.iter().map(there));
+    let here = |(label, to): &(_, u64)| format!("{model}@{label}: {would}{to} here, as at `{remote}`");
+    lines.extend(synced.labelled_here.iter().map(here));
+    for (label, here, there) in &synced.different_labels {
+        lines.push(format!("{model}@{label}: {here} here, {there} at `{remote}`; it stays so"));
+    }
+    for number in &synced.different_versions {
+        lines.push(format!("{model}@{number}: another version here than at `{remote}`; it stays so"));
+    }
+    if lines.is_empty() {
+        lines.push(format!("{model}: the same here and at `{remote}`"));
+    }
+    lines.iter().try_for_each(|line| print(line))
+}

@@ -1,0 +1,159 @@
+//! What can go wrong with a remote store.
+
+use std::fmt;
+
+use tf_persist_savedmodel::printable;
+
+use crate::error::StoreError;
+
+/// What went wrong at a remote store, with the address or the object it is about. Credentials are never part of it.
+#[derive(Debug, Clone)]
+pub struct RemoteError {
+    place: String,
+    kind: RemoteErrorKind,
+}
+
+/// The kinds of errors of remote stores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RemoteErrorKind {
+    /// The address cannot be used.
+    InvalidAddress {
+        /// Why not.
+        reason: String,
+    },
+    /// The client cannot be set up, for lack of credentials or because of an invalid setting.
+    Settings {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The server refused the credentials, or their owner may not do this.
+    Denied {
+        /// The server's word for it, such as `SignatureDoesNotMatch`.
+        code: String,
+    },
+    /// The bucket or the object does not exist.
+    Absent,
+    /// No connection, or no answer in time.
+    Unreachable {
+        /// What was the matter.
+        reason: String,
+    },
+    /// The server answered with an error after all retries.
+    Failed {
+        /// The status and the server's word for it.
+        reason: String,
+    },
+    /// The server wanted the request to be sent to another host, which would get the credentials.
+    Redirected {
+        /// The other host.
+        host: String,
+    },
+    /// The server sends the whole object where a part of it is needed.
+    IgnoresRanges,
+    /// Fewer or more bytes came than there should be.
+    WrongSize {
+        /// In bytes.
+        expected: u64,
+        /// In bytes.
+        found: u64,
+    },
+    /// An object has more bytes than such an object may have.
+    TooLarge {
+        /// In bytes.
+        limit: u64,
+    },
+    /// The bytes of an object are not those of the manifest.
+    WrongContents,
+    /// The store can only be read.
+    ReadOnly,
+    /// The store cannot be listed.
+    NoListing,
+    /// The server overwrites what it should leave as it is, so that two writers would not notice each other.
+    Unguarded {
+        /// What it did.
+        reason: &'static str,
+    },
+    /// Somebody else is pushing other files under this number.
+    Claimed {
+        /// Who.
+        by: String,
+        /// Since when.
+        at: String,
+    },
+    /// The number belongs to another version.
+    OtherVersion {
+        /// The SHA-256 of the manifest that is there.
+        there: String,
+        /// The SHA-256 of the manifest that should get there.
+        here: String,
+    },
+    /// Other writers were faster each time.
+    Contended,
+}
+
+impl RemoteError {
+    pub(crate) fn new(place: impl fmt::Display, kind: RemoteErrorKind) -> Self {
+        Self { place: place.to_string(), kind }
+    }
+
+    /// What kind of error it is.
+    #[must_use]
+    pub fn kind(&self) -> &RemoteErrorKind {
+        &self.kind
+    }
+}
+
+impl std::error::Error for RemoteError {}
+
+impl fmt::Display for RemoteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = printable(&self.place);
+        match &self.kind {
+            RemoteErrorKind::InvalidAddress { reason } => {
+                write!(f, "`{place}` is not the address of a store: {}", printable(reason))
+            }
+            RemoteErrorKind::Settings { reason } => write!(f, "cannot use `{place}`: {}", printable(reason)),
+            RemoteErrorKind::Denied { code } => {
+                write!(f, "the server refuses access to `{place}` ({})", printable(code))
+            }
+            RemoteErrorKind::Absent => write!(f, "`{place}` does not exist"),
+            RemoteErrorKind::Unreachable { reason } => write!(f, "cannot reach `{place}`: {}", printable(reason)),
+            RemoteErrorKind::Failed { reason } => write!(f, "the request for `{place}` failed: {}", printable(reason)),
+            RemoteErrorKind::Redirected { host } => {
+                write!(f, "the server of `{place}` redirects to `{}`, which would get the credentials", printable(host))
+            }
+            RemoteErrorKind::IgnoresRanges => {
+                write!(f, "the server of `{place}` sends whole files where a part was requested")
+            }
+            RemoteErrorKind::WrongSize { expected, found } => {
+                write!(f, "`{place}` has {found} bytes instead of {expected}")
+            }
+            RemoteErrorKind::TooLarge { limit } => write!(f, "`{place}` has more than {limit} bytes"),
+            RemoteErrorKind::WrongContents => write!(f, "`{place}` has other contents than the manifest says"),
+            RemoteErrorKind::ReadOnly => write!(f, "`{place}` can only be read"),
+            RemoteErrorKind::NoListing => write!(f, "`{place}` cannot be listed"),
+            RemoteErrorKind::Unguarded { reason } => write!(
+                f,
+                "`{place}` does not keep preconditions: {reason}, so that two writers at the same time would not notice \
+                 each other"
+            ),
+            RemoteErrorKind::Claimed { by, at } => {
+                write!(f, "{} has been pushing other files as `{place}` since {}", printable(by), printable(at))
+            }
+            RemoteErrorKind::OtherVersion { there, here } => write!(
+                f,
+                "`{place}` is another version of the same number: manifest {}, and not {}",
+                there.get(..12).unwrap_or(there),
+                here.get(..12).unwrap_or(here)
+            ),
+            RemoteErrorKind::Contended => write!(f, "other writers changed `{place}` each time before this one could"),
+        }
+    }
+}
+
+impl From<RemoteError> for StoreError {
+    fn from(error: RemoteError) -> Self {
+        Self::Remote(error)
+    }
+}

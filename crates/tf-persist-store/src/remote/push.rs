@@ -1,0 +1,444 @@
+//! Brings a version of this machine's store to a bucket.
+//!
+//! A claim comes first, so that no two writers put different files under one number; then the files, `saved_model.pb`
+//! last, since TensorFlow Serving takes a folder with it for a version; then the manifest, which must not exist yet; and
+//! then the labels object, which makes the version known.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::error::RemoteErrorKind;
+use super::model::RemoteModel;
+use super::objects::{Written, read};
+use super::parallel::in_parallel;
+use super::progress::Progress;
+use super::pull::Transferred;
+use super::upload::{Done, Journal, PlannedPart, Upload};
+use crate::durable;
+use crate::error::{Result, StoreError};
+use crate::event::{What, Why, whoami};
+use crate::labels::Labels;
+use crate::layout::Layout;
+use crate::manifest::FileEntry;
+use crate::name::Label;
+use crate::signing::SIGNATURE_FILE;
+use crate::store::{Store, Version};
+
+/// Files of at most this size are sent in one request.
+const SMALL: u64 = 8 << 20;
+
+/// The bytes of a part; more, where that would make too many.
+const PART: u64 = 8 << 20;
+
+/// S3 takes 10,000 parts.
+const MOST_PARTS: u64 = 9_000;
+
+/// Versions of the remote store whose files are looked at.
+const MOST_KNOWN: usize = 8;
+
+/// The most bytes of a claim.
+const MAX_CLAIM: u64 = 1 << 20;
+
+/// A claim of this age without a version is that of a process that died.
+pub(crate) const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+
+/// The file that makes a folder a version for TensorFlow Serving.
+const LAST: &str = "saved_model.pb";
+
+/// How a version is pushed.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct PushOptions {
+    labels: Vec<Label>,
+    progress: Arc<dyn Progress>,
+}
+
+impl Default for PushOptions {
+    fn default() -> Self {
+        Self { labels: Vec::new(), progress: Arc::new(()) }
+    }
+}
+
+impl PushOptions {
+    /// Points a label of the remote store to the version in the same change.
+    pub fn label(mut self, label: Label) -> Self {
+        self.labels.push(label);
+        self
+    }
+
+    /// Who hears how far it is.
+    pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    pub(crate) fn labels(&self) -> &[Label] {
+        &self.labels
+    }
+
+    pub(crate) fn hears(&self) -> Arc<dyn Progress> {
+        Arc::clone(&self.progress)
+    }
+}
+
+/// Who is pushing a version.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Claim {
+    by: String,
+    pub(crate) at: Timestamp,
+    /// The SHA-256 of the manifest: whoever pushes the same may go on.
+    manifest: String,
+}
+
+impl Claim {
+    /// Whether its process must have died.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        let age = Timestamp::now().duration_since(self.at);
+        age.unsigned_abs() > ABANDONED
+    }
+}
+
+/// A version on its way to a bucket.
+struct Push<'a> {
+    model: RemoteModel<'a>,
+    store: &'a Store,
+    version: &'a Version,
+    layout: Layout,
+    options: &'a PushOptions,
+    parallel: usize,
+    /// Files that the bucket has already, by SHA-256 and size.
+    known: HashMap<(String, u64), String>,
+}
+
+/// Pushes a version to a bucket, under the number that it has.
+pub(crate) fn push(
+    model: RemoteModel<'_>,
+    store: &Store,
+    version: &Version,
+    options: &PushOptions,
+    parallel: usize,
+) -> Result<Transferred> {
+    let layout = store.model_layout(version.model())?;
+    let labels = model.labels()?.map_or_else(Labels::default, |(labels, _)| labels);
+    let known = known_files(&model, &labels)?;
+    let push = Push { model, store, version, layout, options, parallel, known };
+    push.run(&labels)
+}
+
+/// The files of the newest versions of a bucket.
+fn known_files(model: &RemoteModel<'_>, labels: &Labels) -> Result<HashMap<(String, u64), String>> {
+    let mut known = HashMap::new();
+    for number in labels.versions.iter().flatten().rev().take(MOST_KNOWN) {
+        let Some((manifest, ..)) = model.manifest(*number)? else { continue };
+        for file in manifest.files {
+            let key = model.file_key(*number, &file.name);
+            known.entry((file.sha256, file.size)).or_insert(key);
+        }
+    }
+    Ok(known)
+}
+
+impl Push<'_> {
+    fn number(&self) -> u64 {
+        self.version.number()
+    }
+
+    fn key(&self, name: &str) -> String {
+        self.model.file_key(self.number(), name)
+    }
+
+    fn run(&self, labels: &Labels) -> Result<Transferred> {
+        let digest = self.version.digest();
+        if let Some((_, there, _)) = self.model.manifest(self.number())? {
+            self.check_same(there)?;
+            self.check_not_removed(labels)?;
+            self.push_signature()?;
+            self.note()?;
+            return Ok(Transferred::WasThere(self.version.clone()));
+        }
+        self.check_not_removed(labels)?;
+        let journal = Journal::open(&self.layout, &self.model.objects.place(&self.key("")), digest)?;
+        if self.claim()? {
+            // What an earlier process sent was deleted with its claim.
+            journal.change(Done::clear)?;
+        }
+        self.options.progress.start(self.version.manifest().bytes());
+        // Meanwhile every byte is checked: what was damaged here must not become a version there.
+        let faults = std::thread::scope(|scope| {
+            let checking = scope.spawn(|| self.store.verify(self.version));
+            let sent = self.push_files(&journal);
+            let checked = checking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            sent.and(checked)
+        })?;
+        if !faults.is_empty() {
+            let (model, version) = (self.version.model().clone(), self.number());
+            return Err(StoreError::Changed { model, version, faults });
+        }
+        self.push_signature()?;
+        if let Some(last) = self.version.manifest().files.iter().find(|file| file.name == LAST) {
+            self.push_file(last, &journal)?;
+        }
+        self.commit()?;
+        self.note()?;
+        self.model.objects.delete(&self.model.claim_key(self.number()))?;
+        journal.close();
+        Ok(Transferred::Done(self.version.clone()))
+    }
+
+    fn check_same(&self, there: String) -> Result<()> {
+        let here = self.version.digest().to_owned();
+        match there == here {
+            true => Ok(()),
+            false => {
+                let key = self.key("");
+                Err(self.model.objects.refuse(key.trim_end_matches('/'), RemoteErrorKind::OtherVersion { there, here }))
+            }
+        }
+    }
+
+    /// Numbers of removed versions are not used again.
+    fn check_not_removed(&self, labels: &Labels) -> Result<()> {
+        let number = self.number();
+        let is_there = labels.versions.as_ref().is_some_and(|versions| versions.contains(&number));
+        if is_there || number > labels.highest {
+            return Ok(());
+        }
+        let is_removal = |what: &What| matches!(what, What::Removed { version, .. } if *version == number);
+        match self.model.log(labels)?.iter().any(|event| is_removal(&event.what)) {
+            true => Err(StoreError::VersionUsed { model: self.version.model().clone(), version: number }),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes the claim, or goes on with that of a process that pushed the same. Returns whether nothing is there yet.
+    fn claim(&self) -> Result<bool> {
+        let key = self.model.claim_key(self.number());
+        let claim = Claim { by: whoami(), at: Timestamp::now(), manifest: self.version.digest().to_owned() };
+        let bytes = serde_json::to_vec(&claim).map_err(|error| StoreError::io("write", &key)(error.into()))?;
+        let bytes = Bytes::from(bytes);
+        if self.model.objects.create(&key, bytes.clone())? == Written::Yes {
+            return Ok(true);
+        }
+        let Some((found, tag)) = read(self.model.objects, &key, MAX_CLAIM)? else { return self.claim() };
+        // What is no claim is treated as that of a process that died.
+        let found: Option<Claim> = serde_json::from_slice(&found).ok();
+        if found.as_ref().is_some_and(|found| found.manifest == claim.manifest) {
+            return Ok(false);
+        }
+        if let Some(found) = found.filter(|found| !found.is_abandoned()) {
+            let kind = RemoteErrorKind::Claimed { by: found.by, at: found.at.to_string() };
+            return Err(self.model.objects.refuse(self.key("").trim_end_matches('/'), kind));
+        }
+        if self.model.objects.replace(&key, bytes, &tag)? == Written::Refused {
+            return self.claim();
+        }
+        // The files of the dead process are not of this version.
+        for (key, _) in self.model.objects.list(&self.key(""))? {
+            self.model.objects.delete(&key)?;
+        }
+        Ok(true)
+    }
+
+    /// All files but the last one.
+    fn push_files(&self, journal: &Journal) -> Result<()> {
+        let files = self.version.manifest().files.iter().filter(|file| file.name != LAST);
+        let (small, large): (Vec<_>, Vec<_>) = files.partition(|file| file.size <= SMALL);
+        in_parallel(small, self.parallel, |file| self.push_file(file, journal))?;
+        large.into_iter().try_for_each(|file| self.push_file(file, journal))
+    }
+
+    fn push_file(&self, file: &FileEntry, journal: &Journal) -> Result<()> {
+        if journal.read(|done| done.files.contains(&file.name)) {
+            self.options.progress.advance(file.size);
+            return Ok(());
+        }
+        if self.copy(file)? {
+            self.options.progress.advance(file.size);
+        } else if file.size <= SMALL {
+            self.model.objects.put(&self.key(&file.name), self.read_whole(file)?)?;
+            self.options.progress.advance(file.size);
+        } else {
+            self.push_parts(file, journal)?;
+        }
+        journal.change(|done| {
+            done.parts.remove(&file.name);
+            done.files.push(file.name.clone());
+        })
+    }
+
+    /// Copies the file from an equal one of the bucket, without a transfer. `false` if there is none.
+    fn copy(&self, file: &FileEntry) -> Result<bool> {
+        let Some(from) = self.known.get(&(file.sha256.clone(), file.size)) else { return Ok(false) };
+        let to = self.key(&file.name);
+        match self.model.objects.copy(from, &to) {
+            Ok(()) => {}
+            // It was removed meanwhile, is too large for one copy, or the server copies nothing.
+            Err(StoreError::Remote(error))
+                if matches!(error.kind(), RemoteErrorKind::Absent | RemoteErrorKind::Failed { .. }) =>
+            {
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        }
+        // Azure may go on copying after its answer.
+        let there = self.model.objects.list(&self.key(""))?;
+        Ok(there.iter().any(|(key, size)| *key == to && *size == file.size))
+    }
+
+    fn open(&self, file: &FileEntry) -> Result<File> {
+        let path = self.version.path().join(&file.name);
+        File::open(&path).map_err(StoreError::io("open", &path))
+    }
+
+    fn read_whole(&self, file: &FileEntry) -> Result<Bytes> {
+        let path = self.version.path().join(&file.name);
+        let mut bytes = Vec::new();
+        let read = self.open(file)?.take(file.size + 1).read_to_end(&mut bytes);
+        read.map_err(StoreError::io("read", &path))?;
+        Ok(bytes.into())
+    }
+
+    /// Sends a large file in parts, but for those that an earlier process sent.
+    fn push_parts(&self, file: &FileEntry, journal: &Journal) -> Result<()> {
+        let key = self.key(&file.name);
+        let resumed = journal.read(|done| done.parts.get(&file.name).cloned());
+        let is_resumed = resumed.is_some();
+        let upload = match resumed {
+            Some(upload) => upload,
+            None => self.begin(file, journal)?,
+        };
+        match self.send_parts(file, upload, journal) {
+            // The upload is gone: somebody else finished it, or it was too old.
+            Err(StoreError::Remote(error)) if is_resumed && is_lost(error.kind()) => {
+                let upload = self.begin(file, journal)?;
+                self.send_parts(file, upload, journal)
+            }
+            sent => sent,
+        }
+        .map_err(|error| match error {
+            StoreError::Remote(inner) if *inner.kind() == RemoteErrorKind::Absent => {
+                self.model.objects.refuse(&key, RemoteErrorKind::Absent)
+            }
+            error => error,
+        })
+    }
+
+    fn begin(&self, file: &FileEntry, journal: &Journal) -> Result<Upload> {
+        let id = self.model.objects.begin(&self.key(&file.name))?;
+        let upload = Upload { id, plan: plan(file.size), ..Upload::default() };
+        let (name, noted) = (file.name.clone(), upload.clone());
+        journal.change(|done| drop(done.parts.insert(name, noted)))?;
+        Ok(upload)
+    }
+
+    fn send_parts(&self, file: &FileEntry, upload: Upload, journal: &Journal) -> Result<()> {
+        let (key, source) = (self.key(&file.name), self.open(file)?);
+        let missing = (0..upload.plan.len()).filter(|index| !upload.done.contains_key(index));
+        self.options.progress.advance(upload.done.keys().map(|index| length(&upload.plan[*index])).sum());
+        in_parallel(missing, self.parallel, |index| {
+            let part = &upload.plan[index];
+            let id = match self.part_from(&key, &upload.id, index, part)? {
+                Some(id) => id,
+                None => {
+                    let mut bytes = vec![0; usize::try_from(length(part)).unwrap_or(usize::MAX)];
+                    let path = self.version.path().join(&file.name);
+                    source.read_exact_at(&mut bytes, part.start).map_err(StoreError::io("read", path))?;
+                    self.model.objects.part(&key, &upload.id, index, bytes.into())?
+                }
+            };
+            self.options.progress.advance(length(part));
+            let name = file.name.clone();
+            journal.change(|done| drop(done.parts.entry(name).or_default().done.insert(index, id)))
+        })?;
+        let done = journal.read(|done| done.parts.get(&file.name).map(|it| it.done.clone())).unwrap_or_default();
+        self.model.objects.finish(&key, &upload.id, done.into_values().collect())
+    }
+
+    fn part_from(&self, key: &str, upload: &str, index: usize, part: &PlannedPart) -> Result<Option<String>> {
+        match &part.from {
+            Some((from, start)) => {
+                self.model.objects.part_from(key, upload, index, (from, *start..start + length(part)))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn push_signature(&self) -> Result<()> {
+        let path = self.version.path().join(SIGNATURE_FILE);
+        let Some(bytes) = durable::read(&path, 256 << 20)? else { return Ok(()) };
+        let key = self.key(SIGNATURE_FILE);
+        let there = read(self.model.objects, &key, 256 << 20)?;
+        if there.is_some_and(|(there, _)| there == bytes) {
+            return Ok(());
+        }
+        self.model.objects.put(&key, bytes.into())
+    }
+
+    /// Writes the manifest, if there is none.
+    fn commit(&self) -> Result<()> {
+        let path = self.layout.manifest(self.number());
+        let bytes = durable::read(&path, crate::manifest::MAX_FILE)?;
+        let bytes = bytes.ok_or_else(|| StoreError::damaged(&path, "it was removed meanwhile"))?;
+        let key = self.model.manifest_key(self.number());
+        if self.model.objects.create(&key, bytes.into())? == Written::Yes {
+            return Ok(());
+        }
+        // The answer to this request may have been lost, or another process pushes the same.
+        match self.model.manifest(self.number())? {
+            Some((_, there, _)) => self.check_same(there),
+            None => self.commit(),
+        }
+    }
+
+    /// Notes the version in the labels object, and points the labels to it.
+    fn note(&self) -> Result<()> {
+        let (number, digest, by) = (self.number(), self.version.digest(), whoami());
+        self.model.change(|labels| {
+            let is_noted = labels.versions.as_ref().is_some_and(|versions| versions.contains(&number));
+            if !is_noted {
+                labels.publish(&by, number, digest, None);
+            }
+            for label in self.options.labels() {
+                labels.point(label, Some(number), &by, Why::Publish);
+            }
+            Ok(())
+        })
+    }
+}
+
+fn length(part: &PlannedPart) -> u64 {
+    part.end - part.start
+}
+
+fn is_lost(kind: &RemoteErrorKind) -> bool {
+    matches!(kind, RemoteErrorKind::Absent | RemoteErrorKind::Failed { .. })
+}
+
+/// The parts of a file that is sent whole.
+fn plan(size: u64) -> Vec<PlannedPart> {
+    let length = PART.max(size.div_ceil(MOST_PARTS));
+    let starts = (0..size.div_ceil(length)).map(|index| index * length);
+    starts.map(|start| PlannedPart { start, end: size.min(start + length), from: None }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_a_file() {
+        for size in [SMALL + 1, 100 << 20, 1 << 40] {
+            let plan = plan(size);
+            assert!(plan.len() <= 10_000 && plan[0].start == 0 && plan[plan.len() - 1].end == size);
+            assert!(plan.windows(2).all(|pair| pair[0].end == pair[1].start && length(&pair[0]) >= 5 << 20));
+        }
+    }
+}
