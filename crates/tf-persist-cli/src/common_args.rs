@@ -2,7 +2,7 @@
 
 #[cfg(feature = "runtime")]
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
@@ -27,6 +27,12 @@ pub(crate) struct LibraryArgs {
 #[cfg(feature = "runtime")]
 pub(crate) fn env_var(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Whether a path is an address with a scheme, such as `s3://bucket/models`.
+pub(crate) fn has_scheme(path: &Path) -> bool {
+    let Some((scheme, _)) = path.to_str().and_then(|text| text.split_once("://")) else { return false };
+    scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Parses a tolerance: a finite number of at least 0.

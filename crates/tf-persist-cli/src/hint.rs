@@ -10,7 +10,7 @@ use tf_persist_store::StoreError;
 #[cfg(feature = "remote")]
 use tf_persist_store::remote::RemoteErrorKind;
 
-use crate::version_path::has_scheme;
+use crate::common_args::has_scheme;
 
 /// Settings of the library whose flags have other names.
 const RENAMED: [(&str, &str); 1] = [("object", "checkpoint-object")];

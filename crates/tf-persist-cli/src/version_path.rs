@@ -8,6 +8,7 @@ use tf_persist_store::remote::{Cache, Remote, RemoteAddress, RemoteOptions};
 use tf_persist_store::signing::{PublicKey, SIGNATURE_FILE, Trusted, verify_folder};
 use tf_persist_store::{Reference, Selector, Store};
 
+use crate::common_args::has_scheme;
 use crate::error::Hinted;
 #[cfg(feature = "remote")]
 use crate::transfer_bar::TransferBar;
@@ -20,12 +21,6 @@ pub(crate) fn folder(named: Option<&Path>) -> PathBuf {
     let named = named.map(Path::to_path_buf);
     let from_environment = || std::env::var_os("TF_PERSIST_STORE").filter(|it| !it.is_empty()).map(PathBuf::from);
     named.or_else(from_environment).unwrap_or_else(|| PathBuf::from(DEFAULT))
-}
-
-/// Whether a path is an address with a scheme, such as `s3://bucket/models`.
-pub(crate) fn has_scheme(path: &Path) -> bool {
-    let Some((scheme, _)) = path.to_str().and_then(|text| text.split_once("://")) else { return false };
-    scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Refuses an address where a folder is needed.

@@ -26,7 +26,8 @@ pub(crate) struct Labels {
     pub(crate) counter: u64,
     /// The largest number that a version has had.
     pub(crate) highest: u64,
-    /// The published versions, for readers that cannot list a folder. Files of earlier versions of this library lack it.
+    /// The published versions, for readers that cannot list a folder. Files of earlier versions of this library lack
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) versions: Option<BTreeSet<u64>>,
     pub(crate) labels: BTreeMap<Label, u64>,

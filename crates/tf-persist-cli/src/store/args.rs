@@ -82,8 +82,8 @@ pub(crate) struct PushArgs {
     /// The version, as MODEL@REF
     #[arg(value_name = "MODEL@REF")]
     pub(crate) reference: Reference,
-    /// The remote store: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, or a folder. Credentials come from
-    /// the environment, as for the tools of each service
+    /// The remote store: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, or a folder. Credentials come
+    /// from the environment, as for the tools of each service
     pub(crate) remote: RemoteAddress,
     /// Point these labels of the remote store to it in the same step (comma list)
     #[arg(long, value_name = "L,…", value_delimiter = ',')]

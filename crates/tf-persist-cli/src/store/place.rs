@@ -10,8 +10,10 @@ use tf_persist_store::{
     Why,
 };
 
+use super::args::StoreArgs;
+use crate::common_args::has_scheme;
+#[cfg(feature = "remote")]
 use crate::error::Hinted;
-use crate::version_path::has_scheme;
 
 /// A store.
 pub(super) enum Place {
@@ -33,18 +35,18 @@ macro_rules! of_either {
 
 impl Place {
     /// Opens the store at a folder or an address.
-    pub(super) fn open(place: PathBuf, unguarded: bool) -> anyhow::Result<Self> {
+    pub(super) fn open(place: PathBuf, args: &StoreArgs) -> anyhow::Result<Self> {
         if !has_scheme(&place) {
             return Ok(Self::Here(Store::open(place)?));
         }
         #[cfg(feature = "remote")]
         {
             let address: RemoteAddress = place.to_string_lossy().parse()?;
-            Ok(Self::Elsewhere(Remote::open(&address, RemoteOptions::default().unguarded(unguarded))?))
+            Ok(Self::Elsewhere(Remote::open(&address, RemoteOptions::default().unguarded(args.unguarded))?))
         }
         #[cfg(not(feature = "remote"))]
         {
-            let _ = unguarded;
+            let _ = args;
             Err(crate::version_path::without_remotes(&place))
         }
     }

@@ -38,13 +38,9 @@ pub(crate) fn run(args: &StoreArgs) -> anyhow::Result<()> {
     #[cfg(feature = "remote")]
     if let StoreCommand::Pull(pull) = &args.command {
         check_here(&folder)?;
-        return transfer::pull(&folder, pull, args.unguarded);
+        return transfer::pull(&folder, pull);
     }
-    #[cfg(feature = "remote")]
-    let unguarded = args.unguarded;
-    #[cfg(not(feature = "remote"))]
-    let unguarded = false;
-    let store = Place::open(folder, unguarded)?;
+    let store = Place::open(folder, args)?;
     match &args.command {
         StoreCommand::Init | StoreCommand::Key(_) => Ok(()),
         StoreCommand::List(args) => list(&store, args),
@@ -58,13 +54,13 @@ pub(crate) fn run(args: &StoreArgs) -> anyhow::Result<()> {
             print(&format!("{}@{} is removed", version.model(), version.number()))
         }
         StoreCommand::Gc(args) => gc(&store, args),
-        command => run_here(&store.here()?, command, unguarded),
+        _ => run_here(&store.here()?, args),
     }
 }
 
 /// The commands that need the files of a store of this machine.
-fn run_here(store: &Store, command: &StoreCommand, unguarded: bool) -> anyhow::Result<()> {
-    match command {
+fn run_here(store: &Store, args: &StoreArgs) -> anyhow::Result<()> {
+    match &args.command {
         StoreCommand::Publish(args) => publish::run(store, args),
         StoreCommand::Sign(args) => {
             let version = store.resolve(&args.reference)?;
@@ -74,9 +70,9 @@ fn run_here(store: &Store, command: &StoreCommand, unguarded: bool) -> anyhow::R
         StoreCommand::Verify(args) => verify(store, args),
         StoreCommand::Diff(args) => compare(store, args),
         #[cfg(feature = "remote")]
-        StoreCommand::Push(args) => transfer::push(store, args, unguarded),
+        StoreCommand::Push(push) => transfer::push(store, push, args.unguarded),
         #[cfg(feature = "remote")]
-        StoreCommand::Sync(args) => transfer::sync(store, args, unguarded),
+        StoreCommand::Sync(sync) => transfer::sync(store, sync, args.unguarded),
         _ => Ok(()),
     }
 }

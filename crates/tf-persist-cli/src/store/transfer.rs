@@ -51,9 +51,9 @@ pub(super) fn push(store: &Store, args: &PushArgs, unguarded: bool) -> anyhow::R
     }
 }
 
-pub(super) fn pull(store: &Path, args: &PullArgs, unguarded: bool) -> anyhow::Result<()> {
+pub(super) fn pull(store: &Path, args: &PullArgs) -> anyhow::Result<()> {
     let (address, reference) = RemoteAddress::with_reference(&args.what)?;
-    let remote = open(&address, unguarded)?;
+    let remote = open(&address, false)?;
     // What is not there makes no store.
     remote.find(&reference)?;
     let store = Store::init(store)?;

@@ -114,7 +114,7 @@ fn is_not_run(snippet: &Snippet) -> bool {
 
 /// Those that tests of their own run: the page, and what they begin with. Rust is run by `tests/readme.rs` of
 /// tf-persist-core, everything else below.
-const RUN: [(&str, &str); 17] = [
+const RUN: [(&str, &str); 18] = [
     ("README.md", "$ tf-persist inspect models/digits_keras"),
     ("README.md", "use tf_persist_core"),
     ("crates/tf-persist-core/README.md", "use tf_persist_core"),

@@ -10,8 +10,8 @@ use super::error::{RemoteError, RemoteErrorKind};
 use crate::error::{Result, StoreError};
 use crate::name::Reference;
 
-/// The address of a store: `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`, `az://CONTAINER/PREFIX`, `http://…`, `https://…`,
-/// or a folder. `Display` leaves out credentials.
+/// The address of a store: `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`, `az://CONTAINER/PREFIX`, `http://…`,
+/// `https://…`, or a folder. `Display` leaves out credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RemoteAddress {
     pub(crate) kind: Kind,

@@ -15,6 +15,20 @@ use crate::manifest::hex;
 /// The contents of `store.json`, the same at each write.
 const CONTENTS: &[u8] = b"{\"format\":1}\n";
 
+/// Whether an object can be replaced by whoever knows its state. Another process that finds out the same may be faster.
+fn can_replace(objects: &dyn Objects, mut tag: Tag, contents: &Bytes) -> Result<bool> {
+    const TRIES: usize = 16;
+    for _ in 0..TRIES {
+        if objects.replace(STORE_FILE, contents.clone(), &tag)? == Written::Yes {
+            return Ok(true);
+        }
+        if let Some((_, now)) = read(objects, STORE_FILE, 1 << 20)? {
+            tag = now;
+        }
+    }
+    Ok(false)
+}
+
 /// Finds out, once for each place and machine, whether a bucket keeps preconditions, by writes of `store.json` that do
 /// not change it. `cache` has a file for each place where it does.
 pub(crate) fn check(objects: &dyn Objects, cache: Option<PathBuf>) -> Result<()> {
@@ -42,7 +56,7 @@ pub(crate) fn check(objects: &dyn Objects, cache: Option<PathBuf>) -> Result<()>
     if objects.replace(STORE_FILE, contents.clone(), &stale)? == Written::Yes {
         return unguarded("it overwrote an object of which another state was expected");
     }
-    if objects.replace(STORE_FILE, contents, &tag)? == Written::Refused {
+    if !can_replace(objects, tag, &contents)? {
         return unguarded("it refuses to replace an object of which nothing has changed");
     }
     if let Some(known) = known {

@@ -1,9 +1,9 @@
 //! Stores elsewhere: in a bucket of S3, Google Cloud Storage or Azure, on a web server, or in another folder.
 //!
 //! A remote store has the layout of a store in a folder, so that TensorFlow Serving reads its models as they lie. Every
-//! change to a model ends with one object, `MODEL/.store/labels.json`, which is replaced only if nobody else has replaced
-//! it meanwhile. A version is pulled by its manifest, whose files are checked by their SHA-256 before they get their
-//! names.
+//! change to a model ends with one object, `MODEL/.store/labels.json`, which is replaced only if nobody else has
+//! replaced it meanwhile. A version is pulled by its manifest, whose files are checked by their SHA-256 before they get
+//! their names.
 //!
 //! The functions wait for the network: within asynchronous code, call them from a thread of their own.
 //!

@@ -1,8 +1,8 @@
 //! Brings a version of this machine's store to a bucket.
 //!
 //! A claim comes first, so that no two writers put different files under one number; then the files, `saved_model.pb`
-//! last, since TensorFlow Serving takes a folder with it for a version; then the manifest, which must not exist yet; and
-//! then the labels object, which makes the version known.
+//! last, since TensorFlow Serving takes a folder with it for a version; then the manifest, which must not exist yet;
+//! and then the labels object, which makes the version known.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -243,8 +243,8 @@ impl Remote {
         Ok(manifest.files.iter().filter_map(fault).collect())
     }
 
-    /// Pulls a version into a store of this machine, under the number that it has. A pull that was interrupted is gone on
-    /// with, by whatever process.
+    /// Pulls a version into a store of this machine, under the number that it has. A pull that was interrupted is gone
+    /// on with, by whatever process.
     ///
     /// # Errors
     /// If there is no such version, the store has another one of its number, a file is not what the manifest says, or a
@@ -253,8 +253,8 @@ impl Remote {
         pull::pull(&self.found(reference)?, store, options, self.options.parallel)
     }
 
-    /// Pushes a version of a store of this machine, under the number that it has. A push that was interrupted is gone on
-    /// with, by whatever process of this machine. A folder that does not exist or is empty becomes a store.
+    /// Pushes a version of a store of this machine, under the number that it has. A push that was interrupted is gone
+    /// on with, by whatever process of this machine. A folder that does not exist or is empty becomes a store.
     ///
     /// # Errors
     /// If the remote store has another version of its number, somebody else is pushing one, the files are not what was

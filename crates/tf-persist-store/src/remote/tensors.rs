@@ -49,8 +49,8 @@ impl KnownTensors {
 /// The tensors of a data file: where each is, and its checksum.
 pub(crate) type Parts = Vec<(Range<u64>, u32)>;
 
-/// The tensors of a data file by the index, which is in `folder` already; none if the file is not a checkpoint's, or the
-/// index says nothing that could be right. `scratch` is a folder for files of this function.
+/// The tensors of a data file by the index, which is in `folder` already; none if the file is not a checkpoint's, or
+/// the index says nothing that could be right. `scratch` is a folder for files of this function.
 pub(crate) fn parts(manifest: &Manifest, name: &str, folder: &Path, scratch: &Path) -> Parts {
     let Some(shard) = shard_number(name) else { return Parts::new() };
     let read = || -> io::Result<Option<CheckpointIndex>> {

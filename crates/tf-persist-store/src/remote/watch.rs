@@ -10,8 +10,8 @@ use crate::follow::Heads;
 use crate::labels::{self, Labels};
 use crate::name::ModelName;
 
-/// Watches the labels of a model. Each poll is one request for one small object, which is not sent again while it is the
-/// same (`If-None-Match`).
+/// Watches the labels of a model. Each poll is one request for one small object, which is not sent again while it is
+/// the same (`If-None-Match`).
 #[derive(Clone)]
 pub struct Watch {
     remote: Remote,

@@ -1,0 +1,190 @@
+"""Remote stores against real servers: moto for S3, azurite for Azure, Python's own web server; for Google, an imitation (fake_gcs.py).
+
+    python -m checks.check_remotes --tf-persist target/debug/tf-persist [--moto FOLDER] [--azurite FOLDER]
+
+FOLDER has the packages: of pip's `--target`, and of npm's `--prefix`. The one suite of tf-persist-store runs for all of them.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ACCOUNT, KEY = "devstoreaccount1", "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Servers:
+    """Processes that end with this one."""
+
+    def __init__(self):
+        self.running = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self.running:
+            process.kill()
+            process.wait()
+
+    def start(self, port: int, *command, **environment) -> bool:
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            env=os.environ | environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.running.append(process)
+        for _ in range(600):
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                return True
+            except OSError:
+                if process.poll() is not None:
+                    return False
+                time.sleep(0.05)
+        return False
+
+
+def ran(tf_persist: str, line: str, environment: dict[str, str], code: int = 0) -> str:
+    done = subprocess.run([tf_persist, *line.split()], env=environment, capture_output=True, text=True)
+    said = done.stdout + done.stderr
+    if done.returncode != code:
+        sys.exit(f"`tf-persist {line}` ended with {done.returncode}, and not with {code}:\n{said}")
+    if environment["AWS_SECRET_ACCESS_KEY"] in said:
+        sys.exit(f"`tf-persist {line}` prints the password:\n{said}")
+    return said
+
+
+def command_line(tf_persist: str, bucket: str, environment: dict[str, str], folder: pathlib.Path) -> None:
+    """A version is published, pushed, promoted, and read by its address; wrong names are sentences."""
+    here, other = folder / "here", folder / "other"
+    models = ROOT / "models"
+    steps = [
+        (f"store init --store {here}", "is a store", 0),
+        (f"store publish {models}/digits/model digits --store {here}", "digits@1", 0),
+        (f"store publish {models}/digits_trainable/model digits --store {here}", "digits@2", 0),
+        (f"store push digits@1 {bucket}/team --label production --store {here}", "digits@1 is at", 0),
+        (f"store push digits@2 {bucket}/team --store {here}", "digits@2 is at", 0),
+        (f"store promote digits@2 --to production --store {bucket}/team", "digits@production is 2; it was 1", 0),
+        (f"store rollback digits --store {bucket}/team", "digits@production is 1; it was 2", 0),
+        (f"store list --store {bucket}/team", "2 versions, latest 2; production 1", 0),
+        (f"store log digits --store {bucket}/team", "rolled back production: 2 -> 1", 0),
+        (f"inspect {bucket}/team/digits@production", "serving_default", 0),
+        (f"diff {bucket}/team/digits@1 {models}/digits/model", "the same", 0),
+        (f"store pull {bucket}/team/digits@production --label live --store {other}", "digits@1 is in", 0),
+        (f"store verify --store {other}", "digits@1: as published", 0),
+        (f"store sync {bucket}/team --store {other}", "digits@2: pulled", 0),
+        (f"inspect {bucket}/team/digits@9", "has no version 9", 1),
+        (f"store list --store {bucket}-absent/x", "bucket does not exist", 1),
+    ]
+    for line, expected, code in steps:
+        said = ran(tf_persist, line, environment, code)
+        if expected not in said:
+            sys.exit(f"`tf-persist {line}` does not say `{expected}`:\n{said}")
+
+
+def web_server(tf_persist: str, servers: Servers, environment: dict[str, str], folder: pathlib.Path) -> None:
+    """Python's web server knows no ranges."""
+    port = free_port()
+    if not servers.start(port, sys.executable, "-m", "http.server", port, "--bind", "127.0.0.1", "--directory", folder / "here"):
+        sys.exit("Python's web server does not start")
+    third = folder / "third"
+    said = ran(tf_persist, f"store pull http://127.0.0.1:{port}/digits@2 --store {third}", environment)
+    said += ran(tf_persist, f"store verify --store {third}", environment)
+    if "digits@2: as published" not in said:
+        sys.exit(said)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tf-persist", required=True)
+    parser.add_argument("--moto", type=pathlib.Path)
+    parser.add_argument("--azurite", type=pathlib.Path)
+    arguments = parser.parse_args()
+    places = []
+    with Servers() as servers, tempfile.TemporaryDirectory() as scratch:
+        folder = pathlib.Path(scratch)
+        environment = os.environ | {
+            "AWS_ACCESS_KEY_ID": "name",
+            "AWS_SECRET_ACCESS_KEY": "very-secret-word",
+            "AWS_REGION": "us-east-1",
+            "AZURE_STORAGE_USE_EMULATOR": "true",
+            "TF_PERSIST_CACHE": str(folder / "cache"),
+        }
+        if arguments.moto:
+            port = free_port()
+            start = "from moto.server import main; main()"
+            if not servers.start(port, sys.executable, "-c", start, "-H", "127.0.0.1", "-p", port, PYTHONPATH=str(arguments.moto)):
+                sys.exit("moto does not start")
+            environment["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
+            urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/suite", method="PUT"))
+            places.append("s3://suite")
+        else:
+            print("SKIPPED: S3, since moto is not installed")
+        if arguments.azurite:
+            port = free_port()
+            azurite = arguments.azurite / "node_modules/.bin/azurite-blob"
+            options = ["--blobHost", "127.0.0.1", "--blobPort", port, "--location", folder / "azurite", "--skipApiVersionCheck", "--silent"]
+            if not servers.start(port, azurite, *options):
+                sys.exit("azurite does not start")
+            environment["AZURITE_BLOB_STORAGE_URL"] = f"http://127.0.0.1:{port}"
+            make_container(port)
+            places.append("az://suite")
+        else:
+            print("SKIPPED: Azure, since azurite is not installed")
+        port = free_port()
+        if not servers.start(port, sys.executable, "-m", "checks.fake_gcs", port):
+            sys.exit("the imitation of Google's server does not start")
+        account = {"gcs_base_url": f"http://127.0.0.1:{port}", "disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
+        environment["GOOGLE_SERVICE_ACCOUNT_KEY"] = json.dumps(account)
+        places.append("gs://suite")
+        environment["TF_PERSIST_REMOTES"] = " ".join(places)
+        # As the tests of the workspace, so that nothing is compiled again.
+        suite = ["cargo", "test", "--quiet", "--locked", "--workspace", "--test", "remote"]
+        if subprocess.run(suite, env=environment, cwd=ROOT).returncode != 0:
+            sys.exit(f"the suite fails for one of {', '.join(places)}")
+        for place in places:
+            if place.startswith("s3:"):
+                command_line(arguments.tf_persist, place, environment, folder)
+                web_server(arguments.tf_persist, servers, environment, folder)
+    print(f"remote stores: {', '.join(places)} (gs is an imitation), a folder and web servers: as they should be")
+
+
+def make_container(port: int) -> None:
+    """Creates a container with the published key of the emulator."""
+    import base64
+    import email.utils
+    import hashlib
+    import hmac
+
+    date = email.utils.formatdate(usegmt=True)
+    headers = {"x-ms-date": date, "x-ms-version": "2021-08-06"}
+    canonical = "".join(f"{name}:{value}\n" for name, value in sorted(headers.items()))
+    resource = f"/{ACCOUNT}/{ACCOUNT}/suite\nrestype:container"
+    text = "PUT\n" + "\n" * 11 + canonical + resource
+    signature = base64.b64encode(hmac.new(base64.b64decode(KEY), text.encode(), hashlib.sha256).digest()).decode()
+    headers["Authorization"] = f"SharedKey {ACCOUNT}:{signature}"
+    url = f"http://127.0.0.1:{port}/{ACCOUNT}/suite?restype=container"
+    try:
+        urllib.request.urlopen(urllib.request.Request(url, method="PUT", headers=headers))
+    except urllib.error.HTTPError as error:
+        sys.exit(f"azurite refuses a container: {error} {error.read()!r}")
+
+
+if __name__ == "__main__":
+    main()
