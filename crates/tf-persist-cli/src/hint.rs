@@ -8,6 +8,8 @@ use tf_persist_savedmodel::saved_model::MissingOps;
 use tf_persist_savedmodel::{Error as ModelError, Hint, SavedModelError, Setting, WarmupError};
 use tf_persist_store::StoreError;
 #[cfg(feature = "remote")]
+use tf_persist_store::oci::OciAddress;
+#[cfg(feature = "remote")]
 use tf_persist_store::remote::RemoteErrorKind;
 
 use crate::common_args::has_scheme;
@@ -170,10 +172,25 @@ pub(crate) fn of_store(error: &StoreError) -> Option<String> {
              accepts signatures that do not name a model"
         ),
         #[cfg(feature = "remote")]
+        StoreError::Remote(error) if OciAddress::is_address(error.place()) => return of_registry(error.kind()),
+        #[cfg(feature = "remote")]
         StoreError::Remote(error) => return of_remote(error.kind()),
         StoreError::UnknownModel { .. } => "`tf-persist store list` lists the models".to_owned(),
         _ => return None,
     })
+}
+
+#[cfg(feature = "remote")]
+fn of_registry(kind: &RemoteErrorKind) -> Option<String> {
+    let hint = match kind {
+        RemoteErrorKind::InvalidAddress { .. } => "addresses are oci://HOST/REPO:TAG and oci://HOST/REPO@sha256:DIGEST",
+        RemoteErrorKind::Denied { .. } | RemoteErrorKind::Settings { .. } => {
+            "log in with `docker login HOST`, or put the credentials into config.json of $DOCKER_CONFIG or ~/.docker"
+        }
+        RemoteErrorKind::Unreachable { .. } => "check the host and the port; a registry without TLS needs --plain-http",
+        kind => return of_remote(kind),
+    };
+    Some(hint.to_owned())
 }
 
 #[cfg(feature = "remote")]

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 #[cfg(feature = "remote")]
+use tf_persist_store::oci::{self, OciAddress};
+#[cfg(feature = "remote")]
 use tf_persist_store::remote::{Cache, Remote, RemoteAddress, RemoteOptions};
 #[cfg(feature = "runtime")]
 use tf_persist_store::signing::{PublicKey, SIGNATURE_FILE, Trusted, verify_folder};
@@ -41,10 +43,15 @@ pub(crate) fn without_remotes(path: &Path) -> anyhow::Error {
 /// A version of a remote store as a folder of the cache, where it stays as long as this process runs.
 #[cfg(feature = "remote")]
 fn cached(path: &Path) -> anyhow::Result<PathBuf> {
-    let (address, reference) = RemoteAddress::with_reference(&path.to_string_lossy())?;
-    let remote = Remote::open(&address, RemoteOptions::default())?;
+    let (text, options) = (path.to_string_lossy(), RemoteOptions::default());
     let bar = std::sync::Arc::new(TransferBar::new("pulling"));
-    let cached = Cache::of_user()?.progress(std::sync::Arc::clone(&bar) as _).get(&remote, &reference);
+    let cache = Cache::of_user()?.progress(std::sync::Arc::clone(&bar) as _);
+    let cached = if OciAddress::is_address(&text) {
+        oci::cached(&cache, &text.parse()?, &options)
+    } else {
+        let (address, reference) = RemoteAddress::with_reference(&text)?;
+        cache.get(&Remote::open(&address, options)?, &reference)
+    };
     bar.finish();
     let cached = cached?;
     let path = cached.version().path().to_path_buf();

@@ -45,6 +45,8 @@ mod layout;
 mod lock;
 mod manifest;
 mod name;
+#[cfg(feature = "remote")]
+pub mod oci;
 mod publish;
 #[cfg(feature = "remote")]
 pub mod remote;

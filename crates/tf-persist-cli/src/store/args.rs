@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 #[cfg(feature = "remote")]
+use tf_persist_store::oci::OciAddress;
+#[cfg(feature = "remote")]
 use tf_persist_store::remote::RemoteAddress;
 use tf_persist_store::{Label, ModelName, Reference, Selector};
 
@@ -82,27 +84,68 @@ pub(crate) struct PushArgs {
     /// The version, as MODEL@REF
     #[arg(value_name = "MODEL@REF")]
     pub(crate) reference: Reference,
-    /// The remote store: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, or a folder. Credentials come
-    /// from the environment, as for the tools of each service
-    pub(crate) remote: RemoteAddress,
+    /// The remote store: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, or a folder; or the place in a
+    /// registry, oci://HOST/REPO:TAG. Credentials come from the environment, as for the tools of each service, and for
+    /// registries from docker's config.json
+    #[arg(value_name = "REMOTE")]
+    pub(crate) to: Destination,
     /// Point these labels of the remote store to it in the same step (comma list)
     #[arg(long, value_name = "L,…", value_delimiter = ',')]
     pub(crate) label: Vec<Label>,
+    /// Registries: push an image with the files below models/N/, as KServe takes it, instead of a ModelPack
+    #[arg(long)]
+    pub(crate) modelcar: bool,
+    /// Registries: add the files to this image, which has a shell, for example
+    #[arg(long, value_name = "IMAGE", requires = "modelcar")]
+    pub(crate) base: Option<String>,
+    /// Registries: compress the layer of the image
+    #[arg(long, requires = "modelcar")]
+    pub(crate) gzip: bool,
+    /// Registries: talk to the registry without TLS; one on this machine is talked to so in any case
+    #[arg(long)]
+    pub(crate) plain_http: bool,
+}
+
+/// Where a version is pushed.
+#[cfg(feature = "remote")]
+#[derive(Debug, Clone)]
+pub(crate) enum Destination {
+    Store(RemoteAddress),
+    Registry(OciAddress),
+}
+
+#[cfg(feature = "remote")]
+impl std::str::FromStr for Destination {
+    type Err = tf_persist_store::StoreError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match OciAddress::is_address(text) {
+            true => text.parse().map(Self::Registry),
+            false => text.parse().map(Self::Store),
+        }
+    }
 }
 
 /// `store pull`.
 #[cfg(feature = "remote")]
 #[derive(Debug, Args)]
+#[command(disable_version_flag = true)]
 pub(crate) struct PullArgs {
-    /// The version, as REMOTE/MODEL@REF, such as s3://BUCKET/PREFIX/MODEL@REF or https://HOST/PATH/MODEL@REF
+    /// The version, as REMOTE/MODEL@REF, such as s3://BUCKET/PREFIX/MODEL@REF or https://HOST/PATH/MODEL@REF; or the
+    /// place in a registry, oci://HOST/REPO:TAG or oci://HOST/REPO@sha256:…
     #[arg(value_name = "REMOTE/MODEL@REF")]
     pub(crate) what: String,
+    /// Registries: the name of the model, for files that did not come from a store
+    pub(crate) model: Option<ModelName>,
     /// Point these labels of the store to it in the same step (comma list)
     #[arg(long, value_name = "L,…", value_delimiter = ',')]
     pub(crate) label: Vec<Label>,
     /// Refuse the version unless it was signed with the private key of this public one
     #[arg(long, value_name = "KEY.pub")]
     pub(crate) require_signature: Option<PathBuf>,
+    /// Registries: talk to the registry without TLS; one on this machine is talked to so in any case
+    #[arg(long)]
+    pub(crate) plain_http: bool,
 }
 
 /// `store sync`.

@@ -5,6 +5,8 @@ mod json;
 mod log;
 mod place;
 mod publish;
+#[cfg(feature = "remote")]
+mod registry;
 mod run;
 mod text;
 #[cfg(feature = "remote")]

@@ -4,15 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use tf_persist_store::oci::OciAddress;
 use tf_persist_store::remote::{
     PullOptions, PushOptions, Remote, RemoteAddress, RemoteOptions, SyncOptions, Synced, Transferred, traffic,
 };
 use tf_persist_store::signing::{PublicKey, Trusted};
 use tf_persist_store::{Store, Version};
 
-use super::args::{PullArgs, PushArgs, SyncArgs};
+use super::args::{Destination, PullArgs, PushArgs, SyncArgs};
+use super::registry;
 use super::run::print;
-use crate::error::Differs;
+use crate::error::{Differs, UsageError};
 use crate::format::{bytes, count};
 use crate::transfer_bar::TransferBar;
 
@@ -21,17 +23,25 @@ fn open(address: &RemoteAddress, unguarded: bool) -> anyhow::Result<Remote> {
 }
 
 /// "4 files, 132.4 kB".
-fn size(version: &Version) -> String {
+pub(super) fn size(version: &Version) -> String {
     let manifest = version.manifest();
     format!("{}, {}", count(manifest.files.len() as u64, "file"), bytes(manifest.bytes()))
 }
 
-fn name(version: &Version) -> String {
+pub(super) fn name(version: &Version) -> String {
     format!("{}@{}", version.model(), version.number())
 }
 
 pub(super) fn push(store: &Store, args: &PushArgs, unguarded: bool) -> anyhow::Result<()> {
-    let remote = open(&args.remote, unguarded)?;
+    let address = match &args.to {
+        Destination::Registry(address) => return registry::push(store, args, address),
+        Destination::Store(_) if args.modelcar || args.plain_http => {
+            let reason = "--modelcar and --plain-http are for registries: oci://HOST/REPO:TAG";
+            return Err(UsageError(reason.into()).into());
+        }
+        Destination::Store(address) => address,
+    };
+    let remote = open(address, unguarded)?;
     let version = store.resolve(&args.reference)?;
     let bar = Arc::new(TransferBar::new("pushing"));
     let mut options = PushOptions::default().progress(Arc::clone(&bar) as _);
@@ -41,17 +51,24 @@ pub(super) fn push(store: &Store, args: &PushArgs, unguarded: bool) -> anyhow::R
     let pushed = remote.push(store, &version, &options);
     bar.finish();
     match pushed? {
-        Transferred::WasThere(version) => print(&format!("{} is at `{}` already", name(&version), args.remote)),
+        Transferred::WasThere(version) => print(&format!("{} is at `{}` already", name(&version), address)),
         done => {
             let version = done.version();
             let sent =
-                if args.remote.folder().is_some() { String::new() } else { format!(", {} sent", bytes(traffic().0)) };
-            print(&format!("{} is at `{}` now: {}{sent}", name(version), args.remote, size(version)))
+                if address.folder().is_some() { String::new() } else { format!(", {} sent", bytes(traffic().0)) };
+            print(&format!("{} is at `{}` now: {}{sent}", name(version), address, size(version)))
         }
     }
 }
 
 pub(super) fn pull(store: &Path, args: &PullArgs) -> anyhow::Result<()> {
+    if OciAddress::is_address(&args.what) {
+        return registry::pull(store, args, &args.what.parse()?);
+    }
+    if args.model.is_some() || args.plain_http {
+        let reason = "the name of a model and --plain-http are for registries: oci://HOST/REPO:TAG";
+        return Err(UsageError(reason.into()).into());
+    }
     let (address, reference) = RemoteAddress::with_reference(&args.what)?;
     let remote = open(&address, false)?;
     // What is not there makes no store.

@@ -22,7 +22,7 @@ struct Snippet {
 }
 
 /// Those that are not run: the page, what the first line begins with, and why.
-const NOT_RUN: [(&str, &str, &str); 25] = [
+const NOT_RUN: [(&str, &str, &str); 26] = [
     ("CONTRIBUTING.md", "scripts/setup", "it fetches over the network, and runs the demo and all tests"),
     ("CONTRIBUTING.md", "scripts/test", "it runs all tests"),
     ("README.md", "./scripts/demo", "it sets itself up over the network, and trains for minutes"),
@@ -53,6 +53,7 @@ const NOT_RUN: [(&str, &str, &str); 25] = [
     ("docs/op_libraries.md", "", "its models need op libraries; op_libraries.rs runs such"),
     ("docs/remotes.md", "tf-persist run s3://", "it needs a bucket; python/checks/check_remotes.py has one"),
     ("docs/store.md", "models.store/store.json", "it is a list of files"),
+    ("docs/store.md", "$ tf-persist store push digits@1 oci", "it needs a registry; checks/check_oci.py starts one"),
     ("docs/scan.md", "$ tf-persist scan evil", "no model that does harm is in the repository; scan.rs makes such"),
     ("python/README.md", "pip install", "it fetches over the network; python/tests run the exporter"),
     ("models/README.md", "export PYTHONPATH=python", "it makes all models once more, with Python's TensorFlow"),

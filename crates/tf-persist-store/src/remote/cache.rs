@@ -108,20 +108,24 @@ impl Cache {
     /// # Errors
     /// If there is no such version, or it cannot be pulled.
     pub fn get(&self, remote: &Remote, reference: &Reference) -> Result<Cached> {
-        let found = remote.found(reference)?;
+        self.get_found(&remote.found(reference)?, remote.options.parallel)
+    }
+
+    /// A version that was found, which is pulled unless it is here.
+    pub(crate) fn get_found(&self, found: &Found<'_>, parallel: usize) -> Result<Cached> {
         let folder = self.versions().join(&found.digest);
         loop {
             fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
             if let Some(lock) = take(&folder, FlockOperation::LockShared)?
                 && let Some(version) = whole(&folder, found.model, found.manifest.version)?
             {
-                refresh_signature(&found, &folder)?;
+                refresh_signature(found, &folder)?;
                 touch(&folder.join(WHOLE));
                 return Ok(Cached { version, _lock: lock });
             }
             let Some(lock) = take(&folder, FlockOperation::LockExclusive)? else { continue };
             if !folder.join(WHOLE).exists() {
-                self.fetch(&found, &folder, remote.options.parallel)?;
+                self.fetch(found, &folder, parallel)?;
             }
             drop(lock);
             self.shrink(&found.digest);

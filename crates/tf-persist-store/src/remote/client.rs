@@ -21,11 +21,12 @@ pub struct RemoteOptions {
     pub(crate) retries: usize,
     pub(crate) parallel: usize,
     pub(crate) unguarded: bool,
+    pub(crate) plain_http: bool,
 }
 
 impl Default for RemoteOptions {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(30), retries: 4, parallel: 8, unguarded: false }
+        Self { timeout: Duration::from_secs(30), retries: 4, parallel: 8, unguarded: false, plain_http: false }
     }
 }
 
@@ -52,6 +53,12 @@ impl RemoteOptions {
     /// other.
     pub fn unguarded(mut self, unguarded: bool) -> Self {
         self.unguarded = unguarded;
+        self
+    }
+
+    /// Talks to registries without TLS. Those on this machine are talked to so in any case.
+    pub fn plain_http(mut self, plain_http: bool) -> Self {
+        self.plain_http = plain_http;
         self
     }
 

@@ -97,6 +97,12 @@ impl RemoteError {
         Self { place: place.to_string(), kind }
     }
 
+    /// The address or the object that it is about.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
     /// What kind of error it is.
     #[must_use]
     pub fn kind(&self) -> &RemoteErrorKind {

@@ -35,7 +35,7 @@
 
 mod address;
 mod cache;
-mod client;
+pub(crate) mod client;
 mod cloud;
 mod credentials;
 mod error;
@@ -44,11 +44,11 @@ mod folder;
 mod gc;
 mod guard;
 mod model;
-mod objects;
-mod parallel;
+pub(crate) mod objects;
+pub(crate) mod parallel;
 mod partial;
 mod progress;
-mod pull;
+pub(crate) mod pull;
 mod push;
 mod store;
 mod sync;

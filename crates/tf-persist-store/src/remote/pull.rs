@@ -38,8 +38,8 @@ const PULL: &str = "pull-";
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct PullOptions {
-    labels: Vec<Label>,
-    trusted: Option<Trusted>,
+    pub(crate) labels: Vec<Label>,
+    pub(crate) trusted: Option<Trusted>,
     progress: Arc<dyn Progress>,
 }
 
