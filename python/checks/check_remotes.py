@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import sys
@@ -85,7 +86,7 @@ def command_line(tf_persist: str, bucket: str, environment: dict[str, str], fold
         (f"store list --store {bucket}/team", "2 versions, latest 2; production 1", 0),
         (f"store log digits --store {bucket}/team", "rolled back production: 2 -> 1", 0),
         (f"inspect {bucket}/team/digits@production", "serving_default", 0),
-        (f"diff {bucket}/team/digits@1 {models}/digits/model", "the same", 0),
+        (f"diff {bucket}/team/digits@1 {models}/digits/model", "same: signatures", 0),
         (f"store pull {bucket}/team/digits@production --label live --store {other}", "digits@1 is in", 0),
         (f"store verify --store {other}", "digits@1: as published", 0),
         (f"store sync {bucket}/team --store {other}", "digits@2: pulled", 0),
@@ -96,6 +97,63 @@ def command_line(tf_persist: str, bucket: str, environment: dict[str, str], fold
         said = ran(tf_persist, line, environment, code)
         if expected not in said:
             sys.exit(f"`tf-persist {line}` does not say `{expected}`:\n{said}")
+
+
+def interrupted(tf_persist: str, bucket: str, environment: dict[str, str], folder: pathlib.Path) -> None:
+    """A push and a pull that are killed again and again are gone on with, and nobody sees half a version."""
+    here, source, there = folder / "large", folder / "source", f"{bucket}/killed"
+    write_large_model(source, 64 << 20)
+    ran(tf_persist, f"store init --store {here}", environment)
+    ran(tf_persist, f"store publish {source} large --store {here}", environment)
+    lines = {"push": f"store push large@1 {there} --store {here}", "pull": f"store pull {there}/large@1 --store {folder / 'pulled'}"}
+    for name, line in lines.items():
+        kills = 0
+        while True:
+            process = subprocess.Popen([tf_persist, *line.split()], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            try:
+                said, _ = process.communicate(timeout=0.15 * 1.4**kills)
+                break
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                kills += 1
+        if process.returncode != 0 or kills == 0:
+            sys.exit(f"`{line}` ended with {process.returncode} after {kills} kills:\n{said}")
+        print(f"{name} of 67 MB, killed {kills} times: {said.strip()}")
+    said = ran(tf_persist, f"store verify --store {folder / 'pulled'}", environment)
+    if "large@1: as published" not in said:
+        sys.exit(said)
+
+
+def write_large_model(folder: pathlib.Path, size: int) -> None:
+    """A model of the repository with a large file that is not compressed well."""
+    shutil.copytree(ROOT / "models/half_plus_two/model", folder)
+    (folder / "assets.extra").mkdir()
+    (folder / "assets.extra/large").write_bytes(os.urandom(1 << 20) * (size >> 20))
+
+
+def without_preconditions(tf_persist: str, servers: Servers, environment: dict[str, str], folder: pathlib.Path) -> None:
+    """A server that overwrites what should stay is found out at the first write."""
+    port = free_port()
+    if not servers.start(port, sys.executable, "-m", "checks.fake_gcs", port, "--ignore-preconditions"):
+        sys.exit("the imitation of Google's server does not start")
+    environment = environment | {"GOOGLE_SERVICE_ACCOUNT_KEY": google_account(port)}
+    steps = [
+        (f"store push digits@1 gs://suite/x --store {folder / 'here'}", "does not keep preconditions: it overwrote", 1),
+        (f"store push digits@1 gs://suite/x --unguarded --store {folder / 'here'}", "digits@1 is at", 0),
+        ("store label digits@1 a --store gs://suite/x", "does not keep preconditions: it overwrote", 1),
+        ("store label digits@1 a --unguarded --store gs://suite/x", "digits@a is 1", 0),
+    ]
+    for line, expected, code in steps:
+        said = ran(tf_persist, line, environment, code)
+        if expected not in said:
+            sys.exit(f"`tf-persist {line}` does not say `{expected}`:\n{said}")
+
+
+def google_account(port: int) -> str:
+    """Settings that send requests for Google to a server of this machine."""
+    place = {"gcs_base_url": f"http://127.0.0.1:{port}", "disable_oauth": True}
+    return json.dumps(place | {"client_email": "", "private_key": "", "private_key_id": ""})
 
 
 def web_server(tf_persist: str, servers: Servers, environment: dict[str, str], folder: pathlib.Path) -> None:
@@ -150,8 +208,7 @@ def main() -> None:
         port = free_port()
         if not servers.start(port, sys.executable, "-m", "checks.fake_gcs", port):
             sys.exit("the imitation of Google's server does not start")
-        account = {"gcs_base_url": f"http://127.0.0.1:{port}", "disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
-        environment["GOOGLE_SERVICE_ACCOUNT_KEY"] = json.dumps(account)
+        environment["GOOGLE_SERVICE_ACCOUNT_KEY"] = google_account(port)
         places.append("gs://suite")
         environment["TF_PERSIST_REMOTES"] = " ".join(places)
         # As the tests of the workspace, so that nothing is compiled again.
@@ -162,6 +219,8 @@ def main() -> None:
             if place.startswith("s3:"):
                 command_line(arguments.tf_persist, place, environment, folder)
                 web_server(arguments.tf_persist, servers, environment, folder)
+                without_preconditions(arguments.tf_persist, servers, environment, folder)
+                interrupted(arguments.tf_persist, place, environment, folder)
     print(f"remote stores: {', '.join(places)} (gs is an imitation), a folder and web servers: as they should be")
 
 

@@ -1,7 +1,7 @@
 """An imitation of Google Cloud Storage's XML interface, as far as remote stores use it: objects with generations and preconditions, ranges, lists,
 copies, uploads in parts. It is not Google's server: what it does was written from Google's documentation and from what `object_store` sends.
 
-    python -m checks.fake_gcs PORT
+    python -m checks.fake_gcs PORT [--ignore-preconditions]
 """
 
 import hashlib
@@ -17,6 +17,8 @@ OBJECTS: dict[str, tuple[bytes, int]] = {}
 UPLOADS: dict[str, dict[int, bytes]] = {}
 NUMBERS = itertools.count(1)
 LOCK = threading.Lock()
+# As some servers do, which acknowledge what they do not know.
+IGNORES = "--ignore-preconditions" in sys.argv
 
 
 def tag(data: bytes) -> str:
@@ -38,14 +40,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def request(self) -> tuple[str, dict[str, str], bytes]:
+    def read(self) -> tuple[str, dict[str, str], bytes]:
         url = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         return urllib.parse.unquote(url.path).lstrip("/"), query, body
 
     def do_GET(self):
-        key, query, _ = self.request()
+        key, query, _ = self.read()
         if "list-type" in query:
             return self.list(key.rstrip("/"), query)
         with LOCK:
@@ -90,14 +92,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         condition = self.headers.get("x-goog-if-generation-match")
         with LOCK:
             now = OBJECTS.get(key, (b"", 0))[1]
-            if condition is not None and int(condition) != now:
+            if condition is not None and int(condition) != now and not IGNORES:
                 return self.answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
             generation = 1_700_000_000_000_000 + next(NUMBERS)
             OBJECTS[key] = (data, generation)
         self.answer(200, b"<CopyObjectResult/>", ETag=tag(data), x_goog_generation=str(generation))
 
     def do_PUT(self):
-        key, query, body = self.request()
+        key, query, body = self.read()
         if "uploadId" in query:
             if query["uploadId"] not in UPLOADS:
                 return self.answer(404, b"<Error><Code>NoSuchUpload</Code></Error>")
@@ -112,7 +114,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.put(key, body)
 
     def do_POST(self):
-        key, query, body = self.request()
+        key, query, body = self.read()
         if "uploads" in query:
             upload = f"upload-{next(NUMBERS)}"
             UPLOADS[upload] = {}
@@ -129,7 +131,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(200, text.encode(), ETag=tag(data), x_goog_generation=str(OBJECTS[key][1]))
 
     def do_DELETE(self):
-        key, _, _ = self.request()
+        key, _, _ = self.read()
         with LOCK:
             found = OBJECTS.pop(key, None)
         self.answer(204 if found else 404)

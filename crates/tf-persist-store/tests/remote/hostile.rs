@@ -105,9 +105,18 @@ fn bodies_that_are_too_short_or_too_long_are_refused() {
         })
     };
     assert!(matches!(kind(pull(truncated)), RemoteErrorKind::Unreachable { .. }));
-    let lie = |request: &Request| {
-        is_data(request)
-            .then(|| answer("206 Partial Content", &["Content-Range: bytes 0-8388607/99999999999"], &[0; 8 << 20]))
+    let folder = with_version();
+    let lie = move |request: &Request| {
+        is_data(request).then(|| {
+            let answer = file(folder.store.path(), request);
+            let head = answer.windows(4).position(|it| it == b"\r\n\r\n").unwrap();
+            let text = String::from_utf8_lossy(&answer[..head]);
+            let (start, rest) = text.split_once("Content-Range: ").unwrap();
+            let (range, rest) = rest.split_once('/').unwrap();
+            let rest = rest.split_once("\r\n").unwrap().1;
+            let head = format!("{start}Content-Range: {range}/99999999999\r\n{rest}");
+            [head.as_bytes(), &answer[text.len()..]].concat()
+        })
     };
     assert!(matches!(kind(pull(lie)), RemoteErrorKind::WrongSize { found: 99_999_999_999, .. }));
     let small = |request: &Request| request.path.ends_with("saved_model.pb").then(|| answer("200 OK", &[], b"short"));
