@@ -1,4 +1,5 @@
-//! The files of a store in a folder, read by key as those of any other remote. Its changes are made by [`Store`].
+//! The files of a store in a folder, read by key as those of any other remote. Its changes are made by
+//! [`Store`](crate::Store).
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
