@@ -90,11 +90,6 @@ pub(crate) trait Objects: Debug + Send + Sync {
         Err(self.refuse(key, RemoteErrorKind::ReadOnly))
     }
 
-    /// Copies a range of another object as a part, without a transfer. Returns its id; `None` if the server cannot.
-    fn part_from(&self, _key: &str, _upload: &str, _index: usize, _from: (&str, Range<u64>)) -> Result<Option<String>> {
-        Ok(None)
-    }
-
     /// Makes an object of the parts.
     fn finish(&self, key: &str, _upload: &str, _parts: Vec<String>) -> Result<()> {
         Err(self.refuse(key, RemoteErrorKind::ReadOnly))

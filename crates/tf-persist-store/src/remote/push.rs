@@ -345,30 +345,16 @@ impl Push<'_> {
         self.options.progress.advance(upload.done.keys().map(|index| length(&upload.plan[*index])).sum());
         in_parallel(missing, self.parallel, |index| {
             let part = &upload.plan[index];
-            let id = match self.part_from(&key, &upload.id, index, part)? {
-                Some(id) => id,
-                None => {
-                    let mut bytes = vec![0; usize::try_from(length(part)).unwrap_or(usize::MAX)];
-                    let path = self.version.path().join(&file.name);
-                    source.read_exact_at(&mut bytes, part.start).map_err(StoreError::io("read", path))?;
-                    self.model.objects.part(&key, &upload.id, index, bytes.into())?
-                }
-            };
+            let mut bytes = vec![0; usize::try_from(length(part)).unwrap_or(usize::MAX)];
+            let path = self.version.path().join(&file.name);
+            source.read_exact_at(&mut bytes, part.start).map_err(StoreError::io("read", path))?;
+            let id = self.model.objects.part(&key, &upload.id, index, bytes.into())?;
             self.options.progress.advance(length(part));
             let name = file.name.clone();
             journal.change(|done| drop(done.parts.entry(name).or_default().done.insert(index, id)))
         })?;
         let done = journal.read(|done| done.parts.get(&file.name).map(|it| it.done.clone())).unwrap_or_default();
         self.model.objects.finish(&key, &upload.id, done.into_values().collect())
-    }
-
-    fn part_from(&self, key: &str, upload: &str, index: usize, part: &PlannedPart) -> Result<Option<String>> {
-        match &part.from {
-            Some((from, start)) => {
-                self.model.objects.part_from(key, upload, index, (from, *start..start + length(part)))
-            }
-            None => Ok(None),
-        }
     }
 
     fn push_signature(&self) -> Result<()> {
@@ -426,7 +412,7 @@ fn is_lost(kind: &RemoteErrorKind) -> bool {
 fn plan(size: u64) -> Vec<PlannedPart> {
     let length = PART.max(size.div_ceil(MOST_PARTS));
     let starts = (0..size.div_ceil(length)).map(|index| index * length);
-    starts.map(|start| PlannedPart { start, end: size.min(start + length), from: None }).collect()
+    starts.map(|start| PlannedPart { start, end: size.min(start + length) }).collect()
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ impl Done {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Upload {
     pub(crate) id: String,
-    /// Where the parts begin. They depend on what the remote store had when the upload began.
+    /// Where the parts begin and end.
     pub(crate) plan: Vec<PlannedPart>,
     /// The ids of the parts that are there, by index.
     pub(crate) done: BTreeMap<usize, String>,
@@ -51,9 +51,6 @@ pub(crate) struct Upload {
 pub(crate) struct PlannedPart {
     pub(crate) start: u64,
     pub(crate) end: u64,
-    /// The object that has the same bytes, and where they begin there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) from: Option<(String, u64)>,
 }
 
 /// The file with what an upload has done. It belongs to this process as long as this exists.

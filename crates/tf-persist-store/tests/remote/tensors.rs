@@ -6,7 +6,7 @@ use std::path::Path;
 use tf_persist_savedmodel::checkpoint::{CheckpointReader, CheckpointWriter};
 use tf_persist_savedmodel::tensor::Tensor;
 use tf_persist_store::PublishOptions;
-use tf_persist_store::remote::{Cache, PullOptions, PushOptions, Transferred};
+use tf_persist_store::remote::{Cache, PullOptions, Transferred};
 
 use super::server::{Request, Server, file};
 use super::{Here, model, model_folder, open, reference};
@@ -126,23 +126,4 @@ fn equal_checksums_of_other_bytes_are_found() {
     let error = remote.pull(&reference("m@2"), &other.store, &PullOptions::default()).unwrap_err().to_string();
     assert!(error.ends_with("has other contents than the manifest says"), "{error}");
     assert!(other.store.find(&reference("m@2")).is_err());
-}
-
-#[test]
-fn only_changed_tensors_are_pushed_where_the_server_copies_ranges() {
-    let Some(bucket) = std::env::var("TF_PERSIST_REMOTES")
-        .ok()
-        .and_then(|remotes| remotes.split_whitespace().find(|it| it.starts_with("s3://")).map(str::to_owned))
-    else {
-        tf_persist_testing::skipped("changed tensors to a bucket", "TF_PERSIST_REMOTES names no bucket of S3");
-        return;
-    };
-    let here = with_two_versions();
-    let remote = open(&format!("{bucket}/ranges-{}", std::process::id()));
-    let version = |number: u64| here.store.resolve(&reference(&format!("m@{number}"))).unwrap();
-    remote.push(&here.store, &version(1), &PushOptions::default()).unwrap();
-    remote.push(&here.store, &version(2), &PushOptions::default()).unwrap();
-    let other = Here::new();
-    let pulled = remote.pull(&reference("m@2"), &other.store, &PullOptions::default()).unwrap();
-    assert_eq!(other.store.verify(pulled.version()).unwrap(), []);
 }
