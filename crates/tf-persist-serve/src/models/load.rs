@@ -24,6 +24,9 @@ pub(super) trait Loader: Send + Sync + 'static {
     /// A loaded version.
     type Loaded: Send + Sync + 'static;
 
+    /// Called in a loading thread before it does anything for a version.
+    fn begin(&self) {}
+
     /// What is done before a version is loaded.
     fn prepare(&self) -> Option<&dyn Prepare> {
         None
@@ -106,6 +109,7 @@ pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<
 
 fn load<L: Loader>(loader: &L, job: &LoadJob, journal: &CrashJournal) -> LoadOutcome<L::Loaded> {
     let (model, version, path) = (job.model.as_str(), job.version, job.path.as_path());
+    loader.begin();
     // Before the files are checked, so that a change during the check is noticed.
     let refused = loader.prepare().and_then(|prepare| {
         let stamp = stamp(path, Some(prepare));

@@ -39,14 +39,18 @@ pub(super) struct TensorFlowLoader {
 impl Loader for TensorFlowLoader {
     type Loaded = Servable;
 
+    /// Checks of files take time, too.
+    fn begin(&self) {
+        if WAS_LOADED.load(Ordering::Relaxed) {
+            lower_priority();
+        }
+    }
+
     fn prepare(&self) -> Option<&dyn Prepare> {
         self.load.prepare.as_deref()
     }
 
     fn load(&self, model: &str, version: i64, path: &Path) -> Result<Servable, LoadError> {
-        if WAS_LOADED.load(Ordering::Relaxed) {
-            lower_priority();
-        }
         let started = Instant::now();
         let loaded = self.open(model, version, path);
         let refused = loaded.as_ref().err().map(|failure| failure.status.code);
