@@ -112,6 +112,8 @@ fn store(args: &ServeArgs) -> anyhow::Result<Option<Store>> {
             None => return Ok(None),
         },
     };
+    // A remote store is pulled, and served from here.
+    version_path::check_here(&folder)?;
     Ok(Some(Store::open(std::path::absolute(&folder).unwrap_or(folder))?))
 }
 
