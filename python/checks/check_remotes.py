@@ -6,6 +6,7 @@ FOLDER has the packages: of pip's `--target`, and of npm's `--prefix`. The one s
 """
 
 import argparse
+import http.server
 import json
 import os
 import pathlib
@@ -14,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -150,6 +152,36 @@ def without_preconditions(tf_persist: str, servers: Servers, environment: dict[s
             sys.exit(f"`tf-persist {line}` does not say `{expected}`:\n{said}")
 
 
+def redirected(tf_persist: str, environment: dict[str, str]) -> None:
+    """A bucket's server that redirects to another host does not get the credentials sent there."""
+    seen = []
+
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_args):
+            pass
+
+    other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Other)
+
+    class First(Other):
+        def do_GET(self):
+            self.send_response(307)
+            self.send_header("Location", f"http://localhost:{other.server_port}{self.path}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    first = http.server.ThreadingHTTPServer(("127.0.0.1", 0), First)
+    for server in (first, other):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    environment = environment | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{first.server_port}", "AWS_SESSION_TOKEN": "token"}
+    said = ran(tf_persist, "inspect s3://suite/x/m@1", environment, 1)
+    if "which would get the credentials" not in said or seen:
+        sys.exit(f"a redirect to another host was followed {len(seen)} times:\n{said}")
+
+
 def google_account(port: int) -> str:
     """Settings that send requests for Google to a server of this machine."""
     place = {"gcs_base_url": f"http://127.0.0.1:{port}", "disable_oauth": True}
@@ -220,6 +252,7 @@ def main() -> None:
                 command_line(arguments.tf_persist, place, environment, folder)
                 web_server(arguments.tf_persist, servers, environment, folder)
                 without_preconditions(arguments.tf_persist, servers, environment, folder)
+                redirected(arguments.tf_persist, environment)
                 interrupted(arguments.tf_persist, place, environment, folder)
     print(f"remote stores: {', '.join(places)} (gs is an imitation), a folder and web servers: as they should be")
 
