@@ -200,6 +200,42 @@ def web_server(tf_persist: str, servers: Servers, environment: dict[str, str], f
         sys.exit(said)
 
 
+def serving(tf_persist: str, servers: Servers, bucket: str, environment: dict[str, str]) -> None:
+    """Labels of a bucket are followed, and what is served stays when the bucket is gone."""
+    port = free_port()
+    flags = ["--port=0", f"--rest_api_port={port}", "--file_system_poll_wait_seconds=1", "--log-level=error"]
+    if not servers.start(port, tf_persist, "serve-local", "--store", f"{bucket}/team", *flags, **environment):
+        sys.exit("serve-local does not start with a bucket")
+
+    def ask(path: str) -> dict:
+        return json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}{path}"))
+
+    def wait(version: str) -> None:
+        for _ in range(600):
+            models = ask("/models")["models"]
+            if models and models[0]["labels"] == {"production": version}:
+                return
+            time.sleep(0.1)
+        sys.exit(f"production is not {version}: {ask('/models')}")
+
+    def signatures() -> list[str]:
+        metadata = ask("/v1/models/digits/labels/production/metadata")["metadata"]
+        return sorted(metadata["signature_def"]["signature_def"])
+
+    wait("1")
+    first = signatures()
+    ran(tf_persist, f"store promote digits@2 --to production --store {bucket}/team", environment)
+    wait("2")
+    if signatures() == first:
+        sys.exit(f"the label answers as before: {first}")
+    ran(tf_persist, f"store rollback digits --store {bucket}/team", environment)
+    wait("1")
+    servers.running[0].kill()
+    time.sleep(3)
+    if signatures() != first or ask("/models")["models"][0]["labels"] != {"production": "1"}:
+        sys.exit(f"without its bucket, the server does not answer as before: {ask('/models')}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--tf-persist", required=True)
@@ -254,6 +290,9 @@ def main() -> None:
                 without_preconditions(arguments.tf_persist, servers, environment, folder)
                 redirected(arguments.tf_persist, environment)
                 interrupted(arguments.tf_persist, place, environment, folder)
+        if arguments.moto:
+            # Last: it ends moto, the first of the servers.
+            serving(arguments.tf_persist, servers, places[0], environment)
     print(f"remote stores: {', '.join(places)} (gs is an imitation), a folder and web servers: as they should be")
 
 

@@ -77,6 +77,14 @@ impl Version {
         &self.digest
     }
 
+    /// The differences between the files in its folder and its manifest, by every byte.
+    ///
+    /// # Errors
+    /// If something cannot be read.
+    pub fn faults(&self) -> Result<Vec<Fault>> {
+        compare_contents(&self.path, &self.manifest)
+    }
+
     /// Checks that somebody who is trusted has signed it as this version of this model. `unbound` accepts signatures of
     /// other tools, which do not say of which model they are.
     ///
@@ -322,7 +330,7 @@ impl Store {
     /// # Errors
     /// If something cannot be read.
     pub fn verify(&self, version: &Version) -> Result<Vec<Fault>> {
-        let mut faults = compare_contents(&version.path, &version.manifest)?;
+        let mut faults = version.faults()?;
         let noted = self.log(&version.model)?.into_iter().rev().find_map(|event| match event.what {
             What::Published { version: number, manifest, .. } if number == version.number() => Some(manifest),
             _ => None,

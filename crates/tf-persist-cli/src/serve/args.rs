@@ -80,9 +80,10 @@ pub(crate) struct ServeArgs {
     /// Reload --model_config_file every N seconds; 0 means never
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Models")]
     pub(crate) model_config_file_poll_wait_seconds: i64,
-    /// Look for new versions, and labels of --store, every N seconds; 0 means only once
-    #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true, help_heading = "Models")]
-    pub(crate) file_system_poll_wait_seconds: i64,
+    /// Look for new versions, and labels of --store, every N seconds; 0 means only once [default: 1; 10 for a store
+    /// elsewhere]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Models")]
+    pub(crate) file_system_poll_wait_seconds: Option<i64>,
     /// Allow new labels on versions that are not available [default: only at the start, on versions that are loading;
     /// false: never]
     #[arg(long, value_name = "BOOL", help_heading = "Models")]

@@ -3,6 +3,9 @@
 mod args;
 mod files;
 mod log;
+mod origin;
+#[cfg(feature = "remote")]
+mod remote_store;
 mod run;
 mod settings;
 mod store;

@@ -12,12 +12,12 @@ use tf_persist_serve::{
     BatchingSettings, GrpcSettings, HttpSettings, LabelRule, Limits, LoadSettings, MetricsSettings, ModelSettings,
     ModelSource, Prepare, RunSettings, SecuritySettings, Settings,
 };
+use tf_persist_store::ModelName;
 use tf_persist_store::signing::{PublicKey, Trusted};
-use tf_persist_store::{ModelName, Store};
 
 use super::args::{Port, ServeArgs, given};
 use super::files;
-use super::store::{Proof, StoreCatalog};
+use super::origin::{Demands, Origin};
 use crate::common_args::{env_var, tags};
 use crate::error::UsageError;
 use crate::version_path;
@@ -42,8 +42,8 @@ pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
             "--port and --rest_api_port are both 0, and there is no --grpc_socket_path: there would be nothing to connect to",
         );
     }
-    let store = store(args)?;
-    let source = source(args, store.as_ref())?;
+    let origin = origin(args)?;
+    let source = source(args, origin.as_ref())?;
     let batching = batching(args)?;
     let tls = files::certificates(args)?;
     let prometheus_path = given(&args.monitoring_config_file).map(|file| files::prometheus_path(file)).transpose()?;
@@ -53,11 +53,9 @@ pub(super) fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
         Some(false) => LabelRule::Available,
         Some(true) => LabelRule::Any,
     };
-    let models = ModelSettings::default()
-        .poll(seconds(args.file_system_poll_wait_seconds))
-        .labels(labels)
-        .load(load(args, &source, store)?)
-        .source(source);
+    let poll = args.file_system_poll_wait_seconds.unwrap_or_else(|| Origin::poll_interval(origin.as_ref()));
+    let models =
+        ModelSettings::default().poll(seconds(poll)).labels(labels).load(load(args, &source, origin)?).source(source);
     let run = RunSettings::default()
         .runs_at_once(args.runs_at_once)
         .max_waiting(args.max_waiting)
@@ -98,7 +96,7 @@ fn address(args: &ServeArgs, port: Port) -> Option<SocketAddr> {
 }
 
 /// The store of `--store`; that of the environment if nothing else names models.
-fn store(args: &ServeArgs) -> anyhow::Result<Option<Store>> {
+fn origin(args: &ServeArgs) -> anyhow::Result<Option<Origin>> {
     let (base_path, config_file) = (given(&args.model_base_path), given(&args.model_config_file));
     let is_other = base_path.or(config_file).is_some();
     let folder = match given(&args.store) {
@@ -112,37 +110,23 @@ fn store(args: &ServeArgs) -> anyhow::Result<Option<Store>> {
             None => return Ok(None),
         },
     };
-    // A remote store is pulled, and served from here.
-    version_path::check_here(&folder)?;
-    Ok(Some(Store::open(std::path::absolute(&folder).unwrap_or(folder))?))
+    Origin::open(&folder).map(Some)
 }
 
 fn given_name(args: &ServeArgs) -> Option<&str> {
     args.model_name.as_deref().filter(|name| !name.is_empty())
 }
 
-/// The models of a store, or the one of `--model_name`.
-fn catalog(args: &ServeArgs, store: &Store) -> anyhow::Result<ModelSource> {
-    let only = given_name(args).map(str::parse::<ModelName>).transpose()?;
-    if let Some(name) = &only {
-        store.overview(name)?;
-    }
-    Ok(ModelSource::Catalog(Arc::new(StoreCatalog::new(store.clone(), only))))
-}
-
-/// What is proved of a version before it is loaded, if anything is.
-fn prepare(args: &ServeArgs, store: Option<Store>) -> anyhow::Result<Option<Arc<dyn Prepare>>> {
-    let key = given(&args.require_signature).map(PublicKey::read).transpose()?;
-    if store.is_none() && key.is_none() {
-        return Ok(None);
-    }
+/// What is done before a version is loaded, if anything is.
+fn prepare(args: &ServeArgs, origin: Option<Origin>) -> anyhow::Result<Option<Arc<dyn Prepare>>> {
+    let trusted = given(&args.require_signature).map(PublicKey::read).transpose()?.map(Trusted::Key);
     let retry_interval = retry_interval(args).max(Duration::from_secs(1));
-    Ok(Some(Arc::new(Proof { store, verify: args.verify, trusted: key.map(Trusted::Key), retry_interval })))
+    Ok(Origin::prepare(origin, Demands { verify: args.verify, trusted, retry_interval }))
 }
 
-fn source(args: &ServeArgs, store: Option<&Store>) -> anyhow::Result<ModelSource> {
-    if let Some(store) = store {
-        return catalog(args, store);
+fn source(args: &ServeArgs, origin: Option<&Origin>) -> anyhow::Result<ModelSource> {
+    if let Some(origin) = origin {
+        return origin.catalog(given_name(args).map(str::parse::<ModelName>).transpose()?);
     }
     if let Some(path) = given(&args.model_config_file) {
         let poll = seconds(args.model_config_file_poll_wait_seconds);
@@ -180,13 +164,13 @@ fn batching(args: &ServeArgs) -> anyhow::Result<BatchingSettings> {
         .per_model(args.enable_per_model_batching_parameters))
 }
 
-fn load(args: &ServeArgs, source: &ModelSource, store: Option<Store>) -> anyhow::Result<LoadSettings> {
+fn load(args: &ServeArgs, source: &ModelSource, origin: Option<Origin>) -> anyhow::Result<LoadSettings> {
     // The first session of a process decides, and which of several models is loaded first is random.
     let intra_op_threads_by_model = args.tensorflow_intra_op_parallelism.is_none()
         && args.tensorflow_session_parallelism <= 0
-        && match (source, &store) {
+        && match (source, &origin) {
             (ModelSource::BasePath { .. }, _) => true,
-            (ModelSource::Catalog(_), Some(store)) => given_name(args).is_some() || store.models()?.len() == 1,
+            (ModelSource::Catalog(_), Some(origin)) => given_name(args).is_some() || origin.models()?.len() == 1,
             _ => false,
         };
     Ok(LoadSettings::default()
@@ -199,7 +183,7 @@ fn load(args: &ServeArgs, source: &ModelSource, store: Option<Store>) -> anyhow:
         .warm_up_iterations(u32::try_from(args.num_request_iterations_for_warmup).unwrap_or(0).max(1))
         .check(args.check)
         .journal(journal(args, source))
-        .prepare(prepare(args, store)?))
+        .prepare(prepare(args, origin)?))
 }
 
 fn load_options(args: &ServeArgs) -> anyhow::Result<LoadOptions> {

@@ -32,19 +32,19 @@ impl StoreCatalog {
         let follower = Mutex::new(Follower::new(store.clone()));
         Self { store, only, follower }
     }
+}
 
-    /// The versions of a model that are served.
-    fn served(&self, model: &ModelName, heads: Heads) -> Result<CatalogModel, String> {
-        let number = |number: u64| i64::try_from(number).map_err(|_| format!("`{model}` has a version {number}"));
-        let mut served = CatalogModel::default();
-        for version in heads.labels.values().chain([&heads.latest]) {
-            served.versions.insert(number(*version)?, self.store.version_path(model, *version));
-        }
-        for (label, version) in heads.labels {
-            served.labels.insert(label.to_string(), number(version)?);
-        }
-        Ok(served)
+/// The versions of a model that are served: those with labels, and the newest one.
+pub(super) fn served(model: &ModelName, heads: &Heads, path: impl Fn(u64) -> PathBuf) -> Result<CatalogModel, String> {
+    let number = |number: u64| i64::try_from(number).map_err(|_| format!("`{model}` has a version {number}"));
+    let mut served = CatalogModel::default();
+    for version in heads.labels.values().chain([&heads.latest]) {
+        served.versions.insert(number(*version)?, path(*version));
     }
+    for (label, version) in &heads.labels {
+        served.labels.insert(label.to_string(), number(*version)?);
+    }
+    Ok(served)
 }
 
 impl Catalog for StoreCatalog {
@@ -57,7 +57,9 @@ impl Catalog for StoreCatalog {
         let found = follower.look().map_err(|error| error.to_string())?.into_iter();
         let wanted = found.filter(|(name, _)| self.only.as_ref().is_none_or(|only| only == name));
         let served = wanted.map(|(name, heads)| {
-            let served = heads.map_err(|error| error.to_string()).and_then(|heads| self.served(&name, heads));
+            let served = heads.map_err(|error| error.to_string());
+            let path = |number| self.store.version_path(&name, number);
+            let served = served.and_then(|heads| self::served(&name, &heads, path));
             (name.to_string(), served)
         });
         Ok(served.collect())
@@ -107,17 +109,20 @@ impl Proof {
 
 impl Prepare for Proof {
     fn prepare(&self, model: &str, version: i64, path: &Path) -> Result<(), Refusal> {
-        self.check(model, version, path).map_err(|error| {
-            let of_store = error.downcast_ref::<StoreError>();
-            let (code, may_pass) = of_store.map_or((Code::FailedPrecondition, false), code);
-            let refusal = Refusal::new(code, error.to_string()).hint(of_store.and_then(hint::of_store));
-            refusal.retry_after(may_pass.then_some(self.retry_interval))
-        })
+        self.check(model, version, path).map_err(|error| refusal(&error, self.retry_interval))
     }
 
     fn deciding_files(&self, path: &Path) -> Vec<PathBuf> {
         version_path::manifest_of(path).into_iter().collect()
     }
+}
+
+/// An error as the reason why a version is not loaded.
+pub(super) fn refusal(error: &anyhow::Error, retry_interval: Duration) -> Refusal {
+    let of_store = error.downcast_ref::<StoreError>();
+    let (code, may_pass) = of_store.map_or((Code::FailedPrecondition, false), code);
+    let refusal = Refusal::new(code, error.to_string()).hint(of_store.and_then(hint::of_store));
+    refusal.retry_after(may_pass.then_some(retry_interval))
 }
 
 /// The code of an error, and whether it may pass although the version and its manifest stay the same.

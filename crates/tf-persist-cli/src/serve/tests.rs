@@ -149,7 +149,6 @@ fn contradictory_flags_are_refused() {
         ("--model_base_path=/m --store=/s", "--store and --model_base_path both name models"),
         ("--model_config_file=/m --store=/s", "--store and --model_config_file both name models"),
         ("--store=/no/s", "`/no/s` is not a store of models"),
-        ("--store=s3://bucket/models", "`s3://bucket/models` is not a folder"),
         ("--model_base_path=/m --require-signature=/no/k", "`/no/k`"),
         ("--model_base_path=/m --port=0", "there would be nothing to connect to"),
         ("--model_base_path=/m --port=5 --rest_api_port=5", "both 5"),

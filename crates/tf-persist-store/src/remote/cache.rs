@@ -103,6 +103,12 @@ impl Cache {
         self.folder.join("versions")
     }
 
+    /// Where the files of a version are, once it is here. `digest` is the SHA-256 of its manifest.
+    #[must_use]
+    pub fn folder_of(&self, digest: &str) -> PathBuf {
+        self.versions().join(digest).join(MODEL)
+    }
+
     /// A version of a remote store, which is pulled unless it is here.
     ///
     /// # Errors

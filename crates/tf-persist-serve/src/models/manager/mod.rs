@@ -7,8 +7,10 @@ mod labels;
 mod publish;
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -155,7 +157,9 @@ pub(super) fn start<L: Loader>(
 ) -> Result<(Arc<Shared<L::Loaded>>, Sender<Event<L::Loaded>>), Status> {
     let (file, listed) = match &settings.source {
         Some(ModelSource::Catalog(catalog)) => {
-            let listed = catalog.look();
+            // A catalog may run requests, and their runtime must not be started within the server's.
+            let listed = thread::scope(|scope| scope.spawn(|| catalog.look()).join());
+            let listed = listed.unwrap_or_else(|panic| resume_unwind(panic));
             (ModelServerConfig::new(), Some(listed.map_err(Status::failed_precondition)?))
         }
         source => (config::read(source.as_ref())?, None),
