@@ -213,7 +213,7 @@ def serving(tf_persist: str, servers: Servers, bucket: str, environment: dict[st
     def wait(version: str) -> None:
         for _ in range(600):
             models = ask("/models")["models"]
-            if models and models[0]["labels"] == {"production": version}:
+            if models and models[0]["labels"].get("production") == version:
                 return
             time.sleep(0.1)
         sys.exit(f"production is not {version}: {ask('/models')}")
@@ -232,7 +232,7 @@ def serving(tf_persist: str, servers: Servers, bucket: str, environment: dict[st
     wait("1")
     servers.running[0].kill()
     time.sleep(3)
-    if signatures() != first or ask("/models")["models"][0]["labels"] != {"production": "1"}:
+    if signatures() != first or ask("/models")["models"][0]["labels"]["production"] != "1":
         sys.exit(f"without its bucket, the server does not answer as before: {ask('/models')}")
 
 
