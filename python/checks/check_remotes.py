@@ -228,7 +228,7 @@ def serving(tf_persist: str, servers: Servers, bucket: str, environment: dict[st
     wait("2")
     if signatures() == first:
         sys.exit(f"the label answers as before: {first}")
-    ran(tf_persist, f"store rollback digits --store {bucket}/team", environment)
+    ran(tf_persist, f"store rollback digits --label production --store {bucket}/team", environment)
     wait("1")
     servers.running[0].kill()
     time.sleep(3)
