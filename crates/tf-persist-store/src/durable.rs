@@ -14,11 +14,16 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     write_through(&path.with_extension("new"), path, bytes)
 }
 
-/// As [`write()`], through a file of this name until it is whole.
+/// As [`write()`], through a file of this name until it is whole. A file that has the name is deleted and never written
+/// to: it may be a link to another one.
 pub(crate) fn write_through(new: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
     let writing = StoreError::io("write", path);
     let write = || -> io::Result<()> {
-        let mut file = File::create(new)?;
+        match fs::remove_file(new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = File::create_new(new)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(new, path)?;
@@ -56,5 +61,24 @@ pub(crate) fn create_folder(path: &Path) -> Result<()> {
     match fs::create_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         created => created.map_err(StoreError::io("create", path)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_at_the_temporary_name_are_not_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("precious"), "whole").unwrap();
+        fs::hard_link(path("precious"), path("file.new")).unwrap();
+        write(&path("file.json"), b"1").unwrap();
+        std::os::unix::fs::symlink(path("precious"), path("file.new")).unwrap();
+        write(&path("file.json"), b"2").unwrap();
+        assert_eq!(fs::read(path("precious")).unwrap(), b"whole");
+        assert_eq!(fs::read(path("file.json")).unwrap(), b"2");
+        assert!(!path("file.new").exists());
     }
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Result, StoreError};
+use crate::signing::SIGNATURE_FILE;
 
 /// More files than this are no model.
 const MAX_FILES: usize = 1 << 20;
@@ -67,6 +68,9 @@ pub(crate) fn publishable(folder: &Path) -> Result<Vec<(String, u64)>> {
         if is_of_git(&found.name) {
             return Err(StoreError::refused(&path, "it belongs to git and not to a model"));
         }
+        if is_signature(&found.name) && found.name != SIGNATURE_FILE {
+            return Err(StoreError::refused(&path, "its name is that of a signature"));
+        }
         if let Some(other) = folded.insert(found.name.to_lowercase(), found.name.clone()) {
             return Err(StoreError::refused(&path, format!("its name differs from `{other}` in case only")));
         }
@@ -78,6 +82,13 @@ pub(crate) fn publishable(folder: &Path) -> Result<Vec<(String, u64)>> {
 /// Whether a file belongs to git and not to a model.
 pub(crate) fn is_of_git(name: &str) -> bool {
     name.split('/').next().is_some_and(|first| GIT.contains(&first))
+}
+
+/// Whether a file is the signature of a model, or one that was being written by an earlier version of this library. A
+/// file system may ignore case.
+pub(crate) fn is_signature(name: &str) -> bool {
+    let name = name.to_lowercase();
+    name.strip_suffix(".new").unwrap_or(&name) == SIGNATURE_FILE
 }
 
 /// Whether a name stays in its folder, wherever it is put.
@@ -144,6 +155,7 @@ mod tests {
         assert!(refused(&|it| symlink("a", it.join("b")).unwrap()).unwrap_err().contains("it is a symbolic link"));
         assert!(refused(&|it| fs::write(it.join("A"), "").unwrap()).unwrap_err().contains("differs from `A` in case"));
         assert!(refused(&|it| fs::write(it.join(".gitignore"), "").unwrap()).unwrap_err().contains("belongs to git"));
+        assert!(refused(&|it| fs::write(it.join("model.sig.new"), "").unwrap()).unwrap_err().contains("a signature"));
         let socket = |it: &Path| drop(std::os::unix::net::UnixListener::bind(it.join("s")).unwrap());
         assert!(refused(&socket).unwrap_err().contains("neither a file nor a folder"));
         let deep = |it: &Path| fs::create_dir_all(it.join("d/".repeat(40))).unwrap();

@@ -1,5 +1,6 @@
 //! What a version consists of.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -8,16 +9,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tf_persist_savedmodel::saved_model::TensorInfo;
-use tf_persist_savedmodel::{SavedModel, SignatureDef};
+use tf_persist_savedmodel::{SavedModel, SignatureDef, printable};
 
 use crate::durable;
 use crate::error::{Result, StoreError};
-use crate::files::is_safe;
+use crate::files::{is_safe, is_signature};
 use crate::layout::Layout;
-use crate::name::ModelName;
+use crate::name::{ModelName, is_version};
 
 /// The most bytes of a manifest.
 pub(crate) const MAX_FILE: u64 = 256 << 20;
+
+/// The most bytes of all files of a version.
+const MAX_BYTES: u64 = 1 << 44;
 
 /// A version: its files and where it comes from. The SHA-256 of the file that holds it is the version's identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,13 +152,38 @@ impl Manifest {
         if manifest.model != model.as_str() || manifest.version != number {
             return Err(invalid(format!("it is of version {} of `{}`", manifest.version, manifest.model)));
         }
-        if let Some(file) = manifest.files.iter().find(|file| !is_safe(&file.name)) {
-            return Err(invalid(format!("the name `{}` leads out of the version's folder", file.name)));
+        if !is_version(manifest.version) {
+            return Err(invalid(format!("{} is not the number of a version", manifest.version)));
         }
-        if !manifest.files.is_sorted_by(|a, b| a.name < b.name) {
-            return Err(invalid("its files are not sorted, or one is there twice".to_owned()));
-        }
+        manifest.check_files().map_err(invalid)?;
         Ok((manifest, hex(&Sha256::digest(bytes))))
+    }
+
+    /// Checks what a stranger may have written. The reason, if a file is refused.
+    fn check_files(&self) -> Result<(), String> {
+        let mut folded = HashSet::new();
+        for FileEntry { name, .. } in &self.files {
+            if !is_safe(name) {
+                return Err(format!("the name `{}` leads out of the version's folder", printable(name)));
+            }
+            if is_signature(name) {
+                return Err(format!(
+                    "`{}` is the name of a signature, which is not part of a version",
+                    printable(name)
+                ));
+            }
+            // They would be one file where the file system ignores case.
+            if !folded.insert(name.to_lowercase()) {
+                return Err(format!("`{}` is there twice, or differs from another in case only", printable(name)));
+            }
+        }
+        if !self.files.is_sorted_by(|a, b| a.name < b.name) {
+            return Err("its files are not sorted".to_owned());
+        }
+        if self.bytes() > MAX_BYTES {
+            return Err(format!("its files have more than {MAX_BYTES} bytes"));
+        }
+        Ok(())
     }
 
     /// The size of all files.
@@ -191,4 +220,53 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(version: u64, files: &[(&str, u64)]) -> Result<(Manifest, String)> {
+        let files =
+            files.iter().map(|(name, size)| FileEntry { name: (*name).to_owned(), size: *size, sha256: hex(&[1]) });
+        let manifest = Manifest {
+            format: 1,
+            model: "m".to_owned(),
+            version,
+            published_at: Timestamp::UNIX_EPOCH,
+            published_by: String::new(),
+            source: String::new(),
+            parent: None,
+            tensorflow_version: String::new(),
+            signatures: Vec::new(),
+            note: None,
+            metadata: Map::new(),
+            files: files.collect(),
+        };
+        let bytes = manifest.encode().unwrap().0;
+        Manifest::decode(bytes.as_bytes(), Path::new("1.json"), &"m".parse().unwrap(), version)
+    }
+
+    #[test]
+    fn numbers_are_those_of_versions() {
+        assert!(decoded(1, &[]).is_ok() && decoded(i64::MAX.unsigned_abs(), &[]).is_ok());
+        for number in [0, 1 << 63, u64::MAX] {
+            let error = decoded(number, &[]).unwrap_err().to_string();
+            assert!(error.ends_with("is not the number of a version"), "{error}");
+        }
+    }
+
+    #[test]
+    fn files_are_those_of_a_model() {
+        let refused = |files: &[(&str, u64)]| decoded(1, files).unwrap_err().to_string();
+        assert!(decoded(1, &[("A", 1 << 43), ("a.sig", 1), ("a/model.sig", 1), ("b", (1 << 43) - 2)]).is_ok());
+        assert!(refused(&[("a", 1 << 43), ("b", (1 << 43) + 1)]).contains("have more than 17592186044416 bytes"));
+        assert!(refused(&[("a", u64::MAX), ("b", u64::MAX)]).contains("have more than 17592186044416 bytes"));
+        assert!(refused(&[("a", 1), ("a", 1)]).contains("`a` is there twice"));
+        assert!(refused(&[("A", 1), ("a", 1)]).contains("differs from another in case only"));
+        assert!(refused(&[("b", 1), ("a", 1)]).contains("not sorted"));
+        for name in ["model.sig", "model.sig.new", "Model.SIG"] {
+            assert!(refused(&[(name, 1)]).contains("the name of a signature"), "{name}");
+        }
+    }
 }

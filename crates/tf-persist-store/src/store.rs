@@ -171,6 +171,10 @@ impl Store {
         let text = text.map_err(|error| StoreError::io("write", &path)(error.into()))?;
         match durable::write(&path, format!("{text}\n").as_bytes()) {
             Err(_) if path.exists() => Self::open(folder),
+            // Another process is at it.
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+                Self::open_new(folder)
+            }
             written => written.map(|()| Self { folder }),
         }
     }

@@ -11,7 +11,7 @@ use tf_persist_core::Code;
 use tf_persist_serve::{Catalog, CatalogModel, Prepare, Refusal};
 use tf_persist_store::remote::{Cache, Cached, Remote, Watch};
 use tf_persist_store::signing::Trusted;
-use tf_persist_store::{Heads, ModelName, Reference, Selector, StoreError};
+use tf_persist_store::{Heads, ModelName, Reference, Selector, StoreError, Version};
 
 use super::store::{refusal, served};
 
@@ -141,20 +141,32 @@ impl Fetcher {
         if version.path() != path {
             bail!("version {number} of `{model}` was replaced in `{}`", self.remote.address());
         }
-        match &self.trusted {
-            // This compares every byte with what was signed.
-            Some(trusted) => version.verify_signature(trusted, false)?,
-            None if self.verify => {
-                let faults = version.faults()?;
-                if !faults.is_empty() {
-                    let model = version.model().clone();
-                    return Err(StoreError::Changed { model, version: number, faults }.into());
-                }
+        let cached = match self.prove(version) {
+            // The copy in the cache may be damaged, while the one in the store is whole.
+            Err(StoreError::Changed { .. } | StoreError::NotWhatWasSigned { .. }) => {
+                let cached = self.cache.repair(&self.remote, &reference)?;
+                self.prove(cached.version())?;
+                cached
             }
-            None => {}
-        }
+            proven => proven.map(|()| cached)?,
+        };
         self.hold(model, cached);
         Ok(())
+    }
+
+    fn prove(&self, version: &Version) -> Result<(), StoreError> {
+        match &self.trusted {
+            // This compares every byte with what was signed.
+            Some(trusted) => version.verify_signature(trusted, false),
+            None if self.verify => match version.faults()? {
+                faults if faults.is_empty() => Ok(()),
+                faults => {
+                    let model = version.model().clone();
+                    Err(StoreError::Changed { model, version: version.number(), faults })
+                }
+            },
+            None => Ok(()),
+        }
     }
 
     fn hold(&self, model: &str, cached: Cached) {

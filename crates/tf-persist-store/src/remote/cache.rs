@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::fetch::{Fetch, Known, add, discard};
+use super::fetch::{Fetch, Known, discard};
 use super::progress::Progress;
 use super::pull::Found;
 use super::store::Remote;
@@ -19,12 +19,19 @@ use crate::manifest::{self, Manifest};
 use crate::name::{ModelName, Reference};
 use crate::signing::SIGNATURE_FILE;
 use crate::store::Version;
+use crate::verify::{Fault, compare_names};
 
 /// The file that is there when all others are. Its time is when the version was last used.
 const WHOLE: &str = "manifest.json";
 
 /// The folder with the files of a version.
 const MODEL: &str = "model";
+
+/// The lock of a version. Whoever uses the version shares it, for as long as a server serves it.
+const LOCK: &str = "lock";
+
+/// The lock of changes to a version that is in use: each replaces one file by a better one.
+const CHANGE: &str = "change.lock";
 
 /// Versions whose files and tensors are looked at.
 const MOST_KNOWN: usize = 8;
@@ -117,28 +124,58 @@ impl Cache {
         self.get_found(&remote.found(reference)?, remote.options.parallel)
     }
 
+    /// As [`Cache::get`], if the files of the version in the cache are damaged: each is compared with the manifest by
+    /// its SHA-256, and those that differ are fetched again. Others may use the version meanwhile.
+    ///
+    /// # Errors
+    /// As [`Cache::get`].
+    pub fn repair(&self, remote: &Remote, reference: &Reference) -> Result<Cached> {
+        let (found, parallel) = (remote.found(reference)?, remote.options.parallel);
+        let cached = self.get_found(&found, parallel)?;
+        self.mend(&found, &self.versions().join(&found.digest), parallel)?;
+        Ok(cached)
+    }
+
     /// A version that was found, which is pulled unless it is here.
     pub(crate) fn get_found(&self, found: &Found<'_>, parallel: usize) -> Result<Cached> {
         let folder = self.versions().join(&found.digest);
         loop {
             fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
-            if let Some(lock) = take(&folder, FlockOperation::LockShared)?
-                && let Some(version) = whole(&folder, found.model, found.manifest.version)?
+            if let Some(lock) = take(&folder, LOCK, FlockOperation::LockShared)?
+                && folder.join(WHOLE).exists()
             {
+                if !is_whole(found, &folder) {
+                    self.mend(found, &folder, parallel)?;
+                }
                 refresh_signature(found, &folder)?;
                 touch(&folder.join(WHOLE));
+                let (model, manifest) = (found.model.clone(), found.manifest.clone());
+                let version = Version::new(model, folder.join(MODEL), manifest, found.digest.clone());
                 return Ok(Cached { version, _lock: lock });
             }
-            let Some(lock) = take(&folder, FlockOperation::LockExclusive)? else { continue };
+            let Some(lock) = take(&folder, LOCK, FlockOperation::LockExclusive)? else { continue };
             if !folder.join(WHOLE).exists() {
-                self.fetch(found, &folder, parallel)?;
+                self.fetch(found, &folder, parallel, false)?;
             }
             drop(lock);
             self.shrink(&found.digest);
         }
     }
 
-    fn fetch(&self, found: &Found<'_>, folder: &Path, parallel: usize) -> Result<()> {
+    /// Makes a version that others may use what the manifest of the remote store says. The caller holds its lock.
+    fn mend(&self, found: &Found<'_>, folder: &Path, parallel: usize) -> Result<()> {
+        let Some(_lock) = take(folder, CHANGE, FlockOperation::LockExclusive)? else { return Ok(()) };
+        for fault in compare_names(&folder.join(MODEL), &found.manifest).unwrap_or_default() {
+            if let Fault::Extra(name) = fault {
+                let path = folder.join(MODEL).join(name);
+                fs::remove_file(&path).map_err(StoreError::io("delete", path))?;
+            }
+        }
+        self.fetch(found, folder, parallel, true)
+    }
+
+    /// Brings the files of a version; with `recheck`, those whose bytes are not those of the manifest too.
+    fn fetch(&self, found: &Found<'_>, folder: &Path, parallel: usize, recheck: bool) -> Result<()> {
         let known = Known::of(&self.known_versions());
         let fetch = Fetch {
             objects: found.objects,
@@ -149,6 +186,7 @@ impl Cache {
             known: &known,
             parallel,
             progress: self.progress.as_ref(),
+            recheck,
         };
         fetch.run()?;
         discard(&folder.join("partial"));
@@ -166,18 +204,21 @@ impl Cache {
 
     fn known_versions(&self) -> Vec<(PathBuf, Manifest)> {
         let known = self.all().into_iter().take(MOST_KNOWN);
-        known.filter_map(|(_, folder)| Some((folder.join(MODEL), read_manifest(&folder)?))).collect()
+        known
+            .filter_map(|(_, folder)| version_in(&folder))
+            .map(|it| (it.path().into(), it.manifest().clone()))
+            .collect()
     }
 
     /// Deletes the versions that were not used for the longest time and are not in use, as far as possible.
     fn shrink(&self, kept: &str) {
         let mut sum = 0_u64;
         for (_, folder) in self.all() {
-            sum = sum.saturating_add(read_manifest(&folder).map_or(0, |manifest| manifest.bytes()));
+            sum = sum.saturating_add(version_in(&folder).map_or(0, |version| version.manifest().bytes()));
             let is_kept = folder.file_name().is_some_and(|name| name == kept);
             if sum > self.limit
                 && !is_kept
-                && matches!(take(&folder, FlockOperation::NonBlockingLockExclusive), Ok(Some(_)))
+                && matches!(take(&folder, LOCK, FlockOperation::NonBlockingLockExclusive), Ok(Some(_)))
             {
                 // Without this file the version is not whole.
                 let _ = fs::remove_file(folder.join(WHOLE));
@@ -190,36 +231,40 @@ impl Cache {
     #[must_use]
     pub fn version_at(path: &Path) -> Option<Version> {
         let path = path.canonicalize().ok()?;
-        let folder = path.parent().filter(|_| path.ends_with(MODEL))?;
-        let manifest = read_manifest(folder)?;
-        let (model, number) = (manifest.model.parse().ok()?, manifest.version);
-        let version = whole(folder, &model, number).ok()??;
-        folder.ends_with(version.digest()).then_some(version)
+        path.parent().filter(|_| path.ends_with(MODEL)).and_then(version_in)
     }
 }
 
-fn read_manifest(folder: &Path) -> Option<Manifest> {
-    serde_json::from_slice(&durable::read(&folder.join(WHOLE), manifest::MAX_FILE).ok()??).ok()
-}
-
-/// The version in a folder, if all of its files are there.
-fn whole(folder: &Path, model: &ModelName, number: u64) -> Result<Option<Version>> {
+/// The version in a folder, if its manifest is the one that the folder is named after.
+fn version_in(folder: &Path) -> Option<Version> {
     let path = folder.join(WHOLE);
-    let Some(bytes) = durable::read(&path, manifest::MAX_FILE)? else { return Ok(None) };
-    let (manifest, digest) = Manifest::decode(&bytes, &path, model, number)?;
-    Ok(Some(Version::new(model.clone(), folder.join(MODEL), manifest, digest)))
+    let bytes = durable::read(&path, manifest::MAX_FILE).ok()??;
+    let named: Manifest = serde_json::from_slice(&bytes).ok()?;
+    let model: ModelName = named.model.parse().ok()?;
+    let (manifest, digest) = Manifest::decode(&bytes, &path, &model, named.version).ok()?;
+    folder.ends_with(&digest).then(|| Version::new(model, folder.join(MODEL), manifest, digest))
 }
 
-/// A version may be signed, or signed again, after it was published.
+/// Whether the manifest in a folder is that of the remote store. Others may write to a cache that is shared.
+fn is_whole(found: &Found<'_>, folder: &Path) -> bool {
+    let bytes = durable::read(&folder.join(WHOLE), found.text.len() as u64).ok().flatten();
+    bytes.is_some_and(|bytes| bytes == found.text)
+}
+
+/// A version may be signed, or signed again, after it was published. Another store may have the same version without a
+/// signature, which says nothing against this one. The caller holds the lock of the version.
 fn refresh_signature(found: &Found<'_>, folder: &Path) -> Result<()> {
-    let (folder, signature) = (folder.join(MODEL), found.signature()?);
-    let path = folder.join(SIGNATURE_FILE);
-    match signature {
-        Some(signature) if durable::read(&path, signature.len() as u64).ok().flatten().as_ref() != Some(&signature) => {
-            add(&folder, SIGNATURE_FILE, &signature)
-        }
-        None if path.exists() => fs::remove_file(&path).map_err(StoreError::io("delete", path)),
-        _ => Ok(()),
+    let Some(signature) = found.signature()? else { return Ok(()) };
+    let path = folder.join(MODEL).join(SIGNATURE_FILE);
+    let is_known =
+        || durable::read(&path, signature.len() as u64).is_ok_and(|known| known.as_ref() == Some(&signature));
+    if is_known() {
+        return Ok(());
+    }
+    let Some(_lock) = take(folder, CHANGE, FlockOperation::LockExclusive)? else { return Ok(()) };
+    match is_known() {
+        true => Ok(()),
+        false => durable::write_through(&folder.join("signature.new"), &path, &signature),
     }
 }
 
@@ -229,9 +274,9 @@ fn touch(path: &Path) {
     let _ = File::options().append(true).open(path).and_then(|file| file.set_times(now));
 }
 
-/// Takes the lock of a version. `None` if it was deleted meanwhile, or another process has the lock.
-fn take(folder: &Path, how: FlockOperation) -> Result<Option<File>> {
-    let path = folder.join("lock");
+/// Takes a lock of a version. `None` if it was deleted meanwhile, or another process has the lock.
+fn take(folder: &Path, name: &str, how: FlockOperation) -> Result<Option<File>> {
+    let path = folder.join(name);
     let mut options = OpenOptions::new();
     let file = match options.read(true).write(true).create(true).truncate(false).open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

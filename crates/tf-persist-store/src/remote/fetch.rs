@@ -14,8 +14,7 @@ use super::parallel::in_parallel;
 use super::partial::Partial;
 use super::progress::Progress;
 use super::tensors::{KnownTensors, copy_known, parts};
-use crate::copy;
-use crate::durable;
+use crate::copy::{self, Hashed};
 use crate::error::{Result, StoreError};
 use crate::files::{create_parents, make_read_only, sync_tree};
 use crate::manifest::{FileEntry, Manifest, hex};
@@ -60,6 +59,9 @@ pub(crate) struct Fetch<'a> {
     pub(crate) known: &'a Known,
     pub(crate) parallel: usize,
     pub(crate) progress: &'a dyn Progress,
+    /// Whether the files that are there are hashed. Else their sizes suffice, since they were checked before they got
+    /// their names.
+    pub(crate) recheck: bool,
 }
 
 impl Fetch<'_> {
@@ -89,12 +91,7 @@ impl Fetch<'_> {
 
     fn file(&self, index: usize, file: &FileEntry) -> Result<()> {
         let target = create_parents(&self.folder, &file.name)?;
-        // A file gets its name after it was checked.
-        if fs::symlink_metadata(&target).is_ok_and(|found| found.is_file() && found.len() == file.size) {
-            self.progress.advance(file.size);
-            return Ok(());
-        }
-        if self.link(file, &target) {
+        if self.is_there(file, &target) || self.link(file, &self.partial.join(format!("{index}.link")), &target)? {
             self.progress.advance(file.size);
             return Ok(());
         }
@@ -109,18 +106,30 @@ impl Fetch<'_> {
         Ok(())
     }
 
+    /// Whether the file is in the folder already.
+    fn is_there(&self, file: &FileEntry, target: &Path) -> bool {
+        let is_of_size = fs::symlink_metadata(target).is_ok_and(|it| it.is_file() && it.len() == file.size);
+        is_of_size && (!self.recheck || is_equal(target, file))
+    }
+
     /// Links the file to an equal one of this machine, if there is one.
-    fn link(&self, file: &FileEntry, target: &Path) -> bool {
-        let Some(known) = self.known.files.get(&(file.sha256.clone(), file.size)) else { return false };
-        if fs::hard_link(known, target).is_err() && fs::copy(known, target).is_err() {
-            return false;
-        }
-        // It may have been changed since it was published.
-        let is_equal = copy::hash(target).is_ok_and(|found| (found.size, &found.sha256) == (file.size, &file.sha256));
+    fn link(&self, file: &FileEntry, partial: &Path, target: &Path) -> Result<bool> {
+        let Some(known) = self.known.files.get(&(file.sha256.clone(), file.size)) else { return Ok(false) };
+        let _ = fs::remove_file(partial);
+        let is_equal = match fs::hard_link(known, partial) {
+            // It may have been changed since it was published, or replaced by a link to another file.
+            Ok(()) => fs::symlink_metadata(partial).is_ok_and(|it| it.is_file()) && is_equal(partial, file),
+            // Another file system, or too many links.
+            Err(_) => copy::copy(known, partial).is_ok_and(|copied| copied == wanted(file)),
+        };
         if !is_equal {
-            let _ = fs::remove_file(target);
+            let _ = fs::remove_file(partial);
+            return Ok(false);
         }
-        is_equal && make_read_only(target).is_ok()
+        make_read_only(partial)?;
+        // Not before it was checked: if this process is killed, the next one takes a file that has its name for whole.
+        fs::rename(partial, target).map_err(StoreError::io("write", target))?;
+        Ok(true)
     }
 
     /// Brings a file in one piece. Returns its SHA-256.
@@ -209,12 +218,16 @@ impl Fetch<'_> {
     }
 }
 
+/// Whether the bytes of a file are those of the manifest.
+fn is_equal(path: &Path, file: &FileEntry) -> bool {
+    copy::hash(path).is_ok_and(|found| found == wanted(file))
+}
+
+fn wanted(file: &FileEntry) -> Hashed {
+    Hashed { size: file.size, sha256: file.sha256.clone() }
+}
+
 /// Deletes a folder with everything in it, as far as possible.
 pub(crate) fn discard(folder: &Path) {
     let _ = fs::remove_dir_all(folder);
-}
-
-/// Writes a small file beside the others of a version.
-pub(crate) fn add(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    durable::write_through(&folder.join(format!("{name}.new")), &folder.join(name), bytes)
 }

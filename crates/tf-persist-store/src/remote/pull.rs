@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{FlockOperation, flock};
 
 use super::error::{RemoteError, RemoteErrorKind};
-use super::fetch::{Fetch, Known, add, discard};
+use super::fetch::{Fetch, Known, discard};
 use super::objects::{Objects, read};
 use super::progress::Progress;
 use crate::durable;
@@ -150,10 +150,11 @@ pub(crate) fn pull(found: &Found<'_>, store: &Store, options: &PullOptions, para
         known: &known,
         parallel,
         progress: options.progress.as_ref(),
+        recheck: false,
     };
     fetch.run()?;
     if let Some(signature) = found.signature()? {
-        add(&folder, SIGNATURE_FILE, &signature)?;
+        durable::write_through(&staging.join("signature.new"), &folder.join(SIGNATURE_FILE), &signature)?;
     }
     let version = Version::new(found.model.clone(), folder, found.manifest.clone(), found.digest.clone());
     if let Some(trusted) = &options.trusted {

@@ -164,6 +164,8 @@ fn manifests_are_not_trusted() {
     assert!(refused("saved_model.pb", "../../saved_model.pb").contains("leads out of the version's folder"));
     assert!(refused("\"saved_model.pb\"", "\"/etc/passwd\"").contains("leads out of the version's folder"));
     assert!(refused("\"version\": 1", "\"version\": 2").contains("it is of version 2"));
+    assert!(refused("\"saved_model.pb\"", "\"model.sig.new\"").contains("the name of a signature"));
+    assert!(refused("\"size\": ", "\"size\": 99999999").contains("have more than 17592186044416 bytes"));
     assert!(refused("\"format\": 1", "\"format\": 9").contains("format 9"));
     assert!(refused("\"format\": 1", "").contains("is damaged"));
     let huge = with_manifest(|_| String::new());

@@ -4,6 +4,7 @@
 //! `s3://models az://models gs://models`, each with a server and credentials in the environment.
 //! `python/checks/check_remotes.py` starts such servers.
 
+mod cache;
 mod hostile;
 mod server;
 mod suite;
