@@ -25,18 +25,27 @@ pub(crate) fn folder(named: Option<&Path>) -> PathBuf {
     named.or_else(from_environment).unwrap_or_else(|| PathBuf::from(DEFAULT))
 }
 
+/// An address without the secrets that it may have.
+fn shown(address: &Path) -> String {
+    let address = address.to_string_lossy();
+    #[cfg(feature = "remote")]
+    return tf_persist_store::remote::without_secrets(&address);
+    #[cfg(not(feature = "remote"))]
+    address.split_once("://").map_or_else(|| address.to_string(), |(scheme, _)| format!("{scheme}://…"))
+}
+
 /// Refuses an address where a folder is needed.
 pub(crate) fn check_here(path: &Path) -> anyhow::Result<()> {
     if !has_scheme(path) {
         return Ok(());
     }
-    let error = anyhow::anyhow!("`{}` is not a folder, which this needs", path.display());
+    let error = anyhow::anyhow!("`{}` is not a folder, which this needs", shown(path));
     Err(Hinted { error, hint: "name the store of this machine with --store DIR or TF_PERSIST_STORE".to_owned() }.into())
 }
 
 #[cfg(not(feature = "remote"))]
 pub(crate) fn without_remotes(path: &Path) -> anyhow::Error {
-    let error = anyhow::anyhow!("`{}` is a remote store, and this tf-persist was built without them", path.display());
+    let error = anyhow::anyhow!("`{}` is a remote store, and this tf-persist was built without them", shown(path));
     Hinted { error, hint: "build it with the feature `remote`".to_owned() }.into()
 }
 

@@ -15,7 +15,7 @@ use crate::name::{Label, ModelName};
 /// The most bytes of the file.
 pub(crate) const MAX_FILE: u64 = 16 << 20;
 
-/// The events that stay in the file when it has twice as many; the log has all of them.
+/// The events that stay in the file when it has more than twice as many before a change; the log has all of them.
 pub(crate) const RECENT: usize = 32;
 
 /// The contents of `labels.json`.
@@ -81,9 +81,11 @@ impl Labels {
         let at = self.recent.last().map_or(now, |last| last.at.max(now));
         self.counter += 1;
         self.recent.push(Event { sequence: self.counter, at, by: by.to_owned(), what });
-        if self.recent.len() > 2 * RECENT {
-            self.recent.drain(..self.recent.len() - RECENT);
-        }
+    }
+
+    /// The number of the events that the next change may drop, once the log has them.
+    pub(crate) fn droppable(&self) -> usize {
+        if self.recent.len() > 2 * RECENT { self.recent.len() - RECENT } else { 0 }
     }
 
     /// Notes that a version was published. `from` is the store that it was pulled from.

@@ -41,6 +41,7 @@ impl<'a> Locked<'a> {
         // What is written here is for readers that cannot list the folder.
         labels.versions = Some(manifests(layout)?.into_iter().collect());
         event::append_missing(layout, &labels.recent)?;
+        labels.recent.drain(..labels.droppable());
         Ok(Self { layout, labels, _file: file })
     }
 }

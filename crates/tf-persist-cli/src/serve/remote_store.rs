@@ -75,8 +75,12 @@ impl RemoteCatalog {
 
     /// What is served of a model; `None` before its first version.
     fn look_at(&self, name: &ModelName, model: &mut Model) -> Result<Option<CatalogModel>, String> {
-        if let Some(heads) = model.watch.poll().map_err(|error| error.to_string())? {
-            model.heads = Some(heads).filter(|heads| heads.latest > 0);
+        match model.watch.poll() {
+            Ok(None) => {}
+            Ok(Some(heads)) => model.heads = Some(heads).filter(|heads| heads.latest > 0),
+            // A folder that is not a model, or the first push to it is not done.
+            Err(StoreError::UnknownModel { .. }) if model.heads.is_none() => return Ok(None),
+            Err(error) => return Err(error.to_string()),
         }
         let Some(heads) = &model.heads else { return Ok(None) };
         let wanted = |number: &u64| heads.latest == *number || heads.labels.values().any(|version| version == number);
@@ -190,6 +194,8 @@ impl Prepare for Fetcher {
     fn prepare(&self, model: &str, version: i64, path: &Path) -> Result<(), Refusal> {
         let number = u64::try_from(version)
             .map_err(|_| Refusal::new(Code::InvalidArgument, format!("{version} is not the number of a version")))?;
-        self.fetch(model, number, path).map_err(|error| refusal(&error, self.retry_interval))
+        // A version may be signed later, which changes nothing here before it is fetched again.
+        self.fetch(model, number, path)
+            .map_err(|error| refusal(&error, self.retry_interval).retry_after(self.retry_interval))
     }
 }

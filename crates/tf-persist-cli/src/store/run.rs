@@ -89,7 +89,8 @@ pub(super) fn print_json(report: &Value) -> anyhow::Result<()> {
 fn list(store: &Place, args: &ListArgs) -> anyhow::Result<()> {
     let Some(model) = &args.model else {
         let models = store.models()?;
-        let models = models.iter().map(|model| store.overview(model)).collect::<Result<Vec<_>, _>>()?;
+        let models = models.iter().map(|model| store.overview(model)).filter(|it| !is_unknown(it));
+        let models = models.collect::<Result<Vec<_>, _>>()?;
         return match args.format {
             Format::Json => print_json(&json!({ "models": models.iter().map(json::overview).collect::<Vec<_>>() })),
             Format::Text => text::models(&mut BufWriter::new(stdout()), &models).context(PRINTING),
@@ -177,7 +178,11 @@ fn gc(store: &Place, args: &GcArgs) -> anyhow::Result<()> {
     };
     let mut out = stdout();
     for model in models {
-        let collected = store.gc(&model, &options)?;
+        let collected = store.gc(&model, &options);
+        if args.model.is_none() && is_unknown(&collected) {
+            continue;
+        }
+        let collected = collected?;
         let verb = if args.dry_run { "would remove" } else { "removed" };
         let numbers: Vec<String> = collected.versions.iter().map(u64::to_string).collect();
         let what = if numbers.is_empty() {
@@ -188,6 +193,11 @@ fn gc(store: &Place, args: &GcArgs) -> anyhow::Result<()> {
         writeln!(out, "{model}: {verb} {what}").context(PRINTING)?;
     }
     Ok(())
+}
+
+/// Whether a folder that was listed is not a model, or the first push to it is not done.
+fn is_unknown<T>(result: &Result<T, StoreError>) -> bool {
+    matches!(result, Err(StoreError::UnknownModel { .. }))
 }
 
 /// The versions that `verify` is to check.

@@ -77,6 +77,9 @@ impl RemoteAddress {
     pub fn with_reference(text: &str) -> Result<(Self, Reference)> {
         let text = text.trim_end_matches('/');
         let (address, reference) = text.rsplit_once('/').unwrap_or((".", text));
+        if text.starts_with("http") && Self::has_scheme(text) && text.contains(['?', '#']) {
+            return Err(invalid(text, "it has a query or a fragment"));
+        }
         // In `s3://digits@1` the reference is where the bucket should be.
         if address.ends_with(":/") {
             return Err(invalid(text, "it has no MODEL@REF after the place of the store"));
@@ -151,13 +154,26 @@ impl FromStr for RemoteAddress {
 
 /// An address that cannot be used. What may be a password is left out.
 fn invalid(text: &str, reason: &str) -> StoreError {
-    let shown = match (text.find("://"), text.rfind('@')) {
-        (Some(start), Some(end)) if text[start..end].contains(':') && end > start + 3 && !text[end..].is_empty() => {
-            format!("{}…{}", &text[..start + 3], &text[end..])
-        }
-        _ => text.to_owned(),
+    RemoteError::new(without_secrets(text), RemoteErrorKind::InvalidAddress { reason: reason.to_owned() }).into()
+}
+
+/// An address for messages: without name and password, and without a query, which may be a signature.
+#[must_use]
+pub fn without_secrets(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+    let (rest, query) = match rest.find(['?', '#']) {
+        Some(at) => (&rest[..at], "?…"),
+        None => (rest, ""),
     };
-    RemoteError::new(shown, RemoteErrorKind::InvalidAddress { reason: reason.to_owned() }).into()
+    let authority = rest.split('/').next().unwrap_or_default();
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let rest = match (authority.rsplit_once('@'), authority.rsplit_once(':'), rest.rsplit_once('@')) {
+        (Some((secret, _)), _, _) => format!("…{}", &rest[secret.len()..]),
+        // A password with a slash, which is not allowed there.
+        (None, Some((_, port)), Some((_, after))) if !is_port(port) => format!("…@{after}"),
+        _ => rest.to_owned(),
+    };
+    format!("{scheme}://{rest}{query}")
 }
 
 #[cfg(test)]
@@ -177,8 +193,18 @@ mod tests {
         }
         assert_eq!(shown("s3a://bucket/a/").unwrap(), "s3://bucket/a");
         assert_eq!(shown("https://ada:secret@host/x/").unwrap(), "https://host/x");
-        for bad in ["", "s3://", "s3:///a", "s3://b/a/../c", "ftp://host/x", "https://h/x?sig=1", "s3://key:secret@b/x"]
-        {
+        for bad in [
+            "",
+            "s3://",
+            "s3:///a",
+            "s3://b/a/../c",
+            "ftp://host/x",
+            "https://h/x?sig=secret",
+            "s3://key:secret@b/x",
+            "https://ada:/secret@h/x",
+            "ftp://ada:secret@host:1/x@1",
+            "https://h/x#secret",
+        ] {
             let error = shown(bad).unwrap_err();
             assert!(!error.to_string().contains("secret"), "{error}");
         }
@@ -193,5 +219,15 @@ mod tests {
         assert_eq!(parts("digits@1").unwrap(), wanted(".", "digits@1"));
         assert_eq!(parts("../x/digits@1").unwrap(), wanted("../x", "digits@1"));
         assert!(parts("s3://digits@1").is_err());
+        let error = parts("https://host/digits@1?sig=secret").unwrap_err().to_string();
+        assert!(error.contains("https://host/digits@1?…") && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_secret_is_shown() {
+        for text in ["a@b://c", "https://host:80/m/digits@1", "s3://b/digits@1", "models.store/digits@1"] {
+            assert_eq!(without_secrets(text), text);
+        }
+        assert_eq!(without_secrets("https://ada:secret@host:80/m/digits@1"), "https://…@host:80/m/digits@1");
     }
 }

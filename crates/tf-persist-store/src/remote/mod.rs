@@ -56,7 +56,7 @@ mod tensors;
 mod upload;
 mod watch;
 
-pub use address::RemoteAddress;
+pub use address::{RemoteAddress, without_secrets};
 pub use cache::{Cache, Cached};
 pub use client::{RemoteOptions, traffic};
 pub use error::{RemoteError, RemoteErrorKind};

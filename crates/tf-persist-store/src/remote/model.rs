@@ -67,6 +67,11 @@ impl RemoteModel<'_> {
         StoreError::UnknownModel { store, model: self.name.clone(), known_models }
     }
 
+    /// As [`RemoteModel::unknown`], without asking which models there are.
+    pub(crate) fn absent(&self) -> StoreError {
+        StoreError::UnknownModel { store: self.shown(""), model: self.name.clone(), known_models: Vec::new() }
+    }
+
     /// The labels and their state; `None` if there is no such model.
     pub(crate) fn labels(&self) -> Result<Option<(Labels, Tag)>> {
         let key = self.labels_key();
@@ -139,9 +144,10 @@ impl RemoteModel<'_> {
             if after == before {
                 return Ok(done);
             }
-            if after.recent.len() < before.recent.len() + usize::try_from(after.counter - before.counter).unwrap_or(0) {
-                // Events are going to be dropped from the labels: the log must have them first.
+            if before.droppable() > 0 {
+                // The log has all events of before then; those of this change are in the labels.
                 self.complete_log(&before)?;
+                after.recent.drain(..before.droppable());
             }
             let bytes = Bytes::from(after.encode(&self.shown(&key))?);
             let written = match &tag {

@@ -184,7 +184,14 @@ impl Remote {
             Err(StoreError::NotAStore { .. }) => Vec::new(),
             there => there?,
         };
-        let both: BTreeSet<ModelName> = store.models()?.into_iter().chain(there).collect();
+        // A folder without labels is not a model, or the first push to it is not done.
+        let mut models = Vec::new();
+        for name in there {
+            if self.folder().is_some() || self.model(&name).labels()?.is_some() {
+                models.push(name);
+            }
+        }
+        let both: BTreeSet<ModelName> = store.models()?.into_iter().chain(models).collect();
         Ok(both.into_iter().collect())
     }
 }

@@ -16,7 +16,7 @@ use crate::name::ModelName;
 pub struct Watch {
     remote: Remote,
     model: ModelName,
-    last: Option<(Tag, u64)>,
+    last: Option<(Tag, Heads)>,
 }
 
 impl fmt::Debug for Watch {
@@ -43,16 +43,18 @@ impl Watch {
         let key = model.labels_key();
         let last = self.last.as_ref().map(|(tag, _)| tag);
         let body = match model.objects.get(&key, None, last)? {
-            Answer::Absent => return Err(model.unknown()),
+            // Without a list of the models there are, which may cost money.
+            Answer::Absent => return Err(model.absent()),
             Answer::Unchanged => return Ok(None),
             Answer::Found(body) => body,
         };
         let (bytes, tag) = read_body(model.objects, &key, body, labels::MAX_FILE)?;
         let labels = Labels::decode(&bytes, &PathBuf::from(model.objects.place(&key)))?;
-        // A server may not know conditions.
-        let is_same = self.last.as_ref().is_some_and(|(_, counter)| *counter == labels.counter);
-        self.last = Some((tag, labels.counter));
         let latest = labels.versions.as_ref().map_or(labels.highest, |all| all.last().copied().unwrap_or_default());
-        Ok((!is_same).then_some(Heads { changes: labels.counter, labels: labels.labels, latest }))
+        let heads = Heads { changes: labels.counter, labels: labels.labels, latest };
+        // A server may not know conditions.
+        let is_same = self.last.as_ref().is_some_and(|(_, last)| *last == heads);
+        self.last = Some((tag, heads.clone()));
+        Ok((!is_same).then_some(heads))
     }
 }

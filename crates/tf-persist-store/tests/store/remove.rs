@@ -50,3 +50,17 @@ fn a_lost_folder_is_shown() {
     let folders = it.store.overview(&model("m")).unwrap().folders;
     assert_eq!(folders, [Folder::Missing(1), Folder::Published(2)]);
 }
+
+#[test]
+fn the_log_has_every_event_of_a_large_change() {
+    // More removals than the labels file keeps events.
+    let it = TestStore::with_versions(70);
+    let collected = it.store.gc(&model("m"), &GcOptions::default().keep(1)).unwrap();
+    assert_eq!(collected.versions.len(), 69);
+    let sequences: Vec<u64> = it.store.log(&model("m")).unwrap().iter().map(|event| event.sequence).collect();
+    assert_eq!(sequences, (1..=139).collect::<Vec<_>>());
+    it.store.label(&it.find("m@70"), &label("production"), Why::Label).unwrap();
+    it.store.label(&it.find("m@70"), &label("other"), Why::Label).unwrap();
+    assert_eq!(it.store.log(&model("m")).unwrap().len(), 141);
+    assert_eq!(it.store.verify(&it.find("m@70")).unwrap(), []);
+}
