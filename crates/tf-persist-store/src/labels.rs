@@ -42,11 +42,33 @@ impl Default for Labels {
 }
 
 impl Labels {
-    /// The labels of a model, which are empty before its first change.
+    /// The labels of a model, which are empty before its first change. If the file was lost, they are those of the log.
     pub(crate) fn read(layout: &Layout) -> Result<Self> {
         let path = layout.labels();
-        let Some(bytes) = durable::read(&path, MAX_FILE)? else { return Ok(Self::default()) };
-        Self::decode(&bytes, &path)
+        match durable::read(&path, MAX_FILE)? {
+            Some(bytes) => Self::decode(&bytes, &path),
+            None => Ok(Self::after(event::read_all(layout, &[])?)),
+        }
+    }
+
+    /// The labels after all events of a model.
+    fn after(mut events: Vec<Event>) -> Self {
+        let mut labels = Self::default();
+        for event in &events {
+            labels.counter = event.sequence;
+            match &event.what {
+                What::Published { version, .. } => {
+                    labels.highest = labels.highest.max(*version);
+                    labels.versions.get_or_insert_default().insert(*version);
+                }
+                What::Removed { version, .. } => drop(labels.versions.get_or_insert_default().remove(version)),
+                What::Labelled { label, to: Some(version), .. } => drop(labels.labels.insert(label.clone(), *version)),
+                What::Labelled { label, to: None, .. } => drop(labels.labels.remove(label)),
+                What::Signed { .. } => {}
+            }
+        }
+        labels.recent = events.split_off(events.len().saturating_sub(RECENT));
+        labels
     }
 
     /// The labels in a file of this path.

@@ -38,8 +38,16 @@ impl<'a> Locked<'a> {
         Intent::recover(layout)?;
         empty_trash(layout);
         let mut labels = Labels::read(layout)?;
+        let versions = manifests(layout)?;
+        if labels.counter == 0 && !versions.is_empty() {
+            // Nothing may be removed that somebody may have pointed a label to.
+            return Err(StoreError::damaged(
+                layout.labels(),
+                "it is missing, and so is the log, although there are versions",
+            ));
+        }
         // What is written here is for readers that cannot list the folder.
-        labels.versions = Some(manifests(layout)?.into_iter().collect());
+        labels.versions = Some(versions.into_iter().collect());
         event::append_missing(layout, &labels.recent)?;
         labels.recent.drain(..labels.droppable());
         Ok(Self { layout, labels, _file: file })

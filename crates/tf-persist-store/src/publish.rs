@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+use tf_persist_savedmodel::checkpoint::CheckpointReader;
 use tf_persist_savedmodel::scratch::Scratch;
-use tf_persist_savedmodel::{SaveOptions, SavedModel};
+use tf_persist_savedmodel::{DType, SaveOptions, SavedModel};
 
 use crate::copy::{self, Hashed};
 use crate::durable;
@@ -371,6 +372,23 @@ fn replace_by_links(folder: &Path, candidates: &Candidates) -> Result<Vec<FileEn
     Ok(files)
 }
 
+/// Compares every tensor with its checksum: a damaged one would be as published from then on.
+fn check_tensors(folder: &Path) -> Result<()> {
+    let prefix = folder.join("variables/variables");
+    if !prefix.with_extension("index").exists() {
+        return Ok(());
+    }
+    let reader = CheckpointReader::open(prefix)?;
+    for entry in &reader.index().entries {
+        match entry.dtype {
+            DType::Invalid | DType::Resource | DType::Variant => {}
+            DType::String => drop(reader.read(&entry.key)?),
+            _ => drop(reader.read_bytes(&entry.key)?),
+        }
+    }
+    Ok(())
+}
+
 /// Checks that the folder is a whole SavedModel, and describes it.
 fn describe(
     name: &ModelName,
@@ -383,6 +401,7 @@ fn describe(
     for meta_graph in model.meta_graphs() {
         model.check(meta_graph)?;
     }
+    check_tensors(folder)?;
     let from = Provenance {
         by: whoami(),
         source: options.source.clone().unwrap_or(source),

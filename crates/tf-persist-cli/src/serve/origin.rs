@@ -82,6 +82,7 @@ impl Origin {
             }
             #[cfg(feature = "remote")]
             Self::Elsewhere { remote, cache } => {
+                remote.check()?;
                 only.as_ref().map(|name| remote.overview(name)).transpose()?;
                 Arc::new(RemoteCatalog::new(remote.clone(), cache.clone(), only))
             }

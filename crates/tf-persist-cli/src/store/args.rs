@@ -77,6 +77,15 @@ pub(crate) enum StoreCommand {
     Sync(SyncArgs),
 }
 
+/// A reference that says which version it means, for what cannot be taken back easily.
+fn exact(text: &str) -> Result<Reference, String> {
+    let reference = text.parse::<Reference>().map_err(|error| error.to_string())?;
+    match text.contains('@') {
+        true => Ok(reference),
+        false => Err(format!("it does not say which version: `{text}@latest` is the newest")),
+    }
+}
+
 /// `store push`.
 #[cfg(feature = "remote")]
 #[derive(Debug, Args)]
@@ -229,7 +238,7 @@ pub(crate) struct ShowArgs {
 #[derive(Debug, Args)]
 pub(crate) struct VersionArgs {
     /// The version, as MODEL@REF
-    #[arg(value_name = "MODEL@REF")]
+    #[arg(value_name = "MODEL@REF", value_parser = exact)]
     pub(crate) reference: Reference,
 }
 
@@ -248,7 +257,7 @@ pub(crate) struct LabelArgs {
 #[derive(Debug, Args)]
 pub(crate) struct PromoteArgs {
     /// The version, as MODEL@REF
-    #[arg(value_name = "MODEL@REF")]
+    #[arg(value_name = "MODEL@REF", value_parser = exact)]
     pub(crate) reference: Reference,
     /// The label
     #[arg(long, value_name = "L")]
@@ -304,7 +313,7 @@ pub(crate) struct StoreVerifyArgs {
 #[derive(Debug, Args)]
 pub(crate) struct SignArgs {
     /// The version, as MODEL@REF
-    #[arg(value_name = "MODEL@REF")]
+    #[arg(value_name = "MODEL@REF", value_parser = exact)]
     pub(crate) reference: Reference,
     /// The private key (PEM, on P-256 or P-384)
     #[arg(long, value_name = "KEY.pem")]

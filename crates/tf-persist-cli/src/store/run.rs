@@ -6,7 +6,7 @@ use anstream::eprintln;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use tf_persist_store::signing::{Authorities, PublicKey, SigningKey, Trusted};
-use tf_persist_store::{GcOptions, ModelName, Reference, Selector, Store, StoreError, Version, Why};
+use tf_persist_store::{Folder, GcOptions, ModelName, Reference, Selector, Store, StoreError, Version, Why};
 
 use super::args::{
     GcArgs, KeyArgs, KeyCommand, LabelArgs, ListArgs, PromoteArgs, RollbackArgs, ShowArgs, StoreArgs, StoreCommand,
@@ -138,7 +138,7 @@ fn moved(model: &ModelName, label: &str, from: Option<u64>, to: u64) -> String {
     match from {
         Some(from) if from == to => format!("{model}@{label} is {to}, as before"),
         Some(from) => format!("{model}@{label} is {to}; it was {from}"),
-        None => format!("{model}@{label} is {to}"),
+        None => format!("{model}@{label} is {to}; the label is new"),
     }
 }
 
@@ -177,9 +177,18 @@ fn gc(store: &Place, args: &GcArgs) -> anyhow::Result<()> {
         None => store.models()?,
     };
     let mut out = stdout();
+    let skips = |collected: &Result<_, _>| args.model.is_none() && is_unknown(collected);
+    // Either all models or none.
+    let dry_run = options.clone().dry_run(true);
+    for model in &models {
+        let collected = store.gc(model, &dry_run);
+        if !skips(&collected) {
+            collected?;
+        }
+    }
     for model in models {
         let collected = store.gc(&model, &options);
-        if args.model.is_none() && is_unknown(&collected) {
+        if skips(&collected) {
             continue;
         }
         let collected = collected?;
@@ -200,30 +209,34 @@ fn is_unknown<T>(result: &Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::UnknownModel { .. }))
 }
 
-/// The versions that `verify` is to check.
-fn chosen(store: &Store, what: Option<&str>) -> anyhow::Result<Vec<Version>> {
+/// The versions that `verify` is to check, and those whose folders are gone.
+fn chosen(store: &Store, what: Option<&str>) -> anyhow::Result<(Vec<Version>, Vec<Version>)> {
     let models = match what {
-        Some(what) if what.contains('@') => return Ok(vec![store.find(&what.parse()?)?]),
+        Some(what) if what.contains('@') => return Ok((vec![store.find(&what.parse()?)?], Vec::new())),
         Some(model) => vec![model.parse()?],
         None => store.models()?,
     };
-    let mut versions = Vec::new();
+    let (mut versions, mut lost) = (Vec::new(), Vec::new());
     for model in models {
         let overview = store.overview(&model)?;
+        let find = |number| store.find(&Reference { model: model.clone(), selector: Selector::Number(number) });
         for name in text::foreign(&overview) {
             eprintln!("note: `{model}/{name}` was not published, and cannot be checked");
         }
-        for number in text::published(&overview) {
-            let reference = Reference { model: model.clone(), selector: Selector::Number(number) };
-            versions.push(store.find(&reference)?);
+        for folder in &overview.folders {
+            match folder {
+                Folder::Published(number) => versions.push(find(*number)?),
+                Folder::Missing(number) => lost.push(find(*number)?),
+                _ => {}
+            }
         }
     }
-    Ok(versions)
+    Ok((versions, lost))
 }
 
 fn verify(store: &Store, args: &StoreVerifyArgs) -> anyhow::Result<()> {
-    let versions = chosen(store, args.what.as_deref())?;
-    if versions.is_empty() {
+    let (versions, lost) = chosen(store, args.what.as_deref())?;
+    if versions.is_empty() && lost.is_empty() {
         bail!("there is no version to check");
     }
     let trusted = match (&args.public_key, &args.certificate_chain) {
@@ -233,8 +246,12 @@ fn verify(store: &Store, args: &StoreVerifyArgs) -> anyhow::Result<()> {
     };
     let mut reports = Vec::new();
     let (mut out, mut is_whole) = (stdout(), true);
-    for version in versions {
-        let mut faults: Vec<String> = store.verify(&version)?.iter().map(ToString::to_string).collect();
+    let versions = versions.into_iter().map(|version| (version, true));
+    for (version, is_there) in versions.chain(lost.into_iter().map(|version| (version, false))) {
+        let mut faults: Vec<String> = match is_there {
+            true => store.verify(&version)?.iter().map(ToString::to_string).collect(),
+            false => vec!["its folder is gone".to_owned()],
+        };
         if let Some(trusted) = trusted.as_ref().filter(|_| faults.is_empty()) {
             faults.extend(signature_fault(store.verify_signature(&version, trusted, args.like_model_signing))?);
         }

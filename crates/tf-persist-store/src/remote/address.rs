@@ -120,9 +120,13 @@ impl FromStr for RemoteAddress {
 
     fn from_str(text: &str) -> Result<Self> {
         if !Self::has_scheme(text) {
-            return match text.is_empty() {
-                true => Err(invalid(text, "it is empty")),
-                false => Ok(PathBuf::from(text).into()),
+            let is_scheme = |name: &str| {
+                matches!(name, "http" | "https" | "oci") || Scheme::NAMES.iter().any(|(known, _)| *known == name)
+            };
+            return match text.split_once(":/") {
+                _ if text.is_empty() => Err(invalid(text, "it is empty")),
+                Some((name, _)) if is_scheme(name) => Err(invalid(text, "a scheme ends with `://`")),
+                _ => Ok(PathBuf::from(text).into()),
             };
         }
         let (name, rest) = text.split_once("://").unwrap_or_default();
@@ -196,6 +200,7 @@ mod tests {
         for bad in [
             "",
             "s3://",
+            "s3:/b/x",
             "s3:///a",
             "s3://b/a/../c",
             "ftp://host/x",

@@ -62,6 +62,20 @@ impl Remote {
         RemoteModel { objects: self.objects.as_ref(), name }
     }
 
+    /// Checks that there is a store.
+    ///
+    /// # Errors
+    /// If there is none, or it cannot be read.
+    pub fn check(&self) -> Result<()> {
+        if let Some(store) = self.folder() {
+            return store.map(drop);
+        }
+        match read(self.objects.as_ref(), STORE_FILE, 1 << 20)? {
+            Some(_) => Ok(()),
+            None => Err(StoreError::NotAStore { path: PathBuf::from(self.objects.place("")) }),
+        }
+    }
+
     /// The models, sorted.
     ///
     /// # Errors

@@ -1,9 +1,10 @@
 //! Labels, their history, and rollback.
 
+use std::fs;
 use std::process::{Command, Stdio};
 
 use jiff::{SignedDuration, Timestamp};
-use tf_persist_store::{Event, Selector, Store, StoreError, What, Why};
+use tf_persist_store::{Event, GcOptions, Selector, Store, StoreError, What, Why};
 
 use crate::{TestStore, label, model};
 
@@ -123,4 +124,31 @@ fn a_thousand_moves_by_eight_processes_are_all_in_the_log() {
         assert_eq!(own.len(), 125);
         assert!(own.windows(2).all(|pair| pair[0].1 == pair[1].0), "{of}");
     }
+}
+
+#[test]
+fn lost_labels_are_those_of_the_log() {
+    let it = TestStore::with_versions(3);
+    it.store.label(&it.find("m@2"), &label("production"), Why::Label).unwrap();
+    let before = it.store.overview(&model("m")).unwrap();
+    let file = it.store.path().join("m/.store/labels.json");
+    fs::remove_file(&file).unwrap();
+    assert_eq!(it.store.overview(&model("m")).unwrap(), before);
+    assert_eq!(it.store.verify(&it.find("m@production")).unwrap(), []);
+    assert!(matches!(it.store.remove(&it.find("m@2")), Err(StoreError::Labelled { version: 2, .. })));
+    it.store.label(&it.find("m@3"), &label("other"), Why::Label).unwrap();
+    assert!(file.is_file());
+    let log = it.store.log(&model("m")).unwrap();
+    assert_eq!((log.len(), it.find("m@production").number()), (5, 2));
+}
+
+#[test]
+fn nothing_is_changed_without_labels_and_log() {
+    let it = TestStore::with_versions(3);
+    for name in ["labels.json", "log.jsonl"] {
+        fs::remove_file(it.store.path().join("m/.store").join(name)).unwrap();
+    }
+    let collected = it.store.gc(&model("m"), &GcOptions::default().keep(1));
+    assert!(matches!(collected, Err(StoreError::Damaged { .. })), "{collected:?}");
+    assert_eq!(it.find("m@1").number(), 1);
 }

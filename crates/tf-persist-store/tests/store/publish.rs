@@ -50,23 +50,40 @@ fn equal_files_of_versions_are_one_file() {
     let source = it.folder.path().join("source");
     copy_folder(&model_folder("digits"), &source);
     let publish = || it.store.publish(&model("digits"), &source, PublishOptions::default()).unwrap();
+    let note = source.join("assets.extra/note");
+    fs::create_dir_all(note.parent().unwrap()).unwrap();
+    fs::write(&note, "one").unwrap();
     let first = publish();
-    let shard = source.join("variables/variables.data-00000-of-00001");
-    let mut bytes = fs::read(&shard).unwrap();
-    bytes[100] ^= 1;
-    fs::write(&shard, bytes).unwrap();
+    fs::write(&note, "two").unwrap();
     let second = publish();
     assert_eq!(second.manifest().parent, Some(1));
     let inode = |path: &Path, name: &str| fs::metadata(path.join(name)).unwrap().ino();
     for file in &second.manifest().files {
         let is_linked = inode(first.path(), &file.name) == inode(second.path(), &file.name);
-        assert_eq!(is_linked, !file.name.contains(".data-"), "{}", file.name);
+        assert_eq!(is_linked, file.name != "assets.extra/note", "{}", file.name);
     }
     // The source stays its owner's.
-    let permissions = fs::metadata(&shard).unwrap().permissions();
+    let permissions = fs::metadata(&note).unwrap().permissions();
     assert_ne!(permissions.mode() & 0o200, 0);
     let linked = it.store.publish(&model("other"), &source, PublishOptions::default().link(true)).unwrap();
     assert_eq!(inode(linked.path(), "saved_model.pb"), inode(&source, "saved_model.pb"));
+}
+
+#[test]
+fn a_model_with_a_damaged_tensor_is_refused() {
+    let it = TestStore::new();
+    let source = it.folder.path().join("source");
+    copy_folder(&model_folder("digits"), &source);
+    let shard = source.join("variables/variables.data-00000-of-00001");
+    let mut bytes = fs::read(&shard).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&shard, bytes).unwrap();
+    for plain in [false, true] {
+        let options = PublishOptions::default().plain(plain);
+        let error = it.store.publish(&model("digits"), &source, options).unwrap_err().to_string();
+        assert!(error.contains("checksum"), "{error}");
+    }
+    assert!(it.store.overview(&model("digits")).is_ok_and(|it| it.folders.is_empty()));
 }
 
 #[test]
