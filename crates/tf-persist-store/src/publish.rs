@@ -145,6 +145,9 @@ impl Store {
         check: impl FnOnce(&Path) -> Result<(), CheckError>,
     ) -> Result<Version> {
         let source = source.as_ref();
+        // First: a model that is refused leaves nothing, and the error names its files.
+        SavedModel::open(source)?;
+        check_tensors(source)?;
         let layout = self.create_model(model)?;
         // A published version is published once more, as a new one.
         if let Some(number) = place_of(&layout, source).filter(|number| !layout.manifest(*number).exists()) {
@@ -401,7 +404,6 @@ fn describe(
     for meta_graph in model.meta_graphs() {
         model.check(meta_graph)?;
     }
-    check_tensors(folder)?;
     let from = Provenance {
         by: whoami(),
         source: options.source.clone().unwrap_or(source),

@@ -201,8 +201,8 @@ fn what_is_damaged_is_not_served() {
     // A labels file that cannot be read, and a store that is gone: everything stays.
     for damage in ["", "{\"format\": 1, \"labels\": {\"production\"", "[]"] {
         fs::write(&labels, damage).unwrap();
-        server.waits_for("loaded versions stay");
-        assert!(page(&server)["models"][0]["problem"].as_str().unwrap().contains("labels.json` is damaged"));
+        let problem = || page(&server)["models"][0]["problem"].as_str().unwrap_or_default().to_owned();
+        wait_until("the damage is reported", || problem().contains("labels.json` is damaged"));
         assert_eq!((labelled(&server, "production"), ask(&server, "")), (Ok(4), Ok(5)));
     }
     fs::remove_file(&labels).unwrap();

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
+use tf_persist_savedmodel::checkpoint::{CheckpointReader, CheckpointWriter};
+use tf_persist_savedmodel::{DType, Tensor};
 
 use crate::command::Ran;
 use crate::support::Dir;
@@ -31,10 +33,7 @@ fn two_versions_are_published_labelled_and_rolled_back() {
         .ok()
         .prints_only("digits@1\n");
     dir.copy_model("digits", "changed");
-    let shard = "changed/variables/variables.data-00000-of-00001";
-    let mut bytes = fs::read(dir.path(shard)).unwrap();
-    bytes[1000] ^= 1;
-    dir.write(shard, bytes);
+    dir.write("changed/assets.extra/note", "changed");
     publish(&dir, "changed digits --version 5").ok().prints_only("digits@5\n");
     let listed = store(&dir, "list").ok();
     listed.prints_only("digits  2 versions, latest 5; canary 1, production 1\n");
@@ -175,9 +174,19 @@ fn recorded_answers_are_replayed_before_a_version_is_published() {
     let publish = |line: &str| dir.cmd(&format!("store publish {line}")).run();
     publish("model m --check").ok().prints_only("m@1\n");
     dir.cmd("export model other").run().ok();
-    let shard = "other/variables/variables.data-00000-of-00001";
-    let bytes = fs::read(dir.path(shard)).unwrap();
-    dir.write(shard, [&[0; 4], &bytes[4..]].concat());
+    // The same model with other variables.
+    let reader = CheckpointReader::open(dir.path("other/variables/variables")).unwrap();
+    let mut writer = CheckpointWriter::create(dir.path("new/variables")).unwrap();
+    for entry in &reader.index().entries {
+        match entry.dtype {
+            DType::Float32 => writer.add(&entry.key, &Tensor::from_slice(&[], &[7.0_f32]).unwrap()).unwrap(),
+            _ => writer.add_from(&entry.key, &reader, &entry.key).unwrap(),
+        }
+    }
+    writer.finish().unwrap();
+    fs::remove_dir_all(dir.path("other/variables")).unwrap();
+    fs::rename(dir.path("new"), dir.path("other/variables")).unwrap();
+    fs::remove_file(dir.path("other/fingerprint.pb")).unwrap();
     publish("other m --check").exits_with(1);
     store(&dir, "list").ok().prints_only("m  1 version, latest 1\n");
 }
