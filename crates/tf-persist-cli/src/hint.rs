@@ -188,6 +188,9 @@ fn of_registry(kind: &RemoteErrorKind) -> Option<String> {
             "log in with `docker login HOST`, or put the credentials into config.json of $DOCKER_CONFIG or ~/.docker"
         }
         RemoteErrorKind::Unreachable { .. } => "check the host and the port; a registry without TLS needs --plain-http",
+        RemoteErrorKind::UploadRedirected { .. } => {
+            "let the registry, or the proxy in front of it, send uploads to addresses with https (X-Forwarded-Proto)"
+        }
         kind => return of_remote(kind),
     };
     Some(hint.to_owned())
@@ -210,6 +213,7 @@ fn of_remote(kind: &RemoteErrorKind) -> Option<String> {
             "numbers are kept on the way: publish the model under another number, or use another store"
         }
         RemoteErrorKind::Claimed { .. } => "wait until it is there; a claim that is older than a day is ignored",
+        RemoteErrorKind::Superseded => "push the version again",
         RemoteErrorKind::ReadOnly => "write to it by another address, such as s3://BUCKET/PREFIX",
         RemoteErrorKind::NoListing => "name the model",
         _ => return None,

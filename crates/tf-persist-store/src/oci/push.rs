@@ -198,7 +198,7 @@ fn push(registry: &Registry, packed: &Packed, files: Vec<Part<'_>>, options: &Oc
 
 /// Brings the layers of a base image into the repository.
 fn take_base(registry: &Registry, address: &OciAddress, options: &OciOptions, scratch: &Path) -> Result<Base> {
-    let from = Registry::new(address, Access::Pull, &options.remote)?;
+    let from = Registry::new(address, Access::Pull, &base_options(&options.remote, &registry.address, address))?;
     let manifest = image_manifest(&from, address)?;
     let config = wait(from.blob(&manifest.config, MAX_CONFIG))?;
     let invalid = |reason: &str| from.failed(format!("it cannot be a base: {reason}"));
@@ -219,6 +219,11 @@ fn take_base(registry: &Registry, address: &OciAddress, options: &OciOptions, sc
         wait(registry.upload(layer, &path))?;
     }
     Ok(Base { layers, config })
+}
+
+/// The settings for the registry of a base image. The target may have no TLS; that says nothing about another host.
+pub(super) fn base_options(options: &RemoteOptions, target: &OciAddress, base: &OciAddress) -> RemoteOptions {
+    options.clone().plain_http(options.plain_http && base.host() == target.host())
 }
 
 /// The manifest of an image, or that for one platform of an image for several.

@@ -212,6 +212,11 @@ impl Registry {
         Ok(to)
     }
 
+    /// Whether the registry may send an upload there: to itself, or to any host with TLS.
+    pub(super) fn may_upload_to(&self, url: &Url) -> bool {
+        url.scheme() == "https" || same_origin(url, &self.base)
+    }
+
     /// Gets what the registry wants to see.
     async fn authorize(&self, headers: &HeaderMap) -> Result<()> {
         let denied = |code: &str| {

@@ -1,12 +1,20 @@
 //! What is pushed, without a registry; `python/checks/check_oci.py` pushes it to one.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
+use super::address::OciAddress;
+use super::manifest::Descriptor;
 use super::model_pack::pack;
 use super::modelcar::{Base, image, write_layer};
+use super::push::base_options;
+use super::registry::{Access, Registry};
+use super::transfer::wait;
+use crate::remote::{RemoteErrorKind, RemoteOptions};
 use crate::{ModelName, PublishOptions, Store, StoreError, Version};
 
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/digits/model");
@@ -75,4 +83,41 @@ fn changed_files_are_not_pushed_in_an_image() {
     fs::write(&file, bytes).unwrap();
     let written = write_layer(&version, false, &folder.path().join("layer"), false);
     assert!(matches!(written, Err(StoreError::Changed { .. })));
+}
+
+#[test]
+fn uploads_stay_with_the_registry_or_go_to_hosts_with_tls() {
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let to = format!("http://{}/upload", elsewhere.local_addr().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("oci://{}/m:1", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        write!(stream, "HTTP/1.1 202 Accepted\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n").unwrap();
+    });
+    let options = RemoteOptions::default().retries(0);
+    let registry = Registry::new(&address.parse().unwrap(), Access::Push, &options).unwrap();
+    let sent = wait(registry.upload_bytes(&Descriptor::of("", b"weights"), "weights".into()));
+    let Err(StoreError::Remote(error)) = sent else { panic!("it was sent") };
+    assert_eq!(*error.kind(), RemoteErrorKind::UploadRedirected { host: "http://127.0.0.1".to_owned() });
+    assert!(elsewhere.accept().is_err(), "nothing goes there");
+
+    let registry = Registry::new(&"oci://registry.example/m:1".parse().unwrap(), Access::Push, &options).unwrap();
+    let may = |url: &str| registry.may_upload_to(&url.parse().unwrap());
+    assert!(may("https://registry.example/v2/m/blobs/uploads/1") && may("https://storage.example/1"));
+    assert!(!may("http://registry.example/v2/m/blobs/uploads/1") && !may("http://storage.example/1"));
+}
+
+#[test]
+fn a_base_elsewhere_is_read_with_tls() {
+    let address = |text: &str| text.parse::<OciAddress>().unwrap();
+    let target = address("oci://plain.example/m:1");
+    let options = RemoteOptions::default().plain_http(true);
+    for (base, scheme) in [("oci://plain.example/base:1", "http"), ("oci://docker.io/library/busybox:1", "https")] {
+        let base = address(base);
+        let registry = Registry::new(&base, Access::Pull, &base_options(&options, &target, &base)).unwrap();
+        assert_eq!(registry.url("tags").unwrap().scheme(), scheme);
+    }
 }

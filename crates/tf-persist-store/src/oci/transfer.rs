@@ -279,11 +279,19 @@ impl Registry {
         }
     }
 
-    /// Where an upload goes on.
+    /// Where an upload goes on: at the registry, or at any host with TLS, which gets no credentials. Registries that
+    /// keep blobs elsewhere do send uploads to other hosts.
     fn location(&self, response: &Response) -> Result<Url> {
         let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
         let url = location.and_then(|location| response.url().join(location).ok());
-        url.ok_or_else(|| self.failed("it does not say where the upload goes".to_owned()))
+        let url = url.ok_or_else(|| self.failed("it does not say where the upload goes".to_owned()))?;
+        match self.may_upload_to(&url) {
+            true => Ok(url),
+            false => {
+                let host = format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default());
+                Err(RemoteError::new(&self.address, RemoteErrorKind::UploadRedirected { host }).into())
+            }
+        }
     }
 
     pub(super) fn blob_name(&self, blob: &Descriptor) -> String {

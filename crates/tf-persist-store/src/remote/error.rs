@@ -74,7 +74,7 @@ pub enum RemoteErrorKind {
         /// What it did.
         reason: &'static str,
     },
-    /// Somebody else is pushing other files under this number.
+    /// Somebody else is pushing or deleting other files under this number.
     Claimed {
         /// Who.
         by: String,
@@ -87,6 +87,13 @@ pub enum RemoteErrorKind {
         there: String,
         /// The SHA-256 of the manifest that should get there.
         here: String,
+    },
+    /// Somebody else deleted the files of an interrupted push, or replaced them, after this process had begun with it.
+    Superseded,
+    /// The registry wants an upload to go on at another host without TLS.
+    UploadRedirected {
+        /// The other host.
+        host: String,
     },
     /// Other writers were faster each time.
     Contended,
@@ -145,7 +152,12 @@ impl fmt::Display for RemoteError {
                  each other"
             ),
             RemoteErrorKind::Claimed { by, at } => {
-                write!(f, "{} has been pushing other files as `{place}` since {}", printable(by), printable(at))
+                write!(
+                    f,
+                    "{} has been pushing or deleting other files as `{place}` since {}",
+                    printable(by),
+                    printable(at)
+                )
             }
             RemoteErrorKind::OtherVersion { there, here } => write!(
                 f,
@@ -153,6 +165,12 @@ impl fmt::Display for RemoteError {
                 there.get(..12).unwrap_or(there),
                 here.get(..12).unwrap_or(here)
             ),
+            RemoteErrorKind::Superseded => {
+                write!(f, "another writer deleted or replaced what was pushed as `{place}`")
+            }
+            RemoteErrorKind::UploadRedirected { host } => {
+                write!(f, "the registry of `{place}` sends the upload to `{}`, without TLS", printable(host))
+            }
             RemoteErrorKind::Contended => write!(f, "other writers changed `{place}` each time before this one could"),
         }
     }

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::claim::Held;
 use super::model::RemoteModel;
-use super::objects::read;
-use super::push::Claim;
 use super::store::Remote;
 use crate::error::{Result, StoreError};
 use crate::event::{What, whoami};
@@ -12,9 +11,6 @@ use crate::labels::Labels;
 use crate::name::{ModelName, Reference};
 use crate::remove::{Collected, GcOptions};
 use crate::store::Version;
-
-/// The most bytes of a claim.
-const MAX_CLAIM: u64 = 1 << 20;
 
 impl Remote {
     /// Removes a version.
@@ -56,14 +52,18 @@ impl Remote {
             bytes += model.size(*version)?;
         }
         let leftovers = model.leftovers(&labels)?;
-        for version in &leftovers {
-            bytes += model.size(*version)?;
-        }
         if !options.is_dry_run() {
             model.remove(&versions)?;
-            leftovers.iter().try_for_each(|version| model.delete(*version))?;
         }
-        Ok(Collected { model: name.clone(), versions: versions.into_iter().chain(leftovers).collect(), bytes })
+        let mut versions = versions;
+        for leftover in leftovers {
+            let size = model.size(leftover)?;
+            if options.is_dry_run() || model.collect(leftover)? {
+                versions.push(leftover);
+                bytes += size;
+            }
+        }
+        Ok(Collected { model: name.clone(), versions, bytes })
     }
 }
 
@@ -98,19 +98,43 @@ impl RemoteModel<'_> {
         versions.iter().try_for_each(|version| self.delete(*version))
     }
 
-    /// Deletes everything of a number that is no version. The claim goes last, so that nobody pushes it meanwhile.
-    fn delete(&self, version: u64) -> Result<()> {
-        self.objects.delete(&self.manifest_key(version))?;
-        let last = self.file_key(version, "saved_model.pb");
-        self.objects.delete(&last)?;
-        for (key, _) in self.objects.list(&self.file_key(version, ""))? {
-            self.objects.delete(&key)?;
+    /// Deletes what a push or a removal left. Returns whether it is still that.
+    pub(super) fn collect(&self, version: u64) -> Result<bool> {
+        let Some(claim) = Held::seize(*self, version)? else { return Ok(false) };
+        // The push may have gone on and made a version of it. From now on, none can: it would find this claim.
+        let labels = self.known_labels()?;
+        let is_leftover = labels.versions.as_ref().is_none_or(|versions| !versions.contains(&version));
+        if is_leftover {
+            self.delete_contents(version)?;
         }
+        claim.release()?;
+        Ok(is_leftover)
+    }
+
+    /// Deletes everything of a number that is no version any more. The claim goes last, so that nobody pushes it
+    /// meanwhile.
+    fn delete(&self, version: u64) -> Result<()> {
+        self.delete_contents(version)?;
         self.objects.delete(&self.claim_key(version))
     }
 
+    fn delete_contents(&self, version: u64) -> Result<()> {
+        self.objects.delete(&self.manifest_key(version))?;
+        let last = self.file_key(version, "saved_model.pb");
+        self.objects.delete(&last)?;
+        self.delete_files(version)
+    }
+
+    /// Deletes the files of a number.
+    pub(crate) fn delete_files(&self, version: u64) -> Result<()> {
+        for (key, _) in self.objects.list(&self.file_key(version, ""))? {
+            self.objects.delete(&key)?;
+        }
+        Ok(())
+    }
+
     /// The numbers with claims of processes that died more than a day ago, and of removals that were interrupted.
-    fn leftovers(&self, labels: &Labels) -> Result<Vec<u64>> {
+    pub(super) fn leftovers(&self, labels: &Labels) -> Result<Vec<u64>> {
         let (mut claimed, mut manifests) = (Vec::new(), BTreeSet::new());
         for (key, _) in self.objects.list(&self.hidden())? {
             let name = key.rsplit('/').next().unwrap_or_default();
@@ -121,14 +145,12 @@ impl RemoteModel<'_> {
         let is_there = |number: &u64| labels.versions.as_ref().is_some_and(|versions| versions.contains(number));
         let mut leftovers = BTreeSet::new();
         for number in &claimed {
-            let key = self.claim_key(*number);
-            let Some((bytes, _)) = read(self.objects, &key, MAX_CLAIM)? else { continue };
-            let claim = serde_json::from_slice::<Claim>(&bytes).ok();
+            let Some((claim, _)) = self.claim(*number)? else { continue };
             if !claim.is_none_or(|claim| claim.is_abandoned()) {
                 continue;
             }
             match is_there(number) {
-                true => self.objects.delete(&key)?,
+                true => self.objects.delete(&self.claim_key(*number))?,
                 false => drop(leftovers.insert(*number)),
             }
         }

@@ -35,6 +35,7 @@
 
 mod address;
 mod cache;
+mod claim;
 pub(crate) mod client;
 mod cloud;
 mod credentials;
@@ -53,6 +54,8 @@ mod push;
 mod store;
 mod sync;
 mod tensors;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod watch;
 

@@ -9,19 +9,17 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
+use super::claim::Held;
 use super::error::RemoteErrorKind;
 use super::model::RemoteModel;
 use super::objects::{Written, read};
 use super::parallel::in_parallel;
 use super::progress::Progress;
 use super::pull::Transferred;
-use super::upload::{Done, Journal, PlannedPart, Upload};
+use super::upload::{Journal, PlannedPart, Upload};
 use crate::durable;
 use crate::error::{Result, StoreError};
 use crate::event::{What, Why, whoami};
@@ -44,11 +42,8 @@ const MOST_PARTS: u64 = 9_000;
 /// Versions of the remote store whose files are looked at.
 const MOST_KNOWN: usize = 8;
 
-/// The most bytes of a claim.
-const MAX_CLAIM: u64 = 1 << 20;
-
-/// A claim of this age without a version is that of a process that died.
-pub(crate) const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+/// How often the files are sent anew that somebody has deleted, and how often the manifest is written.
+const TRIES: usize = 4;
 
 /// The file that makes a folder a version for TensorFlow Serving.
 const LAST: &str = "saved_model.pb";
@@ -86,23 +81,6 @@ impl PushOptions {
 
     pub(crate) fn hears(&self) -> Arc<dyn Progress> {
         Arc::clone(&self.progress)
-    }
-}
-
-/// Who is pushing a version.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Claim {
-    by: String,
-    pub(crate) at: Timestamp,
-    /// The SHA-256 of the manifest: whoever pushes the same may go on.
-    manifest: String,
-}
-
-impl Claim {
-    /// Whether its process must have died.
-    pub(crate) fn is_abandoned(&self) -> bool {
-        let age = Timestamp::now().duration_since(self.at);
-        age.unsigned_abs() > ABANDONED
     }
 }
 
@@ -156,25 +134,51 @@ impl Push<'_> {
     }
 
     fn run(&self, labels: &Labels) -> Result<Transferred> {
-        let digest = self.version.digest();
         if let Some((_, there, _)) = self.model.manifest(self.number())? {
             self.check_same(there)?;
-            self.check_not_removed(labels)?;
-            self.push_signature()?;
-            self.note()?;
-            return Ok(Transferred::WasThere(self.version.clone()));
+            if is_noted(labels, self.number()) {
+                return self.was_there();
+            }
         }
         self.check_not_removed(labels)?;
+        let digest = self.version.digest();
         let journal = Journal::open(&self.layout, &self.model.objects.place(&self.key("")), digest)?;
-        if self.claim()? {
-            // What an earlier process sent was deleted with its claim.
-            journal.change(Done::clear)?;
+        let claim = Held::take(self.model, self.number(), digest)?;
+        let pushed = match self.push_claimed(&claim, &journal) {
+            // Another process may have finished the same version, and have deleted the claim.
+            Err(StoreError::Remote(error)) if *error.kind() == RemoteErrorKind::Superseded => {
+                let Some((_, there, _)) = self.model.manifest(self.number())? else { return Err(error.into()) };
+                self.check_same(there)?;
+                self.was_there()?
+            }
+            pushed => pushed?,
+        };
+        journal.close();
+        Ok(pushed)
+    }
+
+    fn push_claimed(&self, claim: &Held<'_>, journal: &Journal) -> Result<Transferred> {
+        // Another process may have committed or removed a version of this number before the claim was written.
+        let committed = self.model.manifest(self.number())?;
+        let is_committed = committed.is_some();
+        let labels = self.model.labels()?.map_or_else(Labels::default, |(labels, _)| labels);
+        let checked = committed.map_or(Ok(()), |(_, there, _)| self.check_same(there));
+        if let Err(error) = checked.and_then(|()| self.check_not_removed(&labels)) {
+            claim.release()?;
+            return Err(error);
+        }
+        // What other attempts sent may be deleted.
+        journal.resume(claim.id())?;
+        if is_committed && self.missing(|_| true)?.is_empty() {
+            self.was_there()?;
+            claim.release()?;
+            return Ok(Transferred::WasThere(self.version.clone()));
         }
         self.options.progress.start(self.version.manifest().bytes());
         // Meanwhile every byte is checked: what was damaged here must not become a version there.
         let faults = std::thread::scope(|scope| {
             let checking = scope.spawn(|| self.store.verify(self.version));
-            let sent = self.push_files(&journal);
+            let sent = self.push_files(claim, journal);
             let checked = checking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             sent.and(checked)
         })?;
@@ -183,14 +187,30 @@ impl Push<'_> {
             return Err(StoreError::Changed { model, version, faults });
         }
         self.push_signature()?;
+        claim.renew()?;
         if let Some(last) = self.version.manifest().files.iter().find(|file| file.name == LAST) {
-            self.push_file(last, &journal)?;
+            self.push_file(last, claim, journal)?;
         }
+        claim.renew()?;
         self.commit()?;
         self.note()?;
-        self.model.objects.delete(&self.model.claim_key(self.number()))?;
-        journal.close();
+        claim.release()?;
         Ok(Transferred::Done(self.version.clone()))
+    }
+
+    /// Ends the push of a version that is there.
+    fn was_there(&self) -> Result<Transferred> {
+        self.push_signature()?;
+        self.note()?;
+        Ok(Transferred::WasThere(self.version.clone()))
+    }
+
+    /// The files that are not there, or have another size, among those that match.
+    fn missing(&self, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+        let there: HashMap<String, u64> = self.model.objects.list(&self.key(""))?.into_iter().collect();
+        let files = self.version.manifest().files.iter().filter(|file| is_wanted(&file.name));
+        let missing = files.filter(|file| there.get(&self.key(&file.name)) != Some(&file.size));
+        Ok(missing.map(|file| file.name.clone()).collect())
     }
 
     fn check_same(&self, there: String) -> Result<()> {
@@ -207,8 +227,7 @@ impl Push<'_> {
     /// Numbers of removed versions are not used again.
     fn check_not_removed(&self, labels: &Labels) -> Result<()> {
         let number = self.number();
-        let is_there = labels.versions.as_ref().is_some_and(|versions| versions.contains(&number));
-        if is_there || number > labels.highest {
+        if is_noted(labels, number) || number > labels.highest {
             return Ok(());
         }
         let is_removal = |what: &What| matches!(what, What::Removed { version, .. } if *version == number);
@@ -218,55 +237,37 @@ impl Push<'_> {
         }
     }
 
-    /// Writes the claim, or goes on with that of a process that pushed the same. Returns whether nothing is there yet.
-    fn claim(&self) -> Result<bool> {
-        let key = self.model.claim_key(self.number());
-        let claim = Claim { by: whoami(), at: Timestamp::now(), manifest: self.version.digest().to_owned() };
-        let bytes = serde_json::to_vec(&claim).map_err(|error| StoreError::io("write", &key)(error.into()))?;
-        let bytes = Bytes::from(bytes);
-        if self.model.objects.create(&key, bytes.clone())? == Written::Yes {
-            return Ok(true);
+    /// All files but the last one, until a list of the bucket has them.
+    fn push_files(&self, claim: &Held<'_>, journal: &Journal) -> Result<()> {
+        let mut missing = Vec::new();
+        for _ in 0..TRIES {
+            let files = self.version.manifest().files.iter().filter(|file| file.name != LAST);
+            let (small, large): (Vec<_>, Vec<_>) = files.partition(|file| file.size <= SMALL);
+            in_parallel(small, self.parallel, |file| self.push_file(file, claim, journal))?;
+            large.into_iter().try_for_each(|file| self.push_file(file, claim, journal))?;
+            missing = self.missing(|name| name != LAST)?;
+            if missing.is_empty() {
+                return Ok(());
+            }
+            journal.change(|done| done.files.retain(|name| !missing.contains(name)))?;
         }
-        let Some((found, tag)) = read(self.model.objects, &key, MAX_CLAIM)? else { return self.claim() };
-        // What is no claim is treated as that of a process that died.
-        let found: Option<Claim> = serde_json::from_slice(&found).ok();
-        if found.as_ref().is_some_and(|found| found.manifest == claim.manifest) {
-            return Ok(false);
-        }
-        if let Some(found) = found.filter(|found| !found.is_abandoned()) {
-            let kind = RemoteErrorKind::Claimed { by: found.by, at: found.at.to_string() };
-            return Err(self.model.objects.refuse(self.key("").trim_end_matches('/'), kind));
-        }
-        if self.model.objects.replace(&key, bytes, &tag)? == Written::Refused {
-            return self.claim();
-        }
-        // The files of the dead process are not of this version.
-        for (key, _) in self.model.objects.list(&self.key(""))? {
-            self.model.objects.delete(&key)?;
-        }
-        Ok(true)
+        let name = missing.pop().unwrap_or_default();
+        Err(self.model.objects.refuse(&self.key(&name), RemoteErrorKind::Contended))
     }
 
-    /// All files but the last one.
-    fn push_files(&self, journal: &Journal) -> Result<()> {
-        let files = self.version.manifest().files.iter().filter(|file| file.name != LAST);
-        let (small, large): (Vec<_>, Vec<_>) = files.partition(|file| file.size <= SMALL);
-        in_parallel(small, self.parallel, |file| self.push_file(file, journal))?;
-        large.into_iter().try_for_each(|file| self.push_file(file, journal))
-    }
-
-    fn push_file(&self, file: &FileEntry, journal: &Journal) -> Result<()> {
+    fn push_file(&self, file: &FileEntry, claim: &Held<'_>, journal: &Journal) -> Result<()> {
         if journal.read(|done| done.files.contains(&file.name)) {
             self.options.progress.advance(file.size);
             return Ok(());
         }
+        claim.keep()?;
         if self.copy(file)? {
             self.options.progress.advance(file.size);
         } else if file.size <= SMALL {
             self.model.objects.put(&self.key(&file.name), self.read_whole(file)?)?;
             self.options.progress.advance(file.size);
         } else {
-            self.push_parts(file, journal)?;
+            self.push_parts(file, claim, journal)?;
         }
         journal.change(|done| {
             done.parts.remove(&file.name);
@@ -307,7 +308,7 @@ impl Push<'_> {
     }
 
     /// Sends a large file in parts, but for those that an earlier process sent.
-    fn push_parts(&self, file: &FileEntry, journal: &Journal) -> Result<()> {
+    fn push_parts(&self, file: &FileEntry, claim: &Held<'_>, journal: &Journal) -> Result<()> {
         let key = self.key(&file.name);
         let resumed = journal.read(|done| done.parts.get(&file.name).cloned());
         let is_resumed = resumed.is_some();
@@ -315,11 +316,11 @@ impl Push<'_> {
             Some(upload) => upload,
             None => self.begin(file, journal)?,
         };
-        match self.send_parts(file, upload, journal) {
+        match self.send_parts(file, upload, claim, journal) {
             // The upload is gone: somebody else finished it, or it was too old.
             Err(StoreError::Remote(error)) if is_resumed && is_lost(error.kind()) => {
                 let upload = self.begin(file, journal)?;
-                self.send_parts(file, upload, journal)
+                self.send_parts(file, upload, claim, journal)
             }
             sent => sent,
         }
@@ -339,11 +340,12 @@ impl Push<'_> {
         Ok(upload)
     }
 
-    fn send_parts(&self, file: &FileEntry, upload: Upload, journal: &Journal) -> Result<()> {
+    fn send_parts(&self, file: &FileEntry, upload: Upload, claim: &Held<'_>, journal: &Journal) -> Result<()> {
         let (key, source) = (self.key(&file.name), self.open(file)?);
         let missing = (0..upload.plan.len()).filter(|index| !upload.done.contains_key(index));
         self.options.progress.advance(upload.done.keys().map(|index| length(&upload.plan[*index])).sum());
         in_parallel(missing, self.parallel, |index| {
+            claim.keep()?;
             let part = &upload.plan[index];
             let mut bytes = vec![0; usize::try_from(length(part)).unwrap_or(usize::MAX)];
             let path = self.version.path().join(&file.name);
@@ -373,23 +375,26 @@ impl Push<'_> {
         let path = self.layout.manifest(self.number());
         let bytes = durable::read(&path, crate::manifest::MAX_FILE)?;
         let bytes = bytes.ok_or_else(|| StoreError::damaged(&path, "it was removed meanwhile"))?;
-        let key = self.model.manifest_key(self.number());
-        if self.model.objects.create(&key, bytes.into())? == Written::Yes {
-            return Ok(());
+        let (key, bytes) = (self.model.manifest_key(self.number()), Bytes::from(bytes));
+        for _ in 0..TRIES {
+            if self.model.objects.create(&key, bytes.clone())? == Written::Yes {
+                return Ok(());
+            }
+            // The answer to this request may have been lost, or another process pushes the same.
+            if let Some((_, there, _)) = self.model.manifest(self.number())? {
+                return self.check_same(there);
+            }
         }
-        // The answer to this request may have been lost, or another process pushes the same.
-        match self.model.manifest(self.number())? {
-            Some((_, there, _)) => self.check_same(there),
-            None => self.commit(),
-        }
+        Err(self.model.objects.refuse(&key, RemoteErrorKind::Contended))
     }
 
     /// Notes the version in the labels object, and points the labels to it.
     fn note(&self) -> Result<()> {
         let (number, digest, by) = (self.number(), self.version.digest(), whoami());
         self.model.change(|labels| {
-            let is_noted = labels.versions.as_ref().is_some_and(|versions| versions.contains(&number));
-            if !is_noted {
+            if !is_noted(labels, number) {
+                // Another process may have removed it meanwhile.
+                self.check_not_removed(labels)?;
                 labels.publish(&by, number, digest, None);
             }
             for label in self.options.labels() {
@@ -398,6 +403,11 @@ impl Push<'_> {
             Ok(())
         })
     }
+}
+
+/// Whether a number is a version for everybody.
+fn is_noted(labels: &Labels, number: u64) -> bool {
+    labels.versions.as_ref().is_some_and(|versions| versions.contains(&number))
 }
 
 fn length(part: &PlannedPart) -> u64 {

@@ -22,18 +22,13 @@ const MAX_FILE: u64 = 256 << 20;
 pub(crate) struct Done {
     /// The SHA-256 of the manifest.
     digest: String,
+    /// The id of the claim under which it was sent.
+    #[serde(default)]
+    claim: String,
     /// The files that are there.
     pub(crate) files: Vec<String>,
     /// The uploads in parts that are not finished, by file.
     pub(crate) parts: BTreeMap<String, Upload>,
-}
-
-impl Done {
-    /// Forgets everything.
-    pub(crate) fn clear(&mut self) {
-        self.files.clear();
-        self.parts.clear();
-    }
 }
 
 /// An upload of a file in parts.
@@ -83,6 +78,14 @@ impl Journal {
         change(&mut done);
         let bytes = serde_json::to_vec(&*done).map_err(|error| StoreError::io("write", &self.path)(error.into()))?;
         durable::write(&self.path, &bytes)
+    }
+
+    /// Goes on under a claim. What was sent under another one is forgotten.
+    pub(crate) fn resume(&self, claim: &str) -> Result<()> {
+        if self.read(|done| done.claim == claim) {
+            return Ok(());
+        }
+        self.change(|done| *done = Done { digest: done.digest.clone(), claim: claim.to_owned(), ..Done::default() })
     }
 
     /// Deletes the file.
