@@ -10,7 +10,7 @@ use crate::durable;
 use crate::error::{Result, StoreError};
 use crate::event::{self, Event, What, Why};
 use crate::layout::Layout;
-use crate::name::{Label, ModelName};
+use crate::name::{Label, ModelName, is_version};
 
 /// The most bytes of the file.
 pub(crate) const MAX_FILE: u64 = 16 << 20;
@@ -75,6 +75,11 @@ impl Labels {
     pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Self> {
         let labels: Self =
             serde_json::from_slice(bytes).map_err(|error| StoreError::damaged(path, error.to_string()))?;
+        let is_number = |number: &u64| is_version(*number);
+        let named = labels.versions.iter().flatten().chain(labels.labels.values());
+        if !named.chain((labels.highest > 0).then_some(&labels.highest)).all(is_number) {
+            return Err(StoreError::damaged(path, "it has a number that no version can have"));
+        }
         match labels.format {
             1 => Ok(labels),
             format => Err(StoreError::UnknownFormat { path: path.to_path_buf(), format }),

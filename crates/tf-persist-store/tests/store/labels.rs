@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use jiff::{SignedDuration, Timestamp};
-use tf_persist_store::{Event, GcOptions, Selector, Store, StoreError, What, Why};
+use tf_persist_store::{Event, GcOptions, PublishOptions, Selector, Store, StoreError, What, Why};
 
 use crate::{TestStore, label, model};
 
@@ -151,4 +151,14 @@ fn nothing_is_changed_without_labels_and_log() {
     let collected = it.store.gc(&model("m"), &GcOptions::default().keep(1));
     assert!(matches!(collected, Err(StoreError::Damaged { .. })), "{collected:?}");
     assert_eq!(it.find("m@1").number(), 1);
+}
+
+#[test]
+fn numbers_that_no_version_can_have_are_damage() {
+    let it = TestStore::with_versions(1);
+    let file = it.store.path().join("m/.store/labels.json");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("\"highest\": 1", &format!("\"highest\": {}", u64::MAX))).unwrap();
+    let published = it.store.publish(&model("m"), crate::model_folder("half_plus_two"), PublishOptions::default());
+    assert!(matches!(published, Err(StoreError::Damaged { .. })), "{published:?}");
 }
