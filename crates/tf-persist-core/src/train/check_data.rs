@@ -82,7 +82,7 @@ fn check_names(data: &Dataset, signature: &SignatureDef) -> Result<()> {
     let hint = match weights {
         Some(name) => format!(
             "`{name}` would weight the rows, which this model cannot: leave it out, or export the model in Python with an \
-             input for it (python -m tf_persist_keras --sample-weight)"
+             input for it, as the exporter `tf_persist_keras` can"
         ),
         None => format!("name the arrays as the inputs: np.savez(FILE, {})", arguments.join(", ")),
     };

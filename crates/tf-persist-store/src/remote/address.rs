@@ -135,6 +135,10 @@ impl FromStr for RemoteAddress {
             if url.query().is_some() || url.fragment().is_some() {
                 return Err(invalid(text, "it has a query or a fragment"));
             }
+            if url.path().contains('@') {
+                // Also what is behind a password with a slash.
+                return Err(invalid(text, "its path has an `@`; write `/` in a password as %2F"));
+            }
             return Ok(Self { kind: Kind::Http(Box::new(url)) });
         }
         let scheme = Scheme::NAMES.iter().find(|(known, _)| *known == name).map(|(_, scheme)| *scheme);
@@ -170,7 +174,7 @@ pub fn without_secrets(address: &str) -> String {
         None => (rest, ""),
     };
     let authority = rest.split('/').next().unwrap_or_default();
-    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     let rest = match (authority.rsplit_once('@'), authority.rsplit_once(':'), rest.rsplit_once('@')) {
         (Some((secret, _)), _, _) => format!("…{}", &rest[secret.len()..]),
         // A password with a slash, which is not allowed there.
