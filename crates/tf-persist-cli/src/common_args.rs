@@ -35,6 +35,12 @@ pub(crate) fn has_scheme(path: &Path) -> bool {
     scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
+/// Whether a path names a Keras file to be written.
+pub(crate) fn is_keras_name(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+    matches!(extension.as_deref(), Some("keras" | "h5" | "hdf5"))
+}
+
 /// Parses a tolerance: a finite number of at least 0.
 pub(crate) fn tolerance(text: &str) -> Result<f64, &'static str> {
     match text.parse() {

@@ -19,12 +19,6 @@ pub(crate) struct KerasArgs {
     pub(crate) custom_objects: Vec<PathBuf>,
 }
 
-/// Whether a path names a Keras file to be written.
-pub(crate) fn is_keras_name(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
-    matches!(extension.as_deref(), Some("keras" | "h5" | "hdf5"))
-}
-
 /// Whether there is a Keras file at a path.
 #[cfg(feature = "runtime")]
 pub(crate) fn is_keras_file(path: &Path) -> bool {

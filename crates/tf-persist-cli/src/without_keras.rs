@@ -5,6 +5,7 @@ use std::path::Path;
 use clap::Args;
 use tf_persist_savedmodel::SavedModel;
 
+use crate::common_args::is_keras_name;
 use crate::error::Hinted;
 
 /// No arguments.
@@ -19,11 +20,6 @@ impl KerasModel {
     pub(crate) fn to_saved_model(&self) -> anyhow::Result<SavedModel> {
         match *self {}
     }
-}
-
-/// Whether a path names a Keras file to be written.
-pub(crate) fn is_keras_name(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "keras" || extension == "h5")
 }
 
 /// Whether there is a Keras file at a path: none that this build knows.

@@ -12,12 +12,11 @@ use tf_persist_savedmodel::{SavedModel, printable, warmup};
 use super::ExportArgs;
 #[cfg(feature = "keras")]
 use super::keras;
-use crate::common_args::Format;
+use crate::common_args::{Format, is_keras_name};
 use crate::error::PRINTING;
 use crate::format::{self, bytes, count};
 #[cfg(not(feature = "keras"))]
 use crate::keras_args;
-use crate::keras_args::is_keras_name;
 use crate::stdout::stdout;
 use crate::version_path;
 

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use tf_persist_store::Store;
 use tf_persist_store::oci::{self, OciAddress, OciOptions};
-use tf_persist_store::remote::{PullOptions, RemoteOptions, Transferred, traffic};
-use tf_persist_store::signing::{PublicKey, Trusted};
+use tf_persist_store::remote::{RemoteOptions, traffic};
 
 use super::args::{PullArgs, PushArgs};
 use super::run::print;
-use super::transfer::{name, size};
+use super::transfer::{name, print_pulled, pull_options, size};
 use crate::error::UsageError;
 use crate::format::bytes;
 use crate::transfer_bar::TransferBar;
@@ -48,26 +47,12 @@ pub(super) fn push(store: &Store, args: &PushArgs, to: &OciAddress) -> anyhow::R
 
 pub(super) fn pull(store: &Path, args: &PullArgs, from: &OciAddress) -> anyhow::Result<()> {
     let bar = Arc::new(TransferBar::new("pulling"));
-    let mut options = PullOptions::default().progress(Arc::clone(&bar) as _);
-    for label in &args.label {
-        options = options.label(label.clone());
-    }
-    if let Some(key) = &args.require_signature {
-        options = options.require_signature(Trusted::Key(PublicKey::read(key)?));
-    }
+    let options = pull_options(args, &bar)?;
     let remote = RemoteOptions::default().plain_http(args.plain_http);
     // What is not there makes no store.
     let from = oci::resolve(from, &remote)?;
     let store = Store::init(store)?;
     let pulled = store.pull_oci(&from, args.model.as_ref(), &options, &remote);
     bar.finish();
-    let here = store.path().display();
-    match pulled? {
-        Transferred::WasThere(version) => print(&format!("{} is in `{here}` already", name(&version))),
-        done => {
-            let version = done.version();
-            let received = bytes(traffic().1);
-            print(&format!("{} is in `{here}` now: {}, {received} received", name(version), size(version)))
-        }
-    }
+    print_pulled(&store, &pulled?, true)
 }

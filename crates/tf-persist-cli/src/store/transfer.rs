@@ -75,22 +75,30 @@ pub(super) fn pull(store: &Path, args: &PullArgs) -> anyhow::Result<()> {
     remote.find(&reference)?;
     let store = Store::init(store)?;
     let bar = Arc::new(TransferBar::new("pulling"));
-    let mut options = PullOptions::default().progress(Arc::clone(&bar) as _);
-    for label in &args.label {
-        options = options.label(label.clone());
-    }
-    if let Some(key) = &args.require_signature {
-        options = options.require_signature(Trusted::Key(PublicKey::read(key)?));
-    }
+    let options = pull_options(args, &bar)?;
     let pulled = remote.pull(&reference, &store, &options);
     bar.finish();
+    print_pulled(&store, &pulled?, address.folder().is_none())
+}
+
+/// How a version is pulled from a remote store or a registry.
+pub(super) fn pull_options(args: &PullArgs, bar: &Arc<TransferBar>) -> anyhow::Result<PullOptions> {
+    let options = PullOptions::default().progress(Arc::clone(bar) as _);
+    let options = args.label.iter().cloned().fold(options, PullOptions::label);
+    Ok(match &args.require_signature {
+        Some(key) => options.require_signature(Trusted::Key(PublicKey::read(key)?)),
+        None => options,
+    })
+}
+
+/// Prints what was pulled, and the bytes that were received if that was over a network.
+pub(super) fn print_pulled(store: &Store, pulled: &Transferred, over_network: bool) -> anyhow::Result<()> {
     let here = store.path().display();
-    match pulled? {
-        Transferred::WasThere(version) => print(&format!("{} is in `{here}` already", name(&version))),
+    match pulled {
+        Transferred::WasThere(version) => print(&format!("{} is in `{here}` already", name(version))),
         done => {
             let version = done.version();
-            let received =
-                if address.folder().is_some() { String::new() } else { format!(", {} received", bytes(traffic().1)) };
+            let received = if over_network { format!(", {} received", bytes(traffic().1)) } else { String::new() };
             print(&format!("{} is in `{here}` now: {}{received}", name(version), size(version)))
         }
     }

@@ -8,8 +8,8 @@ use tf_persist_keras::{KerasSaveOptions, KerasVersion, write_back};
 use tf_persist_savedmodel::scratch::Scratch;
 
 use super::args::TrainArgs;
+use crate::common_args::is_keras_name;
 use crate::error::UsageError;
-use crate::keras_args::is_keras_name;
 
 /// A Keras file that training writes: first a SavedModel in a hidden folder beside it, then the file, whole.
 #[derive(Debug)]
