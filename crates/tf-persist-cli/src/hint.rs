@@ -138,11 +138,22 @@ pub(crate) fn hint(found: Found<'_>, flags: &Flags, choose_signature: Option<Str
 /// The hint for an error of a store.
 pub(crate) fn of_store(error: &StoreError) -> Option<String> {
     Some(match error {
-        StoreError::NotAStore { path } if has_scheme(path) => {
+        StoreError::NotAStore { instead: Some(store), .. } => {
+            format!("write --store {0}, or {0}/MODEL@REF", store.display())
+        }
+        StoreError::NotAStore { path, .. } if has_scheme(path) => {
             format!("the first `tf-persist store push MODEL@REF {}` makes it one", path.display())
         }
-        StoreError::NotAStore { path } => {
+        StoreError::NotAStore { path, .. } => {
             format!("make one with `tf-persist store init --store {}`, or name another with --store", path.display())
+        }
+        StoreError::NotEmpty { .. } => "name a folder that is empty, or does not exist, with --store".to_owned(),
+        StoreError::Foreign { path, version, .. } if !path.ends_with(version.to_string()) => format!(
+            "a version is named without leading zeros: rename it to `{}`, and adopt that with `tf-persist store publish`",
+            path.with_file_name(version.to_string()).display()
+        ),
+        StoreError::Signed { model, version, .. } => {
+            format!("`tf-persist store sign {model}@{version} --key KEY.pem --replace` replaces the signature")
         }
         StoreError::Foreign { path, model, .. } => {
             format!("if it is as it should be, adopt it with `tf-persist store publish {} {model}`", path.display())

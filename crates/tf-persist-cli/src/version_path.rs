@@ -52,9 +52,10 @@ pub(crate) fn without_remotes(path: &Path) -> anyhow::Error {
 /// A version of a remote store as a folder of the cache, where it stays as long as this process runs.
 #[cfg(feature = "remote")]
 fn cached(path: &Path) -> anyhow::Result<PathBuf> {
-    let (text, options) = (path.to_string_lossy(), RemoteOptions::default());
+    let text = path.to_string_lossy();
     let bar = std::sync::Arc::new(TransferBar::new("pulling"));
-    let cache = Cache::of_user()?.progress(std::sync::Arc::clone(&bar) as _);
+    let options = RemoteOptions::default().progress(std::sync::Arc::clone(&bar) as _);
+    let cache = Cache::of_user()?;
     let cached = if OciAddress::is_address(&text) {
         oci::cached(&cache, &text.parse()?, &options)
     } else {
@@ -115,8 +116,7 @@ pub(crate) fn check_signature(path: &Path, key: &Path) -> anyhow::Result<()> {
 #[cfg(feature = "runtime")]
 pub(crate) fn check_signed_by(path: &Path, trusted: &Trusted) -> anyhow::Result<()> {
     if let Some((store, reference)) = published(path) {
-        let store = Store::open(store)?;
-        store.verify_signature(&store.resolve(&reference)?, trusted, false)?;
+        Store::open(store)?.resolve(&reference)?.verify_signature(trusted, false)?;
     } else if let Some(version) = cached_at(path) {
         version.verify_signature(trusted, false)?;
     } else if path.is_file() {

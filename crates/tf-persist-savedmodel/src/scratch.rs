@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 use crc_fast::{CrcAlgorithm, checksum};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
-use tempfile::{TempDir, TempPath};
+use tempfile::TempPath;
 
 /// The part of the name between the target's name and the unique part.
 const MARK: &str = ".tmp-";
@@ -48,10 +48,10 @@ const TRIES: usize = 16;
 /// A private, hidden folder, deleted with its contents when it is dropped.
 #[derive(Debug)]
 pub struct Scratch {
-    /// Dropped before the lock, so that no other process deletes it meanwhile.
-    folder: TempDir,
-    /// `None` if the file system has no locks: then the folder has a name that is never cleaned up.
-    _lock: Option<File>,
+    folder: PathBuf,
+    /// Held until the folder is deleted, so that no other process does it meanwhile. `None` if the file system has no
+    /// locks: then the folder has a name that is never cleaned up.
+    lock: Option<File>,
 }
 
 impl Scratch {
@@ -82,27 +82,44 @@ impl Scratch {
         for _ in 0..TRIES {
             let folder = make(&format!("{prefix}{}-", machine().unwrap_or(UNKNOWN)))?;
             match take(folder.path()) {
-                Ok(Some(lock)) => return Ok(Self { folder, _lock: Some(lock) }),
+                Ok(Some(lock)) => return Ok(Self { folder: folder.keep(), lock: Some(lock) }),
                 // A process that deletes old folders was faster.
                 Ok(None) => drop(folder.keep()),
                 Err(_) => break,
             }
         }
-        Ok(Self { folder: make(&prefix)?, _lock: None })
+        Ok(Self { folder: make(&prefix)?.keep(), lock: None })
     }
 
     /// The folder. The name `lock` in it is taken.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     /// Deletes the folder.
     ///
     /// # Errors
     /// If something in it cannot be deleted.
-    pub fn close(self) -> io::Result<()> {
-        self.folder.close()
+    pub fn close(mut self) -> io::Result<()> {
+        self.delete()
+    }
+
+    /// Deletes the folder, unless that was done.
+    fn delete(&mut self) -> io::Result<()> {
+        let folder = std::mem::take(&mut self.folder);
+        match &self.lock {
+            _ if folder.as_os_str().is_empty() => Ok(()),
+            Some(_) => discard(&folder),
+            None => fs::remove_dir_all(folder),
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be deleted is tried again by the next process.
+        let _ = self.delete();
     }
 }
 
@@ -189,8 +206,9 @@ fn take(folder: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Deletes the folders that killed processes left in this one, as far as possible.
-fn tidy(parent: &Path) {
+/// Deletes the folders that killed processes left in this one, as far as possible. Whoever makes a [`Scratch`] does it,
+/// too.
+pub fn tidy(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     let mut shared = None;
     for entry in entries.flatten() {
@@ -215,20 +233,36 @@ fn is_ours(found: &fs::Metadata) -> bool {
 
 /// Deletes a folder whose process is gone.
 fn remove(folder: &Path) -> io::Result<()> {
-    let is_going = folder.to_string_lossy().ends_with(GONE);
+    if folder.to_string_lossy().ends_with(GONE) {
+        return delete_gone(folder);
+    }
     let is_lock = |found: fs::Metadata| found.is_file() && found.len() == 0 && is_ours(&found);
-    if !is_going && !fs::symlink_metadata(folder.join(LOCK)).is_ok_and(is_lock) {
+    if !fs::symlink_metadata(folder.join(LOCK)).is_ok_and(is_lock) {
         // Its creator has not locked it yet and will create another; or it is a foreign folder with contents.
         return fs::remove_dir(folder);
     }
-    let Some(_lock) = take(folder)? else { return Ok(()) };
-    let mut gone = folder.as_os_str().to_owned();
-    if !is_going {
-        gone.push(GONE);
-        // A creator that has not locked it yet finds it gone as a whole.
-        fs::rename(folder, &gone)?;
+    match take(folder)? {
+        Some(_lock) => discard(folder),
+        None => Ok(()),
     }
-    fs::remove_dir_all(gone)
+}
+
+/// Deletes a folder whose lock this process has. It is renamed first: without its lock, what remained of it after a kill
+/// would look like a foreign folder.
+fn discard(folder: &Path) -> io::Result<()> {
+    let mut gone = folder.as_os_str().to_owned();
+    gone.push(GONE);
+    // A creator that has not locked it yet finds it gone as a whole.
+    fs::rename(folder, &gone)?;
+    delete_gone(Path::new(&gone))
+}
+
+/// Deletes a folder that nobody needs, perhaps at the same time as another process.
+fn delete_gone(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        deleted => deleted,
+    }
 }
 
 /// The machine that created a folder of this name; `None` for other names.

@@ -29,7 +29,11 @@ pub(crate) fn write_through(new: &Path, path: &Path, bytes: &[u8]) -> Result<()>
         fs::rename(new, path)?;
         sync_folder(path.parent().unwrap_or(Path::new(".")))
     };
-    write().map_err(writing)
+    write().map_err(|error| {
+        // The disk is full, for example.
+        let _ = fs::remove_file(new);
+        writing(error)
+    })
 }
 
 /// Makes the names in a folder durable.

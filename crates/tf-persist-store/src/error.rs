@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use tf_persist_savedmodel::printable;
 
 use crate::name::{Label, ModelName};
+use crate::signing::Signer;
 use crate::verify::Fault;
 
 /// What functions of this crate return.
@@ -27,16 +28,20 @@ pub enum StoreError {
         source: io::Error,
     },
     /// The folder has no `store.json`.
-    #[error("`{}` is not a store of models", path.display())]
+    #[error("`{}` is not a store of models{}", path.display(), nearby(instead.as_deref()))]
     NotAStore {
         /// The folder.
         path: PathBuf,
+        /// A store in it, or the store that it is in.
+        instead: Option<PathBuf>,
     },
     /// A store cannot be made of a folder with other contents.
-    #[error("`{}` is not empty, and is not a store", path.display())]
+    #[error("`{}` is not a store, and has {}", path.display(), first(others))]
     NotEmpty {
         /// The folder.
         path: PathBuf,
+        /// What is in it, but for models.
+        others: Vec<String>,
     },
     /// The store was written by a later version of this library.
     #[error("`{}` has format {format}, and this version of tf-persist knows format 1", path.display())]
@@ -175,6 +180,16 @@ pub enum StoreError {
         /// Why not.
         reason: String,
     },
+    /// There is a signature already.
+    #[error("version {version} of `{model}` is signed already, by {signer}")]
+    Signed {
+        /// The model.
+        model: ModelName,
+        /// The number.
+        version: u64,
+        /// Who signed it, as the signature says.
+        signer: Signer,
+    },
     /// There is no signature.
     #[error("`{}` is not signed", path.display())]
     NotSigned {
@@ -217,13 +232,15 @@ pub enum StoreError {
         /// Its labels.
         labels: Vec<Label>,
     },
-    /// A label has pointed to no other version that is still there.
-    #[error("`{label}` of `{model}` has pointed to no other version that is still there")]
+    /// A label cannot be rolled back any further.
+    #[error("before version {from}, `{label}` of `{model}` pointed to no version that is still there")]
     NothingBefore {
         /// The model.
         model: ModelName,
         /// The label.
         label: Label,
+        /// The version that it points to.
+        from: u64,
     },
     /// The model has several labels, and none was named.
     #[error("`{model}` has the labels {}: name the one to move", list(labels))]
@@ -275,6 +292,20 @@ fn known<T: ToString>(what: &str, known: &[T]) -> String {
     let first = &known[known.len().saturating_sub(SHOWN)..];
     let more = if known.len() > SHOWN { format!("{} more and ", known.len() - SHOWN) } else { String::new() };
     format!("; its {what} are {more}{}", list(first))
+}
+
+fn nearby(instead: Option<&Path>) -> String {
+    instead.map_or_else(String::new, |instead| format!(", and `{}` is one", instead.display()))
+}
+
+/// The first of some names, and how many more there are.
+fn first(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown = &names[..names.len().min(SHOWN)];
+    match names.len() - shown.len() {
+        0 => list(shown),
+        more => format!("{} and {more} more", list(shown)),
+    }
 }
 
 fn list<T: ToString>(items: &[T]) -> String {

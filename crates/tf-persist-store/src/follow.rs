@@ -108,11 +108,11 @@ impl Follower {
         let folder = Stamp::read(self.store.path())?;
         let models = match folder == self.folder && folder.is_some() {
             true => None,
-            false => Some(self.store.models()),
+            false => Some(self.store.model_folders()),
         };
         // Afterwards: an empty folder is there in place of one that is not mounted.
         if !Store::is_at(self.store.path()) {
-            return Err(StoreError::NotAStore { path: self.store.path().to_path_buf() });
+            return Err(StoreError::NotAStore { path: self.store.path().to_path_buf(), instead: None });
         }
         if let Some(models) = models.transpose()? {
             self.models.retain(|name, _| models.binary_search(name).is_ok());

@@ -177,7 +177,7 @@ pub(crate) fn before(
 ) -> Result<u64> {
     let mut before = stack(events, label).into_iter().rev().skip_while(|version| *version == from);
     let found = before.find(|version| *version != from && is_published(*version));
-    found.ok_or_else(|| StoreError::NothingBefore { model: model.clone(), label: label.clone() })
+    found.ok_or_else(|| StoreError::NothingBefore { model: model.clone(), label: label.clone(), from })
 }
 
 /// The versions that a label pointed to and to which it can be rolled back, the current one last. A rollback forgets
@@ -201,10 +201,25 @@ fn stack(events: &[Event], label: &Label) -> Vec<u64> {
     stack
 }
 
-/// The version that a label pointed to at a time.
-pub(crate) fn pointed_at(events: &[Event], label: &Label, time: Timestamp) -> Option<u64> {
-    let moves = events.iter().take_while(|event| event.at <= time).filter_map(|event| match &event.what {
-        What::Labelled { label: moved, to, .. } if moved == label => Some(*to),
+/// The events that moved a label. An error if there is none.
+pub(crate) fn moves(mut events: Vec<Event>, model: &ModelName, label: &Label) -> Result<Vec<Event>> {
+    let moved = |event: &Event| match &event.what {
+        What::Labelled { label, .. } => Some(label.clone()),
+        _ => None,
+    };
+    let known: BTreeSet<Label> = events.iter().filter_map(moved).collect();
+    if !known.contains(label) {
+        let known_labels = known.into_iter().collect();
+        return Err(StoreError::UnknownLabel { model: model.clone(), label: label.clone(), known_labels });
+    }
+    events.retain(|event| moved(event).as_ref() == Some(label));
+    Ok(events)
+}
+
+/// The version that a label pointed to at a time, after its moves.
+pub(crate) fn pointed_at(moves: &[Event], time: Timestamp) -> Option<u64> {
+    let moves = moves.iter().take_while(|event| event.at <= time).filter_map(|event| match &event.what {
+        What::Labelled { to, .. } => Some(*to),
         _ => None,
     });
     moves.last().flatten()

@@ -8,6 +8,9 @@ pub(crate) const STORE_FILE: &str = "store.json";
 /// The folder of a model with everything that is not a version.
 pub(crate) const HIDDEN: &str = ".store";
 
+/// The beginning of the names of files with what a push has done.
+pub(crate) const PUSH: &str = "push-";
+
 /// The paths of a model in a store.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {

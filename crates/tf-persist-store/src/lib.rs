@@ -44,6 +44,7 @@ mod labels;
 mod layout;
 mod lock;
 mod manifest;
+mod model;
 mod name;
 #[cfg(feature = "remote")]
 pub mod oci;
@@ -58,6 +59,7 @@ mod verify;
 pub use error::{Result, StoreError};
 pub use event::{Event, What, Why};
 pub use follow::{Follower, Heads};
+pub use lock::{Waiting, report_waiting};
 pub use manifest::{FileEntry, Manifest, SignatureSummary, TensorSummary};
 pub use name::{Label, ModelName, Reference, Selector};
 pub use publish::PublishOptions;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, StoreError};
+use crate::layout::STORE_FILE;
 
 /// The most bytes of a name.
 const MAX_NAME: usize = 128;
@@ -42,6 +43,8 @@ impl FromStr for ModelName {
             "it begins with a dot"
         } else if !name.bytes().any(|byte| byte.is_ascii_alphabetic()) {
             "it has no letter"
+        } else if name.eq_ignore_ascii_case(STORE_FILE) {
+            "a file of the store has it"
         } else {
             return Ok(Self(name.to_owned()));
         };
@@ -178,6 +181,12 @@ impl FromStr for Reference {
     type Err = StoreError;
 
     fn from_str(text: &str) -> Result<Self> {
+        if let Some((model, number)) = text.rsplit_once('/')
+            && version_number(number).is_some()
+            && model.parse::<ModelName>().is_ok()
+        {
+            return Err(StoreError::InvalidModelName { name: text.to_owned(), reason: "a version is named MODEL@N" });
+        }
         match text.split_once('@') {
             Some((model, selector)) => Ok(Self { model: model.parse()?, selector: selector.parse()? }),
             None => Ok(Self { model: text.parse()?, selector: Selector::Latest }),
@@ -194,7 +203,7 @@ mod tests {
         for good in ["digits", "a", "0a", "A.b-c_1", &"x".repeat(128)] {
             assert_eq!(good.parse::<ModelName>().unwrap().as_str(), good);
         }
-        for bad in ["", ".", "..", ".a", "1", "1.2", "a/b", "a b", "ü", "a@b", &"x".repeat(129), "a\n"] {
+        for bad in ["", ".", "..", ".a", "1", "1.2", "a/b", "a b", "ü", "a@b", &"x".repeat(129), "a\n", "Store.json"] {
             assert!(bad.parse::<ModelName>().is_err(), "{bad}");
         }
     }
@@ -216,7 +225,9 @@ mod tests {
         assert_eq!(selector("digits@latest").unwrap(), Selector::Latest);
         assert_eq!(selector("digits@9223372036854775807").unwrap(), Selector::Number(i64::MAX as u64));
         assert_eq!(selector("digits@a").unwrap(), Selector::Label("a".parse().unwrap()));
-        for bad in ["digits@", "@1", "digits@0", "digits@07", "digits@9223372036854775808", "digits@a@b", "a@v1"] {
+        for bad in
+            ["digits@", "@1", "digits@0", "digits@07", "digits@9223372036854775808", "digits@a@b", "a@v1", "digits/1"]
+        {
             assert!(selector(bad).is_err(), "{bad}");
         }
     }

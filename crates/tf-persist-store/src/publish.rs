@@ -22,7 +22,7 @@ use crate::lock::Locked;
 use crate::manifest::{FileEntry, Manifest, Provenance};
 use crate::name::{Label, ModelName, is_version};
 use crate::signing::{SIGNATURE_FILE, SigningKey, sign_version};
-use crate::store::{Store, Version, largest, manifests, was_used};
+use crate::store::{Store, Version, folders_of, largest, manifests, was_used};
 
 /// The folder within the hidden one.
 const MODEL: &str = "model";
@@ -148,9 +148,13 @@ impl Store {
         // First: a model that is refused leaves nothing, and the error names its files.
         SavedModel::open(source)?;
         check_tensors(source)?;
-        let layout = self.create_model(model)?;
+        let layout = self.change_model(model)?;
         // A published version is published once more, as a new one.
         if let Some(number) = place_of(&layout, source).filter(|number| !layout.manifest(*number).exists()) {
+            if source.canonicalize().ok() != layout.version(number).canonicalize().ok() {
+                // Its name has leading zeros: as a copy, it would be two versions for TensorFlow Serving.
+                return Err(StoreError::Foreign { path: source.to_path_buf(), model: model.clone(), version: number });
+            }
             return self.adopt(model, &layout, number, options, check);
         }
         let candidates = candidates(&layout, model)?;
@@ -175,7 +179,7 @@ impl Store {
         write: impl FnOnce(&Path) -> Result<(), CheckError>,
         check: impl FnOnce(&Path) -> Result<(), CheckError>,
     ) -> Result<Version> {
-        let layout = self.create_model(model)?;
+        let layout = self.change_model(model)?;
         let candidates = candidates(&layout, model)?;
         let fill = |folder: &Path| {
             write(folder).map_err(StoreError::Check)?;
@@ -193,7 +197,7 @@ impl Store {
         check: impl FnOnce(&Path) -> Result<(), CheckError>,
     ) -> Result<Version> {
         let scratch = {
-            // What a dead process left is deleted here. Under the lock, its change is finished first, which needs it.
+            // Under the lock, so that nobody deletes the folder in between.
             let _locked = Locked::take(layout)?;
             durable::create_folder(&layout.staging())?;
             let scratch = Scratch::within(&layout.staging(), model.as_str());
@@ -237,6 +241,10 @@ impl Store {
         let Ready { staged, mut manifest, _scratch } = ready;
         let locked = Locked::take(layout)?;
         let mut labels = locked.labels.clone();
+        if labels.counter == 0 {
+            // A similar one may have been published meanwhile.
+            self.check_new(model)?;
+        }
         let number = match options.number {
             Number::Given(number) => number,
             // Foreign folders count, so that TensorFlow Serving takes the new version for the newest.
@@ -250,7 +258,8 @@ impl Store {
             return Err(StoreError::VersionExists { model: model.clone(), version: number });
         }
         let path = layout.version(number);
-        if staged.is_some() && path.exists() {
+        let is_other = |folder: &PathBuf| staged.is_some() || *folder != path;
+        if let Some(path) = folders_of(layout, number)?.into_iter().find(is_other) {
             return Err(StoreError::Foreign { path, model: model.clone(), version: number });
         }
         if was_used(layout, &labels, number)? {
@@ -275,11 +284,11 @@ impl Store {
     }
 }
 
-/// The number of a folder that lies where a version would.
+/// The number that TensorFlow Serving takes from the name of a folder in the folder of the model.
 fn place_of(layout: &Layout, source: &Path) -> Option<u64> {
     let source = source.canonicalize().ok()?;
-    let number = crate::name::version_number(source.file_name()?.to_str()?)?;
-    (layout.version(number).canonicalize().ok()? == source).then_some(number)
+    let number = source.file_name()?.to_str()?.parse().ok().filter(|number| is_version(*number))?;
+    (layout.folder().canonicalize().ok()? == source.parent()?).then_some(number)
 }
 
 /// The files of published versions, by name and size.

@@ -15,11 +15,11 @@ use crate::layout::{HIDDEN, Layout, STORE_FILE};
 use crate::lock::Locked;
 use crate::manifest::Manifest;
 use crate::name::{Label, ModelName, Reference, Selector, version_number};
-use crate::signing::{SIGNATURE_FILE, SigningKey, Trusted, sign_version, verify_folder};
+use crate::signing::{SIGNATURE_FILE, Signer, SigningKey, Trusted, sign_version, signer, verify_folder};
 use crate::verify::{Fault, compare_contents, compare_names};
 
 /// The most bytes of `store.json`.
-const MAX_STORE_FILE: u64 = 1 << 20;
+pub(crate) const MAX_STORE_FILE: u64 = 1 << 20;
 
 /// The contents of `store.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -83,6 +83,14 @@ impl Version {
     /// If something cannot be read.
     pub fn faults(&self) -> Result<Vec<Fault>> {
         compare_contents(&self.path, &self.manifest)
+    }
+
+    /// Who signed it, as the signature says, which proves nothing; `None` if it is not signed.
+    ///
+    /// # Errors
+    /// If the signature cannot be read.
+    pub fn signer(&self) -> Result<Option<Signer>> {
+        signer(self.path.join(SIGNATURE_FILE))
     }
 
     /// Checks that somebody who is trusted has signed it as this version of this model. `unbound` accepts signatures of
@@ -152,18 +160,24 @@ impl Store {
             return Self::open(folder);
         }
         fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
-        let mut entries = fs::read_dir(&folder).map_err(StoreError::io("read", &folder))?;
+        let entries = fs::read_dir(&folder).map_err(StoreError::io("read", &folder))?;
         // Folders of models may be there: their versions are foreign, until they are adopted.
         let is_other = |entry: &fs::DirEntry| {
             let is_model = entry.file_name().to_str().is_some_and(|name| name.parse::<ModelName>().is_ok());
             !is_model || !entry.path().is_dir() || !has_version(&entry.path())
         };
-        if entries.any(|entry| entry.as_ref().map_or(true, is_other)) {
+        let mut others = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(StoreError::io("read", &folder))?;
+            others.extend(is_other(&entry).then(|| entry.file_name().to_string_lossy().into_owned()));
+        }
+        others.sort();
+        if !others.is_empty() {
             // Another process may have made it meanwhile.
             let is_new = folder.join(STORE_FILE).with_extension("new").exists();
             return match is_new || folder.join(STORE_FILE).exists() {
                 true => Self::open_new(folder),
-                false => Err(StoreError::NotEmpty { path: folder }),
+                false => Err(StoreError::NotEmpty { path: folder, others }),
             };
         }
         let path = folder.join(STORE_FILE);
@@ -199,7 +213,8 @@ impl Store {
         let folder = folder.into();
         let path = folder.join(STORE_FILE);
         let Some(bytes) = durable::read(&path, MAX_STORE_FILE)? else {
-            return Err(StoreError::NotAStore { path: folder });
+            let instead = nearby(&folder);
+            return Err(StoreError::NotAStore { path: folder, instead });
         };
         let file: StoreFile =
             serde_json::from_slice(&bytes).map_err(|error| StoreError::damaged(&path, error.to_string()))?;
@@ -231,22 +246,6 @@ impl Store {
     #[must_use]
     pub fn manifest_path(&self, model: &ModelName, number: u64) -> PathBuf {
         self.layout(model).manifest(number)
-    }
-
-    /// The names of all models, sorted.
-    ///
-    /// # Errors
-    /// If the folder cannot be read.
-    pub fn models(&self) -> Result<Vec<ModelName>> {
-        let reading = || StoreError::io("read", &self.folder);
-        let mut models = Vec::new();
-        for entry in fs::read_dir(&self.folder).map_err(reading())? {
-            let entry = entry.map_err(reading())?;
-            let name = entry.file_name().to_str().and_then(|name| name.parse::<ModelName>().ok());
-            models.extend(name.filter(|_| entry.file_type().is_ok_and(|kind| kind.is_dir())));
-        }
-        models.sort();
-        Ok(models)
     }
 
     /// The versions and labels of a model.
@@ -319,13 +318,13 @@ impl Store {
     fn version(&self, layout: &Layout, model: &ModelName, number: u64) -> Result<Version> {
         match Manifest::read(layout, model, number)? {
             Some((manifest, digest)) => Ok(Version::new(model.clone(), layout.version(number), manifest, digest)),
-            None if layout.version(number).is_dir() => {
-                Err(StoreError::Foreign { path: layout.version(number), model: model.clone(), version: number })
-            }
-            None => {
-                let known_versions = manifests(layout)?;
-                Err(StoreError::UnknownVersion { model: model.clone(), version: number, known_versions })
-            }
+            None => match folders_of(layout, number)?.pop() {
+                Some(path) => Err(StoreError::Foreign { path, model: model.clone(), version: number }),
+                None => {
+                    let known_versions = manifests(layout)?;
+                    Err(StoreError::UnknownVersion { model: model.clone(), version: number, known_versions })
+                }
+            },
         }
     }
 
@@ -345,11 +344,23 @@ impl Store {
         Ok(faults)
     }
 
-    /// Signs a version. A signature that it has is replaced.
+    /// Signs a version.
     ///
     /// # Errors
-    /// If its files are not what was published, or the signature cannot be written.
+    /// If it is signed already, its files are not what was published, or the signature cannot be written.
     pub fn sign(&self, version: &Version, key: &SigningKey) -> Result<()> {
+        self.sign_in_place_of(version, key, false).map(drop)
+    }
+
+    /// As [`Store::sign`], in place of the signature that the version has. Returns who made that one.
+    ///
+    /// # Errors
+    /// As [`Store::sign`], but for a version that is signed.
+    pub fn replace_signature(&self, version: &Version, key: &SigningKey) -> Result<Option<Signer>> {
+        self.sign_in_place_of(version, key, true)
+    }
+
+    fn sign_in_place_of(&self, version: &Version, key: &SigningKey, replace: bool) -> Result<Option<Signer>> {
         let faults = self.verify(version)?;
         if !faults.is_empty() {
             return Err(StoreError::Changed { model: version.model.clone(), version: version.number(), faults });
@@ -357,19 +368,16 @@ impl Store {
         let layout = self.model_layout(&version.model)?;
         let mut locked = Locked::take(&layout)?;
         self.version(&layout, &version.model, version.number())?;
+        let before = version.signer()?;
+        if let Some(signer) = before.clone().filter(|_| !replace) {
+            return Err(StoreError::Signed { model: version.model.clone(), version: version.number(), signer });
+        }
         let signature = sign_version(&version.manifest, &version.digest, key)?;
         durable::write_through(&layout.new_signature(), &version.path.join(SIGNATURE_FILE), signature.as_bytes())?;
         let what = What::Signed { version: version.number(), key: key.public_key().hint() };
         locked.labels.push(&whoami(), what);
-        locked.labels.write(&layout)
-    }
-
-    /// As [`Version::verify_signature`].
-    ///
-    /// # Errors
-    /// As [`Version::verify_signature`].
-    pub fn verify_signature(&self, version: &Version, trusted: &Trusted, unbound: bool) -> Result<()> {
-        version.verify_signature(trusted, unbound)
+        locked.labels.write(&layout)?;
+        Ok(before)
     }
 
     /// All events of a model, the oldest first.
@@ -382,12 +390,20 @@ impl Store {
         event::read_all(&layout, &labels.recent)
     }
 
+    /// The moves of a label, the oldest first.
+    ///
+    /// # Errors
+    /// If there was never such a label, and as [`Store::log`].
+    pub fn label_log(&self, model: &ModelName, label: &Label) -> Result<Vec<Event>> {
+        labels::moves(self.log(model)?, model, label)
+    }
+
     /// The version that a label pointed to at a time; `None` if it pointed to none.
     ///
     /// # Errors
-    /// As [`Store::log`].
+    /// As [`Store::label_log`].
     pub fn label_at(&self, model: &ModelName, label: &Label, time: Timestamp) -> Result<Option<u64>> {
-        Ok(labels::pointed_at(&self.log(model)?, label, time))
+        Ok(labels::pointed_at(&self.label_log(model, label)?, time))
     }
 
     /// Points a label to a version. Returns where it pointed.
@@ -447,43 +463,17 @@ impl Store {
         locked.labels.write(&layout)?;
         Ok((label, from, to))
     }
-
-    /// The paths of a model, which need not exist.
-    pub(crate) fn layout(&self, model: &ModelName) -> Layout {
-        Layout::new(self.folder.join(model.as_str()))
-    }
-
-    /// The paths of a model that exists.
-    pub(crate) fn model_layout(&self, model: &ModelName) -> Result<Layout> {
-        let folder = self.folder.join(model.as_str());
-        if !folder.is_dir() {
-            let known_models = self.models()?.iter().map(ToString::to_string).collect();
-            let (store, model) = (self.folder.clone(), model.clone());
-            return Err(StoreError::UnknownModel { store, model, known_models });
-        }
-        Ok(Layout::new(folder))
-    }
-
-    /// The paths of a model, whose folder is created unless it exists.
-    pub(crate) fn create_model(&self, model: &ModelName) -> Result<Layout> {
-        let folder = self.folder.join(model.as_str());
-        if !folder.is_dir() {
-            // Another process may have made this very folder meanwhile.
-            let similar = |known: &ModelName| known != model && known.as_str().eq_ignore_ascii_case(model.as_str());
-            if let Some(known) = self.models()?.iter().find(|known| similar(known)) {
-                return Err(StoreError::SimilarModel { model: model.clone(), known: known.to_string() });
-            }
-            durable::create_folder(&folder)?;
-        }
-        let layout = Layout::new(folder);
-        durable::create_folder(&layout.hidden())?;
-        Ok(layout)
-    }
 }
 
 /// The largest number among all folders of a model.
 pub(crate) fn largest(layout: &Layout) -> Result<u64> {
     Ok(numbered(layout)?.iter().filter_map(|name| name.parse().ok()).max().unwrap_or(0))
+}
+
+/// The folders of a model that TensorFlow Serving takes for this version: a number may have leading zeros.
+pub(crate) fn folders_of(layout: &Layout, number: u64) -> Result<Vec<PathBuf>> {
+    let is_it = |name: &String| name.parse() == Ok(number);
+    Ok(numbered(layout)?.into_iter().filter(is_it).map(|name| layout.folder().join(name)).collect())
 }
 
 /// Whether a version of this number was published at any time.
@@ -507,13 +497,13 @@ pub(crate) fn manifests(layout: &Layout) -> Result<Vec<u64>> {
 }
 
 /// The folders of a model that TensorFlow Serving takes for versions.
-fn numbered(layout: &Layout) -> Result<Vec<String>> {
+pub(crate) fn numbered(layout: &Layout) -> Result<Vec<String>> {
     let is_number = |name: &String| name.bytes().all(|byte| byte.is_ascii_digit());
     Ok(names(layout.folder())?.into_iter().filter(is_number).collect())
 }
 
 /// The names in a folder; none if it does not exist.
-fn names(folder: &Path) -> Result<Vec<String>> {
+pub(crate) fn names(folder: &Path) -> Result<Vec<String>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(StoreError::io("read", folder))?,
@@ -524,6 +514,16 @@ fn names(folder: &Path) -> Result<Vec<String>> {
         names.extend(entry.file_name().to_str().map(str::to_owned));
     }
     Ok(names)
+}
+
+/// The store that a folder is in, or the first one in it.
+fn nearby(folder: &Path) -> Option<PathBuf> {
+    let above = folder.parent().filter(|above| Store::is_at(above));
+    let inside = || {
+        let entries = fs::read_dir(folder).ok()?;
+        entries.flatten().map(|entry| entry.path()).filter(|path| Store::is_at(path)).min()
+    };
+    above.map(Path::to_path_buf).or_else(inside)
 }
 
 /// Whether a folder has what TensorFlow Serving takes for a version, or was part of a store.

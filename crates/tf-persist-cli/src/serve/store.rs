@@ -89,7 +89,7 @@ impl Proof {
                 let version = store.resolve(&reference)?;
                 match trusted {
                     // This compares every byte with what was signed.
-                    Some(trusted) => store.verify_signature(&version, trusted, false)?,
+                    Some(trusted) => version.verify_signature(trusted, false)?,
                     None if self.verify => {
                         let faults = store.verify(&version)?;
                         if !faults.is_empty() {

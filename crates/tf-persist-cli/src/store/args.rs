@@ -77,6 +77,13 @@ pub(crate) enum StoreCommand {
     Sync(SyncArgs),
 }
 
+impl StoreCommand {
+    /// Whether it changes the store of `--store`, which may be elsewhere.
+    pub(crate) fn writes(&self) -> bool {
+        matches!(self, Self::Label(_) | Self::Promote(_) | Self::Rollback(_) | Self::Remove(_) | Self::Gc(_))
+    }
+}
+
 /// A reference that says which version it means, for what cannot be taken back easily.
 fn exact(text: &str) -> Result<Reference, String> {
     let reference = text.parse::<Reference>().map_err(|error| error.to_string())?;
@@ -318,6 +325,9 @@ pub(crate) struct SignArgs {
     /// The private key (PEM, on P-256 or P-384)
     #[arg(long, value_name = "KEY.pem")]
     pub(crate) key: PathBuf,
+    /// Replace the signature that the version has
+    #[arg(long)]
+    pub(crate) replace: bool,
 }
 
 #[derive(Debug, Args)]

@@ -16,11 +16,11 @@ use crate::error::PRINTING;
 use crate::stdout::stdout;
 
 pub(super) fn run(store: &Place, args: &LogArgs) -> anyhow::Result<()> {
-    let mut events = store.log(&args.model)?;
-    events.retain(|event| {
-        let is_of_label = |label| matches!(&event.what, What::Labelled { label: moved, .. } if moved == label);
-        args.label.as_ref().is_none_or(is_of_label) && args.at.is_none_or(|time| event.at <= time)
-    });
+    let mut events = match &args.label {
+        Some(label) => store.label_log(&args.model, label)?,
+        None => store.log(&args.model)?,
+    };
+    events.retain(|event| args.at.is_none_or(|time| event.at <= time));
     if args.format == Format::Json {
         return print_json(&json!({ "model": args.model.as_str(), "events": events }));
     }

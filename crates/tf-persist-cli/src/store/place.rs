@@ -65,6 +65,15 @@ impl Place {
         }
     }
 
+    /// Refuses a store that can only be read.
+    pub(super) fn check_not_read_only(&self) -> Result<()> {
+        match self {
+            Self::Here(_) => Ok(()),
+            #[cfg(feature = "remote")]
+            Self::Elsewhere(remote) => remote.check_not_read_only(),
+        }
+    }
+
     pub(super) fn models(&self) -> Result<Vec<ModelName>> {
         of_either!(self, store => store.models())
     }
@@ -79,6 +88,10 @@ impl Place {
 
     pub(super) fn log(&self, model: &ModelName) -> Result<Vec<Event>> {
         of_either!(self, store => store.log(model))
+    }
+
+    pub(super) fn label_log(&self, model: &ModelName, label: &Label) -> Result<Vec<Event>> {
+        of_either!(self, store => store.label_log(model, label))
     }
 
     pub(super) fn label_at(&self, model: &ModelName, label: &Label, time: Timestamp) -> Result<Option<u64>> {

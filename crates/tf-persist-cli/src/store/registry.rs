@@ -22,13 +22,12 @@ pub(super) fn push(store: &Store, args: &PushArgs, to: &OciAddress) -> anyhow::R
     }
     let version = store.resolve(&args.reference)?;
     let bar = Arc::new(TransferBar::new("pushing"));
-    let remote = RemoteOptions::default().plain_http(args.plain_http);
-    let mut options =
-        OciOptions::default().remote(remote).modelcar(args.modelcar).gzip(args.gzip).progress(Arc::clone(&bar) as _);
+    let remote = RemoteOptions::default().plain_http(args.plain_http).progress(Arc::clone(&bar) as _);
+    let mut options = OciOptions::default().modelcar(args.modelcar).gzip(args.gzip);
     if let Some(base) = &args.base {
         options = options.base(OciAddress::image(base)?);
     }
-    let pushed = store.push_oci(&version, to, &options);
+    let pushed = store.push_oci(&version, to, &options, &remote);
     bar.finish();
     let pushed = pushed?;
     let all = pushed.sent + pushed.skipped;
@@ -47,8 +46,8 @@ pub(super) fn push(store: &Store, args: &PushArgs, to: &OciAddress) -> anyhow::R
 
 pub(super) fn pull(store: &Path, args: &PullArgs, from: &OciAddress) -> anyhow::Result<()> {
     let bar = Arc::new(TransferBar::new("pulling"));
-    let options = pull_options(args, &bar)?;
-    let remote = RemoteOptions::default().plain_http(args.plain_http);
+    let options = pull_options(args)?;
+    let remote = RemoteOptions::default().plain_http(args.plain_http).progress(Arc::clone(&bar) as _);
     // What is not there makes no store.
     let from = oci::resolve(from, &remote)?;
     let store = Store::init(store)?;

@@ -6,7 +6,9 @@ use anstream::eprintln;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use tf_persist_store::signing::{Authorities, PublicKey, SigningKey, Trusted};
-use tf_persist_store::{Folder, GcOptions, ModelName, Reference, Selector, Store, StoreError, Version, Why};
+use tf_persist_store::{
+    Folder, GcOptions, ModelName, Reference, Selector, Store, StoreError, Version, Why, report_waiting,
+};
 
 use super::args::{
     GcArgs, KeyArgs, KeyCommand, LabelArgs, ListArgs, PromoteArgs, RollbackArgs, ShowArgs, StoreArgs, StoreCommand,
@@ -25,6 +27,7 @@ use crate::stdout::{plain_stdout, stdout};
 use crate::version_path::{check_here, folder};
 
 pub(crate) fn run(args: &StoreArgs) -> anyhow::Result<()> {
+    report_waiting(|waiting| eprintln!("note: {waiting}"));
     let folder = folder(args.store.as_deref());
     if matches!(args.command, StoreCommand::Init) {
         check_here(&folder)?;
@@ -41,6 +44,9 @@ pub(crate) fn run(args: &StoreArgs) -> anyhow::Result<()> {
         return transfer::pull(&folder, pull);
     }
     let store = Place::open(folder, args)?;
+    if args.command.writes() {
+        store.check_not_read_only()?;
+    }
     match &args.command {
         StoreCommand::Init | StoreCommand::Key(_) => Ok(()),
         StoreCommand::List(args) => list(&store, args),
@@ -64,8 +70,13 @@ fn run_here(store: &Store, args: &StoreArgs) -> anyhow::Result<()> {
         StoreCommand::Publish(args) => publish::run(store, args),
         StoreCommand::Sign(args) => {
             let version = store.resolve(&args.reference)?;
-            store.sign(&version, &SigningKey::read(&args.key)?)?;
-            print(&format!("{}@{} is signed", version.model(), version.number()))
+            let key = SigningKey::read(&args.key)?;
+            let before = match args.replace {
+                true => store.replace_signature(&version, &key)?,
+                false => store.sign(&version, &key).map(|()| None)?,
+            };
+            let before = before.map_or(String::new(), |signer| format!("; it was signed by {signer}"));
+            print(&format!("{}@{} is signed{before}", version.model(), version.number()))
         }
         StoreCommand::Verify(args) => verify(store, args),
         StoreCommand::Diff(args) => compare(store, args),
@@ -253,18 +264,27 @@ fn verify(store: &Store, args: &StoreVerifyArgs) -> anyhow::Result<()> {
             false => vec!["its folder is gone".to_owned()],
         };
         if let Some(trusted) = trusted.as_ref().filter(|_| faults.is_empty()) {
-            faults.extend(signature_fault(store.verify_signature(&version, trusted, args.like_model_signing))?);
+            faults.extend(signature_fault(version.verify_signature(trusted, args.like_model_signing))?);
         }
         is_whole &= faults.is_empty();
+        let signer = if is_there { version.signer()? } else { None };
         match args.format {
             Format::Json => reports.push(json!({
                 "model": version.model().as_str(),
                 "version": version.number(),
                 "manifest": version.digest(),
                 "signed": trusted.as_ref().map(|_| faults.is_empty()),
+                "signed_by": signer.map(|signer| signer.to_string()),
                 "faults": faults,
             })),
-            Format::Text => text::verified(&mut out, &version, trusted.is_some(), &faults).context(PRINTING)?,
+            Format::Text => {
+                let signed = match (&trusted, signer) {
+                    (Some(_), _) => ", signed".to_owned(),
+                    (None, Some(signer)) => format!(", signed by {signer} (not checked)"),
+                    (None, None) => String::new(),
+                };
+                text::verified(&mut out, &version, &signed, &faults).context(PRINTING)?;
+            }
         }
     }
     if args.format == Format::Json {

@@ -67,7 +67,14 @@ pub(super) fn versions(out: &mut impl Write, model: &ModelOverview, versions: &[
                 let note = manifest.note.as_deref().map_or(String::new(), |note| format!("  {}", printable(note)));
                 format!("{}  {:>8}{labels}{note}", time(manifest.published_at), bytes(manifest.bytes()))
             }
-            Folder::Foreign(_) => "not published: the store has no manifest of it".to_owned(),
+            Folder::Foreign(name) => match name.trim_start_matches('0') {
+                number if number == name || number.is_empty() => {
+                    "not published: the store has no manifest of it".to_owned()
+                }
+                number => {
+                    format!("not published, and {number} for TensorFlow Serving: a version is named without zeros")
+                }
+            },
             _ => "lost: the store has its manifest, and its folder is gone".to_owned(),
         };
         writeln!(out, "{:>width$}  {text}", name(folder))?;
@@ -124,17 +131,11 @@ pub(super) fn version(out: &mut impl Write, version: &Version, labels: &[String]
 }
 
 /// Whether a version is what was published.
-pub(super) fn verified(
-    out: &mut impl Write,
-    version: &Version,
-    is_signed: bool,
-    faults: &[String],
-) -> anyhow::Result<()> {
+pub(super) fn verified(out: &mut impl Write, version: &Version, signed: &str, faults: &[String]) -> anyhow::Result<()> {
     let manifest = version.manifest();
     let name = format!("{}@{}", version.model(), version.number());
     if faults.is_empty() {
         let files = count(manifest.files.len() as u64, "file");
-        let signed = if is_signed { ", signed" } else { "" };
         writeln!(out, "{name}: as published{signed}, {files}, {}", bytes(manifest.bytes()))?;
         return Ok(());
     }

@@ -18,8 +18,9 @@ use crate::error::{Differs, UsageError};
 use crate::format::{bytes, count};
 use crate::transfer_bar::TransferBar;
 
-fn open(address: &RemoteAddress, unguarded: bool) -> anyhow::Result<Remote> {
-    Ok(Remote::open(address, RemoteOptions::default().unguarded(unguarded))?)
+fn open(address: &RemoteAddress, unguarded: bool, bar: &Arc<TransferBar>) -> anyhow::Result<Remote> {
+    let options = RemoteOptions::default().unguarded(unguarded).progress(Arc::clone(bar) as _);
+    Ok(Remote::open(address, options)?)
 }
 
 /// "4 files, 132.4 kB".
@@ -41,13 +42,10 @@ pub(super) fn push(store: &Store, args: &PushArgs, unguarded: bool) -> anyhow::R
         }
         Destination::Store(address) => address,
     };
-    let remote = open(address, unguarded)?;
-    let version = store.resolve(&args.reference)?;
     let bar = Arc::new(TransferBar::new("pushing"));
-    let mut options = PushOptions::default().progress(Arc::clone(&bar) as _);
-    for label in &args.label {
-        options = options.label(label.clone());
-    }
+    let remote = open(address, unguarded, &bar)?;
+    let version = store.resolve(&args.reference)?;
+    let options = args.label.iter().cloned().fold(PushOptions::default(), PushOptions::label);
     let pushed = remote.push(store, &version, &options);
     bar.finish();
     match pushed? {
@@ -70,21 +68,20 @@ pub(super) fn pull(store: &Path, args: &PullArgs) -> anyhow::Result<()> {
         return Err(UsageError(reason.into()).into());
     }
     let (address, reference) = RemoteAddress::with_reference(&args.what)?;
-    let remote = open(&address, false)?;
+    let bar = Arc::new(TransferBar::new("pulling"));
+    let remote = open(&address, false, &bar)?;
     // What is not there makes no store.
     remote.find(&reference)?;
+    let options = pull_options(args)?;
     let store = Store::init(store)?;
-    let bar = Arc::new(TransferBar::new("pulling"));
-    let options = pull_options(args, &bar)?;
     let pulled = remote.pull(&reference, &store, &options);
     bar.finish();
     print_pulled(&store, &pulled?, address.folder().is_none())
 }
 
 /// How a version is pulled from a remote store or a registry.
-pub(super) fn pull_options(args: &PullArgs, bar: &Arc<TransferBar>) -> anyhow::Result<PullOptions> {
-    let options = PullOptions::default().progress(Arc::clone(bar) as _);
-    let options = args.label.iter().cloned().fold(options, PullOptions::label);
+pub(super) fn pull_options(args: &PullArgs) -> anyhow::Result<PullOptions> {
+    let options = args.label.iter().cloned().fold(PullOptions::default(), PullOptions::label);
     Ok(match &args.require_signature {
         Some(key) => options.require_signature(Trusted::Key(PublicKey::read(key)?)),
         None => options,
@@ -105,7 +102,8 @@ pub(super) fn print_pulled(store: &Store, pulled: &Transferred, over_network: bo
 }
 
 pub(super) fn sync(store: &Store, args: &SyncArgs, unguarded: bool) -> anyhow::Result<()> {
-    let remote = open(&args.remote, unguarded)?;
+    let bar = Arc::new(TransferBar::new("transferring"));
+    let remote = open(&args.remote, unguarded, &bar)?;
     let models = match &args.model {
         Some(model) => vec![model.clone()],
         None => remote.models_of_both(store)?,
@@ -113,8 +111,7 @@ pub(super) fn sync(store: &Store, args: &SyncArgs, unguarded: bool) -> anyhow::R
     if models.is_empty() {
         bail!("neither `{}` nor `{}` has a model", store.path().display(), args.remote);
     }
-    let bar = Arc::new(TransferBar::new("transferring"));
-    let options = SyncOptions::default().dry_run(args.dry_run).progress(Arc::clone(&bar) as _);
+    let options = SyncOptions::default().dry_run(args.dry_run);
     let mut is_same = true;
     for model in models {
         let synced = remote.sync(store, &model, &options).with_context(|| format!("cannot synchronize `{model}`"));

@@ -92,6 +92,12 @@ impl<'d> Cmd<'d> {
         self.command.spawn().unwrap()
     }
 
+    /// Starts it, and lets the test read its standard error.
+    pub(crate) fn spawn_with_stderr(mut self) -> Child {
+        self.command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        self.command.spawn().unwrap()
+    }
+
     /// Runs it to its end, and checks what holds of every command.
     #[track_caller]
     pub(crate) fn run(mut self) -> Ran {

@@ -56,6 +56,12 @@ fn addresses_that_cannot_be_used() {
     store(&dir, "push digits@1 ftp://host/x").misused().says("the schemes are s3, gs, az, http and https");
     store(&dir, "push digits@1 s3://key:secret@bucket").misused().says("credentials come from the environment");
     store(&dir, "push digits@1 https://127.0.0.1:1/x").fails().says("`https://127.0.0.1:1/x` can only be read");
+    for line in ["promote digits@1 --to a", "label digits@1 a", "rollback digits", "remove digits@1", "gc --keep 1"] {
+        let refused = store(&dir, &format!("{line} --store http://127.0.0.1:1/x")).fails();
+        refused.says("`http://127.0.0.1:1/x` can only be read").hints("write to it by another address");
+    }
+    let folder = dir.cmd("inspect s3://b/p/digits/1").without_tensorflow().run().fails();
+    folder.says("`s3://b/p/digits/1` is not the address of a store: the version is `s3://b/p/digits@1`");
     store(&dir, "publish models/digits/model m --store s3://b/p").fails().says("is not a store of this machine");
     store(&dir, "init --store s3://b/p").fails().says("`s3://b/p` is not a folder");
     store(&dir, "pull s3://b --store other").fails().says("it has no MODEL@REF");
@@ -65,4 +71,15 @@ fn addresses_that_cannot_be_used() {
     unreachable.says("cannot reach `http://127.0.0.1:1/m/.store/labels.json`: ");
     let inspected = dir.cmd("inspect http://127.0.0.1:1/m@1").without_tensorflow().run().exits_with(1);
     inspected.says("cannot reach `http://127.0.0.1:1/m/.store/labels.json`: ");
+}
+
+#[test]
+fn a_pull_that_is_refused_leaves_no_model() {
+    let dir = with_versions();
+    store(&dir, "key new key.pem").ok();
+    store(&dir, "init --store other").ok();
+    let pull = "pull models.store/digits@1 --store other --require-signature key.pem.pub";
+    store(&dir, pull).fails().says("`models.store/digits/1` is not signed");
+    assert_eq!(dir.names("other"), ["store.json"]);
+    store(&dir, "publish models/digits/model Digits --store other").ok();
 }

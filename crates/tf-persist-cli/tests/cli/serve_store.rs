@@ -144,7 +144,7 @@ fn labels_move_without_a_restart() {
     let half = &page(&server)["models"][1];
     assert_eq!(half["labels"], json!({"canary": "3", "production": "1"}));
     assert_eq!(half["pending_labels"], json!({"canary": "4"}));
-    store(&dir, "sign half@4 --key key.pem");
+    store(&dir, "sign half@4 --key key.pem --replace");
     wait_for_label(&server, "canary", 4);
     // A model that is removed.
     fs::rename(dir.path("models.store/digits"), dir.path("digits")).unwrap();

@@ -1,6 +1,7 @@
 //! `tf-persist store`, and `MODEL@REF` as the path of a model.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
@@ -72,6 +73,20 @@ fn two_versions_are_published_labelled_and_rolled_back() {
 }
 
 #[test]
+fn a_label_is_rolled_back_to_its_first_version() {
+    let dir = with_store();
+    publish(&dir, "models/half_plus_two/model m --label production").ok();
+    publish(&dir, "models/half_plus_two/model m --label production").ok();
+    store(&dir, "rollback m").ok().prints_only("m@production is 1; it was 2\n");
+    // It has pointed to 2, but not before.
+    store(&dir, "rollback m")
+        .fails()
+        .says("before version 1, `production` of `m` pointed to no version that is still there")
+        .hints("--to REF");
+    store(&dir, "rollback m --to 2").ok().prints_only("m@production is 2; it was 1\n");
+}
+
+#[test]
 fn what_was_in_production_then() {
     let dir = with_store();
     publish(&dir, "models/half_plus_two/model m --label production").ok();
@@ -84,6 +99,10 @@ fn what_was_in_production_then() {
         report["manifest"]["version"].clone()
     };
     assert_eq!((number(&at(0)), number(&at(1)), number("2999-01-01")), (json!(1), json!(2), json!(2)));
+    store(&dir, "log m --label nope").fails().says("`m` has no label `nope`; its labels are `production`");
+    store(&dir, "show m@nope --at 2999-01-01").fails().says("`m` has no label `nope`");
+    store(&dir, "label m production --remove").ok();
+    store(&dir, "log m --label production").ok().prints("took the label production from 2");
     store(&dir, "show m@production --at 2020-01-01").fails().says("`production` of `m` pointed to no version at");
     store(&dir, "show m@2 --at 2020-01-01").fails().says("--at is for a label");
     store(&dir, "show m@production --at tuesday").misused();
@@ -217,7 +236,9 @@ fn bad_names_and_folders_are_refused() {
         .hints("make one with `tf-persist store init");
     store(&dir, "init --store a").ok();
     dir.write("full/file", "");
-    store(&dir, "init --store full").fails().says("`full` is not empty, and is not a store");
+    store(&dir, "init --store full").fails().says("`full` is not a store, and has `file`");
+    publish(&dir, "models/half_plus_two/model store.json --store a").misused().says("a file of the store has it");
+    publish(&dir, "a/store.json m --store a").fails().says("a/store.json");
     for (line, reason) in [
         ("publish models/half_plus_two/model ../m --store a", "only letters, digits"),
         ("publish models/half_plus_two/model m --label latest --store a", "`latest` is the newest version"),
@@ -234,6 +255,12 @@ fn bad_names_and_folders_are_refused() {
         .hints("store publish a/m/3 m`");
     store(&dir, "list --store a").ok().prints_only("m  1 version, latest 1; 1 folder not published\n");
     publish(&dir, "a/m/3 m --store a").ok().prints_only("m@3\n");
+    store(&dir, "list --store a/m").fails().says("`a/m` is not a store of models, and `a` is one").hints("--store a");
+    store(&dir, "show m/3 --store a").misused().says("a version is named MODEL@N");
+    dir.copy_model("half_plus_two", "a/m/0009");
+    let listed = store(&dir, "list m --store a").ok();
+    listed.prints("0009  not published, and 9 for TensorFlow Serving: a version is named without zeros");
+    publish(&dir, "a/m/0009 m --store a").fails().says("was not published").hints("rename it to `a/m/9`");
 }
 
 #[test]
@@ -259,7 +286,16 @@ fn versions_are_signed_and_signatures_are_required() {
     run("m@latest --require-signature key.pem.pub").ok();
     store(&dir, "log m").ok().prints("signed version 2 (key ");
     // Nothing of it is in the manifest.
-    store(&dir, "verify").ok();
+    store(&dir, "verify m@2").ok().prints("m@2: as published, signed by key ").prints(" (not checked), ");
+    let report = store(&dir, "verify m@2 --format json").ok().json();
+    assert!(report["versions"][0]["signed"].is_null() && report["versions"][0]["signed_by"].is_string(), "{report}");
+    store(&dir, "sign m@2 --key other.pem")
+        .fails()
+        .says("version 2 of `m` is signed already, by key ")
+        .hints("--replace");
+    run("m@2 --require-signature key.pem.pub").ok();
+    store(&dir, "sign m@2 --key other.pem --replace").ok().prints("m@2 is signed; it was signed by key ");
+    run("m@2 --require-signature other.pem.pub").ok();
 
     // The signature of one version is not that of another, though their files are the same.
     fs::copy(dir.path("models.store/m/1/model.sig"), dir.path("models.store/m/2/model.sig")).unwrap();
@@ -272,4 +308,32 @@ fn versions_are_signed_and_signatures_are_required() {
     run("copy --require-signature key.pem.pub").ok();
     dir.write("copy/extra", "");
     run("copy --require-signature key.pem.pub").fails().says("`copy` is not what was signed: `extra` was added");
+}
+
+#[test]
+fn a_publication_that_fails_leaves_nothing() {
+    let dir = with_store();
+    publish(&dir, "models/digits_keras/digits.keras Digits --check").fails().says("it has no recorded answers");
+    assert_eq!(dir.names("models.store"), ["store.json"]);
+    publish(&dir, "models/digits/model digits").ok();
+    store(&dir, "list").ok().prints_only("digits  1 version, latest 1\n");
+}
+
+#[test]
+fn a_command_that_waits_says_for_what() {
+    let dir = with_store();
+    publish(&dir, "models/half_plus_two/model m").ok();
+    let lock = fs::File::open(dir.path("models.store/m/.store/lock")).unwrap();
+    lock.lock().unwrap();
+    let mut child = dir.cmd("store label m@1 a").without_tensorflow().spawn_with_stderr();
+    let mut said = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    let holder = std::process::id();
+    assert_eq!(
+        said,
+        format!("note: waiting for the lock `models.store/m/.store/lock`, which process {holder} holds\n")
+    );
+    lock.unlock().unwrap();
+    assert!(child.wait().unwrap().success());
+    store(&dir, "list").ok().prints_only("m  1 version, latest 1; a 1\n");
 }

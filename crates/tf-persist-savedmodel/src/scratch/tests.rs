@@ -13,8 +13,8 @@ fn names(folder: &Path) -> Vec<String> {
 
 /// The leftovers of a killed process: the folder, and a lock that is not held.
 fn killed(target: &Path) -> PathBuf {
-    let Scratch { folder, _lock } = Scratch::beside(target).unwrap();
-    let path = folder.keep();
+    let mut scratch = Scratch::beside(target).unwrap();
+    let path = std::mem::take(&mut scratch.folder);
     fs::create_dir_all(path.join("model/variables")).unwrap();
     fs::write(path.join("model/variables/data"), "half").unwrap();
     path
@@ -148,4 +148,32 @@ fn many_at_once_do_not_take_from_each_other() {
         }
     });
     assert_eq!(names(root.path()).len(), 4);
+}
+
+/// Not a test of its own: a process that fills folders and deletes them until it is killed.
+#[test]
+fn worker() {
+    let Some(target) = std::env::var_os("SCRATCH_OF_WORKER").map(PathBuf::from) else { return };
+    loop {
+        let scratch = Scratch::beside(&target).unwrap();
+        (0..200).for_each(|index| fs::write(scratch.path().join(index.to_string()), "").unwrap());
+    }
+}
+
+#[test]
+fn what_is_left_of_a_folder_after_a_kill_is_deleted() {
+    let root = tempfile::tempdir().unwrap();
+    for moment in 0..20 {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "scratch::tests::worker"]).env("SCRATCH_OF_WORKER", root.path().join("model"));
+        let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+        while names(root.path()).is_empty() && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        std::thread::sleep(Duration::from_micros(moment * 700));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        drop(Scratch::beside(&root.path().join("other")).unwrap());
+        assert!(names(root.path()).is_empty(), "{:?}", names(root.path()));
+    }
 }

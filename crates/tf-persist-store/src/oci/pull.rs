@@ -108,7 +108,7 @@ pub fn cached(cache: &Cache, from: &OciAddress, remote: &RemoteOptions) -> Resul
         return Err(registry.failed("it did not come from a store: pull it into one".to_owned()));
     };
     let version = Described::new(&registry, text, artifact.layers, &artifact.address)?;
-    cache.get_found(&version.found(text, &artifact.address), remote.parallel)
+    cache.get_found(&version.found(text, &artifact.address), remote)
 }
 
 impl Store {
@@ -136,7 +136,7 @@ impl Store {
             return Err(registry
                 .failed(format!("it is version {number} of `{name}`, which keeps its name: leave `{model}` out")));
         }
-        pull(&version.found(text, &address), self, options, remote.parallel)
+        pull(&version.found(text, &address), self, options, remote)
     }
 
     /// Pulls files that did not come from a store, and publishes them as a version.

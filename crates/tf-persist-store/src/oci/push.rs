@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
@@ -20,7 +19,7 @@ use crate::durable;
 use crate::error::{Result, StoreError};
 use crate::manifest::MAX_FILE;
 use crate::remote::parallel::in_parallel;
-use crate::remote::{Progress, RemoteError, RemoteErrorKind, RemoteOptions};
+use crate::remote::{RemoteError, RemoteErrorKind, RemoteOptions};
 use crate::signing::SIGNATURE_FILE;
 use crate::store::{Store, Version};
 
@@ -35,30 +34,15 @@ const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// How a version is pushed to a registry.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct OciOptions {
-    remote: RemoteOptions,
     modelcar: bool,
     gzip: bool,
     base: Option<OciAddress>,
-    progress: Arc<dyn Progress>,
-}
-
-impl Default for OciOptions {
-    fn default() -> Self {
-        let remote = RemoteOptions::default();
-        Self { remote, modelcar: false, gzip: false, base: None, progress: Arc::new(()) }
-    }
 }
 
 impl OciOptions {
-    /// Timeouts, repetitions, and requests at the same time.
-    pub fn remote(mut self, remote: RemoteOptions) -> Self {
-        self.remote = remote;
-        self
-    }
-
     /// Pushes an image with the files in one layer, as KServe takes it, instead of a ModelPack.
     pub fn modelcar(mut self, modelcar: bool) -> Self {
         self.modelcar = modelcar;
@@ -74,12 +58,6 @@ impl OciOptions {
     /// Adds the layer to this image, which has a shell, for example.
     pub fn base(mut self, base: OciAddress) -> Self {
         self.base = Some(base);
-        self
-    }
-
-    /// Who hears how far it is.
-    pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
-        self.progress = progress;
         self
     }
 }
@@ -118,7 +96,13 @@ impl Store {
     /// # Errors
     /// If the address has a digest and no tag, the files are not what was published, the registry cannot be reached or
     /// refuses, or a file cannot be read.
-    pub fn push_oci(&self, version: &Version, to: &OciAddress, options: &OciOptions) -> Result<OciPushed> {
+    pub fn push_oci(
+        &self,
+        version: &Version,
+        to: &OciAddress,
+        options: &OciOptions,
+        remote: &RemoteOptions,
+    ) -> Result<OciPushed> {
         if matches!(to.target(), Target::Digest(_)) {
             let reason = "a version is pushed to a tag, and this is a digest".to_owned();
             return Err(RemoteError::new(to, RemoteErrorKind::InvalidAddress { reason }).into());
@@ -126,55 +110,55 @@ impl Store {
         let path = self.model_layout(version.model())?.manifest(version.number());
         let text = durable::read(&path, MAX_FILE)?.and_then(|bytes| String::from_utf8(bytes).ok());
         let text = text.ok_or_else(|| StoreError::damaged(&path, "it is gone, or is not UTF-8"))?;
-        let registry = Registry::new(to, Access::Push, &options.remote)?;
+        let registry = Registry::new(to, Access::Push, remote)?;
         let scratch = Scratch::beside(&std::env::temp_dir().join("tf-persist-push"));
         let scratch = scratch.map_err(StoreError::io("create a folder in", std::env::temp_dir()))?;
         let pushed = match options.modelcar {
-            true => push_image(&registry, version, &text, options, scratch.path()),
-            false => push_pack(&registry, version, &text, options),
+            true => push_image(&registry, version, &text, (options, remote), scratch.path()),
+            false => push_pack(&registry, version, &text, remote),
         };
         drop(scratch);
         pushed
     }
 }
 
-fn push_pack(registry: &Registry, version: &Version, text: &str, options: &OciOptions) -> Result<OciPushed> {
+fn push_pack(registry: &Registry, version: &Version, text: &str, remote: &RemoteOptions) -> Result<OciPushed> {
     let signature = version.path().join(SIGNATURE_FILE);
     let signature = if signature.exists() { Some(copy::hash(&signature)?) } else { None };
     let packed = pack(version, text, signature.as_ref())?;
     let paths: Vec<_> =
         packed.manifest.layers.iter().map(|layer| version.path().join(layer.file().unwrap_or_default())).collect();
     let files = packed.manifest.layers.iter().zip(&paths).map(|(blob, path)| Part { blob, from: Origin::File(path) });
-    push(registry, &packed, files.collect(), options)
+    push(registry, &packed, files.collect(), remote)
 }
 
 fn push_image(
     registry: &Registry,
     version: &Version,
     text: &str,
-    options: &OciOptions,
+    (options, remote): (&OciOptions, &RemoteOptions),
     scratch: &Path,
 ) -> Result<OciPushed> {
     let is_signed = version.path().join(SIGNATURE_FILE).exists();
     let path = scratch.join("layer");
     let layer = write_layer(version, is_signed, &path, options.gzip)?;
-    let base = options.base.as_ref().map(|base| take_base(registry, base, options, scratch)).transpose()?;
+    let base = options.base.as_ref().map(|base| take_base(registry, base, remote, scratch)).transpose()?;
     let packed = image(version, text, layer, base)?;
     // Those of the base are there.
     let own = packed.manifest.layers.last().map(|blob| Part { blob, from: Origin::File(&path) });
-    push(registry, &packed, own.into_iter().collect(), options)
+    push(registry, &packed, own.into_iter().collect(), remote)
 }
 
 /// Sends what the registry lacks, the manifest last.
-fn push(registry: &Registry, packed: &Packed, files: Vec<Part<'_>>, options: &OciOptions) -> Result<OciPushed> {
+fn push(registry: &Registry, packed: &Packed, files: Vec<Part<'_>>, remote: &RemoteOptions) -> Result<OciPushed> {
     let mut parts = files;
     parts.push(Part { blob: &packed.manifest.config, from: Origin::Memory(&packed.config_bytes) });
     let mut seen = HashSet::new();
     parts.retain(|part| seen.insert(part.blob.digest.clone()));
-    let progress = options.progress.as_ref();
+    let progress = remote.progress.as_ref();
     progress.start(parts.iter().map(|part| part.blob.size).sum());
     let (count, sent) = (parts.len(), AtomicUsize::new(0));
-    in_parallel(parts, options.remote.parallel, |Part { blob, from }| {
+    in_parallel(parts, remote.parallel, |Part { blob, from }| {
         if !wait(registry.has_blob(blob))? {
             match from {
                 Origin::File(path) => wait(registry.upload(blob, path))?,
@@ -197,8 +181,8 @@ fn push(registry: &Registry, packed: &Packed, files: Vec<Part<'_>>, options: &Oc
 }
 
 /// Brings the layers of a base image into the repository.
-fn take_base(registry: &Registry, address: &OciAddress, options: &OciOptions, scratch: &Path) -> Result<Base> {
-    let from = Registry::new(address, Access::Pull, &base_options(&options.remote, &registry.address, address))?;
+fn take_base(registry: &Registry, address: &OciAddress, remote: &RemoteOptions, scratch: &Path) -> Result<Base> {
+    let from = Registry::new(address, Access::Pull, &base_options(remote, &registry.address, address))?;
     let manifest = image_manifest(&from, address)?;
     let config = wait(from.blob(&manifest.config, MAX_CONFIG))?;
     let invalid = |reason: &str| from.failed(format!("it cannot be a base: {reason}"));

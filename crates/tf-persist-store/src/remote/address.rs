@@ -8,7 +8,7 @@ use reqwest::Url;
 
 use super::error::{RemoteError, RemoteErrorKind};
 use crate::error::{Result, StoreError};
-use crate::name::Reference;
+use crate::name::{ModelName, Reference, version_number};
 
 /// The address of a store: `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`, `az://CONTAINER/PREFIX`, `http://…`,
 /// `https://…`, or a folder. `Display` leaves out credentials.
@@ -70,6 +70,17 @@ impl RemoteAddress {
         }
     }
 
+    /// The address of the whole bucket, if it is in one.
+    pub(crate) fn bucket(&self) -> Option<Self> {
+        match &self.kind {
+            Kind::Bucket { scheme, bucket, .. } => {
+                let (scheme, bucket) = (*scheme, bucket.clone());
+                Some(Self { kind: Kind::Bucket { scheme, bucket, prefix: String::new() } })
+            }
+            _ => None,
+        }
+    }
+
     /// Reads `ADDRESS/MODEL@REF`, or `ADDRESS/MODEL` for the newest version.
     ///
     /// # Errors
@@ -83,6 +94,14 @@ impl RemoteAddress {
         // In `s3://digits@1` the reference is where the bucket should be.
         if address.ends_with(":/") {
             return Err(invalid(text, "it has no MODEL@REF after the place of the store"));
+        }
+        // The folder of a version.
+        if let Some((store, model)) = address.rsplit_once('/')
+            && version_number(reference).is_some()
+            && model.parse::<ModelName>().is_ok()
+        {
+            let version = without_secrets(&format!("{store}/{model}@{reference}"));
+            return Err(invalid(text, &format!("the version is `{version}`")));
         }
         Ok((address.parse()?, reference.parse()?))
     }
@@ -228,6 +247,10 @@ mod tests {
         assert_eq!(parts("digits@1").unwrap(), wanted(".", "digits@1"));
         assert_eq!(parts("../x/digits@1").unwrap(), wanted("../x", "digits@1"));
         assert!(parts("s3://digits@1").is_err());
+        for (folder, version) in [("s3://b/p/digits/1", "`s3://b/p/digits@1`"), ("x/digits/7/", "`x/digits@7`")] {
+            let error = parts(folder).unwrap_err().to_string();
+            assert!(error.ends_with(version), "{error}");
+        }
         let error = parts("https://host/digits@1?sig=secret").unwrap_err().to_string();
         assert!(error.contains("https://host/digits@1?…") && !error.contains("secret"), "{error}");
     }

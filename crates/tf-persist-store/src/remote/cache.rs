@@ -1,20 +1,19 @@
 //! Versions of remote stores on this machine, by the SHA-256 of their manifests.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::FlockOperation;
 
+use super::client::RemoteOptions;
 use super::fetch::{Fetch, Known, discard};
-use super::progress::Progress;
 use super::pull::Found;
 use super::store::Remote;
 use crate::durable;
 use crate::error::{Result, StoreError};
+use crate::lock::lock_file;
 use crate::manifest::{self, Manifest};
 use crate::name::{ModelName, Reference};
 use crate::signing::SIGNATURE_FILE;
@@ -45,7 +44,6 @@ const LIMIT: u64 = 20_000_000_000;
 pub struct Cache {
     folder: PathBuf,
     limit: u64,
-    progress: Arc<dyn Progress>,
 }
 
 /// A version in the cache, which stays there as long as this exists.
@@ -89,20 +87,13 @@ impl Cache {
     /// A cache in this folder.
     #[must_use]
     pub fn at(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), limit: LIMIT, progress: Arc::new(()) }
+        Self { folder: folder.into(), limit: LIMIT }
     }
 
     /// The most bytes of all versions together; by default 20 GB. One version may have more.
     #[must_use]
     pub fn limit(mut self, bytes: u64) -> Self {
         self.limit = bytes;
-        self
-    }
-
-    /// Who hears how far a transfer is.
-    #[must_use]
-    pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
-        self.progress = progress;
         self
     }
 
@@ -121,7 +112,7 @@ impl Cache {
     /// # Errors
     /// If there is no such version, or it cannot be pulled.
     pub fn get(&self, remote: &Remote, reference: &Reference) -> Result<Cached> {
-        self.get_found(&remote.found(reference)?, remote.options.parallel)
+        self.get_found(&remote.found(reference)?, &remote.options)
     }
 
     /// As [`Cache::get`], if the files of the version in the cache are damaged: each is compared with the manifest by
@@ -130,22 +121,22 @@ impl Cache {
     /// # Errors
     /// As [`Cache::get`].
     pub fn repair(&self, remote: &Remote, reference: &Reference) -> Result<Cached> {
-        let (found, parallel) = (remote.found(reference)?, remote.options.parallel);
-        let cached = self.get_found(&found, parallel)?;
-        self.mend(&found, &self.versions().join(&found.digest), parallel)?;
+        let found = remote.found(reference)?;
+        let cached = self.get_found(&found, &remote.options)?;
+        self.mend(&found, &self.versions().join(&found.digest), &remote.options)?;
         Ok(cached)
     }
 
     /// A version that was found, which is pulled unless it is here.
-    pub(crate) fn get_found(&self, found: &Found<'_>, parallel: usize) -> Result<Cached> {
+    pub(crate) fn get_found(&self, found: &Found<'_>, options: &RemoteOptions) -> Result<Cached> {
         let folder = self.versions().join(&found.digest);
         loop {
             fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
-            if let Some(lock) = take(&folder, LOCK, FlockOperation::LockShared)?
+            if let Some(lock) = lock_file(&folder.join(LOCK), FlockOperation::LockShared)?
                 && folder.join(WHOLE).exists()
             {
                 if !is_whole(found, &folder) {
-                    self.mend(found, &folder, parallel)?;
+                    self.mend(found, &folder, options)?;
                 }
                 refresh_signature(found, &folder)?;
                 touch(&folder.join(WHOLE));
@@ -153,9 +144,9 @@ impl Cache {
                 let version = Version::new(model, folder.join(MODEL), manifest, found.digest.clone());
                 return Ok(Cached { version, _lock: lock });
             }
-            let Some(lock) = take(&folder, LOCK, FlockOperation::LockExclusive)? else { continue };
+            let Some(lock) = lock_file(&folder.join(LOCK), FlockOperation::LockExclusive)? else { continue };
             if !folder.join(WHOLE).exists() {
-                self.fetch(found, &folder, parallel, false)?;
+                self.fetch(found, &folder, options, false)?;
             }
             drop(lock);
             self.shrink(&found.digest);
@@ -163,19 +154,19 @@ impl Cache {
     }
 
     /// Makes a version that others may use what the manifest of the remote store says. The caller holds its lock.
-    fn mend(&self, found: &Found<'_>, folder: &Path, parallel: usize) -> Result<()> {
-        let Some(_lock) = take(folder, CHANGE, FlockOperation::LockExclusive)? else { return Ok(()) };
+    fn mend(&self, found: &Found<'_>, folder: &Path, options: &RemoteOptions) -> Result<()> {
+        let Some(_lock) = lock_file(&folder.join(CHANGE), FlockOperation::LockExclusive)? else { return Ok(()) };
         for fault in compare_names(&folder.join(MODEL), &found.manifest).unwrap_or_default() {
             if let Fault::Extra(name) = fault {
                 let path = folder.join(MODEL).join(name);
                 fs::remove_file(&path).map_err(StoreError::io("delete", path))?;
             }
         }
-        self.fetch(found, folder, parallel, true)
+        self.fetch(found, folder, options, true)
     }
 
     /// Brings the files of a version; with `recheck`, those whose bytes are not those of the manifest too.
-    fn fetch(&self, found: &Found<'_>, folder: &Path, parallel: usize, recheck: bool) -> Result<()> {
+    fn fetch(&self, found: &Found<'_>, folder: &Path, options: &RemoteOptions, recheck: bool) -> Result<()> {
         let known = Known::of(&self.known_versions());
         let fetch = Fetch {
             objects: found.objects,
@@ -184,8 +175,8 @@ impl Cache {
             folder: folder.join(MODEL),
             partial: folder.join("partial"),
             known: &known,
-            parallel,
-            progress: self.progress.as_ref(),
+            parallel: options.parallel,
+            progress: options.progress.as_ref(),
             recheck,
         };
         fetch.run()?;
@@ -218,7 +209,7 @@ impl Cache {
             let is_kept = folder.file_name().is_some_and(|name| name == kept);
             if sum > self.limit
                 && !is_kept
-                && matches!(take(&folder, LOCK, FlockOperation::NonBlockingLockExclusive), Ok(Some(_)))
+                && matches!(lock_file(&folder.join(LOCK), FlockOperation::NonBlockingLockExclusive), Ok(Some(_)))
             {
                 // Without this file the version is not whole.
                 let _ = fs::remove_file(folder.join(WHOLE));
@@ -261,7 +252,7 @@ fn refresh_signature(found: &Found<'_>, folder: &Path) -> Result<()> {
     if is_known() {
         return Ok(());
     }
-    let Some(_lock) = take(folder, CHANGE, FlockOperation::LockExclusive)? else { return Ok(()) };
+    let Some(_lock) = lock_file(&folder.join(CHANGE), FlockOperation::LockExclusive)? else { return Ok(()) };
     match is_known() {
         true => Ok(()),
         false => durable::write_through(&folder.join("signature.new"), &path, &signature),
@@ -272,27 +263,4 @@ fn touch(path: &Path) {
     let now = fs::FileTimes::new().set_modified(SystemTime::now());
     // Nothing is lost but the order of use.
     let _ = File::options().append(true).open(path).and_then(|file| file.set_times(now));
-}
-
-/// Takes a lock of a version. `None` if it was deleted meanwhile, or another process has the lock.
-fn take(folder: &Path, name: &str, how: FlockOperation) -> Result<Option<File>> {
-    let path = folder.join(name);
-    let mut options = OpenOptions::new();
-    let file = match options.read(true).write(true).create(true).truncate(false).open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(StoreError::io("open", &path))?,
-    };
-    loop {
-        match flock(&file, how) {
-            Err(rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-            locked => break locked.map_err(|error| StoreError::io("lock", &path)(error.into()))?,
-        }
-    }
-    let same = |a: &fs::Metadata, b: &fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
-    let is_there = match (file.metadata(), fs::metadata(&path)) {
-        (Ok(held), Ok(named)) => same(&held, &named),
-        _ => false,
-    };
-    Ok(is_there.then_some(file))
 }

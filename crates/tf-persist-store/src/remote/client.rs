@@ -1,7 +1,7 @@
 //! The HTTP client under all remote stores, and the threads that run it.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use base64::Engine;
@@ -13,6 +13,8 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::redirect::{Action, Attempt, Policy};
 use tokio::runtime::{Builder, Runtime};
 
+use super::progress::Progress;
+
 /// Settings of connections to remote stores.
 #[derive(Debug, Clone)]
 #[must_use]
@@ -22,11 +24,19 @@ pub struct RemoteOptions {
     pub(crate) parallel: usize,
     pub(crate) unguarded: bool,
     pub(crate) plain_http: bool,
+    pub(crate) progress: Arc<dyn Progress>,
 }
 
 impl Default for RemoteOptions {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(30), retries: 4, parallel: 8, unguarded: false, plain_http: false }
+        Self {
+            timeout: Duration::from_secs(30),
+            retries: 4,
+            parallel: 8,
+            unguarded: false,
+            plain_http: false,
+            progress: Arc::new(()),
+        }
     }
 }
 
@@ -59,6 +69,12 @@ impl RemoteOptions {
     /// Talks to registries without TLS. Those on this machine are talked to so in any case.
     pub fn plain_http(mut self, plain_http: bool) -> Self {
         self.plain_http = plain_http;
+        self
+    }
+
+    /// Who hears how far a transfer is.
+    pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
+        self.progress = progress;
         self
     }
 

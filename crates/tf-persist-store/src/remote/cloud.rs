@@ -25,8 +25,10 @@ use super::client::{Connector, NotFollowed, Redirects, RemoteOptions, count_rece
 use super::error::{RemoteError, RemoteErrorKind};
 use super::objects::{Answer, Body, Objects, Tag, Written};
 use crate::error::{Result, StoreError};
+use crate::layout::STORE_FILE;
 
 /// A bucket, or a place on a web server.
+#[derive(Clone)]
 pub(crate) struct Cloud {
     address: RemoteAddress,
     prefix: String,
@@ -182,6 +184,25 @@ impl Objects for Cloud {
         let path = Path::parse(&self.prefix).ok().filter(|_| !self.prefix.is_empty());
         let found = self.wait("", self.store.list_with_delimiter(path.as_ref()))?;
         Ok(found.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect())
+    }
+
+    fn store_nearby(&self) -> Option<String> {
+        /// More folders are not looked at.
+        const MOST: usize = 20;
+        let bucket = self.address.bucket()?;
+        let is_store = |prefix: &str| {
+            let place = Self { prefix: prefix.to_owned(), ..self.clone() };
+            matches!(place.get(STORE_FILE, None, None), Ok(Answer::Found(_)))
+        };
+        let above = (!self.prefix.is_empty()).then(|| self.prefix.rsplit_once('/').map_or("", |(above, _)| above));
+        let above = above.map(str::to_owned).filter(|above| is_store(above));
+        let inside = || {
+            let folders = self.folders().ok()?.into_iter().take(MOST);
+            let mut places = folders.map(|name| format!("{}/{name}", self.prefix).trim_start_matches('/').to_owned());
+            places.find(|place| is_store(place))
+        };
+        let found = above.or_else(inside)?;
+        Some(format!("{bucket}/{found}").trim_end_matches('/').to_owned())
     }
 
     fn is_writable(&self) -> bool {

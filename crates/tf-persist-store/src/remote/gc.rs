@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::claim::Held;
 use super::model::RemoteModel;
+use super::push::LAST;
 use super::store::Remote;
 use crate::error::{Result, StoreError};
 use crate::event::{What, whoami};
@@ -73,7 +74,7 @@ impl RemoteModel<'_> {
         Ok(self.objects.list(&self.file_key(version, ""))?.iter().map(|(_, size)| size).sum())
     }
 
-    fn remove(&self, versions: &[u64]) -> Result<()> {
+    pub(super) fn remove(&self, versions: &[u64]) -> Result<()> {
         if versions.is_empty() {
             return Ok(());
         }
@@ -101,7 +102,8 @@ impl RemoteModel<'_> {
     /// Deletes what a push or a removal left. Returns whether it is still that.
     pub(super) fn collect(&self, version: u64) -> Result<bool> {
         let Some(claim) = Held::seize(*self, version)? else { return Ok(false) };
-        // The push may have gone on and made a version of it. From now on, none can: it would find this claim.
+        // The push may have gone on and made a version of it. From now on, none can: it would find this claim. So labels
+        // that were read before do not do, and one claim is held at a time: whoever dies blocks one number for a day.
         let labels = self.known_labels()?;
         let is_leftover = labels.versions.as_ref().is_none_or(|versions| !versions.contains(&version));
         if is_leftover {
@@ -118,11 +120,12 @@ impl RemoteModel<'_> {
         self.objects.delete(&self.claim_key(version))
     }
 
+    /// Deletes the file that makes a folder a version for TensorFlow Serving first, and the manifest last: by it, `gc`
+    /// finds what a process that is killed here leaves.
     fn delete_contents(&self, version: u64) -> Result<()> {
-        self.objects.delete(&self.manifest_key(version))?;
-        let last = self.file_key(version, "saved_model.pb");
-        self.objects.delete(&last)?;
-        self.delete_files(version)
+        self.objects.delete(&self.file_key(version, LAST))?;
+        self.delete_files(version)?;
+        self.objects.delete(&self.manifest_key(version))
     }
 
     /// Deletes the files of a number.

@@ -11,8 +11,10 @@ use super::objects::{Objects, Tag, Written, read};
 use crate::error::{Result, StoreError};
 use crate::event::{self, Event, What};
 use crate::labels::{self, Labels, RECENT};
+use crate::layout::STORE_FILE;
 use crate::manifest::{self, Manifest};
 use crate::name::{ModelName, Selector};
+use crate::store::MAX_STORE_FILE;
 
 /// The most bytes of a log.
 const MAX_LOG: u64 = 1 << 30;
@@ -60,8 +62,14 @@ impl RemoteModel<'_> {
         PathBuf::from(self.objects.place(key))
     }
 
-    pub(crate) fn unknown(&self) -> StoreError {
+    /// That there is no such model, or no store in which it could be.
+    fn unknown(&self) -> StoreError {
         let store = self.shown("");
+        if let Ok(None) = read(self.objects, STORE_FILE, MAX_STORE_FILE)
+            && let Some(instead) = self.objects.store_nearby()
+        {
+            return StoreError::NotAStore { path: store, instead: Some(instead.into()) };
+        }
         let mut known_models = self.objects.folders().unwrap_or_default();
         known_models.retain(|name| name.parse::<ModelName>().is_ok());
         StoreError::UnknownModel { store, model: self.name.clone(), known_models }

@@ -60,6 +60,11 @@ pub(crate) trait Objects: Debug + Send + Sync {
         Err(self.refuse("", RemoteErrorKind::NoListing))
     }
 
+    /// The address of the store that this place is in, or of the first one in it. What cannot be read is not looked at.
+    fn store_nearby(&self) -> Option<String> {
+        None
+    }
+
     /// Whether it can be written.
     fn is_writable(&self) -> bool {
         false

@@ -59,7 +59,7 @@ mod tests {
         let done = AtomicU64::new(0);
         let failed = in_parallel(0..1000, 2, |_| {
             done.fetch_add(1, Ordering::Relaxed);
-            Err(StoreError::NotAStore { path: PathBuf::new() })
+            Err(StoreError::NotAStore { path: PathBuf::new(), instead: None })
         });
         assert!(failed.is_err());
         assert!(done.into_inner() <= 2);

@@ -1,26 +1,26 @@
 //! Brings a version of a remote store into a store of this machine.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::FlockOperation;
 
+use super::client::RemoteOptions;
 use super::error::{RemoteError, RemoteErrorKind};
 use super::fetch::{Fetch, Known, discard};
 use super::objects::{Objects, read};
-use super::progress::Progress;
 use crate::durable;
 use crate::error::{Result, StoreError};
 use crate::event::{Why, whoami};
+use crate::files::walk;
 use crate::intent::Intent;
 use crate::layout::Layout;
-use crate::lock::Locked;
+use crate::lock::{Locked, lock_file};
 use crate::manifest::Manifest;
 use crate::name::{Label, ModelName};
 use crate::signing::{SIGNATURE_FILE, Trusted};
-use crate::store::{Store, Version, manifests, was_used};
+use crate::store::{Store, Version, folders_of, manifests, was_used};
 
 /// The most bytes of a signature.
 const MAX_SIGNATURE: u64 = 256 << 20;
@@ -35,18 +35,11 @@ const ABANDONED: Duration = Duration::from_secs(7 * 24 * 3600);
 const PULL: &str = "pull-";
 
 /// How a version is pulled.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct PullOptions {
     pub(crate) labels: Vec<Label>,
     pub(crate) trusted: Option<Trusted>,
-    progress: Arc<dyn Progress>,
-}
-
-impl Default for PullOptions {
-    fn default() -> Self {
-        Self { labels: Vec::new(), trusted: None, progress: Arc::new(()) }
-    }
 }
 
 impl PullOptions {
@@ -59,12 +52,6 @@ impl PullOptions {
     /// Pulls the version only if somebody who is trusted has signed it as this version of this model.
     pub fn require_signature(mut self, trusted: Trusted) -> Self {
         self.trusted = Some(trusted);
-        self
-    }
-
-    /// Who hears how far it is.
-    pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
-        self.progress = progress;
         self
     }
 }
@@ -117,51 +104,57 @@ impl Found<'_> {
 }
 
 /// Pulls a version into a store, under the number that it has.
-pub(crate) fn pull(found: &Found<'_>, store: &Store, options: &PullOptions, parallel: usize) -> Result<Transferred> {
+pub(crate) fn pull(
+    found: &Found<'_>,
+    store: &Store,
+    options: &PullOptions,
+    remote: &RemoteOptions,
+) -> Result<Transferred> {
     let number = found.manifest.version;
-    let layout = store.create_model(found.model)?;
-    if let Some(version) = there(found, &layout)? {
-        let version = refresh(found, store, version, options)?;
-        return Ok(Transferred::WasThere(version));
+    let layout = store.change_model(found.model)?;
+    let name = format!("{PULL}{}", found.digest.get(..32).unwrap_or(&found.digest));
+    let staging = layout.staging().join(&name);
+    let was_there = || {
+        let Some(version) = there(found, &layout)? else { return Ok(None) };
+        if is_free(&staging) {
+            // A process was killed after it had made the version.
+            discard(&staging);
+        }
+        refresh(found, store, version, options).map(|version| Some(Transferred::WasThere(version)))
+    };
+    if let Some(done) = was_there()? {
+        return Ok(done);
     }
     {
         let locked = Locked::take(&layout)?;
-        check_number(found, &layout, &locked)?;
-        durable::create_folder(&layout.staging())?;
+        // Taking it may have finished the pull of a process that was killed.
+        if there(found, &layout)?.is_none() {
+            check_number(found, &layout, &locked)?;
+        }
+    }
+    if let Some(done) = was_there()? {
+        return Ok(done);
     }
     tidy(&layout.staging());
-    let name = format!("{PULL}{}", found.digest.get(..32).unwrap_or(&found.digest));
-    let staging = layout.staging().join(&name);
-    fs::create_dir_all(&staging).map_err(StoreError::io("create", &staging))?;
     // Another process that pulls the same goes on, and this one finds the version when it is done.
-    let _lock = lock(&staging.join("lock"), true)?;
-    if let Some(version) = there(found, &layout)? {
-        let version = refresh(found, store, version, options)?;
-        return Ok(Transferred::WasThere(version));
-    }
-    let folder = staging.join("model");
-    let known = Known::of(&known_versions(&layout, found.model)?);
-    let fetch = Fetch {
-        objects: found.objects,
-        base: found.base(),
-        manifest: &found.manifest,
-        folder: folder.clone(),
-        partial: staging.join("partial"),
-        known: &known,
-        parallel,
-        progress: options.progress.as_ref(),
-        recheck: false,
+    let lock = loop {
+        fs::create_dir_all(&staging).map_err(StoreError::io("create", &staging))?;
+        if let Some(lock) = lock_file(&staging.join("lock"), FlockOperation::LockExclusive)? {
+            break lock;
+        }
     };
-    fetch.run()?;
-    if let Some(signature) = found.signature()? {
-        durable::write_through(&staging.join("signature.new"), &folder.join(SIGNATURE_FILE), &signature)?;
-    }
-    let version = Version::new(found.model.clone(), folder, found.manifest.clone(), found.digest.clone());
-    if let Some(trusted) = &options.trusted {
-        version.verify_signature(trusted, false).map_err(|error| renamed(found, error))?;
+    if there(found, &layout)?.is_none() {
+        receive(found, &layout, &staging, options, remote)?;
     }
     let locked = Locked::take(&layout)?;
+    if there(found, &layout)?.is_some() {
+        drop((locked, lock));
+        return was_there()?.ok_or_else(|| StoreError::NoVersions { model: found.model.clone() });
+    }
     check_number(found, &layout, &locked)?;
+    if locked.labels.counter == 0 {
+        store.check_new(found.model)?;
+    }
     let mut labels = locked.labels.clone();
     let by = whoami();
     labels.publish(&by, number, &found.digest, Some(found.address.clone()));
@@ -174,6 +167,47 @@ pub(crate) fn pull(found: &Found<'_>, store: &Store, options: &PullOptions, para
     discard(&staging);
     let path = layout.version(number);
     Ok(Transferred::Done(Version::new(found.model.clone(), path, found.manifest.clone(), found.digest.clone())))
+}
+
+/// Brings the files of a version into a folder, which is deleted if they cannot be used.
+fn receive(
+    found: &Found<'_>,
+    layout: &Layout,
+    staging: &Path,
+    options: &PullOptions,
+    remote: &RemoteOptions,
+) -> Result<()> {
+    let folder = staging.join("model");
+    let known = Known::of(&known_versions(layout, found.model)?);
+    let fetch = Fetch {
+        objects: found.objects,
+        base: found.base(),
+        manifest: &found.manifest,
+        folder: folder.clone(),
+        partial: staging.join("partial"),
+        known: &known,
+        parallel: remote.parallel,
+        progress: remote.progress.as_ref(),
+        recheck: false,
+    };
+    if let Err(error) = fetch.run() {
+        // What came is kept for the next pull.
+        if !has_parts(staging) {
+            discard(staging);
+        }
+        return Err(error);
+    }
+    if let Some(signature) = found.signature()? {
+        durable::write_through(&staging.join("signature.new"), &folder.join(SIGNATURE_FILE), &signature)?;
+    }
+    let version = Version::new(found.model.clone(), folder, found.manifest.clone(), found.digest.clone());
+    if let Some(trusted) = &options.trusted
+        && let Err(error) = version.verify_signature(trusted, false)
+    {
+        discard(staging);
+        return Err(renamed(found, error));
+    }
+    Ok(())
 }
 
 /// An error about a file in the staging folder, which the user does not know, becomes one about the remote store.
@@ -223,11 +257,7 @@ fn refresh(found: &Found<'_>, store: &Store, version: Version, options: &PullOpt
 /// Whether the number is free.
 fn check_number(found: &Found<'_>, layout: &Layout, locked: &Locked<'_>) -> Result<()> {
     let (version, model) = (found.manifest.version, found.model.clone());
-    if layout.manifest(version).exists() {
-        return Err(StoreError::VersionExists { model, version });
-    }
-    let path = layout.version(version);
-    if path.exists() {
+    if let Some(path) = folders_of(layout, version)?.pop() {
         return Err(StoreError::Foreign { path, model, version });
     }
     match was_used(layout, &locked.labels, version)? {
@@ -246,20 +276,17 @@ fn known_versions(layout: &Layout, model: &ModelName) -> Result<Vec<(PathBuf, Ma
     Ok(known)
 }
 
-/// Takes the lock of a file, which the kernel releases when the process ends. `None` if another process has it, and
-/// `wait` is not set.
-pub(crate) fn lock(path: &Path, wait: bool) -> Result<Option<File>> {
-    let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create(true).truncate(false).open(path);
-    let file = file.map_err(StoreError::io("open", path))?;
-    let how = if wait { FlockOperation::LockExclusive } else { FlockOperation::NonBlockingLockExclusive };
-    loop {
-        match flock(&file, how) {
-            Err(rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-            locked => return locked.map(|()| Some(file)).map_err(|error| StoreError::io("lock", path)(error.into())),
-        }
-    }
+/// Whether an interrupted pull has received anything.
+fn has_parts(staging: &Path) -> bool {
+    let is_noted = |path: &Path| fs::read(path).is_ok_and(|list| list.iter().any(u8::is_ascii_digit));
+    let is_part = |name: &str| name.starts_with("model/") || name.ends_with(".parts") && is_noted(&staging.join(name));
+    walk(staging).map_or(true, |found| found.iter().any(|it| is_part(&it.name)))
+}
+
+/// Whether there is a pull and no process is at it.
+fn is_free(staging: &Path) -> bool {
+    staging.exists()
+        && matches!(lock_file(&staging.join("lock"), FlockOperation::NonBlockingLockExclusive), Ok(Some(_)))
 }
 
 /// Deletes pulls that nobody goes on with.
@@ -269,7 +296,7 @@ fn tidy(staging: &Path) {
         let is_pull = entry.file_name().to_str().is_some_and(|name| name.starts_with(PULL));
         let changed = fs::metadata(entry.path().join("partial")).and_then(|it| it.modified());
         let is_old = changed.is_ok_and(|it| SystemTime::now().duration_since(it).is_ok_and(|age| age > ABANDONED));
-        if is_pull && is_old && matches!(lock(&entry.path().join("lock"), false), Ok(Some(_))) {
+        if is_pull && is_old && is_free(&entry.path()) {
             discard(&entry.path());
         }
     }

@@ -8,16 +8,15 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::claim::Held;
+use super::client::RemoteOptions;
 use super::error::RemoteErrorKind;
 use super::model::RemoteModel;
 use super::objects::{Written, read};
 use super::parallel::in_parallel;
-use super::progress::Progress;
 use super::pull::Transferred;
 use super::upload::{Journal, PlannedPart, Upload};
 use crate::durable;
@@ -46,20 +45,13 @@ const MOST_KNOWN: usize = 8;
 const TRIES: usize = 4;
 
 /// The file that makes a folder a version for TensorFlow Serving.
-const LAST: &str = "saved_model.pb";
+pub(super) const LAST: &str = "saved_model.pb";
 
 /// How a version is pushed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct PushOptions {
     labels: Vec<Label>,
-    progress: Arc<dyn Progress>,
-}
-
-impl Default for PushOptions {
-    fn default() -> Self {
-        Self { labels: Vec::new(), progress: Arc::new(()) }
-    }
 }
 
 impl PushOptions {
@@ -69,18 +61,8 @@ impl PushOptions {
         self
     }
 
-    /// Who hears how far it is.
-    pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
-        self.progress = progress;
-        self
-    }
-
     pub(crate) fn labels(&self) -> &[Label] {
         &self.labels
-    }
-
-    pub(crate) fn hears(&self) -> Arc<dyn Progress> {
-        Arc::clone(&self.progress)
     }
 }
 
@@ -91,7 +73,7 @@ struct Push<'a> {
     version: &'a Version,
     layout: Layout,
     options: &'a PushOptions,
-    parallel: usize,
+    remote: &'a RemoteOptions,
     /// Files that the bucket has already, by SHA-256 and size.
     known: HashMap<(String, u64), String>,
 }
@@ -102,12 +84,12 @@ pub(crate) fn push(
     store: &Store,
     version: &Version,
     options: &PushOptions,
-    parallel: usize,
+    remote: &RemoteOptions,
 ) -> Result<Transferred> {
     let layout = store.model_layout(version.model())?;
     let labels = model.labels()?.map_or_else(Labels::default, |(labels, _)| labels);
     let known = known_files(&model, &labels)?;
-    let push = Push { model, store, version, layout, options, parallel, known };
+    let push = Push { model, store, version, layout, options, remote, known };
     push.run(&labels)
 }
 
@@ -174,7 +156,7 @@ impl Push<'_> {
             claim.release()?;
             return Ok(Transferred::WasThere(self.version.clone()));
         }
-        self.options.progress.start(self.version.manifest().bytes());
+        self.remote.progress.start(self.version.manifest().bytes());
         // Meanwhile every byte is checked: what was damaged here must not become a version there.
         let faults = std::thread::scope(|scope| {
             let checking = scope.spawn(|| self.store.verify(self.version));
@@ -243,7 +225,7 @@ impl Push<'_> {
         for _ in 0..TRIES {
             let files = self.version.manifest().files.iter().filter(|file| file.name != LAST);
             let (small, large): (Vec<_>, Vec<_>) = files.partition(|file| file.size <= SMALL);
-            in_parallel(small, self.parallel, |file| self.push_file(file, claim, journal))?;
+            in_parallel(small, self.remote.parallel, |file| self.push_file(file, claim, journal))?;
             large.into_iter().try_for_each(|file| self.push_file(file, claim, journal))?;
             missing = self.missing(|name| name != LAST)?;
             if missing.is_empty() {
@@ -257,15 +239,15 @@ impl Push<'_> {
 
     fn push_file(&self, file: &FileEntry, claim: &Held<'_>, journal: &Journal) -> Result<()> {
         if journal.read(|done| done.files.contains(&file.name)) {
-            self.options.progress.advance(file.size);
+            self.remote.progress.advance(file.size);
             return Ok(());
         }
         claim.keep()?;
         if self.copy(file)? {
-            self.options.progress.advance(file.size);
+            self.remote.progress.advance(file.size);
         } else if file.size <= SMALL {
             self.model.objects.put(&self.key(&file.name), self.read_whole(file)?)?;
-            self.options.progress.advance(file.size);
+            self.remote.progress.advance(file.size);
         } else {
             self.push_parts(file, claim, journal)?;
         }
@@ -343,15 +325,15 @@ impl Push<'_> {
     fn send_parts(&self, file: &FileEntry, upload: Upload, claim: &Held<'_>, journal: &Journal) -> Result<()> {
         let (key, source) = (self.key(&file.name), self.open(file)?);
         let missing = (0..upload.plan.len()).filter(|index| !upload.done.contains_key(index));
-        self.options.progress.advance(upload.done.keys().map(|index| length(&upload.plan[*index])).sum());
-        in_parallel(missing, self.parallel, |index| {
+        self.remote.progress.advance(upload.done.keys().map(|index| length(&upload.plan[*index])).sum());
+        in_parallel(missing, self.remote.parallel, |index| {
             claim.keep()?;
             let part = &upload.plan[index];
             let mut bytes = vec![0; usize::try_from(length(part)).unwrap_or(usize::MAX)];
             let path = self.version.path().join(&file.name);
             source.read_exact_at(&mut bytes, part.start).map_err(StoreError::io("read", path))?;
             let id = self.model.objects.part(&key, &upload.id, index, bytes.into())?;
-            self.options.progress.advance(length(part));
+            self.remote.progress.advance(length(part));
             let name = file.name.clone();
             journal.change(|done| drop(done.parts.entry(name).or_default().done.insert(index, id)))
         })?;

@@ -22,7 +22,7 @@ use crate::labels;
 use crate::layout::STORE_FILE;
 use crate::manifest::{FileEntry, Manifest};
 use crate::name::{Label, ModelName, Reference, Selector};
-use crate::store::{Folder, ModelOverview, Store, Version};
+use crate::store::{Folder, MAX_STORE_FILE, ModelOverview, Store, Version};
 use crate::verify::Fault;
 
 /// A store elsewhere.
@@ -70,10 +70,14 @@ impl Remote {
         if let Some(store) = self.folder() {
             return store.map(drop);
         }
-        match read(self.objects.as_ref(), STORE_FILE, 1 << 20)? {
+        match read(self.objects.as_ref(), STORE_FILE, MAX_STORE_FILE)? {
             Some(_) => Ok(()),
-            None => Err(StoreError::NotAStore { path: PathBuf::from(self.objects.place("")) }),
+            None => Err(self.not_a_store(self.objects.store_nearby())),
         }
+    }
+
+    fn not_a_store(&self, instead: Option<String>) -> StoreError {
+        StoreError::NotAStore { path: self.objects.place("").into(), instead: instead.map(PathBuf::from) }
     }
 
     /// The models, sorted.
@@ -85,8 +89,12 @@ impl Remote {
             return store?.models();
         }
         let names = self.objects.folders()?;
-        if names.is_empty() && read(self.objects.as_ref(), STORE_FILE, 1 << 20)?.is_none() {
-            return Err(StoreError::NotAStore { path: PathBuf::from(self.objects.place("")) });
+        if read(self.objects.as_ref(), STORE_FILE, MAX_STORE_FILE)?.is_none() {
+            let instead = self.objects.store_nearby();
+            // A bucket that does not keep preconditions may lack the file.
+            if names.is_empty() || instead.is_some() {
+                return Err(self.not_a_store(instead));
+            }
         }
         let mut models: Vec<ModelName> = names.iter().filter_map(|name| name.parse().ok()).collect();
         models.sort();
@@ -146,19 +154,36 @@ impl Remote {
         model.log(&model.known_labels()?)
     }
 
+    /// The moves of a label, the oldest first.
+    ///
+    /// # Errors
+    /// If there was never such a label, and as [`Remote::log`].
+    pub fn label_log(&self, model: &ModelName, label: &Label) -> Result<Vec<Event>> {
+        labels::moves(self.log(model)?, model, label)
+    }
+
     /// The version that a label pointed to at a time; `None` if it pointed to none.
     ///
     /// # Errors
-    /// As [`Remote::log`].
+    /// As [`Remote::label_log`].
     pub fn label_at(&self, model: &ModelName, label: &Label, time: Timestamp) -> Result<Option<u64>> {
-        Ok(labels::pointed_at(&self.log(model)?, label, time))
+        Ok(labels::pointed_at(&self.label_log(model, label)?, time))
+    }
+
+    /// Refuses a store that can only be read, such as one on a web server.
+    ///
+    /// # Errors
+    /// [`RemoteErrorKind::ReadOnly`].
+    pub fn check_not_read_only(&self) -> Result<()> {
+        match self.address.folder().is_some() || self.objects.is_writable() {
+            true => Ok(()),
+            false => Err(self.objects.refuse("", RemoteErrorKind::ReadOnly)),
+        }
     }
 
     /// Refuses a bucket in which two writers at the same time would not notice each other, unless the options allow it.
     pub(crate) fn check_writable(&self) -> Result<()> {
-        if !self.objects.is_writable() {
-            return Err(self.objects.refuse("", RemoteErrorKind::ReadOnly));
-        }
+        self.check_not_read_only()?;
         if self.options.unguarded {
             return Ok(());
         }
@@ -264,7 +289,7 @@ impl Remote {
     /// If there is no such version, the store has another one of its number, a file is not what the manifest says, or a
     /// signature is required and missing. Then nothing has changed.
     pub fn pull(&self, reference: &Reference, store: &Store, options: &PullOptions) -> Result<Transferred> {
-        pull::pull(&self.found(reference)?, store, options, self.options.parallel)
+        pull::pull(&self.found(reference)?, store, options, &self.options)
     }
 
     /// Pushes a version of a store of this machine, under the number that it has. A push that was interrupted is gone
@@ -278,7 +303,7 @@ impl Remote {
             // A folder has locks: the version is pulled into it.
             let target = Store::init(folder)?;
             let source = Self::open(&store.path().to_path_buf().into(), self.options.clone())?;
-            let mut pull = PullOptions::default().progress(options.hears());
+            let mut pull = PullOptions::default();
             for label in options.labels() {
                 pull = pull.label(label.clone());
             }
@@ -287,6 +312,6 @@ impl Remote {
             return source.pull(&reference, &target, &pull);
         }
         self.check_writable()?;
-        push::push(self.model(version.model()), store, version, options, self.options.parallel)
+        push::push(self.model(version.model()), store, version, options, &self.options)
     }
 }

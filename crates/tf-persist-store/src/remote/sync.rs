@@ -1,9 +1,7 @@
 //! Brings each of two stores what the other has.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use super::progress::Progress;
 use super::pull::PullOptions;
 use super::push::PushOptions;
 use super::store::Remote;
@@ -13,29 +11,16 @@ use crate::name::{Label, ModelName, Reference, Selector};
 use crate::store::Store;
 
 /// How stores are made the same.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct SyncOptions {
     dry_run: bool,
-    progress: Arc<dyn Progress>,
-}
-
-impl Default for SyncOptions {
-    fn default() -> Self {
-        Self { dry_run: false, progress: Arc::new(()) }
-    }
 }
 
 impl SyncOptions {
     /// Changes nothing.
     pub fn dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
-        self
-    }
-
-    /// Who hears how far it is.
-    pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
-        self.progress = progress;
         self
     }
 }
@@ -150,20 +135,19 @@ impl Remote {
             pulled,
         };
         if !options.dry_run {
-            self.carry_out(store, &synced, options)?;
+            self.carry_out(store, &synced)?;
         }
         Ok(synced)
     }
 
-    fn carry_out(&self, store: &Store, synced: &Synced, options: &SyncOptions) -> Result<()> {
+    fn carry_out(&self, store: &Store, synced: &Synced) -> Result<()> {
         let reference = |number: u64| Reference { model: synced.model.clone(), selector: Selector::Number(number) };
         for number in &synced.pushed {
             let version = store.resolve(&reference(*number))?;
-            self.push(store, &version, &PushOptions::default().progress(Arc::clone(&options.progress)))?;
+            self.push(store, &version, &PushOptions::default())?;
         }
         for number in &synced.pulled {
-            let options = PullOptions::default().progress(Arc::clone(&options.progress));
-            self.pull(&reference(*number), store, &options)?;
+            self.pull(&reference(*number), store, &PullOptions::default())?;
         }
         for (label, number) in &synced.labelled_there {
             self.label(&reference(*number), label, Why::Label)?;

@@ -103,7 +103,13 @@ impl<'a> Client<'a> {
     fn push(&self, here: &Here) -> Result<Transferred> {
         let name = model();
         let model = RemoteModel { objects: self, name: &name };
-        push(model, &here.store, &here.version, &PushOptions::default(), 1)
+        push(model, &here.store, &here.version, &PushOptions::default(), &RemoteOptions::default())
+    }
+
+    /// Removes version 1.
+    fn remove(&self) -> Result<()> {
+        let name = model();
+        RemoteModel { objects: self, name: &name }.remove(&[1])
     }
 
     /// Collects what is left. Returns the numbers.
@@ -336,5 +342,19 @@ fn contradictory_servers_are_left() {
         let bucket = Bucket::default();
         let client = Client { contradicted: Some(key), ..Client::new(&bucket) };
         assert_eq!(kind(client.push(&here)), RemoteErrorKind::Contended, "{key}");
+    }
+}
+
+/// Whatever is deleted last, `gc` finds the rest by it.
+#[test]
+fn a_removal_that_was_cut_off_is_finished() {
+    for key in ["m/1/saved_model.pb", "m/1/variables/variables.index", "m/.store/1.json"] {
+        let (bucket, here) = (Bucket::default(), Here::new("half_plus_two"));
+        Client::new(&bucket).push(&here).unwrap();
+        Client::new(&bucket).cut_off("delete", key).remove().unwrap_err();
+        assert_ne!(bucket.version(), [], "{key}");
+        assert_eq!(Client::new(&bucket).gc().unwrap(), [1], "{key}");
+        assert_eq!(bucket.version(), [], "{key}");
+        assert!(!bucket.has("m/.store/1.claim"));
     }
 }

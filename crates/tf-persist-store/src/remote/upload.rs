@@ -5,13 +5,14 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::pull::lock;
 use crate::durable;
 use crate::error::{Result, StoreError};
-use crate::layout::Layout;
+use crate::layout::{Layout, PUSH};
+use crate::lock::lock_file;
 use crate::manifest::hex;
 
 /// The most bytes of the file.
@@ -60,9 +61,13 @@ impl Journal {
     /// Waits for other processes that push the same, and reads what they did.
     pub(crate) fn open(layout: &Layout, place: &str, digest: &str) -> Result<Self> {
         let name = hex(&Sha256::digest(format!("{place}\n{digest}")));
-        let path = layout.hidden().join(format!("push-{}.upload", &name[..32]));
-        let file = lock(&path.with_extension("lock"), true)?;
-        let file = file.ok_or_else(|| StoreError::io("lock", &path)(std::io::ErrorKind::WouldBlock.into()))?;
+        let path = layout.hidden().join(format!("{PUSH}{}.upload", &name[..32]));
+        let file = loop {
+            // Whoever has finished deletes it.
+            if let Some(file) = lock_file(&path.with_extension("lock"), FlockOperation::LockExclusive)? {
+                break file;
+            }
+        };
         let read = durable::read(&path, MAX_FILE)?.and_then(|bytes| serde_json::from_slice::<Done>(&bytes).ok());
         let done = read.filter(|done| done.digest == digest);
         let done = done.unwrap_or_else(|| Done { digest: digest.to_owned(), ..Done::default() });

@@ -1,11 +1,13 @@
 //! The file with a signature, a Sigstore bundle.
 
+use std::fmt;
 use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tf_persist_savedmodel::printable;
 
 use super::statement::{Binding, Statement};
 use super::{SigningKey, Trusted, certificate};
@@ -20,6 +22,9 @@ pub const SIGNATURE_FILE: &str = "model.sig";
 
 /// The most bytes of a signature.
 const MAX_FILE: u64 = 256 << 20;
+
+/// The digits of a key's digest that are shown, as in the log.
+const SHOWN: usize = 12;
 
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 const PAYLOAD: &str = "application/vnd.in-toto+json";
@@ -69,6 +74,42 @@ struct Envelope {
 #[derive(Deserialize)]
 struct Signature {
     sig: String,
+}
+
+/// Who made a signature, as it says itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Signer {
+    /// The holder of a key: the SHA-256 of the PEM text of its public key.
+    Key(String),
+    /// The holder of a certificate.
+    Certificate,
+    /// It does not say.
+    Unknown,
+}
+
+impl fmt::Display for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(hint) => write!(f, "key {}", printable(&hint.chars().take(SHOWN).collect::<String>())),
+            Self::Certificate => f.write_str("a certificate"),
+            Self::Unknown => f.write_str("an unknown key"),
+        }
+    }
+}
+
+/// Who made the signature in a file; `None` if there is no such file.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn signer(signature: impl AsRef<Path>) -> Result<Option<Signer>> {
+    let Some(bytes) = durable::read(signature.as_ref(), MAX_FILE)? else { return Ok(None) };
+    let material = serde_json::from_slice::<Wire>(&bytes).map(|wire| wire.material);
+    Ok(Some(match material {
+        Ok(Material { certificate: Some(_), .. } | Material { chain: Some(_), .. }) => Signer::Certificate,
+        Ok(Material { public_key: Some(Hint { hint }), .. }) if !hint.is_empty() => Signer::Key(hint),
+        _ => Signer::Unknown,
+    }))
 }
 
 /// What is signed: the statement with its type and lengths.

@@ -9,7 +9,7 @@ mod key;
 mod statement;
 
 pub(crate) use bundle::sign_version;
-pub use bundle::{SIGNATURE_FILE, sign_folder, verify_folder};
+pub use bundle::{SIGNATURE_FILE, Signer, sign_folder, signer, verify_folder};
 pub use key::{PublicKey, SigningKey};
 pub use statement::{Binding, Statement};
 

@@ -9,7 +9,7 @@ use tf_persist_store::remote::{Cache, PullOptions};
 use tf_persist_store::signing::{SigningKey, Trusted};
 
 use super::server::{Server, answer};
-use super::{Here, model, model_folder, open, reference};
+use super::{TestStore, model, model_folder, open, reference};
 
 /// A file with other bytes of the same number, at its old name.
 fn damage(path: &Path) {
@@ -22,7 +22,7 @@ fn damage(path: &Path) {
 
 #[test]
 fn damaged_files_are_fetched_again_while_others_use_the_version() {
-    let here = Here::new();
+    let here = TestStore::new();
     here.publish("digits");
     let server = Server::start(here.store.path(), |_| None);
     let (remote, cache) = (open(&server.address), Cache::at(here.folder.path().join("cache")));
@@ -45,13 +45,13 @@ fn damaged_files_are_fetched_again_while_others_use_the_version() {
 
 #[test]
 fn another_manifest_in_the_cache_is_replaced() {
-    let here = Here::new();
+    let here = TestStore::new();
     let published = here.publish("digits");
     let server = Server::start(here.store.path(), |_| None);
     let (remote, cache) = (open(&server.address), Cache::at(here.folder.path().join("cache")));
     let held = cache.get(&remote, &reference("m")).unwrap();
     // The files of another model, with the manifest that is right for them.
-    let other = Here::new();
+    let other = TestStore::new();
     let strange = other.publish("half_plus_two");
     let folder = held.version().path().parent().unwrap();
     fs::copy(other.store.path().join("m/.store/1.json"), folder.join("manifest.json")).unwrap();
@@ -70,7 +70,7 @@ fn another_manifest_in_the_cache_is_replaced() {
 
 #[test]
 fn a_store_without_a_signature_does_not_take_that_of_another() {
-    let here = Here::new();
+    let here = TestStore::new();
     let path = here.folder.path().join("key.pem");
     let trusted = Trusted::Key(SigningKey::create(&path).unwrap());
     let options = PublishOptions::default().sign(SigningKey::read(&path).unwrap());
@@ -90,11 +90,11 @@ fn a_store_without_a_signature_does_not_take_that_of_another() {
 
 #[test]
 fn a_link_in_the_place_of_a_known_file_is_not_taken() {
-    let here = Here::new();
+    let here = TestStore::new();
     here.publish("digits");
     here.publish("digits");
     let server = Server::start(here.store.path(), |_| None);
-    let (remote, other) = (open(&server.address), Here::new());
+    let (remote, other) = (open(&server.address), TestStore::new());
     let first = remote.pull(&reference("m@1"), &other.store, &PullOptions::default()).unwrap();
     // Its bytes are right now, and may be others at any time.
     let (path, aside) = (first.version().path().join("saved_model.pb"), other.folder.path().join("aside"));

@@ -6,11 +6,11 @@ use tf_persist_store::remote::{Cache, PullOptions, PushOptions, Remote, RemoteEr
 use tf_persist_store::{PublishOptions, StoreError, Why};
 
 use super::server::{Request, Server, answer, file};
-use super::{Here, label, model, open, reference};
+use super::{TestStore, label, model, open, reference};
 
 /// A store with one version, whose data file is too large for one request.
-fn with_version() -> Here {
-    let here = Here::new();
+fn with_version() -> TestStore {
+    let here = TestStore::new();
     let source = here.folder.path().join("large");
     super::tensors::write_model(&source, &[("a", 3 << 20), ("b", 10)], 1.0);
     let options = PublishOptions::default().label(label("production"));
@@ -22,7 +22,7 @@ fn with_version() -> Here {
 fn pull(trick: impl Fn(&Request) -> Option<Vec<u8>> + Send + Sync + 'static) -> Result<(), StoreError> {
     let here = with_version();
     let server = Server::start(here.store.path(), trick);
-    let other = Here::new();
+    let other = TestStore::new();
     let remote = open(&server.address);
     let pulled = remote.pull(&reference("m@production"), &other.store, &PullOptions::default());
     let overview = other.store.overview(&model("m"));
@@ -74,7 +74,7 @@ fn servers_without_ranges_send_whole_files() {
         Some(file(&folder, &request))
     };
     let server = Server::start(here.store.path(), whole);
-    let other = Here::new();
+    let other = TestStore::new();
     let pulled = open(&server.address).pull(&reference("m"), &other.store, &PullOptions::default()).unwrap();
     assert_eq!(other.store.verify(pulled.version()).unwrap(), []);
 }
@@ -197,7 +197,7 @@ fn credentials_stay_with_their_host() {
 #[test]
 fn a_pull_goes_on_where_another_was_cut_off() {
     let here = with_version();
-    let other = Here::new();
+    let other = TestStore::new();
     let cut = Server::start(here.store.path(), |request| {
         let is_late = request.header("range").is_some_and(|range| !range.starts_with("bytes=0-"));
         (is_data(request) && is_late).then(|| answer("500 Oops", &[], b""))

@@ -9,7 +9,7 @@ use tf_persist_store::PublishOptions;
 use tf_persist_store::remote::{Cache, PullOptions, Transferred};
 
 use super::server::{Request, Server, file};
-use super::{Here, model, model_folder, open, reference};
+use super::{TestStore, model, model_folder, open, reference};
 
 /// A model with further variables of so many floats, whose values depend on a seed.
 pub(crate) fn write_model(folder: &Path, variables: &[(&str, usize)], seed: f32) {
@@ -30,8 +30,8 @@ pub(crate) fn write_model(folder: &Path, variables: &[(&str, usize)], seed: f32)
 }
 
 /// A store with two versions, of which one variable of 16 MB and one of 40 bytes differ.
-fn with_two_versions() -> Here {
-    let here = Here::new();
+fn with_two_versions() -> TestStore {
+    let here = TestStore::new();
     let (one, two, whole) = (here.folder.path().join("one"), here.folder.path().join("two"), PublishOptions::default);
     write_model(&one, &[("a", 4 << 20), ("bb", 4 << 20), ("ccc", 10)], 1.0);
     write_model(&two, &[("a", 4 << 20), ("bb", 4 << 20), ("ccc", 10)], 1.0);
@@ -67,7 +67,7 @@ fn received(requests: &[Request]) -> u64 {
 fn only_changed_tensors_are_pulled() {
     let here = with_two_versions();
     let server = Server::start(here.store.path(), |_| None);
-    let (other, remote) = (Here::new(), open(&server.address));
+    let (other, remote) = (TestStore::new(), open(&server.address));
     remote.pull(&reference("m@1"), &other.store, &PullOptions::default()).unwrap();
     assert_eq!(received(&server.requests.lock().unwrap()), here_size(&here, 1));
     server.requests.lock().unwrap().clear();
@@ -87,7 +87,7 @@ fn only_changed_tensors_are_pulled() {
     assert!((16 << 20..(16 << 20) + 1000).contains(&received(&server.requests.lock().unwrap())));
 }
 
-fn here_size(here: &Here, version: u64) -> u64 {
+fn here_size(here: &TestStore, version: u64) -> u64 {
     let version = here.store.find(&reference(&format!("m@{version}"))).unwrap();
     version.manifest().files.iter().find(|file| file.name.contains(".data-")).unwrap().size
 }
@@ -96,7 +96,7 @@ fn here_size(here: &Here, version: u64) -> u64 {
 fn damaged_tensors_of_this_machine_are_not_taken() {
     let here = with_two_versions();
     let server = Server::start(here.store.path(), |_| None);
-    let (other, remote) = (Here::new(), open(&server.address));
+    let (other, remote) = (TestStore::new(), open(&server.address));
     let first = remote.pull(&reference("m@1"), &other.store, &PullOptions::default()).unwrap();
     let path = first.version().path().join("variables/variables.data-00000-of-00001");
     let mut bytes = fs::read(&path).unwrap();
@@ -121,7 +121,7 @@ fn equal_checksums_of_other_bytes_are_found() {
             file(&folder, &first)
         })
     });
-    let (other, remote) = (Here::new(), open(&server.address));
+    let (other, remote) = (TestStore::new(), open(&server.address));
     remote.pull(&reference("m@1"), &other.store, &PullOptions::default()).unwrap();
     let error = remote.pull(&reference("m@2"), &other.store, &PullOptions::default()).unwrap_err().to_string();
     assert!(error.ends_with("has other contents than the manifest says"), "{error}");

@@ -22,9 +22,9 @@ fn models_labels_and_versions_are_followed() {
     let it = TestStore::new();
     let mut follower = Follower::new(it.store.clone());
     assert!(follower.look().unwrap().is_empty());
-    it.publish();
+    it.publish("half_plus_two");
     assert_eq!(heads(&mut follower), (1, vec![]));
-    it.publish();
+    it.publish("half_plus_two");
     it.store.label(&it.find("m@1"), &label("stable"), Why::Label).unwrap();
     assert_eq!(heads(&mut follower), (2, vec![("stable".to_owned(), 1)]));
     // However fast labels move, the last state is seen.

@@ -109,7 +109,7 @@ fn killed_processes_leave_a_store_that_is_whole() {
                 process.wait().unwrap();
             }
             // The next change finishes or takes back what they left.
-            it.publish();
+            it.publish("half_plus_two");
             check(&it.store, &fs::read_to_string(format!("{}.told", folder.display())).unwrap_or_default());
             let staging = fs::read_dir(folder.join("m/.store/staging")).unwrap().count();
             assert_eq!(staging, 0, "the staging folder is not empty");

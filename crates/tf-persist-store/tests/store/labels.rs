@@ -68,7 +68,7 @@ fn rollback_goes_back_a_version_each_time() {
     assert_eq!(back(None).unwrap(), (4, 2));
     assert_eq!(back(None).unwrap(), (2, 1));
     let error = back(None).unwrap_err();
-    assert_eq!(error.to_string(), "`production` of `m` has pointed to no other version that is still there");
+    assert_eq!(error.to_string(), "before version 1, `production` of `m` pointed to no version that is still there");
     assert_eq!(back(Some(&Selector::Number(3))).unwrap(), (1, 3));
     assert!(matches!(back(Some(&Selector::Number(9))), Err(StoreError::UnknownVersion { version: 9, .. })));
     assert_eq!(it.find("m@production").number(), 3);

@@ -8,7 +8,7 @@ use std::sync::Barrier;
 use serde_json::{Value, json};
 use tf_persist_savedmodel::checkpoint::{CheckpointReader, CheckpointWriter};
 use tf_persist_savedmodel::{SavedModel, Tensor};
-use tf_persist_store::{Folder, PublishOptions, Store, StoreError};
+use tf_persist_store::{Folder, PublishOptions, Store, StoreError, Version};
 use tf_persist_testing::copy_folder;
 
 use crate::{TestStore, label, model, model_folder, reference};
@@ -92,7 +92,7 @@ fn numbers_are_chosen_or_given_and_never_used_again() {
     let it = TestStore::with_versions(2);
     let publish = |options| it.store.publish(&model("m"), model_folder("half_plus_two"), options);
     assert_eq!(publish(PublishOptions::default().version(7)).unwrap().number(), 7);
-    assert_eq!(it.publish().number(), 8);
+    assert_eq!(it.publish("half_plus_two").number(), 8);
     let taken = publish(PublishOptions::default().version(7)).unwrap_err();
     assert_eq!(taken.to_string(), "`m` has a version 7 already");
     assert!(publish(PublishOptions::default().version(0)).is_err());
@@ -100,7 +100,7 @@ fn numbers_are_chosen_or_given_and_never_used_again() {
     assert_eq!(publish(PublishOptions::default().version(5)).unwrap().number(), 5);
     it.store.remove(&it.find("m@8")).unwrap();
     assert!(matches!(publish(PublishOptions::default().version(8)), Err(StoreError::VersionUsed { version: 8, .. })));
-    assert_eq!(it.publish().number(), 9);
+    assert_eq!(it.publish("half_plus_two").number(), 9);
     let by_time = publish(PublishOptions::default().timestamp()).unwrap().number();
     assert!(by_time > 1_700_000_000, "{by_time}");
 }
@@ -118,7 +118,7 @@ fn foreign_folders_are_shown_and_can_be_adopted() {
     let error = it.store.publish(&model("m"), model_folder("half_plus_two"), PublishOptions::default().version(4));
     assert!(matches!(error, Err(StoreError::Foreign { version: 4, .. })));
     // It counts for the next number, which TensorFlow Serving is to take for the newest.
-    assert_eq!(it.publish().number(), 8);
+    assert_eq!(it.publish("half_plus_two").number(), 8);
     let adopted = it.store.publish(&model("m"), it.store.path().join("m/4"), PublishOptions::default()).unwrap();
     assert_eq!(adopted.number(), 4);
     assert_eq!(it.store.verify(&adopted).unwrap(), []);
@@ -191,8 +191,15 @@ fn a_folder_of_tensorflow_serving_becomes_a_store() {
 
     let other = tempfile::tempdir().unwrap();
     fs::write(other.path().join("file"), "").unwrap();
-    assert!(matches!(Store::init(other.path()), Err(StoreError::NotEmpty { .. })));
-    assert!(matches!(Store::open(other.path()), Err(StoreError::NotAStore { .. })));
+    assert!(matches!(Store::init(other.path()), Err(StoreError::NotEmpty { others, .. }) if others == ["file"]));
+    assert!(matches!(Store::open(other.path()), Err(StoreError::NotAStore { instead: None, .. })));
+    let instead = |path: &Path| match Store::open(path) {
+        Err(StoreError::NotAStore { instead, .. }) => instead,
+        opened => panic!("{opened:?}"),
+    };
+    assert_eq!(instead(&folder.path().join("m")).as_deref(), Some(folder.path()));
+    std::os::unix::fs::symlink(folder.path(), other.path().join("inside")).unwrap();
+    assert_eq!(instead(other.path()), Some(other.path().join("inside")));
     fs::write(folder.path().join("store.json"), "{\"format\":2}").unwrap();
     assert!(Store::open(folder.path()).unwrap_err().to_string().contains("has format 2"));
 }
@@ -252,4 +259,47 @@ fn a_change_that_a_stranger_wrote_down_moves_nothing_from_elsewhere() {
         assert!(error.ends_with("it names a folder that is not in the staging folder"), "{error}");
         assert!(elsewhere.is_dir() && !it.store.path().join("m/2").exists());
     }
+}
+
+/// `M` would be the same folder where file systems ignore case.
+#[test]
+fn a_publication_that_fails_leaves_no_model() {
+    let it = TestStore::new();
+    let source = model_folder("half_plus_two");
+    let refuse = |_: &Path| Err("no".into());
+    let failed = it.store.publish_checked(&model("M"), &source, PublishOptions::default(), refuse);
+    assert!(matches!(failed, Err(StoreError::Check(_))));
+    let failed = it.store.publish(&model("M"), &source, PublishOptions::default().version(u64::MAX));
+    assert!(matches!(failed, Err(StoreError::InvalidVersion { .. })));
+    assert!(!it.store.path().join("M").exists());
+    // A killed process leaves more, and so does a pull that can be gone on with.
+    fs::create_dir_all(it.store.path().join("M/.store/staging/pull-0")).unwrap();
+    assert_eq!(it.store.models().unwrap(), []);
+    assert!(
+        matches!(it.store.log(&model("M")), Err(StoreError::UnknownModel { known_models, .. }) if known_models.is_empty())
+    );
+    it.publish("half_plus_two");
+    assert_eq!(it.store.models().unwrap(), [model("m")]);
+    let similar = it.store.publish(&model("M"), &source, PublishOptions::default());
+    assert!(matches!(similar, Err(StoreError::SimilarModel { .. })));
+    fs::remove_dir(it.store.path().join("M/.store/staging/pull-0")).unwrap();
+    let similar = it.store.publish(&model("m-M"), &source, PublishOptions::default());
+    assert_eq!(similar.unwrap().number(), 1);
+}
+
+#[test]
+fn a_folder_with_leading_zeros_is_the_same_version_for_tensorflow_serving() {
+    let it = TestStore::with_versions(1);
+    copy_folder(&model_folder("half_plus_two"), &it.store.path().join("m/007"));
+    let folder = it.store.path().join("m/007");
+    let is_it = |result: Result<Version, StoreError>| match result {
+        Err(StoreError::Foreign { path, version: 7, .. }) => assert_eq!(path, folder),
+        result => panic!("{result:?}"),
+    };
+    let publish = |source: &Path, options| it.store.publish(&model("m"), source, options);
+    is_it(it.store.find(&reference("m@7")));
+    is_it(publish(&folder, PublishOptions::default()));
+    is_it(publish(&model_folder("half_plus_two"), PublishOptions::default().version(7)));
+    fs::rename(&folder, it.store.path().join("m/7")).unwrap();
+    assert_eq!(publish(&it.store.path().join("m/7"), PublishOptions::default()).unwrap().number(), 7);
 }

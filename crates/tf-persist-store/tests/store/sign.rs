@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tf_persist_store::signing::{
-    Authorities, PublicKey, SIGNATURE_FILE, SigningKey, Trusted, sign_folder, verify_folder,
+    Authorities, PublicKey, SIGNATURE_FILE, Signer, SigningKey, Trusted, sign_folder, verify_folder,
 };
 use tf_persist_store::{PublishOptions, StoreError, What};
 use tf_persist_testing::copy_folder;
@@ -27,27 +27,38 @@ fn a_version_is_signed_as_this_version_of_this_model() {
     let it = TestStore::with_versions(1);
     let (path, trusted) = key(it.folder.path(), "key.pem");
     let first = it.find("m@1");
-    let unsigned = it.store.verify_signature(&first, &trusted, false).unwrap_err();
+    let unsigned = first.verify_signature(&trusted, false).unwrap_err();
     assert!(matches!(unsigned, StoreError::NotSigned { .. }), "{unsigned}");
     it.store.sign(&first, &SigningKey::read(&path).unwrap()).unwrap();
-    it.store.verify_signature(&first, &trusted, false).unwrap();
+    first.verify_signature(&trusted, false).unwrap();
     assert_eq!(it.store.verify(&first).unwrap(), []);
 
     let options = PublishOptions::default().sign(SigningKey::read(&path).unwrap());
     let second = it.store.publish(&model("m"), first.path(), options).unwrap();
-    it.store.verify_signature(&second, &trusted, false).unwrap();
+    second.verify_signature(&trusted, false).unwrap();
     let signed = it.store.log(&model("m")).unwrap().into_iter().filter_map(|event| match event.what {
         What::Signed { version, .. } => Some(version),
         _ => None,
     });
     assert_eq!(signed.collect::<Vec<_>>(), [1, 2]);
 
+    // Only on request does another signature take the place of one.
+    let other = SigningKey::create(it.folder.path().join("second.pem")).unwrap();
+    let second_key = SigningKey::read(it.folder.path().join("second.pem")).unwrap();
+    let Trusted::Key(public) = &trusted else { unreachable!() };
+    let refused = it.store.sign(&first, &second_key).unwrap_err();
+    assert!(matches!(refused, StoreError::Signed { signer: Signer::Key(hint), .. } if hint == public.hint()));
+    first.verify_signature(&trusted, false).unwrap();
+    assert_eq!(it.store.replace_signature(&first, &second_key).unwrap(), Some(Signer::Key(public.hint())));
+    first.verify_signature(&Trusted::Key(other), false).unwrap();
+    it.store.replace_signature(&first, &SigningKey::read(&path).unwrap()).unwrap();
+
     // A version that is published with the signature of another one is not signed as itself.
     let third = it.store.publish(&model("m"), first.path(), PublishOptions::default()).unwrap();
-    let error = it.store.verify_signature(&third, &trusted, true).unwrap_err().to_string();
+    let error = third.verify_signature(&trusted, true).unwrap_err().to_string();
     assert_eq!(error, "the signature of version 3 of `m` is that of version 1 of `m`");
     let (_, stranger) = key(it.folder.path(), "other.pem");
-    let error = it.store.verify_signature(&first, &stranger, false).unwrap_err().to_string();
+    let error = first.verify_signature(&stranger, false).unwrap_err().to_string();
     assert!(error.ends_with("is not trusted: it was made by another key"), "{error}");
 }
 
@@ -58,9 +69,9 @@ fn signatures_of_other_tools_name_no_model() {
     let version = it.find("m@1");
     let signature = sign_folder(version.path(), &SigningKey::read(path).unwrap(), None).unwrap();
     fs::write(version.path().join(SIGNATURE_FILE), signature).unwrap();
-    let error = it.store.verify_signature(&version, &trusted, false).unwrap_err().to_string();
+    let error = version.verify_signature(&trusted, false).unwrap_err().to_string();
     assert_eq!(error, "the signature of version 1 of `m` does not say of which model it is");
-    it.store.verify_signature(&version, &trusted, true).unwrap();
+    version.verify_signature(&trusted, true).unwrap();
 }
 
 #[test]
