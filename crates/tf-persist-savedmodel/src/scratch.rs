@@ -247,8 +247,8 @@ fn remove(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Deletes a folder whose lock this process has. It is renamed first: without its lock, what remained of it after a kill
-/// would look like a foreign folder.
+/// Deletes a folder whose lock this process has. It is renamed first: without its lock, what remained of it after a
+/// kill would look like a foreign folder.
 fn discard(folder: &Path) -> io::Result<()> {
     let mut gone = folder.as_os_str().to_owned();
     gone.push(GONE);

@@ -46,8 +46,8 @@ impl fmt::Display for Waiting<'_> {
 
 static REPORT: OnceLock<fn(&Waiting<'_>)> = OnceLock::new();
 
-/// Sets the function that hears of each lock for which this process has waited for two seconds. Only the first call in a
-/// process has an effect.
+/// Sets the function that hears of each lock for which this process has waited for two seconds. Only the first call in
+/// a process has an effect.
 pub fn report_waiting(report: fn(&Waiting<'_>)) {
     // Another part of the program was first.
     let _ = REPORT.set(report);

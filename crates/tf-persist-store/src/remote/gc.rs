@@ -102,8 +102,9 @@ impl RemoteModel<'_> {
     /// Deletes what a push or a removal left. Returns whether it is still that.
     pub(super) fn collect(&self, version: u64) -> Result<bool> {
         let Some(claim) = Held::seize(*self, version)? else { return Ok(false) };
-        // The push may have gone on and made a version of it. From now on, none can: it would find this claim. So labels
-        // that were read before do not do, and one claim is held at a time: whoever dies blocks one number for a day.
+        // The push may have gone on and made a version of it. From now on, none can: it would find this claim. So
+        // labels that were read before do not do, and one claim is held at a time: whoever dies blocks one number for a
+        // day.
         let labels = self.known_labels()?;
         let is_leftover = labels.versions.as_ref().is_none_or(|versions| !versions.contains(&version));
         if is_leftover {
