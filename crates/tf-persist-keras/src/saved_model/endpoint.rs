@@ -36,19 +36,12 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Defines the method: a function that calls that of a signature, `called`.
-    pub(super) fn define(
-        self,
-        interface: &SignatureInterface<'_>,
-        called: &FunctionDef,
-        name: &str,
-    ) -> Result<FunctionDef> {
+    /// Defines the method: a function that calls `called`, that of a signature.
+    pub(super) fn define(self, interface: &SignatureInterface<'_>, called: &OpDef, name: &str) -> Result<FunctionDef> {
         let mut names = Names::default();
         let call = names.take("call");
-        let passed: Vec<String> =
-            called.signature.input_arg.iter().map(|argument| names.argument(&argument.name)).collect();
-        let argument =
-            |index: usize| ArgDef { name: passed[index].clone(), ..called.signature.input_arg[index].clone() };
+        let passed: Vec<String> = called.input_arg.iter().map(|argument| names.argument(&argument.name)).collect();
+        let argument = |index: usize| ArgDef { name: passed[index].clone(), ..called.input_arg[index].clone() };
         let (inputs, outputs) = (interface.inputs.len(), interface.outputs.len());
         let order = self.inputs.order(&interface.signature.inputs, &interface.inputs)?;
         let mut signature = OpDef { name: name.to_owned(), is_stateful: true, ..OpDef::default() };
@@ -56,9 +49,9 @@ impl Endpoint {
         let types = |arguments: &[ArgDef]| dtypes(arguments.iter().map(|argument| argument.type_));
         let given: Vec<&str> = passed.iter().map(String::as_str).collect();
         let attributes = [
-            ("Tin", types(&called.signature.input_arg)),
-            ("Tout", types(&called.signature.output_arg)),
-            ("f", super::attributes::function(called.signature.name.clone())),
+            ("Tin", types(&called.input_arg)),
+            ("Tout", types(&called.output_arg)),
+            ("f", super::attributes::function(called.name.clone())),
         ];
         let mut definition = FunctionDef::default();
         definition.node_def.push(node(&call, "StatefulPartitionedCall", &given, attributes));

@@ -10,6 +10,7 @@ use tf_persist_savedmodel::DType;
 use tf_persist_savedmodel::internals::attr::{dtype, node, proto_dtype, shape_proto};
 
 use super::attributes::attributes;
+use super::encoded::Encoded;
 use super::names::Names;
 use crate::graph::op_outputs::output_name;
 use crate::graph::{Attr, Graph, Node, Op, Program, Resource, TensorRef};
@@ -26,9 +27,14 @@ pub(super) struct Interface<'a> {
     pub(super) copies_arguments: bool,
 }
 
+/// The number of `FunctionDef.node_def`.
+const NODE: u32 = 3;
+
 /// A function, and what its caller passes after the arguments.
 pub(super) struct Defined {
-    pub(super) definition: FunctionDef,
+    pub(super) signature: OpDef,
+    /// The `FunctionDef`.
+    pub(super) definition: Encoded,
     /// The variables and tables whose handles are its last arguments.
     pub(super) resources: Vec<Resource>,
 }
@@ -66,6 +72,15 @@ pub(super) fn define(program: &Program, graph: &Graph, interface: &Interface<'_>
         let mut body = Body { program, nodes, live, names: Names::default(), arguments: BTreeMap::new() };
         body.define(interface, &passed)
     })
+}
+
+/// A `FunctionDef` of its parts. `results` has the fields after the nodes.
+pub(super) fn encode(signature: &OpDef, nodes: Encoded, results: &FunctionDef) -> Result<Encoded> {
+    let signature = FunctionDef { signature: MessageField::some(signature.clone()), ..FunctionDef::default() };
+    let mut definition = Encoded::new(&signature)?;
+    definition.append(nodes);
+    definition.append(Encoded::new(results)?);
+    Ok(definition)
 }
 
 /// A function that is being defined.
@@ -110,24 +125,26 @@ impl<'a> Body<'a> {
             let argument = self.argument(&name, *index, Some(*resource), DType::Resource)?;
             signature.input_arg.push(argument);
         }
-        let mut definition = FunctionDef { node_def: self.node_defs()?, ..FunctionDef::default() };
-        let effects = self.effects(&mut signature, &mut definition);
+        let mut nodes = self.node_defs()?;
+        let mut results = FunctionDef::default();
+        let effects = self.effects(&mut signature, &mut results, &mut nodes)?;
         for (name, tensor) in &interface.outputs {
             let output = self.names.argument(name);
             let source = self.tensor(tensor)?;
             let source = match self.nodes[tensor.node].op {
                 Op::Argument(_) if !interface.copies_arguments => source,
-                _ => self.copy(&source, tensor.dtype, effects.as_deref(), &mut definition.node_def),
+                _ => self.copy(&source, tensor.dtype, effects.as_deref(), &mut nodes)?,
             };
             signature.output_arg.push(ArgDef {
                 name: output.clone(),
                 type_: proto_dtype(tensor.dtype),
                 ..ArgDef::default()
             });
-            definition.ret.insert(output, source);
+            results.ret.insert(output, source);
         }
-        definition.signature = MessageField::some(signature);
-        Ok(Defined { definition, resources: handles.into_iter().map(|(resource, _)| resource).collect() })
+        let definition = encode(&signature, nodes, &results)?;
+        let resources = handles.into_iter().map(|(resource, _)| resource).collect();
+        Ok(Defined { signature, definition, resources })
     }
 
     /// An argument: a tensor or the handle of a variable or table.
@@ -155,8 +172,8 @@ impl<'a> Body<'a> {
         }
     }
 
-    fn node_defs(&self) -> Result<Vec<NodeDef>> {
-        let mut nodes = Vec::new();
+    fn node_defs(&self) -> Result<Encoded> {
+        let mut nodes = Encoded::default();
         for (_, node) in self.live_nodes() {
             let Op::Named(op) = node.op else { continue };
             let mut input = Vec::with_capacity(node.inputs.len() + node.control.len());
@@ -165,13 +182,9 @@ impl<'a> Body<'a> {
             }
             let before = node.control.iter().map(|index| &self.nodes[*index]);
             input.extend(before.filter(|it| matches!(it.op, Op::Named(_))).map(|it| format!("^{}", it.name)));
-            nodes.push(NodeDef {
-                name: node.name.clone(),
-                op: op.to_owned(),
-                input,
-                attr: attributes(&node.attrs),
-                ..NodeDef::default()
-            });
+            let attr = attributes(&node.attrs);
+            let node = NodeDef { name: node.name.clone(), op: op.to_owned(), input, attr, ..NodeDef::default() };
+            nodes.push(NODE, &node)?;
         }
         Ok(nodes)
     }
@@ -193,29 +206,34 @@ impl<'a> Body<'a> {
 
     /// Makes the nodes with effects run whenever the function is called. Returns the node that runs after them. Loops
     /// are among them, because Grappler inlines a function only if what might have effects is.
-    fn effects(&mut self, signature: &mut OpDef, definition: &mut FunctionDef) -> Option<String> {
+    fn effects(
+        &mut self,
+        signature: &mut OpDef,
+        results: &mut FunctionDef,
+        nodes: &mut Encoded,
+    ) -> Result<Option<String>> {
         let has_effects = |node: &Node| self.program.has_effects(node) || node.op == Op::Named("While");
         let effects = self.live_nodes().filter(|(_, node)| has_effects(node));
         let effects: Vec<&String> = effects.map(|(_, node)| &node.name).collect();
         if effects.is_empty() {
-            return None;
+            return Ok(None);
         }
         signature.control_output.extend(effects.iter().map(|name| (*name).clone()));
-        definition.control_ret.extend(effects.iter().map(|name| ((*name).clone(), (*name).clone())));
+        results.control_ret.extend(effects.iter().map(|name| ((*name).clone(), (*name).clone())));
         let inputs: Vec<String> = effects.iter().map(|name| format!("^{name}")).collect();
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         let name = self.names.node("effects");
-        definition.node_def.push(node(&name, "NoOp", &inputs, []));
-        Some(name)
+        nodes.push(NODE, &node(&name, "NoOp", &inputs, []))?;
+        Ok(Some(name))
     }
 
     /// A copy of a tensor that is returned, because Grappler never fuses a tensor that is fetched. It is made after the
     /// node `effects`.
-    fn copy(&mut self, source: &str, of: DType, effects: Option<&str>, nodes: &mut Vec<NodeDef>) -> String {
+    fn copy(&mut self, source: &str, of: DType, effects: Option<&str>, nodes: &mut Encoded) -> Result<String> {
         let after = effects.map(|effects| format!("^{effects}"));
         let inputs: Vec<&str> = [source].into_iter().chain(after.as_deref()).collect();
         let name = self.names.node("Identity");
-        nodes.push(node(&name, "Identity", &inputs, [("T", dtype(of))]));
-        format!("{name}:output:0")
+        nodes.push(NODE, &node(&name, "Identity", &inputs, [("T", dtype(of))]))?;
+        Ok(format!("{name}:output:0"))
     }
 }

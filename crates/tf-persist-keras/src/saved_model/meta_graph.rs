@@ -8,7 +8,7 @@ use tf_persist_proto::tensorflow::meta_graph::collection_def::{Kind as Collectio
 use tf_persist_proto::tensorflow::meta_graph::meta_graph_def::MetaInfoDef;
 use tf_persist_proto::tensorflow::meta_graph::tensor_info::Encoding;
 use tf_persist_proto::tensorflow::{
-    AssetFileDef, CollectionDef, GraphDef, MetaGraphDef, NodeDef, SignatureDef, TensorInfo, TensorShapeProto,
+    AssetFileDef, CollectionDef, GraphDef, MetaGraphDef, NodeDef, OpDef, SignatureDef, TensorInfo, TensorShapeProto,
     TrackableObjectGraph, VersionDef,
 };
 use tf_persist_savedmodel::DType;
@@ -17,9 +17,9 @@ use tf_persist_savedmodel::internals::{Restored, SavedTensor, saver_in_scope};
 use tf_persist_savedmodel::saved_model::{self, DEFAULT_SIGNATURE};
 
 use super::attributes::{attribute, attributes, dict, keyword_arguments, shape_proto, tensor_spec};
+use super::encoded::Encoded;
 use super::endpoint::{Endpoint, SERVE};
 use super::function::{Defined, Interface, called, define, live_nodes};
-use super::library::Library;
 use super::names::{Names, library_name};
 use super::objects::{self, Callable, Objects};
 use super::tables;
@@ -34,9 +34,16 @@ const MIN_CONSUMER: i32 = 12;
 /// The name under which loaders find the operation that initialises tables.
 const INIT_OP: &str = "__saved_model_init_op";
 
+/// The numbers of `MetaGraphDef.graph_def`, `GraphDef.node`, `GraphDef.library` and `FunctionDefLibrary.function`.
+const GRAPH: u32 = 2;
+const NODE: u32 = 1;
+const LIBRARY: u32 = 2;
+const FUNCTION: u32 = 1;
+
 /// A meta graph, and what belongs to it.
 pub(super) struct DefinedMetaGraph {
-    pub(super) definition: MetaGraphDef,
+    /// The `MetaGraphDef`.
+    pub(super) definition: Encoded,
     /// The object graph in the checkpoint.
     pub(super) tracked: TrackableObjectGraph,
     /// The keys of the variables in the checkpoint.
@@ -63,9 +70,9 @@ pub(super) fn define_meta_graph(
             refuse!("there are two signatures `{}`", interface.signature.name);
         }
         let name = builder.function_name(&format!("signature_wrapper_{}", interface.signature.name));
-        let bound = builder.add_signature(interface, &name)?;
+        let Called { bound, signature, .. } = builder.add_signature(interface, &name)?;
         if let Some(endpoint) = serve.filter(|_| interface.signature.name == DEFAULT_SIGNATURE) {
-            builder.add_endpoint(endpoint, interface, bound.clone())?;
+            builder.add_endpoint(endpoint, interface, &signature, bound.clone())?;
         }
         defined.push((interface, name, bound));
     }
@@ -159,8 +166,10 @@ impl SignatureInterface<'_> {
 pub(super) struct Builder<'a> {
     pub(super) program: &'a Rc<Program>,
     pub(super) names: Names,
-    pub(super) nodes: Vec<NodeDef>,
-    pub(super) library: Library,
+    /// The nodes after those of variables and tables, as fields of the graph.
+    nodes: Encoded,
+    /// The functions, as fields of the library.
+    library: Encoded,
     pub(super) objects: Objects,
     /// The names of the nodes of variables and tables.
     pub(super) handles: BTreeMap<Resource, String>,
@@ -177,8 +186,8 @@ impl<'a> Builder<'a> {
         Self {
             program,
             names: Names::default(),
-            nodes: Vec::new(),
-            library: Library::default(),
+            nodes: Encoded::default(),
+            library: Encoded::default(),
             objects: Objects::new(),
             handles: BTreeMap::new(),
             signatures: BTreeMap::new(),
@@ -198,10 +207,21 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The nodes of variables and tables. They are made last, when the functions are bytes.
-    fn handle_nodes(&self) -> Vec<NodeDef> {
+    /// Adds a node.
+    pub(super) fn add_node(&mut self, node: &NodeDef) -> Result<()> {
+        self.nodes.push(NODE, node)
+    }
+
+    /// Adds a `FunctionDef` to the library.
+    pub(super) fn add_function(&mut self, definition: Encoded) -> Result<()> {
+        self.library.append(definition.into_field(FUNCTION)?);
+        Ok(())
+    }
+
+    /// The nodes of variables and tables, as fields of the graph.
+    fn handle_nodes(&self) -> Result<Encoded> {
         let name = |resource: Resource| self.handles.get(&resource).cloned().unwrap_or_default();
-        let mut nodes = Vec::new();
+        let mut nodes = Encoded::default();
         for (index, variable) in self.program.variables.borrow().iter().enumerate() {
             let name = name(Resource::Variable(index));
             let attributes = [
@@ -209,15 +229,15 @@ impl<'a> Builder<'a> {
                 ("shape", attr::shape(&variable.shape)),
                 ("shared_name", attribute(&Attr::Text(name.clone()))),
             ];
-            nodes.push(node(&name, "VarHandleOp", &[], attributes));
+            nodes.push(NODE, &node(&name, "VarHandleOp", &[], attributes))?;
         }
         for (index, table) in self.program.tables.borrow().iter().enumerate() {
             let name = name(Resource::Table(index));
             let mut new = node(&name, tables::OP, &[], []);
             new.attr = attributes(&tables::attrs(table, &name));
-            nodes.push(new);
+            nodes.push(NODE, &new)?;
         }
-        nodes
+        Ok(nodes)
     }
 
     /// Adds the functions that the signatures call, directly or not.
@@ -249,25 +269,25 @@ impl<'a> Builder<'a> {
                 outputs: function.outputs.iter().map(|output| ("output", output.clone())).collect(),
                 copies_arguments: false,
             };
-            let Defined { definition, resources } = define(program, &function.graph, &interface)?;
+            let Defined { definition, resources, .. } = define(program, &function.graph, &interface)?;
             if !resources.is_empty() {
                 refuse!("the function `{}` uses variables that its caller does not pass", function.name);
             }
-            self.library.push(definition)?;
+            self.add_function(definition)?;
         }
         for (index, function) in program.imported.borrow().iter().enumerate() {
             let name = Program::imported_name(index);
             if needed.contains(&name) {
                 for function in function.named(&library_name(&name)) {
-                    self.library.push(function)?;
+                    self.add_function(Encoded::new(&function)?)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Adds a signature: its function, placeholders and a call. Returns the objects that the function captures.
-    fn add_signature(&mut self, interface: &SignatureInterface<'_>, function: &str) -> Result<Vec<i32>> {
+    /// Adds a signature: its function, placeholders and a call.
+    fn add_signature(&mut self, interface: &SignatureInterface<'_>, function: &str) -> Result<Called> {
         let name = &interface.signature.name;
         let defined = define(
             self.program,
@@ -285,7 +305,7 @@ impl<'a> Builder<'a> {
         for (input, tensor) in &interface.inputs {
             let placeholder = self.names.node(&format!("{name}_{input}"));
             let attributes = [("dtype", dtype(tensor.dtype)), ("shape", attribute(&Attr::Shape(tensor.shape.clone())))];
-            self.nodes.push(node(&placeholder, "Placeholder", &[], attributes));
+            self.add_node(&node(&placeholder, "Placeholder", &[], attributes))?;
             definition.inputs.insert((*input).to_owned(), info(format!("{placeholder}:0"), tensor));
             inputs.push((placeholder, tensor.dtype));
         }
@@ -295,7 +315,7 @@ impl<'a> Builder<'a> {
             definition.outputs.insert((*output).to_owned(), info(format!("{}:{index}", call.node), tensor));
         }
         self.signatures.insert(name.clone(), definition);
-        Ok(call.bound)
+        Ok(call)
     }
 
     /// Adds a function to the library and a node that calls it with these tensors and the handles that it uses.
@@ -304,33 +324,37 @@ impl<'a> Builder<'a> {
         defined: Defined,
         mut inputs: Vec<(String, DType)>,
         outputs: &[DType],
-    ) -> Result<Call> {
-        let Defined { definition, resources } = defined;
+    ) -> Result<Called> {
+        let Defined { signature, definition, resources } = defined;
         let mut bound = Vec::new();
         for resource in resources {
             bound.push(self.objects.resource(resource)?);
             inputs.push((self.handles.get(&resource).cloned().unwrap_or_default(), DType::Resource));
         }
-        let function = definition.signature.name.clone();
         let name = self.names.node("StatefulPartitionedCall");
         let (inputs, types): (Vec<String>, Vec<DType>) = inputs.into_iter().unzip();
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         let attributes = [
             ("Tin", dtypes(types.into_iter().map(proto_dtype))),
             ("Tout", dtypes(outputs.iter().copied().map(proto_dtype))),
-            ("f", super::attributes::function(function)),
+            ("f", super::attributes::function(signature.name.clone())),
         ];
-        self.nodes.push(node(&name, "StatefulPartitionedCall", &inputs, attributes));
-        self.library.push(definition)?;
-        Ok(Call { node: name, bound })
+        self.add_node(&node(&name, "StatefulPartitionedCall", &inputs, attributes))?;
+        self.add_function(definition)?;
+        Ok(Called { node: name, signature, bound })
     }
 
-    /// Adds the method `serve`, which calls the function that was just added.
-    fn add_endpoint(&mut self, endpoint: Endpoint, of: &SignatureInterface<'_>, bound: Vec<i32>) -> Result<()> {
+    /// Adds the method `serve`, which calls the function `called` of a signature.
+    fn add_endpoint(
+        &mut self,
+        endpoint: Endpoint,
+        of: &SignatureInterface<'_>,
+        called: &OpDef,
+        bound: Vec<i32>,
+    ) -> Result<()> {
         let name = self.function_name(SERVE);
-        let Some(called) = self.library.last() else { refuse!("a signature has no function") };
         let definition = endpoint.define(of, called, &name)?;
-        self.library.push(definition)?;
+        self.add_function(Encoded::new(&definition)?)?;
         self.objects.add_method(SERVE, endpoint.method(of, &name, bound)?)
     }
 
@@ -345,7 +369,7 @@ impl<'a> Builder<'a> {
         let initializers: Vec<String> = self.initializers.iter().map(|name| format!("^{name}")).collect();
         let init = self.names.node("NoOp");
         let inputs: Vec<&str> = initializers.iter().map(String::as_str).collect();
-        self.nodes.push(node(&init, "NoOp", &inputs, []));
+        self.add_node(&node(&init, "NoOp", &inputs, []))?;
         self.signatures.insert(INIT_OP.to_owned(), init_op(&init));
 
         let variables = self.program.variables.borrow();
@@ -361,27 +385,25 @@ impl<'a> Builder<'a> {
             });
             keys.push(key);
         }
-        let mut all = self.handle_nodes();
-        all.append(&mut self.nodes);
+        let mut graph = self.handle_nodes()?;
+        graph.append(self.nodes);
         let (saved, tracked) = self.objects.finish();
-        let (nodes, saver) = saver_in_scope(&self.names.scope("saver"), &kept, Some(&tracked))?;
-        all.extend(nodes);
+        let scope = self.names.scope("saver");
+        let saver = saver_in_scope(&scope, &kept, Some(&tracked), &mut |node| graph.push(NODE, &node))?;
 
         let assets = self.assets.iter().map(|asset| asset.filename.clone()).collect();
-        let library = self.library.finish()?;
-        let graph = GraphDef {
-            node: all,
+        let versions = GraphDef {
             versions: MessageField::some(VersionDef {
                 producer: PRODUCER,
                 min_consumer: MIN_CONSUMER,
                 ..VersionDef::default()
             }),
-            library: MessageField::some(library),
             ..GraphDef::default()
         };
-        let definition = MetaGraphDef {
-            meta_info_def: MessageField::some(meta_info()),
-            graph_def: MessageField::some(graph),
+        graph.append(Encoded::new(&versions)?);
+        graph.append(self.library.into_field(LIBRARY)?);
+        let first = MetaGraphDef { meta_info_def: MessageField::some(meta_info()), ..MetaGraphDef::default() };
+        let rest = MetaGraphDef {
             saver_def: MessageField::some(saver),
             collection_def: BTreeMap::from([("saved_model_main_op".to_owned(), node_list(init))]),
             signature_def: self.signatures,
@@ -389,14 +411,18 @@ impl<'a> Builder<'a> {
             object_graph_def: MessageField::some(saved),
             ..MetaGraphDef::default()
         };
+        let mut definition = Encoded::new(&first)?;
+        definition.append(graph.into_field(GRAPH)?);
+        definition.append(Encoded::new(&rest)?);
         Ok(DefinedMetaGraph { definition, tracked, keys, assets })
     }
 }
 
-/// A call of a function.
-pub(super) struct Call {
-    /// The name of its node.
+/// A function of the library that the graph calls.
+pub(super) struct Called {
+    /// The name of the node that calls it.
     pub(super) node: String,
+    signature: OpDef,
     /// The objects of the variables and tables that the function uses.
     pub(super) bound: Vec<i32>,
 }

@@ -5,9 +5,9 @@
 //! the variables; the object graph; the checkpoint. Equal models make equal files.
 
 mod attributes;
+mod encoded;
 mod endpoint;
 mod function;
-mod library;
 mod meta_graph;
 mod names;
 mod objects;
@@ -29,8 +29,12 @@ use tf_persist_savedmodel::{Error, Result, Tensor};
 use crate::archive::hdf5::PlainDataset;
 use crate::graph::{Program, Signature};
 use crate::reason::Reason;
+use encoded::Encoded;
 pub(crate) use endpoint::{Endpoint, Structure};
 use meta_graph::{DefinedMetaGraph, define_meta_graph};
+
+/// The number of `SavedModel.meta_graphs`.
+const META_GRAPH: u32 = 2;
 
 /// A function that gives files for `assets.extra`.
 pub(crate) type ExtraFiles<'a> = dyn Fn(&[String]) -> Result<Vec<(String, Vec<u8>)>> + 'a;
@@ -70,13 +74,7 @@ impl ModelParts<'_> {
         let invalid = |reason: Reason| Error::data("the model", reason.to_string());
         let defined = define_meta_graph(self.program, self.signatures, self.serve, &self.assets).map_err(invalid)?;
         let DefinedMetaGraph { definition, tracked, keys, assets } = defined;
-        let model = pb::SavedModel {
-            saved_model_schema_version: SCHEMA_VERSION,
-            meta_graphs: vec![definition],
-            ..pb::SavedModel::default()
-        };
-        let bytes = serialize(&model)?;
-        drop(model);
+        let bytes = saved_model(definition)?;
 
         let staging = Staging::begin(target, overwrite)?;
         self.write_variables(&staging.path().join(VARIABLES_PREFIX), &keys, &tracked)?;
@@ -121,13 +119,18 @@ impl ModelParts<'_> {
     }
 }
 
-fn serialize(model: &pb::SavedModel) -> Result<Vec<u8>> {
-    let bytes = model.compute_size();
+/// The file `saved_model.pb` with one meta graph.
+fn saved_model(definition: Encoded) -> Result<Vec<u8>> {
+    let invalid = |reason: Reason| Error::data("the model", reason.to_string());
+    let version = pb::SavedModel { saved_model_schema_version: SCHEMA_VERSION, ..pb::SavedModel::default() };
+    let mut model = Encoded::new(&version).map_err(invalid)?;
+    model.append(definition.into_field(META_GRAPH).map_err(invalid)?);
+    let bytes = model.len();
     if bytes > MAX_GRAPH_BYTES {
         let reason = format!("its graph would have {bytes} bytes, and protobuf's limit is {MAX_GRAPH_BYTES}");
         return Err(Error::data("the model", reason));
     }
-    let bytes = model.write_to_bytes().map_err(|error| Error::data("the model", error.to_string()))?;
+    let bytes = model.into_bytes();
     check_model(&bytes).map_err(|reason| Error::data("the model", format!("it could not be opened: {reason}")))?;
     Ok(bytes)
 }

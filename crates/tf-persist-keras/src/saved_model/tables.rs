@@ -42,7 +42,7 @@ impl Builder<'_> {
             let graph = Graph::new(program);
             let made = graph.add(OP, &[], attrs(table, &handle), DType::Resource, Shape::scalar())?;
             let create = define_with_output(program, &graph, &name, made)?;
-            self.library.push(create.definition)?;
+            self.add_function(create.definition)?;
             let create = self.objects.add_function(callable(&name, Vec::new(), DType::Resource));
             self.objects.link(object, "_create_resource".to_owned(), create);
 
@@ -71,7 +71,7 @@ impl Builder<'_> {
         let index = known.unwrap_or(self.assets.len());
         if known.is_none() {
             let node = self.names.node("asset_path");
-            self.nodes.push(const_node(&node, to_proto(&Tensor::from_strings(&[], [file])?)));
+            self.add_node(&const_node(&node, to_proto(&Tensor::from_strings(&[], [file])?)))?;
             let encoding = Some(Encoding::Name(format!("{node}:0")));
             let tensor_info = MessageField::some(TensorInfo { encoding, ..TensorInfo::default() });
             self.assets.push(AssetFileDef { tensor_info, filename: file.to_owned(), ..AssetFileDef::default() });

@@ -28,39 +28,45 @@ pub(crate) fn new_saver(
         node.name.strip_prefix(scope).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     let scope = free_name("saver", |scope| graph.nodes.iter().any(|node| is_in(node, scope)));
-    saver_in_scope(&scope, kept, object_graph).map(Some)
+    let mut nodes = Vec::new();
+    let add = &mut |node| -> Result<()> {
+        nodes.push(node);
+        Ok(())
+    };
+    let definition = saver_in_scope(&scope, kept, object_graph, add)?;
+    Ok(Some((nodes, definition)))
 }
 
 /// As `new_saver`, for a graph in which no node's name begins with `scope`. There may be nothing to restore if there is
-/// an object graph to save.
-pub fn saver_in_scope(
+/// an object graph to save. `add` takes one node after the other, since all of them together need much memory.
+///
+/// # Errors
+/// Those of `add`, and if a tensor cannot be allocated.
+pub fn saver_in_scope<E: From<Error>>(
     scope: &str,
     kept: &[Restored],
     object_graph: Option<&pb::TrackableObjectGraph>,
-) -> Result<(Vec<pb::NodeDef>, pb::SaverDef)> {
-    let builder = SaverBuilder { scope: scope.to_owned(), nodes: Vec::new(), saved: Vec::new() };
+    add: &mut dyn FnMut(pb::NodeDef) -> Result<(), E>,
+) -> Result<pb::SaverDef, E> {
+    let builder = SaverBuilder { scope: scope.to_owned(), add, saved: Vec::new() };
     builder.build(kept, object_graph)
 }
 
 /// A saver that is being made.
-struct SaverBuilder {
+struct SaverBuilder<'a, E> {
     /// The prefix of all names.
     scope: String,
-    nodes: Vec<pb::NodeDef>,
+    add: &'a mut dyn FnMut(pb::NodeDef) -> Result<(), E>,
     /// The tensors that are written, in the order of the keys.
     saved: Vec<String>,
 }
 
-impl SaverBuilder {
+impl<E: From<Error>> SaverBuilder<'_, E> {
     fn name(&self, name: &str) -> String {
         format!("{}/{name}", self.scope)
     }
 
-    fn build(
-        mut self,
-        kept: &[Restored],
-        object_graph: Option<&pb::TrackableObjectGraph>,
-    ) -> Result<(Vec<pb::NodeDef>, pb::SaverDef)> {
+    fn build(mut self, kept: &[Restored], object_graph: Option<&pb::TrackableObjectGraph>) -> Result<pb::SaverDef, E> {
         let filename = self.add_filename()?;
         let mut tensors: Vec<&SavedTensor> = kept.iter().flat_map(|item| &item.tensors).collect();
         let restore = if tensors.is_empty() { None } else { Some(self.restore_node(&filename, &tensors)?) };
@@ -73,7 +79,7 @@ impl SaverBuilder {
                 output => format!("{node}:{output}"),
             });
             next += item.tensors.len();
-            restore_all.input.push(format!("^{}", self.add_item(number, item, restored)));
+            restore_all.input.push(format!("^{}", self.add_item(number, item, restored)?));
         }
         let graph_key = SavedTensor {
             key: OBJECT_GRAPH_KEY.into(),
@@ -86,7 +92,7 @@ impl SaverBuilder {
             let value = proto::to_proto(&Tensor::from_strings(&[], [bytes])?);
             let node = attr::const_node(&self.name("object_graph"), value);
             self.saved.push(node.name.clone());
-            self.nodes.push(node);
+            (self.add)(node)?;
             tensors.push(&graph_key);
         }
         let save = self.save_node(&filename, &tensors)?;
@@ -99,24 +105,22 @@ impl SaverBuilder {
             version: EnumOrUnknown::new(CheckpointFormatVersion::V2),
             ..Default::default()
         };
-        self.nodes.extend([save, saved]);
-        self.nodes.extend(restore);
-        self.nodes.push(restore_all);
-        Ok((self.nodes, definition))
+        [save, saved].into_iter().chain(restore).chain([restore_all]).try_for_each(self.add)?;
+        Ok(definition)
     }
 
     /// Adds the placeholder of the prefix, and returns its name.
-    fn add_filename(&mut self) -> Result<String> {
+    fn add_filename(&mut self) -> Result<String, E> {
         let (filename, default) = (self.name("filename"), self.name("filename/default"));
         let prefix = proto::to_proto(&Tensor::from_strings(&[], [b"model"])?);
         let attributes = [("dtype", attr::dtype(DType::String)), ("shape", attr::shape(&[]))];
-        self.nodes.push(attr::const_node(&default, prefix));
-        self.nodes.push(attr::node(&filename, "PlaceholderWithDefault", &[&*default], attributes));
+        (self.add)(attr::const_node(&default, prefix))?;
+        (self.add)(attr::node(&filename, "PlaceholderWithDefault", &[&*default], attributes))?;
         Ok(filename)
     }
 
     /// The node that reads tensors. Adds the constants with their keys and slices.
-    fn restore_node(&mut self, filename: &str, tensors: &[&SavedTensor]) -> Result<pb::NodeDef> {
+    fn restore_node(&mut self, filename: &str, tensors: &[&SavedTensor]) -> Result<pb::NodeDef, E> {
         let (keys, slices) = (self.name("restore/keys"), self.name("restore/slices"));
         self.add_keys_and_slices(&keys, &slices, tensors)?;
         let types = attr::dtypes(tensors.iter().map(|tensor| tensor.dtype));
@@ -124,7 +128,7 @@ impl SaverBuilder {
     }
 
     /// The node that writes tensors. Adds the constants with their keys and slices.
-    fn save_node(&mut self, filename: &str, tensors: &[&SavedTensor]) -> Result<pb::NodeDef> {
+    fn save_node(&mut self, filename: &str, tensors: &[&SavedTensor]) -> Result<pb::NodeDef, E> {
         let (keys, slices) = (self.name("save/keys"), self.name("save/slices"));
         self.add_keys_and_slices(&keys, &slices, tensors)?;
         let types = attr::dtypes(tensors.iter().map(|tensor| tensor.dtype));
@@ -133,14 +137,18 @@ impl SaverBuilder {
         Ok(save)
     }
 
-    fn add_keys_and_slices(&mut self, keys: &str, slices: &str, tensors: &[&SavedTensor]) -> Result<()> {
-        self.nodes.push(strings(keys, tensors, |tensor| &tensor.key)?);
-        self.nodes.push(strings(slices, tensors, |tensor| &tensor.slice)?);
-        Ok(())
+    fn add_keys_and_slices(&mut self, keys: &str, slices: &str, tensors: &[&SavedTensor]) -> Result<(), E> {
+        (self.add)(strings(keys, tensors, |tensor| &tensor.key)?)?;
+        (self.add)(strings(slices, tensors, |tensor| &tensor.slice)?)
     }
 
     /// Adds the nodes that read and assign a variable or table, and returns the name of the latter.
-    fn add_item(&mut self, number: usize, item: &Restored, restored: impl Iterator<Item = String>) -> String {
+    fn add_item(
+        &mut self,
+        number: usize,
+        item: &Restored,
+        restored: impl Iterator<Item = String>,
+    ) -> Result<String, E> {
         let (read, assign) = (self.name(&format!("read_{number}")), self.name(&format!("assign_{number}")));
         let dtype = attr::proto_type(item.tensors[0].dtype);
         let mut node = attr::node(&assign, &item.op, &[&*item.holder], []);
@@ -154,7 +162,7 @@ impl SaverBuilder {
                 node.attr.insert("use_locking".into(), attr::boolean(true));
             }
             "AssignVariableOp" => {
-                self.nodes.push(attr::node(&read, "ReadVariableOp", &[&*item.holder], [("dtype", dtype.clone())]));
+                (self.add)(attr::node(&read, "ReadVariableOp", &[&*item.holder], [("dtype", dtype.clone())]))?;
                 self.saved.push(read);
                 node.attr.insert("dtype".into(), dtype);
                 node.attr.insert("validate_shape".into(), attr::boolean(false));
@@ -162,14 +170,14 @@ impl SaverBuilder {
             _ => {
                 let values = attr::proto_type(item.tensors[item.tensors.len() - 1].dtype);
                 let types = [("Tkeys", dtype.clone()), ("Tvalues", values.clone())];
-                self.nodes.push(attr::node(&read, "LookupTableExportV2", &[&*item.holder], types));
+                (self.add)(attr::node(&read, "LookupTableExportV2", &[&*item.holder], types))?;
                 self.saved.extend([read.clone(), format!("{read}:1")]);
                 node.attr.insert("Tin".into(), dtype);
                 node.attr.insert("Tout".into(), values);
             }
         }
-        self.nodes.push(node);
-        assign
+        (self.add)(node)?;
+        Ok(assign)
     }
 }
 
