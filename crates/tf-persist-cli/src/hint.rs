@@ -223,6 +223,7 @@ fn of_remote(kind: &RemoteErrorKind) -> Option<String> {
         RemoteErrorKind::OtherVersion { .. } => {
             "numbers are kept on the way: publish the model under another number, or use another store"
         }
+        RemoteErrorKind::OtherSignature { .. } => "replace it with --replace-signature",
         RemoteErrorKind::Claimed { .. } => "wait until it is there; a claim that is older than a day is ignored",
         RemoteErrorKind::Superseded => "push the version again",
         RemoteErrorKind::ReadOnly => "write to it by another address, such as s3://BUCKET/PREFIX",

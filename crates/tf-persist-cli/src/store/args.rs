@@ -108,6 +108,9 @@ pub(crate) struct PushArgs {
     /// Point these labels of the remote store to it in the same step (comma list)
     #[arg(long, value_name = "L,…", value_delimiter = ',')]
     pub(crate) label: Vec<Label>,
+    /// Replace another signature that the version has there
+    #[arg(long)]
+    pub(crate) replace_signature: bool,
     /// Registries: push an image with the files below models/N/, as KServe takes it, instead of a ModelPack
     #[arg(long)]
     pub(crate) modelcar: bool,

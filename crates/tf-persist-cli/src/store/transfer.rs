@@ -45,7 +45,8 @@ pub(super) fn push(store: &Store, args: &PushArgs, unguarded: bool) -> anyhow::R
     let bar = Arc::new(TransferBar::new("pushing"));
     let remote = open(address, unguarded, &bar)?;
     let version = store.resolve(&args.reference)?;
-    let options = args.label.iter().cloned().fold(PushOptions::default(), PushOptions::label);
+    let options = PushOptions::default().replace_signature(args.replace_signature);
+    let options = args.label.iter().cloned().fold(options, PushOptions::label);
     let pushed = remote.push(store, &version, &options);
     bar.finish();
     match pushed? {

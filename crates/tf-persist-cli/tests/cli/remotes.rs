@@ -83,3 +83,20 @@ fn a_pull_that_is_refused_leaves_no_model() {
     assert_eq!(dir.names("other"), ["store.json"]);
     store(&dir, "publish models/digits/model Digits --store other").ok();
 }
+
+#[test]
+fn another_signature_is_pushed_on_request() {
+    let dir = with_versions();
+    store(&dir, "key new a.pem").ok();
+    store(&dir, "key new b.pem").ok();
+    store(&dir, "push digits@1 there").ok();
+    store(&dir, "sign digits@1 --key a.pem").ok();
+    store(&dir, "push digits@1 there").ok();
+    store(&dir, "verify --store there --public-key a.pem.pub").ok();
+    store(&dir, "sign digits@1 --key b.pem --replace").ok();
+    let refused = store(&dir, "push digits@1 there --label x").fails();
+    refused.says("`there/digits/1/model.sig` is a signature by key ").hints("--replace-signature");
+    store(&dir, "list --store there").ok().prints_only("digits  1 version, latest 1\n");
+    store(&dir, "push digits@1 there --replace-signature").ok();
+    store(&dir, "verify --store there --public-key b.pem.pub").ok();
+}

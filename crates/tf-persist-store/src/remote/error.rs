@@ -5,6 +5,7 @@ use std::fmt;
 use tf_persist_savedmodel::printable;
 
 use crate::error::StoreError;
+use crate::signing::Signer;
 
 /// What went wrong at a remote store, with the address or the object it is about. Credentials are never part of it.
 #[derive(Debug, Clone)]
@@ -88,6 +89,13 @@ pub enum RemoteErrorKind {
         /// The SHA-256 of the manifest that should get there.
         here: String,
     },
+    /// The version is there with another signature.
+    OtherSignature {
+        /// Who made it, as it says.
+        there: Signer,
+        /// Who made the one that should get there.
+        here: Signer,
+    },
     /// Somebody else deleted the files of an interrupted push, or replaced them, after this process had begun with it.
     Superseded,
     /// The registry wants an upload to go on at another host without TLS.
@@ -165,6 +173,9 @@ impl fmt::Display for RemoteError {
                 there.get(..12).unwrap_or(there),
                 here.get(..12).unwrap_or(here)
             ),
+            RemoteErrorKind::OtherSignature { there, here } => {
+                write!(f, "`{place}` is a signature by {there} already, and another one by {here} here")
+            }
             RemoteErrorKind::Superseded => {
                 write!(f, "another writer deleted or replaced what was pushed as `{place}`")
             }

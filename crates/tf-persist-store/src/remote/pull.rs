@@ -19,11 +19,8 @@ use crate::layout::Layout;
 use crate::lock::{Locked, lock_file};
 use crate::manifest::Manifest;
 use crate::name::{Label, ModelName};
-use crate::signing::{SIGNATURE_FILE, Trusted};
+use crate::signing::{self, SIGNATURE_FILE, Signer, Trusted};
 use crate::store::{Store, Version, folders_of, manifests, was_used};
-
-/// The most bytes of a signature.
-const MAX_SIGNATURE: u64 = 256 << 20;
 
 /// Versions of this machine whose files and tensors are looked at.
 const MOST_KNOWN: usize = 8;
@@ -40,6 +37,18 @@ const PULL: &str = "pull-";
 pub struct PullOptions {
     pub(crate) labels: Vec<Label>,
     pub(crate) trusted: Option<Trusted>,
+    pub(crate) other_signature: OtherSignature,
+}
+
+/// What becomes of the signature of a version that is there, if the one that comes is another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum OtherSignature {
+    /// It stays, and the other is not even read.
+    #[default]
+    Keep,
+    /// The user is told.
+    Refuse,
+    Replace,
 }
 
 impl PullOptions {
@@ -95,7 +104,7 @@ impl Found<'_> {
     /// The signature that lies beside the files; `None` if there is none.
     pub(crate) fn signature(&self) -> Result<Option<Vec<u8>>> {
         let key = format!("{}/{SIGNATURE_FILE}", self.base());
-        Ok(read(self.objects, &key, MAX_SIGNATURE)?.map(|(bytes, _)| bytes))
+        Ok(read(self.objects, &key, signing::MAX_FILE)?.map(|(bytes, _)| bytes))
     }
 
     fn place(&self) -> String {
@@ -238,12 +247,19 @@ fn there(found: &Found<'_>, layout: &Layout) -> Result<Option<Version>> {
 
 /// Takes over the signature of a version that is there, and points labels to it.
 fn refresh(found: &Found<'_>, store: &Store, version: Version, options: &PullOptions) -> Result<Version> {
-    if !version.path().join(SIGNATURE_FILE).exists()
-        && let Some(signature) = found.signature()?
-    {
+    let path = version.path().join(SIGNATURE_FILE);
+    let known = durable::read(&path, signing::MAX_FILE)?;
+    let is_kept = known.is_some() && options.other_signature == OtherSignature::Keep;
+    let new = if is_kept { None } else { found.signature()? };
+    if let Some(signature) = new.filter(|new| known.as_ref() != Some(new)) {
+        if let Some(known) = known.filter(|_| options.other_signature == OtherSignature::Refuse) {
+            let (there, here) = (Signer::of(&known), Signer::of(&signature));
+            let kind = RemoteErrorKind::OtherSignature { there, here };
+            return Err(RemoteError::new(path.display(), kind).into());
+        }
         let layout = store.model_layout(found.model)?;
         let _locked = Locked::take(&layout)?;
-        durable::write_through(&layout.new_signature(), &version.path().join(SIGNATURE_FILE), &signature)?;
+        durable::write_through(&layout.new_signature(), &path, &signature)?;
     }
     if let Some(trusted) = &options.trusted {
         version.verify_signature(trusted, false)?;

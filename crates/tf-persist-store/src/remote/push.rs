@@ -17,7 +17,7 @@ use super::error::RemoteErrorKind;
 use super::model::RemoteModel;
 use super::objects::{Written, read};
 use super::parallel::in_parallel;
-use super::pull::Transferred;
+use super::pull::{OtherSignature, PullOptions, Transferred};
 use super::upload::{Journal, PlannedPart, Upload};
 use crate::durable;
 use crate::error::{Result, StoreError};
@@ -26,7 +26,7 @@ use crate::labels::Labels;
 use crate::layout::Layout;
 use crate::manifest::FileEntry;
 use crate::name::Label;
-use crate::signing::SIGNATURE_FILE;
+use crate::signing::{self, SIGNATURE_FILE, Signer};
 use crate::store::{Store, Version};
 
 /// Files of at most this size are sent in one request.
@@ -52,6 +52,7 @@ pub(super) const LAST: &str = "saved_model.pb";
 #[must_use]
 pub struct PushOptions {
     labels: Vec<Label>,
+    replace_signature: bool,
 }
 
 impl PushOptions {
@@ -61,8 +62,16 @@ impl PushOptions {
         self
     }
 
-    pub(crate) fn labels(&self) -> &[Label] {
-        &self.labels
+    /// Replaces the signature of a version that is there with another one.
+    pub fn replace_signature(mut self, replace: bool) -> Self {
+        self.replace_signature = replace;
+        self
+    }
+
+    /// The same for a remote store that pulls the version.
+    pub(crate) fn as_pull(&self) -> PullOptions {
+        let other_signature = if self.replace_signature { OtherSignature::Replace } else { OtherSignature::Refuse };
+        PullOptions { labels: self.labels.clone(), other_signature, ..PullOptions::default() }
     }
 }
 
@@ -168,7 +177,8 @@ impl Push<'_> {
             let (model, version) = (self.version.model().clone(), self.number());
             return Err(StoreError::Changed { model, version, faults });
         }
-        self.push_signature()?;
+        // One that is there is of an interrupted push.
+        self.push_signature(true)?;
         claim.renew()?;
         if let Some(last) = self.version.manifest().files.iter().find(|file| file.name == LAST) {
             self.push_file(last, claim, journal)?;
@@ -182,7 +192,7 @@ impl Push<'_> {
 
     /// Ends the push of a version that is there.
     fn was_there(&self) -> Result<Transferred> {
-        self.push_signature()?;
+        self.push_signature(self.options.replace_signature)?;
         self.note()?;
         Ok(Transferred::WasThere(self.version.clone()))
     }
@@ -341,15 +351,18 @@ impl Push<'_> {
         self.model.objects.finish(&key, &upload.id, done.into_values().collect())
     }
 
-    fn push_signature(&self) -> Result<()> {
+    fn push_signature(&self, replace: bool) -> Result<()> {
         let path = self.version.path().join(SIGNATURE_FILE);
-        let Some(bytes) = durable::read(&path, 256 << 20)? else { return Ok(()) };
+        let Some(bytes) = durable::read(&path, signing::MAX_FILE)? else { return Ok(()) };
         let key = self.key(SIGNATURE_FILE);
-        let there = read(self.model.objects, &key, 256 << 20)?;
-        if there.is_some_and(|(there, _)| there == bytes) {
-            return Ok(());
+        match read(self.model.objects, &key, signing::MAX_FILE)? {
+            Some((there, _)) if there == bytes => Ok(()),
+            Some((there, _)) if !replace => {
+                let (there, here) = (Signer::of(&there), Signer::of(&bytes));
+                Err(self.model.objects.refuse(&key, RemoteErrorKind::OtherSignature { there, here }))
+            }
+            _ => self.model.objects.put(&key, bytes.into()),
         }
-        self.model.objects.put(&key, bytes.into())
     }
 
     /// Writes the manifest, if there is none.
@@ -379,7 +392,7 @@ impl Push<'_> {
                 self.check_not_removed(labels)?;
                 labels.publish(&by, number, digest, None);
             }
-            for label in self.options.labels() {
+            for label in &self.options.labels {
                 labels.point(label, Some(number), &by, Why::Publish);
             }
             Ok(())

@@ -296,20 +296,16 @@ impl Remote {
     /// on with, by whatever process of this machine. A folder that does not exist or is empty becomes a store.
     ///
     /// # Errors
-    /// If the remote store has another version of its number, somebody else is pushing one, the files are not what was
-    /// published, or the store cannot be written.
+    /// If the remote store has another version of its number or another signature of this one, somebody else is pushing
+    /// one, the files are not what was published, or the store cannot be written.
     pub fn push(&self, store: &Store, version: &Version, options: &PushOptions) -> Result<Transferred> {
         if let Some(folder) = self.address.folder() {
             // A folder has locks: the version is pulled into it.
             let target = Store::init(folder)?;
             let source = Self::open(&store.path().to_path_buf().into(), self.options.clone())?;
-            let mut pull = PullOptions::default();
-            for label in options.labels() {
-                pull = pull.label(label.clone());
-            }
             let selector = Selector::Number(version.number());
             let reference = Reference { model: version.model().clone(), selector };
-            return source.pull(&reference, &target, &pull);
+            return source.pull(&reference, &target, &options.as_pull());
         }
         self.check_writable()?;
         push::push(self.model(version.model()), store, version, options, &self.options)

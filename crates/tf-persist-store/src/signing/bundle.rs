@@ -21,7 +21,7 @@ use crate::verify::{Fault, hash_all};
 pub const SIGNATURE_FILE: &str = "model.sig";
 
 /// The most bytes of a signature.
-const MAX_FILE: u64 = 256 << 20;
+pub(crate) const MAX_FILE: u64 = 256 << 20;
 
 /// The digits of a key's digest that are shown, as in the log.
 const SHOWN: usize = 12;
@@ -88,6 +88,17 @@ pub enum Signer {
     Unknown,
 }
 
+impl Signer {
+    /// Who made the signature of these bytes.
+    pub(crate) fn of(signature: &[u8]) -> Self {
+        match serde_json::from_slice::<Wire>(signature).map(|wire| wire.material) {
+            Ok(Material { certificate: Some(_), .. } | Material { chain: Some(_), .. }) => Self::Certificate,
+            Ok(Material { public_key: Some(Hint { hint }), .. }) if !hint.is_empty() => Self::Key(hint),
+            _ => Self::Unknown,
+        }
+    }
+}
+
 impl fmt::Display for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -103,13 +114,7 @@ impl fmt::Display for Signer {
 /// # Errors
 /// If it cannot be read.
 pub fn signer(signature: impl AsRef<Path>) -> Result<Option<Signer>> {
-    let Some(bytes) = durable::read(signature.as_ref(), MAX_FILE)? else { return Ok(None) };
-    let material = serde_json::from_slice::<Wire>(&bytes).map(|wire| wire.material);
-    Ok(Some(match material {
-        Ok(Material { certificate: Some(_), .. } | Material { chain: Some(_), .. }) => Signer::Certificate,
-        Ok(Material { public_key: Some(Hint { hint }), .. }) if !hint.is_empty() => Signer::Key(hint),
-        _ => Signer::Unknown,
-    }))
+    Ok(durable::read(signature.as_ref(), MAX_FILE)?.map(|bytes| Signer::of(&bytes)))
 }
 
 /// What is signed: the statement with its type and lengths.

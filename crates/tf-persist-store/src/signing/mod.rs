@@ -8,7 +8,7 @@ mod certificate;
 mod key;
 mod statement;
 
-pub(crate) use bundle::sign_version;
+pub(crate) use bundle::{MAX_FILE, sign_version};
 pub use bundle::{SIGNATURE_FILE, Signer, sign_folder, signer, verify_folder};
 pub use key::{PublicKey, SigningKey};
 pub use statement::{Binding, Statement};

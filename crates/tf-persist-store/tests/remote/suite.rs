@@ -238,6 +238,21 @@ fn a_signature_comes_with_its_version() {
         let cached = cache.get(&remote, &reference("m@1")).unwrap();
         cached.version().verify_signature(&trusted, false).unwrap();
         assert_eq!(Cache::version_at(cached.version().path()).as_ref(), Some(cached.version()));
+        // Another signature takes its place only on request.
+        let other_key = SigningKey::create(here.folder.path().join("other.pem")).unwrap();
+        let key = SigningKey::read(here.folder.path().join("other.pem")).unwrap();
+        here.store.replace_signature(&first, &key).unwrap();
+        let refused = remote.push(&here.store, &first, &PushOptions::default()).unwrap_err();
+        let there = match refused {
+            StoreError::Remote(error) => error.kind().clone(),
+            error => panic!("{error}"),
+        };
+        assert!(matches!(there, RemoteErrorKind::OtherSignature { there, here } if there != here));
+        let cached = cache.get(&remote, &reference("m@1")).unwrap();
+        cached.version().verify_signature(&trusted, false).unwrap();
+        remote.push(&here.store, &first, &PushOptions::default().replace_signature(true)).unwrap();
+        let cached = cache.get(&remote, &reference("m@1")).unwrap();
+        cached.version().verify_signature(&Trusted::Key(other_key), false).unwrap();
     }
 }
 
