@@ -8,7 +8,9 @@ mod certificate;
 mod key;
 mod statement;
 
-pub(crate) use bundle::{MAX_FILE, sign_version};
+#[cfg(feature = "remote")]
+pub(crate) use bundle::MAX_FILE;
+pub(crate) use bundle::sign_version;
 pub use bundle::{SIGNATURE_FILE, Signer, sign_folder, signer, verify_folder};
 pub use key::{PublicKey, SigningKey};
 pub use statement::{Binding, Statement};
