@@ -8,6 +8,8 @@ use tf_persist_savedmodel::saved_model::MissingOps;
 use tf_persist_savedmodel::{Error as ModelError, Hint, SavedModelError, Setting, WarmupError};
 use tf_persist_store::StoreError;
 #[cfg(feature = "remote")]
+use tf_persist_store::mlflow::MlflowAddress;
+#[cfg(feature = "remote")]
 use tf_persist_store::oci::OciAddress;
 #[cfg(feature = "remote")]
 use tf_persist_store::remote::RemoteErrorKind;
@@ -185,6 +187,8 @@ pub(crate) fn of_store(error: &StoreError) -> Option<String> {
         #[cfg(feature = "remote")]
         StoreError::Remote(error) if OciAddress::is_address(error.place()) => return of_registry(error.kind()),
         #[cfg(feature = "remote")]
+        StoreError::Remote(error) if MlflowAddress::is_address(error.place()) => return of_mlflow(error.kind()),
+        #[cfg(feature = "remote")]
         StoreError::Remote(error) => return of_remote(error.kind()),
         StoreError::UnknownModel { .. } => "`tf-persist store list` lists the models".to_owned(),
         _ => return None,
@@ -205,6 +209,25 @@ fn of_registry(kind: &RemoteErrorKind) -> Option<String> {
         kind => return of_remote(kind),
     };
     Some(hint.to_owned())
+}
+
+#[cfg(feature = "remote")]
+fn of_mlflow(kind: &RemoteErrorKind) -> Option<String> {
+    Some(match kind {
+        RemoteErrorKind::InvalidAddress { .. } => {
+            "addresses are mlflow://HOST:PORT/MODEL and mlflow://HOST:PORT/MODEL@REF".to_owned()
+        }
+        RemoteErrorKind::Denied { .. } | RemoteErrorKind::Settings { .. } => {
+            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN".to_owned()
+        }
+        RemoteErrorKind::HostRefused { host } => {
+            format!("start the server with `mlflow server --allowed-hosts {host}`, or name it by an address")
+        }
+        RemoteErrorKind::Unreachable { .. } => {
+            "check the host and the port; a server without TLS needs --plain-http".to_owned()
+        }
+        kind => return of_remote(kind),
+    })
 }
 
 #[cfg(feature = "remote")]

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 #[cfg(feature = "remote")]
+use tf_persist_store::mlflow::{self, MlflowAddress};
+#[cfg(feature = "remote")]
 use tf_persist_store::oci::{self, OciAddress};
 #[cfg(feature = "remote")]
 use tf_persist_store::remote::{Cache, Remote, RemoteAddress, RemoteOptions};
@@ -58,6 +60,8 @@ fn cached(path: &Path) -> anyhow::Result<PathBuf> {
     let cache = Cache::of_user()?;
     let cached = if OciAddress::is_address(&text) {
         oci::cached(&cache, &text.parse()?, &options)
+    } else if MlflowAddress::is_address(&text) {
+        mlflow::cached(&cache, &text.parse()?, &options)
     } else {
         let (address, reference) = RemoteAddress::with_reference(&text)?;
         cache.get(&Remote::open(&address, options)?, &reference)

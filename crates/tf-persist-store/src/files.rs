@@ -12,7 +12,7 @@ use crate::signing::SIGNATURE_FILE;
 const MAX_FILES: usize = 1 << 20;
 
 /// Deeper folders than this are no model.
-const MAX_DEPTH: usize = 32;
+pub(crate) const MAX_DEPTH: usize = 32;
 
 /// What git would put beside a model, and model signing does not sign.
 pub(crate) const GIT: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];

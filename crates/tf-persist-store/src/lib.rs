@@ -44,6 +44,8 @@ mod labels;
 mod layout;
 mod lock;
 mod manifest;
+#[cfg(feature = "remote")]
+pub mod mlflow;
 mod model;
 mod name;
 #[cfg(feature = "remote")]

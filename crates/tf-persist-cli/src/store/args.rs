@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 #[cfg(feature = "remote")]
+use tf_persist_store::mlflow::MlflowAddress;
+#[cfg(feature = "remote")]
 use tf_persist_store::oci::OciAddress;
 #[cfg(feature = "remote")]
 use tf_persist_store::remote::RemoteAddress;
@@ -100,12 +102,12 @@ pub(crate) struct PushArgs {
     /// The version, as MODEL@REF
     #[arg(value_name = "MODEL@REF")]
     pub(crate) reference: Reference,
-    /// The remote store: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, or a folder; or the place in a
-    /// registry, oci://HOST/REPO:TAG. Credentials come from the environment, as for the tools of each service, and for
-    /// registries from docker's config.json
+    /// The remote store: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, or a folder; the place in a
+    /// registry, oci://HOST/REPO:TAG; or the model at an MLflow server, mlflow://HOST:PORT/MODEL. Credentials come from
+    /// the environment, as for the tools of each service, and for registries from docker's config.json
     #[arg(value_name = "REMOTE")]
-    pub(crate) to: Destination,
-    /// Point these labels of the remote store to it in the same step (comma list)
+    pub(crate) to: String,
+    /// Point these labels of the remote store, or these aliases of MLflow, to it in the same step (comma list)
     #[arg(long, value_name = "L,…", value_delimiter = ',')]
     pub(crate) label: Vec<Label>,
     /// Replace another signature that the version has there
@@ -120,17 +122,23 @@ pub(crate) struct PushArgs {
     /// Registries: compress the layer of the image
     #[arg(long, requires = "modelcar")]
     pub(crate) gzip: bool,
-    /// Registries: talk to the registry without TLS; one on this machine is talked to so in any case
+    /// Registries and MLflow: talk to the server without TLS; one on this machine is talked to so in any case
     #[arg(long)]
     pub(crate) plain_http: bool,
+    /// MLflow: the experiment that the model is logged in, also MLFLOW_EXPERIMENT_NAME [default: one with the name of
+    /// the model]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) experiment: Option<String>,
 }
 
-/// Where a version is pushed.
+/// Where a version is pushed. It is not parsed with the arguments, since clap prints what cannot be parsed, passwords
+/// among it.
 #[cfg(feature = "remote")]
 #[derive(Debug, Clone)]
 pub(crate) enum Destination {
     Store(RemoteAddress),
     Registry(OciAddress),
+    Mlflow(MlflowAddress),
 }
 
 #[cfg(feature = "remote")]
@@ -138,9 +146,12 @@ impl std::str::FromStr for Destination {
     type Err = tf_persist_store::StoreError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match OciAddress::is_address(text) {
-            true => text.parse().map(Self::Registry),
-            false => text.parse().map(Self::Store),
+        if OciAddress::is_address(text) {
+            text.parse().map(Self::Registry)
+        } else if MlflowAddress::is_address(text) {
+            text.parse().map(Self::Mlflow)
+        } else {
+            text.parse().map(Self::Store)
         }
     }
 }
@@ -150,11 +161,12 @@ impl std::str::FromStr for Destination {
 #[derive(Debug, Args)]
 #[command(disable_version_flag = true)]
 pub(crate) struct PullArgs {
-    /// The version, as REMOTE/MODEL@REF, such as s3://BUCKET/PREFIX/MODEL@REF or https://HOST/PATH/MODEL@REF; or the
-    /// place in a registry, oci://HOST/REPO:TAG or oci://HOST/REPO@sha256:…
+    /// The version, as REMOTE/MODEL@REF, such as s3://BUCKET/PREFIX/MODEL@REF or https://HOST/PATH/MODEL@REF; the place
+    /// in a registry, oci://HOST/REPO:TAG or oci://HOST/REPO@sha256:…; or a version at an MLflow server by its number
+    /// there or an alias, mlflow://HOST:PORT/MODEL@REF
     #[arg(value_name = "REMOTE/MODEL@REF")]
     pub(crate) what: String,
-    /// Registries: the name of the model, for files that did not come from a store
+    /// Registries and MLflow: the name of the model, for files that did not come from a store
     pub(crate) model: Option<ModelName>,
     /// Point these labels of the store to it in the same step (comma list)
     #[arg(long, value_name = "L,…", value_delimiter = ',')]
@@ -162,9 +174,11 @@ pub(crate) struct PullArgs {
     /// Refuse the version unless it was signed with the private key of this public one
     #[arg(long, value_name = "KEY.pub")]
     pub(crate) require_signature: Option<PathBuf>,
-    /// Registries: talk to the registry without TLS; one on this machine is talked to so in any case
+    /// Registries and MLflow: talk to the server without TLS; one on this machine is talked to so in any case
     #[arg(long)]
     pub(crate) plain_http: bool,
+    #[command(flatten)]
+    pub(crate) keras: KerasArgs,
 }
 
 /// `store sync`.
@@ -172,7 +186,7 @@ pub(crate) struct PullArgs {
 #[derive(Debug, Args)]
 pub(crate) struct SyncArgs {
     /// The remote store: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, or a folder
-    pub(crate) remote: RemoteAddress,
+    pub(crate) remote: String,
     /// The model [default: the models of both]
     pub(crate) model: Option<ModelName>,
     /// Copy nothing, and print what would be copied

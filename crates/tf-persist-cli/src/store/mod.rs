@@ -3,6 +3,8 @@
 mod args;
 mod json;
 mod log;
+#[cfg(feature = "remote")]
+mod mlflow;
 mod place;
 mod publish;
 #[cfg(feature = "remote")]

@@ -20,6 +20,9 @@ pub(super) fn push(store: &Store, args: &PushArgs, to: &OciAddress) -> anyhow::R
             UsageError("a registry has no labels: the tag of the address is one, OCI://HOST/REPO:TAG".into()).into()
         );
     }
+    if args.experiment.is_some() {
+        return Err(UsageError("--experiment is for MLflow: mlflow://HOST/MODEL".into()).into());
+    }
     let version = store.resolve(&args.reference)?;
     let bar = Arc::new(TransferBar::new("pushing"));
     let remote = RemoteOptions::default().plain_http(args.plain_http).progress(Arc::clone(&bar) as _);

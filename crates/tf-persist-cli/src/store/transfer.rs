@@ -4,16 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use tf_persist_store::mlflow::MlflowAddress;
 use tf_persist_store::oci::OciAddress;
 use tf_persist_store::remote::{
     PullOptions, PushOptions, Remote, RemoteAddress, RemoteOptions, SyncOptions, Synced, Transferred, traffic,
 };
 use tf_persist_store::signing::{PublicKey, Trusted};
-use tf_persist_store::{Store, Version};
+use tf_persist_store::{Store, StoreError, Version};
 
 use super::args::{Destination, PullArgs, PushArgs, SyncArgs};
-use super::registry;
 use super::run::print;
+use super::{mlflow, registry};
 use crate::error::{Differs, UsageError};
 use crate::format::{bytes, count};
 use crate::transfer_bar::TransferBar;
@@ -21,6 +22,11 @@ use crate::transfer_bar::TransferBar;
 fn open(address: &RemoteAddress, unguarded: bool, bar: &Arc<TransferBar>) -> anyhow::Result<Remote> {
     let options = RemoteOptions::default().unguarded(unguarded).progress(Arc::clone(bar) as _);
     Ok(Remote::open(address, options)?)
+}
+
+/// An address that cannot be used, which is wrong usage.
+fn misused(error: StoreError) -> UsageError {
+    UsageError(error.to_string())
 }
 
 /// "4 files, 132.4 kB".
@@ -34,10 +40,13 @@ pub(super) fn name(version: &Version) -> String {
 }
 
 pub(super) fn push(store: &Store, args: &PushArgs, unguarded: bool) -> anyhow::Result<()> {
-    let address = match &args.to {
+    let to = args.to.parse::<Destination>().map_err(misused)?;
+    let address = match &to {
         Destination::Registry(address) => return registry::push(store, args, address),
-        Destination::Store(_) if args.modelcar || args.plain_http => {
-            let reason = "--modelcar and --plain-http are for registries: oci://HOST/REPO:TAG";
+        Destination::Mlflow(address) => return mlflow::push(store, args, address),
+        Destination::Store(_) if args.modelcar || args.plain_http || args.experiment.is_some() => {
+            let reason = "--modelcar is for registries, oci://HOST/REPO:TAG; --experiment for mlflow://HOST/MODEL; and \
+                          --plain-http for both";
             return Err(UsageError(reason.into()).into());
         }
         Destination::Store(address) => address,
@@ -64,8 +73,12 @@ pub(super) fn pull(store: &Path, args: &PullArgs) -> anyhow::Result<()> {
     if OciAddress::is_address(&args.what) {
         return registry::pull(store, args, &args.what.parse()?);
     }
+    if MlflowAddress::is_address(&args.what) {
+        return mlflow::pull(store, args, &args.what.parse()?);
+    }
     if args.model.is_some() || args.plain_http {
-        let reason = "the name of a model and --plain-http are for registries: oci://HOST/REPO:TAG";
+        let reason = "the name of a model and --plain-http are for registries, oci://HOST/REPO:TAG, and for \
+                      mlflow://HOST/MODEL";
         return Err(UsageError(reason.into()).into());
     }
     let (address, reference) = RemoteAddress::with_reference(&args.what)?;
@@ -103,14 +116,15 @@ pub(super) fn print_pulled(store: &Store, pulled: &Transferred, over_network: bo
 }
 
 pub(super) fn sync(store: &Store, args: &SyncArgs, unguarded: bool) -> anyhow::Result<()> {
+    let address: RemoteAddress = args.remote.parse().map_err(misused)?;
     let bar = Arc::new(TransferBar::new("transferring"));
-    let remote = open(&args.remote, unguarded, &bar)?;
+    let remote = open(&address, unguarded, &bar)?;
     let models = match &args.model {
         Some(model) => vec![model.clone()],
         None => remote.models_of_both(store)?,
     };
     if models.is_empty() {
-        bail!("neither `{}` nor `{}` has a model", store.path().display(), args.remote);
+        bail!("neither `{}` nor `{}` has a model", store.path().display(), address);
     }
     let options = SyncOptions::default().dry_run(args.dry_run);
     let mut is_same = true;
@@ -121,15 +135,15 @@ pub(super) fn sync(store: &Store, args: &SyncArgs, unguarded: bool) -> anyhow::R
         }
         let synced = synced?;
         is_same &= synced.different_versions.is_empty();
-        report(&synced, args)?;
+        report(&synced, &address, args.dry_run)?;
     }
     bar.finish();
     if is_same { Ok(()) } else { bail!(Differs) }
 }
 
-fn report(synced: &Synced, args: &SyncArgs) -> anyhow::Result<()> {
-    let (model, remote) = (&synced.model, &args.remote);
-    let would = if args.dry_run { "would be " } else { "" };
+fn report(synced: &Synced, remote: &RemoteAddress, dry_run: bool) -> anyhow::Result<()> {
+    let model = &synced.model;
+    let would = if dry_run { "would be " } else { "" };
     let mut lines = Vec::new();
     lines.extend(synced.pushed.iter().map(|number| format!("{model}@{number}: {would}pushed")));
     lines.extend(synced.pulled.iter().map(|number| format!("{model}@{number}: {would}pulled")));

@@ -54,7 +54,11 @@ fn two_versions_of_one_number_stay_as_they_are() {
 fn addresses_that_cannot_be_used() {
     let dir = with_versions();
     store(&dir, "push digits@1 ftp://host/x").misused().says("the schemes are s3, gs, az, http and https");
-    store(&dir, "push digits@1 s3://key:secret@bucket").misused().says("credentials come from the environment");
+    for command in ["push digits@1", "sync"] {
+        let refused = store(&dir, &format!("{command} s3://key:secret@bucket")).misused();
+        assert!(!refused.err().contains("secret"), "{}", refused.err());
+        refused.says("credentials come from the environment");
+    }
     store(&dir, "push digits@1 https://127.0.0.1:1/x").fails().says("`https://127.0.0.1:1/x` can only be read");
     for line in ["promote digits@1 --to a", "label digits@1 a", "rollback digits", "remove digits@1", "gc --keep 1"] {
         let refused = store(&dir, &format!("{line} --store http://127.0.0.1:1/x")).fails();
@@ -99,4 +103,24 @@ fn another_signature_is_pushed_on_request() {
     store(&dir, "list --store there").ok().prints_only("digits  1 version, latest 1\n");
     store(&dir, "push digits@1 there --replace-signature").ok();
     store(&dir, "verify --store there --public-key b.pem.pub").ok();
+}
+
+#[test]
+fn addresses_of_mlflow() {
+    let dir = with_versions();
+    store(&dir, "push digits@1 mlflow://127.0.0.1:1").misused().says("it has no model");
+    let refused = store(&dir, "push digits@1 mlflow://ada:secret@host/m").misused();
+    assert!(!refused.err().contains("secret"), "{}", refused.err());
+    refused.says("come from the environment");
+    store(&dir, "push digits@1 mlflow://127.0.0.1:1/m --modelcar").misused().says("--modelcar is for registries");
+    store(&dir, "push digits@1 oci://127.0.0.1:1/m --experiment x").misused().says("--experiment is for MLflow");
+    store(&dir, "push digits@1 there --experiment x").misused().says("--experiment for mlflow://HOST/MODEL");
+    let numbered = store(&dir, "push digits@1 mlflow://127.0.0.1:1/m@3").exits_with(1);
+    numbered.says("MLflow gives the number").hints("addresses are mlflow://HOST:PORT/MODEL and ");
+    let unreachable = store(&dir, "push digits@1 mlflow://127.0.0.1:1/m").exits_with(1);
+    unreachable.says("cannot reach `mlflow://127.0.0.1:1/m`: ").hints("check the host and the port");
+    store(&dir, "pull mlflow://127.0.0.1:1/m --store other")
+        .exits_with(1)
+        .says("cannot reach `mlflow://127.0.0.1:1/m`");
+    assert!(!dir.path("other").exists());
 }

@@ -52,6 +52,11 @@ const NOT_RUN: [(&str, &str, &str); 26] = [
     ("docs/keras_exporter.md", "serving_default: image", "it is what the exporter prints"),
     ("docs/op_libraries.md", "", "its models need op libraries; op_libraries.rs runs such"),
     ("docs/remotes.md", "tf-persist run s3://", "it needs a bucket; python/checks/check_remotes.py has one"),
+    (
+        "docs/remotes.md",
+        "$ tf-persist store push digits@1 mlflow",
+        "it needs a server of MLflow; python/checks/check_mlflow.py starts one",
+    ),
     ("docs/store.md", "models.store/store.json", "it is a list of files"),
     ("docs/store.md", "$ tf-persist store push digits@1 oci", "it needs a registry; checks/check_oci.py starts one"),
     ("docs/scan.md", "$ tf-persist scan evil", "no model that does harm is in the repository; scan.rs makes such"),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Result, StoreError};
+use crate::remote::api::is_host;
 use crate::remote::{RemoteError, RemoteErrorKind};
 
 /// The scheme of an address.
@@ -138,16 +139,6 @@ impl FromStr for OciAddress {
         }
         Ok(Self { host: host.to_owned(), repository: repository.to_owned(), target })
     }
-}
-
-/// A name or address, and perhaps a port.
-fn is_host(host: &str) -> bool {
-    let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((name, port)) => (name, port.strip_prefix(':').or_else(|| port.is_empty().then_some("0"))),
-        None => host.split_once(':').map_or((host, Some("0")), |(name, port)| (name, Some(port))),
-    };
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
-    !name.is_empty() && name.bytes().all(is_name) && port.is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
 /// `[a-z0-9]+([._-][a-z0-9]+)*`, where `__` and any number of `-` count as one.

@@ -13,7 +13,7 @@ use super::model_pack::pack;
 use super::modelcar::{Base, image, write_layer};
 use super::push::base_options;
 use super::registry::{Access, Registry};
-use super::transfer::wait;
+use crate::remote::api::wait;
 use crate::remote::{RemoteErrorKind, RemoteOptions};
 use crate::{ModelName, PublishOptions, Store, StoreError, Version};
 

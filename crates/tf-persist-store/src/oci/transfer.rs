@@ -6,16 +6,18 @@ use std::ops::Range;
 use std::path::Path;
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_RANGE, HeaderMap, LOCATION, RANGE};
+use reqwest::header::{HeaderMap, LOCATION, RANGE};
 use reqwest::{Method, Response, StatusCode, Url};
 use sha2::{Digest, Sha256};
 
 use super::address::{OciAddress, Target};
 use super::manifest::{ACCEPTED, Descriptor, OCI_MANIFEST};
-use super::registry::{Registry, Wanted, limited};
+use super::registry::Registry;
 use crate::error::{Result, StoreError};
 use crate::manifest::hex;
-use crate::remote::client::{count_received, count_sent, runtime};
+use crate::remote::api::{Wanted, limited};
+use crate::remote::client::{count_received, count_sent};
+use crate::remote::download::is_as_wanted;
 use crate::remote::{RemoteError, RemoteErrorKind};
 
 /// The most bytes of a manifest. Registries take 4 MiB.
@@ -35,11 +37,6 @@ enum Sent {
     Part(Url),
     /// It may not have arrived.
     Failed(StoreError),
-}
-
-/// Waits for requests.
-pub(super) fn wait<T>(requests: impl Future<Output = Result<T>>) -> Result<T> {
-    runtime().map_err(StoreError::io("start threads for", "requests"))?.block_on(requests)
 }
 
 impl Registry {
@@ -263,19 +260,10 @@ impl Registry {
             wanted = wanted.header("range", &format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
         }
         let response = self.send(&wanted).await?;
-        let given = || -> Option<Range<u64>> {
-            let header = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
-            let (first, rest) = header.strip_prefix("bytes ")?.split_once('-')?;
-            let last: u64 = rest.split('/').next()?.parse().ok()?;
-            Some(first.parse().ok()?..last.checked_add(1)?)
-        };
-        match (response.status(), range) {
-            (StatusCode::OK, None) => Ok(response),
-            (StatusCode::PARTIAL_CONTENT, Some(range)) if given() == Some(range.clone()) => Ok(response),
-            (StatusCode::OK | StatusCode::PARTIAL_CONTENT, _) => {
-                Err(RemoteError::new(self.blob_name(blob), RemoteErrorKind::IgnoresRanges).into())
-            }
-            _ => Err(self.refusal(&self.blob_name(blob), response).await),
+        match is_as_wanted(&response, range.as_ref()) {
+            Some(true) => Ok(response),
+            Some(false) => Err(RemoteError::new(self.blob_name(blob), RemoteErrorKind::IgnoresRanges).into()),
+            None => Err(self.refusal(&self.blob_name(blob), response).await),
         }
     }
 

@@ -140,7 +140,8 @@ impl FromStr for RemoteAddress {
     fn from_str(text: &str) -> Result<Self> {
         if !Self::has_scheme(text) {
             let is_scheme = |name: &str| {
-                matches!(name, "http" | "https" | "oci") || Scheme::NAMES.iter().any(|(known, _)| *known == name)
+                matches!(name, "http" | "https" | "mlflow" | "oci")
+                    || Scheme::NAMES.iter().any(|(known, _)| *known == name)
             };
             return match text.split_once(":/") {
                 _ if text.is_empty() => Err(invalid(text, "it is empty")),

@@ -103,6 +103,11 @@ pub enum RemoteErrorKind {
         /// The other host.
         host: String,
     },
+    /// The server does not answer requests for its own host name, so that pages elsewhere cannot send any.
+    HostRefused {
+        /// The name.
+        host: String,
+    },
     /// Other writers were faster each time.
     Contended,
 }
@@ -181,6 +186,9 @@ impl fmt::Display for RemoteError {
             }
             RemoteErrorKind::UploadRedirected { host } => {
                 write!(f, "the registry of `{place}` sends the upload to `{}`, without TLS", printable(host))
+            }
+            RemoteErrorKind::HostRefused { host } => {
+                write!(f, "the server of `{place}` takes no requests for the host name `{}`", printable(host))
             }
             RemoteErrorKind::Contended => write!(f, "other writers changed `{place}` each time before this one could"),
         }

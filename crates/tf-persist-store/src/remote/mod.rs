@@ -34,13 +34,16 @@
 //! ```
 
 mod address;
+pub(crate) mod api;
 mod cache;
 mod claim;
 pub(crate) mod client;
-mod cloud;
+pub(crate) mod cloud;
 mod credentials;
+pub(crate) mod download;
 mod error;
 mod fetch;
+pub(crate) mod file_body;
 mod folder;
 mod gc;
 mod guard;
@@ -50,7 +53,7 @@ pub(crate) mod parallel;
 mod partial;
 mod progress;
 pub(crate) mod pull;
-mod push;
+pub(crate) mod push;
 mod store;
 mod sync;
 mod tensors;

@@ -15,7 +15,7 @@ use super::claim::Held;
 use super::client::RemoteOptions;
 use super::error::RemoteErrorKind;
 use super::model::RemoteModel;
-use super::objects::{Written, read};
+use super::objects::{Objects, Written, read};
 use super::parallel::in_parallel;
 use super::pull::{OtherSignature, PullOptions, Transferred};
 use super::upload::{Journal, PlannedPart, Upload};
@@ -30,7 +30,7 @@ use crate::signing::{self, SIGNATURE_FILE, Signer};
 use crate::store::{Store, Version};
 
 /// Files of at most this size are sent in one request.
-const SMALL: u64 = 8 << 20;
+pub(crate) const SMALL: u64 = 8 << 20;
 
 /// The bytes of a part; more, where that would make too many.
 const PART: u64 = 8 << 20;
@@ -352,17 +352,7 @@ impl Push<'_> {
     }
 
     fn push_signature(&self, replace: bool) -> Result<()> {
-        let path = self.version.path().join(SIGNATURE_FILE);
-        let Some(bytes) = durable::read(&path, signing::MAX_FILE)? else { return Ok(()) };
-        let key = self.key(SIGNATURE_FILE);
-        match read(self.model.objects, &key, signing::MAX_FILE)? {
-            Some((there, _)) if there == bytes => Ok(()),
-            Some((there, _)) if !replace => {
-                let (there, here) = (Signer::of(&there), Signer::of(&bytes));
-                Err(self.model.objects.refuse(&key, RemoteErrorKind::OtherSignature { there, here }))
-            }
-            _ => self.model.objects.put(&key, bytes.into()),
-        }
+        push_signature(self.model.objects, &self.key(SIGNATURE_FILE), self.version, replace)
     }
 
     /// Writes the manifest, if there is none.
@@ -400,6 +390,20 @@ impl Push<'_> {
     }
 }
 
+/// Sends the signature of a version, if it has one, unless there is another one that is not to be replaced.
+pub(crate) fn push_signature(objects: &dyn Objects, key: &str, version: &Version, replace: bool) -> Result<()> {
+    let path = version.path().join(SIGNATURE_FILE);
+    let Some(bytes) = durable::read(&path, signing::MAX_FILE)? else { return Ok(()) };
+    match read(objects, key, signing::MAX_FILE)? {
+        Some((there, _)) if there == bytes => Ok(()),
+        Some((there, _)) if !replace => {
+            let (there, here) = (Signer::of(&there), Signer::of(&bytes));
+            Err(objects.refuse(key, RemoteErrorKind::OtherSignature { there, here }))
+        }
+        _ => objects.put(key, bytes.into()),
+    }
+}
+
 /// Whether a number is a version for everybody.
 fn is_noted(labels: &Labels, number: u64) -> bool {
     labels.versions.as_ref().is_some_and(|versions| versions.contains(&number))
@@ -414,7 +418,7 @@ fn is_lost(kind: &RemoteErrorKind) -> bool {
 }
 
 /// The parts of a file that is sent whole.
-fn plan(size: u64) -> Vec<PlannedPart> {
+pub(crate) fn plan(size: u64) -> Vec<PlannedPart> {
     let length = PART.max(size.div_ceil(MOST_PARTS));
     let starts = (0..size.div_ceil(length)).map(|index| index * length);
     starts.map(|start| PlannedPart { start, end: size.min(start + length) }).collect()
