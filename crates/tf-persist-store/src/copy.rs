@@ -14,6 +14,9 @@ use crate::manifest::hex;
 /// The bytes that are read at once.
 const BLOCK: usize = 1 << 20;
 
+/// The bytes that are written before they are made durable.
+const FLUSHED: usize = 32 << 20;
+
 /// Buffers on their way to the thread that hashes.
 const BUFFERS: usize = 4;
 
@@ -34,9 +37,31 @@ pub(crate) fn hash(path: &Path) -> Result<Hashed> {
 pub(crate) fn copy(from: &Path, to: &Path) -> Result<Hashed> {
     let mut source = File::open(from).map_err(StoreError::io("open", from))?;
     let writing = || StoreError::io("write", to);
-    let mut target = File::create_new(to).map_err(writing())?;
-    let hashed = pump(&mut source, |bytes| target.write_all(bytes)).map_err(StoreError::io("copy", from))?;
-    target.sync_all().map_err(writing())?;
+    let target = File::create_new(to).map_err(writing())?;
+    let (hashed, durable) = thread::scope(|scope| {
+        // It is made durable while the rest is written: else the disk would be idle until the last byte is hashed.
+        let (written, flush) = sync_channel::<()>(1);
+        let target = &target;
+        let flusher = scope.spawn(move || {
+            flush.iter().try_for_each(|()| target.sync_data())?;
+            target.sync_all()
+        });
+        let (mut writer, mut unflushed) = (target, 0);
+        let hashed = pump(&mut source, |bytes| {
+            writer.write_all(bytes)?;
+            unflushed += bytes.len();
+            // One that is still flushing has the next notice waiting.
+            if unflushed >= FLUSHED && written.try_send(()).is_ok() {
+                unflushed = 0;
+            }
+            Ok(())
+        });
+        drop(written);
+        let panicked = |_| Err(io::Error::other("the thread that flushes has panicked"));
+        (hashed, flusher.join().unwrap_or_else(panicked))
+    });
+    let hashed = hashed.map_err(StoreError::io("copy", from))?;
+    durable.map_err(writing())?;
     Ok(hashed)
 }
 

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tf_persist_savedmodel::checkpoint::CheckpointReader;
 use tf_persist_savedmodel::scratch::Scratch;
-use tf_persist_savedmodel::{DType, SaveOptions, SavedModel};
+use tf_persist_savedmodel::{SaveOptions, SavedModel};
 
 use crate::copy::{self, Hashed};
 use crate::durable;
@@ -147,7 +148,6 @@ impl Store {
         let source = source.as_ref();
         // First: a model that is refused leaves nothing, and the error names its files.
         SavedModel::open(source)?;
-        check_tensors(source)?;
         let layout = self.change_model(model)?;
         // A published version is published once more, as a new one.
         if let Some(number) = place_of(&layout, source).filter(|number| !layout.manifest(*number).exists()) {
@@ -164,6 +164,7 @@ impl Store {
             true => fill_once(source, folder, &candidates),
             false => fill(source, folder, &candidates, link),
         };
+        let fill = |folder: &Path| while_tensors_are_checked(source, || fill(folder));
         let shown = std::path::absolute(source).unwrap_or_else(|_| source.to_path_buf());
         self.stage(model, &layout, (options, shown.display().to_string()), fill, check)
     }
@@ -223,11 +224,10 @@ impl Store {
         check: impl FnOnce(&Path) -> Result<(), CheckError>,
     ) -> Result<Version> {
         let folder = layout.version(number);
-        let mut files = Vec::new();
-        for (name, _) in published_files(&folder)? {
-            let hashed = copy::hash(&folder.join(&name))?;
-            files.push(entry(name, hashed));
-        }
+        let files = while_tensors_are_checked(&folder, || {
+            let files = published_files(&folder)?.into_iter();
+            files.map(|(name, _)| Ok(entry(name.clone(), copy::hash(&folder.join(name))?))).collect::<Result<Vec<_>>>()
+        })?;
         let source = folder.display().to_string();
         let options = options.version(number);
         let manifest = describe(model, &folder, files, &options, source)?;
@@ -384,21 +384,26 @@ fn replace_by_links(folder: &Path, candidates: &Candidates) -> Result<Vec<FileEn
     Ok(files)
 }
 
+/// Does some work with a model while another thread compares its tensors with their checksums. A damaged tensor is the
+/// error, whatever the work came to.
+fn while_tensors_are_checked<T>(folder: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    thread::scope(|scope| {
+        let checked = scope.spawn(|| check_tensors(folder));
+        let done = work();
+        match checked.join() {
+            Ok(checked) => checked.and(done),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
 /// Compares every tensor with its checksum: a damaged one would be as published from then on.
 fn check_tensors(folder: &Path) -> Result<()> {
     let prefix = folder.join("variables/variables");
     if !prefix.with_extension("index").exists() {
         return Ok(());
     }
-    let reader = CheckpointReader::open(prefix)?;
-    for entry in &reader.index().entries {
-        match entry.dtype {
-            DType::Invalid | DType::Resource | DType::Variant => {}
-            DType::String => drop(reader.read(&entry.key)?),
-            _ => drop(reader.read_bytes(&entry.key)?),
-        }
-    }
-    Ok(())
+    Ok(CheckpointReader::open(prefix)?.check()?)
 }
 
 /// Checks that the folder is a whole SavedModel, and describes it.

@@ -61,7 +61,7 @@ pub fn copy_checkpoint(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<C
 }
 
 /// The parts of each shard in the order of their ends. A part that several entries share is checked once.
-fn parts_by_shard(index: &CheckpointIndex) -> BTreeMap<u32, Vec<(&Entry, &Part)>> {
+pub(super) fn parts_by_shard(index: &CheckpointIndex) -> BTreeMap<u32, Vec<(&Entry, &Part)>> {
     let mut shards: BTreeMap<u32, Vec<(&Entry, &Part)>> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for entry in &index.entries {

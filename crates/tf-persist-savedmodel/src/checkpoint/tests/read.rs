@@ -39,7 +39,10 @@ fn summed(dtype: u64, shape: &[u64], offset: u64, bytes: &[u8]) -> Vec<u8> {
 /// Why `w` cannot be read.
 fn refusal(data: &[u8], entries: &[(&[u8], Vec<u8>)]) -> String {
     let (_folder, prefix) = checkpoint(data, entries);
-    CheckpointReader::open(prefix).unwrap().read("w").unwrap_err().to_string()
+    let reader = CheckpointReader::open(prefix).unwrap();
+    let refusal = reader.read("w").unwrap_err().to_string();
+    assert_eq!(reader.check().unwrap_err().to_string(), refusal);
+    refusal
 }
 
 #[test]
@@ -70,7 +73,10 @@ fn types_that_no_tensor_holds_are_refused_by_name() {
     let error = reader.read_bytes("words").unwrap_err();
     assert!(matches!(error, Error::Tensor(TensorError::UnsupportedDType { dtype: DType::String, .. })), "{error}");
     for dtype in [20, 21] {
-        assert!(refusal(b"abc", &[(b"w", summed(dtype, &[1], 0, b"abc"))]).contains("`w`: dtype"));
+        let (_folder, prefix) = checkpoint(b"abc", &[(b"w", summed(dtype, &[1], 0, b"abc"))]);
+        let reader = CheckpointReader::open(prefix).unwrap();
+        assert!(reader.read("w").unwrap_err().to_string().contains("`w`: dtype"));
+        reader.check().unwrap();
     }
 }
 
@@ -169,7 +175,10 @@ fn slices_that_do_not_make_a_whole_are_refused() {
         let rows = partitioned(shape, slices);
         let rows: Vec<(&[u8], Vec<u8>)> = rows.iter().map(|(key, value)| (key.as_slice(), value.clone())).collect();
         let (_folder, prefix) = checkpoint(&[0; 16], &rows);
-        CheckpointReader::open(prefix).unwrap().read("w").map_err(|error| error.to_string())
+        let reader = CheckpointReader::open(prefix).unwrap();
+        let read = reader.read("w").map_err(|error| error.to_string());
+        assert_eq!(reader.check().map_err(|error| error.to_string()).err(), read.as_ref().err().cloned());
+        read
     };
     assert_eq!(read(&[4], &[(0, 2, 0), (2, 2, 2)]).unwrap(), Tensor::zeros(DType::Int8, &[4]).unwrap());
     let why = |shape: &[u64], slices: &[(u64, u64, u64)]| read(shape, slices).unwrap_err();
@@ -189,6 +198,7 @@ fn models_read_with_right_checksums() {
             continue;
         }
         let reader = CheckpointReader::open(&prefix).unwrap();
+        reader.check().unwrap();
         for entry in &reader.index().entries {
             let read = if matches!(entry.dtype, DType::Other(_)) {
                 reader.read_bytes(&entry.key)
